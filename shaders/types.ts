@@ -1,0 +1,48 @@
+/** Types shared by kernel templates. A template turns static sizes into WGSL; it never touches a device. */
+
+/** What a kernel may rely on: limits and character of the adapter it will run on. */
+export interface Target {
+  /** True on a CPU implementation (lavapipe, SwiftShader): register tiling wins over workgroup memory there. */
+  readonly software: boolean;
+  readonly maxWorkgroupSize: number;
+  readonly maxWorkgroupsPerDimension: number;
+  readonly maxWorkgroupStorage: number;
+  readonly maxStorageBuffers: number;
+  readonly maxBindingBytes: number;
+  readonly features: ReadonlySet<string>;
+}
+
+/**
+ * One compute pipeline: WGSL with entry point `main`. Bindings are in group 0: first what the kernel reads
+ * (`var<storage, read>`), in the order of `Dispatch.reads`, then what it writes (`var<storage, read_write>`).
+ */
+export interface Kernel {
+  /** Short and stable, for labels and profiles: `conv_forward.tile4x8`. */
+  readonly name: string;
+  readonly source: string;
+  readonly workgroups: readonly [number, number, number];
+  /** Floating-point operations of one dispatch, where they are the point of the kernel. */
+  readonly flops?: number;
+}
+
+/** A buffer of a lowered operator: input i, output, or temporary i. */
+export type Slot = { input: number } | { output: 0 } | { temp: number };
+
+export interface Dispatch {
+  readonly kernel: Kernel;
+  readonly reads: readonly Slot[];
+  readonly writes: readonly Slot[];
+}
+
+/** An operator as dispatches in order, with the bytes of each temporary buffer they share. */
+export interface Lowered {
+  readonly temps: readonly number[];
+  readonly dispatches: readonly Dispatch[];
+}
+
+/** One way to compute an operator: the first variant of a list whose guard holds is the default. */
+export interface Variant<Params> {
+  readonly name: string;
+  readonly guard: (params: Params, target: Target) => boolean;
+  readonly lower: (params: Params, target: Target) => Lowered;
+}
