@@ -1,0 +1,32 @@
+// The few globals that every host has (Node, Deno, page, worker). The engine is checked without DOM and Node types, so
+// this list is what it may count on.
+
+interface TextDecoder {
+  decode(input?: ArrayBufferView | ArrayBuffer, options?: { stream?: boolean }): string;
+}
+declare var TextDecoder: {
+  new (label?: string, options?: { fatal?: boolean; ignoreBOM?: boolean }): TextDecoder;
+};
+
+interface TextEncoder {
+  encode(input?: string): Uint8Array<ArrayBuffer>;
+}
+declare var TextEncoder: { new (): TextEncoder };
+
+declare var performance: { now(): number };
+
+declare function queueMicrotask(task: () => void): void;
+declare function setTimeout(task: () => void, milliseconds?: number): unknown;
+declare function clearTimeout(timer: unknown): void;
+declare function structuredClone<T>(value: T): T;
+
+// Named by the WebGPU types.
+interface EventTarget {
+  addEventListener(type: string, listener: (event: any) => void, options?: unknown): void;
+  removeEventListener(type: string, listener: (event: any) => void, options?: unknown): void;
+}
+interface Event {
+  readonly type: string;
+}
+interface EventInit {}
+interface DOMException extends Error {}

@@ -1,0 +1,47 @@
+// Loader hook (runs in Node's hook thread): turns .ts into JavaScript with esbuild and keeps the result, one file per
+// source, in the cache folder. A result ends with the hash of what it was made from, so a changed source is made anew.
+import { createHash } from "node:crypto";
+import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { cacheDir } from "./cache_dir.mjs";
+
+const { version } = createRequire(import.meta.url)("esbuild/package.json");
+const folder = join(cacheDir(), "sources");
+
+/** @type {import("node:module").LoadHook} */
+export async function load(url, context, nextLoad) {
+  if (!url.startsWith("file:") || !/\.ts(\?|$)/.test(url)) return nextLoad(url, context);
+  const path = fileURLToPath(url);
+  const source = await readFile(path, "utf8");
+  return { format: "module", shortCircuit: true, source: await strip(path, source) };
+}
+
+async function strip(path, source) {
+  const hash = createHash("sha256").update(`${version}\n${process.version}\n${source}`).digest("hex");
+  const mark = `\n//# voxgrad ${hash}\n`;
+  const name = createHash("sha256").update(path).digest("hex").slice(0, 32);
+  const kept = join(folder, `${name}.mjs`);
+  const old = await readFile(kept, "utf8").catch(() => "");
+  if (old.endsWith(mark)) return old;
+
+  const { transform } = await import("esbuild");
+  const { code } = await transform(source, {
+    loader: "ts",
+    format: "esm",
+    target: "node20",
+    sourcefile: path,
+    sourcemap: "inline",
+    sourcesContent: false,
+    tsconfigRaw: { compilerOptions: { verbatimModuleSyntax: true } },
+  });
+  // The cache is a convenience: without a writable folder the source is simply made again next time.
+  try {
+    await mkdir(folder, { recursive: true });
+    const temporary = join(folder, `${name}.${process.pid}.tmp`);
+    await writeFile(temporary, code + mark);
+    await rename(temporary, kept);
+  } catch {}
+  return code + mark;
+}

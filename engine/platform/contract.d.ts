@@ -1,0 +1,3 @@
+// What "#platform" looks like to the type checker, whichever host it resolves to.
+import type { Platform } from "./types.ts";
+export const platform: Platform;

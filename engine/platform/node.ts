@@ -1,0 +1,90 @@
+import { mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
+import type { AdapterChoice, AdapterOptions, Platform, Progress } from "./types.ts";
+import { PlatformError } from "./types.ts";
+import { closeGpu, openAdapter } from "./node_gpu.ts";
+
+let live = false;
+let lastLine = { time: -Infinity, done: -1 };
+
+/** Node on a terminal or a server. */
+export const platform: Platform = {
+  name: "node",
+  args: process.argv.slice(2),
+  openAdapter: (options: AdapterOptions = {}): Promise<AdapterChoice> => openAdapter(options),
+  closeGpu,
+
+  async readFile(path: string): Promise<Uint8Array> {
+    try {
+      const bytes = await readFile(path);
+      return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    } catch (error) {
+      throw fileError(error, path, "read");
+    }
+  },
+
+  async writeFile(path: string, data: Uint8Array | string): Promise<void> {
+    const target = resolve(path);
+    const temporary = join(dirname(target), `.${process.pid}.${counter++}.tmp`);
+    try {
+      await mkdir(dirname(target), { recursive: true });
+      const file = await open(temporary, "w");
+      try {
+        await file.writeFile(data);
+        await file.sync();
+      } finally {
+        await file.close();
+      }
+      await rename(temporary, target);
+    } catch (error) {
+      await rm(temporary, { force: true });
+      throw fileError(error, path, "write");
+    }
+  },
+
+  async listFiles(folder: string): Promise<string[]> {
+    try {
+      return (await readdir(folder)).sort();
+    } catch (error) {
+      throw fileError(error, folder, "list");
+    }
+  },
+
+  exists: (path: string): Promise<boolean> => stat(path).then(() => true, () => false),
+
+  log(line: string): void {
+    clearLive();
+    process.stdout.write(line + "\n");
+  },
+
+  progress(progress: Progress): void {
+    const finished = progress.done >= progress.total;
+    if (process.stdout.isTTY) {
+      const text = progress.text.slice(0, Math.max(20, (process.stdout.columns ?? 80) - 1));
+      process.stdout.write(`\r\x1b[2K${text}`);
+      live = !finished;
+      if (finished) process.stdout.write("\n");
+      return;
+    }
+    const now = performance.now();
+    if (!finished && now - lastLine.time < 10_000) return;
+    lastLine = { time: now, done: progress.done };
+    process.stdout.write(progress.text + "\n");
+  },
+
+  memory: (): number => process.memoryUsage.rss(),
+};
+
+let counter = 0;
+
+function clearLive(): void {
+  if (live) process.stdout.write("\r\x1b[2K");
+  live = false;
+}
+
+function fileError(error: unknown, path: string, verb: string): PlatformError {
+  const code = (error as NodeJS.ErrnoException).code;
+  if (code === "ENOENT") return new PlatformError("no-such-file", `Cannot ${verb} ${path}: there is no such file or folder`, path, error);
+  if (code === "ENOTDIR") return new PlatformError("not-a-folder", `Cannot ${verb} ${path}: it is not a folder`, path, error);
+  return new PlatformError("file-failed", `Cannot ${verb} ${path}: ${(error as Error).message}`, path, error);
+}

@@ -1,0 +1,67 @@
+/** What the engine asks of its host. Each host (node.ts, browser.ts) offers one object of type Platform. */
+
+/** State of long work. */
+export interface Progress {
+  /** Units done and in all: steps, cases, files. */
+  readonly done: number;
+  readonly total: number;
+  /** One short line, complete in itself: "step 40/200  loss 0.412  dice 0.81  3.1 steps/s  52 s left". */
+  readonly text: string;
+  /** Values to plot live against `done`, by name: `{ loss: 0.41, dice: 0.8 }`. */
+  readonly series?: Readonly<Record<string, number>>;
+}
+
+/** A WebGPU adapter and why it was chosen. */
+export interface AdapterChoice {
+  readonly adapter: GPUAdapter;
+  /** "software" when the CPU does the work (lavapipe, SwiftShader). */
+  readonly kind: "hardware" | "software";
+  /** Name of the device and its driver, as the driver gives it. */
+  readonly driver: string;
+  /** One sentence for the user. */
+  readonly reason: string;
+}
+
+export interface AdapterOptions {
+  readonly power?: "high-performance" | "low-power";
+  /** Part of the adapter's name (any case), or "hardware", "lavapipe", "swiftshader". */
+  readonly adapter?: string;
+  /** Ask for a CPU implementation although there is a GPU. */
+  readonly software?: boolean;
+}
+
+export interface Platform {
+  readonly name: "node" | "browser" | "deno";
+  /** The words after the script's name on the command line. */
+  readonly args: readonly string[];
+  /** The best adapter here. Throws, with the fix, when there is none. */
+  openAdapter(options?: AdapterOptions): Promise<AdapterChoice>;
+  /** Lets go of the GPU so that the process can end. Devices must not be used afterwards. */
+  closeGpu(): void;
+  /** Throws PlatformError when the file is missing or cannot be read. */
+  readFile(path: string): Promise<Uint8Array>;
+  /** Writes the whole file or nothing (temporary file, flush, rename), making its folders. */
+  writeFile(path: string, data: Uint8Array | string): Promise<void>;
+  /** Names, sorted, of all that lies directly in a folder. Throws PlatformError when there is no such folder. */
+  listFiles(folder: string): Promise<string[]>;
+  exists(path: string): Promise<boolean>;
+  log(line: string): void;
+  /** A line that rewrites itself on a terminal; elsewhere a plain line now and then. */
+  progress(progress: Progress): void;
+  /** Bytes of memory that the process holds, where the host tells. */
+  memory(): number | undefined;
+}
+
+/** A file or a device that the host could not provide. `code` is stable; the message says what to do. */
+export class PlatformError extends Error {
+  readonly code: "no-such-file" | "not-a-folder" | "file-failed" | "no-adapter";
+  /** The file or folder, where there is one. */
+  readonly path: string | undefined;
+
+  constructor(code: PlatformError["code"], message: string, path?: string, cause?: unknown) {
+    super(message, cause === undefined ? undefined : { cause });
+    this.name = "PlatformError";
+    this.code = code;
+    this.path = path;
+  }
+}
