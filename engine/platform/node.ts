@@ -5,7 +5,8 @@ import { PlatformError } from "./types.ts";
 import { closeGpu, openAdapter } from "./node_gpu.ts";
 
 let live = false;
-let lastLine = { time: -Infinity, done: -1 };
+let lastProgress = -Infinity;
+let temporaries = 0;
 
 /** Node on a terminal or a server. */
 export const platform: Platform = {
@@ -25,7 +26,7 @@ export const platform: Platform = {
 
   async writeFile(path: string, data: Uint8Array | string): Promise<void> {
     const target = resolve(path);
-    const temporary = join(dirname(target), `.${process.pid}.${counter++}.tmp`);
+    const temporary = join(dirname(target), `.${process.pid}.${temporaries++}.tmp`);
     try {
       await mkdir(dirname(target), { recursive: true });
       const file = await open(temporary, "w");
@@ -37,7 +38,8 @@ export const platform: Platform = {
       }
       await rename(temporary, target);
     } catch (error) {
-      await rm(temporary, { force: true });
+      // What went wrong is what counts, not that its remains could not be removed.
+      await rm(temporary, { force: true }).catch(() => undefined);
       throw fileError(error, path, "write");
     }
   },
@@ -67,15 +69,13 @@ export const platform: Platform = {
       return;
     }
     const now = performance.now();
-    if (!finished && now - lastLine.time < 10_000) return;
-    lastLine = { time: now, done: progress.done };
+    if (!finished && now - lastProgress < 10_000) return;
+    lastProgress = now;
     process.stdout.write(progress.text + "\n");
   },
 
   memory: (): number => process.memoryUsage.rss(),
 };
-
-let counter = 0;
 
 function clearLive(): void {
   if (live) process.stdout.write("\r\x1b[2K");
@@ -83,8 +83,12 @@ function clearLive(): void {
 }
 
 function fileError(error: unknown, path: string, verb: string): PlatformError {
-  const code = (error as NodeJS.ErrnoException).code;
-  if (code === "ENOENT") return new PlatformError("no-such-file", `Cannot ${verb} ${path}: there is no such file or folder`, path, error);
-  if (code === "ENOTDIR") return new PlatformError("not-a-folder", `Cannot ${verb} ${path}: it is not a folder`, path, error);
-  return new PlatformError("file-failed", `Cannot ${verb} ${path}: ${(error as Error).message}`, path, error);
+  const { code: reason, message } = error as NodeJS.ErrnoException;
+  if (reason === "ENOENT") {
+    return new PlatformError("no-such-file", `Cannot ${verb} ${path}: there is no such file or folder`, path, error);
+  }
+  if (reason === "ENOTDIR" || (reason === "EEXIST" && verb === "write")) {
+    return new PlatformError("not-a-folder", `Cannot ${verb} ${path}: a file stands where a folder is needed`, path, error);
+  }
+  return new PlatformError("file-failed", `Cannot ${verb} ${path}: ${message}`, path, error);
 }
