@@ -1,0 +1,49 @@
+/** What the convolution kernels share: parameters, grid folding, index arithmetic, the cost in operations. */
+import type { Target } from "./types.ts";
+
+/** Sizes along depth, height, width. */
+export type Size3 = readonly [number, number, number];
+
+/**
+ * A convolution x [batch, inChannels, ...input] with w [outChannels, inChannels / groups, ...kernel] to
+ * y [batch, outChannels, ...output]. `padding` is the one before; what lies outside the input counts as zero, so the
+ * padding after follows from `output`. Input and weight gradient take the parameters of the forward convolution.
+ */
+export interface ConvParams {
+  readonly batch: number;
+  readonly inChannels: number;
+  readonly outChannels: number;
+  readonly groups: number;
+  readonly input: Size3;
+  readonly output: Size3;
+  readonly kernel: Size3;
+  readonly stride: Size3;
+  readonly padding: Size3;
+  readonly dilation: Size3;
+  readonly bias: boolean;
+}
+
+export const volume = (size: Size3): number => size[0] * size[1] * size[2];
+export const ceilDiv = (a: number, b: number): number => Math.ceil(a / b);
+
+/** Floating-point operations of a convolution, padding counted as if it were data. */
+export const convFlops = (p: ConvParams): number =>
+  2 * p.batch * p.outChannels * volume(p.output) * (p.inChannels / p.groups) * volume(p.kernel);
+
+/**
+ * Folds a one-dimensional grid into three dimensions within the target's limit. `index` is the WGSL expression of
+ * the flat workgroup index from a `@builtin(workgroup_id)` named `wid`; it may run past `count`.
+ */
+export function foldGrid(count: number, target: Target): { workgroups: [number, number, number]; index: string } {
+  const max = target.maxWorkgroupsPerDimension;
+  const x = Math.min(count, max);
+  const y = Math.min(ceilDiv(count, x), max);
+  const z = ceilDiv(count, x * y);
+  if (z > max) throw new Error(`convolution: ${count} workgroups, the adapter runs at most ${max}^3`);
+  const index = z > 1 ? `wid.x + wid.y * ${x}u + wid.z * ${x * y}u` : y > 1 ? `wid.x + wid.y * ${x}u` : "wid.x";
+  return { workgroups: [x, y, z], index };
+}
+
+/** Lines `text(0) .. text(count - 1)` joined. */
+export const repeat = (count: number, text: (i: number) => string, separator = "\n"): string =>
+  Array.from({ length: count }, (_, i) => text(i)).join(separator);

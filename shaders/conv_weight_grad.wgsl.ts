@@ -1,0 +1,99 @@
+/**
+ * Gradient of a convolution with respect to its weights: for every shape. Space is split into chunks of output rows;
+ * one invocation sums one weight over one chunk, row by row, and a second kernel adds the chunks.
+ */
+import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
+import { ceilDiv, convFlops, foldGrid, volume } from "./conv_common.wgsl.ts";
+import type { ConvParams } from "./conv_common.wgsl.ts";
+import type { Dispatch, Lowered, Target, Variant } from "./types.ts";
+
+/** Adds `parts` partial results of `count` elements each, temp 0 [parts, count], into output 0 in a fixed order. */
+export function sumPartials(count: number, parts: number, target: Target): Dispatch {
+  const grid = foldGrid(ceilDiv(count, 64), target);
+  // Sums of 16 are added up, so rounding grows with 16 + parts / 16 terms at most.
+  const source = wgsl`
+@group(0) @binding(0) var<storage, read> partial: array<f32>;
+@group(0) @binding(1) var<storage, read_write> dw: array<f32>;
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let i = (${grid.index}) * 64u + lane;
+  if (i >= ${count}u) { return; }
+  var total = 0.0;
+  for (var first = 0u; first < ${parts}u; first += 16u) {
+    var sum = 0.0;
+    for (var k = first; k < min(first + 16u, ${parts}u); k++) { sum += partial[k * ${count}u + i]; }
+    total += sum;
+  }
+  dw[i] = total;
+}
+`;
+  return {
+    kernel: { name: "conv_weight_grad.sum_partials", source, workgroups: grid.workgroups },
+    reads: [{ temp: 0 }],
+    writes: [{ output: 0 }],
+  };
+}
+
+function lower(p: ConvParams, target: Target): Lowered {
+  const [iD, iH, iW] = p.input;
+  const [oD, oH, oW] = p.output;
+  const [kD, kH, kW] = p.kernel;
+  const ci = p.inChannels / p.groups, co = p.outChannels / p.groups;
+  const count = p.outChannels * ci * volume(p.kernel);
+  const rows = p.batch * oD * oH;
+  // Enough chunks to occupy the device, few enough that the partial sums stay small beside the data.
+  const chunks = Math.max(1, Math.min(rows, ceilDiv(65536, count), Math.floor(target.maxBindingBytes / 4 / count)));
+  const rowsPerChunk = ceilDiv(rows, chunks);
+  const parts = ceilDiv(rows, rowsPerChunk);
+  const grid = foldGrid(ceilDiv(count * parts, 64), target);
+  const source = wgsl`
+@group(0) @binding(0) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read> g: array<f32>;
+@group(0) @binding(2) var<storage, read_write> partial: array<f32>;
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let i = (${grid.index}) * 64u + lane;
+  if (i >= ${count * parts}u) { return; }
+  let kx = i32(i % ${kW}u);
+  let ky = i32(i / ${kW}u % ${kH}u);
+  let kz = i32(i / ${kW * kH}u % ${kD}u);
+  let c = i / ${volume(p.kernel)}u % ${ci}u;
+  let channel = i / ${volume(p.kernel) * ci}u % ${p.outChannels}u;
+  let firstRow = i / ${count}u * ${rowsPerChunk}u;
+  var total = 0.0;
+  for (var row = firstRow; row < min(firstRow + ${rowsPerChunk}u, ${rows}u); row++) {
+    let oy = i32(row % ${oH}u);
+    let oz = i32(row / ${oH}u % ${oD}u);
+    let sample = row / ${oH * oD}u;
+    let iz = oz * ${p.stride[0]} + kz * ${p.dilation[0]} - ${p.padding[0]};
+    let iy = oy * ${p.stride[1]} + ky * ${p.dilation[1]} - ${p.padding[1]};
+    if (iz < 0 || iz >= ${iD} || iy < 0 || iy >= ${iH}) { continue; }
+    let source = sample * ${p.inChannels}u + channel / ${co}u * ${ci}u + c;
+    let x0 = i32(source * ${volume(p.input)}u) + (iz * ${iH} + iy) * ${iW};
+    let g0 = (sample * ${p.outChannels}u + channel) * ${volume(p.output)}u + u32((oz * ${oH} + oy) * ${oW});
+    var sum = 0.0;
+    for (var ox = 0; ox < ${oW}; ox++) {
+      let ix = ox * ${p.stride[2]} + kx * ${p.dilation[2]} - ${p.padding[2]};
+      if (ix >= 0 && ix < ${iW}) { sum += x[x0 + ix] * g[g0 + u32(ox)]; }
+    }
+    total += sum;
+  }
+  partial[i] = total;
+}
+`;
+  return {
+    temps: [count * parts * 4],
+    dispatches: [
+      {
+        kernel: { name: "conv_weight_grad.generic", source, workgroups: grid.workgroups, flops: convFlops(p) },
+        reads: [{ input: 0 }, { input: 1 }],
+        writes: [{ temp: 0 }],
+      },
+      sumPartials(count, parts, target),
+    ],
+  };
+}
+
+export const convWeightGradGeneric: Variant<ConvParams> = { name: "generic", guard: () => true, lower };

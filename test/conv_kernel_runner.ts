@@ -1,0 +1,136 @@
+/** Runs lowered kernels straight on a WebGPU device, without the engine: for kernel tests and benchmarks. */
+import { create, globals } from "webgpu";
+import type { Lowered, Slot, Target } from "../shaders/types.ts";
+
+Object.assign(globalThis, globals);
+
+/** A device, what kernels may rely on, and the adapter's name. */
+export interface Runner {
+  readonly device: GPUDevice;
+  readonly target: Target;
+  readonly adapterName: string;
+}
+
+// Dawn crashes when this object is collected while a device lives.
+let instance: ReturnType<typeof create> | undefined;
+
+/** Opens a device with every limit of the adapter. Throws when there is none. */
+export async function openRunner(): Promise<Runner> {
+  instance = create([]);
+  const adapter = await instance.requestAdapter();
+  if (!adapter) throw new Error("conv kernel runner: no WebGPU adapter; install a Vulkan driver");
+  const names = [
+    "maxComputeInvocationsPerWorkgroup", "maxComputeWorkgroupSizeX", "maxComputeWorkgroupsPerDimension",
+    "maxComputeWorkgroupStorageSize", "maxStorageBuffersPerShaderStage", "maxStorageBufferBindingSize",
+    "maxBufferSize",
+  ] as const;
+  const requiredLimits = Object.fromEntries(names.map((name) => [name, adapter.limits[name] as number]));
+  const device = await adapter.requestDevice({ requiredLimits });
+  const info = `${adapter.info.vendor} ${adapter.info.architecture} ${adapter.info.device} ${adapter.info.description}`;
+  const { limits } = device;
+  return {
+    device,
+    adapterName: info,
+    target: {
+      software: /llvmpipe|lavapipe|swiftshader/i.test(info),
+      maxWorkgroupSize: limits.maxComputeInvocationsPerWorkgroup,
+      maxWorkgroupsPerDimension: limits.maxComputeWorkgroupsPerDimension,
+      maxWorkgroupStorage: limits.maxComputeWorkgroupStorageSize,
+      maxStorageBuffers: limits.maxStorageBuffersPerShaderStage,
+      maxBindingBytes: limits.maxStorageBufferBindingSize,
+      features: new Set(device.features),
+    },
+  };
+}
+
+/** Lets the device go, so that the process can end. */
+export function closeRunner(runner: Runner): void {
+  runner.device.destroy();
+  instance = undefined;
+}
+
+export interface RunOptions {
+  /** Timed repetitions after the first run; 0 when only the values matter. */
+  readonly repeats?: number;
+}
+
+export interface RunResult {
+  readonly output: Float32Array;
+  /** Time to create all pipelines. */
+  readonly compileMs: number;
+  /** Shortest and median time of all dispatches, when repeated. */
+  readonly minMs: number;
+  readonly medianMs: number;
+}
+
+/** Runs `lowered` on `inputs`; the output has `outputLength` elements and is filled with NaN beforehand. */
+export async function runLowered(
+  runner: Runner, lowered: Lowered, inputs: readonly Float32Array[], outputLength: number, options: RunOptions = {},
+): Promise<RunResult> {
+  const { device } = runner;
+  const storage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
+  const poison = (bytes: number) => upload(new Float32Array(bytes / 4).fill(NaN));
+  const upload = (data: Float32Array): GPUBuffer => {
+    const buffer = device.createBuffer({ size: data.byteLength, usage: storage });
+    device.queue.writeBuffer(buffer, 0, data as Float32Array<ArrayBuffer>);
+    return buffer;
+  };
+  device.pushErrorScope("validation");
+  const inputBuffers = inputs.map(upload);
+  const outputBuffer = poison(outputLength * 4);
+  const temps = lowered.temps.map(poison);
+  const bufferOf = (slot: Slot): GPUBuffer =>
+    "input" in slot ? inputBuffers[slot.input]! : "temp" in slot ? temps[slot.temp]! : outputBuffer;
+  const start = performance.now();
+  const steps = lowered.dispatches.map(({ kernel, reads, writes }) => {
+    const entries: GPUBindGroupLayoutEntry[] = [...reads, ...writes].map((_, binding) => ({
+      binding,
+      visibility: GPUShaderStage.COMPUTE,
+      buffer: { type: binding < reads.length ? "read-only-storage" : "storage" },
+    }));
+    const layout = device.createBindGroupLayout({ entries });
+    const pipeline = device.createComputePipeline({
+      label: kernel.name,
+      layout: device.createPipelineLayout({ bindGroupLayouts: [layout] }),
+      compute: { module: device.createShaderModule({ code: kernel.source }), entryPoint: "main" },
+    });
+    const group = device.createBindGroup({
+      layout,
+      entries: [...reads, ...writes].map((slot, binding) => ({ binding, resource: { buffer: bufferOf(slot) } })),
+    });
+    return { kernel, pipeline, group };
+  });
+  const compileMs = performance.now() - start;
+  const submit = async (): Promise<void> => {
+    const encoder = device.createCommandEncoder();
+    const pass = encoder.beginComputePass();
+    for (const { kernel, pipeline, group } of steps) {
+      pass.setPipeline(pipeline);
+      pass.setBindGroup(0, group);
+      pass.dispatchWorkgroups(...kernel.workgroups);
+    }
+    pass.end();
+    device.queue.submit([encoder.finish()]);
+    await device.queue.onSubmittedWorkDone();
+  };
+  await submit();
+  const error = await device.popErrorScope();
+  if (error) throw new Error(`${lowered.dispatches.map((d) => d.kernel.name).join(", ")}: ${error.message}`);
+  const times: number[] = [];
+  for (let i = 0; i < (options.repeats ?? 0); i++) {
+    const t = performance.now();
+    await submit();
+    times.push(performance.now() - t);
+  }
+  times.sort((a, b) => a - b);
+  const readback = device.createBuffer({
+    size: outputLength * 4, usage: GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ,
+  });
+  const encoder = device.createCommandEncoder();
+  encoder.copyBufferToBuffer(outputBuffer, 0, readback, 0, outputLength * 4);
+  device.queue.submit([encoder.finish()]);
+  await readback.mapAsync(GPUMapMode.READ);
+  const output = new Float32Array(readback.getMappedRange().slice(0));
+  for (const buffer of [...inputBuffers, ...temps, outputBuffer, readback]) buffer.destroy();
+  return { output, compileMs, minMs: times[0] ?? 0, medianMs: times[times.length >> 1] ?? 0 };
+}
