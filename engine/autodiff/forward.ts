@@ -1,0 +1,62 @@
+/** Forward mode: jvp, and hvp as forward over reverse. */
+import { check, fail, show } from "../core/errors.ts";
+import { sameShape } from "../core/shape.ts";
+import { Tensor } from "../core/tensor.ts";
+import * as tree from "../core/tree.ts";
+import { scalar } from "../ops/creation.ts";
+import { between, freshLeaves } from "./graph.ts";
+import { grad } from "./reverse.ts";
+
+/** Tangents of `outputs` given those of `inputs`, as graph nodes; null where nothing depends on the inputs. */
+export function pushForward(inputs: readonly Tensor[], tangents: readonly Tensor[], outputs: readonly Tensor[]): (Tensor | null)[] {
+  const known = new Map<Tensor, Tensor>(inputs.map((t, k) => [t, tangents[k]!]));
+  for (const t of between(inputs, outputs)) {
+    if (known.has(t) || t.source.kind !== "op") continue;
+    const { op, inputs: parents, attrs } = t.source;
+    if (op.name === "stopGradient") continue;
+    const given = parents.map((x) => known.get(x) ?? null);
+    if (given.every((x) => x === null)) continue;
+    if (op.jvp) {
+      known.set(t, op.jvp({ inputs: parents, output: t, attrs }, given));
+    } else if (op.lowering.kind === "composite") {
+      // Without a rule of its own a composite is differentiated through what it is made of.
+      const fresh = parents.map((x, k) => (given[k] ? freshLeaves(op.name, x).leaves[0]! : x));
+      const inner = op.lowering.expand(fresh, attrs);
+      const at = fresh.filter((_, k) => given[k]);
+      const [tangent] = pushForward(at, given.filter((x): x is Tensor => x !== null), [inner]);
+      if (tangent) known.set(t, tangent);
+    } else {
+      fail(op.name, "has no forward derivative");
+    }
+  }
+  return outputs.map((t) => known.get(t) ?? null);
+}
+
+/**
+ * The value of f at `primals` and its derivative along `tangents`, both trees like f's result.
+ *
+ * @example const [y, dy] = jvp((x) => x.sin(), [x], [t]);
+ */
+export function jvp(f: (...args: any[]) => any, primals: readonly any[], tangents: readonly any[]): [any, any] {
+  check(Array.isArray(primals) && Array.isArray(tangents) && primals.length === tangents.length, "jvp",
+    () => `primals and tangents are arrays of one length, got ${show(primals?.length)} and ${show(tangents?.length)}`);
+  const fresh = primals.map((primal) => freshLeaves("jvp", primal));
+  const points = fresh.flatMap((x) => x.leaves);
+  const directions: Tensor[] = tangents.flatMap((t) => tree.leaves(t));
+  check(directions.length === points.length && directions.every((t, k) => t instanceof Tensor && sameShape(t.shape, points[k]!.shape)), "jvp",
+    () => `tangents have the structure and shapes of the primals, ${points.join(", ")}; got ${directions.join(", ")}`);
+  const out = f(...fresh.map((x) => x.tree));
+  const outputs: Tensor[] = tree.leaves(out);
+  const results = pushForward(points, directions, outputs);
+  return [out, tree.rebuild(out, results.map((t, k) => t ?? scalar(0, "f32", outputs[k]!.shape)))];
+}
+
+/**
+ * Hessian-vector products of a function that gives one number: one tree per primal.
+ *
+ * @example const [hv] = hvp((w) => w.pow(3).sum(), [w], [v]); // 6 w v
+ */
+export function hvp(f: (...args: any[]) => any, primals: readonly any[], tangents: readonly any[]): any[] {
+  const gradient = (...args: any[]): any[] => grad((all: any[]) => f(...all))(args);
+  return jvp(gradient, primals, tangents)[1];
+}

@@ -1,0 +1,62 @@
+/** What an operator is to the rest of the engine: derivative rules made of operators, and one way to be lowered. */
+import type { Lowered, Target } from "../../shaders/types.ts";
+import type { DType } from "./dtype.ts";
+import type { Index } from "./index_map.ts";
+import type { Shape } from "./shape.ts";
+import type { Tensor } from "./tensor.ts";
+
+/** A node as derivative rules see it. */
+export interface RuleContext<A> {
+  readonly inputs: readonly Tensor[];
+  readonly output: Tensor;
+  readonly attrs: A;
+}
+
+/** Shape and dtype alone. */
+export interface Aval {
+  readonly shape: Shape;
+  readonly dtype: DType;
+}
+
+/** What the generator of fused kernels offers to an operator that computes one value at a time. */
+export interface Emit<A> {
+  readonly attrs: A;
+  readonly output: Aval;
+  readonly inputs: readonly Aval[];
+  /** A WGSL expression: the value of input k at a place. */
+  input(k: number, index: Index): string;
+  /** Names a value, so that it is computed once. */
+  bind(expression: string, type: "f32" | "i32" | "u32" | "bool" | "vec2u"): string;
+  /** Evaluates `then` only where `condition` holds, `otherwise` elsewhere. */
+  select(condition: string, type: "f32" | "i32" | "u32" | "bool", then: () => string, otherwise: () => string): string;
+  /** Makes a function of shaders/ available in the kernel and gives its name. */
+  fn(name: string): string;
+}
+
+/** How an operator becomes WGSL. */
+export type Lowering<A> =
+  /** One output value from input values at computable places: fuses into chains, reductions and each other. */
+  | { readonly kind: "map"; readonly cost: number; emit(e: Emit<A>, index: Index): string }
+  /** The same values under another shape: no kernel at all. */
+  | { readonly kind: "view" }
+  /** Reduction of some axes; attrs are ReduceAttrs. */
+  | { readonly kind: "reduce" }
+  /** Kernels of its own. */
+  | { readonly kind: "kernel"; lower(inputs: readonly Aval[], output: Aval, attrs: A, target: Target): Lowered }
+  /** Other operators, expanded when a program is built, after derivatives were taken. */
+  | { readonly kind: "composite"; expand(inputs: readonly Tensor[], attrs: A): Tensor };
+
+export interface Op<A = any> {
+  readonly name: string;
+  readonly lowering: Lowering<A>;
+  /** Cotangents of the inputs from that of the output; null for an input without one, null rule: not differentiable. */
+  readonly vjp: ((c: RuleContext<A>, cotangent: Tensor) => readonly (Tensor | null)[]) | null;
+  /** Tangent of the output from those of the inputs, null where an input has none; a composite may leave it out. */
+  readonly jvp?: ((c: RuleContext<A>, tangents: readonly (Tensor | null)[]) => Tensor) | null;
+}
+
+/** Attributes of every reduction: which axes fall, by what. The output has no axis of size 1 in their place. */
+export interface ReduceAttrs {
+  readonly axes: readonly number[];
+  readonly by: "sum" | "max" | "min" | "argmax";
+}

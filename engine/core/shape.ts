@@ -1,0 +1,76 @@
+/** Arithmetic on shapes, axes and broadcasting. */
+import { check, fail, show } from "./errors.ts";
+
+export type Shape = readonly number[];
+
+/** More elements than a 32-bit index reaches are refused. */
+export const MAX_ELEMENTS = 2 ** 31;
+
+export const size = (shape: Shape): number => shape.reduce((product, n) => product * n, 1);
+
+export const sameShape = (a: Shape, b: Shape): boolean => a.length === b.length && a.every((n, k) => n === b[k]);
+
+/** Row-major strides in elements. */
+export function strides(shape: Shape): number[] {
+  const result = new Array<number>(shape.length);
+  let step = 1;
+  for (let k = shape.length - 1; k >= 0; k--) {
+    result[k] = step;
+    step *= shape[k]!;
+  }
+  return result;
+}
+
+export function checkShape(operator: string, shape: unknown): asserts shape is Shape {
+  check(
+    Array.isArray(shape) && shape.every((n) => Number.isInteger(n) && n >= 0),
+    operator,
+    () => `a shape is an array of integers >= 0, got ${show(shape)}`,
+  );
+  check(size(shape as Shape) < MAX_ELEMENTS, operator, () => `shape ${show(shape)} has 2^31 elements or more; split it`);
+}
+
+/** NumPy's broadcasting of two shapes, or an error that names both. */
+export function broadcastShapes(operator: string, a: Shape, b: Shape): number[] {
+  const rank = Math.max(a.length, b.length);
+  const result = new Array<number>(rank);
+  for (let k = 0; k < rank; k++) {
+    const m = a[a.length - rank + k] ?? 1;
+    const n = b[b.length - rank + k] ?? 1;
+    if (m !== n && m !== 1 && n !== 1) {
+      fail(operator, `shapes ${show(a)} and ${show(b)} do not broadcast: ${m} against ${n} at axis ${k - rank} from the end`);
+    }
+    result[k] = m === 1 ? n : m;
+  }
+  return result;
+}
+
+/** An axis in [-rank, rank) as one in [0, rank). */
+export function normalizeAxis(operator: string, axis: unknown, rank: number, name = "axis"): number {
+  check(
+    Number.isInteger(axis) && (axis as number) >= -rank && (axis as number) < rank,
+    operator,
+    () => `${name} ${show(axis)} is out of range for a tensor of rank ${rank}`,
+  );
+  return (axis as number) < 0 ? (axis as number) + rank : (axis as number);
+}
+
+/** Axes as a sorted list without repeats; undefined means all. */
+export function normalizeAxes(operator: string, axes: unknown, rank: number): number[] {
+  if (axes === undefined) return Array.from({ length: rank }, (_, k) => k);
+  check(Array.isArray(axes), operator, () => `axes is an array of integers, got ${show(axes)}`);
+  const list = axes.map((axis) => normalizeAxis(operator, axis, rank, "axes entry")).sort((a, b) => a - b);
+  check(new Set(list).size === list.length, operator, () => `axes ${show(axes)} name an axis twice`);
+  return list;
+}
+
+/** One number for every axis, or a list with one number an axis. */
+export function perAxis(operator: string, name: string, value: unknown, rank: number, least: number): number[] {
+  const list = typeof value === "number" ? new Array<number>(rank).fill(value) : value;
+  check(
+    Array.isArray(list) && list.length === rank && list.every((n) => Number.isInteger(n) && n >= least),
+    operator,
+    () => `${name} is an integer >= ${least} or ${rank} of them, got ${show(value)}`,
+  );
+  return [...list];
+}

@@ -1,0 +1,48 @@
+/** softmax and logSoftmax along an axis. */
+import { check, checkOptions } from "../core/errors.ts";
+import type { Op } from "../core/op.ts";
+import { normalizeAxis } from "../core/shape.ts";
+import { node, type Tensor } from "../core/tensor.ts";
+import { div, exp, mul, sub } from "./elementwise.ts";
+import { logSumExp, max, sum } from "./reduce.ts";
+import { stopGradient } from "./reshape.ts";
+
+interface AxisAttrs {
+  readonly axis: number;
+}
+
+const total = (x: Tensor, { axis }: AxisAttrs): Tensor => sum(x, { axes: [axis], keepDims: true });
+
+const softmaxOp: Op<AxisAttrs> = {
+  name: "softmax",
+  lowering: {
+    kind: "composite",
+    expand([x], attrs) {
+      const e = exp(sub(x!, stopGradient(max(x!, { axes: [attrs.axis], keepDims: true }))));
+      return div(e, total(e, attrs));
+    },
+  },
+  // dx = y (g - sum(g y)); the matrix is symmetric, so tangents go the same way
+  vjp: ({ output: y, attrs }, g) => [mul(y, sub(g, total(mul(g, y), attrs)))],
+  jvp: ({ output: y, attrs }, [t]) => mul(y, sub(t!, total(mul(t!, y), attrs))),
+};
+
+const logSoftmaxOp: Op<AxisAttrs> = {
+  name: "logSoftmax",
+  lowering: { kind: "composite", expand: ([x], { axis }) => sub(x!, logSumExp(x!, { axes: [axis], keepDims: true })) },
+  // dx = g - softmax(x) sum(g);  dy = t - sum(softmax(x) t)
+  vjp: ({ output: y, attrs }, g) => [sub(g, mul(exp(y), total(g, attrs)))],
+  jvp: ({ output: y, attrs }, [t]) => sub(t!, total(mul(exp(y), t!), attrs)),
+};
+
+function along(op: Op<AxisAttrs>, x: Tensor, options: { axis?: number }): Tensor {
+  checkOptions(op.name, options, ["axis"]);
+  const axis = normalizeAxis(op.name, options.axis ?? -1, x.rank);
+  check(x.dtype === "f32", op.name, () => `the input is f32, got ${x.dtype}`);
+  return node(op, [x], { axis }, x.shape, x.dtype);
+}
+
+/** exp(x) / sum(exp(x)) along `axis` (default the last), without overflow. */
+export const softmax = (x: Tensor, options: { axis?: number } = {}): Tensor => along(softmaxOp, x, options);
+/** log(softmax(x)) along `axis` (default the last). */
+export const logSoftmax = (x: Tensor, options: { axis?: number } = {}): Tensor => along(logSoftmaxOp, x, options);
