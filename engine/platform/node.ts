@@ -11,7 +11,9 @@ let temporaries = 0;
 /** Node on a terminal or a server. */
 export const platform: Platform = {
   name: "node",
-  args: process.argv.slice(2),
+  get args(): string[] {
+    return process.argv.slice(2);
+  },
   openAdapter: (options: AdapterOptions = {}): Promise<AdapterChoice> => openAdapter(options),
   closeGpu,
 

@@ -3,6 +3,7 @@ import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import type { AdapterChoice, AdapterOptions } from "./types.ts";
 import { PlatformError } from "./types.ts";
+import type { SwiftShader } from "./swiftshader.ts";
 import { swiftShader } from "./swiftshader.ts";
 
 // Dawn dies with a segmentation fault when the object that create() returns is collected while a device lives.
@@ -18,6 +19,10 @@ export interface Candidate {
   readonly problem: string | undefined;
 }
 
+const refused: Record<Source, string> = {
+  system: "no driver of the system serves (each needs its GPU; Mesa before 23.1 is too old for Dawn)",
+  swiftshader: "Dawn refuses SwiftShader",
+};
 const softwareName = /llvmpipe|swiftshader|basic render/i;
 
 /**
@@ -33,7 +38,7 @@ export async function openAdapter(options: AdapterOptions = {}): Promise<Adapter
     if (candidate.problem) problems.push(candidate.problem);
   }
   const asked = wanted ? ` for "${wanted}"` : "";
-  throw new PlatformError("no-adapter", `No WebGPU adapter found${asked}: ${problems.join("; ")}. ${howToFix()}`);
+  throw new PlatformError("no-adapter", `No WebGPU adapter found${asked}: ${problems.join("; ")}. \`npx voxgrad doctor\` says how to fix it`);
 }
 
 /** Lets go of Dawn. No device may be used afterwards. */
@@ -50,7 +55,12 @@ export async function tryAdapter(source: Source, options: AdapterOptions): Promi
 
   if (source === "swiftshader") {
     if (wanted === "hardware" || wanted === "lavapipe") return miss(`SwiftShader is not "${wanted}"`);
-    const files = await swiftShader();
+    let files: SwiftShader | undefined;
+    try {
+      files = await swiftShader();
+    } catch (error) {
+      return miss((error as Error).message);
+    }
     if (!files) return miss(`npm has no SwiftShader for ${process.platform} on ${process.arch}`);
     if (!hasLoader() && !load(files.loader)) return miss(`the Vulkan loader ${files.loader} cannot be loaded`);
     restore = setEnvironment("VK_DRIVER_FILES", files.driverFile);
@@ -59,7 +69,7 @@ export async function tryAdapter(source: Source, options: AdapterOptions): Promi
     if (process.platform === "linux") {
       if (driverFiles().length === 0) return miss("the system has no Vulkan driver");
       if (!hasLoader()) {
-        const files = await swiftShader();
+        const files = await swiftShader().catch(() => undefined);
         if (!files || !load(files.loader)) return miss("the system has no Vulkan loader (libvulkan.so.1)");
       }
     }
@@ -73,7 +83,7 @@ export async function tryAdapter(source: Source, options: AdapterOptions): Promi
       if (!name) return miss(`there is ${names.length ? names.join(", ") : "no adapter"}`);
     }
     const adapter = await request(options, name);
-    if (!adapter) return miss(source === "system" ? "Dawn accepts none of the system's drivers" : "Dawn refuses SwiftShader");
+    if (!adapter) return miss(refused[source]);
     if (wanted === "hardware" && isSoftware(adapter)) return miss(`${adapter.info.device} computes on the CPU`);
     return { source, adapter, problem: undefined };
   } catch (error) {
@@ -170,13 +180,4 @@ function setEnvironment(name: string, value: string): () => void {
     if (old === undefined) delete process.env[name];
     else process.env[name] = old;
   };
-}
-
-/** What the user can do to get an adapter, or a better one. */
-export function howToFix(): string {
-  if (process.platform !== "linux") return "Update the graphics driver; on Windows and macOS Dawn needs no other software";
-  return (
-    "Install the GPU's Vulkan driver, or Mesa 23.1 or later, which brings drivers for AMD and Intel and lavapipe for the CPU: " +
-    "`sudo apt install mesa-vulkan-drivers libvulkan1` (Debian 12: add bookworm-backports and `-t bookworm-backports`)"
-  );
 }

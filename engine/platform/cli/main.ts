@@ -1,0 +1,73 @@
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { resolve } from "node:path";
+
+const help = `voxgrad: 3D medical image segmentation on any GPU
+
+  voxgrad run SCRIPT.ts [--key value ...]             runs a script; each --key overrides an entry of its config
+  voxgrad serve SCRIPT.ts [--port N] [--key value ...]  the same in a web page, on the visitor's GPU
+  voxgrad doctor                                      says which GPU or driver is used, why, and what would be better
+  voxgrad --help | --version
+
+VOXGRAD_ADAPTER=hardware, lavapipe, swiftshader or part of an adapter's name chooses the device.
+VOXGRAD_CACHE is the folder for what can be made again (unpacked drivers, stripped sources).`;
+
+/**
+ * Runs one command line.
+ *
+ * @param words what stands after `voxgrad`
+ * @returns the exit code: 0 done, 1 failed, 2 not understood
+ */
+export async function main(words: readonly string[]): Promise<number> {
+  const [command, ...rest] = words;
+  switch (command) {
+    case undefined:
+    case "help":
+    case "-h":
+    case "--help":
+      console.log(help);
+      return 0;
+    case "-v":
+    case "--version":
+      console.log(version());
+      return 0;
+    case "doctor":
+      return (await import("./doctor.ts")).doctor();
+    case "run":
+    case "serve": {
+      const [script, ...args] = rest;
+      const problem = scriptProblem(command, script);
+      if (problem) return misunderstood(problem);
+      if (command === "run") return (await import("./run.ts")).run(resolve(script!), args);
+      return (await import("./serve.ts")).serve(resolve(script!), args);
+    }
+    default:
+      return misunderstood(`Unknown command "${command}"; there are run, serve and doctor`);
+  }
+}
+
+/** The version of this package. */
+export function version(): string {
+  const text = readFileSync(new URL("../../../package.json", import.meta.url), "utf8");
+  return (JSON.parse(text) as { version: string }).version;
+}
+
+function scriptProblem(command: string, script: string | undefined): string | undefined {
+  if (script === undefined || script.startsWith("-")) {
+    return `Name a script: voxgrad ${command} scripts/train_unet.ts${scriptsHere()}`;
+  }
+  if (!existsSync(script)) return `Cannot ${command} ${script}: there is no such file${scriptsHere()}`;
+  if (!statSync(script).isFile()) return `Cannot ${command} ${script}: it is not a file${scriptsHere()}`;
+  if (!/\.(ts|mts|js|mjs)$/.test(script)) return `Cannot ${command} ${script}: it is no .ts or .js file`;
+  return undefined;
+}
+
+function scriptsHere(): string {
+  if (!existsSync("scripts")) return "";
+  const names = readdirSync("scripts").filter((name) => name.endsWith(".ts"));
+  return names.length ? `\nScripts here: ${names.map((name) => `scripts/${name}`).join(", ")}` : "";
+}
+
+function misunderstood(problem: string): number {
+  console.error(`${problem}\nvoxgrad --help lists what there is`);
+  return 2;
+}
