@@ -1,0 +1,353 @@
+/**
+ * Elementary functions in WGSL that are good to 1e-6 on every adapter. WGSL lets the builtin ones be loose (a sine that
+ * is wrong by 2e-4, a logarithm by 1e-5 near 1), so these reduce the range and evaluate a polynomial by themselves.
+ *
+ * How they stay right under any compiler:
+ * - WGSL may assume that NaN and infinity never occur: special values are told and made by their bits.
+ * - Range reduction (Cody and Waite 1980) subtracts n times a constant in parts; the leading parts have so few bits
+ *   that the products are exact. Mesa's compiler adds such parts up again, fma or not: `vg_exact` stops it.
+ * - Rounding to an integer adds 1.5 * 2^23 and reads the low bits of the sum, so that it cannot be simplified away.
+ * - No branches, and few selects: on a CPU implementation every lane runs both sides.
+ *
+ * Subnormal numbers may be taken for zero. Polynomials and the rational function are minimax fits made for this file
+ * (iteratively reweighted least squares on Chebyshev points, in float64).
+ */
+import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
+
+/** One WGSL function (or a helper structure) and the names of those that it calls. */
+export interface MathFunction {
+  readonly source: string;
+  readonly needs?: readonly string[];
+}
+
+/** All functions by name. Those whose names end in `_core`, `_poly` or `_bits` are parts of others. */
+export const mathFunctions: Record<string, MathFunction> = {
+  vg_is_nan: {
+    source: wgsl`
+fn vg_is_nan(x: f32) -> bool {
+  return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u;
+}`,
+  },
+
+  vg_is_finite: {
+    source: wgsl`
+fn vg_is_finite(x: f32) -> bool {
+  return (bitcast<u32>(x) & 0x7fffffffu) < 0x7f800000u;
+}`,
+  },
+
+  // y, or x where x is NaN: clamps lose a NaN.
+  vg_keep_nan: {
+    source: wgsl`
+fn vg_keep_nan(y: f32, x: f32) -> f32 {
+  return select(y, x, vg_is_nan(x));
+}`,
+    needs: ["vg_is_nan"],
+  },
+
+  // x, for an x whose last bit is 0. A compiler does not know that, so it cannot reassociate across the call.
+  vg_exact: {
+    source: wgsl`
+fn vg_exact(x: f32) -> f32 {
+  return bitcast<f32>(bitcast<u32>(x) & 0xfffffffeu);
+}`,
+  },
+
+  // 2^n for n in [-126, 127].
+  vg_exp2_bits: {
+    source: wgsl`
+fn vg_exp2_bits(n: i32) -> f32 {
+  return bitcast<f32>((n + 127) << 23u);
+}`,
+  },
+
+  // exp(r) - 1 for |r| <= 0.347, to 1.8e-8 of itself.
+  vg_exp_poly: {
+    source: wgsl`
+fn vg_exp_poly(r: f32) -> f32 {
+  let q = 0.49999997 + r * (0.16666543 + r * (0.0416672 + r * (0.008366596 + r * 0.0013882507)));
+  return r + r * r * q;
+}`,
+  },
+
+  // exp(x) = 2^n (1 + m) with m between sqrt(1/2) - 1 and sqrt(2) - 1, for |x| < 1e4.
+  vg_exp_core: {
+    source: wgsl`
+struct VgExp { n: i32, m: f32 }
+
+fn vg_exp_core(x: f32) -> VgExp {
+  let n = bitcast<i32>(x * 1.44269504 + 12582912.0) - 0x4b400000;
+  let k = f32(n);
+  return VgExp(n, vg_exp_poly((x - vg_exact(k * 0.693115234375)) - k * 3.19461833e-5));
+}`,
+    needs: ["vg_exact", "vg_exp_poly"],
+  },
+
+  // exp for x in [-104.5, 89]. Two factors, because 2^n alone leaves the range of f32 at both ends.
+  vg_exp_scaled: {
+    source: wgsl`
+fn vg_exp_scaled(x: f32) -> f32 {
+  let e = vg_exp_core(x);
+  let h = e.n >> 1u;
+  return (1.0 + e.m) * vg_exp2_bits(h) * vg_exp2_bits(e.n - h);
+}`,
+    needs: ["vg_exp_core", "vg_exp2_bits"],
+  },
+
+  vg_exp: {
+    source: wgsl`
+fn vg_exp(x: f32) -> f32 {
+  return vg_keep_nan(vg_exp_scaled(clamp(x, -104.5, 89.0)), x);
+}`,
+    needs: ["vg_exp_scaled", "vg_keep_nan"],
+  },
+
+  // exp(x) - 1 for x in [-87, 89]. Half the scale and twice the sum: 2^128 is no f32.
+  vg_expm1_core: {
+    source: wgsl`
+fn vg_expm1_core(x: f32) -> f32 {
+  let e = vg_exp_core(x);
+  let s = vg_exp2_bits(e.n - 1);
+  return 2.0 * fma(s, e.m, s - 0.5);
+}`,
+    needs: ["vg_exp_core", "vg_exp2_bits"],
+  },
+
+  vg_expm1: {
+    source: wgsl`
+fn vg_expm1(x: f32) -> f32 {
+  return vg_keep_nan(vg_expm1_core(clamp(x, -20.0, 89.0)), x);
+}`,
+    needs: ["vg_expm1_core", "vg_keep_nan"],
+  },
+
+  // log(1 + f) for 1 + f between sqrt(1/2) and sqrt(2), to 3.3e-8 of itself.
+  vg_log1p_poly: {
+    source: wgsl`
+fn vg_log1p_poly(f: f32) -> f32 {
+  let a = -0.4999999 + f * (0.3333395 + f * (-0.2500176 + f * 0.19962022));
+  let b = -0.16570304 + f * (0.14918347 + f * (-0.14309315 + f * 0.08736045));
+  let z = f * f;
+  return f + z * (a + z * z * b);
+}`,
+  },
+
+  // What the logarithm of u is outside the positive normal numbers: -inf at 0, inf at inf, else NaN.
+  vg_log_special: {
+    source: wgsl`
+fn vg_log_special(y: f32, u: u32) -> f32 {
+  let high = select(0x7fc00000u, 0x7f800000u, u == 0x7f800000u);
+  let special = select(high, 0xff800000u, (u & 0x7fffffffu) < 0x00800000u);
+  return bitcast<f32>(select(special, bitcast<u32>(y), u - 0x00800000u < 0x7f000000u));
+}`,
+  },
+
+  vg_log: {
+    source: wgsl`
+fn vg_log(x: f32) -> f32 {
+  let u = bitcast<u32>(x);
+  let n = bitcast<i32>(u - 0x3f3504f3u) >> 23u;
+  let f = bitcast<f32>(u - (bitcast<u32>(n) << 23u)) - 1.0;
+  return vg_log_special(fma(f32(n), 0.693147181, vg_log1p_poly(f)), u);
+}`,
+    needs: ["vg_log1p_poly", "vg_log_special"],
+  },
+
+  // Where 1 + x needs no scaling the polynomial takes x itself, so what the addition rounds away is not missed.
+  vg_log1p: {
+    source: wgsl`
+fn vg_log1p(x: f32) -> f32 {
+  let u = bitcast<u32>(1.0 + x);
+  let n = bitcast<i32>(u - 0x3f3504f3u) >> 23u;
+  let m = bitcast<f32>(u - (bitcast<u32>(n) << 23u)) - 1.0;
+  let f = select(m, x, n == 0);
+  return vg_log_special(fma(f32(n), 0.693147181, vg_log1p_poly(f)), u);
+}`,
+    needs: ["vg_log1p_poly", "vg_log_special"],
+  },
+
+  // sin(x + shift pi/2). pi/2 in three parts of 8, 10 and 24 bits: good to 1e-7 up to |x| = 1.2e4. Beyond, the error
+  // grows to 1.3e-7 |x|, the spacing of f32 numbers there; from 6e6 on the value means nothing but is within [-1, 1].
+  vg_sin_core: {
+    source: wgsl`
+fn vg_sin_core(x: f32, shift: i32) -> f32 {
+  let n = bitcast<i32>(x * 0.636619772 + 12582912.0) - 0x4b400000;
+  let k = f32(n);
+  let reduced = ((x - vg_exact(k * 1.5703125)) - vg_exact(k * 0.00048351287841796875)) - k * 3.1391647e-07;
+  let r = clamp(reduced, -0.8, 0.8);
+  let z = r * r;
+  let s = r + r * z * (-0.16666654 + z * (0.0083321 - z * 0.00019506943));
+  let c = 1.0 + z * (-0.5 + z * (0.041666646 + z * (-0.0013887234 + z * 2.4423625e-5)));
+  let quadrant = bitcast<u32>(n + shift);
+  let y = bitcast<u32>(select(s, c, (quadrant & 1u) == 1u)) ^ ((quadrant & 2u) << 30u);
+  let finite = (bitcast<u32>(x) & 0x7fffffffu) < 0x7f800000u;
+  return bitcast<f32>(select(0x7fc00000u, y, finite));
+}`,
+    needs: ["vg_exact"],
+  },
+
+  vg_sin: {
+    source: wgsl`
+fn vg_sin(x: f32) -> f32 {
+  return vg_sin_core(x, 0);
+}`,
+    needs: ["vg_sin_core"],
+  },
+
+  vg_cos: {
+    source: wgsl`
+fn vg_cos(x: f32) -> f32 {
+  return vg_sin_core(x, 1);
+}`,
+    needs: ["vg_sin_core"],
+  },
+
+  // From exp(-2|x|) - 1, which keeps full relative accuracy near 0 and cannot overflow.
+  vg_tanh: {
+    source: wgsl`
+fn vg_tanh(x: f32) -> f32 {
+  let m = vg_expm1_core(-2.0 * min(abs(x), 10.0));
+  let sign = bitcast<u32>(x) & 0x80000000u;
+  return vg_keep_nan(bitcast<f32>((bitcast<u32>(m / (m + 2.0)) & 0x7fffffffu) | sign), x);
+}`,
+    needs: ["vg_expm1_core", "vg_keep_nan"],
+  },
+
+  vg_sigmoid: {
+    source: wgsl`
+fn vg_sigmoid(x: f32) -> f32 {
+  let e = vg_exp_scaled(max(-abs(x), -104.5));
+  return vg_keep_nan(select(1.0, e, x < 0.0) / (1.0 + e), x);
+}`,
+    needs: ["vg_exp_scaled", "vg_keep_nan"],
+  },
+
+  // log(1 + exp(x)) = max(x, 0) + log(1 + e) with e = exp(-|x|); above sqrt(2), 1 + e is halved.
+  vg_softplus: {
+    source: wgsl`
+fn vg_softplus(x: f32) -> f32 {
+  let e = vg_exp_scaled(max(-abs(x), -104.5));
+  let halve = e > 0.4142135;
+  let y = select(0.0, 0.693147181, halve) + vg_log1p_poly(select(e, 0.5 * e - 0.5, halve));
+  return vg_keep_nan(max(x, 0.0) + y, x);
+}`,
+    needs: ["vg_exp_scaled", "vg_log1p_poly", "vg_keep_nan"],
+  },
+
+  // x P(x^2) / Q(x^2); erf(3.92) rounds to 1.
+  vg_erf: {
+    source: wgsl`
+fn vg_erf(x: f32) -> f32 {
+  let c = clamp(x, -3.92, 3.92);
+  let z = c * c;
+  let p = 1.1283791 + z * (0.19078386 + z * (0.05279029 + z * (0.003779611
+    + z * (0.00028480872 + z * 2.0419716e-6))));
+  let q = 1.0 + z * (0.50241053 + z * (0.11425754 + z * (0.01499744
+    + z * (0.0011652133 + z * 3.8004087e-5))));
+  return vg_keep_nan(clamp(c * p / q, -1.0, 1.0), x);
+}`,
+    needs: ["vg_keep_nan"],
+  },
+
+  // The upper 11 bits of the significand: products of two such numbers are exact.
+  vg_upper_bits: {
+    source: wgsl`
+fn vg_upper_bits(x: f32) -> f32 {
+  return bitcast<f32>(bitcast<u32>(x) & 0xffffe000u);
+}`,
+  },
+
+  // |x|^y as exp(y log|x|) with the logarithm and the product in two numbers each (1e-9 off in the logarithm would be
+  // 1e-7 off in the result), then the sign and the special cases of C and PyTorch: x^0 = 1^y = 1, a negative base gives
+  // NaN unless y is an integer, odd integers keep the sign.
+  vg_pow: {
+    source: wgsl`
+fn vg_pow(x: f32, y: f32) -> f32 {
+  let u = bitcast<u32>(x) & 0x7fffffffu;
+  let n = bitcast<i32>(u - 0x3f3504f3u) >> 23u;
+  let m = bitcast<f32>(u - (bitcast<u32>(n) << 23u));
+
+  // log(m) = 2 atanh(s), s = (m - 1) / (m + 1) = s1 + s2.
+  let f = m - 1.0;
+  let d = m + 1.0;
+  let d1 = vg_upper_bits(d);
+  let d2 = m - (d1 - 1.0);
+  let s = f / d;
+  let s1 = vg_upper_bits(s);
+  let s2 = ((f - vg_exact(s1 * d1)) - s1 * d2) / d;
+  let z = s * s;
+  let tail = 2.0 * (s2 + s * z * (0.3333333 + z * (0.20000167 + z * (0.1426864 + z * 0.11791383))));
+
+  // log|x| = l1 + l2, then y log|x| = e1 + e2. Beyond |y| = 1e10 every base but 1 has left the range.
+  let k = f32(n);
+  let rest = k * 3.19461833e-5 + tail;
+  let k1 = vg_exact(k * 0.693115234375);
+  let l1 = vg_upper_bits(k1 + (2.0 * s1 + rest));
+  let l2 = (k1 - l1) + 2.0 * s1 + rest;
+  let w = clamp(y, -1e10, 1e10);
+  let w1 = vg_upper_bits(w);
+  let product = w1 * l1;
+  let e1 = clamp(product, -120.0, 100.0);
+  let e2 = select(0.0, (w - w1) * l1 + w * l2, e1 == product);
+  let total = clamp(e1 + e2, -104.5, 89.0);
+  let j = bitcast<i32>(total * 1.44269504 + 12582912.0) - 0x4b400000;
+  let g = f32(j);
+  let r = ((e1 - vg_exact(g * 0.693115234375)) - g * 3.19461833e-5) + e2;
+  let h = j >> 1u;
+  let inside = (1.0 + vg_exp_poly(r)) * vg_exp2_bits(h) * vg_exp2_bits(j - h);
+
+  // Zero, infinity, overflow and underflow have magnitude 0 or inf.
+  let grows = (u >= 0x3f800000u) == (y > 0.0);
+  let edge = u < 0x00800000u || u >= 0x7f800000u || e1 + e2 < -104.5 || e1 + e2 > 89.0;
+  var bits = select(bitcast<u32>(inside), select(0u, 0x7f800000u, grows), edge);
+
+  let whole = y == floor(y);
+  let halved = 0.5 * y;
+  let odd = whole && halved != floor(halved);
+  let negative = bitcast<u32>(x) >= 0x80000000u;
+  bits = bits | select(0u, 0x80000000u, negative && odd);
+  let invalid = negative && u >= 0x00800000u && u < 0x7f800000u && !whole;
+  bits = select(bits, 0x7fc00000u, invalid || u > 0x7f800000u || vg_is_nan(y));
+  let one = bitcast<u32>(x) == 0x3f800000u || (bitcast<u32>(y) & 0x7fffffffu) < 0x00800000u;
+  return bitcast<f32>(select(bits, 0x3f800000u, one));
+}`,
+    needs: ["vg_exact", "vg_upper_bits", "vg_exp_poly", "vg_exp2_bits", "vg_is_nan"],
+  },
+
+  // The builtins are held to 2 units in the last place (inverseSqrt) and to what follows from it (sqrt).
+  vg_sqrt: {
+    source: wgsl`
+fn vg_sqrt(x: f32) -> f32 {
+  return sqrt(x);
+}`,
+  },
+
+  vg_rsqrt: {
+    source: wgsl`
+fn vg_rsqrt(x: f32) -> f32 {
+  return inverseSqrt(x);
+}`,
+  },
+};
+
+/**
+ * WGSL of the named functions and of all that they call, each once and after what it needs.
+ *
+ * Example: `mathSource(["vg_exp", "vg_tanh"])` goes before the entry point of a kernel that calls both.
+ *
+ * @throws Error when a name is not a key of `mathFunctions`.
+ */
+export function mathSource(names: Iterable<string>): string {
+  const done = new Set<string>();
+  const parts: string[] = [];
+  const visit = (name: string): void => {
+    if (done.has(name)) return;
+    const entry = Object.hasOwn(mathFunctions, name) ? mathFunctions[name] : undefined;
+    if (!entry) throw new Error(`mathSource: no function ${name}; there are ${Object.keys(mathFunctions).join(", ")}`);
+    done.add(name);
+    for (const needed of entry.needs ?? []) visit(needed);
+    parts.push(entry.source.trim());
+  };
+  for (const name of names) visit(name);
+  return parts.join("\n\n") + (parts.length > 0 ? "\n" : "");
+}
