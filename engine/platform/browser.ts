@@ -1,0 +1,128 @@
+import type { AdapterChoice, AdapterOptions, Platform, Progress } from "./types.ts";
+import { PlatformError } from "./types.ts";
+
+/** What a script sends to the page that shows it. In the page itself these come as "voxgrad" events of the window. */
+export type Message =
+  | { type: "log"; line: string }
+  | { type: "progress"; progress: Progress }
+  | { type: "adapter"; driver: string; kind: AdapterChoice["kind"]; reason: string }
+  | { type: "file"; path: string; content: Blob }
+  | { type: "done" }
+  | { type: "error"; message: string; stack: string };
+
+/** What a worker is started with, as JSON in its name: arguments at once, files before the script is loaded. */
+export interface Start {
+  readonly args: readonly string[];
+}
+
+interface Host {
+  readonly name: string;
+  readonly document?: unknown;
+  postMessage(message: unknown): void;
+  dispatchEvent(event: Event): boolean;
+}
+
+const host = globalThis as unknown as Host;
+const inWorker = host.document === undefined;
+const files = new Map<string, Uint8Array | Blob>();
+
+/** A web page or a worker of one: WebGPU of the browser, files in memory. */
+export const platform: Platform = {
+  name: "browser",
+  args: startArguments(),
+
+  async openAdapter(options: AdapterOptions = {}): Promise<AdapterChoice> {
+    const { gpu } = navigator as { gpu?: GPU };
+    if (!gpu) {
+      throw new PlatformError(
+        "no-adapter",
+        "This browser offers no WebGPU here: use Chrome or Edge 113, Firefox 141, Safari 26 or later, " +
+          "and open the page from localhost or over https",
+      );
+    }
+    const adapter = await gpu.requestAdapter({
+      powerPreference: options.power ?? "high-performance",
+      forceFallbackAdapter: options.software ?? false,
+    });
+    if (!adapter) {
+      throw new PlatformError("no-adapter", "The browser has WebGPU but no GPU for it: its page chrome://gpu says why");
+    }
+    const { vendor, architecture, device, description } = adapter.info;
+    const driver = [description || device || vendor, architecture].filter((part) => part !== "").join(", ") || "GPU";
+    const software = adapter.info.isFallbackAdapter || /swiftshader|llvmpipe|basic render/i.test(vendor + driver);
+    const kind = software ? "software" : "hardware";
+    const choice: AdapterChoice = { adapter, kind, driver, reason: "the browser chose it" };
+    send({ type: "adapter", driver, kind, reason: choice.reason });
+    return choice;
+  },
+
+  closeGpu(): void {},
+
+  async readFile(path: string): Promise<Uint8Array> {
+    const content = files.get(normal(path));
+    if (!content) {
+      const hint = "in a page only files that were chosen there or written by the script exist";
+      throw new PlatformError("no-such-file", `Cannot read ${path}: there is no such file (${hint})`, path);
+    }
+    return content instanceof Uint8Array ? content.slice() : new Uint8Array(await content.arrayBuffer());
+  },
+
+  async writeFile(path: string, data: Uint8Array | string): Promise<void> {
+    const bytes = typeof data === "string" ? new TextEncoder().encode(data) : data.slice();
+    files.set(normal(path), bytes);
+    send({ type: "file", path: normal(path), content: new Blob([bytes as Uint8Array<ArrayBuffer>]) });
+  },
+
+  async listFiles(folder: string): Promise<string[]> {
+    const start = normal(folder) === "" ? "" : `${normal(folder)}/`;
+    const names = new Set<string>();
+    for (const path of files.keys()) {
+      if (path.startsWith(start)) names.add(path.slice(start.length).split("/")[0]!);
+    }
+    if (names.size > 0) return [...names].sort();
+    if (files.has(normal(folder))) {
+      throw new PlatformError("not-a-folder", `Cannot list ${folder}: a file stands where a folder is needed`, folder);
+    }
+    throw new PlatformError("no-such-file", `Cannot list ${folder}: there is no such folder; choose it in the page`, folder);
+  },
+
+  async exists(path: string): Promise<boolean> {
+    const wanted = normal(path);
+    if (files.has(wanted)) return true;
+    for (const each of files.keys()) if (each.startsWith(`${wanted}/`)) return true;
+    return false;
+  },
+
+  log: (line: string): void => send({ type: "log", line }),
+  progress: (progress: Progress): void => send({ type: "progress", progress }),
+
+  memory(): number | undefined {
+    return (performance as { memory?: { usedJSHeapSize: number } }).memory?.usedJSHeapSize;
+  },
+};
+
+/** Tells the page. */
+export function send(message: Message): void {
+  if (inWorker) host.postMessage(message);
+  else host.dispatchEvent(new CustomEvent("voxgrad", { detail: message }));
+}
+
+/** Adds files of the visitor's disk, which are read only when the script asks for them. */
+export function addFiles(added: Iterable<readonly [path: string, content: Blob]>): void {
+  for (const [path, content] of added) files.set(normal(path), content);
+}
+
+function startArguments(): readonly string[] {
+  if (!inWorker || !host.name.startsWith("{")) return [];
+  return (JSON.parse(host.name) as Start).args;
+}
+
+/** "./a//b/../c" is "a/c": there is one folder, and it has no parent. */
+function normal(path: string): string {
+  const parts: string[] = [];
+  for (const part of path.split("/")) {
+    if (part === "..") parts.pop();
+    else if (part !== "." && part !== "") parts.push(part);
+  }
+  return parts.join("/");
+}

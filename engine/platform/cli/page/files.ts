@@ -1,0 +1,40 @@
+const list = document.getElementById("files")!;
+const none = document.getElementById("nofiles")!;
+const rows = new Map<string, HTMLLIElement>();
+
+/** Offers a file for download, with a picture of it where it is one. A file that is written again replaces itself. */
+export function addFile(path: string, content: Blob): void {
+  const old = rows.get(path);
+  if (old) release(old);
+  const row = old ?? document.createElement("li");
+  const kind = { svg: "image/svg+xml", png: "image/png" }[path.split(".").pop() ?? ""];
+  const url = URL.createObjectURL(kind ? content.slice(0, content.size, kind) : content);
+
+  const link = document.createElement("a");
+  link.href = url;
+  link.download = path.split("/").pop()!;
+  link.textContent = path;
+  const size = document.createElement("span");
+  size.textContent = content.size >= 1e6 ? `${(content.size / 1e6).toFixed(1)} MB` : `${(content.size / 1e3).toFixed(1)} kB`;
+  row.replaceChildren(link, size);
+  if (kind) {
+    const picture = document.createElement("img");
+    picture.src = url;
+    picture.alt = path;
+    row.append(picture);
+  }
+  if (!old) list.append(row);
+  rows.set(path, row);
+  none.hidden = true;
+}
+
+export function clearFiles(): void {
+  for (const row of rows.values()) release(row);
+  rows.clear();
+  list.replaceChildren();
+  none.hidden = false;
+}
+
+function release(row: HTMLLIElement): void {
+  URL.revokeObjectURL(row.querySelector("a")!.href);
+}

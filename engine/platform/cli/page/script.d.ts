@@ -1,0 +1,2 @@
+declare module "voxgrad:script";
+declare module "*.css";

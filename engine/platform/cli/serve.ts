@@ -1,0 +1,71 @@
+import { readFile } from "node:fs/promises";
+import { basename } from "node:path";
+import { fileURLToPath } from "node:url";
+import { bundle } from "./bundle.ts";
+import type { Loopback } from "./loopback.ts";
+import { serveLoopback } from "./loopback.ts";
+
+const usualPort = 8080;
+
+/**
+ * Serves a page that runs the script in a Web Worker, until the process is stopped.
+ *
+ * @param args arguments of the script; `--port N` is taken out of them
+ * @returns the exit code
+ */
+export async function serve(script: string, args: readonly string[]): Promise<number> {
+  const rest = [...args];
+  let port: number | undefined;
+  const at = rest.findIndex((word) => word === "--port" || word.startsWith("--port="));
+  if (at >= 0) {
+    const word = rest[at]!.startsWith("--port=") ? rest.splice(at, 1)[0]!.slice(7) : rest.splice(at, 2)[1];
+    port = Number(word);
+    if (!word || !Number.isInteger(port) || port < 0 || port > 65_535) {
+      console.error(`--port is ${word ?? "missing"}; it must be a number from 0 to 65535`);
+      return 2;
+    }
+  }
+  let server: Loopback;
+  try {
+    server = await startServer(script, rest, port ?? usualPort).catch((error: NodeJS.ErrnoException) => {
+      if (error.code === "EADDRINUSE" && port === undefined) return startServer(script, rest, 0);
+      throw error;
+    });
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    console.error(code === "EADDRINUSE" ? `Port ${port} is in use; name another with --port` : message);
+    return 1;
+  }
+  console.log(`${basename(script)} runs at ${server.url}  (Ctrl+C ends it; a reload takes in changed sources)`);
+  await new Promise<void>((resolve) => {
+    process.once("SIGINT", resolve);
+    process.once("SIGTERM", resolve);
+  });
+  await server.close();
+  return 0;
+}
+
+/** The page for a script, on this machine only. */
+export async function startServer(script: string, args: readonly string[], port: number): Promise<Loopback> {
+  const here = (name: string): string => fileURLToPath(new URL(`page/${name}`, import.meta.url));
+  const page = bundle(here("page.ts"));
+  // A mistake in the page's own sources is reported by the first request; here it must only not be unhandled.
+  page.catch(() => undefined);
+  return serveLoopback(port, {
+    "/": async () => ({ type: "text/html", body: await readFile(here("page.html")) }),
+    "/page.js": async () => ({ type: "text/javascript", body: (await page).code }),
+    "/page.css": async () => ({ type: "text/css", body: (await page).css }),
+    "/run.json": () => ({ type: "application/json", body: JSON.stringify({ script: basename(script), args }) }),
+    "/worker.js": async () => ({ type: "text/javascript", body: await workerCode(here("worker.ts"), script) }),
+  });
+}
+
+/** The worker's code; where the script cannot be bundled, code that tells the page so. */
+async function workerCode(entry: string, script: string): Promise<string> {
+  try {
+    return (await bundle(entry, script)).code;
+  } catch (error) {
+    const message = { type: "error", message: (error as Error).message, stack: "" };
+    return `postMessage(${JSON.stringify(message)});`;
+  }
+}

@@ -1,0 +1,84 @@
+import { fileURLToPath } from "node:url";
+import type { Browser } from "playwright-core";
+import { bundle } from "../../engine/platform/cli/bundle.ts";
+import type { Loopback } from "../../engine/platform/cli/loopback.ts";
+import { serveLoopback } from "../../engine/platform/cli/loopback.ts";
+import { launchChromium } from "./chromium.ts";
+
+let browser: Promise<Browser> | undefined;
+
+/** The one browser of this test file. */
+export function sharedBrowser(): Promise<Browser> {
+  return (browser ??= launchChromium());
+}
+
+/** Ends the browser: `test.after(closeBrowser)`. */
+export async function closeBrowser(): Promise<void> {
+  const open = browser;
+  browser = undefined;
+  await (await open)?.close();
+}
+
+export interface RunOptions {
+  /** Where the module runs. Default "worker". */
+  readonly where?: "worker" | "page";
+  /** Handed to the module's default export; must survive JSON. */
+  readonly input?: unknown;
+  /** Milliseconds until it fails. Default two minutes. */
+  readonly timeout?: number;
+}
+
+/**
+ * Bundles a TypeScript module, runs its default export in Chromium, and gives what it returns (as JSON keeps it).
+ *
+ * @param file of the module, whose `export default` is `(input) => result or promise of it`
+ * @throws Error with the browser's message and stack when the module cannot be bundled or throws
+ * @example
+ * ```ts
+ * const losses = await runInBrowser<number[]>(new URL("./train_in_page.ts", import.meta.url), { input: { steps: 20 } });
+ * ```
+ */
+export async function runInBrowser<T>(file: URL | string, options: RunOptions = {}): Promise<T> {
+  const { where = "worker", input = null, timeout = 120_000 } = options;
+  const path = file instanceof URL ? fileURLToPath(file) : file;
+  const { code } = await bundle(fileURLToPath(new URL("./entry.ts", import.meta.url)), path);
+  let server: Loopback | undefined;
+  const page = await (await sharedBrowser()).newPage();
+  try {
+    server = await serveLoopback(0, {
+      "/": () => ({ type: "text/html", body: "<!doctype html><title>test</title>" }),
+      "/module.js": () => ({ type: "text/javascript", body: code }),
+    });
+    await page.goto(server.url);
+    const answer = await page.evaluate(
+      ([where, input, timeout]) =>
+        new Promise<{ result?: string; error?: string }>((resolve) => {
+          setTimeout(() => resolve({ error: `No answer within ${timeout / 1000} s` }), timeout);
+          if (where === "worker") {
+            const worker = new Worker("/module.js", { type: "module" });
+            worker.onmessage = ({ data }) => {
+              if (data !== null && typeof data === "object" && ("result" in data || "error" in data)) resolve(data);
+            };
+            worker.onerror = ({ message }) => resolve({ error: message || "The worker could not be loaded" });
+            worker.postMessage({ input });
+          } else {
+            addEventListener("message", ({ data }) => {
+              if ("result" in data || "error" in data) resolve(data);
+            });
+            const script = document.createElement("script");
+            script.type = "module";
+            script.src = "/module.js";
+            script.onload = () => postMessage({ input });
+            script.onerror = () => resolve({ error: "The module could not be loaded" });
+            document.head.append(script);
+          }
+        }),
+      [where, input, timeout] as const,
+    );
+    if (answer.error !== undefined) throw new Error(`In the browser: ${answer.error}`);
+    return JSON.parse(answer.result!) as T;
+  } finally {
+    await page.close();
+    await server?.close();
+  }
+}
