@@ -1,0 +1,79 @@
+/** Which values get memory of their own; the others are computed inside the kernels that use them. */
+import { base, isView, type Graph, type Value } from "./lower.ts";
+
+/** Values that are written to memory by a kernel. */
+export type Roots = ReadonlySet<Value>;
+
+const isMap = (v: Value): boolean => v.op?.lowering.kind === "map";
+
+/** Recomputing a value in several kernels is worth it up to this many operations and one large read. */
+const CHEAP_COST = 4;
+/** A value this many times smaller than its user is spread by it: then only next to nothing is recomputed per element. */
+const SPREAD = 4;
+const SPREAD_COST = 2;
+
+interface Price {
+  readonly cost: number;
+  /** Values in memory that it reads, without small ones that are spread over it. */
+  readonly reads: ReadonlySet<Value>;
+}
+
+/** What computing each value anew costs, reading what `kept` holds. */
+function prices(graph: Graph, kept: (v: Value) => boolean): Map<Value, Price> {
+  const table = new Map<Value, Price>();
+  for (const v of graph.values) {
+    const lowering = v.op?.lowering;
+    let cost = lowering?.kind === "map" ? lowering.cost : 0;
+    const reads = new Set<Value>();
+    for (const x of v.inputs) {
+      const price: Price = kept(x) ? { cost: 0, reads: new Set([x]) } : table.get(x)!;
+      cost += price.cost;
+      for (const read of price.reads) if (read.size * SPREAD > v.size) reads.add(read);
+    }
+    table.set(v, { cost, reads });
+  }
+  return table;
+}
+
+/**
+ * A map value becomes a root when it is an output, when a kernel that cannot compute it needs it, when it is in `forced`,
+ * when several kernels need it and it is not cheap, or when it would be recomputed for every element it is spread over.
+ */
+export function chooseRoots(graph: Graph, forced: ReadonlySet<Value>): Roots {
+  const always = (v: Value): boolean => v.leaf !== null || (!isMap(v) && !isView(v)) || forced.has(v);
+  // The first pass prices as if nothing else were kept; the second knows what the first kept.
+  const first = assign(graph, forced, prices(graph, always));
+  return assign(graph, forced, prices(graph, (v) => always(v) || first.has(v)));
+}
+
+function assign(graph: Graph, forced: ReadonlySet<Value>, table: ReadonlyMap<Value, Price>): Roots {
+  const roots = new Set<Value>();
+  const stored = new Set<Value>(forced);
+  const homes = new Map<Value, Set<Value>>();
+  const homesOf = (v: Value): Set<Value> => {
+    let set = homes.get(v);
+    if (!set) homes.set(v, (set = new Set()));
+    return set;
+  };
+  for (const v of graph.outputs) stored.add(base(v));
+  const live = new Set<Value>(graph.outputs);
+  for (let k = graph.values.length - 1; k >= 0; k--) {
+    const v = graph.values[k]!;
+    if (!live.has(v) && !stored.has(v)) continue;
+    for (const x of v.inputs) live.add(x);
+    if (v.leaf !== null) continue;
+    const own = homesOf(v);
+    const { cost, reads } = table.get(v)!;
+    const cheap = cost <= CHEAP_COST && reads.size <= 1;
+    const isRoot = !isView(v) && (!isMap(v) || stored.has(v) || (own.size > 1 && !cheap));
+    if (isRoot) roots.add(v);
+    for (const x of v.inputs) {
+      const source = base(x);
+      if (v.op!.lowering.kind === "kernel") stored.add(source);
+      else if (isMap(v) && isMap(source) && source.size * SPREAD <= v.size && table.get(source)!.cost > SPREAD_COST) stored.add(source);
+      if (isRoot) homesOf(x).add(v);
+      else for (const home of own) homesOf(x).add(home);
+    }
+  }
+  return roots;
+}

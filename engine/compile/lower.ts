@@ -1,0 +1,107 @@
+/** From tensors to a plain list of values: composites expanded, equal values merged, names of no consequence dropped. */
+import type { DType } from "../core/dtype.ts";
+import { fail } from "../core/errors.ts";
+import type { Op } from "../core/op.ts";
+import { sameShape, size, type Shape } from "../core/shape.ts";
+import type { Tensor } from "../core/tensor.ts";
+
+/** A value of a program: a leaf that is given from outside, or an operator on earlier values. */
+export interface Value {
+  /** Position in `Graph.values`; inputs come before their users. */
+  readonly id: number;
+  readonly shape: Shape;
+  readonly dtype: DType;
+  readonly size: number;
+  readonly op: Op | null;
+  readonly attrs: any;
+  readonly inputs: readonly Value[];
+  /** Position in `Graph.leaves`, for leaves. */
+  readonly leaf: number | null;
+}
+
+export interface Graph {
+  readonly values: readonly Value[];
+  readonly leaves: readonly Tensor[];
+  readonly outputs: readonly Value[];
+  /** Equal keys: the same program serves. */
+  readonly key: string;
+}
+
+export const isView = (value: Value): boolean => value.op?.lowering.kind === "view";
+
+/** The value whose memory a view shows. */
+export function base(value: Value): Value {
+  let v = value;
+  while (isView(v)) v = v.inputs[0]!;
+  return v;
+}
+
+/** Attributes as a key; numbers that JSON has no word for keep their names. */
+const attrsKey = (attrs: unknown): string =>
+  JSON.stringify(attrs, (_, v) => (typeof v === "number" && (!Number.isFinite(v) || Object.is(v, -0)) ? `#${Object.is(v, -0) ? "-0" : v}` : v));
+
+/** Tensors that `outputs` need, in order of creation; evaluated ones and those in `known` end the search. */
+function needed(outputs: readonly Tensor[], known: ReadonlyMap<Tensor, Value>): Tensor[] {
+  const seen = new Set<Tensor>();
+  const stack = [...outputs];
+  while (stack.length > 0) {
+    const t = stack.pop()!;
+    if (seen.has(t) || known.has(t)) continue;
+    seen.add(t);
+    if (t.source.kind === "op") stack.push(...t.source.inputs);
+  }
+  return [...seen].sort((a, b) => a.id - b.id);
+}
+
+/** Builds the graph of `outputs`. `arguments_` are leaves even where nothing uses them, first and in order. */
+export function lower(outputs: readonly Tensor[], arguments_: readonly Tensor[] = []): Graph {
+  const values: Value[] = [];
+  const leaves: Tensor[] = [];
+  const known = new Map<Tensor, Value>();
+  const merged = new Map<string, Value>();
+  const keys: string[] = [];
+
+  const push = (t: Tensor, op: Op | null, attrs: unknown, inputs: readonly Value[], leaf: number | null, key: string): Value => {
+    const value: Value = { id: values.length, shape: t.shape, dtype: t.dtype, size: size(t.shape), op, attrs, inputs, leaf };
+    values.push(value);
+    keys.push(key);
+    return value;
+  };
+  const addLeaf = (t: Tensor): Value => {
+    leaves.push(t);
+    return push(t, null, null, [], leaves.length - 1, `leaf ${t.dtype}[${t.shape}]`);
+  };
+  const addOp = (t: Tensor, op: Op, attrs: unknown, inputs: readonly Value[]): Value => {
+    if (op.lowering.kind === "view") {
+      const source = base(inputs[0]!);
+      if (sameShape(source.shape, t.shape)) return source;
+      inputs = [source];
+    }
+    const key = `${op.name} ${inputs.map((x) => x.id)} ${attrsKey(attrs)} ${t.dtype}[${t.shape}]`;
+    const twin = merged.get(key);
+    if (twin) return twin;
+    const value = push(t, op, attrs, inputs, null, key);
+    merged.set(key, value);
+    return value;
+  };
+  const visit = (roots: readonly Tensor[]): void => {
+    for (const t of needed(roots, known)) {
+      const { source } = t;
+      if (source.kind === "disposed") fail("evaluate", `${t} was disposed of; keep a tensor until its last use`);
+      if (source.kind !== "op") {
+        known.set(t, addLeaf(t));
+      } else if (source.op.lowering.kind === "composite") {
+        const expansion = source.op.lowering.expand(source.inputs, source.attrs);
+        visit([expansion]);
+        known.set(t, known.get(expansion)!);
+      } else {
+        known.set(t, addOp(t, source.op, source.attrs, source.inputs.map((x) => known.get(x)!)));
+      }
+    }
+  };
+
+  for (const t of arguments_) if (!known.has(t)) known.set(t, addLeaf(t));
+  visit(outputs);
+  const results = outputs.map((t) => known.get(t)!);
+  return { values, leaves, outputs: results, key: `${keys.join("\n")}\n-> ${results.map((v) => v.id)}` };
+}

@@ -1,0 +1,5 @@
+/** From graphs to programs. */
+export { evaluate } from "./evaluate.ts";
+export { compile } from "./compile.ts";
+export type { Compiled, CompileOptions } from "./compile.ts";
+export type { ProgramInfo } from "./program.ts";
