@@ -15,7 +15,7 @@ export async function launchChromium(): Promise<Browser> {
   const env: Record<string, string> = { FONTCONFIG_FILE: fonts };
   for (const [name, value] of Object.entries(process.env)) if (value !== undefined) env[name] = value;
   // NSS and expat come along in the package, for systems without them.
-  if (execFileSync("ldd", [executablePath], { encoding: "utf8" }).includes("not found")) {
+  if (missesLibraries(executablePath)) {
     env.LD_LIBRARY_PATH = [join(folder, "lib"), env.LD_LIBRARY_PATH].filter(Boolean).join(":");
   }
   return chromium.launch({
@@ -40,4 +40,13 @@ export async function launchChromium(): Promise<Browser> {
       "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
     ],
   });
+}
+
+function missesLibraries(program: string): boolean {
+  try {
+    return execFileSync("ldd", [program], { encoding: "utf8", stdio: "pipe" }).includes("not found");
+  } catch {
+    // ldd fails where a library is there but cannot be loaded.
+    return true;
+  }
 }

@@ -53,6 +53,7 @@ export async function startServer(script: string, args: readonly string[], port:
   page.catch(() => undefined);
   return serveLoopback(port, {
     "/": async () => ({ type: "text/html", body: await readFile(here("page.html")) }),
+    "/guard.js": async () => ({ type: "text/javascript", body: await readFile(here("guard.js")) }),
     "/page.js": async () => ({ type: "text/javascript", body: (await page).code }),
     "/page.css": async () => ({ type: "text/css", body: (await page).css }),
     "/run.json": () => ({ type: "application/json", body: JSON.stringify({ script: basename(script), args }) }),

@@ -1,4 +1,5 @@
 // The page of `voxgrad serve`: starts the worker that runs the script, and shows what it sends.
+import "./language.ts";
 import "uplot/dist/uPlot.min.css";
 import "./page.css";
 import type { Message, Start } from "../../browser.ts";

@@ -1,0 +1,7 @@
+// Loaded before the page's module: a mistake of the page itself is shown too, not left in the console.
+function show(message) {
+  document.getElementById("error").hidden = false;
+  document.getElementById("errortext").textContent += `The page: ${message}\n`;
+}
+addEventListener("error", (event) => show(event.message || `cannot load ${event.target.src ?? event.target.href}`), true);
+addEventListener("unhandledrejection", (event) => show(event.reason?.message ?? String(event.reason)));

@@ -1,0 +1,138 @@
+import { request } from "node:http";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import type { Page } from "playwright-core";
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { startServer } from "../../engine/platform/cli/serve.ts";
+import { closeBrowser, sharedBrowser } from "./harness.ts";
+
+const script = fileURLToPath(new URL("./serve_script.ts", import.meta.url));
+
+test.after(closeBrowser);
+
+/** Opens the page of a script, waits until its state is one of the words, and looks at it. */
+async function visit(path: string, args: string[], look: (page: Page, state: string) => Promise<void>): Promise<void> {
+  const server = await startServer(path, args, 0);
+  const page = await (await sharedBrowser()).newPage({ viewport: { width: 1200, height: 900 }, acceptDownloads: true });
+  const mistakes: string[] = [];
+  page.on("pageerror", (error) => mistakes.push(error.message));
+  page.on("console", (line) => line.type() === "error" && mistakes.push(line.text()));
+  try {
+    await page.goto(server.url);
+    const state = page.locator("#state");
+    await state.filter({ hasText: /done|failed/ }).waitFor({ timeout: 20_000 }).catch((error: Error) => {
+      throw new Error(`${error.message}\nThe page said: ${mistakes.join("\n") || "nothing"}`);
+    });
+    await look(page, (await state.textContent())!);
+    assert.equal(mistakes, []);
+  } finally {
+    await page.close();
+    await server.close();
+  }
+}
+
+test("a script runs in the page: log, adapter, progress, curves, files", async () => {
+  await visit(script, ["--steps", "40", "--name", "two words"], async (page, state) => {
+    assert.is(state, "done");
+    const log = (await page.locator("#log").textContent())!;
+    assert.match(log, "adapter kind software, arguments --steps|40|--name|two words");
+    assert.match(log, 'read back {"dice":0.9}');
+    assert.match(log, "files metrics.json, progress.svg");
+    assert.match((await page.locator("#adapter").textContent())!, /swiftshader/i);
+    assert.match((await page.locator("#now").textContent())!, "step 40/40");
+    assert.is(await page.locator(".bar").getAttribute("aria-valuenow"), "100");
+    assert.equal(await page.locator("#plots h2").allTextContents(), ["loss", "dice"]);
+    assert.ok(await page.locator("#plots canvas").first().isVisible());
+    assert.ok(await page.locator("#files img").evaluate((image: HTMLImageElement) => image.decode().then(() => true)));
+
+    const download = page.waitForEvent("download");
+    await page.locator("#files a", { hasText: "metrics.json" }).click();
+    const file = await download;
+    assert.is(file.suggestedFilename(), "metrics.json");
+    assert.is(await readFile(await file.path(), "utf8"), '{"dice":0.9}');
+    if (process.env.VOXGRAD_SCREENSHOT) await page.screenshot({ path: process.env.VOXGRAD_SCREENSHOT, fullPage: true });
+  });
+});
+
+test("what a script throws is shown in the page, and it can be run again with other arguments", async () => {
+  await visit(script, ["--steps", "1", "--fail"], async (page, state) => {
+    assert.is(state, "failed");
+    assert.match((await page.locator("#errortext").textContent())!, "RangeError: learning rate is NaN");
+    await page.locator("#args").fill("--steps 2");
+    await page.locator("#again").click();
+    await page.locator("#state").filter({ hasText: "done" }).waitFor();
+    assert.is(await page.locator("#error").isVisible(), false);
+    assert.match((await page.locator("#log").textContent())!, "arguments --steps|2\n");
+  });
+});
+
+test("a script that cannot be bundled names its mistake in the page", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "voxgrad-serve-"));
+  try {
+    const wrong = join(folder, "wrong.ts");
+    await writeFile(wrong, 'import { nothing } from "./not_here.ts";\nnothing();\n');
+    await visit(wrong, [], async (page, state) => {
+      assert.is(state, "failed");
+      const text = (await page.locator("#errortext").textContent())!;
+      assert.match(text, "wrong.ts:1");
+      assert.match(text, "not_here.ts");
+    });
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+});
+
+test("a folder that the visitor chooses can be listed and read", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "voxgrad-serve-"));
+  try {
+    const reader = join(folder, "reader.ts");
+    const platformPath = fileURLToPath(new URL("../../engine/platform/browser.ts", import.meta.url));
+    await writeFile(
+      reader,
+      `import { platform } from ${JSON.stringify(platformPath)};
+      const folder = platform.args[platform.args.indexOf("--data") + 1];
+      for (const name of await platform.listFiles(folder)) {
+        platform.log(name + " has " + (await platform.readFile(folder + "/" + name)).length + " bytes");
+      }`,
+    );
+    await visit(reader, ["--data", "elsewhere"], async (page, state) => {
+      assert.is(state, "failed");
+      assert.match((await page.locator("#errortext").textContent())!, "Cannot list elsewhere");
+      await page.locator("#folder").setInputFiles(folder);
+      await page.locator("#again").click();
+      await page.locator("#state").filter({ hasText: "done" }).waitFor();
+      assert.match((await page.locator("#log").textContent())!, /reader\.ts has \d{3} bytes/);
+    });
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+});
+
+test("the server answers this machine's own names and its own paths only", async () => {
+  const server = await startServer(script, [], 0);
+  const status = (path: string, host?: string, method = "GET"): Promise<number> =>
+    new Promise((resolve, reject) => {
+      const url = new URL(server.url);
+      const headers = host === undefined ? {} : { host };
+      request({ host: url.hostname, port: url.port, path, method, headers }, (response) => {
+        response.resume();
+        resolve(response.statusCode!);
+      }).on("error", reject).end();
+    });
+  try {
+    assert.match(server.url, "http://127.0.0.1:");
+    assert.is(await status("/"), 200);
+    for (const path of ["/../package.json", "/package.json", "/..%2fpackage.json", "//etc/passwd", "/constructor"]) {
+      assert.is(await status(path), 404, path);
+    }
+    assert.is(await status("/", "evil.example"), 403);
+    assert.is(await status("/", undefined, "POST"), 404);
+  } finally {
+    await server.close();
+  }
+});
+
+test.run();
