@@ -1,0 +1,22 @@
+/** Images in and out: NIfTI, dataset folders, sampling, sliding window, metrics. */
+export {
+  applyAffine, axisCodes, columnNorms, composeAffines, cornerDistance, determinant, invertAffine, scaling,
+} from "./affine.ts";
+export type { Affine } from "./affine.ts";
+export { DatasetError, openDataset, splitCases } from "./dataset.ts";
+export type { Dataset, DatasetCase, DatasetLabel } from "./dataset.ts";
+export { checkGrid, loadCase } from "./load_case.ts";
+export type { LoadedCase } from "./load_case.ts";
+export * as metrics from "./metrics.ts";
+export type { ClassMetrics, MetricOptions, Overlap, Summary } from "./metrics.ts";
+export { NiftiError, readNifti, writeNifti } from "./nifti.ts";
+export type { NiftiDtype } from "./nifti_write.ts";
+export { PHANTOM_LABELS, phantomCase, writePhantomDataset } from "./phantom.ts";
+export type { PhantomOptions } from "./phantom.ts";
+export { Prng } from "./prng.ts";
+export { extractBox, patchStart, prepareCase, sampleBatch, samplePatch, zScore } from "./sampling.ts";
+export type { PatchOptions, SampleCase } from "./sampling.ts";
+export { argmaxLabels, gaussianImportance, slidingWindow, tileStarts } from "./sliding_window.ts";
+export type { Grid, SlidingWindowOptions } from "./sliding_window.ts";
+export { makeVolume, tensorShape, tensorSpacing, volumeLike, voxelCount } from "./volume.ts";
+export type { NiftiSource, SpatialUnit, Triple, Volume, VoxelData } from "./volume.ts";

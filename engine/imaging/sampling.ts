@@ -1,0 +1,227 @@
+/** Training patches: normalisation, positions with foreground oversampling, extraction, mirroring. Pure and seeded. */
+import type { LoadedCase } from "./load_case.ts";
+import type { Prng } from "./prng.ts";
+import { tensorShape, tensorSpacing, voxelCount } from "./volume.ts";
+import type { VoxelData } from "./volume.ts";
+
+/** A case ready for sampling. Sizes are in tensor order [z, y, x]. */
+export interface SampleCase {
+  readonly id: string;
+  /** Normalised, [C, D, H, W]. */
+  readonly image: Float32Array<ArrayBuffer>;
+  /** Class of each voxel, [D, H, W]. */
+  readonly label: Uint8Array<ArrayBuffer>;
+  readonly channels: number;
+  readonly shape: readonly [number, number, number];
+  /** mm between voxels along z, y, x. */
+  readonly spacing: readonly [number, number, number];
+  /** Voxels of each foreground class that occurs, as indices into `label`. */
+  readonly foreground: readonly { readonly value: number; readonly voxels: Uint32Array }[];
+}
+
+/**
+ * Subtracts each channel's mean and divides by its standard deviation (of the population), as nnU-Net's z-score does;
+ * sums are in float64. A constant channel becomes 0.
+ *
+ * @param data channels one after the other
+ * @returns Float32Array of the same length
+ * @example const normalised = zScore(image.data, image.channels);
+ */
+export function zScore(data: VoxelData, channels: number): Float32Array<ArrayBuffer> {
+  const out = new Float32Array(data.length);
+  const count = data.length / channels;
+  for (let channel = 0; channel < channels; channel++) {
+    const [from, to] = [channel * count, (channel + 1) * count];
+    let sum = 0;
+    for (let i = from; i < to; i++) sum += data[i];
+    const mean = sum / count;
+    let squares = 0;
+    for (let i = from; i < to; i++) {
+      const off = data[i] - mean;
+      squares += off * off;
+    }
+    const scale = 1 / Math.max(Math.sqrt(squares / count), 1e-8);
+    for (let i = from; i < to; i++) out[i] = (data[i] - mean) * scale;
+  }
+  return out;
+}
+
+/**
+ * Normalises a loaded case and lists where its foreground is.
+ *
+ * @param options classes: number of classes with the background; only values from 1 to classes - 1 are foreground
+ * @throws RangeError when the case has no label
+ * @example const ready = prepareCase(await loadCase(dataset, item), { classes: dataset.labels.length });
+ */
+export function prepareCase(loaded: LoadedCase, options: { classes: number }): SampleCase {
+  const { image, label, id } = loaded;
+  if (!label) throw new RangeError(`prepareCase: case ${id} has no label; training needs one`);
+  const data = label.data instanceof Uint8Array ? label.data : Uint8Array.from(label.data);
+  const [channels, ...shape] = tensorShape(image);
+  const counts = new Uint32Array(256);
+  for (let i = 0; i < data.length; i++) counts[data[i]]++;
+  const foreground: { value: number; voxels: Uint32Array }[] = [];
+  for (let value = 1; value < options.classes; value++) {
+    if (counts[value] > 0) foreground.push({ value, voxels: new Uint32Array(counts[value]) });
+  }
+  const slot = new Map(foreground.map((entry) => [entry.value, { voxels: entry.voxels, at: 0 }]));
+  for (let i = 0; i < data.length; i++) {
+    if (data[i] === 0) continue;
+    const list = slot.get(data[i]);
+    if (list) list.voxels[list.at++] = i;
+  }
+  return { id, image: zScore(image.data, channels), label: data, channels, shape, spacing: tensorSpacing(image), foreground };
+}
+
+/**
+ * First voxel [z, y, x] of a random patch. With `foreground`, the patch is centred on a random voxel of a random class
+ * among those present (nnU-Net's rule; every class is as likely, however small). It is moved to lie within the volume;
+ * along an axis shorter than the patch the volume sits in the middle, and the start is negative.
+ */
+export function patchStart(
+  prng: Prng,
+  item: Pick<SampleCase, "shape" | "foreground">,
+  options: { patch: readonly number[]; foreground?: boolean },
+): [number, number, number] {
+  const { patch, foreground = false } = options;
+  const { shape } = item;
+  let centre: number[] | undefined;
+  if (foreground && item.foreground.length > 0) {
+    const { voxels } = item.foreground[prng.integer(item.foreground.length)];
+    const index = voxels[prng.integer(voxels.length)];
+    const [H, W] = [shape[1], shape[2]];
+    centre = [Math.floor(index / (H * W)), Math.floor(index / W) % H, index % W];
+  }
+  const start = (axis: 0 | 1 | 2): number => {
+    const room = shape[axis] - patch[axis];
+    if (room <= 0) return -Math.floor(-room / 2) + 0;
+    if (!centre) return prng.integer(room + 1);
+    return Math.min(room, Math.max(0, centre[axis] - Math.floor(patch[axis] / 2)));
+  };
+  return [start(0), start(1), start(2)];
+}
+
+type Floats = Float32Array<ArrayBufferLike>;
+type Ints = Int32Array<ArrayBufferLike>;
+
+/**
+ * Copies a box out of `channels` stacked grids, zero outside them, mirrored along the axes that `flip` names.
+ *
+ * @param out filled from `at` on with channels x box, row-major
+ * @param box start (may be negative) and size, [z, y, x]
+ */
+export function extractBox<T extends Floats | Ints>(
+  source: ArrayLike<number> & { subarray(from: number, to: number): ArrayLike<number> },
+  shape: readonly number[],
+  out: T,
+  box: { channels: number; start: readonly number[]; size: readonly number[]; flip?: readonly boolean[]; at?: number },
+): T {
+  const { channels, start, size, flip = [false, false, false], at = 0 } = box;
+  const [D, H, W] = shape;
+  const [d, h, w] = size;
+  // Columns of the box that lie in the volume: [left, right).
+  const left = Math.max(0, -start[2]);
+  const right = Math.min(w, W - start[2]);
+  out.fill(0, at, at + channels * d * h * w);
+  for (let c = 0; c < channels; c++) {
+    for (let k = 0; k < d; k++) {
+      const z = start[0] + k;
+      if (z < 0 || z >= D) continue;
+      const slab = at + (c * d + (flip[0] ? d - 1 - k : k)) * h;
+      for (let j = 0; j < h; j++) {
+        const y = start[1] + j;
+        if (y < 0 || y >= H || right <= left) continue;
+        const to = at + (slab - at + (flip[1] ? h - 1 - j : j)) * w;
+        const from = ((c * D + z) * H + y) * W + start[2];
+        if (flip[2]) {
+          for (let i = left; i < right; i++) out[to + w - 1 - i] = source[from + i];
+        } else {
+          out.set(source.subarray(from + left, from + right), to + left);
+        }
+      }
+    }
+  }
+  return out;
+}
+
+export interface PatchOptions {
+  /** Size of a patch, [z, y, x]. */
+  readonly patch: readonly number[];
+  /** Axes to mirror with probability 1/2 each: 0 is z, 1 is y, 2 is x. None unless given. */
+  readonly flip?: readonly number[];
+}
+
+/**
+ * One random patch of a case.
+ *
+ * @returns image [C, d, h, w] and label [d, h, w] of the patch's size, zero beyond the volume
+ * @example const { image, label } = samplePatch(new Prng(1).fork(step), item, { patch: [32, 32, 32], foreground: true });
+ */
+export function samplePatch(
+  prng: Prng,
+  item: SampleCase,
+  options: PatchOptions & { foreground?: boolean },
+): { image: Float32Array<ArrayBuffer>; label: Int32Array<ArrayBuffer> } {
+  const count = voxelCount(options.patch);
+  const image = new Float32Array(item.channels * count);
+  const label = new Int32Array(count);
+  fillPatch(prng, item, options, { image, label, index: 0 });
+  return { image, label };
+}
+
+function fillPatch(
+  prng: Prng,
+  item: SampleCase,
+  options: PatchOptions & { foreground?: boolean },
+  out: { image: Float32Array<ArrayBuffer>; label: Int32Array<ArrayBuffer>; index: number },
+): void {
+  const { patch, flip = [] } = options;
+  const start = patchStart(prng, item, options);
+  const mirrored = [0, 1, 2].map((axis) => flip.includes(axis) && prng.integer(2) === 1);
+  const count = voxelCount(patch);
+  const box = { start, size: patch, flip: mirrored };
+  extractBox(item.image, item.shape, out.image, { ...box, channels: item.channels, at: out.index * item.channels * count });
+  extractBox(item.label, item.shape, out.label, { ...box, channels: 1, at: out.index * count });
+}
+
+/**
+ * A batch of random patches, each of a random case. As in nnU-Net the last patches of a batch are centred on foreground:
+ * patch i is when i >= round(batch * (1 - foreground)), rounding halves to even.
+ *
+ * @param prng one per step (`new Prng(seed).fork(step)`), so that a resumed run draws the same batches
+ * @param options batch; patch [z, y, x]; foreground: fraction, 0.33 unless given; flip: axes
+ * @returns image [N, C, d, h, w], label [N, d, h, w], and the case of each patch
+ * @throws RangeError for no cases, or cases that differ in channels
+ * @example const batch = sampleBatch(new Prng(1).fork(step), cases, { batch: 2, patch: [32, 32, 32], flip: [0, 1, 2] });
+ */
+export function sampleBatch(
+  prng: Prng,
+  cases: readonly SampleCase[],
+  options: PatchOptions & { batch: number; foreground?: number },
+): { image: Float32Array<ArrayBuffer>; label: Int32Array<ArrayBuffer>; ids: string[] } {
+  const { batch, patch, foreground = 0.33 } = options;
+  if (cases.length === 0) throw new RangeError("sampleBatch: no cases; give at least one");
+  const channels = cases[0].channels;
+  const odd = cases.find((item) => item.channels !== channels);
+  if (odd) throw new RangeError(`sampleBatch: ${odd.id} has ${odd.channels} channel(s), ${cases[0].id} ${channels}`);
+  const count = voxelCount(patch);
+  const image = new Float32Array(batch * channels * count);
+  const label = new Int32Array(batch * count);
+  const firstForeground = roundHalfEven(batch * (1 - foreground));
+  const ids: string[] = [];
+  for (let index = 0; index < batch; index++) {
+    const own = prng.fork(index);
+    const item = cases[own.integer(cases.length)];
+    fillPatch(own, item, { ...options, foreground: index >= firstForeground }, { image, label, index });
+    ids.push(item.id);
+  }
+  return { image, label, ids };
+}
+
+/** Rounds as Python's and NumPy's round do: halves to the even neighbour. */
+export function roundHalfEven(value: number): number {
+  const floor = Math.floor(value);
+  const part = value - floor;
+  if (part !== 0.5) return Math.round(value);
+  return floor % 2 === 0 ? floor : floor + 1;
+}
