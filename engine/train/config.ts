@@ -1,0 +1,194 @@
+/** A script's config block: named entries with defaults, which `--key value` on the command line overrides. */
+import { platform } from "#platform";
+import mri from "mri";
+
+export type ConfigValue = number | string | boolean | readonly number[];
+
+export interface EntryRules {
+  /** Only whole numbers. */
+  readonly integer?: boolean;
+  /** Smallest and largest number allowed, of each member of a list too. */
+  readonly min?: number;
+  readonly max?: number;
+  /** The only values allowed. */
+  readonly oneOf?: readonly string[];
+  /** How many members a list may have. */
+  readonly lengths?: readonly number[];
+}
+
+/** An entry that says what it is for, and which values make sense. */
+export class Entry<T extends ConfigValue> {
+  readonly value: T;
+  readonly about: string;
+  readonly rules: EntryRules;
+
+  constructor(value: T, about: string, rules: EntryRules) {
+    this.value = value;
+    this.about = about;
+    this.rules = rules;
+  }
+}
+
+// What a literal default stands for: 100 is any number, "" any text.
+type Widened<T> = T extends number ? number : T extends string ? string : T extends boolean ? boolean : readonly number[];
+/** The values of a config block. */
+export type Config<D> = {
+  -readonly [K in keyof D]: D[K] extends Entry<infer V> ? V : D[K] extends ConfigValue ? Widened<D[K]> : never;
+};
+export type ConfigDefaults = Readonly<Record<string, ConfigValue | Entry<any>>>;
+
+/** A command line that does not fit the script's config block; the message lists the valid keys. */
+export class ConfigError extends Error {
+  override name = "ConfigError";
+}
+
+/** Thrown for `--help`: the message is the text to show, and the script is to end without a fault. */
+export class HelpRequest extends Error {
+  override name = "HelpRequest";
+}
+
+/**
+ * An entry of a config block with an explanation for `--help` and with limits.
+ *
+ * @example steps: entry(100, "optimiser steps", { integer: true, min: 1 })
+ */
+export function entry<T extends ConfigValue>(value: T, about: string, rules: EntryRules = {}): Entry<Widened<T>> {
+  return new Entry(value as unknown as Widened<T> & ConfigValue, about, rules) as Entry<any>;
+}
+
+/**
+ * An entry that takes one of a few words; the first is the default.
+ *
+ * @example optimizer: choice(["adam", "sgd"], "optimiser")
+ */
+export function choice<const W extends readonly string[]>(words: W, about: string): Entry<W[number]> {
+  return new Entry<W[number]>(words[0], about, { oneOf: words });
+}
+
+/**
+ * The values of a script's config block: the defaults, overridden by `--key value`, `--key=value` or, for truth values,
+ * `--key` and `--no-key`. Lists are written 32,32,32. A key may be written --batchSize or --batch-size.
+ *
+ * @param defaults numbers, texts, truth values and lists of numbers, plain or made by `entry` and `choice`
+ * @param args the command line, without the script's name; the host's unless given
+ * @throws ConfigError for an unknown key or an unfit value, listing the keys with their defaults
+ * @throws HelpRequest for --help
+ * @example const { steps, patch } = config({ steps: 100, patch: [32, 32, 32] });
+ */
+export function config<D extends ConfigDefaults>(defaults: D, args: readonly string[] = platform.args): Config<D> {
+  const entries = new Map<string, Entry<ConfigValue>>();
+  for (const [key, value] of Object.entries(defaults)) {
+    entries.set(key, value instanceof Entry ? value : new Entry<ConfigValue>(value, "", {}));
+  }
+  const complain = (problem: string): never => {
+    throw new ConfigError(`${problem}\n\n${describe(entries)}`);
+  };
+
+  // mri takes "-1" for a flag; as "--key=-1" it is a value.
+  const words: string[] = [];
+  for (const word of args) {
+    const before = words.at(-1);
+    if (/^-[\d.]/.test(word) && before !== undefined && /^--[^=]+$/.test(before)) words[words.length - 1] = `${before}=${word}`;
+    else words.push(word);
+  }
+  const names = [...new Set(words.map((word) => /^--?([^=]+)/.exec(word)?.[1]).filter((name) => name !== undefined))];
+  // Everything is read as text; the defaults say what it means.
+  const { _: loose, ...given } = mri(words, { string: names });
+  if (given.help !== undefined && !entries.has("help")) throw new HelpRequest(describe(entries));
+  if (loose.length > 0) complain(`Unexpected "${loose[0]}": values follow a key, as in --key ${loose[0]}`);
+
+  const values: Record<string, ConfigValue> = {};
+  for (const [key, { value }] of entries) values[key] = value;
+  const seen = new Set<string>();
+  for (const [name, text] of Object.entries(given)) {
+    const key = entries.has(name) ? name : name.replace(/-([a-z])/g, (_, letter: string) => letter.toUpperCase());
+    const known = entries.get(key) ?? complain(`Unknown key --${name}${nearest(key, [...entries.keys()])}`);
+    if (Array.isArray(text) || seen.has(key)) complain(`--${key} is given more than once`);
+    seen.add(key);
+    const missing = text === "" && !words.includes(`--${name}=`);
+    try {
+      values[key] = parse(known, text as string | boolean, missing);
+    } catch (error) {
+      if (!(error instanceof Unfit)) throw error;
+      complain(`--${key}: ${error.message}`);
+    }
+  }
+  return values as Config<D>;
+}
+
+/** A value that an entry does not take. */
+class Unfit extends Error {}
+
+function parse(known: Entry<ConfigValue>, text: string | boolean, missing: boolean): ConfigValue {
+  const { value, rules } = known;
+  if (typeof value === "boolean") {
+    if (typeof text === "boolean") return text;
+    if (missing || text === "true") return true;
+    if (text === "false") return false;
+    throw new Unfit(`got "${text}", wanted true or false`);
+  }
+  if (typeof text === "boolean") throw new Unfit(`it has a value; leave out "no-" and write ${example(known)}`);
+  if (missing) throw new Unfit(`a value is missing, such as ${example(known)}`);
+  if (typeof value === "string") {
+    if (rules.oneOf && !rules.oneOf.includes(text)) throw new Unfit(`got "${text}", wanted ${rules.oneOf.join(" or ")}`);
+    return text;
+  }
+  if (typeof value === "number") return parseNumber(text, rules);
+  const list = text === "" ? [] : text.split(",").map((part) => parseNumber(part, rules));
+  if (rules.lengths && !rules.lengths.includes(list.length)) {
+    throw new Unfit(`got ${list.length} numbers (${text}), wanted ${rules.lengths.filter((n) => n > 0).join(" or ")}`);
+  }
+  return list;
+}
+
+function parseNumber(text: string, rules: EntryRules): number {
+  const number = text.trim() === "" ? NaN : Number(text);
+  const { integer = false, min = -Infinity, max = Infinity } = rules;
+  if (Number.isFinite(number) && (!integer || Number.isSafeInteger(number)) && number >= min && number <= max) return number;
+  const kind = integer ? "a whole number" : "a number";
+  const low = min === -Infinity ? "" : ` from ${min}`;
+  const high = max === Infinity ? "" : ` up to ${max}`;
+  throw new Unfit(`got "${text}", wanted ${kind}${low}${high}`);
+}
+
+const example = ({ value, rules }: Entry<ConfigValue>): string => {
+  if (rules.oneOf) return rules.oneOf.join(" or ");
+  if (typeof value === "object") return value.length > 0 ? value.join(",") : "32,32,32";
+  return value === "" ? "a text" : String(value);
+};
+
+const written = (value: ConfigValue): string =>
+  typeof value === "object" ? value.join(",") || "(none)" : value === "" ? "(none)" : String(value);
+
+/** The keys with their defaults and explanations, one a line. */
+function describe(entries: ReadonlyMap<string, Entry<ConfigValue>>): string {
+  const rows = [...entries].map(([key, { value, about, rules }]) => ({
+    key: `--${key}`,
+    value: written(value),
+    about: rules.oneOf ? `${about} (${rules.oneOf.join(", ")})` : about,
+  }));
+  const wide = (pick: (row: (typeof rows)[number]) => string) => Math.min(24, Math.max(0, ...rows.map((r) => pick(r).length)));
+  const [first, second] = [wide((r) => r.key), wide((r) => r.value)];
+  const lines = rows.map((r) => `  ${r.key.padEnd(first)}  ${r.value.padEnd(second)}  ${r.about}`.trimEnd());
+  return ["Keys and defaults:", ...lines].join("\n");
+}
+
+/** ": did you mean --steps?" where a key is close to what was written. */
+function nearest(name: string, keys: readonly string[]): string {
+  const ranked = keys.map((key) => ({ key, apart: distance(name.toLowerCase(), key.toLowerCase()) }));
+  ranked.sort((a, b) => a.apart - b.apart);
+  return ranked.length > 0 && ranked[0].apart <= 2 ? `: did you mean --${ranked[0].key}?` : "";
+}
+
+/** Levenshtein's edit distance. */
+function distance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      next.push(Math.min(next[j - 1] + 1, row[j] + 1, row[j - 1] + Number(a[i - 1] !== b[j - 1])));
+    }
+    row = next;
+  }
+  return row[b.length];
+}

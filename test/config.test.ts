@@ -1,0 +1,84 @@
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { choice, config, ConfigError, entry, HelpRequest } from "../engine/train/config.ts";
+
+const block = {
+  data: entry("", "dataset folder"),
+  steps: entry(100, "optimiser steps", { integer: true, min: 1 }),
+  rate: 3e-3,
+  shift: 0,
+  patch: entry([32, 32, 32], "voxels", { integer: true, min: 1, lengths: [1, 3] }),
+  flips: [0, 1, 2],
+  augment: true,
+  batchSize: 2,
+  optimizer: choice(["adam", "sgd"], "optimiser"),
+};
+
+const message = (args: string[]): string => {
+  try {
+    config(block, args);
+  } catch (error) {
+    assert.instance(error, ConfigError);
+    return (error as Error).message;
+  }
+  throw new Error(`accepted ${args.join(" ")}`);
+};
+
+test("config() gives the defaults when nothing is written", () => {
+  assert.equal(config(block, []), {
+    data: "", steps: 100, rate: 3e-3, shift: 0, patch: [32, 32, 32], flips: [0, 1, 2], augment: true, batchSize: 2,
+    optimizer: "adam",
+  });
+});
+
+test("config() reads numbers, texts, truth values and lists, in both spellings", () => {
+  const args = "--data=a=b --steps 7 --rate 1e-2 --patch 8,16,24 --flips 0 --no-augment --batch-size 4 --optimizer sgd";
+  const got = config(block, args.split(" "));
+  assert.equal(got, {
+    data: "a=b", steps: 7, rate: 0.01, shift: 0, patch: [8, 16, 24], flips: [0], augment: false, batchSize: 4,
+    optimizer: "sgd",
+  });
+});
+
+test("config() takes negative numbers, empty lists, texts of digits and truth values in words", () => {
+  assert.is(config(block, ["--shift", "-1.5"]).shift, -1.5);
+  assert.is(config(block, ["--shift=-2"]).shift, -2);
+  assert.equal(config(block, ["--flips="]).flips, []);
+  assert.is(config(block, ["--data", "007"]).data, "007");
+  assert.is(config(block, ["--augment", "false"]).augment, false);
+  assert.is(config(block, ["--augment", "--steps", "3"]).augment, true);
+});
+
+test("config() rejects an unknown key, names the nearest and lists the valid ones with defaults", () => {
+  const text = message(["--step", "5"]);
+  assert.match(text, "Unknown key --step: did you mean --steps?");
+  assert.match(text, /--steps +100 +optimiser steps/);
+  assert.match(text, /--patch +32,32,32 +voxels/);
+  assert.match(text, /--optimizer +adam +optimiser \(adam, sgd\)/);
+  assert.not.match(message(["--elephant", "5"]), "did you mean");
+  assert.match(message(["-s", "5"]), "Unknown key --s");
+});
+
+test("config() rejects unfit values and says what it wanted", () => {
+  assert.match(message(["--steps", "many"]), '--steps: got "many", wanted a whole number from 1');
+  assert.match(message(["--steps", "2.5"]), "wanted a whole number");
+  assert.match(message(["--steps", "0"]), "from 1");
+  assert.match(message(["--rate", "Infinity"]), "wanted a number");
+  assert.match(message(["--rate"]), "a value is missing");
+  assert.match(message(["--data", "--steps", "5"]), "--data: a value is missing");
+  assert.match(message(["--patch", "8,8"]), "got 2 numbers (8,8), wanted 1 or 3");
+  assert.match(message(["--patch", "8,,8"]), 'got ""');
+  assert.match(message(["--augment", "maybe"]), "wanted true or false");
+  assert.match(message(["--optimizer", "lion"]), 'got "lion", wanted adam or sgd');
+  assert.match(message(["--no-steps"]), "--steps: it has a value");
+  assert.match(message(["--steps", "1", "--steps", "2"]), "more than once");
+  assert.match(message(["--batchSize", "1", "--batch-size", "2"]), "more than once");
+  assert.match(message(["train", "--steps", "1"]), 'Unexpected "train"');
+});
+
+test("config() answers --help with the keys, unless the block has a key of that name", () => {
+  assert.throws(() => config(block, ["--help"]), (e: Error) => e instanceof HelpRequest && /--rate +0.003/.test(e.message));
+  assert.is(config({ help: "no" }, ["--help", "yes"]).help, "yes");
+});
+
+test.run();
