@@ -15,7 +15,7 @@ export function addFile(path: string, content: Blob): void {
   link.download = path.split("/").pop()!;
   link.textContent = path;
   const size = document.createElement("span");
-  size.textContent = content.size >= 1e6 ? `${(content.size / 1e6).toFixed(1)} MB` : `${(content.size / 1e3).toFixed(1)} kB`;
+  size.textContent = bytes(content.size);
   row.replaceChildren(link, size);
   if (kind) {
     const picture = document.createElement("img");
@@ -37,4 +37,9 @@ export function clearFiles(): void {
 
 function release(row: HTMLLIElement): void {
   URL.revokeObjectURL(row.querySelector("a")!.href);
+}
+
+function bytes(count: number): string {
+  if (count < 1000) return `${count} B`;
+  return count < 1e6 ? `${(count / 1e3).toFixed(1)} kB` : `${(count / 1e6).toFixed(1)} MB`;
 }
