@@ -241,7 +241,7 @@ export function splitCases(
   options: { seed: number; heldOut: number },
 ): { training: string[]; heldOut: string[] } {
   const { seed, heldOut } = options;
-  const count = heldOut >= 1 ? heldOut : heldOut > 0 ? Math.max(1, Math.round(heldOut * ids.length)) : 0;
+  const count = heldOut >= 1 ? heldOut : heldOut > 0 ? Math.max(1, Math.round(heldOut * ids.length)) : heldOut === 0 ? 0 : NaN;
   if (!(Number.isInteger(count) && count >= 0 && count < ids.length)) {
     throw new RangeError(`splitCases: heldOut ${heldOut} of ${ids.length} cases; wanted a count or fraction that leaves some`);
   }

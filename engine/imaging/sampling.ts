@@ -127,11 +127,11 @@ export function extractBox<T extends Floats | Ints>(
     for (let k = 0; k < d; k++) {
       const z = start[0] + k;
       if (z < 0 || z >= D) continue;
-      const slab = at + (c * d + (flip[0] ? d - 1 - k : k)) * h;
+      const slab = (c * d + (flip[0] ? d - 1 - k : k)) * h;
       for (let j = 0; j < h; j++) {
         const y = start[1] + j;
         if (y < 0 || y >= H || right <= left) continue;
-        const to = at + (slab - at + (flip[1] ? h - 1 - j : j)) * w;
+        const to = at + (slab + (flip[1] ? h - 1 - j : j)) * w;
         const from = ((c * D + z) * H + y) * W + start[2];
         if (flip[2]) {
           for (let i = left; i < right; i++) out[to + w - 1 - i] = source[from + i];
