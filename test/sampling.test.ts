@@ -1,0 +1,131 @@
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { scaling } from "../engine/imaging/affine.ts";
+import { Prng } from "../engine/imaging/prng.ts";
+import {
+  extractBox, patchStart, prepareCase, roundHalfEven, sampleBatch, samplePatch, zScore,
+} from "../engine/imaging/sampling.ts";
+import { makeVolume } from "../engine/imaging/volume.ts";
+
+/** A case whose voxels all differ: X, Y, Z = 5, 4, 3, two channels, three lone foreground voxels. */
+function made(id = "made", channels = 2) {
+  const count = 60;
+  const affine = scaling([1, 2, 3]);
+  const image = makeVolume(Float32Array.from({ length: count * channels }, (_, i) => i + 1), {
+    shape: [5, 4, 3], affine, channels, name: id,
+  });
+  const label = makeVolume(new Uint8Array(count), { shape: [5, 4, 3], affine, name: id });
+  label.data[0] = 1;
+  label.data[59] = 2;
+  label.data[33] = 2;
+  return prepareCase({ id, image, label }, { classes: 3 });
+}
+
+test("zScore() gives each channel mean 0 and deviation 1, and a constant 0", () => {
+  const data = Float32Array.from([1, 2, 3, 6, 5e6, 5e6 + 1, 5e6 + 2, 5e6 + 5, 7, 7, 7, 7]);
+  const out = zScore(data, 3);
+  const want = [-2, -1, 0, 3].map((v) => v / Math.sqrt(3.5));
+  for (let i = 0; i < 8; i++) assert.ok(Math.abs(out[i] - want[i % 4]) < 1e-6, `${out}`);
+  assert.equal([...out.slice(8)], [0, 0, 0, 0]);
+});
+
+test("prepareCase() lists foreground by class, and takes sizes in tensor order", () => {
+  const item = made();
+  assert.equal([item.shape, item.spacing, item.channels], [[3, 4, 5], [3, 2, 1], 2]);
+  assert.equal(item.foreground.map((f) => [f.value, [...f.voxels]]), [[1, [0]], [2, [33, 59]]]);
+  const image = makeVolume(new Float32Array(8), { shape: [2, 2, 2], affine: scaling([1, 1, 1]) });
+  assert.throws(() => prepareCase({ id: "x", image }, { classes: 2 }), /case x has no label/);
+});
+
+test("extractBox() agrees with a plain loop: odd sizes, outside starts, every flip", () => {
+  const prng = new Prng(1);
+  const shape = [3, 4, 5];
+  const source = Float32Array.from({ length: 120 }, (_, i) => i + 1);
+  for (let round = 0; round < 300; round++) {
+    const size = [1 + prng.integer(6), 1 + prng.integer(6), 1 + prng.integer(7)];
+    const start = [0, 1, 2].map(() => prng.integer(12) - 6);
+    const flip = [0, 1, 2].map(() => prng.integer(2) === 1);
+    const at = prng.integer(3);
+    const out = new Float32Array(at + 2 * size[0] * size[1] * size[2]).fill(9);
+    extractBox(source, shape, out, { channels: 2, start, size, flip, at });
+    for (let i = 0; i < at; i++) assert.is(out[i], 9);
+    let next = at;
+    for (let c = 0; c < 2; c++) {
+      for (let k = 0; k < size[0]; k++) {
+        for (let j = 0; j < size[1]; j++) {
+          for (let i = 0; i < size[2]; i++) {
+            const p = [k, j, i].map((v, axis) => start[axis] + (flip[axis] ? size[axis] - 1 - v : v));
+            const inside = p.every((v, axis) => v >= 0 && v < shape[axis]);
+            const want = inside ? source[((c * 3 + p[0]) * 4 + p[1]) * 5 + p[2]] : 0;
+            if (out[next++] !== want) assert.unreachable(`${[c, k, j, i]} of ${JSON.stringify({ size, start, flip })}`);
+          }
+        }
+      }
+    }
+  }
+});
+
+test("patchStart() stays inside, centres short axes, and draws classes alike", () => {
+  const item = made();
+  const counts = new Map<string, number>();
+  for (let i = 0; i < 600; i++) {
+    const start = patchStart(new Prng(2).fork(i), item, { patch: [1, 1, 1], foreground: true });
+    counts.set(String(start), (counts.get(String(start)) ?? 0) + 1);
+  }
+  assert.equal([...counts.keys()].sort(), ["0,0,0", "1,2,3", "2,3,4"]);
+  assert.ok(Math.abs(counts.get("0,0,0")! - 300) < 60, "a class of one voxel is drawn as often as one of two");
+  for (let i = 0; i < 200; i++) {
+    const [z, y, x] = patchStart(new Prng(3).fork(i), item, { patch: [2, 7, 3], foreground: i % 2 === 0 });
+    assert.ok(z >= 0 && z <= 1 && x >= 0 && x <= 2);
+    assert.is(y, -1, "7 around 4: 1 before, 2 after");
+  }
+  const seen = new Set(Array.from({ length: 300 }, (_, i) => String(patchStart(new Prng(4).fork(i), item, { patch: [2, 2, 2] }))));
+  assert.is(seen.size, 2 * 3 * 4, "every position occurs");
+});
+
+test("samplePatch() cuts image and label alike, flipped alike", () => {
+  const item = made();
+  const other = { ...item, image: Float32Array.from([...item.label, ...item.label]) };
+  let flipped = 0;
+  for (let step = 0; step < 60; step++) {
+    const options = { patch: [3, 2, 7], foreground: true, flip: [0, 2] };
+    const { image, label } = samplePatch(new Prng(5).fork(step), other, options);
+    assert.equal([image.length, label.length], [84, 42]);
+    assert.ok(label instanceof Int32Array && label.some((v) => v > 0));
+    assert.equal([...image.slice(0, 42)], [...label]);
+    const again = samplePatch(new Prng(5).fork(step), other, options);
+    assert.equal(again.image, image);
+    const straight = samplePatch(new Prng(5).fork(step), other, { ...options, flip: [] });
+    if (String(straight.label) !== String(label)) flipped++;
+  }
+  assert.ok(flipped > 20 && flipped < 60, `${flipped} of 60 differ from the unflipped`);
+});
+
+test("sampleBatch() forces foreground on nnU-Net's share of a batch", () => {
+  const item = made();
+  const cases = [item, made("second")];
+  const share = (batch: number, foreground: number) => {
+    let hits = new Array(batch).fill(0);
+    for (let step = 0; step < 40; step++) {
+      const { label } = sampleBatch(new Prng(6).fork(step), cases, { batch, patch: [1, 1, 1], foreground });
+      hits = hits.map((n, i) => n + (label[i] > 0 ? 1 : 0));
+    }
+    return hits.map((n) => n === 40);
+  };
+  assert.equal(share(2, 0.33), [false, true]);
+  assert.equal(share(3, 0.33), [false, false, true]);
+  assert.equal(share(2, 0.25), [false, false], "round(1.5) is 2, halves to even");
+  assert.equal(share(2, 1), [true, true]);
+  const one = sampleBatch(new Prng(7), cases, { batch: 4, patch: [2, 3, 4], flip: [0, 1, 2] });
+  assert.equal([one.image.length, one.label.length, one.ids.length], [4 * 2 * 24, 4 * 24, 4]);
+  assert.equal(sampleBatch(new Prng(7), cases, { batch: 4, patch: [2, 3, 4], flip: [0, 1, 2] }), one);
+  assert.throws(() => sampleBatch(new Prng(1), [], { batch: 1, patch: [1, 1, 1] }), /no cases/);
+  assert.throws(() => sampleBatch(new Prng(1), [item, made("b", 1)], { batch: 1, patch: [1, 1, 1] }), /b has 1 channel/);
+});
+
+test("roundHalfEven() rounds as Python does", () => {
+  const values = [0.5, 1.5, 2.5, 1.34, -0.5, -1.5, 2.6, 7];
+  assert.equal(values.map((v) => roundHalfEven(v) + 0), [0, 2, 2, 1, 0, -2, 3, 7]);
+});
+
+test.run();
