@@ -37,12 +37,15 @@ const WORKGROUP = 64;
 const BLOCK = 16;
 /** Most terms of one invocation. */
 const MOST = 256;
+/** Parts that one invocation may join in the last pass. */
+const SHORT = 512;
 
 /** Parts of a row, each for one invocation; one where a row is short. */
 function parts(outputs: number, length: number, first: boolean, target: Target): number {
-  if (length <= (first ? 32 : 2 * MOST)) return 1;
+  if (length <= (first ? 32 : SHORT)) return 1;
   const wanted = target.software ? 4096 : 65536;
-  const terms = Math.min(MOST, Math.max(BLOCK, Math.ceil((outputs * length) / wanted)));
+  // Where it can be, so few parts that one more pass ends it.
+  const terms = Math.min(MOST, Math.max(BLOCK, Math.ceil((outputs * length) / wanted), Math.ceil(length / SHORT)));
   return Math.ceil(length / terms);
 }
 
