@@ -43,8 +43,12 @@ export async function unpackOnce(name: string, archives: readonly string[]): Pro
     await rename(temporary, folder).catch((error: unknown) => {
       if (!existsSync(done)) throw error;
     });
+  } catch (cause) {
+    const fix = "set VOXGRAD_CACHE to a folder that can be written";
+    throw new Error(`${name} cannot be unpacked into ${folder} (${(cause as Error).message}); ${fix}`, { cause });
   } finally {
-    await rm(temporary, { recursive: true, force: true });
+    // Only leftovers: what went wrong above is what counts.
+    await rm(temporary, { recursive: true, force: true }).catch(() => undefined);
   }
   return folder;
 }

@@ -1,16 +1,39 @@
-import { homedir } from "node:os";
+import { accessSync, constants, lstatSync, mkdirSync } from "node:fs";
+import { homedir, tmpdir, userInfo } from "node:os";
 import { join } from "node:path";
+
+let chosen;
 
 /**
  * The folder for what voxgrad can always make again: stripped sources, unpacked SwiftShader, tuned kernels.
  *
- * @returns {string} `$VOXGRAD_CACHE`, else the user's cache folder of the operating system with `voxgrad` added
+ * @returns {string} `$VOXGRAD_CACHE`, else the user's cache folder of the operating system with `voxgrad` added, else
+ *   (no writable home) one of the user's own in the folder for temporary files
  */
 export function cacheDir() {
-  if (process.env.VOXGRAD_CACHE) return process.env.VOXGRAD_CACHE;
+  return (chosen ??= process.env.VOXGRAD_CACHE || [usual(), temporary()].find(writable) || usual());
+}
+
+function usual() {
   if (process.platform === "win32") {
     return join(process.env.LOCALAPPDATA ?? join(homedir(), "AppData", "Local"), "voxgrad", "cache");
   }
   if (process.platform === "darwin") return join(homedir(), "Library", "Caches", "voxgrad");
   return join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "voxgrad");
+}
+
+function temporary() {
+  return join(tmpdir(), `voxgrad-${process.getuid?.() ?? userInfo().username}`);
+}
+
+/** Whether the folder is there (now) and nobody else's: what lies in it is run. */
+function writable(folder) {
+  try {
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    accessSync(folder, constants.W_OK);
+    const { uid } = lstatSync(folder);
+    return process.getuid === undefined || uid === process.getuid();
+  } catch {
+    return false;
+  }
 }

@@ -1,0 +1,150 @@
+import { execFile } from "node:child_process";
+import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+
+const cli = fileURLToPath(new URL("../engine/platform/cli/voxgrad.mjs", import.meta.url));
+const root = fileURLToPath(new URL("..", import.meta.url));
+const folder = await mkdtemp(join(tmpdir(), "voxgrad-cli-"));
+const onLinux = process.platform === "linux" && process.arch === "x64";
+test.after(() => rm(folder, { recursive: true, force: true }));
+
+interface Outcome {
+  code: number | string | null;
+  signal: string | null;
+  out: string;
+  err: string;
+}
+
+function voxgrad(words: string[], env: Record<string, string> = {}, nodeFlags: string[] = []): Promise<Outcome> {
+  return new Promise((resolve) => {
+    const options = { cwd: root, env: { ...process.env, VOXGRAD_ADAPTER: "", ...env }, timeout: 60_000 };
+    execFile(process.execPath, [...nodeFlags, cli, ...words], options, (error, out, err) => {
+      resolve({ code: error ? (error.code ?? null) : 0, signal: error?.signal ?? null, out, err });
+    });
+  });
+}
+
+const script = async (name: string, source: string): Promise<string> => {
+  await writeFile(join(folder, name), source);
+  return join(folder, name);
+};
+const platformImport = `import { platform } from ${JSON.stringify(join(root, "engine/platform/node.ts"))};\n`;
+
+test("--help, --version and nothing at all explain", async () => {
+  for (const words of [[], ["--help"], ["help"]]) {
+    const { code, out } = await voxgrad(words);
+    assert.is(code, 0);
+    assert.match(out, "voxgrad doctor");
+  }
+  assert.match((await voxgrad(["--version"])).out, /^\d+\.\d+\.\d+\n$/);
+});
+
+test("an unknown command, no script and a missing script are errors that say what there is", async () => {
+  const unknown = await voxgrad(["train"]);
+  assert.is(unknown.code, 2);
+  assert.match(unknown.err, 'Unknown command "train"; there are run, serve and doctor');
+  const none = await voxgrad(["run", "--steps", "3"]);
+  assert.is(none.code, 2);
+  assert.match(none.err, "Name a script");
+  const missing = await voxgrad(["serve", "scripts/nothing.ts"]);
+  assert.is(missing.code, 2);
+  assert.match(missing.err, "Cannot serve scripts/nothing.ts: there is no such file");
+  const port = await voxgrad(["serve", await script("empty.ts", ""), "--port", "many"]);
+  assert.is(port.code, 2);
+  assert.match(port.err, "--port is many");
+});
+
+test("run hands over the arguments and runs TypeScript with top-level await", async () => {
+  const path = await script("args.ts", `${platformImport}
+    const words: readonly string[] = await Promise.resolve(platform.args);
+    platform.log(JSON.stringify(words));`);
+  const { code, out } = await voxgrad(["run", path, "--steps", "3", "--name=two words"]);
+  assert.is(code, 0);
+  assert.equal(JSON.parse(out), ["--steps", "3", "--name=two words"]);
+});
+
+test("run fails with the line of the .ts source", async () => {
+  const path = await script("throws.ts", 'interface A {\n  a: number;\n}\nthrow new RangeError("too much");\n');
+  const { code, err } = await voxgrad(["run", path]);
+  assert.is(code, 1);
+  assert.match(err, "RangeError: too much");
+  assert.match(err, "throws.ts:4:");
+});
+
+test("run says of a missing file what is missing, without a stack", async () => {
+  const path = await script("reads.ts", `${platformImport}await platform.readFile("no/such/scan.nii.gz");`);
+  const { code, err } = await voxgrad(["run", path]);
+  assert.is(code, 1);
+  assert.match(err, "Cannot read no/such/scan.nii.gz: there is no such file");
+  assert.not.match(err, "    at ");
+});
+
+test("progress off a terminal: the last line, and few before it", async () => {
+  const path = await script("progress.ts", `${platformImport}
+    for (let done = 1; done <= 500; done++) platform.progress({ done, total: 500, text: "step " + done });`);
+  const { out } = await voxgrad(["run", path]);
+  const lines = out.trim().split("\n");
+  assert.ok(lines.length <= 3, `${lines.length} lines`);
+  assert.is(lines.at(-1), "step 500");
+});
+
+if (onLinux) {
+  test("doctor finds SwiftShader where the system has no driver, and says what is better", async () => {
+    const { code, out } = await voxgrad(["doctor"], { VK_DRIVER_FILES: "/nonexistent" });
+    assert.is(code, 0, out);
+    assert.match(out, "system        no: the system has no Vulkan driver");
+    assert.match(out, /adapter +swiftshader/);
+    assert.match(out, "computes      rightly");
+    assert.match(out, "All is well");
+  });
+
+  test("doctor fails where there is no adapter, with the fix", async () => {
+    // A cache folder that cannot be made leaves SwiftShader packed.
+    const env = { VK_DRIVER_FILES: "/nonexistent", VOXGRAD_CACHE: await script("no_folder", "") };
+    const { code, out } = await voxgrad(["doctor"], env);
+    assert.is(code, 1, out);
+    assert.match(out, "No WebGPU adapter found");
+    assert.match(out, "Fix: ");
+    assert.match(out, "voxgrad cannot compute here");
+  });
+
+  test("doctor tells that what was asked for is not here", async () => {
+    const { code, out } = await voxgrad(["doctor"], { VOXGRAD_ADAPTER: "Voodoo 2" });
+    assert.is(code, 1, out);
+    assert.match(out, "asked for     VOXGRAD_ADAPTER=Voodoo 2");
+    assert.match(out, 'No WebGPU adapter found for "voodoo 2"');
+  });
+
+  test("two processes that unpack SwiftShader at once both get it whole", async () => {
+    const env = { VK_DRIVER_FILES: "/nonexistent", VOXGRAD_CACHE: join(folder, "cache") };
+    const both = await Promise.all([voxgrad(["doctor"], env), voxgrad(["doctor"], env)]);
+    for (const { code, out } of both) assert.is(code, 0, out);
+    const left = (await readdir(join(folder, "cache"))).filter((name) => name.startsWith("swiftshader"));
+    assert.is(left.length, 1, left.join());
+  });
+
+  test("a process with an open device ends by itself, after garbage collections too", async () => {
+    const path = await script("device.ts", `${platformImport}
+      const { adapter } = await platform.openAdapter();
+      const device = await adapter.requestDevice();
+      for (let i = 0; i < 20; i++) {
+        device.createBuffer({ size: 1024, usage: GPUBufferUsage.STORAGE });
+        (globalThis as unknown as { gc(): void }).gc();
+        await new Promise((done) => setTimeout(done, 5));
+      }
+      await device.queue.onSubmittedWorkDone();
+      platform.log("end");`);
+    for (const adapter of ["swiftshader", ""]) {
+      const { code, signal, out } = await voxgrad(["run", path], { VOXGRAD_ADAPTER: adapter }, ["--expose-gc"]);
+      assert.is(signal, null);
+      assert.is(code, 0);
+      assert.is(out, "end\n");
+    }
+  });
+}
+
+test.run();
