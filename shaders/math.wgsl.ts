@@ -132,6 +132,17 @@ fn vg_log1p_poly(f: f32) -> f32 {
 }`,
   },
 
+  // log(x) for a positive normal number x, which u are the bits of.
+  vg_log_bits: {
+    source: wgsl`
+fn vg_log_bits(u: u32) -> f32 {
+  let n = bitcast<i32>(u - 0x3f3504f3u) >> 23u;
+  let f = bitcast<f32>(u - (bitcast<u32>(n) << 23u)) - 1.0;
+  return fma(f32(n), 0.693147181, vg_log1p_poly(f));
+}`,
+    needs: ["vg_log1p_poly"],
+  },
+
   // What the logarithm of u is outside the positive normal numbers: -inf at 0, inf at inf, else NaN.
   vg_log_special: {
     source: wgsl`
@@ -146,11 +157,9 @@ fn vg_log_special(y: f32, u: u32) -> f32 {
     source: wgsl`
 fn vg_log(x: f32) -> f32 {
   let u = bitcast<u32>(x);
-  let n = bitcast<i32>(u - 0x3f3504f3u) >> 23u;
-  let f = bitcast<f32>(u - (bitcast<u32>(n) << 23u)) - 1.0;
-  return vg_log_special(fma(f32(n), 0.693147181, vg_log1p_poly(f)), u);
+  return vg_log_special(vg_log_bits(u), u);
 }`,
-    needs: ["vg_log1p_poly", "vg_log_special"],
+    needs: ["vg_log_bits", "vg_log_special"],
   },
 
   // Where 1 + x needs no scaling the polynomial takes x itself, so what the addition rounds away is not missed.
@@ -335,15 +344,18 @@ fn vg_rsqrt(x: f32) -> f32 {
  *
  * Example: `mathSource(["vg_exp", "vg_tanh"])` goes before the entry point of a kernel that calls both.
  *
- * @throws Error when a name is not a key of `mathFunctions`.
+ * @param functions where names are looked up
+ * @throws Error when a name is not there.
  */
-export function mathSource(names: Iterable<string>): string {
+export function mathSource(
+  names: Iterable<string>, functions: Readonly<Record<string, MathFunction>> = mathFunctions,
+): string {
   const done = new Set<string>();
   const parts: string[] = [];
   const visit = (name: string): void => {
     if (done.has(name)) return;
-    const entry = Object.hasOwn(mathFunctions, name) ? mathFunctions[name] : undefined;
-    if (!entry) throw new Error(`mathSource: no function ${name}; there are ${Object.keys(mathFunctions).join(", ")}`);
+    const entry = Object.hasOwn(functions, name) ? functions[name] : undefined;
+    if (!entry) throw new Error(`mathSource: no function ${name}; there are ${Object.keys(functions).join(", ")}`);
     done.add(name);
     for (const needed of entry.needs ?? []) visit(needed);
     parts.push(entry.source.trim());

@@ -117,7 +117,7 @@ for (const range of ranges) {
       absolute = Math.max(absolute, error);
       if (want !== 0) relative = Math.max(relative, error / Math.abs(want));
     }
-    console.log(`  ${label}: at most ${relative.toExponential(1)} relative, ${absolute.toExponential(1)} absolute error`);
+    console.log(`  ${label}: error ${relative.toExponential(1)} relative, ${absolute.toExponential(1)} absolute`);
     if (range.relative !== undefined) assert.ok(relative <= range.relative, `relative error ${relative}`);
     if (range.absolute !== undefined) assert.ok(absolute <= range.absolute, `absolute error ${absolute}`);
   });
