@@ -1,0 +1,98 @@
+/** What a training says while it runs: a progress line, one record a step, tables at the end. */
+import { platform } from "#platform";
+import type { RunFolder } from "./run_folder.ts";
+
+/** A line for the user. */
+export const log = (line: string): void => platform.log(line);
+
+/** 75 is "1 min 15 s". */
+export function duration(seconds: number): string {
+  if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
+  const whole = Math.round(seconds);
+  if (whole < 60) return `${whole} s`;
+  if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
+  const minutes = Math.round(whole / 60);
+  return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+}
+
+/** Two figures of a number from 1 on, all of them from 100 on. */
+const brief = (value: number): string => (value < 99.5 ? value.toPrecision(2) : value.toFixed(0));
+
+/** Steps (or cases) a second and the time left, from the recent past; the first, which compiles, does not count. */
+export class Pace {
+  readonly #total: number;
+  readonly #times: { done: number; at: number }[] = [];
+  readonly #now: () => number;
+
+  constructor(total: number, now: () => number = () => performance.now()) {
+    this.#total = total;
+    this.#now = now;
+  }
+
+  /** Notes that `done` are done; "3.1 steps/s, 52 s left" once there is something to say. */
+  mark(done: number, unit: string): string {
+    this.#times.push({ done, at: this.#now() });
+    if (this.#times.length > 50) this.#times.shift();
+    const [first, last] = [this.#times[0], this.#times.at(-1)!];
+    const rate = (1000 * (last.done - first.done)) / (last.at - first.at);
+    if (!(rate > 0) || !Number.isFinite(rate)) return "";
+    const pace = rate >= 1 ? `${brief(rate)} ${unit}s/s` : `${brief(1 / rate)} s/${unit}`;
+    return `${pace}  ${duration((this.#total - done) / rate)} left`;
+  }
+}
+
+/** One step of a training as it is logged. */
+export interface StepRecord {
+  readonly step: number;
+  readonly loss: number;
+  /** Learning rate of the step. */
+  readonly rate: number;
+  /** Pseudo-Dice of each foreground class over the recent steps; NaN while a class has not been seen. */
+  readonly dice: readonly number[];
+  /** Since the training began. */
+  readonly seconds: number;
+}
+
+/** Seconds between two writings of a growing log. */
+const WRITE_EVERY = 5;
+
+/** Records as JSON lines in the run folder, written every few seconds and at the end. */
+export class JsonLines {
+  readonly #run: RunFolder;
+  readonly #name: string;
+  #text = "";
+  #writtenAt = performance.now();
+
+  constructor(run: RunFolder, name: string) {
+    this.#run = run;
+    this.#name = name;
+  }
+
+  async add(record: object): Promise<void> {
+    this.#text += `${JSON.stringify(record)}\n`;
+    if (performance.now() - this.#writtenAt > 1000 * WRITE_EVERY) await this.flush();
+  }
+
+  async flush(): Promise<void> {
+    await this.#run.write(this.#name, this.#text);
+    this.#writtenAt = performance.now();
+  }
+}
+
+/**
+ * Rows under headings, columns aligned: texts to the left, numbers (to 3 decimals unless whole) to the right, NaN as "-".
+ *
+ * @example formatTable(["class", "Dice"], [["organ", 0.91234], ["gland", NaN]]);
+ */
+export function formatTable(headings: readonly string[], rows: readonly (readonly (string | number)[])[]): string {
+  const text = (cell: string | number): string =>
+    typeof cell === "string" ? cell : Number.isNaN(cell) ? "-" : Number.isInteger(cell) ? String(cell) : cell.toFixed(3);
+  const lines = [headings, ...rows].map((row) => row.map(text));
+  const widths = headings.map((_, column) => Math.max(...lines.map((line) => line[column].length)));
+  const numeric = headings.map((_, column) => rows.some((row) => typeof row[column] === "number"));
+  const join = (line: readonly string[]): string =>
+    line.map((cell, c) => (numeric[c] ? cell.padStart(widths[c]) : cell.padEnd(widths[c]))).join("  ").trimEnd();
+  const [head, ...body] = lines.map(join);
+  const rule = "-".repeat(widths.reduce((a, b) => a + b + 2, -2));
+  return [head, rule, ...body].join("\n");
+}

@@ -1,0 +1,53 @@
+/** Dice of the training patches as they go by: nnU-Net's pseudo-Dice, over the recent steps. */
+import { check, show } from "../core/errors.ts";
+import type { Tensor } from "../core/tensor.ts";
+import { concat } from "../ops/concat.ts";
+import { arange } from "../ops/creation.ts";
+
+/**
+ * What one step has to tell, in one vector so that reading it is one copy: the loss, then of each foreground class the
+ * voxels that prediction and label share, and of each the voxels of the prediction plus those of the label.
+ *
+ * @param loss f32, one number
+ * @param logits f32 [N, K, ...]
+ * @param labels i32 [N, ...]; voxels outside 0..K-1 (an ignore label) have no part
+ * @returns f32 [1 + 2 (K - 1)]
+ */
+export function stepFigures(loss: Tensor, logits: Tensor, labels: Tensor): Tensor {
+  const [N, K] = logits.shape;
+  const size = labels.size / N;
+  check(logits.size === N * K * size, "stepFigures",
+    () => `labels have the shape of the logits ${show(logits.shape)} without axis 1, got ${show(labels.shape)}`);
+  const classes = arange(1, K).reshape({ shape: [1, K - 1, 1] });
+  const label = labels.reshape({ shape: [N, 1, size] });
+  const counted = label.greaterEqual(0).logicalAnd(label.less(K));
+  const predicted = logits.reshape({ shape: [N, K, size] }).argmax({ axis: 1, keepDims: true });
+  const ours = predicted.equal(classes).logicalAnd(counted);
+  const theirs = label.equal(classes);
+  const count = (mask: Tensor): Tensor => mask.cast("f32").sum({ axes: [0, 2] });
+  return concat([loss.reshape({ shape: [1] }), count(ours.logicalAnd(theirs)), count(ours).add(count(theirs))]);
+}
+
+/** Share of the past that each step keeps: about the last 20 steps count. */
+const KEEP = 0.95;
+
+/** Dice per class from counts that fade with time. */
+export class PseudoDice {
+  readonly #both: number[];
+  readonly #sum: number[];
+
+  constructor(classes: number) {
+    this.#both = new Array<number>(classes).fill(0);
+    this.#sum = new Array<number>(classes).fill(0);
+  }
+
+  /** Adds a step's counts, as `stepFigures` has them after the loss, and gives Dice per class (NaN: never seen). */
+  add(counts: ArrayLike<number>): number[] {
+    const classes = this.#both.length;
+    return this.#both.map((_, c) => {
+      this.#both[c] = KEEP * this.#both[c] + counts[c];
+      this.#sum[c] = KEEP * this.#sum[c] + counts[classes + c];
+      return this.#sum[c] === 0 ? NaN : (2 * this.#both[c]) / this.#sum[c];
+    });
+  }
+}

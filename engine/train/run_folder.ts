@@ -1,0 +1,57 @@
+/** The folder of one run: what it was started with, what it measured, what it made. */
+import { platform } from "#platform";
+import { VoxgradError } from "../core/errors.ts";
+
+/** A file of every run; a folder that has it holds one. */
+const MARK = "config.json";
+
+export class RunFolder {
+  readonly path: string;
+  readonly #written: string[] = [];
+
+  constructor(path: string) {
+    this.path = path;
+  }
+
+  /** Paths of the files written so far, in order. */
+  get written(): readonly string[] {
+    return this.#written;
+  }
+
+  /** Writes a file of the run, whole or not at all, and gives its path. */
+  async write(name: string, data: Uint8Array | string): Promise<string> {
+    const path = `${this.path}/${name}`;
+    await platform.writeFile(path, data);
+    if (!this.#written.includes(path)) this.#written.push(path);
+    return path;
+  }
+
+  /** Writes a value as JSON; NaN and infinity, which JSON does not have, become null. */
+  writeJson(name: string, value: unknown): Promise<string> {
+    return this.write(name, `${JSON.stringify(value, null, 1)}\n`);
+  }
+}
+
+/**
+ * Opens a new run folder. Nothing is written yet.
+ *
+ * @param options folder: where; without it the first free of runs/NAME-001, runs/NAME-002 and so on. overwrite: whether
+ *   a folder that holds a run already may be used
+ * @throws VoxgradError when the folder holds a run and may not be overwritten
+ * @example const run = await openRun({ name: "hippocampus" }); await run.writeJson("config.json", options);
+ */
+export async function openRun(options: { name: string; folder?: string; overwrite?: boolean }): Promise<RunFolder> {
+  const { name, folder, overwrite = false } = options;
+  if (folder) {
+    const path = folder.replace(/(?<=.)\/+$/, "");
+    if (!overwrite && (await platform.exists(`${path}/${MARK}`))) {
+      throw new VoxgradError(`${path}: it holds a run already; name another folder, or allow to overwrite it with --overwrite`);
+    }
+    return new RunFolder(path);
+  }
+  const stem = `runs/${name.toLowerCase().replace(/[^a-z0-9]+/g, "_").replace(/^_+|_+$/g, "") || "run"}`;
+  for (let number = 1; ; number++) {
+    const path = `${stem}-${String(number).padStart(3, "0")}`;
+    if (!(await platform.exists(path))) return new RunFolder(path);
+  }
+}

@@ -1,0 +1,189 @@
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { platform } from "../engine/platform/node.ts";
+import { compile, conv3d, type Tensor, tensor, VoxgradError } from "../engine/mod.ts";
+import { makeVolume, scaling } from "../engine/imaging/mod.ts";
+import {
+  choosePatch, duration, Evaluation, formatTable, JsonLines, openRun, Pace, PseudoDice, segmenter, stepFigures, trainLoop,
+} from "../engine/train/mod.ts";
+
+const folder = await mkdtemp(join(tmpdir(), "voxgrad-train-"));
+test.after(async () => {
+  await rm(folder, { recursive: true, force: true });
+  platform.closeGpu();
+});
+
+const failure = async (action: () => unknown): Promise<string> => {
+  try {
+    await action();
+  } catch (error) {
+    assert.instance(error, VoxgradError);
+    return (error as Error).message;
+  }
+  throw new Error("no error");
+};
+
+test("openRun() takes the first free number, and refuses a folder that holds a run", async () => {
+  const before = process.cwd();
+  process.chdir(folder);
+  try {
+    const first = await openRun({ name: "My Data" });
+    assert.is(first.path, "runs/my_data-001");
+    await first.writeJson("config.json", { a: NaN });
+    assert.is((await openRun({ name: "My Data" })).path, "runs/my_data-002");
+    assert.match(await failure(() => openRun({ name: "x", folder: "runs/my_data-001/" })), "--overwrite");
+    assert.is((await openRun({ name: "x", folder: "runs/my_data-001/", overwrite: true })).path, "runs/my_data-001");
+    assert.equal(JSON.parse(await readFile("runs/my_data-001/config.json", "utf8")), { a: null });
+    await first.write("deep/file.txt", "x");
+    await first.write("deep/file.txt", "y");
+    assert.equal(first.written, ["runs/my_data-001/config.json", "runs/my_data-001/deep/file.txt"]);
+    assert.equal(await readdir("runs/my_data-001/deep"), ["file.txt"]);
+  } finally {
+    process.chdir(before);
+  }
+});
+
+test("JsonLines writes one JSON value a line", async () => {
+  const run = await openRun({ name: "log", folder: join(folder, "log") });
+  const lines = new JsonLines(run, "log.jsonl");
+  for (const step of [1, 2, 3]) await lines.add({ step, dice: [0.5, NaN] });
+  await lines.flush();
+  const text = await readFile(join(folder, "log/log.jsonl"), "utf8");
+  assert.equal(text.trimEnd().split("\n").map((line) => JSON.parse(line)), [1, 2, 3].map((step) => ({ step, dice: [0.5, null] })));
+});
+
+test("duration() is read by people", () => {
+  assert.equal([0, 9.94, 9.96, 59.4, 75, 3599, 3600, 7384].map(duration),
+    ["0.0 s", "9.9 s", "10 s", "59 s", "1 min 15 s", "59 min 59 s", "1 h 0 min", "2 h 3 min"]);
+});
+
+test("Pace measures from the first mark on", () => {
+  let now = 0;
+  const pace = new Pace(100, () => now);
+  now = 60_000;
+  assert.is(pace.mark(1, "step"), "");
+  now += 500;
+  assert.is(pace.mark(2, "step"), "2.0 steps/s  49 s left");
+  now += 9500;
+  assert.is(pace.mark(3, "step"), "5.0 s/step  8 min 5 s left");
+});
+
+test("formatTable() aligns and shows what is not known as a dash", () => {
+  assert.equal(formatTable(["class", "Dice", "n"], [["organ", 0.91234, 12], ["b", NaN, 3]]).split("\n"), [
+    "class   Dice   n",
+    "----------------",
+    "organ  0.912  12",
+    "b          -   3",
+  ]);
+});
+
+test("choosePatch() rounds the median up and keeps to the limit", () => {
+  assert.equal(choosePatch([[35, 50, 36], [30, 52, 34], [36, 49, 60]], { multiple: [4, 4, 4] }), [40, 56, 40]);
+  assert.equal(choosePatch([[20, 100, 100]], { multiple: [1, 16, 16] }), [24, 96, 112]);
+  assert.equal(choosePatch([[20, 512, 512]], { multiple: [1, 16, 16], voxels: 1 }), [8, 16, 16]);
+});
+
+// A small generator of its own, so that the reference shares nothing with what it checks.
+function numbers(seed: number): () => number {
+  let state = seed;
+  return () => (state = (state * 48271) % 2147483647) / 2147483647;
+}
+
+test("stepFigures() counts as a loop does, leaving out labels that are no class", async () => {
+  const [N, K, D, H, W] = [2, 4, 3, 5, 7];
+  const next = numbers(5);
+  const logits = Float32Array.from({ length: N * K * D * H * W }, () => next() - 0.5);
+  const labels = Int32Array.from({ length: N * D * H * W }, () => Math.floor(next() * 6) - 1);
+  const both = [0, 0, 0];
+  const sum = [0, 0, 0];
+  const space = D * H * W;
+  for (let n = 0; n < N; n++) {
+    for (let i = 0; i < space; i++) {
+      const label = labels[n * space + i];
+      if (label < 0 || label >= K) continue;
+      const scores = Array.from({ length: K }, (_, k) => logits[(n * K + k) * space + i]);
+      const best = scores.indexOf(Math.max(...scores));
+      if (best > 0) sum[best - 1]++;
+      if (label > 0) sum[label - 1]++;
+      if (best > 0 && best === label) both[best - 1]++;
+    }
+  }
+  const run = compile((loss: Tensor, x: Tensor, y: Tensor) => stepFigures(loss, x, y));
+  const figures = await run(tensor(0.25), tensor(logits, { shape: [N, K, D, H, W] }), tensor(labels, { shape: [N, D, H, W] }));
+  assert.equal([...await figures.data()], [0.25, ...both, ...sum]);
+});
+
+test("PseudoDice is the Dice of the recent counts, and NaN for a class never seen", () => {
+  const dice = new PseudoDice(3);
+  assert.equal(dice.add([3, 0, 0, 10, 4, 0]), [0.6, 0, NaN]);
+  const [first, second] = dice.add([1, 2, 0, 2, 4, 0]);
+  assert.ok(Math.abs(first - (2 * (3 * 0.95 + 1)) / (10 * 0.95 + 2)) < 1e-12);
+  assert.ok(Math.abs(second - 4 / (4 * 0.95 + 4)) < 1e-12);
+});
+
+test("trainLoop() makes the next batch before it reads a step, and reads steps in order", async () => {
+  const events: string[] = [];
+  const records = await trainLoop({
+    steps: 5,
+    done: 2,
+    classes: ["a", "b"],
+    rate: (step) => step / 10,
+    batch: (step) => (events.push(`batch ${step}`), step),
+    step: async (batch, rate, step) => {
+      events.push(`step ${step}`);
+      assert.is(batch, step);
+      return tensor([rate * 2, 1, 2, 4, 4]);
+    },
+    record: ({ step }) => void events.push(`record ${step}`),
+  });
+  assert.equal(events, [
+    "batch 3", "step 3", "batch 4", "step 4", "batch 5", "record 3", "step 5", "record 4", "record 5",
+  ]);
+  assert.equal(records.map((r) => r.step), [3, 4, 5]);
+  assert.ok(records.every((r) => Math.abs(r.loss - r.rate * 2) < 1e-6));
+  assert.equal(records[0].dice, [0.5, 1]);
+});
+
+test("trainLoop() stops when the loss is no number", async () => {
+  const options = { steps: 3, classes: ["a"], rate: () => 1, batch: () => 0, step: async () => tensor([NaN, 0, 0]) };
+  assert.match(await failure(() => trainLoop(options)), "the loss is NaN at step 1");
+});
+
+test("segmenter() labels as the network does voxel by voxel, on the image's grid", async () => {
+  // A 1x1x1 convolution: class 1 where the z-score is above 0.5, whatever the patch.
+  const params = { weight: tensor([0, 2], { shape: [2] }).reshape({ shape: [2, 1, 1, 1, 1] }), bias: tensor([0, -1]) };
+  const network = { apply: (p: typeof params, x: Tensor) => [conv3d(x, p.weight, { bias: p.bias })] };
+  const next = numbers(9);
+  const data = Float32Array.from({ length: 9 * 11 * 6 }, () => 100 * next());
+  const image = makeVolume(data, { shape: [9, 11, 6], affine: scaling([1, 2, 3], [4, 5, 6]), name: "image" });
+  const mean = data.reduce((a, b) => a + b, 0) / data.length;
+  const deviation = Math.sqrt(data.reduce((a, b) => a + (b - mean) ** 2, 0) / data.length);
+  const task = { channels: 1, labels: ["background", "bright"], patch: [8, 8, 8] };
+  const labels = await segmenter(network, params, task)(image);
+  assert.equal(labels.affine, image.affine);
+  assert.equal(labels.shape, image.shape);
+  const wanted = Uint8Array.from(data, (v) => Number((v - mean) / deviation > 0.5));
+  assert.equal([...labels.data], [...wanted]);
+  const two = { ...task, channels: 2 };
+  assert.match(await failure(() => segmenter(network, params, two)(image)), "it has 1 channel(s), the network was trained on 2");
+});
+
+test("Evaluation averages over the cases that have a class", () => {
+  const volume = (values: number[]) =>
+    makeVolume(Uint8Array.from(values), { shape: [values.length, 1, 1], affine: scaling([1, 1, 1]) });
+  const evaluation = new Evaluation(["background", "a", "b"], { ignore: 3 });
+  evaluation.add("one", volume([0, 1, 1, 2, 2]), volume([0, 1, 0, 2, 3]));
+  evaluation.add("two", volume([1, 1, 0, 0, 0]), volume([1, 1, 0, 0, 0]));
+  assert.ok(Math.abs(evaluation.dice(1) - (2 / 3 + 1) / 2) < 1e-12);
+  assert.is(evaluation.dice(2), 1);
+  const json = JSON.parse(JSON.stringify(evaluation.toJson()));
+  assert.is(json.mean.classes[1].casesWithout, 1);
+  assert.is(json.cases[1].classes[1].dice, null);
+  assert.equal([json.cases[0].id, json.cases[0].classes[0].name, json.cases[0].classes[0].falsePositive], ["one", "a", 1]);
+  assert.match(evaluation.table(), /mean +0\.917/);
+});
+
+test.run();
