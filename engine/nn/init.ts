@@ -1,0 +1,81 @@
+/** Initial values of parameters: He's schemes, constants, and whole trees from one random key. */
+import { check, checkOptions, show } from "../core/errors.ts";
+import { size, type Shape } from "../core/shape.ts";
+import type { Tensor } from "../core/tensor.ts";
+import * as tree from "../core/tree.ts";
+import { ones, zeros } from "../ops/creation.ts";
+import * as random from "../ops/random.ts";
+
+export interface KaimingOptions {
+  /** Of a weight: output channels (input channels if transposed) first, then whatever one output sums over. */
+  shape: Shape;
+  /** Negative slope of the leaky ReLU that follows; default 0, a ReLU. nnU-Net takes 0.01. */
+  a?: number;
+}
+
+/** Gain / sqrt(fan in). As in PyTorch the fan in is what one entry of the first axis holds, for transposed convolutions too. */
+function scale(name: string, options: KaimingOptions): { std: number; shape: Shape } {
+  checkOptions(name, options, ["shape", "a"]);
+  const { shape, a = 0 } = options;
+  check(Array.isArray(shape) && shape.length >= 2 && size(shape) > 0, name, () => `a weight has two axes or more and is not empty, got shape ${show(shape)}`);
+  check(Number.isFinite(a), name, () => `the slope a is a number, got ${show(a)}`);
+  return { std: Math.sqrt(2 / (1 + a * a) / (size(shape) / shape[0]!)), shape };
+}
+
+/**
+ * Normal with standard deviation sqrt(2 / ((1 + a^2) fanIn)): He et al. 2015, torch.nn.init.kaiming_normal_.
+ *
+ * @example const weight = kaimingNormal(random.key(1), { shape: [32, 1, 3, 3, 3], a: 0.01 });
+ */
+export function kaimingNormal(key: Tensor, options: KaimingOptions): Tensor {
+  const { std, shape } = scale("kaimingNormal", options);
+  return random.normal(key, { shape, std });
+}
+
+/**
+ * Uniform in (-b, b) with b = sqrt(6 / ((1 + a^2) fanIn)), torch.nn.init.kaiming_uniform_. With a = sqrt(5) it is what
+ * PyTorch's convolutions and linear layers start with.
+ *
+ * @example const weight = kaimingUniform(random.key(1), { shape: [10, 64], a: Math.sqrt(5) });
+ */
+export function kaimingUniform(key: Tensor, options: KaimingOptions): Tensor {
+  const { std, shape } = scale("kaimingUniform", options);
+  const bound = Math.sqrt(3) * std;
+  return random.uniform(key, { shape, min: -bound, max: bound });
+}
+
+/** A parameter that is to be: its shape and how its first value comes from a key. A leaf of trees. */
+export class Parameter {
+  readonly shape: Shape;
+  readonly fill: (key: Tensor, shape: Shape) => Tensor;
+
+  constructor(shape: Shape, fill: (key: Tensor, shape: Shape) => Tensor) {
+    this.shape = shape;
+    this.fill = fill;
+  }
+}
+
+const constantOf = (make: (shape: Shape) => Tensor) => (shape: Shape): Parameter => new Parameter(shape, () => make(shape));
+/** A parameter that starts at 0. */
+export const zerosParameter = constantOf((shape) => zeros(shape));
+/** A parameter that starts at 1. */
+export const onesParameter = constantOf((shape) => ones(shape));
+/** A weight that starts by He's normal scheme; a is the slope of the activation that follows. */
+export const heParameter = (shape: Shape, a = 0): Parameter => new Parameter(shape, (key) => kaimingNormal(key, { shape, a }));
+
+/**
+ * First values of a tree of Parameters, each leaf with a key of its own: same key, same values.
+ *
+ * @example
+ * const params = initialize(random.key(1), { conv: convParameters(1, 8, [3, 3, 3]), norm: normParameters(8) });
+ */
+export function initialize(key: Tensor, specification: unknown): any {
+  const parameters: Parameter[] = [];
+  tree.map(specification, (leaf, path) => {
+    check(leaf instanceof Parameter, "initialize", () => `the leaf ${path} is no Parameter: ${show(leaf)}`);
+    parameters.push(leaf);
+  });
+  if (parameters.length === 0) return specification;
+  const keys = random.split(key, parameters.length);
+  return tree.rebuild(specification, parameters.map((p, k) => p.fill(keys[k]!, p.shape)));
+}

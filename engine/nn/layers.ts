@@ -1,0 +1,109 @@
+/** Layers as functions of their parameters: `layer(params, x, options)`, with PyTorch's names in the parameter trees. */
+import { check, checkOptions, show } from "../core/errors.ts";
+import type { Tensor } from "../core/tensor.ts";
+import { conv2d, conv3d, convTranspose2d, convTranspose3d } from "../ops/conv.ts";
+import type { ConvOptions, ConvTransposeOptions } from "../ops/conv.ts";
+import { mul, where } from "../ops/elementwise.ts";
+import { groupNorm, instanceNorm } from "../ops/norm.ts";
+import * as random from "../ops/random.ts";
+import { mean } from "../ops/reduce.ts";
+import { reshape } from "../ops/reshape.ts";
+import { slice } from "../ops/slice.ts";
+import { heParameter, onesParameter, zerosParameter, type Parameter } from "./init.ts";
+
+/** Parameters of a convolution or an affine norm. */
+export interface Affine<T = Tensor> {
+  readonly weight: T;
+  readonly bias?: T;
+}
+
+export interface ConvParameterOptions {
+  /** Default true. */
+  bias?: boolean;
+  /** Slope of the leaky ReLU that follows, for He's scheme; default 0.01, as nnU-Net. */
+  a?: number;
+}
+
+/** Parameters of a convolution: weight [outputs, inputs, ...kernel] by He's normal scheme, bias 0. */
+export function convParameters(inputs: number, outputs: number, kernel: readonly number[], options: ConvParameterOptions = {}): Affine<Parameter> {
+  checkOptions("convParameters", options, ["bias", "a"]);
+  const weight = heParameter([outputs, inputs, ...kernel], options.a ?? 0.01);
+  return options.bias === false ? { weight } : { weight, bias: zerosParameter([outputs]) };
+}
+
+/** Parameters of a transposed convolution: weight [inputs, outputs, ...kernel] by He's normal scheme, bias 0. */
+export function convTransposeParameters(inputs: number, outputs: number, kernel: readonly number[], options: ConvParameterOptions = {}): Affine<Parameter> {
+  checkOptions("convTransposeParameters", options, ["bias", "a"]);
+  const weight = heParameter([inputs, outputs, ...kernel], options.a ?? 0.01);
+  return options.bias === false ? { weight } : { weight, bias: zerosParameter([outputs]) };
+}
+
+/** Parameters of an affine norm: weight 1 (or 0, so that a residual branch starts as nothing), bias 0. */
+export const normParameters = (channels: number, options: { zero?: boolean } = {}): Affine<Parameter> => ({
+  weight: options.zero ? zerosParameter([channels]) : onesParameter([channels]),
+  bias: zerosParameter([channels]),
+});
+
+/** x [N, C, ...space] convolved in two or three dimensions, as many as it has. */
+export function conv(params: Affine, x: Tensor, options: Omit<ConvOptions, "bias"> = {}): Tensor {
+  const dims = spaceOf("conv", x);
+  return (dims === 2 ? conv2d : conv3d)(x, params.weight, params.bias ? { ...options, bias: params.bias } : options);
+}
+
+/** x [N, C, ...space] through a transposed convolution in two or three dimensions, as many as it has. */
+export function convTranspose(params: Affine, x: Tensor, options: Omit<ConvTransposeOptions, "bias"> = {}): Tensor {
+  const dims = spaceOf("convTranspose", x);
+  return (dims === 2 ? convTranspose2d : convTranspose3d)(x, params.weight, params.bias ? { ...options, bias: params.bias } : options);
+}
+
+/**
+ * x [N, C, ...space] normalised over space (instance norm), or over groups of channels with `groups`; then weight and bias.
+ *
+ * @example const y = leakyRelu(norm(params.norm, conv(params.conv, x, { padding: 1 })));
+ */
+export function norm(params: Affine, x: Tensor, options: { groups?: number; eps?: number } = {}): Tensor {
+  checkOptions("norm", options, ["groups", "eps"]);
+  const { groups, eps = 1e-5 } = options;
+  const affine = params.bias ? { weight: params.weight, bias: params.bias, eps } : { weight: params.weight, eps };
+  return groups === undefined ? instanceNorm(x, affine) : groupNorm(x, { ...affine, groups });
+}
+
+/**
+ * Mean over blocks of `kernel` voxels, stride as large as the kernel: torch.nn.AvgPool with kernel = stride. What is left
+ * over at the end of an axis is dropped.
+ *
+ * @param kernel one number an axis of space
+ * @example averagePool(x, [1, 2, 2]) // [N, C, D, H, W] to [N, C, D, H / 2, W / 2]
+ */
+export function averagePool(x: Tensor, kernel: readonly number[]): Tensor {
+  const dims = spaceOf("averagePool", x);
+  const space = x.shape.slice(2);
+  check(Array.isArray(kernel) && kernel.length === dims && kernel.every((k, j) => Number.isInteger(k) && k >= 1 && k <= space[j]!), "averagePool",
+    () => `the kernel has ${dims} whole numbers from 1 to the size of their axis in ${show(x.shape)}, got ${show(kernel)}`);
+  if (kernel.every((k) => k === 1)) return x;
+  const lead = x.shape.slice(0, 2);
+  const blocks = space.map((n, j) => Math.floor(n / kernel[j]!));
+  const whole = slice(x, { end: [...lead, ...blocks.map((n, j) => n * kernel[j]!)] });
+  const split = reshape(whole, { shape: [...lead, ...blocks.flatMap((n, j) => [n, kernel[j]!])] });
+  return mean(split, { axes: blocks.map((_, j) => 3 + 2 * j) });
+}
+
+/**
+ * Zeroes with probability p and scales the rest by 1 / (1 - p), so that the mean stays; x itself without a key, which is
+ * how a network is evaluated.
+ *
+ * @param options.channels whole channels of [N, C, ...] together, as torch.nn.Dropout2d and Dropout3d
+ */
+export function dropout(x: Tensor, options: { p: number; key?: Tensor | undefined; channels?: boolean }): Tensor {
+  checkOptions("dropout", options, ["p", "key", "channels"]);
+  const { p, key, channels = false } = options;
+  check(p >= 0 && p < 1, "dropout", () => `p is in [0, 1), got ${show(p)}`);
+  if (key === undefined || p === 0) return x;
+  const shape = channels ? x.shape.map((n, k) => (k < 2 ? n : 1)) : x.shape;
+  return where(random.bernoulli(key, { shape, p: 1 - p }), mul(x, 1 / (1 - p)), 0);
+}
+
+function spaceOf(name: string, x: Tensor): 2 | 3 {
+  check(x.rank === 4 || x.rank === 5, name, () => `the input is [N, C, H, W] or [N, C, D, H, W], got ${show(x.shape)}`);
+  return (x.rank - 2) as 2 | 3;
+}

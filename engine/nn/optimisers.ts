@@ -1,0 +1,167 @@
+/** Optimisers as pairs of graph functions, so that a whole training step compiles with parameters and state donated. */
+import { check, checkOptions, show } from "../core/errors.ts";
+import { sameShape } from "../core/shape.ts";
+import { Tensor } from "../core/tensor.ts";
+import * as tree from "../core/tree.ts";
+import { zeros } from "../ops/creation.ts";
+import { add, div, minimum, mul, sqrt, square, sub, tanh } from "../ops/elementwise.ts";
+import { sum } from "../ops/reduce.ts";
+
+/** A tree of tensors, of whatever structure the parameters have. */
+export type Params = any;
+
+export interface Optimiser {
+  /** The state before the first step. */
+  init(params: Params): any;
+  /** One step: [new parameters, new state]. The learning rate is a number or a scalar tensor. */
+  update(grads: Params, state: any, params: Params, learningRate: Tensor | number): [Params, any];
+}
+
+/** Leaves of several trees side by side, after checking that they agree. */
+function zip(name: string, params: Params, others: Record<string, Params>): Record<string, Tensor>[] {
+  const names: string[] = [];
+  const leaves: Tensor[] = [];
+  tree.map(params, (leaf, path) => {
+    check(leaf instanceof Tensor, name, () => `the parameter ${path} is not a tensor: ${show(leaf)}`);
+    names.push(path);
+    leaves.push(leaf);
+  });
+  const rows = leaves.map((p): Record<string, Tensor> => ({ p }));
+  for (const [key, other] of Object.entries(others)) {
+    const list = tree.leaves(other);
+    check(list.length === leaves.length, name, () => `there are ${leaves.length} parameters, ${key} has ${list.length} tensors; it belongs to other parameters`);
+    list.forEach((t, k) => {
+      check(t instanceof Tensor && sameShape(t.shape, leaves[k]!.shape), name,
+        () => `the parameter ${names[k]} has shape ${show(leaves[k]!.shape)}, its ${key} ${t instanceof Tensor ? show(t.shape) : show(t)}`);
+      rows[k]![key] = t;
+    });
+  }
+  return rows;
+}
+
+const zerosLike = (params: Params): Params => tree.map(params, (p: Tensor) => zeros(p.shape));
+
+const nonNegative = (name: string, options: Record<string, number>): void => {
+  for (const [key, value] of Object.entries(options)) {
+    check(typeof value === "number" && value >= 0 && Number.isFinite(value), name, () => `${key} is a number >= 0, got ${show(value)}`);
+  }
+};
+
+export interface SgdOptions {
+  /** Default 0; nnU-Net takes 0.99. */
+  momentum?: number;
+  /** Nesterov's momentum; default false. */
+  nesterov?: boolean;
+  /** L2 penalty, added to the gradient; default 0. */
+  weightDecay?: number;
+}
+
+/**
+ * Stochastic gradient descent as torch.optim.SGD: d = g + weightDecay p; v = momentum v + d; p = p - rate v, or with
+ * Nesterov p - rate (d + momentum v). State: { velocity }, empty without momentum.
+ *
+ * @example
+ * const optimiser = sgd({ momentum: 0.99, nesterov: true, weightDecay: 3e-5 });
+ * let state = optimiser.init(params);
+ * const step = compile((params, state, x, y, rate) => {
+ *   const [loss, grads] = valueAndGrad(lossOf)(params, x, y);
+ *   return [loss, ...optimiser.update(grads, state, params, rate)];
+ * }, { donate: [0, 1] });
+ * [loss, params, state] = await step(params, state, x, y, 0.01);
+ */
+export function sgd(options: SgdOptions = {}): Optimiser {
+  checkOptions("sgd", options, ["momentum", "nesterov", "weightDecay"]);
+  const { momentum = 0, nesterov = false, weightDecay = 0 } = options;
+  nonNegative("sgd", { momentum, weightDecay });
+  check(!nesterov || momentum > 0, "sgd", () => "Nesterov's momentum needs momentum > 0");
+  return {
+    init: (params) => (momentum === 0 ? {} : { velocity: zerosLike(params) }),
+    update(grads, state, params, learningRate) {
+      const rows = zip("sgd", params, momentum === 0 ? { grads } : { grads, velocity: state?.velocity });
+      const velocities: Tensor[] = [];
+      const updated = rows.map(({ p, grads: g, velocity }) => {
+        let d = weightDecay === 0 ? g! : add(g!, mul(p!, weightDecay));
+        if (momentum !== 0) {
+          const v = add(mul(velocity!, momentum), d);
+          velocities.push(v);
+          d = nesterov ? add(d, mul(v, momentum)) : v;
+        }
+        return sub(p!, mul(d, learningRate));
+      });
+      return [tree.rebuild(params, updated), momentum === 0 ? {} : { velocity: tree.rebuild(params, velocities) }];
+    },
+  };
+}
+
+export interface AdamOptions {
+  /** Decay of the mean of gradients; default 0.9. */
+  beta1?: number;
+  /** Decay of the mean of squared gradients; default 0.999. */
+  beta2?: number;
+  /** Added to the root of the latter; default 1e-8. */
+  eps?: number;
+  /** Default 0. An L2 penalty added to the gradient as torch.optim.Adam, unless `decoupled`. */
+  weightDecay?: number;
+  /** Shrink the parameters by rate * weightDecay instead: AdamW, Loshchilov and Hutter 2019. Default false. */
+  decoupled?: boolean;
+}
+
+/** 1 - b^t, accurate where b^t is near 1: with u = tanh(-t ln(b) / 2) it is 2 u / (1 + u). */
+function oneMinusPower(b: number, t: Tensor): Tensor {
+  if (b === 0) return mul(t, 0).add(1);
+  const u = tanh(mul(t, -Math.log(b) / 2));
+  return div(mul(u, 2), add(u, 1));
+}
+
+/**
+ * Adam, Kingma and Ba 2015, as torch.optim.Adam (torch.optim.AdamW with `decoupled`): m and v are running means of g and
+ * g^2, p = p - rate (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps). State: { step, mean, square }, step the count t
+ * as an f32 scalar.
+ *
+ * @example const optimiser = adam({ weightDecay: 5e-4 });
+ */
+export function adam(options: AdamOptions = {}): Optimiser {
+  checkOptions("adam", options, ["beta1", "beta2", "eps", "weightDecay", "decoupled"]);
+  const { beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weightDecay = 0, decoupled = false } = options;
+  nonNegative("adam", { beta1, beta2, eps, weightDecay });
+  check(beta1 < 1 && beta2 < 1, "adam", () => `beta1 and beta2 are below 1, got ${beta1} and ${beta2}`);
+  return {
+    init: (params) => ({ step: zeros([]), mean: zerosLike(params), square: zerosLike(params) }),
+    update(grads, state, params, learningRate) {
+      const rows = zip("adam", params, { grads, mean: state?.mean, square: state?.square });
+      const step = add(state.step, 1);
+      const rate = div(learningRate, oneMinusPower(beta1, step));
+      const root = sqrt(oneMinusPower(beta2, step));
+      const means: Tensor[] = [];
+      const squares: Tensor[] = [];
+      const updated = rows.map(({ p, grads: gradient, mean, square: variance }) => {
+        const g = weightDecay === 0 || decoupled ? gradient! : add(gradient!, mul(p!, weightDecay));
+        const m = add(mul(mean!, beta1), mul(g, 1 - beta1));
+        const v = add(mul(variance!, beta2), mul(square(g), 1 - beta2));
+        means.push(m);
+        squares.push(v);
+        const kept = decoupled && weightDecay !== 0 ? mul(p!, sub(1, mul(learningRate, weightDecay))) : p!;
+        return sub(kept, mul(rate, div(m, add(div(sqrt(v), root), eps))));
+      });
+      return [tree.rebuild(params, updated), { step, mean: tree.rebuild(params, means), square: tree.rebuild(params, squares) }];
+    },
+  };
+}
+
+/**
+ * Gradients scaled down together so that their common L2 norm is at most maxNorm, and that norm before: as
+ * torch.nn.utils.clip_grad_norm_, factor min(1, maxNorm / (norm + 1e-6)).
+ *
+ * @example const [clipped, norm] = clipGradNorm(grads, 12);
+ */
+export function clipGradNorm(grads: Params, maxNorm: number): [Params, Tensor] {
+  check(typeof maxNorm === "number" && maxNorm > 0, "clipGradNorm", () => `maxNorm is a number > 0, got ${show(maxNorm)}`);
+  const leaves: Tensor[] = tree.leaves(grads);
+  check(leaves.length > 0, "clipGradNorm", () => "there are no gradients");
+  // Pairwise, so that no kernel adds up more tensors than a stage binds.
+  let parts = leaves.map((g) => sum(square(g)));
+  while (parts.length > 1) parts = parts.flatMap((x, k) => (k % 2 ? [] : [k + 1 < parts.length ? add(x, parts[k + 1]!) : x]));
+  const norm = sqrt(parts[0]!);
+  const factor = minimum(div(maxNorm, add(norm, 1e-6)), 1);
+  return [tree.map(grads, (g: Tensor) => mul(g, factor)), norm];
+}

@@ -1,0 +1,58 @@
+/** Learning rates as plain functions of the step, counted from 0. */
+import { check, checkOptions, show } from "../core/errors.ts";
+
+/** The rate of a step. */
+export type Schedule = (step: number) => number;
+
+function checkRate(name: string, rate: number, steps?: number): void {
+  check(Number.isFinite(rate) && rate >= 0, name, () => `the rate is a number >= 0, got ${show(rate)}`);
+  check(steps === undefined || (Number.isFinite(steps) && steps > 0), name, () => `steps is a number > 0, got ${show(steps)}`);
+}
+
+/** The same rate at every step. */
+export function constantSchedule(rate: number): Schedule {
+  checkRate("constantSchedule", rate);
+  return () => rate;
+}
+
+/**
+ * rate (1 - step / steps)^power, 0 from `steps` on: the "poly" schedule of DeepLab and nnU-Net (power 0.9; nnU-Net counts
+ * epochs as steps).
+ *
+ * @example const rate = polySchedule(0.01, { steps: 1000 }); rate(500) // 0.00536
+ */
+export function polySchedule(rate: number, options: { steps: number; power?: number }): Schedule {
+  checkOptions("polySchedule", options, ["steps", "power"]);
+  const { steps, power = 0.9 } = options;
+  checkRate("polySchedule", rate, steps);
+  return (step) => rate * Math.max(0, 1 - step / steps) ** power;
+}
+
+/**
+ * From rate to `least` (default 0) along half a cosine, with a linear rise over the first `warmup` steps: Loshchilov and
+ * Hutter 2017.
+ */
+export function cosineSchedule(rate: number, options: { steps: number; least?: number; warmup?: number }): Schedule {
+  checkOptions("cosineSchedule", options, ["steps", "least", "warmup"]);
+  const { steps, least = 0, warmup = 0 } = options;
+  checkRate("cosineSchedule", rate, steps);
+  check(warmup >= 0 && warmup < steps, "cosineSchedule", () => `warmup is in [0, steps), got ${show(warmup)} of ${steps}`);
+  return (step) => {
+    if (step < warmup) return (rate * (step + 1)) / (warmup + 1);
+    const part = Math.min(1, (step - warmup) / (steps - warmup));
+    return least + ((rate - least) * (1 + Math.cos(Math.PI * part))) / 2;
+  };
+}
+
+/**
+ * The rate times `factor` after every `every` steps, as torch.optim.lr_scheduler.StepLR.
+ *
+ * @example stepDecaySchedule(1e-3, { every: 1000, factor: 0.98 })
+ */
+export function stepDecaySchedule(rate: number, options: { every: number; factor: number }): Schedule {
+  checkOptions("stepDecaySchedule", options, ["every", "factor"]);
+  const { every, factor } = options;
+  checkRate("stepDecaySchedule", rate, every);
+  check(factor > 0, "stepDecaySchedule", () => `factor is a number > 0, got ${show(factor)}`);
+  return (step) => rate * factor ** Math.floor(step / every);
+}

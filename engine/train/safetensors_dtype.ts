@@ -1,0 +1,70 @@
+/** The element types of safetensors files and how each becomes one of ours. */
+import type { TypedArray } from "../core/dtype.ts";
+
+/** Element types that are read. */
+export type FileDType =
+  | "F64" | "F32" | "F16" | "BF16" | "I64" | "I32" | "I16" | "I8" | "U64" | "U32" | "U16" | "U8" | "BOOL";
+
+interface Decoder {
+  /** Of one element in the file. */
+  readonly bytes: number;
+  /** The values of an aligned buffer; throws for one that the type here cannot hold. */
+  decode(buffer: ArrayBuffer): TypedArray;
+}
+
+/** A half-precision number from its bits: 1 sign, 5 exponent, 10 mantissa. */
+function half(bits: number): number {
+  const sign = bits & 0x8000 ? -1 : 1;
+  const exponent = (bits >> 10) & 31;
+  const mantissa = bits & 1023;
+  if (exponent === 0) return sign * mantissa * 2 ** -24;
+  if (exponent === 31) return mantissa === 0 ? sign * Infinity : NaN;
+  return sign * (1 + mantissa / 1024) * 2 ** (exponent - 15);
+}
+
+/** bfloat16 is the upper half of an f32. */
+function brain(buffer: ArrayBuffer): Float32Array {
+  return new Float32Array(Uint32Array.from(new Uint16Array(buffer), (bits) => bits << 16).buffer);
+}
+
+function double(buffer: ArrayBuffer): Float32Array {
+  return Float32Array.from(new Float64Array(buffer), (value) => {
+    const rounded = Math.fround(value);
+    if (Number.isFinite(value) && !Number.isFinite(rounded)) throw new Error(`the F64 value ${value} is beyond f32`);
+    return rounded;
+  });
+}
+
+function wide(values: BigInt64Array | BigUint64Array, signed: boolean): Int32Array | Uint32Array {
+  const [least, most] = signed ? [-(2n ** 31n), 2n ** 31n - 1n] : [0n, 2n ** 32n - 1n];
+  const result = signed ? new Int32Array(values.length) : new Uint32Array(values.length);
+  values.forEach((value: bigint, k: number) => {
+    if (value < least || value > most) throw new Error(`the ${signed ? "I64" : "U64"} value ${value} is beyond ${signed ? "i32" : "u32"}`);
+    result[k] = Number(value);
+  });
+  return result;
+}
+
+function truth(buffer: ArrayBuffer): Uint8Array {
+  const values = new Uint8Array(buffer);
+  const odd = values.find((v) => v > 1);
+  if (odd !== undefined) throw new Error(`a BOOL is 0 or 1, found ${odd}`);
+  return values;
+}
+
+/** By name in the file. */
+export const decoders: Readonly<Record<FileDType, Decoder>> = {
+  F64: { bytes: 8, decode: double },
+  F32: { bytes: 4, decode: (buffer) => new Float32Array(buffer) },
+  F16: { bytes: 2, decode: (buffer) => Float32Array.from(new Uint16Array(buffer), half) },
+  BF16: { bytes: 2, decode: brain },
+  I64: { bytes: 8, decode: (buffer) => wide(new BigInt64Array(buffer), true) },
+  I32: { bytes: 4, decode: (buffer) => new Int32Array(buffer) },
+  I16: { bytes: 2, decode: (buffer) => Int32Array.from(new Int16Array(buffer)) },
+  I8: { bytes: 1, decode: (buffer) => Int32Array.from(new Int8Array(buffer)) },
+  U64: { bytes: 8, decode: (buffer) => wide(new BigUint64Array(buffer), false) },
+  U32: { bytes: 4, decode: (buffer) => new Uint32Array(buffer) },
+  U16: { bytes: 2, decode: (buffer) => Uint32Array.from(new Uint16Array(buffer)) },
+  U8: { bytes: 1, decode: (buffer) => Uint32Array.from(new Uint8Array(buffer)) },
+  BOOL: { bytes: 1, decode: truth },
+};
