@@ -8,5 +8,15 @@ export * as tree from "./core/tree.ts";
 export * from "./ops/mod.ts";
 export * from "./autodiff/mod.ts";
 export * from "./compile/mod.ts";
-export { closeDevice, deviceInfo, memoryStats, openDevice } from "./gpu/mod.ts";
-export type { DeviceInfo, DeviceOptions, MemoryStats } from "./gpu/mod.ts";
+export { closeDevice, deviceInfo, memoryStats, openDevice, profile } from "./gpu/mod.ts";
+export type { DeviceInfo, DeviceOptions, KernelTime, MemoryStats, Profile } from "./gpu/mod.ts";
+export * as nn from "./nn/mod.ts";
+export {
+  adam, clipGradNorm, constantSchedule, cosineSchedule, deepSupervision, deepSupervisionWeights, diceCrossEntropy, polySchedule,
+  resizeLabels, sgd, softDice, stepDecaySchedule,
+} from "./nn/mod.ts";
+export type { AdamOptions, DiceCrossEntropyOptions, Optimiser, Schedule, SgdOptions, SoftDiceOptions } from "./nn/mod.ts";
+export { loadParameters, loadSafetensors, SafetensorsError, saveSafetensors } from "./train/safetensors.ts";
+export type { LoadedTensors } from "./train/safetensors.ts";
+export * from "./imaging/mod.ts";
+export * from "./train/mod.ts";

@@ -2,7 +2,7 @@
 import type { TypedArray } from "../core/dtype.ts";
 import { VoxgradError } from "../core/errors.ts";
 import {
-  allocateBuffer, countArena, type Device, pipelineFor, releaseBuffer, Storage, writeBuffer,
+  allocateBuffer, countArena, type Device, encodeTimed, isProfiling, pipelineFor, releaseBuffer, Storage, writeBuffer,
 } from "../gpu/mod.ts";
 import type { Graph } from "./lower.ts";
 import { planMemory, type Plan } from "./plan.ts";
@@ -158,24 +158,33 @@ export class Program {
   #submit(buffers: ReadonlyMap<Place, GPUBuffer>): void {
     if (this.#commands.length === 0) return;
     const { gpu } = this.#device;
-    const encoder = gpu.createCommandEncoder();
-    const pass = encoder.beginComputePass();
-    for (const { step, pipeline, groups } of this.#commands) {
-      const bound = [...step.reads, ...step.writes].map((place) => buffers.get(place)!);
-      const key = bound.map(idOf).join();
-      let group = groups.get(key);
-      if (!group) {
-        if (groups.size >= GROUPS_KEPT) groups.clear();
-        const entries = bound.map((buffer, binding) => ({ binding, resource: { buffer } }));
-        groups.set(key, (group = gpu.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries })));
-      }
-      pass.setPipeline(pipeline);
-      pass.setBindGroup(0, group);
-      pass.dispatchWorkgroups(...step.kernel.workgroups);
+    const dispatch = (pass: GPUComputePassEncoder, command: Command): void => {
+      pass.setPipeline(command.pipeline);
+      pass.setBindGroup(0, this.#bindGroup(command, buffers));
+      pass.dispatchWorkgroups(...command.step.kernel.workgroups);
+    };
+    if (isProfiling()) {
+      encodeTimed(this.#device, this.info.kernels, (pass, k) => dispatch(pass, this.#commands[k]!));
+    } else {
+      const encoder = gpu.createCommandEncoder();
+      const pass = encoder.beginComputePass();
+      for (const command of this.#commands) dispatch(pass, command);
+      pass.end();
+      gpu.queue.submit([encoder.finish()]);
     }
-    pass.end();
-    gpu.queue.submit([encoder.finish()]);
     inFlight.get(gpu)!.push(gpu.queue.onSubmittedWorkDone());
+  }
+
+  #bindGroup({ step, pipeline, groups }: Command, buffers: ReadonlyMap<Place, GPUBuffer>): GPUBindGroup {
+    const bound = [...step.reads, ...step.writes].map((place) => buffers.get(place)!);
+    const key = bound.map(idOf).join();
+    let group = groups.get(key);
+    if (!group) {
+      if (groups.size >= GROUPS_KEPT) groups.clear();
+      const entries = bound.map((buffer, binding) => ({ binding, resource: { buffer } }));
+      groups.set(key, (group = this.#device.gpu.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries })));
+    }
+    return group;
   }
 }
 

@@ -3,7 +3,7 @@ export { choice, config, ConfigError, entry, HelpRequest } from "./config.ts";
 export type { Config, ConfigDefaults, ConfigValue, EntryRules } from "./config.ts";
 export { Evaluation } from "./evaluation.ts";
 export type { CaseMetrics } from "./evaluation.ts";
-export { duration, formatTable, JsonLines, log, Pace } from "./logging.ts";
+export { duration, formatTable, JsonLines, log as print, Pace } from "./logging.ts";
 export type { StepRecord } from "./logging.ts";
 export { trainLoop } from "./loop.ts";
 export type { LoopOptions } from "./loop.ts";
