@@ -118,7 +118,10 @@ export class Program {
     const scoped = !this.#proven;
     if (scoped) for (const kind of ["validation", "out-of-memory", "internal"] as const) device.gpu.pushErrorScope(kind);
     this.#submit(buffers);
-    if (!this.#arena) arena.forEach(releaseBuffer);
+    if (!this.#arena) {
+      arena.forEach(releaseBuffer);
+      this.#releaseHostInputs();
+    }
     if (scoped) {
       const errors = await Promise.all([0, 1, 2].map(() => device.gpu.popErrorScope()));
       const error = errors.find((e) => e !== null);
@@ -140,6 +143,10 @@ export class Program {
     if (this.#arena) countArena(-this.#plan.arenaBytes);
     this.#arena?.forEach(releaseBuffer);
     this.#arena = null;
+    this.#releaseHostInputs();
+  }
+
+  #releaseHostInputs(): void {
     for (const buffer of this.#hostInputs.values()) releaseBuffer(buffer);
     this.#hostInputs.clear();
   }
