@@ -1,0 +1,199 @@
+/** Pictures of segmentations: grey slices with the prediction filled and the reference outlined, as one SVG. */
+import { encode } from "fast-png";
+import { axisCodes, metrics, voxelCount } from "../imaging/mod.ts";
+import type { Volume } from "../imaging/mod.ts";
+import { base64, outline } from "./overlay_shapes.ts";
+import { escapeXml, FONT, labelColour } from "./plots.ts";
+
+type Labels = ArrayLike<number>;
+
+export interface OverlayCase {
+  readonly name: string;
+  /** The image, on the grid of both segmentations; its first channel is shown. */
+  readonly image: Volume;
+  /** Class of each voxel in the order of `image.data`. */
+  readonly reference?: Labels;
+  readonly prediction?: Labels;
+}
+
+export interface OverlayOptions {
+  /** Class names by value, background first. */
+  readonly labels: readonly string[];
+  /** Slices per case, 4 unless given. */
+  readonly slices?: number;
+  /** Which patient axis the slices are stacked along: S (axial, unless given), A (coronal) or R (sagittal). */
+  readonly along?: "S" | "A" | "R";
+  readonly title?: string;
+}
+
+const TILE = 220;
+const GAP = 8;
+const LEFT = 24;
+
+// What grows to the right and downwards on the screen, as radiologists hang pictures: the patient's right on the left.
+const HANGING = { S: ["L", "P"], A: ["L", "I"], R: ["P", "I"] } as const;
+const OPPOSITE: Readonly<Record<string, string>> = { R: "L", L: "R", A: "P", P: "A", S: "I", I: "S" };
+
+interface View {
+  /** Storage axis (0 x, 1 y, 2 z), size and direction of: columns, rows, slices. */
+  readonly axes: readonly [number, number, number];
+  readonly reversed: readonly [boolean, boolean, boolean];
+  readonly sizes: readonly [number, number, number];
+  /** mm of a pixel across and down. */
+  readonly pixel: readonly [number, number];
+}
+
+function viewOf(image: Volume, along: "S" | "A" | "R"): View {
+  const codes = axisCodes(image.affine);
+  const axisOf = (code: string) => [...codes].findIndex((c) => c === code || c === OPPOSITE[code]);
+  const wanted = [...HANGING[along], along];
+  const axes = wanted.map(axisOf) as unknown as [number, number, number];
+  return {
+    axes,
+    reversed: axes.map((axis, i) => codes[axis] !== wanted[i]) as unknown as [boolean, boolean, boolean],
+    sizes: axes.map((axis) => image.shape[axis]) as unknown as [number, number, number],
+    pixel: [image.spacing[axes[0]], image.spacing[axes[1]]],
+  };
+}
+
+/** One slice of a volume as the screen shows it, row by row. */
+function cut(data: Labels, shape: readonly number[], view: View, slice: number): Float32Array {
+  const strides = [1, shape[0], shape[0] * shape[1]];
+  const [columns, rows] = view.sizes;
+  const place = (i: 0 | 1 | 2, at: number) => strides[view.axes[i]] * (view.reversed[i] ? view.sizes[i] - 1 - at : at);
+  const out = new Float32Array(columns * rows);
+  for (let r = 0; r < rows; r++) {
+    for (let c = 0; c < columns; c++) out[r * columns + c] = data[place(2, slice) + place(1, r) + place(0, c)];
+  }
+  return out;
+}
+
+/** Slices spread evenly over those that show a structure, or over all when none does. */
+function chooseSlices(item: OverlayCase, view: View, count: number): number[] {
+  let [low, high] = [Infinity, -Infinity];
+  for (let slice = 0; slice < view.sizes[2]; slice++) {
+    const shows = [item.reference, item.prediction].some((l) => l && cut(l, item.image.shape, view, slice).some((v) => v > 0));
+    if (!shows) continue;
+    low = Math.min(low, slice);
+    high = Math.max(high, slice);
+  }
+  if (low > high) [low, high] = [0, view.sizes[2] - 1];
+  const chosen = Array.from({ length: count }, (_, i) => Math.round(low + ((i + 0.5) / count) * (high - low)));
+  return [...new Set(chosen)];
+}
+
+/** Grey values between the half and the 99.5th percentile of the first channel. */
+function greyWindow(image: Volume): [number, number] {
+  const count = voxelCount(image.shape);
+  const step = Math.max(1, Math.floor(count / 50_000));
+  const sample = Float64Array.from({ length: Math.ceil(count / step) }, (_, i) => image.data[i * step]).filter(Number.isFinite);
+  sample.sort();
+  const at = (p: number) => sample[Math.round(p * (sample.length - 1))] ?? 0;
+  const [low, high] = [at(0.005), at(0.995)];
+  return high > low ? [low, high] : [low - 1, low + 1];
+}
+
+function greyPng(slice: Float32Array, view: View, [low, high]: [number, number]): string {
+  const data = Uint8Array.from(slice, (v) => Math.min(255, Math.max(0, Math.round(((v - low) / (high - low)) * 255))));
+  const png = encode({ width: view.sizes[0], height: view.sizes[1], data, channels: 1, depth: 8 });
+  return `data:image/png;base64,${base64(png)}`;
+}
+
+function drawTile(item: OverlayCase, view: View, slice: number, options: {
+  x: number; y: number; scale: number; grey: [number, number]; classes: number;
+}): string {
+  const { x, y, scale, grey, classes } = options;
+  const [columns, rows] = view.sizes;
+  const [across, down] = [view.pixel[0] * scale, view.pixel[1] * scale];
+  const href = greyPng(cut(item.image.data, item.image.shape, view, slice), view, grey);
+  const parts = [
+    `<g transform="translate(${x.toFixed(1)} ${y.toFixed(1)})">`,
+    `<image width="${(columns * across).toFixed(2)}" height="${(rows * down).toFixed(2)}" preserveAspectRatio="none" href="${href}"/>`,
+  ];
+  for (const [labels, kind] of [[item.prediction, "fill"], [item.reference, "stroke"]] as const) {
+    if (!labels) continue;
+    const plane = cut(labels, item.image.shape, view, slice);
+    for (let value = 1; value < classes; value++) {
+      const path = outline(plane, columns, rows, value, [across, down]);
+      if (path === "") continue;
+      const colour = labelColour(value);
+      const style = kind === "fill"
+        ? `fill="${colour}" fill-opacity="0.45" fill-rule="evenodd"`
+        : `fill="none" stroke="${colour}" stroke-width="1.8" stroke-linejoin="round"`;
+      parts.push(`<path d="${path}" ${style}/>`);
+    }
+  }
+  parts.push("</g>");
+  const note = `slice ${slice + 1} of ${view.sizes[2]}`;
+  parts.push(`<text x="${(x + 5).toFixed(1)}" y="${(y + rows * down - 6).toFixed(1)}" fill="#fff" fill-opacity="0.85" font-size="10">${note}</text>`);
+  return parts.join("\n");
+}
+
+function caption(item: OverlayCase, labels: readonly string[]): string {
+  const { reference, prediction } = item;
+  if (!reference || !prediction) return item.name;
+  const scores = labels.slice(1).map((name, index) => {
+    const dice = metrics.dice(prediction, reference, { label: index + 1 });
+    return `${name} ${Number.isNaN(dice) ? "in neither" : dice.toFixed(2)}`;
+  });
+  return `${item.name}: Dice ${scores.join(", ")}`;
+}
+
+/**
+ * A picture of cases, one a row, each in a few slices spread over its structures: predictions filled, references
+ * outlined, one colour per class, Dice of the whole case in the caption. Slices hang as in radiology: the patient's
+ * right on the left, front or head on top.
+ *
+ * @returns an SVG document with the grey slices inside
+ * @throws RangeError when a segmentation has another number of voxels than its image
+ * @example await run.write("overlay.svg", overlaySvg([{ name, image, reference, prediction }], { labels: ["background", "liver"] }));
+ */
+export function overlaySvg(cases: readonly OverlayCase[], options: OverlayOptions): string {
+  const { labels, slices = 4, along = "S", title } = options;
+  const body: string[] = [];
+  const width = LEFT * 2 + slices * TILE + (slices - 1) * GAP;
+  let y = title ? 46 : 22;
+  if (title) body.push(`<text x="${LEFT}" y="30" font-size="17" font-weight="600" fill="#1a1a1a">${escapeXml(title)}</text>`);
+  body.push(legend(labels, y));
+  y += 22;
+  for (const item of cases) {
+    const count = voxelCount(item.image.shape);
+    for (const segmentation of [item.reference, item.prediction]) {
+      if (!segmentation || segmentation.length === count) continue;
+      throw new RangeError(`overlaySvg: ${item.name}: got ${segmentation.length} labels, wanted ${count} as the image has`);
+    }
+    const view = viewOf(item.image, along);
+    const [mmAcross, mmDown] = [view.sizes[0] * view.pixel[0], view.sizes[1] * view.pixel[1]];
+    const scale = TILE / Math.max(mmAcross, mmDown);
+    const grey = greyWindow(item.image);
+    body.push(`<text x="${LEFT}" y="${y + 14}" fill="#333">${escapeXml(caption(item, labels))}</text>`);
+    y += 22;
+    chooseSlices(item, view, slices).forEach((slice, index) => {
+      const x = LEFT + index * (TILE + GAP) + (TILE - mmAcross * scale) / 2;
+      body.push(drawTile(item, view, slice, { x, y, scale, grey, classes: labels.length }));
+    });
+    y += Math.ceil(mmDown * scale) + 14;
+  }
+  return [
+    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${y + 6}" width="${width}" height="${y + 6}" ${FONT} font-size="12">`,
+    `<rect width="${width}" height="${y + 6}" fill="#fff"/>`,
+    ...body,
+    "</svg>",
+    "",
+  ].join("\n");
+}
+
+function legend(labels: readonly string[], y: number): string {
+  const parts: string[] = [];
+  let x = LEFT;
+  labels.slice(1).forEach((name, index) => {
+    const colour = labelColour(index + 1);
+    parts.push(
+      `<rect x="${x}" y="${y - 2}" width="18" height="11" fill="${colour}" fill-opacity="0.45" stroke="${colour}" stroke-width="1.8"/>`,
+      `<text x="${x + 24}" y="${y + 8}" fill="#333">${escapeXml(name)}</text>`,
+    );
+    x += 46 + Math.ceil(6.6 * name.length);
+  });
+  parts.push(`<text x="${x + 6}" y="${y + 8}" fill="#666">filled: prediction, outlined: reference</text>`);
+  return parts.join("\n");
+}

@@ -1,0 +1,220 @@
+/** Curves of a training as SVG text: loss and Dice against the step. Scales and paths by d3. */
+import { scaleLinear, scaleLog, scaleSymlog } from "d3-scale";
+import { line } from "d3-shape";
+
+/** [step, value]; a value of NaN leaves a gap. */
+export type Point = readonly [number, number];
+
+export interface Panel {
+  readonly title: string;
+  /** Curves by name, drawn in this order. */
+  readonly series: Readonly<Record<string, readonly Point[]>>;
+  /** Fixed range of values; that of the points unless given. */
+  readonly range?: readonly [number, number];
+  /** Logarithmic values; symmetric about 0 (symlog) when some are 0 or below. */
+  readonly log?: boolean;
+  /** Draw each curve of 20 points or more pale, and its moving average over it: for values of single steps. */
+  readonly smooth?: boolean;
+  /** Colours of the curves in turn; COLOURS unless given. */
+  readonly colours?: readonly string[];
+}
+
+/** Okabe and Ito's colours, told apart by colour-blind readers too. */
+export const COLOURS: readonly string[] = [
+  "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#5b4fa2", "#666666",
+];
+
+/** Colours of labels from 1 on, in curves and overlays alike: bright enough to show over grey slices. */
+export const LABEL_COLOURS: readonly string[] = [
+  "#e69f00", "#56b4e9", "#cc79a7", "#009e73", "#d55e00", "#0072b2", "#5b4fa2", "#8c8c8c",
+];
+
+export const labelColour = (value: number): string => LABEL_COLOURS[(value - 1) % LABEL_COLOURS.length];
+
+export const escapeXml = (text: string): string =>
+  text.replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`).replace(/[\0-\x08\x0b\x0c\x0e-\x1f]/g, " ");
+
+export const FONT = 'font-family="Inter, Helvetica, Arial, sans-serif"';
+
+const WIDTH = 860;
+const PANEL_HEIGHT = 260;
+const MARGIN = { left: 64, right: 24, top: 34, bottom: 26 };
+const MOST_POINTS = 1000;
+
+/**
+ * Line charts one above the other, over one axis of steps.
+ *
+ * @param options title over all; xLabel below, "step" unless given
+ * @returns an SVG document
+ * @example chartSvg([{ title: "Loss", series: { training: [[1, 0.9], [2, 0.7]] }, log: true }]);
+ */
+export function chartSvg(panels: readonly Panel[], options: { title?: string; xLabel?: string } = {}): string {
+  const { title, xLabel = "step" } = options;
+  const head = title ? 40 : 8;
+  const height = head + panels.length * PANEL_HEIGHT + 34;
+  const steps = panels.flatMap((panel) => Object.values(panel.series).flatMap((points) => points.map((p) => p[0])));
+  const [first, last] = extent(steps.filter(Number.isFinite), [0, 1]);
+  const body = panels.map((panel, index) => drawPanel(panel, head + index * PANEL_HEIGHT, [first, last]));
+  return [
+    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" width="${WIDTH}" height="${height}" ${FONT} font-size="12">`,
+    `<rect width="${WIDTH}" height="${height}" fill="#fff"/>`,
+    title ? text(MARGIN.left, 27, title, 'font-size="17" font-weight="600" fill="#1a1a1a"') : "",
+    ...body,
+    text((MARGIN.left + WIDTH - MARGIN.right) / 2, height - 14, xLabel, 'text-anchor="middle" fill="#555"'),
+    "</svg>",
+    "",
+  ].join("\n");
+}
+
+/**
+ * The progress of a training: loss above, Dice by class below.
+ *
+ * @param record loss: points of one curve, or curves by name; dice: curves by class name
+ * @param options title; logLoss: logarithmic loss
+ * @returns an SVG document
+ * @example await run.write("progress.svg", progressSvg({ loss: [[1, 1.2], [2, 0.9]], dice: { liver: [[2, 0.4]] } }));
+ */
+export function progressSvg(
+  record: { loss: readonly Point[] | Panel["series"]; dice?: Panel["series"] },
+  options: { title?: string; logLoss?: boolean } = {},
+): string {
+  const loss = isPoints(record.loss) ? { loss: record.loss } : record.loss;
+  const panels: Panel[] = [{ title: "Loss", series: loss, log: options.logLoss, smooth: true }];
+  if (record.dice && Object.keys(record.dice).length > 0) {
+    panels.push({ title: "Dice", series: record.dice, range: [0, 1], colours: LABEL_COLOURS });
+  }
+  return chartSvg(panels, { title: options.title });
+}
+
+const isPoints = (loss: readonly Point[] | Panel["series"]): loss is readonly Point[] => Array.isArray(loss);
+
+const text = (x: number, y: number, content: string, attributes = ""): string =>
+  `<text x="${round(x)}" y="${round(y)}" ${attributes}>${escapeXml(content)}</text>`;
+
+const round = (v: number): number => Math.round(v * 100) / 100;
+
+function extent(values: readonly number[], fallback: [number, number]): [number, number] {
+  let [low, high] = [Infinity, -Infinity];
+  for (const v of values) {
+    low = Math.min(low, v);
+    high = Math.max(high, v);
+  }
+  if (!(low <= high)) return fallback;
+  return low === high ? [low - 0.5, high + 0.5] : [low, high];
+}
+
+/** Short and unambiguous: 0.912, 12.3, 1.2e-5. */
+function short(value: number): string {
+  const size = Math.abs(value);
+  if (value === 0) return "0";
+  return size >= 1e5 || size < 1e-3 ? value.toExponential(1).replace(".0e", "e") : String(+value.toPrecision(3));
+}
+
+/** At most MOST_POINTS points: the mean step and value of runs of neighbours. */
+export function thin(points: readonly Point[]): readonly Point[] {
+  const run = Math.ceil(points.length / MOST_POINTS);
+  if (run <= 1) return points;
+  return Array.from({ length: Math.ceil(points.length / run) }, (_, i): Point => {
+    const group = points.slice(i * run, (i + 1) * run);
+    const mean = (axis: 0 | 1) => group.reduce((sum, p) => sum + p[axis], 0) / group.length;
+    return [mean(0), mean(1)];
+  });
+}
+
+/** The mean over a twentieth of the points about each: a curve without the noise of single steps, and without lag. */
+export function smooth(points: readonly Point[]): readonly Point[] {
+  const half = Math.floor(points.length / 40);
+  return points.map(([step, value], i): Point => {
+    if (!Number.isFinite(value)) return [step, value];
+    const near = points.slice(Math.max(0, i - half), i + half + 1).filter((p) => Number.isFinite(p[1]));
+    return [step, near.reduce((sum, p) => sum + p[1], 0) / near.length];
+  });
+}
+
+function valueScale(panel: Panel, values: readonly number[], rows: [number, number]) {
+  const domain = panel.range ? [...panel.range] : extent(values, [0, 1]);
+  if (!panel.log) return scaleLinear().domain(domain).range(rows).nice(5);
+  if (domain[0] > 0) return scaleLog().domain(domain).range(rows);
+  return scaleSymlog().domain(domain).range(rows).nice(5);
+}
+
+/** About five ticks: d3's for linear scales; for logarithms the decades, or 1, 2, 5 of each when they are few. */
+function valueTicks(scale: ReturnType<typeof valueScale>, logarithmic: boolean): number[] {
+  if (!logarithmic) return scale.ticks(5);
+  const [low, high] = scale.domain();
+  if (high / low < 3) return scaleLinear().domain([low, high]).ticks(5);
+  const all: number[] = [];
+  for (let power = Math.floor(Math.log10(low)); power <= Math.ceil(Math.log10(high)); power++) {
+    for (const digit of [1, 2, 5]) all.push(Number(`${digit}e${power}`));
+  }
+  const inside = all.filter((v) => v >= low * 0.999 && v <= high * 1.001);
+  const decades = inside.filter((v) => /^1(0*|e.*)$|^0\.0*1$/.test(String(v)));
+  return inside.length > 8 && decades.length > 1 ? decades : inside;
+}
+
+function drawPanel(panel: Panel, top: number, steps: [number, number]): string {
+  const columns: [number, number] = [MARGIN.left, WIDTH - MARGIN.right];
+  const rows: [number, number] = [top + PANEL_HEIGHT - MARGIN.bottom, top + MARGIN.top];
+  const x = scaleLinear().domain(steps).range(columns);
+  const colours = panel.colours ?? COLOURS;
+  const series = Object.entries(panel.series).map(([name, points], index) => ({
+    name,
+    points: thin(points),
+    last: [...points].reverse().find((p) => Number.isFinite(p[1])),
+    colour: colours[index % colours.length],
+  }));
+  const values = series.flatMap((s) => s.points.map((p) => p[1])).filter(Number.isFinite);
+  const y = valueScale(panel, values, rows);
+  const path = line<Point>()
+    .x((p) => round(x(p[0])))
+    .y((p) => round(Math.min(rows[0], Math.max(rows[1], y(p[1])))))
+    .defined((p) => Number.isFinite(p[1]));
+  const parts: string[] = [text(columns[0], top + 18, panel.title, 'font-size="14" font-weight="600" fill="#1a1a1a"')];
+  for (const tick of valueTicks(y, panel.log === true && y.domain()[0] > 0)) {
+    const at = round(y(tick));
+    if (at > rows[0] + 1 || at < rows[1] - 1) continue;
+    parts.push(`<line x1="${columns[0]}" x2="${columns[1]}" y1="${at}" y2="${at}" stroke="#e6e6e6"/>`);
+    parts.push(text(columns[0] - 8, at + 4, short(tick), 'text-anchor="end" fill="#555"'));
+  }
+  for (const tick of x.ticks(8)) {
+    const at = round(x(tick));
+    parts.push(`<line x1="${at}" x2="${at}" y1="${rows[1]}" y2="${rows[0]}" stroke="#f2f2f2"/>`);
+    parts.push(text(at, rows[0] + 17, short(tick), 'text-anchor="middle" fill="#555"'));
+  }
+  parts.push(`<path d="M${columns[0]},${rows[1]}V${rows[0]}H${columns[1]}" fill="none" stroke="#888"/>`);
+  for (const { points, colour } of series) {
+    const averaged = panel.smooth && points.length >= 20;
+    const style = `fill="none" stroke="${colour}" stroke-linejoin="round"`;
+    if (averaged) parts.push(`<path d="${path(points) ?? ""}" ${style} stroke-opacity="0.28"/>`);
+    parts.push(`<path d="${path(averaged ? smooth(points) : points) ?? ""}" ${style} stroke-width="2"/>`);
+    if (averaged || points.length > 60) continue;
+    for (const point of points) {
+      if (!Number.isFinite(point[1])) continue;
+      const cy = Math.min(rows[0], Math.max(rows[1], y(point[1])));
+      parts.push(`<circle cx="${round(x(point[0]))}" cy="${round(cy)}" r="2.6" fill="${colour}"/>`);
+    }
+  }
+  if (values.length === 0) {
+    parts.push(text((columns[0] + columns[1]) / 2, (rows[0] + rows[1]) / 2, "no values yet", 'text-anchor="middle" fill="#888"'));
+  }
+  parts.push(legend(series, columns[1], top + 18));
+  return parts.join("\n");
+}
+
+function legend(
+  series: readonly { name: string; colour: string; last: Point | undefined }[],
+  right: number,
+  y: number,
+): string {
+  const parts: string[] = [];
+  let at = right;
+  for (const { name, colour, last } of [...series].reverse()) {
+    const label = `${name} ${last ? short(last[1]) : "-"}`;
+    at -= 6.2 * label.length;
+    parts.unshift(text(at, y, label, 'fill="#333"'));
+    at -= 22;
+    parts.unshift(`<line x1="${round(at)}" x2="${round(at + 16)}" y1="${y - 4}" y2="${y - 4}" stroke="${colour}" stroke-width="3"/>`);
+    at -= 14;
+  }
+  return parts.join("\n");
+}
