@@ -143,6 +143,7 @@ test("writeNifti() then readNifti() gives the volume back, both versions, gzippe
     for (const gzip of [false, true]) {
       const bytes = writeNifti(volume, { gzip });
       assert.equal(bytes, writeNifti(volume, { gzip }), "the same bytes each time");
+      if (!gzip) assert.is(new DataView(bytes.buffer).getInt16(volume === first ? 72 : 14, true), 16, "bits per voxel");
       const again = readNifti(bytes, volume.name);
       assert.equal(again, volume);
     }

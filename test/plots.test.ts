@@ -42,6 +42,8 @@ test("chartSvg() places points on logarithmic scales, and on symlog ones from 0 
   checkSvg(symlog);
   const [[p, q, r]] = curves(symlog);
   assert.ok(Math.abs(2 * q[1] - p[1] - r[1]) < 0.05);
+  const [[zero, one, hundred]] = curves(chartSvg([{ ...panel, series: { a: [[0, 0], [1, 1], [2, 100]] as Point[] } }]));
+  assert.ok((zero[1] - one[1]) / (zero[1] - hundred[1]) > 0.1, "1 of 100 shows");
 });
 
 test("progressSvg() draws loss and Dice with axes, legend and gaps", () => {

@@ -69,6 +69,7 @@ for (const [name, shape, patch, step, batch] of [
         patch, step, batch, gaussian, classes: shape[0],
         predict: (patches, count) => {
           called += count;
+          assert.ok(patches.slice(count * (patches.length / batch)).every((v) => v === 0), "what is not filled is 0");
           assert.is(patches.length, batch * shape[0] * patch[0] * patch[1] * patch[2]);
           return patches.slice();
         },
