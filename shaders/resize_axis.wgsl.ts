@@ -40,37 +40,49 @@ export function lowerResizeAxis(p: ResizeAxisParams, target: Target): Lowered {
   if (!(n >= 1 && m >= 1) || largest >= 2 ** 32) {
     throw new RangeError(`resize: sizes ${n} and ${m} along one axis; each is at least 1 and their product below 2^31`);
   }
-  // A buffer seen as vec4f takes four neighbours of the axis behind at once.
-  const lanes = p.inner % 4 === 0 ? 4 : 1;
-  const inner = p.inner / lanes;
-  const count = outer * (p.transposed ? n : m) * inner;
-  const groups = Math.max(1, Math.ceil(count / groupSize));
+  // Four results at a time: neighbours of the axes behind, or, on the last axis, of the axis itself.
+  const length = p.transposed ? n : m;
+  const packed = p.inner % 4 === 0;
+  const unrolled = p.inner === 1 && length % 4 === 0;
+  const inner = packed ? p.inner / 4 : p.inner;
+  const steps = unrolled ? length / 4 : length;
+  const count = outer * steps * inner;
+  // On a CPU an invocation costs more than a value.
+  const share = target.software && !packed && !unrolled ? 4 : 1;
+  const groups = Math.max(1, Math.ceil(count / (share * groupSize)));
   const columns = Math.min(groups, target.maxWorkgroupsPerDimension);
   const rows = Math.ceil(groups / columns);
   if (rows > target.maxWorkgroupsPerDimension) {
     throw new RangeError(`resize: ${count} values need ${groups} workgroups, more than one grid of this device has`);
   }
   const source = wgsl`
-alias Value = ${lanes === 4 ? "vec4f" : "f32"};
+alias Value = ${packed ? "vec4f" : "f32"};
 @group(0) @binding(0) var<storage, read> source: array<Value>;
-@group(0) @binding(1) var<storage, read_write> result: array<Value>;
+@group(0) @binding(1) var<storage, read_write> result: array<${packed || unrolled ? "vec4f" : "f32"}>;
 
 ${tapFunctions(p)}
 
+${p.transposed ? adjointFunction(p, inner) : forwardFunction(p, inner)}
+
+fn store(id: u32) {
+  if (id >= ${count}u) { return; }
+  let line = id / ${inner}u;
+  let start = (line / ${steps}u) * ${(p.transposed ? m : n) * inner}u + id % ${inner}u;
+  let i = line % ${steps}u;
+#if ${unrolled}
+  result[id] = vec4f(${[0, 1, 2, 3].map((k) => `resized(start, 4u * i + ${k}u)`).join(", ")});
+#else
+  result[id] = resized(start, i);
+#endif
+}
+
 @compute @workgroup_size(${groupSize})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let id = (group.y * ${columns}u + group.x) * ${groupSize}u + lane;
-  if (id >= ${count}u) { return; }
-  let behind = id % ${inner}u;
-  let line = id / ${inner}u;
-#if ${p.transposed}
-  ${adjointBody(p, inner)}
-#else
-  ${forwardBody(p, inner)}
-#endif
+  let id = ((group.y * ${columns}u + group.x) * ${groupSize}u + lane) * ${share}u;
+  for (var k = 0u; k < ${share}u; k++) { store(id + k); }
 }`;
   const kernel = {
-    name: `resize_axis.${p.mode}${p.transposed ? ".adjoint" : ""}${lanes === 4 ? ".vec4" : ""}`,
+    name: `resize_axis.${p.mode}${p.transposed ? ".adjoint" : ""}${packed ? ".packed" : unrolled ? ".unrolled" : ""}`,
     source,
     workgroups: [columns, rows, 1] as const,
   };
@@ -127,23 +139,25 @@ fn weights(t: f32) -> array<f32, 4> {
 #endif`;
 }
 
-function forwardBody({ inputSize: n, outputSize: m, mode }: ResizeAxisParams, inner: number): string {
+/** `resized(start, i)`: the value at place i of a line whose first source element is at `start`. */
+function forwardFunction({ mode }: ResizeAxisParams, inner: number): string {
   const terms = Array.from({ length: reach[mode].taps }, (_, k) =>
     `w[${k}] * source[start + tap(at.first, ${k}) * ${inner}u]`);
-  return `let at = place(line % ${m}u);
+  return wgsl`
+fn resized(start: u32, i: u32) -> Value {
+  let at = place(i);
   let w = weights(at.t);
-  let start = (line / ${m}u) * ${n * inner}u + behind;
-  result[id] = ${terms.join("\n    + ")};`;
+  return ${terms.join("\n    + ")};
+}`;
 }
 
-function adjointBody(p: ResizeAxisParams, inner: number): string {
-  const { inputSize: n, outputSize: m, mode } = p;
-  const taps = Array.from({ length: reach[mode].taps }, (_, k) => k);
+function adjointFunction(p: ResizeAxisParams, inner: number): string {
+  const taps = Array.from({ length: reach[p.mode].taps }, (_, k) => k);
   const [low, high] = outputRange(p);
-  return `let j = line % ${n}u;
-  let start = (line / ${n}u) * ${m * inner}u + behind;
+  return wgsl`
+fn resized(start: u32, j: u32) -> Value {
   var total = Value(0.0);
-  let last = min(${high}, ${m - 1}u);
+  let last = min(${high}, ${p.outputSize - 1}u);
   for (var i = ${low}; i <= last; i++) {
     let at = place(i);
     let w = weights(at.t);
@@ -153,7 +167,8 @@ function adjointBody(p: ResizeAxisParams, inner: number): string {
       total += weight * source[start + i * ${inner}u];
     }
   }
-  result[id] = total;`;
+  return total;
+}`;
 }
 
 /** WGSL for the first and last output whose taps may include input j: sources from j - radius to j + radius. */

@@ -22,11 +22,10 @@ const variants: readonly (readonly [Mode, boolean])[] = [
   ["nearest", false], ["linear", false], ["linear", true], ["cubic", false], ["cubic", true],
 ];
 const sizes: readonly (readonly [number, number])[] = [
-  [1, 1], [1, 2], [1, 7], [2, 1], [5, 1], [2, 3], [3, 2], [5, 5], [4, 8], [8, 4], [7, 13], [13, 7], [3, 29], [29, 3],
-  [16, 17], [100, 33], [31, 97],
+  [1, 1], [1, 7], [5, 1], [2, 3], [3, 2], [4, 8], [8, 4], [7, 13], [29, 3], [16, 17], [31, 96],
 ];
 
-/** [outer, inner]; inner sizes that 4 divides take the kernel over vec4f. */
+/** [outer, inner]; sizes that 4 divides take kernels with four results at a time. */
 const layouts = [[1, 1], [3, 5], [5, 1], [2, 4]] as const;
 
 /** The n by m matrix of the interpolation, row by output, as the documentation of PyTorch defines it. */
@@ -87,33 +86,34 @@ for (const [mode, alignCorners] of variants) {
   test(`${label}: forward and adjoint agree with float64 loops`, async () => {
     for (const [index, [n, m]] of sizes.entries()) {
       const rows = matrix(n, m, mode, alignCorners);
-      for (const [outer, inner] of [layouts[index % 3]!, layouts[3]!]) {
-        const p = parameters({ outer, inner, inputSize: n, outputSize: m, mode, alignCorners });
-        const x = noise(outer * n * inner, n);
-        const u = noise(outer * m * inner, m + 100);
-        const forward = new Float64Array(outer * m * inner);
-        const adjoint = new Float64Array(outer * n * inner);
-        for (let o = 0; o < outer; o++) {
-          for (let i = 0; i < m; i++) {
-            for (let j = 0; j < n; j++) {
-              for (let b = 0; b < inner; b++) {
-                forward[(o * m + i) * inner + b]! += rows[i]![j]! * x[(o * n + j) * inner + b]!;
-                adjoint[(o * n + j) * inner + b]! += rows[i]![j]! * u[(o * m + i) * inner + b]!;
-              }
+      const [outer, inner] = layouts[index % 4]!;
+      const p = parameters({ outer, inner, inputSize: n, outputSize: m, mode, alignCorners });
+      const x = noise(outer * n * inner, n);
+      const u = noise(outer * m * inner, m + 100);
+      const forward = new Float64Array(outer * m * inner);
+      const adjoint = new Float64Array(outer * n * inner);
+      for (let o = 0; o < outer; o++) {
+        for (let i = 0; i < m; i++) {
+          for (let j = 0; j < n; j++) {
+            for (let b = 0; b < inner; b++) {
+              forward[(o * m + i) * inner + b]! += rows[i]![j]! * x[(o * n + j) * inner + b]!;
+              adjoint[(o * n + j) * inner + b]! += rows[i]![j]! * u[(o * m + i) * inner + b]!;
             }
           }
         }
-        const at = `${n} -> ${m}, outer ${outer}, inner ${inner}`;
-        const there = largestDifference(await run(p, x), forward);
-        assert.ok(there < 1e-6, `${at}: forward differs by ${there}`);
-        const back = largestDifference(await run({ ...p, transposed: true }, u), adjoint);
-        assert.ok(back < 1e-6 * Math.max(4, m / n), `${at}: adjoint differs by ${back}`);
       }
+      // The kernels of both kinds of adapter run on any.
+      const target = { ...runner.target, software: index % 3 > 0 };
+      const at = `${n} -> ${m}, outer ${outer}, inner ${inner}`;
+      const there = largestDifference(await run(p, x, target), forward);
+      assert.ok(there < 1e-6, `${at}: forward differs by ${there}`);
+      const back = largestDifference(await run({ ...p, transposed: true }, u, target), adjoint);
+      assert.ok(back < 1e-6 * Math.max(4, m / n), `${at}: adjoint differs by ${back}`);
     }
   });
 
   test(`${label}: <u, A v> = <A'u, v>`, async () => {
-    for (const [n, m] of [[37, 91], [91, 37], [64, 128], [128, 64], [1, 19], [19, 1]] as const) {
+    for (const [n, m] of [[37, 91], [91, 37], [64, 128]] as const) {
       const p = parameters({ outer: 3, inner: 7, inputSize: n, outputSize: m, mode, alignCorners });
       const [v, u] = [noise(21 * n, 1), noise(21 * m, 2)];
       const dot = (a: Float32Array, b: Float32Array): number => a.reduce((s, x, i) => s + x * b[i]!, 0);
@@ -141,8 +141,8 @@ test("a NaN reaches exactly the outputs that read it, in both directions", async
 test("grids beyond the limit are folded", async () => {
   const target = { ...runner.target, maxWorkgroupsPerDimension: 7 };
   for (const transposed of [false, true]) {
-    const p = parameters({ outer: 11, inner: 3, inputSize: 20, outputSize: 41, transposed });
-    const x = noise(11 * 3 * (transposed ? 41 : 20), 4);
+    const p = parameters({ outer: 41, inner: 3, inputSize: 20, outputSize: 41, transposed });
+    const x = noise(41 * 3 * (transposed ? 41 : 20), 4);
     const { workgroups } = lowerResizeAxis(p, target).dispatches[0]!.kernel;
     assert.ok(workgroups[0] <= 7 && workgroups[1] > 1 && workgroups[1] <= 7, `${workgroups}`);
     assert.equal(await run(p, x, target), await run(p, x));
