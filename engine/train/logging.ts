@@ -1,9 +1,10 @@
 /** What a training says while it runs: a progress line, one record a step, tables at the end. */
 import { platform } from "#platform";
+import type { ProgramInfo } from "../compile/mod.ts";
 import type { RunFolder } from "./run_folder.ts";
 
 /** A line for the user. */
-export const log = (line: string): void => platform.log(line);
+export const print = (line: string): void => platform.log(line);
 
 /** 75 is "1 min 15 s". */
 export function duration(seconds: number): string {
@@ -14,6 +15,10 @@ export function duration(seconds: number): string {
   const minutes = Math.round(whole / 60);
   return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
+
+/** What a compiled step is made of, in one line. */
+export const programLine = (info: ProgramInfo, milliseconds: number): string =>
+  `Step: ${info.dispatches} kernels, ${(info.peakBytes / 1e6).toFixed(1)} MB at most, ready after ${duration(milliseconds / 1000)}`;
 
 /** Two figures of a number from 1 on, all of them from 100 on. */
 const brief = (value: number): string => (value < 99.5 ? value.toPrecision(2) : value.toFixed(0));

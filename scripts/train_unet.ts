@@ -1,0 +1,129 @@
+// Trains a 3-D U-Net on a folder of labelled scans (Medical Segmentation Decathlon or nnU-Net layout), or without --data on
+// phantoms that it makes first, and segments the held-out cases. `npx voxgrad run scripts/train_unet.ts --help` lists what
+// can be set. Axes are those of the NIfTI files, x first, where they have letters; sizes in voxels are z,y,x.
+import {
+  adam, choice, choosePatch, clipGradNorm, closeDevice, compile, config, deepSupervision, deepSupervisionWeights, deviceInfo,
+  diceCrossEntropy, duration, entry, Evaluation, JsonLines, loadCase, openDataset, openRun, overlaySvg, polySchedule,
+  prepareCase, print, Prng, programLine, progressSvg, random, sampleBatch, saveModel, segmenter, sgd, splitCases, stepFigures,
+  type OverlayCase, type SampleCase, type Tensor, tensor, trainLoop, tree, valueAndGrad, writeNifti, writePhantomDataset,
+} from "../engine/mod.ts";
+import { plainConvUNet } from "../models/mod.ts";
+
+const options = config({
+  data: entry("", "dataset folder; phantoms without it"),
+  heldOut: entry(0.2, "fraction, or from 1 on number, of cases held out", { min: 0 }),
+  run: entry("", "folder of the run; the next free one in runs/ without it"),
+  overwrite: entry(false, "whether that folder may hold an earlier run"),
+  seed: entry(1, "of the split, the weights and the patches", { integer: true, min: 0 }),
+  steps: entry(0, "optimiser steps; 0: 100 on phantoms, 1000 on --data", { integer: true, min: 0 }),
+  batch: entry(2, "patches a step", { integer: true, min: 1 }),
+  patch: entry([], "voxels z,y,x of a patch; from the images without it", { integer: true, min: 1, lengths: [0, 3] }),
+  foreground: entry(0.33, "fraction of a batch's patches that are centred on foreground", { min: 0, max: 1 }),
+  flips: choice(["xyz", "xy", "xz", "yz", "x", "y", "z", "none"], "axes along which patches are mirrored at random"),
+  features: entry([8, 16, 32], "channels of each resolution; each halves the one before", { integer: true, min: 1 }),
+  optimizer: choice(["adam", "sgd"], "sgd has Nesterov momentum 0.99"),
+  rate: entry(0, "learning rate at the start; 0: 3e-3 for adam, 1e-2 for sgd", { min: 0 }),
+  weightDecay: entry(3e-5, "L2 penalty", { min: 0 }),
+  clip: entry(12, "largest norm of the gradients", { min: 1e-6 }),
+  phantoms: entry(16, "patients to make without --data", { integer: true, min: 2 }),
+});
+const { seed, batch } = options;
+const steps = options.steps || (options.data ? 1000 : 100);
+const rate = options.rate || (options.optimizer === "adam" ? 3e-3 : 1e-2);
+const flip = [..."zyx"].flatMap((axis, k) => (options.flips.includes(axis) ? [k] : []));
+const device = await deviceInfo();
+print(`Device: ${device.name} (${device.kind}; ${device.reason})`);
+
+// Data: everything in memory, normalised; a fixed part is held out.
+const name = options.data.split("/").filter((part) => part !== "").at(-1) ?? "phantom";
+const run = await openRun({ name, folder: options.run, overwrite: options.overwrite });
+const folder = options.data || `${run.path}/phantom`;
+if (!options.data) await writePhantomDataset(folder, { cases: options.phantoms, seed });
+const dataset = await openDataset(folder);
+const labels = dataset.labels.map((label) => label.name);
+const split = splitCases(dataset.cases.map((item) => item.id), { seed, heldOut: options.heldOut });
+const itemOf = new Map(dataset.cases.map((item) => [item.id, item]));
+const training: SampleCase[] = [];
+for (const id of split.training) {
+  training.push(prepareCase(await loadCase(dataset, itemOf.get(id)!), { classes: labels.length }));
+}
+const multiple = Array(3).fill(2 ** (options.features.length - 1));
+const whole = choosePatch(training.map((item) => item.shape), { multiple });
+const patch = options.patch.length > 0 ? options.patch : options.data ? whole : [32, 32, 32];
+print(`Data: ${folder}, ${split.training.length} cases for training, ${split.heldOut.length} held out; ${labels.slice(1).join(", ")}`);
+
+// Model: nnU-Net's plain U-Net, its outputs at every resolution trained.
+const architecture = {
+  inputChannels: dataset.channels.length,
+  classes: labels.length,
+  features: options.features,
+  strides: options.features.map((_, stage) => (stage === 0 ? 1 : 2)),
+  deepSupervision: true,
+} as const;
+const model = plainConvUNet(architecture);
+let params = model.init(random.key(seed));
+const count = tree.leaves(params).reduce((sum: number, p: Tensor) => sum + p.size, 0);
+print(`Model: PlainConvUNet ${options.features.join("-")}, ${count} parameters; ${batch} patches of ${patch.join(" x ")}`);
+await run.writeJson("config.json", { ...options, steps, rate, patch, architecture, dataset: { ...dataset, cases: undefined, testCases: undefined }, split, device });
+
+// One step: loss, gradients, update, as one program that overwrites weights and optimiser state.
+const { weightDecay } = options;
+const optimiser = options.optimizer === "adam" ? adam({ weightDecay }) : sgd({ momentum: 0.99, nesterov: true, weightDecay });
+const weights = deepSupervisionWeights(options.features.length - 1, { coarsest: options.features.length < 4 });
+const lossOf = (p: any, image: Tensor, label: Tensor) => {
+  const outputs = model.apply(p, image, { train: true });
+  const loss = (output: Tensor, target: Tensor) =>
+    diceCrossEntropy(output, target, { batch: true, ignoreIndex: dataset.ignoreLabel });
+  return [deepSupervision(loss, outputs, label, { weights }), outputs[0]];
+};
+const step = compile((p: any, state: any, image: Tensor, label: Tensor, learningRate: number) => {
+  const [[loss, logits], grads] = valueAndGrad(lossOf, { hasAux: true })(p, image, label);
+  const [clipped] = clipGradNorm(grads, options.clip);
+  const [next, nextState] = optimiser.update(clipped, state, p, learningRate);
+  return [next, nextState, stepFigures(loss, logits, label)];
+}, { donate: [0, 1] });
+
+// Loop.
+let state = optimiser.init(params);
+const poly = polySchedule(rate, { steps });
+const steplog = new JsonLines(run, "log.jsonl");
+const prng = new Prng(seed).fork("batches");
+const started = performance.now();
+const records = await trainLoop({
+  steps,
+  classes: labels.slice(1),
+  rate: (k) => poly(k - 1),
+  batch: (k) => sampleBatch(prng.fork(k), training, { batch, patch, foreground: options.foreground, flip }),
+  step: async ({ image, label }, learningRate, k) => {
+    const x = tensor(image, { shape: [batch, dataset.channels.length, ...patch] });
+    const y = tensor(label, { shape: [batch, ...patch] });
+    let figures: Tensor;
+    [params, state, figures] = await step(params, state, x, y, learningRate);
+    if (k === 1) print(programLine(step.programs()[0], performance.now() - started));
+    return figures;
+  },
+  record: (record) => steplog.add(record),
+});
+await steplog.flush();
+print(`Trained ${steps} steps in ${duration((performance.now() - started) / 1000)}`);
+
+// Results: weights, curves, and the held-out cases as the network sees them.
+const task = { channels: dataset.channels.length, labels, patch };
+const about = { network: "plainConvUNet", architecture, normalisation: "z-score per channel", channelNames: dataset.channels } as const;
+await run.write("model.safetensors", await saveModel(params, { ...task, ...about }));
+const dice = Object.fromEntries(labels.slice(1).map((label, c) => [label, records.map((r) => [r.step, r.dice[c]] as const)]));
+await run.write("progress.svg", progressSvg({ loss: records.map((r) => [r.step, r.loss] as const), dice }, { title: dataset.name }));
+const segment = segmenter(model, params, task);
+const shown: OverlayCase[] = [];
+const evaluation = new Evaluation(labels, { ignore: dataset.ignoreLabel });
+for (const id of split.heldOut) {
+  const { image, label } = await loadCase(dataset, itemOf.get(id)!);
+  const prediction = await segment(image);
+  evaluation.add(id, prediction, label!);
+  if (shown.length < 4) shown.push({ name: id, image, reference: label!.data, prediction: prediction.data });
+  await run.write(`predictions/${id}.nii.gz`, writeNifti(prediction, { dtype: "uint8", gzip: true }));
+}
+await run.writeJson("metrics.json", evaluation.toJson());
+await run.write("overlay.svg", overlaySvg(shown, { labels }));
+print(`\nDice on ${split.heldOut.length} held-out cases\n${evaluation.table()}\n\nWritten:\n${run.written.join("\n")}`);
+await closeDevice();
