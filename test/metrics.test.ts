@@ -40,7 +40,10 @@ test("measures agree with sets of voxels", () => {
 });
 
 test("measures are NaN where nothing defines them, and 0 where something is missed", () => {
-  const [none, some] = [[0, 0, 0], [0, 1, 0]];
+  const [none, some] = [
+    [0, 0, 0],
+    [0, 1, 0],
+  ];
   assert.ok(Number.isNaN(dice(none, none)));
   assert.ok(Number.isNaN(sensitivity(some, none)));
   assert.ok(Number.isNaN(precision(none, some)));
@@ -51,7 +54,10 @@ test("measures are NaN where nothing defines them, and 0 where something is miss
 
 test("overlapMetrics() leaves ignored reference voxels out", () => {
   const rows = overlapMetrics([1, 1, 0, 2], [1, 3, 3, 2], { classes: 3, ignore: 3 });
-  assert.equal(rows.map((r) => r.dice), [1, 1]);
+  assert.equal(
+    rows.map((r) => r.dice),
+    [1, 1],
+  );
 });
 
 test("measures refuse other grids and unknown labels", () => {

@@ -53,8 +53,10 @@ function nifti1(raw: Raw): Uint8Array {
 
 const ramp = (view: DataView, at: number, i: number, little: boolean) => view.setInt16(at, i * 3 - 7, little);
 const refuses = (bytes: Uint8Array, pattern: RegExp) =>
-  assert.throws(() => readNifti(bytes, "case.nii"), (e: unknown) =>
-    e instanceof NiftiError && e.file === "case.nii" && pattern.test(e.message));
+  assert.throws(
+    () => readNifti(bytes, "case.nii"),
+    (e: unknown) => e instanceof NiftiError && e.file === "case.nii" && pattern.test(e.message),
+  );
 const close = (got: readonly number[], want: readonly number[], tolerance = 1e-6) =>
   got.forEach((v, i) => assert.ok(Math.abs(v - want[i]) <= tolerance, `${got} is not ${want}`));
 
@@ -64,7 +66,10 @@ test("readNifti() keeps NIfTI's order, x fastest, which is [C, D, H, W]", () => 
   assert.is(volume.channels, 2);
   assert.equal(tensorShape(volume), [2, 2, 2, 3]);
   assert.ok(volume.data instanceof Int16Array);
-  assert.equal([...volume.data], Array.from({ length: 24 }, (_, i) => i * 3 - 7));
+  assert.equal(
+    [...volume.data],
+    Array.from({ length: 24 }, (_, i) => i * 3 - 7),
+  );
 });
 
 const TYPES: [string, number, number, (v: DataView, at: number, i: number, l: boolean) => void][] = [
@@ -80,10 +85,16 @@ const TYPES: [string, number, number, (v: DataView, at: number, i: number, l: bo
   ["Float64Array", 1280, 8, (v, at, i, l) => v.setBigUint64(at, 2n ** 53n - 1n - BigInt(i), l)],
 ];
 const READ: Record<number, (v: DataView, at: number, l: boolean) => number> = {
-  2: (v, at) => v.getUint8(at), 256: (v, at) => v.getInt8(at), 4: (v, at, l) => v.getInt16(at, l),
-  512: (v, at, l) => v.getUint16(at, l), 8: (v, at, l) => v.getInt32(at, l), 768: (v, at, l) => v.getUint32(at, l),
-  16: (v, at, l) => v.getFloat32(at, l), 64: (v, at, l) => v.getFloat64(at, l),
-  1024: (v, at, l) => Number(v.getBigInt64(at, l)), 1280: (v, at, l) => Number(v.getBigUint64(at, l)),
+  2: (v, at) => v.getUint8(at),
+  256: (v, at) => v.getInt8(at),
+  4: (v, at, l) => v.getInt16(at, l),
+  512: (v, at, l) => v.getUint16(at, l),
+  8: (v, at, l) => v.getInt32(at, l),
+  768: (v, at, l) => v.getUint32(at, l),
+  16: (v, at, l) => v.getFloat32(at, l),
+  64: (v, at, l) => v.getFloat64(at, l),
+  1024: (v, at, l) => Number(v.getBigInt64(at, l)),
+  1280: (v, at, l) => Number(v.getBigUint64(at, l)),
 };
 for (const [array, code, width, put] of TYPES) {
   for (const little of [true, false]) {
@@ -92,7 +103,10 @@ for (const [array, code, width, put] of TYPES) {
       const volume = readNifti(bytes);
       assert.is(volume.data.constructor.name, array);
       const view = new DataView(bytes.buffer);
-      assert.equal([...volume.data], Array.from({ length: 12 }, (_, i) => READ[code](view, 352 + i * width, little)));
+      assert.equal(
+        [...volume.data],
+        Array.from({ length: 12 }, (_, i) => READ[code](view, 352 + i * width, little)),
+      );
     });
   }
 }
@@ -154,8 +168,11 @@ test("writeNifti() states a new affine in both forms, or in the sform when it is
   const put = new Float32Array(24);
   const shape = [2, 3, 4] as const;
   const turns = [
-    [0.6, -1.6, 0, 1, 0.8, 1.2, 0, 2, 0, 0, 3, 3], [0, 0, -3, 1, -1, 0, 0, 2, 0, -2, 0, 3],
-    [-1, 0, 0, 1, 0, -2, 0, 2, 0, 0, 3, 3], [-1, 0, 0, 1, 0, 2, 0, 2, 0, 0, -3, 3], [1, 0, 0, 1, 0, -2, 0, 2, 0, 0, -3, 3],
+    [0.6, -1.6, 0, 1, 0.8, 1.2, 0, 2, 0, 0, 3, 3],
+    [0, 0, -3, 1, -1, 0, 0, 2, 0, -2, 0, 3],
+    [-1, 0, 0, 1, 0, -2, 0, 2, 0, 0, 3, 3],
+    [-1, 0, 0, 1, 0, 2, 0, 2, 0, 0, -3, 3],
+    [1, 0, 0, 1, 0, -2, 0, 2, 0, 0, -3, 3],
   ];
   for (const rows of turns) {
     const affine = [...rows, 0, 0, 0, 1];
@@ -173,14 +190,21 @@ test("writeNifti() states a new affine in both forms, or in the sform when it is
 
 test("writeNifti() refuses values that the dtype cannot hold", () => {
   const make = (data: VoxelData) => makeVolume(data, { shape: [2, 1, 1], affine: scaling([1, 1, 1]), name: "m" });
-  for (const bad of [[0.5, 1], [256, 0], [-1, 0], [NaN, 0]]) {
+  for (const bad of [
+    [0.5, 1],
+    [256, 0],
+    [-1, 0],
+    [NaN, 0],
+  ]) {
     assert.throws(() => writeNifti(make(Float64Array.from(bad)), { dtype: "uint8" }), /m: got the value .* uint8/);
   }
   assert.equal([...readNifti(writeNifti(make(Float32Array.of(3, 255)), { dtype: "uint8" })).data], [3, 255]);
 });
 
 test("volumeLike() keeps the grid and the header of another volume", () => {
-  const image = readNifti(nifti1({ dims: [3, 2, 2, 2], put: ramp, s: { code: 1, rows: [1, 0, 0, 9, 0, 1, 0, 8, 0, 0, 1, 7] } }));
+  const image = readNifti(
+    nifti1({ dims: [3, 2, 2, 2], put: ramp, s: { code: 1, rows: [1, 0, 0, 9, 0, 1, 0, 8, 0, 0, 1, 7] } }),
+  );
   const label = volumeLike(image, new Uint8Array(12).fill(2));
   const again = readNifti(writeNifti(label, { gzip: true }));
   assert.equal([again.shape, again.channels, again.affine], [image.shape, 1, image.affine]);
@@ -203,10 +227,22 @@ test("readNifti() names what is wrong with a file", () => {
     f(new DataView(copy.buffer));
     return copy;
   };
-  refuses(edit((v) => v.setInt16(40, 9, true)), /9 dimensions/);
-  refuses(edit((v) => v.setInt16(42, -3, true)), /sizes -3/);
-  refuses(edit((v) => v.setFloat32(108, 64, true)), /byte 64/);
-  refuses(edit((v) => v.setFloat32(108, 1e9, true)), /truncated/);
+  refuses(
+    edit((v) => v.setInt16(40, 9, true)),
+    /9 dimensions/,
+  );
+  refuses(
+    edit((v) => v.setInt16(42, -3, true)),
+    /sizes -3/,
+  );
+  refuses(
+    edit((v) => v.setFloat32(108, 64, true)),
+    /byte 64/,
+  );
+  refuses(
+    edit((v) => v.setFloat32(108, 1e9, true)),
+    /truncated/,
+  );
 });
 
 test("gunzip() reads several members and refuses damage", () => {

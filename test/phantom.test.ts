@@ -14,9 +14,21 @@ import { zScore } from "../engine/imaging/sampling.ts";
 test("threefry() gives the known answers of Random123", () => {
   // Vectors of Threefry-2x32 with 20 rounds, published with Random123 (kat_vectors).
   const cases: [number[], number[], number[]][] = [
-    [[0, 0], [0, 0], [0x6b200159, 0x99ba4efe]],
-    [[0xffffffff, 0xffffffff], [0xffffffff, 0xffffffff], [0x1cb996fc, 0xbb002be7]],
-    [[0x13198a2e, 0x03707344], [0x243f6a88, 0x85a308d3], [0xc4923a9c, 0x483df7a0]],
+    [
+      [0, 0],
+      [0, 0],
+      [0x6b200159, 0x99ba4efe],
+    ],
+    [
+      [0xffffffff, 0xffffffff],
+      [0xffffffff, 0xffffffff],
+      [0x1cb996fc, 0xbb002be7],
+    ],
+    [
+      [0x13198a2e, 0x03707344],
+      [0x243f6a88, 0x85a308d3],
+      [0xc4923a9c, 0x483df7a0],
+    ],
   ];
   for (const [key, count, want] of cases) assert.equal(threefry(key[0], key[1], count[0], count[1]), want);
 });
@@ -26,7 +38,10 @@ test("Prng repeats by seed, and its children depend on nothing drawn", () => {
   const drawn = Array.from({ length: 9 }, () => a.uint32());
   const b = new Prng(5);
   const child = b.fork("x").uint32();
-  assert.equal(Array.from({ length: 9 }, () => b.uint32()), drawn);
+  assert.equal(
+    Array.from({ length: 9 }, () => b.uint32()),
+    drawn,
+  );
   assert.is(a.fork("x").uint32(), child);
   assert.not.equal(a.fork(hashText("x")).uint32(), child, "numbers and texts are apart");
   const firsts = new Set([0, 1, 2, 2 ** 32, -1].map((seed) => new Prng(seed).uint32()));
@@ -43,7 +58,8 @@ test("Prng draws have the moments of their distributions", () => {
     const central = (power: number) => values.reduce((a, b) => a + (b - mean) ** power, 0) / n;
     return [mean, central(2), central(4)];
   };
-  const near = (got: number, want: number, error: number) => assert.ok(Math.abs(got - want) < 5 * error, `${got}, ${want}`);
+  const near = (got: number, want: number, error: number) =>
+    assert.ok(Math.abs(got - want) < 5 * error, `${got}, ${want}`);
   const [mean, variance, fourth] = moments(() => prng.normal());
   near(mean, 0, 1 / Math.sqrt(n));
   near(variance, 1, Math.sqrt(2 / n));
@@ -60,7 +76,13 @@ test("Prng draws have the moments of their distributions", () => {
 
 test("phantomCase() gives the same voxels for the same seed, on any host", () => {
   const { image, label } = phantomCase({ seed: 1 });
-  assert.equal([image.shape, label.shape], [[36, 40, 32], [36, 40, 32]]);
+  assert.equal(
+    [image.shape, label.shape],
+    [
+      [36, 40, 32],
+      [36, 40, 32],
+    ],
+  );
   assert.is(image.channels, 1);
   image.spacing.forEach((v, axis) => assert.ok(Math.abs(v - [1, 1, 1.5][axis]) < 1e-12));
   const bytes = (data: { buffer: ArrayBuffer }) => crc32(new Uint8Array(data.buffer));
@@ -72,8 +94,11 @@ const IMAGE_CRC = 2982317941;
 const LABEL_CRC = 398464373;
 
 test("phantomCase() has every class large enough, and adapts to shape and spacing", () => {
-  for (const options of [{ seed: 3 }, { seed: 4, shape: [32, 32, 32] as const, spacing: [1, 1, 1] as const },
-    { seed: 5, shape: [24, 17, 20] as const, spacing: [2, 3, 2.5] as const }]) {
+  for (const options of [
+    { seed: 3 },
+    { seed: 4, shape: [32, 32, 32] as const, spacing: [1, 1, 1] as const },
+    { seed: 5, shape: [24, 17, 20] as const, spacing: [2, 3, 2.5] as const },
+  ]) {
     const { label } = phantomCase(options);
     const counts = new Array(4).fill(0);
     for (const value of label.data) counts[value]++;
@@ -114,8 +139,14 @@ test("writePhantomDataset() makes a folder that openDataset() and loadCase() acc
   try {
     await writePhantomDataset(folder, { cases: 3, seed: 9, shape: [20, 18, 16] });
     const dataset = await openDataset(folder);
-    assert.equal(dataset.labels.map((l) => l.name), [...PHANTOM_LABELS]);
-    assert.equal(dataset.cases.map((c) => c.id), ["phantom_001", "phantom_002", "phantom_003"]);
+    assert.equal(
+      dataset.labels.map((l) => l.name),
+      [...PHANTOM_LABELS],
+    );
+    assert.equal(
+      dataset.cases.map((c) => c.id),
+      ["phantom_001", "phantom_002", "phantom_003"],
+    );
     const loaded = await loadCase(dataset, dataset.cases[2]);
     const made = phantomCase({ seed: new Prng(9).fork(2).uint32(), shape: [20, 18, 16] });
     assert.equal([loaded.image.data, loaded.label!.data], [made.image.data, made.label.data]);

@@ -23,10 +23,23 @@ function checkSvg(svg: string): void {
 
 const curves = (svg: string) =>
   [...svg.matchAll(/<path d="(M[^"]*)" fill="none" stroke="#[0-9a-f]{6}"[^>]*stroke-width="2"/g)].map((m) =>
-    [...m[1].matchAll(/[ML]([-\d.]+),([-\d.]+)/g)].map((p) => [Number(p[1]), Number(p[2])]));
+    [...m[1].matchAll(/[ML]([-\d.]+),([-\d.]+)/g)].map((p) => [Number(p[1]), Number(p[2])]),
+  );
 
 test("chartSvg() places points on linear scales", () => {
-  const svg = chartSvg([{ title: "T", series: { a: [[0, 0], [50, 0.25], [100, 1]] }, range: [0, 1] }]);
+  const svg = chartSvg([
+    {
+      title: "T",
+      series: {
+        a: [
+          [0, 0],
+          [50, 0.25],
+          [100, 1],
+        ],
+      },
+      range: [0, 1],
+    },
+  ]);
   checkSvg(svg);
   const [[a, b, c]] = curves(svg);
   assert.is(b[0], (a[0] + c[0]) / 2);
@@ -35,24 +48,66 @@ test("chartSvg() places points on linear scales", () => {
 });
 
 test("chartSvg() places points on logarithmic scales, and on symlog ones from 0 down", () => {
-  const panel = { title: "T", series: { a: [[0, 1], [1, 10], [2, 100]] as Point[] }, log: true };
+  const panel = {
+    title: "T",
+    series: {
+      a: [
+        [0, 1],
+        [1, 10],
+        [2, 100],
+      ] as Point[],
+    },
+    log: true,
+  };
   const [[a, b, c]] = curves(chartSvg([panel]));
   assert.ok(Math.abs(2 * b[1] - a[1] - c[1]) < 0.05);
-  const symlog = chartSvg([{ ...panel, series: { a: [[0, -1], [1, 0], [2, 1]] as Point[] } }]);
+  const symlog = chartSvg([
+    {
+      ...panel,
+      series: {
+        a: [
+          [0, -1],
+          [1, 0],
+          [2, 1],
+        ] as Point[],
+      },
+    },
+  ]);
   checkSvg(symlog);
   const [[p, q, r]] = curves(symlog);
   assert.ok(Math.abs(2 * q[1] - p[1] - r[1]) < 0.05);
-  const [[zero, one, hundred]] = curves(chartSvg([{ ...panel, series: { a: [[0, 0], [1, 1], [2, 100]] as Point[] } }]));
+  const [[zero, one, hundred]] = curves(
+    chartSvg([
+      {
+        ...panel,
+        series: {
+          a: [
+            [0, 0],
+            [1, 1],
+            [2, 100],
+          ] as Point[],
+        },
+      },
+    ]),
+  );
   assert.ok((zero[1] - one[1]) / (zero[1] - hundred[1]) > 0.1, "1 of 100 shows");
 });
 
 test("progressSvg() draws loss and Dice with axes, legend and gaps", () => {
   const loss = Array.from({ length: 300 }, (_, i): Point => [i + 1, 2 / (1 + i / 50) - 0.5]);
-  const dice = { 'a <b> & "c"': [[10, 0.2], [20, NaN], [30, 0.8]] as Point[], d: [[10, NaN]] as Point[] };
+  const dice = {
+    'a <b> & "c"': [
+      [10, 0.2],
+      [20, NaN],
+      [30, 0.8],
+    ] as Point[],
+    d: [[10, NaN]] as Point[],
+  };
   for (const logLoss of [false, true]) {
     const svg = progressSvg({ loss, dice }, { title: "Run 1", logLoss });
     checkSvg(svg);
-    for (const word of ["Run 1", "Loss", "Dice", "step", "a &#60;b&#62; &#38; &#34;c&#34; 0.8", ">d -<"]) assert.ok(svg.includes(word), word);
+    for (const word of ["Run 1", "Loss", "Dice", "step", "a &#60;b&#62; &#38; &#34;c&#34; 0.8", ">d -<"])
+      assert.ok(svg.includes(word), word);
     const gap = [...svg.matchAll(/d="(M[^"]*)"/g)].find((m) => (m[1].match(/M/g) ?? []).length === 2);
     assert.ok(gap, "an undefined value breaks the curve");
   }
@@ -71,7 +126,9 @@ test("thin() keeps the mean, and smooth() a straight line", () => {
   assert.is(thin(points).length, 1000);
   assert.ok(Math.abs(mean(thin(points)) - mean(points)) < 1e-9);
   const straight = Array.from({ length: 100 }, (_, i): Point => [i, i]);
-  smooth(straight).slice(2, 98).forEach((p) => assert.ok(Math.abs(p[1] - p[0]) < 1e-9));
+  smooth(straight)
+    .slice(2, 98)
+    .forEach((p) => assert.ok(Math.abs(p[1] - p[0]) < 1e-9));
 });
 
 test("base64() agrees with the host's", () => {
@@ -114,14 +171,22 @@ function reorder(volume: Volume, order: Triple, flip: readonly boolean[]): Volum
   const data = volume.data.slice();
   const strides = [1, volume.shape[0], volume.shape[0] * volume.shape[1]];
   let at = 0;
-  for (let k = 0; k < shape[2]; k++) for (let j = 0; j < shape[1]; j++) for (let i = 0; i < shape[0]; i++) {
-    const index = [i, j, k].reduce((sum, v, axis) => sum + (flip[axis] ? shape[axis] - 1 - v : v) * strides[order[axis]], 0);
-    data[at++] = volume.data[index];
-  }
+  for (let k = 0; k < shape[2]; k++)
+    for (let j = 0; j < shape[1]; j++)
+      for (let i = 0; i < shape[0]; i++) {
+        const index = [i, j, k].reduce(
+          (sum, v, axis) => sum + (flip[axis] ? shape[axis] - 1 - v : v) * strides[order[axis]],
+          0,
+        );
+        data[at++] = volume.data[index];
+      }
   const affine = volume.affine.map((_, n) => {
     const [row, column] = [Math.floor(n / 4), n % 4];
     if (column < 3) return volume.affine[row * 4 + order[column]] * (flip[column] ? -1 : 1);
-    return order.reduce((sum, axis, c) => sum + (flip[c] ? volume.affine[row * 4 + axis] * (shape[c] - 1) : 0), volume.affine[n]);
+    return order.reduce(
+      (sum, axis, c) => sum + (flip[c] ? volume.affine[row * 4 + axis] * (shape[c] - 1) : 0),
+      volume.affine[n],
+    );
   });
   return makeVolume(data, { shape, affine, name: volume.name });
 }
@@ -130,11 +195,29 @@ test("overlaySvg() shows the same picture whatever the axis order of the file", 
   const { image, label } = phantomCase({ seed: 6, shape: [20, 18, 16], spacing: [1, 1.25, 2] });
   const labels = ["background", "organ", "gland", "tumour"];
   const draw = (i: Volume, l: Volume, along: "S" | "A" | "R") =>
-    overlaySvg([{ name: "case", image: i, reference: l.data, prediction: l.data }], { labels, along, slices: 3, title: "T" });
+    overlaySvg([{ name: "case", image: i, reference: l.data, prediction: l.data }], {
+      labels,
+      along,
+      slices: 3,
+      title: "T",
+    });
   for (const along of ["S", "A", "R"] as const) {
     const straight = draw(image, label, along);
     checkSvg(straight);
-    for (const [order, flip] of [[[2, 0, 1], [true, false, false]], [[0, 2, 1], [false, true, true]], [[1, 0, 2], [true, true, true]]] as [Triple, boolean[]][]) {
+    for (const [order, flip] of [
+      [
+        [2, 0, 1],
+        [true, false, false],
+      ],
+      [
+        [0, 2, 1],
+        [false, true, true],
+      ],
+      [
+        [1, 0, 2],
+        [true, true, true],
+      ],
+    ] as [Triple, boolean[]][]) {
       assert.is(draw(reorder(image, order, flip), reorder(label, order, flip), along), straight);
     }
   }
@@ -144,13 +227,19 @@ test("overlaySvg() hangs the patient's right on the left and front on top", () =
   const shape: Triple = [3, 2, 1];
   const affine = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1]; // RAS: x grows to the right, y to the front
   const image = makeVolume(Uint8Array.from([0, 1, 2, 3, 4, 5]), { shape, affine });
-  const svg = overlaySvg([{ name: "n", image, prediction: Uint8Array.from([0, 0, 0, 0, 0, 1]), reference: new Uint8Array(6) }], { labels: ["b", "x", "y"] });
+  const svg = overlaySvg(
+    [{ name: "n", image, prediction: Uint8Array.from([0, 0, 0, 0, 0, 1]), reference: new Uint8Array(6) }],
+    { labels: ["b", "x", "y"] },
+  );
   checkSvg(svg);
   const png = decode(Buffer.from(/base64,([^"]+)"/.exec(svg)![1], "base64"));
   assert.equal([png.width, png.height, [...png.data]], [3, 2, [255, 204, 153, 102, 51, 0]]);
   assert.ok(svg.includes("x 0.00, y in neither"));
   assert.match(svg, /<path d="M0 0H[\d.]+V[\d.]+H0Z" fill="#e69f00"/, "the front right voxel is top left");
-  assert.throws(() => overlaySvg([{ name: "n", image, reference: new Uint8Array(5) }], { labels: ["b", "x"] }), /got 5 labels, wanted 6/);
+  assert.throws(
+    () => overlaySvg([{ name: "n", image, reference: new Uint8Array(5) }], { labels: ["b", "x"] }),
+    /got 5 labels, wanted 6/,
+  );
 });
 
 test.run();

@@ -3,7 +3,13 @@ import * as assert from "uvu/assert";
 import { scaling } from "../engine/imaging/affine.ts";
 import { Prng } from "../engine/imaging/prng.ts";
 import {
-  extractBox, patchStart, prepareCase, roundHalfEven, sampleBatch, samplePatch, zScore,
+  extractBox,
+  patchStart,
+  prepareCase,
+  roundHalfEven,
+  sampleBatch,
+  samplePatch,
+  zScore,
 } from "../engine/imaging/sampling.ts";
 import { makeVolume } from "../engine/imaging/volume.ts";
 
@@ -11,9 +17,15 @@ import { makeVolume } from "../engine/imaging/volume.ts";
 function made(id = "made", channels = 2) {
   const count = 60;
   const affine = scaling([1, 2, 3]);
-  const image = makeVolume(Float32Array.from({ length: count * channels }, (_, i) => i + 1), {
-    shape: [5, 4, 3], affine, channels, name: id,
-  });
+  const image = makeVolume(
+    Float32Array.from({ length: count * channels }, (_, i) => i + 1),
+    {
+      shape: [5, 4, 3],
+      affine,
+      channels,
+      name: id,
+    },
+  );
   const label = makeVolume(new Uint8Array(count), { shape: [5, 4, 3], affine, name: id });
   label.data[0] = 1;
   label.data[59] = 2;
@@ -32,7 +44,13 @@ test("zScore() gives each channel mean 0 and deviation 1, and a constant 0", () 
 test("prepareCase() lists foreground by class, and takes sizes in tensor order", () => {
   const item = made();
   assert.equal([item.shape, item.spacing, item.channels], [[3, 4, 5], [3, 2, 1], 2]);
-  assert.equal(item.foreground.map((f) => [f.value, [...f.voxels]]), [[1, [0]], [2, [33, 59]]]);
+  assert.equal(
+    item.foreground.map((f) => [f.value, [...f.voxels]]),
+    [
+      [1, [0]],
+      [2, [33, 59]],
+    ],
+  );
   const image = makeVolume(new Float32Array(8), { shape: [2, 2, 2], affine: scaling([1, 1, 1]) });
   assert.throws(() => prepareCase({ id: "x", image }, { classes: 2 }), /case x has no label/);
 });
@@ -79,7 +97,9 @@ test("patchStart() stays inside, centres short axes, and draws classes alike", (
     assert.ok(z >= 0 && z <= 1 && x >= 0 && x <= 2);
     assert.is(y, -1, "7 around 4: 1 before, 2 after");
   }
-  const seen = new Set(Array.from({ length: 300 }, (_, i) => String(patchStart(new Prng(4).fork(i), item, { patch: [2, 2, 2] }))));
+  const seen = new Set(
+    Array.from({ length: 300 }, (_, i) => String(patchStart(new Prng(4).fork(i), item, { patch: [2, 2, 2] }))),
+  );
   assert.is(seen.size, 2 * 3 * 4, "every position occurs");
 });
 
@@ -120,12 +140,18 @@ test("sampleBatch() forces foreground on nnU-Net's share of a batch", () => {
   assert.equal([one.image.length, one.label.length, one.ids.length], [4 * 2 * 24, 4 * 24, 4]);
   assert.equal(sampleBatch(new Prng(7), cases, { batch: 4, patch: [2, 3, 4], flip: [0, 1, 2] }), one);
   assert.throws(() => sampleBatch(new Prng(1), [], { batch: 1, patch: [1, 1, 1] }), /no cases/);
-  assert.throws(() => sampleBatch(new Prng(1), [item, made("b", 1)], { batch: 1, patch: [1, 1, 1] }), /b has 1 channel/);
+  assert.throws(
+    () => sampleBatch(new Prng(1), [item, made("b", 1)], { batch: 1, patch: [1, 1, 1] }),
+    /b has 1 channel/,
+  );
 });
 
 test("roundHalfEven() rounds as Python does", () => {
   const values = [0.5, 1.5, 2.5, 1.34, -0.5, -1.5, 2.6, 7];
-  assert.equal(values.map((v) => roundHalfEven(v) + 0), [0, 2, 2, 1, 0, -2, 3, 7]);
+  assert.equal(
+    values.map((v) => roundHalfEven(v) + 0),
+    [0, 2, 2, 1, 0, -2, 3, 7],
+  );
 });
 
 test.run();

@@ -1,7 +1,6 @@
 /** Dataset folders of the Medical Segmentation Decathlon (MSD) and of nnU-Net: dataset.json, imagesTr, labelsTr. */
 import { platform } from "#platform";
 import { VoxgradError } from "../core/errors.ts";
-import { Prng } from "./prng.ts";
 
 /** A dataset that cannot be used as it is; `file` is the culprit and the message ends with the fix. */
 export class DatasetError extends VoxgradError {
@@ -64,9 +63,10 @@ export async function openDataset(folder: string): Promise<Dataset> {
   const cases = listed
     ? await listedCases(root, json.training as unknown[], file)
     : await namedCases(root, "imagesTr", "labelsTr", { ending, channels: channels.length });
-  const testCases = Array.isArray(json.test) && json.test.length > 0
-    ? json.test.map((entry) => testCase(root, entry, file))
-    : await namedCases(root, "imagesTs", undefined, { ending, channels: channels.length });
+  const testCases =
+    Array.isArray(json.test) && json.test.length > 0
+      ? json.test.map((entry) => testCase(root, entry, file))
+      : await namedCases(root, "imagesTs", undefined, { ending, channels: channels.length });
   if (cases.length === 0 && testCases.length === 0) {
     throw new DatasetError(file, "no case found", `Put images into ${root}/imagesTr and labels into ${root}/labelsTr`);
   }
@@ -76,7 +76,15 @@ export async function openDataset(folder: string): Promise<Dataset> {
     seen.add(id);
   }
   const name = typeof json.name === "string" && json.name !== "" ? json.name : (root.split("/").pop() ?? root);
-  return { folder: root, name, channels, labels, ...(ignoreLabel === undefined ? {} : { ignoreLabel }), cases, testCases };
+  return {
+    folder: root,
+    name,
+    channels,
+    labels,
+    ...(ignoreLabel === undefined ? {} : { ignoreLabel }),
+    cases,
+    testCases,
+  };
 }
 
 async function readJson(root: string, file: string): Promise<Json> {
@@ -114,7 +122,11 @@ function readLabels(stored: unknown, file: string): { labels: DatasetLabel[]; ig
     const byValue = typeof value === "string" && /^\d+$/.test(key) && !/^\d+$/.test(value);
     const label = byValue ? { value: Number(key), name: value } : { value: Number(value), name: key };
     if (value === "" || !Number.isInteger(label.value) || label.value < 0) {
-      throw new DatasetError(file, `label ${JSON.stringify(key)}: ${JSON.stringify(value)} has no whole value`, example);
+      throw new DatasetError(
+        file,
+        `label ${JSON.stringify(key)}: ${JSON.stringify(value)} has no whole value`,
+        example,
+      );
     }
     return label;
   });
@@ -124,7 +136,11 @@ function readLabels(stored: unknown, file: string): { labels: DatasetLabel[]; ig
   used.forEach((label, index) => {
     if (label.value !== index) {
       const values = labels.map((l) => l.value).join(", ");
-      throw new DatasetError(file, `its label values are ${values}`, "Number the labels 0 (background), 1, 2, ... without gaps");
+      throw new DatasetError(
+        file,
+        `its label values are ${values}`,
+        "Number the labels 0 (background), 1, 2, ... without gaps",
+      );
     }
   });
   if (used.length < 2) throw new DatasetError(file, "it names no label beside the background", example);
@@ -164,12 +180,20 @@ async function listedCases(root: string, training: readonly unknown[], file: str
   for (const [index, entry] of training.entries()) {
     const { image, label } = (typeof entry === "object" && entry !== null ? entry : {}) as Json;
     if (typeof image !== "string" || typeof label !== "string") {
-      throw new DatasetError(file, `training[${index}] is no pair of paths`, 'Write it as {"image": "...", "label": "..."}');
+      throw new DatasetError(
+        file,
+        `training[${index}] is no pair of paths`,
+        'Write it as {"image": "...", "label": "..."}',
+      );
     }
     const [imagePath, labelPath] = [inside(root, image), inside(root, label)];
     for (const path of [imagePath, labelPath]) {
       if (await present(path)) continue;
-      throw new DatasetError(path, `no such file, though training[${index}] of dataset.json names it`, "Add it, or drop the entry");
+      throw new DatasetError(
+        path,
+        `no such file, though training[${index}] of dataset.json names it`,
+        "Add it, or drop the entry",
+      );
     }
     cases.push({ id: caseId(image), images: [imagePath], label: labelPath });
   }
@@ -178,7 +202,8 @@ async function listedCases(root: string, training: readonly unknown[], file: str
 
 function testCase(root: string, entry: unknown, file: string): DatasetCase {
   const path = typeof entry === "string" ? entry : (entry as Json | null)?.image;
-  if (typeof path !== "string") throw new DatasetError(file, "an entry of test is no path", 'Write "./imagesTs/NAME.nii.gz"');
+  if (typeof path !== "string")
+    throw new DatasetError(file, "an entry of test is no path", 'Write "./imagesTs/NAME.nii.gz"');
   return { id: caseId(path), images: [inside(root, path)] };
 }
 
@@ -214,7 +239,11 @@ async function namedCases(
     for (let channel = 0; channel < Math.max(channels, files.length); channel++) {
       const path = `${root}/${imageFolder}/${id}_${String(channel).padStart(4, "0")}${ending}`;
       if (channel >= channels) {
-        throw new DatasetError(path, `dataset.json names ${channels} channel(s)`, "Remove the file or name its channel");
+        throw new DatasetError(
+          path,
+          `dataset.json names ${channels} channel(s)`,
+          "Remove the file or name its channel",
+        );
       }
       if (!files[channel]) throw new DatasetError(path, `channel ${channel} of case ${id} is missing`, "Add the file");
     }
@@ -225,30 +254,4 @@ async function namedCases(
     cases.push({ id, images: files, ...(label === undefined ? {} : { label }) });
   }
   return cases;
-}
-
-/**
- * Splits case ids at random, the same way for the same seed whatever the order of the ids. A case keeps its rank when
- * others are added, so a grown dataset moves few cases between the parts.
- *
- * @param options heldOut: how many cases (1 or more), or which fraction of them (below 1, rounded, at least one)
- * @returns both parts sorted by id
- * @throws RangeError when nothing would be left for training
- * @example const { training, heldOut } = splitCases(dataset.cases.map((c) => c.id), { seed: 1, heldOut: 0.2 });
- */
-export function splitCases(
-  ids: readonly string[],
-  options: { seed: number; heldOut: number },
-): { training: string[]; heldOut: string[] } {
-  const { seed, heldOut } = options;
-  const count = heldOut >= 1 ? heldOut : heldOut > 0 ? Math.max(1, Math.round(heldOut * ids.length)) : heldOut === 0 ? 0 : NaN;
-  if (!(Number.isInteger(count) && count >= 0 && count < ids.length)) {
-    throw new RangeError(`splitCases: heldOut ${heldOut} of ${ids.length} cases; wanted a count or fraction that leaves some`);
-  }
-  if (new Set(ids).size !== ids.length) throw new RangeError("splitCases: an id occurs twice; give each case one id");
-  const prng = new Prng(seed).fork("split");
-  const ranked = ids.map((id) => ({ id, rank: prng.fork(id).uint32() }));
-  ranked.sort((a, b) => a.rank - b.rank || (a.id < b.id ? -1 : 1));
-  const sorted = (part: { id: string }[]) => part.map((entry) => entry.id).sort();
-  return { training: sorted(ranked.slice(count)), heldOut: sorted(ranked.slice(0, count)) };
 }

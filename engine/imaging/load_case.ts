@@ -20,7 +20,8 @@ export interface LoadedCase {
  *
  * @param dataset from openDataset
  * @param options tolerance: how far apart, in voxels, image and label may place the same corner; 0.05 unless given
- * @throws DatasetError when files disagree in grid, an image holds NaN or infinity, or a label value is not declared
+ * @throws DatasetError when files disagree in grid, a spacing is 0, an image holds NaN or infinity, or a label value is
+ *   not declared
  * @throws NiftiError, PlatformError when a file cannot be read
  * @example const { image, label } = await loadCase(dataset, dataset.cases[0]);
  */
@@ -37,11 +38,11 @@ export async function loadCase(
   if (image.channels !== dataset.channels.length) {
     throw new DatasetError(
       item.images[0],
-      `it has ${image.channels} channel(s) and dataset.json names ${dataset.channels.length} (${dataset.channels.join(", ")})`,
+      `it has ${image.channels} channel(s), the dataset ${dataset.channels.length}: ${dataset.channels.join(", ")}`,
       "Correct channel_names (or modality) in dataset.json",
     );
   }
-  checkFinite(image);
+  checkVoxels(image);
   if (item.label === undefined) return { id: item.id, image };
   const stored = readNifti(await platform.readFile(item.label), item.label);
   checkGrid(image, stored, tolerance);
@@ -64,11 +65,16 @@ function joinChannels(files: readonly Volume[]): Volume {
 export function checkGrid(a: Volume, b: Volume, tolerance: number): void {
   const fix = `Resample it onto the grid of ${a.name}`;
   if (a.shape.some((n, axis) => n !== b.shape[axis])) {
-    throw new DatasetError(b.name, `its shape is ${b.shape.join(" x ")} and that of ${a.name} ${a.shape.join(" x ")}`, fix);
+    throw new DatasetError(
+      b.name,
+      `its shape is ${b.shape.join(" x ")} and that of ${a.name} ${a.shape.join(" x ")}`,
+      fix,
+    );
   }
   const apart = cornerDistance(a.affine, b.affine, a.shape);
   if (apart <= tolerance * Math.min(...a.spacing)) return;
-  const place = (v: Volume) => `spacing ${v.spacing.map((s) => +s.toFixed(4)).join(" x ")} mm, axes ${axisCodes(v.affine)}`;
+  const place = (v: Volume) =>
+    `spacing ${v.spacing.map((s) => +s.toFixed(4)).join(" x ")} mm, axes ${axisCodes(v.affine)}`;
   throw new DatasetError(
     b.name,
     `it lies up to ${apart.toPrecision(3)} mm from ${a.name} (${place(b)} against ${place(a)})`,
@@ -76,16 +82,28 @@ export function checkGrid(a: Volume, b: Volume, tolerance: number): void {
   );
 }
 
-function checkFinite(image: Volume): void {
+function checkVoxels(image: Volume): void {
+  if (!(Math.min(...image.spacing) > 0)) {
+    const spacing = image.spacing.join(" x ");
+    throw new DatasetError(image.name, `its voxel spacing is ${spacing} mm`, "Correct pixdim and the sform or qform");
+  }
   let bad = 0;
   for (const value of image.data) if (!Number.isFinite(value)) bad++;
   if (bad === 0) return;
-  throw new DatasetError(image.name, `${bad} voxels are NaN or infinite`, "Replace them, for example by the background value");
+  throw new DatasetError(
+    image.name,
+    `${bad} voxels are NaN or infinite`,
+    "Replace them, for example by the background value",
+  );
 }
 
 function checkLabels(stored: Volume, dataset: Pick<Dataset, "labels" | "ignoreLabel">): Volume {
   if (stored.channels !== 1) {
-    throw new DatasetError(stored.name, `it has ${stored.channels} channels`, "Store labels as one 3-D volume of whole numbers");
+    throw new DatasetError(
+      stored.name,
+      `it has ${stored.channels} channels`,
+      "Store labels as one 3-D volume of whole numbers",
+    );
   }
   const highest = dataset.ignoreLabel ?? dataset.labels.length - 1;
   const data = new Uint8Array(stored.data.length);
@@ -96,7 +114,10 @@ function checkLabels(stored: Volume, dataset: Pick<Dataset, "labels" | "ignoreLa
     if (data[i] !== value || value > highest) strange.set(value, (strange.get(value) ?? 0) + 1);
   }
   if (strange.size === 0) return { ...stored, data };
-  const list = [...strange].sort((a, b) => b[1] - a[1]).slice(0, 5).map(([value, n]) => `${value} (${n} voxels)`);
+  const list = [...strange]
+    .sort((a, b) => b[1] - a[1])
+    .slice(0, 5)
+    .map(([value, n]) => `${value} (${n} voxels)`);
   const declared = dataset.labels.map((label) => `${label.value} ${label.name}`).join(", ");
   throw new DatasetError(
     stored.name,

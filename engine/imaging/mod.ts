@@ -3,7 +3,7 @@ export {
   applyAffine, axisCodes, columnNorms, composeAffines, cornerDistance, determinant, invertAffine, scaling,
 } from "./affine.ts";
 export type { Affine } from "./affine.ts";
-export { DatasetError, openDataset, splitCases } from "./dataset.ts";
+export { DatasetError, openDataset } from "./dataset.ts";
 export type { Dataset, DatasetCase, DatasetLabel } from "./dataset.ts";
 export { checkGrid, loadCase } from "./load_case.ts";
 export type { LoadedCase } from "./load_case.ts";
@@ -18,5 +18,6 @@ export { extractBox, patchStart, prepareCase, sampleBatch, samplePatch, zScore }
 export type { PatchOptions, SampleCase } from "./sampling.ts";
 export { argmaxLabels, gaussianImportance, slidingWindow, tileStarts } from "./sliding_window.ts";
 export type { Grid, SlidingWindowOptions } from "./sliding_window.ts";
+export { splitCases } from "./split.ts";
 export { makeVolume, tensorShape, tensorSpacing, volumeLike, voxelCount } from "./volume.ts";
 export type { NiftiSource, SpatialUnit, Triple, Volume, VoxelData } from "./volume.ts";

@@ -8,7 +8,9 @@ import type { NiftiSource, Volume, VoxelData } from "./volume.ts";
 
 export type NiftiDtype = "uint8" | "int8" | "int16" | "uint16" | "int32" | "uint32" | "float32" | "float64";
 
-const WRITERS: Readonly<Record<NiftiDtype, { code: number; make: new (n: number) => VoxelData; range?: [number, number] }>> = {
+const WRITERS: Readonly<
+  Record<NiftiDtype, { code: number; make: new (n: number) => VoxelData; range?: [number, number] }>
+> = {
   uint8: { code: 2, make: Uint8Array, range: [0, 255] },
   int8: { code: 256, make: Int8Array, range: [-128, 127] },
   int16: { code: 4, make: Int16Array, range: [-32768, 32767] },
@@ -34,7 +36,10 @@ const dtypeOf = (data: VoxelData): NiftiDtype =>
  * @throws NiftiError when a value does not fit an integer dtype
  * @example await platform.writeFile("mask.nii.gz", writeNifti(mask, { dtype: "uint8", gzip: true }));
  */
-export function writeNifti(volume: Volume, options: { dtype?: NiftiDtype; gzip?: boolean } = {}): Uint8Array<ArrayBuffer> {
+export function writeNifti(
+  volume: Volume,
+  options: { dtype?: NiftiDtype; gzip?: boolean } = {},
+): Uint8Array<ArrayBuffer> {
   const dtype = options.dtype ?? dtypeOf(volume.data);
   const writer = WRITERS[dtype];
   if (!writer) throw new NiftiError(volume.name, `dtype ${dtype}`, `one of ${Object.keys(WRITERS).join(", ")}`);
@@ -43,7 +48,13 @@ export function writeNifti(volume: Volume, options: { dtype?: NiftiDtype; gzip?:
   const offset = version === 1 ? 352 : 544;
   const values = convert(volume, dtype);
   const bytes = new Uint8Array(offset + values.byteLength);
-  writeHeader(new DataView(bytes.buffer), volume, { version, dims, offset, code: writer.code, width: values.BYTES_PER_ELEMENT });
+  writeHeader(new DataView(bytes.buffer), volume, {
+    version,
+    dims,
+    offset,
+    code: writer.code,
+    width: values.BYTES_PER_ELEMENT,
+  });
   bytes.set(new Uint8Array(values.buffer, values.byteOffset, values.byteLength), offset);
   return options.gzip ? gzip(bytes) : bytes;
 }
@@ -66,7 +77,11 @@ function convert(volume: Volume, dtype: NiftiDtype): VoxelData {
   for (let i = 0; i < data.length; i++) {
     const value = data[i];
     if (range && !(value >= range[0] && value <= range[1] && Number.isInteger(value))) {
-      throw new NiftiError(name, `the value ${value}`, `integers from ${range[0]} to ${range[1]} for ${dtype}; try float32`);
+      throw new NiftiError(
+        name,
+        `the value ${value}`,
+        `integers from ${range[0]} to ${range[1]} for ${dtype}; try float32`,
+      );
     }
     out[i] = value;
   }
@@ -156,4 +171,5 @@ function placement(volume: Volume): Placement {
   };
 }
 
-const unmoved = (a: Affine, b: Affine): boolean => a.every((v, i) => Math.abs(v - b[i]) <= 1e-9 * Math.max(1, Math.abs(b[i])));
+const unmoved = (a: Affine, b: Affine): boolean =>
+  a.every((v, i) => Math.abs(v - b[i]) <= 1e-9 * Math.max(1, Math.abs(b[i])));

@@ -1,7 +1,8 @@
 /**
- * A made-up organ dataset for trying things out without patients: a body with a large organ, a smaller one beside it and
- * a tumour with a bright rim, smoothly deformed, under a bias field and noise. The body's wall and small blobs as bright
- * as the organs, tubes as bright as the rim, and a dark core make thresholds fail: size, shape and surroundings count.
+ * A made-up organ dataset for trying things out without patients: a body with a large organ, a smaller one beside it
+ * and a tumour with a bright rim, smoothly deformed, under a bias field and noise. The body's wall and small blobs as
+ * bright as the organs, tubes as bright as the rim, and a dark core make thresholds fail: size, shape and surroundings
+ * count.
  */
 import { platform } from "#platform";
 import type { Affine } from "./affine.ts";
@@ -93,7 +94,11 @@ function makeScene(prng: Prng, half: Point): Scene {
     const radius = prng.uniform(0.1, 0.15) * size;
     return { centre: anywhere(), radii: [radius, radius, radius] as Point, value };
   });
-  const tubes = [0, 1, 2].map(() => ({ centre: anywhere(), direction: unit(prng), radius: prng.uniform(0.06, 0.1) * size }));
+  const tubes = [0, 1, 2].map(() => ({
+    centre: anywhere(),
+    direction: unit(prng),
+    radius: prng.uniform(0.06, 0.1) * size,
+  }));
   const body = { centre: [0, 0, 0] as Point, radii: [0.96 * half[0], 0.96 * half[1], 1.25 * half[2]] as Point };
   return { body, wall: 0.11 * size, organ, gland, tumour, rim: 0.18 * size, blobs, tubes };
 }
@@ -205,7 +210,8 @@ export async function writePhantomDataset(
   options: { cases: number; seed: number; shape?: Triple; spacing?: Triple },
 ): Promise<void> {
   const { cases, seed, shape, spacing } = options;
-  if (!(Number.isInteger(cases) && cases >= 1)) throw new RangeError(`writePhantomDataset: ${cases} cases; wanted 1 or more`);
+  if (!(Number.isInteger(cases) && cases >= 1))
+    throw new RangeError(`writePhantomDataset: ${cases} cases; wanted 1 or more`);
   const training = [];
   for (let index = 0; index < cases; index++) {
     const file = `phantom_${String(index + 1).padStart(3, "0")}.nii.gz`;

@@ -70,7 +70,15 @@ export function prepareCase(loaded: LoadedCase, options: { classes: number }): S
     const list = slot.get(data[i]);
     if (list) list.voxels[list.at++] = i;
   }
-  return { id, image: zScore(image.data, channels), label: data, channels, shape, spacing: tensorSpacing(image), foreground };
+  return {
+    id,
+    image: zScore(image.data, channels),
+    label: data,
+    channels,
+    shape,
+    spacing: tensorSpacing(image),
+    foreground,
+  };
 }
 
 /**
@@ -155,7 +163,7 @@ export interface PatchOptions {
  * One random patch of a case.
  *
  * @returns image [C, d, h, w] and label [d, h, w] of the patch's size, zero beyond the volume
- * @example const { image, label } = samplePatch(new Prng(1).fork(step), item, { patch: [32, 32, 32], foreground: true });
+ * @example const { image, label } = samplePatch(new Prng(1).fork(step), item, { patch: [32, 32, 32] });
  */
 export function samplePatch(
   prng: Prng,
@@ -180,19 +188,23 @@ function fillPatch(
   const mirrored = [0, 1, 2].map((axis) => flip.includes(axis) && prng.integer(2) === 1);
   const count = voxelCount(patch);
   const box = { start, size: patch, flip: mirrored };
-  extractBox(item.image, item.shape, out.image, { ...box, channels: item.channels, at: out.index * item.channels * count });
+  extractBox(item.image, item.shape, out.image, {
+    ...box,
+    channels: item.channels,
+    at: out.index * item.channels * count,
+  });
   extractBox(item.label, item.shape, out.label, { ...box, channels: 1, at: out.index * count });
 }
 
 /**
- * A batch of random patches, each of a random case. As in nnU-Net the last patches of a batch are centred on foreground:
- * patch i is when i >= round(batch * (1 - foreground)), rounding halves to even.
+ * A batch of random patches, each of a random case. As in nnU-Net the last patches are centred on foreground: patch i
+ * is when i >= round(batch * (1 - foreground)), rounding halves to even.
  *
  * @param prng one per step (`new Prng(seed).fork(step)`), so that a resumed run draws the same batches
  * @param options batch; patch [z, y, x]; foreground: fraction, 0.33 unless given; flip: axes
  * @returns image [N, C, d, h, w], label [N, d, h, w], and the case of each patch
  * @throws RangeError for no cases, or cases that differ in channels
- * @example const batch = sampleBatch(new Prng(1).fork(step), cases, { batch: 2, patch: [32, 32, 32], flip: [0, 1, 2] });
+ * @example const batch = sampleBatch(new Prng(1).fork(step), cases, { batch: 2, patch: [32, 32, 32], flip: [0] });
  */
 export function sampleBatch(
   prng: Prng,

@@ -66,8 +66,9 @@ export interface SlidingWindowOptions {
   /** Weight patches by a Gaussian (true unless given) or all voxels alike. */
   readonly gaussian?: boolean;
   /**
-   * Logits [batch, classes, d, h, w] of patches [batch, C, d, h, w]. The buffer always has room for a full batch, so a
-   * program compiled for it serves every call; only the first `count` patches are filled and only their logits are read.
+   * Logits [batch, classes, d, h, w] of patches [batch, C, d, h, w]. The buffer always has room for a full batch, so
+   * that a program compiled for it serves every call; only the first `count` patches are filled (the others are 0) and
+   * only their logits are read. It is used again: copy what must outlast the call.
    */
   readonly predict: (patches: Float32Array<ArrayBuffer>, count: number) => Promise<Float32Array> | Float32Array;
   /** Called after each batch. */

@@ -3,7 +3,7 @@ import { encode } from "fast-png";
 import { axisCodes, metrics, voxelCount } from "../imaging/mod.ts";
 import type { Volume } from "../imaging/mod.ts";
 import { base64, outline } from "./overlay_shapes.ts";
-import { escapeXml, FONT, labelColour } from "./plots.ts";
+import { escapeXml, labelColour, openSvg } from "./plots.ts";
 
 type Labels = ArrayLike<number>;
 
@@ -72,7 +72,9 @@ function cut(data: Labels, shape: readonly number[], view: View, slice: number):
 function chooseSlices(item: OverlayCase, view: View, count: number): number[] {
   let [low, high] = [Infinity, -Infinity];
   for (let slice = 0; slice < view.sizes[2]; slice++) {
-    const shows = [item.reference, item.prediction].some((l) => l && cut(l, item.image.shape, view, slice).some((v) => v > 0));
+    const shows = [item.reference, item.prediction].some(
+      (l) => l && cut(l, item.image.shape, view, slice).some((v) => v > 0),
+    );
     if (!shows) continue;
     low = Math.min(low, slice);
     high = Math.max(high, slice);
@@ -86,7 +88,9 @@ function chooseSlices(item: OverlayCase, view: View, count: number): number[] {
 function greyWindow(image: Volume): [number, number] {
   const count = voxelCount(image.shape);
   const step = Math.max(1, Math.floor(count / 50_000));
-  const sample = Float64Array.from({ length: Math.ceil(count / step) }, (_, i) => image.data[i * step]).filter(Number.isFinite);
+  const sample = Float64Array.from({ length: Math.ceil(count / step) }, (_, i) => image.data[i * step]).filter(
+    Number.isFinite,
+  );
   sample.sort();
   const at = (p: number) => sample[Math.round(p * (sample.length - 1))] ?? 0;
   const [low, high] = [at(0.005), at(0.995)];
@@ -99,33 +103,50 @@ function greyPng(slice: Float32Array, view: View, [low, high]: [number, number])
   return `data:image/png;base64,${base64(png)}`;
 }
 
-function drawTile(item: OverlayCase, view: View, slice: number, options: {
-  x: number; y: number; scale: number; grey: [number, number]; classes: number;
-}): string {
+function drawTile(
+  item: OverlayCase,
+  view: View,
+  slice: number,
+  options: {
+    x: number;
+    y: number;
+    scale: number;
+    grey: [number, number];
+    classes: number;
+  },
+): string {
   const { x, y, scale, grey, classes } = options;
   const [columns, rows] = view.sizes;
   const [across, down] = [view.pixel[0] * scale, view.pixel[1] * scale];
   const href = greyPng(cut(item.image.data, item.image.shape, view, slice), view, grey);
   const parts = [
     `<g transform="translate(${x.toFixed(1)} ${y.toFixed(1)})">`,
-    `<image width="${(columns * across).toFixed(2)}" height="${(rows * down).toFixed(2)}" preserveAspectRatio="none" href="${href}"/>`,
+    `<image width="${(columns * across).toFixed(2)}" height="${(rows * down).toFixed(2)}" preserveAspectRatio="none" ` +
+      `href="${href}"/>`,
   ];
-  for (const [labels, kind] of [[item.prediction, "fill"], [item.reference, "stroke"]] as const) {
+  for (const [labels, kind] of [
+    [item.prediction, "fill"],
+    [item.reference, "stroke"],
+  ] as const) {
     if (!labels) continue;
     const plane = cut(labels, item.image.shape, view, slice);
     for (let value = 1; value < classes; value++) {
       const path = outline(plane, columns, rows, value, [across, down]);
       if (path === "") continue;
       const colour = labelColour(value);
-      const style = kind === "fill"
-        ? `fill="${colour}" fill-opacity="0.45" fill-rule="evenodd"`
-        : `fill="none" stroke="${colour}" stroke-width="1.8" stroke-linejoin="round"`;
+      const style =
+        kind === "fill"
+          ? `fill="${colour}" fill-opacity="0.45" fill-rule="evenodd"`
+          : `fill="none" stroke="${colour}" stroke-width="1.8" stroke-linejoin="round"`;
       parts.push(`<path d="${path}" ${style}/>`);
     }
   }
   parts.push("</g>");
   const note = `slice ${slice + 1} of ${view.sizes[2]}`;
-  parts.push(`<text x="${(x + 5).toFixed(1)}" y="${(y + rows * down - 6).toFixed(1)}" fill="#fff" fill-opacity="0.85" font-size="10">${note}</text>`);
+  parts.push(
+    `<text x="${(x + 5).toFixed(1)}" y="${(y + rows * down - 6).toFixed(1)}" fill="#fff" fill-opacity="0.85" ` +
+      `font-size="10">${note}</text>`,
+  );
   return parts.join("\n");
 }
 
@@ -146,21 +167,24 @@ function caption(item: OverlayCase, labels: readonly string[]): string {
  *
  * @returns an SVG document with the grey slices inside
  * @throws RangeError when a segmentation has another number of voxels than its image
- * @example await run.write("overlay.svg", overlaySvg([{ name, image, reference, prediction }], { labels: ["background", "liver"] }));
+ * @example overlaySvg([{ name, image, reference: label.data, prediction }], { labels: ["background", "liver"] });
  */
 export function overlaySvg(cases: readonly OverlayCase[], options: OverlayOptions): string {
   const { labels, slices = 4, along = "S", title } = options;
   const body: string[] = [];
   const width = LEFT * 2 + slices * TILE + (slices - 1) * GAP;
   let y = title ? 46 : 22;
-  if (title) body.push(`<text x="${LEFT}" y="30" font-size="17" font-weight="600" fill="#1a1a1a">${escapeXml(title)}</text>`);
+  if (title)
+    body.push(`<text x="${LEFT}" y="30" font-size="17" font-weight="600" fill="#1a1a1a">${escapeXml(title)}</text>`);
   body.push(legend(labels, y));
   y += 22;
   for (const item of cases) {
     const count = voxelCount(item.image.shape);
     for (const segmentation of [item.reference, item.prediction]) {
       if (!segmentation || segmentation.length === count) continue;
-      throw new RangeError(`overlaySvg: ${item.name}: got ${segmentation.length} labels, wanted ${count} as the image has`);
+      throw new RangeError(
+        `overlaySvg: ${item.name}: got ${segmentation.length} labels, wanted ${count} as the image has`,
+      );
     }
     const view = viewOf(item.image, along);
     const [mmAcross, mmDown] = [view.sizes[0] * view.pixel[0], view.sizes[1] * view.pixel[1]];
@@ -175,8 +199,7 @@ export function overlaySvg(cases: readonly OverlayCase[], options: OverlayOption
     y += Math.ceil(mmDown * scale) + 14;
   }
   return [
-    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${y + 6}" width="${width}" height="${y + 6}" ${FONT} font-size="12">`,
-    `<rect width="${width}" height="${y + 6}" fill="#fff"/>`,
+    openSvg(width, y + 6),
     ...body,
     "</svg>",
     "",
@@ -189,7 +212,8 @@ function legend(labels: readonly string[], y: number): string {
   labels.slice(1).forEach((name, index) => {
     const colour = labelColour(index + 1);
     parts.push(
-      `<rect x="${x}" y="${y - 2}" width="18" height="11" fill="${colour}" fill-opacity="0.45" stroke="${colour}" stroke-width="1.8"/>`,
+      `<rect x="${x}" y="${y - 2}" width="18" height="11" fill="${colour}" fill-opacity="0.45" stroke="${colour}" ` +
+        `stroke-width="1.8"/>`,
       `<text x="${x + 24}" y="${y + 8}" fill="#333">${escapeXml(name)}</text>`,
     );
     x += 46 + Math.ceil(6.6 * name.length);

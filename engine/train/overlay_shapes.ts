@@ -28,7 +28,8 @@ export function outline(
   value: number,
   pixel: readonly [number, number] = [1, 1],
 ): string {
-  const inside = (c: number, r: number) => c >= 0 && r >= 0 && c < columns && r < rows && plane[r * columns + c] === value;
+  const inside = (c: number, r: number) =>
+    c >= 0 && r >= 0 && c < columns && r < rows && plane[r * columns + c] === value;
   const corner = (c: number, r: number) => r * (columns + 1) + c;
   // Edges with the region on their right, by the corner where they start; a corner starts at most two.
   const edges = new Map<number, number[]>();

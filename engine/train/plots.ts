@@ -21,12 +21,26 @@ export interface Panel {
 
 /** Okabe and Ito's colours, told apart by colour-blind readers too. */
 export const COLOURS: readonly string[] = [
-  "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#5b4fa2", "#666666",
+  "#0072b2",
+  "#d55e00",
+  "#009e73",
+  "#cc79a7",
+  "#e69f00",
+  "#56b4e9",
+  "#5b4fa2",
+  "#666666",
 ];
 
 /** Colours of labels from 1 on, in curves and overlays alike: bright enough to show over grey slices. */
 export const LABEL_COLOURS: readonly string[] = [
-  "#e69f00", "#56b4e9", "#cc79a7", "#009e73", "#d55e00", "#0072b2", "#5b4fa2", "#8c8c8c",
+  "#e69f00",
+  "#56b4e9",
+  "#cc79a7",
+  "#009e73",
+  "#d55e00",
+  "#0072b2",
+  "#5b4fa2",
+  "#8c8c8c",
 ];
 
 export const labelColour = (value: number): string => LABEL_COLOURS[(value - 1) % LABEL_COLOURS.length];
@@ -34,7 +48,11 @@ export const labelColour = (value: number): string => LABEL_COLOURS[(value - 1) 
 export const escapeXml = (text: string): string =>
   text.replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`).replace(/[\0-\x08\x0b\x0c\x0e-\x1f]/g, " ");
 
-export const FONT = 'font-family="Inter, Helvetica, Arial, sans-serif"';
+/** The start of an SVG document on white. */
+export const openSvg = (width: number, height: number): string =>
+  `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" ` +
+  `font-family="Inter, Helvetica, Arial, sans-serif" font-size="12">\n` +
+  `<rect width="${width}" height="${height}" fill="#fff"/>`;
 
 const WIDTH = 860;
 const PANEL_HEIGHT = 260;
@@ -56,8 +74,7 @@ export function chartSvg(panels: readonly Panel[], options: { title?: string; xL
   const [first, last] = extent(steps.filter(Number.isFinite), [0, 1]);
   const body = panels.map((panel, index) => drawPanel(panel, head + index * PANEL_HEIGHT, [first, last]));
   return [
-    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" width="${WIDTH}" height="${height}" ${FONT} font-size="12">`,
-    `<rect width="${WIDTH}" height="${height}" fill="#fff"/>`,
+    openSvg(WIDTH, height),
     title ? text(MARGIN.left, 27, title, 'font-size="17" font-weight="600" fill="#1a1a1a"') : "",
     ...body,
     text((MARGIN.left + WIDTH - MARGIN.right) / 2, height - 14, xLabel, 'text-anchor="middle" fill="#555"'),
@@ -195,7 +212,9 @@ function drawPanel(panel: Panel, top: number, steps: [number, number]): string {
     }
   }
   if (values.length === 0) {
-    parts.push(text((columns[0] + columns[1]) / 2, (rows[0] + rows[1]) / 2, "no values yet", 'text-anchor="middle" fill="#888"'));
+    parts.push(
+      text((columns[0] + columns[1]) / 2, (rows[0] + rows[1]) / 2, "no values yet", 'text-anchor="middle" fill="#888"'),
+    );
   }
   parts.push(legend(series, columns[1], top + 18));
   return parts.join("\n");
@@ -213,7 +232,9 @@ function legend(
     at -= 6.2 * label.length;
     parts.unshift(text(at, y, label, 'fill="#333"'));
     at -= 22;
-    parts.unshift(`<line x1="${round(at)}" x2="${round(at + 16)}" y1="${y - 4}" y2="${y - 4}" stroke="${colour}" stroke-width="3"/>`);
+    parts.unshift(
+      `<path d="M${round(at)},${y - 4}h16" fill="none" stroke="${colour}" stroke-width="3"/>`,
+    );
     at -= 14;
   }
   return parts.join("\n");
