@@ -1,4 +1,4 @@
-/** Kernel of a fused elementwise chain: one invocation, one element of the result. */
+/** Kernel of a fused elementwise chain. */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import type { Kernel, Target } from "./types.ts";
 
@@ -26,19 +26,34 @@ export function fold(count: number, workgroup: number, target: Target): { workgr
 export const bindings = (reads: readonly string[]): string =>
   reads.map((type, k) => `@group(0) @binding(${k}) var<storage, read> b${k}: array<${type}>;`).join("\n");
 
+/**
+ * Elements of one invocation: on a CPU an invocation costs about as much as an element, so several share one, as long as
+ * there is work for all threads.
+ */
+const elementsPerInvocation = (count: number, target: Target): number => (target.software && count >= 16384 ? 8 : 1);
+
 export function mapKernel(p: MapParams, target: Target): Kernel {
-  const { workgroups, row } = fold(p.count, WORKGROUP, target);
+  const each = elementsPerInvocation(p.count, target);
+  const { workgroups, row } = fold(Math.ceil(p.count / each), WORKGROUP, target);
   const source = wgsl`${p.library}
 ${bindings(p.reads)}
 @group(0) @binding(${p.reads.length}) var<storage, read_write> result: array<${p.result}>;
 
 @compute @workgroup_size(${WORKGROUP})
 fn main(@builtin(global_invocation_id) id: vec3u) {
+#if ${each === 1}
   let i = id.x + id.y * ${row}u;
   if (i >= ${p.count}u) {
     return;
   }
 ${p.body.join("\n")}
+#else
+  // Elements of a workgroup lie together, those of an invocation a workgroup's width apart.
+  let first = (id.x + id.y * ${row}u) / ${WORKGROUP}u * ${WORKGROUP * each}u + (id.x % ${WORKGROUP}u);
+  for (var i = first; i < min(first + ${WORKGROUP * each}u, ${p.count}u); i += ${WORKGROUP}u) {
+${p.body.join("\n")}
+  }
+#endif
 }
 `;
   return { name: p.name, source, workgroups };

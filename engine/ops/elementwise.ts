@@ -127,8 +127,7 @@ export const div = binary("div", {
   // d(a/b) = da / b - (a/b) db / b
   d: [(t, c) => div(t, c.inputs[1]!), (t, c) => neg(div(mul(t, c.output), c.inputs[1]!))],
 });
-/** a ** b in f32 */
-export const pow = binary("pow", {
+const power = binary("pow", {
   wgsl: ([a, b]) => `vg_pow(${a}, ${b})`,
   uses: ["vg_pow"],
   inputs: float,
@@ -142,6 +141,16 @@ export const pow = binary("pow", {
     },
   ],
 });
+
+/** a ** b in f32; the constant exponents 1, 2 and 3 are products */
+export function pow(a: Operand, b: Operand): Tensor {
+  if (a instanceof Tensor && a.dtype === "f32") {
+    if (b === 1) return a;
+    if (b === 2) return square(a);
+    if (b === 3) return mul(square(a), a);
+  }
+  return power(a, b);
+}
 
 /** At a tie each input takes half, as in PyTorch. */
 const share = (first: (a: Operand, b: Operand) => Tensor) => (t: Tensor, a: Tensor, b: Tensor): Tensor =>
