@@ -2,7 +2,7 @@
 // phantoms that it makes first, and segments the held-out cases. `npx voxgrad run scripts/train_unet.ts --help` lists what
 // can be set. Axes are those of the NIfTI files, x first, where they have letters; sizes in voxels are z,y,x.
 import {
-  adam, choice, choosePatch, clipGradNorm, closeDevice, compile, config, deepSupervision, deepSupervisionWeights, deviceInfo,
+  adam, choice, choosePatch, clipGradNorm, closeDevice, compile, config, counted, deepSupervision, deepSupervisionWeights, deviceInfo,
   diceCrossEntropy, duration, entry, Evaluation, JsonLines, loadCase, openDataset, openRun, overlaySvg, polySchedule,
   prepareCase, print, Prng, programLine, progressSvg, random, sampleBatch, saveModel, segmenter, sgd, splitCases, stepFigures,
   type OverlayCase, type SampleCase, type Tensor, tensor, trainLoop, tree, valueAndGrad, writeNifti, writePhantomDataset,
@@ -116,7 +116,7 @@ await run.write("progress.svg", progressSvg({ loss: records.map((r) => [r.step, 
 const segment = segmenter(model, params, task);
 const shown: OverlayCase[] = [];
 const evaluation = new Evaluation(labels, { ignore: dataset.ignoreLabel });
-for (const id of split.heldOut) {
+for (const id of counted(split.heldOut, "case")) {
   const { image, label } = await loadCase(dataset, itemOf.get(id)!);
   const prediction = await segment(image);
   evaluation.add(id, prediction, label!);

@@ -7,7 +7,7 @@ import { platform } from "../engine/platform/node.ts";
 import { compile, conv3d, type Tensor, tensor, VoxgradError } from "../engine/mod.ts";
 import { makeVolume, scaling } from "../engine/imaging/mod.ts";
 import {
-  choosePatch, duration, Evaluation, formatTable, JsonLines, openRun, Pace, PseudoDice, segmenter, stepFigures, trainLoop,
+  choosePatch, counted, duration, Evaluation, findImages, formatTable, JsonLines, openRun, Pace, PseudoDice, segmenter, stepFigures, trainLoop,
 } from "../engine/train/mod.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "voxgrad-train-"));
@@ -84,6 +84,30 @@ test("choosePatch() rounds the median up and keeps to the limit", () => {
   assert.equal(choosePatch([[35, 50, 36], [30, 52, 34], [36, 49, 60]], { multiple: [4, 4, 4] }), [40, 56, 40]);
   assert.equal(choosePatch([[20, 100, 100]], { multiple: [1, 16, 16] }), [24, 96, 112]);
   assert.equal(choosePatch([[20, 512, 512]], { multiple: [1, 16, 16], voxels: 1 }), [8, 16, 16]);
+});
+
+test("findImages() groups channels, and takes any other file for a case", async () => {
+  const put = (...names: string[]) => Promise.all(names.map((name) => platform.writeFile(join(folder, name), "")));
+  await put("one/b_0000.nii.gz", "one/a_0007.nii", "one/notes.txt", "one/.hidden.nii", "one/c.nii.gz");
+  const list = (cases: { id: string; images: readonly string[] }[]) =>
+    cases.map(({ id, images }) => [id, ...images.map((path) => path.slice(folder.length + 1))]);
+  assert.equal(list(await findImages(`${folder}/one/`, 1)), [
+    ["a_0007", "one/a_0007.nii"], ["b", "one/b_0000.nii.gz"], ["c", "one/c.nii.gz"],
+  ]);
+  await put("two/a_0000.nii.gz", "two/a_0001.nii.gz", "two/whole.nii");
+  const pair = ["a", "two/a_0000.nii.gz", "two/a_0001.nii.gz"];
+  assert.equal(list(await findImages(`${folder}/two`, 2)), [pair, ["whole", "two/whole.nii"]]);
+  assert.equal(list(await findImages(`${folder}/two/a_0001.nii.gz`, 2)), [pair]);
+  assert.equal(await findImages("alone.nii", 1), [{ id: "alone", images: ["alone.nii"] }]);
+  await put("three/a_0001.nii", "four/a.nii", "four/a.nii.gz", "five/a_0002.nii", "six/x.txt");
+  assert.match(await failure(() => findImages(`${folder}/three`, 2)), "case a has no channel 0000");
+  assert.match(await failure(() => findImages(`${folder}/four`, 1)), "is the same case");
+  assert.match(await failure(() => findImages(`${folder}/five`, 2)), "takes 2 channel(s)");
+  assert.match(await failure(() => findImages(`${folder}/six`, 2)), "no .nii or .nii.gz file");
+});
+
+test("counted() gives every item once, in order", () => {
+  assert.equal([...counted(["a", "b"], "case")], ["a", "b"]);
 });
 
 // A small generator of its own, so that the reference shares nothing with what it checks.

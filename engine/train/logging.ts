@@ -42,7 +42,24 @@ export class Pace {
     const rate = (1000 * (last.done - first.done)) / (last.at - first.at);
     if (!(rate > 0) || !Number.isFinite(rate)) return "";
     const pace = rate >= 1 ? `${brief(rate)} ${unit}s/s` : `${brief(1 / rate)} s/${unit}`;
-    return `${pace}  ${duration((this.#total - done) / rate)} left`;
+    return done < this.#total ? `${pace}  ${duration((this.#total - done) / rate)} left` : pace;
+  }
+}
+
+/**
+ * Goes through items and shows how many are done.
+ *
+ * @param unit what an item is: "case"
+ * @example for (const item of counted(cases, "case")) await segment(item);
+ */
+export function* counted<T>(items: readonly T[], unit: string): Generator<T, void, undefined> {
+  const pace = new Pace(items.length);
+  pace.mark(0, unit);
+  for (const [index, item] of items.entries()) {
+    yield item;
+    const done = index + 1;
+    const text = `${unit} ${done}/${items.length}  ${pace.mark(done, unit)}`.trimEnd();
+    platform.progress({ done, total: items.length, text });
   }
 }
 

@@ -1,0 +1,100 @@
+// The scripts as a user runs them, small: two runs of one seed, and predict on what they made.
+import { spawn } from "node:child_process";
+import { mkdtemp, readFile, readdir, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { loadSafetensors } from "../engine/mod.ts";
+import { readNifti } from "../engine/imaging/mod.ts";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+const folder = await mkdtemp(join(tmpdir(), "voxgrad-script-"));
+test.after(() => rm(folder, { recursive: true, force: true }));
+
+/** Runs a script to its end; its output and exit code. */
+function run(script: string, args: string[]): Promise<{ code: number | null; output: string }> {
+  return new Promise((resolve, reject) => {
+    const cli = join(root, "engine/platform/cli/voxgrad.mjs");
+    const child = spawn(process.execPath, [cli, "run", join(root, "scripts", script), ...args], { cwd: folder });
+    let output = "";
+    for (const stream of [child.stdout, child.stderr]) stream.on("data", (data) => (output += data));
+    child.on("error", reject);
+    child.on("close", (code) => resolve({ code, output }));
+  });
+}
+
+const small = (seed: number, run: string): string[] => [
+  "--phantoms", "3", "--held-out", "1", "--steps", "3", "--features", "4,8", "--patch", "16,24,16", "--seed", `${seed}`, "--run", run,
+];
+const first = run("train_unet.ts", small(5, "one"));
+
+test("train_unet writes a whole run folder and a table of Dice", async () => {
+  const { code, output } = await first;
+  assert.is(code, 0, output);
+  assert.match(output, /class +Dice/);
+  assert.match(output, /step 3\/3/);
+  const names = await readdir(join(folder, "one"));
+  for (const name of ["config.json", "log.jsonl", "metrics.json", "model.safetensors", "overlay.svg", "predictions", "progress.svg"]) {
+    assert.ok(names.includes(name), name);
+    assert.match(output, `one/${name}`);
+  }
+  const config = JSON.parse(await readFile(join(folder, "one/config.json"), "utf8"));
+  assert.equal([config.steps, config.seed, config.patch, config.rate], [3, 5, [16, 24, 16], 0.003]);
+  const lines = (await readFile(join(folder, "one/log.jsonl"), "utf8")).trimEnd().split("\n").map((line) => JSON.parse(line));
+  assert.equal(lines.map((line) => line.step), [1, 2, 3]);
+  const metrics = JSON.parse(await readFile(join(folder, "one/metrics.json"), "utf8"));
+  assert.equal(metrics.cases.map((entry: { id: string }) => entry.id), config.split.heldOut);
+  assert.equal(metrics.mean.classes.map((entry: { name: string }) => entry.name), ["organ", "gland", "tumour"]);
+});
+
+test("train_unet writes the same weights, losses and predictions for the same seed, others for another", async () => {
+  await first;
+  const again = await run("train_unet.ts", small(5, "two"));
+  assert.is(again.code, 0, again.output);
+  const file = (run: string, name: string) => readFile(join(folder, run, name));
+  const [a, b] = [await file("one", "model.safetensors"), await file("two", "model.safetensors")];
+  assert.ok(a.equals(b), "the two model.safetensors differ");
+  const [prediction] = await readdir(join(folder, "one/predictions"));
+  assert.ok((await file("one", `predictions/${prediction}`)).equals(await file("two", `predictions/${prediction}`)));
+  const other = await run("train_unet.ts", small(6, "three"));
+  assert.is(other.code, 0, other.output);
+  assert.not.ok(a.equals(await file("three", "model.safetensors")));
+});
+
+test("predict writes the very file that training wrote, on the image's grid", async () => {
+  await first;
+  const [prediction] = await readdir(join(folder, "one/predictions"));
+  const image = `one/phantom/imagesTr/${prediction}`;
+  const { code, output } = await run("predict.ts", ["--run", "one", "--input", image, "--output", "labels"]);
+  assert.is(code, 0, output);
+  const [ours, theirs] = [await readFile(join(folder, "labels", prediction)), await readFile(join(folder, "one/predictions", prediction))];
+  assert.ok(ours.equals(theirs));
+  const [labels, source] = [readNifti(ours, "labels"), readNifti(await readFile(join(folder, image)), "image")];
+  assert.equal([labels.shape, labels.affine], [source.shape, source.affine]);
+});
+
+test("the weights have the names of the published model", async () => {
+  await first;
+  const { tensors, metadata } = loadSafetensors(new Uint8Array(await readFile(join(folder, "one/model.safetensors"))));
+  assert.equal(tensors.get("encoder.stages.0.0.convs.0.conv.weight")?.shape, [4, 1, 3, 3, 3]);
+  assert.equal(JSON.parse(metadata.voxgrad).labels, ["background", "organ", "gland", "tumour"]);
+});
+
+test("train_unet refuses an unknown key, an unfit value, a folder that holds a run, and one without a dataset", async () => {
+  await first;
+  const cases: [string[], RegExp][] = [
+    [["--stepz", "3"], /Unknown key --stepz: did you mean --steps\?/],
+    [["--patch", "16,16"], /--patch: got 2 numbers/],
+    [["--run", "one"], /one: it holds a run already/],
+    [["--data", "nowhere"], /nowhere\/dataset\.json/],
+  ];
+  for (const [args, wanted] of cases) {
+    const { code, output } = await run("train_unet.ts", args);
+    assert.is(code, 1, output);
+    assert.match(output, wanted);
+  }
+});
+
+test.run();
