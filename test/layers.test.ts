@@ -32,7 +32,7 @@ const arrows: Record<string, readonly string[]> = {
 const packages: Record<string, readonly string[]> = {
   "engine/platform": ["webgpu", "esbuild", "tar-fs", "uplot", "@sparticuz/chromium"],
   "engine/imaging": ["nifti-reader-js", "gl-matrix", "fflate"],
-  "engine/train": ["mri"],
+  "engine/train": ["mri", "d3-scale", "d3-shape", "fast-png"],
   shaders: ["wgsl-preprocessor"],
 };
 
