@@ -2,19 +2,22 @@
 import { convForwardGeneric } from "./conv_forward.wgsl.ts";
 import { convInputGradGeneric } from "./conv_input_grad.wgsl.ts";
 import { convWeightGradGeneric } from "./conv_weight_grad.wgsl.ts";
+import { tileVariants } from "./conv_tile.wgsl.ts";
 import type { ConvParams } from "./conv_common.wgsl.ts";
 import type { Lowered, Target, Variant } from "./types.ts";
 
 export type { ConvParams } from "./conv_common.wgsl.ts";
 
 /** Reads x, w and, where `params.bias`, bias [outChannels]; writes y. */
-export const convForwardVariants: readonly Variant<ConvParams>[] = [convForwardGeneric];
+export const convForwardVariants: readonly Variant<ConvParams>[] = [...tileVariants(false), convForwardGeneric];
 
 /**
  * Reads g [batch, outChannels, ...output], w and, where `params.bias`, bias [inChannels], which serves transposed
  * convolution; writes dx [batch, inChannels, ...input].
  */
-export const convInputGradVariants: readonly Variant<ConvParams>[] = [convInputGradGeneric];
+export const convInputGradVariants: readonly Variant<ConvParams>[] = [
+  ...tileVariants(true), convInputGradGeneric,
+];
 
 /** Reads x and g; writes dw. */
 export const convWeightGradVariants: readonly Variant<ConvParams>[] = [convWeightGradGeneric];

@@ -47,3 +47,38 @@ export function foldGrid(count: number, target: Target): { workgroups: [number, 
 /** Lines `text(0) .. text(count - 1)` joined. */
 export const repeat = (count: number, text: (i: number) => string, separator = "\n"): string =>
   Array.from({ length: count }, (_, i) => text(i)).join(separator);
+
+/** How a block of neighbouring results along one axis meets the gathered data: all offsets known beforehand. */
+export interface AxisPlan {
+  /** Blocks that cover the axis. */
+  readonly blocks: number;
+  readonly kernel: number;
+  /** Result `position` of the block meets kernel element `k` at `offset` from the block's base. */
+  readonly taps: readonly { readonly position: number; readonly k: number; readonly offset: number }[];
+  /** The distinct offsets, ascending. */
+  readonly offsets: readonly number[];
+  /** Whether some block's value at this offset lies outside the data. */
+  readonly mayMiss: (offset: number) => boolean;
+}
+
+/**
+ * The plan of one axis (0 depth, 1 height, 2 width). Forward, the base of the block that starts at result r is
+ * r * stride - padding. Backward (input gradient) it is r / stride, and `block` must be a multiple of the stride.
+ */
+export function axisPlan(p: ConvParams, axis: 0 | 1 | 2, backward: boolean, block: number): AxisPlan {
+  const kernel = p.kernel[axis], stride = p.stride[axis], padding = p.padding[axis], dilation = p.dilation[axis];
+  const from = backward ? p.output[axis] : p.input[axis], to = backward ? p.input[axis] : p.output[axis];
+  const blocks = ceilDiv(to, block);
+  const taps: { position: number; k: number; offset: number }[] = [];
+  for (let position = 0; position < block; position++) {
+    for (let k = 0; k < kernel; k++) {
+      const reach = position + padding - k * dilation;
+      if (!backward) taps.push({ position, k, offset: position * stride + k * dilation });
+      else if (reach % stride === 0) taps.push({ position, k, offset: reach / stride });
+    }
+  }
+  const offsets = [...new Set(taps.map((t) => t.offset))].sort((a, b) => a - b);
+  const firstBase = backward ? 0 : -padding;
+  const lastBase = backward ? (blocks - 1) * block / stride : (blocks - 1) * block * stride - padding;
+  return { blocks, kernel, taps, offsets, mayMiss: (o) => firstBase + o < 0 || lastBase + o >= from };
+}

@@ -7,7 +7,7 @@ Object.assign(globalThis, globals);
 /** A device, what kernels may rely on, and the adapter's name. */
 export interface Runner {
   readonly device: GPUDevice;
-  readonly target: Target;
+  readonly target: Target & { readonly subgroupMinSize: number };
   readonly adapterName: string;
 }
 
@@ -25,7 +25,10 @@ export async function openRunner(): Promise<Runner> {
     "maxBufferSize",
   ] as const;
   const requiredLimits = Object.fromEntries(names.map((name) => [name, adapter.limits[name] as number]));
-  const device = await adapter.requestDevice({ requiredLimits });
+  const device = await adapter.requestDevice({
+    requiredLimits,
+    requiredFeatures: adapter.features.has("subgroups") ? ["subgroups"] : [],
+  });
   const info = `${adapter.info.vendor} ${adapter.info.architecture} ${adapter.info.device} ${adapter.info.description}`;
   const { limits } = device;
   return {
@@ -39,6 +42,7 @@ export async function openRunner(): Promise<Runner> {
       maxStorageBuffers: limits.maxStorageBuffersPerShaderStage,
       maxBindingBytes: limits.maxStorageBufferBindingSize,
       features: new Set(device.features),
+      subgroupMinSize: adapter.info.subgroupMinSize,
     },
   };
 }
