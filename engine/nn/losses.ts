@@ -130,8 +130,7 @@ export function resizeLabels(labels: Tensor, size: readonly number[]): Tensor {
   }
   factors.forEach((f, k) => {
     if (whole(f)) return;
-    const last = space[k]! - 1;
-    const places = Int32Array.from({ length: size[k]! }, (_, i) => Math.min(last, Math.floor((i + 0.5) * f)));
+    const places = Int32Array.from({ length: size[k]! }, (_, i) => Math.floor(((2 * i + 1) * space[k]!) / (2 * size[k]!)));
     result = take(result, tensor(places), { axis: k + 1 });
   });
   return result;

@@ -28,6 +28,7 @@ function zip(name: string, params: Params, others: Record<string, Params>): Reco
   });
   const rows = leaves.map((p): Record<string, Tensor> => ({ p }));
   for (const [key, other] of Object.entries(others)) {
+    check(other !== undefined, name, () => `the state has no ${key}; it comes from init(params)`);
     const list = tree.leaves(other);
     check(list.length === leaves.length, name, () => `there are ${leaves.length} parameters, ${key} has ${list.length} tensors; it belongs to other parameters`);
     list.forEach((t, k) => {

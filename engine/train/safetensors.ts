@@ -33,15 +33,16 @@ const written: Record<DType, FileDType> = { f32: "F32", i32: "I32", u32: "U32", 
  * The bytes of a file with these tensors, named by their paths joined by ".". The same tensors in the same order give the
  * same bytes. A bool takes one byte, everything else four; those of four come first, so that all lie aligned.
  *
+ * @param tensors a tree, or a Map from names to tensors
  * @param metadata names and texts for the header
  * @throws SafetensorsError for an empty name, or the reserved name __metadata__
  * @example await writeFile("model.safetensors", await saveSafetensors(params, { epoch: "10" }));
  */
 export async function saveSafetensors(
-  tensors: tree.Tree | ReadonlyMap<string, Tensor>,
+  tensors: object,
   metadata: Readonly<Record<string, string>> = {},
 ): Promise<Uint8Array<ArrayBuffer>> {
-  const named = tensors instanceof Map ? (tensors as ReadonlyMap<string, Tensor>) : tree.flatten(tensors as tree.Tree);
+  const named: ReadonlyMap<string, Tensor> = tensors instanceof Map ? tensors : tree.flatten(tensors as tree.Tree);
   const entries = [...named];
   for (const [name, t] of entries) {
     need(t instanceof Tensor, () => `${show(name)} is not a tensor`);
@@ -115,8 +116,8 @@ export function loadSafetensors(bytes: Uint8Array): LoadedTensors {
 
   const tensors = new Map<string, Tensor>();
   for (const { name, dtype, shape, from, to } of places) {
-    // A copy, which is aligned too.
-    const raw = data.slice(from, to);
+    // A copy, which is aligned too; slice would not copy a Node Buffer.
+    const raw = new Uint8Array(data.subarray(from, to));
     let values: TypedArray;
     try {
       values = decoders[dtype].decode(raw.buffer);
