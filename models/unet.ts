@@ -24,7 +24,12 @@ const range = (n: number): number[] => Array.from({ length: n }, (_, k) => k);
 const SLOPE = 0.01;
 
 /** Parameters of convolution, instance norm, leaky ReLU; `zero`: a norm that starts as nothing. */
-const blockParameters = (inputs: number, outputs: number, kernel: readonly number[], options: { bias?: boolean; zero?: boolean } = {}): any => ({
+const blockParameters = (
+  inputs: number,
+  outputs: number,
+  kernel: readonly number[],
+  options: { bias?: boolean; zero?: boolean } = {},
+): any => ({
   conv: nn.convParameters(inputs, outputs, kernel, { bias: options.bias ?? true, a: SLOPE }),
   norm: nn.normParameters(outputs, { zero: options.zero ?? false }),
 });
@@ -40,15 +45,31 @@ const stackedParameters = (count: number, inputs: number, outputs: number, kerne
   convs: range(count).map((k) => blockParameters(k === 0 ? inputs : outputs, outputs, kernel)),
 });
 const stacked = (p: any, x: Tensor, kernel: readonly number[], stride: readonly number[]): Tensor =>
-  p.convs.reduce((y: Tensor, child: any, k: number) => block(child, y, kernel, k === 0 ? stride : stride.map(() => 1)), x);
+  p.convs.reduce(
+    (y: Tensor, child: any, k: number) => block(child, y, kernel, k === 0 ? stride : stride.map(() => 1)),
+    x,
+  );
 
 const strided = (stride: readonly number[]): boolean => stride.some((s) => s !== 1);
 
 /** A residual block: two convolutions; the skip is pooled under a stride and projected to other channels. */
-function residualParameters(inputs: number, outputs: number, kernel: readonly number[], stride: readonly number[]): any {
-  const p = { conv1: blockParameters(inputs, outputs, kernel), conv2: blockParameters(outputs, outputs, kernel, { zero: true }) };
+function residualParameters(
+  inputs: number,
+  outputs: number,
+  kernel: readonly number[],
+  stride: readonly number[],
+): any {
+  const p = {
+    conv1: blockParameters(inputs, outputs, kernel),
+    conv2: blockParameters(outputs, outputs, kernel, { zero: true }),
+  };
   if (inputs === outputs) return p;
-  const projection = blockParameters(inputs, outputs, kernel.map(() => 1), { bias: false });
+  const projection = blockParameters(
+    inputs,
+    outputs,
+    kernel.map(() => 1),
+    { bias: false },
+  );
   // In the published names the pooling takes the place 0.
   return { ...p, skip: strided(stride) ? { 1: projection } : [projection] };
 }
@@ -71,7 +92,11 @@ interface Encoder {
 function plainEncoder(c: ResolvedUNet): Encoder {
   const inputs = (s: number): number => (s === 0 ? c.inputChannels : c.features[s - 1]!);
   return {
-    parameters: { stages: range(c.features.length).map((s) => [stackedParameters(c.perStage[s]!, inputs(s), c.features[s]!, c.kernels[s]!)]) },
+    parameters: {
+      stages: range(c.features.length).map((s) => [
+        stackedParameters(c.perStage[s]!, inputs(s), c.features[s]!, c.kernels[s]!),
+      ]),
+    },
     apply(p, x) {
       return p.stages.map((stage: any, s: number) => (x = stacked(stage[0], x, c.kernels[s]!, c.strides[s]!)));
     },
@@ -86,27 +111,39 @@ function residualEncoder(c: ResolvedUNet): Encoder {
       stem: stackedParameters(1, c.inputChannels, c.features[0]!, c.kernels[0]!),
       stages: range(c.features.length).map((s) => ({
         blocks: range(c.perStage[s]!).map((b) =>
-          b === 0 ? residualParameters(inputs(s), c.features[s]!, c.kernels[s]!, c.strides[s]!) : residualParameters(c.features[s]!, c.features[s]!, c.kernels[s]!, one)),
+          b === 0
+            ? residualParameters(inputs(s), c.features[s]!, c.kernels[s]!, c.strides[s]!)
+            : residualParameters(c.features[s]!, c.features[s]!, c.kernels[s]!, one),
+        ),
       })),
     },
     apply(p, input) {
       let x = stacked(p.stem, input, c.kernels[0]!, one);
       return p.stages.map((stage: any, s: number) => {
-        stage.blocks.forEach((child: any, b: number) => (x = residual(child, x, c.kernels[s]!, b === 0 ? c.strides[s]! : one)));
+        stage.blocks.forEach(
+          (child: any, b: number) => (x = residual(child, x, c.kernels[s]!, b === 0 ? c.strides[s]! : one)),
+        );
         return x;
       });
     },
   };
 }
 
-/** Decoder stage d works at the resolution of encoder stage `at(d)`; heads exist at all of them, as in the published model. */
+/**
+ * Decoder stage d works at the resolution of encoder stage `at(d)`; heads exist at all of them, as in the published
+ * model.
+ */
 function decoderParameters(c: ResolvedUNet): any {
   const stages = range(c.features.length - 1);
   const at = (d: number): number => c.features.length - 2 - d;
   const one = c.strides[0]!.map(() => 1);
   return {
-    stages: stages.map((d) => stackedParameters(c.decoderConvsPerStage[d]!, 2 * c.features[at(d)]!, c.features[at(d)]!, c.kernels[at(d)]!)),
-    transpconvs: stages.map((d) => nn.convTransposeParameters(c.features[at(d) + 1]!, c.features[at(d)]!, c.strides[at(d) + 1]!, { a: SLOPE })),
+    stages: stages.map((d) =>
+      stackedParameters(c.decoderConvsPerStage[d]!, 2 * c.features[at(d)]!, c.features[at(d)]!, c.kernels[at(d)]!),
+    ),
+    transpconvs: stages.map((d) =>
+      nn.convTransposeParameters(c.features[at(d) + 1]!, c.features[at(d)]!, c.strides[at(d) + 1]!, { a: SLOPE }),
+    ),
     seg_layers: stages.map((d) => nn.convParameters(c.features[at(d)]!, c.classes, one, { a: SLOPE })),
   };
 }
@@ -117,13 +154,23 @@ function decode(p: any, skips: readonly Tensor[], c: ResolvedUNet): Tensor[] {
   p.stages.forEach((stage: any, d: number) => {
     const s = skips.length - 2 - d;
     const up = nn.convTranspose(p.transpconvs[d], x, { stride: c.strides[s + 1]! });
-    x = stacked(stage, concat([up, skips[s]!], { axis: 1 }), c.kernels[s]!, up.shape.slice(2).map(() => 1));
+    x = stacked(
+      stage,
+      concat([up, skips[s]!], { axis: 1 }),
+      c.kernels[s]!,
+      up.shape.slice(2).map(() => 1),
+    );
     if (c.deepSupervision || s === 0) outputs.unshift(nn.conv(p.seg_layers[d], x));
   });
   return outputs;
 }
 
-function build(name: string, config: UNetConfig, stages: "convsPerStage" | "blocksPerStage", encoderOf: (c: ResolvedUNet) => Encoder): Model<any> {
+function build(
+  name: string,
+  config: UNetConfig,
+  stages: "convsPerStage" | "blocksPerStage",
+  encoderOf: (c: ResolvedUNet) => Encoder,
+): Model<any> {
   const resolved = resolve(name, config, stages);
   const encoder = encoderOf(resolved);
   return {
@@ -137,20 +184,27 @@ function build(name: string, config: UNetConfig, stages: "convsPerStage" | "bloc
   };
 }
 
-type Output<C extends UNetConfig> = C extends { deepSupervision: true } ? Tensor[] : C extends { deepSupervision?: false } ? Tensor : any;
+type Output<C extends UNetConfig> = C extends { deepSupervision: true }
+  ? Tensor[]
+  : C extends { deepSupervision?: false }
+    ? Tensor
+    : any;
 
 /**
- * nnU-Net's PlainConvUNet: stages of convolution, instance norm, leaky ReLU; stride in the first convolution of a stage;
- * transposed convolutions and concatenated skips upwards. Weights start by He's scheme (slope 0.01), biases at 0.
+ * nnU-Net's PlainConvUNet: stages of convolution, instance norm, leaky ReLU; stride in the first convolution of a
+ * stage; transposed convolutions and concatenated skips upwards. Weights start by He's scheme (slope 0.01), biases at
+ * 0.
  *
  * @example
  * const model = plainConvUNet({
- *   inputChannels: 1, features: [32, 64, 128], kernels: 3, strides: [1, 2, 2], classes: 3, convsPerStage: 2, deepSupervision: true,
+ *   inputChannels: 1, features: [32, 64, 128], kernels: 3, strides: [1, 2, 2], classes: 3, convsPerStage: 2,
+ *   deepSupervision: true,
  * });
  * const params = model.init(random.key(1));
  * const [finest, coarser] = model.apply(params, x); // x [N, 1, D, H, W], D, H and W divisible by 4
  */
-export const plainConvUNet = <const C extends UNetConfig>(config: C): Model<Output<C>> => build("plainConvUNet", config, "convsPerStage", plainEncoder);
+export const plainConvUNet = <const C extends UNetConfig>(config: C): Model<Output<C>> =>
+  build("plainConvUNet", config, "convsPerStage", plainEncoder);
 
 /**
  * nnU-Net's ResidualEncoderUNet (the "ResEnc" presets): a stem, then stages of residual blocks (He et al. 2016, with
@@ -158,8 +212,8 @@ export const plainConvUNet = <const C extends UNetConfig>(config: C): Model<Outp
  *
  * @example
  * const model = residualEncoderUNet({
- *   inputChannels: 1, features: [32, 64, 128, 256], kernels: 3, strides: [1, 2, 2, 2], classes: 2, blocksPerStage: [1, 3, 4, 6],
- *   decoderConvsPerStage: 1,
+ *   inputChannels: 1, features: [32, 64, 128, 256], kernels: 3, strides: [1, 2, 2, 2], classes: 2,
+ *   blocksPerStage: [1, 3, 4, 6], decoderConvsPerStage: 1,
  * });
  */
 export const residualEncoderUNet = <const C extends UNetConfig>(config: C): Model<Output<C>> =>

@@ -2,9 +2,28 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import {
-  adam, clipGradNorm, closeDevice, compile, constantSchedule, cosineSchedule, deepSupervision, deepSupervisionWeights, diceCrossEntropy,
-  grad, nn, polySchedule, random, resizeLabels, sgd, softDice, stepDecaySchedule, Tensor, tensor, zeros,
-  type Optimiser, type SoftDiceOptions,
+  adam,
+  clipGradNorm,
+  closeDevice,
+  compile,
+  constantSchedule,
+  cosineSchedule,
+  deepSupervision,
+  deepSupervisionWeights,
+  diceCrossEntropy,
+  grad,
+  nn,
+  polySchedule,
+  random,
+  resizeLabels,
+  sgd,
+  softDice,
+  stepDecaySchedule,
+  Tensor,
+  tensor,
+  zeros,
+  type Optimiser,
+  type SoftDiceOptions,
 } from "../engine/mod.ts";
 
 const count = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
@@ -15,7 +34,10 @@ function close(got: ArrayLike<number>, want: ArrayLike<number>, tolerance: numbe
   assert.is(got.length, want.length, what);
   const largest = Math.max(1e-30, ...Array.from(want, Math.abs));
   for (let i = 0; i < want.length; i++) {
-    assert.ok(Math.abs(got[i] - want[i]) <= tolerance * largest, `${what}: element ${i} is ${got[i]}, ${want[i]} wanted`);
+    assert.ok(
+      Math.abs(got[i] - want[i]) <= tolerance * largest,
+      `${what}: element ${i} is ${got[i]}, ${want[i]} wanted`,
+    );
   }
 }
 const refuses = (f: () => unknown, pattern: RegExp): void => {
@@ -59,13 +81,19 @@ function reference(logits: ArrayLike<number>, labels: ArrayLike<number>, [n, k, 
   }
   const scores: number[] = [];
   for (let g = 0; g < groups; g++) {
-    for (let c = includeBackground ? 0 : 1; c < k; c++) scores.push((2 * both[g][c] + smooth) / (either[g][c] + smooth));
+    for (let c = includeBackground ? 0 : 1; c < k; c++)
+      scores.push((2 * both[g][c] + smooth) / (either[g][c] + smooth));
   }
   const dice = 1 - scores.reduce((a, b) => a + b, 0) / scores.length;
   return o.diceWeight * dice + o.crossEntropyWeight * (crossEntropy / valid);
 }
 
-const lossCases: { name: string; shape: number[]; options: SoftDiceOptions & { diceWeight?: number; crossEntropyWeight?: number }; classes?: number }[] = [
+const lossCases: {
+  name: string;
+  shape: number[];
+  options: SoftDiceOptions & { diceWeight?: number; crossEntropyWeight?: number };
+  classes?: number;
+}[] = [
   { name: "defaults", shape: [2, 3, 3, 5, 1], options: {} },
   { name: "batch", shape: [3, 4, 7, 3], options: { batch: true } },
   { name: "background", shape: [2, 2, 5, 3, 3], options: { includeBackground: true } },
@@ -80,14 +108,21 @@ for (const { name, shape, options, classes } of lossCases) {
     const [n, k, ...space] = shape;
     const m = count(space);
     const logits = wave(shape, 0.3, 3);
-    const labels = Int32Array.from({ length: n * m }, (_, i) => (classes === 255 && i % 3 === 1 ? 255 : (i * 7 + (i >> 2)) % Math.min(k, classes ?? k)));
+    const labels = Int32Array.from({ length: n * m }, (_, i) =>
+      classes === 255 && i % 3 === 1 ? 255 : (i * 7 + (i >> 2)) % Math.min(k, classes ?? k),
+    );
     const x = tensor(logits, { shape });
     const y = tensor(labels, { shape: [n, ...space] });
     const combined = { diceWeight: 1, crossEntropyWeight: 1, ...options };
     const value = (z: ArrayLike<number>, o: Reference): number => reference(z, labels, [n, k, m], o);
     close([await diceCrossEntropy(x, y, options).item()], [value(logits, combined)], 1e-5, "loss");
     const { diceWeight, crossEntropyWeight, ...dice } = options;
-    close([await softDice(x, y, dice).item()], [value(logits, { ...dice, diceWeight: 1, crossEntropyWeight: 0 })], 1e-5, "softDice");
+    close(
+      [await softDice(x, y, dice).item()],
+      [value(logits, { ...dice, diceWeight: 1, crossEntropyWeight: 0 })],
+      1e-5,
+      "softDice",
+    );
     const slopes = Array.from(logits, (v, i) => {
       const z = Float64Array.from(logits);
       const h = 1e-4;
@@ -102,10 +137,18 @@ for (const { name, shape, options, classes } of lossCases) {
 
 test("losses take the class axis anywhere", async () => {
   const logits = wave([2, 3, 4, 5], 0.1, 2);
-  const y = tensor(Int32Array.from({ length: 40 }, (_, i) => i % 3), { shape: [2, 4, 5] });
+  const y = tensor(
+    Int32Array.from({ length: 40 }, (_, i) => i % 3),
+    { shape: [2, 4, 5] },
+  );
   const x = tensor(logits, { shape: [2, 3, 4, 5] });
   const want = await diceCrossEntropy(x, y).item();
-  close([await diceCrossEntropy(x.transpose({ axes: [0, 2, 3, 1] }), y, { axis: -1 }).item()], [want], 1e-6, "last axis");
+  close(
+    [await diceCrossEntropy(x.transpose({ axes: [0, 2, 3, 1] }), y, { axis: -1 }).item()],
+    [want],
+    1e-6,
+    "last axis",
+  );
   // Without a batch: one sample.
   const one = x.slice({ end: [1] });
   const label = y.slice({ end: [1] });
@@ -115,7 +158,10 @@ test("losses take the class axis anywhere", async () => {
 
 test("a perfect prediction costs nothing, huge logits stay finite", async () => {
   const y = tensor([[0, 1, 2, 1, 0, 0]], { dtype: "i32" });
-  const x = tensor(Float32Array.from({ length: 18 }, (_, i) => ([0, 1, 2, 1, 0, 0][i % 6] === Math.floor(i / 6) ? 1e4 : -1e4)), { shape: [1, 3, 6] });
+  const x = tensor(
+    Float32Array.from({ length: 18 }, (_, i) => ([0, 1, 2, 1, 0, 0][i % 6] === Math.floor(i / 6) ? 1e4 : -1e4)),
+    { shape: [1, 3, 6] },
+  );
   assert.ok(Math.abs(await diceCrossEntropy(x, y).item()) < 1e-6);
   const wrong = x.neg();
   assert.ok(Number.isFinite(await diceCrossEntropy(wrong, y).item()));
@@ -132,19 +178,33 @@ test("losses refuse what does not fit", () => {
 });
 
 test("resizeLabels takes torch's nearest-exact voxels", async () => {
-  const line = tensor(Int32Array.from({ length: 10 }, (_, i) => i), { shape: [1, 10] });
+  const line = tensor(
+    Int32Array.from({ length: 10 }, (_, i) => i),
+    { shape: [1, 10] },
+  );
   const places: [number, number[]][] = [
-    [1, [5]], [2, [2, 7]], [3, [1, 5, 8]], [4, [1, 3, 6, 8]], [5, [1, 3, 5, 7, 9]], [7, [0, 2, 3, 5, 6, 7, 9]],
-    [10, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]], [15, [0, 1, 1, 2, 3, 3, 4, 5, 5, 6, 7, 7, 8, 9, 9]],
+    [1, [5]],
+    [2, [2, 7]],
+    [3, [1, 5, 8]],
+    [4, [1, 3, 6, 8]],
+    [5, [1, 3, 5, 7, 9]],
+    [7, [0, 2, 3, 5, 6, 7, 9]],
+    [10, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]],
+    [15, [0, 1, 1, 2, 3, 3, 4, 5, 5, 6, 7, 7, 8, 9, 9]],
   ];
   for (const [n, want] of places) {
     const got = resizeLabels(line, [n]);
     assert.is(got.dtype, "i32");
     assert.equal(Array.from(await got.data()), want, `10 to ${n}`);
   }
-  const volume = tensor(Int32Array.from({ length: 2 * 4 * 6 * 9 }, (_, i) => i), { shape: [2, 4, 6, 9] });
+  const volume = tensor(
+    Int32Array.from({ length: 2 * 4 * 6 * 9 }, (_, i) => i),
+    { shape: [2, 4, 6, 9] },
+  );
   const want: number[] = [];
-  for (let n = 0; n < 2; n++) for (const z of [1, 3]) for (const y of [0, 2, 3, 5]) for (const x of [1, 4, 7]) want.push(((n * 4 + z) * 6 + y) * 9 + x);
+  for (let n = 0; n < 2; n++)
+    for (const z of [1, 3])
+      for (const y of [0, 2, 3, 5]) for (const x of [1, 4, 7]) want.push(((n * 4 + z) * 6 + y) * 9 + x);
   assert.equal(Array.from(await resizeLabels(volume, [2, 4, 3]).data()), want);
 });
 
@@ -153,9 +213,19 @@ test("deep supervision weighs outputs as nnU-Net", async () => {
   assert.equal(deepSupervisionWeights(2), [1, 0]);
   close(deepSupervisionWeights(4), [4 / 7, 2 / 7, 1 / 7, 0], 1e-12, "four outputs");
   close(deepSupervisionWeights(2, { coarsest: true }), [2 / 3, 1 / 3], 1e-12, "with the coarsest");
-  const y = tensor(Int32Array.from({ length: 64 }, (_, i) => (i * 5) % 3), { shape: [1, 4, 4, 4] });
-  const outputs = [[4, 4, 4], [2, 2, 2], [1, 1, 1]].map((s, k) => tensor(wave([1, 3, ...s], k), { shape: [1, 3, ...s] }));
-  const losses = [await diceCrossEntropy(outputs[0], y).item(), await diceCrossEntropy(outputs[1], resizeLabels(y, [2, 2, 2])).item()];
+  const y = tensor(
+    Int32Array.from({ length: 64 }, (_, i) => (i * 5) % 3),
+    { shape: [1, 4, 4, 4] },
+  );
+  const outputs = [
+    [4, 4, 4],
+    [2, 2, 2],
+    [1, 1, 1],
+  ].map((s, k) => tensor(wave([1, 3, ...s], k), { shape: [1, 3, ...s] }));
+  const losses = [
+    await diceCrossEntropy(outputs[0], y).item(),
+    await diceCrossEntropy(outputs[1], resizeLabels(y, [2, 2, 2])).item(),
+  ];
   const seen: Tensor[] = [];
   const total = deepSupervision((z, t) => (seen.push(z), diceCrossEntropy(z, t)), outputs, y);
   close([await total.item()], [(losses[0] * 2) / 3 + losses[1] / 3], 1e-6, "sum");
@@ -165,31 +235,64 @@ test("deep supervision weighs outputs as nnU-Net", async () => {
 
 // Parameters after seven steps of PyTorch 1.13 in float64.
 const optimisers: [string, Optimiser, number[]][] = [
-  ["sgd({})", sgd(), [0.73864641, 0.87338917, 0.19891777, -0.63094524, -0.83244109, -0.22223526, 0.63091543, -0.29891601, -0.90581094]],
-  ["sgd momentum", sgd({ momentum: 0.9 }), [0.5271698, 0.80256462, 0.32065523, -0.37101412, -0.5720467, -0.10346038, 0.82377624, -0.05507513, -0.73418464]],
-  ["sgd Nesterov and weight decay", sgd({ momentum: 0.99, nesterov: true, weightDecay: 0.03 }),
-    [0.32648118, 0.69785922, 0.39932467, -0.14004902, -0.32916196, -0.00311747, 0.92800606, 0.14300409, -0.55287404]],
-  ["sgd weight decay", sgd({ weightDecay: 0.2 }), [0.66643415, 0.790787, 0.18237762, -0.56780843, -0.75061816, -0.19986392, 0.57486786, -0.2672902, -0.81859508]],
-  ["adam()", adam(), [0.63581217, 0.80073657, 0.16914771, -0.48142732, -0.71873993, -0.13138071, 0.79324682, -0.17815552, -0.81175847]],
-  ["adam with all options", adam({ beta1: 0.8, beta2: 0.95, eps: 1e-3, weightDecay: 0.1 }),
-    [0.62360143, 0.76743117, 0.15730887, -0.47934523, -0.70747292, -0.13617567, 0.74986581, -0.18698139, -0.78815359]],
-  ["adam decoupled", adam({ weightDecay: 0.1, decoupled: true }),
-    [0.60196709, 0.76133595, 0.16313243, -0.45323359, -0.68006645, -0.12307241, 0.75985051, -0.16540735, -0.77017024]],
+  [
+    "sgd({})",
+    sgd(),
+    [0.73864641, 0.87338917, 0.19891777, -0.63094524, -0.83244109, -0.22223526, 0.63091543, -0.29891601, -0.90581094],
+  ],
+  [
+    "sgd momentum",
+    sgd({ momentum: 0.9 }),
+    [0.5271698, 0.80256462, 0.32065523, -0.37101412, -0.5720467, -0.10346038, 0.82377624, -0.05507513, -0.73418464],
+  ],
+  [
+    "sgd Nesterov and weight decay",
+    sgd({ momentum: 0.99, nesterov: true, weightDecay: 0.03 }),
+    [0.32648118, 0.69785922, 0.39932467, -0.14004902, -0.32916196, -0.00311747, 0.92800606, 0.14300409, -0.55287404],
+  ],
+  [
+    "sgd weight decay",
+    sgd({ weightDecay: 0.2 }),
+    [0.66643415, 0.790787, 0.18237762, -0.56780843, -0.75061816, -0.19986392, 0.57486786, -0.2672902, -0.81859508],
+  ],
+  [
+    "adam()",
+    adam(),
+    [0.63581217, 0.80073657, 0.16914771, -0.48142732, -0.71873993, -0.13138071, 0.79324682, -0.17815552, -0.81175847],
+  ],
+  [
+    "adam with all options",
+    adam({ beta1: 0.8, beta2: 0.95, eps: 1e-3, weightDecay: 0.1 }),
+    [0.62360143, 0.76743117, 0.15730887, -0.47934523, -0.70747292, -0.13617567, 0.74986581, -0.18698139, -0.78815359],
+  ],
+  [
+    "adam decoupled",
+    adam({ weightDecay: 0.1, decoupled: true }),
+    [0.60196709, 0.76133595, 0.16313243, -0.45323359, -0.68006645, -0.12307241, 0.75985051, -0.16540735, -0.77017024],
+  ],
 ];
 
 for (const [name, optimiser, want] of optimisers) {
   test(`${name} follows PyTorch over seven steps, compiled and donated`, async () => {
-    const slope = (n: number, t: number, s: number): Tensor => tensor(Float32Array.from({ length: n }, (_, i) => Math.cos(0.7 * i + 1.3 * t + s)));
+    const slope = (n: number, t: number, s: number): Tensor =>
+      tensor(Float32Array.from({ length: n }, (_, i) => Math.cos(0.7 * i + 1.3 * t + s)));
     let params: { a: Tensor; b: Tensor[] } = {
-      a: tensor(Float32Array.from({ length: 6 }, (_, i) => Math.sin(1 + i)), { shape: [2, 3] }),
+      a: tensor(
+        Float32Array.from({ length: 6 }, (_, i) => Math.sin(1 + i)),
+        { shape: [2, 3] },
+      ),
       b: [tensor(Float32Array.from({ length: 3 }, (_, i) => Math.cos(1 + i)))],
     };
     let state = optimiser.init(params);
-    const step = compile((p: typeof params, s: any, a: Tensor, b: Tensor, rate: number) => {
-      const grads = { a: a.reshape({ shape: [2, 3] }).add(p.a.mul(0.05)), b: [b.add(p.b[0].mul(0.05))] };
-      return optimiser.update(grads, s, p, rate) as [typeof params, any];
-    }, { donate: [0, 1] });
-    for (let t = 0; t < 7; t++) [params, state] = await step(params, state, slope(6, t, 0), slope(3, t, 2), 0.1 * (1 - t / 10));
+    const step = compile(
+      (p: typeof params, s: any, a: Tensor, b: Tensor, rate: number) => {
+        const grads = { a: a.reshape({ shape: [2, 3] }).add(p.a.mul(0.05)), b: [b.add(p.b[0].mul(0.05))] };
+        return optimiser.update(grads, s, p, rate) as [typeof params, any];
+      },
+      { donate: [0, 1] },
+    );
+    for (let t = 0; t < 7; t++)
+      [params, state] = await step(params, state, slope(6, t, 0), slope(3, t, 2), 0.1 * (1 - t / 10));
     close([...(await params.a.data()), ...(await params.b[0].data())], want, 2e-6, name);
     assert.is(step.programs().length, 1);
     step.dispose();
@@ -210,7 +313,12 @@ test("adam's correction is accurate at the first step and after a million", asyn
 test("clipGradNorm scales all gradients together", async () => {
   const grads = { a: tensor([3, -4]), b: [tensor([[12]])] };
   const [clipped, norm] = clipGradNorm(grads, 6.5);
-  close([await norm.item(), ...(await clipped.a.data()), ...(await clipped.b[0].data())], [13, 1.5, -2, 6], 1e-6, "above");
+  close(
+    [await norm.item(), ...(await clipped.a.data()), ...(await clipped.b[0].data())],
+    [13, 1.5, -2, 6],
+    1e-6,
+    "above",
+  );
   const [same] = clipGradNorm(grads, 100);
   close([...(await same.a.data()), ...(await same.b[0].data())], [3, -4, 12], 1e-7, "below");
   const many = Array.from({ length: 37 }, (_, k) => tensor(wave([5], k)));
@@ -224,7 +332,10 @@ test("clipGradNorm scales all gradients together", async () => {
 test("optimisers name the parameter that does not fit", () => {
   const params = { conv: { weight: zeros([2, 3]) } };
   const optimiser = sgd({ momentum: 0.9 });
-  refuses(() => optimiser.update({ conv: { weight: zeros([3, 2]) } }, optimiser.init(params), params, 0.1), /parameter conv.weight has shape \[2, 3\], its grads \[3, 2\]/);
+  refuses(
+    () => optimiser.update({ conv: { weight: zeros([3, 2]) } }, optimiser.init(params), params, 0.1),
+    /parameter conv.weight has shape \[2, 3\], its grads \[3, 2\]/,
+  );
   refuses(() => optimiser.update(params, {}, params, 0.1), /the state has no velocity/);
   refuses(() => sgd({ nesterov: true }), /needs momentum/);
   refuses(() => adam({ beta2: 1 }), /below 1/);
@@ -234,9 +345,19 @@ test("optimisers name the parameter that does not fit", () => {
 test("schedules", () => {
   assert.is(constantSchedule(0.1)(1e6), 0.1);
   const poly = polySchedule(0.01, { steps: 1000 });
-  close([poly(0), poly(500), poly(999), poly(1000), poly(2000)], [0.01, 0.01 * 0.5 ** 0.9, 0.01 * 0.001 ** 0.9, 0, 0], 1e-12, "poly");
+  close(
+    [poly(0), poly(500), poly(999), poly(1000), poly(2000)],
+    [0.01, 0.01 * 0.5 ** 0.9, 0.01 * 0.001 ** 0.9, 0, 0],
+    1e-12,
+    "poly",
+  );
   const cosine = cosineSchedule(1, { steps: 110, least: 0.2, warmup: 10 });
-  close([cosine(0), cosine(9), cosine(10), cosine(60), cosine(110), cosine(500)], [1 / 11, 10 / 11, 1, 0.6, 0.2, 0.2], 1e-12, "cosine");
+  close(
+    [cosine(0), cosine(9), cosine(10), cosine(60), cosine(110), cosine(500)],
+    [1 / 11, 10 / 11, 1, 0.6, 0.2, 0.2],
+    1e-12,
+    "cosine",
+  );
   const decay = stepDecaySchedule(1, { every: 10, factor: 0.5 });
   assert.equal([decay(0), decay(9), decay(10), decay(25)], [1, 1, 0.5, 0.25]);
   refuses(() => polySchedule(0.1, { steps: 0 }), /steps is a number > 0/);
@@ -252,7 +373,10 @@ test("He's schemes have their moments", async () => {
   const n = count(shape);
   const normal = await nn.kaimingNormal(random.key(1), { shape, a: 0.01 }).data();
   const [mean, spread] = moments(normal);
-  assert.ok(Math.abs(mean) < (5 * std) / Math.sqrt(n) && Math.abs(spread / std - 1) < 5 / Math.sqrt(2 * n), `${mean}, ${spread} for ${std}`);
+  assert.ok(
+    Math.abs(mean) < (5 * std) / Math.sqrt(n) && Math.abs(spread / std - 1) < 5 / Math.sqrt(2 * n),
+    `${mean}, ${spread} for ${std}`,
+  );
   // Beyond two standard deviations: 4.55 % of a normal distribution.
   const far = normal.filter((v: number) => Math.abs(v) > 2 * std).length / n;
   assert.ok(Math.abs(far - 0.0455) < 5 * Math.sqrt(0.0455 / n), `${far} beyond two standard deviations`);
@@ -270,17 +394,25 @@ test("averagePool drops what is left over, as torch.nn.AvgPool with kernel = str
   const x = tensor(data, { shape });
   const want: number[] = [];
   for (let nc = 0; nc < 6; nc++) {
-    for (let z = 0; z < 2; z++) for (let y = 0; y < 4; y++) for (let w = 0; w < 2; w++) {
-      let total = 0;
-      for (let a = 0; a < 2; a++) for (let b = 0; b < 3; b++) total += data[((nc * 5 + 2 * z + a) * 4 + y) * 7 + 3 * w + b];
-      want.push(total / 6);
-    }
+    for (let z = 0; z < 2; z++)
+      for (let y = 0; y < 4; y++)
+        for (let w = 0; w < 2; w++) {
+          let total = 0;
+          for (let a = 0; a < 2; a++)
+            for (let b = 0; b < 3; b++) total += data[((nc * 5 + 2 * z + a) * 4 + y) * 7 + 3 * w + b];
+          want.push(total / 6);
+        }
   }
   const pooled = nn.averagePool(x, [2, 1, 3]);
   assert.equal(pooled.shape, [2, 3, 2, 4, 2]);
   close(await pooled.data(), want, 1e-6, "values");
   const g = await grad((v: Tensor) => nn.averagePool(v, [2, 1, 3]).sum())(x).data();
-  close(g, Float32Array.from(g, (_, i) => (Math.floor(i / 28) % 5 < 4 && i % 7 < 6 ? 1 / 6 : 0)), 1e-6, "gradient");
+  close(
+    g,
+    Float32Array.from(g, (_, i) => (Math.floor(i / 28) % 5 < 4 && i % 7 < 6 ? 1 / 6 : 0)),
+    1e-6,
+    "gradient",
+  );
   refuses(() => nn.averagePool(x, [2, 5, 1]), /kernel has 3 whole numbers/);
 });
 
@@ -292,7 +424,8 @@ test("dropout keeps the mean, drops whole channels, and is nothing without a key
   const kept = y.filter((v: number) => v !== 0).length / y.length;
   assert.ok(Math.abs(kept - 0.7) < 5 * Math.sqrt(0.21 / y.length), `${kept} kept`);
   const channels = await nn.dropout(x, { p: 0.3, key: random.key(1), channels: true }).data();
-  for (let c = 0; c < 200; c++) assert.ok(channels.slice(c * 100, (c + 1) * 100).every((v: number) => v === channels[c * 100]));
+  for (let c = 0; c < 200; c++)
+    assert.ok(channels.slice(c * 100, (c + 1) * 100).every((v: number) => v === channels[c * 100]));
   assert.ok(new Set(channels).size === 2);
 });
 

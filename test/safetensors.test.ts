@@ -1,7 +1,17 @@
 /** The safetensors format: files written by hand from its specification, round trips, malformed headers. */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { closeDevice, loadParameters, loadSafetensors, SafetensorsError, saveSafetensors, Tensor, tensor, tree, VoxgradError } from "../engine/mod.ts";
+import {
+  closeDevice,
+  loadParameters,
+  loadSafetensors,
+  SafetensorsError,
+  saveSafetensors,
+  Tensor,
+  tensor,
+  tree,
+  VoxgradError,
+} from "../engine/mod.ts";
 
 /** A file from a header (text or object) and data bytes; `length` lies about the header where given. */
 function file(header: string | object, data: ArrayLike<number> = [], length?: bigint): Uint8Array {
@@ -12,8 +22,13 @@ function file(header: string | object, data: ArrayLike<number> = [], length?: bi
   bytes.set(data, 8 + text.length);
   return bytes;
 }
-const bytesOf = (array: ArrayBufferView): Uint8Array => new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
-const entry = (dtype: string, shape: unknown, from: number, to: number): object => ({ dtype, shape, data_offsets: [from, to] });
+const bytesOf = (array: ArrayBufferView): Uint8Array =>
+  new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
+const entry = (dtype: string, shape: unknown, from: number, to: number): object => ({
+  dtype,
+  shape,
+  data_offsets: [from, to],
+});
 
 function refuses(bytes: Uint8Array, pattern: RegExp): void {
   let caught: unknown;
@@ -30,7 +45,12 @@ const read: [string, ArrayBufferView, string, number[]][] = [
   ["F32", new Float32Array([1.5, -0, 3e38]), "f32", [1.5, -0, Math.fround(3e38)]],
   ["F64", new Float64Array([1.1, Infinity, -1e-300]), "f32", [Math.fround(1.1), Infinity, -0]],
   // 1, -2, 65504, the least subnormal, a subnormal, infinity
-  ["F16", new Uint16Array([0x3c00, 0xc000, 0x7bff, 0x0001, 0x83ff, 0x7c00, 0x3555]), "f32", [1, -2, 65504, 2 ** -24, -1023 * 2 ** -24, Infinity, 0.333251953125]],
+  [
+    "F16",
+    new Uint16Array([0x3c00, 0xc000, 0x7bff, 0x0001, 0x83ff, 0x7c00, 0x3555]),
+    "f32",
+    [1, -2, 65504, 2 ** -24, -1023 * 2 ** -24, Infinity, 0.333251953125],
+  ],
   ["BF16", new Uint16Array([0x3f80, 0xc040, 0x7f80, 0x3eab]), "f32", [1, -3, Infinity, 0.333984375]],
   ["I64", new BigInt64Array([5n, -(2n ** 31n), 2n ** 31n - 1n]), "i32", [5, -(2 ** 31), 2 ** 31 - 1]],
   ["I32", new Int32Array([-7, 2 ** 31 - 1]), "i32", [-7, 2 ** 31 - 1]],
@@ -44,7 +64,9 @@ const read: [string, ArrayBufferView, string, number[]][] = [
 ];
 for (const [dtype, values, want, numbers] of read) {
   test(`${dtype} is read as ${want}`, async () => {
-    const { tensors } = loadSafetensors(file({ x: entry(dtype, [numbers.length, 1], 0, values.byteLength) }, bytesOf(values)));
+    const { tensors } = loadSafetensors(
+      file({ x: entry(dtype, [numbers.length, 1], 0, values.byteLength) }, bytesOf(values)),
+    );
     const x = tensors.get("x")!;
     assert.is(x.dtype, want);
     assert.equal(x.shape, [numbers.length, 1]);
@@ -53,15 +75,26 @@ for (const [dtype, values, want, numbers] of read) {
 }
 
 test("NaN stays NaN in every float type", async () => {
-  for (const [dtype, values] of [["F16", new Uint16Array([0x7e00])], ["BF16", new Uint16Array([0x7fc0])], ["F64", new Float64Array([NaN])]] as const) {
+  for (const [dtype, values] of [
+    ["F16", new Uint16Array([0x7e00])],
+    ["BF16", new Uint16Array([0x7fc0])],
+    ["F64", new Float64Array([NaN])],
+  ] as const) {
     const { tensors } = loadSafetensors(file({ x: entry(dtype, [1], 0, values.byteLength) }, bytesOf(values)));
     assert.ok(Number.isNaN((await tensors.get("x")!.data())[0]), dtype);
   }
 });
 
 test("scalars, empty tensors, odd places, spaces behind the header, metadata", async () => {
-  const header = { __metadata__: { format: "pt" }, one: entry("BOOL", [], 0, 1), none: entry("F32", [0, 3], 1, 1), odd: entry("F32", [1], 1, 5) };
-  const { tensors, metadata } = loadSafetensors(file(`${JSON.stringify(header)}   `, [1, ...bytesOf(new Float32Array([2.5]))]));
+  const header = {
+    __metadata__: { format: "pt" },
+    one: entry("BOOL", [], 0, 1),
+    none: entry("F32", [0, 3], 1, 1),
+    odd: entry("F32", [1], 1, 5),
+  };
+  const { tensors, metadata } = loadSafetensors(
+    file(`${JSON.stringify(header)}   `, [1, ...bytesOf(new Float32Array([2.5]))]),
+  );
   assert.equal(metadata, { format: "pt" });
   assert.equal([...tensors.keys()], ["one", "none", "odd"]);
   assert.equal([tensors.get("one")!.shape, tensors.get("none")!.shape], [[], [0, 3]]);
@@ -70,13 +103,18 @@ test("scalars, empty tensors, odd places, spaces behind the header, metadata", a
 });
 
 test("what is written is what the specification says, byte for byte", async () => {
-  const bytes = await saveSafetensors(new Map<string, Tensor>([
-    ["flag", tensor([true, false, true])],
-    ["10", tensor([[1, 2]])],
-    ["a\"b", tensor(new Int32Array([-1]))],
-    ["9", tensor(new Uint32Array([7]), { shape: [] })],
-  ]), { note: "x" });
-  const header = '{"__metadata__":{"note":"x"},"10":{"dtype":"F32","shape":[1,2],"data_offsets":[0,8]},"a\\"b":{"dtype":"I32","shape":[1],"data_offsets":[8,12]},' +
+  const bytes = await saveSafetensors(
+    new Map<string, Tensor>([
+      ["flag", tensor([true, false, true])],
+      ["10", tensor([[1, 2]])],
+      ['a"b', tensor(new Int32Array([-1]))],
+      ["9", tensor(new Uint32Array([7]), { shape: [] })],
+    ]),
+    { note: "x" },
+  );
+  const header =
+    '{"__metadata__":{"note":"x"},"10":{"dtype":"F32","shape":[1,2],"data_offsets":[0,8]},' +
+    '"a\\"b":{"dtype":"I32","shape":[1],"data_offsets":[8,12]},' +
     '"9":{"dtype":"U32","shape":[],"data_offsets":[12,16]},"flag":{"dtype":"BOOL","shape":[3],"data_offsets":[16,19]}}';
   const padded = header.padEnd(Math.ceil(header.length / 8) * 8);
   const want = file(padded, [...bytesOf(new Float32Array([1, 2])), 255, 255, 255, 255, 7, 0, 0, 0, 1, 0, 1]);
@@ -84,8 +122,16 @@ test("what is written is what the specification says, byte for byte", async () =
 });
 
 test("trees come back: names, order, dtypes, values", async () => {
-  const params = {
-    stages: [{ weight: tensor(Float32Array.from({ length: 30 }, (_, i) => Math.sin(i)), { shape: [2, 3, 5] }) }, { bias: tensor([0.5]).mul(3) }],
+  const params: any = {
+    stages: [
+      {
+        weight: tensor(
+          Float32Array.from({ length: 30 }, (_, i) => Math.sin(i)),
+          { shape: [2, 3, 5] },
+        ),
+      },
+      { bias: tensor([0.5]).mul(3) },
+    ],
     skip: { 1: { count: tensor(new Int32Array([4]), { shape: [] }) } },
     mask: tensor([[true], [false]]),
   };
@@ -121,22 +167,31 @@ test("malformed files are typed errors", () => {
   refuses(file({ x: { ...x, more: 1 } }, four), /unknown field more/);
   refuses(file({ x: entry("F8_E4M3", [4], 0, 4) }, four), /dtype "F8_E4M3"; known are F64/);
   refuses(file({ x: entry("toString", [4], 0, 4) }, four), /dtype "toString"/);
-  for (const shape of [[-1], [1.5], ["1"], 1, null]) refuses(file({ x: entry("F32", shape, 0, 4) }, four), /shape is a list/);
+  for (const shape of [[-1], [1.5], ["1"], 1, null])
+    refuses(file({ x: entry("F32", shape, 0, 4) }, four), /shape is a list/);
   refuses(file({ x: entry("F32", [2 ** 16, 2 ** 16], 0, 4) }, four), /2\^31 elements/);
   refuses(file({ x: entry("U8", [2 ** 53 - 1, 2 ** 53 - 1], 0, 4) }, four), /2\^31 elements/);
-  for (const offsets of [[0], [0, -4], ["0", 4], 4, undefined]) refuses(file({ x: { ...x, data_offsets: offsets } }, four), /data_offsets are two/);
+  for (const offsets of [[0], [0, -4], ["0", 4], 4, undefined])
+    refuses(file({ x: { ...x, data_offsets: offsets } }, four), /data_offsets are two/);
   refuses(file({ x: entry("F32", [1], 4, 0) }, four), /lies at bytes 4 to 0 of 4/);
   refuses(file({ x: entry("F32", [2], 0, 8) }, four), /lies at bytes 0 to 8 of 4/);
   refuses(file({ x: entry("F32", [2], 0, 4) }, four), /F32 of shape \[2\] takes 8 bytes, its data_offsets span 4/);
-  refuses(file({ x, y: entry("F32", [1], 2, 6) }, [...four, ...four]), /tensor "y" begins at byte 2 of the data, inside the one before, which ends at 4/);
+  refuses(
+    file({ x, y: entry("F32", [1], 2, 6) }, [...four, ...four]),
+    /tensor "y" begins at byte 2 of the data, inside the one before, which ends at 4/,
+  );
   refuses(file({ x, y: x }, four), /inside the one before/);
-  refuses(file({ x, y: entry("F32", [1], 8, 12) }, [...four, ...four, ...four]), /tensor "y" begins at byte 8 of the data, after a gap/);
+  refuses(
+    file({ x, y: entry("F32", [1], 8, 12) }, [...four, ...four, ...four]),
+    /tensor "y" begins at byte 8 of the data, after a gap/,
+  );
   refuses(file({ x }, [...four, 0]), /the tensors take 4 bytes, the file has 5/);
   refuses(file({}, [0]), /the tensors take 0 bytes/);
 });
 
 test("values that do not fit are typed errors", () => {
-  const one = (dtype: string, values: ArrayBufferView): Uint8Array => file({ x: entry(dtype, [1], 0, values.byteLength) }, bytesOf(values));
+  const one = (dtype: string, values: ArrayBufferView): Uint8Array =>
+    file({ x: entry(dtype, [1], 0, values.byteLength) }, bytesOf(values));
   refuses(one("F64", new Float64Array([1e39])), /tensor "x": the F64 value 1e\+39 is beyond f32/);
   refuses(one("I64", new BigInt64Array([2n ** 31n])), /I64 value 2147483648 is beyond i32/);
   refuses(one("U64", new BigUint64Array([2n ** 32n])), /U64 value 4294967296 is beyond u32/);
@@ -162,10 +217,19 @@ test("every truncation and every flipped header byte is refused or read, never a
 test("names that cannot be written", async () => {
   for (const name of ["", "__metadata__"]) {
     let message = "";
-    await saveSafetensors(new Map([[name, tensor([1])]])).catch((error: unknown) => (message = error instanceof SafetensorsError ? error.message : `${error}`));
+    await saveSafetensors(new Map([[name, tensor([1])]])).catch(
+      (error: unknown) => (message = error instanceof SafetensorsError ? error.message : `${error}`),
+    );
     assert.match(message, /cannot be called/);
   }
-  const { tensors } = loadSafetensors(await saveSafetensors(new Map([["__proto__", tensor([1])], ["constructor", tensor([2])]])));
+  const { tensors } = loadSafetensors(
+    await saveSafetensors(
+      new Map([
+        ["__proto__", tensor([1])],
+        ["constructor", tensor([2])],
+      ]),
+    ),
+  );
   assert.equal([...tensors.keys()], ["__proto__", "constructor"]);
 });
 

@@ -13,11 +13,18 @@ export interface KaimingOptions {
   a?: number;
 }
 
-/** Gain / sqrt(fan in). As in PyTorch the fan in is what one entry of the first axis holds, for transposed convolutions too. */
+/**
+ * Gain / sqrt(fan in). As in PyTorch the fan in is what one entry of the first axis holds, for transposed
+ * convolutions too.
+ */
 function scale(name: string, options: KaimingOptions): { std: number; shape: Shape } {
   checkOptions(name, options, ["shape", "a"]);
   const { shape, a = 0 } = options;
-  check(Array.isArray(shape) && shape.length >= 2 && size(shape) > 0, name, () => `a weight has two axes or more and is not empty, got shape ${show(shape)}`);
+  check(
+    Array.isArray(shape) && shape.length >= 2 && size(shape) > 0,
+    name,
+    () => `a weight has two axes or more and is not empty, got shape ${show(shape)}`,
+  );
   check(Number.isFinite(a), name, () => `the slope a is a number, got ${show(a)}`);
   return { std: Math.sqrt(2 / (1 + a * a) / (size(shape) / shape[0]!)), shape };
 }
@@ -55,13 +62,17 @@ export class Parameter {
   }
 }
 
-const constantOf = (make: (shape: Shape) => Tensor) => (shape: Shape): Parameter => new Parameter(shape, () => make(shape));
+const constantOf =
+  (make: (shape: Shape) => Tensor) =>
+  (shape: Shape): Parameter =>
+    new Parameter(shape, () => make(shape));
 /** A parameter that starts at 0. */
 export const zerosParameter = constantOf((shape) => zeros(shape));
 /** A parameter that starts at 1. */
 export const onesParameter = constantOf((shape) => ones(shape));
 /** A weight that starts by He's normal scheme; a is the slope of the activation that follows. */
-export const heParameter = (shape: Shape, a = 0): Parameter => new Parameter(shape, (key) => kaimingNormal(key, { shape, a }));
+export const heParameter = (shape: Shape, a = 0): Parameter =>
+  new Parameter(shape, (key) => kaimingNormal(key, { shape, a }));
 
 /**
  * First values of a tree of Parameters, each leaf with a key of its own: same key, same values.
@@ -77,5 +88,8 @@ export function initialize(key: Tensor, specification: unknown): any {
   });
   if (parameters.length === 0) return specification;
   const keys = random.split(key, parameters.length);
-  return tree.rebuild(specification, parameters.map((p, k) => p.fill(keys[k]!, p.shape)));
+  return tree.rebuild(
+    specification,
+    parameters.map((p, k) => p.fill(keys[k]!, p.shape)),
+  );
 }

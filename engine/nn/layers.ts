@@ -1,4 +1,6 @@
-/** Layers as functions of their parameters: `layer(params, x, options)`, with PyTorch's names in the parameter trees. */
+/**
+ * Layers as functions of their parameters: `layer(params, x, options)`, with PyTorch's names in the parameter trees.
+ */
 import { check, checkOptions, show } from "../core/errors.ts";
 import type { Tensor } from "../core/tensor.ts";
 import { conv2d, conv3d, convTranspose2d, convTranspose3d } from "../ops/conv.ts";
@@ -25,14 +27,24 @@ export interface ConvParameterOptions {
 }
 
 /** Parameters of a convolution: weight [outputs, inputs, ...kernel] by He's normal scheme, bias 0. */
-export function convParameters(inputs: number, outputs: number, kernel: readonly number[], options: ConvParameterOptions = {}): Affine<Parameter> {
+export function convParameters(
+  inputs: number,
+  outputs: number,
+  kernel: readonly number[],
+  options: ConvParameterOptions = {},
+): Affine<Parameter> {
   checkOptions("convParameters", options, ["bias", "a"]);
   const weight = heParameter([outputs, inputs, ...kernel], options.a ?? 0.01);
   return options.bias === false ? { weight } : { weight, bias: zerosParameter([outputs]) };
 }
 
 /** Parameters of a transposed convolution: weight [inputs, outputs, ...kernel] by He's normal scheme, bias 0. */
-export function convTransposeParameters(inputs: number, outputs: number, kernel: readonly number[], options: ConvParameterOptions = {}): Affine<Parameter> {
+export function convTransposeParameters(
+  inputs: number,
+  outputs: number,
+  kernel: readonly number[],
+  options: ConvParameterOptions = {},
+): Affine<Parameter> {
   checkOptions("convTransposeParameters", options, ["bias", "a"]);
   const weight = heParameter([inputs, outputs, ...kernel], options.a ?? 0.01);
   return options.bias === false ? { weight } : { weight, bias: zerosParameter([outputs]) };
@@ -53,11 +65,16 @@ export function conv(params: Affine, x: Tensor, options: Omit<ConvOptions, "bias
 /** x [N, C, ...space] through a transposed convolution in two or three dimensions, as many as it has. */
 export function convTranspose(params: Affine, x: Tensor, options: Omit<ConvTransposeOptions, "bias"> = {}): Tensor {
   const dims = spaceOf("convTranspose", x);
-  return (dims === 2 ? convTranspose2d : convTranspose3d)(x, params.weight, params.bias ? { ...options, bias: params.bias } : options);
+  return (dims === 2 ? convTranspose2d : convTranspose3d)(
+    x,
+    params.weight,
+    params.bias ? { ...options, bias: params.bias } : options,
+  );
 }
 
 /**
- * x [N, C, ...space] normalised over space (instance norm), or over groups of channels with `groups`; then weight and bias.
+ * x [N, C, ...space] normalised over space (instance norm), or over groups of channels with `groups`; then weight and
+ * bias.
  *
  * @example const y = leakyRelu(norm(params.norm, conv(params.conv, x, { padding: 1 })));
  */
@@ -69,8 +86,8 @@ export function norm(params: Affine, x: Tensor, options: { groups?: number; eps?
 }
 
 /**
- * Mean over blocks of `kernel` voxels, stride as large as the kernel: torch.nn.AvgPool with kernel = stride. What is left
- * over at the end of an axis is dropped.
+ * Mean over blocks of `kernel` voxels, stride as large as the kernel: torch.nn.AvgPool with kernel = stride. What is
+ * left over at the end of an axis is dropped.
  *
  * @param kernel one number an axis of space
  * @example averagePool(x, [1, 2, 2]) // [N, C, D, H, W] to [N, C, D, H / 2, W / 2]
@@ -78,8 +95,14 @@ export function norm(params: Affine, x: Tensor, options: { groups?: number; eps?
 export function averagePool(x: Tensor, kernel: readonly number[]): Tensor {
   const dims = spaceOf("averagePool", x);
   const space = x.shape.slice(2);
-  check(Array.isArray(kernel) && kernel.length === dims && kernel.every((k, j) => Number.isInteger(k) && k >= 1 && k <= space[j]!), "averagePool",
-    () => `the kernel has ${dims} whole numbers from 1 to the size of their axis in ${show(x.shape)}, got ${show(kernel)}`);
+  check(
+    Array.isArray(kernel) &&
+      kernel.length === dims &&
+      kernel.every((k, j) => Number.isInteger(k) && k >= 1 && k <= space[j]!),
+    "averagePool",
+    () =>
+      `the kernel has ${dims} whole numbers from 1 to the size of their axis in ${show(x.shape)}, got ${show(kernel)}`,
+  );
   if (kernel.every((k) => k === 1)) return x;
   const lead = x.shape.slice(0, 2);
   const blocks = space.map((n, j) => Math.floor(n / kernel[j]!));
@@ -89,8 +112,8 @@ export function averagePool(x: Tensor, kernel: readonly number[]): Tensor {
 }
 
 /**
- * Zeroes with probability p and scales the rest by 1 / (1 - p), so that the mean stays; x itself without a key, which is
- * how a network is evaluated.
+ * Zeroes with probability p and scales the rest by 1 / (1 - p), so that the mean stays; x itself without a key, which
+ * is how a network is evaluated.
  *
  * @param options.channels whole channels of [N, C, ...] together, as torch.nn.Dropout2d and Dropout3d
  */

@@ -13,7 +13,9 @@ import { take } from "../ops/take.ts";
 export interface SoftDiceOptions {
   /** Whether class 0 counts; default false, as nnU-Net. */
   includeBackground?: boolean;
-  /** Added to numerator and denominator; default 1e-5. A class that neither labels nor prediction have then scores 1. */
+  /**
+   * Added to numerator and denominator; default 1e-5. A class that neither labels nor prediction have then scores 1.
+   */
   smooth?: number;
   /** One Dice per class over the whole batch instead of one per sample and class; default false. */
   batch?: boolean;
@@ -37,18 +39,37 @@ interface Scored {
 }
 
 function score(name: string, logits: Tensor, labels: Tensor, options: { axis?: number; ignoreIndex?: number }): Scored {
-  check(logits instanceof Tensor && logits.dtype === "f32" && logits.rank >= 2, name, () => `logits are f32 of rank 2 or more, got ${logits}`);
+  check(
+    logits instanceof Tensor && logits.dtype === "f32" && logits.rank >= 2,
+    name,
+    () => `logits are f32 of rank 2 or more, got ${logits}`,
+  );
   const axis = normalizeAxis(name, options.axis ?? 1, logits.rank);
   const positions = logits.shape.filter((_, k) => k !== axis);
-  check(labels instanceof Tensor && (labels.dtype === "i32" || labels.dtype === "u32"), name, () => `labels are i32 or u32, got ${labels}`);
-  check(sameShape(labels.shape, positions), name,
-    () => `labels have the shape ${show(positions)} of the logits ${show(logits.shape)} without axis ${axis}, got ${show(labels.shape)}`);
+  check(
+    labels instanceof Tensor && (labels.dtype === "i32" || labels.dtype === "u32"),
+    name,
+    () => `labels are i32 or u32, got ${labels}`,
+  );
+  check(
+    sameShape(labels.shape, positions),
+    name,
+    () =>
+      `labels have the shape ${show(positions)} of the logits ${show(logits.shape)} without axis ${axis}, ` +
+      `got ${show(labels.shape)}`,
+  );
   const classes = logits.shape[axis]!;
   const label = expandDims(labels, { axis });
   const column = reshape(arange(classes), { shape: logits.shape.map((_, k) => (k === axis ? classes : 1)) });
   const valid = options.ignoreIndex === undefined ? null : notEqual(label, options.ignoreIndex);
   const hit = equal(label, column);
-  return { logits, axis, logProbability: logSoftmax(logits, { axis }), hit: valid ? logicalAnd(hit, valid) : hit, valid };
+  return {
+    logits,
+    axis,
+    logProbability: logSoftmax(logits, { axis }),
+    hit: valid ? logicalAnd(hit, valid) : hit,
+    valid,
+  };
 }
 
 /** 1 - mean Dice from what `score` gives. Two sums over space a class: what is in both, and what is in either. */
@@ -57,7 +78,11 @@ function diceTerm(name: string, scored: Scored, options: SoftDiceOptions): Tenso
   const { includeBackground = false, smooth = 1e-5, batch = false } = options;
   check(smooth >= 0, name, () => `smooth is a number >= 0, got ${show(smooth)}`);
   const classes = logits.shape[axis]!;
-  check(includeBackground || classes > 1, name, () => `one class is background alone; give more classes or includeBackground: true`);
+  check(
+    includeBackground || classes > 1,
+    name,
+    () => `one class is background alone; give more classes or includeBackground: true`,
+  );
   const all = exp(scored.logProbability);
   const probability = valid ? where(valid, all, 0) : all;
   const axes = logits.shape.map((_, k) => k).filter((k) => k !== axis && (batch || k !== 0));
@@ -65,14 +90,16 @@ function diceTerm(name: string, scored: Scored, options: SoftDiceOptions): Tenso
   const either = sum(add(probability, cast(hit, "f32")), { axes });
   const dice = div(add(mul(both, 2), smooth), add(either, smooth));
   // [classes], or [N, classes], or [classes] where the classes are axis 0
-  const foreground = includeBackground ? dice : slice(dice, { start: dice.shape.map((_, k) => (k === dice.rank - 1 ? 1 : 0)) });
+  const foreground = includeBackground
+    ? dice
+    : slice(dice, { start: dice.shape.map((_, k) => (k === dice.rank - 1 ? 1 : 0)) });
   return sub(1, mean(foreground));
 }
 
 /**
  * 1 - mean soft Dice of softmax(logits) against integer labels: Milletari et al. 2016 in the form of nnU-Net, where a
- * class scores (2 sum(p y) + smooth) / (sum(p) + sum(y) + smooth), averaged over classes (and samples). nnU-Net minimises
- * minus the mean; the gradient is the same, and this loss is 0 at its best.
+ * class scores (2 sum(p y) + smooth) / (sum(p) + sum(y) + smooth), averaged over classes (and samples). nnU-Net
+ * minimises minus the mean; the gradient is the same, and this loss is 0 at its best.
  *
  * @param logits f32 with classes along `axis` (default 1), such as [N, K, D, H, W]
  * @param labels i32 or u32 of the logits' shape without that axis; a label outside [0, K) belongs to no class
@@ -91,8 +118,8 @@ export interface DiceCrossEntropyOptions extends SoftDiceOptions {
 }
 
 /**
- * Cross-entropy (mean over positions) plus 1 - mean soft Dice: the loss of nnU-Net, up to the constant 1. Both terms share
- * one softmax.
+ * Cross-entropy (mean over positions) plus 1 - mean soft Dice: the loss of nnU-Net, up to the constant 1. Both terms
+ * share one softmax.
  *
  * @param logits f32 with classes along `axis` (default 1), such as [N, K, D, H, W]
  * @param labels i32 or u32 of the logits' shape without that axis
@@ -104,20 +131,22 @@ export function diceCrossEntropy(logits: Tensor, labels: Tensor, options: DiceCr
   const scored = score("diceCrossEntropy", logits, labels, options);
   const total = sum(where(scored.hit, scored.logProbability, 0));
   const positions = labels.size;
-  const crossEntropy = scored.valid
-    ? div(total, mul(sum(cast(scored.valid, "f32")), -1))
-    : mul(total, -1 / positions);
+  const crossEntropy = scored.valid ? div(total, mul(sum(cast(scored.valid, "f32")), -1)) : mul(total, -1 / positions);
   return add(mul(crossEntropy, crossEntropyWeight), mul(diceTerm("diceCrossEntropy", scored, options), diceWeight));
 }
 
 /**
  * Integer labels [N, ...space] at another size, each voxel that of the old grid whose place is nearest to its centre
- * (index floor((i + 0.5) old / new), torch's "nearest-exact", as nnU-Net takes them for deep supervision). On the device.
+ * (index floor((i + 0.5) old / new), torch's "nearest-exact", as nnU-Net takes them for deep supervision). On the
+ * device.
  */
 export function resizeLabels(labels: Tensor, size: readonly number[]): Tensor {
   const space = labels.shape.slice(1);
-  check(Array.isArray(size) && size.length === space.length && size.every((n) => Number.isInteger(n) && n >= 1), "resizeLabels",
-    () => `the size has ${space.length} whole numbers >= 1 for labels ${show(labels.shape)}, got ${show(size)}`);
+  check(
+    Array.isArray(size) && size.length === space.length && size.every((n) => Number.isInteger(n) && n >= 1),
+    "resizeLabels",
+    () => `the size has ${space.length} whole numbers >= 1 for labels ${show(labels.shape)}, got ${show(size)}`,
+  );
   // A whole factor is a strided slice, which costs nothing in the kernels that use it.
   const factors = space.map((n, k) => n / size[k]!);
   const whole = (f: number): boolean => Number.isInteger(f);
@@ -130,21 +159,27 @@ export function resizeLabels(labels: Tensor, size: readonly number[]): Tensor {
   }
   factors.forEach((f, k) => {
     if (whole(f)) return;
-    const places = Int32Array.from({ length: size[k]! }, (_, i) => Math.floor(((2 * i + 1) * space[k]!) / (2 * size[k]!)));
+    const places = Int32Array.from({ length: size[k]! }, (_, i) =>
+      Math.floor(((2 * i + 1) * space[k]!) / (2 * size[k]!)),
+    );
     result = take(result, tensor(places), { axis: k + 1 });
   });
   return result;
 }
 
 /**
- * Weights of `count` outputs, finest first: 1/2^i, the coarsest 0, normalised to sum 1, as nnU-Net v2 (so two outputs have
- * weights 1 and 0). One output has weight 1.
+ * Weights of `count` outputs, finest first: 1/2^i, the coarsest 0, normalised to sum 1, as nnU-Net v2 (so two outputs
+ * have weights 1 and 0). One output has weight 1.
  *
  * @param options.coarsest whether the coarsest output counts; default false
  */
 export function deepSupervisionWeights(count: number, options: { coarsest?: boolean } = {}): number[] {
   checkOptions("deepSupervisionWeights", options, ["coarsest"]);
-  check(Number.isInteger(count) && count >= 1, "deepSupervisionWeights", () => `count is a whole number >= 1, got ${show(count)}`);
+  check(
+    Number.isInteger(count) && count >= 1,
+    "deepSupervisionWeights",
+    () => `count is a whole number >= 1, got ${show(count)}`,
+  );
   const dropped = options.coarsest || count === 1 ? -1 : count - 1;
   const weights = Array.from({ length: count }, (_, i) => (i === dropped ? 0 : 2 ** -i));
   const total = weights.reduce((a, b) => a + b, 0);
@@ -152,8 +187,8 @@ export function deepSupervisionWeights(count: number, options: { coarsest?: bool
 }
 
 /**
- * The weighted sum of a loss over the outputs of a deeply supervised network (Lee et al. 2015), labels brought to the size
- * of each. An output of weight 0 is not computed.
+ * The weighted sum of a loss over the outputs of a deeply supervised network (Lee et al. 2015), labels brought to the
+ * size of each. An output of weight 0 is not computed.
  *
  * @param loss of one output [N, K, ...space] and its labels [N, ...space]
  * @param outputs finest first; one tensor counts as a list of one
@@ -172,10 +207,16 @@ export function deepSupervision(
   const list = outputs instanceof Tensor ? [outputs] : outputs;
   check(list.length > 0, "deepSupervision", () => "there is no output");
   const weights = options.weights ?? deepSupervisionWeights(list.length);
-  check(weights.length === list.length && weights.some((w) => w !== 0), "deepSupervision",
-    () => `weights has ${list.length} numbers, one per output and not all 0, got ${show(weights)}`);
-  check(labels instanceof Tensor || labels.length === list.length, "deepSupervision",
-    () => `labels are one tensor or one per output (${list.length}), got ${(labels as readonly Tensor[]).length}`);
+  check(
+    weights.length === list.length && weights.some((w) => w !== 0),
+    "deepSupervision",
+    () => `weights has ${list.length} numbers, one per output and not all 0, got ${show(weights)}`,
+  );
+  check(
+    labels instanceof Tensor || labels.length === list.length,
+    "deepSupervision",
+    () => `labels are one tensor or one per output (${list.length}), got ${(labels as readonly Tensor[]).length}`,
+  );
   let total: Tensor | null = null;
   list.forEach((output, k) => {
     if (weights[k] === 0) return;

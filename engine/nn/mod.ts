@@ -1,8 +1,23 @@
 /** Neural networks: initial values, layers as functions, losses, optimisers, schedules. */
-export { heParameter, initialize, kaimingNormal, kaimingUniform, onesParameter, Parameter, zerosParameter } from "./init.ts";
+export {
+  heParameter,
+  initialize,
+  kaimingNormal,
+  kaimingUniform,
+  onesParameter,
+  Parameter,
+  zerosParameter,
+} from "./init.ts";
 export type { KaimingOptions } from "./init.ts";
 export {
-  averagePool, conv, convParameters, convTranspose, convTransposeParameters, dropout, norm, normParameters,
+  averagePool,
+  conv,
+  convParameters,
+  convTranspose,
+  convTransposeParameters,
+  dropout,
+  norm,
+  normParameters,
 } from "./layers.ts";
 export type { Affine, ConvParameterOptions } from "./layers.ts";
 export { deepSupervision, deepSupervisionWeights, diceCrossEntropy, resizeLabels, softDice } from "./losses.ts";

@@ -30,10 +30,19 @@ function zip(name: string, params: Params, others: Record<string, Params>): Reco
   for (const [key, other] of Object.entries(others)) {
     check(other !== undefined, name, () => `the state has no ${key}; it comes from init(params)`);
     const list = tree.leaves(other);
-    check(list.length === leaves.length, name, () => `there are ${leaves.length} parameters, ${key} has ${list.length} tensors; it belongs to other parameters`);
+    check(
+      list.length === leaves.length,
+      name,
+      () => `there are ${leaves.length} parameters, ${key} has ${list.length} tensors; it belongs to other parameters`,
+    );
     list.forEach((t, k) => {
-      check(t instanceof Tensor && sameShape(t.shape, leaves[k]!.shape), name,
-        () => `the parameter ${names[k]} has shape ${show(leaves[k]!.shape)}, its ${key} ${t instanceof Tensor ? show(t.shape) : show(t)}`);
+      check(
+        t instanceof Tensor && sameShape(t.shape, leaves[k]!.shape),
+        name,
+        () =>
+          `the parameter ${names[k]} has shape ${show(leaves[k]!.shape)}, ` +
+          `its ${key} ${t instanceof Tensor ? show(t.shape) : show(t)}`,
+      );
       rows[k]![key] = t;
     });
   }
@@ -44,7 +53,11 @@ const zerosLike = (params: Params): Params => tree.map(params, (p: Tensor) => ze
 
 const nonNegative = (name: string, options: Record<string, number>): void => {
   for (const [key, value] of Object.entries(options)) {
-    check(typeof value === "number" && value >= 0 && Number.isFinite(value), name, () => `${key} is a number >= 0, got ${show(value)}`);
+    check(
+      typeof value === "number" && value >= 0 && Number.isFinite(value),
+      name,
+      () => `${key} is a number >= 0, got ${show(value)}`,
+    );
   }
 };
 
@@ -115,9 +128,9 @@ function oneMinusPower(b: number, t: Tensor): Tensor {
 }
 
 /**
- * Adam, Kingma and Ba 2015, as torch.optim.Adam (torch.optim.AdamW with `decoupled`): m and v are running means of g and
- * g^2, p = p - rate (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps). State: { step, mean, square }, step the count t
- * as an f32 scalar.
+ * Adam, Kingma and Ba 2015, as torch.optim.Adam (torch.optim.AdamW with `decoupled`): m and v are running means of g
+ * and g^2, p = p - rate (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps). State: { step, mean, square }, step
+ * the count t as an f32 scalar.
  *
  * @example const optimiser = adam({ weightDecay: 5e-4 });
  */
@@ -144,7 +157,10 @@ export function adam(options: AdamOptions = {}): Optimiser {
         const kept = decoupled && weightDecay !== 0 ? mul(p!, sub(1, mul(learningRate, weightDecay))) : p!;
         return sub(kept, mul(rate, div(m, add(div(sqrt(v), root), eps))));
       });
-      return [tree.rebuild(params, updated), { step, mean: tree.rebuild(params, means), square: tree.rebuild(params, squares) }];
+      return [
+        tree.rebuild(params, updated),
+        { step, mean: tree.rebuild(params, means), square: tree.rebuild(params, squares) },
+      ];
     },
   };
 }
@@ -156,12 +172,17 @@ export function adam(options: AdamOptions = {}): Optimiser {
  * @example const [clipped, norm] = clipGradNorm(grads, 12);
  */
 export function clipGradNorm(grads: Params, maxNorm: number): [Params, Tensor] {
-  check(typeof maxNorm === "number" && maxNorm > 0, "clipGradNorm", () => `maxNorm is a number > 0, got ${show(maxNorm)}`);
+  check(
+    typeof maxNorm === "number" && maxNorm > 0,
+    "clipGradNorm",
+    () => `maxNorm is a number > 0, got ${show(maxNorm)}`,
+  );
   const leaves: Tensor[] = tree.leaves(grads);
   check(leaves.length > 0, "clipGradNorm", () => "there are no gradients");
   // Pairwise, so that no kernel adds up more tensors than a stage binds.
   let parts = leaves.map((g) => sum(square(g)));
-  while (parts.length > 1) parts = parts.flatMap((x, k) => (k % 2 ? [] : [k + 1 < parts.length ? add(x, parts[k + 1]!) : x]));
+  while (parts.length > 1)
+    parts = parts.flatMap((x, k) => (k % 2 ? [] : [k + 1 < parts.length ? add(x, parts[k + 1]!) : x]));
   const norm = sqrt(parts[0]!);
   const factor = minimum(div(maxNorm, add(norm, 1e-6)), 1);
   return [tree.map(grads, (g: Tensor) => mul(g, factor)), norm];

@@ -6,7 +6,11 @@ export type Schedule = (step: number) => number;
 
 function checkRate(name: string, rate: number, steps?: number): void {
   check(Number.isFinite(rate) && rate >= 0, name, () => `the rate is a number >= 0, got ${show(rate)}`);
-  check(steps === undefined || (Number.isFinite(steps) && steps > 0), name, () => `steps is a number > 0, got ${show(steps)}`);
+  check(
+    steps === undefined || (Number.isFinite(steps) && steps > 0),
+    name,
+    () => `steps is a number > 0, got ${show(steps)}`,
+  );
 }
 
 /** The same rate at every step. */
@@ -16,8 +20,8 @@ export function constantSchedule(rate: number): Schedule {
 }
 
 /**
- * rate (1 - step / steps)^power, 0 from `steps` on: the "poly" schedule of DeepLab and nnU-Net (power 0.9; nnU-Net counts
- * epochs as steps).
+ * rate (1 - step / steps)^power, 0 from `steps` on: the "poly" schedule of DeepLab and nnU-Net (power 0.9; nnU-Net
+ * counts epochs as steps).
  *
  * @example const rate = polySchedule(0.01, { steps: 1000 }); rate(500) // 0.00536
  */
@@ -29,14 +33,18 @@ export function polySchedule(rate: number, options: { steps: number; power?: num
 }
 
 /**
- * From rate to `least` (default 0) along half a cosine, with a linear rise over the first `warmup` steps: Loshchilov and
- * Hutter 2017.
+ * From rate to `least` (default 0) along half a cosine, with a linear rise over the first `warmup` steps: Loshchilov
+ * and Hutter 2017.
  */
 export function cosineSchedule(rate: number, options: { steps: number; least?: number; warmup?: number }): Schedule {
   checkOptions("cosineSchedule", options, ["steps", "least", "warmup"]);
   const { steps, least = 0, warmup = 0 } = options;
   checkRate("cosineSchedule", rate, steps);
-  check(warmup >= 0 && warmup < steps, "cosineSchedule", () => `warmup is in [0, steps), got ${show(warmup)} of ${steps}`);
+  check(
+    warmup >= 0 && warmup < steps,
+    "cosineSchedule",
+    () => `warmup is in [0, steps), got ${show(warmup)} of ${steps}`,
+  );
   return (step) => {
     if (step < warmup) return (rate * (step + 1)) / (warmup + 1);
     const part = Math.min(1, (step - warmup) / (steps - warmup));

@@ -3,7 +3,7 @@ import type { TypedArray } from "../core/dtype.ts";
 
 /** Element types that are read. */
 export type FileDType =
-  | "F64" | "F32" | "F16" | "BF16" | "I64" | "I32" | "I16" | "I8" | "U64" | "U32" | "U16" | "U8" | "BOOL";
+  "F64" | "F32" | "F16" | "BF16" | "I64" | "I32" | "I16" | "I8" | "U64" | "U32" | "U16" | "U8" | "BOOL";
 
 interface Decoder {
   /** Of one element in the file. */
@@ -39,7 +39,8 @@ function wide(values: BigInt64Array | BigUint64Array, signed: boolean): Int32Arr
   const [least, most] = signed ? [-(2n ** 31n), 2n ** 31n - 1n] : [0n, 2n ** 32n - 1n];
   const result = signed ? new Int32Array(values.length) : new Uint32Array(values.length);
   values.forEach((value: bigint, k: number) => {
-    if (value < least || value > most) throw new Error(`the ${signed ? "I64" : "U64"} value ${value} is beyond ${signed ? "i32" : "u32"}`);
+    if (value < least || value > most)
+      throw new Error(`the ${signed ? "I64" : "U64"} value ${value} is beyond ${signed ? "i32" : "u32"}`);
     result[k] = Number(value);
   });
   return result;
