@@ -426,7 +426,7 @@ test("dropout keeps the mean, drops whole channels, and is nothing without a key
   const channels = await nn.dropout(x, { p: 0.3, key: random.key(1), channels: true }).data();
   for (let c = 0; c < 200; c++)
     assert.ok(channels.slice(c * 100, (c + 1) * 100).every((v: number) => v === channels[c * 100]));
-  assert.ok(new Set(channels).size === 2);
+  assert.ok(new Set(channels.slice(0, 2000)).size === 2, "channels of one sample differ");
 });
 
 test.after(() => closeDevice());
