@@ -15,21 +15,21 @@ const options = config({
   run: entry("", "folder of the run; the next free one in runs/ without it"),
   overwrite: entry(false, "whether that folder may hold an earlier run"),
   seed: entry(1, "of the split, the weights and the patches", { integer: true, min: 0 }),
-  steps: entry(0, "optimiser steps; 0: 100 on phantoms, 1000 on --data", { integer: true, min: 0 }),
+  steps: entry(0, "optimiser steps; 0: 120 on phantoms, 800 on --data", { integer: true, min: 0 }),
   batch: entry(2, "patches a step", { integer: true, min: 1 }),
   patch: entry([], "voxels z,y,x of a patch; from the images without it", { integer: true, min: 1, lengths: [0, 3] }),
   foreground: entry(0.33, "fraction of a batch's patches that are centred on foreground", { min: 0, max: 1 }),
   flips: choice(["xyz", "xy", "xz", "yz", "x", "y", "z", "none"], "axes along which patches are mirrored at random"),
   features: entry([8, 16, 32], "channels of each resolution; each halves the one before", { integer: true, min: 1 }),
   optimizer: choice(["adam", "sgd"], "sgd has Nesterov momentum 0.99"),
-  rate: entry(0, "learning rate at the start; 0: 3e-3 for adam, 1e-2 for sgd", { min: 0 }),
+  rate: entry(0, "learning rate at the start; 0: 3e-3 for adam on --data, else 1e-2", { min: 0 }),
   weightDecay: entry(3e-5, "L2 penalty", { min: 0 }),
   clip: entry(12, "largest norm of the gradients", { min: 1e-6 }),
   phantoms: entry(16, "patients to make without --data", { integer: true, min: 2 }),
 });
 const { seed, batch } = options;
-const steps = options.steps || (options.data ? 1000 : 100);
-const rate = options.rate || (options.optimizer === "adam" ? 3e-3 : 1e-2);
+const steps = options.steps || (options.data ? 800 : 120);
+const rate = options.rate || (options.data && options.optimizer === "adam" ? 3e-3 : 1e-2);
 const flip = [..."zyx"].flatMap((axis, k) => (options.flips.includes(axis) ? [k] : []));
 const device = await deviceInfo();
 print(`Device: ${device.name} (${device.kind}; ${device.reason})`);

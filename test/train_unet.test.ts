@@ -41,7 +41,7 @@ test("train_unet writes a whole run folder and a table of Dice", async () => {
     assert.match(output, `one/${name}`);
   }
   const config = JSON.parse(await readFile(join(folder, "one/config.json"), "utf8"));
-  assert.equal([config.steps, config.seed, config.patch, config.rate], [3, 5, [16, 24, 16], 0.003]);
+  assert.equal([config.steps, config.seed, config.patch, config.rate], [3, 5, [16, 24, 16], 0.01]);
   const lines = (await readFile(join(folder, "one/log.jsonl"), "utf8")).trimEnd().split("\n").map((line) => JSON.parse(line));
   assert.equal(lines.map((line) => line.step), [1, 2, 3]);
   const metrics = JSON.parse(await readFile(join(folder, "one/metrics.json"), "utf8"));
