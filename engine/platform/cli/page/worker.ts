@@ -7,7 +7,11 @@ addEventListener("message", (event: MessageEvent<{ files: [string, Blob][] }>) =
   import("voxgrad:script").then(
     () => send({ type: "done" }),
     (error: unknown) => {
-      const { message, stack } = error instanceof Error ? error : { message: String(error), stack: "" };
+      const { name, message, stack } = error instanceof Error ? error : { name: "", message: String(error), stack: "" };
+      if (name === "HelpRequest") {
+        send({ type: "log", line: message });
+        return send({ type: "done" });
+      }
       send({ type: "error", message, stack: stack ?? "" });
     },
   );
