@@ -188,7 +188,8 @@ test("compiled steps leave memory flat and allocate nothing after the first", as
   }
   const after = vg.memoryStats();
   assert.is(after.allocations, before.allocations);
-  assert.is(after.live, before.live);
+  // Less where earlier garbage was collected meanwhile.
+  assert.ok(after.live <= before.live);
 });
 
 test("derivatives of derivatives: third order, and hvp against differences of gradients", async () => {
