@@ -9,8 +9,12 @@ export interface MapParams {
   /** Element types of the bindings b0, b1, ... */
   readonly reads: readonly string[];
   readonly result: string;
-  readonly count: number;
-  /** Statements from `i`, the offset of the element, to `result[i] = ...;`. */
+  /** The result is `rows` rows of `length` elements. */
+  readonly rows: number;
+  readonly length: number;
+  /** Statements from the row `o` alone. */
+  readonly before: readonly string[];
+  /** Statements from `o` and the element `k` of the row to the store into `result`. */
   readonly body: readonly string[];
 }
 
@@ -30,31 +34,39 @@ export const bindings = (reads: readonly string[]): string =>
  * Elements of one invocation: on a CPU an invocation costs about as much as an element, so several share one, as long as
  * there is work for all threads.
  */
-const elementsPerInvocation = (count: number, target: Target): number => (target.software && count >= 16384 ? 8 : 1);
+const elementsPerInvocation = (p: MapParams, target: Target): number =>
+  target.software && p.rows * p.length >= 16384 ? Math.max(1, Math.min(8, Math.floor(p.length / WORKGROUP))) : 1;
 
 export function mapKernel(p: MapParams, target: Target): Kernel {
-  const each = elementsPerInvocation(p.count, target);
-  const { workgroups, row } = fold(Math.ceil(p.count / each), WORKGROUP, target);
+  const each = elementsPerInvocation(p, target);
+  const single = p.rows === 1;
+  const { workgroups, row } = fold(Math.ceil(p.length / each), WORKGROUP, target);
+  // Elements of a workgroup lie together, those of an invocation a workgroup's width apart.
   const source = wgsl`${p.library}
 ${bindings(p.reads)}
 @group(0) @binding(${p.reads.length}) var<storage, read_write> result: array<${p.result}>;
 
 @compute @workgroup_size(${WORKGROUP})
-fn main(@builtin(global_invocation_id) id: vec3u) {
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
+#if ${single}
+  let first = (group.x + group.y * ${row / WORKGROUP}u) * ${WORKGROUP * each}u + lane;
+#else
+  let first = group.x * ${WORKGROUP * each}u + lane;
+  let o = group.y;
+#endif
+${p.before.join("\n")}
 #if ${each === 1}
-  let i = id.x + id.y * ${row}u;
-  if (i >= ${p.count}u) {
+  let k = first;
+  if (k >= ${p.length}u) {
     return;
   }
 ${p.body.join("\n")}
 #else
-  // Elements of a workgroup lie together, those of an invocation a workgroup's width apart.
-  let first = (id.x + id.y * ${row}u) / ${WORKGROUP}u * ${WORKGROUP * each}u + (id.x % ${WORKGROUP}u);
-  for (var i = first; i < min(first + ${WORKGROUP * each}u, ${p.count}u); i += ${WORKGROUP}u) {
+  for (var k = first; k < min(first + ${WORKGROUP * each}u, ${p.length}u); k += ${WORKGROUP}u) {
 ${p.body.join("\n")}
   }
 #endif
 }
 `;
-  return { name: p.name, source, workgroups };
+  return { name: p.name, source, workgroups: single ? workgroups : [workgroups[0], p.rows, 1] };
 }

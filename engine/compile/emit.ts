@@ -132,18 +132,58 @@ export interface Emitted {
 
 /** The kernel of an elementwise or movement root. With `alias` the result overwrites that value. */
 export function emitMap(root: Value, roots: Roots, target: Target, alias: Value | null = null): Emitted {
-  const body = new Body(root, roots, [], alias);
-  const result = body.value(root, Index.linear(root.shape, "i", body.bindIndex));
+  let { body, here, result } = mapBody(root, roots, alias, 1);
+  const inner = rowLength(root, body);
+  if (inner > 1) ({ body, here, result } = mapBody(root, roots, alias, inner));
   const kernel = mapKernel({
     name: chainName(root, roots),
     library: librarySource(body.functions),
     reads: body.reads.map((v) => stored(v.dtype)),
     result: stored(root.dtype),
-    count: root.size,
-    body: [...body.before, ...body.lines, `result[i] = ${root.dtype === "bool" ? `select(0u, 1u, ${result})` : result};`],
+    rows: inner > 1 ? root.size / inner : 1,
+    length: inner > 1 ? inner : root.size,
+    before: body.before,
+    body: [...body.lines, `result[${here}] = ${root.dtype === "bool" ? `select(0u, 1u, ${result})` : result};`],
   }, target);
-  const aligned = body.reads.filter((v) => v.size === root.size && v.dtype === root.dtype && [...body.places.get(v)!].every((place) => place === "i"));
+  const alike = (v: Value): boolean => v.size === root.size && v.dtype === root.dtype;
+  const aligned = body.reads.filter((v) => alike(v) && [...body.places.get(v)!].every((place) => place === here));
   return { temps: [], dispatches: [dispatch(kernel, body.reads)], reads: body.reads, aligned };
+}
+
+/** The statements for element `k` of row `o`; a single row where `inner` is 1. */
+function mapBody(root: Value, roots: Roots, alias: Value | null, inner: number): { body: Body; here: string; result: string } {
+  const body = new Body(root, roots, ["k"], alias);
+  let index = Index.linear(root.shape, "k", body.bindIndex);
+  if (inner > 1) {
+    const axis = innerAxis(root, inner);
+    index = Index.runs(root.shape, [
+      { from: 0, to: axis - 1, expression: "o" },
+      { from: axis, to: root.shape.length - 1, expression: "k" },
+    ], body.bindIndex);
+  }
+  const here = index.offset;
+  return { body, here, result: body.value(root, index) };
+}
+
+/** The first axis of the trailing ones that hold `inner` elements; 0 where none do. */
+function innerAxis(root: Value, inner: number): number {
+  for (let axis = root.shape.length - 1; axis > 0; axis--) if (size(root.shape.slice(axis)) === inner) return axis;
+  return 0;
+}
+
+/** Shorter rows leave lanes idle; more or longer ones are beyond what a dimension of the grid holds. */
+const SHORTEST_ROW = 512;
+const MOST_ROWS = 65535;
+const LONGEST_ROW = 64 * 65535;
+
+/**
+ * Divisions cost more than the arithmetic of most chains. Where elements are divided by the size of trailing axes, as for
+ * a value per channel, the kernel gets a dimension for those axes, and the quotient is known without division.
+ */
+function rowLength(root: Value, body: Body): number {
+  const divisors = body.lines.flatMap((line) => [...line.matchAll(/= k \/ (\d+)u;/g)].map((match) => Number(match[1])));
+  const fitting = divisors.filter((n) => n >= SHORTEST_ROW && n <= LONGEST_ROW && root.size / n <= MOST_ROWS && innerAxis(root, n) > 0);
+  return fitting.length > 0 ? Math.min(...fitting) : 1;
 }
 
 /** The kernels of a reduction, with whatever computes its input fused into the first. */
