@@ -1,4 +1,5 @@
-// Labels new images with a network that scripts/train_unet.ts trained: the same scaling, the same window, the same bits.
+// Labels new images with a network that scripts/train_unet.ts trained: the same scaling, the same window, the same
+// bits.
 // `npx voxgrad run scripts/predict.ts --run runs/phantom-001 --input scans --output labels`
 import {
   closeDevice, config, ConfigError, counted, deviceInfo, entry, findImages, loadCase, loadModel, loadParameters, print,
@@ -28,11 +29,12 @@ const model = network(description.architecture);
 const params = loadParameters(model.init(random.key(0)), tensors);
 const segment = segmenter(model, params, description);
 
-const dataset = { channels: description.channelNames, labels: description.labels.map((name, value) => ({ name, value })) };
+const labels = description.labels.map((name, value) => ({ name, value }));
+const dataset = { channels: description.channelNames, labels };
 const output = new RunFolder(options.output.replace(/(?<=.)\/+$/, ""));
 for (const item of counted(await findImages(options.input, description.channels), "case")) {
   const { image } = await loadCase(dataset, item);
   await output.write(`${item.id}.nii.gz`, writeNifti(await segment(image), { dtype: "uint8", gzip: true }));
 }
-print(`\nWritten:\n${output.written.join("\n")}`);
+print(`\nWritten:\n${output.listing()}`);
 await closeDevice();

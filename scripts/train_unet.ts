@@ -1,17 +1,18 @@
-// Trains a 3-D U-Net on a folder of labelled scans (Medical Segmentation Decathlon or nnU-Net layout), or without --data on
-// phantoms that it makes first, and segments the held-out cases. `npx voxgrad run scripts/train_unet.ts --help` lists what
-// can be set. Axes are those of the NIfTI files, x first, where they have letters; sizes in voxels are z,y,x.
+// Trains a 3-D U-Net on a folder of labelled scans (Medical Segmentation Decathlon or nnU-Net layout), or without
+// --data on phantoms that it makes first, and segments the held-out cases. --help lists what can be set. The axes
+// x, y, z are those of the NIfTI files (x varies fastest); sizes in voxels are z,y,x.
 import {
-  adam, choice, choosePatch, clipGradNorm, closeDevice, compile, config, counted, deepSupervision, deepSupervisionWeights, deviceInfo,
-  diceCrossEntropy, duration, entry, Evaluation, JsonLines, loadCase, openDataset, openRun, overlaySvg, polySchedule,
-  prepareCase, print, Prng, programLine, progressSvg, random, sampleBatch, saveModel, segmenter, sgd, splitCases, stepFigures,
-  type OverlayCase, type SampleCase, type Tensor, tensor, trainLoop, tree, valueAndGrad, writeNifti, writePhantomDataset,
+  adam, choice, choosePatch, clipGradNorm, closeDevice, compile, config, counted, deepSupervision,
+  deepSupervisionWeights, deviceInfo, diceCrossEntropy, duration, entry, Evaluation, JsonLines, loadCase, openDataset,
+  openRun, overlaySvg, polySchedule, prepareCase, print, Prng, programLine, progressSvg, random, sampleBatch, saveModel,
+  segmenter, sgd, splitCases, stepFigures, tensor, trainLoop, tree, valueAndGrad, writeNifti, writePhantomDataset,
 } from "../engine/mod.ts";
+import type { OverlayCase, Point, SampleCase, StepRecord, Tensor } from "../engine/mod.ts";
 import { plainConvUNet } from "../models/mod.ts";
 
 const options = config({
   data: entry("", "dataset folder; phantoms without it"),
-  heldOut: entry(0.2, "fraction, or from 1 on number, of cases held out", { min: 0 }),
+  heldOut: entry(0.2, "fraction, or from 1 on number, of cases held out", { min: 1e-6 }),
   run: entry("", "folder of the run; the next free one in runs/ without it"),
   overwrite: entry(false, "whether that folder may hold an earlier run"),
   seed: entry(1, "of the split, the weights and the patches", { integer: true, min: 0 }),
@@ -50,7 +51,8 @@ for (const id of split.training) {
 const multiple = Array(3).fill(2 ** (options.features.length - 1));
 const whole = choosePatch(training.map((item) => item.shape), { multiple });
 const patch = options.patch.length > 0 ? options.patch : options.data ? whole : [32, 32, 32];
-print(`Data: ${folder}, ${split.training.length} cases for training, ${split.heldOut.length} held out; ${labels.slice(1).join(", ")}`);
+const classes = labels.slice(1);
+print(`Data: ${folder}, ${training.length} training cases, ${split.heldOut.length} held out; ${classes.join(", ")}`);
 
 // Model: nnU-Net's plain U-Net, its outputs at every resolution trained.
 const architecture = {
@@ -63,12 +65,15 @@ const architecture = {
 const model = plainConvUNet(architecture);
 let params = model.init(random.key(seed));
 const count = tree.leaves(params).reduce((sum: number, p: Tensor) => sum + p.size, 0);
-print(`Model: PlainConvUNet ${options.features.join("-")}, ${count} parameters; ${batch} patches of ${patch.join(" x ")}`);
-await run.writeJson("config.json", { ...options, steps, rate, patch, architecture, dataset: { ...dataset, cases: undefined, testCases: undefined }, split, device });
+print(`Model: PlainConvUNet ${options.features.join("-")}, ${count} parameters; batch ${batch} x ${patch.join(" x ")}`);
+const { cases: _, testCases: __, ...described } = dataset;
+await run.writeJson("config.json", { ...options, steps, rate, patch, architecture, dataset: described, split, device });
 
 // One step: loss, gradients, update, as one program that overwrites weights and optimiser state.
 const { weightDecay } = options;
-const optimiser = options.optimizer === "adam" ? adam({ weightDecay }) : sgd({ momentum: 0.99, nesterov: true, weightDecay });
+const optimiser = options.optimizer === "adam"
+  ? adam({ weightDecay })
+  : sgd({ momentum: 0.99, nesterov: true, weightDecay });
 const weights = deepSupervisionWeights(options.features.length - 1, { coarsest: options.features.length < 4 });
 const lossOf = (p: any, image: Tensor, label: Tensor) => {
   const outputs = model.apply(p, image, { train: true });
@@ -86,12 +91,12 @@ const step = compile((p: any, state: any, image: Tensor, label: Tensor, learning
 // Loop.
 let state = optimiser.init(params);
 const poly = polySchedule(rate, { steps });
-const steplog = new JsonLines(run, "log.jsonl");
+const lines = new JsonLines(run, "log.jsonl");
 const prng = new Prng(seed).fork("batches");
 const started = performance.now();
 const records = await trainLoop({
   steps,
-  classes: labels.slice(1),
+  classes,
   rate: (k) => poly(k - 1),
   batch: (k) => sampleBatch(prng.fork(k), training, { batch, patch, foreground: options.foreground, flip }),
   step: async ({ image, label }, learningRate, k) => {
@@ -102,18 +107,26 @@ const records = await trainLoop({
     if (k === 1) print(programLine(step.programs()[0], performance.now() - started));
     return figures;
   },
-  record: (record) => steplog.add(record),
+  record: (record) => lines.add(record),
 });
-await steplog.flush();
+await lines.flush();
 print(`Trained ${steps} steps in ${duration((performance.now() - started) / 1000)}`);
 
 // Results: weights, curves, and the held-out cases as the network sees them.
-const task = { channels: dataset.channels.length, labels, patch };
-const about = { network: "plainConvUNet", architecture, normalisation: "z-score per channel", channelNames: dataset.channels } as const;
-await run.write("model.safetensors", await saveModel(params, { ...task, ...about }));
-const dice = Object.fromEntries(labels.slice(1).map((label, c) => [label, records.map((r) => [r.step, r.dice[c]] as const)]));
-await run.write("progress.svg", progressSvg({ loss: records.map((r) => [r.step, r.loss] as const), dice }, { title: dataset.name }));
-const segment = segmenter(model, params, task);
+const description = {
+  network: "plainConvUNet",
+  architecture,
+  channels: dataset.channels.length,
+  channelNames: dataset.channels,
+  labels,
+  patch,
+  normalisation: "z-score per channel",
+} as const;
+await run.write("model.safetensors", await saveModel(params, description));
+const curve = (pick: (record: StepRecord) => number): Point[] => records.map((record) => [record.step, pick(record)]);
+const dice = Object.fromEntries(classes.map((label, c) => [label, curve((record) => record.dice[c])]));
+await run.write("progress.svg", progressSvg({ loss: curve((record) => record.loss), dice }, { title: dataset.name }));
+const segment = segmenter(model, params, description);
 const shown: OverlayCase[] = [];
 const evaluation = new Evaluation(labels, { ignore: dataset.ignoreLabel });
 for (const id of counted(split.heldOut, "case")) {
@@ -125,5 +138,5 @@ for (const id of counted(split.heldOut, "case")) {
 }
 await run.writeJson("metrics.json", evaluation.toJson());
 await run.write("overlay.svg", overlaySvg(shown, { labels }));
-print(`\nDice on ${split.heldOut.length} held-out cases\n${evaluation.table()}\n\nWritten:\n${run.written.join("\n")}`);
+print(`\nDice on ${split.heldOut.length} held-out cases\n${evaluation.table()}\n\nWritten:\n${run.listing()}`);
 await closeDevice();

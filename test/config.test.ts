@@ -77,7 +77,8 @@ test("config() rejects unfit values and says what it wanted", () => {
 });
 
 test("config() answers --help with the keys, unless the block has a key of that name", () => {
-  assert.throws(() => config(block, ["--help"]), (e: Error) => e instanceof HelpRequest && /--rate +0.003/.test(e.message));
+  const isHelp = (error: Error): boolean => error instanceof HelpRequest && /--rate +0.003/.test(error.message);
+  assert.throws(() => config(block, ["--help"]), isHelp);
   assert.is(config({ help: "no" }, ["--help", "yes"]).help, "yes");
 });
 

@@ -7,7 +7,8 @@ import { platform } from "../engine/platform/node.ts";
 import { compile, conv3d, type Tensor, tensor, VoxgradError } from "../engine/mod.ts";
 import { makeVolume, scaling } from "../engine/imaging/mod.ts";
 import {
-  choosePatch, counted, duration, Evaluation, findImages, formatTable, JsonLines, openRun, Pace, PseudoDice, segmenter, stepFigures, trainLoop,
+  choosePatch, counted, duration, Evaluation, findImages, formatTable, JsonLines, openRun, Pace, PseudoDice, segmenter,
+  stepFigures, trainLoop,
 } from "../engine/train/mod.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "voxgrad-train-"));
@@ -41,6 +42,8 @@ test("openRun() takes the first free number, and refuses a folder that holds a r
     await first.write("deep/file.txt", "y");
     assert.equal(first.written, ["runs/my_data-001/config.json", "runs/my_data-001/deep/file.txt"]);
     assert.equal(await readdir("runs/my_data-001/deep"), ["file.txt"]);
+    await first.write("deep/other.txt", "z");
+    assert.is(first.listing(), "runs/my_data-001/config.json\nruns/my_data-001/deep/ (2 files)");
   } finally {
     process.chdir(before);
   }
@@ -52,7 +55,8 @@ test("JsonLines writes one JSON value a line", async () => {
   for (const step of [1, 2, 3]) await lines.add({ step, dice: [0.5, NaN] });
   await lines.flush();
   const text = await readFile(join(folder, "log/log.jsonl"), "utf8");
-  assert.equal(text.trimEnd().split("\n").map((line) => JSON.parse(line)), [1, 2, 3].map((step) => ({ step, dice: [0.5, null] })));
+  const wanted = [1, 2, 3].map((step) => ({ step, dice: [0.5, null] }));
+  assert.equal(text.trimEnd().split("\n").map((line) => JSON.parse(line)), wanted);
 });
 
 test("duration() is read by people", () => {
@@ -136,7 +140,8 @@ test("stepFigures() counts as a loop does, leaving out labels that are no class"
     }
   }
   const run = compile((loss: Tensor, x: Tensor, y: Tensor) => stepFigures(loss, x, y));
-  const figures = await run(tensor(0.25), tensor(logits, { shape: [N, K, D, H, W] }), tensor(labels, { shape: [N, D, H, W] }));
+  const [x, y] = [tensor(logits, { shape: [N, K, D, H, W] }), tensor(labels, { shape: [N, D, H, W] })];
+  const figures = await run(tensor(0.25), x, y);
   assert.equal([...await figures.data()], [0.25, ...both, ...sum]);
 });
 
@@ -192,7 +197,8 @@ test("segmenter() labels as the network does voxel by voxel, on the image's grid
   const wanted = Uint8Array.from(data, (v) => Number((v - mean) / deviation > 0.5));
   assert.equal([...labels.data], [...wanted]);
   const two = { ...task, channels: 2 };
-  assert.match(await failure(() => segmenter(network, params, two)(image)), "it has 1 channel(s), the network was trained on 2");
+  const message = await failure(() => segmenter(network, params, two)(image));
+  assert.match(message, "it has 1 channel(s), the network was trained on 2");
 });
 
 test("Evaluation averages over the cases that have a class", () => {
@@ -206,7 +212,8 @@ test("Evaluation averages over the cases that have a class", () => {
   const json = JSON.parse(JSON.stringify(evaluation.toJson()));
   assert.is(json.mean.classes[1].casesWithout, 1);
   assert.is(json.cases[1].classes[1].dice, null);
-  assert.equal([json.cases[0].id, json.cases[0].classes[0].name, json.cases[0].classes[0].falsePositive], ["one", "a", 1]);
+  const [{ id, classes: [first] }] = json.cases;
+  assert.equal([id, first.name, first.falsePositive], ["one", "a", 1]);
   assert.match(evaluation.table(), /mean +0\.917/);
 });
 

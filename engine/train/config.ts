@@ -30,7 +30,10 @@ export class Entry<T extends ConfigValue> {
 }
 
 // What a literal default stands for: 100 is any number, "" any text.
-type Widened<T> = T extends number ? number : T extends string ? string : T extends boolean ? boolean : readonly number[];
+type Widened<T> = T extends number ? number
+  : T extends string ? string
+  : T extends boolean ? boolean
+  : readonly number[];
 /** The values of a config block. */
 export type Config<D> = {
   -readonly [K in keyof D]: D[K] extends Entry<infer V> ? V : D[K] extends ConfigValue ? Widened<D[K]> : never;
@@ -88,7 +91,8 @@ export function config<D extends ConfigDefaults>(defaults: D, args: readonly str
   const words: string[] = [];
   for (const word of args) {
     const before = words.at(-1);
-    if (/^-[\d.]/.test(word) && before !== undefined && /^--[^=]+$/.test(before)) words[words.length - 1] = `${before}=${word}`;
+    const isValue = /^-[\d.]/.test(word) && before !== undefined && /^--[^=]+$/.test(before);
+    if (isValue) words[words.length - 1] = `${before}=${word}`;
     else words.push(word);
   }
   const names = [...new Set(words.map((word) => /^--?([^=]+)/.exec(word)?.[1]).filter((name) => name !== undefined))];
@@ -130,8 +134,8 @@ function parse(known: Entry<ConfigValue>, text: string | boolean, missing: boole
   if (typeof text === "boolean") throw new Unfit(`it has a value; leave out "no-" and write ${example(known)}`);
   if (missing) throw new Unfit(`a value is missing, such as ${example(known)}`);
   if (typeof value === "string") {
-    if (rules.oneOf && !rules.oneOf.includes(text)) throw new Unfit(`got "${text}", wanted ${rules.oneOf.join(" or ")}`);
-    return text;
+    if (!rules.oneOf || rules.oneOf.includes(text)) return text;
+    throw new Unfit(`got "${text}", wanted ${rules.oneOf.join(" or ")}`);
   }
   if (typeof value === "number") return parseNumber(text, rules);
   const list = text === "" ? [] : text.split(",").map((part) => parseNumber(part, rules));
@@ -144,7 +148,8 @@ function parse(known: Entry<ConfigValue>, text: string | boolean, missing: boole
 function parseNumber(text: string, rules: EntryRules): number {
   const number = text.trim() === "" ? NaN : Number(text);
   const { integer = false, min = -Infinity, max = Infinity } = rules;
-  if (Number.isFinite(number) && (!integer || Number.isSafeInteger(number)) && number >= min && number <= max) return number;
+  const rightKind = integer ? Number.isSafeInteger(number) : Number.isFinite(number);
+  if (rightKind && number >= min && number <= max) return number;
   const kind = integer ? "a whole number" : "a number";
   const low = min === -Infinity ? "" : ` from ${min}`;
   const high = max === Infinity ? "" : ` up to ${max}`;
@@ -167,8 +172,8 @@ function describe(entries: ReadonlyMap<string, Entry<ConfigValue>>): string {
     value: written(value),
     about: rules.oneOf ? `${about} (${rules.oneOf.join(", ")})` : about,
   }));
-  const wide = (pick: (row: (typeof rows)[number]) => string) => Math.min(24, Math.max(0, ...rows.map((r) => pick(r).length)));
-  const [first, second] = [wide((r) => r.key), wide((r) => r.value)];
+  const width = (texts: string[]): number => Math.min(24, Math.max(0, ...texts.map((text) => text.length)));
+  const [first, second] = [width(rows.map((r) => r.key)), width(rows.map((r) => r.value))];
   const lines = rows.map((r) => `  ${r.key.padEnd(first)}  ${r.value.padEnd(second)}  ${r.about}`.trimEnd());
   return ["Keys and defaults:", ...lines].join("\n");
 }

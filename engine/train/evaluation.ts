@@ -72,6 +72,7 @@ export class Evaluation {
     });
     const column = (at: number): number => summarise(rows.map((row) => row[at] as number)).mean;
     const mean = ["mean", column(1), NaN, NaN, column(4), column(5)];
-    return formatTable(["class", "Dice", "+-", "worst", "sensitivity", "precision"], rows.length > 1 ? [...rows, mean] : rows);
+    const headings = ["class", "Dice", "+-", "worst", "sensitivity", "precision"];
+    return formatTable(headings, rows.length > 1 ? [...rows, mean] : rows);
   }
 }

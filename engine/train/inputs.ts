@@ -7,8 +7,8 @@ const ENDING = /\.nii(\.gz)?$/;
 const number = (channel: number): string => String(channel).padStart(4, "0");
 
 /**
- * The cases in a NIfTI file or in a folder of them. Files of one case that differ in their channel number alone, as nnU-Net
- * names them (CASE_0000.nii.gz, CASE_0001.nii.gz), belong together; any other file is a case with all channels in it.
+ * The cases in a NIfTI file or in a folder of them. Files of one case that differ in their channel number alone, as
+ * nnU-Net names them (CASE_0000.nii.gz, CASE_0001.nii.gz), belong together; any other file is a case with all channels.
  *
  * @param input a .nii or .nii.gz file (of a case with several, any one), or a folder
  * @param channels how many channels an image has
@@ -26,7 +26,8 @@ export async function findImages(input: string, channels: number): Promise<Datas
     const id = match ? match[1] : stem;
     const list = files.get(id) ?? [];
     const channel = match ? Number(match[2]) : 0;
-    if (list[channel] !== undefined) throw new VoxgradError(`${path}: ${list[channel]} is the same case; keep one of them`);
+    const twin = list[channel];
+    if (twin !== undefined) throw new VoxgradError(`${path}: ${twin} is the same case; keep one of them`);
     list[channel] = path;
     files.set(id, list);
   }
@@ -38,7 +39,8 @@ export async function findImages(input: string, channels: number): Promise<Datas
       throw new VoxgradError(`${images.at(-1)}: the network takes ${channels} channel(s), numbered from 0000`);
     }
     for (let c = 0; c < channels; c++) {
-      if (images[c] === undefined) throw new VoxgradError(`${input}: case ${id} has no channel ${number(c)}; add ${id}_${number(c)}.nii.gz`);
+      if (images[c] !== undefined) continue;
+      throw new VoxgradError(`${input}: case ${id} has no channel ${number(c)}; add ${id}_${number(c)}.nii.gz`);
     }
   }
   return [...files].map(([id, images]) => ({ id, images }));

@@ -17,8 +17,10 @@ export function duration(seconds: number): string {
 }
 
 /** What a compiled step is made of, in one line. */
-export const programLine = (info: ProgramInfo, milliseconds: number): string =>
-  `Step: ${info.dispatches} kernels, ${(info.peakBytes / 1e6).toFixed(1)} MB at most, ready after ${duration(milliseconds / 1000)}`;
+export function programLine(info: ProgramInfo, milliseconds: number): string {
+  const memory = `${(info.peakBytes / 1e6).toFixed(1)} MB at most`;
+  return `Step: ${info.dispatches} kernels, ${memory}, ready after ${duration(milliseconds / 1000)}`;
+}
 
 /** Two figures of a number from 1 on, all of them from 100 on. */
 const brief = (value: number): string => (value < 99.5 ? value.toPrecision(2) : value.toFixed(0));
@@ -102,13 +104,15 @@ export class JsonLines {
 }
 
 /**
- * Rows under headings, columns aligned: texts to the left, numbers (to 3 decimals unless whole) to the right, NaN as "-".
+ * Rows under headings, columns aligned: texts left, numbers right, to 3 decimals unless whole, NaN as "-".
  *
  * @example formatTable(["class", "Dice"], [["organ", 0.91234], ["gland", NaN]]);
  */
 export function formatTable(headings: readonly string[], rows: readonly (readonly (string | number)[])[]): string {
-  const text = (cell: string | number): string =>
-    typeof cell === "string" ? cell : Number.isNaN(cell) ? "-" : Number.isInteger(cell) ? String(cell) : cell.toFixed(3);
+  const text = (cell: string | number): string => {
+    if (typeof cell === "string") return cell;
+    return Number.isNaN(cell) ? "-" : Number.isInteger(cell) ? String(cell) : cell.toFixed(3);
+  };
   const lines = [headings, ...rows].map((row) => row.map(text));
   const widths = headings.map((_, column) => Math.max(...lines.map((line) => line[column].length)));
   const numeric = headings.map((_, column) => rows.some((row) => typeof row[column] === "number"));

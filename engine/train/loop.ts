@@ -49,8 +49,10 @@ export async function trainLoop<B>(options: LoopOptions<B>): Promise<StepRecord[
     const [loss, ...counts] = await figures.data();
     figures.dispose();
     if (!Number.isFinite(loss)) {
-      const fix = "Use a smaller --rate, or look for broken values in the images";
-      throw new VoxgradError(`trainLoop: the loss is ${loss} at step ${step} (rate ${rate(step).toPrecision(3)}). ${fix}`);
+      const at = `step ${step} (rate ${rate(step).toPrecision(3)})`;
+      throw new VoxgradError(
+        `trainLoop: the loss is ${loss} at ${at}; use a smaller --rate, or look for broken values in the images`,
+      );
     }
     const seconds = Math.round(performance.now() - started) / 1000;
     const entry = { step, loss, rate: rate(step), dice: dice.add(counts), seconds };
@@ -80,6 +82,8 @@ function show(entry: StepRecord, context: { steps: number; classes: readonly str
   const text = `step ${step}/${steps}  loss ${loss.toFixed(3)}  pseudo-Dice ${each}  ${pace}`.trimEnd();
   const series: Record<string, number> = { loss };
   if (!Number.isNaN(mean)) series["pseudo-Dice"] = mean;
-  if (classes.length > 1) classes.forEach((name, c) => Number.isNaN(dice[c]) || (series[`pseudo-Dice ${name}`] = dice[c]));
+  for (const [c, name] of classes.entries()) {
+    if (classes.length > 1 && !Number.isNaN(dice[c])) series[`pseudo-Dice ${name}`] = dice[c];
+  }
   platform.progress({ done: step, total: steps, text, series });
 }

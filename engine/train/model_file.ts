@@ -32,15 +32,17 @@ export const saveModel = (params: any, description: ModelDescription): Promise<U
  * Reads a model file.
  *
  * @param path the file, or the run folder that holds it
- * @throws VoxgradError when the file was not written by `saveModel`; SafetensorsError, PlatformError when it is unreadable
+ * @throws VoxgradError when `saveModel` did not write the file; SafetensorsError, PlatformError when it is unreadable
  * @example const { description, tensors } = await loadModel("runs/phantom-001");
  */
-export async function loadModel(path: string): Promise<{ description: ModelDescription; tensors: Map<string, Tensor> }> {
+export async function loadModel(
+  path: string,
+): Promise<{ description: ModelDescription; tensors: Map<string, Tensor> }> {
   const file = path.endsWith(".safetensors") ? path : `${path.replace(/(?<=.)\/+$/, "")}/${NAME}`;
   const { tensors, metadata } = loadSafetensors(await platform.readFile(file));
   const stored = metadata[KEY];
   if (stored === undefined) {
-    throw new VoxgradError(`${file}: its header does not say which network it is for; name a run of scripts/train_unet.ts`);
+    throw new VoxgradError(`${file}: its header does not describe a network; name a run of scripts/train_unet.ts`);
   }
   let description: ModelDescription;
   try {
@@ -49,8 +51,12 @@ export async function loadModel(path: string): Promise<{ description: ModelDescr
     throw new VoxgradError(`${file}: the description in its header is no JSON; train again`, { cause });
   }
   const { network, architecture, labels, patch, channels, normalisation } = description;
-  const usable = typeof network === "string" && typeof architecture === "object" && Array.isArray(labels) && labels.length > 1 &&
-    Array.isArray(patch) && patch.length === 3 && Number.isInteger(channels) && normalisation === "z-score per channel";
-  if (!usable) throw new VoxgradError(`${file}: the description in its header is incomplete; train again`);
+  const usable = [
+    typeof network === "string", typeof architecture === "object", Array.isArray(labels) && labels.length > 1,
+    Array.isArray(patch) && patch.length === 3, Number.isInteger(channels), normalisation === "z-score per channel",
+  ];
+  if (!usable.every(Boolean)) {
+    throw new VoxgradError(`${file}: the description in its header is incomplete; train again`);
+  }
   return { description, tensors };
 }

@@ -18,6 +18,18 @@ export class RunFolder {
     return this.#written;
   }
 
+  /** The files written so far, one a line; those of a folder inside as one line with their number. */
+  listing(): string {
+    const counts = new Map<string, number>();
+    for (const path of this.#written) {
+      const [first, ...rest] = path.slice(this.path.length + 1).split("/");
+      const key = rest.length > 0 ? `${this.path}/${first}/` : path;
+      counts.set(key, (counts.get(key) ?? 0) + 1);
+    }
+    const line = ([key, n]: [string, number]) => (key.endsWith("/") ? `${key} (${n} file${n === 1 ? "" : "s"})` : key);
+    return [...counts].map(line).join("\n");
+  }
+
   /** Writes a file of the run, whole or not at all, and gives its path. */
   async write(name: string, data: Uint8Array | string): Promise<string> {
     const path = `${this.path}/${name}`;
@@ -45,7 +57,8 @@ export async function openRun(options: { name: string; folder?: string; overwrit
   if (folder) {
     const path = folder.replace(/(?<=.)\/+$/, "");
     if (!overwrite && (await platform.exists(`${path}/${MARK}`))) {
-      throw new VoxgradError(`${path}: it holds a run already; name another folder, or allow to overwrite it with --overwrite`);
+      const fix = "name another folder, or allow to overwrite it with --overwrite";
+      throw new VoxgradError(`${path}: it holds a run already; ${fix}`);
     }
     return new RunFolder(path);
   }

@@ -25,10 +25,10 @@ export interface Task {
 }
 
 /**
- * A function that labels images: z-score per channel, overlapping patches through the network, Gaussian weights, the most
- * likely class of each voxel. The labels lie on the image's grid, with its affine.
+ * A function that labels images: z-score per channel, overlapping patches through the network, Gaussian weights, the
+ * most likely class of each voxel. The labels lie on the image's grid, with its affine.
  *
- * @param options overlap: distance of neighbouring patches as a fraction of the patch, 0.5 unless given
+ * @param options step: distance of neighbouring patches as a fraction of the patch, 0.5 unless given
  * @returns (image) -> labels as Uint8Array volume
  * @throws VoxgradError when an image has other channels than the network
  * @example const segment = segmenter(model, params, task); const labels = await segment(readNifti(bytes));
@@ -51,7 +51,8 @@ export function segmenter(
   };
   return async (image) => {
     if (image.channels !== channels) {
-      throw new VoxgradError(`${image.name}: it has ${image.channels} channel(s), the network was trained on ${channels}`);
+      const got = `it has ${image.channels} channel(s)`;
+      throw new VoxgradError(`${image.name}: ${got}, the network was trained on ${channels}`);
     }
     const grid = { data: zScore(image.data, channels), shape: tensorShape(image) };
     const logits = await slidingWindow(grid, { patch, classes: labels.length, predict, step: options.step });
@@ -60,8 +61,8 @@ export function segmenter(
 }
 
 /**
- * A patch for images of these shapes: the median along each axis, rounded up to a multiple of what the network halves; the
- * longest axis gives way until the patch has at most `voxels`.
+ * A patch for images of these shapes: the median along each axis, rounded up to a multiple of what the network halves;
+ * the longest axis gives way until the patch has at most `voxels`.
  *
  * @param shapes [z, y, x] of each image
  * @param options multiple: per axis, the product of the network's strides; at least 8 is used. voxels: at most, 64^3
