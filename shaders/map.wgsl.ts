@@ -40,7 +40,9 @@ const elementsPerInvocation = (p: MapParams, target: Target): number =>
 export function mapKernel(p: MapParams, target: Target): Kernel {
   const each = elementsPerInvocation(p, target);
   const single = p.rows === 1;
-  const { workgroups, row } = fold(Math.ceil(p.length / each), WORKGROUP, target);
+  const { workgroups } = fold(Math.ceil(p.length / each), WORKGROUP, target);
+  // A single row ends where its memory ends, so that chains of any size share a pipeline; compiling is what costs.
+  const length = single ? "arrayLength(&result)" : `${p.length}u`;
   // Elements of a workgroup lie together, those of an invocation a workgroup's width apart.
   const source = wgsl`${p.library}
 ${bindings(p.reads)}
@@ -49,7 +51,7 @@ ${bindings(p.reads)}
 @compute @workgroup_size(${WORKGROUP})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
 #if ${single}
-  let first = (group.x + group.y * ${row / WORKGROUP}u) * ${WORKGROUP * each}u + lane;
+  let first = (group.x + group.y * ${target.maxWorkgroupsPerDimension}u) * ${WORKGROUP * each}u + lane;
 #else
   let first = group.x * ${WORKGROUP * each}u + lane;
   let o = group.y;
@@ -57,12 +59,12 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
 ${p.before.join("\n")}
 #if ${each === 1}
   let k = first;
-  if (k >= ${p.length}u) {
+  if (k >= ${length}) {
     return;
   }
 ${p.body.join("\n")}
 #else
-  for (var k = first; k < min(first + ${WORKGROUP * each}u, ${p.length}u); k += ${WORKGROUP}u) {
+  for (var k = first; k < min(first + ${WORKGROUP * each}u, ${length}); k += ${WORKGROUP}u) {
 ${p.body.join("\n")}
   }
 #endif

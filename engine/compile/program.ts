@@ -183,12 +183,13 @@ export class Program {
   }
 
   #bindGroup({ step, pipeline, groups }: Command, buffers: ReadonlyMap<Place, GPUBuffer>): GPUBindGroup {
-    const bound = [...step.reads, ...step.writes].map((place) => buffers.get(place)!);
-    const key = bound.map(idOf).join();
+    // Arena slots may be larger than what lies in them; kernels may ask for the length.
+    const bound = [...step.reads, ...step.writes].map((place) => ({ buffer: buffers.get(place)!, size: place.bytes }));
+    const key = bound.map(({ buffer }) => idOf(buffer)).join();
     let group = groups.get(key);
     if (!group) {
       if (groups.size >= GROUPS_KEPT) groups.clear();
-      const entries = bound.map((buffer, binding) => ({ binding, resource: { buffer } }));
+      const entries = bound.map((resource, binding) => ({ binding, resource }));
       groups.set(key, (group = this.#device.gpu.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries })));
     }
     return group;
