@@ -1,8 +1,10 @@
 import uPlot from "uplot";
 
+/** One chart: all series whose names begin with the same word ("dice", "dice organ") share it. */
 interface Plot {
-  readonly x: number[];
-  readonly y: number[];
+  readonly names: string[];
+  /** Steps first, then the values of each series at them. */
+  readonly data: [number[], ...(number | null)[][]];
   readonly chart: uPlot;
   readonly card: HTMLElement;
   stale: boolean;
@@ -11,19 +13,26 @@ interface Plot {
 const area = document.getElementById("plots")!;
 const plots = new Map<string, Plot>();
 const height = 220;
+const colours = ["--accent", "#e0861a", "#2a9d6f", "#c2478f", "#7a5bd0", "#b08900", "#3aa6c9", "#d1495b"];
 
-/** Adds a point to the curve of that name, one chart each. */
+/** Adds a point to the curve of that name. */
 export function addPoint(name: string, x: number, y: number): void {
-  const plot = plots.get(name) ?? create(name);
-  // A run that starts a new count (training, then prediction) begins its curve anew.
-  if (plot.x.length > 0 && x < plot.x.at(-1)!) plot.x.length = plot.y.length = 0;
-  plot.x.push(x);
-  plot.y.push(y);
+  const group = name.split(" ")[0]!;
+  const plot = plots.get(group) ?? create(group);
+  if (!plot.names.includes(name)) addSeries(plot, name);
+  const [steps, ...curves] = plot.data;
+  // A run that starts a new count (training, then prediction) begins its curves anew.
+  if (steps.length > 0 && x < steps.at(-1)!) for (const column of plot.data) column.length = 0;
+  if (steps.at(-1) !== x) {
+    steps.push(x);
+    for (const curve of curves) curve.push(null);
+  }
+  curves[plot.names.indexOf(name)]![steps.length - 1] = y;
   if (plot.stale) return;
   plot.stale = true;
   requestAnimationFrame(() => {
     plot.stale = false;
-    plot.chart.setData([plot.x, plot.y]);
+    plot.chart.setData(plot.data);
   });
 }
 
@@ -35,43 +44,49 @@ export function clearPlots(): void {
   plots.clear();
 }
 
-function create(name: string): Plot {
+function create(group: string): Plot {
   const card = document.createElement("section");
   card.className = "card";
   const title = document.createElement("h2");
-  title.textContent = name;
+  title.textContent = group;
   card.append(title);
   area.append(card);
-  const style = getComputedStyle(document.documentElement);
   const axis: uPlot.Axis = {
-    stroke: style.getPropertyValue("--soft"),
-    grid: { stroke: style.getPropertyValue("--line"), width: 1 },
-    ticks: { stroke: style.getPropertyValue("--line"), width: 1 },
+    stroke: colour("--soft"),
+    grid: { stroke: colour("--line"), width: 1 },
+    ticks: { stroke: colour("--line"), width: 1 },
   };
-  const chart = new uPlot(
-    {
-      width: width(card),
-      height,
-      scales: { x: { time: false } },
-      axes: [axis, { ...axis, size: 60 }],
-      series: [
-        { label: "step" },
-        { label: name, stroke: style.getPropertyValue("--accent"), width: 2, points: { show: false } },
-      ],
-    },
-    [[], []],
-    card,
-  );
-  const plot: Plot = { x: [], y: [], chart, card, stale: false };
-  plots.set(name, plot);
-  for (const each of plots.values()) each.chart.setSize({ width: width(each.card), height });
+  const options: uPlot.Options = {
+    width: width(card),
+    height,
+    scales: { x: { time: false } },
+    axes: [axis, { ...axis, size: 60 }],
+    series: [{ label: "step" }],
+  };
+  const plot: Plot = { names: [], data: [[]], chart: new uPlot(options, [[]], card), card, stale: false };
+  plots.set(group, plot);
+  fit();
   return plot;
+}
+
+function addSeries(plot: Plot, name: string): void {
+  const stroke = colour(colours[plot.names.length % colours.length]!);
+  plot.chart.addSeries({ label: name, stroke, width: 2, points: { show: false }, spanGaps: true });
+  plot.names.push(name);
+  plot.data.push(plot.data[0].map(() => null));
+}
+
+/** A colour, or that of a property of the page's style. */
+function colour(name: string): string {
+  return name.startsWith("--") ? getComputedStyle(document.documentElement).getPropertyValue(name) : name;
 }
 
 function width(card: HTMLElement): number {
   return Math.max(200, card.clientWidth - 32);
 }
 
-addEventListener("resize", () => {
+function fit(): void {
   for (const { chart, card } of plots.values()) chart.setSize({ width: width(card), height });
-});
+}
+
+addEventListener("resize", fit);
