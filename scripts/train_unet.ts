@@ -110,7 +110,8 @@ const records = await trainLoop({
   record: (record) => lines.add(record),
 });
 await lines.flush();
-print(`Trained ${steps} steps in ${duration((performance.now() - started) / 1000)}`);
+const seconds = (performance.now() - started) / 1000;
+print(`Trained ${steps} steps in ${duration(seconds)}`);
 
 // Results: weights, curves, and the held-out cases as the network sees them.
 const description = {
@@ -136,7 +137,8 @@ for (const id of counted(split.heldOut, "case")) {
   if (shown.length < 4) shown.push({ name: id, image, reference: label!.data, prediction: prediction.data });
   await run.write(`predictions/${id}.nii.gz`, writeNifti(prediction, { dtype: "uint8", gzip: true }));
 }
-await run.writeJson("metrics.json", evaluation.toJson());
+const trained = { steps, seconds, loss: records.at(-1)!.loss };
+await run.writeJson("metrics.json", { ...evaluation.toJson(), training: trained });
 await run.write("overlay.svg", overlaySvg(shown, { labels }));
 print(`\nDice on ${split.heldOut.length} held-out cases\n${evaluation.table()}\n\nWritten:\n${run.listing()}`);
 await closeDevice();
