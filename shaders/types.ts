@@ -10,6 +10,8 @@ export interface Target {
   readonly maxStorageBuffers: number;
   readonly maxBindingBytes: number;
   readonly features: ReadonlySet<string>;
+  /** Lanes that every subgroup has at least, where the adapter tells. */
+  readonly subgroupMinSize?: number | undefined;
 }
 
 /**

@@ -1,8 +1,6 @@
 /** Runs lowered kernels straight on a WebGPU device, without the engine: for kernel tests and benchmarks. */
-import { create, globals } from "webgpu";
+import { platform } from "../engine/platform/node.ts";
 import type { Lowered, Slot, Target } from "../shaders/types.ts";
-
-Object.assign(globalThis, globals);
 
 /** A device, what kernels may rely on, and the adapter's name. */
 export interface Runner {
@@ -11,14 +9,9 @@ export interface Runner {
   readonly adapterName: string;
 }
 
-// Dawn crashes when this object is collected while a device lives.
-let instance: ReturnType<typeof create> | undefined;
-
 /** Opens a device with every limit of the adapter. Throws when there is none. */
 export async function openRunner(): Promise<Runner> {
-  instance = create([]);
-  const adapter = await instance.requestAdapter();
-  if (!adapter) throw new Error("conv kernel runner: no WebGPU adapter; install a Vulkan driver");
+  const { adapter } = await platform.openAdapter();
   const names = [
     "maxComputeInvocationsPerWorkgroup", "maxComputeWorkgroupSizeX", "maxComputeWorkgroupsPerDimension",
     "maxComputeWorkgroupStorageSize", "maxStorageBuffersPerShaderStage", "maxStorageBufferBindingSize",
@@ -50,7 +43,7 @@ export async function openRunner(): Promise<Runner> {
 /** Lets the device go, so that the process can end. */
 export function closeRunner(runner: Runner): void {
   runner.device.destroy();
-  instance = undefined;
+  platform.closeGpu();
 }
 
 export interface RunOptions {

@@ -94,6 +94,7 @@ async function open(options: DeviceOptions): Promise<Device> {
       maxStorageBuffers: limits.maxStorageBuffersPerShaderStage!,
       maxBindingBytes: limits.maxStorageBufferBindingSize!,
       features: new Set(gpu.features),
+      subgroupMinSize: adapter.info.subgroupMinSize,
     };
     return {
       gpu,
