@@ -1,6 +1,7 @@
 /** Convolution, its input gradient (also transposed convolution) and its weight gradient: choice of a kernel. */
 import { convForwardGeneric } from "./conv_forward.wgsl.ts";
 import { convInputGradGeneric } from "./conv_input_grad.wgsl.ts";
+import { weightTileVariants } from "./conv_weight_tile.wgsl.ts";
 import { convWeightGradGeneric } from "./conv_weight_grad.wgsl.ts";
 import { tileVariants } from "./conv_tile.wgsl.ts";
 import type { ConvParams } from "./conv_common.wgsl.ts";
@@ -20,7 +21,9 @@ export const convInputGradVariants: readonly Variant<ConvParams>[] = [
 ];
 
 /** Reads x and g; writes dw. */
-export const convWeightGradVariants: readonly Variant<ConvParams>[] = [convWeightGradGeneric];
+export const convWeightGradVariants: readonly Variant<ConvParams>[] = [
+  ...weightTileVariants, convWeightGradGeneric,
+];
 
 function choose(
   family: string, variants: readonly Variant<ConvParams>[], p: ConvParams, target: Target, name: string | undefined,

@@ -44,15 +44,29 @@ export function foldGrid(count: number, target: Target): { workgroups: [number, 
   return { workgroups: [x, y, z], index };
 }
 
-/** Lines `text(0) .. text(count - 1)` joined. */
-export const repeat = (count: number, text: (i: number) => string, separator = "\n"): string =>
-  Array.from({ length: count }, (_, i) => text(i)).join(separator);
+/**
+ * Lanes that may share loads through subgroup broadcasts; undefined where that is impossible or, on a GPU, useless.
+ * WebGPU guarantees subgroups of four; an engine that knows better says so in `subgroupMinSize`.
+ */
+export function subgroupShare(target: Target & { readonly subgroupMinSize?: number }): number | undefined {
+  if (!target.software || !target.features.has("subgroups")) return undefined;
+  return Math.min(8, target.subgroupMinSize ?? 4);
+}
 
-/** How a block of neighbouring results along one axis meets the gathered data: all offsets known beforehand. */
-export interface AxisPlan {
-  /** Blocks that cover the axis. */
+/**
+ * The WGSL expression for the `c`-th of `count` values. Stores in a loop over c compile several times faster than one
+ * store per value, as each store is a bounds test and a branch per lane on a CPU adapter.
+ */
+export function pick(count: number, value: (c: number) => string): string {
+  let expression = value(0);
+  for (let c = 1; c < count; c++) expression = `select(${expression}, ${value(c)}, c == ${c}u)`;
+  return expression;
+}
+
+/** How a block of neighbouring results along a row meets the gathered data: all offsets are known beforehand. */
+export interface RowPlan {
+  /** Blocks that cover the row. */
   readonly blocks: number;
-  readonly kernel: number;
   /** Result `position` of the block meets kernel element `k` at `offset` from the block's base. */
   readonly taps: readonly { readonly position: number; readonly k: number; readonly offset: number }[];
   /** The distinct offsets, ascending. */
@@ -62,13 +76,13 @@ export interface AxisPlan {
 }
 
 /**
- * The plan of one axis (0 depth, 1 height, 2 width). Forward, the base of the block that starts at result r is
- * r * stride - padding. Backward (input gradient) it is r / stride, and `block` must be a multiple of the stride.
+ * The plan of the last axis. Forward, the base of the block that starts at result r is r * stride - padding. Backward
+ * (input gradient) it is r / stride, and `block` must be a multiple of the stride.
  */
-export function axisPlan(p: ConvParams, axis: 0 | 1 | 2, backward: boolean, block: number): AxisPlan {
-  const kernel = p.kernel[axis], stride = p.stride[axis], padding = p.padding[axis], dilation = p.dilation[axis];
-  const from = backward ? p.output[axis] : p.input[axis], to = backward ? p.input[axis] : p.output[axis];
-  const blocks = ceilDiv(to, block);
+export function rowPlan(p: ConvParams, backward: boolean, block: number): RowPlan {
+  const kernel = p.kernel[2], stride = p.stride[2], padding = p.padding[2], dilation = p.dilation[2];
+  const size = backward ? p.output[2] : p.input[2];
+  const blocks = ceilDiv(backward ? p.input[2] : p.output[2], block);
   const taps: { position: number; k: number; offset: number }[] = [];
   for (let position = 0; position < block; position++) {
     for (let k = 0; k < kernel; k++) {
@@ -80,5 +94,5 @@ export function axisPlan(p: ConvParams, axis: 0 | 1 | 2, backward: boolean, bloc
   const offsets = [...new Set(taps.map((t) => t.offset))].sort((a, b) => a - b);
   const firstBase = backward ? 0 : -padding;
   const lastBase = backward ? (blocks - 1) * block / stride : (blocks - 1) * block * stride - padding;
-  return { blocks, kernel, taps, offsets, mayMiss: (o) => firstBase + o < 0 || lastBase + o >= from };
+  return { blocks, taps, offsets, mayMiss: (o) => firstBase + o < 0 || lastBase + o >= size };
 }

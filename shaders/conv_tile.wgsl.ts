@@ -1,63 +1,46 @@
 /**
- * Register-tiled convolution for forward and input gradient. One invocation computes `channels` output channels of a
- * block of `height` x `width` voxels in registers; it loops over input channels and kernel planes, loads each value
- * that the block sees in that plane once, and multiplies it with every weight that meets it.
+ * Register-tiled convolution for forward and input gradient. One invocation computes `channels` output channels of
+ * `width` neighbouring voxels of a row in registers; it loops over input channels, kernel planes and kernel rows, loads
+ * each value that the voxels see in such a row once, and multiplies it with every weight that meets it.
  *
  * On a CPU adapter a load costs one scalar load and one bounds test per lane, some twenty times a multiply-add. All
  * lanes of a subgroup need the same weights, so each lane loads a different one and subgroupBroadcast hands it round.
+ * Conditions are joined by `&`: `&&` becomes a branch each, and hundreds of those stall SwiftShader's compiler.
  */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
-import { axisPlan, ceilDiv, convFlops, foldGrid, volume } from "./conv_common.wgsl.ts";
-import type { AxisPlan, ConvParams, Size3 } from "./conv_common.wgsl.ts";
+import { ceilDiv, convFlops, foldGrid, pick, rowPlan, subgroupShare, volume } from "./conv_common.wgsl.ts";
+import type { ConvParams, RowPlan, Size3 } from "./conv_common.wgsl.ts";
 import type { Lowered, Target, Variant } from "./types.ts";
 
 interface Tile {
   readonly channels: number;
-  readonly height: number;
   readonly width: number;
   /** Lanes that share loaded weights through subgroup broadcasts; 1 where every lane loads its own. */
   readonly share: number;
 }
 
-/** The two directions in one view: `to` is what the kernel writes, `from` what it gathers. */
-interface View {
-  readonly name: string;
-  readonly from: { readonly channels: number; readonly size: Size3; readonly weightStride: number };
-  readonly to: { readonly channels: number; readonly size: Size3; readonly weightStride: number };
-  readonly backward: boolean;
+/** One side of the convolution: channels of a group, and how far apart the weights of two of them lie. */
+interface Side {
+  readonly channels: number;
+  readonly size: Size3;
+  readonly weightStride: number;
 }
 
-function viewOf(p: ConvParams, backward: boolean): View {
-  const perTap = volume(p.kernel);
-  const x = { channels: p.inChannels / p.groups, size: p.input, weightStride: perTap };
-  const y = { channels: p.outChannels / p.groups, size: p.output, weightStride: p.inChannels / p.groups * perTap };
-  return backward
-    ? { name: "conv_input_grad", from: y, to: x, backward }
-    : { name: "conv_forward", from: x, to: y, backward };
+/** Forward and backward in one view: what is gathered from, and what is written. */
+function sides(p: ConvParams, backward: boolean): { from: Side; to: Side } {
+  const perTap = volume(p.kernel), inChannels = p.inChannels / p.groups;
+  const x: Side = { channels: inChannels, size: p.input, weightStride: perTap };
+  const y: Side = { channels: p.outChannels / p.groups, size: p.output, weightStride: inChannels * perTap };
+  return backward ? { from: y, to: x } : { from: x, to: y };
 }
 
-/** Multiply-adds that one pass of the loop unrolls to: what compiling costs. */
-function unrolled(p: ConvParams, backward: boolean, tile: Tile): number {
-  const rows = axisPlan(p, 1, backward, tile.height), columns = axisPlan(p, 2, backward, tile.width);
-  return tile.channels * rows.taps.length * columns.taps.length;
-}
-
-/**
- * The tile for these sizes: about as many sums as a CPU adapter has registers to hold them, shared evenly among the
- * channels, in blocks that the stride divides.
- */
+/** About 32 sums, as many as a CPU adapter keeps at hand, shared evenly among the channels. */
 function chooseTile(p: ConvParams, backward: boolean, share: number): Tile {
-  const total = viewOf(p, backward).to.channels;
-  const channels = ceilDiv(total, ceilDiv(total, 8));
-  const [, strideY, strideX] = backward ? p.stride : [1, 1, 1];
-  const [, sizeY, sizeX] = viewOf(p, backward).to.size;
-  const sums = share === 4 ? 64 : 32;
-  let height = strideY, width = strideX;
-  while (channels * height * width * 2 <= sums && (width < sizeX || height < sizeY)) {
-    if (width < sizeX && (width <= 2 * height || height >= sizeY)) width += width;
-    else height += height;
-  }
-  return { channels, height, width, share };
+  const { to } = sides(p, backward);
+  const channels = ceilDiv(to.channels, ceilDiv(to.channels, 8));
+  let width = backward ? p.stride[2] : 1;
+  while (channels * width <= 16 && width < 16 && width < to.size[2]) width += width;
+  return { channels, width, share };
 }
 
 /** The variants of one direction: weights shared within a subgroup, and every lane for itself. */
@@ -66,62 +49,47 @@ export function tileVariants(backward: boolean): readonly Variant<ConvParams>[] 
     name,
     guard: (p, target) => {
       const share = shareOf(target);
-      // The phases of a strided gradient along depth take every stride-th kernel plane, which dilation would upset.
-      if (share === undefined || (backward && p.stride[0] > 1 && p.dilation[0] > 1)) return false;
-      return unrolled(p, backward, chooseTile(p, backward, share)) <= 1200;
+      if (share === undefined) return false;
+      // A phase of a strided gradient takes every stride-th element of the kernel, which dilation would upset.
+      if (backward && [0, 1].some((axis) => p.stride[axis]! > 1 && p.dilation[axis]! > 1)) return false;
+      const tile = chooseTile(p, backward, share);
+      return tile.channels * rowPlan(p, backward, tile.width).taps.length <= 400;
     },
     lower: (p, target) => lowerTile(p, target, backward, chooseTile(p, backward, shareOf(target) ?? 1)),
   });
-  return [
-    variant("tile_shared", (target) =>
-      target.software && target.features.has("subgroups") ? Math.min(8, subgroupMinSize(target)) : undefined),
-    variant("tile", () => 1),
-  ];
+  return [variant("tile_shared", subgroupShare), variant("tile", () => 1)];
 }
-
-/** WebGPU guarantees four lanes; the engine may know better. */
-const subgroupMinSize = (target: Target & { readonly subgroupMinSize?: number }): number =>
-  target.subgroupMinSize ?? 4;
 
 /** Lowers forward (`backward` false) or input gradient with one tile. */
 export function lowerTile(p: ConvParams, target: Target, backward: boolean, tile: Tile): Lowered {
-  const view = viewOf(p, backward);
-  const { from, to } = view;
-  const { channels: tc, height: th, width: tw, share } = tile;
-  const planY = axisPlan(p, 1, backward, th), planX = axisPlan(p, 2, backward, tw);
+  const { from, to } = sides(p, backward);
+  const { channels: tc, width: tw, share } = tile;
+  const plan = rowPlan(p, backward, tw);
   const [kD, kH, kW] = p.kernel;
 
-  // Depth is not tiled. Where the gradient of a strided convolution is gathered, voxels z with the same remainder of
-  // z / stride meet the same kernel planes: such a phase fills whole workgroups, so that weights stay uniform.
-  const phases = backward ? p.stride[0] : 1;
-  const depth = ceilDiv(to.size[0], phases);
-  const lanes = p.batch * depth * planY.blocks * planX.blocks;
+  // In the gradient of a strided convolution, voxels with the same remainder of position / stride meet the same planes
+  // and rows of the kernel: such a phase fills whole workgroups, so that all lanes of one need the same weights.
+  const [phasesZ, phasesY] = backward ? p.stride : [1, 1];
+  const depth = ceilDiv(to.size[0], phasesZ), height = ceilDiv(to.size[1], phasesY);
+  const lanes = p.batch * depth * height * plan.blocks;
   const size = Math.min(64, target.maxWorkgroupSize);
-  const spaceGroups = ceilDiv(lanes, size);
   const channelBlocks = ceilDiv(to.channels, tc);
-  const grid = foldGrid(spaceGroups * channelBlocks * p.groups * phases, target);
+  const perSpace = channelBlocks * p.groups * phasesZ * phasesY;
+  const grid = foldGrid(ceilDiv(lanes, size) * perSpace, target);
 
-  const weights = weightLoads(p, planY, planX, to, tile);
-  const accumulators: string[] = [], stores: string[] = [];
-  for (let c = 0; c < tc; c++) {
-    const inner: string[] = [];
-    for (let a = 0; a < th; a++) {
-      for (let b = 0; b < tw; b++) {
-        accumulators.push(`var a${c}_${a}_${b} = 0.0;`);
-        const tests = [
-          ...(planY.blocks * th > to.size[1] && a > 0 ? [`y0 + ${a}u < ${to.size[1]}u`] : []),
-          ...(planX.blocks * tw > to.size[2] && b > 0 ? [`x0 + ${b}u < ${to.size[2]}u`] : []),
-        ];
-        const at = c * volume(to.size) + a * to.size[2] + b;
-        const store = `result[at + ${at}u] = a${c}_${a}_${b}${p.bias ? ` + b${c}` : ""};`;
-        inner.push(tests.length > 0 ? `if (${tests.join(" && ")}) { ${store} }` : store);
-      }
-    }
-    const bias = p.bias ? [`let b${c} = bias[group * ${to.channels}u + first + ${c}u];`] : [];
-    const body = [...bias, ...inner].join("\n    ");
-    stores.push(to.channels % tc !== 0 && c > 0 ? `if (first + ${c}u < ${to.channels}u) {\n    ${body}\n    }` : body);
+  const weights = weightLoads(p, to, tile);
+  const gather = gathering(plan, from.size, tile);
+  const sums: string[] = [], stores: string[] = [];
+  for (let b = 0; b < tw; b++) {
+    for (let c = 0; c < tc; c++) sums.push(`var a${c}_${b} = 0.0;`);
+    const store = `result[at + ${b}u] = ${pick(tc, (c) => `a${c}_${b}`)}${p.bias ? " + b" : ""};`;
+    stores.push(plan.blocks * tw > to.size[2] && b > 0 ? `if (x0 + ${b}u < ${to.size[2]}u) { ${store} }` : store);
   }
-  const gather = gathering(planY, planX, from.size, tile);
+  const overhang = [
+    `(flat < ${lanes}u)`,
+    ...(to.size[0] % phasesZ === 0 ? [] : [`(z < ${to.size[0]}u)`]),
+    ...(to.size[1] % phasesY === 0 ? [] : [`(y < ${to.size[1]}u)`]),
+  ].join(" & ");
 
   const source = wgsl`
 #if ${share > 1}
@@ -140,146 +108,136 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) loca
   let block = ${grid.index};
   let first = block % ${channelBlocks}u * ${tc}u;
   let group = block / ${channelBlocks}u % ${p.groups}u;
-  let phase = block / ${channelBlocks * p.groups}u % ${phases}u;
+  let phaseY = block / ${channelBlocks * p.groups}u % ${phasesY}u;
+  let phaseZ = block / ${channelBlocks * p.groups * phasesY}u % ${phasesZ}u;
   // Lanes beyond the end repeat the last one, for every lane must reach the broadcasts; they do not store.
-  let flat = block / ${channelBlocks * p.groups * phases}u * ${size}u + local;
+  let flat = block / ${perSpace}u * ${size}u + local;
   let i = min(flat, ${lanes - 1}u);
-  let x0 = i % ${planX.blocks}u * ${tw}u;
-  let y0 = i / ${planX.blocks}u % ${planY.blocks}u * ${th}u;
-  let z = i / ${planX.blocks * planY.blocks}u % ${depth}u * ${phases}u + phase;
-  let sample = i / ${planX.blocks * planY.blocks * depth}u;
+  let x0 = i % ${plan.blocks}u * ${tw}u;
+  let y = i / ${plan.blocks}u % ${height}u * ${phasesY}u + phaseY;
+  let z = i / ${plan.blocks * height}u % ${depth}u * ${phasesZ}u + phaseZ;
+  let sample = i / ${plan.blocks * height * depth}u;
 #if ${backward}
   let fx = i32(x0) / ${p.stride[2]};
-  let fy = i32(y0) / ${p.stride[1]};
+  let fy = i32(y + ${p.padding[1]}u);
   let fz = i32(z + ${p.padding[0]}u);
-  let firstPlane = (phase + ${p.padding[0]}u) % ${phases}u;
-  let planes = ${phases === 1 ? `${kD}u` : `(${kD + phases - 1}u - firstPlane) / ${phases}u`};
+  let firstRow = (phaseY + ${p.padding[1]}u) % ${phasesY}u;
+  let firstPlane = (phaseZ + ${p.padding[0]}u) % ${phasesZ}u;
+  let rows = (${kH + phasesY - 1}u - firstRow) / ${phasesY}u;
+  let planes = (${kD + phasesZ - 1}u - firstPlane) / ${phasesZ}u;
 #else
   let fx = i32(x0) * ${p.stride[2]} - ${p.padding[2]};
-  let fy = i32(y0) * ${p.stride[1]} - ${p.padding[1]};
+  let fy = i32(y) * ${p.stride[1]} - ${p.padding[1]};
   let fz = i32(z) * ${p.stride[0]} - ${p.padding[0]};
+  let firstRow = 0u;
   let firstPlane = 0u;
+  let rows = ${kH}u;
   let planes = ${kD}u;
 #endif
   ${gather.before}
   ${weights.before}
-  ${accumulators.join("\n  ")}
-  var channel = 0u;
-  var plane = 0u;
+  ${sums.join("\n  ")}
   let base = i32((sample * ${p.groups}u + group) * ${from.channels * volume(from.size)}u);
   let weightBase = group * ${p.outChannels / p.groups * (p.inChannels / p.groups) * volume(p.kernel)}u
     + first * ${to.weightStride}u;
-  for (var step = 0u; step < ${from.channels}u * planes; step++) {
-    let kz = firstPlane + plane * ${phases}u;
+  // One loop instead of three, for each loop costs a copy of all sums per turn on a CPU adapter.
+  var channel = 0u;
+  var plane = 0u;
+  var row = 0u;
+  for (var step = 0u; step < ${from.channels}u * planes * rows; step++) {
+    let kz = firstPlane + plane * ${phasesZ}u;
+    let ky = firstRow + row * ${phasesY}u;
 #if ${backward}
     let iz = (fz - i32(kz) * ${p.dilation[0]}) / ${p.stride[0]};
+    let iy = (fy - i32(ky) * ${p.dilation[1]}) / ${p.stride[1]};
 #else
     let iz = fz + i32(kz) * ${p.dilation[0]};
+    let iy = fy + i32(ky) * ${p.dilation[1]};
 #endif
-    let inside = u32(iz) < ${from.size[0]}u;
+    // What lies outside is loaded from the nearest place inside and replaced by zero.
+    let inside = (u32(iz) < ${from.size[0]}u) & (u32(iy) < ${from.size[1]}u);
     let at = base + i32(channel) * ${volume(from.size)}
-      + clamp(iz, 0, ${from.size[0] - 1}) * ${from.size[1] * from.size[2]};
-    let wAt = weightBase + channel * ${from.weightStride}u + kz * ${kH * kW}u;
+      + (clamp(iz, 0, ${from.size[0] - 1}) * ${from.size[1]} + clamp(iy, 0, ${from.size[1] - 1})) * ${from.size[2]};
+    let wAt = weightBase + channel * ${from.weightStride}u + (kz * ${kH}u + ky) * ${kW}u;
     ${weights.inside}
     ${gather.inside}
-    plane++;
-    if (plane == planes) { plane = 0u; channel++; }
+    let lastRow = row + 1u == rows;
+    let lastPlane = lastRow & (plane + 1u == planes);
+    row = select(row + 1u, 0u, lastRow);
+    plane = select(plane + select(0u, 1u, lastRow), 0u, lastPlane);
+    channel += select(0u, 1u, lastPlane);
   }
-  if (flat < ${lanes}u${to.size[0] % phases === 0 ? "" : ` && z < ${to.size[0]}u`}) {
-    let at = ((sample * ${p.groups}u + group) * ${to.channels}u + first) * ${volume(to.size)}u
-      + (z * ${to.size[1]}u + y0) * ${to.size[2]}u + x0;
-    ${stores.join("\n    ")}
+  if (${overhang}) {
+    let corner = ((sample * ${p.groups}u + group) * ${to.channels}u + first) * ${volume(to.size)}u
+      + (z * ${to.size[1]}u + y) * ${to.size[2]}u + x0;
+    for (var c = 0u; c < ${to.channels % tc === 0 ? `${tc}u` : `min(${tc}u, ${to.channels}u - first)`}; c++) {
+      let at = corner + c * ${volume(to.size)}u;
+#if ${p.bias}
+      let b = bias[group * ${to.channels}u + first + c];
+#endif
+      ${stores.join("\n      ")}
+    }
   }
 }
 `;
-  const name = `${view.name}.tile${tc}x${th}x${tw}${share > 1 ? `_share${share}` : ""}`;
+  const family = backward ? "conv_input_grad" : "conv_forward";
   return {
     temps: [],
     dispatches: [{
-      kernel: { name, source, workgroups: grid.workgroups, flops: convFlops(p) },
+      kernel: {
+        name: `${family}.tile${tc}x${tw}${share > 1 ? `_share${share}` : ""}`,
+        source,
+        workgroups: grid.workgroups,
+        flops: convFlops(p),
+      },
       reads: p.bias ? [{ input: 0 }, { input: 1 }, { input: 2 }] : [{ input: 0 }, { input: 1 }],
       writes: [{ output: 0 }],
     }],
   };
 }
 
-/** Weights of one kernel plane, as `w{channel}_{tap of the plane}`. */
-function weightLoads(
-  p: ConvParams, planY: AxisPlan, planX: AxisPlan, to: View["to"], tile: Tile,
-): { before: string; inside: string } {
-  const kW = p.kernel[2], perPlane = p.kernel[1] * kW;
-  const count = tile.channels * perPlane;
-  const last = to.channels % tile.channels === 0 ? "" : `min(`;
-  const used = new Set(planY.taps.flatMap((y) => planX.taps.map((x) => y.k * kW + x.k)));
-  const each = (text: (c: number, t: number, i: number) => string): string[] =>
-    Array.from({ length: count }, (_, i) => [Math.floor(i / perPlane), i % perPlane, i] as const)
-      .filter(([, t]) => used.has(t)).map(([c, t, i]) => text(c, t, i));
-  if (tile.share === 1) {
-    const clampTo = last && `let lastChannel = ${to.channels - 1}u - first;`;
-    const offset = (c: number): string => last ? `min(${c}u, lastChannel) * ${to.weightStride}u` : `${c * to.weightStride}u`;
-    return {
-      before: clampTo,
-      inside: each((c, t) => `let w${c}_${t} = w[wAt + ${offset(c)} + ${t}u];`).join("\n    "),
-    };
-  }
-  const vectors = ceilDiv(count, tile.share);
-  const before = [`let own = lane % ${tile.share}u;`, last && `let lastChannel = ${to.channels - 1}u - first;`];
+/** Loads of one kernel row's weights as `w{channel}_{tap}`; channels beyond the last repeat it. */
+function weightLoads(p: ConvParams, to: Side, tile: Tile): { before: string; inside: string } {
+  const kW = p.kernel[2], count = tile.channels * kW;
+  const before = to.channels % tile.channels === 0
+    ? [`let lastChannel = ${tile.channels - 1}u;`]
+    : [`let lastChannel = min(${tile.channels}u, ${to.channels}u - first) - 1u;`];
   const inside: string[] = [];
-  for (let v = 0; v < vectors; v++) {
-    const element = `(own + ${v * tile.share}u)`;
-    const channel = `${element} / ${perPlane}u`;
-    const limit = last ? "lastChannel" : `${tile.channels - 1}u`;
-    before.push(`let weightOf${v} = min(${channel}, ${limit}) * ${to.weightStride}u + ${element} % ${perPlane}u;`);
-    inside.push(`let shared${v} = w[wAt + weightOf${v}];`);
+  if (tile.share > 1) {
+    before.push(`let own = lane % ${tile.share}u;`);
+    for (let v = 0; v < ceilDiv(count, tile.share); v++) {
+      const element = `(own + ${v * tile.share}u)`;
+      before.push(`let offset${v} = min(${element} / ${kW}u, lastChannel) * ${to.weightStride}u + ${element} % ${kW}u;`);
+      inside.push(`let shared${v} = w[wAt + offset${v}];`);
+    }
   }
-  inside.push(...each((c, t, i) =>
-    `let w${c}_${t} = subgroupBroadcast(shared${Math.floor(i / tile.share)}, ${i % tile.share}u);`));
+  for (let i = 0; i < count; i++) {
+    const c = Math.floor(i / kW), t = i % kW;
+    inside.push(tile.share > 1
+      ? `let w${c}_${t} = subgroupBroadcast(shared${Math.floor(i / tile.share)}, ${i % tile.share}u);`
+      : `let w${c}_${t} = w[wAt + min(${c}u, lastChannel) * ${to.weightStride}u + ${t}u];`);
+  }
   return { before: before.join("\n  "), inside: inside.join("\n    ") };
 }
 
-/** Loads of the values that a block sees in one plane, each followed by its multiply-adds. */
-function gathering(
-  planY: AxisPlan, planX: AxisPlan, size: Size3, tile: Tile,
-): { before: string; inside: string } {
-  const [, height, width] = size;
+/** Loads of the values that the voxels see in one row, as `x{index}`, and their multiply-adds. */
+function gathering(plan: RowPlan, size: Size3, tile: Tile): { before: string; inside: string } {
   const before: string[] = [], inside: string[] = [];
-  const kW = planX.kernel;
-  // Rows and columns that can lie outside are clamped for the load, and what was loaded is replaced by zero.
-  for (const offset of planX.offsets) {
-    const name = columnName(offset);
-    const column = `fx + ${offset}`;
-    if (planX.mayMiss(offset)) {
-      before.push(`let ${name}In = u32(${column}) < ${width}u;`, `let ${name} = clamp(${column}, 0, ${width - 1});`);
-    }
-  }
-  for (const row of planY.offsets) {
-    const y = columnName(row).replace("c", "r");
-    if (planY.mayMiss(row)) {
-      before.push(`let ${y}In = u32(fy + ${row}) < ${height}u;`);
-      before.push(`let ${y} = clamp(fy + ${row}, 0, ${height - 1}) * ${width};`);
+  plan.offsets.forEach((offset, i) => {
+    if (plan.mayMiss(offset)) {
+      before.push(`let in${i} = u32(fx + ${offset}) < ${size[2]}u;`);
+      before.push(`let column${i} = clamp(fx + ${offset}, 0, ${size[2] - 1});`);
+      inside.push(`let x${i} = select(0.0, data[at + column${i}], inside & in${i});`);
     } else {
-      before.push(`let ${y} = (fy + ${row}) * ${width};`);
+      inside.push(`let x${i} = select(0.0, data[at + fx + ${offset}], inside);`);
     }
-    inside.push(`{`, `  let row = at + ${y};`, `  let ok = inside${planY.mayMiss(row) ? ` && ${y}In` : ""};`);
-    for (const column of planX.offsets) {
-      const x = columnName(column);
-      inside.push(planX.mayMiss(column)
-        ? `  let ${x}v = select(0.0, data[row + ${x}], ok && ${x}In);`
-        : `  let ${x}v = select(0.0, data[row + fx + ${column}], ok);`);
+  });
+  for (let b = 0; b < tile.width; b++) {
+    const taps = plan.taps.filter((t) => t.position === b);
+    if (taps.length === 0) continue;
+    for (let c = 0; c < tile.channels; c++) {
+      inside.push(`a${c}_${b} += ${taps.map((t) => `x${plan.offsets.indexOf(t.offset)} * w${c}_${t.k}`).join(" + ")};`);
     }
-    for (const tapY of planY.taps.filter((t) => t.offset === row)) {
-      for (let b = 0; b < tile.width; b++) {
-        const tapsX = planX.taps.filter((t) => t.position === b);
-        if (tapsX.length === 0) continue;
-        for (let c = 0; c < tile.channels; c++) {
-          const sum = tapsX.map((t) => `${columnName(t.offset)}v * w${c}_${tapY.k * kW + t.k}`).join(" + ");
-          inside.push(`  a${c}_${tapY.position}_${b} += ${sum};`);
-        }
-      }
-    }
-    inside.push("}");
   }
   return { before: before.join("\n  "), inside: inside.join("\n    ") };
 }
-
-const columnName = (offset: number): string => (offset < 0 ? `cm${-offset}` : `c${offset}`);
