@@ -24,7 +24,7 @@ export function leaves(tree: unknown): any[] {
 }
 
 /** Leaves by path: names joined by ".", as PyTorch names a state dict. */
-export function flatten(tree: Tree): Map<string, Tensor> {
+export function flatten(tree: object): Map<string, Tensor> {
   const result = new Map<string, Tensor>();
   map(tree, (leaf, path) => {
     check(leaf instanceof Tensor, "tree.flatten", () => `leaf ${path} is not a tensor: ${String(leaf)}`);

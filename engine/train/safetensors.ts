@@ -42,7 +42,7 @@ export async function saveSafetensors(
   tensors: object,
   metadata: Readonly<Record<string, string>> = {},
 ): Promise<Uint8Array<ArrayBuffer>> {
-  const named: ReadonlyMap<string, Tensor> = tensors instanceof Map ? tensors : tree.flatten(tensors as tree.Tree);
+  const named: ReadonlyMap<string, Tensor> = tensors instanceof Map ? tensors : tree.flatten(tensors);
   const entries = [...named];
   for (const [name, t] of entries) {
     need(t instanceof Tensor, () => `${show(name)} is not a tensor`);
@@ -223,7 +223,7 @@ export function loadParameters<T>(
     "loadParameters",
     () => "ignore is a regular expression without the flag g",
   );
-  const wanted = tree.flatten(template as tree.Tree);
+  const wanted = tree.flatten(template as object);
   const missing = [...wanted.keys()].filter((name) => !tensors.has(name));
   const extra = [...tensors.keys()].filter((name) => !wanted.has(name) && !ignore?.test(name));
   const misshapen = [...wanted].flatMap(([name, t]) => {

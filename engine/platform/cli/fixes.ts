@@ -35,7 +35,7 @@ export function installMesa(): string {
   if (field("ID") === "debian" && Number(field("VERSION_ID")) === 12) {
     return (
       "Debian 12's own Mesa is too old, so take it from backports:\n" +
-      "  echo 'deb http://deb.debian.org/debian bookworm-backports main' | sudo tee /etc/apt/sources.list.d/backports.list\n" +
+      "  sed 's/^Suites:.*/Suites: bookworm-backports/' /etc/apt/sources.list.d/debian.sources | sudo tee /etc/apt/sources.list.d/backports.sources\n" +
       "  sudo apt update && sudo apt install -t bookworm-backports mesa-vulkan-drivers libvulkan1"
     );
   }
