@@ -16,12 +16,13 @@ const options = config({
   run: entry("", "folder of the run; the next free one in runs/ without it"),
   overwrite: entry(false, "whether that folder may hold an earlier run"),
   seed: entry(1, "of the split, the weights and the patches", { integer: true, min: 0 }),
-  steps: entry(0, "optimiser steps; 0: 120 on phantoms, 800 on --data", { integer: true, min: 0 }),
+  steps: entry(0, "optimiser steps; 0: 150 on phantoms, 800 on --data", { integer: true, min: 0 }),
   batch: entry(2, "patches a step", { integer: true, min: 1 }),
   patch: entry([], "voxels z,y,x of a patch; from the images without it", { integer: true, min: 1, lengths: [0, 3] }),
   foreground: entry(0.33, "fraction of a batch's patches that are centred on foreground", { min: 0, max: 1 }),
   flips: choice(["xyz", "xy", "xz", "yz", "x", "y", "z", "none"], "axes along which patches are mirrored at random"),
   features: entry([8, 16, 32], "channels of each resolution; each halves the one before", { integer: true, min: 1 }),
+  decoderConvs: entry(0, "convolutions a decoder stage; 0: 1 on phantoms, 2 on --data", { integer: true, min: 0 }),
   optimizer: choice(["adam", "sgd"], "sgd has Nesterov momentum 0.99"),
   rate: entry(0, "learning rate at the start; 0: 3e-3 for adam on --data, else 1e-2", { min: 0 }),
   weightDecay: entry(3e-5, "L2 penalty", { min: 0 }),
@@ -29,8 +30,11 @@ const options = config({
   phantoms: entry(16, "patients to make without --data", { integer: true, min: 2 }),
 });
 const { seed, batch } = options;
-const steps = options.steps || (options.data ? 800 : 120);
+// Phantoms are small and plain, so that a first look takes minutes on a CPU.
+const phantoms = { shape: [28, 32, 24], spacing: [1.3, 1.3, 2], patch: [24, 24, 24] } as const;
+const steps = options.steps || (options.data ? 800 : 150);
 const rate = options.rate || (options.data && options.optimizer === "adam" ? 3e-3 : 1e-2);
+const decoderConvs = options.decoderConvs || (options.data ? 2 : 1);
 const flip = [..."zyx"].flatMap((axis, k) => (options.flips.includes(axis) ? [k] : []));
 const device = await deviceInfo();
 print(`Device: ${device.name} (${device.kind}; ${device.reason})`);
@@ -39,7 +43,7 @@ print(`Device: ${device.name} (${device.kind}; ${device.reason})`);
 const name = options.data.split("/").filter((part) => part !== "").at(-1) ?? "phantom";
 const run = await openRun({ name, folder: options.run, overwrite: options.overwrite });
 const folder = options.data || `${run.path}/phantom`;
-if (!options.data) await writePhantomDataset(folder, { cases: options.phantoms, seed });
+if (!options.data) await writePhantomDataset(folder, { cases: options.phantoms, seed, ...phantoms });
 const dataset = await openDataset(folder);
 const labels = dataset.labels.map((label) => label.name);
 const split = splitCases(dataset.cases.map((item) => item.id), { seed, heldOut: options.heldOut });
@@ -50,7 +54,7 @@ for (const id of split.training) {
 }
 const multiple = Array(3).fill(2 ** (options.features.length - 1));
 const whole = choosePatch(training.map((item) => item.shape), { multiple });
-const patch = options.patch.length > 0 ? options.patch : options.data ? whole : [32, 32, 32];
+const patch = options.patch.length > 0 ? options.patch : options.data ? whole : phantoms.patch;
 const classes = labels.slice(1);
 print(`Data: ${folder}, ${training.length} training cases, ${split.heldOut.length} held out; ${classes.join(", ")}`);
 
@@ -60,6 +64,7 @@ const architecture = {
   classes: labels.length,
   features: options.features,
   strides: options.features.map((_, stage) => (stage === 0 ? 1 : 2)),
+  decoderConvsPerStage: decoderConvs,
   deepSupervision: true,
 } as const;
 const model = plainConvUNet(architecture);
