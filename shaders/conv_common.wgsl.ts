@@ -46,11 +46,11 @@ export function foldGrid(count: number, target: Target): { workgroups: [number, 
 
 /**
  * Lanes that may share loads through subgroup broadcasts; undefined where that is impossible or, on a GPU, useless.
- * WebGPU guarantees subgroups of four; an engine that knows better says so in `subgroupMinSize`.
+ * WebGPU guarantees subgroups of four.
  */
-export function subgroupShare(target: Target & { readonly subgroupMinSize?: number }): number | undefined {
+export function subgroupShare(target: Target): number | undefined {
   if (!target.software || !target.features.has("subgroups")) return undefined;
-  return Math.min(8, target.subgroupMinSize ?? 4);
+  return (target.subgroupMinSize ?? 4) >= 8 ? 8 : 4;
 }
 
 /**

@@ -34,12 +34,16 @@ function sides(p: ConvParams, backward: boolean): { from: Side; to: Side } {
   return backward ? { from: y, to: x } : { from: x, to: y };
 }
 
-/** About 32 sums, as many as a CPU adapter keeps at hand, shared evenly among the channels. */
+/**
+ * About 32 sums, as many as a CPU adapter keeps at hand, shared evenly among the channels. SwiftShader, whose subgroups
+ * have four lanes, compiles fast and gains from twice as many.
+ */
 function chooseTile(p: ConvParams, backward: boolean, share: number): Tile {
   const { to } = sides(p, backward);
-  const channels = ceilDiv(to.channels, ceilDiv(to.channels, 8));
+  const sums = share === 4 ? 64 : 32;
+  const channels = ceilDiv(to.channels, ceilDiv(to.channels, sums / 4));
   let width = backward ? p.stride[2] : 1;
-  while (channels * width <= 16 && width < 16 && width < to.size[2]) width += width;
+  while (channels * width * 2 <= sums && width < 16 && width < to.size[2]) width += width;
   return { channels, width, share };
 }
 
@@ -207,7 +211,8 @@ function weightLoads(p: ConvParams, to: Side, tile: Tile): { before: string; ins
     before.push(`let own = lane % ${tile.share}u;`);
     for (let v = 0; v < ceilDiv(count, tile.share); v++) {
       const element = `(own + ${v * tile.share}u)`;
-      before.push(`let offset${v} = min(${element} / ${kW}u, lastChannel) * ${to.weightStride}u + ${element} % ${kW}u;`);
+      const channel = `min(${element} / ${kW}u, lastChannel)`;
+      before.push(`let offset${v} = ${channel} * ${to.weightStride}u + ${element} % ${kW}u;`);
       inside.push(`let shared${v} = w[wAt + offset${v}];`);
     }
   }

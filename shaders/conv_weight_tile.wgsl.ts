@@ -192,19 +192,21 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) loca
 }
 
 /**
- * About 36 sums and 130 input values at most: larger tiles take seconds to compile and gain little. Two rows where the
- * kernel makes them overlap; without shared loads half as many sums of one row, for every value costs a load.
+ * Eight lanes (lavapipe): about 36 sums and 130 input values, two rows; more takes seconds to compile and gains little.
+ * Four lanes (SwiftShader) compile fast and load more, which taller tiles make up for. Without shared loads every value
+ * costs a load: half as many sums, one row.
  */
 function chooseTile(p: ConvParams, share: number): Tile {
   const taps = p.kernel[1] * p.kernel[2], ci = p.inChannels / p.groups;
-  const height = share > 1 && p.kernel[1] > p.stride[1] ? Math.min(2, p.output[1]) : 1;
+  const tallest = share === 1 || p.kernel[1] <= p.stride[1] ? 1 : share === 8 ? 2 : 4;
+  const height = Math.min(tallest, p.output[1]);
   const values = (width: number): number => {
     const { rows, columns } = patch(p, { channels: 1, height, width, share });
     return rows * columns;
   };
   const narrow = Math.min(4, p.output[2]), wide = Math.min(8, p.output[2]);
-  const most = Math.max(1, Math.floor(Math.min((share > 1 ? 36 : 18) / taps, 130 / values(narrow))));
-  const channels = ceilDiv(ci, ceilDiv(ci, most));
+  const most = Math.min((share > 1 ? 36 : 18) / taps, (share === 4 ? 330 : 130) / values(narrow));
+  const channels = ceilDiv(ci, ceilDiv(ci, Math.max(1, Math.floor(most))));
   const width = share > 1 && channels * values(wide) <= 64 ? wide : narrow;
   return { channels, height, width, share };
 }
