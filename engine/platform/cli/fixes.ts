@@ -35,7 +35,8 @@ export function installMesa(): string {
   if (field("ID") === "debian" && Number(field("VERSION_ID")) === 12) {
     return (
       "Debian 12's own Mesa is too old, so take it from backports:\n" +
-      "  sed 's/^Suites:.*/Suites: bookworm-backports/' /etc/apt/sources.list.d/debian.sources | sudo tee /etc/apt/sources.list.d/backports.sources\n" +
+      "  awk 'BEGIN{RS=\"\"} /Suites: bookworm bookworm-updates/' /etc/apt/sources.list.d/debian.sources |\n" +
+      "    sed 's/^Suites:.*/Suites: bookworm-backports/' | sudo tee /etc/apt/sources.list.d/backports.sources\n" +
       "  sudo apt update && sudo apt install -t bookworm-backports mesa-vulkan-drivers libvulkan1"
     );
   }
