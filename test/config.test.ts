@@ -4,7 +4,7 @@ import { choice, config, ConfigError, entry, HelpRequest } from "../engine/train
 
 const block = {
   data: entry("", "dataset folder"),
-  steps: entry(100, "optimiser steps", { integer: true, min: 1 }),
+  steps: entry(100, "optimiser steps", { integer: true, min: 1, max: 1000 }),
   rate: 3e-3,
   shift: 0,
   patch: entry([32, 32, 32], "voxels", { integer: true, min: 1, lengths: [1, 3] }),
@@ -62,7 +62,8 @@ test("config() rejects an unknown key, names the nearest and lists the valid one
 test("config() rejects unfit values and says what it wanted", () => {
   assert.match(message(["--steps", "many"]), '--steps: got "many", wanted a whole number from 1');
   assert.match(message(["--steps", "2.5"]), "wanted a whole number");
-  assert.match(message(["--steps", "0"]), "from 1");
+  assert.match(message(["--steps", "0"]), "from 1 up to 1000");
+  assert.match(message(["--steps", "1001"]), "from 1 up to 1000");
   assert.match(message(["--rate", "Infinity"]), "wanted a number");
   assert.match(message(["--rate"]), "a value is missing");
   assert.match(message(["--data", "--steps", "5"]), "--data: a value is missing");

@@ -47,7 +47,7 @@ export class PseudoDice {
     return this.#both.map((_, c) => {
       this.#both[c] = KEEP * this.#both[c] + counts[c];
       this.#sum[c] = KEEP * this.#sum[c] + counts[classes + c];
-      return this.#sum[c] === 0 ? NaN : (2 * this.#both[c]) / this.#sum[c];
+      return (2 * this.#both[c]) / this.#sum[c];
     });
   }
 }
