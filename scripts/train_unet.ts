@@ -4,10 +4,11 @@
 import {
   adam, choice, choosePatch, clipGradNorm, closeDevice, compile, config, counted, deepSupervision,
   deepSupervisionWeights, deviceInfo, diceCrossEntropy, duration, entry, Evaluation, JsonLines, loadCase, openDataset,
-  openRun, overlaySvg, polySchedule, prepareCase, print, Prng, programLine, progressSvg, random, sampleBatch, saveModel,
-  segmenter, sgd, splitCases, stepFigures, tensor, trainLoop, tree, valueAndGrad, writeNifti, writePhantomDataset,
+  openRun, overlaySvg, polySchedule, prepareCase, print, Prng, programLine, random, recordChart, sampleBatch,
+  saveModel, segmenter, sgd, splitCases, stepFigures, tensor, trainLoop, tree, valueAndGrad, writeNifti,
+  writePhantomDataset,
 } from "../engine/mod.ts";
-import type { OverlayCase, Point, SampleCase, StepRecord, Tensor } from "../engine/mod.ts";
+import type { OverlayCase, SampleCase, Tensor } from "../engine/mod.ts";
 import { plainConvUNet } from "../models/mod.ts";
 
 const options = config({
@@ -129,9 +130,7 @@ const description = {
   normalisation: "z-score per channel",
 } as const;
 await run.write("model.safetensors", await saveModel(params, description));
-const curve = (pick: (record: StepRecord) => number): Point[] => records.map((record) => [record.step, pick(record)]);
-const dice = Object.fromEntries(classes.map((label, c) => [label, curve((record) => record.dice[c])]));
-await run.write("progress.svg", progressSvg({ loss: curve((record) => record.loss), dice }, { title: dataset.name }));
+await run.write("progress.svg", recordChart(records, classes, { title: dataset.name }));
 const segment = segmenter(model, params, description);
 const shown: OverlayCase[] = [];
 const evaluation = new Evaluation(labels, { ignore: dataset.ignoreLabel });

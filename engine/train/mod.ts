@@ -15,6 +15,7 @@ export type { OverlayCase, OverlayOptions } from "./overlay.ts";
 export { chartSvg, progressSvg } from "./plots.ts";
 export type { Panel, Point } from "./plots.ts";
 export { PseudoDice, stepFigures } from "./pseudo_dice.ts";
+export { recordChart } from "./record_chart.ts";
 export { openRun, RunFolder } from "./run_folder.ts";
 export { choosePatch, segmenter } from "./segment.ts";
 export type { Network, Task } from "./segment.ts";
