@@ -7,7 +7,8 @@
  * - Range reduction (Cody and Waite 1980) subtracts n times a constant in parts; the leading parts have so few bits
  *   that the products are exact. Mesa's compiler adds such parts up again, fma or not: `vg_exact` stops it.
  * - Rounding to an integer adds 1.5 * 2^23 and reads the low bits of the sum, so that it cannot be simplified away.
- * - No branches, and few selects: on a CPU implementation every lane runs both sides.
+ * - No branches, and few selects: on a CPU implementation every lane runs both sides. Conditions are joined by `&` and
+ *   `|`: `&&` becomes a branch, and many of those stall SwiftShader's compiler.
  *
  * Subnormal numbers may be taken for zero. Polynomials and the rational function are minimax fits made for this file
  * (iteratively reweighted least squares on Chebyshev points, in float64).
@@ -307,17 +308,17 @@ fn vg_pow(x: f32, y: f32) -> f32 {
 
   // Zero, infinity, overflow and underflow have magnitude 0 or inf.
   let grows = (u >= 0x3f800000u) == (y > 0.0);
-  let edge = u < 0x00800000u || u >= 0x7f800000u || e1 + e2 < -104.5 || e1 + e2 > 89.0;
+  let edge = (u < 0x00800000u) | (u >= 0x7f800000u) | (e1 + e2 < -104.5) | (e1 + e2 > 89.0);
   var bits = select(bitcast<u32>(inside), select(0u, 0x7f800000u, grows), edge);
 
   let whole = y == floor(y);
   let halved = 0.5 * y;
-  let odd = whole && halved != floor(halved);
+  let odd = whole & (halved != floor(halved));
   let negative = bitcast<u32>(x) >= 0x80000000u;
-  bits = bits | select(0u, 0x80000000u, negative && odd);
-  let invalid = negative && u >= 0x00800000u && u < 0x7f800000u && !whole;
-  bits = select(bits, 0x7fc00000u, invalid || u > 0x7f800000u || vg_is_nan(y));
-  let one = bitcast<u32>(x) == 0x3f800000u || (bitcast<u32>(y) & 0x7fffffffu) < 0x00800000u;
+  bits = bits | select(0u, 0x80000000u, negative & odd);
+  let invalid = negative & (u >= 0x00800000u) & (u < 0x7f800000u) & !whole;
+  bits = select(bits, 0x7fc00000u, invalid | (u > 0x7f800000u) | vg_is_nan(y));
+  let one = (bitcast<u32>(x) == 0x3f800000u) | ((bitcast<u32>(y) & 0x7fffffffu) < 0x00800000u);
   return bitcast<f32>(select(bits, 0x3f800000u, one));
 }`,
     needs: ["vg_exact", "vg_upper_bits", "vg_exp_poly", "vg_exp2_bits", "vg_is_nan"],

@@ -142,7 +142,7 @@ ${p.body.join("\n")}
 #else
     let where_ = i32(r);
 #endif
-    if (bestPlace < 0i || ${better} || (term == best && where_ < bestPlace)) {
+    if ((bestPlace < 0i) | (${better}) | ((term == best) & (where_ < bestPlace))) {
       best = term;
       bestPlace = where_;
     }

@@ -185,9 +185,9 @@ export const lessEqual = compare("lessEqual", "<=");
 /** a >= b, as bool */
 export const greaterEqual = compare("greaterEqual", ">=");
 /** a and b, as bool */
-export const logicalAnd = compare("logicalAnd", "&&", bool);
+export const logicalAnd = compare("logicalAnd", "&", bool);
 /** a or b, as bool */
-export const logicalOr = compare("logicalOr", "||", bool);
+export const logicalOr = compare("logicalOr", "|", bool);
 /** not x, as bool */
 export const logicalNot = unary("logicalNot", { wgsl: ([x]) => `!${x}`, inputs: bool, dtype: bool });
 

@@ -30,14 +30,14 @@ const op: Op<PadAttrs> = {
         return (i: string) => {
           // Below `before` the difference wraps around to a large number, so one comparison tests both ends.
           const place = e.bind(before[k] === 0 ? i : `${i} - ${before[k]}u`, "u32");
-          tests.push(`${place} < ${(n - 1) * step + 1}u`);
+          tests.push(`(${place} < ${(n - 1) * step + 1}u)`);
           if (step === 1) return place;
-          tests.push(`${place} % ${step}u == 0u`);
+          tests.push(`(${place} % ${step}u == 0u)`);
           return `${place} / ${step}u`;
         };
       });
       const inner = index.along(from, rewrite);
-      return e.select(tests.join(" && ") || "true", e.output.dtype, () => e.input(0, inner), () => constant(value, e.output.dtype));
+      return e.select(tests.join(" & ") || "true", e.output.dtype, () => e.input(0, inner), () => constant(value, e.output.dtype));
     },
   },
   vjp: ({ inputs: [x], attrs: { before, interior } }, g) => [
