@@ -17,12 +17,12 @@ const options = config({
   run: entry("", "folder of the run; the next free one in runs/ without it"),
   overwrite: entry(false, "whether that folder may hold an earlier run"),
   seed: entry(1, "of the split, the weights and the patches", { integer: true, min: 0 }),
-  steps: entry(0, "optimiser steps; 0: 150 on phantoms, 800 on --data", { integer: true, min: 0 }),
+  steps: entry(0, "optimiser steps; 0: 120 on phantoms, 800 on --data", { integer: true, min: 0 }),
   batch: entry(2, "patches a step", { integer: true, min: 1 }),
   patch: entry([], "voxels z,y,x of a patch; from the images without it", { integer: true, min: 1, lengths: [0, 3] }),
   foreground: entry(0.33, "fraction of a batch's patches that are centred on foreground", { min: 0, max: 1 }),
   flips: choice(["xyz", "xy", "xz", "yz", "x", "y", "z", "none"], "axes along which patches are mirrored at random"),
-  features: entry([8, 16, 32], "channels of each resolution; each halves the one before", { integer: true, min: 1 }),
+  features: entry([8, 16, 32], "channels at each resolution, the finest first", { integer: true, min: 1 }),
   decoderConvs: entry(0, "convolutions a decoder stage; 0: 1 on phantoms, 2 on --data", { integer: true, min: 0 }),
   optimizer: choice(["adam", "sgd"], "sgd has Nesterov momentum 0.99"),
   rate: entry(0, "learning rate at the start; 0: 3e-3 for adam on --data, else 1e-2", { min: 0 }),
@@ -33,7 +33,7 @@ const options = config({
 const { seed, batch } = options;
 // Phantoms are small and plain, so that a first look takes minutes on a CPU.
 const phantoms = { shape: [28, 32, 24], spacing: [1.3, 1.3, 2], patch: [24, 24, 24] } as const;
-const steps = options.steps || (options.data ? 800 : 150);
+const steps = options.steps || (options.data ? 800 : 120);
 const rate = options.rate || (options.data && options.optimizer === "adam" ? 3e-3 : 1e-2);
 const decoderConvs = options.decoderConvs || (options.data ? 2 : 1);
 const flip = [..."zyx"].flatMap((axis, k) => (options.flips.includes(axis) ? [k] : []));
