@@ -19,7 +19,15 @@ function network([w0, w1, w2, w3, w4, w5, w6]: Tensor[], x: Tensor): Tensor {
   return vg.conv3d(block(vg.concat([e, u], { axis: 1 }), w5!), w6!);
 }
 
-const shapes = [[16, 1, 3, 3, 3], [16, 16, 3, 3, 3], [32, 16, 3, 3, 3], [32, 32, 3, 3, 3], [32, 16, 2, 2, 2], [16, 32, 3, 3, 3], [4, 16, 1, 1, 1]];
+const shapes = [
+  [16, 1, 3, 3, 3],
+  [16, 16, 3, 3, 3],
+  [32, 16, 3, 3, 3],
+  [32, 32, 3, 3, 3],
+  [32, 16, 2, 2, 2],
+  [16, 32, 3, 3, 3],
+  [4, 16, 1, 1, 1],
+];
 const keys = vg.random.split(vg.random.key(1), shapes.length + 2);
 let params = shapes.map((shape, k) => {
   const bound = Math.sqrt(6 / shape.slice(1).reduce((a, b) => a * b, 1));
@@ -29,10 +37,13 @@ const x = vg.random.normal(keys[7]!, { shape: [1, 1, 32, 32, 32] });
 const labels = vg.random.uniform(keys[8]!, { shape: [1, 32, 32, 32], max: 4 }).cast("i32");
 await vg.evaluate([params, x, labels]);
 
-const step = vg.compile((p: Tensor[], input: Tensor, target: Tensor): [Tensor, Tensor[]] => {
-  const [loss, grads] = vg.valueAndGrad((q: Tensor[]) => vg.crossEntropy(network(q, input), target))(p);
-  return [loss, p.map((w, k) => w.sub(grads[k].mul(0.1)))];
-}, { donate: [0] });
+const step = vg.compile(
+  (p: Tensor[], input: Tensor, target: Tensor): [Tensor, Tensor[]] => {
+    const [loss, grads] = vg.valueAndGrad((q: Tensor[]) => vg.crossEntropy(network(q, input), target))(p);
+    return [loss, p.map((w, k) => w.sub(grads[k].mul(0.1)))];
+  },
+  { donate: [0] },
+);
 
 async function once(): Promise<{ script: number; whole: number; loss: number }> {
   const start = performance.now();
@@ -54,10 +65,16 @@ times.sort((a, b) => a - b);
 scripts.sort((a, b) => a - b);
 const info = step.programs()[0]!;
 const { name } = await vg.deviceInfo();
-console.log(`${name}: first step ${first.whole.toFixed(0)} ms, then min ${times[0]!.toFixed(1)} median ${times[times.length >> 1]!.toFixed(1)} ms`);
-console.log(`JavaScript ${scripts[scripts.length >> 1]!.toFixed(2)} ms, ${info.dispatches} dispatches, ${info.pipelines} pipelines, peak ${(info.peakBytes / 1e6).toFixed(1)} MB`);
+console.log(
+  `${name}: first step ${first.whole.toFixed(0)} ms, then min ${times[0]!.toFixed(1)} median ${times[times.length >> 1]!.toFixed(1)} ms`,
+);
+console.log(
+  `JavaScript ${scripts[scripts.length >> 1]!.toFixed(2)} ms, ${info.dispatches} dispatches, ${info.pipelines} pipelines, peak ${(info.peakBytes / 1e6).toFixed(1)} MB`,
+);
 const profiled = await vg.profile(once);
 for (const { kernel, dispatches, milliseconds } of profiled.kernels) {
-  console.log(`${kernel.padEnd(44)} ${String(dispatches).padStart(4)} ${milliseconds.toFixed(2).padStart(9)} ms ${((100 * milliseconds) / profiled.milliseconds).toFixed(1).padStart(5)} %`);
+  console.log(
+    `${kernel.padEnd(44)} ${String(dispatches).padStart(4)} ${milliseconds.toFixed(2).padStart(9)} ms ${((100 * milliseconds) / profiled.milliseconds).toFixed(1).padStart(5)} %`,
+  );
 }
 await vg.closeDevice();

@@ -12,10 +12,27 @@ export { closeDevice, deviceInfo, memoryStats, openDevice, profile } from "./gpu
 export type { DeviceInfo, DeviceOptions, KernelTime, MemoryStats, Profile } from "./gpu/mod.ts";
 export * as nn from "./nn/mod.ts";
 export {
-  adam, clipGradNorm, constantSchedule, cosineSchedule, deepSupervision, deepSupervisionWeights, diceCrossEntropy, polySchedule,
-  resizeLabels, sgd, softDice, stepDecaySchedule,
+  adam,
+  clipGradNorm,
+  constantSchedule,
+  cosineSchedule,
+  deepSupervision,
+  deepSupervisionWeights,
+  diceCrossEntropy,
+  polySchedule,
+  resizeLabels,
+  sgd,
+  softDice,
+  stepDecaySchedule,
 } from "./nn/mod.ts";
-export type { AdamOptions, DiceCrossEntropyOptions, Optimiser, Schedule, SgdOptions, SoftDiceOptions } from "./nn/mod.ts";
+export type {
+  AdamOptions,
+  DiceCrossEntropyOptions,
+  Optimiser,
+  Schedule,
+  SgdOptions,
+  SoftDiceOptions,
+} from "./nn/mod.ts";
 export { loadParameters, loadSafetensors, SafetensorsError, saveSafetensors } from "./train/safetensors.ts";
 export type { LoadedTensors } from "./train/safetensors.ts";
 export * from "./imaging/mod.ts";

@@ -21,7 +21,11 @@ export interface MapParams {
 const WORKGROUP = 64;
 
 /** A line of invocations folded into as many rows as the limit on workgroups asks for. */
-export function fold(count: number, workgroup: number, target: Target): { workgroups: readonly [number, number, number]; row: number } {
+export function fold(
+  count: number,
+  workgroup: number,
+  target: Target,
+): { workgroups: readonly [number, number, number]; row: number } {
   const groups = Math.max(1, Math.ceil(count / workgroup));
   const x = Math.min(groups, target.maxWorkgroupsPerDimension);
   return { workgroups: [x, Math.ceil(groups / x), 1], row: x * workgroup };

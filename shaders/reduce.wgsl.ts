@@ -67,12 +67,18 @@ export function reduceKernels(p: ReduceParams, target: Target): { kernels: reado
         temps.push(4 * p.outputs * split);
       }
     }
-    const kernel = pass({
-      ...p,
-      length: source.length,
-      ...(first ? {} : later(p, source.length)),
-      by: p.by,
-    }, split, first, last, target);
+    const kernel = pass(
+      {
+        ...p,
+        length: source.length,
+        ...(first ? {} : later(p, source.length)),
+        by: p.by,
+      },
+      split,
+      first,
+      last,
+      target,
+    );
     kernels.push({ kernel, from: source.from, to });
     if (last) return { kernels, temps };
     source.from = to;

@@ -6,7 +6,14 @@ import type { Tensor } from "../engine/mod.ts";
 import { assertClose, noise, relativeError } from "./helpers.ts";
 
 const { tensor, compile, evaluate, grad, hvp, valueAndGrad } = vg;
-const filled = (shape: number[], seed = 1): Tensor => tensor(noise(shape.reduce((a, b) => a * b, 1), seed), { shape });
+const filled = (shape: number[], seed = 1): Tensor =>
+  tensor(
+    noise(
+      shape.reduce((a, b) => a * b, 1),
+      seed,
+    ),
+    { shape },
+  );
 
 async function rejects(f: () => unknown, message: RegExp): Promise<void> {
   try {
@@ -49,7 +56,10 @@ for (const axes of [[0], [1], [2], [3], [0, 2], [1, 3], [0, 1, 2, 3], [2, 3], [0
 }
 
 test("argmax() takes the first among equals, along any axis and over all", async () => {
-  const x = tensor([[3, 7, 7], [9, 9, 1]]);
+  const x = tensor([
+    [3, 7, 7],
+    [9, 9, 1],
+  ]);
   assert.equal(await x.argmax({ axis: 1 }).array(), [1, 0]);
   assert.equal(await x.argmax({ axis: 0 }).array(), [1, 1, 0]);
   assert.is(await x.argmax().item(), 3);
@@ -59,7 +69,13 @@ test("argmax() takes the first among equals, along any axis and over all", async
 });
 
 test("reductions of empty axes: sum is 0, max is refused", async () => {
-  assert.equal(await vg.zeros([2, 0]).sum({ axes: [1] }).array(), [0, 0]);
+  assert.equal(
+    await vg
+      .zeros([2, 0])
+      .sum({ axes: [1] })
+      .array(),
+    [0, 0],
+  );
   await rejects(() => vg.zeros([2, 0]).max({ axes: [1] }), /max: an empty axis of \[2, 0\]/);
 });
 
@@ -67,19 +83,29 @@ test("chains with broadcasts, slices, flips, transposes and pads fuse into the r
   const [a, b] = [noise(4 * 5 * 6, 1), noise(6 * 5, 2)];
   const x = tensor(a, { shape: [4, 5, 6] });
   const w = tensor(b, { shape: [6, 5] });
-  const y = x.add(w.transpose()).mul(2).flip({ axes: [1] }).slice({ start: [1, 0, 1], end: [4, 5, 6], step: [2, 1, 2] }).pad({ before: [0, 1, 0], value: 9 });
+  const y = x
+    .add(w.transpose())
+    .mul(2)
+    .flip({ axes: [1] })
+    .slice({ start: [1, 0, 1], end: [4, 5, 6], step: [2, 1, 2] })
+    .pad({ before: [0, 1, 0], value: 9 });
   const wanted: number[] = [];
-  for (const i of [1, 3]) for (let j = -1; j < 5; j++) for (const k of [1, 3, 5]) {
-    wanted.push(j < 0 ? 9 : (a[(i * 5 + (4 - j)) * 6 + k]! + b[k * 5 + (4 - j)]!) * 2);
-  }
+  for (const i of [1, 3])
+    for (let j = -1; j < 5; j++)
+      for (const k of [1, 3, 5]) {
+        wanted.push(j < 0 ? 9 : (a[(i * 5 + (4 - j)) * 6 + k]! + b[k * 5 + (4 - j)]!) * 2);
+      }
   await assertClose(y, { shape: [2, 6, 3], data: wanted }, 1e-6, "chain");
 });
 
 test("concat() of 20 inputs, and gradients through it", async () => {
-  const parts = Array.from({ length: 20 }, (_, k) => filled([2, k % 3 + 1, 3], k));
+  const parts = Array.from({ length: 20 }, (_, k) => filled([2, (k % 3) + 1, 3], k));
   const y = vg.concat(parts, { axis: 1 });
   const rows = await Promise.all(parts.map((p) => p.array()));
-  assert.equal(await y.array(), [0, 1].map((n) => rows.flatMap((r) => r[n])));
+  assert.equal(
+    await y.array(),
+    [0, 1].map((n) => rows.flatMap((r) => r[n])),
+  );
   const weights = filled(y.shape as number[], 99);
   const g = grad((list: Tensor[]) => vg.concat(list, { axis: 1 }).mul(weights).sum())(parts);
   assert.equal(await vg.concat(g, { axis: 1 }).array(), await weights.array());
@@ -145,7 +171,7 @@ test("compile() keeps a donated tensor's other users safe", async () => {
   await evaluate(w);
   const before = await w.data();
   const double = compile((x: Tensor, y: Tensor) => x.mul(2).add(y.mul(0)), { donate: [0] });
-  const twin = compile((x: Tensor) => [x, x.reshape({ shape: [10, 10] })])
+  const twin = compile((x: Tensor) => [x, x.reshape({ shape: [10, 10] })]);
   const [same, square] = await twin(w);
   const out = await double(same, filled([100], 2));
   await assertClose(out, { shape: [100], data: before.map((v) => v * 2) }, 0, "result");
@@ -170,10 +196,13 @@ test("compile() refuses to wait inside, and says so", async () => {
 });
 
 test("compiled steps leave memory flat and allocate nothing after the first", async () => {
-  const step = compile((w: Tensor, x: Tensor) => {
-    const [loss, g] = valueAndGrad((q: Tensor) => q.mul(x).tanh().sum())(w);
-    return [w.sub(g.mul(0.01)), loss];
-  }, { donate: [0] });
+  const step = compile(
+    (w: Tensor, x: Tensor) => {
+      const [loss, g] = valueAndGrad((q: Tensor) => q.mul(x).tanh().sum())(w);
+      return [w.sub(g.mul(0.01)), loss];
+    },
+    { donate: [0] },
+  );
   let w = filled([300, 30], 1);
   const x = filled([300, 30], 2);
   let loss: Tensor;
@@ -199,10 +228,15 @@ test("derivatives of derivatives: third order, and hvp against differences of gr
   // d3/dx3 x sin x = -3 sin x - x cos x
   const wanted = [0.3, -1.2, 2].map((x) => -3 * Math.sin(x) - x * Math.cos(x));
   await assertClose(third(at), { shape: [3], data: wanted }, 1e-5, "third derivative");
-  const g = (x: Tensor): Tensor => vg.softmax(x.square()).mul(filled([5], 9)).sum();
+  const g = (x: Tensor): Tensor =>
+    vg
+      .softmax(x.square())
+      .mul(filled([5], 9))
+      .sum();
   const [x, v] = [noise(5, 11), noise(5, 12)];
   const h = 1e-2;
-  const shifted = async (sign: number): Promise<ArrayLike<number>> => grad(g)(tensor(x.map((t, k) => t + sign * h * v[k]!))).data();
+  const shifted = async (sign: number): Promise<ArrayLike<number>> =>
+    grad(g)(tensor(x.map((t, k) => t + sign * h * v[k]!))).data();
   const [up, down] = [await shifted(1), await shifted(-1)];
   const difference = Float32Array.from({ length: 5 }, (_, k) => (up[k]! - down[k]!) / (2 * h));
   // Central differences in f32: rounding 1e-7 / h and truncation h^2.
@@ -218,7 +252,10 @@ test("errors name operator, what came and what is wanted", async () => {
   await rejects(() => filled([2, 3]).add(filled([4])), /add: shapes \[2, 3\] and \[4\] do not broadcast/);
   await rejects(() => filled([2]).sum({ axis: [0] } as never), /sum: unknown option "axis"; it takes axes, keepDims/);
   await rejects(() => vg.conv3d(filled([1, 2, 4, 4, 4]), filled([3, 3, 3, 3, 3])), /conv3d: an input of 2 channels/);
-  await rejects(() => vg.conv3d(filled([1, 2, 2, 2, 2]), filled([3, 2, 3, 3, 3])), /conv3d: kernel \[3, 3, 3\].*does not fit/);
+  await rejects(
+    () => vg.conv3d(filled([1, 2, 2, 2, 2]), filled([3, 2, 3, 3, 3])),
+    /conv3d: kernel \[3, 3, 3\].*does not fit/,
+  );
   await rejects(() => filled([6]).reshape({ shape: [4, -1] }), /reshape: 6 elements/);
   await rejects(() => grad((x: Tensor) => x.mul(2))(filled([3])), /grad: the function gives one f32 number/);
   await rejects(() => grad((x: Tensor) => x.sum())(tensor(new Int32Array(3))), /i32, which has no gradient/);
@@ -232,7 +269,10 @@ test("a tensor over the binding limit is refused with its bytes", async () => {
   const { limits } = await vg.deviceInfo();
   const n = limits.maxStorageBufferBindingSize! / 4 + 1;
   if (n >= 2 ** 31) return;
-  await rejects(() => evaluate(vg.arange(n, undefined, { dtype: "f32" })), /arange .*needs \d+ bytes in one buffer, the adapter binds at most/);
+  await rejects(
+    () => evaluate(vg.arange(n, undefined, { dtype: "f32" })),
+    /arange .*needs \d+ bytes in one buffer, the adapter binds at most/,
+  );
 });
 
 test("dispose() gives memory back and later use is refused", async () => {

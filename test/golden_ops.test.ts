@@ -26,12 +26,25 @@ const tensorOf = (key: string): Tensor => toTensor(stored(key));
 const operators = vg as unknown as Record<string, ((...args: any[]) => Tensor) | undefined>;
 
 /** Operators of later work; the list shrinks, and an operator that exists must not be on it. */
-const missing = new Set(["matmul", "maxPool3d", "maxPool2d", "avgPool3d", "avgPool2d", "gridSample", "cosineSimilarity"]);
+const missing = new Set([
+  "matmul",
+  "maxPool3d",
+  "maxPool2d",
+  "avgPool3d",
+  "avgPool2d",
+  "gridSample",
+  "cosineSimilarity",
+]);
 
 /** Inputs beyond the positional ones are options: a bias, or a norm's weight and bias. */
 const named: Record<string, string[]> = {
-  conv2d: ["bias"], conv3d: ["bias"], convTranspose2d: ["bias"], convTranspose3d: ["bias"],
-  groupNorm: ["weight", "bias"], instanceNorm: ["weight", "bias"], batchNorm: ["weight", "bias"],
+  conv2d: ["bias"],
+  conv3d: ["bias"],
+  convTranspose2d: ["bias"],
+  convTranspose3d: ["bias"],
+  groupNorm: ["weight", "bias"],
+  instanceNorm: ["weight", "bias"],
+  batchNorm: ["weight", "bias"],
 };
 const positional = (op: string): number => (op.startsWith("conv") ? 2 : named[op] ? 1 : Infinity);
 
@@ -52,7 +65,8 @@ const tolerance = (wanted: { data: ArrayLike<number> }, inputs: readonly Tensor[
 
 for (const c of goldenJson("ops").cases as Case[]) {
   if (!operators[c.op]) {
-    test(`${c.name} is known to be missing`, () => assert.ok(missing.has(c.op), `${c.op} is not exported by engine/mod.ts`));
+    test(`${c.name} is known to be missing`, () =>
+      assert.ok(missing.has(c.op), `${c.op} is not exported by engine/mod.ts`));
     continue;
   }
   const differentiable = (c.grads ?? []).map((key) => key !== null);
@@ -74,7 +88,8 @@ for (const c of goldenJson("ops").cases as Case[]) {
     const [, pullback] = vg.vjp((...xs: Tensor[]) => call(c, join(inputs, xs)), split(inputs));
     const grads = pullback(tensorOf(c.cotangent!));
     const keys = c.grads!.filter((key): key is string => key !== null);
-    for (const [k, key] of keys.entries()) await assertClose(grads[k], stored(key), tolerance(stored(key), inputs), `${c.name} gradient ${k}`);
+    for (const [k, key] of keys.entries())
+      await assertClose(grads[k], stored(key), tolerance(stored(key), inputs), `${c.name} gradient ${k}`);
   });
 
   test(`${c.name}: derivatives along a direction`, async () => {

@@ -41,7 +41,12 @@ export function relativeError(got: ArrayLike<number>, wanted: ArrayLike<number>)
   return worst / (scale || 1);
 }
 
-export async function assertClose(got: Tensor, wanted: { shape: Shape; data: ArrayLike<number> }, tolerance: number, what: string): Promise<void> {
+export async function assertClose(
+  got: Tensor,
+  wanted: { shape: Shape; data: ArrayLike<number> },
+  tolerance: number,
+  what: string,
+): Promise<void> {
   assert.equal([...got.shape], [...wanted.shape], `${what}: shape`);
   const data = await got.data();
   assert.is(data.length, wanted.data.length, `${what}: length`);

@@ -7,7 +7,7 @@ import { threefry2x32 } from "../shaders/random.wgsl.ts";
 const { random } = vg;
 const moments = (x: ArrayLike<number>): { mean: number; variance: number } => {
   let [s, q] = [0, 0];
-  for (let k = 0; k < x.length; k++) (s += x[k]!), (q += x[k]! ** 2);
+  for (let k = 0; k < x.length; k++) ((s += x[k]!), (q += x[k]! ** 2));
   return { mean: s / x.length, variance: q / x.length - (s / x.length) ** 2 };
 };
 
@@ -38,16 +38,23 @@ test("random.split() gives keys that differ from each other and from draws", asy
 });
 
 test("random.bernoulli() hits its probability; random.permutation() is one", async () => {
-  const hits = await random.bernoulli(random.key(5), { shape: [100_000], p: 0.3 }).sum().item();
+  const hits = await random
+    .bernoulli(random.key(5), { shape: [100_000], p: 0.3 })
+    .sum()
+    .item();
   assert.ok(Math.abs(hits / 100_000 - 0.3) < 5 * Math.sqrt(0.21 / 100_000));
   for (const n of [0, 1, 257]) {
     const p = [...(await random.permutation(random.key(n), { n }).data())];
-    assert.equal([...p].sort((x, y) => x - y), Array.from({ length: n }, (_, k) => k));
+    assert.equal(
+      [...p].sort((x, y) => x - y),
+      Array.from({ length: n }, (_, k) => k),
+    );
   }
 });
 
 test("random.key() refuses what is not a seed", () => {
-  for (const seed of [-1, 0.5, NaN, 2 ** 53]) assert.throws(() => random.key(seed), /random.key: the seed is a whole number/);
+  for (const seed of [-1, 0.5, NaN, 2 ** 53])
+    assert.throws(() => random.key(seed), /random.key: the seed is a whole number/);
 });
 
 test.after(vg.closeDevice);

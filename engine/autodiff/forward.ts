@@ -8,7 +8,11 @@ import { between, freshLeaves } from "./graph.ts";
 import { grad } from "./reverse.ts";
 
 /** Tangents of `outputs` given those of `inputs`, as graph nodes; null where nothing depends on the inputs. */
-export function pushForward(inputs: readonly Tensor[], tangents: readonly Tensor[], outputs: readonly Tensor[]): (Tensor | null)[] {
+export function pushForward(
+  inputs: readonly Tensor[],
+  tangents: readonly Tensor[],
+  outputs: readonly Tensor[],
+): (Tensor | null)[] {
   const known = new Map<Tensor, Tensor>(inputs.map((t, k) => [t, tangents[k]!]));
   for (const t of between(inputs, outputs)) {
     if (known.has(t) || t.source.kind !== "op") continue;
@@ -23,7 +27,11 @@ export function pushForward(inputs: readonly Tensor[], tangents: readonly Tensor
       const fresh = parents.map((x, k) => (given[k] ? freshLeaves(op.name, x).leaves[0]! : x));
       const inner = op.lowering.expand(fresh, attrs);
       const at = fresh.filter((_, k) => given[k]);
-      const [tangent] = pushForward(at, given.filter((x): x is Tensor => x !== null), [inner]);
+      const [tangent] = pushForward(
+        at,
+        given.filter((x): x is Tensor => x !== null),
+        [inner],
+      );
       if (tangent) known.set(t, tangent);
     } else {
       fail(op.name, "has no forward derivative");
@@ -38,17 +46,30 @@ export function pushForward(inputs: readonly Tensor[], tangents: readonly Tensor
  * @example const [y, dy] = jvp((x) => x.sin(), [x], [t]);
  */
 export function jvp(f: (...args: any[]) => any, primals: readonly any[], tangents: readonly any[]): [any, any] {
-  check(Array.isArray(primals) && Array.isArray(tangents) && primals.length === tangents.length, "jvp",
-    () => `primals and tangents are arrays of one length, got ${show(primals?.length)} and ${show(tangents?.length)}`);
+  check(
+    Array.isArray(primals) && Array.isArray(tangents) && primals.length === tangents.length,
+    "jvp",
+    () => `primals and tangents are arrays of one length, got ${show(primals?.length)} and ${show(tangents?.length)}`,
+  );
   const fresh = primals.map((primal) => freshLeaves("jvp", primal));
   const points = fresh.flatMap((x) => x.leaves);
   const directions: Tensor[] = tangents.flatMap((t) => tree.leaves(t));
-  check(directions.length === points.length && directions.every((t, k) => t instanceof Tensor && sameShape(t.shape, points[k]!.shape)), "jvp",
-    () => `tangents have the structure and shapes of the primals, ${points.join(", ")}; got ${directions.join(", ")}`);
+  check(
+    directions.length === points.length &&
+      directions.every((t, k) => t instanceof Tensor && sameShape(t.shape, points[k]!.shape)),
+    "jvp",
+    () => `tangents have the structure and shapes of the primals, ${points.join(", ")}; got ${directions.join(", ")}`,
+  );
   const out = f(...fresh.map((x) => x.tree));
   const outputs: Tensor[] = tree.leaves(out);
   const results = pushForward(points, directions, outputs);
-  return [out, tree.rebuild(out, results.map((t, k) => t ?? scalar(0, "f32", outputs[k]!.shape)))];
+  return [
+    out,
+    tree.rebuild(
+      out,
+      results.map((t, k) => t ?? scalar(0, "f32", outputs[k]!.shape)),
+    ),
+  ];
 }
 
 /**

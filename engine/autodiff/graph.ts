@@ -30,7 +30,11 @@ export function freshLeaves(name: string, argument: unknown): { tree: any; leave
   const leaves: Tensor[] = [];
   const fresh = tree.map(argument, (leaf, path) => {
     check(leaf instanceof Tensor, name, () => `the leaf ${path || "argument"} is not a tensor: ${String(leaf)}`);
-    check(isFloat(leaf.dtype), name, () => `the leaf ${path || "argument"} is ${leaf.dtype}, which has no gradient; pass it as a later argument`);
+    check(
+      isFloat(leaf.dtype),
+      name,
+      () => `the leaf ${path || "argument"} is ${leaf.dtype}, which has no gradient; pass it as a later argument`,
+    );
     const node = alias(leaf);
     leaves.push(node);
     return node;

@@ -8,7 +8,11 @@ import { add } from "../ops/elementwise.ts";
 import { between, freshLeaves } from "./graph.ts";
 
 /** Cotangents of `inputs` given those of `outputs`, as graph nodes. */
-export function pullBack(inputs: readonly Tensor[], outputs: readonly Tensor[], cotangents: readonly Tensor[]): Tensor[] {
+export function pullBack(
+  inputs: readonly Tensor[],
+  outputs: readonly Tensor[],
+  cotangents: readonly Tensor[],
+): Tensor[] {
   const sums = new Map<Tensor, Tensor>();
   const accumulate = (t: Tensor, g: Tensor): void => {
     const before = sums.get(t);
@@ -27,7 +31,11 @@ export function pullBack(inputs: readonly Tensor[], outputs: readonly Tensor[], 
     parts.forEach((part, k) => {
       const parent = parents[k]!;
       if (part === null || !onPath.has(parent)) return;
-      check(sameShape(part.shape, parent.shape), op.name, () => `its derivative rule gave ${show(part.shape)} for an input of ${show(parent.shape)}`);
+      check(
+        sameShape(part.shape, parent.shape),
+        op.name,
+        () => `its derivative rule gave ${show(part.shape)} for an input of ${show(parent.shape)}`,
+      );
       accumulate(parent, part);
     });
   }
@@ -48,9 +56,17 @@ export function vjp(f: (...args: any[]) => any, primals: readonly any[]): [any, 
   const outputs: Tensor[] = tree.leaves(out);
   const pullback = (cotangent: any): any[] => {
     const cotangents: Tensor[] = tree.leaves(cotangent);
-    check(cotangents.length === outputs.length && cotangents.every((g, k) => sameShape(g.shape, outputs[k]!.shape)), "vjp",
-      () => `the cotangent has the structure and shapes of the output, ${outputs.join(", ")}; got ${cotangents.join(", ")}`);
-    const grads = pullBack(fresh.flatMap((x) => x.leaves), outputs, cotangents);
+    check(
+      cotangents.length === outputs.length && cotangents.every((g, k) => sameShape(g.shape, outputs[k]!.shape)),
+      "vjp",
+      () =>
+        `the cotangent has the structure and shapes of the output, ${outputs.join(", ")}; got ${cotangents.join(", ")}`,
+    );
+    const grads = pullBack(
+      fresh.flatMap((x) => x.leaves),
+      outputs,
+      cotangents,
+    );
     return fresh.map((x) => tree.rebuild(x.tree, grads.splice(0, x.leaves.length)));
   };
   return [out, pullback];
@@ -64,14 +80,25 @@ type Scalar = Tensor;
  * @param options.hasAux f gives [loss, aux]; the value is then [loss, aux] too
  * @example const [loss, grads] = valueAndGrad(lossOf)(params, images, labels);
  */
-export function valueAndGrad<A extends unknown[]>(f: (...args: A) => any, options: { hasAux?: boolean } = {}): (...args: A) => [any, any] {
+export function valueAndGrad<A extends unknown[]>(
+  f: (...args: A) => any,
+  options: { hasAux?: boolean } = {},
+): (...args: A) => [any, any] {
   return (...args) => {
     const [first, ...rest] = args;
     const fresh = freshLeaves("grad", first);
     const value = (f as (...all: unknown[]) => unknown)(fresh.tree, ...rest);
-    check(!(value instanceof Promise), "grad", () => "the function is asynchronous; derivatives are taken of the graph, so do not await inside");
+    check(
+      !(value instanceof Promise),
+      "grad",
+      () => "the function is asynchronous; derivatives are taken of the graph, so do not await inside",
+    );
     const loss = (options.hasAux ? (value as [Scalar])[0] : value) as Scalar;
-    check(loss instanceof Tensor && loss.size === 1 && loss.dtype === "f32", "grad", () => `the function gives one f32 number, got ${String(loss)}; reduce it, or use vjp`);
+    check(
+      loss instanceof Tensor && loss.size === 1 && loss.dtype === "f32",
+      "grad",
+      () => `the function gives one f32 number, got ${String(loss)}; reduce it, or use vjp`,
+    );
     const grads = pullBack(fresh.leaves, [loss], [scalar(1, "f32", loss.shape)]);
     return [value, tree.rebuild(fresh.tree, grads)];
   };

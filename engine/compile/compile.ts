@@ -37,8 +37,13 @@ function signature(args: readonly unknown[]): string {
   tree.map(args, (leaf, path) => {
     if (leaf instanceof Tensor) words.push(`${path}:${leaf.dtype}[${leaf.shape}]`);
     else if (typeof leaf === "number") words.push(`${path}:number`);
-    else if (leaf === undefined || leaf === null || ["boolean", "string"].includes(typeof leaf)) words.push(`${path}=${show(leaf)}`);
-    else fail("compile", `the argument ${path} is a ${leaf?.constructor?.name ?? typeof leaf}; it takes trees of tensors, numbers, truth values and strings`);
+    else if (leaf === undefined || leaf === null || ["boolean", "string"].includes(typeof leaf))
+      words.push(`${path}=${show(leaf)}`);
+    else
+      fail(
+        "compile",
+        `the argument ${path} is a ${leaf?.constructor?.name ?? typeof leaf}; it takes trees of tensors, numbers, truth values and strings`,
+      );
   });
   return words.join(" ");
 }
@@ -58,7 +63,11 @@ function signature(args: readonly unknown[]): string {
  */
 export function compile<A extends unknown[], R>(f: (...args: A) => R, options: CompileOptions = {}): Compiled<A, R> {
   const donate = options.donate ?? [];
-  check(Array.isArray(donate) && donate.every((k) => Number.isInteger(k) && k >= 0), "compile", () => `donate lists argument positions, got ${show(donate)}`);
+  check(
+    Array.isArray(donate) && donate.every((k) => Number.isInteger(k) && k >= 0),
+    "compile",
+    () => `donate lists argument positions, got ${show(donate)}`,
+  );
   const traces = new Map<string, Promise<Traced>>();
   const ready: Traced[] = [];
   onClose(() => {
@@ -69,20 +78,30 @@ export function compile<A extends unknown[], R>(f: (...args: A) => R, options: C
   const call = async (...args: A): Promise<R> => {
     const device = await openDevice();
     const key = signature(args);
-    const given = args.flatMap((arg, k) => tree.leaves(arg).filter(isTraced).map((leaf) => ({
-      leaf: leaf instanceof Tensor ? leaf : tensor(new Float32Array([leaf]), { shape: [] }),
-      donated: donate.includes(k) && leaf instanceof Tensor,
-    })));
+    const given = args.flatMap((arg, k) =>
+      tree
+        .leaves(arg)
+        .filter(isTraced)
+        .map((leaf) => ({
+          leaf: leaf instanceof Tensor ? leaf : tensor(new Float32Array([leaf]), { shape: [] }),
+          donated: donate.includes(k) && leaf instanceof Tensor,
+        })),
+    );
     let pending = traces.get(key);
     if (!pending) {
       pending = trace(device, f, args, new Set(given.flatMap((x, k) => (x.donated ? [k] : []))));
       traces.set(key, pending);
-      pending.then((t) => ready.push(t), () => traces.delete(key));
+      pending.then(
+        (t) => ready.push(t),
+        () => traces.delete(key),
+      );
     }
     const { program, captured, result } = await pending;
     // Arguments may be graphs themselves.
     await evaluate(given.map((x) => x.leaf));
-    const inputs = [...given.map((x) => x.leaf), ...captured].map((leaf, k) => leafValue(device, leaf, program.passes(k) || program.overwrites(k)));
+    const inputs = [...given.map((x) => x.leaf), ...captured].map((leaf, k) =>
+      leafValue(device, leaf, program.passes(k) || program.overwrites(k)),
+    );
     const kept: Storage[] = [];
     given.forEach(({ leaf }, k) => {
       if (!program.overwrites(k)) return;
@@ -93,7 +112,9 @@ export function compile<A extends unknown[], R>(f: (...args: A) => R, options: C
     const outputs = await program.run(inputs);
     for (const storage of kept) storage.release();
     for (const { leaf, donated } of given) if (donated) leaf.dispose();
-    return tree.map(result, (leaf) => (leaf instanceof Tensor ? new Tensor(leaf.shape, leaf.dtype, { kind: "device", storage: outputs.shift()! }) : leaf));
+    return tree.map(result, (leaf) =>
+      leaf instanceof Tensor ? new Tensor(leaf.shape, leaf.dtype, { kind: "device", storage: outputs.shift()! }) : leaf,
+    );
   };
   return Object.assign(call, {
     programs: () => ready.map((t) => t.program.info),
@@ -105,7 +126,12 @@ export function compile<A extends unknown[], R>(f: (...args: A) => R, options: C
   });
 }
 
-async function trace<A extends unknown[]>(device: Device, f: (...args: A) => unknown, args: A, donated: ReadonlySet<number>): Promise<Traced> {
+async function trace<A extends unknown[]>(
+  device: Device,
+  f: (...args: A) => unknown,
+  args: A,
+  donated: ReadonlySet<number>,
+): Promise<Traced> {
   const placeholders: Tensor[] = [];
   const traced = tree.map(args, (leaf) => {
     if (!isTraced(leaf)) return leaf;
@@ -115,7 +141,11 @@ async function trace<A extends unknown[]>(device: Device, f: (...args: A) => unk
     return placeholder;
   });
   const result = f(...(traced as A));
-  check(!(result instanceof Promise), "compile", () => "the function is asynchronous; it is traced before values exist, so do not await inside");
+  check(
+    !(result instanceof Promise),
+    "compile",
+    () => "the function is asynchronous; it is traced before values exist, so do not await inside",
+  );
   const outputs = tree.leaves(result).filter((x): x is Tensor => x instanceof Tensor);
   check(outputs.length > 0, "compile", () => "the function gives no tensor");
   const graph = lower(outputs, placeholders);

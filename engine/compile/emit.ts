@@ -55,7 +55,8 @@ class Body {
       if (name) return name;
     }
     const name = `v${this.#count++}`;
-    const varies = this.#scopes.length > 1 || (expression.match(/\b[A-Za-z_]\w*/g) ?? []).some((word) => this.#varying.has(word));
+    const varies =
+      this.#scopes.length > 1 || (expression.match(/\b[A-Za-z_]\w*/g) ?? []).some((word) => this.#varying.has(word));
     const scope = varies ? this.#scopes.at(-1)! : this.#fixed;
     if (varies) this.#varying.add(name);
     scope.names.set(key, name);
@@ -135,31 +136,43 @@ export function emitMap(root: Value, roots: Roots, target: Target, alias: Value 
   let { body, here, result } = mapBody(root, roots, alias, 1);
   const inner = rowLength(root, body);
   if (inner > 1) ({ body, here, result } = mapBody(root, roots, alias, inner));
-  const kernel = mapKernel({
-    name: chainName(root, roots),
-    library: librarySource(body.functions),
-    reads: body.reads.map((v) => stored(v.dtype)),
-    result: stored(root.dtype),
-    rows: inner > 1 ? root.size / inner : 1,
-    length: inner > 1 ? inner : root.size,
-    before: body.before,
-    body: [...body.lines, `result[${here}] = ${root.dtype === "bool" ? `select(0u, 1u, ${result})` : result};`],
-  }, target);
+  const kernel = mapKernel(
+    {
+      name: chainName(root, roots),
+      library: librarySource(body.functions),
+      reads: body.reads.map((v) => stored(v.dtype)),
+      result: stored(root.dtype),
+      rows: inner > 1 ? root.size / inner : 1,
+      length: inner > 1 ? inner : root.size,
+      before: body.before,
+      body: [...body.lines, `result[${here}] = ${root.dtype === "bool" ? `select(0u, 1u, ${result})` : result};`],
+    },
+    target,
+  );
   const alike = (v: Value): boolean => v.size === root.size && v.dtype === root.dtype;
   const aligned = body.reads.filter((v) => alike(v) && [...body.places.get(v)!].every((place) => place === here));
   return { temps: [], dispatches: [dispatch(kernel, body.reads)], reads: body.reads, aligned };
 }
 
 /** The statements for element `k` of row `o`; a single row where `inner` is 1. */
-function mapBody(root: Value, roots: Roots, alias: Value | null, inner: number): { body: Body; here: string; result: string } {
+function mapBody(
+  root: Value,
+  roots: Roots,
+  alias: Value | null,
+  inner: number,
+): { body: Body; here: string; result: string } {
   const body = new Body(root, roots, ["k"], alias);
   let index = Index.linear(root.shape, "k", body.bindIndex);
   if (inner > 1) {
     const axis = innerAxis(root, inner);
-    index = Index.runs(root.shape, [
-      { from: 0, to: axis - 1, expression: "o" },
-      { from: axis, to: root.shape.length - 1, expression: "k" },
-    ], body.bindIndex);
+    index = Index.runs(
+      root.shape,
+      [
+        { from: 0, to: axis - 1, expression: "o" },
+        { from: axis, to: root.shape.length - 1, expression: "k" },
+      ],
+      body.bindIndex,
+    );
   }
   const here = index.offset;
   return { body, here, result: body.value(root, index) };
@@ -182,7 +195,9 @@ const LONGEST_ROW = 64 * 65535;
  */
 function rowLength(root: Value, body: Body): number {
   const divisors = body.lines.flatMap((line) => [...line.matchAll(/= k \/ (\d+)u;/g)].map((match) => Number(match[1])));
-  const fitting = divisors.filter((n) => n >= SHORTEST_ROW && n <= LONGEST_ROW && root.size / n <= MOST_ROWS && innerAxis(root, n) > 0);
+  const fitting = divisors.filter(
+    (n) => n >= SHORTEST_ROW && n <= LONGEST_ROW && root.size / n <= MOST_ROWS && innerAxis(root, n) > 0,
+  );
   return fitting.length > 0 ? Math.min(...fitting) : 1;
 }
 
@@ -192,10 +207,18 @@ export function emitReduce(root: Value, roots: Roots, target: Target): Emitted {
   const input = root.inputs[0]!;
   const kept = input.shape.map((_, k) => k).filter((k) => !axes.includes(k));
   const body = new Body(root, roots, ["r"], null);
-  const outer = Index.linear(kept.map((k) => input.shape[k]!), "o", body.bindIndex);
-  const inner = Index.linear(axes.map((k) => input.shape[k]!), "r", body.bindIndex);
+  const outer = Index.linear(
+    kept.map((k) => input.shape[k]!),
+    "o",
+    body.bindIndex,
+  );
+  const inner = Index.linear(
+    axes.map((k) => input.shape[k]!),
+    "r",
+    body.bindIndex,
+  );
   const runs: { from: number; to: number; expression: string }[] = [];
-  for (let from = 0; from < input.shape.length; ) {
+  for (let from = 0; from < input.shape.length;) {
     const falls = axes.includes(from);
     let to = from;
     while (to + 1 < input.shape.length && axes.includes(to + 1) === falls) to++;
@@ -205,19 +228,22 @@ export function emitReduce(root: Value, roots: Roots, target: Target): Emitted {
   }
   const value = body.value(input, Index.runs(input.shape, runs, body.bindIndex));
   const reads = body.reads;
-  const { kernels, temps } = reduceKernels({
-    name: chainName(root, roots),
-    library: librarySource(body.functions),
-    reads: reads.map((v) => stored(v.dtype)),
-    by,
-    type: input.dtype as "f32" | "i32" | "u32",
-    outputs: root.size,
-    length: size(axes.map((k) => input.shape[k]!)),
-    contiguous: axes.includes(input.shape.length - 1),
-    before: body.before,
-    body: body.lines,
-    value,
-  }, target);
+  const { kernels, temps } = reduceKernels(
+    {
+      name: chainName(root, roots),
+      library: librarySource(body.functions),
+      reads: reads.map((v) => stored(v.dtype)),
+      by,
+      type: input.dtype as "f32" | "i32" | "u32",
+      outputs: root.size,
+      length: size(axes.map((k) => input.shape[k]!)),
+      contiguous: axes.includes(input.shape.length - 1),
+      before: body.before,
+      body: body.lines,
+      value,
+    },
+    target,
+  );
   const all = reads.map((_, k): Slot => ({ input: k }));
   return {
     temps,

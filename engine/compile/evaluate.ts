@@ -26,7 +26,10 @@ export function leafValue(device: Device, leaf: Tensor, onDevice: boolean): Stor
       leaf.settle(upload(device, source.data, `${leaf}`));
       return leafValue(device, leaf, onDevice);
     case "placeholder":
-      return fail("evaluate", `${leaf} is an argument of a function that is being compiled; its values are not known before it runs, so do not await them inside`);
+      return fail(
+        "evaluate",
+        `${leaf} is an argument of a function that is being compiled; its values are not known before it runs, so do not await them inside`,
+      );
     case "disposed":
       return fail("evaluate", `${leaf} was disposed of; keep a tensor until its last use`);
     case "op":
@@ -37,7 +40,8 @@ export function leafValue(device: Device, leaf: Tensor, onDevice: boolean): Stor
 /** Computes tensors together; each then holds its values and lets go of its history. */
 async function evaluateAll(tensors: readonly Tensor[]): Promise<void> {
   const pending = [...new Set(tensors)].filter((t) => t.source.kind === "op");
-  for (const t of tensors) if (t.source.kind === "disposed") fail("evaluate", `${t} was disposed of; keep a tensor until its last use`);
+  for (const t of tensors)
+    if (t.source.kind === "disposed") fail("evaluate", `${t} was disposed of; keep a tensor until its last use`);
   if (pending.length === 0) return;
   const device = await openDevice();
   const graph = lower(pending);

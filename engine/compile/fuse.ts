@@ -43,7 +43,11 @@ export function chooseRoots(graph: Graph, forced: ReadonlySet<Value>): Roots {
   const always = (v: Value): boolean => v.leaf !== null || (!isMap(v) && !isView(v)) || forced.has(v);
   // The first pass prices as if nothing else were kept; the second knows what the first kept.
   const first = assign(graph, forced, prices(graph, always));
-  return assign(graph, forced, prices(graph, (v) => always(v) || first.has(v)));
+  return assign(
+    graph,
+    forced,
+    prices(graph, (v) => always(v) || first.has(v)),
+  );
 }
 
 function assign(graph: Graph, forced: ReadonlySet<Value>, table: ReadonlyMap<Value, Price>): Roots {
@@ -70,7 +74,8 @@ function assign(graph: Graph, forced: ReadonlySet<Value>, table: ReadonlyMap<Val
     for (const x of v.inputs) {
       const source = base(x);
       if (v.op!.lowering.kind === "kernel") stored.add(source);
-      else if (isMap(v) && isMap(source) && source.size * SPREAD <= v.size && table.get(source)!.cost > SPREAD_COST) stored.add(source);
+      else if (isMap(v) && isMap(source) && source.size * SPREAD <= v.size && table.get(source)!.cost > SPREAD_COST)
+        stored.add(source);
       if (isRoot) homesOf(x).add(v);
       else for (const home of own) homesOf(x).add(home);
     }

@@ -38,7 +38,9 @@ export function base(value: Value): Value {
 
 /** Attributes as a key; numbers that JSON has no word for keep their names. */
 const attrsKey = (attrs: unknown): string =>
-  JSON.stringify(attrs, (_, v) => (typeof v === "number" && (!Number.isFinite(v) || Object.is(v, -0)) ? `#${Object.is(v, -0) ? "-0" : v}` : v));
+  JSON.stringify(attrs, (_, v) =>
+    typeof v === "number" && (!Number.isFinite(v) || Object.is(v, -0)) ? `#${Object.is(v, -0) ? "-0" : v}` : v,
+  );
 
 /** Tensors that `outputs` need, in order of creation; evaluated ones and those in `known` end the search. */
 function needed(outputs: readonly Tensor[], known: ReadonlyMap<Tensor, Value>): Tensor[] {
@@ -61,8 +63,24 @@ export function lower(outputs: readonly Tensor[], arguments_: readonly Tensor[] 
   const merged = new Map<string, Value>();
   const keys: string[] = [];
 
-  const push = (t: Tensor, op: Op | null, attrs: unknown, inputs: readonly Value[], leaf: number | null, key: string): Value => {
-    const value: Value = { id: values.length, shape: t.shape, dtype: t.dtype, size: size(t.shape), op, attrs, inputs, leaf };
+  const push = (
+    t: Tensor,
+    op: Op | null,
+    attrs: unknown,
+    inputs: readonly Value[],
+    leaf: number | null,
+    key: string,
+  ): Value => {
+    const value: Value = {
+      id: values.length,
+      shape: t.shape,
+      dtype: t.dtype,
+      size: size(t.shape),
+      op,
+      attrs,
+      inputs,
+      leaf,
+    };
     values.push(value);
     keys.push(key);
     return value;
@@ -95,7 +113,15 @@ export function lower(outputs: readonly Tensor[], arguments_: readonly Tensor[] 
         visit([expansion]);
         known.set(t, known.get(expansion)!);
       } else {
-        known.set(t, addOp(t, source.op, source.attrs, source.inputs.map((x) => known.get(x)!)));
+        known.set(
+          t,
+          addOp(
+            t,
+            source.op,
+            source.attrs,
+            source.inputs.map((x) => known.get(x)!),
+          ),
+        );
       }
     }
   };

@@ -2,7 +2,15 @@
 import type { TypedArray } from "../core/dtype.ts";
 import { VoxgradError } from "../core/errors.ts";
 import {
-  allocateBuffer, countArena, type Device, encodeTimed, isProfiling, pipelineFor, releaseBuffer, Storage, writeBuffer,
+  allocateBuffer,
+  countArena,
+  type Device,
+  encodeTimed,
+  isProfiling,
+  pipelineFor,
+  releaseBuffer,
+  Storage,
+  writeBuffer,
 } from "../gpu/mod.ts";
 import type { Graph } from "./lower.ts";
 import { planMemory, type Plan } from "./plan.ts";
@@ -59,7 +67,13 @@ export class Program {
   readonly #hostInputs = new Map<number, GPUBuffer>();
   #proven = false;
 
-  private constructor(device: Device, plan: Plan, scheduled: Schedule, commands: readonly Command[], keepsArena: boolean) {
+  private constructor(
+    device: Device,
+    plan: Plan,
+    scheduled: Schedule,
+    commands: readonly Command[],
+    keepsArena: boolean,
+  ) {
     this.#device = device;
     this.#schedule = scheduled;
     this.#plan = plan;
@@ -76,13 +90,21 @@ export class Program {
   }
 
   /** Schedules, plans and compiles; nothing runs yet. */
-  static async build(device: Device, graph: Graph, options: { donated?: ReadonlySet<number>; keepsArena: boolean }): Promise<Program> {
+  static async build(
+    device: Device,
+    graph: Graph,
+    options: { donated?: ReadonlySet<number>; keepsArena: boolean },
+  ): Promise<Program> {
     const scheduled = schedule(graph, device.target, options.donated);
     const plan = planMemory(scheduled);
     checkLimits(scheduled, device);
-    const commands = await Promise.all(scheduled.steps.map(async (step): Promise<Command> => ({
-      step, pipeline: await pipelineFor(device, step.kernel), groups: new Map(),
-    })));
+    const commands = await Promise.all(
+      scheduled.steps.map(async (step): Promise<Command> => ({
+        step,
+        pipeline: await pipelineFor(device, step.kernel),
+        groups: new Map(),
+      })),
+    );
     return new Program(device, plan, scheduled, commands, options.keepsArena);
   }
 
@@ -116,7 +138,8 @@ export class Program {
     for (const [place, slot] of this.#plan.slotOf) buffers.set(place, arena[slot]!);
 
     const scoped = !this.#proven;
-    if (scoped) for (const kind of ["validation", "out-of-memory", "internal"] as const) device.gpu.pushErrorScope(kind);
+    if (scoped)
+      for (const kind of ["validation", "out-of-memory", "internal"] as const) device.gpu.pushErrorScope(kind);
     this.#submit(buffers);
     if (!this.#arena) {
       arena.forEach(releaseBuffer);
@@ -125,7 +148,10 @@ export class Program {
     if (scoped) {
       const errors = await Promise.all([0, 1, 2].map(() => device.gpu.popErrorScope()));
       const error = errors.find((e) => e !== null);
-      if (error) throw new VoxgradError(`The GPU refused a program of ${this.info.dispatches} kernels (${this.info.peakBytes} bytes): ${error.message}`);
+      if (error)
+        throw new VoxgradError(
+          `The GPU refused a program of ${this.info.dispatches} kernels (${this.info.peakBytes} bytes): ${error.message}`,
+        );
       this.#proven = true;
     }
     // An output that several names share is counted once for each.
@@ -201,12 +227,16 @@ function checkLimits(scheduled: Schedule, device: Device): void {
   const { maxBindingBytes, maxWorkgroupsPerDimension } = device.target;
   for (const place of scheduled.places) {
     if (place.bytes > maxBindingBytes) {
-      throw new VoxgradError(`${place.label}: needs ${place.bytes} bytes in one buffer, the adapter binds at most ${maxBindingBytes}; use a smaller batch, patch or width`);
+      throw new VoxgradError(
+        `${place.label}: needs ${place.bytes} bytes in one buffer, the adapter binds at most ${maxBindingBytes}; use a smaller batch, patch or width`,
+      );
     }
   }
   for (const { kernel } of scheduled.steps) {
     if (kernel.workgroups.some((n) => n > maxWorkgroupsPerDimension)) {
-      throw new VoxgradError(`${kernel.name}: needs ${kernel.workgroups.join(" x ")} workgroups, the adapter allows ${maxWorkgroupsPerDimension} in each dimension`);
+      throw new VoxgradError(
+        `${kernel.name}: needs ${kernel.workgroups.join(" x ")} workgroups, the adapter allows ${maxWorkgroupsPerDimension} in each dimension`,
+      );
     }
   }
 }

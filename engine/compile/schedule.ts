@@ -111,13 +111,20 @@ function cuttingPoint(root: Value, roots: Roots, target: Target): Value {
   };
   const all = readsOf(root, true);
   if (best === null) {
-    throw new VoxgradError(`${root.op!.name}: needs ${all.size + 1} storage buffers in one kernel, the adapter binds ${target.maxStorageBuffers}`);
+    throw new VoxgradError(
+      `${root.op!.name}: needs ${all.size + 1} storage buffers in one kernel, the adapter binds ${target.maxStorageBuffers}`,
+    );
   }
   return best;
 }
 
 /** Outputs that may overwrite a donated leaf: elementwise on it, and nothing reads the leaf later. */
-function overwrite(graph: Graph, order: readonly Value[], emitted: ReadonlyMap<Value, Emitted>, donated: ReadonlySet<number>): Map<Value, Value> {
+function overwrite(
+  graph: Graph,
+  order: readonly Value[],
+  emitted: ReadonlyMap<Value, Emitted>,
+  donated: ReadonlySet<number>,
+): Map<Value, Value> {
   const result = new Map<Value, Value>();
   if (donated.size === 0) return result;
   const lastRead = new Map<Value, Value>();
@@ -126,7 +133,11 @@ function overwrite(graph: Graph, order: readonly Value[], emitted: ReadonlyMap<V
   const taken = new Set<Value>();
   for (const v of order) {
     if (!outputs.has(v)) continue;
-    const leaf = emitted.get(v)!.aligned.find((x) => x.leaf !== null && donated.has(x.leaf) && lastRead.get(x) === v && !taken.has(x) && !outputs.has(x));
+    const leaf = emitted
+      .get(v)!
+      .aligned.find(
+        (x) => x.leaf !== null && donated.has(x.leaf) && lastRead.get(x) === v && !taken.has(x) && !outputs.has(x),
+      );
     if (!leaf) continue;
     taken.add(leaf);
     result.set(v, leaf);

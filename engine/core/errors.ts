@@ -5,7 +5,11 @@ export class VoxgradError extends Error {
 
 /** A shape as it is written in messages: [2, 3, 4]. */
 export const show = (value: unknown): string =>
-  Array.isArray(value) ? `[${value.map((v) => show(v)).join(", ")}]` : typeof value === "string" ? `"${value}"` : String(value);
+  Array.isArray(value)
+    ? `[${value.map((v) => show(v)).join(", ")}]`
+    : typeof value === "string"
+      ? `"${value}"`
+      : String(value);
 
 /** Throws `OPERATOR: MESSAGE`. */
 export function fail(operator: string, message: string): never {

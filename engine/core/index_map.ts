@@ -25,7 +25,10 @@ export class Index {
 
   private constructor(shape: Shape, segments: readonly Segment[], bind: BindIndex) {
     this.shape = shape;
-    this.#segments = segments.map((s) => ({ ...s, expression: atomic.test(s.expression) ? s.expression : bind(s.expression) }));
+    this.#segments = segments.map((s) => ({
+      ...s,
+      expression: atomic.test(s.expression) ? s.expression : bind(s.expression),
+    }));
     this.#bind = bind;
   }
 
@@ -95,14 +98,21 @@ export class Index {
     const lead = this.shape.length - shape.length;
     const kept = (k: number): boolean => shape[k] === this.shape[k + lead];
     const starts = new Set(this.#segments.map((s) => s.from));
-    return this.#group(shape, (k) => k > 0 && kept(k) === kept(k - 1) && !starts.has(k + lead), (from, to) =>
-      kept(from) ? this.part(from + lead, to + lead) : "0u");
+    return this.#group(
+      shape,
+      (k) => k > 0 && kept(k) === kept(k - 1) && !starts.has(k + lead),
+      (from, to) => (kept(from) ? this.part(from + lead, to + lead) : "0u"),
+    );
   }
 
   /** From a place in the transposed tensor to the place in `shape`; axis k of the result was axis axes[k]. */
   untranspose(shape: Shape, axes: readonly number[]): Index {
     const to = axes.map((_, k) => axes.indexOf(k));
-    return this.#group(shape, (k) => k > 0 && to[k] === to[k - 1]! + 1, (a, b) => this.part(to[a]!, to[b]!));
+    return this.#group(
+      shape,
+      (k) => k > 0 && to[k] === to[k - 1]! + 1,
+      (a, b) => this.part(to[a]!, to[b]!),
+    );
   }
 
   /** Axis by axis: null keeps the coordinate, a function rewrites it. */
@@ -122,13 +132,16 @@ export class Index {
 
   /** The place in `shape`, where one axis at `expression` stands for `count` axes of this shape. */
   replace(shape: Shape, axis: number, count: number, expression: string): Index {
-    return this.#group(shape, () => false, (k) =>
-      k === axis ? expression : k < axis ? this.part(k, k) : this.part(k + count - 1, k + count - 1));
+    return this.#group(
+      shape,
+      () => false,
+      (k) => (k === axis ? expression : k < axis ? this.part(k, k) : this.part(k + count - 1, k + count - 1)),
+    );
   }
 
   #group(shape: Shape, joins: (axis: number) => boolean, value: (from: number, to: number) => string): Index {
     const runs: Segment[] = [];
-    for (let k = 0; k < shape.length; ) {
+    for (let k = 0; k < shape.length;) {
       let end = k;
       while (end + 1 < shape.length && joins(end + 1)) end++;
       runs.push({ from: k, to: end, expression: value(k, end) });

@@ -27,7 +27,11 @@ export function checkShape(operator: string, shape: unknown): asserts shape is S
     operator,
     () => `a shape is an array of integers >= 0, got ${show(shape)}`,
   );
-  check(size(shape as Shape) < MAX_ELEMENTS, operator, () => `shape ${show(shape)} has 2^31 elements or more; split it`);
+  check(
+    size(shape as Shape) < MAX_ELEMENTS,
+    operator,
+    () => `shape ${show(shape)} has 2^31 elements or more; split it`,
+  );
 }
 
 /** NumPy's broadcasting of two shapes, or an error that names both. */
@@ -38,7 +42,10 @@ export function broadcastShapes(operator: string, a: Shape, b: Shape): number[] 
     const m = a[a.length - rank + k] ?? 1;
     const n = b[b.length - rank + k] ?? 1;
     if (m !== n && m !== 1 && n !== 1) {
-      fail(operator, `shapes ${show(a)} and ${show(b)} do not broadcast: ${m} against ${n} at axis ${k - rank} from the end`);
+      fail(
+        operator,
+        `shapes ${show(a)} and ${show(b)} do not broadcast: ${m} against ${n} at axis ${k - rank} from the end`,
+      );
     }
     result[k] = m === 1 ? n : m;
   }

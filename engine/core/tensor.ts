@@ -87,7 +87,8 @@ export class Tensor {
 
   /** The value of a tensor with one element. */
   async item(): Promise<number> {
-    if (this.size !== 1) fail("item", `the tensor has ${this.size} elements, shape [${this.shape.join(", ")}]; one is wanted`);
+    if (this.size !== 1)
+      fail("item", `the tensor has ${this.size} elements, shape [${this.shape.join(", ")}]; one is wanted`);
     return (await this.data())[0]!;
   }
 

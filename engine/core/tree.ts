@@ -6,13 +6,16 @@ import { Tensor } from "./tensor.ts";
 export type Tree = Tensor | readonly Tree[] | { readonly [name: string]: Tree };
 
 const isPlain = (value: unknown): value is Record<string, unknown> =>
-  typeof value === "object" && value !== null && (Object.getPrototypeOf(value) === Object.prototype || Object.getPrototypeOf(value) === null);
+  typeof value === "object" &&
+  value !== null &&
+  (Object.getPrototypeOf(value) === Object.prototype || Object.getPrototypeOf(value) === null);
 
 /** Calls `f(leaf, path)` on every leaf and gives the same structure with the results. */
 export function map<R = any>(tree: any, f: (leaf: any, path: string) => R, path = ""): any {
   const join = (key: string): string => (path === "" ? key : `${path}.${key}`);
   if (Array.isArray(tree)) return tree.map((child, k) => map(child, f, join(String(k))));
-  if (isPlain(tree)) return Object.fromEntries(Object.entries(tree).map(([key, child]) => [key, map(child, f, join(key))]));
+  if (isPlain(tree))
+    return Object.fromEntries(Object.entries(tree).map(([key, child]) => [key, map(child, f, join(key))]));
   return f(tree, path);
 }
 
@@ -51,7 +54,9 @@ export function unflatten(entries: Iterable<readonly [string, Tensor]>): any {
     if (!(level instanceof Map)) return level;
     const keys = [...level.keys()];
     const list = keys.length > 0 && keys.every((key, k) => key === String(k));
-    return list ? keys.map((key) => build(level.get(key))) : Object.fromEntries(keys.map((key) => [key, build(level.get(key))]));
+    return list
+      ? keys.map((key) => build(level.get(key)))
+      : Object.fromEntries(keys.map((key) => [key, build(level.get(key))]));
   };
   return build(root);
 }

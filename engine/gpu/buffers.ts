@@ -44,9 +44,14 @@ export function allocateBuffer(device: Device, bytes: number, label: string): GP
   }
   const limit = Math.min(device.gpu.limits.maxBufferSize, device.target.maxBindingBytes);
   if (bytes > limit) {
-    throw new VoxgradError(`${label}: needs ${bytes} bytes in one buffer, the adapter binds at most ${limit}; use a smaller batch, patch or width`);
+    throw new VoxgradError(
+      `${label}: needs ${bytes} bytes in one buffer, the adapter binds at most ${limit}; use a smaller batch, patch or width`,
+    );
   }
-  const buffer = device.gpu.createBuffer({ size: bytes, usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST });
+  const buffer = device.gpu.createBuffer({
+    size: bytes,
+    usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST,
+  });
   stats.allocations++;
   stats.live += bytes;
   stats.peak = Math.max(stats.peak, stats.live + stats.pooled);
@@ -91,12 +96,14 @@ export class Storage implements DeviceStorage {
   }
 }
 
-const words = (data: TypedArray): Exclude<TypedArray, Uint8Array> => (data instanceof Uint8Array ? Uint32Array.from(data) : data);
+const words = (data: TypedArray): Exclude<TypedArray, Uint8Array> =>
+  data instanceof Uint8Array ? Uint32Array.from(data) : data;
 
 /** Writes host values into a buffer; bool widens to u32. */
 export function writeBuffer(device: Device, buffer: GPUBuffer, data: TypedArray): void {
   const source = words(data);
-  if (source.length > 0) device.gpu.queue.writeBuffer(buffer, 0, source.buffer as ArrayBuffer, source.byteOffset, source.byteLength);
+  if (source.length > 0)
+    device.gpu.queue.writeBuffer(buffer, 0, source.buffer as ArrayBuffer, source.byteOffset, source.byteLength);
 }
 
 export function upload(device: Device, data: TypedArray, label: string): Storage {
@@ -109,12 +116,22 @@ const staging = new Map<number, GPUBuffer[]>();
 onClose(() => staging.clear());
 
 /** Copies `elements` values to the host, after all that was submitted before. */
-export async function readBuffer(device: Device, buffer: GPUBuffer, dtype: DType, elements: number): Promise<TypedArray> {
+export async function readBuffer(
+  device: Device,
+  buffer: GPUBuffer,
+  dtype: DType,
+  elements: number,
+): Promise<TypedArray> {
   if (elements === 0) return allocate(dtype, 0);
   const bytes = elements * BYTES_PER_ELEMENT;
   // Few sizes are read again and again: scalars and predictions. Large staging buffers are not kept.
-  const target = staging.get(bytes)?.pop()
-    ?? device.gpu.createBuffer({ size: bytes, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST, label: "read back" });
+  const target =
+    staging.get(bytes)?.pop() ??
+    device.gpu.createBuffer({
+      size: bytes,
+      usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
+      label: "read back",
+    });
   const encoder = device.gpu.createCommandEncoder();
   encoder.copyBufferToBuffer(buffer, 0, target, 0, bytes);
   device.gpu.queue.submit([encoder.finish()]);

@@ -32,8 +32,14 @@ export interface Device {
 
 const wantedFeatures = ["timestamp-query", "shader-f16", "subgroups"];
 const wantedLimits = [
-  "maxBufferSize", "maxStorageBufferBindingSize", "maxStorageBuffersPerShaderStage", "maxComputeInvocationsPerWorkgroup",
-  "maxComputeWorkgroupSizeX", "maxComputeWorkgroupSizeY", "maxComputeWorkgroupStorageSize", "maxComputeWorkgroupsPerDimension",
+  "maxBufferSize",
+  "maxStorageBufferBindingSize",
+  "maxStorageBuffersPerShaderStage",
+  "maxComputeInvocationsPerWorkgroup",
+  "maxComputeWorkgroupSizeX",
+  "maxComputeWorkgroupSizeY",
+  "maxComputeWorkgroupStorageSize",
+  "maxComputeWorkgroupsPerDimension",
 ] as const;
 
 let opening: Promise<Device> | null = null;
@@ -54,7 +60,10 @@ export const device = (): Promise<Device> => (opening ??= open({}));
  * @example await openDevice({ adapter: "lavapipe" });
  */
 export async function openDevice(options: DeviceOptions = {}): Promise<DeviceInfo> {
-  if (opening) throw new VoxgradError("openDevice: a device is open already; call it before the first value is computed, or closeDevice first");
+  if (opening)
+    throw new VoxgradError(
+      "openDevice: a device is open already; call it before the first value is computed, or closeDevice first",
+    );
   opening = open(options);
   return (await opening).info;
 }
@@ -83,7 +92,8 @@ async function open(options: DeviceOptions): Promise<Device> {
       fault ??= `the GPU reported: ${error.message}`;
     };
     void gpu.lost.then(({ reason: why, message }) => {
-      if (why !== "destroyed") fault = `the GPU device was lost (${message || why}); start again with a smaller batch or patch`;
+      if (why !== "destroyed")
+        fault = `the GPU device was lost (${message || why}); start again with a smaller batch or patch`;
     });
     const limits: Record<string, number> = Object.fromEntries(wantedLimits.map((name) => [name, gpu.limits[name]]));
     const target: Target = {

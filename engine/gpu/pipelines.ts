@@ -29,11 +29,17 @@ export function pipelineFor(device: Device, kernel: Kernel): Promise<GPUComputeP
 async function compile(device: Device, kernel: Kernel): Promise<GPUComputePipeline> {
   const module = device.gpu.createShaderModule({ code: kernel.source, label: kernel.name });
   try {
-    return await device.gpu.createComputePipelineAsync({ layout: "auto", compute: { module, entryPoint: "main" }, label: kernel.name });
+    return await device.gpu.createComputePipelineAsync({
+      layout: "auto",
+      compute: { module, entryPoint: "main" },
+      label: kernel.name,
+    });
   } catch (error) {
     const { messages } = await module.getCompilationInfo();
     const lines = kernel.source.split("\n");
-    const detail = messages.map((m) => `${m.lineNum}:${m.linePos} ${m.message}\n    ${lines[m.lineNum - 1] ?? ""}`).join("\n");
+    const detail = messages
+      .map((m) => `${m.lineNum}:${m.linePos} ${m.message}\n    ${lines[m.lineNum - 1] ?? ""}`)
+      .join("\n");
     throw new VoxgradError(`${kernel.name}: the kernel does not compile here: ${detail || (error as Error).message}`);
   }
 }

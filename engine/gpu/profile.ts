@@ -26,7 +26,11 @@ let recordings: Recording[] | null = null;
 export const isProfiling = (): boolean => recordings !== null;
 
 /** Encodes each dispatch in a pass of its own between two timestamps. */
-export function encodeTimed(device: Device, names: readonly string[], dispatch: (pass: GPUComputePassEncoder, k: number) => void): void {
+export function encodeTimed(
+  device: Device,
+  names: readonly string[],
+  dispatch: (pass: GPUComputePassEncoder, k: number) => void,
+): void {
   const { gpu } = device;
   const set = gpu.createQuerySet({ type: "timestamp", count: 2 * names.length });
   const bytes = 16 * names.length;
@@ -34,7 +38,9 @@ export function encodeTimed(device: Device, names: readonly string[], dispatch: 
   const readable = gpu.createBuffer({ size: bytes, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST });
   const encoder = gpu.createCommandEncoder();
   names.forEach((_, k) => {
-    const pass = encoder.beginComputePass({ timestampWrites: { querySet: set, beginningOfPassWriteIndex: 2 * k, endOfPassWriteIndex: 2 * k + 1 } });
+    const pass = encoder.beginComputePass({
+      timestampWrites: { querySet: set, beginningOfPassWriteIndex: 2 * k, endOfPassWriteIndex: 2 * k + 1 },
+    });
     dispatch(pass, k);
     pass.end();
   });
@@ -57,7 +63,8 @@ export function encodeTimed(device: Device, names: readonly string[], dispatch: 
  */
 export async function profile<T>(f: () => Promise<T>): Promise<Profile<T>> {
   const device = await openDevice();
-  if (!device.target.features.has("timestamp-query")) throw new VoxgradError(`profile: ${device.info.name} has no timestamp queries`);
+  if (!device.target.features.has("timestamp-query"))
+    throw new VoxgradError(`profile: ${device.info.name} has no timestamp queries`);
   if (recordings) throw new VoxgradError("profile: another profile is being taken");
   recordings = [];
   try {
@@ -72,7 +79,9 @@ export async function profile<T>(f: () => Promise<T>): Promise<Profile<T>> {
         table.set(name, row);
       });
     }
-    const kernels = [...table].map(([kernel, row]) => ({ kernel, ...row })).sort((a, b) => b.milliseconds - a.milliseconds);
+    const kernels = [...table]
+      .map(([kernel, row]) => ({ kernel, ...row }))
+      .sort((a, b) => b.milliseconds - a.milliseconds);
     return { result, kernels, milliseconds: kernels.reduce((sum, k) => sum + k.milliseconds, 0) };
   } finally {
     recordings = null;

@@ -18,8 +18,11 @@ export function broadcastTo(x: Tensor, options: { shape: Shape }): Tensor {
   checkOptions("broadcastTo", options, ["shape"]);
   checkShape("broadcastTo", options.shape);
   if (sameShape(x.shape, options.shape)) return x;
-  check(sameShape(broadcastShapes("broadcastTo", x.shape, options.shape), options.shape), "broadcastTo",
-    () => `shape ${show(x.shape)} does not broadcast to ${show(options.shape)}`);
+  check(
+    sameShape(broadcastShapes("broadcastTo", x.shape, options.shape), options.shape),
+    "broadcastTo",
+    () => `shape ${show(x.shape)} does not broadcast to ${show(options.shape)}`,
+  );
   return node(op, [x], {}, options.shape, x.dtype);
 }
 

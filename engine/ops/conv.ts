@@ -24,11 +24,20 @@ interface ConvAttrs {
 }
 
 const params = (a: ConvAttrs, batch: number, inChannels: number, outChannels: number, bias: boolean): ConvParams => ({
-  ...a, batch, inChannels, outChannels, bias,
+  ...a,
+  batch,
+  inChannels,
+  outChannels,
+  bias,
 });
 
 /** Bilinear rule: tangents of both factors, added; a bias (third input) adds its own. */
-function bilinear(f: (a: Tensor, b: Tensor) => Tensor, inputs: readonly Tensor[], tangents: readonly (Tensor | null)[], channels: number): Tensor {
+function bilinear(
+  f: (a: Tensor, b: Tensor) => Tensor,
+  inputs: readonly Tensor[],
+  tangents: readonly (Tensor | null)[],
+  channels: number,
+): Tensor {
   const terms = [
     tangents[0] ? f(tangents[0], inputs[1]!) : null,
     tangents[1] ? f(inputs[0]!, tangents[1]) : null,
@@ -45,10 +54,19 @@ const forwardOp: Op<ConvAttrs> = {
   name: "conv",
   lowering: {
     kind: "kernel",
-    lower: ([x, w, b], _, a, target) => lowerConvForward(params(a, x!.shape[0]!, x!.shape[1]!, w!.shape[0]!, b !== undefined), target),
+    lower: ([x, w, b], _, a, target) =>
+      lowerConvForward(params(a, x!.shape[0]!, x!.shape[1]!, w!.shape[0]!, b !== undefined), target),
   },
-  vjp: ({ inputs: [x, w, b], attrs }, g) => [inputGrad(g, w!, attrs), weightGrad(x!, g, attrs), ...(b ? [biasGrad(g)] : [])],
-  jvp: ({ inputs, output, attrs }, t) => withShape(bilinear((x, w) => forward(x, w, null, attrs), inputs, t, output.shape[1]!), output),
+  vjp: ({ inputs: [x, w, b], attrs }, g) => [
+    inputGrad(g, w!, attrs),
+    weightGrad(x!, g, attrs),
+    ...(b ? [biasGrad(g)] : []),
+  ],
+  jvp: ({ inputs, output, attrs }, t) =>
+    withShape(
+      bilinear((x, w) => forward(x, w, null, attrs), inputs, t, output.shape[1]!),
+      output,
+    ),
 };
 
 // The adjoint of the convolution in x: dx[n, c, i] = sum over k, o, t with i = o stride + t dilation - padding
@@ -59,8 +77,16 @@ const inputGradOp: Op<ConvAttrs> = {
     lower: ([g, w, b], _, a, target) =>
       lowerConvInputGrad(params(a, g!.shape[0]!, w!.shape[1]! * a.groups, w!.shape[0]!, b !== undefined), target),
   },
-  vjp: ({ inputs: [g, w, b], attrs }, t) => [forward(t, w!, null, attrs), weightGrad(t, g!, attrs), ...(b ? [biasGrad(t)] : [])],
-  jvp: ({ inputs, output, attrs }, t) => withShape(bilinear((g, w) => inputGrad(g, w, attrs), inputs, t, output.shape[1]!), output),
+  vjp: ({ inputs: [g, w, b], attrs }, t) => [
+    forward(t, w!, null, attrs),
+    weightGrad(t, g!, attrs),
+    ...(b ? [biasGrad(t)] : []),
+  ],
+  jvp: ({ inputs, output, attrs }, t) =>
+    withShape(
+      bilinear((g, w) => inputGrad(g, w, attrs), inputs, t, output.shape[1]!),
+      output,
+    ),
 };
 
 // The adjoint in w: dw[k, c, t] = sum over n, o of x[n, c, o stride + t dilation - padding] g[n, k, o]
@@ -68,13 +94,15 @@ const weightGradOp: Op<ConvAttrs> = {
   name: "convWeightGrad",
   lowering: {
     kind: "kernel",
-    lower: ([x, g], _, a, target) => lowerConvWeightGrad(params(a, x!.shape[0]!, x!.shape[1]!, g!.shape[1]!, false), target),
+    lower: ([x, g], _, a, target) =>
+      lowerConvWeightGrad(params(a, x!.shape[0]!, x!.shape[1]!, g!.shape[1]!, false), target),
   },
   vjp: ({ inputs: [x, g], attrs }, t) => [inputGrad(g!, t, attrs), forward(x!, t, null, attrs)],
   jvp: ({ inputs, attrs }, t) => bilinear((x, g) => weightGrad(x, g, attrs), inputs, t, 0),
 };
 
-const withShape = (x: Tensor, output: Tensor): Tensor => (x.rank === output.rank && x.size === output.size ? x : add(x, scalar(0, "f32", output.shape)));
+const withShape = (x: Tensor, output: Tensor): Tensor =>
+  x.rank === output.rank && x.size === output.size ? x : add(x, scalar(0, "f32", output.shape));
 
 const forward = (x: Tensor, w: Tensor, bias: Tensor | null, a: ConvAttrs): Tensor =>
   node(forwardOp, bias ? [x, w, bias] : [x, w], a, [x.shape[0]!, w.shape[0]!, ...a.output], "f32");
@@ -93,24 +121,41 @@ export interface ConvOptions {
 }
 
 /** Two dimensions are three with a depth of 1. */
-const raise = (x: Tensor, dims: number): Tensor => (dims === 3 ? x : reshape(x, { shape: [x.shape[0]!, x.shape[1]!, 1, ...x.shape.slice(2)] }));
-const lower = (x: Tensor, dims: number): Tensor => (dims === 3 ? x : reshape(x, { shape: [x.shape[0]!, x.shape[1]!, ...x.shape.slice(3)] }));
-const triple = (list: readonly number[], fill: number): Triple => (list.length === 3 ? list : [fill, ...list]) as unknown as Triple;
+const raise = (x: Tensor, dims: number): Tensor =>
+  dims === 3 ? x : reshape(x, { shape: [x.shape[0]!, x.shape[1]!, 1, ...x.shape.slice(2)] });
+const lower = (x: Tensor, dims: number): Tensor =>
+  dims === 3 ? x : reshape(x, { shape: [x.shape[0]!, x.shape[1]!, ...x.shape.slice(3)] });
+const triple = (list: readonly number[], fill: number): Triple =>
+  (list.length === 3 ? list : [fill, ...list]) as unknown as Triple;
 
 function checkOperands(name: string, dims: number, x: unknown, w: unknown): void {
-  for (const [label, t] of [["input", x], ["weight", w]] as const) {
-    check(t instanceof Tensor && t.rank === dims + 2 && t.dtype === "f32", name,
-      () => `the ${label} is an f32 tensor of rank ${dims + 2}, got ${t instanceof Tensor ? `${t}` : show(t)}`);
+  for (const [label, t] of [
+    ["input", x],
+    ["weight", w],
+  ] as const) {
+    check(
+      t instanceof Tensor && t.rank === dims + 2 && t.dtype === "f32",
+      name,
+      () => `the ${label} is an f32 tensor of rank ${dims + 2}, got ${t instanceof Tensor ? `${t}` : show(t)}`,
+    );
   }
 }
 
 function checkBias(name: string, bias: Tensor | undefined, channels: number): Tensor | null {
-  check(bias === undefined || (bias instanceof Tensor && bias.dtype === "f32" && bias.rank === 1 && bias.shape[0] === channels), name,
-    () => `bias has shape [${channels}], got ${bias instanceof Tensor ? show(bias.shape) : show(bias)}`);
+  check(
+    bias === undefined ||
+      (bias instanceof Tensor && bias.dtype === "f32" && bias.rank === 1 && bias.shape[0] === channels),
+    name,
+    () => `bias has shape [${channels}], got ${bias instanceof Tensor ? show(bias.shape) : show(bias)}`,
+  );
   return bias ?? null;
 }
 
-function geometry(name: string, dims: number, options: ConvOptions): { stride: number[]; padding: number[]; dilation: number[]; groups: number } {
+function geometry(
+  name: string,
+  dims: number,
+  options: ConvOptions,
+): { stride: number[]; padding: number[]; dilation: number[]; groups: number } {
   const groups = options.groups ?? 1;
   check(Number.isInteger(groups) && groups >= 1, name, () => `groups is a whole number >= 1, got ${show(groups)}`);
   return {
@@ -126,17 +171,32 @@ function convolve(name: string, dims: number, x: Tensor, w: Tensor, options: Con
   checkOperands(name, dims, x, w);
   const { stride, padding, dilation, groups } = geometry(name, dims, options);
   const [channels, filters] = [x.shape[1]!, w.shape[0]!];
-  check(channels === w.shape[1]! * groups && filters % groups === 0, name,
-    () => `an input of ${channels} channels in ${groups} groups needs weights [K, ${channels / groups}, ...] with K divisible by ${groups}, got ${show(w.shape)}`);
+  check(
+    channels === w.shape[1]! * groups && filters % groups === 0,
+    name,
+    () =>
+      `an input of ${channels} channels in ${groups} groups needs weights [K, ${channels / groups}, ...] with K divisible by ${groups}, got ${show(w.shape)}`,
+  );
   const kernel = w.shape.slice(2);
-  const output = x.shape.slice(2).map((n, k) => Math.floor((n + 2 * padding[k]! - dilation[k]! * (kernel[k]! - 1) - 1) / stride[k]!) + 1);
-  check(output.every((n) => n > 0) && w.size > 0 && x.size > 0, name,
-    () => `kernel ${show(kernel)} with dilation ${show(dilation)} does not fit the padded input ${show(x.shape)}, padding ${show(padding)}`);
+  const output = x.shape
+    .slice(2)
+    .map((n, k) => Math.floor((n + 2 * padding[k]! - dilation[k]! * (kernel[k]! - 1) - 1) / stride[k]!) + 1);
+  check(
+    output.every((n) => n > 0) && w.size > 0 && x.size > 0,
+    name,
+    () =>
+      `kernel ${show(kernel)} with dilation ${show(dilation)} does not fit the padded input ${show(x.shape)}, padding ${show(padding)}`,
+  );
   const result: Shape = [x.shape[0]!, filters, ...output];
   checkShape(name, result);
   const attrs: ConvAttrs = {
-    groups, input: triple(x.shape.slice(2), 1), output: triple(output, 1), kernel: triple(kernel, 1),
-    stride: triple(stride, 1), padding: triple(padding, 0), dilation: triple(dilation, 1),
+    groups,
+    input: triple(x.shape.slice(2), 1),
+    output: triple(output, 1),
+    kernel: triple(kernel, 1),
+    stride: triple(stride, 1),
+    padding: triple(padding, 0),
+    dilation: triple(dilation, 1),
   };
   return lower(forward(raise(x, dims), raise(w, dims), checkBias(name, options.bias, filters), attrs), dims);
 }
@@ -164,18 +224,38 @@ function convolveTransposed(name: string, dims: number, x: Tensor, w: Tensor, op
   const { stride, padding, dilation, groups } = geometry(name, dims, options);
   const extra = perAxis(name, "outputPadding", options.outputPadding ?? 0, dims, 0);
   extra.forEach((n, k) => {
-    if (n >= Math.max(stride[k]!, dilation[k]!)) fail(name, `outputPadding ${n} of axis ${k} is not below max(stride, dilation) = ${Math.max(stride[k]!, dilation[k]!)}`);
+    if (n >= Math.max(stride[k]!, dilation[k]!))
+      fail(
+        name,
+        `outputPadding ${n} of axis ${k} is not below max(stride, dilation) = ${Math.max(stride[k]!, dilation[k]!)}`,
+      );
   });
-  check(x.shape[1] === w.shape[0] && w.shape[0]! % groups === 0, name, () => `an input of ${x.shape[1]} channels needs weights [${x.shape[1]}, K / groups, ...], got ${show(w.shape)} with ${groups} groups`);
+  check(
+    x.shape[1] === w.shape[0] && w.shape[0]! % groups === 0,
+    name,
+    () =>
+      `an input of ${x.shape[1]} channels needs weights [${x.shape[1]}, K / groups, ...], got ${show(w.shape)} with ${groups} groups`,
+  );
   const kernel = w.shape.slice(2);
-  const grown = x.shape.slice(2).map((n, k) => (n - 1) * stride[k]! - 2 * padding[k]! + dilation[k]! * (kernel[k]! - 1) + extra[k]! + 1);
-  check(grown.every((n) => n > 0) && w.size > 0 && x.size > 0, name, () => `input ${show(x.shape)} with kernel ${show(kernel)} and padding ${show(padding)} leaves no output`);
+  const grown = x.shape
+    .slice(2)
+    .map((n, k) => (n - 1) * stride[k]! - 2 * padding[k]! + dilation[k]! * (kernel[k]! - 1) + extra[k]! + 1);
+  check(
+    grown.every((n) => n > 0) && w.size > 0 && x.size > 0,
+    name,
+    () => `input ${show(x.shape)} with kernel ${show(kernel)} and padding ${show(padding)} leaves no output`,
+  );
   const channels = w.shape[1]! * groups;
   checkShape(name, [x.shape[0]!, channels, ...grown]);
   // Transposed convolution is the input gradient of the convolution that would map its output to its input.
   const attrs: ConvAttrs = {
-    groups, input: triple(grown, 1), output: triple(x.shape.slice(2), 1), kernel: triple(kernel, 1),
-    stride: triple(stride, 1), padding: triple(padding, 0), dilation: triple(dilation, 1),
+    groups,
+    input: triple(grown, 1),
+    output: triple(x.shape.slice(2), 1),
+    kernel: triple(kernel, 1),
+    stride: triple(stride, 1),
+    padding: triple(padding, 0),
+    dilation: triple(dilation, 1),
   };
   return lower(inputGrad(raise(x, dims), raise(w, dims), attrs, checkBias(name, options.bias, channels)), dims);
 }

@@ -31,7 +31,8 @@ const fullOp: Op<{ value: number }> = {
 };
 
 /** A constant that costs no memory: it is a literal in the kernels that use it. */
-export const scalar = (value: number, dtype: DType, shape: Shape = []): Tensor => node(fullOp, [], { value }, shape, dtype);
+export const scalar = (value: number, dtype: DType, shape: Shape = []): Tensor =>
+  node(fullOp, [], { value }, shape, dtype);
 
 /** Shape `shape` filled with `value`. */
 export function full(shape: Shape, value: number, options: { dtype?: DType } = {}): Tensor {
@@ -54,7 +55,10 @@ const arangeOp: Op<{ start: number; step: number }> = {
     cost: 2,
     emit(e, index) {
       const { dtype } = e.output;
-      return e.bind(`${constant(e.attrs.start, dtype)} + ${dtype}(${index.offset}) * ${constant(e.attrs.step, dtype)}`, dtype);
+      return e.bind(
+        `${constant(e.attrs.start, dtype)} + ${dtype}(${index.offset}) * ${constant(e.attrs.step, dtype)}`,
+        dtype,
+      );
     },
   },
   vjp: null,
@@ -65,7 +69,11 @@ export function arange(start: number, stop?: number, options: { step?: number; d
   checkOptions("arange", options, ["step", "dtype"]);
   const [from, to] = stop === undefined ? [0, start] : [start, stop];
   const step = options.step ?? 1;
-  check([from, to, step].every(Number.isFinite) && step !== 0, "arange", () => `start, stop and step are finite and step is not 0, got ${from}, ${to}, ${step}`);
+  check(
+    [from, to, step].every(Number.isFinite) && step !== 0,
+    "arange",
+    () => `start, stop and step are finite and step is not 0, got ${from}, ${to}, ${step}`,
+  );
   const whole = [from, to, step].every(Number.isInteger);
   const dtype = checkDType("arange", options.dtype ?? (whole ? "i32" : "f32"));
   check(dtype !== "bool", "arange", () => "dtype bool has no ranges; use f32, i32 or u32");
@@ -102,7 +110,9 @@ export function eye(n: number, options: { dtype?: DType } = {}): Tensor {
 export function tensor(data: Nested | TypedArray, options: { shape?: Shape; dtype?: DType } = {}): Tensor {
   checkOptions("tensor", options, ["shape", "dtype"]);
   if (ArrayBuffer.isView(data)) {
-    const own = dtypeOf(data) ?? fail("tensor", `got a ${data.constructor.name}; use Float32Array, Int32Array, Uint32Array or Uint8Array`);
+    const own =
+      dtypeOf(data) ??
+      fail("tensor", `got a ${data.constructor.name}; use Float32Array, Int32Array, Uint32Array or Uint8Array`);
     return fromTyped(data, options.shape ?? [data.length], own, checkDType("tensor", options.dtype ?? own));
   }
   const shape: number[] = [];
@@ -114,10 +124,18 @@ export function tensor(data: Nested | TypedArray, options: { shape?: Shape; dtyp
   let truth = true;
   const visit = (value: Nested, depth: number): void => {
     if (Array.isArray(value)) {
-      check(value.length === shape[depth], "tensor", () => `rows differ in length at depth ${depth}: ${value.length} and ${shape[depth]}`);
+      check(
+        value.length === shape[depth],
+        "tensor",
+        () => `rows differ in length at depth ${depth}: ${value.length} and ${shape[depth]}`,
+      );
       return value.forEach((child) => visit(child, depth + 1));
     }
-    check(depth === shape.length && (typeof value === "number" || typeof value === "boolean"), "tensor", () => `got ${show(value)} where a number is wanted`);
+    check(
+      depth === shape.length && (typeof value === "number" || typeof value === "boolean"),
+      "tensor",
+      () => `got ${show(value)} where a number is wanted`,
+    );
     if (typeof value === "number") truth = false;
     values.push(Number(value));
   };
@@ -130,7 +148,11 @@ export function tensor(data: Nested | TypedArray, options: { shape?: Shape; dtyp
 
 function fromTyped(data: TypedArray, shape: Shape, own: DType, dtype: DType): Tensor {
   checkShape("tensor", shape);
-  check(data.length === size(shape), "tensor", () => `the data has ${data.length} elements, shape ${show(shape)} needs ${size(shape)}`);
+  check(
+    data.length === size(shape),
+    "tensor",
+    () => `the data has ${data.length} elements, shape ${show(shape)} needs ${size(shape)}`,
+  );
   let values = data;
   if (own !== dtype) {
     values = allocate(dtype, data.length);

@@ -45,7 +45,8 @@ function define<A = object>(name: string, row: Row<A>): Op<A> {
       },
     },
     vjp: derivative
-      ? (c, g) => c.inputs.map((x, k) => (x.dtype === "f32" && derivative[k] ? sumTo(derivative[k](g, c), x.shape) : null))
+      ? (c, g) =>
+          c.inputs.map((x, k) => (x.dtype === "f32" && derivative[k] ? sumTo(derivative[k](g, c), x.shape) : null))
       : null,
     jvp: derivative
       ? (c, tangents) => {
@@ -79,7 +80,9 @@ function apply<A>(op: Op<A>, row: Row<A>, operands: readonly Operand[], attrs: A
   }
   const wanted = row.inputs ? row.inputs(promoted) : promoted;
   const shape = tensors.map((x) => x.shape).reduce((a, b) => broadcastShapes(op.name, a, b), [] as readonly number[]);
-  const inputs = operands.map((x) => (typeof x === "number" ? scalar(x, wanted) : x.dtype === wanted ? x : cast(x, wanted)));
+  const inputs = operands.map((x) =>
+    typeof x === "number" ? scalar(x, wanted) : x.dtype === wanted ? x : cast(x, wanted),
+  );
   return node(op, inputs, attrs, shape, row.dtype ? row.dtype(wanted, attrs) : wanted);
 }
 
@@ -105,7 +108,11 @@ const castOp = define("cast", castRow);
 /** The values as another dtype: f32 to integer truncates, anything to bool is `!= 0`. The gradient passes between floats. */
 export function cast(x: Tensor, dtype: DType): Tensor {
   check(x instanceof Tensor, "cast", () => `the input is a tensor, got ${show(x)}`);
-  check(["f32", "i32", "u32", "bool"].includes(dtype), "cast", () => `dtype is f32, i32, u32 or bool, got ${show(dtype)}`);
+  check(
+    ["f32", "i32", "u32", "bool"].includes(dtype),
+    "cast",
+    () => `dtype is f32, i32, u32 or bool, got ${show(dtype)}`,
+  );
   return x.dtype === dtype ? x : node(castOp, [x], { dtype }, x.shape, dtype);
 }
 
@@ -153,8 +160,10 @@ export function pow(a: Operand, b: Operand): Tensor {
 }
 
 /** At a tie each input takes half, as in PyTorch. */
-const share = (first: (a: Operand, b: Operand) => Tensor) => (t: Tensor, a: Tensor, b: Tensor): Tensor =>
-  where(equal(a, b), mul(t, 0.5), where(first(a, b), t, 0));
+const share =
+  (first: (a: Operand, b: Operand) => Tensor) =>
+  (t: Tensor, a: Tensor, b: Tensor): Tensor =>
+    where(equal(a, b), mul(t, 0.5), where(first(a, b), t, 0));
 const shareGreater = share((a, b) => greater(a, b));
 const shareLess = share((a, b) => less(a, b));
 /** The larger of a and b; a tie shares the gradient */
@@ -192,21 +201,57 @@ export const logicalOr = compare("logicalOr", "|", bool);
 export const logicalNot = unary("logicalNot", { wgsl: ([x]) => `!${x}`, inputs: bool, dtype: bool });
 
 /** -x */
-export const neg = unary("neg", { wgsl: ([x]) => `-${x}`, inputs: (d) => (numeric(d) === "u32" ? "i32" : numeric(d)), d: [(t) => neg(t)] });
+export const neg = unary("neg", {
+  wgsl: ([x]) => `-${x}`,
+  inputs: (d) => (numeric(d) === "u32" ? "i32" : numeric(d)),
+  d: [(t) => neg(t)],
+});
 /** |x|; gradient 0 at 0 */
-export const abs = unary("abs", { wgsl: ([x]) => `abs(${x})`, inputs: numeric, d: [(t, c) => mul(t, sign(c.inputs[0]!))] });
+export const abs = unary("abs", {
+  wgsl: ([x]) => `abs(${x})`,
+  inputs: numeric,
+  d: [(t, c) => mul(t, sign(c.inputs[0]!))],
+});
 /** -1, 0 or 1 */
-export const sign = unary("sign", { wgsl: ([x]) => `sign(${x})`, inputs: (d) => (numeric(d) === "u32" ? "i32" : numeric(d)), d: [(t) => mul(t, 0)] });
+export const sign = unary("sign", {
+  wgsl: ([x]) => `sign(${x})`,
+  inputs: (d) => (numeric(d) === "u32" ? "i32" : numeric(d)),
+  d: [(t) => mul(t, 0)],
+});
 /** The largest whole number not above x */
 export const floor = unary("floor", { wgsl: ([x]) => `floor(${x})`, inputs: float, d: [(t) => mul(t, 0)] });
 /** e ** x */
-export const exp = unary("exp", { wgsl: ([x]) => `vg_exp(${x})`, uses: ["vg_exp"], inputs: float, cost: 8, d: [(t, c) => mul(t, c.output)] });
+export const exp = unary("exp", {
+  wgsl: ([x]) => `vg_exp(${x})`,
+  uses: ["vg_exp"],
+  inputs: float,
+  cost: 8,
+  d: [(t, c) => mul(t, c.output)],
+});
 /** Natural logarithm */
-export const log = unary("log", { wgsl: ([x]) => `vg_log(${x})`, uses: ["vg_log"], inputs: float, cost: 8, d: [(t, c) => div(t, c.inputs[0]!)] });
+export const log = unary("log", {
+  wgsl: ([x]) => `vg_log(${x})`,
+  uses: ["vg_log"],
+  inputs: float,
+  cost: 8,
+  d: [(t, c) => div(t, c.inputs[0]!)],
+});
 /** log(1 + x), accurate near 0 */
-export const log1p = unary("log1p", { wgsl: ([x]) => `vg_log1p(${x})`, uses: ["vg_log1p"], inputs: float, cost: 10, d: [(t, c) => div(t, add(c.inputs[0]!, 1))] });
+export const log1p = unary("log1p", {
+  wgsl: ([x]) => `vg_log1p(${x})`,
+  uses: ["vg_log1p"],
+  inputs: float,
+  cost: 10,
+  d: [(t, c) => div(t, add(c.inputs[0]!, 1))],
+});
 /** Square root */
-export const sqrt = unary("sqrt", { wgsl: ([x]) => `vg_sqrt(${x})`, uses: ["vg_sqrt"], inputs: float, cost: 2, d: [(t, c) => div(mul(t, 0.5), c.output)] });
+export const sqrt = unary("sqrt", {
+  wgsl: ([x]) => `vg_sqrt(${x})`,
+  uses: ["vg_sqrt"],
+  inputs: float,
+  cost: 2,
+  d: [(t, c) => div(mul(t, 0.5), c.output)],
+});
 /** 1 / sqrt(x) */
 export const rsqrt = unary("rsqrt", {
   wgsl: ([x]) => `vg_rsqrt(${x})`,
@@ -217,13 +262,35 @@ export const rsqrt = unary("rsqrt", {
   d: [(t, { output: y }) => mul(mul(t, -0.5), mul(y, mul(y, y)))],
 });
 /** x * x */
-export const square = unary("square", { wgsl: ([x]) => `${x} * ${x}`, inputs: numeric, d: [(t, c) => mul(t, mul(c.inputs[0]!, 2))] });
+export const square = unary("square", {
+  wgsl: ([x]) => `${x} * ${x}`,
+  inputs: numeric,
+  d: [(t, c) => mul(t, mul(c.inputs[0]!, 2))],
+});
 /** Sine of x in radians */
-export const sin = unary("sin", { wgsl: ([x]) => `vg_sin(${x})`, uses: ["vg_sin"], inputs: float, cost: 8, d: [(t, c) => mul(t, cos(c.inputs[0]!))] });
+export const sin = unary("sin", {
+  wgsl: ([x]) => `vg_sin(${x})`,
+  uses: ["vg_sin"],
+  inputs: float,
+  cost: 8,
+  d: [(t, c) => mul(t, cos(c.inputs[0]!))],
+});
 /** Cosine of x in radians */
-export const cos = unary("cos", { wgsl: ([x]) => `vg_cos(${x})`, uses: ["vg_cos"], inputs: float, cost: 8, d: [(t, c) => neg(mul(t, sin(c.inputs[0]!)))] });
+export const cos = unary("cos", {
+  wgsl: ([x]) => `vg_cos(${x})`,
+  uses: ["vg_cos"],
+  inputs: float,
+  cost: 8,
+  d: [(t, c) => neg(mul(t, sin(c.inputs[0]!)))],
+});
 /** Hyperbolic tangent */
-export const tanh = unary("tanh", { wgsl: ([x]) => `vg_tanh(${x})`, uses: ["vg_tanh"], inputs: float, cost: 10, d: [(t, { output: y }) => mul(t, sub(1, mul(y, y)))] });
+export const tanh = unary("tanh", {
+  wgsl: ([x]) => `vg_tanh(${x})`,
+  uses: ["vg_tanh"],
+  inputs: float,
+  cost: 10,
+  d: [(t, { output: y }) => mul(t, sub(1, mul(y, y)))],
+});
 /** Error function */
 export const erf = unary("erf", {
   wgsl: ([x]) => `vg_erf(${x})`,
@@ -242,9 +309,19 @@ export const sigmoid = unary("sigmoid", {
   d: [(t, { output: y }) => mul(t, mul(y, sub(1, y)))],
 });
 /** log(1 + exp(x)), without overflow */
-export const softplus = unary("softplus", { wgsl: ([x]) => `vg_softplus(${x})`, uses: ["vg_softplus"], inputs: float, cost: 16, d: [(t, c) => mul(t, sigmoid(c.inputs[0]!))] });
+export const softplus = unary("softplus", {
+  wgsl: ([x]) => `vg_softplus(${x})`,
+  uses: ["vg_softplus"],
+  inputs: float,
+  cost: 16,
+  d: [(t, c) => mul(t, sigmoid(c.inputs[0]!))],
+});
 /** max(x, 0); gradient 0 at 0 */
-export const relu = unary("relu", { wgsl: ([x]) => `max(${x}, 0)`, inputs: numeric, d: [(t, c) => where(greater(c.output, 0), t, 0)] });
+export const relu = unary("relu", {
+  wgsl: ([x]) => `max(${x}, 0)`,
+  inputs: numeric,
+  d: [(t, c) => where(greater(c.output, 0), t, 0)],
+});
 /** x Phi(x) with the normal distribution function, as PyTorch's default */
 export function gelu(x: Tensor): Tensor {
   return mul(x, mul(add(erf(mul(x, Math.SQRT1_2)), 1), 0.5));
@@ -255,7 +332,9 @@ const leakyReluRow: Row<{ slope: number }> = {
   inputs: float,
   cost: 2,
   // For slope >= 0 the sign of the output is that of the input, so the input need not be kept.
-  d: [(t, { inputs, output, attrs: { slope } }) => where(greater(slope >= 0 ? output : inputs[0]!, 0), t, mul(t, slope))],
+  d: [
+    (t, { inputs, output, attrs: { slope } }) => where(greater(slope >= 0 ? output : inputs[0]!, 0), t, mul(t, slope)),
+  ],
 };
 const leakyReluOp = define("leakyRelu", leakyReluRow);
 /** x where positive, slope * x elsewhere (default slope 0.01, as PyTorch) */
@@ -269,10 +348,7 @@ const clampRow: Row<{ min: number; max: number }> = {
   inputs: float,
   cost: 2,
   // Passes inside the closed interval, as PyTorch.
-  d: [
-    (t, { inputs: [x], attrs: { min, max } }) =>
-      where(logicalAnd(greaterEqual(x!, min), lessEqual(x!, max)), t, 0),
-  ],
+  d: [(t, { inputs: [x], attrs: { min, max } }) => where(logicalAnd(greaterEqual(x!, min), lessEqual(x!, max)), t, 0)],
 };
 const clampOp = define("clamp", clampRow);
 /** x limited to [min, max]; either bound may be left out */
@@ -309,4 +385,3 @@ export function literal(value: number): string {
   }
   return rounded < 0 || Object.is(rounded, -0) ? `(-${-rounded}f)` : `${rounded}f`;
 }
-

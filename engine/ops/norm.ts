@@ -57,18 +57,29 @@ const op: Op<GroupNormAttrs> = {
   },
 };
 
-function checkAffine(name: string, x: Tensor, axis: number, options: { weight?: Tensor; bias?: Tensor }): [Tensor, Tensor] {
+function checkAffine(
+  name: string,
+  x: Tensor,
+  axis: number,
+  options: { weight?: Tensor; bias?: Tensor },
+): [Tensor, Tensor] {
   const channels = x.shape[axis]!;
   for (const [key, value] of Object.entries({ weight: options.weight, bias: options.bias })) {
-    check(value === undefined || (value instanceof Tensor && value.rank === 1 && value.shape[0] === channels), name,
-      () => `${key} has shape [${channels}], got ${value instanceof Tensor ? show(value.shape) : show(value)}`);
+    check(
+      value === undefined || (value instanceof Tensor && value.rank === 1 && value.shape[0] === channels),
+      name,
+      () => `${key} has shape [${channels}], got ${value instanceof Tensor ? show(value.shape) : show(value)}`,
+    );
   }
   return [options.weight ?? scalar(1, "f32", [channels]), options.bias ?? scalar(0, "f32", [channels])];
 }
 
 function checkInput(name: string, x: unknown, least: number): asserts x is Tensor {
-  check(x instanceof Tensor && x.dtype === "f32" && x.rank >= least, name,
-    () => `the input is an f32 tensor of rank >= ${least}, got ${x instanceof Tensor ? `${x}` : show(x)}`);
+  check(
+    x instanceof Tensor && x.dtype === "f32" && x.rank >= least,
+    name,
+    () => `the input is an f32 tensor of rank >= ${least}, got ${x instanceof Tensor ? `${x}` : show(x)}`,
+  );
   check(x.size > 0, name, () => `the input ${show(x.shape)} is empty`);
 }
 
@@ -89,7 +100,11 @@ export function groupNorm(x: Tensor, options: NormOptions & { groups: number }):
   checkOptions("groupNorm", options, ["groups", "weight", "bias", "eps"]);
   checkInput("groupNorm", x, 2);
   const { groups, eps = 1e-5 } = options;
-  check(Number.isInteger(groups) && groups > 0 && x.shape[1]! % groups === 0, "groupNorm", () => `groups divides the ${x.shape[1]} channels, got ${show(groups)}`);
+  check(
+    Number.isInteger(groups) && groups > 0 && x.shape[1]! % groups === 0,
+    "groupNorm",
+    () => `groups divides the ${x.shape[1]} channels, got ${show(groups)}`,
+  );
   const [weight, bias] = checkAffine("groupNorm", x, 1, options);
   return node(op, [x, weight, bias], { groups, eps: checkEps("groupNorm", eps) }, x.shape, "f32");
 }
@@ -109,7 +124,9 @@ export function batchNorm(x: Tensor, options: NormOptions = {}): Tensor {
   const [n, c, ...space] = x.shape as [number, number, ...number[]];
   // One sample whose space is the batch and the space.
   const swap = { axes: [1, 0, 2] };
-  const joined = reshape(transpose(reshape(x, { shape: [n, c, size(space)] }), swap), { shape: [1, c, n * size(space)] });
+  const joined = reshape(transpose(reshape(x, { shape: [n, c, size(space)] }), swap), {
+    shape: [1, c, n * size(space)],
+  });
   const y = groupNorm(joined, { ...options, groups: c });
   return reshape(transpose(reshape(y, { shape: [c, n, size(space)] }), swap), { shape: x.shape });
 }
@@ -121,7 +138,10 @@ export function layerNorm(x: Tensor, options: NormOptions = {}): Tensor {
   const [weight, bias] = checkAffine("layerNorm", x, x.rank - 1, options);
   const channels = x.shape.at(-1)!;
   const y = groupNorm(reshape(x, { shape: [x.size / channels, channels] }), {
-    groups: 1, weight, bias, eps: checkEps("layerNorm", options.eps ?? 1e-5),
+    groups: 1,
+    weight,
+    bias,
+    eps: checkEps("layerNorm", options.eps ?? 1e-5),
   });
   return reshape(y, { shape: x.shape });
 }
@@ -134,5 +154,7 @@ export function weightStandardize(w: Tensor, options: { eps?: number } = {}): Te
   check(filters.shape[1]! > 1, "weightStandardize", () => `a filter of ${show(w.shape)} has one value and no variance`);
   const deviation = sub(filters, mean(filters, { axes: [1], keepDims: true }));
   const variance = mul(sum(square(deviation), { axes: [1], keepDims: true }), 1 / (filters.shape[1]! - 1));
-  return reshape(div(deviation, sqrt(add(variance, checkEps("weightStandardize", options.eps ?? 1e-12)))), { shape: w.shape });
+  return reshape(div(deviation, sqrt(add(variance, checkEps("weightStandardize", options.eps ?? 1e-12)))), {
+    shape: w.shape,
+  });
 }

@@ -37,7 +37,12 @@ const op: Op<PadAttrs> = {
         };
       });
       const inner = index.along(from, rewrite);
-      return e.select(tests.join(" & ") || "true", e.output.dtype, () => e.input(0, inner), () => constant(value, e.output.dtype));
+      return e.select(
+        tests.join(" & ") || "true",
+        e.output.dtype,
+        () => e.input(0, inner),
+        () => constant(value, e.output.dtype),
+      );
     },
   },
   vjp: ({ inputs: [x], attrs: { before, interior } }, g) => [
@@ -60,7 +65,10 @@ export function dilatedPad(x: Tensor, attrs: PadAttrs): Tensor {
 }
 
 /** x with `before` and `after` values added at the ends of each axis (one number, or one an axis); default value 0. */
-export function pad(x: Tensor, options: { before?: number | readonly number[]; after?: number | readonly number[]; value?: number }): Tensor {
+export function pad(
+  x: Tensor,
+  options: { before?: number | readonly number[]; after?: number | readonly number[]; value?: number },
+): Tensor {
   checkOptions("pad", options, ["before", "after", "value"]);
   const before = perAxis("pad", "before", options.before ?? 0, x.rank, 0);
   const after = perAxis("pad", "after", options.after ?? 0, x.rank, 0);

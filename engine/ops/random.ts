@@ -12,13 +12,21 @@ import { slice } from "./slice.ts";
 
 /** The Threefry block of the key (input 0) for a counter; the second counter word separates draws (0) from splits (1). */
 function block(e: Emit<unknown>, counter: string, stream: 0 | 1): string {
-  const word = (k: number): string => e.input(0, Index.linear([2], `${k}u`, (expression) => e.bind(expression, "u32")));
+  const word = (k: number): string =>
+    e.input(
+      0,
+      Index.linear([2], `${k}u`, (expression) => e.bind(expression, "u32")),
+    );
   return e.bind(`${e.fn("vg_threefry2x32")}(vec2u(${word(0)}, ${word(1)}), vec2u(${counter}, ${stream}u))`, "vec2u");
 }
 
 const generator = (name: string, value: (e: Emit<unknown>, word: string) => string): Op => ({
   name,
-  lowering: { kind: "map", cost: 30, emit: (e, index) => e.bind(value(e, `${block(e, index.offset, 0)}.x`), e.output.dtype) },
+  lowering: {
+    kind: "map",
+    cost: 30,
+    emit: (e, index) => e.bind(value(e, `${block(e, index.offset, 0)}.x`), e.output.dtype),
+  },
   vjp: null,
 });
 const bitsOp = generator("random.bits", (_, word) => word);
@@ -26,8 +34,12 @@ const uniformOp = generator("random.uniform", (e, word) => `${e.fn("vg_uniform")
 const normalOp = generator("random.normal", (e, word) => `${e.fn("vg_normal")}(${word})`);
 
 function checkKey(name: string, key: unknown): asserts key is Tensor {
-  check(key instanceof Tensor && key.dtype === "u32" && key.rank === 1 && key.shape[0] === 2, `random.${name}`,
-    () => `the key is a u32 tensor of shape [2] from random.key or random.split, got ${key instanceof Tensor ? `${key}` : show(key)}`);
+  check(
+    key instanceof Tensor && key.dtype === "u32" && key.rank === 1 && key.shape[0] === 2,
+    `random.${name}`,
+    () =>
+      `the key is a u32 tensor of shape [2] from random.key or random.split, got ${key instanceof Tensor ? `${key}` : show(key)}`,
+  );
 }
 
 function draw(op: Op, key: Tensor, shape: Shape, dtype: "f32" | "u32"): Tensor {
@@ -39,7 +51,11 @@ function draw(op: Op, key: Tensor, shape: Shape, dtype: "f32" | "u32"): Tensor {
 
 /** A key from a seed, a whole number from 0 to 2^53 - 1. */
 export function key(seed: number): Tensor {
-  check(Number.isSafeInteger(seed) && seed >= 0, "random.key", () => `the seed is a whole number from 0 to 2^53 - 1, got ${show(seed)}`);
+  check(
+    Number.isSafeInteger(seed) && seed >= 0,
+    "random.key",
+    () => `the seed is a whole number from 0 to 2^53 - 1, got ${show(seed)}`,
+  );
   return tensor(new Uint32Array([seed >>> 0, Math.floor(seed / 2 ** 32)]));
 }
 
@@ -48,7 +64,9 @@ export function split(parent: Tensor, count = 2): Tensor[] {
   check(Number.isInteger(count) && count > 0, "random.split", () => `count is a whole number > 0, got ${show(count)}`);
   checkKey("split", parent);
   const words = node(splitOp, [parent], {}, [count, 2], "u32");
-  return Array.from({ length: count }, (_, k) => reshape(slice(words, { start: [k, 0], end: [k + 1, 2] }), { shape: [2] }));
+  return Array.from({ length: count }, (_, k) =>
+    reshape(slice(words, { start: [k, 0], end: [k + 1, 2] }), { shape: [2] }),
+  );
 }
 
 const splitOp: Op = {
@@ -99,10 +117,17 @@ export function bits32(key: Tensor, options: { shape: Shape }): Tensor {
 export function permutation(key: Tensor, options: { n: number }): Tensor {
   checkOptions("random.permutation", options, ["n"]);
   const { n } = options;
-  check(Number.isInteger(n) && n >= 0 && n <= 65536, "random.permutation", () => `n is a whole number from 0 to 65536, got ${show(n)}`);
+  check(
+    Number.isInteger(n) && n >= 0 && n <= 65536,
+    "random.permutation",
+    () => `n is a whole number from 0 to 65536, got ${show(n)}`,
+  );
   const words = bits32(key, { shape: [n] });
   const [mine, other] = [reshape(words, { shape: [n, 1] }), reshape(words, { shape: [1, n] })];
   const place = arange(n);
-  const before = logicalOr(less(other, mine), logicalAnd(equal(other, mine), less(reshape(place, { shape: [1, n] }), reshape(place, { shape: [n, 1] }))));
+  const before = logicalOr(
+    less(other, mine),
+    logicalAnd(equal(other, mine), less(reshape(place, { shape: [1, n] }), reshape(place, { shape: [n, 1] }))),
+  );
   return sum(before, { axes: [1] });
 }

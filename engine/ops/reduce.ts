@@ -48,13 +48,18 @@ function reduce(op: Op<ReduceAttrs>, by: ReduceAttrs["by"], input: Tensor, optio
   checkOptions(op.name, options, ["axes", "keepDims"]);
   const axes = normalizeAxes(op.name, options.axes, input.rank);
   const x = by === "sum" && input.dtype === "bool" ? cast(input, "i32") : input;
-  check(by === "sum" || axes.every((k) => x.shape[k]! > 0), op.name, () => `an empty axis of ${show(x.shape)} has no ${by}`);
+  check(
+    by === "sum" || axes.every((k) => x.shape[k]! > 0),
+    op.name,
+    () => `an empty axis of ${show(x.shape)} has no ${by}`,
+  );
   check(by === "sum" || x.dtype !== "bool", op.name, () => "bool has no order; cast to i32 first");
   const shape = x.shape.filter((_, k) => !axes.includes(k));
   // Axes of size 1 fall without work.
-  const y = axes.every((k) => x.shape[k] === 1) && by !== "argmax"
-    ? reshape(x, { shape })
-    : node(op, [x], { axes, by }, shape, by === "argmax" ? "i32" : x.dtype);
+  const y =
+    axes.every((k) => x.shape[k] === 1) && by !== "argmax"
+      ? reshape(x, { shape })
+      : node(op, [x], { axes, by }, shape, by === "argmax" ? "i32" : x.dtype);
   return options.keepDims ? reshape(y, { shape: kept(x.shape, axes) }) : y;
 }
 

@@ -18,18 +18,28 @@ export function reshape(x: Tensor, options: { shape: Shape }): Tensor {
   check(Array.isArray(shape), "reshape", () => `shape is an array, got ${show(shape)}`);
   if (shape.filter((n) => n === -1).length === 1) {
     const rest = size(shape.filter((n) => n !== -1));
-    check(rest > 0 && x.size % rest === 0, "reshape", () => `${x.size} elements of ${show(x.shape)} do not fill ${show(shape)}`);
+    check(
+      rest > 0 && x.size % rest === 0,
+      "reshape",
+      () => `${x.size} elements of ${show(x.shape)} do not fill ${show(shape)}`,
+    );
     shape = shape.map((n) => (n === -1 ? x.size / rest : n));
   }
   checkShape("reshape", shape);
-  check(size(shape) === x.size, "reshape", () => `${show(x.shape)} has ${x.size} elements, ${show(shape)} has ${size(shape)}`);
+  check(
+    size(shape) === x.size,
+    "reshape",
+    () => `${show(x.shape)} has ${x.size} elements, ${show(shape)} has ${size(shape)}`,
+  );
   return sameShape(shape, x.shape) ? x : node(op, [x], {}, shape, x.dtype);
 }
 
 /** Without the axes of size 1 (all of them, or those named). */
 export function squeeze(x: Tensor, options: { axes?: readonly number[] } = {}): Tensor {
   checkOptions("squeeze", options, ["axes"]);
-  const axes = options.axes ? normalizeAxes("squeeze", options.axes, x.rank) : x.shape.flatMap((n, k) => (n === 1 ? [k] : []));
+  const axes = options.axes
+    ? normalizeAxes("squeeze", options.axes, x.rank)
+    : x.shape.flatMap((n, k) => (n === 1 ? [k] : []));
   for (const k of axes) check(x.shape[k] === 1, "squeeze", () => `axis ${k} of ${show(x.shape)} is not of size 1`);
   return reshape(x, { shape: x.shape.filter((_, k) => !axes.includes(k)) });
 }

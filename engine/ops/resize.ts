@@ -21,7 +21,10 @@ const op: Op<ResizeAttrs> = {
   lowering: {
     kind: "kernel",
     lower([x], _, { axis, ...rest }, target) {
-      return lowerResizeAxis({ ...rest, outer: size(x!.shape.slice(0, axis)), inner: size(x!.shape.slice(axis + 1)) }, target);
+      return lowerResizeAxis(
+        { ...rest, outer: size(x!.shape.slice(0, axis)), inner: size(x!.shape.slice(axis + 1)) },
+        target,
+      );
     },
   },
   vjp: (c, g) => [resizeAxis(g, { ...c.attrs, transposed: !c.attrs.transposed })],
@@ -30,7 +33,13 @@ const op: Op<ResizeAttrs> = {
 
 function resizeAxis(x: Tensor, attrs: ResizeAttrs): Tensor {
   const n = attrs.transposed ? attrs.inputSize : attrs.outputSize;
-  return node(op, [x], attrs, x.shape.map((m, k) => (k === attrs.axis ? n : m)), "f32");
+  return node(
+    op,
+    [x],
+    attrs,
+    x.shape.map((m, k) => (k === attrs.axis ? n : m)),
+    "f32",
+  );
 }
 
 /**
@@ -44,9 +53,17 @@ export function resize(
   options: { size: number | readonly number[]; mode?: "nearest" | "linear" | "cubic"; alignCorners?: boolean },
 ): Tensor {
   checkOptions("resize", options, ["size", "mode", "alignCorners"]);
-  check(x instanceof Tensor && x.rank >= 3 && x.dtype === "f32" && x.size > 0, "resize", () => `the input is a non-empty f32 tensor [N, C, ...space], got ${x instanceof Tensor ? `${x}` : show(x)}`);
+  check(
+    x instanceof Tensor && x.rank >= 3 && x.dtype === "f32" && x.size > 0,
+    "resize",
+    () => `the input is a non-empty f32 tensor [N, C, ...space], got ${x instanceof Tensor ? `${x}` : show(x)}`,
+  );
   const { mode = "nearest", alignCorners = false } = options;
-  check(["nearest", "linear", "cubic"].includes(mode), "resize", () => `mode is "nearest", "linear" or "cubic", got ${show(mode)}`);
+  check(
+    ["nearest", "linear", "cubic"].includes(mode),
+    "resize",
+    () => `mode is "nearest", "linear" or "cubic", got ${show(mode)}`,
+  );
   check(!(alignCorners && mode === "nearest"), "resize", () => `alignCorners has no meaning for mode "nearest"`);
   const target = perAxis("resize", "size", options.size, x.rank - 2, 1);
   checkShape("resize", [...x.shape.slice(0, 2), ...target]);

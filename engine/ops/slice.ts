@@ -27,29 +27,43 @@ const sliceOp: Op<SliceAttrs> = {
   },
   // The adjoint puts every value back where it came from, among zeros.
   vjp: ({ inputs: [x], output, attrs: { start, step } }, g) => {
-    const after = x!.shape.map((n, k) => n - start[k]! - (output.shape[k] === 0 ? 0 : (output.shape[k]! - 1) * step[k]! + 1));
+    const after = x!.shape.map(
+      (n, k) => n - start[k]! - (output.shape[k] === 0 ? 0 : (output.shape[k]! - 1) * step[k]! + 1),
+    );
     return [dilatedPad(g, { before: start, after, interior: step.map((s) => s - 1), value: 0 })];
   },
   jvp: (c, [t]) => sliceFrom(t!, c.attrs, c.output.shape),
 };
 
-const sliceFrom = (x: Tensor, attrs: SliceAttrs, shape: readonly number[]): Tensor => node(sliceOp, [x], attrs, shape, x.dtype);
+const sliceFrom = (x: Tensor, attrs: SliceAttrs, shape: readonly number[]): Tensor =>
+  node(sliceOp, [x], attrs, shape, x.dtype);
 
 /**
  * Elements start, start + step, ... below end along each axis; the lists may be shorter than the rank, negative bounds
  * count from the end.
  */
-export function slice(x: Tensor, options: { start?: readonly number[]; end?: readonly number[]; step?: readonly number[] }): Tensor {
+export function slice(
+  x: Tensor,
+  options: { start?: readonly number[]; end?: readonly number[]; step?: readonly number[] },
+): Tensor {
   checkOptions("slice", options, ["start", "end", "step"]);
   const { start = [], end = [], step = [] } = options;
   for (const list of [start, end, step]) {
-    check(Array.isArray(list) && list.length <= x.rank && list.every(Number.isInteger), "slice", () => `start, end and step are up to ${x.rank} integers, got ${show(list)}`);
+    check(
+      Array.isArray(list) && list.length <= x.rank && list.every(Number.isInteger),
+      "slice",
+      () => `start, end and step are up to ${x.rank} integers, got ${show(list)}`,
+    );
   }
   const bound = (value: number, n: number): number => Math.min(n, Math.max(0, value < 0 ? value + n : value));
   const from = x.shape.map((n, k) => bound(start[k] ?? 0, n));
   const to = x.shape.map((n, k) => bound(end[k] ?? n, n));
   const by = x.shape.map((_, k) => step[k] ?? 1);
-  check(by.every((s) => s >= 1), "slice", () => `steps are >= 1, got ${show(step)}; flip first for the other direction`);
+  check(
+    by.every((s) => s >= 1),
+    "slice",
+    () => `steps are >= 1, got ${show(step)}; flip first for the other direction`,
+  );
   const shape = x.shape.map((_, k) => Math.max(0, Math.ceil((to[k]! - from[k]!) / by[k]!)));
   return shape.every((n, k) => n === x.shape[k]) ? x : sliceFrom(x, { start: from, step: by }, shape);
 }
@@ -61,7 +75,11 @@ export function split(x: Tensor, options: { parts?: number; sizes?: readonly num
   const n = x.shape[axis]!;
   const { parts, sizes } = options;
   check((parts === undefined) !== (sizes === undefined), "split", () => "give either parts or sizes");
-  check(sizes !== undefined || (Number.isInteger(parts) && parts! > 0 && n % parts! === 0), "split", () => `axis ${axis} of ${show(x.shape)} does not split into ${parts} equal parts`);
+  check(
+    sizes !== undefined || (Number.isInteger(parts) && parts! > 0 && n % parts! === 0),
+    "split",
+    () => `axis ${axis} of ${show(x.shape)} does not split into ${parts} equal parts`,
+  );
   const list = sizes ?? new Array<number>(parts!).fill(n / parts!);
   check(list.reduce((a, b) => a + b, 0) === n, "split", () => `sizes ${show(list)} do not sum to ${n}`);
   let at = 0;
@@ -79,7 +97,13 @@ const flipOp: Op<{ axes: readonly number[] }> = {
     cost: 1,
     emit(e, index) {
       const { shape } = e.output;
-      return e.input(0, index.along(shape, shape.map((n, k) => (e.attrs.axes.includes(k) ? (i) => `${n - 1}u - ${i}` : null))));
+      return e.input(
+        0,
+        index.along(
+          shape,
+          shape.map((n, k) => (e.attrs.axes.includes(k) ? (i) => `${n - 1}u - ${i}` : null)),
+        ),
+      );
     },
   },
   vjp: (c, g) => [flip(g, c.attrs)],

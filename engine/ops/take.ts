@@ -41,7 +41,11 @@ const clampIndex = (indices: Tensor, n: number): Tensor => minimum(maximum(indic
 export function take(x: Tensor, indices: Tensor, options: { axis?: number } = {}): Tensor {
   checkOptions("take", options, ["axis"]);
   const axis = normalizeAxis("take", options.axis ?? 0, x.rank);
-  check(indices.dtype === "i32" || indices.dtype === "u32", "take", () => `indices are i32 or u32, got ${indices.dtype}`);
+  check(
+    indices.dtype === "i32" || indices.dtype === "u32",
+    "take",
+    () => `indices are i32 or u32, got ${indices.dtype}`,
+  );
   check(x.shape[axis]! > 0 || indices.size === 0, "take", () => `axis ${axis} of ${show(x.shape)} is empty`);
   const shape = [...x.shape.slice(0, axis), ...indices.shape, ...x.shape.slice(axis + 1)];
   checkShape("take", shape);
@@ -52,7 +56,11 @@ export function take(x: Tensor, indices: Tensor, options: { axis?: number } = {}
 export function oneHot(labels: Tensor, options: { classes: number; dtype?: DType }): Tensor {
   checkOptions("oneHot", options, ["classes", "dtype"]);
   const { classes, dtype = "f32" } = options;
-  check(Number.isInteger(classes) && classes > 0, "oneHot", () => `classes is a whole number > 0, got ${show(classes)}`);
+  check(
+    Number.isInteger(classes) && classes > 0,
+    "oneHot",
+    () => `classes is a whole number > 0, got ${show(classes)}`,
+  );
   check(labels.dtype === "i32" || labels.dtype === "u32", "oneHot", () => `labels are i32 or u32, got ${labels.dtype}`);
   return cast(equal(expandDims(labels, { axis: labels.rank }), arange(classes)), dtype);
 }

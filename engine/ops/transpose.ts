@@ -6,7 +6,11 @@ import { node, type Tensor } from "../core/tensor.ts";
 
 const op: Op<{ axes: readonly number[] }> = {
   name: "transpose",
-  lowering: { kind: "map", cost: 0, emit: (e, index) => e.input(0, index.untranspose(e.inputs[0]!.shape, e.attrs.axes)) },
+  lowering: {
+    kind: "map",
+    cost: 0,
+    emit: (e, index) => e.input(0, index.untranspose(e.inputs[0]!.shape, e.attrs.axes)),
+  },
   vjp: (c, g) => [transpose(g, { axes: c.attrs.axes.map((_, k) => c.attrs.axes.indexOf(k)) })],
   jvp: (c, [t]) => transpose(t!, c.attrs),
 };
@@ -14,7 +18,21 @@ const op: Op<{ axes: readonly number[] }> = {
 /** Axis k of the result is axis axes[k] of x; without axes the order is reversed. */
 export function transpose(x: Tensor, options: { axes?: readonly number[] } = {}): Tensor {
   checkOptions("transpose", options, ["axes"]);
-  const axes = (options.axes ?? x.shape.map((_, k) => x.rank - 1 - k)).map((k) => normalizeAxis("transpose", k, x.rank));
-  check(axes.length === x.rank && new Set(axes).size === x.rank, "transpose", () => `axes ${show(options.axes)} are not a permutation of ${x.rank} axes`);
-  return axes.every((axis, k) => axis === k) ? x : node(op, [x], { axes }, axes.map((k) => x.shape[k]!), x.dtype);
+  const axes = (options.axes ?? x.shape.map((_, k) => x.rank - 1 - k)).map((k) =>
+    normalizeAxis("transpose", k, x.rank),
+  );
+  check(
+    axes.length === x.rank && new Set(axes).size === x.rank,
+    "transpose",
+    () => `axes ${show(options.axes)} are not a permutation of ${x.rank} axes`,
+  );
+  return axes.every((axis, k) => axis === k)
+    ? x
+    : node(
+        op,
+        [x],
+        { axes },
+        axes.map((k) => x.shape[k]!),
+        x.dtype,
+      );
 }
