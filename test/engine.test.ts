@@ -132,6 +132,53 @@ test("integers and truth values: promotion, comparison, cast", async () => {
   assert.equal(await vg.where(i.less(0), 1, i).array(), [1, 0, 5]);
 });
 
+test("matmul() of odd shapes, vectors, broadcast batches and empty sums agrees with loops", async () => {
+  for (const [n, k, m] of [
+    [1, 1, 1],
+    [5, 130, 3],
+    [33, 7, 18],
+  ] as const) {
+    const [a, b] = [noise(2 * n * k, 1), noise(3 * k * m, 2)];
+    const wanted = new Float64Array(6 * n * m);
+    for (let i = 0; i < wanted.length; i++) {
+      const [batch, row, column] = [Math.floor(i / (n * m)), Math.floor(i / m) % n, i % m];
+      for (let t = 0; t < k; t++) {
+        wanted[i]! += a[(Math.floor(batch / 3) * n + row) * k + t]! * b[((batch % 3) * k + t) * m + column]!;
+      }
+    }
+    const y = vg.matmul(tensor(a, { shape: [2, 1, n, k] }), tensor(b, { shape: [3, k, m] }));
+    // Products of up to 130 terms around 1: rounding grows with their number.
+    await assertClose(y, { shape: [2, 3, n, m], data: wanted }, 1e-6, `matmul ${n} x ${k} x ${m}`);
+  }
+  const v = tensor([1, 2, 3]);
+  assert.equal(await vg.matmul(v, v).array(), 14);
+  assert.equal(
+    await vg
+      .matmul(
+        tensor([
+          [1, 0, 1],
+          [0, 2, 0],
+        ]),
+        v,
+      )
+      .array(),
+    [4, 4],
+  );
+  assert.equal(await vg.matmul(vg.zeros([2, 0]), vg.zeros([0, 2])).array(), [
+    [0, 0],
+    [0, 0],
+  ]);
+  await rejects(() => vg.matmul(v, tensor([[1, 2]])), /matmul: inner sizes differ: 3 of \[3\] and 1 of \[1, 2\]/);
+});
+
+test("cosineSimilarity() of a zero vector is 0 and its gradient finite", async () => {
+  const zero = vg.zeros([1, 3, 2]);
+  const y = filled([1, 3, 2], 4);
+  assert.equal(await vg.cosineSimilarity(zero, y).array(), [[0, 0]]);
+  const g = await grad((x: Tensor) => vg.cosineSimilarity(x, y).sum())(zero).data();
+  assert.ok(g.every((value: number) => Number.isFinite(value)));
+});
+
 test("take() with repeated indices, forward and gradient", async () => {
   const x = filled([5, 4], 3);
   const indices = tensor(new Int32Array([4, 0, 4]));

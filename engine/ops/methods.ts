@@ -6,6 +6,7 @@ import { argmax, logSumExp, max, mean, min, sum, variance } from "./reduce.ts";
 import { expandDims, reshape, squeeze } from "./reshape.ts";
 import { flip, slice, split } from "./slice.ts";
 import { logSoftmax, softmax } from "./softmax.ts";
+import { matmul } from "./matmul.ts";
 import { pad } from "./pad.ts";
 import { take } from "./take.ts";
 import { transpose } from "./transpose.ts";
@@ -74,6 +75,7 @@ const table = {
   logicalOr,
   logSoftmax,
   logSumExp,
+  matmul,
   max,
   maximum,
   mean,

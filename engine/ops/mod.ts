@@ -54,6 +54,8 @@ export { oneHot, take } from "./take.ts";
 export { logSoftmax, softmax } from "./softmax.ts";
 export { batchNorm, groupNorm, instanceNorm, layerNorm, weightStandardize } from "./norm.ts";
 export { conv2d, conv3d, convTranspose2d, convTranspose3d } from "./conv.ts";
+export { matmul } from "./matmul.ts";
+export { cosineSimilarity } from "./cosine_similarity.ts";
 export { resize } from "./resize.ts";
 export { binaryCrossEntropyWithLogits, crossEntropy } from "./cross_entropy.ts";
 export * as random from "./random.ts";
