@@ -114,6 +114,7 @@ const records = await trainLoop({
     return figures;
   },
   record: (record) => lines.add(record),
+  state: { every: 50, read: () => [params, state], write: (copy) => ([params, state] = copy) },
 });
 await lines.flush();
 const seconds = (performance.now() - started) / 1000;

@@ -12,6 +12,10 @@ export interface MapParams {
   /** The result is `rows` rows of `length` elements. */
   readonly rows: number;
   readonly length: number;
+  /** The first element that is written, at the start of `result`; the last is before `length`. One row only. */
+  readonly from?: number;
+  /** Floating-point operations an element. */
+  readonly operations: number;
   /** Statements from the row `o` alone. */
   readonly before: readonly string[];
   /** Statements from `o` and the element `k` of the row to the store into `result`. */
@@ -44,9 +48,10 @@ const elementsPerInvocation = (p: MapParams, target: Target): number =>
 export function mapKernel(p: MapParams, target: Target): Kernel {
   const each = elementsPerInvocation(p, target);
   const single = p.rows === 1;
-  const { workgroups } = fold(Math.ceil(p.length / each), WORKGROUP, target);
+  const { from = 0 } = p;
+  const { workgroups } = fold(Math.ceil((p.length - from) / each), WORKGROUP, target);
   // A single row ends where its memory ends, so that chains of any size share a pipeline; compiling is what costs.
-  const length = single ? "arrayLength(&result)" : `${p.length}u`;
+  const length = single && p.from === undefined ? "arrayLength(&result)" : `${p.length}u`;
   // Elements of a workgroup lie together, those of an invocation a workgroup's width apart.
   const source = wgsl`${p.library}
 ${bindings(p.reads)}
@@ -55,7 +60,7 @@ ${bindings(p.reads)}
 @compute @workgroup_size(${WORKGROUP})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
 #if ${single}
-  let first = (group.x + group.y * ${target.maxWorkgroupsPerDimension}u) * ${WORKGROUP * each}u + lane;
+  let first = (group.x + group.y * ${target.maxWorkgroupsPerDimension}u) * ${WORKGROUP * each}u + lane${from > 0 ? ` + ${from}u` : ""};
 #else
   let first = group.x * ${WORKGROUP * each}u + lane;
   let o = group.y;
@@ -74,5 +79,6 @@ ${p.body.join("\n")}
 #endif
 }
 `;
-  return { name: p.name, source, workgroups: single ? workgroups : [workgroups[0], p.rows, 1] };
+  const flops = p.operations * (p.rows * p.length - from);
+  return { name: p.name, source, flops, workgroups: single ? workgroups : [workgroups[0], p.rows, 1] };
 }

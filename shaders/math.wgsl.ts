@@ -30,6 +30,50 @@ fn vg_is_nan(x: f32) -> bool {
 }`,
   },
 
+  // A number from its bits; not folded into a constant, which WGSL refuses where it is not finite.
+  vg_float: {
+    source: wgsl`
+fn vg_float(bits: u32) -> f32 {
+  return bitcast<f32>(bits);
+}`,
+  },
+
+  // a / b. Mesa drops the whole kernel where it finds out that a divisor is 0.
+  vg_div: {
+    source: wgsl`
+fn vg_div(a: f32, b: f32) -> f32 {
+  let m = bitcast<u32>(a) & 0x7fffffffu;
+  let sign = (bitcast<u32>(a) ^ bitcast<u32>(b)) & 0x80000000u;
+  let bits = select(sign | 0x7f800000u, 0x7fc00000u, (m == 0u) | (m > 0x7f800000u));
+  return select(a / b, bitcast<f32>(bits), (bitcast<u32>(b) & 0x7fffffffu) == 0u);
+}`,
+  },
+
+  // 0 x, which compilers take for 0 even where x is infinite or NaN.
+  vg_times_zero: {
+    source: wgsl`
+fn vg_times_zero(x: f32) -> f32 {
+  let bits = bitcast<u32>(x);
+  return bitcast<f32>(select(bits & 0x80000000u, 0x7fc00000u, (bits & 0x7f800000u) == 0x7f800000u));
+}`,
+  },
+
+  // The nearest half-precision number, ties to even. f32(f16(x)) would do, but Mesa takes it for x.
+  vg_half: {
+    source: wgsl`
+fn vg_half(x: f32) -> f32 {
+  let bits = bitcast<u32>(x);
+  let m = bits & 0x7fffffffu;
+  let normal = (m + 0xfffu + ((m >> 13u) & 1u)) & 0xffffe000u;
+  // Below 2^-14 the spacing is 2^-24, as that of numbers from 0.5 on.
+  let units = bitcast<u32>(bitcast<f32>(m) + 0.5) - 0x3f000000u;
+  let small = bitcast<u32>(f32(units) * 5.9604644775390625e-8);
+  let large = select(0x7f800000u, m, m > 0x7f800000u);
+  let finite = select(normal, small, m < 0x38800000u);
+  return bitcast<f32>((bits & 0x80000000u) | select(finite, large, m >= 0x477ff000u));
+}`,
+  },
+
   vg_is_finite: {
     source: wgsl`
 fn vg_is_finite(x: f32) -> bool {
@@ -254,7 +298,8 @@ fn vg_erf(x: f32) -> f32 {
     + z * (0.00028480872 + z * 2.0419716e-6))));
   let q = 1.0 + z * (0.50241053 + z * (0.11425754 + z * (0.01499744
     + z * (0.0011652133 + z * 3.8004087e-5))));
-  return vg_keep_nan(clamp(c * p / q, -1.0, 1.0), x);
+  let y = clamp(c * p / q, -1.0, 1.0);
+  return vg_keep_nan(select(y, select(-1.0, 1.0, x > 0.0), abs(x) >= 3.92), x);
 }`,
     needs: ["vg_keep_nan"],
   },
@@ -349,7 +394,8 @@ fn vg_rsqrt(x: f32) -> f32 {
  * @throws Error when a name is not there.
  */
 export function mathSource(
-  names: Iterable<string>, functions: Readonly<Record<string, MathFunction>> = mathFunctions,
+  names: Iterable<string>,
+  functions: Readonly<Record<string, MathFunction>> = mathFunctions,
 ): string {
   const done = new Set<string>();
   const parts: string[] = [];

@@ -1,6 +1,7 @@
 /**
- * Reductions as trees: every invocation reduces a part of its row in blocks, further passes reduce the parts. The order is
- * fixed by the sizes alone, and no partial sum has more than a few hundred terms.
+ * Reductions as trees, in an order that is fixed by the sizes alone. Long rows side by side go to a workgroup each; else
+ * every invocation reduces a part of its row in blocks, and further passes reduce the parts. No partial sum has more than
+ * a few hundred terms. Sums over the same rows share a kernel.
  */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { bindings, fold } from "./map.wgsl.ts";
@@ -16,12 +17,29 @@ export interface ReduceParams {
   readonly type: "f32" | "i32" | "u32";
   /** Rows, one result each. */
   readonly outputs: number;
+  /** Floating-point operations of a term, without the reduction itself. */
+  readonly operations: number;
   /** Terms of a row. */
   readonly length: number;
   /** The last axis falls: neighbouring terms lie side by side. */
   readonly contiguous: boolean;
-  /** Statements from `o` (row) alone, from `r` (term), and the term's value. */
+  /** Statements from `o` (row) alone, from `r` (term), and the term's value for each result; several only for sums. */
   readonly before: readonly string[];
+  readonly body: readonly string[];
+  readonly values: readonly string[];
+  /** What becomes of the only result before it is written. */
+  readonly finish?: Finish;
+}
+
+/** An elementwise function of a sum `total0` at place `i`. */
+export interface Finish {
+  /** For the name of the kernel. */
+  readonly name: string;
+  readonly library: string;
+  /** Element types of its own bindings f0, f1, ... */
+  readonly reads: readonly string[];
+  /** The type of what is written. */
+  readonly type: string;
   readonly body: readonly string[];
   readonly value: string;
 }
@@ -30,6 +48,8 @@ interface Pass {
   readonly kernel: Kernel;
   readonly from: "inputs" | readonly Slot[];
   readonly to: readonly Slot[];
+  /** Whether the bindings of `finish` follow those of the inputs. */
+  readonly finishes: boolean;
 }
 
 const WORKGROUP = 64;
@@ -39,83 +59,99 @@ const BLOCK = 16;
 const MOST = 256;
 /** Parts that one invocation may join in the last pass. */
 const SHORT = 512;
+/** Invocations that share a row, and those of them that join the others' sums first. */
+const LANES = 256;
+const JOINERS = 16;
+
+const each = (count: number, text: (k: number) => string): string =>
+  Array.from({ length: count }, (_, k) => text(k)).join("\n");
+const zeroOf = (type: ReduceParams["type"]): string => (type === "f32" ? "0f" : type === "i32" ? "0i" : "0u");
 
 /** Parts of a row, each for one invocation; one where a row is short. */
 function parts(outputs: number, length: number, first: boolean, target: Target): number {
-  if (length <= (first ? 32 : SHORT)) return 1;
+  // Where there are many rows, or little to do, an invocation takes a whole one.
+  const whole = outputs >= (target.software ? 1024 : 16384) || outputs * length <= 2 ** 15;
+  if (length <= (first && !whole ? 32 : SHORT)) return 1;
   const wanted = target.software ? 4096 : 65536;
   // Where it can be, so few parts that one more pass ends it.
   const terms = Math.min(MOST, Math.max(BLOCK, Math.ceil((outputs * length) / wanted), Math.ceil(length / SHORT)));
   return Math.ceil(length / terms);
 }
 
+/**
+ * Whether there are enough long rows for a workgroup each, none with more than a lane's share of terms. Kernels with
+ * barriers take SwiftShader some 50 ms more to compile, which little work does not repay.
+ */
+const rowByRow = (p: ReduceParams, target: Target): boolean =>
+  p.by === "sum" &&
+  p.contiguous &&
+  p.outputs * p.length >= 2 ** 14 &&
+  (p.outputs >= (target.software ? 4 : 128) || p.length <= 128 * LANES) &&
+  p.length >= 4 * LANES &&
+  p.length <= MOST * LANES;
+
 /** Passes over the data, and the bytes of the partial results between them. */
 export function reduceKernels(p: ReduceParams, target: Target): { kernels: readonly Pass[]; temps: readonly number[] } {
+  const results = p.values.map((_, output): Slot => ({ output }));
+  if (rowByRow(p, target)) {
+    return { kernels: [{ kernel: rows(p, target), from: "inputs", to: results, finishes: true }], temps: [] };
+  }
   const kernels: Pass[] = [];
   const temps: number[] = [];
-  const pair = p.by === "argmax";
-  const source: { from: Pass["from"]; length: number } = { from: "inputs", length: p.length };
+  // An argmax carries the value and its place.
+  const carried = p.by === "argmax" ? 2 : p.values.length;
+  let [from, length]: [Pass["from"], number] = ["inputs", p.length];
   for (;;) {
-    const first = source.from === "inputs";
-    const split = parts(p.outputs, source.length, first, target);
+    const first = from === "inputs";
+    const split = parts(p.outputs, length, first, target);
     const last = split === 1;
-    const to: Slot[] = last ? [{ output: 0 }] : [{ temp: temps.length }];
-    if (!last) {
-      temps.push(4 * p.outputs * split);
-      if (pair) {
-        to.push({ temp: temps.length });
-        temps.push(4 * p.outputs * split);
-      }
-    }
-    const kernel = pass(
-      {
-        ...p,
-        length: source.length,
-        ...(first ? {} : later(p, source.length)),
-        by: p.by,
-      },
-      split,
-      first,
-      last,
-      target,
-    );
-    kernels.push({ kernel, from: source.from, to });
+    const to = last ? results : Array.from({ length: carried }, (_, k): Slot => ({ temp: temps.length + k }));
+    if (!last) temps.push(...new Array<number>(carried).fill(4 * p.outputs * split));
+    const { finish, ...rest } = p;
+    const own: ReduceParams = {
+      ...rest,
+      ...(last && finish ? { finish } : {}),
+      length,
+      ...(first ? {} : later(p, length)),
+    };
+    const text = p.by === "sum" ? sumPass : extremumPass;
+    kernels.push({ kernel: text(own, split, first, last, target), from, to, finishes: last });
     if (last) return { kernels, temps };
-    source.from = to;
-    source.length = split;
+    [from, length] = [to, split];
   }
 }
 
 /** A pass over partial results, which lie as the pass before wrote them. */
 function later(p: ReduceParams, length: number): Partial<ReduceParams> {
   const at = p.contiguous ? `o * ${length}u + r` : `r * ${p.outputs}u + o`;
+  const pair = p.by === "argmax";
   return {
     name: `${p.name}.partial`,
     library: "",
-    reads: p.by === "argmax" ? [p.type, "i32"] : [p.type],
+    operations: 0,
+    reads: pair ? [p.type, "i32"] : p.values.map(() => p.type),
     before: [],
-    body: [`let at = ${at};`, ...(p.by === "argmax" ? ["let place = b1[at];"] : [])],
-    value: "b0[at]",
+    body: [`let at = ${at};`, ...(pair ? ["let place = b1[at];"] : [])],
+    values: p.values.map((_, k) => `b${k}[at]`),
   };
 }
 
-function pass(p: ReduceParams, split: number, first: boolean, last: boolean, target: Target): Kernel {
+const nameOf = ({ name, finish }: ReduceParams): string => (finish ? `${finish.name}(${name})` : name);
+
+const flopsOf = (p: ReduceParams): number =>
+  p.type === "f32" ? (p.operations + p.values.length) * p.outputs * p.length : 0;
+
+/** Bindings of the inputs and of results of a type, and the beginning of a pass: row `o` and part `part` of invocation `i`. */
+function head(p: ReduceParams, split: number, target: Target, results: readonly [string, string][]) {
   const count = p.outputs * split;
   const { workgroups, row } = fold(count, WORKGROUP, target);
-  const sum = p.by === "sum";
-  const pair = p.by === "argmax";
-  const result = pair && last ? "i32" : p.type;
-  const zero = p.type === "f32" ? "0f" : p.type === "i32" ? "0i" : "0u";
   // Neighbouring invocations read neighbouring elements.
   const rowOf = split === 1 ? "i" : p.contiguous ? `i / ${split}u` : `i % ${p.outputs}u`;
   const partOf = split === 1 ? "0u" : p.contiguous ? `i % ${split}u` : `i / ${p.outputs}u`;
-  const better = p.by === "min" ? "term < best" : "term > best";
-  const text = wgsl`${p.library}
-${bindings(p.reads)}
-@group(0) @binding(${p.reads.length}) var<storage, read_write> result: array<${result}>;
-#if ${pair && !last}
-@group(0) @binding(${p.reads.length + 1}) var<storage, read_write> places: array<i32>;
-#endif
+  return {
+    workgroups,
+    text: wgsl`${start(p)}
+${resultBindings(p, results)}
 
 @compute @workgroup_size(${WORKGROUP})
 fn main(@builtin(global_invocation_id) id: vec3u) {
@@ -125,30 +161,123 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   }
   let o = ${rowOf};
   let part = ${partOf};
-${p.before.join("\n")}
-#if ${sum}
-  var total = ${zero};
-  for (var start = part; start < ${p.length}u; start += ${BLOCK * split}u) {
-    var block = ${zero};
-    for (var r = start; r < min(start + ${BLOCK * split}u, ${p.length}u); r += ${split}u) {
+${p.before.join("\n")}`,
+  };
+}
+
+/** Functions and inputs. */
+const start = ({ library, reads, finish }: ReduceParams): string => {
+  const own = (finish?.reads ?? []).map(
+    (type, k) => `@group(0) @binding(${reads.length + k}) var<storage, read> f${k}: array<${type}>;`,
+  );
+  return [finish ? finish.library : library, bindings(reads), ...own].join("\n");
+};
+
+/** Statements that write the totals at place `i`; names of the function are its own. */
+const finished = ({ finish, values }: ReduceParams): string =>
+  finish
+    ? ["  {", ...finish.body, `result0[i] = ${finish.value};`, "  }"].join("\n")
+    : each(values.length, (j) => `  result${j}[i] = total${j};`);
+
+/** Of each sum: its name and the type in memory. */
+const sumResults = (p: ReduceParams): [string, string][] =>
+  p.values.map((_, j) => [`result${j}`, p.finish?.type ?? p.type]);
+
+const resultBindings = (p: ReduceParams, results: readonly [string, string][]): string =>
+  results
+    .map(
+      ([name, type], k) =>
+        `@group(0) @binding(${p.reads.length + (p.finish?.reads.length ?? 0) + k}) var<storage, read_write> ${name}: array<${type}>;`,
+    )
+    .join("\n");
+
+/** Loops over terms `from`, from + step, ... below the length, block by block, into totals. */
+const blocks = (p: ReduceParams, from: string, step: number): string => {
+  const n = p.values.length;
+  const zero = zeroOf(p.type);
+  return `${each(n, (j) => `  var total${j} = ${zero};`)}
+  for (var start = ${from}; start < ${p.length}u; start += ${BLOCK * step}u) {
+${each(n, (j) => `    var block${j} = ${zero};`)}
+    for (var r = start; r < min(start + ${BLOCK * step}u, ${p.length}u); r += ${step}u) {
 ${p.body.join("\n")}
-      block += ${p.value};
+${each(n, (j) => `      block${j} += ${p.values[j]};`)}
     }
-    total += block;
+${each(n, (j) => `    total${j} += block${j};`)}
+  }`;
+};
+
+function sumPass(p: ReduceParams, split: number, _first: boolean, _last: boolean, target: Target): Kernel {
+  const { text, workgroups } = head(p, split, target, sumResults(p));
+  const source = `${text}
+${blocks(p, "part", split)}
+${finished(p)}
+}
+`;
+  return { name: nameOf(p), source, workgroups, flops: flopsOf(p) };
+}
+
+/** One workgroup a row: lanes sum every LANES-th term, some of them join the lanes, the first joins those. */
+function rows(p: ReduceParams, target: Target): Kernel {
+  const n = p.values.length;
+  const x = Math.min(p.outputs, target.maxWorkgroupsPerDimension);
+  const shared = (j: number): string => `sums[${j * LANES}u`;
+  const source = wgsl`${start(p)}
+${resultBindings(p, sumResults(p))}
+var<workgroup> sums: array<${p.type}, ${n * LANES}>;
+
+@compute @workgroup_size(${LANES})
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let o = group.x + group.y * ${x}u;
+  if (o >= ${p.outputs}u) {
+    return;
   }
-  result[i] = total;
-#else
-  var best = ${zero};
+${p.before.join("\n")}
+${blocks(p, "lane", LANES)}
+${each(n, (j) => `  ${shared(j)} + lane] = total${j};`)}
+  workgroupBarrier();
+  if (lane < ${JOINERS}u) {
+    for (var k = lane + ${JOINERS}u; k < ${LANES}u; k += ${JOINERS}u) {
+${each(n, (j) => `      total${j} += ${shared(j)} + k];`)}
+    }
+${each(n, (j) => `    ${shared(j)} + lane] = total${j};`)}
+  }
+  workgroupBarrier();
+  if (lane == 0u) {
+    for (var k = 1u; k < ${JOINERS}u; k++) {
+${each(n, (j) => `      total${j} += ${shared(j)} + k];`)}
+    }
+    let i = o;
+${finished(p)}
+  }
+}
+`;
+  return { name: nameOf(p), source, workgroups: [x, Math.ceil(p.outputs / x), 1], flops: flopsOf(p) };
+}
+
+function extremumPass(p: ReduceParams, split: number, first: boolean, last: boolean, target: Target): Kernel {
+  const pair = p.by === "argmax";
+  // A NaN is larger than all else, and smaller; among equal places the first counts.
+  const nan = (x: string): string => (p.type === "f32" ? `((bitcast<u32>(${x}) << 1u) > 0xff000000u)` : "false");
+  const beyond = `(term ${p.by === "min" ? "<" : ">"} best)`;
+  const earlier = "(where_ < bestPlace)";
+  const better = pair
+    ? `${beyond} | (${nan("term")} & (!${nan("best")} | ${earlier})) | ((term == best) & ${earlier})`
+    : `${beyond} | ${nan("term")}`;
+  const results: [string, string][] = [["result", pair && last ? "i32" : p.type]];
+  if (pair && !last) results.push(["places", "i32"]);
+  const { text, workgroups } = head(p, split, target, results);
+  const source = wgsl`${text}
+  var best = ${zeroOf(p.type)};
   var bestPlace = -1i;
   for (var r = part; r < ${p.length}u; r += ${split}u) {
 ${p.body.join("\n")}
-    let term = ${p.value};
+    let term = ${p.values[0]!};
 #if ${pair && !first}
     let where_ = place;
 #else
     let where_ = i32(r);
 #endif
-    if ((bestPlace < 0i) | (${better}) | ((term == best) & (where_ < bestPlace))) {
+    if ((bestPlace < 0i) | ${better}) {
       best = term;
       bestPlace = where_;
     }
@@ -161,8 +290,7 @@ ${p.body.join("\n")}
 #if ${pair && !last}
   places[i] = bestPlace;
 #endif
-#endif
 }
 `;
-  return { name: p.name, source: text, workgroups };
+  return { name: nameOf(p), source, workgroups, flops: flopsOf(p) };
 }

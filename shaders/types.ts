@@ -27,8 +27,14 @@ export interface Kernel {
   readonly flops?: number;
 }
 
-/** A buffer of a lowered operator: input i, output, or temporary i. */
-export type Slot = { input: number } | { output: 0 } | { temp: number };
+/**
+ * A buffer of a lowered operator: input i, output (0 but for kernels with several), or temporary i. Of one that is larger than what can be bound, a window
+ * is bound: `windowElements` elements from the given multiple of that on.
+ */
+export type Slot = { input: number; window?: number } | { output: number; window?: number } | { temp: number };
+
+/** Elements that a binding holds whatever their type; a multiple of the alignment that offsets need. */
+export const windowElements = (target: Target): number => Math.floor(target.maxBindingBytes / 1024) * 256;
 
 export interface Dispatch {
   readonly kernel: Kernel;

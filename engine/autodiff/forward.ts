@@ -1,11 +1,10 @@
 /** Forward mode: jvp, and hvp as forward over reverse. */
-import { check, fail, show } from "../core/errors.ts";
-import { sameShape } from "../core/shape.ts";
-import { Tensor } from "../core/tensor.ts";
+import { check, checkFunction, fail, show } from "../core/errors.ts";
+import type { Tensor } from "../core/tensor.ts";
 import * as tree from "../core/tree.ts";
 import { scalar } from "../ops/creation.ts";
-import { between, freshLeaves } from "./graph.ts";
-import { grad } from "./reverse.ts";
+import { alike, between, checkDirections, floatOf, freshLeaves, outputsOf } from "./graph.ts";
+import { differentiated } from "./reverse.ts";
 
 /** Tangents of `outputs` given those of `inputs`, as graph nodes; null where nothing depends on the inputs. */
 export function pushForward(
@@ -17,7 +16,6 @@ export function pushForward(
   for (const t of between(inputs, outputs)) {
     if (known.has(t) || t.source.kind !== "op") continue;
     const { op, inputs: parents, attrs } = t.source;
-    if (op.name === "stopGradient") continue;
     const given = parents.map((x) => known.get(x) ?? null);
     if (given.every((x) => x === null)) continue;
     if (op.jvp) {
@@ -46,28 +44,38 @@ export function pushForward(
  * @example const [y, dy] = jvp((x) => x.sin(), [x], [t]);
  */
 export function jvp(f: (...args: any[]) => any, primals: readonly any[], tangents: readonly any[]): [any, any] {
+  return along("jvp", f, primals, tangents);
+}
+
+/** jvp, whose errors begin with the name of what was called. */
+function along(
+  name: string,
+  f: (...args: any[]) => any,
+  primals: readonly any[],
+  tangents: readonly any[],
+): [any, any] {
+  checkFunction(name, "the first argument", f);
   check(
     Array.isArray(primals) && Array.isArray(tangents) && primals.length === tangents.length,
-    "jvp",
-    () => `primals and tangents are arrays of one length, got ${show(primals?.length)} and ${show(tangents?.length)}`,
+    name,
+    () => `primals and tangents are arrays of one length, got ${show(primals)} and ${show(tangents)}`,
   );
-  const fresh = primals.map((primal) => freshLeaves("jvp", primal));
+  const fresh = primals.map((primal) => freshLeaves(name, primal));
   const points = fresh.flatMap((x) => x.leaves);
   const directions: Tensor[] = tangents.flatMap((t) => tree.leaves(t));
-  check(
-    directions.length === points.length &&
-      directions.every((t, k) => t instanceof Tensor && sameShape(t.shape, points[k]!.shape)),
-    "jvp",
-    () => `tangents have the structure and shapes of the primals, ${points.join(", ")}; got ${directions.join(", ")}`,
-  );
+  checkDirections(name, "tangents", directions, points);
   const out = f(...fresh.map((x) => x.tree));
-  const outputs: Tensor[] = tree.leaves(out);
-  const results = pushForward(points, directions, outputs);
+  const outputs = outputsOf(name, out);
+  const results = pushForward(
+    points,
+    directions.map((t, k) => alike(t, points[k]!)),
+    outputs,
+  );
   return [
     out,
     tree.rebuild(
       out,
-      results.map((t, k) => t ?? scalar(0, "f32", outputs[k]!.shape)),
+      results.map((t, k) => t ?? scalar(0, floatOf(outputs[k]!.dtype), outputs[k]!.shape)),
     ),
   ];
 }
@@ -78,6 +86,7 @@ export function jvp(f: (...args: any[]) => any, primals: readonly any[], tangent
  * @example const [hv] = hvp((w) => w.pow(3).sum(), [w], [v]); // 6 w v
  */
 export function hvp(f: (...args: any[]) => any, primals: readonly any[], tangents: readonly any[]): any[] {
-  const gradient = (...args: any[]): any[] => grad((all: any[]) => f(...all))(args);
-  return jvp(gradient, primals, tangents)[1];
+  checkFunction("hvp", "the first argument", f);
+  const gradient = (...args: any[]): any[] => differentiated("hvp", (all: any[]) => f(...all))(args)[1];
+  return along("hvp", gradient, primals, tangents)[1];
 }

@@ -1,25 +1,22 @@
 /** Walks over the graph between the inputs of a derivative and its outputs. */
-import { isFloat } from "../core/dtype.ts";
-import { check } from "../core/errors.ts";
+import { type DType, isFloat } from "../core/dtype.ts";
+import { check, show } from "../core/errors.ts";
+import { sameShape } from "../core/shape.ts";
 import { Tensor } from "../core/tensor.ts";
 import * as tree from "../core/tree.ts";
-import { alias } from "../ops/reshape.ts";
+import { cast } from "../ops/elementwise.ts";
+import { alias, isStopGradient } from "../ops/reshape.ts";
+import { ancestors, parentsOf } from "./region.ts";
 
 /** Nodes on paths from `inputs` to `outputs` through real-valued tensors, in order of creation. */
 export function between(inputs: readonly Tensor[], outputs: readonly Tensor[]): Tensor[] {
-  const seen = new Set<Tensor>();
-  const stack = [...outputs];
-  while (stack.length > 0) {
-    const t = stack.pop()!;
-    if (seen.has(t)) continue;
-    seen.add(t);
-    if (t.source.kind === "op") stack.push(...t.source.inputs);
-  }
   const reached = new Set<Tensor>(inputs);
-  const ordered = [...seen].sort((a, b) => a.id - b.id);
-  return ordered.filter((t) => {
+  // Nothing older than the oldest input depends on one.
+  const first = Math.min(...inputs.map((t) => t.id));
+  return ancestors(outputs, first, isStopGradient).filter((t) => {
     if (reached.has(t)) return true;
-    const hit = isFloat(t.dtype) && t.source.kind === "op" && t.source.inputs.some((x) => reached.has(x));
+    if (isStopGradient(t)) return false;
+    const hit = isFloat(t.dtype) && parentsOf(t).some((x) => reached.has(x));
     if (hit) reached.add(t);
     return hit;
   });
@@ -29,11 +26,16 @@ export function between(inputs: readonly Tensor[], outputs: readonly Tensor[]): 
 export function freshLeaves(name: string, argument: unknown): { tree: any; leaves: Tensor[] } {
   const leaves: Tensor[] = [];
   const fresh = tree.map(argument, (leaf, path) => {
-    check(leaf instanceof Tensor, name, () => `the leaf ${path || "argument"} is not a tensor: ${String(leaf)}`);
+    check(
+      leaf instanceof Tensor,
+      name,
+      () => `arguments are trees of tensors, got ${show(leaf)}${path && ` at ${path}`}`,
+    );
     check(
       isFloat(leaf.dtype),
       name,
-      () => `the leaf ${path || "argument"} is ${leaf.dtype}, which has no gradient; pass it as a later argument`,
+      () =>
+        `the ${path ? `leaf ${path}` : "argument"} is ${leaf.dtype}, which has no gradient; use f32 or f16, or capture it`,
     );
     const node = alias(leaf);
     leaves.push(node);
@@ -41,3 +43,31 @@ export function freshLeaves(name: string, argument: unknown): { tree: any; leave
   });
   return { tree: fresh, leaves };
 }
+
+/** What a function to be differentiated gave, as a list of tensors. */
+export function outputsOf(name: string, out: unknown): Tensor[] {
+  check(
+    !(out instanceof Promise),
+    name,
+    () => "the function is asynchronous; derivatives are taken of the graph, so do not await inside",
+  );
+  const outputs = tree.leaves(out);
+  for (const t of outputs)
+    check(t instanceof Tensor, name, () => `the function gives a tree of tensors, got the leaf ${show(t)}`);
+  return outputs;
+}
+
+/** Refuses tangents or cotangents that do not go with the tensors that they belong to. */
+export function checkDirections(name: string, what: string, given: readonly unknown[], of: readonly Tensor[]): void {
+  check(
+    given.length === of.length && given.every((t, k) => t instanceof Tensor && sameShape(t.shape, of[k]!.shape)),
+    name,
+    () => `${what} have the structure and shapes of ${show(of)}, got ${show(given)}`,
+  );
+}
+
+/** The type of derivatives of a value. */
+export const floatOf = (dtype: DType): DType => (isFloat(dtype) ? dtype : "f32");
+
+/** A tangent or cotangent in the type of the tensor that it belongs to. */
+export const alike = (t: Tensor, of: Tensor): Tensor => cast(t, floatOf(of.dtype));

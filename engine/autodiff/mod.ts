@@ -1,3 +1,6 @@
 /** Derivatives: graph in, graph out. */
 export { grad, valueAndGrad, vjp } from "./reverse.ts";
 export { hvp, jvp } from "./forward.ts";
+export { checkpoint } from "./checkpoint.ts";
+export { customVjp } from "./custom_vjp.ts";
+export { vmap } from "./vmap.ts";

@@ -1,9 +1,10 @@
 /** compile: trace a function once per signature, then run it as one program. */
-import { check, fail, show } from "../core/errors.ts";
+import { check, checkFunction, checkOptions, fail, show } from "../core/errors.ts";
 import { Tensor } from "../core/tensor.ts";
 import * as tree from "../core/tree.ts";
 import { tensor } from "../ops/creation.ts";
-import { allocateBuffer, device as openDevice, type Device, onClose, Storage } from "../gpu/mod.ts";
+import { allocateBuffer, device as openDevice, type Device, Storage } from "../gpu/mod.ts";
+import { isChecking } from "./anomaly.ts";
 import { evaluate, leafValue } from "./evaluate.ts";
 import { lower } from "./lower.ts";
 import { Program, type ProgramInfo } from "./program.ts";
@@ -16,7 +17,9 @@ export interface CompileOptions {
 /** A compiled function: call it as the original, with a promise for the result. */
 export interface Compiled<A extends unknown[], R> {
   (...args: A): Promise<R>;
-  /** What the programs built so far are made of, one entry per signature. */
+  /** Builds the program for arguments like these, without running it, and tells what it is made of and needs. */
+  plan(...args: A): Promise<ProgramInfo>;
+  /** What the programs kept are made of, one entry per signature, the latest used last. */
   programs(): ProgramInfo[];
   /** Gives back the memory of its programs. */
   dispose(): void;
@@ -28,6 +31,9 @@ interface Traced {
   readonly captured: readonly Tensor[];
   readonly result: unknown;
 }
+
+/** Programs of one function kept at most; the least recently used go first. */
+const CAPACITY = 64;
 
 /** An argument leaf: tensors and numbers are traced, anything else is part of the signature. */
 const isTraced = (leaf: unknown): leaf is Tensor | number => leaf instanceof Tensor || typeof leaf === "number";
@@ -62,6 +68,8 @@ function signature(args: readonly unknown[]): string {
  * [loss, params] = await step(params, x, 0.1);
  */
 export function compile<A extends unknown[], R>(f: (...args: A) => R, options: CompileOptions = {}): Compiled<A, R> {
+  checkFunction("compile", "the first argument", f);
+  checkOptions("compile", options, ["donate"]);
   const donate = options.donate ?? [];
   check(
     Array.isArray(donate) && donate.every((k) => Number.isInteger(k) && k >= 0),
@@ -69,16 +77,44 @@ export function compile<A extends unknown[], R>(f: (...args: A) => R, options: C
     () => `donate lists argument positions, got ${show(donate)}`,
   );
   const traces = new Map<string, Promise<Traced>>();
-  const ready: Traced[] = [];
-  onClose(() => {
+  const ready = new Map<string, Traced>();
+  let owner: Device | null = null;
+  const forget = (): void => {
+    for (const t of ready.values()) t.program.dispose();
+    ready.clear();
     traces.clear();
-    ready.length = 0;
-  });
+  };
 
-  const call = async (...args: A): Promise<R> => {
-    const device = await openDevice();
+  /** The program for these arguments, out of the cache or new. */
+  const tracedFor = (device: Device, args: A, donated: ReadonlySet<number>): Promise<Traced> => {
+    if (owner !== device) forget();
+    owner = device;
     const key = signature(args);
-    const given = args.flatMap((arg, k) =>
+    let pending = traces.get(key);
+    if (pending) {
+      traces.delete(key);
+      const known = ready.get(key);
+      if (known && ready.delete(key)) ready.set(key, known);
+    } else {
+      pending = trace(device, f, args, donated);
+      pending.then(
+        (t) => (traces.get(key) === pending ? ready.set(key, t) : t.program.dispose()),
+        () => traces.get(key) === pending && traces.delete(key),
+      );
+    }
+    traces.set(key, pending);
+    if (traces.size > CAPACITY) {
+      const [oldest] = traces.keys();
+      traces.delete(oldest!);
+      ready.get(oldest!)?.program.dispose();
+      ready.delete(oldest!);
+    }
+    return pending;
+  };
+
+  /** Leaves of the arguments as tensors, and which of them are donated. */
+  const given = (args: A): { leaf: Tensor; donated: boolean }[] =>
+    args.flatMap((arg, k) =>
       tree
         .leaves(arg)
         .filter(isTraced)
@@ -87,43 +123,57 @@ export function compile<A extends unknown[], R>(f: (...args: A) => R, options: C
           donated: donate.includes(k) && leaf instanceof Tensor,
         })),
     );
-    let pending = traces.get(key);
-    if (!pending) {
-      pending = trace(device, f, args, new Set(given.flatMap((x, k) => (x.donated ? [k] : []))));
-      traces.set(key, pending);
-      pending.then(
-        (t) => ready.push(t),
-        () => traces.delete(key),
-      );
+  const donatedOf = (leaves: readonly { donated: boolean }[]): Set<number> =>
+    new Set(leaves.flatMap((x, k) => (x.donated ? [k] : [])));
+
+  const call = async (...args: A): Promise<R> => {
+    const device = await openDevice();
+    const inside = given(args);
+    if (isChecking()) {
+      const result = f(...(rebuildNumbers(args, inside) as A));
+      await evaluate(result);
+      for (const { leaf, donated } of inside) if (donated) leaf.dispose();
+      return result;
     }
+    const pending = tracedFor(device, args, donatedOf(inside));
     const { program, captured, result } = await pending;
     // Arguments may be graphs themselves.
-    await evaluate(given.map((x) => x.leaf));
-    const inputs = [...given.map((x) => x.leaf), ...captured].map((leaf, k) =>
+    await evaluate(inside.map((x) => x.leaf));
+    const inputs = [...inside.map((x) => x.leaf), ...captured].map((leaf, k) =>
       leafValue(device, leaf, program.passes(k) || program.overwrites(k)),
     );
     const kept: Storage[] = [];
-    given.forEach(({ leaf }, k) => {
-      if (!program.overwrites(k)) return;
-      const storage = inputs[k] as Storage;
-      const alone = !storage.shared && inputs.indexOf(storage) === k && inputs.lastIndexOf(storage) === k;
-      if (!alone) kept.push((inputs[k] = copy(device, storage, `${leaf}`)) as Storage);
-    });
-    const outputs = await program.run(inputs);
-    for (const storage of kept) storage.release();
-    for (const { leaf, donated } of given) if (donated) leaf.dispose();
+    let outputs: Storage[];
+    try {
+      inside.forEach(({ leaf }, k) => {
+        if (!program.overwrites(k)) return;
+        const storage = inputs[k] as Storage;
+        const alone = !storage.shared && inputs.indexOf(storage) === k && inputs.lastIndexOf(storage) === k;
+        if (!alone) kept.push((inputs[k] = copy(device, storage, `${leaf}`)) as Storage);
+      });
+      outputs = await program.run(inputs);
+    } finally {
+      for (const storage of kept) storage.release();
+    }
+    for (const { leaf, donated } of inside) if (donated) leaf.dispose();
     return tree.map(result, (leaf) =>
       leaf instanceof Tensor ? new Tensor(leaf.shape, leaf.dtype, { kind: "device", storage: outputs.shift()! }) : leaf,
     );
   };
   return Object.assign(call, {
-    programs: () => ready.map((t) => t.program.info),
-    dispose() {
-      for (const t of ready) t.program.dispose();
-      ready.length = 0;
-      traces.clear();
+    async plan(...args: A): Promise<ProgramInfo> {
+      const device = await openDevice();
+      return (await tracedFor(device, args, donatedOf(given(args)))).program.info;
     },
+    programs: () => [...ready.values()].map((t) => t.program.info),
+    dispose: forget,
   });
+}
+
+/** The arguments with numbers as the tensors that they are traced as. */
+function rebuildNumbers(args: readonly unknown[], inside: readonly { leaf: Tensor }[]): unknown {
+  let k = 0;
+  return tree.map(args, (leaf) => (isTraced(leaf) ? inside[k++]!.leaf : leaf));
 }
 
 async function trace<A extends unknown[]>(
@@ -148,7 +198,7 @@ async function trace<A extends unknown[]>(
   );
   const outputs = tree.leaves(result).filter((x): x is Tensor => x instanceof Tensor);
   check(outputs.length > 0, "compile", () => "the function gives no tensor");
-  const graph = lower(outputs, placeholders);
+  const graph = lower(outputs, device.target, placeholders);
   const program = await Program.build(device, graph, { donated, keepsArena: true });
   return { program, captured: graph.leaves.slice(placeholders.length), result };
 }
@@ -158,5 +208,5 @@ function copy(device: Device, storage: Storage, label: string): Storage {
   const encoder = device.gpu.createCommandEncoder();
   encoder.copyBufferToBuffer(storage.buffer, 0, target, 0, target.size);
   device.gpu.queue.submit([encoder.finish()]);
-  return new Storage(target);
+  return new Storage(device, target);
 }

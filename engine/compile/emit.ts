@@ -1,126 +1,13 @@
 /** WGSL of fused kernels: a root value and everything that is computed along with it. */
-import type { DType } from "../core/dtype.ts";
 import { Index } from "../core/index_map.ts";
-import type { Emit, ReduceAttrs } from "../core/op.ts";
+import type { ReduceAttrs } from "../core/op.ts";
 import { size } from "../core/shape.ts";
-import { librarySource } from "../../shaders/library.ts";
 import { mapKernel } from "../../shaders/map.wgsl.ts";
-import { reduceKernels } from "../../shaders/reduce.wgsl.ts";
-import type { Dispatch, Kernel, Slot, Target } from "../../shaders/types.ts";
+import { type Finish, reduceKernels } from "../../shaders/reduce.wgsl.ts";
+import { type Dispatch, type Kernel, type Slot, type Target, windowElements } from "../../shaders/types.ts";
+import { Body, library, type Span, stored } from "./body.ts";
 import { isView, type Value } from "./lower.ts";
 import type { Roots } from "./fuse.ts";
-
-const stored = (dtype: DType): string => (dtype === "bool" ? "u32" : dtype);
-
-interface Scope {
-  readonly lines: string[];
-  readonly names: Map<string, string>;
-  readonly values: Map<string, string>;
-}
-
-/** Writes the body of one kernel. Statements that do not vary in its loop are moved before the loop. */
-class Body {
-  readonly reads: Value[] = [];
-  readonly places = new Map<Value, Set<string>>();
-  readonly functions = new Set<string>();
-  readonly before: string[] = [];
-  #scopes: Scope[];
-  #fixed: Scope;
-  #varying: Set<string>;
-  #count = 0;
-  #roots: Roots;
-  #root: Value;
-  #alias: Value | null;
-
-  constructor(root: Value, roots: Roots, varying: readonly string[], alias: Value | null) {
-    this.#root = root;
-    this.#roots = roots;
-    this.#varying = new Set(varying);
-    this.#alias = alias;
-    this.#fixed = { lines: this.before, names: new Map(), values: new Map() };
-    this.#scopes = [{ lines: [], names: new Map(), values: new Map() }];
-  }
-
-  get lines(): string[] {
-    return this.#scopes[0]!.lines;
-  }
-
-  readonly bindIndex = (expression: string): string => this.bind(expression, "u32");
-
-  bind(expression: string, type: string): string {
-    if (/^\w+$/.test(expression)) return expression;
-    const key = `${type} ${expression}`;
-    for (const scope of [this.#fixed, ...this.#scopes]) {
-      const name = scope.names.get(key);
-      if (name) return name;
-    }
-    const name = `v${this.#count++}`;
-    const varies =
-      this.#scopes.length > 1 || (expression.match(/\b[A-Za-z_]\w*/g) ?? []).some((word) => this.#varying.has(word));
-    const scope = varies ? this.#scopes.at(-1)! : this.#fixed;
-    if (varies) this.#varying.add(name);
-    scope.names.set(key, name);
-    scope.lines.push(`let ${name} = ${expression};`);
-    return name;
-  }
-
-  select(condition: string, type: DType, then: () => string, otherwise: () => string): string {
-    const name = `v${this.#count++}`;
-    this.#varying.add(name);
-    const outer = this.#scopes.at(-1)!;
-    const branch = (value: () => string): string => {
-      const scope: Scope = { lines: [], names: new Map(), values: new Map() };
-      this.#scopes.push(scope);
-      const result = value();
-      this.#scopes.pop();
-      return [...scope.lines, `${name} = ${result};`].map((line) => `  ${line}`).join("\n");
-    };
-    const [yes, no] = [branch(then), branch(otherwise)];
-    outer.lines.push(`var ${name}: ${type};`, `if (${condition}) {\n${yes}\n} else {\n${no}\n}`);
-    return name;
-  }
-
-  /** The value of `v` at a place: read from memory, or computed here. */
-  value(v: Value, index: Index): string {
-    if (isView(v)) return this.value(v.inputs[0]!, index.reshape(v.inputs[0]!.shape));
-    if (v.leaf !== null || (v !== this.#root && this.#roots.has(v))) return this.#load(v, index);
-    const key = `${v.id} ${index.key}`;
-    for (const scope of this.#scopes) {
-      const known = scope.values.get(key);
-      if (known) return known;
-    }
-    const lowering = v.op!.lowering;
-    if (lowering.kind !== "map") throw new Error(`${v.op!.name} cannot be computed inside another kernel`);
-    const emit: Emit<any> = {
-      attrs: v.attrs,
-      output: v,
-      inputs: v.inputs,
-      input: (k, at) => this.value(v.inputs[k]!, at),
-      bind: (expression, type) => this.bind(expression, type),
-      select: (condition, type, then, otherwise) => this.select(condition, type, then, otherwise),
-      fn: (name) => {
-        this.functions.add(name);
-        return name;
-      },
-    };
-    const result = lowering.emit(emit, index);
-    this.#scopes.at(-1)!.values.set(key, result);
-    return result;
-  }
-
-  #load(v: Value, index: Index): string {
-    const offset = index.offset;
-    let places = this.places.get(v);
-    if (!places) this.places.set(v, (places = new Set()));
-    places.add(offset);
-    let name = "result";
-    if (v !== this.#alias) {
-      if (!this.reads.includes(v)) this.reads.push(v);
-      name = `b${this.reads.indexOf(v)}`;
-    }
-    return this.bind(v.dtype === "bool" ? `${name}[${offset}] != 0u` : `${name}[${offset}]`, v.dtype);
-  }
-}
 
 export interface Emitted {
   readonly temps: readonly number[];
@@ -133,35 +20,86 @@ export interface Emitted {
 
 /** The kernel of an elementwise or movement root. With `alias` the result overwrites that value. */
 export function emitMap(root: Value, roots: Roots, target: Target, alias: Value | null = null): Emitted {
-  let { body, here, result } = mapBody(root, roots, alias, 1);
-  const inner = rowLength(root, body);
-  if (inner > 1) ({ body, here, result } = mapBody(root, roots, alias, inner));
-  const kernel = mapKernel(
+  const most = windowElements(target);
+  const alike = (v: Value): boolean => v.size === root.size && v.dtype === root.dtype;
+  if (root.size > most) {
+    // One kernel for each window of the result.
+    const reads: Value[] = [];
+    const dispatches: Dispatch[] = [];
+    const unaligned = new Set<Value>();
+    for (let window = 0; window * most < root.size; window++) {
+      const span = { window, from: window * most, to: Math.min(root.size, (window + 1) * most) };
+      const emitted = mapBody(root, roots, target, 1, { alias, span });
+      for (const v of emitted.body.reads) {
+        if (!reads.includes(v)) reads.push(v);
+        if ([...emitted.body.places.get(v)!].some((place) => place !== "k")) unaligned.add(v);
+      }
+      const kernel = mapKernelOf(root, roots, target, emitted, 1, span);
+      dispatches.push({ kernel, reads: slots(emitted.body, reads), writes: [{ output: 0, window }] });
+    }
+    return { temps: [], dispatches, reads, aligned: reads.filter((v) => alike(v) && !unaligned.has(v)) };
+  }
+  let emitted = mapBody(root, roots, target, 1, { alias });
+  const inner = rowLength(root, emitted.body);
+  if (inner > 1) emitted = mapBody(root, roots, target, inner, { alias });
+  const { body, here } = emitted;
+  const kernel = mapKernelOf(root, roots, target, emitted, inner, null);
+  const { reads } = body;
+  const aligned = reads.filter((v) => alike(v) && [...body.places.get(v)!].every((place) => place === here));
+  return { temps: [], dispatches: [{ kernel, reads: slots(body, reads), writes: [{ output: 0 }] }], reads, aligned };
+}
+
+/** The bindings of a kernel, where input k is the k-th of `reads`. */
+const slots = (body: Body, reads: readonly Value[]): Slot[] =>
+  body.bindings.map(({ value, window }) => ({
+    input: reads.indexOf(value),
+    ...(window === null ? {} : { window }),
+  }));
+
+interface MapBody {
+  readonly body: Body;
+  /** The offset of the element that is written. */
+  readonly here: string;
+  readonly result: string;
+}
+
+function mapKernelOf(
+  root: Value,
+  roots: Roots,
+  target: Target,
+  { body, here, result }: MapBody,
+  inner: number,
+  span: Span | null,
+): Kernel {
+  if (root.dtype === "f16") body.half = true;
+  const value = root.dtype === "bool" ? `select(0u, 1u, ${result})` : root.dtype === "f16" ? `f16(${result})` : result;
+  const place = span && span.from > 0 ? `${here} - ${span.from}u` : here;
+  return mapKernel(
     {
       name: chainName(root, roots),
-      library: librarySource(body.functions),
-      reads: body.reads.map((v) => stored(v.dtype)),
+      library: library(value, body),
+      reads: body.types,
       result: stored(root.dtype),
       rows: inner > 1 ? root.size / inner : 1,
-      length: inner > 1 ? inner : root.size,
+      length: span ? span.to : inner > 1 ? inner : root.size,
+      ...(span ? { from: span.from } : {}),
+      operations: body.operations,
       before: body.before,
-      body: [...body.lines, `result[${here}] = ${root.dtype === "bool" ? `select(0u, 1u, ${result})` : result};`],
+      body: [...body.lines, `result[${place}] = ${value};`],
     },
     target,
   );
-  const alike = (v: Value): boolean => v.size === root.size && v.dtype === root.dtype;
-  const aligned = body.reads.filter((v) => alike(v) && [...body.places.get(v)!].every((place) => place === here));
-  return { temps: [], dispatches: [dispatch(kernel, body.reads)], reads: body.reads, aligned };
 }
 
 /** The statements for element `k` of row `o`; a single row where `inner` is 1. */
 function mapBody(
   root: Value,
   roots: Roots,
-  alias: Value | null,
+  target: Target,
   inner: number,
-): { body: Body; here: string; result: string } {
-  const body = new Body(root, roots, ["k"], alias);
+  options: { alias: Value | null; span?: Span },
+): MapBody {
+  const body = new Body(root, roots, target, "k", options);
   let index = Index.linear(root.shape, "k", body.bindIndex);
   if (inner > 1) {
     const axis = innerAxis(root, inner);
@@ -201,63 +139,90 @@ function rowLength(root: Value, body: Body): number {
   return fitting.length > 0 ? Math.min(...fitting) : 1;
 }
 
-/** The kernels of a reduction, with whatever computes its input fused into the first. */
-export function emitReduce(root: Value, roots: Roots, target: Target): Emitted {
+/** The kernels of a reduction, or of several sums over the same rows, with whatever computes their inputs fused in. */
+export function emitReduce(
+  members: readonly Value[],
+  roots: Roots,
+  target: Target,
+  finish: { readonly body: Body; readonly params: Finish } | null = null,
+): Emitted {
+  const root = members[0]!;
   const { axes, by } = root.attrs as ReduceAttrs;
-  const input = root.inputs[0]!;
-  const kept = input.shape.map((_, k) => k).filter((k) => !axes.includes(k));
-  const body = new Body(root, roots, ["r"], null);
+  const { shape } = root.inputs[0]!;
+  const kept = shape.map((_, k) => k).filter((k) => !axes.includes(k));
+  const body = new Body(root, roots, target, "r");
   const outer = Index.linear(
-    kept.map((k) => input.shape[k]!),
+    kept.map((k) => shape[k]!),
     "o",
     body.bindIndex,
   );
   const inner = Index.linear(
-    axes.map((k) => input.shape[k]!),
+    axes.map((k) => shape[k]!),
     "r",
     body.bindIndex,
   );
   const runs: { from: number; to: number; expression: string }[] = [];
-  for (let from = 0; from < input.shape.length;) {
+  for (let from = 0; from < shape.length;) {
     const falls = axes.includes(from);
     let to = from;
-    while (to + 1 < input.shape.length && axes.includes(to + 1) === falls) to++;
+    while (to + 1 < shape.length && axes.includes(to + 1) === falls) to++;
     const list = falls ? axes : kept;
     runs.push({ from, to, expression: (falls ? inner : outer).part(list.indexOf(from), list.indexOf(to)) });
     from = to + 1;
   }
-  const value = body.value(input, Index.runs(input.shape, runs, body.bindIndex));
-  const reads = body.reads;
+  const index = Index.runs(shape, runs, body.bindIndex);
+  const values = members.map((v) => body.value(v.inputs[0]!, index));
   const { kernels, temps } = reduceKernels(
     {
-      name: chainName(root, roots),
-      library: librarySource(body.functions),
-      reads: reads.map((v) => stored(v.dtype)),
+      name: members.map((v) => chainName(v, roots)).join("&"),
+      library: library(values.join(), body),
+      reads: body.types,
       by,
-      type: input.dtype as "f32" | "i32" | "u32",
+      operations: body.operations,
+      type: root.inputs[0]!.dtype as "f32" | "i32" | "u32",
       outputs: root.size,
-      length: size(axes.map((k) => input.shape[k]!)),
-      contiguous: axes.includes(input.shape.length - 1),
+      length: size(axes.map((k) => shape[k]!)),
+      contiguous: axes.includes(shape.length - 1),
       before: body.before,
       body: body.lines,
-      value,
+      values,
+      ...(finish ? { finish: { ...finish.params, library: library(values.join(), body, finish.body) } } : {}),
     },
     target,
   );
-  const all = reads.map((_, k): Slot => ({ input: k }));
-  return {
-    temps,
-    dispatches: kernels.map(({ kernel, from, to }) => ({ kernel, reads: from === "inputs" ? all : from, writes: to })),
-    reads,
-    aligned: [],
-  };
+  const reads = [...new Set([...body.reads, ...(finish?.body.reads ?? [])])];
+  const [all, last] = [slots(body, reads), finish ? slots(finish.body, reads) : []];
+  const dispatches = kernels.map(({ kernel, from, to, finishes }) => ({
+    kernel,
+    reads: [...(from === "inputs" ? all : from), ...(finishes ? last : [])],
+    writes: to,
+  }));
+  return { temps, dispatches, reads, aligned: [] };
 }
 
-const dispatch = (kernel: Kernel, reads: readonly Value[]): Dispatch => ({
-  kernel,
-  reads: reads.map((_, k) => ({ input: k })),
-  writes: [{ output: 0 }],
-});
+/**
+ * A sum with an elementwise function of it, which is written instead; null where that does not do. With `alias` the
+ * result overwrites that value.
+ */
+export function emitFinished(
+  reduced: Value,
+  root: Value,
+  roots: Roots,
+  target: Target,
+  alias: Value | null = null,
+): Emitted | null {
+  if (root.size !== reduced.size || root.dtype !== "f32" || reduced.dtype !== "f32") return null;
+  const body = new Body(root, roots, target, "i", { alias, given: { value: reduced, name: "total0" } });
+  const value = body.value(root, Index.linear(root.shape, "i", body.bindIndex));
+  if (body.misplaced || body.windows.length > 0) return null;
+  const name = chainName(root, new Set([...roots, reduced]));
+  const params = { name, library: "", reads: body.types, type: "f32", body: [...body.before, ...body.lines], value };
+  const own = emitReduce([reduced], roots, target, { body, params });
+  const firstReads = new Set(emitReduce([reduced], roots, target).reads);
+  const alike = (v: Value): boolean => v.size === root.size && v.dtype === root.dtype && !firstReads.has(v);
+  const aligned = body.reads.filter((v) => alike(v) && [...body.places.get(v)!].every((place) => place === "i"));
+  return { ...own, aligned };
+}
 
 /** For profiles: the operators that a kernel computes, root first. */
 function chainName(root: Value, roots: Roots): string {

@@ -68,7 +68,8 @@ function assign(graph: Graph, forced: ReadonlySet<Value>, table: ReadonlyMap<Val
     if (v.leaf !== null) continue;
     const own = homesOf(v);
     const { cost, reads } = table.get(v)!;
-    const cheap = cost <= CHEAP_COST && reads.size <= 1;
+    // In memory: its reads, a write, and a read in every home. Computed anew: its reads in every home.
+    const cheap = cost <= CHEAP_COST && own.size * reads.size <= reads.size + 1 + own.size;
     const isRoot = !isView(v) && (!isMap(v) || stored.has(v) || (own.size > 1 && !cheap));
     if (isRoot) roots.add(v);
     for (const x of v.inputs) {

@@ -4,6 +4,7 @@ import { fail } from "../core/errors.ts";
 import type { Op } from "../core/op.ts";
 import { sameShape, size, type Shape } from "../core/shape.ts";
 import type { Tensor } from "../core/tensor.ts";
+import { type Target, windowElements } from "../../shaders/types.ts";
 
 /** A value of a program: a leaf that is given from outside, or an operator on earlier values. */
 export interface Value {
@@ -55,8 +56,22 @@ function needed(outputs: readonly Tensor[], known: ReadonlyMap<Tensor, Value>): 
   return [...seen].sort((a, b) => a.id - b.id);
 }
 
+/**
+ * What stands in the place of an operator: the operators that a composite is made of; parts where a tensor is beyond what
+ * a binding holds (fused kernels have windows instead); the stages of a kernel. Null where the operator stands for itself.
+ */
+function expand(t: Tensor, op: Op, inputs: readonly Tensor[], attrs: unknown, target: Target): Tensor | null {
+  const { lowering, split, stages } = op;
+  if (lowering.kind === "composite") return lowering.expand(inputs, attrs);
+  const most = windowElements(target);
+  const large = (x: Tensor): boolean => x.size > most;
+  if (split && ((lowering.kind === "kernel" && [t, ...inputs].some(large)) || (lowering.kind === "reduce" && large(t))))
+    return split(inputs, t, attrs, most);
+  return stages ? stages(inputs, t, attrs, target) : null;
+}
+
 /** Builds the graph of `outputs`. `arguments_` are leaves even where nothing uses them, first and in order. */
-export function lower(outputs: readonly Tensor[], arguments_: readonly Tensor[] = []): Graph {
+export function lower(outputs: readonly Tensor[], target: Target, arguments_: readonly Tensor[] = []): Graph {
   const values: Value[] = [];
   const leaves: Tensor[] = [];
   const known = new Map<Tensor, Value>();
@@ -91,6 +106,7 @@ export function lower(outputs: readonly Tensor[], arguments_: readonly Tensor[] 
   };
   const addOp = (t: Tensor, op: Op, attrs: unknown, inputs: readonly Value[]): Value => {
     if (op.lowering.kind === "view") {
+      if (op.lowering.barrier) return push(t, op, attrs, inputs, null, `${op.name} ${inputs[0]!.id}`);
       const source = base(inputs[0]!);
       if (sameShape(source.shape, t.shape)) return source;
       inputs = [source];
@@ -108,8 +124,10 @@ export function lower(outputs: readonly Tensor[], arguments_: readonly Tensor[] 
       if (source.kind === "disposed") fail("evaluate", `${t} was disposed of; keep a tensor until its last use`);
       if (source.kind !== "op") {
         known.set(t, addLeaf(t));
-      } else if (source.op.lowering.kind === "composite") {
-        const expansion = source.op.lowering.expand(source.inputs, source.attrs);
+        continue;
+      }
+      const expansion = expand(t, source.op, source.inputs, source.attrs, target);
+      if (expansion) {
         visit([expansion]);
         known.set(t, known.get(expansion)!);
       } else {

@@ -3,3 +3,4 @@ export { evaluate } from "./evaluate.ts";
 export { compile } from "./compile.ts";
 export type { Compiled, CompileOptions } from "./compile.ts";
 export type { ProgramInfo } from "./program.ts";
+export { detectAnomaly } from "./anomaly.ts";

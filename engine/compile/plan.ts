@@ -19,7 +19,7 @@ export function planMemory(schedule: Schedule): Plan {
   const first = new Map<Place, number>();
   const last = new Map<Place, number>();
   schedule.steps.forEach((step, k) => {
-    for (const place of [...step.reads, ...step.writes]) {
+    for (const { place } of [...step.reads, ...step.writes]) {
       if (!first.has(place)) first.set(place, k);
       last.set(place, k);
     }

@@ -1,10 +1,10 @@
 /** A scheduled graph with its pipelines: runs with one encoder and one submit. */
 import type { TypedArray } from "../core/dtype.ts";
-import { VoxgradError } from "../core/errors.ts";
 import {
   allocateBuffer,
   countArena,
   type Device,
+  type DispatchInfo,
   encodeTimed,
   isProfiling,
   pipelineFor,
@@ -12,6 +12,7 @@ import {
   Storage,
   writeBuffer,
 } from "../gpu/mod.ts";
+import { checkLimits, checkMemory } from "./limits.ts";
 import type { Graph } from "./lower.ts";
 import { planMemory, type Plan } from "./plan.ts";
 import { schedule, type Place, type Schedule, type Step } from "./schedule.ts";
@@ -56,6 +57,18 @@ async function throttle(device: Device): Promise<void> {
   device.check();
 }
 
+function dispatchInfo({ step }: Command): DispatchInfo {
+  const bytes = [...step.reads, ...step.writes].reduce((sum, bound) => sum + bound.bytes, 0);
+  return { kernel: step.kernel.name, bytes, flops: step.kernel.flops ?? 0 };
+}
+
+/** A submission for messages: its kernels, or the first few of them. */
+function describe(names: readonly string[]): string {
+  if (names.length === 1) return `the kernel ${names[0]}`;
+  const some = [...new Set(names)].slice(0, 4).join(", ");
+  return `a program of ${names.length} kernels (${some}${new Set(names).size > 4 ? ", ..." : ""})`;
+}
+
 export class Program {
   readonly info: ProgramInfo;
   readonly #device: Device;
@@ -78,8 +91,11 @@ export class Program {
     this.#schedule = scheduled;
     this.#plan = plan;
     this.#commands = commands;
-    this.#arena = keepsArena ? this.#allocateArena() : null;
-    if (keepsArena) countArena(plan.arenaBytes);
+    this.#arena = null;
+    if (keepsArena) {
+      device.submit(`allocating ${plan.arenaBytes} bytes for temporaries`, () => (this.#arena = this.#allocateArena()));
+      countArena(plan.arenaBytes);
+    }
     this.info = {
       dispatches: commands.length,
       pipelines: new Set(commands.map((c) => c.pipeline)).size,
@@ -98,6 +114,7 @@ export class Program {
     const scheduled = schedule(graph, device.target, options.donated);
     const plan = planMemory(scheduled);
     checkLimits(scheduled, device);
+    checkMemory(scheduled, plan, device);
     const commands = await Promise.all(
       scheduled.steps.map(async (step): Promise<Command> => ({
         step,
@@ -105,7 +122,10 @@ export class Program {
         groups: new Map(),
       })),
     );
-    return new Program(device, plan, scheduled, commands, options.keepsArena);
+    const program = new Program(device, plan, scheduled, commands, options.keepsArena);
+    await device.settled();
+    device.check();
+    return program;
   }
 
   /** Whether the memory of a leaf becomes that of an output. */
@@ -121,38 +141,23 @@ export class Program {
   /** Runs on leaves given as device memory or host values; the caller owns the storages that it gets. */
   async run(leaves: readonly (Storage | TypedArray)[]): Promise<Storage[]> {
     const device = this.#device;
-    await throttle(device);
-    const buffers = new Map<Place, GPUBuffer>();
+    // Tensors may be disposed of while this waits for its turn.
+    const held = leaves.flatMap((leaf) => (leaf instanceof Storage ? [leaf.retain()] : []));
     const owned = new Map<Place, Storage>();
-    for (const place of this.#schedule.places) {
-      if (place.leaf === null) continue;
-      const given = leaves[place.leaf]!;
-      buffers.set(place, given instanceof Storage ? given.buffer : this.#writeInput(place, given));
-    }
-    for (const place of new Set(this.#schedule.outputs)) {
-      if (place.leaf !== null) owned.set(place, (leaves[place.leaf] as Storage).retain());
-      else owned.set(place, new Storage(allocateBuffer(device, place.bytes, place.label)));
-      buffers.set(place, owned.get(place)!.buffer);
-    }
-    const arena = this.#arena ?? this.#allocateArena();
-    for (const [place, slot] of this.#plan.slotOf) buffers.set(place, arena[slot]!);
-
-    const scoped = !this.#proven;
-    if (scoped)
-      for (const kind of ["validation", "out-of-memory", "internal"] as const) device.gpu.pushErrorScope(kind);
-    this.#submit(buffers);
-    if (!this.#arena) {
-      arena.forEach(releaseBuffer);
-      this.#releaseHostInputs();
-    }
-    if (scoped) {
-      const errors = await Promise.all([0, 1, 2].map(() => device.gpu.popErrorScope()));
-      const error = errors.find((e) => e !== null);
-      if (error)
-        throw new VoxgradError(
-          `The GPU refused a program of ${this.info.dispatches} kernels (${this.info.peakBytes} bytes): ${error.message}`,
-        );
-      this.#proven = true;
+    try {
+      await throttle(device);
+      this.#start(leaves, owned);
+      // Later faults reject what waits for values.
+      if (!this.#proven) {
+        await device.settled();
+        device.check();
+        this.#proven = true;
+      }
+    } catch (error) {
+      for (const storage of owned.values()) storage.release();
+      throw error;
+    } finally {
+      for (const storage of held) storage.release();
     }
     // An output that several names share is counted once for each.
     const seen = new Set<Place>();
@@ -164,8 +169,38 @@ export class Program {
     });
   }
 
+  /** Finds memory for everything, which for outputs goes into `owned`, and submits. */
+  #start(leaves: readonly (Storage | TypedArray)[], owned: Map<Place, Storage>): void {
+    const device = this.#device;
+    const buffers = new Map<Place, GPUBuffer>();
+    const prepareAndSubmit = (): void => {
+      const borrowed: GPUBuffer[] = [];
+      try {
+        for (const place of this.#schedule.places) {
+          if (place.leaf === null) continue;
+          const given = leaves[place.leaf]!;
+          buffers.set(place, given instanceof Storage ? given.buffer : this.#writeInput(place, given));
+        }
+        for (const place of new Set(this.#schedule.outputs)) {
+          if (place.leaf !== null) owned.set(place, (leaves[place.leaf] as Storage).retain());
+          else owned.set(place, new Storage(device, allocateBuffer(device, place.bytes, place.label)));
+          buffers.set(place, owned.get(place)!.buffer);
+        }
+        const arena = this.#arena ?? this.#allocateArena(borrowed);
+        for (const [place, slot] of this.#plan.slotOf) buffers.set(place, arena[slot]!);
+        this.#submit(buffers);
+      } finally {
+        borrowed.forEach(releaseBuffer);
+        if (!this.#arena) this.#releaseHostInputs();
+      }
+    };
+    if (this.#commands.length === 0) prepareAndSubmit();
+    else device.submit(describe(this.info.kernels), prepareAndSubmit, () => this.#locate(buffers));
+  }
+
   /** Gives the arena back; the program can run no more. */
   dispose(): void {
+    if (this.#device.gone) return;
     if (this.#arena) countArena(-this.#plan.arenaBytes);
     this.#arena?.forEach(releaseBuffer);
     this.#arena = null;
@@ -177,14 +212,16 @@ export class Program {
     this.#hostInputs.clear();
   }
 
-  #allocateArena(): GPUBuffer[] {
-    return this.#plan.slots.map((bytes, k) => allocateBuffer(this.#device, bytes, `arena slot ${k}`));
+  /** The buffers of the arena; those that it got are in `slots` even where one was refused. */
+  #allocateArena(slots: GPUBuffer[] = []): GPUBuffer[] {
+    this.#plan.slots.forEach((bytes, k) => slots.push(allocateBuffer(this.#device, bytes, `arena slot ${k}`)));
+    return slots;
   }
 
   #writeInput(place: Place, data: TypedArray): GPUBuffer {
     let buffer = this.#hostInputs.get(place.leaf!);
     if (!buffer) this.#hostInputs.set(place.leaf!, (buffer = allocateBuffer(this.#device, place.bytes, place.label)));
-    writeBuffer(this.#device, buffer, data);
+    writeBuffer(this.#device, buffer, data, place.dtype);
     return buffer;
   }
 
@@ -197,7 +234,7 @@ export class Program {
       pass.dispatchWorkgroups(...command.step.kernel.workgroups);
     };
     if (isProfiling()) {
-      encodeTimed(this.#device, this.info.kernels, (pass, k) => dispatch(pass, this.#commands[k]!));
+      encodeTimed(this.#device, this.#commands.map(dispatchInfo), (pass, k) => dispatch(pass, this.#commands[k]!));
     } else {
       const encoder = gpu.createCommandEncoder();
       const pass = encoder.beginComputePass();
@@ -205,12 +242,34 @@ export class Program {
       pass.end();
       gpu.queue.submit([encoder.finish()]);
     }
-    inFlight.get(gpu)!.push(gpu.queue.onSubmittedWorkDone());
+    // A lost device answers nothing more; the loss is told by the next check.
+    inFlight.get(gpu)!.push(gpu.queue.onSubmittedWorkDone().catch(() => undefined));
+  }
+
+  /** After a submission was refused: the kernel that is refused by itself, with the memory it was given. */
+  async #locate(buffers: ReadonlyMap<Place, GPUBuffer>): Promise<string> {
+    const { gpu } = this.#device;
+    for (const command of this.#commands) {
+      gpu.pushErrorScope("validation");
+      const encoder = gpu.createCommandEncoder();
+      const pass = encoder.beginComputePass();
+      pass.setPipeline(command.pipeline);
+      pass.setBindGroup(0, this.#bindGroup(command, buffers));
+      pass.dispatchWorkgroups(...command.step.kernel.workgroups);
+      pass.end();
+      gpu.queue.submit([encoder.finish()]);
+      if (await gpu.popErrorScope()) return `the kernel ${command.step.kernel.name}`;
+    }
+    return describe(this.info.kernels);
   }
 
   #bindGroup({ step, pipeline, groups }: Command, buffers: ReadonlyMap<Place, GPUBuffer>): GPUBindGroup {
     // Arena slots may be larger than what lies in them; kernels may ask for the length.
-    const bound = [...step.reads, ...step.writes].map((place) => ({ buffer: buffers.get(place)!, size: place.bytes }));
+    const bound = [...step.reads, ...step.writes].map(({ place, offset, bytes }) => ({
+      buffer: buffers.get(place)!,
+      offset,
+      size: bytes,
+    }));
     const key = bound.map(({ buffer }) => idOf(buffer)).join();
     let group = groups.get(key);
     if (!group) {
@@ -219,24 +278,5 @@ export class Program {
       groups.set(key, (group = this.#device.gpu.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries })));
     }
     return group;
-  }
-}
-
-/** What cannot run is refused before anything is allocated. */
-function checkLimits(scheduled: Schedule, device: Device): void {
-  const { maxBindingBytes, maxWorkgroupsPerDimension } = device.target;
-  for (const place of scheduled.places) {
-    if (place.bytes > maxBindingBytes) {
-      throw new VoxgradError(
-        `${place.label}: needs ${place.bytes} bytes in one buffer, the adapter binds at most ${maxBindingBytes}; use a smaller batch, patch or width`,
-      );
-    }
-  }
-  for (const { kernel } of scheduled.steps) {
-    if (kernel.workgroups.some((n) => n > maxWorkgroupsPerDimension)) {
-      throw new VoxgradError(
-        `${kernel.name}: needs ${kernel.workgroups.join(" x ")} workgroups, the adapter allows ${maxWorkgroupsPerDimension} in each dimension`,
-      );
-    }
   }
 }

@@ -1,13 +1,15 @@
 /** From a graph to dispatches in order, each naming the memory that it reads and writes. */
+import { bytesOf, bytesPerElement, type DType } from "../core/dtype.ts";
 import { VoxgradError } from "../core/errors.ts";
-import type { Kernel, Slot, Target } from "../../shaders/types.ts";
+import { type Kernel, type Slot, type Target, windowElements } from "../../shaders/types.ts";
 import { emitMap, emitReduce, type Emitted } from "./emit.ts";
 import { chooseRoots, type Roots } from "./fuse.ts";
+import { joinFinishes, joinSums, type Unit } from "./join.ts";
 import { base, isView, type Graph, type Value } from "./lower.ts";
 
 /** A piece of memory of a program. */
 export interface Place {
-  readonly elements: number;
+  readonly dtype: DType;
   readonly bytes: number;
   /** Given from outside. */
   readonly leaf: number | null;
@@ -15,10 +17,17 @@ export interface Place {
   readonly label: string;
 }
 
+/** A place, or a part of it, as a kernel sees it. */
+export interface Bound {
+  readonly place: Place;
+  readonly offset: number;
+  readonly bytes: number;
+}
+
 export interface Step {
   readonly kernel: Kernel;
-  readonly reads: readonly Place[];
-  readonly writes: readonly Place[];
+  readonly reads: readonly Bound[];
+  readonly writes: readonly Bound[];
 }
 
 export interface Schedule {
@@ -32,32 +41,50 @@ export interface Schedule {
 
 /** Puts roots in order of creation, which ends with the updates of a training step, and asks each for its kernels. */
 export function schedule(graph: Graph, target: Target, donated: ReadonlySet<number> = new Set()): Schedule {
+  const half = graph.values.find((v) => v.dtype === "f16");
+  if (half && !target.features.has("shader-f16")) {
+    throw new VoxgradError(
+      `${half.op?.name ?? "tensor"}: dtype f16 needs the WebGPU feature shader-f16, which this adapter lacks; use f32`,
+    );
+  }
   const { roots, emitted } = fuse(graph, target);
   const order = graph.values.filter((v) => roots.has(v) && v.size > 0);
-  const inPlace = overwrite(graph, order, emitted, donated);
+  const outputs = new Set(graph.outputs.map(base));
+  const units = joinFinishes(joinSums(order, emitted, roots, target), outputs, roots, target);
+  // What only a joined kernel asks for has no memory.
+  const kept = new Set(units.flatMap((unit) => unit.members));
+  const inPlace = overwrite(graph, units, donated);
 
   const places: Place[] = [];
   const placeOf = new Map<Value, Place>();
-  const add = (elements: number, leaf: number | null, label: string): Place => {
-    const place: Place = { elements, bytes: 4 * Math.max(1, elements), leaf, label };
+  const add = (elements: number, dtype: DType, leaf: number | null, label: string): Place => {
+    const place: Place = { dtype, bytes: bytesOf(elements, dtype), leaf, label };
     places.push(place);
     return place;
   };
-  for (const v of graph.values) if (v.leaf !== null) placeOf.set(v, add(v.size, v.leaf, `argument ${v.leaf}`));
+  for (const v of graph.values) if (v.leaf !== null) placeOf.set(v, add(v.size, v.dtype, v.leaf, `argument ${v.leaf}`));
   const leafPlaces = new Map<number, Place>();
-  for (const v of roots) {
+  for (const v of [...roots].filter((v) => kept.has(v) || v.size === 0)) {
     const over = inPlace.get(v);
     if (over) leafPlaces.set(over.leaf!, placeOf.get(over)!);
-    placeOf.set(v, over ? placeOf.get(over)! : add(v.size, null, `${v.op!.name} [${v.shape.join(", ")}]`));
+    placeOf.set(v, over ? placeOf.get(over)! : add(v.size, v.dtype, null, `${v.op!.name} [${v.shape.join(", ")}]`));
   }
 
+  const bind = (place: Place, window?: number): Bound => {
+    if (window === undefined) return { place, offset: 0, bytes: place.bytes };
+    const width = windowElements(target) * bytesPerElement(place.dtype);
+    return { place, offset: window * width, bytes: Math.min(width, place.bytes - window * width) };
+  };
   const steps: Step[] = [];
-  for (const v of order) {
+  for (const { members, emitted: own, overwriting } of units) {
+    const [v] = members as [Value];
     const over = inPlace.get(v);
-    const { temps, dispatches, reads } = over ? emitMap(v, roots, target, over) : emitted.get(v)!;
-    const scratch = temps.map((bytes) => add(bytes / 4, null, `partial results of ${v.op!.name}`));
-    const resolve = (slot: Slot): Place =>
-      "input" in slot ? placeOf.get(reads[slot.input]!)! : "temp" in slot ? scratch[slot.temp]! : placeOf.get(v)!;
+    const { temps, dispatches, reads } = over ? overwriting!(over) : own;
+    const scratch = temps.map((bytes) => add(bytes / 4, "u32", null, `partial results of ${v.op!.name}`));
+    const resolve = (slot: Slot): Bound => {
+      if ("temp" in slot) return bind(scratch[slot.temp]!);
+      return bind(placeOf.get("input" in slot ? reads[slot.input]! : members[slot.output]!)!, slot.window);
+    };
     for (const { kernel, reads: from, writes } of dispatches) {
       steps.push({ kernel, reads: from.map(resolve), writes: writes.map(resolve) });
     }
@@ -77,7 +104,7 @@ function fuse(graph: Graph, target: Target): { roots: Roots; emitted: Map<Value,
       emitted.set(v, result);
       const most = Math.max(0, ...result.dispatches.map((d) => d.reads.length + d.writes.length));
       if (most > target.maxStorageBuffers) {
-        cut = cuttingPoint(v, roots, target);
+        cut = cuttingPoint(v, roots, target, most);
         break;
       }
     }
@@ -90,54 +117,58 @@ function emit(v: Value, roots: Roots, target: Target): Emitted {
   const { lowering } = v.op!;
   if (v.size === 0) return { temps: [], dispatches: [], reads: [], aligned: [] };
   if (lowering.kind === "map") return emitMap(v, roots, target);
-  if (lowering.kind === "reduce") return emitReduce(v, roots, target);
+  if (lowering.kind === "reduce") return emitReduce([v], roots, target);
   if (lowering.kind !== "kernel") throw new Error(`${v.op!.name}: a ${lowering.kind} has no kernel`);
   return { ...lowering.lower(v.inputs, v, v.attrs, target), reads: v.inputs.map(base), aligned: [] };
 }
 
 /** The inner value with most reads that still fits into a kernel of its own. */
-function cuttingPoint(root: Value, roots: Roots, target: Target): Value {
+function cuttingPoint(root: Value, roots: Roots, target: Target, needed: number): Value {
   let best: Value | null = null;
   let most = 1;
+  // Large values take a binding a window, but for those that are read at the very element that is written.
+  const bindings = (v: Value, reads: ReadonlySet<Value>): number => {
+    const windows = (x: Value): number => Math.ceil(x.size / windowElements(target));
+    return [...reads].reduce(
+      (sum, x) => sum + (x.size === v.size && v.op!.lowering.kind === "map" ? 1 : windows(x)),
+      0,
+    );
+  };
   const readsOf = (v: Value, top: boolean): Set<Value> => {
     if (!top && (v.leaf !== null || roots.has(v))) return new Set([v]);
     const reads = new Set<Value>();
     for (const x of v.inputs) for (const read of readsOf(x, false)) reads.add(read);
-    if (!top && !isView(v) && reads.size > most && reads.size < target.maxStorageBuffers) {
+    const count = top || isView(v) ? 0 : bindings(v, reads);
+    if (count > most && count < target.maxStorageBuffers) {
       best = v;
-      most = reads.size;
+      most = count;
     }
     return reads;
   };
-  const all = readsOf(root, true);
+  readsOf(root, true);
   if (best === null) {
     throw new VoxgradError(
-      `${root.op!.name}: needs ${all.size + 1} storage buffers in one kernel, the adapter binds ${target.maxStorageBuffers}`,
+      `${root.op!.name} [${root.shape.join(", ")}]: needs ${needed} bindings of at most ` +
+        `${target.maxBindingBytes} bytes in one kernel, the adapter has ${target.maxStorageBuffers}; use smaller tensors`,
     );
   }
   return best;
 }
 
 /** Outputs that may overwrite a donated leaf: elementwise on it, and nothing reads the leaf later. */
-function overwrite(
-  graph: Graph,
-  order: readonly Value[],
-  emitted: ReadonlyMap<Value, Emitted>,
-  donated: ReadonlySet<number>,
-): Map<Value, Value> {
+function overwrite(graph: Graph, units: readonly Unit[], donated: ReadonlySet<number>): Map<Value, Value> {
   const result = new Map<Value, Value>();
   if (donated.size === 0) return result;
-  const lastRead = new Map<Value, Value>();
-  for (const v of order) for (const read of emitted.get(v)!.reads) lastRead.set(read, v);
+  const lastRead = new Map<Value, Unit>();
+  for (const unit of units) for (const read of unit.emitted.reads) lastRead.set(read, unit);
   const outputs = new Set(graph.outputs.map(base));
   const taken = new Set<Value>();
-  for (const v of order) {
+  for (const unit of units) {
+    const [v] = unit.members as [Value];
     if (!outputs.has(v)) continue;
-    const leaf = emitted
-      .get(v)!
-      .aligned.find(
-        (x) => x.leaf !== null && donated.has(x.leaf) && lastRead.get(x) === v && !taken.has(x) && !outputs.has(x),
-      );
+    const leaf = unit.emitted.aligned.find(
+      (x) => x.leaf !== null && donated.has(x.leaf) && lastRead.get(x) === unit && !taken.has(x) && !outputs.has(x),
+    );
     if (!leaf) continue;
     taken.add(leaf);
     result.set(v, leaf);

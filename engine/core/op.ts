@@ -23,12 +23,12 @@ export interface Emit<A> {
   readonly attrs: A;
   readonly output: Aval;
   readonly inputs: readonly Aval[];
-  /** A WGSL expression: the value of input k at a place. */
+  /** A WGSL expression: the value of input k at a place. A value of dtype f16 comes as f32. */
   input(k: number, index: Index): string;
   /** Names a value, so that it is computed once. */
-  bind(expression: string, type: "f32" | "i32" | "u32" | "bool" | "vec2u"): string;
+  bind(expression: string, type: DType | "vec2u"): string;
   /** Evaluates `then` only where `condition` holds, `otherwise` elsewhere. */
-  select(condition: string, type: "f32" | "i32" | "u32" | "bool", then: () => string, otherwise: () => string): string;
+  select(condition: string, dtype: DType, then: () => string, otherwise: () => string): string;
   /** Makes a function of shaders/ available in the kernel and gives its name. */
   fn(name: string): string;
 }
@@ -37,14 +37,28 @@ export interface Emit<A> {
 export type Lowering<A> =
   /** One output value from input values at computable places: fuses into chains, reductions and each other. */
   | { readonly kind: "map"; readonly cost: number; emit(e: Emit<A>, index: Index): string }
-  /** The same values under another shape: no kernel at all. */
-  | { readonly kind: "view" }
+  /** The same values under another shape: no kernel at all. A barrier is not merged with equal values. */
+  | { readonly kind: "view"; readonly barrier?: true }
   /** Reduction of some axes; attrs are ReduceAttrs. */
   | { readonly kind: "reduce" }
   /** Kernels of its own. */
   | { readonly kind: "kernel"; lower(inputs: readonly Aval[], output: Aval, attrs: A, target: Target): Lowered }
   /** Other operators, expanded when a program is built, after derivatives were taken. */
   | { readonly kind: "composite"; expand(inputs: readonly Tensor[], attrs: A): Tensor };
+
+/** A node of a function of one example, to be computed for many at once. */
+export interface BatchContext<A> {
+  /** The batched ones have the batch axis in front. */
+  readonly inputs: readonly Tensor[];
+  readonly batched: readonly boolean[];
+  /** Examples in the batch. */
+  readonly size: number;
+  /** The output of one example. */
+  readonly output: Aval;
+  readonly attrs: A;
+  /** Input k with the batch axis, repeated along it where it is the same for all. */
+  full(k: number): Tensor;
+}
 
 export interface Op<A = any> {
   readonly name: string;
@@ -53,6 +67,15 @@ export interface Op<A = any> {
   readonly vjp: ((c: RuleContext<A>, cotangent: Tensor) => readonly (Tensor | null)[]) | null;
   /** Tangent of the output from those of the inputs, null where an input has none; a composite may leave it out. */
   readonly jvp?: ((c: RuleContext<A>, tangents: readonly (Tensor | null)[]) => Tensor) | null;
+  /** The outputs of a batch, batch axis in front; a composite may leave it out. */
+  readonly batch?: (c: BatchContext<A>) => Tensor;
+  /**
+   * The same value made of operators on parts of at most `most` elements each, taken where a tensor of a kernel, or the
+   * result of a reduction, is larger than what one binding holds. Missing: such a tensor is refused.
+   */
+  readonly split?: (inputs: readonly Tensor[], output: Aval, attrs: A, most: number) => Tensor;
+  /** The same value as a kernel for this adapter followed by other operators, which then fuse; null: one kernel. */
+  readonly stages?: (inputs: readonly Tensor[], output: Aval, attrs: A, target: Target) => Tensor | null;
 }
 
 /** Attributes of every reduction: which axes fall, by what. The output has no axis of size 1 in their place. */

@@ -65,7 +65,7 @@ export function normalizeAxis(operator: string, axis: unknown, rank: number, nam
 /** Axes as a sorted list without repeats; undefined means all. */
 export function normalizeAxes(operator: string, axes: unknown, rank: number): number[] {
   if (axes === undefined) return Array.from({ length: rank }, (_, k) => k);
-  check(Array.isArray(axes), operator, () => `axes is an array of integers, got ${show(axes)}`);
+  check(Array.isArray(axes), operator, () => `axes are an array of integers, got ${show(axes)}`);
   const list = axes.map((axis) => normalizeAxis(operator, axis, rank, "axes entry")).sort((a, b) => a - b);
   check(new Set(list).size === list.length, operator, () => `axes ${show(axes)} name an axis twice`);
   return list;

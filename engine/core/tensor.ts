@@ -1,8 +1,8 @@
 /** The lazy tensor: a node of an immutable graph until it is evaluated, then a handle on device memory. */
 import type { DType, TypedArray } from "./dtype.ts";
-import { fail } from "./errors.ts";
+import { check, fail, show } from "./errors.ts";
 import type { Op } from "./op.ts";
-import { size, type Shape } from "./shape.ts";
+import { checkShape, size, type Shape } from "./shape.ts";
 
 /** Device memory of an evaluated tensor, counted: the last release hands it back to the pool. */
 export interface DeviceStorage {
@@ -121,10 +121,16 @@ export class Tensor {
   }
 }
 
+/** Refuses what is no tensor; every operator looks at its inputs first. */
+export function checkTensor(operator: string, x: unknown, what = "the input"): asserts x is Tensor {
+  check(x instanceof Tensor, operator, () => `${what} is a tensor, got ${show(x)}`);
+}
+
 /** A graph node: the value of `op` on `inputs`. Operators call it after checking their arguments. */
 export function node(op: Op, inputs: readonly Tensor[], attrs: unknown, shape: Shape, dtype: DType): Tensor {
   for (const input of inputs) {
     if (input.source.kind === "disposed") fail(op.name, "an input was disposed of; keep a tensor until its last use");
   }
+  checkShape(op.name, shape);
   return new Tensor(shape, dtype, { kind: "op", op, inputs, attrs });
 }

@@ -1,14 +1,9 @@
 /** Trees: nested objects and arrays whose leaves are tensors (or anything that is neither plain object nor array). */
-import { check, fail } from "./errors.ts";
+import { check, fail, isPlain } from "./errors.ts";
 import { Tensor } from "./tensor.ts";
 
 /** A nested structure with tensors as leaves. */
 export type Tree = Tensor | readonly Tree[] | { readonly [name: string]: Tree };
-
-const isPlain = (value: unknown): value is Record<string, unknown> =>
-  typeof value === "object" &&
-  value !== null &&
-  (Object.getPrototypeOf(value) === Object.prototype || Object.getPrototypeOf(value) === null);
 
 /** Calls `f(leaf, path)` on every leaf and gives the same structure with the results. */
 export function map<R = any>(tree: any, f: (leaf: any, path: string) => R, path = ""): any {

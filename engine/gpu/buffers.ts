@@ -1,16 +1,22 @@
 /** Device memory: exact-size pools, counted storage, upload and read back. */
-import { allocate, BYTES_PER_ELEMENT, type DType, type TypedArray } from "../core/dtype.ts";
+import { allocate, bytesOf, type DType, fromHalf, toHalf, type TypedArray } from "../core/dtype.ts";
 import { VoxgradError } from "../core/errors.ts";
 import type { DeviceStorage } from "../core/tensor.ts";
-import { type Device, onClose } from "./device.ts";
+import { checkOpen, type Device, onClose } from "./device.ts";
 
 /** Free buffers kept for reuse, in bytes; more is given back to the driver. */
 const POOL_LIMIT = 256 * 2 ** 20;
 
+/** Free buffers kept at most, whatever their sizes. */
+const POOL_COUNT = 1024;
+
+/** By size; sizes in the order of their last use. */
 const free = new Map<number, GPUBuffer[]>();
+let freeCount = 0;
 const stats = { live: 0, pooled: 0, peak: 0, arena: 0, allocations: 0 };
 onClose(() => {
   free.clear();
+  freeCount = 0;
   Object.assign(stats, { live: 0, pooled: 0, peak: 0, arena: 0, allocations: 0 });
 });
 
@@ -31,23 +37,23 @@ export interface MemoryStats {
 /** Device memory in use, in bytes. */
 export const memoryStats = (): MemoryStats => ({ ...stats });
 
-/** What a tensor of `elements` takes: at least one element, since empty bindings are not allowed. */
-export const bytesOf = (elements: number): number => Math.max(1, elements) * BYTES_PER_ELEMENT;
-
 export function allocateBuffer(device: Device, bytes: number, label: string): GPUBuffer {
-  const list = free.get(bytes);
-  const reused = list?.pop();
+  checkOpen(device, () => `${label}: the device was closed before it was computed`);
+  const reused = takeFree(bytes);
   if (reused) {
     stats.pooled -= bytes;
     stats.live += bytes;
     return reused;
   }
-  const limit = Math.min(device.gpu.limits.maxBufferSize, device.target.maxBindingBytes);
+  const limit = device.gpu.limits.maxBufferSize;
   if (bytes > limit) {
     throw new VoxgradError(
-      `${label}: needs ${bytes} bytes in one buffer, the adapter binds at most ${limit}; use a smaller batch, patch or width`,
+      `${label}: needs ${bytes} bytes in one buffer, the adapter allocates at most ${limit}; use a smaller batch, patch or width`,
     );
   }
+  makeRoom(device, bytes, () => {
+    return `${label}: needs ${bytes} bytes besides the ${stats.live} in use, the limit is ${device.memoryLimit}; use a smaller batch or patch, or dispose of tensors that are no longer needed`;
+  });
   const buffer = device.gpu.createBuffer({
     size: bytes,
     usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST,
@@ -58,14 +64,47 @@ export function allocateBuffer(device: Device, bytes: number, label: string): GP
   return buffer;
 }
 
+/** The free buffer of a size, out of the pool. */
+function takeFree(bytes: number): GPUBuffer | undefined {
+  const list = free.get(bytes);
+  const buffer = list?.pop();
+  if (list?.length === 0) free.delete(bytes);
+  if (buffer) freeCount--;
+  return buffer;
+}
+
 export function releaseBuffer(buffer: GPUBuffer): void {
   const bytes = buffer.size;
   stats.live -= bytes;
-  if (stats.pooled + bytes > POOL_LIMIT) return buffer.destroy();
+  if (bytes > POOL_LIMIT) return buffer.destroy();
+  const list = free.get(bytes) ?? [];
+  list.push(buffer);
+  // The size becomes the latest; those that were not asked for longest go first.
+  free.delete(bytes);
+  free.set(bytes, list);
+  freeCount++;
   stats.pooled += bytes;
-  const list = free.get(bytes);
-  if (list) list.push(buffer);
-  else free.set(bytes, [buffer]);
+  while (stats.pooled > POOL_LIMIT || freeCount > POOL_COUNT) {
+    const [oldest] = free.keys();
+    takeFree(oldest!)!.destroy();
+    stats.pooled -= oldest!;
+  }
+}
+
+/** Gives all free buffers back to the driver. */
+function drain(): void {
+  for (const list of free.values()) for (const buffer of list) buffer.destroy();
+  free.clear();
+  freeCount = 0;
+  stats.pooled = 0;
+}
+
+/** Refuses what would go beyond the memory limit, and makes room by giving free buffers back. */
+export function makeRoom(device: Device, bytes: number, what: () => string): void {
+  if (stats.live + bytes <= device.memoryLimit - stats.pooled) return;
+  drain();
+  if (stats.live + bytes <= device.memoryLimit) return;
+  throw new VoxgradError(what());
 }
 
 export const countArena = (bytes: number): void => {
@@ -75,10 +114,17 @@ export const countArena = (bytes: number): void => {
 /** A buffer with an owner count. Submissions run in order, so a buffer may be reused as soon as its last reader is submitted. */
 export class Storage implements DeviceStorage {
   readonly buffer: GPUBuffer;
+  readonly #device: Device;
   #owners = 1;
 
-  constructor(buffer: GPUBuffer) {
+  constructor(device: Device, buffer: GPUBuffer) {
+    this.#device = device;
     this.buffer = buffer;
+  }
+
+  /** Throws when the device that it lies on was lost or closed. */
+  checkAlive(what: string): void {
+    checkOpen(this.#device, () => `${what} lay on a device that was closed; load it again from a file or the host`);
   }
 
   /** Whether more than one tensor shows this memory. */
@@ -92,28 +138,54 @@ export class Storage implements DeviceStorage {
   }
 
   release(): void {
-    if (--this.#owners === 0) releaseBuffer(this.buffer);
+    if (--this.#owners === 0 && !this.#device.gone) releaseBuffer(this.buffer);
   }
 }
 
-const words = (data: TypedArray): Exclude<TypedArray, Uint8Array> =>
-  data instanceof Uint8Array ? Uint32Array.from(data) : data;
+/** Host values as the device has them. */
+function encode(data: TypedArray, dtype: DType): Float32Array | Int32Array | Uint32Array | Uint16Array {
+  if (dtype === "f16") {
+    const halves = new Uint16Array(bytesOf(data.length, dtype) / 2);
+    data.forEach((value, k) => (halves[k] = toHalf(value)));
+    return halves;
+  }
+  return data instanceof Uint8Array ? Uint32Array.from(data) : data;
+}
 
-/** Writes host values into a buffer; bool widens to u32. */
-export function writeBuffer(device: Device, buffer: GPUBuffer, data: TypedArray): void {
-  const source = words(data);
+/** Writes host values into a buffer; bool widens to u32, f16 is packed. */
+export function writeBuffer(device: Device, buffer: GPUBuffer, data: TypedArray, dtype: DType): void {
+  const source = encode(data, dtype);
   if (source.length > 0)
     device.gpu.queue.writeBuffer(buffer, 0, source.buffer as ArrayBuffer, source.byteOffset, source.byteLength);
 }
 
-export function upload(device: Device, data: TypedArray, label: string): Storage {
-  const buffer = allocateBuffer(device, bytesOf(data.length), label);
-  writeBuffer(device, buffer, data);
-  return new Storage(buffer);
+export function upload(device: Device, data: TypedArray, dtype: DType, label: string): Storage {
+  const buffer = allocateBuffer(device, bytesOf(data.length, dtype), label);
+  writeBuffer(device, buffer, data, dtype);
+  return new Storage(device, buffer);
 }
 
-const staging = new Map<number, GPUBuffer[]>();
+/** Buffers for reading back small results, by size, the latest last. */
+const staging = new Map<number, GPUBuffer>();
+const STAGING_COUNT = 32;
+const STAGING_BYTES = 2 ** 16;
 onClose(() => staging.clear());
+
+function stagingBuffer(device: Device, bytes: number): GPUBuffer {
+  const kept = staging.get(bytes);
+  staging.delete(bytes);
+  const usage = GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST;
+  return kept ?? device.gpu.createBuffer({ size: bytes, usage, label: "read back" });
+}
+
+function keepStaging(device: Device, buffer: GPUBuffer): void {
+  if (device.gone || buffer.size > STAGING_BYTES || staging.has(buffer.size)) return buffer.destroy();
+  staging.set(buffer.size, buffer);
+  if (staging.size <= STAGING_COUNT) return;
+  const [size, oldest] = staging.entries().next().value!;
+  staging.delete(size);
+  oldest.destroy();
+}
 
 /** Copies `elements` values to the host, after all that was submitted before. */
 export async function readBuffer(
@@ -123,25 +195,29 @@ export async function readBuffer(
   elements: number,
 ): Promise<TypedArray> {
   if (elements === 0) return allocate(dtype, 0);
-  const bytes = elements * BYTES_PER_ELEMENT;
-  // Few sizes are read again and again: scalars and predictions. Large staging buffers are not kept.
-  const target =
-    staging.get(bytes)?.pop() ??
-    device.gpu.createBuffer({
-      size: bytes,
-      usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
-      label: "read back",
-    });
-  const encoder = device.gpu.createCommandEncoder();
-  encoder.copyBufferToBuffer(buffer, 0, target, 0, bytes);
-  device.gpu.queue.submit([encoder.finish()]);
-  await target.mapAsync(GPUMapMode.READ);
-  const copy = target.getMappedRange().slice(0);
+  const bytes = bytesOf(elements, dtype);
+  const target = stagingBuffer(device, bytes);
+  device.submit("a read back", () => {
+    const encoder = device.gpu.createCommandEncoder();
+    encoder.copyBufferToBuffer(buffer, 0, target, 0, bytes);
+    device.gpu.queue.submit([encoder.finish()]);
+  });
+  let copy: ArrayBuffer;
+  try {
+    await target.mapAsync(GPUMapMode.READ);
+    copy = target.getMappedRange().slice(0);
+  } catch (error) {
+    await reason(device);
+    device.check();
+    throw new VoxgradError(`the GPU gave no values back: ${(error as Error).message}`);
+  }
   target.unmap();
-  if (bytes <= 2 ** 16) staging.set(bytes, [...(staging.get(bytes) ?? []), target].slice(0, 4));
-  else target.destroy();
+  await device.settled();
   device.check();
+  keepStaging(device, target);
   switch (dtype) {
+    case "f16":
+      return Float32Array.from(new Uint16Array(copy, 0, elements), fromHalf);
     case "f32":
       return new Float32Array(copy);
     case "i32":
@@ -151,4 +227,11 @@ export async function readBuffer(
     case "bool":
       return Uint8Array.from(new Uint32Array(copy));
   }
+}
+
+/** Waits for what explains a failed mapping: the loss of the device may be told a moment later. */
+async function reason(device: Device): Promise<void> {
+  const moment = new Promise<void>((resolve) => setTimeout(resolve, 100));
+  await Promise.race([device.gpu.lost, moment]);
+  await device.settled();
 }

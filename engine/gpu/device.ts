@@ -1,6 +1,6 @@
 /** The one device that the engine computes on: opened at first use, or by openDevice. */
 import { platform } from "#platform";
-import { VoxgradError } from "../core/errors.ts";
+import { check, checkFlag, checkOptions, show, VoxgradError } from "../core/errors.ts";
 import type { Target } from "../../shaders/types.ts";
 
 export interface DeviceOptions {
@@ -9,6 +9,13 @@ export interface DeviceOptions {
   adapter?: string;
   /** A CPU implementation although there is a GPU. */
   software?: boolean;
+  /** Bytes that a binding may have, where that should be less than the adapter allows: to act as a smaller one. */
+  maxBindingBytes?: number;
+  /**
+   * Bytes of device memory that the engine may take; more is refused before it is asked for. By default what the driver
+   * gives, and on a CPU implementation 80% of the machine's memory, beyond which the system would end the process.
+   */
+  memoryLimit?: number;
 }
 
 /** What the device is; for people and for logs. */
@@ -21,12 +28,25 @@ export interface DeviceInfo {
   readonly limits: Readonly<Record<string, number>>;
 }
 
+/** The device went away: driver reset, card removed, or destroyed. The next use opens another. */
+export class DeviceLostError extends VoxgradError {
+  override name = "DeviceLostError";
+}
+
 /** An open device with all that the engine keeps about it. */
 export interface Device {
   readonly gpu: GPUDevice;
   readonly info: DeviceInfo;
   readonly target: Target;
-  /** Throws what went wrong asynchronously since the last call: an uncaptured error, or the loss of the device. */
+  /** Bytes that the engine may hold on it, where a limit is known. */
+  readonly memoryLimit: number;
+  /** Lost, or closed: what lies on it is gone. */
+  readonly gone: boolean;
+  /** Makes a submission named `what`. What the GPU reports about it is thrown by the next `check` after `settled`. */
+  submit(what: string, encode: () => void, locate?: () => Promise<string>): void;
+  /** Waits until the reports about everything submitted so far are in. */
+  settled(): Promise<void>;
+  /** Throws what went wrong asynchronously since the last call. */
   check(): void;
 }
 
@@ -43,6 +63,8 @@ const wantedLimits = [
 ] as const;
 
 let opening: Promise<Device> | null = null;
+/** Those that no more than look at a device know it by this. */
+const gone = new WeakSet<GPUDevice>();
 const closers = new Set<() => void>();
 
 /** Registers what must be forgotten when the device goes: pools, pipelines, programs. */
@@ -64,8 +86,26 @@ export async function openDevice(options: DeviceOptions = {}): Promise<DeviceInf
     throw new VoxgradError(
       "openDevice: a device is open already; call it before the first value is computed, or closeDevice first",
     );
+  checkDeviceOptions(options);
   opening = open(options);
   return (await opening).info;
+}
+
+function checkDeviceOptions(options: DeviceOptions): void {
+  const name = "openDevice";
+  checkOptions(name, options, ["power", "adapter", "software", "maxBindingBytes", "memoryLimit"]);
+  const { power, adapter, maxBindingBytes: binding = 1024, memoryLimit: memory = 1 } = options;
+  const powers: unknown[] = [undefined, "high-performance", "low-power"];
+  check(powers.includes(power), name, () => `power is "high-performance" or "low-power", got ${show(power)}`);
+  const named = adapter === undefined || typeof adapter === "string";
+  check(named, name, () => `adapter is part of an adapter's name, got ${show(adapter)}`);
+  checkFlag(name, "software", options.software);
+  check(
+    typeof binding === "number" && binding >= 1024,
+    name,
+    () => `maxBindingBytes is a number from 1024 up, got ${show(binding)}`,
+  );
+  check(typeof memory === "number" && memory > 0, name, () => `memoryLimit is a number above 0, got ${show(memory)}`);
 }
 
 /** Name, kind, limits and features of the device; opens it if need be. */
@@ -75,10 +115,28 @@ export const deviceInfo = async (): Promise<DeviceInfo> => (await device()).info
 export async function closeDevice(): Promise<void> {
   if (!opening) return;
   const current = await opening;
-  opening = null;
-  for (const forget of closers) forget();
+  // It may have been lost, and another opened, meanwhile.
+  if (current.gone) return;
+  // Software drivers have crashed when destroyed at work.
+  await current.gpu.queue.onSubmittedWorkDone().catch(() => undefined);
+  if (current.gone) return;
+  abandon(current.gpu);
   current.gpu.destroy();
   platform.closeGpu();
+}
+
+/** Refuses a device that was lost or closed: what is made with it must not enter the caches of the next. */
+export function checkOpen(device: Device, told: () => string): void {
+  if (!device.gone) return;
+  device.check();
+  throw new VoxgradError(told());
+}
+
+/** Forgets the device and all that lies on it; the next use opens another. */
+function abandon(gpu: GPUDevice): void {
+  gone.add(gpu);
+  opening = null;
+  for (const forget of closers) forget();
 }
 
 async function open(options: DeviceOptions): Promise<Device> {
@@ -87,14 +145,7 @@ async function open(options: DeviceOptions): Promise<Device> {
     const requiredLimits = Object.fromEntries(wantedLimits.map((name) => [name, adapter.limits[name]]));
     const requiredFeatures = wantedFeatures.filter((name) => adapter.features.has(name)) as GPUFeatureName[];
     const gpu = await adapter.requestDevice({ requiredLimits, requiredFeatures, label: "voxgrad" });
-    let fault: string | null = null;
-    gpu.onuncapturederror = ({ error }) => {
-      fault ??= `the GPU reported: ${error.message}`;
-    };
-    void gpu.lost.then(({ reason: why, message }) => {
-      if (why !== "destroyed")
-        fault = `the GPU device was lost (${message || why}); start again with a smaller batch or patch`;
-    });
+    const faults = new Faults(gpu);
     const limits: Record<string, number> = Object.fromEntries(wantedLimits.map((name) => [name, gpu.limits[name]]));
     const target: Target = {
       software: kind === "software",
@@ -102,7 +153,7 @@ async function open(options: DeviceOptions): Promise<Device> {
       maxWorkgroupsPerDimension: limits.maxComputeWorkgroupsPerDimension!,
       maxWorkgroupStorage: limits.maxComputeWorkgroupStorageSize!,
       maxStorageBuffers: limits.maxStorageBuffersPerShaderStage!,
-      maxBindingBytes: limits.maxStorageBufferBindingSize!,
+      maxBindingBytes: Math.min(limits.maxStorageBufferBindingSize!, options.maxBindingBytes ?? Infinity),
       features: new Set(gpu.features),
       subgroupMinSize: adapter.info.subgroupMinSize,
     };
@@ -110,15 +161,83 @@ async function open(options: DeviceOptions): Promise<Device> {
       gpu,
       target,
       info: { name: driver, kind, reason, features: [...gpu.features].sort(), limits },
-      check() {
-        if (fault === null) return;
-        const message = fault;
-        fault = null;
-        throw new VoxgradError(message);
+      memoryLimit: options.memoryLimit ?? (kind === "software" ? 0.8 * (platform.totalMemory() ?? Infinity) : Infinity),
+      get gone() {
+        return gone.has(gpu);
       },
+      submit: (what, encode, locate) => faults.submit(what, encode, locate),
+      settled: () => faults.settled(),
+      check: () => faults.check(),
     };
   } catch (error) {
     opening = null;
     throw error;
   }
 }
+
+/** What a GPU reports besides results, which is later than the calls that it is about. */
+class Faults {
+  readonly #gpu: GPUDevice;
+  readonly #reports = new Set<Promise<void>>();
+  #fault: VoxgradError | null = null;
+  #loss: DeviceLostError | null = null;
+  #latest = "nothing";
+
+  constructor(gpu: GPUDevice) {
+    this.#gpu = gpu;
+    gpu.onuncapturederror = ({ error }) => {
+      this.#fault ??= new VoxgradError(`the GPU reported, after ${this.#latest}: ${error.message}`);
+    };
+    void gpu.lost.then(({ reason, message }) => {
+      if (gone.has(gpu)) return;
+      this.#loss = new DeviceLostError(
+        `the GPU device was lost with ${this.#latest} under way (${message || reason}); tensors on it are gone. ` +
+          "The next computation opens a device again: load the last state into it, with a smaller batch or patch if memory ran out",
+      );
+      abandon(gpu);
+    });
+  }
+
+  submit(what: string, encode: () => void, locate?: () => Promise<string>): void {
+    // Reading back says nothing about what is being computed.
+    if (locate) this.#latest = what;
+    for (const kind of scopes) this.#gpu.pushErrorScope(kind);
+    try {
+      encode();
+    } finally {
+      const popped = scopes.map(() => this.#gpu.popErrorScope());
+      const report = this.#collect(what, popped, locate).finally(() => this.#reports.delete(report));
+      this.#reports.add(report);
+    }
+  }
+
+  async #collect(
+    what: string,
+    popped: readonly Promise<GPUError | null>[],
+    locate?: () => Promise<string>,
+  ): Promise<void> {
+    let error: GPUError | null | undefined;
+    try {
+      error = (await Promise.all(popped)).find((e) => e !== null);
+    } catch (reason) {
+      // Scopes of a lost device are not answered; the loss is reported by itself.
+      this.#fault ??= new VoxgradError(`the GPU did not answer for ${what}: ${(reason as Error).message}`);
+    }
+    if (!error || this.#fault) return;
+    const where = (await locate?.()) ?? what;
+    this.#fault ??= new VoxgradError(`the GPU refused ${where}: ${error.message}`);
+  }
+
+  async settled(): Promise<void> {
+    await Promise.all(this.#reports);
+  }
+
+  check(): void {
+    if (this.#loss) throw this.#loss;
+    const fault = this.#fault;
+    this.#fault = null;
+    if (fault) throw fault;
+  }
+}
+
+const scopes = ["validation", "out-of-memory", "internal"] as const;

@@ -1,10 +1,10 @@
 /** The device and its memory. */
-export { closeDevice, device, deviceInfo, onClose, openDevice } from "./device.ts";
+export { closeDevice, device, deviceInfo, DeviceLostError, onClose, openDevice } from "./device.ts";
 export type { Device, DeviceInfo, DeviceOptions } from "./device.ts";
 export {
   allocateBuffer,
-  bytesOf,
   countArena,
+  makeRoom,
   memoryStats,
   readBuffer,
   releaseBuffer,
@@ -15,4 +15,4 @@ export {
 export type { MemoryStats } from "./buffers.ts";
 export { pipelineCount, pipelineFor } from "./pipelines.ts";
 export { encodeTimed, isProfiling, profile } from "./profile.ts";
-export type { KernelTime, Profile } from "./profile.ts";
+export type { DispatchInfo, DispatchTime, KernelTime, Profile } from "./profile.ts";

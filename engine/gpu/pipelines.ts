@@ -1,10 +1,10 @@
 /** Compute pipelines, cached by their source: structurally equal kernels share one. */
 import { VoxgradError } from "../core/errors.ts";
 import type { Kernel } from "../../shaders/types.ts";
-import { type Device, onClose } from "./device.ts";
+import { checkOpen, type Device, onClose } from "./device.ts";
 
 /** Pipelines kept at most; the least recently used go first. */
-const CAPACITY = 2048;
+const CAPACITY = 1024;
 
 const cache = new Map<string, Promise<GPUComputePipeline>>();
 onClose(() => cache.clear());
@@ -13,6 +13,7 @@ export const pipelineCount = (): number => cache.size;
 
 /** The pipeline of a kernel; compiles at first use, without blocking, so that many compile at once. */
 export function pipelineFor(device: Device, kernel: Kernel): Promise<GPUComputePipeline> {
+  checkOpen(device, () => `${kernel.name}: the device was closed before the kernel was compiled`);
   const known = cache.get(kernel.source);
   if (known) {
     cache.delete(kernel.source);
@@ -22,12 +23,15 @@ export function pipelineFor(device: Device, kernel: Kernel): Promise<GPUComputeP
   const pipeline = compile(device, kernel);
   cache.set(kernel.source, pipeline);
   if (cache.size > CAPACITY) cache.delete(cache.keys().next().value!);
-  pipeline.catch(() => cache.delete(kernel.source));
+  pipeline.catch(() => cache.get(kernel.source) === pipeline && cache.delete(kernel.source));
   return pipeline;
 }
 
 async function compile(device: Device, kernel: Kernel): Promise<GPUComputePipeline> {
+  // What is wrong with the source is told by the pipeline below; without a scope it would also reject what comes next.
+  device.gpu.pushErrorScope("validation");
   const module = device.gpu.createShaderModule({ code: kernel.source, label: kernel.name });
+  const scoped = device.gpu.popErrorScope();
   try {
     return await device.gpu.createComputePipelineAsync({
       layout: "auto",
@@ -35,6 +39,7 @@ async function compile(device: Device, kernel: Kernel): Promise<GPUComputePipeli
       label: kernel.name,
     });
   } catch (error) {
+    await scoped;
     const { messages } = await module.getCompilationInfo();
     const lines = kernel.source.split("\n");
     const detail = messages

@@ -2,7 +2,7 @@
 import { check, checkOptions, show } from "../core/errors.ts";
 import type { Op } from "../core/op.ts";
 import { broadcastShapes, checkShape, sameShape, type Shape } from "../core/shape.ts";
-import { node, type Tensor } from "../core/tensor.ts";
+import { checkTensor, node, type Tensor } from "../core/tensor.ts";
 import { sum } from "./reduce.ts";
 import { reshape } from "./reshape.ts";
 
@@ -11,10 +11,12 @@ const op: Op = {
   lowering: { kind: "map", cost: 0, emit: (e, index) => e.input(0, index.unbroadcast(e.inputs[0]!.shape)) },
   vjp: (c, g) => [sumTo(g, c.inputs[0]!.shape)],
   jvp: (c, [t]) => broadcastTo(t!, { shape: c.output.shape }),
+  batch: (c) => broadcastTo(alignBatch(c.inputs[0]!, c.output.shape.length), { shape: [c.size, ...c.output.shape] }),
 };
 
 /** x repeated along axes of size 1 and new leading axes, by NumPy's rule; no memory is spent on the repetition. */
 export function broadcastTo(x: Tensor, options: { shape: Shape }): Tensor {
+  checkTensor("broadcastTo", x);
   checkOptions("broadcastTo", options, ["shape"]);
   checkShape("broadcastTo", options.shape);
   if (sameShape(x.shape, options.shape)) return x;
@@ -24,6 +26,13 @@ export function broadcastTo(x: Tensor, options: { shape: Shape }): Tensor {
     () => `shape ${show(x.shape)} does not broadcast to ${show(options.shape)}`,
   );
   return node(op, [x], {}, options.shape, x.dtype);
+}
+
+/** A batch [B, ...shape] of tensors as [B, 1, ..., 1, ...shape], whose examples broadcast to `rank` axes. */
+export function alignBatch(x: Tensor, rank: number): Tensor {
+  const [size, ...shape] = x.shape as [number, ...number[]];
+  const ones = new Array<number>(Math.max(0, rank - shape.length)).fill(1);
+  return reshape(x, { shape: [size, ...ones, ...shape] });
 }
 
 /** The adjoint of broadcasting from `shape`: sums the axes that were repeated. */

@@ -2,7 +2,7 @@
 import { promote } from "../core/dtype.ts";
 import { check, checkOptions, show } from "../core/errors.ts";
 import type { Op } from "../core/op.ts";
-import { checkShape, normalizeAxis } from "../core/shape.ts";
+import { checkShape, normalizeAxis, sameShape } from "../core/shape.ts";
 import { node, Tensor } from "../core/tensor.ts";
 import { scalar } from "./creation.ts";
 import { cast } from "./elementwise.ts";
@@ -37,8 +37,13 @@ const op: Op<{ axis: number }> = {
   vjp: (c, g) => split(g, { sizes: c.inputs.map((x) => x.shape[c.attrs.axis]!), axis: c.attrs.axis }),
   jvp: (c, tangents) =>
     concat(
-      tangents.map((t, k) => t ?? scalar(0, "f32", c.inputs[k]!.shape)),
+      tangents.map((t, k) => t ?? scalar(0, c.output.dtype, c.inputs[k]!.shape)),
       c.attrs,
+    ),
+  batch: (c) =>
+    concat(
+      c.inputs.map((_, k) => c.full(k)),
+      { axis: c.attrs.axis + 1 },
     ),
 };
 
@@ -51,7 +56,7 @@ export function concat(tensors: readonly Tensor[], options: { axis?: number } = 
   check(
     Array.isArray(tensors) && tensors.length > 0 && tensors.every((x) => x instanceof Tensor),
     "concat",
-    () => "the first argument is an array of at least one tensor",
+    () => `the first argument is an array of at least one tensor, got ${show(tensors)}`,
   );
   const first = tensors[0]!;
   const axis = normalizeAxis("concat", options.axis ?? 0, first.rank);
@@ -86,9 +91,13 @@ export function stack(tensors: readonly Tensor[], options: { axis?: number } = {
   check(
     Array.isArray(tensors) && tensors.length > 0 && tensors.every((x) => x instanceof Tensor),
     "stack",
-    () => "the first argument is an array of at least one tensor",
+    () => `the first argument is an array of at least one tensor, got ${show(tensors)}`,
   );
-  const axis = normalizeAxis("stack", options.axis ?? 0, tensors[0]!.rank + 1);
+  const first = tensors[0]!;
+  const axis = normalizeAxis("stack", options.axis ?? 0, first.rank + 1);
+  for (const x of tensors)
+    check(sameShape(x.shape, first.shape), "stack", () => `shapes ${show(first.shape)} and ${show(x.shape)} differ`);
+  checkShape("stack", [tensors.length, ...first.shape]);
   return concat(
     tensors.map((x) => expandDims(x, { axis })),
     { axis },

@@ -4,6 +4,7 @@ import { broadcastShapes, normalizeAxis } from "../core/shape.ts";
 import { Tensor } from "../core/tensor.ts";
 import { broadcastTo } from "./broadcast_to.ts";
 import { clamp, div, mul, sqrt, square } from "./elementwise.ts";
+import { inF32 } from "./half.ts";
 import { sum } from "./reduce.ts";
 
 /**
@@ -13,7 +14,7 @@ import { sum } from "./reduce.ts";
  * @param options.eps least length (default 1e-8); a shorter vector has a finite gradient
  * @example cosineSimilarity(features, prototypes, { axis: 1 }) // [1, C, H, W] and [K, C, 1, 1] give [K, H, W]
  */
-export function cosineSimilarity(a: Tensor, b: Tensor, options: { axis?: number; eps?: number } = {}): Tensor {
+export const cosineSimilarity = inF32((a: Tensor, b: Tensor, options: { axis?: number; eps?: number } = {}): Tensor => {
   checkOptions("cosineSimilarity", options, ["axis", "eps"]);
   const { eps = 1e-8 } = options;
   for (const x of [a, b]) {
@@ -23,7 +24,7 @@ export function cosineSimilarity(a: Tensor, b: Tensor, options: { axis?: number;
       () => `operands are f32 tensors, got ${show(x)}`,
     );
   }
-  check(eps > 0, "cosineSimilarity", () => `eps is a number > 0, got ${show(eps)}`);
+  check(typeof eps === "number" && eps > 0, "cosineSimilarity", () => `eps is a number > 0, got ${show(eps)}`);
   const shape = broadcastShapes("cosineSimilarity", a.shape, b.shape);
   const axis = normalizeAxis("cosineSimilarity", options.axis ?? 1, shape.length);
   // Lengths are taken before broadcasting, so that those of a prototype are computed once.
@@ -39,4 +40,4 @@ export function cosineSimilarity(a: Tensor, b: Tensor, options: { axis?: number;
     return div(x, length);
   };
   return sum(broadcastTo(mul(unit(a), unit(b)), { shape }), { axes: [axis] });
-}
+});

@@ -1,27 +1,23 @@
 /** Tensors from numbers: constants, ranges, host data. */
-import { allocate, dtypeOf, isDType, type DType, type TypedArray } from "../core/dtype.ts";
+import {
+  allocate,
+  convert,
+  dtypeOf,
+  dtypes,
+  fits,
+  isDType,
+  isFloat,
+  type DType,
+  type TypedArray,
+} from "../core/dtype.ts";
 import { check, checkOptions, fail, show } from "../core/errors.ts";
 import type { Op } from "../core/op.ts";
 import { checkShape, size, type Shape } from "../core/shape.ts";
 import { node, Tensor } from "../core/tensor.ts";
-import { literal } from "./elementwise.ts";
+import { constant } from "./constant.ts";
 
 /** Numbers nested to any depth, all rows of a level equally long. */
 export type Nested = number | boolean | readonly Nested[];
-
-/** A number of a dtype as WGSL. */
-export function constant(value: number, dtype: DType): string {
-  switch (dtype) {
-    case "f32":
-      return literal(value);
-    case "i32":
-      return value < 0 ? `(${Math.trunc(value)}i)` : `${Math.trunc(value)}i`;
-    case "u32":
-      return `${Math.trunc(value)}u`;
-    case "bool":
-      return value !== 0 ? "true" : "false";
-  }
-}
 
 const fullOp: Op<{ value: number }> = {
   name: "full",
@@ -35,18 +31,23 @@ export const scalar = (value: number, dtype: DType, shape: Shape = []): Tensor =
   node(fullOp, [], { value }, shape, dtype);
 
 /** Shape `shape` filled with `value`. */
-export function full(shape: Shape, value: number, options: { dtype?: DType } = {}): Tensor {
-  checkOptions("full", options, ["dtype"]);
-  checkShape("full", shape);
-  check(typeof value === "number", "full", () => `the value is a number, got ${show(value)}`);
-  return scalar(value, checkDType("full", options.dtype ?? "f32"), shape);
+export const full = (shape: Shape, value: number, options: { dtype?: DType } = {}): Tensor =>
+  filled("full", shape, value, options);
+
+function filled(name: string, shape: Shape, value: number, options: { dtype?: DType }): Tensor {
+  checkOptions(name, options, ["dtype"]);
+  checkShape(name, shape);
+  check(typeof value === "number", name, () => `the value is a number, got ${show(value)}`);
+  const dtype = checkDType(name, options.dtype ?? "f32");
+  check(fits(value, dtype), name, () => `the value ${value} does not fit dtype ${dtype}`);
+  return scalar(value, dtype, shape);
 }
 
 /** Zeros of a shape. */
-export const zeros = (shape: Shape, options: { dtype?: DType } = {}): Tensor => full(shape, 0, options);
+export const zeros = (shape: Shape, options: { dtype?: DType } = {}): Tensor => filled("zeros", shape, 0, options);
 
 /** Ones of a shape. */
-export const ones = (shape: Shape, options: { dtype?: DType } = {}): Tensor => full(shape, 1, options);
+export const ones = (shape: Shape, options: { dtype?: DType } = {}): Tensor => filled("ones", shape, 1, options);
 
 const arangeOp: Op<{ start: number; step: number }> = {
   name: "arange",
@@ -55,8 +56,9 @@ const arangeOp: Op<{ start: number; step: number }> = {
     cost: 2,
     emit(e, index) {
       const { dtype } = e.output;
+      const type = isFloat(dtype) ? "f32" : dtype;
       return e.bind(
-        `${constant(e.attrs.start, dtype)} + ${dtype}(${index.offset}) * ${constant(e.attrs.step, dtype)}`,
+        `${constant(e.attrs.start, type)} + ${type}(${index.offset}) * ${constant(e.attrs.step, type)}`,
         dtype,
       );
     },
@@ -72,14 +74,16 @@ export function arange(start: number, stop?: number, options: { step?: number; d
   check(
     [from, to, step].every(Number.isFinite) && step !== 0,
     "arange",
-    () => `start, stop and step are finite and step is not 0, got ${from}, ${to}, ${step}`,
+    () => `start, stop and step are finite and step is not 0, got ${show([from, to, step])}`,
   );
   const whole = [from, to, step].every(Number.isInteger);
   const dtype = checkDType("arange", options.dtype ?? (whole ? "i32" : "f32"));
   check(dtype !== "bool", "arange", () => "dtype bool has no ranges; use f32, i32 or u32");
-  check(whole || dtype === "f32", "arange", () => `fractions need dtype f32, got ${dtype}`);
+  check(whole || isFloat(dtype), "arange", () => `fractions need dtype f32 or f16, got ${dtype}`);
   const length = Math.max(0, Math.ceil((to - from) / step));
   checkShape("arange", [length]);
+  for (const value of [from, from + Math.max(0, length - 1) * step])
+    check(fits(value, dtype), "arange", () => `the value ${value} does not fit dtype ${dtype}`);
   return node(arangeOp, [], { start: from, step }, [length], dtype);
 }
 
@@ -88,7 +92,10 @@ const eyeOp: Op = {
   lowering: {
     kind: "map",
     cost: 1,
-    emit: (e, index) => e.bind(`${e.output.dtype}(${index.part(0, 0)} == ${index.part(1, 1)})`, e.output.dtype),
+    emit(e, index) {
+      const { dtype } = e.output;
+      return e.bind(`${isFloat(dtype) ? "f32" : dtype}(${index.part(0, 0)} == ${index.part(1, 1)})`, dtype);
+    },
   },
   vjp: null,
 };
@@ -142,7 +149,7 @@ export function tensor(data: Nested | TypedArray, options: { shape?: Shape; dtyp
   visit(data, 0);
   const dtype = checkDType("tensor", options.dtype ?? (truth && values.length > 0 ? "bool" : "f32"));
   const array = allocate(dtype, values.length);
-  array.set(dtype === "bool" ? values.map((v) => Number(v !== 0)) : values);
+  values.forEach((v, k) => (array[k] = convert(v, dtype)));
   return fromTyped(array, options.shape ?? shape, dtype, dtype);
 }
 
@@ -154,15 +161,16 @@ function fromTyped(data: TypedArray, shape: Shape, own: DType, dtype: DType): Te
     () => `the data has ${data.length} elements, shape ${show(shape)} needs ${size(shape)}`,
   );
   let values = data;
-  if (own !== dtype) {
+  if (own !== dtype || dtype === "f16") {
     values = allocate(dtype, data.length);
-    if (dtype === "bool") data.forEach((v, k) => (values[k] = Number(v !== 0)));
-    else values.set(data);
+    // Between integers the bits stay, as in cast.
+    if (!isFloat(own) && !isFloat(dtype) && dtype !== "bool") values.set(data);
+    else data.forEach((v, k) => (values[k] = convert(v, dtype)));
   }
   return new Tensor(shape, dtype, { kind: "host", data: values, uses: 0 });
 }
 
 function checkDType(operator: string, dtype: unknown): DType {
-  check(isDType(dtype), operator, () => `dtype is f32, i32, u32 or bool, got ${show(dtype)}`);
+  check(isDType(dtype), operator, () => `dtype is one of ${dtypes.join(", ")}, got ${show(dtype)}`);
   return dtype;
 }

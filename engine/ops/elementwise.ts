@@ -1,118 +1,53 @@
 /** Elementwise operators: one row each, with the WGSL expression and the derivative by each input. */
-import { arithmetic, promote, type DType } from "../core/dtype.ts";
-import { check, checkOptions, fail, show } from "../core/errors.ts";
-import type { Op, RuleContext } from "../core/op.ts";
+import { dtypes, isDType, isFloat, joinNumber, promote, type DType } from "../core/dtype.ts";
+import { check, checkNumber, checkOptions, fail, show } from "../core/errors.ts";
+import type { Op } from "../core/op.ts";
 import { broadcastShapes } from "../core/shape.ts";
-import { node, Tensor } from "../core/tensor.ts";
-import { broadcastTo, sumTo } from "./broadcast_to.ts";
+import { checkTensor, node, Tensor } from "../core/tensor.ts";
 import { scalar } from "./creation.ts";
 
-/** A tensor, or a plain number that takes the dtype of the other operands. */
-export type Operand = Tensor | number;
+import {
+  apply,
+  binary,
+  bool,
+  define,
+  float,
+  isOperand,
+  numeric,
+  type Operand,
+  type Row,
+  unary,
+} from "./elementwise_op.ts";
 
-interface Row<A> {
-  /** WGSL from the input expressions; the functions named in `uses` come from shaders/. */
-  readonly wgsl: (args: readonly string[], attrs: A) => string;
-  readonly uses?: readonly string[];
-  /** For fusion: operations, a transcendental function counting 8. */
-  readonly cost?: number;
-  /** Result dtype from the promoted input dtype; inputs are cast to `inputs` first. */
-  readonly dtype?: (promoted: DType, attrs: A) => DType;
-  readonly inputs?: (promoted: DType) => DType;
-  /**
-   * Input k: multiplies t by dy/dx_k. The matrix is diagonal, so one rule serves cotangents and tangents.
-   * Missing: the result is piecewise constant or not a number.
-   */
-  readonly d?: readonly (((t: Tensor, c: RuleContext<A>) => Tensor) | null)[];
-}
+import { isLiteral, isZero, literal } from "./constant.ts";
 
-const float = (): DType => "f32";
-const bool = (): DType => "bool";
-/** Ordered comparison and arithmetic take truth values as integers. */
-const numeric = (dtype: DType): DType => arithmetic(dtype);
-
-function define<A = object>(name: string, row: Row<A>): Op<A> {
-  const derivative = row.d;
-  return {
-    name,
-    lowering: {
-      kind: "map",
-      cost: row.cost ?? 1,
-      emit(e, index) {
-        for (const used of row.uses ?? []) e.fn(used);
-        const args = e.inputs.map((aval, k) => e.input(k, index.unbroadcast(aval.shape)));
-        return e.bind(row.wgsl(args, e.attrs), e.output.dtype);
-      },
-    },
-    vjp: derivative
-      ? (c, g) =>
-          c.inputs.map((x, k) => (x.dtype === "f32" && derivative[k] ? sumTo(derivative[k](g, c), x.shape) : null))
-      : null,
-    jvp: derivative
-      ? (c, tangents) => {
-          let total: Tensor | null = null;
-          tangents.forEach((t, k) => {
-            if (t === null || !derivative[k]) return;
-            const term = broadcastTo(derivative[k](t, c), { shape: c.output.shape });
-            total = total === null ? term : add(total, term);
-          });
-          return total ?? scalar(0, "f32", c.output.shape);
-        }
-      : null,
-  };
-}
-
-const isOperand = (value: unknown): value is Operand => value instanceof Tensor || typeof value === "number";
-
-/** Applies a row: promotes dtypes, turns numbers into constants, broadcasts. */
-function apply<A>(op: Op<A>, row: Row<A>, operands: readonly Operand[], attrs: A): Tensor {
-  for (const operand of operands) {
-    check(isOperand(operand), op.name, () => `operands are tensors or numbers, got ${show(operand)}`);
-  }
-  const tensors = operands.filter((x): x is Tensor => x instanceof Tensor);
-  let promoted = tensors.map((x) => x.dtype).reduce(promote, "bool" as DType);
-  for (const x of operands) {
-    if (typeof x !== "number") continue;
-    const own: DType = Number.isInteger(x) && Math.abs(x) < 2 ** 31 && tensors.length > 0 ? "i32" : "f32";
-    // A whole number joins any numeric type; a fraction makes integers f32.
-    if (own === "f32" || promoted === "bool") promoted = promote(promoted, own);
-    else if (promoted === "u32" && x < 0) promoted = "i32";
-  }
-  const wanted = row.inputs ? row.inputs(promoted) : promoted;
-  const shape = tensors.map((x) => x.shape).reduce((a, b) => broadcastShapes(op.name, a, b), [] as readonly number[]);
-  const inputs = operands.map((x) =>
-    typeof x === "number" ? scalar(x, wanted) : x.dtype === wanted ? x : cast(x, wanted),
-  );
-  return node(op, inputs, attrs, shape, row.dtype ? row.dtype(wanted, attrs) : wanted);
-}
-
-function unary(name: string, row: Row<object>): (x: Tensor) => Tensor {
-  const op = define(name, row);
-  return (x) => {
-    check(x instanceof Tensor, name, () => `the input is a tensor, got ${show(x)}`);
-    return apply(op, row, [x], {});
-  };
-}
-
-function binary(name: string, row: Row<object>): (a: Operand, b: Operand) => Tensor {
-  const op = define(name, row);
-  return (a, b) => apply(op, row, [a, b], {});
-}
+export type { Operand };
 
 const castRow: Row<{ dtype: DType }> = {
-  wgsl: ([x], { dtype }) => `${dtype}(${x})`,
+  wgsl: ([x], { dtype }, from) => {
+    if (isFloat(dtype)) return `f32(${x})`;
+    if (!isFloat(from)) return `${dtype}(${x})`;
+    // Subnormal numbers may compare equal to 0.
+    const magnitude = `(bitcast<u32>(${x}) & 0x7fffffffu)`;
+    if (dtype === "bool") return `${magnitude} != 0u`;
+    const [least, largest, end, most] =
+      dtype === "i32"
+        ? ["-2147483648f", "2147483520f", "2147483648f", "2147483647i"]
+        : ["0f", "4294967040f", "4294967296f", "4294967295u"];
+    const saturated = `select(${dtype}(clamp(${x}, ${least}, ${largest})), ${most}, ${x} >= ${end})`;
+    return `select(${saturated}, ${dtype}(0), ${magnitude} > 0x7f800000u)`;
+  },
   d: [(t) => t],
 };
 const castOp = define("cast", castRow);
 
-/** The values as another dtype: f32 to integer truncates, anything to bool is `!= 0`. The gradient passes between floats. */
+/**
+ * The values as another dtype. Floats become integers towards 0, those out of range the nearest integer and NaN 0;
+ * between i32 and u32 the bits stay; anything to bool is `!= 0`, which holds for NaN. The gradient passes between floats.
+ */
 export function cast(x: Tensor, dtype: DType): Tensor {
-  check(x instanceof Tensor, "cast", () => `the input is a tensor, got ${show(x)}`);
-  check(
-    ["f32", "i32", "u32", "bool"].includes(dtype),
-    "cast",
-    () => `dtype is f32, i32, u32 or bool, got ${show(dtype)}`,
-  );
+  checkTensor("cast", x);
+  check(isDType(dtype), "cast", () => `dtype is one of ${dtypes.join(", ")}, got ${show(dtype)}`);
   return x.dtype === dtype ? x : node(castOp, [x], { dtype }, x.shape, dtype);
 }
 
@@ -122,13 +57,18 @@ export const add = binary("add", { wgsl: ([a, b]) => `${a} + ${b}`, inputs: nume
 export const sub = binary("sub", { wgsl: ([a, b]) => `${a} - ${b}`, inputs: numeric, d: [(t) => t, (t) => neg(t)] });
 /** a * b */
 export const mul = binary("mul", {
-  wgsl: ([a, b]) => `${a} * ${b}`,
+  wgsl: ([a, b], _, dtype) => {
+    if (!isFloat(dtype) || !(isZero(a!) || isZero(b!))) return `${a} * ${b}`;
+    return `vg_times_zero(${isZero(a!) ? b : a})`;
+  },
+  uses: ["vg_times_zero"],
   inputs: numeric,
   d: [(t, c) => mul(t, c.inputs[1]!), (t, c) => mul(t, c.inputs[0]!)],
 });
 /** a / b, in f32 for integers too */
 export const div = binary("div", {
-  wgsl: ([a, b]) => `${a} / ${b}`,
+  wgsl: ([a, b]) => (isLiteral(b!) && !isZero(b!) ? `${a} / ${b}` : `vg_div(${a}, ${b})`),
+  uses: ["vg_div"],
   inputs: float,
   cost: 2,
   // d(a/b) = da / b - (a/b) db / b
@@ -151,7 +91,7 @@ const power = binary("pow", {
 
 /** a ** b in f32; the constant exponents 1, 2 and 3 are products */
 export function pow(a: Operand, b: Operand): Tensor {
-  if (a instanceof Tensor && a.dtype === "f32") {
+  if (a instanceof Tensor && isFloat(a.dtype)) {
     if (b === 1) return a;
     if (b === 2) return square(a);
     if (b === 3) return mul(square(a), a);
@@ -164,17 +104,26 @@ const share =
   (first: (a: Operand, b: Operand) => Tensor) =>
   (t: Tensor, a: Tensor, b: Tensor): Tensor =>
     where(equal(a, b), mul(t, 0.5), where(first(a, b), t, 0));
+/** max and min may drop a NaN, or be taken to; comparisons with one are false. */
+const extremum =
+  (name: "max" | "min", sign: ">" | "<") =>
+  ([a, b]: readonly string[], _: unknown, dtype: DType): string =>
+    isFloat(dtype) ? `select(select(${b}, ${a}, ${a} ${sign} ${b}), ${a}, vg_is_nan(${a}))` : `${name}(${a}, ${b})`;
 const shareGreater = share((a, b) => greater(a, b));
 const shareLess = share((a, b) => less(a, b));
-/** The larger of a and b; a tie shares the gradient */
+/** The larger of a and b, NaN if either is; a tie shares the gradient */
 export const maximum = binary("maximum", {
-  wgsl: ([a, b]) => `max(${a}, ${b})`,
+  wgsl: extremum("max", ">"),
+  uses: ["vg_is_nan"],
+  cost: 3,
   inputs: numeric,
   d: [(t, { inputs: [a, b] }) => shareGreater(t, a!, b!), (t, { inputs: [a, b] }) => shareGreater(t, b!, a!)],
 });
-/** The smaller of a and b; a tie shares the gradient */
+/** The smaller of a and b, NaN if either is; a tie shares the gradient */
 export const minimum = binary("minimum", {
-  wgsl: ([a, b]) => `min(${a}, ${b})`,
+  wgsl: extremum("min", "<"),
+  uses: ["vg_is_nan"],
+  cost: 3,
   inputs: numeric,
   d: [(t, { inputs: [a, b] }) => shareLess(t, a!, b!), (t, { inputs: [a, b] }) => shareLess(t, b!, a!)],
 });
@@ -183,8 +132,8 @@ const compare = (name: string, sign: string, inputs: (dtype: DType) => DType = n
   binary(name, { wgsl: ([a, b]) => `${a} ${sign} ${b}`, inputs, dtype: bool });
 /** a == b, as bool */
 export const equal = compare("equal", "==");
-/** a != b, as bool */
-export const notEqual = compare("notEqual", "!=");
+/** a != b, as bool; NaN differs from everything */
+export const notEqual = binary("notEqual", { wgsl: ([a, b]) => `!(${a} == ${b})`, inputs: numeric, dtype: bool });
 /** a < b, as bool */
 export const less = compare("less", "<");
 /** a > b, as bool */
@@ -217,6 +166,20 @@ export const sign = unary("sign", {
   wgsl: ([x]) => `sign(${x})`,
   inputs: (d) => (numeric(d) === "u32" ? "i32" : numeric(d)),
   d: [(t) => mul(t, 0)],
+});
+/** Whether x is NaN, as bool */
+export const isNaN = unary("isNaN", {
+  wgsl: ([x]) => `vg_is_nan(${x})`,
+  uses: ["vg_is_nan"],
+  inputs: float,
+  dtype: bool,
+});
+/** Whether x is neither NaN nor infinite, as bool */
+export const isFinite = unary("isFinite", {
+  wgsl: ([x]) => `vg_is_finite(${x})`,
+  uses: ["vg_is_finite"],
+  inputs: float,
+  dtype: bool,
 });
 /** The largest whole number not above x */
 export const floor = unary("floor", { wgsl: ([x]) => `floor(${x})`, inputs: float, d: [(t) => mul(t, 0)] });
@@ -267,7 +230,7 @@ export const square = unary("square", {
   inputs: numeric,
   d: [(t, c) => mul(t, mul(c.inputs[0]!, 2))],
 });
-/** Sine of x in radians */
+/** Sine of x in radians, to 1e-6 for magnitudes below 6e6; beyond them an angle in f32 says little */
 export const sin = unary("sin", {
   wgsl: ([x]) => `vg_sin(${x})`,
   uses: ["vg_sin"],
@@ -275,7 +238,7 @@ export const sin = unary("sin", {
   cost: 8,
   d: [(t, c) => mul(t, cos(c.inputs[0]!))],
 });
-/** Cosine of x in radians */
+/** Cosine of x in radians, as sin */
 export const cos = unary("cos", {
   wgsl: ([x]) => `vg_cos(${x})`,
   uses: ["vg_cos"],
@@ -318,12 +281,13 @@ export const softplus = unary("softplus", {
 });
 /** max(x, 0); gradient 0 at 0 */
 export const relu = unary("relu", {
-  wgsl: ([x]) => `max(${x}, 0)`,
+  wgsl: ([x]) => `select(${x}, 0, ${x} <= 0)`,
   inputs: numeric,
   d: [(t, c) => where(greater(c.output, 0), t, 0)],
 });
 /** x Phi(x) with the normal distribution function, as PyTorch's default */
 export function gelu(x: Tensor): Tensor {
+  checkTensor("gelu", x);
   return mul(x, mul(add(erf(mul(x, Math.SQRT1_2)), 1), 0.5));
 }
 
@@ -339,12 +303,18 @@ const leakyReluRow: Row<{ slope: number }> = {
 const leakyReluOp = define("leakyRelu", leakyReluRow);
 /** x where positive, slope * x elsewhere (default slope 0.01, as PyTorch) */
 export function leakyRelu(x: Tensor, options: { slope?: number } = {}): Tensor {
+  checkTensor("leakyRelu", x);
   checkOptions("leakyRelu", options, ["slope"]);
-  return apply(leakyReluOp, leakyReluRow, [x], { slope: options.slope ?? 0.01 });
+  const slope = options.slope ?? 0.01;
+  checkNumber("leakyRelu", "slope", slope);
+  return apply(leakyReluOp, leakyReluRow, [x], { slope });
 }
 
 const clampRow: Row<{ min: number; max: number }> = {
-  wgsl: ([x], { min, max }) => `min(max(${x}, ${literal(min)}), ${literal(max)})`,
+  wgsl: ([x], { min, max }) => {
+    const low = min === -Infinity ? x! : `select(${x}, ${literal(min)}, ${x} < ${literal(min)})`;
+    return max === Infinity ? low : `select(${low}, ${literal(max)}, ${x} > ${literal(max)})`;
+  },
   inputs: float,
   cost: 2,
   // Passes inside the closed interval, as PyTorch.
@@ -353,8 +323,11 @@ const clampRow: Row<{ min: number; max: number }> = {
 const clampOp = define("clamp", clampRow);
 /** x limited to [min, max]; either bound may be left out */
 export function clamp(x: Tensor, options: { min?: number; max?: number } = {}): Tensor {
+  checkTensor("clamp", x);
   checkOptions("clamp", options, ["min", "max"]);
-  const { min = -3.4028234663852886e38, max = 3.4028234663852886e38 } = options;
+  const { min = -Infinity, max = Infinity } = options;
+  checkNumber("clamp", "min", min);
+  checkNumber("clamp", "max", max);
   if (!(min <= max)) fail("clamp", `min ${min} is above max ${max}`);
   return apply(clampOp, clampRow, [x], { min, max });
 }
@@ -363,25 +336,15 @@ const whereOp: Op = define("where", {
   wgsl: ([c, a, b]) => `select(${b}, ${a}, ${c})`,
   d: [null, (t, c) => where(c.inputs[0]!, t, 0), (t, c) => where(c.inputs[0]!, 0, t)],
 });
-/** a where the condition holds, b elsewhere; all three broadcast */
+/** a where the condition holds, b elsewhere; all three broadcast; two plain numbers give f32 */
 export function where(condition: Tensor, a: Operand, b: Operand): Tensor {
-  check(condition instanceof Tensor, "where", () => `the condition is a tensor, got ${show(condition)}`);
+  checkTensor("where", condition, "the condition");
   check(isOperand(a) && isOperand(b), "where", () => `branches are tensors or numbers, got ${show(a)} and ${show(b)}`);
   const tensors = [a, b].filter((x): x is Tensor => x instanceof Tensor);
-  const fraction = [a, b].some((x) => typeof x === "number" && !Number.isInteger(x));
   let dtype = tensors.map((x) => x.dtype).reduce(promote, "bool" as DType);
-  if (tensors.length < 2 && dtype === "bool") dtype = "i32";
-  if (fraction || tensors.length === 0) dtype = "f32";
+  if (tensors.length === 0) dtype = "f32";
+  for (const x of [a, b]) if (typeof x === "number") dtype = joinNumber(dtype, x);
   const [x, y] = [a, b].map((v) => (typeof v === "number" ? scalar(v, dtype) : cast(v, dtype))) as [Tensor, Tensor];
   const shape = broadcastShapes("where", condition.shape, broadcastShapes("where", x.shape, y.shape));
   return node(whereOp, [cast(condition, "bool"), x, y], {}, shape, dtype);
-}
-
-/** A number as a WGSL f32. */
-export function literal(value: number): string {
-  const rounded = Math.fround(value);
-  if (!Number.isFinite(rounded)) {
-    return `bitcast<f32>(${Number.isNaN(rounded) ? "0x7fc00000u" : rounded > 0 ? "0x7f800000u" : "0xff800000u"})`;
-  }
-  return rounded < 0 || Object.is(rounded, -0) ? `(-${-rounded}f)` : `${rounded}f`;
 }

@@ -7,6 +7,8 @@ import { lowerMatmul } from "../../shaders/matmul.wgsl.ts";
 import { broadcastTo } from "./broadcast_to.ts";
 import { scalar } from "./creation.ts";
 import { add } from "./elementwise.ts";
+import { inF32 } from "./half.ts";
+import { inParts, range, ranges } from "./parts.ts";
 import { reshape } from "./reshape.ts";
 
 /** Which factors are stored transposed; never both, since no derivative needs it. */
@@ -44,6 +46,30 @@ const op: Op<ProductAttrs> = {
     const terms = [...(ta ? [product(ta, b!, attrs)] : []), ...(tb ? [product(a!, tb, attrs)] : [])];
     return terms.reduce((x, y) => add(x, y));
   },
+  split([a, b], output, attrs, most) {
+    const y = { size: size(output.shape) };
+    const [left, right] = [attrs.transposeA ? 2 : 1, attrs.transposeB ? 1 : 2];
+    const [batch, rows, columns] = output.shape as [number, number, number];
+    // So many that they fit; or n, to be split along another axis next.
+    const parts = (tensors: readonly { size: number }[], n: number): number => {
+      const each = Math.floor((most / Math.max(...tensors.map((t) => t.size))) * n);
+      return each < 1 ? n : Math.ceil(n / each);
+    };
+    if (batch > 1) return inParts([a!, b!], 0, parts([a!, b!, y], batch), ([p, q]) => product(p!, q!, attrs));
+    if (b!.size > most && columns > 1)
+      return inParts([b!], right, parts([b!], columns), ([q]) => product(a!, q!, attrs), 2);
+    if ((a!.size > most || y.size > most) && rows > 1)
+      return inParts([a!], left, parts([a!, y], rows), ([p]) => product(p!, b!, attrs), 1);
+    // One row or column of great length.
+    const inner = a!.shape[3 - left]!;
+    return ranges(inner, parts([a!, b!], inner))
+      .map(([start, end]) => product(range(a!, 3 - left, start, end), range(b!, 3 - right, start, end), attrs))
+      .reduce((x, z) => add(x, z));
+  },
+  batch({ size: batch, output, attrs, full }) {
+    const merge = (x: Tensor): Tensor => reshape(x, { shape: [batch * x.shape[1]!, ...x.shape.slice(2)] });
+    return reshape(product(merge(full(0)), merge(full(1)), attrs), { shape: [batch, ...output.shape] });
+  },
 };
 
 const product = (a: Tensor, b: Tensor, attrs: ProductAttrs): Tensor => {
@@ -60,7 +86,7 @@ const product = (a: Tensor, b: Tensor, attrs: ProductAttrs): Tensor => {
  * @returns [..., n, m]
  * @example matmul(tensor([[1, 2]]), tensor([[3], [4]])) // [[11]]
  */
-export function matmul(a: Tensor, b: Tensor): Tensor {
+export const matmul = inF32((a: Tensor, b: Tensor): Tensor => {
   for (const [name, x] of [
     ["left", a],
     ["right", b],
@@ -84,4 +110,4 @@ export function matmul(a: Tensor, b: Tensor): Tensor {
   const flat = (x: Tensor, rows: number, columns: number): Tensor =>
     reshape(broadcastTo(x, { shape: [...batch, rows, columns] }), { shape: [size(batch), rows, columns] });
   return reshape(product(flat(left, n, k), flat(right, k, m), PLAIN), { shape });
-}
+});

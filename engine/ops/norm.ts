@@ -5,6 +5,8 @@ import { size } from "../core/shape.ts";
 import { node, Tensor } from "../core/tensor.ts";
 import { scalar } from "./creation.ts";
 import { add, div, mul, rsqrt, sqrt, square, sub } from "./elementwise.ts";
+import { inF32 } from "./half.ts";
+import { columns, moments } from "./moments.ts";
 import { mean, sum } from "./reduce.ts";
 import { reshape } from "./reshape.ts";
 import { transpose } from "./transpose.ts";
@@ -23,10 +25,19 @@ const perChannel = (w: Tensor, groups: number): Tensor => reshape(w, { shape: [1
 
 const OVER = { axes: [2, 3], keepDims: true };
 
+/** Shorter rows, as of layer norm, would leave most lanes of `moments` idle: fused sums are faster. */
+const SHORT = 1024;
+
 /** Deviation from the mean, and 1 / standard deviation, of each group. */
 function normalizer(x: Tensor, { groups, eps }: GroupNormAttrs): { deviation: Tensor; rstd: Tensor } {
-  const deviation = sub(grouped(x, groups), mean(grouped(x, groups), OVER));
-  return { deviation, rstd: rsqrt(add(mean(square(deviation), OVER), eps)) };
+  const rows = x.shape[0]! * groups;
+  if (x.size / rows < SHORT) {
+    const deviation = sub(grouped(x, groups), mean(grouped(x, groups), OVER));
+    return { deviation, rstd: rsqrt(add(mean(square(deviation), OVER), eps)) };
+  }
+  const shape = [x.shape[0]!, groups, 1, 1];
+  const [centre, rstd] = columns(moments(reshape(x, { shape: [rows, x.size / rows] }), { eps }));
+  return { deviation: sub(grouped(x, groups), reshape(centre, { shape })), rstd: reshape(rstd, { shape }) };
 }
 
 const op: Op<GroupNormAttrs> = {
@@ -55,6 +66,17 @@ const op: Op<GroupNormAttrs> = {
     const overBatch = (t: Tensor): Tensor => reshape(sum(t, { axes: [0] }), { shape: weight!.shape });
     return [reshape(dx, { shape: x!.shape }), overBatch(sumGZ), overBatch(sumG)];
   },
+  // Examples are samples to the statistics; weights of their own are applied afterwards.
+  batch({ inputs: [x, weight, bias], batched, size: batch, output, attrs, full }) {
+    const [n, c, ...space] = output.shape as [number, number, ...number[]];
+    const merged = reshape(full(0), { shape: [batch * n, c, ...space] });
+    const own = batched[1]! || batched[2]!;
+    const y = reshape(groupNorm(merged, own ? attrs : { ...attrs, weight: weight!, bias: bias! }), {
+      shape: [batch, n, c, ...space],
+    });
+    const channels = (k: number): Tensor => reshape(full(k), { shape: [batch, 1, c, ...space.map(() => 1)] });
+    return own ? add(mul(y, channels(1)), channels(2)) : y;
+  },
 };
 
 function checkAffine(
@@ -66,9 +88,10 @@ function checkAffine(
   const channels = x.shape[axis]!;
   for (const [key, value] of Object.entries({ weight: options.weight, bias: options.bias })) {
     check(
-      value === undefined || (value instanceof Tensor && value.rank === 1 && value.shape[0] === channels),
+      value === undefined ||
+        (value instanceof Tensor && value.dtype === "f32" && value.rank === 1 && value.shape[0] === channels),
       name,
-      () => `${key} has shape [${channels}], got ${value instanceof Tensor ? show(value.shape) : show(value)}`,
+      () => `${key} is an f32 tensor of shape [${channels}], got ${show(value)}`,
     );
   }
   return [options.weight ?? scalar(1, "f32", [channels]), options.bias ?? scalar(0, "f32", [channels])];
@@ -78,7 +101,7 @@ function checkInput(name: string, x: unknown, least: number): asserts x is Tenso
   check(
     x instanceof Tensor && x.dtype === "f32" && x.rank >= least,
     name,
-    () => `the input is an f32 tensor of rank >= ${least}, got ${x instanceof Tensor ? `${x}` : show(x)}`,
+    () => `the input is an f32 tensor of rank >= ${least}, got ${show(x)}`,
   );
   check(x.size > 0, name, () => `the input ${show(x.shape)} is empty`);
 }
@@ -96,10 +119,11 @@ export interface NormOptions {
 }
 
 /** Wu and He 2018: x [N, C, ...] normalised over the channels of a group and all space, then weight and bias [C]. */
-export function groupNorm(x: Tensor, options: NormOptions & { groups: number }): Tensor {
+export const groupNorm = inF32((x: Tensor, options: NormOptions & { groups: number }): Tensor => {
   checkOptions("groupNorm", options, ["groups", "weight", "bias", "eps"]);
   checkInput("groupNorm", x, 2);
-  const { groups, eps = 1e-5 } = options;
+  const { groups } = options;
+  const eps = options.eps ?? 1e-5;
   check(
     Number.isInteger(groups) && groups > 0 && x.shape[1]! % groups === 0,
     "groupNorm",
@@ -107,20 +131,23 @@ export function groupNorm(x: Tensor, options: NormOptions & { groups: number }):
   );
   const [weight, bias] = checkAffine("groupNorm", x, 1, options);
   return node(op, [x, weight, bias], { groups, eps: checkEps("groupNorm", eps) }, x.shape, "f32");
-}
+});
 
 /** Ulyanov et al. 2016: x [N, C, ...] normalised over space for each sample and channel. */
-export function instanceNorm(x: Tensor, options: NormOptions = {}): Tensor {
+export const instanceNorm = inF32((x: Tensor, options: NormOptions = {}): Tensor => {
   checkOptions("instanceNorm", options, ["weight", "bias", "eps"]);
   checkInput("instanceNorm", x, 3);
+  checkAffine("instanceNorm", x, 1, options);
+  checkEps("instanceNorm", options.eps ?? 1e-5);
   return groupNorm(x, { ...options, groups: x.shape[1]! });
-}
+});
 
 /** Ioffe and Szegedy 2015, with the statistics of the batch: x [N, C, ...] normalised over samples and space. */
-export function batchNorm(x: Tensor, options: NormOptions = {}): Tensor {
+export const batchNorm = inF32((x: Tensor, options: NormOptions = {}): Tensor => {
   checkOptions("batchNorm", options, ["weight", "bias", "eps"]);
   checkInput("batchNorm", x, 2);
   checkAffine("batchNorm", x, 1, options);
+  checkEps("batchNorm", options.eps ?? 1e-5);
   const [n, c, ...space] = x.shape as [number, number, ...number[]];
   // One sample whose space is the batch and the space.
   const swap = { axes: [1, 0, 2] };
@@ -129,10 +156,10 @@ export function batchNorm(x: Tensor, options: NormOptions = {}): Tensor {
   });
   const y = groupNorm(joined, { ...options, groups: c });
   return reshape(transpose(reshape(y, { shape: [c, n, size(space)] }), swap), { shape: x.shape });
-}
+});
 
 /** Ba et al. 2016: x normalised over its last axis, weight and bias [last]. */
-export function layerNorm(x: Tensor, options: NormOptions = {}): Tensor {
+export const layerNorm = inF32((x: Tensor, options: NormOptions = {}): Tensor => {
   checkOptions("layerNorm", options, ["weight", "bias", "eps"]);
   checkInput("layerNorm", x, 1);
   const [weight, bias] = checkAffine("layerNorm", x, x.rank - 1, options);
@@ -144,10 +171,10 @@ export function layerNorm(x: Tensor, options: NormOptions = {}): Tensor {
     eps: checkEps("layerNorm", options.eps ?? 1e-5),
   });
   return reshape(y, { shape: x.shape });
-}
+});
 
 /** Qiao et al. 2019: each filter w[k] minus its mean, over sqrt(unbiased variance + eps); default eps 1e-12. */
-export function weightStandardize(w: Tensor, options: { eps?: number } = {}): Tensor {
+export const weightStandardize = inF32((w: Tensor, options: { eps?: number } = {}): Tensor => {
   checkOptions("weightStandardize", options, ["eps"]);
   checkInput("weightStandardize", w, 2);
   const filters = reshape(w, { shape: [w.shape[0]!, w.size / w.shape[0]!] });
@@ -157,4 +184,4 @@ export function weightStandardize(w: Tensor, options: { eps?: number } = {}): Te
   return reshape(div(deviation, sqrt(add(variance, checkEps("weightStandardize", options.eps ?? 1e-12)))), {
     shape: w.shape,
   });
-}
+});

@@ -1,9 +1,10 @@
 /** pad with a constant, and the dilated form that is the adjoint of a strided slice. */
-import { check, checkOptions } from "../core/errors.ts";
+import { fits } from "../core/dtype.ts";
+import { check, checkOptions, show } from "../core/errors.ts";
 import type { Op } from "../core/op.ts";
 import { checkShape, perAxis } from "../core/shape.ts";
-import { node, type Tensor } from "../core/tensor.ts";
-import { constant } from "./creation.ts";
+import { checkTensor, node, type Tensor } from "../core/tensor.ts";
+import { constant } from "./constant.ts";
 import { slice } from "./slice.ts";
 
 interface PadAttrs {
@@ -53,6 +54,8 @@ const op: Op<PadAttrs> = {
     }),
   ],
   jvp: (c, [t]) => dilatedPad(t!, { ...c.attrs, value: 0 }),
+  batch: ({ inputs: [x], attrs: { before, after, interior, value } }) =>
+    dilatedPad(x!, { before: [0, ...before], after: [0, ...after], interior: [0, ...interior], value }),
 };
 
 /** Pad with `interior` values between neighbours too. */
@@ -69,10 +72,12 @@ export function pad(
   x: Tensor,
   options: { before?: number | readonly number[]; after?: number | readonly number[]; value?: number },
 ): Tensor {
+  checkTensor("pad", x);
   checkOptions("pad", options, ["before", "after", "value"]);
   const before = perAxis("pad", "before", options.before ?? 0, x.rank, 0);
   const after = perAxis("pad", "after", options.after ?? 0, x.rank, 0);
   const value = options.value ?? 0;
-  check(x.dtype === "f32" || Number.isInteger(value), "pad", () => `value ${value} does not fit dtype ${x.dtype}`);
+  check(typeof value === "number", "pad", () => `value is a number, got ${show(value)}`);
+  check(fits(value, x.dtype), "pad", () => `value ${value} does not fit dtype ${x.dtype}`);
   return dilatedPad(x, { before, after, interior: x.shape.map(() => 0), value });
 }

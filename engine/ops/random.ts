@@ -1,5 +1,5 @@
 /** Counter-based random numbers: the same key gives the same numbers, whatever was drawn before. */
-import { check, checkOptions, fail, show } from "../core/errors.ts";
+import { check, checkNumber, checkOptions, fail, show } from "../core/errors.ts";
 import { Index } from "../core/index_map.ts";
 import type { Emit, Op } from "../core/op.ts";
 import { checkShape, type Shape } from "../core/shape.ts";
@@ -10,26 +10,41 @@ import { sum } from "./reduce.ts";
 import { reshape } from "./reshape.ts";
 import { slice } from "./slice.ts";
 
-/** The Threefry block of the key (input 0) for a counter; the second counter word separates draws (0) from splits (1). */
-function block(e: Emit<unknown>, counter: string, stream: 0 | 1): string {
-  const word = (k: number): string =>
-    e.input(
-      0,
-      Index.linear([2], `${k}u`, (expression) => e.bind(expression, "u32")),
-    );
+/** Axes of the output before those of one draw: a key for each place along them. */
+const lead = (e: Emit<unknown>): number => e.inputs[0]!.shape.length - 1;
+
+/**
+ * The Threefry block of the key (input 0) for a counter, which is the place within the axes behind those of the keys; the
+ * second counter word separates draws (0) from splits (1).
+ */
+function block(e: Emit<unknown>, index: Index, counter: string, stream: 0 | 1): string {
+  const { shape } = e.inputs[0]!;
+  const runs = [{ from: 0, to: shape.length - 2, expression: index.part(0, lead(e) - 1) }];
+  const word = (k: number): string => {
+    const last = { from: shape.length - 1, to: shape.length - 1, expression: `${k}u` };
+    const place = Index.runs(shape, shape.length > 1 ? [...runs, last] : [last], (text) => e.bind(text, "u32"));
+    return e.input(0, place);
+  };
   return e.bind(`${e.fn("vg_threefry2x32")}(vec2u(${word(0)}, ${word(1)}), vec2u(${counter}, ${stream}u))`, "vec2u");
 }
 
-const generator = (name: string, value: (e: Emit<unknown>, word: string) => string): Op => ({
-  name,
-  lowering: {
-    kind: "map",
-    cost: 30,
-    emit: (e, index) => e.bind(value(e, `${block(e, index.offset, 0)}.x`), e.output.dtype),
-  },
-  vjp: null,
-});
-const bitsOp = generator("random.bits", (_, word) => word);
+function generator(name: string, value: (e: Emit<unknown>, word: string) => string): Op {
+  const op: Op = {
+    name,
+    lowering: {
+      kind: "map",
+      cost: 30,
+      emit(e, index) {
+        const counter = index.part(lead(e), e.output.shape.length - 1);
+        return e.bind(value(e, `${block(e, index, counter, 0)}.x`), e.output.dtype);
+      },
+    },
+    vjp: null,
+    batch: (c) => node(op, [c.inputs[0]!], c.attrs, [c.size, ...c.output.shape], c.output.dtype),
+  };
+  return op;
+}
+const bitsOp = generator("random.bits32", (_, word) => word);
 const uniformOp = generator("random.uniform", (e, word) => `${e.fn("vg_uniform")}(${word})`);
 const normalOp = generator("random.normal", (e, word) => `${e.fn("vg_normal")}(${word})`);
 
@@ -37,13 +52,11 @@ function checkKey(name: string, key: unknown): asserts key is Tensor {
   check(
     key instanceof Tensor && key.dtype === "u32" && key.rank === 1 && key.shape[0] === 2,
     `random.${name}`,
-    () =>
-      `the key is a u32 tensor of shape [2] from random.key or random.split, got ${key instanceof Tensor ? `${key}` : show(key)}`,
+    () => `the key is a u32 tensor of shape [2] from random.key or random.split, got ${show(key)}`,
   );
 }
 
-function draw(op: Op, key: Tensor, shape: Shape, dtype: "f32" | "u32"): Tensor {
-  const name = op.name.slice("random.".length);
+function draw(op: Op, name: string, key: Tensor, shape: Shape, dtype: "f32" | "u32"): Tensor {
   checkKey(name, key);
   checkShape(`random.${name}`, shape);
   return node(op, [key], {}, shape, dtype);
@@ -59,9 +72,16 @@ export function key(seed: number): Tensor {
   return tensor(new Uint32Array([seed >>> 0, Math.floor(seed / 2 ** 32)]));
 }
 
+/** Keys of one split: each is a tensor of its own. */
+const MOST_KEYS = 65536;
+
 /** `count` independent keys (default 2); use each key once. */
 export function split(parent: Tensor, count = 2): Tensor[] {
-  check(Number.isInteger(count) && count > 0, "random.split", () => `count is a whole number > 0, got ${show(count)}`);
+  check(
+    Number.isInteger(count) && count > 0 && count <= MOST_KEYS,
+    "random.split",
+    () => `count is a whole number from 1 to ${MOST_KEYS}, got ${show(count)}`,
+  );
   checkKey("split", parent);
   const words = node(splitOp, [parent], {}, [count, 2], "u32");
   return Array.from({ length: count }, (_, k) =>
@@ -75,19 +95,23 @@ const splitOp: Op = {
     kind: "map",
     cost: 30,
     emit(e, index) {
-      const words = block(e, index.part(0, 0), 1);
-      return e.bind(`select(${words}.y, ${words}.x, ${index.part(1, 1)} == 0u)`, "u32");
+      const [child, word] = [lead(e), lead(e) + 1];
+      const words = block(e, index, index.part(child, child), 1);
+      return e.bind(`select(${words}.y, ${words}.x, ${index.part(word, word)} == 0u)`, "u32");
     },
   },
   vjp: null,
+  batch: (c) => node(splitOp, [c.inputs[0]!], c.attrs, [c.size, ...c.output.shape], c.output.dtype),
 };
 
 /** Uniform in [min, max), default [0, 1), in steps of 2^-24 of the range. */
 export function uniform(key: Tensor, options: { shape: Shape; min?: number; max?: number }): Tensor {
   checkOptions("random.uniform", options, ["shape", "min", "max"]);
   const { shape, min = 0, max = 1 } = options;
+  checkNumber("random.uniform", "min", min);
+  checkNumber("random.uniform", "max", max);
   if (!(min < max)) fail("random.uniform", `min ${min} is not below max ${max}`);
-  const u = draw(uniformOp, key, shape, "f32");
+  const u = draw(uniformOp, "uniform", key, shape, "f32");
   return min === 0 && max === 1 ? u : add(mul(u, max - min), min);
 }
 
@@ -95,7 +119,9 @@ export function uniform(key: Tensor, options: { shape: Shape; min?: number; max?
 export function normal(key: Tensor, options: { shape: Shape; mean?: number; std?: number }): Tensor {
   checkOptions("random.normal", options, ["shape", "mean", "std"]);
   const { shape, mean = 0, std = 1 } = options;
-  const z = draw(normalOp, key, shape, "f32");
+  checkNumber("random.normal", "mean", mean);
+  check(typeof std === "number" && std >= 0, "random.normal", () => `std is a number >= 0, got ${show(std)}`);
+  const z = draw(normalOp, "normal", key, shape, "f32");
   return mean === 0 && std === 1 ? z : add(mul(z, std), mean);
 }
 
@@ -103,14 +129,14 @@ export function normal(key: Tensor, options: { shape: Shape; mean?: number; std?
 export function bernoulli(key: Tensor, options: { shape: Shape; p?: number }): Tensor {
   checkOptions("random.bernoulli", options, ["shape", "p"]);
   const { shape, p = 0.5 } = options;
-  check(p >= 0 && p <= 1, "random.bernoulli", () => `p is in [0, 1], got ${show(p)}`);
-  return less(draw(uniformOp, key, shape, "f32"), p);
+  check(typeof p === "number" && p >= 0 && p <= 1, "random.bernoulli", () => `p is in [0, 1], got ${show(p)}`);
+  return less(draw(uniformOp, "bernoulli", key, shape, "f32"), p);
 }
 
 /** Uniform 32-bit words. */
 export function bits32(key: Tensor, options: { shape: Shape }): Tensor {
-  checkOptions("random.bits", options, ["shape"]);
-  return draw(bitsOp, key, options.shape, "u32");
+  checkOptions("random.bits32", options, ["shape"]);
+  return draw(bitsOp, "bits32", key, options.shape, "u32");
 }
 
 /** The numbers 0 to n - 1 in random order, as i32: ranks of n random words, equal words in order of their places. */
@@ -122,7 +148,7 @@ export function permutation(key: Tensor, options: { n: number }): Tensor {
     "random.permutation",
     () => `n is a whole number from 0 to 65536, got ${show(n)}`,
   );
-  const words = bits32(key, { shape: [n] });
+  const words = draw(bitsOp, "permutation", key, [n], "u32");
   const [mine, other] = [reshape(words, { shape: [n, 1] }), reshape(words, { shape: [1, n] })];
   const place = arange(n);
   const before = logicalOr(

@@ -1,11 +1,14 @@
 /** Reductions: sum, mean, max, min, argmax, variance, logSumExp. */
 import { isFloat } from "../core/dtype.ts";
-import { check, checkOptions, fail, show } from "../core/errors.ts";
-import type { Op, ReduceAttrs } from "../core/op.ts";
-import { normalizeAxes, normalizeAxis, type Shape } from "../core/shape.ts";
-import { node, type Tensor } from "../core/tensor.ts";
+import { check, checkFlag, checkNumber, checkOptions, fail, show } from "../core/errors.ts";
+import type { Aval, BatchContext, Op, ReduceAttrs } from "../core/op.ts";
+import { normalizeAxes, normalizeAxis, size, type Shape } from "../core/shape.ts";
+import { checkTensor, node, type Tensor } from "../core/tensor.ts";
 import { broadcastTo } from "./broadcast_to.ts";
-import { add, cast, div, equal, exp, log, mul, square, sub } from "./elementwise.ts";
+import { scalar } from "./creation.ts";
+import { add, cast, div, equal, exp, isFinite, log, mul, square, sub, where } from "./elementwise.ts";
+import { inF32 } from "./half.ts";
+import { inParts, partsFor } from "./parts.ts";
 import { reshape, stopGradient } from "./reshape.ts";
 
 export interface ReduceOptions {
@@ -20,11 +23,30 @@ const kept = (shape: Shape, axes: readonly number[]): number[] => shape.map((n, 
 const spread = (x: Tensor, shape: Shape, axes: readonly number[]): Tensor =>
   broadcastTo(reshape(x, { shape: kept(shape, axes) }), { shape });
 
+const operators = (): Record<ReduceAttrs["by"], Op<ReduceAttrs>> => ({
+  sum: sumOp,
+  max: maxOp,
+  min: minOp,
+  argmax: argmaxOp,
+});
+function split([x]: readonly Tensor[], output: Aval, { axes, by }: ReduceAttrs, most: number): Tensor {
+  const kept = x!.shape.map((_, k) => k).filter((k) => !axes.includes(k));
+  const longest = kept.reduce((a, b) => (x!.shape[a]! >= x!.shape[b]! ? a : b));
+  const count = partsFor(by, [{ size: size(output.shape) }], x!.shape[longest]!, most);
+  const part = ([p]: readonly Tensor[]): Tensor => reduce(operators()[by], by, p!, { axes });
+  return inParts([x!], longest, count, part, kept.indexOf(longest));
+}
+function batch({ inputs: [x], attrs: { axes, by } }: BatchContext<ReduceAttrs>): Tensor {
+  return reduce(operators()[by], by, x!, { axes: axes.map((k) => k + 1) });
+}
+
 const sumOp: Op<ReduceAttrs> = {
   name: "sum",
   lowering: { kind: "reduce" },
   vjp: (c, g) => [spread(g, c.inputs[0]!.shape, c.attrs.axes)],
   jvp: (c, [t]) => sum(t!, { axes: c.attrs.axes }),
+  batch,
+  split,
 };
 
 /** Extrema share their gradient evenly among ties, as PyTorch's amax. */
@@ -38,15 +60,24 @@ const extremum = (by: "max" | "min"): Op<ReduceAttrs> => {
     lowering: { kind: "reduce" },
     vjp: ({ inputs: [x], output, attrs: { axes } }, g) => [mul(spread(g, x!.shape, axes), weight(x!, output, axes))],
     jvp: ({ inputs: [x], output, attrs: { axes } }, [t]) => sum(mul(t!, weight(x!, output, axes)), { axes }),
+    batch,
+    split,
   };
 };
 const maxOp = extremum("max");
 const minOp = extremum("min");
-const argmaxOp: Op<ReduceAttrs> = { name: "argmax", lowering: { kind: "reduce" }, vjp: null };
+const argmaxOp: Op<ReduceAttrs> = { name: "argmax", lowering: { kind: "reduce" }, vjp: null, batch, split };
+
+/** The axes that fall, after a look at all arguments. */
+function axesOf(name: string, x: Tensor, options: ReduceOptions, more: readonly string[] = []): number[] {
+  checkTensor(name, x);
+  checkOptions(name, options, ["axes", "keepDims", ...more]);
+  checkFlag(name, "keepDims", options.keepDims);
+  return normalizeAxes(name, options.axes, x.rank);
+}
 
 function reduce(op: Op<ReduceAttrs>, by: ReduceAttrs["by"], input: Tensor, options: ReduceOptions): Tensor {
-  checkOptions(op.name, options, ["axes", "keepDims"]);
-  const axes = normalizeAxes(op.name, options.axes, input.rank);
+  const axes = axesOf(op.name, input, options);
   const x = by === "sum" && input.dtype === "bool" ? cast(input, "i32") : input;
   check(
     by === "sum" || axes.every((k) => x.shape[k]! > 0),
@@ -55,6 +86,8 @@ function reduce(op: Op<ReduceAttrs>, by: ReduceAttrs["by"], input: Tensor, optio
   );
   check(by === "sum" || x.dtype !== "bool", op.name, () => "bool has no order; cast to i32 first");
   const shape = x.shape.filter((_, k) => !axes.includes(k));
+  // An empty sum is 0.
+  if (x.size === 0) return scalar(0, by === "argmax" ? "i32" : x.dtype, options.keepDims ? kept(x.shape, axes) : shape);
   // Axes of size 1 fall without work.
   const y =
     axes.every((k) => x.shape[k] === 1) && by !== "argmax"
@@ -64,46 +97,74 @@ function reduce(op: Op<ReduceAttrs>, by: ReduceAttrs["by"], input: Tensor, optio
 }
 
 /** Sum over axes, as a tree; bool sums as i32. The sum of an empty axis is 0. */
-export const sum = (x: Tensor, options: ReduceOptions = {}): Tensor => reduce(sumOp, "sum", x, options);
+export const sum = inF32((x: Tensor, options: ReduceOptions = {}): Tensor => reduce(sumOp, "sum", x, options));
 /** Largest value over axes; ties share the gradient evenly. */
-export const max = (x: Tensor, options: ReduceOptions = {}): Tensor => reduce(maxOp, "max", x, options);
+export const max = inF32((x: Tensor, options: ReduceOptions = {}): Tensor => reduce(maxOp, "max", x, options));
 /** Smallest value over axes; ties share the gradient evenly. */
-export const min = (x: Tensor, options: ReduceOptions = {}): Tensor => reduce(minOp, "min", x, options);
+export const min = inF32((x: Tensor, options: ReduceOptions = {}): Tensor => reduce(minOp, "min", x, options));
 
-const count = (x: Tensor, axes: readonly number[] | undefined, name: string): number =>
-  normalizeAxes(name, axes, x.rank).reduce((product, k) => product * x.shape[k]!, 1);
+const count = (x: Tensor, axes: readonly number[]): number => axes.reduce((product, k) => product * x.shape[k]!, 1);
 
 /** Mean over axes, in f32. */
-export function mean(x: Tensor, options: ReduceOptions = {}): Tensor {
-  checkOptions("mean", options, ["axes", "keepDims"]);
-  const n = count(x, options.axes, "mean");
+export const mean = inF32((x: Tensor, options: ReduceOptions = {}): Tensor => {
+  const n = count(x, axesOf("mean", x, options));
   check(n > 0, "mean", () => `an empty axis of ${show(x.shape)} has no mean`);
   return mul(sum(isFloat(x.dtype) ? x : cast(x, "f32"), options), 1 / n);
-}
+});
 
 /** Index of the largest value along `axis` (the first among equals), as i32; over all elements without one. */
-export function argmax(x: Tensor, options: { axis?: number; keepDims?: boolean } = {}): Tensor {
+export const argmax = inF32((x: Tensor, options: { axis?: number; keepDims?: boolean } = {}): Tensor => {
+  checkTensor("argmax", x);
   checkOptions("argmax", options, ["axis", "keepDims"]);
+  checkFlag("argmax", "keepDims", options.keepDims);
   if (options.axis === undefined) return reduce(argmaxOp, "argmax", reshape(x, { shape: [x.size] }), {});
   const axis = normalizeAxis("argmax", options.axis, x.rank);
   return reduce(argmaxOp, "argmax", x, { axes: [axis], keepDims: options.keepDims ?? false });
-}
+});
 
 /** Mean squared deviation over axes; divides by count - correction (default 1, as PyTorch). */
-export function variance(x: Tensor, options: ReduceOptions & { correction?: number } = {}): Tensor {
-  checkOptions("variance", options, ["axes", "keepDims", "correction"]);
-  const { axes, keepDims, correction = 1 } = options;
-  const n = count(x, axes, "variance");
+export const variance = inF32((x: Tensor, options: ReduceOptions & { correction?: number } = {}): Tensor => {
+  const axes = axesOf("variance", x, options, ["correction"]);
+  const { keepDims, correction = 1 } = options;
+  checkNumber("variance", "correction", correction);
+  const n = count(x, axes);
   if (n - correction <= 0) fail("variance", `${n} values with correction ${correction} leave no degree of freedom`);
-  const deviation = sub(x, mean(x, { ...(axes && { axes }), keepDims: true }));
-  return mul(sum(square(deviation), { ...(axes && { axes }), keepDims: keepDims ?? false }), 1 / (n - correction));
-}
+  const deviation = sub(x, mean(x, { axes, keepDims: true }));
+  return mul(sum(square(deviation), { axes, keepDims: keepDims ?? false }), 1 / (n - correction));
+});
+
+const lseOp: Op<{ axes: readonly number[] }> = {
+  name: "logSumExp",
+  lowering: {
+    kind: "composite",
+    expand([x], { axes }) {
+      const top = stopGradient(max(x!, { axes, keepDims: true }));
+      const finite = add(log(sum(exp(sub(x!, top)), { axes, keepDims: true })), top);
+      const shape = x!.shape.filter((_, k) => !axes.includes(k));
+      // An infinite maximum is the result.
+      return reshape(where(isFinite(top), finite, top), { shape });
+    },
+  },
+  // dx = exp(x - y) g, the softmax without another sum;  dy = sum(exp(x - y) t)
+  vjp: ({ inputs: [x], output: y, attrs: { axes } }, g) => [
+    mul(exp(sub(x!, spread(y, x!.shape, axes))), spread(g, x!.shape, axes)),
+  ],
+  jvp: ({ inputs: [x], output: y, attrs: { axes } }, [t]) =>
+    sum(mul(exp(sub(x!, spread(y, x!.shape, axes))), t!), { axes }),
+  batch: ({ inputs: [x], attrs: { axes } }) => logSumExp(x!, { axes: axes.map((k) => k + 1) }),
+};
 
 /** log(sum(exp(x))) over axes, without overflow. */
-export function logSumExp(x: Tensor, options: ReduceOptions = {}): Tensor {
-  checkOptions("logSumExp", options, ["axes", "keepDims"]);
-  const axes = normalizeAxes("logSumExp", options.axes, x.rank);
-  const top = stopGradient(max(x, { axes, keepDims: true }));
-  const y = add(log(sum(exp(sub(x, top)), { axes, keepDims: true })), top);
-  return options.keepDims ? y : reshape(y, { shape: x.shape.filter((_, k) => !axes.includes(k)) });
-}
+export const logSumExp = inF32((values: Tensor, options: ReduceOptions = {}): Tensor => {
+  const axes = axesOf("logSumExp", values, options);
+  const x = isFloat(values.dtype) ? values : cast(values, "f32");
+  check(count(x, axes) > 0, "logSumExp", () => `an empty axis of ${show(x.shape)} has no largest value`);
+  const y = node(
+    lseOp,
+    [x],
+    { axes },
+    x.shape.filter((_, k) => !axes.includes(k)),
+    x.dtype,
+  );
+  return options.keepDims ? reshape(y, { shape: kept(x.shape, axes) }) : y;
+});

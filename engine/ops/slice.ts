@@ -2,7 +2,7 @@
 import { check, checkOptions, show } from "../core/errors.ts";
 import type { Op } from "../core/op.ts";
 import { normalizeAxes, normalizeAxis } from "../core/shape.ts";
-import { node, type Tensor } from "../core/tensor.ts";
+import { checkTensor, node, type Tensor } from "../core/tensor.ts";
 import { dilatedPad } from "./pad.ts";
 
 interface SliceAttrs {
@@ -33,6 +33,8 @@ const sliceOp: Op<SliceAttrs> = {
     return [dilatedPad(g, { before: start, after, interior: step.map((s) => s - 1), value: 0 })];
   },
   jvp: (c, [t]) => sliceFrom(t!, c.attrs, c.output.shape),
+  batch: ({ inputs: [x], size, output, attrs: { start, step } }) =>
+    sliceFrom(x!, { start: [0, ...start], step: [1, ...step] }, [size, ...output.shape]),
 };
 
 const sliceFrom = (x: Tensor, attrs: SliceAttrs, shape: readonly number[]): Tensor =>
@@ -46,6 +48,7 @@ export function slice(
   x: Tensor,
   options: { start?: readonly number[]; end?: readonly number[]; step?: readonly number[] },
 ): Tensor {
+  checkTensor("slice", x);
   checkOptions("slice", options, ["start", "end", "step"]);
   const { start = [], end = [], step = [] } = options;
   for (const list of [start, end, step]) {
@@ -70,6 +73,7 @@ export function slice(
 
 /** Equal parts along an axis, or parts of the given sizes. */
 export function split(x: Tensor, options: { parts?: number; sizes?: readonly number[]; axis?: number }): Tensor[] {
+  checkTensor("split", x);
   checkOptions("split", options, ["parts", "sizes", "axis"]);
   const axis = normalizeAxis("split", options.axis ?? 0, x.rank);
   const n = x.shape[axis]!;
@@ -78,10 +82,14 @@ export function split(x: Tensor, options: { parts?: number; sizes?: readonly num
   check(
     sizes !== undefined || (Number.isInteger(parts) && parts! > 0 && n % parts! === 0),
     "split",
-    () => `axis ${axis} of ${show(x.shape)} does not split into ${parts} equal parts`,
+    () => `axis ${axis} of ${show(x.shape)} does not split into ${show(parts)} equal parts`,
   );
-  const list = sizes ?? new Array<number>(parts!).fill(n / parts!);
-  check(list.reduce((a, b) => a + b, 0) === n, "split", () => `sizes ${show(list)} do not sum to ${n}`);
+  const list = sizes === undefined ? new Array<number>(parts!).fill(n / parts!) : sizes;
+  check(
+    Array.isArray(list) && list.every((m) => Number.isInteger(m) && m >= 0) && list.reduce((a, b) => a + b, 0) === n,
+    "split",
+    () => `sizes are whole numbers >= 0 with the sum ${n}, got ${show(list)}`,
+  );
   let at = 0;
   return list.map((length) => {
     const start = x.shape.map((_, k) => (k === axis ? at : 0));
@@ -108,10 +116,12 @@ const flipOp: Op<{ axes: readonly number[] }> = {
   },
   vjp: (c, g) => [flip(g, c.attrs)],
   jvp: (c, [t]) => flip(t!, c.attrs),
+  batch: (c) => flip(c.inputs[0]!, { axes: c.attrs.axes.map((k) => k + 1) }),
 };
 
 /** The order reversed along axes (all by default). */
 export function flip(x: Tensor, options: { axes?: readonly number[] } = {}): Tensor {
+  checkTensor("flip", x);
   checkOptions("flip", options, ["axes"]);
   const axes = normalizeAxes("flip", options.axes, x.rank).filter((k) => x.shape[k]! > 1);
   return axes.length === 0 ? x : node(flipOp, [x], { axes }, x.shape, x.dtype);

@@ -2,8 +2,9 @@
 import { check, checkOptions } from "../core/errors.ts";
 import type { Op } from "../core/op.ts";
 import { normalizeAxis } from "../core/shape.ts";
-import { node, type Tensor } from "../core/tensor.ts";
+import { checkTensor, node, type Tensor } from "../core/tensor.ts";
 import { div, exp, mul, sub } from "./elementwise.ts";
+import { inF32 } from "./half.ts";
 import { logSumExp, max, sum } from "./reduce.ts";
 import { stopGradient } from "./reshape.ts";
 
@@ -25,6 +26,7 @@ const softmaxOp: Op<AxisAttrs> = {
   // dx = y (g - sum(g y)); the matrix is symmetric, so tangents go the same way
   vjp: ({ output: y, attrs }, g) => [mul(y, sub(g, total(mul(g, y), attrs)))],
   jvp: ({ output: y, attrs }, [t]) => mul(y, sub(t!, total(mul(t!, y), attrs))),
+  batch: (c) => softmax(c.inputs[0]!, { axis: c.attrs.axis + 1 }),
 };
 
 const logSoftmaxOp: Op<AxisAttrs> = {
@@ -33,16 +35,20 @@ const logSoftmaxOp: Op<AxisAttrs> = {
   // dx = g - softmax(x) sum(g);  dy = t - sum(softmax(x) t)
   vjp: ({ output: y, attrs }, g) => [sub(g, mul(exp(y), total(g, attrs)))],
   jvp: ({ output: y, attrs }, [t]) => sub(t!, total(mul(exp(y), t!), attrs)),
+  batch: (c) => logSoftmax(c.inputs[0]!, { axis: c.attrs.axis + 1 }),
 };
 
 function along(op: Op<AxisAttrs>, x: Tensor, options: { axis?: number }): Tensor {
+  checkTensor(op.name, x);
   checkOptions(op.name, options, ["axis"]);
   const axis = normalizeAxis(op.name, options.axis ?? -1, x.rank);
   check(x.dtype === "f32", op.name, () => `the input is f32, got ${x.dtype}`);
-  return node(op, [x], { axis }, x.shape, x.dtype);
+  return x.size === 0 ? x : node(op, [x], { axis }, x.shape, x.dtype);
 }
 
 /** exp(x) / sum(exp(x)) along `axis` (default the last), without overflow. */
-export const softmax = (x: Tensor, options: { axis?: number } = {}): Tensor => along(softmaxOp, x, options);
+export const softmax = inF32((x: Tensor, options: { axis?: number } = {}): Tensor => along(softmaxOp, x, options));
 /** log(softmax(x)) along `axis` (default the last). */
-export const logSoftmax = (x: Tensor, options: { axis?: number } = {}): Tensor => along(logSoftmaxOp, x, options);
+export const logSoftmax = inF32((x: Tensor, options: { axis?: number } = {}): Tensor =>
+  along(logSoftmaxOp, x, options),
+);

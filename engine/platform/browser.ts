@@ -96,6 +96,8 @@ export const platform: Platform = {
   log: (line: string): void => send({ type: "log", line }),
   progress: (progress: Progress): void => send({ type: "progress", progress }),
 
+  totalMemory: (): undefined => undefined,
+
   memory(): number | undefined {
     return (performance as { memory?: { usedJSHeapSize: number } }).memory?.usedJSHeapSize;
   },

@@ -1,10 +1,9 @@
-import { constants, homedir, tmpdir } from "node:os";
-import { existsSync, readdirSync } from "node:fs";
-import { join } from "node:path";
+import { constants, tmpdir } from "node:os";
 import type { AdapterChoice, AdapterOptions } from "./types.ts";
 import { PlatformError } from "./types.ts";
 import type { SwiftShader } from "./swiftshader.ts";
 import { swiftShader } from "./swiftshader.ts";
+import { driverFiles, softwareName, useDrivers } from "./vulkan_drivers.ts";
 
 // Dawn dies with a segmentation fault when the object that create() returns is collected while a device lives.
 const held: GPU[] = [];
@@ -23,7 +22,6 @@ const refused: Record<Source, string> = {
   system: "no driver of the system serves (each needs its GPU; Mesa before 23.1 is too old for Dawn)",
   swiftshader: "Dawn refuses SwiftShader",
 };
-const softwareName = /llvmpipe|swiftshader|basic render/i;
 
 /**
  * The best adapter: a GPU; else a system driver that computes on the CPU (lavapipe); else SwiftShader out of npm.
@@ -63,7 +61,7 @@ export async function tryAdapter(source: Source, options: AdapterOptions): Promi
     }
     if (!files) return miss(`npm has no SwiftShader for ${process.platform} on ${process.arch}`);
     if (!hasLoader() && !load(files.loader)) return miss(`the Vulkan loader ${files.loader} cannot be loaded`);
-    restore = setEnvironment("VK_DRIVER_FILES", files.driverFile);
+    restore = useDrivers([files.driverFile]);
   } else {
     if (wanted === "swiftshader") return miss("the system's drivers were not asked");
     if (process.platform === "linux") {
@@ -136,26 +134,6 @@ export function isSoftware(adapter: GPUAdapter): boolean {
   return adapter.info.isFallbackAdapter || softwareName.test(adapter.info.device);
 }
 
-/** The Vulkan drivers that the system declares: the files that its loader would read. */
-export function driverFiles(): string[] {
-  const given = process.env.VK_DRIVER_FILES ?? process.env.VK_ICD_FILENAMES;
-  const split = (list: string | undefined): string[] => (list ?? "").split(":").filter((name) => name !== "");
-  if (given) return split(given).filter((file) => existsSync(file));
-  const folders = [
-    process.env.XDG_CONFIG_HOME ?? join(homedir(), ".config"),
-    ...split(process.env.XDG_CONFIG_DIRS ?? "/etc/xdg"),
-    "/etc",
-    process.env.XDG_DATA_HOME ?? join(homedir(), ".local/share"),
-    ...split(process.env.XDG_DATA_DIRS ?? "/usr/local/share:/usr/share"),
-  ];
-  const found = new Set(split(process.env.VK_ADD_DRIVER_FILES));
-  for (const folder of folders.map((name) => join(name, "vulkan/icd.d"))) {
-    if (!existsSync(folder)) continue;
-    for (const name of readdirSync(folder)) if (name.endsWith(".json")) found.add(join(folder, name));
-  }
-  return [...found];
-}
-
 export function hasLoader(): boolean {
   return load("libvulkan.so.1");
 }
@@ -171,13 +149,4 @@ function load(path: string): boolean {
     // It is no Node addon, and Node says so after it has loaded it.
     return (error as Error).message.includes("did not self-register");
   }
-}
-
-function setEnvironment(name: string, value: string): () => void {
-  const old = process.env[name];
-  process.env[name] = value;
-  return () => {
-    if (old === undefined) delete process.env[name];
-    else process.env[name] = old;
-  };
 }

@@ -50,6 +50,8 @@ export interface Platform {
   progress(progress: Progress): void;
   /** Bytes of memory that the process holds, where the host tells. */
   memory(): number | undefined;
+  /** Bytes of memory that the machine, or the container, has in all, where the host tells. */
+  totalMemory(): number | undefined;
 }
 
 /** A file or a device that the host could not provide. `code` is stable; the message says what to do. */

@@ -3,8 +3,12 @@
  * the next one has been handed over, so that neither waits for the other.
  */
 import { platform } from "#platform";
-import type { Tensor } from "../core/tensor.ts";
-import { VoxgradError } from "../core/errors.ts";
+import { evaluate } from "../compile/mod.ts";
+import { check, show, VoxgradError } from "../core/errors.ts";
+import { Tensor } from "../core/tensor.ts";
+import * as tree from "../core/tree.ts";
+import { DeviceLostError } from "../gpu/mod.ts";
+import { tensor } from "../ops/mod.ts";
 import { Pace, type StepRecord } from "./logging.ts";
 import { PseudoDice } from "./pseudo_dice.ts";
 
@@ -23,12 +27,36 @@ export interface LoopOptions<B> {
   readonly step: (batch: B, rate: number, step: number) => Promise<Tensor>;
   /** Called with each step's record, in order. */
   readonly record?: (record: StepRecord) => void | Promise<void>;
+  /** What a lost device must not take along: then the loop goes on from the last copy, on a new device. */
+  readonly state?: {
+    /** Steps from one copy to the next. */
+    readonly every: number;
+    /** All that `step` changes. */
+    read(): unknown;
+    write(state: any): void;
+  };
+}
+
+/** Losses of the device in a row, without a step in between, after which the loop gives up. */
+const MOST_LOSSES = 3;
+
+/** The values of a tree's tensors on the host, where they outlive the device, as a function that gives the tree again. */
+async function copyToHost(state: unknown): Promise<() => unknown> {
+  const tensors = tree.leaves(state).filter((leaf): leaf is Tensor => leaf instanceof Tensor);
+  await evaluate(tensors);
+  const copies = new Map<Tensor, () => Tensor>();
+  for (const t of tensors) {
+    const data = await t.data();
+    copies.set(t, () => tensor(data, { shape: t.shape, dtype: t.dtype }));
+  }
+  return () => tree.map(state, (leaf) => copies.get(leaf)?.() ?? leaf);
 }
 
 /**
- * Runs steps until the last, shows progress, and gives the records.
+ * Runs steps until the last, shows progress, and gives the records. With `state`, a lost device costs the steps since the
+ * last copy: they are done again on a new device, with the same results.
  *
- * @throws VoxgradError when the loss is not finite
+ * @throws VoxgradError when the loss is not finite; DeviceLostError without `state`, or when it happens again and again
  * @example
  * const records = await trainLoop({
  *   steps: 100, classes: ["organ"], rate: () => 1e-3, batch: (step) => sample(step),
@@ -39,13 +67,20 @@ export interface LoopOptions<B> {
  * });
  */
 export async function trainLoop<B>(options: LoopOptions<B>): Promise<StepRecord[]> {
-  const { steps, done = 0, classes, rate, record } = options;
+  const { steps, done = 0, classes, rate, record, state } = options;
+  check(
+    state === undefined || (Number.isInteger(state.every) && state.every > 0),
+    "trainLoop",
+    () => `state.every is a number of steps above 0, got ${show(state!.every)}`,
+  );
   const started = performance.now();
   const pace = new Pace(steps);
   const dice = new PseudoDice(classes.length);
   const records: StepRecord[] = [];
 
   const finish = async (step: number, figures: Tensor): Promise<void> => {
+    // Done before, but lost.
+    if (step <= done + records.length) return figures.dispose();
     const [loss, ...counts] = await figures.data();
     figures.dispose();
     if (!Number.isFinite(loss)) {
@@ -57,23 +92,43 @@ export async function trainLoop<B>(options: LoopOptions<B>): Promise<StepRecord[
     const seconds = Math.round(performance.now() - started) / 1000;
     const entry = { step, loss, rate: rate(step), dice: dice.add(counts), seconds };
     records.push(entry);
-    show(entry, { steps, classes, pace: pace.mark(step, "step") });
+    showStep(entry, { steps, classes, pace: pace.mark(step, "step") });
     await record?.(entry);
   };
 
-  let batch = done < steps ? options.batch(done + 1) : undefined;
-  let before: { step: number; figures: Tensor } | undefined;
-  for (let step = done + 1; step <= steps; step++) {
-    const figures = await options.step(batch as B, rate(step), step);
-    if (step < steps) batch = options.batch(step + 1);
-    if (before) await finish(before.step, before.figures);
-    before = { step, figures };
+  let copy = state && { step: done, restore: await copyToHost(state.read()) };
+  let losses = 0;
+  let step = done;
+  while (done + records.length < steps) {
+    try {
+      let batch = options.batch(step + 1);
+      let before: { step: number; figures: Tensor } | undefined;
+      while (step < steps) {
+        const figures = await options.step(batch, rate(step + 1), step + 1);
+        step++;
+        if (step < steps) batch = options.batch(step + 1);
+        if (before) await finish(before.step, before.figures);
+        before = { step, figures };
+        if (state && step % state.every === 0) {
+          // What is copied is never done again, so its figures must be in.
+          await finish(step, figures);
+          before = undefined;
+          copy = { step, restore: await copyToHost(state.read()) };
+          losses = 0;
+        }
+      }
+      if (before) await finish(before.step, before.figures);
+    } catch (error) {
+      if (!(error instanceof DeviceLostError && state && copy) || ++losses > MOST_LOSSES) throw error;
+      platform.log(`${error.message}\nGoing on after step ${copy.step}`);
+      step = copy.step;
+      state.write(copy.restore());
+    }
   }
-  if (before) await finish(before.step, before.figures);
   return records;
 }
 
-function show(entry: StepRecord, context: { steps: number; classes: readonly string[]; pace: string }): void {
+function showStep(entry: StepRecord, context: { steps: number; classes: readonly string[]; pace: string }): void {
   const { step, loss, dice } = entry;
   const { steps, classes, pace } = context;
   const known = dice.filter((value) => !Number.isNaN(value));

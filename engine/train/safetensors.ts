@@ -2,7 +2,7 @@
  * The safetensors format (github.com/huggingface/safetensors): 8 bytes of header length, a JSON header that names
  * dtype, shape and place of every tensor, then the values, little-endian.
  */
-import type { DType, TypedArray } from "../core/dtype.ts";
+import { type DType, toHalf, type TypedArray } from "../core/dtype.ts";
 import { check, checkOptions, show, VoxgradError } from "../core/errors.ts";
 import { MAX_ELEMENTS, sameShape } from "../core/shape.ts";
 import { Tensor } from "../core/tensor.ts";
@@ -27,11 +27,12 @@ function need(condition: boolean, message: () => string): asserts condition {
 /** More than any header needs; the reference reader has the same bound. */
 const MAX_HEADER = 100_000_000;
 const METADATA = "__metadata__";
-const written: Record<DType, FileDType> = { f32: "F32", i32: "I32", u32: "U32", bool: "BOOL" };
+const written: Record<DType, FileDType> = { f16: "F16", f32: "F32", i32: "I32", u32: "U32", bool: "BOOL" };
 
 /**
  * The bytes of a file with these tensors, named by their paths joined by ".". The same tensors in the same order give
- * the same bytes. A bool takes one byte, everything else four; those of four come first, so that all lie aligned.
+ * the same bytes. Values of four bytes come first, then those of two (f16) and one (bool), so that all lie
+ * aligned.
  *
  * @param tensors a tree, or a Map from names to tensors
  * @param metadata names and texts for the header
@@ -51,7 +52,8 @@ export async function saveSafetensors(
   for (const [key, value] of Object.entries(metadata)) {
     need(typeof value === "string", () => `metadata are texts, ${show(key)} is ${show(value)}`);
   }
-  const ordered = [...entries.filter(([, t]) => t.dtype !== "bool"), ...entries.filter(([, t]) => t.dtype === "bool")];
+  const width = (t: Tensor): number => decoders[written[t.dtype]].bytes;
+  const ordered = entries.sort(([, a], [, b]) => width(b) - width(a));
   await evaluate(ordered.map(([, t]) => t));
 
   // Written by hand, for an object would move names that look like numbers to the front.
@@ -60,7 +62,7 @@ export async function saveSafetensors(
   let end = 0;
   for (const [name, t] of ordered) {
     const begin = end;
-    end += t.size * (t.dtype === "bool" ? 1 : 4);
+    end += t.size * width(t);
     fields.push(
       `${JSON.stringify(name)}:{"dtype":"${written[t.dtype]}","shape":[${t.shape}],"data_offsets":[${begin},${end}]}`,
     );
@@ -73,7 +75,8 @@ export async function saveSafetensors(
   bytes.set(header, 8);
   let at = 8 + padded;
   for (const [, t] of ordered) {
-    const data = await t.data();
+    const values = await t.data();
+    const data = t.dtype === "f16" ? Uint16Array.from(values, toHalf) : values;
     bytes.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), at);
     at += data.byteLength;
   }

@@ -1,5 +1,5 @@
 /** The element types of safetensors files and how each becomes one of ours. */
-import type { TypedArray } from "../core/dtype.ts";
+import { fromHalf, type TypedArray } from "../core/dtype.ts";
 
 /** Element types that are read. */
 export type FileDType =
@@ -10,16 +10,6 @@ interface Decoder {
   readonly bytes: number;
   /** The values of an aligned buffer; throws for one that the type here cannot hold. */
   decode(buffer: ArrayBuffer): TypedArray;
-}
-
-/** A half-precision number from its bits: 1 sign, 5 exponent, 10 mantissa. */
-function half(bits: number): number {
-  const sign = bits & 0x8000 ? -1 : 1;
-  const exponent = (bits >> 10) & 31;
-  const mantissa = bits & 1023;
-  if (exponent === 0) return sign * mantissa * 2 ** -24;
-  if (exponent === 31) return mantissa === 0 ? sign * Infinity : NaN;
-  return sign * (1 + mantissa / 1024) * 2 ** (exponent - 15);
 }
 
 /** bfloat16 is the upper half of an f32. */
@@ -57,7 +47,7 @@ function truth(buffer: ArrayBuffer): Uint8Array {
 export const decoders: Readonly<Record<FileDType, Decoder>> = {
   F64: { bytes: 8, decode: double },
   F32: { bytes: 4, decode: (buffer) => new Float32Array(buffer) },
-  F16: { bytes: 2, decode: (buffer) => Float32Array.from(new Uint16Array(buffer), half) },
+  F16: { bytes: 2, decode: (buffer) => Float32Array.from(new Uint16Array(buffer), fromHalf) },
   BF16: { bytes: 2, decode: brain },
   I64: { bytes: 8, decode: (buffer) => wide(new BigInt64Array(buffer), true) },
   I32: { bytes: 4, decode: (buffer) => new Int32Array(buffer) },

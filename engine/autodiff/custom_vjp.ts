@@ -1,0 +1,80 @@
+/** customVjp: a reverse-mode rule of the user's own. */
+import { isFloat } from "../core/dtype.ts";
+import { check, checkFunction, show } from "../core/errors.ts";
+import { sameShape } from "../core/shape.ts";
+import { Tensor } from "../core/tensor.ts";
+import * as tree from "../core/tree.ts";
+import { scalar } from "../ops/creation.ts";
+import { floatOf } from "./graph.ts";
+import { callInRegion, type RegionRule } from "./region.ts";
+
+type Forward = (...args: any[]) => any;
+type Backward = (residuals: any, cotangent: any) => readonly any[];
+
+/** The rule of one call; `args` and `out` tell how the function saw its arguments and what it gave. */
+function customRule(forward: Forward, backward: Backward, args: readonly unknown[], out: unknown): RegionRule {
+  return {
+    backward({ inputs, results }, cotangents, _pull, wanted) {
+      const rest = [...inputs];
+      const inside = tree.map(args, (leaf) => (leaf instanceof Tensor ? rest.shift() : leaf));
+      const pair = forward(...inside);
+      check(
+        Array.isArray(pair) && pair.length === 2,
+        "customVjp",
+        () => `forward gives [output, residuals], got ${show(pair)}`,
+      );
+      const full = cotangents.map((g, k) => g ?? scalar(0, floatOf(results[k]!.dtype), results[k]!.shape));
+      const given = backward(pair[1], tree.rebuild(out, full));
+      check(
+        Array.isArray(given) && given.length === args.length,
+        "customVjp",
+        () => `backward gives an array with one entry for each of the ${args.length} arguments, got ${show(given)}`,
+      );
+      return inside.flatMap((arg: unknown, k: number) => contributions(arg, given[k], k).filter(([t]) => wanted(t)));
+    },
+    batched: (vmap) => customRule(vmap(forward), vmap(backward), args, out),
+  };
+}
+
+/** Tensors of an argument with their cotangents. */
+function contributions(arg: unknown, given: unknown, position: number): (readonly [Tensor, Tensor])[] {
+  if (given === null || given === undefined) return [];
+  const leaves = tree.leaves(arg);
+  const parts = tree.leaves(given);
+  check(
+    parts.length === leaves.length,
+    "customVjp",
+    () => `backward gives ${parts.length} leaves for argument ${position}, which has ${leaves.length}`,
+  );
+  return leaves.flatMap((t, k) => {
+    const g = parts[k];
+    if (!(t instanceof Tensor) || !isFloat(t.dtype) || g === null || g === undefined) return [];
+    check(
+      g instanceof Tensor && sameShape(g.shape, t.shape),
+      "customVjp",
+      () => `backward gives ${show(g)} for argument ${position}, whose tensor is ${t}; the shapes agree`,
+    );
+    return [[t, g] as const];
+  });
+}
+
+/**
+ * f with a reverse-mode rule of your own, as jax.custom_vjp. Forward-mode derivatives are those of f itself.
+ *
+ * @param forward (...args) gives [f(...args), residuals], residuals being any tree that `backward` needs
+ * @param backward (residuals, cotangent) gives one tree of cotangents for each argument, null where there is none
+ * @example
+ * // Gradient reversal (Ganin and Lempitsky, "Unsupervised domain adaptation by backpropagation", 2015).
+ * const reversed = customVjp((x) => x, (x) => [x, null], (_, g) => [g.neg()]);
+ */
+export function customVjp<A extends unknown[], R>(
+  f: (...args: A) => R,
+  forward: (...args: A) => [R, any],
+  backward: (residuals: any, cotangent: any) => readonly any[],
+): (...args: A) => R {
+  for (const [name, value] of Object.entries({ f, forward, backward })) checkFunction("customVjp", name, value);
+  return (...args) =>
+    callInRegion("customVjp", f as Forward, args, (inside, out) =>
+      customRule(forward as Forward, backward, inside, out),
+    );
+}

@@ -1,0 +1,126 @@
+/** vmap: a function of one example, for a batch of them. */
+import { check, checkFunction, checkOptions, fail, show } from "../core/errors.ts";
+import { sameShape } from "../core/shape.ts";
+import { Tensor } from "../core/tensor.ts";
+import * as tree from "../core/tree.ts";
+import { broadcastTo } from "../ops/broadcast_to.ts";
+import { moveAxis } from "../ops/transpose.ts";
+import { ancestors, makeRegion, regionOf } from "./region.ts";
+
+/** Tensors of one example with the batches that stand for them, batch axis in front. */
+type Batches = Map<Tensor, Tensor>;
+
+/** x for every example of a batch. */
+const repeat = (x: Tensor, size: number): Tensor => broadcastTo(x, { shape: [size, ...x.shape] });
+
+/** Finds batches of all that `outputs` are made of and that depends on the examples; nothing before `first` does. */
+function batch(outputs: readonly Tensor[], known: Batches, size: number, first: number): void {
+  for (const t of ancestors(outputs, first)) {
+    if (known.has(t) || t.source.kind !== "op") continue;
+    const region = regionOf(t);
+    if (region) {
+      batchRegion(region, known, size);
+      continue;
+    }
+    const { op, inputs, attrs } = t.source;
+    const batched = inputs.map((x) => known.has(x));
+    if (!batched.includes(true)) continue;
+    if (!op.batch && op.lowering.kind === "composite") {
+      const inner = op.lowering.expand(inputs, attrs);
+      batch([inner], known, size, first);
+      known.set(t, known.get(inner)!);
+      continue;
+    }
+    if (!op.batch) fail(op.name, "has no rule for vmap; map over the examples in a loop instead");
+    const given = inputs.map((x) => known.get(x) ?? x);
+    const full = (k: number): Tensor => (batched[k] ? given[k]! : repeat(given[k]!, size));
+    const result = op.batch({ inputs: given, batched, size, output: t, attrs, full });
+    check(
+      sameShape(result.shape, [size, ...t.shape]),
+      op.name,
+      () => `its rule for vmap gave ${show(result.shape)} for ${size} examples of ${show(t.shape)}`,
+    );
+    known.set(t, result);
+  }
+}
+
+function batchRegion(region: NonNullable<ReturnType<typeof regionOf>>, known: Batches, size: number): void {
+  if (![...region.inputs, ...region.outputs].some((t) => known.has(t))) return;
+  const full = (t: Tensor): Tensor => known.get(t) ?? repeat(t, size);
+  const rule = region.rule.batched((f) => vmap(f));
+  const copy = makeRegion(rule, region.inputs.map(full), region.outputs.map(full));
+  region.results.forEach((result, k) => known.set(result, copy.results[k]!));
+}
+
+/**
+ * f for a batch: arguments have one more axis, f sees one example, and its results are stacked along a new axis.
+ * The operators are batched, not looped over. Composes with grad, jvp, hvp, checkpoint, compile and itself.
+ *
+ * @param options.inAxes the batch axis of all arguments (default 0), or one entry an argument: an axis, or null for an
+ *   argument that is the same for all examples. It holds for all tensors of an argument's tree.
+ * @param options.outAxis where the results have the batch axis (default 0)
+ * @example
+ * const gradients = vmap(grad(loss), { inAxes: [null, 0, 0] })(params, images, labels); // one gradient an example
+ */
+export function vmap<A extends any[], R>(
+  f: (...args: A) => R,
+  options: { inAxes?: number | readonly (number | null)[]; outAxis?: number } = {},
+): (...args: A) => R {
+  checkFunction("vmap", "the first argument", f);
+  checkOptions("vmap", options, ["inAxes", "outAxis"]);
+  const { inAxes = 0, outAxis = 0 } = options;
+  const whole = (axis: unknown): boolean => Number.isInteger(axis);
+  check(
+    whole(inAxes) || (Array.isArray(inAxes) && inAxes.every((axis) => axis === null || whole(axis))),
+    "vmap",
+    () => `inAxes is an axis or one axis or null an argument, got ${show(inAxes)}`,
+  );
+  check(whole(outAxis), "vmap", () => `outAxis is an axis, got ${show(outAxis)}`);
+  return (...args) => {
+    check(
+      !Array.isArray(inAxes) || inAxes.length === args.length,
+      "vmap",
+      () => `inAxes has ${(inAxes as readonly unknown[]).length} entries for ${args.length} arguments`,
+    );
+    const known: Batches = new Map();
+    let size: number | null = null;
+    let first = Infinity;
+    const inside = args.map((arg, k) => {
+      const axis = typeof inAxes === "number" ? inAxes : inAxes[k]!;
+      if (axis === null) return arg;
+      return tree.map(arg, (leaf, path) => {
+        if (!(leaf instanceof Tensor)) return leaf;
+        const where = `argument ${k}${path && `, ${path}`}`;
+        const at = axis < 0 ? axis + leaf.rank : axis;
+        check(at >= 0 && at < leaf.rank, "vmap", () => `${where} is ${leaf}, which has no axis ${axis}`);
+        size ??= leaf.shape[at]!;
+        check(
+          size === leaf.shape[at],
+          "vmap",
+          () => `${where} is ${leaf}: ${leaf.shape[at]} examples along axis ${axis}, other arguments have ${size}`,
+        );
+        const shape = leaf.shape.filter((_, j) => j !== at);
+        const example = new Tensor(shape, leaf.dtype, { kind: "placeholder" });
+        first = Math.min(first, example.id);
+        known.set(example, moveAxis(leaf, at, 0));
+        return example;
+      });
+    });
+    check(size !== null, "vmap", () => "no argument has a tensor to map over");
+    const out = f(...(inside as A));
+    check(
+      !(out instanceof Promise),
+      "vmap",
+      () => "the function is asynchronous; it makes a graph, so do not await inside",
+    );
+    const outputs = tree.leaves(out).filter((t): t is Tensor => t instanceof Tensor);
+    batch(outputs, known, size, first);
+    return tree.map(out, (t) => {
+      if (!(t instanceof Tensor)) return t;
+      const result = known.get(t) ?? repeat(t, size!);
+      const to = outAxis < 0 ? outAxis + result.rank : outAxis;
+      check(to >= 0 && to < result.rank, "vmap", () => `outAxis ${outAxis} is no axis of a result ${result}`);
+      return moveAxis(result, 0, to);
+    });
+  };
+}

@@ -1,0 +1,222 @@
+/** The statements of one kernel: values computed in place, what they read, and how what they read is bound. */
+import { type DType, isFloat } from "../core/dtype.ts";
+import type { Index } from "../core/index_map.ts";
+import type { Emit } from "../core/op.ts";
+import { librarySource } from "../../shaders/library.ts";
+import { type Target, windowElements } from "../../shaders/types.ts";
+import { isView, type Value } from "./lower.ts";
+import type { Roots } from "./fuse.ts";
+
+/** The type of an element in memory. */
+export const stored = (dtype: DType): string => (dtype === "bool" ? "u32" : dtype);
+
+interface Scope {
+  readonly lines: string[];
+  readonly names: Map<string, string>;
+  readonly values: Map<string, string>;
+}
+
+/** Of a value, or of a window of one that is too large to be bound. */
+export interface Binding {
+  readonly value: Value;
+  readonly window: number | null;
+}
+
+/** Which elements a kernel writes, where they are not all. */
+export interface Span {
+  readonly window: number;
+  readonly from: number;
+  readonly to: number;
+}
+
+export interface BodyOptions {
+  /** The value whose memory the result takes over. */
+  readonly alias?: Value | null;
+  readonly span?: Span | null;
+  /** A value that is known at place `i`, by name; bindings are called f0, f1, ... then. */
+  readonly given?: { readonly value: Value; readonly name: string } | null;
+}
+
+/** Writes the body of one kernel. Statements that do not vary in its loop are moved before the loop. */
+export class Body {
+  readonly bindings: Binding[] = [];
+  readonly places = new Map<Value, Set<string>>();
+  readonly functions = new Set<string>();
+  readonly before: string[] = [];
+  /** Arithmetic operators that it computes for each element. */
+  operations = 0;
+  /** Whether the given value was asked for at another place. */
+  misplaced = false;
+  /** Whether the kernel touches f16. */
+  half = false;
+  #scopes: Scope[];
+  #fixed: Scope;
+  #varying: Set<string>;
+  #count = 0;
+  #roots: Roots;
+  #root: Value;
+  #alias: Value | null;
+  #most: number;
+  #span: Span | null;
+  #given: BodyOptions["given"];
+  #loaders = new Map<Value, string>();
+
+  constructor(
+    root: Value,
+    roots: Roots,
+    target: Target,
+    varying: string,
+    { alias = null, span = null, given = null }: BodyOptions = {},
+  ) {
+    this.#most = windowElements(target);
+    this.#span = span;
+    this.#given = given;
+    this.#root = root;
+    this.#roots = roots;
+    this.#varying = new Set([varying]);
+    this.#alias = alias;
+    this.#fixed = { lines: this.before, names: new Map(), values: new Map() };
+    this.#scopes = [{ lines: [], names: new Map(), values: new Map() }];
+  }
+
+  get lines(): string[] {
+    return this.#scopes[0]!.lines;
+  }
+
+  readonly bindIndex = (expression: string): string => this.bind(expression, "u32");
+
+  bind(expression: string, type: string): string {
+    // f16 is a type of memory: arithmetic is in f32, and each operator's result is rounded.
+    if (type === "f16") {
+      this.functions.add("vg_half");
+      return this.bind(`vg_half(${expression})`, "f32");
+    }
+    if (/^\w+$/.test(expression)) return expression;
+    const key = `${type} ${expression}`;
+    for (const scope of [this.#fixed, ...this.#scopes]) {
+      const name = scope.names.get(key);
+      if (name) return name;
+    }
+    const name = `v${this.#count++}`;
+    const varies =
+      this.#scopes.length > 1 || (expression.match(/\b[A-Za-z_]\w*/g) ?? []).some((word) => this.#varying.has(word));
+    const scope = varies ? this.#scopes.at(-1)! : this.#fixed;
+    if (varies) this.#varying.add(name);
+    scope.names.set(key, name);
+    scope.lines.push(`let ${name} = ${expression};`);
+    return name;
+  }
+
+  select(condition: string, dtype: DType, then: () => string, otherwise: () => string): string {
+    const type = dtype === "f16" ? "f32" : dtype;
+    const name = `v${this.#count++}`;
+    this.#varying.add(name);
+    const outer = this.#scopes.at(-1)!;
+    const branch = (value: () => string): string => {
+      const scope: Scope = { lines: [], names: new Map(), values: new Map() };
+      this.#scopes.push(scope);
+      const result = value();
+      this.#scopes.pop();
+      return [...scope.lines, `${name} = ${result};`].map((line) => `  ${line}`).join("\n");
+    };
+    const [yes, no] = [branch(then), branch(otherwise)];
+    outer.lines.push(`var ${name}: ${type};`, `if (${condition}) {\n${yes}\n} else {\n${no}\n}`);
+    return name;
+  }
+
+  /** The value of `v` at a place: read from memory, or computed here. */
+  value(v: Value, index: Index): string {
+    if (isView(v)) return this.value(v.inputs[0]!, index.reshape(v.inputs[0]!.shape));
+    if (v === this.#given?.value) {
+      if (index.offset !== "i" && v.size > 1) this.misplaced = true;
+      return this.#given.name;
+    }
+    if (v.leaf !== null || (v !== this.#root && this.#roots.has(v))) return this.#load(v, index);
+    const key = `${v.id} ${index.key}`;
+    for (const scope of this.#scopes) {
+      const known = scope.values.get(key);
+      if (known) return known;
+    }
+    const lowering = v.op!.lowering;
+    if (lowering.kind !== "map") throw new Error(`${v.op!.name} cannot be computed inside another kernel`);
+    const emit: Emit<any> = {
+      attrs: v.attrs,
+      output: v,
+      inputs: v.inputs,
+      input: (k, at) => this.value(v.inputs[k]!, at),
+      bind: (expression, type) => this.bind(expression, type),
+      select: (condition, type, then, otherwise) => this.select(condition, type, then, otherwise),
+      fn: (name) => {
+        this.functions.add(name);
+        return name;
+      },
+    };
+    if (lowering.cost > 0 && isFloat(v.dtype)) this.operations++;
+    const result = lowering.emit(emit, index);
+    this.#scopes.at(-1)!.values.set(key, result);
+    return result;
+  }
+
+  #load(v: Value, index: Index): string {
+    const offset = index.offset;
+    let places = this.places.get(v);
+    if (!places) this.places.set(v, (places = new Set()));
+    places.add(offset);
+    const element = this.#element(v, offset);
+    if (v.dtype === "f16") {
+      this.half = true;
+      return this.bind(`f32(${element})`, "f32");
+    }
+    return this.bind(v.dtype === "bool" ? `${element} != 0u` : element, v.dtype);
+  }
+
+  #element(v: Value, offset: string): string {
+    const from = this.#span && this.#span.from > 0 ? ` - ${this.#span.from}u` : "";
+    if (v === this.#alias) return `${this.#given ? "result0" : "result"}[${offset}${from}]`;
+    if (v.size <= this.#most) return `${this.#given ? "f" : "b"}${this.#binding(v, null)}[${offset}]`;
+    // The element that is written lies in the same window.
+    if (this.#span && offset === "k" && v.size === this.#root.size) {
+      return `b${this.#binding(v, this.#span.window)}[k${from}]`;
+    }
+    let loader = this.#loaders.get(v);
+    if (!loader) {
+      const count = Math.ceil(v.size / this.#most);
+      const places = Array.from({ length: count }, (_, window) => this.#binding(v, window));
+      loader = `at${places[0]}`;
+      this.#loaders.set(v, loader);
+      const lines = places.map((place, k) => {
+        const found = `return b${place}[i${k > 0 ? ` - ${k * this.#most}u` : ""}];`;
+        return k < count - 1 ? `  if (i < ${(k + 1) * this.#most}u) {\n    ${found}\n  }` : `  ${found}`;
+      });
+      this.windows.push(`fn ${loader}(i: u32) -> ${stored(v.dtype)} {\n${lines.join("\n")}\n}`);
+    }
+    return `${loader}(${offset})`;
+  }
+
+  /** Functions that find elements in windows. */
+  readonly windows: string[] = [];
+
+  #binding(value: Value, window: number | null): number {
+    const known = this.bindings.findIndex((b) => b.value === value && b.window === window);
+    return known >= 0 ? known : this.bindings.push({ value, window }) - 1;
+  }
+
+  /** Values in memory that it reads. */
+  get reads(): Value[] {
+    return [...new Set(this.bindings.map((b) => b.value))];
+  }
+
+  /** Element types of the bindings. */
+  get types(): string[] {
+    return this.bindings.map((b) => stored(b.value.dtype));
+  }
+}
+
+/** What stands before the bindings of a kernel made of these bodies and statements. */
+export function library(statements: string, ...bodies: readonly Body[]): string {
+  const names = new Set(bodies.flatMap((body) => [...body.functions]));
+  const lines = [...bodies.flatMap((body) => [...body.before, ...body.lines]), statements];
+  if (lines.some((line) => line.includes("vg_float("))) names.add("vg_float");
+  const half = bodies.some((body) => body.half) ? ["enable f16;"] : [];
+  return [...half, librarySource(names), ...bodies.flatMap((body) => body.windows)].join("\n");
+}

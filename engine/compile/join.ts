@@ -1,0 +1,118 @@
+/** Kernels of a schedule that become one: sums over the same rows, and sums with what is made of them. */
+import type { ReduceAttrs } from "../core/op.ts";
+import { type Target, windowElements } from "../../shaders/types.ts";
+import { type Emitted, emitFinished, emitMap, emitReduce } from "./emit.ts";
+import type { Roots } from "./fuse.ts";
+import type { Value } from "./lower.ts";
+
+/** Values that one sequence of kernels computes. */
+export interface Unit {
+  readonly members: readonly Value[];
+  readonly emitted: Emitted;
+  /** The same, for one elementwise member, with the result in the memory of a value that it reads. */
+  readonly overwriting?: (alias: Value) => Emitted;
+}
+
+/** Units in which a partner is looked for, and values that one unit computes, at most. */
+const REACH = 12;
+const MOST = 4;
+
+/** Equal keys, one loop for both; null for what has no partner. */
+function rowsKey(v: Value, most: number): string | null {
+  if (v.op!.lowering.kind !== "reduce" || (v.attrs as ReduceAttrs).by !== "sum") return null;
+  const [input] = v.inputs as [Value];
+  if (input.size > most) return null;
+  return `${input.dtype}[${input.shape}] ${(v.attrs as ReduceAttrs).axes}`;
+}
+
+/** Joins each sum with an earlier one where neither order of reading nor the number of bindings stands against it. */
+export function joinSums(
+  order: readonly Value[],
+  emitted: ReadonlyMap<Value, Emitted>,
+  roots: Roots,
+  target: Target,
+): Unit[] {
+  const most = windowElements(target);
+  const units: Unit[] = [];
+  for (const v of order) {
+    const own = emitted.get(v)!;
+    const key = rowsKey(v, most);
+    const place = key === null ? null : findPlace(units, v, own, key, most);
+    const joined = place === null ? null : emitReduce([...units[place.partner]!.members, v], roots, target);
+    if (!place || !joined || tooMany(joined, target)) {
+      const overwriting = (alias: Value): Emitted => emitMap(v, roots, target, alias);
+      units.push({ members: [v], emitted: own, ...(v.op!.lowering.kind === "map" ? { overwriting } : {}) });
+      continue;
+    }
+    const unit = { members: [...units[place.partner]!.members, v], emitted: joined };
+    if (place.early) units[place.partner] = unit;
+    else units.push(...units.splice(place.partner, 1).map(() => unit));
+  }
+  return units;
+}
+
+const tooMany = ({ dispatches }: Emitted, target: Target): boolean =>
+  dispatches.some((d) => d.reads.length + d.writes.length > target.maxStorageBuffers);
+
+/** The unit that v joins: at that unit's place if what v reads is there by then, else at the end if nobody asks before. */
+function findPlace(
+  units: readonly Unit[],
+  v: Value,
+  own: Emitted,
+  key: string,
+  most: number,
+): { partner: number; early: boolean } | null {
+  for (let k = units.length - 1; k >= Math.max(0, units.length - REACH); k--) {
+    const { members } = units[k]!;
+    if (members.length >= MOST || rowsKey(members[0]!, most) !== key) continue;
+    const made = new Set(units.slice(k).flatMap((unit) => unit.members));
+    if (!own.reads.some((x) => made.has(x))) return { partner: k, early: true };
+    const asked = [own, ...units.slice(k + 1).map((unit) => unit.emitted)].some((e) =>
+      e.reads.some((x) => members.includes(x)),
+    );
+    if (!asked) return { partner: k, early: false };
+  }
+  return null;
+}
+
+/**
+ * Writes an elementwise function of a sum instead of the sum, where nothing else needs that and all that the function
+ * reads is there in time: the update of a parameter ends its gradient, a mean is scaled as it is made.
+ */
+export function joinFinishes(
+  units: readonly Unit[],
+  outputs: ReadonlySet<Value>,
+  roots: Roots,
+  target: Target,
+): Unit[] {
+  const most = windowElements(target);
+  const place = new Map<Value, number>();
+  const readers = new Map<Value, Set<Unit>>();
+  units.forEach((unit, k) => {
+    for (const v of unit.members) place.set(v, k);
+    for (const x of unit.emitted.reads) {
+      if (!readers.has(x)) readers.set(x, new Set());
+      readers.get(x)!.add(unit);
+    }
+  });
+  const result = [...units] as (Unit | null)[];
+  units.forEach((unit, k) => {
+    const [v] = unit.members as [Value];
+    if (unit.members.length > 1 || v.op!.lowering.kind !== "map" || v.size > most) return;
+    const early = (x: Value, at: number): boolean => (place.get(x) ?? -1) < at;
+    for (const x of unit.emitted.reads) {
+      const at = place.get(x);
+      if (at === undefined || outputs.has(x) || readers.get(x)!.size > 1 || units[at]!.members.length > 1) continue;
+      if (rowsKey(x, most) === null || result[at] !== units[at]) continue;
+      if (!unit.emitted.reads.every((y) => y === x || early(y, at))) continue;
+      const emitted = emitFinished(x, v, roots, target);
+      if (!emitted || tooMany(emitted, target)) continue;
+      const overwriting = (alias: Value): Emitted => emitFinished(x, v, roots, target, alias)!;
+      result[at] = { members: [v], emitted, overwriting };
+      result[k] = null;
+      place.set(v, at);
+      return;
+    }
+  });
+  return result.filter((unit): unit is Unit => unit !== null);
+}

@@ -1,0 +1,42 @@
+import { existsSync, readdirSync } from "node:fs";
+import { homedir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+
+/** Names of adapters that compute on the CPU. */
+export const softwareName = /llvmpipe|swiftshader|basic render/i;
+
+/** The Vulkan drivers that the system declares: the files that its loader would read. */
+export function driverFiles(): string[] {
+  const given = process.env.VK_DRIVER_FILES ?? process.env.VK_ICD_FILENAMES;
+  const split = (list: string | undefined): string[] => (list ?? "").split(":").filter((name) => name !== "");
+  if (given) return split(given).filter((file) => existsSync(file));
+  const folders = [
+    process.env.XDG_CONFIG_HOME ?? join(homedir(), ".config"),
+    ...split(process.env.XDG_CONFIG_DIRS ?? "/etc/xdg"),
+    "/etc",
+    process.env.XDG_DATA_HOME ?? join(homedir(), ".local/share"),
+    ...split(process.env.XDG_DATA_DIRS ?? "/usr/local/share:/usr/share"),
+  ];
+  const found = new Set(split(process.env.VK_ADD_DRIVER_FILES));
+  for (const folder of folders.map((name) => join(name, "vulkan/icd.d"))) {
+    if (!existsSync(folder)) continue;
+    for (const name of readdirSync(folder)) if (name.endsWith(".json")) found.add(join(folder, name));
+  }
+  return [...found];
+}
+
+/**
+ * Has the Vulkan loader read these driver files and no others, until the function that this returns is called. Loaders
+ * before 1.3.207 (Ubuntu 22.04's) know the older name alone.
+ */
+export function useDrivers(files: readonly string[]): () => void {
+  const names = ["VK_DRIVER_FILES", "VK_ICD_FILENAMES"] as const;
+  const old = names.map((name) => process.env[name]);
+  for (const name of names) process.env[name] = files.join(":");
+  return () =>
+    names.forEach((name, k) => {
+      if (old[k] === undefined) delete process.env[name];
+      else process.env[name] = old[k];
+    });
+}
