@@ -1,5 +1,5 @@
 /** Runs lowered kernels straight on a WebGPU device, without the engine: for kernel tests and benchmarks. */
-import { platform } from "../engine/platform/node.ts";
+import { platform } from "#platform";
 import type { Lowered, Slot, Target } from "../shaders/types.ts";
 
 /** A device, what kernels may rely on, and the adapter's name. */

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { platform } from "../engine/platform/node.ts";
+import { platform } from "#platform";
 import { PlatformError } from "../engine/platform/types.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "voxgrad-test-"));

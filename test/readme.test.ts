@@ -29,4 +29,23 @@ await (await import("./engine/mod.ts")).closeDevice();
   }
 });
 
+test("the README's second example runs as it stands", () => {
+  const readme = readFileSync(new URL("../README.md", import.meta.url), "utf8");
+  const code = [...readme.matchAll(/```ts\n([\s\S]*?)```/g)][1]?.[1];
+  assert.ok(code, "README.md has a second ts block");
+  const file = new URL("../.readme_example_2.ts", import.meta.url);
+  writeFileSync(file, `${code}await (await import("./engine/mod.ts")).closeDevice();\n`);
+  try {
+    const out = execFileSync(process.execPath, ["--import", "./engine/platform/cli/register.mjs", file.pathname], {
+      cwd: new URL("..", import.meta.url), encoding: "utf8", stdio: ["ignore", "pipe", "ignore"],
+    });
+    const [values, memory] = out.trim().split("\n").slice(-2) as [string, string];
+    // hvp and jvp have the shapes of the weights; the numbers are finite.
+    assert.match(values, /^[-\d.e]+ [-\d.e]+ \[ 4, 2, 3, 3, 3 \] \[\s*5, 4, 2, 3, 3, 3\s*\]$/);
+    assert.match(memory, /^[1-9]\d* [1-9]\d* \S+$/);
+  } finally {
+    rmSync(file);
+  }
+});
+
 test.run();

@@ -19,8 +19,8 @@ const files = readdirSync(join(root, "test"), { recursive: true })
   .map((name) => join("test", name))
   .filter((name) => name.endsWith(".test.ts"))
   .filter((name) => words.length === 0 || words.some((word) => name.includes(word)))
-  // Those in a browser take longest, so they start first.
-  .sort((a, b) => Number(b.includes("browser")) - Number(a.includes("browser")) || (a < b ? -1 : 1));
+  // Those in a browser and in Deno take longest, so they start first.
+  .sort((a, b) => Number(/browser|deno/.test(b)) - Number(/browser|deno/.test(a)) || (a < b ? -1 : 1));
 
 const started = performance.now();
 let passed = 0;

@@ -1,0 +1,175 @@
+/** What the engine tells about programs: detectAnomaly, profile, plan. */
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import * as vg from "../engine/mod.ts";
+import { compile, detectAnomaly, evaluate, grad, ones, tensor, Tensor, VoxgradError } from "../engine/mod.ts";
+import { noise } from "./helpers.ts";
+
+async function message(f: () => Promise<unknown>): Promise<string> {
+  try {
+    await f();
+  } catch (error) {
+    assert.ok(error instanceof VoxgradError, (error as Error).stack ?? String(error));
+    return error.message;
+  }
+  return assert.unreachable("expected an error") as never;
+}
+
+const anomaly = (f: () => Promise<unknown>): Promise<string> => message(() => detectAnomaly(f));
+const noisy = (shape: number[], seed = 1): Tensor =>
+  tensor(
+    noise(
+      shape.reduce((a, b) => a * b, 1),
+      seed,
+    ),
+    { shape },
+  );
+
+test("detectAnomaly() names the first operator whose output is not finite, though later ones hide it", async () => {
+  const told = await anomaly(async () => tensor([1, 0, -1]).log().mul(0).exp().isNaN().sum().item());
+  assert.is(told, "log, the output Tensor(f32[3]) of Tensor(f32[3]): 2 of 3 values are not finite");
+  const hidden = await anomaly(async () => vg.where(tensor([true, false]), 1, tensor([1, 2]).div(0)).data());
+  assert.match(hidden, /^div, the output Tensor\(f32\[2\]\) of .*: 2 of 2 values/);
+});
+
+test("detectAnomaly() sees composites, reductions and convolutions", async () => {
+  const overflow = await anomaly(async () =>
+    vg
+      .softmax(ones([4]).mul(3e38).add(3e38))
+      .sum()
+      .item(),
+  );
+  assert.match(overflow, /^add, /);
+  assert.match(await anomaly(() => ones([10]).mul(1e38).sum().item()), /^sum, the output Tensor\(f32\[\]\)/);
+  const conv = (): Tensor => vg.conv2d(ones([1, 1, 3, 3]).mul(1e30), ones([1, 1, 2, 2]).mul(1e30));
+  assert.match(await anomaly(() => conv().data()), /^conv, .*: 4 of 4 values/);
+});
+
+test("detectAnomaly() looks at gradients", async () => {
+  const told = await anomaly(() => grad((x: Tensor) => x.sqrt().sum())(tensor([1, 0, 4])).data());
+  assert.match(told, /^div, the output Tensor\(f32\[3\]\).*: 1 of 3 values are not finite/);
+});
+
+test("detectAnomaly() looks into compiled functions, and at what they are given", async () => {
+  const f = compile((x: Tensor, rate: number) => x.div(rate));
+  assert.match(await anomaly(() => f(ones([3]), 0)), /^div, .*3 of 3/);
+  assert.match(await anomaly(() => f(tensor([1, NaN]), 1)), /^an input tensor Tensor\(f32\[2\]\): 1 of 2 values/);
+  const donating = compile((x: Tensor) => x.mul(2), { donate: [0] });
+  const given = await evaluate(ones([3]).add(1));
+  const out = await detectAnomaly(() => donating(given));
+  assert.equal([...(await out.data())], [4, 4, 4]);
+  assert.match(await message(() => given.data()), /disposed/);
+});
+
+test("detectAnomaly() gives the result of what is sound, and looks no more afterwards", async () => {
+  const sound = (): Promise<vg.TypedArray> => tensor([4, 9]).sqrt().data();
+  assert.equal([...(await detectAnomaly(sound))], [2, 3]);
+  assert.equal([...(await tensor([0]).log().data())], [-Infinity]);
+  await message(() => detectAnomaly(() => tensor([0]).log().data()));
+  assert.equal([...(await tensor([0]).log().data())], [-Infinity], "after an error too");
+  assert.match(await message(() => detectAnomaly(3 as never)), /^detectAnomaly: the argument is a function, got 3/);
+});
+
+test("profile() counts dispatches, bytes and operations of kernels exactly", async () => {
+  const [a, b] = await evaluate([noisy([64, 32]), noisy([32, 48], 2)].map((x) => x.add(0)));
+  const x = await evaluate(noisy([1, 3, 6, 7, 8]).add(0));
+  const w = await evaluate(noisy([4, 3, 3, 3, 3]).add(0));
+  const p = await vg.profile(async () => {
+    await evaluate(a!.mul(2).add(1));
+    await evaluate(vg.matmul(a!, b!));
+    await evaluate(vg.conv3d(x, w, { padding: 1 }));
+    return "result";
+  });
+  assert.is(p.result, "result");
+  assert.is(p.dispatches.length, 3);
+  const [map, product, conv] = p.dispatches;
+  assert.is(map!.kernel, "add+mul");
+  assert.is(map!.bytes, 2 * 4 * 64 * 32);
+  assert.is(map!.flops, 2 * 64 * 32);
+  assert.match(product!.kernel, /^matmul/);
+  assert.is(product!.bytes, 4 * (64 * 32 + 32 * 48 + 64 * 48));
+  assert.is(product!.flops, 2 * 64 * 32 * 48);
+  assert.match(conv!.kernel, /^conv_forward/);
+  assert.is(conv!.bytes, 4 * (x.size + w.size + 4 * 6 * 7 * 8));
+  assert.is(conv!.flops, 2 * 27 * 3 * 4 * 6 * 7 * 8);
+});
+
+test("profile() gives a table and a trace whose events are in order", async () => {
+  const step = compile((x: Tensor) => vg.softmax(vg.matmul(x, x)).square().sum());
+  const x = noisy([96, 96]);
+  await step(x);
+  const p = await vg.profile(async () => {
+    for (let k = 0; k < 3; k++) await step(x);
+  });
+  const [info] = step.programs();
+  assert.equal(
+    p.dispatches.map((d) => d.kernel),
+    [...info!.kernels, ...info!.kernels, ...info!.kernels],
+  );
+  p.dispatches.forEach((d, k) => {
+    assert.ok(d.milliseconds >= 0 && d.start >= (p.dispatches[k - 1]?.start ?? 0), `dispatch ${k} at ${d.start}`);
+  });
+  assert.is(p.dispatches[0]!.start, 0);
+  assert.ok(Math.abs(p.milliseconds - p.kernels.reduce((sum, k) => sum + k.milliseconds, 0)) < 1e-6);
+  assert.is(
+    p.kernels.reduce((sum, k) => sum + k.dispatches, 0),
+    p.dispatches.length,
+  );
+  const lines = p.table().split("\n");
+  assert.is(lines.length, p.kernels.length + 1);
+  assert.match(lines[0]!, /^kernel +ms +share +dispatches +MB +GB\/s +MFLOP +GFLOP\/s$/);
+  assert.ok(p.kernels.every((k, i) => lines[i + 1]!.startsWith(k.kernel)));
+  const { traceEvents } = JSON.parse(p.trace());
+  const events = traceEvents.filter((e: any) => e.ph === "X");
+  assert.equal(
+    events.map((e: any) => e.name),
+    p.dispatches.map((d) => d.kernel),
+  );
+  events.forEach((e: any, k: number) => {
+    assert.ok(Math.abs(e.ts - p.dispatches[k]!.start * 1000) < 1e-3 && e.dur >= 0 && e.args.bytes > 0, e.name);
+  });
+});
+
+test("profile() ends with an error of what it runs, and one at a time", async () => {
+  assert.match(
+    await message(() =>
+      vg.profile(() =>
+        ones([1])
+          .add(NaN)
+          .reshape({ shape: [2] })
+          .data(),
+      ),
+    ),
+    /^reshape: /,
+  );
+  const nested = await vg.profile(() => message(() => vg.profile(async () => 1)));
+  assert.is(nested.result, "profile: another profile is being taken");
+  assert.is((await vg.profile(() => ones([8]).sum().item())).result, 8);
+});
+
+test("plan() tells what a program needs before anything runs, and programs() the same afterwards", async () => {
+  const f = compile(
+    (p: Tensor, x: Tensor, rate: number) => {
+      const g = grad((v: Tensor) => vg.conv2d(x, v, { padding: 1 }).tanh().square().mean())(p);
+      return p.sub(g.mul(rate));
+    },
+    { donate: [0] },
+  );
+  const [p, x] = [ones([4, 2, 3, 3]), ones([1, 2, 16, 16])];
+  assert.is(f.programs().length, 0);
+  const before = vg.memoryStats();
+  const plan = await f.plan(p, x, 0.1);
+  assert.is(vg.memoryStats().arena - before.arena, plan.arenaBytes);
+  // The result lies in the donated parameters.
+  assert.is(plan.peakBytes, plan.arenaBytes + 4 * (p.size + x.size + 1));
+  assert.is(plan.kernels.length, plan.dispatches);
+  await f(await evaluate(p.add(0)), x, 0.2);
+  assert.equal(f.programs(), [plan], "one program for both");
+  await f.plan(p, ones([2, 2, 16, 16]), 0.1);
+  assert.is(f.programs().length, 2);
+  f.dispose();
+  assert.is(vg.memoryStats().arena, before.arena);
+});
+
+test.after(vg.closeDevice);
+test.run();
