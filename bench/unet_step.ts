@@ -72,9 +72,5 @@ console.log(
   `JavaScript ${scripts[scripts.length >> 1]!.toFixed(2)} ms, ${info.dispatches} dispatches, ${info.pipelines} pipelines, peak ${(info.peakBytes / 1e6).toFixed(1)} MB`,
 );
 const profiled = await vg.profile(once);
-for (const { kernel, dispatches, milliseconds } of profiled.kernels) {
-  console.log(
-    `${kernel.padEnd(44)} ${String(dispatches).padStart(4)} ${milliseconds.toFixed(2).padStart(9)} ms ${((100 * milliseconds) / profiled.milliseconds).toFixed(1).padStart(5)} %`,
-  );
-}
+console.log(profiled.table());
 await vg.closeDevice();

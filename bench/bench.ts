@@ -1,0 +1,214 @@
+/** Runs items on all engines in turn. */
+import { mkdtemp, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { Asked, EngineError, type EngineId } from "./asked.ts";
+import { distances, makeInput } from "./inputs.ts";
+import type { Cannot, Facts, Item } from "./item.ts";
+
+/** Results may differ by this part of the largest value. */
+export const TOLERANCE = 1e-3;
+/** Of an engine's turn in a round, in milliseconds: short calls are made several times. */
+const TURN = 40;
+
+/** A peer that takes over ten times as long as we do, and over a second, has this many rounds: the answer is clear. */
+const SLOW_ROUNDS = 3;
+const isSlow = ({ times }: Result, { times: ours }: Result): boolean =>
+  times.length > 0 && ours.length > 0 && median(times) > Math.max(1000, 10 * median(ours));
+
+/** Milliseconds that first calls in new processes may take in all before there are no more. */
+const PATIENT = 60_000;
+
+/** What an engine did with an item. */
+export interface Result {
+  /** Of all calls, in milliseconds. */
+  readonly times: number[];
+  /** How far its numbers are from ours, where both gave some. */
+  distance?: number;
+  /** Why there are no times. */
+  cannot?: string;
+}
+
+export interface Row {
+  readonly name: string;
+  readonly goal: Readonly<Record<string, number>>;
+  readonly results: Partial<Record<EngineId, Result>>;
+  readonly facts: Partial<Record<EngineId, Facts>>;
+}
+
+export interface BenchOptions {
+  readonly folder: string;
+  readonly rounds: number;
+  readonly adapter: string;
+  readonly profile: boolean;
+  readonly python: string | null;
+  readonly notes: string[];
+}
+
+export const names: Record<EngineId, string> = { ours: "voxgrad", jax: "jax-js", tfjs: "tfjs", torch: "PyTorch" };
+
+export class Bench {
+  readonly #options: BenchOptions;
+  readonly #children = new Map<EngineId, Asked>();
+  /** Version and device of each engine. */
+  readonly engines: Partial<Record<EngineId, { version: string; device: string }>> = {};
+  /** Wrong numbers, crashes. */
+  readonly problems: string[] = [];
+
+  constructor(options: BenchOptions) {
+    this.#options = options;
+  }
+
+  async open(ids: readonly EngineId[]): Promise<void> {
+    for (const id of ids) {
+      try {
+        this.#children.set(id, await this.#start(id));
+      } catch (error) {
+        if (id === "ours") throw error;
+        this.problems.push(`${names[id]} does not start: ${(error as Error).message}`);
+      }
+    }
+  }
+
+  async #start(id: EngineId, environment: Record<string, string> = {}): Promise<Asked> {
+    const child = new Asked(id, this.#options.python, environment);
+    const software = /llvmpipe|lavapipe|swiftshader/i.test(this.engines.ours?.device ?? "");
+    const about = await child.ask({ op: "open", adapter: this.#options.adapter, gpu: !software });
+    this.engines[id] ??= about;
+    return child;
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([...this.#children.values()].map((child) => child.close()));
+  }
+
+  async measure(item: Item): Promise<Row> {
+    const { folder, rounds } = this.#options;
+    for (const [k, input] of item.inputs.entries())
+      await writeFile(join(folder, `in${k}.bin`), makeInput(input, k + 1));
+    const row: Row = { name: item.name, goal: item.goal ?? {}, results: {}, facts: {} };
+    const ready: EngineId[] = [];
+    const outputs = new Map<EngineId, Float32Array[]>();
+    for (const id of this.#children.keys()) {
+      const result: Result = { times: [] };
+      row.results[id] = result;
+      const cannot = id === "ours" ? null : ((item[id] as Cannot).cannot ?? null);
+      if (cannot) result.cannot = cannot;
+      else if (item.measure === "cold" || item.measure === "warm") await this.#fresh(id, item, result);
+      else if (await this.#try(id, item, result, () => this.#prepare(id, item, outputs))) ready.push(id);
+    }
+    this.#compare(item, row, outputs);
+    for (let round = 0; round < rounds; round++) {
+      // Another engine begins each round.
+      for (let k = 0; k < ready.length; k++) {
+        const id = ready[(round + k) % ready.length]!;
+        const result = row.results[id]!;
+        if (result.cannot || (round >= SLOW_ROUNDS && isSlow(result, row.results.ours!))) continue;
+        await this.#try(id, item, result, async () => {
+          const { times, counted } = await this.#children.get(id)!.ask({ op: "run", budget: TURN });
+          result.times.push(...times);
+          row.facts[id] = counted;
+        });
+      }
+    }
+    for (const id of ready) {
+      if (row.results[id]!.cannot) continue;
+      await this.#try(id, item, row.results[id]!, async () => {
+        const facts = await this.#children.get(id)!.ask({ op: "facts" });
+        row.facts[id] = { ...row.facts[id], ...facts };
+        await this.#children.get(id)!.ask({ op: "drop" });
+      });
+    }
+    this.#print(row);
+    return row;
+  }
+
+  async #prepare(id: EngineId, item: Item, outputs: Map<EngineId, Float32Array[]>): Promise<void> {
+    const { folder } = this.#options;
+    const row = id === "torch" ? item : undefined;
+    const made = await this.#children.get(id)!.ask({ op: "prepare", item: item.name, folder, row });
+    const list: Float32Array[] = [];
+    for (let k = 0; k < made.outputs; k++) {
+      const bytes = await readFile(join(folder, `${id}${k}.bin`));
+      list.push(
+        new Float32Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength) as ArrayBuffer),
+      );
+    }
+    outputs.set(id, list);
+    // A second call finds memory and caches as all later ones do.
+    await this.#children
+      .get(id)!
+      .ask({ op: "run", budget: 0 })
+      .catch(() => undefined);
+  }
+
+  /**
+   * First calls in new processes, each with its own empty folder for the driver's cache or all with one filled before: three
+   * of them, fewer where they take long.
+   */
+  async #fresh(id: EngineId, item: Item, result: Result): Promise<void> {
+    const { folder, rounds } = this.#options;
+    const empty = (): Promise<string> => mkdtemp(join(folder, "cache-"));
+    const shared = await empty();
+    const row = id === "torch" ? item : undefined;
+    const warm = item.measure === "warm";
+    const spent = (): number => result.times.reduce((a, b) => a + b, 0);
+    for (let round = warm ? -1 : 0; round < Math.min(rounds, 3) && spent() < PATIENT; round++) {
+      const cache = warm ? shared : await empty();
+      await this.#try(id, item, result, async () => {
+        const child = await this.#start(id, { MESA_SHADER_CACHE_DIR: cache });
+        try {
+          const { first } = await child.ask({ op: "prepare", item: item.name, folder, row });
+          if (round >= 0) result.times.push(first);
+        } finally {
+          await child.close();
+        }
+      });
+    }
+  }
+
+  /** Whether f went well; if not, why stands in the result, and an engine that died is started anew. */
+  async #try(id: EngineId, item: Item, result: Result, f: () => Promise<void>): Promise<boolean> {
+    try {
+      await f();
+      return true;
+    } catch (error) {
+      if (!(error instanceof EngineError)) throw error;
+      result.cannot = error.message;
+      if (!error.fatal) return false;
+      this.problems.push(`${names[id]} at "${item.name}": ${error.message}`);
+      this.#children.set(id, await this.#start(id));
+      return false;
+    }
+  }
+
+  #compare(item: Item, row: Row, outputs: ReadonlyMap<EngineId, Float32Array[]>): void {
+    const ours = outputs.get("ours");
+    if (!ours) return;
+    for (const [id, theirs] of outputs) {
+      if (id === "ours") continue;
+      const all = distances(ours, theirs);
+      const d = Math.max(...all);
+      row.results[id]!.distance = d;
+      if (!(d <= TOLERANCE))
+        this.problems.push(
+          `${names[id]} at "${item.name}": its numbers differ from ours by ${d.toPrecision(2)} of the largest, in output ${all.indexOf(d)} of ${all.length}`,
+        );
+    }
+  }
+
+  #print(row: Row): void {
+    for (const [id, { times, cannot, distance: d }] of Object.entries(row.results)) {
+      const off = d === undefined ? "" : `, numbers within ${d.toExponential(1)}`;
+      const text = times.length > 0 ? `${median(times).toFixed(2)} ms${off}` : `- (${cannot})`;
+      console.log(`  ${names[id as EngineId].padEnd(8)} ${text}`);
+    }
+    const { profile } = row.facts.ours ?? {};
+    if (profile && this.#options.profile) console.log(profile.replace(/^/gm, "    "));
+  }
+}
+
+export function median(times: readonly number[]): number {
+  const sorted = [...times].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
+}

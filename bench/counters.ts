@@ -1,0 +1,58 @@
+/** Counts what an engine asks of WebGPU, whatever engine it is. */
+import type { Facts } from "./item.ts";
+
+/** When and how often things happened since `watch`. */
+class Counters {
+  /** Those that dispatch; copies that read results back do not. */
+  submits = 0;
+  dispatches = 0;
+  buffers = 0;
+  /** performance.now() when the engine first waited for the device, after `begin`; Infinity before. */
+  firstWait = Infinity;
+  #watching = false;
+
+  /** A call begins; returns the time. */
+  begin(): number {
+    this.firstWait = Infinity;
+    return performance.now();
+  }
+
+  /** Wraps WebGPU's own functions; the globals must be there. */
+  watch(): void {
+    if (this.#watching) return;
+    this.#watching = true;
+    let submitted = 0;
+    wrap(GPUQueue.prototype, "submit", () => {
+      if (this.dispatches > submitted) this.submits++;
+      submitted = this.dispatches;
+    });
+    wrap(GPUComputePassEncoder.prototype, "dispatchWorkgroups", () => this.dispatches++);
+    wrap(GPUDevice.prototype, "createBuffer", () => this.buffers++);
+    const note = (): number => (this.firstWait = Math.min(this.firstWait, performance.now()));
+    wrap(GPUBuffer.prototype, "mapAsync", note);
+    wrap(GPUQueue.prototype, "onSubmittedWorkDone", note);
+  }
+}
+
+function wrap<T extends object>(prototype: T, name: keyof T, after: () => void): void {
+  const own = prototype[name] as (...args: unknown[]) => unknown;
+  prototype[name] = function (this: T, ...args: unknown[]): unknown {
+    const result = own.apply(this, args);
+    after();
+    return result;
+  } as T[keyof T];
+}
+
+export const counters = new Counters();
+
+/** What f asks for, beside what it gives. */
+export async function countedFrom<T>(f: () => Promise<T>): Promise<{ result: T; counted: Facts }> {
+  const { submits, dispatches, buffers } = counters;
+  const result = await f();
+  const counted = {
+    submits: counters.submits - submits,
+    dispatches: counters.dispatches - dispatches,
+    buffers: counters.buffers - buffers,
+  };
+  return { result, counted };
+}
