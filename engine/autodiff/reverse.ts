@@ -5,10 +5,11 @@ import { sameShape } from "../core/shape.ts";
 import { Tensor } from "../core/tensor.ts";
 import * as tree from "../core/tree.ts";
 import { scalar } from "../ops/creation.ts";
-import { add } from "../ops/elementwise.ts";
+import { add, cast } from "../ops/elementwise.ts";
 import { alias } from "../ops/reshape.ts";
 import { alike, between, checkDirections, freshLeaves, outputsOf } from "./graph.ts";
 import { type Region, regionOf } from "./region.ts";
+import { outermost, scaledPullBack } from "../ops/loss_scale.ts";
 
 /** Cotangents of `inputs` given those of `outputs`, as graph nodes. */
 export function pullBack(
@@ -17,7 +18,9 @@ export function pullBack(
   cotangents: readonly Tensor[],
 ): Tensor[] {
   const sums = new Map<Tensor, Tensor>();
-  const accumulate = (t: Tensor, g: Tensor): void => {
+  const accumulate = (t: Tensor, part: Tensor): void => {
+    // In mixed precision a rule may leave the type of its input.
+    const g = part.dtype === t.dtype ? part : cast(part, t.dtype);
     const before = sums.get(t);
     sums.set(t, before ? add(before, g) : g);
   };
@@ -108,7 +111,7 @@ export function differentiated<A extends unknown[]>(
   return (...args) => {
     const [first, ...rest] = args;
     const fresh = freshLeaves(name, first);
-    const value = (f as (...all: unknown[]) => unknown)(fresh.tree, ...rest);
+    const [scaling, value] = outermost(() => (f as (...all: unknown[]) => unknown)(fresh.tree, ...rest));
     check(
       !(value instanceof Promise),
       name,
@@ -125,7 +128,9 @@ export function differentiated<A extends unknown[]>(
       name,
       () => `the function gives one number of dtype f32 or f16, got ${show(loss)}; reduce it, or use vjp`,
     );
-    const grads = pullBack(fresh.leaves, [loss], [scalar(1, loss.dtype, loss.shape)]);
+    const grads = scaling
+      ? scaledPullBack(scaling, loss, (seed) => pullBack(fresh.leaves, [loss], [seed]))
+      : pullBack(fresh.leaves, [loss], [scalar(1, loss.dtype, loss.shape)]);
     return [value, tree.rebuild(fresh.tree, grads)];
   };
 }

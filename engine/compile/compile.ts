@@ -1,7 +1,9 @@
 /** compile: trace a function once per signature, then run it as one program. */
 import { check, checkFunction, checkOptions, fail, show } from "../core/errors.ts";
+import { type Mixed, withPrecision } from "../core/precision.ts";
 import { Tensor } from "../core/tensor.ts";
 import * as tree from "../core/tree.ts";
+import { initialLossScale, nextLossScale, scaleOf } from "../ops/loss_scale.ts";
 import { tensor } from "../ops/creation.ts";
 import { allocateBuffer, device as openDevice, type Device, Storage } from "../gpu/mod.ts";
 import { isChecking } from "./anomaly.ts";
@@ -12,7 +14,17 @@ import { Program, type ProgramInfo } from "./program.ts";
 export interface CompileOptions {
   /** Positions of arguments whose memory the results may take over; they are disposed of by the call. */
   donate?: readonly number[];
+  /**
+   * "mixed": products (convolutions, matmul) take and give f16 and add up in f32, layers keep the type of their input,
+   * sums and losses are f32, as with torch.autocast; parameters stay as they come, f32. The outermost grad
+   * or valueAndGrad multiplies its loss by a scale that halves when a gradient overflows (all gradients are then 0, and
+   * the optimisers leave parameters and state as they are) and doubles after 2,000 steps without. Needs shader-f16.
+   * Default "f32": every tensor in its own type.
+   */
+  precision?: Precision;
 }
+
+export type Precision = "f32" | "mixed";
 
 /** A compiled function: call it as the original, with a promise for the result. */
 export interface Compiled<A extends unknown[], R> {
@@ -21,6 +33,8 @@ export interface Compiled<A extends unknown[], R> {
   plan(...args: A): Promise<ProgramInfo>;
   /** What the programs kept are made of, one entry per signature, the latest used last. */
   programs(): ProgramInfo[];
+  /** The loss scale of mixed precision for the next call; 1 in f32. */
+  lossScale(): Promise<number>;
   /** Gives back the memory of its programs. */
   dispose(): void;
 }
@@ -30,6 +44,8 @@ interface Traced {
   /** Tensors from outside the function that it uses. */
   readonly captured: readonly Tensor[];
   readonly result: unknown;
+  /** Whether the program takes a loss scale after its arguments and gives the next one after its results. */
+  readonly scales: boolean;
 }
 
 /** Programs of one function kept at most; the least recently used go first. */
@@ -69,13 +85,22 @@ function signature(args: readonly unknown[]): string {
  */
 export function compile<A extends unknown[], R>(f: (...args: A) => R, options: CompileOptions = {}): Compiled<A, R> {
   checkFunction("compile", "the first argument", f);
-  checkOptions("compile", options, ["donate"]);
+  checkOptions("compile", options, ["donate", "precision"]);
   const donate = options.donate ?? [];
   check(
     Array.isArray(donate) && donate.every((k) => Number.isInteger(k) && k >= 0),
     "compile",
     () => `donate lists argument positions, got ${show(donate)}`,
   );
+  const precision = options.precision ?? "f32";
+  check(
+    precision === "f32" || precision === "mixed",
+    "compile",
+    () => `precision is "f32" or "mixed", got ${show(options.precision)}`,
+  );
+  const mixed = precision === "mixed";
+  /** [scale, steps since it changed], in mixed precision. */
+  let lossScale = initialLossScale();
   const traces = new Map<string, Promise<Traced>>();
   const ready = new Map<string, Traced>();
   let owner: Device | null = null;
@@ -87,7 +112,10 @@ export function compile<A extends unknown[], R>(f: (...args: A) => R, options: C
 
   /** The program for these arguments, out of the cache or new. */
   const tracedFor = (device: Device, args: A, donated: ReadonlySet<number>): Promise<Traced> => {
-    if (owner !== device) forget();
+    if (owner !== device) {
+      forget();
+      lossScale = initialLossScale();
+    }
     owner = device;
     const key = signature(args);
     let pending = traces.get(key);
@@ -96,7 +124,7 @@ export function compile<A extends unknown[], R>(f: (...args: A) => R, options: C
       const known = ready.get(key);
       if (known && ready.delete(key)) ready.set(key, known);
     } else {
-      pending = trace(device, f, args, donated);
+      pending = trace(device, f, args, donated, mixed);
       pending.then(
         (t) => (traces.get(key) === pending ? ready.set(key, t) : t.program.dispose()),
         () => traces.get(key) === pending && traces.delete(key),
@@ -130,16 +158,19 @@ export function compile<A extends unknown[], R>(f: (...args: A) => R, options: C
     const device = await openDevice();
     const inside = given(args);
     if (isChecking()) {
-      const result = f(...(rebuildNumbers(args, inside) as A));
+      const scale = scaleOf(lossScale);
+      const result = withPrecision(mixed ? { scale, depth: 0, finite: null } : null, () =>
+        f(...(rebuildNumbers(args, inside) as A)),
+      );
       await evaluate(result);
       for (const { leaf, donated } of inside) if (donated) leaf.dispose();
       return result;
     }
     const pending = tracedFor(device, args, donatedOf(inside));
-    const { program, captured, result } = await pending;
+    const { program, captured, result, scales } = await pending;
     // Arguments may be graphs themselves.
     await evaluate(inside.map((x) => x.leaf));
-    const inputs = [...inside.map((x) => x.leaf), ...captured].map((leaf, k) =>
+    const inputs = [...inside.map((x) => x.leaf), ...(scales ? [lossScale] : []), ...captured].map((leaf, k) =>
       leafValue(device, leaf, program.passes(k) || program.overwrites(k)),
     );
     const kept: Storage[] = [];
@@ -156,9 +187,15 @@ export function compile<A extends unknown[], R>(f: (...args: A) => R, options: C
       for (const storage of kept) storage.release();
     }
     for (const { leaf, donated } of inside) if (donated) leaf.dispose();
-    return tree.map(result, (leaf) =>
-      leaf instanceof Tensor ? new Tensor(leaf.shape, leaf.dtype, { kind: "device", storage: outputs.shift()! }) : leaf,
-    );
+    const received = (leaf: Tensor): Tensor =>
+      new Tensor(leaf.shape, leaf.dtype, { kind: "device", storage: outputs.shift()! });
+    const values = tree.map(result, (leaf) => (leaf instanceof Tensor ? received(leaf) : leaf));
+    if (scales) {
+      const before = lossScale;
+      lossScale = received(before);
+      before.dispose();
+    }
+    return values;
   };
   return Object.assign(call, {
     async plan(...args: A): Promise<ProgramInfo> {
@@ -166,6 +203,7 @@ export function compile<A extends unknown[], R>(f: (...args: A) => R, options: C
       return (await tracedFor(device, args, donatedOf(given(args)))).program.info;
     },
     programs: () => [...ready.values()].map((t) => t.program.info),
+    lossScale: async () => (mixed ? (await lossScale.data())[0]! : 1),
     dispose: forget,
   });
 }
@@ -181,7 +219,14 @@ async function trace<A extends unknown[]>(
   f: (...args: A) => unknown,
   args: A,
   donated: ReadonlySet<number>,
+  mixed: boolean,
 ): Promise<Traced> {
+  if (mixed && !device.target.features.has("shader-f16")) {
+    fail(
+      "compile",
+      'precision "mixed" needs the WebGPU feature shader-f16, which this adapter lacks; leave precision out, or look at npx voxgrad doctor for another adapter',
+    );
+  }
   const placeholders: Tensor[] = [];
   const traced = tree.map(args, (leaf) => {
     if (!isTraced(leaf)) return leaf;
@@ -190,7 +235,9 @@ async function trace<A extends unknown[]>(
     placeholders.push(placeholder);
     return placeholder;
   });
-  const result = f(...(traced as A));
+  const state = new Tensor([2], "f32", { kind: "placeholder" });
+  const precision: Mixed | null = mixed ? { scale: scaleOf(state), depth: 0, finite: null } : null;
+  const result = withPrecision(precision, () => f(...(traced as A)));
   check(
     !(result instanceof Promise),
     "compile",
@@ -198,9 +245,14 @@ async function trace<A extends unknown[]>(
   );
   const outputs = tree.leaves(result).filter((x): x is Tensor => x instanceof Tensor);
   check(outputs.length > 0, "compile", () => "the function gives no tensor");
+  const finite = precision?.finite;
+  if (finite) {
+    placeholders.push(state);
+    outputs.push(nextLossScale(state, finite));
+  }
   const graph = lower(outputs, device.target, placeholders);
   const program = await Program.build(device, graph, { donated, keepsArena: true });
-  return { program, captured: graph.leaves.slice(placeholders.length), result };
+  return { program, captured: graph.leaves.slice(placeholders.length), result, scales: Boolean(finite) };
 }
 
 function copy(device: Device, storage: Storage, label: string): Storage {

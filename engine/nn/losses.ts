@@ -1,4 +1,5 @@
 /** Segmentation losses from logits and integer labels: soft Dice, Dice + cross-entropy, deep supervision. */
+import { isFloat } from "../core/dtype.ts";
 import { check, checkOptions, show } from "../core/errors.ts";
 import { normalizeAxis, sameShape } from "../core/shape.ts";
 import { Tensor } from "../core/tensor.ts";
@@ -40,9 +41,9 @@ interface Scored {
 
 function score(name: string, logits: Tensor, labels: Tensor, options: { axis?: number; ignoreIndex?: number }): Scored {
   check(
-    logits instanceof Tensor && logits.dtype === "f32" && logits.rank >= 2,
+    logits instanceof Tensor && isFloat(logits.dtype) && logits.rank >= 2,
     name,
-    () => `logits are f32 of rank 2 or more, got ${logits}`,
+    () => `logits are f32 or f16 of rank 2 or more, got ${logits}`,
   );
   const axis = normalizeAxis(name, options.axis ?? 1, logits.rank);
   const positions = logits.shape.filter((_, k) => k !== axis);
@@ -66,7 +67,7 @@ function score(name: string, logits: Tensor, labels: Tensor, options: { axis?: n
   return {
     logits,
     axis,
-    logProbability: logSoftmax(logits, { axis }),
+    logProbability: logSoftmax(cast(logits, "f32"), { axis }),
     hit: valid ? logicalAnd(hit, valid) : hit,
     valid,
   };

@@ -3,6 +3,7 @@ import { check, checkOptions, show } from "../core/errors.ts";
 import { sameShape } from "../core/shape.ts";
 import { Tensor } from "../core/tensor.ts";
 import * as tree from "../core/tree.ts";
+import { unlessOverflow } from "../ops/loss_scale.ts";
 import { zeros } from "../ops/creation.ts";
 import { add, div, minimum, mul, sqrt, square, sub, tanh } from "../ops/elementwise.ts";
 import { sum } from "../ops/reduce.ts";
@@ -97,10 +98,10 @@ export function sgd(options: SgdOptions = {}): Optimiser {
         let d = weightDecay === 0 ? g! : add(g!, mul(p!, weightDecay));
         if (momentum !== 0) {
           const v = add(mul(velocity!, momentum), d);
-          velocities.push(v);
+          velocities.push(unlessOverflow(v, velocity!));
           d = nesterov ? add(d, mul(v, momentum)) : v;
         }
-        return sub(p!, mul(d, learningRate));
+        return unlessOverflow(sub(p!, mul(d, learningRate)), p!);
       });
       return [tree.rebuild(params, updated), momentum === 0 ? {} : { velocity: tree.rebuild(params, velocities) }];
     },
@@ -152,14 +153,18 @@ export function adam(options: AdamOptions = {}): Optimiser {
         const g = weightDecay === 0 || decoupled ? gradient! : add(gradient!, mul(p!, weightDecay));
         const m = add(mul(mean!, beta1), mul(g, 1 - beta1));
         const v = add(mul(variance!, beta2), mul(square(g), 1 - beta2));
-        means.push(m);
-        squares.push(v);
+        means.push(unlessOverflow(m, mean!));
+        squares.push(unlessOverflow(v, variance!));
         const kept = decoupled && weightDecay !== 0 ? mul(p!, sub(1, mul(learningRate, weightDecay))) : p!;
-        return sub(kept, mul(rate, div(m, add(div(sqrt(v), root), eps))));
+        return unlessOverflow(sub(kept, mul(rate, div(m, add(div(sqrt(v), root), eps)))), p!);
       });
       return [
         tree.rebuild(params, updated),
-        { step, mean: tree.rebuild(params, means), square: tree.rebuild(params, squares) },
+        {
+          step: unlessOverflow(step, state.step),
+          mean: tree.rebuild(params, means),
+          square: tree.rebuild(params, squares),
+        },
       ];
     },
   };

@@ -101,16 +101,18 @@ function convolve(name: string, dims: number, x: Tensor, w: Tensor, options: Con
  * Cross-correlation of x [N, C, H, W] with w [K, C / groups, kH, kW], as torch.nn.functional.conv2d.
  * @example conv2d(x, w, { bias, stride: 2, padding: 1 })
  */
-export const conv2d = inF32((x: Tensor, w: Tensor, options: ConvOptions = {}): Tensor =>
-  convolve("conv2d", 2, x, w, options),
+export const conv2d = inF32(
+  (x: Tensor, w: Tensor, options: ConvOptions = {}): Tensor => convolve("conv2d", 2, x, w, options),
+  { kind: "product" },
 );
 
 /**
  * Cross-correlation of x [N, C, D, H, W] with w [K, C / groups, kD, kH, kW], as torch.nn.functional.conv3d.
  * @example conv3d(x, w, { bias, padding: [0, 1, 1] })
  */
-export const conv3d = inF32((x: Tensor, w: Tensor, options: ConvOptions = {}): Tensor =>
-  convolve("conv3d", 3, x, w, options),
+export const conv3d = inF32(
+  (x: Tensor, w: Tensor, options: ConvOptions = {}): Tensor => convolve("conv3d", 3, x, w, options),
+  { kind: "product" },
 );
 
 export interface ConvTransposeOptions extends ConvOptions {
@@ -161,14 +163,18 @@ function convolveTransposed(name: string, dims: number, x: Tensor, w: Tensor, op
 }
 
 /** Transposed convolution of x [N, C, H, W] with w [C, K / groups, kH, kW], as torch.nn.functional.conv_transpose2d. */
-export const convTranspose2d = inF32((x: Tensor, w: Tensor, options: ConvTransposeOptions = {}): Tensor =>
-  convolveTransposed("convTranspose2d", 2, x, w, options),
+export const convTranspose2d = inF32(
+  (x: Tensor, w: Tensor, options: ConvTransposeOptions = {}): Tensor =>
+    convolveTransposed("convTranspose2d", 2, x, w, options),
+  { kind: "product" },
 );
 
 /**
  * Transposed convolution of x [N, C, D, H, W] with w [C, K / groups, kD, kH, kW], as torch.nn.functional.conv_transpose3d.
  * @example convTranspose3d(x, w, { stride: 2 }) // doubles D, H and W for a kernel of 2
  */
-export const convTranspose3d = inF32((x: Tensor, w: Tensor, options: ConvTransposeOptions = {}): Tensor =>
-  convolveTransposed("convTranspose3d", 3, x, w, options),
+export const convTranspose3d = inF32(
+  (x: Tensor, w: Tensor, options: ConvTransposeOptions = {}): Tensor =>
+    convolveTransposed("convTranspose3d", 3, x, w, options),
+  { kind: "product" },
 );

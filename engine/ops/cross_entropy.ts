@@ -78,7 +78,7 @@ export const crossEntropy = inF32(
     if (ignoreIndex !== undefined) factor = where(notEqual(labels, ignoreIndex), factor, 0);
     return neg(div(sum(mul(chosen, factor)), sum(factor)));
   },
-  true,
+  { keep: true },
 );
 
 function checkWeight(weight: readonly number[] | Tensor, classes: number): Tensor {
@@ -95,12 +95,15 @@ function checkWeight(weight: readonly number[] | Tensor, classes: number): Tenso
 }
 
 /** Mean of -(t log s + (1 - t) log(1 - s)) with s = sigmoid(logits), without overflow; targets in [0, 1]. */
-export const binaryCrossEntropyWithLogits = inF32((logits: Tensor, targets: Tensor): Tensor => {
-  check(
-    logits instanceof Tensor && targets instanceof Tensor && sameShape(logits.shape, targets.shape),
-    "binaryCrossEntropyWithLogits",
-    () => `logits and targets are tensors of one shape, got ${show(logits)} and ${show(targets)}`,
-  );
-  // -(t log s + (1 - t) log(1 - s)) = softplus(x) - x t
-  return mean(sub(softplus(logits), mul(logits, cast(targets, "f32"))));
-}, true);
+export const binaryCrossEntropyWithLogits = inF32(
+  (logits: Tensor, targets: Tensor): Tensor => {
+    check(
+      logits instanceof Tensor && targets instanceof Tensor && sameShape(logits.shape, targets.shape),
+      "binaryCrossEntropyWithLogits",
+      () => `logits and targets are tensors of one shape, got ${show(logits)} and ${show(targets)}`,
+    );
+    // -(t log s + (1 - t) log(1 - s)) = softplus(x) - x t
+    return mean(sub(softplus(logits), mul(logits, cast(targets, "f32"))));
+  },
+  { keep: true },
+);

@@ -43,11 +43,14 @@ const along = (x: Tensor, attrs: CumsumAttrs): Tensor => (x.size === 0 ? x : nod
  * @param options.reverse sums of the values from each on instead
  * @example tensor([1, 2, 3]).cumsum() // [1, 3, 6]
  */
-export const cumsum = inF32((x: Tensor, options: { axis?: number; reverse?: boolean } = {}): Tensor => {
-  checkTensor("cumsum", x);
-  checkOptions("cumsum", options, ["axis", "reverse"]);
-  const { reverse = false } = options;
-  check(typeof reverse === "boolean", "cumsum", () => `reverse is true or false, got ${show(reverse)}`);
-  const axis = normalizeAxis("cumsum", options.axis ?? -1, x.rank);
-  return along(x.dtype === "bool" ? cast(x, "i32") : x, { axis, reverse });
-});
+export const cumsum = inF32(
+  (x: Tensor, options: { axis?: number; reverse?: boolean } = {}): Tensor => {
+    checkTensor("cumsum", x);
+    checkOptions("cumsum", options, ["axis", "reverse"]);
+    const { reverse = false } = options;
+    check(typeof reverse === "boolean", "cumsum", () => `reverse is true or false, got ${show(reverse)}`);
+    const axis = normalizeAxis("cumsum", options.axis ?? -1, x.rank);
+    return along(x.dtype === "bool" ? cast(x, "i32") : x, { axis, reverse });
+  },
+  { kind: "sum" },
+);

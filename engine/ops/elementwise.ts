@@ -17,6 +17,7 @@ import {
   type Operand,
   type Row,
   unary,
+  wide,
 } from "./elementwise_op.ts";
 
 import { isLiteral, isZero, literal } from "./constant.ts";
@@ -187,7 +188,7 @@ export const floor = unary("floor", { wgsl: ([x]) => `floor(${x})`, inputs: floa
 export const exp = unary("exp", {
   wgsl: ([x]) => `vg_exp(${x})`,
   uses: ["vg_exp"],
-  inputs: float,
+  inputs: wide,
   cost: 8,
   d: [(t, c) => mul(t, c.output)],
 });
@@ -195,7 +196,7 @@ export const exp = unary("exp", {
 export const log = unary("log", {
   wgsl: ([x]) => `vg_log(${x})`,
   uses: ["vg_log"],
-  inputs: float,
+  inputs: wide,
   cost: 8,
   d: [(t, c) => div(t, c.inputs[0]!)],
 });
@@ -203,7 +204,7 @@ export const log = unary("log", {
 export const log1p = unary("log1p", {
   wgsl: ([x]) => `vg_log1p(${x})`,
   uses: ["vg_log1p"],
-  inputs: float,
+  inputs: wide,
   cost: 10,
   d: [(t, c) => div(t, add(c.inputs[0]!, 1))],
 });
@@ -219,7 +220,7 @@ export const sqrt = unary("sqrt", {
 export const rsqrt = unary("rsqrt", {
   wgsl: ([x]) => `vg_rsqrt(${x})`,
   uses: ["vg_rsqrt"],
-  inputs: float,
+  inputs: wide,
   cost: 3,
   // d x^(-1/2) = -1/2 y^3
   d: [(t, { output: y }) => mul(mul(t, -0.5), mul(y, mul(y, y)))],
@@ -227,7 +228,7 @@ export const rsqrt = unary("rsqrt", {
 /** x * x */
 export const square = unary("square", {
   wgsl: ([x]) => `${x} * ${x}`,
-  inputs: numeric,
+  inputs: (dtype) => (isFloat(dtype) ? wide(dtype) : numeric(dtype)),
   d: [(t, c) => mul(t, mul(c.inputs[0]!, 2))],
 });
 /** Sine of x in radians, to 1e-6 for magnitudes below 6e6; beyond them an angle in f32 says little */
@@ -275,7 +276,7 @@ export const sigmoid = unary("sigmoid", {
 export const softplus = unary("softplus", {
   wgsl: ([x]) => `vg_softplus(${x})`,
   uses: ["vg_softplus"],
-  inputs: float,
+  inputs: wide,
   cost: 16,
   d: [(t, c) => mul(t, sigmoid(c.inputs[0]!))],
 });

@@ -2,6 +2,7 @@
 import { arithmetic, isFloat, joinNumber, promote, type DType } from "../core/dtype.ts";
 import { check, show } from "../core/errors.ts";
 import type { Op, RuleContext } from "../core/op.ts";
+import { mixed } from "../core/precision.ts";
 import { broadcastShapes } from "../core/shape.ts";
 import { checkTensor, node, Tensor } from "../core/tensor.ts";
 import { alignBatch, broadcastTo, sumTo } from "./broadcast_to.ts";
@@ -29,6 +30,8 @@ export interface Row<A> {
 }
 
 export const float = (dtype: DType): DType => (isFloat(dtype) ? dtype : "f32");
+/** For functions whose values soon leave the range of f16: f32 in mixed precision. */
+export const wide = (dtype: DType): DType => (mixed() ? "f32" : float(dtype));
 export const bool = (): DType => "bool";
 /** Ordered comparison and arithmetic take truth values as integers. */
 export const numeric = (dtype: DType): DType => arithmetic(dtype);

@@ -86,28 +86,31 @@ const product = (a: Tensor, b: Tensor, attrs: ProductAttrs): Tensor => {
  * @returns [..., n, m]
  * @example matmul(tensor([[1, 2]]), tensor([[3], [4]])) // [[11]]
  */
-export const matmul = inF32((a: Tensor, b: Tensor): Tensor => {
-  for (const [name, x] of [
-    ["left", a],
-    ["right", b],
-  ] as const) {
-    check(
-      x instanceof Tensor && x.dtype === "f32" && x.rank >= 1,
-      "matmul",
-      () => `the ${name} factor is an f32 tensor of rank >= 1, got ${x instanceof Tensor ? `${x}` : show(x)}`,
-    );
-  }
-  const left = a.rank === 1 ? reshape(a, { shape: [1, a.size] }) : a;
-  const right = b.rank === 1 ? reshape(b, { shape: [b.size, 1] }) : b;
-  const [n, k] = left.shape.slice(-2) as [number, number];
-  const [inner, m] = right.shape.slice(-2) as [number, number];
-  check(k === inner, "matmul", () => `inner sizes differ: ${k} of ${show(a.shape)} and ${inner} of ${show(b.shape)}`);
-  const batch = broadcastShapes("matmul", left.shape.slice(0, -2), right.shape.slice(0, -2));
-  const shape = [...batch, ...(a.rank === 1 ? [] : [n]), ...(b.rank === 1 ? [] : [m])];
-  checkShape("matmul", shape);
-  // An empty sum is 0.
-  if (k === 0 || size(shape) === 0) return scalar(0, "f32", shape);
-  const flat = (x: Tensor, rows: number, columns: number): Tensor =>
-    reshape(broadcastTo(x, { shape: [...batch, rows, columns] }), { shape: [size(batch), rows, columns] });
-  return reshape(product(flat(left, n, k), flat(right, k, m), PLAIN), { shape });
-});
+export const matmul = inF32(
+  (a: Tensor, b: Tensor): Tensor => {
+    for (const [name, x] of [
+      ["left", a],
+      ["right", b],
+    ] as const) {
+      check(
+        x instanceof Tensor && x.dtype === "f32" && x.rank >= 1,
+        "matmul",
+        () => `the ${name} factor is an f32 tensor of rank >= 1, got ${x instanceof Tensor ? `${x}` : show(x)}`,
+      );
+    }
+    const left = a.rank === 1 ? reshape(a, { shape: [1, a.size] }) : a;
+    const right = b.rank === 1 ? reshape(b, { shape: [b.size, 1] }) : b;
+    const [n, k] = left.shape.slice(-2) as [number, number];
+    const [inner, m] = right.shape.slice(-2) as [number, number];
+    check(k === inner, "matmul", () => `inner sizes differ: ${k} of ${show(a.shape)} and ${inner} of ${show(b.shape)}`);
+    const batch = broadcastShapes("matmul", left.shape.slice(0, -2), right.shape.slice(0, -2));
+    const shape = [...batch, ...(a.rank === 1 ? [] : [n]), ...(b.rank === 1 ? [] : [m])];
+    checkShape("matmul", shape);
+    // An empty sum is 0.
+    if (k === 0 || size(shape) === 0) return scalar(0, "f32", shape);
+    const flat = (x: Tensor, rows: number, columns: number): Tensor =>
+      reshape(broadcastTo(x, { shape: [...batch, rows, columns] }), { shape: [size(batch), rows, columns] });
+    return reshape(product(flat(left, n, k), flat(right, k, m), PLAIN), { shape });
+  },
+  { kind: "product" },
+);

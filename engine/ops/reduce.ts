@@ -97,41 +97,56 @@ function reduce(op: Op<ReduceAttrs>, by: ReduceAttrs["by"], input: Tensor, optio
 }
 
 /** Sum over axes, as a tree; bool sums as i32. The sum of an empty axis is 0. */
-export const sum = inF32((x: Tensor, options: ReduceOptions = {}): Tensor => reduce(sumOp, "sum", x, options));
+export const sum = inF32((x: Tensor, options: ReduceOptions = {}): Tensor => reduce(sumOp, "sum", x, options), {
+  kind: "sum",
+});
 /** Largest value over axes; ties share the gradient evenly. */
-export const max = inF32((x: Tensor, options: ReduceOptions = {}): Tensor => reduce(maxOp, "max", x, options));
+export const max = inF32((x: Tensor, options: ReduceOptions = {}): Tensor => reduce(maxOp, "max", x, options), {
+  kind: "sum",
+});
 /** Smallest value over axes; ties share the gradient evenly. */
-export const min = inF32((x: Tensor, options: ReduceOptions = {}): Tensor => reduce(minOp, "min", x, options));
+export const min = inF32((x: Tensor, options: ReduceOptions = {}): Tensor => reduce(minOp, "min", x, options), {
+  kind: "sum",
+});
 
 const count = (x: Tensor, axes: readonly number[]): number => axes.reduce((product, k) => product * x.shape[k]!, 1);
 
 /** Mean over axes, in f32. */
-export const mean = inF32((x: Tensor, options: ReduceOptions = {}): Tensor => {
-  const n = count(x, axesOf("mean", x, options));
-  check(n > 0, "mean", () => `an empty axis of ${show(x.shape)} has no mean`);
-  return mul(sum(isFloat(x.dtype) ? x : cast(x, "f32"), options), 1 / n);
-});
+export const mean = inF32(
+  (x: Tensor, options: ReduceOptions = {}): Tensor => {
+    const n = count(x, axesOf("mean", x, options));
+    check(n > 0, "mean", () => `an empty axis of ${show(x.shape)} has no mean`);
+    return mul(sum(isFloat(x.dtype) ? x : cast(x, "f32"), options), 1 / n);
+  },
+  { kind: "sum" },
+);
 
 /** Index of the largest value along `axis` (the first among equals), as i32; over all elements without one. */
-export const argmax = inF32((x: Tensor, options: { axis?: number; keepDims?: boolean } = {}): Tensor => {
-  checkTensor("argmax", x);
-  checkOptions("argmax", options, ["axis", "keepDims"]);
-  checkFlag("argmax", "keepDims", options.keepDims);
-  if (options.axis === undefined) return reduce(argmaxOp, "argmax", reshape(x, { shape: [x.size] }), {});
-  const axis = normalizeAxis("argmax", options.axis, x.rank);
-  return reduce(argmaxOp, "argmax", x, { axes: [axis], keepDims: options.keepDims ?? false });
-});
+export const argmax = inF32(
+  (x: Tensor, options: { axis?: number; keepDims?: boolean } = {}): Tensor => {
+    checkTensor("argmax", x);
+    checkOptions("argmax", options, ["axis", "keepDims"]);
+    checkFlag("argmax", "keepDims", options.keepDims);
+    if (options.axis === undefined) return reduce(argmaxOp, "argmax", reshape(x, { shape: [x.size] }), {});
+    const axis = normalizeAxis("argmax", options.axis, x.rank);
+    return reduce(argmaxOp, "argmax", x, { axes: [axis], keepDims: options.keepDims ?? false });
+  },
+  { kind: "sum" },
+);
 
 /** Mean squared deviation over axes; divides by count - correction (default 1, as PyTorch). */
-export const variance = inF32((x: Tensor, options: ReduceOptions & { correction?: number } = {}): Tensor => {
-  const axes = axesOf("variance", x, options, ["correction"]);
-  const { keepDims, correction = 1 } = options;
-  checkNumber("variance", "correction", correction);
-  const n = count(x, axes);
-  if (n - correction <= 0) fail("variance", `${n} values with correction ${correction} leave no degree of freedom`);
-  const deviation = sub(x, mean(x, { axes, keepDims: true }));
-  return mul(sum(square(deviation), { axes, keepDims: keepDims ?? false }), 1 / (n - correction));
-});
+export const variance = inF32(
+  (x: Tensor, options: ReduceOptions & { correction?: number } = {}): Tensor => {
+    const axes = axesOf("variance", x, options, ["correction"]);
+    const { keepDims, correction = 1 } = options;
+    checkNumber("variance", "correction", correction);
+    const n = count(x, axes);
+    if (n - correction <= 0) fail("variance", `${n} values with correction ${correction} leave no degree of freedom`);
+    const deviation = sub(x, mean(x, { axes, keepDims: true }));
+    return mul(sum(square(deviation), { axes, keepDims: keepDims ?? false }), 1 / (n - correction));
+  },
+  { kind: "sum" },
+);
 
 const lseOp: Op<{ axes: readonly number[] }> = {
   name: "logSumExp",
@@ -155,16 +170,19 @@ const lseOp: Op<{ axes: readonly number[] }> = {
 };
 
 /** log(sum(exp(x))) over axes, without overflow. */
-export const logSumExp = inF32((values: Tensor, options: ReduceOptions = {}): Tensor => {
-  const axes = axesOf("logSumExp", values, options);
-  const x = isFloat(values.dtype) ? values : cast(values, "f32");
-  check(count(x, axes) > 0, "logSumExp", () => `an empty axis of ${show(x.shape)} has no largest value`);
-  const y = node(
-    lseOp,
-    [x],
-    { axes },
-    x.shape.filter((_, k) => !axes.includes(k)),
-    x.dtype,
-  );
-  return options.keepDims ? reshape(y, { shape: kept(x.shape, axes) }) : y;
-});
+export const logSumExp = inF32(
+  (values: Tensor, options: ReduceOptions = {}): Tensor => {
+    const axes = axesOf("logSumExp", values, options);
+    const x = isFloat(values.dtype) ? values : cast(values, "f32");
+    check(count(x, axes) > 0, "logSumExp", () => `an empty axis of ${show(x.shape)} has no largest value`);
+    const y = node(
+      lseOp,
+      [x],
+      { axes },
+      x.shape.filter((_, k) => !axes.includes(k)),
+      x.dtype,
+    );
+    return options.keepDims ? reshape(y, { shape: kept(x.shape, axes) }) : y;
+  },
+  { kind: "sum" },
+);

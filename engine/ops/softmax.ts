@@ -47,8 +47,11 @@ function along(op: Op<AxisAttrs>, x: Tensor, options: { axis?: number }): Tensor
 }
 
 /** exp(x) / sum(exp(x)) along `axis` (default the last), without overflow. */
-export const softmax = inF32((x: Tensor, options: { axis?: number } = {}): Tensor => along(softmaxOp, x, options));
+export const softmax = inF32((x: Tensor, options: { axis?: number } = {}): Tensor => along(softmaxOp, x, options), {
+  kind: "sum",
+});
 /** log(softmax(x)) along `axis` (default the last). */
-export const logSoftmax = inF32((x: Tensor, options: { axis?: number } = {}): Tensor =>
-  along(logSoftmaxOp, x, options),
+export const logSoftmax = inF32(
+  (x: Tensor, options: { axis?: number } = {}): Tensor => along(logSoftmaxOp, x, options),
+  { kind: "sum" },
 );
