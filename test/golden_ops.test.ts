@@ -48,11 +48,23 @@ function call(c: Case, inputs: readonly Tensor[]): Tensor {
   return Object.keys(options).length > 0 ? op(...inputs.slice(0, count), options) : op(...inputs.slice(0, count));
 }
 
-/** Sums of more than 10,000 terms are allowed more. */
-const tolerance = (wanted: { data: ArrayLike<number> }, inputs: readonly Tensor[]): number =>
-  inputs.some((x) => x.size > 10_000 * wanted.data.length) ? 2e-4 : 1e-5;
+const { features } = await vg.deviceInfo();
+const precisions: vg.Precision[] = features.includes("shader-f16") ? ["f32", "mixed"] : ["f32"];
+if (precisions.length === 1) console.log("The adapter has no f16: mixed precision is not run.");
 
-for (const c of goldenJson("ops").cases as Case[]) {
+for (const precision of precisions) for (const c of goldenJson("ops").cases as Case[]) check(c, precision);
+
+function check(c: Case, precision: vg.Precision): void {
+  /** Sums of more than 10,000 terms are allowed more; products of f16 have 11 bits. */
+  const tolerance = (wanted: { data: ArrayLike<number> }, inputs: readonly Tensor[]): number =>
+    precision === "mixed" ? 2e-2 : inputs.some((x) => x.size > 10_000 * wanted.data.length) ? 2e-4 : 1e-5;
+  const compute = async <T>(f: () => T): Promise<T> => {
+    if (precision === "f32") return f();
+    const compiled = vg.compile(f, { precision });
+    const result = await compiled();
+    compiled.dispose();
+    return result;
+  };
   const differentiable = (c.grads ?? []).map((key) => key !== null);
   const split = (all: readonly Tensor[]): Tensor[] => all.filter((_, k) => differentiable[k]);
   const join = (all: readonly Tensor[], some: readonly Tensor[]): Tensor[] => {
@@ -60,27 +72,31 @@ for (const c of goldenJson("ops").cases as Case[]) {
     return all.map((x, k) => (differentiable[k] ? rest.shift()! : x));
   };
 
-  test(`${c.name}: output`, async () => {
+  test(`${c.name}: output in ${precision}`, async () => {
     const inputs = c.inputs.map(tensorOf);
-    await assertClose(call(c, inputs), stored(c.output), tolerance(stored(c.output), inputs), c.name);
+    const y = await compute(() => call(c, inputs));
+    await assertClose(y, stored(c.output), tolerance(stored(c.output), inputs), c.name);
   });
-  if (!c.cotangent) continue;
+  if (!c.cotangent) return;
 
-  test(`${c.name}: gradients`, async () => {
+  test(`${c.name}: gradients in ${precision}`, async () => {
     const inputs = c.inputs.map(tensorOf);
-    const [, pullback] = vg.vjp((...xs: Tensor[]) => call(c, join(inputs, xs)), split(inputs));
-    const grads = pullback(tensorOf(c.cotangent!));
+    const cotangent = tensorOf(c.cotangent!);
+    const grads = await compute(() => {
+      const [, pullback] = vg.vjp((...xs: Tensor[]) => call(c, join(inputs, xs)), split(inputs));
+      return pullback(cotangent);
+    });
     const keys = c.grads!.filter((key): key is string => key !== null);
     for (const [k, key] of keys.entries())
       await assertClose(grads[k], stored(key), tolerance(stored(key), inputs), `${c.name} gradient ${k}`);
   });
 
-  test(`${c.name}: derivatives along a direction`, async () => {
+  test(`${c.name}: derivatives along a direction in ${precision}`, async () => {
     const inputs = c.inputs.map(tensorOf);
     const tangents = c.tangents!.filter((key): key is string => key !== null).map(tensorOf);
     const f = (...xs: Tensor[]): Tensor => call(c, join(inputs, xs));
     if (c.jvp) {
-      const [, dy] = vg.jvp(f, split(inputs), tangents);
+      const dy = await compute(() => vg.jvp(f, split(inputs), tangents)[1]);
       await assertClose(dy, stored(c.jvp), tolerance(stored(c.jvp), inputs), `${c.name} jvp`);
     }
     if (c.hvp) {
@@ -89,9 +105,10 @@ for (const c of goldenJson("ops").cases as Case[]) {
         const y = f(...xs);
         return cotangent.mul(y).sum().add(y.square().sum().mul(0.5));
       };
-      const products = vg.hvp(loss, split(inputs), tangents);
+      const products = await compute(() => vg.hvp(loss, split(inputs), tangents));
       const keys = c.hvp.filter((key): key is string => key !== null);
-      for (const [k, key] of keys.entries()) await assertClose(products[k], stored(key), 1e-3, `${c.name} hvp ${k}`);
+      for (const [k, key] of keys.entries())
+        await assertClose(products[k], stored(key), precision === "mixed" ? 2e-2 : 1e-3, `${c.name} hvp ${k}`);
     }
   });
 }

@@ -3,6 +3,7 @@ import { check, checkFunction, fail, show } from "../core/errors.ts";
 import type { Tensor } from "../core/tensor.ts";
 import * as tree from "../core/tree.ts";
 import { scalar } from "../ops/creation.ts";
+import { outermost } from "../ops/loss_scale.ts";
 import { alike, between, checkDirections, floatOf, freshLeaves, outputsOf } from "./graph.ts";
 import { differentiated } from "./reverse.ts";
 
@@ -19,7 +20,7 @@ export function pushForward(
     const given = parents.map((x) => known.get(x) ?? null);
     if (given.every((x) => x === null)) continue;
     if (op.jvp) {
-      known.set(t, op.jvp({ inputs: parents, output: t, attrs }, given));
+      known.set(t, alike(op.jvp({ inputs: parents, output: t, attrs }, given), t));
     } else if (op.lowering.kind === "composite") {
       // Without a rule of its own a composite is differentiated through what it is made of.
       const fresh = parents.map((x, k) => (given[k] ? freshLeaves(op.name, x).leaves[0]! : x));
@@ -30,7 +31,7 @@ export function pushForward(
         given.filter((x): x is Tensor => x !== null),
         [inner],
       );
-      if (tangent) known.set(t, tangent);
+      if (tangent) known.set(t, alike(tangent, t));
     } else {
       fail(op.name, "has no forward derivative");
     }
@@ -64,7 +65,7 @@ function along(
   const points = fresh.flatMap((x) => x.leaves);
   const directions: Tensor[] = tangents.flatMap((t) => tree.leaves(t));
   checkDirections(name, "tangents", directions, points);
-  const out = f(...fresh.map((x) => x.tree));
+  const [, out] = outermost(() => f(...fresh.map((x) => x.tree)));
   const outputs = outputsOf(name, out);
   const results = pushForward(
     points,

@@ -5,7 +5,7 @@ import { sameShape } from "../core/shape.ts";
 import { Tensor } from "../core/tensor.ts";
 import * as tree from "../core/tree.ts";
 import { scalar } from "../ops/creation.ts";
-import { add, cast } from "../ops/elementwise.ts";
+import { add } from "../ops/elementwise.ts";
 import { alias } from "../ops/reshape.ts";
 import { alike, between, checkDirections, freshLeaves, outputsOf } from "./graph.ts";
 import { type Region, regionOf } from "./region.ts";
@@ -20,7 +20,7 @@ export function pullBack(
   const sums = new Map<Tensor, Tensor>();
   const accumulate = (t: Tensor, part: Tensor): void => {
     // In mixed precision a rule may leave the type of its input.
-    const g = part.dtype === t.dtype ? part : cast(part, t.dtype);
+    const g = alike(part, t);
     const before = sums.get(t);
     sums.set(t, before ? add(before, g) : g);
   };
@@ -71,7 +71,7 @@ export function vjp(f: (...args: any[]) => any, primals: readonly any[]): [any, 
   checkFunction("vjp", "the first argument", f);
   check(Array.isArray(primals), "vjp", () => `primals are an array, one entry per argument, got ${show(primals)}`);
   const fresh = primals.map((primal) => freshLeaves("vjp", primal));
-  const out = f(...fresh.map((x) => x.tree));
+  const [, out] = outermost(() => f(...fresh.map((x) => x.tree)));
   const outputs = outputsOf("vjp", out);
   // The caller gets nodes of their own: evaluating them takes no history from the pullback.
   const shown = tree.map(out, alias);

@@ -16,10 +16,10 @@ export interface CompileOptions {
   donate?: readonly number[];
   /**
    * "mixed": products (convolutions, matmul) take and give f16 and add up in f32, layers keep the type of their input,
-   * sums and losses are f32, as with torch.autocast; parameters stay as they come, f32. The outermost grad
-   * or valueAndGrad multiplies its loss by a scale that halves when a gradient overflows (all gradients are then 0, and
-   * the optimisers leave parameters and state as they are) and doubles after 2,000 steps without. Needs shader-f16.
-   * Default "f32": every tensor in its own type.
+   * sums and losses are f32, as with torch.autocast; parameters stay as they come, f32. A grad or valueAndGrad that no
+   * other derivative encloses multiplies its loss by a scale: it halves when a gradient overflows, in which case all
+   * gradients are 0 and the optimisers leave parameters and state as they are, and doubles after 2,000 steps without.
+   * Other derivatives (vjp, jvp, hvp) are not scaled. Needs shader-f16. Default "f32": every tensor in its own type.
    */
   precision?: Precision;
 }

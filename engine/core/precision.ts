@@ -5,7 +5,7 @@ import type { Tensor } from "./tensor.ts";
 export interface Mixed {
   /** Losses are multiplied by this f32 scalar before they are differentiated, gradients divided by it afterwards. */
   readonly scale: Tensor;
-  /** Calls of gradient functions under way: only the outermost scales. */
+  /** Functions that are being differentiated: only the gradient of the outermost is scaled. */
   depth: number;
   /** Whether all gradients so far are finite (bool scalar); null before the first. */
   finite: Tensor | null;

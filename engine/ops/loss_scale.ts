@@ -29,7 +29,7 @@ import { slice } from "./slice.ts";
 const GROWTH_INTERVAL = 2000;
 const LARGEST = 2 ** 24;
 
-/** Calls f, a function that is being differentiated; gives the scaling where no gradient function encloses it. */
+/** Calls f, a function that is being differentiated; gives the scaling where no other derivative encloses this one. */
 export function outermost<T>(f: () => T): [Mixed | null, T] {
   const precision = mixed();
   if (!precision) return [null, f()];
