@@ -8,9 +8,11 @@ const isMap = (v: Value): boolean => v.op?.lowering.kind === "map";
 
 /** Recomputing a value in several kernels is worth it up to this many operations and one large read. */
 const CHEAP_COST = 4;
-/** A value this many times smaller than its user is spread by it: then only next to nothing is recomputed per element. */
+/** A value this many times smaller than its user is spread by it. */
 const SPREAD = 4;
+/** What is spread is recomputed where that is next to nothing for each element, or little for all that it is spread over. */
 const SPREAD_COST = 2;
+const SPREAD_WORK = 32;
 
 interface Price {
   readonly cost: number;
@@ -50,6 +52,12 @@ export function chooseRoots(graph: Graph, forced: ReadonlySet<Value>): Roots {
   );
 }
 
+/** Whether `user` would compute x anew for many elements at more than it costs to read it. */
+function spreads(x: Value, user: Value, cost: number): boolean {
+  const times = user.size / x.size;
+  return times >= SPREAD && cost > SPREAD_COST && cost * times > SPREAD_WORK;
+}
+
 function assign(graph: Graph, forced: ReadonlySet<Value>, table: ReadonlyMap<Value, Price>): Roots {
   const roots = new Set<Value>();
   const stored = new Set<Value>(forced);
@@ -75,8 +83,7 @@ function assign(graph: Graph, forced: ReadonlySet<Value>, table: ReadonlyMap<Val
     for (const x of v.inputs) {
       const source = base(x);
       if (v.op!.lowering.kind === "kernel") stored.add(source);
-      else if (isMap(v) && isMap(source) && source.size * SPREAD <= v.size && table.get(source)!.cost > SPREAD_COST)
-        stored.add(source);
+      else if (isMap(v) && isMap(source) && spreads(source, v, table.get(source)!.cost)) stored.add(source);
       if (isRoot) homesOf(x).add(v);
       else for (const home of own) homesOf(x).add(home);
     }
