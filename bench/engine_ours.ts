@@ -37,7 +37,7 @@ class Run implements Ready {
     this.#device = device;
     this.#f = item.ours(vg);
     const carried = item.carry ? Array.from({ length: this.#carried(item) }, (_, k) => k) : [];
-    this.#compiled = vg.compile(this.#f, { donate: carried });
+    this.#compiled = vg.compile(this.#f, { donate: carried, precision: item.precision ?? "f32" });
     this.#inputs = item.inputs.map(({ shape, dtype = "f32" }, k) => {
       const t = vg.tensor(inputs[k]!, { shape, dtype });
       if (t.source.kind === "host") t.settle(upload(device, t.source.data, t.dtype, `${t}`));

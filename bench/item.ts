@@ -1,6 +1,6 @@
 /** What is measured: the rows of the table, and what an engine must offer to run them. */
 import type * as voxgrad from "../engine/mod.ts";
-import type { Tensor } from "../engine/mod.ts";
+import type { Precision, Tensor } from "../engine/mod.ts";
 
 export type Vg = typeof voxgrad;
 
@@ -30,6 +30,8 @@ export interface Item {
   readonly inputs: readonly Input[];
   /** Layouts of the outputs, where they are not plain. */
   readonly outputs?: readonly Layout[];
+  /** What `compile` is told; default "f32". */
+  readonly precision?: Precision;
   /** What a call ends with: an empty queue (default), the first output read back, or all of them. */
   readonly read?: "none" | "first" | "all";
   /** The outputs after the first are the first inputs of the next call. */

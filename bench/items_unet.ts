@@ -26,9 +26,15 @@ const inputs: readonly Input[] = [
   { shape: [1, 32, 32, 32], values: "labels", scale: 4, dtype: "i32" },
 ];
 
-function loss(vg: Vg, [w0, w1, w2, w3, w4, w5, w6]: Tensor[], x: Tensor, labels: Tensor): Tensor {
+function loss(
+  vg: Vg,
+  [w0, w1, w2, w3, w4, w5, w6]: Tensor[],
+  x: Tensor,
+  labels: Tensor,
+  wrap: Vg["checkpoint"] = (f) => f,
+): Tensor {
   const block = (h: Tensor, w: Tensor, stride = 1): Tensor =>
-    vg.relu(vg.groupNorm(vg.conv3d(h, w, { padding: 1, stride }), { groups: 4 }));
+    wrap((a: Tensor, b: Tensor) => vg.relu(vg.groupNorm(vg.conv3d(a, b, { padding: 1, stride }), { groups: 4 })))(h, w);
   const e = block(block(x, w0!), w1!);
   const d = block(block(e, w2!, 2), w3!);
   const u = vg.convTranspose3d(d, w4!, { stride: 2 });
@@ -69,19 +75,23 @@ function jaxLoss(jax: Peer, [w0, w1, w2, w3, w4, w5, w6]: Peer[], x: Peer, label
 
 const noGradient = { cannot: "conv3dTranspose has no gradient" };
 
+/** A training step with gradients of the loss as given. */
+const stepOf =
+  (lossOf: (vg: Vg) => typeof loss): Item["ours"] =>
+  (vg) =>
+  (...all) => {
+    const [params, x, labels] = [all.slice(0, -2), all.at(-2)!, all.at(-1)!];
+    const [value, grads] = vg.valueAndGrad((p: Tensor[]) => lossOf(vg)(vg, p, x, labels))(params);
+    return [value, ...params.map((p, k) => p.sub(grads[k]!.mul(RATE)))];
+  };
+
 const step: Item = {
   name: "U-Net training step",
   inputs,
   read: "first",
   carry: true,
   goal: { "jax-js": 2.2 },
-  ours:
-    (vg) =>
-    (...all) => {
-      const [params, x, labels] = [all.slice(0, -2), all.at(-2)!, all.at(-1)!];
-      const [value, grads] = vg.valueAndGrad((p: Tensor[]) => loss(vg, p, x, labels))(params);
-      return [value, ...params.map((p, k) => p.sub(grads[k]!.mul(RATE)))];
-    },
+  ours: stepOf(() => loss),
   jax:
     (jax) =>
     (...all) => {
@@ -117,9 +127,20 @@ const hvp: Item = {
   torch: "unet_hvp",
 };
 
+const alone = { cannot: "has none" };
+
 export const networks: readonly Item[] = [
   step,
   hvp,
+  {
+    ...step,
+    name: "U-Net training step, blocks in checkpoint",
+    ours: stepOf((vg) => (_, p, x, labels) => loss(vg, p, x, labels, vg.checkpoint)),
+    goal: {},
+    jax: alone,
+    torch: alone,
+  },
+  { ...step, name: "U-Net training step, mixed precision", precision: "mixed", goal: {}, jax: alone, torch: alone },
   { ...step, name: "U-Net step: graph and schedule, no device", measure: "build", goal: {} },
   { ...step, name: "U-Net step: JavaScript of a call", measure: "script", goal: {} },
   { ...step, name: "U-Net first step, new process, empty driver caches", measure: "cold", goal: { "jax-js": 3 } },
