@@ -23,7 +23,7 @@ function conv(
   const size = (n: number): number => Math.floor((n + 2 * padding - kernel) / stride) + 1;
   return {
     batch, inChannels, outChannels, groups: 1, input, output: [size(input[0]), size(input[1]), size(input[2])],
-    kernel: cube(kernel), stride: cube(stride), padding: cube(padding), dilation: cube(1), bias: false,
+    kernel: cube(kernel), stride: cube(stride), padding: cube(padding), dilation: cube(1), bias: false, storage: "f32",
   };
 }
 

@@ -1,4 +1,5 @@
 /** What the convolution kernels share: parameters, grid folding, index arithmetic, the cost in operations. */
+import { mathSource } from "./math.wgsl.ts";
 import type { Target } from "./types.ts";
 
 /** Sizes along depth, height, width. */
@@ -21,10 +22,37 @@ export interface ConvParams {
   readonly padding: Size3;
   readonly dilation: Size3;
   readonly bias: boolean;
+  /** Type of all tensors in memory; sums are f32 in any case. */
+  readonly storage: "f32" | "f16";
 }
 
 export const volume = (size: Size3): number => size[0] * size[1] * size[2];
 export const ceilDiv = (a: number, b: number): number => Math.ceil(a / b);
+
+/** How a kernel takes elements of the storage type into registers, which hold f32, and brings them back. */
+export interface Elements {
+  readonly type: "f32" | "f16";
+  /** Goes before all else in a kernel. */
+  readonly enable: string;
+  /** Goes before the entry point of a kernel that stores. */
+  readonly functions: string;
+  load(element: string): string;
+  /** Rounds to the nearest, ties to even. */
+  store(value: string): string;
+}
+
+const elementTypes: Record<ConvParams["storage"], Elements> = {
+  f32: { type: "f32", enable: "", functions: "", load: (e) => e, store: (v) => v },
+  f16: {
+    type: "f16",
+    enable: "enable f16;",
+    functions: mathSource(["vg_half"]),
+    load: (e) => `f32(${e})`,
+    store: (v) => `f16(vg_half(${v}))`,
+  },
+};
+
+export const elements = (p: ConvParams): Elements => elementTypes[p.storage];
 
 /** Floating-point operations of a convolution, padding counted as if it were data. */
 export const convFlops = (p: ConvParams): number =>

@@ -1,6 +1,6 @@
 /** Convolution, one output element per invocation: for every shape. */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
-import { ceilDiv, convFlops, foldGrid, volume } from "./conv_common.wgsl.ts";
+import { ceilDiv, convFlops, elements, foldGrid, volume } from "./conv_common.wgsl.ts";
 import type { ConvParams } from "./conv_common.wgsl.ts";
 import type { Lowered, Target, Variant } from "./types.ts";
 
@@ -11,14 +11,15 @@ function lower(p: ConvParams, target: Target): Lowered {
   const ci = p.inChannels / p.groups, co = p.outChannels / p.groups;
   const count = p.batch * p.outChannels * volume(p.output);
   const grid = foldGrid(ceilDiv(count, 64), target);
-  const source = wgsl`
-@group(0) @binding(0) var<storage, read> x: array<f32>;
-@group(0) @binding(1) var<storage, read> w: array<f32>;
+  const el = elements(p);
+  const source = wgsl`${el.enable}
+@group(0) @binding(0) var<storage, read> x: array<${el.type}>;
+@group(0) @binding(1) var<storage, read> w: array<${el.type}>;
 #if ${p.bias}
-@group(0) @binding(2) var<storage, read> bias: array<f32>;
+@group(0) @binding(2) var<storage, read> bias: array<${el.type}>;
 #endif
-@group(0) @binding(${p.bias ? 3 : 2}) var<storage, read_write> y: array<f32>;
-
+@group(0) @binding(${p.bias ? 3 : 2}) var<storage, read_write> y: array<${el.type}>;
+${el.functions}
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lane: u32) {
   let i = (${grid.index}) * 64u + lane;
@@ -43,15 +44,15 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lane
         let at = x0 + (u32(iz) * ${iH}u + u32(iy)) * ${iW}u + u32(ix);
         let tap = w0 + (kz * ${kH}u + ky) * ${kW}u + kx;
         for (var c = 0u; c < ${ci}u; c++) {
-          sum += x[at + c * ${volume(p.input)}u] * w[tap + c * ${volume(p.kernel)}u];
+          sum += ${el.load(`x[at + c * ${volume(p.input)}u]`)} * ${el.load(`w[tap + c * ${volume(p.kernel)}u]`)};
         }
       }
     }
   }
 #if ${p.bias}
-  sum += bias[channel];
+  sum += ${el.load("bias[channel]")};
 #endif
-  y[i] = sum;
+  y[i] = ${el.store("sum")};
 }
 `;
   return {

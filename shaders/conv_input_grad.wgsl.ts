@@ -1,6 +1,6 @@
 /** Gradient of a convolution with respect to its input, one element per invocation: for every shape. */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
-import { ceilDiv, convFlops, foldGrid, volume } from "./conv_common.wgsl.ts";
+import { ceilDiv, convFlops, elements, foldGrid, volume } from "./conv_common.wgsl.ts";
 import type { ConvParams } from "./conv_common.wgsl.ts";
 import type { Lowered, Target, Variant } from "./types.ts";
 
@@ -12,14 +12,15 @@ function lower(p: ConvParams, target: Target): Lowered {
   const count = p.batch * p.inChannels * volume(p.input);
   const grid = foldGrid(ceilDiv(count, 64), target);
   // Output o saw input i through tap k where o * stride + k * dilation - padding = i.
-  const source = wgsl`
-@group(0) @binding(0) var<storage, read> g: array<f32>;
-@group(0) @binding(1) var<storage, read> w: array<f32>;
+  const el = elements(p);
+  const source = wgsl`${el.enable}
+@group(0) @binding(0) var<storage, read> g: array<${el.type}>;
+@group(0) @binding(1) var<storage, read> w: array<${el.type}>;
 #if ${p.bias}
-@group(0) @binding(2) var<storage, read> bias: array<f32>;
+@group(0) @binding(2) var<storage, read> bias: array<${el.type}>;
 #endif
-@group(0) @binding(${p.bias ? 3 : 2}) var<storage, read_write> dx: array<f32>;
-
+@group(0) @binding(${p.bias ? 3 : 2}) var<storage, read_write> dx: array<${el.type}>;
+${el.functions}
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lane: u32) {
   let i = (${grid.index}) * 64u + lane;
@@ -45,15 +46,15 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lane
         let at = g0 + u32((tz / ${p.stride[0]} * ${oH} + ty / ${p.stride[1]}) * ${oW} + tx / ${p.stride[2]});
         let tap = w0 + u32((kz * ${kH} + ky) * ${kW} + kx);
         for (var c = 0u; c < ${co}u; c++) {
-          sum += g[at + c * ${volume(p.output)}u] * w[tap + c * ${ci * volume(p.kernel)}u];
+          sum += ${el.load(`g[at + c * ${volume(p.output)}u]`)} * ${el.load(`w[tap + c * ${ci * volume(p.kernel)}u]`)};
         }
       }
     }
   }
 #if ${p.bias}
-  sum += bias[channel];
+  sum += ${el.load("bias[channel]")};
 #endif
-  dx[i] = sum;
+  dx[i] = ${el.store("sum")};
 }
 `;
   return {

@@ -8,8 +8,8 @@
  * Conditions are joined by `&`: `&&` becomes a branch each, and hundreds of those stall SwiftShader's compiler.
  */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
-import { ceilDiv, convFlops, foldGrid, pick, rowPlan, subgroupShare, volume } from "./conv_common.wgsl.ts";
-import type { ConvParams, RowPlan, Size3 } from "./conv_common.wgsl.ts";
+import { ceilDiv, convFlops, elements, foldGrid, pick, rowPlan, subgroupShare, volume } from "./conv_common.wgsl.ts";
+import type { ConvParams, Elements, RowPlan, Size3 } from "./conv_common.wgsl.ts";
 import type { Lowered, Target, Variant } from "./types.ts";
 
 interface Tile {
@@ -81,12 +81,14 @@ export function lowerTile(p: ConvParams, target: Target, backward: boolean, tile
   const perSpace = channelBlocks * p.groups * phasesZ * phasesY;
   const grid = foldGrid(ceilDiv(lanes, size) * perSpace, target);
 
-  const weights = weightLoads(p, to, tile);
-  const gather = gathering(plan, from.size, tile);
+  const el = elements(p);
+  const weights = weightLoads(p, to, tile, el);
+  const gather = gathering(plan, from.size, tile, el);
   const sums: string[] = [], stores: string[] = [];
   for (let b = 0; b < tw; b++) {
     for (let c = 0; c < tc; c++) sums.push(`var a${c}_${b} = 0.0;`);
-    const store = `result[at + ${b}u] = ${pick(tc, (c) => `a${c}_${b}`)}${p.bias ? " + b" : ""};`;
+    const sum = `${pick(tc, (c) => `a${c}_${b}`)}${p.bias ? " + b" : ""}`;
+    const store = `result[at + ${b}u] = ${el.store(sum)};`;
     stores.push(plan.blocks * tw > to.size[2] && b > 0 ? `if (x0 + ${b}u < ${to.size[2]}u) { ${store} }` : store);
   }
   const overhang = [
@@ -95,17 +97,17 @@ export function lowerTile(p: ConvParams, target: Target, backward: boolean, tile
     ...(to.size[1] % phasesY === 0 ? [] : [`(y < ${to.size[1]}u)`]),
   ].join(" & ");
 
-  const source = wgsl`
+  const source = wgsl`${el.enable}
 #if ${share > 1}
 enable subgroups;
 #endif
-@group(0) @binding(0) var<storage, read> data: array<f32>;
-@group(0) @binding(1) var<storage, read> w: array<f32>;
+@group(0) @binding(0) var<storage, read> data: array<${el.type}>;
+@group(0) @binding(1) var<storage, read> w: array<${el.type}>;
 #if ${p.bias}
-@group(0) @binding(2) var<storage, read> bias: array<f32>;
+@group(0) @binding(2) var<storage, read> bias: array<${el.type}>;
 #endif
-@group(0) @binding(${p.bias ? 3 : 2}) var<storage, read_write> result: array<f32>;
-
+@group(0) @binding(${p.bias ? 3 : 2}) var<storage, read_write> result: array<${el.type}>;
+${el.functions}
 @compute @workgroup_size(${size})
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) local: u32${
   share > 1 ? ", @builtin(subgroup_invocation_id) lane: u32" : ""}) {
@@ -177,7 +179,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) loca
     for (var c = 0u; c < ${to.channels % tc === 0 ? `${tc}u` : `min(${tc}u, ${to.channels}u - first)`}; c++) {
       let at = corner + c * ${volume(to.size)}u;
 #if ${p.bias}
-      let b = bias[group * ${to.channels}u + first + c];
+      let b = ${el.load(`bias[group * ${to.channels}u + first + c]`)};
 #endif
       ${stores.join("\n      ")}
     }
@@ -201,7 +203,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) loca
 }
 
 /** Loads of one kernel row's weights as `w{channel}_{tap}`; channels beyond the last repeat it. */
-function weightLoads(p: ConvParams, to: Side, tile: Tile): { before: string; inside: string } {
+function weightLoads(p: ConvParams, to: Side, tile: Tile, el: Elements): { before: string; inside: string } {
   const kW = p.kernel[2], count = tile.channels * kW;
   const before = to.channels % tile.channels === 0
     ? [`let lastChannel = ${tile.channels - 1}u;`]
@@ -213,28 +215,28 @@ function weightLoads(p: ConvParams, to: Side, tile: Tile): { before: string; ins
       const element = `(own + ${v * tile.share}u)`;
       const channel = `min(${element} / ${kW}u, lastChannel)`;
       before.push(`let offset${v} = ${channel} * ${to.weightStride}u + ${element} % ${kW}u;`);
-      inside.push(`let shared${v} = w[wAt + offset${v}];`);
+      inside.push(`let shared${v} = ${el.load(`w[wAt + offset${v}]`)};`);
     }
   }
   for (let i = 0; i < count; i++) {
     const c = Math.floor(i / kW), t = i % kW;
     inside.push(tile.share > 1
       ? `let w${c}_${t} = subgroupBroadcast(shared${Math.floor(i / tile.share)}, ${i % tile.share}u);`
-      : `let w${c}_${t} = w[wAt + min(${c}u, lastChannel) * ${to.weightStride}u + ${t}u];`);
+      : `let w${c}_${t} = ${el.load(`w[wAt + min(${c}u, lastChannel) * ${to.weightStride}u + ${t}u]`)};`);
   }
   return { before: before.join("\n  "), inside: inside.join("\n    ") };
 }
 
 /** Loads of the values that the voxels see in one row, as `x{index}`, and their multiply-adds. */
-function gathering(plan: RowPlan, size: Size3, tile: Tile): { before: string; inside: string } {
+function gathering(plan: RowPlan, size: Size3, tile: Tile, el: Elements): { before: string; inside: string } {
   const before: string[] = [], inside: string[] = [];
   plan.offsets.forEach((offset, i) => {
     if (plan.mayMiss(offset)) {
       before.push(`let in${i} = u32(fx + ${offset}) < ${size[2]}u;`);
       before.push(`let column${i} = clamp(fx + ${offset}, 0, ${size[2] - 1});`);
-      inside.push(`let x${i} = select(0.0, data[at + column${i}], inside & in${i});`);
+      inside.push(`let x${i} = select(0.0, ${el.load(`data[at + column${i}]`)}, inside & in${i});`);
     } else {
-      inside.push(`let x${i} = select(0.0, data[at + fx + ${offset}], inside);`);
+      inside.push(`let x${i} = select(0.0, ${el.load(`data[at + fx + ${offset}]`)}, inside);`);
     }
   });
   for (let b = 0; b < tile.width; b++) {

@@ -3,18 +3,18 @@
  * one invocation sums one weight over one chunk, row by row, and a second kernel adds the chunks.
  */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
-import { ceilDiv, convFlops, foldGrid, volume } from "./conv_common.wgsl.ts";
-import type { ConvParams } from "./conv_common.wgsl.ts";
+import { ceilDiv, convFlops, elements, foldGrid, volume } from "./conv_common.wgsl.ts";
+import type { ConvParams, Elements } from "./conv_common.wgsl.ts";
 import type { Dispatch, Lowered, Target, Variant } from "./types.ts";
 
 /** Adds `parts` partial results of `count` elements each, temp 0 [parts, count], into output 0 in a fixed order. */
-export function sumPartials(count: number, parts: number, target: Target): Dispatch {
+export function sumPartials(count: number, parts: number, el: Elements, target: Target): Dispatch {
   const grid = foldGrid(ceilDiv(count, 64), target);
   // Sums of 16 are added up, so rounding grows with 16 + parts / 16 terms at most.
-  const source = wgsl`
+  const source = wgsl`${el.enable}
 @group(0) @binding(0) var<storage, read> partial: array<f32>;
-@group(0) @binding(1) var<storage, read_write> dw: array<f32>;
-
+@group(0) @binding(1) var<storage, read_write> dw: array<${el.type}>;
+${el.functions}
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lane: u32) {
   let i = (${grid.index}) * 64u + lane;
@@ -25,7 +25,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lane
     for (var k = first; k < min(first + 16u, ${parts}u); k++) { sum += partial[k * ${count}u + i]; }
     total += sum;
   }
-  dw[i] = total;
+  dw[i] = ${el.store("total")};
 }
 `;
   return {
@@ -47,9 +47,10 @@ function lower(p: ConvParams, target: Target): Lowered {
   const rowsPerChunk = ceilDiv(rows, chunks);
   const parts = ceilDiv(rows, rowsPerChunk);
   const grid = foldGrid(ceilDiv(count * parts, 64), target);
-  const source = wgsl`
-@group(0) @binding(0) var<storage, read> x: array<f32>;
-@group(0) @binding(1) var<storage, read> g: array<f32>;
+  const el = elements(p);
+  const source = wgsl`${el.enable}
+@group(0) @binding(0) var<storage, read> x: array<${el.type}>;
+@group(0) @binding(1) var<storage, read> g: array<${el.type}>;
 @group(0) @binding(2) var<storage, read_write> partial: array<f32>;
 
 @compute @workgroup_size(64)
@@ -76,7 +77,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lane
     var sum = 0.0;
     for (var ox = 0; ox < ${oW}; ox++) {
       let ix = ox * ${p.stride[2]} + kx * ${p.dilation[2]} - ${p.padding[2]};
-      if (ix >= 0 && ix < ${iW}) { sum += x[x0 + ix] * g[g0 + u32(ox)]; }
+      if (ix >= 0 && ix < ${iW}) { sum += ${el.load("x[x0 + ix]")} * ${el.load("g[g0 + u32(ox)]")}; }
     }
     total += sum;
   }
@@ -91,7 +92,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lane
         reads: [{ input: 0 }, { input: 1 }],
         writes: [{ temp: 0 }],
       },
-      sumPartials(count, parts, target),
+      sumPartials(count, parts, el, target),
     ],
   };
 }

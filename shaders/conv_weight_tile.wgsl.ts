@@ -8,7 +8,7 @@
  * Conditions are joined by `&`: `&&` becomes a branch each, and hundreds of those stall SwiftShader's compiler.
  */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
-import { ceilDiv, convFlops, foldGrid, pick, subgroupShare, volume } from "./conv_common.wgsl.ts";
+import { ceilDiv, convFlops, elements, foldGrid, pick, subgroupShare, volume } from "./conv_common.wgsl.ts";
 import { sumPartials } from "./conv_weight_grad.wgsl.ts";
 import type { ConvParams } from "./conv_common.wgsl.ts";
 import type { Lowered, Target, Variant } from "./types.ts";
@@ -37,6 +37,7 @@ export function lowerWeightTile(p: ConvParams, target: Target, tile: Tile): Lowe
   const ci = p.inChannels / p.groups, co = p.outChannels / p.groups;
   const count = p.outChannels * ci * volume(p.kernel);
   const { rows, columns } = patch(p, tile);
+  const el = elements(p);
 
   // A workgroup of shared loads is one set of lanes; otherwise lanes fill a workgroup with channels and parts.
   const lanes = share > 1 ? share : Math.min(8, co);
@@ -54,10 +55,10 @@ export function lowerWeightTile(p: ConvParams, target: Target, tile: Tile): Lowe
   const grid = foldGrid(ceilDiv(units * lanes, size), target);
 
   const loads: string[] = [], offsets: string[] = [];
-  const elements = rows * columns;
+  const places = rows * columns;
   if (share > 1) {
-    for (let v = 0; v < ceilDiv(elements, share); v++) {
-      const element = `min(lane + ${v * share}u, ${elements - 1}u)`;
+    for (let v = 0; v < ceilDiv(places, share); v++) {
+      const element = `min(lane + ${v * share}u, ${places - 1}u)`;
       offsets.push(`let row${v} = i32(${element} / ${columns}u);`, `let column${v} = i32(${element} % ${columns}u);`);
       loads.push(`let iy${v} = y0 + row${v};`, `let ix${v} = x0 + column${v};`);
       loads.push(`let in${v} = inside & (u32(iy${v}) < ${iH}u) & (u32(ix${v}) < ${iW}u);`);
@@ -80,7 +81,8 @@ export function lowerWeightTile(p: ConvParams, target: Target, tile: Tile): Lowe
       ];
       const index = tests.length > 0 ? `min(gAt + ${a * oW + b}u, ${p.batch * p.outChannels * volume(p.output) - 1}u)`
         : `gAt + ${a * oW + b}u`;
-      const load = tests.length > 0 ? `select(0.0, g[${index}], ${tests.join(" & ")})` : `g[${index}]`;
+      const value = el.load(`g[${index}]`);
+      const load = tests.length > 0 ? `select(0.0, ${value}, ${tests.join(" & ")})` : value;
       loads.push(`let g${a}_${b} = ${load};`);
     }
   }
@@ -110,8 +112,8 @@ export function lowerWeightTile(p: ConvParams, target: Target, tile: Tile): Lowe
       }
     }
     if (share > 1) {
-      for (let v = 0; v < ceilDiv(elements, share); v++) {
-        steps.push(`  let own${v} = select(0.0, x[plane + at${v}], in${v});`);
+      for (let v = 0; v < ceilDiv(places, share); v++) {
+        steps.push(`  let own${v} = select(0.0, ${el.load(`x[plane + at${v}]`)}, in${v});`);
       }
     }
     for (let r = 0; r < rows; r++) {
@@ -120,18 +122,18 @@ export function lowerWeightTile(p: ConvParams, target: Target, tile: Tile): Lowe
         if (!used.has(`x${i}`)) continue;
         steps.push(share > 1
           ? `  let x${i} = subgroupBroadcast(own${Math.floor(i / share)}, ${i % share}u);`
-          : `  let x${i} = select(0.0, x[plane + row${r} + column${k}], inY${r} & inX${k});`);
+          : `  let x${i} = select(0.0, ${el.load(`x[plane + row${r} + column${k}]`)}, inY${r} & inX${k});`);
       }
     }
     steps.push(...products, "}");
   }
 
-  const source = wgsl`
+  const source = wgsl`${el.enable}
 #if ${share > 1}
 enable subgroups;
 #endif
-@group(0) @binding(0) var<storage, read> x: array<f32>;
-@group(0) @binding(1) var<storage, read> g: array<f32>;
+@group(0) @binding(0) var<storage, read> x: array<${el.type}>;
+@group(0) @binding(1) var<storage, read> g: array<${el.type}>;
 @group(0) @binding(2) var<storage, read_write> partial: array<f32>;
 
 @compute @workgroup_size(${size})
@@ -186,7 +188,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) loca
         reads: [{ input: 0 }, { input: 1 }],
         writes: [{ temp: 0 }],
       },
-      sumPartials(count, parts, target),
+      sumPartials(count, parts, el, target),
     ],
   };
 }

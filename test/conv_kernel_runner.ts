@@ -1,5 +1,6 @@
 /** Runs lowered kernels straight on a WebGPU device, without the engine: for kernel tests and benchmarks. */
 import { platform } from "#platform";
+import { fromHalf, toHalf } from "../engine/core/dtype.ts";
 import type { Lowered, Slot, Target } from "../shaders/types.ts";
 
 /** A device, what kernels may rely on, and the adapter's name. */
@@ -20,7 +21,7 @@ export async function openRunner(): Promise<Runner> {
   const requiredLimits = Object.fromEntries(names.map((name) => [name, adapter.limits[name] as number]));
   const device = await adapter.requestDevice({
     requiredLimits,
-    requiredFeatures: adapter.features.has("subgroups") ? ["subgroups"] : [],
+    requiredFeatures: (["subgroups", "shader-f16"] as const).filter((name) => adapter.features.has(name)),
   });
   const info = `${adapter.info.vendor} ${adapter.info.architecture} ${adapter.info.device} ${adapter.info.description}`;
   const { limits } = device;
@@ -49,6 +50,8 @@ export function closeRunner(runner: Runner): void {
 export interface RunOptions {
   /** Timed repetitions after the first run; 0 when only the values matter. */
   readonly repeats?: number;
+  /** Type of inputs and output in memory. */
+  readonly storage?: "f32" | "f16";
 }
 
 export interface RunResult {
@@ -66,15 +69,20 @@ export async function runLowered(
 ): Promise<RunResult> {
   const { device } = runner;
   const storage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
-  const poison = (bytes: number) => upload(new Float32Array(bytes / 4).fill(NaN));
-  const upload = (data: Float32Array): GPUBuffer => {
+  const half = options.storage === "f16";
+  const poison = (bytes: number) => upload(new Uint32Array(bytes / 4).fill(0xffffffff));
+  const upload = (data: Float32Array | Uint16Array | Uint32Array): GPUBuffer => {
     const buffer = device.createBuffer({ size: data.byteLength, usage: storage });
     device.queue.writeBuffer(buffer, 0, data as Float32Array<ArrayBuffer>);
     return buffer;
   };
+  // Buffers are whole words.
+  const halves = (data: Float32Array): Uint16Array =>
+    Uint16Array.from({ length: data.length + (data.length % 2) }, (_, i) => toHalf(data[i] ?? NaN));
+  const outputBytes = half ? Math.ceil(outputLength / 2) * 4 : outputLength * 4;
   device.pushErrorScope("validation");
-  const inputBuffers = inputs.map(upload);
-  const outputBuffer = poison(outputLength * 4);
+  const inputBuffers = inputs.map((data) => upload(half ? halves(data) : data));
+  const outputBuffer = poison(outputBytes);
   const temps = lowered.temps.map(poison);
   const bufferOf = (slot: Slot): GPUBuffer =>
     "input" in slot ? inputBuffers[slot.input]! : "temp" in slot ? temps[slot.temp]! : outputBuffer;
@@ -122,13 +130,14 @@ export async function runLowered(
   times.sort((a, b) => a - b);
   const compileMs = Math.max(0, firstMs - (times[0] ?? 0));
   const readback = device.createBuffer({
-    size: outputLength * 4, usage: GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ,
+    size: outputBytes, usage: GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ,
   });
   const encoder = device.createCommandEncoder();
-  encoder.copyBufferToBuffer(outputBuffer, 0, readback, 0, outputLength * 4);
+  encoder.copyBufferToBuffer(outputBuffer, 0, readback, 0, outputBytes);
   device.queue.submit([encoder.finish()]);
   await readback.mapAsync(GPUMapMode.READ);
-  const output = new Float32Array(readback.getMappedRange().slice(0));
+  const bytes = readback.getMappedRange().slice(0);
+  const output = half ? Float32Array.from(new Uint16Array(bytes, 0, outputLength), fromHalf) : new Float32Array(bytes);
   for (const buffer of [...inputBuffers, ...temps, outputBuffer, readback]) buffer.destroy();
   return { output, compileMs, minMs: times[0] ?? 0, medianMs: times[times.length >> 1] ?? 0 };
 }

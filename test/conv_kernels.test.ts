@@ -5,12 +5,15 @@ import {
   convForwardVariants, convInputGradVariants, convWeightGradVariants, lowerConvForward, lowerConvInputGrad,
   lowerConvWeightGrad,
 } from "../shaders/conv.ts";
+import { convert } from "../engine/core/dtype.ts";
 import type { ConvParams } from "../shaders/conv.ts";
+import type { Target, Variant } from "../shaders/types.ts";
 import { closeRunner, openRunner, runLowered } from "./conv_kernel_runner.ts";
 
 type Size3 = readonly [number, number, number];
 
 const runner = await openRunner();
+const gpu: Target = { ...runner.target, software: false };
 const volume = (s: readonly number[]): number => s.reduce((a, b) => a * b, 1);
 
 /** Deterministic numbers in [-1, 1). */
@@ -69,7 +72,7 @@ interface Spec {
   readonly every?: boolean;
 }
 
-function params(s: Spec): ConvParams {
+function params(s: Spec, storage: ConvParams["storage"] = "f32"): ConvParams {
   const stride = s.stride ?? [1, 1, 1], padding = s.padding ?? [0, 0, 0], dilation = s.dilation ?? [1, 1, 1];
   const size = (a: 0 | 1 | 2): number => Math.floor(
     (s.input[a] + 2 * padding[a] + (s.extra?.[a] ?? 0) - dilation[a] * (s.kernel[a] - 1) - 1) / stride[a],
@@ -77,7 +80,7 @@ function params(s: Spec): ConvParams {
   return {
     batch: s.batch ?? 1, inChannels: s.channels[0], outChannels: s.channels[1], groups: s.groups ?? 1,
     input: s.input, output: [size(0), size(1), size(2)], kernel: s.kernel, stride, padding, dilation,
-    bias: s.bias ?? false,
+    bias: s.bias ?? false, storage,
   };
 }
 
@@ -132,40 +135,61 @@ function largestError(actual: Float32Array, expected: Float64Array): number {
   return error / scale;
 }
 
-for (const [name, spec] of Object.entries(specs)) {
-  test(name, async () => {
-    const p = params(spec);
-    const wCount = p.outChannels * (p.inChannels / p.groups) * volume(p.kernel);
-    const x = numbers(p.batch * p.inChannels * volume(p.input), 1);
-    const w = numbers(wCount, 2);
-    const g = numbers(p.batch * p.outChannels * volume(p.output), 3);
-    const y64 = new Float64Array(g.length), dx64 = new Float64Array(x.length), dw64 = new Float64Array(wCount);
-    products(p, (i, k, o) => {
-      y64[o]! += x[i]! * w[k]!;
-      dx64[i]! += g[o]! * w[k]!;
-      dw64[k]! += x[i]! * g[o]!;
-    });
-    const outBias = numbers(p.outChannels, 4), inBias = numbers(p.inChannels, 5);
-    if (p.bias) {
-      const perOut = volume(p.output), perIn = volume(p.input);
-      y64.forEach((_, i) => { y64[i]! += outBias[Math.floor(i / perOut) % p.outChannels]!; });
-      dx64.forEach((_, i) => { dx64[i]! += inBias[Math.floor(i / perIn) % p.inChannels]!; });
-    }
-    const families = [
-      ["forward", convForwardVariants, [x, w, outBias], y64],
-      ["input gradient", convInputGradVariants, [g, w, inBias], dx64],
-      ["weight gradient", convWeightGradVariants, [x, g], dw64],
-    ] as const;
-    for (const [family, variants, inputs, expected] of families) {
-      const fitting = variants.filter((v) => v.guard(p, runner.target));
-      for (const variant of spec.every ? fitting : fitting.slice(0, 1)) {
-        const lowered = variant.lower(p, runner.target);
-        const { output } = await runLowered(runner, lowered, inputs, expected.length);
-        const error = largestError(output, expected);
-        assert.ok(error < 2e-6, `${family}, variant ${variant.name}: relative error ${error}`);
-      }
-    }
+/** Largest of |actual - expected| beyond half a unit in the last place of f16, relative to the largest reference value. */
+function largestErrorOfHalf(actual: Float32Array, expected: Float64Array): number {
+  const rounded = Float32Array.from(expected, (e, i) => {
+    const slack = Math.max(Math.abs(e) * 2 ** -11, 2 ** -25);
+    return e + Math.sign(actual[i]! - e) * Math.max(0, Math.abs(actual[i]! - e) - slack);
   });
+  return largestError(rounded, expected);
+}
+
+/** The variants to run, and for which target: those for GPUs are right on any adapter, only slow. */
+function candidates(
+  variants: readonly Variant<ConvParams>[], p: ConvParams, every: boolean,
+): (readonly [Variant<ConvParams>, Target])[] {
+  const usual = variants.filter((v) => v.guard(p, runner.target)).map((v) => [v, runner.target] as const);
+  if (!every) return usual.slice(0, 1);
+  const others = variants.filter((v) => !usual.some(([u]) => u === v) && v.guard(p, gpu));
+  return [...usual, ...others.map((v) => [v, gpu] as const)];
+}
+
+for (const [name, spec] of Object.entries(specs)) {
+  for (const storage of ["f32", "f16"] as const) {
+    if (storage === "f16" && !(spec.every && runner.target.features.has("shader-f16"))) continue;
+    test(`${name}, ${storage}`, async () => {
+      const p = params(spec, storage);
+      const held = (a: Float32Array): Float32Array => (storage === "f16" ? a.map((v) => convert(v, "f16")) : a);
+      const wCount = p.outChannels * (p.inChannels / p.groups) * volume(p.kernel);
+      const x = held(numbers(p.batch * p.inChannels * volume(p.input), 1));
+      const w = held(numbers(wCount, 2));
+      const g = held(numbers(p.batch * p.outChannels * volume(p.output), 3));
+      const y64 = new Float64Array(g.length), dx64 = new Float64Array(x.length), dw64 = new Float64Array(wCount);
+      products(p, (i, k, o) => {
+        y64[o]! += x[i]! * w[k]!;
+        dx64[i]! += g[o]! * w[k]!;
+        dw64[k]! += x[i]! * g[o]!;
+      });
+      const outBias = held(numbers(p.outChannels, 4)), inBias = held(numbers(p.inChannels, 5));
+      if (p.bias) {
+        const perOut = volume(p.output), perIn = volume(p.input);
+        y64.forEach((_, i) => { y64[i]! += outBias[Math.floor(i / perOut) % p.outChannels]!; });
+        dx64.forEach((_, i) => { dx64[i]! += inBias[Math.floor(i / perIn) % p.inChannels]!; });
+      }
+      const families = [
+        ["forward", convForwardVariants, [x, w, outBias], y64],
+        ["input gradient", convInputGradVariants, [g, w, inBias], dx64],
+        ["weight gradient", convWeightGradVariants, [x, g], dw64],
+      ] as const;
+      for (const [family, variants, inputs, expected] of families) {
+        for (const [variant, target] of candidates(variants, p, spec.every ?? false)) {
+          const { output } = await runLowered(runner, variant.lower(p, target), inputs, expected.length, { storage });
+          const error = (storage === "f16" ? largestErrorOfHalf : largestError)(output, expected);
+          assert.ok(error < 2e-6, `${family}, variant ${variant.name}: relative error ${error}`);
+        }
+      }
+    });
+  }
 }
 
 test("forward, input and weight gradient are adjoint", async () => {

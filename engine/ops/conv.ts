@@ -1,10 +1,11 @@
 /** Convolution in two and three dimensions, and transposed convolution. */
+import { isFloat } from "../core/dtype.ts";
 import { check, checkOptions, fail, show } from "../core/errors.ts";
 import { checkShape, perAxis, type Shape } from "../core/shape.ts";
 import { Tensor } from "../core/tensor.ts";
 import { forward, inputGrad } from "./conv_ops.ts";
 import type { ConvAttrs, Triple } from "./conv_parts.ts";
-import { inF32 } from "./half.ts";
+import { inOneFloat } from "./half.ts";
 import { reshape } from "./reshape.ts";
 
 export interface ConvOptions {
@@ -30,7 +31,7 @@ function checkOperands(name: string, dims: number, x: unknown, w: unknown): void
     ["weight", w],
   ] as const) {
     check(
-      t instanceof Tensor && t.rank === dims + 2 && t.dtype === "f32",
+      t instanceof Tensor && t.rank === dims + 2 && isFloat(t.dtype),
       name,
       () => `the ${label} is an f32 tensor of rank ${dims + 2}, got ${t instanceof Tensor ? `${t}` : show(t)}`,
     );
@@ -40,7 +41,7 @@ function checkOperands(name: string, dims: number, x: unknown, w: unknown): void
 function checkBias(name: string, bias: Tensor | undefined, channels: number): Tensor | null {
   check(
     bias === undefined ||
-      (bias instanceof Tensor && bias.dtype === "f32" && bias.rank === 1 && bias.shape[0] === channels),
+      (bias instanceof Tensor && isFloat(bias.dtype) && bias.rank === 1 && bias.shape[0] === channels),
     name,
     () => `bias has shape [${channels}], got ${bias instanceof Tensor ? show(bias.shape) : show(bias)}`,
   );
@@ -101,18 +102,16 @@ function convolve(name: string, dims: number, x: Tensor, w: Tensor, options: Con
  * Cross-correlation of x [N, C, H, W] with w [K, C / groups, kH, kW], as torch.nn.functional.conv2d.
  * @example conv2d(x, w, { bias, stride: 2, padding: 1 })
  */
-export const conv2d = inF32(
-  (x: Tensor, w: Tensor, options: ConvOptions = {}): Tensor => convolve("conv2d", 2, x, w, options),
-  { kind: "product" },
+export const conv2d = inOneFloat((x: Tensor, w: Tensor, options: ConvOptions = {}): Tensor =>
+  convolve("conv2d", 2, x, w, options),
 );
 
 /**
  * Cross-correlation of x [N, C, D, H, W] with w [K, C / groups, kD, kH, kW], as torch.nn.functional.conv3d.
  * @example conv3d(x, w, { bias, padding: [0, 1, 1] })
  */
-export const conv3d = inF32(
-  (x: Tensor, w: Tensor, options: ConvOptions = {}): Tensor => convolve("conv3d", 3, x, w, options),
-  { kind: "product" },
+export const conv3d = inOneFloat((x: Tensor, w: Tensor, options: ConvOptions = {}): Tensor =>
+  convolve("conv3d", 3, x, w, options),
 );
 
 export interface ConvTransposeOptions extends ConvOptions {
@@ -163,18 +162,14 @@ function convolveTransposed(name: string, dims: number, x: Tensor, w: Tensor, op
 }
 
 /** Transposed convolution of x [N, C, H, W] with w [C, K / groups, kH, kW], as torch.nn.functional.conv_transpose2d. */
-export const convTranspose2d = inF32(
-  (x: Tensor, w: Tensor, options: ConvTransposeOptions = {}): Tensor =>
-    convolveTransposed("convTranspose2d", 2, x, w, options),
-  { kind: "product" },
+export const convTranspose2d = inOneFloat((x: Tensor, w: Tensor, options: ConvTransposeOptions = {}): Tensor =>
+  convolveTransposed("convTranspose2d", 2, x, w, options),
 );
 
 /**
  * Transposed convolution of x [N, C, D, H, W] with w [C, K / groups, kD, kH, kW], as torch.nn.functional.conv_transpose3d.
  * @example convTranspose3d(x, w, { stride: 2 }) // doubles D, H and W for a kernel of 2
  */
-export const convTranspose3d = inF32(
-  (x: Tensor, w: Tensor, options: ConvTransposeOptions = {}): Tensor =>
-    convolveTransposed("convTranspose3d", 3, x, w, options),
-  { kind: "product" },
+export const convTranspose3d = inOneFloat((x: Tensor, w: Tensor, options: ConvTransposeOptions = {}): Tensor =>
+  convolveTransposed("convTranspose3d", 3, x, w, options),
 );

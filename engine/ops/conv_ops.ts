@@ -1,5 +1,6 @@
 /** Convolution, its input gradient and its weight gradient: three operators whose derivatives are each other. */
 
+import type { DType } from "../core/dtype.ts";
 import type { Aval, BatchContext, Op } from "../core/op.ts";
 
 import { size } from "../core/shape.ts";
@@ -10,18 +11,26 @@ import type { Lowered, Target } from "../../shaders/types.ts";
 import { concat } from "./concat.ts";
 import { bySample, checkFilters, type ConvAttrs, put, type Slab, slabCount, slabs, widest } from "./conv_parts.ts";
 import { scalar } from "./creation.ts";
-import { add } from "./elementwise.ts";
+import { add, cast } from "./elementwise.ts";
 import { range, ranges } from "./parts.ts";
 import { sum } from "./reduce.ts";
 import { reshape } from "./reshape.ts";
 import { moveAxis } from "./transpose.ts";
 
-const params = (a: ConvAttrs, batch: number, inChannels: number, outChannels: number, bias: boolean): ConvParams => ({
+const params = (
+  a: ConvAttrs,
+  dtype: DType,
+  batch: number,
+  inChannels: number,
+  outChannels: number,
+  bias: boolean,
+): ConvParams => ({
   ...a,
   batch,
   inChannels,
   outChannels,
   bias,
+  storage: dtype === "f16" ? "f16" : "f32",
 });
 
 /** Bilinear rule: tangents of both factors, added; a bias (third input) adds its own. */
@@ -48,7 +57,7 @@ const forwardOp: Op<ConvAttrs> = {
   lowering: {
     kind: "kernel",
     lower: ([x, w, b], _, a, target) =>
-      lowerConvForward(params(a, x!.shape[0]!, x!.shape[1]!, w!.shape[0]!, b !== undefined), target),
+      lowerConvForward(params(a, x!.dtype, x!.shape[0]!, x!.shape[1]!, w!.shape[0]!, b !== undefined), target),
   },
   vjp: ({ inputs: [x, w, b], attrs }, g) => [
     inputGrad(g, w!, attrs),
@@ -68,7 +77,7 @@ const forwardOp: Op<ConvAttrs> = {
     const part = ({ axis, inputs, outputs: [from, to], attrs }: Slab): Tensor => {
       if (inputs) return forward(range(x!, axis + 2, ...inputs), w!, bias ?? null, attrs);
       const shape = output.shape.map((n, k) => (k === axis + 2 ? to - from : n));
-      const zero = scalar(0, "f32", shape);
+      const zero = scalar(0, output.dtype, shape);
       return bias ? add(zero, reshape(bias, { shape: [1, bias.size, 1, 1, 1] })) : zero;
     };
     return concat(parts.map(part), { axis: parts[0]!.axis + 2 });
@@ -81,7 +90,7 @@ const inputGradOp: Op<ConvAttrs> = {
   lowering: {
     kind: "kernel",
     lower: ([g, w, b], _, a, target) =>
-      lowerConvInputGrad(params(a, g!.shape[0]!, w!.shape[1]! * a.groups, w!.shape[0]!, b !== undefined), target),
+      lowerConvInputGrad(params(a, g!.dtype, g!.shape[0]!, w!.shape[1]! * a.groups, w!.shape[0]!, b !== undefined), target),
   },
   vjp: ({ inputs: [g, w, b], attrs }, t) => [
     forward(t, w!, null, attrs),
@@ -133,7 +142,7 @@ const weightPartsOp: Op<ConvAttrs> = {
 };
 
 const lowerWeightGrad = (x: Aval, g: Aval, a: ConvAttrs, target: Target): Lowered =>
-  lowerConvWeightGrad(params(a, x.shape[0]!, x.shape[1]!, g.shape[1]!, false), target);
+  lowerConvWeightGrad(params(a, x.dtype, x.shape[0]!, x.shape[1]!, g.shape[1]!, false), target);
 
 // The adjoint in w: dw[k, c, t] = sum over n, o of x[n, c, o stride + t dilation - padding] g[n, k, o]
 const weightGradOp: Op<ConvAttrs> = {
@@ -147,22 +156,24 @@ const weightGradOp: Op<ConvAttrs> = {
     const { temps, dispatches } = lowerWeightGrad(x!, g!, a, target);
     if (dispatches.length < 2) return null;
     const parts = temps[0]! / (4 * size(dw.shape));
-    return sum(node(weightPartsOp, [x!, g!], a, [parts, ...dw.shape], "f32"), { axes: [0] });
+    return cast(sum(node(weightPartsOp, [x!, g!], a, [parts, ...dw.shape], "f32"), { axes: [0] }), dw.dtype);
   },
   vjp: ({ inputs: [x, g], attrs }, t) => [inputGrad(g!, t, attrs), forward(x!, t, null, attrs)],
   jvp: ({ inputs, attrs }, t) => bilinear((x, g) => weightGrad(x, g, attrs), inputs, t, 0),
   split([x, g], dw, a, most) {
     checkFilters("convWeightGrad", dw.shape, most);
     const n = x!.shape[0]!;
-    const plus = (terms: readonly Tensor[]): Tensor => terms.reduce((p, q) => add(p, q));
+    // Terms stay in f32 until they are added up.
+    const term = (x: Tensor, g: Tensor, own: ConvAttrs): Tensor => weightGrad(x, g, own, "f32");
+    const plus = (terms: readonly Tensor[]): Tensor => cast(terms.reduce((p, q) => add(p, q)), dw.dtype);
     if (n > 1) {
       const count = Math.min(n, Math.ceil((Math.max(x!.size, g!.size) / most) * 2));
-      return plus(ranges(n, count).map(([from, to]) => weightGrad(range(x!, 0, from, to), range(g!, 0, from, to), a)));
+      return plus(ranges(n, count).map(([from, to]) => term(range(x!, 0, from, to), range(g!, 0, from, to), a)));
     }
     const terms = slabs("convWeightGrad", x!, g!, a, most).flatMap(({ axis, inputs, outputs, attrs }) =>
-      inputs ? [weightGrad(range(x!, axis + 2, ...inputs), range(g!, axis + 2, ...outputs), attrs)] : [],
+      inputs ? [term(range(x!, axis + 2, ...inputs), range(g!, axis + 2, ...outputs), attrs)] : [],
     );
-    return terms.length > 0 ? plus(terms) : scalar(0, "f32", dw.shape);
+    return terms.length > 0 ? plus(terms) : scalar(0, dw.dtype, dw.shape);
   },
   batch({ size: batch, output, attrs, full }) {
     const groups = attrs.groups * batch;
@@ -195,14 +206,14 @@ function batchFiltered(
 }
 
 const withShape = (x: Tensor, output: Tensor): Tensor =>
-  x.rank === output.rank && x.size === output.size ? x : add(x, scalar(0, "f32", output.shape));
+  x.rank === output.rank && x.size === output.size ? x : add(x, scalar(0, output.dtype, output.shape));
 
 /** y of x, w and a bias or null. */
 export const forward = (x: Tensor, w: Tensor, bias: Tensor | null, a: ConvAttrs): Tensor =>
-  node(forwardOp, bias ? [x, w, bias] : [x, w], a, [x.shape[0]!, w.shape[0]!, ...a.output], "f32");
+  node(forwardOp, bias ? [x, w, bias] : [x, w], a, [x.shape[0]!, w.shape[0]!, ...a.output], x.dtype);
 /** The gradient by x of cotangent g; with a bias it is transposed convolution. */
 export const inputGrad = (g: Tensor, w: Tensor, a: ConvAttrs, bias: Tensor | null = null): Tensor =>
-  node(inputGradOp, bias ? [g, w, bias] : [g, w], a, [g.shape[0]!, w.shape[1]! * a.groups, ...a.input], "f32");
-/** The gradient by w of cotangent g. */
-export const weightGrad = (x: Tensor, g: Tensor, a: ConvAttrs): Tensor =>
-  node(weightGradOp, [x, g], a, [g.shape[1]!, x.shape[1]! / a.groups, ...a.kernel], "f32");
+  node(inputGradOp, bias ? [g, w, bias] : [g, w], a, [g.shape[0]!, w.shape[1]! * a.groups, ...a.input], g.dtype);
+/** The gradient by w of cotangent g, of their type or in f32. */
+export const weightGrad = (x: Tensor, g: Tensor, a: ConvAttrs, dtype: DType = x.dtype): Tensor =>
+  node(weightGradOp, [x, g], a, [g.shape[1]!, x.shape[1]! / a.groups, ...a.kernel], dtype);

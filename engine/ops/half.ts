@@ -1,42 +1,52 @@
-/** f16 for operators that compute in f32, and what mixed precision makes of each kind of operator. */
+/** f16 among the arguments of operators, and what mixed precision makes of each kind of operator. */
 import { mixed } from "../core/precision.ts";
 import { Tensor } from "../core/tensor.ts";
 import * as tree from "../core/tree.ts";
 import { cast } from "./elementwise.ts";
 
-/**
- * What an operator does in mixed precision: a product takes f16 and gives f16; a layer gives the type of its first input,
- * computing in f32; a sum gives f32. Elsewhere an operator gives f16 where all that it takes is f16.
- */
-export type Kind = "product" | "layer" | "sum";
+const isHalf = (x: unknown): boolean => x instanceof Tensor && x.dtype === "f16";
+const isSingle = (x: unknown): boolean => x instanceof Tensor && x.dtype === "f32";
+/** Arguments, and options one by one. */
+const flat = (args: readonly unknown[]): unknown[] =>
+  args.flatMap((x) =>
+    typeof x === "object" && x !== null && !(x instanceof Tensor) && !ArrayBuffer.isView(x) ? Object.values(x) : [x],
+  );
+const wide = <A>(args: A): A => tree.map(args, (leaf) => (isHalf(leaf) ? cast(leaf, "f32") : leaf));
+const narrow = <A>(args: A): A => tree.map(args, (leaf) => (isSingle(leaf) ? cast(leaf, "f16") : leaf));
 
-const isHalf = (x: unknown): x is Tensor => x instanceof Tensor && x.dtype === "f16";
-const inside = (x: unknown): unknown[] =>
-  typeof x === "object" && x !== null && !(x instanceof Tensor) && !ArrayBuffer.isView(x) ? Object.values(x) : [x];
-
-/** Arguments with their tensors of one float type in the other. */
-const converted = <A extends any[]>(args: A, from: "f16" | "f32", to: "f16" | "f32"): A =>
-  tree.map(args, (leaf) => (leaf instanceof Tensor && leaf.dtype === from ? cast(leaf, to) : leaf));
-
-/** Whether f16 arguments make an f16 result. */
-function staysHalf(kind: Kind, args: readonly unknown[], tensors: readonly unknown[]): boolean {
-  if (mixed()) return kind !== "sum" && isHalf(args[0]);
-  return !tensors.some((x) => x instanceof Tensor && x.dtype === "f32");
+export interface HalfOptions {
+  /**
+   * In mixed precision a product takes f16 and gives f16, a layer gives the type of its first input, a sum gives f32.
+   * Elsewhere each gives f16 where all its tensors are f16. Default "layer".
+   */
+  kind?: "product" | "layer" | "sum";
+  /** The result stays f32 in any case; default false. */
+  keep?: boolean;
 }
 
 /**
- * f with f16 tensors among its arguments or options computed in f32, and its result brought back to f16 unless `keep`.
- * Sums of many terms need it, and kernels are written for f32.
+ * f with f16 tensors among its arguments or options computed in f32, and its result brought back to f16 where its kind
+ * asks for that. Sums of many terms need it, and most kernels are written for f32.
  */
 export function inF32<A extends any[]>(
   f: (...args: A) => Tensor,
-  { kind = "layer", keep = false }: { kind?: Kind; keep?: boolean } = {},
+  { kind = "layer", keep = false }: HalfOptions = {},
 ): (...args: A) => Tensor {
   return (...given) => {
-    const args = kind === "product" && mixed() ? converted(given, "f32", "f16") : given;
-    const tensors = args.flatMap(inside);
+    const args = kind === "product" && mixed() ? narrow(given) : given;
+    const tensors = flat(args);
     if (!tensors.some(isHalf)) return f(...args);
-    const y = f(...converted(args, "f16", "f32"));
-    return keep || y.dtype !== "f32" || !staysHalf(kind, args, tensors) ? y : cast(y, "f16");
+    const y = f(...wide(args));
+    const isWide = mixed() ? kind === "sum" || !isHalf(args[0]) : tensors.some(isSingle);
+    return keep || isWide || y.dtype !== "f32" ? y : cast(y, "f16");
   };
 }
+
+/** f, a product whose kernels take f16 as it is, with f16 tensors cast to f32 where they meet f32 ones. */
+export const inOneFloat =
+  <A extends any[]>(f: (...args: A) => Tensor): ((...args: A) => Tensor) =>
+  (...args) => {
+    if (mixed()) return f(...narrow(args));
+    const tensors = flat(args);
+    return f(...(tensors.some(isHalf) && tensors.some(isSingle) ? wide(args) : args));
+  };
