@@ -3,9 +3,10 @@
  * are joined by the rule of Chan, Golub and LeVeque ("Updating formulae", 1979), so that nothing cancels.
  */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
-import { librarySource } from "./library.ts";
 import { foldGrid } from "./conv_common.wgsl.ts";
-import type { Lowered, Slot, Target } from "./types.ts";
+import { librarySource } from "./library.ts";
+import { operands } from "./operands.ts";
+import type { Dispatch, Fusion, Lowered, Slot, Target } from "./types.ts";
 
 export interface MomentsParams {
   readonly rows: number;
@@ -15,6 +16,8 @@ export interface MomentsParams {
 }
 
 const LANES = 256;
+/** Lanes that join those of others before one joins theirs. */
+const JOINERS = 16;
 /** Values that a lane takes at once: their own mean and squares join the lane's. */
 const BLOCK = 8;
 
@@ -28,18 +31,56 @@ function partsOf({ rows, length }: MomentsParams, target: Target): number {
 }
 
 /** Reads x [rows, length], writes [rows, 2]: means, and 1 / sqrt(variance + eps). */
-export function lowerMoments(p: MomentsParams, target: Target): Lowered {
+export function lowerMoments(p: MomentsParams, target: Target, fusion: Fusion | null = null): Lowered {
   const { rows, length } = p;
   const share = Math.ceil(length / partsOf(p, target));
   // None of them empty.
   const parts = Math.ceil(length / share);
-  const join = (from: Slot[], to: Slot[], text: string, groups: number, name: string, flops: number) => {
+  const kernel = (
+    own: string,
+    from: Slot,
+    to: Slot,
+    text: (load: (at: string) => string) => string,
+    groups: number,
+    flops: number,
+  ): Dispatch => {
     const { workgroups, index } = foldGrid(groups, target);
-    const source = wgsl`${librarySource(["vg_rsqrt"])}
-${[...from, ...to].map((_, k) => `@group(0) @binding(${k}) var<storage, ${k < from.length ? "read" : "read_write"}> b${k}: array<f32>;`).join("\n")}
+    const x = operands([{ name: "x", type: "f32", slot: from }], { name: "result", type: "f32", slot: to }, fusion);
+    const last = "output" in to;
+    const source = wgsl`${x.enable}
+${x.declarations}
+${librarySource(last ? ["vg_exact", "vg_rsqrt"] : ["vg_exact"])}
 var<workgroup> counts: array<f32, ${LANES}>;
 var<workgroup> means: array<f32, ${LANES}>;
+var<workgroup> rests: array<f32, ${LANES}>;
 var<workgroup> squares: array<f32, ${LANES}>;
+
+// The mean of an entry is means + rests: where means are large, the deviations would drown in their rounding.
+fn keep(entry: u32, count: f32, origin: f32, mean: f32, square: f32) {
+  let rounded = vg_exact(origin + mean);
+  counts[entry] = count;
+  means[entry] = rounded;
+  rests[entry] = mean - (rounded - origin);
+  squares[entry] = square;
+}
+
+// Joins as many as count entries, every step-th from the first on into the first.
+fn join(first: u32, step: u32, count: u32) {
+  let origin = means[first];
+  var total = 0f;
+  var sum = 0f;
+  for (var k = first; k < first + count * step; k += step) {
+    total += counts[k];
+    sum += counts[k] * (means[k] - origin + rests[k]);
+  }
+  let mean = sum / max(total, 1f);
+  var square = 0f;
+  for (var k = first; k < first + count * step; k += step) {
+    let d = means[k] - origin + rests[k] - mean;
+    square += squares[k] + counts[k] * d * d;
+  }
+  keep(first, total, origin, mean, square);
+}
 
 @compute @workgroup_size(${LANES})
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lane: u32) {
@@ -47,34 +88,23 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lane
   if (group >= ${groups}u) {
     return;
   }
-${text}
+${text((at) => x.load("x", at))}
+  workgroupBarrier();
+  if (lane < ${JOINERS}u) {
+    join(lane, ${JOINERS}u, ${LANES / JOINERS}u);
+  }
   workgroupBarrier();
   if (lane == 0u) {
-    var total = 0f;
-    var sum = 0f;
-    for (var k = 0u; k < ${LANES}u; k++) {
-      total += counts[k];
-      sum += counts[k] * means[k];
-    }
-    let mean = sum / total;
-    var square = 0f;
-    for (var k = 0u; k < ${LANES}u; k++) {
-      let d = means[k] - mean;
-      square += squares[k] + counts[k] * d * d;
-    }
-#if ${"output" in to[0]!}
-    b${from.length}[group * 2u] = mean;
-    b${from.length}[group * 2u + 1u] = vg_rsqrt(square / total + ${p.eps}f);
-#else
-    b${from.length}[group * 2u] = mean;
-    b${from.length}[group * 2u + 1u] = square;
-#endif
+    join(0u, 1u, ${JOINERS}u);
+    result[group * 2u] = means[0];
+    result[group * 2u + 1u] = ${last ? `vg_rsqrt(squares[0] / counts[0] + ${p.eps}f)` : "squares[0]"};
   }
 }
 `;
-    return { kernel: { name, source, workgroups, flops }, reads: from, writes: to };
+    const name = `${own}${x.suffix}`;
+    return { kernel: { name, source, workgroups, flops }, reads: x.reads, writes: [to] };
   };
-  const read = `  let row = group / ${parts}u;
+  const read = (load: (at: string) => string): string => `  let row = group / ${parts}u;
   let begin = group % ${parts}u * ${share}u;
   let end = min(begin + ${share}u, ${length}u);
   let first = row * ${length}u;
@@ -82,10 +112,10 @@ ${text}
   var mean = 0f;
   var square = 0f;
   // Differences from a value of its own keep a lane exact where the mean is large.
-  let pivot = b0[first + min(begin + lane, end - 1u)];
+  let pivot = ${load("first + min(begin + lane, end - 1u)")};
   var k = begin + lane;
   for (; k + ${(BLOCK - 1) * LANES}u < end; k += ${BLOCK * LANES}u) {
-${each((t) => `    let v${t} = b0[first + k + ${t * LANES}u] - pivot;`)}
+${each((t) => `    let v${t} = ${load(`first + k + ${t * LANES}u`)} - pivot;`)}
     let own = (${sum((t) => `v${t}`)}) * ${1 / BLOCK};
 ${each((t) => `    let d${t} = v${t} - own;`)}
     let spread = ${sum((t) => `d${t} * d${t}`)};
@@ -96,33 +126,30 @@ ${each((t) => `    let d${t} = v${t} - own;`)}
     count = after;
   }
   for (; k < end; k += ${LANES}u) {
-    let delta = b0[first + k] - pivot - mean;
+    let delta = ${load("first + k")} - pivot - mean;
     count += 1f;
     mean += delta / count;
     square += delta * delta * ((count - 1f) / count);
   }
-  counts[lane] = count;
-  means[lane] = mean + pivot;
-  squares[lane] = square;`;
+  keep(lane, count, pivot, mean, square);`;
   // Parts of a row are no more than lanes.
-  const merge = `  if (lane < ${parts}u) {
+  const merge = (load: (at: string) => string): string => `  if (lane < ${parts}u) {
     let at = (group * ${parts}u + lane) * 2u;
-    counts[lane] = f32(min(${share}u, ${length}u - min(${length}u, lane * ${share}u)));
-    means[lane] = b0[at];
-    squares[lane] = b0[at + 1u];
+    let count = f32(min(${share}u, ${length}u - min(${length}u, lane * ${share}u)));
+    keep(lane, count, ${load("at")}, 0f, ${load("at + 1u")});
   } else {
-    counts[lane] = 0f;
-    means[lane] = 0f;
-    squares[lane] = 0f;
+    keep(lane, 0f, ${load(`group * ${2 * parts}u`)}, 0f, 0f);
   }`;
   const flops = 4 * rows * length;
-  if (parts === 1)
-    return { temps: [], dispatches: [join([{ input: 0 }], [{ output: 0 }], read, rows, "moments", flops)] };
+  const input: Slot = { input: 0 };
+  const output: Slot = { output: 0 };
+  if (parts === 1) return { temps: [], dispatches: [kernel("moments", input, output, read, rows, flops)] };
+  const between: Slot = { temp: 0 };
   return {
     temps: [8 * rows * parts],
     dispatches: [
-      join([{ input: 0 }], [{ temp: 0 }], read, rows * parts, "moments.parts", flops),
-      join([{ temp: 0 }], [{ output: 0 }], merge, rows, "moments.merge", 0),
+      kernel("moments.parts", input, between, read, rows * parts, flops),
+      kernel("moments.merge", between, output, merge, rows, 0),
     ],
   };
 }

@@ -4,6 +4,8 @@
 export interface Target {
   /** True on a CPU implementation (lavapipe, SwiftShader): register tiling wins over workgroup memory there. */
   readonly software: boolean;
+  /** Whether kernels that read elements many times compute elementwise functions as they do: arithmetic is cheap then. */
+  readonly fusesLoads?: boolean;
   readonly maxWorkgroupSize: number;
   readonly maxWorkgroupsPerDimension: number;
   readonly maxWorkgroupStorage: number;
@@ -48,9 +50,31 @@ export interface Lowered {
   readonly dispatches: readonly Dispatch[];
 }
 
+/** An elementwise function as WGSL: of the place `i`, and for a result of its value `given`. */
+export interface Fused {
+  /** For the name of the kernel. */
+  readonly name: string;
+  /** Functions of the library that it calls. */
+  readonly functions: readonly string[];
+  /** Element types of its bindings `{operand}_0`, `{operand}_1`, ... */
+  readonly reads: readonly string[];
+  /** The type of a result in memory. */
+  readonly type: string;
+  readonly body: readonly string[];
+  readonly value: string;
+}
+
+/** Functions in place of reading inputs, null for those that are read, and of writing the result. */
+export interface Fusion {
+  readonly loads: readonly (Fused | null)[];
+  readonly store: Fused | null;
+  /** The number of the first binding of `loads` and then `store`, counted as inputs. */
+  readonly first: number;
+}
+
 /** One way to compute an operator: the first variant of a list whose guard holds is the default. */
 export interface Variant<Params> {
   readonly name: string;
   readonly guard: (params: Params, target: Target) => boolean;
-  readonly lower: (params: Params, target: Target) => Lowered;
+  readonly lower: (params: Params, target: Target, fusion?: Fusion | null) => Lowered;
 }

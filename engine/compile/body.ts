@@ -33,8 +33,10 @@ export interface BodyOptions {
   /** The value whose memory the result takes over. */
   readonly alias?: Value | null;
   readonly span?: Span | null;
-  /** A value that is known at place `i`, by name; bindings are called f0, f1, ... then. */
+  /** A value that is known at place `i`, by name. */
   readonly given?: { readonly value: Value; readonly name: string } | null;
+  /** Bindings are called by this and a number; default "b". */
+  readonly prefix?: string;
 }
 
 /** Writes the body of one kernel. Statements that do not vary in its loop are moved before the loop. */
@@ -59,6 +61,7 @@ export class Body {
   #most: number;
   #span: Span | null;
   #given: BodyOptions["given"];
+  #prefix: string;
   #loaders = new Map<Value, string>();
 
   constructor(
@@ -66,8 +69,9 @@ export class Body {
     roots: Roots,
     target: Target,
     varying: string,
-    { alias = null, span = null, given = null }: BodyOptions = {},
+    { alias = null, span = null, given = null, prefix = "b" }: BodyOptions = {},
   ) {
+    this.#prefix = prefix;
     this.#most = windowElements(target);
     this.#span = span;
     this.#given = given;
@@ -173,7 +177,7 @@ export class Body {
   #element(v: Value, offset: string): string {
     const from = this.#span && this.#span.from > 0 ? ` - ${this.#span.from}u` : "";
     if (v === this.#alias) return `${this.#given ? "result0" : "result"}[${offset}${from}]`;
-    if (v.size <= this.#most) return `${this.#given ? "f" : "b"}${this.#binding(v, null)}[${offset}]`;
+    if (v.size <= this.#most) return `${this.#prefix}${this.#binding(v, null)}[${offset}]`;
     // The element that is written lies in the same window.
     if (this.#span && offset === "k" && v.size === this.#root.size) {
       return `b${this.#binding(v, this.#span.window)}[k${from}]`;
@@ -212,11 +216,17 @@ export class Body {
   }
 }
 
-/** What stands before the bindings of a kernel made of these bodies and statements. */
-export function library(statements: string, ...bodies: readonly Body[]): string {
+/** Functions of the library that these bodies and statements call. */
+export function functionsOf(statements: string, ...bodies: readonly Body[]): Set<string> {
   const names = new Set(bodies.flatMap((body) => [...body.functions]));
   const lines = [...bodies.flatMap((body) => [...body.before, ...body.lines]), statements];
   if (lines.some((line) => line.includes("vg_float("))) names.add("vg_float");
+  return names;
+}
+
+/** What stands before the bindings of a kernel made of these bodies and statements. */
+export function library(statements: string, ...bodies: readonly Body[]): string {
+  const names = functionsOf(statements, ...bodies);
   const half = bodies.some((body) => body.half) ? ["enable f16;"] : [];
   return [...half, librarySource(names), ...bodies.flatMap((body) => body.windows)].join("\n");
 }

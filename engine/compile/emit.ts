@@ -4,9 +4,11 @@ import type { ReduceAttrs } from "../core/op.ts";
 import { size } from "../core/shape.ts";
 import { mapKernel } from "../../shaders/map.wgsl.ts";
 import { type Finish, reduceKernels } from "../../shaders/reduce.wgsl.ts";
-import { type Dispatch, type Kernel, type Slot, type Target, windowElements } from "../../shaders/types.ts";
-import { Body, library, type Span, stored } from "./body.ts";
-import { isView, type Value } from "./lower.ts";
+import { isFloat } from "../core/dtype.ts";
+import { OPERAND, RESULT } from "../../shaders/operands.ts";
+import { type Dispatch, type Fused, type Kernel, type Slot, type Target, windowElements } from "../../shaders/types.ts";
+import { Body, functionsOf, library, type Span, stored } from "./body.ts";
+import { base, isView, type Value } from "./lower.ts";
 import type { Roots } from "./fuse.ts";
 
 export interface Emitted {
@@ -212,7 +214,7 @@ export function emitFinished(
   alias: Value | null = null,
 ): Emitted | null {
   if (root.size !== reduced.size || root.dtype !== "f32" || reduced.dtype !== "f32") return null;
-  const body = new Body(root, roots, target, "i", { alias, given: { value: reduced, name: "total0" } });
+  const body = new Body(root, roots, target, "i", { alias, given: { value: reduced, name: "total0" }, prefix: "f" });
   const value = body.value(root, Index.linear(root.shape, "i", body.bindIndex));
   if (body.misplaced || body.windows.length > 0) return null;
   const name = chainName(root, new Set([...roots, reduced]));
@@ -222,6 +224,61 @@ export function emitFinished(
   const alike = (v: Value): boolean => v.size === root.size && v.dtype === root.dtype && !firstReads.has(v);
   const aligned = body.reads.filter((v) => alike(v) && [...body.places.get(v)!].every((place) => place === "i"));
   return { ...own, aligned };
+}
+
+/** Kernels that a function would need windows for, or that read at another place than they write, are not fused. */
+const fits = (body: Body): boolean => !body.misplaced && body.windows.length === 0;
+
+/** A body as the function of a template, with its statements' `value`. */
+const fused = (name: string, body: Body, value: string, type: string): Fused => ({
+  name,
+  functions: [...functionsOf(value, body)],
+  reads: body.types,
+  type,
+  body: [...body.before, ...body.lines],
+  value,
+});
+
+/**
+ * The kernels of a kernel operator, with the elementwise functions that its inputs are where those are no roots, and
+ * with `finish`, an elementwise function of its result that is written instead. `stored` must have memory for that.
+ */
+export function emitKernel(
+  v: Value,
+  roots: Roots,
+  target: Target,
+  finish: Value | null = null,
+): Emitted | { readonly stored: Value } | null {
+  const { lowering } = v.op!;
+  if (lowering.kind !== "kernel") throw new Error(`${v.op!.name}: a ${lowering.kind} has no kernel`);
+  const reads = v.inputs.map(base);
+  const extra: Value[] = [];
+  const loads: (Fused | null)[] = [];
+  for (const [k, x] of v.inputs.entries()) {
+    const source = reads[k]!;
+    if (source.leaf !== null || roots.has(source)) {
+      loads.push(null);
+      continue;
+    }
+    const body = new Body(v, roots, target, "i", { prefix: `${OPERAND}${k}_` });
+    const value = body.value(x, Index.linear(x.shape, "i", body.bindIndex));
+    if (!fits(body)) return { stored: source };
+    loads.push(fused(chainName(source, roots), body, value, "f32"));
+    extra.push(...body.bindings.map((b) => b.value));
+  }
+  let store: Fused | null = null;
+  if (finish) {
+    if (finish.size !== v.size || !isFloat(v.dtype) || !isFloat(finish.dtype)) return null;
+    const body = new Body(finish, roots, target, "i", { given: { value: v, name: "given" }, prefix: `${RESULT}_` });
+    const value = body.value(finish, Index.linear(finish.shape, "i", body.bindIndex));
+    if (!fits(body)) return null;
+    const name = chainName(finish, new Set([...roots, v]));
+    store = fused(name, body, finish.dtype === "f16" ? `f16(${value})` : value, finish.dtype);
+    extra.push(...body.bindings.map((b) => b.value));
+  }
+  const fusion = store || loads.some((f) => f !== null) ? { loads, store, first: reads.length } : null;
+  const lowered = lowering.lower(v.inputs, v, v.attrs, target, fusion);
+  return { ...lowered, reads: [...reads, ...extra], aligned: [] };
 }
 
 /** For profiles: the operators that a kernel computes, root first. */

@@ -59,7 +59,10 @@ async function evaluateTogether(tensors: readonly Tensor[]): Promise<void> {
   if (programs.size > CAPACITY) {
     const [oldest, dropped] = programs.entries().next().value!;
     programs.delete(oldest);
-    dropped.then((p) => p.dispose(), () => undefined);
+    dropped.then(
+      (p) => p.dispose(),
+      () => undefined,
+    );
   }
   let ready: Program;
   try {

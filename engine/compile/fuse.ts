@@ -1,4 +1,5 @@
 /** Which values get memory of their own; the others are computed inside the kernels that use them. */
+import type { Target } from "../../shaders/types.ts";
 import { base, isView, type Graph, type Value } from "./lower.ts";
 
 /** Values that are written to memory by a kernel. */
@@ -13,6 +14,10 @@ const SPREAD = 4;
 /** What is spread is recomputed where that is next to nothing for each element, or little for all that it is spread over. */
 const SPREAD_COST = 2;
 const SPREAD_WORK = 32;
+
+/** What a kernel may compute where it reads an element: normalisation, an affine function and an activation. */
+const LOAD_COST = 8;
+const LOAD_READS = 1;
 
 interface Price {
   readonly cost: number;
@@ -41,14 +46,29 @@ function prices(graph: Graph, kept: (v: Value) => boolean): Map<Value, Price> {
  * A map value becomes a root when it is an output, when a kernel that cannot compute it needs it, when it is in `forced`,
  * when several kernels need it and it is not cheap, or when it would be recomputed for every element it is spread over.
  */
-export function chooseRoots(graph: Graph, forced: ReadonlySet<Value>): Roots {
+export function chooseRoots(graph: Graph, forced: ReadonlySet<Value>, target: Target): Roots {
   const always = (v: Value): boolean => v.leaf !== null || (!isMap(v) && !isView(v)) || forced.has(v);
   // The first pass prices as if nothing else were kept; the second knows what the first kept.
-  const first = assign(graph, forced, prices(graph, always));
-  return assign(
-    graph,
-    forced,
-    prices(graph, (v) => always(v) || first.has(v)),
+  const first = assign(graph, forced, prices(graph, always), target);
+  const kept = (v: Value): boolean => always(v) || first.has(v);
+  return assign(graph, forced, prices(graph, kept), target);
+}
+
+/** Elementwise values that every kernel which needs them can compute as it reads. */
+function loadable(graph: Graph, table: ReadonlyMap<Value, Price>, target: Target): Set<Value> {
+  const refused = new Set<Value>();
+  const asked = new Set<Value>();
+  for (const v of graph.values) {
+    const lowering = v.op?.lowering;
+    if (lowering?.kind !== "kernel") continue;
+    const loads = !lowering.rereads || target.fusesLoads ? (lowering.loads ?? []) : [];
+    v.inputs.forEach((x, k) => (loads.includes(k) ? asked : refused).add(base(x)));
+  }
+  return new Set(
+    [...asked].filter((x) => {
+      const { cost, reads } = table.get(x)!;
+      return isMap(x) && !refused.has(x) && cost <= LOAD_COST && reads.size <= LOAD_READS;
+    }),
   );
 }
 
@@ -58,7 +78,8 @@ function spreads(x: Value, user: Value, cost: number): boolean {
   return times >= SPREAD && cost > SPREAD_COST && cost * times > SPREAD_WORK;
 }
 
-function assign(graph: Graph, forced: ReadonlySet<Value>, table: ReadonlyMap<Value, Price>): Roots {
+function assign(graph: Graph, forced: ReadonlySet<Value>, table: ReadonlyMap<Value, Price>, target: Target): Roots {
+  const loaded = loadable(graph, table, target);
   const roots = new Set<Value>();
   const stored = new Set<Value>(forced);
   const homes = new Map<Value, Set<Value>>();
@@ -77,12 +98,13 @@ function assign(graph: Graph, forced: ReadonlySet<Value>, table: ReadonlyMap<Val
     const own = homesOf(v);
     const { cost, reads } = table.get(v)!;
     // In memory: its reads, a write, and a read in every home. Computed anew: its reads in every home.
-    const cheap = cost <= CHEAP_COST && own.size * reads.size <= reads.size + 1 + own.size;
+    const most = loaded.has(v) ? LOAD_COST : CHEAP_COST;
+    const cheap = cost <= most && own.size * reads.size <= reads.size + 1 + own.size;
     const isRoot = !isView(v) && (!isMap(v) || stored.has(v) || (own.size > 1 && !cheap));
     if (isRoot) roots.add(v);
     for (const x of v.inputs) {
       const source = base(x);
-      if (v.op!.lowering.kind === "kernel") stored.add(source);
+      if (v.op!.lowering.kind === "kernel" && !loaded.has(source)) stored.add(source);
       else if (isMap(v) && isMap(source) && spreads(source, v, table.get(source)!.cost)) stored.add(source);
       if (isRoot) homesOf(x).add(v);
       else for (const home of own) homesOf(x).add(home);

@@ -1,7 +1,7 @@
 /** Kernels of a schedule that become one: sums over the same rows, and sums with what is made of them. */
 import type { ReduceAttrs } from "../core/op.ts";
 import { type Target, windowElements } from "../../shaders/types.ts";
-import { type Emitted, emitFinished, emitMap, emitReduce } from "./emit.ts";
+import { type Emitted, emitFinished, emitKernel, emitMap, emitReduce } from "./emit.ts";
 import type { Roots } from "./fuse.ts";
 import type { Value } from "./lower.ts";
 
@@ -37,7 +37,7 @@ export function joinSums(
   for (const v of order) {
     const own = emitted.get(v)!;
     const key = rowsKey(v, most);
-    const place = key === null ? null : findPlace(units, v, own, key, most);
+    const place = key === null ? null : findPlace(units, own, key, most);
     const joined = place === null ? null : emitReduce([...units[place.partner]!.members, v], roots, target);
     if (!place || !joined || tooMany(joined, target)) {
       const overwriting = (alias: Value): Emitted => emitMap(v, roots, target, alias);
@@ -57,7 +57,6 @@ const tooMany = ({ dispatches }: Emitted, target: Target): boolean =>
 /** The unit that v joins: at that unit's place if what v reads is there by then, else at the end if nobody asks before. */
 function findPlace(
   units: readonly Unit[],
-  v: Value,
   own: Emitted,
   key: string,
   most: number,
@@ -75,8 +74,20 @@ function findPlace(
   return null;
 }
 
+/** The kernels of x that write v, an elementwise function of it, instead; null where that does not do. */
+function finishing(x: Value, v: Value, roots: Roots, target: Target): Omit<Unit, "members"> | null {
+  const { lowering } = x.op!;
+  if (lowering.kind === "kernel" && lowering.stores && x.size <= windowElements(target)) {
+    const emitted = emitKernel(x, roots, target, v);
+    return emitted && "dispatches" in emitted ? { emitted } : null;
+  }
+  if (rowsKey(x, windowElements(target)) === null) return null;
+  const emitted = emitFinished(x, v, roots, target);
+  return emitted && { emitted, overwriting: (alias) => emitFinished(x, v, roots, target, alias)! };
+}
+
 /**
- * Writes an elementwise function of a sum instead of the sum, where nothing else needs that and all that the function
+ * Writes an elementwise function of a sum or of a convolution instead of the sum, where nothing else needs that and all that the function
  * reads is there in time: the update of a parameter ends its gradient, a mean is scaled as it is made.
  */
 export function joinFinishes(
@@ -103,12 +114,10 @@ export function joinFinishes(
     for (const x of unit.emitted.reads) {
       const at = place.get(x);
       if (at === undefined || outputs.has(x) || readers.get(x)!.size > 1 || units[at]!.members.length > 1) continue;
-      if (rowsKey(x, most) === null || result[at] !== units[at]) continue;
-      if (!unit.emitted.reads.every((y) => y === x || early(y, at))) continue;
-      const emitted = emitFinished(x, v, roots, target);
-      if (!emitted || tooMany(emitted, target)) continue;
-      const overwriting = (alias: Value): Emitted => emitFinished(x, v, roots, target, alias)!;
-      result[at] = { members: [v], emitted, overwriting };
+      if (result[at] !== units[at] || !unit.emitted.reads.every((y) => y === x || early(y, at))) continue;
+      const joined = finishing(x, v, roots, target);
+      if (!joined || tooMany(joined.emitted, target)) continue;
+      result[at] = { members: [v], ...joined };
       result[k] = null;
       place.set(v, at);
       return;

@@ -2,7 +2,7 @@
 import { bytesOf, bytesPerElement, type DType } from "../core/dtype.ts";
 import { VoxgradError } from "../core/errors.ts";
 import { type Kernel, type Slot, type Target, windowElements } from "../../shaders/types.ts";
-import { emitMap, emitReduce, type Emitted } from "./emit.ts";
+import { emitKernel, emitMap, emitReduce, type Emitted } from "./emit.ts";
 import { chooseRoots, type Roots } from "./fuse.ts";
 import { joinFinishes, joinSums, type Unit } from "./join.ts";
 import { base, isView, type Graph, type Value } from "./lower.ts";
@@ -96,11 +96,15 @@ export function schedule(graph: Graph, target: Target, donated: ReadonlySet<numb
 function fuse(graph: Graph, target: Target): { roots: Roots; emitted: Map<Value, Emitted> } {
   const forced = new Set<Value>();
   for (;;) {
-    const roots = chooseRoots(graph, forced);
+    const roots = chooseRoots(graph, forced, target);
     const emitted = new Map<Value, Emitted>();
     let cut: Value | null = null;
     for (const v of roots) {
       const result = emit(v, roots, target);
+      if ("stored" in result) {
+        cut = result.stored;
+        break;
+      }
       emitted.set(v, result);
       const most = Math.max(0, ...result.dispatches.map((d) => d.reads.length + d.writes.length));
       if (most > target.maxStorageBuffers) {
@@ -113,13 +117,12 @@ function fuse(graph: Graph, target: Target): { roots: Roots; emitted: Map<Value,
   }
 }
 
-function emit(v: Value, roots: Roots, target: Target): Emitted {
+function emit(v: Value, roots: Roots, target: Target): Emitted | { readonly stored: Value } {
   const { lowering } = v.op!;
   if (v.size === 0) return { temps: [], dispatches: [], reads: [], aligned: [] };
   if (lowering.kind === "map") return emitMap(v, roots, target);
   if (lowering.kind === "reduce") return emitReduce([v], roots, target);
-  if (lowering.kind !== "kernel") throw new Error(`${v.op!.name}: a ${lowering.kind} has no kernel`);
-  return { ...lowering.lower(v.inputs, v, v.attrs, target), reads: v.inputs.map(base), aligned: [] };
+  return emitKernel(v, roots, target)!;
 }
 
 /** The inner value with most reads that still fits into a kernel of its own. */

@@ -1,5 +1,5 @@
 /** What an operator is to the rest of the engine: derivative rules made of operators, and one way to be lowered. */
-import type { Lowered, Target } from "../../shaders/types.ts";
+import type { Fusion, Lowered, Target } from "../../shaders/types.ts";
 import type { DType } from "./dtype.ts";
 import type { Index } from "./index_map.ts";
 import type { Shape } from "./shape.ts";
@@ -41,8 +41,17 @@ export type Lowering<A> =
   | { readonly kind: "view"; readonly barrier?: true }
   /** Reduction of some axes; attrs are ReduceAttrs. */
   | { readonly kind: "reduce" }
-  /** Kernels of its own. */
-  | { readonly kind: "kernel"; lower(inputs: readonly Aval[], output: Aval, attrs: A, target: Target): Lowered }
+  /**
+   * Kernels of its own. Elementwise functions may be computed where they read the inputs listed in `loads`, which
+   * `rereads` says happens many times for each element, and where they write the result if `stores`.
+   */
+  | {
+      readonly kind: "kernel";
+      readonly loads?: readonly number[];
+      readonly rereads?: boolean;
+      readonly stores?: boolean;
+      lower(inputs: readonly Aval[], output: Aval, attrs: A, target: Target, fusion: Fusion | null): Lowered;
+    }
   /** Other operators, expanded when a program is built, after derivatives were taken. */
   | { readonly kind: "composite"; expand(inputs: readonly Tensor[], attrs: A): Tensor };
 

@@ -19,7 +19,9 @@ const op: Op<MomentsAttrs> = {
   name: "moments",
   lowering: {
     kind: "kernel",
-    lower: ([x], _, { eps }, target) => lowerMoments({ rows: x!.shape[0]!, length: x!.shape[1]!, eps }, target),
+    loads: [0],
+    lower: ([x], _, { eps }, target, fusion) =>
+      lowerMoments({ rows: x!.shape[0]!, length: x!.shape[1]!, eps }, target, fusion),
   },
   vjp({ inputs: [x], output }, g) {
     const [m, r] = columns(output);

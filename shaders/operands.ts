@@ -1,0 +1,88 @@
+/**
+ * What a kernel template reads and writes: bindings, and elementwise functions that are computed on the way in and out
+ * instead of in kernels of their own.
+ */
+import { librarySource } from "./library.ts";
+import type { Fused, Fusion, Slot } from "./types.ts";
+
+/** Bindings of the function in place of input k are called `in{k}_0`, `in{k}_1`, ..., those of the result `out_0`, ... */
+export const OPERAND = "in";
+export const RESULT = "out";
+
+/** A buffer of a kernel. */
+export interface Operand {
+  readonly name: string;
+  /** Of elements in memory: f32, f16, vec4<f32>, ... */
+  readonly type: string;
+  readonly slot: Slot;
+}
+
+export interface Operands {
+  /** Goes before all else. */
+  readonly enable: string;
+  readonly declarations: string;
+  /** Before and after the kernel's name. */
+  readonly prefix: string;
+  readonly suffix: string;
+  readonly reads: readonly Slot[];
+  /** The element of an operand at an index, in f32. */
+  load(name: string, index: string): string;
+  /** A statement that writes an f32 value, rounded to the nearest f16 with ties to even where the result is f16. */
+  store(index: string, value: string): string;
+}
+
+/** The operands of a template. What `fusion` does is done to inputs and to output 0, wherever the template has them. */
+export function operands(inputs: readonly Operand[], result: Operand, fusion: Fusion | null = null): Operands {
+  const declarations: string[] = [];
+  const functions: string[] = [];
+  const reads: Slot[] = [];
+  const names = new Set<string>();
+  const types: string[] = [];
+  const bind = (name: string, type: string, slot: Slot): void => {
+    declarations.push(`@group(0) @binding(${reads.length}) var<storage, read> ${name}: array<${type}>;`);
+    reads.push(slot);
+    types.push(type);
+  };
+  let next = fusion?.first ?? 0;
+  const define = (prefix: string, fused: Fused, header: string): void => {
+    fused.reads.forEach((type, k) => bind(`${prefix}_${k}`, type, { input: next + k }));
+    next += fused.reads.length;
+    fused.functions.forEach((name) => names.add(name));
+    functions.push(`fn ${header} {\n${[...fused.body, `return ${fused.value};`].join("\n")}\n}`);
+  };
+  const computed = new Set<string>();
+  // In the order in which the engine counts their bindings.
+  (fusion?.loads ?? []).forEach((fused, k) => {
+    const operand = inputs.find(({ slot }) => "input" in slot && slot.input === k);
+    if (!fused || !operand) return void (next += fused?.reads.length ?? 0);
+    computed.add(operand.name);
+    define(`${OPERAND}${k}`, fused, `load_${operand.name}(i: u32) -> f32`);
+  });
+  const store = "output" in result.slot ? (fusion?.store ?? null) : null;
+  if (store) define(RESULT, store, `finish(i: u32, given: f32) -> ${store.type}`);
+  for (const { name, type, slot } of inputs) if (!computed.has(name)) bind(name, type, slot);
+  const type = store?.type ?? result.type;
+  declarations.push(`@group(0) @binding(${reads.length}) var<storage, read_write> ${result.name}: array<${type}>;`);
+  const half = [...types, type].some((t) => t.includes("f16"));
+  const rounded = result.type === "f16";
+  if (rounded) names.add("vg_half");
+  const typeOf = (name: string): string => inputs.find((operand) => operand.name === name)!.type;
+  return {
+    enable: half ? "enable f16;" : "",
+    declarations: [...declarations, librarySource(names), ...functions].join("\n"),
+    prefix: store ? `${store.name}(` : "",
+    suffix: [...(fusion?.loads ?? []).flatMap((f) => (f ? [` of ${f.name}`] : [])), store ? ")" : ""].join(""),
+    reads,
+    load: (name, index) =>
+      computed.has(name)
+        ? `load_${name}(u32(${index}))`
+        : typeOf(name) === "f16"
+          ? `f32(${name}[${index}])`
+          : `${name}[${index}]`,
+    store(index, value) {
+      const own = rounded ? `vg_half(${value})` : value;
+      if (!store) return `${result.name}[${index}] = ${rounded ? `f16(${own})` : own};`;
+      return `${result.name}[${index}] = finish(${index}, ${own});`;
+    },
+  };
+}
