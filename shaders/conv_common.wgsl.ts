@@ -54,6 +54,21 @@ const elementTypes: Record<ConvParams["storage"], Elements> = {
 
 export const elements = (p: ConvParams): Elements => elementTypes[p.storage];
 
+/** One side of the convolution: channels of a group, and how far apart the weights of two of them lie. */
+export interface Side {
+  readonly channels: number;
+  readonly size: Size3;
+  readonly weightStride: number;
+}
+
+/** Forward and backward in one view: what is gathered from, and what is written. */
+export function sides(p: ConvParams, backward: boolean): { from: Side; to: Side } {
+  const perTap = volume(p.kernel), inChannels = p.inChannels / p.groups;
+  const x: Side = { channels: inChannels, size: p.input, weightStride: perTap };
+  const y: Side = { channels: p.outChannels / p.groups, size: p.output, weightStride: inChannels * perTap };
+  return backward ? { from: y, to: x } : { from: x, to: y };
+}
+
 /** Floating-point operations of a convolution, padding counted as if it were data. */
 export const convFlops = (p: ConvParams): number =>
   2 * p.batch * p.outChannels * volume(p.output) * (p.inChannels / p.groups) * volume(p.kernel);

@@ -188,7 +188,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) loca
         reads: [{ input: 0 }, { input: 1 }],
         writes: [{ temp: 0 }],
       },
-      sumPartials(count, parts, el, target),
+      sumPartials("conv_weight_grad.sum_partials", count, parts, el, target),
     ],
   };
 }
