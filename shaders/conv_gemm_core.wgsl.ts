@@ -148,11 +148,11 @@ ${each((r, c) => `sum${r}_${c} = subgroupMatrixMultiplyAccumulate(a${r}, b${c}, 
             `subgroupMatrixStore<row_major>(&leaving, (down * 32u + ${r * M}u) * ${width}u + across * ${N}u, sum${r}_${c}, ${width}u);`,
         )}
 workgroupBarrier();
-for (var place = local % ${width}u; place < ${width}u; place += ${size}u) {
-  let column = place / ${N}u * ${lanes}u + ${c * N}u + place % ${N}u;
+for (var strip = local % ${width}u; strip < ${width}u; strip += ${size}u) {
+  let column = strip / ${N}u * ${lanes}u + ${c * N}u + strip % ${N}u;
   ${atColumn}
   for (var row = local / ${width}u; row < ${rows}u; row += ${Math.max(1, size / width)}u) {
-    let value = leaving[row * ${width}u + place];
+    let value = leaving[row * ${width}u + strip];
     ${atElement}
   }
 }

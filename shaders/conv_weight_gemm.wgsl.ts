@@ -30,8 +30,8 @@ function lowerWeightGemm(p: ConvParams, target: Target, tile: GemmTile, core: Ge
     columnBlocks = ceilDiv(weights, columns);
   const blocks = rowBlocks * columnBlocks * p.groups;
   const steps = ceilDiv(places, depth);
-  // Parts: enough to occupy the device and to keep the sums short, few enough to stay small beside the data.
-  const wanted = Math.max(ceilDiv(512, blocks), ceilDiv(places, 16384));
+  // Parts: enough to occupy the device and to keep the sums short, but with some hundred places each.
+  const wanted = Math.max(Math.min(ceilDiv(512, blocks), ceilDiv(places, 256)), ceilDiv(places, 16384));
   const most = Math.max(1, Math.floor(Math.min(target.maxBindingBytes, 2 ** 24) / 4 / count));
   const perPart = ceilDiv(steps, Math.min(wanted, most, steps));
   const parts = ceilDiv(steps, perPart);
@@ -52,21 +52,28 @@ function lowerWeightGemm(p: ConvParams, target: Target, tile: GemmTile, core: Ge
   }
   for (let v = 0; v < columns / 4 / atOnce; v++) {
     registers.push(`var b${v} = vec4f();`);
-    loads.push(`for (var c = 0u; c < 4u; c++) {
-        let meets = seen[first + ${v * atOnce}u + c * ${columns / 4}u];
-        let inside = here & (u32(z0 + meets.y) < ${iD}u) & (u32(y0 + meets.z) < ${iH}u) & (u32(x0 + meets.w) < ${iW}u);
-        b${v}[c] = select(0.0, ${el.load("x[select(0, xAt + meets.x, inside)]")}, inside);
+    loads.push(`{
+        let q = first + ${v * atOnce}u;
+        let z = u32(z0) + seenZ[q];
+        let y = u32(y0) + seenY[q];
+        let x = u32(x0) + seenX[q];
+        let inside = vec4<bool>(here) & (z < vec4u(${iD}u)) & (y < vec4u(${iH}u)) & (x < vec4u(${iW}u));
+        let at = select(vec4u(), u32(xAt) + seenAt[q], inside);
+        b${v} = select(vec4f(), vec4f(${[0, 1, 2, 3].map((c) => el.load(`data[at[${c}]]`)).join(", ")}), inside);
       }`);
     stages.push(core.stage("b", "line", `first + ${v * atOnce}u`, `b${v}`));
   }
 
   const source = wgsl`${core.enable}
-@group(0) @binding(0) var<storage, read> x: array<${el.type}>;
+@group(0) @binding(0) var<storage, read> data: array<${el.type}>;
 @group(0) @binding(1) var<storage, read> g: array<${el.type}>;
 @group(0) @binding(2) var<storage, read_write> partial: array<f32>;
 
-// What a column meets: elements from the first that a place sees of the group, and planes, rows, voxels.
-var<workgroup> seen: array<vec4i, ${columns}>;
+// What four columns q, q + columns / 4, ... meet: planes, rows, voxels and elements from the first that a place sees.
+var<workgroup> seenZ: array<vec4u, ${columns / 4}>;
+var<workgroup> seenY: array<vec4u, ${columns / 4}>;
+var<workgroup> seenX: array<vec4u, ${columns / 4}>;
+var<workgroup> seenAt: array<vec4u, ${columns / 4}>;
 ${core.memory}
 
 @compute @workgroup_size(${invocations})
@@ -77,13 +84,16 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) loca
   let column0 = block / ${rowBlocks}u % ${columnBlocks}u * ${columns}u;
   let group = block / ${rowBlocks * columnBlocks}u % ${p.groups}u;
   let part = block / ${blocks}u;
-  for (var k = local; k < ${columns}u; k += ${invocations}u) {
-    let weight = min(column0 + k, ${weights - 1}u);
-    let channel = weight / ${taps}u;
-    let dz = i32(weight / ${kH * kW}u % ${p.kernel[0]}u * ${p.dilation[0]}u);
-    let dy = i32(weight / ${kW}u % ${kH}u * ${p.dilation[1]}u);
-    let dx = i32(weight % ${kW}u * ${p.dilation[2]}u);
-    seen[k] = vec4i(i32(channel * ${volume(p.input)}u) + (dz * ${iH} + dy) * ${iW} + dx, dz, dy, dx);
+  for (var q = local; q < ${columns / 4}u; q += ${invocations}u) {
+    let column = vec4u(column0 + q) + vec4u(0u, ${columns / 4}u, ${columns / 2}u, ${(columns * 3) / 4}u);
+    let weight = min(column, vec4u(${weights - 1}u));
+    let z = weight / ${kH * kW}u % ${p.kernel[0]}u * ${p.dilation[0]}u;
+    let y = weight / ${kW}u % ${kH}u * ${p.dilation[1]}u;
+    let x = weight % ${kW}u * ${p.dilation[2]}u;
+    seenZ[q] = z;
+    seenY[q] = y;
+    seenX[q] = x;
+    seenAt[q] = weight / ${taps}u * ${volume(p.input)}u + (z * ${iH}u + y) * ${iW}u + x;
   }
   workgroupBarrier();
 

@@ -7,13 +7,26 @@ import {
 } from "../shaders/conv.ts";
 import { convert } from "../engine/core/dtype.ts";
 import type { ConvParams } from "../shaders/conv.ts";
-import type { Target, Variant } from "../shaders/types.ts";
+import type { SubgroupMatrix, Target, Variant } from "../shaders/types.ts";
 import { closeRunner, openRunner, runLowered } from "./conv_kernel_runner.ts";
+import { emulateMatrices } from "./conv_matrix_emulation.ts";
 
 type Size3 = readonly [number, number, number];
 
 const runner = await openRunner();
 const gpu: Target = { ...runner.target, software: false };
+/** A GPU with subgroup matrices. Sides that all differ, so that none stands for another. */
+const matrix: SubgroupMatrix = { componentType: "f16", resultComponentType: "f32", M: 32, N: 8, K: 16 };
+const matrixGpu: Target = {
+  ...gpu,
+  // Emulation takes twice as much.
+  maxWorkgroupStorage: 20000,
+  features: new Set(["shader-f16", "subgroups", "chromium-experimental-subgroup-matrix"]),
+  subgroupMinSize: 32,
+  subgroupMaxSize: 32,
+  subgroupMatrices: [matrix],
+};
+const isMatrix = (v: Variant<ConvParams>): boolean => v.name.startsWith("matrix");
 const volume = (s: readonly number[]): number => s.reduce((a, b) => a * b, 1);
 
 /** Deterministic numbers in [-1, 1). */
@@ -121,18 +134,18 @@ const specs: Record<string, Spec> = {
   "groups of 8": {
     channels: [16, 16], groups: 2, input: [3, 4, 9], kernel: [3, 3, 3], padding: [1, 1, 1], stride: [1, 1, 2],
   },
-  "many channels": {
-    every: "gpu", batch: 2, channels: [21, 37], input: [5, 6, 7], kernel: [3, 3, 3], padding: [1, 1, 1], bias: true,
+  "GPU, many channels": {
+    every: "gpu", batch: 2, channels: [21, 37], input: [4, 5, 6], kernel: [3, 3, 3], padding: [1, 1, 1], bias: true,
   },
-  "many channels, dilation 3 2 2, stride 2 3 1, groups": {
-    every: "gpu", channels: [42, 70], groups: 2, input: [9, 8, 7], kernel: [3, 2, 3], padding: [2, 1, 2],
+  "GPU, dilation 3 2 2, stride 2 3 1, groups": {
+    every: "gpu", channels: [22, 24], groups: 2, input: [9, 8, 7], kernel: [3, 2, 3], padding: [2, 1, 2],
     dilation: [3, 2, 2], stride: [2, 3, 1], bias: true,
   },
-  "many channels, stride 2, tiles of many places": {
-    every: "gpu", batch: 2, channels: [16, 32], input: [7, 10, 9], kernel: [3, 3, 3], padding: [1, 1, 1],
+  "GPU, stride 2": {
+    every: "gpu", batch: 2, channels: [9, 16], input: [9, 10, 13], kernel: [3, 3, 3], padding: [1, 1, 1],
     stride: [2, 2, 2], bias: true,
   },
-  "many channels, 1x1x1": { every: "gpu", batch: 2, channels: [18, 33], input: [5, 5, 7], kernel: [1, 1, 1], bias: true },
+  "GPU, 1x1x1": { every: "gpu", batch: 2, channels: [10, 12], input: [5, 5, 7], kernel: [1, 1, 1], bias: true },
   "one voxel": { channels: [3, 5], input: [1, 1, 1], kernel: [1, 1, 1] },
 };
 
@@ -167,9 +180,11 @@ function candidates(
 }
 
 for (const [name, spec] of Object.entries(specs)) {
-  for (const storage of ["f32", "f16"] as const) {
-    if (storage === "f16" && !(spec.every && runner.target.features.has("shader-f16"))) continue;
-    test(`${name}, ${storage}`, async () => {
+  for (const kind of ["f32", "f16", "matrices"] as const) {
+    const storage = kind === "f32" ? "f32" : "f16";
+    if (kind === "f16" && !(spec.every && runner.target.features.has("shader-f16"))) continue;
+    if (kind === "matrices" && spec.every !== "gpu") continue;
+    test(`${name}, ${kind}`, async () => {
       const p = params(spec, storage);
       const held = (a: Float32Array): Float32Array => (storage === "f16" ? a.map((v) => convert(v, "f16")) : a);
       const wCount = p.outChannels * (p.inChannels / p.groups) * volume(p.kernel);
@@ -194,8 +209,15 @@ for (const [name, spec] of Object.entries(specs)) {
         ["weight gradient", convWeightGradVariants, [x, g], dw64],
       ] as const;
       for (const [family, variants, inputs, expected] of families) {
-        for (const [variant, target] of candidates(variants, p, spec.every)) {
-          const { output } = await runLowered(runner, variant.lower(p, target), inputs, expected.length, { storage });
+        const chosen = kind === "matrices"
+          ? variants.filter((v) => isMatrix(v) && v.guard(p, matrixGpu)).map((v) => [v, matrixGpu] as const)
+          : candidates(variants, p, spec.every);
+        for (const [variant, target] of chosen) {
+          let lowered = variant.lower(p, target);
+          if (kind === "matrices") lowered = emulateMatrices(lowered, matrix, 32);
+          const { output } = await runLowered(runner, lowered, inputs, expected.length, {
+            storage: kind === "f16" ? "f16" : "f32",
+          });
           const error = (storage === "f16" ? largestErrorOfHalf : largestError)(output, expected);
           assert.ok(error < 2e-6, `${family}, variant ${variant.name}: relative error ${error}`);
         }
