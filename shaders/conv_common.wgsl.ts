@@ -88,13 +88,18 @@ export function foldGrid(count: number, target: Target): { workgroups: [number, 
 }
 
 /**
- * Lanes that may share loads through subgroup broadcasts; undefined where that is impossible or, on a GPU, useless.
- * WebGPU guarantees subgroups of four.
+ * Lanes that may share loads through subgroup broadcasts; undefined where that is impossible. WebGPU guarantees subgroups
+ * of four.
  */
-export function subgroupShare(target: Target): number | undefined {
-  if (!target.software || !target.features.has("subgroups")) return undefined;
+function subgroupShare(target: Target): number | undefined {
+  if (!target.features.has("subgroups")) return undefined;
   return (target.subgroupMinSize ?? 4) >= 8 ? 8 : 4;
 }
+
+/** Where sharing is the default: on a GPU the cache does as well, and it is left to measurement. */
+export const softwareShare = (target: Target): number | undefined =>
+  target.software ? subgroupShare(target) : undefined;
+export const gpuShare = (target: Target): number | undefined => (target.software ? undefined : subgroupShare(target));
 
 /**
  * The WGSL expression for the `c`-th of `count` values. Stores in a loop over c compile several times faster than one

@@ -294,7 +294,10 @@ const tiles = [
   { rows: 16, columns: 128 },
 ];
 
-/** The variants of one direction for GPUs: subgroup matrices where f16 has them, then registers. */
+/**
+ * The variants of one direction for GPUs: registers, then subgroup matrices where f16 has them. An experimental extension
+ * is not a default: it is left to measurement.
+ */
 export function gemmVariants(backward: boolean): readonly Variant<ConvParams>[] {
   const variant = (rows: number, columns: number, matrices: boolean): Variant<ConvParams> => {
     const name = `${matrices ? "matrix" : "gemm"}${rows}x${columns}`;
@@ -316,7 +319,7 @@ export function gemmVariants(backward: boolean): readonly Variant<ConvParams>[] 
       lower: (p, target) => lowerGemm(p, target, backward, tileOf(p), gemmCore(tileOf(p), matrices, p, target)!, name),
     };
   };
-  return [true, false].flatMap((matrices) =>
+  return [false, true].flatMap((matrices) =>
     tiles
       .filter(({ rows }) => !matrices || rows % 32 === 0)
       .map(({ rows, columns }) => variant(rows, columns, matrices)),

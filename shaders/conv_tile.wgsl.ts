@@ -8,7 +8,7 @@
  * Conditions are joined by `&`: `&&` becomes a branch each, and hundreds of those stall SwiftShader's compiler.
  */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
-import { ceilDiv, convFlops, elements, foldGrid, pick, rowPlan, sides, subgroupShare, volume } from "./conv_common.wgsl.ts";
+import { ceilDiv, convFlops, elements, foldGrid, gpuShare, pick, rowPlan, sides, softwareShare, volume } from "./conv_common.wgsl.ts";
 import type { ConvParams, Elements, RowPlan, Side, Size3 } from "./conv_common.wgsl.ts";
 import type { Lowered, Target, Variant } from "./types.ts";
 
@@ -32,7 +32,7 @@ function chooseTile(p: ConvParams, backward: boolean, share: number): Tile {
   return { channels, width, share };
 }
 
-/** The variants of one direction: weights shared within a subgroup, and every lane for itself. */
+/** The variants of one direction: weights shared within a subgroup (on a GPU not by default), every lane for itself. */
 export function tileVariants(backward: boolean): readonly Variant<ConvParams>[] {
   const variant = (name: string, shareOf: (target: Target) => number | undefined): Variant<ConvParams> => ({
     name,
@@ -46,7 +46,7 @@ export function tileVariants(backward: boolean): readonly Variant<ConvParams>[] 
     },
     lower: (p, target) => lowerTile(p, target, backward, chooseTile(p, backward, shareOf(target) ?? 1)),
   });
-  return [variant("tile_shared", subgroupShare), variant("tile", () => 1)];
+  return [variant("tile_shared", softwareShare), variant("tile", () => 1), variant("tile_subgroup", gpuShare)];
 }
 
 /** Lowers forward (`backward` false) or input gradient with one tile. */

@@ -161,11 +161,11 @@ function variant(rows: number, columns: number, matrices: boolean): Variant<Conv
   };
 }
 
-/** The variants for GPUs: subgroup matrices where f16 has them, then registers. */
+/** The variants for GPUs: registers, then subgroup matrices where f16 has them, which are left to measurement. */
 export const weightGemmVariants: readonly Variant<ConvParams>[] = [
-  variant(64, 128, true),
-  variant(32, 128, true),
   variant(64, 128, false),
   variant(32, 128, false),
   variant(16, 128, false),
+  variant(64, 128, true),
+  variant(32, 128, true),
 ];
