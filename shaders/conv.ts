@@ -1,8 +1,10 @@
 /** Convolution, its input gradient (also transposed convolution) and its weight gradient: choice of a kernel. */
 import { convForwardGeneric } from "./conv_forward.wgsl.ts";
 import { convInputGradGeneric } from "./conv_input_grad.wgsl.ts";
+import { weightGemmVariants } from "./conv_weight_gemm.wgsl.ts";
 import { weightTileVariants } from "./conv_weight_tile.wgsl.ts";
 import { convWeightGradGeneric } from "./conv_weight_grad.wgsl.ts";
+import { gemmVariants } from "./conv_gemm.wgsl.ts";
 import { tileVariants } from "./conv_tile.wgsl.ts";
 import type { ConvParams } from "./conv_common.wgsl.ts";
 import type { Lowered, Target, Variant } from "./types.ts";
@@ -10,19 +12,21 @@ import type { Lowered, Target, Variant } from "./types.ts";
 export type { ConvParams } from "./conv_common.wgsl.ts";
 
 /** Reads x, w and, where `params.bias`, bias [outChannels]; writes y. */
-export const convForwardVariants: readonly Variant<ConvParams>[] = [...tileVariants(false), convForwardGeneric];
+export const convForwardVariants: readonly Variant<ConvParams>[] = [
+  ...gemmVariants(false), ...tileVariants(false), convForwardGeneric,
+];
 
 /**
  * Reads g [batch, outChannels, ...output], w and, where `params.bias`, bias [inChannels], which serves transposed
  * convolution; writes dx [batch, inChannels, ...input].
  */
 export const convInputGradVariants: readonly Variant<ConvParams>[] = [
-  ...tileVariants(true), convInputGradGeneric,
+  ...gemmVariants(true), ...tileVariants(true), convInputGradGeneric,
 ];
 
 /** Reads x and g; writes dw. */
 export const convWeightGradVariants: readonly Variant<ConvParams>[] = [
-  ...weightTileVariants, convWeightGradGeneric,
+  ...weightGemmVariants, ...weightTileVariants, convWeightGradGeneric,
 ];
 
 function choose(

@@ -54,6 +54,21 @@ const elementTypes: Record<ConvParams["storage"], Elements> = {
 
 export const elements = (p: ConvParams): Elements => elementTypes[p.storage];
 
+/** One side of the convolution: channels of a group, and how far apart the weights of two of them lie. */
+export interface Side {
+  readonly channels: number;
+  readonly size: Size3;
+  readonly weightStride: number;
+}
+
+/** Forward and backward in one view: what is gathered from, and what is written. */
+export function sides(p: ConvParams, backward: boolean): { from: Side; to: Side } {
+  const perTap = volume(p.kernel), inChannels = p.inChannels / p.groups;
+  const x: Side = { channels: inChannels, size: p.input, weightStride: perTap };
+  const y: Side = { channels: p.outChannels / p.groups, size: p.output, weightStride: inChannels * perTap };
+  return backward ? { from: y, to: x } : { from: x, to: y };
+}
+
 /** Floating-point operations of a convolution, padding counted as if it were data. */
 export const convFlops = (p: ConvParams): number =>
   2 * p.batch * p.outChannels * volume(p.output) * (p.inChannels / p.groups) * volume(p.kernel);
@@ -73,13 +88,18 @@ export function foldGrid(count: number, target: Target): { workgroups: [number, 
 }
 
 /**
- * Lanes that may share loads through subgroup broadcasts; undefined where that is impossible or, on a GPU, useless.
- * WebGPU guarantees subgroups of four.
+ * Lanes that may share loads through subgroup broadcasts; undefined where that is impossible. WebGPU guarantees subgroups
+ * of four.
  */
-export function subgroupShare(target: Target): number | undefined {
-  if (!target.software || !target.features.has("subgroups")) return undefined;
+function subgroupShare(target: Target): number | undefined {
+  if (!target.features.has("subgroups")) return undefined;
   return (target.subgroupMinSize ?? 4) >= 8 ? 8 : 4;
 }
+
+/** Where sharing is the default: on a GPU the cache does as well, and it is left to measurement. */
+export const softwareShare = (target: Target): number | undefined =>
+  target.software ? subgroupShare(target) : undefined;
+export const gpuShare = (target: Target): number | undefined => (target.software ? undefined : subgroupShare(target));
 
 /**
  * The WGSL expression for the `c`-th of `count` values. Stores in a loop over c compile several times faster than one

@@ -8,8 +8,8 @@
  * Conditions are joined by `&`: `&&` becomes a branch each, and hundreds of those stall SwiftShader's compiler.
  */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
-import { ceilDiv, convFlops, elements, foldGrid, pick, rowPlan, subgroupShare, volume } from "./conv_common.wgsl.ts";
-import type { ConvParams, Elements, RowPlan, Size3 } from "./conv_common.wgsl.ts";
+import { ceilDiv, convFlops, elements, foldGrid, gpuShare, pick, rowPlan, sides, softwareShare, volume } from "./conv_common.wgsl.ts";
+import type { ConvParams, Elements, RowPlan, Side, Size3 } from "./conv_common.wgsl.ts";
 import type { Lowered, Target, Variant } from "./types.ts";
 
 interface Tile {
@@ -17,21 +17,6 @@ interface Tile {
   readonly width: number;
   /** Lanes that share loaded weights through subgroup broadcasts; 1 where every lane loads its own. */
   readonly share: number;
-}
-
-/** One side of the convolution: channels of a group, and how far apart the weights of two of them lie. */
-interface Side {
-  readonly channels: number;
-  readonly size: Size3;
-  readonly weightStride: number;
-}
-
-/** Forward and backward in one view: what is gathered from, and what is written. */
-function sides(p: ConvParams, backward: boolean): { from: Side; to: Side } {
-  const perTap = volume(p.kernel), inChannels = p.inChannels / p.groups;
-  const x: Side = { channels: inChannels, size: p.input, weightStride: perTap };
-  const y: Side = { channels: p.outChannels / p.groups, size: p.output, weightStride: inChannels * perTap };
-  return backward ? { from: y, to: x } : { from: x, to: y };
 }
 
 /**
@@ -47,7 +32,7 @@ function chooseTile(p: ConvParams, backward: boolean, share: number): Tile {
   return { channels, width, share };
 }
 
-/** The variants of one direction: weights shared within a subgroup, and every lane for itself. */
+/** The variants of one direction: weights shared within a subgroup (on a GPU not by default), every lane for itself. */
 export function tileVariants(backward: boolean): readonly Variant<ConvParams>[] {
   const variant = (name: string, shareOf: (target: Target) => number | undefined): Variant<ConvParams> => ({
     name,
@@ -61,7 +46,7 @@ export function tileVariants(backward: boolean): readonly Variant<ConvParams>[] 
     },
     lower: (p, target) => lowerTile(p, target, backward, chooseTile(p, backward, shareOf(target) ?? 1)),
   });
-  return [variant("tile_shared", subgroupShare), variant("tile", () => 1)];
+  return [variant("tile_shared", softwareShare), variant("tile", () => 1), variant("tile_subgroup", gpuShare)];
 }
 
 /** Lowers forward (`backward` false) or input gradient with one tile. */

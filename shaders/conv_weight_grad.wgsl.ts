@@ -7,13 +7,22 @@ import { ceilDiv, convFlops, elements, foldGrid, volume } from "./conv_common.wg
 import type { ConvParams, Elements } from "./conv_common.wgsl.ts";
 import type { Dispatch, Lowered, Target, Variant } from "./types.ts";
 
-/** Adds `parts` partial results of `count` elements each, temp 0 [parts, count], into output 0 in a fixed order. */
-export function sumPartials(count: number, parts: number, el: Elements, target: Target): Dispatch {
+/**
+ * Adds `parts` partial results of `count` elements each, in temporary `temp` [parts, count], into output 0 in a fixed
+ * order; with a bias (input 2), that of the channel, `each` elements a channel.
+ */
+export function sumPartials(
+  name: string, count: number, parts: number, el: Elements, target: Target, temp = 0,
+  bias?: { readonly channels: number; readonly each: number },
+): Dispatch {
   const grid = foldGrid(ceilDiv(count, 64), target);
   // Sums of 16 are added up, so rounding grows with 16 + parts / 16 terms at most.
   const source = wgsl`${el.enable}
 @group(0) @binding(0) var<storage, read> partial: array<f32>;
-@group(0) @binding(1) var<storage, read_write> dw: array<${el.type}>;
+#if ${bias !== undefined}
+@group(0) @binding(1) var<storage, read> bias: array<${el.type}>;
+#endif
+@group(0) @binding(${bias ? 2 : 1}) var<storage, read_write> result: array<${el.type}>;
 ${el.functions}
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lane: u32) {
@@ -25,12 +34,12 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lane
     for (var k = first; k < min(first + 16u, ${parts}u); k++) { sum += partial[k * ${count}u + i]; }
     total += sum;
   }
-  dw[i] = ${el.store("total")};
+  result[i] = ${el.store(bias ? `total + ${el.load(`bias[i / ${bias.each}u % ${bias.channels}u]`)}` : "total")};
 }
 `;
   return {
-    kernel: { name: "conv_weight_grad.sum_partials", source, workgroups: grid.workgroups },
-    reads: [{ temp: 0 }],
+    kernel: { name, source, workgroups: grid.workgroups },
+    reads: bias ? [{ temp }, { input: 2 }] : [{ temp }],
     writes: [{ output: 0 }],
   };
 }
@@ -92,7 +101,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lane
         reads: [{ input: 0 }, { input: 1 }],
         writes: [{ temp: 0 }],
       },
-      sumPartials(count, parts, el, target),
+      sumPartials("conv_weight_grad.sum_partials", count, parts, el, target),
     ],
   };
 }

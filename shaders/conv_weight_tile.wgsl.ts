@@ -8,7 +8,7 @@
  * Conditions are joined by `&`: `&&` becomes a branch each, and hundreds of those stall SwiftShader's compiler.
  */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
-import { ceilDiv, convFlops, elements, foldGrid, pick, subgroupShare, volume } from "./conv_common.wgsl.ts";
+import { ceilDiv, convFlops, elements, foldGrid, pick, softwareShare, volume } from "./conv_common.wgsl.ts";
 import { sumPartials } from "./conv_weight_grad.wgsl.ts";
 import type { ConvParams } from "./conv_common.wgsl.ts";
 import type { Lowered, Target, Variant } from "./types.ts";
@@ -188,7 +188,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) loca
         reads: [{ input: 0 }, { input: 1 }],
         writes: [{ temp: 0 }],
       },
-      sumPartials(count, parts, el, target),
+      sumPartials("conv_weight_grad.sum_partials", count, parts, el, target),
     ],
   };
 }
@@ -229,6 +229,6 @@ function variant(name: string, shareOf: (target: Target) => number | undefined):
 }
 
 export const weightTileVariants: readonly Variant<ConvParams>[] = [
-  variant("tile_shared", subgroupShare),
+  variant("tile_shared", softwareShare),
   variant("tile", () => 1),
 ];

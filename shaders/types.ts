@@ -14,6 +14,19 @@ export interface Target {
   readonly features: ReadonlySet<string>;
   /** Lanes that every subgroup has at least, where the adapter tells. */
   readonly subgroupMinSize?: number | undefined;
+  /** Lanes that no subgroup exceeds, where the adapter tells. */
+  readonly subgroupMaxSize?: number | undefined;
+  /** Matrices that a subgroup multiplies as one, with the feature "chromium-experimental-subgroup-matrix". */
+  readonly subgroupMatrices?: readonly SubgroupMatrix[] | undefined;
+}
+
+/** A product of an M x K and a K x N matrix, both of `componentType`, to one of `resultComponentType`. */
+export interface SubgroupMatrix {
+  readonly componentType: string;
+  readonly resultComponentType: string;
+  readonly M: number;
+  readonly N: number;
+  readonly K: number;
 }
 
 /**

@@ -7,13 +7,26 @@ import {
 } from "../shaders/conv.ts";
 import { convert } from "../engine/core/dtype.ts";
 import type { ConvParams } from "../shaders/conv.ts";
-import type { Target, Variant } from "../shaders/types.ts";
+import type { SubgroupMatrix, Target, Variant } from "../shaders/types.ts";
 import { closeRunner, openRunner, runLowered } from "./conv_kernel_runner.ts";
+import { emulateMatrices } from "./conv_matrix_emulation.ts";
 
 type Size3 = readonly [number, number, number];
 
 const runner = await openRunner();
 const gpu: Target = { ...runner.target, software: false };
+/** A GPU with subgroup matrices. Sides that all differ, so that none stands for another. */
+const matrix: SubgroupMatrix = { componentType: "f16", resultComponentType: "f32", M: 32, N: 16, K: 8 };
+const matrixGpu: Target = {
+  ...gpu,
+  // Emulation takes up to twice as much.
+  maxWorkgroupStorage: 24000,
+  features: new Set(["shader-f16", "subgroups", "chromium-experimental-subgroup-matrix"]),
+  subgroupMinSize: 32,
+  subgroupMaxSize: 32,
+  subgroupMatrices: [matrix],
+};
+const isMatrix = (v: Variant<ConvParams>): boolean => v.name.startsWith("matrix");
 const volume = (s: readonly number[]): number => s.reduce((a, b) => a * b, 1);
 
 /** Deterministic numbers in [-1, 1). */
@@ -68,8 +81,8 @@ interface Spec {
   /** Zeros after the input, beyond `padding`, that the output reaches into. */
   readonly extra?: Size3;
   readonly bias?: boolean;
-  /** Run every variant that takes these sizes, not only the default: compiling is what this test spends time on. */
-  readonly every?: boolean;
+  /** Run every variant that takes these sizes, or those for GPUs alone; else the default: compiling takes the time here. */
+  readonly every?: true | "gpu";
 }
 
 function params(s: Spec, storage: ConvParams["storage"] = "f32"): ConvParams {
@@ -121,6 +134,18 @@ const specs: Record<string, Spec> = {
   "groups of 8": {
     channels: [16, 16], groups: 2, input: [3, 4, 9], kernel: [3, 3, 3], padding: [1, 1, 1], stride: [1, 1, 2],
   },
+  "GPU, many channels": {
+    every: "gpu", batch: 2, channels: [21, 37], input: [4, 5, 6], kernel: [3, 3, 3], padding: [1, 1, 1], bias: true,
+  },
+  "GPU, dilation 3 2 2, stride 2 3 1, groups": {
+    every: "gpu", channels: [22, 24], groups: 2, input: [9, 8, 7], kernel: [3, 2, 3], padding: [2, 1, 2],
+    dilation: [3, 2, 2], stride: [2, 3, 1], bias: true,
+  },
+  "GPU, stride 2": {
+    every: "gpu", batch: 2, channels: [9, 16], input: [9, 10, 13], kernel: [3, 3, 3], padding: [1, 1, 1],
+    stride: [2, 2, 2], bias: true,
+  },
+  "GPU, 1x1x1": { every: "gpu", batch: 2, channels: [10, 12], input: [5, 5, 7], kernel: [1, 1, 1], bias: true },
   "one voxel": { channels: [3, 5], input: [1, 1, 1], kernel: [1, 1, 1] },
 };
 
@@ -146,18 +171,24 @@ function largestErrorOfHalf(actual: Float32Array, expected: Float64Array): numbe
 
 /** The variants to run, and for which target: those for GPUs are right on any adapter, only slow. */
 function candidates(
-  variants: readonly Variant<ConvParams>[], p: ConvParams, every: boolean,
+  variants: readonly Variant<ConvParams>[], p: ConvParams, every: Spec["every"],
 ): (readonly [Variant<ConvParams>, Target])[] {
   const usual = variants.filter((v) => v.guard(p, runner.target)).map((v) => [v, runner.target] as const);
   if (!every) return usual.slice(0, 1);
-  const others = variants.filter((v) => !usual.some(([u]) => u === v) && v.guard(p, gpu));
-  return [...usual, ...others.map((v) => [v, gpu] as const)];
+  // On some adapters a variant for GPUs is that of the CPU by another name.
+  const source = (v: Variant<ConvParams>, target: Target): string => v.lower(p, target).dispatches[0]!.kernel.source;
+  const known = new Set(usual.map(([v, target]) => source(v, target)));
+  const others = variants.filter((v) => v.guard(p, gpu) && !known.has(source(v, gpu)));
+  if (every === true) return [...usual, ...others.map((v) => [v, gpu] as const)];
+  return others.filter((v) => v.name.startsWith("gemm")).map((v) => [v, gpu] as const);
 }
 
 for (const [name, spec] of Object.entries(specs)) {
-  for (const storage of ["f32", "f16"] as const) {
-    if (storage === "f16" && !(spec.every && runner.target.features.has("shader-f16"))) continue;
-    test(`${name}, ${storage}`, async () => {
+  for (const kind of ["f32", "f16", "matrices"] as const) {
+    const storage = kind === "f32" ? "f32" : "f16";
+    if (kind === "f16" && !(spec.every && runner.target.features.has("shader-f16"))) continue;
+    if (kind === "matrices" && spec.every !== "gpu") continue;
+    test(`${name}, ${kind}`, async () => {
       const p = params(spec, storage);
       const held = (a: Float32Array): Float32Array => (storage === "f16" ? a.map((v) => convert(v, "f16")) : a);
       const wCount = p.outChannels * (p.inChannels / p.groups) * volume(p.kernel);
@@ -182,8 +213,15 @@ for (const [name, spec] of Object.entries(specs)) {
         ["weight gradient", convWeightGradVariants, [x, g], dw64],
       ] as const;
       for (const [family, variants, inputs, expected] of families) {
-        for (const [variant, target] of candidates(variants, p, spec.every ?? false)) {
-          const { output } = await runLowered(runner, variant.lower(p, target), inputs, expected.length, { storage });
+        const chosen = kind === "matrices"
+          ? variants.filter((v) => isMatrix(v) && v.guard(p, matrixGpu)).map((v) => [v, matrixGpu] as const)
+          : candidates(variants, p, spec.every);
+        for (const [variant, target] of chosen) {
+          let lowered = variant.lower(p, target);
+          if (kind === "matrices") lowered = emulateMatrices(lowered, matrix, 32);
+          const { output } = await runLowered(runner, lowered, inputs, expected.length, {
+            storage: kind === "f16" ? "f16" : "f32",
+          });
           const error = (storage === "f16" ? largestErrorOfHalf : largestError)(output, expected);
           assert.ok(error < 2e-6, `${family}, variant ${variant.name}: relative error ${error}`);
         }
@@ -226,6 +264,43 @@ test("a grid beyond the limit of one dimension is folded", async () => {
       assert.equal(a.output, b.output, variant.name);
     }
   }
+});
+
+test("WGSL with subgroup matrices is valid", async () => {
+  if (!("process" in globalThis) || "Deno" in globalThis) return;
+  // Dawn's null backend has every feature: it checks shaders and pipelines, and computes nothing.
+  const dawn = (await import("webgpu")).create(["backend=null", "enable-dawn-features=allow_unsafe_apis"]);
+  const adapter = (await dawn.requestAdapter())!;
+  const names = ["shader-f16", "subgroups", "chromium-experimental-subgroup-matrix"] as GPUFeatureName[];
+  const device = await adapter.requestDevice({ requiredFeatures: names });
+  const spec: Spec = { channels: [40, 72], input: [5, 6, 7], kernel: [3, 3, 3], padding: [1, 1, 1], bias: true };
+  const p = params(spec, "f16");
+  const sizes = { componentType: "f16", resultComponentType: "f32" };
+  let pipelines = 0;
+  for (const [M, N, K, lanes] of [[16, 16, 16, 32], [16, 8, 16, 32], [8, 16, 16, 16], [8, 8, 8, 32]] as const) {
+    const target: Target = {
+      ...matrixGpu, maxWorkgroupStorage: 32768, subgroupMinSize: lanes, subgroupMaxSize: lanes,
+      subgroupMatrices: [{ ...sizes, M, N, K }],
+    };
+    for (const variants of [convForwardVariants, convInputGradVariants, convWeightGradVariants]) {
+      const fitting = variants.filter((v) => isMatrix(v) && v.guard(p, target));
+      assert.ok(fitting.length > 0);
+      for (const { kernel } of fitting.flatMap((v) => v.lower(p, target).dispatches)) {
+        const module = device.createShaderModule({ code: kernel.source });
+        const { messages } = await module.getCompilationInfo();
+        assert.equal(messages.map((m) => m.message), [], kernel.name);
+        device.pushErrorScope("validation");
+        device.createComputePipeline({ layout: "auto", compute: { module, entryPoint: "main" } });
+        const error = await device.popErrorScope();
+        // It has but the 16 KiB of workgroup memory that every adapter has.
+        if (error?.message.includes("workgroup storage")) continue;
+        assert.is(error, null, kernel.name);
+        if (kernel.source.includes("subgroup_matrix")) pipelines++;
+      }
+    }
+  }
+  assert.ok(pipelines > 0);
+  device.destroy();
 });
 
 test("an unknown variant is refused with the ones that fit", () => {

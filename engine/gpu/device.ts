@@ -1,7 +1,7 @@
 /** The one device that the engine computes on: opened at first use, or by openDevice. */
 import { platform } from "#platform";
 import { check, checkFlag, checkOptions, show, VoxgradError } from "../core/errors.ts";
-import type { Target } from "../../shaders/types.ts";
+import type { SubgroupMatrix, Target } from "../../shaders/types.ts";
 
 export interface DeviceOptions {
   power?: "high-performance" | "low-power";
@@ -50,7 +50,7 @@ export interface Device {
   check(): void;
 }
 
-const wantedFeatures = ["timestamp-query", "shader-f16", "subgroups"];
+const wantedFeatures = ["timestamp-query", "shader-f16", "subgroups", "chromium-experimental-subgroup-matrix"];
 const wantedLimits = [
   "maxBufferSize",
   "maxStorageBufferBindingSize",
@@ -156,6 +156,8 @@ async function open(options: DeviceOptions): Promise<Device> {
       maxBindingBytes: Math.min(limits.maxStorageBufferBindingSize!, options.maxBindingBytes ?? Infinity),
       features: new Set(gpu.features),
       subgroupMinSize: adapter.info.subgroupMinSize,
+      subgroupMaxSize: adapter.info.subgroupMaxSize,
+      subgroupMatrices: subgroupMatrices(adapter.info),
     };
     return {
       gpu,
@@ -174,6 +176,12 @@ async function open(options: DeviceOptions): Promise<Device> {
     throw error;
   }
 }
+
+/** Dawn lists them where the experimental feature is there; the standard's types do not know it yet. */
+export const subgroupMatrices = (info: GPUAdapterInfo): readonly SubgroupMatrix[] =>
+  [...((info as { subgroupMatrixConfigs?: Iterable<SubgroupMatrix> }).subgroupMatrixConfigs ?? [])].map(
+    ({ componentType, resultComponentType, M, N, K }) => ({ componentType, resultComponentType, M, N, K }),
+  );
 
 /** What a GPU reports besides results, which is later than the calls that it is about. */
 class Faults {
