@@ -1,7 +1,12 @@
-/** Matrix product: one invocation, a tile of `TILE` x `TILE` of the result, in registers. */
+/**
+ * Matrix product. On a CPU adapter a load costs one scalar load and one bounds test per lane, some twenty times a
+ * multiply-add: there all lanes of a subgroup compute the same rows, so each lane loads one of A's values and
+ * subgroupBroadcast hands it round. A GPU keeps tiles of both factors in workgroup memory.
+ */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
+import { ceilDiv, foldGrid, pick, subgroupShare } from "./conv_common.wgsl.ts";
 import { fold } from "./map.wgsl.ts";
-import type { Lowered, Target } from "./types.ts";
+import { chooseVariant, type Kernel, type Lowered, type Target, type Variant } from "./types.ts";
 
 /** y [batch, rows, columns] = A [batch, rows, inner] B [batch, inner, columns]; a transposed factor is stored so. */
 export interface MatmulParams {
@@ -13,67 +18,254 @@ export interface MatmulParams {
   readonly transposeB: boolean;
 }
 
-const TILE = 4;
-const WORKGROUP = 64;
 /** Terms that a register takes before it is added to the total, so that long sums stay accurate. */
 const BLOCK = 64;
 
 const each = (count: number, text: (k: number) => string): string =>
   Array.from({ length: count }, (_, k) => text(k)).join("\n");
+const pairs = (rows: number, columns: number, text: (i: number, j: number) => string): string =>
+  each(rows, (i) => each(columns, (j) => text(i, j)));
 
-/** Reads A and B, writes y. */
-export function lowerMatmul(p: MatmulParams, target: Target): Lowered {
-  const { batch, rows, inner, columns } = p;
-  const [tilesM, tilesN] = [Math.ceil(rows / TILE), Math.ceil(columns / TILE)];
-  const count = batch * tilesM * tilesN;
-  const { workgroups, row } = fold(count, WORKGROUP, target);
-  // Rows and columns beyond the end repeat the last one and are not stored.
-  const a = (i: number): string => (p.transposeA ? `k * ${rows}u + m${i}` : `m${i} * ${inner}u + k`);
-  const b = (j: number): string => (p.transposeB ? `n${j} * ${inner}u + k` : `k * ${columns}u + n${j}`);
-  const pairs = (text: (i: number, j: number) => string): string => each(TILE, (i) => each(TILE, (j) => text(i, j)));
-  const source = wgsl`
-@group(0) @binding(0) var<storage, read> a: array<f32>;
-@group(0) @binding(1) var<storage, read> b: array<f32>;
-@group(0) @binding(2) var<storage, read_write> y: array<f32>;
+const bindings = (a: string, b: string): string => `@group(0) @binding(0) var<storage, read> a: array<${a}>;
+@group(0) @binding(1) var<storage, read> b: array<${b}>;
+@group(0) @binding(2) var<storage, read_write> y: array<f32>;`;
 
-@compute @workgroup_size(${WORKGROUP})
+/** Where element (row, k) of A and element (k, column) of B lie in their matrices. */
+const offsetA = (p: MatmulParams, row: string, k: string): string =>
+  p.transposeA ? `${k} * ${p.rows}u + ${row}` : `${row} * ${p.inner}u + ${k}`;
+const offsetB = (p: MatmulParams, k: string, column: string): string =>
+  p.transposeB ? `${column} * ${p.inner}u + ${k}` : `${k} * ${p.columns}u + ${column}`;
+
+const lowered = (p: MatmulParams, kernel: Kernel): Lowered => ({
+  temps: [],
+  dispatches: [
+    {
+      kernel: { ...kernel, flops: 2 * p.batch * p.rows * p.inner * p.columns },
+      reads: [{ input: 0 }, { input: 1 }],
+      writes: [{ output: 0 }],
+    },
+  ],
+});
+
+/** One invocation, a tile of 4 x 4 in registers. */
+const tile: Variant<MatmulParams> = {
+  name: "tile",
+  guard: () => true,
+  lower(p, target) {
+    const { batch, rows, inner, columns } = p;
+    const [tm, tn, size] = [4, 4, 64];
+    const [tilesM, tilesN] = [ceilDiv(rows, tm), ceilDiv(columns, tn)];
+    const count = batch * tilesM * tilesN;
+    const { workgroups, row } = fold(count, size, target);
+    // Rows and columns beyond the end repeat the last one and are not stored.
+    const source = wgsl`${bindings("f32", "f32")}
+
+@compute @workgroup_size(${size})
 fn main(@builtin(global_invocation_id) id: vec3u) {
   let i = id.x + id.y * ${row}u;
   if (i >= ${count}u) {
     return;
   }
-  let column = i % ${tilesN}u * ${TILE}u;
-  let first = i / ${tilesN}u % ${tilesM}u * ${TILE}u;
+  let column = i % ${tilesN}u * ${tn}u;
+  let first = i / ${tilesN}u % ${tilesM}u * ${tm}u;
   let sample = i / ${tilesN * tilesM}u;
   let atA = sample * ${rows * inner}u;
   let atB = sample * ${inner * columns}u;
-${each(TILE, (t) => `  let m${t} = min(first + ${t}u, ${rows - 1}u);\n  let n${t} = min(column + ${t}u, ${columns - 1}u);`)}
-${pairs((r, c) => `  var total${r}_${c} = 0f;`)}
+${each(tm, (r) => `  let m${r} = min(first + ${r}u, ${rows - 1}u);`)}
+${each(tn, (c) => `  let n${c} = min(column + ${c}u, ${columns - 1}u);`)}
+${pairs(tm, tn, (r, c) => `  var total${r}_${c} = 0f;`)}
   for (var start = 0u; start < ${inner}u; start += ${BLOCK}u) {
-${pairs((r, c) => `    var s${r}_${c} = 0f;`)}
+${pairs(tm, tn, (r, c) => `    var s${r}_${c} = 0f;`)}
     for (var k = start; k < min(start + ${BLOCK}u, ${inner}u); k++) {
-${each(TILE, (t) => `      let a${t} = a[atA + ${a(t)}];\n      let b${t} = b[atB + ${b(t)}];`)}
-${pairs((r, c) => `      s${r}_${c} += a${r} * b${c};`)}
+${each(tm, (r) => `      let a${r} = a[atA + ${offsetA(p, `m${r}`, "k")}];`)}
+${each(tn, (c) => `      let b${c} = b[atB + ${offsetB(p, "k", `n${c}`)}];`)}
+${pairs(tm, tn, (r, c) => `      s${r}_${c} += a${r} * b${c};`)}
     }
-${pairs((r, c) => `    total${r}_${c} += s${r}_${c};`)}
+${pairs(tm, tn, (r, c) => `    total${r}_${c} += s${r}_${c};`)}
   }
   let at = sample * ${rows * columns}u;
 ${pairs(
+  tm,
+  tn,
   (r, c) => `  if ((first + ${r}u < ${rows}u) & (column + ${c}u < ${columns}u)) {
     y[at + m${r} * ${columns}u + n${c}] = total${r}_${c};
   }`,
 )}
 }
 `;
-  const flops = 2 * batch * rows * inner * columns;
-  return {
-    temps: [],
-    dispatches: [
-      {
-        kernel: { name: "matmul.tile4x4", source, workgroups, flops },
-        reads: [{ input: 0 }, { input: 1 }],
-        writes: [{ output: 0 }],
-      },
-    ],
-  };
+    return lowered(p, { name: "matmul.tile4x4", source, workgroups });
+  },
+};
+
+/**
+ * One workgroup, 16 rows and up to four times its width of columns; one invocation, all rows of up to 4 columns. Per
+ * term, 6 loads serve 64 multiply-adds.
+ */
+const tileShared: Variant<MatmulParams> = {
+  name: "tile_shared",
+  guard: (p, target) => {
+    const share = subgroupShare(target);
+    return share !== undefined && p.rows >= share && p.columns >= share;
+  },
+  lower(p, target) {
+    const { batch, rows, inner, columns } = p;
+    const share = subgroupShare(target)!;
+    const tm = 16;
+    const tn = Math.min(4, ceilDiv(columns, share));
+    const size = Math.min(64, share * ceilDiv(columns, share * tn));
+    const [blocksM, blocksN] = [ceilDiv(rows, tm), ceilDiv(columns, tn * size)];
+    const count = batch * blocksM * blocksN;
+    const grid = foldGrid(count, target);
+    // Columns of an invocation lie a workgroup's width apart, so that neighbouring lanes read and write side by side.
+    const source = wgsl`enable subgroups;
+${bindings("f32", "f32")}
+
+@compute @workgroup_size(${size})
+fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) local: u32, @builtin(subgroup_invocation_id) lane: u32) {
+  let block = ${grid.index};
+  if (block >= ${count}u) {
+    return;
+  }
+  let column = block % ${blocksN}u * ${tn * size}u + local;
+  let first = block / ${blocksN}u % ${blocksM}u * ${tm}u;
+  let sample = block / ${blocksN * blocksM}u;
+  let atA = sample * ${rows * inner}u;
+  let atB = sample * ${inner * columns}u;
+  // Rows and columns beyond the end repeat the last one and are not stored: every lane must reach the broadcasts.
+${each(tm / share, (v) => `  let m${v} = min(first + lane % ${share}u + ${v * share}u, ${rows - 1}u);`)}
+${each(tn, (j) => `  let n${j} = min(column + ${j * size}u, ${columns - 1}u);`)}
+${pairs(tm, tn, (i, j) => `  var total${i}_${j} = 0f;`)}
+  for (var start = 0u; start < ${inner}u; start += ${BLOCK}u) {
+${pairs(tm, tn, (i, j) => `    var s${i}_${j} = 0f;`)}
+    for (var k = start; k < min(start + ${BLOCK}u, ${inner}u); k++) {
+${each(tn, (j) => `      let b${j} = b[atB + ${offsetB(p, "k", `n${j}`)}];`)}
+${each(tm / share, (v) => `      let own${v} = a[atA + ${offsetA(p, `m${v}`, "k")}];`)}
+${each(tm, (i) => `      let a${i} = subgroupBroadcast(own${Math.floor(i / share)}, ${i % share}u);`)}
+${pairs(tm, tn, (i, j) => `      s${i}_${j} += a${i} * b${j};`)}
+    }
+${pairs(tm, tn, (i, j) => `    total${i}_${j} += s${i}_${j};`)}
+  }
+  for (var c = 0u; c < min(${tm}u, ${rows}u - first); c++) {
+    let at = sample * ${rows * columns}u + (first + c) * ${columns}u + column;
+${each(
+  tn,
+  (j) => `    if (column + ${j * size}u < ${columns}u) {
+      y[at + ${j * size}u] = ${pick(tm, (i) => `total${i}_${j}`)};
+    }`,
+)}
+  }
 }
+`;
+    return lowered(p, { name: `matmul.tile${tm}x${tn}_share${share}`, source, workgroups: grid.workgroups });
+  },
+};
+
+/** One workgroup of 16 x 16, 64 x 64 of the result, 4 x 4 an invocation; 16 terms of both factors lie in workgroup memory. */
+const workgroup: Variant<MatmulParams> = {
+  name: "workgroup",
+  guard: (p, target) =>
+    !target.software &&
+    target.maxWorkgroupSize >= 256 &&
+    target.maxWorkgroupStorage >= 8 * DEPTH * STRIDE &&
+    p.rows >= 32 &&
+    p.columns >= 32,
+  lower(p, target) {
+    const { batch, rows, inner, columns } = p;
+    const [blocksM, blocksN] = [ceilDiv(rows, SIDE), ceilDiv(columns, SIDE)];
+    const count = batch * blocksM * blocksN;
+    const grid = foldGrid(count, target);
+    const a = tileLoad("a", !p.transposeA, rows, inner, "first", "atA");
+    const b = tileLoad("b", p.transposeB, columns, inner, "column", "atB");
+    const source = wgsl`${bindings(a.type, b.type)}
+var<workgroup> tileA: array<f32, ${DEPTH * STRIDE}>;
+var<workgroup> tileB: array<f32, ${DEPTH * STRIDE}>;
+
+@compute @workgroup_size(256)
+fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) local: u32) {
+  let block = ${grid.index};
+  if (block >= ${count}u) {
+    return;
+  }
+  let column = block % ${blocksN}u * ${SIDE}u;
+  let first = block / ${blocksN}u % ${blocksM}u * ${SIDE}u;
+  let sample = block / ${blocksN * blocksM}u;
+  let atA = sample * ${rows * inner}u;
+  let atB = sample * ${inner * columns}u;
+  let m = local / 16u * 4u;
+  let n = local % 16u * 4u;
+${pairs(4, 4, (r, c) => `  var total${r}_${c} = 0f;`)}
+  for (var start = 0u; start < ${inner}u; start += ${BLOCK}u) {
+${pairs(4, 4, (r, c) => `    var s${r}_${c} = 0f;`)}
+    for (var k = start; k < min(start + ${BLOCK}u, ${inner}u); k += ${DEPTH}u) {
+      workgroupBarrier();
+${a.text}
+${b.text}
+      workgroupBarrier();
+      for (var t = 0u; t < ${DEPTH}u; t++) {
+${each(4, (r) => `        let a${r} = tileA[t * ${STRIDE}u + m + ${r}u];\n        let b${r} = tileB[t * ${STRIDE}u + n + ${r}u];`)}
+${pairs(4, 4, (r, c) => `        s${r}_${c} += a${r} * b${c};`)}
+      }
+    }
+${pairs(4, 4, (r, c) => `    total${r}_${c} += s${r}_${c};`)}
+  }
+  let at = sample * ${rows * columns}u + (first + m) * ${columns}u + column + n;
+${pairs(
+  4,
+  4,
+  (r, c) => `  if ((first + m + ${r}u < ${rows}u) & (column + n + ${c}u < ${columns}u)) {
+    y[at + ${r * columns + c}u] = total${r}_${c};
+  }`,
+)}
+}
+`;
+    return lowered(p, { name: "matmul.workgroup64x64", source, workgroups: grid.workgroups });
+  },
+};
+
+const SIDE = 64;
+const DEPTH = 16;
+/** Of a term in workgroup memory; a little more than the side, so that stores across terms meet different banks. */
+const STRIDE = 68;
+
+/**
+ * Every invocation brings 4 neighbouring values of a factor into workgroup memory, in one load where no group of four is
+ * torn by the end of a row. `along`: neighbours are terms, else rows or columns `line`, of which there are `extent`.
+ */
+function tileLoad(
+  name: "a" | "b",
+  along: boolean,
+  extent: number,
+  inner: number,
+  origin: string,
+  base: string,
+): { type: string; text: string } {
+  const whole = (along ? inner : extent) % 4 === 0;
+  const at = (line: string, term: string): string =>
+    along ? `${base} + ${line} * ${inner}u + ${term}` : `${base} + ${term} * ${extent}u + ${line}`;
+  const tile = `tile${name.toUpperCase()}`;
+  const [line, term] = along ? ["local / 4u", "local % 4u * 4u"] : ["local % 16u * 4u", "local / 16u"];
+  const step = (c: number): [string, string] => (along ? ["", ` + ${c}u`] : [` + ${c}u`, ""]);
+  const value = (c: number): string => {
+    if (whole) return `select(0f, four[${c}], inside)`;
+    const [l, t] = step(c);
+    const inside = `(${origin} + line${l} < ${extent}u) & (k + term${t} < ${inner}u)`;
+    const place = at(`min(${origin} + line${l}, ${extent - 1}u)`, `min(k + term${t}, ${inner - 1}u)`);
+    return `select(0f, ${name}[${place}], ${inside})`;
+  };
+  // What lies outside is loaded from the end and replaced by zero.
+  const four = `let inside = (${origin} + line < ${extent}u) & (k + term < ${inner}u);
+        let four = ${name}[(${at(`min(${origin} + line, ${extent - (along ? 1 : 4)}u)`, `min(k + term, ${inner - (along ? 4 : 1)}u)`)}) / 4u];`;
+  const text = `      {
+        let line = ${line};
+        let term = ${term};
+        ${whole ? four : ""}
+${each(4, (c) => `        ${tile}[(term${step(c)[1]}) * ${STRIDE}u + line${step(c)[0]}] = ${value(c)};`)}
+      }`;
+  return { type: whole ? "vec4f" : "f32", text };
+}
+
+export const matmulVariants: readonly Variant<MatmulParams>[] = [workgroup, tileShared, tile];
+
+/** Reads A and B, writes y, with the named variant, by default the first whose guard holds. */
+export const lowerMatmul = (p: MatmulParams, target: Target, variant?: string): Lowered =>
+  chooseVariant("matmul", matmulVariants, p, target, variant);

@@ -91,3 +91,18 @@ export interface Variant<Params> {
   readonly guard: (params: Params, target: Target) => boolean;
   readonly lower: (params: Params, target: Target, fusion?: Fusion | null) => Lowered;
 }
+
+/** Lowers with the named variant, by default the first whose guard holds. Throws where none does. */
+export function chooseVariant<Params>(
+  family: string,
+  variants: readonly Variant<Params>[],
+  params: Params,
+  target: Target,
+  name?: string,
+): Lowered {
+  const fitting = variants.filter((v) => v.guard(params, target));
+  const variant = name === undefined ? fitting[0] : fitting.find((v) => v.name === name);
+  if (variant) return variant.lower(params, target);
+  const names = fitting.map((v) => v.name).join(", ");
+  throw new Error(`${family}: variant ${name ?? "(any)"} does not take these sizes; these do: ${names}`);
+}

@@ -171,6 +171,26 @@ test("matmul() of odd shapes, vectors, broadcast batches and empty sums agrees w
   await rejects(() => vg.matmul(v, tensor([[1, 2]])), /matmul: inner sizes differ: 3 of \[3\] and 1 of \[1, 2\]/);
 });
 
+test("cosineSimilarity() of many with many vectors, their axes interleaved, agrees with loops", async () => {
+  const [a, b] = [noise(2 * 3 * 5 * 4, 3), noise(2 * 5 * 9, 4)];
+  const y = vg.cosineSimilarity(tensor(a, { shape: [2, 3, 5, 1, 4] }), tensor(b, { shape: [2, 1, 5, 9, 1] }), {
+    axis: 2,
+  });
+  const wanted = new Float64Array(2 * 3 * 9 * 4);
+  for (let i = 0; i < wanted.length; i++) {
+    const [n, p, q, r] = [Math.floor(i / 108), Math.floor(i / 36) % 3, Math.floor(i / 4) % 9, i % 4];
+    let [dot, aa, bb] = [0, 0, 0];
+    for (let c = 0; c < 5; c++) {
+      const [u, v] = [a[((n * 3 + p) * 5 + c) * 4 + r]!, b[(n * 5 + c) * 9 + q]!];
+      dot += u * v;
+      aa += u * u;
+      bb += v * v;
+    }
+    wanted[i] = dot / Math.sqrt(aa * bb);
+  }
+  await assertClose(y, { shape: [2, 3, 9, 4], data: wanted }, 1e-6, "cosineSimilarity");
+});
+
 test("cosineSimilarity() of a zero vector is 0 and its gradient finite", async () => {
   const zero = vg.zeros([1, 3, 2]);
   const y = filled([1, 3, 2], 4);

@@ -95,6 +95,7 @@ const reductions = [
   op("softmax", [any(3, 4, 5)], { axis: 1 }),
   op("logSoftmax", [any(3, 5)]),
   op("cosineSimilarity", [any(2, 5, 3), any(4, 1, 5, 1)], { axis: 2, eps: 1e-6 }),
+  op("cosineSimilarity", [any(2, 3, 2, 1, 3), any(2, 1, 2, 8, 1)], { axis: 2 }, { about: "as a product of matrices" }),
   op("crossEntropy", [any(2, 4, 3), labels(4)(2, 3)], null, { half: "f32" }),
   op(
     "crossEntropy",

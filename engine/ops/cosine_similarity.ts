@@ -1,11 +1,14 @@
 /** Cosine similarity along an axis. */
 import { check, checkOptions, show } from "../core/errors.ts";
-import { broadcastShapes, normalizeAxis } from "../core/shape.ts";
+import { broadcastShapes, normalizeAxis, size, type Shape } from "../core/shape.ts";
 import { Tensor } from "../core/tensor.ts";
 import { broadcastTo } from "./broadcast_to.ts";
 import { clamp, div, mul, sqrt, square } from "./elementwise.ts";
 import { inF32 } from "./half.ts";
+import { matmul } from "./matmul.ts";
 import { sum } from "./reduce.ts";
+import { reshape } from "./reshape.ts";
+import { transpose } from "./transpose.ts";
 
 /**
  * a . b / (max(|a|, eps) max(|b|, eps)) along `axis`, the operands broadcast, as torch.nn.functional.cosine_similarity.
@@ -40,7 +43,35 @@ export const cosineSimilarity = inF32(
       const length = sqrt(clamp(sum(square(x), { axes: [own], keepDims: true }), { min: Math.max(eps * eps, 1e-30) }));
       return div(x, length);
     };
-    return sum(broadcastTo(mul(unit(a), unit(b)), { shape }), { axes: [axis] });
+    return products(unit(a), unit(b), shape, axis);
   },
   { kind: "sum" },
 );
+
+/** From here on on both sides, a matrix product is faster than a fused sum, which reads a vector for every other one. */
+const MANY = 8;
+
+/** Sums of products along `axis`, the factors broadcast to `shape`. */
+function products(a: Tensor, b: Tensor, shape: Shape, axis: number): Tensor {
+  const [x, y] = [a, b].map((t) => reshape(t, { shape: [...shape.slice(t.rank).map(() => 1), ...t.shape] })) as [
+    Tensor,
+    Tensor,
+  ];
+  const rest = shape.map((_, k) => k).filter((k) => k !== axis);
+  const alone = (t: Tensor, other: Tensor): number[] => rest.filter((k) => t.shape[k] !== 1 && other.shape[k] === 1);
+  const count = (axes: readonly number[]): number => size(axes.map((k) => shape[k]!));
+  const [ofX, ofY] = [alone(x, y), alone(y, x)];
+  if (count(ofX) < MANY || count(ofY) < MANY) return sum(broadcastTo(mul(x, y), { shape }), { axes: [axis] });
+  // The factor with the first axis of the result gives the rows.
+  const [left, right, rows, columns] = ofX[0]! < ofY[0]! ? [x, y, ofX, ofY] : [y, x, ofY, ofX];
+  const both = rest.filter((k) => !rows.includes(k) && !columns.includes(k));
+  const matrices = (t: Tensor, first: readonly number[], second: readonly number[], none: readonly number[]): Tensor =>
+    reshape(transpose(t, { axes: [...both, ...none, ...first, ...second] }), {
+      shape: [count(both), count(first), count(second)],
+    });
+  const product = matmul(matrices(left, rows, [axis], columns), matrices(right, [axis], columns, rows));
+  const order = [...both, ...rows, ...columns];
+  return transpose(reshape(product, { shape: order.map((k) => shape[k]!) }), {
+    axes: rest.map((k) => order.indexOf(k)),
+  });
+}

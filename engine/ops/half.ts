@@ -1,5 +1,5 @@
 /** f16 among the arguments of operators, and what mixed precision makes of each kind of operator. */
-import { mixed } from "../core/precision.ts";
+import { mixed, withPrecision } from "../core/precision.ts";
 import { Tensor } from "../core/tensor.ts";
 import * as tree from "../core/tree.ts";
 import { cast } from "./elementwise.ts";
@@ -32,11 +32,13 @@ export function inF32<A extends any[]>(
   f: (...args: A) => Tensor,
   { kind = "layer", keep = false }: HalfOptions = {},
 ): (...args: A) => Tensor {
+  // What a layer or a sum is made of is f32.
+  const inside = (args: A): Tensor => (kind === "product" ? f(...args) : withPrecision(null, () => f(...args)));
   return (...given) => {
     const args = kind === "product" && mixed() ? narrow(given) : given;
     const tensors = flat(args);
-    if (!tensors.some(isHalf)) return f(...args);
-    const y = f(...wide(args));
+    if (!tensors.some(isHalf)) return inside(args);
+    const y = inside(wide(args));
     const isWide = mixed() ? kind === "sum" || !isHalf(args[0]) : tensors.some(isSingle);
     return keep || isWide || y.dtype !== "f32" ? y : cast(y, "f16");
   };
