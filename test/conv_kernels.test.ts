@@ -135,7 +135,7 @@ const specs: Record<string, Spec> = {
     channels: [16, 16], groups: 2, input: [3, 4, 9], kernel: [3, 3, 3], padding: [1, 1, 1], stride: [1, 1, 2],
   },
   "GPU, many channels": {
-    every: "gpu", batch: 2, channels: [21, 37], input: [4, 5, 6], kernel: [3, 3, 3], padding: [1, 1, 1], bias: true,
+    every: "gpu", batch: 2, channels: [13, 37], input: [4, 5, 6], kernel: [3, 3, 3], padding: [1, 1, 1], bias: true,
   },
   "GPU, dilation 3 2 2, stride 2 3 1, groups": {
     every: "gpu", channels: [22, 24], groups: 2, input: [9, 8, 7], kernel: [3, 2, 3], padding: [2, 1, 2],
@@ -214,7 +214,7 @@ for (const [name, spec] of Object.entries(specs)) {
       ] as const;
       for (const [family, variants, inputs, expected] of families) {
         const chosen = kind === "matrices"
-          ? variants.filter((v) => isMatrix(v) && v.guard(p, matrixGpu)).map((v) => [v, matrixGpu] as const)
+          ? variants.filter((v) => isMatrix(v) && v.guard(p, matrixGpu)).slice(0, 1).map((v) => [v, matrixGpu] as const)
           : candidates(variants, p, spec.every);
         for (const [variant, target] of chosen) {
           let lowered = variant.lower(p, target);
