@@ -4,7 +4,7 @@
  * subgroupBroadcast hands it round. A GPU keeps tiles of both factors in workgroup memory.
  */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
-import { ceilDiv, foldGrid, pick, subgroupShare } from "./conv_common.wgsl.ts";
+import { ceilDiv, foldGrid, pick, softwareShare } from "./conv_common.wgsl.ts";
 import { fold } from "./map.wgsl.ts";
 import { chooseVariant, type Kernel, type Lowered, type Target, type Variant } from "./types.ts";
 
@@ -104,12 +104,12 @@ ${pairs(
 const tileShared: Variant<MatmulParams> = {
   name: "tile_shared",
   guard: (p, target) => {
-    const share = subgroupShare(target);
+    const share = softwareShare(target);
     return share !== undefined && p.rows >= share && p.columns >= share;
   },
   lower(p, target) {
     const { batch, rows, inner, columns } = p;
-    const share = subgroupShare(target)!;
+    const share = softwareShare(target)!;
     const tm = 16;
     const tn = Math.min(4, ceilDiv(columns, share));
     const size = Math.min(64, share * ceilDiv(columns, share * tn));
