@@ -67,6 +67,15 @@ let opening: Promise<Device> | null = null;
 const gone = new WeakSet<GPUDevice>();
 const closers = new Set<() => void>();
 
+const openers = new Set<(device: Device) => void>();
+const enders = new Set<(device: Device) => Promise<void>>();
+
+/** Registers what a device is looked at for when it is opened, and what still needs it when closeDevice is called. */
+export function onOpen(begin: (device: Device) => void, end: (device: Device) => Promise<void>): void {
+  openers.add(begin);
+  enders.add(end);
+}
+
 /** Registers what must be forgotten when the device goes: pools, pipelines, programs. */
 export const onClose = (forget: () => void): void => {
   closers.add(forget);
@@ -117,6 +126,7 @@ export async function closeDevice(): Promise<void> {
   const current = await opening;
   // It may have been lost, and another opened, meanwhile.
   if (current.gone) return;
+  for (const end of enders) await end(current);
   // Software drivers have crashed when destroyed at work.
   await current.gpu.queue.onSubmittedWorkDone().catch(() => undefined);
   if (current.gone) return;
@@ -157,7 +167,7 @@ async function open(options: DeviceOptions): Promise<Device> {
       features: new Set(gpu.features),
       subgroupMinSize: adapter.info.subgroupMinSize,
     };
-    return {
+    const device: Device = {
       gpu,
       target,
       info: { name: driver, kind, reason, features: [...gpu.features].sort(), limits },
@@ -169,6 +179,8 @@ async function open(options: DeviceOptions): Promise<Device> {
       settled: () => faults.settled(),
       check: () => faults.check(),
     };
+    for (const begin of openers) begin(device);
+    return device;
   } catch (error) {
     opening = null;
     throw error;

@@ -69,6 +69,29 @@ test("what a script throws is shown in the page, and it can be run again with ot
   });
 });
 
+test("--profile in a page tells of the kernels and offers the trace", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "voxgrad-serve-"));
+  const engine = fileURLToPath(new URL("../../engine/mod.ts", import.meta.url));
+  try {
+    const computing = join(folder, "computing.ts");
+    await writeFile(
+      computing,
+      `import { ones, print } from ${JSON.stringify(engine)};\nprint("sum " + await ones([100]).exp().sum().item());\n`,
+    );
+    await visit(computing, ["--profile", "trace.json"], async (page, state) => {
+      const log = (await page.locator("#log").textContent())!;
+      assert.is(state, "done", log);
+      assert.match(log, /^sum 271\.8\d+\n/);
+      assert.match(log, /Profile of [\d.]+ s on .*: 1 dispatches\nkernel .*of roof\n/);
+      assert.match(log, /\nsum\+exp/);
+      assert.match(log, /Roofs, measured: [\d.]+ GB\/s .*Trace: trace\.json, all dispatches/s);
+      assert.is(await page.locator("#files a", { hasText: "trace.json" }).count(), 1);
+    });
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+});
+
 test("a script that cannot be bundled names its mistake in the page", async () => {
   const folder = await mkdtemp(join(tmpdir(), "voxgrad-serve-"));
   try {

@@ -8,6 +8,9 @@ const help = `voxgrad: 3D medical image segmentation on any GPU
   voxgrad doctor                                      says which GPU or driver is used, why, and what would be better
   voxgrad --help | --version
 
+--profile [TRACE.json] beside a script's own keys prints, at its end, which kernels took the time and how close to the
+adapter's limits they came, and writes a trace for chrome://tracing and ui.perfetto.dev.
+
 VOXGRAD_ADAPTER=hardware, lavapipe, swiftshader or part of an adapter's name chooses the device.
 VOXGRAD_CACHE is the folder for what can be made again (unpacked drivers, stripped sources).`;
 
