@@ -17,7 +17,7 @@ export {
   openDevice,
   profile,
 } from "./gpu/mod.ts";
-export type { DeviceInfo, DeviceOptions, DispatchTime, KernelTime, MemoryStats, Profile, Roofs } from "./gpu/mod.ts";
+export type { DeviceInfo, DeviceOptions, DispatchTime, KernelTime, MemoryStats, Profile, Roofs, TunedChoice, TunedKernels } from "./gpu/mod.ts";
 export * as nn from "./nn/mod.ts";
 export {
   adam,

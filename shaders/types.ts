@@ -12,6 +12,10 @@ export interface Target {
   readonly features: ReadonlySet<string>;
   /** Lanes that every subgroup has at least, where the adapter tells. */
   readonly subgroupMinSize?: number | undefined;
+  /** Variants that were measured to be the fastest on this adapter, by the key of the choice. */
+  readonly tuned?: ReadonlyMap<string, string>;
+  /** Told of each choice between variants, where they are to be measured. */
+  readonly meet?: (choice: Choice) => void;
 }
 
 /**
@@ -46,6 +50,25 @@ export interface Dispatch {
 export interface Lowered {
   readonly temps: readonly number[];
   readonly dispatches: readonly Dispatch[];
+}
+
+/** What several kernels can compute, and the memory that they need for it. */
+export interface Work {
+  /** The operator, in words. */
+  readonly family: string;
+  /** Sizes and options that decide which kernel is fastest; alike enough ones have the same. */
+  readonly shape: string;
+  /** Elements of each input and of the output, all f32. */
+  readonly inputs: readonly number[];
+  readonly output: number;
+}
+
+/** A choice between variants, as whoever measures them sees it. */
+export interface Choice extends Work {
+  readonly key: string;
+  /** The variants whose guards hold, the default first. */
+  readonly variants: readonly string[];
+  lower(variant: string): Lowered;
 }
 
 /** One way to compute an operator: the first variant of a list whose guard holds is the default. */

@@ -154,6 +154,26 @@ test("--profile reports a script that fails, and says where an adapter has no cl
   assert.ok(measured.gigabytesPerSecond > 0 && measured.gigaflopsPerSecond > 0, out);
 });
 
+test("--tune measures what a script compiles, once, and later runs use it", async () => {
+  const path = await script("convolves.ts", `${platformImport}
+    import { compile, conv3d, grad, random } from ${JSON.stringify(join(root, "engine/mod.ts"))};
+    const x = random.normal(random.key(1), { shape: [1, 2, 6, 6, 6] });
+    const w = random.normal(random.key(2), { shape: [3, 2, 3, 3, 3] });
+    const f = compile((w) => grad((w) => conv3d(x, w, { padding: 1 }).square().sum())(w).square().sum());
+    platform.log("value " + (await (await f(w)).item()));`);
+  const env = { VOXGRAD_ADAPTER: process.env.VOXGRAD_ADAPTER ?? "", VOXGRAD_CACHE: join(folder, "tuned") };
+  const plain = await voxgrad(["run", path], env);
+  assert.not((await readdir(join(folder, "tuned"))).includes("tuned.json"), "tuning is off by default");
+  const tuned = await voxgrad(["run", path, "--tune"], env);
+  assert.match(tuned.out, /^tuned 2\/2  convolution .*: \w+, [\d.]+ ms \(.*\)$/m);
+  assert.is(Object.keys(Object.values(JSON.parse(await readFile(join(folder, "tuned", "tuned.json"), "utf8")).adapters)[0]!).length, 2);
+  const again = await voxgrad(["run", path, "--tune"], env);
+  assert.match(again.out, /^value \S+\n$/, "nothing is left to tune");
+  const value = ({ out }: Outcome): number => Number(out.match(/value (\S+)/)![1]);
+  assert.ok(Math.abs(value(tuned) / value(plain) - 1) < 1e-5);
+  assert.is(value(again), value(tuned));
+});
+
 if (onLinux) {
   test("doctor finds SwiftShader where the system has no driver, and says what is better", async () => {
     const { code, out } = await voxgrad(["doctor"], { VK_DRIVER_FILES: "/nonexistent" });

@@ -15,6 +15,9 @@ test("words for the engine are taken from among those for the script", () => {
   assert.equal(split("--profile runs/trace.json --steps 3"), ["--steps 3", "runs/trace.json"]);
   assert.equal(split("--profile=trace --steps 3"), ["--steps 3", "trace"]);
   assert.equal(split("--profile= --steps 3"), ["--steps 3", true]);
+  assert.is(splitWords(["--tune"]).wishes.tune, true);
+  assert.is(splitWords(["--tuned"]).wishes.tune, false);
+  assert.equal(split("--tune --steps 3 --profile"), ["--steps 3", true]);
   assert.equal(split("--profiles a.json"), ["--profiles a.json", false]);
 });
 

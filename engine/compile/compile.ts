@@ -8,6 +8,8 @@ import { isChecking } from "./anomaly.ts";
 import { evaluate, leafValue } from "./evaluate.ts";
 import { lower } from "./lower.ts";
 import { Program, type ProgramInfo } from "./program.ts";
+import { isTraced, trace } from "./trace.ts";
+import { tuneNew } from "./tune.ts";
 
 export interface CompileOptions {
   /** Positions of arguments whose memory the results may take over; they are disposed of by the call. */
@@ -34,9 +36,6 @@ interface Traced {
 
 /** Programs of one function kept at most; the least recently used go first. */
 const CAPACITY = 64;
-
-/** An argument leaf: tensors and numbers are traced, anything else is part of the signature. */
-const isTraced = (leaf: unknown): leaf is Tensor | number => leaf instanceof Tensor || typeof leaf === "number";
 
 function signature(args: readonly unknown[]): string {
   const words: string[] = [];
@@ -79,6 +78,7 @@ export function compile<A extends unknown[], R>(f: (...args: A) => R, options: C
   const traces = new Map<string, Promise<Traced>>();
   const ready = new Map<string, Traced>();
   let owner: Device | null = null;
+  let version = 0;
   const forget = (): void => {
     for (const t of ready.values()) t.program.dispose();
     ready.clear();
@@ -87,8 +87,9 @@ export function compile<A extends unknown[], R>(f: (...args: A) => R, options: C
 
   /** The program for these arguments, out of the cache or new. */
   const tracedFor = (device: Device, args: A, donated: ReadonlySet<number>): Promise<Traced> => {
-    if (owner !== device) forget();
+    if (owner !== device || version !== device.tuned.version) forget();
     owner = device;
+    version = device.tuned.version;
     const key = signature(args);
     let pending = traces.get(key);
     if (pending) {
@@ -96,7 +97,7 @@ export function compile<A extends unknown[], R>(f: (...args: A) => R, options: C
       const known = ready.get(key);
       if (known && ready.delete(key)) ready.set(key, known);
     } else {
-      pending = trace(device, f, args, donated);
+      pending = build(device, f, args, donated);
       pending.then(
         (t) => (traces.get(key) === pending ? ready.set(key, t) : t.program.dispose()),
         () => traces.get(key) === pending && traces.delete(key),
@@ -176,28 +177,15 @@ function rebuildNumbers(args: readonly unknown[], inside: readonly { leaf: Tenso
   return tree.map(args, (leaf) => (isTraced(leaf) ? inside[k++]!.leaf : leaf));
 }
 
-async function trace<A extends unknown[]>(
+/** The program of f for arguments like these; its kernels measured first where the device was opened for that. */
+async function build<A extends unknown[]>(
   device: Device,
   f: (...args: A) => unknown,
   args: A,
   donated: ReadonlySet<number>,
 ): Promise<Traced> {
-  const placeholders: Tensor[] = [];
-  const traced = tree.map(args, (leaf) => {
-    if (!isTraced(leaf)) return leaf;
-    const [shape, dtype] = leaf instanceof Tensor ? [leaf.shape, leaf.dtype] : [[], "f32" as const];
-    const placeholder = new Tensor(shape, dtype, { kind: "placeholder" });
-    placeholders.push(placeholder);
-    return placeholder;
-  });
-  const result = f(...(traced as A));
-  check(
-    !(result instanceof Promise),
-    "compile",
-    () => "the function is asynchronous; it is traced before values exist, so do not await inside",
-  );
-  const outputs = tree.leaves(result).filter((x): x is Tensor => x instanceof Tensor);
-  check(outputs.length > 0, "compile", () => "the function gives no tensor");
+  const { placeholders, result, outputs } = trace("compile", f, args);
+  if (device.tunes) await tuneNew(device, outputs, placeholders);
   const graph = lower(outputs, device.target, placeholders);
   const program = await Program.build(device, graph, { donated, keepsArena: true });
   return { program, captured: graph.leaves.slice(placeholders.length), result };

@@ -2,6 +2,7 @@
 import { platform } from "#platform";
 import { check, checkFlag, checkOptions, show, VoxgradError } from "../core/errors.ts";
 import type { Target } from "../../shaders/types.ts";
+import { isTuned, readTuned, Tuned, type TunedKernels } from "./tuned.ts";
 
 export interface DeviceOptions {
   power?: "high-performance" | "low-power";
@@ -16,6 +17,11 @@ export interface DeviceOptions {
    * gives, and on a CPU implementation 80% of the machine's memory, beyond which the system would end the process.
    */
   memoryLimit?: number;
+  /**
+   * Which variants of kernels to use: true for those that `tune` found on this adapter in earlier runs, or what it kept
+   * then (as an object), to be shipped with an application. By default a fixed rule decides.
+   */
+  tuned?: boolean | TunedKernels;
 }
 
 /** What the device is; for people and for logs. */
@@ -38,6 +44,9 @@ export interface Device {
   readonly gpu: GPUDevice;
   readonly info: DeviceInfo;
   readonly target: Target;
+  readonly tuned: Tuned;
+  /** Whether compiled functions measure the kernels that no tuning knows. */
+  readonly tunes: boolean;
   /** Bytes that the engine may hold on it, where a limit is known. */
   readonly memoryLimit: number;
   /** Lost, or closed: what lies on it is gone. */
@@ -102,7 +111,7 @@ export async function openDevice(options: DeviceOptions = {}): Promise<DeviceInf
 
 function checkDeviceOptions(options: DeviceOptions): void {
   const name = "openDevice";
-  checkOptions(name, options, ["power", "adapter", "software", "maxBindingBytes", "memoryLimit"]);
+  checkOptions(name, options, ["power", "adapter", "software", "maxBindingBytes", "memoryLimit", "tuned"]);
   const { power, adapter, maxBindingBytes: binding = 1024, memoryLimit: memory = 1 } = options;
   const powers: unknown[] = [undefined, "high-performance", "low-power"];
   check(powers.includes(power), name, () => `power is "high-performance" or "low-power", got ${show(power)}`);
@@ -114,6 +123,9 @@ function checkDeviceOptions(options: DeviceOptions): void {
     name,
     () => `maxBindingBytes is a number from 1024 up, got ${show(binding)}`,
   );
+  const { tuned = false } = options;
+  const wanted = "true, false, or what tune keeps: { format: 1, adapters: { NAME: { WORK: { variant, among } } } }";
+  check(typeof tuned === "boolean" || isTuned(tuned), name, () => `tuned is ${wanted}, got ${show(tuned)}`);
   check(typeof memory === "number" && memory > 0, name, () => `memoryLimit is a number above 0, got ${show(memory)}`);
 }
 
@@ -157,6 +169,9 @@ async function open(options: DeviceOptions): Promise<Device> {
     const gpu = await adapter.requestDevice({ requiredLimits, requiredFeatures, label: "voxgrad" });
     const faults = new Faults(gpu);
     const limits: Record<string, number> = Object.fromEntries(wantedLimits.map((name) => [name, gpu.limits[name]]));
+    const tunes = platform.wishes.tune;
+    const given = typeof options.tuned === "object" ? options.tuned : undefined;
+    const tuned = new Tuned(driver, given ?? (options.tuned || tunes ? await readTuned() : undefined));
     const target: Target = {
       software: kind === "software",
       maxWorkgroupSize: limits.maxComputeInvocationsPerWorkgroup!,
@@ -166,10 +181,13 @@ async function open(options: DeviceOptions): Promise<Device> {
       maxBindingBytes: Math.min(limits.maxStorageBufferBindingSize!, options.maxBindingBytes ?? Infinity),
       features: new Set(gpu.features),
       subgroupMinSize: adapter.info.subgroupMinSize,
+      tuned: tuned.variants,
     };
     const device: Device = {
       gpu,
       target,
+      tuned,
+      tunes,
       info: { name: driver, kind, reason, features: [...gpu.features].sort(), limits },
       memoryLimit: options.memoryLimit ?? (kind === "software" ? 0.8 * (platform.totalMemory() ?? Infinity) : Infinity),
       get gone() {

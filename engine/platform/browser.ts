@@ -99,6 +99,12 @@ export const platform: Platform = {
     return false;
   },
 
+  readCache: async (name: string): Promise<string | undefined> =>
+    (await caches.open("voxgrad").then((cache) => cache.match(`/voxgrad/${name}`)).catch(() => undefined))?.text(),
+
+  writeCache: async (name: string, text: string): Promise<void> =>
+    (await caches.open("voxgrad")).put(`/voxgrad/${name}`, new Response(text)),
+
   log: (line: string): void => send({ type: "log", line }),
   progress: (progress: Progress): void => send({ type: "progress", progress }),
 

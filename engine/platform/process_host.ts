@@ -2,6 +2,7 @@ import { mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promis
 import { totalmem } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import process from "node:process";
+import { cacheDir } from "./cli/cache_dir.mjs";
 import type { Platform, Progress, Wishes } from "./types.ts";
 import { PlatformError } from "./types.ts";
 import { splitWords } from "./words.ts";
@@ -73,6 +74,11 @@ export const processHost: Omit<Platform, "name" | "openAdapter" | "closeGpu"> = 
       () => true,
       () => false,
     ),
+
+  readCache: (name: string): Promise<string | undefined> =>
+    readFile(join(cacheDir(), name), "utf8").catch(() => undefined),
+
+  writeCache: (name: string, text: string): Promise<void> => processHost.writeFile(join(cacheDir(), name), text),
 
   log(line: string): void {
     clearLive();

@@ -34,6 +34,8 @@ export interface AdapterOptions {
 export interface Wishes {
   /** `--profile`: where the time went, printed at the end; with a name, the trace goes to that file. */
   readonly profile: string | boolean;
+  /** `--tune`: compiled functions measure which variants of their kernels are fastest. */
+  readonly tune: boolean;
 }
 
 export interface Platform {
@@ -55,6 +57,10 @@ export interface Platform {
   /** Names, sorted, of all that lies directly in a folder. Throws PlatformError when there is no such folder. */
   listFiles(folder: string): Promise<string[]>;
   exists(path: string): Promise<boolean>;
+  /** What was kept under a name by an earlier run, if anything; what is kept can always be made again. */
+  readCache(name: string): Promise<string | undefined>;
+  /** Keeps a text for later runs; throws where the host has no place for it. */
+  writeCache(name: string, text: string): Promise<void>;
   log(line: string): void;
   /** A line that rewrites itself on a terminal; elsewhere a plain line now and then. */
   progress(progress: Progress): void;

@@ -165,7 +165,9 @@ const example = ({ value, rules }: Entry<ConfigValue>): string => {
 const written = (value: ConfigValue): string =>
   typeof value === "object" ? value.join(",") || "(none)" : value === "" ? "(none)" : String(value);
 
-const everyScript = "Beside them, in every script: --profile [TRACE.json] tells at the end where the time went";
+const everyScript =
+  "Beside them, in every script: --profile [TRACE.json] tells at the end where the time went; " +
+  "--tune measures which kernels are fastest here";
 
 /** The keys with their defaults and explanations, one a line. */
 function describe(entries: ReadonlyMap<string, Entry<ConfigValue>>): string {

@@ -92,6 +92,32 @@ test("--profile in a page tells of the kernels and offers the trace", async () =
   }
 });
 
+test("--tune in a page keeps what it finds for later visits", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "voxgrad-serve-"));
+  const engine = fileURLToPath(new URL("../../engine/mod.ts", import.meta.url));
+  try {
+    const convolving = join(folder, "convolving.ts");
+    await writeFile(
+      convolving,
+      `import { compile, conv3d, ones, print } from ${JSON.stringify(engine)};
+      const f = compile((x, w) => conv3d(x, w).sum());
+      print("sum " + await (await f(ones([1, 2, 4, 4, 4]), ones([3, 2, 3, 3, 3]))).item());`,
+    );
+    await visit(convolving, ["--tune"], async (page, state) => {
+      const [log, now] = [page.locator("#log"), page.locator("#now")];
+      assert.is(state, "done", (await log.textContent())!);
+      assert.match((await log.textContent())!, /^sum 1296\n/);
+      assert.match((await now.textContent())!, /^tuned 1\/1 {2}convolution /);
+      await page.locator("#again").click();
+      await page.locator("#state").filter({ hasText: "done" }).waitFor();
+      assert.match((await log.textContent())!, /^sum 1296\n/);
+      assert.not.match((await now.textContent())!, "tuned");
+    });
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+});
+
 test("a script that cannot be bundled names its mistake in the page", async () => {
   const folder = await mkdtemp(join(tmpdir(), "voxgrad-serve-"));
   try {
