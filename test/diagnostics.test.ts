@@ -157,8 +157,9 @@ test("a recorder sums up, unites times that overlap, and keeps the latest dispat
   recorder.add([of("a", p!, 4), of("b", q!, 4)], stamps(0, 10, 6, 12));
   recorder.add([of("a", p!, 4), of("a", p!, 8)], stamps(20, 21, 30, 35));
   recorder.add([of("a", p!, 4)], stamps(40, 43));
+  recorder.add([of("c", q!, 4)], Promise.reject(new Error("device lost")));
   recorder.add([of("b", q!, 4)], stamps(51, 50));
-  await recorder.settled();
+  assert.is(await recorder.settled().catch((error: Error) => error.message), "device lost");
   assert.is(recorder.count, 6);
   assert.is(recorder.covered, 12 + 1 + 5 + 3);
   assert.equal(recorder.kernels(), [

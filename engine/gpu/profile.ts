@@ -75,6 +75,7 @@ export class Recorder {
   readonly #equals = new WeakMap<GPUComputePipeline, Map<number, Equal>>();
   readonly #submissions: DispatchTime[][] = [];
   #arrived: Promise<void> = Promise.resolve();
+  #fault: unknown;
   #zero: bigint | null = null;
   #kept = 0;
   /** Dispatches in all. */
@@ -89,10 +90,10 @@ export class Recorder {
   }
 
   add(dispatches: readonly DispatchInfo[], times: Promise<BigUint64Array>): void {
-    const take = (stamps: BigUint64Array): void => this.#take(dispatches, stamps);
-    this.#arrived = Promise.all([times, this.#arrived]).then(([stamps]) => take(stamps));
-    // Told by whoever waits for it.
-    this.#arrived.catch(() => undefined);
+    // A device that is lost tells no times; later ones count all the same.
+    const failed = (error: unknown): void => void (this.#fault ??= error);
+    times.catch(failed);
+    this.#arrived = this.#arrived.then(() => times).then((stamps) => this.#take(dispatches, stamps), failed);
   }
 
   #take(infos: readonly DispatchInfo[], stamps: BigUint64Array): void {
@@ -136,9 +137,10 @@ export class Recorder {
     return equal.excess - before;
   }
 
-  /** Waits for the times of all that was submitted. */
-  settled(): Promise<void> {
-    return this.#arrived;
+  /** Waits for the times of all that was submitted; rejects when some are lost. */
+  async settled(): Promise<void> {
+    await this.#arrived;
+    if (this.#fault) throw this.#fault;
   }
 
   /** The latest, in order. */
