@@ -24,6 +24,9 @@ export const engine: Engine = {
   },
 };
 
+/** Of the process's one device. */
+let roofs: vg.Roofs | undefined;
+
 class Run implements Ready {
   readonly #item: Item;
   readonly #device: Device;
@@ -83,7 +86,16 @@ class Run implements Ready {
     if (this.#device.target.features.has("timestamp-query")) {
       const profiled = await vg.profile(() => this.call());
       const total = (key: "flops" | "bytes"): number => profiled.dispatches.reduce((sum, d) => sum + d[key], 0);
-      measured = { flops: total("flops"), bytes: total("bytes"), profile: profiled.table() };
+      roofs ??= await vg.measureRoofs();
+      const { gigabytesPerSecond, gigaflopsPerSecond } = roofs;
+      const least = (d: vg.DispatchTime): number =>
+        Math.max(d.bytes / gigabytesPerSecond, d.flops / gigaflopsPerSecond) / 1e6;
+      measured = {
+        flops: total("flops"),
+        bytes: total("bytes"),
+        leastMs: profiled.dispatches.reduce((sum, d) => sum + least(d), 0),
+        profile: profiled.table(roofs),
+      };
     }
     return { dispatches, pipelines, peakBytes, ...measured };
   }

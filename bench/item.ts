@@ -66,6 +66,8 @@ export interface Facts {
   readonly peakBytes?: number;
   readonly flops?: number;
   readonly bytes?: number;
+  /** Milliseconds that the kernels would take at the nearer of the adapter's roofs. */
+  readonly leastMs?: number;
   /** The kernels by share of time, as text. */
   readonly profile?: string;
 }

@@ -8,8 +8,16 @@ export * as tree from "./core/tree.ts";
 export * from "./ops/mod.ts";
 export * from "./autodiff/mod.ts";
 export * from "./compile/mod.ts";
-export { closeDevice, deviceInfo, DeviceLostError, memoryStats, openDevice, profile } from "./gpu/mod.ts";
-export type { DeviceInfo, DeviceOptions, DispatchTime, KernelTime, MemoryStats, Profile } from "./gpu/mod.ts";
+export {
+  closeDevice,
+  deviceInfo,
+  DeviceLostError,
+  measureRoofs,
+  memoryStats,
+  openDevice,
+  profile,
+} from "./gpu/mod.ts";
+export type { DeviceInfo, DeviceOptions, DispatchTime, KernelTime, MemoryStats, Profile, Roofs, TunedChoice, TunedKernels } from "./gpu/mod.ts";
 export * as nn from "./nn/mod.ts";
 export {
   adam,

@@ -6,8 +6,9 @@ import { weightTileVariants } from "./conv_weight_tile.wgsl.ts";
 import { convWeightGradGeneric } from "./conv_weight_grad.wgsl.ts";
 import { gemmVariants } from "./conv_gemm.wgsl.ts";
 import { tileVariants } from "./conv_tile.wgsl.ts";
-import type { ConvParams } from "./conv_common.wgsl.ts";
-import type { Lowered, Target, Variant } from "./types.ts";
+import { type ConvParams, volume } from "./conv_common.wgsl.ts";
+import type { Lowered, Target, Variant, Work } from "./types.ts";
+import { bucket, choose, type Choosing } from "./variants.ts";
 
 export type { ConvParams } from "./conv_common.wgsl.ts";
 
@@ -29,25 +30,36 @@ export const convWeightGradVariants: readonly Variant<ConvParams>[] = [
   ...weightGemmVariants, ...weightTileVariants, convWeightGradGeneric,
 ];
 
-function choose(
-  family: string, variants: readonly Variant<ConvParams>[], p: ConvParams, target: Target, name: string | undefined,
-): Lowered {
-  const variant = variants.find((v) => (name === undefined || v.name === name) && v.guard(p, target));
-  if (!variant) {
-    const fitting = variants.filter((v) => v.guard(p, target)).map((v) => v.name).join(", ");
-    throw new Error(`${family}: variant ${name ?? "(any)"} does not take these sizes; these do: ${fitting}`);
-  }
-  return variant.lower(p, target);
+const elements = (p: ConvParams) => ({
+  x: p.batch * p.inChannels * volume(p.input),
+  y: p.batch * p.outChannels * volume(p.output),
+  w: (p.outChannels * p.inChannels * volume(p.kernel)) / p.groups,
+});
+
+/** What the padding is hardly matters. */
+function work(family: string, p: ConvParams, inputs: readonly number[], output: number): Work {
+  const { batch, groups, inChannels, outChannels, input, kernel, stride, dilation, bias } = p;
+  const sizes = [batch, inChannels, outChannels, ...input].map(bucket);
+  const shape = `${sizes.join(" ")} groups ${bucket(groups)} kernel ${kernel} stride ${stride} dilation ${dilation}`;
+  return { family, shape: bias ? `${shape} bias` : shape, dtype: p.storage, inputs, output };
 }
 
-/** Lowers a convolution with the named variant, by default the first whose guard holds. */
-export const lowerConvForward = (p: ConvParams, target: Target, variant?: string): Lowered =>
-  choose("convolution", convForwardVariants, p, target, variant);
+/** Lowers a convolution with the named variant, by default the tuned one or the first whose guard holds. */
+export function lowerConvForward(p: ConvParams, target: Target, how: Choosing = {}): Lowered {
+  const { x, y, w } = elements(p);
+  const inputs = p.bias ? [x, w, p.outChannels] : [x, w];
+  return choose(work("convolution", p, inputs, y), convForwardVariants, p, target, how);
+}
 
-/** Lowers the gradient with respect to the input with the named variant, by default the first whose guard holds. */
-export const lowerConvInputGrad = (p: ConvParams, target: Target, variant?: string): Lowered =>
-  choose("convolution input gradient", convInputGradVariants, p, target, variant);
+/** Lowers the gradient with respect to the input with the named variant, by default as the convolution. */
+export function lowerConvInputGrad(p: ConvParams, target: Target, how: Choosing = {}): Lowered {
+  const { x, y, w } = elements(p);
+  const inputs = p.bias ? [y, w, p.inChannels] : [y, w];
+  return choose(work("convolution input gradient", p, inputs, x), convInputGradVariants, p, target, how);
+}
 
-/** Lowers the gradient with respect to the weights with the named variant, by default the first whose guard holds. */
-export const lowerConvWeightGrad = (p: ConvParams, target: Target, variant?: string): Lowered =>
-  choose("convolution weight gradient", convWeightGradVariants, p, target, variant);
+/** Lowers the gradient with respect to the weights with the named variant, by default as the convolution. */
+export function lowerConvWeightGrad(p: ConvParams, target: Target, how: Choosing = {}): Lowered {
+  const { x, y, w } = elements(p);
+  return choose(work("convolution weight gradient", p, [x, y], w), convWeightGradVariants, p, target, how);
+}

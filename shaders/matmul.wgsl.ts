@@ -6,7 +6,8 @@
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { ceilDiv, foldGrid, pick, softwareShare } from "./conv_common.wgsl.ts";
 import { fold } from "./map.wgsl.ts";
-import { chooseVariant, type Kernel, type Lowered, type Target, type Variant } from "./types.ts";
+import type { Kernel, Lowered, Target, Variant } from "./types.ts";
+import { bucket, choose } from "./variants.ts";
 
 /** y [batch, rows, columns] = A [batch, rows, inner] B [batch, inner, columns]; a transposed factor is stored so. */
 export interface MatmulParams {
@@ -266,6 +267,16 @@ ${each(4, (c) => `        ${tile}[(term${step(c)[1]}) * ${STRIDE}u + line${step(
 
 export const matmulVariants: readonly Variant<MatmulParams>[] = [workgroup, tileShared, tile];
 
-/** Reads A and B, writes y, with the named variant, by default the first whose guard holds. */
-export const lowerMatmul = (p: MatmulParams, target: Target, variant?: string): Lowered =>
-  chooseVariant("matmul", matmulVariants, p, target, variant);
+/** Reads A and B, writes y, with the named variant, by default the tuned one or the first whose guard holds. */
+export function lowerMatmul(p: MatmulParams, target: Target, variant?: string): Lowered {
+  const { batch, rows, inner, columns, transposeA, transposeB } = p;
+  const layout = transposeA ? " A transposed" : transposeB ? " B transposed" : "";
+  const work = {
+    family: "matmul",
+    shape: `${[batch, rows, inner, columns].map(bucket).join(" ")}${layout}`,
+    dtype: "f32" as const,
+    inputs: [batch * rows * inner, batch * inner * columns],
+    output: batch * rows * columns,
+  };
+  return choose(work, matmulVariants, p, target, { variant });
+}

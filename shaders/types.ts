@@ -18,6 +18,10 @@ export interface Target {
   readonly subgroupMaxSize?: number | undefined;
   /** Matrices that a subgroup multiplies as one, with the feature "chromium-experimental-subgroup-matrix". */
   readonly subgroupMatrices?: readonly SubgroupMatrix[] | undefined;
+  /** Variants that were measured to be the fastest on this adapter, by the key of the choice. */
+  readonly tuned?: ReadonlyMap<string, string>;
+  /** Told of each choice between variants, where they are to be measured. */
+  readonly meet?: (choice: Choice) => void;
 }
 
 /** A product of an M x K and a K x N matrix, both of `componentType`, to one of `resultComponentType`. */
@@ -85,24 +89,30 @@ export interface Fusion {
   readonly first: number;
 }
 
+/** What several kernels can compute, and the memory that they need for it. */
+export interface Work {
+  /** The operator, in words. */
+  readonly family: string;
+  /** Sizes and options that decide which kernel is fastest; alike enough ones have the same. */
+  readonly shape: string;
+  /** The type of inputs and output in memory. */
+  readonly dtype: "f32" | "f16";
+  /** Elements of each input and of the output. */
+  readonly inputs: readonly number[];
+  readonly output: number;
+}
+
+/** A choice between variants, as whoever measures them sees it. */
+export interface Choice extends Work {
+  readonly key: string;
+  /** The variants whose guards hold, the default first. */
+  readonly variants: readonly string[];
+  lower(variant: string): Lowered;
+}
+
 /** One way to compute an operator: the first variant of a list whose guard holds is the default. */
 export interface Variant<Params> {
   readonly name: string;
   readonly guard: (params: Params, target: Target) => boolean;
   readonly lower: (params: Params, target: Target, fusion?: Fusion | null) => Lowered;
-}
-
-/** Lowers with the named variant, by default the first whose guard holds. Throws where none does. */
-export function chooseVariant<Params>(
-  family: string,
-  variants: readonly Variant<Params>[],
-  params: Params,
-  target: Target,
-  name?: string,
-): Lowered {
-  const fitting = variants.filter((v) => v.guard(params, target));
-  const variant = name === undefined ? fitting[0] : fitting.find((v) => v.name === name);
-  if (variant) return variant.lower(params, target);
-  const names = fitting.map((v) => v.name).join(", ");
-  throw new Error(`${family}: variant ${name ?? "(any)"} does not take these sizes; these do: ${names}`);
 }

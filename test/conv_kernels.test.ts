@@ -305,7 +305,7 @@ test("WGSL with subgroup matrices is valid", async () => {
 
 test("an unknown variant is refused with the ones that fit", () => {
   const p = params({ channels: [1, 1], input: [1, 1, 1], kernel: [1, 1, 1] });
-  assert.throws(() => lowerConvForward(p, runner.target, "fastest"), /variant fastest.*generic/);
+  assert.throws(() => lowerConvForward(p, runner.target, { variant: "fastest" }), /variant fastest.*generic/);
 });
 
 test.after(() => closeRunner(runner));

@@ -3,6 +3,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as vg from "../engine/mod.ts";
 import { compile, detectAnomaly, evaluate, grad, ones, tensor, Tensor, VoxgradError } from "../engine/mod.ts";
+import { kernelTable, Recorder } from "../engine/gpu/profile.ts";
 import { noise } from "./helpers.ts";
 
 async function message(f: () => Promise<unknown>): Promise<string> {
@@ -145,6 +146,45 @@ test("profile() ends with an error of what it runs, and one at a time", async ()
   const nested = await vg.profile(() => message(() => vg.profile(async () => 1)));
   assert.is(nested.result, "profile: another profile is being taken");
   assert.is((await vg.profile(() => ones([8]).sum().item())).result, 8);
+});
+
+test("a recorder sums up, unites times that overlap, and keeps the latest dispatches alone", async () => {
+  const recorder = new Recorder(3);
+  const [p, q] = [{}, {}] as GPUComputePipeline[];
+  const of = (kernel: string, pipeline: GPUComputePipeline, bytes: number) => ({ kernel, pipeline, bytes, flops: 1 });
+  // Milliseconds from begin to end; the second of the first submission overlaps the first, the clock steps back once.
+  const stamps = (...times: number[]) => Promise.resolve(BigUint64Array.from(times, (t) => BigInt(1e9 + t * 1e6)));
+  recorder.add([of("a", p!, 4), of("b", q!, 4)], stamps(0, 10, 6, 12));
+  recorder.add([of("a", p!, 4), of("a", p!, 8)], stamps(20, 21, 30, 35));
+  recorder.add([of("a", p!, 4)], stamps(40, 43));
+  recorder.add([of("c", q!, 4)], Promise.reject(new Error("device lost")));
+  recorder.add([of("b", q!, 4)], stamps(51, 50));
+  assert.is(await recorder.settled().catch((error: Error) => error.message), "device lost");
+  assert.is(recorder.count, 6);
+  assert.is(recorder.covered, 12 + 1 + 5 + 3);
+  assert.equal(recorder.kernels(), [
+    { kernel: "a", dispatches: 4, milliseconds: 19, bytes: 20, flops: 4 },
+    { kernel: "b", dispatches: 2, milliseconds: 6, bytes: 8, flops: 2 },
+  ]);
+  // The first of "a" on 4 bytes took 10 instead of 2 ms, the first of "b" 6 instead of 0.
+  assert.equal(
+    recorder.warmKernels().map((k) => [k.kernel, k.milliseconds]),
+    [["(compiling at first dispatches)", 14], ["a", 11], ["b", 0]],
+  );
+  assert.equal(recorder.dispatches().map((d) => d.start), [40, 51]);
+});
+
+test("table() tells the part of the nearer roof", () => {
+  const kernels = [
+    { kernel: "moves", dispatches: 1, milliseconds: 3, bytes: 4e6, flops: 1e6 },
+    { kernel: "computes", dispatches: 1, milliseconds: 1, bytes: 1e6, flops: 5e6 },
+    { kernel: "too short", dispatches: 1, milliseconds: 0, bytes: 4, flops: 0 },
+  ];
+  // 4 MB take 2 ms at 2 GB/s, 5 MFLOP 0.5 ms at 10 GFLOP/s.
+  const table = kernelTable(kernels, { gigabytesPerSecond: 2, gigaflopsPerSecond: 10 });
+  const ends = table.split("\n").map((line) => line.trim().split(/ {2,}/).at(-1));
+  assert.equal(ends, ["of roof", "66.7%", "50.0%", "-"]);
+  assert.match(kernelTable(kernels, undefined, 1), /\nmoves .*\nand 2 more with 25\.0% of the time$/);
 });
 
 test("plan() tells what a program needs before anything runs, and programs() the same afterwards", async () => {

@@ -14,7 +14,7 @@ const arrows: Record<string, readonly string[]> = {
   "engine/ops": ["engine/core", "shaders"],
   "engine/autodiff": ["engine/core", "engine/ops"],
   "engine/compile": ["engine/core", "engine/ops", "engine/gpu", "shaders"],
-  "engine/gpu": ["engine/core", "#platform", "engine/platform/types.ts", "shaders/types.ts"],
+  "engine/gpu": ["engine/core", "#platform", "engine/platform/types.ts", "shaders/types.ts", "shaders/roofs.wgsl.ts"],
   "engine/nn": ["engine/core", "engine/ops", "engine/autodiff"],
   "engine/imaging": ["engine/core", "engine/ops", "#platform", "engine/platform/types.ts"],
   "engine/train": [

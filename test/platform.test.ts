@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { platform } from "#platform";
+import { cacheDir } from "../engine/platform/cli/cache_dir.mjs";
 import { PlatformError } from "../engine/platform/types.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "voxgrad-test-"));
@@ -41,6 +42,15 @@ test("readFile() gives bytes that own their buffer's view", async () => {
   const bytes = await platform.readFile(path);
   assert.is(bytes.constructor, Uint8Array);
   assert.equal([...bytes], new Array(10).fill(7));
+});
+
+test("the cache keeps texts by name", async () => {
+  const name = `test-${Math.random()}.json`;
+  assert.is(await platform.readCache(name), undefined);
+  await platform.writeCache(name, '{"of": "text"}');
+  await platform.writeCache(name, '{"of": "text again"}');
+  assert.is(await platform.readCache(name), '{"of": "text again"}');
+  await rm(join(cacheDir(), name));
 });
 
 test("a missing file and a missing folder are typed errors that name the path", async () => {

@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -90,6 +90,88 @@ test("progress off a terminal: the last line, and few before it", async () => {
   const lines = out.trim().split("\n");
   assert.ok(lines.length <= 3, `${lines.length} lines`);
   assert.is(lines.at(-1), "step 500");
+});
+
+const modImport = `import { compile, measureRoofs, random } from ${JSON.stringify(join(root, "engine/mod.ts"))};\n`;
+const computing = `${platformImport}${modImport}
+  const x = random.normal(random.key(1), { shape: [64, 64] });
+  const f = compile((x) => x.square().add(1).log().sum());
+  const values = [];
+  for (let k = 0; k < 4; k++) values.push(await (await f(x)).item());
+  platform.log("values " + values + " arguments " + platform.args);`;
+
+test("--profile tells of any script's kernels, shares and roofs, writes a trace and changes no bit", async () => {
+  const path = await script("computes.ts", computing);
+  const file = join(folder, "trace.json");
+  const env = { VOXGRAD_ADAPTER: process.env.VOXGRAD_ADAPTER ?? "" };
+  const [plain, profiled] = await Promise.all([
+    voxgrad(["run", path, "--steps", "3"], env),
+    voxgrad(["run", path, "--profile", file, "--steps", "3"], env),
+  ]);
+  assert.is(profiled.code, 0, profiled.err);
+  assert.match(plain.out, /^values \S+ arguments --steps,3\n$/);
+  assert.ok(profiled.out.startsWith(plain.out), profiled.out);
+  const report = profiled.out.slice(plain.out.length);
+  const count = Number(report.match(/: (\d+) dispatches\n/)?.[1]);
+  assert.ok(count >= 5, report);
+  assert.match(report, /^random\.normal +/m);
+  assert.match(report, /^sum\+.*log/m);
+  const rows = [...report.matchAll(/^\S.*? +[\d.]+ +([\d.]+)% +(\d+) +[\d.]+ +/gm)];
+  assert.is(rows.reduce((sum, row) => sum + Number(row[2]), 0), count);
+  const shares = rows.reduce((sum, row) => sum + Number(row[1]), 0);
+  // Each is rounded to a tenth.
+  assert.ok(shares > 99 && shares < 100 + 0.05 * rows.length + 1e-6, `shares add up to ${shares}`);
+  const [, inside, beside] = report.match(/In kernels ([\d.]+) s .*beside them ([\d.]+) s/)!.map(Number);
+  const wall = Number(report.match(/Profile of ([\d.]+) s/)![1]);
+  assert.ok(inside! > 0 && beside! > 0 && Math.abs(inside! + beside! - wall) < 0.003, report);
+  const [, bytes, flops] = report.match(/Roofs, measured: ([\d.]+) GB\/s .*, ([\d.]+) GFLOP\/s/)!.map(Number);
+  assert.ok(bytes! > 0 && flops! > 0, report);
+  const { traceEvents } = JSON.parse(await readFile(file, "utf8"));
+  assert.is(traceEvents.filter((event: { ph: string }) => event.ph === "X").length, count);
+});
+
+test("--profile reports a script that fails, and says where an adapter has no clock", async () => {
+  const env = { VOXGRAD_ADAPTER: process.env.VOXGRAD_ADAPTER ?? "" };
+  const failing = await voxgrad(["run", await script("fails.ts", `${computing}\nthrow new Error("too late");`), "--profile"], env);
+  assert.is(failing.code, 1);
+  assert.match(failing.out, "Roofs, measured");
+  assert.match(failing.err, "too late");
+  const clockless = `${platformImport}
+    const own = platform.openAdapter;
+    platform.openAdapter = async (options) => {
+      const choice = await own(options);
+      const features = new Set([...choice.adapter.features].filter((name) => name !== "timestamp-query"));
+      const requestDevice = (wanted) => choice.adapter.requestDevice(wanted);
+      return { ...choice, adapter: { info: choice.adapter.info, limits: choice.adapter.limits, features, requestDevice } };
+    };`;
+  const source = `${clockless}${computing.replace(platformImport, "")}`;
+  const { code, err } = await voxgrad(["run", await script("clockless.ts", source), "--profile"], env);
+  assert.is(code, 1);
+  assert.match(err, /--profile: .* cannot tell how long kernels take: it lacks the WebGPU feature timestamp-query/);
+  const roofs = `${source}\nplatform.log(JSON.stringify(await measureRoofs()));`;
+  const { out } = await voxgrad(["run", await script("roofs.ts", roofs)], env);
+  const measured = JSON.parse(out.trim().split("\n").at(-1)!);
+  assert.ok(measured.gigabytesPerSecond > 0 && measured.gigaflopsPerSecond > 0, out);
+});
+
+test("--tune measures what a script compiles, once, and later runs use it", async () => {
+  const path = await script("convolves.ts", `${platformImport}
+    import { compile, conv3d, grad, random } from ${JSON.stringify(join(root, "engine/mod.ts"))};
+    const x = random.normal(random.key(1), { shape: [1, 2, 6, 6, 6] });
+    const w = random.normal(random.key(2), { shape: [3, 2, 3, 3, 3] });
+    const f = compile((w) => grad((w) => conv3d(x, w, { padding: 1 }).square().sum())(w).square().sum());
+    platform.log("value " + (await (await f(w)).item()));`);
+  const env = { VOXGRAD_ADAPTER: process.env.VOXGRAD_ADAPTER ?? "", VOXGRAD_CACHE: join(folder, "tuned") };
+  const plain = await voxgrad(["run", path], env);
+  assert.not((await readdir(join(folder, "tuned"))).includes("tuned.json"), "tuning is off by default");
+  const tuned = await voxgrad(["run", path, "--tune"], env);
+  assert.match(tuned.out, /^tuned 2\/2  convolution .*: \w+, [\d.]+ ms \(.*\)$/m);
+  assert.is(Object.keys(Object.values(JSON.parse(await readFile(join(folder, "tuned", "tuned.json"), "utf8")).adapters)[0]!).length, 2);
+  const again = await voxgrad(["run", path, "--tune"], env);
+  assert.match(again.out, /^value \S+\n$/, "nothing is left to tune");
+  const value = ({ out }: Outcome): number => Number(out.match(/value (\S+)/)![1]);
+  assert.ok(Math.abs(value(tuned) / value(plain) - 1) < 1e-5);
+  assert.is(value(again), value(tuned));
 });
 
 if (onLinux) {

@@ -10,6 +10,8 @@ import { isChecking } from "./anomaly.ts";
 import { evaluate, leafValue } from "./evaluate.ts";
 import { lower } from "./lower.ts";
 import { Program, type ProgramInfo } from "./program.ts";
+import { isTraced, trace } from "./trace.ts";
+import { tuneNew } from "./tune.ts";
 
 export interface CompileOptions {
   /** Positions of arguments whose memory the results may take over; they are disposed of by the call. */
@@ -50,9 +52,6 @@ interface Traced {
 
 /** Programs of one function kept at most; the least recently used go first. */
 const CAPACITY = 64;
-
-/** An argument leaf: tensors and numbers are traced, anything else is part of the signature. */
-const isTraced = (leaf: unknown): leaf is Tensor | number => leaf instanceof Tensor || typeof leaf === "number";
 
 function signature(args: readonly unknown[]): string {
   const words: string[] = [];
@@ -104,6 +103,7 @@ export function compile<A extends unknown[], R>(f: (...args: A) => R, options: C
   const traces = new Map<string, Promise<Traced>>();
   const ready = new Map<string, Traced>();
   let owner: Device | null = null;
+  let version = 0;
   const forget = (): void => {
     for (const t of ready.values()) t.program.dispose();
     ready.clear();
@@ -112,11 +112,12 @@ export function compile<A extends unknown[], R>(f: (...args: A) => R, options: C
 
   /** The program for these arguments, out of the cache or new. */
   const tracedFor = (device: Device, args: A, donated: ReadonlySet<number>): Promise<Traced> => {
-    if (owner !== device) {
+    if (owner !== device || version !== device.tuned.version) {
       forget();
-      lossScale = initialLossScale();
+      if (owner !== device) lossScale = initialLossScale();
     }
     owner = device;
+    version = device.tuned.version;
     const key = signature(args);
     let pending = traces.get(key);
     if (pending) {
@@ -124,7 +125,7 @@ export function compile<A extends unknown[], R>(f: (...args: A) => R, options: C
       const known = ready.get(key);
       if (known && ready.delete(key)) ready.set(key, known);
     } else {
-      pending = trace(device, f, args, donated, mixed);
+      pending = build(device, f, args, donated, mixed);
       pending.then(
         (t) => (traces.get(key) === pending ? ready.set(key, t) : t.program.dispose()),
         () => traces.get(key) === pending && traces.delete(key),
@@ -214,7 +215,8 @@ function rebuildNumbers(args: readonly unknown[], inside: readonly { leaf: Tenso
   return tree.map(args, (leaf) => (isTraced(leaf) ? inside[k++]!.leaf : leaf));
 }
 
-async function trace<A extends unknown[]>(
+/** The program of f for arguments like these; its kernels measured first where the device was opened for that. */
+async function build<A extends unknown[]>(
   device: Device,
   f: (...args: A) => unknown,
   args: A,
@@ -227,32 +229,16 @@ async function trace<A extends unknown[]>(
       'precision "mixed" needs the WebGPU feature shader-f16, which this adapter lacks; leave precision out, or look at npx voxgrad doctor for another adapter',
     );
   }
-  const placeholders: Tensor[] = [];
-  const traced = tree.map(args, (leaf) => {
-    if (!isTraced(leaf)) return leaf;
-    const [shape, dtype] = leaf instanceof Tensor ? [leaf.shape, leaf.dtype] : [[], "f32" as const];
-    const placeholder = new Tensor(shape, dtype, { kind: "placeholder" });
-    placeholders.push(placeholder);
-    return placeholder;
-  });
   const state = new Tensor([2], "f32", { kind: "placeholder" });
   const precision: Mixed | null = mixed ? { scale: scaleOf(state), depth: 0, finite: null } : null;
-  const result = withPrecision(precision, () => f(...(traced as A)));
-  check(
-    !(result instanceof Promise),
-    "compile",
-    () => "the function is asynchronous; it is traced before values exist, so do not await inside",
-  );
-  const outputs = tree.leaves(result).filter((x): x is Tensor => x instanceof Tensor);
-  check(outputs.length > 0, "compile", () => "the function gives no tensor");
+  const traced = trace("compile", (...given: A) => withPrecision(precision, () => f(...given)), args);
   const finite = precision?.finite;
-  if (finite) {
-    placeholders.push(state);
-    outputs.push(nextLossScale(state, finite));
-  }
+  const placeholders = finite ? [...traced.placeholders, state] : traced.placeholders;
+  const outputs = finite ? [...traced.outputs, nextLossScale(state, finite)] : traced.outputs;
+  if (device.tunes) await tuneNew(device, outputs, placeholders);
   const graph = lower(outputs, device.target, placeholders);
   const program = await Program.build(device, graph, { donated, keepsArena: true });
-  return { program, captured: graph.leaves.slice(placeholders.length), result, scales: Boolean(finite) };
+  return { program, captured: graph.leaves.slice(placeholders.length), result: traced.result, scales: Boolean(finite) };
 }
 
 function copy(device: Device, storage: Storage, label: string): Storage {

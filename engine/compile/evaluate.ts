@@ -12,6 +12,19 @@ import { Program } from "./program.ts";
 const CAPACITY = 256;
 const programs = new Map<string, Promise<Program>>();
 onClose(() => programs.clear());
+/** The state of tuning that they were made in. */
+let version = 0;
+
+function forgetUntuned(device: Device): void {
+  if (version === device.tuned.version) return;
+  version = device.tuned.version;
+  for (const program of programs.values())
+    program.then(
+      (p) => p.dispose(),
+      () => undefined,
+    );
+  programs.clear();
+}
 
 /** Host values that are used a second time move to the device for good. */
 const KEEP_AFTER = 1;
@@ -51,6 +64,7 @@ async function evaluateTogether(tensors: readonly Tensor[]): Promise<void> {
     if (t.source.kind === "disposed") fail("evaluate", `${t} was disposed of; keep a tensor until its last use`);
   if (pending.length === 0) return;
   const device = await openDevice();
+  forgetUntuned(device);
   const graph = lower(pending, device.target);
   let program = programs.get(graph.key);
   if (program) programs.delete(graph.key);

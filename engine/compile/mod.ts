@@ -3,4 +3,6 @@ export { evaluate } from "./evaluate.ts";
 export { compile } from "./compile.ts";
 export type { Compiled, CompileOptions, Precision } from "./compile.ts";
 export type { ProgramInfo } from "./program.ts";
+export { tune } from "./tune.ts";
+export type { TunedKernel } from "./tune.ts";
 export { detectAnomaly } from "./anomaly.ts";

@@ -57,9 +57,9 @@ async function throttle(device: Device): Promise<void> {
   device.check();
 }
 
-function dispatchInfo({ step }: Command): DispatchInfo {
+function dispatchInfo({ step, pipeline }: Command): DispatchInfo {
   const bytes = [...step.reads, ...step.writes].reduce((sum, bound) => sum + bound.bytes, 0);
-  return { kernel: step.kernel.name, bytes, flops: step.kernel.flops ?? 0 };
+  return { kernel: step.kernel.name, pipeline, bytes, flops: step.kernel.flops ?? 0 };
 }
 
 /** A submission for messages: its kernels, or the first few of them. */

@@ -2,6 +2,7 @@
 import { platform } from "#platform";
 import { check, checkFlag, checkOptions, show, VoxgradError } from "../core/errors.ts";
 import type { SubgroupMatrix, Target } from "../../shaders/types.ts";
+import { isTuned, readTuned, Tuned, type TunedKernels } from "./tuned.ts";
 
 export interface DeviceOptions {
   power?: "high-performance" | "low-power";
@@ -16,6 +17,11 @@ export interface DeviceOptions {
    * gives, and on a CPU implementation 80% of the machine's memory, beyond which the system would end the process.
    */
   memoryLimit?: number;
+  /**
+   * Which variants of kernels to use: true for those that `tune` found on this adapter in earlier runs, or what it kept
+   * then (as an object), to be shipped with an application. By default a fixed rule decides.
+   */
+  tuned?: boolean | TunedKernels;
 }
 
 /** What the device is; for people and for logs. */
@@ -38,6 +44,9 @@ export interface Device {
   readonly gpu: GPUDevice;
   readonly info: DeviceInfo;
   readonly target: Target;
+  readonly tuned: Tuned;
+  /** Whether compiled functions measure the kernels that no tuning knows. */
+  readonly tunes: boolean;
   /** Bytes that the engine may hold on it, where a limit is known. */
   readonly memoryLimit: number;
   /** Lost, or closed: what lies on it is gone. */
@@ -67,6 +76,15 @@ let opening: Promise<Device> | null = null;
 const gone = new WeakSet<GPUDevice>();
 const closers = new Set<() => void>();
 
+const openers = new Set<(device: Device) => void>();
+const enders = new Set<(device: Device) => Promise<void>>();
+
+/** Registers what a device is looked at for when it is opened, and what still needs it when closeDevice is called. */
+export function onOpen(begin: (device: Device) => void, end: (device: Device) => Promise<void>): void {
+  openers.add(begin);
+  enders.add(end);
+}
+
 /** Registers what must be forgotten when the device goes: pools, pipelines, programs. */
 export const onClose = (forget: () => void): void => {
   closers.add(forget);
@@ -93,7 +111,7 @@ export async function openDevice(options: DeviceOptions = {}): Promise<DeviceInf
 
 function checkDeviceOptions(options: DeviceOptions): void {
   const name = "openDevice";
-  checkOptions(name, options, ["power", "adapter", "software", "maxBindingBytes", "memoryLimit"]);
+  checkOptions(name, options, ["power", "adapter", "software", "maxBindingBytes", "memoryLimit", "tuned"]);
   const { power, adapter, maxBindingBytes: binding = 1024, memoryLimit: memory = 1 } = options;
   const powers: unknown[] = [undefined, "high-performance", "low-power"];
   check(powers.includes(power), name, () => `power is "high-performance" or "low-power", got ${show(power)}`);
@@ -105,6 +123,9 @@ function checkDeviceOptions(options: DeviceOptions): void {
     name,
     () => `maxBindingBytes is a number from 1024 up, got ${show(binding)}`,
   );
+  const { tuned = false } = options;
+  const wanted = "true, false, or what tune keeps: { format: 1, adapters: { NAME: { WORK: { variant, among } } } }";
+  check(typeof tuned === "boolean" || isTuned(tuned), name, () => `tuned is ${wanted}, got ${show(tuned)}`);
   check(typeof memory === "number" && memory > 0, name, () => `memoryLimit is a number above 0, got ${show(memory)}`);
 }
 
@@ -117,6 +138,7 @@ export async function closeDevice(): Promise<void> {
   const current = await opening;
   // It may have been lost, and another opened, meanwhile.
   if (current.gone) return;
+  for (const end of enders) await end(current);
   // Software drivers have crashed when destroyed at work.
   await current.gpu.queue.onSubmittedWorkDone().catch(() => undefined);
   if (current.gone) return;
@@ -147,6 +169,9 @@ async function open(options: DeviceOptions): Promise<Device> {
     const gpu = await adapter.requestDevice({ requiredLimits, requiredFeatures, label: "voxgrad" });
     const faults = new Faults(gpu);
     const limits: Record<string, number> = Object.fromEntries(wantedLimits.map((name) => [name, gpu.limits[name]]));
+    const tunes = platform.wishes.tune;
+    const given = typeof options.tuned === "object" ? options.tuned : undefined;
+    const tuned = new Tuned(driver, given ?? (options.tuned || tunes ? await readTuned() : undefined));
     const target: Target = {
       software: kind === "software",
       maxWorkgroupSize: limits.maxComputeInvocationsPerWorkgroup!,
@@ -158,10 +183,13 @@ async function open(options: DeviceOptions): Promise<Device> {
       subgroupMinSize: adapter.info.subgroupMinSize,
       subgroupMaxSize: adapter.info.subgroupMaxSize,
       subgroupMatrices: subgroupMatrices(adapter.info),
+      tuned: tuned.variants,
     };
-    return {
+    const device: Device = {
       gpu,
       target,
+      tuned,
+      tunes,
       info: { name: driver, kind, reason, features: [...gpu.features].sort(), limits },
       memoryLimit: options.memoryLimit ?? (kind === "software" ? 0.8 * (platform.totalMemory() ?? Infinity) : Infinity),
       get gone() {
@@ -171,6 +199,8 @@ async function open(options: DeviceOptions): Promise<Device> {
       settled: () => faults.settled(),
       check: () => faults.check(),
     };
+    for (const begin of openers) begin(device);
+    return device;
   } catch (error) {
     opening = null;
     throw error;

@@ -15,4 +15,8 @@ export {
 export type { MemoryStats } from "./buffers.ts";
 export { pipelineCount, pipelineFor } from "./pipelines.ts";
 export { encodeTimed, isProfiling, profile } from "./profile.ts";
-export type { DispatchInfo, DispatchTime, KernelTime, Profile } from "./profile.ts";
+export type { DispatchInfo, DispatchTime, KernelTime, Profile, Roofs } from "./profile.ts";
+export { stopwatch } from "./measure.ts";
+export type { TunedChoice, TunedKernels } from "./tuned.ts";
+export { measureRoofs } from "./roofs.ts";
+import "./run_profile.ts";

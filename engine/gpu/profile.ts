@@ -5,6 +5,8 @@ import { type Device, device as openDevice } from "./device.ts";
 /** What is known of a dispatch before it runs. */
 export interface DispatchInfo {
   readonly kernel: string;
+  /** The same for equal kernels. */
+  readonly pipeline: GPUComputePipeline;
   /** Of the buffers that it binds: what it reads and writes if it touches everything once. */
   readonly bytes: number;
   /** Floating-point operations; an elementwise operator counts one an element. */
@@ -12,7 +14,7 @@ export interface DispatchInfo {
 }
 
 /** A dispatch that ran. */
-export interface DispatchTime extends DispatchInfo {
+export interface DispatchTime extends Omit<DispatchInfo, "pipeline"> {
   /** Milliseconds since the first dispatch of the profile began. */
   readonly start: number;
   readonly milliseconds: number;
@@ -35,20 +37,156 @@ export interface Profile<T> {
   readonly dispatches: readonly DispatchTime[];
   /** Time of all kernels. */
   readonly milliseconds: number;
-  /** The kernels as text, one a line, with their rates. */
-  table(): string;
+  /** The kernels as text, one a line, with their rates; beside those that the adapter reaches, where they are given. */
+  table(roofs?: Roofs): string;
   /** The dispatches as JSON for chrome://tracing and ui.perfetto.dev. */
   trace(): string;
 }
 
-interface Recording {
-  readonly dispatches: readonly DispatchInfo[];
-  readonly times: Promise<BigUint64Array>;
+/** Rates that an adapter reaches, which no kernel can exceed by much. */
+export interface Roofs {
+  /** From and to memory, in 1e9 bytes a second. */
+  readonly gigabytesPerSecond: number;
+  /** In registers, in 1e9 floating-point operations a second. */
+  readonly gigaflopsPerSecond: number;
 }
 
-/** What a profiled submission reports to; null outside profile(). */
-let recordings: Recording[] | null = null;
-export const isProfiling = (): boolean => recordings !== null;
+interface Sum {
+  dispatches: number;
+  milliseconds: number;
+  bytes: number;
+  flops: number;
+  /** Of first dispatches, beyond the mean of later equal ones. */
+  firstExcess: number;
+}
+
+/** Dispatches of one pipeline on as many bytes. */
+interface Equal {
+  readonly first: number;
+  later: number;
+  count: number;
+  excess: number;
+}
+
+/** Times of submissions as they come in: sums by kernel, and the latest dispatches. */
+export class Recorder {
+  readonly #most: number;
+  readonly #sums = new Map<string, Sum>();
+  readonly #equals = new WeakMap<GPUComputePipeline, Map<number, Equal>>();
+  readonly #submissions: DispatchTime[][] = [];
+  #arrived: Promise<void> = Promise.resolve();
+  #fault: unknown;
+  #zero: bigint | null = null;
+  #kept = 0;
+  /** Dispatches in all. */
+  count = 0;
+  /** Milliseconds in which at least one kernel ran. */
+  covered = 0;
+  #coveredUntil = 0;
+
+  /** @param most dispatches that are kept one by one; from older ones sums remain */
+  constructor(most: number) {
+    this.#most = most;
+  }
+
+  add(dispatches: readonly DispatchInfo[], times: Promise<BigUint64Array>): void {
+    // A device that is lost tells no times; later ones count all the same.
+    const failed = (error: unknown): void => void (this.#fault ??= error);
+    times.catch(failed);
+    this.#arrived = this.#arrived.then(() => times).then((stamps) => this.#take(dispatches, stamps), failed);
+  }
+
+  #take(infos: readonly DispatchInfo[], stamps: BigUint64Array): void {
+    const dispatches = infos.map(({ pipeline, ...info }, k): DispatchTime => {
+      const [begin, end] = [stamps[2 * k]!, stamps[2 * k + 1]!];
+      this.#zero ??= begin;
+      const start = Number(begin - this.#zero) / 1e6;
+      // Clocks of some drivers step back now and then.
+      const milliseconds = Math.max(0, Number(end - begin) / 1e6);
+      const sum = this.#sums.get(info.kernel) ?? { dispatches: 0, milliseconds: 0, bytes: 0, flops: 0, firstExcess: 0 };
+      sum.dispatches++;
+      sum.milliseconds += milliseconds;
+      sum.bytes += info.bytes;
+      sum.flops += info.flops;
+      sum.firstExcess += this.#excess(pipeline, info.bytes, milliseconds);
+      this.#sums.set(info.kernel, sum);
+      // Kernels begin in order, and may overlap.
+      this.covered += Math.max(0, start + milliseconds - Math.max(start, this.#coveredUntil));
+      this.#coveredUntil = Math.max(this.#coveredUntil, start + milliseconds);
+      return { ...info, start, milliseconds };
+    });
+    this.count += dispatches.length;
+    this.#kept += dispatches.length;
+    this.#submissions.push(dispatches);
+    while (this.#kept > this.#most) this.#kept -= this.#submissions.shift()!.length;
+  }
+
+  /** By how much a dispatch changes what the first of its equals took beyond the others. */
+  #excess(pipeline: GPUComputePipeline, bytes: number, milliseconds: number): number {
+    let sizes = this.#equals.get(pipeline);
+    if (!sizes) this.#equals.set(pipeline, (sizes = new Map()));
+    const equal = sizes.get(bytes);
+    if (!equal) {
+      sizes.set(bytes, { first: milliseconds, later: 0, count: 0, excess: 0 });
+      return 0;
+    }
+    equal.later += milliseconds;
+    equal.count++;
+    const before = equal.excess;
+    equal.excess = Math.max(0, equal.first - equal.later / equal.count);
+    return equal.excess - before;
+  }
+
+  /** Waits for the times of all that was submitted; rejects when some are lost. */
+  async settled(): Promise<void> {
+    await this.#arrived;
+    if (this.#fault) throw this.#fault;
+  }
+
+  /** The latest, in order. */
+  dispatches(): DispatchTime[] {
+    return this.#submissions.flat();
+  }
+
+  kernels(): KernelTime[] {
+    const kernels = [...this.#sums].map(([kernel, { firstExcess: _, ...sum }]) => ({ kernel, ...sum }));
+    return kernels.sort((a, b) => b.milliseconds - a.milliseconds);
+  }
+
+  /** The same without what first dispatches took beyond later equal ones, since some drivers compile then; that is a row. */
+  warmKernels(): KernelTime[] {
+    const kernels: KernelTime[] = [...this.#sums].map(([kernel, { firstExcess, ...sum }]) => {
+      return { kernel, ...sum, milliseconds: sum.milliseconds - firstExcess };
+    });
+    const excess = [...this.#sums.values()].reduce((all, sum) => all + sum.firstExcess, 0);
+    kernels.push({
+      kernel: "(compiling at first dispatches)",
+      dispatches: 0,
+      milliseconds: excess,
+      bytes: 0,
+      flops: 0,
+    });
+    return kernels.sort((a, b) => b.milliseconds - a.milliseconds);
+  }
+}
+
+/** Those that profiled submissions report to. */
+const recorders = new Set<Recorder>();
+export const isProfiling = (): boolean => recorders.size > 0;
+
+/** Whether the times of all submissions go to a recorder from now on. */
+export function record(recorder: Recorder, on: boolean): void {
+  if (on) recorders.add(recorder);
+  else recorders.delete(recorder);
+}
+
+/** Kernels can be timed only where the adapter counts time. */
+export function checkTimestamps(device: Device, who: string): void {
+  if (device.target.features.has("timestamp-query")) return;
+  throw new VoxgradError(
+    `${who}: ${device.info.name} cannot tell how long kernels take: it lacks the WebGPU feature timestamp-query`,
+  );
+}
 
 /** A query set holds 4096 stamps, two a dispatch. */
 const MOST = 2048;
@@ -61,14 +199,13 @@ export function encodeTimed(
 ): void {
   for (let from = 0; from < dispatches.length; from += MOST) {
     const part = dispatches.slice(from, from + MOST);
-    recordings!.push({
-      dispatches: part,
-      times: encodePart(device.gpu, part.length, (pass, k) => encode(pass, from + k)),
-    });
+    const times = encodePart(device.gpu, part.length, (pass, k) => encode(pass, from + k));
+    for (const recorder of recorders) recorder.add(part, times);
   }
 }
 
-function encodePart(
+/** The times at which each dispatch begins and ends, in nanoseconds. */
+export function encodePart(
   gpu: GPUDevice,
   count: number,
   encode: (pass: GPUComputePassEncoder, k: number) => void,
@@ -95,82 +232,83 @@ function encodePart(
   });
 }
 
+/** The one profile that is being taken; that of a whole run goes on beside it. */
+let taken: Recorder | null = null;
+
 /**
  * Runs f and measures the kernels of all that it evaluates. Kernels run one by one meanwhile, so the whole takes longer.
  *
  * @throws VoxgradError where the adapter has no timestamp queries
  * @example
  * const measured = await profile(() => step(params, x));
- * print(measured.table());
+ * print(measured.table(await measureRoofs()));
  * await platform.writeFile("trace.json", measured.trace());
  */
 export async function profile<T>(f: () => Promise<T>): Promise<Profile<T>> {
   const device = await openDevice();
-  if (!device.target.features.has("timestamp-query"))
-    throw new VoxgradError(`profile: ${device.info.name} has no timestamp queries`);
-  if (recordings) throw new VoxgradError("profile: another profile is being taken");
-  recordings = [];
+  checkTimestamps(device, "profile");
+  if (taken) throw new VoxgradError("profile: another profile is being taken");
+  taken = new Recorder(Infinity);
+  const recorder = taken;
+  record(recorder, true);
   try {
     const result = await f();
-    const dispatches: DispatchTime[] = [];
-    let zero: bigint | null = null;
-    for (const { dispatches: infos, times } of recordings) {
-      const stamps = await times;
-      infos.forEach((info, k) => {
-        const [begin, end] = [stamps[2 * k]!, stamps[2 * k + 1]!];
-        zero ??= begin;
-        dispatches.push({ ...info, start: Number(begin - zero) / 1e6, milliseconds: Number(end - begin) / 1e6 });
-      });
-    }
-    const kernels = sumByKernel(dispatches);
+    await recorder.settled();
+    const [kernels, dispatches] = [recorder.kernels(), recorder.dispatches()];
     return {
       result,
       kernels,
       dispatches,
       milliseconds: dispatches.reduce((sum, d) => sum + d.milliseconds, 0),
-      table: () => table(kernels),
+      table: (roofs) => kernelTable(kernels, roofs),
       trace: () => trace(dispatches, device.info.name),
     };
   } finally {
-    recordings = null;
+    record(recorder, false);
+    taken = null;
   }
 }
 
-function sumByKernel(dispatches: readonly DispatchTime[]): KernelTime[] {
-  const rows = new Map<string, { dispatches: number; milliseconds: number; bytes: number; flops: number }>();
-  for (const { kernel, milliseconds, bytes, flops } of dispatches) {
-    const row = rows.get(kernel) ?? { dispatches: 0, milliseconds: 0, bytes: 0, flops: 0 };
-    row.dispatches++;
-    row.milliseconds += milliseconds;
-    row.bytes += bytes;
-    row.flops += flops;
-    rows.set(kernel, row);
-  }
-  return [...rows].map(([kernel, row]) => ({ kernel, ...row })).sort((a, b) => b.milliseconds - a.milliseconds);
+/** The part of the nearer roof that a kernel reaches: the time that its bytes or operations take at least, over its own. */
+export function shareOfRoof(
+  { bytes, flops, milliseconds }: Omit<KernelTime, "kernel" | "dispatches">,
+  roofs: Roofs,
+): number {
+  const least = Math.max(bytes / roofs.gigabytesPerSecond, flops / roofs.gigaflopsPerSecond) / 1e6;
+  return least / milliseconds;
 }
 
-function table(kernels: readonly KernelTime[]): string {
+/** @param most rows; the rest, which take least time, are counted in a line */
+export function kernelTable(kernels: readonly KernelTime[], roofs?: Roofs, most = Infinity): string {
   const all = kernels.reduce((sum, k) => sum + k.milliseconds, 0);
   // Clocks of some adapters are coarse: a kernel may seem to take no time.
   const rate = (amount: number, ms: number): string => (ms > 0 ? (amount / ms / 1e6).toFixed(2) : "-");
-  const rows = kernels.map((k) => [
-    k.kernel,
-    k.milliseconds.toFixed(3),
-    all > 0 ? `${((100 * k.milliseconds) / all).toFixed(1)}%` : "-",
-    String(k.dispatches),
-    (k.bytes / 1e6).toFixed(3),
-    rate(k.bytes, k.milliseconds),
-    (k.flops / 1e6).toFixed(3),
-    rate(k.flops, k.milliseconds),
-  ]);
-  const lines = [["kernel", "ms", "share", "dispatches", "MB", "GB/s", "MFLOP", "GFLOP/s"], ...rows];
-  const widths = lines[0]!.map((_, c) => Math.max(...lines.map((line) => line[c]!.length)));
+  const rows = kernels
+    .slice(0, most)
+    .map((k) => [
+      k.kernel,
+      k.milliseconds.toFixed(3),
+      all > 0 ? `${((100 * k.milliseconds) / all).toFixed(1)}%` : "-",
+      String(k.dispatches),
+      (k.bytes / 1e6).toFixed(3),
+      rate(k.bytes, k.milliseconds),
+      (k.flops / 1e6).toFixed(3),
+      rate(k.flops, k.milliseconds),
+      ...(roofs ? [k.milliseconds > 0 ? `${(100 * shareOfRoof(k, roofs)).toFixed(1)}%` : "-"] : []),
+    ]);
+  const head = ["kernel", "ms", "share", "dispatches", "MB", "GB/s", "MFLOP", "GFLOP/s", ...(roofs ? ["of roof"] : [])];
+  const lines = [head, ...rows];
+  const widths = head.map((_, c) => Math.max(...lines.map((line) => line[c]!.length)));
   const pad = (cell: string, c: number): string => (c === 0 ? cell.padEnd(widths[0]!) : cell.padStart(widths[c]!));
-  return lines.map((line) => line.map(pad).join("  ")).join("\n");
+  const texts = lines.map((line) => line.map(pad).join("  "));
+  const rest = kernels.slice(most);
+  const left = rest.reduce((sum, k) => sum + k.milliseconds, 0);
+  if (rest.length > 0) texts.push(`and ${rest.length} more with ${((100 * left) / all).toFixed(1)}% of the time`);
+  return texts.join("\n");
 }
 
 /** Trace Event Format: complete events in microseconds. */
-function trace(dispatches: readonly DispatchTime[], device: string): string {
+export function trace(dispatches: readonly DispatchTime[], device: string): string {
   const events = dispatches.map(({ kernel, start, milliseconds, bytes, flops }) => ({
     name: kernel,
     cat: "kernel",

@@ -1,5 +1,6 @@
 import type { AdapterChoice, AdapterOptions, Platform, Progress } from "./types.ts";
 import { PlatformError } from "./types.ts";
+import { splitWords } from "./words.ts";
 
 /** What a script sends to the page that shows it. In the page itself these come as "voxgrad" events of the window. */
 export type Message =
@@ -24,12 +25,17 @@ interface Host {
 
 const host = globalThis as unknown as Host;
 const inWorker = host.document === undefined;
+const ends: (() => Promise<void>)[] = [];
 const files = new Map<string, Uint8Array | Blob>();
 
 /** A web page or a worker of one: WebGPU of the browser, files in memory. */
 export const platform: Platform = {
   name: "browser",
-  args: startArguments(),
+  ...splitWords(startArguments()),
+
+  atEnd(f: () => Promise<void>): void {
+    ends.push(f);
+  },
 
   async openAdapter(options: AdapterOptions = {}): Promise<AdapterChoice> {
     const { gpu } = navigator as { gpu?: GPU };
@@ -93,6 +99,12 @@ export const platform: Platform = {
     return false;
   },
 
+  readCache: async (name: string): Promise<string | undefined> =>
+    (await caches.open("voxgrad").then((cache) => cache.match(`/voxgrad/${name}`)).catch(() => undefined))?.text(),
+
+  writeCache: async (name: string, text: string): Promise<void> =>
+    (await caches.open("voxgrad")).put(`/voxgrad/${name}`, new Response(text)),
+
   log: (line: string): void => send({ type: "log", line }),
   progress: (progress: Progress): void => send({ type: "progress", progress }),
 
@@ -102,6 +114,11 @@ export const platform: Platform = {
     return (performance as { memory?: { usedJSHeapSize: number } }).memory?.usedJSHeapSize;
   },
 };
+
+/** Runs what waits for the end of the script. */
+export async function endScript(): Promise<void> {
+  for (let f = ends.shift(); f; f = ends.shift()) await f();
+}
 
 /** Tells the page. */
 export function send(message: Message): void {

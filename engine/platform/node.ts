@@ -1,4 +1,4 @@
-import type { Platform } from "./types.ts";
+import type { Platform, Wishes } from "./types.ts";
 import { closeGpu, openAdapter } from "./node_gpu.ts";
 import { processHost } from "./process_host.ts";
 
@@ -9,6 +9,9 @@ export const platform: Platform = {
   // Asked for each time: `voxgrad run` takes its own words off before the script reads them.
   get args(): readonly string[] {
     return processHost.args;
+  },
+  get wishes(): Wishes {
+    return processHost.wishes;
   },
   openAdapter: (options = {}) => openAdapter(options),
   closeGpu,

@@ -2,17 +2,34 @@ import { mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promis
 import { totalmem } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import process from "node:process";
-import type { Platform, Progress } from "./types.ts";
+import { cacheDir } from "./cli/cache_dir.mjs";
+import type { Platform, Progress, Wishes } from "./types.ts";
 import { PlatformError } from "./types.ts";
+import { splitWords } from "./words.ts";
 
 let live = false;
 let lastProgress = -Infinity;
 let temporaries = 0;
+const ends: (() => Promise<void>)[] = [];
+
+/** Runs what waits for the end of the script. */
+export async function endScript(): Promise<void> {
+  for (let f = ends.shift(); f; f = ends.shift()) await f();
+}
 
 /** What is the same in Node and in Deno, which has Node's modules: the command line, files, the terminal. */
 export const processHost: Omit<Platform, "name" | "openAdapter" | "closeGpu"> = {
-  get args(): string[] {
-    return process.argv.slice(2);
+  get args(): readonly string[] {
+    return splitWords(process.argv.slice(2)).args;
+  },
+
+  get wishes(): Wishes {
+    return splitWords(process.argv.slice(2)).wishes;
+  },
+
+  atEnd(f: () => Promise<void>): void {
+    if (ends.length === 0) process.once("beforeExit", () => void endScript());
+    ends.push(f);
   },
 
   async readFile(path: string): Promise<Uint8Array> {
@@ -57,6 +74,11 @@ export const processHost: Omit<Platform, "name" | "openAdapter" | "closeGpu"> = 
       () => true,
       () => false,
     ),
+
+  readCache: (name: string): Promise<string | undefined> =>
+    readFile(join(cacheDir(), name), "utf8").catch(() => undefined),
+
+  writeCache: (name: string, text: string): Promise<void> => processHost.writeFile(join(cacheDir(), name), text),
 
   log(line: string): void {
     clearLive();

@@ -30,10 +30,22 @@ export interface AdapterOptions {
   readonly software?: boolean;
 }
 
+/** What a user may ask of the engine beside any script's own options. */
+export interface Wishes {
+  /** `--profile`: where the time went, printed at the end; with a name, the trace goes to that file. */
+  readonly profile: string | boolean;
+  /** `--tune`: compiled functions measure which variants of their kernels are fastest. */
+  readonly tune: boolean;
+}
+
 export interface Platform {
   readonly name: "node" | "browser" | "deno";
-  /** The words after the script's name on the command line. */
+  /** The words after the script's name on the command line, without those that are for the engine. */
   readonly args: readonly string[];
+  /** What the command line asks of the engine, whatever the script. */
+  readonly wishes: Wishes;
+  /** Calls f once, when the script has ended and the GPU is still there. */
+  atEnd(f: () => Promise<void>): void;
   /** The best adapter here. Throws, with the fix, when there is none. */
   openAdapter(options?: AdapterOptions): Promise<AdapterChoice>;
   /** Lets go of the GPU so that the process can end. Devices must not be used afterwards. */
@@ -45,6 +57,10 @@ export interface Platform {
   /** Names, sorted, of all that lies directly in a folder. Throws PlatformError when there is no such folder. */
   listFiles(folder: string): Promise<string[]>;
   exists(path: string): Promise<boolean>;
+  /** What was kept under a name by an earlier run, if anything; what is kept can always be made again. */
+  readCache(name: string): Promise<string | undefined>;
+  /** Keeps a text for later runs; throws where the host has no place for it. */
+  writeCache(name: string, text: string): Promise<void>;
   log(line: string): void;
   /** A line that rewrites itself on a terminal; elsewhere a plain line now and then. */
   progress(progress: Progress): void;

@@ -165,6 +165,10 @@ const example = ({ value, rules }: Entry<ConfigValue>): string => {
 const written = (value: ConfigValue): string =>
   typeof value === "object" ? value.join(",") || "(none)" : value === "" ? "(none)" : String(value);
 
+const everyScript =
+  "Beside them, in every script: --profile [TRACE.json] tells at the end where the time went; " +
+  "--tune measures which kernels are fastest here";
+
 /** The keys with their defaults and explanations, one a line. */
 function describe(entries: ReadonlyMap<string, Entry<ConfigValue>>): string {
   const rows = [...entries].map(([key, { value, about, rules }]) => ({
@@ -175,7 +179,7 @@ function describe(entries: ReadonlyMap<string, Entry<ConfigValue>>): string {
   const width = (texts: string[]): number => Math.min(24, Math.max(0, ...texts.map((text) => text.length)));
   const [first, second] = [width(rows.map((r) => r.key)), width(rows.map((r) => r.value))];
   const lines = rows.map((r) => `  ${r.key.padEnd(first)}  ${r.value.padEnd(second)}  ${r.about}`.trimEnd());
-  return ["Keys and defaults:", ...lines].join("\n");
+  return ["Keys and defaults:", ...lines, "", everyScript].join("\n");
 }
 
 /** ": did you mean --steps?" where a key is close to what was written. */

@@ -69,6 +69,55 @@ test("what a script throws is shown in the page, and it can be run again with ot
   });
 });
 
+test("--profile in a page tells of the kernels and offers the trace", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "voxgrad-serve-"));
+  const engine = fileURLToPath(new URL("../../engine/mod.ts", import.meta.url));
+  try {
+    const computing = join(folder, "computing.ts");
+    await writeFile(
+      computing,
+      `import { ones, print } from ${JSON.stringify(engine)};\nprint("sum " + await ones([100]).exp().sum().item());\n`,
+    );
+    await visit(computing, ["--profile", "trace.json"], async (page, state) => {
+      const log = (await page.locator("#log").textContent())!;
+      assert.is(state, "done", log);
+      assert.match(log, /^sum 271\.8\d+\n/);
+      assert.match(log, /Profile of [\d.]+ s on .*: 1 dispatches\nkernel .*of roof\n/);
+      assert.match(log, /\nsum\+exp/);
+      assert.match(log, /Roofs, measured: [\d.]+ GB\/s .*Trace: trace\.json, all dispatches/s);
+      assert.is(await page.locator("#files a", { hasText: "trace.json" }).count(), 1);
+    });
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+});
+
+test("--tune in a page keeps what it finds for later visits", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "voxgrad-serve-"));
+  const engine = fileURLToPath(new URL("../../engine/mod.ts", import.meta.url));
+  try {
+    const convolving = join(folder, "convolving.ts");
+    await writeFile(
+      convolving,
+      `import { compile, conv3d, ones, print } from ${JSON.stringify(engine)};
+      const f = compile((x, w) => conv3d(x, w).sum());
+      print("sum " + await (await f(ones([1, 2, 4, 4, 4]), ones([3, 2, 3, 3, 3]))).item());`,
+    );
+    await visit(convolving, ["--tune"], async (page, state) => {
+      const [log, now] = [page.locator("#log"), page.locator("#now")];
+      assert.is(state, "done", (await log.textContent())!);
+      assert.match((await log.textContent())!, /^sum 1296\n/);
+      assert.match((await now.textContent())!, /^tuned 1\/1 {2}convolution /);
+      await page.locator("#again").click();
+      await page.locator("#state").filter({ hasText: "done" }).waitFor();
+      assert.match((await log.textContent())!, /^sum 1296\n/);
+      assert.not.match((await now.textContent())!, "tuned");
+    });
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+});
+
 test("a script that cannot be bundled names its mistake in the page", async () => {
   const folder = await mkdtemp(join(tmpdir(), "voxgrad-serve-"));
   try {

@@ -8,8 +8,12 @@ const help = `voxgrad: 3D medical image segmentation on any GPU
   voxgrad doctor                                      says which GPU or driver is used, why, and what would be better
   voxgrad --help | --version
 
+--profile [TRACE.json] beside a script's own keys prints, at its end, which kernels took the time and how close to the
+adapter's limits they came, and writes a trace for chrome://tracing and ui.perfetto.dev.
+--tune measures which variants of the kernels are fastest here, and keeps that for later runs with --tune.
+
 VOXGRAD_ADAPTER=hardware, lavapipe, swiftshader or part of an adapter's name chooses the device.
-VOXGRAD_CACHE is the folder for what can be made again (unpacked drivers, stripped sources).`;
+VOXGRAD_CACHE is the folder for what can be made again (unpacked drivers, stripped sources, tuned kernels).`;
 
 /**
  * Runs one command line.

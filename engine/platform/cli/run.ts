@@ -1,5 +1,6 @@
 import { pathToFileURL } from "node:url";
 import { platform } from "../node.ts";
+import { endScript } from "../process_host.ts";
 import { explain, isHelp } from "./explain.ts";
 
 /**
@@ -10,7 +11,11 @@ import { explain, isHelp } from "./explain.ts";
 export async function run(script: string, args: readonly string[]): Promise<number> {
   process.argv = [process.argv[0]!, script, ...args];
   try {
-    await import(pathToFileURL(script).href);
+    try {
+      await import(pathToFileURL(script).href);
+    } finally {
+      await endScript();
+    }
     return Number(process.exitCode ?? 0);
   } catch (error) {
     if (isHelp(error)) {

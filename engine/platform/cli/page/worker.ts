@@ -1,10 +1,10 @@
 // First module of the worker: takes the visitor's files, then runs the script, which the bundler puts in the place of
 // "voxgrad:script".
-import { addFiles, send } from "../../browser.ts";
+import { addFiles, endScript, send } from "../../browser.ts";
 
 addEventListener("message", (event: MessageEvent<{ files: [string, Blob][] }>) => {
   addFiles(event.data.files);
-  import("voxgrad:script").then(
+  import("voxgrad:script").finally(endScript).then(
     () => send({ type: "done" }),
     (error: unknown) => {
       const { name, message, stack } = error instanceof Error ? error : { name: "", message: String(error), stack: "" };

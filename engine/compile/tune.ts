@@ -1,0 +1,174 @@
+/** tune: measures the variants of kernels on the device, so that programs use the fastest. */
+import { bytesOf } from "../core/dtype.ts";
+import { checkFunction, VoxgradError } from "../core/errors.ts";
+import type { Tensor } from "../core/tensor.ts";
+import {
+  allocateBuffer,
+  device as openDevice,
+  type Device,
+  releaseBuffer,
+  stopwatch,
+  writeBuffer,
+} from "../gpu/mod.ts";
+import type { Choice, Lowered } from "../../shaders/types.ts";
+import { lower } from "./lower.ts";
+import { schedule } from "./schedule.ts";
+import { trace } from "./trace.ts";
+
+const ROUNDS = 5;
+/** The default stays unless another takes at most this part of its time: times scatter. */
+const BETTER = 0.97;
+/** A variant that takes so many times as long as the best is measured no further. */
+const HOPELESS = 2;
+
+/** A choice between variants that was measured. */
+export interface TunedKernel {
+  /** The operator and its sizes; those near them have the same name. */
+  readonly work: string;
+  readonly variant: string;
+  /** What is taken without tuning. */
+  readonly default: string;
+  /** Shortest time of each variant, in milliseconds; those that do not run here are missing. */
+  readonly milliseconds: Readonly<Record<string, number>>;
+}
+
+/**
+ * Measures the kernels that a function needs: traces it as `compile` does, and times on the device every variant of each
+ * kernel that has several, on made-up data. What is fastest is used by all programs from then on (those made
+ * before are made anew), and kept for runs that open the device with `tuned: true` or `--tune`. Results change by rounding
+ * alone. Without tuning the choice is a fixed rule, and every run on an adapter gives the same bits.
+ *
+ * @param f the function that compile would be given
+ * @param args arguments like those that it will be called with
+ * @returns a row for each choice between at least two variants that there was memory to measure
+ * @example
+ * for (const { work, variant, milliseconds } of await tune(stepOf, params, state, x, y, 0.01)) print(work, variant, milliseconds);
+ */
+export async function tune<A extends unknown[]>(f: (...args: A) => unknown, ...args: A): Promise<TunedKernel[]> {
+  checkFunction("tune", "the first argument", f);
+  const device = await openDevice();
+  const { outputs, placeholders } = trace("tune", f, args);
+  const found = await measureAll(device, choicesOf(device, outputs, placeholders));
+  device.tuned.version++;
+  return found;
+}
+
+/** Measures what a graph needs and no earlier tuning knows. */
+export async function tuneNew(
+  device: Device,
+  outputs: readonly Tensor[],
+  args: readonly Tensor[],
+): Promise<TunedKernel[]> {
+  const choices = choicesOf(device, outputs, args);
+  const unknown = choices.filter(({ key, variants }) => !device.tuned.knows(key, variants));
+  return measureAll(device, unknown, ({ work, variant, default: usual, milliseconds }, done, total) => {
+    const than = variant === usual ? "the default" : `not ${usual}, ${milliseconds[usual]!.toFixed(3)} ms`;
+    const time = milliseconds[variant]!.toFixed(3);
+    device.tuned.progress(done, total, `tuned ${done}/${total}  ${work}: ${variant}, ${time} ms (${than})`);
+  });
+}
+
+/** The choices between at least two variants that are met when a graph becomes kernels. */
+function choicesOf(device: Device, outputs: readonly Tensor[], args: readonly Tensor[]): Choice[] {
+  const met = new Map<string, Choice>();
+  const target = {
+    ...device.target,
+    meet: (choice: Choice) => {
+      if (choice.variants.length > 1 && !met.has(choice.key)) met.set(choice.key, choice);
+    },
+  };
+  schedule(lower(outputs, target, args), target);
+  return [...met.values()];
+}
+
+async function measureAll(
+  device: Device,
+  choices: readonly Choice[],
+  progress?: (kernel: TunedKernel, done: number, total: number) => void,
+): Promise<TunedKernel[]> {
+  const found: TunedKernel[] = [];
+  for (const choice of choices) {
+    const kernel = await measure(device, choice).catch((error: unknown) => {
+      // There may be no memory left to measure in; the program may run all the same.
+      if (error instanceof VoxgradError && !device.gone) return null;
+      throw error;
+    });
+    if (!kernel) continue;
+    found.push(kernel);
+    await device.tuned.add(choice.key, { variant: kernel.variant, among: choice.variants });
+    progress?.(kernel, found.length, choices.length);
+  }
+  return found;
+}
+
+async function measure(device: Device, choice: Choice): Promise<TunedKernel> {
+  const buffers: GPUBuffer[] = [];
+  const allocate = (bytes: number): GPUBuffer => {
+    buffers.push(allocateBuffer(device, bytes, `tuning ${choice.family}`));
+    return buffers.at(-1)!;
+  };
+  try {
+    const inputs = choice.inputs.map((elements, k) => {
+      const buffer = allocate(bytesOf(elements, choice.dtype));
+      writeBuffer(device, buffer, madeUp(elements, k), choice.dtype);
+      return buffer;
+    });
+    const output = allocate(bytesOf(choice.output, choice.dtype));
+    const watches = new Map<string, () => Promise<number>>();
+    const times = new Map<string, number>();
+    for (const variant of choice.variants) {
+      try {
+        const { temps, dispatches } = checked(device, choice.lower(variant));
+        const own = temps.map(allocate);
+        const watch = await stopwatch(device, dispatches, (slot) =>
+          "input" in slot ? inputs[slot.input]! : "temp" in slot ? own[slot.temp]! : output,
+        );
+        // The first run warms up: some drivers compile then.
+        await watch();
+        watches.set(variant, watch);
+        times.set(variant, await watch());
+      } catch (error) {
+        // A variant that this adapter refuses is none; the default must run.
+        if (!(error instanceof VoxgradError) || device.gone || variant === choice.variants[0]) throw error;
+      }
+    }
+    for (let round = 1; round < ROUNDS; round++) {
+      const best = Math.min(...times.values());
+      for (const [variant, watch] of watches) {
+        const time = times.get(variant)!;
+        if (time <= HOPELESS * best) times.set(variant, Math.min(time, await watch()));
+      }
+    }
+    const usual = choice.variants[0]!;
+    const [fastest, least] = [...times].reduce((a, b) => (b[1] < a[1] ? b : a));
+    const variant = least <= BETTER * times.get(usual)! ? fastest : usual;
+    return { work: choice.key, variant, default: usual, milliseconds: Object.fromEntries(times) };
+  } finally {
+    buffers.forEach(releaseBuffer);
+  }
+}
+
+/** What programs refuse when they are built is refused here. */
+function checked(device: Device, lowered: Lowered): Lowered {
+  const { maxBindingBytes, maxStorageBuffers, maxWorkgroupsPerDimension } = device.target;
+  const fits =
+    lowered.temps.every((bytes) => bytes <= maxBindingBytes) &&
+    lowered.dispatches.every(
+      ({ kernel, reads, writes }) =>
+        reads.length + writes.length <= maxStorageBuffers &&
+        kernel.workgroups.every((count) => count <= maxWorkgroupsPerDimension),
+    );
+  if (!fits) throw new VoxgradError("tune: the variant is beyond the limits of the adapter");
+  return lowered;
+}
+
+/** Numbers between -1 and 1, none of them so small that a CPU takes its time over it. */
+function madeUp(elements: number, seed: number): Float32Array {
+  const block = Float32Array.from(
+    { length: Math.min(elements, 4099) },
+    (_, k) => (((k + seed) * 7919) % 1009) / 504.5 - 1,
+  );
+  const data = new Float32Array(elements);
+  for (let at = 0; at < elements; at += block.length) data.set(block.subarray(0, elements - at), at);
+  return data;
+}

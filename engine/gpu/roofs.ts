@@ -1,0 +1,64 @@
+/** What the adapter can do at best, measured. */
+import { multiplyAdds, triad } from "../../shaders/roofs.wgsl.ts";
+import { type Dispatch, windowElements } from "../../shaders/types.ts";
+import { allocateBuffer, releaseBuffer, writeBuffer } from "./buffers.ts";
+import { type Device, device as openDevice } from "./device.ts";
+import { stopwatch } from "./measure.ts";
+import type { Roofs } from "./profile.ts";
+
+const ROUNDS = 5;
+
+/**
+ * Measures, in about a second, the rates that kernels here can come close to: memory by STREAM's triad on tensors beyond
+ * the caches, arithmetic by multiply-adds in registers; the best of a few kernels and several runs of each. Both are what
+ * WGSL reaches through this driver, which on a CPU is less than what the machine can do.
+ *
+ * @throws VoxgradError where there is no memory for it (48 MiB on a CPU, else up to 384)
+ * @example const { gigabytesPerSecond, gigaflopsPerSecond } = await measureRoofs();
+ */
+export async function measureRoofs(): Promise<Roofs> {
+  const device = await openDevice();
+  const { target } = device;
+  // Memory beyond the caches, and work for some milliseconds.
+  const elements = Math.min(target.software ? 2 ** 22 : 2 ** 25, windowElements(target));
+  const [invocations, turns] = target.software ? [2 ** 12, 256] : [2 ** 18, 1024];
+  const buffers: GPUBuffer[] = [];
+  try {
+    const ones = new Float32Array(elements).fill(1);
+    for (const name of ["a", "b", "y"]) {
+      buffers.push(allocateBuffer(device, 4 * elements, `measureRoofs: ${name}`));
+      writeBuffer(device, buffers.at(-1)!, ones, "f32");
+    }
+    const moving = [triad(elements, 1, 8, target), triad(elements, 4, 1, target), triad(elements, 4, 4, target)];
+    const moved = await shortest(device, moving, buffers);
+    writeBuffer(device, buffers[0]!, new Float32Array([0.5, 0.25, turns]), "f32");
+    const computing = [8, 12].map((chains) => multiplyAdds(invocations, chains, turns, target));
+    const computed = await shortest(device, computing, buffers);
+    return {
+      gigabytesPerSecond: Math.max(...moved.map((ms) => (12 * elements) / ms / 1e6)),
+      gigaflopsPerSecond: Math.max(...computed.map((ms, k) => computing[k]!.kernel.flops! / ms / 1e6)),
+    };
+  } finally {
+    buffers.forEach(releaseBuffer);
+  }
+}
+
+/** The shortest time of each, in milliseconds; they run in turn, so that a disturbance meets all. */
+async function shortest(
+  device: Device,
+  dispatches: readonly Dispatch[],
+  buffers: readonly GPUBuffer[],
+): Promise<number[]> {
+  const watches = await Promise.all(
+    dispatches.map((d) => stopwatch(device, [d], (slot) => ("input" in slot ? buffers[slot.input]! : buffers[2]!))),
+  );
+  const times = dispatches.map(() => Infinity);
+  // The first round warms up.
+  for (let round = -1; round < ROUNDS; round++) {
+    for (const [k, watch] of watches.entries()) {
+      const ms = await watch();
+      if (round >= 0) times[k] = Math.min(times[k]!, ms);
+    }
+  }
+  return times;
+}
