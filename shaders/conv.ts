@@ -14,7 +14,9 @@ export type { ConvParams } from "./conv_common.wgsl.ts";
 
 /** Reads x, w and, where `params.bias`, bias [outChannels]; writes y. */
 export const convForwardVariants: readonly Variant<ConvParams>[] = [
-  ...gemmVariants(false), ...tileVariants(false), convForwardGeneric,
+  ...gemmVariants(false),
+  ...tileVariants(false),
+  convForwardGeneric,
 ];
 
 /**
@@ -22,12 +24,16 @@ export const convForwardVariants: readonly Variant<ConvParams>[] = [
  * convolution; writes dx [batch, inChannels, ...input].
  */
 export const convInputGradVariants: readonly Variant<ConvParams>[] = [
-  ...gemmVariants(true), ...tileVariants(true), convInputGradGeneric,
+  ...gemmVariants(true),
+  ...tileVariants(true),
+  convInputGradGeneric,
 ];
 
 /** Reads x and g; writes dw. */
 export const convWeightGradVariants: readonly Variant<ConvParams>[] = [
-  ...weightGemmVariants, ...weightTileVariants, convWeightGradGeneric,
+  ...weightGemmVariants,
+  ...weightTileVariants,
+  convWeightGradGeneric,
 ];
 
 const elements = (p: ConvParams) => ({

@@ -1,6 +1,6 @@
 /** What the convolution kernels share: parameters, grid folding, index arithmetic, the cost in operations. */
-import { mathSource } from "./math.wgsl.ts";
-import type { Target } from "./types.ts";
+import { operands, type Operands } from "./operands.ts";
+import type { Fusion, Target } from "./types.ts";
 
 /** Sizes along depth, height, width. */
 export type Size3 = readonly [number, number, number];
@@ -29,30 +29,24 @@ export interface ConvParams {
 export const volume = (size: Size3): number => size[0] * size[1] * size[2];
 export const ceilDiv = (a: number, b: number): number => Math.ceil(a / b);
 
-/** How a kernel takes elements of the storage type into registers, which hold f32, and brings them back. */
-export interface Elements {
-  readonly type: "f32" | "f16";
-  /** Goes before all else in a kernel. */
-  readonly enable: string;
-  /** Goes before the entry point of a kernel that stores. */
-  readonly functions: string;
-  load(element: string): string;
-  /** Rounds to the nearest, ties to even. */
-  store(value: string): string;
+/** What a convolution or an input gradient reads, named in the order of the operator's inputs, and writes. */
+export function convOperands(
+  p: ConvParams,
+  names: readonly [string, string, string],
+  result: string,
+  fusion: Fusion | null,
+): Operands {
+  const inputs = names.slice(0, p.bias ? 3 : 2).map((name, k) => ({ name, type: p.storage, slot: { input: k } }));
+  return operands(inputs, { name: result, type: p.storage, slot: { output: 0 } }, fusion);
 }
 
-const elementTypes: Record<ConvParams["storage"], Elements> = {
-  f32: { type: "f32", enable: "", functions: "", load: (e) => e, store: (v) => v },
-  f16: {
-    type: "f16",
-    enable: "enable f16;",
-    functions: mathSource(["vg_half"]),
-    load: (e) => `f32(${e})`,
-    store: (v) => `f16(vg_half(${v}))`,
-  },
-};
-
-export const elements = (p: ConvParams): Elements => elementTypes[p.storage];
+/** What a weight gradient reads; it writes partial sums. */
+export const weightOperands = (p: ConvParams, x: string, g: string, fusion: Fusion | null): Operands =>
+  operands(
+    [x, g].map((name, k) => ({ name, type: p.storage, slot: { input: k } })),
+    { name: "partial", type: "f32", slot: { temp: 0 } },
+    fusion,
+  );
 
 /** One side of the convolution: channels of a group, and how far apart the weights of two of them lie. */
 export interface Side {
@@ -63,7 +57,8 @@ export interface Side {
 
 /** Forward and backward in one view: what is gathered from, and what is written. */
 export function sides(p: ConvParams, backward: boolean): { from: Side; to: Side } {
-  const perTap = volume(p.kernel), inChannels = p.inChannels / p.groups;
+  const perTap = volume(p.kernel),
+    inChannels = p.inChannels / p.groups;
   const x: Side = { channels: inChannels, size: p.input, weightStride: perTap };
   const y: Side = { channels: p.outChannels / p.groups, size: p.output, weightStride: inChannels * perTap };
   return backward ? { from: y, to: x } : { from: x, to: y };
@@ -128,7 +123,10 @@ export interface RowPlan {
  * (input gradient) it is r / stride, and `block` must be a multiple of the stride.
  */
 export function rowPlan(p: ConvParams, backward: boolean, block: number): RowPlan {
-  const kernel = p.kernel[2], stride = p.stride[2], padding = p.padding[2], dilation = p.dilation[2];
+  const kernel = p.kernel[2],
+    stride = p.stride[2],
+    padding = p.padding[2],
+    dilation = p.dilation[2];
   const size = backward ? p.output[2] : p.input[2];
   const blocks = ceilDiv(backward ? p.input[2] : p.output[2], block);
   const taps: { position: number; k: number; offset: number }[] = [];
@@ -141,6 +139,6 @@ export function rowPlan(p: ConvParams, backward: boolean, block: number): RowPla
   }
   const offsets = [...new Set(taps.map((t) => t.offset))].sort((a, b) => a - b);
   const firstBase = backward ? 0 : -padding;
-  const lastBase = backward ? (blocks - 1) * block / stride : (blocks - 1) * block * stride - padding;
+  const lastBase = backward ? ((blocks - 1) * block) / stride : (blocks - 1) * block * stride - padding;
   return { blocks, taps, offsets, mayMiss: (o) => firstBase + o < 0 || lastBase + o >= size };
 }

@@ -1,25 +1,21 @@
 /** Convolution, one output element per invocation: for every shape. */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
-import { ceilDiv, convFlops, elements, foldGrid, volume } from "./conv_common.wgsl.ts";
+import { ceilDiv, convFlops, convOperands, foldGrid, volume } from "./conv_common.wgsl.ts";
 import type { ConvParams } from "./conv_common.wgsl.ts";
-import type { Lowered, Target, Variant } from "./types.ts";
+import type { Fusion, Lowered, Target, Variant } from "./types.ts";
 
-function lower(p: ConvParams, target: Target): Lowered {
+function lower(p: ConvParams, target: Target, fusion: Fusion | null = null): Lowered {
   const [iD, iH, iW] = p.input;
   const [oD, oH, oW] = p.output;
   const [kD, kH, kW] = p.kernel;
-  const ci = p.inChannels / p.groups, co = p.outChannels / p.groups;
+  const ci = p.inChannels / p.groups,
+    co = p.outChannels / p.groups;
   const count = p.batch * p.outChannels * volume(p.output);
   const grid = foldGrid(ceilDiv(count, 64), target);
-  const el = elements(p);
-  const source = wgsl`${el.enable}
-@group(0) @binding(0) var<storage, read> x: array<${el.type}>;
-@group(0) @binding(1) var<storage, read> w: array<${el.type}>;
-#if ${p.bias}
-@group(0) @binding(2) var<storage, read> bias: array<${el.type}>;
-#endif
-@group(0) @binding(${p.bias ? 3 : 2}) var<storage, read_write> y: array<${el.type}>;
-${el.functions}
+  const io = convOperands(p, ["x", "w", "bias"], "y", fusion);
+  const source = wgsl`${io.enable}
+${io.declarations}
+
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lane: u32) {
   let i = (${grid.index}) * 64u + lane;
@@ -44,24 +40,29 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lane
         let at = x0 + (u32(iz) * ${iH}u + u32(iy)) * ${iW}u + u32(ix);
         let tap = w0 + (kz * ${kH}u + ky) * ${kW}u + kx;
         for (var c = 0u; c < ${ci}u; c++) {
-          sum += ${el.load(`x[at + c * ${volume(p.input)}u]`)} * ${el.load(`w[tap + c * ${volume(p.kernel)}u]`)};
+          sum += ${io.load("x", `at + c * ${volume(p.input)}u`)} * ${io.load("w", `tap + c * ${volume(p.kernel)}u`)};
         }
       }
     }
   }
-#if ${p.bias}
-  sum += ${el.load("bias[channel]")};
-#endif
-  y[i] = ${el.store("sum")};
+${p.bias ? `  sum += ${io.load("bias", "channel")};` : ""}
+  ${io.store("i", "sum")}
 }
 `;
   return {
     temps: [],
-    dispatches: [{
-      kernel: { name: "conv_forward.generic", source, workgroups: grid.workgroups, flops: convFlops(p) },
-      reads: p.bias ? [{ input: 0 }, { input: 1 }, { input: 2 }] : [{ input: 0 }, { input: 1 }],
-      writes: [{ output: 0 }],
-    }],
+    dispatches: [
+      {
+        kernel: {
+          name: `${io.prefix}conv_forward.generic${io.suffix}`,
+          source,
+          workgroups: grid.workgroups,
+          flops: convFlops(p),
+        },
+        reads: io.reads,
+        writes: [{ output: 0 }],
+      },
+    ],
   };
 }
 

@@ -7,12 +7,13 @@
  * tiles to fill a GPU, parts of the channels are summed apart and then added in a fixed order.
  */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
-import { ceilDiv, convFlops, elements, foldGrid, sides, volume } from "./conv_common.wgsl.ts";
+import { ceilDiv, convFlops, foldGrid, sides, volume } from "./conv_common.wgsl.ts";
 import type { ConvParams, Side } from "./conv_common.wgsl.ts";
 import { gemmCore, gemmSize } from "./conv_gemm_core.wgsl.ts";
 import type { GemmCore, GemmTile } from "./conv_gemm_core.wgsl.ts";
 import { sumPartials } from "./conv_weight_grad.wgsl.ts";
-import type { Dispatch, Lowered, Slot, Target, Variant } from "./types.ts";
+import { operands } from "./operands.ts";
+import type { Dispatch, Fusion, Lowered, Target, Variant } from "./types.ts";
 
 /** Along one axis, result place j of a phase sees the data at j * `advance` + base + tap * `step`. */
 interface Axis {
@@ -60,13 +61,12 @@ function packWeights(
   toPadded: number,
   target: Target,
 ): Dispatch {
-  const el = elements(p);
   const taps = volume(p.kernel);
   const count = p.groups * taps * fromPadded * toPadded;
   const grid = foldGrid(ceilDiv(count, 64), target);
-  const source = wgsl`${el.enable}
-@group(0) @binding(0) var<storage, read> w: array<${el.type}>;
-@group(0) @binding(1) var<storage, read_write> packed: array<${el.type}>;
+  const source = wgsl`${p.storage === "f16" ? "enable f16;" : ""}
+@group(0) @binding(0) var<storage, read> w: array<${p.storage}>;
+@group(0) @binding(1) var<storage, read_write> packed: array<${p.storage}>;
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) local: u32) {
@@ -78,7 +78,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) loca
   let group = i / ${toPadded * fromPadded * taps}u;
   let at = group * ${from.channels * to.channels * taps}u + c * ${to.weightStride}u + k * ${from.weightStride}u + tap;
   let inside = (c < ${to.channels}u) & (k < ${from.channels}u);
-  packed[i] = select(${el.type}(0.0), w[select(0u, at, inside)], inside);
+  packed[i] = select(${p.storage}(0.0), w[select(0u, at, inside)], inside);
 }
 `;
   return {
@@ -130,10 +130,19 @@ function lowerGemm(
   tile: GemmTile,
   core: GemmCore,
   name: string,
+  fusion: Fusion | null = null,
 ): Lowered {
   const { from, to, axes, phases, size, places, rowBlocks, channelSteps, blocks, results, perPart, parts, packed } =
     plan(p, backward, tile, target);
-  const el = elements(p);
+  const io = operands(
+    [
+      { name: "data", type: p.storage, slot: { input: 0 } },
+      { name: "packed", type: `vec4<${p.storage}>`, slot: { temp: 0 } },
+      ...(p.bias && parts === 1 ? [{ name: "bias", type: p.storage, slot: { input: 2 } }] : []),
+    ],
+    { name: "result", type: parts > 1 ? "f32" : p.storage, slot: parts > 1 ? { temp: 1 } : { output: 0 } },
+    fusion,
+  );
   const { rows, columns, depth } = tile;
   const invocations = gemmSize(tile);
   const fromPadded = channelSteps * depth,
@@ -170,7 +179,7 @@ function lowerGemm(
     loads.push(`{
       let channel = i32(${tail ? `min(channel0 + ${line}, ${from.channels - 1}u)` : `channel0 + ${line}`});
       let places = at + channel * ${volume(from.size)};
-      let values = vec4f(${[0, 1, 2, 3].map((c) => el.load(`data[places[${c}]]`)).join(", ")});
+      let values = vec4f(${[0, 1, 2, 3].map((c) => io.load("data", `places[${c}]`)).join(", ")});
       b${v} = select(vec4f(), values, inside${tail ? ` & vec4<bool>(channel0 + ${line} < ${from.channels}u)` : ""});
     }`);
     stages.push(core.stage("b", line, "quad", `b${v}`));
@@ -178,21 +187,15 @@ function lowerGemm(
   const store =
     parts > 1
       ? `result[part * ${results}u + to] = value;`
-      : `result[to] = ${el.store(p.bias ? `value + ${el.load(`bias[group * ${to.channels}u + channel]`)}` : "value")};`;
-  const ownBias = p.bias && parts === 1;
+      : io.store("to", p.bias ? `value + ${io.load("bias", `group * ${to.channels}u + channel`)}` : "value");
   const overhang = [0, 1, 2]
     .filter((axis) => to.size[axis]! % phases[axis]! !== 0)
     .map((axis) => ` & (${names[axis]!.toLowerCase()} < ${to.size[axis]}u)`)
     .join("");
 
-  const source = wgsl`${core.enable}
-@group(0) @binding(0) var<storage, read> data: array<${el.type}>;
-@group(0) @binding(1) var<storage, read> packed: array<vec4<${el.type}>>;
-#if ${ownBias}
-@group(0) @binding(2) var<storage, read> bias: array<${el.type}>;
-#endif
-@group(0) @binding(${ownBias ? 3 : 2}) var<storage, read_write> result: array<${parts > 1 ? "f32" : el.type}>;
-${parts > 1 ? "" : el.functions}
+  const source = wgsl`${io.enable}
+${core.enable}
+${io.declarations}
 ${core.memory}
 
 @compute @workgroup_size(${invocations})
@@ -270,20 +273,32 @@ ${axes
   )}
 }
 `;
-  const bias: Slot[] = p.bias ? [{ input: 2 }] : [];
   const family = backward ? "conv_input_grad" : "conv_forward";
-  const kernel = { name: `${family}.${name}`, source, workgroups: grid.workgroups, flops: convFlops(p) };
-  const data: Slot[] = [{ input: 0 }, { temp: 0 }];
+  const kernel = {
+    name: `${io.prefix}${family}.${name}${io.suffix}`,
+    source,
+    workgroups: grid.workgroups,
+    flops: convFlops(p),
+  };
   const pack = packWeights(p, from, to, fromPadded, toPadded, target);
   const packedBytes = packed * (p.storage === "f16" ? 2 : 4);
   if (parts === 1) {
-    return { temps: [packedBytes], dispatches: [pack, { kernel, reads: [...data, ...bias], writes: [{ output: 0 }] }] };
+    return { temps: [packedBytes], dispatches: [pack, { kernel, reads: io.reads, writes: [{ output: 0 }] }] };
   }
   const biases = { channels: p.groups * to.channels, each: volume(to.size) };
-  const sum = sumPartials(`${family}.sum_partials`, results, parts, el, target, 1, p.bias ? biases : undefined);
+  const sum = sumPartials(
+    `${family}.sum_partials`,
+    results,
+    parts,
+    p.storage,
+    target,
+    1,
+    p.bias ? biases : undefined,
+    fusion,
+  );
   return {
     temps: [packedBytes, results * parts * 4],
-    dispatches: [pack, { kernel, reads: data, writes: [{ temp: 1 }] }, sum],
+    dispatches: [pack, { kernel, reads: io.reads, writes: [{ temp: 1 }] }, sum],
   };
 }
 
@@ -316,7 +331,8 @@ export function gemmVariants(backward: boolean): readonly Variant<ConvParams>[] 
         if (gemmCore(tile, matrices, p, target) === null) return false;
         return plan(p, backward, tile, target).packed * 4 <= target.maxBindingBytes;
       },
-      lower: (p, target) => lowerGemm(p, target, backward, tileOf(p), gemmCore(tileOf(p), matrices, p, target)!, name),
+      lower: (p, target, fusion) =>
+        lowerGemm(p, target, backward, tileOf(p), gemmCore(tileOf(p), matrices, p, target)!, name, fusion),
     };
   };
   return [false, true].flatMap((matrices) =>

@@ -3,7 +3,7 @@
  * owns `rows` x `columns` sums; per step its invocations bring `depth` columns of A and rows of B into workgroup memory
  * and add the product of the two. What fills the tiles and where sums go is the kernel's.
  */
-import { elements, pick } from "./conv_common.wgsl.ts";
+import { pick } from "./conv_common.wgsl.ts";
 import type { ConvParams } from "./conv_common.wgsl.ts";
 import type { SubgroupMatrix, Target } from "./types.ts";
 
@@ -174,6 +174,5 @@ export function gemmCore(tile: GemmTile, matrices: boolean, p: ConvParams, targe
   if (matrices && !shape) return null;
   if (target.software || gemmSize(tile) > target.maxWorkgroupSize) return null;
   if (gemmBytes(tile, shape, lanes) + bytes > target.maxWorkgroupStorage) return null;
-  const core = shape ? matrixCore(tile, shape, lanes) : registerCore(tile);
-  return { ...core, enable: [elements(p).enable, core.enable].filter(Boolean).join("\n") };
+  return shape ? matrixCore(tile, shape, lanes) : registerCore(tile);
 }

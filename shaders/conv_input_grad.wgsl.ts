@@ -1,26 +1,22 @@
 /** Gradient of a convolution with respect to its input, one element per invocation: for every shape. */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
-import { ceilDiv, convFlops, elements, foldGrid, volume } from "./conv_common.wgsl.ts";
+import { ceilDiv, convFlops, convOperands, foldGrid, volume } from "./conv_common.wgsl.ts";
 import type { ConvParams } from "./conv_common.wgsl.ts";
-import type { Lowered, Target, Variant } from "./types.ts";
+import type { Fusion, Lowered, Target, Variant } from "./types.ts";
 
-function lower(p: ConvParams, target: Target): Lowered {
+function lower(p: ConvParams, target: Target, fusion: Fusion | null = null): Lowered {
   const [iD, iH, iW] = p.input;
   const [oD, oH, oW] = p.output;
   const [kD, kH, kW] = p.kernel;
-  const ci = p.inChannels / p.groups, co = p.outChannels / p.groups;
+  const ci = p.inChannels / p.groups,
+    co = p.outChannels / p.groups;
   const count = p.batch * p.inChannels * volume(p.input);
   const grid = foldGrid(ceilDiv(count, 64), target);
   // Output o saw input i through tap k where o * stride + k * dilation - padding = i.
-  const el = elements(p);
-  const source = wgsl`${el.enable}
-@group(0) @binding(0) var<storage, read> g: array<${el.type}>;
-@group(0) @binding(1) var<storage, read> w: array<${el.type}>;
-#if ${p.bias}
-@group(0) @binding(2) var<storage, read> bias: array<${el.type}>;
-#endif
-@group(0) @binding(${p.bias ? 3 : 2}) var<storage, read_write> dx: array<${el.type}>;
-${el.functions}
+  const io = convOperands(p, ["g", "w", "bias"], "dx", fusion);
+  const source = wgsl`${io.enable}
+${io.declarations}
+
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lane: u32) {
   let i = (${grid.index}) * 64u + lane;
@@ -46,24 +42,29 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lane
         let at = g0 + u32((tz / ${p.stride[0]} * ${oH} + ty / ${p.stride[1]}) * ${oW} + tx / ${p.stride[2]});
         let tap = w0 + u32((kz * ${kH} + ky) * ${kW} + kx);
         for (var c = 0u; c < ${co}u; c++) {
-          sum += ${el.load(`g[at + c * ${volume(p.output)}u]`)} * ${el.load(`w[tap + c * ${ci * volume(p.kernel)}u]`)};
+          sum += ${io.load("g", `at + c * ${volume(p.output)}u`)} * ${io.load("w", `tap + c * ${ci * volume(p.kernel)}u`)};
         }
       }
     }
   }
-#if ${p.bias}
-  sum += ${el.load("bias[channel]")};
-#endif
-  dx[i] = ${el.store("sum")};
+${p.bias ? `  sum += ${io.load("bias", "channel")};` : ""}
+  ${io.store("i", "sum")}
 }
 `;
   return {
     temps: [],
-    dispatches: [{
-      kernel: { name: "conv_input_grad.generic", source, workgroups: grid.workgroups, flops: convFlops(p) },
-      reads: p.bias ? [{ input: 0 }, { input: 1 }, { input: 2 }] : [{ input: 0 }, { input: 1 }],
-      writes: [{ output: 0 }],
-    }],
+    dispatches: [
+      {
+        kernel: {
+          name: `${io.prefix}conv_input_grad.generic${io.suffix}`,
+          source,
+          workgroups: grid.workgroups,
+          flops: convFlops(p),
+        },
+        reads: io.reads,
+        writes: [{ output: 0 }],
+      },
+    ],
   };
 }
 

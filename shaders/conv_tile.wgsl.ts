@@ -8,9 +8,21 @@
  * Conditions are joined by `&`: `&&` becomes a branch each, and hundreds of those stall SwiftShader's compiler.
  */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
-import { ceilDiv, convFlops, elements, foldGrid, gpuShare, pick, rowPlan, sides, softwareShare, volume } from "./conv_common.wgsl.ts";
-import type { ConvParams, Elements, RowPlan, Side, Size3 } from "./conv_common.wgsl.ts";
-import type { Lowered, Target, Variant } from "./types.ts";
+import {
+  ceilDiv,
+  convFlops,
+  convOperands,
+  foldGrid,
+  gpuShare,
+  pick,
+  rowPlan,
+  sides,
+  softwareShare,
+  volume,
+} from "./conv_common.wgsl.ts";
+import type { ConvParams, RowPlan, Side, Size3 } from "./conv_common.wgsl.ts";
+import type { Operands } from "./operands.ts";
+import type { Fusion, Lowered, Target, Variant } from "./types.ts";
 
 interface Tile {
   readonly channels: number;
@@ -44,13 +56,19 @@ export function tileVariants(backward: boolean): readonly Variant<ConvParams>[] 
       const tile = chooseTile(p, backward, share);
       return tile.channels * rowPlan(p, backward, tile.width).taps.length <= 400;
     },
-    lower: (p, target) => lowerTile(p, target, backward, chooseTile(p, backward, shareOf(target) ?? 1)),
+    lower: (p, target, fusion) => lowerTile(p, target, backward, chooseTile(p, backward, shareOf(target) ?? 1), fusion),
   });
   return [variant("tile_shared", softwareShare), variant("tile", () => 1), variant("tile_subgroup", gpuShare)];
 }
 
 /** Lowers forward (`backward` false) or input gradient with one tile. */
-export function lowerTile(p: ConvParams, target: Target, backward: boolean, tile: Tile): Lowered {
+export function lowerTile(
+  p: ConvParams,
+  target: Target,
+  backward: boolean,
+  tile: Tile,
+  fusion: Fusion | null = null,
+): Lowered {
   const { from, to } = sides(p, backward);
   const { channels: tc, width: tw, share } = tile;
   const plan = rowPlan(p, backward, tw);
@@ -59,21 +77,23 @@ export function lowerTile(p: ConvParams, target: Target, backward: boolean, tile
   // In the gradient of a strided convolution, voxels with the same remainder of position / stride meet the same planes
   // and rows of the kernel: such a phase fills whole workgroups, so that all lanes of one need the same weights.
   const [phasesZ, phasesY] = backward ? p.stride : [1, 1];
-  const depth = ceilDiv(to.size[0], phasesZ), height = ceilDiv(to.size[1], phasesY);
+  const depth = ceilDiv(to.size[0], phasesZ),
+    height = ceilDiv(to.size[1], phasesY);
   const lanes = p.batch * depth * height * plan.blocks;
   const size = Math.min(64, target.maxWorkgroupSize);
   const channelBlocks = ceilDiv(to.channels, tc);
   const perSpace = channelBlocks * p.groups * phasesZ * phasesY;
   const grid = foldGrid(ceilDiv(lanes, size) * perSpace, target);
 
-  const el = elements(p);
-  const weights = weightLoads(p, to, tile, el);
-  const gather = gathering(plan, from.size, tile, el);
-  const sums: string[] = [], stores: string[] = [];
+  const io = convOperands(p, ["data", "w", "bias"], "result", fusion);
+  const weights = weightLoads(p, to, tile, io);
+  const gather = gathering(plan, from.size, tile, io);
+  const sums: string[] = [],
+    stores: string[] = [];
   for (let b = 0; b < tw; b++) {
     for (let c = 0; c < tc; c++) sums.push(`var a${c}_${b} = 0.0;`);
     const sum = `${pick(tc, (c) => `a${c}_${b}`)}${p.bias ? " + b" : ""}`;
-    const store = `result[at + ${b}u] = ${el.store(sum)};`;
+    const store = io.store(`(at + ${b}u)`, sum);
     stores.push(plan.blocks * tw > to.size[2] && b > 0 ? `if (x0 + ${b}u < ${to.size[2]}u) { ${store} }` : store);
   }
   const overhang = [
@@ -82,20 +102,16 @@ export function lowerTile(p: ConvParams, target: Target, backward: boolean, tile
     ...(to.size[1] % phasesY === 0 ? [] : [`(y < ${to.size[1]}u)`]),
   ].join(" & ");
 
-  const source = wgsl`${el.enable}
+  const source = wgsl`${io.enable}
 #if ${share > 1}
 enable subgroups;
 #endif
-@group(0) @binding(0) var<storage, read> data: array<${el.type}>;
-@group(0) @binding(1) var<storage, read> w: array<${el.type}>;
-#if ${p.bias}
-@group(0) @binding(2) var<storage, read> bias: array<${el.type}>;
-#endif
-@group(0) @binding(${p.bias ? 3 : 2}) var<storage, read_write> result: array<${el.type}>;
-${el.functions}
+${io.declarations}
+
 @compute @workgroup_size(${size})
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) local: u32${
-  share > 1 ? ", @builtin(subgroup_invocation_id) lane: u32" : ""}) {
+    share > 1 ? ", @builtin(subgroup_invocation_id) lane: u32" : ""
+  }) {
   let block = ${grid.index};
   let first = block % ${channelBlocks}u * ${tc}u;
   let group = block / ${channelBlocks}u % ${p.groups}u;
@@ -129,7 +145,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) loca
   ${weights.before}
   ${sums.join("\n  ")}
   let base = i32((sample * ${p.groups}u + group) * ${from.channels * volume(from.size)}u);
-  let weightBase = group * ${p.outChannels / p.groups * (p.inChannels / p.groups) * volume(p.kernel)}u
+  let weightBase = group * ${(p.outChannels / p.groups) * (p.inChannels / p.groups) * volume(p.kernel)}u
     + first * ${to.weightStride}u;
   // One loop instead of three, for each loop costs a copy of all sums per turn on a CPU adapter.
   var channel = 0u;
@@ -163,9 +179,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) loca
       + (z * ${to.size[1]}u + y) * ${to.size[2]}u + x0;
     for (var c = 0u; c < ${to.channels % tc === 0 ? `${tc}u` : `min(${tc}u, ${to.channels}u - first)`}; c++) {
       let at = corner + c * ${volume(to.size)}u;
-#if ${p.bias}
-      let b = ${el.load(`bias[group * ${to.channels}u + first + c]`)};
-#endif
+      ${p.bias ? `let b = ${io.load("bias", `group * ${to.channels}u + first + c`)};` : ""}
       ${stores.join("\n      ")}
     }
   }
@@ -174,25 +188,29 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) loca
   const family = backward ? "conv_input_grad" : "conv_forward";
   return {
     temps: [],
-    dispatches: [{
-      kernel: {
-        name: `${family}.tile${tc}x${tw}${share > 1 ? `_share${share}` : ""}`,
-        source,
-        workgroups: grid.workgroups,
-        flops: convFlops(p),
+    dispatches: [
+      {
+        kernel: {
+          name: `${io.prefix}${family}.tile${tc}x${tw}${share > 1 ? `_share${share}` : ""}${io.suffix}`,
+          source,
+          workgroups: grid.workgroups,
+          flops: convFlops(p),
+        },
+        reads: io.reads,
+        writes: [{ output: 0 }],
       },
-      reads: p.bias ? [{ input: 0 }, { input: 1 }, { input: 2 }] : [{ input: 0 }, { input: 1 }],
-      writes: [{ output: 0 }],
-    }],
+    ],
   };
 }
 
 /** Loads of one kernel row's weights as `w{channel}_{tap}`; channels beyond the last repeat it. */
-function weightLoads(p: ConvParams, to: Side, tile: Tile, el: Elements): { before: string; inside: string } {
-  const kW = p.kernel[2], count = tile.channels * kW;
-  const before = to.channels % tile.channels === 0
-    ? [`let lastChannel = ${tile.channels - 1}u;`]
-    : [`let lastChannel = min(${tile.channels}u, ${to.channels}u - first) - 1u;`];
+function weightLoads(p: ConvParams, to: Side, tile: Tile, io: Operands): { before: string; inside: string } {
+  const kW = p.kernel[2],
+    count = tile.channels * kW;
+  const before =
+    to.channels % tile.channels === 0
+      ? [`let lastChannel = ${tile.channels - 1}u;`]
+      : [`let lastChannel = min(${tile.channels}u, ${to.channels}u - first) - 1u;`];
   const inside: string[] = [];
   if (tile.share > 1) {
     before.push(`let own = lane % ${tile.share}u;`);
@@ -200,28 +218,32 @@ function weightLoads(p: ConvParams, to: Side, tile: Tile, el: Elements): { befor
       const element = `(own + ${v * tile.share}u)`;
       const channel = `min(${element} / ${kW}u, lastChannel)`;
       before.push(`let offset${v} = ${channel} * ${to.weightStride}u + ${element} % ${kW}u;`);
-      inside.push(`let shared${v} = ${el.load(`w[wAt + offset${v}]`)};`);
+      inside.push(`let shared${v} = ${io.load("w", `wAt + offset${v}`)};`);
     }
   }
   for (let i = 0; i < count; i++) {
-    const c = Math.floor(i / kW), t = i % kW;
-    inside.push(tile.share > 1
-      ? `let w${c}_${t} = subgroupBroadcast(shared${Math.floor(i / tile.share)}, ${i % tile.share}u);`
-      : `let w${c}_${t} = ${el.load(`w[wAt + min(${c}u, lastChannel) * ${to.weightStride}u + ${t}u]`)};`);
+    const c = Math.floor(i / kW),
+      t = i % kW;
+    inside.push(
+      tile.share > 1
+        ? `let w${c}_${t} = subgroupBroadcast(shared${Math.floor(i / tile.share)}, ${i % tile.share}u);`
+        : `let w${c}_${t} = ${io.load("w", `wAt + min(${c}u, lastChannel) * ${to.weightStride}u + ${t}u`)};`,
+    );
   }
   return { before: before.join("\n  "), inside: inside.join("\n    ") };
 }
 
 /** Loads of the values that the voxels see in one row, as `x{index}`, and their multiply-adds. */
-function gathering(plan: RowPlan, size: Size3, tile: Tile, el: Elements): { before: string; inside: string } {
-  const before: string[] = [], inside: string[] = [];
+function gathering(plan: RowPlan, size: Size3, tile: Tile, io: Operands): { before: string; inside: string } {
+  const before: string[] = [],
+    inside: string[] = [];
   plan.offsets.forEach((offset, i) => {
     if (plan.mayMiss(offset)) {
       before.push(`let in${i} = u32(fx + ${offset}) < ${size[2]}u;`);
       before.push(`let column${i} = clamp(fx + ${offset}, 0, ${size[2] - 1});`);
-      inside.push(`let x${i} = select(0.0, ${el.load(`data[at + column${i}]`)}, inside & in${i});`);
+      inside.push(`let x${i} = select(0.0, ${io.load("data", `at + column${i}`)}, inside & in${i});`);
     } else {
-      inside.push(`let x${i} = select(0.0, ${el.load(`data[at + fx + ${offset}]`)}, inside);`);
+      inside.push(`let x${i} = select(0.0, ${io.load("data", `at + fx + ${offset}`)}, inside);`);
     }
   });
   for (let b = 0; b < tile.width; b++) {

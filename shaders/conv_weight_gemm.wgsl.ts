@@ -4,17 +4,24 @@
  * summed apart, enough to fill a GPU; a second kernel adds the parts in a fixed order.
  */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
-import { ceilDiv, convFlops, elements, foldGrid, volume } from "./conv_common.wgsl.ts";
+import { ceilDiv, convFlops, foldGrid, volume, weightOperands } from "./conv_common.wgsl.ts";
 import type { ConvParams } from "./conv_common.wgsl.ts";
 import { gemmCore, gemmSize } from "./conv_gemm_core.wgsl.ts";
 import type { GemmCore, GemmTile } from "./conv_gemm_core.wgsl.ts";
 import { sumPartials } from "./conv_weight_grad.wgsl.ts";
-import type { Lowered, Target, Variant } from "./types.ts";
+import type { Fusion, Lowered, Target, Variant } from "./types.ts";
 
 /** Bytes of workgroup memory for what the columns of a tile meet. */
 const tableBytes = (columns: number): number => columns * 16;
 
-function lowerWeightGemm(p: ConvParams, target: Target, tile: GemmTile, core: GemmCore, name: string): Lowered {
+function lowerWeightGemm(
+  p: ConvParams,
+  target: Target,
+  tile: GemmTile,
+  core: GemmCore,
+  name: string,
+  fusion: Fusion | null = null,
+): Lowered {
   const { rows, columns, depth } = tile;
   const invocations = gemmSize(tile);
   const [iD, iH, iW] = p.input;
@@ -36,7 +43,7 @@ function lowerWeightGemm(p: ConvParams, target: Target, tile: GemmTile, core: Ge
   const perPart = ceilDiv(steps, Math.min(wanted, most, steps));
   const parts = ceilDiv(steps, perPart);
   const grid = foldGrid(blocks * parts, target);
-  const el = elements(p);
+  const io = weightOperands(p, "data", "g", fusion);
 
   // A step's loads: registers first, so that they are under way while the step before is computed.
   const atOnce = invocations / depth;
@@ -45,7 +52,7 @@ function lowerWeightGemm(p: ConvParams, target: Target, tile: GemmTile, core: Ge
     stages: string[] = [];
   for (let v = 0; v < rows / 4 / atOnce; v++) {
     const channel = (c: number): string => `min(row0 + (first + ${v * atOnce}u) * 4u + ${c}u, ${co - 1}u)`;
-    const values = [0, 1, 2, 3].map((c) => el.load(`g[gAt + ${channel(c)} * ${volume(p.output)}u]`));
+    const values = [0, 1, 2, 3].map((c) => io.load("g", `gAt + ${channel(c)} * ${volume(p.output)}u`));
     registers.push(`var a${v} = vec4f();`);
     loads.push(`a${v} = select(vec4f(), vec4f(${values.join(", ")}), here);`);
     stages.push(core.stage("a", "line", `(first + ${v * atOnce}u)`, `a${v}`));
@@ -59,15 +66,14 @@ function lowerWeightGemm(p: ConvParams, target: Target, tile: GemmTile, core: Ge
         let x = u32(x0) + seenX[q];
         let inside = vec4<bool>(here) & (z < vec4u(${iD}u)) & (y < vec4u(${iH}u)) & (x < vec4u(${iW}u));
         let at = select(vec4u(), u32(xAt) + seenAt[q], inside);
-        b${v} = select(vec4f(), vec4f(${[0, 1, 2, 3].map((c) => el.load(`data[at[${c}]]`)).join(", ")}), inside);
+        b${v} = select(vec4f(), vec4f(${[0, 1, 2, 3].map((c) => io.load("data", `at[${c}]`)).join(", ")}), inside);
       }`);
     stages.push(core.stage("b", "line", `first + ${v * atOnce}u`, `b${v}`));
   }
 
-  const source = wgsl`${core.enable}
-@group(0) @binding(0) var<storage, read> data: array<${el.type}>;
-@group(0) @binding(1) var<storage, read> g: array<${el.type}>;
-@group(0) @binding(2) var<storage, read_write> partial: array<f32>;
+  const source = wgsl`${io.enable}
+${core.enable}
+${io.declarations}
 
 // What four columns q, q + columns / 4, ... meet: planes, rows, voxels and elements from the first that a place sees.
 var<workgroup> seenZ: array<vec4u, ${columns / 4}>;
@@ -136,11 +142,16 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) loca
     temps: [count * parts * 4],
     dispatches: [
       {
-        kernel: { name: `conv_weight_grad.${name}`, source, workgroups: grid.workgroups, flops: convFlops(p) },
-        reads: [{ input: 0 }, { input: 1 }],
+        kernel: {
+          name: `conv_weight_grad.${name}${io.suffix}`,
+          source,
+          workgroups: grid.workgroups,
+          flops: convFlops(p),
+        },
+        reads: io.reads,
         writes: [{ temp: 0 }],
       },
-      sumPartials("conv_weight_grad.sum_partials", count, parts, el, target),
+      sumPartials("conv_weight_grad.sum_partials", count, parts, p.storage, target),
     ],
   };
 }
@@ -157,7 +168,7 @@ function variant(rows: number, columns: number, matrices: boolean): Variant<Conv
       p.outChannels / p.groups > rows / 2 &&
       (p.inChannels / p.groups) * volume(p.kernel) > columns / 2 &&
       core(p, target) !== null,
-    lower: (p, target) => lowerWeightGemm(p, target, tile, core(p, target)!, name),
+    lower: (p, target, fusion) => lowerWeightGemm(p, target, tile, core(p, target)!, name, fusion),
   };
 }
 

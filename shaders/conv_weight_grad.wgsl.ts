@@ -3,27 +3,35 @@
  * one invocation sums one weight over one chunk, row by row, and a second kernel adds the chunks.
  */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
-import { ceilDiv, convFlops, elements, foldGrid, volume } from "./conv_common.wgsl.ts";
-import type { ConvParams, Elements } from "./conv_common.wgsl.ts";
-import type { Dispatch, Lowered, Target, Variant } from "./types.ts";
+import { ceilDiv, convFlops, foldGrid, volume, weightOperands } from "./conv_common.wgsl.ts";
+import type { ConvParams } from "./conv_common.wgsl.ts";
+import { operands } from "./operands.ts";
+import type { Dispatch, Fusion, Lowered, Target, Variant } from "./types.ts";
 
 /**
  * Adds `parts` partial results of `count` elements each, in temporary `temp` [parts, count], into output 0 in a fixed
  * order; with a bias (input 2), that of the channel, `each` elements a channel.
  */
 export function sumPartials(
-  name: string, count: number, parts: number, el: Elements, target: Target, temp = 0,
+  name: string,
+  count: number,
+  parts: number,
+  type: ConvParams["storage"],
+  target: Target,
+  temp = 0,
   bias?: { readonly channels: number; readonly each: number },
+  fusion: Fusion | null = null,
 ): Dispatch {
+  const io = operands(
+    [{ name: "partial", type: "f32", slot: { temp } }, ...(bias ? [{ name: "bias", type, slot: { input: 2 } }] : [])],
+    { name: "result", type, slot: { output: 0 } },
+    fusion,
+  );
   const grid = foldGrid(ceilDiv(count, 64), target);
   // Sums of 16 are added up, so rounding grows with 16 + parts / 16 terms at most.
-  const source = wgsl`${el.enable}
-@group(0) @binding(0) var<storage, read> partial: array<f32>;
-#if ${bias !== undefined}
-@group(0) @binding(1) var<storage, read> bias: array<${el.type}>;
-#endif
-@group(0) @binding(${bias ? 2 : 1}) var<storage, read_write> result: array<${el.type}>;
-${el.functions}
+  const source = wgsl`${io.enable}
+${io.declarations}
+
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lane: u32) {
   let i = (${grid.index}) * 64u + lane;
@@ -34,21 +42,22 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lane
     for (var k = first; k < min(first + 16u, ${parts}u); k++) { sum += partial[k * ${count}u + i]; }
     total += sum;
   }
-  result[i] = ${el.store(bias ? `total + ${el.load(`bias[i / ${bias.each}u % ${bias.channels}u]`)}` : "total")};
+  ${io.store("i", bias ? `total + ${io.load("bias", `i / ${bias.each}u % ${bias.channels}u`)}` : "total")}
 }
 `;
   return {
-    kernel: { name, source, workgroups: grid.workgroups },
-    reads: bias ? [{ temp }, { input: 2 }] : [{ temp }],
+    kernel: { name: `${io.prefix}${name}${io.suffix}`, source, workgroups: grid.workgroups },
+    reads: io.reads,
     writes: [{ output: 0 }],
   };
 }
 
-function lower(p: ConvParams, target: Target): Lowered {
+function lower(p: ConvParams, target: Target, fusion: Fusion | null = null): Lowered {
   const [iD, iH, iW] = p.input;
   const [oD, oH, oW] = p.output;
   const [kD, kH, kW] = p.kernel;
-  const ci = p.inChannels / p.groups, co = p.outChannels / p.groups;
+  const ci = p.inChannels / p.groups,
+    co = p.outChannels / p.groups;
   const count = p.outChannels * ci * volume(p.kernel);
   const rows = p.batch * oD * oH;
   // Enough chunks to occupy the device, few enough that the partial sums stay small beside the data.
@@ -56,11 +65,9 @@ function lower(p: ConvParams, target: Target): Lowered {
   const rowsPerChunk = ceilDiv(rows, chunks);
   const parts = ceilDiv(rows, rowsPerChunk);
   const grid = foldGrid(ceilDiv(count * parts, 64), target);
-  const el = elements(p);
-  const source = wgsl`${el.enable}
-@group(0) @binding(0) var<storage, read> x: array<${el.type}>;
-@group(0) @binding(1) var<storage, read> g: array<${el.type}>;
-@group(0) @binding(2) var<storage, read_write> partial: array<f32>;
+  const io = weightOperands(p, "x", "g", fusion);
+  const source = wgsl`${io.enable}
+${io.declarations}
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lane: u32) {
@@ -86,7 +93,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lane
     var sum = 0.0;
     for (var ox = 0; ox < ${oW}; ox++) {
       let ix = ox * ${p.stride[2]} + kx * ${p.dilation[2]} - ${p.padding[2]};
-      if (ix >= 0 && ix < ${iW}) { sum += ${el.load("x[x0 + ix]")} * ${el.load("g[g0 + u32(ox)]")}; }
+      if (ix >= 0 && ix < ${iW}) { sum += ${io.load("x", "x0 + ix")} * ${io.load("g", "g0 + u32(ox)")}; }
     }
     total += sum;
   }
@@ -97,11 +104,16 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lane
     temps: [count * parts * 4],
     dispatches: [
       {
-        kernel: { name: "conv_weight_grad.generic", source, workgroups: grid.workgroups, flops: convFlops(p) },
-        reads: [{ input: 0 }, { input: 1 }],
+        kernel: {
+          name: `conv_weight_grad.generic${io.suffix}`,
+          source,
+          workgroups: grid.workgroups,
+          flops: convFlops(p),
+        },
+        reads: io.reads,
         writes: [{ temp: 0 }],
       },
-      sumPartials("conv_weight_grad.sum_partials", count, parts, el, target),
+      sumPartials("conv_weight_grad.sum_partials", count, parts, p.storage, target),
     ],
   };
 }

@@ -8,10 +8,10 @@
  * Conditions are joined by `&`: `&&` becomes a branch each, and hundreds of those stall SwiftShader's compiler.
  */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
-import { ceilDiv, convFlops, elements, foldGrid, pick, softwareShare, volume } from "./conv_common.wgsl.ts";
+import { ceilDiv, convFlops, foldGrid, pick, softwareShare, volume, weightOperands } from "./conv_common.wgsl.ts";
 import { sumPartials } from "./conv_weight_grad.wgsl.ts";
 import type { ConvParams } from "./conv_common.wgsl.ts";
-import type { Lowered, Target, Variant } from "./types.ts";
+import type { Fusion, Lowered, Target, Variant } from "./types.ts";
 
 interface Tile {
   readonly channels: number;
@@ -29,21 +29,24 @@ function patch(p: ConvParams, tile: Tile): { rows: number; columns: number } {
   };
 }
 
-export function lowerWeightTile(p: ConvParams, target: Target, tile: Tile): Lowered {
+export function lowerWeightTile(p: ConvParams, target: Target, tile: Tile, fusion: Fusion | null = null): Lowered {
   const { channels: tc, height: th, width: tw, share } = tile;
   const [iD, iH, iW] = p.input;
   const [oD, oH, oW] = p.output;
   const [kD, kH, kW] = p.kernel;
-  const ci = p.inChannels / p.groups, co = p.outChannels / p.groups;
+  const ci = p.inChannels / p.groups,
+    co = p.outChannels / p.groups;
   const count = p.outChannels * ci * volume(p.kernel);
   const { rows, columns } = patch(p, tile);
-  const el = elements(p);
+  const io = weightOperands(p, "x", "g", fusion);
 
   // A workgroup of shared loads is one set of lanes; otherwise lanes fill a workgroup with channels and parts.
   const lanes = share > 1 ? share : Math.min(8, co);
-  const channelBlocks = ceilDiv(ci, tc), outBlocks = ceilDiv(co, lanes);
+  const channelBlocks = ceilDiv(ci, tc),
+    outBlocks = ceilDiv(co, lanes);
   const blocks = channelBlocks * outBlocks * kD * p.groups;
-  const tilesX = ceilDiv(oW, tw), tilesY = ceilDiv(oH, th);
+  const tilesX = ceilDiv(oW, tw),
+    tilesY = ceilDiv(oH, th);
   const tiles = p.batch * oD * tilesY * tilesX;
   // Parts: enough to occupy the device and to keep the sums short, few enough to stay small beside the data.
   const wanted = Math.max(ceilDiv(target.software ? 128 : 16384 / lanes, blocks), ceilDiv(tiles, 512));
@@ -54,7 +57,8 @@ export function lowerWeightTile(p: ConvParams, target: Target, tile: Tile): Lowe
   const units = blocks * parts;
   const grid = foldGrid(ceilDiv(units * lanes, size), target);
 
-  const loads: string[] = [], offsets: string[] = [];
+  const loads: string[] = [],
+    offsets: string[] = [];
   const places = rows * columns;
   if (share > 1) {
     for (let v = 0; v < ceilDiv(places, share); v++) {
@@ -79,14 +83,18 @@ export function lowerWeightTile(p: ConvParams, target: Target, tile: Tile): Lowe
         ...(tilesY * th > oH && a > 0 ? [`(oy + ${a}u < ${oH}u)`] : []),
         ...(tilesX * tw > oW && b > 0 ? [`(ox + ${b}u < ${oW}u)`] : []),
       ];
-      const index = tests.length > 0 ? `min(gAt + ${a * oW + b}u, ${p.batch * p.outChannels * volume(p.output) - 1}u)`
-        : `gAt + ${a * oW + b}u`;
-      const value = el.load(`g[${index}]`);
+      const index =
+        tests.length > 0
+          ? `min(gAt + ${a * oW + b}u, ${p.batch * p.outChannels * volume(p.output) - 1}u)`
+          : `gAt + ${a * oW + b}u`;
+      const value = io.load("g", `${index}`);
       const load = tests.length > 0 ? `select(0.0, ${value}, ${tests.join(" & ")})` : value;
       loads.push(`let g${a}_${b} = ${load};`);
     }
   }
-  const sums: string[] = [], steps: string[] = [], stores: string[] = [];
+  const sums: string[] = [],
+    steps: string[] = [],
+    stores: string[] = [];
   const partial = ci % tc === 0 ? "" : `, ${ci - 1}u`;
   for (let c = 0; c < tc; c++) {
     const channel = partial ? `min(first + ${c}u${partial})` : `first + ${c}u`;
@@ -113,32 +121,33 @@ export function lowerWeightTile(p: ConvParams, target: Target, tile: Tile): Lowe
     }
     if (share > 1) {
       for (let v = 0; v < ceilDiv(places, share); v++) {
-        steps.push(`  let own${v} = select(0.0, ${el.load(`x[plane + at${v}]`)}, in${v});`);
+        steps.push(`  let own${v} = select(0.0, ${io.load("x", `plane + at${v}`)}, in${v});`);
       }
     }
     for (let r = 0; r < rows; r++) {
       for (let k = 0; k < columns; k++) {
         const i = r * columns + k;
         if (!used.has(`x${i}`)) continue;
-        steps.push(share > 1
-          ? `  let x${i} = subgroupBroadcast(own${Math.floor(i / share)}, ${i % share}u);`
-          : `  let x${i} = select(0.0, ${el.load(`x[plane + row${r} + column${k}]`)}, inY${r} & inX${k});`);
+        steps.push(
+          share > 1
+            ? `  let x${i} = subgroupBroadcast(own${Math.floor(i / share)}, ${i % share}u);`
+            : `  let x${i} = select(0.0, ${io.load("x", `plane + row${r} + column${k}`)}, inY${r} & inX${k});`,
+        );
       }
     }
     steps.push(...products, "}");
   }
 
-  const source = wgsl`${el.enable}
+  const source = wgsl`${io.enable}
 #if ${share > 1}
 enable subgroups;
 #endif
-@group(0) @binding(0) var<storage, read> x: array<${el.type}>;
-@group(0) @binding(1) var<storage, read> g: array<${el.type}>;
-@group(0) @binding(2) var<storage, read_write> partial: array<f32>;
+${io.declarations}
 
 @compute @workgroup_size(${size})
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) local: u32${
-  share > 1 ? ", @builtin(subgroup_invocation_id) lane: u32" : ""}) {
+    share > 1 ? ", @builtin(subgroup_invocation_id) lane: u32" : ""
+  }) {
 #if ${share > 1}
   let flat = ${grid.index};
   let outLane = lane;
@@ -179,16 +188,16 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) loca
   }
 }
 `;
-  const name = `conv_weight_grad.tile${tc}x${th}x${tw}${share > 1 ? `_share${share}` : ""}`;
+  const name = `conv_weight_grad.tile${tc}x${th}x${tw}${share > 1 ? `_share${share}` : ""}${io.suffix}`;
   return {
     temps: [count * parts * 4],
     dispatches: [
       {
         kernel: { name, source, workgroups: grid.workgroups, flops: convFlops(p) },
-        reads: [{ input: 0 }, { input: 1 }],
+        reads: io.reads,
         writes: [{ temp: 0 }],
       },
-      sumPartials("conv_weight_grad.sum_partials", count, parts, el, target),
+      sumPartials("conv_weight_grad.sum_partials", count, parts, p.storage, target),
     ],
   };
 }
@@ -199,14 +208,16 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) loca
  * costs a load: half as many sums, one row.
  */
 function chooseTile(p: ConvParams, share: number): Tile {
-  const taps = p.kernel[1] * p.kernel[2], ci = p.inChannels / p.groups;
+  const taps = p.kernel[1] * p.kernel[2],
+    ci = p.inChannels / p.groups;
   const tallest = share === 1 || p.kernel[1] <= p.stride[1] ? 1 : share === 8 ? 2 : 4;
   const height = Math.min(tallest, p.output[1]);
   const values = (width: number): number => {
     const { rows, columns } = patch(p, { channels: 1, height, width, share });
     return rows * columns;
   };
-  const narrow = Math.min(4, p.output[2]), wide = Math.min(8, p.output[2]);
+  const narrow = Math.min(4, p.output[2]),
+    wide = Math.min(8, p.output[2]);
   const most = Math.min((share > 1 ? 36 : 18) / taps, (share === 4 ? 330 : 130) / values(narrow));
   const channels = ceilDiv(ci, ceilDiv(ci, Math.max(1, Math.floor(most))));
   const width = share > 1 && channels * values(wide) <= 64 ? wide : narrow;
@@ -224,7 +235,7 @@ function variant(name: string, shareOf: (target: Target) => number | undefined):
       const products = tile.channels * tile.height * tile.width * p.kernel[1] * p.kernel[2];
       return products <= 1000 && tile.channels * rows * columns <= 400;
     },
-    lower: (p, target) => lowerWeightTile(p, target, chooseTile(p, shareOf(target) ?? 1)),
+    lower: (p, target, fusion) => lowerWeightTile(p, target, chooseTile(p, shareOf(target) ?? 1), fusion),
   };
 }
 

@@ -15,8 +15,12 @@ export interface Runner {
 export async function openRunner(): Promise<Runner> {
   const { adapter } = await platform.openAdapter();
   const names = [
-    "maxComputeInvocationsPerWorkgroup", "maxComputeWorkgroupSizeX", "maxComputeWorkgroupsPerDimension",
-    "maxComputeWorkgroupStorageSize", "maxStorageBuffersPerShaderStage", "maxStorageBufferBindingSize",
+    "maxComputeInvocationsPerWorkgroup",
+    "maxComputeWorkgroupSizeX",
+    "maxComputeWorkgroupsPerDimension",
+    "maxComputeWorkgroupStorageSize",
+    "maxStorageBuffersPerShaderStage",
+    "maxStorageBufferBindingSize",
     "maxBufferSize",
   ] as const;
   const features = ["subgroups", "shader-f16", "chromium-experimental-subgroup-matrix"] as GPUFeatureName[];
@@ -69,7 +73,11 @@ export interface RunResult {
 
 /** Runs `lowered` on `inputs`; the output has `outputLength` elements and is filled with NaN beforehand. */
 export async function runLowered(
-  runner: Runner, lowered: Lowered, inputs: readonly Float32Array[], outputLength: number, options: RunOptions = {},
+  runner: Runner,
+  lowered: Lowered,
+  inputs: readonly Float32Array[],
+  outputLength: number,
+  options: RunOptions = {},
 ): Promise<RunResult> {
   const { device } = runner;
   const storage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
@@ -147,7 +155,8 @@ export async function runLowered(
   times.sort((a, b) => a - b);
   const compileMs = Math.max(0, firstMs - (times[0] ?? 0));
   const readback = device.createBuffer({
-    size: outputBytes, usage: GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ,
+    size: outputBytes,
+    usage: GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ,
   });
   const encoder = device.createCommandEncoder();
   encoder.copyBufferToBuffer(outputBuffer, 0, readback, 0, outputBytes);

@@ -18,6 +18,11 @@ export interface DeviceOptions {
    */
   memoryLimit?: number;
   /**
+   * Whether convolutions compute elementwise functions of their input, as a norm and an activation, each time they read
+   * it: saves memory and its traffic, costs arithmetic. Default: on GPUs alone.
+   */
+  fuseLoads?: boolean;
+  /**
    * Which variants of kernels to use: true for those that `tune` found on this adapter in earlier runs, or what it kept
    * then (as an object), to be shipped with an application. By default a fixed rule decides.
    */
@@ -111,13 +116,14 @@ export async function openDevice(options: DeviceOptions = {}): Promise<DeviceInf
 
 function checkDeviceOptions(options: DeviceOptions): void {
   const name = "openDevice";
-  checkOptions(name, options, ["power", "adapter", "software", "maxBindingBytes", "memoryLimit", "tuned"]);
+  checkOptions(name, options, ["power", "adapter", "software", "maxBindingBytes", "memoryLimit", "fuseLoads", "tuned"]);
   const { power, adapter, maxBindingBytes: binding = 1024, memoryLimit: memory = 1 } = options;
   const powers: unknown[] = [undefined, "high-performance", "low-power"];
   check(powers.includes(power), name, () => `power is "high-performance" or "low-power", got ${show(power)}`);
   const named = adapter === undefined || typeof adapter === "string";
   check(named, name, () => `adapter is part of an adapter's name, got ${show(adapter)}`);
   checkFlag(name, "software", options.software);
+  checkFlag(name, "fuseLoads", options.fuseLoads);
   check(
     typeof binding === "number" && binding >= 1024,
     name,
@@ -178,6 +184,7 @@ async function open(options: DeviceOptions): Promise<Device> {
       maxWorkgroupsPerDimension: limits.maxComputeWorkgroupsPerDimension!,
       maxWorkgroupStorage: limits.maxComputeWorkgroupStorageSize!,
       maxStorageBuffers: limits.maxStorageBuffersPerShaderStage!,
+      fusesLoads: options.fuseLoads ?? kind !== "software",
       maxBindingBytes: Math.min(limits.maxStorageBufferBindingSize!, options.maxBindingBytes ?? Infinity),
       features: new Set(gpu.features),
       subgroupMinSize: adapter.info.subgroupMinSize,

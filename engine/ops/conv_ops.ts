@@ -7,7 +7,7 @@ import { size } from "../core/shape.ts";
 import { node, type Tensor } from "../core/tensor.ts";
 import { lowerConvForward, lowerConvInputGrad, lowerConvWeightGrad } from "../../shaders/conv.ts";
 import type { ConvParams } from "../../shaders/conv.ts";
-import type { Lowered, Target } from "../../shaders/types.ts";
+import type { Fusion, Lowered, Target } from "../../shaders/types.ts";
 import { concat } from "./concat.ts";
 import { bySample, checkFilters, type ConvAttrs, put, type Slab, slabCount, slabs, widest } from "./conv_parts.ts";
 import { scalar } from "./creation.ts";
@@ -56,8 +56,13 @@ const forwardOp: Op<ConvAttrs> = {
   name: "conv",
   lowering: {
     kind: "kernel",
-    lower: ([x, w, b], _, a, target) =>
-      lowerConvForward(params(a, x!.dtype, x!.shape[0]!, x!.shape[1]!, w!.shape[0]!, b !== undefined), target),
+    loads: [0],
+    rereads: true,
+    stores: true,
+    lower: ([x, w, b], _, a, target, fusion) =>
+      lowerConvForward(params(a, x!.dtype, x!.shape[0]!, x!.shape[1]!, w!.shape[0]!, b !== undefined), target, {
+        fusion,
+      }),
   },
   vjp: ({ inputs: [x, w, b], attrs }, g) => [
     inputGrad(g, w!, attrs),
@@ -89,8 +94,15 @@ const inputGradOp: Op<ConvAttrs> = {
   name: "convInputGrad",
   lowering: {
     kind: "kernel",
-    lower: ([g, w, b], _, a, target) =>
-      lowerConvInputGrad(params(a, g!.dtype, g!.shape[0]!, w!.shape[1]! * a.groups, w!.shape[0]!, b !== undefined), target),
+    loads: [0],
+    rereads: true,
+    stores: true,
+    lower: ([g, w, b], _, a, target, fusion) =>
+      lowerConvInputGrad(
+        params(a, g!.dtype, g!.shape[0]!, w!.shape[1]! * a.groups, w!.shape[0]!, b !== undefined),
+        target,
+        { fusion },
+      ),
   },
   vjp: ({ inputs: [g, w, b], attrs }, t) => [
     forward(t, w!, null, attrs),
@@ -133,23 +145,27 @@ const weightPartsOp: Op<ConvAttrs> = {
   name: "convWeightGrad",
   lowering: {
     kind: "kernel",
-    lower: ([x, g], _, a, target) => {
-      const [first] = lowerWeightGrad(x!, g!, a, target).dispatches;
+    loads: [0, 1],
+    rereads: true,
+    lower: ([x, g], _, a, target, fusion) => {
+      const [first] = lowerWeightGrad(x!, g!, a, target, fusion).dispatches;
       return { temps: [], dispatches: [{ ...first!, writes: [{ output: 0 }] }] };
     },
   },
   vjp: null,
 };
 
-const lowerWeightGrad = (x: Aval, g: Aval, a: ConvAttrs, target: Target): Lowered =>
-  lowerConvWeightGrad(params(a, x.dtype, x.shape[0]!, x.shape[1]!, g.shape[1]!, false), target);
+const lowerWeightGrad = (x: Aval, g: Aval, a: ConvAttrs, target: Target, fusion: Fusion | null = null): Lowered =>
+  lowerConvWeightGrad(params(a, x.dtype, x.shape[0]!, x.shape[1]!, g.shape[1]!, false), target, { fusion });
 
 // The adjoint in w: dw[k, c, t] = sum over n, o of x[n, c, o stride + t dilation - padding] g[n, k, o]
 const weightGradOp: Op<ConvAttrs> = {
   name: "convWeightGrad",
   lowering: {
     kind: "kernel",
-    lower: ([x, g], _, a, target) => lowerWeightGrad(x!, g!, a, target),
+    loads: [0, 1],
+    rereads: true,
+    lower: ([x, g], _, a, target, fusion) => lowerWeightGrad(x!, g!, a, target, fusion),
   },
   // The last sum is an operator, so that what is made of the gradient joins it.
   stages([x, g], dw, a, target) {
@@ -165,7 +181,11 @@ const weightGradOp: Op<ConvAttrs> = {
     const n = x!.shape[0]!;
     // Terms stay in f32 until they are added up.
     const term = (x: Tensor, g: Tensor, own: ConvAttrs): Tensor => weightGrad(x, g, own, "f32");
-    const plus = (terms: readonly Tensor[]): Tensor => cast(terms.reduce((p, q) => add(p, q)), dw.dtype);
+    const plus = (terms: readonly Tensor[]): Tensor =>
+      cast(
+        terms.reduce((p, q) => add(p, q)),
+        dw.dtype,
+      );
     if (n > 1) {
       const count = Math.min(n, Math.ceil((Math.max(x!.size, g!.size) / most) * 2));
       return plus(ranges(n, count).map(([from, to]) => term(range(x!, 0, from, to), range(g!, 0, from, to), a)));
