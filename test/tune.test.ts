@@ -18,6 +18,7 @@ import {
   VoxgradError,
 } from "../engine/mod.ts";
 import { device } from "../engine/gpu/mod.ts";
+import { fastest } from "../engine/compile/tune.ts";
 import type { Choice, Lowered, Target, Variant } from "../shaders/types.ts";
 import { bucket, choose } from "../shaders/variants.ts";
 import { noise, relativeError } from "./helpers.ts";
@@ -103,6 +104,24 @@ test("choose() takes the named variant, else the tuned one, else the first, and 
   assert.is((met!.lower("narrow") as unknown as { name: string }).name, "narrow");
 });
 
+test("what is faster replaces the default; a disturbance does not", async () => {
+  const watches = (times: Record<string, (run: number) => number>) =>
+    new Map(
+      Object.entries(times).map(([name, at]) => {
+        let run = 0;
+        return [name, async () => at(run++)];
+      }),
+    );
+  const found = async (times: Record<string, (run: number) => number>): Promise<string> =>
+    (await fastest(watches(times))).variant;
+  assert.is(await found({ usual: () => 10, other: () => 5, generic: () => 100 }), "other");
+  assert.is(await found({ usual: () => 10, other: () => 9.9 }), "usual", "hardly faster");
+  // Other work slows the default down in all rounds, and is over when they are compared.
+  assert.is(await found({ usual: (run) => (run < 5 ? 50 : 10), other: () => 12 }), "usual");
+  assert.is(await found({ usual: (run) => (run < 4 ? 50 : 10), other: () => 12 }), "usual");
+  assert.is(await found({ usual: () => 10, other: (run) => (run === 7 ? 50 : 5) }), "other");
+});
+
 test("tune() measures every fitting variant, keeps the fastest, and later runs read it", async () => {
   const plain = await run();
   const rows = await tune(gradients, x(), w());
@@ -115,8 +134,7 @@ test("tune() measures every fitting variant, keeps the fastest, and later runs r
     const times = Object.values(milliseconds);
     assert.ok(times.length >= 2 && times.every((ms) => ms >= 0), work);
     assert.ok("generic" in milliseconds && usual in milliseconds && usual !== "generic", work);
-    if (variant === usual) assert.ok(0.97 * milliseconds[usual]! <= Math.min(...times) + 1e-9, work);
-    else assert.is(milliseconds[variant], Math.min(...times), work);
+    assert.ok(variant in milliseconds, work);
   }
   const kept = JSON.parse(await readFile(file, "utf8")) as vg.TunedKernels;
   const { name } = await vg.deviceInfo();
