@@ -90,7 +90,10 @@ const inputGradOp: Op<ConvAttrs> = {
   lowering: {
     kind: "kernel",
     lower: ([g, w, b], _, a, target) =>
-      lowerConvInputGrad(params(a, g!.dtype, g!.shape[0]!, w!.shape[1]! * a.groups, w!.shape[0]!, b !== undefined), target),
+      lowerConvInputGrad(
+        params(a, g!.dtype, g!.shape[0]!, w!.shape[1]! * a.groups, w!.shape[0]!, b !== undefined),
+        target,
+      ),
   },
   vjp: ({ inputs: [g, w, b], attrs }, t) => [
     forward(t, w!, null, attrs),
@@ -165,7 +168,11 @@ const weightGradOp: Op<ConvAttrs> = {
     const n = x!.shape[0]!;
     // Terms stay in f32 until they are added up.
     const term = (x: Tensor, g: Tensor, own: ConvAttrs): Tensor => weightGrad(x, g, own, "f32");
-    const plus = (terms: readonly Tensor[]): Tensor => cast(terms.reduce((p, q) => add(p, q)), dw.dtype);
+    const plus = (terms: readonly Tensor[]): Tensor =>
+      cast(
+        terms.reduce((p, q) => add(p, q)),
+        dw.dtype,
+      );
     if (n > 1) {
       const count = Math.min(n, Math.ceil((Math.max(x!.size, g!.size) / most) * 2));
       return plus(ranges(n, count).map(([from, to]) => term(range(x!, 0, from, to), range(g!, 0, from, to), a)));
