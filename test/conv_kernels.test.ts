@@ -15,8 +15,8 @@ type Size3 = readonly [number, number, number];
 
 const runner = await openRunner();
 const gpu: Target = { ...runner.target, software: false };
-/** A GPU with subgroup matrices. Sides that all differ, so that none stands for another. */
-const matrix: SubgroupMatrix = { componentType: "f16", resultComponentType: "f32", M: 32, N: 16, K: 8 };
+/** A GPU with subgroup matrices, of which a subgroup has several in both directions. */
+const matrix: SubgroupMatrix = { componentType: "f16", resultComponentType: "f32", M: 8, N: 16, K: 16 };
 const matrixGpu: Target = {
   ...gpu,
   // Emulation takes up to twice as much.
@@ -137,9 +137,9 @@ const specs: Record<string, Spec> = {
   "GPU, many channels": {
     every: "gpu", batch: 2, channels: [13, 37], input: [4, 5, 6], kernel: [3, 3, 3], padding: [1, 1, 1], bias: true,
   },
-  "GPU, dilation 3 2 2, stride 2 3 1, groups": {
+  "GPU, dilation 2, stride 2 3 1, groups": {
     every: "gpu", channels: [22, 24], groups: 2, input: [9, 8, 7], kernel: [3, 2, 3], padding: [2, 1, 2],
-    dilation: [3, 2, 2], stride: [2, 3, 1], bias: true,
+    dilation: [2, 2, 2], stride: [2, 3, 1], bias: true,
   },
   "GPU, stride 2": {
     every: "gpu", batch: 2, channels: [9, 16], input: [9, 10, 13], kernel: [3, 3, 3], padding: [1, 1, 1],
@@ -180,7 +180,9 @@ function candidates(
   const known = new Set(usual.map(([v, target]) => source(v, target)));
   const others = variants.filter((v) => v.guard(p, gpu) && !known.has(source(v, gpu)));
   if (every === true) return [...usual, ...others.map((v) => [v, gpu] as const)];
-  return others.filter((v) => v.name.startsWith("gemm")).map((v) => [v, gpu] as const);
+  const products = others.filter((v) => v.name.startsWith("gemm"));
+  // The narrowest is taken where it is the only one.
+  return products.filter((v) => products.length === 1 || v.name !== "gemm16x128").map((v) => [v, gpu] as const);
 }
 
 for (const [name, spec] of Object.entries(specs)) {
