@@ -75,6 +75,8 @@ const isTorch = (id: EngineId): boolean => ["torch", "tf32", "amp"].includes(id)
 export class Bench {
   readonly #options: BenchOptions;
   readonly #children = new Map<EngineId, Asked>();
+  /** What lies in the files of the inputs. */
+  readonly #made: string[] = [];
   /** Version and device of each engine. */
   readonly engines: Partial<Record<EngineId, { version: string; device: string }>> = {};
   /** Wrong numbers, crashes. */
@@ -122,8 +124,13 @@ export class Bench {
 
   async measure(item: Item): Promise<Row> {
     const { folder, rounds } = this.#options;
-    for (const [k, input] of item.inputs.entries())
+    for (const [k, input] of item.inputs.entries()) {
+      // The items of a convolution have inputs in common, which may be large.
+      const made = JSON.stringify(input);
+      if (this.#made[k] === made) continue;
       await writeFile(join(folder, `in${k}.bin`), makeInput(input, k + 1));
+      this.#made[k] = made;
+    }
     const row: Row = { name: item.name, goal: item.goal ?? {}, results: {}, facts: {} };
     const ready: EngineId[] = [];
     // What could not be started again before may do so now.

@@ -116,9 +116,12 @@ function skipped(item: Item, cannot: string): Row {
   return { name: item.name, goal: {}, results, facts: {} };
 }
 
-/** Every variant of the convolution kernels: what it prints goes to the terminal and to kernels.txt. */
+/**
+ * The convolution kernels alone: every variant, or with small sizes a few defaults. What that prints goes to the terminal
+ * and to kernels.txt.
+ */
 async function kernels(): Promise<void> {
-  const [program, ...args] = script("conv_kernels", "--every");
+  const [program, ...args] = script("conv_kernels", ...(small ? ["--shape", "32-32", "--repeats", "2"] : ["--every"]));
   const env = options.adapter ? { ...process.env, VOXGRAD_ADAPTER: options.adapter } : process.env;
   const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"], env });
   const file = createWriteStream(join(options.out, "kernels.txt"));

@@ -19,6 +19,12 @@ def autocast():
     return torch.autocast(kind, dtype=torch.float16 if kind == "cuda" else torch.bfloat16, enabled=AMP)
 
 
+def grad_scaler(enabled):
+    if hasattr(torch.amp, "GradScaler"):
+        return torch.amp.GradScaler("cuda", enabled=enabled)
+    return torch.cuda.amp.GradScaler(enabled=enabled)
+
+
 class PlainUNet:
     """nnU-Net's PlainConvUNet with two convolutions a stage, from tensors by the names of its state dict."""
 
@@ -66,7 +72,7 @@ class PlainUNetStep(PlainUNet):
         if self.params is None:
             self.params = [p.clone().requires_grad_() for p in args[:count]]
             self.optimizer = torch.optim.SGD(self.params, lr=0.01, momentum=0.99, nesterov=True)
-            self.scaler = torch.cuda.amp.GradScaler(enabled=AMP and torch_child.device.type == "cuda")
+            self.scaler = grad_scaler(AMP and torch_child.device.type == "cuda")
             self.labels = labels.long()
         self.optimizer.zero_grad(set_to_none=True)
         with autocast():
