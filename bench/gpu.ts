@@ -83,7 +83,8 @@ const bench = new Bench({
   turn: small ? 40 : 200,
   queued: 40,
   patience,
-  tolerance: { tf32: 2e-2, mixed: 5e-2, amp: 5e-2 },
+  // Single gradients of a network in f16; a step that an overflow left out is 1 off.
+  tolerance: { tf32: 2e-2, mixed: 0.3, amp: 0.3 },
   // A bias before a norm has a gradient of rounding errors alone.
   floor: 1e-3,
 });
