@@ -4,10 +4,23 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
 const MARK = "@bench ";
-/** An answer that takes longer does not come. */
-const PATIENCE = 10 * 60_000;
 
-export type EngineId = "ours" | "jax" | "tfjs" | "torch";
+/** `mixed` is voxgrad in mixed precision, `tf32` and `amp` are PyTorch in those; the others compute in f32. */
+export type EngineId = "ours" | "mixed" | "jax" | "tfjs" | "torch" | "tf32" | "amp";
+
+/** A program and its arguments. */
+export type Command = readonly [string, ...string[]];
+
+const here = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
+
+/** How Node runs NAME.ts of this folder: the source, or in the packed benchmark its bundle. */
+export function script(name: string, ...args: string[]): Command {
+  if (import.meta.url.endsWith(".js")) return [process.execPath, here(`${name}.js`), ...args];
+  return [process.execPath, "--import", here("../engine/platform/cli/register.mjs"), here(`${name}.ts`), ...args];
+}
+
+/** How a Python runs a file of this folder. */
+export const pythonScript = (python: string, name: string, ...args: string[]): Command => [python, here(name), ...args];
 
 export class EngineError extends Error {
   override name = "EngineError";
@@ -38,15 +51,9 @@ export class Asked {
   #gone: string | null = null;
   #errors = "";
 
-  /** `python` runs torch_child.py; the others run in Node. */
-  constructor(id: EngineId, python: string | null, environment: Record<string, string> = {}) {
+  constructor(id: EngineId, [program, ...args]: Command, environment: Record<string, string> = {}) {
     this.id = id;
-    const here = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
-    const [command, args] =
-      id === "torch"
-        ? [python!, [here("torch_child.py")]]
-        : [process.execPath, ["--import", here("../engine/platform/cli/register.mjs"), here("child.ts"), id]];
-    this.#child = spawn(command, args, { stdio: ["pipe", "pipe", "pipe"], env: { ...process.env, ...environment } });
+    this.#child = spawn(program, args, { stdio: ["pipe", "pipe", "pipe"], env: { ...process.env, ...environment } });
     this.#child.stderr!.on("data", (text) => (this.#errors = (this.#errors + text).slice(-2000)));
     this.#child.stdin!.on("error", () => undefined);
     this.#child.on("error", (error) => this.#end(error.message));
@@ -61,14 +68,17 @@ export class Asked {
     return this.#gone === null;
   }
 
-  /** @throws EngineError with what the engine says, or that it is gone */
-  async ask(request: object): Promise<any> {
+  /**
+   * @param patience milliseconds after which no answer is waited for, and the process is ended
+   * @throws EngineError with what the engine says, or that it is gone
+   */
+  async ask(request: object, patience = 10 * 60_000): Promise<any> {
     if (this.#gone) throw new EngineError(this.#gone, true);
     const reply = await new Promise<any>((resolve) => {
       const timer = setTimeout(() => {
-        this.#end(`no answer in ${PATIENCE / 60_000} minutes`);
+        this.#end(`no answer in ${(patience / 60_000).toFixed(1)} minutes`);
         this.#child.kill("SIGKILL");
-      }, PATIENCE);
+      }, patience);
       this.#answer = (value) => {
         clearTimeout(timer);
         this.#answer = null;

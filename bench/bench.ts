@@ -1,15 +1,12 @@
 /** Runs items on all engines in turn. */
 import { mkdtemp, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { Asked, EngineError, type EngineId } from "./asked.ts";
+import { Asked, type Command, EngineError, type EngineId } from "./asked.ts";
 import { distances, makeInput } from "./inputs.ts";
 import type { Cannot, Facts, Item } from "./item.ts";
 
 /** Results may differ by this part of the largest value. */
 export const TOLERANCE = 1e-3;
-/** Of an engine's turn in a round, in milliseconds: short calls are made several times. */
-const TURN = 40;
-
 /** A peer that takes over ten times as long as we do, and over a second, has this many rounds: the answer is clear. */
 const SLOW_ROUNDS = 3;
 const isSlow = ({ times }: Result, { times: ours }: Result): boolean =>
@@ -40,15 +37,46 @@ export interface BenchOptions {
   readonly rounds: number;
   readonly adapter: string;
   readonly profile: boolean;
-  readonly python: string | null;
-  readonly notes: string[];
+  /** The engines to ask, and how each is started. */
+  readonly commands: Partial<Record<EngineId, Command>>;
+  /** Milliseconds of an engine's turn in a round: short calls are made several times. Default 40. */
+  readonly turn?: number;
+  /**
+   * Milliseconds that calls queued in a row take before their end is waited for, so that the way to the device and back
+   * does not count. Default 0: each call is waited for.
+   */
+  readonly queued?: number;
+  /** Milliseconds that an engine has for an answer. Default ten minutes. */
+  readonly patience?: () => number;
+  /** What results may differ by, where that is not TOLERANCE. */
+  readonly tolerance?: Partial<Record<EngineId, number>>;
+  /** Outputs are compared on the scale of their own largest value, but of at least this part of that of all. Default 0. */
+  readonly floor?: number;
 }
 
-export const names: Record<EngineId, string> = { ours: "voxgrad", jax: "jax-js", tfjs: "tfjs", torch: "PyTorch" };
+export const names: Record<EngineId, string> = {
+  ours: "voxgrad",
+  mixed: "voxgrad mixed",
+  jax: "jax-js",
+  tfjs: "tfjs",
+  torch: "PyTorch",
+  tf32: "PyTorch TF32",
+  amp: "PyTorch AMP",
+};
+
+/** Why an engine has no number for an item, where that is known beforehand. */
+function cannotOf(id: EngineId, item: Item): string | undefined {
+  if (id === "ours" || id === "mixed") return undefined;
+  return (item[id === "tf32" || id === "amp" ? "torch" : id] as Cannot).cannot;
+}
+
+const isTorch = (id: EngineId): boolean => ["torch", "tf32", "amp"].includes(id);
 
 export class Bench {
   readonly #options: BenchOptions;
   readonly #children = new Map<EngineId, Asked>();
+  /** What lies in the files of the inputs. */
+  readonly #made: string[] = [];
   /** Version and device of each engine. */
   readonly engines: Partial<Record<EngineId, { version: string; device: string }>> = {};
   /** Wrong numbers, crashes. */
@@ -58,23 +86,36 @@ export class Bench {
     this.#options = options;
   }
 
-  async open(ids: readonly EngineId[]): Promise<void> {
-    for (const id of ids) {
-      try {
-        this.#children.set(id, await this.#start(id));
-      } catch (error) {
-        if (id === "ours") throw error;
-        this.problems.push(`${names[id]} does not start: ${(error as Error).message}`);
-      }
+  async open(): Promise<void> {
+    for (const id of Object.keys(this.#options.commands) as EngineId[]) {
+      if (!(await this.#restart(id)) && id === "ours") throw new Error(this.problems.at(-1));
+    }
+  }
+
+  /** Whether the engine has a new process now. */
+  async #restart(id: EngineId): Promise<boolean> {
+    try {
+      this.#children.set(id, await this.#start(id));
+      return true;
+    } catch (error) {
+      this.#children.delete(id);
+      this.problems.push(`${names[id]} does not start: ${(error as Error).message}`);
+      return false;
     }
   }
 
   async #start(id: EngineId, environment: Record<string, string> = {}): Promise<Asked> {
-    const child = new Asked(id, this.#options.python, environment);
+    const child = new Asked(id, this.#options.commands[id]!, environment);
     const software = /llvmpipe|lavapipe|swiftshader/i.test(this.engines.ours?.device ?? "");
-    const about = await child.ask({ op: "open", adapter: this.#options.adapter, gpu: !software });
-    this.engines[id] ??= about;
+    const request = { op: "open", adapter: this.#options.adapter, gpu: !software };
+    this.engines[id] ??= await child.ask(request, this.#options.patience?.());
     return child;
+  }
+
+  async #ask(id: EngineId, request: object): Promise<any> {
+    const child = this.#children.get(id);
+    if (!child) throw new EngineError("it does not start again", false);
+    return child.ask(request, this.#options.patience?.());
   }
 
   async close(): Promise<void> {
@@ -83,18 +124,26 @@ export class Bench {
 
   async measure(item: Item): Promise<Row> {
     const { folder, rounds } = this.#options;
-    for (const [k, input] of item.inputs.entries())
+    for (const [k, input] of item.inputs.entries()) {
+      // The items of a convolution have inputs in common, which may be large.
+      const made = JSON.stringify(input);
+      if (this.#made[k] === made) continue;
       await writeFile(join(folder, `in${k}.bin`), makeInput(input, k + 1));
+      this.#made[k] = made;
+    }
     const row: Row = { name: item.name, goal: item.goal ?? {}, results: {}, facts: {} };
     const ready: EngineId[] = [];
+    // What could not be started again before may do so now.
+    for (const id of Object.keys(this.engines) as EngineId[])
+      if (!this.#children.get(id)?.alive) await this.#restart(id);
     const outputs = new Map<EngineId, Float32Array[]>();
     for (const id of this.#children.keys()) {
       const result: Result = { times: [] };
       row.results[id] = result;
-      const cannot = id === "ours" ? null : ((item[id] as Cannot).cannot ?? null);
+      const cannot = cannotOf(id, item);
       if (cannot) result.cannot = cannot;
       else if (item.measure === "cold" || item.measure === "warm") await this.#fresh(id, item, result);
-      else if (await this.#try(id, item, result, () => this.#prepare(id, item, outputs))) ready.push(id);
+      else if (await this.#try(id, item, result, () => this.#prepare(id, item, row, outputs))) ready.push(id);
     }
     this.#compare(item, row, outputs);
     for (let round = 0; round < rounds; round++) {
@@ -104,28 +153,29 @@ export class Bench {
         const result = row.results[id]!;
         if (result.cannot || (round >= SLOW_ROUNDS && isSlow(result, row.results.ours!))) continue;
         await this.#try(id, item, result, async () => {
-          const { times, counted } = await this.#children.get(id)!.ask({ op: "run", budget: TURN });
+          const { turn: budget = 40, queued = 0 } = this.#options;
+          const { times, counted } = await this.#ask(id, { op: "run", budget, queued });
           result.times.push(...times);
-          row.facts[id] = counted;
+          row.facts[id] = { ...row.facts[id], ...counted };
         });
       }
     }
     for (const id of ready) {
       if (row.results[id]!.cannot) continue;
       await this.#try(id, item, row.results[id]!, async () => {
-        const facts = await this.#children.get(id)!.ask({ op: "facts" });
+        const facts = await this.#ask(id, { op: "facts" });
         row.facts[id] = { ...row.facts[id], ...facts };
-        await this.#children.get(id)!.ask({ op: "drop" });
+        await this.#ask(id, { op: "drop" });
       });
     }
     this.#print(row);
     return row;
   }
 
-  async #prepare(id: EngineId, item: Item, outputs: Map<EngineId, Float32Array[]>): Promise<void> {
+  async #prepare(id: EngineId, item: Item, row: Row, outputs: Map<EngineId, Float32Array[]>): Promise<void> {
     const { folder } = this.#options;
-    const row = id === "torch" ? item : undefined;
-    const made = await this.#children.get(id)!.ask({ op: "prepare", item: item.name, folder, row });
+    const made = await this.#ask(id, prepareRequest(id, item, folder));
+    row.facts[id] = { first: made.first };
     const list: Float32Array[] = [];
     for (let k = 0; k < made.outputs; k++) {
       const bytes = await readFile(join(folder, `${id}${k}.bin`));
@@ -135,10 +185,7 @@ export class Bench {
     }
     outputs.set(id, list);
     // A second call finds memory and caches as all later ones do.
-    await this.#children
-      .get(id)!
-      .ask({ op: "run", budget: 0 })
-      .catch(() => undefined);
+    await this.#ask(id, { op: "run", budget: 0 }).catch(() => undefined);
   }
 
   /**
@@ -149,7 +196,6 @@ export class Bench {
     const { folder, rounds } = this.#options;
     const empty = (): Promise<string> => mkdtemp(join(folder, "cache-"));
     const shared = await empty();
-    const row = id === "torch" ? item : undefined;
     const warm = item.measure === "warm";
     const spent = (): number => result.times.reduce((a, b) => a + b, 0);
     for (let round = warm ? -1 : 0; round < Math.min(rounds, 3) && spent() < PATIENT; round++) {
@@ -157,7 +203,7 @@ export class Bench {
       await this.#try(id, item, result, async () => {
         const child = await this.#start(id, { MESA_SHADER_CACHE_DIR: cache });
         try {
-          const { first } = await child.ask({ op: "prepare", item: item.name, folder, row });
+          const { first } = await child.ask(prepareRequest(id, item, folder));
           if (round >= 0) result.times.push(first);
         } finally {
           await child.close();
@@ -176,7 +222,7 @@ export class Bench {
       result.cannot = error.message;
       if (!error.fatal) return false;
       this.problems.push(`${names[id]} at "${item.name}": ${error.message}`);
-      this.#children.set(id, await this.#start(id));
+      await this.#restart(id);
       return false;
     }
   }
@@ -186,10 +232,10 @@ export class Bench {
     if (!ours) return;
     for (const [id, theirs] of outputs) {
       if (id === "ours") continue;
-      const all = distances(ours, theirs);
+      const all = distances(ours, theirs, this.#options.floor);
       const d = Math.max(...all);
       row.results[id]!.distance = d;
-      if (!(d <= TOLERANCE))
+      if (!(d <= (this.#options.tolerance?.[id] ?? TOLERANCE)))
         this.problems.push(
           `${names[id]} at "${item.name}": its numbers differ from ours by ${d.toPrecision(2)} of the largest, in output ${all.indexOf(d)} of ${all.length}`,
         );
@@ -200,12 +246,21 @@ export class Bench {
     for (const [id, { times, cannot, distance: d }] of Object.entries(row.results)) {
       const off = d === undefined ? "" : `, numbers within ${d.toExponential(1)}`;
       const text = times.length > 0 ? `${median(times).toFixed(2)} ms${off}` : `- (${cannot})`;
-      console.log(`  ${names[id as EngineId].padEnd(8)} ${text}`);
+      console.log(`  ${names[id as EngineId].padEnd(13)} ${text}`);
     }
     const { profile } = row.facts.ours ?? {};
     if (profile && this.#options.profile) console.log(profile.replace(/^/gm, "    "));
   }
 }
+
+/** PyTorch has the items told, the others know them. */
+const prepareRequest = (id: EngineId, item: Item, folder: string): object => ({
+  op: "prepare",
+  id,
+  item: item.name,
+  folder,
+  row: isTorch(id) ? item : undefined,
+});
 
 export function median(times: readonly number[]): number {
   const sorted = [...times].sort((a, b) => a - b);

@@ -45,14 +45,14 @@ function wrap<T extends object>(prototype: T, name: keyof T, after: () => void):
 
 export const counters = new Counters();
 
-/** What f asks for, beside what it gives. */
-export async function countedFrom<T>(f: () => Promise<T>): Promise<{ result: T; counted: Facts }> {
+/** What each of `count` calls that f makes asks for, beside what f gives. */
+export async function countedFrom<T>(f: () => Promise<T>, count = 1): Promise<{ result: T; counted: Facts }> {
   const { submits, dispatches, buffers } = counters;
   const result = await f();
   const counted = {
-    submits: counters.submits - submits,
-    dispatches: counters.dispatches - dispatches,
-    buffers: counters.buffers - buffers,
+    submits: (counters.submits - submits) / count,
+    dispatches: (counters.dispatches - dispatches) / count,
+    buffers: (counters.buffers - buffers) / count,
   };
   return { result, counted };
 }

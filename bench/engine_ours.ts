@@ -11,7 +11,11 @@ import type { Call, Engine, Facts, Item, Ready } from "./item.ts";
 
 const listOf = (result: Tensor | Tensor[]): Tensor[] => (Array.isArray(result) ? result : [result]);
 
-export const engine: Engine = {
+/** Of the process's one device. */
+let roofs: Promise<vg.Roofs> | undefined;
+export const roofsOnce = (): Promise<vg.Roofs> => (roofs ??= vg.measureRoofs());
+
+export const engineIn = (precision: vg.Precision): Engine => ({
   name: "voxgrad",
   async open(adapter) {
     const { name } = await vg.openDevice(adapter ? { adapter } : {});
@@ -20,12 +24,11 @@ export const engine: Engine = {
     return { version: own.version, device: name };
   },
   async prepare(item, inputs) {
-    return new Run(item, await openDevice(), inputs);
+    return new Run(item, await openDevice(), inputs, precision);
   },
-};
+});
 
-/** Of the process's one device. */
-let roofs: vg.Roofs | undefined;
+export const engine: Engine = engineIn("f32");
 
 class Run implements Ready {
   readonly #item: Item;
@@ -35,16 +38,21 @@ class Run implements Ready {
   readonly #inputs: Tensor[];
   #latest: Tensor[] = [];
 
-  constructor(item: Item, device: Device, inputs: readonly (Float32Array | Int32Array)[]) {
+  constructor(
+    item: Item,
+    device: Device,
+    inputs: readonly (Float32Array | Int32Array)[],
+    precision: vg.Precision = "f32",
+  ) {
     this.#item = item;
     this.#device = device;
     this.#f = item.ours(vg);
     const carried = item.carry ? Array.from({ length: this.#carried(item) }, (_, k) => k) : [];
-    this.#compiled = vg.compile(this.#f, { donate: carried, precision: item.precision ?? "f32" });
-    this.#inputs = item.inputs.map(({ shape, dtype = "f32" }, k) => {
+    this.#compiled = vg.compile(this.#f, { donate: carried, precision: item.precision ?? precision });
+    this.#inputs = item.inputs.map(({ shape, dtype = "f32", half = false }, k) => {
       const t = vg.tensor(inputs[k]!, { shape, dtype });
       if (t.source.kind === "host") t.settle(upload(device, t.source.data, t.dtype, `${t}`));
-      return t;
+      return half && precision === "mixed" ? t.cast("f16") : t;
     });
   }
 
@@ -53,19 +61,22 @@ class Run implements Ready {
     return item.inputs.length - 2;
   }
 
-  async call(): Promise<Call> {
+  async call(count = 1): Promise<Call> {
     const { read = "none", carry } = this.#item;
-    if (!carry) for (const t of this.#latest) t.dispose();
-    else this.#latest[0]?.dispose();
+    let out = this.#latest;
     const start = counters.begin();
-    const out = listOf(await this.#compiled(...this.#inputs));
+    for (let k = 0; k < count; k++) {
+      // What is carried has become an argument.
+      for (const t of carry ? out.slice(0, 1) : out) t.dispose();
+      out = listOf(await this.#compiled(...this.#inputs));
+      if (carry) out.slice(1).forEach((t, i) => (this.#inputs[i] = t));
+    }
     if (read === "first") await out[0]!.item();
     else if (read === "all") await Promise.all(out.map((t) => t.data()));
     else await this.#device.gpu.queue.onSubmittedWorkDone();
     const end = performance.now();
-    if (carry) out.slice(1).forEach((t, k) => (this.#inputs[k] = t));
     this.#latest = out;
-    return { milliseconds: end - start, script: counters.firstWait - start };
+    return { milliseconds: (end - start) / count, script: counters.firstWait - start };
   }
 
   outputs(): Promise<Float32Array[]> {
@@ -86,13 +97,14 @@ class Run implements Ready {
     if (this.#device.target.features.has("timestamp-query")) {
       const profiled = await vg.profile(() => this.call());
       const total = (key: "flops" | "bytes"): number => profiled.dispatches.reduce((sum, d) => sum + d[key], 0);
-      roofs ??= await vg.measureRoofs();
+      const roofs = await roofsOnce();
       const { gigabytesPerSecond, gigaflopsPerSecond } = roofs;
       const least = (d: vg.DispatchTime): number =>
         Math.max(d.bytes / gigabytesPerSecond, d.flops / gigaflopsPerSecond) / 1e6;
       measured = {
         flops: total("flops"),
         bytes: total("bytes"),
+        kernelMs: profiled.milliseconds,
         leastMs: profiled.dispatches.reduce((sum, d) => sum + least(d), 0),
         profile: profiled.table(roofs),
       };

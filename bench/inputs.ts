@@ -27,6 +27,10 @@ export function makeInput(input: Input, seed: number): Float32Array | Int32Array
       );
     case "uniform":
       return Float32Array.from({ length }, () => scale * (2 * next() - 1));
+    case "ones":
+      return new Float32Array(length).fill(1);
+    case "zeros":
+      return new Float32Array(length);
     case "labels":
       return Int32Array.from({ length }, () => Math.floor(scale * next()));
     case "spheres":
@@ -65,19 +69,22 @@ function grid(shape: readonly number[], next: () => number): Float32Array {
 }
 
 /**
- * For each output the largest difference of two results, over the largest value: Infinity where sizes differ or a value is
- * not finite.
+ * For each output the largest difference of two results, over the largest value of that output, or over the part `floor` of
+ * the largest of all where that is more: Infinity where sizes differ or a value is not finite.
  */
-export function distances(a: readonly Float32Array[], b: readonly Float32Array[]): number[] {
+export function distances(a: readonly Float32Array[], b: readonly Float32Array[], floor = 0): number[] {
   if (a.length !== b.length) return [Infinity];
-  return a.map((x, k) => {
+  const all = a.map((x, k) => {
     const y = b[k]!;
-    let [most, scale] = [x.length === y.length ? 0 : Infinity, 1e-30];
+    if (x.length !== y.length) return { most: Infinity, scale: 1 };
+    let [most, scale] = [0, 1e-30];
     for (let i = 0; i < x.length; i++) {
       const d = Math.abs(x[i]! - y[i]!);
       if (!(d <= most)) most = Number.isNaN(d) ? Infinity : d;
       scale = Math.max(scale, Math.abs(y[i]!));
     }
-    return most / scale;
+    return { most, scale };
   });
+  const least = floor * Math.max(...all.map(({ scale }) => scale));
+  return all.map(({ most, scale }) => most / Math.max(scale, least));
 }

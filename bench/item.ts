@@ -13,10 +13,12 @@ export type Layout = "plain" | "volume" | "filter";
 export interface Input {
   readonly shape: readonly number[];
   /** "spheres": a mask of voxels inside and outside; "grid": sampling points that reach a little beyond the image. */
-  readonly values?: "normal" | "uniform" | "labels" | "spheres" | "grid";
+  readonly values?: "normal" | "uniform" | "ones" | "zeros" | "labels" | "spheres" | "grid";
   /** Standard deviation of normal values, largest of uniform ones, number of labels. */
   readonly scale?: number;
   readonly dtype?: "f32" | "i32" | "bool";
+  /** Lies in f16 in mixed precision, as what one layer gives the next does. */
+  readonly half?: boolean;
   readonly layout?: Layout;
 }
 
@@ -58,6 +60,8 @@ export interface Call {
 
 /** What a call of an item is made of. */
 export interface Facts {
+  /** Milliseconds of the first call, which builds and compiles. */
+  readonly first?: number;
   readonly dispatches?: number;
   readonly submits?: number;
   /** Buffers made during a call. */
@@ -66,6 +70,8 @@ export interface Facts {
   readonly peakBytes?: number;
   readonly flops?: number;
   readonly bytes?: number;
+  /** Milliseconds of all kernels, by timestamps. */
+  readonly kernelMs?: number;
   /** Milliseconds that the kernels would take at the nearer of the adapter's roofs. */
   readonly leastMs?: number;
   /** The kernels by share of time, as text. */
@@ -74,7 +80,8 @@ export interface Facts {
 
 /** An item made ready on an engine: inputs on the device. */
 export interface Ready {
-  call(): Promise<Call>;
+  /** One call, or `count` of them queued in a row: what one of them costs. */
+  call(count?: number): Promise<Call>;
   /** What the latest call gave, in our layout. */
   outputs(): Promise<Float32Array[]>;
   /** Milliseconds to build the graph, without the device. */

@@ -1,7 +1,7 @@
 /** Convolutions: forward, gradient by the input, gradient by the weights, each alone. */
 import type { Input, Item, Peer } from "./item.ts";
 
-interface Kind {
+export interface Kind {
   readonly name: string;
   readonly channels: readonly [number, number];
   readonly size?: number;
@@ -30,7 +30,8 @@ function pullback(jax: Peer, f: (x: Peer) => Peer, x: Peer, g: Peer): Peer {
   return gradient;
 }
 
-function convolution({
+/** Forward, input gradient and weight gradient; `size` is that of the input, 32 cubed by default. */
+export function convolution({
   name,
   channels: [inner, outer],
   size = 32,
@@ -40,8 +41,8 @@ function convolution({
 }: Kind): Item[] {
   const padding = (dilation * (kernel - 1)) / 2;
   const to = Math.floor((size - 1) / stride) + 1;
-  const x: Input = { shape: [1, inner, ...cube(size)], layout: "volume" };
-  const g: Input = { shape: [1, outer, ...cube(to)], layout: "volume" };
+  const x: Input = { shape: [1, inner, ...cube(size)], layout: "volume", half: true };
+  const g: Input = { shape: [1, outer, ...cube(to)], layout: "volume", half: true };
   const w: Input = { shape: [outer, inner, ...cube(kernel)], scale: (inner * kernel ** 3) ** -0.5, layout: "filter" };
   const options = { stride, padding, dilation };
 

@@ -19,49 +19,57 @@ interface Norm {
   readonly torch: string;
 }
 
-const volume: Input = { shape: [1, 32, 32, 32, 32], layout: "volume" };
+/** Group, instance and layer norm: of `channels` channels on `size` cubed, and of `rows` rows. */
+export interface NormSizes {
+  readonly channels: number;
+  readonly size: number;
+  readonly rows: readonly [number, number];
+}
 
-const kinds: readonly Norm[] = [
-  {
-    name: "groupNorm(8), 32 channels, 32 cubed",
-    x: volume,
-    channels: 32,
-    ours: (vg, x, weight, bias) => vg.groupNorm(x, { groups: 8, weight, bias }),
-    view: [1, 8, 4 * 32 ** 3],
-    axes: [2],
-    affine: [1, 32, 1, 1, 1],
-    lastView: [1, 32 ** 3, 8, 4],
-    lastAffine: [8, 4],
-    lastAxes: [1, 3],
-    torch: "lambda x, w, b: F.group_norm(x, 8, w, b)",
-  },
-  {
-    name: "instanceNorm, 32 channels, 32 cubed",
-    x: volume,
-    channels: 32,
-    ours: (vg, x, weight, bias) => vg.instanceNorm(x, { weight, bias }),
-    view: [1, 32, 32 ** 3],
-    axes: [2],
-    affine: [1, 32, 1, 1, 1],
-    lastView: [1, 32 ** 3, 32],
-    lastAffine: [32],
-    lastAxes: [1],
-    torch: "lambda x, w, b: F.instance_norm(x, weight=w, bias=b)",
-  },
-  {
-    name: "layerNorm of 4096x256",
-    x: { shape: [4096, 256] },
-    channels: 256,
-    ours: (vg, x, weight, bias) => vg.layerNorm(x, { weight, bias }),
-    view: [4096, 256],
-    axes: [1],
-    affine: [1, 256],
-    lastView: [4096, 256],
-    lastAffine: [256],
-    lastAxes: [1],
-    torch: "lambda x, w, b: F.layer_norm(x, (256,), w, b)",
-  },
-];
+const volume = (channels: number, size: number): Input => ({
+  shape: [1, channels, size, size, size],
+  layout: "volume",
+  half: true,
+});
+
+function kinds({ channels, size, rows: [rows, row] }: NormSizes): Norm[] {
+  const shared = { x: volume(channels, size), channels, axes: [2], affine: [1, channels, 1, 1, 1] };
+  return [
+    {
+      ...shared,
+      name: `groupNorm(8), ${channels} channels, ${size} cubed`,
+      ours: (vg, x, weight, bias) => vg.groupNorm(x, { groups: 8, weight, bias }),
+      view: [1, 8, (channels / 8) * size ** 3],
+      lastView: [1, size ** 3, 8, channels / 8],
+      lastAffine: [8, channels / 8],
+      lastAxes: [1, 3],
+      torch: "lambda x, w, b: F.group_norm(x, 8, w, b)",
+    },
+    {
+      ...shared,
+      name: `instanceNorm, ${channels} channels, ${size} cubed`,
+      ours: (vg, x, weight, bias) => vg.instanceNorm(x, { weight, bias }),
+      view: [1, channels, size ** 3],
+      lastView: [1, size ** 3, channels],
+      lastAffine: [channels],
+      lastAxes: [1],
+      torch: "lambda x, w, b: F.instance_norm(x, weight=w, bias=b)",
+    },
+    {
+      name: `layerNorm of ${rows}x${row}`,
+      x: { shape: [rows, row], half: true },
+      channels: row,
+      ours: (vg, x, weight, bias) => vg.layerNorm(x, { weight, bias }),
+      view: [rows, row],
+      axes: [1],
+      affine: [1, row],
+      lastView: [rows, row],
+      lastAffine: [row],
+      lastAxes: [1],
+      torch: `lambda x, w, b: F.layer_norm(x, (${row},), w, b)`,
+    },
+  ];
+}
 
 function jaxNorm({ view, axes, affine }: Norm, jax: Peer, x: Peer, weight: Peer, bias: Peer): Peer {
   const { numpy: np } = jax;
@@ -119,7 +127,7 @@ function norm(n: Norm): Item[] {
 
 const softmax: Item = {
   name: "softmax over 32 channels, 32 cubed",
-  inputs: [volume],
+  inputs: [volume(32, 32)],
   outputs: ["volume"],
   goal: { "jax-js": 3, tfjs: 5 },
   ours: (vg) => (x) => vg.softmax(x, { axis: 1 }),
@@ -128,4 +136,7 @@ const softmax: Item = {
   torch: "lambda x: F.softmax(x, 1)",
 };
 
-export const norms: readonly Item[] = [...kinds.flatMap(norm), softmax];
+/** Each forward, and with all three gradients. */
+export const normsOf = (sizes: NormSizes): Item[] => kinds(sizes).flatMap(norm);
+
+export const norms: readonly Item[] = [...normsOf({ channels: 32, size: 32, rows: [4096, 256] }), softmax];

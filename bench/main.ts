@@ -10,7 +10,7 @@ import { availableParallelism, cpus, loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import mri from "mri";
-import { Asked, type EngineId, findPython } from "./asked.ts";
+import { type Command, type EngineId, findPython, pythonScript, script } from "./asked.ts";
 import { Bench, type Row } from "./bench.ts";
 import { items } from "./items.ts";
 import { report } from "./report.ts";
@@ -63,14 +63,18 @@ if (asked.some((name) => name !== "torch") && !existsSync(join(here, "node_modul
 const notes: string[] = [];
 const python = asked.includes("torch") ? await findPython() : null;
 if (asked.includes("torch") && !python) notes.push("PyTorch: no Python with torch here");
-const ids = ["ours", ...asked.filter((name) => name !== "torch" || python)] as EngineId[];
+const commands: Partial<Record<EngineId, Command>> = { ours: script("child", "ours") };
+for (const name of asked as EngineId[]) {
+  if (name !== "torch") commands[name] = script("child", name);
+  else if (python) commands.torch = pythonScript(python, "torch_child.py");
+}
 
 const folder = await mkdtemp(join(tmpdir(), "voxgrad-bench-"));
-const bench = new Bench({ folder, rounds, adapter: options.adapter, profile: options.profile, python, notes });
+const bench = new Bench({ folder, rounds, adapter: options.adapter, profile: options.profile, commands });
 const rows: Row[] = [];
 try {
   const load = loadavg()[0]!;
-  await bench.open(ids);
+  await bench.open();
   for (const [k, item] of chosen.entries()) {
     console.log(`${k + 1}/${chosen.length} ${item.name}`);
     rows.push(await bench.measure(item));

@@ -19,14 +19,17 @@ device = torch.device("cpu")
 def convolution(x, w, g, stride, padding, dilation, wanted, transposed=False):
     """The gradients of a convolution alone, as autograd calls them."""
     parts = [wanted == "input", wanted == "weight", False]
-    args = (g, x, w, None, [stride] * 3, [padding] * 3, [dilation] * 3, transposed, [0] * 3, 1, parts)
-    return torch.ops.aten.convolution_backward(*args)[0 if wanted == "input" else 1]
+    # As torch.autocast does: the weights come in f32, their gradient leaves in it.
+    args = (g, x, w.to(x.dtype), None, [stride] * 3, [padding] * 3, [dilation] * 3, transposed, [0] * 3, 1, parts)
+    result = torch.ops.aten.convolution_backward(*args)[0 if wanted == "input" else 1]
+    return result.to((x if wanted == "input" else w).dtype)
 
 
 def pull(f, *args):
     """Gradients of sum(f(...) * g); the last argument is g."""
     *inputs, g = [a.detach().requires_grad_() for a in args[:-1]] + [args[-1]]
-    return list(torch.autograd.grad(f(*inputs), inputs, g))
+    y = f(*inputs)
+    return list(torch.autograd.grad(y, inputs, g.to(y.dtype)))
 
 
 def block(h, w, stride=1):
@@ -66,9 +69,9 @@ def sync():
 
 
 class Run:
-    def __init__(self, item, folder):
+    def __init__(self, item, folder, names):
         self.item = item
-        self.function = eval(item["torch"], globals())
+        self.function = eval(item["torch"], names)
         kinds = {"f32": np.float32}
         self.inputs = [
             torch.from_numpy(np.fromfile(f"{folder}/in{k}.bin", kinds.get(x.get("dtype", "f32"), np.int32)).reshape(x["shape"])).to(device)
@@ -76,11 +79,15 @@ class Run:
         ]
         self.latest = []
 
-    def call(self):
+    def call(self, count=1):
+        """Milliseconds of one of count calls in a row."""
         sync()
         start = time.perf_counter()
-        out = self.function(*self.inputs)
-        out = list(out) if isinstance(out, (list, tuple)) else [out]
+        for _ in range(count):
+            out = self.function(*self.inputs)
+            out = list(out) if isinstance(out, (list, tuple)) else [out]
+            if self.item.get("carry"):
+                self.inputs[: len(out) - 1] = out[1:]
         read = self.item.get("read", "none")
         if read == "first":
             out[0].item()
@@ -88,9 +95,7 @@ class Run:
             for x in out:
                 x.cpu()
         sync()
-        elapsed = 1000 * (time.perf_counter() - start)
-        if self.item.get("carry"):
-            self.inputs[: len(out) - 1] = out[1:]
+        elapsed = 1000 * (time.perf_counter() - start) / count
         self.latest = out
         return elapsed
 
@@ -98,7 +103,8 @@ class Run:
 run = None
 
 
-def answer(request):
+def answer(request, names=globals()):
+    """Names are those that an item's function may use."""
     global run, device
     op = request["op"]
     if op == "open":
@@ -108,26 +114,32 @@ def answer(request):
         return {"version": torch.__version__, "device": name}
     if op == "prepare":
         run = None
-        run = Run(request["row"], request["folder"])
+        run = Run(request["row"], request["folder"], names)
         first = run.call()
         for k, x in enumerate(run.latest):
-            x.detach().float().contiguous().cpu().numpy().tofile(f"{request['folder']}/torch{k}.bin")
+            x.detach().float().contiguous().cpu().numpy().tofile(f"{request['folder']}/{request['id']}{k}.bin")
         return {"first": first, "outputs": len(run.latest)}
     if op == "run":
         if run.item.get("measure") in ("build", "script"):
             raise RuntimeError("runs operators as they are called: no graph is built, no JavaScript runs")
-        times, start = [], time.perf_counter()
+        times, start, count = [], time.perf_counter(), 1
         while not times or (1000 * (time.perf_counter() - start) < request["budget"] and len(times) < MOST):
-            times.append(run.call())
+            times.append(run.call(count))
+            count = max(1, min(MOST, round(request.get("queued", 0) / times[-1])))
         return {"times": times}
     if op == "drop":
         run = None
     return {}
 
 
-for line in sys.stdin:
-    try:
-        reply = answer(json.loads(line))
-    except Exception as error:  # The parent shows it in the table.
-        reply = {"error": (str(error) or type(error).__name__).split("\n")[0]}
-    print("@bench " + json.dumps(reply), flush=True)
+def serve(answer):
+    for line in sys.stdin:
+        try:
+            reply = answer(json.loads(line))
+        except Exception as error:  # The parent shows it in the table.
+            reply = {"error": (str(error) or type(error).__name__).split("\n")[0]}
+        print("@bench " + json.dumps(reply), flush=True)
+
+
+if __name__ == "__main__":
+    serve(answer)
