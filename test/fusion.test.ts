@@ -17,9 +17,16 @@ for (const rows of [1, 3, 4, 5, 1025]) {
       const t = tensor(x, { shape: [rows, length] });
       const p = tensor(w, { shape: [rows] });
       const sums = compile((a: Tensor, b: Tensor) => ({
-        one: a.sum({ axes: [1] }).add(1).mul(b),
+        one: a
+          .sum({ axes: [1] })
+          .add(1)
+          .mul(b),
         both: [a.sum({ axes: [1] }), a.mul(a).sum({ axes: [1] })],
-        down: a.transpose().mul(0.5).sum({ axes: [0] }).sub(b),
+        down: a
+          .transpose()
+          .mul(0.5)
+          .sum({ axes: [0] })
+          .sub(b),
       }));
       const got = await sums(t, p);
       const wanted = { s: new Float64Array(rows), q: new Float64Array(rows) };
@@ -42,7 +49,14 @@ for (const rows of [1, 3, 4, 5, 1025]) {
 
 const kernels = async (f: (...args: Tensor[]) => unknown, ...args: Tensor[]): Promise<readonly string[]> =>
   (await compile(f).plan(...args)).kernels;
-const field = (...shape: number[]): Tensor => tensor(noise(shape.reduce((a, b) => a * b, 1), 3), { shape });
+const field = (...shape: number[]): Tensor =>
+  tensor(
+    noise(
+      shape.reduce((a, b) => a * b, 1),
+      3,
+    ),
+    { shape },
+  );
 
 test("sums over the same rows are one kernel, also where one of them comes later", async () => {
   const list = await kernels(
@@ -60,7 +74,11 @@ test("sums over the same rows are one kernel, also where one of them comes later
 
 test("a sum that needs the other is not joined with it", async () => {
   const x = field(8, 2100);
-  const variance = (t: Tensor): Tensor => t.sub(t.mean({ axes: [1], keepDims: true })).square().sum({ axes: [1] });
+  const variance = (t: Tensor): Tensor =>
+    t
+      .sub(t.mean({ axes: [1], keepDims: true }))
+      .square()
+      .sum({ axes: [1] });
   assert.is((await kernels(variance, x)).length, 2);
   const data = await x.data();
   const wanted = Array.from({ length: 8 }, (_, r) => {
@@ -82,11 +100,21 @@ test("the update of a parameter ends its gradient, in the parameter's own memory
   const x = field(1, 4, 12, 12, 12);
   const w = noise(4 * 4 * 27, 5);
   const plan = await step.plan(tensor(w, { shape: [4, 4, 3, 3, 3] }), x, 0.25);
-  assert.ok(plan.kernels.some((name) => /^sub\+mul\(/.test(name)), plan.kernels.join(", "));
+  assert.ok(
+    plan.kernels.some((name) => /^sub\+mul\(/.test(name)),
+    plan.kernels.join(", "),
+  );
   const [next] = await step(tensor(w, { shape: [4, 4, 3, 3, 3] }), x, 0.25);
-  const g = vg.grad((p: Tensor) => vg.conv3d(x, p, { padding: 1 }).square().sum())(tensor(w, { shape: [4, 4, 3, 3, 3] }));
+  const g = vg.grad((p: Tensor) => vg.conv3d(x, p, { padding: 1 }).square().sum())(
+    tensor(w, { shape: [4, 4, 3, 3, 3] }),
+  );
   const gradient = await g.data();
-  assert.ok(relativeError(await next!.data(), w.map((v, k) => v - 0.25 * gradient[k]!)) < 1e-6);
+  assert.ok(
+    relativeError(
+      await next!.data(),
+      w.map((v, k) => v - 0.25 * gradient[k]!),
+    ) < 1e-6,
+  );
 });
 
 test("a sum that is an output, or is read twice, is written as it is", async () => {
@@ -97,7 +125,10 @@ test("a sum that is an output, or is read twice, is written as it is", async () 
   });
   const [s, more] = await outputs(x);
   const values = await s!.data();
-  assert.equal([...(await more!.data())], [...values].map((v) => Math.fround(v + 1)));
+  assert.equal(
+    [...(await more!.data())],
+    [...values].map((v) => Math.fround(v + 1)),
+  );
 });
 
 test("a norm with what follows it is two kernels: the moments, and all else", async () => {
@@ -105,6 +136,32 @@ test("a norm with what follows it is two kernels: the moments, and all else", as
   assert.equal(list.length, 2);
   assert.is(list[0], "moments");
 });
+
+for (const [rows, length] of [
+  [512, 130],
+  [68, 1030],
+  [513, 130],
+] as const) {
+  test(`values per row, per column and for all meet in a kernel, ${rows} rows of ${length}, also in place`, async () => {
+    const [x, r, c, s] = [noise(rows * length, 1), noise(rows, 2), noise(length, 3), noise(1, 4)];
+    const f = compile(
+      (x: Tensor, r: Tensor, c: Tensor, s: Tensor) =>
+        vg.where(r.greater(0), x.mul(r).add(c.exp()), c.sub(x)).mul(s.exp()),
+      { donate: [0] },
+    );
+    const y = await f(
+      tensor(x, { shape: [rows, length] }),
+      tensor(r, { shape: [rows, 1] }),
+      tensor(c, { shape: [1, length] }),
+      tensor(s, { shape: [1, 1] }),
+    ).then((t) => t.data());
+    const wanted = x.map((v, i) => {
+      const [a, b] = [r[Math.floor(i / length)]!, c[i % length]!];
+      return (a > 0 ? v * a + Math.exp(b) : b - v) * Math.exp(s[0]!);
+    });
+    assert.ok(relativeError(y, wanted) < 1e-6);
+  });
+}
 
 test.after(vg.closeDevice);
 test.run();

@@ -94,6 +94,8 @@ const reductions = [
   op("argmax", [distinct()(3, 4, 5)], null, { half: "i32" }),
   op("softmax", [any(3, 4, 5)], { axis: 1 }),
   op("logSoftmax", [any(3, 5)]),
+  op("softmax", [any(2, 35, 2)], { axis: 1 }, { about: "a long axis" }),
+  op("logSoftmax", [any(35, 2)], { axis: 0 }, { about: "a long axis" }),
   op("cosineSimilarity", [any(2, 5, 3), any(4, 1, 5, 1)], { axis: 2, eps: 1e-6 }),
   op("cosineSimilarity", [any(2, 3, 2, 1, 3), any(2, 1, 2, 8, 1)], { axis: 2 }, { about: "as a product of matrices" }),
   op("crossEntropy", [any(2, 4, 3), labels(4)(2, 3)], null, { half: "f32" }),

@@ -2,7 +2,7 @@
 import { Index } from "../core/index_map.ts";
 import type { ReduceAttrs } from "../core/op.ts";
 import { size } from "../core/shape.ts";
-import { mapKernel } from "../../shaders/map.wgsl.ts";
+import { mapKernel, sharedByRows } from "../../shaders/map.wgsl.ts";
 import { type Finish, reduceKernels } from "../../shaders/reduce.wgsl.ts";
 import { isFloat } from "../core/dtype.ts";
 import { OPERAND, RESULT } from "../../shaders/operands.ts";
@@ -42,8 +42,18 @@ export function emitMap(root: Value, roots: Roots, target: Target, alias: Value 
     return { temps: [], dispatches, reads, aligned: reads.filter((v) => alike(v) && !unaligned.has(v)) };
   }
   let emitted = mapBody(root, roots, target, 1, { alias });
-  const inner = rowLength(root, emitted.body);
-  if (inner > 1) emitted = mapBody(root, roots, target, inner, { alias });
+  const rowsOf = (length: number): MapBody => (length > 1 ? mapBody(root, roots, target, length, { alias }) : emitted);
+  let inner = rowLength(root, emitted.body, SHORTEST_SHARED_ROW);
+  let rows = rowsOf(inner);
+  // Short rows serve only to share loads.
+  const { before, lines } = rows.body;
+  const last = `result[${rows.here}] = ${rows.result};`;
+  const layout = { rows: root.size / inner, length: inner, before, body: [...lines, last] };
+  if (inner > 1 && inner < SHORTEST_ROW && !sharedByRows(layout, target)) {
+    inner = rowLength(root, emitted.body, SHORTEST_ROW);
+    rows = rowsOf(inner);
+  }
+  emitted = rows;
   const { body, here } = emitted;
   const kernel = mapKernelOf(root, roots, target, emitted, inner, null);
   const { reads } = body;
@@ -126,6 +136,7 @@ function innerAxis(root: Value, inner: number): number {
 
 /** Shorter rows leave lanes idle; more or longer ones are beyond what a dimension of the grid holds. */
 const SHORTEST_ROW = 512;
+const SHORTEST_SHARED_ROW = 64;
 const MOST_ROWS = 65535;
 const LONGEST_ROW = 64 * 65535;
 
@@ -133,10 +144,10 @@ const LONGEST_ROW = 64 * 65535;
  * Divisions cost more than the arithmetic of most chains. Where elements are divided by the size of trailing axes, as for
  * a value per channel, the kernel gets a dimension for those axes, and the quotient is known without division.
  */
-function rowLength(root: Value, body: Body): number {
+function rowLength(root: Value, body: Body, shortest: number): number {
   const divisors = body.lines.flatMap((line) => [...line.matchAll(/= k \/ (\d+)u;/g)].map((match) => Number(match[1])));
   const fitting = divisors.filter(
-    (n) => n >= SHORTEST_ROW && n <= LONGEST_ROW && root.size / n <= MOST_ROWS && innerAxis(root, n) > 0,
+    (n) => n >= shortest && n <= LONGEST_ROW && root.size / n <= MOST_ROWS && innerAxis(root, n) > 0,
   );
   return fitting.length > 0 ? Math.min(...fitting) : 1;
 }

@@ -1,8 +1,9 @@
 /** softmax and logSoftmax along an axis. */
 import { check, checkOptions } from "../core/errors.ts";
 import type { Op } from "../core/op.ts";
-import { normalizeAxis } from "../core/shape.ts";
+import { normalizeAxis, size } from "../core/shape.ts";
 import { checkTensor, node, type Tensor } from "../core/tensor.ts";
+import { lowerSoftmax, MOST_SOFTMAX } from "../../shaders/softmax.wgsl.ts";
 import { div, exp, mul, sub } from "./elementwise.ts";
 import { inF32 } from "./half.ts";
 import { logSumExp, max, sum } from "./reduce.ts";
@@ -14,15 +15,29 @@ interface AxisAttrs {
 
 const total = (x: Tensor, { axis }: AxisAttrs): Tensor => sum(x, { axes: [axis], keepDims: true });
 
-const softmaxOp: Op<AxisAttrs> = {
-  name: "softmax",
+/** Short lines are a kernel; what `composed` makes of other operators stands for long ones and those no binding holds. */
+const lowered = (
+  log: boolean,
+  composed: (x: Tensor, attrs: AxisAttrs) => Tensor,
+): Pick<Op<AxisAttrs>, "lowering" | "stages" | "split"> => ({
   lowering: {
-    kind: "composite",
-    expand([x], attrs) {
-      const e = exp(sub(x!, stopGradient(max(x!, { axes: [attrs.axis], keepDims: true }))));
-      return div(e, total(e, attrs));
+    kind: "kernel",
+    lower([x], _, { axis }, target) {
+      const { shape } = x!;
+      const [outer, inner] = [size(shape.slice(0, axis)), size(shape.slice(axis + 1))];
+      return lowerSoftmax({ outer, length: shape[axis]!, inner, log }, target);
     },
   },
+  stages: ([x], _, attrs) => (x!.shape[attrs.axis]! > MOST_SOFTMAX ? composed(x!, attrs) : null),
+  split: ([x], _, attrs) => composed(x!, attrs),
+});
+
+const softmaxOp: Op<AxisAttrs> = {
+  name: "softmax",
+  ...lowered(false, (x, attrs) => {
+    const e = exp(sub(x, stopGradient(max(x, { axes: [attrs.axis], keepDims: true }))));
+    return div(e, total(e, attrs));
+  }),
   // dx = y (g - sum(g y)); the matrix is symmetric, so tangents go the same way
   vjp: ({ output: y, attrs }, g) => [mul(y, sub(g, total(mul(g, y), attrs)))],
   jvp: ({ output: y, attrs }, [t]) => mul(y, sub(t!, total(mul(t!, y), attrs))),
@@ -31,7 +46,7 @@ const softmaxOp: Op<AxisAttrs> = {
 
 const logSoftmaxOp: Op<AxisAttrs> = {
   name: "logSoftmax",
-  lowering: { kind: "composite", expand: ([x], { axis }) => sub(x!, logSumExp(x!, { axes: [axis], keepDims: true })) },
+  ...lowered(true, (x, { axis }) => sub(x, logSumExp(x, { axes: [axis], keepDims: true }))),
   // dx = g - softmax(x) sum(g);  dy = t - sum(softmax(x) t)
   vjp: ({ output: y, attrs }, g) => [sub(g, mul(exp(y), total(g, attrs)))],
   jvp: ({ output: y, attrs }, [t]) => sub(t!, total(mul(exp(y), t!), attrs)),
