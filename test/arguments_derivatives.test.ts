@@ -143,7 +143,7 @@ test("checkpoint and customVjp", async () => {
 
 test("compile and evaluate", async () => {
   await refuses(() => api.compile!(same, null), /^compile: options are an object, got null$/);
-  await refuses(() => api.compile!(same, { donated: [0] }), /^compile: unknown option "donated"; it takes donate$/);
+  await refuses(() => api.compile!(same, { donated: [0] }), /^compile: unknown option "donated"; it takes donate, precision$/);
   for (const donate of [0, "a", [-1], [0.5], [NaN]])
     await refuses(() => api.compile!(same, { donate }), /^compile: donate lists argument positions, got /);
   await refuses(
