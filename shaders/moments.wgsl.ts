@@ -15,25 +15,34 @@ export interface MomentsParams {
   readonly eps: number;
 }
 
-const LANES = 256;
+const WORKGROUP = 256;
 /** Lanes that join those of others before one joins theirs. */
 const JOINERS = 16;
+/** Values that keep the lanes of a workgroup busy. */
+const LONG = 1024;
 /** Values that a lane takes at once: their own mean and squares join the lane's. */
 const BLOCK = 8;
 
 const each = (text: (t: number) => string): string => Array.from({ length: BLOCK }, (_, t) => text(t)).join("\n");
 const sum = (text: (t: number) => string): string => Array.from({ length: BLOCK }, (_, t) => text(t)).join(" + ");
 
+/** Lanes of a row: on a CPU one where rows are short or many enough, for every lane costs a join. */
+function lanesOf({ rows, length }: MomentsParams, target: Target): number {
+  if (target.software) return length < LONG || rows >= LONG ? 1 : WORKGROUP;
+  return length < LONG ? 32 : WORKGROUP;
+}
+
 /** Parts of a row for a workgroup each: few rows are cut so that all of the device works. */
 function partsOf({ rows, length }: MomentsParams, target: Target): number {
   const wanted = Math.ceil((target.software ? 4 : 256) / rows);
-  return Math.max(1, Math.min(wanted, Math.floor(length / (4 * LANES)), LANES));
+  return Math.max(1, Math.min(wanted, Math.floor(length / (4 * WORKGROUP)), WORKGROUP));
 }
 
 /** Reads x [rows, length], writes [rows, 2]: means, and 1 / sqrt(variance + eps). */
 export function lowerMoments(p: MomentsParams, target: Target, fusion: Fusion | null = null): Lowered {
   const { rows, length } = p;
-  const share = Math.ceil(length / partsOf(p, target));
+  const lanes = lanesOf(p, target);
+  const share = Math.ceil(length / (lanes === WORKGROUP ? partsOf(p, target) : 1));
   // None of them empty.
   const parts = Math.ceil(length / share);
   const kernel = (
@@ -42,18 +51,21 @@ export function lowerMoments(p: MomentsParams, target: Target, fusion: Fusion | 
     to: Slot,
     text: (load: (at: string) => string) => string,
     groups: number,
+    lanes: number,
     flops: number,
   ): Dispatch => {
-    const { workgroups, index } = foldGrid(groups, target);
+    const size = lanes === 1 ? 64 : WORKGROUP;
+    const each = size / lanes;
+    const { workgroups, index } = foldGrid(Math.ceil(groups / each), target);
     const x = operands([{ name: "x", type: "f32", slot: from }], { name: "result", type: "f32", slot: to }, fusion);
     const last = "output" in to;
     const source = wgsl`${x.enable}
 ${x.declarations}
 ${librarySource(last ? ["vg_exact", "vg_rsqrt"] : ["vg_exact"])}
-var<workgroup> counts: array<f32, ${LANES}>;
-var<workgroup> means: array<f32, ${LANES}>;
-var<workgroup> rests: array<f32, ${LANES}>;
-var<workgroup> squares: array<f32, ${LANES}>;
+var<workgroup> counts: array<f32, ${size}>;
+var<workgroup> means: array<f32, ${size}>;
+var<workgroup> rests: array<f32, ${size}>;
+var<workgroup> squares: array<f32, ${size}>;
 
 // The mean of an entry is means + rests: where means are large, the deviations would drown in their rounding.
 fn keep(entry: u32, count: f32, origin: f32, mean: f32, square: f32) {
@@ -82,22 +94,28 @@ fn join(first: u32, step: u32, count: u32) {
   keep(first, total, origin, mean, square);
 }
 
-@compute @workgroup_size(${LANES})
-fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let group = ${index};
-  if (group >= ${groups}u) {
-    return;
-  }
+@compute @workgroup_size(${size})
+fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) local: u32) {
+  let lane = local % ${lanes}u;
+  let leader = local - lane;
+  // Beyond the end the last is repeated, for all must reach the barriers; it is not stored.
+  let flat = (${index}) * ${each}u + local / ${lanes}u;
+  let group = min(flat, ${groups - 1}u);
 ${text((at) => x.load("x", at))}
+  keep(local, count, pivot, mean, square);
+#if ${lanes > JOINERS}
   workgroupBarrier();
   if (lane < ${JOINERS}u) {
-    join(lane, ${JOINERS}u, ${LANES / JOINERS}u);
+    join(local, ${JOINERS}u, ${lanes / JOINERS}u);
   }
   workgroupBarrier();
   if (lane == 0u) {
-    join(0u, 1u, ${JOINERS}u);
-    result[group * 2u] = means[0];
-    result[group * 2u + 1u] = ${last ? `vg_rsqrt(squares[0] / counts[0] + ${p.eps}f)` : "squares[0]"};
+    join(leader, 1u, ${JOINERS}u);
+  }
+#endif
+  if ((lane == 0u) & (flat < ${groups}u)) {
+    result[group * 2u] = means[leader];
+    result[group * 2u + 1u] = ${last ? `vg_rsqrt(squares[leader] / counts[leader] + ${p.eps}f)` : "squares[leader]"};
   }
 }
 `;
@@ -114,8 +132,8 @@ ${text((at) => x.load("x", at))}
   // Differences from a value of its own keep a lane exact where the mean is large.
   let pivot = ${load("first + min(begin + lane, end - 1u)")};
   var k = begin + lane;
-  for (; k + ${(BLOCK - 1) * LANES}u < end; k += ${BLOCK * LANES}u) {
-${each((t) => `    let v${t} = ${load(`first + k + ${t * LANES}u`)} - pivot;`)}
+  for (; k + ${(BLOCK - 1) * lanes}u < end; k += ${BLOCK * lanes}u) {
+${each((t) => `    let v${t} = ${load(`first + k + ${t * lanes}u`)} - pivot;`)}
     let own = (${sum((t) => `v${t}`)}) * ${1 / BLOCK};
 ${each((t) => `    let d${t} = v${t} - own;`)}
     let spread = ${sum((t) => `d${t} * d${t}`)};
@@ -125,31 +143,30 @@ ${each((t) => `    let d${t} = v${t} - own;`)}
     square += spread + delta * delta * (count * (${BLOCK}f / after));
     count = after;
   }
-  for (; k < end; k += ${LANES}u) {
+  for (; k < end; k += ${lanes}u) {
     let delta = ${load("first + k")} - pivot - mean;
     count += 1f;
     mean += delta / count;
     square += delta * delta * ((count - 1f) / count);
   }
-  keep(lane, count, pivot, mean, square);`;
+`;
   // Parts of a row are no more than lanes.
-  const merge = (load: (at: string) => string): string => `  if (lane < ${parts}u) {
-    let at = (group * ${parts}u + lane) * 2u;
-    let count = f32(min(${share}u, ${length}u - min(${length}u, lane * ${share}u)));
-    keep(lane, count, ${load("at")}, 0f, ${load("at + 1u")});
-  } else {
-    keep(lane, 0f, ${load(`group * ${2 * parts}u`)}, 0f, 0f);
-  }`;
+  const merge = (load: (at: string) => string): string => `  let part = min(lane, ${parts - 1}u);
+  let at = (group * ${parts}u + part) * 2u;
+  let count = select(0f, f32(min(${share}u, ${length}u - part * ${share}u)), lane < ${parts}u);
+  let pivot = ${load("at")};
+  let mean = 0f;
+  let square = select(0f, ${load("at + 1u")}, lane < ${parts}u);`;
   const flops = 4 * rows * length;
   const input: Slot = { input: 0 };
   const output: Slot = { output: 0 };
-  if (parts === 1) return { temps: [], dispatches: [kernel("moments", input, output, read, rows, flops)] };
+  if (parts === 1) return { temps: [], dispatches: [kernel("moments", input, output, read, rows, lanes, flops)] };
   const between: Slot = { temp: 0 };
   return {
     temps: [8 * rows * parts],
     dispatches: [
-      kernel("moments.parts", input, between, read, rows * parts, flops),
-      kernel("moments.merge", between, output, merge, rows, 0),
+      kernel("moments.parts", input, between, read, rows * parts, lanes, flops),
+      kernel("moments.merge", between, output, merge, rows, WORKGROUP, 0),
     ],
   };
 }

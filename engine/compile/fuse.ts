@@ -14,6 +14,7 @@ const SPREAD = 4;
 /** What is spread is recomputed where that is next to nothing for each element, or little for all that it is spread over. */
 const SPREAD_COST = 2;
 const SPREAD_WORK = 32;
+const ROW = 64;
 
 /** What a kernel may compute where it reads an element: normalisation, an affine function and an activation. */
 const LOAD_COST = 8;
@@ -34,7 +35,8 @@ function prices(graph: Graph, kept: (v: Value) => boolean): Map<Value, Price> {
     const reads = new Set<Value>();
     for (const x of v.inputs) {
       const price: Price = kept(x) ? { cost: 0, reads: new Set([x]) } : table.get(x)!;
-      cost += price.cost;
+      // What is the same for a whole row is computed once for it.
+      if (x.size * ROW > v.size) cost += price.cost;
       for (const read of price.reads) if (read.size * SPREAD > v.size) reads.add(read);
     }
     table.set(v, { cost, reads });

@@ -25,16 +25,9 @@ const perChannel = (w: Tensor, groups: number): Tensor => reshape(w, { shape: [1
 
 const OVER = { axes: [2, 3], keepDims: true };
 
-/** Shorter rows, as of layer norm, would leave most lanes of `moments` idle: fused sums are faster. */
-const SHORT = 1024;
-
 /** Deviation from the mean, and 1 / standard deviation, of each group. */
 function normalizer(x: Tensor, { groups, eps }: GroupNormAttrs): { deviation: Tensor; rstd: Tensor } {
   const rows = x.shape[0]! * groups;
-  if (x.size / rows < SHORT) {
-    const deviation = sub(grouped(x, groups), mean(grouped(x, groups), OVER));
-    return { deviation, rstd: rsqrt(add(mean(square(deviation), OVER), eps)) };
-  }
   const shape = [x.shape[0]!, groups, 1, 1];
   const [centre, rstd] = columns(moments(reshape(x, { shape: [rows, x.size / rows] }), { eps }));
   return { deviation: sub(grouped(x, groups), reshape(centre, { shape })), rstd: reshape(rstd, { shape }) };
