@@ -27,6 +27,7 @@ const options = config({
   optimizer: choice(["adam", "sgd"], "sgd has Nesterov momentum 0.99"),
   rate: entry(0, "learning rate at the start; 0: 3e-3 for adam on --data, else 1e-2", { min: 0 }),
   weightDecay: entry(3e-5, "L2 penalty", { min: 0 }),
+  precision: choice(["f32", "mixed"], "mixed: f16 products and activations, f32 sums and weights; needs shader-f16"),
   clip: entry(12, "largest norm of the gradients", { min: 1e-6 }),
   phantoms: entry(16, "patients to make without --data", { integer: true, min: 2 }),
 });
@@ -92,7 +93,7 @@ const step = compile((p: any, state: any, image: Tensor, label: Tensor, learning
   const [clipped] = clipGradNorm(grads, options.clip);
   const [next, nextState] = optimiser.update(clipped, state, p, learningRate);
   return [next, nextState, stepFigures(loss, logits, label)];
-}, { donate: [0, 1] });
+}, { donate: [0, 1], precision: options.precision });
 
 // Loop.
 let state = optimiser.init(params);

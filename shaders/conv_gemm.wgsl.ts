@@ -149,7 +149,7 @@ function lowerGemm(
     toPadded = rowBlocks * rows;
   const grid = foldGrid(blocks * parts, target);
   const [sD, sH, sW] = size,
-    [tD, tH, tW] = to.size,
+    [, tH, tW] = to.size,
     [fD, fH, fW] = from.size;
   const [, kH, kW] = p.kernel;
   const names = ["Z", "Y", "X"];

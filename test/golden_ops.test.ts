@@ -1,6 +1,5 @@
 /** Every operator that exists against PyTorch in float64: output, gradients, directional derivative, Hessian-vector product. */
 import { test } from "uvu";
-import * as assert from "uvu/assert";
 import * as vg from "../engine/mod.ts";
 import type { Tensor } from "../engine/mod.ts";
 import { assertClose, goldenJson, goldenTensors, toTensor, type Stored } from "./helpers.ts";

@@ -4,7 +4,7 @@ import type { Op } from "../core/op.ts";
 import { size } from "../core/shape.ts";
 import { node, Tensor } from "../core/tensor.ts";
 import { scalar } from "./creation.ts";
-import { add, div, mul, rsqrt, sqrt, square, sub } from "./elementwise.ts";
+import { add, div, mul, sqrt, square, sub } from "./elementwise.ts";
 import { inF32 } from "./half.ts";
 import { columns, moments } from "./moments.ts";
 import { mean, sum } from "./reduce.ts";
@@ -60,7 +60,7 @@ const op: Op<GroupNormAttrs> = {
     return [reshape(dx, { shape: x!.shape }), overBatch(sumGZ), overBatch(sumG)];
   },
   // Examples are samples to the statistics; weights of their own are applied afterwards.
-  batch({ inputs: [x, weight, bias], batched, size: batch, output, attrs, full }) {
+  batch({ inputs: [, weight, bias], batched, size: batch, output, attrs, full }) {
     const [n, c, ...space] = output.shape as [number, number, ...number[]];
     const merged = reshape(full(0), { shape: [batch * n, c, ...space] });
     const own = batched[1]! || batched[2]!;
