@@ -64,13 +64,13 @@ test("a checkpoint with trees, other arguments and several results, of which som
 });
 
 test("checkpoints of a deep network need at most 60% of the temporaries, and the same bits come out", async () => {
-  const params = Array.from({ length: 12 }, (_, k) => filled([2, 2, 3, 3, 3], 10 + k).mul(0.3));
+  const params = Array.from({ length: 24 }, (_, k) => filled([2, 2, 3, 3, 3], 10 + k).mul(0.3));
   const input = filled([1, 2, 12, 12, 12], 30);
   const program = (wrap: Wrap) => {
     const block = wrap((ps: Tensor[], h: Tensor) => ps.reduce((t, p) => layer(p, t), h));
     return compile((ps: Tensor[]) =>
       grad((qs: Tensor[]) =>
-        [0, 4, 8].reduce((h, k) => block(qs.slice(k, k + 4), h), input).square().mean())(ps));
+        [0, 4, 8, 12, 16, 20].reduce((h, k) => block(qs.slice(k, k + 4), h), input).square().mean())(ps));
   };
   const [kept, again] = [program(plain), program(checkpoint)];
   const [a, b] = [await kept.plan(params), await again.plan(params)];
