@@ -13,7 +13,7 @@ import { gemmCore, gemmSize } from "./conv_gemm_core.wgsl.ts";
 import type { GemmCore, GemmTile } from "./conv_gemm_core.wgsl.ts";
 import { sumPartials } from "./conv_weight_grad.wgsl.ts";
 import { operands } from "./operands.ts";
-import type { Dispatch, Fusion, Lowered, Target, Variant } from "./types.ts";
+import type { Dispatch, Fusion, Lowered, Slot, Target, Variant } from "./types.ts";
 
 /** Along one axis, result place j of a phase sees the data at j * `advance` + base + tap * `step`. */
 interface Axis {
@@ -144,6 +144,12 @@ function lowerGemm(
     fusion,
   );
   const { rows, columns, depth } = tile;
+  const each = volume(to.size);
+  // Tiles of places that are parts of one sample's row, and whose results are final.
+  const whole = parts === 1 && volume(phases) === 1 && (p.batch === 1 || each % columns === 0);
+  const observed = fusion?.moments && whole && core.finishWithMoments !== null;
+  const moments = observed ? { temp: 1, length: each, share: columns } : null;
+  const rowParts = ceilDiv(each, columns);
   const invocations = gemmSize(tile);
   const fromPadded = channelSteps * depth,
     toPadded = rowBlocks * rows;
@@ -187,15 +193,36 @@ function lowerGemm(
   const store =
     parts > 1
       ? `result[part * ${results}u + to] = value;`
-      : io.store("to", p.bias ? `value + ${io.load("bias", `group * ${to.channels}u + channel`)}` : "value");
+      : io.store(
+          "to",
+          p.bias ? `value + ${io.load("bias", `group * ${to.channels}u + channel`)}` : "value",
+          moments ? "seen" : undefined,
+        );
   const overhang = [0, 1, 2]
     .filter((axis) => to.size[axis]! % phases[axis]! !== 0)
     .map((axis) => ` & (${names[axis]!.toLowerCase()} < ${to.size[axis]}u)`)
     .join("");
+  const atColumn = `let place = column0 + column;
+  let x = place % ${sW}u * ${phases[2]}u + phaseX;
+  let y = place / ${sW}u % ${sH}u * ${phases[1]}u + phaseY;
+  let z = place / ${sW * sH}u % ${sD}u * ${phases[0]}u + phaseZ;
+  let base = (place / ${volume(size)}u * ${p.groups}u + group) * ${to.channels * each}u + (z * ${tH}u + y) * ${tW}u + x;
+  let isPlace = (place < ${places}u)${overhang};`;
+  const atElement = `let channel = row0 + row;
+    if (isPlace & (channel < ${to.channels}u)) {
+      let to = base + channel * ${each}u;
+      ${store}
+    }`;
+  const atRow = `let channel = row0 + row;
+    if (channel < ${to.channels}u) {
+      let at = (column0 / ${each}u * ${p.groups}u + group) * ${to.channels}u + channel;
+      moments[at * ${rowParts}u + column0 % ${each}u / ${columns}u] = vec2f(mean, square);
+    }`;
 
   const source = wgsl`${io.enable}
 ${core.enable}
 ${io.declarations}
+${moments ? `@group(0) @binding(${io.reads.length + 1}) var<storage, read_write> moments: array<vec2f>;` : ""}
 ${core.memory}
 
 @compute @workgroup_size(${invocations})
@@ -258,34 +285,31 @@ ${axes
     ${stages.join("\n    ")}
     workgroupBarrier();
   }
-  ${core.finish(
-    `let place = column0 + column;
-  let x = place % ${sW}u * ${phases[2]}u + phaseX;
-  let y = place / ${sW}u % ${sH}u * ${phases[1]}u + phaseY;
-  let z = place / ${sW * sH}u % ${sD}u * ${phases[0]}u + phaseZ;
-  let base = (place / ${volume(size)}u * ${p.groups}u + group) * ${to.channels * volume(to.size)}u + (z * ${tH}u + y) * ${tW}u + x;
-  let isPlace = (place < ${places}u)${overhang};`,
-    `let channel = row0 + row;
-    if (isPlace & (channel < ${to.channels}u)) {
-      let to = base + channel * ${volume(to.size)}u;
-      ${store}
-    }`,
-  )}
+  ${
+    moments
+      ? `let count = min(${columns}u, ${places}u - column0);\n${core.finishWithMoments!(atColumn, atElement, atRow)}`
+      : core.finish(atColumn, atElement)
+  }
 }
 `;
   const family = backward ? "conv_input_grad" : "conv_forward";
   const kernel = {
-    name: `${io.prefix}${family}.${name}${io.suffix}`,
+    name: `${io.prefix}${family}.${name}${moments ? "&moments" : ""}${io.suffix}`,
     source,
     workgroups: grid.workgroups,
     flops: convFlops(p),
   };
   const pack = packWeights(p, from, to, fromPadded, toPadded, target);
   const packedBytes = packed * (p.storage === "f16" ? 2 : 4);
+  if (moments) {
+    const writes: Slot[] = [{ output: 0 }, { temp: moments.temp }];
+    const bytes = p.batch * p.groups * to.channels * rowParts * 8;
+    return { temps: [packedBytes, bytes], dispatches: [pack, { kernel, reads: io.reads, writes }], moments };
+  }
   if (parts === 1) {
     return { temps: [packedBytes], dispatches: [pack, { kernel, reads: io.reads, writes: [{ output: 0 }] }] };
   }
-  const biases = { channels: p.groups * to.channels, each: volume(to.size) };
+  const biases = { channels: p.groups * to.channels, each };
   const sum = sumPartials(
     `${family}.sum_partials`,
     results,

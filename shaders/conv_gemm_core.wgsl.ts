@@ -29,6 +29,11 @@ export interface GemmCore {
   readonly multiply: string;
   /** Visits all sums: `atColumn` may use `column`, `atElement` also `row` and `value`; both within the tile. */
   finish(atColumn: string, atElement: string): string;
+  /**
+   * The same, where `atElement` puts a number in `seen`: then visits the rows with `row`, and `mean` and `square` (the sum
+   * of squared deviations) of what was seen in the first `count` columns. Null where a core has no such thing.
+   */
+  readonly finishWithMoments: ((atColumn: string, atElement: string, atRow: string) => string) | null;
 }
 
 /** Invocations of a workgroup: each has 32 sums, as 4 rows and 8 columns. */
@@ -45,6 +50,20 @@ function registerCore({ rows, columns, depth }: GemmTile): GemmCore {
   const across = columns / 8;
   const unroll = 4;
   const sum = (r: number, half: string): string => `sum${r}${half}`;
+  // Column `across + c columns / 8` is component c / 2 of p where c is even, of q where it is odd.
+  const finish = (atColumn: string, atElement: string, before = "", after = ""): string =>
+    `for (var c = 0u; c < 8u; c++) {
+  let column = across + c * ${across}u;
+  let values = ${pick(8, (c) => `vec4f(${[0, 1, 2, 3].map((r) => `${sum(r, c % 2 ? "q" : "p")}[${c >> 1}]`).join(", ")})`)};
+  ${atColumn}
+  ${before}
+  for (var r = 0u; r < 4u; r++) {
+    let row = down * 4u + r;
+    let value = values[r];
+    ${atElement}
+  }
+  ${after}
+}`;
   return {
     enable: "",
     builtins: "",
@@ -66,15 +85,49 @@ ${times(
 }`,
 )}
 }`,
-    // Column `across + c columns / 8` is component c / 2 of p where c is even, of q where it is odd.
-    finish: (atColumn, atElement) => `for (var c = 0u; c < 8u; c++) {
-  let column = across + c * ${across}u;
-  let values = ${pick(8, (c) => `vec4f(${[0, 1, 2, 3].map((r) => `${sum(r, c % 2 ? "q" : "p")}[${c >> 1}]`).join(", ")})`)};
-  ${atColumn}
+    finish: (atColumn, atElement) => finish(atColumn, atElement),
+    // Sums of differences from a value of the same row, so that little cancels; first an invocation's own, then those of
+    // the row's first invocation, which makes the sums of all comparable. The tiles' memory is free by then.
+    finishWithMoments: (atColumn, atElement, atRow) => `var pivots = vec4f();
+var sums = vec4f();
+var squares = vec4f();
+var own = 0f;
+${finish(
+  atColumn,
+  `var seen = 0f;
+    ${atElement}
+    seenRows[r] = seen;`,
+  "var seenRows = vec4f();",
+  `if (c == 0u) { pivots = seenRows; }
+  let inside = column < count;
+  let d = select(vec4f(), seenRows - pivots, inside);
+  sums += d;
+  squares += d * d;
+  own += select(0f, 1f, inside);`,
+)}
+if (across == 0u) { tileA[down] = pivots; }
+workgroupBarrier();
+let origin = tileA[down];
+let shift = pivots - origin;
+squares += shift * (2f * sums + own * shift);
+sums += own * shift;
+tileB[local] = sums;
+workgroupBarrier();
+if (across == 0u) {
+  for (var k = 1u; k < ${across}u; k++) { sums += tileB[local + k]; }
+}
+workgroupBarrier();
+tileB[local] = squares;
+workgroupBarrier();
+if (across == 0u) {
+  for (var k = 1u; k < ${across}u; k++) { squares += tileB[local + k]; }
+  let means = sums / f32(count);
+  let rests = squares - sums * means;
   for (var r = 0u; r < 4u; r++) {
     let row = down * 4u + r;
-    let value = values[r];
-    ${atElement}
+    let mean = origin[r] + means[r];
+    let square = select(rests[r], 0f, rests[r] < 0f);
+    ${atRow}
   }
 }`,
   };
@@ -158,6 +211,7 @@ for (var strip = local % ${width}u; strip < ${width}u; strip += ${size}u) {
 }
 workgroupBarrier();`,
       ),
+    finishWithMoments: null,
   };
 }
 

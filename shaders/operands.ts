@@ -27,8 +27,11 @@ export interface Operands {
   readonly reads: readonly Slot[];
   /** The element of an operand at an index, in f32. */
   load(name: string, index: string): string;
-  /** A statement that writes an f32 value, rounded to the nearest f16 with ties to even where the result is f16. */
-  store(index: string, value: string): string;
+  /**
+   * Statements that write an f32 value, rounded to the nearest f16 with ties to even where the result is f16. The variable
+   * `seen` gets what the fusion takes moments of.
+   */
+  store(index: string, value: string, seen?: string): string;
 }
 
 /** The operands of a template. What `fusion` does is done to inputs and to output 0, wherever the template has them. */
@@ -60,6 +63,11 @@ export function operands(inputs: readonly Operand[], result: Operand, fusion: Fu
   });
   const store = "output" in result.slot ? (fusion?.store ?? null) : null;
   if (store) define(RESULT, store, `finish(i: u32, given: f32) -> ${store.type}`);
+  if (fusion?.moments) {
+    const { functions: called, body, value } = fusion.moments;
+    called.forEach((name) => names.add(name));
+    functions.push(`fn observe(i: u32, given: f32) -> f32 {\n${[...body, `return ${value};`].join("\n")}\n}`);
+  }
   for (const { name, type, slot } of inputs) if (!computed.has(name)) bind(name, type, slot);
   const type = store?.type ?? result.type;
   declarations.push(`@group(0) @binding(${reads.length}) var<storage, read_write> ${result.name}: array<${type}>;`);
@@ -79,10 +87,11 @@ export function operands(inputs: readonly Operand[], result: Operand, fusion: Fu
         : typeOf(name) === "f16"
           ? `f32(${name}[${index}])`
           : `${name}[${index}]`,
-    store(index, value) {
+    store(index, value, seen) {
       const own = rounded ? `vg_half(${value})` : value;
-      if (!store) return `${result.name}[${index}] = ${rounded ? `f16(${own})` : own};`;
-      return `${result.name}[${index}] = finish(${index}, ${own});`;
+      const kept = store ? `finish(${index}, ${own})` : rounded ? `f16(${own})` : own;
+      if (!seen) return `${result.name}[${index}] = ${kept};`;
+      return `let kept = ${kept};\n${result.name}[${index}] = kept;\n${seen} = observe(${index}, f32(kept));`;
     },
   };
 }

@@ -6,6 +6,8 @@ export interface Target {
   readonly software: boolean;
   /** Whether kernels that read elements many times compute elementwise functions as they do: arithmetic is cheap then. */
   readonly fusesLoads?: boolean;
+  /** Whether kernels leave the moments of parts of their result to a norm that follows, which then reads no more. */
+  readonly leavesMoments?: boolean;
   readonly maxWorkgroupSize: number;
   readonly maxWorkgroupsPerDimension: number;
   readonly maxWorkgroupStorage: number;
@@ -65,6 +67,18 @@ export interface Dispatch {
 export interface Lowered {
   readonly temps: readonly number[];
   readonly dispatches: readonly Dispatch[];
+  /** Where the kernels wrote them, as `Fusion.moments` asked. */
+  readonly moments?: PartialMoments;
+}
+
+/**
+ * Means and sums of squared deviations (vec2f) of parts of a result, in a temporary: the result is cut into rows of
+ * `length` elements, and each row into parts of `share`, the last of which may be shorter.
+ */
+export interface PartialMoments {
+  readonly temp: number;
+  readonly length: number;
+  readonly share: number;
 }
 
 /** An elementwise function as WGSL: of the place `i`, and for a result of its value `given`. */
@@ -85,6 +99,8 @@ export interface Fused {
 export interface Fusion {
   readonly loads: readonly (Fused | null)[];
   readonly store: Fused | null;
+  /** A function of each result as it lies in memory, whose moments are written as well; it has no bindings. */
+  readonly moments?: Fused | null;
   /** The number of the first binding of `loads` and then `store`, counted as inputs. */
   readonly first: number;
 }

@@ -6,7 +6,15 @@ import { mapKernel, sharedByRows } from "../../shaders/map.wgsl.ts";
 import { type Finish, reduceKernels } from "../../shaders/reduce.wgsl.ts";
 import { isFloat } from "../core/dtype.ts";
 import { OPERAND, RESULT } from "../../shaders/operands.ts";
-import { type Dispatch, type Fused, type Kernel, type Slot, type Target, windowElements } from "../../shaders/types.ts";
+import {
+  type Dispatch,
+  type Fused,
+  type Kernel,
+  type PartialMoments,
+  type Slot,
+  type Target,
+  windowElements,
+} from "../../shaders/types.ts";
 import { Body, functionsOf, library, type Span, stored } from "./body.ts";
 import { base, isView, type Value } from "./lower.ts";
 import type { Roots } from "./fuse.ts";
@@ -253,12 +261,14 @@ const fused = (name: string, body: Body, value: string, type: string): Fused => 
 /**
  * The kernels of a kernel operator, with the elementwise functions that its inputs are where those are no roots, and
  * with `finish`, an elementwise function of its result that is written instead. `stored` must have memory for that.
+ * With `moments`, a value that is computed from moments of what is written, as output 1.
  */
 export function emitKernel(
   v: Value,
   roots: Roots,
   target: Target,
   finish: Value | null = null,
+  moments: Value | null = null,
 ): Emitted | { readonly stored: Value } | null {
   const { lowering } = v.op!;
   if (lowering.kind !== "kernel") throw new Error(`${v.op!.name}: a ${lowering.kind} has no kernel`);
@@ -287,9 +297,42 @@ export function emitKernel(
     store = fused(name, body, finish.dtype === "f16" ? `f16(${value})` : value, finish.dtype);
     extra.push(...body.bindings.map((b) => b.value));
   }
-  const fusion = store || loads.some((f) => f !== null) ? { loads, store, first: reads.length } : null;
+  const observed = moments ? observe(finish ?? v, moments, roots, target) : null;
+  if (moments && !observed) return null;
+  const fuses = store || observed || loads.some((f) => f !== null);
+  const fusion = fuses ? { loads, store, moments: observed, first: reads.length } : null;
   const lowered = lowering.lower(v.inputs, v, v.attrs, target, fusion);
-  return { ...lowered, reads: [...reads, ...extra], aligned: [] };
+  const emitted = { ...lowered, reads: [...reads, ...extra], aligned: [] };
+  return moments ? withMoments(emitted, moments, lowered.moments, target) : emitted;
+}
+
+/** What `moments` reads as a function of v alone at the same place; null where it is none. */
+function observe(v: Value, moments: Value, roots: Roots, target: Target): Fused | null {
+  const body = new Body(moments, roots, target, "i", { given: { value: v, name: "given" } });
+  const x = moments.inputs[0]!;
+  const value = body.value(x, Index.linear(x.shape, "i", body.bindIndex));
+  return x.size === v.size && fits(body) && body.bindings.length === 0 ? fused("", body, value, "f32") : null;
+}
+
+/** The kernels of a unit, and those that make `moments` of what they left for it; null where they left nothing. */
+function withMoments(
+  emitted: Emitted,
+  moments: Value,
+  parts: PartialMoments | undefined,
+  target: Target,
+): Emitted | null {
+  const { lowering } = moments.op!;
+  if (!parts || lowering.kind !== "kernel") return null;
+  const own = lowering.fromPartialMoments!(moments.inputs, moments.attrs, parts, target);
+  if (!own) return null;
+  const slot = (s: Slot): Slot =>
+    "temp" in s ? { temp: emitted.temps.length + s.temp } : "input" in s ? { temp: parts.temp } : { output: 1 };
+  const dispatches = own.dispatches.map((d) => ({ ...d, reads: d.reads.map(slot), writes: d.writes.map(slot) }));
+  return {
+    ...emitted,
+    temps: [...emitted.temps, ...own.temps],
+    dispatches: [...emitted.dispatches, ...dispatches],
+  };
 }
 
 /** For profiles: the operators that a kernel computes, root first. */

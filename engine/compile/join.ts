@@ -11,6 +11,8 @@ export interface Unit {
   readonly emitted: Emitted;
   /** The same, for one elementwise member, with the result in the memory of a value that it reads. */
   readonly overwriting?: (alias: Value) => Emitted;
+  /** The same, for one member, with another that is made of the moments of parts of the first; null where that does not do. */
+  readonly leaving?: (moments: Value) => Emitted | null;
 }
 
 /** Units in which a partner is looked for, and values that one unit computes, at most. */
@@ -41,7 +43,13 @@ export function joinSums(
     const joined = place === null ? null : emitReduce([...units[place.partner]!.members, v], roots, target);
     if (!place || !joined || tooMany(joined, target)) {
       const overwriting = (alias: Value): Emitted => emitMap(v, roots, target, alias);
-      units.push({ members: [v], emitted: own, ...(v.op!.lowering.kind === "map" ? { overwriting } : {}) });
+      const { kind } = v.op!.lowering;
+      units.push({
+        members: [v],
+        emitted: own,
+        ...(kind === "map" ? { overwriting } : {}),
+        ...(kind === "kernel" ? { leaving: (moments) => storing(v, null, moments, roots, target) } : {}),
+      });
       continue;
     }
     const unit = { members: [...units[place.partner]!.members, v], emitted: joined };
@@ -74,12 +82,19 @@ function findPlace(
   return null;
 }
 
+/** The kernels of x with functions where they write the result; null where that does not do. */
+function storing(x: Value, finish: Value | null, moments: Value | null, roots: Roots, target: Target): Emitted | null {
+  const { lowering } = x.op!;
+  if (lowering.kind !== "kernel" || !lowering.stores || x.size > windowElements(target)) return null;
+  const emitted = emitKernel(x, roots, target, finish, moments);
+  return emitted && "dispatches" in emitted ? emitted : null;
+}
+
 /** The kernels of x that write v, an elementwise function of it, instead; null where that does not do. */
 function finishing(x: Value, v: Value, roots: Roots, target: Target): Omit<Unit, "members"> | null {
-  const { lowering } = x.op!;
-  if (lowering.kind === "kernel" && lowering.stores && x.size <= windowElements(target)) {
-    const emitted = emitKernel(x, roots, target, v);
-    return emitted && "dispatches" in emitted ? { emitted } : null;
+  if (x.op!.lowering.kind === "kernel") {
+    const emitted = storing(x, v, null, roots, target);
+    return emitted && { emitted, leaving: (moments) => storing(x, v, moments, roots, target) };
   }
   if (rowsKey(x, windowElements(target)) === null) return null;
   const emitted = emitFinished(x, v, roots, target);
@@ -124,4 +139,30 @@ export function joinFinishes(
     }
   });
   return result.filter((unit): unit is Unit => unit !== null);
+}
+
+/**
+ * Lets kernels leave moments of parts of what they write to a norm that follows, which then joins those and does not read
+ * the tensor for them.
+ */
+export function joinMoments(units: readonly Unit[], target: Target): Unit[] {
+  if (!target.leavesMoments) return [...units];
+  const result = [...units];
+  const place = new Map<Value, number>();
+  units.forEach((unit, k) => unit.members.forEach((v) => place.set(v, k)));
+  const joined = new Set<Unit>();
+  for (const unit of units) {
+    const [v] = unit.members as [Value];
+    const { lowering } = v.op!;
+    if (lowering.kind !== "kernel" || !lowering.fromPartialMoments) continue;
+    for (const at of unit.emitted.reads.map((x) => place.get(x))) {
+      if (at === undefined || result[at] !== units[at]) continue;
+      const emitted = units[at]!.leaving?.(v);
+      if (!emitted || tooMany(emitted, target)) continue;
+      result[at] = { members: [...units[at]!.members, v], emitted };
+      joined.add(unit);
+      break;
+    }
+  }
+  return result.filter((unit) => !joined.has(unit));
 }

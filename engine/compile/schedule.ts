@@ -4,7 +4,7 @@ import { VoxgradError } from "../core/errors.ts";
 import { type Kernel, type Slot, type Target, windowElements } from "../../shaders/types.ts";
 import { emitKernel, emitMap, emitReduce, type Emitted } from "./emit.ts";
 import { chooseRoots, type Roots } from "./fuse.ts";
-import { joinFinishes, joinSums, type Unit } from "./join.ts";
+import { joinFinishes, joinMoments, joinSums, type Unit } from "./join.ts";
 import { base, isView, type Graph, type Value } from "./lower.ts";
 
 /** A piece of memory of a program. */
@@ -50,7 +50,7 @@ export function schedule(graph: Graph, target: Target, donated: ReadonlySet<numb
   const { roots, emitted } = fuse(graph, target);
   const order = graph.values.filter((v) => roots.has(v) && v.size > 0);
   const outputs = new Set(graph.outputs.map(base));
-  const units = joinFinishes(joinSums(order, emitted, roots, target), outputs, roots, target);
+  const units = joinMoments(joinFinishes(joinSums(order, emitted, roots, target), outputs, roots, target), target);
   // What only a joined kernel asks for has no memory.
   const kept = new Set(units.flatMap((unit) => unit.members));
   const inPlace = overwrite(graph, units, donated);

@@ -1,5 +1,5 @@
 /** What an operator is to the rest of the engine: derivative rules made of operators, and one way to be lowered. */
-import type { Fusion, Lowered, Target } from "../../shaders/types.ts";
+import type { Fusion, Lowered, PartialMoments, Target } from "../../shaders/types.ts";
 import type { DType } from "./dtype.ts";
 import type { Index } from "./index_map.ts";
 import type { Shape } from "./shape.ts";
@@ -50,6 +50,8 @@ export type Lowering<A> =
       readonly loads?: readonly number[];
       readonly rereads?: boolean;
       readonly stores?: boolean;
+      /** Kernels that compute the result from moments of parts of the input, which are input 0 to them; null where they cannot. */
+      fromPartialMoments?(inputs: readonly Aval[], attrs: A, parts: PartialMoments, target: Target): Lowered | null;
       lower(inputs: readonly Aval[], output: Aval, attrs: A, target: Target, fusion: Fusion | null): Lowered;
     }
   /** Other operators, expanded when a program is built, after derivatives were taken. */

@@ -185,6 +185,7 @@ async function open(options: DeviceOptions): Promise<Device> {
       maxWorkgroupStorage: limits.maxComputeWorkgroupStorageSize!,
       maxStorageBuffers: limits.maxStorageBuffersPerShaderStage!,
       fusesLoads: options.fuseLoads ?? kind !== "software",
+      leavesMoments: kind !== "software",
       maxBindingBytes: Math.min(limits.maxStorageBufferBindingSize!, options.maxBindingBytes ?? Infinity),
       features: new Set(gpu.features),
       subgroupMinSize: adapter.info.subgroupMinSize,

@@ -2,6 +2,7 @@
 import type { Op } from "../core/op.ts";
 import { node, type Tensor } from "../core/tensor.ts";
 import { lowerMoments } from "../../shaders/moments.wgsl.ts";
+import { lowerPartialMoments } from "../../shaders/moments_parts.wgsl.ts";
 import { concat } from "./concat.ts";
 import { add, mul, neg, rsqrt, square, sub } from "./elementwise.ts";
 import { inParts, partsFor, range } from "./parts.ts";
@@ -22,6 +23,8 @@ const op: Op<MomentsAttrs> = {
     loads: [0],
     lower: ([x], _, { eps }, target, fusion) =>
       lowerMoments({ rows: x!.shape[0]!, length: x!.shape[1]!, eps }, target, fusion),
+    fromPartialMoments: ([x], { eps }, parts, target) =>
+      lowerPartialMoments({ rows: x!.shape[0]!, length: x!.shape[1]!, eps }, parts, target),
   },
   vjp({ inputs: [x], output }, g) {
     const [m, r] = columns(output);

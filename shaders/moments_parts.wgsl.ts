@@ -1,0 +1,106 @@
+/**
+ * Mean and reciprocal standard deviation of rows from moments of their parts, which another kernel has left: joined by the
+ * rule of Chan, Golub and LeVeque ("Updating formulae", 1979) in a fixed order.
+ */
+import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
+import { ceilDiv, foldGrid } from "./conv_common.wgsl.ts";
+import { librarySource } from "./library.ts";
+import type { MomentsParams } from "./moments.wgsl.ts";
+import type { Dispatch, Lowered, PartialMoments, Slot, Target } from "./types.ts";
+
+const LANES = 256;
+/** Entries that a lane joins before others join its own. */
+const DEPTH = 16;
+/** Entries that a lane loads before it joins them. */
+const BLOCK = 4;
+
+const times = (text: (t: number) => string): string => Array.from({ length: BLOCK }, (_, t) => text(t)).join("\n");
+
+/**
+ * Reads moments of parts [rows x entries of a row] of vec2f, writes [rows, 2]: means, and 1 / sqrt(variance + eps); null
+ * where rows do not consist of whole rows of the parts.
+ */
+export function lowerPartialMoments(
+  { rows, length, eps }: MomentsParams,
+  parts: PartialMoments,
+  target: Target,
+): Lowered | null {
+  if (length % parts.length !== 0) return null;
+  const perRow = ceilDiv(parts.length, parts.share);
+  const entries = (length / parts.length) * perRow;
+  const count =
+    perRow === 1
+      ? `${parts.length}f`
+      : `f32(min(${parts.share}u, ${parts.length}u - i % ${perRow}u * ${parts.share}u))`;
+  const share = Math.min(entries, LANES * Math.max(DEPTH, ceilDiv(entries, LANES * LANES)));
+  const chunks = ceilDiv(entries, share);
+
+  /** Joins `share` of `entries` entries of each row. */
+  const kernel = (
+    name: string,
+    [from, type, entry]: readonly [Slot, string, string],
+    to: Slot,
+    entries: number,
+    share: number,
+  ): Dispatch => {
+    const last = "output" in to;
+    const chunks = ceilDiv(entries, share);
+    const grid = foldGrid(rows * chunks, target);
+    const source = wgsl`${librarySource(last ? ["vg_exact", "vg_rsqrt"] : ["vg_exact"])}
+@group(0) @binding(0) var<storage, read> parts: array<${type}>;
+@group(0) @binding(1) var<storage, read_write> result: array<${last ? "vec2f" : "vec4f"}>;
+// Count, mean, what the mean's rounding left, sum of squared deviations.
+var<workgroup> joined: array<vec4f, ${LANES}>;
+
+fn entry(i: u32) -> vec4f {
+  ${entry}
+}
+
+fn join(a: vec4f, b: vec4f) -> vec4f {
+  let total = a.x + b.x;
+  let share = b.x / max(total, 1f);
+  let d = (b.y - a.y) + (b.z - a.z);
+  let mean = a.z + d * share;
+  let rounded = vg_exact(a.y + mean);
+  return vec4f(total, rounded, mean - (rounded - a.y), a.w + b.w + d * (d * (a.x * share)));
+}
+
+@compute @workgroup_size(${LANES})
+fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let group = ${grid.index};
+  if (group >= ${rows * chunks}u) { return; }
+  let first = group / ${chunks}u * ${entries}u;
+  let begin = first + group % ${chunks}u * ${share}u;
+  let end = min(begin + ${share}u, first + ${entries}u);
+  var own = vec4f();
+  var i = begin + lane;
+  for (; i + ${(BLOCK - 1) * LANES}u < end; i += ${BLOCK * LANES}u) {
+${times((t) => `    let e${t} = entry(i + ${t * LANES}u);`)}
+${times((t) => `    own = join(own, e${t});`)}
+  }
+  for (; i < end; i += ${LANES}u) { own = join(own, entry(i)); }
+  joined[lane] = own;
+  for (var step = ${LANES / 2}u; step > 0u; step /= 2u) {
+    workgroupBarrier();
+    if (lane < step) { joined[lane] = join(joined[lane], joined[lane + step]); }
+  }
+  if (lane == 0u) {
+    let all = joined[0];
+    result[group] = ${last ? `vec2f(all.y, vg_rsqrt(all.w / all.x + ${eps}f))` : "all"};
+  }
+}
+`;
+    return { kernel: { name, source, workgroups: grid.workgroups }, reads: [from], writes: [to] };
+  };
+  const given = [{ input: 0 }, "vec2f", `let part = parts[i];\n  return vec4f(${count}, part.x, 0f, part.y);`] as const;
+  const output: Slot = { output: 0 };
+  if (chunks === 1) return { temps: [], dispatches: [kernel("moments.join", given, output, entries, share)] };
+  const between: Slot = { temp: 0 };
+  return {
+    temps: [16 * rows * chunks],
+    dispatches: [
+      kernel("moments.join", given, between, entries, share),
+      kernel("moments.join_all", [between, "vec4f", "return parts[i];"], output, chunks, chunks),
+    ],
+  };
+}
