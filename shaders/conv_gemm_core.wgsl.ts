@@ -160,6 +160,28 @@ function matrixCore({ rows, columns, depth }: GemmTile, { M, N, K }: SubgroupMat
     beside = lanes / N;
   const width = across * N;
   const size = gemmSize({ rows, columns, depth });
+  const readers = size / rows;
+  const columnOf = (c: number): string => `(strip / ${N}u * ${lanes}u + ${c * N}u + strip % ${N}u)`;
+  const finish = (atColumn: string, atElement: string, after: (c: number) => string = () => ""): string =>
+    times(
+      beside,
+      (c) => `${times(
+        down,
+        (r) =>
+          `subgroupMatrixStore<row_major>(&leaving, (down * 32u + ${r * M}u) * ${width}u + across * ${N}u, sum${r}_${c}, ${width}u);`,
+      )}
+workgroupBarrier();
+for (var strip = local % ${width}u; strip < ${width}u; strip += ${size}u) {
+  let column = ${columnOf(c)};
+  ${atColumn}
+  for (var row = local / ${width}u; row < ${rows}u; row += ${Math.max(1, size / width)}u) {
+    let value = leaving[row * ${width}u + strip];
+    ${atElement}
+  }
+}
+workgroupBarrier();
+${after(c)}`,
+    );
   const each = (text: (r: number, c: number) => string): string => times(down, (r) => times(beside, (c) => text(r, c)));
   const stage = (tile: string, at: string, step: number, value: string): string =>
     `{ let at = ${at}; let values = vec4h(${value});\n${times(4, (c) => `${tile}[at + ${c * step}u] = values[${c}];`)} }`;
@@ -192,26 +214,57 @@ ${times(
 ${each((r, c) => `sum${r}_${c} = subgroupMatrixMultiplyAccumulate(a${r}, b${c}, sum${r}_${c});`)}
 }`,
     ),
-    finish: (atColumn, atElement) =>
-      times(
-        beside,
-        (c) => `${times(
-          down,
-          (r) =>
-            `subgroupMatrixStore<row_major>(&leaving, (down * 32u + ${r * M}u) * ${width}u + across * ${N}u, sum${r}_${c}, ${width}u);`,
-        )}
-workgroupBarrier();
-for (var strip = local % ${width}u; strip < ${width}u; strip += ${size}u) {
-  let column = strip / ${N}u * ${lanes}u + ${c * N}u + strip % ${N}u;
-  ${atColumn}
-  for (var row = local / ${width}u; row < ${rows}u; row += ${Math.max(1, size / width)}u) {
-    let value = leaving[row * ${width}u + strip];
+    finish: (atColumn, atElement) => finish(atColumn, atElement),
+    // What was seen goes back to where sums leave, and neighbouring invocations share a row: as above, sums of differences
+    // from a value of their own, then from one of the row.
+    finishWithMoments:
+      rows * width < 4 * size
+        ? null
+        : (atColumn, atElement, atRow) => `let reader = local % ${readers}u;
+let row = local / ${readers}u;
+var pivot = 0f;
+var total = 0f;
+var squares = 0f;
+var own = 0f;
+${finish(
+  atColumn,
+  `var seen = 0f;
     ${atElement}
+    leaving[row * ${width}u + strip] = seen;`,
+  (c) => `for (var k = reader; k < ${width}u; k += ${readers}u) {
+  // Rows begin in the same memory bank.
+  let strip = (k + row) % ${width}u;
+  if (${columnOf(c)} < count) {
+    let seen = leaving[row * ${width}u + strip];
+    if (own == 0f) { pivot = seen; }
+    let d = seen - pivot;
+    total += d;
+    squares += d * d;
+    own += 1f;
   }
 }
 workgroupBarrier();`,
-      ),
-    finishWithMoments: null,
+)}
+leaving[local] = pivot;
+leaving[local + ${size}u] = total;
+leaving[local + ${2 * size}u] = squares;
+leaving[local + ${3 * size}u] = own;
+workgroupBarrier();
+if (reader == 0u) {
+  for (var at = local + 1u; at < local + ${readers}u; at++) {
+    if (own == 0f) { pivot = leaving[at]; }
+    let shift = leaving[at] - pivot;
+    let sum = leaving[at + ${size}u];
+    let others = leaving[at + ${3 * size}u];
+    squares += leaving[at + ${2 * size}u] + shift * (2f * sum + others * shift);
+    total += sum + others * shift;
+    own += others;
+  }
+  let mean = pivot + total / own;
+  let rest = squares - total * (total / own);
+  let square = select(rest, 0f, rest < 0f);
+  ${atRow}
+}`,
   };
 }
 

@@ -8,9 +8,14 @@ import { device } from "../engine/gpu/mod.ts";
 import { moments } from "../engine/ops/moments.ts";
 import { lowerPartialMoments } from "../shaders/moments_parts.wgsl.ts";
 import { closeRunner, openRunner, runLowered } from "./conv_kernel_runner.ts";
+import { convForwardVariants } from "../shaders/conv.ts";
+import type { ConvParams } from "../shaders/conv.ts";
+import type { Fused, Slot, SubgroupMatrix } from "../shaders/types.ts";
+import { emulateMatrices } from "./conv_matrix_emulation.ts";
 import { noise, relativeError } from "./helpers.ts";
 
 const { target } = await device();
+const runner = await openRunner();
 const usual = { ...target };
 const half = target.features.has("shader-f16");
 
@@ -234,6 +239,59 @@ test("rows that are not whole channels are read", async () => {
   assert.equal(await kernelsOf(true, withMoments(3), args), await kernelsOf(false, withMoments(3), args));
 });
 
+/** With subgroup matrices, of which a subgroup has several in both directions. */
+const matrix: SubgroupMatrix = { componentType: "f16", resultComponentType: "f32", M: 8, N: 16, K: 16 };
+const matrixTarget = {
+  ...usual, software: false, subgroupMinSize: 32, subgroupMaxSize: 32, subgroupMatrices: [matrix],
+  // Emulation takes up to twice as much.
+  maxWorkgroupStorage: 24000,
+  features: new Set(["shader-f16", "subgroups", "chromium-experimental-subgroup-matrix"]),
+};
+const identity: Fused = { name: "", functions: [], reads: [], type: "f32", body: [], value: "given" };
+
+for (const rows of [32, 64]) {
+  test(`a tile of subgroup matrices with ${rows} rows leaves moments`, async () => {
+    const [to, size] = [rows - 7, [3, 5, 9] as const];
+    const places = count(size);
+    const p: ConvParams = {
+      batch: 1, inChannels: 6, outChannels: to, groups: 1, input: size, output: size, kernel: [1, 1, 1],
+      stride: [1, 1, 1], padding: [0, 0, 0], dilation: [1, 1, 1], bias: true, storage: "f16",
+    };
+    const fusion = { loads: [], store: null, moments: identity, first: 3 };
+    const variant = convForwardVariants.find((v) => v.name === `matrix${rows}x128`)!;
+    assert.ok(variant.guard(p, matrixTarget));
+    const lowered = variant.lower(p, matrixTarget, fusion);
+    assert.equal(lowered.moments, { temp: 1, length: places, share: 128 });
+    // Whole numbers, which f16 holds.
+    const x = noise(6 * places, 1).map((v) => Math.round(8 * v)), w = noise(6 * to, 2).map((v) => Math.round(8 * v));
+    const b = noise(to, 3).map((v) => Math.round(100 * v));
+    const { temps, dispatches } = emulateMatrices(lowered, matrix, 32);
+    // The moments as the output, the output as a temporary.
+    const swap = (slot: Slot): Slot =>
+      "output" in slot ? { temp: 1 } : "temp" in slot && slot.temp === 1 ? { output: 0 } : slot;
+    const swapped = {
+      temps: [temps[0]!, to * places * 4],
+      dispatches: dispatches.map((d) => ({ ...d, writes: d.writes.map(swap) })),
+    };
+      const { output } = await runLowered(runner, swapped, [x, w, b], to * 4);
+      for (let channel = 0; channel < to; channel++) {
+      for (const [part, from] of [0, 128].entries()) {
+        const own: number[] = [];
+        for (let place = from; place < Math.min(places, from + 128); place++) {
+          let sum = b[channel]!;
+          for (let c = 0; c < 6; c++) sum += x[c * places + place]! * w[channel * 6 + c]!;
+          own.push(sum);
+        }
+        const mean = own.reduce((a, v) => a + v, 0) / own.length;
+        const square = own.reduce((a, v) => a + (v - mean) ** 2, 0);
+        const [m, s] = output.subarray(4 * channel + 2 * part, 4 * channel + 2 * part + 2);
+        assert.ok(Math.abs(m! - mean) < 1e-4, `channel ${channel}: mean ${m} for ${mean}`);
+        assert.ok(Math.abs(s! / square - 1) < 1e-5, `channel ${channel}: squares ${s} for ${square}`);
+      }
+    }
+  });
+}
+
 test("many parts are joined by two kernels", async () => {
   // One tile each, of a row that no convolution of this size could make: the kernels alone.
   const [rows, length, share] = [2, 700_000, 5];
@@ -244,11 +302,9 @@ test("many parts are joined by two kernels", async () => {
     const mean = own.reduce((a, v) => a + v, 0) / share;
     parts.set([mean, own.reduce((a, v) => a + (v - mean) ** 2, 0)], 2 * k);
   }
-  const runner = await openRunner();
   const lowered = lowerPartialMoments({ rows, length, eps: 0 }, { temp: 0, length: length / 7, share }, runner.target)!;
   assert.is(lowered.dispatches.length, 2);
   const { output } = await runLowered(runner, lowered, [parts], 2 * rows);
-  closeRunner(runner);
   for (let row = 0; row < rows; row++) {
     const own = x.subarray(row * length, (row + 1) * length);
     let mean = 0, variance = 0;
@@ -259,5 +315,8 @@ test("many parts are joined by two kernels", async () => {
   }
 });
 
-test.after(vg.closeDevice);
+test.after(async () => {
+  await vg.closeDevice();
+  closeRunner(runner);
+});
 test.run();

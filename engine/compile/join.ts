@@ -11,7 +11,7 @@ export interface Unit {
   readonly emitted: Emitted;
   /** The same, for one elementwise member, with the result in the memory of a value that it reads. */
   readonly overwriting?: (alias: Value) => Emitted;
-  /** The same, for one member, with another that is made of the moments of parts of the first; null where that does not do. */
+  /** The same with one more member, made of moments of parts of the first; null where that does not do. */
   readonly leaving?: (moments: Value) => Emitted | null;
 }
 

@@ -50,7 +50,7 @@ export type Lowering<A> =
       readonly loads?: readonly number[];
       readonly rereads?: boolean;
       readonly stores?: boolean;
-      /** Kernels that compute the result from moments of parts of the input, which are input 0 to them; null where they cannot. */
+      /** Kernels of the result from moments of parts of the input, which are input 0 to them; null where those do not do. */
       fromPartialMoments?(inputs: readonly Aval[], attrs: A, parts: PartialMoments, target: Target): Lowered | null;
       lower(inputs: readonly Aval[], output: Aval, attrs: A, target: Target, fusion: Fusion | null): Lowered;
     }
