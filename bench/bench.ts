@@ -108,7 +108,8 @@ export class Bench {
     const child = new Asked(id, this.#options.commands[id]!, environment);
     const software = /llvmpipe|lavapipe|swiftshader/i.test(this.engines.ours?.device ?? "");
     const request = { op: "open", adapter: this.#options.adapter, gpu: !software };
-    this.engines[id] ??= await child.ask(request, this.#options.patience?.());
+    const opened = await child.ask(request, this.#options.patience?.());
+    this.engines[id] ??= opened;
     return child;
   }
 
