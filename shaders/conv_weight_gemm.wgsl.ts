@@ -4,11 +4,11 @@
  * summed apart, enough to fill a GPU; a second kernel adds the parts in a fixed order.
  */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
-import { ceilDiv, convFlops, foldGrid, volume, weightOperands } from "./conv_common.wgsl.ts";
+import { ceilDiv, foldGrid, volume, weightOperands } from "./conv_common.wgsl.ts";
 import type { ConvParams } from "./conv_common.wgsl.ts";
 import { gemmCore, gemmSize } from "./conv_gemm_core.wgsl.ts";
 import type { GemmCore, GemmTile } from "./conv_gemm_core.wgsl.ts";
-import { sumPartials } from "./conv_weight_grad.wgsl.ts";
+import { summedLater } from "./conv_weight_grad.wgsl.ts";
 import type { Fusion, Lowered, Target, Variant } from "./types.ts";
 
 /** Bytes of workgroup memory for what the columns of a tile meet. */
@@ -138,22 +138,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) loca
   )}
 }
 `;
-  return {
-    temps: [count * parts * 4],
-    dispatches: [
-      {
-        kernel: {
-          name: `conv_weight_grad.${name}${io.suffix}`,
-          source,
-          workgroups: grid.workgroups,
-          flops: convFlops(p),
-        },
-        reads: io.reads,
-        writes: [{ temp: 0 }],
-      },
-      sumPartials("conv_weight_grad.sum_partials", count, parts, p.storage, target),
-    ],
-  };
+  return summedLater(name, source, grid.workgroups, io, p, { count, parts }, target);
 }
 
 function variant(rows: number, columns: number, matrices: boolean): Variant<ConvParams> {

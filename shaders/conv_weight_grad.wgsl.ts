@@ -5,8 +5,8 @@
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { ceilDiv, convFlops, foldGrid, volume, weightOperands } from "./conv_common.wgsl.ts";
 import type { ConvParams } from "./conv_common.wgsl.ts";
-import { operands } from "./operands.ts";
-import type { Dispatch, Fusion, Lowered, Target, Variant } from "./types.ts";
+import { operands, type Operands } from "./operands.ts";
+import type { Dispatch, Fusion, Kernel, Lowered, Target, Variant } from "./types.ts";
 
 /**
  * Adds `parts` partial results of `count` elements each, in temporary `temp` [parts, count], into output 0 in a fixed
@@ -49,6 +49,26 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lane
     kernel: { name: `${io.prefix}${name}${io.suffix}`, source, workgroups: grid.workgroups },
     reads: io.reads,
     writes: [{ output: 0 }],
+  };
+}
+
+/** A kernel that leaves `parts` partial sums of each of `count` weights, and the one that adds them. */
+export function summedLater(
+  name: string,
+  source: string,
+  workgroups: Kernel["workgroups"],
+  io: Operands,
+  p: ConvParams,
+  { count, parts }: { readonly count: number; readonly parts: number },
+  target: Target,
+): Lowered {
+  const kernel = { name: `conv_weight_grad.${name}${io.suffix}`, source, workgroups, flops: convFlops(p) };
+  return {
+    temps: [count * parts * 4],
+    dispatches: [
+      { kernel, reads: io.reads, writes: [{ temp: 0 }] },
+      sumPartials("conv_weight_grad.sum_partials", count, parts, p.storage, target),
+    ],
   };
 }
 
@@ -100,22 +120,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lane
   partial[i] = total;
 }
 `;
-  return {
-    temps: [count * parts * 4],
-    dispatches: [
-      {
-        kernel: {
-          name: `conv_weight_grad.generic${io.suffix}`,
-          source,
-          workgroups: grid.workgroups,
-          flops: convFlops(p),
-        },
-        reads: io.reads,
-        writes: [{ temp: 0 }],
-      },
-      sumPartials("conv_weight_grad.sum_partials", count, parts, p.storage, target),
-    ],
-  };
+  return summedLater("generic", source, grid.workgroups, io, p, { count, parts }, target);
 }
 
 export const convWeightGradGeneric: Variant<ConvParams> = { name: "generic", guard: () => true, lower };

@@ -8,8 +8,8 @@
  * Conditions are joined by `&`: `&&` becomes a branch each, and hundreds of those stall SwiftShader's compiler.
  */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
-import { ceilDiv, convFlops, foldGrid, pick, softwareShare, volume, weightOperands } from "./conv_common.wgsl.ts";
-import { sumPartials } from "./conv_weight_grad.wgsl.ts";
+import { ceilDiv, foldGrid, pick, softwareShare, volume, weightOperands } from "./conv_common.wgsl.ts";
+import { summedLater } from "./conv_weight_grad.wgsl.ts";
 import type { ConvParams } from "./conv_common.wgsl.ts";
 import type { Fusion, Lowered, Target, Variant } from "./types.ts";
 
@@ -188,18 +188,8 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) loca
   }
 }
 `;
-  const name = `conv_weight_grad.tile${tc}x${th}x${tw}${share > 1 ? `_share${share}` : ""}${io.suffix}`;
-  return {
-    temps: [count * parts * 4],
-    dispatches: [
-      {
-        kernel: { name, source, workgroups: grid.workgroups, flops: convFlops(p) },
-        reads: io.reads,
-        writes: [{ temp: 0 }],
-      },
-      sumPartials("conv_weight_grad.sum_partials", count, parts, p.storage, target),
-    ],
-  };
+  const name = `tile${tc}x${th}x${tw}${share > 1 ? `_share${share}` : ""}`;
+  return summedLater(name, source, grid.workgroups, io, p, { count, parts }, target);
 }
 
 /**

@@ -160,13 +160,13 @@ function rowLength(root: Value, body: Body, shortest: number): number {
   return fitting.length > 0 ? Math.min(...fitting) : 1;
 }
 
-/** The kernels of a reduction, or of several sums over the same rows, with whatever computes their inputs fused in. */
+/** The kernels of a reduction, or of several sums over the same rows, with whatever computes their inputs, from `summed`, fused in. */
 export function emitReduce(
   members: readonly Value[],
   roots: Roots,
   target: Target,
   finish: { readonly body: Body; readonly params: Finish } | null = null,
-): Emitted {
+): Emitted & { readonly summed: readonly Value[] } {
   const root = members[0]!;
   const { axes, by } = root.attrs as ReduceAttrs;
   const { shape } = root.inputs[0]!;
@@ -218,7 +218,7 @@ export function emitReduce(
     reads: [...(from === "inputs" ? all : from), ...(finishes ? last : [])],
     writes: to,
   }));
-  return { temps, dispatches, reads, aligned: [] };
+  return { temps, dispatches, reads, aligned: [], summed: body.reads };
 }
 
 /**
@@ -238,9 +238,8 @@ export function emitFinished(
   if (body.misplaced || body.windows.length > 0) return null;
   const name = chainName(root, new Set([...roots, reduced]));
   const params = { name, library: "", reads: body.types, type: "f32", body: [...body.before, ...body.lines], value };
-  const own = emitReduce([reduced], roots, target, { body, params });
-  const firstReads = new Set(emitReduce([reduced], roots, target).reads);
-  const alike = (v: Value): boolean => v.size === root.size && v.dtype === root.dtype && !firstReads.has(v);
+  const { summed, ...own } = emitReduce([reduced], roots, target, { body, params });
+  const alike = (v: Value): boolean => v.size === root.size && v.dtype === root.dtype && !summed.includes(v);
   const aligned = body.reads.filter((v) => alike(v) && [...body.places.get(v)!].every((place) => place === "i"));
   return { ...own, aligned };
 }

@@ -102,8 +102,8 @@ function finishing(x: Value, v: Value, roots: Roots, target: Target): Omit<Unit,
 }
 
 /**
- * Writes an elementwise function of a sum or of a convolution instead of the sum, where nothing else needs that and all that the function
- * reads is there in time: the update of a parameter ends its gradient, a mean is scaled as it is made.
+ * Writes an elementwise function of a sum or of a convolution in its stead, where nothing else needs that and all that the
+ * function reads is there in time: the update of a parameter ends its gradient, a mean is scaled as it is made.
  */
 export function joinFinishes(
   units: readonly Unit[],
