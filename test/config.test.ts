@@ -77,6 +77,14 @@ test("config() rejects unfit values and says what it wanted", () => {
   assert.match(message(["train", "--steps", "1"]), 'Unexpected "train"');
 });
 
+test("config() takes values without a key for positional entries, in order", () => {
+  const places = { data: entry("", "", { positional: true }), out: entry("", "", { positional: true }), n: 1 };
+  assert.equal(config(places, ["here", "--n", "2", "there"]), { data: "here", out: "there", n: 2 });
+  assert.equal(config(places, ["--out", "there", "here"]), { data: "here", out: "there", n: 1 });
+  assert.throws(() => config(places, ["a", "b", "c"]), /Unexpected "c"/);
+  assert.throws(() => config(places, ["a", "--data", "b"]), /data is given twice/);
+});
+
 test("config() answers --help with the keys, unless the block has a key of that name", () => {
   const isHelp = (error: Error): boolean => error instanceof HelpRequest && /--rate +0.003/.test(error.message);
   assert.throws(() => config(block, ["--help"]), isHelp);

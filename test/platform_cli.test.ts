@@ -46,7 +46,7 @@ test("--help, --version and nothing at all explain", async () => {
 test("an unknown command, no script and a missing script are errors that say what there is", async () => {
   const unknown = await voxgrad(["train"]);
   assert.is(unknown.code, 2);
-  assert.match(unknown.err, 'Unknown command "train"; there are run, serve and doctor');
+  assert.match(unknown.err, 'Unknown command "train"; there are run, serve, doctor, ');
   const none = await voxgrad(["run", "--steps", "3"]);
   assert.is(none.code, 2);
   assert.match(none.err, "Name a script");

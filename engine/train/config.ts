@@ -14,6 +14,8 @@ export interface EntryRules {
   readonly oneOf?: readonly string[];
   /** How many members a list may have. */
   readonly lengths?: readonly number[];
+  /** May be given without its key, in the order in which such entries stand in the block: `check FOLDER`. */
+  readonly positional?: boolean;
 }
 
 /** An entry that says what it is for, and which values make sense. */
@@ -97,9 +99,14 @@ export function config<D extends ConfigDefaults>(defaults: D, args: readonly str
   }
   const names = [...new Set(words.map((word) => /^--?([^=]+)/.exec(word)?.[1]).filter((name) => name !== undefined))];
   // Everything is read as text; the defaults say what it means.
-  const { _: loose, ...given } = mri(words, { string: names });
+  const { _: loose, ...given } = mri(words, { string: names }) as { _: string[]; [key: string]: unknown };
   if (given.help !== undefined && !entries.has("help")) throw new HelpRequest(describe(entries));
-  if (loose.length > 0) complain(`Unexpected "${loose[0]}": values follow a key, as in --key ${loose[0]}`);
+  const places = [...entries].filter(([, { rules }]) => rules.positional).map(([key]) => key);
+  for (const [index, word] of loose.entries()) {
+    const key = places[index] ?? complain(`Unexpected "${word}": values follow a key, as in --key ${word}`);
+    if (given[key] !== undefined) complain(`${key} is given twice: "${word}" and --${key}`);
+    given[key] = word;
+  }
 
   const values: Record<string, ConfigValue> = {};
   for (const [key, { value }] of entries) values[key] = value;

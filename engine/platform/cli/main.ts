@@ -1,10 +1,12 @@
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { resolve } from "node:path";
+import { fileURLToPath } from "node:url";
 
-const help = `voxgrad: 3D medical image segmentation on any GPU
+const help = (): string => `voxgrad: 3D medical image segmentation on any GPU
 
   voxgrad run SCRIPT.ts [--key value ...]             runs a script; each --key overrides an entry of its config
   voxgrad serve SCRIPT.ts [--port N] [--key value ...]  the same in a web page, on the visitor's GPU
+  voxgrad NAME [--key value ...]                      runs a script that voxgrad brings: ${ownScripts().join(", ")}
   voxgrad doctor                                      says which GPU or driver is used, why, and what would be better
   voxgrad --help | --version
 
@@ -28,7 +30,7 @@ export async function main(words: readonly string[]): Promise<number> {
     case "help":
     case "-h":
     case "--help":
-      console.log(help);
+      console.log(help());
       return 0;
     case "-v":
     case "--version":
@@ -45,8 +47,16 @@ export async function main(words: readonly string[]): Promise<number> {
       return (await import("./serve.ts")).serve(resolve(script!), args);
     }
     default:
-      return misunderstood(`Unknown command "${command}"; there are run, serve and doctor`);
+      if (ownScripts().includes(command)) return (await import("./run.ts")).run(`${ownFolder}${command}.ts`, rest);
+      return misunderstood(`Unknown command "${command}"; there are run, serve, doctor, ${ownScripts().join(", ")}`);
   }
+}
+
+const ownFolder = fileURLToPath(new URL("../../../scripts/", import.meta.url));
+
+/** Names of the scripts of this package, which are commands too. */
+function ownScripts(): string[] {
+  return readdirSync(ownFolder).filter((name) => name.endsWith(".ts")).map((name) => name.slice(0, -3)).sort();
 }
 
 /** The version of this package. */
