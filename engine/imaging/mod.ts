@@ -13,6 +13,10 @@ export { NiftiError, readNifti, writeNifti } from "./nifti.ts";
 export type { NiftiDtype } from "./nifti_write.ts";
 export { PHANTOM_LABELS, phantomCase, writePhantomDataset } from "./phantom.ts";
 export type { PhantomOptions } from "./phantom.ts";
+export { outputChannels } from "./plan.ts";
+export type {
+  CaseGeometry, ChannelPlan, NetworkPlan, Plan, PlanFingerprint, PreparedCase, ResamplingPlan, SplineOrder,
+} from "./plan.ts";
 export { Prng } from "./prng.ts";
 export { extractBox, patchStart, prepareCase, sampleBatch, samplePatch, zScore } from "./sampling.ts";
 export type { PatchOptions, SampleCase } from "./sampling.ts";
