@@ -18,6 +18,7 @@ export type {
   CaseGeometry, ChannelPlan, NetworkPlan, Plan, PlanFingerprint, PreparedCase, ResamplingPlan, SplineOrder,
 } from "./plan.ts";
 export { Prng } from "./prng.ts";
+export { reorient } from "./reorient.ts";
 export { extractBox, patchStart, prepareCase, sampleBatch, samplePatch, zScore } from "./sampling.ts";
 export type { PatchOptions, SampleCase } from "./sampling.ts";
 export { argmaxLabels, gaussianImportance, slidingWindow, tileStarts } from "./sliding_window.ts";
