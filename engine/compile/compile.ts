@@ -1,6 +1,7 @@
 /** compile: trace a function once per signature, then run it as one program. */
 import { check, checkFunction, checkOptions, fail, show } from "../core/errors.ts";
 import { type Mixed, withPrecision } from "../core/precision.ts";
+import { sameShape } from "../core/shape.ts";
 import { Tensor } from "../core/tensor.ts";
 import * as tree from "../core/tree.ts";
 import { initialLossScale, nextLossScale, scaleOf } from "../ops/loss_scale.ts";
@@ -37,6 +38,10 @@ export interface Compiled<A extends unknown[], R> {
   programs(): ProgramInfo[];
   /** The loss scale of mixed precision for the next call; 1 in f32. */
   lossScale(): Promise<number>;
+  /** All that mixed precision remembers between calls, f32 [2]; valid until the next call. */
+  lossScaleState(): Tensor;
+  /** Goes on from such a state, as a resumed training does. */
+  restoreLossScale(state: Tensor): void;
   /** Gives back the memory of its programs. */
   dispose(): void;
 }
@@ -114,7 +119,7 @@ export function compile<A extends unknown[], R>(f: (...args: A) => R, options: C
   const tracedFor = (device: Device, args: A, donated: ReadonlySet<number>): Promise<Traced> => {
     if (owner !== device || version !== device.tuned.version) {
       forget();
-      if (owner !== device) lossScale = initialLossScale();
+      if (owner && owner !== device) lossScale = initialLossScale();
     }
     owner = device;
     version = device.tuned.version;
@@ -205,6 +210,11 @@ export function compile<A extends unknown[], R>(f: (...args: A) => R, options: C
     },
     programs: () => [...ready.values()].map((t) => t.program.info),
     lossScale: async () => (mixed ? (await lossScale.data())[0]! : 1),
+    lossScaleState: () => lossScale,
+    restoreLossScale: (state: Tensor) => {
+      check(sameShape(state.shape, [2]), "restoreLossScale", () => `the state is of lossScaleState(), got ${state}`);
+      lossScale = state;
+    },
     dispose: forget,
   });
 }

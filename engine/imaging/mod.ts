@@ -23,6 +23,7 @@ export { extractBox, patchStart, prepareCase, sampleBatch, samplePatch, zScore }
 export type { PatchOptions, SampleCase } from "./sampling.ts";
 export { argmaxLabels, gaussianImportance, slidingWindow, tileStarts } from "./sliding_window.ts";
 export type { Grid, SlidingWindowOptions } from "./sliding_window.ts";
-export { splitCases } from "./split.ts";
+export { checkSplits, kFold, splitCases } from "./split.ts";
+export type { Fold } from "./split.ts";
 export { makeVolume, tensorShape, tensorSpacing, volumeLike, voxelCount } from "./volume.ts";
 export type { NiftiSource, SpatialUnit, Triple, Volume, VoxelData } from "./volume.ts";

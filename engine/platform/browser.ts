@@ -79,6 +79,21 @@ export const platform: Platform = {
     send({ type: "file", path: normal(path), content: new Blob([bytes as Uint8Array<ArrayBuffer>]) });
   },
 
+  async appendFile(path: string, data: string): Promise<void> {
+    const before = (await platform.exists(path)) ? await platform.readFile(path) : new Uint8Array();
+    const added = new TextEncoder().encode(data);
+    const joined = new Uint8Array(before.length + added.length);
+    joined.set(before);
+    joined.set(added, before.length);
+    await platform.writeFile(path, joined);
+  },
+
+  async removeFile(path: string): Promise<void> {
+    files.delete(normal(path));
+  },
+
+  async removeRemains(): Promise<void> {},
+
   async listFiles(folder: string): Promise<string[]> {
     const start = normal(folder) === "" ? "" : `${normal(folder)}/`;
     const names = new Set<string>();

@@ -1,4 +1,4 @@
-import { mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
+import { appendFile, mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { totalmem } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import process from "node:process";
@@ -61,6 +61,30 @@ export const processHost: Omit<Platform, "name" | "openAdapter" | "closeGpu"> = 
     }
   },
 
+  async appendFile(path: string, data: string): Promise<void> {
+    try {
+      await mkdir(dirname(resolve(path)), { recursive: true });
+      await appendFile(path, data);
+    } catch (error) {
+      throw fileError(error, path, "write");
+    }
+  },
+
+  async removeFile(path: string): Promise<void> {
+    try {
+      await rm(path, { force: true });
+    } catch (error) {
+      throw fileError(error, path, "remove");
+    }
+  },
+
+  async removeRemains(folder: string): Promise<void> {
+    for (const name of await readdir(folder).catch(() => [])) {
+      const [, pid] = /^\.(\d+)\.\d+\.tmp$/.exec(name) ?? [];
+      if (pid !== undefined && !isRunning(Number(pid))) await rm(join(folder, name), { force: true });
+    }
+  },
+
   async listFiles(folder: string): Promise<string[]> {
     try {
       return (await readdir(folder)).sort();
@@ -108,6 +132,17 @@ export const processHost: Omit<Platform, "name" | "openAdapter" | "closeGpu"> = 
     return limit > 0 ? Math.min(limit, totalmem()) : totalmem();
   },
 };
+
+/** Whether there is a process of that number. */
+function isRunning(pid: number): boolean {
+  if (pid === process.pid) return true;
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code !== "ESRCH";
+  }
+}
 
 function clearLive(): void {
   if (live) process.stdout.write("\r\x1b[2K");

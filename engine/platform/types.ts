@@ -54,6 +54,12 @@ export interface Platform {
   readFile(path: string): Promise<Uint8Array>;
   /** Writes the whole file or nothing (temporary file, flush, rename), making its folders. */
   writeFile(path: string, data: Uint8Array | string): Promise<void>;
+  /** Adds to the end of a file, making it and its folders; what a kill cuts off is at the end. */
+  appendFile(path: string, data: string): Promise<void>;
+  /** Removes a file, if it is there. */
+  removeFile(path: string): Promise<void>;
+  /** Removes what writeFile left half written in a folder when its process was killed. */
+  removeRemains(folder: string): Promise<void>;
   /** Names, sorted, of all that lies directly in a folder. Throws PlatformError when there is no such folder. */
   listFiles(folder: string): Promise<string[]>;
   exists(path: string): Promise<boolean>;

@@ -1,6 +1,7 @@
 /** A script's config block: named entries with defaults, which `--key value` on the command line overrides. */
 import { platform } from "#platform";
 import mri from "mri";
+import { readJson } from "./run_folder.ts";
 
 export type ConfigValue = number | string | boolean | readonly number[];
 
@@ -125,6 +126,43 @@ export function config<D extends ConfigDefaults>(defaults: D, args: readonly str
     }
   }
   return values as Config<D>;
+}
+
+/**
+ * The config block of a script whose runs can be resumed. With `--resume RUN` the values are those that the run was
+ * started with (`options` in its config.json); on the command line only those of `change` may differ.
+ *
+ * @param defaults as for `config`; `resume` is among them, an empty text
+ * @throws ConfigError as `config`, and for a value that a resumed run cannot change
+ * @example const options = await resumableConfig({ resume: "", steps: 800, seed: 1 }, { change: ["steps"] });
+ */
+export async function resumableConfig<D extends ConfigDefaults & { resume: Entry<string> | string }>(
+  defaults: D,
+  rules: { change: readonly (keyof D & string)[] },
+  args: readonly string[] = platform.args,
+): Promise<Config<D>> {
+  const asked = config(defaults, args);
+  if (asked.resume === "") return asked;
+  const file = `${String(asked.resume).replace(/(?<=.)\/+$/, "")}/config.json`;
+  if (!(await platform.exists(file))) throw new ConfigError(`--resume ${asked.resume}: there is no ${file}`);
+  const stored = (await readJson(file)).options as Record<string, ConfigValue> | undefined;
+  if (!stored) throw new ConfigError(`${file}: it lists no options; another version or script wrote it`);
+  const before: Record<string, ConfigValue | Entry<any>> = {};
+  for (const [key, value] of Object.entries(defaults)) {
+    const known = value instanceof Entry ? value : new Entry<ConfigValue>(value as ConfigValue, "", {});
+    const kept = key === "resume" || !(key in stored) ? known.value : stored[key];
+    before[key] = new Entry(kept, known.about, known.rules);
+  }
+  const values = config(before, args) as Config<D>;
+  for (const key of Object.keys(defaults)) {
+    if (key === "resume" || !(key in stored) || rules.change.includes(key)) continue;
+    if (written(values[key] as ConfigValue) === written(stored[key]!)) continue;
+    throw new ConfigError(
+      `--${key}: a resumed run keeps what it was started with (${written(stored[key]!)}); it can change ` +
+        `${rules.change.map((name) => `--${name}`).join(", ")}`,
+    );
+  }
+  return values;
 }
 
 /** A value that an entry does not take. */

@@ -1,5 +1,6 @@
 /** What a training says while it runs: a progress line, one record a step, tables at the end. */
 import { platform } from "#platform";
+import { PlatformError } from "../platform/types.ts";
 import type { ProgramInfo } from "../compile/mod.ts";
 import type { RunFolder } from "./run_folder.ts";
 
@@ -80,26 +81,80 @@ export interface StepRecord {
 /** Seconds between two writings of a growing log. */
 const WRITE_EVERY = 5;
 
-/** Records as JSON lines in the run folder, written every few seconds and at the end. */
-export class JsonLines {
+/** Records as JSON lines in the run folder, appended every few seconds and at the end. */
+export class JsonLines<R extends object = object> {
   readonly #run: RunFolder;
   readonly #name: string;
-  #text = "";
+  #pending = "";
   #writtenAt = performance.now();
+  /** Bytes of the file that are whole lines; what stands beyond was cut off by a full disk. */
+  #size = 0;
+  #torn = false;
 
   constructor(run: RunFolder, name: string) {
     this.#run = run;
     this.#name = name;
   }
 
-  async add(record: object): Promise<void> {
-    this.#text += `${JSON.stringify(record)}\n`;
+  /**
+   * Takes up the log of an earlier run: keeps its lines up to the first that `keep` refuses or that was cut off.
+   *
+   * @returns the records kept
+   */
+  async resume(keep: (record: R) => boolean): Promise<R[]> {
+    const path = `${this.#run.path}/${this.#name}`;
+    const text = (await platform.exists(path)) ? new TextDecoder().decode(await platform.readFile(path)) : "";
+    const records: R[] = [];
+    const lines: string[] = [];
+    for (const line of text.split("\n")) {
+      const record = parseLine(line) as R | undefined;
+      if (record === undefined || !keep(record)) break;
+      records.push(record);
+      lines.push(`${line}\n`);
+    }
+    const kept = lines.join("");
+    this.#size = new TextEncoder().encode(kept).length;
+    await this.#run.write(this.#name, kept);
+    return records;
+  }
+
+  async add(record: R): Promise<void> {
+    this.#pending += `${JSON.stringify(record)}\n`;
     if (performance.now() - this.#writtenAt > 1000 * WRITE_EVERY) await this.flush();
   }
 
+  /** Writes what has been added. On a full disk nothing is lost: it says so, and tries again with the next lines. */
   async flush(): Promise<void> {
-    await this.#run.write(this.#name, this.#text);
     this.#writtenAt = performance.now();
+    const text = this.#pending;
+    const size = this.#size + new TextEncoder().encode(text).length;
+    const path = `${this.#run.path}/${this.#name}`;
+    try {
+      if (this.#torn) {
+        const whole = new TextDecoder().decode((await platform.readFile(path)).subarray(0, this.#size));
+        await this.#run.write(this.#name, whole + text);
+      } else {
+        await this.#run.append(this.#name, text);
+      }
+    } catch (error) {
+      if (!(error instanceof PlatformError)) throw error;
+      if (!this.#torn) platform.log(`${error.message}. The log is kept in memory and written later`);
+      this.#torn = true;
+      return;
+    }
+    this.#torn = false;
+    this.#pending = "";
+    this.#size = size;
+  }
+}
+
+/** The object of a line of JSON; undefined where it was cut off. */
+function parseLine(line: string): object | undefined {
+  try {
+    const value: unknown = JSON.parse(line);
+    return typeof value === "object" && value !== null ? value : undefined;
+  } catch {
+    return undefined;
   }
 }
 

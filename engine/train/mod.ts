@@ -1,5 +1,7 @@
 /** Training and applying a network: config blocks, run folders, the loop, whole-image prediction, evaluation. */
-export { choice, config, ConfigError, entry, HelpRequest } from "./config.ts";
+export { readCheckpoint, writeCheckpoint } from "./checkpoint.ts";
+export type { CheckpointNotes } from "./checkpoint.ts";
+export { choice, config, ConfigError, entry, HelpRequest, resumableConfig } from "./config.ts";
 export type { Config, ConfigDefaults, ConfigValue, EntryRules } from "./config.ts";
 export { Evaluation } from "./evaluation.ts";
 export type { CaseMetrics } from "./evaluation.ts";
@@ -16,6 +18,8 @@ export { chartSvg, progressSvg } from "./plots.ts";
 export type { Panel, Point } from "./plots.ts";
 export { PseudoDice, stepFigures } from "./pseudo_dice.ts";
 export { recordChart } from "./record_chart.ts";
-export { openRun, RunFolder } from "./run_folder.ts";
+export { openRun, readJson, resumeRun, RunFolder } from "./run_folder.ts";
 export { choosePatch, segmenter } from "./segment.ts";
 export type { Network, Task } from "./segment.ts";
+export { train } from "./train.ts";
+export type { EpochRecord, Trained, TrainOptions } from "./train.ts";

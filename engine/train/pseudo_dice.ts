@@ -36,9 +36,15 @@ export class PseudoDice {
   readonly #both: number[];
   readonly #sum: number[];
 
-  constructor(classes: number) {
-    this.#both = new Array<number>(classes).fill(0);
-    this.#sum = new Array<number>(classes).fill(0);
+  /** @param counts those of an earlier one, to go on with them */
+  constructor(classes: number, counts?: { both: readonly number[]; sum: readonly number[] }) {
+    this.#both = [...(counts?.both ?? new Array<number>(classes).fill(0))];
+    this.#sum = [...(counts?.sum ?? new Array<number>(classes).fill(0))];
+  }
+
+  /** What another one needs to go on. */
+  get counts(): { both: readonly number[]; sum: readonly number[] } {
+    return { both: [...this.#both], sum: [...this.#sum] };
   }
 
   /** Adds a step's counts, as `stepFigures` has them after the loss, and gives Dice per class (NaN: never seen). */

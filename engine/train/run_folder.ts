@@ -8,6 +8,7 @@ const MARK = "config.json";
 export class RunFolder {
   readonly path: string;
   readonly #written: string[] = [];
+  #outer: RunFolder | undefined;
 
   constructor(path: string) {
     this.path = path;
@@ -34,14 +35,68 @@ export class RunFolder {
   async write(name: string, data: Uint8Array | string): Promise<string> {
     const path = `${this.path}/${name}`;
     await platform.writeFile(path, data);
-    if (!this.#written.includes(path)) this.#written.push(path);
+    this.#note(path);
     return path;
+  }
+
+  /** Adds to the end of a file of the run. */
+  async append(name: string, text: string): Promise<void> {
+    const path = `${this.path}/${name}`;
+    await platform.appendFile(path, text);
+    this.#note(path);
+  }
+
+  /** A folder inside, whose files count as written here. */
+  folder(name: string): RunFolder {
+    const inner = new RunFolder(`${this.path}/${name}`);
+    inner.#outer = this;
+    return inner;
+  }
+
+  #note(path: string): void {
+    if (this.#outer) this.#outer.#note(path);
+    if (!this.#written.includes(path)) this.#written.push(path);
   }
 
   /** Writes a value as JSON; NaN and infinity, which JSON does not have, become null. */
   writeJson(name: string, value: unknown): Promise<string> {
     return this.write(name, `${JSON.stringify(value, null, 1)}\n`);
   }
+
+  /** The value of a JSON file of the run; undefined where there is no such file. */
+  async readJson(name: string): Promise<any> {
+    const path = `${this.path}/${name}`;
+    if (!(await platform.exists(path))) return undefined;
+    return readJson(path);
+  }
+}
+
+/**
+ * The value of a JSON file.
+ *
+ * @throws VoxgradError when it is no JSON; PlatformError when it cannot be read
+ */
+export async function readJson(path: string): Promise<any> {
+  const text = new TextDecoder().decode(await platform.readFile(path));
+  try {
+    return JSON.parse(text.replace(/^\uFEFF/, ""));
+  } catch (cause) {
+    throw new VoxgradError(`${path}: it is no JSON (${(cause as Error).message}); correct it or write it anew`, { cause });
+  }
+}
+
+/**
+ * Opens the folder of an earlier run, to go on with it. What a kill left half written is removed.
+ *
+ * @throws VoxgradError when the folder holds no run
+ */
+export async function resumeRun(folder: string): Promise<RunFolder> {
+  const path = folder.replace(/(?<=.)\/+$/, "");
+  if (!(await platform.exists(`${path}/${MARK}`))) {
+    throw new VoxgradError(`${path}: it holds no run (there is no ${MARK}); name a folder that a training wrote`);
+  }
+  await platform.removeRemains(path);
+  return new RunFolder(path);
 }
 
 /**

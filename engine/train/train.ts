@@ -1,0 +1,153 @@
+/** A training with all that belongs to it: log, epochs, validation, checkpoints, curves; killed and resumed at will. */
+import { platform } from "#platform";
+import { PlatformError } from "../platform/types.ts";
+import { type CheckpointNotes, readCheckpoint, writeCheckpoint } from "./checkpoint.ts";
+import { JsonLines, type StepRecord } from "./logging.ts";
+import { type LoopOptions, trainLoop } from "./loop.ts";
+import { PseudoDice } from "./pseudo_dice.ts";
+import { recordChart } from "./record_chart.ts";
+import type { RunFolder } from "./run_folder.ts";
+
+export interface TrainOptions<B> extends Pick<LoopOptions<B>, "steps" | "classes" | "rate" | "batch" | "step"> {
+  /** Where log.jsonl, epochs.jsonl, progress.svg and checkpoint.safetensors go. */
+  readonly run: RunFolder;
+  /** Title of the curves. */
+  readonly title: string;
+  /** Steps an epoch. */
+  readonly epochSteps: number;
+  /** All that `step` changes, as a tree of tensors. */
+  readonly state: { read(): object; write(state: any): void };
+  /** Minutes from one checkpoint to the next; 5 unless given. One is written at the end in any case. */
+  readonly checkpointMinutes?: number;
+  /** After each epoch: loss and pseudo-Dice of each class on patches of the held-out cases. */
+  readonly validate?: () => Promise<{ loss: number; dice: readonly number[] }>;
+  /** Called when the moving average of the validation's mean pseudo-Dice is higher than ever. */
+  readonly best?: () => Promise<void>;
+}
+
+/** One epoch as it is logged. */
+export interface EpochRecord {
+  readonly epoch: number;
+  /** Its last step. */
+  readonly step: number;
+  /** Mean loss of its steps, and on validation patches. */
+  readonly loss: number;
+  readonly validationLoss?: number;
+  /** Pseudo-Dice of each class on validation patches. */
+  readonly dice?: readonly number[];
+  /** Moving average of their mean: 0.9 of what it was and 0.1 of the newest, as nnU-Net. */
+  readonly average?: number;
+  readonly rate: number;
+  /** Time that the epoch took. */
+  readonly seconds: number;
+}
+
+/** What a finished training has to tell. */
+export interface Trained {
+  readonly records: readonly StepRecord[];
+  readonly epochs: readonly EpochRecord[];
+  readonly seconds: number;
+  /** Steps done by earlier runs. */
+  readonly resumedAt: number;
+}
+
+/** Steps after which the state is copied, so that a lost device costs no more than these. */
+const COPY_EVERY = 50;
+
+/**
+ * Trains, or goes on where the run's checkpoint stands: the same batches, rates and random keys as without the stop, so
+ * the weights are the same to the last bit. A checkpoint that cannot be written, because the disk is full, is reported
+ * and leaves the one before as it is.
+ *
+ * @throws VoxgradError when the loss is not finite, with the first operator at fault
+ * @example
+ * const { records } = await train({
+ *   run, title: "Abdomen", classes: ["liver"], steps: 1000, epochSteps: 50, rate, batch, step,
+ *   state: { read: () => ({ params, optimiser }), write: (s) => ({ params, optimiser } = s) },
+ * });
+ */
+export async function train<B>(options: TrainOptions<B>): Promise<Trained> {
+  const { run, title, steps, classes, epochSteps, state, validate, checkpointMinutes = 5 } = options;
+  const found = await readCheckpoint(run, state.read());
+  if (found) state.write(found.state);
+  const { notes } = found ?? {};
+  const done = notes?.step ?? 0;
+  const log = new JsonLines<StepRecord>(run, "log.jsonl");
+  const epochLog = new JsonLines<EpochRecord>(run, "epochs.jsonl");
+  const records = (await log.resume((record) => record.step <= done)).map(revive);
+  const epochs = await epochLog.resume((record) => record.step <= done);
+  const dice = new PseudoDice(classes.length, notes?.dice);
+  let { average, best } = notes ?? {};
+  if (done > 0) platform.log(`Going on after step ${done} of ${steps}`);
+
+  const endEpoch = async (step: number): Promise<void> => {
+    const epoch = Math.ceil(step / epochSteps);
+    const own = records.filter((record) => record.step > (epoch - 1) * epochSteps && record.step <= step);
+    const from = records.at(-1 - own.length)?.seconds ?? 0;
+    const checked = await validate?.();
+    const known = checked?.dice.filter((value) => !Number.isNaN(value)) ?? [];
+    if (known.length > 0) {
+      const mean = known.reduce((a, b) => a + b) / known.length;
+      average = average === undefined ? mean : 0.9 * average + 0.1 * mean;
+    }
+    const record: EpochRecord = {
+      epoch,
+      step,
+      loss: own.reduce((sum, { loss }) => sum + loss, 0) / own.length,
+      ...(checked && { validationLoss: checked.loss, dice: checked.dice }),
+      ...(average !== undefined && { average }),
+      rate: options.rate(step),
+      seconds: (own.at(-1)?.seconds ?? from) - from,
+    };
+    epochs.push(record);
+    await epochLog.add(record);
+    await epochLog.flush();
+    await log.flush();
+    if (average !== undefined && average > (best ?? -Infinity)) {
+      await tolerant("The best weights", async () => options.best?.());
+      best = average;
+    }
+    await tolerant("progress.svg", () => run.write("progress.svg", recordChart(records, classes, { title, epochs })));
+  };
+
+  let writtenAt = performance.now();
+  const dueAt = (): boolean => performance.now() - writtenAt > 60_000 * checkpointMinutes;
+  await trainLoop({
+    ...options,
+    done,
+    seconds: notes?.seconds,
+    dice,
+    record: async (record) => {
+      records.push(record);
+      await log.add(record);
+    },
+    pause: { after: (step) => step % epochSteps === 0 || step === steps, call: endEpoch },
+    state: {
+      ...state,
+      every: COPY_EVERY,
+      due: dueAt,
+      copied: async (step, copy) => {
+        if (!dueAt() && step < steps) return;
+        const current: CheckpointNotes = { step, seconds: records.at(-1)!.seconds, dice: dice.counts, average, best };
+        await log.flush();
+        await tolerant("The checkpoint", () => writeCheckpoint(run, copy as object, current));
+        writtenAt = performance.now();
+      },
+    },
+  });
+  await log.flush();
+  return { records, epochs, seconds: records.at(-1)?.seconds ?? 0, resumedAt: done };
+}
+
+/** A class that has not been seen is NaN, which JSON writes as null. */
+const revive = (record: StepRecord): StepRecord => ({ ...record, dice: record.dice.map((d) => d ?? NaN) });
+
+/** Writes something that a training can do without for now: a full disk is no reason to lose what has been learnt. */
+async function tolerant(what: string, write: () => Promise<unknown>): Promise<void> {
+  try {
+    await write();
+  } catch (error) {
+    if (!(error instanceof PlatformError)) throw error;
+    platform.log(`${what} could not be written, what stood there before is as it was; training goes on. ${error.message}`);
+  }
+}
