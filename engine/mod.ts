@@ -26,8 +26,10 @@ export {
   cosineSchedule,
   deepSupervision,
   deepSupervisionWeights,
+  diceBinaryCrossEntropy,
   diceCrossEntropy,
   polySchedule,
+  regionTargets,
   resizeLabels,
   sgd,
   softDice,
@@ -35,6 +37,7 @@ export {
 } from "./nn/mod.ts";
 export type {
   AdamOptions,
+  DiceBinaryCrossEntropyOptions,
   DiceCrossEntropyOptions,
   Optimiser,
   Schedule,

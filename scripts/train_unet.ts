@@ -3,7 +3,7 @@
 // x, y, z are those of the NIfTI files (x varies fastest); sizes in voxels are z,y,x.
 import {
   adam, choice, choosePatch, clipGradNorm, closeDevice, compile, config, counted, deepSupervision,
-  deepSupervisionWeights, deviceInfo, diceCrossEntropy, duration, entry, Evaluation, JsonLines, loadCase, openDataset,
+  deepSupervisionWeights, deviceInfo, diceCrossEntropy, duration, entry, Evaluation, inMemory, JsonLines, loadCase, openDataset,
   openRun, overlaySvg, polySchedule, prepareCase, print, Prng, programLine, random, recordChart, sampleBatch,
   saveModel, segmenter, sgd, splitCases, stepFigures, tensor, trainLoop, tree, valueAndGrad, writeNifti,
   writePhantomDataset,
@@ -100,12 +100,13 @@ let state = optimiser.init(params);
 const poly = polySchedule(rate, { steps });
 const lines = new JsonLines(run, "log.jsonl");
 const prng = new Prng(seed).fork("batches");
+const source = inMemory(training);
 const started = performance.now();
 const records = await trainLoop({
   steps,
   classes,
   rate: (k) => poly(k - 1),
-  batch: (k) => sampleBatch(prng.fork(k), training, { batch, patch, foreground: options.foreground, flip }),
+  batch: (k) => sampleBatch(prng.fork(k), source, { batch, patch, foreground: options.foreground, flip }),
   step: async ({ image, label }, learningRate, k) => {
     const x = tensor(image, { shape: [batch, dataset.channels.length, ...patch] });
     const y = tensor(label, { shape: [batch, ...patch] });

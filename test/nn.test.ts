@@ -10,11 +10,13 @@ import {
   cosineSchedule,
   deepSupervision,
   deepSupervisionWeights,
+  diceBinaryCrossEntropy,
   diceCrossEntropy,
   grad,
   nn,
   polySchedule,
   random,
+  regionTargets,
   resizeLabels,
   sgd,
   softDice,
@@ -166,6 +168,53 @@ test("a perfect prediction costs nothing, huge logits stay finite", async () => 
   const wrong = x.neg();
   assert.ok(Number.isFinite(await diceCrossEntropy(wrong, y).item()));
   assert.ok((await grad((z: Tensor) => diceCrossEntropy(z, y))(wrong).data()).every(Number.isFinite));
+});
+
+test("diceBinaryCrossEntropy is nnU-Net's loss of overlapping regions, by a float64 loop, and its gradient", async () => {
+  const [N, size] = [2, 3 * 4 * 5];
+  const regions = [[1, 2, 3], [2, 3], [3]];
+  const x = random.normal(random.key(4), { shape: [N, 3, 3, 4, 5], std: 3 });
+  const label = Int32Array.from({ length: N * size }, (_, i) => [0, 1, 2, 3, 9, 0, 2][(i * 5) % 7]!);
+  const y = tensor(label, { shape: [N, 3, 4, 5] });
+  const logits = await x.data();
+  const value = (z: ArrayLike<number>, batch: boolean): number => {
+    let [entropy, positions, dice] = [0, 0, 0];
+    for (let r = 0; r < 3; r++) {
+      let [both, either] = [0, 0];
+      for (let n = 0; n < N; n++) {
+        for (let i = 0; i < size; i++) {
+          const stored = label[n * size + i]!;
+          if (stored === 9) continue;
+          const t = regions[r]!.includes(stored) ? 1 : 0;
+          const p = 1 / (1 + Math.exp(-z[(n * 3 + r) * size + i]!));
+          entropy -= t * Math.log(p) + (1 - t) * Math.log(1 - p);
+          positions++;
+          both += t * p;
+          either += t + p;
+        }
+        if (batch && n === 0) continue;
+        dice += (2 * both + 1e-5) / (either + 1e-5);
+        [both, either] = [0, 0];
+      }
+    }
+    return entropy / positions + 1 - dice / (batch ? 3 : 3 * N);
+  };
+  for (const batch of [true, false]) {
+    const options = { regions, batch, ignoreIndex: 9 };
+    close([await diceBinaryCrossEntropy(x, y, options).item()], [value(logits, batch)], 1e-5, "loss");
+    const gradient = await grad((z: Tensor) => diceBinaryCrossEntropy(z, y, options))(x).data();
+    const slopes = Float64Array.from(logits, (_, k) => {
+      const moved = (by: number) => value(Float64Array.from(logits, (v, j) => (j === k ? v + by : v)), batch);
+      return (moved(1e-4) - moved(-1e-4)) / 2e-4;
+    });
+    close(gradient, slopes, 1e-5, "gradient");
+  }
+  const target = await regionTargets(y, regions).data();
+  assert.is(target[0], Number(label[0]! > 0));
+  const far = x.mul(100);
+  assert.ok(Number.isFinite(await diceBinaryCrossEntropy(far, y, { regions }).item()));
+  assert.throws(() => diceBinaryCrossEntropy(x, y, { regions: [[1]] }), /labels and 1 regions/);
+  assert.throws(() => regionTargets(y, [[]]), /regions are lists of label values/);
 });
 
 test("losses refuse what does not fit", () => {

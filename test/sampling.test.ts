@@ -3,7 +3,10 @@ import * as assert from "uvu/assert";
 import { scaling } from "../engine/imaging/affine.ts";
 import { Prng } from "../engine/imaging/prng.ts";
 import {
+  casesOf,
+  type CaseSource,
   extractBox,
+  inMemory,
   patchStart,
   prepareCase,
   roundHalfEven,
@@ -11,6 +14,7 @@ import {
   samplePatch,
   zScore,
 } from "../engine/imaging/sampling.ts";
+import { checkSplits, kFold } from "../engine/imaging/split.ts";
 import { makeVolume } from "../engine/imaging/volume.ts";
 
 /** A case whose voxels all differ: X, Y, Z = 5, 4, 3, two channels, three lone foreground voxels. */
@@ -121,29 +125,55 @@ test("samplePatch() cuts image and label alike, flipped alike", () => {
   assert.ok(flipped > 20 && flipped < 60, `${flipped} of 60 differ from the unflipped`);
 });
 
-test("sampleBatch() forces foreground on nnU-Net's share of a batch", () => {
+test("sampleBatch() forces foreground on nnU-Net's share of a batch", async () => {
   const item = made();
-  const cases = [item, made("second")];
-  const share = (batch: number, foreground: number) => {
+  const cases = inMemory([item, made("second")]);
+  const share = async (batch: number, foreground: number) => {
     let hits = new Array(batch).fill(0);
     for (let step = 0; step < 40; step++) {
-      const { label } = sampleBatch(new Prng(6).fork(step), cases, { batch, patch: [1, 1, 1], foreground });
+      const { label } = await sampleBatch(new Prng(6).fork(step), cases, { batch, patch: [1, 1, 1], foreground });
       hits = hits.map((n, i) => n + (label[i] > 0 ? 1 : 0));
     }
     return hits.map((n) => n === 40);
   };
-  assert.equal(share(2, 0.33), [false, true]);
-  assert.equal(share(3, 0.33), [false, false, true]);
-  assert.equal(share(2, 0.25), [false, false], "round(1.5) is 2, halves to even");
-  assert.equal(share(2, 1), [true, true]);
-  const one = sampleBatch(new Prng(7), cases, { batch: 4, patch: [2, 3, 4], flip: [0, 1, 2] });
+  assert.equal(await share(2, 0.33), [false, true]);
+  assert.equal(await share(3, 0.33), [false, false, true]);
+  assert.equal(await share(2, 0.25), [false, false], "round(1.5) is 2, halves to even");
+  assert.equal(await share(2, 1), [true, true]);
+  const whole = { batch: 4, patch: [2, 3, 4], flip: [0, 1, 2] };
+  const one = await sampleBatch(new Prng(7), cases, whole);
   assert.equal([one.image.length, one.label.length, one.ids.length], [4 * 2 * 24, 4 * 24, 4]);
-  assert.equal(sampleBatch(new Prng(7), cases, { batch: 4, patch: [2, 3, 4], flip: [0, 1, 2] }), one);
-  assert.throws(() => sampleBatch(new Prng(1), [], { batch: 1, patch: [1, 1, 1] }), /no cases/);
-  assert.throws(
-    () => sampleBatch(new Prng(1), [item, made("b", 1)], { batch: 1, patch: [1, 1, 1] }),
-    /b has 1 channel/,
-  );
+  assert.equal(await sampleBatch(new Prng(7), cases, whole), one);
+  const failure = (source: CaseSource) =>
+    sampleBatch(new Prng(1), source, { batch: 8, patch: [1, 1, 1] }).then(() => "none", (error: Error) => error.message);
+  assert.match(await failure(inMemory([])), "no cases");
+  assert.match(await failure(inMemory([item, made("b", 1)])), /has \d channel\(s\)/);
+  assert.match(await failure(casesOf(cases, ["absent"])), "there is no case absent");
+});
+
+test("kFold() holds every case out once, in parts of one size, whatever the order of the ids", () => {
+  const ids = Array.from({ length: 23 }, (_, k) => `case_${k}`);
+  const folds = kFold(ids, { folds: 5, seed: 3 });
+  assert.equal(folds.flatMap((fold) => fold.val).sort(), [...ids].sort());
+  for (const { train, val } of folds) {
+    assert.equal([...train, ...val].sort(), [...ids].sort());
+    assert.ok(val.length === 4 || val.length === 5);
+  }
+  assert.equal(kFold([...ids].reverse(), { folds: 5, seed: 3 }), folds);
+  assert.not.equal(kFold(ids, { folds: 5, seed: 4 }), folds);
+  assert.throws(() => kFold(ids, { folds: 24 }), /24 folds of 23 cases/);
+  assert.throws(() => kFold(["a", "a", "b"], { folds: 2 }), /an id occurs twice/);
+});
+
+test("checkSplits() takes nnU-Net's splits and names what does not fit", () => {
+  const ids = ["a", "b", "c"];
+  const good = [{ train: ["a", "b"], val: ["c"] }, { train: ["c"], val: [] }];
+  assert.equal(checkSplits(good, ids, "s.json"), good);
+  assert.throws(() => checkSplits({}, ids, "s.json"), /s\.json: it is no list of folds/);
+  assert.throws(() => checkSplits([{ train: ["a"] }], ids, "s.json"), /fold 0 has no list "val"/);
+  assert.throws(() => checkSplits([{ train: ["a", "x"], val: [] }], ids, "s.json"), /names "x", which is no case/);
+  assert.throws(() => checkSplits([{ train: ["a"], val: ["a"] }], ids, "s.json"), /names a twice/);
+  assert.throws(() => checkSplits([{ train: [], val: ["a"] }], ids, "s.json"), /nothing to train on/);
 });
 
 test("roundHalfEven() rounds as Python does", () => {

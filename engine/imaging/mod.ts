@@ -19,8 +19,8 @@ export type {
 } from "./plan.ts";
 export { Prng } from "./prng.ts";
 export { reorient } from "./reorient.ts";
-export { extractBox, patchStart, prepareCase, sampleBatch, samplePatch, zScore } from "./sampling.ts";
-export type { PatchOptions, SampleCase } from "./sampling.ts";
+export { casesOf, extractBox, inMemory, patchStart, prepareCase, sampleBatch, samplePatch, zScore } from "./sampling.ts";
+export type { CaseSource, PatchOptions, SampleCase } from "./sampling.ts";
 export { argmaxLabels, gaussianImportance, slidingWindow, tileStarts } from "./sliding_window.ts";
 export type { Grid, SlidingWindowOptions } from "./sliding_window.ts";
 export { checkSplits, kFold, splitCases } from "./split.ts";

@@ -19,6 +19,31 @@ export interface SampleCase {
   readonly foreground: readonly { readonly value: number; readonly voxels: Uint32Array }[];
 }
 
+/** Cases that are got one by one, from memory or from disk. */
+export interface CaseSource {
+  readonly ids: readonly string[];
+  get(id: string): Promise<SampleCase>;
+}
+
+/** Some of the cases of a source. */
+export const casesOf = (source: CaseSource, ids: readonly string[]): CaseSource => ({
+  ids,
+  get: (id) => source.get(id),
+});
+
+/** A source of cases that are in memory. */
+export function inMemory(cases: readonly SampleCase[]): CaseSource {
+  const byId = new Map(cases.map((item) => [item.id, item]));
+  return {
+    ids: cases.map((item) => item.id),
+    get: async (id) => {
+      const item = byId.get(id);
+      if (!item) throw new RangeError(`there is no case ${id}`);
+      return item;
+    },
+  };
+}
+
 /**
  * Subtracts each channel's mean and divides by its standard deviation (of the population), as nnU-Net's z-score does;
  * sums are in float64. A constant channel becomes 0.
@@ -204,30 +229,31 @@ function fillPatch(
  * @param options batch; patch [z, y, x]; foreground: fraction, 0.33 unless given; flip: axes
  * @returns image [N, C, d, h, w], label [N, d, h, w], and the case of each patch
  * @throws RangeError for no cases, or cases that differ in channels
- * @example const batch = sampleBatch(new Prng(1).fork(step), cases, { batch: 2, patch: [32, 32, 32], flip: [0] });
+ * @example const batch = await sampleBatch(new Prng(1).fork(step), inMemory(cases), { batch: 2, patch: [32, 32, 32], flip: [0] });
  */
-export function sampleBatch(
+export async function sampleBatch(
   prng: Prng,
-  cases: readonly SampleCase[],
+  cases: CaseSource,
   options: PatchOptions & { batch: number; foreground?: number },
-): { image: Float32Array<ArrayBuffer>; label: Int32Array<ArrayBuffer>; ids: string[] } {
+): Promise<{ image: Float32Array<ArrayBuffer>; label: Int32Array<ArrayBuffer>; ids: string[] }> {
   const { batch, patch, foreground = 0.33 } = options;
-  if (cases.length === 0) throw new RangeError("sampleBatch: no cases; give at least one");
-  const channels = cases[0].channels;
-  const odd = cases.find((item) => item.channels !== channels);
-  if (odd) throw new RangeError(`sampleBatch: ${odd.id} has ${odd.channels} channel(s), ${cases[0].id} ${channels}`);
+  if (cases.ids.length === 0) throw new RangeError("sampleBatch: no cases; give at least one");
   const count = voxelCount(patch);
-  const image = new Float32Array(batch * channels * count);
   const label = new Int32Array(batch * count);
   const firstForeground = roundHalfEven(batch * (1 - foreground));
   const ids: string[] = [];
+  let [image, channels]: [Float32Array<ArrayBuffer> | undefined, number] = [undefined, 0];
   for (let index = 0; index < batch; index++) {
     const own = prng.fork(index);
-    const item = cases[own.integer(cases.length)];
+    const item = await cases.get(cases.ids[own.integer(cases.ids.length)]!);
+    if (!image) [image, channels] = [new Float32Array(batch * item.channels * count), item.channels];
+    if (item.channels !== channels) {
+      throw new RangeError(`sampleBatch: ${item.id} has ${item.channels} channel(s), ${ids[0]} ${channels}`);
+    }
     fillPatch(own, item, { ...options, foreground: index >= firstForeground }, { image, label, index });
     ids.push(item.id);
   }
-  return { image, label, ids };
+  return { image: image!, label, ids };
 }
 
 /** Rounds as Python's and NumPy's round do: halves to the even neighbour. */

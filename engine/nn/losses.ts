@@ -4,7 +4,10 @@ import { check, checkOptions, show } from "../core/errors.ts";
 import { normalizeAxis, sameShape } from "../core/shape.ts";
 import { Tensor } from "../core/tensor.ts";
 import { arange, tensor } from "../ops/creation.ts";
-import { add, cast, div, equal, exp, logicalAnd, mul, notEqual, sub, where } from "../ops/elementwise.ts";
+import { concat } from "../ops/concat.ts";
+import {
+  add, cast, div, equal, exp, logicalAnd, logicalOr, mul, notEqual, sigmoid, softplus, sub, where,
+} from "../ops/elementwise.ts";
 import { mean, sum } from "../ops/reduce.ts";
 import { expandDims, reshape } from "../ops/reshape.ts";
 import { slice } from "../ops/slice.ts";
@@ -134,6 +137,71 @@ export function diceCrossEntropy(logits: Tensor, labels: Tensor, options: DiceCr
   const positions = labels.size;
   const crossEntropy = scored.valid ? div(total, mul(sum(cast(scored.valid, "f32")), -1)) : mul(total, -1 / positions);
   return add(mul(crossEntropy, crossEntropyWeight), mul(diceTerm("diceCrossEntropy", scored, options), diceWeight));
+}
+
+/**
+ * Regions of integer labels, each the union of some values: bool [N, R, ...space] of labels [N, ...space].
+ *
+ * @param regions values of each region; they may overlap, as whole tumour, tumour core and enhancing tumour do
+ * @example const target = regionTargets(labels, [[1, 2, 3], [2, 3], [3]]);
+ */
+export function regionTargets(labels: Tensor, regions: readonly (readonly number[])[]): Tensor {
+  check(
+    Array.isArray(regions) && regions.length > 0 && regions.every((values) => Array.isArray(values) && values.length > 0),
+    "regionTargets",
+    () => `regions are lists of label values, got ${show(regions)}`,
+  );
+  const column = expandDims(labels, { axis: 1 });
+  const of = (values: readonly number[]): Tensor =>
+    values.map((value) => equal(column, value)).reduce((a, b) => logicalOr(a, b));
+  return concat(regions.map(of), { axis: 1 });
+}
+
+export interface DiceBinaryCrossEntropyOptions {
+  /** Label values of each region, one sigmoid output each. */
+  regions: readonly (readonly number[])[];
+  /** Added to numerator and denominator of Dice; default 1e-5. */
+  smooth?: number;
+  /** One Dice per region over the whole batch instead of one per sample and region; default false. */
+  batch?: boolean;
+  /** Positions with this label have no part. */
+  ignoreIndex?: number;
+}
+
+/**
+ * Binary cross-entropy (mean over positions and regions) plus 1 - mean soft Dice: the loss of nnU-Net for overlapping
+ * regions, up to the constant 1.
+ *
+ * @param logits f32 or f16 [N, R, ...space]
+ * @param labels i32 or u32 [N, ...space]
+ * @example const loss = diceBinaryCrossEntropy(logits, labels, { regions: [[1, 2, 3], [2, 3], [3]], batch: true });
+ */
+export function diceBinaryCrossEntropy(
+  logits: Tensor,
+  labels: Tensor,
+  options: DiceBinaryCrossEntropyOptions,
+): Tensor {
+  checkOptions("diceBinaryCrossEntropy", options, ["regions", "smooth", "batch", "ignoreIndex"]);
+  const { regions, smooth = 1e-5, batch = false, ignoreIndex } = options;
+  const target = cast(regionTargets(labels, regions), "f32");
+  check(
+    sameShape(logits.shape, target.shape),
+    "diceBinaryCrossEntropy",
+    () => `logits have the shape ${show(target.shape)} of labels and ${regions.length} regions, got ${logits}`,
+  );
+  const x = cast(logits, "f32");
+  const valid = ignoreIndex === undefined ? null : expandDims(notEqual(labels, ignoreIndex), { axis: 1 });
+  const counted = (t: Tensor): Tensor => (valid ? where(valid, t, 0) : t);
+  // -t log s(x) - (1 - t) log(1 - s(x)) = softplus(x) - t x
+  const entropy = sum(counted(sub(softplus(x), mul(target, x))));
+  const positions = valid ? mul(sum(cast(valid, "f32")), regions.length) : target.size;
+  const probability = counted(sigmoid(x));
+  const hit = counted(target);
+  const axes = x.shape.map((_, k) => k).filter((k) => k !== 1 && (batch || k !== 0));
+  const both = sum(mul(probability, hit), { axes });
+  const either = sum(add(probability, hit), { axes });
+  const dice = mean(div(add(mul(both, 2), smooth), add(either, smooth)));
+  return add(div(entropy, positions), sub(1, dice));
 }
 
 /**

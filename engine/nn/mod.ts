@@ -20,8 +20,16 @@ export {
   normParameters,
 } from "./layers.ts";
 export type { Affine, ConvParameterOptions } from "./layers.ts";
-export { deepSupervision, deepSupervisionWeights, diceCrossEntropy, resizeLabels, softDice } from "./losses.ts";
-export type { DiceCrossEntropyOptions, SoftDiceOptions } from "./losses.ts";
+export {
+  deepSupervision,
+  deepSupervisionWeights,
+  diceBinaryCrossEntropy,
+  diceCrossEntropy,
+  regionTargets,
+  resizeLabels,
+  softDice,
+} from "./losses.ts";
+export type { DiceBinaryCrossEntropyOptions, DiceCrossEntropyOptions, SoftDiceOptions } from "./losses.ts";
 export { adam, clipGradNorm, sgd } from "./optimisers.ts";
 export type { AdamOptions, Optimiser, SgdOptions } from "./optimisers.ts";
 export { constantSchedule, cosineSchedule, polySchedule, stepDecaySchedule } from "./schedules.ts";

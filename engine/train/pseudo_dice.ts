@@ -1,6 +1,7 @@
 /** Dice of the training patches as they go by: nnU-Net's pseudo-Dice, over the recent steps. */
 import { check, show } from "../core/errors.ts";
 import type { Tensor } from "../core/tensor.ts";
+import { regionTargets } from "../nn/losses.ts";
 import { concat } from "../ops/concat.ts";
 import { arange } from "../ops/creation.ts";
 
@@ -11,19 +12,34 @@ import { arange } from "../ops/creation.ts";
  * @param loss f32, one number
  * @param logits f32 [N, K, ...]
  * @param labels i32 [N, ...]; voxels outside 0..K-1 (an ignore label) have no part
- * @returns f32 [1 + 2 (K - 1)]
+ * @param options regions: label values of each output, where outputs are regions and not classes: a logit above 0 is a
+ *   prediction. ignore: with regions, the value of labels that have no part
+ * @returns f32 [1 + 2 (K - 1)]; with R regions [1 + 2 R]
  */
-export function stepFigures(loss: Tensor, logits: Tensor, labels: Tensor): Tensor {
+export function stepFigures(
+  loss: Tensor,
+  logits: Tensor,
+  labels: Tensor,
+  options: { regions?: readonly (readonly number[])[]; ignore?: number } = {},
+): Tensor {
   const [N, K] = logits.shape;
   const size = labels.size / N;
   check(logits.size === N * K * size, "stepFigures",
     () => `labels have the shape of the logits ${show(logits.shape)} without axis 1, got ${show(labels.shape)}`);
-  const classes = arange(1, K).reshape({ shape: [1, K - 1, 1] });
-  const label = labels.reshape({ shape: [N, 1, size] });
-  const counted = label.greaterEqual(0).logicalAnd(label.less(K));
-  const predicted = logits.reshape({ shape: [N, K, size] }).argmax({ axis: 1, keepDims: true });
-  const ours = predicted.equal(classes).logicalAnd(counted);
-  const theirs = label.equal(classes);
+  const label = labels.reshape({ shape: [N, size] });
+  const column = label.reshape({ shape: [N, 1, size] });
+  const scores = logits.reshape({ shape: [N, K, size] });
+  let [ours, theirs]: Tensor[] = [];
+  if (options.regions) {
+    const counted = options.ignore === undefined ? column.greaterEqual(0) : column.notEqual(options.ignore);
+    ours = scores.greater(0).logicalAnd(counted);
+    theirs = regionTargets(label, options.regions);
+  } else {
+    const classes = arange(1, K).reshape({ shape: [1, K - 1, 1] });
+    const counted = column.greaterEqual(0).logicalAnd(column.less(K));
+    ours = scores.argmax({ axis: 1, keepDims: true }).equal(classes).logicalAnd(counted);
+    theirs = column.equal(classes);
+  }
   const count = (mask: Tensor): Tensor => mask.cast("f32").sum({ axes: [0, 2] });
   return concat([loss.reshape({ shape: [1] }), count(ours.logicalAnd(theirs)), count(ours).add(count(theirs))]);
 }

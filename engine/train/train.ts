@@ -75,7 +75,7 @@ export async function train<B>(options: TrainOptions<B>): Promise<Trained> {
   const log = new JsonLines<StepRecord>(run, "log.jsonl");
   const epochLog = new JsonLines<EpochRecord>(run, "epochs.jsonl");
   const records = (await log.resume((record) => record.step <= done)).map(revive);
-  const epochs = await epochLog.resume((record) => record.step <= done);
+  const epochs = (await epochLog.resume((record) => record.step <= done)).map(revive);
   const dice = new PseudoDice(classes.length, notes?.dice);
   let { average, best } = notes ?? {};
   if (done > 0) platform.log(`Going on after step ${done} of ${steps}`);
@@ -140,7 +140,8 @@ export async function train<B>(options: TrainOptions<B>): Promise<Trained> {
 }
 
 /** A class that has not been seen is NaN, which JSON writes as null. */
-const revive = (record: StepRecord): StepRecord => ({ ...record, dice: record.dice.map((d) => d ?? NaN) });
+const revive = <R extends { readonly dice?: readonly number[] }>(record: R): R =>
+  record.dice ? { ...record, dice: record.dice.map((d) => d ?? NaN) } : record;
 
 /** Writes something that a training can do without for now: a full disk is no reason to lose what has been learnt. */
 async function tolerant(what: string, write: () => Promise<unknown>): Promise<void> {
