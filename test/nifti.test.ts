@@ -1,9 +1,13 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { gzipSync } from "fflate";
 import { applyAffine, axisCodes, invertAffine, quaternionFromAffine, scaling } from "../engine/imaging/affine.ts";
 import { crc32, gunzip } from "../engine/imaging/gzip.ts";
 import { NiftiError, readNifti, writeNifti } from "../engine/imaging/nifti.ts";
+import { imageStem, readVolume } from "../engine/imaging/read_volume.ts";
 import { makeVolume, tensorShape, volumeLike } from "../engine/imaging/volume.ts";
 import type { VoxelData } from "../engine/imaging/volume.ts";
 
@@ -256,6 +260,124 @@ test("gunzip() reads several members and refuses damage", () => {
   refuses(new Uint8Array([...whole, 1, 2, 3, 4, 5, 6, 7, 8, 9]), /damaged gzip/);
   refuses(new Uint8Array([...whole, 1, 2]), /damaged gzip/);
   for (const cut of [3, 17, 18, whole.length - 9, whole.length - 1]) refuses(whole.slice(0, cut), /damaged gzip/);
+});
+
+test("gunzip() stops at a bomb and takes no more memory than there is content", () => {
+  // 64 MiB of zeros behind a header that wants 100 bytes.
+  const bomb = gzipSync(new Uint8Array(2 ** 26));
+  let asked = 0;
+  const started = performance.now();
+  assert.throws(() => gunzip(bomb, { head: 10, wanted: () => ((asked += 1), 100) }), /go on for more than/);
+  assert.is(asked, 1);
+  assert.ok(performance.now() - started < 500, "it read on");
+  // More than is wanted, yet not far more: checked to the end, the start kept.
+  const longer = gzipSync(Uint8Array.from({ length: 1000 }, (_, i) => i & 255));
+  assert.equal([...gunzip(longer, { head: 2, wanted: () => 3 })], [0, 1, 2]);
+  longer[longer.length - 5] ^= 1;
+  assert.throws(() => gunzip(longer, { head: 2, wanted: () => 3 }), /checksum/);
+});
+
+test("readNifti() refuses sizes that the bytes cannot hold, before it takes memory", () => {
+  const file = nifti1({ put: ramp });
+  const view = new DataView(file.buffer);
+  for (let axis = 0; axis < 7; axis++) view.setInt16(42 + 2 * axis, 32767, true);
+  view.setInt16(40, 7, true);
+  refuses(file, /truncated/);
+  refuses(gzipSync(file), /truncated/);
+  const two = writeNifti({ ...makeVolume(new Uint8Array(2), { shape: [2, 1, 1], affine: scaling([1, 1, 1]) }) });
+  const wide = writeNifti({ ...readNifti(two), source: { ...readNifti(two).source!, version: 2 } });
+  const dims = new DataView(wide.buffer);
+  dims.setBigInt64(24, 2n ** 62n, true);
+  refuses(wide, /sizes/);
+  dims.setBigInt64(24, 10n ** 12n, true);
+  refuses(wide, /truncated/);
+  refuses(gzipSync(wide), /truncated/);
+});
+
+/** A .hdr/.img pair out of a single file. */
+function pairOf(file: Uint8Array, options: { offset?: number; magic?: string } = {}): [Uint8Array, Uint8Array] {
+  const { offset = 0, magic = "ni1\0" } = options;
+  const hdr = file.slice(0, 348);
+  new DataView(hdr.buffer).setFloat32(108, offset, true);
+  for (let i = 0; i < 4; i++) hdr[344 + i] = magic.charCodeAt(i);
+  return [hdr, new Uint8Array([...new Uint8Array(offset), ...file.slice(352)])];
+}
+
+test("readNifti() joins a .hdr/.img pair, each gzipped or not", () => {
+  const file = nifti1({ put: ramp });
+  const want = readNifti(file).data;
+  for (const offset of [0, 16, 3]) {
+    const [hdr, img] = pairOf(file, { offset });
+    for (const h of [hdr, gzipSync(hdr)]) {
+      for (const data of [img, gzipSync(img)]) {
+        const volume = readNifti(h, "p.hdr", { data });
+        assert.equal(volume.data, want);
+        assert.equal(readNifti(writeNifti(volume)).data, want);
+      }
+    }
+  }
+  const [hdr, img] = pairOf(file);
+  refuses(hdr, /pair/);
+  const refusesPair = (h: Uint8Array, data: Uint8Array, pattern: RegExp) =>
+    assert.throws(
+      () => readNifti(h, "p.hdr", { data }),
+      (e: unknown) => e instanceof NiftiError && pattern.test(e.message),
+    );
+  refusesPair(file, img, /holds its voxels itself/);
+  refusesPair(hdr, img.slice(1), /truncated/);
+  refusesPair(hdr, new Uint8Array(0), /empty/);
+  refusesPair(img, hdr, /348/);
+  const analyze = pairOf(file, { magic: "\0\0\0\0" })[0];
+  refusesPair(analyze, img, /ANALYZE/);
+});
+
+test("readVolume() finds the other half of a pair, whichever is named", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "voxgrad-pair-"));
+  try {
+    const [hdr, img] = pairOf(nifti1({ put: ramp }));
+    const at = (name: string) => join(folder, name);
+    writeFileSync(at("a.hdr"), hdr);
+    writeFileSync(at("a.img.gz"), gzipSync(img));
+    writeFileSync(at("b.hdr"), hdr);
+    writeFileSync(at("c.nii"), nifti1({ put: ramp }));
+    const want = (await readVolume(at("c.nii"))).data;
+    for (const name of ["a.hdr", "a.img.gz"]) assert.equal((await readVolume(at(name))).data, want);
+    const error = await readVolume(at("b.hdr")).catch((e: unknown) => e);
+    assert.ok(error instanceof NiftiError && /b\.img/.test(error.message), String(error));
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+  assert.equal(["a.nii", "a.b.nii.gz", "a.hdr", "a.img", "a.txt"].map(imageStem), ["a", "a.b", "a", undefined, undefined]);
+});
+
+test("header extensions are kept and written back, broken ones left out", () => {
+  const plain = nifti1({ put: ramp, little: false });
+  const withExtensions = (sizes: number[], kept: number) => {
+    const bytes = new Uint8Array(352 + kept + plain.length - 352);
+    bytes.set(plain.subarray(0, 352));
+    bytes.set(plain.subarray(352), 352 + kept);
+    const view = new DataView(bytes.buffer);
+    view.setFloat32(108, 352 + kept, false);
+    bytes[348] = 1;
+    let at = 352;
+    for (const [i, size] of sizes.entries()) {
+      view.setInt32(at, size, false);
+      view.setInt32(at + 4, 4 + 2 * i, false);
+      for (let k = at + 8; k < Math.min(at + size, 352 + kept); k++) bytes[k] = k & 255;
+      at += size;
+    }
+    return bytes;
+  };
+  const volume = readNifti(withExtensions([16, 48], 64));
+  const kept = volume.source!.extensions!;
+  assert.equal(kept.map((e) => [e.code, e.data.length]), [[4, 8], [6, 40]]);
+  assert.equal(volume.data, readNifti(plain).data);
+  const again = readNifti(writeNifti(volume, { gzip: true }));
+  assert.equal(again.source!.extensions, kept);
+  assert.equal(again.data, volume.data);
+  assert.equal(readNifti(withExtensions([16, 4000], 64)).source!.extensions!.length, 1);
+  for (const size of [0, -16, 7]) assert.is(readNifti(withExtensions([size], 64)).source!.extensions, undefined);
+  assert.is(readNifti(plain).source!.extensions, undefined);
 });
 
 test("readNifti() throws NiftiError alone, whatever the bytes", () => {

@@ -1,9 +1,8 @@
 /** Reading one case of a dataset, with the checks that keep silent mistakes out of a training. */
-import { platform } from "#platform";
 import { axisCodes, cornerDistance } from "./affine.ts";
 import { DatasetError } from "./dataset.ts";
 import type { Dataset, DatasetCase } from "./dataset.ts";
-import { readNifti } from "./nifti.ts";
+import { readVolume } from "./read_volume.ts";
 import { voxelCount } from "./volume.ts";
 import type { Volume } from "./volume.ts";
 
@@ -32,7 +31,7 @@ export async function loadCase(
 ): Promise<LoadedCase> {
   const { tolerance = 0.05 } = options;
   const files: Volume[] = [];
-  for (const path of item.images) files.push(readNifti(await platform.readFile(path), path));
+  for (const path of item.images) files.push(await readVolume(path));
   for (const other of files.slice(1)) checkGrid(files[0], other, tolerance);
   const image = files.length === 1 ? files[0] : joinChannels(files);
   if (image.channels !== dataset.channels.length) {
@@ -44,7 +43,7 @@ export async function loadCase(
   }
   checkVoxels(image);
   if (item.label === undefined) return { id: item.id, image };
-  const stored = readNifti(await platform.readFile(item.label), item.label);
+  const stored = await readVolume(item.label);
   checkGrid(image, stored, tolerance);
   return { id: item.id, image, label: checkLabels(stored, dataset) };
 }

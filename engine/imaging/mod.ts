@@ -18,6 +18,7 @@ export type {
   CaseGeometry, ChannelPlan, NetworkPlan, Plan, PlanFingerprint, PreparedCase, ResamplingPlan, SplineOrder,
 } from "./plan.ts";
 export { Prng } from "./prng.ts";
+export { imageStem, readVolume } from "./read_volume.ts";
 export { reorient } from "./reorient.ts";
 export { casesOf, extractBox, inMemory, patchStart, prepareCase, sampleBatch, samplePatch, zScore } from "./sampling.ts";
 export type { CaseSource, PatchOptions, SampleCase } from "./sampling.ts";
@@ -26,4 +27,4 @@ export type { Grid, SlidingWindowOptions } from "./sliding_window.ts";
 export { checkSplits, kFold, splitCases } from "./split.ts";
 export type { Fold } from "./split.ts";
 export { makeVolume, tensorShape, tensorSpacing, volumeLike, voxelCount } from "./volume.ts";
-export type { NiftiSource, SpatialUnit, Triple, Volume, VoxelData } from "./volume.ts";
+export type { NiftiExtension, NiftiSource, SpatialUnit, Triple, Volume, VoxelData } from "./volume.ts";

@@ -1,12 +1,19 @@
-/** Reading NIfTI-1 and NIfTI-2 files, plain or gzipped, of either byte order. */
+/** Reading NIfTI-1 and NIfTI-2, one file or a .hdr/.img pair, plain or gzipped, of either byte order. */
 import { columnNorms } from "./affine.ts";
-import { gunzip, isGzip } from "./gzip.ts";
-import { DATATYPES, MILLIMETRES, NiftiError, readHeader } from "./nifti_header.ts";
+import { gunzip, isGzip, LARGEST_RATIO } from "./gzip.ts";
+import type { GunzipOptions } from "./gzip.ts";
+import { DATATYPES, HEADER_BYTES, MILLIMETRES, NiftiError, readExtensions, readHeader } from "./nifti_header.ts";
+import type { NiftiHeader } from "./nifti_header.ts";
 import { voxelCount } from "./volume.ts";
 import type { Triple, Volume, VoxelData } from "./volume.ts";
 
 export { NiftiError } from "./nifti_header.ts";
 export { writeNifti } from "./nifti_write.ts";
+
+type Bytes = Uint8Array<ArrayBuffer>;
+
+// The header file of a pair does not say how long it is; this leaves room for large extensions.
+const LARGEST_HEADER_FILE = 2 ** 20;
 
 /**
  * Reads a NIfTI file. Gzip is recognised by content, not by name.
@@ -16,56 +23,92 @@ export { writeNifti } from "./nifti_write.ts";
  * Stored int64 and uint64 become Float64 when every value is exact in it. Axes beyond the third become channels; a 2-D
  * image gets Z = 1. The affine is the sform, else the qform, else nibabel's centred fallback, in mm whatever the unit.
  *
- * @param bytes the whole file
+ * Nothing is believed that the bytes do not bear out: no memory is taken for voxels that are not there.
+ *
+ * @param bytes the whole file; of a pair, the .hdr file
  * @param name for messages and `volume.name`, such as its path
+ * @param options data: the .img file of a pair; `readVolume(path)` finds it by itself
  * @throws NiftiError when it is truncated, damaged, no NIfTI file, or holds colours, complex numbers or bits
  * @example const volume = readNifti(await platform.readFile("scan.nii.gz"), "scan.nii.gz");
  */
-export function readNifti(bytes: Uint8Array | ArrayBuffer, name = "NIfTI data"): Volume {
-  // A plain view: a Node Buffer would do, but its slice() does not copy.
-  const given = bytes instanceof Uint8Array
-    ? new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-    : new Uint8Array(bytes);
-  if (given.length === 0) throw new NiftiError(name, "an empty file", "a NIfTI file");
-  let content = given;
-  if (isGzip(given)) {
-    try {
-      content = gunzip(given);
-    } catch (cause) {
-      throw new NiftiError(name, "damaged gzip data", `intact ones (${(cause as Error).message})`, cause);
-    }
+export function readNifti(
+  bytes: Uint8Array | ArrayBuffer,
+  name = "NIfTI data",
+  options: { data?: Uint8Array | ArrayBuffer } = {},
+): Volume {
+  const given = plainView(bytes);
+  const pair = options.data !== undefined;
+  const head = unpack(given, name, {
+    head: HEADER_BYTES,
+    wanted: (start) => (pair ? LARGEST_HEADER_FILE : bytesWanted(readHeader(start, name, pair), given, name)),
+  });
+  const header = readHeader(head, name, pair);
+  const { littleEndian, offset, units } = header;
+  const extensions = readExtensions(head, header, pair ? head.length : Math.min(offset, head.length));
+  const source = extensions.length > 0 ? { ...header.source, extensions } : header.source;
+  let [stored, content] = [given, head];
+  if (options.data !== undefined) {
+    stored = plainView(options.data);
+    const wanted = () => bytesWanted(header, stored, name);
+    content = unpack(stored, `${name} (.img)`, { head: 0, wanted });
   }
-  const { source, littleEndian, offset, units } = readHeader(content, name);
+  const end = bytesWanted(header, stored, name);
+  if (end > content.length) throw truncated(header, content.length, name);
   const dims = source.dims;
   const shape: Triple = [dims[0], dims[1] ?? 1, dims[2] ?? 1];
-  const channels = voxelCount(dims.slice(3));
-  const count = voxelCount(dims);
   const { name: type, bytes: width } = DATATYPES.get(source.datatype)!;
-  if (!(count * width <= content.length - offset)) {
-    throw new NiftiError(
-      name,
-      `${content.length - offset} bytes of voxels`,
-      `${count * width} for ${dims.join(" x ")} of ${type}: the file is truncated`,
-    );
-  }
   // A copy of its own, aligned; after gunzip nobody else holds the buffer, and it is reused in place when aligned.
-  const end = offset + count * width;
-  const own = content !== given && (content.byteOffset + offset) % width === 0;
-  const raw = (own ? content.subarray(offset, end) : content.slice(offset, end)) as Uint8Array<ArrayBuffer>;
+  const own = content !== stored && (content.byteOffset + offset) % width === 0;
+  const raw = own ? content.subarray(offset, end) : content.slice(offset, end);
   if (!littleEndian && width > 1) swapBytes(raw, width);
-  const stored = asNumbers(raw, type, count, name);
+  const values = asNumbers(raw, type, voxelCount(dims), name);
   const scale = MILLIMETRES[units];
   const affine = scale === 1 ? [...source.affine] : source.affine.map((v, i) => (i < 12 ? v * scale : v));
   return {
-    data: rescale(stored, source.slope, source.intercept),
+    data: rescale(values, source.slope, source.intercept),
     shape,
-    channels,
+    channels: voxelCount(dims.slice(3)),
     affine,
     spacing: columnNorms(affine),
     units,
     name,
     source,
   };
+}
+
+/** A plain view: a Node Buffer would do, but its slice() does not copy. */
+const plainView = (bytes: Uint8Array | ArrayBuffer): Bytes =>
+  bytes instanceof Uint8Array
+    ? new Uint8Array(bytes.buffer as ArrayBuffer, bytes.byteOffset, bytes.byteLength)
+    : new Uint8Array(bytes);
+
+function unpack(given: Bytes, name: string, options: GunzipOptions): Bytes {
+  if (given.length === 0) throw new NiftiError(name, "an empty file", "a NIfTI file");
+  if (!isGzip(given)) return given;
+  try {
+    return gunzip(given, options);
+  } catch (cause) {
+    if (cause instanceof NiftiError) throw cause;
+    throw new NiftiError(name, "damaged gzip data", `intact ones (${(cause as Error).message})`, cause);
+  }
+}
+
+const truncated = (header: NiftiHeader, length: number, name: string): NiftiError => {
+  const { dims, datatype } = header.source;
+  const { name: type, bytes: width } = DATATYPES.get(datatype)!;
+  const size = `${voxelCount(dims) * width} for ${dims.join(" x ")} of ${type}`;
+  return header.offset > length
+    ? new NiftiError(name, `${length} bytes`, `voxels from byte ${header.offset} on: the file is truncated`)
+    : new NiftiError(name, `${length - header.offset} bytes of voxels`, `${size}: the file is truncated`);
+};
+
+/** Where the voxels end, if a file can hold so much at all. */
+function bytesWanted(header: NiftiHeader, file: Bytes, name: string): number {
+  const { dims, datatype } = header.source;
+  const end = header.offset + voxelCount(dims) * DATATYPES.get(datatype)!.bytes;
+  const most = isGzip(file) ? file.length * LARGEST_RATIO : file.length;
+  if (!(end <= most)) throw truncated(header, most, name);
+  return end;
 }
 
 function swapBytes(bytes: Uint8Array, width: number): void {

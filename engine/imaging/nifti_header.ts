@@ -3,7 +3,7 @@ import { isNIFTI1, isNIFTI2, NIFTI1, NIFTI2 } from "nifti-reader-js";
 import { VoxgradError } from "../core/errors.ts";
 import { affineFromQuaternion } from "./affine.ts";
 import type { Affine } from "./affine.ts";
-import type { NiftiSource, SpatialUnit } from "./volume.ts";
+import type { NiftiExtension, NiftiSource, SpatialUnit } from "./volume.ts";
 
 /** A NIfTI file that cannot be read or written; says which file, what it has and what was wanted. */
 export class NiftiError extends VoxgradError {
@@ -51,25 +51,32 @@ export interface NiftiHeader {
   readonly units: SpatialUnit;
 }
 
+/** The most that a header takes, without extensions. */
+export const HEADER_BYTES = 540;
+
 /**
- * Reads and checks the header of an uncompressed NIfTI file.
+ * Reads and checks the header of an uncompressed NIfTI file, or its first HEADER_BYTES.
  *
+ * @param pair whether the voxels lie in a second file
  * @throws NiftiError
  */
-export function readHeader(bytes: Uint8Array, file: string): NiftiHeader {
-  const wanted = "a NIfTI-1 or NIfTI-2 file (.nii or .nii.gz)";
+export function readHeader(bytes: Uint8Array<ArrayBuffer>, file: string, pair = false): NiftiHeader {
+  const wanted = `a NIfTI-1 or NIfTI-2 file (${pair ? ".hdr" : ".nii or .nii.gz"})`;
   if (bytes.length < 348) throw new NiftiError(file, `${bytes.length} bytes`, `at least the 348 of ${wanted}`);
   // Only the header is handed over: the library would follow extension sizes, which a broken file can make endless.
-  const head = bytes.slice(0, 540).buffer;
-  const version = isNIFTI1(head) ? 1 : isNIFTI2(head) ? 2 : undefined;
-  if (version === undefined) {
-    const pair = isNIFTI1(head, true) || isNIFTI2(head, true);
-    throw new NiftiError(
-      file,
-      pair ? "the header of a .hdr/.img pair" : "no NIfTI magic number",
-      pair ? `${wanted}: join the pair into one file first` : wanted,
-    );
+  const head = bytes.slice(0, HEADER_BYTES).buffer;
+  const [one, two] = [isNIFTI1(head, true), isNIFTI2(head, true)];
+  if (!one && !two) {
+    const view = new DataView(head);
+    const analyze = view.getInt32(0, true) === 348 || view.getInt32(0, false) === 348;
+    throw new NiftiError(file, `no NIfTI magic number${analyze ? " (an ANALYZE 7.5 header?)" : ""}`, wanted);
   }
+  if (pair !== !(isNIFTI1(head) || isNIFTI2(head))) {
+    throw pair
+      ? new NiftiError(file, "the header of a file that holds its voxels itself", `${wanted}, or no second file`)
+      : new NiftiError(file, "the header of a .hdr/.img pair", "its .img file too (readVolume(path) finds it)");
+  }
+  const version = one ? 1 : 2;
   const size = version === 1 ? 348 : 540;
   if (bytes.length < size) throw new NiftiError(file, `${bytes.length} bytes`, `a NIfTI-${version} header of ${size}`);
   const header = version === 1 ? new NIFTI1() : new NIFTI2();
@@ -79,7 +86,7 @@ export function readHeader(bytes: Uint8Array, file: string): NiftiHeader {
     throw new NiftiError(file, "a header that does not start with its own size", wanted, cause);
   }
   const dims = readDims(header.dims, file);
-  const offset = readOffset(header.vox_offset, version === 1 ? 352 : 544, bytes.length, file);
+  const offset = readOffset(header.vox_offset, pair ? 0 : size + 4, file);
   const datatype = header.datatypeCode;
   if (!DATATYPES.has(datatype)) {
     const got = REFUSED_DATATYPES[datatype];
@@ -110,6 +117,23 @@ export function readHeader(bytes: Uint8Array, file: string): NiftiHeader {
   };
 }
 
+/**
+ * The extensions between a header and byte `end`, as far as they are well formed; what follows a broken one is left.
+ */
+export function readExtensions(bytes: Uint8Array<ArrayBuffer>, header: NiftiHeader, end: number): NiftiExtension[] {
+  const start = header.source.version === 1 ? 348 : 540;
+  const found: NiftiExtension[] = [];
+  if (!(end >= start + 4) || bytes[start] === 0) return found;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  for (let at = start + 4; at + 8 <= end; ) {
+    const size = view.getInt32(at, header.littleEndian);
+    if (!(size >= 8 && size <= end - at)) break;
+    found.push({ code: view.getInt32(at + 4, header.littleEndian), data: bytes.slice(at + 8, at + size) });
+    at += size;
+  }
+  return found;
+}
+
 function readDims(stored: readonly number[], file: string): number[] {
   const rank = stored[0];
   const dims = stored.slice(1, 1 + rank);
@@ -120,13 +144,10 @@ function readDims(stored: readonly number[], file: string): number[] {
   return dims;
 }
 
-function readOffset(stored: number, smallest: number, length: number, file: string): number {
+function readOffset(stored: number, smallest: number, file: string): number {
   const offset = stored === 0 ? smallest : stored;
   if (!(Number.isInteger(offset) && offset >= smallest)) {
     throw new NiftiError(file, `voxels at byte ${stored}`, `an offset of ${smallest} or more`);
-  }
-  if (offset > length) {
-    throw new NiftiError(file, `${length} bytes`, `voxels from byte ${offset} on: the file is truncated`);
   }
   return offset;
 }

@@ -1,10 +1,10 @@
-/** Writing NIfTI files: single file, little-endian, no scaling, no extensions. */
+/** Writing NIfTI files: single file, little-endian, no scaling. */
 import { applyAffine, quaternionFromAffine } from "./affine.ts";
 import type { Affine } from "./affine.ts";
 import { gzip } from "./gzip.ts";
 import { MILLIMETRES, NiftiError } from "./nifti_header.ts";
 import { voxelCount } from "./volume.ts";
-import type { NiftiSource, Volume, VoxelData } from "./volume.ts";
+import type { NiftiExtension, NiftiSource, Volume, VoxelData } from "./volume.ts";
 
 export type NiftiDtype = "uint8" | "int8" | "int16" | "uint16" | "int32" | "uint32" | "float32" | "float64";
 
@@ -25,7 +25,7 @@ const dtypeOf = (data: VoxelData): NiftiDtype =>
   (Object.keys(WRITERS) as NiftiDtype[]).find((dtype) => data instanceof WRITERS[dtype].make)!;
 
 /**
- * A NIfTI file of a volume. A volume read from a file keeps that file's version, units, sform and qform codes; where
+ * A NIfTI file of a volume. A volume read from a file keeps that file's version, units, codes and extensions; where
  * its affine has been changed since, both forms are written anew. A new volume states the affine in both forms (code 1,
  * scanner), or in the sform alone when its axes are not at right angles. Version 2 is used when a size exceeds 32767.
  *
@@ -45,19 +45,33 @@ export function writeNifti(
   if (!writer) throw new NiftiError(volume.name, `dtype ${dtype}`, `one of ${Object.keys(WRITERS).join(", ")}`);
   const dims = dimsOf(volume);
   const version = volume.source?.version === 2 || Math.max(...dims) > 32767 ? 2 : 1;
-  const offset = version === 1 ? 352 : 544;
+  const extensions = volume.source?.extensions ?? [];
+  const start = version === 1 ? 352 : 544;
+  const offset = extensions.reduce((sum, extension) => sum + extensionSize(extension), start);
   const values = convert(volume, dtype);
   const bytes = new Uint8Array(offset + values.byteLength);
-  writeHeader(new DataView(bytes.buffer), volume, {
+  const view = new DataView(bytes.buffer);
+  writeHeader(view, volume, {
     version,
     dims,
     offset,
     code: writer.code,
     width: values.BYTES_PER_ELEMENT,
   });
+  if (extensions.length > 0) bytes[start - 4] = 1;
+  let at = start;
+  for (const extension of extensions) {
+    view.setInt32(at, extensionSize(extension), true);
+    view.setInt32(at + 4, extension.code, true);
+    bytes.set(extension.data, at + 8);
+    at += extensionSize(extension);
+  }
   bytes.set(new Uint8Array(values.buffer, values.byteOffset, values.byteLength), offset);
   return options.gzip ? gzip(bytes) : bytes;
 }
+
+/** With its own header of 8 bytes, a multiple of 16 as the standard wants it. */
+const extensionSize = ({ data }: NiftiExtension): number => Math.ceil((8 + data.length) / 16) * 16;
 
 function dimsOf(volume: Volume): readonly number[] {
   const kept = volume.source?.dims;

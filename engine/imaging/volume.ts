@@ -24,6 +24,12 @@ export type Triple = readonly [number, number, number];
 /** Unit of length of a NIfTI header. */
 export type SpatialUnit = "unknown" | "m" | "mm" | "um";
 
+/** A block of other software's data in a NIfTI header: DICOM (code 2), AFNI (4), a comment (6). */
+export interface NiftiExtension {
+  readonly code: number;
+  readonly data: Uint8Array<ArrayBuffer>;
+}
+
 /** What of a NIfTI header is kept so that a file written from the volume says the same about its place. */
 export interface NiftiSource {
   readonly version: 1 | 2;
@@ -43,6 +49,8 @@ export interface NiftiSource {
   readonly unitsCode: number;
   readonly intentCode: number;
   readonly description: string;
+  /** Written back as they are; absent where there are none. */
+  readonly extensions?: readonly NiftiExtension[];
   /** The affine that these fields give, to see whether a volume has been moved since. */
   readonly affine: Affine;
 }

@@ -1,0 +1,36 @@
+/** Volumes by their path: a .nii or .nii.gz file, or a .hdr/.img pair of which either is named. */
+import { platform } from "#platform";
+import { NiftiError, readNifti } from "./nifti.ts";
+import type { Volume } from "./volume.ts";
+
+const PAIR = /^(.+)\.(hdr|img)(\.gz)?$/;
+
+/**
+ * The name of an image file without its ending, or undefined for what is no image. The .img file of a pair counts as
+ * none, so that a folder's images are counted once.
+ *
+ * @example imageStem("scan.nii.gz"); // "scan"
+ */
+export const imageStem = (file: string): string | undefined => /^(.+)\.(nii|hdr)(\.gz)?$/.exec(file)?.[1];
+
+/**
+ * Reads a NIfTI file. Of a pair, .hdr and .img, either may be named and each may be gzipped.
+ *
+ * @throws NiftiError when a file is no NIfTI file, damaged or of a kind that is not read, or a pair lacks its other half
+ * @throws PlatformError when there is no such file
+ * @example const volume = await readVolume("scans/patient_01.nii.gz");
+ */
+export async function readVolume(path: string): Promise<Volume> {
+  const [, stem, kind, gz = ""] = PAIR.exec(path) ?? [];
+  if (stem === undefined) return readNifti(await platform.readFile(path), path);
+  const other = kind === "hdr" ? "img" : "hdr";
+  const candidates = [`${stem}.${other}${gz}`, `${stem}.${other}${gz ? "" : ".gz"}`];
+  const bytes = await platform.readFile(path);
+  for (const candidate of candidates) {
+    if (!(await platform.exists(candidate))) continue;
+    const second = await platform.readFile(candidate);
+    const [header, data] = kind === "hdr" ? [bytes, second] : [second, bytes];
+    return readNifti(header, path, { data });
+  }
+  throw new NiftiError(path, `one file of a .hdr/.img pair`, `${candidates.join(" or ")} beside it`);
+}
