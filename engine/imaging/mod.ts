@@ -15,7 +15,7 @@ export { PHANTOM_LABELS, phantomCase, writePhantomDataset } from "./phantom.ts";
 export type { PhantomOptions } from "./phantom.ts";
 export { outputChannels } from "./plan.ts";
 export type {
-  CaseGeometry, ChannelPlan, NetworkPlan, Plan, PlanFingerprint, PreparedCase, ResamplingPlan, SplineOrder,
+  CaseGeometry, ChannelPlan, NetworkPlan, Plan, PlanFingerprint, PreparedCase, ResamplingPlan,
 } from "./plan.ts";
 export { Prng } from "./prng.ts";
 export { imageStem, readVolume } from "./read_volume.ts";

@@ -7,6 +7,7 @@
  * is oriented first (RAS, or left as stored), which gives axes [z, y, x], and then transposed: prepared axis k is axis
  * transpose[k] of those. nnU-Net puts the axis of the coarsest spacing first.
  */
+import type { SplineOrder } from "../ops/resample.ts";
 import type { SampleCase } from "./sampling.ts";
 import type { Triple, Volume } from "./volume.ts";
 
@@ -46,9 +47,6 @@ interface UNetPlan {
 export type NetworkPlan =
   | (UNetPlan & { readonly name: "plainConvUNet"; readonly convsPerStage: readonly number[] })
   | (UNetPlan & { readonly name: "residualEncoderUNet"; readonly blocksPerStage: readonly number[] });
-
-/** Order of the B-spline: 0 nearest, 1 linear, 3 cubic. */
-export type SplineOrder = 0 | 1 | 3;
 
 /** How scans come to the target spacing, and predictions back. */
 export interface ResamplingPlan {

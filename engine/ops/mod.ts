@@ -10,6 +10,8 @@ export { batchNorm, groupNorm, instanceNorm, layerNorm, weightStandardize } from
 export { conv2d, conv3d, convTranspose2d, convTranspose3d } from "./conv.ts";
 export { cosineSimilarity } from "./cosine_similarity.ts";
 export { resize } from "./resize.ts";
+export { resampleLabels, resampleVolume } from "./resample.ts";
+export type { SplineOrder } from "./resample.ts";
 export { affineGrid } from "./affine_grid.ts";
 export { gridSample } from "./grid_sample.ts";
 export type { GridSampleOptions } from "./grid_sample.ts";
