@@ -192,6 +192,7 @@ export const kernels: Cases = {
   "resize, cubic with aligned corners": unary([1, 1, 51, 47], (x) =>
     vg.resize(x, { size: [31, 77], mode: "cubic", alignCorners: true }),
   ),
+  "resampleVolume, linear": unary([3, 2, 21, 27], (x) => vg.resampleVolume(x, { size: [13, 49], order: 1 })),
   "resampleVolume, cubic": unary([3, 2, 21, 27], (x) => vg.resampleVolume(x, { size: [13, 49], order: 3 })),
   "take of few": taken([23, 131], 30),
   "take of many": taken([91, 23], 730),

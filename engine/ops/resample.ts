@@ -35,7 +35,12 @@ const op: Op<AxisAttrs> = {
   vjp: (c, g) => [along(g, c.attrs.axis, { ...c.attrs, transposed: !c.attrs.transposed }), null, null],
   jvp: (c, [t]) => along(t!, c.attrs.axis, c.attrs),
   batch: (c) => along(c.inputs[0]!, c.attrs.axis + 1, c.attrs),
-  split([x], output, attrs, most) {
+  split([x, , weights], output, attrs, most) {
+    check(
+      weights!.size <= most,
+      "resampleVolume",
+      () => `the weights of an axis take ${4 * weights!.size} bytes, the adapter binds ${4 * most}; use a smaller size`,
+    );
     const others = x!.shape.map((_, k) => k).filter((k) => k !== attrs.axis);
     const longest = others.reduce((a, b) => (x!.shape[a]! >= x!.shape[b]! ? a : b), others[0] ?? attrs.axis);
     const length = longest === attrs.axis ? 1 : x!.shape[longest]!;
