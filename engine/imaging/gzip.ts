@@ -1,9 +1,11 @@
-/** Gzip by fflate, with the checksums that fflate leaves out: a damaged file is an error, never a wrong number. */
-import { Gunzip, gzipSync } from "fflate";
+/** Gzip, read with a limit and with its checksums: a damaged file is an error, never a wrong number. */
+import { gzipSync } from "fflate";
+import { inflate, MARGIN } from "./inflate.ts";
+import type { Sink } from "./inflate.ts";
 
 // The most that deflate can expand: 258 bytes from two bits, so 1032 to 1.
 export const LARGEST_RATIO = 1032;
-/** What a file may hold beyond twice what is wanted of it before it is refused. */
+/** What a file may hold beyond twice what is wanted of it before it is refused; the first step of memory. */
 const SLACK = 65536;
 
 const CRC_TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {
@@ -28,15 +30,15 @@ const uint32At = (bytes: Uint8Array, at: number): number =>
 export interface GunzipOptions {
   /** How many bytes at the start of the content `wanted` has to see. */
   readonly head: number;
-  /** Told the start of the content (less than `head` where there is no more), says how many bytes are needed in all. */
+  /** Told that start, says how many bytes of content are needed in all. */
   readonly wanted: (head: Uint8Array<ArrayBuffer>) => number;
 }
 
 /**
- * The content of a gzip file of one or more members, or as much of its start as is wanted.
+ * The content of a gzip file of one or more members.
  *
- * The file is not trusted: what is held at once stays within twice the content that is really there, and a file whose
- * content goes on for more than twice what is wanted is refused after as much work, so that neither a header nor a
+ * The file is not trusted: memory grows with the content that is really there, to no more than three times of it, and a
+ * file whose content goes on for more than twice what is wanted is refused then and there. So neither a header nor a
  * trailer that lies, nor a bomb, costs memory or time.
  *
  * @param options without them, all of the content is wanted
@@ -44,61 +46,47 @@ export interface GunzipOptions {
  *   `wanted` throws
  */
 export function gunzip(bytes: Uint8Array, options?: GunzipOptions): Uint8Array<ArrayBuffer> {
-  let wanted = options ? undefined : Infinity;
-  let chunks: Uint8Array[] = [];
-  let content: Uint8Array<ArrayBuffer> | undefined;
-  let total = 0;
-  let [crc, size] = [0, 0];
-  const endMember = (end: number) => {
-    if (end < 18 || uint32At(bytes, end - 8) !== crc || uint32At(bytes, end - 4) !== size % 2 ** 32) {
-      throw new Error("the gzip data are damaged, truncated or followed by other bytes (checksum differs)");
-    }
-    [crc, size] = [0, 0];
+  let wanted: number | undefined;
+  const sink: Sink = {
+    buffer: new Uint8Array((options?.head ?? 0) + 4 * MARGIN),
+    length: 0,
+    grow() {
+      const { buffer, length } = sink;
+      wanted ??= options?.wanted(buffer.subarray(0, length)) ?? Infinity;
+      if (length > 2 * wanted + SLACK) {
+        throw new Error(`they go on for more than ${length} bytes, where ${wanted} are wanted`);
+      }
+      const most = length < wanted ? wanted : 2 * wanted + SLACK;
+      sink.buffer = new Uint8Array(Math.min(most, Math.max(3 * length, SLACK)) + 2 * MARGIN);
+      sink.buffer.set(buffer.subarray(0, length));
+    },
   };
-  const stream = new Gunzip((chunk) => {
-    if (chunk.length === 0) return;
-    crc = crc32(chunk, crc);
-    size += chunk.length;
-    if (!content) chunks.push(chunk);
-    else if (total < content.length) content.set(chunk.subarray(0, content.length - total), total);
-    total += chunk.length;
-  });
-  stream.onmember = endMember;
   for (let at = 0; at < bytes.length; ) {
-    // A piece expands to less than what has been seen, or is still to come, or the slack.
-    const room = Math.max(SLACK, total, wanted === undefined || wanted === Infinity ? 0 : wanted - total);
-    const piece = wanted === undefined ? 256 : Math.min(16384, Math.max(1024, Math.floor(room / LARGEST_RATIO)));
-    const end = Math.min(bytes.length, at + piece);
-    stream.push(bytes.subarray(at, end) as Uint8Array<ArrayBuffer>, end === bytes.length);
-    at = end;
-    if (at === bytes.length) endMember(at); // damage is told before what follows from it
-    if (wanted === undefined && (total >= options!.head || at === bytes.length)) wanted = options!.wanted(join(chunks));
-    if (wanted === undefined) continue;
-    if (total > 2 * wanted + SLACK) {
-      throw new Error(`the gzip data go on for more than ${total} bytes, where ${wanted} are wanted`);
+    const from = sink.length;
+    const end = inflate(bytes, skipHeader(bytes, at), sink);
+    if (end + 8 > bytes.length) throw new Error("they end too early");
+    const [crc, size] = [uint32At(bytes, end), uint32At(bytes, end + 4)];
+    if (size !== (sink.length - from) % 2 ** 32 || crc !== crc32(sink.buffer.subarray(from, sink.length))) {
+      throw new Error("they are damaged: the checksum differs");
     }
-    if (content || total < wanted / 2) continue;
-    // Half of it is there, so the rest is believed.
-    content = new Uint8Array(wanted);
-    fill(content, chunks);
-    chunks = [];
+    at = end + 8;
   }
-  if (!content) return join(chunks);
-  return total < content.length ? content.subarray(0, total) : content;
+  return sink.buffer.subarray(0, sink.length);
 }
 
-function join(chunks: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const joined = new Uint8Array(chunks.reduce((sum, chunk) => sum + chunk.length, 0));
-  fill(joined, chunks);
-  return joined;
-}
-
-function fill(target: Uint8Array, chunks: readonly Uint8Array[]): void {
-  let at = 0;
-  for (const chunk of chunks) {
-    if (at < target.length) target.set(chunk.subarray(0, target.length - at), at);
-    at += chunk.length;
+/** Where the compressed data of the member at byte `start` begin. */
+function skipHeader(bytes: Uint8Array, start: number): number {
+  const [first, second, method, flags] = bytes.subarray(start, start + 4);
+  if (first !== 0x1f || second !== 0x8b) throw new Error("they are followed by bytes that are no gzip data");
+  if (method !== 8) throw new Error(`their method of compression is ${method}, which is none`);
+  let at = start + 10;
+  if (flags & 4) at += 2 + (bytes[at] | (bytes[at + 1] << 8));
+  for (const text of [8, 16]) {
+    if (!(flags & text)) continue;
+    at = bytes.indexOf(0, at) + 1;
+    if (at === 0) throw new Error("they end too early");
   }
+  return at + (flags & 2);
 }
 
 /** Compresses; the same bytes for the same content, for no time or name is stored. */
