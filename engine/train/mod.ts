@@ -18,6 +18,7 @@ export { chartSvg, progressSvg } from "./plots.ts";
 export type { Panel, Point } from "./plots.ts";
 export { PseudoDice, stepFigures } from "./pseudo_dice.ts";
 export { recordChart } from "./record_chart.ts";
+export { writeReport } from "./report.ts";
 export { openRun, readJson, resumeRun, RunFolder } from "./run_folder.ts";
 export { choosePatch, segmenter } from "./segment.ts";
 export type { Network, Task } from "./segment.ts";

@@ -1,0 +1,160 @@
+/** report.html: what a run did, in one file that needs nothing else. Everything is read from the run's folder. */
+import { platform } from "#platform";
+import { VoxgradError } from "../core/errors.ts";
+import type { CaseMetrics } from "./evaluation.ts";
+import { duration, type StepRecord } from "./logging.ts";
+import { escapeXml } from "./plots.ts";
+import { recordChart } from "./record_chart.ts";
+import { readJson, type RunFolder } from "./run_folder.ts";
+import type { EpochRecord } from "./train.ts";
+
+const NAME = "report.html";
+
+/** A table cell: a text, or a number, or something that is not defined. */
+type Cell = string | number | null | undefined;
+
+interface Metrics {
+  readonly cases: readonly CaseMetrics[];
+  readonly mean: { readonly dice: number | null; readonly classes: readonly Record<string, any>[] };
+}
+
+/**
+ * Writes report.html into a run's folder: settings, curves, Dice by class, every case (worst first, sortable), overlays;
+ * for a cross-validation those of all folds. A run that is not finished is reported as far as it came.
+ *
+ * @throws VoxgradError for a folder that holds no run
+ * @example await writeReport(new RunFolder("runs/liver-001"));
+ */
+export async function writeReport(run: RunFolder): Promise<string> {
+  const config = await run.readJson("config.json");
+  if (!config) throw new VoxgradError(`${run.path}: it holds no run (there is no config.json)`);
+  const folds = (await platform.listFiles(run.path)).filter((name) => /^fold_\d+$/.test(name));
+  const parts = [run.path, ...folds.map((name) => `${run.path}/${name}`)];
+  const metrics = (await run.readJson("metrics.json")) as Metrics | undefined;
+  const title = `${config.dataset?.name ?? config.plan?.dataset ?? "Training"}: ${run.path.split("/").at(-1)}`;
+  const sections = [section("Settings", settingsTable(config))];
+  if (metrics) {
+    sections.push(section("Held-out cases, whole volumes", classTable(metrics)));
+    sections.push(section("Every case", caseTable(metrics)));
+  }
+  for (const folder of parts) {
+    const chart = await chartOf(folder);
+    if (chart) sections.push(section(folder === run.path ? "Training" : `Training of ${folder.split("/").at(-1)}`, chart));
+  }
+  for (const folder of parts) {
+    if (!(await platform.exists(`${folder}/overlay.svg`))) continue;
+    const name = folder === run.path ? "Overlays" : `Overlays of ${folder.split("/").at(-1)}`;
+    sections.push(section(name, new TextDecoder().decode(await platform.readFile(`${folder}/overlay.svg`))));
+  }
+  return run.write(NAME, page(title, sections));
+}
+
+/** Curves of one training; undefined where the folder has no log. */
+async function chartOf(folder: string): Promise<string | undefined> {
+  const records = await readLines<StepRecord>(`${folder}/log.jsonl`);
+  if (records.length === 0) return undefined;
+  const epochs = await readLines<EpochRecord>(`${folder}/epochs.jsonl`);
+  const config = (await platform.exists(`${folder}/config.json`)) ? await readJson(`${folder}/config.json`) : {};
+  const classes: string[] = config.classes ?? records[0]!.dice.map((_, c) => `class ${c + 1}`);
+  const numbers = records.map((record) => ({ ...record, dice: record.dice.map((d) => d ?? NaN) }));
+  const last = records.at(-1)!;
+  const text = `${last.step} steps in ${duration(last.seconds)}, last loss ${last.loss.toFixed(3)}`;
+  return `<p>${escapeXml(text)}</p>${recordChart(numbers, classes, { epochs })}`;
+}
+
+/** Whole lines of a file of JSON lines; none where there is no file. */
+async function readLines<R>(path: string): Promise<R[]> {
+  if (!(await platform.exists(path))) return [];
+  const text = new TextDecoder().decode(await platform.readFile(path));
+  // What follows the last line break was being written when the process ended.
+  return text.split("\n").slice(0, -1).map((line) => JSON.parse(line) as R);
+}
+
+function settingsTable(config: any): string {
+  const { options = {}, plan, split, device, parameters } = config;
+  const rows: [string, Cell][] = [];
+  if (device) rows.push(["device", `${device.name} (${device.kind})`]);
+  if (plan) {
+    const { network, patch, spacing, batch, normalisation } = { normalisation: plan.channels, ...plan };
+    rows.push(["network", `${network.name} ${network.features.join("-")}, ${parameters ?? "?"} parameters`]);
+    rows.push(["patch", `${batch} x ${patch.join(" x ")} at ${spacing.map((s: number) => +s.toFixed(3)).join(" x ")} mm`]);
+    rows.push(["channels", normalisation.map((c: any) => `${c.name} (${c.normalisation})`).join(", ")]);
+    rows.push(["labels", plan.labels.join(", ")]);
+  }
+  if (split) rows.push(["cases", `${split.train.length} to train on, ${split.val.length} held out`]);
+  for (const [key, value] of Object.entries(options)) {
+    if (value !== "" && String(value) !== "") rows.push([`--${key}`, String(value)]);
+  }
+  return table(["setting", "value"], rows);
+}
+
+const MEASURES: readonly [key: string, heading: string][] = [
+  ["dice", "Dice"], ["sensitivity", "sensitivity"], ["precision", "precision"], ["hausdorff95", "HD95 (mm)"],
+  ["averageSymmetricSurfaceDistance", "ASSD (mm)"],
+];
+
+function classTable({ mean }: Metrics): string {
+  const present = MEASURES.filter(([key]) => mean.classes.some((c) => c[key] !== undefined));
+  const rows = mean.classes.map((c): Cell[] => [
+    c.name, ...present.map(([key]) => c[key]), c.diceDeviation, c.cases, c.casesWithout,
+  ]);
+  if (rows.length > 1) rows.push(["mean", mean.dice]);
+  const note = "Means over cases; a case where neither reference nor prediction has the class has no Dice and is counted apart.";
+  const headings = ["class", ...present.map(([, name]) => name), "Dice +-", "cases", "cases without"];
+  return `<p>${note}</p>${table(headings, rows)}`;
+}
+
+function caseTable({ cases }: Metrics): string {
+  const present = MEASURES.filter(([key]) => cases.some((c) => c.classes.some((m) => (m as any)[key] !== undefined)));
+  const rows = cases.flatMap(({ id, classes }) =>
+    classes.map((m): Cell[] => [id, m.name, ...present.map(([key]) => (m as any)[key] as number)]),
+  );
+  const worst = (row: Cell[]): number => (typeof row[2] === "number" ? row[2] : 2);
+  rows.sort((a, b) => worst(a) - worst(b));
+  const note = "Worst Dice first; a click on a heading sorts. A dash stands where a measure is not defined.";
+  return `<p>${note}</p>${table(["case", "class", ...present.map(([, name]) => name)], rows)}`;
+}
+
+const shown = (cell: Cell): string => {
+  if (cell === null || cell === undefined || Number.isNaN(cell)) return "-";
+  if (typeof cell === "string") return escapeXml(cell);
+  return Number.isInteger(cell) ? String(cell) : cell.toFixed(3);
+};
+
+function table(headings: readonly string[], rows: readonly (readonly Cell[])[]): string {
+  const kind = (column: number): string => (rows.some((row) => typeof row[column] === "number") ? ' class="n"' : "");
+  const kinds = headings.map((_, column) => kind(column));
+  const line = (tag: string, cells: readonly Cell[]): string =>
+    `<tr>${headings.map((_, c) => `<${tag}${kinds[c]}>${shown(cells[c])}</${tag}>`).join("")}</tr>`;
+  const body = rows.map((row) => line("td", row)).join("\n");
+  return `<table><thead>${line("th", headings)}</thead>\n<tbody>${body}</tbody></table>`;
+}
+
+const section = (title: string, content: string): string =>
+  `<section><h2>${escapeXml(title)}</h2>\n${content}</section>`;
+
+const STYLE = `
+body { font: 15px/1.5 system-ui, sans-serif; color: #1a1a1a; margin: 2rem auto; max-width: 60rem; padding: 0 1rem; }
+table { border-collapse: collapse; } th, td { padding: .2rem .8rem .2rem 0; text-align: left; vertical-align: top; }
+th { border-bottom: 1px solid #888; cursor: pointer; } .n { text-align: right; font-variant-numeric: tabular-nums; }
+td { border-bottom: 1px solid #e4e4e4; overflow-wrap: anywhere; } svg { max-width: 100%; height: auto; }
+section:has(tbody tr:nth-child(30)) table { display: block; max-height: 40rem; overflow-y: auto; }
+`;
+
+const SORT = `
+for (const th of document.querySelectorAll("th")) th.onclick = () => {
+  const body = th.closest("table").tBodies[0], k = th.cellIndex, up = th.dataset.up !== "1";
+  th.dataset.up = up ? "1" : "0";
+  const value = (row) => { const t = row.cells[k].textContent; return t === "-" ? Infinity : isNaN(t) ? t : Number(t); };
+  const order = (a, b) => (typeof a === typeof b ? (a < b ? -1 : a > b ? 1 : 0) : typeof a === "number" ? -1 : 1);
+  body.append(...[...body.rows].sort((a, b) => (up ? 1 : -1) * order(value(a), value(b))));
+};
+`;
+
+const page = (title: string, sections: readonly string[]): string => `<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>${escapeXml(title)}</title>
+<meta name="viewport" content="width=device-width"><style>${STYLE}</style></head>
+<body><h1>${escapeXml(title)}</h1>
+${sections.join("\n")}
+<script>${SORT}</script></body></html>
+`;
