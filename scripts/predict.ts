@@ -27,12 +27,14 @@ const network = networks[description.network];
 if (!network) throw new ConfigError(`${options.run}: there is no network ${description.network} here`);
 const model = network(description.architecture);
 const params = loadParameters(model.init(random.key(0)), tensors);
-const segment = segmenter(model, params, description);
+const { plan } = description;
+const task = { channels: plan.channels.length, labels: plan.labels, patch: plan.patch };
+const segment = segmenter(model, params, task);
 
-const labels = description.labels.map((name, value) => ({ name, value }));
-const dataset = { channels: description.channelNames, labels };
+const labels = plan.labels.map((name, value) => ({ name, value }));
+const dataset = { channels: plan.channels.map((channel) => channel.name), labels };
 const output = new RunFolder(options.output.replace(/(?<=.)\/+$/, ""));
-for (const item of counted(await findImages(options.input, description.channels), "case")) {
+for (const item of counted(await findImages(options.input, plan.channels.length), "case")) {
   const { image } = await loadCase(dataset, item);
   await output.write(`${item.id}.nii.gz`, writeNifti(await segment(image), { dtype: "uint8", gzip: true }));
 }

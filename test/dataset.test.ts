@@ -7,7 +7,6 @@ import { platform } from "#platform";
 import { DatasetError, openDataset } from "../engine/imaging/dataset.ts";
 import { loadCase } from "../engine/imaging/load_case.ts";
 import { writeNifti } from "../engine/imaging/nifti.ts";
-import { splitCases } from "../engine/imaging/split.ts";
 import { makeVolume } from "../engine/imaging/volume.ts";
 import type { VoxelData } from "../engine/imaging/volume.ts";
 
@@ -170,20 +169,6 @@ test("loadCase() refuses what would train on nonsense", async () => {
     /voxel spacing is 1 x 1 x 0 mm/,
   );
   await refuses(load({ "imagesTr/x_1.nii.gz": nii(new Float32Array(24), { channels: 2 }) }), /2 channel\(s\), the dataset 1: CT/);
-});
-
-test("splitCases() depends on the seed and the ids, not on their order", () => {
-  const ids = Array.from({ length: 50 }, (_, i) => `case_${i}`);
-  const split = splitCases(ids, { seed: 3, heldOut: 0.2 });
-  assert.is(split.heldOut.length, 10);
-  assert.equal([...split.training, ...split.heldOut].sort(), [...ids].sort());
-  assert.equal(splitCases([...ids].reverse(), { seed: 3, heldOut: 10 }), split);
-  assert.not.equal(splitCases(ids, { seed: 4, heldOut: 10 }), split);
-  const grown = splitCases([...ids, "new"], { seed: 3, heldOut: 10 });
-  assert.ok(grown.heldOut.filter((id) => !split.heldOut.includes(id)).length <= 1, "few cases move when one is added");
-  assert.is(splitCases(ids, { seed: 3, heldOut: 0 }).heldOut.length, 0);
-  for (const heldOut of [50, -1, 2.5, NaN]) assert.throws(() => splitCases(ids, { seed: 1, heldOut }), /heldOut/);
-  assert.throws(() => splitCases(["a", "a"], { seed: 1, heldOut: 1 }), /occurs twice/);
 });
 
 test.run();

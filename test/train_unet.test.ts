@@ -26,7 +26,7 @@ function run(script: string, args: string[]): Promise<{ code: number | null; out
 }
 
 const small = (seed: number, run: string): string[] => [
-  "--phantoms", "3", "--held-out", "1", "--steps", "3", "--features", "4,8", "--patch", "16,24,16", "--seed", `${seed}`,
+  "--phantoms", "3", "--folds", "3", "--steps", "3", "--features", "4,8", "--patch", "16,24,16", "--seed", `${seed}`,
   "--run", run,
 ];
 const first = run("train_unet.ts", small(5, "one"));
@@ -38,18 +38,19 @@ test("train_unet writes a whole run folder and a table of Dice", async () => {
   assert.match(output, /step 3\/3/);
   const names = await readdir(join(folder, "one"));
   const wanted = [
-    "config.json", "log.jsonl", "metrics.json", "model.safetensors", "overlay.svg", "predictions", "progress.svg",
+    "checkpoint.safetensors", "config.json", "epochs.jsonl", "log.jsonl", "metrics.json", "model.safetensors",
+    "model_best.safetensors", "overlay.svg", "predictions", "progress.svg", "report.html", "splits.json",
   ];
   for (const name of wanted) {
     assert.ok(names.includes(name), name);
     assert.match(output, `one/${name}`);
   }
   const config = JSON.parse(await readFile(join(folder, "one/config.json"), "utf8"));
-  assert.equal([config.steps, config.seed, config.patch, config.rate], [3, 5, [16, 24, 16], 0.01]);
+  assert.equal([config.steps, config.options.seed, config.plan.patch, config.rate], [3, 5, [16, 24, 16], 0.01]);
   const lines = (await readFile(join(folder, "one/log.jsonl"), "utf8")).trimEnd().split("\n");
   assert.equal(lines.map((line) => JSON.parse(line).step), [1, 2, 3]);
   const metrics = JSON.parse(await readFile(join(folder, "one/metrics.json"), "utf8"));
-  assert.equal(metrics.cases.map((entry: { id: string }) => entry.id), config.split.heldOut);
+  assert.equal(metrics.cases.map((entry: { id: string }) => entry.id), config.splits[0].val);
   assert.equal(metrics.mean.classes.map((entry: { name: string }) => entry.name), ["organ", "gland", "tumour"]);
 });
 
@@ -83,7 +84,7 @@ test("the weights have the names of the published model", async () => {
   await first;
   const { tensors, metadata } = loadSafetensors(new Uint8Array(await readFile(join(folder, "one/model.safetensors"))));
   assert.equal(tensors.get("encoder.stages.0.0.convs.0.conv.weight")?.shape, [4, 1, 3, 3, 3]);
-  assert.equal(JSON.parse(metadata.voxgrad).labels, ["background", "organ", "gland", "tumour"]);
+  assert.equal(JSON.parse(metadata.voxgrad).plan.labels, ["background", "organ", "gland", "tumour"]);
 });
 
 test("train_unet refuses an unknown key, an unfit value, a folder with a run, and one without a dataset", async () => {

@@ -24,7 +24,7 @@ export { casesOf, extractBox, inMemory, patchStart, prepareCase, sampleBatch, sa
 export type { CaseSource, PatchOptions, SampleCase } from "./sampling.ts";
 export { argmaxLabels, gaussianImportance, slidingWindow, tileStarts } from "./sliding_window.ts";
 export type { Grid, SlidingWindowOptions } from "./sliding_window.ts";
-export { checkSplits, kFold, splitCases } from "./split.ts";
+export { checkSplits, kFold } from "./split.ts";
 export type { Fold } from "./split.ts";
 export { makeVolume, tensorShape, tensorSpacing, volumeLike, voxelCount } from "./volume.ts";
 export type { NiftiExtension, NiftiSource, SpatialUnit, Triple, Volume, VoxelData } from "./volume.ts";

@@ -1,22 +1,22 @@
 /** model.safetensors: the weights, and in the header all that is needed to use them on new images. */
 import { VoxgradError } from "../core/errors.ts";
+import type { Plan } from "../imaging/plan.ts";
 import type { Tensor } from "../core/tensor.ts";
 import { platform } from "#platform";
 import { loadSafetensors, saveSafetensors } from "./safetensors.ts";
-import type { Task } from "./segment.ts";
 
 /** A trained network but for its weights. */
-export interface ModelDescription extends Task {
+export interface ModelDescription {
+  readonly format: "voxgrad model 1";
   /** Name of the constructor in models/mod.ts. */
   readonly network: string;
   /** Its argument. */
   readonly architecture: Readonly<Record<string, any>>;
-  /** How images are brought to the network's scale. */
-  readonly normalisation: "z-score per channel";
-  /** Names of the channels of an image, in order. */
-  readonly channelNames: readonly string[];
+  /** How images are prepared for it, and what its outputs mean. */
+  readonly plan: Plan;
 }
 
+const FORMAT = "voxgrad model 1";
 const KEY = "voxgrad";
 const NAME = "model.safetensors";
 
@@ -25,8 +25,11 @@ const NAME = "model.safetensors";
  *
  * @example await run.write("model.safetensors", await saveModel(params, description));
  */
-export const saveModel = (params: any, description: ModelDescription): Promise<Uint8Array<ArrayBuffer>> =>
-  saveSafetensors(params, { [KEY]: JSON.stringify(description) });
+export const saveModel = (
+  params: any,
+  description: Omit<ModelDescription, "format">,
+): Promise<Uint8Array<ArrayBuffer>> =>
+  saveSafetensors(params, { [KEY]: JSON.stringify({ format: FORMAT, ...description }) });
 
 /**
  * Reads a model file.
@@ -50,12 +53,12 @@ export async function loadModel(
   } catch (cause) {
     throw new VoxgradError(`${file}: the description in its header is no JSON; train again`, { cause });
   }
-  const { network, architecture, labels, patch, channels, normalisation } = description;
-  const usable = [
-    typeof network === "string", typeof architecture === "object", Array.isArray(labels) && labels.length > 1,
-    Array.isArray(patch) && patch.length === 3, Number.isInteger(channels), normalisation === "z-score per channel",
-  ];
-  if (!usable.every(Boolean)) {
+  if (description.format !== FORMAT) {
+    const got = description.format ? `"${description.format}"` : "none";
+    throw new VoxgradError(`${file}: its format is ${got}, this version reads "${FORMAT}"; train again`);
+  }
+  const { network, architecture, plan } = description;
+  if (typeof network !== "string" || typeof architecture !== "object" || typeof plan !== "object") {
     throw new VoxgradError(`${file}: the description in its header is incomplete; train again`);
   }
   return { description, tensors };

@@ -22,7 +22,7 @@ export interface TrainOptions<B> extends Pick<LoopOptions<B>, "steps" | "classes
   /** After each epoch: loss and pseudo-Dice of each class on patches of the held-out cases. */
   readonly validate?: () => Promise<{ loss: number; dice: readonly number[] }>;
   /** Called when the moving average of the validation's mean pseudo-Dice is higher than ever. */
-  readonly best?: () => Promise<void>;
+  readonly best?: () => Promise<unknown>;
 }
 
 /** One epoch as it is logged. */

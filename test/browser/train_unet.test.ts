@@ -12,7 +12,7 @@ import { closeBrowser, sharedBrowser } from "./harness.ts";
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const script = join(root, "scripts/train_unet.ts");
 const args = [
-  "--phantoms", "2", "--held-out", "1", "--steps", "4", "--features", "4,8", "--patch", "16,16,16", "--run", "run",
+  "--phantoms", "2", "--folds", "2", "--steps", "4", "--features", "4,8", "--patch", "16,16,16", "--run", "run",
 ];
 const folder = await mkdtemp(join(tmpdir(), "voxgrad-page-"));
 test.after(async () => {
