@@ -1,6 +1,9 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { choice, config, ConfigError, entry, HelpRequest } from "../engine/train/config.ts";
+import { choice, config, ConfigError, entry, HelpRequest, resumableConfig } from "../engine/train/config.ts";
 
 const block = {
   data: entry("", "dataset folder"),
@@ -83,6 +86,31 @@ test("config() takes values without a key for positional entries, in order", () 
   assert.equal(config(places, ["--out", "there", "here"]), { data: "here", out: "there", n: 1 });
   assert.throws(() => config(places, ["a", "b", "c"]), /Unexpected "c"/);
   assert.throws(() => config(places, ["a", "--data", "b"]), /data is given twice/);
+});
+
+test("resumableConfig() takes what a run was started with, and lets only some of it change", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "voxgrad-config-"));
+  try {
+    const defaults = { resume: "", steps: 100, seed: 1, features: [8, 16], fast: false };
+    const rules = { change: ["steps"] } as const;
+    const read = (...args: string[]) => resumableConfig(defaults, rules, args);
+    const failure = (...args: string[]) => read(...args).then(() => "none", (error: Error) => error.message);
+    assert.equal(await read("--steps", "7"), { ...defaults, steps: 7 });
+    const options = { resume: "", steps: 50, seed: 3, features: [4, 8, 16] };
+    await writeFile(join(folder, "config.json"), JSON.stringify({ options }));
+    assert.equal(await read("--resume", folder), { ...options, resume: folder, fast: false });
+    assert.equal(await read("--resume", `${folder}/`, "--steps", "80", "--seed", "3"), {
+      ...options, resume: `${folder}/`, steps: 80, fast: false,
+    });
+    assert.match(await failure("--resume", folder, "--seed", "4"), "--seed: a resumed run keeps what it was started with (3)");
+    assert.match(await failure("--resume", folder, "--features", "4"), "it can change --steps");
+    assert.match(await failure("--resume", join(folder, "none")), "there is no");
+    assert.match(await failure("--resume", folder, "--stepz", "4"), "did you mean --steps?");
+    await writeFile(join(folder, "config.json"), "{}");
+    assert.match(await failure("--resume", folder), "it lists no options");
+  } finally {
+    await rm(folder, { recursive: true });
+  }
 });
 
 test("config() answers --help with the keys, unless the block has a key of that name", () => {

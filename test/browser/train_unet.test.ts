@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
+import { writePhantomDataset } from "../../engine/imaging/mod.ts";
 import { startServer } from "../../engine/platform/cli/serve.ts";
 import { closeBrowser, sharedBrowser } from "./harness.ts";
 
@@ -54,6 +55,37 @@ test("train_unet runs in a page, offers what it wrote, and its losses are those 
     inNode.forEach((loss, k) => {
       assert.ok(Math.abs(ours[k]! - loss) < 1e-4 * loss, `step ${k + 1}: ${ours[k]} in the page, ${loss} in Node`);
     });
+  } finally {
+    await page.close();
+    await server.close();
+  }
+});
+
+test("train_unet trains in a page on a dataset folder that the visitor chooses", async () => {
+  const data = join(folder, "Task99_Chosen");
+  await writePhantomDataset(data, { cases: 3, seed: 4, shape: [20, 18, 16] });
+  const server = await startServer(script, ["--phantoms", "2", "--folds", "2", "--steps", "1", "--features", "4,8"], 0);
+  const page = await (await sharedBrowser()).newPage();
+  try {
+    await page.goto(server.url);
+    const state = page.locator("#state");
+    await page.locator("#folder").setInputFiles(data);
+    assert.match((await page.locator("#data").textContent())!, /of Task99_Chosen are at hand/);
+    const chosen = "--data Task99_Chosen";
+    assert.match(await page.locator("#args").inputValue(), chosen);
+    const small = "--folds 3 --steps 3 --features 4,8 --patch 16,16,16 --run mine";
+    await page.locator("#args").fill(`${chosen} ${small}`);
+    await page.locator("#again").click();
+    await page.locator("#log", { hasText: "Task99_Chosen" }).waitFor({ timeout: 120_000 });
+    await state.filter({ hasText: /done|failed/ }).waitFor({ timeout: 300_000 });
+    const log = (await page.locator("#log").textContent())!;
+    assert.is(await state.textContent(), "done", `${log}\n${await page.locator("#errortext").textContent()}`);
+    assert.match(log, "Data: Task99_Chosen, 3 cases; organ, gland, tumour");
+    assert.match(log, "Dice on 1 held-out cases");
+    const files = (await page.locator("#files").textContent())!;
+    for (const name of ["mine/model.safetensors", "mine/report.html", "mine/predictions/phantom_"]) {
+      assert.ok(files.includes(name), `${name} in ${files}`);
+    }
   } finally {
     await page.close();
     await server.close();
