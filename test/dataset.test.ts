@@ -20,6 +20,9 @@ const nii = (
   options: { affine?: number[]; channels?: number; shape?: [number, number, number] } = {},
 ) => writeNifti(makeVolume(data, { shape: [2, 3, 2], affine: AFFINE, name: "made", ...options }), { gzip: true });
 const IMAGE = nii(Float32Array.from({ length: 12 }, (_, i) => i));
+const LABEL_PLAIN = writeNifti(
+  makeVolume(Uint8Array.from({ length: 12 }, (_, i) => i % 3), { shape: [2, 3, 2], affine: AFFINE, name: "made" }),
+);
 const LABEL = nii(Uint8Array.from({ length: 12 }, (_, i) => i % 3));
 
 async function folder(json: unknown, files: Record<string, Uint8Array>): Promise<string> {
@@ -111,15 +114,95 @@ test("openDataset() knows nnU-Net's ignore label", async () => {
   assert.is((await loadCase(dataset, dataset.cases[0])).label!.data[2], 2);
 });
 
+test("openDataset() knows regions, in the order of regions_class_order", async () => {
+  const labels = { background: 0, whole: [1, 2, 3], core: [2, 3], enhancing: 3, ignore: 4 };
+  const json = { ...NNUNET, labels, regions_class_order: [1, 2, 3] };
+  const dataset = await openDataset(await folder(json, NNUNET_FILES));
+  assert.equal(dataset.regions, [
+    { name: "whole", values: [1, 2, 3], value: 1 },
+    { name: "core", values: [2, 3], value: 2 },
+    { name: "enhancing", values: [3], value: 3 },
+  ]);
+  assert.equal(dataset.labels.map((label) => label.name), ["background", "label 1", "label 2", "enhancing"]);
+  assert.is(dataset.ignoreLabel, 4);
+  const plain = await openDataset(await folder(NNUNET, NNUNET_FILES));
+  assert.is(plain.regions, undefined);
+  const open = async (change: object) => openDataset(await folder({ ...json, ...change }, NNUNET_FILES));
+  await refuses(open({ regions_class_order: [1, 2] }), /regions_class_order is \[1,2\]/);
+  await refuses(open({ regions_class_order: [1, 1, 3] }), /paints "core" with 1, which is none of 2, 3/);
+  await refuses(open({ labels: { ...labels, whole: [1, 2, 5], ignore: 6 } }), /label values are 0, 1, 2, 3, 5/);
+  await refuses(open({ labels: { background: 0, a: 1, b: 1 } }), /"a" and "b" both have the value 1/);
+});
+
+test("openDataset() knows which labels a case has", async () => {
+  const open = async (json: object, files = NNUNET_FILES) => openDataset(await folder({ ...NNUNET, ...json }, files));
+  const present = (list: unknown) => open({ labels_present: { c1: list } });
+  assert.equal((await present(["b"])).cases[0].labelsPresent, [2]);
+  assert.equal((await present(["b", 1, "background", "2"])).cases[0].labelsPresent, [1, 2]);
+  assert.equal((await present([])).cases[0].labelsPresent, []);
+  assert.is((await open({})).cases[0].labelsPresent, undefined);
+  const regions = { background: 0, whole: [1, 2], core: 2 };
+  const some = await open({ labels: regions, regions_class_order: [1, 2], labels_present: { c1: ["whole"] } });
+  assert.equal(some.cases[0].labelsPresent, [1, 2]);
+  await refuses(present(["liver"]), /labels_present of c1 has "liver", which is no label.*background, 1, a, 2, b/);
+  await refuses(present([3]), /has 3, which is no label/);
+  await refuses(present("a"), /labels_present of c1 is no list/);
+  await refuses(open({ labels_present: { c2: ["a"] } }), /names c2, which is no case/);
+  const training = [{ ...MSD.training[0], labels_present: ["a"] }];
+  const msd = await openDataset(await folder({ ...MSD, training }, MSD_FILES));
+  assert.equal(msd.cases[0].labelsPresent, [1]);
+  await refuses(loadCase(msd, msd.cases[0]), /it holds 2 b \(4 voxels\), which labels_present of x_1 leaves out/);
+  const both = await openDataset(await folder({ ...MSD, labels_present: { x_1: [1, 2] } }, MSD_FILES));
+  assert.equal((await loadCase(both, both.cases[0])).labelsPresent, [1, 2]);
+});
+
+test("openDataset() takes files listed by nnU-Net's dataset entry, and .hdr/.img pairs", async () => {
+  const dataset = { c1: { images: ["imagesTr/c1_0000.nii.gz", "imagesTr/c1_0001.nii.gz"], label: "labelsTr/c1.nii.gz" } };
+  const listed = await openDataset(await folder({ ...NNUNET, dataset }, NNUNET_FILES));
+  assert.equal(listed.cases.map((item) => [item.id, item.images.length]), [["c1", 2]]);
+  const [hdr, img] = [new Uint8Array(LABEL_PLAIN.slice(0, 348)), new Uint8Array(LABEL_PLAIN.slice(352))];
+  hdr.set([110, 105, 49, 0], 344);
+  new DataView(hdr.buffer).setFloat32(108, 0, true);
+  const files = { "images/a.hdr": hdr, "images/a.img": img, "labels/a.hdr": hdr, "labels/a.img": img };
+  const plain = await openDataset(await folder(undefined, files));
+  assert.is(plain.cases.length, 1);
+  assert.equal([...(await loadCase(plain, plain.cases[0])).label!.data].slice(0, 3), [0, 1, 2]);
+  const raw = { ...NNUNET, channel_names: { 0: "T1" }, file_ending: ".img" };
+  const named = { "imagesTr/c_0000.hdr": hdr, "imagesTr/c_0000.img": img, "labelsTr/c.hdr": hdr, "labelsTr/c.img": img };
+  const pairs = await openDataset(await folder(raw, named));
+  assert.equal([...(await loadCase(pairs, pairs.cases[0])).image.data].slice(0, 3), [0, 1, 2]);
+});
+
+test("openDataset() pairs plain folders and finds the labels in the files", async () => {
+  const files = { "images/x.nii.gz": IMAGE, "images/y_0007.nii.gz": IMAGE, "masks/x.nii.gz": LABEL, "masks/y_0007_seg.nii.gz": LABEL };
+  const path = await folder(undefined, files);
+  for (const dataset of [await openDataset(path), await openDataset({ images: `${path}/images/`, labels: `${path}/masks` })]) {
+    assert.equal(dataset.cases.map((item) => item.id), ["x", "y_0007"]);
+    assert.equal(dataset.labels.map((label) => label.name), ["background", "label 1", "label 2"]);
+    assert.equal(dataset.channels, ["channel 0"]);
+    assert.is((await loadCase(dataset, dataset.cases[1])).label!.data[2], 2);
+  }
+  const two = { "img/a_0000.nii": IMAGE, "img/a_0001.nii": IMAGE, "label/a.nii.gz": LABEL };
+  const channels = await openDataset(await folder(undefined, two));
+  assert.equal([channels.channels.length, channels.cases[0].images.length], [2, 2]);
+  const open = async (more: Record<string, Uint8Array>) => openDataset(await folder(undefined, { ...two, ...more }));
+  await refuses(open({ "img/b_0000.nii": IMAGE }), /label has no file named b/);
+  await refuses(open({ "label/b.nii": LABEL }), /b\.nii: .*img has no such image/);
+  await refuses(open({ "img/b.nii": IMAGE, "img/b_0001.nii": IMAGE, "label/b.nii": LABEL, "img/a_0002.nii": IMAGE }), /case b has other/);
+  await refuses(open({ "label/a.nii.gz": nii(new Uint8Array(12).fill(255)) }), /it holds 255/);
+  await refuses(open({ "label/a.nii.gz": nii(new Uint8Array(12).fill(2)) }), /hold 0, 2 alone. Number/);
+  await refuses(open({ "label/a.nii.gz": nii(new Uint8Array(12)) }), /hold 0 alone. Mark/);
+});
+
 test("openDataset() names the file at fault and the fix", async () => {
   const open = async (json: unknown, files: Record<string, Uint8Array> = MSD_FILES) =>
     openDataset(await folder(json, files));
-  await refuses(open(undefined), /dataset\.json: there is no such file\. Name a folder/);
+  await refuses(open(undefined, {}), /dataset\.json: there is no such file\. Name a folder/);
   await refuses(open("{"), /it is no JSON/);
   await refuses(open([]), /it holds no object/);
   await refuses(open({ ...MSD, labels: undefined }), /it has no labels\. Write them/);
   await refuses(open({ ...MSD, labels: { background: 0, a: 2 } }), /label values are 0, 2\. Number the labels/);
-  await refuses(open({ ...MSD, labels: { background: 0, whole: [1, 2], a: 1 } }), /"whole" is a region/);
+  await refuses(open({ ...MSD, labels: { background: 0, whole: [1, 2], a: 1 } }), /regions, and it has no regions_class_order. Add .*whole, a/);
   await refuses(open({ ...MSD, labels: { background: 0, a: "" } }), /no whole value/);
   await refuses(open({ ...MSD, labels: { "0": "background" } }), /no label beside the background/);
   await refuses(open({ ...MSD, modality: undefined }), /neither channel_names nor modality/);

@@ -1,23 +1,12 @@
-/** Dataset folders of the Medical Segmentation Decathlon (MSD) and of nnU-Net: dataset.json, imagesTr, labelsTr. */
+/** Dataset folders: Medical Segmentation Decathlon (MSD), nnU-Net raw, or images and labels in two plain folders. */
 import { platform } from "#platform";
-import { VoxgradError } from "../core/errors.ts";
+import { DatasetError, isObject, readChannels, readJson, readLabels, readLabelsPresent } from "./dataset_json.ts";
+import type { DatasetLabel, DatasetRegion, Json, LabelNames } from "./dataset_json.ts";
+import { openPlain, plainFolders } from "./dataset_plain.ts";
+import { imageStem } from "./read_volume.ts";
 
-/** A dataset that cannot be used as it is; `file` is the culprit and the message ends with the fix. */
-export class DatasetError extends VoxgradError {
-  override name = "DatasetError";
-  readonly file: string;
-
-  constructor(file: string, problem: string, fix: string, cause?: unknown) {
-    super(`${file}: ${problem}. ${fix}`);
-    this.file = file;
-    if (cause !== undefined) this.cause = cause;
-  }
-}
-
-export interface DatasetLabel {
-  readonly value: number;
-  readonly name: string;
-}
+export { DatasetError } from "./dataset_json.ts";
+export type { DatasetLabel, DatasetRegion } from "./dataset_json.ts";
 
 export interface DatasetCase {
   readonly id: string;
@@ -25,6 +14,8 @@ export interface DatasetCase {
   readonly images: readonly string[];
   /** Absent for test cases. */
   readonly label?: string;
+  /** Foreground values that were annotated in this case, lowest first; absent where all were. */
+  readonly labelsPresent?: readonly number[];
 }
 
 export interface Dataset {
@@ -34,224 +25,234 @@ export interface Dataset {
   readonly channels: readonly string[];
   /** By value, 0 (background) first, without gaps; `labels.length` is the number of classes. */
   readonly labels: readonly DatasetLabel[];
+  /** Where labels overlap: one output of the network each, in the order of nnU-Net's regions_class_order. */
+  readonly regions?: readonly DatasetRegion[];
   /** Value of voxels that count neither way (nnU-Net's "ignore"), where there is one. */
   readonly ignoreLabel?: number;
   readonly cases: readonly DatasetCase[];
   readonly testCases: readonly DatasetCase[];
 }
 
-type Json = Record<string, unknown>;
+/** Two folders of files with the same names. */
+export interface PlainFolders {
+  readonly images: string;
+  readonly labels: string;
+}
+
+/** Is told a fault that leaves the rest of a dataset readable: throws it, or notes it. */
+export type OnFault = (fault: DatasetError) => void;
 
 /**
- * Opens a dataset folder: MSD (`training` lists the files; labels {"0": "background"}) or nnU-Net raw
- * (CASE_0000.nii.gz, one file per channel; labels {"background": 0}). Files are named, not read.
+ * Opens a dataset folder: MSD (`training` lists the files; labels {"0": "background"}), nnU-Net raw (CASE_0000.nii.gz,
+ * one file per channel; labels {"background": 0}), or, without dataset.json, images and labels beside each other in
+ * folders named images and labels, imagesTr and labelsTr, image and mask and the like; `{ images, labels }` names two
+ * folders, whatever they are called. Without dataset.json the label files are read for the values in them.
  *
+ * Label values that are lists ("tumour": [1, 2]) are regions and want regions_class_order. Where some labels were not
+ * annotated in every case, dataset.json says so: "labels_present": {"CASE": ["liver"]}, or labels_present in an entry
+ * of training.
+ *
+ * @param onFault told what is wrong with single files, which are then left out; it is thrown unless given
  * @throws DatasetError naming the file at fault and what to do
  * @example const dataset = await openDataset("data/Task04_Hippocampus"); dataset.cases.length; // 260
  */
-export async function openDataset(folder: string): Promise<Dataset> {
-  const root = folder.replace(/(?<=.)\/+$/, "");
+export async function openDataset(
+  folder: string | PlainFolders,
+  onFault: OnFault = (fault) => {
+    throw fault;
+  },
+): Promise<Dataset> {
+  const root = trimmed(typeof folder === "string" ? folder : folder.images);
+  const plain = typeof folder === "string" ? await plainFolders(root) : folder;
+  const dataset = plain
+    ? await openPlain(root, { images: trimmed(plain.images), labels: trimmed(plain.labels) }, onFault)
+    : await openDescribed(root, onFault);
+  const seen = new Set<string>();
+  const cases = dataset.cases.filter(({ id, images }) => {
+    if (seen.has(id)) onFault(new DatasetError(images[0], `case ${id} is listed twice`, "List every case once"));
+    return !seen.has(id) && seen.add(id);
+  });
+  return { ...dataset, cases };
+}
+
+const trimmed = (path: string): string => path.replace(/(?<=.)\/+$/, "");
+
+async function openDescribed(root: string, onFault: OnFault): Promise<Dataset> {
   const file = `${root}/dataset.json`;
-  const json = await readJson(root, file);
-  const { labels, ignoreLabel } = readLabels(json.labels, file);
+  const hint = "Name a folder in the layout of MSD or nnU-Net, with dataset.json, imagesTr and labelsTr";
+  const json = await readJson(file, `${hint}, or one with images and labels; ${root} is none`);
+  const names = readLabels(json, file);
   const channels = readChannels(json, file);
   const ending = typeof json.file_ending === "string" ? json.file_ending : ".nii.gz";
-  if (ending !== ".nii.gz" && ending !== ".nii") {
-    throw new DatasetError(file, `file_ending is "${ending}"`, "Convert the images to .nii.gz or .nii");
+  if (!/^\.(nii|hdr|img)(\.gz)?$/.test(ending)) {
+    throw new DatasetError(file, `file_ending is "${ending}"`, "Convert the images to .nii.gz, .nii or .hdr and .img");
   }
-  const listed = Array.isArray(json.training) && json.training.length > 0;
-  const cases = listed
-    ? await listedCases(root, json.training as unknown[], file)
-    : await namedCases(root, "imagesTr", "labelsTr", { ending, channels: channels.length });
+  const trainingFolders = { images: `${root}/imagesTr`, labels: `${root}/labelsTr` };
+  const entries = listedEntries(json);
+  let cases = entries
+    ? await listedCases(root, entries, { file, names, onFault })
+    : await namedCases(trainingFolders, { ending, channels: channels.length, onFault });
+  const test = json.test;
   const testCases =
-    Array.isArray(json.test) && json.test.length > 0
-      ? json.test.map((entry) => testCase(root, entry, file))
-      : await namedCases(root, "imagesTs", undefined, { ending, channels: channels.length });
+    Array.isArray(test) && test.length > 0
+      ? test.map((entry) => testCase(root, entry, file))
+      : await namedCases({ images: `${root}/imagesTs` }, { ending, channels: channels.length, onFault });
   if (cases.length === 0 && testCases.length === 0) {
-    throw new DatasetError(file, "no case found", `Put images into ${root}/imagesTr and labels into ${root}/labelsTr`);
+    onFault(new DatasetError(file, "no case found", `Put images into ${root}/imagesTr and labels into ${root}/labelsTr`));
   }
-  const seen = new Set<string>();
-  for (const { id } of cases) {
-    if (seen.has(id)) throw new DatasetError(file, `case ${id} is listed twice`, "List every case once");
-    seen.add(id);
-  }
+  cases = withLabelsPresent(cases, json.labels_present, { file, names, onFault });
   const name = typeof json.name === "string" && json.name !== "" ? json.name : (root.split("/").pop() ?? root);
-  return {
-    folder: root,
-    name,
-    channels,
-    labels,
-    ...(ignoreLabel === undefined ? {} : { ignoreLabel }),
-    cases,
-    testCases,
-  };
+  return { folder: root, name, channels, ...names, cases, testCases };
 }
 
-async function readJson(root: string, file: string): Promise<Json> {
-  if (!(await platform.exists(file))) {
-    throw new DatasetError(
-      file,
-      "there is no such file",
-      `Name a folder in the layout of MSD or nnU-Net, with dataset.json, imagesTr and labelsTr; ${root} is none`,
-    );
-  }
-  const text = new TextDecoder().decode(await platform.readFile(file));
-  let json: unknown;
-  try {
-    json = JSON.parse(text.replace(/^\uFEFF/, ""));
-  } catch (cause) {
-    throw new DatasetError(file, `it is no JSON (${(cause as Error).message})`, "Correct it in a text editor", cause);
-  }
-  if (typeof json !== "object" || json === null || Array.isArray(json)) {
-    throw new DatasetError(file, "it holds no object", 'Start it with {"labels": {"background": 0, ...}, ...}');
-  }
-  return json as Json;
-}
-
-function readLabels(stored: unknown, file: string): { labels: DatasetLabel[]; ignoreLabel?: number } {
-  const example = 'Write them as {"background": 0, "liver": 1} or {"0": "background", "1": "liver"}';
-  if (typeof stored !== "object" || stored === null || Array.isArray(stored)) {
-    throw new DatasetError(file, "it has no labels", example);
-  }
-  const entries = Object.entries(stored);
-  // MSD has values as keys, nnU-Net names. {"1": 1} alone is either: a number as the value decides for nnU-Net.
-  const labels = entries.map(([key, value]): DatasetLabel => {
-    if (Array.isArray(value)) {
-      throw new DatasetError(file, `label "${key}" is a region of several values`, "Give each label one value");
-    }
-    const byValue = typeof value === "string" && /^\d+$/.test(key) && !/^\d+$/.test(value);
-    const label = byValue ? { value: Number(key), name: value } : { value: Number(value), name: key };
-    if (value === "" || !Number.isInteger(label.value) || label.value < 0) {
-      throw new DatasetError(
-        file,
-        `label ${JSON.stringify(key)}: ${JSON.stringify(value)} has no whole value`,
-        example,
-      );
-    }
-    return label;
-  });
-  labels.sort((a, b) => a.value - b.value);
-  const ignore = labels.find((label) => label.name === "ignore");
-  const used = labels.filter((label) => label !== ignore);
-  used.forEach((label, index) => {
-    if (label.value !== index) {
-      const values = labels.map((l) => l.value).join(", ");
-      throw new DatasetError(
-        file,
-        `its label values are ${values}`,
-        "Number the labels 0 (background), 1, 2, ... without gaps",
-      );
-    }
-  });
-  if (used.length < 2) throw new DatasetError(file, "it names no label beside the background", example);
-  if (ignore && ignore.value !== used.length) {
-    throw new DatasetError(file, `"ignore" is ${ignore.value}`, `Give it the highest value, ${used.length}`);
-  }
-  return ignore ? { labels: used, ignoreLabel: ignore.value } : { labels: used };
-}
-
-function readChannels(json: Json, file: string): string[] {
-  const stored = json.channel_names ?? json.modality;
-  if (typeof stored !== "object" || stored === null) {
-    throw new DatasetError(file, "it has neither channel_names nor modality", 'Add "channel_names": {"0": "CT"}');
-  }
-  const entries = Object.entries(stored).map(([key, value]) => ({ index: Number(key), name: String(value) }));
-  entries.sort((a, b) => a.index - b.index);
-  if (entries.length === 0 || entries.some((entry, index) => entry.index !== index)) {
-    throw new DatasetError(file, `its channels are ${Object.keys(stored).join(", ")}`, "Number them 0, 1, 2, ...");
-  }
-  return entries.map((entry) => entry.name);
-}
-
-const caseId = (path: string): string => (path.split("/").pop() ?? path).replace(/\.nii(\.gz)?$/, "");
 const inside = (root: string, path: string): string => `${root}/${path.replace(/^\.\//, "")}`;
 
-async function listedCases(root: string, training: readonly unknown[], file: string): Promise<DatasetCase[]> {
+const caseId = (path: string): string => {
+  const name = path.split("/").pop() ?? path;
+  return imageStem(name) ?? name.replace(/\.img(\.gz)?$/, "");
+};
+
+interface Listed {
+  readonly place: string;
+  readonly id?: string;
+  readonly images: readonly unknown[];
+  readonly label: unknown;
+  readonly present: unknown;
+}
+
+/** `training` of MSD, or `dataset` of nnU-Net: { CASE: { images: [...], label } }. */
+function listedEntries(json: Json): Listed[] | undefined {
+  const entry = (place: string, stored: unknown, id?: string): Listed => {
+    const { image, images, label, labels_present: present } = isObject(stored) ? stored : ({} as Json);
+    return { place, ...(id === undefined ? {} : { id }), images: Array.isArray(images) ? images : [image], label, present };
+  };
+  if (Array.isArray(json.training) && json.training.length > 0) {
+    return json.training.map((stored, index) => entry(`training[${index}]`, stored));
+  }
+  if (!isObject(json.dataset)) return undefined;
+  return Object.entries(json.dataset).map(([id, stored]) => entry(`dataset.${id}`, stored, id));
+}
+
+interface Context {
+  readonly file: string;
+  readonly names: LabelNames;
+  readonly onFault: OnFault;
+}
+
+async function listedCases(root: string, entries: readonly Listed[], context: Context): Promise<DatasetCase[]> {
+  const { file, names, onFault } = context;
   const folders = new Map<string, Set<string>>();
   const present = async (path: string): Promise<boolean> => {
     const cut = path.lastIndexOf("/");
     const folder = path.slice(0, cut);
-    if (!folders.has(folder)) {
-      folders.set(folder, new Set((await platform.exists(folder)) ? await platform.listFiles(folder) : []));
-    }
+    if (!folders.has(folder)) folders.set(folder, new Set(await filesOf(folder)));
     return folders.get(folder)!.has(path.slice(cut + 1));
   };
   const cases: DatasetCase[] = [];
-  for (const [index, entry] of training.entries()) {
-    const { image, label } = (typeof entry === "object" && entry !== null ? entry : {}) as Json;
-    if (typeof image !== "string" || typeof label !== "string") {
-      throw new DatasetError(
-        file,
-        `training[${index}] is no pair of paths`,
-        'Write it as {"image": "...", "label": "..."}',
-      );
+  for (const { place, id, images, label, present: stored } of entries) {
+    if (typeof label !== "string" || !images.every((image) => typeof image === "string")) {
+      onFault(new DatasetError(file, `${place} is no pair of paths`, 'Write it as {"image": "...", "label": "..."}'));
+      continue;
     }
-    const [imagePath, labelPath] = [inside(root, image), inside(root, label)];
-    for (const path of [imagePath, labelPath]) {
+    const paths = images.map((image) => inside(root, image as string));
+    const labelPath = inside(root, label);
+    let complete = true;
+    for (const path of [...paths, labelPath]) {
       if (await present(path)) continue;
-      throw new DatasetError(
-        path,
-        `no such file, though training[${index}] of dataset.json names it`,
-        "Add it, or drop the entry",
-      );
+      complete = false;
+      const problem = `no such file, though ${place} of dataset.json names it`;
+      onFault(new DatasetError(path, problem, "Add it, or drop the entry"));
     }
-    cases.push({ id: caseId(image), images: [imagePath], label: labelPath });
+    let labelsPresent: number[] | undefined;
+    try {
+      if (stored !== undefined) labelsPresent = readLabelsPresent(stored, names, place, file);
+    } catch (fault) {
+      if (!(fault instanceof DatasetError)) throw fault;
+      onFault(fault);
+    }
+    if (!complete) continue;
+    const known = labelsPresent ? { labelsPresent } : {};
+    cases.push({ id: id ?? caseId(paths[0]), images: paths, label: labelPath, ...known });
   }
   return cases;
 }
 
+function withLabelsPresent(cases: DatasetCase[], stored: unknown, context: Context): DatasetCase[] {
+  const { file, names, onFault } = context;
+  if (stored === undefined) return cases;
+  if (!isObject(stored)) {
+    onFault(new DatasetError(file, "its labels_present is no object", 'Write {"CASE": ["liver"], ...}'));
+    return cases;
+  }
+  const byCase = new Map<string, number[]>();
+  for (const [id, list] of Object.entries(stored)) {
+    try {
+      if (!cases.some((item) => item.id === id)) {
+        throw new DatasetError(file, `labels_present names ${id}, which is no case`, "Correct the name or drop it");
+      }
+      byCase.set(id, readLabelsPresent(list, names, id, file));
+    } catch (fault) {
+      if (!(fault instanceof DatasetError)) throw fault;
+      onFault(fault);
+    }
+  }
+  return cases.map((item) => (byCase.has(item.id) ? { ...item, labelsPresent: byCase.get(item.id)! } : item));
+}
+
 function testCase(root: string, entry: unknown, file: string): DatasetCase {
-  const path = typeof entry === "string" ? entry : (entry as Json | null)?.image;
+  const path = typeof entry === "string" ? entry : isObject(entry) ? entry.image : undefined;
   if (typeof path !== "string")
     throw new DatasetError(file, "an entry of test is no path", 'Write "./imagesTs/NAME.nii.gz"');
   return { id: caseId(path), images: [inside(root, path)] };
 }
 
+const filesOf = async (folder: string): Promise<string[]> =>
+  (await platform.exists(folder)) ? platform.listFiles(folder) : [];
+
+/** Files named CASE_0000, CASE_0001, ... by channel, and a label named CASE. */
 async function namedCases(
-  root: string,
-  imageFolder: string,
-  labelFolder: string | undefined,
-  options: { ending: string; channels: number },
+  folders: { images: string; labels?: string },
+  options: { ending: string; channels: number; onFault: OnFault },
 ): Promise<DatasetCase[]> {
-  const { ending, channels } = options;
-  const list = async (folder: string) =>
-    (await platform.exists(folder))
-      ? (await platform.listFiles(folder)).filter((name) => name.endsWith(ending) && !name.startsWith("."))
-      : [];
-  const images = await list(`${root}/${imageFolder}`);
-  const labels = new Set(labelFolder ? await list(`${root}/${labelFolder}`) : []);
+  const { ending, channels, onFault } = options;
+  const list = async (folder: string | undefined) =>
+    folder === undefined
+      ? []
+      : (await filesOf(folder)).filter((name) => name.endsWith(ending) && !name.startsWith("."));
+  const labels = new Set(await list(folders.labels));
   const byCase = new Map<string, string[]>();
-  for (const name of images) {
-    const match = /^(.+)_(\d{4})$/.exec(name.slice(0, -ending.length));
+  for (const name of await list(folders.images)) {
+    const path = `${folders.images}/${name}`;
+    const stem = name.slice(0, -ending.length);
+    const match = /^(.+)_(\d{4})$/.exec(stem);
     if (!match) {
-      throw new DatasetError(
-        `${root}/${imageFolder}/${name}`,
-        "its name does not end in a channel number",
-        `Call it ${name.slice(0, -ending.length)}_0000${ending}, or list it under "training" in dataset.json`,
-      );
+      const fix = `Call it ${stem}_0000${ending}, or list it under "training" in dataset.json`;
+      onFault(new DatasetError(path, "its name does not end in a channel number", fix));
+      continue;
     }
     const files = byCase.get(match[1]) ?? [];
-    files[Number(match[2])] = `${root}/${imageFolder}/${name}`;
+    files[Number(match[2])] = path;
     byCase.set(match[1], files);
   }
   const cases: DatasetCase[] = [];
   for (const [id, files] of byCase) {
+    const faults: DatasetError[] = [];
     for (let channel = 0; channel < Math.max(channels, files.length); channel++) {
-      const path = `${root}/${imageFolder}/${id}_${String(channel).padStart(4, "0")}${ending}`;
-      if (channel >= channels) {
-        throw new DatasetError(
-          path,
-          `dataset.json names ${channels} channel(s)`,
-          "Remove the file or name its channel",
-        );
+      const path = `${folders.images}/${id}_${String(channel).padStart(4, "0")}${ending}`;
+      if (channel < channels && !files[channel]) {
+        faults.push(new DatasetError(path, `channel ${channel} of case ${id} is missing`, "Add the file"));
+      } else if (channel >= channels && files[channel]) {
+        const problem = `dataset.json names ${channels} channel(s)`;
+        faults.push(new DatasetError(path, problem, "Remove the file or name its channel"));
       }
-      if (!files[channel]) throw new DatasetError(path, `channel ${channel} of case ${id} is missing`, "Add the file");
     }
-    const label = labelFolder ? `${root}/${labelFolder}/${id}${ending}` : undefined;
+    const label = folders.labels === undefined ? undefined : `${folders.labels}/${id}${ending}`;
     if (label !== undefined && !labels.has(`${id}${ending}`)) {
-      throw new DatasetError(label, `case ${id} has no label`, `Add it, or move the images to ${root}/imagesTs`);
+      const fix = `Add it, or move the images to ${folders.images.replace(/Tr$/, "Ts")}`;
+      faults.push(new DatasetError(label, `case ${id} has no label`, fix));
     }
-    cases.push({ id, images: files, ...(label === undefined ? {} : { label }) });
+    faults.forEach(onFault);
+    if (faults.length === 0) cases.push({ id, images: files, ...(label === undefined ? {} : { label }) });
   }
   return cases;
 }

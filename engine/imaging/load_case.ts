@@ -12,6 +12,8 @@ export interface LoadedCase {
   readonly image: Volume;
   /** Whole numbers among the dataset's labels (and its ignore label), as Uint8Array. */
   readonly label?: Volume;
+  /** Foreground values that were annotated, where not all were. */
+  readonly labelsPresent?: readonly number[];
 }
 
 /**
@@ -45,7 +47,11 @@ export async function loadCase(
   if (item.label === undefined) return { id: item.id, image };
   const stored = await readVolume(item.label);
   checkGrid(image, stored, tolerance);
-  return { id: item.id, image, label: checkLabels(stored, dataset) };
+  const label = checkLabels(stored, dataset);
+  const { labelsPresent } = item;
+  if (!labelsPresent) return { id: item.id, image, label };
+  checkPresent(label, item, dataset);
+  return { id: item.id, image, label, labelsPresent };
 }
 
 function joinChannels(files: readonly Volume[]): Volume {
@@ -94,6 +100,19 @@ function checkVoxels(image: Volume): void {
     `${bad} voxels are NaN or infinite`,
     "Replace them, for example by the background value",
   );
+}
+
+function checkPresent(label: Volume, item: DatasetCase, dataset: Pick<Dataset, "labels" | "ignoreLabel">): void {
+  const counts = new Float64Array(256);
+  for (const value of label.data) counts[value]++;
+  for (const { value, name } of dataset.labels) {
+    if (value === 0 || counts[value] === 0 || item.labelsPresent!.includes(value)) continue;
+    throw new DatasetError(
+      label.name,
+      `it holds ${value} ${name} (${counts[value]} voxels), which labels_present of ${item.id} leaves out`,
+      "Add the label to labels_present, or erase it from the file",
+    );
+  }
 }
 
 function checkLabels(stored: Volume, dataset: Pick<Dataset, "labels" | "ignoreLabel">): Volume {

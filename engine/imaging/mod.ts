@@ -4,7 +4,7 @@ export {
 } from "./affine.ts";
 export type { Affine } from "./affine.ts";
 export { DatasetError, openDataset } from "./dataset.ts";
-export type { Dataset, DatasetCase, DatasetLabel } from "./dataset.ts";
+export type { Dataset, DatasetCase, DatasetLabel, DatasetRegion, PlainFolders } from "./dataset.ts";
 export { checkGrid, loadCase } from "./load_case.ts";
 export type { LoadedCase } from "./load_case.ts";
 export * as metrics from "./metrics.ts";
