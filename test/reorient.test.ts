@@ -7,7 +7,14 @@ import { reorient } from "../engine/imaging/reorient.ts";
 import { makeVolume } from "../engine/imaging/volume.ts";
 import type { Volume } from "../engine/imaging/volume.ts";
 
-const ORDERS = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
+const ORDERS = [
+  [0, 1, 2],
+  [0, 2, 1],
+  [1, 0, 2],
+  [1, 2, 0],
+  [2, 0, 1],
+  [2, 1, 0],
+];
 const CODES = ORDERS.flatMap((order) =>
   Array.from({ length: 8 }, (_, bits) => order.map((axis) => ["LR", "PA", "IS"][axis][(bits >> axis) & 1]).join("")),
 );

@@ -1,4 +1,8 @@
 /** How well a segmentation agrees with a reference. Where a measure is 0 / 0 it is NaN, and summaries count those. */
+export {
+  averageSymmetricSurfaceDistance, hausdorff, hausdorff95, surfaceDice, surfaceMeasures,
+} from "./surface_metrics.ts";
+export type { SurfaceMeasures, SurfaceOptions } from "./surface_metrics.ts";
 
 type Labels = ArrayLike<number>;
 
@@ -36,6 +40,7 @@ function overlap(name: string, prediction: Labels, reference: Labels, options: M
 }
 
 const diceOf = (o: Overlap) => (2 * o.truePositive) / (2 * o.truePositive + o.falsePositive + o.falseNegative);
+const iouOf = (o: Overlap) => o.truePositive / (o.truePositive + o.falsePositive + o.falseNegative);
 const sensitivityOf = (o: Overlap) => o.truePositive / (o.truePositive + o.falseNegative);
 const precisionOf = (o: Overlap) => o.truePositive / (o.truePositive + o.falsePositive);
 
@@ -48,6 +53,15 @@ const precisionOf = (o: Overlap) => o.truePositive / (o.truePositive + o.falsePo
 export const dice = (prediction: Labels, reference: Labels, options: MetricOptions = {}): number =>
   diceOf(overlap("dice", prediction, reference, options));
 
+/**
+ * Intersection over union (Jaccard index), TP / (TP + FP + FN), of one label. NaN when neither has the label.
+ *
+ * @throws RangeError when the sizes differ
+ * @example iou(prediction, reference, { label: 2 });
+ */
+export const iou = (prediction: Labels, reference: Labels, options: MetricOptions = {}): number =>
+  iouOf(overlap("iou", prediction, reference, options));
+
 /** Sensitivity (recall), TP / (TP + FN), of one label. NaN when the reference does not have it. */
 export const sensitivity = (prediction: Labels, reference: Labels, options: MetricOptions = {}): number =>
   sensitivityOf(overlap("sensitivity", prediction, reference, options));
@@ -55,6 +69,22 @@ export const sensitivity = (prediction: Labels, reference: Labels, options: Metr
 /** Precision, TP / (TP + FP), of one label. NaN when the prediction does not have it. */
 export const precision = (prediction: Labels, reference: Labels, options: MetricOptions = {}): number =>
   precisionOf(overlap("precision", prediction, reference, options));
+
+/**
+ * Volume of one label (any voxel other than 0 unless given), in mm^3 or ml.
+ *
+ * @param options spacing: the sides of a voxel in mm
+ * @example volume(prediction, { label: 1, spacing: [2.5, 0.8, 0.8], unit: "ml" });
+ */
+export function volume(
+  labels: Labels,
+  options: MetricOptions & { spacing: readonly number[]; unit?: "mm3" | "ml" },
+): number {
+  const { label, spacing, unit = "mm3" } = options;
+  let voxels = 0;
+  for (let i = 0; i < labels.length; i++) if (label === undefined ? labels[i] !== 0 : labels[i] === label) voxels++;
+  return (voxels * spacing.reduce((a, b) => a * b, 1)) / (unit === "ml" ? 1000 : 1);
+}
 
 export interface ClassMetrics extends Overlap {
   readonly label: number;
