@@ -13,7 +13,14 @@ export { NiftiError, readNifti, writeNifti } from "./nifti.ts";
 export type { NiftiDtype } from "./nifti_write.ts";
 export { PHANTOM_LABELS, phantomCase, writePhantomDataset } from "./phantom.ts";
 export type { PhantomOptions } from "./phantom.ts";
+export { fingerprintDataset } from "./fingerprint.ts";
+export type { CaseFingerprint, ChannelFingerprint, Fingerprint } from "./fingerprint.ts";
 export { outputChannels } from "./plan.ts";
+export { checkPlan, PlanError, planText, readPlan } from "./plan_file.ts";
+export { makePlan } from "./plan_rules.ts";
+export type { PlanOptions } from "./plan_rules.ts";
+export { preprocessCase, preprocessImage } from "./preprocess.ts";
+export { resampleArray, resampledShape, resampleLabelArray, resamplingOrders } from "./resample.ts";
 export type {
   CaseGeometry, ChannelPlan, NetworkPlan, Plan, PlanFingerprint, PreparedCase, ResamplingPlan,
 } from "./plan.ts";

@@ -160,7 +160,12 @@ const labelNode = (x: Tensor, places: Tensor, parts: Tensor, attrs: LabelAttrs):
   node(labelOp, [x, places, parts], attrs, [...x.shape.slice(0, -3), ...attrs.size], "i32");
 
 /** Where the outputs along an axis lie: the voxel before, and the part of the way to the next. */
-export function labelPlaces(from: number, to: number, order: 0 | 1): { place: Int32Array; part: Float32Array } {
+export interface LabelPlaces {
+  readonly place: Int32Array;
+  readonly part: Float32Array;
+}
+
+export function labelPlaces(from: number, to: number, order: 0 | 1): LabelPlaces {
   const place = new Int32Array(to);
   const part = new Float32Array(to);
   for (let i = 0; i < to; i++) {
@@ -170,6 +175,15 @@ export function labelPlaces(from: number, to: number, order: 0 | 1): { place: In
   }
   return { place, part };
 }
+
+/** Labels i32 [..., D, H, W] at the given places of each axis. */
+export const labelsAt = (x: Tensor, axes: readonly LabelPlaces[]): Tensor =>
+  labelNode(
+    x,
+    tensor(Int32Array.from(axes.flatMap((axis) => [...axis.place]))),
+    tensor(Float32Array.from(axes.flatMap((axis) => [...axis.part]))),
+    { size: axes.map((axis) => axis.place.length) as unknown as LabelAttrs["size"] },
+  );
 
 /**
  * The last axes of a label map resampled to `size`: each label's mask by linear interpolation, and its value where that
@@ -200,12 +214,6 @@ export function resampleLabels(
   while (orders.length < 3) orders.unshift(0);
   const axes = [0, 1, 2].map((k) => labelPlaces(space[k]!, to[k]!, orders[k]!));
   const outer = x.shape.slice(0, lead);
-  const full = reshape(x.dtype === "i32" ? x : cast(x, "i32"), { shape: [...outer, ...space] });
-  const y = labelNode(
-    full,
-    tensor(Int32Array.from(axes.flatMap((axis) => [...axis.place]))),
-    tensor(Float32Array.from(axes.flatMap((axis) => [...axis.part]))),
-    { size: to as unknown as LabelAttrs["size"] },
-  );
+  const y = labelsAt(reshape(x.dtype === "i32" ? x : cast(x, "i32"), { shape: [...outer, ...space] }), axes);
   return reshape(y, { shape: [...outer, ...options.size] });
 }

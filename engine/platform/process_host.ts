@@ -6,6 +6,7 @@ import { cacheDir } from "./cli/cache_dir.mjs";
 import type { Platform, Progress, Wishes } from "./types.ts";
 import { PlatformError } from "./types.ts";
 import { splitWords } from "./words.ts";
+import { openWorkers } from "./worker_threads.ts";
 
 let live = false;
 let lastProgress = -Infinity;
@@ -103,6 +104,8 @@ export const processHost: Omit<Platform, "name" | "openAdapter" | "closeGpu"> = 
     readFile(join(cacheDir(), name), "utf8").catch(() => undefined),
 
   writeCache: (name: string, text: string): Promise<void> => processHost.writeFile(join(cacheDir(), name), text),
+
+  openWorkers,
 
   log(line: string): void {
     clearLive();

@@ -38,6 +38,17 @@ export interface Wishes {
   readonly tune: boolean;
 }
 
+/** Threads that run a module's `run(message)`. */
+export interface Workers {
+  /**
+   * What `run` gives for a message, once a thread is free; messages and results are plain data and typed arrays. Rejects
+   * with what it throws: an Error of that name, message and fields.
+   */
+  run(message: unknown): Promise<unknown>;
+  /** Ends the threads; what still runs is given up. */
+  close(): Promise<void>;
+}
+
 export interface Platform {
   readonly name: "node" | "browser" | "deno";
   /** The words after the script's name on the command line, without those that are for the engine. */
@@ -67,6 +78,8 @@ export interface Platform {
   readCache(name: string): Promise<string | undefined>;
   /** Keeps a text for later runs; throws where the host has no place for it. */
   writeCache(name: string, text: string): Promise<void>;
+  /** Starts `count` threads that load a module, given by its URL; missing where the host has no threads to give. */
+  openWorkers?(module: string, count: number): Workers;
   log(line: string): void;
   /** A line that rewrites itself on a terminal; elsewhere a plain line now and then. */
   progress(progress: Progress): void;

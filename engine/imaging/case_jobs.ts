@@ -1,0 +1,86 @@
+/** Work on one case that needs no device: a module that worker threads run, and the thread at hand where there are none. */
+import { platform } from "#platform";
+import type { Dataset, DatasetCase } from "./dataset.ts";
+import { fingerprintCase } from "./fingerprint_case.ts";
+import type { CaseSamples } from "./fingerprint_case.ts";
+import { ContentHash } from "./hash.ts";
+import { loadCase } from "./load_case.ts";
+import type { Plan } from "./plan.ts";
+import { cropCase } from "./preprocess.ts";
+import type { CroppedCase } from "./preprocess.ts";
+
+/** What of a dataset the reading of a case depends on. */
+type CaseDataset = Pick<Dataset, "channels" | "labels" | "ignoreLabel">;
+
+export type CaseJob =
+  | {
+      readonly kind: "fingerprint";
+      readonly dataset: CaseDataset;
+      readonly item: DatasetCase;
+      readonly orientation: Plan["orientation"];
+      readonly samples: number;
+    }
+  | {
+      readonly kind: "crop";
+      readonly dataset: CaseDataset;
+      readonly item: DatasetCase;
+      readonly plan: Plan;
+      /** What else the result depends on, and the key that a kept result has. */
+      readonly settings: string;
+      readonly kept?: string;
+    };
+
+export type CaseResult =
+  | { readonly kind: "fingerprint"; readonly samples: CaseSamples }
+  /** No case where the kept result is up to date. */
+  | { readonly kind: "crop"; readonly id: string; readonly key: string; readonly cropped?: CroppedCase };
+
+/** Where this module lies, for the threads that load it. */
+export const caseJobsUrl: string = (import.meta as unknown as { url: string }).url;
+
+/** Does a job. What it throws begins with the case. */
+export async function run(job: CaseJob): Promise<CaseResult> {
+  try {
+    return await perform(job);
+  } catch (error) {
+    if (error instanceof Error) error.message = `case ${job.item.id}: ${error.message}`;
+    throw error;
+  }
+}
+
+async function perform(job: CaseJob): Promise<CaseResult> {
+  const { item } = job;
+  const { channels, labels, ignoreLabel } = job.dataset;
+  const dataset = { channels, labels, ...(ignoreLabel !== undefined && { ignoreLabel }) };
+  if (job.kind === "fingerprint") {
+    const { orientation, samples } = job;
+    const options = { orientation, samples, ...(ignoreLabel !== undefined && { ignoreLabel }) };
+    return { kind: "fingerprint", samples: fingerprintCase(await loadCase(dataset, item), options) };
+  }
+  const hash = new ContentHash();
+  hash.text(JSON.stringify([job.settings, item.id, (item as { labelsPresent?: unknown }).labelsPresent ?? null]));
+  for (const path of await filesOf(item)) {
+    hash.text(path.slice(path.lastIndexOf("/") + 1));
+    hash.bytes(await platform.readFile(path));
+  }
+  const key = hash.digest();
+  if (key === job.kept) return { kind: "crop", id: item.id, key };
+  const loaded = await loadCase(dataset, item);
+  const { labelsPresent } = item as { labelsPresent?: readonly number[] };
+  return { kind: "crop", id: item.id, key, cropped: cropCase({ ...loaded, ...(labelsPresent && { labelsPresent }) }, job.plan) };
+}
+
+/** All files of a case, both of a .hdr/.img pair. */
+async function filesOf(item: DatasetCase): Promise<string[]> {
+  const named = [...item.images, ...(item.label === undefined ? [] : [item.label])];
+  const files: string[] = [];
+  for (const path of named) {
+    files.push(path);
+    const [, stem, kind] = /^(.+)\.(hdr|img)(?:\.gz)?$/.exec(path) ?? [];
+    if (stem === undefined) continue;
+    for (const end of kind === "hdr" ? [".img", ".img.gz"] : [".hdr", ".hdr.gz"]) {
+      if (await platform.exists(stem + end)) files.push(stem + end);
+    }
+  }
+  return files;
+}
