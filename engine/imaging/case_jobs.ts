@@ -58,16 +58,14 @@ async function perform(job: CaseJob): Promise<CaseResult> {
     return { kind: "fingerprint", samples: fingerprintCase(await loadCase(dataset, item), options) };
   }
   const hash = new ContentHash();
-  hash.text(JSON.stringify([job.settings, item.id, (item as { labelsPresent?: unknown }).labelsPresent ?? null]));
+  hash.text(JSON.stringify([job.settings, item.id, item.labelsPresent ?? null]));
   for (const path of await filesOf(item)) {
     hash.text(path.slice(path.lastIndexOf("/") + 1));
     hash.bytes(await platform.readFile(path));
   }
   const key = hash.digest();
   if (key === job.kept) return { kind: "crop", id: item.id, key };
-  const loaded = await loadCase(dataset, item);
-  const { labelsPresent } = item as { labelsPresent?: readonly number[] };
-  return { kind: "crop", id: item.id, key, cropped: cropCase({ ...loaded, ...(labelsPresent && { labelsPresent }) }, job.plan) };
+  return { kind: "crop", id: item.id, key, cropped: cropCase(await loadCase(dataset, item), job.plan) };
 }
 
 /** All files of a case, both of a .hdr/.img pair. */

@@ -1,4 +1,5 @@
 /** The fingerprint of a dataset: what nnU-Net's rules derive a plan from. */
+import { platform } from "#platform";
 import { openCasePool } from "./case_pool.ts";
 import type { Dataset } from "./dataset.ts";
 import type { CaseFingerprint, CaseSamples } from "./fingerprint_case.ts";
@@ -70,20 +71,15 @@ function statistics(name: string, lists: readonly Float32Array[]): ChannelFinger
  *
  * @param options.workers threads that read and unpack files, where the host has them; default 0, the thread at hand
  * @param options.orientation "RAS" (default), or "stored" to take axes as they come
- * @param options.progress called after each case
  * @throws DatasetError for the first case that cannot be used, NiftiError or PlatformError for one that cannot be read
  * @throws RangeError when no case has a label
  * @example const fingerprint = await fingerprintDataset(await openDataset("data/Task09_Spleen"), { workers: 4 });
  */
 export async function fingerprintDataset(
   dataset: Dataset,
-  options: {
-    workers?: number;
-    orientation?: Plan["orientation"];
-    progress?: (done: number, total: number, id: string) => void;
-  } = {},
+  options: { workers?: number; orientation?: Plan["orientation"] } = {},
 ): Promise<Fingerprint> {
-  const { workers = 0, orientation = "RAS", progress } = options;
+  const { workers = 0, orientation = "RAS" } = options;
   const cases = dataset.cases.filter((item) => item.label !== undefined);
   if (cases.length === 0) {
     throw new RangeError(`fingerprintDataset: no case of ${dataset.folder} has a label; add some to labelsTr`);
@@ -98,7 +94,8 @@ export async function fingerprintDataset(
       async (result) => {
         if (result.kind !== "fingerprint") return;
         found.set(result.samples.id, result.samples);
-        progress?.(found.size, cases.length, result.samples.id);
+        const [done, total] = [found.size, cases.length];
+        platform.progress({ done, total, text: `fingerprint  case ${done}/${total}  ${result.samples.id}` });
       },
     );
   } finally {

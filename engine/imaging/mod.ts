@@ -16,7 +16,7 @@ export type { PhantomOptions } from "./phantom.ts";
 export { fingerprintDataset } from "./fingerprint.ts";
 export type { CaseFingerprint, ChannelFingerprint, Fingerprint } from "./fingerprint.ts";
 export { outputChannels } from "./plan.ts";
-export { checkPlan, PlanError, planText, readPlan } from "./plan_file.ts";
+export { checkPlan, PlanError, planText, readPlan, writePlan } from "./plan_file.ts";
 export { makePlan } from "./plan_rules.ts";
 export type { PlanOptions } from "./plan_rules.ts";
 export { preprocessCase, preprocessImage } from "./preprocess.ts";

@@ -196,3 +196,13 @@ export async function readPlan(path: string): Promise<Plan> {
   }
   return checkPlan(json, path);
 }
+
+/**
+ * Checks a plan and writes it for people to read.
+ *
+ * @throws PlanError for a plan that cannot be used, PlatformError where the file cannot be written
+ * @example await writePlan("plan.json", makePlan(dataset, fingerprint));
+ */
+export async function writePlan(path: string, plan: Plan): Promise<void> {
+  await platform.writeFile(path, `${planText(checkPlan(plan, path))}\n`);
+}

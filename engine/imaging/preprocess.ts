@@ -93,7 +93,7 @@ export const oriented = (volume: Volume, orientation: Plan["orientation"]): Volu
  * @throws VoxgradError when the number of channels is not the plan's
  */
 export function cropCase(
-  loaded: Pick<LoadedCase, "image"> & Partial<LoadedCase> & { readonly labelsPresent?: readonly number[] },
+  loaded: Pick<LoadedCase, "image"> & Partial<LoadedCase>,
   plan: Plan,
 ): CroppedCase {
   const { data: _, ...source } = loaded.image;
@@ -167,7 +167,7 @@ export async function preprocessImage(
  * @example const ready = await preprocessCase(await loadCase(dataset, dataset.cases[0]), plan);
  */
 export async function preprocessCase(
-  loaded: LoadedCase & { readonly labelsPresent?: readonly number[] },
+  loaded: LoadedCase,
   plan: Plan,
 ): Promise<PreparedCase> {
   return resampleCase(cropCase(loaded, plan), plan);
