@@ -3,6 +3,8 @@ export {
   applyAffine, axisCodes, columnNorms, composeAffines, cornerDistance, determinant, invertAffine, scaling,
 } from "./affine.ts";
 export type { Affine } from "./affine.ts";
+export * as augment from "./augment.ts";
+export type { AugmentChanges, AugmentOptions, Batch as AugmentBatch } from "./augment_options.ts";
 export { DatasetError, openDataset } from "./dataset.ts";
 export type { Dataset, DatasetCase, DatasetLabel, DatasetRegion, PlainFolders } from "./dataset.ts";
 export { checkGrid, loadCase } from "./load_case.ts";
