@@ -32,7 +32,7 @@ export async function writeReport(run: RunFolder): Promise<string> {
   const parts = [run.path, ...folds.map((name) => `${run.path}/${name}`)];
   const metrics = (await run.readJson("metrics.json")) as Metrics | undefined;
   const title = `${config.dataset?.name ?? config.plan?.dataset ?? "Training"}: ${run.path.split("/").at(-1)}`;
-  const sections = [section("Settings", settingsTable(config))];
+  const sections: string[] = [];
   if (metrics) {
     sections.push(section("Held-out cases, whole volumes", classTable(metrics)));
     sections.push(section("Every case", caseTable(metrics)));
@@ -46,6 +46,7 @@ export async function writeReport(run: RunFolder): Promise<string> {
     const name = folder === run.path ? "Overlays" : `Overlays of ${folder.split("/").at(-1)}`;
     sections.push(section(name, new TextDecoder().decode(await platform.readFile(`${folder}/overlay.svg`))));
   }
+  sections.push(`<details><summary>Settings</summary>\n${settingsTable(config)}</details>`);
   return run.write(NAME, page(title, sections));
 }
 
@@ -136,6 +137,7 @@ const section = (title: string, content: string): string =>
 const STYLE = `
 body { font: 15px/1.5 system-ui, sans-serif; color: #1a1a1a; margin: 2rem auto; max-width: 60rem; padding: 0 1rem; }
 table { border-collapse: collapse; } th, td { padding: .2rem .8rem .2rem 0; text-align: left; vertical-align: top; }
+summary { font-size: 1.5em; font-weight: bold; margin: 1em 0; cursor: pointer; }
 th { border-bottom: 1px solid #888; cursor: pointer; } .n { text-align: right; font-variant-numeric: tabular-nums; }
 td { border-bottom: 1px solid #e4e4e4; overflow-wrap: anywhere; } svg { max-width: 100%; height: auto; }
 section:has(tbody tr:nth-child(30)) table { display: block; max-height: 40rem; overflow-y: auto; }
