@@ -78,6 +78,7 @@ export async function train<B>(options: TrainOptions<B>): Promise<Trained> {
   const epochs = (await epochLog.resume((record) => record.step <= done)).map(revive);
   const dice = new PseudoDice(classes.length, notes?.dice);
   let { average, best } = notes ?? {};
+  const tolerant = new Tolerant();
   if (done > 0) platform.log(`Going on after step ${done} of ${steps}`);
 
   const endEpoch = async (step: number): Promise<void> => {
@@ -104,10 +105,9 @@ export async function train<B>(options: TrainOptions<B>): Promise<Trained> {
     await epochLog.flush();
     await log.flush();
     if (average !== undefined && average > (best ?? -Infinity)) {
-      await tolerant("The best weights", async () => options.best?.());
-      best = average;
+      if (await tolerant.write("model_best.safetensors", () => options.best?.())) best = average;
     }
-    await tolerant("progress.svg", () => run.write("progress.svg", recordChart(records, classes, { title, epochs })));
+    await tolerant.write("progress.svg", () => run.write("progress.svg", recordChart(records, classes, { title, epochs })));
   };
 
   let writtenAt = performance.now();
@@ -130,7 +130,7 @@ export async function train<B>(options: TrainOptions<B>): Promise<Trained> {
         if (!dueAt() && step < steps) return;
         const current: CheckpointNotes = { step, seconds: records.at(-1)!.seconds, dice: dice.counts, average, best };
         await log.flush();
-        await tolerant("The checkpoint", () => writeCheckpoint(run, copy as object, current));
+        await tolerant.write("The checkpoint", () => writeCheckpoint(run, copy as object, current));
         writtenAt = performance.now();
       },
     },
@@ -143,12 +143,25 @@ export async function train<B>(options: TrainOptions<B>): Promise<Trained> {
 const revive = <R extends { readonly dice?: readonly number[] }>(record: R): R =>
   record.dice ? { ...record, dice: record.dice.map((d) => d ?? NaN) } : record;
 
-/** Writes something that a training can do without for now: a full disk is no reason to lose what has been learnt. */
-async function tolerant(what: string, write: () => Promise<unknown>): Promise<void> {
-  try {
-    await write();
-  } catch (error) {
-    if (!(error instanceof PlatformError)) throw error;
-    platform.log(`${what} could not be written, what stood there before is as it was; training goes on. ${error.message}`);
+/**
+ * Writes what a training can do without for now: a full disk is no reason to lose what has been learnt. Says so once,
+ * and again when it works again.
+ */
+class Tolerant {
+  readonly #failed = new Set<string>();
+
+  /** Whether it could be written. */
+  async write(what: string, write: () => Promise<unknown> | undefined): Promise<boolean> {
+    try {
+      await write();
+    } catch (error) {
+      if (!(error instanceof PlatformError)) throw error;
+      const rest = "What stood there before is as it was; training goes on and tries again. Make room for it";
+      if (!this.#failed.has(what)) platform.log(`${what} could not be written. ${error.message}. ${rest}`);
+      this.#failed.add(what);
+      return false;
+    }
+    if (this.#failed.delete(what)) platform.log(`${what} could be written again`);
+    return true;
   }
 }
