@@ -10,7 +10,10 @@ import { plainConvUNet, residualEncoderUNet } from "./unet.ts";
  * const model = unetFromPlan(await readPlan("plan.json"), { deepSupervision: true });
  * const params = model.init(random.key(1));
  */
-export function unetFromPlan(plan: Pick<Plan, "channels" | "labels" | "regions" | "network">, options: { deepSupervision?: boolean } = {}) {
+export function unetFromPlan(
+  plan: Pick<Plan, "channels" | "labels" | "regions" | "network">,
+  options: { deepSupervision?: boolean } = {},
+) {
   const { name, ...network } = plan.network;
   const config = {
     ...network,

@@ -105,6 +105,11 @@ export async function fingerprintDataset(
   return {
     orientation,
     cases: ordered.map(({ values: _, ...rest }) => rest),
-    channels: dataset.channels.map((name, c) => statistics(name, ordered.map((item) => item.values[c]!))),
+    channels: dataset.channels.map((name, c) =>
+      statistics(
+        name,
+        ordered.map((item) => item.values[c]!),
+      ),
+    ),
   };
 }

@@ -48,7 +48,10 @@ type Check = (value: unknown) => string | undefined;
 type Fields = Readonly<Record<string, Check>>;
 
 const isNumber = (v: unknown): v is number => typeof v === "number" && Number.isFinite(v);
-const where = (what: string, holds: (v: unknown) => boolean): Check => (v) => (holds(v) ? undefined : what);
+const where =
+  (what: string, holds: (v: unknown) => boolean): Check =>
+  (v) =>
+    holds(v) ? undefined : what;
 const text = where("a text", (v) => typeof v === "string");
 const number = where("a number", isNumber);
 const positive = where("a number above 0", (v) => isNumber(v) && v > 0);
@@ -59,7 +62,10 @@ const oneOf = (...values: readonly unknown[]): Check =>
 const list = (of: Check, what: string, length?: number): Check =>
   where(what, (v) => Array.isArray(v) && v.length === (length ?? v.length) && v.every((e) => of(e) === undefined));
 const triple = (of: Check, what: string): Check => list(of, `three of ${what}, [d, h, w]`, 3);
-const optional = (of: Check): Check => (v) => (v === undefined ? undefined : of(v));
+const optional =
+  (of: Check): Check =>
+  (v) =>
+    v === undefined ? undefined : of(v);
 
 const resampling: Fields = {
   image: oneOf(0, 1, 3),
@@ -99,7 +105,10 @@ const fields: Fields = {
   patch: triple(whole(1), "whole numbers >= 1"),
   batch: whole(1),
   channels: where("a list of channels", (v) => Array.isArray(v) && v.length > 0 && v.every(isPlain)),
-  labels: where("a list of two texts or more, background first", (v) => Array.isArray(v) && v.length > 1 && !v.some(text)),
+  labels: where(
+    "a list of two texts or more, background first",
+    (v) => Array.isArray(v) && v.length > 1 && !v.some(text),
+  ),
   regions: optional(where("a list of regions", (v) => Array.isArray(v) && v.length > 0 && v.every(isPlain))),
   ignoreLabel: optional(whole(1)),
   resampling: plain,
@@ -123,12 +132,17 @@ export function checkPlan(json: unknown, file: string): Plan {
     if (!isPlain(value)) return fail(`${path === "" ? "it" : path} is ${show(value)}; wanted an object`);
     const name = (key: string): string => (path === "" ? key : `${path}.${key}`);
     for (const key of Object.keys(value)) {
-      if (!(key in known)) fail(`${name(key)} is no entry of a plan; ${path || "it"} takes ${Object.keys(known).join(", ")}`);
+      if (!(key in known))
+        fail(`${name(key)} is no entry of a plan; ${path || "it"} takes ${Object.keys(known).join(", ")}`);
     }
     for (const [key, check] of Object.entries(known)) {
       const wanted = check(value[key]);
       if (wanted === undefined) continue;
-      fail(value[key] === undefined ? `${name(key)} is missing; wanted ${wanted}` : `${name(key)} is ${show(value[key])}; wanted ${wanted}`);
+      fail(
+        value[key] === undefined
+          ? `${name(key)} is missing; wanted ${wanted}`
+          : `${name(key)} is ${show(value[key])}; wanted ${wanted}`,
+      );
     }
   };
   object(json, "", fields);
@@ -175,7 +189,9 @@ export function checkPlan(json: unknown, file: string): Plan {
     fail(`patch is ${patch.join(" x ")}, of which one voxel is left at the coarsest stage; enlarge it or drop a stage`);
   }
   if (ignoreLabel !== undefined && ignoreLabel < plan.labels.length) {
-    fail(`ignoreLabel is ${ignoreLabel}, the value of "${plan.labels[ignoreLabel]}"; wanted ${plan.labels.length} or more`);
+    fail(
+      `ignoreLabel is ${ignoreLabel}, the value of "${plan.labels[ignoreLabel]}"; wanted ${plan.labels.length} or more`,
+    );
   }
   return plan;
 }
@@ -192,7 +208,10 @@ export async function readPlan(path: string): Promise<Plan> {
   try {
     json = JSON.parse(text.replace(/^\uFEFF/, ""));
   } catch (error) {
-    throw new PlanError(path, `it is no JSON (${(error as Error).message}); correct it, or make it anew by voxgrad plan`);
+    throw new PlanError(
+      path,
+      `it is no JSON (${(error as Error).message}); correct it, or make it anew by voxgrad plan`,
+    );
   }
   return checkPlan(json, path);
 }

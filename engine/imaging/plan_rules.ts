@@ -77,19 +77,32 @@ export interface PlanOptions {
 }
 
 const columns = (rows: readonly Triple[], q: number): [number, number, number] => {
-  const along = (k: 0 | 1 | 2): number => quantile(rows.map((row) => row[k]).sort((a, b) => a - b), q);
+  const along = (k: 0 | 1 | 2): number =>
+    quantile(
+      rows.map((row) => row[k]).sort((a, b) => a - b),
+      q,
+    );
   return [along(0), along(1), along(2)];
 };
 
 /** The spacing of full resolution: the median; along an anisotropic axis the 10th percentile, but no finer than the rest. */
 export function targetSpacing(fingerprint: Pick<Fingerprint, "cases">): [number, number, number] {
-  const target = columns(fingerprint.cases.map((c) => c.spacing), 0.5);
-  const size = columns(fingerprint.cases.map((c) => c.shape), 0.5);
+  const target = columns(
+    fingerprint.cases.map((c) => c.spacing),
+    0.5,
+  );
+  const size = columns(
+    fingerprint.cases.map((c) => c.shape),
+    0.5,
+  );
   const worst = target.indexOf(Math.max(...target)) as 0 | 1 | 2;
   const others = ([0, 1, 2] as const).filter((k) => k !== worst);
   const coarsest = Math.max(...others.map((k) => target[k]));
   if (target[worst] > ANISOTROPY * coarsest && size[worst] * ANISOTROPY < Math.min(...others.map((k) => size[k]))) {
-    const low = columns(fingerprint.cases.map((c) => c.spacing), 0.1)[worst];
+    const low = columns(
+      fingerprint.cases.map((c) => c.spacing),
+      0.1,
+    )[worst];
     target[worst] = low < coarsest ? coarsest + 1e-5 : low;
   }
   return target;
@@ -188,7 +201,10 @@ export function makePlan(
   const cases = fingerprint.cases.map((c) => ({ shape: turned(c.shape), spacing: turned(c.spacing) }));
   const classes = dataset.regions?.length ?? dataset.labels.length;
   const spacing = turned(full);
-  const median = columns(cases.map((c) => resampledShape(c.shape, c.spacing, spacing)), 0.5);
+  const median = columns(
+    cases.map((c) => resampledShape(c.shape, c.spacing, spacing)),
+    0.5,
+  );
   const of = (mm: Triple, shape: Triple): Shaped =>
     networkFor(mm, shape, { preset, classes, cases: cases.length, options });
 
@@ -212,7 +228,10 @@ export function makePlan(
     }
   }
 
-  const relativeSize = quantile(fingerprint.cases.map((c) => c.relativeSize).sort((a, b) => a - b), 0.5);
+  const relativeSize = quantile(
+    fingerprint.cases.map((c) => c.relativeSize).sort((a, b) => a - b),
+    0.5,
+  );
   return {
     format: "voxgrad plan 1",
     dataset: dataset.name,
@@ -238,8 +257,14 @@ export function makePlan(
     network: chosen.network,
     fingerprint: {
       cases: cases.length,
-      medianShape: columns(cases.map((c) => c.shape), 0.5),
-      medianSpacing: columns(cases.map((c) => c.spacing), 0.5),
+      medianShape: columns(
+        cases.map((c) => c.shape),
+        0.5,
+      ),
+      medianSpacing: columns(
+        cases.map((c) => c.spacing),
+        0.5,
+      ),
       medianPreparedShape: chosen.shape,
       relativeSizeAfterCrop: relativeSize,
     },

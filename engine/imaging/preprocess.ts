@@ -92,10 +92,7 @@ export const oriented = (volume: Volume, orientation: Plan["orientation"]): Volu
  *
  * @throws VoxgradError when the number of channels is not the plan's
  */
-export function cropCase(
-  loaded: Pick<LoadedCase, "image"> & Partial<LoadedCase>,
-  plan: Plan,
-): CroppedCase {
+export function cropCase(loaded: Pick<LoadedCase, "image"> & Partial<LoadedCase>, plan: Plan): CroppedCase {
   const { data: _, ...source } = loaded.image;
   const image = oriented(loaded.image, plan.orientation);
   if (image.channels !== plan.channels.length) {
@@ -166,10 +163,7 @@ export async function preprocessImage(
  * @throws VoxgradError when it has no label, or its channels are not the plan's
  * @example const ready = await preprocessCase(await loadCase(dataset, dataset.cases[0]), plan);
  */
-export async function preprocessCase(
-  loaded: LoadedCase,
-  plan: Plan,
-): Promise<PreparedCase> {
+export async function preprocessCase(loaded: LoadedCase, plan: Plan): Promise<PreparedCase> {
   return resampleCase(cropCase(loaded, plan), plan);
 }
 

@@ -1,16 +1,6 @@
 /** The element types of safetensors files and how each becomes one of ours. */
 import { fromHalf, type TypedArray } from "../core/dtype.ts";
-
-/** Element types that are read. */
-export type FileDType =
-  "F64" | "F32" | "F16" | "BF16" | "I64" | "I32" | "I16" | "I8" | "U64" | "U32" | "U16" | "U8" | "BOOL";
-
-interface Decoder {
-  /** Of one element in the file. */
-  readonly bytes: number;
-  /** The values of an aligned buffer; throws for one that the type here cannot hold. */
-  decode(buffer: ArrayBuffer): TypedArray;
-}
+import type { FileDType } from "../core/safetensors.ts";
 
 /** bfloat16 is the upper half of an f32. */
 function brain(buffer: ArrayBuffer): Float32Array {
@@ -43,19 +33,19 @@ function truth(buffer: ArrayBuffer): Uint8Array {
   return values;
 }
 
-/** By name in the file. */
-export const decoders: Readonly<Record<FileDType, Decoder>> = {
-  F64: { bytes: 8, decode: double },
-  F32: { bytes: 4, decode: (buffer) => new Float32Array(buffer) },
-  F16: { bytes: 2, decode: (buffer) => Float32Array.from(new Uint16Array(buffer), fromHalf) },
-  BF16: { bytes: 2, decode: brain },
-  I64: { bytes: 8, decode: (buffer) => wide(new BigInt64Array(buffer), true) },
-  I32: { bytes: 4, decode: (buffer) => new Int32Array(buffer) },
-  I16: { bytes: 2, decode: (buffer) => Int32Array.from(new Int16Array(buffer)) },
-  I8: { bytes: 1, decode: (buffer) => Int32Array.from(new Int8Array(buffer)) },
-  U64: { bytes: 8, decode: (buffer) => wide(new BigUint64Array(buffer), false) },
-  U32: { bytes: 4, decode: (buffer) => new Uint32Array(buffer) },
-  U16: { bytes: 2, decode: (buffer) => Uint32Array.from(new Uint16Array(buffer)) },
-  U8: { bytes: 1, decode: (buffer) => Uint32Array.from(new Uint8Array(buffer)) },
-  BOOL: { bytes: 1, decode: truth },
+/** The values of an aligned buffer, by type; each throws for a value that the type here cannot hold. */
+export const decoders: Readonly<Record<FileDType, (buffer: ArrayBuffer) => TypedArray>> = {
+  F64: double,
+  F32: (buffer) => new Float32Array(buffer),
+  F16: (buffer) => Float32Array.from(new Uint16Array(buffer), fromHalf),
+  BF16: brain,
+  I64: (buffer) => wide(new BigInt64Array(buffer), true),
+  I32: (buffer) => new Int32Array(buffer),
+  I16: (buffer) => Int32Array.from(new Int16Array(buffer)),
+  I8: (buffer) => Int32Array.from(new Int8Array(buffer)),
+  U64: (buffer) => wide(new BigUint64Array(buffer), false),
+  U32: (buffer) => new Uint32Array(buffer),
+  U16: (buffer) => Uint32Array.from(new Uint16Array(buffer)),
+  U8: (buffer) => Uint32Array.from(new Uint8Array(buffer)),
+  BOOL: truth,
 };
