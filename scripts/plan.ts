@@ -2,9 +2,28 @@
 // rules: voxgrad plan DATA. The file is for reading and editing; a training takes it by --plan. --help lists what can be
 // set. Triples are in the order of the plan's axes: the coarsest first, else z,y,x.
 import {
-  choice, closeDevice, compile, config, ConfigError, deepSupervision, deepSupervisionWeights, deviceInfo,
-  diceBinaryCrossEntropy, diceCrossEntropy, duration, entry, fingerprintDataset, formatTable, makePlan, openDataset,
-  print, random, sgd, valueAndGrad, writePlan, zeros,
+  choice,
+  closeDevice,
+  compile,
+  config,
+  ConfigError,
+  deepSupervision,
+  deepSupervisionWeights,
+  deviceInfo,
+  diceBinaryCrossEntropy,
+  diceCrossEntropy,
+  duration,
+  entry,
+  fingerprintDataset,
+  formatTable,
+  makePlan,
+  openDataset,
+  print,
+  random,
+  sgd,
+  valueAndGrad,
+  writePlan,
+  zeros,
 } from "../engine/mod.ts";
 import type { Plan, Tensor, Triple } from "../engine/mod.ts";
 import { unetFromPlan } from "../models/mod.ts";
@@ -37,7 +56,10 @@ const preset = options.preset !== "auto" ? options.preset : device.kind === "sof
 const { configuration, network, memory, batch } = options;
 const given = <T>(name: string, list: readonly number[]) => (list.length > 0 ? { [name]: list as T } : {});
 const made = makePlan(dataset, fingerprint, {
-  preset, configuration, network, memory,
+  preset,
+  configuration,
+  network,
+  memory,
   ...(batch > 0 && { batch }),
   ...given<Triple>("spacing", options.spacing),
   ...given<Triple>("patch", options.patch),
@@ -50,24 +72,33 @@ await writePlan(options.out, plan);
 const by = (list: readonly number[], digits = 0) => list.map((n) => +n.toFixed(digits)).join(" x ");
 const { fingerprint: summary } = plan;
 print(`${dataset.name}: ${cases.length} cases, read in ${duration((performance.now() - started) / 1000)}`);
-print(formatTable(
-  ["channel", "mean", "sd", "0.5 %", "median", "99.5 %", "normalisation"],
-  channels.map((c, k) => [
-    c.name, ...[c.mean, c.deviation, c.low, c.median, c.high].map((n) => n.toPrecision(4)), plan.channels[k]!.normalisation,
-  ]),
-));
+print(
+  formatTable(
+    ["channel", "mean", "sd", "0.5 %", "median", "99.5 %", "normalisation"],
+    channels.map((c, k) => [
+      c.name,
+      ...[c.mean, c.deviation, c.low, c.median, c.high].map((n) => n.toPrecision(4)),
+      plan.channels[k]!.normalisation,
+    ]),
+  ),
+);
 const share = plan.patch.reduce((a, b) => a * b) / summary.medianPreparedShape.reduce((a, b) => a * b);
-print(`\n${formatTable(["plan", ""], [
-  ["median case", `${by(summary.medianShape, 1)} voxels of ${by(summary.medianSpacing, 3)} mm`],
-  ["left by the crop to non-zero", `${Math.round(100 * summary.relativeSizeAfterCrop)} % of the voxels`],
-  ["target spacing", `${by(plan.spacing, 3)} mm, axes ${plan.transpose.map((k) => "zyx"[k]).join(" ")}`],
-  ["median prepared case", `${by(summary.medianPreparedShape, 1)} voxels`],
-  ["patch", `${by(plan.patch)} voxels, ${plan.batch} a step`],
-  ["network", `${plan.network.name} ${plan.network.features.join("-")}`],
-  ["strides", plan.network.strides.map((s) => s.join("")).join(" ")],
-  ["kernels", plan.network.kernels.map((s) => s.join("")).join(" ")],
-  ["memory of a step", `${(plan.estimatedBytes! / 2 ** 20).toFixed(0)} MiB on ${device.name}`],
-])}`);
+print(
+  `\n${formatTable(
+    ["plan", ""],
+    [
+      ["median case", `${by(summary.medianShape, 1)} voxels of ${by(summary.medianSpacing, 3)} mm`],
+      ["left by the crop to non-zero", `${Math.round(100 * summary.relativeSizeAfterCrop)} % of the voxels`],
+      ["target spacing", `${by(plan.spacing, 3)} mm, axes ${plan.transpose.map((k) => "zyx"[k]).join(" ")}`],
+      ["median prepared case", `${by(summary.medianPreparedShape, 1)} voxels`],
+      ["patch", `${by(plan.patch)} voxels, ${plan.batch} a step`],
+      ["network", `${plan.network.name} ${plan.network.features.join("-")}`],
+      ["strides", plan.network.strides.map((s) => s.join("")).join(" ")],
+      ["kernels", plan.network.kernels.map((s) => s.join("")).join(" ")],
+      ["memory of a step", `${(plan.estimatedBytes! / 2 ** 20).toFixed(0)} MiB on ${device.name}`],
+    ],
+  )}`,
+);
 if (configuration === "3d_fullres" && share < 0.25) {
   print(`A patch holds ${Math.round(100 * share)} % of the median case: --configuration 3d_lowres sees more at once.`);
 }
@@ -88,10 +119,13 @@ async function stepBytes(of: Plan): Promise<number> {
       : diceCrossEntropy(logits, label, { batch: true, ignoreIndex: of.ignoreLabel });
   const lossOf = (p: any, image: Tensor, label: Tensor): Tensor =>
     deepSupervision(loss, model.apply(p, image, { train: true }), label, { weights });
-  const step = compile((p: any, state: any, image: Tensor, label: Tensor) => {
-    const [value, grads] = valueAndGrad(lossOf)(p, image, label);
-    return [optimiser.update(grads, state, p, 1e-2), value];
-  }, { donate: [0, 1] });
+  const step = compile(
+    (p: any, state: any, image: Tensor, label: Tensor) => {
+      const [value, grads] = valueAndGrad(lossOf)(p, image, label);
+      return [optimiser.update(grads, state, p, 1e-2), value];
+    },
+    { donate: [0, 1] },
+  );
   const image = zeros([of.batch, of.channels.length, ...of.patch]);
   const info = await step.plan(params, optimiser.init(params), image, zeros([of.batch, ...of.patch], { dtype: "i32" }));
   return info.peakBytes;

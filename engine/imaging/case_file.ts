@@ -27,14 +27,12 @@ export function encodeCase(item: PreparedCase, key: string): Uint8Array<ArrayBuf
   const tensors: FileTensor[] = [
     { name: "image", dtype: "F32", shape: [channels, ...shape], bytes: bytesOf(item.image) },
     { name: "label", dtype: "U8", shape, bytes: item.label },
-    ...foreground.map(
-      ({ value, voxels }): FileTensor => ({
-        name: `foreground.${value}`,
-        dtype: "U32",
-        shape: [voxels.length],
-        bytes: bytesOf(voxels),
-      }),
-    ),
+    ...foreground.map(({ value, voxels }): FileTensor => ({
+      name: `foreground.${value}`,
+      dtype: "U32",
+      shape: [voxels.length],
+      bytes: bytesOf(voxels),
+    })),
   ];
   const notes = JSON.stringify({ id, spacing, geometry, labelsPresent }, replace);
   return encodeSafetensors(tensors, { key, case: notes });

@@ -125,7 +125,11 @@ export async function openCaseStore(dataset: Dataset, plan: Plan, options: CaseS
     platform.log(`${fileOf(id)} is not what was prepared here; it is made again`);
     const alone = openCasePool(0);
     let item: PreparedCase | undefined;
-    await alone.each([labelled.get(id)!], (c) => job(c), async (result) => void (item = await finish(result)));
+    await alone.each(
+      [labelled.get(id)!],
+      (c) => job(c),
+      async (result) => void (item = await finish(result)),
+    );
     return item!;
   };
   const coming = new Map<string, Promise<PreparedCase>>();

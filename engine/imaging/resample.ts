@@ -49,7 +49,7 @@ export function resamplingOrders(
  * @param data channels one after the other; not changed, and returned itself where the grid stays
  * @param options.shape [D, H, W]
  * @param options.size wanted [D, H, W]
- * @param options.order 0, 1 or 3 along each axis; see `resamplingOrders`
+ * @param options.order one order along each axis, all alike but for one axis of order 0 or 1; see `resamplingOrders`
  * @param options.part elements of the largest tensor on the device; default 2^24
  * @example const out = await resampleArray(voxels, { channels: 1, shape: [400, 512, 512], size: [267, 273, 273], order: [3, 3, 3] });
  */
@@ -57,10 +57,16 @@ export async function resampleArray(
   data: Float32Array<ArrayBuffer>,
   options: { channels: number; shape: Triple; size: Triple; order: readonly SplineOrder[]; part?: number },
 ): Promise<Float32Array<ArrayBuffer>> {
-  const { channels, shape, size, part = PART } = options;
+  const { channels, shape, size, order, part = PART } = options;
   const count = voxelCount(shape);
   if (data.length !== channels * count) {
     throw new VoxgradError(`resampleArray: got ${data.length} values, wanted ${channels} x ${shape.join(" x ")}`);
+  }
+  const kinds = new Set(order);
+  if (order.length !== 3 || kinds.size > 2 || (kinds.size === 2 && order.filter((n) => n === 3).length === 1)) {
+    throw new VoxgradError(
+      `resampleArray: orders ${order.join(", ")}; wanted three alike, or two of 3 and one of 0 or 1`,
+    );
   }
   if (shape.every((n, k) => n === size[k])) return data;
   const out = new Float32Array(channels * voxelCount(size));
@@ -91,6 +97,19 @@ async function resampleChannel(
   const whole = Math.max(D, d) * Math.max(H, h) * Math.max(W, w);
   if (whole <= part) return onDevice(data, shape, { size, order, clip: true });
 
+  // The axis that is taken apart comes first, so that slices lie whole in memory.
+  const apart = [0, 1, 2].find((k) => order.filter((n) => n === order[k]).length === 1) ?? 0;
+  if (apart !== 0) {
+    const axes = [apart, ...[0, 1, 2].filter((k) => k !== apart)];
+    const turned = <T>(list: readonly T[]): [T, T, T] => [list[axes[0]!]!, list[axes[1]!]!, list[axes[2]!]!];
+    const moved = transposed(data, shape, axes);
+    const out = await resampleChannel(moved, { shape: turned(shape), size: turned(size), order: turned(order), part });
+    return transposed(
+      out,
+      turned(size),
+      [0, 1, 2].map((k) => axes.indexOf(k)),
+    );
+  }
   // Planes first. Where the third axis is cubic too, values are clipped to the range of all of them, at the end.
   const joint = order[0] === 3;
   const slices = Math.max(1, Math.floor(part / (Math.max(H, h) * Math.max(W, w))));
@@ -118,6 +137,21 @@ async function resampleChannel(
       if (value > high) high = value;
     }
     for (let i = 0; i < out.length; i++) out[i] = Math.min(high, Math.max(low, out[i]!));
+  }
+  return out;
+}
+
+/** The values with their axes in another order: axis k of the result is axis axes[k]. */
+function transposed(data: Float32Array, shape: readonly number[], axes: readonly number[]): Float32Array<ArrayBuffer> {
+  const strides = [shape[1]! * shape[2]!, shape[2]!, 1];
+  const [n0, n1, n2] = [shape[axes[0]!]!, shape[axes[1]!]!, shape[axes[2]!]!];
+  const [s0, s1, s2] = [strides[axes[0]!]!, strides[axes[1]!]!, strides[axes[2]!]!];
+  const out = new Float32Array(data.length);
+  let to = 0;
+  for (let i = 0; i < n0; i++) {
+    for (let j = 0; j < n1; j++) {
+      for (let k = 0, at = i * s0 + j * s1; k < n2; k++, at += s2) out[to++] = data[at]!;
+    }
   }
   return out;
 }
