@@ -70,9 +70,15 @@ export function readLabels(json: Json, file: string): LabelNames {
   // MSD has values as keys, nnU-Net names. {"1": 1} alone is either: a number as the value decides for nnU-Net.
   const entries = Object.entries(json.labels).map(([key, value]): { name: string; values: number[] } => {
     const byValue = typeof value === "string" && /^\d+$/.test(key) && !/^\d+$/.test(value);
-    const values = Array.isArray(value) ? value.map(Number) : [byValue ? Number(key) : value === "" ? NaN : Number(value)];
+    const values = Array.isArray(value)
+      ? value.map(Number)
+      : [byValue ? Number(key) : value === "" ? NaN : Number(value)];
     if (values.length === 0 || !values.every(isValue)) {
-      throw new DatasetError(file, `label ${JSON.stringify(key)}: ${JSON.stringify(value)} has no whole value`, EXAMPLE);
+      throw new DatasetError(
+        file,
+        `label ${JSON.stringify(key)}: ${JSON.stringify(value)} has no whole value`,
+        EXAMPLE,
+      );
     }
     return { name: byValue ? value : key, values };
   });
@@ -95,7 +101,10 @@ export function readLabels(json: Json, file: string): LabelNames {
   if (ignore && (ignore.values.length > 1 || ignore.values[0] !== all.length)) {
     throw new DatasetError(file, `"ignore" is ${ignore.values.join(", ")}`, `Give it the highest value, ${all.length}`);
   }
-  const labels = all.map((value) => ({ value, name: names.get(value) ?? (value === 0 ? "background" : `label ${value}`) }));
+  const labels = all.map((value) => ({
+    value,
+    name: names.get(value) ?? (value === 0 ? "background" : `label ${value}`),
+  }));
   const overlapping = used.some((entry) => entry.values.length > 1);
   return {
     labels,
@@ -104,13 +113,18 @@ export function readLabels(json: Json, file: string): LabelNames {
   };
 }
 
-function readRegions(json: Json, entries: readonly { name: string; values: number[] }[], file: string): DatasetRegion[] {
+function readRegions(
+  json: Json,
+  entries: readonly { name: string; values: number[] }[],
+  file: string,
+): DatasetRegion[] {
   const regions = entries.filter((entry) => entry.values.some((value) => value !== 0));
   const order = json.regions_class_order;
   const fix =
     `Add "regions_class_order": one value for each of ${regions.map((r) => r.name).join(", ")}, in this order; ` +
     "a later region is painted over an earlier one";
-  if (!Array.isArray(order)) throw new DatasetError(file, "its labels are regions, and it has no regions_class_order", fix);
+  if (!Array.isArray(order))
+    throw new DatasetError(file, "its labels are regions, and it has no regions_class_order", fix);
   if (order.length !== regions.length || !order.every((value) => isValue(value) && value > 0)) {
     throw new DatasetError(file, `its regions_class_order is ${JSON.stringify(order)}`, fix);
   }
@@ -155,4 +169,16 @@ export function readLabelsPresent(stored: unknown, names: LabelNames, place: str
     throw new DatasetError(file, problem, `Write names or values of labels: ${[...known.keys()].join(", ")}`);
   });
   return [...new Set(values.flat())].filter((value) => value !== 0).sort((a, b) => a - b);
+}
+
+/**
+ * The labels, regions and ignore label that a dataset.json names.
+ *
+ * @param path the file, or the folder that it lies in
+ * @throws DatasetError when there is none, or it names no labels
+ * @example const { labels, regions } = await openLabelNames("data/Task04_Hippocampus");
+ */
+export async function openLabelNames(path: string): Promise<LabelNames> {
+  const file = path.endsWith(".json") ? path : `${path.replace(/(?<=.)\/+$/, "")}/dataset.json`;
+  return readLabels(await readJson(file, "Name a dataset.json or its folder"), file);
 }

@@ -7,8 +7,20 @@ import { imageStem, readVolume } from "./read_volume.ts";
 // Folder names as datasets have them, compared in lower case.
 const IMAGES = ["images", "imagestr", "image", "img", "imgs", "imgtr", "scans", "volumes"];
 const LABELS = [
-  "labels", "labelstr", "label", "masks", "mask", "segmentations", "segmentation", "segs", "seg", "annotations",
-  "annotation", "gt", "groundtruth", "ground_truth",
+  "labels",
+  "labelstr",
+  "label",
+  "masks",
+  "mask",
+  "segmentations",
+  "segmentation",
+  "segs",
+  "seg",
+  "annotations",
+  "annotation",
+  "gt",
+  "groundtruth",
+  "ground_truth",
 ];
 // What is appended to the names of label files: case_01_seg.nii.gz for case_01.nii.gz.
 const SUFFIX = /[_.-](labels?|mask|seg|segmentation|gt)$/i;
@@ -44,14 +56,18 @@ export async function openPlain(root: string, folders: PlainFolders, onFault: On
     else onFault(new DatasetError(files.find(Boolean)!, `${folders.labels} has no file named ${id}`, "Add it"));
   }
   for (const name of labels.values()) {
-    onFault(new DatasetError(`${folders.labels}/${name}`, `${folders.images} has no such image`, "Add it, or remove this"));
+    onFault(
+      new DatasetError(`${folders.labels}/${name}`, `${folders.images} has no such image`, "Add it, or remove this"),
+    );
   }
   const channels = await channelsOf(found, folders);
   const cases = found.filter(({ id, images }) => {
     const whole = images.length === channels.length || images.length === 1;
     if (whole && Array.from(images).every(Boolean)) return true;
     const problem = `case ${id} has other channels than the first case, which has ${channels.length}`;
-    onFault(new DatasetError(Array.from(images).find(Boolean)!, problem, "Number the files _0000, _0001, ... without gaps"));
+    onFault(
+      new DatasetError(Array.from(images).find(Boolean)!, problem, "Number the files _0000, _0001, ... without gaps"),
+    );
     return false;
   });
   const highest = await highestLabel(cases, folders, onFault);
@@ -96,7 +112,9 @@ async function highestLabel(cases: readonly DatasetCase[], folders: PlainFolders
       else onFault(new DatasetError(label!, `it cannot be read (${(fault as Error).message})`, "Replace it", fault));
     }
   }
-  const sorted = [...values].sort((a, b) => a - b).filter((value) => Number.isInteger(value) && value >= 0 && value < 255);
+  const sorted = [...values]
+    .sort((a, b) => a - b)
+    .filter((value) => Number.isInteger(value) && value >= 0 && value < 255);
   if (sorted.length > 1 && sorted.every((value, index) => value === index)) return sorted.length - 1;
   const fix =
     sorted.length > 1

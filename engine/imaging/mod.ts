@@ -5,8 +5,14 @@ export {
 export type { Affine } from "./affine.ts";
 export * as augment from "./augment.ts";
 export type { AugmentChanges, AugmentOptions, Batch as AugmentBatch } from "./augment_options.ts";
+export { compareLabels } from "./compare.ts";
+export type { ClassComparison, ComparedClass } from "./compare.ts";
 export { DatasetError, openDataset } from "./dataset.ts";
 export type { Dataset, DatasetCase, DatasetLabel, DatasetRegion, PlainFolders } from "./dataset.ts";
+export { openLabelNames } from "./dataset_json.ts";
+export type { LabelNames } from "./dataset_json.ts";
+export { Comparison, pairFiles } from "./evaluate.ts";
+export type { EvaluatedCase, FilePair, Pairing } from "./evaluate.ts";
 export { checkGrid, loadCase } from "./load_case.ts";
 export type { LoadedCase } from "./load_case.ts";
 export * as metrics from "./metrics.ts";

@@ -79,24 +79,24 @@ export function directedDistances(
   const envelope = new Envelope(Math.max(d, h));
   for (let x0 = 0; x0 < w; x0 += SLAB) {
     const width = Math.min(SLAB, w - x0);
-    for (let x = 0; x < width; x++) {
-      if (!askedX[x0 + x]) continue;
-      for (let z = 0; z < d; z++) {
+    // The order of the loops keeps neighbouring x, which share cache lines, together.
+    for (let z = 0; z < d; z++) {
+      for (let x = 0; x < width; x++) {
+        if (!askedX[x0 + x]) continue;
         envelope.clear();
-        for (let y = 0; y < h; y++) {
-          const steps = rows[(z * h + y) * w + x0 + x];
-          if (steps !== NONE) envelope.add(y, (steps * sx) ** 2, sy);
+        for (let y = 0, at = z * h * w + x0 + x; y < h; y++, at += w) {
+          if (rows[at] !== NONE) envelope.add(y, (rows[at] * sx) ** 2, sy);
         }
-        const base = z * h * SLAB + x;
-        envelope.sample(slab, { base, step: SLAB, count: h, spacing: sy });
+        envelope.sample(slab, { base: z * h * SLAB + x, step: SLAB, count: h, spacing: sy });
       }
-      for (let y = 0; y < h; y++) {
+    }
+    for (let y = 0; y < h; y++) {
+      for (let x = 0; x < width; x++) {
         const start = y * w + x0 + x;
         if (!asked[start]) continue;
         envelope.clear();
-        for (let z = 0; z < d; z++) {
-          const squared = slab[(z * h + y) * SLAB + x];
-          if (squared !== Infinity) envelope.add(z, squared, sz);
+        for (let z = 0, at = y * SLAB + x; z < d; z++, at += h * SLAB) {
+          if (slab[at] !== Infinity) envelope.add(z, slab[at], sz);
         }
         for (let z = 0, at = start; z < d; z++, at += h * w) {
           if (bits[at] & from) found[filled++] = Math.sqrt(envelope.at(z, sz));

@@ -29,47 +29,62 @@ export interface SurfaceMeasures {
   readonly surfaceDice: number;
 }
 
-/** Two label maps as bits in the box around what `member` takes of them; undefined where it takes nothing. */
+/** Lowest and highest index along three axes. */
+export interface Box {
+  readonly low: readonly number[];
+  readonly high: readonly number[];
+}
+
+/** Two label maps as bits in a box; undefined without one. Voxels that the reference is to ignore are in neither. */
 export function cropPair(
   prediction: Labels,
   reference: Labels,
-  options: { shape: readonly number[]; member: (value: number) => boolean },
+  options: { shape: readonly number[]; member: (value: number) => boolean; box: Box | undefined; ignore?: number },
 ): MaskPair | undefined {
-  const { shape, member } = options;
+  const { shape, member, box, ignore } = options;
+  if (!box) return undefined;
+  const [, h, w] = [1, 1, 1, ...shape].slice(-3);
+  const size = box.low.map((start, axis) => box.high[axis] - start + 1);
+  const bits = new Uint8Array(size[0] * size[1] * size[2]);
+  for (let z = 0, to = 0; z < size[0]; z++) {
+    for (let y = 0; y < size[1]; y++) {
+      let at = ((z + box.low[0]) * h + y + box.low[1]) * w + box.low[2];
+      for (let x = 0; x < size[2]; x++, at++, to++) {
+        if (reference[at] === ignore) continue;
+        bits[to] = (member(prediction[at]) ? 1 : 0) | (member(reference[at]) ? 2 : 0);
+      }
+    }
+  }
+  return { bits, shape: size.slice(3 - shape.length) };
+}
+
+/** The box around what two label maps have of one label, or of all but 0. */
+function boxAround(
+  labels: readonly Labels[],
+  shape: readonly number[],
+  member: (value: number) => boolean,
+): Box | undefined {
   const [d, h, w] = [1, 1, 1, ...shape].slice(-3);
   const [low, high] = [
     [d, h, w],
     [-1, -1, -1],
   ];
-  for (let z = 0, at = 0; z < d; z++) {
-    for (let y = 0; y < h; y++) {
-      let [first, last] = [-1, -1];
-      for (let x = 0; x < w; x++, at++) {
-        if (!member(prediction[at]) && !member(reference[at])) continue;
-        if (first < 0) first = x;
-        last = x;
-      }
-      if (last < 0) continue;
-      if (z < low[0]) low[0] = z;
-      high[0] = z;
-      if (y < low[1]) low[1] = y;
-      if (y > high[1]) high[1] = y;
-      if (first < low[2]) low[2] = first;
-      if (last > high[2]) high[2] = last;
-    }
-  }
-  if (high[0] < 0) return undefined;
-  const size = low.map((start, axis) => high[axis] - start + 1);
-  const bits = new Uint8Array(size[0] * size[1] * size[2]);
-  for (let z = 0, to = 0; z < size[0]; z++) {
-    for (let y = 0; y < size[1]; y++) {
-      let at = ((z + low[0]) * h + y + low[1]) * w + low[2];
-      for (let x = 0; x < size[2]; x++, at++, to++) {
-        bits[to] = Number(member(prediction[at])) | (Number(member(reference[at])) << 1);
+  for (const map of labels) {
+    for (let z = 0, at = 0; z < d; z++) {
+      for (let y = 0; y < h; y++) {
+        for (let x = 0; x < w; x++, at++) {
+          if (!member(map[at])) continue;
+          if (z < low[0]) low[0] = z;
+          if (z > high[0]) high[0] = z;
+          if (y < low[1]) low[1] = y;
+          if (y > high[1]) high[1] = y;
+          if (x < low[2]) low[2] = x;
+          if (x > high[2]) high[2] = x;
+        }
       }
     }
   }
-  return { bits, shape: size.slice(3 - shape.length) };
+  return high[0] < 0 ? undefined : { low, high };
 }
 
 /**
@@ -156,7 +171,8 @@ export function surfaceMeasures(
   const spaced = spacing.length === shape.length && spacing.every((step) => step > 0 && step < Infinity);
   check(spaced, name, () => `spacing is one number above 0 for each axis of ${show(shape)}, got ${show(spacing)}`);
   const member = label === undefined ? (value: number) => value !== 0 : (value: number) => value === label;
-  return measureSurfaces(cropPair(prediction, reference, { shape, member }), { spacing, tolerance });
+  const box = boxAround([prediction, reference], shape, member);
+  return measureSurfaces(cropPair(prediction, reference, { shape, member, box }), { spacing, tolerance });
 }
 
 /**

@@ -1,0 +1,204 @@
+/** Folders of predictions against folders of references: pairs of files, summary as nnU-Net writes it, CSV. */
+import { platform } from "#platform";
+import { VoxgradError } from "../core/errors.ts";
+import type { ClassComparison, ComparedClass } from "./compare.ts";
+import { summarise } from "./metrics.ts";
+import { imageStem } from "./read_volume.ts";
+
+export interface FilePair {
+  readonly id: string;
+  readonly prediction: string;
+  readonly reference: string;
+}
+
+/** Which prediction belongs to which reference, and what is left over. */
+export interface Pairing {
+  readonly pairs: readonly FilePair[];
+  /** Reference files without a prediction. */
+  readonly missing: readonly string[];
+  /** Predictions without a reference. */
+  readonly extra: readonly string[];
+}
+
+/**
+ * Pairs the files of two folders by name, without their endings; or two single files.
+ *
+ * @throws VoxgradError when there is no pair, or a folder is compared with a file; PlatformError
+ * @example const { pairs, missing } = await pairFiles("predictions", "data/labelsTs");
+ */
+export async function pairFiles(prediction: string, reference: string): Promise<Pairing> {
+  const isFile = (path: string) => /\.(nii|hdr|img)(\.gz)?$/.test(path);
+  if (isFile(prediction) !== isFile(reference)) {
+    throw new VoxgradError(`${prediction} and ${reference}: got a file and a folder; wanted two files or two folders`);
+  }
+  if (isFile(prediction)) {
+    const name = prediction.split("/").pop()!;
+    return { pairs: [{ id: imageStem(name) ?? name, prediction, reference }], missing: [], extra: [] };
+  }
+  const [predictions, references] = [await byStem(prediction), await byStem(reference)];
+  const pairs: FilePair[] = [];
+  const missing: string[] = [];
+  for (const [id, file] of references) {
+    const found = predictions.get(id);
+    if (found === undefined) missing.push(file);
+    else pairs.push({ id, prediction: found, reference: file });
+  }
+  const extra = [...predictions].filter(([id]) => !references.has(id)).map(([, file]) => file);
+  if (pairs.length > 0) return { pairs, missing, extra };
+  const some = (files: readonly string[]) => files.slice(0, 3).join(", ") || "no image";
+  const [got, wanted] = [some([...predictions.values()]), some(missing)];
+  throw new VoxgradError(
+    `${prediction} has no file named as one of ${reference}: got ${got}; wanted names as in ${wanted}`,
+  );
+}
+
+async function byStem(path: string): Promise<Map<string, string>> {
+  const folder = path.replace(/(?<=.)\/+$/, "");
+  const files = new Map<string, string>();
+  for (const name of await platform.listFiles(folder)) {
+    const stem = name.startsWith(".") ? undefined : imageStem(name);
+    if (stem === undefined) continue;
+    const twin = files.get(stem);
+    if (twin) throw new VoxgradError(`${folder}/${name}: ${twin} is the same case; keep one of them`);
+    files.set(stem, `${folder}/${name}`);
+  }
+  return files;
+}
+
+/** Names in summary.json and in the CSV: nnU-Net's where it has one. */
+const FIELDS: readonly [string, (c: ClassComparison) => number][] = [
+  ["Dice", (c) => c.dice],
+  ["IoU", (c) => c.iou],
+  ["TP", (c) => c.truePositive],
+  ["FP", (c) => c.falsePositive],
+  ["FN", (c) => c.falseNegative],
+  ["TN", (c) => c.trueNegative],
+  ["n_pred", (c) => c.truePositive + c.falsePositive],
+  ["n_ref", (c) => c.truePositive + c.falseNegative],
+  ["sensitivity", (c) => c.sensitivity],
+  ["precision", (c) => c.precision],
+  ["HD", (c) => c.hausdorff],
+  ["HD95", (c) => c.hausdorff95],
+  ["HD95_max_of_directed", (c) => c.hausdorff95MaxOfDirected],
+  ["ASSD", (c) => c.averageSymmetricSurfaceDistance],
+  ["surface_dice", (c) => c.surfaceDice],
+  ["volume_pred_ml", (c) => c.predictedVolume],
+  ["volume_ref_ml", (c) => c.referenceVolume],
+];
+
+export interface EvaluatedCase extends FilePair {
+  readonly classes: readonly ClassComparison[];
+}
+
+/** nnU-Net writes a region's key as Python writes a tuple. */
+const keyOf = ({ values }: ComparedClass): string =>
+  values.length === 1 ? String(values[0]) : `(${values.join(", ")})`;
+
+/** Measures of many cases: summary.json, CSV and a table. Every case has the same classes in the same order. */
+export class Comparison {
+  readonly cases: readonly EvaluatedCase[];
+  readonly missing: readonly string[];
+  readonly classes: readonly ComparedClass[];
+
+  constructor(cases: readonly EvaluatedCase[], options: { missing?: readonly string[] } = {}) {
+    this.cases = withSameClasses(cases);
+    this.missing = options.missing ?? [];
+    this.classes = this.cases[0]?.classes ?? [];
+  }
+
+  /** Mean and spread of a field over the cases, by class. */
+  #over(index: number, pick: (c: ClassComparison) => number) {
+    return summarise(this.cases.map((entry) => pick(entry.classes[index])));
+  }
+
+  /**
+   * What summary.json holds: nnU-Net's `metric_per_case`, `mean` and `foreground_mean`, with more measures. Means are
+   * over defined values; `undefined` counts the others by class. Undefined numbers are null.
+   */
+  toJson(): object {
+    const fields = (of: (pick: (c: ClassComparison) => number) => number) =>
+      Object.fromEntries(FIELDS.map(([name, pick]) => [name, of(pick)]));
+    const perClass = <T>(of: (index: number) => T) =>
+      Object.fromEntries(this.classes.map((each, index) => [keyOf(each), of(index)]));
+    return {
+      metric_per_case: this.cases.map((entry) => ({
+        metrics: perClass((index) => fields((pick) => pick(entry.classes[index]))),
+        prediction_file: entry.prediction,
+        reference_file: entry.reference,
+      })),
+      mean: perClass((index) => fields((pick) => this.#over(index, pick).mean)),
+      foreground_mean: fields((pick) => summarise(this.classes.map((_, index) => this.#over(index, pick).mean)).mean),
+      undefined: perClass((index) => fields((pick) => this.#over(index, pick).undefined)),
+      class_names: Object.fromEntries(this.classes.map((each) => [keyOf(each), each.name])),
+      missing_predictions: this.missing,
+    };
+  }
+
+  /** One row a case and class. */
+  toCsv(): string {
+    const quoted = (text: string) => (/[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+    const rows = this.cases.flatMap((entry) =>
+      entry.classes.map((each) =>
+        [
+          quoted(entry.id),
+          quoted(keyOf(each)),
+          quoted(each.name),
+          ...FIELDS.map(([, pick]) => String(pick(each))),
+        ].join(","),
+      ),
+    );
+    return [["case", "label", "name", ...FIELDS.map(([name]) => name)].join(","), ...rows, ""].join("\n");
+  }
+
+  /** Headings and rows for people: means by class, and in how many cases a class was in neither map or in one alone. */
+  tableRows(): { headings: string[]; rows: (string | number)[][] } {
+    const shown = ["Dice", "IoU", "sensitivity", "precision", "HD95", "ASSD", "surface_dice"];
+    const picks = FIELDS.filter(([name]) => shown.includes(name));
+    const rows = this.classes.map((each, index) => {
+      const means = picks.map(([, pick]) => this.#over(index, pick).mean);
+      const neither = this.#over(index, (c) => c.dice).undefined;
+      const oneAlone = this.#over(index, (c) => c.hausdorff).undefined - neither;
+      return [each.name, ...means, String(neither), String(oneAlone)];
+    });
+    const headings = ["class", ...picks.map(([name]) => name.replace("_", " ")), "in neither", "in one alone"];
+    if (rows.length < 2) return { headings, rows };
+    const means = picks.map((_, at) => summarise(rows.map((row) => row[at + 1] as number)).mean);
+    return { headings, rows: [...rows, ["mean", ...means, "", ""]] };
+  }
+}
+
+/** Where the classes are those found in each case, a case gets those of the others: they are in neither of its maps. */
+function withSameClasses(cases: readonly EvaluatedCase[]): readonly EvaluatedCase[] {
+  const all = new Map<string, ClassComparison>();
+  for (const { classes } of cases) for (const each of classes) if (!all.has(keyOf(each))) all.set(keyOf(each), each);
+  if (cases.every(({ classes }) => classes.length === all.size)) return cases;
+  const order = [...all.values()].sort((a, b) => a.values[0] - b.values[0]);
+  return cases.map((entry) => {
+    const own = new Map(entry.classes.map((each) => [keyOf(each), each]));
+    return { ...entry, classes: order.map((each) => own.get(keyOf(each)) ?? absent(each, entry.classes)) };
+  });
+}
+
+function absent({ name, values }: ComparedClass, others: readonly ClassComparison[]): ClassComparison {
+  const [one] = others;
+  const voxels = one ? one.truePositive + one.falsePositive + one.falseNegative + one.trueNegative : NaN;
+  return {
+    name,
+    values,
+    truePositive: 0,
+    falsePositive: 0,
+    falseNegative: 0,
+    trueNegative: voxels,
+    dice: NaN,
+    iou: NaN,
+    sensitivity: NaN,
+    precision: NaN,
+    hausdorff: NaN,
+    hausdorff95: NaN,
+    hausdorff95MaxOfDirected: NaN,
+    averageSymmetricSurfaceDistance: NaN,
+    surfaceDice: NaN,
+    predictedVolume: 0,
+    referenceVolume: 0,
+  };
+}

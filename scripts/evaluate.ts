@@ -1,0 +1,83 @@
+// Measures predicted label maps against references: Dice, IoU, sensitivity, precision, Hausdorff distances, ASSD, surface
+// Dice and volumes of every case and class. Writes summary.json in nnU-Net's shape and metrics.csv.
+// `npx voxgrad evaluate predictions data/Task04_Hippocampus/labelsTr --dataset data/Task04_Hippocampus`
+import {
+  compareLabels,
+  Comparison,
+  config,
+  ConfigError,
+  counted,
+  entry,
+  formatTable,
+  openLabelNames,
+  pairFiles,
+  print,
+  readVolume,
+  RunFolder,
+  VoxgradError,
+} from "../engine/mod.ts";
+import type { ComparedClass, EvaluatedCase } from "../engine/mod.ts";
+
+const options = config({
+  predictions: entry("", "folder of predicted label maps, or one file", { positional: true }),
+  references: entry("", "folder of reference label maps of the same names, or one file", { positional: true }),
+  dataset: entry("", "dataset.json, or its folder: names of labels, regions and the ignore label"),
+  labels: entry([] as number[], "label values to compare; those of the dataset, else all that are found", {
+    integer: true,
+    min: 1,
+  }),
+  regions: entry("", "regions to compare, such as whole=1+2+3,core=2+3"),
+  ignore: entry(-1, "reference voxels of this value count for nothing; -1 for none", { integer: true }),
+  tolerance: entry(1, "of surface Dice, in mm", { min: 0 }),
+  gridTolerance: entry(0.05, "how far apart, in voxels, prediction and reference may place a corner", { min: 0 }),
+  output: entry("", "folder for summary.json and metrics.csv; that of the predictions unless given"),
+});
+for (const key of ["predictions", "references"] as const) {
+  if (options[key] === "") throw new ConfigError(`--${key} is missing: voxgrad evaluate PREDICTIONS REFERENCES`);
+}
+
+const names = options.dataset === "" ? undefined : await openLabelNames(options.dataset);
+const ignore = options.ignore >= 0 ? options.ignore : names?.ignoreLabel;
+const classes = chosenClasses();
+
+const { pairs, missing, extra } = await pairFiles(options.predictions, options.references);
+const cases: EvaluatedCase[] = [];
+for (const pair of counted(pairs, "case")) {
+  const [prediction, reference] = [await readVolume(pair.prediction), await readVolume(pair.reference)];
+  const { tolerance, gridTolerance } = options;
+  const compared = compareLabels(prediction, reference, { classes, ignore, tolerance, gridTolerance });
+  cases.push({ ...pair, classes: compared });
+}
+const comparison = new Comparison(cases, { missing });
+const { headings, rows } = comparison.tableRows();
+print(`\n${cases.length} cases, means of defined values; distances in mm, surface Dice at ${options.tolerance} mm:`);
+print(formatTable(headings, rows));
+
+const single = pairs.length === 1 && pairs[0].prediction === options.predictions;
+const folder = single ? options.predictions.replace(/(^|\/)[^/]*$/, "") || "." : options.predictions;
+const output = new RunFolder((options.output || folder).replace(/(?<=.)\/+$/, ""));
+await output.write("summary.json", `${JSON.stringify(comparison.toJson(), null, 1)}\n`);
+await output.write("metrics.csv", comparison.toCsv());
+print(`\nWritten:\n${output.listing()}`);
+if (extra.length > 0) print(`\nNot compared, for there is no reference of the name: ${extra.join(", ")}`);
+if (missing.length > 0) {
+  throw new VoxgradError(
+    `${missing.length} of ${missing.length + pairs.length} references have no prediction and are in no mean: ${missing.join(", ")}`,
+  );
+}
+
+/** Regions and labels of the command line, else those of the dataset; undefined for whatever is found. */
+function chosenClasses(): readonly ComparedClass[] | undefined {
+  const nameOf = (value: number) => names?.labels.find((label) => label.value === value)?.name ?? `label ${value}`;
+  const labels = options.labels.map((value) => ({ name: nameOf(value), values: [value] }));
+  const regions = options.regions === "" ? [] : options.regions.split(",").map(parseRegion);
+  if (labels.length + regions.length > 0) return [...regions, ...labels];
+  return names?.regions ?? names?.labels.slice(1).map(({ name, value }) => ({ name, values: [value] }));
+}
+
+function parseRegion(text: string): ComparedClass {
+  const match = /^(?:(.+)=)?(\d+(?:\+\d+)*)$/.exec(text.trim());
+  if (!match) throw new ConfigError(`--regions: got "${text}", wanted NAME=1+2+3 or 1+2+3, separated by commas`);
+  const values = match[2].split("+").map(Number);
+  return { name: match[1] ?? match[2], values };
+}
