@@ -1,25 +1,33 @@
 /** The network of a plan. */
 import { outputChannels, type Plan } from "../engine/mod.ts";
 import { plainConvUNet, residualEncoderUNet } from "./unet.ts";
+import type { UNetConfig } from "./unet_config.ts";
+
+type PlanOfNetwork = Pick<Plan, "channels" | "labels" | "regions" | "network">;
 
 /**
- * The U-Net that a plan describes: as many inputs as it has channels, one output per region or else per label.
+ * What the constructor of a plan's network (`plan.network.name`) takes: as many inputs as the plan has channels, one
+ * output per region or else per label.
+ */
+export function unetConfigOf(plan: PlanOfNetwork, options: { deepSupervision?: boolean } = {}): UNetConfig {
+  const { name: _, ...network } = plan.network;
+  return {
+    ...network,
+    inputChannels: plan.channels.length,
+    classes: outputChannels(plan),
+    deepSupervision: options.deepSupervision ?? false,
+  };
+}
+
+/**
+ * The U-Net that a plan describes.
  *
  * @param options.deepSupervision give logits at every decoder stage; default false
  * @example
  * const model = unetFromPlan(await readPlan("plan.json"), { deepSupervision: true });
  * const params = model.init(random.key(1));
  */
-export function unetFromPlan(
-  plan: Pick<Plan, "channels" | "labels" | "regions" | "network">,
-  options: { deepSupervision?: boolean } = {},
-) {
-  const { name, ...network } = plan.network;
-  const config = {
-    ...network,
-    inputChannels: plan.channels.length,
-    classes: outputChannels(plan),
-    deepSupervision: options.deepSupervision ?? false,
-  };
-  return name === "plainConvUNet" ? plainConvUNet(config) : residualEncoderUNet(config);
+export function unetFromPlan(plan: PlanOfNetwork, options: { deepSupervision?: boolean } = {}) {
+  const build = plan.network.name === "plainConvUNet" ? plainConvUNet : residualEncoderUNet;
+  return build(unetConfigOf(plan, options));
 }

@@ -1,4 +1,4 @@
 /** Network architectures; parameter trees have the names of the published PyTorch models. */
-export { unetFromPlan } from "./from_plan.ts";
+export { unetConfigOf, unetFromPlan } from "./from_plan.ts";
 export { plainConvUNet, residualEncoderUNet } from "./unet.ts";
 export type { Model, ResolvedUNet, UNetConfig } from "./unet.ts";

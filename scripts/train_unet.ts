@@ -2,18 +2,19 @@
 // --data on phantoms that it makes first, and segments the held-out cases. --help lists what can be set. The axes
 // x, y, z are those of the oriented scans (x from left to right); sizes in voxels are in the order of the plan.
 import {
-  adam, casesOf, choice, choosePatch, clipGradNorm, closeDevice, compile, ConfigError, constantSchedule,
+  adam, augment, casesOf, checkSplits, choice, clipGradNorm, closeDevice, compile, ConfigError, constantSchedule,
   cosineSchedule, counted, deepSupervision, deepSupervisionWeights, deviceInfo, diceBinaryCrossEntropy,
-  diceCrossEntropy, duration, entry, Evaluation, inMemory, loadCase, openDataset, openRun, outputChannels, overlaySvg,
-  polySchedule, prepareCase, print, Prng, programLine, random, readJson, resumableConfig, resumeRun, sampleBatch,
-  saveModel, segmenter, sgd, stepFigures, tensor, train, tree, valueAndGrad, writeNifti, writePhantomDataset,
-  writeReport, checkSplits, kFold,
+  diceCrossEntropy, duration, entry, Evaluation, fingerprintDataset, inMemory, kFold, loadCase, makePlan, openDataset,
+  openRun, overlaySvg, planText, polySchedule, preprocessCase, print, Prng, programLine, random, readJson, readPlan,
+  resumableConfig, resumeRun, sampleBatch, saveModel, segmenter, sgd, stepFigures, tensor, train, tree, valueAndGrad,
+  writeNifti, writePhantomDataset, writeReport,
 } from "../engine/mod.ts";
-import type { Fold, OverlayCase, Plan, RunFolder, SampleCase, Tensor } from "../engine/mod.ts";
-import { plainConvUNet } from "../models/mod.ts";
+import type { Fold, OverlayCase, Plan, RunFolder, SampleCase, Tensor, Triple } from "../engine/mod.ts";
+import { unetConfigOf, unetFromPlan } from "../models/mod.ts";
 
 const options = await resumableConfig({
-  data: entry("", "dataset folder; phantoms without it"),
+  data: entry("", "dataset folder; phantoms without it", { positional: true }),
+  plan: entry("", "plan file of `voxgrad plan`; made by its rules without it"),
   folds: entry(5, "parts of the cross-validation", { integer: true, min: 2 }),
   fold: entry("0", "part that is held out, from 0; each: one training a part; all: nothing is held out"),
   splits: entry("", "JSON file of splits as nnU-Net's splits_final.json, instead of --folds"),
@@ -25,12 +26,13 @@ const options = await resumableConfig({
   epochs: entry(0, "instead of --steps: epochs of --epoch steps", { integer: true, min: 0 }),
   epoch: entry(50, "steps an epoch, after which the held-out cases are looked at", { integer: true, min: 1 }),
   validation: entry(5, "batches of held-out patches that are looked at then", { integer: true, min: 0 }),
-  batch: entry(2, "patches a step", { integer: true, min: 1 }),
-  patch: entry([], "voxels z,y,x of a patch; from the images without it", { integer: true, min: 1, lengths: [0, 3] }),
+  preset: choice(["auto", "nnunet", "small"], "size of a new plan; auto: nnunet on a GPU, small elsewhere"),
+  batch: entry(0, "patches a step; 0: as planned", { integer: true, min: 0 }),
+  patch: entry([], "voxels of a patch; as planned without it", { integer: true, min: 1, lengths: [0, 3] }),
+  features: entry([], "channels at each resolution, the finest first; as planned without it", { integer: true, min: 1 }),
   foreground: entry(0.33, "fraction of a batch's patches that are centred on foreground", { min: 0, max: 1 }),
+  augment: choice(["auto", "nnunet", "mirror", "none"], "auto: mirror on phantoms, nnU-Net's whole chain on --data"),
   flips: choice(["xyz", "xy", "xz", "yz", "x", "y", "z", "none"], "axes along which patches are mirrored at random"),
-  features: entry([8, 16, 32], "channels at each resolution, the finest first", { integer: true, min: 1 }),
-  decoderConvs: entry(0, "convolutions a decoder stage; 0: 1 on phantoms, 2 on --data", { integer: true, min: 0 }),
   optimizer: choice(["adam", "sgd"], "sgd has Nesterov momentum 0.99"),
   rate: entry(0, "learning rate at the start; 0: 3e-3 for adam on --data, else 1e-2", { min: 0 }),
   schedule: choice(["poly", "cosine", "constant"], "how the learning rate falls"),
@@ -38,15 +40,13 @@ const options = await resumableConfig({
   precision: choice(["f32", "mixed"], "mixed: f16 products and activations, f32 sums and weights; needs shader-f16"),
   clip: entry(12, "largest norm of the gradients", { min: 1e-6 }),
   checkpoint: entry(5, "minutes from one checkpoint to the next", { min: 0 }),
+  workers: entry(2, "threads that read scans", { integer: true, min: 0 }),
   phantoms: entry(16, "patients to make without --data", { integer: true, min: 2 }),
-}, { change: ["steps", "epochs", "data", "checkpoint"] });
-const { seed, batch } = options;
-// Phantoms are small and plain, so that a first look takes minutes on a CPU.
-const phantoms = { shape: [28, 32, 24], spacing: [1.3, 1.3, 2], patch: [24, 24, 24] } as const;
-const steps = options.epochs * options.epoch || options.steps || (options.data ? 800 : 120);
-const rate = options.rate || (options.data && options.optimizer === "adam" ? 3e-3 : 1e-2);
-const decoderConvs = options.decoderConvs || (options.data ? 2 : 1);
-const flip = [..."zyx"].flatMap((axis, k) => (options.flips.includes(axis) ? [k] : []));
+}, { change: ["steps", "epochs", "data", "checkpoint", "workers"] });
+const { seed } = options;
+const onPhantoms = options.data === "";
+const steps = options.epochs * options.epoch || options.steps || (onPhantoms ? 120 : 800);
+const rate = options.rate || (!onPhantoms && options.optimizer === "adam" ? 3e-3 : 1e-2);
 const device = await deviceInfo();
 print(`Device: ${device.name} (${device.kind}; ${device.reason})`);
 
@@ -56,7 +56,9 @@ const run = options.resume
   ? await resumeRun(options.resume)
   : await openRun({ name, folder: options.run, overwrite: options.overwrite });
 const folder = options.data || `${run.path}/phantom`;
-if (!options.data) await writePhantomDataset(folder, { cases: options.phantoms, seed, ...phantoms });
+// Phantoms are small and plain, so that a first look takes minutes on a CPU.
+const phantoms = { cases: options.phantoms, seed, shape: [28, 32, 24], spacing: [1.3, 1.3, 2] } as const;
+if (onPhantoms) await writePhantomDataset(folder, phantoms);
 const dataset = await openDataset(folder);
 const ids = dataset.cases.map((item) => item.id);
 const itemOf = new Map(dataset.cases.map((item) => [item.id, item]));
@@ -65,79 +67,69 @@ const chosen = options.fold === "each" ? splits.map((_, k) => k) : [options.fold
 if (!chosen.every((index) => splits[index])) {
   throw new ConfigError(`--fold: got "${options.fold}", wanted 0 to ${splits.length - 1}, each or all`);
 }
-const prepared: SampleCase[] = [];
-for (const item of dataset.cases) {
-  prepared.push(prepareCase(await loadCase(dataset, item), { classes: dataset.labels.length }));
-}
-const store = inMemory(prepared);
-const multiple = Array(3).fill(2 ** (options.features.length - 1));
-const whole = choosePatch(prepared.map((item) => item.shape), { multiple });
-const patch = options.patch.length > 0 ? options.patch : options.data ? whole : phantoms.patch;
-const triple = (n: number) => [n, n, n] as const;
-const plan: Plan = {
-  format: "voxgrad plan 1", dataset: dataset.name, configuration: "3d_fullres", orientation: "stored",
-  transpose: [0, 1, 2], spacing: prepared[0]!.spacing, patch: patch as any, batch,
-  channels: dataset.channels.map((channel) => ({ name: channel, normalisation: "z-score" })),
-  labels: dataset.labels.map((label) => label.name),
-  ...(dataset.ignoreLabel === undefined ? {} : { ignoreLabel: dataset.ignoreLabel }),
-  resampling: { image: 3, label: 1, separateAxis: 0, anisotropy: 3 },
-  network: {
-    name: "plainConvUNet", features: options.features, kernels: options.features.map(() => triple(3)),
-    strides: options.features.map((_, s) => triple(s === 0 ? 1 : 2)), convsPerStage: options.features.map(() => 2),
-    decoderConvsPerStage: options.features.slice(1).map(() => decoderConvs),
-  },
-  fingerprint: {} as any,
-};
+const plan = await choosePlan();
+const { batch, ignoreLabel } = plan;
 const regions = plan.regions?.map((region) => region.values);
 const classes = plan.regions?.map((region) => region.name) ?? plan.labels.slice(1);
 print(`Data: ${folder}, ${ids.length} cases; ${classes.join(", ")}`);
+const prepared: SampleCase[] = [];
+for (const item of dataset.cases) prepared.push(await preprocessCase(await loadCase(dataset, item), plan));
+const store = inMemory(prepared);
 
-// Model: nnU-Net's plain U-Net, its outputs at every resolution trained.
-const { name: network, ...shape } = plan.network;
-const architecture = {
-  inputChannels: plan.channels.length, classes: outputChannels(plan), deepSupervision: true, ...shape,
-};
-const model = plainConvUNet(architecture);
+// Model: nnU-Net's U-Net, its outputs at every resolution trained.
+const model = unetFromPlan(plan, { deepSupervision: true });
+const network = plan.network.name;
+const architecture = unetConfigOf(plan, { deepSupervision: true });
 const parameters = tree.leaves(model.init(random.key(seed))).reduce((sum: number, p: Tensor) => sum + p.size, 0);
-const features = plan.network.features.join("-");
-print(`Model: ${network} ${features}, ${parameters} parameters; batch ${batch} x ${patch.join(" x ")}`);
+const size = `${batch} x ${plan.patch.join(" x ")}`;
+print(`Model: ${network} ${plan.network.features.join("-")}, ${parameters} parameters; batch ${size}`);
 const { cases: _, testCases: __, ...described } = dataset;
 await run.writeJson("config.json", {
   options, steps, rate, classes, plan, architecture, parameters, dataset: described, splits, device,
 });
 
-// One step: loss, gradients, update, as one program that overwrites weights and optimiser state.
-const { weightDecay } = options;
+// One step: augmentation, loss, gradients, update, as one program that overwrites weights and optimiser state.
+const mirror = { axes: plan.transpose.flatMap((axis, k) => (options.flips.includes("zyx"[axis]!) ? [k] : [])) };
+const chain = options.augment === "auto" ? (onPhantoms ? "mirror" : "nnunet") : options.augment;
+const off = { rotation: false, scaling: false, noise: false, blur: false, brightness: false, contrast: false,
+  lowResolution: false, invertedGamma: false, gamma: false } as const;
+const changes = { ...(chain === "nnunet" ? {} : off), mirror: chain === "none" ? false : mirror } as const;
+const sampled = augment.initialPatch(plan.patch, changes);
+const weightDecay = { weightDecay: options.weightDecay };
 const optimiser = options.optimizer === "adam"
-  ? adam({ weightDecay })
-  : sgd({ momentum: 0.99, nesterov: true, weightDecay });
-const weights = deepSupervisionWeights(shape.features.length - 1, { coarsest: shape.features.length < 4 });
+  ? adam(weightDecay)
+  : sgd({ momentum: 0.99, nesterov: true, ...weightDecay });
+const stages = plan.network.features.length;
+const weights = deepSupervisionWeights(stages - 1, { coarsest: stages < 4 });
 const loss = (output: Tensor, target: Tensor): Tensor =>
   regions
-    ? diceBinaryCrossEntropy(output, target, { regions, batch: true, ignoreIndex: plan.ignoreLabel })
-    : diceCrossEntropy(output, target, { batch: true, ignoreIndex: plan.ignoreLabel });
+    ? diceBinaryCrossEntropy(output, target, { regions, batch: true, ignoreIndex: ignoreLabel })
+    : diceCrossEntropy(output, target, { batch: true, ignoreIndex: ignoreLabel });
 const lossOf = (p: any, image: Tensor, label: Tensor) => {
-  const outputs = model.apply(p, image, { train: true });
+  const outputs = model.apply(p, image, { train: true }) as Tensor[];
   return [deepSupervision(loss, outputs, label, { weights }), outputs[0]] as [Tensor, Tensor];
 };
 const figuresOf = (value: Tensor, logits: Tensor, label: Tensor): Tensor =>
-  stepFigures(value, logits, label, { regions, ignore: plan.ignoreLabel });
-const step = compile((p: any, state: any, image: Tensor, label: Tensor, learningRate: number) => {
+  stepFigures(value, logits, label, { regions, ignore: ignoreLabel });
+const step = compile((p: any, state: any, patches: Patches, key: Tensor, learningRate: number) => {
+  const { image, label } = augment.nnunet(key, patches, { patch: plan.patch, ...changes });
   const [[value, logits], grads] = valueAndGrad(lossOf, { hasAux: true })(p, image, label);
   const [clipped] = clipGradNorm(grads, options.clip);
   const [next, nextState] = optimiser.update(clipped, state, p, learningRate);
   return [next, nextState, figuresOf(value, logits, label)];
 }, { donate: [0, 1], precision: options.precision });
-const check = compile((p: any, image: Tensor, label: Tensor) => figuresOf(...lossOf(p, image, label), label));
+const check = compile((p: any, { image, label }: Patches) => figuresOf(...lossOf(p, image, label), label));
 
 const schedule = options.schedule === "poly" ? polySchedule(rate, { steps })
   : options.schedule === "cosine" ? cosineSchedule(rate, { steps })
   : constantSchedule(rate);
+
+type Patches = { image: Tensor; label: Tensor };
 type Batch = Awaited<ReturnType<typeof sampleBatch>>;
-const tensors = ({ image, label }: Batch): [Tensor, Tensor] => [
-  tensor(image, { shape: [batch, plan.channels.length, ...plan.patch] }),
-  tensor(label, { shape: [batch, ...plan.patch] }),
-];
+const tensors = ({ image, label }: Batch, space: readonly number[]): Patches => ({
+  image: tensor(image, { shape: [batch, plan.channels.length, ...space] }),
+  label: tensor(label, { shape: [batch, ...space] }),
+});
 
 /** Trains on one split into a folder, and segments its held-out cases. */
 async function trainFold(split: Fold, into: RunFolder): Promise<Evaluation> {
@@ -145,18 +137,19 @@ async function trainFold(split: Fold, into: RunFolder): Promise<Evaluation> {
   let state = optimiser.init(params);
   const training = casesOf(store, split.train);
   const heldOut = casesOf(store, split.val);
-  const draws = new Prng(seed).fork("batches");
-  const looks = new Prng(seed).fork("validation");
+  const [draws, keys, looks] = ["batches", "augmentation", "validation"].map((use) => new Prng(seed).fork(use));
   const save = (file: string) => saveModel(params, { network, architecture, plan }).then((bytes) => into.write(file, bytes));
   const started = performance.now();
   let first = true;
   const { records, seconds } = await train<Batch>({
     run: into, title: dataset.name, classes, steps, epochSteps: options.epoch, checkpointMinutes: options.checkpoint,
     rate: (k) => schedule(k - 1),
-    batch: (k) => sampleBatch(draws.fork(k), training, { batch, patch: plan.patch, foreground: options.foreground, flip }),
-    step: async (patches, learningRate) => {
+    batch: (k) => sampleBatch(draws!.fork(k), training, { batch, patch: sampled, foreground: options.foreground }),
+    step: async (patches, learningRate, k) => {
+      const own = keys!.fork(k);
+      const key = tensor(new Uint32Array([own.uint32(), own.uint32()]));
       let figures: Tensor;
-      [params, state, figures] = await step(params, state, ...tensors(patches), learningRate);
+      [params, state, figures] = await step(params, state, tensors(patches, sampled), key, learningRate);
       if (first) print(programLine(step.programs()[0], performance.now() - started));
       first = false;
       return figures;
@@ -171,8 +164,8 @@ async function trainFold(split: Fold, into: RunFolder): Promise<Evaluation> {
     validate: split.val.length === 0 || options.validation === 0 ? undefined : async () => {
       let sum = new Float64Array(1 + 2 * classes.length);
       for (let k = 0; k < options.validation; k++) {
-        const patches = await sampleBatch(looks.fork(k), heldOut, { batch, patch: plan.patch, foreground: 0.33 });
-        const figures = await (await check(params, ...tensors(patches))).data();
+        const patches = await sampleBatch(looks!.fork(k), heldOut, { batch, patch: plan.patch });
+        const figures = await (await check(params, tensors(patches, plan.patch))).data();
         sum = sum.map((value, at) => value + figures[at]!);
       }
       const dice = classes.map((_, c) => (2 * sum[1 + c]!) / sum[1 + classes.length + c]!);
@@ -185,7 +178,7 @@ async function trainFold(split: Fold, into: RunFolder): Promise<Evaluation> {
 
   const segment = segmenter(model, params, { channels: plan.channels.length, labels: plan.labels, patch: plan.patch });
   const shown: OverlayCase[] = [];
-  const evaluation = new Evaluation(plan.labels, { ignore: plan.ignoreLabel });
+  const evaluation = new Evaluation(plan.labels, { ignore: ignoreLabel });
   for (const id of counted(split.val, "case")) {
     const { image, label } = await loadCase(dataset, itemOf.get(id)!);
     const prediction = await segment(image);
@@ -199,7 +192,7 @@ async function trainFold(split: Fold, into: RunFolder): Promise<Evaluation> {
   return evaluation;
 }
 
-const evaluation = new Evaluation(plan.labels, { ignore: plan.ignoreLabel });
+const evaluation = new Evaluation(plan.labels, { ignore: ignoreLabel });
 for (const index of chosen) {
   if (chosen.length > 1) print(`\nFold ${index}`);
   const split = splits[index]!;
@@ -211,6 +204,28 @@ await writeReport(run);
 if (evaluation.cases.length > 0) print(`\nDice on ${evaluation.cases.length} held-out cases\n${evaluation.table()}`);
 print(`\nWritten:\n${run.listing()}`);
 await closeDevice();
+
+/** The plan of a resumed run, of a file, or by the rules; it is kept with the run. */
+async function choosePlan(): Promise<Plan> {
+  const file = options.resume ? `${run.path}/plan.json` : options.plan;
+  let chosen: Plan;
+  if (file) {
+    chosen = await readPlan(file);
+    if (!options.resume && options.batch > 0) chosen = { ...chosen, batch: options.batch };
+  } else {
+    const preset = options.preset !== "auto" ? options.preset : device.kind === "software" ? "small" : "nnunet";
+    const patch = options.patch.length > 0 ? options.patch : onPhantoms ? [24, 24, 24] : undefined;
+    const features = options.features.length > 0 ? options.features : onPhantoms ? [8, 16, 32] : undefined;
+    chosen = makePlan(dataset, await fingerprintDataset(dataset, { workers: options.workers }), {
+      preset,
+      ...(patch && { patch: patch as unknown as Triple }),
+      ...(features && { features }),
+      ...(options.batch > 0 && { batch: options.batch }),
+    });
+  }
+  await run.write("plan.json", `${planText(chosen)}\n`);
+  return chosen;
+}
 
 /** The splits of a resumed run, of a file, or made by the seed; one without held-out cases for --fold all. */
 async function chooseSplits(): Promise<readonly Fold[]> {

@@ -41,7 +41,7 @@ for (const name of files) {
 }
 
 test("train_unet by `deno run` writes the files and the losses of Node", async () => {
-  const small = "--phantoms 2 --held-out 1 --steps 4 --features 4,8 --patch 16,16,16 --run";
+  const small = "--phantoms 2 --folds 2 --steps 4 --features 4,8 --patch 16,16,16 --run";
   const args = small.split(" ");
   const { code, stdout, stderr } = await runDeno([script, ...args, "deno"], { cwd: folder });
   assert.is(code, 0, stdout + stderr);

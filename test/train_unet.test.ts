@@ -39,7 +39,7 @@ test("train_unet writes a whole run folder and a table of Dice", async () => {
   const names = await readdir(join(folder, "one"));
   const wanted = [
     "checkpoint.safetensors", "config.json", "epochs.jsonl", "log.jsonl", "metrics.json", "model.safetensors",
-    "model_best.safetensors", "overlay.svg", "predictions", "progress.svg", "report.html", "splits.json",
+    "model_best.safetensors", "overlay.svg", "plan.json", "predictions", "progress.svg", "report.html", "splits.json",
   ];
   for (const name of wanted) {
     assert.ok(names.includes(name), name);
