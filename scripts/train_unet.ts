@@ -4,12 +4,12 @@
 import {
   adam, augment, casesOf, checkSplits, choice, clipGradNorm, closeDevice, compile, ConfigError, constantSchedule,
   cosineSchedule, counted, deepSupervision, deepSupervisionWeights, deviceInfo, diceBinaryCrossEntropy,
-  diceCrossEntropy, duration, entry, Evaluation, fingerprintDataset, inMemory, kFold, loadCase, makePlan, openDataset,
-  openRun, overlaySvg, planText, polySchedule, preprocessCase, print, Prng, programLine, random, readJson, readPlan,
-  resumableConfig, resumeRun, sampleBatch, saveModel, segmenter, sgd, stepFigures, tensor, train, tree, valueAndGrad,
+  diceCrossEntropy, duration, entry, Evaluation, fingerprintDataset, kFold, loadCase, makePlan, openCaseStore,
+  openDataset, openRun, overlaySvg, planText, polySchedule, print, Prng, programLine, random, readJson, readPlan,
+  resumableConfig, resumeRun, sampleBatch, saveModel, segmenter, sgd, stepFigures, storeFolder, tensor, train, tree, valueAndGrad,
   writeNifti, writePhantomDataset, writeReport,
 } from "../engine/mod.ts";
-import type { Fold, OverlayCase, Plan, RunFolder, SampleCase, Tensor, Triple } from "../engine/mod.ts";
+import type { Fold, OverlayCase, Plan, RunFolder, Tensor, Triple } from "../engine/mod.ts";
 import { unetConfigOf, unetFromPlan } from "../models/mod.ts";
 
 const options = await resumableConfig({
@@ -40,9 +40,11 @@ const options = await resumableConfig({
   precision: choice(["f32", "mixed"], "mixed: f16 products and activations, f32 sums and weights; needs shader-f16"),
   clip: entry(12, "largest norm of the gradients", { min: 1e-6 }),
   checkpoint: entry(5, "minutes from one checkpoint to the next", { min: 0 }),
+  cache: entry("runs/prepared", "folder of prepared cases, which all runs share"),
+  memory: entry(2, "GB of prepared cases that are kept in memory", { min: 0 }),
   workers: entry(2, "threads that read scans", { integer: true, min: 0 }),
   phantoms: entry(16, "patients to make without --data", { integer: true, min: 2 }),
-}, { change: ["steps", "epochs", "data", "checkpoint", "workers"] });
+}, { change: ["steps", "epochs", "data", "checkpoint", "cache", "memory", "workers"] });
 const { seed } = options;
 const onPhantoms = options.data === "";
 const steps = options.epochs * options.epoch || options.steps || (onPhantoms ? 120 : 800);
@@ -72,9 +74,10 @@ const { batch, ignoreLabel } = plan;
 const regions = plan.regions?.map((region) => region.values);
 const classes = plan.regions?.map((region) => region.name) ?? plan.labels.slice(1);
 print(`Data: ${folder}, ${ids.length} cases; ${classes.join(", ")}`);
-const prepared: SampleCase[] = [];
-for (const item of dataset.cases) prepared.push(await preprocessCase(await loadCase(dataset, item), plan));
-const store = inMemory(prepared);
+const store = await openCaseStore(dataset, plan, {
+  folder: storeFolder(options.cache, dataset, plan), workers: options.workers, memory: options.memory * 1e9,
+  ids: [...new Set(chosen.flatMap((index) => [...splits[index]!.train, ...splits[index]!.val]))].sort(),
+});
 
 // Model: nnU-Net's U-Net, its outputs at every resolution trained.
 const model = unetFromPlan(plan, { deepSupervision: true });

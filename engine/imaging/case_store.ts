@@ -8,6 +8,7 @@ import type { CaseResult } from "./case_jobs.ts";
 import type { Dataset, DatasetCase } from "./dataset.ts";
 import type { Plan, PreparedCase } from "./plan.ts";
 import { resampleCase } from "./preprocess.ts";
+import { hashText } from "./prng.ts";
 import type { CaseSource } from "./sampling.ts";
 
 /** Raised when a prepared case comes out differently than before, so that no old one is taken for a new one. */
@@ -40,6 +41,17 @@ const settingsOf = (dataset: Dataset, plan: Plan): string => {
   const labels = [plan.labels.length, dataset.labels.length, dataset.ignoreLabel ?? null];
   return JSON.stringify([VERSION, orientation, transpose, spacing, channels, resampling, labels]);
 };
+
+/**
+ * A folder of its own, below one that many runs share, for the cases of a dataset prepared by a plan: NAME-1a2b3c4d.
+ *
+ * @example const store = await openCaseStore(dataset, plan, { folder: storeFolder("runs/prepared", dataset, plan) });
+ */
+export function storeFolder(root: string, dataset: Dataset, plan: Plan): string {
+  const name = dataset.name.toLowerCase().replace(/[^a-z0-9]+/g, "_").replace(/^_+|_+$/g, "") || "cases";
+  const number = hashText(JSON.stringify([dataset.folder, settingsOf(dataset, plan)]));
+  return `${root.replace(/(?<=.)\/+$/, "")}/${name}-${number.toString(16).padStart(8, "0")}`;
+}
 
 /**
  * Prepares the labelled cases of a dataset by a plan and keeps them in a folder, one file each. A case is made anew when

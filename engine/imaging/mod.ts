@@ -21,7 +21,7 @@ export { NiftiError, readNifti, writeNifti } from "./nifti.ts";
 export type { NiftiDtype } from "./nifti_write.ts";
 export { PHANTOM_LABELS, phantomCase, writePhantomDataset } from "./phantom.ts";
 export type { PhantomOptions } from "./phantom.ts";
-export { openCaseStore } from "./case_store.ts";
+export { openCaseStore, storeFolder } from "./case_store.ts";
 export type { CaseStore, CaseStoreOptions } from "./case_store.ts";
 export { fingerprintDataset } from "./fingerprint.ts";
 export type { CaseFingerprint, ChannelFingerprint, Fingerprint } from "./fingerprint.ts";
