@@ -6,6 +6,7 @@ import {
   Comparison,
   config,
   ConfigError,
+  DatasetError,
   counted,
   entry,
   formatTable,
@@ -14,7 +15,6 @@ import {
   print,
   readVolume,
   RunFolder,
-  VoxgradError,
 } from "../engine/mod.ts";
 import type { ComparedClass, EvaluatedCase } from "../engine/mod.ts";
 
@@ -61,8 +61,10 @@ await output.write("metrics.csv", comparison.toCsv());
 print(`\nWritten:\n${output.listing()}`);
 if (extra.length > 0) print(`\nNot compared, for there is no reference of the name: ${extra.join(", ")}`);
 if (missing.length > 0) {
-  throw new VoxgradError(
+  throw new DatasetError(
+    options.predictions,
     `${missing.length} of ${missing.length + pairs.length} references have no prediction and are in no mean: ${missing.join(", ")}`,
+    "Add them, or read the means as those of the others",
   );
 }
 

@@ -5,6 +5,8 @@ export {
 export type { Affine } from "./affine.ts";
 export * as augment from "./augment.ts";
 export type { AugmentChanges, AugmentOptions, Batch as AugmentBatch } from "./augment_options.ts";
+export { checkDataset } from "./check_dataset.ts";
+export type { CheckOptions, Finding } from "./check_dataset.ts";
 export { compareLabels } from "./compare.ts";
 export type { ClassComparison, ComparedClass } from "./compare.ts";
 export { DatasetError, openDataset } from "./dataset.ts";

@@ -1,0 +1,38 @@
+// Looks at every file of a dataset folder and names each fault with its file and its fix; the exit code is 1 where there
+// are errors.
+// `npx voxgrad check data/Task04_Hippocampus`
+import { checkDataset, config, ConfigError, DatasetError, entry, print, RunFolder } from "../engine/mod.ts";
+import type { Finding } from "../engine/mod.ts";
+
+const options = config({
+  dataset: entry("", "dataset folder: MSD, nnU-Net, or images and labels beside each other", { positional: true }),
+  labels: entry("", "folder of the labels, where the first is one of images alone", { positional: true }),
+  tolerance: entry(0.05, "how far apart, in voxels, the files of a case may place a corner", { min: 0 }),
+  json: entry("", "file for the findings as JSON"),
+});
+if (options.dataset === "")
+  throw new ConfigError("Which dataset? Name its folder: voxgrad check data/Task04_Hippocampus");
+
+const folder = options.labels === "" ? options.dataset : { images: options.dataset, labels: options.labels };
+const findings = await checkDataset(folder, { tolerance: options.tolerance });
+const [errors, warnings] = ["error", "warning"].map((severity) =>
+  findings.filter((each) => each.severity === severity),
+);
+list("Warnings", warnings);
+list("Errors", errors);
+if (options.json !== "") {
+  const [, parent, name] = /^(?:(.*)\/)?([^/]+)$/.exec(options.json) ?? [];
+  if (!name) throw new ConfigError(`--json: got "${options.json}", wanted the name of a file`);
+  await new RunFolder(parent ?? ".").write(name, `${JSON.stringify({ errors, warnings }, null, 1)}\n`);
+}
+if (errors.length > 0) {
+  const found = `${errors.length} error(s) and ${warnings.length} warning(s)`;
+  throw new DatasetError(options.dataset, found, "Mend the errors and check again");
+}
+print(`\n${options.dataset}: no errors, ${warnings.length} warning(s)`);
+
+function list(title: string, found: readonly Finding[]): void {
+  if (found.length === 0) return;
+  print(`\n${title}`);
+  for (const { file, problem, fix } of found) print(`  ${file}\n    ${problem}\n    ${fix}`);
+}
