@@ -15,6 +15,7 @@ import {
   print,
   readVolume,
   RunFolder,
+  writeComparison,
 } from "../engine/mod.ts";
 import type { ComparedClass, EvaluatedCase } from "../engine/mod.ts";
 
@@ -56,8 +57,7 @@ print(formatTable(headings, rows));
 const single = pairs.length === 1 && pairs[0].prediction === options.predictions;
 const folder = single ? options.predictions.replace(/(^|\/)[^/]*$/, "") || "." : options.predictions;
 const output = new RunFolder((options.output || folder).replace(/(?<=.)\/+$/, ""));
-await output.write("summary.json", `${JSON.stringify(comparison.toJson(), null, 1)}\n`);
-await output.write("metrics.csv", comparison.toCsv());
+await writeComparison(output, comparison);
 print(`\nWritten:\n${output.listing()}`);
 if (extra.length > 0) print(`\nNot compared, for there is no reference of the name: ${extra.join(", ")}`);
 if (missing.length > 0) {

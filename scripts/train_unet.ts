@@ -2,14 +2,15 @@
 // --data on phantoms that it makes first, and segments the held-out cases. --help lists what can be set. The axes
 // x, y, z are those of the oriented scans (x from left to right); sizes in voxels are in the order of the plan.
 import {
-  adam, augment, casesOf, checkSplits, choice, clipGradNorm, closeDevice, compile, ConfigError, constantSchedule,
+  adam, augment, casesOf, checkSplits, choice, clipGradNorm, closeDevice, compareLabels, Comparison, compile,
+  ConfigError, constantSchedule,
   cosineSchedule, counted, deepSupervision, deepSupervisionWeights, deviceInfo, diceBinaryCrossEntropy,
-  diceCrossEntropy, duration, entry, Evaluation, fingerprintDataset, kFold, loadCase, makePlan, openCaseStore,
+  diceCrossEntropy, duration, entry, fingerprintDataset, formatTable, kFold, loadCase, makePlan, openCaseStore,
   openDataset, openRun, overlaySvg, planText, polySchedule, print, Prng, programLine, random, readJson, readPlan,
   resumableConfig, resumeRun, sampleBatch, saveModel, segmenter, sgd, stepFigures, storeFolder, tensor, train, tree, valueAndGrad,
-  writeNifti, writePhantomDataset, writeReport,
+  writeNifti, writeComparison, writePhantomDataset, writeReport,
 } from "../engine/mod.ts";
-import type { Fold, OverlayCase, Plan, RunFolder, Tensor, Triple } from "../engine/mod.ts";
+import type { EvaluatedCase, Fold, OverlayCase, Plan, RunFolder, Tensor, Triple } from "../engine/mod.ts";
 import { unetConfigOf, unetFromPlan } from "../models/mod.ts";
 
 const options = await resumableConfig({
@@ -135,7 +136,7 @@ const tensors = ({ image, label }: Batch, space: readonly number[]): Patches => 
 });
 
 /** Trains on one split into a folder, and segments its held-out cases. */
-async function trainFold(split: Fold, into: RunFolder): Promise<Evaluation> {
+async function trainFold(split: Fold, into: RunFolder): Promise<EvaluatedCase[]> {
   let params = model.init(random.key(seed));
   let state = optimiser.init(params);
   const training = casesOf(store, split.train);
@@ -144,7 +145,7 @@ async function trainFold(split: Fold, into: RunFolder): Promise<Evaluation> {
   const save = (file: string) => saveModel(params, { network, architecture, plan }).then((bytes) => into.write(file, bytes));
   const started = performance.now();
   let first = true;
-  const { records, seconds } = await train<Batch>({
+  const { seconds } = await train<Batch>({
     run: into, title: dataset.name, classes, steps, epochSteps: options.epoch, checkpointMinutes: options.checkpoint,
     rate: (k) => schedule(k - 1),
     batch: (k) => sampleBatch(draws!.fork(k), training, { batch, patch: sampled, foreground: options.foreground }),
@@ -181,30 +182,37 @@ async function trainFold(split: Fold, into: RunFolder): Promise<Evaluation> {
 
   const segment = segmenter(model, params, { channels: plan.channels.length, labels: plan.labels, patch: plan.patch });
   const shown: OverlayCase[] = [];
-  const evaluation = new Evaluation(plan.labels, { ignore: ignoreLabel });
+  const cases: EvaluatedCase[] = [];
   for (const id of counted(split.val, "case")) {
-    const { image, label } = await loadCase(dataset, itemOf.get(id)!);
+    const item = itemOf.get(id)!;
+    const { image, label } = await loadCase(dataset, item);
     const prediction = await segment(image);
-    evaluation.add(id, prediction, label!);
+    const file = await into.write(`predictions/${id}.nii.gz`, writeNifti(prediction, { dtype: "uint8", gzip: true }));
+    cases.push({ id, prediction: file, reference: item.label!, classes: compareLabels(prediction, label!, compared) });
     if (shown.length < 4) shown.push({ name: id, image, reference: label!.data, prediction: prediction.data });
-    await into.write(`predictions/${id}.nii.gz`, writeNifti(prediction, { dtype: "uint8", gzip: true }));
   }
-  const trained = { steps, seconds, loss: records.at(-1)!.loss };
-  await into.writeJson("metrics.json", { ...evaluation.toJson(), training: trained });
+  await writeComparison(into, new Comparison(cases));
   await into.write("overlay.svg", overlaySvg(shown, { labels: plan.labels }));
-  return evaluation;
+  return cases;
 }
 
-const evaluation = new Evaluation(plan.labels, { ignore: ignoreLabel });
+const compared = {
+  classes: plan.regions ?? plan.labels.slice(1).map((label, k) => ({ name: label, values: [k + 1] })),
+  ignore: ignoreLabel,
+};
+const cases: EvaluatedCase[] = [];
 for (const index of chosen) {
   if (chosen.length > 1) print(`\nFold ${index}`);
-  const split = splits[index]!;
   const into = chosen.length > 1 ? run.folder(`fold_${index}`) : run;
-  evaluation.cases.push(...(await trainFold(split, into)).cases);
+  cases.push(...(await trainFold(splits[index]!, into)));
 }
-if (chosen.length > 1) await run.writeJson("metrics.json", evaluation.toJson());
+const comparison = new Comparison(cases);
+if (chosen.length > 1) await writeComparison(run, comparison);
 await writeReport(run);
-if (evaluation.cases.length > 0) print(`\nDice on ${evaluation.cases.length} held-out cases\n${evaluation.table()}`);
+if (cases.length > 0) {
+  const { headings, rows } = comparison.tableRows();
+  print(`\nDice on ${cases.length} held-out cases, distances in mm\n${formatTable(headings, rows)}`);
+}
 print(`\nWritten:\n${run.listing()}`);
 await closeDevice();
 

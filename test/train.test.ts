@@ -7,7 +7,7 @@ import { platform } from "../engine/platform/node.ts";
 import { compile, conv3d, type Tensor, tensor, VoxgradError } from "../engine/mod.ts";
 import { makeVolume, scaling } from "../engine/imaging/mod.ts";
 import {
-  choosePatch, counted, duration, Evaluation, findImages, formatTable, JsonLines, openRun, Pace, PseudoDice, segmenter,
+  choosePatch, counted, duration, findImages, formatTable, JsonLines, openRun, Pace, PseudoDice, segmenter,
   stepFigures, trainLoop,
 } from "../engine/train/mod.ts";
 
@@ -199,22 +199,6 @@ test("segmenter() labels as the network does voxel by voxel, on the image's grid
   const two = { ...task, channels: 2 };
   const message = await failure(() => segmenter(network, params, two)(image));
   assert.match(message, "it has 1 channel(s), the network was trained on 2");
-});
-
-test("Evaluation averages over the cases that have a class", () => {
-  const volume = (values: number[]) =>
-    makeVolume(Uint8Array.from(values), { shape: [values.length, 1, 1], affine: scaling([1, 1, 1]) });
-  const evaluation = new Evaluation(["background", "a", "b"], { ignore: 3 });
-  evaluation.add("one", volume([0, 1, 1, 2, 2]), volume([0, 1, 0, 2, 3]));
-  evaluation.add("two", volume([1, 1, 0, 0, 0]), volume([1, 1, 0, 0, 0]));
-  assert.ok(Math.abs(evaluation.dice(1) - (2 / 3 + 1) / 2) < 1e-12);
-  assert.is(evaluation.dice(2), 1);
-  const json = JSON.parse(JSON.stringify(evaluation.toJson()));
-  assert.equal(json.mean.classes.map((entry: { casesWithout: number }) => entry.casesWithout), [0, 1]);
-  assert.is(json.cases[1].classes[1].dice, null);
-  const [{ id, classes: [first] }] = json.cases;
-  assert.equal([id, first.name, first.falsePositive], ["one", "a", 1]);
-  assert.match(evaluation.table(), /mean +0\.917/);
 });
 
 test.run();

@@ -38,8 +38,8 @@ test("train_unet writes a whole run folder and a table of Dice", async () => {
   assert.match(output, /step 3\/3/);
   const names = await readdir(join(folder, "one"));
   const wanted = [
-    "checkpoint.safetensors", "config.json", "epochs.jsonl", "log.jsonl", "metrics.json", "model.safetensors",
-    "model_best.safetensors", "overlay.svg", "plan.json", "predictions", "progress.svg", "report.html", "splits.json",
+    "checkpoint.safetensors", "config.json", "epochs.jsonl", "log.jsonl", "metrics.csv", "model.safetensors",
+    "model_best.safetensors", "overlay.svg", "plan.json", "predictions", "progress.svg", "report.html", "splits.json", "summary.json",
   ];
   for (const name of wanted) {
     assert.ok(names.includes(name), name);
@@ -49,9 +49,10 @@ test("train_unet writes a whole run folder and a table of Dice", async () => {
   assert.equal([config.steps, config.options.seed, config.plan.patch, config.rate], [3, 5, [16, 24, 16], 0.01]);
   const lines = (await readFile(join(folder, "one/log.jsonl"), "utf8")).trimEnd().split("\n");
   assert.equal(lines.map((line) => JSON.parse(line).step), [1, 2, 3]);
-  const metrics = JSON.parse(await readFile(join(folder, "one/metrics.json"), "utf8"));
-  assert.equal(metrics.cases.map((entry: { id: string }) => entry.id), config.splits[0].val);
-  assert.equal(metrics.mean.classes.map((entry: { name: string }) => entry.name), ["organ", "gland", "tumour"]);
+  const summary = JSON.parse(await readFile(join(folder, "one/summary.json"), "utf8"));
+  const files = summary.metric_per_case.map((entry: { prediction_file: string }) => entry.prediction_file);
+  assert.equal(files, config.splits[0].val.map((id: string) => `one/predictions/${id}.nii.gz`));
+  assert.equal(summary.class_names, { 1: "organ", 2: "gland", 3: "tumour" });
 });
 
 test("train_unet writes the same weights, losses and predictions for the same seed, others for another", async () => {

@@ -1,7 +1,7 @@
 /** report.html: what a run did, in one file that needs nothing else. Everything is read from the run's folder. */
 import { platform } from "#platform";
 import { VoxgradError } from "../core/errors.ts";
-import type { CaseMetrics } from "./evaluation.ts";
+import type { Comparison } from "../imaging/evaluate.ts";
 import { duration, type StepRecord } from "./logging.ts";
 import { escapeXml } from "./plots.ts";
 import { recordChart } from "./record_chart.ts";
@@ -13,10 +13,15 @@ const NAME = "report.html";
 /** A table cell: a text, or a number, or something that is not defined. */
 type Cell = string | number | null | undefined;
 
-interface Metrics {
-  readonly cases: readonly CaseMetrics[];
-  readonly mean: { readonly dice: number | null; readonly classes: readonly Record<string, any>[] };
+/** summary.json, as Comparison writes it. */
+interface Summary {
+  readonly metric_per_case: readonly { readonly metrics: ByClass; readonly prediction_file: string }[];
+  readonly mean: ByClass;
+  readonly undefined: ByClass;
+  readonly class_names: Readonly<Record<string, string>>;
 }
+/** Measures by class and name; null where one is not defined. */
+type ByClass = Readonly<Record<string, Readonly<Record<string, number | null>>>>;
 
 /**
  * Writes report.html into a run's folder: settings, curves, Dice by class, every case (worst first, sortable), overlays;
@@ -30,12 +35,12 @@ export async function writeReport(run: RunFolder): Promise<string> {
   if (!config) throw new VoxgradError(`${run.path}: it holds no run (there is no config.json)`);
   const folds = (await platform.listFiles(run.path)).filter((name) => /^fold_\d+$/.test(name));
   const parts = [run.path, ...folds.map((name) => `${run.path}/${name}`)];
-  const metrics = (await run.readJson("metrics.json")) as Metrics | undefined;
+  const summary = (await run.readJson("summary.json")) as Summary | undefined;
   const title = `${config.dataset?.name ?? config.plan?.dataset ?? "Training"}: ${run.path.split("/").at(-1)}`;
   const sections: string[] = [];
-  if (metrics) {
-    sections.push(section("Held-out cases, whole volumes", classTable(metrics)));
-    sections.push(section("Every case", caseTable(metrics)));
+  if (summary && summary.metric_per_case.length > 0) {
+    sections.push(section("Held-out cases, whole volumes", classTable(summary)));
+    sections.push(section("Every case", caseTable(summary)));
   }
   for (const folder of parts) {
     const chart = await chartOf(folder);
@@ -48,6 +53,12 @@ export async function writeReport(run: RunFolder): Promise<string> {
   }
   sections.push(`<details><summary>Settings</summary>\n${settingsTable(config)}</details>`);
   return run.write(NAME, page(title, sections));
+}
+
+/** Writes the measures of a run's held-out cases: summary.json in nnU-Net's shape, and metrics.csv. */
+export async function writeComparison(run: RunFolder, comparison: Comparison): Promise<void> {
+  await run.writeJson("summary.json", comparison.toJson());
+  await run.write("metrics.csv", comparison.toCsv());
 }
 
 /** Curves of one training; undefined where the folder has no log. */
@@ -90,30 +101,33 @@ function settingsTable(config: any): string {
 }
 
 const MEASURES: readonly [key: string, heading: string][] = [
-  ["dice", "Dice"], ["sensitivity", "sensitivity"], ["precision", "precision"], ["hausdorff95", "HD95 (mm)"],
-  ["averageSymmetricSurfaceDistance", "ASSD (mm)"],
+  ["Dice", "Dice"], ["sensitivity", "sensitivity"], ["precision", "precision"], ["HD95", "HD95 (mm)"],
+  ["ASSD", "ASSD (mm)"], ["volume_pred_ml", "predicted ml"], ["volume_ref_ml", "reference ml"],
 ];
 
-function classTable({ mean }: Metrics): string {
-  const present = MEASURES.filter(([key]) => mean.classes.some((c) => c[key] !== undefined));
-  const rows = mean.classes.map((c): Cell[] => [
-    c.name, ...present.map(([key]) => c[key]), c.diceDeviation, c.cases, c.casesWithout,
+function classTable(summary: Summary): string {
+  const rows = Object.entries(summary.mean).map(([key, mean]): Cell[] => [
+    summary.class_names[key]!, ...MEASURES.map(([name]) => mean[name]), String(summary.undefined[key]!.Dice),
+    String(summary.undefined[key]!.HD95! - summary.undefined[key]!.Dice!),
   ]);
-  if (rows.length > 1) rows.push(["mean", mean.dice]);
-  const note = "Means over cases; a case where neither reference nor prediction has the class has no Dice and is counted apart.";
-  const headings = ["class", ...present.map(([, name]) => name), "Dice +-", "cases", "cases without"];
+  const note =
+    `Means over ${summary.metric_per_case.length} cases of what is defined. A case where neither map has the class has ` +
+    "no Dice, one where one alone has it no distances; they are counted in the last columns.";
+  const headings = ["class", ...MEASURES.map(([, heading]) => heading), "in neither", "in one alone"];
   return `<p>${note}</p>${table(headings, rows)}`;
 }
 
-function caseTable({ cases }: Metrics): string {
-  const present = MEASURES.filter(([key]) => cases.some((c) => c.classes.some((m) => (m as any)[key] !== undefined)));
-  const rows = cases.flatMap(({ id, classes }) =>
-    classes.map((m): Cell[] => [id, m.name, ...present.map(([key]) => (m as any)[key] as number)]),
-  );
-  const worst = (row: Cell[]): number => (typeof row[2] === "number" ? row[2] : 2);
-  rows.sort((a, b) => worst(a) - worst(b));
+function caseTable(summary: Summary): string {
+  const rows = summary.metric_per_case.flatMap(({ metrics, prediction_file }) => {
+    const id = prediction_file.split("/").at(-1)!.replace(/\.nii(\.gz)?$/, "");
+    return Object.entries(metrics).map(([key, values]): Cell[] => [
+      id, summary.class_names[key]!, ...MEASURES.map(([name]) => values[name]),
+    ]);
+  });
+  const dice = (row: Cell[]): number => (typeof row[2] === "number" ? row[2] : 2);
+  rows.sort((a, b) => dice(a) - dice(b));
   const note = "Worst Dice first; a click on a heading sorts. A dash stands where a measure is not defined.";
-  return `<p>${note}</p>${table(["case", "class", ...present.map(([, name]) => name)], rows)}`;
+  return `<p>${note}</p>${table(["case", "class", ...MEASURES.map(([, heading]) => heading)], rows)}`;
 }
 
 const shown = (cell: Cell): string => {
