@@ -2,7 +2,7 @@
 import { VoxgradError } from "../core/errors.ts";
 import { tensor } from "../ops/creation.ts";
 import { labelPlaces, labelsAt, resampleVolume } from "../ops/resample.ts";
-import type { SplineOrder } from "../ops/resample.ts";
+import type { LabelAxis, SplineOrder } from "../ops/resample.ts";
 import type { ResamplingPlan } from "./plan.ts";
 import { roundHalfEven } from "./sampling.ts";
 import { voxelCount } from "./volume.ts";
@@ -77,29 +77,45 @@ export async function resampleArray(
   return out;
 }
 
+/** Without clipping, of which the kernels depend on the sizes: every scan would wait for its own to be compiled. */
 async function onDevice(
   data: Float32Array<ArrayBuffer>,
   shape: readonly number[],
-  options: { size: readonly number[]; order: readonly SplineOrder[]; clip: boolean },
-): Promise<Float32Array> {
+  options: { size: readonly number[]; order: readonly SplineOrder[] },
+): Promise<Float32Array<ArrayBuffer>> {
   using x = tensor(data, { shape });
-  using y = resampleVolume(x, options);
-  return (await y.data()) as Float32Array;
+  using y = resampleVolume(x, { ...options, clip: false });
+  return (await y.data()) as Float32Array<ArrayBuffer>;
+}
+
+/** Keeps values within the range of others. */
+function clip(values: Float32Array, within: Float32Array): void {
+  let [low, high] = [Infinity, -Infinity];
+  for (const value of within) {
+    if (value < low) low = value;
+    if (value > high) high = value;
+  }
+  for (let i = 0; i < values.length; i++) {
+    if (values[i]! < low) values[i] = low;
+    else if (values[i]! > high) values[i] = high;
+  }
 }
 
 async function resampleChannel(
   data: Float32Array<ArrayBuffer>,
   options: { shape: Triple; size: Triple; order: readonly SplineOrder[]; part: number },
-): Promise<Float32Array> {
+): Promise<Float32Array<ArrayBuffer>> {
   const { shape, size, order, part } = options;
-  const [D, H, W] = shape;
-  const [d, h, w] = size;
-  const whole = Math.max(D, d) * Math.max(H, h) * Math.max(W, w);
-  if (whole <= part) return onDevice(data, shape, { size, order, clip: true });
-
+  const apart = [0, 1, 2].find((k) => order.filter((n) => n === order[k]).length === 1);
+  const cubic = order.includes(3);
+  const whole = [0, 1, 2].reduce((n, k) => n * Math.max(shape[k]!, size[k]!), 1) <= part;
+  if (whole && (apart === undefined || !cubic)) {
+    const out = await onDevice(data, shape, { size, order });
+    if (cubic) clip(out, data);
+    return out;
+  }
   // The axis that is taken apart comes first, so that slices lie whole in memory.
-  const apart = [0, 1, 2].find((k) => order.filter((n) => n === order[k]).length === 1) ?? 0;
-  if (apart !== 0) {
+  if (apart !== undefined && apart !== 0) {
     const axes = [apart, ...[0, 1, 2].filter((k) => k !== apart)];
     const turned = <T>(list: readonly T[]): [T, T, T] => [list[axes[0]!]!, list[axes[1]!]!, list[axes[2]!]!];
     const moved = transposed(data, shape, axes);
@@ -110,34 +126,35 @@ async function resampleChannel(
       [0, 1, 2].map((k) => axes.indexOf(k)),
     );
   }
-  // Planes first. Where the third axis is cubic too, values are clipped to the range of all of them, at the end.
-  const joint = order[0] === 3;
+
+  // Planes first, by slabs of slices. Values stay in the range of their slice where the first axis is taken apart.
+  const [D, H, W] = shape;
+  const [d, h, w] = size;
   const slices = Math.max(1, Math.floor(part / (Math.max(H, h) * Math.max(W, w))));
   const planes = new Float32Array(D * h * w);
   for (let z = 0; z < D; z += slices) {
     const n = Math.min(slices, D - z);
     const slab = data.subarray(z * H * W, (z + n) * H * W);
-    const plane = { size: [h, w], order: [order[1]!, order[2]!], clip: !joint };
-    planes.set(await onDevice(slab, [n, H, W], plane), z * h * w);
+    planes.set(await onDevice(slab, [n, H, W], { size: [h, w], order: [order[1]!, order[2]!] }), z * h * w);
   }
+  for (let z = 0; cubic && order[0] !== 3 && z < D; z++) {
+    clip(planes.subarray(z * h * w, (z + 1) * h * w), data.subarray(z * H * W, (z + 1) * H * W));
+  }
+  // Then the first axis, by strips of columns.
   const out = d === D ? planes : new Float32Array(d * h * w);
   const columns = Math.max(1, Math.floor(part / Math.max(D, d)));
   for (let from = 0; d !== D && from < h * w; from += columns) {
     const n = Math.min(columns, h * w - from);
-    const strip = new Float32Array(D * n);
-    for (let z = 0; z < D; z++) strip.set(planes.subarray(z * h * w + from, z * h * w + from + n), z * n);
-    // The axis of the strip's columns stays, whatever its order.
-    const got = await onDevice(strip, [D, n], { size: [d, n], order: [order[0]!, 1], clip: false });
+    let strip = planes;
+    if (n < h * w) {
+      strip = new Float32Array(D * n);
+      for (let z = 0; z < D; z++) strip.set(planes.subarray(z * h * w + from, z * h * w + from + n), z * n);
+    }
+    // The other axis of a strip stays, whatever its order.
+    const got = await onDevice(strip, [D, n], { size: [d, n], order: [order[0]!, 1] });
     for (let z = 0; z < d; z++) out.set(got.subarray(z * n, (z + 1) * n), z * h * w + from);
   }
-  if (joint) {
-    let [low, high] = [Infinity, -Infinity];
-    for (const value of data) {
-      if (value < low) low = value;
-      if (value > high) high = value;
-    }
-    for (let i = 0; i < out.length; i++) out[i] = Math.min(high, Math.max(low, out[i]!));
-  }
+  if (order[0] === 3) clip(out, data);
   return out;
 }
 
@@ -174,21 +191,27 @@ export async function resampleLabelArray(
   if (shape.every((n, k) => n === size[k])) return data;
   const wrong = order.find((n) => n !== 0 && n !== 1);
   if (wrong !== undefined) throw new VoxgradError(`resampleLabelArray: order ${wrong}; labels take 0 or 1`);
-  const axes = [0, 1, 2].map((k) => labelPlaces(shape[k]!, size[k]!, order[k] as 0 | 1));
+  const axes = [0, 1, 2].map((k): LabelAxis => ({
+    from: shape[k]!,
+    to: size[k]!,
+    order: order[k] as 0 | 1,
+    start: 0,
+    count: size[k]!,
+    origin: 0,
+  }));
+  const { place } = labelPlaces(axes[0]!);
   const [D, H, W] = shape;
   const plane = size[1] * size[2];
   const slices = Math.max(1, Math.floor(part / (Math.max(H * W, plane) * Math.max(1, Math.ceil(D / size[0])))) - 1);
   const out = new Uint8Array(size[0] * plane);
-  for (let z = 0; z < size[0]; z += slices) {
-    const n = Math.min(slices, size[0] - z);
-    const place = axes[0]!.place.subarray(z, z + n);
-    const first = place[0]!;
-    const last = Math.min(D - 1, place[n - 1]! + 1);
-    const slab = Int32Array.from(data.subarray(first * H * W, (last + 1) * H * W));
-    using x = tensor(slab, { shape: [last + 1 - first, H, W] });
-    const own = { place: place.map((p) => p - first), part: axes[0]!.part.slice(z, z + n) };
-    using y = labelsAt(x, [own, axes[1]!, axes[2]!]);
-    out.set((await y.data()) as Int32Array, z * plane);
+  for (let start = 0; start < size[0]; start += slices) {
+    const count = Math.min(slices, size[0] - start);
+    const origin = place[start]!;
+    const end = Math.min(D, place[start + count - 1]! + 2);
+    const slab = Int32Array.from(data.subarray(origin * H * W, end * H * W));
+    using x = tensor(slab, { shape: [end - origin, H, W] });
+    using y = labelsAt(x, [{ ...axes[0]!, start, count, origin }, axes[1]!, axes[2]!]);
+    out.set((await y.data()) as Int32Array, start * plane);
   }
   return out;
 }

@@ -1,10 +1,10 @@
 /** resampleVolume and resampleLabels: scans and label maps on another grid, as medical pipelines define it. */
 import { check, checkFlag, checkOptions, show } from "../core/errors.ts";
 import type { Op } from "../core/op.ts";
-import { checkShape, size } from "../core/shape.ts";
+import { checkShape, size, type Shape } from "../core/shape.ts";
 import { node, Tensor } from "../core/tensor.ts";
-import { lowerBandAxis } from "../../shaders/band_axis.wgsl.ts";
-import { lowerResampleLabels } from "../../shaders/resample_labels.wgsl.ts";
+import { bandHeader, lowerBandAxis } from "../../shaders/band_axis.wgsl.ts";
+import { labelHeader, lowerResampleLabels } from "../../shaders/resample_labels.wgsl.ts";
 import { tensor } from "./creation.ts";
 import { cast, maximum, minimum } from "./elementwise.ts";
 import { inF32 } from "./half.ts";
@@ -53,8 +53,11 @@ function along(x: Tensor, axis: number, { order, inputSize, outputSize, transpos
   const attrs: BandAttrs = { order, inputSize, outputSize, transposed };
   const { rows, span, first, weights } = bandOf(attrs);
   const to = transposed ? inputSize : outputSize;
+  const [outer, inner] = [size(x.shape.slice(0, axis)), size(x.shape.slice(axis + 1))];
+  const header = bandHeader({ outer, inner, from: x.shape[axis]!, to, rows, span });
+  const table = Int32Array.from([...header, ...first]);
   const shape = x.shape.map((n, k) => (k === axis ? to : n));
-  return node(op, [x, tensor(first), tensor(weights)], { ...attrs, axis, rows, span }, shape, "f32");
+  return node(op, [x, tensor(table), tensor(weights)], { ...attrs, axis, rows, span }, shape, "f32");
 }
 
 /** Checks size and order against the last axes of x; gives one order per axis. */
@@ -139,33 +142,46 @@ export const resampleVolume = inF32(
 );
 
 interface LabelAttrs {
-  readonly size: readonly [number, number, number];
+  readonly axes: readonly LabelAxis[];
 }
 
 const labelOp: Op<LabelAttrs> = {
   name: "resampleLabels",
   lowering: {
     kind: "kernel",
-    lower([x], _, { size: to }, target) {
-      const from = x!.shape.slice(-3) as unknown as readonly [number, number, number];
-      return lowerResampleLabels({ outer: size(x!.shape.slice(0, -3)), from, to }, target);
+    lower([x], output, _, target) {
+      return lowerResampleLabels(labelSizes(x!.shape, output.shape), target);
     },
   },
   vjp: null,
   jvp: null,
-  batch: (c) => labelNode(c.full(0), c.inputs[1]!, c.inputs[2]!, c.attrs),
+  batch: (c) => labelsAt(c.full(0), c.attrs.axes),
 };
 
-const labelNode = (x: Tensor, places: Tensor, parts: Tensor, attrs: LabelAttrs): Tensor =>
-  node(labelOp, [x, places, parts], attrs, [...x.shape.slice(0, -3), ...attrs.size], "i32");
+type Triple = readonly [number, number, number];
 
-/** Where the outputs along an axis lie: the voxel before, and the part of the way to the next. */
-export interface LabelPlaces {
-  readonly place: Int32Array;
-  readonly part: Float32Array;
+const labelSizes = (from: Shape, to: Shape) => ({
+  outer: size(from.slice(0, -3)),
+  from: from.slice(-3) as unknown as Triple,
+  to: to.slice(-3) as unknown as Triple,
+});
+
+/** An axis of `from` voxels interpolated at `to` places, of which `count` from `start` on are wanted. */
+export interface LabelAxis {
+  readonly from: number;
+  readonly to: number;
+  readonly order: 0 | 1;
+  readonly start: number;
+  readonly count: number;
+  /** The voxel that the tensor begins with. */
+  readonly origin: number;
 }
 
-export function labelPlaces(from: number, to: number, order: 0 | 1): LabelPlaces {
+/** The voxel before each place along a whole axis, and the part of the way to the next. */
+export function labelPlaces({ from, to, order }: Pick<LabelAxis, "from" | "to" | "order">): {
+  place: Int32Array;
+  part: Float32Array;
+} {
   const place = new Int32Array(to);
   const part = new Float32Array(to);
   for (let i = 0; i < to; i++) {
@@ -176,14 +192,20 @@ export function labelPlaces(from: number, to: number, order: 0 | 1): LabelPlaces
   return { place, part };
 }
 
-/** Labels i32 [..., D, H, W] at the given places of each axis. */
-export const labelsAt = (x: Tensor, axes: readonly LabelPlaces[]): Tensor =>
-  labelNode(
-    x,
-    tensor(Int32Array.from(axes.flatMap((axis) => [...axis.place]))),
-    tensor(Float32Array.from(axes.flatMap((axis) => [...axis.part]))),
-    { size: axes.map((axis) => axis.place.length) as unknown as LabelAttrs["size"] },
-  );
+/** Labels i32 [..., D, H, W] at the wanted places of each axis. */
+export function labelsAt(x: Tensor, axes: readonly LabelAxis[]): Tensor {
+  const shape = [...x.shape.slice(0, -3), ...axes.map((axis) => axis.count)];
+  const table = [...labelHeader(labelSizes(x.shape, shape))];
+  const parts: number[] = [];
+  for (const axis of axes) {
+    const { place, part } = labelPlaces(axis);
+    for (let i = axis.start; i < axis.start + axis.count; i++) {
+      table.push(place[i]! - axis.origin);
+      parts.push(part[i]!);
+    }
+  }
+  return node(labelOp, [x, tensor(Int32Array.from(table)), tensor(Float32Array.from(parts))], { axes }, shape, "i32");
+}
 
 /**
  * The last axes of a label map resampled to `size`: each label's mask by linear interpolation, and its value where that
@@ -212,7 +234,14 @@ export function resampleLabels(
   const space = x.shape.slice(lead);
   while (space.length < 3) space.unshift(1);
   while (orders.length < 3) orders.unshift(0);
-  const axes = [0, 1, 2].map((k) => labelPlaces(space[k]!, to[k]!, orders[k]!));
+  const axes = [0, 1, 2].map((k): LabelAxis => ({
+    from: space[k]!,
+    to: to[k]!,
+    order: orders[k]!,
+    start: 0,
+    count: to[k]!,
+    origin: 0,
+  }));
   const outer = x.shape.slice(0, lead);
   const y = labelsAt(reshape(x.dtype === "i32" ? x : cast(x, "i32"), { shape: [...outer, ...space] }), axes);
   return reshape(y, { shape: [...outer, ...options.size] });
