@@ -44,7 +44,7 @@ export type {
   SgdOptions,
   SoftDiceOptions,
 } from "./nn/mod.ts";
-export { loadParameters, loadSafetensors, SafetensorsError, saveSafetensors } from "./train/safetensors.ts";
+export { loadParameters, loadSafetensors, readSafetensors, SafetensorsError, saveSafetensors } from "./train/safetensors.ts";
 export type { LoadedTensors } from "./train/safetensors.ts";
 export * from "./imaging/mod.ts";
 export * from "./train/mod.ts";

@@ -5,8 +5,8 @@ import {
   adam, augment, casesOf, checkSplits, choice, clipGradNorm, closeDevice, compareLabels, Comparison, compile,
   ConfigError, constantSchedule,
   cosineSchedule, counted, deepSupervision, deepSupervisionWeights, deviceInfo, diceBinaryCrossEntropy,
-  diceCrossEntropy, duration, entry, fingerprintDataset, formatTable, kFold, loadCase, makePlan, openCaseStore,
-  openDataset, openRun, overlaySvg, planText, polySchedule, print, Prng, programLine, random, readJson, readPlan,
+  diceCrossEntropy, duration, entry, fingerprintDataset, formatTable, kFold, loadCase, loadParameters, makePlan, openCaseStore,
+  openDataset, openRun, overlaySvg, planText, polySchedule, print, Prng, programLine, random, readJson, readPlan, readSafetensors,
   resumableConfig, resumeRun, sampleBatch, saveModel, segmenter, sgd, stepFigures, storeFolder, tensor, train, tree, valueAndGrad,
   writeNifti, writeComparison, writePhantomDataset, writeReport,
 } from "../engine/mod.ts";
@@ -22,6 +22,7 @@ const options = await resumableConfig({
   run: entry("", "folder of the run; the next free one in runs/ without it"),
   resume: entry("", "folder of a run to go on with, after a stop or with more --steps"),
   overwrite: entry(false, "whether that folder may hold an earlier run"),
+  weights: entry("", "safetensors file of weights to start from, such as a PyTorch checkpoint of the same network"),
   seed: entry(1, "of the weights, the patches and the augmentation", { integer: true, min: 0 }),
   steps: entry(0, "optimiser steps; 0: 120 on phantoms, 800 on --data", { integer: true, min: 0 }),
   epochs: entry(0, "instead of --steps: epochs of --epoch steps", { integer: true, min: 0 }),
@@ -137,7 +138,7 @@ const tensors = ({ image, label }: Batch, space: readonly number[]): Patches => 
 
 /** Trains on one split into a folder, and segments its held-out cases. */
 async function trainFold(split: Fold, into: RunFolder): Promise<EvaluatedCase[]> {
-  let params = model.init(random.key(seed));
+  let params = await firstWeights();
   let state = optimiser.init(params);
   const training = casesOf(store, split.train);
   const heldOut = casesOf(store, split.val);
@@ -215,6 +216,14 @@ if (cases.length > 0) {
 }
 print(`\nWritten:\n${run.listing()}`);
 await closeDevice();
+
+/** Weights of the seed, or of a file; nnU-Net's checkpoints hold every weight up to three times. */
+async function firstWeights(): Promise<any> {
+  const made = model.init(random.key(seed));
+  if (options.weights === "") return made;
+  const { tensors } = await readSafetensors(options.weights);
+  return loadParameters(made, tensors, { ignore: /(^|\.)all_modules\.|^decoder\.encoder\./ });
+}
 
 /** The plan of a resumed run, of a file, or by the rules; it is kept with the run. */
 async function choosePlan(): Promise<Plan> {

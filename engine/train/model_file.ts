@@ -2,8 +2,7 @@
 import { VoxgradError } from "../core/errors.ts";
 import type { Plan } from "../imaging/plan.ts";
 import type { Tensor } from "../core/tensor.ts";
-import { platform } from "#platform";
-import { loadSafetensors, saveSafetensors } from "./safetensors.ts";
+import { readSafetensors, saveSafetensors } from "./safetensors.ts";
 
 /** A trained network but for its weights. */
 export interface ModelDescription {
@@ -42,7 +41,7 @@ export async function loadModel(
   path: string,
 ): Promise<{ description: ModelDescription; tensors: Map<string, Tensor> }> {
   const file = path.endsWith(".safetensors") ? path : `${path.replace(/(?<=.)\/+$/, "")}/${NAME}`;
-  const { tensors, metadata } = loadSafetensors(await platform.readFile(file));
+  const { tensors, metadata } = await readSafetensors(file);
   const stored = metadata[KEY];
   if (stored === undefined) {
     throw new VoxgradError(`${file}: its header does not describe a network; name a run of scripts/train_unet.ts`);

@@ -1,4 +1,5 @@
 /** Tensors to and from files in the safetensors format. */
+import { platform } from "#platform";
 import { type DType, toHalf, type TypedArray } from "../core/dtype.ts";
 import { check, checkOptions, show } from "../core/errors.ts";
 import { decodeSafetensors, encodeSafetensors, type FileDType, SafetensorsError } from "../core/safetensors.ts";
@@ -73,6 +74,22 @@ export function loadSafetensors(bytes: Uint8Array): LoadedTensors {
     tensors.set(name, tensor(values, { shape }));
   }
   return { tensors, metadata: content.metadata };
+}
+
+/**
+ * The tensors of a file on disk.
+ *
+ * @throws SafetensorsError as loadSafetensors, with the file's name; PlatformError when it cannot be read
+ * @example const { tensors } = await readSafetensors("checkpoint.safetensors");
+ */
+export async function readSafetensors(path: string): Promise<LoadedTensors> {
+  const bytes = await platform.readFile(path);
+  try {
+    return loadSafetensors(bytes);
+  } catch (error) {
+    if (!(error instanceof SafetensorsError)) throw error;
+    throw new SafetensorsError(`${path}: ${error.message}`, { cause: error });
+  }
 }
 
 /**
