@@ -17,6 +17,8 @@ export { Comparison, pairFiles } from "./evaluate.ts";
 export type { EvaluatedCase, FilePair, Pairing } from "./evaluate.ts";
 export { checkGrid, loadCase } from "./load_case.ts";
 export type { LoadedCase } from "./load_case.ts";
+export { felzenszwalb } from "./felzenszwalb.ts";
+export type { FelzenszwalbOptions } from "./felzenszwalb.ts";
 export * as metrics from "./metrics.ts";
 export type { ClassMetrics, MetricOptions, Overlap, Summary } from "./metrics.ts";
 export { NiftiError, readNifti, writeNifti } from "./nifti.ts";

@@ -1,0 +1,160 @@
+/**
+ * Superpixels by Felzenszwalb and Huttenlocher (Efficient Graph-Based Image Segmentation, IJCV 2004), with the partition
+ * that scikit-image 0.19.3 gives for the same image: float64 on the CPU.
+ */
+import { check, checkOptions, show } from "../core/errors.ts";
+import { Tensor } from "../core/tensor.ts";
+import { tensor } from "../ops/mod.ts";
+import { sortedOrder } from "./sorted_order.ts";
+
+export interface FelzenszwalbOptions {
+  /** Larger values give larger segments; divided by 255 inside, as scikit-image does. 1 unless given. */
+  readonly scale?: number;
+  /** Standard deviation, in pixels, of the Gaussian that smooths the image first; 0.8 unless given, 0 for none. */
+  readonly sigma?: number;
+  /** Segments of fewer pixels are joined to a neighbour; 20 unless given. */
+  readonly minSize?: number;
+}
+
+/**
+ * Segments of a grey image: pixels are joined along the edges of least difference, to their 8 neighbours, while the
+ * difference is below what both segments have inside plus scale / (255 * size). Values are taken as they are, as
+ * scikit-image takes an image of floats. Segments are numbered from 0 by their first pixel, row by row.
+ *
+ * @param image tensor [H, W], or its values row by row together with `shape`
+ * @returns labels: for a tensor a promise of an i32 tensor [H, W], for values an Int32Array
+ * @throws VoxgradError for another rank, an option out of range, or values that are no finite numbers
+ * @example const labels = await felzenszwalb(tensor(slice, { shape: [256, 256] }), { scale: 100, minSize: 400 });
+ */
+export function felzenszwalb(image: Tensor, options?: FelzenszwalbOptions): Promise<Tensor>;
+export function felzenszwalb(
+  image: ArrayLike<number>,
+  options: FelzenszwalbOptions & { shape: readonly number[] },
+): Int32Array<ArrayBuffer>;
+export function felzenszwalb(
+  image: Tensor | ArrayLike<number>,
+  options: FelzenszwalbOptions & { shape?: readonly number[] } = {},
+): Promise<Tensor> | Int32Array<ArrayBuffer> {
+  checkOptions("felzenszwalb", options, ["scale", "sigma", "minSize", "shape"]);
+  if (!(image instanceof Tensor)) return segment(image, options.shape ?? [], options);
+  const { shape } = image;
+  checkShape(shape);
+  return image.data().then((data) => tensor(segment(data, shape, options), { shape: [...shape] }));
+}
+
+const checkShape = (shape: readonly number[]): void =>
+  check(
+    shape.length === 2 && shape.every((n) => Number.isInteger(n) && n > 0),
+    "felzenszwalb",
+    () => `an image has the shape [height, width], got ${show(shape)}`,
+  );
+
+function segment(
+  image: ArrayLike<number>,
+  shape: readonly number[],
+  options: FelzenszwalbOptions,
+): Int32Array<ArrayBuffer> {
+  const { scale = 1, sigma = 0.8, minSize = 20 } = options;
+  checkShape(shape);
+  const [height, width] = shape;
+  check(image.length === height * width, "felzenszwalb", () => `got ${image.length} values for ${show(shape)}`);
+  for (const [name, value] of Object.entries({ scale, sigma, minSize })) {
+    check(value >= 0 && value < Infinity, "felzenszwalb", () => `${name} is a number from 0 on, got ${show(value)}`);
+  }
+  const smooth = Float64Array.from(image);
+  check(smooth.every(Number.isFinite), "felzenszwalb", () => "the image holds NaN or infinity; replace them");
+  if (sigma > 1e-15) blur(smooth, { height, width, sigma });
+  const { costs, from, to } = edges(smooth, height, width);
+  const order = sortedOrder(costs);
+
+  // A segment is known by its first pixel. What is inside one counts as float32, as scikit-image's does.
+  const parent = Int32Array.from(smooth, (_, pixel) => pixel);
+  const size = new Int32Array(smooth.length).fill(1);
+  const inside = new Float64Array(smooth.length);
+  const root = (pixel: number): number => {
+    while (parent[pixel] !== pixel) pixel = parent[pixel] = parent[parent[pixel]];
+    return pixel;
+  };
+  const join = (a: number, b: number): number => {
+    const [first, second] = a < b ? [a, b] : [b, a];
+    parent[second] = first;
+    size[first] += size[second];
+    return first;
+  };
+  const perPixel = scale / 255;
+  for (let k = 0; k < order.length; k++) {
+    const edge = order[k];
+    const [a, b] = [root(from[edge]), root(to[edge])];
+    if (a === b) continue;
+    const cost = costs[edge];
+    const most = Math.min(Math.fround(inside[a] + perPixel / size[a]), Math.fround(inside[b] + perPixel / size[b]));
+    if (cost < most) inside[join(a, b)] = cost;
+  }
+  for (let k = 0; k < order.length; k++) {
+    const [a, b] = [root(from[order[k]]), root(to[order[k]])];
+    if (a !== b && (size[a] < minSize || size[b] < minSize)) join(a, b);
+  }
+  const labels = new Int32Array(smooth.length);
+  let count = 0;
+  for (let pixel = 0; pixel < labels.length; pixel++) {
+    const first = root(pixel);
+    labels[pixel] = first === pixel ? count++ : labels[first];
+  }
+  return labels;
+}
+
+/** Edges to the right, down, down and right, up and right, each group row by row. */
+function edges(image: Float64Array, height: number, width: number) {
+  const count = height * (width - 1) + (height - 1) * width + 2 * (height - 1) * (width - 1);
+  const [costs, from, to] = [new Float64Array(count), new Int32Array(count), new Int32Array(count)];
+  let edge = 0;
+  const add = (y: number, x: number, otherY: number, otherX: number): void => {
+    const [a, b] = [y * width + x, otherY * width + otherX];
+    costs[edge] = Math.abs(image[b] - image[a]);
+    from[edge] = a;
+    to[edge++] = b;
+  };
+  for (let y = 0; y < height; y++) for (let x = 0; x + 1 < width; x++) add(y, x, y, x + 1);
+  for (let y = 0; y + 1 < height; y++) for (let x = 0; x < width; x++) add(y, x, y + 1, x);
+  for (let y = 0; y + 1 < height; y++) for (let x = 0; x + 1 < width; x++) add(y, x, y + 1, x + 1);
+  for (let y = 0; y + 1 < height; y++) for (let x = 0; x + 1 < width; x++) add(y, x + 1, y + 1, x);
+  return { costs, from, to };
+}
+
+/** Gaussian smoothing in place, cut off at 4 sigma, mirrored at the borders (d c b a | a b c d), y first, then x. */
+function blur(image: Float64Array, options: { height: number; width: number; sigma: number }): void {
+  const { height, width, sigma } = options;
+  const radius = Math.floor(4 * sigma + 0.5);
+  const weights = Float64Array.from({ length: 2 * radius + 1 }, (_, k) =>
+    Math.exp((-0.5 / (sigma * sigma)) * (k - radius) ** 2),
+  );
+  const total = pairwiseSum(weights);
+  weights.forEach((weight, k) => (weights[k] = weight / total));
+  const line = new Float64Array(Math.max(height, width) + 2 * radius);
+  const along = (start: number, step: number, length: number): void => {
+    for (let k = 0; k < length + 2 * radius; k++) {
+      // The pattern repeats every 2 * length.
+      let at = (((k - radius) % (2 * length)) + 2 * length) % (2 * length);
+      if (at >= length) at = 2 * length - 1 - at;
+      line[k] = image[start + at * step];
+    }
+    for (let k = 0; k < length; k++) {
+      let sum = line[k + radius] * weights[radius];
+      for (let j = 0; j < radius; j++) sum += (line[k + j] + line[k + 2 * radius - j]) * weights[j];
+      image[start + k * step] = sum;
+    }
+  };
+  for (let x = 0; x < width; x++) along(x, width, height);
+  for (let y = 0; y < height; y++) along(y * width, 1, width);
+}
+
+/** Eight sums side by side, as NumPy adds up to 128 numbers, so that the last bit of the weights is the same. */
+function pairwiseSum(values: Float64Array): number {
+  const whole = values.length - (values.length % 8);
+  if (whole === 0 || values.length > 128) return values.reduce((a, b) => a + b, 0);
+  const r = values.slice(0, 8);
+  for (let k = 8; k < whole; k++) r[k % 8] += values[k];
+  let sum = r[0] + r[1] + (r[2] + r[3]) + (r[4] + r[5] + (r[6] + r[7]));
+  for (let k = whole; k < values.length; k++) sum += values[k];
+  return sum;
+}

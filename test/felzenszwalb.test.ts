@@ -1,0 +1,112 @@
+/** Superpixels against scikit-image's partitions, and what follows from the definition. */
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { felzenszwalb, tensor } from "../engine/mod.ts";
+import { sortedOrder } from "../engine/imaging/sorted_order.ts";
+import { goldenJson, goldenTensors, noise } from "./helpers.ts";
+
+test("scikit-image's partitions and numbers", async () => {
+  const golden = goldenTensors("geometry");
+  const cases = goldenJson("geometry").cases.filter((c: { op: string }) => c.op === "felzenszwalb");
+  assert.ok(cases.length >= 4);
+  for (const { name, scale, sigma, minSize, count, input, output } of cases) {
+    const { data, shape } = golden(input);
+    const labels = felzenszwalb(data, { shape, scale, sigma, minSize });
+    assert.is(new Set(labels).size, count, name);
+    assert.equal([...labels], [...golden(output).data], name);
+    const made = await felzenszwalb(tensor(data, { shape }), { scale, sigma, minSize });
+    assert.equal([made.dtype, ...made.shape], ["i32", ...shape]);
+    assert.equal(await made.data(), labels);
+  }
+});
+
+/** Whether each label is one piece by 8 neighbours. */
+function pieces(labels: Int32Array, height: number, width: number): number {
+  const seen = new Uint8Array(labels.length);
+  let count = 0;
+  for (let start = 0; start < labels.length; start++) {
+    if (seen[start]) continue;
+    count++;
+    const stack = [start];
+    seen[start] = 1;
+    while (stack.length > 0) {
+      const at = stack.pop()!;
+      const [y, x] = [Math.floor(at / width), at % width];
+      for (let v = Math.max(0, y - 1); v <= Math.min(height - 1, y + 1); v++) {
+        for (let u = Math.max(0, x - 1); u <= Math.min(width - 1, x + 1); u++) {
+          const next = v * width + u;
+          if (seen[next] || labels[next] !== labels[at]) continue;
+          seen[next] = 1;
+          stack.push(next);
+        }
+      }
+    }
+  }
+  return count;
+}
+
+test("segments are connected, large enough, and numbered by their first pixel", () => {
+  for (const [height, width] of [
+    [31, 47],
+    [1, 90],
+    [64, 1],
+    [2, 2],
+  ]) {
+    const image = noise(height * width, height).map((v) => 100 * v);
+    for (const minSize of [0, 12, 1e6]) {
+      const labels = felzenszwalb(image, { shape: [height, width], scale: 5000, sigma: 0.6, minSize });
+      const sizes = new Map<number, number>();
+      let highest = -1;
+      for (const label of labels) {
+        assert.ok(label <= highest + 1);
+        highest = Math.max(highest, label);
+        sizes.set(label, (sizes.get(label) ?? 0) + 1);
+      }
+      assert.is(pieces(labels, height, width), sizes.size);
+      if (minSize > 0 && sizes.size > 1) assert.ok(Math.min(...sizes.values()) >= minSize);
+      if (minSize > height * width) assert.is(sizes.size, 1);
+    }
+  }
+});
+
+test("two flat halves are two segments, a flat image is one", () => {
+  const halves = Float64Array.from({ length: 400 }, (_, k) => (k % 20 < 7 ? 10 : 200));
+  const labels = felzenszwalb(halves, { shape: [20, 20], scale: 100, sigma: 0, minSize: 5 });
+  assert.equal(
+    [...labels],
+    Array.from(halves, (v) => (v === 10 ? 0 : 1)),
+  );
+  assert.is(new Set(felzenszwalb(new Float32Array(35), { shape: [5, 7] })).size, 1);
+});
+
+test("sortedOrder() sorts, whatever the order and however many are equal", () => {
+  const n = 5000;
+  for (const make of [
+    (k: number) => k,
+    (k: number) => -k,
+    () => 3,
+    (k: number) => (k * 7919) % 5003,
+    (k: number) => k % 3,
+    (k: number) => Math.abs(k - n / 2),
+  ]) {
+    const values = Float64Array.from({ length: n }, (_, k) => make(k));
+    const order = sortedOrder(values);
+    assert.is(new Set(order).size, n);
+    for (let k = 1; k < n; k++) assert.ok(values[order[k - 1]] <= values[order[k]]);
+  }
+  assert.equal([...sortedOrder(new Float64Array(0))], []);
+});
+
+test("felzenszwalb() names what does not fit", () => {
+  const image = new Float32Array(12);
+  const refuses = (data: ArrayLike<number>, options: any, pattern: RegExp) =>
+    assert.throws(() => felzenszwalb(data, options), pattern);
+  refuses(image, {}, /shape \[height, width\], got \[\]/);
+  refuses(image, { shape: [3, 5] }, /got 12 values for \[3, 5\]/);
+  refuses(image, { shape: [3, 2, 2] }, /shape \[height, width\]/);
+  refuses(image, { shape: [3, 4], sigma: -1 }, /sigma is a number from 0 on, got -1/);
+  refuses(image, { shape: [3, 4], minsize: 3 }, /unknown option "minsize"/);
+  refuses([1, NaN, 2, 3], { shape: [2, 2] }, /NaN or infinity/);
+});
+
+test.run();
