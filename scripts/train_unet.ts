@@ -76,6 +76,8 @@ const { batch, ignoreLabel } = plan;
 const regions = plan.regions?.map((region) => region.values);
 const classes = plan.regions?.map((region) => region.name) ?? plan.labels.slice(1);
 print(`Data: ${folder}, ${ids.length} cases; ${classes.join(", ")}`);
+const partial = dataset.cases.filter((item) => item.labelsPresent).length;
+if (partial > 0) print(`${partial} cases have some labels annotated; what is not annotated counts as background here`);
 const store = await openCaseStore(dataset, plan, {
   folder: storeFolder(options.cache, dataset, plan), workers: options.workers, memory: options.memory * 1e9,
   ids: [...new Set(chosen.flatMap((index) => [...splits[index]!.train, ...splits[index]!.val]))].sort(),

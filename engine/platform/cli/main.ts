@@ -6,7 +6,8 @@ const help = (): string => `voxgrad: 3D medical image segmentation on any GPU
 
   voxgrad run SCRIPT.ts [--key value ...]             runs a script; each --key overrides an entry of its config
   voxgrad serve SCRIPT.ts [--port N] [--key value ...]  the same in a web page, on the visitor's GPU
-  voxgrad NAME [--key value ...]                      runs a script that voxgrad brings: ${ownScripts().join(", ")}
+  voxgrad NAME [--key value ...]                      runs a script that voxgrad brings: ${ownScripts().join(", ")};
+                                                      run and serve take these names too
   voxgrad doctor                                      says which GPU or driver is used, why, and what would be better
   voxgrad --help | --version
 
@@ -40,7 +41,8 @@ export async function main(words: readonly string[]): Promise<number> {
       return (await import("./doctor.ts")).doctor();
     case "run":
     case "serve": {
-      const [script, ...args] = rest;
+      const [named, ...args] = rest;
+      const script = named && ownScripts().includes(named) ? `${ownFolder}${named}.ts` : named;
       const problem = scriptProblem(command, script);
       if (problem) return misunderstood(problem);
       if (command === "run") return (await import("./run.ts")).run(resolve(script!), args);
