@@ -1,7 +1,9 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { Prng } from "../engine/imaging/prng.ts";
-import { argmaxLabels, gaussianImportance, slidingWindow, tileStarts } from "../engine/imaging/sliding_window.ts";
+import {
+  argmaxLabels, gaussianImportance, slidingWindow, slidingWindowCost, slidingWindowSlabs, tileStarts,
+} from "../engine/imaging/sliding_window.ts";
 
 const random = (seed: number, length: number) => {
   const prng = new Prng(seed);
@@ -97,7 +99,7 @@ for (const [name, shape, patch, step, batch] of [
         },
       );
       assert.equal(out.shape, shape);
-      out.data.forEach((v, i) => assert.ok(Math.abs(v - data[i]) < 2e-6 * Math.max(1, Math.abs(data[i]))));
+      assert.equal([...out.data], [...data]);
       assert.equal(progress.at(-1), [called, called]);
       assert.is(progress.length, Math.ceil(called / batch));
     });
@@ -145,6 +147,55 @@ test("slidingWindow() averages as a plain loop over patches does", async () => {
           assert.ok(Math.abs(out.data[((c * 7 + z) * 6 + y) * 9 + x] - sum / weight) < 1e-5);
         }
   }
+});
+
+test("slidingWindowSlabs() hands each plane on once, in order, of any volume, patch and step, and holds few", async () => {
+  const prng = new Prng(5);
+  for (let run = 0; run < 60; run++) {
+    const space = [0, 1, 2].map(() => 1 + prng.integer(run % 3 === 0 ? 30 : 11));
+    const patch = [0, 1, 2].map(() => 1 + prng.integer(9));
+    const step = 0.3 + 0.7 * prng.uniform();
+    const shape: Shape = [2, space[0], space[1], space[2]];
+    const data = random(run, 2 * space[0] * space[1] * space[2]);
+    const options = { patch, step, batch: 1 + prng.integer(4), classes: 2, predict: (p: Float32Array) => p };
+    let plane = 0;
+    for await (const slab of slidingWindowSlabs({ data, shape }, options)) {
+      assert.is(slab.start, plane);
+      assert.ok(slab.depth > 0 && slab.depth <= Math.max(patch[0], 1));
+      const size = space[1] * space[2];
+      assert.is(slab.data.length, 2 * slab.depth * size);
+      for (let c = 0; c < 2; c++) {
+        const from = (c * space[0] + plane) * size;
+        const got = slab.data.slice(c * slab.depth * size, (c + 1) * slab.depth * size);
+        assert.equal([...got], [...data.slice(from, from + got.length)], `${space} by ${patch}, step ${step}`);
+      }
+      plane += slab.depth;
+    }
+    assert.is(plane, space[0]);
+  }
+});
+
+test("slidingWindowCost() tells memory that does not grow with the volume's depth", () => {
+  const cost = (depth: number) => slidingWindowCost([1, depth, 40, 50], { patch: [8, 16, 16], classes: 3, batch: 2 });
+  assert.is(cost(400).bytes, cost(40).bytes);
+  // Averages and weights of 8 planes, 8 finished planes (at the end), and 2 batches of 2 patches with their logits.
+  assert.is(cost(40).bytes, 4 * (4 * 8 * 2000 + 3 * 8 * 2000 + 2048 * (1 + 2 * (2 + 6))));
+  assert.is(cost(40).calls, Math.ceil((9 * 4 * 6) / 2));
+});
+
+test("slidingWindowSlabs() can be left early, and passes errors on", async () => {
+  const grid = { data: new Float32Array(1000), shape: [1, 10, 10, 10] as Shape };
+  let calls = 0;
+  const predict = async (p: Float32Array) => {
+    if (++calls > 40) throw new Error("lost");
+    return p;
+  };
+  for await (const slab of slidingWindowSlabs(grid, { patch: [4, 4, 4], classes: 1, predict })) {
+    assert.is(slab.start, 0);
+    break;
+  }
+  const message = await slidingWindow(grid, { patch: [4, 4, 4], classes: 1, predict }).then(String, (e: Error) => e.message);
+  assert.is(message, "lost");
 });
 
 test("slidingWindow() refuses logits of another size", async () => {

@@ -43,8 +43,10 @@ export { imageStem, readVolume } from "./read_volume.ts";
 export { reorient } from "./reorient.ts";
 export { casesOf, extractBox, inMemory, patchStart, prepareCase, sampleBatch, samplePatch, zScore } from "./sampling.ts";
 export type { CaseSource, PatchOptions, SampleCase } from "./sampling.ts";
-export { argmaxLabels, gaussianImportance, slidingWindow, tileStarts } from "./sliding_window.ts";
-export type { Grid, SlidingWindowOptions } from "./sliding_window.ts";
+export {
+  argmaxLabels, gaussianImportance, slidingWindow, slidingWindowCost, slidingWindowSlabs, tileStarts,
+} from "./sliding_window.ts";
+export type { Grid, Slab, SlidingWindowOptions } from "./sliding_window.ts";
 export { checkSplits, kFold } from "./split.ts";
 export type { Fold } from "./split.ts";
 export { makeVolume, tensorShape, tensorSpacing, volumeLike, voxelCount } from "./volume.ts";
