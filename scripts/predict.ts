@@ -1,16 +1,23 @@
-// Labels new images with a network that scripts/train_unet.ts trained: the same scaling, the same window, the same
-// bits.
-// `npx voxgrad run scripts/predict.ts --run runs/phantom-001 --input scans --output labels`
+// Labels new images with networks that scripts/train_unet.ts trained: prepared as in training, in overlapping patches,
+// and back on the grid of each image. What is there already is not made again, so a stopped prediction goes on.
+// `npx voxgrad predict --run runs/phantom-001 --input scans --output labels`
 import {
-  closeDevice, config, ConfigError, counted, deviceInfo, entry, findImages, loadCase, loadModel, loadParameters, print,
-  random, RunFolder, segmenter, writeNifti,
+  checkPostprocessing, choice, closeDevice, config, ConfigError, counted, deviceInfo, entry, findImages, findModels, loadCase,
+  loadModel, loadParameters, postprocess, predictor, print, random, RunFolder, writeNifti,
 } from "../engine/mod.ts";
+import type { Network, Plan, Postprocessing } from "../engine/mod.ts";
 import * as models from "../models/mod.ts";
 
 const options = config({
-  run: entry("", "run folder, or its model.safetensors"),
+  run: entry("", "run folder, with folds or without, or model.safetensors; several with commas are averaged"),
   input: entry("", "NIfTI file, or a folder of them; several channels as CASE_0000, CASE_0001, ..."),
   output: entry("", "folder for the labels, CASE.nii.gz"),
+  step: entry(0.5, "distance of neighbouring patches as a fraction of the patch", { min: 0.05, max: 1 }),
+  mirror: choice(["none", "xyz", "xy", "xz", "yz", "x", "y", "z"], "average over mirror images along these axes of the patch"),
+  batch: entry(1, "patches at once", { integer: true, min: 1 }),
+  postprocess: entry(true, "apply the postprocessing.json of the run, where it has one"),
+  saveProbabilities: entry(false, "write CASE_probabilities.nii.gz too: 4-D, float32, a volume for each label or region"),
+  overwrite: entry(false, "make what is there already again"),
 });
 for (const key of ["run", "input", "output"] as const) {
   if (options[key] === "") throw new ConfigError(`--${key} is missing; --help lists what is wanted`);
@@ -18,25 +25,74 @@ for (const key of ["run", "input", "output"] as const) {
 const device = await deviceInfo();
 print(`Device: ${device.name} (${device.kind}; ${device.reason})`);
 
-const { description, tensors } = await loadModel(options.run);
+// Networks: trainings of the same plan and architecture are folds of one configuration.
 const networks: Record<string, (architecture: any) => models.Model<any>> = {
   plainConvUNet: models.plainConvUNet,
   residualEncoderUNet: models.residualEncoderUNet,
 };
-const network = networks[description.network];
-if (!network) throw new ConfigError(`${options.run}: there is no network ${description.network} here`);
-const model = network(description.architecture);
-const params = loadParameters(model.init(random.key(0)), tensors);
-const { plan } = description;
-const task = { channels: plan.channels.length, labels: plan.labels, patch: plan.patch };
-const segment = segmenter(model, params, task);
+const { files, folders } = await findModels(options.run);
+type Folds = { network: Network; params: any[]; plan: Plan };
+const members = new Map<string, Folds>();
+for (const file of files) {
+  const { description, tensors } = await loadModel(file);
+  const { network: name, architecture, plan } = description;
+  const make = networks[name];
+  if (!make) throw new ConfigError(`${file}: there is no network ${name} here`);
+  const model = make(architecture);
+  const key = JSON.stringify([name, architecture, plan]);
+  const member: Folds = members.get(key) ?? { network: model, params: [], plan };
+  member.params.push(loadParameters(model.init(random.key(0)), tensors));
+  members.set(key, member);
+}
+const { plan } = [...members.values()][0]!;
+const mirror = [..."zyx"].flatMap((axis, k) => (options.mirror.includes(axis) && options.mirror !== "none" ? [k] : []));
+const { step, batch } = options;
+const { predict, memory } = predictor([...members.values()], { step, batch, mirror });
+
+// The rule that validation chose: that of the run, or of several runs none.
+const ruleFile = `${folders[0]}/postprocessing.json`;
+let rule: Postprocessing | undefined;
+if (options.postprocess && folders.length === 1) {
+  const json = await new RunFolder(folders[0]!).readJson("postprocessing.json");
+  if (json !== undefined) rule = checkPostprocessing(json, ruleFile);
+}
+
+// What the predictions of this folder are made with; others do not go into it.
+const output = new RunFolder(options.output.replace(/(?<=.)\/+$/, ""));
+const used = {
+  models: files, step, mirror: options.mirror, keepLargest: rule?.keepLargest ?? [], plan: plan.dataset, labels: plan.labels,
+};
+const before = await output.readJson("predict.json");
+if (before && !options.overwrite && JSON.stringify(before.used) !== JSON.stringify(used)) {
+  throw new ConfigError(`${output.path}: its predictions were made otherwise (predict.json); name another --output or --overwrite`);
+}
+await output.writeJson("predict.json", { used, device: device.name, input: options.input });
 
 const labels = plan.labels.map((name, value) => ({ name, value }));
 const dataset = { channels: plan.channels.map((channel) => channel.name), labels };
-const output = new RunFolder(options.output.replace(/(?<=.)\/+$/, ""));
-for (const item of counted(await findImages(options.input, plan.channels.length), "case")) {
+const cases = await findImages(options.input, plan.channels.length);
+const done: string[] = [];
+for (const item of cases) {
+  if (!options.overwrite && (await output.has(`${item.id}.nii.gz`))) done.push(item.id);
+}
+if (done.length > 0) print(`${done.length} of ${cases.length} cases are there already`);
+const gib = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(2)} GiB`;
+let largest = 0;
+for (const item of counted(cases.filter(({ id }) => !done.includes(id)), "case")) {
   const { image } = await loadCase(dataset, item);
-  await output.write(`${item.id}.nii.gz`, writeNifti(await segment(image), { dtype: "uint8", gzip: true }));
+  const probabilities = options.saveProbabilities;
+  if (image.data.length > largest) {
+    largest = image.data.length;
+    const { host, device } = await memory(image, { probabilities });
+    print(`${item.id}: ${image.shape.join(" x ")} voxels; takes about ${gib(host)} of memory, ${gib(device)} on the device`);
+  }
+  const made = await predict(image, { probabilities });
+  // The labels come last: where they are, all is.
+  if (made.probabilities) {
+    await output.write(`${item.id}_probabilities.nii.gz`, writeNifti(made.probabilities, { dtype: "float32", gzip: true }));
+  }
+  const cleaned = rule ? postprocess(made.labels, rule) : made.labels;
+  await output.write(`${item.id}.nii.gz`, writeNifti(cleaned, { dtype: "uint8", gzip: true }));
 }
 print(`\nWritten:\n${output.listing()}`);
 await closeDevice();

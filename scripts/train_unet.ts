@@ -183,7 +183,7 @@ async function trainFold(split: Fold, into: RunFolder): Promise<EvaluatedCase[]>
   print(`Trained ${steps} steps in ${duration(seconds)}`);
   await save("model.safetensors");
 
-  const segment = segmenter(model, params, { channels: plan.channels.length, labels: plan.labels, patch: plan.patch });
+  const segment = segmenter(model, params, { plan });
   const shown: OverlayCase[] = [];
   const cases: EvaluatedCase[] = [];
   for (const id of counted(split.val, "case")) {

@@ -2,6 +2,7 @@ import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "uvu";
+import { planFor } from "./plans.ts";
 import * as assert from "uvu/assert";
 import { platform } from "../engine/platform/node.ts";
 import { compile, conv3d, type Tensor, tensor, VoxgradError } from "../engine/mod.ts";
@@ -190,15 +191,15 @@ test("segmenter() labels as the network does voxel by voxel, on the image's grid
   const image = makeVolume(data, { shape: [9, 11, 6], affine: scaling([1, 2, 3], [4, 5, 6]), name: "image" });
   const mean = data.reduce((a, b) => a + b, 0) / data.length;
   const deviation = Math.sqrt(data.reduce((a, b) => a + (b - mean) ** 2, 0) / data.length);
-  const task = { channels: 1, labels: ["background", "bright"], patch: [8, 8, 8] };
-  const labels = await segmenter(network, params, task)(image);
+  const plan = planFor({ spacing: [3, 2, 1], patch: [8, 8, 8], labels: ["background", "bright"] });
+  const labels = await segmenter(network, params, { plan })(image);
   assert.equal(labels.affine, image.affine);
   assert.equal(labels.shape, image.shape);
   const wanted = Uint8Array.from(data, (v) => Number((v - mean) / deviation > 0.5));
   assert.equal([...labels.data], [...wanted]);
-  const two = { ...task, channels: 2 };
-  const message = await failure(() => segmenter(network, params, two)(image));
-  assert.match(message, "it has 1 channel(s), the network was trained on 2");
+  const two = { ...plan, channels: [...plan.channels, ...plan.channels] };
+  const message = await failure(() => segmenter(network, params, { plan: two })(image));
+  assert.match(message, "it has 1 channel(s), the plan 2");
 });
 
 test.run();

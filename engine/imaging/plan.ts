@@ -79,7 +79,12 @@ export interface Plan {
   /** Names of the labels by value, background first. */
   readonly labels: readonly string[];
   /** Where present, the network has one sigmoid output per region: the union of those label values. */
-  readonly regions?: readonly { readonly name: string; readonly values: readonly number[] }[];
+  readonly regions?: readonly {
+    readonly name: string;
+    readonly values: readonly number[];
+    /** What it paints in a predicted label map, over earlier ones; the value that no later region has unless given. */
+    readonly value?: number;
+  }[];
   /** Value of label voxels that count neither way. */
   readonly ignoreLabel?: number;
   readonly resampling: ResamplingPlan;

@@ -93,7 +93,7 @@ const channel: Fields = {
   normalisation: oneOf("ct", "z-score", "z-score in mask", "rescale", "none"),
 };
 const ctChannel: Fields = { ...channel, mean: number, deviation: positive, low: number, high: number };
-const region: Fields = { name: text, values: list(whole(0), "a list of whole numbers >= 0") };
+const region: Fields = { name: text, values: list(whole(0), "a list of whole numbers >= 0"), value: optional(whole(1)) };
 const plain = where("an object", isPlain);
 const fields: Fields = {
   format: oneOf("voxgrad plan 1"),

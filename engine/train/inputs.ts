@@ -1,13 +1,13 @@
-/** Which files are images to be segmented. */
+/** Which files are images to be segmented, and which are networks. */
 import { platform } from "#platform";
 import { VoxgradError } from "../core/errors.ts";
 import type { DatasetCase } from "../imaging/dataset.ts";
 
-const ENDING = /\.nii(\.gz)?$/;
+const ENDING = /\.(nii|hdr)(\.gz)?$/;
 const number = (channel: number): string => String(channel).padStart(4, "0");
 
 /**
- * The cases in a NIfTI file or in a folder of them. Files of one case that differ in their channel number alone, as
+ * The cases in a NIfTI file or in a folder of them (.hdr stands for its pair). Files of one case that differ in their channel number alone, as
  * nnU-Net names them (CASE_0000.nii.gz, CASE_0001.nii.gz), belong together; any other file is a case with all channels.
  *
  * @param input a .nii or .nii.gz file (of a case with several, any one), or a folder
@@ -57,4 +57,46 @@ async function listImages(input: string, numbered: RegExp, channels: number): Pr
   const [, stem] = numbered.exec(input.slice(0, -ending.length)) ?? [];
   if (stem === undefined) return [input];
   return Array.from({ length: channels }, (_, c) => `${stem}_${number(c)}${ending}`);
+}
+
+/**
+ * The model files that a list of runs names: of each run folder its model.safetensors, or those of its folders fold_0,
+ * fold_1 and so on.
+ *
+ * @param runs run folders or model files, separated by commas
+ * @returns paths, and the folder of each run, where its postprocessing.json may lie
+ * @throws VoxgradError when a run holds no model
+ * @example (await findModels("runs/liver")).files; // ["runs/liver/fold_0/model.safetensors", ...]
+ */
+export async function findModels(runs: string): Promise<{ files: string[]; folders: string[] }> {
+  const files: string[] = [];
+  const folders: string[] = [];
+  for (const text of runs.split(",").map((part) => part.trim().replace(/(?<=.)\/+$/, ""))) {
+    if (text === "") throw new VoxgradError(`"${runs}": a run is missing; write run folders separated by commas`);
+    if (text.endsWith(".safetensors")) {
+      files.push(text);
+      folders.push(text.includes("/") ? text.slice(0, text.lastIndexOf("/")) : ".");
+      continue;
+    }
+    folders.push(text);
+    const own = `${text}/model.safetensors`;
+    if (await platform.exists(own)) {
+      files.push(own);
+      continue;
+    }
+    const names = (await platform.exists(text)) ? await platform.listFiles(text) : [];
+    const folds: string[] = [];
+    for (const name of names.filter((entry) => /^fold_\d+$/.test(entry))) {
+      const file = `${text}/${name}/model.safetensors`;
+      if (!(await platform.exists(file))) {
+        throw new VoxgradError(`${text}/${name}: it holds no model.safetensors; finish its training, or name the others`);
+      }
+      folds.push(file);
+    }
+    if (folds.length === 0) {
+      throw new VoxgradError(`${text}: it holds neither model.safetensors nor folders fold_0, fold_1, ...; name a run`);
+    }
+    files.push(...folds.sort((a, b) => a.localeCompare(b, "en", { numeric: true })));
+  }
+  return { files, folders };
 }

@@ -63,6 +63,11 @@ export class RunFolder {
     return this.write(name, `${JSON.stringify(value, null, 1)}\n`);
   }
 
+  /** Whether the folder has a file or folder of that name. */
+  has(name: string): Promise<boolean> {
+    return platform.exists(`${this.path}/${name}`);
+  }
+
   /** The value of a JSON file of the run; undefined where there is no such file. */
   async readJson(name: string): Promise<any> {
     const path = `${this.path}/${name}`;

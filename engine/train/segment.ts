@@ -1,12 +1,21 @@
-/** Labels of whole images from a network that sees patches: the same road after training and in scripts/predict.ts. */
+/** Labels of whole images from networks that see patches: the same road after training and in scripts/predict.ts. */
 import { compile } from "../compile/mod.ts";
+import { check, VoxgradError } from "../core/errors.ts";
 import { Tensor } from "../core/tensor.ts";
-import { zScore } from "../imaging/sampling.ts";
-import { argmaxLabels, slidingWindow } from "../imaging/sliding_window.ts";
-import { tensorShape, volumeLike } from "../imaging/volume.ts";
-import type { Volume } from "../imaging/volume.ts";
-import { VoxgradError } from "../core/errors.ts";
-import { tensor } from "../ops/creation.ts";
+import { axisCodes } from "../imaging/affine.ts";
+import { preprocessImage } from "../imaging/preprocess.ts";
+import { outputChannels } from "../imaging/plan.ts";
+import type { Plan } from "../imaging/plan.ts";
+import { resampledShape, resamplingOrders } from "../imaging/resample.ts";
+import { labelsOf, resampledPlanes, SourceVolume, toProbabilities } from "../imaging/restore.ts";
+import { slidingWindowCost, slidingWindowSlabs } from "../imaging/sliding_window.ts";
+import { voxelCount } from "../imaging/volume.ts";
+import type { Triple, Volume } from "../imaging/volume.ts";
+import { arange, tensor, zeros } from "../ops/creation.ts";
+import { add, greater, mul, sub, where } from "../ops/elementwise.ts";
+import { reshape } from "../ops/reshape.ts";
+import { slice } from "../ops/slice.ts";
+import { take } from "../ops/take.ts";
 
 /** A network as models/ makes them. */
 export interface Network {
@@ -16,48 +25,270 @@ export interface Network {
 
 /** What a network was trained to take and to give. */
 export interface Task {
-  /** Channels of an image. */
-  readonly channels: number;
-  /** Names of the classes by label, the background first. */
-  readonly labels: readonly string[];
-  /** Patch of the network, [z, y, x]. */
-  readonly patch: readonly number[];
+  readonly plan: Plan;
+}
+
+/** One configuration of an ensemble: a network, and the parameters of one or more trainings of it (its folds). */
+export interface Member extends Task {
+  readonly network: Network;
+  readonly params: readonly any[];
+}
+
+export interface SegmentOptions {
+  /** Distance of neighbouring patches as a fraction of the patch; 0.5 unless given. */
+  readonly step?: number;
+  /** Patches per call of the network; 1 unless given. */
+  readonly batch?: number;
+  /** Axes of the patch along which images are mirrored too: predictions of all 2^k mirror images are averaged. */
+  readonly mirror?: readonly number[];
+  /** Called with the calls of the network done and in all. */
+  readonly onProgress?: (done: number, total: number) => void;
+}
+
+/** Bytes that a prediction takes at once, beside what the process holds anyway. */
+export interface PredictionMemory {
+  /** The prepared image, logits of a patch's depth, the result. */
+  readonly host: number;
+  /** The networks' programs with their activations. */
+  readonly device: number;
+}
+
+export interface Predictor {
+  /**
+   * Labels of an image on its grid, as a Uint8Array volume. With `probabilities` also those: a float32 volume with a
+   * channel for each label, or region; outside of the region that is not zero the background is certain.
+   */
+  predict(image: Volume, options?: { probabilities?: boolean }): Promise<{ labels: Volume; probabilities?: Volume }>;
+  /** What `predict` of such an image will take. Compiles the networks. */
+  memory(image: Volume, options?: { probabilities?: boolean }): Promise<PredictionMemory>;
+}
+
+const logitsOf = (network: Network, params: any, image: Tensor): Tensor => {
+  const logits = network.apply(params, image, { train: false });
+  return logits instanceof Tensor ? logits : logits[0]!;
+};
+
+/** x [N, K, d, h, w] mirrored along the axes of space whose flag [3] is above 0. */
+function mirrored(x: Tensor, flags: Tensor, axes: readonly number[]): Tensor {
+  return axes.reduce((y, axis) => {
+    const n = y.shape[axis + 2]!;
+    const flag = reshape(slice(flags, { start: [axis], end: [axis + 1] }), { shape: [1] });
+    const voxels = where(greater(flag, 0), sub(n - 1, arange(n)), arange(n));
+    return take(y, voxels, { axis: axis + 2 });
+  }, x);
+}
+
+/** Logits of patches by one configuration: the mean over its parameters and mirror images, one program for all. */
+class Forward {
+  readonly member: Member;
+  readonly #shape: readonly number[];
+  readonly #classes: number;
+  readonly #flags: Float32Array<ArrayBuffer>[];
+  readonly #plain;
+  readonly #joint;
+
+  constructor(member: Member, batch: number, axes: readonly number[]) {
+    const { network, plan } = member;
+    this.member = member;
+    this.#shape = [batch, plan.channels.length, ...plan.patch];
+    this.#classes = outputChannels(plan);
+    this.#flags = Array.from({ length: 2 ** axes.length }, (_, bits) => {
+      const flags = new Float32Array(3);
+      axes.forEach((axis, k) => (flags[axis] = (bits >> k) & 1));
+      return flags;
+    });
+    this.#plain = compile((params: any, image: Tensor) => logitsOf(network, params, image));
+    const more = (params: any, image: Tensor, flags: Tensor, sum: Tensor, share: number): Tensor => {
+      const logits = logitsOf(network, params, mirrored(image, flags, axes));
+      return add(sum, mul(mirrored(logits, flags, axes), share));
+    };
+    this.#joint = compile(more, { donate: [3] });
+  }
+
+  get #times(): number {
+    return this.member.params.length * this.#flags.length;
+  }
+
+  #noLogits(): Tensor {
+    const [batch, , ...patch] = this.#shape;
+    return zeros([batch!, this.#classes, ...patch]);
+  }
+
+  async run(patches: Float32Array<ArrayBuffer>): Promise<Float32Array> {
+    using image = tensor(patches, { shape: this.#shape });
+    const { params } = this.member;
+    if (this.#times === 1) {
+      using logits = await this.#plain(params[0], image);
+      return await this.#checked(logits);
+    }
+    let sum = this.#noLogits();
+    for (const own of params) {
+      for (const flags of this.#flags) {
+        using turned = tensor(flags);
+        sum = await this.#joint(own, image, turned, sum, 1 / this.#times);
+      }
+    }
+    try {
+      return await this.#checked(sum);
+    } finally {
+      sum.dispose();
+    }
+  }
+
+  async #checked(logits: Tensor): Promise<Float32Array> {
+    if (logits.shape[1] !== this.#classes) {
+      throw new VoxgradError(`segmenter: the network gives ${logits}, the plan wants ${this.#classes} channels`);
+    }
+    return (await logits.data()) as Float32Array;
+  }
+
+  /** Bytes of the program. */
+  async bytes(): Promise<number> {
+    const image = zeros(this.#shape);
+    const params = this.member.params[0];
+    const info =
+      this.#times === 1
+        ? await this.#plain.plan(params, image)
+        : await this.#joint.plan(params, image, zeros([3]), this.#noLogits(), 1);
+    return info.peakBytes;
+  }
+}
+
+/** Sizes of an image as a plan prepares it, if nothing of it is cropped. */
+function preparedShape(image: Volume, plan: Plan): Triple {
+  const codes = axisCodes(image.affine);
+  const from = ["LR", "PA", "IS"].map((pair) => [...codes].findIndex((letter) => pair.includes(letter)));
+  const along = (values: Triple): Triple => {
+    const [x, y, z] = plan.orientation === "RAS" ? from.map((k) => values[k]!) : values;
+    const [a, b, c] = plan.transpose.map((k) => [z!, y!, x!][k]!);
+    return [a!, b!, c!];
+  };
+  return resampledShape(along(image.shape), along(image.spacing), plan.spacing);
+}
+
+/** Rejects configurations whose results do not lie on the same planes or mean different labels. */
+function checkMembers(members: readonly Member[]): void {
+  check(members.length > 0, "predictor", () => "there is no network; give at least one");
+  const said = ({ plan }: Member, key: "labels" | "regions" | "transpose" | "orientation" | "channels"): string =>
+    JSON.stringify(key === "channels" ? plan.channels.map((channel) => channel.name) : plan[key]);
+  for (const member of members.slice(1)) {
+    for (const key of ["labels", "regions", "transpose", "orientation", "channels"] as const) {
+      check(
+        said(member, key) === said(members[0]!, key),
+        "predictor",
+        () =>
+          `the networks differ in ${key}: ${said(members[0]!, key)} and ${said(member, key)}; predict with each alone`,
+      );
+    }
+  }
 }
 
 /**
- * A function that labels images: z-score per channel, overlapping patches through the network, Gaussian weights, the
- * most likely class of each voxel. The labels lie on the image's grid, with its affine.
+ * Whole-image prediction by one network, or the mean of several: an image is prepared as each plan says, overlapping
+ * patches go through the network under Gaussian weights, and logits come back to the image's grid by linear
+ * interpolation, plane by plane, where each voxel gets its most likely class (with regions, the last one above one
+ * half). Logits are averaged over patches, mirror images and the parameters of a member, as nnU-Net does; probabilities
+ * over members. Memory holds a few planes of logits, whatever the size of the image.
  *
- * @param options step: distance of neighbouring patches as a fraction of the patch, 0.5 unless given
- * @returns (image) -> labels as Uint8Array volume
- * @throws VoxgradError when an image has other channels than the network
- * @example const segment = segmenter(model, params, task); const labels = await segment(readNifti(bytes));
+ * @throws VoxgradError when the members' plans mean different labels, channels or axes
+ * @example
+ * const { predict } = predictor([{ network: model, params: [fold0, fold1], plan }], { mirror: [0, 1, 2] });
+ * const { labels } = await predict(await readVolume("scan.nii.gz"));
+ */
+export function predictor(members: readonly Member[], options: SegmentOptions = {}): Predictor {
+  const { step, batch = 1, mirror = [] } = options;
+  checkMembers(members);
+  check(
+    mirror.every((axis) => [0, 1, 2].includes(axis)) && new Set(mirror).size === mirror.length,
+    "predictor",
+    () => `mirror lists axes 0, 1, 2 of the patch, got ${mirror.join(", ")}`,
+  );
+  const forwards = members.map((member) => new Forward(member, batch, mirror));
+  const { plan } = members[0]!;
+  const classes = outputChannels(plan);
+  const window = (own: Plan) => ({ patch: own.patch, step, batch, classes });
+
+  /** Planes of logits at the crop's spacing, by one member. */
+  async function start(forward: Forward, image: Volume, onProgress: (done: number, total: number) => void) {
+    const own = forward.member.plan;
+    const { image: data, shape, geometry } = await preprocessImage(image, own);
+    const slabs = slidingWindowSlabs(
+      { data, shape: [own.channels.length, ...shape] },
+      { ...window(own), predict: (patches) => forward.run(patches), onProgress },
+    );
+    const { cropSize: to, cropSpacing } = geometry;
+    const order = resamplingOrders(1, own.resampling, own.spacing, cropSpacing) as (0 | 1)[];
+    return { geometry, planes: resampledPlanes(slabs, { classes, from: shape, to, order }) };
+  }
+
+  return {
+    async predict(image, { probabilities: wanted = false } = {}) {
+      const runs = [];
+      for (const [k, forward] of forwards.entries()) {
+        // All members go through the image side by side, so the first tells how far they are.
+        runs.push(await start(forward, image, k === 0 ? (options.onProgress ?? (() => {})) : () => {}));
+      }
+      const { geometry } = runs[0]!;
+      const labels = new SourceVolume((length) => new Uint8Array(length), geometry);
+      const channels = classes;
+      const certain = (length: number): Float32Array<ArrayBuffer> => {
+        const data = new Float32Array(length);
+        return plan.regions ? data : data.fill(1, 0, length / channels);
+      };
+      const probabilities = wanted ? new SourceVolume(certain, geometry, { channels }) : undefined;
+      const asProbabilities = wanted || runs.length > 1;
+      for (let index = 0; index < geometry.cropSize[0]; index++) {
+        let mean: Float32Array<ArrayBuffer> | undefined;
+        for (const { planes } of runs) {
+          const outputs = (await planes.next()).value as Float32Array<ArrayBuffer>;
+          if (asProbabilities) toProbabilities(outputs, plan);
+          if (mean) for (let i = 0; i < mean.length; i++) mean[i]! += outputs[i]!;
+          else mean = outputs;
+        }
+        if (runs.length > 1) for (let i = 0; i < mean!.length; i++) mean![i]! /= runs.length;
+        labels.set(index, labelsOf(mean!, plan, { threshold: asProbabilities ? 0.5 : 0 }));
+        probabilities?.set(index, mean!);
+      }
+      return {
+        labels: labels.finish(`labels of ${image.name}`),
+        ...(probabilities && { probabilities: probabilities.finish(`probabilities of ${image.name}`) }),
+      };
+    },
+
+    async memory(image, { probabilities = false } = {}) {
+      const voxels = voxelCount(image.shape);
+      let [host, device] = [voxels * (1 + (probabilities ? 4 * classes : 0)), 0];
+      // Turning to the scan's axes makes a copy.
+      if (plan.orientation === "RAS") host *= 2;
+      for (const forward of forwards) {
+        const own = forward.member.plan;
+        const channels = own.channels.length;
+        const shape = preparedShape(image, own);
+        const prepared = voxelCount(shape);
+        host += 4 * channels * (prepared + (prepared === voxels ? 0 : voxels));
+        host += slidingWindowCost([channels, ...shape], window(own)).bytes;
+        device += await forward.bytes();
+      }
+      return { host, device };
+    },
+  };
+}
+
+/**
+ * A function that labels images with one network, as `predictor` does.
+ *
+ * @returns (image) -> labels as Uint8Array volume on the image's grid, with its affine
+ * @throws VoxgradError when an image has other channels than the plan
+ * @example const segment = segmenter(model, params, { plan }); const labels = await segment(readNifti(bytes));
  */
 export function segmenter(
   network: Network,
   params: any,
   task: Task,
-  options: { step?: number } = {},
+  options: SegmentOptions = {},
 ): (image: Volume) => Promise<Volume> {
-  const { channels, labels, patch } = task;
-  const forward = compile((weights: any, image: Tensor) => {
-    const logits = network.apply(weights, image, { train: false });
-    return logits instanceof Tensor ? logits : logits[0];
-  });
-  const predict = async (patches: Float32Array<ArrayBuffer>): Promise<Float32Array> => {
-    // A copy: the window goes on to fill its buffer while the device reads.
-    using logits = await forward(params, tensor(patches.slice(), { shape: [1, channels, ...patch] }));
-    return (await logits.data()) as Float32Array;
-  };
-  return async (image) => {
-    if (image.channels !== channels) {
-      const got = `it has ${image.channels} channel(s)`;
-      throw new VoxgradError(`${image.name}: ${got}, the network was trained on ${channels}`);
-    }
-    const grid = { data: zScore(image.data, channels), shape: tensorShape(image) };
-    const logits = await slidingWindow(grid, { patch, classes: labels.length, predict, step: options.step });
-    return volumeLike(image, argmaxLabels(logits), { name: `labels of ${image.name}` });
-  };
+  const { predict } = predictor([{ network, params: [params], plan: task.plan }], options);
+  return async (image) => (await predict(image)).labels;
 }
 
 /**
