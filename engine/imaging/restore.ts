@@ -5,7 +5,6 @@
  */
 import { check } from "../core/errors.ts";
 import { labelPlaces } from "../ops/resample.ts";
-import type { LabelPlaces } from "../ops/resample.ts";
 import { axisCodes, scaling } from "./affine.ts";
 import type { CaseGeometry, Plan } from "./plan.ts";
 import { reorient } from "./reorient.ts";
@@ -56,9 +55,11 @@ export async function* resampledPlanes(
   }
 }
 
+type Places = ReturnType<typeof labelPlaces>;
+
 /** Behind the last voxel there is no next one to mix with. */
-function placesOf(from: number, to: number, order: 0 | 1): LabelPlaces {
-  const { place, part } = labelPlaces(from, to, order);
+function placesOf(from: number, to: number, order: 0 | 1): Places {
+  const { place, part } = labelPlaces({ from, to, order });
   return { place, part: part.map((t, i) => (place[i] === from - 1 ? 0 : t)) };
 }
 
@@ -72,8 +73,8 @@ function mixed(a: Float32Array, b: Float32Array, part: number): Float32Array {
 function resamplePlane(
   plane: Float32Array,
   width: number,
-  rows: LabelPlaces,
-  columns: LabelPlaces,
+  rows: Places,
+  columns: Places,
   out: Float32Array,
 ): void {
   const line = new Float32Array(width);
