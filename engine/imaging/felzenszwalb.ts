@@ -5,7 +5,7 @@
 import { check, checkOptions, show } from "../core/errors.ts";
 import { Tensor } from "../core/tensor.ts";
 import { tensor } from "../ops/mod.ts";
-import { sortedOrder } from "./sorted_order.ts";
+import { sortTogether } from "./sort_together.ts";
 
 export interface FelzenszwalbOptions {
   /** Larger values give larger segments; divided by 255 inside, as scikit-image does. 1 unless given. */
@@ -64,8 +64,8 @@ function segment(
   const smooth = Float64Array.from(image);
   check(smooth.every(Number.isFinite), "felzenszwalb", () => "the image holds NaN or infinity; replace them");
   if (sigma > 1e-15) blur(smooth, { height, width, sigma });
-  const { costs, from, to } = edges(smooth, height, width);
-  const order = sortedOrder(costs);
+  const { costs, ends } = edges(smooth, height, width);
+  sortTogether(costs, ends);
 
   // A segment is known by its first pixel. What is inside one counts as float32, as scikit-image's does.
   const parent = Int32Array.from(smooth, (_, pixel) => pixel);
@@ -81,17 +81,23 @@ function segment(
     size[first] += size[second];
     return first;
   };
+  const offsets = STEPS.map(({ y, x }) => y * width + x);
   const perPixel = scale / 255;
-  for (let k = 0; k < order.length; k++) {
-    const edge = order[k];
-    const [a, b] = [root(from[edge]), root(to[edge])];
+  let left = 0; // edges between segments that stayed apart
+  for (let k = 0; k < ends.length; k++) {
+    const edge = ends[k];
+    const a = root(edge >> 2);
+    const b = root((edge >> 2) + offsets[edge & 3]);
     if (a === b) continue;
-    const cost = costs[edge];
+    const cost = costs[k];
     const most = Math.min(Math.fround(inside[a] + perPixel / size[a]), Math.fround(inside[b] + perPixel / size[b]));
     if (cost < most) inside[join(a, b)] = cost;
+    else ends[left++] = edge;
   }
-  for (let k = 0; k < order.length; k++) {
-    const [a, b] = [root(from[order[k]]), root(to[order[k]])];
+  for (let k = 0; k < left; k++) {
+    const edge = ends[k];
+    const a = root(edge >> 2);
+    const b = root((edge >> 2) + offsets[edge & 3]);
     if (a !== b && (size[a] < minSize || size[b] < minSize)) join(a, b);
   }
   const labels = new Int32Array(smooth.length);
@@ -103,22 +109,30 @@ function segment(
   return labels;
 }
 
-/** Edges to the right, down, down and right, up and right, each group row by row. */
+/** From a pixel to the other end of its edges: to the right, down, down and right, up and right. */
+const STEPS = [
+  { y: 0, x: 1 },
+  { y: 1, x: 0 },
+  { y: 1, x: 1 },
+  { y: -1, x: 1 },
+];
+
+/** Differences along all edges, one direction after the other, and each edge as 4 * pixel + direction. */
 function edges(image: Float64Array, height: number, width: number) {
   const count = height * (width - 1) + (height - 1) * width + 2 * (height - 1) * (width - 1);
-  const [costs, from, to] = [new Float64Array(count), new Int32Array(count), new Int32Array(count)];
+  const [costs, ends] = [new Float64Array(count), new Int32Array(count)];
   let edge = 0;
-  const add = (y: number, x: number, otherY: number, otherX: number): void => {
-    const [a, b] = [y * width + x, otherY * width + otherX];
-    costs[edge] = Math.abs(image[b] - image[a]);
-    from[edge] = a;
-    to[edge++] = b;
-  };
-  for (let y = 0; y < height; y++) for (let x = 0; x + 1 < width; x++) add(y, x, y, x + 1);
-  for (let y = 0; y + 1 < height; y++) for (let x = 0; x < width; x++) add(y, x, y + 1, x);
-  for (let y = 0; y + 1 < height; y++) for (let x = 0; x + 1 < width; x++) add(y, x, y + 1, x + 1);
-  for (let y = 0; y + 1 < height; y++) for (let x = 0; x + 1 < width; x++) add(y, x + 1, y + 1, x);
-  return { costs, from, to };
+  for (const [direction, step] of STEPS.entries()) {
+    const offset = step.y * width + step.x;
+    for (let y = step.y < 0 ? 1 : 0; y < height - Math.max(0, step.y); y++) {
+      for (let x = 0; x < width - step.x; x++) {
+        const pixel = y * width + x;
+        costs[edge] = Math.abs(image[pixel + offset] - image[pixel]);
+        ends[edge++] = 4 * pixel + direction;
+      }
+    }
+  }
+  return { costs, ends };
 }
 
 /** Gaussian smoothing in place, cut off at 4 sigma, mirrored at the borders (d c b a | a b c d), y first, then x. */
