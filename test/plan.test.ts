@@ -1,7 +1,10 @@
 /** Plans against those that nnU-Net published for the Medical Segmentation Decathlon, and rules worked out by hand. */
-import { rm, writeFile, mkdtemp } from "node:fs/promises";
+import { execFile } from "node:child_process";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as vg from "../engine/mod.ts";
@@ -309,6 +312,37 @@ test("what is wrong with an edited plan is named with the entry, what it is and 
     wrong((p) => (p.labels = ["background"])),
     /labels is \["background"\]; wanted a list of two/,
   );
+});
+
+test("voxgrad plan DATA writes a plan, and says what it found", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "voxgrad-plan-"));
+  const cli = fileURLToPath(new URL("../engine/platform/cli/voxgrad.mjs", import.meta.url));
+  const run = promisify(execFile);
+  try {
+    const data = join(folder, "data");
+    await vg.writePhantomDataset(data, { cases: 3, seed: 1, shape: [24, 20, 18], spacing: [1, 1.5, 2] });
+    // Regions instead of labels: their outputs are sigmoids.
+    const file = join(data, "dataset.json");
+    const described = JSON.parse(await readFile(file, "utf8"));
+    const names = Object.keys(described.labels).filter((name) => name !== "background");
+    described.labels = { background: 0, whole: names.map((_, k) => k + 1), core: [1] };
+    described.regions_class_order = [2, 1];
+    await writeFile(file, JSON.stringify(described));
+    const args = ["plan", data, "--preset", "small", "--features", "2,4", "--batch", "3", "--out", "own.json"];
+    const { stdout } = await run(process.execPath, [cli, ...args], { cwd: folder });
+    assert.match(stdout, /3 cases/);
+    assert.match(stdout, /memory of a step +\d+ MiB/);
+    const plan = await vg.readPlan(join(folder, "own.json"));
+    assert.equal([plan.batch, [...plan.network.features], vg.outputChannels(plan)], [3, [2, 4], 2]);
+    assert.ok(plan.estimatedBytes! > 1e5);
+    const wrong = await run(process.execPath, [cli, "plan"], { cwd: folder }).then(
+      () => "",
+      (error) => error.stderr as string,
+    );
+    assert.match(wrong, /Name its folder: voxgrad plan/);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
 });
 
 test.run();

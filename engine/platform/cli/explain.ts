@@ -1,7 +1,7 @@
 import process from "node:process";
 
 /** Errors about what the user gave, by their names: where in the sources they were found says nothing. */
-const forUsers = ["PlatformError", "ConfigError", "DatasetError", "NiftiError", "SafetensorsError"];
+const forUsers = ["PlatformError", "ConfigError", "DatasetError", "NiftiError", "PlanError", "SafetensorsError"];
 
 /** Scripts answer --help by throwing what they have to say, under this name. */
 export function isHelp(error: unknown): error is Error {
