@@ -147,6 +147,34 @@ test("trees come back: names, order, dtypes, values", async () => {
   assert.ok(Array.isArray(again.stages));
 });
 
+test("a state dict in several types loads, and one that does not fit is refused by every name", async () => {
+  const template = {
+    conv: { weight: tensor(new Float32Array(4), { shape: [2, 2] }), bias: tensor(new Float32Array(2)) },
+    norm: { weight: tensor(new Float32Array(2)), running_mean: tensor(new Float32Array(2)) },
+  };
+  const parts: [string, string, number[], ArrayBufferView][] = [
+    ["conv.weight", "F16", [2, 2], new Uint16Array([0x3c00, 0x4000, 0x4200, 0xc000])],
+    ["conv.bias", "F32", [2], new Float32Array([0.5, -1])],
+    ["norm.weight", "BF16", [2], new Uint16Array([0x3f80, 0xc040])],
+    ["norm.running_mean", "F64", [2], new Float64Array([3, 4])],
+    ["norm.num_batches_tracked", "I64", [], new BigInt64Array([1000n])],
+  ];
+  const stored = (list: typeof parts): Map<string, Tensor> => {
+    let at = 0;
+    const header: Record<string, object> = {};
+    for (const [name, dtype, shape, data] of list) header[name] = entry(dtype, shape, at, (at += data.byteLength));
+    return loadSafetensors(file(header, list.flatMap(([, , , data]) => [...bytesOf(data)]))).tensors;
+  };
+  const { conv, norm } = loadParameters(template, stored(parts));
+  assert.equal(await conv.weight.array(), [[1, 2], [3, -2]]);
+  assert.equal([await conv.bias.array(), await norm.weight.array()], [[0.5, -1], [1, -3]]);
+  const wrong = parts.slice(1);
+  wrong[0] = ["conv.bias", "F32", [3], new Float32Array(3)];
+  wrong.push(["head.weight", "F32", [1], new Float32Array(1)]);
+  const refused = /1 missing: conv\.weight; 1 unexpected: head\.weight; 1 of another.*: conv\.bias \(f32 \[3\] for f32 \[2\]\)/;
+  assert.throws(() => loadParameters(template, stored(wrong)), refused);
+});
+
 test("malformed files are typed errors", () => {
   const four = [0, 0, 0, 0];
   const x = entry("F32", [1], 0, 4);

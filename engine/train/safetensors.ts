@@ -92,8 +92,12 @@ export async function readSafetensors(path: string): Promise<LoadedTensors> {
   }
 }
 
+/** Batches that a PyTorch batch norm has seen; it is in every state dict with one, and no result depends on it. */
+const COUNTER = /(^|\.)num_batches_tracked$/;
+
 /**
- * Parameters with the values of a file: the structure of `template` with the tensors of its names.
+ * Parameters with the values of a file: the structure of `template` with the tensors of its names. PyTorch's counters
+ * `num_batches_tracked` may be left over: they are no parameters.
  *
  * @param options.ignore names in the file that are not wanted. Checkpoints of nnU-Net hold every weight up to three
  * times: /(^|\.)all_modules\.|^decoder\.encoder\./
@@ -114,7 +118,7 @@ export function loadParameters<T>(
   );
   const wanted = tree.flatten(template as object);
   const missing = [...wanted.keys()].filter((name) => !tensors.has(name));
-  const extra = [...tensors.keys()].filter((name) => !wanted.has(name) && !ignore?.test(name));
+  const extra = [...tensors.keys()].filter((name) => !wanted.has(name) && !COUNTER.test(name) && !ignore?.test(name));
   const misshapen = [...wanted].flatMap(([name, t]) => {
     const found = tensors.get(name);
     if (!found || (sameShape(found.shape, t.shape) && found.dtype === t.dtype)) return [];
