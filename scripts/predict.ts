@@ -1,6 +1,6 @@
 // Labels new images with networks that scripts/train_unet.ts trained: prepared as in training, in overlapping patches,
 // and back on the grid of each image. What is there already is not made again, so a stopped prediction goes on.
-// `npx voxgrad predict --run runs/phantom-001 --input scans --output labels`
+// `npx voxgrad predict runs/phantom-001 scans labels`
 import {
   checkPostprocessing, choice, closeDevice, config, ConfigError, counted, deviceInfo, entry, findImages, findModels, loadCase,
   loadModel, loadParameters, postprocess, predictor, print, random, RunFolder, writeNifti,
@@ -9,11 +9,15 @@ import type { Network, Plan, Postprocessing } from "../engine/mod.ts";
 import * as models from "../models/mod.ts";
 
 const options = config({
-  run: entry("", "run folder, with folds or without, or model.safetensors; several with commas are averaged"),
-  input: entry("", "NIfTI file, or a folder of them; several channels as CASE_0000, CASE_0001, ..."),
-  output: entry("", "folder for the labels, CASE.nii.gz"),
+  run: entry("", "run folder, with folds or without, or model.safetensors; several with commas are averaged", {
+    positional: true,
+  }),
+  input: entry("", "NIfTI file, or a folder of them; several channels as CASE_0000, CASE_0001, ...", {
+    positional: true,
+  }),
+  output: entry("", "folder for the labels, CASE.nii.gz", { positional: true }),
   step: entry(0.5, "distance of neighbouring patches as a fraction of the patch", { min: 0.05, max: 1 }),
-  mirror: choice(["none", "xyz", "xy", "xz", "yz", "x", "y", "z"], "average over mirror images along these axes of the patch"),
+  mirror: choice(["none", "xyz", "xy", "xz", "yz", "x", "y", "z"], "average over mirror images along these axes of the oriented scan"),
   batch: entry(1, "patches at once", { integer: true, min: 1 }),
   postprocess: entry(true, "apply the postprocessing.json of the run, where it has one"),
   saveProbabilities: entry(false, "write CASE_probabilities.nii.gz too: 4-D, float32, a volume for each label or region"),
@@ -45,7 +49,7 @@ for (const file of files) {
   members.set(key, member);
 }
 const { plan } = [...members.values()][0]!;
-const mirror = [..."zyx"].flatMap((axis, k) => (options.mirror.includes(axis) && options.mirror !== "none" ? [k] : []));
+const mirror = plan.transpose.flatMap((axis, k) => (options.mirror.includes("zyx"[axis]!) ? [k] : []));
 const { step, batch } = options;
 const { predict, memory } = predictor([...members.values()], { step, batch, mirror });
 

@@ -6,7 +6,7 @@ import {
   ConfigError, constantSchedule,
   cosineSchedule, counted, deepSupervision, deepSupervisionWeights, deviceInfo, diceBinaryCrossEntropy,
   diceCrossEntropy, duration, entry, fingerprintDataset, formatTable, kFold, loadCase, loadParameters, makePlan, openCaseStore,
-  openDataset, openRun, overlaySvg, planText, polySchedule, print, Prng, programLine, random, readJson, readPlan, readSafetensors,
+  openDataset, openRun, overlaySvg, planText, polySchedule, PostprocessingChoice, print, Prng, programLine, random, readJson, readPlan, readSafetensors,
   resumableConfig, resumeRun, sampleBatch, saveModel, segmenter, sgd, stepFigures, storeFolder, tensor, train, tree, valueAndGrad,
   writeNifti, writeComparison, writePhantomDataset, writeReport,
 } from "../engine/mod.ts";
@@ -191,6 +191,7 @@ async function trainFold(split: Fold, into: RunFolder): Promise<EvaluatedCase[]>
     const { image, label } = await loadCase(dataset, item);
     const prediction = await segment(image);
     const file = await into.write(`predictions/${id}.nii.gz`, writeNifti(prediction, { dtype: "uint8", gzip: true }));
+    rule.add(prediction, label!);
     cases.push({ id, prediction: file, reference: item.label!, classes: compareLabels(prediction, label!, compared) });
     if (shown.length < 4) shown.push({ name: id, image, reference: label!.data, prediction: prediction.data });
   }
@@ -203,6 +204,7 @@ const compared = {
   classes: plan.regions ?? plan.labels.slice(1).map((label, k) => ({ name: label, values: [k + 1] })),
   ignore: ignoreLabel,
 };
+const rule = new PostprocessingChoice(plan);
 const cases: EvaluatedCase[] = [];
 for (const index of chosen) {
   if (chosen.length > 1) print(`\nFold ${index}`);
@@ -211,6 +213,7 @@ for (const index of chosen) {
 }
 const comparison = new Comparison(cases);
 if (chosen.length > 1) await writeComparison(run, comparison);
+if (cases.length > 0) await run.writeJson("postprocessing.json", rule.decide());
 await writeReport(run);
 if (cases.length > 0) {
   const { headings, rows } = comparison.tableRows();

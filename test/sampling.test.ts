@@ -8,11 +8,9 @@ import {
   extractBox,
   inMemory,
   patchStart,
-  prepareCase,
   roundHalfEven,
   sampleBatch,
   samplePatch,
-  zScore,
 } from "../engine/imaging/sampling.ts";
 import { checkSplits, kFold } from "../engine/imaging/split.ts";
 import { makeVolume } from "../engine/imaging/volume.ts";
@@ -34,52 +32,34 @@ function made(id = "made", channels = 2) {
   label.data[0] = 1;
   label.data[59] = 2;
   label.data[33] = 2;
-  return prepareCase({ id, image, label }, { classes: 3 });
+  return {
+    id, channels, shape: [3, 4, 5] as const, spacing: [3, 2, 1] as const,
+    image: image.data as Float32Array<ArrayBuffer>,
+    label: label.data as Uint8Array<ArrayBuffer>,
+    foreground: [{ value: 1, voxels: Uint32Array.of(0) }, { value: 2, voxels: Uint32Array.of(33, 59) }],
+  };
 }
 
-test("zScore() gives each channel mean 0 and deviation 1, and a constant 0", () => {
-  const data = Float32Array.from([1, 2, 3, 6, 5e6, 5e6 + 1, 5e6 + 2, 5e6 + 5, 7, 7, 7, 7]);
-  const out = zScore(data, 3);
-  const want = [-2, -1, 0, 3].map((v) => v / Math.sqrt(3.5));
-  for (let i = 0; i < 8; i++) assert.ok(Math.abs(out[i] - want[i % 4]) < 1e-6, `${out}`);
-  assert.equal([...out.slice(8)], [0, 0, 0, 0]);
-});
-
-test("prepareCase() lists foreground by class, and takes sizes in tensor order", () => {
-  const item = made();
-  assert.equal([item.shape, item.spacing, item.channels], [[3, 4, 5], [3, 2, 1], 2]);
-  assert.equal(
-    item.foreground.map((f) => [f.value, [...f.voxels]]),
-    [
-      [1, [0]],
-      [2, [33, 59]],
-    ],
-  );
-  const image = makeVolume(new Float32Array(8), { shape: [2, 2, 2], affine: scaling([1, 1, 1]) });
-  assert.throws(() => prepareCase({ id: "x", image }, { classes: 2 }), /case x has no label/);
-});
-
-test("extractBox() agrees with a plain loop: odd sizes, outside starts, every flip", () => {
+test("extractBox() agrees with a plain loop: odd sizes, outside starts", () => {
   const prng = new Prng(1);
   const shape = [3, 4, 5];
   const source = Float32Array.from({ length: 120 }, (_, i) => i + 1);
   for (let round = 0; round < 300; round++) {
     const size = [1 + prng.integer(6), 1 + prng.integer(6), 1 + prng.integer(7)];
     const start = [0, 1, 2].map(() => prng.integer(12) - 6);
-    const flip = [0, 1, 2].map(() => prng.integer(2) === 1);
     const at = prng.integer(3);
     const out = new Float32Array(at + 2 * size[0] * size[1] * size[2]).fill(9);
-    extractBox(source, shape, out, { channels: 2, start, size, flip, at });
+    extractBox(source, shape, out, { channels: 2, start, size, at });
     for (let i = 0; i < at; i++) assert.is(out[i], 9);
     let next = at;
     for (let c = 0; c < 2; c++) {
       for (let k = 0; k < size[0]; k++) {
         for (let j = 0; j < size[1]; j++) {
           for (let i = 0; i < size[2]; i++) {
-            const p = [k, j, i].map((v, axis) => start[axis] + (flip[axis] ? size[axis] - 1 - v : v));
+            const p = [k, j, i].map((v, axis) => start[axis] + v);
             const inside = p.every((v, axis) => v >= 0 && v < shape[axis]);
             const want = inside ? source[((c * 3 + p[0]) * 4 + p[1]) * 5 + p[2]] : 0;
-            if (out[next++] !== want) assert.unreachable(`${[c, k, j, i]} of ${JSON.stringify({ size, start, flip })}`);
+            if (out[next++] !== want) assert.unreachable(`${[c, k, j, i]} of ${JSON.stringify({ size, start })}`);
           }
         }
       }
@@ -107,22 +87,18 @@ test("patchStart() stays inside, centres short axes, and draws classes alike", (
   assert.is(seen.size, 2 * 3 * 4, "every position occurs");
 });
 
-test("samplePatch() cuts image and label alike, flipped alike", () => {
+test("samplePatch() cuts image and label alike, the same for the same seed", () => {
   const item = made();
   const other = { ...item, image: Float32Array.from([...item.label, ...item.label]) };
-  let flipped = 0;
   for (let step = 0; step < 60; step++) {
-    const options = { patch: [3, 2, 7], foreground: true, flip: [0, 2] };
+    const options = { patch: [3, 2, 7], foreground: true };
     const { image, label } = samplePatch(new Prng(5).fork(step), other, options);
     assert.equal([image.length, label.length], [84, 42]);
     assert.ok(label instanceof Int32Array && label.some((v) => v > 0));
     assert.equal([...image.slice(0, 42)], [...label]);
     const again = samplePatch(new Prng(5).fork(step), other, options);
     assert.equal(again.image, image);
-    const straight = samplePatch(new Prng(5).fork(step), other, { ...options, flip: [] });
-    if (String(straight.label) !== String(label)) flipped++;
   }
-  assert.ok(flipped > 20 && flipped < 60, `${flipped} of 60 differ from the unflipped`);
 });
 
 test("sampleBatch() forces foreground on nnU-Net's share of a batch", async () => {
@@ -140,7 +116,7 @@ test("sampleBatch() forces foreground on nnU-Net's share of a batch", async () =
   assert.equal(await share(3, 0.33), [false, false, true]);
   assert.equal(await share(2, 0.25), [false, false], "round(1.5) is 2, halves to even");
   assert.equal(await share(2, 1), [true, true]);
-  const whole = { batch: 4, patch: [2, 3, 4], flip: [0, 1, 2] };
+  const whole = { batch: 4, patch: [2, 3, 4] };
   const one = await sampleBatch(new Prng(7), cases, whole);
   assert.equal([one.image.length, one.label.length, one.ids.length], [4 * 2 * 24, 4 * 24, 4]);
   assert.equal(await sampleBatch(new Prng(7), cases, whole), one);

@@ -8,7 +8,7 @@ import { platform } from "../engine/platform/node.ts";
 import { compile, conv3d, type Tensor, tensor, VoxgradError } from "../engine/mod.ts";
 import { makeVolume, scaling } from "../engine/imaging/mod.ts";
 import {
-  choosePatch, counted, duration, findImages, formatTable, JsonLines, openRun, Pace, PseudoDice, segmenter,
+  counted, duration, findImages, formatTable, JsonLines, openRun, Pace, PseudoDice, segmenter,
   stepFigures, trainLoop,
 } from "../engine/train/mod.ts";
 
@@ -83,12 +83,6 @@ test("formatTable() aligns and shows what is not known as a dash", () => {
     "organ  0.912  12",
     "b          -   3",
   ]);
-});
-
-test("choosePatch() rounds the median up and keeps to the limit", () => {
-  assert.equal(choosePatch([[35, 50, 36], [30, 52, 34], [36, 49, 60]], { multiple: [4, 4, 4] }), [40, 56, 40]);
-  assert.equal(choosePatch([[20, 100, 100]], { multiple: [1, 16, 16] }), [24, 96, 112]);
-  assert.equal(choosePatch([[20, 512, 512]], { multiple: [1, 16, 16], voxels: 1 }), [8, 16, 16]);
 });
 
 test("findImages() groups channels, and takes any other file for a case", async () => {

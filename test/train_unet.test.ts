@@ -39,7 +39,7 @@ test("train_unet writes a whole run folder and a table of Dice", async () => {
   const names = await readdir(join(folder, "one"));
   const wanted = [
     "checkpoint.safetensors", "config.json", "epochs.jsonl", "log.jsonl", "metrics.csv", "model.safetensors",
-    "model_best.safetensors", "overlay.svg", "plan.json", "predictions", "progress.svg", "report.html", "splits.json", "summary.json",
+    "model_best.safetensors", "overlay.svg", "plan.json", "postprocessing.json", "predictions", "progress.svg", "report.html", "splits.json", "summary.json",
   ];
   for (const name of wanted) {
     assert.ok(names.includes(name), name);
@@ -73,7 +73,7 @@ test("predict writes the very file that training wrote, on the image's grid", as
   await first;
   const [prediction] = await readdir(join(folder, "one/predictions"));
   const image = `one/phantom/imagesTr/${prediction}`;
-  const { code, output } = await run("predict.ts", ["--run", "one", "--input", image, "--output", "labels"]);
+  const { code, output } = await run("predict.ts", ["--run", "one", "--input", image, "--output", "labels", "--no-postprocess"]);
   assert.is(code, 0, output);
   const ours = await readFile(join(folder, "labels", prediction));
   assert.ok(ours.equals(await readFile(join(folder, "one/predictions", prediction))));

@@ -1,8 +1,6 @@
-/** Training patches: normalisation, positions with foreground oversampling, extraction, mirroring. Pure and seeded. */
-import type { LoadedCase } from "./load_case.ts";
+/** Training patches: positions with foreground oversampling, and extraction. Pure and seeded. */
 import type { Prng } from "./prng.ts";
-import { tensorShape, tensorSpacing, voxelCount } from "./volume.ts";
-import type { VoxelData } from "./volume.ts";
+import { voxelCount } from "./volume.ts";
 
 /** A case ready for sampling. Sizes are in tensor order [z, y, x]. */
 export interface SampleCase {
@@ -45,68 +43,6 @@ export function inMemory(cases: readonly SampleCase[]): CaseSource {
 }
 
 /**
- * Subtracts each channel's mean and divides by its standard deviation (of the population), as nnU-Net's z-score does;
- * sums are in float64. A constant channel becomes 0.
- *
- * @param data channels one after the other
- * @returns Float32Array of the same length
- * @example const normalised = zScore(image.data, image.channels);
- */
-export function zScore(data: VoxelData, channels: number): Float32Array<ArrayBuffer> {
-  const out = new Float32Array(data.length);
-  const count = data.length / channels;
-  for (let channel = 0; channel < channels; channel++) {
-    const [from, to] = [channel * count, (channel + 1) * count];
-    let sum = 0;
-    for (let i = from; i < to; i++) sum += data[i];
-    const mean = sum / count;
-    let squares = 0;
-    for (let i = from; i < to; i++) {
-      const off = data[i] - mean;
-      squares += off * off;
-    }
-    const scale = 1 / Math.max(Math.sqrt(squares / count), 1e-8);
-    for (let i = from; i < to; i++) out[i] = (data[i] - mean) * scale;
-  }
-  return out;
-}
-
-/**
- * Normalises a loaded case and lists where its foreground is.
- *
- * @param options classes: number of classes with the background; only values from 1 to classes - 1 are foreground
- * @throws RangeError when the case has no label
- * @example const ready = prepareCase(await loadCase(dataset, item), { classes: dataset.labels.length });
- */
-export function prepareCase(loaded: LoadedCase, options: { classes: number }): SampleCase {
-  const { image, label, id } = loaded;
-  if (!label) throw new RangeError(`prepareCase: case ${id} has no label; training needs one`);
-  const data = label.data instanceof Uint8Array ? label.data : Uint8Array.from(label.data);
-  const [channels, ...shape] = tensorShape(image);
-  const counts = new Uint32Array(256);
-  for (let i = 0; i < data.length; i++) counts[data[i]]++;
-  const foreground: { value: number; voxels: Uint32Array }[] = [];
-  for (let value = 1; value < options.classes; value++) {
-    if (counts[value] > 0) foreground.push({ value, voxels: new Uint32Array(counts[value]) });
-  }
-  const slot = new Map(foreground.map((entry) => [entry.value, { voxels: entry.voxels, at: 0 }]));
-  for (let i = 0; i < data.length; i++) {
-    if (data[i] === 0) continue;
-    const list = slot.get(data[i]);
-    if (list) list.voxels[list.at++] = i;
-  }
-  return {
-    id,
-    image: zScore(image.data, channels),
-    label: data,
-    channels,
-    shape,
-    spacing: tensorSpacing(image),
-    foreground,
-  };
-}
-
-/**
  * First voxel [z, y, x] of a random patch. With `foreground`, the patch is centred on a random voxel of a random class
  * among those present (nnU-Net's rule; every class is as likely, however small). It is moved to lie within the volume;
  * along an axis shorter than the patch the volume sits in the middle, and the start is negative.
@@ -138,7 +74,7 @@ type Floats = Float32Array<ArrayBufferLike>;
 type Ints = Int32Array<ArrayBufferLike>;
 
 /**
- * Copies a box out of `channels` stacked grids, zero outside them, mirrored along the axes that `flip` names.
+ * Copies a box out of `channels` stacked grids, zero outside them.
  *
  * @param out filled from `at` on with channels x box, row-major
  * @param box start (may be negative) and size, [z, y, x]
@@ -147,9 +83,9 @@ export function extractBox<T extends Floats | Ints>(
   source: ArrayLike<number> & { subarray(from: number, to: number): ArrayLike<number> },
   shape: readonly number[],
   out: T,
-  box: { channels: number; start: readonly number[]; size: readonly number[]; flip?: readonly boolean[]; at?: number },
+  box: { channels: number; start: readonly number[]; size: readonly number[]; at?: number },
 ): T {
-  const { channels, start, size, flip = [false, false, false], at = 0 } = box;
+  const { channels, start, size, at = 0 } = box;
   const [D, H, W] = shape;
   const [d, h, w] = size;
   // Columns of the box that lie in the volume: [left, right).
@@ -160,17 +96,13 @@ export function extractBox<T extends Floats | Ints>(
     for (let k = 0; k < d; k++) {
       const z = start[0] + k;
       if (z < 0 || z >= D) continue;
-      const slab = (c * d + (flip[0] ? d - 1 - k : k)) * h;
+      const slab = (c * d + k) * h;
       for (let j = 0; j < h; j++) {
         const y = start[1] + j;
         if (y < 0 || y >= H || right <= left) continue;
-        const to = at + (slab + (flip[1] ? h - 1 - j : j)) * w;
+        const to = at + (slab + j) * w;
         const from = ((c * D + z) * H + y) * W + start[2];
-        if (flip[2]) {
-          for (let i = left; i < right; i++) out[to + w - 1 - i] = source[from + i];
-        } else {
-          out.set(source.subarray(from + left, from + right), to + left);
-        }
+        out.set(source.subarray(from + left, from + right), to + left);
       }
     }
   }
@@ -180,8 +112,6 @@ export function extractBox<T extends Floats | Ints>(
 export interface PatchOptions {
   /** Size of a patch, [z, y, x]. */
   readonly patch: readonly number[];
-  /** Axes to mirror with probability 1/2 each: 0 is z, 1 is y, 2 is x. None unless given. */
-  readonly flip?: readonly number[];
 }
 
 /**
@@ -208,11 +138,10 @@ function fillPatch(
   options: PatchOptions & { foreground?: boolean },
   out: { image: Float32Array<ArrayBuffer>; label: Int32Array<ArrayBuffer>; index: number },
 ): void {
-  const { patch, flip = [] } = options;
+  const { patch } = options;
   const start = patchStart(prng, item, options);
-  const mirrored = [0, 1, 2].map((axis) => flip.includes(axis) && prng.integer(2) === 1);
   const count = voxelCount(patch);
-  const box = { start, size: patch, flip: mirrored };
+  const box = { start, size: patch };
   extractBox(item.image, item.shape, out.image, {
     ...box,
     channels: item.channels,
@@ -226,10 +155,10 @@ function fillPatch(
  * is when i >= round(batch * (1 - foreground)), rounding halves to even.
  *
  * @param prng one per step (`new Prng(seed).fork(step)`), so that a resumed run draws the same batches
- * @param options batch; patch [z, y, x]; foreground: fraction, 0.33 unless given; flip: axes
+ * @param options batch; patch [z, y, x]; foreground: fraction, 0.33 unless given
  * @returns image [N, C, d, h, w], label [N, d, h, w], and the case of each patch
  * @throws RangeError for no cases, or cases that differ in channels
- * @example const batch = await sampleBatch(new Prng(1).fork(step), inMemory(cases), { batch: 2, patch: [32, 32, 32], flip: [0] });
+ * @example const batch = await sampleBatch(new Prng(1).fork(step), inMemory(cases), { batch: 2, patch: [32, 32, 32] });
  */
 export async function sampleBatch(
   prng: Prng,

@@ -20,7 +20,7 @@ export { PseudoDice, stepFigures } from "./pseudo_dice.ts";
 export { recordChart } from "./record_chart.ts";
 export { writeComparison, writeReport } from "./report.ts";
 export { openRun, readJson, resumeRun, RunFolder } from "./run_folder.ts";
-export { choosePatch, predictor, segmenter } from "./segment.ts";
+export { predictor, segmenter } from "./segment.ts";
 export type { Member, Network, PredictionMemory, Predictor, SegmentOptions, Task } from "./segment.ts";
 export { train } from "./train.ts";
 export type { EpochRecord, Trained, TrainOptions } from "./train.ts";

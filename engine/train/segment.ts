@@ -290,30 +290,3 @@ export function segmenter(
   const { predict } = predictor([{ network, params: [params], plan: task.plan }], options);
   return async (image) => (await predict(image)).labels;
 }
-
-/**
- * A patch for images of these shapes: the median along each axis, rounded up to a multiple of what the network halves;
- * the longest axis gives way until the patch has at most `voxels`.
- *
- * @param shapes [z, y, x] of each image
- * @param options multiple: per axis, the product of the network's strides; at least 8 is used. voxels: at most, 64^3
- *   unless given
- * @example choosePatch([[35, 50, 36]], { multiple: [4, 4, 4] }); // [40, 56, 40]
- */
-export function choosePatch(
-  shapes: readonly (readonly number[])[],
-  options: { multiple: readonly number[]; voxels?: number },
-): number[] {
-  const { multiple, voxels = 64 ** 3 } = options;
-  const unit = multiple.map((n) => n * Math.ceil(8 / n));
-  const patch = unit.map((n, axis) => {
-    const sizes = shapes.map((shape) => shape[axis]).sort((a, b) => a - b);
-    return Math.max(1, Math.ceil(sizes[sizes.length >> 1] / n)) * n;
-  });
-  while (patch.reduce((a, b) => a * b) > voxels) {
-    const longest = patch.indexOf(Math.max(...patch));
-    if (patch[longest] <= unit[longest]) break;
-    patch[longest] -= unit[longest];
-  }
-  return patch;
-}
