@@ -368,7 +368,11 @@ test("PostprocessingChoice keeps the largest component where validation says so"
   const clean = new PostprocessingChoice(plan);
   const both = volume([1, 2, 0, 0, 0, 0, 0, 0, 0, 2, 1, 0]);
   clean.add(both, both);
-  assert.equal(clean.decide().keepLargest, [], "a rule that lowers a class is not taken");
+  assert.equal(clean.decide().keepLargest, [], "a rule that lowers Dice is not taken");
+  // All foreground would raise the mean (liver 0.6 to 1), but lose the lesion (0.2 to 0).
+  const lost = new PostprocessingChoice(plan);
+  lost.add(volume([1, 1, 1, 0, 1, 1, 0, 1, 0, 1, 0, 2]), volume([1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 2]));
+  assert.equal(lost.decide().keepLargest, [{ name: "liver", values: [1] }]);
   const stray = new PostprocessingChoice(plan);
   stray.add(volume([1, 1, 2, 2, 0, 1, 0, 2, 0, 0, 0, 0]), volume([1, 1, 2, 2, 0, 0, 0, 0, 0, 0, 0, 0]));
   assert.equal(stray.decide().keepLargest, [{ name: "all foreground", values: [1, 2] }]);

@@ -257,18 +257,21 @@ export function predictor(members: readonly Member[], options: SegmentOptions = 
 
     async memory(image, { probabilities = false } = {}) {
       const voxels = voxelCount(image.shape);
-      let [host, device] = [voxels * (1 + (probabilities ? 4 * classes : 0)), 0];
-      // Turning to the scan's axes makes a copy.
-      if (plan.orientation === "RAS") host *= 2;
+      // Turning to RAS and back makes a copy of the scan before, and of the result behind.
+      const turned = plan.orientation === "RAS" && axisCodes(image.affine) !== "RAS";
+      const result = voxels * (1 + (probabilities ? 4 * classes : 0)) * (turned ? 2 : 1);
+      const before = turned ? image.data.byteLength : 0;
+      let [prepared, windows, device] = [0, 0, 0];
       for (const forward of forwards) {
         const own = forward.member.plan;
         const channels = own.channels.length;
         const shape = preparedShape(image, own);
-        const prepared = voxelCount(shape);
-        host += 4 * channels * (prepared + (prepared === voxels ? 0 : voxels));
-        host += slidingWindowCost([channels, ...shape], window(own)).bytes;
+        const size = voxelCount(shape);
+        prepared += 4 * channels * (size + (size === voxels ? 0 : voxels));
+        windows += slidingWindowCost([channels, ...shape], window(own)).bytes;
         device += await forward.bytes();
       }
+      const host = prepared + Math.max(before, windows + result);
       return { host, device };
     },
   };
