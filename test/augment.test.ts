@@ -500,6 +500,10 @@ test("transforms refuse what they cannot do", () => {
       () => augment.spatial(key, { image }, { patch: [5, 4, 4] }),
       /augment\.spatial: patch has 3 sizes, at most those of the image \[4, 4, 4\]; got \[5, 4, 4\]/,
     ],
+    [
+      () => augment.spatial(key, { image }, { patch: [4, 4, 4], rotation: { p: 1, angle: 3 } as never }),
+      /augment\.spatial: rotation: unknown option "angle"; it takes p, degrees/,
+    ],
     [() => augment.noise(key, { image }, { p: 2, deviation: [0, 1] }), /augment\.noise: p is in \[0, 1\], got 2/],
     [() => augment.blur(key, { image }, { p: 1, perChannel: 1, sigma: [0, 1] }), /augment\.blur: sigma is above 0/],
     [

@@ -62,9 +62,18 @@ export function spatial<B extends Batch>(key: Tensor, batch: B, options: Spatial
     name,
     () => `patch has ${space.length} sizes, at most those of the image ${show(space)}; got ${show(patch)}`,
   );
-  if (rotation) checkChance(`${name}: rotation`, rotation, { degrees: rotation.degrees });
-  if (scaling) checkChance(`${name}: scaling`, scaling, { factor: scaling.factor });
-  if (elastic) checkChance(`${name}: elastic`, elastic, { magnitude: elastic.magnitude });
+  if (rotation) {
+    checkOptions(`${name}: rotation`, rotation, ["p", "degrees"]);
+    checkChance(`${name}: rotation`, rotation, { degrees: rotation.degrees });
+  }
+  if (scaling) {
+    checkOptions(`${name}: scaling`, scaling, ["p", "factor", "synchronised"]);
+    checkChance(`${name}: scaling`, scaling, { factor: scaling.factor });
+  }
+  if (elastic) {
+    checkOptions(`${name}: elastic`, elastic, ["p", "magnitude", "points"]);
+    checkChance(`${name}: elastic`, elastic, { magnitude: elastic.magnitude });
+  }
   if (inPlane) check(patch[0] === space[0], name, () => `in plane the first axis keeps its ${space[0]} planes`);
   for (const entry of Object.keys(entries)) {
     check(batch[entry] !== undefined, name, () => `entries: the batch has no ${entry}`);

@@ -8,6 +8,7 @@ import { labelPlaces } from "../ops/resample.ts";
 import { axisCodes, scaling } from "./affine.ts";
 import type { CaseGeometry, Plan } from "./plan.ts";
 import { reorient } from "./reorient.ts";
+import { argmaxLabels } from "./sliding_window.ts";
 import type { Slab } from "./sliding_window.ts";
 import { makeVolume, voxelCount } from "./volume.ts";
 import type { Triple, Volume } from "./volume.ts";
@@ -70,13 +71,7 @@ function mixed(a: Float32Array, b: Float32Array, part: number): Float32Array {
 }
 
 /** A plane of lines of `width` at the places of rows and columns. */
-function resamplePlane(
-  plane: Float32Array,
-  width: number,
-  rows: Places,
-  columns: Places,
-  out: Float32Array,
-): void {
+function resamplePlane(plane: Float32Array, width: number, rows: Places, columns: Places, out: Float32Array): void {
   const line = new Float32Array(width);
   const [h, w] = [rows.place.length, columns.place.length];
   for (let y = 0; y < h; y++) {
@@ -130,7 +125,7 @@ export function regionValues(regions: NonNullable<Plan["regions"]>): number[] {
  * @param options threshold: 0 for logits, 0.5 for probabilities
  */
 export function labelsOf(
-  outputs: Float32Array,
+  outputs: Float32Array<ArrayBuffer>,
   plan: Pick<Plan, "labels" | "regions">,
   options: { threshold: number },
 ): Uint8Array<ArrayBuffer> {
@@ -144,18 +139,7 @@ export function labelsOf(
     return labels;
   }
   const classes = plan.labels.length;
-  const count = outputs.length / classes;
-  const labels = new Uint8Array(count);
-  const best = outputs.slice(0, count);
-  for (let c = 1; c < classes; c++) {
-    for (let i = 0, at = c * count; i < count; i++, at++) {
-      if (outputs[at]! > best[i]!) {
-        best[i] = outputs[at]!;
-        labels[i] = c;
-      }
-    }
-  }
-  return labels;
+  return argmaxLabels({ data: outputs, shape: [classes, 1, 1, outputs.length / classes] });
 }
 
 /** A volume in the making: planes of the crop come in, the volume of the scan comes out. */
