@@ -15,8 +15,9 @@ import {
   readVolume,
   writeNifti,
 } from "../engine/mod.ts";
-import type { Plan, Triple } from "../engine/mod.ts";
+import type { Triple } from "../engine/mod.ts";
 import { unetFromPlan } from "../models/mod.ts";
+import { planFor } from "../test/plans.ts";
 
 const { values } = parseArgs({
   options: { spacing: { type: "string", default: "0" }, depth: { type: "string", default: "400" } },
@@ -48,40 +49,13 @@ function scan(): Int16Array<ArrayBuffer> {
 const affine = [-0.8, 0, 0, 200, 0, -0.8, 0, 200, 0, 0, 1, 0, 0, 0, 0, 1];
 await writeFile(path, writeNifti(makeVolume(scan(), { shape, affine, name: "scan" })));
 const spacing: Triple = target > 0 ? [target, target, target] : [1, 0.8, 0.8];
-const plan: Plan = {
-  format: "voxgrad plan 1",
+const plan = planFor({
   dataset: "memory",
-  configuration: "3d_fullres",
   orientation: "RAS",
-  transpose: [0, 1, 2],
   spacing,
   patch: [64, 128, 128],
-  batch: 2,
   channels: [{ name: "CT", normalisation: "ct", mean: 60, deviation: 40, low: -50, high: 200 }],
-  labels: ["background", "organ"],
-  resampling: { image: 3, label: 1, separateAxis: 0, anisotropy: 3 },
-  network: {
-    name: "plainConvUNet",
-    features: [4, 8],
-    kernels: [
-      [3, 3, 3],
-      [3, 3, 3],
-    ],
-    strides: [
-      [1, 1, 1],
-      [2, 2, 2],
-    ],
-    convsPerStage: [1, 1],
-    decoderConvsPerStage: [1],
-  },
-  fingerprint: {
-    cases: 1,
-    medianShape: [shape[2], shape[1], shape[0]],
-    medianSpacing: [1, 0.8, 0.8],
-    medianPreparedShape: [shape[2], shape[1], shape[0]],
-    relativeSizeAfterCrop: 1,
-  },
-};
+});
 const device = await deviceInfo();
 const network = unetFromPlan(plan);
 const params = network.init(random.key(1));

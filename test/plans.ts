@@ -1,4 +1,4 @@
-/** A small plan for tests of prediction. */
+/** A small plan for tests and benchmarks. */
 import type { Plan } from "../engine/mod.ts";
 
 export const planFor = (changes: Partial<Plan>): Plan => ({

@@ -8,42 +8,15 @@ import { fingerprintCase } from "../engine/imaging/fingerprint_case.ts";
 import { foregroundOf } from "../engine/imaging/preprocess.ts";
 import { separateAxis } from "../engine/imaging/resample.ts";
 import { noise, relativeError } from "./helpers.ts";
+import { planFor } from "./plans.ts";
 
-const planOf = (changes: Partial<Plan>): Plan => ({
-  format: "voxgrad plan 1",
-  dataset: "Made up",
-  configuration: "3d_fullres",
-  orientation: "RAS",
-  transpose: [0, 1, 2],
-  spacing: [1, 1, 1],
-  patch: [8, 8, 8],
-  batch: 2,
-  channels: [{ name: "MRI", normalisation: "none" }],
-  labels: ["background", "one", "two"],
-  resampling: { image: 3, label: 1, separateAxis: 0, anisotropy: 3 },
-  network: {
-    name: "plainConvUNet",
-    features: [4, 8],
-    kernels: [
-      [3, 3, 3],
-      [3, 3, 3],
-    ],
-    strides: [
-      [1, 1, 1],
-      [2, 2, 2],
-    ],
-    convsPerStage: [2, 2],
-    decoderConvsPerStage: [2],
-  },
-  fingerprint: {
-    cases: 1,
-    medianShape: [8, 8, 8],
-    medianSpacing: [1, 1, 1],
-    medianPreparedShape: [8, 8, 8],
-    relativeSizeAfterCrop: 1,
-  },
-  ...changes,
-});
+const planOf = (changes: Partial<Plan>): Plan =>
+  planFor({
+    orientation: "RAS",
+    channels: [{ name: "MRI", normalisation: "none" }],
+    labels: ["background", "one", "two"],
+    ...changes,
+  });
 
 /** A scan whose stored axes point to the posterior, the left and up; 2 x 1 x 3 mm; zero but for a box inside. */
 function scan(channels = 1): Volume {
