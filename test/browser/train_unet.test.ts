@@ -65,7 +65,7 @@ test("train_unet trains in a page on a dataset folder that the visitor chooses",
   const data = join(folder, "Task99_Chosen");
   await writePhantomDataset(data, { cases: 3, seed: 4, shape: [20, 18, 16] });
   const server = await startServer(script, ["--phantoms", "2", "--folds", "2", "--steps", "1", "--features", "4,8"], 0);
-  const page = await (await sharedBrowser()).newPage();
+  const page = await (await (await sharedBrowser()).newContext()).newPage();
   try {
     await page.goto(server.url);
     const state = page.locator("#state");
@@ -86,8 +86,13 @@ test("train_unet trains in a page on a dataset folder that the visitor chooses",
     for (const name of ["mine/model.safetensors", "mine/report.html", "mine/predictions/phantom_"]) {
       assert.ok(files.includes(name), `${name} in ${files}`);
     }
+    const opened = page.context().waitForEvent("page");
+    await page.locator("#files a", { hasText: "mine/report.html" }).click();
+    const report = await opened;
+    await report.locator("h2", { hasText: "Every case" }).waitFor({ timeout: 30_000 });
+    assert.is(await report.locator("svg").count() > 0, true);
   } finally {
-    await page.close();
+    await page.context().close();
     await server.close();
   }
 });

@@ -2,22 +2,24 @@ const list = document.getElementById("files")!;
 const none = document.getElementById("nofiles")!;
 const rows = new Map<string, HTMLLIElement>();
 
-/** Offers a file for download, with a picture of it where it is one. A file that is written again replaces itself. */
+/** Offers a file for download, or to open where it is a page, with a picture of it where it is one. A file that is written again replaces itself. */
 export function addFile(path: string, content: Blob): void {
   const old = rows.get(path);
   if (old) release(old);
   const row = old ?? document.createElement("li");
-  const kind = { svg: "image/svg+xml", png: "image/png" }[path.split(".").pop() ?? ""];
+  const kind = { svg: "image/svg+xml", png: "image/png", html: "text/html" }[path.split(".").pop() ?? ""];
   const url = URL.createObjectURL(kind ? content.slice(0, content.size, kind) : content);
 
   const link = document.createElement("a");
   link.href = url;
-  link.download = path.split("/").pop()!;
+  // A report is for reading; all else is for keeping.
+  if (kind === "text/html") link.target = "_blank";
+  else link.download = path.split("/").pop()!;
   link.textContent = path;
   const size = document.createElement("span");
   size.textContent = bytes(content.size);
   row.replaceChildren(link, size);
-  if (kind) {
+  if (kind?.startsWith("image/")) {
     const picture = document.createElement("img");
     picture.src = url;
     picture.alt = path;
