@@ -15,7 +15,8 @@ const folder = await mkdtemp(join(tmpdir(), "voxgrad-kill-"));
 test.after(() => rm(folder, { recursive: true, force: true }));
 
 const options = [
-  "--phantoms", "4", "--folds", "4", "--steps", String(Math.max(20, 8 * kills)), "--epoch", "7", "--validation", "1",
+  "--phantoms", "4", "--folds", "2", "--fold", "each", "--steps", String(Math.max(10, 4 * kills)), "--epoch", "7",
+  "--validation", "1",
   "--features", "4,8", "--patch", "16,16,16", "--checkpoint", "0",
 ];
 
@@ -53,22 +54,24 @@ test(`${kills} kills at random moments change nothing`, async () => {
     const { killed } = await train(args, { ready, delay: prng.uniform(0, 900) });
     if (!killed) break;
     done++;
-    const names = await readdir(join(folder, "killed"));
+    const names = await readdir(join(folder, "killed"), { recursive: true });
     if (names.some((name) => name.endsWith(".tmp"))) writing++;
     if (names.includes("config.json")) args = ["--resume", "killed", "--checkpoint", "0"];
   }
   assert.is(done, kills, "the training was over before it had been killed often enough");
   const { output } = await train(args);
   assert.match(output, "Dice on");
-  const [a, b] = await Promise.all(["whole", "killed"].map((name) => readFile(join(folder, name, "model.safetensors"))));
-  assert.ok(a!.equals(b!), "the weights differ");
-  for (const file of ["log.jsonl", "epochs.jsonl"]) {
+  for (const fold of ["fold_0", "fold_1"]) {
+    const model = (name: string) => readFile(join(folder, name, fold, "model.safetensors"));
+    assert.ok((await model("whole")).equals(await model("killed")), `the weights of ${fold} differ`);
+  }
+  for (const file of ["fold_0/log.jsonl", "fold_1/log.jsonl", "fold_0/epochs.jsonl", "fold_1/epochs.jsonl"]) {
     const [whole, killed] = await Promise.all(["whole", "killed"].map(async (name) =>
       (await readFile(join(folder, name, file), "utf8")).replace(/"seconds":[\d.]+/g, ""),
     ));
     assert.is(killed, whole);
   }
-  const left = (await readdir(join(folder, "killed"))).filter((name) => name.endsWith(".tmp"));
+  const left = (await readdir(join(folder, "killed"), { recursive: true })).filter((name) => name.endsWith(".tmp"));
   assert.equal(left, [], "what kills left half written is removed");
   if (kills > 10) console.log(`${writing} of ${kills} kills fell into the writing of a file`);
 });

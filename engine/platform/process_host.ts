@@ -80,8 +80,8 @@ export const processHost: Omit<Platform, "name" | "openAdapter" | "closeGpu"> = 
   },
 
   async removeRemains(folder: string): Promise<void> {
-    for (const name of await readdir(folder).catch(() => [])) {
-      const [, pid] = /^\.(\d+)\.\d+\.tmp$/.exec(name) ?? [];
+    for (const name of await readdir(folder, { recursive: true }).catch(() => [])) {
+      const [, pid] = /(?:^|[\\/])\.(\d+)\.\d+\.tmp$/.exec(name) ?? [];
       if (pid !== undefined && !isRunning(Number(pid))) await rm(join(folder, name), { force: true });
     }
   },

@@ -69,7 +69,7 @@ export interface Platform {
   appendFile(path: string, data: string): Promise<void>;
   /** Removes a file, if it is there. */
   removeFile(path: string): Promise<void>;
-  /** Removes what writeFile left half written in a folder when its process was killed. */
+  /** Removes what writeFile left half written in a folder, and those inside, when its process was killed. */
   removeRemains(folder: string): Promise<void>;
   /** Names, sorted, of all that lies directly in a folder. Throws PlatformError when there is no such folder. */
   listFiles(folder: string): Promise<string[]>;
