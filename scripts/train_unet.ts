@@ -25,7 +25,7 @@ const options = await resumableConfig({
   weights: entry("", "safetensors file of weights to start from, such as a PyTorch checkpoint of the same network"),
   seed: entry(1, "of the weights, the patches and the augmentation", { integer: true, min: 0 }),
   steps: entry(0, "optimiser steps; 0: 120 on phantoms, 800 on --data", { integer: true, min: 0 }),
-  epochs: entry(0, "instead of --steps: epochs of --epoch steps", { integer: true, min: 0 }),
+  epochs: entry(0, "epochs of --epoch steps; of this and --steps the larger counts", { integer: true, min: 0 }),
   epoch: entry(50, "steps an epoch, after which the held-out cases are looked at", { integer: true, min: 1 }),
   validation: entry(5, "batches of held-out patches that are looked at then", { integer: true, min: 0 }),
   preset: choice(["auto", "nnunet", "small"], "size of a new plan; auto: nnunet on a GPU, small elsewhere"),
@@ -49,7 +49,7 @@ const options = await resumableConfig({
 }, { change: ["steps", "epochs", "data", "checkpoint", "cache", "memory", "workers"] });
 const { seed } = options;
 const onPhantoms = options.data === "";
-const steps = options.epochs * options.epoch || options.steps || (onPhantoms ? 120 : 800);
+const steps = Math.max(options.epochs * options.epoch, options.steps) || (onPhantoms ? 120 : 800);
 const rate = options.rate || (!onPhantoms && options.optimizer === "adam" ? 3e-3 : 1e-2);
 const device = await deviceInfo();
 print(`Device: ${device.name} (${device.kind}; ${device.reason})`);

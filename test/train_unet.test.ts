@@ -7,7 +7,8 @@ import { fileURLToPath } from "node:url";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { loadSafetensors } from "../engine/mod.ts";
-import { readNifti } from "../engine/imaging/mod.ts";
+import { phantomCase, readNifti, writeNifti } from "../engine/imaging/mod.ts";
+import { platform } from "../engine/platform/node.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const folder = await mkdtemp(join(tmpdir(), "voxgrad-script-"));
@@ -86,6 +87,39 @@ test("the weights have the names of the published model", async () => {
   const { tensors, metadata } = loadSafetensors(new Uint8Array(await readFile(join(folder, "one/model.safetensors"))));
   assert.equal(tensors.get("encoder.stages.0.0.convs.0.conv.weight")?.shape, [4, 1, 3, 3, 3]);
   assert.equal(JSON.parse(metadata.voxgrad).plan.labels, ["background", "organ", "gland", "tumour"]);
+});
+
+test("train_unet takes nnU-Net's layout with channels, regions and an ignore label, and predict agrees with it", async () => {
+  const data = join(folder, "Dataset001_Regions");
+  const ids = ["a", "b", "c"];
+  for (const [k, id] of ids.entries()) {
+    const { image, label } = phantomCase({ seed: k, shape: [20, 24, 16] });
+    const second = { ...image, data: Float32Array.from(image.data, (v) => v * v) };
+    const partly = { ...label, data: Uint8Array.from(label.data, (v, i) => (i % 97 === 0 ? 4 : v)) };
+    const put = (name: string, volume: typeof image) =>
+      platform.writeFile(join(data, name), writeNifti(volume, { gzip: true }));
+    await put(`imagesTr/${id}_0000.nii.gz`, image);
+    await put(`imagesTr/${id}_0001.nii.gz`, second);
+    await put(`labelsTr/${id}.nii.gz`, partly);
+  }
+  await platform.writeFile(join(data, "dataset.json"), JSON.stringify({
+    channel_names: { 0: "T1", 1: "T2" },
+    labels: { background: 0, whole: [1, 2, 3], core: [2, 3], ignore: 4 },
+    regions_class_order: [1, 2],
+    file_ending: ".nii.gz",
+  }));
+  const small = ["--folds", "3", "--steps", "2", "--features", "4,8", "--patch", "16,16,16", "--augment", "nnunet"];
+  const { code, output } = await run("train_unet.ts", [data, ...small, "--run", "regions"]);
+  assert.is(code, 0, output);
+  assert.match(output, /whole .*\n+core /);
+  const config = JSON.parse(await readFile(join(folder, "regions/config.json"), "utf8"));
+  assert.equal([config.classes, config.architecture.classes, config.architecture.inputChannels], [["whole", "core"], 2, 2]);
+  const [id] = config.splits[0].val;
+  const written = await readFile(join(folder, `regions/predictions/${id}.nii.gz`));
+  assert.ok(readNifti(written, "labels").data.every((v) => v <= 2), "regions are painted 1 and 2");
+  const again = await run("predict.ts", ["regions", join(data, `imagesTr/${id}_0000.nii.gz`), "out", "--no-postprocess"]);
+  assert.is(again.code, 0, again.output);
+  assert.ok(written.equals(await readFile(join(folder, `out/${id}.nii.gz`))));
 });
 
 test("train_unet refuses an unknown key, an unfit value, a folder with a run, and one without a dataset", async () => {
