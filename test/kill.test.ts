@@ -1,6 +1,7 @@
 // A training that is killed (SIGKILL) at random moments and resumed ends with the weights of one that was left alone.
 // VOXGRAD_KILLS=20 npm test -- kill kills it that often; a few times unless given.
 import { spawn } from "node:child_process";
+import { type FSWatcher, watch } from "node:fs";
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -20,22 +21,37 @@ const options = [
   "--features", "4,8", "--patch", "16,16,16", "--checkpoint", "0",
 ];
 
-/** Runs train_unet; after `ready` has been printed and `delay` ms more it is killed. */
-function train(args: string[], kill?: { ready: RegExp; delay: number }): Promise<{ killed: boolean; output: string }> {
+interface Kill {
+  /** Output after which the clock runs. */
+  readonly ready: RegExp;
+  /** Milliseconds from then on, */
+  readonly delay: number;
+  /** and whether it then waits until a file is being written in this folder. */
+  readonly writing?: string;
+}
+
+/** Runs train_unet until its end or its kill. */
+function train(args: string[], kill?: Kill): Promise<{ killed: boolean; output: string }> {
   return new Promise((resolve, reject) => {
     const cli = join(root, "engine/platform/cli/voxgrad.mjs");
     const child = spawn(process.execPath, [cli, "train_unet", ...args], { cwd: folder });
     let output = "";
     let timer: NodeJS.Timeout | undefined;
+    let watcher: FSWatcher | undefined;
+    const strike = (): void => {
+      if (!kill!.writing) return void child.kill("SIGKILL");
+      watcher = watch(kill!.writing, (_, name) => name?.endsWith(".tmp") && child.kill("SIGKILL"));
+    };
     for (const stream of [child.stdout, child.stderr]) {
       stream.on("data", (data) => {
         output += data;
-        if (kill && !timer && kill.ready.test(output)) timer = setTimeout(() => child.kill("SIGKILL"), kill.delay);
+        if (kill && !timer && kill.ready.test(output)) timer = setTimeout(strike, kill.delay);
       });
     }
     child.on("error", reject);
     child.on("close", (code, signal) => {
       clearTimeout(timer);
+      watcher?.close();
       if (signal === "SIGKILL") resolve({ killed: true, output });
       else if (code === 0) resolve({ killed: false, output });
       else reject(new Error(output));
@@ -49,14 +65,17 @@ test(`${kills} kills at random moments change nothing`, async () => {
   let args = [...options, "--run", "killed"];
   let [done, writing] = [0, 0];
   while (done < kills) {
-    // Some early, before or in the first steps; each step writes a checkpoint, so many fall into one.
-    const ready = done % 4 === 0 ? /Data:/ : /Step:|Going on/;
-    const { killed } = await train(args, { ready, delay: prng.uniform(0, 900) });
+    // Some early, before or in the first steps; some while a file is written, mostly a checkpoint, as each step writes one.
+    const names: string[] = await readdir(join(folder, "killed")).catch(() => []);
+    const into = join(folder, "killed", names.includes("fold_1") ? "fold_1" : "fold_0");
+    const kill: Kill = { ready: done % 4 === 0 ? /Data:/ : /Step:|Going on/, delay: prng.uniform(0, 900) };
+    const late = done % 2 === 1 && names.includes("fold_0");
+    const { killed } = await train(args, late ? { ...kill, writing: into } : kill);
     if (!killed) break;
     done++;
-    const names = await readdir(join(folder, "killed"), { recursive: true });
-    if (names.some((name) => name.endsWith(".tmp"))) writing++;
-    if (names.includes("config.json")) args = ["--resume", "killed", "--checkpoint", "0"];
+    const left = await readdir(join(folder, "killed"), { recursive: true });
+    if (left.some((name) => name.endsWith(".tmp"))) writing++;
+    if (left.includes("config.json")) args = ["--resume", "killed", "--checkpoint", "0"];
   }
   assert.is(done, kills, "the training was over before it had been killed often enough");
   const { output } = await train(args);
@@ -73,7 +92,7 @@ test(`${kills} kills at random moments change nothing`, async () => {
   }
   const left = (await readdir(join(folder, "killed"), { recursive: true })).filter((name) => name.endsWith(".tmp"));
   assert.equal(left, [], "what kills left half written is removed");
-  if (kills > 10) console.log(`${writing} of ${kills} kills fell into the writing of a file`);
+  console.log(`${writing} of ${kills} kills fell into the writing of a file`);
 });
 
 test.run();
