@@ -5,7 +5,7 @@ import type { Comparison } from "../imaging/evaluate.ts";
 import { duration, type StepRecord } from "./logging.ts";
 import { escapeXml } from "./plots.ts";
 import { recordChart } from "./record_chart.ts";
-import { readJson, type RunFolder } from "./run_folder.ts";
+import type { RunFolder } from "./run_folder.ts";
 import type { EpochRecord } from "./train.ts";
 
 const NAME = "report.html";
@@ -17,6 +17,7 @@ type Cell = string | number | null | undefined;
 interface Summary {
   readonly metric_per_case: readonly { readonly metrics: ByClass; readonly prediction_file: string }[];
   readonly mean: ByClass;
+  readonly foreground_mean: ByClass[string];
   readonly undefined: ByClass;
   readonly class_names: Readonly<Record<string, string>>;
 }
@@ -43,7 +44,7 @@ export async function writeReport(run: RunFolder): Promise<string> {
     sections.push(section("Every case", caseTable(summary)));
   }
   for (const folder of parts) {
-    const chart = await chartOf(folder);
+    const chart = await chartOf(folder, config.classes);
     if (chart) sections.push(section(folder === run.path ? "Training" : `Training of ${folder.split("/").at(-1)}`, chart));
   }
   for (const folder of parts) {
@@ -62,12 +63,11 @@ export async function writeComparison(run: RunFolder, comparison: Comparison): P
 }
 
 /** Curves of one training; undefined where the folder has no log. */
-async function chartOf(folder: string): Promise<string | undefined> {
+async function chartOf(folder: string, names?: readonly string[]): Promise<string | undefined> {
   const records = await readLines<StepRecord>(`${folder}/log.jsonl`);
   if (records.length === 0) return undefined;
   const epochs = await readLines<EpochRecord>(`${folder}/epochs.jsonl`);
-  const config = (await platform.exists(`${folder}/config.json`)) ? await readJson(`${folder}/config.json`) : {};
-  const classes: string[] = config.classes ?? records[0]!.dice.map((_, c) => `class ${c + 1}`);
+  const classes = names ?? records[0]!.dice.map((_, c) => `class ${c + 1}`);
   const numbers = records.map((record) => ({ ...record, dice: record.dice.map((d) => d ?? NaN) }));
   const last = records.at(-1)!;
   const text = `${last.step} steps in ${duration(last.seconds)}, last loss ${last.loss.toFixed(3)}`;
@@ -107,9 +107,10 @@ const MEASURES: readonly [key: string, heading: string][] = [
 
 function classTable(summary: Summary): string {
   const rows = Object.entries(summary.mean).map(([key, mean]): Cell[] => [
-    summary.class_names[key]!, ...MEASURES.map(([name]) => mean[name]), String(summary.undefined[key]!.Dice),
-    String(summary.undefined[key]!.HD95! - summary.undefined[key]!.Dice!),
+    summary.class_names[key]!, ...MEASURES.map(([name]) => mean[name]), summary.undefined[key]!.Dice,
+    summary.undefined[key]!.HD95! - summary.undefined[key]!.Dice!,
   ]);
+  if (rows.length > 1) rows.push(["mean", ...MEASURES.slice(0, 5).map(([name]) => summary.foreground_mean[name])]);
   const note =
     `Means over ${summary.metric_per_case.length} cases of what is defined. A case where neither map has the class has ` +
     "no Dice, one where one alone has it no distances; they are counted in the last columns.";
