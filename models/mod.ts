@@ -1,4 +1,5 @@
-/** Network architectures; parameter trees have the names of the published PyTorch models. */
+/** Network architectures, whose parameter trees have the names of the published PyTorch models, and methods. */
+export * as colab from "./colab.ts";
 export { unetConfigOf, unetFromPlan } from "./from_plan.ts";
 export { plainConvUNet, residualEncoderUNet } from "./unet.ts";
 export type { Model, ResolvedUNet, UNetConfig } from "./unet.ts";
