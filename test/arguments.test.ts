@@ -80,6 +80,8 @@ const wrong: Record<string, readonly unknown[]> = {
   classes: [NaN, 0, -1, 1.5, "a", {}],
   ignoreIndex: [NaN, 0.5, "a", {}],
   spacing: [NaN, 0, -1, Infinity, "a", [1], {}],
+  order: [NaN, 2, 5, "a", {}, [1], [3, 3, 3, 3]],
+  clip: [1, "a", {}],
   connectivity: [NaN, 5, "6", {}],
 };
 
@@ -139,13 +141,14 @@ for (const e of entries) {
 
 /** Operators that compute in f32 alone; f16 goes there and back. */
 const floats =
-  /^(softmax|logSoftmax|cosineSimilarity|matmul|conv.*|.*Norm|weightStandardize|.*Pool[23]d|resize|affineGrid|gridSample)$/;
+  /^(softmax|logSoftmax|cosineSimilarity|matmul|conv.*|.*Norm|weightStandardize|.*Pool[23]d|resize|resampleVolume|affineGrid|gridSample)$/;
 
 /** The dtypes that an operator takes in place of that of input k. */
 function taken(e: Entry, k: number): readonly DType[] {
   if (floats.test(e.operator) || (e.operator === "crossEntropy" && k === 0)) return ["f16", "f32"];
   if (/^(crossEntropy|take)$/.test(e.operator) && k === 1) return ["i32", "u32"];
   if (e.operator === "oneHot") return ["i32", "u32"];
+  if (e.operator === "resampleLabels") return ["bool", "i32", "u32"];
   if (e.operator.startsWith("random.")) return ["u32"];
   // The entry pads with a fraction.
   if (e.operator === "pad") return ["f16", "f32"];
