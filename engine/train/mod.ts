@@ -24,3 +24,5 @@ export { predictor, segmenter } from "./segment.ts";
 export type { Member, Network, PredictionMemory, Predictor, SegmentOptions, Task } from "./segment.ts";
 export { train } from "./train.ts";
 export type { EpochRecord, Trained, TrainOptions } from "./train.ts";
+export { openTraining, Training, trainingChanges, trainingEntries } from "./setup.ts";
+export type { FoldSetup, Patches, PhantomSetup, TrainingOptions } from "./setup.ts";

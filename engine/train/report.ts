@@ -83,7 +83,7 @@ async function readLines<R>(path: string): Promise<R[]> {
 }
 
 function settingsTable(config: any): string {
-  const { options = {}, plan, split, device, parameters } = config;
+  const { options = {}, plan, splits, device, parameters } = config;
   const rows: [string, Cell][] = [];
   if (device) rows.push(["device", `${device.name} (${device.kind})`]);
   if (plan) {
@@ -93,7 +93,8 @@ function settingsTable(config: any): string {
     rows.push(["channels", normalisation.map((c: any) => `${c.name} (${c.normalisation})`).join(", ")]);
     rows.push(["labels", plan.labels.join(", ")]);
   }
-  if (split) rows.push(["cases", `${split.train.length} to train on, ${split.val.length} held out`]);
+  const parts = (splits ?? []).map(({ train, val }: any) => `${train.length} + ${val.length}`);
+  if (parts.length > 0) rows.push(["cases to train on + held out, by fold", parts.join(", ")]);
   for (const [key, value] of Object.entries(options)) {
     if (value !== "" && String(value) !== "") rows.push([`--${key}`, String(value)]);
   }

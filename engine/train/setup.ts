@@ -1,0 +1,323 @@
+/** What every training script does before and after its own step: options, data, splits, plan, batches, results. */
+import { check, VoxgradError } from "../core/errors.ts";
+import type { Tensor } from "../core/tensor.ts";
+import { deviceInfo } from "../gpu/mod.ts";
+import * as augment from "../imaging/augment.ts";
+import type { AugmentChanges } from "../imaging/augment_options.ts";
+import { openCaseStore, storeFolder, type CaseStore } from "../imaging/case_store.ts";
+import { compareLabels } from "../imaging/compare.ts";
+import { openDataset, type Dataset } from "../imaging/dataset.ts";
+import { Comparison, type EvaluatedCase } from "../imaging/evaluate.ts";
+import { fingerprintDataset } from "../imaging/fingerprint.ts";
+import { loadCase } from "../imaging/load_case.ts";
+import { writeNifti } from "../imaging/nifti.ts";
+import type { PhantomOptions } from "../imaging/phantom.ts";
+import { writePhantomDataset } from "../imaging/phantom.ts";
+import type { Plan } from "../imaging/plan.ts";
+import { planText, readPlan } from "../imaging/plan_file.ts";
+import { makePlan } from "../imaging/plan_rules.ts";
+import { Prng } from "../imaging/prng.ts";
+import { casesOf, sampleBatch } from "../imaging/sampling.ts";
+import { checkSplits, kFold, type Fold } from "../imaging/split.ts";
+import type { Triple, Volume } from "../imaging/volume.ts";
+import { tensor } from "../ops/creation.ts";
+import { choice, type Config, ConfigError, entry } from "./config.ts";
+import { counted, formatTable, print } from "./logging.ts";
+import { overlaySvg, type OverlayCase } from "./overlay.ts";
+import { PostprocessingChoice } from "./postprocess.ts";
+import { writeComparison, writeReport } from "./report.ts";
+import { openRun, readJson, resumeRun, type RunFolder } from "./run_folder.ts";
+
+/** Entries of the config block of every training script. */
+export const trainingEntries = {
+  data: entry("", "dataset folder; phantoms without it", { positional: true }),
+  plan: entry("", "plan file of `voxgrad plan`; made by its rules without it"),
+  folds: entry(5, "parts of the cross-validation", { integer: true, min: 2 }),
+  fold: entry("0", "part that is held out, from 0; each: one training a part; all: nothing is held out"),
+  splits: entry("", "JSON file of splits as nnU-Net's splits_final.json, instead of --folds"),
+  run: entry("", "folder of the run; the next free one in runs/ without it"),
+  resume: entry("", "folder of a run to go on with, after a stop or with more --steps"),
+  overwrite: entry(false, "whether that folder may hold an earlier run"),
+  seed: entry(1, "of the weights, the patches and the augmentation", { integer: true, min: 0 }),
+  steps: entry(0, "optimiser steps; 0: 120 on phantoms, 800 on --data", { integer: true, min: 0 }),
+  epochs: entry(0, "epochs of --epoch steps; of this and --steps the larger counts", { integer: true, min: 0 }),
+  epoch: entry(50, "steps an epoch, after which the held-out cases are looked at", { integer: true, min: 1 }),
+  validation: entry(5, "batches of held-out patches that are looked at then", { integer: true, min: 0 }),
+  preset: choice(["auto", "nnunet", "small"], "size of a new plan; auto: nnunet on a GPU, small elsewhere"),
+  batch: entry(0, "patches a step; 0: as planned", { integer: true, min: 0 }),
+  patch: entry([], "voxels of a patch; as planned without it", { integer: true, min: 1, lengths: [0, 3] }),
+  features: entry([], "channels at each resolution, the finest first; as planned without it", { integer: true, min: 1 }),
+  foreground: entry(0.33, "fraction of a batch's patches that are centred on foreground", { min: 0, max: 1 }),
+  augment: choice(["auto", "nnunet", "mirror", "none"], "auto: mirror on phantoms, nnU-Net's whole chain on --data"),
+  flips: choice(["xyz", "xy", "xz", "yz", "x", "y", "z", "none"], "axes along which patches are mirrored at random"),
+  checkpoint: entry(5, "minutes from one checkpoint to the next", { min: 0 }),
+  cache: entry("runs/prepared", "folder of prepared cases, which all runs share"),
+  memory: entry(2, "GB of prepared cases that are kept in memory", { min: 0 }),
+  workers: entry(2, "threads that read scans", { integer: true, min: 0 }),
+  phantoms: entry(16, "patients to make without --data", { integer: true, min: 2 }),
+} as const;
+
+/** Those that a resumed run may change. */
+export const trainingChanges = ["steps", "epochs", "data", "checkpoint", "cache", "memory", "workers"] as const;
+
+export type TrainingOptions = Config<typeof trainingEntries>;
+
+/** A batch on its way to the device: image f32 [N, C, d, h, w], label i32 [N, d, h, w]. */
+export interface Patches {
+  readonly image: Tensor;
+  readonly label: Tensor;
+}
+
+/** Phantoms of a script: small and plain, so that a first look takes minutes on a CPU. */
+export interface PhantomSetup extends Omit<PhantomOptions, "seed"> {
+  readonly patch: Triple;
+  readonly features: readonly number[];
+  /** Writes the dataset; that of writePhantomDataset unless given. */
+  readonly write?: (folder: string, options: PhantomOptions & { cases: number }) => Promise<void>;
+}
+
+const PHANTOMS: PhantomSetup = { shape: [28, 32, 24], spacing: [1.3, 1.3, 2], patch: [24, 24, 24], features: [8, 16, 32] };
+
+/** Nothing but what mirrors. */
+const NO_CHAIN = {
+  rotation: false, scaling: false, noise: false, blur: false, brightness: false, contrast: false, lowResolution: false,
+  invertedGamma: false, gamma: false,
+} as const;
+
+/** Cases of a fold in overlay.svg. */
+const SHOWN = 4;
+
+/** One training of the run: what it trains on, and where its files go. */
+export interface FoldSetup {
+  readonly name: string;
+  readonly split: Fold;
+  readonly run: RunFolder;
+}
+
+/** Data and plan of a training, its batches, and what becomes of its results. */
+export class Training {
+  readonly options: TrainingOptions;
+  readonly run: RunFolder;
+  readonly dataset: Dataset;
+  readonly plan: Plan;
+  readonly splits: readonly Fold[];
+  readonly folds: readonly FoldSetup[];
+  readonly store: CaseStore;
+  /** Number of the last step. */
+  readonly steps: number;
+  /** Names of the foreground classes, or of the regions. */
+  readonly classes: readonly string[];
+  /** Values of each region, where the plan has them. */
+  readonly regions: readonly (readonly number[])[] | undefined;
+  /** Voxels of the patches before augmentation, which crops them to the plan's. */
+  readonly sampled: readonly number[];
+  readonly #changes: Omit<AugmentChanges, "patch">;
+  readonly #draws: Record<"batches" | "augmentation" | "validation", Prng>;
+  readonly #rule: PostprocessingChoice;
+  readonly #cases: EvaluatedCase[] = [];
+
+  /** @param made what openTraining found */
+  constructor(
+    options: TrainingOptions,
+    made: { run: RunFolder; dataset: Dataset; plan: Plan; splits: readonly Fold[]; folds: readonly FoldSetup[]; store: CaseStore },
+  ) {
+    this.options = options;
+    ({
+      run: this.run, dataset: this.dataset, plan: this.plan, splits: this.splits, folds: this.folds, store: this.store,
+    } = made);
+    const { plan } = made;
+    const onPhantoms = options.data === "";
+    this.steps = Math.max(options.epochs * options.epoch, options.steps) || (onPhantoms ? 120 : 800);
+    this.regions = plan.regions?.map((region) => region.values);
+    this.classes = plan.regions?.map((region) => region.name) ?? plan.labels.slice(1);
+    const axes = plan.transpose.flatMap((axis, k) => (options.flips.includes("zyx"[axis]!) ? [k] : []));
+    const chain = options.augment === "auto" ? (onPhantoms ? "mirror" : "nnunet") : options.augment;
+    this.#changes = { ...(chain === "nnunet" ? {} : NO_CHAIN), mirror: chain === "none" ? false : { axes } };
+    this.sampled = augment.initialPatch(plan.patch, this.#changes);
+    const prng = new Prng(options.seed);
+    this.#draws = { batches: prng.fork("batches"), augmentation: prng.fork("augmentation"), validation: prng.fork("validation") };
+    this.#rule = new PostprocessingChoice(plan);
+  }
+
+  async #patches(prng: Prng, ids: readonly string[], patch: readonly number[], foreground: number): Promise<Patches> {
+    const { batch, channels } = this.plan;
+    const { image, label } = await sampleBatch(prng, casesOf(this.store, ids), { batch, patch, foreground });
+    return {
+      image: tensor(image, { shape: [batch, channels.length, ...patch] }),
+      label: tensor(label, { shape: [batch, ...patch] }),
+    };
+  }
+
+  /** The batch of a step, to be augmented. It depends on seed, split and step alone. */
+  batch(split: Fold, step: number): Promise<Patches> {
+    return this.#patches(this.#draws.batches.fork(step), split.train, this.sampled, this.options.foreground);
+  }
+
+  /** The key of a step's augmentation. */
+  key(step: number): Tensor {
+    const own = this.#draws.augmentation.fork(step);
+    return tensor(new Uint32Array([own.uint32(), own.uint32()]));
+  }
+
+  /** A batch as the network is to see it: augmented, of the plan's patch. Belongs into the compiled step. */
+  augmented(key: Tensor, patches: Patches): Patches {
+    return augment.nnunet(key, { ...patches }, { patch: this.plan.patch, ...this.#changes });
+  }
+
+  /**
+   * For `train`: looks at patches of the held-out cases, the same each time.
+   *
+   * @param figures gives `stepFigures` of a batch
+   * @returns undefined where nothing is held out
+   */
+  validation(split: Fold, figures: (patches: Patches) => Promise<Tensor>) {
+    const { validation: count } = this.options;
+    if (split.val.length === 0 || count === 0) return undefined;
+    return async (): Promise<{ loss: number; dice: number[] }> => {
+      let sum = new Float64Array(1 + 2 * this.classes.length);
+      for (let k = 0; k < count; k++) {
+        const patches = await this.#patches(this.#draws.validation.fork(k), split.val, this.plan.patch, 0.33);
+        using found = await figures(patches);
+        const values = await found.data();
+        sum = sum.map((value, at) => value + values[at]!);
+      }
+      const dice = this.classes.map((_, c) => (2 * sum[1 + c]!) / sum[1 + this.classes.length + c]!);
+      return { loss: sum[0]! / count, dice };
+    };
+  }
+
+  /** Writes config.json: the options, so that the run can be resumed, and what was made of them. */
+  async describe(more: object): Promise<void> {
+    const { options, steps, classes, plan, splits } = this;
+    const { cases: _, testCases: __, ...dataset } = this.dataset;
+    await this.run.writeJson("config.json", { options, steps, classes, plan, dataset, splits, ...more });
+  }
+
+  /** Segments and measures the held-out cases of a fold: predictions/, summary.json, metrics.csv, overlay.svg. */
+  async test(fold: FoldSetup, segment: (image: Volume) => Promise<Volume>): Promise<void> {
+    const { plan, dataset } = this;
+    const compared = {
+      classes: plan.regions ?? plan.labels.slice(1).map((label, k) => ({ name: label, values: [k + 1] })),
+      ignore: plan.ignoreLabel,
+    };
+    const shown: OverlayCase[] = [];
+    const cases: EvaluatedCase[] = [];
+    for (const id of counted(fold.split.val, "case")) {
+      const item = dataset.cases.find((each) => each.id === id)!;
+      const { image, label } = await loadCase(dataset, item);
+      const prediction = await segment(image);
+      const file = await fold.run.write(`predictions/${id}.nii.gz`, writeNifti(prediction, { dtype: "uint8", gzip: true }));
+      this.#rule.add(prediction, label!);
+      cases.push({ id, prediction: file, reference: item.label!, classes: compareLabels(prediction, label!, compared) });
+      if (shown.length < SHOWN) shown.push({ name: id, image, reference: label!.data, prediction: prediction.data });
+    }
+    await writeComparison(fold.run, new Comparison(cases));
+    await fold.run.write("overlay.svg", overlaySvg(shown, { labels: plan.labels }));
+    this.#cases.push(...cases);
+  }
+
+  /** The end of a run: measures over all folds, the largest-component rule, the report, and what was written. */
+  async finish(): Promise<Comparison> {
+    const comparison = new Comparison(this.#cases);
+    if (this.folds.length > 1) await writeComparison(this.run, comparison);
+    if (this.#cases.length > 0) await this.run.writeJson("postprocessing.json", this.#rule.decide());
+    await writeReport(this.run);
+    if (this.#cases.length > 0) {
+      const { headings, rows } = comparison.tableRows();
+      print(`\nDice on ${this.#cases.length} held-out cases, distances in mm\n${formatTable(headings, rows)}`);
+    }
+    print(`\nWritten:\n${this.run.listing()}`);
+    return comparison;
+  }
+}
+
+/**
+ * Opens the run of a training script: data (or phantoms), splits, plan, prepared cases.
+ *
+ * @param options values of `trainingEntries`, from resumableConfig
+ * @param phantoms what is made without --data
+ * @throws ConfigError, VoxgradError, DatasetError and their kin, each with its fix
+ * @example
+ * const options = await resumableConfig({ ...trainingEntries, rate: 1e-2 }, { change: trainingChanges });
+ * const training = await openTraining(options);
+ */
+export async function openTraining(options: TrainingOptions, phantoms: PhantomSetup = PHANTOMS): Promise<Training> {
+  const onPhantoms = options.data === "";
+  const name = options.data.split("/").filter((part) => part !== "").at(-1) ?? "phantom";
+  const run = options.resume
+    ? await resumeRun(options.resume)
+    : await openRun({ name, folder: options.run, overwrite: options.overwrite });
+  const folder = options.data || `${run.path}/phantom`;
+  if (onPhantoms) {
+    const { patch: _, features: __, write = writePhantomDataset, ...made } = phantoms;
+    await write(folder, { ...made, cases: options.phantoms, seed: options.seed });
+  }
+  const dataset = await openDataset(folder);
+  const splits = await chooseSplits(options, run, dataset);
+  const chosen = options.fold === "each" ? [...splits.keys()] : [options.fold === "all" ? 0 : Number(options.fold)];
+  if (!chosen.every((index) => splits[index])) {
+    throw new ConfigError(`--fold: got "${options.fold}", wanted 0 to ${splits.length - 1}, each or all`);
+  }
+  const plan = await choosePlan(options, run, dataset, onPhantoms ? phantoms : undefined);
+  const classes = plan.regions?.map((region) => region.name) ?? plan.labels.slice(1);
+  print(`Data: ${folder}, ${dataset.cases.length} cases; ${classes.join(", ")}`);
+  const partial = dataset.cases.filter((item) => item.labelsPresent).length;
+  if (partial > 0) print(`${partial} cases have some labels annotated; what is not annotated counts as background here`);
+  const store = await openCaseStore(dataset, plan, {
+    folder: storeFolder(options.cache, dataset, plan),
+    workers: options.workers,
+    memory: options.memory * 1e9,
+    ids: [...new Set(chosen.flatMap((index) => [...splits[index]!.train, ...splits[index]!.val]))].sort(),
+  });
+  const folds = chosen.map((index): FoldSetup => ({
+    name: `fold ${index}`,
+    split: splits[index]!,
+    run: chosen.length > 1 ? run.folder(`fold_${index}`) : run,
+  }));
+  return new Training(options, { run, dataset, plan, splits, folds, store });
+}
+
+/** The splits of a resumed run, of a file, or by kFold; one without held-out cases for --fold all. */
+async function chooseSplits(options: TrainingOptions, run: RunFolder, dataset: Dataset): Promise<readonly Fold[]> {
+  const ids = dataset.cases.map((item) => item.id);
+  const before = options.resume ? await run.readJson("splits.json") : undefined;
+  if (!before && ids.length < 2 && options.fold !== "all" && !options.splits) {
+    throw new VoxgradError(`${dataset.folder}: it has ${ids.length} case; nothing can be held out of it, so use --fold all`);
+  }
+  const made = before ? checkSplits(before, ids, `${run.path}/splits.json`)
+    : options.fold === "all" ? [{ train: ids, val: [] }]
+    : options.splits ? checkSplits(await readJson(options.splits), ids, options.splits)
+    : kFold(ids, { folds: Math.min(options.folds, ids.length) });
+  await run.writeJson("splits.json", made);
+  return made;
+}
+
+/** The plan of a resumed run, of a file, or by the rules; it is kept with the run. */
+async function choosePlan(
+  options: TrainingOptions,
+  run: RunFolder,
+  dataset: Dataset,
+  phantoms: PhantomSetup | undefined,
+): Promise<Plan> {
+  let plan: Plan;
+  if (options.resume) {
+    plan = await readPlan(`${run.path}/plan.json`);
+  } else if (options.plan) {
+    const both = options.patch.length + options.features.length > 0;
+    check(!both, options.plan, () => "the plan says patch and features; leave out --patch and --features, or edit it");
+    plan = await readPlan(options.plan);
+    if (options.batch > 0) plan = { ...plan, batch: options.batch };
+  } else {
+    const software = (await deviceInfo()).kind === "software";
+    const patch = options.patch.length > 0 ? options.patch : phantoms?.patch;
+    const features = options.features.length > 0 ? options.features : phantoms?.features;
+    plan = makePlan(dataset, await fingerprintDataset(dataset, { workers: options.workers }), {
+      preset: options.preset !== "auto" ? options.preset : software ? "small" : "nnunet",
+      ...(patch && { patch: patch as Triple }),
+      ...(features && { features }),
+      ...(options.batch > 0 && { batch: options.batch }),
+    });
+  }
+  await run.write("plan.json", `${planText(plan)}\n`);
+  return plan;
+}
