@@ -23,6 +23,8 @@ export * as metrics from "./metrics.ts";
 export type { ClassMetrics, MetricOptions, Overlap, Summary } from "./metrics.ts";
 export { NiftiError, readNifti, writeNifti } from "./nifti.ts";
 export type { NiftiDtype } from "./nifti_write.ts";
+export { CONTEXT_PHANTOM_LABELS, contextPhantomCase, writeContextPhantomDataset } from "./context_phantom.ts";
+export type { ContextPhantomCase } from "./context_phantom.ts";
 export { PHANTOM_LABELS, phantomCase, writePhantomDataset } from "./phantom.ts";
 export type { PhantomOptions } from "./phantom.ts";
 export { openCaseStore, storeFolder } from "./case_store.ts";

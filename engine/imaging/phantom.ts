@@ -5,9 +5,10 @@
  * count.
  */
 import { platform } from "#platform";
-import type { Affine } from "./affine.ts";
 import { writeNifti } from "./nifti.ts";
 import { smoothField, smoothstep } from "./phantom_field.ts";
+import { depth, placeGrid, unit } from "./phantom_shapes.ts";
+import type { Ellipsoid, Point } from "./phantom_shapes.ts";
 import { Prng } from "./prng.ts";
 import { makeVolume } from "./volume.ts";
 import type { Triple, Volume } from "./volume.ts";
@@ -34,22 +35,6 @@ const RIM = 1;
 const CORE = 0.42;
 const NOISE = 0.05;
 const BIAS = 0.42;
-
-type Point = readonly [number, number, number];
-
-interface Ellipsoid {
-  readonly centre: Point;
-  readonly radii: Point;
-}
-
-/** Signed distance in mm to an ellipsoid's surface, positive inside; exact on the surface and near enough beside it. */
-function depth(shape: Ellipsoid, x: number, y: number, z: number): number {
-  const [rx, ry, rz] = shape.radii;
-  const [u, v, w] = [(x - shape.centre[0]) / rx, (y - shape.centre[1]) / ry, (z - shape.centre[2]) / rz];
-  const norm = Math.sqrt(u * u + v * v + w * w);
-  const slope = Math.sqrt((u / rx) * (u / rx) + (v / ry) * (v / ry) + (w / rz) * (w / rz));
-  return slope === 0 ? Math.min(rx, ry, rz) : (norm * (1 - norm)) / slope;
-}
 
 interface Scene {
   readonly body: Ellipsoid;
@@ -103,13 +88,6 @@ function makeScene(prng: Prng, half: Point): Scene {
   return { body, wall: 0.11 * size, organ, gland, tumour, rim: 0.18 * size, blobs, tubes };
 }
 
-/** A random direction. */
-function unit(prng: Prng): Point {
-  const [x, y, z] = [prng.normal(), prng.normal(), prng.normal()];
-  const length = Math.sqrt(x * x + y * y + z * z) || 1;
-  return [x / length, y / length, z / length];
-}
-
 /** Value and label at a point (mm from the centre); `tissue` is the body's texture there. */
 function paint(scene: Scene, x: number, y: number, z: number, tissue: number): [number, number] {
   // Edges are blurred over a millimetre, as partial volumes are.
@@ -131,24 +109,6 @@ function paint(scene: Scene, x: number, y: number, z: number, tissue: number): [
   value = blend(value, RIM, tumour);
   value = blend(value, CORE + tissue, tumour - scene.rim);
   return [value, tumour > 0 ? 3 : gland > 0 ? 2 : organ > 0 ? 1 : 0];
-}
-
-/** A grid stored left to right, posterior first, slightly oblique, somewhere in the scanner: exact in float64. */
-function placeGrid(prng: Prng, spacing: Triple): Affine {
-  // A rotation by a rational quaternion: no trigonometry, the same numbers on every host.
-  const [a, b, c, d] = [24, prng.integer(5) - 2, prng.integer(5) - 2, prng.integer(5) - 2];
-  const n = a * a + b * b + c * c + d * d;
-  const rotation = [
-    [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
-    [2 * (b * c + a * d), a * a + c * c - b * b - d * d, 2 * (c * d - a * b)],
-    [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - b * b - c * c],
-  ];
-  const flip = [-1, -1, 1];
-  const rows = rotation.map((row) => [
-    ...row.map((v, axis) => (v / n) * flip[axis] * spacing[axis]),
-    prng.integer(160) - 80,
-  ]);
-  return [...rows.flat(), 0, 0, 0, 1];
 }
 
 /**
