@@ -8,9 +8,12 @@
  * Tensors are [N, K, ...space], of as many axes of space as there are.
  */
 import {
-  concat, exp, grad, hvp, jvp, log, logSoftmax, max, minimum, slice, softmax, stopGradient, sum, Tensor, tree,
+  avgPool2d, avgPool3d, concat, exp, grad, hvp, jvp, log, logSoftmax, max, maxPool2d, maxPool3d, minimum, slice, softmax, stopGradient, sum, Tensor, tree,
   VoxgradError, where,
 } from "../engine/mod.ts";
+
+import { type Model, plainConvUNet, residualEncoderUNet } from "./unet.ts";
+import type { UNetConfig } from "./unet_config.ts";
 
 /** A tree of tensors. */
 type Tree = any;
@@ -139,6 +142,54 @@ export function roiLoss(logits: Tensor, roi: Tensor, options: RoiLossOptions = {
   return y.mul(log(kept)).add(outside.mul(log(kept.mul(-1).add(1)))).mean().mul(-1);
 }
 
+/**
+ * Labels at the resolution of each output of a deeply supervised network: the ROI from the nearest voxel, q averaged, the
+ * mask at its least, as the official code.
+ *
+ * @param outputs logits, finest first
+ * @param parts roi [N, ...space] or [N, c, ...space], q [N, t, ...space], mask [N, ...space], at full resolution
+ * @returns soft labels for each output
+ */
+export function pyramidLabels(
+  outputs: readonly Tensor[],
+  parts: { roi: Tensor; q: Tensor; mask: Tensor },
+): Tensor[] {
+  const { roi, q, mask } = parts;
+  const rois = roiChannels("pyramidLabels", roi, q);
+  const near = roiChannels("pyramidLabels", mask, q);
+  return outputs.map((output) => {
+    const factors = output.shape.slice(2).map((n, k) => q.shape[k + 2]! / n);
+    need(factors.every((f) => Number.isInteger(f)), () => `pyramidLabels: ${output} does not divide ${q}`);
+    if (factors.every((f) => f === 1)) return constrainedLabels(rois, q, near.squeeze({ axes: [1] }));
+    const [pooled, least] = q.rank === 5
+      ? [avgPool3d(q, { kernel: factors }), maxPool3d(near.mul(-1), { kernel: factors }).mul(-1)]
+      : [avgPool2d(q, { kernel: factors }), maxPool2d(near.mul(-1), { kernel: factors }).mul(-1)];
+    const nearest = slice(rois, { start: [0, 0, ...factors.map((f) => Math.floor(f / 2))], step: [1, 1, ...factors] });
+    return constrainedLabels(nearest, pooled, least.squeeze({ axes: [1] }));
+  });
+}
+
+/**
+ * A network whose outputs are ROI classes and contexts as one of background and ROI classes: the background's logit is
+ * the largest of the contexts', so the most likely class is the same.
+ *
+ * @param network outputs [N, c + t, ...space], or a list of them
+ * @param roiClasses c
+ */
+export function withoutContexts<N extends { apply(params: any, input: Tensor, options?: any): Tensor | readonly Tensor[] }>(
+  network: N,
+  roiClasses: number,
+): { apply(params: any, input: Tensor, options?: any): Tensor } {
+  return {
+    apply(params, input, options) {
+      const out = network.apply(params, input, options);
+      const logits = out instanceof Tensor ? out : out[0]!;
+      const background = max(slice(logits, { start: [0, roiClasses] }), { axes: [1], keepDims: true });
+      return concat([background, slice(logits, { end: [logits.shape[0]!, roiClasses] })], { axis: 1 });
+    },
+  };
+}
+
 /** How the meta-gradient is taken. */
 export type MetaMethod = "exact" | "finite-difference" | "implicit";
 
@@ -243,4 +294,23 @@ function conjugateGradients(product: (x: Tree) => Tree, b: Tree, iterations: num
 function safeRatio(a: Tensor, b: Tensor): Tensor {
   const positive = b.greater(0);
   return where(positive, a.div(where(positive, b, 1)), 0);
+}
+
+/** A U-Net with ROI classes and contexts as outputs. */
+export interface ContextUNetConfig extends UNetConfig {
+  /** How many of the classes, the first ones, are ROI; the others are contexts. */
+  readonly roiClasses: number;
+}
+
+/**
+ * PlainConvUNet or ResidualEncoderUNet trained with context labels, used as one of background and ROI classes
+ * (`withoutContexts`); its parameters are those of the network within.
+ *
+ * @param config as for that network, blocksPerStage tells the residual one; and roiClasses
+ * @example const model = colab.contextUNet({ inputChannels: 1, features: [8, 16], classes: 3, roiClasses: 1 });
+ */
+export function contextUNet(config: ContextUNetConfig): Model<Tensor> {
+  const { roiClasses, ...own } = config;
+  const within = own.blocksPerStage === undefined ? plainConvUNet(own) : residualEncoderUNet(own);
+  return { init: (key) => within.init(key), config: within.config, ...withoutContexts(within, roiClasses) };
 }

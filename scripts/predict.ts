@@ -33,6 +33,7 @@ print(`Device: ${device.name} (${device.kind}; ${device.reason})`);
 const networks: Record<string, (architecture: any) => models.Model<any>> = {
   plainConvUNet: models.plainConvUNet,
   residualEncoderUNet: models.residualEncoderUNet,
+  contextUNet: models.colab.contextUNet,
 };
 const { files, folders } = await findModels(options.run);
 type Folds = { network: Network; params: any[]; plan: Plan };

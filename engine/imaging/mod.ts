@@ -45,7 +45,7 @@ export { imageStem, readVolume } from "./read_volume.ts";
 export { reorient } from "./reorient.ts";
 export { keepLargestComponent } from "./largest_component.ts";
 export { labelsOf, regionValues, resampledPlanes, SourceVolume, toProbabilities } from "./restore.ts";
-export { casesOf, extractBox, inMemory, patchStart, sampleBatch, samplePatch } from "./sampling.ts";
+export { casesOf, extractBox, inMemory, patchStart, sampleBatch, samplePatch, withChannels } from "./sampling.ts";
 export type { CaseSource, PatchOptions, SampleCase } from "./sampling.ts";
 export {
   argmaxLabels, gaussianImportance, slidingWindow, slidingWindowCost, slidingWindowSlabs, tileStarts,

@@ -29,6 +29,34 @@ export const casesOf = (source: CaseSource, ids: readonly string[]): CaseSource 
   get: (id) => source.get(id),
 });
 
+/**
+ * A source whose images have further channels, made from each case once and kept in memory: a distance map, a context.
+ * They are cut with the image; beyond the volume they are 0.
+ *
+ * @param make gives [E, D, H, W] of a case
+ */
+export function withChannels(
+  source: CaseSource,
+  make: (item: SampleCase) => Promise<Float32Array>,
+): CaseSource {
+  const joined = async (id: string): Promise<SampleCase> => {
+    const item = await source.get(id);
+    const extra = await make(item);
+    const image = new Float32Array(item.image.length + extra.length);
+    image.set(item.image);
+    image.set(extra, item.image.length);
+    return { ...item, image, channels: item.channels + extra.length / item.label.length };
+  };
+  const made = new Map<string, Promise<SampleCase>>();
+  return {
+    ids: source.ids,
+    get(id) {
+      if (!made.has(id)) made.set(id, joined(id));
+      return made.get(id)!;
+    },
+  };
+}
+
 /** A source of cases that are in memory. */
 export function inMemory(cases: readonly SampleCase[]): CaseSource {
   const byId = new Map(cases.map((item) => [item.id, item]));

@@ -17,7 +17,7 @@ import type { Plan } from "../imaging/plan.ts";
 import { planText, readPlan } from "../imaging/plan_file.ts";
 import { makePlan } from "../imaging/plan_rules.ts";
 import { Prng } from "../imaging/prng.ts";
-import { casesOf, sampleBatch } from "../imaging/sampling.ts";
+import { casesOf, type CaseSource, sampleBatch } from "../imaging/sampling.ts";
 import { checkSplits, kFold, type Fold } from "../imaging/split.ts";
 import type { Triple, Volume } from "../imaging/volume.ts";
 import { tensor } from "../ops/creation.ts";
@@ -66,6 +66,8 @@ export type TrainingOptions = Config<typeof trainingEntries>;
 export interface Patches {
   readonly image: Tensor;
   readonly label: Tensor;
+  /** Further channels of the source, f32 [N, E, d, h, w]; they move with the image, each voxel taken from the nearest. */
+  readonly extra?: Tensor;
 }
 
 /** Phantoms of a script: small and plain, so that a first look takes minutes on a CPU. */
@@ -103,6 +105,8 @@ export class Training {
   readonly splits: readonly Fold[];
   readonly folds: readonly FoldSetup[];
   readonly store: CaseStore;
+  /** Where batches come from: the store, unless a script puts another source in its place, as one with more channels. */
+  source: CaseSource;
   /** Number of the last step. */
   readonly steps: number;
   /** Names of the foreground classes, or of the regions. */
@@ -126,6 +130,7 @@ export class Training {
       run: this.run, dataset: this.dataset, plan: this.plan, splits: this.splits, folds: this.folds, store: this.store,
     } = made);
     const { plan } = made;
+    this.source = made.store;
     const onPhantoms = options.data === "";
     this.steps = Math.max(options.epochs * options.epoch, options.steps) || (onPhantoms ? 120 : 800);
     this.regions = plan.regions?.map((region) => region.values);
@@ -141,10 +146,22 @@ export class Training {
 
   async #patches(prng: Prng, ids: readonly string[], patch: readonly number[], foreground: number): Promise<Patches> {
     const { batch, channels } = this.plan;
-    const { image, label } = await sampleBatch(prng, casesOf(this.store, ids), { batch, patch, foreground });
+    const { image, label } = await sampleBatch(prng, casesOf(this.source, ids), { batch, patch, foreground });
+    const C = channels.length;
+    const all = image.length / label.length;
+    // Channels [from, to) of every sample.
+    const part = (from: number, to: number): Tensor => {
+      const size = label.length / batch;
+      const values = new Float32Array(batch * (to - from) * size);
+      for (let n = 0; n < batch; n++) {
+        values.set(image.subarray((n * all + from) * size, (n * all + to) * size), n * (to - from) * size);
+      }
+      return tensor(values, { shape: [batch, to - from, ...patch] });
+    };
     return {
-      image: tensor(image, { shape: [batch, channels.length, ...patch] }),
+      image: all === C ? tensor(image, { shape: [batch, C, ...patch] }) : part(0, C),
       label: tensor(label, { shape: [batch, ...patch] }),
+      ...(all > C && { extra: part(C, all) }),
     };
   }
 
@@ -161,7 +178,8 @@ export class Training {
 
   /** A batch as the network is to see it: augmented, of the plan's patch. Belongs into the compiled step. */
   augmented(key: Tensor, patches: Patches): Patches {
-    return augment.nnunet(key, { ...patches }, { patch: this.plan.patch, ...this.#changes });
+    const entries = patches.extra ? { entries: { extra: { mode: "nearest" as const } } } : {};
+    return augment.nnunet(key, { ...patches }, { patch: this.plan.patch, ...this.#changes, ...entries });
   }
 
   /**

@@ -1,0 +1,78 @@
+// train_colab as a user runs it, small: without contexts it is train_unet to the last bit; with them it can be killed.
+import { spawn } from "node:child_process";
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { loadSafetensors } from "../engine/mod.ts";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+const folder = await mkdtemp(join(tmpdir(), "voxgrad-colab-"));
+test.after(() => rm(folder, { recursive: true, force: true }));
+
+/** Runs a command; it is killed once its output matches. */
+function run(command: string, args: string[], kill?: RegExp): Promise<{ code: number | null; output: string }> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, [join(root, "engine/platform/cli/voxgrad.mjs"), command, ...args], { cwd: folder });
+    let output = "";
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.on("data", (data) => {
+        output += data;
+        if (kill?.test(output)) setTimeout(() => child.kill("SIGKILL"), 600);
+      });
+    }
+    child.on("error", reject);
+    child.on("close", (code) => resolve({ code, output }));
+  });
+}
+
+const small = [
+  "--phantoms", "3", "--folds", "3", "--steps", "6", "--epoch", "3", "--validation", "1", "--features", "4,8",
+  "--patch", "16,16,16", "--foreground", "0.33",
+];
+const contexts = [...small, "--margin", "3", "--tau", "2", "--period", "2"];
+const file = (run: string, name: string) => readFile(join(folder, run, name));
+
+test("without contexts, and with one, the weights are those of train_unet", async () => {
+  await run("train_unet", [...small, "--run", "plain"]);
+  for (const [name, args] of [["none", ["--context", "none"]], ["one", ["--contexts", "1"]]] as const) {
+    const { code, output } = await run("train_colab", [...small, ...args, "--run", name]);
+    assert.is(code, 0, output);
+    assert.ok((await file(name, "model.safetensors")).equals(await file("plain", "model.safetensors")), name);
+  }
+});
+
+test("a killed CoLab training ends with the segmenter and the generator of one left alone; predict uses it", async () => {
+  const whole = await run("train_colab", [...contexts, "--run", "whole"]);
+  assert.is(whole.code, 0, whole.output);
+  await run("train_colab", [...contexts, "--run", "killed", "--checkpoint", "0"], /step 1\//);
+  const rest = await run("train_colab", ["--resume", "killed", "--checkpoint", "0"]);
+  assert.is(rest.code, 0, rest.output);
+  for (const name of ["model.safetensors", "generator.safetensors"]) {
+    assert.ok((await file("whole", name)).equals(await file("killed", name)), name);
+  }
+  const weights = async (name: string) => loadSafetensors(new Uint8Array(await file(name, "generator.safetensors"))).tensors;
+  const [name, learnt] = [...(await weights("whole"))][0]!;
+  assert.ok((await learnt.data()).every(Number.isFinite), name);
+  const [prediction] = await readdir(join(folder, "whole/predictions"));
+  const again = await run("predict", ["whole", `whole/phantom/imagesTr/${prediction}`, "labels", "--no-postprocess"]);
+  assert.is(again.code, 0, again.output);
+  assert.ok((await file("whole", `predictions/${prediction}`)).equals(await file("labels", prediction!)));
+});
+
+test("dilated masks and context labels of a folder are arms; label maps that do not fit are named", async () => {
+  const dilated = await run("train_colab", [...contexts, "--context", "dilated", "--run", "dilated"]);
+  assert.is(dilated.code, 0, dilated.output);
+  const labels = ["--data", "dilated/phantom", ...small.slice(2), "--context", "labels", "--contextLabels", "dilated/phantom/labelsTr"];
+  const drawn = await run("train_colab", [...labels, "--contexts", "4", "--run", "drawn"]);
+  assert.is(drawn.code, 0, drawn.output);
+  const few = await run("train_colab", [...labels, "--contexts", "2", "--run", "few"]);
+  assert.is(few.code, 1);
+  assert.match(few.output, /it holds \d; --contexts 2 allows 0 to 1/);
+  const nowhere = await run("train_colab", [...small, "--context", "labels", "--run", "nowhere"]);
+  assert.match(nowhere.output, "--context labels wants --contextLabels");
+});
+
+test.run();
