@@ -64,7 +64,7 @@ test("contextPhantomCase() gives the same voxels for the same seed, on any host"
   bytes(contextPhantomCase({ seed: 2 })).forEach((value, n) => assert.not.equal(value, CRC[n]));
 });
 // What the generator gave when its pictures were looked at; a change means new phantoms for every user.
-const CRC = [1437176911, 983818987, 38469475, 2810766014];
+const CRC = [169852545, 887366473, 2188720288, 3121055843];
 
 test("contextPhantomCase() keeps lesions in the organ and distractors out of it", () => {
   const lesions = new Set<number>();
@@ -84,7 +84,7 @@ test("contextPhantomCase() keeps lesions in the organ and distractors out of it"
     );
     const [inside, outside] = [blobSizes(label), blobSizes(distractors)];
     assert.ok(inside.sizes.length >= 1 && inside.sizes.length <= 3, `${what}: ${inside.sizes} lesions`);
-    assert.ok(outside.sizes.length >= 1 && outside.sizes.length <= 5, `${what}: ${outside.sizes} distractors`);
+    assert.ok(outside.sizes.length >= 1 && outside.sizes.length <= 6, `${what}: ${outside.sizes} distractors`);
     assert.ok(Math.min(...inside.sizes, ...outside.sizes) >= 8, `${what}: ${inside.sizes}; ${outside.sizes}`);
     assert.not.ok(inside.atBorder || outside.atBorder, `${what}: a blob is cut by the border`);
     assert.is(blobSizes(organ).sizes.length, 1, `${what}: the organ is whole`);

@@ -1,8 +1,8 @@
 /**
- * A made-up dataset in which only context tells: lesions lie in one organ (a liver, say), and other organs and nodes in
- * the body hold distractors of exactly the lesions' sizes and intensities, in tissue of exactly the organ's intensity
- * and texture. A network that knows a lesion by its own looks finds the distractors too; one that knows the organ, the
- * largest, at its place in the body, does not; whoever finds every blob scores a Dice near 0.57. This is the failure that context labels mend (CoLab, Li et al. 2022).
+ * A made-up dataset in which only context tells: lesions lie in one organ (a liver, say); a second organ and nodes hold
+ * distractors of exactly the lesions' sizes and intensities, in tissue of exactly the organ's intensity and texture. A
+ * network that knows a lesion by its looks finds the distractors too; one that knows the organ, the largest, at its
+ * place in the body, does not. This is the failure that context labels mend (CoLab, Li et al. 2022).
  */
 import { platform } from "#platform";
 import { writeNifti } from "./nifti.ts";
@@ -33,7 +33,7 @@ const MIN_SIDE = 24;
 const SHAPE: Triple = [32, 32, 32];
 const SPACING: Triple = [1, 1, 1];
 
-// Intensities before gain, texture and noise; hosts (the organ, other organs, nodes) share one range, blobs another.
+// Intensities before gain, texture and noise; hosts (the organ, its twin, nodes) share one range, blobs another.
 const BODY = 0.3;
 const HOST: readonly [number, number] = [0.52, 0.58];
 const BLOB: readonly [number, number] = [0.39, 0.45];
@@ -47,12 +47,10 @@ const CUFF = 0.06;
 const BEND = 0.15;
 const BODY_CENTRE: Point = [0, 0, 0];
 const BODY_RADII: Point = [0.93, 0.91, 0.92];
-// The organ ends before x = 0.06, where the others begin, and these are on two sides of y = 0: none overlap.
-const ORGAN_PLACE: Point = [-0.4, 0, 0];
-const OTHER_PLACES: readonly Point[] = [
-  [0.4, 0.38, -0.12],
-  [0.4, -0.38, 0.12],
-];
+// The organ ends before x = 0.05, where its twin begins: they never overlap. The twin is nearly as large, so that for some voxels around a blob
+// both look alike: the side of the body and the size of the whole tell them apart.
+const ORGAN_PLACE: Point = [-0.42, 0, 0];
+const TWIN_PLACE: Point = [0.44, 0, 0];
 
 interface Tissue extends Ellipsoid {
   readonly value: number;
@@ -60,7 +58,7 @@ interface Tissue extends Ellipsoid {
 
 interface Scene {
   readonly organ: Tissue;
-  /** Other organs and nodes. */
+  /** The organ's twin and the nodes. */
   readonly others: readonly Tissue[];
   readonly lesions: readonly Tissue[];
   readonly distractors: readonly Tissue[];
@@ -143,13 +141,12 @@ function makeScene(prng: Prng): Scene {
     return placed;
   };
 
-  const organ = host(near(ORGAN_PLACE, 0.04), sizes([0.36, 0.42], [0.46, 0.54], [0.46, 0.54]));
-  const others = OTHER_PLACES.map((place) => host(near(place, 0.03), sizes([0.28, 0.31], [0.29, 0.33], [0.32, 0.38])));
+  const organ = host(near(ORGAN_PLACE, 0.03), sizes([0.38, 0.44], [0.44, 0.52], [0.44, 0.52]));
+  const twin = host(near(TWIN_PLACE, 0.03), sizes([0.3, 0.36], [0.4, 0.48], [0.4, 0.48]));
+  const others = [twin];
   const lesions = blobs(organ, 1 + prng.integer(3));
-  // One to a host: a second would fit only if small, and sizes would tell.
-  const full = prng.shuffle(others).slice(0, prng.integer(4) === 0 ? 1 : 2);
-  const distractors = full.flatMap((other) => blobs(other, 1));
-  // Nodes lie anywhere in the body, clear of all organs; some are empty.
+  const distractors = blobs(twin, 1 + prng.integer(3));
+  // Nodes, small organs, lie anywhere in the body, clear of all others; some are empty.
   const body = { centre: BODY_CENTRE, radii: BODY_RADII };
   for (let left = 1 + prng.integer(3); left > 0; left--) {
     const drawn = host(BODY_CENTRE, sizes([0.23, 0.27], [0.23, 0.27], [0.23, 0.27]));
@@ -162,8 +159,9 @@ function makeScene(prng: Prng): Scene {
 }
 
 /**
- * One patient of the context phantom: a body, the lesions' organ with 1 to 3 lesions in it, two other organs and up
- * to three small nodes, with distractors in them. The same options give the same voxels on every host.
+ * One patient of the context phantom: a body, the lesions' organ with 1 to 3 lesions in it, a second organ nearly as
+ * large with 1 to 3 distractors in it, and up to three nodes, some of which hold a distractor too. The same options give
+ * the same voxels on every host.
  *
  * @param options seed; shape [X, Y, Z], 32 cubed unless given, with which all structures scale axis by axis; spacing in
  *   mm, 1 unless given
