@@ -47,8 +47,8 @@ const CUFF = 0.06;
 const BEND = 0.15;
 const BODY_CENTRE: Point = [0, 0, 0];
 const BODY_RADII: Point = [0.93, 0.91, 0.92];
-// The organ ends before x = 0.05, where its twin begins: they never overlap. The twin is nearly as large, so that for some voxels around a blob
-// both look alike: the side of the body and the size of the whole tell them apart.
+// The organ ends before x = 0.05, where its twin begins: they never overlap. The twin is nearly as large, so that for
+// some voxels around a blob both look alike: the side of the body and the size of the whole tell them apart.
 const ORGAN_PLACE: Point = [-0.42, 0, 0];
 const TWIN_PLACE: Point = [0.44, 0, 0];
 
