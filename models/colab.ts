@@ -8,7 +8,7 @@
  * Tensors are [N, K, ...space], of as many axes of space as there are.
  */
 import {
-  avgPool2d, avgPool3d, concat, exp, grad, hvp, jvp, log, logSoftmax, max, maxPool2d, maxPool3d, minimum, slice, softmax, stopGradient, sum, Tensor, tree,
+  avgPool2d, avgPool3d, checkpoint, concat, exp, grad, hvp, jvp, log, logSoftmax, max, maxPool2d, maxPool3d, minimum, slice, softmax, stopGradient, sum, Tensor, tree,
   VoxgradError, where,
 } from "../engine/mod.ts";
 
@@ -242,7 +242,10 @@ const fixed = (a: Tree): Tree => tree.map(a, (x: Tensor) => stopGradient(x));
  */
 export function metaGradient(options: MetaGradientOptions): Tree {
   const { segment, generate, theta, omega, roi, mask, alpha, method = "exact", iterations = 10, damping = 1e-2 } = options;
-  const labelsOf = (o: Tree): Tensor => constrainedLabels(roi, softmax(generate(o).cast("f32"), { axis: 1 }), mask);
+  // The labels are needed at the start and their derivative at the end: what lies within the generator is computed again
+  // there instead of being kept, which costs a forward pass of it and saves as much memory as a training step takes.
+  const again = checkpoint(generate);
+  const labelsOf = (o: Tree): Tensor => constrainedLabels(roi, softmax(again(o).cast("f32"), { axis: 1 }), mask);
   const segLoss = (p: Tree, labels: Tensor): Tensor => segmentationLoss(segment(p), labels, options.segmentation);
   const regionLoss = (p: Tree): Tensor => roiLoss(segment(p), roi, options.roiOptions);
   /** d/domega <dL_seg/dtheta, v>. */
