@@ -7,6 +7,7 @@ import {
   diceCrossEntropy, distanceTransform, duration, entry, checkGrid, loadCase, oneHot, ones, openTraining, polySchedule,
   preprocessCase, print, programLine, random, readVolume, resumableConfig, saveModel, saveSafetensors, segmenter, sgd,
   softmax, stepFigures, stopGradient, tensor, train, trainingChanges, trainingEntries, valueAndGrad, withChannels,
+  writeContextPhantomDataset,
 } from "../engine/mod.ts";
 import type { FoldSetup, Patches, SampleCase, Tensor } from "../engine/mod.ts";
 import { colab, plainConvUNet, unetConfigOf } from "../models/mod.ts";
@@ -17,8 +18,8 @@ const options = await resumableConfig({
   context: choice(["colab", "none", "dilated", "labels"], "where context labels come from"),
   contexts: entry(2, "context classes, t of the paper; 1 is --context none", { integer: true, min: 1 }),
   contextLabels: entry("", "for --context labels: folder of CASE.nii.gz with values from 0, the far background"),
-  margin: entry(30, "distance up to which the generated context counts fully", { min: 0 }),
-  tau: entry(20, "how slowly it fades beyond", { min: 1e-6 }),
+  margin: entry(0, "distance up to which generated context counts fully; 0: 30 on --data, 4 on phantoms", { min: 0 }),
+  tau: entry(0, "how slowly it fades beyond; 0: 20 on --data, 3 on phantoms", { min: 0 }),
   unit: choice(["voxels", "mm"], "of margin and tau; voxels are those of the plan"),
   period: entry(10, "steps from one update of the generator to the next", { integer: true, min: 1 }),
   meta: choice(["exact", "finite-difference", "implicit"], "how the generator's gradient is taken"),
@@ -30,17 +31,23 @@ const options = await resumableConfig({
   weightDecay: entry(3e-5, "L2 penalty", { min: 0 }),
   clip: entry(12, "largest norm of the gradients", { min: 1e-6 }),
 }, { change: trainingChanges });
-if (options.context === "labels" && options.contextLabels === "") {
+const onPhantoms = options.data === "";
+const margin = options.margin || (onPhantoms ? 4 : 30);
+const tau = options.tau || (onPhantoms ? 3 : 20);
+if (options.context === "labels" && options.contextLabels === "" && !onPhantoms) {
   throw new ConfigError("--context labels wants --contextLabels, a folder of label maps named as the cases");
 }
 const device = await deviceInfo();
 print(`Device: ${device.name} (${device.kind}; ${device.reason})`);
-const training = await openTraining(options);
+// Phantoms whose lesions only the organ around them tells from other blobs.
+const training = await openTraining(options, {
+  shape: [32, 32, 32], spacing: [1, 1, 1], patch: [32, 32, 32], features: [6, 12, 24], write: writeContextPhantomDataset,
+});
 const { plan, steps, dataset } = training;
 if (plan.regions || plan.ignoreLabel !== undefined) {
   throw new ConfigError(`${dataset.folder}: context labels are for plain labels, without regions and an ignore label`);
 }
-const rate = options.rate || (options.data && options.optimizer === "adam" ? 3e-3 : 1e-2);
+const rate = options.rate || (!onPhantoms && options.optimizer === "adam" ? 3e-3 : 1e-2);
 // With one context there is nothing to divide: the background is the context, and this is train_unet.
 const context = options.contexts === 1 ? "none" : options.context;
 const contexts = context === "none" ? 1 : options.contexts;
@@ -65,14 +72,14 @@ async function maskOf(item: SampleCase): Promise<Float32Array> {
   if (item.label.every((value) => value === 0)) return new Float32Array(item.label.length);
   const outside = tensor(Int32Array.from(item.label, (value) => Number(value === 0)), { shape: item.shape });
   const spacing = options.unit === "mm" ? item.spacing : [1, 1, 1];
-  const { margin, tau } = options;
   return (await colab.softDilatedMask(distanceTransform(outside, { spacing }), { margin, tau }).data()) as Float32Array;
 }
 
 /** Context labels of a case, prepared as its own label is. */
 async function contextOf(item: SampleCase): Promise<Float32Array> {
   const { image } = await loadCase(dataset, dataset.cases.find((each) => each.id === item.id)!);
-  const label = await readVolume(`${options.contextLabels.replace(/(?<=.)\/+$/, "")}/${item.id}.nii.gz`);
+  const folder = options.contextLabels.replace(/(?<=.)\/+$/, "") || `${dataset.folder}/organsTr`;
+  const label = await readVolume(`${folder}/${item.id}.nii.gz`);
   checkGrid(image, label, 0.05);
   const prepared = await preprocessCase({ id: item.id, image, label: { ...label, data: Uint8Array.from(label.data) } }, plan);
   const strange = prepared.label.find((value) => value >= contexts);

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { loadSafetensors } from "../engine/mod.ts";
+import { loadSafetensors, writePhantomDataset } from "../engine/mod.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const folder = await mkdtemp(join(tmpdir(), "voxgrad-colab-"));
@@ -28,8 +28,9 @@ function run(command: string, args: string[], kill?: RegExp): Promise<{ code: nu
   });
 }
 
+await writePhantomDataset(join(folder, "data"), { cases: 3, seed: 2, shape: [28, 24, 20] });
 const small = [
-  "--phantoms", "3", "--folds", "3", "--steps", "6", "--epoch", "3", "--validation", "1", "--features", "4,8",
+  "--data", "data", "--rate", "0.01", "--augment", "mirror", "--folds", "3", "--steps", "6", "--epoch", "3", "--validation", "1", "--features", "4,8",
   "--patch", "16,16,16", "--foreground", "0.33",
 ];
 const contexts = [...small, "--margin", "3", "--tau", "2", "--period", "2"];
@@ -57,7 +58,7 @@ test("a killed CoLab training ends with the segmenter and the generator of one l
   const [name, learnt] = [...(await weights("whole"))][0]!;
   assert.ok((await learnt.data()).every(Number.isFinite), name);
   const [prediction] = await readdir(join(folder, "whole/predictions"));
-  const again = await run("predict", ["whole", `whole/phantom/imagesTr/${prediction}`, "labels", "--no-postprocess"]);
+  const again = await run("predict", ["whole", `data/imagesTr/${prediction}`, "labels", "--no-postprocess"]);
   assert.is(again.code, 0, again.output);
   assert.ok((await file("whole", `predictions/${prediction}`)).equals(await file("labels", prediction!)));
 });
@@ -65,7 +66,7 @@ test("a killed CoLab training ends with the segmenter and the generator of one l
 test("dilated masks and context labels of a folder are arms; label maps that do not fit are named", async () => {
   const dilated = await run("train_colab", [...contexts, "--context", "dilated", "--run", "dilated"]);
   assert.is(dilated.code, 0, dilated.output);
-  const labels = ["--data", "dilated/phantom", ...small.slice(2), "--context", "labels", "--contextLabels", "dilated/phantom/labelsTr"];
+  const labels = [...small, "--context", "labels", "--contextLabels", "data/labelsTr"];
   const drawn = await run("train_colab", [...labels, "--contexts", "4", "--run", "drawn"]);
   assert.is(drawn.code, 0, drawn.output);
   const few = await run("train_colab", [...labels, "--contexts", "2", "--run", "few"]);
