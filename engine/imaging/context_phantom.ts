@@ -8,7 +8,7 @@ import { platform } from "#platform";
 import { writeNifti } from "./nifti.ts";
 import type { PhantomOptions } from "./phantom.ts";
 import { smoothField, smoothstep } from "./phantom_field.ts";
-import { depth, placeGrid } from "./phantom_shapes.ts";
+import { depth, placeGrid, writeDescription } from "./phantom_shapes.ts";
 import type { Ellipsoid, Point } from "./phantom_shapes.ts";
 import { Prng } from "./prng.ts";
 import { makeVolume } from "./volume.ts";
@@ -268,19 +268,11 @@ export async function writeContextPhantomDataset(
   };
   const training = await write("Tr", new Prng(seed), cases);
   const test = await write("Ts", new Prng(seed).fork("test"), testCases);
-  // Last, so that a folder with a dataset.json is complete.
-  const description = {
+  await writeDescription(folder, {
     name: "ContextPhantom",
     description: "Synthetic lesions that only the organ around them tells from others, by voxgrad; no patient data",
-    reference: "voxgrad",
-    licence: "CC0",
-    tensorImageSize: "3D",
-    modality: { "0": "synthetic" },
-    labels: Object.fromEntries(CONTEXT_PHANTOM_LABELS.map((name, value) => [String(value), name])),
-    numTraining: cases,
-    numTest: testCases,
+    labels: CONTEXT_PHANTOM_LABELS,
     training: training.map((file) => ({ image: `./imagesTr/${file}`, label: `./labelsTr/${file}` })),
     test: test.map((file) => `./imagesTs/${file}`),
-  };
-  await platform.writeFile(`${folder}/dataset.json`, `${JSON.stringify(description, null, 1)}\n`);
+  });
 }

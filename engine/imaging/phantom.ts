@@ -7,7 +7,7 @@
 import { platform } from "#platform";
 import { writeNifti } from "./nifti.ts";
 import { smoothField, smoothstep } from "./phantom_field.ts";
-import { depth, placeGrid, unit } from "./phantom_shapes.ts";
+import { depth, placeGrid, unit, writeDescription } from "./phantom_shapes.ts";
 import type { Ellipsoid, Point } from "./phantom_shapes.ts";
 import { Prng } from "./prng.ts";
 import { makeVolume } from "./volume.ts";
@@ -180,19 +180,11 @@ export async function writePhantomDataset(
     await platform.writeFile(`${folder}/labelsTr/${file}`, writeNifti(label, { gzip: true }));
     training.push({ image: `./imagesTr/${file}`, label: `./labelsTr/${file}` });
   }
-  // Last, so that a folder with a dataset.json is complete.
-  const description = {
+  await writeDescription(folder, {
     name: "Phantom",
     description: "Synthetic organ, gland and tumour made by voxgrad; no patient data",
-    reference: "voxgrad",
-    licence: "CC0",
-    tensorImageSize: "3D",
-    modality: { "0": "synthetic" },
-    labels: Object.fromEntries(PHANTOM_LABELS.map((name, value) => [String(value), name])),
-    numTraining: cases,
-    numTest: 0,
+    labels: PHANTOM_LABELS,
     training,
     test: [],
-  };
-  await platform.writeFile(`${folder}/dataset.json`, `${JSON.stringify(description, null, 1)}\n`);
+  });
 }

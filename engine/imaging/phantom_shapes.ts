@@ -1,4 +1,5 @@
 /** Shapes, directions and the grid that the phantoms share. */
+import { platform } from "#platform";
 import type { Affine } from "./affine.ts";
 import type { Prng } from "./prng.ts";
 import type { Triple } from "./volume.ts";
@@ -42,4 +43,32 @@ export function placeGrid(prng: Prng, spacing: Triple): Affine {
     prng.integer(160) - 80,
   ]);
   return [...rows.flat(), 0, 0, 0, 1];
+}
+
+/** Writes the dataset.json of a phantom folder. It comes last, so that a folder that has one is complete. */
+export async function writeDescription(
+  folder: string,
+  content: {
+    name: string;
+    description: string;
+    labels: readonly string[];
+    training: readonly { image: string; label: string }[];
+    test: readonly string[];
+  },
+): Promise<void> {
+  const { name, description, labels, training, test } = content;
+  const json = {
+    name,
+    description,
+    reference: "voxgrad",
+    licence: "CC0",
+    tensorImageSize: "3D",
+    modality: { "0": "synthetic" },
+    labels: Object.fromEntries(labels.map((label, value) => [String(value), label])),
+    numTraining: training.length,
+    numTest: test.length,
+    training,
+    test,
+  };
+  await platform.writeFile(`${folder}/dataset.json`, `${JSON.stringify(json, null, 1)}\n`);
 }
