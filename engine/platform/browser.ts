@@ -88,10 +88,6 @@ export const platform: Platform = {
     await platform.writeFile(path, joined);
   },
 
-  async removeFile(path: string): Promise<void> {
-    files.delete(normal(path));
-  },
-
   async removeRemains(): Promise<void> {},
 
   async listFiles(folder: string): Promise<string[]> {

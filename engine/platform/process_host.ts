@@ -71,14 +71,6 @@ export const processHost: Omit<Platform, "name" | "openAdapter" | "closeGpu"> = 
     }
   },
 
-  async removeFile(path: string): Promise<void> {
-    try {
-      await rm(path, { force: true });
-    } catch (error) {
-      throw fileError(error, path, "remove");
-    }
-  },
-
   async removeRemains(folder: string): Promise<void> {
     for (const name of await readdir(folder, { recursive: true }).catch(() => [])) {
       const [, pid] = /(?:^|[\\/])\.(\d+)\.\d+\.tmp$/.exec(name) ?? [];

@@ -67,8 +67,6 @@ export interface Platform {
   writeFile(path: string, data: Uint8Array | string): Promise<void>;
   /** Adds to the end of a file, making it and its folders; what a kill cuts off is at the end. */
   appendFile(path: string, data: string): Promise<void>;
-  /** Removes a file, if it is there. */
-  removeFile(path: string): Promise<void>;
   /** Removes what writeFile left half written in a folder, and those inside, when its process was killed. */
   removeRemains(folder: string): Promise<void>;
   /** Names, sorted, of all that lies directly in a folder. Throws PlatformError when there is no such folder. */

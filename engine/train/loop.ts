@@ -42,8 +42,8 @@ export interface LoopOptions<B> {
     write(state: any): void;
     /** Whether a copy is wanted although `every` steps are not over; asked after each step. */
     due?(step: number): boolean;
-    /** Called with each copy, whose tensors are on the host, but for that of the start. */
-    copied?(step: number, state: unknown): Promise<void>;
+    /** Called for each copy but that of the start; `restore` makes the state of it, with tensors on the host. */
+    copied?(step: number, restore: () => unknown): Promise<void>;
   };
 }
 
@@ -142,7 +142,7 @@ export async function trainLoop<B>(options: LoopOptions<B>): Promise<StepRecord[
           await settle();
           copy = { step, restore: await copyToHost(state.read()) };
           losses = 0;
-          await state.copied?.(step, copy.restore());
+          await state.copied?.(step, copy.restore);
         }
       }
       await settle();

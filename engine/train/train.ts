@@ -126,11 +126,11 @@ export async function train<B>(options: TrainOptions<B>): Promise<Trained> {
       ...state,
       every: COPY_EVERY,
       due: dueAt,
-      copied: async (step, copy) => {
+      copied: async (step, restore) => {
         if (!dueAt() && step < steps) return;
         const current: CheckpointNotes = { step, seconds: records.at(-1)!.seconds, dice: dice.counts, average, best };
         await log.flush();
-        await tolerant.write("The checkpoint", () => writeCheckpoint(run, copy as object, current));
+        await tolerant.write("The checkpoint", () => writeCheckpoint(run, restore() as object, current));
         writtenAt = performance.now();
       },
     },
