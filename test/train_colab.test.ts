@@ -6,11 +6,15 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { loadSafetensors, writePhantomDataset } from "../engine/mod.ts";
+import { closeDevice, loadSafetensors, random, tree, writePhantomDataset } from "../engine/mod.ts";
+import { plainConvUNet } from "../models/mod.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const folder = await mkdtemp(join(tmpdir(), "voxgrad-colab-"));
-test.after(() => rm(folder, { recursive: true, force: true }));
+test.after(async () => {
+  await rm(folder, { recursive: true, force: true });
+  await closeDevice();
+});
 
 /** Runs a command; it is killed once its output matches. */
 function run(command: string, args: string[], kill?: RegExp): Promise<{ code: number | null; output: string }> {
@@ -54,9 +58,15 @@ test("a killed CoLab training ends with the segmenter and the generator of one l
   for (const name of ["model.safetensors", "generator.safetensors"]) {
     assert.ok((await file("whole", name)).equals(await file("killed", name)), name);
   }
-  const weights = async (name: string) => loadSafetensors(new Uint8Array(await file(name, "generator.safetensors"))).tensors;
-  const [name, learnt] = [...(await weights("whole"))][0]!;
-  assert.ok((await learnt.data()).every(Number.isFinite), name);
+  const { tensors } = loadSafetensors(new Uint8Array(await file("whole", "generator.safetensors")));
+  const { architecture } = JSON.parse(await readFile(join(folder, "whole/config.json"), "utf8"));
+  const { roiClasses: _, ...network } = architecture;
+  const first = tree.flatten(plainConvUNet({ ...network, classes: 2, deepSupervision: false }).init(random.key(2)));
+  assert.equal([...tensors.keys()], [...first.keys()]);
+  for (const name of ["encoder.stages.0.0.convs.0.conv.weight", "decoder.seg_layers.0.weight"]) {
+    const [before, after] = [await first.get(name)!.data(), await tensors.get(name)!.data()];
+    assert.ok(after.every(Number.isFinite) && after.some((v, k) => v !== before[k]), `${name} has been learnt`);
+  }
   const [prediction] = await readdir(join(folder, "whole/predictions"));
   const again = await run("predict", ["whole", `data/imagesTr/${prediction}`, "labels", "--no-postprocess"]);
   assert.is(again.code, 0, again.output);
