@@ -194,6 +194,26 @@ test("openDataset() pairs plain folders and finds the labels in the files", asyn
   await refuses(open({ "label/a.nii.gz": nii(new Uint8Array(12)) }), /hold 0 alone. Mark/);
 });
 
+test("openDataset() pairs the files of one folder by their suffixes", async () => {
+  const files = { "p_01_image.nii.gz": IMAGE, "p_01_mask.nii.gz": LABEL, "p_02.nii.gz": IMAGE, "p_02_seg.nii.gz": LABEL, "notes.txt": LABEL };
+  const dataset = await openDataset(await folder(undefined, files));
+  assert.equal(dataset.cases.map((item) => item.id), ["p_01", "p_02"]);
+  assert.is(dataset.labels.length, 3);
+  const { image, label } = await loadCase(dataset, dataset.cases[0]);
+  assert.equal([image.data[2], label!.data[2]], [2, 2]);
+  const apart = await openDataset(await folder(undefined, { "images/a_image.nii": IMAGE, "masks/a_mask.nii": LABEL }));
+  assert.equal(apart.cases.map((item) => item.id), ["a"]);
+  const channels = { "b_0000.nii": IMAGE, "b_0001.nii": IMAGE, "b_mask.nii": LABEL, "c_0000_img.nii": IMAGE, "c_0001_img.nii": IMAGE, "c_mask.nii": LABEL };
+  assert.equal((await openDataset(await folder(undefined, channels))).cases.map((item) => item.images.length), [2, 2]);
+  const open = async (more: Record<string, Uint8Array>) => openDataset(await folder(undefined, { ...files, ...more }));
+  await refuses(open({ "p_03_image.nii": IMAGE }), /p_03_image\.nii: .* has no label of p_03, such as p_03_mask/);
+  await refuses(open({ "p_03_mask.nii": LABEL }), /p_03_mask\.nii: .* has no such image/);
+  await refuses(open({ "p_01_seg.nii.gz": LABEL }), /p_01_seg\.nii\.gz: p_01_mask\.nii\.gz is the label of p_01 too/);
+  await refuses(open({ "p_02_image.nii.gz": IMAGE }), /p_02.*nii\.gz is the image of p_02 too\. Remove one/);
+  await refuses(openDataset(await folder(undefined, { "a.nii": IMAGE, "b_mask.nii": LABEL })), /has no label of a/);
+  await refuses(openDataset(await folder(undefined, { "a.nii": IMAGE, "b.nii": IMAGE })), /dataset\.json: there is no such file/);
+});
+
 test("openDataset() names the file at fault and the fix", async () => {
   const open = async (json: unknown, files: Record<string, Uint8Array> = MSD_FILES) =>
     openDataset(await folder(json, files));

@@ -1,4 +1,4 @@
-/** Dataset folders: Medical Segmentation Decathlon (MSD), nnU-Net raw, or images and labels in two plain folders. */
+/** Dataset folders: Medical Segmentation Decathlon (MSD), nnU-Net raw, or plain folders of images and labels. */
 import { platform } from "#platform";
 import { DatasetError, isObject, readChannels, readJson, readLabels, readLabelsPresent } from "./dataset_json.ts";
 import type { DatasetLabel, DatasetRegion, Json, LabelNames } from "./dataset_json.ts";
@@ -33,7 +33,7 @@ export interface Dataset {
   readonly testCases: readonly DatasetCase[];
 }
 
-/** Two folders of files with the same names. */
+/** Two folders of files with the same names, or one folder twice, where a suffix tells labels from images. */
 export interface PlainFolders {
   readonly images: string;
   readonly labels: string;
@@ -45,8 +45,8 @@ export type OnFault = (fault: DatasetError) => void;
 /**
  * Opens a dataset folder: MSD (`training` lists the files; labels {"0": "background"}), nnU-Net raw (CASE_0000.nii.gz,
  * one file per channel; labels {"background": 0}), or, without dataset.json, images and labels beside each other in
- * folders named images and labels, imagesTr and labelsTr, image and mask and the like; `{ images, labels }` names two
- * folders, whatever they are called. Without dataset.json the label files are read for the values in them.
+ * folders named images and labels, imagesTr and labelsTr, image and mask and the like, or in the folder itself as
+ * CASE_image and CASE_mask (or _label, _seg, ...); `{ images, labels }` names two folders, whatever they are called. Without dataset.json the label files are read for the values in them.
  *
  * Label values that are lists ("tumour": [1, 2]) are regions and want regions_class_order. Where some labels were not
  * annotated in every case, dataset.json says so: "labels_present": {"CASE": ["liver"]}, or labels_present in an entry

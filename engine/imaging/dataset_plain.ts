@@ -1,4 +1,7 @@
-/** Datasets without dataset.json: a folder of images and one of labels whose files have the same names. */
+/**
+ * Datasets without dataset.json: a folder of images and one of labels whose files have the same names, or one folder of
+ * both, where label files are known by their suffix.
+ */
 import { platform } from "#platform";
 import type { Dataset, DatasetCase, OnFault, PlainFolders } from "./dataset.ts";
 import { DatasetError } from "./dataset_json.ts";
@@ -24,36 +27,55 @@ const LABELS = [
 ];
 // What is appended to the names of label files: case_01_seg.nii.gz for case_01.nii.gz.
 const SUFFIX = /[_.-](labels?|mask|seg|segmentation|gt)$/i;
+// What image files may have in its place: case_01_image.nii.gz.
+const IMAGE_SUFFIX = /[_.-](images?|img|scan|volume)$/i;
 
-/** The two folders in `root`, where there is no dataset.json and each kind is there once; else undefined. */
+const visible = async (folder: string): Promise<string[]> =>
+  (await platform.listFiles(folder)).filter((name) => !name.startsWith(".") && imageStem(name) !== undefined);
+
+/**
+ * The two folders in `root`, where there is no dataset.json and each kind is there once; `root` for both, where its files
+ * are images and labels told apart by a suffix; else undefined.
+ */
 export async function plainFolders(root: string): Promise<PlainFolders | undefined> {
   if (!(await platform.exists(root)) || (await platform.exists(`${root}/dataset.json`))) return undefined;
   const names = await platform.listFiles(root);
   const [images, labels] = [IMAGES, LABELS].map((kind) => names.filter((name) => kind.includes(name.toLowerCase())));
-  if (images.length !== 1 || labels.length !== 1) return undefined;
-  return { images: `${root}/${images[0]}`, labels: `${root}/${labels[0]}` };
+  if (images.length === 1 && labels.length === 1) return { images: `${root}/${images[0]}`, labels: `${root}/${labels[0]}` };
+  const stems = (await visible(root)).map((name) => imageStem(name)!);
+  const marked = stems.some((stem) => SUFFIX.test(stem)) && stems.some((stem) => !SUFFIX.test(stem));
+  return marked ? { images: root, labels: root } : undefined;
 }
 
-/** Pairs the files of two folders by name and finds the labels in them. */
+/** Pairs the files of two folders, or of one, by name and finds the labels in them. */
 export async function openPlain(root: string, folders: PlainFolders, onFault: OnFault): Promise<Dataset> {
-  const list = async (folder: string) =>
-    (await platform.listFiles(folder)).filter((name) => !name.startsWith(".") && imageStem(name) !== undefined);
-  const labels = new Map((await list(folders.labels)).map((name) => [imageStem(name)!.replace(SUFFIX, ""), name]));
+  const mixed = folders.images === folders.labels;
+  const isLabel = (name: string): boolean => SUFFIX.test(imageStem(name)!);
+  const labels = new Map<string, string>();
+  for (const name of (await visible(folders.labels)).filter((each) => !mixed || isLabel(each))) {
+    const id = imageStem(name)!.replace(SUFFIX, "");
+    if (labels.has(id)) onFault(twice(`${folders.labels}/${name}`, `${labels.get(id)} is the label of ${id} too`));
+    else labels.set(id, name);
+  }
   const stems = new Map<string, string[]>();
-  for (const name of await list(folders.images)) {
+  for (const name of (await visible(folders.images)).filter((each) => !mixed || !isLabel(each))) {
     const stem = imageStem(name)!;
+    const bare = stem.replace(IMAGE_SUFFIX, "");
     // CASE_0000 is a channel only where the labels say so, for case_0007 may be a seventh case.
-    const [, id, channel] = labels.has(stem) ? [] : (/^(.+)_(\d{4})$/.exec(stem) ?? []);
-    const files = stems.get(id ?? stem) ?? [];
-    files[channel === undefined ? 0 : Number(channel)] = `${folders.images}/${name}`;
-    stems.set(id ?? stem, files);
+    const whole = [stem, bare].find((each) => labels.has(each));
+    const [, id = bare, channel = "0"] = whole === undefined ? (/^(.+)_(\d{4})$/.exec(bare) ?? []) : [, whole];
+    const files = stems.get(id) ?? [];
+    const path = `${folders.images}/${name}`;
+    if (files[Number(channel)]) onFault(twice(path, `${files[Number(channel)]} is the image of ${id} too`));
+    else files[Number(channel)] = path;
+    stems.set(id, files);
   }
   const found: DatasetCase[] = [];
   for (const [id, files] of stems) {
     const label = labels.get(id);
     labels.delete(id);
     if (label !== undefined) found.push({ id, images: files, label: `${folders.labels}/${label}` });
-    else onFault(new DatasetError(files.find(Boolean)!, `${folders.labels} has no file named ${id}`, "Add it"));
+    else onFault(new DatasetError(files.find(Boolean)!, `${folders.labels} has no ${mixed ? `label of ${id}, such as ${id}_mask` : `file named ${id}`}`, "Add it"));
   }
   for (const name of labels.values()) {
     onFault(
@@ -83,9 +105,13 @@ export async function openPlain(root: string, folders: PlainFolders, onFault: On
   };
 }
 
+const twice = (file: string, problem: string): DatasetError => new DatasetError(file, problem, "Remove one of the two");
+
 async function channelsOf(cases: readonly DatasetCase[], folders: PlainFolders): Promise<string[]> {
   if (cases.length === 0) {
-    const fix = `Put images into it and labels of the same names into ${folders.labels}`;
+    const fix = folders.images === folders.labels
+      ? "Name images and labels alike but for a suffix, as case_01_image and case_01_mask"
+      : `Put images into it and labels of the same names into ${folders.labels}`;
     throw new DatasetError(folders.images, "no case found", fix);
   }
   const { images } = cases[0];
