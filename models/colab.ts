@@ -75,19 +75,21 @@ export function constrainedLabels(roi: Tensor, q: Tensor, mask: Tensor): Tensor 
 export interface SegmentationLossOptions {
   /** Class that has no Dice term, as the far background in the official code; all count unless given (paper). */
   readonly without?: number;
+  /** Dice of a class over the whole batch instead of the mean of the samples'; false unless given. */
+  readonly batch?: boolean;
   /** Added to numerator and denominator of Dice; 1e-5 unless given. */
   readonly smooth?: number;
 }
 
 /**
- * L_seg: cross-entropy with soft labels, mean over voxels, plus 1 - soft Dice, mean over samples and classes.
+ * L_seg: cross-entropy with soft labels, mean over voxels, plus 1 - soft Dice, mean over samples (unless `batch`) and classes.
  *
  * @param logits [N, K, ...space]
  * @param labels soft, of the same shape, from constrainedLabels
  * @example const loss = colab.segmentationLoss(network.apply(theta, x), labels);
  */
 export function segmentationLoss(logits: Tensor, labels: Tensor, options: SegmentationLossOptions = {}): Tensor {
-  const { without, smooth = 1e-5 } = options;
+  const { without, batch = false, smooth = 1e-5 } = options;
   const same = String(logits.shape) === String(labels.shape);
   need(same, () => `segmentationLoss: logits and labels have one shape, got ${logits} and ${labels}`);
   const [N, K] = logits.shape as [number, number];
@@ -96,12 +98,13 @@ export function segmentationLoss(logits: Tensor, labels: Tensor, options: Segmen
   const logProbability = logSoftmax(logits.cast("f32"), { axis: 1 });
   const entropy = sum(labels.mul(logProbability)).div(-logits.size / K);
   const probability = exp(logProbability);
-  const axes = spaceOf(logits);
-  const both = sum(probability.mul(labels), { axes });
-  const either = sum(probability.add(labels), { axes });
-  const dice = both.mul(2).add(smooth).div(either.add(smooth));
-  const counted = without === undefined ? sum(dice) : sum(dice).sub(sum(slice(dice, { start: [0, without], end: [N, without + 1] })));
-  return entropy.add(1).sub(counted.div(N * (without === undefined ? K : K - 1)));
+  const axes = batch ? [0, ...spaceOf(logits)] : spaceOf(logits);
+  const both = sum(probability.mul(labels), { axes, keepDims: true });
+  const either = sum(probability.add(labels), { axes, keepDims: true });
+  const dice = both.mul(2).add(smooth).div(either.add(smooth)).reshape({ shape: [batch ? 1 : N, K] });
+  const last = dice.shape[0]!;
+  const counted = without === undefined ? sum(dice) : sum(dice).sub(sum(slice(dice, { start: [0, without], end: [last, without + 1] })));
+  return entropy.add(1).sub(counted.div(last * (without === undefined ? K : K - 1)));
 }
 
 /** The rest of the range [0, 1] that a probability keeps from its ends. */

@@ -1,5 +1,7 @@
 /** Network architectures, whose parameter trees have the names of the published PyTorch models, and methods. */
 export * as colab from "./colab.ts";
+export { colabEntries, trainColab } from "./colab_training.ts";
+export type { ColabOptions } from "./colab_training.ts";
 export { unetConfigOf, unetFromPlan } from "./from_plan.ts";
 export { plainConvUNet, residualEncoderUNet } from "./unet.ts";
 export type { Model, ResolvedUNet, UNetConfig } from "./unet.ts";

@@ -1,0 +1,249 @@
+/**
+ * Training with context labels: CoLab (Li et al. 2022) and what it is compared with. What scripts/train_colab.ts runs,
+ * for experiments that train several arms.
+ */
+import {
+  adam, choice, clipGradNorm, compile, concat, ConfigError, deepSupervision, deepSupervisionWeights, deviceInfo,
+  diceCrossEntropy, distanceTransform, duration, entry, checkGrid, loadCase, oneHot, ones, polySchedule, preprocessCase,
+  print, programLine, random, readVolume, saveModel, saveSafetensors, segmenter, sgd, softmax, stepFigures, stopGradient,
+  openTraining, tensor, train, trainingEntries, valueAndGrad, withChannels,
+  writeContextPhantomDataset,
+} from "../engine/mod.ts";
+import type { CaseSource, Comparison, Config, FoldSetup, Patches, SampleCase, Tensor, Training } from "../engine/mod.ts";
+
+import * as colab from "./colab.ts";
+import { unetConfigOf } from "./from_plan.ts";
+import { plainConvUNet } from "./unet.ts";
+
+/** Entries of the config block, those of every training included. */
+export const colabEntries = {
+  ...trainingEntries,
+  foreground: entry(0.5, "fraction of a batch's patches that are centred on foreground", { min: 0, max: 1 }),
+  context: choice(["colab", "none", "dilated", "labels"], "where context labels come from"),
+  contexts: entry(2, "context classes, t of the paper; 1 is --context none", { integer: true, min: 1 }),
+  contextLabels: entry("", "for --context labels: folder of CASE.nii.gz with values from 0, the far background"),
+  margin: entry(0, "distance up to which generated context counts fully; 0: 30 on --data, 4 on phantoms", { min: 0 }),
+  tau: entry(0, "how slowly it fades beyond; 0: 20 on --data, 3 on phantoms", { min: 0 }),
+  unit: choice(["voxels", "mm"], "of margin and tau; voxels are those of the plan"),
+  period: entry(10, "steps from one update of the generator to the next", { integer: true, min: 1 }),
+  meta: choice(["exact", "finite-difference", "implicit"], "how the generator's gradient is taken"),
+  generatorRate: entry(3e-4, "Adam's learning rate for the generator", { min: 0 }),
+  roiLoss: choice(["bce", "dice"], "loss that the generator is to lower"),
+  roiClass: entry(-1, "ROI class, from 0, that this loss looks at; -1: all", { integer: true, min: -1 }),
+  optimizer: choice(["adam", "sgd"], "sgd has Nesterov momentum 0.99"),
+  rate: entry(0, "learning rate at the start; 0: 3e-3 for adam on --data, else 1e-2", { min: 0 }),
+  weightDecay: entry(3e-5, "L2 penalty", { min: 0 }),
+  dice: choice(["batch", "sample"], "Dice over a whole batch, as train_unet, or the mean of its samples', as the paper"),
+  clip: entry(12, "largest norm of the gradients", { min: 1e-6 }),
+} as const;
+
+export type ColabOptions = Config<typeof colabEntries>;
+
+/** Phantoms whose lesions only the organ around them tells from other blobs. */
+const PHANTOMS = {
+  shape: [32, 32, 32], spacing: [1, 1, 1], patch: [32, 32, 32], features: [6, 12, 24], write: writeContextPhantomDataset,
+} as const;
+
+/**
+ * Trains on each fold that is asked for, segments its held-out cases, and writes the run's folder.
+ *
+ * @param options by `resumableConfig(colabEntries, { change: trainingChanges })`, or `config(colabEntries, words)`
+ * @returns measures of the held-out cases
+ * @throws ConfigError for options that do not fit the data, and as openTraining
+ * @example await trainColab(config(colabEntries, ["Task04_Hippocampus", "--context", "dilated", "--steps", "300"]));
+ */
+export async function trainColab(options: ColabOptions): Promise<Comparison> {
+  if (options.context === "labels" && options.contextLabels === "" && options.data !== "") {
+    throw new ConfigError("--context labels wants --contextLabels, a folder of label maps named as the cases");
+  }
+  const training = await openTraining(options, PHANTOMS);
+  const setup = setUp(options, training);
+  const { context, contexts, rois, rate, network, architecture } = setup;
+  const { plan } = training;
+  print(`Model: ${plan.network.features.join("-")}, ${rois} ROI class(es) and ${contexts} context(s), ${context}; ` +
+    `batch ${plan.batch} x ${plan.patch.join(" x ")}`);
+  await training.describe({ rate, network, architecture, device: await deviceInfo() });
+  const steps = compileSteps(setup);
+  for (const fold of training.folds) {
+    if (training.folds.length > 1) print(`\n${fold.name}`);
+    training.source = sourceOf(setup);
+    await trainFold(setup, steps, fold);
+  }
+  return training.finish();
+}
+
+/** What the options come to on the data. */
+type Setup = ReturnType<typeof setUp>;
+
+function setUp(options: ColabOptions, training: Training) {
+  const { plan, dataset } = training;
+  if (plan.regions || plan.ignoreLabel !== undefined) {
+    throw new ConfigError(`${dataset.folder}: context labels are for plain labels, without regions and an ignore label`);
+  }
+  const onPhantoms = options.data === "";
+  // With one context there is nothing to divide: the background is the context, and this is train_unet.
+  const context = options.contexts === 1 ? "none" as const : options.context;
+  const contexts = context === "none" ? 1 : options.contexts;
+  const rois = plan.labels.length - 1;
+  const shape = unetConfigOf(plan, { deepSupervision: true });
+  const { weightDecay } = options;
+  return {
+    options, training, context, contexts, rois,
+    margin: options.margin || (onPhantoms ? 4 : 30),
+    tau: options.tau || (onPhantoms ? 3 : 20),
+    rate: options.rate || (!onPhantoms && options.optimizer === "adam" ? 3e-3 : 1e-2),
+    network: context === "none" ? plan.network.name : "contextUNet",
+    architecture: { ...shape, classes: rois + contexts, ...(context !== "none" && { roiClasses: rois }) },
+    // The segmenter has an output for each ROI class and context, the generator one for each context.
+    model: plainConvUNet({ ...shape, classes: rois + contexts }),
+    generator: plainConvUNet({ ...shape, classes: contexts, deepSupervision: false }),
+    optimiser: options.optimizer === "adam" ? adam({ weightDecay }) : sgd({ momentum: 0.99, nesterov: true, weightDecay }),
+    generatorOptimiser: adam(),
+  };
+}
+
+/** The cases, and beside the image what the arm knows of the background: the soft dilated mask, or context labels. */
+function sourceOf(setup: Setup): CaseSource {
+  const { training, context } = setup;
+  if (context === "none") return training.store;
+  return withChannels(training.store, context === "labels" ? (item) => givenContexts(setup, item) : (item) => maskOf(setup, item));
+}
+
+/** Soft dilated mask of a whole case; beyond the volume, where extra channels are 0, all is far background. */
+async function maskOf({ options, margin, tau }: Setup, item: SampleCase): Promise<Float32Array> {
+  if (item.label.every((value) => value === 0)) return new Float32Array(item.label.length);
+  const outside = tensor(Int32Array.from(item.label, (value) => Number(value === 0)), { shape: item.shape });
+  const spacing = options.unit === "mm" ? item.spacing : [1, 1, 1];
+  return (await colab.softDilatedMask(distanceTransform(outside, { spacing }), { margin, tau }).data()) as Float32Array;
+}
+
+/** Context labels of a case out of the folder, prepared as its own label is. */
+async function givenContexts({ options, training, contexts }: Setup, item: SampleCase): Promise<Float32Array> {
+  const { dataset, plan } = training;
+  const { image } = await loadCase(dataset, dataset.cases.find((each) => each.id === item.id)!);
+  const folder = options.contextLabels.replace(/(?<=.)\/+$/, "") || `${dataset.folder}/organsTr`;
+  const label = await readVolume(`${folder}/${item.id}.nii.gz`);
+  checkGrid(image, label, 0.05);
+  const prepared = await preprocessCase({ id: item.id, image, label: { ...label, data: Uint8Array.from(label.data) } }, plan);
+  const strange = prepared.label.find((value) => value >= contexts);
+  if (strange !== undefined) throw new ConfigError(`${label.name}: it holds ${strange}; --contexts ${contexts} allows 0 to ${contexts - 1}`);
+  return Float32Array.from(prepared.label);
+}
+
+/** The batch's ROI as channels, and what is said about the rest. */
+function partsOf(setup: Setup, { image, label, extra }: Patches, omega: any): { roi: Tensor; q: Tensor; mask: Tensor } {
+  const { context, contexts, rois, generator } = setup;
+  const roi = oneHot(label, { classes: rois + 1 }).transpose({ axes: [0, 4, 1, 2, 3] }).slice({ start: [0, 1] });
+  const all = ones(label.shape);
+  if (context === "colab") {
+    const q = stopGradient(softmax(generator.apply(omega, image) as unknown as Tensor, { axis: 1 }));
+    return { roi, q, mask: extra!.squeeze({ axes: [1] }) };
+  }
+  if (context === "dilated") {
+    const near = extra!;
+    const q = near.mul(-1).add(1);
+    // Contexts beyond the second have no share.
+    const parts = [q, near, ...Array.from({ length: contexts - 2 }, () => near.mul(0))];
+    return { roi, q: concat(parts, { axis: 1 }), mask: all };
+  }
+  const q = oneHot(extra!.squeeze({ axes: [1] }).cast("i32"), { classes: contexts }).transpose({ axes: [0, 4, 1, 2, 3] });
+  return { roi, q, mask: all };
+}
+
+type Steps = ReturnType<typeof compileSteps>;
+
+function compileSteps(setup: Setup) {
+  const { options, training, context, rois, model, generator, optimiser, generatorOptimiser } = setup;
+  const stages = training.plan.network.features.length;
+  const weights = deepSupervisionWeights(stages - 1, { coarsest: stages < 4 });
+  const batch = options.dice === "batch";
+  const segmentation = { without: rois, batch };
+  /** Loss and logits. Without contexts it is that of train_unet, operator for operator. */
+  const lossOf = (p: any, patches: Patches, omega: any): [Tensor, Tensor] => {
+    const outputs = model.apply(p, patches.image, { train: true }) as Tensor[];
+    if (context === "none") {
+      const loss = (output: Tensor, target: Tensor): Tensor => diceCrossEntropy(output, target, { batch });
+      return [deepSupervision(loss, outputs, patches.label, { weights }), outputs[0]!];
+    }
+    const labels = colab.pyramidLabels(outputs, partsOf(setup, patches, omega));
+    const loss = (output: Tensor, target: Tensor): Tensor => colab.segmentationLoss(output, target, segmentation);
+    const asOne = colab.withoutContexts({ apply: () => outputs }, rois);
+    return [deepSupervision(loss, outputs, labels, { weights }), asOne.apply(p, patches.image)];
+  };
+  return {
+    segmenter: compile((p: any, state: any, omega: any, sampled: Patches, key: Tensor, learningRate: number) => {
+      const patches = training.augmented(key, sampled);
+      const loss = (q: any, patch: Patches) => lossOf(q, patch, omega);
+      const [[value, logits], grads] = valueAndGrad(loss, { hasAux: true })(p, patches);
+      const [clipped] = clipGradNorm(grads, options.clip);
+      const [next, nextState] = optimiser.update(clipped, state, p, learningRate);
+      return [next, nextState, stepFigures(value, logits, patches.label)];
+    }, { donate: [0, 1] }),
+    /** On the same batch; it looks at the output at full resolution. */
+    generator: compile(
+      (p: any, omega: any, state: any, sampled: Patches, key: Tensor, alpha: number, learningRate: number) => {
+        const patches = training.augmented(key, sampled);
+        const { roi, mask } = partsOf(setup, patches, omega);
+        const gradient = colab.metaGradient({
+          segment: (q) => (model.apply(q, patches.image, { train: true }) as Tensor[])[0]!,
+          generate: (o) => generator.apply(o, patches.image) as unknown as Tensor,
+          theta: p, omega, roi, mask, alpha: alpha as unknown as Tensor,
+          method: options.meta, segmentation,
+          roiOptions: { loss: options.roiLoss, ...(options.roiClass >= 0 && { only: options.roiClass }) },
+        });
+        return generatorOptimiser.update(gradient, state, omega, learningRate);
+      },
+      { donate: [1, 2] },
+    ),
+    look: compile((p: any, omega: any, patches: Patches) => {
+      const [value, logits] = lossOf(p, patches, omega);
+      return stepFigures(value, logits, patches.label);
+    }),
+  };
+}
+
+/** Trains on one split into a folder, and segments its held-out cases. */
+async function trainFold(setup: Setup, compiled: Steps, fold: FoldSetup): Promise<void> {
+  const { options, training, context, rois, rate, model, generator, optimiser, generatorOptimiser } = setup;
+  const { plan, steps } = training;
+  const { split, run } = fold;
+  const poly = polySchedule(1, { steps });
+  let params = model.init(random.key(options.seed));
+  let state = optimiser.init(params);
+  // The generator has weights of its own in every arm's checkpoint, so that all resume alike.
+  let omega = generator.init(random.key(options.seed + 1));
+  let omegaState = generatorOptimiser.init(omega);
+  const described = { network: setup.network, architecture: setup.architecture, plan };
+  const save = (file: string) => saveModel(params, described).then((bytes) => run.write(file, bytes));
+  const started = performance.now();
+  let first = true;
+  const { seconds } = await train<Patches>({
+    run, title: `${training.dataset.name}, ${context}`, classes: training.classes, steps,
+    epochSteps: options.epoch, checkpointMinutes: options.checkpoint,
+    rate: (k) => rate * poly(k - 1),
+    batch: (k) => training.batch(split, k),
+    step: async (patches, learningRate, k) => {
+      const key = training.key(k);
+      if (context === "colab" && k % options.period === 0) {
+        const generatorRate = options.generatorRate * poly(k - 1);
+        [omega, omegaState] = await compiled.generator(params, omega, omegaState, patches, key, learningRate, generatorRate);
+      }
+      let figures: Tensor;
+      [params, state, figures] = await compiled.segmenter(params, state, omega, patches, key, learningRate);
+      if (first) print(programLine(compiled.segmenter.programs()[0], performance.now() - started));
+      first = false;
+      return figures;
+    },
+    state: {
+      read: () => ({ params, optimiser: state, omega, generator: omegaState }),
+      write: (copy) => ({ params, optimiser: state, omega, generator: omegaState } = copy),
+    },
+    validate: training.validation(split, (patches) => compiled.look(params, omega, patches)),
+    best: () => save("model_best.safetensors"),
+  });
+  print(`Trained ${steps} steps in ${duration(seconds)}`);
+  await save("model.safetensors");
+  if (context === "colab") await run.write("generator.safetensors", await saveSafetensors(omega));
+  const whole = context === "none" ? model : colab.withoutContexts(model, rois);
+  await training.test(fold, segmenter(whole, params, { plan }));
+}
