@@ -5,6 +5,8 @@ export {
 export type { Affine } from "./affine.ts";
 export * as augment from "./augment.ts";
 export type { AugmentChanges, AugmentOptions, Batch as AugmentBatch } from "./augment_options.ts";
+export { bodyMask, otsuThreshold } from "./body_mask.ts";
+export type { BodyMaskOptions } from "./body_mask.ts";
 export { checkDataset } from "./check_dataset.ts";
 export type { CheckOptions, Finding } from "./check_dataset.ts";
 export { compareLabels } from "./compare.ts";
@@ -44,6 +46,8 @@ export { Prng } from "./prng.ts";
 export { imageStem, readVolume } from "./read_volume.ts";
 export { reorient } from "./reorient.ts";
 export { keepLargestComponent } from "./largest_component.ts";
+export { kMeans, nearestCentres } from "./kmeans.ts";
+export type { KMeans, KMeansOptions } from "./kmeans.ts";
 export { labelsOf, regionValues, resampledPlanes, SourceVolume, toProbabilities } from "./restore.ts";
 export { casesOf, extractBox, inMemory, patchStart, sampleBatch, samplePatch, withChannels } from "./sampling.ts";
 export type { CaseSource, PatchOptions, SampleCase } from "./sampling.ts";
