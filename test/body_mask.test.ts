@@ -49,7 +49,7 @@ test("masks are those of floods from voxel to voxel", () => {
   let holes = 0;
   for (const [k, shape] of ([[7, 9, 5], [11, 6, 8], [3, 3, 3], [13, 1, 4], [1, 1, 1]] as const).entries()) {
     const count = shape[0] * shape[1] * shape[2];
-    const data = noise(2 * count, 20 + k);
+    const data = Float32Array.from(noise(2 * count, 20 + k));
     for (const threshold of [-0.9, -0.4, 0.2, 0.6, 0.95, 2]) {
       for (const channel of [0, 1]) {
         const values = data.subarray(channel * count, (channel + 1) * count);
