@@ -86,6 +86,13 @@ const FIELDS: readonly [string, (c: ClassComparison) => number][] = [
   ["volume_ref_ml", (c) => c.referenceVolume],
 ];
 
+/** The measures of a class by their names in summary.json and in the CSV; NaN where one is not defined. */
+export const measuresOf = (compared: ClassComparison): Record<string, number> =>
+  Object.fromEntries(FIELDS.map(([name, pick]) => [name, pick(compared)]));
+
+/** A text as a field of a CSV. */
+export const csvField = (text: string): string => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+
 export interface EvaluatedCase extends FilePair {
   readonly classes: readonly ClassComparison[];
 }
@@ -136,13 +143,12 @@ export class Comparison {
 
   /** One row a case and class. */
   toCsv(): string {
-    const quoted = (text: string) => (/[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
     const rows = this.cases.flatMap((entry) =>
       entry.classes.map((each) =>
         [
-          quoted(entry.id),
-          quoted(keyOf(each)),
-          quoted(each.name),
+          csvField(entry.id),
+          csvField(keyOf(each)),
+          csvField(each.name),
           ...FIELDS.map(([, pick]) => String(pick(each))),
         ].join(","),
       ),

@@ -1,5 +1,6 @@
 /** What a training says while it runs: a progress line, one record a step, tables at the end. */
 import { platform } from "#platform";
+import { VoxgradError } from "../core/errors.ts";
 import { PlatformError } from "../platform/types.ts";
 import type { ProgramInfo } from "../compile/mod.ts";
 import type { RunFolder } from "./run_folder.ts";
@@ -146,6 +147,24 @@ export class JsonLines<R extends object = object> {
     this.#pending = "";
     this.#size = size;
   }
+}
+
+/**
+ * Whole lines of a file of JSON lines; none where there is no file. What follows the last line break was being written
+ * when the process ended, and is left out.
+ *
+ * @throws VoxgradError for a line that is no JSON
+ */
+export async function readJsonLines<R>(path: string): Promise<R[]> {
+  if (!(await platform.exists(path))) return [];
+  const text = new TextDecoder().decode(await platform.readFile(path));
+  return text.split("\n").slice(0, -1).map((line, index) => {
+    try {
+      return JSON.parse(line) as R;
+    } catch (cause) {
+      throw new VoxgradError(`${path}: line ${index + 1} is no JSON; remove it, and what it recorded is lost`, { cause });
+    }
+  });
 }
 
 /** The object of a line of JSON; undefined where it was cut off. */

@@ -105,10 +105,12 @@ export function progressSvg(
 
 const isPoints = (loss: readonly Point[] | Panel["series"]): loss is readonly Point[] => Array.isArray(loss);
 
-const text = (x: number, y: number, content: string, attributes = ""): string =>
+/** A text of an SVG. */
+export const text = (x: number, y: number, content: string, attributes = ""): string =>
   `<text x="${round(x)}" y="${round(y)}" ${attributes}>${escapeXml(content)}</text>`;
 
-const round = (v: number): number => Math.round(v * 100) / 100;
+/** A coordinate to a hundredth of a pixel. */
+export const round = (v: number): number => Math.round(v * 100) / 100;
 
 function extent(values: readonly number[], fallback: [number, number]): [number, number] {
   let [low, high] = [Infinity, -Infinity];
@@ -121,7 +123,7 @@ function extent(values: readonly number[], fallback: [number, number]): [number,
 }
 
 /** Short and unambiguous: 0.912, 12.3, 1.2e-5. */
-function short(value: number): string {
+export function short(value: number): string {
   const size = Math.abs(value);
   if (value === 0) return "0";
   return size >= 1e5 || size < 1e-3 ? value.toExponential(1).replace(".0e", "e") : String(+value.toPrecision(3));

@@ -2,16 +2,14 @@
 import { platform } from "#platform";
 import { VoxgradError } from "../core/errors.ts";
 import type { Comparison } from "../imaging/evaluate.ts";
-import { duration, type StepRecord } from "./logging.ts";
+import { duration, readJsonLines, type StepRecord } from "./logging.ts";
 import { escapeXml } from "./plots.ts";
 import { recordChart } from "./record_chart.ts";
+import { type Cell, page, section, table } from "./report_page.ts";
 import type { RunFolder } from "./run_folder.ts";
 import type { EpochRecord } from "./train.ts";
 
 const NAME = "report.html";
-
-/** A table cell: a text, or a number, or something that is not defined. */
-type Cell = string | number | null | undefined;
 
 /** summary.json, as Comparison writes it. */
 interface Summary {
@@ -64,22 +62,14 @@ export async function writeComparison(run: RunFolder, comparison: Comparison): P
 
 /** Curves of one training; undefined where the folder has no log. */
 async function chartOf(folder: string, names?: readonly string[]): Promise<string | undefined> {
-  const records = await readLines<StepRecord>(`${folder}/log.jsonl`);
+  const records = await readJsonLines<StepRecord>(`${folder}/log.jsonl`);
   if (records.length === 0) return undefined;
-  const epochs = await readLines<EpochRecord>(`${folder}/epochs.jsonl`);
+  const epochs = await readJsonLines<EpochRecord>(`${folder}/epochs.jsonl`);
   const classes = names ?? records[0]!.dice.map((_, c) => `class ${c + 1}`);
   const numbers = records.map((record) => ({ ...record, dice: record.dice.map((d) => d ?? NaN) }));
   const last = records.at(-1)!;
   const text = `${last.step} steps in ${duration(last.seconds)}, last loss ${last.loss.toFixed(3)}`;
   return `<p>${escapeXml(text)}</p>${recordChart(numbers, classes, { epochs })}`;
-}
-
-/** Whole lines of a file of JSON lines; none where there is no file. */
-async function readLines<R>(path: string): Promise<R[]> {
-  if (!(await platform.exists(path))) return [];
-  const text = new TextDecoder().decode(await platform.readFile(path));
-  // What follows the last line break was being written when the process ended.
-  return text.split("\n").slice(0, -1).map((line) => JSON.parse(line) as R);
 }
 
 function settingsTable(config: any): string {
@@ -131,48 +121,3 @@ function caseTable(summary: Summary): string {
   const note = "Worst Dice first; a click on a heading sorts. A dash stands where a measure is not defined.";
   return `<p>${note}</p>${table(["case", "class", ...MEASURES.map(([, heading]) => heading)], rows)}`;
 }
-
-const shown = (cell: Cell): string => {
-  if (cell === null || cell === undefined || Number.isNaN(cell)) return "-";
-  if (typeof cell === "string") return escapeXml(cell);
-  return Number.isInteger(cell) ? String(cell) : cell.toFixed(3);
-};
-
-function table(headings: readonly string[], rows: readonly (readonly Cell[])[]): string {
-  const kind = (column: number): string => (rows.some((row) => typeof row[column] === "number") ? ' class="n"' : "");
-  const kinds = headings.map((_, column) => kind(column));
-  const line = (tag: string, cells: readonly Cell[]): string =>
-    `<tr>${headings.map((_, c) => `<${tag}${kinds[c]}>${shown(cells[c])}</${tag}>`).join("")}</tr>`;
-  const body = rows.map((row) => line("td", row)).join("\n");
-  return `<table><thead>${line("th", headings)}</thead>\n<tbody>${body}</tbody></table>`;
-}
-
-const section = (title: string, content: string): string =>
-  `<section><h2>${escapeXml(title)}</h2>\n${content}</section>`;
-
-const STYLE = `
-body { font: 15px/1.5 system-ui, sans-serif; color: #1a1a1a; margin: 2rem auto; max-width: 60rem; padding: 0 1rem; }
-table { border-collapse: collapse; } th, td { padding: .2rem .8rem .2rem 0; text-align: left; vertical-align: top; }
-summary { font-size: 1.5em; font-weight: bold; margin: 1em 0; cursor: pointer; }
-th { border-bottom: 1px solid #888; cursor: pointer; } .n { text-align: right; font-variant-numeric: tabular-nums; }
-td { border-bottom: 1px solid #e4e4e4; overflow-wrap: anywhere; } svg { max-width: 100%; height: auto; }
-section:has(tbody tr:nth-child(30)) table { display: block; max-height: 40rem; overflow-y: auto; }
-`;
-
-const SORT = `
-for (const th of document.querySelectorAll("th")) th.onclick = () => {
-  const body = th.closest("table").tBodies[0], k = th.cellIndex, up = th.dataset.up !== "1";
-  th.dataset.up = up ? "1" : "0";
-  const value = (row) => { const t = row.cells[k].textContent; return t === "-" ? Infinity : isNaN(t) ? t : Number(t); };
-  const order = (a, b) => (typeof a === typeof b ? (a < b ? -1 : a > b ? 1 : 0) : typeof a === "number" ? -1 : 1);
-  body.append(...[...body.rows].sort((a, b) => (up ? 1 : -1) * order(value(a), value(b))));
-};
-`;
-
-const page = (title: string, sections: readonly string[]): string => `<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>${escapeXml(title)}</title>
-<meta name="viewport" content="width=device-width"><style>${STYLE}</style></head>
-<body><h1>${escapeXml(title)}</h1>
-${sections.join("\n")}
-<script>${SORT}</script></body></html>
-`;

@@ -68,6 +68,11 @@ export class RunFolder {
     return platform.exists(`${this.path}/${name}`);
   }
 
+  /** The text of a file of the run. Throws PlatformError where it cannot be read. */
+  async readText(name: string): Promise<string> {
+    return new TextDecoder().decode(await platform.readFile(`${this.path}/${name}`));
+  }
+
   /** The value of a JSON file of the run; undefined where there is no such file. */
   async readJson(name: string): Promise<any> {
     const path = `${this.path}/${name}`;
