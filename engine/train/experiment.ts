@@ -117,7 +117,7 @@ export class Experiment {
     if (this.done(arm, seed)) throw new VoxgradError(`${what}: it has results already; ask done() first`);
     const single = cases instanceof Comparison || Array.isArray(cases);
     const named = (single ? { "": cases } : cases) as Record<string, ExperimentCases>;
-    const variants = Object.fromEntries(Object.entries(named).map(([name, each]) => [name, plainCases(each)]));
+    const variants = Object.fromEntries(Object.entries(named).map(([name, each]) => [name, plainCases(what, each)]));
     for (const [variant, list] of Object.entries(variants)) this.#check(what, seed, variant, list);
     const result: ArmResult = { arm, seed, variants, extra };
     // As it will be read: NaN is null.
@@ -217,7 +217,12 @@ const measureNamed = (name: string): Measure =>
   MEASURES.find((measure) => measure.name === name) ?? { name, heading: name.replaceAll("_", " "), digits: 3 };
 
 /** In the order of their names. */
-function plainCases(cases: ExperimentCases): MeasuredCase[] {
+function plainCases(what: string, cases: ExperimentCases): MeasuredCase[] {
+  if (cases instanceof Comparison) {
+    const names = cases.classes.map((each) => each.name);
+    const twin = names.find((name, k) => names.indexOf(name) < k);
+    if (twin !== undefined) throw new VoxgradError(`${what}: two classes are named ${twin}; name them differently`);
+  }
   const list = cases instanceof Comparison
     ? cases.cases.map(({ id, classes }) => ({ id, classes: Object.fromEntries(classes.map((c) => [c.name, measuresOf(c)])) }))
     : cases;
