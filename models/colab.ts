@@ -197,10 +197,10 @@ export function withoutContexts<N extends { apply(params: any, input: Tensor, op
 export type MetaMethod = "exact" | "finite-difference" | "implicit";
 
 export interface MetaGradientOptions {
-  /** Logits of the batch by the segmentation network. */
-  readonly segment: (theta: Tree) => Tensor;
-  /** Logits of the batch by the task generator. */
-  readonly generate: (omega: Tree) => Tensor;
+  /** Logits of the batch by the segmentation network; given a sample's number, of that sample alone, [1, K, ...space]. */
+  readonly segment: (theta: Tree, sample?: number) => Tensor;
+  /** Logits of the batch by the task generator; given a sample's number, of that sample alone, [1, t, ...space]. */
+  readonly generate: (omega: Tree, sample?: number) => Tensor;
   readonly theta: Tree;
   readonly omega: Tree;
   readonly roi: Tensor;
@@ -208,6 +208,11 @@ export interface MetaGradientOptions {
   /** Rate of the inner step. */
   readonly alpha: number | Tensor;
   readonly method?: MetaMethod;
+  /**
+   * "batch", unless given: one inner step on the whole batch (paper). "sample": one on each sample, and the mean of the
+   * gradients; the official code, too, looks at samples one by one, but updates the generator after each.
+   */
+  readonly per?: "batch" | "sample";
   readonly segmentation?: SegmentationLossOptions;
   readonly roiOptions?: RoiLossOptions;
   /** Of the implicit method: steps of conjugate gradients (10 unless given), and what is added to the Hessian (1e-2). */
@@ -244,6 +249,9 @@ const fixed = (a: Tree): Tree => tree.map(a, (x: Tensor) => stopGradient(x));
  * });
  */
 export function metaGradient(options: MetaGradientOptions): Tree {
+  const { per = "batch" } = options;
+  need(per === "batch" || per === "sample", () => `metaGradient: per is "batch" or "sample", got ${JSON.stringify(per)}`);
+  if (per === "sample") return gradientPerSample(options);
   const { segment, generate, theta, omega, roi, mask, alpha, method = "exact", iterations = 10, damping = 1e-2 } = options;
   // The labels are needed at the start and their derivative at the end: what lies within the generator is computed again
   // there instead of being kept, which costs a forward pass of it and saves as much memory as a training step takes.
@@ -272,6 +280,25 @@ export function metaGradient(options: MetaGradientOptions): Tree {
   const at = (sign: number): Tree =>
     grad((o: Tree) => segLoss(along(theta, v, eps.mul(sign)), labelsOf(o)))(omega);
   return zip(at(1), at(-1), (a, b) => a.sub(b).mul(negative).div(eps.mul(2)));
+}
+
+/** The mean of the samples' gradients. */
+function gradientPerSample(options: MetaGradientOptions): Tree {
+  const { segment, generate, roi, mask } = options;
+  const samples = Array.from({ length: Math.max(roi.shape[0]!, mask.shape[0]!) }, (_, n) => n);
+  const part = (x: Tensor, n: number): Tensor => (x.shape[0] === 1 ? x : slice(x, { start: [n], end: [n + 1] }));
+  const only = (name: string, f: (p: Tree, sample: number) => Tensor, n: number) => (p: Tree): Tensor => {
+    const logits = f(p, n);
+    need(logits.shape[0] === 1,
+      () => `metaGradient: per "sample" asks ${name}(parameters, ${n}) for the logits of sample ${n} alone, got ${logits}`);
+    return logits;
+  };
+  const gradients = samples.map((n) => metaGradient({
+    ...options, per: "batch", roi: part(roi, n), mask: part(mask, n),
+    segment: only("segment", segment, n), generate: only("generate", generate, n),
+  }));
+  const total = gradients.reduce((a, b) => zip(a, b, (x, y) => x.add(y)));
+  return tree.map(total, (g: Tensor) => g.div(samples.length));
 }
 
 /**

@@ -96,6 +96,36 @@ test("on a U-Net the exact meta-gradient is that through the step, and finite di
   assert.equal(await values(options.theta), before);
 });
 
+test("per sample the meta-gradient is the mean of those of the samples by themselves", async () => {
+  const x = tensor(noise(2 * 105, 3), { shape: [2, 1, 3, 5, 7] });
+  const weights = (classes: number, seed: number): Tensor[] =>
+    [[3, 1, 3, 3, 3], [3], [classes, 3, 1, 1, 1], [classes]].map((shape, k) =>
+      tensor(noise(shape.reduce((a, b) => a * b), 10 * seed + k), { shape }));
+  const of = (n?: number) => network(n === undefined ? x : x.slice({ start: [n], end: [n + 1] }));
+  const options = {
+    segment: (p: Tensor[], n?: number) => of(n)(p), generate: (p: Tensor[], n?: number) => of(n)(p),
+    theta: weights(3, 1), omega: weights(2, 2), alpha: 0.1,
+    roi: tensor(Float32Array.from(noise(210, 4), (v) => Number(v > 0.5)), { shape: [2, 3, 5, 7] }),
+    mask: tensor(Float32Array.from(noise(210, 5), (v) => (v + 1) / 2), { shape: [2, 3, 5, 7] }),
+  };
+  const alone = (n: number) => ({
+    ...options, segment: of(n), generate: of(n),
+    roi: options.roi.slice({ start: [n], end: [n + 1] }), mask: options.mask.slice({ start: [n], end: [n + 1] }),
+  });
+  const both = await values(colab.metaGradient({ ...options, per: "sample" }));
+  const [first, second] = await Promise.all([0, 1].map((n) => values(colab.metaGradient(alone(n)))));
+  const single = await values(colab.metaGradient({ ...alone(1), per: "sample" }));
+  const batch = await values(colab.metaGradient(options));
+  const mean = first!.map((v, k) => (v + second![k]!) / 2);
+  // One rounding for the sum.
+  assert.ok(relativeError(both, mean) < 1e-6, `${relativeError(both, mean)}`);
+  assert.equal(single, second, "a batch of 1 has one gradient");
+  assert.ok(relativeError(batch, mean) > 1e-3, "that of the batch is another");
+  const whole = { ...options, segment: of(), per: "sample" as const };
+  assert.throws(() => colab.metaGradient(whole), /segment\(parameters, 0\) for the logits of sample 0 alone, got Tensor/);
+  assert.throws(() => colab.metaGradient({ ...options, per: "voxel" as any }), /per is "batch" or "sample", got "voxel"/);
+});
+
 test("the implicit meta-gradient solves with the Hessian: a linear model with a known one", async () => {
   // Two weights for two classes of one voxel type: the Hessian of the cross-entropy is diag(p) - p p'.
   const x = tensor(new Float32Array(64).fill(1), { shape: [1, 1, 4, 4, 4] });
