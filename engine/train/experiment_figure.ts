@@ -80,7 +80,7 @@ function panel(block: Block, column: Column, index: number, x0: number, top: num
   const [above, below] = [top + HEAD - 2, top + HEAD + rows.length * ROW];
   const parts = [text(x0, top + 40, column.title, 'font-weight="600" fill="#333"')];
   if (column.note) parts.push(text(x0, top + 55, column.note, 'font-size="10.5" fill="#777"'));
-  for (const tick of x.ticks(Math.max(2, Math.floor((right - x0) / 42)))) {
+  for (const tick of x.ticks(Math.max(2, Math.floor((right - x0) / 30)))) {
     const at = round(x(tick));
     parts.push(`<line x1="${at}" x2="${at}" y1="${above}" y2="${below}" stroke="#ececec"/>`);
     parts.push(text(at, below + 15, short(tick).replace(/^-/, "−"), 'text-anchor="middle" font-size="11" fill="#666"'));
