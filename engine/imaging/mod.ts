@@ -37,6 +37,7 @@ export { outputChannels } from "./plan.ts";
 export { checkPlan, PlanError, planText, readPlan, writePlan } from "./plan_file.ts";
 export { makePlan } from "./plan_rules.ts";
 export type { PlanOptions } from "./plan_rules.ts";
+export { preparedVolume } from "./prepared_volume.ts";
 export { preprocessCase, preprocessImage } from "./preprocess.ts";
 export { resampleArray, resampledShape, resampleLabelArray, resamplingOrders } from "./resample.ts";
 export type {

@@ -1,6 +1,7 @@
 /** Turning volumes to another order and direction of their axes, without resampling. */
 import { check, show } from "../core/errors.ts";
 import { axisCodes, columnNorms, composeAffines } from "./affine.ts";
+import type { Affine } from "./affine.ts";
 import { voxelCount } from "./volume.ts";
 import type { Triple, Volume, VoxelData } from "./volume.ts";
 
@@ -24,20 +25,8 @@ export function reorient(volume: Volume, codes = "RAS"): Volume {
     "reorient",
     () => `codes are one letter each of L or R, P or A, I or S, such as "RAS"; got ${show(codes)}`,
   );
-  const now = axisCodes(volume.affine);
-  if (now === codes) return volume;
-  // New axis k is old axis from[k], backwards where flip[k].
-  const from = wanted.map((letter) => [...now].findIndex((other) => axisOf(other) === axisOf(letter)));
-  const flip = wanted.map((letter, k) => letter !== now[from[k]]);
-  const old = volume.shape;
-  const shape: Triple = [old[from[0]], old[from[1]], old[from[2]]];
-  const toOld = new Array<number>(16).fill(0);
-  toOld[15] = 1;
-  for (let k = 0; k < 3; k++) {
-    toOld[4 * from[k] + k] = flip[k] ? -1 : 1;
-    if (flip[k]) toOld[4 * from[k] + 3] = shape[k] - 1;
-  }
-  const affine = composeAffines(volume.affine, toOld);
+  if (axisCodes(volume.affine) === codes) return volume;
+  const { from, flip, shape, affine } = turnedGrid(volume, codes);
   const { source } = volume;
   const dims = source && source.dims.length > 2 ? [...shape, ...source.dims.slice(3)] : source?.dims;
   return {
@@ -48,6 +37,31 @@ export function reorient(volume: Volume, codes = "RAS"): Volume {
     spacing: columnNorms(affine),
     ...(source ? { source: { ...source, dims: dims! } } : {}),
   };
+}
+
+/**
+ * The grid of a volume whose axes are turned to `codes`: new axis k is old axis from[k], backwards where flip[k].
+ *
+ * @param grid shape [X, Y, Z] and affine of the volume
+ * @param codes as those of `reorient`
+ */
+export function turnedGrid(
+  grid: Pick<Volume, "shape" | "affine">,
+  codes: string,
+): { from: readonly number[]; flip: readonly boolean[]; shape: Triple; affine: Affine } {
+  const wanted = [...codes];
+  const now = axisCodes(grid.affine);
+  const from = wanted.map((letter) => [...now].findIndex((other) => axisOf(other) === axisOf(letter)));
+  const flip = wanted.map((letter, k) => letter !== now[from[k]]);
+  const old = grid.shape;
+  const shape: Triple = [old[from[0]], old[from[1]], old[from[2]]];
+  const toOld = new Array<number>(16).fill(0);
+  toOld[15] = 1;
+  for (let k = 0; k < 3; k++) {
+    toOld[4 * from[k] + k] = flip[k] ? -1 : 1;
+    if (flip[k]) toOld[4 * from[k] + 3] = shape[k] - 1;
+  }
+  return { from, flip, shape, affine: composeAffines(grid.affine, toOld) };
 }
 
 function permuted(volume: Volume, from: readonly number[], flip: readonly boolean[], shape: Triple): VoxelData {

@@ -14,11 +14,15 @@ export interface OverlayCase {
   /** Class of each voxel in the order of `image.data`. */
   readonly reference?: Labels;
   readonly prediction?: Labels;
+  /** A third map, from 1 the values of `contexts`: it is filled, and the prediction a dashed outline. */
+  readonly context?: Labels;
 }
 
 export interface OverlayOptions {
   /** Class names by value, background first. */
   readonly labels: readonly string[];
+  /** Names of the values of cases' `context` from 1 on; their colours follow those of the labels. */
+  readonly contexts?: readonly string[];
   /** Slices per case, 4 unless given. */
   readonly slices?: number;
   /** Which patient axis the slices are stacked along: S (axial, unless given), A (coronal) or R (sagittal). */
@@ -103,6 +107,32 @@ function greyPng(slice: Float32Array, view: View, [low, high]: [number, number])
   return `data:image/png;base64,${base64(png)}`;
 }
 
+const STYLES = {
+  fill: (colour: string) => `fill="${colour}" fill-opacity="0.45" fill-rule="evenodd"`,
+  line: (colour: string) => `fill="none" stroke="${colour}" stroke-width="1.8" stroke-linejoin="round"`,
+  dashes: (colour: string) => `fill="none" stroke="${colour}" stroke-width="1.4" stroke-dasharray="3 2"`,
+};
+
+interface Layer {
+  readonly labels: Labels;
+  readonly style: keyof typeof STYLES;
+  /** Values from 1 on. */
+  readonly count: number;
+  readonly colour: (value: number) => string;
+}
+
+/** What lies over a slice, from the bottom to the top. */
+function layersOf({ reference, prediction, context }: OverlayCase, classes: number, contexts: number): Layer[] {
+  const own = { count: classes - 1, colour: labelColour };
+  const layers: Layer[] = [];
+  if (context) {
+    layers.push({ labels: context, style: "fill", count: contexts, colour: (value) => labelColour(classes - 1 + value) });
+  } else if (prediction) layers.push({ labels: prediction, style: "fill", ...own });
+  if (reference) layers.push({ labels: reference, style: "line", ...own });
+  if (context && prediction) layers.push({ labels: prediction, style: "dashes", ...own });
+  return layers;
+}
+
 function drawTile(
   item: OverlayCase,
   view: View,
@@ -113,9 +143,10 @@ function drawTile(
     scale: number;
     grey: [number, number];
     classes: number;
+    contexts: number;
   },
 ): string {
-  const { x, y, scale, grey, classes } = options;
+  const { x, y, scale, grey, classes, contexts } = options;
   const [columns, rows] = view.sizes;
   const [across, down] = [view.pixel[0] * scale, view.pixel[1] * scale];
   const href = greyPng(cut(item.image.data, item.image.shape, view, slice), view, grey);
@@ -124,21 +155,11 @@ function drawTile(
     `<image width="${(columns * across).toFixed(2)}" height="${(rows * down).toFixed(2)}" preserveAspectRatio="none" ` +
       `href="${href}"/>`,
   ];
-  for (const [labels, kind] of [
-    [item.prediction, "fill"],
-    [item.reference, "stroke"],
-  ] as const) {
-    if (!labels) continue;
+  for (const { labels, style, count, colour } of layersOf(item, classes, contexts)) {
     const plane = cut(labels, item.image.shape, view, slice);
-    for (let value = 1; value < classes; value++) {
+    for (let value = 1; value <= count; value++) {
       const path = outline(plane, columns, rows, value, [across, down]);
-      if (path === "") continue;
-      const colour = labelColour(value);
-      const style =
-        kind === "fill"
-          ? `fill="${colour}" fill-opacity="0.45" fill-rule="evenodd"`
-          : `fill="none" stroke="${colour}" stroke-width="1.8" stroke-linejoin="round"`;
-      parts.push(`<path d="${path}" ${style}/>`);
+      if (path !== "") parts.push(`<path d="${path}" ${STYLES[style](colour(value))}/>`);
     }
   }
   parts.push("</g>");
@@ -162,7 +183,8 @@ function caption(item: OverlayCase, labels: readonly string[]): string {
 
 /**
  * A picture of cases, one a row, each in a few slices spread over its structures: predictions filled, references
- * outlined, one colour per class, Dice of the whole case in the caption. Slices hang as in radiology: the patient's
+ * outlined, one colour per class, Dice of the whole case in the caption. With contexts these are filled, and predictions
+ * outlined with dashes. Slices hang as in radiology: the patient's
  * right on the left, front or head on top.
  *
  * @returns an SVG document with the grey slices inside
@@ -170,17 +192,17 @@ function caption(item: OverlayCase, labels: readonly string[]): string {
  * @example overlaySvg([{ name, image, reference: label.data, prediction }], { labels: ["background", "liver"] });
  */
 export function overlaySvg(cases: readonly OverlayCase[], options: OverlayOptions): string {
-  const { labels, slices = 4, along = "S", title } = options;
+  const { labels, contexts = [], slices = 4, along = "S", title } = options;
   const body: string[] = [];
   const width = LEFT * 2 + slices * TILE + (slices - 1) * GAP;
   let y = title ? 46 : 22;
   if (title)
     body.push(`<text x="${LEFT}" y="30" font-size="17" font-weight="600" fill="#1a1a1a">${escapeXml(title)}</text>`);
-  body.push(legend(labels, y));
+  body.push(legend(labels, contexts, y));
   y += 22;
   for (const item of cases) {
     const count = voxelCount(item.image.shape);
-    for (const segmentation of [item.reference, item.prediction]) {
+    for (const segmentation of [item.reference, item.prediction, item.context]) {
       if (!segmentation || segmentation.length === count) continue;
       throw new RangeError(
         `overlaySvg: ${item.name}: got ${segmentation.length} labels, wanted ${count} as the image has`,
@@ -194,7 +216,7 @@ export function overlaySvg(cases: readonly OverlayCase[], options: OverlayOption
     y += 22;
     chooseSlices(item, view, slices).forEach((slice, index) => {
       const x = LEFT + index * (TILE + GAP) + (TILE - mmAcross * scale) / 2;
-      body.push(drawTile(item, view, slice, { x, y, scale, grey, classes: labels.length }));
+      body.push(drawTile(item, view, slice, { x, y, scale, grey, classes: labels.length, contexts: contexts.length }));
     });
     y += Math.ceil(mmDown * scale) + 14;
   }
@@ -206,18 +228,22 @@ export function overlaySvg(cases: readonly OverlayCase[], options: OverlayOption
   ].join("\n");
 }
 
-function legend(labels: readonly string[], y: number): string {
+function legend(labels: readonly string[], contexts: readonly string[], y: number): string {
   const parts: string[] = [];
   let x = LEFT;
-  labels.slice(1).forEach((name, index) => {
-    const colour = labelColour(index + 1);
+  [...labels.slice(1), ...contexts].forEach((name, index) => {
+    const [colour, isContext] = [labelColour(index + 1), index >= labels.length - 1];
+    const fill = isContext || contexts.length === 0 ? `fill="${colour}" fill-opacity="0.45"` : 'fill="none"';
+    const stroke = isContext ? "" : ` stroke="${colour}" stroke-width="1.8"`;
     parts.push(
-      `<rect x="${x}" y="${y - 2}" width="18" height="11" fill="${colour}" fill-opacity="0.45" stroke="${colour}" ` +
-        `stroke-width="1.8"/>`,
+      `<rect x="${x}" y="${y - 2}" width="18" height="11" ${fill}${stroke}/>`,
       `<text x="${x + 24}" y="${y + 8}" fill="#333">${escapeXml(name)}</text>`,
     );
     x += 46 + Math.ceil(6.6 * name.length);
   });
-  parts.push(`<text x="${x + 6}" y="${y + 8}" fill="#666">filled: prediction, outlined: reference</text>`);
+  const kinds = contexts.length > 0
+    ? "outlined: reference, dashed: prediction, filled: context"
+    : "filled: prediction, outlined: reference";
+  parts.push(`<text x="${x + 6}" y="${y + 8}" fill="#666">${kinds}</text>`);
   return parts.join("\n");
 }

@@ -112,7 +112,8 @@ export const text = (x: number, y: number, content: string, attributes = ""): st
 /** A coordinate to a hundredth of a pixel. */
 export const round = (v: number): number => Math.round(v * 100) / 100;
 
-function extent(values: readonly number[], fallback: [number, number]): [number, number] {
+/** Least and greatest of values, half a unit about them where they are one; `fallback` for none. */
+export function extent(values: readonly number[], fallback: [number, number]): [number, number] {
   let [low, high] = [Infinity, -Infinity];
   for (const v of values) {
     low = Math.min(low, v);

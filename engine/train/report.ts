@@ -2,6 +2,7 @@
 import { platform } from "#platform";
 import { VoxgradError } from "../core/errors.ts";
 import type { Comparison } from "../imaging/evaluate.ts";
+import { readFigures } from "./figures.ts";
 import { duration, readJsonLines, type StepRecord } from "./logging.ts";
 import { escapeXml } from "./plots.ts";
 import { recordChart } from "./record_chart.ts";
@@ -23,8 +24,8 @@ interface Summary {
 type ByClass = Readonly<Record<string, Readonly<Record<string, number | null>>>>;
 
 /**
- * Writes report.html into a run's folder: settings, curves, Dice by class, every case (worst first, sortable), overlays;
- * for a cross-validation those of all folds. A run that is not finished is reported as far as it came.
+ * Writes report.html into a run's folder: settings, curves, Dice by class, every case (worst first, sortable), overlays,
+ * figures; for a cross-validation those of all folds. A run that is not finished is reported as far as it came.
  *
  * @throws VoxgradError for a folder that holds no run
  * @example await writeReport(new RunFolder("runs/liver-001"));
@@ -35,23 +36,30 @@ export async function writeReport(run: RunFolder): Promise<string> {
   const folds = (await platform.listFiles(run.path)).filter((name) => /^fold_\d+$/.test(name));
   const parts = [run.path, ...folds.map((name) => `${run.path}/${name}`)];
   const summary = (await run.readJson("summary.json")) as Summary | undefined;
-  const title = `${config.dataset?.name ?? config.plan?.dataset ?? "Training"}: ${run.path.split("/").at(-1)}`;
+  const heading = `${config.dataset?.name ?? config.plan?.dataset ?? "Training"}: ${run.path.split("/").at(-1)}`;
   const sections: string[] = [];
   if (summary && summary.metric_per_case.length > 0) {
     sections.push(section("Held-out cases, whole volumes", classTable(summary)));
     sections.push(section("Every case", caseTable(summary)));
   }
+  const named = (name: string, folder: string): string =>
+    folder === run.path ? name : `${name} of ${folder.split("/").at(-1)}`;
   for (const folder of parts) {
     const chart = await chartOf(folder, config.classes);
-    if (chart) sections.push(section(folder === run.path ? "Training" : `Training of ${folder.split("/").at(-1)}`, chart));
+    if (chart) sections.push(section(named("Training", folder), chart));
   }
   for (const folder of parts) {
     if (!(await platform.exists(`${folder}/overlay.svg`))) continue;
-    const name = folder === run.path ? "Overlays" : `Overlays of ${folder.split("/").at(-1)}`;
-    sections.push(section(name, new TextDecoder().decode(await platform.readFile(`${folder}/overlay.svg`))));
+    const overlay = new TextDecoder().decode(await platform.readFile(`${folder}/overlay.svg`));
+    sections.push(section(named("Overlays", folder), overlay));
+  }
+  for (const folder of parts) {
+    for (const { title, caption, svg } of await readFigures(folder)) {
+      sections.push(section(named(title, folder), `<p>${escapeXml(caption)}</p>${svg}`));
+    }
   }
   sections.push(`<details><summary>Settings</summary>\n${settingsTable(config)}</details>`);
-  return run.write(NAME, page(title, sections));
+  return run.write(NAME, page(heading, sections));
 }
 
 /** Writes the measures of a run's held-out cases: summary.json in nnU-Net's shape, and metrics.csv. */

@@ -1,0 +1,139 @@
+/** Plots side by side in one SVG: places, axes and the legend that scatter plots and histograms share. */
+import type { ScaleLinear } from "d3-scale";
+import { escapeXml, openSvg, round, short, text } from "./plots.ts";
+
+/** What every panel of a grid says above its plot. */
+export interface GridPanel {
+  readonly title: string;
+  /** Lines below the title, such as counts. */
+  readonly notes?: readonly string[];
+}
+
+/** The plot's own rectangle. */
+export interface Frame {
+  readonly left: number;
+  readonly right: number;
+  readonly top: number;
+  readonly bottom: number;
+}
+
+/** An entry of the legend: a filled mark, or a dashed line. */
+export interface LegendEntry {
+  readonly name: string;
+  readonly colour: string;
+  readonly line?: boolean;
+}
+
+export interface GridOptions<P extends GridPanel> {
+  readonly title?: string;
+  readonly xLabel?: string;
+  readonly yLabel?: string;
+  readonly legend: readonly LegendEntry[];
+  /** Height of a plot over its width. */
+  readonly aspect: number;
+  /** The content of a panel. */
+  readonly draw: (panel: P, frame: Frame) => string;
+}
+
+const WIDTH = 900;
+/** The widest a cell becomes when there are few. */
+const CELL = 430;
+const COLUMNS = 3;
+const MARGIN = { left: 58, right: 14, bottom: 50 };
+const LINE = 16;
+
+/** Panels in rows of at most three, the legend above. */
+export function panelGridSvg<P extends GridPanel>(panels: readonly P[], options: GridOptions<P>): string {
+  const { title, xLabel, yLabel, legend, aspect, draw } = options;
+  const columns = Math.max(1, Math.min(COLUMNS, panels.length));
+  const cell = Math.min(CELL, Math.floor(WIDTH / columns));
+  const width = cell * columns;
+  const plot = cell - MARGIN.left - MARGIN.right;
+  const body: string[] = [];
+  let y = 8;
+  if (title) {
+    body.push(text(16, 27, title, 'font-size="17" font-weight="600" fill="#1a1a1a"'));
+    y = 40;
+  }
+  const key = drawLegend(legend, y, width);
+  body.push(key.svg);
+  y = key.bottom;
+  for (let first = 0; first < panels.length; first += columns) {
+    const row = panels.slice(first, first + columns);
+    const notes = Math.max(...row.map((panel) => panel.notes?.length ?? 0));
+    const top = y + 26 + notes * LINE;
+    const frame = { top, bottom: top + plot * aspect };
+    row.forEach((panel, index) => {
+      const left = index * cell + MARGIN.left;
+      const right = left + plot;
+      const middle = (left + right) / 2;
+      body.push(
+        text(left, y + 16, panel.title, 'font-size="14" font-weight="600" fill="#1a1a1a"'),
+        ...(panel.notes ?? []).map((note, k) => text(left, y + 16 + (k + 1) * LINE, note, 'fill="#555"')),
+        draw(panel, { left, right, ...frame }),
+        `<path d="M${left},${top}V${round(frame.bottom)}H${right}" fill="none" stroke="#888"/>`,
+        xLabel ? text(middle, frame.bottom + 36, xLabel, 'text-anchor="middle" fill="#333"') : "",
+        yLabel ? sideways(left - 44, (top + frame.bottom) / 2, yLabel) : "",
+      );
+    });
+    y = frame.bottom + MARGIN.bottom;
+  }
+  return [openSvg(width, Math.ceil(y)), ...body.filter((part) => part !== ""), "</svg>", ""].join("\n");
+}
+
+/** Lines of a grid and numbers at the ticks of both axes. */
+export function drawTicks(
+  frame: Frame,
+  scales: { x: ScaleLinear<number, number>; y: ScaleLinear<number, number> },
+  counts: { x: number; y: number },
+): string {
+  const parts: string[] = [];
+  for (const tick of scales.y.ticks(counts.y)) {
+    const at = round(scales.y(tick));
+    parts.push(`<line x1="${frame.left}" x2="${frame.right}" y1="${at}" y2="${at}" stroke="#ececec"/>`);
+    parts.push(text(frame.left - 6, at + 4, short(tick), 'text-anchor="end" fill="#555"'));
+  }
+  for (const tick of scales.x.ticks(counts.x)) {
+    const at = round(scales.x(tick));
+    parts.push(`<line x1="${at}" x2="${at}" y1="${frame.top}" y2="${round(frame.bottom)}" stroke="#ececec"/>`);
+    parts.push(text(at, frame.bottom + 17, short(tick), 'text-anchor="middle" fill="#555"'));
+  }
+  return parts.join("\n");
+}
+
+/** Words in the middle of a plot that has nothing to show. */
+export const drawNothing = (frame: Frame): string =>
+  text((frame.left + frame.right) / 2, (frame.top + frame.bottom) / 2, "no values", 'text-anchor="middle" fill="#888"');
+
+/** Each name once, in the order of its first appearance; what has no colour takes the next of `colours`. */
+export function legendOf(
+  groups: readonly { readonly name: string; readonly colour?: string }[],
+  colours: readonly string[],
+): LegendEntry[] {
+  const entries = new Map<string, LegendEntry>();
+  for (const { name, colour } of groups) {
+    if (!entries.has(name)) entries.set(name, { name, colour: colour ?? colours[entries.size % colours.length]! });
+  }
+  return [...entries.values()];
+}
+
+function drawLegend(entries: readonly LegendEntry[], top: number, width: number): { svg: string; bottom: number } {
+  const parts: string[] = [];
+  let [x, y] = [16, top];
+  for (const { name, colour, line } of entries) {
+    const room = 42 + Math.ceil(6.4 * name.length);
+    if (x > 16 && x + room > width) [x, y] = [16, y + 20];
+    parts.push(
+      line
+        ? `<path d="M${x},${y + 9}h16" stroke="${colour}" stroke-width="1.5" stroke-dasharray="4 3"/>`
+        : `<rect x="${x}" y="${y + 3}" width="14" height="11" rx="2" fill="${colour}"/>`,
+      text(x + 22, y + 13, name, 'fill="#333"'),
+    );
+    x += room;
+  }
+  return { svg: parts.join("\n"), bottom: entries.length > 0 ? y + 26 : y };
+}
+
+const sideways = (x: number, y: number, content: string): string =>
+  `<text transform="translate(${round(x)} ${round(y)}) rotate(-90)" text-anchor="middle" fill="#333">` +
+  `${escapeXml(content)}</text>`;
