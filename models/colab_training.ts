@@ -7,11 +7,12 @@ import {
   diceCrossEntropy, distanceTransform, duration, entry, checkGrid, loadCase, oneHot, ones, polySchedule, preprocessCase,
   print, programLine, random, readVolume, saveModel, saveSafetensors, segmenter, sgd, softmax, stepFigures, stopGradient,
   openTraining, tensor, train, trainingEntries, valueAndGrad, withChannels,
-  writeContextPhantomDataset,
+  writeContextPhantomDataset, writeFigure,
 } from "../engine/mod.ts";
 import type { CaseSource, Comparison, Config, FoldSetup, Patches, SampleCase, Tensor, Training } from "../engine/mod.ts";
 
 import * as colab from "./colab.ts";
+import { colabFigures } from "./colab_figures.ts";
 import { unetConfigOf } from "./from_plan.ts";
 import { plainConvUNet } from "./unet.ts";
 
@@ -130,24 +131,27 @@ async function givenContexts({ options, training, contexts }: Setup, item: Sampl
   return Float32Array.from(prepared.label);
 }
 
-/** The batch's ROI as channels, and what is said about the rest. */
-function partsOf(setup: Setup, { image, label, extra }: Patches, omega: any): { roi: Tensor; q: Tensor; mask: Tensor } {
-  const { context, contexts, rois, generator } = setup;
-  const roi = oneHot(label, { classes: rois + 1 }).transpose({ axes: [0, 4, 1, 2, 3] }).slice({ start: [0, 1] });
-  const all = ones(label.shape);
+/** What the arm says of the background: context probabilities and the mask, of an image and what lies beside it. */
+function contextsOf(setup: Setup, omega: any, image: Tensor, extra: Tensor): { q: Tensor; mask: Tensor } {
+  const { context, contexts, generator } = setup;
+  const only = extra.squeeze({ axes: [1] });
   if (context === "colab") {
     const q = stopGradient(softmax(generator.apply(omega, image) as unknown as Tensor, { axis: 1 }));
-    return { roi, q, mask: extra!.squeeze({ axes: [1] }) };
+    return { q, mask: only };
   }
+  const all = ones(only.shape);
   if (context === "dilated") {
-    const near = extra!;
-    const q = near.mul(-1).add(1);
     // Contexts beyond the second have no share.
-    const parts = [q, near, ...Array.from({ length: contexts - 2 }, () => near.mul(0))];
-    return { roi, q: concat(parts, { axis: 1 }), mask: all };
+    const parts = [extra.mul(-1).add(1), extra, ...Array.from({ length: contexts - 2 }, () => extra.mul(0))];
+    return { q: concat(parts, { axis: 1 }), mask: all };
   }
-  const q = oneHot(extra!.squeeze({ axes: [1] }).cast("i32"), { classes: contexts }).transpose({ axes: [0, 4, 1, 2, 3] });
-  return { roi, q, mask: all };
+  return { q: oneHot(only.cast("i32"), { classes: contexts }).transpose({ axes: [0, 4, 1, 2, 3] }), mask: all };
+}
+
+/** The batch's ROI as channels, and what is said about the rest. */
+function partsOf(setup: Setup, { image, label, extra }: Patches, omega: any): { roi: Tensor; q: Tensor; mask: Tensor } {
+  const roi = oneHot(label, { classes: setup.rois + 1 }).transpose({ axes: [0, 4, 1, 2, 3] }).slice({ start: [0, 1] });
+  return { roi, ...contextsOf(setup, omega, image, extra!) };
 }
 
 type Steps = ReturnType<typeof compileSteps>;
@@ -202,7 +206,7 @@ function compileSteps(setup: Setup) {
   };
 }
 
-/** Trains on one split into a folder, and segments its held-out cases. */
+/** Trains on one split into a folder, segments its held-out cases, and draws the figures. */
 async function trainFold(setup: Setup, compiled: Steps, fold: FoldSetup): Promise<void> {
   const { options, training, context, rois, rate, model, generator, optimiser, generatorOptimiser } = setup;
   const { plan, steps } = training;
@@ -246,4 +250,21 @@ async function trainFold(setup: Setup, compiled: Steps, fold: FoldSetup): Promis
   if (context === "colab") await run.write("generator.safetensors", await saveSafetensors(omega));
   const whole = context === "none" ? model : colab.withoutContexts(model, rois);
   await training.test(fold, segmenter(whole, params, { plan }));
+  await writeFigures(setup, fold, params, omega);
+}
+
+/** The paper's figures of a few cases. */
+async function writeFigures(setup: Setup, { split, run }: FoldSetup, params: any, omega: any): Promise<void> {
+  const { options, training, context, contexts, model } = setup;
+  const get = (ids: readonly string[]) => Promise.all(ids.map((id) => training.source.get(id)));
+  const heldOut = split.val.slice(0, 3);
+  const figures = await colabFigures({
+    plan: training.plan, contexts, network: model, params, omega, seed: options.seed,
+    heldOut: await get(heldOut),
+    training: await get(split.train.slice(0, heldOut.length === 0 ? 3 : 4 - heldOut.length)),
+    ...(context === "none"
+      ? { backgroundFirst: true }
+      : { contextsOf: (o: any, image: Tensor, extra: Tensor) => contextsOf(setup, o, image, extra) }),
+  });
+  for (const figure of figures) await writeFigure(run, figure);
 }

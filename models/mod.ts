@@ -1,5 +1,7 @@
 /** Network architectures, whose parameter trees have the names of the published PyTorch models, and methods. */
 export * as colab from "./colab.ts";
+export { colabFigures, contextMapsSvg, figureMaps, intensitiesSvg, logitPlaneSvg, sampleVoxels } from "./colab_figures.ts";
+export type { FigureCase, FigureMaps, FigureNames, FigureOptions, LogitPlane, MapOptions } from "./colab_figures.ts";
 export { colabEntries, trainColab } from "./colab_training.ts";
 export type { ColabOptions } from "./colab_training.ts";
 export { unetConfigOf, unetFromPlan } from "./from_plan.ts";
