@@ -85,8 +85,8 @@ export interface MapOptions {
 
 /**
  * Maps and logits of a case out of a network's outputs, which come in slabs: logits of ROI classes and contexts, then,
- * `withContexts`, context probabilities [t] and the mask [1]. A context counts where it is the likeliest; the first one,
- * which is the far background's class too, only where the mask is above 1/2.
+ * `withContexts`, context probabilities [t] and the mask [1]. A voxel has its likeliest context: as taught, where the mask is
+ * above 1/2; as predicted, everywhere, but the first context, which is the far background's class too, only there.
  *
  * @param slabs [channels, depth, H, W] in order
  * @throws VoxgradError for outputs that are not finite
@@ -139,14 +139,16 @@ export async function figureMaps(
       });
       if (!taught || !seen) continue;
       const near = at(K + contexts, i) > 0.5;
-      /** 1-based number of the likeliest of t channels from `from` on. */
+      /** The likeliest of t channels from `from` on, counted from 0. */
       const likeliest = (from: number): number => {
         let top = 0;
         for (let c = 1; c < contexts; c++) if (at(from + c, i) > at(from + top, i)) top = c;
-        return top > 0 || near ? top + 1 : 0;
+        return top;
       };
-      if (label[voxel] === 0) taught[voxel] = likeliest(K);
-      if (found === 0) seen[voxel] = likeliest(contextChannels[0]!);
+      if (label[voxel] === 0 && near) taught[voxel] = likeliest(K) + 1;
+      if (found > 0) continue;
+      const context = likeliest(contextChannels[0]!);
+      if (context > 0 || near) seen[voxel] = context + 1;
     }
   }
   return { item, planes, prediction, taught, seen };
@@ -228,10 +230,13 @@ export function intensitiesSvg(maps: readonly FigureMaps[], names: FigureNames, 
     return item.image.subarray(channel * count, (channel + 1) * count);
   };
   const range = middleOf(channels.flatMap((_, channel) => maps.map((each) => imageOf(each, channel))));
+  // By Rice's rule, of the ROI, which is the smallest group: with more bins its density would be noise.
+  const roiVoxels = maps.reduce((sum, { planes }) => sum + planes.reduce((n, plane) => n + plane.positive, 0), 0);
+  const bins = Math.min(60, Math.max(20, Math.ceil(2 * Math.cbrt(roiVoxels))));
   const panels = channels.flatMap((channelName, channel) => {
-    const make = (list: readonly string[]): Histogram[] => list.map(() => new Histogram({ range }));
+    const make = (list: readonly string[]): Histogram[] => list.map(() => new Histogram({ range, bins }));
     const [rois, taught, seen] = [make(names.rois), make(names.contexts), make(names.contexts)];
-    const background = new Histogram({ range });
+    const background = new Histogram({ range, bins });
     for (const each of maps) {
       const image = imageOf(each, channel);
       for (let i = 0; i < image.length; i++) {
@@ -335,8 +340,8 @@ export async function colabFigures(options: FigureOptions): Promise<Figure[]> {
     svg: logitPlaneSvg(sets, names),
   }];
   if (!contextsOf) return figures;
-  const which = "A voxel belongs to its likeliest context; the first, which is the far background's class too, counts where " +
-    "the mask around the ROI is above 1/2.";
+  const which = "A voxel has its likeliest context: as taught, where the mask around the ROI is above 1/2; as predicted, " +
+    "everywhere, but context 1, which is the far background's class too, only there.";
   figures.push({
     name: "context_maps",
     title: "Context labels",

@@ -7,19 +7,7 @@ import { overlaySvg } from "../engine/train/overlay.ts";
 import { base64, outline } from "../engine/train/overlay_shapes.ts";
 import { chartSvg, progressSvg, smooth, thin } from "../engine/train/plots.ts";
 import type { Point } from "../engine/train/plots.ts";
-
-/** Throws unless tags nest and close, quotes pair and no number is broken. */
-function checkSvg(svg: string): void {
-  assert.not.match(svg, /NaN|Infinity|undefined/);
-  const open: string[] = [];
-  for (const [tag, slash, name, rest] of svg.matchAll(/<(\/?)([a-z]+)([^>]*)>/g)) {
-    assert.ok((rest.match(/"/g) ?? []).length % 2 === 0, tag);
-    if (slash) assert.is(open.pop(), name);
-    else if (!rest.endsWith("/")) open.push(name);
-  }
-  assert.equal(open, []);
-  assert.match(svg, /^<svg xmlns="http:\/\/www\.w3\.org\/2000\/svg" viewBox=/);
-}
+import { checkSvg } from "./svg.ts";
 
 const curves = (svg: string) =>
   [...svg.matchAll(/<path d="(M[^"]*)" fill="none" stroke="#[0-9a-f]{6}"[^>]*stroke-width="2"/g)].map((m) =>
@@ -240,6 +228,20 @@ test("overlaySvg() hangs the patient's right on the left and front on top", () =
     () => overlaySvg([{ name: "n", image, reference: new Uint8Array(5) }], { labels: ["b", "x"] }),
     /got 5 labels, wanted 6/,
   );
+});
+
+test("overlaySvg() fills contexts in colours after those of the labels, and outlines the prediction with dashes", () => {
+  const image = makeVolume(new Uint8Array(6), { shape: [3, 2, 1], affine: [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1] });
+  const item = { name: "n", image, reference: [1, 0, 0, 0, 0, 0], prediction: [1, 1, 0, 0, 0, 0], context: [0, 0, 1, 2, 2, 2] };
+  const svg = overlaySvg([item], { labels: ["b", "x"], contexts: ["near", "far"] });
+  checkSvg(svg);
+  const paths = [...svg.matchAll(/<path d="[^"]*" (fill="[^"]*")(?: stroke="([^"]*)")?[^>]*>/g)].map((m) => [m[1], m[2]]);
+  assert.equal(paths, [
+    ['fill="#56b4e9"', undefined], ['fill="#cc79a7"', undefined], ['fill="none"', "#e69f00"], ['fill="none"', "#e69f00"],
+  ]);
+  assert.is(svg.match(/stroke-dasharray/g)!.length, 1);
+  for (const word of [">near<", ">far<", "dashed: prediction", "n: Dice x 0.67"]) assert.ok(svg.includes(word), word);
+  assert.throws(() => overlaySvg([{ ...item, context: [0] }], { labels: ["b", "x"] }), /got 1 labels, wanted 6/);
 });
 
 test.run();
