@@ -36,6 +36,7 @@ test("scatterSvg() places points on one square range for all panels, and the dia
   // A name has one colour, whatever its place in a panel, and stands in the legend once.
   const groups = [...svg.matchAll(/<g fill="(#\w+)" fill-opacity/g)].map((m) => m[1]);
   assert.equal([groups[0], groups[1]], [groups[3], groups[2]]);
+  assert.is.not(groups[0], groups[1]);
   assert.is(svg.match(/>b</g)!.length, 1);
 });
 

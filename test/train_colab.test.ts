@@ -46,6 +46,7 @@ test("without contexts, and with one, the weights are those of train_unet", asyn
     const { code, output } = await run("train_colab", [...small, ...args, "--run", name]);
     assert.is(code, 0, output);
     assert.ok((await file(name, "model.safetensors")).equals(await file("plain", "model.safetensors")), name);
+    assert.equal(await readdir(join(folder, name, "figures")), ["logits.svg"]);
   }
 });
 
@@ -55,7 +56,9 @@ test("a killed CoLab training ends with the segmenter and the generator of one l
   await run("train_colab", [...contexts, "--run", "killed", "--checkpoint", "0"], /step 1\//);
   const rest = await run("train_colab", ["--resume", "killed", "--checkpoint", "0"]);
   assert.is(rest.code, 0, rest.output);
-  for (const name of ["model.safetensors", "generator.safetensors"]) {
+  const figures = ["context_maps.svg", "intensities.svg", "logits.svg"];
+  assert.equal(await readdir(join(folder, "whole/figures")), figures);
+  for (const name of ["model.safetensors", "generator.safetensors", ...figures.map((each) => `figures/${each}`)]) {
     assert.ok((await file("whole", name)).equals(await file("killed", name)), name);
   }
   const { tensors } = loadSafetensors(new Uint8Array(await file("whole", "generator.safetensors")));
@@ -79,6 +82,9 @@ test("dilated masks and context labels of a folder are arms; label maps that do 
   const labels = [...small, "--context", "labels", "--contextLabels", "data/labelsTr"];
   const drawn = await run("train_colab", [...labels, "--contexts", "4", "--run", "drawn"]);
   assert.is(drawn.code, 0, drawn.output);
+  for (const name of ["dilated", "drawn"]) {
+    assert.match(String(await file(name, "report.html")), /<h2>Context labels<\/h2>[^]*<h2>Intensities of ROI and contexts<\/h2>[^]*<h2>Logit plane<\/h2>/);
+  }
   const few = await run("train_colab", [...labels, "--contexts", "2", "--run", "few"]);
   assert.is(few.code, 1);
   assert.match(few.output, /it holds \d; --contexts 2 allows 0 to 1/);
