@@ -5,5 +5,6 @@ export type { FigureCase, FigureMaps, FigureNames, FigureOptions, LogitPlane, Ma
 export { colabEntries, trainColab } from "./colab_training.ts";
 export type { ColabOptions } from "./colab_training.ts";
 export { unetConfigOf, unetFromPlan } from "./from_plan.ts";
+export * as partial from "./partial.ts";
 export { plainConvUNet, residualEncoderUNet } from "./unet.ts";
 export type { Model, ResolvedUNet, UNetConfig } from "./unet.ts";
