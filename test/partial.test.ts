@@ -179,7 +179,7 @@ test("other groups run in the same program; a matrix of any order of rows, and o
     for (const [k, name] of names.entries()) near(await got[k]!.item(), wanted[name], 2e-6, `${name}, shifted by ${shift}`);
   }
   assert.is(traced, 1);
-  const one = [[4, 1], [0, 2, 5], [3]];
+  const one = [[4, 1], [2, 0, 5], [3]];
   const wanted = reference({ ...b, groups: [one, one, one] });
   const rows = tensor([[0, 1, 0, 0, 1, 0], [1, 0, 1, 0, 0, 1], [0, 0, 0, 1, 0, 0]], { dtype: "f32" });
   for (const groups of [one, rows, partial.mergeMatrix(one, 6)]) {
@@ -259,9 +259,9 @@ test("logits of 100 and -100 leave no NaN, and the loss its value", async () => 
   const b = { ...signs, logits: signs.logits.map((s) => s.map((row) => row.map((x) => 100 * Math.sign(x)))) };
   for (const mode of ["probability", "logit"] as const) {
     for (const name of names) {
-      const options = { groups: partial.mergeMatrix(b.groups, 6), mode, gamma: 1.5 };
+      const options = { groups: partial.mergeMatrix(b.groups, 6), mode, gamma: 0.5 };
       const [value, slope] = await both((x) => losses[name](x, labelsOf(b), options), logitsOf(b));
-      near(value, reference(b, { mode, gamma: 1.5 })[name], 2e-6, `${name}, ${mode}`);
+      near(value, reference(b, { mode, gamma: 0.5 })[name], 2e-6, `${name}, ${mode}`);
       assert.ok(slope.every(Number.isFinite), `${name}, ${mode}`);
       if (name !== "crossEntropy") continue;
       // Voxels that are wrong by 200 still pull with all their weight.
