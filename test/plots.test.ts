@@ -230,6 +230,18 @@ test("overlaySvg() hangs the patient's right on the left and front on top", () =
   );
 });
 
+test("overlaySvg() shows slices in which there is something; with a context, something of the reference", () => {
+  const image = makeVolume(new Uint8Array(20), { shape: [1, 1, 20], affine: [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1] });
+  const at = (...slices: number[]) => Uint8Array.from({ length: 20 }, (_, k) => Number(slices.includes(k)));
+  const shown = (item: object) =>
+    [...overlaySvg([{ name: "n", image, ...item }], { labels: ["b", "x"], contexts: ["c"], slices: 3 }).matchAll(/>slice (\d+) of 20</g)]
+      .map((m) => Number(m[1]) - 1);
+  assert.equal(shown({ reference: at(2, 3), prediction: at(17) }), [2, 3, 17]);
+  assert.equal(shown({ reference: at(2, 3), prediction: at(17), context: at(9, 10) }), [2, 3]);
+  assert.equal(shown({ reference: at(), prediction: at(5, 6, 7, 8, 19) }), [6, 7, 8]);
+  assert.equal(shown({ reference: at() }), [3, 10, 16]);
+});
+
 test("overlaySvg() fills contexts in colours after those of the labels, and outlines the prediction with dashes", () => {
   const image = makeVolume(new Uint8Array(6), { shape: [3, 2, 1], affine: [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1] });
   const item = { name: "n", image, reference: [1, 0, 0, 0, 0, 0], prediction: [1, 1, 0, 0, 0, 0], context: [0, 0, 1, 2, 2, 2] };

@@ -72,20 +72,14 @@ function cut(data: Labels, shape: readonly number[], view: View, slice: number):
   return out;
 }
 
-/** Slices spread evenly over those that show a structure, or over all when none does. */
+/** Slices spread evenly over those that show a structure (with a context, of the reference), or over all when none does. */
 function chooseSlices(item: OverlayCase, view: View, count: number): number[] {
-  let [low, high] = [Infinity, -Infinity];
-  for (let slice = 0; slice < view.sizes[2]; slice++) {
-    const shows = [item.reference, item.prediction].some(
-      (l) => l && cut(l, item.image.shape, view, slice).some((v) => v > 0),
-    );
-    if (!shows) continue;
-    low = Math.min(low, slice);
-    high = Math.max(high, slice);
-  }
-  if (low > high) [low, high] = [0, view.sizes[2] - 1];
-  const chosen = Array.from({ length: count }, (_, i) => Math.round(low + ((i + 0.5) / count) * (high - low)));
-  return [...new Set(chosen)];
+  const { reference, prediction, context, image } = item;
+  const structures = context && reference ? [reference] : [reference, prediction];
+  const all = Array.from({ length: view.sizes[2] }, (_, slice) => slice);
+  const showing = all.filter((slice) => structures.some((l) => l && cut(l, image.shape, view, slice).some((v) => v > 0)));
+  const from = showing.length > 0 ? showing : all;
+  return [...new Set(Array.from({ length: count }, (_, i) => from[Math.round(((i + 0.5) / count) * (from.length - 1))]!))];
 }
 
 /** Grey values between the half and the 99.5th percentile of the first channel. */
@@ -184,8 +178,7 @@ function caption(item: OverlayCase, labels: readonly string[]): string {
 /**
  * A picture of cases, one a row, each in a few slices spread over its structures: predictions filled, references
  * outlined, one colour per class, Dice of the whole case in the caption. With contexts these are filled, and predictions
- * outlined with dashes. Slices hang as in radiology: the patient's
- * right on the left, front or head on top.
+ * outlined with dashes. Slices hang as in radiology: the patient's right on the left, front or head on top.
  *
  * @returns an SVG document with the grey slices inside
  * @throws RangeError when a segmentation has another number of voxels than its image
