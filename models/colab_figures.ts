@@ -109,46 +109,48 @@ export async function figureMaps(
     return { positives: of(true), negatives: of(false) };
   });
   const K = rois + contexts;
+  const [firstRoi, firstContext] = backgroundFirst ? [contexts, 0] : [0, rois];
   // Contexts first, so that of equal logits the background's counts, as in a prediction.
-  const roiChannels = Array.from({ length: rois }, (_, k) => k + (backgroundFirst ? contexts : 0));
-  const contextChannels = Array.from({ length: contexts }, (_, k) => k + (backgroundFirst ? 0 : rois));
-  const order = [...contextChannels, ...roiChannels];
+  const order = Array.from({ length: K }, (_, k) => (k < contexts ? firstContext + k : firstRoi + k - contexts));
   for await (const { start, depth, data } of slabs) {
     const count = depth * shape[1]! * shape[2]!;
     const first = start * shape[1]! * shape[2]!;
-    const at = (channel: number, i: number): number => data[channel * count + i]!;
+    /** The likeliest of t channels from `from` on, counted from 1. */
+    const likeliest = (from: number, i: number): number => {
+      let top = 0;
+      for (let c = 1; c < contexts; c++) if (data[(from + c) * count + i]! > data[(from + top) * count + i]!) top = c;
+      return top + 1;
+    };
     for (let i = 0; i < count; i++) {
       const voxel = first + i;
-      let [best, most, second] = [-1, -Infinity, -Infinity];
+      let best = -1;
+      let most = -Infinity;
+      let second = -Infinity;
       for (const channel of order) {
-        const z = at(channel, i);
+        const z = data[channel * count + i]!;
         if (!Number.isFinite(z)) throw new VoxgradError(`figureMaps: ${item.id}: a logit is ${z}; the training has diverged`);
-        if (z > most) [best, most, second] = [channel, z, most];
-        else if (z > second) second = z;
+        if (z > most) {
+          second = most;
+          most = z;
+          best = channel;
+        } else if (z > second) second = z;
       }
-      const found = roiChannels.indexOf(best) + 1;
-      prediction[voxel] = found;
-      planes.forEach((plane, k) => {
-        const [is, said] = [label[voxel] === k + 1, found === k + 1];
+      const isRoi = best >= firstRoi && best < firstRoi + rois;
+      prediction[voxel] = isRoi ? best - firstRoi + 1 : 0;
+      for (let k = 0; k < rois; k++) {
+        const plane = planes[k]!;
+        const is = label[voxel] === k + 1;
+        const said = prediction[voxel] === k + 1;
         plane[is ? "positive" : "negative"]++;
         if (is !== said) plane[is ? "falseNegative" : "falsePositive"]++;
         const group = is ? "positives" : "negatives";
-        if (drawn[k]![group][plane[group].length] !== voxel) return;
-        const own = roiChannels[k]!;
-        plane[group].push([at(own, i), own === best ? second : most]);
-      });
+        if (drawn[k]![group][plane[group].length] === voxel) plane[group].push([data[(firstRoi + k) * count + i]!, said ? second : most]);
+      }
       if (!taught || !seen) continue;
-      const near = at(K + contexts, i) > 0.5;
-      /** The likeliest of t channels from `from` on, counted from 0. */
-      const likeliest = (from: number): number => {
-        let top = 0;
-        for (let c = 1; c < contexts; c++) if (at(from + c, i) > at(from + top, i)) top = c;
-        return top;
-      };
-      if (label[voxel] === 0 && near) taught[voxel] = likeliest(K) + 1;
-      if (found > 0) continue;
-      const context = likeliest(contextChannels[0]!);
-      if (context > 0 || near) seen[voxel] = context + 1;
+      const near = data[(K + contexts) * count + i]! > 0.5;
+      if (label[voxel] === 0 && near) taught[voxel] = likeliest(K, i);
+      const context = isRoi ? 0 : likeliest(firstContext, i);
+      if (context > 1 || near) seen[voxel] = context;
     }
   }
   return { item, planes, prediction, taught, seen };
