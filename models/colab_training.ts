@@ -4,14 +4,14 @@
  */
 import {
   adam, choice, clipGradNorm, compile, concat, ConfigError, deepSupervision, deepSupervisionWeights, deviceInfo,
-  diceCrossEntropy, distanceTransform, duration, entry, checkGrid, loadCase, oneHot, ones, polySchedule, preprocessCase,
-  print, programLine, random, readVolume, saveModel, saveSafetensors, segmenter, sgd, softmax, stepFigures, stopGradient,
-  openTraining, tensor, train, trainingEntries, valueAndGrad, withChannels,
-  writeContextPhantomDataset, writeFigure,
+  diceCrossEntropy, distanceTransform, duration, entry, checkGrid, oneHot, ones, openTraining, polySchedule, print,
+  programLine, random, readVolume, saveModel, saveSafetensors, segmenter, sgd, softmax, stepFigures, stopGradient, tensor,
+  train, trainingEntries, valueAndGrad, withChannels, writeContextPhantomDataset, writeFigure,
 } from "../engine/mod.ts";
 import type { CaseSource, Comparison, Config, FoldSetup, Patches, SampleCase, Tensor, Training } from "../engine/mod.ts";
 
 import * as colab from "./colab.ts";
+import { clusteredContexts, preparedLabels } from "./colab_contexts.ts";
 import { colabFigures } from "./colab_figures.ts";
 import { unetConfigOf } from "./from_plan.ts";
 import { plainConvUNet } from "./unet.ts";
@@ -20,14 +20,16 @@ import { plainConvUNet } from "./unet.ts";
 export const colabEntries = {
   ...trainingEntries,
   foreground: entry(0.5, "fraction of a batch's patches that are centred on foreground", { min: 0, max: 1 }),
-  context: choice(["colab", "none", "dilated", "labels"], "where context labels come from"),
+  context: choice(["colab", "none", "dilated", "kmeans", "labels"], "where context labels come from"),
   contexts: entry(2, "context classes, t of the paper; 1 is --context none", { integer: true, min: 1 }),
   contextLabels: entry("", "for --context labels: folder of CASE.nii.gz with values from 0, the far background"),
+  bodyThreshold: entry([], "for --context kmeans: body is brighter, as stored; -200 for CT, else found by Otsu's rule", { lengths: [0, 1] }),
   margin: entry(0, "distance up to which generated context counts fully; 0: 30 on --data, 4 on phantoms", { min: 0 }),
   tau: entry(0, "how slowly it fades beyond; 0: 20 on --data, 3 on phantoms", { min: 0 }),
   unit: choice(["voxels", "mm"], "of margin and tau; voxels are those of the plan"),
   period: entry(10, "steps from one update of the generator to the next", { integer: true, min: 1 }),
   meta: choice(["exact", "finite-difference", "implicit"], "how the generator's gradient is taken"),
+  metaPer: choice(["batch", "sample"], "an inner step on the whole batch (paper), or on each sample, gradients averaged"),
   generatorRate: entry(3e-4, "Adam's learning rate for the generator", { min: 0 }),
   roiLoss: choice(["bce", "dice"], "loss that the generator is to lower"),
   roiClass: entry(-1, "ROI class, from 0, that this loss looks at; -1: all", { integer: true, min: -1 }),
@@ -67,7 +69,7 @@ export async function trainColab(options: ColabOptions): Promise<Comparison> {
   const steps = compileSteps(setup);
   for (const fold of training.folds) {
     if (training.folds.length > 1) print(`\n${fold.name}`);
-    training.source = sourceOf(setup);
+    training.source = sourceOf(setup, fold.split.train);
     await trainFold(setup, steps, fold);
   }
   return training.finish();
@@ -104,10 +106,16 @@ function setUp(options: ColabOptions, training: Training) {
 }
 
 /** The cases, and beside the image what the arm knows of the background: the soft dilated mask, or context labels. */
-function sourceOf(setup: Setup): CaseSource {
-  const { training, context } = setup;
+function sourceOf(setup: Setup, trainingCases: readonly string[]): CaseSource {
+  const { options, training, context, contexts } = setup;
   if (context === "none") return training.store;
-  return withChannels(training.store, context === "labels" ? (item) => givenContexts(setup, item) : (item) => maskOf(setup, item));
+  const [threshold] = options.bodyThreshold;
+  const make = context === "labels" ? (item: SampleCase) => givenContexts(setup, item)
+    : context === "kmeans" ? clusteredContexts(training, trainingCases, {
+      contexts, seed: options.seed, ...(threshold !== undefined && { threshold }),
+    })
+    : (item: SampleCase) => maskOf(setup, item);
+  return withChannels(training.store, make);
 }
 
 /** Soft dilated mask of a whole case; beyond the volume, where extra channels are 0, all is far background. */
@@ -120,15 +128,18 @@ async function maskOf({ options, margin, tau }: Setup, item: SampleCase): Promis
 
 /** Context labels of a case out of the folder, prepared as its own label is. */
 async function givenContexts({ options, training, contexts }: Setup, item: SampleCase): Promise<Float32Array> {
-  const { dataset, plan } = training;
-  const { image } = await loadCase(dataset, dataset.cases.find((each) => each.id === item.id)!);
-  const folder = options.contextLabels.replace(/(?<=.)\/+$/, "") || `${dataset.folder}/organsTr`;
-  const label = await readVolume(`${folder}/${item.id}.nii.gz`);
-  checkGrid(image, label, 0.05);
-  const prepared = await preprocessCase({ id: item.id, image, label: { ...label, data: Uint8Array.from(label.data) } }, plan);
-  const strange = prepared.label.find((value) => value >= contexts);
-  if (strange !== undefined) throw new ConfigError(`${label.name}: it holds ${strange}; --contexts ${contexts} allows 0 to ${contexts - 1}`);
-  return Float32Array.from(prepared.label);
+  const folder = options.contextLabels.replace(/(?<=.)\/+$/, "") || `${training.dataset.folder}/organsTr`;
+  const file = `${folder}/${item.id}.nii.gz`;
+  const prepared = await preparedLabels(training, item.id, async (image) => {
+    const label = await readVolume(file);
+    checkGrid(image, label, 0.05);
+    for (const value of label.data) {
+      if (Number.isInteger(value) && value >= 0 && value < contexts) continue;
+      throw new ConfigError(`${file}: it holds ${value}; --contexts ${contexts} allows 0 to ${contexts - 1}`);
+    }
+    return { ...label, data: Uint8Array.from(label.data) };
+  });
+  return Float32Array.from(prepared);
 }
 
 /** What the arm says of the background: context probabilities and the mask, of an image and what lies beside it. */
@@ -188,11 +199,12 @@ function compileSteps(setup: Setup) {
       (p: any, omega: any, state: any, sampled: Patches, key: Tensor, alpha: number, learningRate: number) => {
         const patches = training.augmented(key, sampled);
         const { roi, mask } = partsOf(setup, patches, omega);
+        const imageOf = (n?: number) => (n === undefined ? patches.image : patches.image.slice({ start: [n], end: [n + 1] }));
         const gradient = colab.metaGradient({
-          segment: (q) => (model.apply(q, patches.image, { train: true }) as Tensor[])[0]!,
-          generate: (o) => generator.apply(o, patches.image) as unknown as Tensor,
+          segment: (q, n) => (model.apply(q, imageOf(n), { train: true }) as Tensor[])[0]!,
+          generate: (o, n) => generator.apply(o, imageOf(n)) as unknown as Tensor,
           theta: p, omega, roi, mask, alpha: alpha as unknown as Tensor,
-          method: options.meta, segmentation,
+          method: options.meta, per: options.metaPer, segmentation,
           roiOptions: { loss: options.roiLoss, ...(options.roiClass >= 0 && { only: options.roiClass }) },
         });
         return generatorOptimiser.update(gradient, state, omega, learningRate);

@@ -1,7 +1,7 @@
 // Trains a 3-D U-Net for regions of interest with context labels: CoLab (Li et al. 2022) and what it is compared with.
-// --context none is the plain training of train_unet; dilated takes the soft dilated mask as the only context; labels
-// takes context labels out of a folder, drawn by people or predicted by another network; colab learns them. --help lists
-// what can be set.
+// --context none is the plain training of train_unet; dilated takes the soft dilated mask as the only context; kmeans
+// classes of brightness within the body; labels context labels out of a folder, drawn by people or predicted by another
+// network; colab learns them. --help lists what can be set.
 import { closeDevice, deviceInfo, print, resumableConfig, trainingChanges } from "../engine/mod.ts";
 import { colabEntries, trainColab } from "../models/mod.ts";
 

@@ -76,6 +76,26 @@ test("a killed CoLab training ends with the segmenter and the generator of one l
   assert.ok((await file("whole", `predictions/${prediction}`)).equals(await file("labels", prediction!)));
 });
 
+test("contexts by k-means train and resume to the same weights", async () => {
+  const clustered = [...small, "--context", "kmeans", "--contexts", "3"];
+  const whole = await run("train_colab", [...clustered, "--run", "clusters"]);
+  assert.is(whole.code, 0, whole.output);
+  assert.match(whole.output, /k-means on \d+ voxels of 2 training cases, centres as prepared: (-?[\d.]+(, )?){3}/);
+  await run("train_colab", [...clustered, "--run", "clusters2", "--checkpoint", "0"], /step 1\//);
+  const rest = await run("train_colab", ["--resume", "clusters2", "--checkpoint", "0"]);
+  assert.is(rest.code, 0, rest.output);
+  assert.ok((await file("clusters", "model.safetensors")).equals(await file("clusters2", "model.safetensors")));
+  const none = await run("train_colab", [...clustered, "--bodyThreshold", "1e9", "--run", "nobody"]);
+  assert.is(none.code, 1);
+  assert.match(none.output, /data: no voxel above 1000000000 in 2 training cases; set --bodyThreshold/);
+});
+
+test("an inner step for each sample is another way for the generator", async () => {
+  const sample = await run("train_colab", [...contexts, "--metaPer", "sample", "--run", "samples"]);
+  assert.is(sample.code, 0, sample.output);
+  assert.not.ok((await file("samples", "generator.safetensors")).equals(await file("whole", "generator.safetensors")));
+});
+
 test("dilated masks and context labels of a folder are arms; label maps that do not fit are named", async () => {
   const dilated = await run("train_colab", [...contexts, "--context", "dilated", "--run", "dilated"]);
   assert.is(dilated.code, 0, dilated.output);
