@@ -40,7 +40,9 @@ test("contexts are classes of brightness within the body; held-out cases have no
     const labelsOf = clusteredContexts(made, ids.slice(0, 3), { contexts, seed: 1 });
     // The last case is none of the training's.
     for (const k of [3, 0]) {
-      const [item, { image }] = [cases[k]!, loaded[k]!];
+      const { image } = loaded[k]!;
+      // Bright, but in a corner, which is air in the file.
+      const item = { ...cases[k]!, image: cases[k]!.image.with(0, 100) };
       assert.equal(tensorShape(image).slice(1), [...item.shape], "the crop left all");
       const labels = await labelsOf(item);
       const body = bodyMask(image);
