@@ -56,23 +56,29 @@ const PHANTOMS = {
  * @example await trainColab(config(colabEntries, ["Task04_Hippocampus", "--context", "dilated", "--steps", "300"]));
  */
 export async function trainColab(options: ColabOptions): Promise<Comparison> {
-  if (options.context === "labels" && options.contextLabels === "" && options.data !== "") {
-    throw new ConfigError("--context labels wants --contextLabels, a folder of label maps named as the cases");
-  }
-  const training = await openTraining(options, PHANTOMS);
-  const setup = setUp(options, training);
+  const { training, setup, steps } = await openColab(options);
   const { context, contexts, rois, rate, network, architecture } = setup;
   const { plan } = training;
   print(`Model: ${plan.network.features.join("-")}, ${rois} ROI class(es) and ${contexts} context(s), ${context}; ` +
     `batch ${plan.batch} x ${plan.patch.join(" x ")}`);
   await training.describe({ rate, network, architecture, device: await deviceInfo() });
-  const steps = compileSteps(setup);
   for (const fold of training.folds) {
     if (training.folds.length > 1) print(`\n${fold.name}`);
-    training.source = sourceOf(setup, fold.split.train);
+    training.source = setup.source(fold.split.train);
     await trainFold(setup, steps, fold);
   }
   return training.finish();
+}
+
+/** Data, networks and compiled steps of a training; nothing runs yet. */
+export async function openColab(options: ColabOptions) {
+  if (options.context === "labels" && options.contextLabels === "" && options.data !== "") {
+    throw new ConfigError("--context labels wants --contextLabels, a folder of label maps named as the cases");
+  }
+  const training = await openTraining(options, PHANTOMS);
+  const networks = setUp(options, training);
+  const setup = { ...networks, source: (ids: readonly string[]) => sourceOf(networks, ids) };
+  return { training, setup, steps: compileSteps(networks) };
 }
 
 /** What the options come to on the data. */
@@ -185,31 +191,37 @@ function compileSteps(setup: Setup) {
     const asOne = colab.withoutContexts({ apply: () => outputs }, rois);
     return [deepSupervision(loss, outputs, labels, { weights }), asOne.apply(p, patches.image)];
   };
+  const stepOf = (p: any, state: any, omega: any, patches: Patches, rate: number) => {
+    const loss = (q: any, patch: Patches) => lossOf(q, patch, omega);
+    const [[value, logits], grads] = valueAndGrad(loss, { hasAux: true })(p, patches);
+    const [clipped] = clipGradNorm(grads, options.clip);
+    const [next, nextState] = optimiser.update(clipped, state, p, rate);
+    return [next, nextState, stepFigures(value, logits, patches.label)] as const;
+  };
+  /** The generator looks at the output at full resolution. */
+  const metaStepOf = (p: any, omega: any, state: any, patches: Patches, alpha: number, rate: number) => {
+    const { roi, mask } = partsOf(setup, patches, omega);
+    const imageOf = (n?: number) => (n === undefined ? patches.image : patches.image.slice({ start: [n], end: [n + 1] }));
+    const gradient = colab.metaGradient({
+      segment: (q, n) => (model.apply(q, imageOf(n), { train: true }) as Tensor[])[0]!,
+      generate: (o, n) => generator.apply(o, imageOf(n)) as unknown as Tensor,
+      theta: p, omega, roi, mask, alpha: alpha as unknown as Tensor,
+      method: options.meta, per: options.metaPer, segmentation,
+      roiOptions: { loss: options.roiLoss, ...(options.roiClass >= 0 && { only: options.roiClass }) },
+    });
+    return generatorOptimiser.update(gradient, state, omega, rate);
+  };
   return {
-    segmenter: compile((p: any, state: any, omega: any, sampled: Patches, key: Tensor, learningRate: number) => {
-      const patches = training.augmented(key, sampled);
-      const loss = (q: any, patch: Patches) => lossOf(q, patch, omega);
-      const [[value, logits], grads] = valueAndGrad(loss, { hasAux: true })(p, patches);
-      const [clipped] = clipGradNorm(grads, options.clip);
-      const [next, nextState] = optimiser.update(clipped, state, p, learningRate);
-      return [next, nextState, stepFigures(value, logits, patches.label)];
-    }, { donate: [0, 1] }),
-    /** On the same batch; it looks at the output at full resolution. */
-    generator: compile(
-      (p: any, omega: any, state: any, sampled: Patches, key: Tensor, alpha: number, learningRate: number) => {
+    segmenter: compile((p: any, state: any, omega: any, sampled: Patches, key: Tensor, rate: number) =>
+      stepOf(p, state, omega, training.augmented(key, sampled), rate), { donate: [0, 1] }),
+    /** A step of the generator, then one of the segmenter on the same batch: they share augmentation and forward pass. */
+    both: compile(
+      (p: any, state: any, omega: any, omegaState: any, sampled: Patches, key: Tensor, rate: number, generatorRate: number) => {
         const patches = training.augmented(key, sampled);
-        const { roi, mask } = partsOf(setup, patches, omega);
-        const imageOf = (n?: number) => (n === undefined ? patches.image : patches.image.slice({ start: [n], end: [n + 1] }));
-        const gradient = colab.metaGradient({
-          segment: (q, n) => (model.apply(q, imageOf(n), { train: true }) as Tensor[])[0]!,
-          generate: (o, n) => generator.apply(o, imageOf(n)) as unknown as Tensor,
-          theta: p, omega, roi, mask, alpha: alpha as unknown as Tensor,
-          method: options.meta, per: options.metaPer, segmentation,
-          roiOptions: { loss: options.roiLoss, ...(options.roiClass >= 0 && { only: options.roiClass }) },
-        });
-        return generatorOptimiser.update(gradient, state, omega, learningRate);
+        const [next, nextState] = metaStepOf(p, omega, omegaState, patches, rate, generatorRate);
+        return [...stepOf(p, state, next, patches, rate), next, nextState] as const;
       },
-      { donate: [1, 2] },
+      { donate: [0, 1, 2, 3] },
     ),
     look: compile((p: any, omega: any, patches: Patches) => {
       const [value, logits] = lossOf(p, patches, omega);
@@ -240,12 +252,14 @@ async function trainFold(setup: Setup, compiled: Steps, fold: FoldSetup): Promis
     batch: (k) => training.batch(split, k),
     step: async (patches, learningRate, k) => {
       const key = training.key(k);
+      let figures: Tensor;
       if (context === "colab" && k % options.period === 0) {
         const generatorRate = options.generatorRate * poly(k - 1);
-        [omega, omegaState] = await compiled.generator(params, omega, omegaState, patches, key, learningRate, generatorRate);
+        [params, state, figures, omega, omegaState] = await compiled.both(
+          params, state, omega, omegaState, patches, key, learningRate, generatorRate);
+      } else {
+        [params, state, figures] = await compiled.segmenter(params, state, omega, patches, key, learningRate);
       }
-      let figures: Tensor;
-      [params, state, figures] = await compiled.segmenter(params, state, omega, patches, key, learningRate);
       if (first) print(programLine(compiled.segmenter.programs()[0], performance.now() - started));
       first = false;
       return figures;
