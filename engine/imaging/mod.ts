@@ -15,7 +15,7 @@ export { DatasetError, openDataset } from "./dataset.ts";
 export type { Dataset, DatasetCase, DatasetLabel, DatasetRegion, PlainFolders } from "./dataset.ts";
 export { openLabelNames } from "./dataset_json.ts";
 export type { LabelNames } from "./dataset_json.ts";
-export { Comparison, pairFiles } from "./evaluate.ts";
+export { Comparison, measuresOf, pairFiles } from "./evaluate.ts";
 export type { EvaluatedCase, FilePair, Pairing } from "./evaluate.ts";
 export { checkGrid, loadCase } from "./load_case.ts";
 export type { LoadedCase } from "./load_case.ts";
