@@ -113,7 +113,7 @@ async function predictOrgans(model: string, data: string, output: RunFolder): Pr
 }
 
 /** The cases' measures, and how much of what was found lies outside the organ: as predicted, and its largest component. */
-async function measured(folder: string, data: string, comparison: Comparison): Promise<Record<string, MeasuredCase[]>> {
+async function measured(seed: number, folder: string, data: string, comparison: Comparison): Promise<Record<string, MeasuredCase[]>> {
   const variants: Record<string, MeasuredCase[]> = { "as predicted": [], "largest component": [] };
   for (const { id } of comparison.cases) {
     const [prediction, label, organ] = await Promise.all([
@@ -123,7 +123,8 @@ async function measured(folder: string, data: string, comparison: Comparison): P
     const largest = Uint8Array.from(prediction.data);
     keepLargestComponent(largest, { shape: prediction.shape, values: [1] });
     for (const [variant, volume] of [["as predicted", prediction], ["largest component", { ...prediction, data: largest }]] as const) {
-      variants[variant]!.push({ id, classes: { lesion: { ...measuresOf(compared(volume, label)), outside_organ: outside(volume, organ) } } });
+      // Patients of a seed are its own.
+      variants[variant]!.push({ id: `seed ${seed}, ${id}`, classes: { lesion: { ...measuresOf(compared(volume, label)), outside_organ: outside(volume, organ) } } });
     }
   }
   return variants;
@@ -162,7 +163,7 @@ for (const seed of seeds) {
     }
     const comparison = await trained(`${folder}/${name}`, [...common, ...own, ...words]);
     const seconds = Math.round((performance.now() - from) / 1000);
-    await experiment.add(name, seed, await measured(`${folder}/${name}`, data, comparison), { seconds });
+    await experiment.add(name, seed, await measured(seed, `${folder}/${name}`, data, comparison), { seconds });
     await experiment.finish();
   }
 }
