@@ -85,10 +85,10 @@ async function prepare(folder: string, seed: number, patients: { cases: number; 
   const network: Plan["network"] = { ...plan.network, convsPerStage: each, decoderConvsPerStage: each.slice(1) } as Plan["network"];
   await here.write("plan.json", planText({ ...plan, network }));
   await here.writeJson("splits.json", [{ train: ids.slice(0, cases), val: ids.slice(cases) }]);
-  // The organ lies at one side of the body: mirror images along x would hide which.
+  // Mirrored along x too, the organ lies on no certain side: it is known by its size alone.
   return [
     folder, "--plan", `${folder}/plan.json`, "--splits", `${folder}/splits.json`, "--cache", `${run.path}/prepared`,
-    "--seed", `${seed}`, "--augment", "mirror", "--flips", "yz", "--rate", "3e-3",
+    "--seed", `${seed}`, "--augment", "mirror", "--flips", "xyz", "--rate", "3e-3",
   ];
 }
 
