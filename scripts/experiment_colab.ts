@@ -161,6 +161,7 @@ for (const seed of seeds) {
       await predictOrgans(`${folder}/organs/run/model.safetensors`, data, new RunFolder(`${folder}/organs/predicted`));
       own.push("--contextLabels", `${folder}/organs/predicted`);
     }
+    if (name === "labels") own.push("--contextLabels", `${data}/organsTr`);
     const comparison = await trained(`${folder}/${name}`, [...common, ...own, ...words]);
     const seconds = Math.round((performance.now() - from) / 1000);
     await experiment.add(name, seed, await measured(seed, `${folder}/${name}`, data, comparison), { seconds });
