@@ -1,11 +1,13 @@
-// Looks at every file of a dataset folder and names each fault with its file and its fix; the exit code is 1 where there
+// Looks at every file of a dataset folder, or of the sets of a dataset group, and names each fault with its file and its fix; the exit code is 1 where there
 // are errors.
 // `npx voxgrad check data/Task04_Hippocampus`
 import { checkDataset, config, ConfigError, DatasetError, entry, print, RunFolder } from "../engine/mod.ts";
 import type { Finding } from "../engine/mod.ts";
 
 const options = config({
-  dataset: entry("", "dataset folder: MSD, nnU-Net, or images and labels beside each other", { positional: true }),
+  dataset: entry("", "dataset folder: MSD, nnU-Net, or images and labels beside each other; or a dataset group", {
+    positional: true,
+  }),
   labels: entry("", "folder of the labels, where the first is one of images alone", { positional: true }),
   tolerance: entry(0.05, "how far apart, in voxels, the files of a case may place a corner", { min: 0 }),
   json: entry("", "file for the findings as JSON"),

@@ -22,7 +22,7 @@ import type { ComparedClass, EvaluatedCase } from "../engine/mod.ts";
 const options = config({
   predictions: entry("", "folder of predicted label maps, or one file", { positional: true }),
   references: entry("", "folder of reference label maps of the same names, or one file", { positional: true }),
-  dataset: entry("", "dataset.json, or its folder: names of labels, regions and the ignore label"),
+  dataset: entry("", "dataset.json, its folder, or a dataset group: names of labels, regions and the ignore label"),
   labels: entry([] as number[], "label values to compare; those of the dataset, else all that are found", {
     integer: true,
     min: 1,

@@ -29,7 +29,7 @@ import type { Plan, Tensor, Triple } from "../engine/mod.ts";
 import { unetFromPlan } from "../models/mod.ts";
 
 const options = config({
-  data: entry("", "dataset folder", { positional: true }),
+  data: entry("", "dataset folder, or file of a dataset group", { positional: true }),
   out: entry("plan.json", "file to write"),
   preset: choice(["auto", "nnunet", "small"], "size of the network; auto: nnunet on a GPU, small elsewhere"),
   configuration: choice(["3d_fullres", "3d_lowres"], "resolution"),

@@ -58,7 +58,8 @@ async function perform(job: CaseJob): Promise<CaseResult> {
     return { kind: "fingerprint", samples: fingerprintCase(await loadCase(dataset, item), options) };
   }
   const hash = new ContentHash();
-  hash.text(JSON.stringify([job.settings, item.id, item.labelsPresent ?? null]));
+  const { labelsPresent, labelMap } = item;
+  hash.text(JSON.stringify([job.settings, item.id, labelsPresent ?? null, ...(labelMap ? [labelMap] : [])]));
   for (const path of await filesOf(item)) {
     hash.text(path.slice(path.lastIndexOf("/") + 1));
     hash.bytes(await platform.readFile(path));

@@ -1,8 +1,10 @@
 /** Every fault of a dataset folder, each with its file and its fix; a case at a time is in memory. */
 import { platform } from "#platform";
 import { axisCodes, cornerDistance, determinant } from "./affine.ts";
+import { GroupChecker } from "./check_group.ts";
 import { openDataset } from "./dataset.ts";
-import type { Dataset, DatasetCase, PlainFolders } from "./dataset.ts";
+import type { Dataset, DatasetCase, OnFault, PlainFolders } from "./dataset.ts";
+import { isGroupFile, openGroup } from "./dataset_group.ts";
 import { DatasetError, readJson } from "./dataset_json.ts";
 import { imageStem, readVolume } from "./read_volume.ts";
 import type { Volume } from "./volume.ts";
@@ -20,7 +22,10 @@ export interface CheckOptions {
   readonly tolerance?: number;
 }
 
-type Note = (severity: Finding["severity"], file: string, problem: string, fix: string) => void;
+export type Note = (severity: Finding["severity"], file: string, problem: string, fix: string) => void;
+
+/** Is shown each case that was found without an error: its image files and its label as stored. */
+type Visit = (item: DatasetCase, images: readonly Volume[], label: Volume) => void;
 
 /** What is kept of a volume once its voxels are gone. */
 type Grid = Pick<Volume, "shape" | "affine" | "spacing" | "name">;
@@ -30,6 +35,9 @@ type Grid = Pick<Volume, "shape" | "affine" | "spacing" | "name">;
  * grids that differ between the files of a case, wrong numbers of channels, NaN, constant images, labels that are no
  * whole numbers, not declared, not declared as present, empty, or used nowhere, left-handed affines.
  *
+ * Of a dataset group every set is looked at, and beyond that: labels without a place in the group, channels that
+ * differ, voxels of one image that two cases claim differently, paired organs whose sides had to be guessed.
+ *
  * @param folder as openDataset takes it
  * @returns the findings in the order of the files; none of severity "error" means that every case loads
  * @throws PlatformError when the folder cannot be listed
@@ -38,25 +46,49 @@ type Grid = Pick<Volume, "shape" | "affine" | "spacing" | "name">;
 export async function checkDataset(folder: string | PlainFolders, options: CheckOptions = {}): Promise<Finding[]> {
   const findings: Finding[] = [];
   const note: Note = (severity, file, problem, fix) => void findings.push({ severity, file, problem, fix });
-  let dataset: Dataset;
+  const onFault: OnFault = ({ file, problem, fix }) => note("error", file, problem, fix);
+  const { tolerance = 0.05 } = options;
   try {
-    dataset = await openDataset(folder, ({ file, problem, fix }) => note("error", file, problem, fix));
+    if (isGroupFile(folder)) {
+      // What is wrong within a folder is told when that is looked at.
+      const group = await openGroup(folder, (each) => openDataset(each, () => undefined), onFault);
+      const checker = new GroupChecker(group, tolerance, note);
+      for (const each of new Set(group.sets!.map((set) => set.folder))) {
+        const dataset = await openDataset(each, onFault);
+        await checkFolder(dataset, tolerance, findings, note, (...found) => checker.add(...found));
+        await checkFiles(dataset, findings, note);
+      }
+      await checker.compareTwins();
+    } else {
+      const dataset = await openDataset(folder, onFault);
+      await checkFolder(dataset, tolerance, findings, note);
+      if (typeof folder === "string") await checkFiles(dataset, findings, note);
+    }
   } catch (fault) {
     if (!(fault instanceof DatasetError)) throw fault;
-    note("error", fault.file, fault.problem, fault.fix);
-    return findings;
+    onFault(fault);
   }
-  const checker = new Checker(dataset, options.tolerance ?? 0.05, note);
+  return findings;
+}
+
+async function checkFolder(
+  dataset: Dataset,
+  tolerance: number,
+  findings: readonly Finding[],
+  note: Note,
+  visit?: Visit,
+): Promise<void> {
+  const checker = new Checker(dataset, tolerance, note);
   const all = [...dataset.cases, ...dataset.testCases];
+  const errors = () => findings.filter((finding) => finding.severity === "error").length;
   for (const [index, item] of all.entries()) {
-    await checker.check(item);
+    const before = errors();
+    const { images, label } = await checker.check(item);
+    if (label && errors() === before) visit?.(item, images, label);
     const [done, total] = [index + 1, all.length];
-    const errors = findings.filter((finding) => finding.severity === "error").length;
-    platform.progress({ done, total, text: `case ${done}/${total}  ${item.id}  ${errors} errors` });
+    platform.progress({ done, total, text: `case ${done}/${total}  ${item.id}  ${errors()} errors` });
   }
   checker.checkUnused();
-  if (typeof folder === "string") await checkFiles(dataset, findings, note);
-  return findings;
 }
 
 class Checker {
@@ -72,7 +104,8 @@ class Checker {
     this.#note = note;
   }
 
-  async check(item: DatasetCase): Promise<void> {
+  async check(item: DatasetCase): Promise<{ images: Volume[]; label?: Volume }> {
+    const images: Volume[] = [];
     let grid: Grid | undefined;
     let channels = 0;
     let complete = true;
@@ -82,6 +115,7 @@ class Checker {
         complete = false;
         continue;
       }
+      images.push(volume);
       channels += volume.channels;
       if (item.images.length > 1 && volume.channels !== 1) {
         this.#note("error", path, `it holds ${volume.channels} channels`, "Store one channel per _0000 file");
@@ -96,11 +130,12 @@ class Checker {
       const problem = `case ${item.id} has ${channels} channel(s), the dataset ${names.length}: ${names.join(", ")}`;
       this.#note("error", item.images[0], problem, "Correct channel_names (or modality) in dataset.json, or the file");
     }
-    if (item.label === undefined) return;
+    if (item.label === undefined) return { images };
     const label = await this.#read(item.label);
-    if (!label) return;
+    if (!label) return { images };
     if (grid) this.#checkGrid(grid, label);
     this.#checkLabels(label, item);
+    return { images, label };
   }
 
   async #read(path: string): Promise<Volume | undefined> {

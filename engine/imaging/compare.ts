@@ -89,6 +89,29 @@ export function compareLabels(
   });
 }
 
+/** Measures of a class that was not annotated in a case, so that nothing can be said of it: all NaN. */
+export function notMeasured({ name, values }: ComparedClass): ClassComparison {
+  return {
+    name,
+    values,
+    truePositive: NaN,
+    falsePositive: NaN,
+    falseNegative: NaN,
+    trueNegative: NaN,
+    dice: NaN,
+    iou: NaN,
+    sensitivity: NaN,
+    precision: NaN,
+    hausdorff: NaN,
+    hausdorff95: NaN,
+    hausdorff95MaxOfDirected: NaN,
+    averageSymmetricSurfaceDistance: NaN,
+    surfaceDice: NaN,
+    predictedVolume: NaN,
+    referenceVolume: NaN,
+  };
+}
+
 interface MutableBox extends Box {
   readonly low: number[];
   readonly high: number[];

@@ -1,8 +1,11 @@
-/** Dataset folders: Medical Segmentation Decathlon (MSD), nnU-Net raw, or plain folders of images and labels. */
+/** Dataset folders: Medical Segmentation Decathlon (MSD), nnU-Net raw, plain folders of images and labels; groups. */
 import { platform } from "#platform";
 import { DatasetError, isObject, readChannels, readJson, readLabels, readLabelsPresent } from "./dataset_json.ts";
 import type { DatasetLabel, DatasetRegion, Json, LabelNames } from "./dataset_json.ts";
+import { isGroupFile, openGroup } from "./dataset_group.ts";
+import type { DatasetSet } from "./dataset_group.ts";
 import { openPlain, plainFolders } from "./dataset_plain.ts";
+import type { LabelMap } from "./label_map.ts";
 import { imageStem } from "./read_volume.ts";
 
 export { DatasetError } from "./dataset_json.ts";
@@ -16,9 +19,14 @@ export interface DatasetCase {
   readonly label?: string;
   /** Foreground values that were annotated in this case, lowest first; absent where all were. */
   readonly labelsPresent?: readonly number[];
+  /** In a dataset group: the name of the set that it belongs to. */
+  readonly set?: string;
+  /** In a dataset group: how loadCase turns the labels of the file into those of the group. */
+  readonly labelMap?: LabelMap;
 }
 
 export interface Dataset {
+  /** The folder; of a dataset group its file. */
   readonly folder: string;
   readonly name: string;
   /** Channel names in order: ["T1", "T2"]. */
@@ -31,6 +39,8 @@ export interface Dataset {
   readonly ignoreLabel?: number;
   readonly cases: readonly DatasetCase[];
   readonly testCases: readonly DatasetCase[];
+  /** The sets of a dataset group. */
+  readonly sets?: readonly DatasetSet[];
 }
 
 /** Two folders of files with the same names, or one folder twice, where a suffix tells labels from images. */
@@ -52,6 +62,8 @@ export type OnFault = (fault: DatasetError) => void;
  * annotated in every case, dataset.json says so: "labels_present": {"CASE": ["liver"]}, or labels_present in an entry
  * of training.
  *
+ * A path that ends in .json is a dataset group: several folders with their own labels, as one dataset; see openGroup.
+ *
  * @param onFault told what is wrong with single files, which are then left out; it is thrown unless given
  * @throws DatasetError naming the file at fault and what to do
  * @example const dataset = await openDataset("data/Task04_Hippocampus"); dataset.cases.length; // 260
@@ -62,17 +74,23 @@ export async function openDataset(
     throw fault;
   },
 ): Promise<Dataset> {
-  const root = trimmed(typeof folder === "string" ? folder : folder.images);
-  const plain = typeof folder === "string" ? await plainFolders(root) : folder;
-  const dataset = plain
-    ? await openPlain(root, { images: trimmed(plain.images), labels: trimmed(plain.labels) }, onFault)
-    : await openDescribed(root, onFault);
+  const dataset = isGroupFile(folder)
+    ? await openGroup(folder, (each) => openDataset(each, onFault), onFault)
+    : await openFolder(folder, onFault);
   const seen = new Set<string>();
   const cases = dataset.cases.filter(({ id, images }) => {
     if (seen.has(id)) onFault(new DatasetError(images[0], `case ${id} is listed twice`, "List every case once"));
     return !seen.has(id) && seen.add(id);
   });
   return { ...dataset, cases };
+}
+
+async function openFolder(folder: string | PlainFolders, onFault: OnFault): Promise<Dataset> {
+  const root = trimmed(typeof folder === "string" ? folder : folder.images);
+  const plain = typeof folder === "string" ? await plainFolders(root) : folder;
+  return plain
+    ? openPlain(root, { images: trimmed(plain.images), labels: trimmed(plain.labels) }, onFault)
+    : openDescribed(root, onFault);
 }
 
 const trimmed = (path: string): string => path.replace(/(?<=.)\/+$/, "");

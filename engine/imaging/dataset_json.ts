@@ -64,8 +64,9 @@ export async function readJson(file: string, hint: string): Promise<Json> {
 const isValue = (value: unknown): value is number => Number.isInteger(value) && (value as number) >= 0;
 const EXAMPLE = 'Write them as {"background": 0, "liver": 1} or {"0": "background", "1": "liver"}';
 
-/** `labels` and `regions_class_order`. */
+/** `labels` and `regions_class_order`. Labels may be a list of names as well, as in a dataset group. */
 export function readLabels(json: Json, file: string): LabelNames {
+  if (Array.isArray(json.labels)) return listedLabels(json.labels, file);
   if (!isObject(json.labels)) throw new DatasetError(file, "it has no labels", EXAMPLE);
   // MSD has values as keys, nnU-Net names. {"1": 1} alone is either: a number as the value decides for nnU-Net.
   const entries = Object.entries(json.labels).map(([key, value]): { name: string; values: number[] } => {
@@ -111,6 +112,25 @@ export function readLabels(json: Json, file: string): LabelNames {
     ...(overlapping ? { regions: readRegions(json, used, file) } : {}),
     ...(ignore ? { ignoreLabel: ignore.values[0] } : {}),
   };
+}
+
+/** Labels as a list of names: the place in it is the value. */
+function listedLabels(list: readonly unknown[], file: string): LabelNames {
+  const fix = 'Write them as ["background", "liver", ...]: names that differ, the background first, "ignore" last if at all';
+  const labels = list.map((name, value): DatasetLabel => {
+    if (typeof name === "string" && name !== "") return { value, name };
+    throw new DatasetError(file, `entry ${value} of its labels is ${JSON.stringify(name)}`, fix);
+  });
+  const names = labels.map((each) => each.name);
+  const twice = names.find((name, k) => names.indexOf(name) !== k);
+  if (twice !== undefined) throw new DatasetError(file, `its labels name ${JSON.stringify(twice)} twice`, fix);
+  if (names[0] !== "background") throw new DatasetError(file, `its labels begin with ${JSON.stringify(names[0])}`, fix);
+  const ignore = names.indexOf("ignore");
+  if (ignore >= 0 && ignore !== names.length - 1) throw new DatasetError(file, '"ignore" is not the last label', fix);
+  const used = ignore < 0 ? labels : labels.slice(0, -1);
+  if (used.length < 2) throw new DatasetError(file, "it names no label beside the background", fix);
+  if (labels.length > 255) throw new DatasetError(file, `it names ${labels.length} labels, at most 255 fit`, "Merge some");
+  return { labels: used, ...(ignore < 0 ? {} : { ignoreLabel: ignore }) };
 }
 
 function readRegions(
@@ -172,9 +192,9 @@ export function readLabelsPresent(stored: unknown, names: LabelNames, place: str
 }
 
 /**
- * The labels, regions and ignore label that a dataset.json names.
+ * The labels, regions and ignore label that a dataset.json or a dataset group names.
  *
- * @param path the file, or the folder that it lies in
+ * @param path the file, or the folder that dataset.json lies in
  * @throws DatasetError when there is none, or it names no labels
  * @example const { labels, regions } = await openLabelNames("data/Task04_Hippocampus");
  */

@@ -1,6 +1,7 @@
 /** Folders of predictions against folders of references: pairs of files, summary as nnU-Net writes it, CSV. */
 import { platform } from "#platform";
 import { VoxgradError } from "../core/errors.ts";
+import { notMeasured } from "./compare.ts";
 import type { ClassComparison, ComparedClass } from "./compare.ts";
 import { summarise } from "./metrics.ts";
 import { imageStem } from "./read_volume.ts";
@@ -162,9 +163,10 @@ export class Comparison {
     const picks = FIELDS.filter(([name]) => shown.includes(name));
     const rows = this.classes.map((each, index) => {
       const means = picks.map(([, pick]) => this.#over(index, pick).mean);
-      const neither = this.#over(index, (c) => c.dice).undefined;
-      const oneAlone = this.#over(index, (c) => c.hausdorff).undefined - neither;
-      return [each.name, ...means, String(neither), String(oneAlone)];
+      const [notMeasured, noDice, noDistance] = [
+        (c: ClassComparison) => c.truePositive, (c: ClassComparison) => c.dice, (c: ClassComparison) => c.hausdorff,
+      ].map((pick) => this.#over(index, pick).undefined) as [number, number, number];
+      return [each.name, ...means, String(noDice - notMeasured), String(noDistance - noDice)];
     });
     const headings = ["class", ...picks.map(([name]) => name.replace("_", " ")), "in neither", "in one alone"];
     if (rows.length < 2) return { headings, rows };
@@ -188,23 +190,6 @@ function withSameClasses(cases: readonly EvaluatedCase[]): readonly EvaluatedCas
 function absent({ name, values }: ComparedClass, others: readonly ClassComparison[]): ClassComparison {
   const [one] = others;
   const voxels = one ? one.truePositive + one.falsePositive + one.falseNegative + one.trueNegative : NaN;
-  return {
-    name,
-    values,
-    truePositive: 0,
-    falsePositive: 0,
-    falseNegative: 0,
-    trueNegative: voxels,
-    dice: NaN,
-    iou: NaN,
-    sensitivity: NaN,
-    precision: NaN,
-    hausdorff: NaN,
-    hausdorff95: NaN,
-    hausdorff95MaxOfDirected: NaN,
-    averageSymmetricSurfaceDistance: NaN,
-    surfaceDice: NaN,
-    predictedVolume: 0,
-    referenceVolume: 0,
-  };
+  const nothing = { truePositive: 0, falsePositive: 0, falseNegative: 0, predictedVolume: 0, referenceVolume: 0 };
+  return { ...notMeasured({ name, values }), ...nothing, trueNegative: voxels };
 }

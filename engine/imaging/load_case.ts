@@ -2,6 +2,7 @@
 import { axisCodes, cornerDistance } from "./affine.ts";
 import { DatasetError } from "./dataset.ts";
 import type { Dataset, DatasetCase } from "./dataset.ts";
+import { mapLabels } from "./label_map.ts";
 import { readVolume } from "./read_volume.ts";
 import { voxelCount } from "./volume.ts";
 import type { Volume } from "./volume.ts";
@@ -17,7 +18,8 @@ export interface LoadedCase {
 }
 
 /**
- * Reads a case: its image with all channels, and its label where it has one.
+ * Reads a case: its image with all channels, and its label where it has one. A case of a dataset group comes with the
+ * labels of the group: renamed, merged and split by its `labelMap`, 0 where nothing is that counts as annotated.
  *
  * @param dataset from openDataset
  * @param options tolerance: how far apart, in voxels, image and label may place the same corner; 0.05 unless given
@@ -47,11 +49,12 @@ export async function loadCase(
   if (item.label === undefined) return { id: item.id, image };
   const stored = await readVolume(item.label);
   checkGrid(image, stored, tolerance);
-  const label = checkLabels(stored, dataset);
-  const { labelsPresent } = item;
-  if (!labelsPresent) return { id: item.id, image, label };
-  checkPresent(label, item, dataset);
-  return { id: item.id, image, label, labelsPresent };
+  const { labelsPresent, labelMap } = item;
+  const own = checkLabels(stored, labelMap ?? dataset);
+  if (labelMap) checkPresent(own, { id: item.id, labelsPresent: labelMap.labelsPresent }, labelMap);
+  else checkPresent(own, item, dataset);
+  const label = labelMap ? mapLabels(own, labelMap, image).label : own;
+  return { id: item.id, image, label, ...(labelsPresent && { labelsPresent }) };
 }
 
 function joinChannels(files: readonly Volume[]): Volume {
@@ -102,11 +105,17 @@ function checkVoxels(image: Volume): void {
   );
 }
 
-function checkPresent(label: Volume, item: DatasetCase, dataset: Pick<Dataset, "labels" | "ignoreLabel">): void {
+function checkPresent(
+  label: Volume,
+  item: Pick<DatasetCase, "id" | "labelsPresent">,
+  dataset: Pick<Dataset, "labels">,
+): void {
+  const { labelsPresent } = item;
+  if (!labelsPresent) return;
   const counts = new Float64Array(256);
   for (const value of label.data) counts[value]++;
   for (const { value, name } of dataset.labels) {
-    if (value === 0 || counts[value] === 0 || item.labelsPresent!.includes(value)) continue;
+    if (value === 0 || counts[value] === 0 || labelsPresent.includes(value)) continue;
     throw new DatasetError(
       label.name,
       `it holds ${value} ${name} (${counts[value]} voxels), which labels_present of ${item.id} leaves out`,

@@ -183,18 +183,19 @@ function fillPatch(
  * is when i >= round(batch * (1 - foreground)), rounding halves to even.
  *
  * @param prng one per step (`new Prng(seed).fork(step)`), so that a resumed run draws the same batches
- * @param options batch; patch [z, y, x]; foreground: fraction, 0.33 unless given
+ * @param options batch; patch [z, y, x]; foreground: fraction, 0.33 unless given; sets: lists of cases, each as likely
+ *   for a patch, whatever their lengths; unless given every case is as likely
  * @returns image [N, C, d, h, w], label [N, d, h, w], and the case of each patch
- * @throws RangeError for no cases, or cases that differ in channels
+ * @throws RangeError for no cases, an empty set, or cases that differ in channels
  * @example const batch = await sampleBatch(new Prng(1).fork(step), inMemory(cases), { batch: 2, patch: [32, 32, 32] });
  */
 export async function sampleBatch(
   prng: Prng,
   cases: CaseSource,
-  options: PatchOptions & { batch: number; foreground?: number },
+  options: PatchOptions & { batch: number; foreground?: number; sets?: readonly (readonly string[])[] },
 ): Promise<{ image: Float32Array<ArrayBuffer>; label: Int32Array<ArrayBuffer>; ids: string[] }> {
-  const { batch, patch, foreground = 0.33 } = options;
-  if (cases.ids.length === 0) throw new RangeError("sampleBatch: no cases; give at least one");
+  const { batch, patch, foreground = 0.33, sets = [cases.ids] } = options;
+  if (sets.length === 0 || sets.some((set) => set.length === 0)) throw new RangeError("sampleBatch: no cases; give at least one");
   const count = voxelCount(patch);
   const label = new Int32Array(batch * count);
   const firstForeground = roundHalfEven(batch * (1 - foreground));
@@ -202,7 +203,9 @@ export async function sampleBatch(
   let [image, channels]: [Float32Array<ArrayBuffer> | undefined, number] = [undefined, 0];
   for (let index = 0; index < batch; index++) {
     const own = prng.fork(index);
-    const item = await cases.get(cases.ids[own.integer(cases.ids.length)]!);
+    // A draw among one set would change those that follow it.
+    const set = sets.length === 1 ? sets[0]! : sets[own.integer(sets.length)]!;
+    const item = await cases.get(set[own.integer(set.length)]!);
     if (!image) [image, channels] = [new Float32Array(batch * item.channels * count), item.channels];
     if (item.channels !== channels) {
       throw new RangeError(`sampleBatch: ${item.id} has ${item.channels} channel(s), ${ids[0]} ${channels}`);

@@ -12,19 +12,26 @@ export interface Fold {
  * Splits for cross-validation: every case is held out once. The same for the same seed, whatever the order of the ids;
  * folds differ by one case at most.
  *
- * @param options folds: how many, from 2 to the number of cases; seed: 12345 unless given
+ * @param options folds: how many, from 2 to the number of cases; seed: 12345 unless given; setOf: the set of each case,
+ *   where every set is to be divided as evenly
  * @throws RangeError for other numbers of folds, or an id that occurs twice
  * @example const [first] = kFold(dataset.cases.map((c) => c.id), { folds: 5 });
  */
-export function kFold(ids: readonly string[], options: { folds: number; seed?: number }): Fold[] {
-  const { folds, seed = 12345 } = options;
+export function kFold(
+  ids: readonly string[],
+  options: { folds: number; seed?: number; setOf?: (id: string) => string },
+): Fold[] {
+  const { folds, seed = 12345, setOf = () => "" } = options;
   if (!(Number.isInteger(folds) && folds >= 2 && folds <= ids.length)) {
     throw new RangeError(`kFold: ${folds} folds of ${ids.length} cases; wanted 2 or more, and a case for each`);
   }
   if (new Set(ids).size !== ids.length) throw new RangeError("kFold: an id occurs twice; give each case one id");
   const prng = new Prng(seed).fork("split");
   const rank = new Map(ids.map((id) => [id, prng.fork(id).uint32()]));
-  const ranked = [...ids].sort((a, b) => rank.get(a)! - rank.get(b)! || (a < b ? -1 : 1));
+  const compare = (a: string, b: string): number => (a === b ? 0 : a < b ? -1 : 1);
+  const bySet = (a: string, b: string): number => compare(setOf(a), setOf(b));
+  // Cases are dealt one by one, so those of a set have to follow one another.
+  const ranked = [...ids].sort((a, b) => bySet(a, b) || rank.get(a)! - rank.get(b)! || compare(a, b));
   return Array.from({ length: folds }, (_, fold) => ({
     train: ranked.filter((_, k) => k % folds !== fold).sort(),
     val: ranked.filter((_, k) => k % folds === fold).sort(),

@@ -31,6 +31,10 @@ const targetsOf = (plan: Pick<Plan, "labels" | "regions">): PostprocessingStep[]
   plan.regions?.map(({ name, values }) => ({ name, values })) ??
   plan.labels.slice(1).map((name, k) => ({ name, values: [k + 1] }));
 
+/** Whether all values of a class were annotated where `labelsPresent` were. */
+export const isAnnotated = (of: Pick<PostprocessingStep, "values">, labelsPresent?: readonly number[]): boolean =>
+  of.values.every((value) => labelsPresent?.includes(value) ?? true);
+
 /**
  * Decides the rule from predictions that are added one by one.
  *
@@ -55,9 +59,10 @@ export class PostprocessingChoice {
 
   /**
    * @param prediction labels as predicted, without the rule
+   * @param labelsPresent values that were annotated in the reference; all unless given. Others have no part
    * @throws VoxgradError when the two differ in shape
    */
-  add(prediction: Volume, reference: Volume): void {
+  add(prediction: Volume, reference: Volume, labelsPresent?: readonly number[]): void {
     if (prediction.data.length !== reference.data.length) {
       const wanted = reference.shape.join(" x ");
       throw new VoxgradError(
@@ -69,18 +74,19 @@ export class PostprocessingChoice {
     for (const whole of [false, true]) {
       const base = Uint8Array.from(prediction.data);
       if (whole) keepLargestComponent(base, { shape, values: this.#whole.values });
-      this.#note(`${whole}`, base, reference);
+      this.#note(`${whole}`, base, reference, labelsPresent);
       for (const [k, { values }] of this.#targets.entries()) {
         const labels = base.slice();
         keepLargestComponent(labels, { shape, values });
-        this.#note(`${whole} ${k}`, labels, reference);
+        this.#note(`${whole} ${k}`, labels, reference, labelsPresent);
       }
     }
   }
 
-  #note(what: string, labels: Uint8Array, reference: Volume): void {
+  #note(what: string, labels: Uint8Array, reference: Volume, labelsPresent?: readonly number[]): void {
     const list = this.#dice.get(what) ?? [];
-    list.push(this.#diceOf(labels, reference));
+    const dice = this.#diceOf(labels, reference);
+    list.push(dice.map((each, k) => (isAnnotated(this.#targets[k]!, labelsPresent) ? each : NaN)));
     this.#dice.set(what, list);
   }
 

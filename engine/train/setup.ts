@@ -5,8 +5,8 @@ import { deviceInfo } from "../gpu/mod.ts";
 import * as augment from "../imaging/augment.ts";
 import type { AugmentChanges } from "../imaging/augment_options.ts";
 import { openCaseStore, storeFolder, type CaseStore } from "../imaging/case_store.ts";
-import { compareLabels } from "../imaging/compare.ts";
-import { openDataset, type Dataset } from "../imaging/dataset.ts";
+import { compareLabels, notMeasured } from "../imaging/compare.ts";
+import { openDataset, type Dataset, type DatasetCase } from "../imaging/dataset.ts";
 import { Comparison, type EvaluatedCase } from "../imaging/evaluate.ts";
 import { fingerprintDataset } from "../imaging/fingerprint.ts";
 import { loadCase } from "../imaging/load_case.ts";
@@ -24,13 +24,13 @@ import { tensor } from "../ops/creation.ts";
 import { choice, type Config, ConfigError, entry } from "./config.ts";
 import { counted, formatTable, print } from "./logging.ts";
 import { overlaySvg, type OverlayCase } from "./overlay.ts";
-import { PostprocessingChoice } from "./postprocess.ts";
+import { isAnnotated, PostprocessingChoice } from "./postprocess.ts";
 import { writeComparison, writeReport } from "./report.ts";
 import { openRun, readJson, resumeRun, type RunFolder } from "./run_folder.ts";
 
 /** Entries of the config block of every training script. */
 export const trainingEntries = {
-  data: entry("", "dataset folder; phantoms without it", { positional: true }),
+  data: entry("", "dataset folder, or file of a dataset group; phantoms without it", { positional: true }),
   plan: entry("", "plan file of `voxgrad plan`; made by its rules without it"),
   folds: entry(5, "parts of the cross-validation", { integer: true, min: 2 }),
   fold: entry("0", "part that is held out, from 0; each: one training a part; all: nothing is held out"),
@@ -48,6 +48,8 @@ export const trainingEntries = {
   patch: entry([], "voxels of a patch; as planned without it", { integer: true, min: 1, lengths: [0, 3] }),
   features: entry([], "channels at each resolution, the finest first; as planned without it", { integer: true, min: 1 }),
   foreground: entry(0.33, "fraction of a batch's patches that are centred on foreground", { min: 0, max: 1 }),
+  sets: choice(["proportional", "equal", "turn"],
+    "how patches are drawn from the sets of a dataset group: each case as likely, each set as likely, or a set a step in turn"),
   augment: choice(["auto", "nnunet", "mirror", "none"], "auto: mirror on phantoms, nnU-Net's whole chain on --data"),
   flips: choice(["xyz", "xy", "xz", "yz", "x", "y", "z", "none"], "axes along which patches are mirrored at random"),
   checkpoint: entry(5, "minutes from one checkpoint to the next", { min: 0 }),
@@ -68,6 +70,11 @@ export interface Patches {
   readonly label: Tensor;
   /** Further channels of the source, f32 [N, E, d, h, w]; they move with the image, each voxel taken from the nearest. */
   readonly extra?: Tensor;
+  /**
+   * Where some cases have not all labels annotated: f32 [N, K], 1 for each class that is annotated in the patch's case
+   * (the background always), else 0.
+   */
+  readonly present?: Tensor;
 }
 
 /** Phantoms of a script: small and plain, so that a first look takes minutes on a CPU. */
@@ -119,6 +126,8 @@ export class Training {
   readonly #draws: Record<"batches" | "augmentation" | "validation", Prng>;
   readonly #rule: PostprocessingChoice;
   readonly #cases: EvaluatedCase[] = [];
+  readonly #items: ReadonlyMap<string, DatasetCase>;
+  readonly #partial: boolean;
 
   /** @param made what openTraining found */
   constructor(
@@ -142,11 +151,19 @@ export class Training {
     const prng = new Prng(options.seed);
     this.#draws = { batches: prng.fork("batches"), augmentation: prng.fork("augmentation"), validation: prng.fork("validation") };
     this.#rule = new PostprocessingChoice(plan);
+    this.#items = new Map(made.dataset.cases.map((item) => [item.id, item]));
+    this.#partial = made.dataset.cases.some((item) => item.labelsPresent);
   }
 
-  async #patches(prng: Prng, ids: readonly string[], patch: readonly number[], foreground: number): Promise<Patches> {
+  async #patches(
+    prng: Prng,
+    sets: readonly (readonly string[])[],
+    options: { patch: readonly number[]; foreground: number },
+  ): Promise<Patches> {
     const { batch, channels } = this.plan;
-    const { image, label } = await sampleBatch(prng, casesOf(this.source, ids), { batch, patch, foreground });
+    const { patch } = options;
+    const source = casesOf(this.source, sets.flat());
+    const { image, label, ids } = await sampleBatch(prng, source, { batch, sets, ...options });
     const C = channels.length;
     const all = image.length / label.length;
     // Channels [from, to) of every sample.
@@ -162,12 +179,35 @@ export class Training {
       image: all === C ? tensor(image, { shape: [batch, C, ...patch] }) : part(0, C),
       label: tensor(label, { shape: [batch, ...patch] }),
       ...(all > C && { extra: part(C, all) }),
+      ...(this.#partial && { present: this.#present(ids) }),
     };
   }
 
-  /** The batch of a step, to be augmented. It depends on seed, split and step alone. */
+  #present(ids: readonly string[]): Tensor {
+    const classes = this.plan.labels.length;
+    const values = ids.flatMap((id) => {
+      const { labelsPresent } = this.#items.get(id)!;
+      return Array.from({ length: classes }, (_, k) => Number(k === 0 || (labelsPresent?.includes(k) ?? true)));
+    });
+    return tensor(new Float32Array(values), { shape: [ids.length, classes] });
+  }
+
+  /** The cases that a step draws from; each list is as likely. */
+  #setsOf(ids: readonly string[], step: number): readonly (readonly string[])[] {
+    const { sets: rule } = this.options;
+    const { sets } = this.dataset;
+    if (!sets || rule === "proportional") return [ids];
+    // Sets that the split leaves without a case have no turn.
+    const own = sets
+      .map(({ name }) => ids.filter((id) => this.#items.get(id)!.set === name))
+      .filter((list) => list.length > 0);
+    return rule === "equal" || own.length === 0 ? own : [own[(step - 1) % own.length]!];
+  }
+
+  /** The batch of a step (from 1), to be augmented. It depends on seed, split, step and --sets alone. */
   batch(split: Fold, step: number): Promise<Patches> {
-    return this.#patches(this.#draws.batches.fork(step), split.train, this.sampled, this.options.foreground);
+    const options = { patch: this.sampled, foreground: this.options.foreground };
+    return this.#patches(this.#draws.batches.fork(step), this.#setsOf(split.train, step), options);
   }
 
   /** The key of a step's augmentation. */
@@ -178,8 +218,10 @@ export class Training {
 
   /** A batch as the network is to see it: augmented, of the plan's patch. Belongs into the compiled step. */
   augmented(key: Tensor, patches: Patches): Patches {
+    const { present, ...moved } = patches;
     const entries = patches.extra ? { entries: { extra: { mode: "nearest" as const } } } : {};
-    return augment.nnunet(key, { ...patches }, { patch: this.plan.patch, ...this.#changes, ...entries });
+    const augmented = augment.nnunet(key, moved, { patch: this.plan.patch, ...this.#changes, ...entries });
+    return { ...augmented, ...(present && { present }) };
   }
 
   /**
@@ -194,7 +236,8 @@ export class Training {
     return async (): Promise<{ loss: number; dice: number[] }> => {
       let sum = new Float64Array(1 + 2 * this.classes.length);
       for (let k = 0; k < count; k++) {
-        const patches = await this.#patches(this.#draws.validation.fork(k), split.val, this.plan.patch, 0.33);
+        const drawn = { patch: this.plan.patch, foreground: 0.33 };
+        const patches = await this.#patches(this.#draws.validation.fork(k), [split.val], drawn);
         using found = await figures(patches);
         const values = await found.data();
         sum = sum.map((value, at) => value + values[at]!);
@@ -211,22 +254,30 @@ export class Training {
     await this.run.writeJson("config.json", { options, steps, classes, plan, dataset, splits, ...more });
   }
 
-  /** Segments and measures the held-out cases of a fold: predictions/, summary.json, metrics.csv, overlay.svg. */
+  /**
+   * Segments and measures the held-out cases of a fold: predictions/, summary.json, metrics.csv, overlay.svg; of a
+   * dataset group also references/, its labels in the values of the group. What a case has not annotated is not measured.
+   */
   async test(fold: FoldSetup, segment: (image: Volume) => Promise<Volume>): Promise<void> {
     const { plan, dataset } = this;
-    const compared = {
-      classes: plan.regions ?? plan.labels.slice(1).map((label, k) => ({ name: label, values: [k + 1] })),
-      ignore: plan.ignoreLabel,
-    };
+    const classes = plan.regions ?? plan.labels.slice(1).map((label, k) => ({ name: label, values: [k + 1] }));
     const shown: OverlayCase[] = [];
     const cases: EvaluatedCase[] = [];
     for (const id of counted(fold.split.val, "case")) {
-      const item = dataset.cases.find((each) => each.id === id)!;
-      const { image, label } = await loadCase(dataset, item);
+      const item = this.#items.get(id)!;
+      const { image, label, labelsPresent } = await loadCase(dataset, item);
       const prediction = await segment(image);
       const file = await fold.run.write(`predictions/${id}.nii.gz`, writeNifti(prediction, { dtype: "uint8", gzip: true }));
-      this.#rule.add(prediction, label!);
-      cases.push({ id, prediction: file, reference: item.label!, classes: compareLabels(prediction, label!, compared) });
+      this.#rule.add(prediction, label!, labelsPresent);
+      // Where a class is not annotated, its absence from the label says nothing.
+      const known = classes.filter((each) => isAnnotated(each, labelsPresent));
+      const found = compareLabels(prediction, label!, { classes: known, ignore: plan.ignoreLabel });
+      const measured = classes.map((each) => found[known.indexOf(each)] ?? notMeasured(each));
+      // The label file of a group's case has other values than the prediction.
+      const reference = item.labelMap
+        ? await fold.run.write(`references/${id}.nii.gz`, writeNifti(label!, { dtype: "uint8", gzip: true }))
+        : item.label!;
+      cases.push({ id, prediction: file, reference, classes: measured });
       if (shown.length < SHOWN) shown.push({ name: id, image, reference: label!.data, prediction: prediction.data });
     }
     await writeComparison(fold.run, new Comparison(cases));
@@ -261,7 +312,7 @@ export class Training {
  */
 export async function openTraining(options: TrainingOptions, phantoms: PhantomSetup = PHANTOMS): Promise<Training> {
   const onPhantoms = options.data === "";
-  const name = options.data.split("/").filter((part) => part !== "").at(-1) ?? "phantom";
+  const name = options.data.split("/").filter((part) => part !== "").at(-1)?.replace(/\.json$/, "") ?? "phantom";
   const run = options.resume
     ? await resumeRun(options.resume)
     : await openRun({ name, folder: options.run, overwrite: options.overwrite });
@@ -276,11 +327,17 @@ export async function openTraining(options: TrainingOptions, phantoms: PhantomSe
   if (!chosen.every((index) => splits[index])) {
     throw new ConfigError(`--fold: got "${options.fold}", wanted 0 to ${splits.length - 1}, each or all`);
   }
+  for (const index of chosen) checkAnnotated(dataset, splits[index]!, `${run.path}/splits.json, fold ${index}`);
   const plan = await choosePlan(options, run, dataset, onPhantoms ? phantoms : undefined);
   const classes = plan.regions?.map((region) => region.name) ?? plan.labels.slice(1);
   print(`Data: ${folder}, ${dataset.cases.length} cases; ${classes.join(", ")}`);
+  for (const set of dataset.sets ?? []) {
+    const count = dataset.cases.filter((item) => item.set === set.name).length;
+    const annotated = dataset.labels.filter(({ value }) => value > 0 && (set.labelsPresent?.includes(value) ?? true));
+    print(`  set ${set.name}: ${count} cases; ${annotated.map((label) => label.name).join(", ")}`);
+  }
   const partial = dataset.cases.filter((item) => item.labelsPresent).length;
-  if (partial > 0) print(`${partial} cases have some labels annotated; what is not annotated counts as background here`);
+  if (partial > 0) print(`${partial} cases have not all labels annotated; plain losses take the rest for background`);
   const store = await openCaseStore(dataset, plan, {
     folder: storeFolder(options.cache, dataset, plan),
     workers: options.workers,
@@ -298,6 +355,7 @@ export async function openTraining(options: TrainingOptions, phantoms: PhantomSe
 /** The splits of a resumed run, of a file, or by kFold; one without held-out cases for --fold all. */
 async function chooseSplits(options: TrainingOptions, run: RunFolder, dataset: Dataset): Promise<readonly Fold[]> {
   const ids = dataset.cases.map((item) => item.id);
+  const setOf = new Map(dataset.cases.map((item) => [item.id, item.set]));
   const before = options.resume ? await run.readJson("splits.json") : undefined;
   if (!before && ids.length < 2 && options.fold !== "all" && !options.splits) {
     throw new VoxgradError(`${dataset.folder}: it has ${ids.length} case; nothing can be held out of it, so use --fold all`);
@@ -305,9 +363,21 @@ async function chooseSplits(options: TrainingOptions, run: RunFolder, dataset: D
   const made = before ? checkSplits(before, ids, `${run.path}/splits.json`)
     : options.fold === "all" ? [{ train: ids, val: [] }]
     : options.splits ? checkSplits(await readJson(options.splits), ids, options.splits)
-    : kFold(ids, { folds: Math.min(options.folds, ids.length) });
+    : kFold(ids, { folds: Math.min(options.folds, ids.length), setOf: (id) => setOf.get(id) ?? "" });
   await run.writeJson("splits.json", made);
   return made;
+}
+
+/** A class that no case of a training has annotated would be learnt from nothing. */
+function checkAnnotated(dataset: Dataset, { train }: Fold, place: string): void {
+  const ids = new Set(train);
+  const cases = dataset.cases.filter(({ id }) => ids.has(id));
+  const absent = dataset.labels.filter(
+    ({ value }) => value > 0 && !cases.some(({ labelsPresent }) => labelsPresent?.includes(value) ?? true),
+  );
+  if (absent.length === 0) return;
+  const names = absent.map((label) => label.name).join(", ");
+  throw new VoxgradError(`${place}: no training case has ${names} annotated; name other --folds or --splits, or --fold all`);
 }
 
 /** The plan of a resumed run, of a file, or by the rules; it is kept with the run. */
