@@ -10,6 +10,7 @@ import {
   counted,
   entry,
   formatTable,
+  openDataset,
   openLabelNames,
   pairFiles,
   print,
@@ -41,12 +42,16 @@ const names = options.dataset === "" ? undefined : await openLabelNames(options.
 const ignore = options.ignore >= 0 ? options.ignore : names?.ignoreLabel;
 const classes = chosenClasses();
 
+// A file of another name than dataset.json is a dataset group: what its cases have not annotated is not measured.
+const group = /\.json$/.test(options.dataset) && !/(^|\/)dataset\.json$/.test(options.dataset);
+const known = group ? (await openDataset(options.dataset)).cases : [];
 const { pairs, missing, extra } = await pairFiles(options.predictions, options.references);
 const cases: EvaluatedCase[] = [];
 for (const pair of counted(pairs, "case")) {
   const [prediction, reference] = [await readVolume(pair.prediction), await readVolume(pair.reference)];
   const { tolerance, gridTolerance } = options;
-  const compared = compareLabels(prediction, reference, { classes, ignore, tolerance, gridTolerance });
+  const labelsPresent = known.find((item) => item.id === pair.id)?.labelsPresent;
+  const compared = compareLabels(prediction, reference, { classes, ignore, tolerance, gridTolerance, labelsPresent });
   cases.push({ ...pair, classes: compared });
 }
 const comparison = new Comparison(cases, { missing });

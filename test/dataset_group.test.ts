@@ -498,7 +498,10 @@ test("held-out cases are measured by what they have annotated", async () => {
   await training.describe({});
   // Predicts liver everywhere: right or wrong where liver is annotated, nothing to be said where only spleen is.
   await training.test(fold, async (image) => vg.volumeLike(image, new Uint8Array(image.data.length).fill(1)));
-  await training.finish();
+  const { rows } = (await training.finish()).tableRows();
+  // "in neither" and "in one alone" count what was measured: no case here has liver nowhere, none predicts spleen.
+  assert.is(rows[0]!.at(-2), "0");
+  assert.equal(rows[1]!.slice(-2).map(Number).reduce((a, b) => a + b), 1, "the one held-out case of t2");
   const summary = JSON.parse(await readFile(join(training.run.path, "summary.json"), "utf8"));
   const dataset: Dataset = training.dataset;
   for (const entry of summary.metric_per_case) {

@@ -34,16 +34,24 @@ export interface ClassComparison extends SurfaceMeasures {
  * structures take seconds.
  *
  * @param options classes: labels or regions; all foreground values found unless given. ignore: reference voxels of this
- *   value count for nothing. tolerance: of surface Dice, in mm, 1 unless given. gridTolerance: in voxels, as loadCase
+ *   value count for nothing. tolerance: of surface Dice, in mm, 1 unless given. gridTolerance: in voxels, as loadCase.
+ *   labelsPresent: values that were annotated in the reference, all unless given; where a class has others, its measures
+ *   are NaN, for their absence from the reference says nothing
  * @throws DatasetError when the grids differ; VoxgradError when a value is no whole number from 0 to 65535
  * @example const [liver] = compareLabels(prediction, reference, { classes: [{ name: "liver", values: [1] }] });
  */
 export function compareLabels(
   prediction: Volume,
   reference: Volume,
-  options: { classes?: readonly ComparedClass[]; ignore?: number; tolerance?: number; gridTolerance?: number } = {},
+  options: {
+    classes?: readonly ComparedClass[];
+    ignore?: number;
+    tolerance?: number;
+    gridTolerance?: number;
+    labelsPresent?: readonly number[];
+  } = {},
 ): ClassComparison[] {
-  const { ignore, tolerance, gridTolerance = 0.05 } = options;
+  const { ignore, tolerance, gridTolerance = 0.05, labelsPresent } = options;
   checkGrid(reference, prediction, gridTolerance);
   const shape = tensorShape(reference).slice(1);
   const spacing = tensorSpacing(reference);
@@ -55,6 +63,7 @@ export function compareLabels(
   const classes = options.classes ?? found.map((value) => ({ name: `label ${value}`, values: [value] }));
   const millilitres = voxelCount(spacing) / 1000;
   return classes.map(({ name, values }) => {
+    if (!isAnnotated(values, labelsPresent)) return notMeasured({ name, values });
     const box = joined(values.map((value) => boxes.get(value)).filter((each) => each !== undefined));
     const wanted = new Uint8Array(65536);
     for (const value of values) wanted[value] = 1;
@@ -89,7 +98,11 @@ export function compareLabels(
   });
 }
 
-/** Measures of a class that was not annotated in a case, so that nothing can be said of it: all NaN. */
+/** Whether all values of a class were annotated, where `labelsPresent` were. */
+export const isAnnotated = (values: readonly number[], labelsPresent?: readonly number[]): boolean =>
+  values.every((value) => labelsPresent?.includes(value) ?? true);
+
+/** Measures of a class of which nothing can be said: all NaN. */
 export function notMeasured({ name, values }: ComparedClass): ClassComparison {
   return {
     name,

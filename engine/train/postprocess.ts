@@ -3,6 +3,7 @@
  * connected part of all foreground, and then of each class, where that raises the mean Dice and lowers no class.
  */
 import { VoxgradError } from "../core/errors.ts";
+import { isAnnotated } from "../imaging/compare.ts";
 import { summarise } from "../imaging/metrics.ts";
 import { keepLargestComponent } from "../imaging/largest_component.ts";
 import type { Plan } from "../imaging/plan.ts";
@@ -30,10 +31,6 @@ const FORMAT = "voxgrad postprocessing 1";
 const targetsOf = (plan: Pick<Plan, "labels" | "regions">): PostprocessingStep[] =>
   plan.regions?.map(({ name, values }) => ({ name, values })) ??
   plan.labels.slice(1).map((name, k) => ({ name, values: [k + 1] }));
-
-/** Whether all values of a class were annotated where `labelsPresent` were. */
-export const isAnnotated = (of: Pick<PostprocessingStep, "values">, labelsPresent?: readonly number[]): boolean =>
-  of.values.every((value) => labelsPresent?.includes(value) ?? true);
 
 /**
  * Decides the rule from predictions that are added one by one.
@@ -86,7 +83,7 @@ export class PostprocessingChoice {
   #note(what: string, labels: Uint8Array, reference: Volume, labelsPresent?: readonly number[]): void {
     const list = this.#dice.get(what) ?? [];
     const dice = this.#diceOf(labels, reference);
-    list.push(dice.map((each, k) => (isAnnotated(this.#targets[k]!, labelsPresent) ? each : NaN)));
+    list.push(dice.map((each, k) => (isAnnotated(this.#targets[k]!.values, labelsPresent) ? each : NaN)));
     this.#dice.set(what, list);
   }
 

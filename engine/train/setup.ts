@@ -5,7 +5,7 @@ import { deviceInfo } from "../gpu/mod.ts";
 import * as augment from "../imaging/augment.ts";
 import type { AugmentChanges } from "../imaging/augment_options.ts";
 import { openCaseStore, storeFolder, type CaseStore } from "../imaging/case_store.ts";
-import { compareLabels, notMeasured } from "../imaging/compare.ts";
+import { compareLabels } from "../imaging/compare.ts";
 import { openDataset, type Dataset, type DatasetCase } from "../imaging/dataset.ts";
 import { Comparison, type EvaluatedCase } from "../imaging/evaluate.ts";
 import { fingerprintDataset } from "../imaging/fingerprint.ts";
@@ -24,7 +24,7 @@ import { tensor } from "../ops/creation.ts";
 import { choice, type Config, ConfigError, entry } from "./config.ts";
 import { counted, formatTable, print } from "./logging.ts";
 import { overlaySvg, type OverlayCase } from "./overlay.ts";
-import { isAnnotated, PostprocessingChoice } from "./postprocess.ts";
+import { PostprocessingChoice } from "./postprocess.ts";
 import { writeComparison, writeReport } from "./report.ts";
 import { openRun, readJson, resumeRun, type RunFolder } from "./run_folder.ts";
 
@@ -269,10 +269,7 @@ export class Training {
       const prediction = await segment(image);
       const file = await fold.run.write(`predictions/${id}.nii.gz`, writeNifti(prediction, { dtype: "uint8", gzip: true }));
       this.#rule.add(prediction, label!, labelsPresent);
-      // Where a class is not annotated, its absence from the label says nothing.
-      const known = classes.filter((each) => isAnnotated(each, labelsPresent));
-      const found = compareLabels(prediction, label!, { classes: known, ignore: plan.ignoreLabel });
-      const measured = classes.map((each) => found[known.indexOf(each)] ?? notMeasured(each));
+      const measured = compareLabels(prediction, label!, { classes, ignore: plan.ignoreLabel, labelsPresent });
       // The label file of a group's case has other values than the prediction.
       const reference = item.labelMap
         ? await fold.run.write(`references/${id}.nii.gz`, writeNifti(label!, { dtype: "uint8", gzip: true }))
