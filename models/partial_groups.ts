@@ -2,6 +2,7 @@
 import {
   arange,
   equal,
+  eye,
   greater,
   greaterEqual,
   less,
@@ -115,6 +116,27 @@ export function mergeMatrix(groups: ClassSets | readonly ClassSets[], classes: n
     sets.forEach((set, m) => set.forEach((k) => (ones[(n * classes + m) * classes + k] = 1)));
   });
   return tensor(ones, { shape: [...(isPerSample(groups) ? [all.length] : []), classes, classes] });
+}
+
+/**
+ * The same matrix on the device, from what `Training.batch` says of its patches: each annotated class by itself, the
+ * others with the background. It may be made within a compiled step.
+ *
+ * @param present f32 [N, K] as `Patches.present`: 1 for each class that is annotated in a sample, the background among
+ *   them, else 0
+ * @returns f32 [N, K, K]
+ * @throws VoxgradError for another shape
+ * @example
+ * const step = compile((p, { image, label, present }) =>
+ *   partial.marginalDice(network.apply(p, image), label, { groups: partial.presentMatrix(present) }));
+ */
+export function presentMatrix(present: Tensor): Tensor {
+  const right = present instanceof Tensor && present.rank === 2 && present.shape[1]! >= 2;
+  need(right, "presentMatrix", () => `present is f32 [N, K], K from 2, got ${shown(present)}`);
+  const classes = eye(present.shape[1]!);
+  const background = classes.slice({ start: [0, 0], end: [present.shape[1]!, 1] });
+  const absent = present.mul(-1).add(1).expandDims({ axis: 1 });
+  return present.expandDims({ axis: 2 }).mul(classes).add(background.mul(absent));
 }
 
 /** A partition as the engine computes with it: a set is named by its smallest class, so that of the background by 0. */

@@ -6,6 +6,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { platform } from "#platform";
 import * as vg from "../engine/mod.ts";
+import { partial } from "../models/mod.ts";
 import type { Dataset, Triple, Volume } from "../engine/mod.ts";
 
 const root = await mkdtemp(join(tmpdir(), "voxgrad-group-"));
@@ -490,6 +491,28 @@ test("a plain dataset gives the same batches whatever the rule, and says nothing
   }));
   assert.equal(batches[1], batches[0]);
   assert.equal(batches[2], batches[0]);
+});
+
+test("partial.presentMatrix() makes of a batch's present the groups that mergeMatrix() makes of lists", async () => {
+  const lists = [undefined, [1, 3], [2], []];
+  const rows = lists.flatMap((list) => [0, 1, 2, 3].map((k) => Number(k === 0 || (list?.includes(k) ?? true))));
+  const made = partial.presentMatrix(vg.tensor(new Float32Array(rows), { shape: [4, 4] }));
+  const values = await made.data();
+  const groups = lists.map((list) => partial.mergedGroups(list, 4));
+  groups.forEach((sets, n) => {
+    // Row m has ones at the classes of the set that m is the least of.
+    const row = (m: number): number[] => Array.from(values.subarray((n * 4 + m) * 4, (n * 4 + m + 1) * 4));
+    for (let m = 0; m < 4; m++) {
+      const set = sets.find((each) => Math.min(...each) === m) ?? [];
+      assert.equal(row(m), [0, 1, 2, 3].map((k) => Number(set.includes(k))), `sample ${n}, row ${m}`);
+    }
+  });
+  const logits = vg.tensor(Float32Array.from({ length: 80 }, (_, i) => Math.sin(i)), { shape: [4, 4, 5] });
+  const labels = vg.tensor(Int32Array.from([0, 1, 2, 3, 0, 0, 1, 3, 0, 0, 0, 2, 0, 2, 0, 0, 0, 0, 0, 0]), { shape: [4, 5] });
+  const [loss] = await partial.marginalDice(logits, labels, { groups: made }).data();
+  const [wanted] = await partial.marginalDice(logits, labels, { groups }).data();
+  assert.is(loss, wanted);
+  assert.throws(() => partial.presentMatrix(vg.ones([4])), /present is f32 \[N, K\]/);
 });
 
 test("held-out cases are measured by what they have annotated", async () => {
