@@ -1,6 +1,5 @@
 // The main script unchanged in a page: the files and the losses that Node gives.
-import { spawn } from "node:child_process";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -9,56 +8,22 @@ import * as assert from "uvu/assert";
 import { writePhantomDataset } from "../../engine/imaging/mod.ts";
 import { startServer } from "../../engine/platform/cli/serve.ts";
 import { closeBrowser, sharedBrowser } from "./harness.ts";
+import { assertAlike, trainInBoth } from "./page_training.ts";
 
-const root = fileURLToPath(new URL("../..", import.meta.url));
-const script = join(root, "scripts/train_unet.ts");
-const args = [
-  "--phantoms", "2", "--folds", "2", "--steps", "4", "--features", "4,8", "--patch", "16,16,16", "--run", "run",
-];
+const script = fileURLToPath(new URL("../../scripts/train_unet.ts", import.meta.url));
 const folder = await mkdtemp(join(tmpdir(), "voxgrad-page-"));
 test.after(async () => {
   await closeBrowser();
   await rm(folder, { recursive: true, force: true });
 });
 
-/** The losses that Node logs. */
-async function trainInNode(): Promise<number[]> {
-  const cli = join(root, "engine/platform/cli/voxgrad.mjs");
-  const child = spawn(process.execPath, [cli, "run", script, ...args], { cwd: folder, stdio: "ignore" });
-  const code = await new Promise((resolve, reject) => child.on("close", resolve).on("error", reject));
-  assert.is(code, 0);
-  return losses(await readFile(join(folder, "run/log.jsonl"), "utf8"));
-}
-
-const losses = (text: string): number[] => text.trimEnd().split("\n").map((line) => JSON.parse(line).loss);
-
 test("train_unet runs in a page, offers what it wrote, and its losses are those of Node", async () => {
-  const server = await startServer(script, args, 0);
-  const page = await (await sharedBrowser()).newPage({ acceptDownloads: true });
-  try {
-    await page.goto(server.url);
-    const state = page.locator("#state");
-    await state.filter({ hasText: /done|failed/ }).waitFor({ timeout: 300_000 });
-    const log = (await page.locator("#log").textContent())!;
-    assert.is(await state.textContent(), "done", `${log}\n${await page.locator("#errortext").textContent()}`);
-    assert.match(log, /class +Dice/);
-    assert.match((await page.locator("#plots").textContent())!, "loss");
-    const file = async (name: string): Promise<string> => {
-      const download = page.waitForEvent("download");
-      await page.locator("#files a", { hasText: name }).first().click();
-      return (await download).path();
-    };
-    const ours = losses(await readFile(await file("log.jsonl"), "utf8"));
-    assert.ok((await readFile(await file("model.safetensors"))).length > 10_000);
-    const inNode = await trainInNode();
-    assert.is(ours.length, 4);
-    inNode.forEach((loss, k) => {
-      assert.ok(Math.abs(ours[k]! - loss) < 1e-4 * loss, `step ${k + 1}: ${ours[k]} in the page, ${loss} in Node`);
-    });
-  } finally {
-    await page.close();
-    await server.close();
-  }
+  const small = ["--phantoms", "2", "--folds", "2", "--steps", "4", "--features", "4,8", "--patch", "16,16,16"];
+  const { log, plots, inPage, inNode } = await trainInBoth("train_unet", small);
+  assert.match(log, /class +Dice/);
+  assert.match(plots, "loss");
+  assert.is(inPage.length, 4);
+  assertAlike(inPage, inNode);
 });
 
 test("train_unet trains in a page on a dataset folder that the visitor chooses", async () => {
