@@ -28,6 +28,7 @@ export {
   deepSupervisionWeights,
   diceBinaryCrossEntropy,
   diceCrossEntropy,
+  plateauRate,
   polySchedule,
   regionTargets,
   resizeLabels,

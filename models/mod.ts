@@ -6,5 +6,7 @@ export { colabEntries, trainColab } from "./colab_training.ts";
 export type { ColabOptions } from "./colab_training.ts";
 export { unetConfigOf, unetFromPlan } from "./from_plan.ts";
 export * as partial from "./partial.ts";
+export { partialEntries, trainPartial } from "./partial_training.ts";
+export type { PartialOptions } from "./partial_training.ts";
 export { plainConvUNet, residualEncoderUNet } from "./unet.ts";
 export type { Model, ResolvedUNet, UNetConfig } from "./unet.ts";

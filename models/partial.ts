@@ -28,7 +28,7 @@ import {
   where,
 } from "../engine/mod.ts";
 import { exclusionCrossEntropy, exclusionDice, exclusionLabels } from "./partial_exclusion.ts";
-import { checkLogits, type ClassSets, type Groups, need, NOTHING, shown } from "./partial_groups.ts";
+import { checkLogits, type ClassSets, type Groups, need, NOTHING, partlyLabelled, setsOf, shown } from "./partial_groups.ts";
 import { marginalCrossEntropy, marginalDice, type MarginalDiceOptions, score } from "./partial_marginal.ts";
 
 export { exclusionCrossEntropy, exclusionDice, exclusionLabels, exclusionSets } from "./partial_exclusion.ts";
@@ -62,8 +62,8 @@ export interface PartialLossOptions extends MarginalDiceOptions {
 
 /**
  * The paper's best loss: marginal cross-entropy and Dice, plus twice exclusion cross-entropy and Dice. The terms share
- * one softmax. The paper takes the exclusion terms for partly labelled scans alone, so a batch of others wants 0 for them;
- * the official code has no exclusion cross-entropy.
+ * one softmax. The exclusion terms look at partly labelled samples alone (Section 4.4), so without any they are 0; the
+ * official code has no exclusion cross-entropy.
  *
  * @param logits [N, K, ...space]
  * @param labels class values [N, ...space]
@@ -83,11 +83,12 @@ export function loss(logits: Tensor, labels: Tensor, options: PartialLossOptions
     ...(sets && { sets }),
     ...(ignoreIndex !== undefined && { ignoreIndex }),
   });
+  const samples = partlyLabelled(setsOf("partial.loss", groups, labels.shape[0]!, classes));
   const terms = [
     ...(crossEntropy > 0 ? [marginalCrossEntropy(logits, labels, own).mul(crossEntropy)] : []),
     ...(dice > 0 ? [marginalDice(logits, labels, own).mul(dice)] : []),
-    ...(eCE > 0 ? [exclusionCrossEntropy(logits, exclusion).mul(eCE)] : []),
-    ...(eDice > 0 ? [exclusionDice(logits, exclusion, { batch }).mul(eDice)] : []),
+    ...(eCE > 0 ? [exclusionCrossEntropy(logits, exclusion, { samples }).mul(eCE)] : []),
+    ...(eDice > 0 ? [exclusionDice(logits, exclusion, { batch, samples }).mul(eDice)] : []),
   ];
   need(terms.length > 0, "partial.loss", () => "all weights are 0");
   return terms.reduce((a, b) => a.add(b));

@@ -81,29 +81,40 @@ export function exclusionLabels(labels: Tensor, options: ExclusionLabelOptions):
   return checked(e, sets);
 }
 
+interface ExcludedOptions {
+  /** Whether class 0 counts; not unless given. */
+  readonly includeBackground?: boolean;
+  /** [N], 0 for samples that have no part; [1] for all alike. All count unless given. */
+  readonly samples?: Tensor;
+}
+
 function excludedShare(
   name: string,
   logits: Tensor,
   exclusion: Tensor,
-  includeBackground: boolean,
+  { includeBackground = false, samples }: ExcludedOptions,
 ): { p: Tensor; e: Tensor } {
   const [N, K] = checkLogits(name, logits);
+  const fits = samples === undefined || (samples instanceof Tensor && samples.rank === 1 && [1, N].includes(samples.size));
+  need(fits, name, () => `samples is a tensor [${N}] or [1], got ${shown(samples)}`);
   const right = exclusion instanceof Tensor && String(exclusion.shape) === String(logits.shape);
   need(right, name, () => `exclusion labels have the logits' shape [${logits.shape}], got ${shown(exclusion)}`);
-  const foreground = (x: Tensor): Tensor => (includeBackground ? x : slice(x, { start: [0, 1], end: [N, K] }));
+  const count = samples?.reshape({ shape: [samples.size, ...logits.shape.slice(1).map(() => 1)] }).notEqual(0);
+  const foreground = (x: Tensor): Tensor => {
+    const own = includeBackground ? x : slice(x, { start: [0, 1], end: [N, K] });
+    return count ? where(count, own, 0) : own;
+  };
   return { p: foreground(exp(logSoftmax(logits.cast("f32"), { axis: 1 }))), e: foreground(exclusion.cast("f32")) };
 }
 
-export interface ExclusionCrossEntropyOptions {
+export interface ExclusionCrossEntropyOptions extends ExcludedOptions {
   /** Added to probabilities within the logarithm; 1 unless given (paper), which makes the loss 0 at its best. */
   readonly epsilon?: number;
-  /** Whether class 0 counts; not unless given. */
-  readonly includeBackground?: boolean;
 }
 
 /**
  * Exclusion cross-entropy (Eq. 11), to be minimised: the sum over foreground classes of e log(p + epsilon), the mean over
- * voxels.
+ * voxels, those of samples without a part included.
  *
  * @param logits [N, K, ...space]
  * @param exclusion of the same shape, from exclusionLabels
@@ -114,19 +125,17 @@ export function exclusionCrossEntropy(
   exclusion: Tensor,
   options: ExclusionCrossEntropyOptions = {},
 ): Tensor {
-  const { epsilon = 1, includeBackground = false } = options;
+  const { epsilon = 1 } = options;
   need(epsilon > 0, "exclusionCrossEntropy", () => `epsilon is a number > 0, got ${shown(epsilon)}`);
-  const { p, e } = excludedShare("exclusionCrossEntropy", logits, exclusion, includeBackground);
+  const { p, e } = excludedShare("exclusionCrossEntropy", logits, exclusion, options);
   return sum(e.mul(epsilon === 1 ? log1p(p) : log(p.add(epsilon)))).mul(logits.shape[1]! / logits.size);
 }
 
-export interface ExclusionDiceOptions {
+export interface ExclusionDiceOptions extends ExcludedOptions {
   /** Added to the denominator alone, so that the loss is 0 where no probability is excluded; 1e-5 unless given. */
   readonly smooth?: number;
   /** Whether a class is scored once over the batch (unless given, as the official code), not once in each sample. */
   readonly batch?: boolean;
-  /** Whether class 0 counts; not unless given. */
-  readonly includeBackground?: boolean;
 }
 
 /**
@@ -137,9 +146,9 @@ export interface ExclusionDiceOptions {
  * @example const loss = partial.exclusionDice(logits, partial.exclusionLabels(labels, { groups, classes: 5 }));
  */
 export function exclusionDice(logits: Tensor, exclusion: Tensor, options: ExclusionDiceOptions = {}): Tensor {
-  const { smooth = 1e-5, batch = true, includeBackground = false } = options;
+  const { smooth = 1e-5, batch = true } = options;
   need(smooth > 0, "exclusionDice", () => `smooth is a number > 0, got ${shown(smooth)}`);
-  const { p, e } = excludedShare("exclusionDice", logits, exclusion, includeBackground);
+  const { p, e } = excludedShare("exclusionDice", logits, exclusion, options);
   const axes = [...(batch ? [0] : []), ...spaceOf(p)];
   return mean(
     sum(e.mul(p), { axes })

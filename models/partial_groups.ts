@@ -184,6 +184,9 @@ export const members = ({ of }: Sets): Tensor => equal(of.expandDims({ axis: 1 }
 /** bool [G, K]: whether there is a set named r. */
 export const named = ({ of }: Sets): Tensor => equal(of, arange(of.shape[1]!));
 
+/** bool [G]: whether classes of a sample are merged, so that it is partly labelled. */
+export const partlyLabelled = ({ of }: Sets): Tensor => greater(max(of.sub(arange(of.shape[1]!)).abs(), { axes: [1] }), 0);
+
 export function checkLogits(name: string, logits: Tensor): [number, number] {
   const right =
     logits instanceof Tensor &&

@@ -52,7 +52,7 @@ export async function writeDescription(
     name: string;
     description: string;
     labels: readonly string[];
-    training: readonly { image: string; label: string }[];
+    training: readonly { image: string; label: string; labels_present?: readonly string[] }[];
     test: readonly string[];
   },
 ): Promise<void> {

@@ -32,5 +32,5 @@ export {
 export type { DiceBinaryCrossEntropyOptions, DiceCrossEntropyOptions, SoftDiceOptions } from "./losses.ts";
 export { adam, clipGradNorm, sgd } from "./optimisers.ts";
 export type { AdamOptions, Optimiser, SgdOptions } from "./optimisers.ts";
-export { constantSchedule, cosineSchedule, polySchedule, stepDecaySchedule } from "./schedules.ts";
+export { constantSchedule, cosineSchedule, plateauRate, polySchedule, stepDecaySchedule } from "./schedules.ts";
 export type { Schedule } from "./schedules.ts";

@@ -64,3 +64,34 @@ export function stepDecaySchedule(rate: number, options: { every: number; factor
   check(factor > 0, "stepDecaySchedule", () => `factor is a number > 0, got ${show(factor)}`);
   return (step) => rate * factor ** Math.floor(step / every);
 }
+
+/**
+ * The rate after epochs of these losses: times `factor` whenever the loss has for more than `patience` epochs not fallen
+ * by more than `threshold` below its least, as torch.optim.lr_scheduler.ReduceLROnPlateau with threshold_mode "abs".
+ *
+ * @param losses of the epochs so far, in order
+ * @param options factor 0.1, patience 10, threshold 1e-4 unless given
+ * @example
+ * train({ rate: (step, epochs) => plateauRate(1e-3, epochs.map(({ loss }) => loss), { factor: 0.8, threshold: 1e-3 }), ... });
+ */
+export function plateauRate(
+  rate: number,
+  losses: readonly number[],
+  options: { factor?: number; patience?: number; threshold?: number } = {},
+): number {
+  checkOptions("plateauRate", options, ["factor", "patience", "threshold"]);
+  const { factor = 0.1, patience = 10, threshold = 1e-4 } = options;
+  checkRate("plateauRate", rate);
+  check(factor > 0 && factor < 1, "plateauRate", () => `factor is between 0 and 1, got ${show(factor)}`);
+  check(patience >= 0 && threshold >= 0, "plateauRate",
+    () => `patience and threshold are numbers >= 0, got ${show(patience)} and ${show(threshold)}`);
+  let [reduced, least, bad] = [rate, Infinity, 0];
+  for (const loss of losses) {
+    bad = loss < least - threshold ? 0 : bad + 1;
+    if (bad === 0) least = loss;
+    if (bad <= patience) continue;
+    reduced *= factor;
+    bad = 0;
+  }
+  return reduced;
+}

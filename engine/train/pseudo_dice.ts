@@ -13,14 +13,15 @@ import { arange } from "../ops/creation.ts";
  * @param logits f32 [N, K, ...]
  * @param labels i32 [N, ...]; voxels outside 0..K-1 (an ignore label) have no part
  * @param options regions: label values of each output, where outputs are regions and not classes: a logit above 0 is a
- *   prediction. ignore: with regions, the value of labels that have no part
+ *   prediction. ignore: with regions, the value of labels that have no part. present: without regions, f32 [N, K], 0 for
+ *   classes that are not annotated in a sample, of which it then has nothing to tell
  * @returns f32 [1 + 2 (K - 1)]; with R regions [1 + 2 R]
  */
 export function stepFigures(
   loss: Tensor,
   logits: Tensor,
   labels: Tensor,
-  options: { regions?: readonly (readonly number[])[]; ignore?: number } = {},
+  options: { regions?: readonly (readonly number[])[]; ignore?: number; present?: Tensor } = {},
 ): Tensor {
   const [N, K] = logits.shape;
   const size = labels.size / N;
@@ -39,6 +40,10 @@ export function stepFigures(
     const counted = column.greaterEqual(0).logicalAnd(column.less(K));
     ours = scores.argmax({ axis: 1, keepDims: true }).equal(classes).logicalAnd(counted);
     theirs = column.equal(classes);
+    if (options.present) {
+      const annotated = options.present.slice({ start: [0, 1] }).expandDims({ axis: 2 }).greater(0);
+      [ours, theirs] = [ours.logicalAnd(annotated), theirs.logicalAnd(annotated)];
+    }
   }
   const count = (mask: Tensor): Tensor => mask.cast("f32").sum({ axes: [0, 2] });
   return concat([loss.reshape({ shape: [1] }), count(ours.logicalAnd(theirs)), count(ours).add(count(theirs))]);

@@ -8,7 +8,9 @@ import { PseudoDice } from "./pseudo_dice.ts";
 import { recordChart } from "./record_chart.ts";
 import type { RunFolder } from "./run_folder.ts";
 
-export interface TrainOptions<B> extends Pick<LoopOptions<B>, "steps" | "classes" | "rate" | "batch" | "step"> {
+export interface TrainOptions<B> extends Pick<LoopOptions<B>, "steps" | "classes" | "batch" | "step"> {
+  /** Learning rate of a step, from 1; it may depend on the epochs that ended before it, which are given. */
+  readonly rate: (step: number, epochs: readonly EpochRecord[]) => number;
   /** Where log.jsonl, epochs.jsonl, progress.svg and checkpoint.safetensors go. */
   readonly run: RunFolder;
   /** Title of the curves. */
@@ -78,6 +80,8 @@ export async function train<B>(options: TrainOptions<B>): Promise<Trained> {
   const epochs = (await epochLog.resume((record) => record.step <= done)).map(revive);
   const dice = new PseudoDice(classes.length, notes?.dice);
   let { average, best } = notes ?? {};
+  // A lost device has steps done again, which then know what they knew the first time.
+  const rate = (step: number): number => options.rate(step, epochs.filter((epoch) => epoch.step < step));
   const tolerant = new Tolerant();
   if (done > 0) platform.log(`Going on after step ${done} of ${steps}`);
 
@@ -97,7 +101,7 @@ export async function train<B>(options: TrainOptions<B>): Promise<Trained> {
       loss: own.reduce((sum, { loss }) => sum + loss, 0) / own.length,
       ...(checked && { validationLoss: checked.loss, dice: checked.dice }),
       ...(average !== undefined && { average }),
-      rate: options.rate(step),
+      rate: rate(step),
       seconds: (own.at(-1)?.seconds ?? from) - from,
     };
     epochs.push(record);
@@ -114,6 +118,7 @@ export async function train<B>(options: TrainOptions<B>): Promise<Trained> {
   const dueAt = (): boolean => performance.now() - writtenAt > 60_000 * checkpointMinutes;
   await trainLoop({
     ...options,
+    rate,
     done,
     seconds: notes?.seconds,
     dice,
