@@ -20,6 +20,7 @@ import {
   resizeLabels,
   sgd,
   softDice,
+  plateauRate,
   stepDecaySchedule,
   Tensor,
   tensor,
@@ -479,4 +480,16 @@ test("dropout keeps the mean, drops whole channels, and is nothing without a key
 });
 
 test.after(() => closeDevice());
+test("plateauRate follows PyTorch's ReduceLROnPlateau", () => {
+  const losses = [1, 0.9, 0.895, 0.899, 0.889, 0.9, 0.9, 0.7, 0.8, 0.7, 0.69, 0.71, 0.7, 0.7, 0.7, 0.5];
+  const rates = [...Array(10).fill(0.1), 0.08, 0.08, 0.08, 0.064, 0.064, 0.064];
+  losses.forEach((_, k) => {
+    const got = plateauRate(0.1, losses.slice(0, k + 1), { factor: 0.8, patience: 2, threshold: 1e-2 });
+    assert.ok(Math.abs(got - rates[k]!) < 1e-12, `${k}: ${got}`);
+  });
+  assert.is(plateauRate(0.1, []), 0.1);
+  assert.throws(() => plateauRate(0.1, [], { factor: 2 }), /factor/);
+  assert.throws(() => plateauRate(0.1, [], { patience: -1 }), /patience/);
+});
+
 test.run();

@@ -318,4 +318,18 @@ test("what is wrong is said", async () => {
   }
 });
 
+test("fully labelled samples have no part in the exclusion losses", async () => {
+  const x = tensor(noise(2 * 5 * 24, 3), { shape: [2, 5, 2, 3, 4] });
+  const label = tensor(Int32Array.from({ length: 48 }, (_, k) => (k * 7) % 4), { shape: [2, 2, 3, 4] });
+  const half = (t: Tensor, n: number) => t.slice({ start: [n], end: [n + 1] });
+  const groups = [partial.mergedGroups([1, 2, 3], 5), partial.mergedGroups(undefined, 5)];
+  const only = { groups, crossEntropy: 0, dice: 0 };
+  const e = partial.exclusionLabels(half(label, 0), { groups: groups[0]!, classes: 5 });
+  // The mean over voxels is that of both samples.
+  const alone = (await partial.exclusionCrossEntropy(half(x, 0), e).item()) + 2 * (await partial.exclusionDice(half(x, 0), e).item());
+  assert.ok(Math.abs((await partial.loss(x, label, only).item()) - alone) < 1e-6);
+  assert.is(await partial.loss(x, label, { ...only, groups: groups[1]! }).item(), 0);
+  assert.throws(() => partial.exclusionDice(x, x, { samples: tensor([1, 0, 1]) }), /samples/);
+});
+
 test.run();

@@ -7,6 +7,7 @@ import * as assert from "uvu/assert";
 import { platform } from "../engine/platform/node.ts";
 import { compile, conv3d, type Tensor, tensor, VoxgradError } from "../engine/mod.ts";
 import { makeVolume, scaling } from "../engine/imaging/mod.ts";
+import { noise } from "./helpers.ts";
 import {
   counted, duration, findImages, formatTable, JsonLines, openRun, Pace, PseudoDice, segmenter,
   stepFigures, trainLoop,
@@ -194,6 +195,20 @@ test("segmenter() labels as the network does voxel by voxel, on the image's grid
   const two = { ...plan, channels: [...plan.channels, ...plan.channels] };
   const message = await failure(() => segmenter(network, params, { plan: two })(image));
   assert.match(message, "it has 1 channel(s), the plan 2");
+});
+
+test("figures of a step leave out what is not annotated", async () => {
+  const logits = tensor(noise(240, 5), { shape: [2, 3, 40] });
+  const label = tensor(Int32Array.from({ length: 80 }, (_, k) => (k % 5) % 3), { shape: [2, 40] });
+  const present = tensor([[1, 1, 0], [1, 1, 1]], { dtype: "f32" });
+  const zero = tensor([0], { dtype: "f32" }).sum();
+  const of = async (x: Tensor, l: Tensor, options = {}) => [...(await stepFigures(zero, x, l, options).data())];
+  const [both, one, two] = [
+    await of(logits, label, { present }),
+    await of(logits.slice({ start: [0], end: [1] }), label.slice({ start: [0], end: [1] })),
+    await of(logits.slice({ start: [1], end: [2] }), label.slice({ start: [1], end: [2] })),
+  ];
+  assert.equal(both, [0, one![1]! + two![1]!, two![2], one![3]! + two![3]!, two![4]]);
 });
 
 test.run();
