@@ -5,7 +5,7 @@
 import {
   choice, closeDevice, config, ConfigError, counted, deviceInfo, duration, entry, fingerprintDataset, keepLargestComponent,
   loadCase, loadModel, loadParameters, makePlan, measuresOf, compareLabels, openDataset, openExperiment, planText,
-  print, random, readVolume, resumableConfig, RunFolder, segmenter, trainingChanges, writeContextPhantomDataset,
+  print, random, readFigures, readVolume, resumableConfig, RunFolder, segmenter, trainingChanges, writeContextPhantomDataset,
   writeNifti,
 } from "../engine/mod.ts";
 import type { Comparison, MeasuredCase, Plan, Triple, Volume } from "../engine/mod.ts";
@@ -166,6 +166,12 @@ for (const seed of seeds) {
     const seconds = Math.round((performance.now() - from) / 1000);
     await experiment.add(name, seed, await measured(seed, `${folder}/${name}`, data, comparison), { seconds });
     await experiment.finish();
+  }
+}
+// What the arms of the first seed drew.
+for (const { name } of arms) {
+  for (const { name: figure, title, caption, svg } of await readFigures(`${run.path}/seed_${seeds[0]}/${name}`)) {
+    await experiment.figure(`${name}_${figure}.svg`, svg, `${title}. ${caption}`, { arm: name });
   }
 }
 print(`\n${await experiment.finish()}`);
