@@ -1,7 +1,8 @@
 // What training with learned context labels costs beside plain training of the same U-Net, in time, memory and kernels:
 // `VOXGRAD_ADAPTER=lavapipe node --import ./engine/platform/cli/register.mjs bench/colab_step.ts`.
 // The steps are those of train_unet and train_colab, augmentation included, each timed in turn. Words after -- go to
-// all, as in `-- --patch 40,56,40 --features 8,16,32 --augment nnunet`; --rounds says how often each is timed.
+// all, as in `-- --patch 40,56,40 --features 8,16,32 --augment nnunet`; --rounds says how often each is timed; --methods
+// which gradients are, beside the exact one.
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -10,7 +11,10 @@ import { closeDevice, config, deviceInfo, formatTable, random, type Tensor } fro
 import { colabEntries, openColab } from "../models/colab_training.ts";
 
 const { values, positionals } = parseArgs({
-  options: { rounds: { type: "string", default: "5" }, period: { type: "string", default: "10" } },
+  options: {
+    rounds: { type: "string", default: "5" }, period: { type: "string", default: "10" },
+    methods: { type: "string", default: "finite-difference,implicit" },
+  },
   allowPositionals: true,
 });
 const period = Number(values.period);
@@ -52,10 +56,10 @@ async function arm(name: string, words: readonly string[]) {
 
 const plain = await arm("none", ["--context", "none"]);
 const exact = await arm("exact", []);
-const items: [string, { plan(): Promise<{ peakBytes: number; dispatches: number }>; run(): Promise<void> }][] = [
+const items: [string, { plan(): Promise<{ peakBytes: number; dispatches: number; kernels: readonly string[] }>; run(): Promise<void> }][] = [
   ["plain step", plain.segmenter], ["step with contexts", exact.segmenter], ["and the generator's, exact", exact.both],
 ];
-for (const method of ["finite-difference", "implicit"]) {
+for (const method of values.methods.split(",").filter((name) => name !== "")) {
   items.push([`and the generator's, ${method}`, (await arm(method, ["--meta", method])).both]);
 }
 const { patch, batch, network } = plain.patch;
@@ -73,9 +77,13 @@ const best = times.map((list) => Math.min(...list));
 const plans = await Promise.all(items.map(([, { plan }]) => plan()));
 const rows = items.map(([name], k) => [
   name, best[k]!, best[k]! / best[0]!, plans[k]!.peakBytes / 1e6, plans[k]!.peakBytes / plans[0]!.peakBytes, plans[k]!.dispatches,
+  plans[k]!.kernels.filter((kernel) => kernel.includes("conv_")).length,
 ]);
-console.log(formatTable(["", "ms", "x", "MB", "x memory", "dispatches"], rows));
+console.log(formatTable(["", "ms", "x", "MB", "x memory", "dispatches", "convolutions"], rows));
 const [base, step, both] = best as [number, number, number];
-console.log(`CoLab at period ${period}: ${(100 * ((step + (both - step) / period) / base - 1)).toFixed(0)} % more than plain training`);
+console.log(`The generator's exact step costs as much as ${((both - step) / base).toFixed(1)} plain steps`);
+for (const each of new Set([period, 1000])) {
+  console.log(`CoLab at period ${each}: ${(100 * ((step + (both - step) / each) / base - 1)).toFixed(0)} % more than plain training`);
+}
 await rm(folder, { recursive: true });
 await closeDevice();
