@@ -28,6 +28,7 @@ export const colabEntries = {
   tau: entry(0, "how slowly it fades beyond; 0: 20 on --data, 3 on phantoms", { min: 0 }),
   unit: choice(["voxels", "mm"], "of margin and tau; voxels are those of the plan"),
   period: entry(10, "steps from one update of the generator to the next", { integer: true, min: 1 }),
+  generatorWidth: entry(1, "channels of the generator as a fraction of the segmenter's, 1 in the paper; less costs less", { min: 0.05, max: 1 }),
   meta: choice(["exact", "finite-difference", "implicit"], "how the generator's gradient is taken"),
   metaPer: choice(["batch", "sample"], "an inner step on the whole batch (paper), or on each sample, gradients averaged"),
   generatorRate: entry(3e-4, "Adam's learning rate for the generator", { min: 0 }),
@@ -105,7 +106,10 @@ function setUp(options: ColabOptions, training: Training) {
     architecture: { ...shape, classes: rois + contexts, ...(context !== "none" && { roiClasses: rois }) },
     // The segmenter has an output for each ROI class and context, the generator one for each context.
     model: plainConvUNet({ ...shape, classes: rois + contexts }),
-    generator: plainConvUNet({ ...shape, classes: contexts, deepSupervision: false }),
+    generator: plainConvUNet({
+      ...shape, classes: contexts, deepSupervision: false,
+      features: shape.features.map((n) => Math.max(1, Math.round(n * options.generatorWidth))),
+    }),
     optimiser: options.optimizer === "adam" ? adam({ weightDecay }) : sgd({ momentum: 0.99, nesterov: true, weightDecay }),
     generatorOptimiser: adam(),
   };
@@ -253,14 +257,15 @@ async function trainFold(setup: Setup, compiled: Steps, fold: FoldSetup): Promis
     step: async (patches, learningRate, k) => {
       const key = training.key(k);
       let figures: Tensor;
-      if (context === "colab" && k % options.period === 0) {
+      const both = context === "colab" && k % options.period === 0;
+      if (both) {
         const generatorRate = options.generatorRate * poly(k - 1);
         [params, state, figures, omega, omegaState] = await compiled.both(
           params, state, omega, omegaState, patches, key, learningRate, generatorRate);
       } else {
         [params, state, figures] = await compiled.segmenter(params, state, omega, patches, key, learningRate);
       }
-      if (first) print(programLine(compiled.segmenter.programs()[0], performance.now() - started));
+      if (first) print(programLine((both ? compiled.both : compiled.segmenter).programs()[0], performance.now() - started));
       first = false;
       return figures;
     },
