@@ -4,6 +4,9 @@ export { colabFigures, contextMapsSvg, figureMaps, intensitiesSvg, logitPlaneSvg
 export type { FigureCase, FigureMaps, FigureNames, FigureOptions, LogitPlane, MapOptions } from "./colab_figures.ts";
 export { colabEntries, trainColab } from "./colab_training.ts";
 export type { ColabOptions } from "./colab_training.ts";
+export * as conres from "./conres_losses.ts";
+export { conResNet } from "./conresnet.ts";
+export type { ConResNet, ConResNetConfig, ContextMaps, ResolvedConResNet } from "./conresnet.ts";
 export { unetConfigOf, unetFromPlan } from "./from_plan.ts";
 export * as partial from "./partial.ts";
 export { partialEntries, trainPartial } from "./partial_training.ts";

@@ -8,7 +8,7 @@ import { checkInput, resolve, type ResolvedUNet, type UNetConfig } from "./unet_
 export type { ResolvedUNet, UNetConfig } from "./unet_config.ts";
 
 /** A model: parameters from a key, outputs from parameters. */
-export interface Model<Output> {
+export interface Model<Output, Config = ResolvedUNet> {
   /** First parameters; lazy, so nothing is computed yet. */
   init(key: Tensor): any;
   /**
@@ -17,7 +17,7 @@ export interface Model<Output> {
    */
   apply(params: any, input: Tensor, options?: { train?: boolean; key?: Tensor }): Output;
   /** The configuration with all defaults filled in. */
-  readonly config: ResolvedUNet;
+  readonly config: Config;
 }
 
 const range = (n: number): number[] => Array.from({ length: n }, (_, k) => k);
