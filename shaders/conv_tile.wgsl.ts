@@ -24,12 +24,6 @@ import type { ConvParams, RowPlan, Side, Size3 } from "./conv_common.wgsl.ts";
 import type { Operands } from "./operands.ts";
 import type { Fusion, Lowered, Target, Variant } from "./types.ts";
 
-/**
- * Input channels whose products are summed by themselves before they join the total: a sum of thousands of terms in a
- * row would lose two digits of f32, sums of sums lose half as many. The totals are touched once in so many channels.
- */
-const CHANNELS_PER_SUM = 8;
-
 interface Tile {
   readonly channels: number;
   readonly width: number;
@@ -95,17 +89,10 @@ export function lowerTile(
   const weights = weightLoads(p, to, tile, io);
   const gather = gathering(plan, from.size, tile, io);
   const sums: string[] = [],
-    joins: string[] = [],
     stores: string[] = [];
-  const long = from.channels > CHANNELS_PER_SUM;
   for (let b = 0; b < tw; b++) {
-    for (let c = 0; c < tc; c++) {
-      sums.push(`var a${c}_${b} = 0.0;`);
-      if (!long) continue;
-      sums.push(`var total${c}_${b} = 0.0;`);
-      joins.push(`total${c}_${b} += a${c}_${b}; a${c}_${b} = 0.0;`);
-    }
-    const sum = `${pick(tc, (c) => `${long ? "total" : "a"}${c}_${b}`)}${p.bias ? " + b" : ""}`;
+    for (let c = 0; c < tc; c++) sums.push(`var a${c}_${b} = 0.0;`);
+    const sum = `${pick(tc, (c) => `a${c}_${b}`)}${p.bias ? " + b" : ""}`;
     const store = io.store(`(at + ${b}u)`, sum);
     stores.push(plan.blocks * tw > to.size[2] && b > 0 ? `if (x0 + ${b}u < ${to.size[2]}u) { ${store} }` : store);
   }
@@ -164,12 +151,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) loca
   var channel = 0u;
   var plane = 0u;
   var row = 0u;
-#if ${long}
-  for (var done = 0u; done < ${from.channels}u; done += ${CHANNELS_PER_SUM}u) {
-  for (var step = 0u; step < min(${CHANNELS_PER_SUM}u, ${from.channels}u - done) * planes * rows; step++) {
-#else
   for (var step = 0u; step < ${from.channels}u * planes * rows; step++) {
-#endif
     let kz = firstPlane + plane * ${phasesZ}u;
     let ky = firstRow + row * ${phasesY}u;
 #if ${backward}
@@ -192,10 +174,6 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) loca
     plane = select(plane + select(0u, 1u, lastRow), 0u, lastPlane);
     channel += select(0u, 1u, lastPlane);
   }
-#if ${long}
-  ${joins.join("\n  ")}
-  }
-#endif
   if (${overhang}) {
     let corner = ((sample * ${p.groups}u + group) * ${to.channels}u + first) * ${volume(to.size)}u
       + (z * ${to.size[1]}u + y) * ${to.size[2]}u + x0;
