@@ -7,7 +7,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { closeDevice, config, deviceInfo, formatTable, random, type Tensor } from "../engine/mod.ts";
+import { closeDevice, config, deviceInfo, formatTable, profile, random, type Tensor } from "../engine/mod.ts";
 import { colabEntries, openColab } from "../models/colab_training.ts";
 
 const { values, positionals } = parseArgs({
@@ -74,16 +74,19 @@ for (let round = 0; round <= Number(values.rounds); round++) {
   }
 }
 const best = times.map((list) => Math.min(...list));
+// Exact, where times on a shared machine are not.
+const flops: number[] = [];
+for (const [, { run }] of items) flops.push((await profile(run)).kernels.reduce((sum, kernel) => sum + kernel.flops, 0));
 const plans = await Promise.all(items.map(([, { plan }]) => plan()));
 const rows = items.map(([name], k) => [
-  name, best[k]!, best[k]! / best[0]!, plans[k]!.peakBytes / 1e6, plans[k]!.peakBytes / plans[0]!.peakBytes, plans[k]!.dispatches,
+  name, best[k]!, best[k]! / best[0]!, flops[k]! / 1e9, flops[k]! / flops[0]!, plans[k]!.peakBytes / 1e6, plans[k]!.peakBytes / plans[0]!.peakBytes, plans[k]!.dispatches,
   plans[k]!.kernels.filter((kernel) => kernel.includes("conv_")).length,
 ]);
-console.log(formatTable(["", "ms", "x", "MB", "x memory", "dispatches", "convolutions"], rows));
-const [base, step, both] = best as [number, number, number];
-console.log(`The generator's exact step costs as much as ${((both - step) / base).toFixed(1)} plain steps`);
-for (const each of new Set([period, 1000])) {
-  console.log(`CoLab at period ${each}: ${(100 * ((step + (both - step) / each) / base - 1)).toFixed(0)} % more than plain training`);
+console.log(formatTable(["", "ms", "x", "GFLOP", "x GFLOP", "MB", "x memory", "dispatches", "convolutions"], rows));
+for (const [what, [base, step, both]] of [["time", best], ["operations", flops]] as [string, [number, number, number]][]) {
+  const more = (each: number) => `${(100 * ((step + (both - step) / each) / base - 1)).toFixed(0)} % at period ${each}`;
+  console.log(`By ${what}: the generator's exact step costs ${((both - step) / base).toFixed(1)} plain steps; CoLab ${more(period)} and ` +
+    `${more(1000)} more than plain training`);
 }
 await rm(folder, { recursive: true });
 await closeDevice();
