@@ -12,12 +12,12 @@ import type { Comparison, MeasuredCase, Plan, Triple, Volume } from "../engine/m
 import { colabEntries, plainConvUNet, trainColab } from "../models/mod.ts";
 
 const options = config({
-  size: choice(["auto", "cpu", "gpu"], "cpu: 32 voxels cubed and a small network, about an hour on 2 cores; gpu: 48"),
+  size: choice(["auto", "cpu", "gpu"], "cpu: 32 voxels cubed and a small network, about 1.5 hours on 2 cores; gpu: 48"),
   run: entry("runs/experiment_colab", "folder of the experiment; one that is there is gone on with"),
   seeds: entry(3, "repetitions, each with patients and weights of its own", { integer: true, min: 1 }),
   cases: entry(16, "patients to train on", { integer: true, min: 2 }),
   heldOut: entry(16, "patients to measure on", { integer: true, min: 1 }),
-  steps: entry(0, "optimiser steps of each arm; 0: 600 of size cpu, 4000 of size gpu", { integer: true, min: 0 }),
+  steps: entry(0, "optimiser steps of each arm; 0: 1000 of size cpu, 4000 of size gpu", { integer: true, min: 0 }),
   arms: entry("all", "names of arms with commas between"),
   period: entry(5, "steps from one update of the generator to the next", { integer: true, min: 1 }),
 });
@@ -48,7 +48,7 @@ const size = options.size !== "auto" ? options.size : device.kind === "software"
 const { side, features, convs, margin, tau } = size === "cpu"
   ? { side: 32, features: [6, 12, 24], convs: 1, margin: 4, tau: 3 }
   : { side: 48, features: [16, 32, 64], convs: 2, margin: 6, tau: 4 };
-const steps = options.steps || (size === "cpu" ? 600 : 4000);
+const steps = options.steps || (size === "cpu" ? 1000 : 4000);
 const patch: Triple = [side, side, side];
 const run = new RunFolder(options.run.replace(/(?<=.)\/+$/, ""));
 const experiment = await openExperiment(run, {
