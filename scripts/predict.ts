@@ -30,10 +30,11 @@ const device = await deviceInfo();
 print(`Device: ${device.name} (${device.kind}; ${device.reason})`);
 
 // Networks: trainings of the same plan and architecture are folds of one configuration.
-const networks: Record<string, (architecture: any) => models.Model<any>> = {
+const networks: Record<string, (architecture: any) => models.Model<any, unknown>> = {
   plainConvUNet: models.plainConvUNet,
   residualEncoderUNet: models.residualEncoderUNet,
   contextUNet: models.colab.contextUNet,
+  conResNet: models.conResNet,
 };
 const { files, folders } = await findModels(options.run);
 type Folds = { network: Network; params: any[]; plan: Plan };
