@@ -64,22 +64,26 @@ for (const c of cases) {
   });
 
   // At full width 7000 activations, all positive, meet kernels of mean 0: what f32 leaves of that mean (2e-8 of the
-  // deviation) and of the sums is 1e-4 after thirty layers. PyTorch in f32 is 0.9e-4 off, this engine 1.7e-4 in the
-  // segmentation and below 0.7e-4 in the residuals.
+  // deviation) and of the sums grows to 1e-4 in thirty layers. PyTorch in f32 is 0.9e-4 off, this engine 1.7e-4 in the
+  // segmentation and below 0.7e-4 in the residuals. The gradient jumps at each ReLU that this moves across 0: PyTorch's
+  // norms in f32 are up to 8 % off (66 of 100 by more than 1e-3), so it is compared where it is stable, in the others.
   const tolerance = c === published ? 2.5e-4 : 1e-4;
 
-  test(`${c.name}: outputs and gradient norms`, async () => {
+  test(`${c.name}: outputs${c === published ? "" : " and gradient norms, with checkpoints too"}`, async () => {
     // The published model is run without the layers that it does not use.
     const lean = conResNet({ ...c.config, unusedLayers: false });
     const params = loadParameters(lean.init(key()), dictionary(c), { ignore: model.unused });
+    const lossOf = (p: any, x: Tensor, checkpoint = false): [Tensor, Tensor[]] => {
+      const outputs = lean.apply(p, x, { checkpoint });
+      return [outputs.map((y) => y.square().mean()).reduce((a, b) => a.add(b)), outputs];
+    };
     const norms = new Map(c.parameters.map(([name], j) => [name, c.gradNorms[j]!]));
-    for (const checkpoint of c === published ? [false] : [false, true]) {
-      const lossOf = (p: any, x: Tensor): [Tensor, Tensor[]] => {
-        const outputs = lean.apply(p, x, { checkpoint });
-        return [outputs.map((y) => y.square().mean()).reduce((a, b) => a.add(b)), outputs];
-      };
+    for (const checkpoint of c === published ? [null] : [false, true]) {
       const run = compile((p: any, x: Tensor) => {
-        const [[loss, outputs], grads] = valueAndGrad(lossOf, { hasAux: true })(p, x);
+        const [[loss, outputs], grads] =
+          checkpoint === null
+            ? [lossOf(p, x), {}]
+            : valueAndGrad((q: any) => lossOf(q, x, checkpoint), { hasAux: true })(p);
         const sampled = outputs.map((y: Tensor) => everyNth(y, c.every));
         return { loss, outputs: sampled, norms: tree.map(grads, (g: Tensor) => g.square().sum().sqrt()) };
       }) as any;
@@ -89,7 +93,9 @@ for (const c of cases) {
       const loss = await result.loss.item();
       assert.ok(Math.abs(loss - c.loss) <= tolerance * c.loss, `loss ${loss}, ${c.loss} wanted`);
       const most = Math.max(...c.gradNorms);
-      for (const [name, norm] of tree.flatten(result.norms)) {
+      const compared = tree.flatten(result.norms);
+      assert.is(compared.size, checkpoint === null ? 0 : norms.size);
+      for (const [name, norm] of compared) {
         const [got, wanted] = [await norm.item(), norms.get(name)!];
         assert.ok(Math.abs(got - wanted) <= 1e-3 * wanted + 1e-7 * most, `${name}: ${got}, ${wanted} wanted`);
       }
