@@ -12,7 +12,7 @@ import type { Comparison, MeasuredCase, Plan, Triple, Volume } from "../engine/m
 import { colabEntries, plainConvUNet, trainColab } from "../models/mod.ts";
 
 const options = config({
-  size: choice(["auto", "cpu", "gpu"], "cpu: 32 voxels cubed and a small network, about 1.5 hours on 2 cores; gpu: 48"),
+  size: choice(["auto", "cpu", "gpu"], "cpu: 32 voxels cubed and a small network; gpu: 48"),
   run: entry("runs/experiment_colab", "folder of the experiment; one that is there is gone on with"),
   seeds: entry(3, "repetitions, each with patients and weights of its own", { integer: true, min: 1 }),
   cases: entry(16, "patients to train on", { integer: true, min: 2 }),

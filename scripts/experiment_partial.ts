@@ -53,7 +53,7 @@ const more: readonly Trial[] = [
 const TRIALS = [...main, ...more];
 
 const options = config({
-  size: choice(["auto", "cpu", "gpu"], "cpu: 32 voxels cubed and a small network, about an hour on 2 cores; gpu: 64"),
+  size: choice(["auto", "cpu", "gpu"], "cpu: 32 voxels cubed and a small network; gpu: 64"),
   run: entry("runs/experiment_partial", "folder of the experiment; one that is there is gone on with"),
   seeds: entry(3, "repetitions, each with patients and weights of its own", { integer: true, min: 1 }),
   full: entry(4, "patients of F", { integer: true, min: 1 }),

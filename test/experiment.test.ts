@@ -11,6 +11,7 @@ import { type ExperimentOptions, openExperiment } from "../engine/train/experime
 import { type MeasuredCase, summariseArms } from "../engine/train/experiment_summary.ts";
 import { RunFolder } from "../engine/train/run_folder.ts";
 import { bootstrapInterval, wilcoxon } from "../engine/train/statistics.ts";
+import { checkSvg } from "./svg.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "voxgrad-experiment-"));
 test.after(() => rmSync(folder, { recursive: true, force: true }));
@@ -208,18 +209,6 @@ test("results that cannot be compared are refused", async () => {
   await refused(open({ arms: [] }), /arms are missing/);
   await refused(open({ seeds: [1, 1] }), /seeds are 1, 1/);
 });
-
-/** Throws unless tags nest and close, quotes pair and no number is broken. */
-function checkSvg(svg: string): void {
-  assert.not.match(svg, /NaN|Infinity|undefined/);
-  const open: string[] = [];
-  for (const [tag, slash, name, rest] of svg.matchAll(/<(\/?)([a-z]+)([^>]*)>/g)) {
-    assert.ok((rest.match(/"/g) ?? []).length % 2 === 0, tag);
-    if (slash) assert.is(open.pop(), name);
-    else if (!rest.endsWith("/")) open.push(name);
-  }
-  assert.equal(open, []);
-}
 
 /** A comparison of two cases with classes of awkward names. */
 function comparison(shift: number, names = ['le"sion', "<cyst>"]): Comparison {

@@ -1,36 +1,20 @@
 // train_colab as a user runs it, small: without contexts it is train_unet to the last bit; with them it can be killed.
-import { spawn } from "node:child_process";
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { closeDevice, loadSafetensors, random, tree, writePhantomDataset } from "../engine/mod.ts";
 import { plainConvUNet } from "../models/mod.ts";
+import { runCommand } from "./command.ts";
 
-const root = fileURLToPath(new URL("..", import.meta.url));
 const folder = await mkdtemp(join(tmpdir(), "voxgrad-colab-"));
 test.after(async () => {
   await rm(folder, { recursive: true, force: true });
   await closeDevice();
 });
 
-/** Runs a command; it is killed once its output matches. */
-function run(command: string, args: string[], kill?: RegExp): Promise<{ code: number | null; output: string }> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [join(root, "engine/platform/cli/voxgrad.mjs"), command, ...args], { cwd: folder });
-    let output = "";
-    for (const stream of [child.stdout, child.stderr]) {
-      stream.on("data", (data) => {
-        output += data;
-        if (kill?.test(output)) setTimeout(() => child.kill("SIGKILL"), 600);
-      });
-    }
-    child.on("error", reject);
-    child.on("close", (code) => resolve({ code, output }));
-  });
-}
+const run = (command: string, args: readonly string[], kill?: RegExp) => runCommand(folder, [command, ...args], { kill, after: 600 });
 
 await writePhantomDataset(join(folder, "data"), { cases: 3, seed: 2, shape: [28, 24, 20] });
 const small = [

@@ -1,36 +1,20 @@
 // train_partial as a user runs it, small: with all labels it is train_unet; with some it can be killed; mistakes are told.
-import { spawn } from "node:child_process";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { closeDevice, config, writeOrganPhantomDataset } from "../engine/mod.ts";
 import { partialEntries, trainPartial } from "../models/mod.ts";
+import { runCommand } from "./command.ts";
 
-const root = fileURLToPath(new URL("..", import.meta.url));
 const folder = await mkdtemp(join(tmpdir(), "voxgrad-partial-"));
 test.after(async () => {
   await rm(folder, { recursive: true, force: true });
   await closeDevice();
 });
 
-/** Runs a command; it is killed once its output matches. */
-function run(command: string, args: string[], kill?: RegExp): Promise<{ code: number | null; output: string }> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [join(root, "engine/platform/cli/voxgrad.mjs"), command, ...args], { cwd: folder });
-    let output = "";
-    for (const stream of [child.stdout, child.stderr]) {
-      stream.on("data", (data) => {
-        output += data;
-        if (kill?.test(output)) child.kill("SIGKILL");
-      });
-    }
-    child.on("error", reject);
-    child.on("close", (code) => resolve({ code, output }));
-  });
-}
+const run = (command: string, args: readonly string[], kill?: RegExp) => runCommand(folder, [command, ...args], { kill });
 
 const ids = (numbers: readonly number[]) => numbers.map((n) => `organs_00${n}`);
 // All organs are annotated in the first and the fifth case, one or both kidneys in the others.

@@ -32,7 +32,7 @@ interface Scanner {
   readonly gain: number;
   readonly gamma: number;
   readonly noise: number;
-  /** By how much organs are brighter than the body: contrast agent. */
+  /** By how much organs are brighter than the body: contrast medium. */
   readonly enhancement: number;
 }
 
