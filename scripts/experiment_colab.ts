@@ -17,9 +17,10 @@ const options = config({
   seeds: entry(3, "repetitions, each with patients and weights of its own", { integer: true, min: 1 }),
   cases: entry(16, "patients to train on", { integer: true, min: 2 }),
   heldOut: entry(16, "patients to measure on", { integer: true, min: 1 }),
-  steps: entry(0, "optimiser steps of each arm; 0: 1000 of size cpu, 4000 of size gpu", { integer: true, min: 0 }),
+  steps: entry(0, "optimiser steps of each arm; 0: 800 of size cpu, 4000 of size gpu", { integer: true, min: 0 }),
   arms: entry("all", "names of arms with commas between"),
-  period: entry(5, "steps from one update of the generator to the next", { integer: true, min: 1 }),
+  period: entry(10, "steps from one update of the generator to the next", { integer: true, min: 1 }),
+  generatorRate: entry(3e-4, "Adam's learning rate for the generator, as in the official code", { min: 0 }),
 });
 const colabArm = (t: number) => ({
   name: `colab${t}`, title: `CoLab, t = ${t}`, words: ["--context", "colab", "--contexts", `${t}`],
@@ -48,7 +49,7 @@ const size = options.size !== "auto" ? options.size : device.kind === "software"
 const { side, features, convs, margin, tau } = size === "cpu"
   ? { side: 32, features: [6, 12, 24], convs: 1, margin: 4, tau: 3 }
   : { side: 48, features: [16, 32, 64], convs: 2, margin: 6, tau: 4 };
-const steps = options.steps || (size === "cpu" ? 1000 : 4000);
+const steps = options.steps || (size === "cpu" ? 800 : 4000);
 const patch: Triple = [side, side, side];
 const run = new RunFolder(options.run.replace(/(?<=.)\/+$/, ""));
 const experiment = await openExperiment(run, {
@@ -63,7 +64,7 @@ const experiment = await openExperiment(run, {
   ],
   settings: {
     size, patch, features, convs, steps, cases: options.cases, heldOut: options.heldOut, period: options.period, margin, tau,
-    batch: 2, optimizer: "adam", rate: 3e-3, generatorRate: 3e-3,
+    batch: 2, optimizer: "adam", rate: 3e-3, generatorRate: options.generatorRate,
   },
 });
 const started = performance.now();
@@ -153,7 +154,10 @@ for (const seed of seeds) {
     if (experiment.done(name, seed)) continue;
     print(`\nSeed ${seed}: ${title}`);
     const from = performance.now();
-    const own = ["--steps", `${steps}`, "--margin", `${margin}`, "--tau", `${tau}`, "--period", `${options.period}`, "--generatorRate", "3e-3"];
+    const own = [
+      "--steps", `${steps}`, "--margin", `${margin}`, "--tau", `${tau}`,
+      "--period", `${options.period}`, "--generatorRate", `${options.generatorRate}`,
+    ];
     if (name === "predicted") {
       // The other network has half as many patients of its own, and half of the steps.
       const others = await prepare(`${folder}/organs/phantom`, seed + 1000, { cases: Math.ceil(options.cases / 2), heldOut: 2, organ: true });
