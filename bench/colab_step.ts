@@ -7,8 +7,9 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { closeDevice, config, deviceInfo, formatTable, profile, random, type Tensor } from "../engine/mod.ts";
+import { closeDevice, config, random, type Tensor } from "../engine/mod.ts";
 import { colabEntries, openColab } from "../models/colab_training.ts";
+import { measureSteps, type MeasuredStep } from "./steps.ts";
 
 const { values, positionals } = parseArgs({
   options: {
@@ -56,33 +57,16 @@ async function arm(name: string, words: readonly string[]) {
 
 const plain = await arm("none", ["--context", "none"]);
 const exact = await arm("exact", []);
-const items: [string, { plan(): Promise<{ peakBytes: number; dispatches: number; kernels: readonly string[] }>; run(): Promise<void> }][] = [
-  ["plain step", plain.segmenter], ["step with contexts", exact.segmenter], ["and the generator's, exact", exact.both],
+const items: MeasuredStep[] = [
+  { name: "plain step", ...plain.segmenter }, { name: "step with contexts", ...exact.segmenter },
+  { name: "and the generator's, exact", ...exact.both },
 ];
 for (const method of values.methods.split(",").filter((name) => name !== "")) {
-  items.push([`and the generator's, ${method}`, (await arm(method, ["--meta", method])).both]);
+  items.push({ name: `and the generator's, ${method}`, ...(await arm(method, ["--meta", method])).both });
 }
 const { patch, batch, network } = plain.patch;
-console.log(`\n${(await deviceInfo()).name}; batch ${batch} x ${patch.join(" x ")}, features ${network.features.join("-")}`);
-const times = items.map((): number[] => []);
-for (let round = 0; round <= Number(values.rounds); round++) {
-  for (const [k, [, { run }]] of items.entries()) {
-    const from = performance.now();
-    await run();
-    // The first round compiles.
-    if (round > 0) times[k]!.push(performance.now() - from);
-  }
-}
-const best = times.map((list) => Math.min(...list));
-// Exact, where times on a shared machine are not.
-const flops: number[] = [];
-for (const [, { run }] of items) flops.push((await profile(run)).kernels.reduce((sum, kernel) => sum + kernel.flops, 0));
-const plans = await Promise.all(items.map(([, { plan }]) => plan()));
-const rows = items.map(([name], k) => [
-  name, best[k]!, best[k]! / best[0]!, flops[k]! / 1e9, flops[k]! / flops[0]!, plans[k]!.peakBytes / 1e6, plans[k]!.peakBytes / plans[0]!.peakBytes, plans[k]!.dispatches,
-  plans[k]!.kernels.filter((kernel) => kernel.includes("conv_")).length,
-]);
-console.log(formatTable(["", "ms", "x", "GFLOP", "x GFLOP", "MB", "x memory", "dispatches", "convolutions"], rows));
+const about = `batch ${batch} x ${patch.join(" x ")}, features ${network.features.join("-")}`;
+const { best, flops } = await measureSteps(items, about, Number(values.rounds));
 for (const [what, [base, step, both]] of [["time", best], ["operations", flops]] as [string, [number, number, number]][]) {
   const more = (each: number) => `${(100 * ((step + (both - step) / each) / base - 1)).toFixed(0)} % at period ${each}`;
   console.log(`By ${what}: the generator's exact step costs ${((both - step) / base).toFixed(1)} plain steps; CoLab ${more(period)} and ` +

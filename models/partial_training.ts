@@ -61,20 +61,25 @@ const PRIOR_PATCHES = 64;
  * @example await trainPartial(config(partialEntries, ["abdomen.json", "--loss", "marginal", "--steps", "2000"]));
  */
 export async function trainPartial(options: PartialOptions): Promise<Comparison> {
-  const training = await openTraining(options, PHANTOMS);
-  const setup = setUp(options, training);
+  const { training, setup, steps } = await openPartial(options);
   const { plan } = training;
   // Faults of any fold are told before the first is trained.
   const stages = training.folds.map((fold) => stagesOf(setup, fold));
   print(`Model: ${plan.network.name} ${plan.network.features.join("-")}; batch ${plan.batch} x ${plan.patch.join(" x ")}; ` +
     `loss ${options.loss}${options.terms === "both" ? "" : ` (${options.terms})`}`);
   await training.describe({ rate: setup.rate, architecture: setup.architecture, device: await deviceInfo() });
-  const steps = compileSteps(setup);
   for (const [k, fold] of training.folds.entries()) {
     if (training.folds.length > 1) print(`\n${fold.name}`);
     await trainFold(setup, steps, { fold, stages: stages[k]! });
   }
   return training.finish();
+}
+
+/** Data, network and compiled steps of a training; nothing runs yet. */
+export async function openPartial(options: PartialOptions) {
+  const training = await openTraining(options, PHANTOMS);
+  const setup = setUp(options, training);
+  return { training, setup, steps: compileSteps(setup) };
 }
 
 type Setup = ReturnType<typeof setUp>;

@@ -1,0 +1,44 @@
+// Compiled steps beside each other: each timed in turn in one process, and what is exact: operations, memory, dispatches.
+import { deviceInfo, formatTable, profile } from "../engine/mod.ts";
+
+/** A compiled step on a batch of its own: `run` takes it and waits for its figures. */
+export interface MeasuredStep {
+  readonly name: string;
+  plan(): Promise<{ peakBytes: number; dispatches: number; kernels: readonly string[] }>;
+  run(): Promise<void>;
+}
+
+/** Milliseconds, the least and the median of `rounds`, and operations of each step. */
+export interface StepFigures {
+  readonly best: number[];
+  readonly median: number[];
+  readonly flops: number[];
+}
+
+/** Runs the steps in turn, `rounds` times after a first that compiles, and prints a table whose ratios are to the first step. */
+export async function measureSteps(steps: readonly MeasuredStep[], about: string, rounds: number): Promise<StepFigures> {
+  console.log(`\n${(await deviceInfo()).name}; ${about}`);
+  const times = steps.map((): number[] => []);
+  for (let round = 0; round <= rounds; round++) {
+    for (const [k, { run }] of steps.entries()) {
+      const from = performance.now();
+      await run();
+      if (round > 0) times[k]!.push(performance.now() - from);
+    }
+  }
+  const sorted = times.map((list) => [...list].sort((a, b) => a - b));
+  const best = sorted.map((list) => list[0]!);
+  const median = sorted.map((list) => list[Math.floor(list.length / 2)]!);
+  // Exact, where times on a shared machine are not.
+  const flops: number[] = [];
+  for (const { run } of steps) flops.push((await profile(run)).kernels.reduce((sum, kernel) => sum + kernel.flops, 0));
+  const plans = await Promise.all(steps.map(({ plan }) => plan()));
+  const rows = steps.map(({ name }, k) => [
+    name, best[k]!, best[k]! / best[0]!, median[k]! / median[0]!, flops[k]! / 1e9, flops[k]! / flops[0]!,
+    plans[k]!.peakBytes / 1e6, plans[k]!.peakBytes / plans[0]!.peakBytes, plans[k]!.dispatches,
+    plans[k]!.kernels.filter((kernel) => kernel.includes("conv_")).length,
+  ]);
+  const heads = ["", "least ms", "x", "x median", "GFLOP", "x GFLOP", "MB", "x memory", "dispatches", "convolutions"];
+  console.log(formatTable(heads, rows));
+  return { best, median, flops };
+}
