@@ -40,6 +40,13 @@ export interface ConResNetConfig {
 /** Every entry written out. */
 export type ResolvedConResNet = Required<ConResNetConfig>;
 
+/** What the paper's ablation compares (Table III): all, no attention, neither attention nor residual mapping. */
+export const conResNetArms = {
+  full: {},
+  mapping: { attention: false },
+  baseline: { mapping: false },
+} as const satisfies Record<string, Partial<ConResNetConfig>>;
+
 const KEYS = [
   "inputChannels",
   "classes",

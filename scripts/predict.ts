@@ -6,7 +6,7 @@ import {
   loadModel, loadParameters, postprocess, predictor, print, random, RunFolder, writeNifti,
 } from "../engine/mod.ts";
 import type { Network, Plan, Postprocessing } from "../engine/mod.ts";
-import * as models from "../models/mod.ts";
+import { networkOf } from "../models/mod.ts";
 
 const options = config({
   run: entry("", "run folder, with folds or without, or model.safetensors; several with commas are averaged", {
@@ -30,21 +30,13 @@ const device = await deviceInfo();
 print(`Device: ${device.name} (${device.kind}; ${device.reason})`);
 
 // Networks: trainings of the same plan and architecture are folds of one configuration.
-const networks: Record<string, (architecture: any) => models.Model<any, unknown>> = {
-  plainConvUNet: models.plainConvUNet,
-  residualEncoderUNet: models.residualEncoderUNet,
-  contextUNet: models.colab.contextUNet,
-  conResNet: models.conResNet,
-};
 const { files, folders } = await findModels(options.run);
 type Folds = { network: Network; params: any[]; plan: Plan };
 const members = new Map<string, Folds>();
 for (const file of files) {
   const { description, tensors } = await loadModel(file);
   const { network: name, architecture, plan } = description;
-  const make = networks[name];
-  if (!make) throw new ConfigError(`${file}: there is no network ${name} here`);
-  const model = make(architecture);
+  const model = networkOf(description, file);
   const key = JSON.stringify([name, architecture, plan]);
   const member: Folds = members.get(key) ?? { network: model, params: [], plan };
   member.params.push(loadParameters(model.init(random.key(0)), tensors));

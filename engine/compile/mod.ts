@@ -5,4 +5,6 @@ export type { Compiled, CompileOptions, Precision } from "./compile.ts";
 export type { ProgramInfo } from "./program.ts";
 export { tune } from "./tune.ts";
 export type { TunedKernel } from "./tune.ts";
+export { countProducts } from "./count.ts";
+export type { ProductCount } from "./count.ts";
 export { detectAnomaly } from "./anomaly.ts";

@@ -87,6 +87,8 @@ export interface Op<A = any> {
   readonly split?: (inputs: readonly Tensor[], output: Aval, attrs: A, most: number) => Tensor;
   /** The same value as a kernel for this adapter followed by other operators, which then fuse; null: one kernel. */
   readonly stages?: (inputs: readonly Tensor[], output: Aval, attrs: A, target: Target) => Tensor | null;
+  /** Of a product: its multiply-adds, padding counted as if it were values. */
+  readonly multiplyAdds?: (inputs: readonly Aval[], output: Aval) => number;
 }
 
 /** Attributes of every reduction: which axes fall, by what. The output has no axis of size 1 in their place. */

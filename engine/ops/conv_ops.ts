@@ -51,6 +51,9 @@ function bilinear(
 /** The gradient of a bias: the sum over all but channels. */
 const biasGrad = (g: Tensor): Tensor => sum(g, { axes: [0, 2, 3, 4] });
 
+/** Each element of a convolution's output (or its cotangent) is a sum over one filter. */
+const multiplyAdds = (outputs: Aval, filters: Aval): number => size(outputs.shape) * size(filters.shape.slice(1));
+
 // y[n,k,o] = sum over c, t of x[n, c, o stride + t dilation - padding] w[k, c, t] + bias[k]
 const forwardOp: Op<ConvAttrs> = {
   name: "conv",
@@ -87,6 +90,7 @@ const forwardOp: Op<ConvAttrs> = {
     };
     return concat(parts.map(part), { axis: parts[0]!.axis + 2 });
   },
+  multiplyAdds: ([, w], y) => multiplyAdds(y, w!),
 };
 
 // The adjoint of the convolution in x: dx[n, c, i] = sum over k, o, t with i = o stride + t dilation - padding
@@ -138,6 +142,7 @@ const inputGradOp: Op<ConvAttrs> = {
     });
     return concat(joined, { axis: axis + 2 });
   },
+  multiplyAdds: ([g, w]) => multiplyAdds(g!, w!),
 };
 
 /** Partial sums [parts, ...dw] of a weight gradient, where its kernel makes some. */
@@ -200,6 +205,7 @@ const weightGradOp: Op<ConvAttrs> = {
     const dw = weightGrad(besideChannels(full(0)), besideChannels(full(1)), { ...attrs, groups });
     return reshape(dw, { shape: [batch, ...output.shape] });
   },
+  multiplyAdds: ([, g], dw) => multiplyAdds(g!, dw),
 };
 
 /** Examples [B, N, C, ...] as groups of channels of one batch [N, B C, ...]: each meets its own filters alone. */

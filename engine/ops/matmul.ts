@@ -70,6 +70,7 @@ const op: Op<ProductAttrs> = {
     const merge = (x: Tensor): Tensor => reshape(x, { shape: [batch * x.shape[1]!, ...x.shape.slice(2)] });
     return reshape(product(merge(full(0)), merge(full(1)), attrs), { shape: [batch, ...output.shape] });
   },
+  multiplyAdds: ([a], { shape: [, , columns] }) => size(a!.shape) * columns!,
 };
 
 const product = (a: Tensor, b: Tensor, attrs: ProductAttrs): Tensor => {

@@ -1,0 +1,31 @@
+/** Networks by the names that model files give them. */
+import { ConfigError, type ModelDescription } from "../engine/mod.ts";
+import { contextUNet } from "./colab.ts";
+import { conResNet } from "./conresnet.ts";
+import { type Model, plainConvUNet, residualEncoderUNet } from "./unet.ts";
+
+const NETWORKS: Readonly<Record<string, (architecture: any) => Model<any, unknown>>> = {
+  plainConvUNet,
+  residualEncoderUNet,
+  contextUNet,
+  conResNet,
+};
+
+/**
+ * The network of a model file, without its weights.
+ *
+ * @param file for the message
+ * @throws ConfigError for a network that is not among those here
+ * @example
+ * const { description, tensors } = await loadModel(file);
+ * const model = networkOf(description, file);
+ * const params = loadParameters(model.init(random.key(0)), tensors);
+ */
+export function networkOf(
+  { network, architecture }: Pick<ModelDescription, "network" | "architecture">,
+  file: string,
+): Model<any, unknown> {
+  const make = Object.hasOwn(NETWORKS, network) ? NETWORKS[network] : undefined;
+  if (!make) throw new ConfigError(`${file}: there is no network ${network} here`);
+  return make(architecture);
+}
