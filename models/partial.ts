@@ -33,7 +33,7 @@ import { marginalCrossEntropy, marginalDice, type MarginalDiceOptions, score } f
 
 export { exclusionCrossEntropy, exclusionDice, exclusionLabels, exclusionSets } from "./partial_exclusion.ts";
 export type { ExclusionCrossEntropyOptions, ExclusionDiceOptions, ExclusionLabelOptions } from "./partial_exclusion.ts";
-export { mergedGroups, mergeMatrix, presentMatrix } from "./partial_groups.ts";
+export { mergedGroups, mergeMatrix, setMatrix } from "./partial_groups.ts";
 export type { ClassSets, Groups } from "./partial_groups.ts";
 export {
   marginalCrossEntropy,

@@ -2,7 +2,6 @@
 import {
   arange,
   equal,
-  eye,
   greater,
   greaterEqual,
   less,
@@ -44,9 +43,17 @@ export const checkClasses = (name: string, classes: number): void =>
  *
  * @param labelsPresent foreground values that are annotated, as a case of a dataset has it; undefined: all are
  * @param classes K, with the background
- * @example partial.mergedGroups([2, 3], 5); // [[0, 1, 4], [2], [3]]
+ * @param merged lists of values that are annotated together, none of them in labelsPresent, as a case of a dataset group
+ *   has it
+ * @example
+ * partial.mergedGroups([2, 3], 5); // [[0, 1, 4], [2], [3]]
+ * partial.mergedGroups([3], 5, [[1, 2]]); // [[0, 4], [3], [1, 2]]
  */
-export function mergedGroups(labelsPresent: readonly number[] | undefined, classes: number): number[][] {
+export function mergedGroups(
+  labelsPresent: readonly number[] | undefined,
+  classes: number,
+  merged: readonly (readonly number[])[] = [],
+): number[][] {
   checkClasses("mergedGroups", classes);
   const foreground = Array.from({ length: classes - 1 }, (_, k) => k + 1);
   const stray = labelsPresent?.find((value) => value !== 0 && !foreground.includes(value));
@@ -56,7 +63,15 @@ export function mergedGroups(labelsPresent: readonly number[] | undefined, class
     () => `labelsPresent holds class values from 1 to ${classes - 1}, got ${shown(stray)}`,
   );
   const apart = foreground.filter((k) => labelsPresent?.includes(k) ?? true);
-  return [[0, ...foreground.filter((k) => !apart.includes(k))], ...apart.map((k) => [k])];
+  const together = merged.flat();
+  const twice = together.find((k, at) => !foreground.includes(k) || apart.includes(k) || together.indexOf(k) !== at);
+  need(
+    twice === undefined,
+    "mergedGroups",
+    () => `merged holds class values from 1 to ${classes - 1}, each once and none of labelsPresent, got ${shown(twice)}`,
+  );
+  const absent = foreground.filter((k) => !apart.includes(k) && !together.includes(k));
+  return [[0, ...absent], ...apart.map((k) => [k]), ...merged.map((list) => [...list])];
 }
 
 /** The smallest class of the set that holds each class, or an error that says what is no partition. */
@@ -119,24 +134,19 @@ export function mergeMatrix(groups: ClassSets | readonly ClassSets[], classes: n
 }
 
 /**
- * The same matrix on the device, from what `Training.batch` says of its patches: each annotated class by itself, the
- * others with the background. It may be made within a compiled step.
+ * The same matrix on the device, from what `Training.batch` says of its patches. It may be made within a compiled step.
  *
- * @param present f32 [N, K] as `Patches.present`: 1 for each class that is annotated in a sample, the background among
- *   them, else 0
- * @returns f32 [N, K, K]
+ * @param sets i32 [N, K] as `Patches.sets`: for each class the lowest of those that a label does not tell it from
+ * @returns f32 [N, K, K]; row m has ones at the classes of the set that m is the lowest of
  * @throws VoxgradError for another shape
  * @example
- * const step = compile((p, { image, label, present }) =>
- *   partial.marginalDice(network.apply(p, image), label, { groups: partial.presentMatrix(present) }));
+ * const step = compile((p, { image, label, sets }) =>
+ *   partial.marginalDice(network.apply(p, image), label, { groups: partial.setMatrix(sets) }));
  */
-export function presentMatrix(present: Tensor): Tensor {
-  const right = present instanceof Tensor && present.rank === 2 && present.shape[1]! >= 2;
-  need(right, "presentMatrix", () => `present is f32 [N, K], K from 2, got ${shown(present)}`);
-  const classes = eye(present.shape[1]!);
-  const background = classes.slice({ start: [0, 0], end: [present.shape[1]!, 1] });
-  const absent = present.mul(-1).add(1).expandDims({ axis: 1 });
-  return present.expandDims({ axis: 2 }).mul(classes).add(background.mul(absent));
+export function setMatrix(sets: Tensor): Tensor {
+  const right = sets instanceof Tensor && sets.rank === 2 && sets.shape[1]! >= 2;
+  need(right, "setMatrix", () => `sets are i32 [N, K], K from 2, got ${shown(sets)}`);
+  return equal(sets.cast("i32").expandDims({ axis: 1 }), column(sets.shape[1]!)).cast("f32");
 }
 
 /** A partition as the engine computes with it: a set is named by its smallest class, so that of the background by 0. */

@@ -145,8 +145,8 @@ function lossOf({ options, training: { plan } }: Setup, outputs: Tensor[], patch
   const classes = plan.labels.length;
   const stages = plan.network.features.length;
   const weights = deepSupervisionWeights(stages - 1, { coarsest: stages < 4 });
-  const { present, label } = patches;
-  const groups = present ? partial.presentMatrix(present) : partial.mergedGroups(undefined, classes);
+  const { sets, label } = patches;
+  const groups = sets ? partial.setMatrix(sets) : partial.mergedGroups(undefined, classes);
   const ignored = plan.ignoreLabel === undefined ? {} : { ignoreIndex: plan.ignoreLabel };
   const on = (term: "ce" | "dice", chosen: string): number => Number(chosen === "both" || chosen === term);
   const { terms, exclusionTerms, marginalWeight, mode } = options;
@@ -179,8 +179,8 @@ function compileSteps(setup: Setup) {
     const outputs = model.apply(p, patches.image, { train: true }) as Tensor[];
     return [lossOf(setup, outputs, patches, prior), outputs[0]!];
   };
-  const figuresOf = (value: Tensor, logits: Tensor, { label, present }: Patches): Tensor =>
-    stepFigures(value, logits, label, present ? { present } : {});
+  const figuresOf = (value: Tensor, logits: Tensor, { label, sets }: Patches): Tensor =>
+    stepFigures(value, logits, label, sets ? { sets } : {});
   return {
     step: compile((p: any, state: any, sampled: Patches, prior: Tensor, key: Tensor, rate: number) => {
       const patches = training.augmented(key, sampled);

@@ -93,6 +93,33 @@ test("present and cases make partly labelled sets of a folder that has all", asy
   same(label!.data, Array.from(stored.data, (value) => (value === 1 ? 1 : 0)), "spleen is not present");
 });
 
+test("a label may be any of several of the group", async () => {
+  const labels = ["background", "liver", "spleen", "cyst"];
+  const sets = [
+    { data: "livers", labels: { organ: { any: ["cyst", "liver"] }, tumour: { any: ["liver", "cyst"] }, vessel: "spleen", ignore: null } },
+    { data: "livers", name: "apart", labels: { organ: "liver", tumour: "cyst", vessel: null, ignore: null } },
+    { data: "livers", name: "dropped", labels: { organ: { any: ["cyst", "liver"] }, tumour: null, vessel: "spleen", ignore: null }, present: ["spleen"] },
+    { data: "whole", labels: { liver: { any: ["liver", "cyst"] } }, cases: ["b"] },
+  ];
+  const dataset = await vg.openDataset(await group({ labels, sets }));
+  assert.equal(dataset.cases.map(({ labelsPresent, merged }) => [labelsPresent, merged]), [
+    [[2], [[1, 3]]], [[1, 3], undefined], [[2], undefined], [[], [[1, 3]]],
+  ]);
+  assert.equal(dataset.sets!.map(({ labelsPresent, merged }) => [labelsPresent, merged])[3], [[2], [[1, 3]]]);
+  const tables = [[0, 1, 1, 2, 0], [0, 1, 3, 0, 0], [0, 0, 0, 2, 0], [0, 1, 0]];
+  for (const [k, item] of dataset.cases.entries()) {
+    const { label } = await vg.loadCase(dataset, item);
+    const stored = await vg.readVolume(item.label!);
+    same(label!.data, Array.from(stored.data, (value) => tables[k]![value]!), item.id);
+  }
+  // The first two sets show one image: organ or tumour does not contradict cyst; the vessels are spleen in one alone.
+  const findings = await vg.checkDataset(await group({ labels, sets: sets.slice(0, 2) }));
+  assert.equal(findings.filter(({ severity }) => severity === "error"), []);
+  const other = [sets[0], { ...sets[1]!, labels: { organ: "spleen", tumour: "cyst", vessel: "liver", ignore: null } }];
+  const [error] = (await vg.checkDataset(await group({ labels, sets: other }))).filter(({ severity }) => severity === "error");
+  assert.match(error!.problem, /claimed otherwise/);
+});
+
 /** A body of 80 x 40 x 60 mm about (centre, 15, 20), in air. */
 const bodyAt = (centre: number) => (x: number, y: number, z: number): number =>
   Math.abs(x - centre) < 40 && Math.abs(y - 15) < 20 && Math.abs(z - 20) < 30 ? 50 : -1000;
@@ -217,6 +244,13 @@ test("what is wrong with a group is said with its place and a fix", async () => 
     [{ labels, sets: [{ data: "spleens", labels: { Milz: ["spleen"] } }] }, /makes "Milz" \["spleen"\]. Write one label.*two that differ/],
     [{ labels, sets: [{ data: "spleens", labels: { Milz: ["spleen", "spleen"] } }] }, /two that differ/],
     [{ labels, sets: [{ data: "spleens", labels: { Milz: ["spleen", "background"] } }] }, /two that differ/],
+    [{ labels, sets: [{ data: "spleens", labels: { Milz: { any: ["spleen"] } } }] }, /makes "Milz" {"any":\["spleen"\]}. Write two or more/],
+    [{ labels, sets: [{ data: "spleens", labels: { Milz: { any: ["spleen", "lung"] } } }] }, /makes "Milz" "lung", which is no label/],
+    [{ labels, sets: [{ data: "spleens", labels: { Milz: { any: ["spleen", "background"] } } }] }, /Write two or more/],
+    [{ labels, sets: [whole, { ...whole, name: "both", labels: { liver: { any: ["liver", "spleen"] } } }] }, /may be any of "liver", "spleen", and another for "spleen"/],
+    [{ labels, sets: [whole, { data: "spleens", labels: { Milz: { any: ["liver", "spleen"] } }, present: ["spleen"] }] },
+      /"present" of set "spleens" has "spleen", which it does not tell from the rest of "liver", "spleen"/],
+    [{ labels, sets: [{ data: "spleens", labels: { Milz: { any: ["liver", "spleen"] } } }] }, /no set annotates "liver", "spleen"/],
     [{ labels, sets: [{ data: "whole", labels: { background: "liver" } }] }, /makes "background" a label/],
     [{ labels: [...labels, "kidney"], sets: [whole] }, /no set annotates "kidney". Drop the label/],
     [{ labels, sets: [{ ...whole, present: ["liver"] }] }, /no set annotates "spleen"/],

@@ -73,12 +73,12 @@ async function open(data: string, more: string[] = [], folds = "2"): Promise<vg.
   return vg.openTraining(vg.config({ ...vg.trainingEntries }, args));
 }
 /** Which set each patch of a batch is of, by what is annotated in it: 0 or 1. */
-const setsOf = async ({ present }: vg.Patches): Promise<number[]> => {
-  const values = [...(await present!.data())] as number[];
+const setsOf = async ({ sets }: vg.Patches): Promise<number[]> => {
+  const values = [...(await sets!.data())] as number[];
   return Array.from({ length: values.length / 3 }, (_, n) => {
     const row = values.slice(3 * n, 3 * n + 3).join();
-    assert.ok(row === "1,1,0" || row === "1,0,1", row);
-    return row === "1,1,0" ? 0 : 1;
+    assert.ok(row === "0,1,0" || row === "0,0,2", row);
+    return row === "0,1,0" ? 0 : 1;
   });
 };
 
@@ -115,27 +115,28 @@ test("a step draws from the sets by the rule, the same at every turn", async () 
   assert.equal(await patches.label.data(), direct.label);
   // What is annotated passes the augmentation as it is; the image does not.
   const augmented = training.augmented(training.key(3), patches);
-  assert.equal([...(await augmented.present!.data())], [...(await patches.present!.data())]);
+  assert.equal([...(await augmented.sets!.data())], [...(await patches.sets!.data())]);
   assert.equal(augmented.image.shape, [4, 1, 8, 8, 8]);
 });
 
 test("a plain dataset gives the same batches whatever the rule, and says nothing of annotation", async () => {
   const batches = await Promise.all(["proportional", "equal", "turn"].map(async (rule) => {
     const training = await open(join(root, "t1"), ["--sets", rule]);
-    const { image, label, present } = await training.batch(training.folds[0]!.split, 2);
-    assert.is(present, undefined);
+    const { image, label, sets } = await training.batch(training.folds[0]!.split, 2);
+    assert.is(sets, undefined);
     return [await image.data(), await label.data()];
   }));
   assert.equal(batches[1], batches[0]);
   assert.equal(batches[2], batches[0]);
 });
 
-test("partial.presentMatrix() makes of a batch's present the groups that mergeMatrix() makes of lists", async () => {
-  const lists = [undefined, [1, 3], [2], []];
-  const rows = lists.flatMap((list) => [0, 1, 2, 3].map((k) => Number(k === 0 || (list?.includes(k) ?? true))));
-  const made = partial.presentMatrix(vg.tensor(new Float32Array(rows), { shape: [4, 4] }));
+test("partial.setMatrix() makes of a batch's sets the groups that mergeMatrix() makes of lists", async () => {
+  const cases: [number[] | undefined, number[][]][] = [[undefined, []], [[1, 3], []], [[2], []], [[], []], [[1], [[2, 3]]]];
+  const groups = cases.map(([present, merged]) => partial.mergedGroups(present, 4, merged));
+  assert.equal(groups.at(-1), [[0], [1], [2, 3]]);
+  const rows = [0, 1, 2, 3, 0, 1, 0, 3, 0, 0, 2, 0, 0, 0, 0, 0, 0, 1, 2, 2];
+  const made = partial.setMatrix(vg.tensor(Int32Array.from(rows), { shape: [5, 4] }));
   const values = await made.data();
-  const groups = lists.map((list) => partial.mergedGroups(list, 4));
   groups.forEach((sets, n) => {
     // Row m has ones at the classes of the set that m is the least of.
     const row = (m: number): number[] => Array.from(values.subarray((n * 4 + m) * 4, (n * 4 + m + 1) * 4));
@@ -144,12 +145,47 @@ test("partial.presentMatrix() makes of a batch's present the groups that mergeMa
       assert.equal(row(m), [0, 1, 2, 3].map((k) => Number(set.includes(k))), `sample ${n}, row ${m}`);
     }
   });
-  const logits = vg.tensor(Float32Array.from({ length: 80 }, (_, i) => Math.sin(i)), { shape: [4, 4, 5] });
-  const labels = vg.tensor(Int32Array.from([0, 1, 2, 3, 0, 0, 1, 3, 0, 0, 0, 2, 0, 2, 0, 0, 0, 0, 0, 0]), { shape: [4, 5] });
+  const logits = vg.tensor(Float32Array.from({ length: 100 }, (_, i) => Math.sin(i)), { shape: [5, 4, 5] });
+  const labels = vg.tensor(
+    Int32Array.from([0, 1, 2, 3, 0, 0, 1, 3, 0, 0, 0, 2, 0, 2, 0, 0, 0, 0, 0, 0, 0, 1, 2, 2, 0]), { shape: [5, 5] });
   const [loss] = await partial.marginalDice(logits, labels, { groups: made }).data();
   const [wanted] = await partial.marginalDice(logits, labels, { groups }).data();
   assert.is(loss, wanted);
-  assert.throws(() => partial.presentMatrix(vg.ones([4])), /present is f32 \[N, K\]/);
+  assert.throws(() => partial.setMatrix(vg.ones([4])), /sets are i32 \[N, K\]/);
+  assert.throws(() => partial.mergedGroups([1], 4, [[1, 2]]), /merged holds class values from 1 to 3.*got 1/);
+});
+
+test("labels that may be any of several train and are told apart by other sets alone", async () => {
+  const labels = ["background", "liver", "spleen"];
+  // What t1 draws may be liver or spleen; t2 has spleens, in which liver is not annotated.
+  const data = await group({ labels, sets: [{ data: "t1", labels: { liver: { any: ["spleen", "liver"] } } }, { data: "t2" }, { data: "t1", name: "livers" }] });
+  const training = await open(data, ["--sets", "equal"]);
+  const [{ split }] = training.folds as [vg.FoldSetup];
+  const seen = new Set<string>();
+  for (let step = 1; step <= 6; step++) {
+    const patches = await training.batch(split, step);
+    const sets = [...(await patches.sets!.data())] as number[];
+    const voxels = [...(await patches.label.data())] as number[];
+    for (let n = 0; n < 4; n++) {
+      const row = sets.slice(3 * n, 3 * n + 3).join();
+      seen.add(row);
+      const values = new Set(voxels.slice(n * voxels.length / 4, (n + 1) * voxels.length / 4));
+      const allowed = row === "0,0,2" ? [0, 2] : [0, 1];
+      assert.ok([...values].every((value) => allowed.includes(value)), `${row}: ${[...values].join()}`);
+    }
+  }
+  assert.equal([...seen].sort(), ["0,0,2", "0,1,0", "0,1,1"]);
+});
+
+test("stepFigures() has nothing to tell of classes that a label does not tell apart", async () => {
+  // Predictions 0 1 2 3, twice; labels 0 1 1 3, twice.
+  const logits = vg.tensor(Float32Array.from({ length: 32 }, (_, i) => Number(i % 4 === Math.floor((i % 16) / 4))), { shape: [2, 4, 4] });
+  const target = vg.tensor(Int32Array.from([0, 1, 1, 3, 0, 1, 1, 3]), { shape: [2, 4] });
+  const told = async (rows: number[]) => [...(await vg.stepFigures(vg.tensor(5), logits, target,
+    { sets: vg.tensor(Int32Array.from(rows), { shape: [2, 4] }) }).data())];
+  // Both share 1 and 3 once a sample; predictions plus labels are 1 + 2, 1 + 0, 1 + 1.
+  assert.equal(await told([0, 1, 2, 3, 0, 1, 2, 3]), [5, 2, 0, 2, 6, 2, 4]);
+  assert.equal(await told([0, 1, 1, 3, 0, 1, 2, 0]), [5, 1, 0, 1, 3, 1, 2]);
 });
 
 test("held-out cases are measured by what they have annotated", async () => {

@@ -78,10 +78,15 @@ export class GroupChecker {
     const { labels, ignoreLabel } = this.#group;
     const [a, b] = [await loadCase(this.#group, first.item), await loadCase(this.#group, second.item)];
     const [one, other] = [reorient(a.label!, "RAS").data, reorient(b.label!, "RAS").data];
-    const annotated = (present: readonly number[] | undefined, value: number) => present?.includes(value) ?? true;
+    /** The classes that a value may stand for in a case. */
+    const meanings = ({ labelsPresent, merged = [] }: DatasetCase, value: number): readonly number[] => {
+      if (value > 0) return merged.find((list) => list[0] === value) ?? [value];
+      const told = [...(labelsPresent ?? labels.map((each) => each.value)), ...merged.flat()];
+      return labels.map((each) => each.value).filter((each) => each === 0 || !told.includes(each));
+    };
+    const [ours, theirs] = [first.item, second.item].map((item) => labels.map((each) => meanings(item, each.value)));
     const differs = (p: number, q: number): boolean =>
-      p !== q && p !== ignoreLabel && q !== ignoreLabel &&
-      (p === 0 ? annotated(a.labelsPresent, q) : q === 0 ? annotated(b.labelsPresent, p) : true);
+      p !== ignoreLabel && q !== ignoreLabel && !ours![p]!.some((value) => theirs![q]!.includes(value));
     let [count, at] = [0, -1];
     for (let i = 0; i < one.length; i++) {
       if (!differs(one[i]!, other[i]!)) continue;

@@ -19,6 +19,11 @@ export interface DatasetCase {
   readonly label?: string;
   /** Foreground values that were annotated in this case, lowest first; absent where all were. */
   readonly labelsPresent?: readonly number[];
+  /**
+   * In a dataset group: lists of two or more foreground values that its label does not tell apart, lowest first; a voxel of
+   * any of them has the lowest. None of them is in `labelsPresent`.
+   */
+  readonly merged?: readonly (readonly number[])[];
   /** In a dataset group: the name of the set that it belongs to. */
   readonly set?: string;
   /** In a dataset group: how loadCase turns the labels of the file into those of the group. */

@@ -21,13 +21,14 @@
  * - `data` of a set: its folder, relative to the file. Its `name` is that of the folder unless given. `cases` are those
  *   that are taken; all unless given.
  * - `labels` of a set: what its own labels are in the group. A label of the same name in both needs no entry. Several
- *   may become one. A pair is an organ that is split into the patient's left and right; see `splitSides`. null is for a
- *   label that is not used: its voxels become 0.
+ *   may become one. A pair is an organ that is split into the patient's left and right; see `splitSides`. { "any": [...] }
+ *   is for a label that may be any of several, such as a kidney drawn with its tumour (`merged`). null is for a label that
+ *   is not used: its voxels become 0.
  * - `present` of a set: labels of the group that count as annotated; all that its labels become unless given. Others are
  *   0 in its cases, whatever the files hold. One that no label of the set becomes is known not to occur in the set.
  *
  * In the label of a case 0 is the background or any label that is not annotated in it (`labelsPresent`). What several
- * labels of a set become is annotated in a case only where all of them are.
+ * labels of a set become is annotated in a case only where all of them are, and what a label may be any of is not.
  */
 import type { Dataset, DatasetCase, OnFault } from "./dataset.ts";
 import { DatasetError, isObject, readJson, readLabels } from "./dataset_json.ts";
@@ -40,7 +41,14 @@ export interface DatasetSet {
   readonly folder: string;
   /** Foreground values that its labels become, lowest first; absent where they are all of the group's. */
   readonly labelsPresent?: readonly number[];
+  /** Values that its labels do not tell apart; see DatasetCase. */
+  readonly merged?: readonly (readonly number[])[];
 }
+
+/** What a label of a set is in the group: a value, those of its left and right half, or any of several, lowest first. */
+type Target = number | readonly [left: number, right: number] | { readonly any: readonly number[] };
+
+const isAny = (to: Target): to is { readonly any: readonly number[] } => typeof to === "object" && "any" in to;
 
 const FORMAT = "voxgrad group 1";
 const KEYS = ["format", "name", "labels", "channels", "sets"];
@@ -201,29 +209,69 @@ function mappedSet(
   }
   const wanted = present?.map((name) => byName.get(name)!);
   const all = names.labels.slice(1).map(({ value }) => value);
-  const annotatedIn = (item?: DatasetCase): number[] => all.filter((value) => {
-    const sources = targets.flatMap((to, own) => (to === value || (Array.isArray(to) && to.includes(value)) ? [own] : []));
-    const annotated = sources.every((own) => item?.labelsPresent?.includes(own) ?? true);
-    return annotated && (wanted ? wanted.includes(value) : sources.length > 0);
+  const merges = mergesOf(targets, { place, file, names, ...(wanted && { wanted }) });
+  const annotated = (item: DatasetCase | undefined, becomes: (to: Target) => boolean): boolean =>
+    targets.every((to, own) => !becomes(to) || (item?.labelsPresent?.includes(own) ?? true));
+  const presentIn = (item?: DatasetCase): number[] => all.filter((value) => {
+    const becomes = (to: Target): boolean => to === value || (Array.isArray(to) && to.includes(value));
+    if (merges.some((list) => list.includes(value))) return false;
+    return annotated(item, becomes) && (wanted ? wanted.includes(value) : targets.some(becomes));
   });
-  const partly = (values: readonly number[]) => (values.length < all.length ? { labelsPresent: values } : {});
+  const mergedIn = (item?: DatasetCase): (readonly number[])[] =>
+    merges.filter((list) => annotated(item, (to) => isAny(to) && to.any[0] === list[0]));
+  const partly = (values: readonly number[], merged: readonly (readonly number[])[]) => ({
+    ...(values.length < all.length && { labelsPresent: values }),
+    ...(merged.length > 0 && { merged }),
+  });
   const cases = dataset.cases.filter(({ id }) => listed?.includes(id) ?? true).map((item): DatasetCase => {
-    const annotated = annotatedIn(item);
-    const kept = (value: number): number => (value === names.ignoreLabel || annotated.includes(value) ? value : 0);
+    const known = presentIn(item);
+    const merged = mergedIn(item);
+    const kept = (value: number): number => (value === names.ignoreLabel || known.includes(value) ? value : 0);
+    const valueOf = (to: Target): LabelMap["values"][number] => {
+      if (typeof to === "number") return kept(to);
+      if (isAny(to)) return merged.some((list) => list[0] === to.any[0]) ? to.any[0]! : 0;
+      return [kept(to[0]), kept(to[1])];
+    };
     const labelMap: LabelMap = {
       labels: dataset.labels,
       ...(dataset.ignoreLabel !== undefined && { ignoreLabel: dataset.ignoreLabel }),
       ...(item.labelsPresent && { labelsPresent: item.labelsPresent }),
-      values: targets.map((to) => (typeof to === "number" ? kept(to) : [kept(to[0]), kept(to[1])] as const)),
+      values: targets.map(valueOf),
     };
     const { labelsPresent: _, ...rest } = item;
-    return { ...rest, id: idIn(entry.name, item.id), set: entry.name, labelMap, ...partly(annotated) };
+    return { ...rest, id: idIn(entry.name, item.id), set: entry.name, labelMap, ...partly(known, merged) };
   });
-  return { name: entry.name, folder: dataset.folder, cases, ...partly(annotatedIn()) };
+  return { name: entry.name, folder: dataset.folder, cases, ...partly(presentIn(), mergedIn()) };
+}
+
+/** The lists of values that a set does not tell apart. */
+function mergesOf(
+  targets: readonly Target[],
+  set: { place: string; file: string; names: LabelNames; wanted?: readonly number[] },
+): (readonly number[])[] {
+  const { place, file, names, wanted } = set;
+  const merges = new Map(targets.filter(isAny).map(({ any }) => [any.join(), any]));
+  const alone = targets.flatMap((to) => (isAny(to) ? [] : [to].flat()));
+  const textOf = (values: readonly number[]): string => values.map((value) => `"${names.labels[value]!.name}"`).join(", ");
+  const lists = [...merges.values()];
+  for (const [k, list] of lists.entries()) {
+    const others = lists.filter((_, other) => other !== k).flat();
+    const twice = list.find((value) => alone.includes(value) || others.includes(value));
+    if (twice !== undefined) {
+      const problem = `${place} has a label that may be any of ${textOf(list)}, and another for ${textOf([twice])}`;
+      throw new DatasetError(file, problem, "Let a label of the group be in one list, or become of labels by itself");
+    }
+    const some = wanted?.filter((value) => list.includes(value)) ?? [];
+    if (some.length > 0 && some.length < list.length) {
+      const problem = `"present" of ${place} has ${textOf(some)}, which it does not tell from the rest of ${textOf(list)}`;
+      throw new DatasetError(file, problem, 'Write all of them into "present", or none');
+    }
+  }
+  return lists.filter((list) => wanted?.includes(list[0]!) ?? true);
 }
 
 /** What each value of a set's files is in the group. */
-function targetsOf(dataset: Dataset, entry: SetEntry, names: LabelNames, file: string): LabelMap["values"] {
+function targetsOf(dataset: Dataset, entry: SetEntry, names: LabelNames, file: string): Target[] {
   const { place } = entry;
   if (dataset.regions) {
     const fix = "Give its dataset.json a value for each label, without lists of values";
@@ -243,10 +291,11 @@ function targetsOf(dataset: Dataset, entry: SetEntry, names: LabelNames, file: s
     const found = typeof name === "string" ? group.get(name) : undefined;
     if (found !== undefined) return found;
     const problem = `${place} makes "${label}" ${JSON.stringify(name)}, which is no label of the group`;
-    throw new DatasetError(file, problem, `Write one of ${list(group.keys())}, a pair of them, or null, or add it to "labels"`);
+    throw new DatasetError(file, problem, `Write one of ${list(group.keys())}, a pair of them, { "any": [...] }, or null, or add it to "labels"`);
   };
   const unmapped: string[] = [];
-  const targets = own.map(({ value, name }): number | readonly [number, number] => {
+  const foreground = (each?: number): boolean => each !== undefined && each > 0 && each !== names.ignoreLabel;
+  const targets = own.map(({ value, name }): Target => {
     if (value === 0) {
       if (entry.labels[name] === undefined || valueOf(entry.labels[name], name) === 0) return 0;
       throw new DatasetError(file, `${place} makes "${name}" a label`, "Its background is that of the group; drop the entry");
@@ -254,16 +303,21 @@ function targetsOf(dataset: Dataset, entry: SetEntry, names: LabelNames, file: s
     const to = Object.hasOwn(entry.labels, name) ? entry.labels[name] : group.has(name) ? name : undefined;
     if (to === null) return 0;
     if (to === undefined) return unmapped.push(name), 0;
+    if (isObject(to)) {
+      const values = Array.isArray(to.any) ? [...new Set(to.any.map((each) => valueOf(each, name)))].sort((a, b) => a - b) : [];
+      if (Object.keys(to).length === 1 && values.length >= 2 && values.every(foreground)) return { any: values };
+      const problem = `${place} makes "${name}" ${JSON.stringify(to)}`;
+      throw new DatasetError(file, problem, 'Write two or more labels of the group: { "any": ["X", "tumour of X"] }');
+    }
     if (!Array.isArray(to)) return valueOf(to, name);
     const [left, right] = to.map((each) => valueOf(each, name));
-    const foreground = (each?: number): boolean => each !== undefined && each > 0 && each !== names.ignoreLabel;
     if (to.length === 2 && foreground(left) && foreground(right) && left !== right) return [left!, right!];
     const problem = `${place} makes "${name}" ${JSON.stringify(to)}`;
     throw new DatasetError(file, problem, 'Write one label of the group, or two that differ: ["left X", "right X"]');
   });
   if (unmapped.length === 0) return targets;
   const problem = `${place} has ${list(unmapped)}, and the group does not say what becomes of ${unmapped.length > 1 ? "them" : "it"}`;
-  const fix = `Write ${list(unmapped)} into "labels" of the set, with a label of the group (${list(group.keys())}), a pair, or null`;
+  const fix = `Write ${list(unmapped)} into "labels" of the set, with a label of the group (${list(group.keys())}), a pair, { "any": [...] }, or null`;
   throw new DatasetError(file, problem, fix);
 }
 

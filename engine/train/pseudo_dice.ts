@@ -13,15 +13,15 @@ import { arange } from "../ops/creation.ts";
  * @param logits f32 [N, K, ...]
  * @param labels i32 [N, ...]; voxels outside 0..K-1 (an ignore label) have no part
  * @param options regions: label values of each output, where outputs are regions and not classes: a logit above 0 is a
- *   prediction. ignore: with regions, the value of labels that have no part. present: without regions, f32 [N, K], 0 for
- *   classes that are not annotated in a sample, of which it then has nothing to tell
+ *   prediction. ignore: with regions, the value of labels that have no part. sets: without regions, i32 [N, K] as
+ *   `Patches.sets`: of classes that a sample's label does not tell apart there is nothing to tell
  * @returns f32 [1 + 2 (K - 1)]; with R regions [1 + 2 R]
  */
 export function stepFigures(
   loss: Tensor,
   logits: Tensor,
   labels: Tensor,
-  options: { regions?: readonly (readonly number[])[]; ignore?: number; present?: Tensor } = {},
+  options: { regions?: readonly (readonly number[])[]; ignore?: number; sets?: Tensor } = {},
 ): Tensor {
   const [N, K] = logits.shape;
   const size = labels.size / N;
@@ -40,9 +40,11 @@ export function stepFigures(
     const counted = column.greaterEqual(0).logicalAnd(column.less(K));
     ours = scores.argmax({ axis: 1, keepDims: true }).equal(classes).logicalAnd(counted);
     theirs = column.equal(classes);
-    if (options.present) {
-      const annotated = options.present.slice({ start: [0, 1] }).expandDims({ axis: 2 }).greater(0);
-      [ours, theirs] = [ours.logicalAnd(annotated), theirs.logicalAnd(annotated)];
+    if (options.sets) {
+      // [N, k, j]: whether class j belongs to the set that k is the lowest of; k is told apart where it is the only one.
+      const members = options.sets.expandDims({ axis: 1 }).equal(arange(K).reshape({ shape: [1, K, 1] }));
+      const apart = members.cast("f32").sum({ axes: [2] }).equal(1).slice({ start: [0, 1] }).expandDims({ axis: 2 });
+      [ours, theirs] = [ours.logicalAnd(apart), theirs.logicalAnd(apart)];
     }
   }
   const count = (mask: Tensor): Tensor => mask.cast("f32").sum({ axes: [0, 2] });

@@ -71,10 +71,10 @@ export interface Patches {
   /** Further channels of the source, f32 [N, E, d, h, w]; they move with the image, each voxel taken from the nearest. */
   readonly extra?: Tensor;
   /**
-   * Where some cases have not all labels annotated: f32 [N, K], 1 for each class that is annotated in the patch's case
-   * (the background always), else 0.
+   * Where some cases have not all labels annotated: i32 [N, K], for each class the lowest of those that the label of the
+   * patch's case does not tell it from. A class that is not annotated has that of the background, 0.
    */
-  readonly present?: Tensor;
+  readonly sets?: Tensor;
 }
 
 /** Phantoms of a script: small and plain, so that a first look takes minutes on a CPU. */
@@ -179,17 +179,18 @@ export class Training {
       image: all === C ? tensor(image, { shape: [batch, C, ...patch] }) : part(0, C),
       label: tensor(label, { shape: [batch, ...patch] }),
       ...(all > C && { extra: part(C, all) }),
-      ...(this.#partial && { present: this.#present(ids) }),
+      ...(this.#partial && { sets: this.#labelSets(ids) }),
     };
   }
 
-  #present(ids: readonly string[]): Tensor {
+  #labelSets(ids: readonly string[]): Tensor {
     const classes = this.plan.labels.length;
     const values = ids.flatMap((id) => {
-      const { labelsPresent } = this.#items.get(id)!;
-      return Array.from({ length: classes }, (_, k) => Number(k === 0 || (labelsPresent?.includes(k) ?? true)));
+      const { labelsPresent, merged = [] } = this.#items.get(id)!;
+      return Array.from({ length: classes }, (_, k) =>
+        merged.find((list) => list.includes(k))?.[0] ?? (labelsPresent?.includes(k) ?? true ? k : 0));
     });
-    return tensor(new Float32Array(values), { shape: [ids.length, classes] });
+    return tensor(new Int32Array(values), { shape: [ids.length, classes] });
   }
 
   /** The cases that a step draws from; each list is as likely. */
@@ -218,10 +219,10 @@ export class Training {
 
   /** A batch as the network is to see it: augmented, of the plan's patch. Belongs into the compiled step. */
   augmented(key: Tensor, patches: Patches): Patches {
-    const { present, ...moved } = patches;
+    const { sets, ...moved } = patches;
     const entries = patches.extra ? { entries: { extra: { mode: "nearest" as const } } } : {};
     const augmented = augment.nnunet(key, moved, { patch: this.plan.patch, ...this.#changes, ...entries });
-    return { ...augmented, ...(present && { present }) };
+    return { ...augmented, ...(sets && { sets }) };
   }
 
   /**
@@ -331,7 +332,8 @@ export async function openTraining(options: TrainingOptions, phantoms: PhantomSe
   for (const set of dataset.sets ?? []) {
     const count = dataset.cases.filter((item) => item.set === set.name).length;
     const annotated = dataset.labels.filter(({ value }) => value > 0 && (set.labelsPresent?.includes(value) ?? true));
-    print(`  set ${set.name}: ${count} cases; ${annotated.map((label) => label.name).join(", ")}`);
+    const together = (set.merged ?? []).map((list) => list.map((value) => dataset.labels[value]!.name).join(" or "));
+    print(`  set ${set.name}: ${count} cases; ${[...annotated.map((label) => label.name), ...together].join(", ")}`);
   }
   const partial = dataset.cases.filter((item) => item.labelsPresent).length;
   if (partial > 0) print(`${partial} cases have not all labels annotated; plain losses take the rest for background`);
