@@ -8,7 +8,7 @@ import { openDataset } from "../engine/imaging/dataset.ts";
 import { crc32 } from "../engine/imaging/gzip.ts";
 import { loadCase } from "../engine/imaging/load_case.ts";
 import {
-  ORGAN_PHANTOM_LABELS, organPhantomCase, organShapes, writeOrganPhantomDataset,
+  ORGAN_PHANTOM_LABELS, ORGAN_PHANTOM_TUMOUR, organPhantomCase, organShapes, writeOrganPhantomDataset,
 } from "../engine/imaging/organ_phantom.ts";
 import { Prng } from "../engine/imaging/prng.ts";
 import { makeVolume } from "../engine/imaging/volume.ts";
@@ -48,6 +48,21 @@ test("organPhantomCase() has every organ on its side, and no threshold tells the
     const [low, high] = [own[Math.floor(own.length / 4)]!, own[Math.floor((3 * own.length) / 4)]!];
     const alike = Array.from(image.data).filter((v) => v >= low && v <= high).length;
     assert.ok(own.length / 2 < 0.75 * alike, `seed ${seed}: ${own.length / 2} of ${alike}`);
+  }
+});
+
+test("organPhantomCase() puts tumours into the liver, darker than it, and leaves the rest as it was", () => {
+  for (let seed = 1; seed <= 6; seed++) {
+    const options = { seed, shape: [32, 32, 32] as const };
+    const [healthy, ill] = [organPhantomCase(options), organPhantomCase({ ...options, tumours: true })];
+    const changed = Array.from(ill.label.data).flatMap((value, k) => (value === healthy.label.data[k] ? [] : [k]));
+    assert.ok(changed.length >= 10 && changed.every((k) => healthy.label.data[k] === 1 && ill.label.data[k] === 6), `seed ${seed}`);
+    const mean = (value: number): number => {
+      const own = Array.from(ill.image.data).filter((_, k) => ill.label.data[k] === value);
+      return own.reduce((a, b) => a + b, 0) / own.length;
+    };
+    // The image's unit is a thousandth; tissues differ by 0.12 and jitter by up to 0.04 each.
+    assert.ok(mean(1) - mean(6) > 20, `seed ${seed}: liver ${mean(1)}, tumour ${mean(6)}`);
   }
 });
 
@@ -92,6 +107,16 @@ test("writeOrganPhantomDataset() writes chosen organs, or says of each case what
     const { label } = organPhantomCase({ seed: new Prng(5).fork(0).uint32(), shape });
     const got = (await loadCase(two, two.cases[0]!)).label!.data;
     assert.equal(Array.from(got), Array.from(label.data, (v) => [0, 2, 1, 0, 0, 0][v]));
+    const ill = organPhantomCase({ seed: new Prng(5).fork(0).uint32(), shape, tumours: true }).label.data;
+    assert.ok(count(ill, 6) > 0);
+    const tables: [string[], number[]][] = [
+      [["liver"], [0, 1, 0, 0, 0, 0, 1]], [[ORGAN_PHANTOM_TUMOUR], [0, 0, 0, 0, 0, 0, 1]], [["liver", ORGAN_PHANTOM_TUMOUR], [0, 1, 0, 0, 0, 0, 2]],
+    ];
+    for (const [k, [organs, table]] of tables.entries()) {
+      await writeOrganPhantomDataset(`${folder}/ill${k}`, { cases: 1, seed: 5, shape, organs, tumours: true });
+      const written = await openDataset(`${folder}/ill${k}`);
+      assert.equal(Array.from((await loadCase(written, written.cases[0]!)).label!.data), Array.from(ill, (v) => table[v]), organs.join());
+    }
     await writeOrganPhantomDataset(`${folder}/partial`, { cases: 6, seed: 5, shape, partial: true });
     const some = await openDataset(`${folder}/partial`);
     assert.equal(some.cases.map(({ labelsPresent }) => labelsPresent), [undefined, [1], [2], [3], undefined, [4, 5]]);

@@ -18,6 +18,9 @@ import type { Triple, Volume } from "./volume.ts";
 /** Names of the organ phantom's labels by value. */
 export const ORGAN_PHANTOM_LABELS = ["background", "liver", "spleen", "pancreas", "left kidney", "right kidney"] as const;
 
+/** The label of tumours of the liver, where there are such; it has the value after the organs'. */
+export const ORGAN_PHANTOM_TUMOUR = "liver tumour";
+
 /** Where organs lie; `organShapes` makes them of a label map. */
 export interface OrganShapes {
   /**
@@ -41,6 +44,8 @@ export interface OrganPhantomOptions extends PhantomOptions {
   readonly scanner?: number;
   /** Label maps to take the organs' shapes from, one at random for each patient; ellipsoids unless given. */
   readonly shapes?: readonly OrganShapes[];
+  /** Whether each liver has one to three tumours, darker than it; not unless given. */
+  readonly tumours?: boolean;
 }
 
 const SHAPE: Triple = [32, 32, 32];
@@ -60,6 +65,10 @@ const SCANNERS: readonly Scanner[] = [
 // Intensities before the scanner's doing, by tissue; other structures are as bright as organs, and one is bone.
 const VALUES = [0, 0.52, 0.54, 0.47, 0.62, 0.62, 0.3];
 const OTHERS = [0.82, 0.6, 0.5, 0.46, 0.56, 0.4];
+const TUMOUR = BODY + OTHERS.length + 1;
+const TUMOUR_VALUE = 0.4;
+/** Of half a scan. */
+const TUMOUR_RADIUS: readonly [number, number] = [0.11, 0.2];
 const JITTER = 0.04;
 const TEXTURE = 0.12;
 
@@ -93,6 +102,24 @@ function ellipsoids(prng: Prng): OrganShapes {
   }));
   return {
     tissueAt: (x, y, z) => placed.find((each) => depth(each, x, y, z) > 0)?.tissue ?? (inBody(x, y) ? BODY : 0),
+  };
+}
+
+/** The same organs with one to three balls in the liver. */
+function withTumours(organs: OrganShapes, prng: Prng): OrganShapes {
+  const balls: Ellipsoid[] = [];
+  const wanted = 1 + prng.integer(3);
+  while (balls.length < wanted) {
+    const centre = [0, 1, 2].map(() => prng.uniform(-1, 1)) as unknown as Point;
+    if (organs.tissueAt(...centre) !== 1) continue;
+    const radius = prng.uniform(...TUMOUR_RADIUS);
+    balls.push({ centre, radii: [radius, radius, radius] });
+  }
+  return {
+    tissueAt(x, y, z) {
+      const tissue = organs.tissueAt(x, y, z);
+      return tissue === 1 && balls.some((ball) => depth(ball, x, y, z) > 0) ? TUMOUR : tissue;
+    },
   };
 }
 
@@ -149,24 +176,25 @@ export function organShapes(labels: Volume, values: readonly number[] = [6, 1, 1
  * patient otherwise imaged.
  *
  * @param options seed; shape [X, Y, Z], 32 cubed unless given, over which the abdomen is stretched; spacing in mm, 9 unless
- *   given; scanner; shapes
+ *   given; scanner; shapes; tumours
  * @returns int16 image and uint8 labels on one grid
  * @throws RangeError when a side is below 16 voxels
  * @example const { image, label } = organPhantomCase({ seed: 1, scanner: 2 });
  */
 export function organPhantomCase(options: OrganPhantomOptions): { image: Volume; label: Volume } {
-  const { seed, shape = SHAPE, spacing = SPACING, scanner = 0, shapes = [] } = options;
+  const { seed, shape = SHAPE, spacing = SPACING, scanner = 0, shapes = [], tumours = false } = options;
   if (!shape.every((n) => Number.isInteger(n) && n >= MIN_SIDE)) {
     throw new RangeError(`organPhantomCase: shape ${shape.join(" x ")}; wanted at least ${MIN_SIDE} voxels a side`);
   }
   const { gain, gamma, noise, enhancement } = SCANNERS[scanner % SCANNERS.length]!;
   const prng = new Prng(seed).fork("organ phantom");
   const pick = prng.fork("shapes");
-  const organs = shapes.length > 0 ? shapes[pick.integer(shapes.length)]! : ellipsoids(pick);
+  const healthy = shapes.length > 0 ? shapes[pick.integer(shapes.length)]! : ellipsoids(pick);
+  const organs = tumours ? withTumours(healthy, prng.fork("tumours")) : healthy;
   const own = prng.fork("patient");
   const shift = [0, 1, 2].map(() => own.uniform(-SHIFT, SHIFT));
   const size = [0, 1, 2].map(() => own.uniform(...SIZE));
-  const bright = [...VALUES, ...OTHERS].map((value, tissue) => (tissue === 0 ? 0 : value + own.uniform(-JITTER, JITTER)));
+  const bright = [...VALUES, ...OTHERS, ...(tumours ? [TUMOUR_VALUE] : [])].map((value, tissue) => (tissue === 0 ? 0 : value + own.uniform(-JITTER, JITTER)));
   // Both kidneys are one tissue.
   bright[5] = bright[4]!;
   const imaged = bright.map((value, tissue) =>
@@ -199,7 +227,7 @@ export function organPhantomCase(options: OrganPhantomOptions): { image: Volume;
         const bounded = Math.min(1, Math.max(0, value));
         const curved = bounded + (gamma - 1) * bounded * (bounded - 1);
         image[at] = Math.round(1000 * (gain * curved + noise * grain.normal()));
-        label[at] = middle <= ORGANS ? middle : 0;
+        label[at] = middle <= ORGANS ? middle : middle === TUMOUR ? ORGANS + 1 : 0;
       }
     }
   }
@@ -210,14 +238,15 @@ export function organPhantomCase(options: OrganPhantomOptions): { image: Volume;
 }
 
 /** What a set of the literature annotates; both kidneys go together. */
-const TOGETHER: readonly (readonly string[])[] = [["liver"], ["spleen"], ["pancreas"], ["left kidney", "right kidney"]];
+const TOGETHER: readonly (readonly string[])[] = [["liver", ORGAN_PHANTOM_TUMOUR], ["spleen"], ["pancreas"], ["left kidney", "right kidney"]];
 
 /**
  * Writes organ phantoms as a folder in the layout of the Medical Segmentation Decathlon.
  *
  * @param folder made if need be; files of the same names are replaced
  * @param options cases: how many patients; seed: of the first, from which the others follow; organs: names of the organs
- *   that are annotated, which get the values from 1 on in this order, all unless given; partial: one case in four has all
+ *   that are annotated, which get the values from 1 on in this order, all unless given ("liver tumour" is one where there
+ *   are tumours; without it they are liver); partial: one case in four has all
  *   organs annotated, the others one or both kidneys, as labels_present says; others as organPhantomCase takes them
  * @throws RangeError when there is no case to write, VoxgradError for unknown organs
  * @example await writeOrganPhantomDataset("runs/livers", { cases: 8, seed: 1, scanner: 1, organs: ["liver"] });
@@ -226,13 +255,14 @@ export async function writeOrganPhantomDataset(
   folder: string,
   options: OrganPhantomOptions & { cases: number; organs?: readonly string[]; partial?: boolean },
 ): Promise<void> {
-  const { cases, seed, organs = ORGAN_PHANTOM_LABELS.slice(1), partial = false, ...own } = options;
+  const known = [...ORGAN_PHANTOM_LABELS, ...(options.tumours ? [ORGAN_PHANTOM_TUMOUR] : [])];
+  const { cases, seed, organs = known.slice(1), partial = false, ...own } = options;
   if (!(Number.isInteger(cases) && cases >= 1)) {
     throw new RangeError(`writeOrganPhantomDataset: ${cases} cases; wanted 1 or more`);
   }
-  const values = organs.map((name) => ORGAN_PHANTOM_LABELS.indexOf(name as any));
+  const values = organs.map((name) => known.indexOf(name));
   check(values.length > 0 && values.every((value) => value > 0) && new Set(values).size === values.length,
-    "writeOrganPhantomDataset", () => `organs are ${organs.join(", ")}; wanted of ${ORGAN_PHANTOM_LABELS.slice(1).join(", ")}, each once`);
+    "writeOrganPhantomDataset", () => `organs are ${organs.join(", ")}; wanted of ${known.slice(1).join(", ")}, each once`);
   const prng = new Prng(seed);
   const training = [];
   for (let index = 0; index < cases; index++) {
@@ -241,8 +271,8 @@ export async function writeOrganPhantomDataset(
       ? TOGETHER[(index - 1 - Math.floor(index / 4)) % TOGETHER.length]!.filter((name) => organs.includes(name))
       : undefined;
     const data = made.label.data.map((value) => {
-      const known = present?.includes(ORGAN_PHANTOM_LABELS[value]!) ?? true;
-      return known ? values.indexOf(value) + 1 : 0;
+      const named = known[value]! === ORGAN_PHANTOM_TUMOUR && !organs.includes(ORGAN_PHANTOM_TUMOUR) ? "liver" : known[value]!;
+      return present?.includes(named) ?? true ? organs.indexOf(named) + 1 : 0;
     });
     const file = `organs_${String(index + 1).padStart(3, "0")}.nii.gz`;
     await platform.writeFile(`${folder}/imagesTr/${file}`, writeNifti(made.image, { gzip: true }));
