@@ -1,23 +1,24 @@
-// Compares what the paper of marginal and exclusion losses compares (Shi et al. 2021, Tables 3 to 8) on phantoms: a few
-// cases F with five organs annotated, and sets P1 to P4 with one organ (P4: both kidneys) and a scanner each. Every arm of
-// a seed has the same patients, initialisation, batches and steps; the last weights are measured on patients of every
-// scanner with all organs annotated. What is done is kept: the same command goes on after a stop. --help lists what can
-// be set.
+// Compares what the paper of marginal and exclusion losses compares (Shi et al. 2021, Tables 3 to 8 and 10) on phantoms.
+// Study organs: a few cases F with five organs annotated, and sets P1 to P4 with one organ (P4: both kidneys) and a scanner
+// each, measured on patients of every scanner. Study tumour: F with liver and tumour, P1 with the liver drawn with its
+// tumours, P2 with tumours alone. Every arm of a seed has the same patients, initialisation, batches and steps; the last
+// weights are measured on patients with all labels annotated. What is done is kept: the same command goes on after a stop.
+// --help lists what can be set.
 import {
   choice, closeDevice, config, ConfigError, deviceInfo, duration, entry, findImages, fingerprintDataset, makePlan,
-  measuresOf, openDataset, openExperiment, organShapes, planText, print, readVolume, resumableConfig, RunFolder,
-  trainingChanges, writeOrganPhantomDataset,
+  measuresOf, openDataset, openExperiment, ORGAN_PHANTOM_TUMOUR, organShapes, planText, print, readVolume, resumableConfig,
+  RunFolder, trainingChanges, writeOrganPhantomDataset,
 } from "../engine/mod.ts";
 import type { Comparison, MeasuredCase, OrganShapes, Plan, Triple } from "../engine/mod.ts";
 import { partialEntries, trainPartial } from "../models/mod.ts";
 
-const SETS = [
-  { name: "P1", organs: ["liver"] }, { name: "P2", organs: ["spleen"] }, { name: "P3", organs: ["pancreas"] },
-  { name: "P4", organs: ["left kidney", "right kidney"] },
-];
-const ORGANS = SETS.flatMap(({ organs }) => organs);
-/** Sets by the number of their scanner. */
-const SCANNERS = ["F", ...SETS.map(({ name }) => name)];
+/** A set of a study: what its files annotate, and what that is in the group where it is not the same. */
+interface StudySet {
+  readonly name: string;
+  readonly scanner: number;
+  readonly labels: readonly string[];
+  readonly becomes?: Readonly<Record<string, unknown>>;
+}
 
 interface Trial {
   readonly name: string;
@@ -26,16 +27,39 @@ interface Trial {
   readonly words: readonly string[];
   /** A network for each set P, of its organs alone: on F and the set, or on the set. */
   readonly networks?: "F+P" | "P";
+  /** Instead of the sets, POOL patients of the scanner of F: this many fully labelled, the others with an organ each. */
+  readonly full?: number;
 }
+
+interface Study {
+  readonly title: string;
+  readonly labels: readonly string[];
+  /** The first is fully labelled. */
+  readonly sets: readonly StudySet[];
+  readonly tumours: boolean;
+  readonly main: readonly Trial[];
+  readonly more: readonly Trial[];
+}
+
+const KIDNEYS = ["left kidney", "right kidney"];
+const ORGANS = ["liver", "spleen", "pancreas", ...KIDNEYS];
+const ORGAN_SETS: readonly StudySet[] = [ORGANS, ["liver"], ["spleen"], ["pancreas"], KIDNEYS].map((labels, scanner) =>
+  ({ name: scanner === 0 ? "F" : `P${scanner}`, scanner, labels }));
+/** Patients of F in Table 6. */
+const POOL = 24;
 const joint = (name: string, title: string, about: string, ...words: string[]): Trial => ({ name, title, about, words });
-const main: readonly Trial[] = [
+const base: readonly Trial[] = [
   joint("F", "F alone", "Ordinary loss on the fully labelled cases.", "--loss", "full"),
   joint("naive", "Unlabelled is background", "Ordinary loss on all cases, labels as they are: the control.", "--loss", "naive"),
+  joint("marginal", "Marginal losses", "Marginal cross-entropy and Dice on all cases.", "--loss", "marginal"),
+  joint("exclusion", "Marginal and exclusion losses", "With twice the exclusion losses: the paper's best.", "--loss", "exclusion"),
+];
+const main: readonly Trial[] = [
+  ...base.slice(0, 2),
   { name: "F+P", title: "F and one P", about: "Four networks, each of the organs of one P, ordinary loss.", words: ["--loss", "full"], networks: "F+P" },
   joint("mCE", "Marginal cross-entropy", "On all cases.", "--loss", "marginal", "--terms", "ce"),
   joint("mDice", "Marginal Dice", "On all cases.", "--loss", "marginal", "--terms", "dice"),
-  joint("marginal", "Marginal losses", "Marginal cross-entropy and Dice on all cases.", "--loss", "marginal"),
-  joint("exclusion", "Marginal and exclusion losses", "With twice the exclusion losses: the paper's best.", "--loss", "exclusion"),
+  ...base.slice(2),
   joint("logit", "Marginal losses, logits merged", "As the official code merges.", "--loss", "marginal", "--mode", "logit"),
 ];
 const more: readonly Trial[] = [
@@ -46,28 +70,55 @@ const more: readonly Trial[] = [
   joint("prior", "Prior-aware (PaNN)", "Completed labels, and organs' sizes as in F.", "--loss", "prior"),
   ...[[4, 1], [3, 1], [2, 1], [1, 1], [1, 3], [1, 4], [0, 1]].map(([m, e]) =>
     joint(`${m}:${e}`, `Marginal to exclusion ${m}:${e}`, "Table 5.", "--marginalWeight", `${m}`, "--exclusionWeight", `${e}`)),
-  ...SETS.map(({ name, organs }) =>
-    joint(`without_${name}`, `Without ${name}`, `Marginal and exclusion losses; ${organs.join(" and ")} in F alone.`,
-      "--trainSets", SCANNERS.filter((each) => each !== name).join(","))),
+  ...ORGAN_SETS.slice(1).map(({ name, labels }) =>
+    joint(`without_${name}`, `Without ${name}`, `Marginal and exclusion losses; ${labels.join(" and ")} in F alone. Table 8.`,
+      "--trainSets", ORGAN_SETS.map((set) => set.name).filter((each) => each !== name).join(","))),
+  ...[24, 19, 14, 9, 4].map((full): Trial => ({
+    ...joint(`full_${full}`, `${full} of ${POOL} fully labelled`, `The others have one of the five organs each. Table 6.`), full,
+  })),
 ];
-const TRIALS = [...main, ...more];
+const STUDIES: Readonly<Record<"organs" | "tumour", Study>> = {
+  organs: {
+    title: "Partly labelled datasets: marginal and exclusion losses, and what they are compared with",
+    labels: ORGANS, sets: ORGAN_SETS, tumours: false, main, more,
+  },
+  // Table 10: one scanner, as the paper divides one dataset.
+  tumour: {
+    title: "Organ and tumour, in part annotated together: marginal and exclusion losses",
+    labels: ["liver", ORGAN_PHANTOM_TUMOUR], tumours: true, main: base, more: [],
+    sets: [
+      { name: "F", scanner: 0, labels: ["liver", ORGAN_PHANTOM_TUMOUR] },
+      { name: "P1", scanner: 0, labels: ["liver"], becomes: { liver: { any: ["liver", ORGAN_PHANTOM_TUMOUR] } } },
+      { name: "P2", scanner: 0, labels: [ORGAN_PHANTOM_TUMOUR] },
+    ],
+  },
+};
 
 const options = config({
+  study: choice(["organs", "tumour"], "organs of five datasets, or an organ and its tumours"),
   size: choice(["auto", "cpu", "gpu"], "cpu: 32 voxels cubed and a small network; gpu: 64"),
   run: entry("runs/experiment_partial", "folder of the experiment; one that is there is gone on with"),
   seeds: entry(3, "repetitions, each with patients and weights of its own", { integer: true, min: 1 }),
   full: entry(4, "patients of F", { integer: true, min: 1 }),
   partial: entry(9, "patients of each P", { integer: true, min: 1 }),
-  heldOut: entry(3, "patients to measure on, of each scanner", { integer: true, min: 1 }),
+  heldOut: entry(0, "patients to measure on, of each scanner; 0: 3, of study tumour 15", { integer: true, min: 0 }),
   steps: entry(0, "optimiser steps of each network; 0: 500 of size cpu, 3000 of size gpu", { integer: true, min: 0 }),
-  arms: entry("main", `names of arms with commas between; main: ${main.map(({ name }) => name).join(", ")}; all: also ${more.map(({ name }) => name).join(", ")}`),
+  arms: entry("main", `names of arms with commas between; main: ${main.map(({ name }) => name).join(", ")} (tumour: ` +
+    `${base.map(({ name }) => name).join(", ")}); all: also ${more.map(({ name }) => name).join(", ")}`),
   shapes: entry("", "label map, or folder of them, whose organs are bent for each patient; ellipsoids without it"),
   shapeValues: entry([6, 1, 10, 3, 2], "its values of liver, spleen, pancreas, left and right kidney; as AMOS has them", { integer: true, min: 1 }),
 });
-const names = options.arms === "main" ? main.map(({ name }) => name) : options.arms === "all" ? TRIALS.map(({ name }) => name) : options.arms.split(",");
-const strange = names.find((name) => !TRIALS.some((trial) => trial.name === name));
-if (strange !== undefined) throw new ConfigError(`--arms: there is no ${strange}; there are ${TRIALS.map(({ name }) => name).join(", ")}`);
-const trials = TRIALS.filter(({ name }) => names.includes(name));
+const study = STUDIES[options.study];
+const heldOut = options.heldOut || (study.tumours ? 15 : 3);
+const known = [...study.main, ...study.more];
+const asked = options.arms === "main" ? study.main : options.arms === "all" ? known : options.arms.split(",").map((name) => ({ name }));
+const strange = asked.find(({ name }) => !known.some((trial) => trial.name === name));
+if (strange !== undefined) {
+  throw new ConfigError(`--arms: there is no ${strange.name} in study ${options.study}; there are ${known.map(({ name }) => name).join(", ")}`);
+}
+const trials = known.filter(({ name }) => asked.some((each) => each.name === name));
+/** Scanners of the study, by number, each with the name of the set that brings it. */
+const scanners = [...new Map([...study.sets].reverse().map(({ name, scanner }) => [scanner, name]))].sort(([a], [b]) => a - b);
 const seeds = Array.from({ length: options.seeds }, (_, k) => k + 1);
 
 const device = await deviceInfo();
@@ -84,54 +135,80 @@ for (const { images } of options.shapes === "" ? [] : await findImages(options.s
 }
 const run = new RunFolder(options.run.replace(/(?<=.)\/+$/, ""));
 const experiment = await openExperiment(run, {
-  title: "Partly labelled datasets: marginal and exclusion losses, and what they are compared with",
-  about: `F has ${options.full} patients with five organs annotated, P1 to P4 have ${options.partial} each with liver, spleen, ` +
-    "pancreas and both kidneys; each set has a scanner of its own. Measured on other patients of every scanner, with all organs.",
+  title: study.title,
+  about: study.sets.map(({ name, labels, becomes }, k) =>
+    `${name}: ${k === 0 ? options.full : options.partial} patients with ${labels.join(", ")}${becomes ? ", not told from each other" : ""}`).join("; ") +
+    `. Measured on ${heldOut} other patients of each scanner, with all labels.`,
   arms: trials.map(({ name, title, about }) => ({ name, title, about })),
   seeds, reference: (trials.find(({ name }) => name === "marginal") ?? trials[0]!).name,
   measures: ["Dice", "sensitivity", "precision", "HD95"],
   settings: {
-    size, shape, spacing, features, convs, augment, steps, full: options.full, partial: options.partial,
-    heldOut: options.heldOut, shapes: options.shapes, shapeValues: options.shapeValues, batch: 2, optimizer: "adam", rate: 3e-3,
+    study: options.study, size, shape, spacing, features, convs, augment, steps, full: options.full, partial: options.partial,
+    heldOut, shapes: options.shapes, shapeValues: options.shapeValues, batch: 2, optimizer: "adam", rate: 3e-3,
   },
 });
 const started = performance.now();
 
-/** A seed's sets, as folders named F, P1 to P4 and test_F, test_P1 to test_P4. */
+const { tumours } = study;
+const common = { shape, spacing: [spacing, spacing, spacing] as Triple, shapes, tumours };
+
+/** A seed's sets, as folders of their names, and test_NAME for each scanner. */
 async function writeSets(folder: string, seed: number): Promise<void> {
-  const own = { shape, spacing: [spacing, spacing, spacing] as Triple, shapes };
-  for (const [scanner, name] of SCANNERS.entries()) {
-    const organs = SETS.find((set) => set.name === name)?.organs ?? ORGANS;
-    const cases = name === "F" ? options.full : options.partial;
-    await writeOrganPhantomDataset(`${folder}/${name}`, { ...own, scanner, organs, cases, seed: 100 * seed + scanner });
-    const test = { ...own, scanner, cases: options.heldOut, seed: 100 * seed + 50 + scanner };
+  for (const [k, { name, scanner, labels }] of study.sets.entries()) {
+    const cases = k === 0 ? options.full : options.partial;
+    await writeOrganPhantomDataset(`${folder}/${name}`, { ...common, scanner, organs: labels, cases, seed: 100 * seed + k });
+  }
+  for (const [scanner, name] of scanners) {
+    const test = { ...common, scanner, organs: study.labels, cases: heldOut, seed: 100 * seed + 50 + scanner };
     await writeOrganPhantomDataset(`${folder}/test_${name}`, test);
+  }
+  if (trials.some(({ full }) => full !== undefined)) {
+    await writeOrganPhantomDataset(`${folder}/pool`, { ...common, organs: study.labels, cases: POOL, seed: 100 * seed + 90 });
   }
 }
 
-/**
- * Makes a dataset group of some sets and all test sets, with its plan and split, and gives the words that are its own.
- *
- * @param organs labels of the group; the sets' others become background, which they are to a network of these alone
- */
-async function prepare(data: string, group: string, of: { sets: readonly string[]; organs: readonly string[] }): Promise<string[]> {
+/** An entry of the "sets" of a group file. */
+interface GroupSet {
+  readonly data: string;
+  readonly name?: string;
+  readonly labels?: Readonly<Record<string, unknown>>;
+  readonly present?: readonly string[];
+  readonly cases?: readonly string[];
+}
+
+/** A set in a group of some labels; its others become background, which they are to a network of these alone. */
+const groupSet = (data: string, own: readonly string[], labels: readonly string[], becomes: object = {}): GroupSet =>
+  ({ data, labels: { ...Object.fromEntries(own.filter((each) => !labels.includes(each)).map((each) => [each, null])), ...becomes } });
+
+/** Table 6: the first `full` patients of the pool with all organs, of the others the same number with each organ. */
+async function poolSets(data: string, full: number): Promise<GroupSet[]> {
+  const ids = (await openDataset(`${data}/pool`)).cases.map(({ id }) => id);
+  const each = Math.floor((POOL - full) / study.labels.length);
+  const parts = study.labels.map((label, k): GroupSet =>
+    ({ data: "pool", name: label, present: [label], cases: ids.slice(full + k * each, full + (k + 1) * each) }));
+  return [{ data: "pool", name: "full", cases: ids.slice(0, full) }, ...(each > 0 ? parts : [])];
+}
+
+/** Makes a dataset group of sets and all test sets, with its plan and split, and gives the words that are its own. */
+async function prepare(data: string, group: string, of: { sets: readonly GroupSet[]; labels: readonly string[] }): Promise<string[]> {
   const here = new RunFolder(data);
   const file = `${data}/${group}.json`;
-  const dropped = (name: string) =>
-    Object.fromEntries((SETS.find((set) => set.name === name)?.organs ?? ORGANS).filter((each) => !of.organs.includes(each)).map((each) => [each, null]));
-  const tests = SCANNERS.map((name) => `test_${name}`);
+  const tests = scanners.map(([, name]) => groupSet(`test_${name}`, study.labels, of.labels));
   await here.writeJson(`${group}.json`, {
-    format: "voxgrad group 1", name: group, labels: ["background", ...of.organs],
-    sets: [...of.sets, ...tests].map((name) => ({ data: name, labels: dropped(name) })),
+    format: "voxgrad group 1", name: group, labels: ["background", ...of.labels], sets: [...of.sets, ...tests],
   });
   const dataset = await openDataset(file);
-  const ids = (sets: readonly string[]) => dataset.cases.filter(({ set }) => sets.includes(set!)).map(({ id }) => id);
-  const trained = { ...dataset, cases: dataset.cases.filter(({ set }) => of.sets.includes(set!)) };
+  const idsOf = (sets: readonly GroupSet[]) => {
+    const named = sets.map(({ data: folder, name = folder }) => name);
+    return dataset.cases.filter(({ set }) => named.includes(set!)).map(({ id }) => id);
+  };
+  const [train, val] = [idsOf(of.sets), idsOf(tests)];
+  const trained = { ...dataset, cases: dataset.cases.filter(({ id }) => train.includes(id)) };
   const plan = makePlan(dataset, await fingerprintDataset(trained), { preset: "small", patch: shape, features, batch: 2 });
   const each = plan.network.features.map(() => convs);
   const network: Plan["network"] = { ...plan.network, convsPerStage: each, decoderConvsPerStage: each.slice(1) } as Plan["network"];
   await here.write(`${group}_plan.json`, planText({ ...plan, network }));
-  await here.writeJson(`${group}_splits.json`, [{ train: ids(of.sets), val: ids(tests) }]);
+  await here.writeJson(`${group}_splits.json`, [{ train, val }]);
   return [file, "--plan", `${data}/${group}_plan.json`, "--splits", `${data}/${group}_splits.json`];
 }
 
@@ -142,26 +219,30 @@ async function trained(folder: string, words: readonly string[]): Promise<Compar
   return trainPartial(await resumableConfig(partialEntries, { change: trainingChanges }, line));
 }
 
-/** The networks of an arm: measures of the test patients, of all organs together. */
-async function compared(trial: Trial, folder: string, data: string, common: readonly string[]): Promise<MeasuredCase[]> {
-  const { name, words, networks } = trial;
+/** The networks of an arm: measures of the test patients, of all labels together. */
+async function compared(trial: Trial, folder: string, data: string, words: readonly string[]): Promise<MeasuredCase[]> {
+  const { name, networks, full } = trial;
   const found = new Map<string, Record<string, Record<string, number>>>();
-  const take = ({ cases }: Comparison): void => {
-    for (const { id, classes } of cases) {
+  const trainOn = async (sets: readonly GroupSet[], group: string, labels: readonly string[], run: string): Promise<void> => {
+    const own = await prepare(data, group, { sets, labels });
+    for (const { id, classes } of (await trained(`${folder}/${run}`, [...own, ...words, ...trial.words])).cases) {
       found.set(id, { ...found.get(id), ...Object.fromEntries(classes.map((each) => [each.name, measuresOf(each)])) });
     }
   };
-  if (!networks) {
-    const own = await prepare(data, "all", { sets: SCANNERS, organs: ORGANS });
-    take(await trained(`${folder}/${name}`, [...own, ...common, ...words]));
+  const [first, ...others] = study.sets;
+  if (full !== undefined) {
+    await trainOn(await poolSets(data, full), name, study.labels, name);
+  } else if (!networks) {
+    const sets = study.sets.map((set) => groupSet(set.name, set.labels, study.labels, set.becomes));
+    await trainOn(sets, "all", study.labels, name);
   } else {
-    for (const set of SETS) {
-      const sets = networks === "P" ? [set.name] : ["F", set.name];
-      const own = await prepare(data, sets.join("_"), { sets, organs: set.organs });
-      take(await trained(`${folder}/${name.replace("+", "_")}_${set.name}`, [...own, ...common, ...words]));
+    for (const { name: set, labels } of others) {
+      const own = groupSet(set, labels, labels);
+      const sets = networks === "P" ? [own] : [groupSet(first!.name, first!.labels, labels), own];
+      await trainOn(sets, sets.map((each) => each.data).join("_"), labels, `${name.replace("+", "_")}_${set}`);
     }
   }
-  return [...found].map(([id, classes]) => ({ id, classes: Object.fromEntries(ORGANS.map((organ) => [organ, classes[organ]!])) }));
+  return [...found].map(([id, classes]) => ({ id, classes: Object.fromEntries(study.labels.map((label) => [label, classes[label]!])) }));
 }
 
 for (const seed of seeds) {
@@ -169,7 +250,7 @@ for (const seed of seeds) {
   const data = `${folder}/phantom`;
   if (trials.every(({ name }) => experiment.done(name, seed))) continue;
   await writeSets(data, seed);
-  const common = [
+  const words = [
     "--cache", `${run.path}/prepared`, "--seed", `${seed}`, "--augment", augment, "--flips", "none", "--rate", "3e-3",
     "--steps", `${steps}`, "--validation", "0",
   ];
@@ -177,10 +258,10 @@ for (const seed of seeds) {
     if (experiment.done(trial.name, seed)) continue;
     print(`\nSeed ${seed}: ${trial.title}`);
     const from = performance.now();
-    const cases = await compared(trial, folder, data, common);
+    const cases = await compared(trial, folder, data, words);
     // Patients of a seed are its own.
     const variants = Object.fromEntries(
-      [["all scanners", ""], ...SCANNERS.map((name) => [`scanner of ${name}`, `test_${name}__`])].map(([variant, start]) =>
+      [["all scanners", ""], ...(scanners.length > 1 ? scanners : []).map(([, name]) => [`scanner of ${name}`, `test_${name}__`])].map(([variant, start]) =>
         [variant, cases.filter(({ id }) => id.startsWith(start!)).map((each) => ({ ...each, id: `seed ${seed}, ${each.id}` }))]),
     );
     const seconds = Math.round((performance.now() - from) / 1000);
