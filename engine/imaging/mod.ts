@@ -32,6 +32,10 @@ export { NiftiError, readNifti, writeNifti } from "./nifti.ts";
 export type { NiftiDtype } from "./nifti_write.ts";
 export { CONTEXT_PHANTOM_LABELS, contextPhantomCase, writeContextPhantomDataset } from "./context_phantom.ts";
 export type { ContextPhantomCase } from "./context_phantom.ts";
+export {
+  NESTED_PHANTOM_LABELS, NESTED_PHANTOM_REGIONS, nestedPhantomCase, writeNestedPhantomDataset,
+} from "./nested_phantom.ts";
+export type { NestedPhantomOptions } from "./nested_phantom.ts";
 export { ORGAN_PHANTOM_LABELS, ORGAN_PHANTOM_TUMOUR, organPhantomCase, organShapes, writeOrganPhantomDataset } from "./organ_phantom.ts";
 export type { OrganPhantomOptions, OrganShapes } from "./organ_phantom.ts";
 export { PHANTOM_LABELS, phantomCase, writePhantomDataset } from "./phantom.ts";

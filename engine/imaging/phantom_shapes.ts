@@ -52,19 +52,29 @@ export async function writeDescription(
     name: string;
     description: string;
     labels: readonly string[];
+    /** Names of the channels; one unless given. */
+    channels?: readonly string[];
+    /** Unions of labels to be learned in their place, the outermost first, and the value that each paints. */
+    regions?: readonly { name: string; values: readonly number[]; value: number }[];
     training: readonly { image: string; label: string; labels_present?: readonly string[] }[];
     test: readonly string[];
   },
 ): Promise<void> {
-  const { name, description, labels, training, test } = content;
+  const { name, description, labels, channels = ["synthetic"], regions, training, test } = content;
   const json = {
     name,
     description,
     reference: "voxgrad",
     licence: "CC0",
     tensorImageSize: "3D",
-    modality: { "0": "synthetic" },
-    labels: Object.fromEntries(labels.map((label, value) => [String(value), label])),
+    modality: Object.fromEntries(channels.map((channel, index) => [String(index), channel])),
+    // Regions are nnU-Net's: names with lists of values.
+    ...(regions
+      ? {
+          labels: { background: 0, ...Object.fromEntries(regions.map((region) => [region.name, region.values])) },
+          regions_class_order: regions.map((region) => region.value),
+        }
+      : { labels: Object.fromEntries(labels.map((label, value) => [String(value), label])) }),
     numTraining: training.length,
     numTest: test.length,
     training,
