@@ -17,6 +17,16 @@ export function spaceAxis(name: string, axis: ResidualAxis): number {
   return k;
 }
 
+/**
+ * The axis of the patch along which slices of a scan lie, where the plan may have turned it.
+ *
+ * @param axis of the oriented scan, whose axes are z, y, x
+ * @param transpose of the plan: axis k of the patch is axis transpose[k] of the scan
+ */
+export function patchAxis(axis: ResidualAxis, transpose: readonly number[]): ResidualAxis {
+  return AXES[transpose.indexOf(spaceAxis("patchAxis", axis))]!;
+}
+
 /** Each slice of x but the first along an axis of the tensor, and each but the last: neighbours at the same place. */
 export function neighbours(x: Tensor, axis: number): [later: Tensor, earlier: Tensor] {
   const at = (value: number): number[] => x.shape.map((_, k) => (k === axis ? value : 0));

@@ -9,6 +9,8 @@ export { conResNet } from "./conresnet.ts";
 export { conResNetArms } from "./conresnet_config.ts";
 export type { ConResNet, ConResNetConfig, ContextMaps, ResolvedConResNet } from "./conresnet.ts";
 export { unetConfigOf, unetFromPlan } from "./from_plan.ts";
+export { conResNetEntries, trainConResNet } from "./conresnet_training.ts";
+export type { ConResNetOptions } from "./conresnet_training.ts";
 export { networkOf } from "./networks.ts";
 export { summariseNetwork } from "./network_summary.ts";
 export type { NetworkSummary, PartSummary } from "./network_summary.ts";

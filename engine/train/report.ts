@@ -81,12 +81,14 @@ async function chartOf(folder: string, names?: readonly string[]): Promise<strin
 }
 
 function settingsTable(config: any): string {
-  const { options = {}, plan, splits, device, parameters } = config;
+  const { options = {}, plan, splits, device, parameters, architecture } = config;
   const rows: [string, Cell][] = [];
   if (device) rows.push(["device", `${device.name} (${device.kind})`]);
   if (plan) {
     const { network, patch, spacing, batch, normalisation } = { normalisation: plan.channels, ...plan };
-    rows.push(["network", `${network.name} ${network.features.join("-")}, ${parameters ?? "?"} parameters`]);
+    // A method's network need not be the plan's.
+    const features = architecture?.features ?? network.features;
+    rows.push(["network", `${config.network ?? network.name} ${features.join("-")}, ${parameters ?? "?"} parameters`]);
     rows.push(["patch", `${batch} x ${patch.join(" x ")} at ${spacing.map((s: number) => +s.toFixed(3)).join(" x ")} mm`]);
     rows.push(["channels", normalisation.map((c: any) => `${c.name} (${c.normalisation})`).join(", ")]);
     rows.push(["labels", plan.labels.join(", ")]);

@@ -50,7 +50,8 @@ export const trainingEntries = {
   foreground: entry(0.33, "fraction of a batch's patches that are centred on foreground", { min: 0, max: 1 }),
   sets: choice(["proportional", "equal", "turn"],
     "how patches are drawn from the sets of a dataset group: each case as likely, each set as likely, or a set a step in turn"),
-  augment: choice(["auto", "nnunet", "mirror", "none"], "auto: mirror on phantoms, nnU-Net's whole chain on --data"),
+  augment: choice(["auto", "nnunet", "scale", "mirror", "none"],
+    "auto: mirror on phantoms, nnU-Net's whole chain on --data; scale: sizes by up to a tenth, and mirror"),
   flips: choice(["xyz", "xy", "xz", "yz", "x", "y", "z", "none"], "axes along which patches are mirrored at random"),
   checkpoint: entry(5, "minutes from one checkpoint to the next", { min: 0 }),
   cache: entry("runs/prepared", "folder of prepared cases, which all runs share"),
@@ -146,7 +147,8 @@ export class Training {
     this.classes = plan.regions?.map((region) => region.name) ?? plan.labels.slice(1);
     const axes = plan.transpose.flatMap((axis, k) => (options.flips.includes("zyx"[axis]!) ? [k] : []));
     const chain = options.augment === "auto" ? (onPhantoms ? "mirror" : "nnunet") : options.augment;
-    this.#changes = { ...(chain === "nnunet" ? {} : NO_CHAIN), mirror: chain === "none" ? false : { axes } };
+    const scaling = chain === "scale" ? { scaling: { p: 1, factor: [0.9, 1.1] as const } } : {};
+    this.#changes = { ...(chain === "nnunet" ? {} : NO_CHAIN), ...scaling, mirror: chain === "none" ? false : { axes } };
     this.sampled = augment.initialPatch(plan.patch, this.#changes);
     const prng = new Prng(options.seed);
     this.#draws = { batches: prng.fork("batches"), augmentation: prng.fork("augmentation"), validation: prng.fork("validation") };
