@@ -1,4 +1,5 @@
 /** Network architectures, whose parameter trees have the names of the published PyTorch models, and methods. */
+export * as alpnet from "./alpnet.ts";
 export * as colab from "./colab.ts";
 export { colabFigures, contextMapsSvg, figureMaps, intensitiesSvg, logitPlaneSvg, sampleVoxels } from "./colab_figures.ts";
 export type { FigureCase, FigureMaps, FigureNames, FigureOptions, LogitPlane, MapOptions } from "./colab_figures.ts";
@@ -17,5 +18,7 @@ export type { NetworkSummary, PartSummary } from "./network_summary.ts";
 export * as partial from "./partial.ts";
 export { partialEntries, trainPartial } from "./partial_training.ts";
 export type { PartialOptions } from "./partial_training.ts";
+export { resNet, withStatistics } from "./resnet.ts";
+export type { ResNet, ResNetConfig, ResolvedResNet, Statistics, StatisticsModel } from "./resnet.ts";
 export { plainConvUNet, residualEncoderUNet } from "./unet.ts";
 export type { Model, ResolvedUNet, UNetConfig } from "./unet.ts";
