@@ -98,6 +98,7 @@ test("voxgrad evaluate writes summary.json and a CSV, and names what is missing"
   writeFileSync(join(folder, "dataset.json"), JSON.stringify({ labels: { background: 0, liver: 1, tumour: 2 } }));
   const done = evaluate("pred", "ref", "--dataset", ".", "--output", "out");
   assert.is(done.code, 0, done.output);
+  assert.match(done.output, /class +Dice .* min Dice +max Dice/);
   assert.match(done.output, /liver +0\.\d{3}/);
   const summary = JSON.parse(readFileSync(join(folder, "out/summary.json"), "utf8"));
   const [a, b] = summary.metric_per_case;
@@ -111,6 +112,7 @@ test("voxgrad evaluate writes summary.json and a CSV, and names what is missing"
   assert.ok(Math.abs(mean - one.hausdorff95) < 1e-6 * mean, "the mean is over defined values");
   assert.equal([summary.undefined["1"].HD95, summary.undefined["1"].Dice], [1, 0]);
   assert.is(summary.mean["1"].Dice, one.dice / 2);
+  assert.equal([summary.min["1"].Dice, summary.max["1"].Dice], [0, one.dice]);
   assert.ok(Math.abs(summary.foreground_mean.Dice - (summary.mean["1"].Dice + summary.mean["2"].Dice) / 2) < 1e-15);
   assert.equal(summary.class_names, { 1: "liver", 2: "tumour" });
   const csv = readFileSync(join(folder, "out/metrics.csv"), "utf8").trim().split("\n");

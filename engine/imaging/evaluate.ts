@@ -120,8 +120,8 @@ export class Comparison {
   }
 
   /**
-   * What summary.json holds: nnU-Net's `metric_per_case`, `mean` and `foreground_mean`, with more measures. Means are
-   * over defined values; `undefined` counts the others by class. Undefined numbers are null.
+   * What summary.json holds: nnU-Net's `metric_per_case`, `mean` and `foreground_mean`, with more measures; `min` and
+   * `max`. They are of defined values; `undefined` counts the others by class. Undefined numbers are null.
    */
   toJson(): object {
     const fields = (of: (pick: (c: ClassComparison) => number) => number) =>
@@ -135,6 +135,8 @@ export class Comparison {
         reference_file: entry.reference,
       })),
       mean: perClass((index) => fields((pick) => this.#over(index, pick).mean)),
+      min: perClass((index) => fields((pick) => this.#over(index, pick).min)),
+      max: perClass((index) => fields((pick) => this.#over(index, pick).max)),
       foreground_mean: fields((pick) => summarise(this.classes.map((_, index) => this.#over(index, pick).mean)).mean),
       undefined: perClass((index) => fields((pick) => this.#over(index, pick).undefined)),
       class_names: Object.fromEntries(this.classes.map((each) => [keyOf(each), each.name])),
@@ -157,21 +159,27 @@ export class Comparison {
     return [["case", "label", "name", ...FIELDS.map(([name]) => name)].join(","), ...rows, ""].join("\n");
   }
 
-  /** Headings and rows for people: means by class, and in how many cases a class was in neither map or in one alone. */
+  /**
+   * Headings and rows for people: means by class, the lowest and the highest Dice of a case, and in how many cases a class
+   * was in neither map or in one alone.
+   */
   tableRows(): { headings: string[]; rows: (string | number)[][] } {
     const shown = ["Dice", "IoU", "sensitivity", "precision", "HD95", "ASSD", "surface_dice"];
     const picks = FIELDS.filter(([name]) => shown.includes(name));
     const rows = this.classes.map((each, index) => {
       const means = picks.map(([, pick]) => this.#over(index, pick).mean);
+      const { min, max } = this.#over(index, (c) => c.dice);
       const [notMeasured, noDice, noDistance] = [
         (c: ClassComparison) => c.truePositive, (c: ClassComparison) => c.dice, (c: ClassComparison) => c.hausdorff,
       ].map((pick) => this.#over(index, pick).undefined) as [number, number, number];
-      return [each.name, ...means, String(noDice - notMeasured), String(noDistance - noDice)];
+      return [each.name, ...means, min, max, String(noDice - notMeasured), String(noDistance - noDice)];
     });
-    const headings = ["class", ...picks.map(([name]) => name.replace("_", " ")), "in neither", "in one alone"];
+    const headings = [
+      "class", ...picks.map(([name]) => name.replace("_", " ")), "min Dice", "max Dice", "in neither", "in one alone",
+    ];
     if (rows.length < 2) return { headings, rows };
     const means = picks.map((_, at) => summarise(rows.map((row) => row[at + 1] as number)).mean);
-    return { headings, rows: [...rows, ["mean", ...means, "", ""]] };
+    return { headings, rows: [...rows, ["mean", ...means, "", "", "", ""]] };
   }
 }
 
