@@ -69,6 +69,91 @@ test("segments are connected, large enough, and numbered by their first pixel", 
   }
 });
 
+/** The algorithm by its definition: all pairs of neighbours, segments as sets. */
+function byDefinition(
+  image: ArrayLike<number>,
+  shape: readonly [number, number, number],
+  { scale, sigma, minSize }: { scale: number; sigma: readonly number[]; minSize: number },
+): number[] {
+  const [D, H, W] = shape;
+  const place = (i: number): number[] => [Math.floor(i / (H * W)), Math.floor(i / W) % H, i % W];
+  const mirrored = (k: number, n: number): number => {
+    let at = k;
+    while (at < 0 || at >= n) at = at < 0 ? -1 - at : 2 * n - 1 - at;
+    return at;
+  };
+  let smooth = Array.from(image);
+  for (const axis of [0, 1, 2]) {
+    const s = sigma[axis]!;
+    if (s === 0) continue;
+    const reach = Math.floor(4 * s + 0.5);
+    const weight = (k: number): number => Math.exp((-0.5 * k * k) / (s * s));
+    const total = Array.from({ length: 2 * reach + 1 }, (_, k) => weight(k - reach)).reduce((a, b) => a + b, 0);
+    smooth = smooth.map((_, i) => {
+      let sum = 0;
+      for (let k = -reach; k <= reach; k++) {
+        const p = place(i);
+        p[axis] = mirrored(p[axis]! + k, shape[axis]!);
+        sum += (weight(k) / total) * smooth[(p[0]! * H + p[1]!) * W + p[2]!]!;
+      }
+      return sum;
+    });
+  }
+  const pairs: { a: number; b: number; cost: number }[] = [];
+  for (let a = 0; a < D * H * W; a++) {
+    for (let b = a + 1; b < D * H * W; b++) {
+      const [p, q] = [place(a), place(b)];
+      if (p.every((v, k) => Math.abs(v - q[k]!) <= 1)) pairs.push({ a, b, cost: Math.abs(smooth[a]! - smooth[b]!) });
+    }
+  }
+  pairs.sort((x, y) => x.cost - y.cost);
+  const segment = smooth.map((_, i) => ({ members: [i], inside: 0 }));
+  const join = (a: number, b: number, inside: number): void => {
+    const joined = { members: [...segment[a]!.members, ...segment[b]!.members], inside };
+    for (const i of joined.members) segment[i] = joined;
+  };
+  const allowed = (i: number): number => segment[i]!.inside + scale / 255 / segment[i]!.members.length;
+  for (const { a, b, cost } of pairs)
+    if (segment[a] !== segment[b] && cost < Math.min(allowed(a), allowed(b))) join(a, b, cost);
+  for (const { a, b } of pairs)
+    if (segment[a] !== segment[b] && Math.min(segment[a]!.members.length, segment[b]!.members.length) < minSize)
+      join(a, b, 0);
+  const numbers = new Map<object, number>();
+  return segment.map((s) => numbers.get(s) ?? (numbers.set(s, numbers.size), numbers.size - 1));
+}
+
+test("supervoxels are those of the definition, in any order of the axes; a slice is an image", () => {
+  const count = (labels: ArrayLike<number>): number => new Set(Array.from(labels)).size;
+  for (const [shape, sigma, scale, minSize] of [
+    [[4, 5, 7], [0, 0, 0], 3000, 3],
+    [[3, 6, 5], [0.7, 0.4, 0.9], 1000, 4],
+    [[6, 2, 9], [0.5, 0, 2], 300, 2],
+    [[9, 1, 4], [0, 0, 0], 8000, 0],
+  ] as const) {
+    const [D, H, W] = shape;
+    const image = noise(D * H * W, D).map((v) => 100 * v);
+    const labels = felzenszwalb(image, { shape, scale, sigma, minSize });
+    assert.equal([...labels], byDefinition(image, shape, { scale, sigma, minSize }), `${shape}`);
+    assert.ok(count(labels) > 1 && count(labels) < labels.length / 2, `${count(labels)} segments of ${shape}`);
+    // The same volume, width first and depth last.
+    const turn = (list: ArrayLike<number>): number[] =>
+      Array.from({ length: list.length }, (_, i) => {
+        const [x, y, z] = [Math.floor(i / (H * D)), Math.floor(i / D) % H, i % D];
+        return list[(z * H + y) * W + x]!;
+      });
+    const turned = felzenszwalb(turn(image), { shape: [W, H, D], scale, sigma: [...sigma].reverse(), minSize });
+    // One partition under two numberings has as many pairs of numbers as numbers.
+    assert.is(count(turn(labels).map((v, i) => v * 1000 + turned[i]!)), count(labels));
+    assert.is(count(turned), count(labels));
+  }
+  const slice = noise(30 * 41, 9).map((v) => 100 * v);
+  const options = { scale: 2000, minSize: 12 };
+  assert.equal(
+    felzenszwalb(slice, { shape: [1, 30, 41], sigma: [0, 0.8, 0.8], ...options }),
+    felzenszwalb(slice, { shape: [30, 41], sigma: 0.8, ...options }),
+  );
+});
+
 test("two flat halves are two segments, a flat image is one", () => {
   const halves = Float64Array.from({ length: 400 }, (_, k) => (k % 20 < 7 ? 10 : 200));
   const labels = felzenszwalb(halves, { shape: [20, 20], scale: 100, sigma: 0, minSize: 5 });
@@ -106,10 +191,12 @@ test("felzenszwalb() names what does not fit", () => {
   const image = new Float32Array(12);
   const refuses = (data: ArrayLike<number>, options: any, pattern: RegExp) =>
     assert.throws(() => felzenszwalb(data, options), pattern);
-  refuses(image, {}, /shape \[height, width\], got \[\]/);
+  refuses(image, {}, /shape \[height, width\], a volume \[depth, height, width\], got \[\]/);
   refuses(image, { shape: [3, 5] }, /got 12 values for \[3, 5\]/);
-  refuses(image, { shape: [3, 2, 2] }, /shape \[height, width\]/);
-  refuses(image, { shape: [3, 4], sigma: -1 }, /sigma is a number from 0 on, got -1/);
+  refuses(image, { shape: [3, 2, 2, 1] }, /shape \[height, width\]/);
+  refuses(image, { shape: [2 ** 14, 2 ** 14] }, /more than 134217728 pixels; cut it in parts/);
+  refuses(image, { shape: [3, 4], sigma: [1, 1, 1] }, /sigma is a number from 0 on, or 2 of them/);
+  refuses(image, { shape: [3, 4], sigma: -1 }, /sigma is a number from 0 on, or 2 of them, got -1/);
   refuses(image, { shape: [3, 4], minsize: 3 }, /unknown option "minsize"/);
   refuses([1, NaN, 2, 3], { shape: [2, 2] }, /NaN or infinity/);
 });

@@ -26,6 +26,8 @@ export { checkGrid, loadCase } from "./load_case.ts";
 export type { LoadedCase } from "./load_case.ts";
 export { felzenszwalb } from "./felzenszwalb.ts";
 export type { FelzenszwalbOptions } from "./felzenszwalb.ts";
+export { foregroundMask, superpixels } from "./superpixels.ts";
+export type { SuperpixelOptions, Superpixels } from "./superpixels.ts";
 export * as metrics from "./metrics.ts";
 export type { ClassMetrics, MetricOptions, Overlap, Summary } from "./metrics.ts";
 export { NiftiError, readNifti, writeNifti } from "./nifti.ts";
