@@ -68,6 +68,49 @@ test("spatial(): rotation and scaling about three axes, as loops in float64", as
   await assertClose(got.image, { shape: [samples, 1, ...patch], data: want }, 2e-5, "rotated and scaled");
 });
 
+for (const [space, patch] of [[[12, 13], [7, 9]], [[8, 9, 10], [5, 6, 7]]] as const) {
+  test(`spatial(): shear and translation in ${space.length} dimensions, as loops in float64`, async () => {
+    const shape = [4, 1, ...space];
+    const image = made(shape);
+    const key = random.key(5);
+    const got = augment.spatial(key, { image }, {
+      patch, shear: { p: 0.7, degrees: [-30, 20] }, translation: { p: 0.6, voxels: [-2.5, 2] },
+    });
+    const [shiftKey, shearKey] = random.split(random.split(key)[0]!);
+    const planes = space.length === 2 ? [[0, 1]] : [[1, 2], [0, 2], [0, 1]];
+    const [move, slant] = [await drawn(shiftKey!, [1 + space.length, 4]), await drawn(shearKey!, [1 + planes.length, 4])];
+    assert.ok(new Set([...move[0]!].map((u) => u < 0.6)).size === 2, "some are moved, some are not");
+    const values = await image.data();
+    const want = new Float64Array(4 * count(patch));
+    for (const [n, ...out] of places([4, ...patch]) as Iterable<[number, ...number[]]>) {
+      const q = out.map((i, k) => i - (patch[k]! - 1) / 2);
+      for (const [k, [a, b]] of planes.entries()) {
+        if (slant[0]![n]! < 0.7) q[a!]! += Math.tan(((slant[1 + k]![n]! * 50 - 30) * Math.PI) / 180) * q[b!]!;
+      }
+      const place = q.map((v, k) => {
+        const middle = Math.floor(space[k]! / 2) - Math.floor(patch[k]! / 2) + (patch[k]! - 1) / 2;
+        return v + middle + (move[0]![n]! < 0.6 ? move[1 + k]![n]! * 4.5 - 2.5 : 0);
+      });
+      const low = place.map(Math.floor);
+      for (const corner of places(space.map(() => 2))) {
+        const voxel = corner.map((c, k) => low[k]! + c);
+        if (voxel.some((v, a) => v < 0 || v >= space[a]!)) continue;
+        const weight = voxel.reduce((w, v, a) => w * (1 - Math.abs(place[a]! - v)), 1);
+        want[at([4, ...patch], [n, ...out])]! += weight * values[at(shape, [n, 0, ...voxel])]!;
+      }
+    }
+    await assertClose(got.image, { shape: [4, 1, ...patch], data: want }, 2e-5, "slanted and moved");
+  });
+}
+
+test("spatial(): what cannot be a shear or a translation is refused", () => {
+  const image = made([1, 1, 6, 6]);
+  const run = (options: object) => () => augment.spatial(random.key(1), { image }, { patch: [4, 4], ...options });
+  assert.throws(run({ shear: { p: 1, degrees: [-90, 0] } }), /degrees are between -90 and 90/);
+  assert.throws(run({ translation: { p: 2, voxels: [0, 1] } }), /p is in \[0, 1\]/);
+  assert.throws(run({ translation: { p: 1, pixels: [0, 1] } }), /pixels/);
+});
+
 test("spatial(): labels move as an image of the labels does; further entries as they are told", async () => {
   const label = labels([2, 10, 9, 8], 3);
   const [ones, distance] = [

@@ -35,6 +35,10 @@ export interface SpatialOptions {
   readonly rotation?: { readonly p: number; readonly degrees: Range };
   /** Coordinates are multiplied: above 1 objects shrink. One factor for all axes unless synchronised is false. */
   readonly scaling?: { readonly p: number; readonly factor: Range; readonly synchronised?: boolean };
+  /** By so many voxels along each axis. */
+  readonly translation?: { readonly p: number; readonly voxels: Range };
+  /** The first axis of each plane of two is slanted along the other by an angle in degrees, between -90 and 90. */
+  readonly shear?: { readonly p: number; readonly degrees: Range };
   /**
    * A smooth displacement: cubic interpolation of `points` random vectors per axis, the longest of which is `magnitude`
    * times half the patch along each axis.

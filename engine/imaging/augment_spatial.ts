@@ -31,18 +31,21 @@ function planeOf(dims: number, [from, to]: readonly number[]): { cosine: Tensor;
   };
 }
 
+/** The planes of two axes: of an image one, of a volume three. */
+const planesOf = (dims: number): number[][] => (dims === 2 ? [[0, 1]] : [[1, 2], [0, 2], [0, 1]]);
+
 /** Products of matrices [N, dims, dims]. */
 const product = (a: Tensor, b: Tensor): Tensor =>
   sum(mul(expandDims(a, { axis: 3 }), expandDims(b, { axis: 1 })), { axes: [2] });
 
 /**
- * Rotation, scaling and elastic deformation about the middle of the sampled patch, cropped to `options.patch`, in one
- * interpolation. Distances are counted in voxels, so the rotation is one of the array: planes of anisotropic voxels are
+ * Rotation, shear, scaling, translation and elastic deformation about the middle of the sampled patch, cropped to
+ * `options.patch`, in one interpolation. Distances are counted in voxels, so the rotation is one of the array: planes of anisotropic voxels are
  * turned with `inPlane`. A sample for which nothing is drawn is cropped, bit for bit.
  *
  * @param key from random.key or random.split
  * @param batch at least as large as the patch; see `initialPatch`
- * @param options `rotation`, `scaling` and `elastic` happen only where given
+ * @param options `rotation`, `shear`, `scaling`, `translation` and `elastic` happen only where given
  * @returns the batch with all its entries [N, ..., ...patch]
  * @throws VoxgradError for other shapes and options
  * @see nnU-Net's SpatialTransform (batchgeneratorsv2), whose labels of mode "nearest" these are
@@ -53,9 +56,9 @@ const product = (a: Tensor, b: Tensor): Tensor =>
  */
 export function spatial<B extends Batch>(key: Tensor, batch: B, options: SpatialOptions): B {
   const name = "augment.spatial";
-  checkOptions(name, options, ["patch", "inPlane", "rotation", "scaling", "elastic", "entries"]);
+  checkOptions(name, options, ["patch", "inPlane", "rotation", "scaling", "translation", "shear", "elastic", "entries"]);
   checkBatch(name, batch);
-  const { patch, inPlane = false, rotation, scaling, elastic, entries = {} } = options;
+  const { patch, inPlane = false, rotation, scaling, translation, shear, elastic, entries = {} } = options;
   const space = batch.image.shape.slice(2);
   check(
     Array.isArray(patch) && patch.length === space.length && patch.every((n, k) => n > 0 && n <= space[k]!),
@@ -69,6 +72,16 @@ export function spatial<B extends Batch>(key: Tensor, batch: B, options: Spatial
   if (scaling) {
     checkOptions(`${name}: scaling`, scaling, ["p", "factor", "synchronised"]);
     checkChance(`${name}: scaling`, scaling, { factor: scaling.factor });
+  }
+  if (translation) {
+    checkOptions(`${name}: translation`, translation, ["p", "voxels"]);
+    checkChance(`${name}: translation`, translation, { voxels: translation.voxels });
+  }
+  if (shear) {
+    checkOptions(`${name}: shear`, shear, ["p", "degrees"]);
+    checkChance(`${name}: shear`, shear, { degrees: shear.degrees });
+    check(shear.degrees.every((angle) => Math.abs(angle) < 90), `${name}: shear`,
+      () => `degrees are between -90 and 90, got ${show(shear.degrees)}`);
   }
   if (elastic) {
     checkOptions(`${name}: elastic`, elastic, ["p", "magnitude", "points"]);
@@ -96,28 +109,27 @@ interface Motion {
 
 /** Draws the maps of N samples from a patch to the space that it is taken from; undefined when nothing can happen. */
 function motion(key: Tensor, samples: number, space: readonly number[], options: SpatialOptions): Motion | undefined {
-  const { patch, rotation, scaling, elastic } = options;
+  const { patch, rotation, scaling, translation, shear, elastic } = options;
   const dims = patch.length;
-  const parts = [rotation, scaling, elastic].filter((part) => part !== undefined && part.p > 0);
+  const parts = [rotation, scaling, translation, shear, elastic].filter((part) => part !== undefined && part.p > 0);
   if (parts.length === 0) return undefined;
   const [affineKey, elasticKey] = split(key);
   const [turns, scales, deforms, ...rest] = draws(affineKey, [samples], 3 + 3 * dims);
   const between = (u: Tensor, [low, high]: readonly number[]): Tensor => add(mul(u, high - low), low);
+  // Draws of their own, so that those of the others do not depend on whether these happen.
+  const [shiftKey, shearKey] = split(affineKey) as [Tensor, Tensor];
+  const [moves, ...lengthsOf] = draws(shiftKey, [samples], 1 + dims) as [Tensor, ...Tensor[]];
+  const [slants, ...anglesOf] = draws(shearKey, [samples], 1 + planesOf(dims).length) as [Tensor, ...Tensor[]];
   const chosen = [
     less(turns, rotation?.p ?? 0),
     less(scales, scaling?.p ?? 0),
     less(deforms, elastic?.p ?? 0),
+    less(moves, translation?.p ?? 0),
+    less(slants, shear?.p ?? 0),
   ] as const;
   let matrix: Tensor | undefined;
   if (rotation && rotation.p > 0) {
-    const planes =
-      dims === 2
-        ? [[0, 1]]
-        : [
-            [1, 2],
-            [0, 2],
-            [0, 1],
-          ];
+    const planes = planesOf(dims);
     const radians = rotation.degrees.map((angle) => (angle / 180) * Math.PI);
     // Cosines and sines of all angles, [2, planes, N, 1, 1].
     const angles = where(chosen[0], between(stack(rest.slice(0, planes.length)), radians), 0);
@@ -131,6 +143,15 @@ function motion(key: Tensor, samples: number, space: readonly number[], options:
     }
   }
   matrix ??= broadcastTo(reshape(eye(dims), { shape: [1, dims, dims] }), { shape: [samples, dims, dims] });
+  if (shear && shear.p > 0) {
+    const radians = shear.degrees.map((angle) => (angle / 180) * Math.PI);
+    for (const [k, [first, second]] of planesOf(dims).entries()) {
+      const angle = reshape(where(chosen[4], between(anglesOf[k]!, radians), 0), { shape: [samples, 1, 1] });
+      const rows = Array.from({ length: dims }, (_, i) => Array.from({ length: dims }, (_, j) => +(i === first && j === second)));
+      const slant = mul(tensor([rows], { dtype: "f32" }), div(sin(angle), cos(angle)));
+      matrix = product(add(slant, reshape(eye(dims), { shape: [1, dims, dims] })), matrix);
+    }
+  }
   if (scaling && scaling.p > 0) {
     const { factor, synchronised = true } = scaling;
     const drawn = stack(
@@ -145,9 +166,13 @@ function motion(key: Tensor, samples: number, space: readonly number[], options:
   const axes = patch.map((_, k) => dims - 1 - k);
   const sizes = tensor([axes.map((k) => axes.map((j) => patch[j] / space[k]))], { dtype: "f32" });
   const shift = axes.map((k) => [(cropStart(space[k], patch[k]) + patch[k] / 2) / (space[k] / 2) - 1]);
-  const shifts = broadcastTo(tensor([shift], { dtype: "f32" }), { shape: [samples, dims, 1] });
+  const middle = broadcastTo(tensor([shift], { dtype: "f32" }), { shape: [samples, dims, 1] });
+  const voxels = (k: number): Tensor => where(chosen[3], between(lengthsOf[k]!, translation!.voxels), 0);
+  const shifts = translation && translation.p > 0
+    ? add(middle, reshape(stack(axes.map((k) => mul(voxels(k), 2 / space[k]!)), { axis: 1 }), { shape: [samples, dims, 1] }))
+    : middle;
   const theta = concat([mul(flip(matrix, { axes: [1, 2] }), sizes), shifts], { axis: 2 });
-  const active = logicalOr(logicalOr(chosen[0], chosen[1]), chosen[2]);
+  const active = chosen.reduce((a, b) => logicalOr(a, b));
   const size = [samples, 1, ...patch];
   if (!elastic || elastic.p === 0) return { active, grid: affineGrid(theta, { size }) };
 
