@@ -41,7 +41,7 @@ export function nonZeroBox(image: Pick<Volume, "data" | "shape" | "channels">): 
 
 /**
  * 1 where some channel is not zero, and in the holes of that region: zeros that no path of zeros joins, face by face, to
- * the border of the array.
+ * the border of the array; one plane is an image, and its border that of the image.
  *
  * @param data channels of [D, H, W], one after the other
  * @returns [D, H, W]
@@ -74,7 +74,7 @@ export function nonZeroMask(
   };
   for (let z = 0; z < D; z++) {
     for (let y = 0; y < H; y++) {
-      const edge = z === 0 || z === D - 1 || y === 0 || y === H - 1;
+      const edge = (D > 1 && (z === 0 || z === D - 1)) || y === 0 || y === H - 1;
       const line = (z * H + y) * W;
       for (let x = 0; x < W; x += edge ? 1 : Math.max(1, W - 1)) reach(line + x);
     }

@@ -26,6 +26,8 @@ export { checkGrid, loadCase } from "./load_case.ts";
 export type { LoadedCase } from "./load_case.ts";
 export { felzenszwalb } from "./felzenszwalb.ts";
 export type { FelzenszwalbOptions } from "./felzenszwalb.ts";
+export { openSuperpixels } from "./superpixel_store.ts";
+export type { StoredSuperpixelOptions, SuperpixelStore } from "./superpixel_store.ts";
 export { foregroundMask, superpixels } from "./superpixels.ts";
 export type { SuperpixelOptions, Superpixels } from "./superpixels.ts";
 export * as metrics from "./metrics.ts";
@@ -62,7 +64,7 @@ export { reorient } from "./reorient.ts";
 export { keepLargestComponent } from "./largest_component.ts";
 export { kMeans, nearestCentres } from "./kmeans.ts";
 export type { KMeans, KMeansOptions } from "./kmeans.ts";
-export { labelsOf, regionValues, resampledPlanes, SourceVolume, toProbabilities } from "./restore.ts";
+export { labelsOf, regionValues, resampledPlanes, restoreLabels, SourceVolume, toProbabilities } from "./restore.ts";
 export { casesOf, extractBox, inMemory, patchStart, sampleBatch, samplePatch, withChannels } from "./sampling.ts";
 export type { CaseSource, PatchOptions, SampleCase } from "./sampling.ts";
 export {

@@ -8,6 +8,7 @@ import { labelPlaces } from "../ops/resample.ts";
 import { axisCodes, scaling } from "./affine.ts";
 import type { CaseGeometry, Plan } from "./plan.ts";
 import { reorient } from "./reorient.ts";
+import { resamplingOrders } from "./resample.ts";
 import { argmaxLabels } from "./sliding_window.ts";
 import type { Slab } from "./sliding_window.ts";
 import { makeVolume, voxelCount } from "./volume.ts";
@@ -140,6 +141,35 @@ export function labelsOf(
   }
   const classes = plan.labels.length;
   return argmaxLabels({ data: outputs, shape: [classes, 1, 1, outputs.length / classes] });
+}
+
+/**
+ * Labels of a scan from what was said of its prepared image as a whole, as `predictor` makes them of patches.
+ *
+ * @param scores [classes, ...shape]; each voxel gets the class with the highest, after linear interpolation
+ * @param options shape: of the prepared image; geometry, plan: from and of `preprocessImage`; classes: how many; name: of
+ *   the volume
+ * @returns Uint8Array volume on the scan's own grid, 0 outside of the crop
+ * @throws VoxgradError for another number of scores
+ * @example const labels = await restoreLabels(scores, { classes: 2, shape, geometry, plan, name: "liver" });
+ */
+export async function restoreLabels(
+  scores: Float32Array<ArrayBuffer>,
+  options: { classes: number; shape: Triple; geometry: CaseGeometry; plan: Plan; name: string },
+): Promise<Volume> {
+  const { classes, shape, geometry, plan, name } = options;
+  check(scores.length === classes * voxelCount(shape), "restoreLabels",
+    () => `got ${scores.length} scores for ${classes} classes of ${shape.join(" x ")}`);
+  const order = resamplingOrders(1, plan.resampling, plan.spacing, geometry.cropSpacing) as (0 | 1)[];
+  const whole = (async function* (): AsyncGenerator<Slab> {
+    yield { start: 0, depth: shape[0], data: scores };
+  })();
+  const planes = resampledPlanes(whole, { classes, from: shape, to: geometry.cropSize, order });
+  const labels = new SourceVolume((length) => new Uint8Array(length), geometry);
+  const names = { labels: Array.from({ length: classes }, (_, k) => `${k}`) };
+  let index = 0;
+  for await (const plane of planes) labels.set(index++, labelsOf(plane, names, { threshold: 0 }));
+  return labels.finish(name);
 }
 
 /** A volume in the making: planes of the crop come in, the volume of the scan comes out. */

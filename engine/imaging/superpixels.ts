@@ -46,12 +46,7 @@ export function foregroundMask(
   const mask = Uint8Array.from(image, (value) => Number(value > threshold));
   if (!mask.includes(1)) return mask;
   keepLargestComponent(mask, { shape: [width, height, depth], values: [1] });
-  if (depth > 1) return nonZeroMask(mask, { channels: 1, shape: [depth, height, width] });
-  // Every pixel of a single slice is at the border of its volume, so it is closed off on both sides.
-  const closed = new Uint8Array(3 * mask.length).fill(1);
-  closed.set(mask, mask.length);
-  const filled = nonZeroMask(closed, { channels: 1, shape: [3, height, width] });
-  return filled.slice(mask.length, 2 * mask.length);
+  return nonZeroMask(mask, { channels: 1, shape: [depth, height, width] });
 }
 
 /**
