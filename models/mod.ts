@@ -1,5 +1,11 @@
 /** Network architectures, whose parameter trees have the names of the published PyTorch models, and methods. */
 export * as alpnet from "./alpnet.ts";
+export { annotatedEpisodes, superpixelEpisodes, transformed } from "./alpnet_episodes.ts";
+export type { DrawEpisode, EpisodeBatch, EpisodeOptions, TransformOptions } from "./alpnet_episodes.ts";
+export { largestSlices, oneShotSegmenter, sliceRange } from "./alpnet_scans.ts";
+export type { OneShotOptions, SliceRange, SupportScan } from "./alpnet_scans.ts";
+export { alpnetEntries, trainAlpnet } from "./alpnet_training.ts";
+export type { AlpnetOptions } from "./alpnet_training.ts";
 export * as colab from "./colab.ts";
 export { colabFigures, contextMapsSvg, figureMaps, intensitiesSvg, logitPlaneSvg, sampleVoxels } from "./colab_figures.ts";
 export type { FigureCase, FigureMaps, FigureNames, FigureOptions, LogitPlane, MapOptions } from "./colab_figures.ts";

@@ -87,7 +87,7 @@ function settingsTable(config: any): string {
   if (plan) {
     const { network, patch, spacing, batch, normalisation } = { normalisation: plan.channels, ...plan };
     // A method's network need not be the plan's.
-    const features = architecture?.features ?? network.features;
+    const features = [architecture?.features ?? network.features].flat();
     rows.push(["network", `${config.network ?? network.name} ${features.join("-")}, ${parameters ?? "?"} parameters`]);
     rows.push(["patch", `${batch} x ${patch.join(" x ")} at ${spacing.map((s: number) => +s.toFixed(3)).join(" x ")} mm`]);
     rows.push(["channels", normalisation.map((c: any) => `${c.name} (${c.normalisation})`).join(", ")]);
