@@ -46,6 +46,8 @@ export interface OrganPhantomOptions extends PhantomOptions {
   readonly shapes?: readonly OrganShapes[];
   /** Whether each liver has one to three tumours, darker than it; not unless given. */
   readonly tumours?: boolean;
+  /** Whether organs differ in intensity and texture, as for few-shot segmentation; not unless given. */
+  readonly distinct?: boolean;
 }
 
 const SHAPE: Triple = [32, 32, 32];
@@ -65,6 +67,10 @@ const SCANNERS: readonly Scanner[] = [
 // Intensities before the scanner's doing, by tissue; other structures are as bright as organs, and one is bone.
 const VALUES = [0, 0.52, 0.54, 0.47, 0.62, 0.62, 0.3];
 const OTHERS = [0.82, 0.6, 0.5, 0.46, 0.56, 0.4];
+/** The same where organs are to look different, and how much of a fine texture a tissue has beside the coarse one. */
+const DISTINCT_VALUES = [0, 0.55, 0.7, 0.42, 0.82, 0.82, 0.28];
+const DISTINCT_OTHERS = [0.97, 0.9, 0.36, 0.48, 0.62, 0.2];
+const FINE = [0, 0.02, 0.12, 0.16, 0.05, 0.05, 0.03, 0, 0, 0.14, 0.2, 0.1, 0.1];
 const TUMOUR = BODY + OTHERS.length + 1;
 const TUMOUR_VALUE = 0.4;
 /** Of half a scan. */
@@ -176,13 +182,13 @@ export function organShapes(labels: Volume, values: readonly number[] = [6, 1, 1
  * patient otherwise imaged.
  *
  * @param options seed; shape [X, Y, Z], 32 cubed unless given, over which the abdomen is stretched; spacing in mm, 9 unless
- *   given; scanner; shapes; tumours
+ *   given; scanner; shapes; tumours; distinct
  * @returns int16 image and uint8 labels on one grid
  * @throws RangeError when a side is below 16 voxels
  * @example const { image, label } = organPhantomCase({ seed: 1, scanner: 2 });
  */
 export function organPhantomCase(options: OrganPhantomOptions): { image: Volume; label: Volume } {
-  const { seed, shape = SHAPE, spacing = SPACING, scanner = 0, shapes = [], tumours = false } = options;
+  const { seed, shape = SHAPE, spacing = SPACING, scanner = 0, shapes = [], tumours = false, distinct = false } = options;
   if (!shape.every((n) => Number.isInteger(n) && n >= MIN_SIDE)) {
     throw new RangeError(`organPhantomCase: shape ${shape.join(" x ")}; wanted at least ${MIN_SIDE} voxels a side`);
   }
@@ -194,13 +200,15 @@ export function organPhantomCase(options: OrganPhantomOptions): { image: Volume;
   const own = prng.fork("patient");
   const shift = [0, 1, 2].map(() => own.uniform(-SHIFT, SHIFT));
   const size = [0, 1, 2].map(() => own.uniform(...SIZE));
-  const bright = [...VALUES, ...OTHERS, ...(tumours ? [TUMOUR_VALUE] : [])].map((value, tissue) => (tissue === 0 ? 0 : value + own.uniform(-JITTER, JITTER)));
+  const values = distinct ? [...DISTINCT_VALUES, ...DISTINCT_OTHERS] : [...VALUES, ...OTHERS];
+  const bright = [...values, ...(tumours ? [TUMOUR_VALUE] : [])].map((value, tissue) => (tissue === 0 ? 0 : value + own.uniform(-JITTER, JITTER)));
   // Both kidneys are one tissue.
   bright[5] = bright[4]!;
   const imaged = bright.map((value, tissue) =>
     tissue === 0 || tissue === BODY ? value : bright[BODY]! + enhancement * (value - bright[BODY]!));
   const bend = [0, 1, 2].map((axis) => smoothField(prng.fork(10 + axis), shape, 3));
   const texture = smoothField(prng.fork("texture"), shape, 8);
+  const fine = distinct ? smoothField(prng.fork("fine"), shape, 24) : undefined;
   const grain = prng.fork("noise");
 
   const count = voxelCount(shape);
@@ -222,7 +230,7 @@ export function organPhantomCase(options: OrganPhantomOptions): { image: Volume;
         for (let n = 0; n < 8; n++) {
           value += imaged[tissueAt(n % 2 ? 0.25 : -0.25, n & 2 ? 0.25 : -0.25, n & 4 ? 0.25 : -0.25)]! / 8;
         }
-        if (middle > 0) value += TEXTURE * texture[at]!;
+        if (middle > 0) value += TEXTURE * texture[at]! + (fine ? (FINE[middle] ?? 0) * fine[at]! : 0);
         // Gamma by exp and log would differ from host to host; a parabola with the same ends does as well.
         const bounded = Math.min(1, Math.max(0, value));
         const curved = bounded + (gamma - 1) * bounded * (bounded - 1);
