@@ -19,6 +19,7 @@ const options = config({
   heldOut: entry(16, "patients to measure on", { integer: true, min: 1 }),
   steps: entry(0, "optimiser steps of each arm; 0: 800 of size cpu, 4000 of size gpu", { integer: true, min: 0 }),
   arms: entry("all", "names of arms with commas between"),
+  rate: entry(1e-2, "Adam's learning rate at the start", { min: 0 }),
   period: entry(10, "steps from one update of the generator to the next", { integer: true, min: 1 }),
   generatorRate: entry(3e-4, "Adam's learning rate for the generator, as in the official code", { min: 0 }),
 });
@@ -64,7 +65,7 @@ const experiment = await openExperiment(run, {
   ],
   settings: {
     size, patch, features, convs, steps, cases: options.cases, heldOut: options.heldOut, period: options.period, margin, tau,
-    batch: 2, optimizer: "adam", rate: 3e-3, generatorRate: options.generatorRate,
+    batch: 2, optimizer: "adam", rate: options.rate, generatorRate: options.generatorRate,
   },
 });
 const started = performance.now();
@@ -89,7 +90,7 @@ async function prepare(folder: string, seed: number, patients: { cases: number; 
   // Mirrored along x too, the organ lies on no certain side: it is known by its size alone.
   return [
     folder, "--plan", `${folder}/plan.json`, "--splits", `${folder}/splits.json`, "--cache", `${run.path}/prepared`,
-    "--seed", `${seed}`, "--augment", "mirror", "--flips", "xyz", "--rate", "3e-3",
+    "--seed", `${seed}`, "--augment", "mirror", "--flips", "xyz", "--rate", `${options.rate}`,
   ];
 }
 

@@ -103,6 +103,7 @@ const options = config({
   partial: entry(9, "patients of each P", { integer: true, min: 1 }),
   heldOut: entry(0, "patients to measure on, of each scanner; 0: 3, of study tumour 15", { integer: true, min: 0 }),
   steps: entry(0, "optimiser steps of each network; 0: 500 of size cpu, 3000 of size gpu", { integer: true, min: 0 }),
+  rate: entry(1e-2, "Adam's learning rate at the start", { min: 0 }),
   arms: entry("main", `names of arms with commas between; main: ${main.map(({ name }) => name).join(", ")} (tumour: ` +
     `${base.map(({ name }) => name).join(", ")}); all: also ${more.map(({ name }) => name).join(", ")}`),
   shapes: entry("", "label map, or folder of them, whose organs are bent for each patient; ellipsoids without it"),
@@ -144,7 +145,7 @@ const experiment = await openExperiment(run, {
   measures: ["Dice", "sensitivity", "precision", "HD95"],
   settings: {
     study: options.study, size, shape, spacing, features, convs, augment, steps, full: options.full, partial: options.partial,
-    heldOut, shapes: options.shapes, shapeValues: options.shapeValues, batch: 2, optimizer: "adam", rate: 3e-3,
+    heldOut, shapes: options.shapes, shapeValues: options.shapeValues, batch: 2, optimizer: "adam", rate: options.rate,
   },
 });
 const started = performance.now();
@@ -251,7 +252,7 @@ for (const seed of seeds) {
   if (trials.every(({ name }) => experiment.done(name, seed))) continue;
   await writeSets(data, seed);
   const words = [
-    "--cache", `${run.path}/prepared`, "--seed", `${seed}`, "--augment", augment, "--flips", "none", "--rate", "3e-3",
+    "--cache", `${run.path}/prepared`, "--seed", `${seed}`, "--augment", augment, "--flips", "none", "--rate", `${options.rate}`,
     "--steps", `${steps}`, "--validation", "0",
   ];
   for (const trial of trials) {
