@@ -17,9 +17,9 @@ const options = config({
   seeds: entry(3, "repetitions, each with patients and weights of its own", { integer: true, min: 1 }),
   cases: entry(16, "patients to train on", { integer: true, min: 2 }),
   heldOut: entry(16, "patients to measure on", { integer: true, min: 1 }),
-  steps: entry(0, "optimiser steps of each arm; 0: 800 of size cpu, 4000 of size gpu", { integer: true, min: 0 }),
+  steps: entry(0, "optimiser steps of each arm; 0: 1000 of size cpu, 4000 of size gpu", { integer: true, min: 0 }),
   arms: entry("all", "names of arms with commas between"),
-  rate: entry(1e-2, "Adam's learning rate at the start", { min: 0 }),
+  rate: entry(3e-3, "Adam's learning rate at the start", { min: 0 }),
   period: entry(10, "steps from one update of the generator to the next", { integer: true, min: 1 }),
   generatorRate: entry(3e-4, "Adam's learning rate for the generator, as in the official code", { min: 0 }),
 });
@@ -50,7 +50,7 @@ const size = options.size !== "auto" ? options.size : device.kind === "software"
 const { side, features, convs, margin, tau } = size === "cpu"
   ? { side: 32, features: [6, 12, 24], convs: 1, margin: 4, tau: 3 }
   : { side: 48, features: [16, 32, 64], convs: 2, margin: 6, tau: 4 };
-const steps = options.steps || (size === "cpu" ? 800 : 4000);
+const steps = options.steps || (size === "cpu" ? 1000 : 4000);
 const patch: Triple = [side, side, side];
 const run = new RunFolder(options.run.replace(/(?<=.)\/+$/, ""));
 const experiment = await openExperiment(run, {
