@@ -1,7 +1,8 @@
 // What merging labels costs a training step: the step of train_partial with the ordinary loss, with marginal losses, and
 // with exclusion losses too, on the same partly labelled batch and with the same network:
 // `VOXGRAD_ADAPTER=lavapipe node --import ./engine/platform/cli/register.mjs bench/partial_step.ts`.
-// Words after -- go to all, as in `-- --patch 40,56,40 --features 8,16,32`; --rounds says how often each is timed.
+// Words after -- go to all, as in `-- --patch 40,56,40 --features 8,16,32`; --rounds says how often each is timed,
+// --arms which are (the first is the measure).
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -10,7 +11,10 @@ import { closeDevice, config, random, tensor, type Tensor } from "../engine/mod.
 import { openPartial, partialEntries } from "../models/partial_training.ts";
 import { measureSteps, type MeasuredStep } from "./steps.ts";
 
-const { values, positionals } = parseArgs({ options: { rounds: { type: "string", default: "10" } }, allowPositionals: true });
+const { values, positionals } = parseArgs({
+  options: { rounds: { type: "string", default: "10" }, arms: { type: "string", default: "naive,marginal,logit,exclusion" } },
+  allowPositionals: true,
+});
 const folder = await mkdtemp(join(tmpdir(), "partial_step_"));
 let about = "";
 
@@ -36,12 +40,17 @@ async function arm(name: string, words: readonly string[]): Promise<MeasuredStep
   };
 }
 
-const steps = [
-  await arm("ordinary losses", ["--loss", "naive"]),
-  await arm("marginal losses", ["--loss", "marginal"]),
-  await arm("marginal, logits merged", ["--loss", "marginal", "--mode", "logit"]),
-  await arm("marginal and exclusion losses", ["--loss", "exclusion"]),
-];
+const ARMS: Readonly<Record<string, readonly [name: string, ...words: string[]]>> = {
+  naive: ["ordinary losses", "--loss", "naive"],
+  marginal: ["marginal losses", "--loss", "marginal"],
+  logit: ["marginal, logits merged", "--loss", "marginal", "--mode", "logit"],
+  exclusion: ["marginal and exclusion losses", "--loss", "exclusion"],
+};
+const steps: MeasuredStep[] = [];
+for (const key of values.arms.split(",")) {
+  const [name, ...words] = ARMS[key]!;
+  steps.push(await arm(name, words));
+}
 await measureSteps(steps, about, Number(values.rounds));
 await rm(folder, { recursive: true });
 await closeDevice();
