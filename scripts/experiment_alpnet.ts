@@ -43,7 +43,7 @@ const options = config({
   seeds: entry(3, "repetitions, each with patients and weights of its own", { integer: true, min: 1 }),
   cases: entry(8, "patients to train on; the first is the support", { integer: true, min: 1 }),
   heldOut: entry(6, "patients to measure on", { integer: true, min: 1 }),
-  steps: entry(0, "episodes of each training; 0: 1000 of size cpu, 10000 of size gpu", { integer: true, min: 0 }),
+  steps: entry(0, "episodes of each training; 0: 600 of size cpu, 10000 of size gpu", { integer: true, min: 0 }),
   arms: entry("main", `names of arms with commas between; main: ${main.map(({ name }) => name).join(", ")}; all: also ${more.map(({ name }) => name).join(", ")}`),
 });
 const asked = options.arms === "main" ? main.map(({ name }) => name) : options.arms === "all" ? known.map(({ name }) => name) : options.arms.split(",");
@@ -55,10 +55,11 @@ const seeds = Array.from({ length: options.seeds }, (_, k) => k + 1);
 const device = await deviceInfo();
 print(`Device: ${device.name} (${device.kind}; ${device.reason})`);
 const size = options.size !== "auto" ? options.size : device.kind === "software" ? "cpu" : "gpu";
+// Windows and superpixels are as large beside the organs as the paper's are in slices of 256 x 256.
 const { side, slices, backbone, rate, minSize } = size === "cpu"
-  ? { side: 64, slices: 16, backbone: ["--backbone", "small", "--stride", "4", "--window", "4"], rate: 1e-2, minSize: 25 }
-  : { side: 128, slices: 24, backbone: ["--backbone", "resnet18", "--stride", "8"], rate: 1e-3, minSize: 100 };
-const steps = options.steps || (size === "cpu" ? 1000 : 10000);
+  ? { side: 64, slices: 16, backbone: ["--backbone", "small", "--stride", "4", "--window", "2", "--testWindow", "1"], rate: 1e-2, minSize: 25 }
+  : { side: 128, slices: 24, backbone: ["--backbone", "resnet18", "--stride", "8", "--window", "2", "--testWindow", "1"], rate: 1e-3, minSize: 100 };
+const steps = options.steps || (size === "cpu" ? 600 : 10000);
 const shape: Triple = [side, side, slices];
 const spacing: Triple = [384 / side, 384 / side, 288 / slices];
 const run = new RunFolder(options.run.replace(/(?<=.)\/+$/, ""));

@@ -200,11 +200,11 @@ test("segmenter() labels as the network does voxel by voxel, on the image's grid
 test("figures of a step leave out what is not annotated", async () => {
   const logits = tensor(noise(240, 5), { shape: [2, 3, 40] });
   const label = tensor(Int32Array.from({ length: 80 }, (_, k) => (k % 5) % 3), { shape: [2, 40] });
-  const present = tensor([[1, 1, 0], [1, 1, 1]], { dtype: "f32" });
+  const sets = tensor([[0, 1, 0], [0, 1, 2]], { dtype: "i32" });
   const zero = tensor([0], { dtype: "f32" }).sum();
   const of = async (x: Tensor, l: Tensor, options = {}) => [...(await stepFigures(zero, x, l, options).data())];
   const [both, one, two] = [
-    await of(logits, label, { present }),
+    await of(logits, label, { sets }),
     await of(logits.slice({ start: [0], end: [1] }), label.slice({ start: [0], end: [1] })),
     await of(logits.slice({ start: [1], end: [2] }), label.slice({ start: [1], end: [2] })),
   ];
