@@ -1,5 +1,5 @@
 /** Dice of the training patches as they go by: nnU-Net's pseudo-Dice, over the recent steps. */
-import { check, show } from "../core/errors.ts";
+import { check, checkOptions, show } from "../core/errors.ts";
 import type { Tensor } from "../core/tensor.ts";
 import { regionTargets } from "../nn/losses.ts";
 import { concat } from "../ops/concat.ts";
@@ -23,6 +23,7 @@ export function stepFigures(
   labels: Tensor,
   options: { regions?: readonly (readonly number[])[]; ignore?: number; sets?: Tensor } = {},
 ): Tensor {
+  checkOptions("stepFigures", options, ["regions", "ignore", "sets"]);
   const [N, K] = logits.shape;
   const size = labels.size / N;
   check(logits.size === N * K * size, "stepFigures",
