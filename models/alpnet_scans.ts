@@ -109,12 +109,12 @@ export function oneShotSegmenter(model: OneShotModel, params: any, { plan, chunk
     return slice(likely, { start: [0, 1] }).squeeze({ axes: [1] });
   });
 
-  /** Features of all slices [n, F, h, w], n a multiple of the batch. */
-  async function featuresOf(image: Float32Array<ArrayBuffer>, shape: Triple, zs: readonly number[], size: readonly [number, number]): Promise<Tensor[]> {
+  /** Features of all slices, `batch` of them in each tensor [batch, F, h, w]; the last slice fills up. */
+  async function featuresOf(image: Float32Array<ArrayBuffer>, shape: Triple, size: readonly [number, number]): Promise<Tensor[]> {
     const channels = plan.channels.length;
     const parts: Tensor[] = [];
-    for (let from = 0; from < zs.length; from += batch) {
-      const some = Array.from({ length: batch }, (_, k) => zs[Math.min(from + k, zs.length - 1)]!);
+    for (let from = 0; from < shape[0]; from += batch) {
+      const some = Array.from({ length: batch }, (_, k) => Math.min(from + k, shape[0] - 1));
       using images = tensor(slicesOf(image, shape, some, size), { shape: [batch, channels, ...size] });
       parts.push(await features(params, images));
     }
@@ -133,7 +133,7 @@ export function oneShotSegmenter(model: OneShotModel, params: any, { plan, chunk
     const [D, H, W] = shape;
     const size = [upTo(H, stride), upTo(W, stride)] as const;
     const supportSize = [0, 1].map((k) => upTo(Math.max(...supports.map((each) => each.shape[k + 1]!)), stride)) as [number, number];
-    const query = await featuresOf(data, shape, Array.from({ length: D }, (_, z) => z), size);
+    const query = await featuresOf(data, shape, size);
     const held: Tensor[] = [...query];
     /** Probabilities on their way: of a class, the slices that they are of. */
     const coming: { k: number; zs: number[]; result: Tensor }[] = [];

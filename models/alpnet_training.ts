@@ -3,11 +3,11 @@
  * for experiments that train several arms.
  */
 import {
-  choice, compile, ConfigError, deviceInfo, duration, entry, openSuperpixels, openTraining, preprocessCase, print,
+  choice, compile, ConfigError, deviceInfo, duration, entry, openSuperpixels, openTraining, print,
   Prng, programLine, random, readSafetensors, saveModel, sgd, slice, stepFigures, storeFolder, train,
   trainingEntries, valueAndGrad, writeOrganPhantomDataset,
 } from "../engine/mod.ts";
-import type { CaseSource, Comparison, Config, FoldSetup, PreparedCase, Tensor, Training, Volume } from "../engine/mod.ts";
+import type { CaseSource, Comparison, Config, FoldSetup, Tensor, Training } from "../engine/mod.ts";
 
 import * as alpnet from "./alpnet.ts";
 import { annotatedEpisodes, type DrawEpisode, type EpisodeBatch, superpixelEpisodes, transformed } from "./alpnet_episodes.ts";
@@ -189,19 +189,16 @@ async function trainFold(setup: Setup, compiled: ReturnType<typeof compileStep>,
   if (split.val.length > 0) print(`Support: ${item.id}`);
   const support = await training.store.get(item.id);
   const segment = oneShotSegmenter(model, params, { plan, ...fewShot, window: options.testWindow, chunks: options.chunks });
-  await training.test({ ...fold, split: { ...split, val: split.val.filter((id) => id !== item.id) } }, async (image, reference) => {
-    const ranges = options.ranges === "known" ? await rangesOf(image, reference, training) : undefined;
-    return segment(image, [support], ranges ? { ranges } : {});
-  });
+  const heldOut = { ...fold, split: { ...split, val: split.val.filter((id) => id !== item.id) } };
+  await training.test(heldOut, async (image, id) =>
+    segment(image, [support], options.ranges === "known" ? { ranges: await rangesOf(training, id) } : {}));
 }
 
-/** The slices of the prepared image in which each class is. */
-async function rangesOf(image: Volume, label: Volume, { plan }: Training): Promise<Map<number, SliceRange>> {
-  const item: PreparedCase = await preprocessCase({ id: image.name, image, label }, plan);
-  const ranges = new Map<number, SliceRange>();
-  for (let value = 1; value < plan.labels.length; value++) {
-    const range = sliceRange(item.label, item.shape, value);
-    if (range) ranges.set(value, range);
-  }
-  return ranges;
+/** The slices of the prepared case in which each class is. */
+async function rangesOf({ plan, store }: Training, id: string): Promise<Map<number, SliceRange>> {
+  const { label, shape } = await store.get(id);
+  return new Map(plan.labels.flatMap((_, value): [number, SliceRange][] => {
+    const range = value > 0 ? sliceRange(label, shape, value) : undefined;
+    return range ? [[value, range]] : [];
+  }));
 }

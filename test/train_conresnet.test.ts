@@ -1,31 +1,15 @@
 // train_conresnet, small: the loss of its steps is what the options say.
-import { mkdtemp, readFile, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import {
-  closeDevice, compile, config, openTraining, random, regionTargets,
-  type Tensor, writeNestedPhantomDataset,
+  compile, config, openTraining, random, regionTargets,
+  type Tensor,
 } from "../engine/mod.ts";
 import { conres, conResNet, conResNetEntries, trainConResNet } from "../models/mod.ts";
+import { cleanUp, file, losses, place, words as shared } from "./train_conresnet_helpers.ts";
 
-const folder = await mkdtemp(join(tmpdir(), "voxgrad-conres-loss-"));
-test.after(async () => {
-  await rm(folder, { recursive: true, force: true });
-  await closeDevice();
-});
-
-const place = (name: string): string => join(folder, name);
-await writeNestedPhantomDataset(place("data"), { cases: 3, seed: 3, shape: [24, 24, 8] });
-const small = [
-  "--features", "4,8", "--groups", "2", "--batch", "2", "--folds", "3", "--epoch", "4", "--validation", "0", "--workers", "0",
-];
-const words = (name: string, ...own: string[]): string[] =>
-  [place("data"), "--run", place(name), "--cache", place("prepared"), ...small, ...own];
-const file = (run: string, name: string): Promise<Buffer> => readFile(join(folder, run, name));
-const losses = async (run: string): Promise<number[]> =>
-  String(await file(run, "log.jsonl")).trim().split("\n").map((line) => JSON.parse(line).loss);
+test.after(cleanUp);
+const words = (name: string, ...own: string[]): string[] => shared(name, "--validation", "0", ...own);
 
 test("the loss of a step is that of the options, boundary loss and its share included", async () => {
   const still = ["--patch", "8,24,24", "--augment", "none", "--dropout", "0", "--steps", "2", "--rate", "1e-30", "--boundary"];

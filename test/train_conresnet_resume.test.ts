@@ -1,32 +1,17 @@
 // train_conresnet, small: its loss falls, a killed training ends as one left alone, its file serves prediction.
-import { mkdtemp, readFile, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import {
-  closeDevice, config, loadModel, loadParameters, random, readVolume, resumableConfig,
-  segmenter, trainingChanges, writeNestedPhantomDataset,
+  config, loadModel, loadParameters, random, readVolume, resumableConfig,
+  segmenter, trainingChanges,
 } from "../engine/mod.ts";
 import { conResNetEntries, networkOf, trainConResNet } from "../models/mod.ts";
 import { runCommand } from "./command.ts";
+import { cleanUp, file, folder, losses, place, words as shared } from "./train_conresnet_helpers.ts";
 
-const folder = await mkdtemp(join(tmpdir(), "voxgrad-conresnet-"));
-test.after(async () => {
-  await rm(folder, { recursive: true, force: true });
-  await closeDevice();
-});
-
-const place = (name: string): string => join(folder, name);
-await writeNestedPhantomDataset(place("data"), { cases: 3, seed: 3, shape: [24, 24, 8] });
-const small = [
-  "--features", "4,8", "--groups", "2", "--batch", "2", "--folds", "3", "--epoch", "4", "--validation", "1", "--workers", "0",
-];
-const words = (name: string, ...own: string[]): string[] =>
-  [place("data"), "--run", place(name), "--cache", place("prepared"), ...small, ...own];
-const file = (run: string, name: string): Promise<Buffer> => readFile(join(folder, run, name));
-const losses = async (run: string): Promise<number[]> =>
-  String(await file(run, "log.jsonl")).trim().split("\n").map((line) => JSON.parse(line).loss);
+test.after(cleanUp);
+const words = (name: string, ...own: string[]): string[] => shared(name, "--validation", "1", ...own);
 
 test("a killed training, boundary loss and dropout included, ends with the weights of one left alone; its loss falls", async () => {
   const own = ["--patch", "8,16,16", "--steps", "8", "--rate", "0.01", "--boundary", "--fold", "all"];

@@ -261,9 +261,9 @@ export class Training {
    * Segments and measures the held-out cases of a fold: predictions/, summary.json, metrics.csv, overlay.svg; of a
    * dataset group also references/, its labels in the values of the group. What a case has not annotated is not measured.
    *
-   * @param segment labels an image; the reference is for protocols that tell where a class begins and ends
+   * @param segment labels an image, given the case's id too
    */
-  async test(fold: FoldSetup, segment: (image: Volume, reference: Volume) => Promise<Volume>): Promise<void> {
+  async test(fold: FoldSetup, segment: (image: Volume, id: string) => Promise<Volume>): Promise<void> {
     const { plan, dataset } = this;
     const classes = plan.regions ?? plan.labels.slice(1).map((label, k) => ({ name: label, values: [k + 1] }));
     const shown: OverlayCase[] = [];
@@ -271,7 +271,7 @@ export class Training {
     for (const id of counted(fold.split.val, "case")) {
       const item = this.#items.get(id)!;
       const { image, label, labelsPresent } = await loadCase(dataset, item);
-      const prediction = await segment(image, label!);
+      const prediction = await segment(image, id);
       const file = await fold.run.write(`predictions/${id}.nii.gz`, writeNifti(prediction, { dtype: "uint8", gzip: true }));
       this.#rule.add(prediction, label!, labelsPresent);
       const measured = compareLabels(prediction, label!, { classes, ignore: plan.ignoreLabel, labelsPresent });
