@@ -4,7 +4,7 @@
 // patients, initialisation and number of episodes; the last weights are measured on patients held out. What is done is
 // kept: the same command goes on after a stop. --help lists what can be set.
 import {
-  choice, closeDevice, config, ConfigError, deviceInfo, duration, entry, fingerprintDataset, makePlan, measuresOf, openDataset,
+  choice, chooseArms, closeDevice, config, deviceInfo, duration, entry, fingerprintDataset, makePlan, measuresOf, openDataset,
   openExperiment, planText, print, resumableConfig, RunFolder, trainingChanges, writeOrganPhantomDataset,
 } from "../engine/mod.ts";
 import type { Comparison, MeasuredCase, Triple } from "../engine/mod.ts";
@@ -34,7 +34,6 @@ const more: readonly Trial[] = [
   trial("paper_rule", "SSL-ALPNet, Eq. 2", "All windows that are not the class's are background's.", "--rule", "paper"),
   trial("volume", "SSL-ALPNet, supervoxels", "Superpixels of the volume.", "--superpixels", "volume"),
 ];
-const known = [...main, ...more];
 const GROUPS = [["liver", "spleen"], ["left kidney", "right kidney"]];
 
 const options = config({
@@ -46,10 +45,7 @@ const options = config({
   steps: entry(0, "episodes of each training; 0: 600 of size cpu, 10000 of size gpu", { integer: true, min: 0 }),
   arms: entry("main", `names of arms with commas between; main: ${main.map(({ name }) => name).join(", ")}; all: also ${more.map(({ name }) => name).join(", ")}`),
 });
-const asked = options.arms === "main" ? main.map(({ name }) => name) : options.arms === "all" ? known.map(({ name }) => name) : options.arms.split(",");
-const strange = asked.find((name) => !known.some((each) => each.name === name));
-if (strange !== undefined) throw new ConfigError(`--arms: there is no ${strange}; there are ${known.map(({ name }) => name).join(", ")}`);
-const trials = known.filter(({ name }) => asked.includes(name));
+const trials = chooseArms(options.arms, main, more);
 const seeds = Array.from({ length: options.seeds }, (_, k) => k + 1);
 
 const device = await deviceInfo();

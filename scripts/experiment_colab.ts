@@ -3,7 +3,7 @@
 // has the same patients, initialisation, batches and steps; the last weights are measured on patients held out. What is
 // done is kept: the same command goes on after a stop. --help lists what can be set.
 import {
-  choice, closeDevice, config, ConfigError, counted, deviceInfo, duration, entry, fingerprintDataset, keepLargestComponent,
+  choice, chooseArms, closeDevice, config, counted, deviceInfo, duration, entry, fingerprintDataset, keepLargestComponent,
   loadCase, loadModel, loadParameters, makePlan, measuresOf, compareLabels, openDataset, openExperiment, planText,
   print, random, readFigures, readVolume, resumableConfig, RunFolder, segmenter, trainingChanges, writeContextPhantomDataset,
   writeNifti,
@@ -38,10 +38,7 @@ const ARMS = [
   },
   { name: "labels", title: "Organ by hand", words: ["--context", "labels"], about: "The true organ: the control." },
 ];
-const asked = options.arms === "all" ? ARMS.map(({ name }) => name) : options.arms.split(",");
-const strange = asked.find((name) => !ARMS.some((arm) => arm.name === name));
-if (strange !== undefined) throw new ConfigError(`--arms: there is no ${strange}; there are ${ARMS.map(({ name }) => name).join(", ")}`);
-const arms = ARMS.filter(({ name }) => asked.includes(name));
+const arms = chooseArms(options.arms, ARMS);
 const seeds = Array.from({ length: options.seeds }, (_, k) => k + 1);
 
 const device = await deviceInfo();
@@ -57,7 +54,7 @@ const experiment = await openExperiment(run, {
   title: "Context labels: CoLab and what it is compared with",
   about: "Lesions lie in one organ; a second organ and nodes hold blobs of the same sizes and intensities, in tissue of the " +
     "same intensity and texture. What a network finds outside the organ is a distractor taken for a lesion.",
-  arms: ARMS.map(({ name, title, about }) => ({ name, title, about })).filter(({ name }) => asked.includes(name)),
+  arms: arms.map(({ name, title, about }) => ({ name, title, about })),
   seeds, reference: arms[0]!.name,
   measures: [
     "Dice", "sensitivity", "precision", "HD95",

@@ -3,7 +3,7 @@
 // last weights are measured on patients held out, by region. What is done is kept: the same command goes on after a stop.
 // --help lists what can be set.
 import {
-  choice, closeDevice, compareLabels, config, ConfigError, counted, deviceInfo, duration, entry, fingerprintDataset, loadCase,
+  choice, chooseArms, closeDevice, compareLabels, config, ConfigError, counted, deviceInfo, duration, entry, fingerprintDataset, loadCase,
   loadModel, loadParameters, makePlan, measuresOf, NESTED_PHANTOM_REGIONS, openDataset, openExperiment, planText, predictor,
   print, random, resumableConfig, RunFolder, trainingChanges, writeNestedPhantomDataset,
 } from "../engine/mod.ts";
@@ -40,7 +40,6 @@ const more: readonly Trial[] = [
   trial("lambda_1", "ConResNet, lambda 1", "Fig. 8.", "--lambda", "1"),
   trial("code", "ConResNet, official residual loss", "The residual loss as the official code computes it.", "--mode", "code", "--first", "label"),
 ];
-const TRIALS = [...main, ...more];
 const named = (trials: readonly Trial[]): string => trials.map(({ name }) => name).join(", ");
 
 const options = config({
@@ -54,12 +53,8 @@ const options = config({
   contrast: entry(1, "how much tumours differ from the tissue around them", { min: 0 }),
   arms: entry("main", `names of arms with commas between; main: ${named(main)}; all: also ${named(more)}`),
 });
-const names = options.arms === "main" ? main.map(({ name }) => name)
-  : options.arms === "all" ? TRIALS.map(({ name }) => name)
-  : options.arms.split(",");
-const strange = names.find((name) => !TRIALS.some((each) => each.name === name));
-if (strange !== undefined) throw new ConfigError(`--arms: there is no ${strange}; there are ${named(TRIALS)}`);
-const trials = TRIALS.filter(({ name }) => names.includes(name));
+const trials = chooseArms(options.arms, main, more);
+const names = trials.map(({ name }) => name);
 for (const { name, of } of trials) {
   const absent = of?.filter((each) => !names.includes(each)) ?? [];
   if (absent.length > 0) throw new ConfigError(`--arms: ${name} is made of ${of!.join(", ")}; add ${absent.join(", ")}`);

@@ -5,7 +5,7 @@
 // weights are measured on patients with all labels annotated. What is done is kept: the same command goes on after a stop.
 // --help lists what can be set.
 import {
-  choice, closeDevice, config, ConfigError, deviceInfo, duration, entry, findImages, fingerprintDataset, makePlan,
+  choice, chooseArms, closeDevice, config, deviceInfo, duration, entry, findImages, fingerprintDataset, makePlan,
   measuresOf, openDataset, openExperiment, ORGAN_PHANTOM_TUMOUR, organShapes, planText, print, readVolume, resumableConfig,
   RunFolder, trainingChanges, writeOrganPhantomDataset,
 } from "../engine/mod.ts";
@@ -111,13 +111,7 @@ const options = config({
 });
 const study = STUDIES[options.study];
 const heldOut = options.heldOut || (study.tumours ? 15 : 3);
-const known = [...study.main, ...study.more];
-const asked = options.arms === "main" ? study.main : options.arms === "all" ? known : options.arms.split(",").map((name) => ({ name }));
-const strange = asked.find(({ name }) => !known.some((trial) => trial.name === name));
-if (strange !== undefined) {
-  throw new ConfigError(`--arms: there is no ${strange.name} in study ${options.study}; there are ${known.map(({ name }) => name).join(", ")}`);
-}
-const trials = known.filter(({ name }) => asked.some((each) => each.name === name));
+const trials = chooseArms(options.arms, study.main, study.more);
 /** Scanners of the study, by number, each with the name of the set that brings it. */
 const scanners = [...new Map([...study.sets].reverse().map(({ name, scanner }) => [scanner, name]))].sort(([a], [b]) => a - b);
 const seeds = Array.from({ length: options.seeds }, (_, k) => k + 1);

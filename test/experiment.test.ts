@@ -7,7 +7,7 @@ import * as assert from "uvu/assert";
 import { Comparison } from "../engine/imaging/evaluate.ts";
 import type { ClassComparison } from "../engine/imaging/compare.ts";
 import { Prng } from "../engine/imaging/prng.ts";
-import { type ExperimentOptions, openExperiment } from "../engine/train/experiment.ts";
+import { chooseArms, type ExperimentOptions, openExperiment } from "../engine/train/experiment.ts";
 import { type MeasuredCase, summariseArms } from "../engine/train/experiment_summary.ts";
 import { RunFolder } from "../engine/train/run_folder.ts";
 import { bootstrapInterval, wilcoxon } from "../engine/train/statistics.ts";
@@ -306,6 +306,13 @@ test("arms.svg places dots, means and the reference's line on one scale", async 
   dots.forEach((x, k) => assert.ok(Math.abs(x - wanted[k]) < 0.1, `dot ${k}`));
   assert.ok(Math.abs(bars[0] - dots[0] - 0.125 * scale) < 0.1 && Math.abs(bars[1] - dots[0] - 0.4375 * scale) < 0.1);
   assert.is(line, bars[0]);
+});
+
+test("chooseArms() takes main, all or names, in their order, and tells a name that is none", () => {
+  const [main, more] = [[{ name: "a" }, { name: "b" }], [{ name: "c" }]];
+  const names = (text: string) => chooseArms(text, main, more).map(({ name }) => name).join("");
+  assert.equal(["main", "all", "c, a", "b"].map(names), ["ab", "abc", "ac", "b"]);
+  assert.throws(() => names("a,d"), /--arms: there is no d; there are a, b, c/);
 });
 
 test.run();

@@ -1,6 +1,7 @@
 /** An experiment: arms of a method over seeds, their results kept as they come, and tables, figures and a report of them. */
 import { check, VoxgradError } from "../core/errors.ts";
 import { Comparison, measuresOf } from "../imaging/evaluate.ts";
+import { ConfigError } from "./config.ts";
 import {
   armsSvg, casesCsv, differencesSvg, experimentJson, type ExperimentFigure, type ExperimentState, markdown, reportHtml,
 } from "./experiment_report.ts";
@@ -35,6 +36,27 @@ export interface ExperimentOptions {
   readonly measures?: readonly (string | Measure)[];
   /** What all results must have in common, such as data, steps and rate: results of other settings are refused. */
   readonly settings?: Readonly<Record<string, unknown>>;
+}
+
+/**
+ * The arms that a command line asks for.
+ *
+ * @param text "main", "all", or names with commas between
+ * @param main what is compared unless told otherwise; more: what "all" has beside
+ * @returns in the order of `main` and `more`
+ * @throws ConfigError for a name that is none
+ * @example const arms = chooseArms(options.arms, ARMS);
+ */
+export function chooseArms<T extends { readonly name: string }>(text: string, main: readonly T[], more: readonly T[] = []): T[] {
+  const known = [...main, ...more];
+  if (text === "main") return [...main];
+  if (text === "all") return known;
+  const names = text.split(",").map((name) => name.trim());
+  const strange = names.find((name) => !known.some((arm) => arm.name === name));
+  if (strange !== undefined) {
+    throw new ConfigError(`--arms: there is no ${strange}; there are ${known.map(({ name }) => name).join(", ")}`);
+  }
+  return known.filter(({ name }) => names.includes(name));
 }
 
 /** Measured cases: those of a Comparison, or a script's own. */

@@ -3,7 +3,7 @@ export { readCheckpoint, writeCheckpoint } from "./checkpoint.ts";
 export type { CheckpointNotes } from "./checkpoint.ts";
 export { choice, config, ConfigError, entry, HelpRequest, resumableConfig } from "./config.ts";
 export type { Config, ConfigDefaults, ConfigValue, EntryRules } from "./config.ts";
-export { Experiment, openExperiment } from "./experiment.ts";
+export { chooseArms, Experiment, openExperiment } from "./experiment.ts";
 export type { ExperimentCases, ExperimentOptions } from "./experiment.ts";
 export type { ExperimentFigure } from "./experiment_report.ts";
 export type { Arm, Cell as ArmCell, Difference, Group as ArmGroup, Measure, MeasuredCase } from "./experiment_summary.ts";
