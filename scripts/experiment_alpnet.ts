@@ -35,6 +35,8 @@ const more: readonly Trial[] = [
   trial("volume", "SSL-ALPNet, supervoxels", "Superpixels of the volume.", "--superpixels", "volume"),
 ];
 const GROUPS = [["liver", "spleen"], ["left kidney", "right kidney"]];
+/** Patients differ in the gamma of their scans, as the paper's do in the distribution of intensities. */
+const GAMMAS = [0.5, 1.5] as const;
 
 const options = config({
   size: choice(["auto", "cpu", "gpu"], "cpu: slices of 64 x 64 and a small encoder; gpu: 128 x 128 and resnet18"),
@@ -66,14 +68,14 @@ const experiment = await openExperiment(run, {
   arms: trials.map(({ name, title, about }) => ({ name, title, about })),
   seeds, reference: (trials.find(({ name }) => name === "ssl-alpnet") ?? trials[0]!).name,
   measures: ["Dice", "sensitivity", "precision", "HD95"],
-  settings: { size, shape, spacing, steps, cases: options.cases, heldOut: options.heldOut, backbone, rate, minSize },
+  settings: { size, shape, spacing, gammas: GAMMAS, steps, cases: options.cases, heldOut: options.heldOut, backbone, rate, minSize },
 });
 const started = performance.now();
 
 /** Makes a seed's patients, if they are not there, and gives the words that all its arms share. */
 async function prepare(folder: string, seed: number): Promise<string[]> {
   const here = new RunFolder(folder);
-  await writeOrganPhantomDataset(folder, { cases: options.cases + options.heldOut, seed, shape, spacing, distinct: true });
+  await writeOrganPhantomDataset(folder, { cases: options.cases + options.heldOut, seed, shape, spacing, distinct: true, gammas: GAMMAS });
   const dataset = await openDataset(folder);
   const ids = dataset.cases.map(({ id }) => id);
   const plan = makePlan(dataset, await fingerprintDataset(dataset), { preset: "small", patch: [slices, side, side], batch: 1 });

@@ -51,6 +51,24 @@ test("organPhantomCase() has every organ on its side, and no threshold tells the
   }
 });
 
+test("organPhantomCase() bends each patient's intensities by a gamma of its own", () => {
+  const taken = { seed: 4, shape: [24, 24, 24] as const };
+  const [plain, bent] = [1, 1.5].map((gamma) => organPhantomCase({ ...taken, gammas: [gamma, gamma] }));
+  assert.equal(bent!.label.data, plain!.label.data);
+  for (const value of ORGANS) {
+    const of = ({ image, label }: typeof plain & {}): number[] => Array.from(image.data).filter((_, k) => label.data[k] === value);
+    const mean = (list: readonly number[]): number => list.reduce((a, b) => a + b, 0) / list.length / 1000;
+    // A half of b (b - 1): what varies within an organ, texture and noise, is some 0.1, and its square over 2 at most 0.01.
+    const b = mean(of(plain!));
+    assert.ok(Math.abs(mean(of(bent!)) - b - 0.5 * b * (b - 1)) < 0.01, ORGAN_PHANTOM_LABELS[value]);
+  }
+  const images = [5, 6].map((seed) => organPhantomCase({ ...taken, seed, gammas: [0.5, 1.5] }).image.data);
+  const common = [5, 6].map((seed) => organPhantomCase({ ...taken, seed }).image.data);
+  const change = images.map((data, n) => Array.from(data).reduce((sum, v, k) => sum + v - common[n]![k]!, 0));
+  assert.ok(Math.abs(change[0]! - change[1]!) > 1000, change.join(", "));
+  assert.throws(() => organPhantomCase({ ...taken, gammas: [0.5, 2.5] }), RangeError);
+});
+
 test("organPhantomCase() puts tumours into the liver, darker than it, and leaves the rest as it was", () => {
   for (let seed = 1; seed <= 6; seed++) {
     const options = { seed, shape: [32, 32, 32] as const };

@@ -48,6 +48,8 @@ export interface OrganPhantomOptions extends PhantomOptions {
   readonly tumours?: boolean;
   /** Whether organs differ in intensity and texture, as for few-shot segmentation; not unless given. */
   readonly distinct?: boolean;
+  /** Range that each patient's gamma is drawn from, within 0 to 2; the scanner's gamma for all unless given. */
+  readonly gammas?: readonly [number, number];
 }
 
 const SHAPE: Triple = [32, 32, 32];
@@ -182,18 +184,22 @@ export function organShapes(labels: Volume, values: readonly number[] = [6, 1, 1
  * patient otherwise imaged.
  *
  * @param options seed; shape [X, Y, Z], 32 cubed unless given, over which the abdomen is stretched; spacing in mm, 9 unless
- *   given; scanner; shapes; tumours; distinct
+ *   given; scanner; shapes; tumours; distinct; gammas
  * @returns int16 image and uint8 labels on one grid
- * @throws RangeError when a side is below 16 voxels
+ * @throws RangeError when a side is below 16 voxels, or gammas are not within 0 to 2
  * @example const { image, label } = organPhantomCase({ seed: 1, scanner: 2 });
  */
 export function organPhantomCase(options: OrganPhantomOptions): { image: Volume; label: Volume } {
-  const { seed, shape = SHAPE, spacing = SPACING, scanner = 0, shapes = [], tumours = false, distinct = false } = options;
+  const { seed, shape = SHAPE, spacing = SPACING, scanner = 0, shapes = [], tumours = false, distinct = false, gammas } = options;
   if (!shape.every((n) => Number.isInteger(n) && n >= MIN_SIDE)) {
     throw new RangeError(`organPhantomCase: shape ${shape.join(" x ")}; wanted at least ${MIN_SIDE} voxels a side`);
   }
-  const { gain, gamma, noise, enhancement } = SCANNERS[scanner % SCANNERS.length]!;
+  if (gammas && !(0 <= gammas[0] && gammas[0] <= gammas[1] && gammas[1] <= 2)) {
+    throw new RangeError(`organPhantomCase: gammas ${gammas.join(" to ")}; wanted a range within 0 to 2`);
+  }
+  const { gain, noise, enhancement, ...common } = SCANNERS[scanner % SCANNERS.length]!;
   const prng = new Prng(seed).fork("organ phantom");
+  const gamma = gammas ? prng.fork("gamma").uniform(...gammas) : common.gamma;
   const pick = prng.fork("shapes");
   const healthy = shapes.length > 0 ? shapes[pick.integer(shapes.length)]! : ellipsoids(pick);
   const organs = tumours ? withTumours(healthy, prng.fork("tumours")) : healthy;
