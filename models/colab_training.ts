@@ -4,8 +4,8 @@
  */
 import {
   adam, choice, clipGradNorm, compile, concat, ConfigError, deepSupervision, deepSupervisionWeights, deviceInfo,
-  diceCrossEntropy, distanceTransform, duration, entry, checkGrid, oneHot, ones, openTraining, polySchedule, print,
-  programLine, random, readVolume, saveModel, saveSafetensors, segmenter, sgd, softmax, stepFigures, stopGradient, tensor,
+  diceCrossEntropy, distanceTransform, duration, entry, checkGrid, oneHot, ones, openOptimizer, openTraining, optimizerEntries, polySchedule, print,
+  programLine, random, readVolume, saveModel, saveSafetensors, segmenter, softmax, stepFigures, stopGradient, tensor,
   train, trainingEntries, valueAndGrad, withChannels, writeContextPhantomDataset, writeFigure,
 } from "../engine/mod.ts";
 import type { CaseSource, Comparison, Config, FoldSetup, Patches, SampleCase, Tensor, Training } from "../engine/mod.ts";
@@ -34,11 +34,8 @@ export const colabEntries = {
   generatorRate: entry(3e-4, "Adam's learning rate for the generator", { min: 0 }),
   roiLoss: choice(["bce", "dice"], "loss that the generator is to lower"),
   roiClass: entry(-1, "ROI class, from 0, that this loss looks at; -1: all", { integer: true, min: -1 }),
-  optimizer: choice(["adam", "sgd"], "sgd has Nesterov momentum 0.99"),
-  rate: entry(0, "learning rate at the start; 0: 3e-3 for adam on --data, else 1e-2", { min: 0 }),
-  weightDecay: entry(3e-5, "L2 penalty", { min: 0 }),
+  ...optimizerEntries,
   dice: choice(["batch", "sample"], "Dice over a whole batch, as train_unet, or the mean of its samples', as the paper"),
-  clip: entry(12, "largest norm of the gradients", { min: 1e-6 }),
 } as const;
 
 export type ColabOptions = Config<typeof colabEntries>;
@@ -96,12 +93,10 @@ function setUp(options: ColabOptions, training: Training) {
   const contexts = context === "none" ? 1 : options.contexts;
   const rois = plan.labels.length - 1;
   const shape = unetConfigOf(plan, { deepSupervision: true });
-  const { weightDecay } = options;
   return {
     options, training, context, contexts, rois,
     margin: options.margin || (onPhantoms ? 4 : 30),
     tau: options.tau || (onPhantoms ? 3 : 20),
-    rate: options.rate || (!onPhantoms && options.optimizer === "adam" ? 3e-3 : 1e-2),
     network: context === "none" ? plan.network.name : "contextUNet",
     architecture: { ...shape, classes: rois + contexts, ...(context !== "none" && { roiClasses: rois }) },
     // The segmenter has an output for each ROI class and context, the generator one for each context.
@@ -110,7 +105,7 @@ function setUp(options: ColabOptions, training: Training) {
       ...shape, classes: contexts, deepSupervision: false,
       features: shape.features.map((n) => Math.max(1, Math.round(n * options.generatorWidth))),
     }),
-    optimiser: options.optimizer === "adam" ? adam({ weightDecay }) : sgd({ momentum: 0.99, nesterov: true, weightDecay }),
+    ...openOptimizer(options),
     generatorOptimiser: adam(),
   };
 }

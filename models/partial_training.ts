@@ -3,9 +3,9 @@
  * are compared with. What scripts/train_partial.ts runs, for experiments that train several arms.
  */
 import {
-  adam, casesOf, choice, clipGradNorm, compile, ConfigError, deepSupervision, deepSupervisionWeights, deviceInfo,
-  diceCrossEntropy, duration, entry, mean, openTraining, plateauRate, polySchedule, print, Prng, programLine, random,
-  sampleBatch, saveModel, segmenter, sgd, stepFigures, tensor, train, trainingEntries, valueAndGrad, writeOrganPhantomDataset,
+  casesOf, choice, clipGradNorm, compile, ConfigError, deepSupervision, deepSupervisionWeights, deviceInfo,
+  diceCrossEntropy, duration, entry, mean, openOptimizer, openTraining, optimizerEntries, plateauRate, polySchedule, print, Prng, programLine, random,
+  sampleBatch, saveModel, segmenter, stepFigures, tensor, train, trainingEntries, valueAndGrad, writeOrganPhantomDataset,
 } from "../engine/mod.ts";
 import type { Comparison, Config, DatasetCase, EpochRecord, Fold, FoldSetup, Patches, Tensor, Training } from "../engine/mod.ts";
 
@@ -30,13 +30,10 @@ export const partialEntries = {
   exclusionWeight: entry(2, "weight of the exclusion losses", { min: 0 }),
   priorWeight: entry(0.1, "weight of the prior-aware loss", { min: 0 }),
   warmup: entry(-1, "fraction of the steps on fully labelled cases first; -1: 0.3 where there are such, and others", { min: -1, max: 1 }),
-  optimizer: choice(["adam", "sgd"], "sgd has Nesterov momentum 0.99"),
-  rate: entry(0, "learning rate at the start; 0: 3e-3 for adam on --data, else 1e-2", { min: 0 }),
+  ...optimizerEntries,
   schedule: choice(["poly", "plateau", "constant"],
     "how the learning rate falls; plateau: by a fifth when the loss falls by less than 1e-3 in 10 epochs (paper)"),
-  weightDecay: entry(3e-5, "L2 penalty", { min: 0 }),
   precision: choice(["f32", "mixed"], "mixed: f16 products and activations, f32 sums and weights; needs shader-f16"),
-  clip: entry(12, "largest norm of the gradients", { min: 1e-6 }),
 } as const;
 
 export type PartialOptions = Config<typeof partialEntries>;
@@ -89,17 +86,15 @@ function setUp(options: PartialOptions, training: Training) {
   if (plan.regions) {
     throw new ConfigError(`${dataset.folder}: partial labels are for plain labels, without regions; use train_unet`);
   }
-  const { exclusionWeight, marginalWeight, weightDecay } = options;
+  const { exclusionWeight, marginalWeight } = options;
   const weights = options.loss === "exclusion" ? marginalWeight + exclusionWeight : options.loss === "marginal" ? marginalWeight : 1;
   if (weights === 0) throw new ConfigError("--marginalWeight is 0, and nothing else is to be lowered; give it or --exclusionWeight");
-  const adams = options.optimizer === "adam";
   return {
     options, training,
     items: new Map<string, DatasetCase>(dataset.cases.map((item) => [item.id, item])),
-    rate: options.rate || (options.data !== "" && adams ? 3e-3 : 1e-2),
     architecture: unetConfigOf(plan, { deepSupervision: true }),
     model: unetFromPlan(plan, { deepSupervision: true }),
-    optimiser: adams ? adam({ weightDecay }) : sgd({ momentum: 0.99, nesterov: true, weightDecay }),
+    ...openOptimizer(options),
   };
 }
 

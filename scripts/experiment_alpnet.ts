@@ -5,7 +5,7 @@
 // kept: the same command goes on after a stop. --help lists what can be set.
 import {
   choice, chooseArms, closeDevice, config, deviceInfo, duration, entry, fingerprintDataset, makePlan, measuresOf, openDataset,
-  openExperiment, planText, print, resumableConfig, RunFolder, trainingChanges, writeOrganPhantomDataset,
+  openExperiment, planText, print, runConfig, RunFolder, writeOrganPhantomDataset,
 } from "../engine/mod.ts";
 import type { Comparison, MeasuredCase, Triple } from "../engine/mod.ts";
 import { alpnetEntries, trainAlpnet } from "../models/mod.ts";
@@ -88,11 +88,8 @@ async function prepare(folder: string, seed: number): Promise<string[]> {
 }
 
 /** Trains into a folder, or goes on with what is there. */
-async function trained(folder: string, words: readonly string[]): Promise<Comparison> {
-  const begun = await new RunFolder(folder).has("config.json");
-  const line = begun ? ["--resume", folder] : [...words, "--run", folder];
-  return trainAlpnet(await resumableConfig(alpnetEntries, { change: trainingChanges }, line));
-}
+const trained = async (folder: string, words: readonly string[]): Promise<Comparison> =>
+  trainAlpnet(await runConfig(folder, alpnetEntries, words));
 
 for (const seed of seeds) {
   const folder = `${run.path}/seed_${seed}`;

@@ -5,7 +5,7 @@
 import {
   choice, chooseArms, closeDevice, config, counted, deviceInfo, duration, entry, fingerprintDataset, keepLargestComponent,
   loadCase, loadModel, loadParameters, makePlan, measuresOf, compareLabels, openDataset, openExperiment, planText,
-  print, random, readFigures, readVolume, resumableConfig, RunFolder, segmenter, trainingChanges, writeContextPhantomDataset,
+  print, random, readFigures, readVolume, runConfig, RunFolder, segmenter, writeContextPhantomDataset,
   writeNifti,
 } from "../engine/mod.ts";
 import type { Comparison, MeasuredCase, Plan, Triple, Volume } from "../engine/mod.ts";
@@ -92,11 +92,8 @@ async function prepare(folder: string, seed: number, patients: { cases: number; 
 }
 
 /** Trains into a folder, or goes on with what is there. */
-async function trained(folder: string, words: readonly string[]): Promise<Comparison> {
-  const begun = await new RunFolder(folder).has("config.json");
-  const line = begun ? ["--resume", folder] : [...words, "--run", folder];
-  return trainColab(await resumableConfig(colabEntries, { change: trainingChanges }, line));
-}
+const trained = async (folder: string, words: readonly string[]): Promise<Comparison> =>
+  trainColab(await runConfig(folder, colabEntries, words));
 
 /** Segments all patients of a dataset with a network of a run: context labels for the arm "predicted". */
 async function predictOrgans(model: string, data: string, output: RunFolder): Promise<void> {

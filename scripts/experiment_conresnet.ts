@@ -5,7 +5,7 @@
 import {
   choice, chooseArms, closeDevice, compareLabels, config, ConfigError, counted, deviceInfo, duration, entry, fingerprintDataset, loadCase,
   loadModel, loadParameters, makePlan, measuresOf, NESTED_PHANTOM_REGIONS, openDataset, openExperiment, planText, predictor,
-  print, random, resumableConfig, RunFolder, trainingChanges, writeNestedPhantomDataset,
+  print, random, runConfig, RunFolder, writeNestedPhantomDataset,
 } from "../engine/mod.ts";
 import type { MeasuredCase, Member, Triple } from "../engine/mod.ts";
 import { conResNetEntries, networkOf, trainConResNet } from "../models/mod.ts";
@@ -100,9 +100,7 @@ async function prepare(folder: string, seed: number): Promise<string[]> {
 
 /** Trains into a folder, or goes on with what is there; measures of the held-out cases by region. */
 async function trained(folder: string, words: readonly string[]): Promise<MeasuredCase[]> {
-  const begun = await new RunFolder(folder).has("config.json");
-  const line = begun ? ["--resume", folder] : [...words, "--run", folder];
-  const comparison = await trainConResNet(await resumableConfig(conResNetEntries, { change: trainingChanges }, line));
+  const comparison = await trainConResNet(await runConfig(folder, conResNetEntries, words));
   return comparison.cases.map(({ id, classes }) => ({
     id, classes: Object.fromEntries(classes.map((each) => [each.name, measuresOf(each)])),
   }));

@@ -6,8 +6,8 @@
 // --help lists what can be set.
 import {
   choice, chooseArms, closeDevice, config, deviceInfo, duration, entry, findImages, fingerprintDataset, makePlan,
-  measuresOf, openDataset, openExperiment, ORGAN_PHANTOM_TUMOUR, organShapes, planText, print, readVolume, resumableConfig,
-  RunFolder, trainingChanges, writeOrganPhantomDataset,
+  measuresOf, openDataset, openExperiment, ORGAN_PHANTOM_TUMOUR, organShapes, planText, print, readVolume, runConfig,
+  RunFolder, writeOrganPhantomDataset,
 } from "../engine/mod.ts";
 import type { Comparison, MeasuredCase, OrganShapes, Plan, Triple } from "../engine/mod.ts";
 import { partialEntries, trainPartial } from "../models/mod.ts";
@@ -208,11 +208,8 @@ async function prepare(data: string, group: string, of: { sets: readonly GroupSe
 }
 
 /** Trains into a folder, or goes on with what is there. */
-async function trained(folder: string, words: readonly string[]): Promise<Comparison> {
-  const begun = await new RunFolder(folder).has("config.json");
-  const line = begun ? ["--resume", folder] : [...words, "--run", folder];
-  return trainPartial(await resumableConfig(partialEntries, { change: trainingChanges }, line));
-}
+const trained = async (folder: string, words: readonly string[]): Promise<Comparison> =>
+  trainPartial(await runConfig(folder, partialEntries, words));
 
 /** The networks of an arm: measures of the test patients, of all labels together. */
 async function compared(trial: Trial, folder: string, data: string, words: readonly string[]): Promise<MeasuredCase[]> {

@@ -2,9 +2,9 @@
 // --data on phantoms that it makes first, and segments the held-out cases. --help lists what can be set. The axes
 // x, y, z are those of the oriented scans (x from left to right); sizes in voxels are in the order of the plan.
 import {
-  adam, choice, clipGradNorm, closeDevice, compile, constantSchedule, cosineSchedule, deepSupervision,
+  choice, clipGradNorm, closeDevice, compile, constantSchedule, cosineSchedule, deepSupervision,
   deepSupervisionWeights, deviceInfo, diceBinaryCrossEntropy, diceCrossEntropy, duration, entry, loadParameters,
-  openTraining, polySchedule, print, programLine, random, readSafetensors, resumableConfig, saveModel, segmenter, sgd,
+  openOptimizer, openTraining, optimizerEntries, polySchedule, print, programLine, random, readSafetensors, resumableConfig, saveModel, segmenter,
   stepFigures, train, trainingChanges, trainingEntries, tree, valueAndGrad,
 } from "../engine/mod.ts";
 import type { FoldSetup, Patches, Tensor } from "../engine/mod.ts";
@@ -13,12 +13,9 @@ import { unetConfigOf, unetFromPlan } from "../models/mod.ts";
 const options = await resumableConfig({
   ...trainingEntries,
   weights: entry("", "safetensors file of weights to start from, such as a PyTorch checkpoint of the same network"),
-  optimizer: choice(["adam", "sgd"], "sgd has Nesterov momentum 0.99"),
-  rate: entry(0, "learning rate at the start; 0: 3e-3 for adam on --data, else 1e-2", { min: 0 }),
+  ...optimizerEntries,
   schedule: choice(["poly", "cosine", "constant"], "how the learning rate falls"),
-  weightDecay: entry(3e-5, "L2 penalty", { min: 0 }),
   precision: choice(["f32", "mixed"], "mixed: f16 products and activations, f32 sums and weights; needs shader-f16"),
-  clip: entry(12, "largest norm of the gradients", { min: 1e-6 }),
 }, { change: trainingChanges });
 const device = await deviceInfo();
 print(`Device: ${device.name} (${device.kind}; ${device.reason})`);
@@ -26,7 +23,7 @@ print(`Device: ${device.name} (${device.kind}; ${device.reason})`);
 // Data: which cases train and which are held out, how they are prepared, and the network that follows from it.
 const training = await openTraining(options);
 const { plan, regions, steps } = training;
-const rate = options.rate || (options.data && options.optimizer === "adam" ? 3e-3 : 1e-2);
+const { optimiser, rate } = openOptimizer(options);
 const model = unetFromPlan(plan, { deepSupervision: true });
 const network = plan.network.name;
 const architecture = unetConfigOf(plan, { deepSupervision: true });
@@ -36,10 +33,6 @@ print(`Model: ${network} ${plan.network.features.join("-")}, ${parameters} param
 await training.describe({ rate, architecture, parameters, device });
 
 // One step: augmentation, loss, gradients, update, as one program that overwrites weights and optimiser state.
-const { weightDecay } = options;
-const optimiser = options.optimizer === "adam"
-  ? adam({ weightDecay })
-  : sgd({ momentum: 0.99, nesterov: true, weightDecay });
 const stages = plan.network.features.length;
 const weights = deepSupervisionWeights(stages - 1, { coarsest: stages < 4 });
 const loss = (output: Tensor, target: Tensor): Tensor =>

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { choice, config, ConfigError, entry, HelpRequest, resumableConfig } from "../engine/train/config.ts";
+import { choice, config, ConfigError, entry, HelpRequest, resumableConfig, runConfig } from "../engine/train/config.ts";
 
 const block = {
   data: entry("", "dataset folder"),
@@ -108,6 +108,20 @@ test("resumableConfig() takes what a run was started with, and lets only some of
     assert.match(await failure("--resume", folder, "--stepz", "4"), "did you mean --steps?");
     await writeFile(join(folder, "config.json"), "{}");
     assert.match(await failure("--resume", folder), "it lists no options");
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+});
+
+test("runConfig() takes the words for a new run, and what a run was started with once it is there", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "voxgrad-config-"));
+  try {
+    const defaults = { resume: "", run: "", steps: 100, seed: 1 };
+    const read = () => runConfig(folder, defaults, ["--steps", "7", "--seed", "2"]);
+    assert.equal(await read(), { resume: "", run: folder, steps: 7, seed: 2 });
+    const options = { resume: "", run: folder, steps: 50, seed: 3 };
+    await writeFile(join(folder, "config.json"), JSON.stringify({ options }));
+    assert.equal(await read(), { ...options, resume: folder });
   } finally {
     await rm(folder, { recursive: true });
   }

@@ -165,6 +165,22 @@ export async function resumableConfig<D extends ConfigDefaults & { resume: Entry
   return values;
 }
 
+/**
+ * The config block of a run that a script starts or goes on with: of an arm of an experiment, say.
+ *
+ * @param folder of the run; where it has a config.json the run goes on as it was started, and the words are not read
+ * @throws ConfigError as resumableConfig
+ * @example await trainColab(await runConfig("runs/a/seed_1", colabEntries, ["DATA", "--seed", "1"]));
+ */
+export async function runConfig<D extends ConfigDefaults & { resume: Entry<string> | string }>(
+  folder: string,
+  defaults: D,
+  words: readonly string[],
+): Promise<Config<D>> {
+  const begun = await platform.exists(`${folder}/config.json`);
+  return resumableConfig(defaults, { change: [] }, begun ? ["--resume", folder] : [...words, "--run", folder]);
+}
+
 /** A value that an entry does not take. */
 class Unfit extends Error {}
 

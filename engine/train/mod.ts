@@ -1,7 +1,7 @@
 /** Training and applying a network: config blocks, run folders, the loop, whole-image prediction, evaluation. */
 export { readCheckpoint, writeCheckpoint } from "./checkpoint.ts";
 export type { CheckpointNotes } from "./checkpoint.ts";
-export { choice, config, ConfigError, entry, HelpRequest, resumableConfig } from "./config.ts";
+export { choice, config, ConfigError, entry, HelpRequest, resumableConfig, runConfig } from "./config.ts";
 export type { Config, ConfigDefaults, ConfigValue, EntryRules } from "./config.ts";
 export { chooseArms, Experiment, openExperiment } from "./experiment.ts";
 export type { ExperimentCases, ExperimentOptions } from "./experiment.ts";
@@ -23,6 +23,7 @@ export type { OverlayCase, OverlayOptions } from "./overlay.ts";
 export type { GridPanel } from "./panel_grid.ts";
 export { chartSvg, COLOURS, labelColour, progressSvg } from "./plots.ts";
 export type { Panel, Point } from "./plots.ts";
+export { openOptimizer, optimizerEntries } from "./optimizer.ts";
 export { checkPostprocessing, postprocess, PostprocessingChoice } from "./postprocess.ts";
 export type { Postprocessing, PostprocessingStep } from "./postprocess.ts";
 export { PseudoDice, stepFigures } from "./pseudo_dice.ts";
