@@ -8,7 +8,7 @@
  */
 import {
   concat,
-  cosineSimilarity,
+  cosineMatching,
   equal,
   greater,
   greaterEqual,
@@ -19,13 +19,11 @@ import {
   ones,
   reshape,
   slice,
-  softmax,
   sum,
   Tensor,
   transpose,
-  where,
 } from "../engine/mod.ts";
-import { need, NOTHING, shown } from "./partial_groups.ts";
+import { need, shown } from "./partial_groups.ts";
 
 /**
  * Which vectors stand for a class: "mask", the mean of its features (PANet, Wang et al. 2019); "gridconv", the means of
@@ -187,8 +185,7 @@ export function similarity(
     name,
     () => `query features are [N, C, H, W], got ${shown(query)}`,
   );
-  const [n, channels, h, w] = query.shape as [number, number, number, number];
-  const count = vectors.shape[0]!;
+  const channels = query.shape[1]!;
   need(
     vectors.shape[1] === channels,
     name,
@@ -196,15 +193,7 @@ export function similarity(
   );
   const { temperature = 20 } = options;
   need(Number.isFinite(temperature), name, () => `temperature is a number, got ${shown(temperature)}`);
-  const pixels = reshape(query.cast("f32"), { shape: [n, 1, channels, h * w] });
-  const each = cosineSimilarity(pixels, reshape(vectors, { shape: [count, channels, 1] }), {
-    axis: 2,
-    eps: LEAST_LENGTH,
-  }).mul(temperature);
-  const shape = [n, h, w];
-  if (count === 1) return reshape(each, { shape });
-  const share = softmax(where(reshape(used, { shape: [count, 1] }), each, NOTHING), { axis: 1 });
-  return reshape(sum(each.mul(share), { axes: [1] }), { shape });
+  return cosineMatching(query.cast("f32"), vectors, used, { temperature, eps: LEAST_LENGTH });
 }
 
 export interface PrototypeSimilarityOptions extends PrototypeOptions {

@@ -20,11 +20,11 @@ export interface MatmulParams {
 }
 
 /** Terms that a register takes before it is added to the total, so that long sums stay accurate. */
-const BLOCK = 64;
+export const BLOCK = 64;
 
-const each = (count: number, text: (k: number) => string): string =>
+export const each = (count: number, text: (k: number) => string): string =>
   Array.from({ length: count }, (_, k) => text(k)).join("\n");
-const pairs = (rows: number, columns: number, text: (i: number, j: number) => string): string =>
+export const pairs = (rows: number, columns: number, text: (i: number, j: number) => string): string =>
   each(rows, (i) => each(columns, (j) => text(i, j)));
 
 const bindings = (a: string, b: string): string => `@group(0) @binding(0) var<storage, read> a: array<${a}>;
@@ -223,16 +223,16 @@ ${pairs(
   },
 };
 
-const SIDE = 64;
-const DEPTH = 16;
+export const SIDE = 64;
+export const DEPTH = 16;
 /** Of a term in workgroup memory; a little more than the side, so that stores across terms meet different banks. */
-const STRIDE = 68;
+export const STRIDE = 68;
 
 /**
  * Every invocation brings 4 neighbouring values of a factor into workgroup memory, in one load where no group of four is
  * torn by the end of a row. `along`: neighbours are terms, else rows or columns `line`, of which there are `extent`.
  */
-function tileLoad(
+export function tileLoad(
   name: "a" | "b",
   along: boolean,
   extent: number,

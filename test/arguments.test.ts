@@ -83,6 +83,7 @@ const wrong: Record<string, readonly unknown[]> = {
   order: [NaN, 2, 5, "a", {}, [1], [3, 3, 3, 3]],
   clip: [1, "a", {}],
   connectivity: [NaN, 5, "6", {}],
+  temperature: [NaN, Infinity, "a", {}, [1]],
 };
 
 /** Options of an operator, which the error for an unknown one lists; none where it takes no options. */
@@ -141,10 +142,11 @@ for (const e of entries) {
 
 /** Operators that compute in f32 alone; f16 goes there and back. */
 const floats =
-  /^(softmax|logSoftmax|cosineSimilarity|matmul|conv.*|.*Norm|weightStandardize|.*Pool[23]d|resize|resampleVolume|affineGrid|gridSample)$/;
+  /^(softmax|logSoftmax|cosineSimilarity|cosineMatching|matmul|conv.*|.*Norm|weightStandardize|.*Pool[23]d|resize|resampleVolume|affineGrid|gridSample)$/;
 
 /** The dtypes that an operator takes in place of that of input k. */
 function taken(e: Entry, k: number): readonly DType[] {
+  if (e.operator === "cosineMatching" && k === 2) return ["bool"];
   if (floats.test(e.operator) || (e.operator === "crossEntropy" && k === 0)) return ["f16", "f32"];
   if (/^(crossEntropy|take)$/.test(e.operator) && k === 1) return ["i32", "u32"];
   if (e.operator === "oneHot") return ["i32", "u32"];

@@ -17,9 +17,9 @@ interface ProductAttrs {
   readonly transposeB: boolean;
 }
 
-const PLAIN: ProductAttrs = { transposeA: false, transposeB: false };
-const LEFT: ProductAttrs = { transposeA: true, transposeB: false };
-const RIGHT: ProductAttrs = { transposeA: false, transposeB: true };
+export const PLAIN: ProductAttrs = { transposeA: false, transposeB: false };
+export const LEFT: ProductAttrs = { transposeA: true, transposeB: false };
+export const RIGHT: ProductAttrs = { transposeA: false, transposeB: true };
 
 /** Rows, inner and columns of the product of stored factors [batch, ., .]. */
 function extents(a: readonly number[], b: readonly number[], { transposeA, transposeB }: ProductAttrs): number[] {
@@ -73,7 +73,8 @@ const op: Op<ProductAttrs> = {
   multiplyAdds: ([a], { shape: [, , columns] }) => size(a!.shape) * columns!,
 };
 
-const product = (a: Tensor, b: Tensor, attrs: ProductAttrs): Tensor => {
+/** Of stored factors [batch, ., .], f32 and of sizes that fit. */
+export const product = (a: Tensor, b: Tensor, attrs: ProductAttrs): Tensor => {
   const [rows, , columns] = extents(a.shape, b.shape, attrs) as [number, number, number];
   return node(op, [a, b], attrs, [a.shape[0]!, rows, columns], "f32");
 };

@@ -8,6 +8,7 @@ export { concat, stack } from "./concat.ts";
 export { oneHot } from "./take.ts";
 export { batchNorm, groupNorm, instanceNorm, layerNorm, weightStandardize } from "./norm.ts";
 export { conv2d, conv3d, convTranspose2d, convTranspose3d } from "./conv.ts";
+export { cosineMatching } from "./cosine_matching.ts";
 export { cosineSimilarity } from "./cosine_similarity.ts";
 export { resize } from "./resize.ts";
 export { resampleLabels, resampleVolume } from "./resample.ts";
