@@ -2,8 +2,11 @@
 export * as alpnet from "./alpnet.ts";
 export { annotatedEpisodes, superpixelEpisodes, transformed } from "./alpnet_episodes.ts";
 export type { DrawEpisode, EpisodeBatch, EpisodeOptions, TransformOptions } from "./alpnet_episodes.ts";
+export { answerOneShot, oneShotForm } from "./alpnet_panel.ts";
 export { largestSlices, oneShotSegmenter, sliceRange } from "./alpnet_scans.ts";
 export type { OneShotOptions, SliceRange, SupportScan } from "./alpnet_scans.ts";
+export { loadOneShot, prepareSupport, sliceAxis } from "./alpnet_support.ts";
+export type { OneShot, OneShotSettings } from "./alpnet_support.ts";
 export { alpnetEntries, trainAlpnet } from "./alpnet_training.ts";
 export type { AlpnetOptions } from "./alpnet_training.ts";
 export * as colab from "./colab.ts";

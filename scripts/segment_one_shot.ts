@@ -1,12 +1,13 @@
 // Segments scans by one or a few labelled ones with an encoder of scripts/train_alpnet.ts: a class may be anything, also what
 // training has never seen. All values above 0 of the support's labels are classes.
 // `npx voxgrad segment_one_shot runs/alpnet scans labels --support scan.nii.gz --supportLabels liver.nii.gz`
+// `npx voxgrad serve segment_one_shot` opens a page to choose scans, paint the class on slices, and look at the result.
 import {
-  checkGrid, choice, closeDevice, config, ConfigError, counted, deviceInfo, entry, findImages, loadCase, loadModel,
-  loadParameters, overlaySvg, preprocessCase, print, random, readVolume, RunFolder, writeNifti,
+  choice, closeDevice, config, ConfigError, counted, deviceInfo, entry, findImages, loadCase, openPanel, overlaySvg, print,
+  readVolume, RunFolder, writeNifti,
 } from "../engine/mod.ts";
 import type { OverlayCase } from "../engine/mod.ts";
-import { alpnet, largestSlices, oneShotSegmenter } from "../models/mod.ts";
+import { answerOneShot, loadOneShot, oneShotForm, prepareSupport } from "../models/mod.ts";
 
 const options = config({
   run: entry("", "run folder of train_alpnet, or model.safetensors", { positional: true }),
@@ -21,16 +22,16 @@ const options = config({
   names: entry("", "names of the classes in the overlay, with commas between; their values without it"),
   overwrite: entry(false, "make what is there already again"),
 });
-for (const key of ["run", "input", "output", "support", "supportLabels"] as const) {
-  if (options[key] === "") throw new ConfigError(`--${key} is missing; --help lists what is wanted`);
+const wanted = ["run", "input", "output", "support", "supportLabels"] as const;
+if (openPanel && wanted.every((key) => options[key] === "")) {
+  await deviceInfo();
+  // The visitor of the page chooses files and paints, until it is closed.
+  await openPanel(oneShotForm, answerOneShot(options));
 }
+for (const key of wanted) if (options[key] === "") throw new ConfigError(`--${key} is missing; --help lists what is wanted`);
 const device = await deviceInfo();
 print(`Device: ${device.name} (${device.kind}; ${device.reason})`);
-const { description, tensors } = await loadModel(options.run);
-const { network, architecture, plan } = description;
-if (network !== "alpnetEncoder") throw new ConfigError(`${options.run}: it holds a ${network}; name a run of train_alpnet`);
-const model = alpnet.encoder(architecture);
-const params = loadParameters(model.init(random.key(0)), tensors);
+const { plan, segment } = await loadOneShot(options.run, options);
 
 const channels = plan.channels.map((channel) => channel.name);
 const labels = [{ name: "background", value: 0 }];
@@ -41,19 +42,12 @@ if (isFile && supportCases.length > 1) {
 }
 const supports = [];
 for (const item of supportCases) {
-  const { image } = await loadCase({ channels, labels }, item);
-  const file = isFile ? options.supportLabels : `${options.supportLabels.replace(/(?<=.)\/+$/, "")}/${item.id}.nii.gz`;
-  const label = await readVolume(file);
-  checkGrid(image, label, 0.05);
-  for (const value of label.data) {
-    if (Number.isInteger(value) && value >= 0 && value < 256) continue;
-    throw new ConfigError(`${file}: it holds ${value}; labels are whole numbers from 0 to 255`);
-  }
-  const support = await preprocessCase({ id: item.id, image, label: { ...label, data: Uint8Array.from(label.data) } }, plan);
-  supports.push(options.slices === "largest" ? largestSlices(support) : support);
+  const { id, image } = await loadCase({ channels, labels }, item);
+  const file = isFile ? options.supportLabels : `${options.supportLabels.replace(/(?<=.)\/+$/, "")}/${id}.nii.gz`;
+  const { support, lost } = await prepareSupport({ id, image, label: await readVolume(file) }, plan, options);
+  if (lost !== undefined) print(lost);
+  supports.push(support);
 }
-const panet = options.prototypes === "panet" ? { foreground: "mask" as const, background: "mask" as const } : {};
-const segment = oneShotSegmenter(model, params, { plan, window: options.window, chunks: options.chunks, ...panet });
 
 const output = new RunFolder(options.output.replace(/(?<=.)\/+$/, ""));
 const shown: OverlayCase[] = [];

@@ -271,7 +271,7 @@ test("loadCase() refuses what would train on nonsense", async () => {
     load({ "imagesTr/x_1.nii.gz": nii(new Float32Array(12), { affine: flat }) }),
     /voxel spacing is 1 x 1 x 0 mm/,
   );
-  await refuses(load({ "imagesTr/x_1.nii.gz": nii(new Float32Array(24), { channels: 2 }) }), /2 channel\(s\), the dataset 1: CT/);
+  await refuses(load({ "imagesTr/x_1.nii.gz": nii(new Float32Array(24), { channels: 2 }) }), /2 channel\(s\), wanted 1: CT/);
 });
 
 test.run();

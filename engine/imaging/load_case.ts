@@ -41,8 +41,8 @@ export async function loadCase(
   if (image.channels !== dataset.channels.length) {
     throw new DatasetError(
       item.images[0],
-      `it has ${image.channels} channel(s), the dataset ${dataset.channels.length}: ${dataset.channels.join(", ")}`,
-      "Correct channel_names (or modality) in dataset.json",
+      `it has ${image.channels} channel(s), wanted ${dataset.channels.length}: ${dataset.channels.join(", ")}`,
+      "Use a file with these channels, or correct channel_names (or modality) in dataset.json",
     );
   }
   checkVoxels(image);

@@ -1,4 +1,6 @@
-import type { AdapterChoice, AdapterOptions, Platform, Progress } from "./types.ts";
+import type {
+  AdapterChoice, AdapterOptions, Panel, PanelAct, PanelContent, PanelForm, Platform, Progress,
+} from "./types.ts";
 import { PlatformError } from "./types.ts";
 import { splitWords } from "./words.ts";
 
@@ -8,12 +10,24 @@ export type Message =
   | { type: "progress"; progress: Progress }
   | { type: "adapter"; driver: string; kind: AdapterChoice["kind"]; reason: string }
   | { type: "file"; path: string; content: Blob }
+  | { type: "panel"; form: PanelForm }
+  | { type: "say"; text: string }
+  | { type: "note"; field: string; text: string }
+  | { type: "view"; views: readonly string[]; content: PanelContent | undefined }
+  /** The last act of the visitor has been answered, or why it has not. */
+  | { type: "answered"; problem: string | undefined }
   | { type: "done" }
   | { type: "error"; message: string; stack: string };
 
 /** What a worker is started with, as JSON in its name: arguments at once, files before the script is loaded. */
 export interface Start {
   readonly args: readonly string[];
+}
+
+/** What the visitor did in the panel, with the files that were chosen. */
+export interface ActMessage {
+  readonly act: PanelAct;
+  readonly files: readonly (readonly [path: string, content: Blob])[];
 }
 
 interface Host {
@@ -25,6 +39,9 @@ interface Host {
 
 const host = globalThis as unknown as Host;
 const inWorker = host.document === undefined;
+/** Whether the page of `voxgrad serve` started this worker. */
+const served = inWorker && host.name.startsWith("{");
+let takeAct: ((act: PanelAct) => void) | undefined;
 const ends: (() => Promise<void>)[] = [];
 const files = new Map<string, Uint8Array | Blob>();
 
@@ -116,6 +133,8 @@ export const platform: Platform = {
   writeCache: async (name: string, text: string): Promise<void> =>
     (await caches.open("voxgrad")).put(`/voxgrad/${name}`, new Response(text)),
 
+  ...(served && { openPanel }),
+
   log: (line: string): void => send({ type: "log", line }),
   progress: (progress: Progress): void => send({ type: "progress", progress }),
 
@@ -142,8 +161,37 @@ export function addFiles(added: Iterable<readonly [path: string, content: Blob]>
   for (const [path, content] of added) files.set(normal(path), content);
 }
 
+/** Takes in what the visitor did. The page sends nothing more before it is answered. */
+export function receiveAct({ act, files: chosen }: ActMessage): void {
+  if (act.type === "files") {
+    for (const path of files.keys()) if (path.startsWith(`${act.name}/`)) files.delete(path);
+    addFiles(chosen);
+  }
+  takeAct!(act);
+}
+
+async function openPanel(form: PanelForm, answer: (act: PanelAct, panel: Panel) => Promise<void>): Promise<never> {
+  const panel: Panel = {
+    say: (text) => send({ type: "say", text }),
+    note: (field, text) => send({ type: "note", field, text }),
+    show: (views, content) => send({ type: "view", views, content }),
+  };
+  send({ type: "panel", form });
+  for (;;) {
+    const act = await new Promise<PanelAct>((resolve) => (takeAct = resolve));
+    let problem: string | undefined;
+    try {
+      await answer(act, panel);
+    } catch (error) {
+      problem = error instanceof Error ? error.message : String(error);
+      send({ type: "log", line: (error instanceof Error && error.stack) || problem });
+    }
+    send({ type: "answered", problem });
+  }
+}
+
 function startArguments(): readonly string[] {
-  if (!inWorker || !host.name.startsWith("{")) return [];
+  if (!served) return [];
   return (JSON.parse(host.name) as Start).args;
 }
 

@@ -49,6 +49,86 @@ export interface Workers {
   close(): Promise<void>;
 }
 
+/**
+ * What a script asks of the visitor of its page: files, marks on the slices of scans, and when to go on. All texts are
+ * for the visitor.
+ */
+export interface PanelForm {
+  readonly title: string;
+  /** What is to be done, in a sentence or two. */
+  readonly about: string;
+  /** Files to choose, by name: a field opens once those before it are filled that are not optional. */
+  readonly files: Readonly<Record<string, PanelFiles>>;
+  /** Scans to scroll through, by name, side by side. */
+  readonly views: Readonly<Record<string, PanelSlices>>;
+  /** Colours of labels from 1 on, as #rrggbb; that many classes can be marked. */
+  readonly colours: readonly string[];
+}
+
+/** A field for files. */
+export interface PanelFiles {
+  readonly label: string;
+  readonly about: string;
+  /** Endings, with commas between: ".nii,.gz". */
+  readonly accept: string;
+  readonly multiple?: boolean;
+  /** May stay empty, and be emptied again. */
+  readonly optional?: boolean;
+}
+
+/** A place for the slices of a scan. */
+export interface PanelSlices {
+  readonly label: string;
+  readonly about: string;
+  /** What stands there while there is no scan. */
+  readonly empty: string;
+  /** Whether the visitor may paint labels on it. */
+  readonly paint?: boolean;
+  /** A button below it, for what is done with it. */
+  readonly button?: string;
+}
+
+/** What a visitor did: chose files, none to empty a field, or pressed the button of a view. */
+export type PanelAct =
+  | { readonly type: "files"; readonly name: string; readonly paths: readonly string[] }
+  | {
+      readonly type: "press";
+      readonly name: string;
+      /** Labels of the voxels of each view that may be painted and shows a scan. */
+      readonly marks: Readonly<Record<string, Uint8Array<ArrayBuffer>>>;
+    };
+
+/** Slices as they stand on the screen. */
+export interface PanelScan {
+  readonly name: string;
+  /** Grey values of [slices, rows, columns], and of further channels, which are not shown. */
+  readonly data: ArrayLike<number>;
+  readonly shape: readonly [slices: number, rows: number, columns: number];
+  /** mm from row to row, and from column to column. */
+  readonly pixel: readonly [down: number, across: number];
+  /** The values that are black and white at first. */
+  readonly window: readonly [black: number, white: number];
+}
+
+/** What is new in a view; what is left out stays, but a scan comes without labels and file. */
+export interface PanelContent {
+  readonly scan?: PanelScan;
+  /** Class of each voxel of the scan. */
+  readonly labels?: Uint8Array<ArrayBuffer>;
+  /** A file that the script has written, to be saved by a button. */
+  readonly file?: string;
+}
+
+/** How a script speaks in its panel. */
+export interface Panel {
+  /** What is being done, or was. */
+  say(text: string): void;
+  /** What a field holds; "" for nothing. */
+  note(field: string, text: string): void;
+  /** Shows the same in one view or several; without content they become empty. */
+  show(views: readonly string[], content?: PanelContent): void;
+}
+
 export interface Platform {
   readonly name: "node" | "browser" | "deno";
   /** The words after the script's name on the command line, without those that are for the engine. */
@@ -78,6 +158,12 @@ export interface Platform {
   writeCache(name: string, text: string): Promise<void>;
   /** Starts `count` threads that load a module, given by its URL; missing where the host has no threads to give. */
   openWorkers?(module: string, count: number): Workers;
+  /**
+   * Puts a panel into the page and answers what the visitor does in it, one thing after another, until the page is
+   * closed. Chosen files lie in a folder of their field's name. What `answer` throws is told to the visitor, who may go
+   * on. Missing where there is no page.
+   */
+  openPanel?(form: PanelForm, answer: (act: PanelAct, panel: Panel) => Promise<void>): Promise<never>;
   log(line: string): void;
   /** A line that rewrites itself on a terminal; elsewhere a plain line now and then. */
   progress(progress: Progress): void;

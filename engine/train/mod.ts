@@ -20,6 +20,8 @@ export { loadModel, saveModel } from "./model_file.ts";
 export type { ModelDescription } from "./model_file.ts";
 export { overlaySvg } from "./overlay.ts";
 export type { OverlayCase, OverlayOptions } from "./overlay.ts";
+export { labelsFromSlices, labelSlices, openPanel, scanSlices } from "./panel.ts";
+export type { Panel as PagePanel, PanelAct, PanelContent, PanelForm, PanelScan, PatientAxis } from "./panel.ts";
 export type { GridPanel } from "./panel_grid.ts";
 export { chartSvg, COLOURS, labelColour, progressSvg } from "./plots.ts";
 export type { Panel, Point } from "./plots.ts";

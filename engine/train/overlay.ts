@@ -34,8 +34,8 @@ const TILE = 220;
 const GAP = 8;
 const LEFT = 24;
 
-// What grows to the right and downwards on the screen, as radiologists hang pictures: the patient's right on the left.
-const HANGING = { S: ["L", "P"], A: ["L", "I"], R: ["P", "I"] } as const;
+/** What grows to the right and downwards on the screen, as radiologists hang pictures: the patient's right on the left. */
+export const HANGING = { S: ["L", "P"], A: ["L", "I"], R: ["P", "I"] } as const;
 const OPPOSITE: Readonly<Record<string, string>> = { R: "L", L: "R", A: "P", P: "A", S: "I", I: "S" };
 
 interface View {
@@ -83,7 +83,7 @@ function chooseSlices(item: OverlayCase, view: View, count: number): number[] {
 }
 
 /** Grey values between the half and the 99.5th percentile of the first channel. */
-function greyWindow(image: Volume): [number, number] {
+export function greyWindow(image: Volume): [number, number] {
   const count = voxelCount(image.shape);
   const step = Math.max(1, Math.floor(count / 50_000));
   const sample = Float64Array.from({ length: Math.ceil(count / step) }, (_, i) => image.data[i * step]).filter(

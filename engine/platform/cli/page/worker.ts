@@ -1,6 +1,7 @@
 // First module of the worker: takes the visitor's files, then runs the script, which the bundler puts in the place of
 // "voxgrad:script".
-import { addFiles, endScript, send } from "../../browser.ts";
+import type { ActMessage } from "../../browser.ts";
+import { addFiles, endScript, receiveAct, send } from "../../browser.ts";
 
 addEventListener("message", (event: MessageEvent<{ files: [string, Blob][] }>) => {
   addFiles(event.data.files);
@@ -16,3 +17,7 @@ addEventListener("message", (event: MessageEvent<{ files: [string, Blob][] }>) =
     },
   );
 }, { once: true });
+
+addEventListener("message", ({ data }: MessageEvent<ActMessage | { act?: undefined }>) => {
+  if (data.act) receiveAct(data);
+});

@@ -1,0 +1,25 @@
+/** An element with properties and children. */
+export function make<K extends keyof HTMLElementTagNameMap>(
+  tag: K,
+  properties: Partial<HTMLElementTagNameMap[K]> = {},
+  ...children: (Node | string)[]
+): HTMLElementTagNameMap[K] {
+  const element = Object.assign(document.createElement(tag), properties);
+  element.append(...children);
+  return element;
+}
+
+export interface Slider {
+  readonly row: HTMLElement;
+  readonly input: HTMLInputElement;
+  /** What stands behind the slider. */
+  readonly said: HTMLElement;
+}
+
+/** A slider with its label, and a place for what its position means. */
+export function slider(label: string, properties: Partial<HTMLInputElement>, change: (value: number) => void): Slider {
+  const input = make("input", { type: "range", ...properties });
+  input.addEventListener("input", () => change(input.valueAsNumber));
+  const said = make("span", { className: "said" });
+  return { row: make("label", { className: "slider" }, make("span", {}, label), input, said), input, said };
+}
