@@ -7,6 +7,9 @@ class Counters {
   submits = 0;
   dispatches = 0;
   buffers = 0;
+  /** Buffers mapped to be read, and how many of them before the last submit that dispatches. */
+  reads = 0;
+  readsBefore = 0;
   /** performance.now() when the engine first waited for the device, after `begin`; Infinity before. */
   firstWait = Infinity;
   #watching = false;
@@ -23,13 +26,19 @@ class Counters {
     this.#watching = true;
     let submitted = 0;
     wrap(GPUQueue.prototype, "submit", () => {
-      if (this.dispatches > submitted) this.submits++;
+      if (this.dispatches > submitted) {
+        this.submits++;
+        this.readsBefore = this.reads;
+      }
       submitted = this.dispatches;
     });
     wrap(GPUComputePassEncoder.prototype, "dispatchWorkgroups", () => this.dispatches++);
     wrap(GPUDevice.prototype, "createBuffer", () => this.buffers++);
     const note = (): number => (this.firstWait = Math.min(this.firstWait, performance.now()));
-    wrap(GPUBuffer.prototype, "mapAsync", note);
+    wrap(GPUBuffer.prototype, "mapAsync", () => {
+      this.reads++;
+      note();
+    });
     wrap(GPUQueue.prototype, "onSubmittedWorkDone", note);
   }
 }

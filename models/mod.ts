@@ -5,6 +5,12 @@ export type { DrawEpisode, EpisodeBatch, EpisodeOptions, TransformOptions } from
 export { answerOneShot, oneShotForm } from "./alpnet_panel.ts";
 export { largestSlices, oneShotSegmenter, sliceRange } from "./alpnet_scans.ts";
 export type { OneShotOptions, SliceRange, SupportScan } from "./alpnet_scans.ts";
+export { evaluateOneShot, oneShotEntries } from "./alpnet_evaluation.ts";
+export type { OneShotEvaluationOptions } from "./alpnet_evaluation.ts";
+export { drawSupports, summariseSupports } from "./alpnet_supports.ts";
+export type { Spread, SupportCell, SupportedCase, SupportsSummary } from "./alpnet_supports.ts";
+export { compareOtherSlices, planOfScan, segmentWithin, slicePlaces } from "./alpnet_within.ts";
+export type { OtherSlices, ScanPlanOptions, SlicePlaces, WithinOptions, WithinScan } from "./alpnet_within.ts";
 export { loadOneShot, prepareSupport, sliceAxis } from "./alpnet_support.ts";
 export type { OneShot, OneShotSettings } from "./alpnet_support.ts";
 export { alpnetEntries, trainAlpnet } from "./alpnet_training.ts";

@@ -11,6 +11,8 @@ export { checkDataset } from "./check_dataset.ts";
 export type { CheckOptions, Finding } from "./check_dataset.ts";
 export { compareLabels } from "./compare.ts";
 export type { ClassComparison, ComparedClass } from "./compare.ts";
+export { nonZeroBox } from "./crop.ts";
+export type { Box } from "./crop.ts";
 export { DatasetError, openDataset } from "./dataset.ts";
 export type { Dataset, DatasetCase, DatasetLabel, DatasetRegion, PlainFolders } from "./dataset.ts";
 export type { DatasetSet } from "./dataset_group.ts";

@@ -5,6 +5,8 @@ export { choice, config, ConfigError, entry, HelpRequest, resumableConfig, runCo
 export type { Config, ConfigDefaults, ConfigValue, EntryRules } from "./config.ts";
 export { chooseArms, Experiment, openExperiment } from "./experiment.ts";
 export type { ExperimentCases, ExperimentOptions } from "./experiment.ts";
+export { rowsSvg } from "./experiment_figure.ts";
+export type { Block as RowBlock, Column as RowColumn, Mark as RowMark } from "./experiment_figure.ts";
 export type { ExperimentFigure } from "./experiment_report.ts";
 export type { Arm, Cell as ArmCell, Difference, Group as ArmGroup, Measure, MeasuredCase } from "./experiment_summary.ts";
 export { readFigures, writeFigure } from "./figures.ts";
@@ -38,6 +40,8 @@ export { predictor, segmenter } from "./segment.ts";
 export type { Member, Network, PredictionMemory, Predictor, SegmentOptions, Task } from "./segment.ts";
 export { bootstrapInterval, wilcoxon } from "./statistics.ts";
 export type { Interval, SignedRankTest } from "./statistics.ts";
+export { readTables, writeTable } from "./tables.ts";
+export type { ReportTable } from "./tables.ts";
 export { train } from "./train.ts";
 export type { EpochRecord, Trained, TrainOptions } from "./train.ts";
 export { openTraining, Training, trainingChanges, trainingEntries } from "./setup.ts";

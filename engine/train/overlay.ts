@@ -16,6 +16,10 @@ export interface OverlayCase {
   readonly prediction?: Labels;
   /** A third map, from 1 the values of `contexts`: it is filled, and the prediction a dashed outline. */
   readonly context?: Labels;
+  /** Slices that are shown in any case, in a frame with a word in it; counted from 0 towards the head (front, right). */
+  readonly marked?: readonly { readonly slice: number; readonly note: string }[];
+  /** Stands beside the name in the place of the Dice of the whole case. */
+  readonly caption?: string;
 }
 
 export interface OverlayOptions {
@@ -72,14 +76,24 @@ function cut(data: Labels, shape: readonly number[], view: View, slice: number):
   return out;
 }
 
-/** Slices spread evenly over those that show a structure (with a context, of the reference), or over all when none does. */
+/**
+ * Slices spread evenly over those that show a structure (with a context, of the reference), or over all when none does;
+ * each marked slice takes the place of the nearest other one.
+ */
 function chooseSlices(item: OverlayCase, view: View, count: number): number[] {
   const { reference, prediction, context, image } = item;
   const structures = context && reference ? [reference] : [reference, prediction];
   const all = Array.from({ length: view.sizes[2] }, (_, slice) => slice);
   const showing = all.filter((slice) => structures.some((l) => l && cut(l, image.shape, view, slice).some((v) => v > 0)));
   const from = showing.length > 0 ? showing : all;
-  return [...new Set(Array.from({ length: count }, (_, i) => from[Math.round(((i + 0.5) / count) * (from.length - 1))]!))];
+  const chosen = new Set(Array.from({ length: count }, (_, i) => from[Math.round(((i + 0.5) / count) * (from.length - 1))]!));
+  const marked = (item.marked ?? []).slice(0, count).map(({ slice }) => slice);
+  for (const slice of marked.filter((each) => !chosen.has(each))) {
+    const others = [...chosen].filter((each) => !marked.includes(each));
+    if (chosen.size >= count) chosen.delete(others.reduce((a, b) => (Math.abs(b - slice) < Math.abs(a - slice) ? b : a)));
+    chosen.add(slice);
+  }
+  return [...chosen].sort((a, b) => a - b);
 }
 
 /** Grey values between the half and the 99.5th percentile of the first channel. */
@@ -157,16 +171,23 @@ function drawTile(
     }
   }
   parts.push("</g>");
-  const note = `slice ${slice + 1} of ${view.sizes[2]}`;
+  const mark = item.marked?.find((each) => each.slice === slice);
+  const note = `slice ${slice + 1} of ${view.sizes[2]}${mark ? `, ${mark.note}` : ""}`;
+  if (mark) {
+    const place = `x="${(x + 1).toFixed(1)}" y="${(y + 1).toFixed(1)}"`;
+    const size = `width="${(columns * across - 2).toFixed(2)}" height="${(rows * down - 2).toFixed(2)}"`;
+    parts.push(`<rect ${place} ${size} fill="none" stroke="#fff" stroke-width="2" stroke-dasharray="6 4"/>`);
+  }
   parts.push(
     `<text x="${(x + 5).toFixed(1)}" y="${(y + rows * down - 6).toFixed(1)}" fill="#fff" fill-opacity="0.85" ` +
-      `font-size="10">${note}</text>`,
+      `font-size="10">${escapeXml(note)}</text>`,
   );
   return parts.join("\n");
 }
 
 function caption(item: OverlayCase, labels: readonly string[]): string {
   const { reference, prediction } = item;
+  if (item.caption !== undefined) return `${item.name}: ${item.caption}`;
   if (!reference || !prediction) return item.name;
   const scores = labels.slice(1).map((name, index) => {
     const dice = metrics.dice(prediction, reference, { label: index + 1 });

@@ -7,6 +7,7 @@ import { duration, readJsonLines, type StepRecord } from "./logging.ts";
 import { escapeXml } from "./plots.ts";
 import { recordChart } from "./record_chart.ts";
 import { type Cell, page, section, table } from "./report_page.ts";
+import { readTables } from "./tables.ts";
 import type { RunFolder } from "./run_folder.ts";
 import type { EpochRecord } from "./train.ts";
 
@@ -25,7 +26,8 @@ type ByClass = Readonly<Record<string, Readonly<Record<string, number | null>>>>
 
 /**
  * Writes report.html into a run's folder: settings, curves, Dice by class, every case (worst first, sortable), overlays,
- * figures; for a cross-validation those of all folds. A run that is not finished is reported as far as it came.
+ * tables and figures of writeTable and writeFigure; for a cross-validation those of all folds. A run that is not finished
+ * is reported as far as it came.
  *
  * @throws VoxgradError for a folder that holds no run
  * @example await writeReport(new RunFolder("runs/liver-001"));
@@ -38,12 +40,17 @@ export async function writeReport(run: RunFolder): Promise<string> {
   const summary = (await run.readJson("summary.json")) as Summary | undefined;
   const heading = `${config.dataset?.name ?? config.plan?.dataset ?? "Training"}: ${run.path.split("/").at(-1)}`;
   const sections: string[] = [];
+  const named = (name: string, folder: string): string =>
+    folder === run.path ? name : `${name} of ${folder.split("/").at(-1)}`;
+  for (const folder of parts) {
+    for (const { title, caption, headings, rows } of await readTables(folder)) {
+      sections.push(section(named(title, folder), `<p>${escapeXml(caption)}</p>${table(headings, rows)}`));
+    }
+  }
   if (summary && summary.metric_per_case.length > 0) {
     sections.push(section("Held-out cases, whole volumes", classTable(summary)));
     sections.push(section("Every case", caseTable(summary)));
   }
-  const named = (name: string, folder: string): string =>
-    folder === run.path ? name : `${name} of ${folder.split("/").at(-1)}`;
   for (const folder of parts) {
     const chart = await chartOf(folder, config.classes);
     if (chart) sections.push(section(named("Training", folder), chart));
