@@ -77,6 +77,7 @@ for (const name of values.encoders.split(",")) {
     rows.push([
       name, slices, times[0]!, best, best / slices, asked.dispatches, asked.submits, asked.before, asked.reads, memoryStats().peak / 1e6,
     ]);
+    console.log(`${name}, ${slices} slices: ${times.map((t) => t.toFixed(1)).join(", ")} s; ${asked.before} of ${asked.reads} read-backs before the last submit`);
     if (asked.before > 0) process.exitCode = 1;
     await closeDevice();
   }

@@ -69,7 +69,7 @@ export async function evaluateOneShot(options: OneShotEvaluationOptions): Promis
     classes: chosenClasses(options.classes, labels),
     output: new RunFolder(trimmed(options.output) || `${encoder.folder}/${options.within ? "within" : "one_shot"}`),
   };
-  print(`Data: ${dataset.folder}, ${evaluation.ids.length} cases; ${evaluation.classes.map(({ name }) => name).join(", ")}`);
+  print(`Data: ${dataset.folder}, ${evaluation.ids.length} case${evaluation.ids.length === 1 ? "" : "s"}; ${evaluation.classes.map(({ name }) => name).join(", ")}`);
   const found = await (options.within ? evaluateWithin : evaluateSupports)(evaluation);
   print(`\nWritten:\n${evaluation.output.listing()}`);
   return found;

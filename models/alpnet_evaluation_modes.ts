@@ -1,6 +1,6 @@
 /** The two ways in which one-shot segmentation is measured: over choices of the support, and within single scans. */
 import {
-  chartSvg, compareLabels, Comparison, ConfigError, counted, formatTable, loadCase, metrics, openCaseStore, overlaySvg, print,
+  chartSvg, compareLabels, Comparison, ConfigError, counted, formatTable, labelColour, loadCase, metrics, openCaseStore, overlaySvg, print,
   readVolume, storeFolder, writeFigure, writeNifti, writeReport, writeTable,
 } from "../engine/mod.ts";
 import type { CaseStore, ClassComparison, ComparedClass, OverlayCase, PreparedCase, ReportTable, Volume } from "../engine/mod.ts";
@@ -249,7 +249,7 @@ async function withinFigures(evaluation: Evaluation, results: readonly ScanResul
   await writeFigure(output, {
     name: "1_slices", title: "Dice by slice", caption: "Slices as the overlays count them. A line ends where neither map has the class, and is broken at the labelled slice.",
     svg: chartSvg(shown.map(({ id, given, bySlice }) => ({
-      title: id, range: [0, 1] as const,
+      title: id, range: [0, 1] as const, colours: classes.map((_, k) => labelColour(k + 1)),
       series: Object.fromEntries(classes.map(({ name }, k) => [
         given[k]! < 0 ? name : `${name} (slice ${given[k]! + 1} labelled)`, (bySlice[k] ?? []).map((dice, z) => [z + 1, dice ?? NaN] as const),
       ])),

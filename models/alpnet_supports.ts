@@ -100,7 +100,6 @@ export function notableSupports({ supports, rows }: SupportsSummary): { which: "
 export function supportTables(summary: SupportsSummary): ReportTable[] {
   const { supports, rows } = summary;
   const spread = ({ spread: { mean, deviation, least, largest } }: SupportCell): number[] => [mean, deviation, least, largest];
-  const each = (measure: SupportMeasure, s: number): number[] => rows.map((row) => row[measure].bySupport[s]!);
   return [
     {
       name: "1_over_supports", title: `Over ${supports.length} supports`,
@@ -115,9 +114,10 @@ export function supportTables(summary: SupportsSummary): ReportTable[] {
       ]),
     },
     {
-      name: "2_supports", title: "Each support", caption: "Means over all other cases; HD95 in mm.",
-      headings: ["support", ...rows.map(({ name }) => `${name}, Dice`), ...rows.map(({ name }) => `${name}, HD95`)],
-      rows: supports.map((support, s) => [support, ...each("Dice", s), ...each("HD95", s)]),
+      name: "2_supports", title: "Each support",
+      caption: "Means over all other cases: Dice of the classes, and HD95 in mm, of several classes their mean.",
+      headings: ["support", ...rows.map(({ name }) => name), "HD95"],
+      rows: supports.map((support, s) => [support, ...rows.map(({ Dice }) => Dice.bySupport[s]!), rows.at(-1)!.HD95.bySupport[s]!]),
     },
   ];
 }
