@@ -8,7 +8,7 @@ import { type Evaluation, openResults } from "./alpnet_results.ts";
 import { oneShotSegmenter, type SliceRange, sliceRange } from "./alpnet_scans.ts";
 import {
   drawSupports, notableSupports, pairTable, summariseSupports, supportsSvg, supportTables,
-} from "./alpnet_supports.ts";
+} from "./alpnet_statistics.ts";
 import { segmentWithin } from "./alpnet_within.ts";
 
 /** Cases shown of a support, and scans shown of --within. */

@@ -10,7 +10,7 @@ import {
   alpnetEntries, compareOtherSlices, drawSupports, evaluateOneShot, oneShotEntries, planOfScan, segmentWithin, slicePlaces,
   summariseSupports, trainAlpnet,
 } from "../models/mod.ts";
-import { notableSupports } from "../models/alpnet_supports.ts";
+import { notableSupports } from "../models/alpnet_statistics.ts";
 import { planFor } from "./plans.ts";
 import { checkSvg } from "./svg.ts";
 
