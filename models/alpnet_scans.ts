@@ -71,7 +71,9 @@ function supportSlice({ label, shape }: SupportScan, value: number, [first, last
   }
 }
 
-const upTo = (n: number, stride: number): number => Math.ceil(n / stride) * stride;
+/** Slices are padded to multiples of so many features, lest each scan's size be a program of its own. */
+const FEATURES = 4;
+const upTo = (n: number, stride: number): number => Math.ceil(n / (FEATURES * stride)) * FEATURES * stride;
 
 /** Slices [n, C, h, w] of a scan, padded with 0 to [h, w]. */
 function slicesOf(image: Float32Array<ArrayBuffer>, shape: Triple, zs: readonly number[], size: readonly [number, number]): Float32Array<ArrayBuffer> {
