@@ -1,5 +1,10 @@
 // Compiled steps beside each other: each timed in turn in one process, and what is exact: operations, memory, dispatches.
-import { deviceInfo, formatTable, profile } from "../engine/mod.ts";
+import { lower } from "../engine/compile/lower.ts";
+import { planMemory } from "../engine/compile/plan.ts";
+import { schedule } from "../engine/compile/schedule.ts";
+import { trace } from "../engine/compile/trace.ts";
+import { device } from "../engine/gpu/mod.ts";
+import { deviceInfo, formatTable, profile, tree } from "../engine/mod.ts";
 
 /** A compiled step on a batch of its own: `run` takes it and waits for its figures. */
 export interface MeasuredStep {
@@ -45,4 +50,13 @@ export async function measureSteps(steps: readonly MeasuredStep[], about: string
   const heads = ["", "least ms", "x", "x, median of rounds", "GFLOP", "x GFLOP", "MB", "x memory", "dispatches", "convolutions"];
   console.log(formatTable(heads, rows));
   return { best, flops };
+}
+
+/** What a step that is donated its first two arguments, parameters and state, takes on this adapter; no kernel is compiled. */
+export async function plannedStep<A extends unknown[]>(take: (...args: A) => unknown, args: A) {
+  const { target } = await device();
+  const { outputs, placeholders } = trace("step", take, args);
+  const donated = new Set(tree.leaves(args.slice(0, 2)).map((_, k) => k));
+  const scheduled = schedule(lower(outputs, target, placeholders), target, donated);
+  return { ...planMemory(scheduled), dispatches: scheduled.steps.length };
 }

@@ -33,7 +33,9 @@ export interface ConResNetApplyOptions {
   /** Drop channels before the decoder; needs a key unless the configuration's dropout is 0. */
   readonly train?: boolean;
   readonly key?: Tensor;
-  /** Keep less for the derivative and compute each stage once more: less memory for about a third more time. */
+  /**
+   * Keep less for the derivative and compute the encoder's stages, and the decoders' norms and activations, once more.
+   */
   readonly checkpoint?: boolean;
 }
 
@@ -90,6 +92,14 @@ interface Decoded {
   readonly features: Tensor;
   readonly gated: Tensor;
   readonly residuals?: Tensor;
+}
+
+interface DecoderInputs {
+  /** What comes out of the next coarser scale: features, and residuals (of the image at the coarsest) with mapping alone. */
+  readonly below: Tensor;
+  readonly before: Tensor | undefined;
+  /** The encoder's features at this scale. */
+  readonly skip: Tensor;
 }
 
 const moduleOf = ({ factor }: Scale): string => `seg_x${factor}`;
@@ -176,6 +186,15 @@ function unusedNames(c: ResolvedConResNet, scales: readonly Scale[]): RegExp {
   return new RegExp(`^(?:${modules.join("|")})$`);
 }
 
+// In checkpoints, so that each is one pass forward: to compute a sigmoid again costs less than to keep it.
+/** G = |difference of neighbouring slices of sigmoid(F)| along an axis of the tensor, the first slice 0 (Eq. 4). */
+export const featureResidual = (features: Tensor, axis: number): Tensor =>
+  checkpoint((f: Tensor) => sliceResidual(sigmoid(f), axis))(features);
+
+/** O_seg = F (1 + sigmoid(O_res)) (Eq. 6). */
+export const contextGate = (features: Tensor, residuals: Tensor): Tensor =>
+  checkpoint((f: Tensor, r: Tensor) => mul(f, sigmoid(r).add(1)))(features, residuals);
+
 /**
  * The published ConResNet at any width, depth and number of channels; its baseline, and each of its two parts removed.
  * Normalisation is group norm before each convolution, kernels are standardised as they are used (Qiao et al. 2019),
@@ -205,19 +224,26 @@ export function conResNet(config: ConResNetConfig): ConResNet {
   const block = (p: any, x: Tensor, dilation: number): Tensor =>
     conv(p.conv2, active(p.gn2, conv(p.conv1, active(p.gn1, x), { dilation })), { dilation }).add(x);
 
-  /** The context residual module (Eqs. 3 to 6): features and residuals of a scale. */
-  const residualModule = (p: any, scale: Scale, x: Tensor, before: Tensor | undefined): Decoded => {
-    const features = conv(p.conv_seg, active(p.gn_seg, x));
+  /**
+   * Both decoders at one scale: the features of the first, and by the context residual module (Eqs. 3 to 6) what differs
+   * between slices and the gate. `stage` may be checkpoint: each ends in a convolution, so that recomputing one computes
+   * no more than norms, activations and residuals.
+   */
+  function decode(p: any, scale: Scale, stage: typeof checkpoint, inputs: DecoderInputs): Decoded {
+    const { below, skip, before } = inputs;
+    const mapped = (gn: any, kernel: any, x: Tensor): Tensor => conv(kernel, active(gn, x));
+    const joined = stage((gn: any, kernel: any, x: Tensor, y: Tensor) => mapped(gn, kernel, upTo(x, y).add(y)));
+    const features = joined(p.gn_seg, p.conv_seg, below, skip);
     if (!before) return { features, gated: features };
-    const differences = conv(p.conv_res, sliceResidual(sigmoid(features), axis));
-    const mapped = scale.first
-      ? conv(p.conv_mp_first, before)
+    const others = scale.first
+      ? conv(p.conv_mp_first, upTo(before, skip))
       : scale.maps
-        ? conv(p.conv_mp, active(p.gn_mp, before))
-        : before;
-    const residuals = conv(p.conv_res1, active(p.gn_res1, mapped.add(differences)));
-    return { features, gated: c.attention ? mul(features, sigmoid(residuals).add(1)) : features, residuals };
-  };
+        ? stage((gn: any, kernel: any, x: Tensor) => mapped(gn, kernel, upTo(x, skip)))(p.gn_mp, p.conv_mp, before)
+        : upTo(before, skip);
+    const differences = stage((kernel: any, x: Tensor) => conv(kernel, featureResidual(x, axis)))(p.conv_res, features);
+    const residuals = stage(mapped)(p.gn_res1, p.conv_res1, others.add(differences));
+    return { features, gated: c.attention ? contextGate(features, residuals) : features, residuals };
+  }
 
   /** What the decoders compute at every scale, coarsest first. */
   function run(params: any, input: Tensor, options: ConResNetApplyOptions): Decoded[] {
@@ -230,29 +256,27 @@ export function conResNet(config: ConResNetConfig): ConResNet {
     );
     const stage: typeof checkpoint = options.checkpoint ? checkpoint : (f) => f;
     const deepest = c.features.length - 1;
-    const blocks = (list: any, x: Tensor, dilation = 1): Tensor =>
-      list.reduce((y: Tensor, p: any) => block(p, y, dilation), x);
-    const down = stage((p: any, layer: any, x: Tensor) => blocks(layer, conv(p[2], active(p[0], x), { stride: 2 })));
+    // Recomputed block by block, the first of a scale with the convolution that leads to it.
+    const stem = stage((p: any, first: any, y: Tensor) => block(first, conv(p, y), 1));
+    const down = stage((p: any, first: any, y: Tensor) => block(first, conv(p[2], active(p[0], y), { stride: 2 }), 1));
+    const blocks = (list: any[], x: Tensor, dilation = 1): Tensor =>
+      list.reduce((y, p) => stage((q: any, z: Tensor) => block(q, z, dilation))(p, y), x);
 
-    let x = stage((p: any, layer: any, y: Tensor) => blocks(layer, conv(p, y)))(
-      params.conv_4_32[0],
-      params.layer0,
-      input,
-    );
+    let x = blocks(params.layer0.slice(1), stem(params.conv_4_32[0], params.layer0[0], input));
     const skips = [x];
-    for (let s = 1; s <= deepest; s++) skips.push((x = down(params[entering(s)], params[`layer${s}`], x)));
-    x = stage((layer: any, y: Tensor) => blocks(layer, y, c.dilation))(params[`layer${deepest + 1}`], x);
-    const fused = active(params.fusionConv[0], x);
-    x = conv(params.fusionConv[3], nn.dropout(fused, { p: c.dropout, key: train ? key : undefined, channels: true }));
+    for (let s = 1; s <= deepest; s++) {
+      const [first, ...rest] = params[`layer${s}`];
+      skips.push((x = blocks(rest, down(params[entering(s)], first, x))));
+    }
+    x = blocks(params[`layer${deepest + 1}`], x, c.dilation);
+    const dropped = { p: c.dropout, key: train ? key : undefined, channels: true };
+    x = stage((p: any, y: Tensor) => conv(p[3], nn.dropout(active(p[0], y), dropped)))(params.fusionConv, x);
 
     const decoded: Decoded[] = [];
     let before = c.mapping ? sliceResidual(input, axis) : undefined;
     scales.forEach((scale, k) => {
-      const decode = stage((p: any, y: Tensor, skip: Tensor, others: Tensor[]) =>
-        residualModule(p, scale, upTo(y, skip).add(skip), others[0] && upTo(others[0], skip)),
-      );
-      const own = params[moduleOf(scale)][0];
-      const result = decode(own, x, skips[deepest - 1 - k]!, before ? [before] : []);
+      const inputs = { below: x, skip: skips[deepest - 1 - k]!, before };
+      const result = decode(params[moduleOf(scale)][0], scale, stage, inputs);
       decoded.push(result);
       x = result.gated;
       before = result.residuals;

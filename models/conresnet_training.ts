@@ -25,11 +25,13 @@ import {
   tree,
   valueAndGrad,
   withChannels,
+  writeFigure,
   writeNestedPhantomDataset,
 } from "../engine/mod.ts";
 import type { Comparison, Config, FoldSetup, Patches, Plan, SampleCase, Tensor, Training } from "../engine/mod.ts";
 
 import { patchAxis } from "./conres_axis.ts";
+import { conresFigures } from "./conres_figures.ts";
 import * as conres from "./conres_losses.ts";
 import { conResNet } from "./conresnet.ts";
 import { conResNetArms } from "./conresnet_config.ts";
@@ -68,6 +70,9 @@ export const conResNetEntries = {
 
 export type ConResNetOptions = Config<typeof conResNetEntries>;
 
+/** Cases in the figures of a fold. */
+const SHOWN = 3;
+
 /** The features are those of the plan's U-Net, which is not used. */
 const PHANTOMS = {
   shape: [48, 48, 16],
@@ -88,25 +93,36 @@ const PHANTOMS = {
  * @example await trainConResNet(config(conResNetEntries, ["Task01_BrainTumour", "--patch", "80,160,160", "--epochs", "800"]));
  */
 export async function trainConResNet(options: ConResNetOptions): Promise<Comparison> {
-  const onPhantoms = options.data === "";
-  const augment = options.augment === "auto" && !onPhantoms ? "scale" : options.augment;
-  const training = await openTraining({ ...options, augment, features: [] }, PHANTOMS);
-  const device = await deviceInfo();
-  const setup = setUp(options, training, device.kind === "software");
+  const { training, setup, steps } = await openConResNet(options);
   const { model, rate, parameters } = setup;
   const { batch, patch } = training.plan;
   print(
     `Model: conResNet ${model.config.features.join("-")} (${options.arm}), ${parameters} parameters; ` +
       `batch ${batch} x ${patch.join(" x ")}`,
   );
-  await training.describe({ options, rate, network: "conResNet", architecture: model.config, parameters, device });
-  const steps = compileSteps(setup);
+  await training.describe({
+    options,
+    rate,
+    network: "conResNet",
+    architecture: model.config,
+    parameters,
+    device: await deviceInfo(),
+  });
   if (options.boundary) training.source = withChannels(training.store, (item) => distancesOf(setup, item));
   for (const fold of training.folds) {
     if (training.folds.length > 1) print(`\n${fold.name}`);
     await trainFold(setup, steps, fold);
   }
   return training.finish();
+}
+
+/** Data, network and compiled steps of a training; nothing runs yet. */
+export async function openConResNet(options: ConResNetOptions) {
+  const onPhantoms = options.data === "";
+  const augment = options.augment === "auto" && !onPhantoms ? "scale" : options.augment;
+  const training = await openTraining({ ...options, augment, features: [] }, PHANTOMS);
+  const setup = setUp(options, training, (await deviceInfo()).kind === "software");
+  return { training, setup, steps: compileSteps(setup) };
 }
 
 /** The plan with the outputs that are asked for: with regions the network has a sigmoid for each, without softmax. */
@@ -140,14 +156,16 @@ function setUp(options: ConResNetOptions, training: Training, software: boolean)
     ...conResNetArms[options.arm],
   });
   const regions = plan.regions?.map(({ values }) => values);
+  /** What has a residual and a boundary each. */
+  const parts = plan.regions ?? plan.labels.slice(1).map((name, k) => ({ name, values: [k + 1] }));
   return {
     options,
     training,
     plan,
     model,
     regions,
-    /** Label values of what has a residual and a boundary each. */
-    sets: regions ?? plan.labels.slice(1).map((_, k) => [k + 1]),
+    parts,
+    sets: parts.map(({ values }) => values),
     loss: { ...(regions && { regions }), axis, first: options.first, mode: options.mode, lambda: options.lambda },
     rate: options.rate || (onPhantoms ? 1e-3 : 1e-4),
     parameters: tree.leaves(model.init(random.key(0))).reduce((sum: number, p: Tensor) => sum + p.size, 0),
@@ -172,24 +190,24 @@ function compileSteps({ options, training, model, regions, loss, optimiser }: Se
     const scores = regions ? logits : regionTargets(logits.argmax({ axis: 1 }), measured).cast("f32").sub(0.5);
     return stepFigures(value, scores, label, { regions: measured });
   };
+  const take = (p: any, state: any, sampled: Patches, key: Tensor, rate: Tensor | number, share: Tensor) => {
+    const [moves, drops] = random.split(key);
+    const patches = training.augmented(moves!, sampled);
+    const lossOf = (q: any, { image, label, extra }: Patches): [Tensor, Tensor] => {
+      const outputs = model.apply(q, image, { train: true, key: drops!, checkpoint: options.recompute });
+      const own = conres.loss(outputs, label, loss);
+      if (!extra) return [own, outputs[0]!];
+      const boundary = conres.boundaryLoss(outputs[0]!, extra, { multiClass: !regions });
+      return [own.mul(share).add(boundary.mul(share.mul(-1).add(1))), outputs[0]!];
+    };
+    const [[value, logits], grads] = valueAndGrad(lossOf, { hasAux: true })(p, patches);
+    const [next, nextState] = optimiser.update(grads, state, p, rate);
+    return [next, nextState, figuresOf(value, logits, patches.label)] as const;
+  };
   return {
-    step: compile(
-      (p: any, state: any, sampled: Patches, key: Tensor, rate: number, share: Tensor) => {
-        const [moves, drops] = random.split(key);
-        const patches = training.augmented(moves!, sampled);
-        const lossOf = (q: any, { image, label, extra }: Patches): [Tensor, Tensor] => {
-          const outputs = model.apply(q, image, { train: true, key: drops!, checkpoint: options.recompute });
-          const own = conres.loss(outputs, label, loss);
-          if (!extra) return [own, outputs[0]!];
-          const boundary = conres.boundaryLoss(outputs[0]!, extra, { multiClass: !regions });
-          return [own.mul(share).add(boundary.mul(share.mul(-1).add(1))), outputs[0]!];
-        };
-        const [[value, logits], grads] = valueAndGrad(lossOf, { hasAux: true })(p, patches);
-        const [next, nextState] = optimiser.update(grads, state, p, rate);
-        return [next, nextState, figuresOf(value, logits, patches.label)] as const;
-      },
-      { donate: [0, 1] },
-    ),
+    /** A step as a function of tensors, for counts. */
+    take,
+    step: compile(take, { donate: [0, 1] }),
     /** Without the boundary loss, whose share changes. */
     look: compile((p: any, { image, label }: Patches) => {
       const outputs = model.apply(p, image);
@@ -198,7 +216,7 @@ function compileSteps({ options, training, model, regions, loss, optimiser }: Se
   };
 }
 
-/** Trains on one split into a folder, and segments its held-out cases. */
+/** Trains on one split into a folder, segments its held-out cases, and draws the figures. */
 async function trainFold(setup: Setup, compiled: Steps, fold: FoldSetup): Promise<void> {
   const { options, training, model, plan, optimiser } = setup;
   const { steps } = training;
@@ -238,4 +256,8 @@ async function trainFold(setup: Setup, compiled: Steps, fold: FoldSetup): Promis
   print(`Trained ${steps} steps in ${duration(seconds)}`);
   await save("model.safetensors");
   await training.test(fold, segmenter(model, params, { plan }));
+  const shown = (split.val.length > 0 ? split.val : split.train).slice(0, SHOWN);
+  const cases = await Promise.all(shown.map((id) => training.store.get(id)));
+  const drawn = await conresFigures({ model, params }, { plan, axis: setup.loss.axis, regions: setup.parts, cases });
+  for (const figure of drawn) await writeFigure(run, figure);
 }

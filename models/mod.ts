@@ -21,6 +21,8 @@ export type { FigureCase, FigureMaps, FigureNames, FigureOptions, LogitPlane, Ma
 export { colabEntries, trainColab } from "./colab_training.ts";
 export type { ColabOptions } from "./colab_training.ts";
 export * as conres from "./conres_losses.ts";
+export { conresFeatures, conresFigures, residualPatch } from "./conres_figures.ts";
+export type { ConResFigureNetwork, ConResFigureOptions } from "./conres_figures.ts";
 export { conResNet } from "./conresnet.ts";
 export { conResNetArms } from "./conresnet_config.ts";
 export type { ConResNet, ConResNetConfig, ContextMaps, ResolvedConResNet } from "./conresnet.ts";

@@ -5,10 +5,11 @@
 import {
   choice, chooseArms, closeDevice, compareLabels, config, ConfigError, counted, deviceInfo, duration, entry, fingerprintDataset, loadCase,
   loadModel, loadParameters, makePlan, measuresOf, NESTED_PHANTOM_REGIONS, openDataset, openExperiment, planText, predictor,
-  print, random, runConfig, RunFolder, writeNestedPhantomDataset,
+  preprocessCase, print, random, readFigures, runConfig, RunFolder, writeNestedPhantomDataset,
 } from "../engine/mod.ts";
 import type { MeasuredCase, Member, Triple } from "../engine/mod.ts";
-import { conResNetEntries, networkOf, trainConResNet } from "../models/mod.ts";
+import { conresFeatures, conResNet, conResNetArms, conResNetEntries, trainConResNet } from "../models/mod.ts";
+import type { ConResNetConfig } from "../models/mod.ts";
 
 interface Trial {
   readonly name: string;
@@ -106,13 +107,19 @@ async function trained(folder: string, words: readonly string[]): Promise<Measur
   }));
 }
 
+/** A network of this experiment as it was trained. */
+async function modelOf(file: string) {
+  const { description: { plan, architecture }, tensors } = await loadModel(file);
+  const model = conResNet(architecture as ConResNetConfig);
+  return { plan, model, params: loadParameters(model.init(random.key(0)), tensors) };
+}
+
 /** The same of the mean of networks that are trained already. */
 async function averaged(models: readonly string[], data: string): Promise<MeasuredCase[]> {
   const members: Member[] = [];
   for (const file of models) {
-    const { description, tensors } = await loadModel(file);
-    const network = networkOf(description, file);
-    members.push({ network, params: [loadParameters(network.init(random.key(0)), tensors)], plan: description.plan });
+    const { plan, model, params } = await modelOf(file);
+    members.push({ network: model, params: [params], plan });
   }
   const { predict } = predictor(members);
   const dataset = await openDataset(data);
@@ -143,6 +150,23 @@ for (const seed of seeds) {
     await experiment.add(name, seed, measured.map((each) => ({ ...each, id: `seed ${seed}, ${each.id}` })), { seconds });
     await experiment.finish();
   }
+}
+
+// What the arms of the first seed drew, and the features of the paper's three on the same patients (Fig. 7).
+const first = `${run.path}/seed_${seeds[0]}`;
+for (const { name } of trials) {
+  for (const { name: figure, title, caption, svg } of await readFigures(`${first}/${name}`)) {
+    await experiment.figure(`${name}_${figure}.svg`, svg, `${title}. ${caption}`, { arm: name });
+  }
+}
+const compared = trials.filter(({ name }) => Object.hasOwn(conResNetArms, name));
+if (compared.length > 1) {
+  const own = await Promise.all(compared.map(async ({ name, title }) => ({ title, ...(await modelOf(`${first}/${name}/model.safetensors`)) })));
+  const [{ plan, model }] = own as [(typeof own)[number]];
+  const dataset = await openDataset(`${first}/phantom`);
+  const patients = await Promise.all(dataset.cases.slice(cases, cases + 2).map(async (item) => preprocessCase(await loadCase(dataset, item), plan)));
+  const { svg, caption } = await conresFeatures(own, { plan, axis: model.config.axis, regions: plan.regions!, cases: patients });
+  await experiment.figure("features.svg", svg, caption);
 }
 print(`\n${await experiment.finish()}`);
 print(`${duration((performance.now() - started) / 1000)}; written:\n${run.listing()}`);

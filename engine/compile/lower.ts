@@ -37,6 +37,15 @@ export function base(value: Value): Value {
   return v;
 }
 
+const isBarrier = ({ op }: Value): boolean => op?.lowering.kind === "view" && op.lowering.barrier === true;
+
+/** The same as far as the next barrier: what is computed from views of a barrier is no more merged than from itself. */
+function behind(value: Value): Value {
+  let v = value;
+  while (isView(v) && !isBarrier(v)) v = v.inputs[0]!;
+  return v;
+}
+
 /** Attributes as a key; numbers that JSON has no word for keep their names. */
 const attrsKey = (attrs: unknown): string =>
   JSON.stringify(attrs, (_, v) =>
@@ -107,7 +116,7 @@ export function lower(outputs: readonly Tensor[], target: Target, arguments_: re
   const addOp = (t: Tensor, op: Op, attrs: unknown, inputs: readonly Value[]): Value => {
     if (op.lowering.kind === "view") {
       if (op.lowering.barrier) return push(t, op, attrs, inputs, null, `${op.name} ${inputs[0]!.id}`);
-      const source = base(inputs[0]!);
+      const source = behind(inputs[0]!);
       if (sameShape(source.shape, t.shape)) return source;
       inputs = [source];
     }

@@ -50,7 +50,8 @@ export function schedule(graph: Graph, target: Target, donated: ReadonlySet<numb
   const { roots, emitted } = fuse(graph, target);
   const order = graph.values.filter((v) => roots.has(v) && v.size > 0);
   const outputs = new Set(graph.outputs.map(base));
-  const units = joinMoments(joinFinishes(joinSums(order, emitted, roots, target), outputs, roots, target), target);
+  const joined = joinMoments(joinFinishes(joinSums(order, emitted, roots, target), outputs, roots, target), target);
+  const units = soonest(joined, outputs, donated);
   // What only a joined kernel asks for has no memory.
   const kept = new Set(units.flatMap((unit) => unit.members));
   const inPlace = overwrite(graph, units, donated);
@@ -156,6 +157,41 @@ function cuttingPoint(root: Value, roots: Roots, target: Target, needed: number)
     );
   }
   return best;
+}
+
+/**
+ * Moves elementwise outputs that can overwrite a donated leaf, and what is computed for them alone, to where all that they
+ * read is there and nothing else needs the leaf: a parameter's update follows its gradient, which then need not wait for
+ * all the others.
+ */
+function soonest(units: readonly Unit[], outputs: ReadonlySet<Value>, donated: ReadonlySet<number>): readonly Unit[] {
+  if (donated.size === 0) return units;
+  const readers = new Map<Value, Unit[]>();
+  for (const unit of units) for (const x of unit.emitted.reads) readers.set(x, [...(readers.get(x) ?? []), unit]);
+  /** What moves, with the leaves that it may overwrite. */
+  const moving = new Map<Unit, Value[]>();
+  for (const unit of [...units].reverse()) {
+    const [v] = unit.members as [Value];
+    if (!unit.overwriting) continue;
+    const leaves = outputs.has(v)
+      ? unit.emitted.aligned.filter((x) => x.leaf !== null && donated.has(x.leaf) && !outputs.has(x))
+      : [];
+    if (leaves.length > 0 || (!outputs.has(v) && readers.get(v)?.every((user) => moving.has(user)))) moving.set(unit, leaves);
+  }
+  const made = new Map<Value, number>();
+  const places = new Map<Unit, number>();
+  units.forEach((unit, k) => {
+    const leaves = moving.get(unit);
+    const after = Math.max(-1, ...unit.emitted.reads.map((x) => made.get(x) ?? -1));
+    // A reader that comes later keeps the leaf as it is.
+    const last = (leaves ?? []).map((leaf) =>
+      Math.max(after, ...readers.get(leaf)!.map((other) => (other === unit ? -1 : (places.get(other) ?? k)))),
+    );
+    const at = !leaves || after < 0 ? k : last.length > 0 ? Math.min(k, ...last) : after;
+    places.set(unit, at);
+    for (const v of unit.members) made.set(v, at);
+  });
+  return [...units].sort((a, b) => places.get(a)! - places.get(b)!);
 }
 
 /** Outputs that may overwrite a donated leaf: elementwise on it, and nothing reads the leaf later. */

@@ -4,10 +4,10 @@ import type { Op } from "../core/op.ts";
 import { size } from "../core/shape.ts";
 import { node, Tensor } from "../core/tensor.ts";
 import { scalar } from "./creation.ts";
-import { add, div, mul, sqrt, square, sub } from "./elementwise.ts";
+import { add, mul, sub } from "./elementwise.ts";
 import { inF32 } from "./half.ts";
 import { columns, moments } from "./moments.ts";
-import { mean, sum } from "./reduce.ts";
+import { sum } from "./reduce.ts";
 import { reshape } from "./reshape.ts";
 import { transpose } from "./transpose.ts";
 
@@ -166,15 +166,21 @@ export const layerNorm = inF32((x: Tensor, options: NormOptions = {}): Tensor =>
   return reshape(y, { shape: x.shape });
 });
 
-/** Qiao et al. 2019: each filter w[k] minus its mean, over sqrt(unbiased variance + eps); default eps 1e-12. */
+/**
+ * Qiao et al. 2019: each filter w[k] minus its mean, over sqrt(unbiased variance + eps); default eps 1e-12.
+ *
+ * @example const y = conv3d(x, weightStandardize(params.weight), { padding: 1 });
+ */
 export const weightStandardize = inF32((w: Tensor, options: { eps?: number } = {}): Tensor => {
   checkOptions("weightStandardize", options, ["eps"]);
   checkInput("weightStandardize", w, 2);
-  const filters = reshape(w, { shape: [w.shape[0]!, w.size / w.shape[0]!] });
-  check(filters.shape[1]! > 1, "weightStandardize", () => `a filter of ${show(w.shape)} has one value and no variance`);
-  const deviation = sub(filters, mean(filters, { axes: [1], keepDims: true }));
-  const variance = mul(sum(square(deviation), { axes: [1], keepDims: true }), 1 / (filters.shape[1]! - 1));
-  return reshape(div(deviation, sqrt(add(variance, checkEps("weightStandardize", options.eps ?? 1e-12)))), {
-    shape: w.shape,
-  });
+  const filters = w.shape[0]!;
+  const length = w.size / filters;
+  check(length > 1, "weightStandardize", () => `a filter of ${show(w.shape)} has one value and no variance`);
+  const eps = checkEps("weightStandardize", options.eps ?? 1e-12);
+  // The norm of filters as channels has the variance of the population, which is this share of the unbiased one.
+  const share = (length - 1) / length;
+  const weight = scalar(Math.sqrt(share), "f32", [filters]);
+  const rows = reshape(w, { shape: [1, filters, length] });
+  return reshape(groupNorm(rows, { groups: filters, weight, eps: eps * share }), { shape: w.shape });
 });

@@ -42,6 +42,8 @@ export { bootstrapInterval, wilcoxon } from "./statistics.ts";
 export type { Interval, SignedRankTest } from "./statistics.ts";
 export { readTables, writeTable } from "./tables.ts";
 export type { ReportTable } from "./tables.ts";
+export { tilesSvg } from "./tiles.ts";
+export type { ClassTile, MapTile, TileOptions, TileRow } from "./tiles.ts";
 export { train } from "./train.ts";
 export type { EpochRecord, Trained, TrainOptions } from "./train.ts";
 export { openTraining, Training, trainingChanges, trainingEntries } from "./setup.ts";

@@ -42,7 +42,8 @@ const LEFT = 24;
 export const HANGING = { S: ["L", "P"], A: ["L", "I"], R: ["P", "I"] } as const;
 const OPPOSITE: Readonly<Record<string, string>> = { R: "L", L: "R", A: "P", P: "A", S: "I", I: "S" };
 
-interface View {
+/** How slices of a volume lie on the screen. */
+export interface View {
   /** Storage axis (0 x, 1 y, 2 z), size and direction of: columns, rows, slices. */
   readonly axes: readonly [number, number, number];
   readonly reversed: readonly [boolean, boolean, boolean];
@@ -51,7 +52,7 @@ interface View {
   readonly pixel: readonly [number, number];
 }
 
-function viewOf(image: Volume, along: "S" | "A" | "R"): View {
+export function viewOf(image: Volume, along: "S" | "A" | "R"): View {
   const codes = axisCodes(image.affine);
   const axisOf = (code: string) => [...codes].findIndex((c) => c === code || c === OPPOSITE[code]);
   const wanted = [...HANGING[along], along];
@@ -65,7 +66,7 @@ function viewOf(image: Volume, along: "S" | "A" | "R"): View {
 }
 
 /** One slice of a volume as the screen shows it, row by row. */
-function cut(data: Labels, shape: readonly number[], view: View, slice: number): Float32Array {
+export function cut(data: Labels, shape: readonly number[], view: View, slice: number): Float32Array {
   const strides = [1, shape[0], shape[0] * shape[1]];
   const [columns, rows] = view.sizes;
   const place = (i: 0 | 1 | 2, at: number) => strides[view.axes[i]] * (view.reversed[i] ? view.sizes[i] - 1 - at : at);
@@ -97,10 +98,12 @@ function chooseSlices(item: OverlayCase, view: View, count: number): number[] {
 }
 
 /** Grey values between the half and the 99.5th percentile of the first channel. */
-export function greyWindow(image: Volume): [number, number] {
-  const count = voxelCount(image.shape);
-  const step = Math.max(1, Math.floor(count / 50_000));
-  const sample = Float64Array.from({ length: Math.ceil(count / step) }, (_, i) => image.data[i * step]).filter(
+export const greyWindow = (image: Volume): [number, number] => middleRange(image.data.subarray(0, voxelCount(image.shape)));
+
+/** The half and the 99.5th percentile of some of the values, so that single ones do not set a scale; never equal. */
+export function middleRange(values: Labels): [number, number] {
+  const step = Math.max(1, Math.floor(values.length / 50_000));
+  const sample = Float64Array.from({ length: Math.ceil(values.length / step) }, (_, i) => values[i * step]).filter(
     Number.isFinite,
   );
   sample.sort();
