@@ -4,16 +4,18 @@ import type { Op } from "../core/op.ts";
 import { size } from "../core/shape.ts";
 import { node, Tensor } from "../core/tensor.ts";
 import { scalar } from "./creation.ts";
-import { add, mul, sub } from "./elementwise.ts";
+import { add, mul, rsqrt, square, sub } from "./elementwise.ts";
 import { inF32 } from "./half.ts";
 import { columns, moments } from "./moments.ts";
-import { sum } from "./reduce.ts";
+import { mean, sum } from "./reduce.ts";
 import { reshape } from "./reshape.ts";
 import { transpose } from "./transpose.ts";
 
 interface GroupNormAttrs {
   readonly groups: number;
   readonly eps: number;
+  /** Whether deviations are from a mean that is summed first: a last bit of it is far less than what one reading leaves. */
+  readonly centred?: boolean;
 }
 
 /** [N, C, ...] as [N, G, C / G, M]: statistics run over the last two axes. */
@@ -26,7 +28,11 @@ const perChannel = (w: Tensor, groups: number): Tensor => reshape(w, { shape: [1
 const OVER = { axes: [2, 3], keepDims: true };
 
 /** Deviation from the mean, and 1 / standard deviation, of each group. */
-function normalizer(x: Tensor, { groups, eps }: GroupNormAttrs): { deviation: Tensor; rstd: Tensor } {
+function normalizer(x: Tensor, { groups, eps, centred }: GroupNormAttrs): { deviation: Tensor; rstd: Tensor } {
+  if (centred) {
+    const deviation = sub(grouped(x, groups), mean(grouped(x, groups), OVER));
+    return { deviation, rstd: rsqrt(add(mean(square(deviation), OVER), eps)) };
+  }
   const rows = x.shape[0]! * groups;
   const shape = [x.shape[0]!, groups, 1, 1];
   const [centre, rstd] = columns(moments(reshape(x, { shape: [rows, x.size / rows] }), { eps }));
@@ -64,9 +70,8 @@ const op: Op<GroupNormAttrs> = {
     const [n, c, ...space] = output.shape as [number, number, ...number[]];
     const merged = reshape(full(0), { shape: [batch * n, c, ...space] });
     const own = batched[1]! || batched[2]!;
-    const y = reshape(groupNorm(merged, own ? attrs : { ...attrs, weight: weight!, bias: bias! }), {
-      shape: [batch, n, c, ...space],
-    });
+    const affine = own ? [scalar(1, "f32", [c]), scalar(0, "f32", [c])] : [weight!, bias!];
+    const y = reshape(node(op, [merged, ...affine], attrs, merged.shape, "f32"), { shape: [batch, n, c, ...space] });
     const channels = (k: number): Tensor => reshape(full(k), { shape: [batch, 1, c, ...space.map(() => 1)] });
     return own ? add(mul(y, channels(1)), channels(2)) : y;
   },
@@ -178,9 +183,11 @@ export const weightStandardize = inF32((w: Tensor, options: { eps?: number } = {
   const length = w.size / filters;
   check(length > 1, "weightStandardize", () => `a filter of ${show(w.shape)} has one value and no variance`);
   const eps = checkEps("weightStandardize", options.eps ?? 1e-12);
-  // The norm of filters as channels has the variance of the population, which is this share of the unbiased one.
+  // A norm of filters as channels has the variance of the population, which is this share of the unbiased one. Thousands of
+  // positive activations meet a filter, so what is left of its mean counts that often: it is taken out first.
   const share = (length - 1) / length;
-  const weight = scalar(Math.sqrt(share), "f32", [filters]);
+  const affine = [scalar(Math.sqrt(share), "f32", [filters]), scalar(0, "f32", [filters])];
   const rows = reshape(w, { shape: [1, filters, length] });
-  return reshape(groupNorm(rows, { groups: filters, weight, eps: eps * share }), { shape: w.shape });
+  const attrs: GroupNormAttrs = { groups: filters, eps: eps * share, centred: true };
+  return reshape(node(op, [rows, ...affine], attrs, rows.shape, "f32"), { shape: w.shape });
 });
