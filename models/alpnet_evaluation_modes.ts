@@ -249,7 +249,7 @@ async function withinFigures(evaluation: Evaluation, results: readonly ScanResul
   await writeFigure(output, {
     name: "1_slices", title: "Dice by slice", caption: "Slices as the overlays count them. A line ends where neither map has the class, and is broken at the labelled slice.",
     svg: chartSvg(shown.map(({ id, given, bySlice }) => ({
-      title: id, range: [0, 1] as const, colours: classes.map((_, k) => labelColour(k + 1)),
+      title: id, range: [0, 1] as const, latest: false, colours: classes.map((_, k) => labelColour(k + 1)),
       series: Object.fromEntries(classes.map(({ name }, k) => [
         given[k]! < 0 ? name : `${name} (slice ${given[k]! + 1} labelled)`, (bySlice[k] ?? []).map((dice, z) => [z + 1, dice ?? NaN] as const),
       ])),

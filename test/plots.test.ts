@@ -102,6 +102,8 @@ test("progressSvg() draws loss and Dice with axes, legend and gaps", () => {
   const named = progressSvg({ loss: { training: loss, "held out": [[100, 1]] } });
   checkSvg(named);
   assert.ok(named.includes("held out 1"));
+  const plain = chartSvg([{ title: "Dice", series: { spleen: [[1, 0.5], [2, 0.2137]] }, latest: false }]);
+  assert.ok(plain.includes(">spleen<") && !plain.includes("0.21"));
   for (const empty of [{ loss: [] }, { loss: [[1, NaN]] as Point[] }]) {
     checkSvg(progressSvg(empty));
     assert.ok(progressSvg(empty).includes("no values yet"));

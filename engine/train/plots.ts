@@ -17,6 +17,8 @@ export interface Panel {
   readonly smooth?: boolean;
   /** Colours of the curves in turn; COLOURS unless given. */
   readonly colours?: readonly string[];
+  /** Whether the legend tells the last value of each curve; it does unless given. */
+  readonly latest?: boolean;
 }
 
 /** Okabe and Ito's colours, told apart by colour-blind readers too. */
@@ -180,7 +182,7 @@ function drawPanel(panel: Panel, top: number, steps: [number, number]): string {
   const series = Object.entries(panel.series).map(([name, points], index) => ({
     name,
     points: thin(points),
-    last: [...points].reverse().find((p) => Number.isFinite(p[1])),
+    last: [...points].reverse().find((p) => Number.isFinite(p[1]))?.[1],
     colour: colours[index % colours.length],
   }));
   const values = series.flatMap((s) => s.points.map((p) => p[1])).filter(Number.isFinite);
@@ -219,19 +221,21 @@ function drawPanel(panel: Panel, top: number, steps: [number, number]): string {
       text((columns[0] + columns[1]) / 2, (rows[0] + rows[1]) / 2, "no values yet", 'text-anchor="middle" fill="#888"'),
     );
   }
-  parts.push(legend(series, columns[1], top + 18));
+  const named = series.map(({ name, colour, last }) => ({
+    colour, label: panel.latest === false ? name : `${name} ${last === undefined ? "-" : short(last)}`,
+  }));
+  parts.push(legend(named, columns[1], top + 18));
   return parts.join("\n");
 }
 
 function legend(
-  series: readonly { name: string; colour: string; last: Point | undefined }[],
+  series: readonly { label: string; colour: string }[],
   right: number,
   y: number,
 ): string {
   const parts: string[] = [];
   let at = right;
-  for (const { name, colour, last } of [...series].reverse()) {
-    const label = `${name} ${last ? short(last[1]) : "-"}`;
+  for (const { label, colour } of [...series].reverse()) {
     at -= 6.2 * label.length;
     parts.unshift(text(at, y, label, 'fill="#333"'));
     at -= 22;
