@@ -14,7 +14,7 @@ import { transpose } from "./transpose.ts";
 interface GroupNormAttrs {
   readonly groups: number;
   readonly eps: number;
-  /** Whether deviations are from a mean that is summed first: a last bit of it is far less than what one reading leaves. */
+  /** Whether the mean is taken out before the deviation is measured, which leaves far less of it than one reading does. */
   readonly centred?: boolean;
 }
 
@@ -30,7 +30,9 @@ const OVER = { axes: [2, 3], keepDims: true };
 /** Deviation from the mean, and 1 / standard deviation, of each group. */
 function normalizer(x: Tensor, { groups, eps, centred }: GroupNormAttrs): { deviation: Tensor; rstd: Tensor } {
   if (centred) {
-    const deviation = sub(grouped(x, groups), mean(grouped(x, groups), OVER));
+    // What rounding left of the mean is taken out as well.
+    const near = sub(grouped(x, groups), mean(grouped(x, groups), OVER));
+    const deviation = sub(near, mean(near, OVER));
     return { deviation, rstd: rsqrt(add(mean(square(deviation), OVER), eps)) };
   }
   const rows = x.shape[0]! * groups;
