@@ -3,13 +3,13 @@
  * slices. What scripts/evaluate_one_shot.ts runs.
  */
 import {
-  choice, type Config, ConfigError, entry, findImages, loadModel, loadParameters, openDataset, print, random, readVolume,
+  choice, type Config, ConfigError, entry, findImages, openDataset, print, readVolume,
   RunFolder,
 } from "../engine/mod.ts";
 import type { ComparedClass, Dataset, DatasetLabel } from "../engine/mod.ts";
-import * as alpnet from "./alpnet.ts";
 import { evaluateSupports, evaluateWithin } from "./alpnet_evaluation_modes.ts";
 import type { Encoder, Evaluation } from "./alpnet_results.ts";
+import { loadEncoder } from "./alpnet_support.ts";
 import { alpnetEntries } from "./alpnet_training.ts";
 
 /** Entries of the config block. */
@@ -79,10 +79,7 @@ async function openEncoder(options: OneShotEvaluationOptions): Promise<Encoder> 
   if (options.run === "") throw new ConfigError("--run is missing: voxgrad evaluate_one_shot RUN DATA");
   const path = trimmed(options.run);
   const folder = path.endsWith(".safetensors") ? path.replace(/(^|\/)[^/]*$/, "") || "." : path;
-  const { description, tensors } = await loadModel(path);
-  const { network, architecture, plan } = description;
-  if (network !== "alpnetEncoder") throw new ConfigError(`${path}: it holds a ${network}; name a run of train_alpnet`);
-  const model = alpnet.encoder(architecture);
+  const { model, params, plan, tensors, description } = await loadEncoder(path);
   // Config and splits of a cross-validation lie beside its folds.
   const fold = /^(.*)\/fold_(\d+)$/.exec(folder);
   const run = await new RunFolder(fold ? fold[1]! : folder).readJson("config.json");
@@ -91,7 +88,7 @@ async function openEncoder(options: OneShotEvaluationOptions): Promise<Encoder> 
   const panet = options.prototypes === "panet" || (options.prototypes === "run" && ["panet", "ssl-panet"].includes(asked.arm));
   const weights = Array.from((await tensors.get("localconv.weight")?.data()) ?? []);
   return {
-    model, params: loadParameters(model.init(random.key(0)), tensors), plan,
+    model, params, plan,
     fewShot: {
       window: options.window || asked.testWindow || 2,
       temperature: asked.temperature ?? 20, rule: asked.rule ?? "code",
@@ -100,7 +97,7 @@ async function openEncoder(options: OneShotEvaluationOptions): Promise<Encoder> 
     chunks: options.chunks || asked.chunks || 3,
     folder, data: run?.dataset?.folder ?? "", trained: split?.train ?? [], heldOut: split?.val ?? [],
     checksum: Number(weights.reduce((sum, value) => sum + Math.abs(value), 0).toPrecision(9)),
-    description: { network, architecture },
+    description,
   };
 }
 

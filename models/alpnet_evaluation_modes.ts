@@ -5,9 +5,9 @@ import {
 } from "../engine/mod.ts";
 import type { CaseStore, ClassComparison, ComparedClass, OverlayCase, PreparedCase, ReportTable, Volume } from "../engine/mod.ts";
 import { type Evaluation, openResults } from "./alpnet_results.ts";
-import { oneShotSegmenter, type SliceRange, sliceRange } from "./alpnet_scans.ts";
+import { oneShotSegmenter, sliceRanges } from "./alpnet_scans.ts";
 import {
-  drawSupports, notableSupports, pairTable, summariseSupports, supportsSvg, supportTables,
+  drawSupports, notableSupports, pairTable, type Spread, spreadOf, summariseSupports, supportsSvg, supportTables,
 } from "./alpnet_statistics.ts";
 import { segmentWithin } from "./alpnet_within.ts";
 
@@ -65,9 +65,9 @@ export async function evaluateSupports(evaluation: Evaluation): Promise<object> 
   let current: PreparedCase | undefined;
   for (const { support, id } of counted(todo, "scan")) {
     if (current?.id !== support) current = onlyClasses(await store.get(support), classes);
-    const { image, label, labelsPresent } = await loaded(evaluation, id);
-    const ranges = options.ranges === "known" ? { ranges: rangesOf(await store.get(id), classes) } : {};
-    const found = await segment(image, [current], ranges);
+    const { label, labelsPresent } = await loaded(evaluation, id);
+    const query = await store.get(id);
+    const found = await segment(query, [current], options.ranges === "known" ? { ranges: sliceRanges(query, valuesOf(classes)) } : {});
     const prediction = `predictions/${id}_from_${support}.nii.gz`;
     await output.write(prediction, writeNifti(found, { dtype: "uint8", gzip: true }));
     const reference = dataset.cases.find((each) => each.id === id)!.label!;
@@ -122,13 +122,6 @@ async function able({ ids, classes, dataset }: Evaluation, store: CaseStore): Pr
 
 const onlyClasses = (item: PreparedCase, classes: readonly ComparedClass[]): PreparedCase =>
   ({ ...item, label: Uint8Array.from(item.label, (value) => (valuesOf(classes).includes(value) ? value : 0)) });
-
-function rangesOf({ label, shape }: PreparedCase, classes: readonly ComparedClass[]): Map<number, SliceRange> {
-  return new Map(valuesOf(classes).flatMap((value): [number, SliceRange][] => {
-    const range = sliceRange(label, shape, value);
-    return range ? [[value, range]] : [];
-  }));
-}
 
 async function supportOverlay(evaluation: Evaluation, support: string, own: readonly PairResult[]): Promise<string> {
   const { classes, output } = evaluation;
@@ -199,7 +192,7 @@ export async function evaluateWithin(evaluation: Evaluation): Promise<object> {
       classes: Object.fromEntries(measured.map((each, k) => [each.name, { support_slice: given[k]! + 1 || null, Dice: each.dice, HD95: each.hausdorff95 }])),
     })),
     classes: Object.fromEntries(classes.map(({ name }, k) => [name, {
-      Dice: spread(chosen.map((each) => each.classes[k]!.dice)), HD95: spread(chosen.map((each) => each.classes[k]!.hausdorff95)),
+      Dice: spreadOf(chosen.map((each) => each.classes[k]!.dice)), HD95: spreadOf(chosen.map((each) => each.classes[k]!.hausdorff95)),
     }])),
   };
   await output.writeJson("metrics.json", told);
@@ -211,15 +204,10 @@ export async function evaluateWithin(evaluation: Evaluation): Promise<object> {
   return told;
 }
 
-function spread(values: readonly number[]) {
-  const { mean, deviation, min, max, undefined: missing } = metrics.summarise(values);
-  return { mean, deviation, least: min, largest: max, undefined: missing };
-}
-
 function withinTables(results: readonly ScanResult[], classes: readonly ComparedClass[]): ReportTable[] {
   const over = classes.map(({ name }, k) => {
     const [dice, distance] = [(each: ClassComparison) => each.dice, (each: ClassComparison) => each.hausdorff95]
-      .map((of) => spread(results.map((each) => of(each.classes[k]!)))) as [ReturnType<typeof spread>, ReturnType<typeof spread>];
+      .map((of) => spreadOf(results.map((each) => of(each.classes[k]!)))) as [Spread, Spread];
     return [name, dice.mean, dice.deviation, dice.least, dice.largest, distance.mean, dice.undefined];
   });
   return [

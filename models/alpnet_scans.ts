@@ -1,6 +1,6 @@
 /** Scans segmented slice by slice from a few labelled slices, by an encoder and its prototypes. */
 import { compile, extractBox, preprocessImage, restoreLabels, slice, softmax, take, Tensor, tensor, VoxgradError } from "../engine/mod.ts";
-import type { Plan, Triple, Volume } from "../engine/mod.ts";
+import type { Plan, PreparedCase, Triple, Volume } from "../engine/mod.ts";
 import * as alpnet from "./alpnet.ts";
 
 /** A scan as the plan prepares it, with labels of which each value above 0 is a class. */
@@ -11,6 +11,9 @@ export interface SupportScan {
   readonly label: Uint8Array;
   readonly shape: readonly [number, number, number];
 }
+
+/** A scan to segment, prepared by the plan. */
+export type QueryScan = Pick<PreparedCase, "id" | "image" | "shape" | "geometry">;
 
 /** First and last slice of a class. */
 export type SliceRange = readonly [first: number, last: number];
@@ -41,6 +44,14 @@ export function sliceRange(label: ArrayLike<number>, shape: readonly number[], v
     if (first < 0) first = last;
   }
   return first < 0 ? undefined : [first, last];
+}
+
+/** The slices in which each of some values is; values that are in none have no entry. */
+export function sliceRanges({ label, shape }: Pick<SupportScan, "label" | "shape">, values: readonly number[]): Map<number, SliceRange> {
+  return new Map(values.flatMap((value): [number, SliceRange][] => {
+    const range = sliceRange(label, shape, value);
+    return range ? [[value, range]] : [];
+  }));
 }
 
 /**
@@ -91,7 +102,8 @@ function slicesOf(image: Float32Array<ArrayBuffer>, shape: Triple, zs: readonly 
  * above one half. Nothing is read back before the last slice is on its way.
  *
  * @param params of the encoder
- * @returns segment(image, supports, options) -> Uint8Array volume on the image's grid, with the supports' values. `ranges`
+ * @returns segment(image, supports, options) -> Uint8Array volume on the image's grid, with the supports' values. The image
+ *   is a volume, or a case that the plan has prepared already. `ranges`
  *   tells the slices of the prepared image that show a class, as the papers measure; without it the query is as long as
  *   the support: slices at the same height of both scans are compared
  * @throws VoxgradError where supports show no class, or differ in size from what their labels say
@@ -123,7 +135,7 @@ export function oneShotSegmenter(model: OneShotModel, params: any, { plan, chunk
     return parts;
   }
 
-  return async (image: Volume, supports: readonly SupportScan[], { ranges }: { ranges?: ReadonlyMap<number, SliceRange> } = {}): Promise<Volume> => {
+  return async (image: Volume | QueryScan, supports: readonly SupportScan[], { ranges }: { ranges?: ReadonlyMap<number, SliceRange> } = {}): Promise<Volume> => {
     const values = [...new Set(supports.flatMap(({ label }) => [...new Set(label)]))].filter((value) => value > 0).sort((a, b) => a - b);
     if (values.length === 0) throw new VoxgradError("oneShotSegmenter: the supports show no class; label at least one voxel");
     for (const { image: data, label, shape } of supports) {
@@ -131,7 +143,7 @@ export function oneShotSegmenter(model: OneShotModel, params: any, { plan, chunk
       if (label.length === voxels && data.length === voxels * plan.channels.length) continue;
       throw new VoxgradError(`oneShotSegmenter: a support of ${shape.join(" x ")} has ${data.length} values and ${label.length} labels`);
     }
-    const { image: data, shape, geometry } = await preprocessImage(image, plan);
+    const { image: data, shape, geometry } = "geometry" in image ? image : await preprocessImage(image, plan);
     const [D, H, W] = shape;
     const size = [upTo(H, stride), upTo(W, stride)] as const;
     const supportSize = [0, 1].map((k) => upTo(Math.max(...supports.map((each) => each.shape[k + 1]!)), stride)) as [number, number];
@@ -188,7 +200,7 @@ export function oneShotSegmenter(model: OneShotModel, params: any, { plan, chunk
           }
         });
       }
-      const labels = await restoreLabels(all, { classes: values.length + 1, shape, geometry, plan, name: `labels of ${image.name}` });
+      const labels = await restoreLabels(all, { classes: values.length + 1, shape, geometry, plan, name: `labels of ${"geometry" in image ? image.id : image.name}` });
       return { ...labels, data: Uint8Array.from(labels.data, (k) => (k === 0 ? 0 : values[k - 1]!)) };
     } finally {
       for (const each of held) each.dispose();

@@ -41,6 +41,12 @@ export interface SupportsSummary {
   readonly rows: readonly ({ readonly name: string } & Readonly<Record<SupportMeasure, SupportCell>>)[];
 }
 
+/** Mean and spread of the values that are defined. */
+export function spreadOf(values: readonly number[]): Spread {
+  const { mean, deviation, min, max, undefined: missing } = metrics.summarise(values);
+  return { mean, deviation, least: min, largest: max, undefined: missing };
+}
+
 /**
  * Cases that are the support in turn, none twice.
  *
@@ -61,10 +67,8 @@ export function summariseSupports(cases: readonly SupportedCase[]): SupportsSumm
   const supports = [...new Set(cases.map(({ support }) => support))];
   const names = cases[0]?.classes.map(({ name }) => name) ?? [];
   const own = supports.map((support) => cases.filter((each) => each.support === support));
-  const cell = (bySupport: readonly number[], missing: number): SupportCell => {
-    const { mean, deviation, min, max } = metrics.summarise(bySupport);
-    return { bySupport, spread: { mean, deviation, least: min, largest: max, undefined: missing } };
-  };
+  const cell = (bySupport: readonly number[], missing: number): SupportCell =>
+    ({ bySupport, spread: { ...spreadOf(bySupport), undefined: missing } });
   const cells = MEASURES.map(({ of }) => {
     const classes = names.map((_, k) => {
       const values = own.map((list) => metrics.summarise(list.map((each) => of(each.classes[k]!))));

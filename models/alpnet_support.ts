@@ -22,33 +22,54 @@ export interface OneShot {
 }
 
 /**
- * The segmenter of an encoder that scripts/train_alpnet.ts has trained.
+ * An encoder that scripts/train_alpnet.ts has trained.
  *
  * @param run its run folder, or model.safetensors
  * @throws ConfigError where the file holds another network; what `loadModel` throws
- * @example const { plan, segment } = await loadOneShot("runs/encoder", { window: 2, chunks: 3, prototypes: "alpnet" });
  */
-export async function loadOneShot(run: string, { window, chunks, prototypes }: OneShotSettings): Promise<OneShot> {
+export async function loadEncoder(run: string) {
   const { description, tensors } = await loadModel(run);
   const { network, architecture, plan } = description;
   if (network !== "alpnetEncoder") throw new ConfigError(`${run}: it holds a ${network}; name a run of train_alpnet`);
   const model = alpnet.encoder(architecture);
-  const params = loadParameters(model.init(random.key(0)), tensors);
+  return { model, params: loadParameters(model.init(random.key(0)), tensors), plan, tensors, description: { network, architecture } };
+}
+
+/**
+ * The segmenter of an encoder that scripts/train_alpnet.ts has trained.
+ *
+ * @param run its run folder, or model.safetensors
+ * @throws as loadEncoder
+ * @example const { plan, segment } = await loadOneShot("runs/encoder", { window: 2, chunks: 3, prototypes: "alpnet" });
+ */
+export async function loadOneShot(run: string, { window, chunks, prototypes }: OneShotSettings): Promise<OneShot> {
+  const { model, params, plan } = await loadEncoder(run);
   const panet = prototypes === "panet" ? { foreground: "mask" as const, background: "mask" as const } : {};
   return { plan, segment: oneShotSegmenter(model, params, { plan, window, chunks, ...panet }) };
 }
+
+/** Letters of both directions along the axes [z, y, x] of a scan turned to RAS. */
+const LETTERS = ["SI", "AP", "RL"] as const;
+
+/** Which stored axis (0 x, 1 y, 2 z) becomes prepared axis k. */
+export const storedAxis = ({ affine }: Pick<Volume, "affine">, { orientation, transpose }: Pick<Plan, "orientation" | "transpose">, k: number): 0 | 1 | 2 => {
+  const axis = transpose[k]!;
+  if (orientation === "stored") return (2 - axis) as 0 | 1 | 2;
+  return [...axisCodes(affine)].findIndex((code) => LETTERS[axis]!.includes(code)) as 0 | 1 | 2;
+};
+
+/** The axis of the patient that a stored axis is nearest to. */
+export const patientAxis = ({ affine }: Pick<Volume, "affine">, stored: 0 | 1 | 2): PatientAxis =>
+  LETTERS.find((both) => both.includes(axisCodes(affine)[stored]!))![0] as PatientAxis;
 
 /**
  * Along which axis of a volume the encoder takes slices.
  *
  * @returns storage: 0, 1 or 2 for x, y or z of the volume; patient: the axis nearest to it
  */
-export function sliceAxis({ affine }: Pick<Volume, "affine">, plan: Plan): { storage: 0 | 1 | 2; patient: PatientAxis } {
-  const axes: Readonly<Record<string, PatientAxis>> = { R: "R", L: "R", A: "A", P: "A", S: "S", I: "S" };
-  const codes = [...axisCodes(affine)].map((code) => axes[code]!);
-  const oriented = 2 - plan.transpose[0];
-  const storage = plan.orientation === "RAS" ? codes.indexOf("RAS"[oriented] as PatientAxis) : oriented;
-  return { storage: storage as 0 | 1 | 2, patient: codes[storage]! };
+export function sliceAxis(image: Pick<Volume, "affine">, plan: Plan): { storage: 0 | 1 | 2; patient: PatientAxis } {
+  const storage = storedAxis(image, plan, 0);
+  return { storage, patient: patientAxis(image, storage) };
 }
 
 /** Labels of which some classes also fill the slices beside theirs, as many as lie within half a slice of the plan. */

@@ -11,7 +11,7 @@ import type { CaseSource, Comparison, Config, FoldSetup, Tensor, Training } from
 
 import * as alpnet from "./alpnet.ts";
 import { annotatedEpisodes, type DrawEpisode, type EpisodeBatch, superpixelEpisodes, transformed } from "./alpnet_episodes.ts";
-import { oneShotSegmenter, type SliceRange, sliceRange } from "./alpnet_scans.ts";
+import { oneShotSegmenter, sliceRanges } from "./alpnet_scans.ts";
 import { withStatistics } from "./resnet.ts";
 
 /** Entries of the config block, those of every training included. */
@@ -191,14 +191,5 @@ async function trainFold(setup: Setup, compiled: ReturnType<typeof compileStep>,
   const segment = oneShotSegmenter(model, params, { plan, ...fewShot, window: options.testWindow, chunks: options.chunks });
   const heldOut = { ...fold, split: { ...split, val: split.val.filter((id) => id !== item.id) } };
   await training.test(heldOut, async (image, id) =>
-    segment(image, [support], options.ranges === "known" ? { ranges: await rangesOf(training, id) } : {}));
-}
-
-/** The slices of the prepared case in which each class is. */
-async function rangesOf({ plan, store }: Training, id: string): Promise<Map<number, SliceRange>> {
-  const { label, shape } = await store.get(id);
-  return new Map(plan.labels.flatMap((_, value): [number, SliceRange][] => {
-    const range = value > 0 ? sliceRange(label, shape, value) : undefined;
-    return range ? [[value, range]] : [];
-  }));
+    segment(image, [support], options.ranges === "known" ? { ranges: sliceRanges(await training.store.get(id), plan.labels.map((_, value) => value).slice(1)) } : {}));
 }

@@ -3,8 +3,9 @@ import { axisCodes, compareLabels, nonZeroBox, preprocessCase, volumeLike, Voxgr
 import type {
   CaseGeometry, ChannelPlan, ClassComparison, ComparedClass, LoadedCase, Plan, Triple, Volume,
 } from "../engine/mod.ts";
-import { largestSlices, oneShotSegmenter, sliceRange } from "./alpnet_scans.ts";
-import type { OneShotModel, OneShotOptions, SliceRange, SupportScan } from "./alpnet_scans.ts";
+import { largestSlices, oneShotSegmenter, sliceRanges } from "./alpnet_scans.ts";
+import { patientAxis, storedAxis } from "./alpnet_support.ts";
+import type { OneShotModel, OneShotOptions, SupportScan } from "./alpnet_scans.ts";
 
 /** How a scan is prepared by itself. */
 export interface ScanPlanOptions {
@@ -20,17 +21,8 @@ export interface ScanPlanOptions {
   readonly clip?: readonly [number, number] | undefined;
 }
 
-/** Letters of both directions along the axes [z, y, x] of a scan turned to RAS. */
-const LETTERS = ["SI", "AP", "RL"] as const;
 /** Values that percentiles are taken from, at most. */
 const SAMPLE = 1_000_000;
-
-/** Which stored axis (0 x, 1 y, 2 z) becomes prepared axis k. */
-const storedAxis = (image: Pick<Volume, "affine">, { orientation, transpose }: Pick<Plan, "orientation" | "transpose">, k: number): 0 | 1 | 2 => {
-  const axis = transpose[k]!;
-  if (orientation === "stored") return (2 - axis) as 0 | 1 | 2;
-  return [...axisCodes(image.affine)].findIndex((code) => LETTERS[axis]!.includes(code)) as 0 | 1 | 2;
-};
 
 /**
  * A plan for one scan whose slices stay as they are, so that a label of one of them is a label of one prepared slice: it
@@ -106,7 +98,7 @@ export function slicePlaces(geometry: CaseGeometry): SlicePlaces {
   const { source, orientation, cropStart } = geometry;
   const axis = storedAxis(source, geometry, 0);
   const code = axisCodes(source.affine)[axis]!;
-  const along = LETTERS.find((both) => both.includes(code))![0] as "S" | "A" | "R";
+  const along = patientAxis(source, axis);
   const count = source.shape[axis];
   const turned = (index: number): number => (code === along ? index : count - 1 - index);
   // Slices that are turned with the scan already run as pictures count them.
@@ -216,17 +208,14 @@ export async function segmentWithin(model: OneShotModel, params: any, loaded: Lo
   const places = slicePlaces(prepared.geometry);
   const scan = { ...prepared, label: Uint8Array.from(prepared.label, (value) => (values.includes(value) ? value : 0)) };
   const support = slice === undefined ? largestSlices(scan) : onlySlice(scan, places, slice, image.name);
-  const given = values.map((value) => sliceRange(support.label, support.shape, value)?.[0]);
+  const slices = sliceRanges(support, values);
+  const given = values.map((value) => slices.get(value)?.[0]);
   if (given.every((z) => z === undefined)) {
     const where = slice === undefined ? "as it is prepared" : `in slice ${slice + 1}`;
     throw new VoxgradError(`${image.name}: there is none of ${classes.map(({ name }) => name).join(", ")} ${where}; name another slice or class`);
   }
   const segment = oneShotSegmenter(model, params, { ...own, plan: scanPlan, chunks: 1 });
-  const known = new Map(values.flatMap((value): [number, SliceRange][] => {
-    const range = sliceRange(scan.label, scan.shape, value);
-    return range ? [[value, range]] : [];
-  }));
-  const prediction = await segment(image, [support], ranges === "known" ? { ranges: known } : {});
+  const prediction = await segment(prepared, [support], ranges === "known" ? { ranges: sliceRanges(scan, values) } : {});
   return {
     prediction, places, size: [scan.shape[1], scan.shape[2]],
     classes: classes.map((of, k) => {

@@ -65,7 +65,7 @@ export const conResNetEntries = {
   dropout: entry(0.1, "probability with which a channel before the decoder is dropped", { min: 0, max: 0.99 }),
   rate: entry(0, "learning rate of Adam at the start; 0: 1e-4 on --data (paper), 1e-3 on phantoms", { min: 0 }),
   weightDecay: entry(5e-4, "L2 penalty", { min: 0 }),
-  recompute: entry(false, "compute stages once more for the derivative: less memory for a third more time"),
+  recompute: entry(false, "compute parts once more for the derivative: at the published widths 41 % less memory for 13 % more multiply-adds"),
 } as const;
 
 export type ConResNetOptions = Config<typeof conResNetEntries>;

@@ -185,6 +185,8 @@ test("networks without attention or mapping show what they have; several stand b
   const names = async (mapping: boolean): Promise<string[]> =>
     (await conresFigures(network("", mapping, false), options)).map(({ name }) => name);
   assert.equal([await names(true), await names(false)], [["residuals", "features"], ["features"]]);
+  const [plain] = await conresFigures(network("", false, false), options);
+  assert.is(pictures(plain!.svg).length, 2 * options.cases.length, "the slice and its features");
   assert.equal(await conresFigures(network("", true, true), { ...options, cases: [] }), []);
   const figure = await conresFeatures([network("Base", false, false), network("More", true, false, -2)], options);
   checkSvg(figure.svg);
