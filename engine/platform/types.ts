@@ -196,7 +196,7 @@ export class PlatformError extends Error {
   readonly path: string | undefined;
 
   constructor(code: PlatformError["code"], message: string, path?: string, cause?: unknown) {
-    super(message, cause === undefined ? undefined : { cause });
+    super(shortened(message), cause === undefined ? undefined : { cause });
     this.name = "PlatformError";
     this.code = code;
     this.path = path;
@@ -214,4 +214,9 @@ export class Interrupted extends Error {
     this.signal = signal;
     this.exitCode = exitCode;
   }
+
+/** A message with what a terminal would obey written out, and without the middle of a very long path. */
+function shortened(message: string): string {
+  const text = message.replace(/[\p{Cc}\p{Cs}]/gu, (c) => (c === "\n" ? c : `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`));
+  return new TextEncoder().encode(text).length <= 2000 ? text : `${text.slice(0, 400)} ... ${text.slice(-180)}`;
 }

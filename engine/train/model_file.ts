@@ -1,8 +1,10 @@
 /** model.safetensors: the weights, and in the header all that is needed to use them on new images. */
-import { VoxgradError } from "../core/errors.ts";
-import type { Plan } from "../imaging/plan.ts";
-import type { Tensor } from "../core/tensor.ts";
 import { platform } from "#platform";
+import { isPlain, show, VoxgradError } from "../core/errors.ts";
+import { parseJson } from "../core/json.ts";
+import type { Tensor } from "../core/tensor.ts";
+import type { Plan } from "../imaging/plan.ts";
+import { checkPlan } from "../imaging/plan_file.ts";
 import { readWeights, saveSealed } from "./safetensors.ts";
 
 /** A trained network but for its weights. */
