@@ -3,9 +3,9 @@
 // x, y, z are those of the oriented scans (x from left to right); sizes in voxels are in the order of the plan.
 import {
   choice, clipGradNorm, closeDevice, compile, constantSchedule, cosineSchedule, deepSupervision,
-  deepSupervisionWeights, deviceInfo, diceBinaryCrossEntropy, diceCrossEntropy, duration, entry, loadParameters,
-  openOptimizer, openTraining, optimizerEntries, polySchedule, print, programLine, random, readSafetensors, resumableConfig, saveModel, segmenter,
-  stepFigures, train, trainingChanges, trainingEntries, tree, valueAndGrad,
+  deepSupervisionWeights, deviceInfo, diceBinaryCrossEntropy, diceCrossEntropy, duration, entry, loadPretrained,
+  openOptimizer, openTraining, optimizerEntries, polySchedule, print, programLine, random, readWeights, resumableConfig, saveModel, segmenter,
+  stepFigures, train, trainingChanges, trainingEntries, tree, valueAndGrad, writeModel,
 } from "../engine/mod.ts";
 import type { FoldSetup, Patches, Tensor } from "../engine/mod.ts";
 import { unetConfigOf, unetFromPlan } from "../models/mod.ts";
@@ -62,7 +62,6 @@ async function trainFold(fold: FoldSetup): Promise<void> {
   const { split, run } = fold;
   let params = await firstWeights();
   let state = optimiser.init(params);
-  const save = (file: string) => saveModel(params, { network, architecture, plan }).then((bytes) => run.write(file, bytes));
   const started = performance.now();
   let first = true;
   const { seconds } = await train<Patches>({
@@ -85,10 +84,10 @@ async function trainFold(fold: FoldSetup): Promise<void> {
       },
     },
     validate: training.validation(split, (patches) => look(params, patches)),
-    best: () => save("model_best.safetensors"),
+    best: async () => run.write("model_best.safetensors", await saveModel(params, { network, architecture, plan })),
   });
   print(`Trained ${steps} steps in ${duration(seconds)}`);
-  await save("model.safetensors");
+  await writeModel(run, params, { network, architecture, plan });
   await training.test(fold, segmenter(model, params, { plan }));
 }
 
@@ -96,8 +95,10 @@ async function trainFold(fold: FoldSetup): Promise<void> {
 async function firstWeights(): Promise<any> {
   const made = model.init(random.key(options.seed));
   if (options.weights === "") return made;
-  const { tensors } = await readSafetensors(options.weights);
-  return loadParameters(made, tensors, { ignore: /(^|\.)all_modules\.|^decoder\.encoder\./ });
+  const { tensors } = await readWeights(options.weights);
+  const { params, kept } = loadPretrained(made, tensors, { ignore: /(^|\.)all_modules\.|^decoder\.encoder\./, head: /(^|\.)seg_layers\./ });
+  if (kept.length > 0) print(`${options.weights} is of a network with other classes: ${kept.join(", ")} begin anew`);
+  return params;
 }
 
 for (const fold of training.folds) {

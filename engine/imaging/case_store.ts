@@ -17,6 +17,8 @@ const VERSION = 1;
 export interface CaseStore extends CaseSource {
   readonly ids: readonly string[];
   get(id: string): Promise<PreparedCase>;
+  /** Digest of the files of each case: what it was made from, whatever the plan. */
+  readonly contents: ReadonlyMap<string, string>;
   /** What opening it found: cases that had to be made, and cases that were there. */
   readonly made: number;
   readonly kept: number;
@@ -77,6 +79,7 @@ export async function openCaseStore(dataset: Dataset, plan: Plan, options: CaseS
   const fileOf = (id: string): string => `${folder}/${id}.safetensors`;
   const keyFileOf = (id: string): string => `${folder}/${id}.key`;
   const keys = new Map<string, string>();
+  const contents = new Map<string, string>();
   const cache = new LeastRecent(onDisk ? cap : Infinity);
   const job = (item: DatasetCase, kept?: string) =>
     ({ kind: "crop", dataset, item, plan, settings, ...(kept !== undefined && { kept }) }) as const;
@@ -84,6 +87,7 @@ export async function openCaseStore(dataset: Dataset, plan: Plan, options: CaseS
   const finish = async (result: CaseResult): Promise<PreparedCase | undefined> => {
     if (result.kind !== "crop") return undefined;
     keys.set(result.id, result.key);
+    contents.set(result.id, result.content);
     if (!result.cropped) return undefined;
     const item = await resampleCase(result.cropped, plan);
     if (onDisk) {
@@ -148,6 +152,7 @@ export async function openCaseStore(dataset: Dataset, plan: Plan, options: CaseS
   const wanted = new Set(ids);
   return {
     ids,
+    contents,
     made,
     kept,
     memory: () => cache.bytes,

@@ -1,5 +1,6 @@
 /** Labels of whole images from networks that see patches: the same road after training and in scripts/predict.ts. */
 import { compile } from "../compile/mod.ts";
+import { firstNotFinite } from "../core/dtype.ts";
 import { check, VoxgradError } from "../core/errors.ts";
 import { Tensor } from "../core/tensor.ts";
 import { axisCodes } from "../imaging/affine.ts";
@@ -114,12 +115,12 @@ class Forward {
     return zeros([batch!, this.#classes, ...patch]);
   }
 
-  async run(patches: Float32Array<ArrayBuffer>): Promise<Float32Array> {
+  async run(patches: Float32Array<ArrayBuffer>, scan: string): Promise<Float32Array> {
     using image = tensor(patches, { shape: this.#shape });
     const { params } = this.member;
     if (this.#times === 1) {
       using logits = await this.#plain(params[0], image);
-      return await this.#checked(logits);
+      return await this.#checked(logits, scan);
     }
     let sum = this.#noLogits();
     for (const own of params) {
@@ -129,17 +130,25 @@ class Forward {
       }
     }
     try {
-      return await this.#checked(sum);
+      return await this.#checked(sum, scan);
     } finally {
       sum.dispose();
     }
   }
 
-  async #checked(logits: Tensor): Promise<Float32Array> {
+  async #checked(logits: Tensor, scan: string): Promise<Float32Array> {
     if (logits.shape[1] !== this.#classes) {
       throw new VoxgradError(`segmenter: the network gives ${logits}, the plan wants ${this.#classes} channels`);
     }
-    return (await logits.data()) as Float32Array;
+    const values = (await logits.data()) as Float32Array;
+    const at = firstNotFinite(values);
+    if (at >= 0) {
+      throw new VoxgradError(
+        `predictor: ${scan}: the network gives ${values[at]}, which says nothing of any class; its weights are broken, or the ` +
+          "values of the scan are far from those that it was trained on",
+      );
+    }
+    return values;
   }
 
   /** Bytes of the program. */
@@ -214,7 +223,7 @@ export function predictor(members: readonly Member[], options: SegmentOptions = 
     const { image: data, shape, geometry } = await preprocessImage(image, own);
     const slabs = slidingWindowSlabs(
       { data, shape: [own.channels.length, ...shape] },
-      { ...window(own), predict: (patches) => forward.run(patches), onProgress },
+      { ...window(own), predict: (patches) => forward.run(patches, image.name), onProgress },
     );
     const { cropSize: to, cropSpacing } = geometry;
     const order = resamplingOrders(1, own.resampling, own.spacing, cropSpacing) as (0 | 1)[];
