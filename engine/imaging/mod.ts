@@ -7,6 +7,7 @@ export * as augment from "./augment.ts";
 export type { AugmentChanges, AugmentOptions, Batch as AugmentBatch } from "./augment_options.ts";
 export { bodyMask, otsuThreshold } from "./body_mask.ts";
 export type { BodyMaskOptions } from "./body_mask.ts";
+export { CaseFaults, isForUser } from "./case_faults.ts";
 export { checkDataset } from "./check_dataset.ts";
 export type { CheckOptions, Finding } from "./check_dataset.ts";
 export { compareLabels } from "./compare.ts";
@@ -16,8 +17,10 @@ export type { Box } from "./crop.ts";
 export { DatasetError, openDataset } from "./dataset.ts";
 export type { Dataset, DatasetCase, DatasetLabel, DatasetRegion, PlainFolders } from "./dataset.ts";
 export type { DatasetSet } from "./dataset_group.ts";
+export { checkCaseId } from "./dataset_files.ts";
 export { openLabelNames } from "./dataset_json.ts";
 export type { LabelNames } from "./dataset_json.ts";
+export { readLabelVolume, wholeLabels } from "./label_values.ts";
 export { mapLabels } from "./label_map.ts";
 export type { LabelMap, MappedSides } from "./label_map.ts";
 export { splitSides } from "./split_sides.ts";
@@ -62,7 +65,7 @@ export type {
 } from "./plan.ts";
 export { Prng } from "./prng.ts";
 export { imageStem, readVolume } from "./read_volume.ts";
-export { reorient } from "./reorient.ts";
+export { reorient, turnedOnto } from "./reorient.ts";
 export { keepLargestComponent } from "./largest_component.ts";
 export { kMeans, nearestCentres } from "./kmeans.ts";
 export type { KMeans, KMeansOptions } from "./kmeans.ts";
@@ -73,6 +76,7 @@ export {
   argmaxLabels, gaussianImportance, slidingWindow, slidingWindowCost, slidingWindowSlabs, tileStarts,
 } from "./sliding_window.ts";
 export type { Grid, Slab, SlidingWindowOptions } from "./sliding_window.ts";
+export { checkSpacing } from "./spacing.ts";
 export { checkSplits, kFold } from "./split.ts";
 export type { Fold } from "./split.ts";
 export { makeVolume, tensorShape, tensorSpacing, volumeLike, voxelCount } from "./volume.ts";
