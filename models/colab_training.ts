@@ -187,8 +187,7 @@ function compileSteps(setup: Setup) {
     }
     const labels = colab.pyramidLabels(outputs, partsOf(setup, patches, omega));
     const loss = (output: Tensor, target: Tensor): Tensor => colab.segmentationLoss(output, target, segmentation);
-    const asOne = colab.withoutContexts({ apply: () => outputs }, rois);
-    return [deepSupervision(loss, outputs, labels, { weights }), asOne.apply(p, patches.image)];
+    return [deepSupervision(loss, outputs, labels, { weights }), colab.withoutContexts(outputs[0]!, rois)];
   };
   const stepOf = (p: any, state: any, omega: any, patches: Patches, rate: number) => {
     const loss = (q: any, patch: Patches) => lossOf(q, patch, omega);
@@ -231,7 +230,7 @@ function compileSteps(setup: Setup) {
 
 /** Trains on one split into a folder, segments its held-out cases, and draws the figures. */
 async function trainFold(setup: Setup, compiled: Steps, fold: FoldSetup): Promise<void> {
-  const { options, training, context, rois, rate, model, generator, optimiser, generatorOptimiser } = setup;
+  const { options, training, context, contexts, rois, rate, model, generator, optimiser, generatorOptimiser } = setup;
   const { plan, steps } = training;
   const { split, run } = fold;
   const poly = polySchedule(1, { steps });
@@ -274,7 +273,7 @@ async function trainFold(setup: Setup, compiled: Steps, fold: FoldSetup): Promis
   print(`Trained ${steps} steps in ${duration(seconds)}`);
   await save("model.safetensors");
   if (context === "colab") await run.write("generator.safetensors", await saveSafetensors(omega));
-  const whole = context === "none" ? model : colab.withoutContexts(model, rois);
+  const whole = context === "none" ? model : colab.contextsFirst(model, { roiClasses: rois, contexts });
   await training.test(fold, segmenter(whole, params, { plan }));
   await writeFigures(setup, fold, params, omega);
 }

@@ -26,8 +26,8 @@ export const partialEntries = {
   terms: choice(["both", "ce", "dice"], "of the loss, marginal or ordinary: cross-entropy, Dice, or their sum"),
   exclusionTerms: choice(["both", "ce", "dice"], "of the exclusion loss; the official code has dice alone"),
   mode: choice(["probability", "logit"], "what is summed where labels merge: probabilities (paper) or logits (official code)"),
-  marginalWeight: entry(1, "weight of the marginal losses", { min: 0 }),
-  exclusionWeight: entry(2, "weight of the exclusion losses", { min: 0 }),
+  marginalWeight: entry(1, "weight of the marginal losses, which are of partly labelled cases; fully labelled ones keep theirs", { min: 0 }),
+  exclusionWeight: entry(2, "weight of the exclusion losses, of partly labelled cases too", { min: 0 }),
   priorWeight: entry(0.1, "weight of the prior-aware loss", { min: 0 }),
   warmup: entry(-1, "fraction of the steps on fully labelled cases first; -1: 0.3 where there are such, and others", { min: -1, max: 1 }),
   ...optimizerEntries,
@@ -88,7 +88,10 @@ function setUp(options: PartialOptions, training: Training) {
   }
   const { exclusionWeight, marginalWeight } = options;
   const weights = options.loss === "exclusion" ? marginalWeight + exclusionWeight : options.loss === "marginal" ? marginalWeight : 1;
-  if (weights === 0) throw new ConfigError("--marginalWeight is 0, and nothing else is to be lowered; give it or --exclusionWeight");
+  if (weights === 0) {
+    throw new ConfigError("--marginalWeight is 0, and nothing else is to be lowered on partly labelled cases; give it or " +
+      "--exclusionWeight, or leave them out by --loss full");
+  }
   return {
     options, training,
     items: new Map<string, DatasetCase>(dataset.cases.map((item) => [item.id, item])),
@@ -152,7 +155,7 @@ function lossOf({ options, training: { plan } }: Setup, outputs: Tensor[], patch
   if (options.loss === "marginal" || options.loss === "exclusion") {
     const exclusion = options.loss === "exclusion" ? options.exclusionWeight : 0;
     const own = {
-      groups, mode, ...ignored, crossEntropy: ce * marginalWeight, dice: dice * marginalWeight,
+      groups, mode, ...ignored, crossEntropy: ce, dice, partly: marginalWeight,
       exclusionCrossEntropy: exclusion * on("ce", exclusionTerms), exclusionDice: exclusion * on("dice", exclusionTerms),
     };
     return deepSupervision((output, target) => partial.loss(output, target, own), outputs, label, { weights });
