@@ -3,9 +3,9 @@
  * are compared with. What scripts/train_partial.ts runs, for experiments that train several arms.
  */
 import {
-  casesOf, choice, clipGradNorm, compile, ConfigError, deepSupervision, deepSupervisionWeights, deviceInfo,
-  diceCrossEntropy, duration, entry, mean, openOptimizer, openTraining, optimizerEntries, plateauRate, polySchedule, print, Prng, programLine, random,
-  sampleBatch, saveModel, segmenter, stepFigures, tensor, train, trainingEntries, valueAndGrad, writeOrganPhantomDataset,
+  casesOf, checkSetsOption, checkTrainingOptions, choice, clipGradNorm, compile, ConfigError, deepSupervision, deepSupervisionWeights, deviceInfo,
+  diceCrossEntropy, duration, entry, mean, openOptimizer, openTraining, optimizerEntries, plateauRate, polySchedule, print, Prng, programLine, random, refuseUnused,
+  sampleBatch, saveModel, segmenter, stepFigures, tellBackground, tensor, train, trainingEntries, valueAndGrad, writeOrganPhantomDataset,
 } from "../engine/mod.ts";
 import type { Comparison, Config, DatasetCase, EpochRecord, Fold, FoldSetup, Patches, Tensor, Training } from "../engine/mod.ts";
 
@@ -74,6 +74,14 @@ export async function trainPartial(options: PartialOptions): Promise<Comparison>
 
 /** Data, network and compiled steps of a training; nothing runs yet. */
 export async function openPartial(options: PartialOptions) {
+  const { loss, exclusionWeight } = options;
+  const unless = (...losses: readonly string[]) => !losses.includes(loss) && `--loss ${loss} does not use it`;
+  checkTrainingOptions(options, {
+    mode: unless("marginal", "exclusion"), marginalWeight: unless("marginal", "exclusion"), exclusionWeight: unless("exclusion"),
+    exclusionTerms: unless("exclusion") || (exclusionWeight === 0 && "--exclusionWeight is 0"),
+    priorWeight: unless("prior"),
+    warmup: loss === "full" && "--loss full is on fully labelled cases all the time",
+  });
   const training = await openTraining(options, PHANTOMS);
   const setup = setUp(options, training);
   return { training, setup, steps: compileSteps(setup) };
@@ -86,6 +94,12 @@ function setUp(options: PartialOptions, training: Training) {
   if (plan.regions) {
     throw new ConfigError(`${dataset.folder}: partial labels are for plain labels, without regions; use train_unet`);
   }
+  checkSetsOption(options, dataset);
+  if (options.loss === "naive") tellBackground(dataset);
+  const whole = !dataset.cases.some((item) => item.labelsPresent) && `all cases of ${dataset.folder} are fully labelled`;
+  refuseUnused(options, {
+    mode: whole, marginalWeight: whole, exclusionWeight: whole, exclusionTerms: whole, priorWeight: whole, warmup: whole,
+  });
   const { exclusionWeight, marginalWeight } = options;
   const weights = options.loss === "exclusion" ? marginalWeight + exclusionWeight : options.loss === "marginal" ? marginalWeight : 1;
   if (weights === 0) {

@@ -20,6 +20,7 @@ import {
   openDataset,
   print,
   random,
+  refuseUnused,
   sgd,
   valueAndGrad,
   writePlan,
@@ -43,6 +44,8 @@ const options = config({
   workers: entry(2, "threads that read scans", { integer: true, min: 0 }),
 });
 if (options.data === "") throw new ConfigError("Which dataset? Name its folder: voxgrad plan data/Task04_Hippocampus");
+
+refuseUnused(options, { memory: options.patch.length > 0 && options.batch > 0 && "--patch and --batch are given" });
 
 const started = performance.now();
 const dataset = await openDataset(options.data);

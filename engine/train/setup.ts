@@ -283,7 +283,9 @@ export class Training {
       if (shown.length < SHOWN) shown.push({ name: id, image, reference: label!.data, prediction: prediction.data });
     }
     await writeComparison(fold.run, new Comparison(cases));
-    await fold.run.write("overlay.svg", overlaySvg(shown, { labels: plan.labels }));
+    await fold.run.write("overlay.svg", overlaySvg(
+      shown.map((item, k) => ({ ...item, measured: cases[k]!.classes })), { labels: plan.labels, regions: plan.regions },
+    ));
     this.#cases.push(...cases);
   }
 
@@ -340,7 +342,7 @@ export async function openTraining(options: TrainingOptions, phantoms: PhantomSe
     print(`  set ${set.name}: ${count} cases; ${[...annotated.map((label) => label.name), ...together].join(", ")}`);
   }
   const partial = dataset.cases.filter((item) => item.labelsPresent).length;
-  if (partial > 0) print(`${partial} cases have not all labels annotated; plain losses take the rest for background`);
+  if (partial > 0) print(`${partial} of ${dataset.cases.length} cases have not all labels annotated`);
   const store = await openCaseStore(dataset, plan, {
     folder: storeFolder(options.cache, dataset, plan),
     workers: options.workers,
