@@ -1,5 +1,6 @@
 /** Which cases train and which are held out. */
 import { VoxgradError } from "../core/errors.ts";
+import { showJson } from "../core/json.ts";
 import { Prng } from "./prng.ts";
 
 /** Cases that train and cases that are held out. The names are nnU-Net's, as in its splits_final.json. */
@@ -58,7 +59,7 @@ export function checkSplits(json: unknown, ids: readonly string[], file: string)
     const list = (name: string, part: unknown): string[] => {
       if (!Array.isArray(part)) return fail(`fold ${index} has no list "${name}"`);
       for (const id of part as unknown[]) {
-        if (typeof id !== "string" || !known.has(id)) fail(`fold ${index} names ${JSON.stringify(id)}, which is no case`);
+        if (typeof id !== "string" || !known.has(id)) fail(`fold ${index} names ${showJson(id)}, which is no case`);
         if (seen.has(id as string)) fail(`fold ${index} names ${id} twice`);
         seen.add(id as string);
       }
