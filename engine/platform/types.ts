@@ -214,6 +214,7 @@ export class Interrupted extends Error {
     this.signal = signal;
     this.exitCode = exitCode;
   }
+}
 
 /** A message with what a terminal would obey written out, and without the middle of a very long path. */
 function shortened(message: string): string {
