@@ -4,7 +4,7 @@
 // `npx voxgrad predict runs/phantom-001 scans labels`
 import {
   casesOutside, checkPostprocessing, choice, closeDevice, config, ConfigError, counted, deviceInfo, entry, Failures, findImages,
-  findModels, loadCase, loadModel, loadParameters, openPredictions, postprocess, predictor, print, random, RunFolder, writeNifti,
+  findModels, loadCase, loadModel, loadParameters, openPredictions, postprocess, predictor, print, random, refuseUnused, RunFolder, writeNifti,
 } from "../engine/mod.ts";
 import type { Network, Plan, Postprocessing } from "../engine/mod.ts";
 import { networkOf } from "../models/mod.ts";
@@ -52,6 +52,7 @@ const { predict, memory } = predictor([...members.values()], { step, batch, mirr
 // The rule that validation chose: that of the run, or of several runs none.
 const ruleFile = `${folders[0]}/postprocessing.json`;
 let rule: Postprocessing | undefined;
+refuseUnused(options, { postprocess: options.postprocess && folders.length > 1 && "each of several runs has a rule of its own, and none is applied" });
 if (options.postprocess && folders.length === 1) {
   const json = await new RunFolder(folders[0]!).readJson("postprocessing.json");
   if (json !== undefined) rule = checkPostprocessing(json, ruleFile);

@@ -2,10 +2,10 @@
 // --data on phantoms that it makes first, and segments the held-out cases. --help lists what can be set. The axes
 // x, y, z are those of the oriented scans (x from left to right); sizes in voxels are in the order of the plan.
 import {
-  choice, clipGradNorm, closeDevice, compile, constantSchedule, cosineSchedule, deepSupervision,
+  checkSetsOption, checkTrainingOptions, choice, clipGradNorm, closeDevice, compile, constantSchedule, cosineSchedule, deepSupervision,
   deepSupervisionWeights, deviceInfo, diceBinaryCrossEntropy, diceCrossEntropy, duration, entry, loadPretrained,
   openOptimizer, openTraining, optimizerEntries, polySchedule, print, programLine, random, readWeights, resumableConfig, saveModel, segmenter,
-  stepFigures, train, trainingChanges, trainingEntries, tree, valueAndGrad, writeModel,
+  stepFigures, tellBackground, train, trainingChanges, trainingEntries, tree, valueAndGrad, writeModel,
 } from "../engine/mod.ts";
 import type { FoldSetup, Patches, Tensor } from "../engine/mod.ts";
 import { unetConfigOf, unetFromPlan } from "../models/mod.ts";
@@ -17,11 +17,14 @@ const options = await resumableConfig({
   schedule: choice(["poly", "cosine", "constant"], "how the learning rate falls"),
   precision: choice(["f32", "mixed"], "mixed: f16 products and activations, f32 sums and weights; needs shader-f16"),
 }, { change: trainingChanges });
+checkTrainingOptions(options);
 const device = await deviceInfo();
 print(`Device: ${device.name} (${device.kind}; ${device.reason})`);
 
 // Data: which cases train and which are held out, how they are prepared, and the network that follows from it.
 const training = await openTraining(options);
+checkSetsOption(options, training.dataset);
+tellBackground(training.dataset);
 const { plan, regions, steps } = training;
 const { optimiser, rate } = openOptimizer(options);
 const model = unetFromPlan(plan, { deepSupervision: true });

@@ -56,6 +56,24 @@ export class HelpRequest extends Error {
   override name = "HelpRequest";
 }
 
+/** Of the values that `config` has given: the keys that the command line named. */
+const named = new WeakMap<object, ReadonlySet<string>>();
+
+/**
+ * Refuses options that a command line names although they would change nothing.
+ *
+ * @param options as `config` or `resumableConfig` gave them; others name nothing
+ * @param unused for an option the reason why it has no effect, false where it has one
+ * @throws ConfigError with each of them
+ * @example refuseUnused(options, { window: options.arm === "panet" && "--arm panet has no windows" });
+ */
+export function refuseUnused(options: object, unused: Readonly<Record<string, string | false>>): void {
+  const keys = Object.keys(unused).filter((key) => unused[key] && named.get(options)?.has(key));
+  if (keys.length === 0) return;
+  const lines = keys.map((key) => `--${key} has no effect: ${unused[key]}`);
+  throw new ConfigError(`${lines.join("\n")}\nLeave ${keys.length > 1 ? "them" : "it"} out`);
+}
+
 /**
  * An entry of a config block with an explanation for `--help` and with limits.
  *
@@ -128,6 +146,7 @@ export function config<D extends ConfigDefaults>(defaults: D, args: readonly str
       complain(`--${key}: ${error.message}`);
     }
   }
+  named.set(values, seen);
   return values as Config<D>;
 }
 
@@ -183,6 +202,7 @@ export async function resumableConfig<D extends ConfigDefaults & { resume: Entry
  * The config block of a run that a script starts or goes on with: of an arm of an experiment, say.
  *
  * @param folder of the run; where it has a config.json the run goes on as it was started, and the words are not read
+ * @param words those that all arms share may be without effect in some: `refuseUnused` does not see them
  * @throws ConfigError as resumableConfig
  * @example await trainColab(await runConfig("runs/a/seed_1", colabEntries, ["DATA", "--seed", "1"]));
  */
@@ -192,7 +212,7 @@ export async function runConfig<D extends ConfigDefaults & { resume: Entry<strin
   words: readonly string[],
 ): Promise<Config<D>> {
   const begun = await platform.exists(`${folder}/config.json`);
-  return resumableConfig(defaults, { change: [] }, begun ? ["--resume", folder] : [...words, "--run", folder]);
+  return { ...(await resumableConfig(defaults, { change: [] }, begun ? ["--resume", folder] : [...words, "--run", folder])) };
 }
 
 /** A value out of config.json, held against the same rules as what is typed. */

@@ -1,7 +1,7 @@
 /** Training and applying a network: config blocks, run folders, the loop, whole-image prediction, evaluation. */
 export { readCheckpoint, writeCheckpoint } from "./checkpoint.ts";
 export type { CheckpointNotes } from "./checkpoint.ts";
-export { choice, config, ConfigError, entry, HelpRequest, resumableConfig, runConfig } from "./config.ts";
+export { choice, config, ConfigError, entry, HelpRequest, refuseUnused, resumableConfig, runConfig } from "./config.ts";
 export type { Config, ConfigDefaults, ConfigValue, EntryRules } from "./config.ts";
 export { chooseArms, Experiment, openExperiment } from "./experiment.ts";
 export type { ExperimentCases, ExperimentOptions } from "./experiment.ts";
@@ -50,3 +50,4 @@ export { train } from "./train.ts";
 export type { EpochRecord, Trained, TrainOptions } from "./train.ts";
 export { openTraining, Training, trainingChanges, trainingEntries } from "./setup.ts";
 export type { FoldSetup, Patches, PhantomSetup, TrainingOptions } from "./setup.ts";
+export { checkSetsOption, checkTrainingOptions, tellBackground } from "./training_checks.ts";

@@ -303,7 +303,9 @@ export class Training {
     for (const id of counted(fold.split.val, "case")) await this.#failures.attempt(id, () => one(id));
     if (cases.length === 0) return;
     await writeComparison(fold.run, new Comparison(cases));
-    await fold.run.write("overlay.svg", overlaySvg(shown, { labels: plan.labels }));
+    await fold.run.write("overlay.svg", overlaySvg(
+      shown.map((item, k) => ({ ...item, measured: cases[k]!.classes })), { labels: plan.labels, regions: plan.regions },
+    ));
     this.#cases.push(...cases);
   }
 
@@ -373,7 +375,7 @@ async function openIn(run: RunFolder, options: TrainingOptions, phantoms: Phanto
     print(`  set ${set.name}: ${count} cases; ${[...annotated.map((label) => label.name), ...together].join(", ")}`);
   }
   const partial = dataset.cases.filter((item) => item.labelsPresent).length;
-  if (partial > 0) print(`${partial} cases have not all labels annotated; plain losses take the rest for background`);
+  if (partial > 0) print(`${partial} of ${dataset.cases.length} cases have not all labels annotated`);
   const store = await openCaseStore(dataset, plan, {
     folder: storeFolder(options.cache, dataset, plan),
     workers: options.workers,
