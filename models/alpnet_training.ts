@@ -146,7 +146,7 @@ async function setUp(options: AlpnetOptions, training: Training) {
 
 function compileStep({ options, model, fewShot, optimiser }: Setup) {
   const { window, alignment, transform } = options;
-  return compile((p: any, state: any, batch: EpisodeBatch, key: Tensor, rate: number) => {
+  return compile((p: any, state: any, batch: EpisodeBatch, key: Tensor, rate: Tensor) => {
     const { image, label } = transformed(key, batch, { transform, of: options.transformed });
     const part = (x: Tensor, n: number): Tensor => slice(x, { start: [n], end: [n + 1] });
     const lossOf = (q: any) => {

@@ -208,7 +208,7 @@ function compileSteps(setup: Setup) {
     const loss = (output: Tensor, target: Tensor): Tensor => colab.segmentationLoss(output, target, segmentation);
     return [deepSupervision(loss, outputs, labels, { weights }), colab.withoutContexts(outputs[0]!, rois)];
   };
-  const stepOf = (p: any, state: any, omega: any, patches: Patches, rate: number) => {
+  const stepOf = (p: any, state: any, omega: any, patches: Patches, rate: Tensor) => {
     const loss = (q: any, patch: Patches) => lossOf(q, patch, omega);
     const [[value, logits], grads] = valueAndGrad(loss, { hasAux: true })(p, patches);
     const [clipped] = clipGradNorm(grads, options.clip);
@@ -216,7 +216,7 @@ function compileSteps(setup: Setup) {
     return [next, nextState, stepFigures(value, logits, patches.label)] as const;
   };
   /** The generator looks at the output at full resolution. */
-  const metaStepOf = (p: any, omega: any, state: any, patches: Patches, alpha: number, rate: number) => {
+  const metaStepOf = (p: any, omega: any, state: any, patches: Patches, alpha: Tensor, rate: Tensor) => {
     const { roi, mask } = partsOf(setup, patches, omega);
     const imageOf = (n?: number) => (n === undefined ? patches.image : patches.image.slice({ start: [n], end: [n + 1] }));
     const gradient = colab.metaGradient({
@@ -229,11 +229,11 @@ function compileSteps(setup: Setup) {
     return generatorOptimiser.update(gradient, state, omega, rate);
   };
   return {
-    segmenter: compile((p: any, state: any, omega: any, sampled: Patches, key: Tensor, rate: number) =>
+    segmenter: compile((p: any, state: any, omega: any, sampled: Patches, key: Tensor, rate: Tensor) =>
       stepOf(p, state, omega, training.augmented(key, sampled), rate), { donate: [0, 1] }),
     /** A step of the generator, then one of the segmenter on the same batch: they share augmentation and forward pass. */
     both: compile(
-      (p: any, state: any, omega: any, omegaState: any, sampled: Patches, key: Tensor, rate: number, generatorRate: number) => {
+      (p: any, state: any, omega: any, omegaState: any, sampled: Patches, key: Tensor, rate: Tensor, generatorRate: Tensor) => {
         const patches = training.augmented(key, sampled);
         const [next, nextState] = metaStepOf(p, omega, omegaState, patches, rate, generatorRate);
         return [...stepOf(p, state, next, patches, rate), next, nextState] as const;

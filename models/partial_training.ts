@@ -194,7 +194,7 @@ function compileSteps(setup: Setup) {
   const figuresOf = (value: Tensor, logits: Tensor, { label, sets }: Patches): Tensor =>
     stepFigures(value, logits, label, sets ? { sets } : {});
   return {
-    step: compile((p: any, state: any, sampled: Patches, prior: Tensor, key: Tensor, rate: number) => {
+    step: compile((p: any, state: any, sampled: Patches, prior: Tensor, key: Tensor, rate: Tensor) => {
       const patches = training.augmented(key, sampled);
       const loss = (q: any, patch: Patches) => both(q, patch, prior);
       const [[value, logits], grads] = valueAndGrad(loss, { hasAux: true })(p, patches);

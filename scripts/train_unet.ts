@@ -48,7 +48,7 @@ const lossOf = (p: any, { image, label }: Patches) => {
 };
 const figuresOf = (value: Tensor, logits: Tensor, { label }: Patches): Tensor =>
   stepFigures(value, logits, label, { regions, ignore: plan.ignoreLabel });
-const step = compile((p: any, state: any, sampled: Patches, key: Tensor, learningRate: number) => {
+const step = compile((p: any, state: any, sampled: Patches, key: Tensor, learningRate: Tensor) => {
   const patches = training.augmented(key, sampled);
   const [[value, logits], grads] = valueAndGrad(lossOf, { hasAux: true })(p, patches);
   const [clipped] = clipGradNorm(grads, options.clip);

@@ -35,7 +35,7 @@ async function regression(name: string, { steps, kill, minutes = 0 }: Plot) {
   const optimiser = adam();
   let state = optimiser.init(params);
   const wanted = random.normal(random.key(2), { shape: [5, 3] });
-  const step = compile((p: any, s: any, x: Tensor, rate: number) => {
+  const step = compile((p: any, s: any, x: Tensor, rate: Tensor) => {
     const loss = (q: any) => x.matmul(q.w).sub(x.matmul(wanted)).square().mean();
     const [value, grads] = valueAndGrad(loss)(p);
     return [...optimiser.update(grads, s, p, rate), value.reshape({ shape: [1] })];

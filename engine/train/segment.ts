@@ -122,7 +122,7 @@ class Forward {
       return flags;
     });
     this.#plain = compile((params: any, image: Tensor) => logitsOf(network, params, image));
-    const more = (params: any, image: Tensor, flags: Tensor, sum: Tensor, share: number): Tensor => {
+    const more = (params: any, image: Tensor, flags: Tensor, sum: Tensor, share: Tensor): Tensor => {
       const logits = logitsOf(network, params, mirrored(image, flags, axes));
       return add(sum, mul(mirrored(logits, flags, axes), share));
     };
