@@ -1,7 +1,6 @@
 /** The public surface of voxgrad. */
 export type { DType, TypedArray } from "./core/dtype.ts";
 export { listed, VoxgradError } from "./core/errors.ts";
-export { Failures } from "./core/failures.ts";
 export { Tensor } from "./core/tensor.ts";
 export type { Shape } from "./core/shape.ts";
 export type { Tree } from "./core/tree.ts";

@@ -3,7 +3,7 @@
 // settings, by content, so a stopped prediction goes on.
 // `npx voxgrad predict runs/phantom-001 scans labels`
 import {
-  casesOutside, checkPostprocessing, choice, closeDevice, config, ConfigError, counted, deviceInfo, entry, Failures, findImages,
+  CaseFaults, casesOutside, checkPostprocessing, choice, closeDevice, config, ConfigError, counted, deviceInfo, entry, findImages,
   findModels, loadCase, loadModel, loadParameters, openPredictions, postprocess, predictor, print, random, refuseUnused, RunFolder, writeNifti,
 } from "../engine/mod.ts";
 import type { Network, Plan, Postprocessing } from "../engine/mod.ts";
@@ -68,11 +68,11 @@ const { output } = predictions;
 const labels = plan.labels.map((name, value) => ({ name, value }));
 const dataset = { channels: plan.channels.map((channel) => channel.name), labels };
 const probabilities = options.saveProbabilities;
-const failures = new Failures("case");
+const faults = new CaseFaults();
 const empty: string[] = [];
 let [largest, kept] = [0, 0];
 for (const item of counted(cases, "case")) {
-  await failures.attempt(item.id, async () => {
+  await faults.try(item.id, async () => {
     const [file, soft] = [`${item.id}.nii.gz`, `${item.id}_probabilities.nii.gz`];
     const reason = await predictions.reason(item, probabilities ? [file, soft] : [file]);
     if (reason === undefined) return void kept++;
@@ -97,4 +97,5 @@ if (empty.length > 0) print(`Nothing was found in ${empty.length} of ${cases.len
 predictions.tellOthers();
 print(`\nWritten:\n${output.listing()}`);
 await closeDevice();
-failures.finish(cases.length, print);
+if (faults.count > 0) print(`\nNot predicted:\n${faults.text()}`);
+faults.end(options.input, cases.length, "cases are predicted");

@@ -1,11 +1,11 @@
 /** What every training script does before and after its own step: options, data, splits, plan, batches, results. */
 import { check, listed, VoxgradError } from "../core/errors.ts";
-import { Failures } from "../core/failures.ts";
 import type { Tensor } from "../core/tensor.ts";
 import { VERSION } from "../core/version.ts";
 import { deviceInfo } from "../gpu/mod.ts";
 import * as augment from "../imaging/augment.ts";
 import type { AugmentChanges } from "../imaging/augment_options.ts";
+import { CaseFaults } from "../imaging/case_faults.ts";
 import { openCaseStore, storeFolder, type CaseStore } from "../imaging/case_store.ts";
 import { compareLabels } from "../imaging/compare.ts";
 import { openDataset, type Dataset, type DatasetCase } from "../imaging/dataset.ts";
@@ -130,7 +130,7 @@ export class Training {
   readonly #draws: Record<"batches" | "augmentation" | "validation", Prng>;
   readonly #rule: PostprocessingChoice;
   readonly #cases: EvaluatedCase[] = [];
-  readonly #failures = new Failures("held-out case");
+  readonly #faults = new CaseFaults();
   readonly #items: ReadonlyMap<string, DatasetCase>;
   readonly #partial: boolean;
 
@@ -300,7 +300,7 @@ export class Training {
       cases.push({ id, prediction: file, reference, classes: measured });
       if (shown.length < SHOWN) shown.push({ name: id, image, reference: label!.data, prediction: prediction.data });
     };
-    for (const id of counted(fold.split.val, "case")) await this.#failures.attempt(id, () => one(id));
+    for (const id of counted(fold.split.val, "case")) await this.#faults.try(id, () => one(id));
     if (cases.length === 0) return;
     await writeComparison(fold.run, new Comparison(cases));
     await fold.run.write("overlay.svg", overlaySvg(
@@ -321,7 +321,8 @@ export class Training {
     }
     print(`\nWritten:\n${this.run.listing()}`);
     await this.run.unlock();
-    this.#failures.finish(this.folds.reduce((sum, fold) => sum + fold.split.val.length, 0), print);
+    if (this.#faults.count > 0) print(`\nNot segmented, and in no mean:\n${this.#faults.text()}`);
+    this.#faults.end(this.dataset.folder, this.folds.reduce((sum, fold) => sum + fold.split.val.length, 0), "held-out cases were segmented");
     return comparison;
   }
 }
