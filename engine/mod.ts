@@ -45,7 +45,7 @@ export type {
   SgdOptions,
   SoftDiceOptions,
 } from "./nn/mod.ts";
-export { loadParameters, loadSafetensors, readSafetensors, SafetensorsError, saveSafetensors } from "./train/safetensors.ts";
+export { loadParameters, loadPretrained, loadSafetensors, readSafetensors, readWeights, SafetensorsError, saveSafetensors, saveSealed } from "./train/safetensors.ts";
 export type { LoadedTensors } from "./train/safetensors.ts";
 export * from "./imaging/mod.ts";
 export * from "./train/mod.ts";

@@ -3,7 +3,7 @@
  * slices. What scripts/evaluate_one_shot.ts runs.
  */
 import {
-  choice, type Config, ConfigError, entry, findImages, openDataset, print, readVolume,
+  choice, type Config, ConfigError, entry, findImages, openDataset, print, readVolume, refuseUnused,
   RunFolder,
 } from "../engine/mod.ts";
 import type { ComparedClass, Dataset, DatasetLabel } from "../engine/mod.ts";
@@ -61,6 +61,15 @@ const listed = (text: string): string[] => text.split(",").map((each) => each.tr
  * @example await evaluateOneShot(config(oneShotEntries, ["runs/encoder", "--supports", "10", "--ranges", "known"]));
  */
 export async function evaluateOneShot(options: OneShotEvaluationOptions): Promise<object> {
+  const over = options.within && "--within segments each scan from a slice of its own";
+  const within = !options.within && "it is for --within";
+  const own = within || (options.preparation !== "own" && "it is for --preparation own");
+  refuseUnused(options, {
+    supports: over, seed: over, chunks: over, cache: over, memory: over, workers: over,
+    slice: within, preparation: within, side: own, clip: own,
+    cases: isImage(options.data) && "--data is one image",
+    window: options.prototypes === "panet" && "--prototypes panet has one prototype a class, and no windows",
+  });
   const encoder = await openEncoder(options);
   const { dataset, labels } = await openData(options, encoder);
   const evaluation: Evaluation = {

@@ -3,7 +3,7 @@
  * for experiments that train several arms.
  */
 import {
-  choice, compile, ConfigError, deviceInfo, duration, entry, openSuperpixels, openTraining, print,
+  checkTrainingOptions, choice, compile, ConfigError, deviceInfo, duration, entry, openSuperpixels, openTraining, print,
   Prng, programLine, random, readSafetensors, saveModel, sgd, slice, stepFigures, storeFolder, train,
   trainingEntries, valueAndGrad, writeOrganPhantomDataset,
 } from "../engine/mod.ts";
@@ -14,9 +14,13 @@ import { annotatedEpisodes, type DrawEpisode, type EpisodeBatch, superpixelEpiso
 import { oneShotSegmenter, sliceRanges } from "./alpnet_scans.ts";
 import { withStatistics } from "./resnet.ts";
 
-/** Entries of the config block, those of every training included. */
+/** An episode is two slices and no patches: what says how these are drawn is no option here, and stays as it is. */
+const { preset, batch, patch, features, foreground, sets, augment, flips, validation, ...common } = trainingEntries;
+const PATCHES = { preset, batch, patch, features, foreground, sets, augment, flips, validation };
+
+/** Entries of the config block, those of every training included that it uses. */
 export const alpnetEntries = {
-  ...trainingEntries,
+  ...common,
   arm: choice(["ssl-alpnet", "ssl-panet", "alpnet", "panet", "init"],
     "ssl: trained on superpixels, else on annotated classes; panet: one prototype a class; init: not trained at all"),
   transform: choice(["both", "geometry", "intensity", "none"], "what is done to the slices of an episode"),
@@ -52,6 +56,11 @@ const PHANTOMS = {
   shape: [48, 48, 16], spacing: [6, 6, 18], patch: [16, 48, 48], features: [8, 16], write: writeOrganPhantomDataset,
 } as const;
 
+/** Options that say how the training goes. */
+const TRAINED = [
+  "exclude", "side", "alignment", "rate", "decay", "decaySteps", "momentum", "weightDecay", "steps", "epochs", "epoch", "checkpoint",
+] as const;
+
 /** Slices of the paper, and the longest that are trained on. */
 const PAPER_SIDE = 256;
 const PAPER_MIN_SIZE = 400;
@@ -66,7 +75,9 @@ const PAPER_MIN_SIZE = 400;
  * @example await trainAlpnet(config(alpnetEntries, ["Task04_Hippocampus", "--steps", "2000", "--threshold", "50"]));
  */
 export async function trainAlpnet(options: AlpnetOptions): Promise<Comparison> {
-  const training = await openTraining(options, PHANTOMS);
+  checkOptions(options);
+  const unused = Object.fromEntries(Object.entries(PATCHES).map(([key, { value }]) => [key, value])) as unknown as Config<typeof PATCHES>;
+  const training = await openTraining({ ...unused, ...options }, PHANTOMS);
   const setup = await setUp(options, training);
   const { architecture, size } = setup;
   print(`Model: ${options.backbone}, slices of ${size.join(" x ")}, features ${size.map((n) => n / setup.model.config.outputStride).join(" x ")}; ${options.arm}`);
@@ -77,6 +88,22 @@ export async function trainAlpnet(options: AlpnetOptions): Promise<Comparison> {
     await trainFold(setup, step, fold);
   }
   return training.finish();
+}
+
+/** Refuses what would have no effect, before the data is opened. */
+function checkOptions(options: AlpnetOptions): void {
+  const { arm, transform, fold } = options;
+  const untrained = arm === "init" && "--arm init is not trained";
+  const annotated = untrained || (!arm.startsWith("ssl") && `--arm ${arm} is trained on annotated classes, without superpixels`);
+  const whole = arm.endsWith("panet") && `--arm ${arm} has one prototype a class, and no windows`;
+  const unheld = fold === "all" && "--fold all holds nothing out";
+  checkTrainingOptions(options, {
+    superpixels: annotated, minSize: annotated, sigma: annotated, threshold: annotated,
+    transform: untrained, transformed: untrained || (transform === "none" && "--transform none changes no slice"),
+    ...Object.fromEntries(TRAINED.map((key) => [key, untrained])),
+    window: untrained || whole, testWindow: whole, rule: whole,
+    support: unheld, ranges: unheld,
+  });
 }
 
 type Setup = Awaited<ReturnType<typeof setUp>>;
@@ -119,7 +146,7 @@ async function setUp(options: AlpnetOptions, training: Training) {
 
 function compileStep({ options, model, fewShot, optimiser }: Setup) {
   const { window, alignment, transform } = options;
-  return compile((p: any, state: any, batch: EpisodeBatch, key: Tensor, rate: number) => {
+  return compile((p: any, state: any, batch: EpisodeBatch, key: Tensor, rate: Tensor) => {
     const { image, label } = transformed(key, batch, { transform, of: options.transformed });
     const part = (x: Tensor, n: number): Tensor => slice(x, { start: [n], end: [n + 1] });
     const lossOf = (q: any) => {

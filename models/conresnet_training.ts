@@ -4,6 +4,8 @@
  */
 import {
   adam,
+  checkSetsOption,
+  checkTrainingOptions,
   choice,
   compile,
   ConfigError,
@@ -19,6 +21,7 @@ import {
   saveModel,
   segmenter,
   stepFigures,
+  tellBackground,
   tensor,
   train,
   trainingEntries,
@@ -118,6 +121,15 @@ export async function trainConResNet(options: ConResNetOptions): Promise<Compari
 
 /** Data, network and compiled steps of a training; nothing runs yet. */
 export async function openConResNet(options: ConResNetOptions) {
+  const plain = options.arm === "baseline" && "--arm baseline has no residuals";
+  checkTrainingOptions(options, {
+    // Beside a plan it says how many features there are.
+    preset: options.plan !== "" && options.features.length > 0 && "--plan and --features have the sizes",
+    axis: plain,
+    mode: plain,
+    first: plain,
+    lambda: plain,
+  });
   const onPhantoms = options.data === "";
   const augment = options.augment === "auto" && !onPhantoms ? "scale" : options.augment;
   const training = await openTraining({ ...options, augment, features: [] }, PHANTOMS);
@@ -139,6 +151,8 @@ function setUp(options: ConResNetOptions, training: Training, software: boolean)
   if (training.plan.ignoreLabel !== undefined) {
     throw new ConfigError(`${dataset.folder}: ConResNet's losses have no ignore label; use train_unet, or remove it`);
   }
+  checkSetsOption(options, dataset);
+  tellBackground(dataset);
   const onPhantoms = options.data === "";
   const small = options.preset === "small" || (options.preset === "auto" && software);
   const features = onPhantoms ? [8, 16, 32] : small ? [8, 16, 32, 64] : [32, 64, 128, 256];

@@ -21,6 +21,7 @@ import {
   openDataset,
   print,
   random,
+  refuseUnused,
   sgd,
   valueAndGrad,
   writePlan,
@@ -44,6 +45,8 @@ const options = config({
   workers: entry(2, "threads that read scans", { integer: true, min: 0 }),
 });
 if (options.data === "") throw new ConfigError("Which dataset? Name its folder: voxgrad plan data/Task04_Hippocampus");
+
+refuseUnused(options, { memory: options.patch.length > 0 && options.batch > 0 && "--patch and --batch are given" });
 
 const started = performance.now();
 // All faults are told at once; a plan is only made of a dataset without any.

@@ -23,7 +23,7 @@ export class CaseFaults {
     return this.#lines.length;
   }
 
-  /** Does something for a case. An error that a user can mend is noted, and undefined given; any other is thrown. */
+  /** Does something for a case; its error is noted, and undefined given. */
   async try<T>(id: string, work: () => Promise<T>): Promise<T | undefined> {
     try {
       return await work();
@@ -33,10 +33,14 @@ export class CaseFaults {
     }
   }
 
-  /** Notes an error of a case; throws it when it is none that a user can mend. */
+  /**
+   * Notes an error of a case, with its stack where it is none that a user can mend. A lost device and a wish to end concern
+   * all cases, so they are thrown.
+   */
   note(id: string, error: unknown): void {
-    if (!isForUser(error)) throw error;
-    const { message } = error;
+    if (!(error instanceof Error) || ["DeviceLostError", "Interrupted"].includes(error.name)) throw error;
+    const { message: said, stack } = error;
+    const message = isForUser(error) ? said : (stack ?? said);
     this.#lines.push(id === "" || message.startsWith(`case ${id}: `) ? message : `case ${id}: ${message}`);
   }
 

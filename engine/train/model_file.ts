@@ -3,8 +3,10 @@ import { platform } from "#platform";
 import { isPlain, show, VoxgradError } from "../core/errors.ts";
 import { parseJson } from "../core/json.ts";
 import type { Tensor } from "../core/tensor.ts";
+import { VERSION } from "../core/version.ts";
 import type { Plan } from "../imaging/plan.ts";
 import { checkPlan } from "../imaging/plan_file.ts";
+import type { RunFolder } from "./run_folder.ts";
 import { readWeights, saveSealed } from "./safetensors.ts";
 
 /** A trained network but for its weights. */
@@ -16,6 +18,9 @@ export interface ModelDescription {
   readonly architecture: Readonly<Record<string, any>>;
   /** How images are prepared for it, and what its outputs mean. */
   readonly plan: Plan;
+  /** The version that wrote it, and digests of what the training was made from; see RunFolder.identity. */
+  readonly voxgrad?: string;
+  readonly of?: Readonly<Record<string, string>>;
 }
 
 const FORMAT = "voxgrad model 1";
@@ -32,6 +37,21 @@ export const saveModel = (
   description: Omit<ModelDescription, "format">,
 ): Promise<Uint8Array<ArrayBuffer>> =>
   saveSealed(params, { [KEY]: JSON.stringify({ format: FORMAT, ...description }) });
+
+/**
+ * Writes model.safetensors into a run, with the digests of what the run is made from in its header. Where the disk is full
+ * it waits for room: these weights are what the run was for.
+ *
+ * @example await writeModel(run, params, { network: "plainConvUNet", architecture, plan });
+ */
+export async function writeModel(
+  run: RunFolder,
+  params: any,
+  description: Omit<ModelDescription, "format" | "voxgrad" | "of">,
+): Promise<string> {
+  const own = { ...description, voxgrad: VERSION, ...(run.identity && { of: run.identity }) };
+  return run.writeWhenRoom(NAME, await saveModel(params, own));
+}
 
 /**
  * Reads a model file. One without a digest, as voxgrad wrote before 0.2, is taken with a word in the log.
