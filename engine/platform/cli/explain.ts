@@ -29,8 +29,10 @@ export function explain(error: unknown): string {
   return (error.stack ?? error.message) + cause;
 }
 
-/** Where the user's own code asked for what was refused: the lines of a stack outside of this package. */
-function ownLines({ stack = "" }: Error): string[] {
+/** Where the user's own code asked for what an operator refused: the lines of a stack outside of this package. */
+function ownLines({ name, stack = "" }: Error): string[] {
+  // The others name a file.
+  if (name !== "VoxgradError") return [];
   const lines = stack.split("\n").filter((line) => /^ +at /.test(line));
   return lines.filter((line) => !line.includes(root) && !/node:|node_modules|\(<anonymous>\)$|native code/.test(line)).slice(0, 3);
 }
