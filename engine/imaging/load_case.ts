@@ -5,6 +5,7 @@ import type { Dataset, DatasetCase } from "./dataset.ts";
 import { mapLabels } from "./label_map.ts";
 import { listed } from "../core/errors.ts";
 import { countValues, mappingFix, readLabelVolume, valuesText } from "./label_values.ts";
+import { checkMemory } from "./memory.ts";
 import { readVolume } from "./read_volume.ts";
 import { turnedOnto } from "./reorient.ts";
 import { voxelCount } from "./volume.ts";
@@ -42,6 +43,11 @@ export async function loadCase(
     const file = await readVolume(path);
     checkVoxels(file);
     files.push(file);
+    if (files.length === 1 && item.images.length > 1) {
+      const { byteLength, length } = file.data;
+      const fits = "crop or resample the images, or train on fewer channels";
+      checkMemory(item.images.length * (byteLength + 4 * length), `${path} and its other channels`, fits);
+    }
   }
   for (const other of files.slice(1)) checkGrid(files[0], other, tolerance);
   const image = files.length === 1 ? files[0] : joinChannels(files);

@@ -35,6 +35,7 @@ export { openSuperpixels } from "./superpixel_store.ts";
 export type { StoredSuperpixelOptions, SuperpixelStore } from "./superpixel_store.ts";
 export { foregroundMask, superpixels } from "./superpixels.ts";
 export type { SuperpixelOptions, Superpixels } from "./superpixels.ts";
+export { checkMemory } from "./memory.ts";
 export * as metrics from "./metrics.ts";
 export type { ClassMetrics, MetricOptions, Overlap, Summary } from "./metrics.ts";
 export { NiftiError, readNifti, writeNifti } from "./nifti.ts";
