@@ -16,6 +16,8 @@ export interface ModelDescription {
   readonly architecture: Readonly<Record<string, any>>;
   /** How images are prepared for it, and what its outputs mean. */
   readonly plan: Plan;
+  /** Of an encoder for few-shot segmentation: how it compares, as it was trained and measured. */
+  readonly fewShot?: Readonly<Record<string, unknown>>;
 }
 
 const FORMAT = "voxgrad model 1";

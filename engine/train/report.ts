@@ -52,7 +52,7 @@ export async function writeReport(run: RunFolder): Promise<string> {
     sections.push(section("Every case", caseTable(summary)));
   }
   for (const folder of parts) {
-    const chart = await chartOf(folder, config.classes);
+    const chart = await chartOf(folder, config.curves ?? config.classes);
     if (chart) sections.push(section(named("Training", folder), chart));
   }
   for (const folder of parts) {
@@ -80,7 +80,9 @@ async function chartOf(folder: string, names?: readonly string[]): Promise<strin
   const records = await readJsonLines<StepRecord>(`${folder}/log.jsonl`);
   if (records.length === 0) return undefined;
   const epochs = await readJsonLines<EpochRecord>(`${folder}/epochs.jsonl`);
-  const classes = names ?? records[0]!.dice.map((_, c) => `class ${c + 1}`);
+  const { dice } = records[0]!;
+  // Names of other curves would be taken for these.
+  const classes = names?.length === dice.length ? names : dice.map((_, c) => `class ${c + 1}`);
   const numbers = records.map((record) => ({ ...record, dice: record.dice.map((d) => d ?? NaN) }));
   const last = records.at(-1)!;
   const text = `${last.step} steps in ${duration(last.seconds)}, last loss ${last.loss.toFixed(3)}`;
