@@ -147,7 +147,7 @@ function sourceOf(setup: Setup, trainingCases: readonly string[]): CaseSource {
       contexts, seed: options.seed, ...(threshold !== undefined && { threshold }),
     })
     : (item: SampleCase) => maskOf(setup, item);
-  return withChannels(training.store, make);
+  return withChannels(training.store, make, { memory: options.memory * 1e9 });
 }
 
 /** Soft dilated mask of a whole case; beyond the volume, where extra channels are 0, all is far background. */
@@ -271,6 +271,12 @@ async function trainFold(setup: Setup, compiled: Steps, fold: FoldSetup): Promis
       const key = training.key(k);
       let figures: Tensor;
       const both = context === "colab" && k % options.period === 0;
+      // The larger program is told of, and made, at the start too, not in the middle of the training.
+      if (first && context === "colab" && !both && Math.floor(steps / options.period) * options.period > k) {
+        const info = await compiled.both.plan(
+          params, state, omega, omegaState, patches, key, learningRate, options.generatorRate * poly(k - 1));
+        print(programLine(info, performance.now() - started, `Every ${options.period} steps, with the generator's`));
+      }
       if (both) {
         const generatorRate = options.generatorRate * poly(k - 1);
         [params, state, figures, omega, omegaState] = await compiled.both(

@@ -59,7 +59,7 @@ export const conResNetEntries = {
   mode: choice(["paper", "code"], "residual loss: of probabilities (paper), or what the official code computes"),
   first: choice(["zero", "label"], "residual of the first slice: none (paper), or all of it (official code)"),
   lambda: entry(0.5, "weight of the residual losses at the coarser scales", { min: 0 }),
-  boundary: entry(false, "mix in the boundary loss, its share from 0 to 0.99; distance maps are kept in memory"),
+  boundary: entry(false, "mix in the boundary loss, its share from 0 to 0.99; cases with their distance maps take as much memory again"),
   blocks: entry([], "residual blocks at each scale, and in the dilated stage; 1,2,2,... without it", {
     integer: true,
     min: 1,
@@ -111,7 +111,9 @@ export async function trainConResNet(options: ConResNetOptions): Promise<Compari
     parameters,
     device: await deviceInfo(),
   });
-  if (options.boundary) training.source = withChannels(training.store, (item) => distancesOf(setup, item));
+  if (options.boundary) training.source = withChannels(
+    training.store, (item) => distancesOf(setup, item), { memory: options.memory * 1e9 },
+  );
   for (const fold of training.folds) {
     if (training.folds.length > 1) print(`\n${fold.name}`);
     await trainFold(setup, steps, fold);

@@ -4,10 +4,10 @@
 // `npx voxgrad serve segment_one_shot` opens a page to choose scans, paint the class on slices, and look at the result.
 import {
   choice, closeDevice, config, ConfigError, counted, deviceInfo, entry, findImages, loadCase, openPanel, overlaySvg, print,
-  readVolume, RunFolder, writeNifti,
+  preprocessImage, readVolume, refuseUnused, RunFolder, writeNifti,
 } from "../engine/mod.ts";
 import type { OverlayCase } from "../engine/mod.ts";
-import { answerOneShot, loadOneShot, oneShotForm, prepareSupport } from "../models/mod.ts";
+import { answerOneShot, loadOneShot, oneShotForm, preparedRange, prepareSupport, sliceAxis } from "../models/mod.ts";
 
 const options = config({
   run: entry("", "run folder of train_alpnet, or model.safetensors", { positional: true }),
@@ -16,11 +16,18 @@ const options = config({
   support: entry("", "labelled image, or a folder of them"),
   supportLabels: entry("", "its label map on the same grid, or a folder of them with the images' names"),
   slices: choice(["chunks", "largest"], "which slices of the support are used: one for each part of a class, or only the one that shows most of it"),
-  chunks: entry(3, "parts of a class along the slices", { integer: true, min: 1 }),
-  window: entry(2, "edge of a prototype's window in features", { integer: true, min: 1 }),
-  prototypes: choice(["alpnet", "panet"], "local ones, or one for each class"),
+  chunks: entry(0, "parts of a class along the slices; 0: as the encoder was measured", { integer: true, min: 0 }),
+  window: entry(0, "edge of a prototype's window in features; 0: as the encoder was measured", { integer: true, min: 0 }),
+  prototypes: choice(["run", "alpnet", "panet"], "local ones, or one for each class; run: as the encoder was trained"),
+  range: entry([], "first and last slice of the scans, counted from 1 as in the overlay, where classes are looked for; all without it", {
+    integer: true, min: 1, lengths: [0, 2],
+  }),
   names: entry("", "names of the classes in the overlay, with commas between; their values without it"),
   overwrite: entry(false, "make what is there already again"),
+});
+refuseUnused(options, {
+  chunks: options.slices === "largest" && "--slices largest has one slice for each class",
+  window: options.prototypes === "panet" && "--prototypes panet has one prototype a class, and no windows",
 });
 const wanted = ["run", "input", "output", "support", "supportLabels"] as const;
 if (openPanel && wanted.every((key) => options[key] === "")) {
@@ -49,18 +56,24 @@ for (const item of supportCases) {
   supports.push(support);
 }
 
+const values = [...new Set(supports.flatMap(({ label }) => [...new Set(label)]))];
 const output = new RunFolder(options.output.replace(/(?<=.)\/+$/, ""));
 const shown: OverlayCase[] = [];
 for (const item of counted(await findImages(options.input, channels.length), "case")) {
   if (!options.overwrite && (await output.has(`${item.id}.nii.gz`))) continue;
   const { image } = await loadCase({ channels, labels }, item);
-  const prediction = await segment(image, supports);
+  const prepared = { id: item.id, ...(await preprocessImage(image, plan)) };
+  const range = options.range.length > 0 ? preparedRange(prepared, options.range as [number, number]) : undefined;
+  const prediction = await segment(prepared, supports, range && { ranges: new Map(values.map((value) => [value, range])) });
   await output.write(`${item.id}.nii.gz`, writeNifti(prediction, { dtype: "uint8", gzip: true }));
   if (shown.length < 4) shown.push({ name: item.id, image, prediction: prediction.data });
 }
-const largest = Math.max(...supports.map(({ label }) => label.reduce((a, b) => Math.max(a, b), 0)));
+const largest = Math.max(...values);
 const given = options.names === "" ? [] : options.names.split(",");
 const names = ["background", ...Array.from({ length: largest }, (_, k) => given[k]?.trim() || `${k + 1}`)];
-if (shown.length > 0) await output.write("overlay.svg", overlaySvg(shown, { labels: names }));
+if (shown.length > 0) {
+  const along = sliceAxis(shown[0]!.image, plan).patient;
+  await output.write("overlay.svg", overlaySvg(shown, { labels: names, along }));
+}
 print(`\nWritten:\n${output.listing()}`);
 await closeDevice();

@@ -209,7 +209,7 @@ export class Experiment {
     await this.run.write("cases.csv", casesCsv(state));
     await this.run.write("arms.svg", armsSvg(state));
     if (arms.length > 1) await this.run.write("differences.svg", differencesSvg(state));
-    await this.run.write("report.html", reportHtml(state));
+    await this.run.write("report.html", await reportHtml(state));
     return table;
   }
 }

@@ -20,9 +20,9 @@ export function duration(seconds: number): string {
 }
 
 /** What a compiled step is made of, in one line. */
-export function programLine(info: ProgramInfo, milliseconds: number): string {
+export function programLine(info: ProgramInfo, milliseconds: number, name = "Step"): string {
   const memory = `${(info.peakBytes / 1e6).toFixed(1)} MB at most`;
-  return `Step: ${info.dispatches} kernels, ${memory}, ready after ${duration(milliseconds / 1000)}`;
+  return `${name}: ${info.dispatches} kernels, ${memory}, ready after ${duration(milliseconds / 1000)}`;
 }
 
 /** Two figures of a number from 1 on, all of them from 100 on. */

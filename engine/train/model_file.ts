@@ -18,6 +18,8 @@ export interface ModelDescription {
   readonly architecture: Readonly<Record<string, any>>;
   /** How images are prepared for it, and what its outputs mean. */
   readonly plan: Plan;
+  /** Of an encoder for few-shot segmentation: how it compares, as it was trained and measured. */
+  readonly fewShot?: Readonly<Record<string, unknown>>;
   /** The version that wrote it, and digests of what the training was made from; see RunFolder.identity. */
   readonly voxgrad?: string;
   readonly of?: Readonly<Record<string, string>>;
