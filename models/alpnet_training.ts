@@ -4,8 +4,8 @@
  */
 import {
   checkTrainingOptions, choice, compile, ConfigError, deviceInfo, duration, entry, openSuperpixels, openTraining, print,
-  Prng, programLine, random, readSafetensors, saveModel, sgd, slice, stepFigures, storeFolder, train,
-  trainingEntries, valueAndGrad, writeOrganPhantomDataset,
+  Prng, programLine, random, readWeights, sgd, slice, stepFigures, storeFolder, train,
+  trainingEntries, valueAndGrad, writeModel, writeOrganPhantomDataset,
 } from "../engine/mod.ts";
 import type { CaseSource, Comparison, Config, FoldSetup, PreparedCase, Tensor, Training } from "../engine/mod.ts";
 
@@ -226,8 +226,8 @@ async function trainFold(
   const { plan } = training;
   const { split, run } = fold;
   const key = random.key(options.seed);
-  let params = options.weights === "" ? model.init(key) : model.load((await readSafetensors(options.weights)).tensors, key);
-  const save = (file: string) => saveModel(params, { network: "alpnetEncoder", architecture, plan, fewShot: { ...settings } }).then((bytes) => run.write(file, bytes));
+  let params = options.weights === "" ? model.init(key) : model.load((await readWeights(options.weights)).tensors, key);
+  const described = { network: "alpnetEncoder", architecture, plan, fewShot: { ...settings } };
   if (options.arm !== "init") {
     const draw = await episodesOf(setup, { ids: split.train, get: (id) => training.store.get(id) });
     let state = optimiser.init(params);
@@ -253,7 +253,7 @@ async function trainFold(
     });
     print(`Trained ${training.steps} episodes in ${duration(seconds)}`);
   }
-  await save("model.safetensors");
+  await writeModel(run, "model.safetensors", params, described);
   if (!support) return training.test(fold, async (image) => image);
   print(`Support: ${support.id}`);
   const segment = oneShotSegmenter(model, params, { plan, ...fewShotOptions(settings) });
