@@ -40,7 +40,8 @@ const IMAGE_PREFIX = /(?<=^|\/)(images?|img|scan|volume)([_.-]+(?=[^/])|(?=\d))/
 const MODALITY =
   /^(.+)[/_.-](t1|t1w|t1n|t1c|t1ce|t1gd|t2|t2w|t2f|flair|pd|swi|dwi|adc|hbv|mra?|ct|ctres|pet|suv|cbf|cbv|mtt|tmax)$/i;
 
-const isLabel = (stem: string): boolean => SUFFIX.test(stem) || PREFIX.test(stem);
+/** Whether a name is that of a label. */
+export const isLabel = (stem: string): boolean => SUFFIX.test(stem) || PREFIX.test(stem);
 
 /** A way to understand the name of an image: the name that its label has, what the case is called, which channel it is. */
 export interface Reading {
