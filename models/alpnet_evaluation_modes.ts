@@ -131,11 +131,11 @@ async function supportOverlay(evaluation: Evaluation, support: string, own: read
   const ranked = [...own].sort((a, b) => level(a) - level(b));
   const places = new Set(Array.from({ length: SHOWN - 1 }, (_, k) => Math.round((k / (SHOWN - 2)) * (ranked.length - 1))));
   for (const place of places) {
-    const { id, prediction } = ranked[place]!;
+    const { id, prediction, classes: measured } = ranked[place]!;
     const query = await loaded(evaluation, id);
     const found = await readVolume(`${output.path}/${prediction}`);
     shown.push({
-      name: id, image: query.image, reference: asClasses(query.label.data, classes), prediction: asClasses(found.data, classes),
+      name: id, image: query.image, reference: asClasses(query.label.data, classes), prediction: asClasses(found.data, classes), measured,
     });
   }
   return overlaySvg(shown, { labels: namesOf(classes) });

@@ -173,22 +173,37 @@ export function pyramidLabels(
 }
 
 /**
- * A network whose outputs are ROI classes and contexts as one of background and ROI classes: the background's logit is
- * the largest of the contexts', so the most likely class is the same.
+ * Logits of background and ROI classes, of one patch: the background's is the largest of the contexts', so the most
+ * likely class is the same. No mean of such logits is that of the contexts', nor is their softmax a probability; what is
+ * to be averaged goes through `contextsFirst`.
+ *
+ * @param logits [N, c + t, ...space], ROI classes first
+ * @param roiClasses c
+ * @returns [N, 1 + c, ...space]
+ */
+export function withoutContexts(logits: Tensor, roiClasses: number): Tensor {
+  const background = max(slice(logits, { start: [0, roiClasses] }), { axes: [1], keepDims: true });
+  return concat([background, slice(logits, { end: [logits.shape[0]!, roiClasses] })], { axis: 1 });
+}
+
+/**
+ * A network whose outputs are ROI classes and contexts as `predictor` takes one whose background has several outputs:
+ * contexts first, each averaged over patches and mirror images before they become the background.
  *
  * @param network outputs [N, c + t, ...space], or a list of them
- * @param roiClasses c
+ * @param options roiClasses: c; contexts: t
  */
-export function withoutContexts<N extends { apply(params: any, input: Tensor, options?: any): Tensor | readonly Tensor[] }>(
+export function contextsFirst<N extends { apply(params: any, input: Tensor, options?: any): Tensor | readonly Tensor[] }>(
   network: N,
-  roiClasses: number,
-): { apply(params: any, input: Tensor, options?: any): Tensor } {
+  { roiClasses, contexts }: { roiClasses: number; contexts: number },
+): { apply(params: any, input: Tensor, options?: any): Tensor; readonly backgrounds: number } {
   return {
+    backgrounds: contexts,
     apply(params, input, options) {
       const out = network.apply(params, input, options);
       const logits = out instanceof Tensor ? out : out[0]!;
-      const background = max(slice(logits, { start: [0, roiClasses] }), { axes: [1], keepDims: true });
-      return concat([background, slice(logits, { end: [logits.shape[0]!, roiClasses] })], { axis: 1 });
+      const rois = slice(logits, { end: [logits.shape[0]!, roiClasses] });
+      return concat([slice(logits, { start: [0, roiClasses] }), rois], { axis: 1 });
     },
   };
 }
@@ -336,14 +351,18 @@ export interface ContextUNetConfig extends UNetConfig {
 }
 
 /**
- * PlainConvUNet or ResidualEncoderUNet trained with context labels, used as one of background and ROI classes
- * (`withoutContexts`); its parameters are those of the network within.
+ * PlainConvUNet or ResidualEncoderUNet trained with context labels, to be used as one of background and ROI classes
+ * (`contextsFirst`); its parameters are those of the network within.
  *
  * @param config as for that network, blocksPerStage tells the residual one; and roiClasses
+ * @returns a network with logits [N, t + c, ...space], the t contexts first
  * @example const model = colab.contextUNet({ inputChannels: 1, features: [8, 16], classes: 3, roiClasses: 1 });
  */
-export function contextUNet(config: ContextUNetConfig): Model<Tensor> {
+export function contextUNet(config: ContextUNetConfig): Model<Tensor> & { readonly backgrounds: number } {
   const { roiClasses, ...own } = config;
   const within = own.blocksPerStage === undefined ? plainConvUNet(own) : residualEncoderUNet(own);
-  return { init: (key) => within.init(key), config: within.config, ...withoutContexts(within, roiClasses) };
+  const contexts = within.config.classes - roiClasses;
+  need(Number.isInteger(roiClasses) && roiClasses >= 1 && contexts >= 1,
+    () => `contextUNet: roiClasses is a whole number from 1 to ${within.config.classes - 1}, got ${roiClasses}`);
+  return { init: (key) => within.init(key), config: within.config, ...contextsFirst(within, { roiClasses, contexts }) };
 }

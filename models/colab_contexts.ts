@@ -1,6 +1,7 @@
 /** Context labels that are known before training: prepared as a case's own label is, or clustered by intensity. */
 import {
-  bodyMask, ConfigError, kMeans, loadCase, nearestCentres, preprocessCase, print, Prng, volumeLike,
+  bodyMask, checkGrid, ConfigError, counted, kMeans, loadCase, nearestCentres, openDataset, preprocessCase, print, Prng,
+  readJson, readVolume, RunFolder, volumeLike,
 } from "../engine/mod.ts";
 import type { SampleCase, Training, Volume } from "../engine/mod.ts";
 
@@ -18,6 +19,50 @@ export async function preparedLabels(
   const { dataset, plan } = training;
   const { image } = await loadCase(dataset, dataset.cases.find((each) => each.id === id)!);
   return (await preprocessCase({ id, image, label: await make(image) }, plan)).label;
+}
+
+/** The label map of a case in a folder of context labels. */
+export const contextFile = (folder: string, id: string): string => `${folder.replace(/(?<=.)\/+$/, "")}/${id}.nii.gz`;
+
+/** @throws ConfigError for a value that is no context */
+export function checkContextValues(label: Volume, contexts: number): void {
+  for (const value of label.data) {
+    if (Number.isInteger(value) && value >= 0 && value < contexts) continue;
+    throw new ConfigError(`${label.name}: it holds ${value}; --contexts ${contexts} allows 0 to ${contexts - 1}`);
+  }
+}
+
+/**
+ * Looks through a folder of context labels before any case is prepared: a map for each case, on the grid of its label,
+ * with values of contexts, and each context in one of them.
+ *
+ * @throws ConfigError, DatasetError that name the file or the option
+ */
+export async function checkContextLabels(
+  { data, splits, contextLabels, contexts }: { data: string; splits: string; contextLabels: string; contexts: number },
+): Promise<void> {
+  const { cases } = await openDataset(data);
+  // Of given splits only what they name is looked at; whether they are right is told where they are read.
+  const named = splits === "" ? undefined : new Set(JSON.stringify(await readJson(splits)).match(/"(?:[^"\\]|\\.)*"/g)?.map((text) => JSON.parse(text) as string));
+  const wanted = cases.filter(({ id }) => named?.has(id) ?? true);
+  const folder = new RunFolder(contextLabels.replace(/(?<=.)\/+$/, ""));
+  const there = await Promise.all(wanted.map(({ id }) => folder.has(`${id}.nii.gz`)));
+  const missing = wanted.filter((_, k) => !there[k]);
+  if (missing.length > 0) {
+    const more = missing.length > 1 ? `, nor those of ${missing.length - 1} other cases` : "";
+    throw new ConfigError(`--contextLabels: there is no ${contextFile(contextLabels, missing[0]!.id)}${more}`);
+  }
+  const found = new Set<number>();
+  for (const { id, label } of counted(wanted, "context labels")) {
+    const map = await readVolume(contextFile(contextLabels, id));
+    if (label) checkGrid(await readVolume(label), map, 0.05);
+    checkContextValues(map, contexts);
+    for (const value of map.data) found.add(value);
+  }
+  const absent = Array.from({ length: contexts }, (_, k) => k).filter((k) => !found.has(k));
+  if (absent.length > 0) {
+    throw new ConfigError(`--contexts ${contexts}: no file of ${contextLabels} has the value ${absent.join(", ")}; what would such a context be taught?`);
+  }
 }
 
 /** Training cases that k-means looks at, and voxels of each. */

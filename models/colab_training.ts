@@ -3,15 +3,15 @@
  * for experiments that train several arms.
  */
 import {
-  adam, choice, clipGradNorm, compile, concat, ConfigError, deepSupervision, deepSupervisionWeights, deviceInfo,
+  adam, checkSetsOption, checkTrainingOptions, choice, clipGradNorm, compile, concat, ConfigError, deepSupervision, deepSupervisionWeights, deviceInfo,
   diceCrossEntropy, distanceTransform, duration, entry, checkGrid, oneHot, ones, openOptimizer, openTraining, optimizerEntries, polySchedule, print,
-  programLine, random, readVolume, saveModel, saveSafetensors, segmenter, softmax, stepFigures, stopGradient, tensor,
-  train, trainingEntries, valueAndGrad, withChannels, writeContextPhantomDataset, writeFigure,
+  programLine, random, readVolume, saveSealed, segmenter, softmax, stepFigures, stopGradient, tellBackground, tensor,
+  train, trainingEntries, valueAndGrad, withChannels, writeContextPhantomDataset, writeFigure, writeModel,
 } from "../engine/mod.ts";
 import type { CaseSource, Comparison, Config, FoldSetup, Patches, SampleCase, Tensor, Training } from "../engine/mod.ts";
 
 import * as colab from "./colab.ts";
-import { clusteredContexts, preparedLabels } from "./colab_contexts.ts";
+import { checkContextLabels, checkContextValues, clusteredContexts, contextFile, preparedLabels } from "./colab_contexts.ts";
 import { colabFigures } from "./colab_figures.ts";
 import { unetConfigOf } from "./from_plan.ts";
 import { plainConvUNet } from "./unet.ts";
@@ -70,13 +70,34 @@ export async function trainColab(options: ColabOptions): Promise<Comparison> {
 
 /** Data, networks and compiled steps of a training; nothing runs yet. */
 export async function openColab(options: ColabOptions) {
-  if (options.context === "labels" && options.contextLabels === "" && options.data !== "") {
-    throw new ConfigError("--context labels wants --contextLabels, a folder of label maps named as the cases");
-  }
+  checkOptions(options);
+  if (options.context === "labels" && options.contexts > 1 && options.data !== "") await checkContextLabels(options);
   const training = await openTraining(options, PHANTOMS);
   const networks = setUp(options, training);
   const setup = { ...networks, source: (ids: readonly string[]) => sourceOf(networks, ids) };
   return { training, setup, steps: compileSteps(networks) };
+}
+
+/** Refuses what would have no effect, before the data is opened. */
+function checkOptions(options: ColabOptions): void {
+  const { contexts, context } = options;
+  const arm = contexts === 1 ? "--contexts 1" : `--context ${context}`;
+  const only = (...arms: readonly string[]) => (contexts === 1 || !arms.includes(context)) && `${arm} does not use it`;
+  const [distances, generator] = [only("colab", "dilated"), only("colab")];
+  checkTrainingOptions(options, {
+    context: contexts === 1 && context !== "none" && "--contexts 1 is --context none",
+    contexts: context === "none" ? contexts !== 1 && "--context none has one context, the background"
+      : context === "dilated" && contexts > 2 && "--context dilated has two contexts, near and far",
+    contextLabels: only("labels"), bodyThreshold: only("kmeans"),
+    margin: distances, tau: distances, unit: distances,
+    period: generator, generatorWidth: generator, meta: generator, metaPer: generator, generatorRate: generator,
+    roiLoss: generator, roiClass: generator,
+  });
+  // Outputs beyond the second would be taught by nothing, whoever asks for them.
+  if (context === "dilated" && contexts > 2) throw new ConfigError(`--contexts ${contexts}: --context dilated has two contexts, near and far; leave it out`);
+  if (context === "labels" && contexts > 1 && options.contextLabels === "" && options.data !== "") {
+    throw new ConfigError("--context labels wants --contextLabels, a folder of label maps named as the cases");
+  }
 }
 
 /** What the options come to on the data. */
@@ -87,11 +108,17 @@ function setUp(options: ColabOptions, training: Training) {
   if (plan.regions || plan.ignoreLabel !== undefined) {
     throw new ConfigError(`${dataset.folder}: context labels are for plain labels, without regions and an ignore label`);
   }
+  checkSetsOption(options, dataset);
+  tellBackground(dataset);
   const onPhantoms = options.data === "";
   // With one context there is nothing to divide: the background is the context, and this is train_unet.
   const context = options.contexts === 1 ? "none" as const : options.context;
   const contexts = context === "none" ? 1 : options.contexts;
   const rois = plan.labels.length - 1;
+  if (options.roiClass >= rois) {
+    const names = plan.labels.slice(1).map((name, k) => `${k} ${name}`).join(", ");
+    throw new ConfigError(`--roiClass: got ${options.roiClass}, wanted one of ${names}, or -1 for all`);
+  }
   const shape = unetConfigOf(plan, { deepSupervision: true });
   return {
     options, training, context, contexts, rois,
@@ -120,7 +147,7 @@ function sourceOf(setup: Setup, trainingCases: readonly string[]): CaseSource {
       contexts, seed: options.seed, ...(threshold !== undefined && { threshold }),
     })
     : (item: SampleCase) => maskOf(setup, item);
-  return withChannels(training.store, make);
+  return withChannels(training.store, make, { memory: options.memory * 1e9 });
 }
 
 /** Soft dilated mask of a whole case; beyond the volume, where extra channels are 0, all is far background. */
@@ -133,15 +160,11 @@ async function maskOf({ options, margin, tau }: Setup, item: SampleCase): Promis
 
 /** Context labels of a case out of the folder, prepared as its own label is. */
 async function givenContexts({ options, training, contexts }: Setup, item: SampleCase): Promise<Float32Array> {
-  const folder = options.contextLabels.replace(/(?<=.)\/+$/, "") || `${training.dataset.folder}/organsTr`;
-  const file = `${folder}/${item.id}.nii.gz`;
+  const file = contextFile(options.contextLabels || `${training.dataset.folder}/organsTr`, item.id);
   const prepared = await preparedLabels(training, item.id, async (image) => {
     const label = await readVolume(file);
     checkGrid(image, label, 0.05);
-    for (const value of label.data) {
-      if (Number.isInteger(value) && value >= 0 && value < contexts) continue;
-      throw new ConfigError(`${file}: it holds ${value}; --contexts ${contexts} allows 0 to ${contexts - 1}`);
-    }
+    checkContextValues(label, contexts);
     return { ...label, data: Uint8Array.from(label.data) };
   });
   return Float32Array.from(prepared);
@@ -156,11 +179,7 @@ function contextsOf(setup: Setup, omega: any, image: Tensor, extra: Tensor): { q
     return { q, mask: only };
   }
   const all = ones(only.shape);
-  if (context === "dilated") {
-    // Contexts beyond the second have no share.
-    const parts = [extra.mul(-1).add(1), extra, ...Array.from({ length: contexts - 2 }, () => extra.mul(0))];
-    return { q: concat(parts, { axis: 1 }), mask: all };
-  }
+  if (context === "dilated") return { q: concat([extra.mul(-1).add(1), extra], { axis: 1 }), mask: all };
   return { q: oneHot(only.cast("i32"), { classes: contexts }).transpose({ axes: [0, 4, 1, 2, 3] }), mask: all };
 }
 
@@ -187,8 +206,7 @@ function compileSteps(setup: Setup) {
     }
     const labels = colab.pyramidLabels(outputs, partsOf(setup, patches, omega));
     const loss = (output: Tensor, target: Tensor): Tensor => colab.segmentationLoss(output, target, segmentation);
-    const asOne = colab.withoutContexts({ apply: () => outputs }, rois);
-    return [deepSupervision(loss, outputs, labels, { weights }), asOne.apply(p, patches.image)];
+    return [deepSupervision(loss, outputs, labels, { weights }), colab.withoutContexts(outputs[0]!, rois)];
   };
   const stepOf = (p: any, state: any, omega: any, patches: Patches, rate: Tensor) => {
     const loss = (q: any, patch: Patches) => lossOf(q, patch, omega);
@@ -231,7 +249,7 @@ function compileSteps(setup: Setup) {
 
 /** Trains on one split into a folder, segments its held-out cases, and draws the figures. */
 async function trainFold(setup: Setup, compiled: Steps, fold: FoldSetup): Promise<void> {
-  const { options, training, context, rois, rate, model, generator, optimiser, generatorOptimiser } = setup;
+  const { options, training, context, contexts, rois, rate, model, generator, optimiser, generatorOptimiser } = setup;
   const { plan, steps } = training;
   const { split, run } = fold;
   const poly = polySchedule(1, { steps });
@@ -241,7 +259,6 @@ async function trainFold(setup: Setup, compiled: Steps, fold: FoldSetup): Promis
   let omega = generator.init(random.key(options.seed + 1));
   let omegaState = generatorOptimiser.init(omega);
   const described = { network: setup.network, architecture: setup.architecture, plan };
-  const save = (file: string) => saveModel(params, described).then((bytes) => run.write(file, bytes));
   const started = performance.now();
   let first = true;
   const { seconds } = await train<Patches>({
@@ -253,6 +270,12 @@ async function trainFold(setup: Setup, compiled: Steps, fold: FoldSetup): Promis
       const key = training.key(k);
       let figures: Tensor;
       const both = context === "colab" && k % options.period === 0;
+      // The larger program is told of, and made, at the start too, not in the middle of the training.
+      if (first && context === "colab" && !both && Math.floor(steps / options.period) * options.period > k) {
+        const info = await compiled.both.plan(
+          params, state, omega, omegaState, patches, key, learningRate, options.generatorRate * poly(k - 1));
+        print(programLine(info, performance.now() - started, `Every ${options.period} steps, with the generator's`));
+      }
       if (both) {
         const generatorRate = options.generatorRate * poly(k - 1);
         [params, state, figures, omega, omegaState] = await compiled.both(
@@ -269,12 +292,12 @@ async function trainFold(setup: Setup, compiled: Steps, fold: FoldSetup): Promis
       write: (copy) => ({ params, optimiser: state, omega, generator: omegaState } = copy),
     },
     validate: training.validation(split, (patches) => compiled.look(params, omega, patches)),
-    best: () => save("model_best.safetensors"),
+    best: () => writeModel(run, "model_best.safetensors", params, described),
   });
   print(`Trained ${steps} steps in ${duration(seconds)}`);
-  await save("model.safetensors");
-  if (context === "colab") await run.write("generator.safetensors", await saveSafetensors(omega));
-  const whole = context === "none" ? model : colab.withoutContexts(model, rois);
+  await writeModel(run, "model.safetensors", params, described);
+  if (context === "colab") await run.write("generator.safetensors", await saveSealed(omega));
+  const whole = context === "none" ? model : colab.contextsFirst(model, { roiClasses: rois, contexts });
   await training.test(fold, segmenter(whole, params, { plan }));
   await writeFigures(setup, fold, params, omega);
 }

@@ -4,6 +4,8 @@
  */
 import {
   adam,
+  checkSetsOption,
+  checkTrainingOptions,
   choice,
   compile,
   ConfigError,
@@ -16,14 +18,15 @@ import {
   programLine,
   random,
   regionTargets,
-  saveModel,
   segmenter,
   stepFigures,
+  tellBackground,
   tensor,
   train,
   trainingEntries,
   tree,
   valueAndGrad,
+  writeModel,
   withChannels,
   writeFigure,
   writeNestedPhantomDataset,
@@ -56,7 +59,7 @@ export const conResNetEntries = {
   mode: choice(["paper", "code"], "residual loss: of probabilities (paper), or what the official code computes"),
   first: choice(["zero", "label"], "residual of the first slice: none (paper), or all of it (official code)"),
   lambda: entry(0.5, "weight of the residual losses at the coarser scales", { min: 0 }),
-  boundary: entry(false, "mix in the boundary loss, its share from 0 to 0.99; distance maps are kept in memory"),
+  boundary: entry(false, "mix in the boundary loss, its share from 0 to 0.99; cases with their distance maps take as much memory again"),
   blocks: entry([], "residual blocks at each scale, and in the dilated stage; 1,2,2,... without it", {
     integer: true,
     min: 1,
@@ -108,7 +111,9 @@ export async function trainConResNet(options: ConResNetOptions): Promise<Compari
     parameters,
     device: await deviceInfo(),
   });
-  if (options.boundary) training.source = withChannels(training.store, (item) => distancesOf(setup, item));
+  if (options.boundary) training.source = withChannels(
+    training.store, (item) => distancesOf(setup, item), { memory: options.memory * 1e9 },
+  );
   for (const fold of training.folds) {
     if (training.folds.length > 1) print(`\n${fold.name}`);
     await trainFold(setup, steps, fold);
@@ -118,6 +123,15 @@ export async function trainConResNet(options: ConResNetOptions): Promise<Compari
 
 /** Data, network and compiled steps of a training; nothing runs yet. */
 export async function openConResNet(options: ConResNetOptions) {
+  const plain = options.arm === "baseline" && "--arm baseline has no residuals";
+  checkTrainingOptions(options, {
+    // Beside a plan it says how many features there are.
+    preset: options.plan !== "" && options.features.length > 0 && "--plan and --features have the sizes",
+    axis: plain,
+    mode: plain,
+    first: plain,
+    lambda: plain,
+  });
   const onPhantoms = options.data === "";
   const augment = options.augment === "auto" && !onPhantoms ? "scale" : options.augment;
   const training = await openTraining({ ...options, augment, features: [] }, PHANTOMS);
@@ -139,6 +153,8 @@ function setUp(options: ConResNetOptions, training: Training, software: boolean)
   if (training.plan.ignoreLabel !== undefined) {
     throw new ConfigError(`${dataset.folder}: ConResNet's losses have no ignore label; use train_unet, or remove it`);
   }
+  checkSetsOption(options, dataset);
+  tellBackground(dataset);
   const onPhantoms = options.data === "";
   const small = options.preset === "small" || (options.preset === "auto" && software);
   const features = onPhantoms ? [8, 16, 32] : small ? [8, 16, 32, 64] : [32, 64, 128, 256];
@@ -226,7 +242,6 @@ async function trainFold(setup: Setup, compiled: Steps, fold: FoldSetup): Promis
   let params = model.init(random.key(options.seed));
   let state = optimiser.init(params);
   const described = { network: "conResNet", architecture: model.config, plan };
-  const save = (file: string) => saveModel(params, described).then((bytes) => run.write(file, bytes));
   const started = performance.now();
   let isFirst = true;
   const { seconds } = await train<Patches>({
@@ -251,10 +266,10 @@ async function trainFold(setup: Setup, compiled: Steps, fold: FoldSetup): Promis
       write: (copy) => ({ params, optimiser: state } = copy),
     },
     validate: training.validation(split, ({ image, label }) => compiled.look(params, { image, label })),
-    best: () => save("model_best.safetensors"),
+    best: () => writeModel(run, "model_best.safetensors", params, described),
   });
   print(`Trained ${steps} steps in ${duration(seconds)}`);
-  await save("model.safetensors");
+  await writeModel(run, "model.safetensors", params, described);
   await training.test(fold, segmenter(model, params, { plan }));
   const shown = (split.val.length > 0 ? split.val : split.train).slice(0, SHOWN);
   const cases = await Promise.all(shown.map((id) => training.store.get(id)));

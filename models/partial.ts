@@ -51,7 +51,10 @@ export type {
 } from "./partial_marginal.ts";
 
 export interface PartialLossOptions extends MarginalDiceOptions {
-  /** Weights of the four terms: 1, 1, 2 and 2 unless given (the best of Table 5). A term of weight 0 is not computed. */
+  /**
+   * Weights of the four terms: 1, 1, 2 and 2 unless given (the best of Table 5). A term of weight 0 is not computed. The
+   * paper's weight of the marginal losses is `partly`: fully labelled samples keep their ordinary loss whatever it is.
+   */
   readonly crossEntropy?: number;
   readonly dice?: number;
   readonly exclusionCrossEntropy?: number;

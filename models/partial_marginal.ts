@@ -22,6 +22,7 @@ import {
   named,
   need,
   NOTHING,
+  partlyLabelled,
   perVoxel,
   type Sets,
   setsOf,
@@ -43,6 +44,8 @@ export interface Scored {
   readonly hit: Tensor;
   /** bool [G, K, K]: which channels make up each set */
   readonly members: Tensor;
+  /** f32 [G]: how much a sample counts; null: all alike */
+  readonly weight: Tensor | null;
 }
 
 export interface MarginalOptions {
@@ -52,6 +55,11 @@ export interface MarginalOptions {
   readonly mode?: MergeMode;
   /** Voxels with this label have no part. */
   readonly ignoreIndex?: number;
+  /**
+   * What partly labelled samples count beside those with all classes annotated; 1 unless given. With another weight the
+   * two kinds are not scored together, so that it has no influence on what fully labelled samples are told.
+   */
+  readonly partly?: number;
 }
 
 /** "probability": sums of probabilities (Eq. 4); "logit": sums of logits before one softmax, as the official code. */
@@ -70,8 +78,9 @@ function sumLogits(sets: Sets, logits: Tensor): Tensor {
 export function score(name: string, logits: Tensor, labels: Tensor, options: MarginalOptions): Scored {
   const [N, K] = checkLogits(name, logits);
   checkLabels(name, labels, [N, ...logits.shape.slice(2)]);
-  const { groups, mode = "probability", ignoreIndex } = options;
+  const { groups, mode = "probability", ignoreIndex, partly = 1 } = options;
   checkMode(name, mode);
+  need(Number.isFinite(partly) && partly >= 0, name, () => `partly is a number >= 0, got ${shown(partly)}`);
   need(
     ignoreIndex === undefined || Number.isInteger(ignoreIndex),
     name,
@@ -89,6 +98,7 @@ export function score(name: string, logits: Tensor, labels: Tensor, options: Mar
     valid: ignoreIndex === undefined ? null : labels.notEqual(ignoreIndex).expandDims({ axis: 1 }),
     hit: equal(perVoxel(merged.sets.of, logits.rank), set),
     members: members(merged.sets),
+    weight: partly === 1 ? null : where(partlyLabelled(sets), partly, 1),
   };
 }
 
@@ -98,10 +108,12 @@ const logOfSet = ({ hit, logProbability }: Scored): Tensor =>
 const logOfOthers = ({ hit, logProbability }: Scored): Tensor =>
   logSumExp(where(hit, NOTHING, logProbability), { axes: [1] });
 
-/** Mean over the voxels that count; labels that are no class give 0, as in crossEntropy. */
-function voxelMean({ set, valid }: Scored, values: Tensor): Tensor {
-  const total = sum(where(greaterEqual(set.squeeze({ axes: [1] }), 0), values, 0));
-  return valid ? total.div(sum(valid.cast("f32"))) : total.div(values.size);
+/** Mean over the voxels that count; a label that is no class makes it NaN, as in crossEntropy. */
+function voxelMean({ set, valid, weight }: Scored, values: Tensor): Tensor {
+  const weighted = weight ? values.mul(perVoxel(weight.expandDims({ axis: 1 }), values.rank + 1).squeeze({ axes: [1] })) : values;
+  const own = where(greaterEqual(set.squeeze({ axes: [1] }), 0), weighted, NaN);
+  if (!valid) return sum(own).div(values.size);
+  return sum(where(valid.squeeze({ axes: [1] }), own, 0)).div(sum(valid.cast("f32")));
 }
 
 /**
@@ -109,7 +121,7 @@ function voxelMean({ set, valid }: Scored, values: Tensor): Tensor {
  * that the label may stand for. With each class in a set of its own this is `crossEntropy`.
  *
  * @param logits [N, K, ...space]
- * @param labels class values [N, ...space]; one outside [0, K) counts as no class, as in crossEntropy
+ * @param labels class values [N, ...space]; one outside [0, K), unless ignored, makes the loss NaN, as in crossEntropy
  * @example
  * const groups = partial.mergedGroups([1], 5); // only class 1 is annotated
  * const loss = partial.marginalCrossEntropy(network.apply(params, x), labels, { groups });
@@ -165,9 +177,9 @@ const ofSets = (sums: Tensor, { members }: Scored): Tensor =>
 
 /**
  * bool [N, N, K]: whether sample j has the set that sample n has under the name r, at [n, j, r]. Sets of one name differ
- * where one sample has more of its classes annotated than the other.
+ * where one sample has more of its classes annotated than the other, or counts otherwise.
  */
-function sameSets(sets: Sets): Tensor {
+function sameSets({ sets, weight }: Scored): Tensor {
   const all = members(sets).cast("f32");
   const differ = sum(
     all
@@ -177,7 +189,10 @@ function sameSets(sets: Sets): Tensor {
     { axes: [3] },
   );
   const there = named(sets);
-  return logicalAnd(logicalAnd(equal(differ, 0), there.expandDims({ axis: 1 })), there.expandDims({ axis: 0 }));
+  const same = logicalAnd(logicalAnd(equal(differ, 0), there.expandDims({ axis: 1 })), there.expandDims({ axis: 0 }));
+  if (!weight) return same;
+  const alike = equal(weight.expandDims({ axis: 1 }), weight.expandDims({ axis: 0 }));
+  return logicalAnd(same, alike.expandDims({ axis: 2 }));
 }
 
 /**
@@ -192,7 +207,7 @@ function tverskyTerm(
   const { alpha, beta, smooth = 1e-5, batch = true, includeBackground = false } = options;
   for (const [key, value] of Object.entries({ alpha, beta, smooth }))
     need(value >= 0, name, () => `${key} is a number >= 0, got ${shown(value)}`);
-  const { sets, logProbability, set, valid, hit } = scored;
+  const { sets, logProbability, set, valid, hit, weight } = scored;
   const K = logProbability.shape[1]!;
   const axes = spaceOf(logProbability);
   const all = exp(logProbability);
@@ -207,7 +222,7 @@ function tverskyTerm(
     both = sum(both, { axes: [0], keepDims: true });
     either = sum(either, { axes: [0], keepDims: true });
   } else if (batch) {
-    const same = sameSets(sets);
+    const same = sameSets(scored);
     const pool = (x: Tensor): Tensor => sum(where(same, x.expandDims({ axis: 0 }), 0), { axes: [1] });
     both = pool(both);
     either = pool(either);
@@ -220,7 +235,8 @@ function tverskyTerm(
     .add(either)
     .add(smooth);
   const index = both.add(smooth).div(where(greater(share, 0), denominator, 1));
-  const lost = sum(share.mul(index.mul(-1).add(1)));
+  const each = weight ? share.mul(weight.expandDims({ axis: 1 })) : share;
+  const lost = sum(each.mul(index.mul(-1).add(1)));
   const count = sum(share).mul(both.shape[0]! / share.shape[0]!);
   // Without any annotated class there is nothing to lose.
   return checked(lost.div(where(greater(count, 0), count, 1)), sets);

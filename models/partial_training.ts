@@ -3,9 +3,9 @@
  * are compared with. What scripts/train_partial.ts runs, for experiments that train several arms.
  */
 import {
-  casesOf, choice, clipGradNorm, compile, ConfigError, deepSupervision, deepSupervisionWeights, deviceInfo,
-  diceCrossEntropy, duration, entry, mean, openOptimizer, openTraining, optimizerEntries, plateauRate, polySchedule, print, Prng, programLine, random,
-  sampleBatch, saveModel, segmenter, stepFigures, tensor, train, trainingEntries, valueAndGrad, writeOrganPhantomDataset,
+  casesOf, checkSetsOption, checkTrainingOptions, choice, clipGradNorm, compile, ConfigError, deepSupervision, deepSupervisionWeights, deviceInfo,
+  diceCrossEntropy, duration, entry, mean, openOptimizer, openTraining, optimizerEntries, plateauRate, polySchedule, print, Prng, programLine, random, refuseUnused,
+  sampleBatch, segmenter, stepFigures, tellBackground, tensor, train, trainingEntries, valueAndGrad, writeModel, writeOrganPhantomDataset,
 } from "../engine/mod.ts";
 import type { Comparison, Config, DatasetCase, EpochRecord, Fold, FoldSetup, Patches, Tensor, Training } from "../engine/mod.ts";
 
@@ -26,8 +26,8 @@ export const partialEntries = {
   terms: choice(["both", "ce", "dice"], "of the loss, marginal or ordinary: cross-entropy, Dice, or their sum"),
   exclusionTerms: choice(["both", "ce", "dice"], "of the exclusion loss; the official code has dice alone"),
   mode: choice(["probability", "logit"], "what is summed where labels merge: probabilities (paper) or logits (official code)"),
-  marginalWeight: entry(1, "weight of the marginal losses", { min: 0 }),
-  exclusionWeight: entry(2, "weight of the exclusion losses", { min: 0 }),
+  marginalWeight: entry(1, "weight of the marginal losses, which are of partly labelled cases; fully labelled ones keep theirs", { min: 0 }),
+  exclusionWeight: entry(2, "weight of the exclusion losses, of partly labelled cases too", { min: 0 }),
   priorWeight: entry(0.1, "weight of the prior-aware loss", { min: 0 }),
   warmup: entry(-1, "fraction of the steps on fully labelled cases first; -1: 0.3 where there are such, and others", { min: -1, max: 1 }),
   ...optimizerEntries,
@@ -74,6 +74,14 @@ export async function trainPartial(options: PartialOptions): Promise<Comparison>
 
 /** Data, network and compiled steps of a training; nothing runs yet. */
 export async function openPartial(options: PartialOptions) {
+  const { loss, exclusionWeight } = options;
+  const unless = (...losses: readonly string[]) => !losses.includes(loss) && `--loss ${loss} does not use it`;
+  checkTrainingOptions(options, {
+    mode: unless("marginal", "exclusion"), marginalWeight: unless("marginal", "exclusion"), exclusionWeight: unless("exclusion"),
+    exclusionTerms: unless("exclusion") || (exclusionWeight === 0 && "--exclusionWeight is 0"),
+    priorWeight: unless("prior"),
+    warmup: loss === "full" && "--loss full is on fully labelled cases all the time",
+  });
   const training = await openTraining(options, PHANTOMS);
   const setup = setUp(options, training);
   return { training, setup, steps: compileSteps(setup) };
@@ -86,9 +94,18 @@ function setUp(options: PartialOptions, training: Training) {
   if (plan.regions) {
     throw new ConfigError(`${dataset.folder}: partial labels are for plain labels, without regions; use train_unet`);
   }
+  checkSetsOption(options, dataset);
+  if (options.loss === "naive") tellBackground(dataset);
+  const whole = !dataset.cases.some((item) => item.labelsPresent) && `all cases of ${dataset.folder} are fully labelled`;
+  refuseUnused(options, {
+    mode: whole, marginalWeight: whole, exclusionWeight: whole, exclusionTerms: whole, priorWeight: whole, warmup: whole,
+  });
   const { exclusionWeight, marginalWeight } = options;
   const weights = options.loss === "exclusion" ? marginalWeight + exclusionWeight : options.loss === "marginal" ? marginalWeight : 1;
-  if (weights === 0) throw new ConfigError("--marginalWeight is 0, and nothing else is to be lowered; give it or --exclusionWeight");
+  if (weights === 0) {
+    throw new ConfigError("--marginalWeight is 0, and nothing else is to be lowered on partly labelled cases; give it or " +
+      "--exclusionWeight, or leave them out by --loss full");
+  }
   return {
     options, training,
     items: new Map<string, DatasetCase>(dataset.cases.map((item) => [item.id, item])),
@@ -152,7 +169,7 @@ function lossOf({ options, training: { plan } }: Setup, outputs: Tensor[], patch
   if (options.loss === "marginal" || options.loss === "exclusion") {
     const exclusion = options.loss === "exclusion" ? options.exclusionWeight : 0;
     const own = {
-      groups, mode, ...ignored, crossEntropy: ce * marginalWeight, dice: dice * marginalWeight,
+      groups, mode, ...ignored, crossEntropy: ce, dice, partly: marginalWeight,
       exclusionCrossEntropy: exclusion * on("ce", exclusionTerms), exclusionDice: exclusion * on("dice", exclusionTerms),
     };
     return deepSupervision((output, target) => partial.loss(output, target, own), outputs, label, { weights });
@@ -230,7 +247,6 @@ async function trainFold(setup: Setup, compiled: Steps, { fold, stages }: { fold
   let params = model.init(random.key(options.seed));
   let state = optimiser.init(params);
   const described = { network: plan.network.name, architecture: setup.architecture, plan };
-  const save = (file: string) => saveModel(params, described).then((bytes) => run.write(file, bytes));
   const started = performance.now();
   let isFirst = true;
   const { seconds } = await train<Patches>({
@@ -253,9 +269,9 @@ async function trainFold(setup: Setup, compiled: Steps, { fold, stages }: { fold
       },
     },
     validate: training.validation(split, (patches) => compiled.look(params, patches, prior)),
-    best: () => save("model_best.safetensors"),
+    best: () => writeModel(run, "model_best.safetensors", params, described),
   });
   print(`Trained ${steps} steps in ${duration(seconds)}`);
-  await save("model.safetensors");
+  await writeModel(run, "model.safetensors", params, described);
   await training.test(fold, segmenter(model, params, { plan }));
 }

@@ -5,7 +5,7 @@
 import {
   choice, chooseArms, closeDevice, config, counted, deviceInfo, duration, entry, fingerprintDataset, keepLargestComponent,
   loadCase, loadModel, loadParameters, makePlan, measuresOf, compareLabels, openDataset, openExperiment, planText,
-  print, random, readFigures, readVolume, runConfig, RunFolder, segmenter, writeContextPhantomDataset,
+  print, random, readFigures, readVolume, refuseUnused, runConfig, RunFolder, segmenter, writeContextPhantomDataset,
   writeNifti,
 } from "../engine/mod.ts";
 import type { Comparison, MeasuredCase, Plan, Triple, Volume } from "../engine/mod.ts";
@@ -39,6 +39,8 @@ const ARMS = [
   { name: "labels", title: "Organ by hand", words: ["--context", "labels"], about: "The true organ: the control." },
 ];
 const arms = chooseArms(options.arms, ARMS);
+const generated = !arms.some(({ words }) => words.includes("colab")) && "none of the --arms has a generator";
+refuseUnused(options, { period: generated, generatorRate: generated });
 const seeds = Array.from({ length: options.seeds }, (_, k) => k + 1);
 
 const device = await deviceInfo();

@@ -6,7 +6,7 @@
 // --help lists what can be set.
 import {
   choice, chooseArms, closeDevice, config, deviceInfo, duration, entry, findImages, fingerprintDataset, makePlan,
-  measuresOf, openDataset, openExperiment, ORGAN_PHANTOM_TUMOUR, organShapes, planText, print, readVolume, runConfig,
+  measuresOf, openDataset, openExperiment, ORGAN_PHANTOM_TUMOUR, organShapes, planText, print, readVolume, refuseUnused, runConfig,
   RunFolder, writeOrganPhantomDataset,
 } from "../engine/mod.ts";
 import type { Comparison, MeasuredCase, OrganShapes, Plan, Triple } from "../engine/mod.ts";
@@ -109,6 +109,7 @@ const options = config({
   shapes: entry("", "label map, or folder of them, whose organs are bent for each patient; ellipsoids without it"),
   shapeValues: entry([6, 1, 10, 3, 2], "its values of liver, spleen, pancreas, left and right kidney; as AMOS has them", { integer: true, min: 1 }),
 });
+refuseUnused(options, { shapeValues: options.shapes === "" && "it tells the values of --shapes" });
 const study = STUDIES[options.study];
 const heldOut = options.heldOut || (study.tumours ? 15 : 3);
 const trials = chooseArms(options.arms, study.main, study.more);

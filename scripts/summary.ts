@@ -1,7 +1,7 @@
 // Parameters, size and arithmetic of a network, part by part: of a training's network, or of one described here. Nothing
 // is run, so any size will do. `npx voxgrad summary runs/phantom-001`, or
 // `npx voxgrad summary --network conResNet --arm full --channels 4 --classes 3 --patch 80,160,160`
-import { choice, config, ConfigError, entry, findModels, formatTable, loadModel, print } from "../engine/mod.ts";
+import { choice, config, ConfigError, entry, findModels, formatTable, loadModel, print, refuseUnused } from "../engine/mod.ts";
 import type { ModelDescription, Plan } from "../engine/mod.ts";
 import { conResNetArms, networkOf, summariseNetwork } from "../models/mod.ts";
 
@@ -35,6 +35,15 @@ const options = config({
   }),
 });
 
+const described = options.model !== "" && "the model file says it";
+const { network: chosen } = options;
+const [conres, unets] = [chosen !== "conResNet", chosen === "conResNet"].map((other) => described || (other && `--network ${chosen} has none`));
+refuseUnused(options, {
+  network: described, channels: described, classes: described, features: described,
+  arm: conres!, multiClass: conres!, unusedLayers: conres!,
+  deepSupervision: unets!, blocks: unets! || (chosen === "plainConvUNet" && "--network plainConvUNet has none"),
+});
+
 /** What is asked for: the network's name, the argument of its constructor, and where it has one its plan. */
 async function asked(): Promise<Pick<ModelDescription, "network" | "architecture"> & { plan?: Plan; file: string }> {
   if (options.model !== "") {
@@ -64,9 +73,9 @@ async function asked(): Promise<Pick<ModelDescription, "network" | "architecture
   };
 }
 
-const { plan, file, ...described } = await asked();
-const model = networkOf(described, file);
-const { inputChannels } = described.architecture;
+const { plan, file, ...found } = await asked();
+const model = networkOf(found, file);
+const { inputChannels } = found.architecture;
 if (!(inputChannels >= 1)) throw new ConfigError(`${file}: its architecture does not say how many channels it takes`);
 const patch = options.patch.length > 0 ? options.patch : (plan?.patch ?? [128, 128, 128]);
 const input = [1, inputChannels, ...patch];
@@ -75,7 +84,7 @@ const summary = summariseNetwork(model, { input, ...(options.depth > 0 && { dept
 const { parameters, multiplyAdds } = summary;
 const by = (shape: readonly number[]): string => shape.join(" x ");
 const giga = (count: number): string => (count / 1e9).toFixed(count < 1e8 ? 4 : 1);
-print(`${described.network}, input ${by(input)}; outputs ${summary.outputs.map(by).join(", ")}\n`);
+print(`${found.network}, input ${by(input)}; outputs ${summary.outputs.map(by).join(", ")}\n`);
 print(
   formatTable(
     ["part", "parameters", "multiply-adds (1e9)", "%"],

@@ -2,10 +2,10 @@
 // --data on phantoms that it makes first, and segments the held-out cases. --help lists what can be set. The axes
 // x, y, z are those of the oriented scans (x from left to right); sizes in voxels are in the order of the plan.
 import {
-  choice, clipGradNorm, closeDevice, compile, constantSchedule, cosineSchedule, deepSupervision,
-  deepSupervisionWeights, deviceInfo, diceBinaryCrossEntropy, diceCrossEntropy, duration, entry, loadParameters,
-  openOptimizer, openTraining, optimizerEntries, polySchedule, print, programLine, random, readSafetensors, resumableConfig, saveModel, segmenter,
-  stepFigures, train, trainingChanges, trainingEntries, tree, valueAndGrad,
+  checkSetsOption, checkTrainingOptions, choice, clipGradNorm, closeDevice, compile, constantSchedule, cosineSchedule, deepSupervision,
+  deepSupervisionWeights, deviceInfo, diceBinaryCrossEntropy, diceCrossEntropy, duration, entry, loadPretrained,
+  openOptimizer, openTraining, optimizerEntries, polySchedule, print, programLine, random, readWeights, resumableConfig, segmenter,
+  stepFigures, tellBackground, train, trainingChanges, trainingEntries, tree, valueAndGrad, writeModel,
 } from "../engine/mod.ts";
 import type { FoldSetup, Patches, Tensor } from "../engine/mod.ts";
 import { unetConfigOf, unetFromPlan } from "../models/mod.ts";
@@ -17,11 +17,14 @@ const options = await resumableConfig({
   schedule: choice(["poly", "cosine", "constant"], "how the learning rate falls"),
   precision: choice(["f32", "mixed"], "mixed: f16 products and activations, f32 sums and weights; needs shader-f16"),
 }, { change: trainingChanges });
+checkTrainingOptions(options);
 const device = await deviceInfo();
 print(`Device: ${device.name} (${device.kind}; ${device.reason})`);
 
 // Data: which cases train and which are held out, how they are prepared, and the network that follows from it.
 const training = await openTraining(options);
+checkSetsOption(options, training.dataset);
+tellBackground(training.dataset);
 const { plan, regions, steps } = training;
 const { optimiser, rate } = openOptimizer(options);
 const model = unetFromPlan(plan, { deepSupervision: true });
@@ -62,7 +65,6 @@ async function trainFold(fold: FoldSetup): Promise<void> {
   const { split, run } = fold;
   let params = await firstWeights();
   let state = optimiser.init(params);
-  const save = (file: string) => saveModel(params, { network, architecture, plan }).then((bytes) => run.write(file, bytes));
   const started = performance.now();
   let first = true;
   const { seconds } = await train<Patches>({
@@ -85,10 +87,10 @@ async function trainFold(fold: FoldSetup): Promise<void> {
       },
     },
     validate: training.validation(split, (patches) => look(params, patches)),
-    best: () => save("model_best.safetensors"),
+    best: () => writeModel(run, "model_best.safetensors", params, { network, architecture, plan }),
   });
   print(`Trained ${steps} steps in ${duration(seconds)}`);
-  await save("model.safetensors");
+  await writeModel(run, "model.safetensors", params, { network, architecture, plan });
   await training.test(fold, segmenter(model, params, { plan }));
 }
 
@@ -96,8 +98,10 @@ async function trainFold(fold: FoldSetup): Promise<void> {
 async function firstWeights(): Promise<any> {
   const made = model.init(random.key(options.seed));
   if (options.weights === "") return made;
-  const { tensors } = await readSafetensors(options.weights);
-  return loadParameters(made, tensors, { ignore: /(^|\.)all_modules\.|^decoder\.encoder\./ });
+  const { tensors } = await readWeights(options.weights);
+  const { params, kept } = loadPretrained(made, tensors, { ignore: /(^|\.)all_modules\.|^decoder\.encoder\./, head: /(^|\.)seg_layers\./ });
+  if (kept.length > 0) print(`${options.weights} is of a network with other classes: ${kept.join(", ")} begin anew`);
+  return params;
 }
 
 for (const fold of training.folds) {

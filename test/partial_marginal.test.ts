@@ -40,9 +40,12 @@ for (const settings of [
   { batch: false, smooth: 1 },
   { mode: "logit" },
   { includeBackground: true, ignoreIndex: 3, gamma: 0.5 },
+  { partly: 0.25 },
+  { partly: 3, batch: false, ignoreIndex: 3 },
 ] as Settings[]) {
   test(`a batch of unlike groups is what loops in float64 say, to its second derivative: ${JSON.stringify(settings)}`, async () => {
-    const b = unlike();
+    // One sample has all classes annotated where the two kinds count differently.
+    const b = settings.partly === undefined ? unlike() : { ...unlike(), groups: [[0, 1, 2, 3, 4, 5].map((k) => [k]), ...unlike().groups.slice(1)] };
     const [x, labels] = [logitsOf(b), labelsOf(b)];
     const merge = partial.mergeMatrix(b.groups, 6);
     const v = noise(3 * 6 * V, 13);
@@ -101,13 +104,17 @@ test("other groups run in the same program; a matrix of any order of rows, and o
 test("with every class annotated the marginal losses are the ordinary ones", async () => {
   const b = unlike();
   const x = logitsOf(b);
-  // 7 and -1 are no class and count as in the ordinary losses.
-  const labels = tensor(
-    Int32Array.from(b.labels.flat(), (l, k) => (k % 11 === 0 ? 7 : k % 13 === 0 ? -1 : l)),
-    { shape: [3, ...space] },
-  );
+  const labels = tensor(Int32Array.from(b.labels.flat()), { shape: [3, ...space] });
   const full = partial.mergedGroups(undefined, 6);
   assert.equal(full, [[0], [1], [2], [3], [4], [5]]);
+  // 7 and -1 are no class: no loss passes over them.
+  for (const stray of [7, -1]) {
+    const wrong = tensor(Int32Array.from(b.labels.flat(), (l, k) => (k === 5 ? stray : l)), { shape: [3, ...space] });
+    assert.ok(Number.isNaN(await partial.marginalCrossEntropy(x, wrong, { groups: full }).item()));
+    assert.ok(Number.isNaN(await diceCrossEntropy(x, wrong).item()));
+    assert.ok(Number.isFinite(await partial.marginalCrossEntropy(x, wrong, { groups: full, ignoreIndex: stray }).item()));
+    assert.ok(Number.isFinite(await diceCrossEntropy(x, wrong, { ignoreIndex: stray }).item()));
+  }
   const samples = partial.mergeMatrix([full, full, full], 6);
   for (const common of [{ batch: true }, { batch: false, includeBackground: true, ignoreIndex: 2 }]) {
     const options = (groups: partial.Groups) => ({ groups, ...common });

@@ -30,6 +30,8 @@ export interface Settings {
   readonly beta?: number;
   readonly gamma?: number;
   readonly ignoreIndex?: number;
+  /** Weight of partly labelled samples, which are then scored by themselves. */
+  readonly partly?: number;
 }
 
 export const total = (list: readonly number[]): number => list.reduce((a, b) => a + b, 0);
@@ -44,13 +46,15 @@ export function reference(
   b: Batch,
   s: Settings = {},
 ): { crossEntropy: number; focal: number; tversky: number; dice: number } {
-  const { batch = true, includeBackground = false, smooth = 1e-5, alpha = 0.3, beta = 0.7, gamma = 2 } = s;
+  const { batch = true, includeBackground = false, smooth = 1e-5, alpha = 0.3, beta = 0.7, gamma = 2, partly = 1 } = s;
   let [entropy, focal, voxels] = [0, 0, 0];
-  const scores = new Map<string, { q: number; z: number; both: number }>();
+  const scores = new Map<string, { q: number; z: number; both: number; weight: number }>();
+  const weights = b.groups.map((sets) => (sets.some((set) => set.length > 1) ? partly : 1));
+  const nameOf = (set: readonly number[], n: number): string => `${batch ? "" : n}:${weights[n]}:${[...set].sort()}`;
   b.groups.forEach((sets, n) =>
     sets.forEach((set) => {
       if (includeBackground || !set.includes(0))
-        scores.set(`${batch ? "" : n}:${[...set].sort()}`, { q: 0, z: 0, both: 0 });
+        scores.set(nameOf(set, n), { q: 0, z: 0, both: 0, weight: weights[n]! });
     }),
   );
   b.labels.forEach((row, n) =>
@@ -66,9 +70,9 @@ export function reference(
           : sets.map((set) => total(set.map((k) => p[k]!)));
       sets.forEach((set, m) => {
         const z = Number(set.includes(label));
-        if (z) entropy -= Math.log(q[m]!);
-        if (z) focal -= (1 - q[m]!) ** gamma * Math.log(q[m]!);
-        const score = scores.get(`${batch ? "" : n}:${[...set].sort()}`);
+        if (z) entropy -= weights[n]! * Math.log(q[m]!);
+        if (z) focal -= weights[n]! * (1 - q[m]!) ** gamma * Math.log(q[m]!);
+        const score = scores.get(nameOf(set, n));
         if (!score) return;
         score.q += q[m]!;
         score.z += z;
@@ -77,7 +81,7 @@ export function reference(
     }),
   );
   const over = (f: (x: { q: number; z: number; both: number }) => number): number =>
-    scores.size === 0 ? 0 : total([...scores.values()].map(f)) / scores.size;
+    scores.size === 0 ? 0 : total([...scores.values()].map((x) => x.weight * f(x))) / scores.size;
   return {
     crossEntropy: entropy / voxels,
     focal: focal / voxels,

@@ -12,6 +12,7 @@ import {
   predictor,
   preprocessImage,
   Prng,
+  random,
   resampledPlanes,
   scaling,
   tensor,
@@ -19,6 +20,7 @@ import {
   VoxgradError,
 } from "../engine/mod.ts";
 import type { Plan, Slab, Tensor, Triple, Volume } from "../engine/mod.ts";
+import { colab, plainConvUNet } from "../models/mod.ts";
 import { resampleArray } from "../engine/imaging/resample.ts";
 import { checkPostprocessing } from "../engine/train/mod.ts";
 import { noise } from "./helpers.ts";
@@ -254,6 +256,53 @@ test("predictor() averages mirror images, folds and configurations", async () =>
   assert.match(await failure(() => predictor([one, odd])), /the networks differ in labels/);
   assert.match(await failure(() => predictor([])), /there is no network/);
   assert.match(await failure(() => predictor([one], { mirror: [3] })), /mirror lists axes/);
+});
+
+test("predictor() averages contexts one by one before they are the background; probabilities are of all outputs", async () => {
+  const config = { inputChannels: 1, features: [4, 4], classes: 4 };
+  const within = plainConvUNet(config);
+  const model = colab.contextUNet({ ...config, roiClasses: 1 });
+  const image = makeVolume(Float32Array.from(noise(96)), { shape: [4, 4, 6], affine: scaling([1, 1, 1]), name: "image" });
+  const plan = planFor({ patch: [6, 4, 4], channels: [{ name: "MR", normalisation: "none" }] });
+  const x = tensor(noise(96), { shape: [1, 1, 6, 4, 4] });
+  // Weights of which no context is far above the others, so that the most likely changes from one mirror image to the other.
+  const folds = [1, 2].map((seed) => model.init(random.key(seed)));
+  const outputs = async (params: any, axes: number[]): Promise<number[][]> => {
+    const turned = flip(within.apply(params, flip(x, { axes })) as Tensor, { axes });
+    const data = await turned.data();
+    return [0, 1, 2, 3].map((k) => [...data.slice(96 * k, 96 * (k + 1))]);
+  };
+  /** Softmax of the mean over mirror images, voxel by voxel. */
+  const chances = async (params: any): Promise<number[][]> => {
+    const [a, b] = [await outputs(params, []), await outputs(params, [2])];
+    return Array.from({ length: 96 }, (_, i) => {
+      const e = a.map((row, k) => Math.exp((row[i]! + b[k]![i]!) / 2));
+      return e.map((v) => v / e.reduce((x, y) => x + y));
+    });
+  };
+  for (const params of [[folds[0]], folds]) {
+    const all = await Promise.all(params.map(chances));
+    // ROI first; of several trainings contexts have nothing to do with each other.
+    const wanted = all[0]!.map((_, i) => all.reduce((sum, p) => sum + p[i]![0]!, 0) / all.length);
+    const context = all[0]!.map((_, i) => all.reduce((sum, p) => sum + Math.max(...p[i]!.slice(1)), 0) / all.length);
+    const { predict } = predictor([{ network: model, params, plan }], { mirror: [0] });
+    const { labels, probabilities } = await predict(image, { probabilities: true });
+    wanted.forEach((p, i) => {
+      assert.ok(Math.abs(probabilities!.data[96 + i]! - p) < 1e-5, `${i}: ${probabilities!.data[96 + i]}, ${p}`);
+      assert.ok(Math.abs(probabilities!.data[i]! - (1 - p)) < 1e-5);
+      if (Math.abs(p - context[i]!) > 1e-5) assert.is(labels.data[i], Number(p > context[i]!));
+    });
+    assert.equal(labels.data, (await predict(image)).labels.data, "the same labels without probabilities");
+    assert.ok(wanted.some((p, i) => p > context[i]! && p < 0.5), "a ROI that is the most likely output and below one half");
+  }
+  const fixed = (rows: number[]) => ({
+    backgrounds: 4, apply: (_: unknown, y: Tensor) => concat(rows.map((v) => y.mul(0).add(v)), { axis: 1 }),
+  });
+  const { labels, probabilities } = await predictor([{ network: fixed([1, 1, 1, 1, 1.5]), params: [{}], plan }]).predict(image, { probabilities: true });
+  assert.ok(labels.data.every((v) => v === 1));
+  assert.ok(Math.abs(probabilities!.data[96]! - Math.exp(1.5) / (Math.exp(1.5) + 4 * Math.E)) < 1e-6);
+  const regions = [{ name: "whole", values: [1] }];
+  assert.match(await failure(() => predictor([{ network: fixed([1]), params: [{}], plan: { ...plan, regions } }])), /backgrounds/);
 });
 
 test("predictor() paints regions, and tells its memory before", async () => {

@@ -1,5 +1,5 @@
 // train_colab as a user runs it, small: without contexts it is train_unet to the last bit; with them it can be killed.
-import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "uvu";
@@ -37,6 +37,9 @@ test("without contexts, and with one, the weights are those of train_unet", asyn
 test("a killed CoLab training ends with the segmenter and the generator of one left alone; predict uses it", async () => {
   const whole = await run("train_colab", [...contexts, "--run", "whole"]);
   assert.is(whole.code, 0, whole.output);
+  // The larger program of every second step is told of before the first is over.
+  const [told, firstStep] = [whole.output.search(/Every 2 steps, with the generator's: \d+ kernels, [\d.]+ MB at most/), whole.output.search(/step 1\/6/)];
+  assert.ok(told >= 0 && told < firstStep, whole.output);
   await run("train_colab", [...contexts, "--run", "killed", "--checkpoint", "0"], /step 1\//);
   const rest = await run("train_colab", ["--resume", "killed", "--checkpoint", "0"]);
   assert.is(rest.code, 0, rest.output);
@@ -80,7 +83,7 @@ test("an inner step for each sample, and a generator of half the channels", asyn
 });
 
 test("dilated masks and context labels of a folder are arms; label maps that do not fit are named", async () => {
-  const dilated = await run("train_colab", [...contexts, "--context", "dilated", "--run", "dilated"]);
+  const dilated = await run("train_colab", [...small, "--margin", "3", "--tau", "2", "--context", "dilated", "--run", "dilated"]);
   assert.is(dilated.code, 0, dilated.output);
   const labels = [...small, "--context", "labels", "--contextLabels", "data/labelsTr"];
   const drawn = await run("train_colab", [...labels, "--contexts", "4", "--run", "drawn"]);
@@ -93,6 +96,25 @@ test("dilated masks and context labels of a folder are arms; label maps that do 
   assert.match(few.output, /it holds \d; --contexts 2 allows 0 to 1/);
   const nowhere = await run("train_colab", [...small, "--context", "labels", "--run", "nowhere"]);
   assert.match(nowhere.output, "--context labels wants --contextLabels");
+});
+
+test("what only the data can judge is judged before a case is prepared, or at least before the first step", async () => {
+  const fails = async (words: readonly string[], message: RegExp, prepared: boolean) => {
+    const { code, output } = await run("train_colab", [...small, ...words, "--run", "judged", "--overwrite", "--cache", "fresh"]);
+    assert.is(code, 1, output);
+    assert.match(output, message);
+    assert.not.match(output, /step 1\//);
+    assert.is(/preparing/.test(output), prepared, output);
+  };
+  const [image] = await readdir(join(folder, "data/imagesTr"));
+  await mkdir(join(folder, "some"));
+  await cp(join(folder, "data/labelsTr", image!), join(folder, "some", image!));
+  const labels = (where: string, contexts: string) => ["--context", "labels", "--contexts", contexts, "--contextLabels", where];
+  await fails(labels("some", "4"), /--contextLabels: there is no some\/\w+\.nii\.gz, nor those of \d other cases/, false);
+  await fails(labels("none", "2"), /--contextLabels: there is no none\//, false);
+  await fails(labels("data/labelsTr", "2"), /it holds \d; --contexts 2 allows 0 to 1/, false);
+  await fails(labels("data/labelsTr", "9"), /--contexts 9: no file of data\/labelsTr has the value \d, .*8/, false);
+  await fails(["--roiClass", "3"], /--roiClass: got 3, wanted one of 0 \w+, 1 /, true);
 });
 
 test.run();

@@ -61,6 +61,21 @@ test("arms begin alike on fully labelled cases, then differ; what is not annotat
   }
 });
 
+test("the weights of marginal and exclusion losses are those of partly labelled cases; 0 leaves the others' loss", async () => {
+  const losses: number[][] = [];
+  for (const [m, e] of [["0", "1"], ["3", "1"], ["3", "2"]] as const) {
+    const own = ["--steps", "3", "--warmup", "0.67", "--marginalWeight", m, "--exclusionWeight", e, "--splits", place("splits.json")];
+    await train("some", `weights_${m}_${e}`, own);
+    losses.push((await lines(`weights_${m}_${e}`)).map((record) => record.loss));
+  }
+  const naive = (await lines("some_naive")).map((record) => record.loss);
+  for (const each of losses) {
+    // Two steps on fully labelled cases are those of the ordinary loss, whatever the weights.
+    assert.ok(Math.abs(each[0]! - naive[0]) < 1e-5 && Math.abs(each[1]! - naive[1]) < 1e-4, `${each}; ${naive}`);
+  }
+  assert.ok(losses[1]![2]! > losses[0]![2]! + 0.1 && losses[2]![2]! > losses[1]![2]! + 1e-3, `${losses}`);
+});
+
 test("a killed training ends with the weights of one left alone, on a plateau too", async () => {
   const args = ["some", ...small.filter((word, k) => word !== "--validation" && small[k - 1] !== "--validation"), "--steps", "8", "--validation", "1", "--schedule", "plateau", "--warmup", "0.25", "--splits", "splits.json"];
   const whole = await run("train_partial", [...args, "--run", "whole"]);

@@ -134,3 +134,10 @@ export function toHalf(value: number): number {
   // A carry out of the mantissa, or into the normal numbers, lands in the exponent as it should.
   return sign | (exponent === -14 ? whole : ((exponent + 14) << 10) + whole);
 }
+
+/** Index of the first value that is NaN or infinite; -1 where all are finite. */
+export function firstNotFinite(values: ArrayLike<number>): number {
+  // A difference with itself is 0 for finite values alone.
+  for (let i = 0; i < values.length; i++) if (values[i]! - values[i]! !== 0) return i;
+  return -1;
+}

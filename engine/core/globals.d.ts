@@ -30,3 +30,4 @@ interface Event {
 }
 interface EventInit {}
 interface DOMException extends Error {}
+declare var crypto: { readonly subtle: { digest(name: "SHA-256", data: Uint8Array<ArrayBuffer>): Promise<ArrayBuffer> } };

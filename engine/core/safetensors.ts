@@ -2,7 +2,9 @@
  * The bytes of the safetensors format (github.com/huggingface/safetensors): 8 bytes of header length, a JSON header that
  * names dtype, shape and place of every tensor, then the values, little-endian.
  */
+import { sha256 } from "./digest.ts";
 import { show, VoxgradError } from "./errors.ts";
+import { JsonError, parseJson } from "./json.ts";
 import { MAX_ELEMENTS } from "./shape.ts";
 
 /** A malformed file, or tensors that do not fit the parameters they are meant for. */
@@ -53,14 +55,14 @@ const METADATA = "__metadata__";
  * come first, so that all lie aligned.
  *
  * @param metadata names and texts for the header
- * @throws SafetensorsError for an empty name, or the reserved name __metadata__
+ * @throws SafetensorsError for an empty name, and for __metadata__ and __proto__
  */
 export function encodeSafetensors(
   tensors: readonly FileTensor[],
   metadata: Readonly<Record<string, string>> = {},
 ): Uint8Array<ArrayBuffer> {
   for (const { name } of tensors) {
-    need(name !== "" && name !== METADATA, () => `a tensor cannot be called ${show(name)}`);
+    need(name !== "" && name !== METADATA && name !== "__proto__", () => `a tensor cannot be called ${show(name)}`);
   }
   for (const [key, value] of Object.entries(metadata)) {
     need(typeof value === "string", () => `metadata are texts, ${show(key)} is ${show(value)}`);
@@ -88,6 +90,57 @@ export function encodeSafetensors(
     at += bytes.length;
   }
   return file;
+}
+
+/** Metadata entry with the SHA-256 of the whole file, taken with zeros in its own place. */
+const SEAL = "voxgrad sha256";
+const DIGITS = 64;
+
+/**
+ * The bytes of a file that `checkSeal` can vouch for: as encodeSafetensors, with the SHA-256 of the file in its header.
+ *
+ * @throws SafetensorsError as encodeSafetensors
+ */
+export async function encodeSealed(
+  tensors: readonly FileTensor[],
+  metadata: Readonly<Record<string, string>> = {},
+): Promise<Uint8Array<ArrayBuffer>> {
+  const file = encodeSafetensors(tensors, { [SEAL]: "0".repeat(DIGITS), ...metadata });
+  const digest = await sha256(file);
+  file.set(new TextEncoder().encode(digest), sealPlace(file));
+  return file;
+}
+
+/**
+ * Whether a file is as it was written: its SHA-256 is that in its header.
+ *
+ * @returns false where it has none, as files of others and of voxgrad before 0.2
+ * @throws SafetensorsError where they differ
+ */
+export async function checkSeal(bytes: Uint8Array): Promise<boolean> {
+  const at = sealPlace(bytes);
+  if (at < 0) return false;
+  const copy = new Uint8Array(bytes);
+  const stored = new TextDecoder().decode(copy.subarray(at, at + DIGITS));
+  copy.fill(0x30, at, at + DIGITS);
+  need(
+    (await sha256(copy)) === stored,
+    () => "the file is damaged: its SHA-256 is not the one in its header; take a copy of it that is whole, or make it anew",
+  );
+  return true;
+}
+
+/** Where the digits stand; below 0 where the header has none. A quote within a text is escaped, so nothing else looks so. */
+function sealPlace(bytes: Uint8Array): number {
+  if (bytes.length < 8) return -1;
+  const length = Number(new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true));
+  if (!(length <= MAX_HEADER && 8 + length <= bytes.length)) return -1;
+  const entry = new TextEncoder().encode(`"${SEAL}":"`);
+  const end = 8 + length - entry.length - DIGITS;
+  for (let at = bytes.indexOf(entry[0], 8); at >= 0 && at <= end; at = bytes.indexOf(entry[0], at + 1)) {
+    if (entry.every((byte, k) => bytes[at + k] === byte)) return at + entry.length;
+  }
+  return -1;
 }
 
 /** What a file holds, in the order of its header. */
@@ -119,12 +172,12 @@ export function decodeSafetensors(bytes: Uint8Array): FileContent {
   const header = parseHeader(bytes.subarray(8, start));
   const data = bytes.subarray(start);
 
-  const metadata = Object.entries(header[METADATA] === undefined ? {} : object(header[METADATA], METADATA)).map(
-    ([key, value]) => {
+  const metadata = Object.entries(header[METADATA] === undefined ? {} : object(header[METADATA], METADATA))
+    .map(([key, value]) => {
       need(typeof value === "string", () => `${METADATA} holds texts, ${show(key)} is ${show(value)}`);
       return [key, value] as const;
-    },
-  );
+    })
+    .filter(([key]) => key !== SEAL);
   const places = Object.entries(header)
     .filter(([name]) => name !== METADATA)
     .map(([name, value]) => parseEntry(name, value, data.length));
@@ -160,13 +213,12 @@ interface Place {
 
 function parseHeader(bytes: Uint8Array): Record<string, unknown> {
   need(bytes[0] === 0x7b, () => "the header does not begin with {; this is not a safetensors file");
-  let value: unknown;
   try {
-    value = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+    return object(parseJson(bytes, "the header", { most: MAX_HEADER, deepest: 8 }), "the header");
   } catch (error) {
-    return refuse(`the header is not JSON in UTF-8: ${(error as Error).message}`);
+    if (!(error instanceof JsonError)) throw error;
+    return refuse(`the header is not JSON in UTF-8 as it is taken: ${error.problem}`);
   }
-  return object(value, "the header");
 }
 
 function object(value: unknown, what: string): Record<string, unknown> {

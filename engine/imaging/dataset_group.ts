@@ -30,6 +30,7 @@
  * In the label of a case 0 is the background or any label that is not annotated in it (`labelsPresent`). What several
  * labels of a set become is annotated in a case only where all of them are, and what a label may be any of is not.
  */
+import { showJson } from "../core/json.ts";
 import type { Dataset, DatasetCase, OnFault } from "./dataset.ts";
 import { DatasetError, isObject, readJson, readLabels } from "./dataset_json.ts";
 import type { DatasetLabel, Json, LabelNames } from "./dataset_json.ts";
@@ -83,7 +84,7 @@ export async function openGroup(
 ): Promise<Dataset> {
   const json = await readJson(file, "Name a dataset folder or the file of a dataset group");
   if (json.format !== FORMAT) {
-    const problem = `it is no dataset group: its format is ${JSON.stringify(json.format)}`;
+    const problem = `it is no dataset group: its format is ${showJson(json.format)}`;
     throw new DatasetError(file, problem, `Write "format": "${FORMAT}", or name a dataset folder`);
   }
   checkKeys(json, KEYS, file, "it");
@@ -132,7 +133,7 @@ function checkKeys(json: Json, known: readonly string[], file: string, place: st
 function texts(stored: unknown, file: string, place: string): string[] | undefined {
   if (stored === undefined) return undefined;
   if (Array.isArray(stored) && stored.length > 0 && stored.every((each) => typeof each === "string")) return stored;
-  throw new DatasetError(file, `${place} is ${JSON.stringify(stored)}`, 'Write a list of names such as ["a", "b"]');
+  throw new DatasetError(file, `${place} is ${showJson(stored)}`, 'Write a list of names such as ["a", "b"]');
 }
 
 function readSets(stored: unknown, file: string): SetEntry[] {
@@ -148,7 +149,7 @@ function readSets(stored: unknown, file: string): SetEntry[] {
     const absolute = data.startsWith("/") || /^[a-z][a-z0-9+.-]*:/i.test(data);
     const name = entry.name ?? data.split("/").pop()!;
     if (typeof name !== "string" || name === "") {
-      throw new DatasetError(file, `the name of sets[${index}] is ${JSON.stringify(name)}`, "Write a text");
+      throw new DatasetError(file, `the name of sets[${index}] is ${showJson(name)}`, "Write a text");
     }
     const place = `set "${name}"`;
     checkKeys(entry, SET_KEYS, file, place);
@@ -290,7 +291,7 @@ function targetsOf(dataset: Dataset, entry: SetEntry, names: LabelNames, file: s
   const valueOf = (name: unknown, label: string): number => {
     const found = typeof name === "string" ? group.get(name) : undefined;
     if (found !== undefined) return found;
-    const problem = `${place} makes "${label}" ${JSON.stringify(name)}, which is no label of the group`;
+    const problem = `${place} makes "${label}" ${showJson(name)}, which is no label of the group`;
     throw new DatasetError(file, problem, `Write one of ${list(group.keys())}, a pair of them, { "any": [...] }, or null, or add it to "labels"`);
   };
   const unmapped: string[] = [];
@@ -306,13 +307,13 @@ function targetsOf(dataset: Dataset, entry: SetEntry, names: LabelNames, file: s
     if (isObject(to)) {
       const values = Array.isArray(to.any) ? [...new Set(to.any.map((each) => valueOf(each, name)))].sort((a, b) => a - b) : [];
       if (Object.keys(to).length === 1 && values.length >= 2 && values.every(foreground)) return { any: values };
-      const problem = `${place} makes "${name}" ${JSON.stringify(to)}`;
+      const problem = `${place} makes "${name}" ${showJson(to)}`;
       throw new DatasetError(file, problem, 'Write two or more labels of the group: { "any": ["X", "tumour of X"] }');
     }
     if (!Array.isArray(to)) return valueOf(to, name);
     const [left, right] = to.map((each) => valueOf(each, name));
     if (to.length === 2 && foreground(left) && foreground(right) && left !== right) return [left!, right!];
-    const problem = `${place} makes "${name}" ${JSON.stringify(to)}`;
+    const problem = `${place} makes "${name}" ${showJson(to)}`;
     throw new DatasetError(file, problem, 'Write one label of the group, or two that differ: ["left X", "right X"]');
   });
   if (unmapped.length === 0) return targets;

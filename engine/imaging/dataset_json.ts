@@ -1,6 +1,7 @@
 /** What dataset.json says, in MSD's words or nnU-Net's: labels, regions, channels, which labels a case has. */
 import { platform } from "#platform";
 import { VoxgradError } from "../core/errors.ts";
+import { JsonError, parseJson, showJson } from "../core/json.ts";
 
 /** A dataset that cannot be used as it is; `file` is the culprit and the message ends with the fix. */
 export class DatasetError extends VoxgradError {
@@ -48,12 +49,12 @@ export const isObject = (value: unknown): value is Json =>
 /** The object in a JSON file. */
 export async function readJson(file: string, hint: string): Promise<Json> {
   if (!(await platform.exists(file))) throw new DatasetError(file, "there is no such file", hint);
-  const text = new TextDecoder().decode(await platform.readFile(file));
   let json: unknown;
   try {
-    json = JSON.parse(text.replace(/^\uFEFF/, ""));
+    json = parseJson(await platform.readFile(file), file);
   } catch (cause) {
-    throw new DatasetError(file, `it is no JSON (${(cause as Error).message})`, "Correct it in a text editor", cause);
+    if (!(cause instanceof JsonError)) throw cause;
+    throw new DatasetError(file, cause.problem, cause.fix, cause);
   }
   if (!isObject(json)) {
     throw new DatasetError(file, "it holds no object", 'Start it with {"labels": {"background": 0, ...}, ...}');
@@ -77,7 +78,7 @@ export function readLabels(json: Json, file: string): LabelNames {
     if (values.length === 0 || !values.every(isValue)) {
       throw new DatasetError(
         file,
-        `label ${JSON.stringify(key)}: ${JSON.stringify(value)} has no whole value`,
+        `label ${showJson(key)}: ${showJson(value)} has no whole value`,
         EXAMPLE,
       );
     }
@@ -119,12 +120,12 @@ function listedLabels(list: readonly unknown[], file: string): LabelNames {
   const fix = 'Write them as ["background", "liver", ...]: names that differ, the background first, "ignore" last if at all';
   const labels = list.map((name, value): DatasetLabel => {
     if (typeof name === "string" && name !== "") return { value, name };
-    throw new DatasetError(file, `entry ${value} of its labels is ${JSON.stringify(name)}`, fix);
+    throw new DatasetError(file, `entry ${value} of its labels is ${showJson(name)}`, fix);
   });
   const names = labels.map((each) => each.name);
   const twice = names.find((name, k) => names.indexOf(name) !== k);
-  if (twice !== undefined) throw new DatasetError(file, `its labels name ${JSON.stringify(twice)} twice`, fix);
-  if (names[0] !== "background") throw new DatasetError(file, `its labels begin with ${JSON.stringify(names[0])}`, fix);
+  if (twice !== undefined) throw new DatasetError(file, `its labels name ${showJson(twice)} twice`, fix);
+  if (names[0] !== "background") throw new DatasetError(file, `its labels begin with ${showJson(names[0])}`, fix);
   const ignore = names.indexOf("ignore");
   if (ignore >= 0 && ignore !== names.length - 1) throw new DatasetError(file, '"ignore" is not the last label', fix);
   const used = ignore < 0 ? labels : labels.slice(0, -1);
@@ -146,7 +147,7 @@ function readRegions(
   if (!Array.isArray(order))
     throw new DatasetError(file, "its labels are regions, and it has no regions_class_order", fix);
   if (order.length !== regions.length || !order.every((value) => isValue(value) && value > 0)) {
-    throw new DatasetError(file, `its regions_class_order is ${JSON.stringify(order)}`, fix);
+    throw new DatasetError(file, `its regions_class_order is ${showJson(order)}`, fix);
   }
   return regions.map(({ name, values }, index) => {
     if (values.includes(order[index])) return { name, values, value: order[index] };
@@ -185,7 +186,7 @@ export function readLabelsPresent(stored: unknown, names: LabelNames, place: str
     const problem =
       entry === undefined
         ? `labels_present of ${place} is no list`
-        : `labels_present of ${place} has ${JSON.stringify(entry)}, which is no label`;
+        : `labels_present of ${place} has ${showJson(entry)}, which is no label`;
     throw new DatasetError(file, problem, `Write names or values of labels: ${[...known.keys()].join(", ")}`);
   });
   return [...new Set(values.flat())].filter((value) => value !== 0).sort((a, b) => a - b);

@@ -92,14 +92,18 @@ function resamplePlane(plane: Float32Array, width: number, rows: Places, columns
 /**
  * Logits [classes, n] as probabilities, in place: softmax over the classes, or of regions the sigmoid of each.
  *
+ * @param options classes: the number of outputs, where it is not that of the plan's labels
  * @example toProbabilities(plane, plan);
  */
-export function toProbabilities(logits: Float32Array, plan: Pick<Plan, "labels" | "regions">): void {
+export function toProbabilities(
+  logits: Float32Array,
+  plan: Pick<Plan, "labels" | "regions">,
+  { classes = plan.labels.length }: { classes?: number } = {},
+): void {
   if (plan.regions) {
     for (let i = 0; i < logits.length; i++) logits[i] = 1 / (1 + Math.exp(-logits[i]!));
     return;
   }
-  const classes = plan.labels.length;
   const count = logits.length / classes;
   for (let i = 0; i < count; i++) {
     let most = -Infinity;

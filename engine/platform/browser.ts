@@ -105,6 +105,17 @@ export const platform: Platform = {
     await platform.writeFile(path, joined);
   },
 
+  async remove(path: string): Promise<void> {
+    const wanted = normal(path);
+    for (const each of [...files.keys()]) if (each === wanted || each.startsWith(`${wanted}/`)) files.delete(each);
+  },
+
+  realPath: async (path: string): Promise<string> => normal(path),
+
+  // Files belong to the page, and a page that is closed takes its work along.
+  lockFolder: async (): Promise<() => Promise<void>> => async () => undefined,
+  onInterrupt: (): (() => void) => () => undefined,
+
   async removeRemains(): Promise<void> {},
 
   async listFiles(folder: string): Promise<string[]> {

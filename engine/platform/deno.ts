@@ -1,7 +1,8 @@
 import process from "node:process";
-import { explain, isForUser, isHelp } from "./cli/explain.ts";
+import { exitCode, explain, isForUser, isHelp } from "./cli/explain.ts";
 import { openAdapter } from "./deno_gpu.ts";
 import { processHost } from "./process_host.ts";
+import { printable, put } from "./terminal.ts";
 import type { Platform } from "./types.ts";
 
 /** Deno on a terminal or a server: Node's modules for files and terminal, WebGPU of its own. */
@@ -18,8 +19,8 @@ addEventListener("unhandledrejection", (event) => {
   if (isHelp(event.reason)) {
     platform.log(event.reason.message);
   } else if (event.reason instanceof Error && isForUser(event.reason)) {
-    process.stderr.write(`${process.stdout.isTTY ? "\n" : ""}${explain(event.reason)}\n`);
-    process.exitCode = 1;
+    put(`${process.stdout.isTTY ? "\n" : ""}${printable(explain(event.reason))}\n`, "stderr");
+    process.exitCode = exitCode(event.reason);
   } else {
     return;
   }

@@ -1,8 +1,11 @@
-import { appendFile, mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
+import { access, appendFile, constants, mkdir, open, readdir, readFile, realpath, rename, rm, stat } from "node:fs/promises";
 import { totalmem } from "node:os";
-import { dirname, join, resolve } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import process from "node:process";
 import { cacheDir } from "./cli/cache_dir.mjs";
+import { isRunning, lockFolder } from "./folder_lock.ts";
+import { onInterrupt } from "./interrupts.ts";
+import { printable, put } from "./terminal.ts";
 import type { Platform, Progress, Wishes } from "./types.ts";
 import { PlatformError } from "./types.ts";
 import { splitWords } from "./words.ts";
@@ -58,7 +61,7 @@ export const processHost: Omit<Platform, "name" | "openAdapter" | "closeGpu"> = 
     } catch (error) {
       // What went wrong is what counts, not that its remains could not be removed.
       await rm(temporary, { force: true }).catch(() => undefined);
-      throw fileError(error, path, "write");
+      throw await writeError(error, path);
     }
   },
 
@@ -67,9 +70,38 @@ export const processHost: Omit<Platform, "name" | "openAdapter" | "closeGpu"> = 
       await mkdir(dirname(resolve(path)), { recursive: true });
       await appendFile(path, data);
     } catch (error) {
-      throw fileError(error, path, "write");
+      throw await writeError(error, path);
     }
   },
+
+  async remove(path: string): Promise<void> {
+    try {
+      await rm(path, { recursive: true, force: true });
+    } catch (error) {
+      throw fileError(error, path, "remove");
+    }
+  },
+
+  async realPath(path: string): Promise<string> {
+    const whole = resolve(path);
+    try {
+      return await realpath(whole);
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code !== "ENOENT" || dirname(whole) === whole) throw fileError(error, path, "find");
+      return join(await processHost.realPath(dirname(whole)), basename(whole));
+    }
+  },
+
+  async lockFolder(folder: string): Promise<() => Promise<void>> {
+    try {
+      return await lockFolder(folder);
+    } catch (error) {
+      throw error instanceof PlatformError ? error : await writeError(error, folder);
+    }
+  },
+
+  onInterrupt,
 
   async removeRemains(folder: string): Promise<void> {
     for (const name of await readdir(folder, { recursive: true }).catch(() => [])) {
@@ -101,22 +133,22 @@ export const processHost: Omit<Platform, "name" | "openAdapter" | "closeGpu"> = 
 
   log(line: string): void {
     clearLive();
-    process.stdout.write(line + "\n");
+    put(`${printable(line)}\n`);
   },
 
   progress(progress: Progress): void {
     const finished = progress.done >= progress.total;
+    const text = printable(progress.text);
     if (process.stdout.isTTY) {
-      const text = progress.text.slice(0, Math.max(20, (process.stdout.columns ?? 80) - 1));
-      process.stdout.write(`\r\x1b[2K${text}`);
+      put(`\r\x1b[2K${text.slice(0, Math.max(20, (process.stdout.columns ?? 80) - 1))}`);
       live = !finished;
-      if (finished) process.stdout.write("\n");
+      if (finished) put("\n");
       return;
     }
     const now = performance.now();
     if (!finished && now - lastProgress < 10_000) return;
     lastProgress = now;
-    process.stdout.write(progress.text + "\n");
+    put(`${text}\n`);
   },
 
   memory: (): number => process.memoryUsage.rss(),
@@ -128,20 +160,20 @@ export const processHost: Omit<Platform, "name" | "openAdapter" | "closeGpu"> = 
   },
 };
 
-/** Whether there is a process of that number. */
-function isRunning(pid: number): boolean {
-  if (pid === process.pid) return true;
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code !== "ESRCH";
-  }
+function clearLive(): void {
+  if (live) put("\r\x1b[2K");
+  live = false;
 }
 
-function clearLive(): void {
-  if (live) process.stdout.write("\r\x1b[2K");
-  live = false;
+/** Node's mkdir says ENOENT where a folder cannot be made for another reason, which the folder above tells. */
+async function writeError(error: unknown, path: string): Promise<PlatformError> {
+  if ((error as NodeJS.ErrnoException).code !== "ENOENT") return fileError(error, path, "write");
+  let folder = dirname(resolve(path));
+  while (folder !== dirname(folder) && !(await processHost.exists(folder))) folder = dirname(folder);
+  return access(folder, constants.W_OK).then(
+    () => fileError(error, path, "write"),
+    (reason: unknown) => fileError(reason, path, "write"),
+  );
 }
 
 function fileError(error: unknown, path: string, verb: string): PlatformError {

@@ -147,6 +147,22 @@ export interface Platform {
   writeFile(path: string, data: Uint8Array | string): Promise<void>;
   /** Adds to the end of a file, making it and its folders; what a kill cuts off is at the end. */
   appendFile(path: string, data: string): Promise<void>;
+  /** Removes a file, or a folder with all that is in it; nothing happens where there is none. */
+  remove(path: string): Promise<void>;
+  /** The one name of a file or folder, whatever links lead to it; of one that does not exist, below that of its folder. */
+  realPath(path: string): Promise<string>;
+  /**
+   * Makes this process the owner of a folder, until the functions that its calls give are called or the process ends. The
+   * lock of a process that is gone is taken over.
+   *
+   * Throws PlatformError, "locked", while another process holds it.
+   */
+  lockFolder(folder: string): Promise<() => Promise<void>>;
+  /**
+   * Calls `handler` when the process is asked to end (SIGINT, SIGTERM, SIGHUP), which then does so when the script has
+   * ended by throwing what it is given; asked a second time it ends at once. Gives a function that takes the handler off.
+   */
+  onInterrupt(handler: (interrupted: Interrupted) => void): () => void;
   /** Removes what writeFile left half written in a folder, and those inside, when its process was killed. */
   removeRemains(folder: string): Promise<void>;
   /** Names, sorted, of all that lies directly in a folder. Throws PlatformError when there is no such folder. */
@@ -175,14 +191,33 @@ export interface Platform {
 
 /** A file or a device that the host could not provide. `code` is stable; the message says what to do. */
 export class PlatformError extends Error {
-  readonly code: "no-such-file" | "not-a-folder" | "file-failed" | "no-adapter";
+  readonly code: "no-such-file" | "not-a-folder" | "file-failed" | "locked" | "no-adapter";
   /** The file or folder, where there is one. */
   readonly path: string | undefined;
 
   constructor(code: PlatformError["code"], message: string, path?: string, cause?: unknown) {
-    super(message, cause === undefined ? undefined : { cause });
+    super(shortened(message), cause === undefined ? undefined : { cause });
     this.name = "PlatformError";
     this.code = code;
     this.path = path;
   }
+}
+
+/** A script that was asked to end, and did so once its work was safe. */
+export class Interrupted extends Error {
+  readonly signal: string;
+  readonly exitCode: number;
+
+  constructor(signal: string, exitCode: number, message = `Stopped by ${signal}`) {
+    super(message);
+    this.name = "Interrupted";
+    this.signal = signal;
+    this.exitCode = exitCode;
+  }
+}
+
+/** A message with what a terminal would obey written out, and without the middle of a very long path. */
+function shortened(message: string): string {
+  const text = message.replace(/[\p{Cc}\p{Cs}]/gu, (c) => (c === "\n" ? c : `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`));
+  return new TextEncoder().encode(text).length <= 2000 ? text : `${text.slice(0, 400)} ... ${text.slice(-180)}`;
 }

@@ -1,7 +1,7 @@
 /** Training and applying a network: config blocks, run folders, the loop, whole-image prediction, evaluation. */
 export { readCheckpoint, writeCheckpoint } from "./checkpoint.ts";
 export type { CheckpointNotes } from "./checkpoint.ts";
-export { choice, config, ConfigError, entry, HelpRequest, resumableConfig, runConfig } from "./config.ts";
+export { choice, config, ConfigError, entry, HelpRequest, refuseUnused, resumableConfig, runConfig } from "./config.ts";
 export type { Config, ConfigDefaults, ConfigValue, EntryRules } from "./config.ts";
 export { chooseArms, Experiment, openExperiment } from "./experiment.ts";
 export type { ExperimentCases, ExperimentOptions } from "./experiment.ts";
@@ -18,7 +18,7 @@ export { counted, duration, formatTable, JsonLines, Pace, print, programLine } f
 export type { StepRecord } from "./logging.ts";
 export { trainLoop } from "./loop.ts";
 export type { LoopOptions } from "./loop.ts";
-export { loadModel, saveModel } from "./model_file.ts";
+export { loadModel, saveModel, writeModel } from "./model_file.ts";
 export type { ModelDescription } from "./model_file.ts";
 export { overlaySvg } from "./overlay.ts";
 export type { OverlayCase, OverlayOptions } from "./overlay.ts";
@@ -30,6 +30,9 @@ export type { Panel, Point } from "./plots.ts";
 export { openOptimizer, optimizerEntries } from "./optimizer.ts";
 export { checkPostprocessing, postprocess, PostprocessingChoice } from "./postprocess.ts";
 export type { Postprocessing, PostprocessingStep } from "./postprocess.ts";
+export { casesOutside, openPredictions, Predictions } from "./predictions.ts";
+export type { PredictionsOptions } from "./predictions.ts";
+export { contentDigest } from "./provenance.ts";
 export { PseudoDice, stepFigures } from "./pseudo_dice.ts";
 export { recordChart } from "./record_chart.ts";
 export { writeComparison, writeReport } from "./report.ts";
@@ -48,3 +51,4 @@ export { train } from "./train.ts";
 export type { EpochRecord, Trained, TrainOptions } from "./train.ts";
 export { openTraining, Training, trainingChanges, trainingEntries } from "./setup.ts";
 export type { FoldSetup, Patches, PhantomSetup, TrainingOptions } from "./setup.ts";
+export { checkSetsOption, checkTrainingOptions, tellBackground } from "./training_checks.ts";

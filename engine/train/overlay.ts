@@ -1,9 +1,10 @@
 /** Pictures of segmentations: grey slices with the prediction filled and the reference outlined, as one SVG. */
 import { encode } from "fast-png";
-import { axisCodes, metrics, voxelCount } from "../imaging/mod.ts";
-import type { Volume } from "../imaging/mod.ts";
+import { axisCodes, voxelCount } from "../imaging/mod.ts";
+import type { ClassComparison, ComparedClass, Volume } from "../imaging/mod.ts";
 import { base64, outline } from "./overlay_shapes.ts";
-import { escapeXml, labelColour, openSvg } from "./plots.ts";
+import { escapeXml, labelColour, openSvg, text } from "./plots.ts";
+import { inLines, shortened, textWidth, wrapped } from "./svg_text.ts";
 
 type Labels = ArrayLike<number>;
 
@@ -20,11 +21,15 @@ export interface OverlayCase {
   readonly marked?: readonly { readonly slice: number; readonly note: string }[];
   /** Stands beside the name in the place of the Dice of the whole case. */
   readonly caption?: string;
+  /** Measures of the case by class, whose Dice stand beside the name; those of the two maps unless given. */
+  readonly measured?: readonly Pick<ClassComparison, "name" | "truePositive" | "dice">[];
 }
 
 export interface OverlayOptions {
   /** Class names by value, background first. */
   readonly labels: readonly string[];
+  /** What is drawn and measured instead of labels. Where regions lie in each other, the last fills a voxel. */
+  readonly regions?: readonly ComparedClass[];
   /** Names of the values of cases' `context` from 1 on; their colours follow those of the labels. */
   readonly contexts?: readonly string[];
   /** Slices per case, 4 unless given. */
@@ -37,6 +42,8 @@ export interface OverlayOptions {
 const TILE = 220;
 const GAP = 8;
 const LEFT = 24;
+/** Height of a line of the legend or of a caption. */
+const LINE = 16;
 
 /** What grows to the right and downwards on the screen, as radiologists hang pictures: the patient's right on the left. */
 export const HANGING = { S: ["L", "P"], A: ["L", "I"], R: ["P", "I"] } as const;
@@ -127,18 +134,21 @@ const STYLES = {
 interface Layer {
   readonly labels: Labels;
   readonly style: keyof typeof STYLES;
-  /** Values from 1 on. */
-  readonly count: number;
-  readonly colour: (value: number) => string;
+  /** Label values of each class. */
+  readonly classes: readonly (readonly number[])[];
+  /** Number of the first class's colour. */
+  readonly first: number;
 }
 
 /** What lies over a slice, from the bottom to the top. */
-function layersOf({ reference, prediction, context }: OverlayCase, classes: number, contexts: number): Layer[] {
-  const own = { count: classes - 1, colour: labelColour };
+function layersOf({ reference, prediction, context }: OverlayCase, classes: readonly ComparedClass[], contexts: number): Layer[] {
+  const own = { classes: classes.map(({ values }) => values), first: 1 };
+  const last = own.classes.map((values, k) => values.filter((value) => !own.classes.slice(k + 1).some((later) => later.includes(value))));
   const layers: Layer[] = [];
   if (context) {
-    layers.push({ labels: context, style: "fill", count: contexts, colour: (value) => labelColour(classes - 1 + value) });
-  } else if (prediction) layers.push({ labels: prediction, style: "fill", ...own });
+    const each = Array.from({ length: contexts }, (_, k) => [k + 1]);
+    layers.push({ labels: context, style: "fill", classes: each, first: classes.length + 1 });
+  } else if (prediction) layers.push({ labels: prediction, style: "fill", ...own, classes: last });
   if (reference) layers.push({ labels: reference, style: "line", ...own });
   if (context && prediction) layers.push({ labels: prediction, style: "dashes", ...own });
   return layers;
@@ -153,7 +163,7 @@ function drawTile(
     y: number;
     scale: number;
     grey: [number, number];
-    classes: number;
+    classes: readonly ComparedClass[];
     contexts: number;
   },
 ): string {
@@ -166,12 +176,13 @@ function drawTile(
     `<image width="${(columns * across).toFixed(2)}" height="${(rows * down).toFixed(2)}" preserveAspectRatio="none" ` +
       `href="${href}"/>`,
   ];
-  for (const { labels, style, count, colour } of layersOf(item, classes, contexts)) {
+  for (const { labels, style, classes: sets, first } of layersOf(item, classes, contexts)) {
     const plane = cut(labels, item.image.shape, view, slice);
-    for (let value = 1; value <= count; value++) {
-      const path = outline(plane, columns, rows, value, [across, down]);
-      if (path !== "") parts.push(`<path d="${path}" ${STYLES[style](colour(value))}/>`);
-    }
+    sets.forEach((values, k) => {
+      const [shown, value] = values.length === 1 ? [plane, values[0]!] : [plane.map((v) => Number(values.includes(v))), 1];
+      const path = outline(shown, columns, rows, value, [across, down]);
+      if (path !== "") parts.push(`<path d="${path}" ${STYLES[style](labelColour(first + k))}/>`);
+    });
   }
   parts.push("</g>");
   const mark = item.marked?.find((each) => each.slice === slice);
@@ -188,20 +199,33 @@ function drawTile(
   return parts.join("\n");
 }
 
-function caption(item: OverlayCase, labels: readonly string[]): string {
-  const { reference, prediction } = item;
-  if (item.caption !== undefined) return `${item.name}: ${item.caption}`;
-  if (!reference || !prediction) return item.name;
-  const scores = labels.slice(1).map((name, index) => {
-    const dice = metrics.dice(prediction, reference, { label: index + 1 });
-    return `${name} ${Number.isNaN(dice) ? "in neither" : dice.toFixed(2)}`;
-  });
-  return `${item.name}: Dice ${scores.join(", ")}`;
+/** Dice of the voxels that have one of some values; NaN where none has. */
+function diceOf(prediction: Labels, reference: Labels, values: readonly number[]): number {
+  let [both, either] = [0, 0];
+  for (let i = 0; i < reference.length; i++) {
+    const [a, b] = [values.includes(prediction[i]!), values.includes(reference[i]!)];
+    both += Number(a && b);
+    either += Number(a) + Number(b);
+  }
+  return (2 * both) / either;
+}
+
+/** Lines above a case: its name, and what it scored. */
+function caption(item: OverlayCase, classes: readonly ComparedClass[], room: number): string[] {
+  const { name, reference, prediction, measured } = item;
+  if (item.caption !== undefined) return wrapped(`${name}: ${item.caption}`.split(", "), room);
+  if (!measured && !(reference && prediction)) return [shortened(name, room)];
+  const scores = (measured ?? classes.map((each) => ({ name: each.name, dice: diceOf(prediction!, reference!, each.values), truePositive: 0 })))
+    .map((each) => {
+      const value = Number.isNaN(each.truePositive) ? "not annotated" : Number.isNaN(each.dice) ? "in neither" : each.dice.toFixed(2);
+      return `${shortened(each.name, room / 2)} ${value}`;
+    });
+  return wrapped([`${shortened(name, room / 2)}: Dice ${scores[0] ?? ""}`, ...scores.slice(1)], room);
 }
 
 /**
  * A picture of cases, one a row, each in a few slices spread over its structures: predictions filled, references
- * outlined, one colour per class, Dice of the whole case in the caption. With contexts these are filled, and predictions
+ * outlined, one colour per class or region, Dice of the whole case in the caption. With contexts these are filled, and predictions
  * outlined with dashes. Slices hang as in radiology: the patient's right on the left, front or head on top.
  *
  * @returns an SVG document with the grey slices inside
@@ -210,13 +234,15 @@ function caption(item: OverlayCase, labels: readonly string[]): string {
  */
 export function overlaySvg(cases: readonly OverlayCase[], options: OverlayOptions): string {
   const { labels, contexts = [], slices = 4, along = "S", title } = options;
+  const classes = options.regions ?? labels.slice(1).map((name, k) => ({ name, values: [k + 1] }));
   const body: string[] = [];
   const width = LEFT * 2 + slices * TILE + (slices - 1) * GAP;
+  const room = width - 2 * LEFT;
   let y = title ? 46 : 22;
-  if (title)
-    body.push(`<text x="${LEFT}" y="30" font-size="17" font-weight="600" fill="#1a1a1a">${escapeXml(title)}</text>`);
-  body.push(legend(labels, contexts, y));
-  y += 22;
+  if (title) body.push(text(LEFT, 30, shortened(title, room, 18), 'font-size="17" font-weight="600" fill="#1a1a1a"'));
+  const key = legend(classes, contexts, y, room);
+  body.push(key.svg);
+  y = key.bottom;
   for (const item of cases) {
     const count = voxelCount(item.image.shape);
     for (const segmentation of [item.reference, item.prediction, item.context]) {
@@ -229,11 +255,14 @@ export function overlaySvg(cases: readonly OverlayCase[], options: OverlayOption
     const [mmAcross, mmDown] = [view.sizes[0] * view.pixel[0], view.sizes[1] * view.pixel[1]];
     const scale = TILE / Math.max(mmAcross, mmDown);
     const grey = greyWindow(item.image);
-    body.push(`<text x="${LEFT}" y="${y + 14}" fill="#333">${escapeXml(caption(item, labels))}</text>`);
-    y += 22;
+    for (const line of caption(item, classes, room)) {
+      body.push(text(LEFT, y + 14, line, 'fill="#333"'));
+      y += LINE;
+    }
+    y += 6;
     chooseSlices(item, view, slices).forEach((slice, index) => {
       const x = LEFT + index * (TILE + GAP) + (TILE - mmAcross * scale) / 2;
-      body.push(drawTile(item, view, slice, { x, y, scale, grey, classes: labels.length, contexts: contexts.length }));
+      body.push(drawTile(item, view, slice, { x, y, scale, grey, classes, contexts: contexts.length }));
     });
     y += Math.ceil(mmDown * scale) + 14;
   }
@@ -245,22 +274,21 @@ export function overlaySvg(cases: readonly OverlayCase[], options: OverlayOption
   ].join("\n");
 }
 
-function legend(labels: readonly string[], contexts: readonly string[], y: number): string {
-  const parts: string[] = [];
-  let x = LEFT;
-  [...labels.slice(1), ...contexts].forEach((name, index) => {
-    const [colour, isContext] = [labelColour(index + 1), index >= labels.length - 1];
-    const fill = isContext || contexts.length === 0 ? `fill="${colour}" fill-opacity="0.45"` : 'fill="none"';
-    const stroke = isContext ? "" : ` stroke="${colour}" stroke-width="1.8"`;
-    parts.push(
-      `<rect x="${x}" y="${y - 2}" width="18" height="11" ${fill}${stroke}/>`,
-      `<text x="${x + 24}" y="${y + 8}" fill="#333">${escapeXml(name)}</text>`,
-    );
-    x += 46 + Math.ceil(6.6 * name.length);
-  });
+function legend(classes: readonly ComparedClass[], contexts: readonly string[], top: number, room: number): { svg: string; bottom: number } {
   const kinds = contexts.length > 0
     ? "outlined: reference, dashed: prediction, filled: context"
     : "filled: prediction, outlined: reference";
-  parts.push(`<text x="${x + 6}" y="${y + 8}" fill="#666">${kinds}</text>`);
-  return parts.join("\n");
+  const names = [...classes.map(({ name }) => name), ...contexts].map((name) => shortened(name, room - 46));
+  const places = inLines([...names.map((name) => 46 + Math.ceil(textWidth(name))), textWidth(kinds)], room)
+    .map(({ x, line }) => ({ x: LEFT + x, y: top + LINE * line }));
+  const parts = names.flatMap((name, index) => {
+    const { x, y } = places[index]!;
+    const [colour, isContext] = [labelColour(index + 1), index >= classes.length];
+    const fill = isContext || contexts.length === 0 ? `fill="${colour}" fill-opacity="0.45"` : 'fill="none"';
+    const stroke = isContext ? "" : ` stroke="${colour}" stroke-width="1.8"`;
+    return [`<rect x="${x}" y="${y - 2}" width="18" height="11" ${fill}${stroke}/>`, text(x + 24, y + 8, name, 'fill="#333"')];
+  });
+  const { x, y } = places.at(-1)!;
+  parts.push(text(x, y + 8, kinds, 'fill="#666"'));
+  return { svg: parts.join("\n"), bottom: y + 22 };
 }

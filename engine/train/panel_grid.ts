@@ -1,6 +1,7 @@
 /** Plots side by side in one SVG: places, axes and the legend that scatter plots and histograms share. */
 import type { ScaleLinear } from "d3-scale";
 import { escapeXml, openSvg, round, short, text } from "./plots.ts";
+import { inLines, shortened, textWidth } from "./svg_text.ts";
 
 /** What every panel of a grid says above its plot. */
 export interface GridPanel {
@@ -52,7 +53,7 @@ export function panelGridSvg<P extends GridPanel>(panels: readonly P[], options:
   const body: string[] = [];
   let y = 8;
   if (title) {
-    body.push(text(16, 27, title, 'font-size="17" font-weight="600" fill="#1a1a1a"'));
+    body.push(text(16, 27, shortened(title, width - 32, 18), 'font-size="17" font-weight="600" fill="#1a1a1a"'));
     y = 40;
   }
   const key = drawLegend(legend, y, width);
@@ -68,8 +69,8 @@ export function panelGridSvg<P extends GridPanel>(panels: readonly P[], options:
       const right = left + plot;
       const middle = (left + right) / 2;
       body.push(
-        text(left, y + 16, panel.title, 'font-size="14" font-weight="600" fill="#1a1a1a"'),
-        ...(panel.notes ?? []).map((note, k) => text(left, y + 16 + (k + 1) * LINE, note, 'fill="#555"')),
+        text(left, y + 16, shortened(panel.title, plot, 15), 'font-size="14" font-weight="600" fill="#1a1a1a"'),
+        ...(panel.notes ?? []).map((note, k) => text(left, y + 16 + (k + 1) * LINE, shortened(note, plot), 'fill="#555"')),
         draw(panel, { left, right, ...frame }),
         `<path d="M${left},${top}V${round(frame.bottom)}H${right}" fill="none" stroke="#888"/>`,
         xLabel ? text(middle, frame.bottom + 36, xLabel, 'text-anchor="middle" fill="#333"') : "",
@@ -118,20 +119,18 @@ export function legendOf(
 }
 
 function drawLegend(entries: readonly LegendEntry[], top: number, width: number): { svg: string; bottom: number } {
-  const parts: string[] = [];
-  let [x, y] = [16, top];
-  for (const { name, colour, line } of entries) {
-    const room = 42 + Math.ceil(6.4 * name.length);
-    if (x > 16 && x + room > width) [x, y] = [16, y + 20];
-    parts.push(
+  const names = entries.map(({ name }) => shortened(name, width - 32 - 42));
+  const places = inLines(names.map((name) => 42 + textWidth(name)), width - 32);
+  const parts = entries.flatMap(({ colour, line }, k) => {
+    const [x, y] = [round(16 + places[k]!.x), top + 20 * places[k]!.line];
+    return [
       line
         ? `<path d="M${x},${y + 9}h16" stroke="${colour}" stroke-width="1.5" stroke-dasharray="4 3"/>`
         : `<rect x="${x}" y="${y + 3}" width="14" height="11" rx="2" fill="${colour}"/>`,
-      text(x + 22, y + 13, name, 'fill="#333"'),
-    );
-    x += room;
-  }
-  return { svg: parts.join("\n"), bottom: entries.length > 0 ? y + 26 : y };
+      text(x + 22, y + 13, names[k]!, 'fill="#333"'),
+    ];
+  });
+  return { svg: parts.join("\n"), bottom: entries.length > 0 ? top + 20 * places.at(-1)!.line + 26 : top };
 }
 
 const sideways = (x: number, y: number, content: string): string =>

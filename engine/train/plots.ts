@@ -1,6 +1,7 @@
 /** Curves of a training as SVG text: loss and Dice against the step. Scales and paths by d3. */
 import { scaleLinear, scaleLog, scaleSymlog } from "d3-scale";
 import { line } from "d3-shape";
+import { inLines, shortened, textWidth } from "./svg_text.ts";
 
 /** [step, value]; a value of NaN leaves a gap. */
 export type Point = readonly [number, number];
@@ -60,6 +61,9 @@ const WIDTH = 860;
 const PANEL_HEIGHT = 260;
 const MARGIN = { left: 64, right: 24, top: 34, bottom: 26 };
 const MOST_POINTS = 1000;
+/** Pixels between the margins, and a line of a legend. */
+const ROOM = WIDTH - MARGIN.left - MARGIN.right;
+const LINE = 18;
 
 /**
  * Line charts one above the other, over one axis of steps.
@@ -71,13 +75,15 @@ const MOST_POINTS = 1000;
 export function chartSvg(panels: readonly Panel[], options: { title?: string; xLabel?: string } = {}): string {
   const { title, xLabel = "step" } = options;
   const head = title ? 40 : 8;
-  const height = head + panels.length * PANEL_HEIGHT + 34;
+  const heads = panels.map(headOf);
+  const tops = heads.map((_, k) => head + heads.slice(0, k).reduce((sum, { extra }) => sum + PANEL_HEIGHT + extra, 0));
+  const height = head + heads.reduce((sum, { extra }) => sum + PANEL_HEIGHT + extra, 0) + 34;
   const steps = panels.flatMap((panel) => Object.values(panel.series).flatMap((points) => points.map((p) => p[0])));
   const [first, last] = extent(steps.filter(Number.isFinite), [0, 1]);
-  const body = panels.map((panel, index) => drawPanel(panel, head + index * PANEL_HEIGHT, [first, last]));
+  const body = panels.map((panel, index) => drawPanel(panel, heads[index]!, tops[index]!, [first, last]));
   return [
     openSvg(WIDTH, height),
-    title ? text(MARGIN.left, 27, title, 'font-size="17" font-weight="600" fill="#1a1a1a"') : "",
+    title ? text(MARGIN.left, 27, shortened(title, ROOM, 18), 'font-size="17" font-weight="600" fill="#1a1a1a"') : "",
     ...body,
     text((MARGIN.left + WIDTH - MARGIN.right) / 2, height - 14, xLabel, 'text-anchor="middle" fill="#555"'),
     "</svg>",
@@ -114,7 +120,7 @@ export const text = (x: number, y: number, content: string, attributes = ""): st
 /** A coordinate to a hundredth of a pixel. */
 export const round = (v: number): number => Math.round(v * 100) / 100;
 
-/** Least and greatest of values, half a unit about them where they are one; `fallback` for none. */
+/** Least and greatest of values, half as much about them where they are one; `fallback` for none. */
 export function extent(values: readonly number[], fallback: [number, number]): [number, number] {
   let [low, high] = [Infinity, -Infinity];
   for (const v of values) {
@@ -122,7 +128,8 @@ export function extent(values: readonly number[], fallback: [number, number]): [
     high = Math.max(high, v);
   }
   if (!(low <= high)) return fallback;
-  return low === high ? [low - 0.5, high + 0.5] : [low, high];
+  const around = Math.abs(low) / 2 || 0.5;
+  return low === high ? [low - around, high + around] : [low, high];
 }
 
 /** Short and unambiguous: 0.912, 12.3, 1.2e-5. */
@@ -174,24 +181,56 @@ function valueTicks(scale: ReturnType<typeof valueScale>, logarithmic: boolean):
   return inside.length > 8 && decades.length > 1 ? decades : inside;
 }
 
-function drawPanel(panel: Panel, top: number, steps: [number, number]): string {
-  const columns: [number, number] = [MARGIN.left, WIDTH - MARGIN.right];
-  const rows: [number, number] = [top + PANEL_HEIGHT - MARGIN.bottom, top + MARGIN.top];
-  const x = scaleLinear().domain(steps).range(columns);
+interface Curve {
+  readonly name: string;
+  readonly points: readonly Point[];
+  readonly colour: string;
+}
+
+/** What stands above a panel: its title, and the legend beside it or, where that is too long, in lines below. */
+interface Head {
+  readonly curves: readonly Curve[];
+  readonly title: string;
+  readonly labels: readonly { readonly label: string; readonly colour: string; readonly x: number; readonly line: number }[];
+  /** Height of the lines below the title. */
+  readonly extra: number;
+}
+
+function headOf(panel: Panel): Head {
   const colours = panel.colours ?? COLOURS;
-  const series = Object.entries(panel.series).map(([name, points], index) => ({
-    name,
-    points: thin(points),
-    last: [...points].reverse().find((p) => Number.isFinite(p[1]))?.[1],
-    colour: colours[index % colours.length],
+  const curves = Object.entries(panel.series).map(([name, points], index) => ({
+    name, points: thin(points), colour: colours[index % colours.length]!,
   }));
+  const labels = Object.values(panel.series).map((points, k) => {
+    const last = [...points].reverse().find((p) => Number.isFinite(p[1]))?.[1];
+    const value = panel.latest === false ? "" : ` ${last === undefined ? "-" : short(last)}`;
+    const { name, colour } = curves[k]!;
+    return { label: shortened(name, ROOM - 36 - textWidth(value)) + value, colour };
+  });
+  const title = shortened(panel.title, ROOM, 15);
+  const widths = labels.map(({ label }) => textWidth(label) + 36);
+  const all = widths.reduce((a, b) => a + b, 0);
+  const beside = textWidth(title, 15) + all <= ROOM;
+  const places = beside ? inLines(widths, Infinity).map(({ x, line }) => ({ x: ROOM - all + 14 + x, line })) : inLines(widths, ROOM);
+  const lines = beside ? 0 : places.at(-1)!.line + 1;
+  return {
+    curves, title, extra: lines * LINE,
+    labels: labels.map((each, k) => ({ ...each, x: MARGIN.left + places[k]!.x, line: beside ? 0 : places[k]!.line + 1 })),
+  };
+}
+
+function drawPanel(panel: Panel, head: Head, top: number, steps: [number, number]): string {
+  const columns: [number, number] = [MARGIN.left, WIDTH - MARGIN.right];
+  const rows: [number, number] = [top + head.extra + PANEL_HEIGHT - MARGIN.bottom, top + head.extra + MARGIN.top];
+  const x = scaleLinear().domain(steps).range(columns);
+  const series = head.curves;
   const values = series.flatMap((s) => s.points.map((p) => p[1])).filter(Number.isFinite);
   const y = valueScale(panel, values, rows);
   const path = line<Point>()
     .x((p) => round(x(p[0])))
     .y((p) => round(Math.min(rows[0], Math.max(rows[1], y(p[1])))))
     .defined((p) => Number.isFinite(p[1]));
-  const parts: string[] = [text(columns[0], top + 18, panel.title, 'font-size="14" font-weight="600" fill="#1a1a1a"')];
+  const parts: string[] = [text(columns[0], top + 18, head.title, 'font-size="14" font-weight="600" fill="#1a1a1a"')];
   for (const tick of valueTicks(y, panel.log === true && y.domain()[0] > 0)) {
     const at = round(y(tick));
     if (at > rows[0] + 1 || at < rows[1] - 1) continue;
@@ -221,28 +260,9 @@ function drawPanel(panel: Panel, top: number, steps: [number, number]): string {
       text((columns[0] + columns[1]) / 2, (rows[0] + rows[1]) / 2, "no values yet", 'text-anchor="middle" fill="#888"'),
     );
   }
-  const named = series.map(({ name, colour, last }) => ({
-    colour, label: panel.latest === false ? name : `${name} ${last === undefined ? "-" : short(last)}`,
-  }));
-  parts.push(legend(named, columns[1], top + 18));
-  return parts.join("\n");
-}
-
-function legend(
-  series: readonly { label: string; colour: string }[],
-  right: number,
-  y: number,
-): string {
-  const parts: string[] = [];
-  let at = right;
-  for (const { label, colour } of [...series].reverse()) {
-    at -= 6.2 * label.length;
-    parts.unshift(text(at, y, label, 'fill="#333"'));
-    at -= 22;
-    parts.unshift(
-      `<path d="M${round(at)},${y - 4}h16" fill="none" stroke="${colour}" stroke-width="3"/>`,
-    );
-    at -= 14;
+  for (const { label, colour, x: at, line } of head.labels) {
+    const y = top + 18 + line * LINE;
+    parts.push(`<path d="M${round(at)},${y - 4}h16" fill="none" stroke="${colour}" stroke-width="3"/>`, text(at + 22, y, label, 'fill="#333"'));
   }
   return parts.join("\n");
 }

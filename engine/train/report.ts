@@ -1,12 +1,14 @@
 /** report.html: what a run did, in one file that needs nothing else. Everything is read from the run's folder. */
 import { platform } from "#platform";
 import { VoxgradError } from "../core/errors.ts";
+import { VERSION } from "../core/version.ts";
 import type { Comparison } from "../imaging/evaluate.ts";
 import { readFigures } from "./figures.ts";
 import { duration, readJsonLines, type StepRecord } from "./logging.ts";
 import { escapeXml } from "./plots.ts";
 import { recordChart } from "./record_chart.ts";
-import { type Cell, page, section, table } from "./report_page.ts";
+import { type Cell, page, picture, section, table } from "./report_page.ts";
+import { contentDigest } from "./provenance.ts";
 import { readTables } from "./tables.ts";
 import type { RunFolder } from "./run_folder.ts";
 import type { EpochRecord } from "./train.ts";
@@ -52,26 +54,42 @@ export async function writeReport(run: RunFolder): Promise<string> {
     sections.push(section("Every case", caseTable(summary)));
   }
   for (const folder of parts) {
-    const chart = await chartOf(folder, config.classes);
+    const chart = await chartOf(folder, config.curves ?? config.classes);
     if (chart) sections.push(section(named("Training", folder), chart));
   }
   for (const folder of parts) {
     if (!(await platform.exists(`${folder}/overlay.svg`))) continue;
     const overlay = new TextDecoder().decode(await platform.readFile(`${folder}/overlay.svg`));
-    sections.push(section(named("Overlays", folder), overlay));
+    sections.push(section(named("Overlays", folder), picture(overlay, named("Overlays", folder))));
   }
   for (const folder of parts) {
     for (const { title, caption, svg } of await readFigures(folder)) {
-      sections.push(section(named(title, folder), `<p>${escapeXml(caption)}</p>${svg}`));
+      sections.push(section(named(title, folder), `<p>${escapeXml(caption)}</p>${picture(svg, title)}`));
     }
   }
-  sections.push(`<details><summary>Settings</summary>\n${settingsTable(config)}</details>`);
-  return run.write(NAME, page(heading, sections));
+  const models: [string, Cell][] = [];
+  for (const folder of parts) {
+    const file = `${folder}/model.safetensors`;
+    if (await platform.exists(file)) models.push([`SHA-256 of ${file.slice(run.path.length + 1)}`, await contentDigest(file)]);
+  }
+  sections.push(`<details><summary>Settings</summary>\n${settingsTable(config, models)}</details>`);
+  return run.write(NAME, await page(heading, sections));
 }
 
-/** Writes the measures of a run's held-out cases: summary.json in nnU-Net's shape, and metrics.csv. */
+/**
+ * Writes the measures of a run's held-out cases: summary.json in nnU-Net's shape, with the digests of the files that were
+ * compared, and metrics.csv.
+ */
 export async function writeComparison(run: RunFolder, comparison: Comparison): Promise<void> {
-  await run.writeJson("summary.json", comparison.toJson());
+  const summary = comparison.toJson() as { metric_per_case: Record<string, unknown>[] };
+  const digest = async (path: unknown): Promise<string | undefined> =>
+    typeof path === "string" && (await platform.exists(path)) ? contentDigest(path) : undefined;
+  const cases = [];
+  for (const each of summary.metric_per_case) {
+    const [prediction, reference] = [await digest(each.prediction_file), await digest(each.reference_file)];
+    cases.push({ ...each, ...(prediction && { prediction_sha256: prediction }), ...(reference && { reference_sha256: reference }) });
+  }
+  await run.writeJson("summary.json", { voxgrad: VERSION, ...summary, metric_per_case: cases });
   await run.write("metrics.csv", comparison.toCsv());
 }
 
@@ -80,16 +98,24 @@ async function chartOf(folder: string, names?: readonly string[]): Promise<strin
   const records = await readJsonLines<StepRecord>(`${folder}/log.jsonl`);
   if (records.length === 0) return undefined;
   const epochs = await readJsonLines<EpochRecord>(`${folder}/epochs.jsonl`);
-  const classes = names ?? records[0]!.dice.map((_, c) => `class ${c + 1}`);
+  const { dice } = records[0]!;
+  // Names of other curves would be taken for these.
+  const classes = names?.length === dice.length ? names : dice.map((_, c) => `class ${c + 1}`);
   const numbers = records.map((record) => ({ ...record, dice: record.dice.map((d) => d ?? NaN) }));
   const last = records.at(-1)!;
   const text = `${last.step} steps in ${duration(last.seconds)}, last loss ${last.loss.toFixed(3)}`;
   return `<p>${escapeXml(text)}</p>${recordChart(numbers, classes, { epochs })}`;
 }
 
-function settingsTable(config: any): string {
-  const { options = {}, plan, splits, device, parameters, architecture } = config;
+/** @param models the digests of the run's weights */
+function settingsTable(config: any, models: readonly [string, Cell][]): string {
+  const { options = {}, plan, splits, device, parameters, architecture, voxgrad, identity } = config;
   const rows: [string, Cell][] = [];
+  if (voxgrad !== undefined) rows.push(["voxgrad", String(voxgrad)]);
+  for (const part of ["options", "plan", "splits"]) {
+    if (identity?.[part] !== undefined) rows.push([`SHA-256 of ${part}`, String(identity[part])]);
+  }
+  rows.push(...models);
   if (device) rows.push(["device", `${device.name} (${device.kind})`]);
   if (plan) {
     const { network, patch, spacing, batch, normalisation } = { normalisation: plan.channels, ...plan };
@@ -100,6 +126,8 @@ function settingsTable(config: any): string {
     rows.push(["channels", normalisation.map((c: any) => `${c.name} (${c.normalisation})`).join(", ")]);
     rows.push(["labels", plan.labels.join(", ")]);
   }
+  const supports = Object.values(config.supports ?? {}).join(", ");
+  if (supports !== "") rows.push(["support", supports]);
   const parts = (splits ?? []).map(({ train, val }: any) => `${train.length} + ${val.length}`);
   if (parts.length > 0) rows.push(["cases to train on + held out, by fold", parts.join(", ")]);
   for (const [key, value] of Object.entries(options)) {
@@ -114,15 +142,19 @@ const MEASURES: readonly [key: string, heading: string][] = [
 ];
 
 function classTable(summary: Summary): string {
-  const rows = Object.entries(summary.mean).map(([key, mean]): Cell[] => [
-    summary.class_names[key]!, ...MEASURES.map(([name]) => mean[name]), summary.undefined[key]!.Dice,
-    summary.undefined[key]!.HD95! - summary.undefined[key]!.Dice!,
-  ]);
+  // Voxels are counted wherever a class was annotated, even if it is in neither map.
+  const unannotated = Object.values(summary.undefined).map(({ TP }) => TP ?? 0);
+  const some = unannotated.some((count) => count > 0);
+  const rows = Object.entries(summary.mean).map(([key, mean], k): Cell[] => {
+    const { Dice, HD95 } = summary.undefined[key]!;
+    const counts = [Dice! - unannotated[k]!, HD95! - Dice!, ...(some ? [unannotated[k]!] : [])];
+    return [summary.class_names[key]!, ...MEASURES.map(([name]) => mean[name]), ...counts];
+  });
   if (rows.length > 1) rows.push(["mean", ...MEASURES.slice(0, 5).map(([name]) => summary.foreground_mean[name])]);
   const note =
     `Means over ${summary.metric_per_case.length} cases of what is defined. A case where neither map has the class has ` +
-    "no Dice, one where one alone has it no distances; they are counted in the last columns.";
-  const headings = ["class", ...MEASURES.map(([, heading]) => heading), "in neither", "in one alone"];
+    `no Dice, one where one alone has it no distances${some ? ", and one that does not annotate it nothing" : ""}; they are counted in the last columns.`;
+  const headings = ["class", ...MEASURES.map(([, heading]) => heading), "in neither", "in one alone", ...(some ? ["not annotated"] : [])];
   return `<p>${note}</p>${table(headings, rows)}`;
 }
 
@@ -130,7 +162,7 @@ function caseTable(summary: Summary): string {
   const rows = summary.metric_per_case.flatMap(({ metrics, prediction_file }) => {
     const id = prediction_file.split("/").at(-1)!.replace(/\.nii(\.gz)?$/, "");
     return Object.entries(metrics).map(([key, values]): Cell[] => [
-      id, summary.class_names[key]!, ...MEASURES.map(([name]) => values[name]),
+      id, `${summary.class_names[key]!}${values.TP === null ? " (not annotated)" : ""}`, ...MEASURES.map(([name]) => values[name]),
     ]);
   });
   const dice = (row: Cell[]): number => (typeof row[2] === "number" ? row[2] : 2);

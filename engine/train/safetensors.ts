@@ -1,8 +1,8 @@
 /** Tensors to and from files in the safetensors format. */
 import { platform } from "#platform";
-import { type DType, toHalf, type TypedArray } from "../core/dtype.ts";
+import { type DType, firstNotFinite, toHalf, type TypedArray } from "../core/dtype.ts";
 import { check, checkOptions, show } from "../core/errors.ts";
-import { decodeSafetensors, encodeSafetensors, type FileDType, SafetensorsError } from "../core/safetensors.ts";
+import { checkSeal, decodeSafetensors, encodeSafetensors, encodeSealed, type FileDType, type FileTensor, SafetensorsError } from "../core/safetensors.ts";
 import { sameShape } from "../core/shape.ts";
 import { Tensor } from "../core/tensor.ts";
 import * as tree from "../core/tree.ts";
@@ -28,13 +28,30 @@ export async function saveSafetensors(
   tensors: object,
   metadata: Readonly<Record<string, string>> = {},
 ): Promise<Uint8Array<ArrayBuffer>> {
+  return encodeSafetensors(await fileTensors(tensors), metadata);
+}
+
+/**
+ * As saveSafetensors, with the SHA-256 of the file in its header, by which readSafetensors tells whether it is damaged.
+ *
+ * @throws SafetensorsError as saveSafetensors
+ * @example await writeFile("model.safetensors", await saveSealed(params));
+ */
+export async function saveSealed(
+  tensors: object,
+  metadata: Readonly<Record<string, string>> = {},
+): Promise<Uint8Array<ArrayBuffer>> {
+  return encodeSealed(await fileTensors(tensors), metadata);
+}
+
+async function fileTensors(tensors: object): Promise<FileTensor[]> {
   const named: ReadonlyMap<string, Tensor> = tensors instanceof Map ? tensors : tree.flatten(tensors);
   const entries = [...named];
   for (const [name, t] of entries) {
     if (!(t instanceof Tensor)) throw new SafetensorsError(`safetensors: ${show(name)} is not a tensor`);
   }
   await evaluate(entries.map(([, t]) => t));
-  const files = await Promise.all(
+  return Promise.all(
     entries.map(async ([name, t]) => {
       const values = await t.data();
       const data = t.dtype === "f16" ? Uint16Array.from(values, toHalf) : values;
@@ -42,7 +59,6 @@ export async function saveSafetensors(
       return { name, dtype: written[t.dtype], shape: t.shape, bytes };
     }),
   );
-  return encodeSafetensors(files, metadata);
 }
 
 /** What a file holds, in the order of its header. */
@@ -79,17 +95,39 @@ export function loadSafetensors(bytes: Uint8Array): LoadedTensors {
 /**
  * The tensors of a file on disk.
  *
- * @throws SafetensorsError as loadSafetensors, with the file's name; PlatformError when it cannot be read
+ * @returns sealed: whether the file has a digest in its header, which was then found right
+ * @throws SafetensorsError as loadSafetensors, with the file's name, and where the file is damaged; PlatformError when it
+ * cannot be read
  * @example const { tensors } = await readSafetensors("checkpoint.safetensors");
  */
-export async function readSafetensors(path: string): Promise<LoadedTensors> {
+export async function readSafetensors(path: string): Promise<LoadedTensors & { sealed: boolean }> {
   const bytes = await platform.readFile(path);
   try {
-    return loadSafetensors(bytes);
+    return { ...loadSafetensors(bytes), sealed: await checkSeal(bytes) };
   } catch (error) {
     if (!(error instanceof SafetensorsError)) throw error;
     throw new SafetensorsError(`${path}: ${error.message}`, { cause: error });
   }
+}
+
+/**
+ * The tensors of a file of weights: as readSafetensors, all values finite.
+ *
+ * @throws SafetensorsError as readSafetensors, and for NaN or infinity, by file and tensor
+ * @example const params = loadParameters(model.init(key), (await readWeights("model.safetensors")).tensors);
+ */
+export async function readWeights(path: string): Promise<LoadedTensors & { sealed: boolean }> {
+  const read = await readSafetensors(path);
+  for (const [name, t] of read.tensors) {
+    const values = await t.data();
+    const at = firstNotFinite(values);
+    if (at < 0) continue;
+    throw new SafetensorsError(
+      `${path}: tensor ${show(name)} holds ${values[at]} (element ${at} of ${values.length}), and so would every ` +
+        "prediction; take weights that are whole, or train again",
+    );
+  }
+  return read;
 }
 
 /** Batches that a PyTorch batch norm has seen; it is in every state dict with one, and no result depends on it. */
@@ -139,4 +177,30 @@ export function loadParameters<T>(
     );
   }
   return tree.map(template, (_, path) => tensors.get(path));
+}
+
+/**
+ * Parameters to begin a training with: as loadParameters, but a head for other classes keeps its initial values.
+ *
+ * @param options.head names of the layers that give the classes: /(^|\.)seg_layers\./ of nnU-Net's networks
+ * @returns kept: names of the parameters whose values are those of `template`, for the file has them of another shape, or
+ * not at all
+ * @throws SafetensorsError as loadParameters, for everything but the head
+ * @example const { params, kept } = loadPretrained(model.init(key), tensors, { head: /(^|\.)seg_layers\./ });
+ */
+export function loadPretrained<T>(
+  template: T,
+  tensors: ReadonlyMap<string, Tensor>,
+  options: { ignore?: RegExp; head: RegExp },
+): { params: T; kept: string[] } {
+  const { head, ...others } = options;
+  const wanted = tree.flatten(template as object);
+  const kept = [...wanted].filter(([name, t]) => {
+    const found = tensors.get(name);
+    return head.test(name) && !(found && sameShape(found.shape, t.shape));
+  });
+  const names = kept.map(([name]) => name);
+  // Heads of other depths than the template's are not wanted either.
+  const used = [...tensors].filter(([name]) => !names.includes(name) && (wanted.has(name) || !head.test(name)));
+  return { params: loadParameters(template, new Map([...used, ...kept]), others), kept: names };
 }

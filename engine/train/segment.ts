@@ -1,5 +1,6 @@
 /** Labels of whole images from networks that see patches: the same road after training and in scripts/predict.ts. */
 import { compile } from "../compile/mod.ts";
+import { firstNotFinite } from "../core/dtype.ts";
 import { check, VoxgradError } from "../core/errors.ts";
 import { Tensor } from "../core/tensor.ts";
 import { axisCodes } from "../imaging/affine.ts";
@@ -21,6 +22,11 @@ import { take } from "../ops/take.ts";
 export interface Network {
   /** Logits [N, K, d, h, w] of images [N, C, d, h, w], or a list of them, finest first. */
   apply(params: any, image: Tensor, options?: any): Tensor | readonly Tensor[];
+  /**
+   * How many of the first outputs are the background together; 1 unless given. Each is averaged by itself: a voxel is
+   * background where one of them is the most likely output, and its probability is the sum of theirs.
+   */
+  readonly backgrounds?: number;
 }
 
 /** What a network was trained to take and to give. */
@@ -51,6 +57,8 @@ export interface PredictionMemory {
   readonly host: number;
   /** The networks' programs with their activations. */
   readonly device: number;
+  /** Elements of the largest array on the host. */
+  readonly elements: number;
 }
 
 export interface Predictor {
@@ -78,12 +86,31 @@ function mirrored(x: Tensor, flags: Tensor, axes: readonly number[]): Tensor {
   }, x);
 }
 
+/** Outputs of a network for a plan. */
+const outputsOf = ({ network: { backgrounds = 1 }, plan }: Member): number => outputChannels(plan) + backgrounds - 1;
+
+/** Outputs [classes, n] in which the first so many have become one: the largest of them, or their sum. */
+function mergeBackgrounds(outputs: Float32Array<ArrayBuffer>, backgrounds: number, count: number, how: "max" | "sum"): Float32Array<ArrayBuffer> {
+  if (backgrounds === 1) return outputs;
+  const merged = outputs.slice((backgrounds - 1) * count);
+  for (let i = 0; i < count; i++) {
+    let all = outputs[i]!;
+    for (let k = 1; k < backgrounds; k++) {
+      const other = outputs[k * count + i]!;
+      all = how === "sum" ? all + other : Math.max(all, other);
+    }
+    merged[i] = all;
+  }
+  return merged;
+}
+
 /** Logits of patches by one configuration: the mean over its parameters and mirror images, one program for all. */
 class Forward {
   readonly member: Member;
   readonly #shape: readonly number[];
   readonly #classes: number;
   readonly #flags: Float32Array<ArrayBuffer>[];
+  #bytes: Promise<number> | undefined;
   readonly #plain;
   readonly #joint;
 
@@ -91,7 +118,7 @@ class Forward {
     const { network, plan } = member;
     this.member = member;
     this.#shape = [batch, plan.channels.length, ...plan.patch];
-    this.#classes = outputChannels(plan);
+    this.#classes = outputsOf(member);
     this.#flags = Array.from({ length: 2 ** axes.length }, (_, bits) => {
       const flags = new Float32Array(3);
       axes.forEach((axis, k) => (flags[axis] = (bits >> k) & 1));
@@ -114,12 +141,12 @@ class Forward {
     return zeros([batch!, this.#classes, ...patch]);
   }
 
-  async run(patches: Float32Array<ArrayBuffer>): Promise<Float32Array> {
+  async run(patches: Float32Array<ArrayBuffer>, scan: string): Promise<Float32Array> {
     using image = tensor(patches, { shape: this.#shape });
     const { params } = this.member;
     if (this.#times === 1) {
       using logits = await this.#plain(params[0], image);
-      return await this.#checked(logits);
+      return await this.#checked(logits, scan);
     }
     let sum = this.#noLogits();
     for (const own of params) {
@@ -129,21 +156,33 @@ class Forward {
       }
     }
     try {
-      return await this.#checked(sum);
+      return await this.#checked(sum, scan);
     } finally {
       sum.dispose();
     }
   }
 
-  async #checked(logits: Tensor): Promise<Float32Array> {
+  async #checked(logits: Tensor, scan: string): Promise<Float32Array> {
     if (logits.shape[1] !== this.#classes) {
       throw new VoxgradError(`segmenter: the network gives ${logits}, the plan wants ${this.#classes} channels`);
     }
-    return (await logits.data()) as Float32Array;
+    const values = (await logits.data()) as Float32Array;
+    const at = firstNotFinite(values);
+    if (at >= 0) {
+      throw new VoxgradError(
+        `predictor: ${scan}: the network gives ${values[at]}, which says nothing of any class; its weights are broken, or the ` +
+          "values of the scan are far from those that it was trained on",
+      );
+    }
+    return values;
   }
 
   /** Bytes of the program. */
-  async bytes(): Promise<number> {
+  bytes(): Promise<number> {
+    return (this.#bytes ??= this.#measure());
+  }
+
+  async #measure(): Promise<number> {
     const image = zeros(this.#shape);
     const params = this.member.params[0];
     const info =
@@ -152,6 +191,15 @@ class Forward {
         : await this.#joint.plan(params, image, zeros([3]), this.#noLogits(), 1);
     return info.peakBytes;
   }
+}
+
+/** The mean of arrays; of one the array itself. */
+function meanOf([first, ...others]: readonly Float32Array<ArrayBuffer>[]): Float32Array<ArrayBuffer> {
+  if (others.length === 0) return first!;
+  const mean = first!.slice();
+  for (const other of others) for (let i = 0; i < mean.length; i++) mean[i]! += other[i]!;
+  for (let i = 0; i < mean.length; i++) mean[i]! /= others.length + 1;
+  return mean;
 }
 
 /** Sizes of an image as a plan prepares it, if nothing of it is cropped. */
@@ -169,6 +217,10 @@ function preparedShape(image: Volume, plan: Plan): Triple {
 /** Rejects configurations whose results do not lie on the same planes or mean different labels. */
 function checkMembers(members: readonly Member[]): void {
   check(members.length > 0, "predictor", () => "there is no network; give at least one");
+  for (const { network: { backgrounds = 1 }, plan } of members) {
+    const right = Number.isInteger(backgrounds) && backgrounds >= 1 && (backgrounds === 1 || !plan.regions);
+    check(right, "predictor", () => `backgrounds is a whole number >= 1, and 1 where there are regions, got ${backgrounds}`);
+  }
   const said = ({ plan }: Member, key: "labels" | "regions" | "transpose" | "orientation" | "channels"): string =>
     JSON.stringify(key === "channels" ? plan.channels.map((channel) => channel.name) : plan[key]);
   for (const member of members.slice(1)) {
@@ -188,7 +240,7 @@ function checkMembers(members: readonly Member[]): void {
  * patches go through the network under Gaussian weights, and logits come back to the image's grid by linear
  * interpolation, plane by plane, where each voxel gets its most likely class (with regions, the last one above one
  * half). Logits are averaged over patches, mirror images and the parameters of a member, as nnU-Net does; probabilities
- * over members. Memory holds a few planes of logits, whatever the size of the image.
+ * over members, and over the trainings of a network with several backgrounds, which each divides in its own way. Memory holds a few planes of logits, whatever the size of the image.
  *
  * @throws VoxgradError when the members' plans mean different labels, channels or axes
  * @example
@@ -203,10 +255,12 @@ export function predictor(members: readonly Member[], options: SegmentOptions = 
     "predictor",
     () => `mirror lists axes 0, 1, 2 of the patch, got ${mirror.join(", ")}`,
   );
-  const forwards = members.map((member) => new Forward(member, batch, mirror));
+  const alone = members.flatMap((member) =>
+    (member.network.backgrounds ?? 1) > 1 ? member.params.map((own): Member => ({ ...member, params: [own] })) : [member]);
+  const forwards = alone.map((member) => new Forward(member, batch, mirror));
   const { plan } = members[0]!;
   const classes = outputChannels(plan);
-  const window = (own: Plan) => ({ patch: own.patch, step, batch, classes });
+  const window = (member: Member) => ({ patch: member.plan.patch, step, batch, classes: outputsOf(member) });
 
   /** Planes of logits at the crop's spacing, by one member. */
   async function start(forward: Forward, image: Volume, onProgress: (done: number, total: number) => void) {
@@ -214,11 +268,12 @@ export function predictor(members: readonly Member[], options: SegmentOptions = 
     const { image: data, shape, geometry } = await preprocessImage(image, own);
     const slabs = slidingWindowSlabs(
       { data, shape: [own.channels.length, ...shape] },
-      { ...window(own), predict: (patches) => forward.run(patches), onProgress },
+      { ...window(forward.member), predict: (patches) => forward.run(patches, image.name), onProgress },
     );
     const { cropSize: to, cropSpacing } = geometry;
     const order = resamplingOrders(1, own.resampling, own.spacing, cropSpacing) as (0 | 1)[];
-    return { geometry, planes: resampledPlanes(slabs, { classes, from: shape, to, order }) };
+    const { backgrounds = 1 } = forward.member.network;
+    return { geometry, backgrounds, planes: resampledPlanes(slabs, { classes: outputsOf(forward.member), from: shape, to, order }) };
   }
 
   return {
@@ -238,16 +293,18 @@ export function predictor(members: readonly Member[], options: SegmentOptions = 
       const probabilities = wanted ? new SourceVolume(certain, geometry, { channels }) : undefined;
       const asProbabilities = wanted || runs.length > 1;
       for (let index = 0; index < geometry.cropSize[0]; index++) {
-        let mean: Float32Array<ArrayBuffer> | undefined;
-        for (const { planes } of runs) {
+        const count = geometry.cropSize[1] * geometry.cropSize[2];
+        // What decides the label, and what is saved: they differ where the background has several outputs.
+        const [deciding, saved]: Float32Array<ArrayBuffer>[][] = [[], []];
+        for (const { planes, backgrounds } of runs) {
           const outputs = (await planes.next()).value as Float32Array<ArrayBuffer>;
-          if (asProbabilities) toProbabilities(outputs, plan);
-          if (mean) for (let i = 0; i < mean.length; i++) mean[i]! += outputs[i]!;
-          else mean = outputs;
+          if (asProbabilities) toProbabilities(outputs, plan, { classes: outputs.length / count });
+          deciding.push(mergeBackgrounds(outputs, backgrounds, count, "max"));
+          if (probabilities) saved.push(backgrounds === 1 ? deciding.at(-1)! : mergeBackgrounds(outputs, backgrounds, count, "sum"));
         }
-        if (runs.length > 1) for (let i = 0; i < mean!.length; i++) mean![i]! /= runs.length;
-        labels.set(index, labelsOf(mean!, plan, { threshold: asProbabilities ? 0.5 : 0 }));
-        probabilities?.set(index, mean!);
+        const chosen = meanOf(deciding);
+        labels.set(index, labelsOf(chosen, plan, { threshold: asProbabilities ? 0.5 : 0 }));
+        probabilities?.set(index, saved.every((own, k) => own === deciding[k]) ? chosen : meanOf(saved));
       }
       return {
         labels: labels.finish(`labels of ${image.name}`),
@@ -261,18 +318,19 @@ export function predictor(members: readonly Member[], options: SegmentOptions = 
       const turned = plan.orientation === "RAS" && axisCodes(image.affine) !== "RAS";
       const result = voxels * (1 + (probabilities ? 4 * classes : 0)) * (turned ? 2 : 1);
       const before = turned ? image.data.byteLength : 0;
-      let [prepared, windows, device] = [0, 0, 0];
+      let [prepared, windows, device, elements] = [0, 0, 0, voxels * (probabilities ? classes : 1)];
       for (const forward of forwards) {
         const own = forward.member.plan;
         const channels = own.channels.length;
         const shape = preparedShape(image, own);
         const size = voxelCount(shape);
+        elements = Math.max(elements, channels * size);
         prepared += 4 * channels * (size + (size === voxels ? 0 : voxels));
-        windows += slidingWindowCost([channels, ...shape], window(own)).bytes;
+        windows += slidingWindowCost([channels, ...shape], window(forward.member)).bytes;
         device += await forward.bytes();
       }
       const host = prepared + Math.max(before, windows + result);
-      return { host, device };
+      return { host, device, elements };
     },
   };
 }

@@ -4,7 +4,8 @@ import { axisCodes, voxelCount } from "../imaging/mod.ts";
 import type { Volume } from "../imaging/mod.ts";
 import { cut, middleRange, type View, viewOf } from "./overlay.ts";
 import { base64, outline } from "./overlay_shapes.ts";
-import { escapeXml, labelColour, openSvg, text } from "./plots.ts";
+import { labelColour, openSvg, text } from "./plots.ts";
+import { inLines, shortened, textWidth } from "./svg_text.ts";
 
 type Values = ArrayLike<number>;
 
@@ -103,22 +104,26 @@ function drawTile(row: TileRow, tile: MapTile | ClassTile, view: View, place: { 
   ].filter((part) => part !== "").join("\n");
 }
 
-/** Names of classes beside their colours, and the scale of colours. */
-function legend(classes: readonly string[], hasHeat: boolean, y: number): string {
-  const parts: string[] = [];
-  let x = MARGIN;
-  classes.forEach((name, k) => {
-    parts.push(`<rect x="${x}" y="${y}" width="14" height="11" rx="2" fill="${labelColour(k + 1)}"/>`, text(x + 20, y + 10, name, 'fill="#333"'));
-    x += 42 + Math.ceil(6.6 * name.length);
+/** Names of classes beside their colours, and the scale of colours; where the lines end. */
+function legend(classes: readonly string[], hasHeat: boolean, top: number, width: number): { svg: string; bottom: number } {
+  const room = width - 2 * MARGIN;
+  const names = classes.map((name) => shortened(name, room - 42));
+  const places = inLines([...names.map((name) => 42 + textWidth(name)), ...(hasHeat ? [180] : [])], room)
+    .map(({ x, line }) => ({ x: MARGIN + Math.round(x), y: top + 18 * line }));
+  const parts = names.flatMap((name, k) => {
+    const { x, y } = places[k]!;
+    return [`<rect x="${x}" y="${y}" width="14" height="11" rx="2" fill="${labelColour(k + 1)}"/>`, text(x + 20, y + 10, name, 'fill="#333"')];
   });
-  if (!hasHeat) return parts.join("\n");
-  parts.push(text(x, y + 10, "least", 'fill="#333"'));
-  for (let k = 0; k < 20; k++) {
-    const colour = heat(k / 19).map((v) => Math.round(v)).join(",");
-    parts.push(`<rect x="${x + 34 + 5 * k}" y="${y}" width="5.5" height="11" fill="rgb(${colour})"/>`);
+  const { x, y } = places.at(-1)!;
+  if (hasHeat) {
+    parts.push(text(x, y + 10, "least", 'fill="#333"'));
+    for (let k = 0; k < 20; k++) {
+      const colour = heat(k / 19).map((v) => Math.round(v)).join(",");
+      parts.push(`<rect x="${x + 34 + 5 * k}" y="${y}" width="5.5" height="11" fill="rgb(${colour})"/>`);
+    }
+    parts.push(text(x + 140, y + 10, "most", 'fill="#333"'));
   }
-  parts.push(text(x + 140, y + 10, "most", 'fill="#333"'));
-  return parts.join("\n");
+  return { svg: parts.join("\n"), bottom: y + 24 };
 }
 
 /**
@@ -138,11 +143,12 @@ export function tilesSvg(rows: readonly TileRow[], options: TileOptions): string
   const body: string[] = [];
   let y = 12;
   if (classes.length > 0 || hasHeat) {
-    body.push(legend(classes, hasHeat, y));
-    y += 24;
+    const key = legend(classes, hasHeat, y, width);
+    body.push(key.svg);
+    y = key.bottom;
   }
   columns.forEach((name, k) =>
-    body.push(`<text x="${(MARGIN + k * (room + GAP)).toFixed(1)}" y="${y + 10}" fill="#333" font-size="11">${escapeXml(name)}</text>`));
+    body.push(text(MARGIN + k * (room + GAP), y + 10, shortened(name, room, 11), 'fill="#333" font-size="11"')));
   y += 18;
   for (const row of rows) {
     const { image, name, slice, tiles, outlines = [] } = row;
@@ -159,7 +165,7 @@ export function tilesSvg(rows: readonly TileRow[], options: TileOptions): string
     const view = viewOf(image, PATIENT[code]);
     const [across, down] = [view.sizes[0] * view.pixel[0], view.sizes[1] * view.pixel[1]];
     const scale = room / Math.max(across, down);
-    body.push(`<text x="${MARGIN}" y="${y + 14}" fill="#1a1a1a" font-weight="600">${escapeXml(name)}</text>`);
+    body.push(text(MARGIN, y + 14, shortened(name, width - 2 * MARGIN, 13), 'fill="#1a1a1a" font-weight="600"'));
     y += 20;
     tiles.forEach((tile, k) =>
       body.push(drawTile(row, tile, view, { x: MARGIN + k * (room + GAP) + (room - across * scale) / 2, y, scale })));

@@ -1,7 +1,8 @@
 import { pathToFileURL } from "node:url";
 import { platform } from "../node.ts";
 import { endScript } from "../process_host.ts";
-import { explain, isHelp } from "./explain.ts";
+import { printable, put } from "../terminal.ts";
+import { exitCode, explain, isHelp } from "./explain.ts";
 
 /**
  * Runs a script in this process, as `node SCRIPT ARGS` would.
@@ -23,9 +24,9 @@ export async function run(script: string, args: readonly string[]): Promise<numb
       return 0;
     }
     // A progress line may stand unfinished on the terminal.
-    if (process.stdout.isTTY) process.stdout.write("\n");
-    console.error(explain(error));
-    return 1;
+    if (process.stdout.isTTY) put("\n");
+    put(`${printable(explain(error))}\n`, "stderr");
+    return exitCode(error);
   }
   // Dawn is let go by closeDevice alone: while a device lives or compiles, that would end in a segmentation fault, and
   // Node ends without it.

@@ -1,0 +1,13 @@
+/** SHA-256 of content: what names the source of a result, and what shows that a file is damaged. */
+
+const hex = (bytes: Uint8Array): string => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+
+/**
+ * SHA-256 of bytes, or of a text in UTF-8, as 64 hexadecimal digits: what `sha256sum` prints.
+ *
+ * @example await sha256("abc"); // "ba7816bf 8f01cfea ..." without the gaps
+ */
+export async function sha256(content: Uint8Array | string): Promise<string> {
+  const bytes = typeof content === "string" ? new TextEncoder().encode(content) : content;
+  return hex(new Uint8Array(await crypto.subtle.digest("SHA-256", bytes as Uint8Array<ArrayBuffer>)));
+}
