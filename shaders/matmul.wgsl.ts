@@ -48,13 +48,18 @@ const lowered = (p: MatmulParams, kernel: Kernel): Lowered => ({
   ],
 });
 
-/** One invocation, a tile of 4 x 4 in registers. */
-const tile: Variant<MatmulParams> = {
-  name: "tile",
-  guard: () => true,
+/** One invocation, a tile of the result in registers. */
+const tiled = (
+  name: string,
+  tm: number,
+  tn: number,
+  guard: Variant<MatmulParams>["guard"],
+): Variant<MatmulParams> => ({
+  name,
+  guard,
   lower(p, target) {
     const { batch, rows, inner, columns } = p;
-    const [tm, tn, size] = [4, 4, 64];
+    const size = 64;
     const [tilesM, tilesN] = [ceilDiv(rows, tm), ceilDiv(columns, tn)];
     const count = batch * tilesM * tilesN;
     const { workgroups, row } = fold(count, size, target);
@@ -94,9 +99,19 @@ ${pairs(
 )}
 }
 `;
-    return lowered(p, { name: "matmul.tile4x4", source, workgroups });
+    return lowered(p, { name: `matmul.tile${tm}x${tn}`, source, workgroups });
   },
-};
+});
+const tile = tiled("tile", 4, 4, () => true);
+
+/** Multiply-adds up to which a CPU adapter computes sooner than it compiles more than the plainest kernel. */
+const LITTLE = 2 ** 19;
+const plain = tiled(
+  "plain",
+  1,
+  1,
+  (p, target) => target.software && p.batch * p.rows * p.inner * p.columns <= LITTLE,
+);
 
 /**
  * One workgroup, 16 rows and up to four times its width of columns; one invocation, all rows of up to 4 columns. Per
@@ -265,7 +280,7 @@ ${each(4, (c) => `        ${tile}[(term${step(c)[1]}) * ${STRIDE}u + line${step(
   return { type: whole ? "vec4f" : "f32", text };
 }
 
-export const matmulVariants: readonly Variant<MatmulParams>[] = [workgroup, tileShared, tile];
+export const matmulVariants: readonly Variant<MatmulParams>[] = [plain, workgroup, tileShared, tile];
 
 /** Reads A and B, writes y, with the named variant, by default the tuned one or the first whose guard holds. */
 export function lowerMatmul(p: MatmulParams, target: Target, variant?: string): Lowered {

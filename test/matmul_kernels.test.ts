@@ -51,7 +51,7 @@ for (const { name } of matmulVariants) {
   });
 
   test(`${name}: a sum of 2^15 terms is good to a few last bits`, async () => {
-    const [rows, inner, columns] = [33, 2 ** 15, 33];
+    const [rows, inner, columns] = name === "plain" ? [3, 2 ** 15, 3] : [33, 2 ** 15, 33];
     const target = { ...runner.target, software: name !== "workgroup" };
     const p = { batch: 1, rows, inner, columns, transposeA: false, transposeB: false };
     const a = new Float32Array(rows * inner).fill(1.0001);
@@ -63,9 +63,18 @@ for (const { name } of matmulVariants) {
   });
 }
 
+test("a CPU adapter compiles a small kernel for a small product", () => {
+  const p = { batch: 1, rows: 64, inner: 100, columns: 50, transposeA: false, transposeB: true };
+  const source = (size: MatmulParams, variant?: string): string =>
+    lowerMatmul(size, { ...runner.target, software: true }, variant).dispatches[0]!.kernel.source;
+  assert.is(source(p), source(p, "plain"));
+  assert.ok(source(p).length < source(p, "tile").length / 3, `${source(p).length}, ${source(p, "tile").length}`);
+  assert.not(source({ ...p, rows: 640 }).length === source({ ...p, rows: 64 }).length, "a large one takes tiles");
+});
+
 test("a variant that does not take the sizes is refused by name", () => {
   const p = { batch: 1, rows: 1, inner: 5, columns: 1, transposeA: false, transposeB: false };
-  assert.throws(() => lowerMatmul(p, runner.target, "workgroup"), /matmul: variant workgroup .* these do: tile$/);
+  assert.throws(() => lowerMatmul(p, runner.target, "workgroup"), /matmul: variant workgroup .* these do: plain, tile$/);
 });
 
 test.after(() => closeRunner(runner));

@@ -77,7 +77,7 @@ export class Body {
   #span: Span | null;
   #given: BodyOptions["given"];
   #prefix: string;
-  #loaders = new Map<Value, string>();
+  #loaders = new Map<string, string>();
   readonly #computed = new Map<Value, number>();
   #total = 0;
 
@@ -193,7 +193,7 @@ export class Body {
     let places = this.places.get(v);
     if (!places) this.places.set(v, (places = new Set()));
     places.add(offset);
-    const element = this.#element(v, offset);
+    const element = this.#element(v, offset, index.span);
     if (v.dtype === "f16") {
       this.half = true;
       return this.bind(`f32(${element})`, "f32");
@@ -201,7 +201,7 @@ export class Body {
     return this.bind(v.dtype === "bool" ? `${element} != 0u` : element, v.dtype);
   }
 
-  #element(v: Value, offset: string): string {
+  #element(v: Value, offset: string, span: Index["span"]): string {
     const from = this.#span && this.#span.from > 0 ? ` - ${this.#span.from}u` : "";
     if (v === this.#alias) return `${this.#given ? "result0" : "result"}[${offset}${from}]`;
     if (v.size <= this.#most) return `${this.#prefix}${this.#binding(v, null)}[${offset}]`;
@@ -209,15 +209,20 @@ export class Body {
     if (this.#span && offset === "k" && v.size === this.#root.size) {
       return `b${this.#binding(v, this.#span.window)}[k${from}]`;
     }
-    let loader = this.#loaders.get(v);
+    // The windows that it may lie in.
+    const first = Math.floor((span?.from ?? 0) / this.#most);
+    const end = Math.ceil((span?.to ?? v.size) / this.#most);
+    if (end === first + 1) return `b${this.#binding(v, first)}[${offset}${first > 0 ? ` - ${first * this.#most}u` : ""}]`;
+    const key = `${v.id} ${first} ${end}`;
+    let loader = this.#loaders.get(key);
     if (!loader) {
-      const count = Math.ceil(v.size / this.#most);
-      const places = Array.from({ length: count }, (_, window) => this.#binding(v, window));
-      loader = `at${places[0]}`;
-      this.#loaders.set(v, loader);
+      const places = Array.from({ length: end - first }, (_, k) => this.#binding(v, first + k));
+      const all = end - first === Math.ceil(v.size / this.#most);
+      loader = `at${places[0]}${all ? "" : `_${places.length}`}`;
+      this.#loaders.set(key, loader);
       const lines = places.map((place, k) => {
-        const found = `return b${place}[i${k > 0 ? ` - ${k * this.#most}u` : ""}];`;
-        return k < count - 1 ? `  if (i < ${(k + 1) * this.#most}u) {\n    ${found}\n  }` : `  ${found}`;
+        const found = `return b${place}[i${first + k > 0 ? ` - ${(first + k) * this.#most}u` : ""}];`;
+        return k < places.length - 1 ? `  if (i < ${(first + k + 1) * this.#most}u) {\n    ${found}\n  }` : `  ${found}`;
       });
       this.windows.push(`fn ${loader}(i: u32) -> ${stored(v.dtype)} {\n${lines.join("\n")}\n}`);
     }

@@ -121,6 +121,7 @@ function mapBody(
 ): MapBody {
   const body = new Body(root, roots, target, "k", options);
   let index = Index.linear(root.shape, "k", body.bindIndex);
+  if (options.span) index = index.bounded(options.span.from, options.span.to);
   if (inner > 1) {
     const axis = innerAxis(root, inner);
     index = Index.runs(
@@ -235,7 +236,7 @@ export function emitFinished(
   if (root.size !== reduced.size || root.dtype !== "f32" || reduced.dtype !== "f32") return null;
   const body = new Body(root, roots, target, "i", { alias, given: { value: reduced, name: "total0" }, prefix: "f" });
   const value = body.value(root, Index.linear(root.shape, "i", body.bindIndex));
-  if (body.misplaced || body.windows.length > 0) return null;
+  if (!fits(body)) return null;
   const name = chainName(root, new Set([...roots, reduced]));
   const params = { name, library: "", reads: body.types, type: "f32", body: [...body.before, ...body.lines], value };
   const { summed, ...own } = emitReduce([reduced], roots, target, { body, params });
@@ -245,7 +246,7 @@ export function emitFinished(
 }
 
 /** Kernels that a function would need windows for, or that read at another place than they write, are not fused. */
-const fits = (body: Body): boolean => !body.misplaced && body.windows.length === 0;
+const fits = (body: Body): boolean => !body.misplaced && body.bindings.every(({ window }) => window === null);
 
 /** A body as the function of a template, with its statements' `value`. */
 const fused = (name: string, body: Body, value: string, type: string): Fused => ({

@@ -74,8 +74,13 @@ function expand(t: Tensor, op: Op, inputs: readonly Tensor[], attrs: unknown, ta
   if (lowering.kind === "composite") return lowering.expand(inputs, attrs);
   const most = windowElements(target);
   const large = (x: Tensor): boolean => x.size > most;
-  if (split && ((lowering.kind === "kernel" && [t, ...inputs].some(large)) || (lowering.kind === "reduce" && large(t))))
-    return split(inputs, t, attrs, most);
+  // One binding is left for the result.
+  const unbound = lowering.kind === "reduce" && inputs[0]!.size > most * (target.maxStorageBuffers - 1);
+  if (
+    split &&
+    ((lowering.kind === "kernel" && [t, ...inputs].some(large)) || (lowering.kind === "reduce" && large(t)) || unbound)
+  )
+    return split(inputs, t, attrs, most, target.maxStorageBuffers);
   return stages ? stages(inputs, t, attrs, target) : null;
 }
 

@@ -177,6 +177,10 @@ function cuttingPoint(root: Value, roots: Roots, target: Target, needed: number)
     return reads;
   };
   readsOf(root, true);
+  // Parts of large values may take fewer windows than counted here: the operand that is made of most.
+  const operands = root.inputs.map(base).filter((x) => x.op?.lowering.kind === "map" && !roots.has(x));
+  const made = (x: Value): number => coneOf(x, roots).inside.length;
+  best ??= operands.reduce<Value | null>((a, b) => (a && made(a) >= made(b) ? a : b), null);
   if (best === null) {
     throw new VoxgradError(
       `${root.op!.name} [${root.shape.join(", ")}]: needs ${needed} bindings of at most ` +

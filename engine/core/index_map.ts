@@ -20,11 +20,14 @@ const plus = (a: string, b: string): string => (a === "0u" ? b : b === "0u" ? a 
 
 export class Index {
   readonly shape: Shape;
+  /** Offsets between which all places of a kernel lie, where they are known to be fewer than all. */
+  readonly span: { readonly from: number; readonly to: number } | null;
   readonly #segments: readonly Segment[];
   readonly #bind: BindIndex;
 
-  private constructor(shape: Shape, segments: readonly Segment[], bind: BindIndex) {
+  private constructor(shape: Shape, segments: readonly Segment[], bind: BindIndex, span: Index["span"] = null) {
     this.shape = shape;
+    this.span = span;
     this.#segments = segments.map((s) => ({
       ...s,
       expression: atomic.test(s.expression) ? s.expression : bind(s.expression),
@@ -41,6 +44,11 @@ export class Index {
   /** The place with runs of axes given; `runs` cover all axes in order. */
   static runs(shape: Shape, runs: readonly { from: number; to: number; expression: string }[], bind: BindIndex): Index {
     return new Index(shape, runs, bind);
+  }
+
+  /** The same places, of which it is known that they lie between two offsets. */
+  bounded(from: number, to: number): Index {
+    return new Index(this.shape, this.#segments, this.#bind, { from, to });
   }
 
   /** Equal keys, equal places. */
@@ -85,11 +93,12 @@ export class Index {
       const from = axis;
       let product = 1;
       while (axis < shape.length && (product < count || shape[axis] === 1)) product *= shape[axis++]!;
-      if (product !== count) return Index.linear(shape, this.offset, this.#bind);
+      if (product !== count)
+        return new Index(shape, [{ from: 0, to: shape.length - 1, expression: this.offset }], this.#bind, this.span);
       if (axis > from) runs.push({ from, to: axis - 1, expression: count === 1 ? "0u" : segment.expression });
     }
     if (axis < shape.length) runs.push({ from: axis, to: shape.length - 1, expression: "0u" });
-    return new Index(shape, runs, this.#bind);
+    return new Index(shape, runs, this.#bind, this.span);
   }
 
   /** From a place in a broadcast result to the place in the tensor that was broadcast. */

@@ -82,9 +82,10 @@ export interface Op<A = any> {
   readonly batch?: (c: BatchContext<A>) => Tensor;
   /**
    * The same value made of operators on parts of at most `most` elements each, taken where a tensor of a kernel, or the
-   * result of a reduction, is larger than what one binding holds. Missing: such a tensor is refused.
+   * result of a reduction, is larger than what one binding holds, or the input of a reduction than what a kernel's
+   * `buffers` hold. Missing: such a tensor is refused.
    */
-  readonly split?: (inputs: readonly Tensor[], output: Aval, attrs: A, most: number) => Tensor;
+  readonly split?: (inputs: readonly Tensor[], output: Aval, attrs: A, most: number, buffers: number) => Tensor;
   /** The same value as a kernel for this adapter followed by other operators, which then fuse; null: one kernel. */
   readonly stages?: (inputs: readonly Tensor[], output: Aval, attrs: A, target: Target) => Tensor | null;
   /** Of a product: its multiply-adds, padding counted as if it were values. */

@@ -6,9 +6,13 @@ import { normalizeAxes, normalizeAxis, size, type Shape } from "../core/shape.ts
 import { checkTensor, node, type Tensor } from "../core/tensor.ts";
 import { broadcastTo } from "./broadcast_to.ts";
 import { scalar } from "./creation.ts";
-import { add, cast, div, equal, exp, isFinite, log, mul, square, sub, where } from "./elementwise.ts";
+import {
+  add, cast, div, equal, exp, greater, isFinite, isNaN, less, log, logicalAnd, logicalNot, logicalOr, maximum, minimum, mul,
+  square, sub, where,
+} from "./elementwise.ts";
+import { concat } from "./concat.ts";
 import { inF32 } from "./half.ts";
-import { inParts, partsFor } from "./parts.ts";
+import { inParts, partsFor, range, ranges } from "./parts.ts";
 import { reshape, stopGradient } from "./reshape.ts";
 
 export interface ReduceOptions {
@@ -29,7 +33,40 @@ const operators = (): Record<ReduceAttrs["by"], Op<ReduceAttrs>> => ({
   min: minOp,
   argmax: argmaxOp,
 });
-function split([x]: readonly Tensor[], output: Aval, { axes, by }: ReduceAttrs, most: number): Tensor {
+/** Windows that a part of a large input reaches into: fewer than any adapter binds. */
+const PART = 3;
+
+/** A reduction of an input with more windows than a kernel binds: parts along the first axes touch few of them. */
+function byParts(x: Tensor, { axes, by }: ReduceAttrs, most: number): Tensor {
+  const axis = x.shape.findIndex((n) => n > 1);
+  const each = Math.max(1, Math.floor((PART * most) / size(x.shape.slice(axis + 1))));
+  const parts = ranges(x.shape[axis]!, Math.ceil(x.shape[axis]! / each)).map(([start, end]) => ({
+    start,
+    x: range(x, axis, start, end),
+  }));
+  const of = (kind: ReduceAttrs["by"], part: Tensor): Tensor => reduce(operators()[kind], kind, part, { axes });
+  if (!axes.includes(axis)) {
+    const to = x.shape.map((_, k) => k).filter((k) => !axes.includes(k)).indexOf(axis);
+    return concat(parts.map((part) => of(by, part.x)), { axis: to });
+  }
+  if (by === "argmax") {
+    // The first of equal values counts, and a NaN more than any.
+    const found = parts.map((part) => ({ value: of("max", part.x), at: add(of("argmax", part.x), part.start) }));
+    return found.reduce((a, b) => {
+      const ahead = (isFloat(x.dtype) ? logicalAnd(isNaN(b.value), logicalNot(isNaN(a.value))) : less(b.value, b.value));
+      const later = logicalOr(greater(b.value, a.value), ahead);
+      return { value: where(later, b.value, a.value), at: where(later, b.at, a.at) };
+    }).at;
+  }
+  let list = parts.map((part) => of(by, part.x));
+  const join = by === "sum" ? add : by === "max" ? maximum : minimum;
+  while (list.length > 1) list = list.flatMap((a, k) => (k % 2 ? [] : [k + 1 < list.length ? join(a, list[k + 1]!) : a]));
+  return list[0]!;
+}
+
+function split([x]: readonly Tensor[], output: Aval, attrs: ReduceAttrs, most: number, buffers: number): Tensor {
+  const { axes, by } = attrs;
+  if (x!.size > most * (buffers - 1)) return byParts(x!, attrs, most);
   const kept = x!.shape.map((_, k) => k).filter((k) => !axes.includes(k));
   const longest = kept.reduce((a, b) => (x!.shape[a]! >= x!.shape[b]! ? a : b));
   const count = partsFor(by, [{ size: size(output.shape) }], x!.shape[longest]!, most);

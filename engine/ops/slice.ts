@@ -1,7 +1,7 @@
 /** slice, split and flip: parts of a tensor along its axes. */
 import { check, checkOptions, show } from "../core/errors.ts";
 import type { Op } from "../core/op.ts";
-import { normalizeAxes, normalizeAxis } from "../core/shape.ts";
+import { normalizeAxes, normalizeAxis, strides } from "../core/shape.ts";
 import { checkTensor, node, type Tensor } from "../core/tensor.ts";
 import { dilatedPad } from "./pad.ts";
 
@@ -22,7 +22,13 @@ const sliceOp: Op<SliceAttrs> = {
         if (n === e.output.shape[k]) return null;
         return (i: string) => `${step[k] === 1 ? i : `${i} * ${step[k]}u`}${start[k] === 0 ? "" : ` + ${start[k]}u`}`;
       });
-      return e.input(0, index.along(from, rewrite));
+      const steps = strides(from);
+      const first = steps.reduce((sum, n, k) => sum + n * start[k]!, 0);
+      const last = steps.reduce((sum, n, k) => sum + n * step[k]! * (e.output.shape[k]! - 1), first);
+      // Of whole rows the places of a kernel are moved by a constant.
+      const rows = index.span && step[0] === 1 && from.every((n, k) => k === 0 || n === e.output.shape[k]);
+      const [least, end] = rows ? [index.span.from + first, index.span.to + first] : [first, last + 1];
+      return e.input(0, index.along(from, rewrite).bounded(least, end));
     },
   },
   // The adjoint puts every value back where it came from, among zeros.
