@@ -1,6 +1,7 @@
 /** The public surface of voxgrad. */
 export type { DType, TypedArray } from "./core/dtype.ts";
-export { listed, VoxgradError } from "./core/errors.ts";
+export { isPlain, listed, VoxgradError } from "./core/errors.ts";
+export { VERSION } from "./core/version.ts";
 export { Tensor } from "./core/tensor.ts";
 export type { Shape } from "./core/shape.ts";
 export type { Tree } from "./core/tree.ts";

@@ -62,7 +62,7 @@ const size = (numbers: readonly number[]): string => numbers.map((n) => Number(n
  * Answers the visitor of `oneShotForm`. Labels and what was painted are written as NIfTI, into the folder `output`.
  *
  * @returns what `openPanel` takes; it throws, with words for the visitor, where a file does not fit or nothing is painted
- * @example if (openPanel) await openPanel(oneShotForm, answerOneShot({ window: 2, chunks: 3, prototypes: "alpnet" }));
+ * @example if (openPanel) await openPanel(oneShotForm, answerOneShot({}));
  */
 export function answerOneShot(options: OneShotSettings & { slices?: "chunks" | "largest"; output?: string }) {
   const output = new RunFolder(options.output || "segmented");

@@ -86,6 +86,10 @@ function supportSlice({ label, shape }: SupportScan, value: number, [first, last
 const FEATURES = 4;
 const upTo = (n: number, stride: number): number => Math.ceil(n / (FEATURES * stride)) * FEATURES * stride;
 
+/** Features along the edges of a prepared scan's slices. */
+export const paddedFeatures = ([, H, W]: Triple | readonly number[], stride: number): [number, number] =>
+  [upTo(H!, stride) / stride, upTo(W!, stride) / stride];
+
 /** Slices [n, C, h, w] of a scan, padded with 0 to [h, w]. */
 function slicesOf(image: Float32Array<ArrayBuffer>, shape: Triple, zs: readonly number[], size: readonly [number, number]): Float32Array<ArrayBuffer> {
   const channels = image.length / (shape[0] * shape[1] * shape[2]);

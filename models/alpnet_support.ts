@@ -1,18 +1,69 @@
 /** What segmentation by labelled scans starts from: an encoder out of its file, and supports made of label maps. */
 import {
-  axisCodes, checkGrid, ConfigError, loadModel, loadParameters, preprocessCase, random,
+  axisCodes, checkGrid, ConfigError, loadModel, loadParameters, preprocessCase, print, random, RunFolder,
 } from "../engine/mod.ts";
 import type { PatientAxis, Plan, PreparedCase, Volume } from "../engine/mod.ts";
 import * as alpnet from "./alpnet.ts";
 import { largestSlices, oneShotSegmenter } from "./alpnet_scans.ts";
 
-export interface OneShotSettings {
+/** How an encoder compares slices: stored in its model file, as it was trained and measured. */
+export interface FewShotSettings {
   /** Edge of a prototype's window in features. */
   readonly window: number;
   /** Parts of a class along the slices. */
   readonly chunks: number;
   /** Local prototypes, or one for each class. */
   readonly prototypes: "alpnet" | "panet";
+  /** alpha of Eq. 4. */
+  readonly temperature: number;
+  /** See alpnet.classPrototypes. */
+  readonly rule: "code" | "paper";
+}
+
+/** What a user changes of it: 0 and "run" stand for the encoder's own. */
+export interface OneShotSettings {
+  readonly window?: number;
+  readonly chunks?: number;
+  readonly prototypes?: "run" | "alpnet" | "panet";
+}
+
+const DEFAULTS: FewShotSettings = { window: 2, chunks: 3, prototypes: "alpnet", temperature: 20, rule: "code" };
+
+const isCount = (value: unknown): boolean => Number.isInteger(value) && (value as number) >= 1;
+const RIGHT: Readonly<Record<keyof FewShotSettings, (value: any) => boolean>> = {
+  window: isCount, chunks: isCount, prototypes: (value) => value === "alpnet" || value === "panet",
+  temperature: (value) => Number.isFinite(value) && value > 0, rule: (value) => value === "code" || value === "paper",
+};
+
+/** @throws ConfigError that names the file and the setting */
+function checkedSettings(found: Readonly<Record<string, unknown>>, file: string): FewShotSettings {
+  for (const [key, right] of Object.entries(RIGHT)) {
+    if (!right(found[key])) throw new ConfigError(`${file}: its few-shot setting ${key} is ${JSON.stringify(found[key])?.slice(0, 80)}; train again`);
+  }
+  return found as unknown as FewShotSettings;
+}
+
+/**
+ * The settings of an encoder whose file has none, as voxgrad wrote before 0.2: those of config.json in its run folder, or
+ * else usual ones, with a word in the log.
+ */
+async function settingsBeside(path: string): Promise<FewShotSettings> {
+  const folder = path.endsWith(".safetensors") ? path.replace(/(^|\/)[^/]*$/, "") || "." : path.replace(/(?<=.)\/+$/, "");
+  const config = await new RunFolder(folder.replace(/\/fold_\d+$/, "")).readJson("config.json");
+  const { testWindow: window, chunks, temperature, rule, arm } = config?.options ?? {};
+  const prototypes = ["panet", "ssl-panet"].includes(arm) ? "panet" as const : "alpnet" as const;
+  if (window !== undefined) return checkedSettings({ ...DEFAULTS, window, chunks, temperature, rule, prototypes }, `${folder}/config.json`);
+  print(`${path}: it does not say how the encoder was measured; window ${DEFAULTS.window}, ${DEFAULTS.chunks} chunks and local prototypes are taken`);
+  return DEFAULTS;
+}
+
+/** The encoder's settings with what a user changes of them, as options of oneShotSegmenter. */
+export function fewShotOptions(own: FewShotSettings, asked: OneShotSettings = {}) {
+  const prototypes = asked.prototypes === "alpnet" || asked.prototypes === "panet" ? asked.prototypes : own.prototypes;
+  return {
+    window: asked.window || own.window, chunks: asked.chunks || own.chunks, temperature: own.temperature, rule: own.rule,
+    ...(prototypes === "panet" && { foreground: "mask" as const, background: "mask" as const }),
+  };
 }
 
 /** A trained encoder and how scans come to it. */
@@ -25,27 +76,28 @@ export interface OneShot {
  * An encoder that scripts/train_alpnet.ts has trained.
  *
  * @param run its run folder, or model.safetensors
- * @throws ConfigError where the file holds another network; what `loadModel` throws
+ * @throws ConfigError where the file holds another network, or settings that are none; what `loadModel` throws
  */
 export async function loadEncoder(run: string) {
   const { description, tensors } = await loadModel(run);
-  const { network, architecture, plan } = description;
+  const { network, architecture, plan, fewShot } = description;
   if (network !== "alpnetEncoder") throw new ConfigError(`${run}: it holds a ${network}; name a run of train_alpnet`);
   const model = alpnet.encoder(architecture);
-  return { model, params: loadParameters(model.init(random.key(0)), tensors), plan, tensors, description: { network, architecture } };
+  const settings = fewShot ? checkedSettings(fewShot, run) : await settingsBeside(run);
+  return { model, params: loadParameters(model.init(random.key(0)), tensors), plan, tensors, settings, description: { network, architecture } };
 }
 
 /**
  * The segmenter of an encoder that scripts/train_alpnet.ts has trained.
  *
  * @param run its run folder, or model.safetensors
+ * @param asked what is to be otherwise than the encoder was measured
  * @throws as loadEncoder
- * @example const { plan, segment } = await loadOneShot("runs/encoder", { window: 2, chunks: 3, prototypes: "alpnet" });
+ * @example const { plan, segment } = await loadOneShot("runs/encoder");
  */
-export async function loadOneShot(run: string, { window, chunks, prototypes }: OneShotSettings): Promise<OneShot> {
-  const { model, params, plan } = await loadEncoder(run);
-  const panet = prototypes === "panet" ? { foreground: "mask" as const, background: "mask" as const } : {};
-  return { plan, segment: oneShotSegmenter(model, params, { plan, window, chunks, ...panet }) };
+export async function loadOneShot(run: string, asked: OneShotSettings = {}): Promise<OneShot> {
+  const { model, params, plan, settings } = await loadEncoder(run);
+  return { plan, segment: oneShotSegmenter(model, params, { plan, ...fewShotOptions(settings, asked) }) };
 }
 
 /** Letters of both directions along the axes [z, y, x] of a scan turned to RAS. */

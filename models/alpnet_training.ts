@@ -4,14 +4,15 @@
  */
 import {
   checkTrainingOptions, choice, compile, ConfigError, deviceInfo, duration, entry, openSuperpixels, openTraining, print,
-  Prng, programLine, random, readSafetensors, saveModel, sgd, slice, stepFigures, storeFolder, train,
-  trainingEntries, valueAndGrad, writeOrganPhantomDataset,
+  Prng, programLine, random, readWeights, sgd, slice, stepFigures, storeFolder, train,
+  trainingEntries, valueAndGrad, writeModel, writeOrganPhantomDataset,
 } from "../engine/mod.ts";
-import type { CaseSource, Comparison, Config, FoldSetup, Tensor, Training } from "../engine/mod.ts";
+import type { CaseSource, Comparison, Config, FoldSetup, PreparedCase, Tensor, Training } from "../engine/mod.ts";
 
 import * as alpnet from "./alpnet.ts";
 import { annotatedEpisodes, type DrawEpisode, type EpisodeBatch, superpixelEpisodes, transformed } from "./alpnet_episodes.ts";
-import { oneShotSegmenter, sliceRanges } from "./alpnet_scans.ts";
+import { oneShotSegmenter, paddedFeatures, sliceRanges } from "./alpnet_scans.ts";
+import { fewShotOptions, type FewShotSettings } from "./alpnet_support.ts";
 import { withStatistics } from "./resnet.ts";
 
 /** An episode is two slices and no patches: what says how these are drawn is no option here, and stays as it is. */
@@ -61,6 +62,9 @@ const TRAINED = [
   "exclude", "side", "alignment", "rate", "decay", "decaySteps", "momentum", "weightDecay", "steps", "epochs", "epoch", "checkpoint",
 ] as const;
 
+/** Names of the training's curves. */
+const CURVES = ["class of the episode"];
+
 /** Slices of the paper, and the longest that are trained on. */
 const PAPER_SIDE = 256;
 const PAPER_MIN_SIZE = 400;
@@ -81,11 +85,17 @@ export async function trainAlpnet(options: AlpnetOptions): Promise<Comparison> {
   const setup = await setUp(options, training);
   const { architecture, size } = setup;
   print(`Model: ${options.backbone}, slices of ${size.join(" x ")}, features ${size.map((n) => n / setup.model.config.outputStride).join(" x ")}; ${options.arm}`);
-  await training.describe({ network: "alpnetEncoder", architecture, device: await deviceInfo() });
+  const supports = await supportsOf(setup);
+  await training.describe({
+    network: "alpnetEncoder", architecture, fewShot: setup.settings, device: await deviceInfo(),
+    // What the curves are of: no class of the dataset.
+    curves: CURVES,
+    supports: Object.fromEntries([...supports].map(([fold, { id }]) => [fold, id])),
+  });
   const step = compileStep(setup);
   for (const fold of training.folds) {
     if (training.folds.length > 1) print(`\n${fold.name}`);
-    await trainFold(setup, step, fold);
+    await trainFold(setup, step, { fold, support: supports.get(fold.name) });
   }
   return training.finish();
 }
@@ -130,13 +140,18 @@ async function setUp(options: AlpnetOptions, training: Training) {
   const [, h, w] = plan.fingerprint.medianPreparedShape;
   const longest = options.side || Math.min(PAPER_SIDE, Math.max(h, w));
   const size = [h, w].map((n) => Math.ceil(Math.min(n, longest) / stride) * stride) as [number, number];
-  const panet = options.arm === "panet" || options.arm === "ssl-panet";
-  const fewShot = {
-    ...(panet && { foreground: "mask" as const, background: "mask" as const }),
-    rule: options.rule, temperature: options.temperature, ways: 1,
+  const { window, testWindow, chunks, temperature, rule } = options;
+  /** As the encoder is measured, and as it is to be used. */
+  const settings: FewShotSettings = {
+    window: testWindow, chunks, temperature, rule, prototypes: options.arm.endsWith("panet") ? "panet" : "alpnet",
   };
+  const { chunks: _, window: __, ...fewShot } = fewShotOptions(settings);
+  const features = Math.min(...size) / stride;
+  if (settings.prototypes === "alpnet" && options.arm !== "init" && window > features) {
+    throw new ConfigError(`--window: got ${window}, and slices of ${size.join(" x ")} have ${features} features along an edge; take less, or --stride 4`);
+  }
   return {
-    options, training, architecture, model, size, fewShot,
+    options, training, architecture, model, size, settings, fewShot: { ...fewShot, ways: 1 },
     exclude: names.map((name) => plan.labels.indexOf(name)),
     ssl: options.arm.startsWith("ssl"),
     minSize: options.minSize || Math.max(4, Math.round((PAPER_MIN_SIZE * size[0] * size[1]) / PAPER_SIDE ** 2)),
@@ -178,13 +193,41 @@ async function episodesOf(setup: Setup, source: CaseSource): Promise<DrawEpisode
   return superpixelEpisodes(source, superpixels, { size, exclude });
 }
 
-async function trainFold(setup: Setup, compiled: ReturnType<typeof compileStep>, fold: FoldSetup): Promise<void> {
-  const { options, training, model, optimiser, architecture, fewShot } = setup;
+/**
+ * The support of each fold that holds cases out. Whether it can be one, and whether windows fit into the slices that are
+ * compared with it, is told before anything is trained.
+ */
+async function supportsOf({ options, training, model, settings }: Setup): Promise<Map<string, PreparedCase>> {
+  const supports = new Map<string, PreparedCase>();
+  for (const { name, split } of training.folds) {
+    if (split.val.length === 0) continue;
+    const item = training.dataset.cases.find(({ id }) => id === (options.support || split.train[0]));
+    if (!item) throw new ConfigError(`--support: there is no case ${options.support} in ${training.dataset.folder}`);
+    const support = await training.store.get(item.id);
+    if (!support.label.some((value) => value > 0)) {
+      throw new ConfigError(`${item.id}: as it is prepared it shows no class, so it cannot be the support; name another by --support`);
+    }
+    supports.set(name, support);
+    if (settings.prototypes === "panet") continue;
+    for (const id of [item.id, ...split.val]) {
+      const { shape } = await training.store.get(id);
+      const least = Math.min(...paddedFeatures(shape, model.config.outputStride));
+      if (settings.window <= least) continue;
+      throw new ConfigError(`--testWindow: got ${settings.window}, and slices of ${id} have ${least} features along an edge; take less, or --stride 4`);
+    }
+  }
+  return supports;
+}
+
+async function trainFold(
+  setup: Setup, compiled: ReturnType<typeof compileStep>, { fold, support }: { fold: FoldSetup; support: PreparedCase | undefined },
+): Promise<void> {
+  const { options, training, model, optimiser, architecture, settings } = setup;
   const { plan } = training;
   const { split, run } = fold;
   const key = random.key(options.seed);
-  let params = options.weights === "" ? model.init(key) : model.load((await readSafetensors(options.weights)).tensors, key);
-  const save = (file: string) => saveModel(params, { network: "alpnetEncoder", architecture, plan }).then((bytes) => run.write(file, bytes));
+  let params = options.weights === "" ? model.init(key) : model.load((await readWeights(options.weights)).tensors, key);
+  const described = { network: "alpnetEncoder", architecture, plan, fewShot: { ...settings } };
   if (options.arm !== "init") {
     const draw = await episodesOf(setup, { ids: split.train, get: (id) => training.store.get(id) });
     let state = optimiser.init(params);
@@ -192,7 +235,7 @@ async function trainFold(setup: Setup, compiled: ReturnType<typeof compileStep>,
     const started = performance.now();
     let first = true;
     const { seconds } = await train<EpisodeBatch>({
-      run, title: `${training.dataset.name}, ${options.arm}`, classes: ["class of the episode"], steps: training.steps,
+      run, title: `${training.dataset.name}, ${options.arm}`, classes: CURVES, steps: training.steps,
       epochSteps: options.epoch, checkpointMinutes: options.checkpoint,
       rate: (k) => options.rate * options.decay ** Math.floor((k - 1) / options.decaySteps),
       batch: (k) => draw(draws.fork(k)),
@@ -210,13 +253,11 @@ async function trainFold(setup: Setup, compiled: ReturnType<typeof compileStep>,
     });
     print(`Trained ${training.steps} episodes in ${duration(seconds)}`);
   }
-  await save("model.safetensors");
-  const item = training.dataset.cases.find(({ id }) => id === (options.support || split.train[0]));
-  if (!item) throw new ConfigError(`--support: there is no case ${options.support} in ${training.dataset.folder}`);
-  if (split.val.length > 0) print(`Support: ${item.id}`);
-  const support = await training.store.get(item.id);
-  const segment = oneShotSegmenter(model, params, { plan, ...fewShot, window: options.testWindow, chunks: options.chunks });
-  const heldOut = { ...fold, split: { ...split, val: split.val.filter((id) => id !== item.id) } };
+  await writeModel(run, "model.safetensors", params, described);
+  if (!support) return training.test(fold, async (image) => image);
+  print(`Support: ${support.id}`);
+  const segment = oneShotSegmenter(model, params, { plan, ...fewShotOptions(settings) });
+  const heldOut = { ...fold, split: { ...split, val: split.val.filter((id) => id !== support.id) } };
   await training.test(heldOut, async (image, id) =>
     segment(image, [support], options.ranges === "known" ? { ranges: sliceRanges(await training.store.get(id), plan.labels.map((_, value) => value).slice(1)) } : {}));
 }

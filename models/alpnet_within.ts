@@ -1,11 +1,11 @@
 /** One scan segmented from one labelled slice of its own, and measured on the other slices. */
-import { axisCodes, compareLabels, nonZeroBox, preprocessCase, volumeLike, VoxgradError } from "../engine/mod.ts";
+import { axisCodes, compareLabels, ConfigError, nonZeroBox, preprocessCase, volumeLike, VoxgradError } from "../engine/mod.ts";
 import type {
   CaseGeometry, ChannelPlan, ClassComparison, ComparedClass, LoadedCase, Plan, Triple, Volume,
 } from "../engine/mod.ts";
 import { largestSlices, oneShotSegmenter, sliceRanges } from "./alpnet_scans.ts";
 import { patientAxis, storedAxis } from "./alpnet_support.ts";
-import type { OneShotModel, OneShotOptions, SupportScan } from "./alpnet_scans.ts";
+import type { OneShotModel, OneShotOptions, SliceRange, SupportScan } from "./alpnet_scans.ts";
 
 /** How a scan is prepared by itself. */
 export interface ScanPlanOptions {
@@ -91,6 +91,28 @@ export interface SlicePlaces {
   /** The stored index of a prepared slice, and the prepared slice of a stored index. */
   stored(prepared: number): number;
   prepared(stored: number): number;
+}
+
+/**
+ * The prepared slices that a range of slices, as pictures count them from 1, lies in.
+ *
+ * @throws ConfigError for a range that the scan does not have, or that its preparation cut away
+ * @example const range = preparedRange({ id, ...(await preprocessImage(image, plan)) }, [10, 40]);
+ */
+export function preparedRange(
+  { id, shape, geometry }: { readonly id: string; readonly shape: Triple; readonly geometry: CaseGeometry },
+  [first, last]: readonly [number, number],
+): SliceRange {
+  const places = slicePlaces(geometry);
+  if (first > last || last > places.count) {
+    throw new ConfigError(`--range: got ${first} to ${last}, and ${id} has slices 1 to ${places.count}; give the first and the last`);
+  }
+  const ends = [first, last].map((slice) => places.prepared(places.shown(slice - 1))).sort((a, b) => a - b) as [number, number];
+  // Slices of the plan's spacing that reach into the range.
+  const scale = shape[0] / geometry.cropSize[0];
+  const [from, to] = [Math.max(0, Math.floor(ends[0] * scale)), Math.min(shape[0], Math.ceil((ends[1] + 1) * scale)) - 1];
+  if (from > to) throw new ConfigError(`--range: slices ${first} to ${last} of ${id} are 0 throughout and cut away; give others`);
+  return [from, to];
 }
 
 /** @param geometry of a scan prepared by `planOfScan` */

@@ -5,8 +5,8 @@
 import {
   adam, checkSetsOption, checkTrainingOptions, choice, clipGradNorm, compile, concat, ConfigError, deepSupervision, deepSupervisionWeights, deviceInfo,
   diceCrossEntropy, distanceTransform, duration, entry, checkGrid, oneHot, ones, openOptimizer, openTraining, optimizerEntries, polySchedule, print,
-  programLine, random, readVolume, saveModel, saveSafetensors, segmenter, softmax, stepFigures, stopGradient, tellBackground, tensor,
-  train, trainingEntries, valueAndGrad, withChannels, writeContextPhantomDataset, writeFigure,
+  programLine, random, readVolume, saveSealed, segmenter, softmax, stepFigures, stopGradient, tellBackground, tensor,
+  train, trainingEntries, valueAndGrad, withChannels, writeContextPhantomDataset, writeFigure, writeModel,
 } from "../engine/mod.ts";
 import type { CaseSource, Comparison, Config, FoldSetup, Patches, SampleCase, Tensor, Training } from "../engine/mod.ts";
 
@@ -147,7 +147,7 @@ function sourceOf(setup: Setup, trainingCases: readonly string[]): CaseSource {
       contexts, seed: options.seed, ...(threshold !== undefined && { threshold }),
     })
     : (item: SampleCase) => maskOf(setup, item);
-  return withChannels(training.store, make);
+  return withChannels(training.store, make, { memory: options.memory * 1e9 });
 }
 
 /** Soft dilated mask of a whole case; beyond the volume, where extra channels are 0, all is far background. */
@@ -259,7 +259,6 @@ async function trainFold(setup: Setup, compiled: Steps, fold: FoldSetup): Promis
   let omega = generator.init(random.key(options.seed + 1));
   let omegaState = generatorOptimiser.init(omega);
   const described = { network: setup.network, architecture: setup.architecture, plan };
-  const save = (file: string) => saveModel(params, described).then((bytes) => run.write(file, bytes));
   const started = performance.now();
   let first = true;
   const { seconds } = await train<Patches>({
@@ -271,6 +270,12 @@ async function trainFold(setup: Setup, compiled: Steps, fold: FoldSetup): Promis
       const key = training.key(k);
       let figures: Tensor;
       const both = context === "colab" && k % options.period === 0;
+      // The larger program is told of, and made, at the start too, not in the middle of the training.
+      if (first && context === "colab" && !both && Math.floor(steps / options.period) * options.period > k) {
+        const info = await compiled.both.plan(
+          params, state, omega, omegaState, patches, key, learningRate, options.generatorRate * poly(k - 1));
+        print(programLine(info, performance.now() - started, `Every ${options.period} steps, with the generator's`));
+      }
       if (both) {
         const generatorRate = options.generatorRate * poly(k - 1);
         [params, state, figures, omega, omegaState] = await compiled.both(
@@ -287,11 +292,11 @@ async function trainFold(setup: Setup, compiled: Steps, fold: FoldSetup): Promis
       write: (copy) => ({ params, optimiser: state, omega, generator: omegaState } = copy),
     },
     validate: training.validation(split, (patches) => compiled.look(params, omega, patches)),
-    best: () => save("model_best.safetensors"),
+    best: () => writeModel(run, "model_best.safetensors", params, described),
   });
   print(`Trained ${steps} steps in ${duration(seconds)}`);
-  await save("model.safetensors");
-  if (context === "colab") await run.write("generator.safetensors", await saveSafetensors(omega));
+  await writeModel(run, "model.safetensors", params, described);
+  if (context === "colab") await run.write("generator.safetensors", await saveSealed(omega));
   const whole = context === "none" ? model : colab.contextsFirst(model, { roiClasses: rois, contexts });
   await training.test(fold, segmenter(whole, params, { plan }));
   await writeFigures(setup, fold, params, omega);

@@ -18,7 +18,6 @@ import {
   programLine,
   random,
   regionTargets,
-  saveModel,
   segmenter,
   stepFigures,
   tellBackground,
@@ -27,6 +26,7 @@ import {
   trainingEntries,
   tree,
   valueAndGrad,
+  writeModel,
   withChannels,
   writeFigure,
   writeNestedPhantomDataset,
@@ -59,7 +59,7 @@ export const conResNetEntries = {
   mode: choice(["paper", "code"], "residual loss: of probabilities (paper), or what the official code computes"),
   first: choice(["zero", "label"], "residual of the first slice: none (paper), or all of it (official code)"),
   lambda: entry(0.5, "weight of the residual losses at the coarser scales", { min: 0 }),
-  boundary: entry(false, "mix in the boundary loss, its share from 0 to 0.99; distance maps are kept in memory"),
+  boundary: entry(false, "mix in the boundary loss, its share from 0 to 0.99; cases with their distance maps take as much memory again"),
   blocks: entry([], "residual blocks at each scale, and in the dilated stage; 1,2,2,... without it", {
     integer: true,
     min: 1,
@@ -111,7 +111,9 @@ export async function trainConResNet(options: ConResNetOptions): Promise<Compari
     parameters,
     device: await deviceInfo(),
   });
-  if (options.boundary) training.source = withChannels(training.store, (item) => distancesOf(setup, item));
+  if (options.boundary) training.source = withChannels(
+    training.store, (item) => distancesOf(setup, item), { memory: options.memory * 1e9 },
+  );
   for (const fold of training.folds) {
     if (training.folds.length > 1) print(`\n${fold.name}`);
     await trainFold(setup, steps, fold);
@@ -240,7 +242,6 @@ async function trainFold(setup: Setup, compiled: Steps, fold: FoldSetup): Promis
   let params = model.init(random.key(options.seed));
   let state = optimiser.init(params);
   const described = { network: "conResNet", architecture: model.config, plan };
-  const save = (file: string) => saveModel(params, described).then((bytes) => run.write(file, bytes));
   const started = performance.now();
   let isFirst = true;
   const { seconds } = await train<Patches>({
@@ -265,10 +266,10 @@ async function trainFold(setup: Setup, compiled: Steps, fold: FoldSetup): Promis
       write: (copy) => ({ params, optimiser: state } = copy),
     },
     validate: training.validation(split, ({ image, label }) => compiled.look(params, { image, label })),
-    best: () => save("model_best.safetensors"),
+    best: () => writeModel(run, "model_best.safetensors", params, described),
   });
   print(`Trained ${steps} steps in ${duration(seconds)}`);
-  await save("model.safetensors");
+  await writeModel(run, "model.safetensors", params, described);
   await training.test(fold, segmenter(model, params, { plan }));
   const shown = (split.val.length > 0 ? split.val : split.train).slice(0, SHOWN);
   const cases = await Promise.all(shown.map((id) => training.store.get(id)));

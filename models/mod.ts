@@ -10,10 +10,10 @@ export type { OneShotOptions, SliceRange, SupportScan } from "./alpnet_scans.ts"
 export { drawSupports, summariseSupports } from "./alpnet_statistics.ts";
 export type { Spread, SupportCell, SupportedCase, SupportsSummary } from "./alpnet_statistics.ts";
 export { loadOneShot, prepareSupport, sliceAxis } from "./alpnet_support.ts";
-export type { OneShot, OneShotSettings } from "./alpnet_support.ts";
+export type { FewShotSettings, OneShot, OneShotSettings } from "./alpnet_support.ts";
 export { alpnetEntries, trainAlpnet } from "./alpnet_training.ts";
 export type { AlpnetOptions } from "./alpnet_training.ts";
-export { compareOtherSlices, planOfScan, segmentWithin, slicePlaces } from "./alpnet_within.ts";
+export { compareOtherSlices, planOfScan, preparedRange, segmentWithin, slicePlaces } from "./alpnet_within.ts";
 export type { OtherSlices, ScanPlanOptions, SlicePlaces, WithinOptions, WithinScan } from "./alpnet_within.ts";
 export * as colab from "./colab.ts";
 export { colabFigures, contextMapsSvg, figureMaps, intensitiesSvg, logitPlaneSvg, sampleVoxels } from "./colab_figures.ts";

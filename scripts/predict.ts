@@ -3,7 +3,7 @@
 // settings, by content, so a stopped prediction goes on.
 // `npx voxgrad predict runs/phantom-001 scans labels`
 import {
-  CaseFaults, casesOutside, checkPostprocessing, choice, closeDevice, config, ConfigError, counted, deviceInfo, entry, findImages,
+  CaseFaults, casesOutside, checkMemory, checkPostprocessing, checkSpacing, choice, closeDevice, config, ConfigError, counted, deviceInfo, entry, findImages,
   findModels, loadCase, loadModel, loadParameters, openPredictions, postprocess, predictor, print, random, refuseUnused, RunFolder, writeNifti,
 } from "../engine/mod.ts";
 import type { Network, Plan, Postprocessing } from "../engine/mod.ts";
@@ -22,6 +22,7 @@ const options = config({
   batch: entry(1, "patches at once", { integer: true, min: 1 }),
   postprocess: entry(true, "apply the postprocessing.json of the run, where it has one"),
   saveProbabilities: entry(false, "write CASE_probabilities.nii.gz too: 4-D, float32, a volume for each label or region"),
+  anySpacing: entry(false, "also scans whose voxels are ten times larger or smaller than those of the training"),
   overwrite: entry(false, "make what is there already again"),
 });
 for (const key of ["run", "input", "output"] as const) {
@@ -78,9 +79,11 @@ for (const item of counted(cases, "case")) {
     if (reason === undefined) return void kept++;
     if (reason !== "new") print(`${item.id}: made again, for ${reason}`);
     const { image } = await loadCase(dataset, item);
-    if (image.data.length > largest) {
-      largest = image.data.length;
-      const { host, device } = await memory(image, { probabilities });
+    if (!options.anySpacing) checkSpacing(image, plan, "--any-spacing");
+    const { host, device, elements } = await memory(image, { probabilities });
+    checkMemory(host, `${image.name}: predicting it`, "crop the scan, or predict with a network of coarser spacing", elements);
+    if (host > largest) {
+      largest = host;
       print(`${item.id}: ${image.shape.join(" x ")} voxels; takes about ${gib(host)} of memory, ${gib(device)} on the device`);
     }
     const made = await predict(image, { probabilities });

@@ -4,7 +4,7 @@
 import {
   checkSetsOption, checkTrainingOptions, choice, clipGradNorm, closeDevice, compile, constantSchedule, cosineSchedule, deepSupervision,
   deepSupervisionWeights, deviceInfo, diceBinaryCrossEntropy, diceCrossEntropy, duration, entry, loadPretrained,
-  openOptimizer, openTraining, optimizerEntries, polySchedule, print, programLine, random, readWeights, resumableConfig, saveModel, segmenter,
+  openOptimizer, openTraining, optimizerEntries, polySchedule, print, programLine, random, readWeights, resumableConfig, segmenter,
   stepFigures, tellBackground, train, trainingChanges, trainingEntries, tree, valueAndGrad, writeModel,
 } from "../engine/mod.ts";
 import type { FoldSetup, Patches, Tensor } from "../engine/mod.ts";
@@ -87,10 +87,10 @@ async function trainFold(fold: FoldSetup): Promise<void> {
       },
     },
     validate: training.validation(split, (patches) => look(params, patches)),
-    best: async () => run.write("model_best.safetensors", await saveModel(params, { network, architecture, plan })),
+    best: () => writeModel(run, "model_best.safetensors", params, { network, architecture, plan }),
   });
   print(`Trained ${steps} steps in ${duration(seconds)}`);
-  await writeModel(run, params, { network, architecture, plan });
+  await writeModel(run, "model.safetensors", params, { network, architecture, plan });
   await training.test(fold, segmenter(model, params, { plan }));
 }
 

@@ -15,7 +15,7 @@ import {
   weightStandardize,
   zeros,
 } from "../engine/mod.ts";
-import { conres, conResNet, type ConResNetConfig } from "../models/mod.ts";
+import { conres, conResNet, conResNetArms, type ConResNetConfig } from "../models/mod.ts";
 import { assertClose, goldenJson, goldenTensors, noise, toTensor } from "./helpers.ts";
 
 test.after(() => closeDevice());
@@ -314,6 +314,22 @@ test("initial values: He normal for kernels, norms 1 and 0, biases 0", async () 
       const own = Math.sqrt(data.reduce((total, v) => total + v * v, 0) / data.length);
       assert.ok(Math.abs(own / std - 1) < 6 / Math.sqrt(2 * data.length), `${name}: ${own} for ${std}`);
     }
+  }
+});
+
+test("arms of a seed begin with the same values wherever both have a parameter of a shape", async () => {
+  const [full, mapping, baseline] = (["full", "mapping", "baseline"] as const).map((arm) =>
+    tree.flatten(conResNet({ ...small, ...conResNetArms[arm] }).init(key(7))) as Map<string, Tensor>);
+  for (const arm of [mapping!, baseline!]) {
+    let same = 0;
+    for (const [name, values] of arm) {
+      const other = full!.get(name);
+      if (!other || String(other.shape) !== String(values.shape)) continue;
+      assert.equal(await values.data(), await other.data(), name);
+      same++;
+    }
+    // All but what reads another number of channels.
+    assert.ok(same > 0.9 * arm.size, `${same} of ${arm.size}`);
   }
 });
 

@@ -106,6 +106,28 @@ const RESULTS = [
   { arm: "a", seed: 9, variants: { "": cases([[0, 0], [0, 0]]) }, extra: {} },
 ];
 
+test("p is of seeds, however many patients each has: none below 6, then that of their means", () => {
+  const patients = Array.from({ length: 16 }, (_, k) => `patient ${k + 1}`);
+  // Every patient of every seed is better, but in the last seed, which is worse by little.
+  const resultsOf = (seeds: number[]) => seeds.flatMap((seed) => ["a", "b"].map((arm) => ({
+    arm, seed, extra: {},
+    variants: { "": patients.map((name, k) => ({
+      id: `seed ${seed}, ${name}`,
+      classes: { L: { Dice: 0.5 + k / 64 + (arm === "a" ? 0 : seed === 7 ? -0.01 : 0.1 + seed / 64) } },
+    })) },
+  })));
+  const p = (seeds: number[]) => {
+    const options = { arms: ARMS, seeds, measures: [DICE], reference: "a" };
+    const { difference } = summariseArms(resultsOf(seeds), options)[0]!.arms[1]!.cells[0]!;
+    assert.equal([difference!.seeds, difference!.pairs], [seeds.length, 16 * seeds.length]);
+    return difference!.p;
+  };
+  assert.ok(Number.isNaN(p([1, 2, 3])) && Number.isNaN(p([1, 2, 3, 4, 5])));
+  // All six signs alike: 2 of 64. With the seventh, of the smallest rank, against: 4 of 128.
+  close(p([1, 2, 3, 4, 5, 6]), 2 / 64, 1e-12);
+  close(p([1, 2, 3, 4, 5, 6, 7]), 4 / 128, 1e-12);
+});
+
 test("summariseArms() gives the numbers made by hand", () => {
   const options = { arms: ARMS, seeds: [1, 2], measures: [DICE], reference: "a" };
   const groups = summariseArms(RESULTS, options);
@@ -116,15 +138,15 @@ test("summariseArms() gives the numbers made by hand", () => {
   const { difference, ...cell } = L[1];
   close(cell.deviation, sd(0.03125), 1e-12);
   assert.equal({ ...cell, deviation: 0 }, { bySeed: [0.8125, 0.75], mean: 0.78125, deviation: 0, values: 4, undefined: 0 });
-  // Differences 0.125, 0.25 (seed 1), 0.125, -0.125 (seed 2): signs of ranks 2, 4, 2, -2; by case 0.125 and 0.0625.
+  // Differences 0.125, 0.25 (seed 1), 0.125, -0.125 (seed 2).
   const { low, high, ...rest } = difference!;
-  assert.equal(rest, { mean: 0.09375, p: 0.5, pairsP: 0.5, pairs: 4, cases: 2, better: 3, worse: 1 });
+  assert.equal(rest, { mean: 0.09375, p: NaN, seeds: 2, pairs: 4, cases: 2, better: 3, worse: 1 });
   assert.ok(low >= -0.125 && low < 0.09375 && high > 0.09375 && high <= 0.25);
 
   assert.equal(M[0], { bySeed: [0.75, 0.875], mean: 0.8125, deviation: sd(0.0625), values: 4, undefined: 2 });
   assert.equal([M[1].bySeed, M[1].mean, M[1].deviation, M[1].undefined], [[0.5625, NaN], 0.5625, NaN, 2]);
   // One pair only.
-  const one = { mean: -0.125, low: NaN, high: NaN, p: 1, pairsP: 1, pairs: 1, cases: 1, better: 0, worse: 1 };
+  const one = { mean: -0.125, low: NaN, high: NaN, p: NaN, seeds: 1, pairs: 1, cases: 1, better: 0, worse: 1 };
   assert.equal(M[1].difference, one);
 
   assert.equal([mean[0].bySeed, mean[1].bySeed], [[0.6875, 0.8125], [0.6875, 0.75]]);
@@ -249,8 +271,8 @@ test("tables, figures and report mention everything, and escape it", async () =>
     `| ${arms[1].title} | 2 | 0.7875 ± 0.0884 | 0.6000 ± 0.0000 | 0.7000 ± 0.0000 | - (8 of 8 undefined) |`,
   );
   // 0.125 and 0.25 of two cases each: the interval is that of two seeds.
-  const better = String.raw`\+0\.1875 \[\+0\.1250, \+0\.2500\], p = 0\.500, better in 4/4`;
-  assert.match(markdown, new RegExp(String.raw`\| New & better.* \| ${better} \| 0\.0000 \[0\.0000, 0\.0000\], p -, better in 0/4 \|`));
+  const better = String.raw`\+0\.1875 \[\+0\.1250, \+0\.2500\], better in 4/4`;
+  assert.match(markdown, new RegExp(String.raw`\| New & better.* \| ${better} \| 0\.0000 \[0\.0000, 0\.0000\], better in 0/4 \|`));
   assert.match(markdown, /## \\<cyst>, largest \\| part/);
   // Every table row has as many cells as its heading.
   for (const block of markdown.split("\n\n").filter((part) => part.startsWith("|"))) {
@@ -273,7 +295,7 @@ test("tables, figures and report mention everything, and escape it", async () =>
   const words = [
     "A &#60;b&#62;&#34;trial&#34;&#60;/b&#62;", "Paragraph &#38; more.", "U-Net | &#60;base&#62;", "About &#60;new&#62;.", "Not yet",
     "No results yet.", "Not finished: 4 of 6", "le&#34;sion", "&#60;cyst&#62;", "as predicted", "mean over classes", "Dice", "HD95 (mm)",
-    "last &#60;loss&#62;", "61.250", '<svg id="own-figure">', "Context &#60;maps&#62;", "&#60;data&#62;", "0.7875 ± 0.0884", "Wilcoxon",
+    "last &#60;loss&#62;", "61.250", "data:image/svg+xml;charset=utf-8,%3Csvg xmlns=%22http://www.w3.org/2000/svg%22 id=%22own-figure%22%3E%3C/svg%3E", "Context &#60;maps&#62;", "&#60;data&#62;", "0.7875 ± 0.0884", "With fewer than 6 seeds, here 2, p cannot fall below 0.05",
     "8 of 8 undefined", "Differences to U-Net",
   ];
   for (const word of words) assert.ok(report.includes(word), word);

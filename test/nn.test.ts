@@ -438,6 +438,26 @@ test("He's schemes have their moments", async () => {
   refuses(() => nn.initialize(random.key(1), { a: { b: 3 } }), /leaf a.b is no Parameter/);
 });
 
+test("initialize() gives a parameter what its key and path say, whatever else there is", async () => {
+  const weight = () => nn.heParameter([4, 3, 5]);
+  const first = (seed: number, specification: any) => nn.initialize(random.key(seed), specification);
+  const data = async (t: Tensor) => [...(await t.data())];
+  const whole = first(1, { encoder: [{ conv: weight() }, { conv: weight() }], head: { weight: weight() }, more: weight() });
+  const part = first(1, { head: { weight: weight() }, encoder: [{ conv: weight() }] });
+  assert.equal(await data(part.encoder[0].conv), await data(whole.encoder[0].conv));
+  assert.equal(await data(part.head.weight), await data(whole.head.weight));
+  const all = [whole.encoder[0].conv, whole.encoder[1].conv, whole.head.weight, whole.more, first(2, { more: weight() }).more];
+  const lists = await Promise.all(all.map(data));
+  lists.forEach((a, i) => lists.slice(i + 1).forEach((b) => {
+    // Independent draws agree nowhere, and do not go together: 60 products of unit normals have a mean of 0 +- 0.13.
+    assert.ok(a.every((v, k) => v !== b[k]));
+    const [p, q] = [a, b].map((list) => list.map((v) => v / Math.sqrt(2 / 15)));
+    assert.ok(Math.abs(p!.reduce((sum, v, k) => sum + v * q![k]!, 0) / 60) < 0.5);
+  }));
+  const many = first(3, Array.from({ length: 300 }, () => nn.heParameter([2, 2])));
+  assert.is(new Set((await Promise.all(many.map(data))).map(String)).size, 300);
+});
+
 test("averagePool drops what is left over, as torch.nn.AvgPool with kernel = stride", async () => {
   const shape = [2, 3, 5, 4, 7];
   const data = wave(shape, 0.5);

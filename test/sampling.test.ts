@@ -11,6 +11,7 @@ import {
   roundHalfEven,
   sampleBatch,
   samplePatch,
+  withChannels,
 } from "../engine/imaging/sampling.ts";
 import { checkSplits, kFold } from "../engine/imaging/split.ts";
 import { makeVolume } from "../engine/imaging/volume.ts";
@@ -158,6 +159,44 @@ test("roundHalfEven() rounds as Python does", () => {
     values.map((v) => roundHalfEven(v) + 0),
     [0, 2, 2, 1, 0, -2, 3, 7],
   );
+});
+
+test("withChannels() keeps as many bytes as it may, the latest used; a case that failed is asked again", async () => {
+  const shape = [4, 5, 6] as const;
+  const caseOf = (id: string) => ({
+    id, channels: 1, shape, spacing: [1, 1, 1] as const, image: new Float32Array(120), label: new Uint8Array(120),
+    foreground: [{ value: 1, voxels: new Uint32Array(3) }],
+  });
+  const ids = ["a", "b", "c", "d"];
+  const made: string[] = [];
+  let broken = true;
+  // Image and one channel of 120 floats each, 120 labels, 3 voxels.
+  const size = 2 * 480 + 120 + 12;
+  const source = withChannels(inMemory(ids.map(caseOf)), async ({ id }) => {
+    made.push(id);
+    if (id === "d" && broken) throw new Error("no distance");
+    return new Float32Array(120).fill(7);
+  }, { memory: 2 * size + 100 });
+  const get = async (...list: string[]) => {
+    made.length = 0;
+    for (const id of list) assert.equal([...(await source.get(id)).image.slice(119, 122)], [0, 7, 7]);
+    assert.ok(source.memory() <= 2 * size + 100, `${source.memory()} bytes`);
+    return made.join("");
+  };
+  assert.is(await get("a", "b", "a"), "ab");
+  assert.is(source.memory(), 2 * size);
+  // b was used longer ago than a.
+  assert.is(await get("c", "a", "c", "b"), "cb");
+  assert.is(await get("a", "b"), "a");
+  made.length = 0;
+  await Promise.all([source.get("c"), source.get("c")]);
+  assert.is(made.join(""), "c", "asked twice at once it is made once");
+  assert.is(await source.get("d").then(() => "", (error) => error.message), "no distance");
+  broken = false;
+  assert.is(await get("d"), "d");
+  const none = withChannels(inMemory(ids.map(caseOf)), async () => new Float32Array(120), { memory: 0 });
+  await none.get("a");
+  assert.is(none.memory(), 0);
 });
 
 test.run();

@@ -37,6 +37,9 @@ test("without contexts, and with one, the weights are those of train_unet", asyn
 test("a killed CoLab training ends with the segmenter and the generator of one left alone; predict uses it", async () => {
   const whole = await run("train_colab", [...contexts, "--run", "whole"]);
   assert.is(whole.code, 0, whole.output);
+  // The larger program of every second step is told of before the first is over.
+  const [told, firstStep] = [whole.output.search(/Every 2 steps, with the generator's: \d+ kernels, [\d.]+ MB at most/), whole.output.search(/step 1\/6/)];
+  assert.ok(told >= 0 && told < firstStep, whole.output);
   await run("train_colab", [...contexts, "--run", "killed", "--checkpoint", "0"], /step 1\//);
   const rest = await run("train_colab", ["--resume", "killed", "--checkpoint", "0"]);
   assert.is(rest.code, 0, rest.output);

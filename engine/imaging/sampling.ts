@@ -29,16 +29,25 @@ export const casesOf = (source: CaseSource, ids: readonly string[]): CaseSource 
   get: (id) => source.get(id),
 });
 
+/** Bytes of the arrays of a case. */
+const bytesOf = ({ image, label, foreground }: SampleCase): number =>
+  foreground.reduce((sum, { voxels }) => sum + voxels.byteLength, image.byteLength + label.byteLength);
+
 /**
- * A source whose images have further channels, made from each case once and kept in memory: a distance map, a context.
- * They are cut with the image; beyond the volume they are 0.
+ * A source whose images have further channels, made from each case: a distance map, a context. They are cut with the
+ * image; beyond the volume they are 0. Cases with their channels are kept in memory, beside what the source itself keeps;
+ * those that a cap leaves no room for, the least recently used first, are made again.
  *
  * @param make gives [E, D, H, W] of a case
+ * @param options memory: bytes of cases that are kept; 2 GiB unless given
+ * @example training.source = withChannels(training.store, distances, { memory: 1e9 });
  */
 export function withChannels(
   source: CaseSource,
   make: (item: SampleCase) => Promise<Float32Array>,
-): CaseSource {
+  options: { memory?: number } = {},
+): CaseSource & { memory(): number } {
+  const { memory: cap = 2 * 2 ** 30 } = options;
   const joined = async (id: string): Promise<SampleCase> => {
     const item = await source.get(id);
     const extra = await make(item);
@@ -47,12 +56,36 @@ export function withChannels(
     image.set(extra, item.image.length);
     return { ...item, image, channels: item.channels + extra.length / item.label.length };
   };
-  const made = new Map<string, Promise<SampleCase>>();
+  const made = new Map<string, SampleCase>();
+  const coming = new Map<string, Promise<SampleCase>>();
+  let bytes = 0;
+  const keep = (id: string, item: SampleCase): void => {
+    if (bytesOf(item) > cap) return;
+    made.set(id, item);
+    bytes += bytesOf(item);
+    for (const [oldest, old] of made) {
+      if (bytes <= cap) break;
+      made.delete(oldest);
+      bytes -= bytesOf(old);
+    }
+  };
   return {
     ids: source.ids,
-    get(id) {
-      if (!made.has(id)) made.set(id, joined(id));
-      return made.get(id)!;
+    memory: () => bytes,
+    async get(id) {
+      const there = made.get(id);
+      if (there) {
+        made.delete(id);
+        made.set(id, there);
+        return there;
+      }
+      const pending = coming.get(id);
+      if (pending) return pending;
+      const own = joined(id).finally(() => coming.delete(id));
+      coming.set(id, own);
+      const item = await own;
+      keep(id, item);
+      return item;
     },
   };
 }

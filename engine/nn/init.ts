@@ -3,8 +3,11 @@ import { check, checkOptions, show } from "../core/errors.ts";
 import { size, type Shape } from "../core/shape.ts";
 import type { Tensor } from "../core/tensor.ts";
 import * as tree from "../core/tree.ts";
-import { ones, zeros } from "../ops/creation.ts";
+import { ones, tensor, zeros } from "../ops/creation.ts";
+import { add } from "../ops/elementwise.ts";
 import * as random from "../ops/random.ts";
+import { reshape } from "../ops/reshape.ts";
+import { slice } from "../ops/slice.ts";
 
 export interface KaimingOptions {
   /** Of a weight: output channels (input channels if transposed) first, then whatever one output sums over. */
@@ -74,22 +77,32 @@ export const onesParameter = constantOf((shape) => ones(shape));
 export const heParameter = (shape: Shape, a = 0): Parameter =>
   new Parameter(shape, (key) => kaimingNormal(key, { shape, a }));
 
+/** Two words that tell a name from others: FNV-1a, forwards and backwards. */
+function wordsOf(name: string): [number, number] {
+  const hash = (codes: readonly number[]): number => codes.reduce((h, code) => Math.imul(h ^ code, 0x01000193), 0x811c9dc5) >>> 0;
+  const codes = Array.from(name, (c) => c.codePointAt(0)!);
+  return [hash(codes), hash(codes.reverse())];
+}
+
 /**
- * First values of a tree of Parameters, each leaf with a key of its own: same key, same values.
+ * First values of a tree of Parameters: same key and path, same values. They depend on nothing else in the tree, so
+ * networks that differ in a part begin alike in all others.
  *
  * @example
  * const params = initialize(random.key(1), { conv: convParameters(1, 8, [3, 3, 3]), norm: normParameters(8) });
  */
 export function initialize(key: Tensor, specification: unknown): any {
   const parameters: Parameter[] = [];
+  const words: number[] = [];
   tree.map(specification, (leaf, path) => {
     check(leaf instanceof Parameter, "initialize", () => `the leaf ${path} is no Parameter: ${show(leaf)}`);
     parameters.push(leaf);
+    words.push(...wordsOf(path));
   });
   if (parameters.length === 0) return specification;
-  const keys = random.split(key, parameters.length);
+  const keys = add(key, tensor(Uint32Array.from(words), { shape: [parameters.length, 2] }));
   return tree.rebuild(
     specification,
-    parameters.map((p, k) => p.fill(keys[k]!, p.shape)),
+    parameters.map((p, k) => p.fill(reshape(slice(keys, { start: [k, 0], end: [k + 1, 2] }), { shape: [2] }), p.shape)),
   );
 }

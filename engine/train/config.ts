@@ -201,7 +201,7 @@ export async function resumableConfig<D extends ConfigDefaults & { resume: Entry
 /**
  * The config block of a run that a script starts or goes on with: of an arm of an experiment, say.
  *
- * @param folder of the run; where it has a config.json the run goes on as it was started, and the words are not read
+ * @param folder of the run; where it has a config.json the run goes on, if it was started with the same options
  * @param words those that all arms share may be without effect in some: `refuseUnused` does not see them
  * @throws ConfigError as resumableConfig
  * @example await trainColab(await runConfig("runs/a/seed_1", colabEntries, ["DATA", "--seed", "1"]));
@@ -211,8 +211,15 @@ export async function runConfig<D extends ConfigDefaults & { resume: Entry<strin
   defaults: D,
   words: readonly string[],
 ): Promise<Config<D>> {
-  const begun = await platform.exists(`${folder}/config.json`);
-  return { ...(await resumableConfig(defaults, { change: [] }, begun ? ["--resume", folder] : [...words, "--run", folder])) };
+  const asked = config(defaults, [...words, "--run", folder]);
+  if (!(await platform.exists(`${folder}/config.json`))) return { ...asked };
+  const begun = await resumableConfig(defaults, { change: [] }, ["--resume", folder]);
+  for (const [key, value] of Object.entries(asked) as [keyof D & string, ConfigValue][]) {
+    const before = begun[key] as ConfigValue;
+    if (key === "resume" || key === "run" || written(before) === written(value)) continue;
+    throw new ConfigError(`${folder}: it was begun with --${key} ${written(before)}, and ${written(value)} is wanted now; name another folder`);
+  }
+  return { ...begun };
 }
 
 /** A value out of config.json, held against the same rules as what is typed. */

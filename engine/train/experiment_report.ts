@@ -1,9 +1,9 @@
 /** Tables, figures and report.html of an experiment. */
 import { csvField } from "../imaging/evaluate.ts";
 import { type Block, rowsSvg } from "./experiment_figure.ts";
-import type { Arm, ArmResult, Cell, Group, Measure } from "./experiment_summary.ts";
+import { type Arm, type ArmResult, type Cell, type Group, type Measure, SEEDS_FOR_P } from "./experiment_summary.ts";
 import { escapeXml } from "./plots.ts";
-import { page, section, table } from "./report_page.ts";
+import { page, picture, section, table } from "./report_page.ts";
 
 /** A figure of the script, beside those that every experiment has. */
 export interface ExperimentFigure {
@@ -36,7 +36,7 @@ function signed(value: number, digits: number): string {
   if (size === "-" || Number(size) === 0) return size;
   return `${value < 0 ? "−" : "+"}${size}`;
 }
-const pValue = (p: number): string => (Number.isNaN(p) ? "-" : p < 0.001 ? "<\u00a00.001" : `=\u00a0${p.toFixed(3)}`);
+const pValue = (p: number): string => (Number.isNaN(p) ? "" : `, p\u00a0${p < 0.001 ? "<\u00a00.001" : `=\u00a0${p.toFixed(3)}`}`);
 
 function meanText({ mean, deviation, values, undefined: missing }: Cell, { digits }: Measure): string {
   if (values === 0) return "-";
@@ -48,7 +48,7 @@ function differenceText({ difference: d }: Cell, { digits, better }: Measure): s
   if (!d || d.pairs === 0) return "-";
   const interval = Number.isNaN(d.low) ? "" : ` [${signed(d.low, digits)}, ${signed(d.high, digits)}]`;
   const wins = `${better ? "better" : "higher"} in ${d.better}/${d.pairs}`;
-  return `${signed(d.mean, digits)}${interval}, p\u00a0${pValue(d.p)}, ${wins}`;
+  return `${signed(d.mean, digits)}${interval}${pValue(d.p)}, ${wins}`;
 }
 
 const arrow = ({ heading, better }: Measure): string =>
@@ -62,14 +62,20 @@ function groupTitle(group: Group, { groups }: ExperimentState): string {
 }
 
 function notes({ seeds, reference, groups }: ExperimentState): string[] {
-  const cases = Math.max(0, ...groups.flatMap(({ arms }) => arms.flatMap(({ cells }) => cells.map((c) => c.difference?.cases ?? 0))));
+  const differences = groups.flatMap(({ arms }) => arms.flatMap(({ cells }) => cells.flatMap((c) => c.difference ?? [])));
+  const [cases, most] = [Math.max(0, ...differences.map((d) => d.cases)), Math.max(0, ...differences.map((d) => d.seeds))];
+  const unit = "Cases of one trained network are no independent trials of a method, so ";
+  const tested = most >= SEEDS_FOR_P
+    ? `${unit}p is of Wilcoxon's signed-rank test, two-sided, over the seeds, each with its mean over the cases; where fewer ` +
+      `than ${SEEDS_FOR_P} are there, none is given. Values of p are not corrected for their number.`
+    : `${unit}the seed is the unit of a test. With fewer than ${SEEDS_FOR_P} seeds, here ${most}, p cannot fall below 0.05 ` +
+      "whatever they say, and none is given; the interval is rather too narrow then.";
   return [
     `Mean ± standard deviation (n − 1) over ${seeds.length} seed${seeds.length === 1 ? "" : "s"} of the mean over held-out cases. ` +
       "A measure that is not defined in a case, such as a distance where nothing was found, is in no mean; such values are counted.",
     `Differences are paired by seed and case with ${reference.title}: mean, 95 % bootstrap interval (seeds and cases are drawn ` +
-      "with replacement, 10000 times), p of Wilcoxon's signed-rank test, two-sided, over the cases" +
-      `${cases > 0 ? ` (at most ${cases})` : ""}, each with its mean over the seeds, and the pairs in which the arm is better. ` +
-      "Values of p are not corrected for their number.",
+      "with replacement, 10000 times), and the pairs in which the arm is better" +
+      `${cases > 0 ? ` (of at most ${cases} cases)` : ""}. ${tested}`,
   ];
 }
 
@@ -167,7 +173,7 @@ export function differencesSvg(state: ExperimentState): string {
 }
 
 /** report.html: tables, figures, settings, a section for each arm. */
-export function reportHtml(state: ExperimentState): string {
+export async function reportHtml(state: ExperimentState): Promise<string> {
   const { title, about, arms, measures, reference, groups, figures, settings, results, seeds } = state;
   const paragraph = (content: string): string => `<p>${escapeXml(content)}</p>`;
   const drawn = (svg: string, caption: string): string => `<figure>${svg}<figcaption>${escapeXml(caption)}</figcaption></figure>`;
@@ -197,7 +203,7 @@ export function reportHtml(state: ExperimentState): string {
     }
   }
   const figuresOf = (arm?: string): string[] =>
-    figures.filter((each) => each.arm === arm).map(({ svg, caption }) => drawn(svg, caption));
+    figures.filter((each) => each.arm === arm).map(({ svg, caption }) => drawn(picture(svg, caption), caption));
   if (figuresOf().length > 0) sections.push(section("Figures", figuresOf().join("\n")));
   for (const arm of arms) {
     const own = results.filter((result) => result.arm === arm.name && seeds.includes(result.seed));

@@ -46,16 +46,22 @@ export interface Difference {
   /** 95 % bootstrap interval of the mean, over seeds and cases. */
   readonly low: number;
   readonly high: number;
-  /** Wilcoxon's signed-rank test, two-sided, over cases: each is one value, its mean over the seeds. */
+  /**
+   * Wilcoxon's signed-rank test, two-sided, over the seeds: each is one value, the mean over its cases. Cases of one
+   * trained network are no independent trials of a method, however many they are. NaN for fewer than SEEDS_FOR_P seeds.
+   */
   readonly p: number;
-  /** The same over all pairs; those of one case are not independent, so it is too small where there are several seeds. */
-  readonly pairsP: number;
+  /** Seeds where both arms are defined. */
+  readonly seeds: number;
   readonly pairs: number;
   readonly cases: number;
   /** Pairs where the arm is better, or worse, than the reference; higher and lower where neither is good. */
   readonly better: number;
   readonly worse: number;
 }
+
+/** With fewer seeds p cannot fall below 0.05, whatever they say: the least is 2 of 2^n choices of signs. */
+export const SEEDS_FOR_P = 6;
 
 /** One measure of one arm. */
 export interface Cell {
@@ -146,11 +152,12 @@ function difference(
   const table = bySeed.map((values) => names.map((id) => values.get(id) ?? NaN));
   const pairs = table.flat().filter((d) => !Number.isNaN(d));
   const byCase = names.map((_, k) => meanOver(table.map((row) => row[k]!))).filter((d) => !Number.isNaN(d));
+  const means = table.map(meanOver).filter((d) => !Number.isNaN(d));
   const [higher, lower] = [pairs.filter((d) => d > 0).length, pairs.filter((d) => d < 0).length];
   return {
     ...bootstrapInterval(table),
-    p: wilcoxon(byCase).p,
-    pairsP: wilcoxon(pairs).p,
+    p: means.length < SEEDS_FOR_P ? NaN : wilcoxon(means).p,
+    seeds: means.length,
     pairs: pairs.length,
     cases: byCase.length,
     better: good === "higher" ? higher : lower,

@@ -20,9 +20,9 @@ export function duration(seconds: number): string {
 }
 
 /** What a compiled step is made of, in one line. */
-export function programLine(info: ProgramInfo, milliseconds: number): string {
+export function programLine(info: ProgramInfo, milliseconds: number, name = "Step"): string {
   const memory = `${(info.peakBytes / 1e6).toFixed(1)} MB at most`;
-  return `Step: ${info.dispatches} kernels, ${memory}, ready after ${duration(milliseconds / 1000)}`;
+  return `${name}: ${info.dispatches} kernels, ${memory}, ready after ${duration(milliseconds / 1000)}`;
 }
 
 /** Two figures of a number from 1 on, all of them from 100 on. */
@@ -194,11 +194,13 @@ export function parsedLine(line: string, place: string): unknown {
 }
 
 /**
- * Rows under headings, columns aligned: texts left, numbers right, to 3 decimals unless whole, NaN as "-".
+ * Rows under headings, columns aligned: texts left, numbers right, to 3 decimals unless whole, NaN as "-". Without rows
+ * it says that there are none, for headings alone look like a fault.
  *
  * @example formatTable(["class", "Dice"], [["organ", 0.91234], ["gland", NaN]]);
  */
 export function formatTable(headings: readonly string[], rows: readonly (readonly (string | number)[])[]): string {
+  if (rows.length === 0) return `No ${headings[0] ?? "row"} to show`;
   const text = (cell: string | number): string => {
     if (typeof cell === "string") return cell;
     return Number.isNaN(cell) ? "-" : Number.isInteger(cell) ? String(cell) : cell.toFixed(3);

@@ -32,6 +32,7 @@ export { checkPostprocessing, postprocess, PostprocessingChoice } from "./postpr
 export type { Postprocessing, PostprocessingStep } from "./postprocess.ts";
 export { casesOutside, openPredictions, Predictions } from "./predictions.ts";
 export type { PredictionsOptions } from "./predictions.ts";
+export { contentDigest } from "./provenance.ts";
 export { PseudoDice, stepFigures } from "./pseudo_dice.ts";
 export { recordChart } from "./record_chart.ts";
 export { writeComparison, writeReport } from "./report.ts";

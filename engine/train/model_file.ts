@@ -18,6 +18,8 @@ export interface ModelDescription {
   readonly architecture: Readonly<Record<string, any>>;
   /** How images are prepared for it, and what its outputs mean. */
   readonly plan: Plan;
+  /** Of an encoder for few-shot segmentation: how it compares, as it was trained and measured. */
+  readonly fewShot?: Readonly<Record<string, unknown>>;
   /** The version that wrote it, and digests of what the training was made from; see RunFolder.identity. */
   readonly voxgrad?: string;
   readonly of?: Readonly<Record<string, string>>;
@@ -39,18 +41,19 @@ export const saveModel = (
   saveSealed(params, { [KEY]: JSON.stringify({ format: FORMAT, ...description }) });
 
 /**
- * Writes model.safetensors into a run, with the digests of what the run is made from in its header. Where the disk is full
- * it waits for room: these weights are what the run was for.
+ * Writes a model file into a run, with the digests of what the run is made from in its header. For the last weights,
+ * model.safetensors, it waits for room where the disk is full: they are what the run was for.
  *
- * @example await writeModel(run, params, { network: "plainConvUNet", architecture, plan });
+ * @example await writeModel(run, "model.safetensors", params, { network: "plainConvUNet", architecture, plan });
  */
 export async function writeModel(
   run: RunFolder,
+  file: "model.safetensors" | "model_best.safetensors",
   params: any,
   description: Omit<ModelDescription, "format" | "voxgrad" | "of">,
 ): Promise<string> {
-  const own = { ...description, voxgrad: VERSION, ...(run.identity && { of: run.identity }) };
-  return run.writeWhenRoom(NAME, await saveModel(params, own));
+  const bytes = await saveModel(params, { ...description, voxgrad: VERSION, ...(run.identity && { of: run.identity }) });
+  return file === NAME ? run.writeWhenRoom(file, bytes) : run.write(file, bytes);
 }
 
 /**

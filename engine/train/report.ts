@@ -6,7 +6,7 @@ import { readFigures } from "./figures.ts";
 import { duration, readJsonLines, type StepRecord } from "./logging.ts";
 import { escapeXml } from "./plots.ts";
 import { recordChart } from "./record_chart.ts";
-import { type Cell, page, section, table } from "./report_page.ts";
+import { type Cell, page, picture, section, table } from "./report_page.ts";
 import { readTables } from "./tables.ts";
 import type { RunFolder } from "./run_folder.ts";
 import type { EpochRecord } from "./train.ts";
@@ -52,21 +52,21 @@ export async function writeReport(run: RunFolder): Promise<string> {
     sections.push(section("Every case", caseTable(summary)));
   }
   for (const folder of parts) {
-    const chart = await chartOf(folder, config.classes);
+    const chart = await chartOf(folder, config.curves ?? config.classes);
     if (chart) sections.push(section(named("Training", folder), chart));
   }
   for (const folder of parts) {
     if (!(await platform.exists(`${folder}/overlay.svg`))) continue;
     const overlay = new TextDecoder().decode(await platform.readFile(`${folder}/overlay.svg`));
-    sections.push(section(named("Overlays", folder), overlay));
+    sections.push(section(named("Overlays", folder), picture(overlay, named("Overlays", folder))));
   }
   for (const folder of parts) {
     for (const { title, caption, svg } of await readFigures(folder)) {
-      sections.push(section(named(title, folder), `<p>${escapeXml(caption)}</p>${svg}`));
+      sections.push(section(named(title, folder), `<p>${escapeXml(caption)}</p>${picture(svg, title)}`));
     }
   }
   sections.push(`<details><summary>Settings</summary>\n${settingsTable(config)}</details>`);
-  return run.write(NAME, page(heading, sections));
+  return run.write(NAME, await page(heading, sections));
 }
 
 /** Writes the measures of a run's held-out cases: summary.json in nnU-Net's shape, and metrics.csv. */
@@ -80,7 +80,9 @@ async function chartOf(folder: string, names?: readonly string[]): Promise<strin
   const records = await readJsonLines<StepRecord>(`${folder}/log.jsonl`);
   if (records.length === 0) return undefined;
   const epochs = await readJsonLines<EpochRecord>(`${folder}/epochs.jsonl`);
-  const classes = names ?? records[0]!.dice.map((_, c) => `class ${c + 1}`);
+  const { dice } = records[0]!;
+  // Names of other curves would be taken for these.
+  const classes = names?.length === dice.length ? names : dice.map((_, c) => `class ${c + 1}`);
   const numbers = records.map((record) => ({ ...record, dice: record.dice.map((d) => d ?? NaN) }));
   const last = records.at(-1)!;
   const text = `${last.step} steps in ${duration(last.seconds)}, last loss ${last.loss.toFixed(3)}`;
@@ -100,6 +102,8 @@ function settingsTable(config: any): string {
     rows.push(["channels", normalisation.map((c: any) => `${c.name} (${c.normalisation})`).join(", ")]);
     rows.push(["labels", plan.labels.join(", ")]);
   }
+  const supports = Object.values(config.supports ?? {}).join(", ");
+  if (supports !== "") rows.push(["support", supports]);
   const parts = (splits ?? []).map(({ train, val }: any) => `${train.length} + ${val.length}`);
   if (parts.length > 0) rows.push(["cases to train on + held out, by fold", parts.join(", ")]);
   for (const [key, value] of Object.entries(options)) {
@@ -114,15 +118,19 @@ const MEASURES: readonly [key: string, heading: string][] = [
 ];
 
 function classTable(summary: Summary): string {
-  const rows = Object.entries(summary.mean).map(([key, mean]): Cell[] => [
-    summary.class_names[key]!, ...MEASURES.map(([name]) => mean[name]), summary.undefined[key]!.Dice,
-    summary.undefined[key]!.HD95! - summary.undefined[key]!.Dice!,
-  ]);
+  // Voxels are counted wherever a class was annotated, even if it is in neither map.
+  const unannotated = Object.values(summary.undefined).map(({ TP }) => TP ?? 0);
+  const some = unannotated.some((count) => count > 0);
+  const rows = Object.entries(summary.mean).map(([key, mean], k): Cell[] => {
+    const { Dice, HD95 } = summary.undefined[key]!;
+    const counts = [Dice! - unannotated[k]!, HD95! - Dice!, ...(some ? [unannotated[k]!] : [])];
+    return [summary.class_names[key]!, ...MEASURES.map(([name]) => mean[name]), ...counts];
+  });
   if (rows.length > 1) rows.push(["mean", ...MEASURES.slice(0, 5).map(([name]) => summary.foreground_mean[name])]);
   const note =
     `Means over ${summary.metric_per_case.length} cases of what is defined. A case where neither map has the class has ` +
-    "no Dice, one where one alone has it no distances; they are counted in the last columns.";
-  const headings = ["class", ...MEASURES.map(([, heading]) => heading), "in neither", "in one alone"];
+    `no Dice, one where one alone has it no distances${some ? ", and one that does not annotate it nothing" : ""}; they are counted in the last columns.`;
+  const headings = ["class", ...MEASURES.map(([, heading]) => heading), "in neither", "in one alone", ...(some ? ["not annotated"] : [])];
   return `<p>${note}</p>${table(headings, rows)}`;
 }
 
@@ -130,7 +138,7 @@ function caseTable(summary: Summary): string {
   const rows = summary.metric_per_case.flatMap(({ metrics, prediction_file }) => {
     const id = prediction_file.split("/").at(-1)!.replace(/\.nii(\.gz)?$/, "");
     return Object.entries(metrics).map(([key, values]): Cell[] => [
-      id, summary.class_names[key]!, ...MEASURES.map(([name]) => values[name]),
+      id, `${summary.class_names[key]!}${values.TP === null ? " (not annotated)" : ""}`, ...MEASURES.map(([name]) => values[name]),
     ]);
   });
   const dice = (row: Cell[]): number => (typeof row[2] === "number" ? row[2] : 2);

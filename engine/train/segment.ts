@@ -57,6 +57,8 @@ export interface PredictionMemory {
   readonly host: number;
   /** The networks' programs with their activations. */
   readonly device: number;
+  /** Elements of the largest array on the host. */
+  readonly elements: number;
 }
 
 export interface Predictor {
@@ -108,6 +110,7 @@ class Forward {
   readonly #shape: readonly number[];
   readonly #classes: number;
   readonly #flags: Float32Array<ArrayBuffer>[];
+  #bytes: Promise<number> | undefined;
   readonly #plain;
   readonly #joint;
 
@@ -175,7 +178,11 @@ class Forward {
   }
 
   /** Bytes of the program. */
-  async bytes(): Promise<number> {
+  bytes(): Promise<number> {
+    return (this.#bytes ??= this.#measure());
+  }
+
+  async #measure(): Promise<number> {
     const image = zeros(this.#shape);
     const params = this.member.params[0];
     const info =
@@ -311,18 +318,19 @@ export function predictor(members: readonly Member[], options: SegmentOptions = 
       const turned = plan.orientation === "RAS" && axisCodes(image.affine) !== "RAS";
       const result = voxels * (1 + (probabilities ? 4 * classes : 0)) * (turned ? 2 : 1);
       const before = turned ? image.data.byteLength : 0;
-      let [prepared, windows, device] = [0, 0, 0];
+      let [prepared, windows, device, elements] = [0, 0, 0, voxels * (probabilities ? classes : 1)];
       for (const forward of forwards) {
         const own = forward.member.plan;
         const channels = own.channels.length;
         const shape = preparedShape(image, own);
         const size = voxelCount(shape);
+        elements = Math.max(elements, channels * size);
         prepared += 4 * channels * (size + (size === voxels ? 0 : voxels));
         windows += slidingWindowCost([channels, ...shape], window(forward.member)).bytes;
         device += await forward.bytes();
       }
       const host = prepared + Math.max(before, windows + result);
-      return { host, device };
+      return { host, device, elements };
     },
   };
 }

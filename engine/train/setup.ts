@@ -58,7 +58,7 @@ export const trainingEntries = {
   flips: choice(["xyz", "xy", "xz", "yz", "x", "y", "z", "none"], "axes along which patches are mirrored at random"),
   checkpoint: entry(5, "minutes from one checkpoint to the next", { min: 0 }),
   cache: entry("runs/prepared", "folder of prepared cases, which all runs share"),
-  memory: entry(2, "GB of prepared cases that are kept in memory", { min: 0 }),
+  memory: entry(2, "GB of prepared cases that are kept in memory; as much again where a method adds channels to them", { min: 0 }),
   workers: entry(2, "threads that read scans", { integer: true, min: 0 }),
   phantoms: entry(16, "patients to make without --data", { integer: true, min: 2 }),
 } as const;

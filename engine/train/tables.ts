@@ -29,16 +29,24 @@ export function writeTable(run: RunFolder, { name, ...table }: ReportTable): Pro
   return run.writeJson(`${FOLDER}/${name}.json`, table);
 }
 
+const isCell = (cell: unknown): boolean => cell === null || typeof cell === "string" || typeof cell === "number";
+
 /**
  * The tables in a run's folder, ordered by name.
  *
  * @param path of the run's folder
- * @throws VoxgradError for a file that is no JSON
+ * @throws VoxgradError for a file that is no such table
  * @example for (const { title, headings, rows } of await readTables("runs/liver-001")) show(title, headings, rows);
  */
 export async function readTables(path: string): Promise<ReportTable[]> {
   const folder = `${path}/${FOLDER}`;
   if (!(await platform.exists(folder))) return [];
   const files = (await platform.listFiles(folder)).filter((file) => file.endsWith(".json"));
-  return Promise.all(files.map(async (file) => ({ ...(await readJson(`${folder}/${file}`)), name: file.slice(0, -".json".length) })));
+  return Promise.all(files.map(async (file) => {
+    const { title, caption, headings, rows } = (await readJson(`${folder}/${file}`)) ?? {};
+    const texts = [title, caption, ...(Array.isArray(headings) ? headings : [0])].every((each) => typeof each === "string");
+    const right = texts && Array.isArray(rows) && rows.every((row) => Array.isArray(row) && row.length === headings.length && row.every(isCell));
+    check(right, `${folder}/${file}`, () => "it is no table of writeTable; correct it or remove it");
+    return { title, caption, headings, rows, name: file.slice(0, -".json".length) };
+  }));
 }
