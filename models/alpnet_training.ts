@@ -87,7 +87,7 @@ export async function trainAlpnet(options: AlpnetOptions): Promise<Comparison> {
   print(`Model: ${options.backbone}, slices of ${size.join(" x ")}, features ${size.map((n) => n / setup.model.config.outputStride).join(" x ")}; ${options.arm}`);
   const supports = await supportsOf(setup);
   await training.describe({
-    network: "alpnetEncoder", architecture, fewShot: setup.settings, device: await deviceInfo(),
+    options, network: "alpnetEncoder", architecture, fewShot: setup.settings, device: await deviceInfo(),
     // What the curves are of: no class of the dataset.
     curves: CURVES,
     supports: Object.fromEntries([...supports].map(([fold, { id }]) => [fold, id])),

@@ -89,6 +89,7 @@ export class Experiment {
 
   /** Reads what the run's folder holds, or begins it. */
   async open(): Promise<void> {
+    await this.run.lock();
     const path = `${this.run.path}/${FILE}`;
     const settings = JSON.stringify({ ...this.#options.settings, voxgrad: VERSION });
     const lines = await readJsonLines<any>(path);
