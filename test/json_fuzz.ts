@@ -175,7 +175,10 @@ async function use(kind: Kind, folder: string, file: string): Promise<void> {
     case "config": return void (await resumableConfig(trainingEntries, { change: ["steps"] }, ["--resume", folder]));
     case "model": return void (await loadModel(file));
     case "postprocessing": return void checkPostprocessing(await readJson(file), file);
-    case "log": return void (await new JsonLines<{ step: number }>(new RunFolder(folder), "log.jsonl").resume(({ step }) => step <= 4));
+    case "log": {
+      const isRecord = (value: any): boolean => Number.isInteger(value?.step);
+      return void (await new JsonLines<{ step: number }>(new RunFolder(folder), "log.jsonl").resume(({ step }) => step <= 4, isRecord));
+    }
   }
 }
 
