@@ -36,7 +36,7 @@ async function train(compiled: boolean): Promise<void> {
     h = vg.relu(vg.groupNorm(vg.conv3d(h, p.second, { padding: 1, stride: 2 }), { groups: 2 }));
     return vg.crossEntropy(vg.conv3d(h, p.last), labels);
   };
-  const plain = (p: any, s: any, x: Tensor, labels: Tensor, rate: number): any => {
+  const plain = (p: any, s: any, x: Tensor, labels: Tensor, rate: vg.Tensor | number): any => {
     const [value, grads] = vg.valueAndGrad(loss)(p, x, labels);
     return [value, ...optimiser.update(grads, s, p, rate)];
   };

@@ -1,6 +1,7 @@
 /** The public surface of voxgrad. */
 export type { DType, TypedArray } from "./core/dtype.ts";
-export { VoxgradError } from "./core/errors.ts";
+export { isPlain, listed, VoxgradError } from "./core/errors.ts";
+export { VERSION } from "./core/version.ts";
 export { Tensor } from "./core/tensor.ts";
 export type { Shape } from "./core/shape.ts";
 export type { Tree } from "./core/tree.ts";
@@ -45,7 +46,7 @@ export type {
   SgdOptions,
   SoftDiceOptions,
 } from "./nn/mod.ts";
-export { loadParameters, loadSafetensors, readSafetensors, SafetensorsError, saveSafetensors } from "./train/safetensors.ts";
+export { loadParameters, loadPretrained, loadSafetensors, readSafetensors, readWeights, SafetensorsError, saveSafetensors, saveSealed } from "./train/safetensors.ts";
 export type { LoadedTensors } from "./train/safetensors.ts";
 export * from "./imaging/mod.ts";
 export * from "./train/mod.ts";

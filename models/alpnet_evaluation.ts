@@ -3,7 +3,7 @@
  * slices. What scripts/evaluate_one_shot.ts runs.
  */
 import {
-  choice, type Config, ConfigError, entry, findImages, openDataset, print, readVolume, refuseUnused,
+  choice, type Config, ConfigError, contentDigest, entry, findImages, findModels, openDataset, print, readLabelVolume, refuseUnused,
   RunFolder,
 } from "../engine/mod.ts";
 import type { ComparedClass, Dataset, DatasetLabel } from "../engine/mod.ts";
@@ -88,19 +88,18 @@ async function openEncoder(options: OneShotEvaluationOptions): Promise<Encoder> 
   if (options.run === "") throw new ConfigError("--run is missing: voxgrad evaluate_one_shot RUN DATA");
   const path = trimmed(options.run);
   const folder = path.endsWith(".safetensors") ? path.replace(/(^|\/)[^/]*$/, "") || "." : path;
-  const { model, params, plan, tensors, settings, description } = await loadEncoder(path);
+  const { model, params, plan, settings, description } = await loadEncoder(path);
   const { chunks, ...fewShot } = fewShotOptions(settings, options);
   // Config and splits of a cross-validation lie beside its folds.
   const fold = /^(.*)\/fold_(\d+)$/.exec(folder);
   const run = await new RunFolder(fold ? fold[1]! : folder).readJson("config.json");
   const asked = run?.options ?? {};
   const split = run?.splits?.[fold ? Number(fold[2]) : asked.fold === "all" ? 0 : Number(asked.fold)];
-  const weights = Array.from((await tensors.get("localconv.weight")?.data()) ?? []);
   return {
     model, params, plan,
     fewShot, chunks,
     folder, data: run?.dataset?.folder ?? "", trained: split?.train ?? [], heldOut: split?.val ?? [],
-    checksum: Number(weights.reduce((sum, value) => sum + Math.abs(value), 0).toPrecision(9)),
+    digest: await contentDigest((await findModels(options.run)).files[0]!),
     description,
   };
 }
@@ -119,7 +118,7 @@ async function openData(options: OneShotEvaluationOptions, encoder: Encoder): Pr
   }
   if (!options.within) throw new ConfigError(`${data}: it is one image; add --within, or name a dataset of several labelled cases`);
   if (options.labels === "") throw new ConfigError(`--labels is missing: the label map of ${data}`);
-  const values = [...new Set((await readVolume(options.labels)).data)].sort((a, b) => a - b);
+  const values = [...new Set((await readLabelVolume(options.labels)).data)].sort((a, b) => a - b);
   const strange = values.find((value) => !(Number.isInteger(value) && value >= 0 && value < 256));
   if (strange !== undefined) throw new ConfigError(`${options.labels}: it holds ${strange}; labels are whole numbers from 0 to 255`);
   const channels = encoder.plan.channels.map(({ name }) => name);

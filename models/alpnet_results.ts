@@ -1,5 +1,5 @@
 /** Results of one-shot segmentation as they come, kept in the output folder so that a stopped evaluation goes on. */
-import { ConfigError, deviceInfo, JsonLines } from "../engine/mod.ts";
+import { ConfigError, contentDigest, deviceInfo, isPlain, JsonLines, listed as namesOf, VERSION } from "../engine/mod.ts";
 import type { ClassComparison, ComparedClass, Dataset, Plan, RunFolder } from "../engine/mod.ts";
 import type { FewShotOptions } from "./alpnet.ts";
 import type { OneShotEvaluationOptions } from "./alpnet_evaluation.ts";
@@ -18,8 +18,8 @@ export interface Encoder {
   readonly data: string;
   readonly trained: readonly string[];
   readonly heldOut: readonly string[];
-  /** What tells its weights from those of another training. */
-  readonly checksum: number;
+  /** SHA-256 of its model file. */
+  readonly digest: string;
   readonly description: { readonly network: string; readonly architecture: Readonly<Record<string, any>> };
 }
 
@@ -37,7 +37,7 @@ export interface Evaluation {
 
 /** Settings that results must have in common. */
 const settingsOf = ({ options, encoder, dataset, classes }: Evaluation): Record<string, unknown> => ({
-  mode: options.within ? "within" : "over supports", data: dataset.folder, labels: options.labels, encoder: encoder.checksum,
+  mode: options.within ? "within" : "over supports", data: dataset.folder, labels: options.labels, encoder: encoder.digest, voxgrad: VERSION,
   classes, ranges: options.ranges, ...encoder.fewShot,
   ...(options.within
     ? { slice: options.slice, preparation: options.preparation, side: options.side, clip: options.clip }
@@ -55,7 +55,7 @@ export async function openResults<R extends { readonly classes: readonly ClassCo
   const { options, output, dataset, encoder } = evaluation;
   const settings = settingsOf(evaluation);
   const before = options.overwrite ? undefined : await output.readJson("config.json");
-  if (before && !before.settings) throw new ConfigError(`${output.path}: it holds another run; name another --output`);
+  if (before !== undefined && !(isPlain(before) && isPlain(before.settings))) throw new ConfigError(`${output.path}: it holds another run; name another --output`);
   for (const [key, value] of Object.entries(settings)) {
     const [was, is] = [before?.settings[key], value].map((each) => JSON.stringify(each));
     if (!before || was === is) continue;
@@ -63,14 +63,32 @@ export async function openResults<R extends { readonly classes: readonly ClassCo
       `${output.path}: its results were measured with other settings (${key} ${was}, now ${is}); set it as it was, name another --output, or --overwrite them`,
     );
   }
+  const sources = await sourcesOf(evaluation);
+  const known: Record<string, string> = before?.sources ?? {};
+  const changed = Object.keys(sources).filter((id) => known[id] !== undefined && known[id] !== sources[id]);
+  if (changed.length > 0) {
+    throw new ConfigError(`${output.path}: its results were measured on another scan or label of ${namesOf(changed)}; name another --output, or --overwrite them`);
+  }
   await output.writeJson("config.json", {
-    options, settings, dataset: { name: dataset.name, folder: dataset.folder }, ...encoder.description, device: await deviceInfo(),
+    options, settings, sources: { ...known, ...sources }, dataset: { name: dataset.name, folder: dataset.folder }, ...encoder.description, device: await deviceInfo(),
   });
   const lines = new JsonLines<R>(output, "results.jsonl");
   const kept = await lines.resume(() => !options.overwrite);
   // What is not defined was written as null.
   const results = kept.map((each) => ({ ...each, classes: each.classes.map(defined) }));
   return { lines, results };
+}
+
+/** Digests of image and label of each case. */
+async function sourcesOf({ dataset, ids }: Evaluation): Promise<Record<string, string>> {
+  const found: Record<string, string> = {};
+  for (const { id, images, label } of dataset.cases) {
+    if (!ids.includes(id)) continue;
+    const digests = [];
+    for (const path of [...images, ...(label === undefined ? [] : [label])]) digests.push(await contentDigest(path));
+    found[id] = digests.join(" ");
+  }
+  return found;
 }
 
 const defined = (compared: ClassComparison): ClassComparison =>

@@ -4,8 +4,8 @@
  */
 import {
   checkTrainingOptions, choice, compile, ConfigError, deviceInfo, duration, entry, openSuperpixels, openTraining, print,
-  Prng, programLine, random, readSafetensors, saveModel, sgd, slice, stepFigures, storeFolder, train,
-  trainingEntries, valueAndGrad, writeOrganPhantomDataset,
+  Prng, programLine, random, readWeights, sgd, slice, stepFigures, storeFolder, train,
+  trainingEntries, valueAndGrad, writeModel, writeOrganPhantomDataset,
 } from "../engine/mod.ts";
 import type { CaseSource, Comparison, Config, FoldSetup, PreparedCase, Tensor, Training } from "../engine/mod.ts";
 
@@ -87,7 +87,7 @@ export async function trainAlpnet(options: AlpnetOptions): Promise<Comparison> {
   print(`Model: ${options.backbone}, slices of ${size.join(" x ")}, features ${size.map((n) => n / setup.model.config.outputStride).join(" x ")}; ${options.arm}`);
   const supports = await supportsOf(setup);
   await training.describe({
-    network: "alpnetEncoder", architecture, fewShot: setup.settings, device: await deviceInfo(),
+    options, network: "alpnetEncoder", architecture, fewShot: setup.settings, device: await deviceInfo(),
     // What the curves are of: no class of the dataset.
     curves: CURVES,
     supports: Object.fromEntries([...supports].map(([fold, { id }]) => [fold, id])),
@@ -161,7 +161,7 @@ async function setUp(options: AlpnetOptions, training: Training) {
 
 function compileStep({ options, model, fewShot, optimiser }: Setup) {
   const { window, alignment, transform } = options;
-  return compile((p: any, state: any, batch: EpisodeBatch, key: Tensor, rate: number) => {
+  return compile((p: any, state: any, batch: EpisodeBatch, key: Tensor, rate: Tensor) => {
     const { image, label } = transformed(key, batch, { transform, of: options.transformed });
     const part = (x: Tensor, n: number): Tensor => slice(x, { start: [n], end: [n + 1] });
     const lossOf = (q: any) => {
@@ -226,8 +226,8 @@ async function trainFold(
   const { plan } = training;
   const { split, run } = fold;
   const key = random.key(options.seed);
-  let params = options.weights === "" ? model.init(key) : model.load((await readSafetensors(options.weights)).tensors, key);
-  const save = (file: string) => saveModel(params, { network: "alpnetEncoder", architecture, plan, fewShot: { ...settings } }).then((bytes) => run.write(file, bytes));
+  let params = options.weights === "" ? model.init(key) : model.load((await readWeights(options.weights)).tensors, key);
+  const described = { network: "alpnetEncoder", architecture, plan, fewShot: { ...settings } };
   if (options.arm !== "init") {
     const draw = await episodesOf(setup, { ids: split.train, get: (id) => training.store.get(id) });
     let state = optimiser.init(params);
@@ -253,7 +253,7 @@ async function trainFold(
     });
     print(`Trained ${training.steps} episodes in ${duration(seconds)}`);
   }
-  await save("model.safetensors");
+  await writeModel(run, "model.safetensors", params, described);
   if (!support) return training.test(fold, async (image) => image);
   print(`Support: ${support.id}`);
   const segment = oneShotSegmenter(model, params, { plan, ...fewShotOptions(settings) });

@@ -5,8 +5,8 @@
 import {
   adam, checkSetsOption, checkTrainingOptions, choice, clipGradNorm, compile, concat, ConfigError, deepSupervision, deepSupervisionWeights, deviceInfo,
   diceCrossEntropy, distanceTransform, duration, entry, checkGrid, oneHot, ones, openOptimizer, openTraining, optimizerEntries, polySchedule, print,
-  programLine, random, readVolume, saveModel, saveSafetensors, segmenter, softmax, stepFigures, stopGradient, tellBackground, tensor,
-  train, trainingEntries, valueAndGrad, withChannels, writeContextPhantomDataset, writeFigure,
+  programLine, random, readVolume, saveSealed, segmenter, softmax, stepFigures, stopGradient, tellBackground, tensor,
+  train, trainingEntries, valueAndGrad, withChannels, writeContextPhantomDataset, writeFigure, writeModel,
 } from "../engine/mod.ts";
 import type { CaseSource, Comparison, Config, FoldSetup, Patches, SampleCase, Tensor, Training } from "../engine/mod.ts";
 
@@ -208,7 +208,7 @@ function compileSteps(setup: Setup) {
     const loss = (output: Tensor, target: Tensor): Tensor => colab.segmentationLoss(output, target, segmentation);
     return [deepSupervision(loss, outputs, labels, { weights }), colab.withoutContexts(outputs[0]!, rois)];
   };
-  const stepOf = (p: any, state: any, omega: any, patches: Patches, rate: number) => {
+  const stepOf = (p: any, state: any, omega: any, patches: Patches, rate: Tensor) => {
     const loss = (q: any, patch: Patches) => lossOf(q, patch, omega);
     const [[value, logits], grads] = valueAndGrad(loss, { hasAux: true })(p, patches);
     const [clipped] = clipGradNorm(grads, options.clip);
@@ -216,7 +216,7 @@ function compileSteps(setup: Setup) {
     return [next, nextState, stepFigures(value, logits, patches.label)] as const;
   };
   /** The generator looks at the output at full resolution. */
-  const metaStepOf = (p: any, omega: any, state: any, patches: Patches, alpha: number, rate: number) => {
+  const metaStepOf = (p: any, omega: any, state: any, patches: Patches, alpha: Tensor, rate: Tensor) => {
     const { roi, mask } = partsOf(setup, patches, omega);
     const imageOf = (n?: number) => (n === undefined ? patches.image : patches.image.slice({ start: [n], end: [n + 1] }));
     const gradient = colab.metaGradient({
@@ -229,11 +229,11 @@ function compileSteps(setup: Setup) {
     return generatorOptimiser.update(gradient, state, omega, rate);
   };
   return {
-    segmenter: compile((p: any, state: any, omega: any, sampled: Patches, key: Tensor, rate: number) =>
+    segmenter: compile((p: any, state: any, omega: any, sampled: Patches, key: Tensor, rate: Tensor) =>
       stepOf(p, state, omega, training.augmented(key, sampled), rate), { donate: [0, 1] }),
     /** A step of the generator, then one of the segmenter on the same batch: they share augmentation and forward pass. */
     both: compile(
-      (p: any, state: any, omega: any, omegaState: any, sampled: Patches, key: Tensor, rate: number, generatorRate: number) => {
+      (p: any, state: any, omega: any, omegaState: any, sampled: Patches, key: Tensor, rate: Tensor, generatorRate: Tensor) => {
         const patches = training.augmented(key, sampled);
         const [next, nextState] = metaStepOf(p, omega, omegaState, patches, rate, generatorRate);
         return [...stepOf(p, state, next, patches, rate), next, nextState] as const;
@@ -259,7 +259,6 @@ async function trainFold(setup: Setup, compiled: Steps, fold: FoldSetup): Promis
   let omega = generator.init(random.key(options.seed + 1));
   let omegaState = generatorOptimiser.init(omega);
   const described = { network: setup.network, architecture: setup.architecture, plan };
-  const save = (file: string) => saveModel(params, described).then((bytes) => run.write(file, bytes));
   const started = performance.now();
   let first = true;
   const { seconds } = await train<Patches>({
@@ -293,11 +292,11 @@ async function trainFold(setup: Setup, compiled: Steps, fold: FoldSetup): Promis
       write: (copy) => ({ params, optimiser: state, omega, generator: omegaState } = copy),
     },
     validate: training.validation(split, (patches) => compiled.look(params, omega, patches)),
-    best: () => save("model_best.safetensors"),
+    best: () => writeModel(run, "model_best.safetensors", params, described),
   });
   print(`Trained ${steps} steps in ${duration(seconds)}`);
-  await save("model.safetensors");
-  if (context === "colab") await run.write("generator.safetensors", await saveSafetensors(omega));
+  await writeModel(run, "model.safetensors", params, described);
+  if (context === "colab") await run.write("generator.safetensors", await saveSealed(omega));
   const whole = context === "none" ? model : colab.contextsFirst(model, { roiClasses: rois, contexts });
   await training.test(fold, segmenter(whole, params, { plan }));
   await writeFigures(setup, fold, params, omega);

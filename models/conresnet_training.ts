@@ -18,7 +18,6 @@ import {
   programLine,
   random,
   regionTargets,
-  saveModel,
   segmenter,
   stepFigures,
   tellBackground,
@@ -27,6 +26,7 @@ import {
   trainingEntries,
   tree,
   valueAndGrad,
+  writeModel,
   withChannels,
   writeFigure,
   writeNestedPhantomDataset,
@@ -242,7 +242,6 @@ async function trainFold(setup: Setup, compiled: Steps, fold: FoldSetup): Promis
   let params = model.init(random.key(options.seed));
   let state = optimiser.init(params);
   const described = { network: "conResNet", architecture: model.config, plan };
-  const save = (file: string) => saveModel(params, described).then((bytes) => run.write(file, bytes));
   const started = performance.now();
   let isFirst = true;
   const { seconds } = await train<Patches>({
@@ -267,10 +266,10 @@ async function trainFold(setup: Setup, compiled: Steps, fold: FoldSetup): Promis
       write: (copy) => ({ params, optimiser: state } = copy),
     },
     validate: training.validation(split, ({ image, label }) => compiled.look(params, { image, label })),
-    best: () => save("model_best.safetensors"),
+    best: () => writeModel(run, "model_best.safetensors", params, described),
   });
   print(`Trained ${steps} steps in ${duration(seconds)}`);
-  await save("model.safetensors");
+  await writeModel(run, "model.safetensors", params, described);
   await training.test(fold, segmenter(model, params, { plan }));
   const shown = (split.val.length > 0 ? split.val : split.train).slice(0, SHOWN);
   const cases = await Promise.all(shown.map((id) => training.store.get(id)));

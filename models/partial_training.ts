@@ -5,7 +5,7 @@
 import {
   casesOf, checkSetsOption, checkTrainingOptions, choice, clipGradNorm, compile, ConfigError, deepSupervision, deepSupervisionWeights, deviceInfo,
   diceCrossEntropy, duration, entry, mean, openOptimizer, openTraining, optimizerEntries, plateauRate, polySchedule, print, Prng, programLine, random, refuseUnused,
-  sampleBatch, saveModel, segmenter, stepFigures, tellBackground, tensor, train, trainingEntries, valueAndGrad, writeOrganPhantomDataset,
+  sampleBatch, segmenter, stepFigures, tellBackground, tensor, train, trainingEntries, valueAndGrad, writeModel, writeOrganPhantomDataset,
 } from "../engine/mod.ts";
 import type { Comparison, Config, DatasetCase, EpochRecord, Fold, FoldSetup, Patches, Tensor, Training } from "../engine/mod.ts";
 
@@ -194,7 +194,7 @@ function compileSteps(setup: Setup) {
   const figuresOf = (value: Tensor, logits: Tensor, { label, sets }: Patches): Tensor =>
     stepFigures(value, logits, label, sets ? { sets } : {});
   return {
-    step: compile((p: any, state: any, sampled: Patches, prior: Tensor, key: Tensor, rate: number) => {
+    step: compile((p: any, state: any, sampled: Patches, prior: Tensor, key: Tensor, rate: Tensor) => {
       const patches = training.augmented(key, sampled);
       const loss = (q: any, patch: Patches) => both(q, patch, prior);
       const [[value, logits], grads] = valueAndGrad(loss, { hasAux: true })(p, patches);
@@ -247,7 +247,6 @@ async function trainFold(setup: Setup, compiled: Steps, { fold, stages }: { fold
   let params = model.init(random.key(options.seed));
   let state = optimiser.init(params);
   const described = { network: plan.network.name, architecture: setup.architecture, plan };
-  const save = (file: string) => saveModel(params, described).then((bytes) => run.write(file, bytes));
   const started = performance.now();
   let isFirst = true;
   const { seconds } = await train<Patches>({
@@ -270,9 +269,9 @@ async function trainFold(setup: Setup, compiled: Steps, { fold, stages }: { fold
       },
     },
     validate: training.validation(split, (patches) => compiled.look(params, patches, prior)),
-    best: () => save("model_best.safetensors"),
+    best: () => writeModel(run, "model_best.safetensors", params, described),
   });
   print(`Trained ${steps} steps in ${duration(seconds)}`);
-  await save("model.safetensors");
+  await writeModel(run, "model.safetensors", params, described);
   await training.test(fold, segmenter(model, params, { plan }));
 }

@@ -2,6 +2,8 @@
 // Dice and volumes of every case and class. Writes summary.json in nnU-Net's shape and metrics.csv.
 // `npx voxgrad evaluate predictions data/Task04_Hippocampus/labelsTr --dataset data/Task04_Hippocampus`
 import {
+  axisCodes,
+  CaseFaults,
   compareLabels,
   Comparison,
   config,
@@ -10,11 +12,12 @@ import {
   counted,
   entry,
   formatTable,
+  listed,
   openDataset,
   openLabelNames,
   pairFiles,
   print,
-  readVolume,
+  readLabelVolume,
   RunFolder,
   writeComparison,
 } from "../engine/mod.ts";
@@ -47,30 +50,46 @@ const group = /\.json$/.test(options.dataset) && !/(^|\/)dataset\.json$/.test(op
 const known = group ? (await openDataset(options.dataset)).cases : [];
 const { pairs, missing, extra } = await pairFiles(options.predictions, options.references);
 const cases: EvaluatedCase[] = [];
+const faults = new CaseFaults();
+const turned: string[] = [];
 for (const pair of counted(pairs, "case")) {
-  const [prediction, reference] = [await readVolume(pair.prediction), await readVolume(pair.reference)];
   const { tolerance, gridTolerance } = options;
-  const labelsPresent = known.find((item) => item.id === pair.id)?.labelsPresent;
-  const compared = compareLabels(prediction, reference, { classes, ignore, tolerance, gridTolerance, labelsPresent });
-  cases.push({ ...pair, classes: compared });
+  // One case that cannot be compared does not end the others; it ends the command with 1.
+  await faults.try(pair.id, async () => {
+    const [prediction, reference] = [await readLabelVolume(pair.prediction), await readLabelVolume(pair.reference)];
+    const labelsPresent = known.find((item) => item.id === pair.id)?.labelsPresent;
+    const compared = compareLabels(prediction, reference, { classes, ignore, tolerance, gridTolerance, labelsPresent });
+    cases.push({ ...pair, classes: compared });
+    const [own, wanted] = [axisCodes(prediction.affine), axisCodes(reference.affine)];
+    if (own !== wanted) turned.push(`${pair.id} (${own}, reference ${wanted})`);
+  });
 }
 const comparison = new Comparison(cases, { missing });
+if (turned.length > 0) {
+  print(`\nStored with other axes in the same place, and turned, which moves no voxel: ${listed(turned)}`);
+}
 const { headings, rows } = comparison.tableRows();
-print(`\n${cases.length} cases, means of defined values; distances in mm, surface Dice at ${options.tolerance} mm:`);
-print(formatTable(headings, rows));
-
-const single = pairs.length === 1 && pairs[0].prediction === options.predictions;
-const folder = single ? options.predictions.replace(/(^|\/)[^/]*$/, "") || "." : options.predictions;
-const output = new RunFolder((options.output || folder).replace(/(?<=.)\/+$/, ""));
-await writeComparison(output, comparison);
-print(`\nWritten:\n${output.listing()}`);
-if (extra.length > 0) print(`\nNot compared, for there is no reference of the name: ${extra.join(", ")}`);
+if (rows.length > 0) {
+  print(`\n${cases.length} cases, means of defined values; distances in mm, surface Dice at ${options.tolerance} mm:`);
+  print(formatTable(headings, rows));
+  if (comparison.isEmpty()) print("None of these classes is in any prediction or reference: nothing was measured");
+  const single = pairs.length === 1 && pairs[0].prediction === options.predictions;
+  const folder = single ? options.predictions.replace(/(^|\/)[^/]*$/, "") || "." : options.predictions;
+  const output = new RunFolder((options.output || folder).replace(/(?<=.)\/+$/, ""));
+  await writeComparison(output, comparison);
+  print(`\nWritten:\n${output.listing()}`);
+}
+if (extra.length > 0) print(`\nNot compared, for there is no reference of the name: ${listed(extra)}`);
+if (faults.count > 0) print(`\nNot compared, and in no mean:\n${faults.text()}`);
 if (missing.length > 0) {
-  throw new DatasetError(
-    options.predictions,
-    `${missing.length} of ${missing.length + pairs.length} references have no prediction and are in no mean: ${missing.join(", ")}`,
-    "Add them, or read the means as those of the others",
-  );
+  const problem = `${missing.length} of ${missing.length + pairs.length} references have no prediction and are in no mean: ${listed(missing)}`;
+  const more = faults.count > 0 ? `; ${faults.count} of ${pairs.length} pairs could not be compared, listed above` : "";
+  throw new DatasetError(options.predictions, problem + more, "Add them, or read the means as those of the others");
+}
+faults.end(options.predictions, pairs.length, "pairs were compared");
+if (rows.length === 0) {
+  const problem = `neither they nor the references in ${options.references} hold a label other than 0, in ${cases.length} cases`;
+  throw new DatasetError(options.predictions, problem, "Name the folders of the label maps, or the classes by --labels or --dataset");
 }
 
 /** Regions and labels of the command line, else those of the dataset; undefined for whatever is found. */

@@ -2,6 +2,7 @@
 // rules: voxgrad plan DATA. The file is for reading and editing; a training takes it by --plan. --help lists what can be
 // set. Triples are in the order of the plan's axes: the coarsest first, else z,y,x.
 import {
+  CaseFaults,
   choice,
   closeDevice,
   compile,
@@ -48,11 +49,19 @@ if (options.data === "") throw new ConfigError("Which dataset? Name its folder: 
 refuseUnused(options, { memory: options.patch.length > 0 && options.batch > 0 && "--patch and --batch are given" });
 
 const started = performance.now();
-const dataset = await openDataset(options.data);
+// All faults are told at once; a plan is only made of a dataset without any.
+const faults = new CaseFaults();
+const dataset = await openDataset(options.data, (fault) => faults.note("", fault));
+const labelled = dataset.cases.filter((item) => item.label !== undefined).length;
+if (labelled === 0 && faults.count > 0) print(faults.text());
+if (labelled === 0) faults.end(options.data, 0, "cases could be measured");
 const fingerprint = await fingerprintDataset(dataset, {
   workers: options.workers,
   orientation: options.orientation,
+  faults,
 });
+if (faults.count > 0) print(`\nNo plan is made, for it would be that of a part of the data:\n${faults.text()}`);
+faults.end(options.data, fingerprint.cases.length + faults.count, "cases could be measured");
 const { cases, channels } = fingerprint;
 const device = await deviceInfo();
 const preset = options.preset !== "auto" ? options.preset : device.kind === "software" ? "small" : "nnunet";

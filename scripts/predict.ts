@@ -1,9 +1,10 @@
 // Labels new images with networks that scripts/train_unet.ts trained: prepared as in training, in overlapping patches,
-// and back on the grid of each image. What is there already is not made again, so a stopped prediction goes on.
+// and back on the grid of each image. What is there already is kept where it was made from the same scan, weights and
+// settings, by content, so a stopped prediction goes on.
 // `npx voxgrad predict runs/phantom-001 scans labels`
 import {
-  checkPostprocessing, choice, closeDevice, config, ConfigError, counted, deviceInfo, entry, findImages, findModels, loadCase,
-  loadModel, loadParameters, postprocess, predictor, print, random, refuseUnused, RunFolder, writeNifti,
+  CaseFaults, casesOutside, checkMemory, checkPostprocessing, checkSpacing, choice, closeDevice, config, ConfigError, counted, deviceInfo, entry, findImages,
+  findModels, loadCase, loadModel, loadParameters, openPredictions, postprocess, predictor, print, random, refuseUnused, RunFolder, writeNifti,
 } from "../engine/mod.ts";
 import type { Network, Plan, Postprocessing } from "../engine/mod.ts";
 import { networkOf } from "../models/mod.ts";
@@ -21,6 +22,7 @@ const options = config({
   batch: entry(1, "patches at once", { integer: true, min: 1 }),
   postprocess: entry(true, "apply the postprocessing.json of the run, where it has one"),
   saveProbabilities: entry(false, "write CASE_probabilities.nii.gz too: 4-D, float32, a volume for each label or region"),
+  anySpacing: entry(false, "also scans whose voxels are ten times larger or smaller than those of the training"),
   overwrite: entry(false, "make what is there already again"),
 });
 for (const key of ["run", "input", "output"] as const) {
@@ -45,6 +47,7 @@ for (const file of files) {
 const { plan } = [...members.values()][0]!;
 const mirror = plan.transpose.flatMap((axis, k) => (options.mirror.includes("zyx"[axis]!) ? [k] : []));
 const { step, batch } = options;
+const gib = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(2)} GiB`;
 const { predict, memory } = predictor([...members.values()], { step, batch, mirror });
 
 // The rule that validation chose: that of the run, or of several runs none.
@@ -56,42 +59,46 @@ if (options.postprocess && folders.length === 1) {
   if (json !== undefined) rule = checkPostprocessing(json, ruleFile);
 }
 
-// What the predictions of this folder are made with; others do not go into it.
-const output = new RunFolder(options.output.replace(/(?<=.)\/+$/, ""));
-const used = {
-  models: files, step, mirror: options.mirror, keepLargest: rule?.keepLargest ?? [], plan: plan.dataset, labels: plan.labels,
-};
-const before = await output.readJson("predict.json");
-if (before && !options.overwrite && JSON.stringify(before.used) !== JSON.stringify(used)) {
-  throw new ConfigError(`${output.path}: its predictions were made otherwise (predict.json); name another --output or --overwrite`);
-}
-await output.writeJson("predict.json", { used, device: device.name, input: options.input });
+const cases = await casesOutside(await findImages(options.input, plan.channels.length), options.output);
+const predictions = await openPredictions(options.output, {
+  settings: { step, batch, mirror: options.mirror, keepLargest: rule?.keepLargest ?? [] },
+  sources: files, cases, device: device.name, overwrite: options.overwrite,
+});
+const { output } = predictions;
 
 const labels = plan.labels.map((name, value) => ({ name, value }));
 const dataset = { channels: plan.channels.map((channel) => channel.name), labels };
-const cases = await findImages(options.input, plan.channels.length);
-const done: string[] = [];
-for (const item of cases) {
-  if (!options.overwrite && (await output.has(`${item.id}.nii.gz`))) done.push(item.id);
+const probabilities = options.saveProbabilities;
+const faults = new CaseFaults();
+const empty: string[] = [];
+let [largest, kept] = [0, 0];
+for (const item of counted(cases, "case")) {
+  await faults.try(item.id, async () => {
+    const [file, soft] = [`${item.id}.nii.gz`, `${item.id}_probabilities.nii.gz`];
+    const reason = await predictions.reason(item, probabilities ? [file, soft] : [file]);
+    if (reason === undefined) return void kept++;
+    if (reason !== "new") print(`${item.id}: made again, for ${reason}`);
+    const { image } = await loadCase(dataset, item);
+    if (!options.anySpacing) checkSpacing(image, plan, "--any-spacing");
+    const { host, device, elements } = await memory(image, { probabilities });
+    checkMemory(host, `${image.name}: predicting it`, "crop the scan, or predict with a network of coarser spacing", elements);
+    if (host > largest) {
+      largest = host;
+      print(`${item.id}: ${image.shape.join(" x ")} voxels; takes about ${gib(host)} of memory, ${gib(device)} on the device`);
+    }
+    const made = await predict(image, { probabilities });
+    const cleaned = rule ? postprocess(made.labels, rule) : made.labels;
+    if (cleaned.data.every((value) => value === 0)) empty.push(item.id);
+    await predictions.write(item, {
+      ...(made.probabilities && { [soft]: writeNifti(made.probabilities, { dtype: "float32", gzip: true }) }),
+      [file]: writeNifti(cleaned, { dtype: "uint8", gzip: true }),
+    });
+  });
 }
-if (done.length > 0) print(`${done.length} of ${cases.length} cases are there already`);
-const gib = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(2)} GiB`;
-let largest = 0;
-for (const item of counted(cases.filter(({ id }) => !done.includes(id)), "case")) {
-  const { image } = await loadCase(dataset, item);
-  const probabilities = options.saveProbabilities;
-  if (image.data.length > largest) {
-    largest = image.data.length;
-    const { host, device } = await memory(image, { probabilities });
-    print(`${item.id}: ${image.shape.join(" x ")} voxels; takes about ${gib(host)} of memory, ${gib(device)} on the device`);
-  }
-  const made = await predict(image, { probabilities });
-  // The labels come last: where they are, all is.
-  if (made.probabilities) {
-    await output.write(`${item.id}_probabilities.nii.gz`, writeNifti(made.probabilities, { dtype: "float32", gzip: true }));
-  }
-  const cleaned = rule ? postprocess(made.labels, rule) : made.labels;
-  await output.write(`${item.id}.nii.gz`, writeNifti(cleaned, { dtype: "uint8", gzip: true }));
-}
+if (kept > 0) print(`${kept} of ${cases.length} cases are there already, made from the same scans, weights and settings`);
+if (empty.length > 0) print(`Nothing was found in ${empty.length} of ${cases.length} cases: ${empty.join(", ")}`);
+predictions.tellOthers();
 print(`\nWritten:\n${output.listing()}`);
 await closeDevice();
+if (faults.count > 0) print(`\nNot predicted:\n${faults.text()}`);
+faults.end(options.input, cases.length, "cases are predicted");

@@ -3,10 +3,10 @@
 // `npx voxgrad segment_one_shot runs/alpnet scans labels --support scan.nii.gz --supportLabels liver.nii.gz`
 // `npx voxgrad serve segment_one_shot` opens a page to choose scans, paint the class on slices, and look at the result.
 import {
-  choice, closeDevice, config, ConfigError, counted, deviceInfo, entry, findImages, loadCase, openPanel, overlaySvg, print,
-  preprocessImage, readVolume, refuseUnused, RunFolder, writeNifti,
+  CaseFaults, casesOutside, checkSpacing, choice, closeDevice, config, ConfigError, counted, deviceInfo, entry, findImages, findModels,
+  loadCase, openPanel, openPredictions, overlaySvg, preprocessImage, print, readLabelVolume, refuseUnused, writeNifti,
 } from "../engine/mod.ts";
-import type { OverlayCase } from "../engine/mod.ts";
+import type { OverlayCase, PreparedCase } from "../engine/mod.ts";
 import { answerOneShot, loadOneShot, oneShotForm, preparedRange, prepareSupport, sliceAxis } from "../models/mod.ts";
 
 const options = config({
@@ -23,6 +23,7 @@ const options = config({
     integer: true, min: 1, lengths: [0, 2],
   }),
   names: entry("", "names of the classes in the overlay, with commas between; their values without it"),
+  anySpacing: entry(false, "also scans whose voxels are ten times larger or smaller than those of the training"),
   overwrite: entry(false, "make what is there already again"),
 });
 refuseUnused(options, {
@@ -47,27 +48,46 @@ const supportCases = await findImages(options.support, channels.length);
 if (isFile && supportCases.length > 1) {
   throw new ConfigError(`--supportLabels is one file, and --support names ${supportCases.length} images; name a folder of labels`);
 }
-const supports = [];
+const supports: PreparedCase[] = [];
+const labelFiles: string[] = [];
 for (const item of supportCases) {
   const { id, image } = await loadCase({ channels, labels }, item);
   const file = isFile ? options.supportLabels : `${options.supportLabels.replace(/(?<=.)\/+$/, "")}/${id}.nii.gz`;
-  const { support, lost } = await prepareSupport({ id, image, label: await readVolume(file) }, plan, options);
+  labelFiles.push(file);
+  const { support, lost } = await prepareSupport({ id, image, label: await readLabelVolume(file) }, plan, options);
   if (lost !== undefined) print(lost);
   supports.push(support);
 }
 
 const values = [...new Set(supports.flatMap(({ label }) => [...new Set(label)]))];
-const output = new RunFolder(options.output.replace(/(?<=.)\/+$/, ""));
+const cases = await casesOutside(await findImages(options.input, channels.length), options.output);
+const { slices, chunks, window, prototypes, range } = options;
+const predictions = await openPredictions(options.output, {
+  settings: { slices, chunks, window, prototypes, range },
+  sources: [...(await findModels(options.run)).files, ...supportCases.flatMap(({ images }) => images), ...labelFiles],
+  cases, device: device.name, overwrite: options.overwrite,
+});
+const { output } = predictions;
+const faults = new CaseFaults();
 const shown: OverlayCase[] = [];
-for (const item of counted(await findImages(options.input, channels.length), "case")) {
-  if (!options.overwrite && (await output.has(`${item.id}.nii.gz`))) continue;
-  const { image } = await loadCase({ channels, labels }, item);
-  const prepared = { id: item.id, ...(await preprocessImage(image, plan)) };
-  const range = options.range.length > 0 ? preparedRange(prepared, options.range as [number, number]) : undefined;
-  const prediction = await segment(prepared, supports, range && { ranges: new Map(values.map((value) => [value, range])) });
-  await output.write(`${item.id}.nii.gz`, writeNifti(prediction, { dtype: "uint8", gzip: true }));
-  if (shown.length < 4) shown.push({ name: item.id, image, prediction: prediction.data });
+let kept = 0;
+for (const item of counted(cases, "case")) {
+  await faults.try(item.id, async () => {
+    const file = `${item.id}.nii.gz`;
+    const reason = await predictions.reason(item, [file]);
+    if (reason === undefined) return void kept++;
+    if (reason !== "new") print(`${item.id}: made again, for ${reason}`);
+    const { image } = await loadCase({ channels, labels }, item);
+    if (!options.anySpacing) checkSpacing(image, plan, "--any-spacing");
+    const prepared = { id: item.id, ...(await preprocessImage(image, plan)) };
+    const within = range.length > 0 ? preparedRange(prepared, range as [number, number]) : undefined;
+    const prediction = await segment(prepared, supports, within && { ranges: new Map(values.map((value) => [value, within])) });
+    await predictions.write(item, { [file]: writeNifti(prediction, { dtype: "uint8", gzip: true }) });
+    if (shown.length < 4) shown.push({ name: item.id, image, prediction: prediction.data });
+  });
 }
+if (kept > 0) print(`${kept} of ${cases.length} cases are there already, made from the same scans, supports, weights and settings`);
+predictions.tellOthers();
 const largest = Math.max(...values);
 const given = options.names === "" ? [] : options.names.split(",");
 const names = ["background", ...Array.from({ length: largest }, (_, k) => given[k]?.trim() || `${k + 1}`)];
@@ -77,3 +97,5 @@ if (shown.length > 0) {
 }
 print(`\nWritten:\n${output.listing()}`);
 await closeDevice();
+if (faults.count > 0) print(`\nNot segmented:\n${faults.text()}`);
+faults.end(options.input, cases.length, "cases are segmented");

@@ -3,9 +3,9 @@
 // x, y, z are those of the oriented scans (x from left to right); sizes in voxels are in the order of the plan.
 import {
   checkSetsOption, checkTrainingOptions, choice, clipGradNorm, closeDevice, compile, constantSchedule, cosineSchedule, deepSupervision,
-  deepSupervisionWeights, deviceInfo, diceBinaryCrossEntropy, diceCrossEntropy, duration, entry, loadParameters,
-  openOptimizer, openTraining, optimizerEntries, polySchedule, print, programLine, random, readSafetensors, resumableConfig, saveModel, segmenter,
-  stepFigures, tellBackground, train, trainingChanges, trainingEntries, tree, valueAndGrad,
+  deepSupervisionWeights, deviceInfo, diceBinaryCrossEntropy, diceCrossEntropy, duration, entry, loadPretrained,
+  openOptimizer, openTraining, optimizerEntries, polySchedule, print, programLine, random, readWeights, resumableConfig, segmenter,
+  stepFigures, tellBackground, train, trainingChanges, trainingEntries, tree, valueAndGrad, writeModel,
 } from "../engine/mod.ts";
 import type { FoldSetup, Patches, Tensor } from "../engine/mod.ts";
 import { unetConfigOf, unetFromPlan } from "../models/mod.ts";
@@ -48,7 +48,7 @@ const lossOf = (p: any, { image, label }: Patches) => {
 };
 const figuresOf = (value: Tensor, logits: Tensor, { label }: Patches): Tensor =>
   stepFigures(value, logits, label, { regions, ignore: plan.ignoreLabel });
-const step = compile((p: any, state: any, sampled: Patches, key: Tensor, learningRate: number) => {
+const step = compile((p: any, state: any, sampled: Patches, key: Tensor, learningRate: Tensor) => {
   const patches = training.augmented(key, sampled);
   const [[value, logits], grads] = valueAndGrad(lossOf, { hasAux: true })(p, patches);
   const [clipped] = clipGradNorm(grads, options.clip);
@@ -65,7 +65,6 @@ async function trainFold(fold: FoldSetup): Promise<void> {
   const { split, run } = fold;
   let params = await firstWeights();
   let state = optimiser.init(params);
-  const save = (file: string) => saveModel(params, { network, architecture, plan }).then((bytes) => run.write(file, bytes));
   const started = performance.now();
   let first = true;
   const { seconds } = await train<Patches>({
@@ -88,10 +87,10 @@ async function trainFold(fold: FoldSetup): Promise<void> {
       },
     },
     validate: training.validation(split, (patches) => look(params, patches)),
-    best: () => save("model_best.safetensors"),
+    best: () => writeModel(run, "model_best.safetensors", params, { network, architecture, plan }),
   });
   print(`Trained ${steps} steps in ${duration(seconds)}`);
-  await save("model.safetensors");
+  await writeModel(run, "model.safetensors", params, { network, architecture, plan });
   await training.test(fold, segmenter(model, params, { plan }));
 }
 
@@ -99,8 +98,10 @@ async function trainFold(fold: FoldSetup): Promise<void> {
 async function firstWeights(): Promise<any> {
   const made = model.init(random.key(options.seed));
   if (options.weights === "") return made;
-  const { tensors } = await readSafetensors(options.weights);
-  return loadParameters(made, tensors, { ignore: /(^|\.)all_modules\.|^decoder\.encoder\./ });
+  const { tensors } = await readWeights(options.weights);
+  const { params, kept } = loadPretrained(made, tensors, { ignore: /(^|\.)all_modules\.|^decoder\.encoder\./, head: /(^|\.)seg_layers\./ });
+  if (kept.length > 0) print(`${options.weights} is of a network with other classes: ${kept.join(", ")} begin anew`);
+  return params;
 }
 
 for (const fold of training.folds) {

@@ -46,6 +46,7 @@ const wrong: Record<string, readonly unknown[]> = {
   axis: [NaN, 0.5, 99, -99, "a", {}, [0]],
   axes: [0, "a", {}, [NaN], [0.5], [99], [0, 0], ["a"], [null]],
   keepDims: [1, "a", {}],
+  copy: [1, "a", {}],
   reverse: [1, "a", {}],
   correction: [NaN, Infinity, 99, "a", {}],
   shape: ["a", 3, {}, [NaN], [-2], [0.5], [2 ** 20, 2 ** 20], ["a"]],

@@ -53,7 +53,7 @@ test("grad and valueAndGrad", async () => {
     await refuses(() => of((t: Tensor) => t.argmax())(x), new RegExp(`^${name}: the function gives one number .*i32`));
     await refuses(() => of(async (t: Tensor) => t.sum())(x), new RegExp(`^${name}: the function is asynchronous`));
   }
-  await refuses(() => api.valueAndGrad!(total, { aux: true }), /^valueAndGrad: unknown option "aux"; it takes hasAux$/);
+  await refuses(() => api.valueAndGrad!(total, { aux: true }), /^valueAndGrad: unknown option "aux"; it takes argnums, hasAux$/);
   await refuses(() => api.valueAndGrad!(total, null), /^valueAndGrad: options are an object, got null$/);
   await refuses(() => api.valueAndGrad!(total, { hasAux: 1 }), /^valueAndGrad: hasAux is true or false, got 1$/);
   await refuses(() => api.valueAndGrad!(total, { hasAux: true })(x), /^valueAndGrad: with hasAux the function gives/);
@@ -68,7 +68,7 @@ test("vjp", async () => {
   await refuses(() => api.vjp!(async () => x, [x]), /^vjp: the function is asynchronous/);
   const [, pullback] = vg.vjp(same, [x]);
   for (const wrong of [undefined, null, 1, "a", [x, x], ones([3, 2])])
-    await refuses(() => pullback(wrong), /^vjp: cotangents have the structure and shapes of \[Tensor.*\], got \[/);
+    await refuses(() => pullback(wrong), /^vjp: the cotangents: /);
 });
 
 test("jvp and hvp", async () => {
@@ -92,7 +92,7 @@ test("jvp and hvp", async () => {
       new RegExp(`^${name}: the argument is bool, which has no gradient`),
     );
     for (const wrong of [1, "a", null, ones([3, 2]), [x, x]])
-      await refuses(() => of(total, [x], [wrong]), new RegExp(`^${name}: tangents have the structure and shapes of`));
+      await refuses(() => of(total, [x], [wrong]), new RegExp(`^${name}: the tangents at 0: `));
   }
   await refuses(() => api.jvp!(() => "a", [x], [x]), /^jvp: the function gives a tree of tensors, got the leaf "a"$/);
   await refuses(() => api.hvp!(same, [x], [x]), /^hvp: the function gives one number of dtype f32 or f16, got Tensor/);
@@ -137,20 +137,20 @@ test("checkpoint and customVjp", async () => {
       (t: Tensor) => [t, null],
       () => [ones([1])],
     ),
-    /^customVjp: backward gives Tensor.* for argument 0/,
+    /^customVjp: backward's cotangents of argument 0: the shape is that of Tensor.*, got Tensor/,
   );
 });
 
 test("compile and evaluate", async () => {
   await refuses(() => api.compile!(same, null), /^compile: options are an object, got null$/);
-  await refuses(() => api.compile!(same, { donated: [0] }), /^compile: unknown option "donated"; it takes donate, precision$/);
+  await refuses(() => api.compile!(same, { donated: [0] }), /^compile: unknown option "donated"; it takes donate, static, precision$/);
   for (const donate of [0, "a", [-1], [0.5], [NaN]])
     await refuses(() => api.compile!(same, { donate }), /^compile: donate lists argument positions, got /);
   await refuses(
     () => vg.compile(same)(new Map() as any),
     /^compile: the argument 0 is a Map; it takes trees of tensors/,
   );
-  await refuses(() => vg.compile(() => 1 as any)(), /^compile: the function gives no tensor$/);
+  await refuses(() => vg.compile(() => 1 as any)(), /^compile: the function gives no tensor, got 1$/);
   await refuses(() => vg.compile(async () => x)(), /^compile: the function is asynchronous/);
   for (const wrong of [() => x, Promise.resolve(x), new Map([["w", x]])])
     await refuses(() => vg.evaluate({ a: [wrong] }), /^evaluate: values are trees of tensors, got a .* at a.0$/);

@@ -148,27 +148,46 @@ test("memory stays below the cap, and the case used last stays in it", async () 
   assert.is(none.memory(), 0);
 });
 
-test("a case that cannot be prepared is named with its file, from a thread as well", async () => {
+test("openCaseStore() prepares all but the cases at fault, and names these with their files, from threads as well", async () => {
   const copy = join(root, "broken");
   await cp(data, copy, { recursive: true });
   const own = await vg.openDataset(copy);
-  const broken = own.cases[2]!;
+  const [first, broken] = [own.cases[0]!, own.cases[2]!];
   const bytes = await readFile(broken.images[0]!);
   await writeFile(broken.images[0]!, bytes.subarray(0, bytes.length >> 1));
+  await writeFile(first.label!, "no label map");
   for (const workers of [0, 2]) {
     const folder = join(root, `broken-${workers}`);
     const error = await failure(() => vg.openCaseStore(own, plan, { folder, workers }));
-    assert.instance(error, vg.NiftiError);
-    assert.ok(error.message.startsWith(`case ${broken.id}: ${broken.images[0]}`), error.message);
-    // What was ready stays, and is there once the file is mended.
+    assert.instance(error, vg.DatasetError);
+    assert.match(error.message, /2 of 5 cases cannot be prepared/);
+    assert.ok(error.message.includes(`case ${broken.id}: ${broken.images[0]}`), error.message);
+    assert.ok(error.message.includes(`case ${first.id}: ${first.label}`), error.message);
+    // What was ready stays, and is there once the files are mended.
     const mended = await vg.openCaseStore(dataset, plan, { folder });
-    assert.ok(mended.kept >= 1 && mended.made >= 1, `${mended.kept} kept`);
+    assert.equal([mended.kept, mended.made], [3, 2]);
   }
   const odd = await failure(() => vg.openCaseStore(dataset, plan, { folder: root, ids: ["nobody"] }));
   assert.match(odd.message, /nobody is no case of/);
   const store = await vg.openCaseStore(dataset, plan, { folder: join(root, "alone") });
   assert.match((await failure(() => store.get("nobody"))).message, /no case nobody/);
   assert.match((await failure(() => vg.fingerprintDataset(dataset, { workers: -1 }))).message, /workers: .* got -1/);
+});
+
+test("openCaseStore() makes a prepared case again of which one bit of one voxel has changed", async () => {
+  const folder = join(root, "flipped");
+  const store = await vg.openCaseStore(dataset, plan, { folder, memory: 0 });
+  const [id] = store.ids;
+  const good = await store.get(id!);
+  const file = join(folder, `${id}.safetensors`);
+  const bytes = await readFile(file);
+  const whole = Buffer.from(bytes);
+  bytes[bytes.length >> 1]! ^= 1;
+  await writeFile(file, bytes);
+  const again = await store.get(id!);
+  assert.equal(again.image, good.image);
+  assert.equal(again.label, good.label);
+  assert.ok(whole.equals(await readFile(file)));
 });
 
 test("the hash sees every bit, byte orders and lengths", () => {

@@ -66,7 +66,7 @@ const PLANTS: Plant[] = [
     what: "an extra label",
     file: "labelsTr/other.nii.gz",
     problem: /no case uses it/,
-    fix: /Remove it/,
+    fix: /List it under "training"/,
     plant: (folder) => cpSync(join(folder, LABEL), join(folder, "labelsTr/other.nii.gz")),
   },
   {

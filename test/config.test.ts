@@ -113,15 +113,19 @@ test("resumableConfig() takes what a run was started with, and lets only some of
   }
 });
 
-test("runConfig() takes the words for a new run, and what a run was started with once it is there", async () => {
+test("runConfig() takes the words for a new run, goes on with one that was started by the same, and refuses another", async () => {
   const folder = await mkdtemp(join(tmpdir(), "voxgrad-config-"));
   try {
     const defaults = { resume: "", run: "", steps: 100, seed: 1 };
     const read = () => runConfig(folder, defaults, ["--steps", "7", "--seed", "2"]);
     assert.equal(await read(), { resume: "", run: folder, steps: 7, seed: 2 });
-    const options = { resume: "", run: folder, steps: 50, seed: 3 };
+    const options = { resume: "", run: folder, steps: 7, seed: 2 };
     await writeFile(join(folder, "config.json"), JSON.stringify({ options }));
     assert.equal(await read(), { ...options, resume: folder });
+    await writeFile(join(folder, "config.json"), JSON.stringify({ options: { ...options, steps: 50 } }));
+    const error = await read().then(() => undefined, (caught: Error) => caught);
+    assert.instance(error, ConfigError);
+    assert.match(error!.message, "it was begun with --steps 50, and 7 is wanted now");
   } finally {
     await rm(folder, { recursive: true });
   }

@@ -264,7 +264,7 @@ test("what is wrong with a group is said with its place and a fix", async () => 
     [{ labels, set: [whole] }, /it has an entry "set"/],
     [{ labels, sets: [] }, /it has no sets/],
     [{ labels, sets: [{ data: "group.json" }] }, /sets\[0\] names no folder/],
-    [{ labels, sets: [{ data: "nowhere" }] }, /nowhere\/dataset.json: there is no such file/],
+    [{ labels, sets: [{ data: "nowhere" }] }, /nowhere: there is no such folder/],
     [{ labels: ["liver", "spleen"], sets: [whole] }, /its labels begin with "liver"/],
     [{ labels: ["background", "a", "a"], sets: [whole] }, /its labels name "a" twice/],
     [{ labels: ["background", "ignore", "a"], sets: [whole] }, /"ignore" is not the last/],
@@ -287,7 +287,7 @@ test("a file that contradicts its own dataset.json is refused in a group as with
   const path = await folder("wrong", { background: 0, liver: 1, spleen: 2 }, { a: { label: mixed(3) }, b: { label: mixed(2) } },
     { labels_present: { b: ["liver"] } });
   const dataset = await vg.openDataset(await group({ labels: ["background", "liver", "spleen"], sets: [{ data: path }] }));
-  assert.match(await refused(vg.loadCase(dataset, dataset.cases[0]!)), /it holds 3 \(\d+ voxels\), which dataset.json does not declare/);
+  assert.match(await refused(vg.loadCase(dataset, dataset.cases[0]!)), /it holds 3 \(\d+ voxels\), which are none of the labels/);
   assert.match(await refused(vg.loadCase(dataset, dataset.cases[1]!)), /it holds 2 spleen \(\d+ voxels\), which labels_present/);
 });
 

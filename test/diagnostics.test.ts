@@ -26,49 +26,79 @@ const noisy = (shape: number[], seed = 1): Tensor =>
     { shape },
   );
 
-test("detectAnomaly() names the first operator whose output is not finite, though later ones hide it", async () => {
-  const told = await anomaly(async () => tensor([1, 0, -1]).log().mul(0).exp().isNaN().sum().item());
-  assert.is(told, "log, the output Tensor(f32[3]) of Tensor(f32[3]): 2 of 3 values are not finite");
-  const hidden = await anomaly(async () => vg.where(tensor([true, false]), 1, tensor([1, 2]).div(0)).data());
+const infinity = (f: () => Promise<unknown>): Promise<string> => message(() => detectAnomaly(f, { infinities: true }));
+
+test("detectAnomaly() names the first operator that gives NaN, though later ones hide it, and the line that called it", async () => {
+  const told = await anomaly(async () => tensor([1, 0, -1]).log().isNaN().sum().item());
+  assert.match(told, /^log, the output Tensor\(f32\[3\]\) of Tensor\(f32\[3\]\), called at \/\S*diagnostics\.test\.ts:\d+:\d+: 1 of 3 values are NaN$/);
+  const all = await infinity(async () => tensor([1, 0, -1]).log().mul(0).exp().isNaN().sum().item());
+  assert.match(all, /^log, .*: 2 of 3 values are not finite$/);
+  const hidden = await infinity(async () => vg.where(tensor([true, false]), 1, tensor([1, 2]).div(0)).data());
   assert.match(hidden, /^div, the output Tensor\(f32\[2\]\) of .*: 2 of 2 values/);
 });
 
+test("detectAnomaly() passes an intended -Infinity, as of masked attention, and finds a NaN behind it", async () => {
+  const scores = tensor([[1, 2, 3], [4, 5, 6]]);
+  const attention = (mask: Tensor): Tensor => vg.softmax(vg.where(mask, scores, -Infinity), { axis: 1 });
+  const some = tensor([[true, false, true], [true, true, false]]);
+  const weights = await detectAnomaly(() => attention(some).sum({ axes: [1] }).data());
+  assert.ok([...weights].every((w) => Math.abs(w - 1) < 1e-6));
+  const none = tensor([[true, false, true], [false, false, false]]);
+  assert.match(await anomaly(() => attention(none).data()), /^softmax, .*: 3 of 6 values are NaN$/);
+});
+
 test("detectAnomaly() sees composites, reductions and convolutions", async () => {
-  const overflow = await anomaly(async () =>
+  const overflow = await infinity(async () =>
     vg
       .softmax(ones([4]).mul(3e38).add(3e38))
       .sum()
       .item(),
   );
   assert.match(overflow, /^add, /);
-  assert.match(await anomaly(() => ones([10]).mul(1e38).sum().item()), /^sum, the output Tensor\(f32\[\]\)/);
+  assert.match(await infinity(() => ones([10]).mul(1e38).sum().item()), /^sum, the output Tensor\(f32\[\]\)/);
   const conv = (): Tensor => vg.conv2d(ones([1, 1, 3, 3]).mul(1e30), ones([1, 1, 2, 2]).mul(1e30));
-  assert.match(await anomaly(() => conv().data()), /^conv, .*: 4 of 4 values/);
+  assert.match(await infinity(() => conv().data()), /^conv, .*: 4 of 4 values/);
 });
 
-test("detectAnomaly() looks at gradients", async () => {
-  const told = await anomaly(() => grad((x: Tensor) => x.sqrt().sum())(tensor([1, 0, 4])).data());
-  assert.match(told, /^div, the output Tensor\(f32\[3\]\).*: 1 of 3 values are not finite/);
+test("detectAnomaly() names the operator whose derivative is at fault, and where that was called", async () => {
+  const loss = (x: Tensor): Tensor => {
+    const root = x.sqrt();
+    return root.mul(x).sum();
+  };
+  // d sqrt(x) x = 0.5 / sqrt(x) * x + sqrt(x), and 0 / 0 at 0.
+  const told = await anomaly(() => grad(loss)(tensor([1, 0, 4])).data());
+  assert.match(told, /^the derivative of sqrt of Tensor\(f32\[3\]\), called at \S*diagnostics\.test\.ts:\d+:\d+ \(div, .*\): 1 of 3 values are NaN$/);
+  const line = Number(/test\.ts:(\d+)/.exec(told)![1]);
+  const forward = await anomaly(() => grad(loss)(tensor([1, -1])).data());
+  assert.match(forward, /^sqrt, /);
+  assert.is(Number(/test\.ts:(\d+)/.exec(forward)![1]), line, "the line of the call of sqrt");
+  const pole = await infinity(() => grad((x: Tensor) => x.sqrt().sum())(tensor([1, 0, 4])).data());
+  assert.match(pole, /^the derivative of sqrt .*: 1 of 3 values are not finite$/);
 });
 
 test("detectAnomaly() looks into compiled functions, and at what they are given", async () => {
-  const f = compile((x: Tensor, rate: number) => x.div(rate));
-  assert.match(await anomaly(() => f(ones([3]), 0)), /^div, .*3 of 3/);
+  const f = compile((x: Tensor, rate: Tensor) => x.div(rate));
+  assert.match(await infinity(() => f(ones([3]), 0)), /^div, .*3 of 3/);
   assert.match(await anomaly(() => f(tensor([1, NaN]), 1)), /^an input tensor Tensor\(f32\[2\]\): 1 of 2 values/);
   const donating = compile((x: Tensor) => x.mul(2), { donate: [0] });
   const given = await evaluate(ones([3]).add(1));
   const out = await detectAnomaly(() => donating(given));
   assert.equal([...(await out.data())], [4, 4, 4]);
-  assert.match(await message(() => given.data()), /disposed/);
+  assert.match(await message(() => given.data()), /donated/);
+  const through = compile((x: Tensor, y: Tensor) => [x, y], { donate: [0] });
+  const [a, b] = await evaluate([ones([2]).add(1), ones([2]).add(2)]);
+  const [c, d] = await detectAnomaly(() => through(a!, b!));
+  assert.equal([[...(await c!.data())], [...(await d!.data())], [...(await b!.data())]], [[2, 2], [3, 3], [3, 3]]);
 });
 
 test("detectAnomaly() gives the result of what is sound, and looks no more afterwards", async () => {
   const sound = (): Promise<vg.TypedArray> => tensor([4, 9]).sqrt().data();
   assert.equal([...(await detectAnomaly(sound))], [2, 3]);
-  assert.equal([...(await tensor([0]).log().data())], [-Infinity]);
-  await message(() => detectAnomaly(() => tensor([0]).log().data()));
-  assert.equal([...(await tensor([0]).log().data())], [-Infinity], "after an error too");
+  assert.equal([...(await tensor([-1]).log().isNaN().data())], [1]);
+  await message(() => detectAnomaly(() => tensor([-1]).log().data()));
+  assert.equal([...(await tensor([-1]).log().isNaN().data())], [1], "after an error too");
   assert.match(await message(() => detectAnomaly(3 as never)), /^detectAnomaly: the argument is a function, got 3/);
+  assert.match(await message(() => detectAnomaly(sound, { inf: true } as never)), /^detectAnomaly: unknown option "inf"; it takes infinities$/);
 });
 
 test("profile() counts dispatches, bytes and operations of kernels exactly", async () => {
@@ -189,7 +219,7 @@ test("table() tells the part of the nearer roof", () => {
 
 test("plan() tells what a program needs before anything runs, and programs() the same afterwards", async () => {
   const f = compile(
-    (p: Tensor, x: Tensor, rate: number) => {
+    (p: Tensor, x: Tensor, rate: Tensor) => {
       const g = grad((v: Tensor) => vg.conv2d(x, v, { padding: 1 }).tanh().square().mean())(p);
       return p.sub(g.mul(rate));
     },

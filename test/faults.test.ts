@@ -123,7 +123,7 @@ async function training(kill: number[], keepState = true): Promise<readonly numb
   let m = vg.zeros([2, 1, 3, 3]);
   const loss = (v: Tensor, x: Tensor): Tensor => vg.conv2d(x, v).tanh().sub(1).square().mean();
   const step = compile(
-    (v: Tensor, velocity: Tensor, x: Tensor, rate: number): [Tensor, Tensor, Tensor] => {
+    (v: Tensor, velocity: Tensor, x: Tensor, rate: Tensor): [Tensor, Tensor, Tensor] => {
       const [value, g] = vg.valueAndGrad(loss)(v, x);
       const next = velocity.mul(0.9).add(g);
       return [v.sub(next.mul(rate)), next, value];

@@ -91,7 +91,7 @@ test("a sum that needs the other is not joined with it", async () => {
 
 test("the update of a parameter ends its gradient, in the parameter's own memory", async () => {
   const step = compile(
-    (w: Tensor, x: Tensor, rate: number) => {
+    (w: Tensor, x: Tensor, rate: Tensor) => {
       const [loss, g] = vg.valueAndGrad((p: Tensor) => vg.conv3d(x, p, { padding: 1 }).square().sum())(w);
       return [w.sub(g.mul(rate)), loss];
     },
@@ -120,7 +120,7 @@ test("the update of a parameter ends its gradient, in the parameter's own memory
 test("updates follow their gradients: no more than a few wait at once, and what is needed later is not overwritten", async () => {
   const size = 96;
   const optimiser = vg.adam({ weightDecay: 0.1 });
-  const take = (p: Tensor[], s: any, x: Tensor, rate: number) => {
+  const take = (p: Tensor[], s: any, x: Tensor, rate: Tensor) => {
     // The gradient of a standardised weight is more than a load, so what weight decay makes of it is kept for Adam's means.
     const layer = vg.checkpoint((h: Tensor, w: Tensor) => vg.matmul(h, vg.weightStandardize(w)).mul(0.1).tanh());
     const loss = (ws: Tensor[]): Tensor => ws.reduce((h, w) => layer(h, w), x).square().mean();

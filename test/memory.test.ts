@@ -118,7 +118,7 @@ const lossOf = (p: any, x: Tensor, labels: Tensor): Tensor => {
   const h = vg.relu(vg.groupNorm(vg.conv2d(x, p.first, { padding: 1 }), { groups: 2 }));
   return vg.crossEntropy(vg.conv2d(h, p.last), labels);
 };
-const update = (p: any, state: any, x: Tensor, labels: Tensor, rate: number): [Tensor, any, any] => {
+const update = (p: any, state: any, x: Tensor, labels: Tensor, rate: Tensor | number): [Tensor, any, any] => {
   const [loss, grads] = vg.valueAndGrad(lossOf)(p, x, labels);
   return [loss, ...optimiser.update(grads, state, p, rate)];
 };

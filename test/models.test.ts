@@ -151,7 +151,7 @@ test("training steps lower the loss, compiled and donated, and repeat bit for bi
   const image = Float32Array.from(labels, (v, i) => v + 0.3 * Math.sin(i * 1.7));
   const optimiser = sgd({ momentum: 0.9, nesterov: true, weightDecay: 3e-5 });
   const step = compile(
-    (params: any, state: any, x: Tensor, y: Tensor, rate: number) => {
+    (params: any, state: any, x: Tensor, y: Tensor, rate: Tensor) => {
       const lossOf = (p: any): Tensor =>
         deepSupervision(diceCrossEntropy, small.apply(p, x), y, { weights: [0.75, 0.25] });
       const [loss, grads] = valueAndGrad(lossOf)(params);

@@ -335,7 +335,7 @@ for (const [name, optimiser, want] of optimisers) {
     };
     let state = optimiser.init(params);
     const step = compile(
-      (p: typeof params, s: any, a: Tensor, b: Tensor, rate: number) => {
+      (p: typeof params, s: any, a: Tensor, b: Tensor, rate: Tensor) => {
         const grads = { a: a.reshape({ shape: [2, 3] }).add(p.a.mul(0.05)), b: [b.add(p.b[0].mul(0.05))] };
         return optimiser.update(grads, s, p, rate) as [typeof params, any];
       },
@@ -384,7 +384,7 @@ test("optimisers name the parameter that does not fit", () => {
   const optimiser = sgd({ momentum: 0.9 });
   refuses(
     () => optimiser.update({ conv: { weight: zeros([3, 2]) } }, optimiser.init(params), params, 0.1),
-    /parameter conv.weight has shape \[2, 3\], its grads \[3, 2\]/,
+    /sgd: grads at conv.weight: the shape is that of Tensor\(f32\[2, 3\]\), got Tensor\(f32\[3, 2\]\)/,
   );
   refuses(() => optimiser.update(params, {}, params, 0.1), /the state has no velocity/);
   refuses(() => sgd({ nesterov: true }), /needs momentum/);

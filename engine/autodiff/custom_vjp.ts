@@ -1,8 +1,9 @@
 /** customVjp: a reverse-mode rule of the user's own. */
 import { isFloat } from "../core/dtype.ts";
 import { check, checkFunction, show } from "../core/errors.ts";
-import { sameShape } from "../core/shape.ts";
+import { checkPair, pairLeaves } from "../core/pair.ts";
 import { Tensor } from "../core/tensor.ts";
+import { callTraced } from "../core/tracing.ts";
 import * as tree from "../core/tree.ts";
 import { scalar } from "../ops/creation.ts";
 import { floatOf } from "./graph.ts";
@@ -17,14 +18,14 @@ function customRule(forward: Forward, backward: Backward, args: readonly unknown
     backward({ inputs, results }, cotangents, _pull, wanted) {
       const rest = [...inputs];
       const inside = tree.map(args, (leaf) => (leaf instanceof Tensor ? rest.shift() : leaf));
-      const pair = forward(...inside);
+      const pair = callTraced("customVjp", () => forward(...inside));
       check(
         Array.isArray(pair) && pair.length === 2,
         "customVjp",
         () => `forward gives [output, residuals], got ${show(pair)}`,
       );
       const full = cotangents.map((g, k) => g ?? scalar(0, floatOf(results[k]!.dtype), results[k]!.shape));
-      const given = backward(pair[1], tree.rebuild(out, full));
+      const given = callTraced("customVjp", () => backward(pair[1], tree.rebuild(out, full)));
       check(
         Array.isArray(given) && given.length === args.length,
         "customVjp",
@@ -38,23 +39,11 @@ function customRule(forward: Forward, backward: Backward, args: readonly unknown
 
 /** Tensors of an argument with their cotangents. */
 function contributions(arg: unknown, given: unknown, position: number): (readonly [Tensor, Tensor])[] {
-  if (given === null || given === undefined) return [];
-  const leaves = tree.leaves(arg);
-  const parts = tree.leaves(given);
-  check(
-    parts.length === leaves.length,
-    "customVjp",
-    () => `backward gives ${parts.length} leaves for argument ${position}, which has ${leaves.length}`,
-  );
-  return leaves.flatMap((t, k) => {
-    const g = parts[k];
-    if (!(t instanceof Tensor) || !isFloat(t.dtype) || g === null || g === undefined) return [];
-    check(
-      g instanceof Tensor && sameShape(g.shape, t.shape),
-      "customVjp",
-      () => `backward gives ${show(g)} for argument ${position}, whose tensor is ${t}; the shapes agree`,
-    );
-    return [[t, g] as const];
+  const what = `backward's cotangents of argument ${position}`;
+  return pairLeaves("customVjp", what, arg, given, true).flatMap((pair) => {
+    if (!(pair.of instanceof Tensor) || !isFloat(pair.of.dtype)) return [];
+    checkPair("customVjp", what, pair);
+    return [[pair.of, pair.given] as const];
   });
 }
 

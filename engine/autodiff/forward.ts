@@ -1,10 +1,11 @@
 /** Forward mode: jvp, and hvp as forward over reverse. */
 import { check, checkFunction, fail, show } from "../core/errors.ts";
-import type { Tensor } from "../core/tensor.ts";
+import { type Tensor, withRuleOf } from "../core/tensor.ts";
+import { callTraced } from "../core/tracing.ts";
 import * as tree from "../core/tree.ts";
 import { scalar } from "../ops/creation.ts";
 import { outermost } from "../ops/loss_scale.ts";
-import { alike, between, checkDirections, floatOf, freshLeaves, outputsOf } from "./graph.ts";
+import { alike, between, directionsOf, floatOf, freshLeaves, outputsOf } from "./graph.ts";
 import { differentiated } from "./reverse.ts";
 
 /** Tangents of `outputs` given those of `inputs`, as graph nodes; null where nothing depends on the inputs. */
@@ -20,7 +21,8 @@ export function pushForward(
     const given = parents.map((x) => known.get(x) ?? null);
     if (given.every((x) => x === null)) continue;
     if (op.jvp) {
-      known.set(t, alike(op.jvp({ inputs: parents, output: t, attrs }, given), t));
+      const rule = op.jvp;
+      known.set(t, alike(withRuleOf(t, () => rule({ inputs: parents, output: t, attrs }, given)), t));
     } else if (op.lowering.kind === "composite") {
       // Without a rule of its own a composite is differentiated through what it is made of.
       const fresh = parents.map((x, k) => (given[k] ? freshLeaves(op.name, x).leaves[0]! : x));
@@ -63,15 +65,10 @@ function along(
   );
   const fresh = primals.map((primal) => freshLeaves(name, primal));
   const points = fresh.flatMap((x) => x.leaves);
-  const directions: Tensor[] = tangents.flatMap((t) => tree.leaves(t));
-  checkDirections(name, "tangents", directions, points);
-  const [, out] = outermost(() => f(...fresh.map((x) => x.tree)));
+  const directions = directionsOf(name, "the tangents", fresh.map((x) => x.tree), tangents);
+  const [, out] = outermost(() => callTraced(name, () => f(...fresh.map((x) => x.tree))));
   const outputs = outputsOf(name, out);
-  const results = pushForward(
-    points,
-    directions.map((t, k) => alike(t, points[k]!)),
-    outputs,
-  );
+  const results = pushForward(points, directions, outputs);
   return [
     out,
     tree.rebuild(

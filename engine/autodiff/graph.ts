@@ -1,7 +1,7 @@
 /** Walks over the graph between the inputs of a derivative and its outputs. */
 import { type DType, isFloat } from "../core/dtype.ts";
 import { check, show } from "../core/errors.ts";
-import { sameShape } from "../core/shape.ts";
+import { checkPair, pairLeaves } from "../core/pair.ts";
 import { Tensor } from "../core/tensor.ts";
 import * as tree from "../core/tree.ts";
 import { cast } from "../ops/elementwise.ts";
@@ -41,29 +41,24 @@ export function freshLeaves(name: string, argument: unknown): { tree: any; leave
     leaves.push(node);
     return node;
   });
+  check(argument !== undefined && argument !== null, name, () => `arguments are trees of tensors, got ${argument}`);
   return { tree: fresh, leaves };
 }
 
 /** What a function to be differentiated gave, as a list of tensors. */
 export function outputsOf(name: string, out: unknown): Tensor[] {
-  check(
-    !(out instanceof Promise),
-    name,
-    () => "the function is asynchronous; derivatives are taken of the graph, so do not await inside",
-  );
   const outputs = tree.leaves(out);
   for (const t of outputs)
     check(t instanceof Tensor, name, () => `the function gives a tree of tensors, got the leaf ${show(t)}`);
   return outputs;
 }
 
-/** Refuses tangents or cotangents that do not go with the tensors that they belong to. */
-export function checkDirections(name: string, what: string, given: readonly unknown[], of: readonly Tensor[]): void {
-  check(
-    given.length === of.length && given.every((t, k) => t instanceof Tensor && sameShape(t.shape, of[k]!.shape)),
-    name,
-    () => `${what} have the structure and shapes of ${show(of)}, got ${show(given)}`,
-  );
+/** Tangents or cotangents, as a tree, in the order of the tensors that they belong to by name. */
+export function directionsOf(name: string, what: string, of: unknown, given: unknown): Tensor[] {
+  return pairLeaves(name, what, of, given).map((pair) => {
+    checkPair(name, what, pair);
+    return alike(pair.given, pair.of);
+  });
 }
 
 /** The type of derivatives of a value. */

@@ -1,5 +1,6 @@
 /** Derivatives: graph in, graph out. */
 export { grad, valueAndGrad, vjp } from "./reverse.ts";
+export type { GradOptions, ValueAndGradOptions } from "./reverse.ts";
 export { hvp, jvp } from "./forward.ts";
 export { checkpoint } from "./checkpoint.ts";
 export { customVjp } from "./custom_vjp.ts";

@@ -5,6 +5,7 @@
 import { check, fail, show } from "../core/errors.ts";
 import type { Op } from "../core/op.ts";
 import { node, Tensor } from "../core/tensor.ts";
+import { callTraced } from "../core/tracing.ts";
 import * as tree from "../core/tree.ts";
 import { alias } from "../ops/reshape.ts";
 
@@ -75,12 +76,7 @@ export function callInRegion(
     inputs.push(alias(leaf));
     return inputs.at(-1);
   });
-  const out = f(...inside);
-  check(
-    !(out instanceof Promise),
-    name,
-    () => "the function is asynchronous; it makes a graph, so do not await inside",
-  );
+  const out = callTraced(name, () => f(...inside));
   const outputs: Tensor[] = tree.leaves(out);
   for (const t of outputs)
     check(t instanceof Tensor, name, () => `the function gives a tree of tensors, got the leaf ${show(t)}`);

@@ -2,12 +2,13 @@
 import { isFloat } from "../core/dtype.ts";
 import { check, checkFlag, checkFunction, checkOptions, fail, show } from "../core/errors.ts";
 import { sameShape } from "../core/shape.ts";
-import { Tensor } from "../core/tensor.ts";
+import { Tensor, withRuleOf } from "../core/tensor.ts";
+import { callTraced, refusePromise } from "../core/tracing.ts";
 import * as tree from "../core/tree.ts";
 import { scalar } from "../ops/creation.ts";
 import { add } from "../ops/elementwise.ts";
 import { alias } from "../ops/reshape.ts";
-import { alike, between, checkDirections, freshLeaves, outputsOf } from "./graph.ts";
+import { alike, between, directionsOf, freshLeaves, outputsOf } from "./graph.ts";
 import { type Region, regionOf } from "./region.ts";
 import { outermost, scaledPullBack } from "../ops/loss_scale.ts";
 
@@ -45,7 +46,8 @@ export function pullBack(
     }
     const { op, inputs: parents, attrs } = t.source;
     if (op.vjp === null) fail(op.name, "is not differentiable; stopGradient its input if that is meant");
-    const parts = op.vjp({ inputs: parents, output: t, attrs }, g);
+    const rule = op.vjp;
+    const parts = withRuleOf(t, () => rule({ inputs: parents, output: t, attrs }, g));
     parts.forEach((part, k) => {
       const parent = parents[k]!;
       if (part === null || !onPath.has(parent)) return;
@@ -71,76 +73,101 @@ export function vjp(f: (...args: any[]) => any, primals: readonly any[]): [any, 
   checkFunction("vjp", "the first argument", f);
   check(Array.isArray(primals), "vjp", () => `primals are an array, one entry per argument, got ${show(primals)}`);
   const fresh = primals.map((primal) => freshLeaves("vjp", primal));
-  const [, out] = outermost(() => f(...fresh.map((x) => x.tree)));
+  const [, out] = outermost(() => callTraced("vjp", () => f(...fresh.map((x) => x.tree))));
   const outputs = outputsOf("vjp", out);
   // The caller gets nodes of their own: evaluating them takes no history from the pullback.
   const shown = tree.map(out, alias);
   const pullback = (cotangent: any): any[] => {
-    const cotangents: Tensor[] = tree.leaves(cotangent);
-    checkDirections("vjp", "cotangents", cotangents, outputs);
     const grads = pullBack(
       fresh.flatMap((x) => x.leaves),
       outputs,
-      cotangents.map((g, k) => alike(g, outputs[k]!)),
+      directionsOf("vjp", "the cotangents", out, cotangent),
     );
     return fresh.map((x) => tree.rebuild(x.tree, grads.splice(0, x.leaves.length)));
   };
   return [shown, pullback];
 }
 
+export interface GradOptions {
+  /** Position of the argument to differentiate by, or a list of positions, for which gradients come as a list. Default 0. */
+  argnums?: number | readonly number[];
+}
+
+export interface ValueAndGradOptions extends GradOptions {
+  /** f gives [loss, aux]; the value is then [loss, aux] too. Default false. */
+  hasAux?: boolean;
+}
+
 /**
  * The function (...args) -> [f(...args), df/dargs[0]]; f gives one number, or with hasAux a pair of it and anything else.
  *
+ * @param options.argnums differentiate by the argument at this position, or by those at these, as jax.value_and_grad
  * @param options.hasAux f gives [loss, aux]; the value is then [loss, aux] too
  * @example const [loss, grads] = valueAndGrad(lossOf)(params, images, labels);
  */
 export const valueAndGrad = <A extends unknown[]>(
   f: (...args: A) => any,
-  options: { hasAux?: boolean } = {},
-): ((...args: A) => [any, any]) => differentiated("valueAndGrad", f, options);
+  options: ValueAndGradOptions = {},
+): ((...args: A) => [any, any]) => {
+  checkFunction("valueAndGrad", "the first argument", f);
+  checkOptions("valueAndGrad", options, ["argnums", "hasAux"]);
+  checkFlag("valueAndGrad", "hasAux", options.hasAux);
+  return differentiated("valueAndGrad", f, options);
+};
 
 /** valueAndGrad, whose errors begin with the name of what was called. */
 export function differentiated<A extends unknown[]>(
   name: string,
   f: (...args: A) => any,
-  options: { hasAux?: boolean } = {},
+  options: ValueAndGradOptions = {},
 ): (...args: A) => [any, any] {
-  checkFunction(name, "the first argument", f);
-  checkOptions(name, options, ["hasAux"]);
-  checkFlag(name, "hasAux", options.hasAux);
+  const { argnums = 0, hasAux = false } = options;
+  const positions = (typeof argnums === "number" ? [argnums] : argnums) as readonly number[];
+  check(
+    Array.isArray(positions) &&
+      positions.length > 0 &&
+      positions.every((k) => Number.isInteger(k) && k >= 0) &&
+      new Set(positions).size === positions.length,
+    name,
+    () => `argnums is the position of an argument from 0 on, or a list of different ones, got ${show(argnums)}`,
+  );
   return (...args) => {
-    const [first, ...rest] = args;
-    const fresh = freshLeaves(name, first);
-    const [scaling, value] = outermost(() => (f as (...all: unknown[]) => unknown)(fresh.tree, ...rest));
-    check(
-      !(value instanceof Promise),
-      name,
-      () => "the function is asynchronous; derivatives are taken of the graph, so do not await inside",
+    const fresh = positions.map((k) => freshLeaves(name, args[k]));
+    const leaves = fresh.flatMap((x) => x.leaves);
+    const given: unknown[] = [...args];
+    positions.forEach((k, j) => (given[k] = fresh[j]!.tree));
+    const [scaling, value] = outermost(() =>
+      callTraced(name, () => (f as (...all: unknown[]) => unknown)(...given)),
     );
+    tree.map(value, (leaf) => refusePromise(name, leaf));
     check(
-      !options.hasAux || (Array.isArray(value) && value.length === 2),
+      !hasAux || (Array.isArray(value) && value.length === 2),
       name,
       () => `with hasAux the function gives [loss, aux], got ${show(value)}`,
     );
-    const loss = options.hasAux ? (value as [unknown])[0] : value;
+    const loss = hasAux ? (value as [unknown])[0] : value;
     check(
       loss instanceof Tensor && loss.size === 1 && isFloat(loss.dtype),
       name,
       () => `the function gives one number of dtype f32 or f16, got ${show(loss)}; reduce it, or use vjp`,
     );
     const grads = scaling
-      ? scaledPullBack(scaling, loss, (seed) => pullBack(fresh.leaves, [loss], [seed]))
-      : pullBack(fresh.leaves, [loss], [scalar(1, loss.dtype, loss.shape)]);
-    return [value, tree.rebuild(fresh.tree, grads)];
+      ? scaledPullBack(scaling, loss, (seed) => pullBack(leaves, [loss], [seed]))
+      : pullBack(leaves, [loss], [scalar(1, loss.dtype, loss.shape)]);
+    const trees = fresh.map((x) => tree.rebuild(x.tree, grads.splice(0, x.leaves.length)));
+    return [value, typeof argnums === "number" ? trees[0] : trees];
   };
 }
 
 /**
  * The gradient of f by its first argument, any tree of float tensors.
  *
+ * @param options.argnums by the argument at this position, or by those at these, as jax.grad
  * @example grad((w) => w.square().sum())(w) // 2 w
  */
-export function grad<A extends unknown[]>(f: (...args: A) => any): (...args: A) => any {
-  const both = differentiated("grad", f);
+export function grad<A extends unknown[]>(f: (...args: A) => any, options: GradOptions = {}): (...args: A) => any {
+  checkFunction("grad", "the first argument", f);
+  checkOptions("grad", options, ["argnums"]);
+  const both = differentiated("grad", f, options);
   return (...args) => both(...args)[1];
 }

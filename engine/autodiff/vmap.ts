@@ -2,6 +2,7 @@
 import { check, checkFunction, checkOptions, fail, show } from "../core/errors.ts";
 import { sameShape } from "../core/shape.ts";
 import { Tensor } from "../core/tensor.ts";
+import { callTraced, refusePromise } from "../core/tracing.ts";
 import * as tree from "../core/tree.ts";
 import { broadcastTo } from "../ops/broadcast_to.ts";
 import { moveAxis } from "../ops/transpose.ts";
@@ -107,12 +108,8 @@ export function vmap<A extends any[], R>(
       });
     });
     check(size !== null, "vmap", () => "no argument has a tensor to map over");
-    const out = f(...(inside as A));
-    check(
-      !(out instanceof Promise),
-      "vmap",
-      () => "the function is asynchronous; it makes a graph, so do not await inside",
-    );
+    const out = callTraced("vmap", () => f(...(inside as A)));
+    tree.map(out, (leaf) => refusePromise("vmap", leaf));
     const outputs = tree.leaves(out).filter((t): t is Tensor => t instanceof Tensor);
     batch(outputs, known, size, first);
     return tree.map(out, (t) => {

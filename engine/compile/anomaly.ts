@@ -1,31 +1,67 @@
 /** A check mode that finds where values stop being finite. */
+import { callSite } from "../core/call_site.ts";
 import { isFloat } from "../core/dtype.ts";
-import { check, show, VoxgradError } from "../core/errors.ts";
-import { Tensor } from "../core/tensor.ts";
-import { cast, isFinite, logicalNot } from "../ops/elementwise.ts";
+import { checkFlag, checkFunction, checkOptions, VoxgradError } from "../core/errors.ts";
+import { ruleUnderWay, type Tensor, watchNodes } from "../core/tensor.ts";
+import { cast, isFinite, isNaN, logicalNot } from "../ops/elementwise.ts";
 import { concat } from "../ops/concat.ts";
 import { sum } from "../ops/reduce.ts";
 import { reshape } from "../ops/reshape.ts";
 
-let depth = 0;
+/** What to look for while functions run under detectAnomaly; null elsewhere. */
+let looking: { readonly infinities: boolean } | null = null;
 
 /** Whether evaluations are to look at every operator's output. */
-export const isChecking = (): boolean => depth > 0;
+export const isChecking = (): boolean => looking !== null;
+
+/** Where nodes were made, while detectAnomaly runs. */
+interface Origin {
+  readonly stack: string | undefined;
+  /** The call whose derivative it belongs to: operator and inputs. */
+  readonly forward: string | null;
+}
+const origins = new WeakMap<Tensor, Origin>();
+
+function originOf(): Origin {
+  const { stack } = new Error();
+  const forward = ruleUnderWay();
+  if (forward?.source.kind !== "op") return { stack, forward: null };
+  const { op, inputs } = forward.source;
+  // The line that called the operator says more than that which called grad.
+  return { stack: origins.get(forward)?.stack ?? stack, forward: `${op.name} of ${inputs.join(", ")}` };
+}
+
+/** V8 keeps 10 frames unless told otherwise, which the engine's own may fill. */
+const FRAMES = 60;
 
 /**
  * Runs f and looks at the output of every operator that it evaluates, in the order in which they were called, gradients
  * among them; as torch.autograd.detect_anomaly. Compiled functions run uncompiled meanwhile, and all is slow.
  *
- * @throws VoxgradError that names the first operator with an output that is not finite
+ * @param options.infinities whether infinite values are reported too; by default NaN alone, since -Infinity is what a
+ *   masked logit is
+ * @throws VoxgradError that names the first operator with such an output, and the line that called it
  * @example await detectAnomaly(() => step(params, images, labels));
  */
-export async function detectAnomaly<T>(f: () => Promise<T>): Promise<T> {
-  check(typeof f === "function", "detectAnomaly", () => `the argument is a function, got ${show(f)}`);
-  depth++;
+export async function detectAnomaly<T>(f: () => Promise<T>, options: { infinities?: boolean } = {}): Promise<T> {
+  checkFunction("detectAnomaly", "the argument", f);
+  checkOptions("detectAnomaly", options, ["infinities"]);
+  checkFlag("detectAnomaly", "infinities", options.infinities);
+  const before = looking;
+  const errors = Error as { stackTraceLimit?: number };
+  const frames = errors.stackTraceLimit;
+  looking = { infinities: options.infinities ?? false };
+  errors.stackTraceLimit = FRAMES;
+  watchNodes((made) => origins.set(made, originOf()));
   try {
     return await f();
   } finally {
-    depth--;
+    looking = before;
+    if (before === null) {
+      watchNodes(null);
+      if (frames === undefined) delete errors.stackTraceLimit;
+      else errors.stackTraceLimit = frames;
+    }
   }
 }
 
@@ -47,28 +83,35 @@ function watched(outputs: readonly Tensor[]): Tensor[] {
 /** Values that are looked at in one evaluation. */
 const CHUNK = 64;
 
-/** Throws for the first value that is not finite among all that `outputs` are made of. */
-export async function checkFinite(
+/** Throws for the first value that is not as it should be among all that `outputs` are made of. */
+export async function checkAll(
   outputs: readonly Tensor[],
   evaluate: (tensors: readonly Tensor[]) => Promise<void>,
 ): Promise<void> {
+  const infinities = looking?.infinities ?? false;
   const list = watched(outputs);
   for (let from = 0; from < list.length; from += CHUNK) {
     const chunk = list.slice(from, from + CHUNK);
-    const counts = concat(
-      chunk.map((t) => reshape(sum(cast(logicalNot(isFinite(t)), "i32")), { shape: [1] })),
-      { axis: 0 },
-    );
     // Evaluated tensors forget where they came from.
     const names = chunk.map(describe);
+    const counts = concat(
+      chunk.map((t) => reshape(sum(cast(infinities ? logicalNot(isFinite(t)) : isNaN(t), "i32")), { shape: [1] })),
+      { axis: 0 },
+    );
     await evaluate([counts, ...chunk]);
     const values = await counts.data();
     const k = values.findIndex((n) => n > 0);
-    if (k >= 0) throw new VoxgradError(`${names[k]}: ${values[k]} of ${chunk[k]!.size} values are not finite`);
+    if (k < 0) continue;
+    const what = infinities ? "not finite" : "NaN";
+    throw new VoxgradError(`${names[k]}: ${values[k]} of ${chunk[k]!.size} values are ${what}`);
   }
 }
 
 function describe(t: Tensor): string {
   if (t.source.kind !== "op") return `an input tensor ${t}`;
-  return `${t.source.op.name}, the output ${t} of ${t.source.inputs.join(", ")}`;
+  const { op, inputs } = t.source;
+  const own = `${op.name}, the output ${t} of ${inputs.join(", ")}`;
+  const origin = origins.get(t);
+  const site = callSite(origin?.stack);
+  return origin?.forward ? `the derivative of ${origin.forward}, called${site || " by the function"} (${own})` : `${own}${site && `, called${site}`}`;
 }

@@ -10,6 +10,21 @@ import type { Roots } from "./fuse.ts";
 /** The type of an element in memory. */
 export const stored = (dtype: DType): string => (dtype === "bool" ? "u32" : dtype);
 
+/** Values that a kernel computes at most, each counted for every place that it is needed at. */
+const MOST_COMPUTED = 1024;
+/** What is needed at so many places is kept first. */
+const MANY_PLACES = 8;
+
+/** A kernel would compute too much: `stored` should have memory instead. */
+export class TooLarge extends Error {
+  readonly stored: Value;
+
+  constructor(stored: Value) {
+    super("the kernel would be too large");
+    this.stored = stored;
+  }
+}
+
 interface Scope {
   readonly lines: string[];
   readonly names: Map<string, string>;
@@ -63,6 +78,8 @@ export class Body {
   #given: BodyOptions["given"];
   #prefix: string;
   #loaders = new Map<Value, string>();
+  readonly #computed = new Map<Value, number>();
+  #total = 0;
 
   constructor(
     root: Value,
@@ -156,9 +173,19 @@ export class Body {
       },
     };
     if (lowering.cost > 0 && isFloat(v.dtype)) this.operations++;
+    this.#computed.set(v, (this.#computed.get(v) ?? 0) + 1);
+    if (++this.#total > MOST_COMPUTED) this.#refuse();
     const result = lowering.emit(emit, index);
     this.#scopes.at(-1)!.values.set(key, result);
     return result;
+  }
+
+  /** The value nearest to the root that is needed at many places, or else that which is needed at most. */
+  #refuse(): void {
+    const inner = [...this.#computed].filter(([v]) => v !== this.#root);
+    const often = inner.filter(([, places]) => places >= MANY_PLACES).map(([v]) => v);
+    if (often.length > 0) throw new TooLarge(often.reduce((a, b) => (b.id > a.id ? b : a)));
+    if (inner.length > 0) throw new TooLarge(inner.reduce((a, b) => (b[1] > a[1] ? b : a))[0]);
   }
 
   #load(v: Value, index: Index): string {

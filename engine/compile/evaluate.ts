@@ -1,11 +1,11 @@
 /** Evaluation without `compile`: the same road, through a cache keyed by the structure of the graph. */
-import type { TypedArray } from "../core/dtype.ts";
+import { checkAttached, type TypedArray } from "../core/dtype.ts";
 import { fail, show } from "../core/errors.ts";
-import { requireEvaluator, setEvaluator, Tensor } from "../core/tensor.ts";
+import { checkReadable, requireEvaluator, setEvaluator, type Source, Tensor, whyGone } from "../core/tensor.ts";
 import * as tree from "../core/tree.ts";
-import { device as openDevice, type Device, onClose, readBuffer, Storage, upload } from "../gpu/mod.ts";
-import { checkFinite, isChecking } from "./anomaly.ts";
-import { lower } from "./lower.ts";
+import { device as openDevice, type Device, onClose, readBuffer, Storage, upload, warn } from "../gpu/mod.ts";
+import { checkAll, isChecking } from "./anomaly.ts";
+import { type Graph, lower } from "./lower.ts";
 import { Program } from "./program.ts";
 
 /** Programs kept at most; the least recently used go first. */
@@ -30,45 +30,95 @@ function forgetUntuned(device: Device): void {
 const KEEP_AFTER = 1;
 
 /** A leaf as a program takes it: device memory, or host values to be written for this call. */
-export function leafValue(device: Device, leaf: Tensor, onDevice: boolean): Storage | TypedArray {
-  const { source } = leaf;
+export function leafValue(
+  device: Device,
+  leaf: Tensor,
+  onDevice: boolean,
+  source: Source = leaf.source,
+): Storage | TypedArray {
   switch (source.kind) {
     case "device":
       (source.storage as Storage).checkAlive(`${leaf}`);
       return source.storage as Storage;
-    case "host":
+    case "host": {
       if (!onDevice && source.uses++ < KEEP_AFTER) return source.data;
-      leaf.settle(upload(device, source.data, leaf.dtype, `${leaf}`));
-      return leafValue(device, leaf, onDevice);
+      const storage = upload(device, source.data, leaf.dtype, `${leaf}`);
+      // The values of a leaf that was donated meanwhile live as long as somebody knows them.
+      const owner = leaf.source === source ? leaf : new Tensor(leaf.shape, leaf.dtype, source);
+      owner.settle(storage);
+      return storage;
+    }
     case "placeholder":
       return fail(
         "evaluate",
         `${leaf} is an argument of a function that compile or vmap traces; its values are not known before it runs, so do not await them inside`,
       );
     case "disposed":
-      return fail("evaluate", `${leaf} was disposed of; keep a tensor until its last use`);
+    case "donated":
+      return fail("evaluate", `${leaf} ${whyGone(leaf)}`);
     case "op":
       return fail("evaluate", `${leaf} is not a leaf`);
   }
 }
 
+/** What tensors are made of, kept as it is until `release`, whatever is disposed of or donated meanwhile. */
+function hold(tensors: readonly Tensor[]): { readonly sources: Map<Tensor, Source>; release(): void } {
+  const sources = new Map<Tensor, Source>();
+  const seen = new Set<Tensor>(tensors);
+  for (const t of seen) {
+    const { source } = t;
+    const why = whyGone(t);
+    if (why) fail("evaluate", `${t} ${why}`);
+    if (source.kind === "op") for (const x of source.inputs) seen.add(x);
+    else sources.set(t, source);
+  }
+  for (const source of sources.values()) if (source.kind === "device") source.storage.retain();
+  return {
+    sources,
+    release() {
+      for (const source of sources.values()) if (source.kind === "device") source.storage.release();
+      sources.clear();
+    },
+  };
+}
+
 async function evaluateAll(tensors: readonly Tensor[]): Promise<void> {
-  if (isChecking()) await checkFinite(tensors, evaluateTogether);
+  if (isChecking()) await checkAll(tensors, evaluateTogether);
   await evaluateTogether(tensors);
 }
 
 /** Computes tensors together; each then holds its values and lets go of its history. */
 async function evaluateTogether(tensors: readonly Tensor[]): Promise<void> {
-  const pending = [...new Set(tensors)].filter((t) => t.source.kind === "op");
-  for (const t of tensors)
-    if (t.source.kind === "disposed") fail("evaluate", `${t} was disposed of; keep a tensor until its last use`);
-  if (pending.length === 0) return;
-  const device = await openDevice();
-  forgetUntuned(device);
-  const graph = lower(pending, device.target);
+  for (const storage of await compute(tensors)) storage.release();
+}
+
+/** The same; gives the memory of those that had no values, which the caller releases. */
+async function compute(tensors: readonly Tensor[]): Promise<Storage[]> {
+  const held = hold(tensors);
+  try {
+    const pending = [...new Set(tensors)].filter((t) => t.source.kind === "op");
+    if (pending.length === 0) return [];
+    const device = await openDevice();
+    forgetUntuned(device);
+    const graph = lower(pending, device.target, [], held.sources);
+    const ready = await programOf(device, graph, pending);
+    const results = await ready.run(
+      graph.leaves.map((leaf, k) => leafValue(device, leaf, ready.passes(k), held.sources.get(leaf))),
+    );
+    results.forEach((storage, k) => pending[k]!.settle(storage.retain()));
+    return results;
+  } finally {
+    held.release();
+  }
+}
+
+async function programOf(device: Device, graph: Graph, outputs: readonly Tensor[]): Promise<Program> {
   let program = programs.get(graph.key);
   if (program) programs.delete(graph.key);
-  else program = Program.build(device, graph, { keepsArena: false });
+  else {
+    warnOfGrowth(outputs, graph.values.length);
+    program = Program.build(device, graph, { keepsArena: false });
+  }
   programs.set(graph.key, program);
   if (programs.size > CAPACITY) {
     const [oldest, dropped] = programs.entries().next().value!;
@@ -78,40 +128,84 @@ async function evaluateTogether(tensors: readonly Tensor[]): Promise<void> {
       () => undefined,
     );
   }
-  let ready: Program;
   try {
-    ready = await program;
+    return await program;
   } catch (error) {
     if (programs.get(graph.key) === program) programs.delete(graph.key);
     throw error;
   }
-  const results = await ready.run(graph.leaves.map((leaf, k) => leafValue(device, leaf, ready.passes(k))));
-  results.forEach((storage, k) => pending[k]!.settle(storage));
+}
+
+/** New programs, each longer than the last, that begin with the same tensor, before the user is told; and how often in all. */
+const GROWTHS = 10;
+const GROWTHS_TOLD = 3;
+const growths = new WeakMap<Tensor, { length: number; times: number }>();
+let growthsTold = 0;
+
+/** Tells once of a history that is never evaluated, so that each program repeats all before it. */
+function warnOfGrowth(outputs: readonly Tensor[], length: number): void {
+  const seen = new Set<Tensor>(outputs);
+  let oldest: Tensor | null = null;
+  for (const t of seen) {
+    if (t.source.kind !== "op") continue;
+    for (const x of t.source.inputs) seen.add(x);
+    // Constants are made of nothing and cost nothing.
+    if (t.source.inputs.length > 0 && (!oldest || t.id < oldest.id)) oldest = t;
+  }
+  if (!oldest) return;
+  const known = growths.get(oldest) ?? { length: 0, times: 0 };
+  if (length <= known.length) return;
+  growths.set(oldest, { length, times: known.times + 1 });
+  if (known.times + 1 !== GROWTHS || growthsTold++ >= GROWTHS_TOLD) return;
+  warn(
+    `evaluate: ${GROWTHS} programs in turn, each longer than the last, began with the same tensor ${oldest}; this one has ${length} operators. ` +
+      "What is never evaluated keeps its whole history: evaluate the state of a loop in each step, as in " +
+      "[loss, params] = await evaluate([loss, params]), or compile the step",
+  );
 }
 
 async function read(t: Tensor): Promise<TypedArray> {
-  if (t.source.kind === "host") return t.source.data.slice();
-  if (t.source.kind === "op") await evaluateAll([t]);
-  const device = await openDevice();
-  const storage = leafValue(device, t, true) as Storage;
-  return readBuffer(device, storage.buffer, t.dtype, t.size);
+  const why = whyGone(t);
+  if (why) fail("evaluate", `${t} ${why}`);
+  if (t.source.kind === "host") {
+    checkAttached("data", t.source.data);
+    return t.source.data.slice();
+  }
+  if (t.source.kind === "op" && isChecking()) await checkAll([t], evaluateTogether);
+  let storage = t.source.kind === "device" ? (t.source.storage as Storage).retain() : (await compute([t]))[0];
+  try {
+    const device = await openDevice();
+    // Another evaluation may have been faster; a placeholder is refused.
+    storage ??= (leafValue(device, t, true) as Storage).retain();
+    storage.checkAlive(`${t}`);
+    return await readBuffer(device, storage.buffer, t.dtype, t.size);
+  } finally {
+    storage?.release();
+  }
 }
 
 setEvaluator({ evaluate: evaluateAll, read });
 
 /**
  * Computes all tensors of a tree in one submission and gives the tree back. Afterwards they hold their values; reading
- * them costs a copy alone.
+ * them costs a copy alone. Evaluate what a loop carries from step to step in each step: what is not evaluated keeps its
+ * history, which the next program computes again.
  *
  * @example const { loss, grads } = await evaluate({ loss, grads });
  */
-export async function evaluate<T>(values: T): Promise<T> {
+export function evaluate<T>(values: T): Promise<T> {
+  const leaves = tree.leaves(values).filter((x): x is Tensor => x instanceof Tensor);
+  checkReadable("evaluate", leaves);
+  return evaluateTree(values, leaves);
+}
+
+async function evaluateTree<T>(values: T, leaves: readonly Tensor[]): Promise<T> {
   tree.map(values, (leaf, path) => {
-    const plain = leaf === null || !["object", "function"].includes(typeof leaf) || ArrayBuffer.isView(leaf);
+    const plain = !["object", "function"].includes(typeof leaf) || ArrayBuffer.isView(leaf);
     // Tensors inside would stay unevaluated.
     if (!(leaf instanceof Tensor) && !plain)
       fail("evaluate", `values are trees of tensors, got ${show(leaf)}${path && ` at ${path}`}`);
   });
-  await requireEvaluator().evaluate(tree.leaves(values).filter((x): x is Tensor => x instanceof Tensor));
+  await requireEvaluator().evaluate(leaves);
   return values;
 }

@@ -1,6 +1,7 @@
 /** Kernels of a schedule that become one: sums over the same rows, and sums with what is made of them. */
 import type { ReduceAttrs } from "../core/op.ts";
 import { type Target, windowElements } from "../../shaders/types.ts";
+import { TooLarge } from "./body.ts";
 import { type Emitted, emitFinished, emitKernel, emitMap, emitReduce } from "./emit.ts";
 import type { Roots } from "./fuse.ts";
 import type { Value } from "./lower.ts";
@@ -40,7 +41,7 @@ export function joinSums(
     const own = emitted.get(v)!;
     const key = rowsKey(v, most);
     const place = key === null ? null : findPlace(units, own, key, most);
-    const joined = place === null ? null : emitReduce([...units[place.partner]!.members, v], roots, target);
+    const joined = place === null ? null : unlessTooLarge(() => emitReduce([...units[place.partner]!.members, v], roots, target));
     if (!place || !joined || tooMany(joined, target)) {
       const overwriting = (alias: Value): Emitted => emitMap(v, roots, target, alias);
       const { kind } = v.op!.lowering;
@@ -57,6 +58,16 @@ export function joinSums(
     else units.push(...units.splice(place.partner, 1).map(() => unit));
   }
   return units;
+}
+
+/** What `emit` gives; null where that would compute too much in one kernel. */
+function unlessTooLarge<T>(emit: () => T): T | null {
+  try {
+    return emit();
+  } catch (error) {
+    if (error instanceof TooLarge) return null;
+    throw error;
+  }
 }
 
 const tooMany = ({ dispatches }: Emitted, target: Target): boolean =>

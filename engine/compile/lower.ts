@@ -3,7 +3,7 @@ import type { DType } from "../core/dtype.ts";
 import { fail } from "../core/errors.ts";
 import type { Op } from "../core/op.ts";
 import { sameShape, size, type Shape } from "../core/shape.ts";
-import type { Tensor } from "../core/tensor.ts";
+import { type Source, type Tensor, whyGone } from "../core/tensor.ts";
 import { type Target, windowElements } from "../../shaders/types.ts";
 
 /** A value of a program: a leaf that is given from outside, or an operator on earlier values. */
@@ -79,8 +79,16 @@ function expand(t: Tensor, op: Op, inputs: readonly Tensor[], attrs: unknown, ta
   return stages ? stages(inputs, t, attrs, target) : null;
 }
 
-/** Builds the graph of `outputs`. `arguments_` are leaves even where nothing uses them, first and in order. */
-export function lower(outputs: readonly Tensor[], target: Target, arguments_: readonly Tensor[] = []): Graph {
+/**
+ * Builds the graph of `outputs`. `arguments_` are leaves even where nothing uses them, first and in order; the values of
+ * those in `held` are there whatever became of the tensors.
+ */
+export function lower(
+  outputs: readonly Tensor[],
+  target: Target,
+  arguments_: readonly Tensor[] = [],
+  held: ReadonlyMap<Tensor, Source> = new Map(),
+): Graph {
   const values: Value[] = [];
   const leaves: Tensor[] = [];
   const known = new Map<Tensor, Value>();
@@ -130,7 +138,8 @@ export function lower(outputs: readonly Tensor[], target: Target, arguments_: re
   const visit = (roots: readonly Tensor[]): void => {
     for (const t of needed(roots, known)) {
       const { source } = t;
-      if (source.kind === "disposed") fail("evaluate", `${t} was disposed of; keep a tensor until its last use`);
+      const why = held.has(t) ? null : whyGone(t);
+      if (why) fail("evaluate", `${t} ${why}`);
       if (source.kind !== "op") {
         known.set(t, addLeaf(t));
         continue;

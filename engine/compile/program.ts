@@ -138,15 +138,18 @@ export class Program {
     return this.#schedule.outputs.some((place) => place.leaf === leaf && !this.#schedule.inPlace.has(leaf));
   }
 
-  /** Runs on leaves given as device memory or host values; the caller owns the storages that it gets. */
-  async run(leaves: readonly (Storage | TypedArray)[]): Promise<Storage[]> {
+  /**
+   * Runs on leaves given as device memory or host values; the caller owns the storages that it gets. Calls `begin` when
+   * the device may begin to write.
+   */
+  async run(leaves: readonly (Storage | TypedArray)[], begin: () => void = () => {}): Promise<Storage[]> {
     const device = this.#device;
     // Tensors may be disposed of while this waits for its turn.
     const held = leaves.flatMap((leaf) => (leaf instanceof Storage ? [leaf.retain()] : []));
     const owned = new Map<Place, Storage>();
     try {
       await throttle(device);
-      this.#start(leaves, owned);
+      this.#start(leaves, owned, begin);
       // Later faults reject what waits for values.
       if (!this.#proven) {
         await device.settled();
@@ -170,7 +173,7 @@ export class Program {
   }
 
   /** Finds memory for everything, which for outputs goes into `owned`, and submits. */
-  #start(leaves: readonly (Storage | TypedArray)[], owned: Map<Place, Storage>): void {
+  #start(leaves: readonly (Storage | TypedArray)[], owned: Map<Place, Storage>, begin: () => void): void {
     const device = this.#device;
     const buffers = new Map<Place, GPUBuffer>();
     const prepareAndSubmit = (): void => {
@@ -188,6 +191,7 @@ export class Program {
         }
         const arena = this.#arena ?? this.#allocateArena(borrowed);
         for (const [place, slot] of this.#plan.slotOf) buffers.set(place, arena[slot]!);
+        begin();
         this.#submit(buffers);
       } finally {
         borrowed.forEach(releaseBuffer);

@@ -2,6 +2,8 @@
 import { bytesOf, bytesPerElement, type DType } from "../core/dtype.ts";
 import { VoxgradError } from "../core/errors.ts";
 import { type Kernel, type Slot, type Target, windowElements } from "../../shaders/types.ts";
+import { TooLarge } from "./body.ts";
+import { coneOf, oversized } from "./bound.ts";
 import { emitKernel, emitMap, emitReduce, type Emitted } from "./emit.ts";
 import { chooseRoots, type Roots } from "./fuse.ts";
 import { joinFinishes, joinMoments, joinSums, type Unit } from "./join.ts";
@@ -93,37 +95,58 @@ export function schedule(graph: Graph, target: Target, donated: ReadonlySet<numb
   return { steps, places, outputs: graph.outputs.map((v) => placeOf.get(base(v))!), inPlace: leafPlaces };
 }
 
+/** Cuts that are found one at a time; after so many, a round cuts wherever something is to be cut. */
+const SINGLE_CUTS = 32;
+
 /** Roots and their kernels; a kernel with more buffers than a stage may bind is cut in two. */
 function fuse(graph: Graph, target: Target): { roots: Roots; emitted: Map<Value, Emitted> } {
   const forced = new Set<Value>();
-  for (;;) {
+  // Kernels stay as they are while nothing that they are made of becomes a root or ceases to be one.
+  const known = new Map<Value, { readonly emitted: Emitted; readonly touched: ReadonlySet<Value> }>();
+  let before: Roots = new Set();
+  for (let round = 0; ; round++) {
     const roots = chooseRoots(graph, forced, target);
-    const emitted = new Map<Value, Emitted>();
-    let cut: Value | null = null;
-    for (const v of roots) {
-      const result = emit(v, roots, target);
-      if ("stored" in result) {
-        cut = result.stored;
-        break;
-      }
-      emitted.set(v, result);
-      const most = Math.max(0, ...result.dispatches.map((d) => d.reads.length + d.writes.length));
-      if (most > target.maxStorageBuffers) {
-        cut = cuttingPoint(v, roots, target, most);
-        break;
-      }
+    const large = oversized(graph, roots, target);
+    if (large.length > 0) {
+      for (const v of large) forced.add(v);
+      continue;
     }
-    if (cut === null) return { roots, emitted };
-    forced.add(cut);
+    const changed = [...roots].filter((v) => !before.has(v)).concat([...before].filter((v) => !roots.has(v)));
+    for (const [v, { touched }] of known) if (!roots.has(v) || changed.some((x) => touched.has(x))) known.delete(v);
+    before = roots;
+    let cuts = 0;
+    for (const v of roots) {
+      if (known.has(v)) continue;
+      const result = emit(v, roots, target);
+      let cut = "stored" in result ? result.stored : null;
+      if (!("stored" in result)) {
+        const most = Math.max(0, ...result.dispatches.map((d) => d.reads.length + d.writes.length));
+        if (most > target.maxStorageBuffers) cut = cuttingPoint(v, roots, target, most);
+        else {
+          const { inside, reads } = coneOf(v, roots);
+          known.set(v, { emitted: result, touched: new Set([...inside, ...reads]) });
+        }
+      }
+      if (cut === null) continue;
+      forced.add(cut);
+      cuts++;
+      if (round < SINGLE_CUTS) break;
+    }
+    if (cuts === 0) return { roots, emitted: new Map([...roots].map((v) => [v, known.get(v)!.emitted])) };
   }
 }
 
 function emit(v: Value, roots: Roots, target: Target): Emitted | { readonly stored: Value } {
   const { lowering } = v.op!;
   if (v.size === 0) return { temps: [], dispatches: [], reads: [], aligned: [] };
-  if (lowering.kind === "map") return emitMap(v, roots, target);
-  if (lowering.kind === "reduce") return emitReduce([v], roots, target);
-  return emitKernel(v, roots, target)!;
+  try {
+    if (lowering.kind === "map") return emitMap(v, roots, target);
+    if (lowering.kind === "reduce") return emitReduce([v], roots, target);
+    return emitKernel(v, roots, target)!;
+  } catch (error) {
+    if (error instanceof TooLarge) return { stored: error.stored };
+    throw error;
+  }
 }
 
 /** The inner value with most reads that still fits into a kernel of its own. */
@@ -138,9 +161,13 @@ function cuttingPoint(root: Value, roots: Roots, target: Target, needed: number)
       0,
     );
   };
+  const found = new Map<Value, Set<Value>>();
   const readsOf = (v: Value, top: boolean): Set<Value> => {
     if (!top && (v.leaf !== null || roots.has(v))) return new Set([v]);
+    const known = found.get(v);
+    if (known) return known;
     const reads = new Set<Value>();
+    found.set(v, reads);
     for (const x of v.inputs) for (const read of readsOf(x, false)) reads.add(read);
     const count = top || isView(v) ? 0 : bindings(v, reads);
     if (count > most && count < target.maxStorageBuffers) {

@@ -1,6 +1,7 @@
 /** A function seen as a graph: called once on tensors without values. */
-import { check } from "../core/errors.ts";
+import { check, show } from "../core/errors.ts";
 import { Tensor } from "../core/tensor.ts";
+import { callTraced, refusePromise } from "../core/tracing.ts";
 import * as tree from "../core/tree.ts";
 
 /** An argument leaf: tensors and numbers are traced, anything else is part of the signature. */
@@ -14,23 +15,24 @@ export interface Trace {
   readonly outputs: readonly Tensor[];
 }
 
-/** Calls f for `who`; numbers become f32 scalars. */
-export function trace<A extends unknown[]>(who: string, f: (...args: A) => unknown, args: A): Trace {
+/** Calls f for `who`; numbers become f32 scalars, but for those of static arguments. */
+export function trace(
+  who: string,
+  f: (...args: any[]) => unknown,
+  args: readonly unknown[],
+  isStatic: (position: number) => boolean = () => false,
+): Trace {
   const placeholders: Tensor[] = [];
-  const traced = tree.map(args, (leaf) => {
+  const placeholder = (leaf: unknown): unknown => {
     if (!isTraced(leaf)) return leaf;
     const [shape, dtype] = leaf instanceof Tensor ? [leaf.shape, leaf.dtype] : [[], "f32" as const];
-    const placeholder = new Tensor(shape, dtype, { kind: "placeholder" });
-    placeholders.push(placeholder);
-    return placeholder;
-  });
-  const result = f(...(traced as A));
-  check(
-    !(result instanceof Promise),
-    who,
-    () => "the function is asynchronous; it is traced before values exist, so do not await inside",
-  );
+    placeholders.push(new Tensor(shape, dtype, { kind: "placeholder" }));
+    return placeholders.at(-1);
+  };
+  const traced = args.map((arg, k) => (isStatic(k) ? arg : tree.map(arg, placeholder)));
+  const result = callTraced(who, () => f(...traced));
+  tree.map(result, (leaf) => refusePromise(who, leaf));
   const outputs = tree.leaves(result).filter((x): x is Tensor => x instanceof Tensor);
-  check(outputs.length > 0, who, () => "the function gives no tensor");
+  check(outputs.length > 0, who, () => `the function gives no tensor, got ${show(result)}`);
   return { placeholders, result, outputs };
 }

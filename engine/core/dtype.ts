@@ -1,4 +1,6 @@
 /** Element types and how they promote. */
+import { check } from "./errors.ts";
+
 export type DType = "f16" | "f32" | "i32" | "u32" | "bool";
 
 /** What `data()` gives: bool comes as 0 and 1, f16 as the same values in f32. */
@@ -69,7 +71,7 @@ export function convert(value: number, dtype: DType): number {
 /** The integer type that arithmetic on truth values happens in. */
 export const arithmetic = (dtype: DType): DType => (dtype === "bool" ? "i32" : dtype);
 
-export const isDType = (value: unknown): value is DType => typeof value === "string" && value in rank;
+export const isDType = (value: unknown): value is DType => typeof value === "string" && Object.hasOwn(rank, value);
 
 export function allocate(dtype: DType, length: number): TypedArray {
   switch (dtype) {
@@ -93,6 +95,18 @@ export function dtypeOf(array: ArrayBufferView): DType | null {
   if (array instanceof Uint8Array) return "bool";
   // Not every host has it.
   return array.constructor.name === "Float16Array" ? "f16" : null;
+}
+
+/** Refuses an array whose memory was transferred away, to a worker for instance: it would read as empty. */
+export function checkAttached(operator: string, data: ArrayBufferView): void {
+  let attached = true;
+  try {
+    new Uint8Array(data.buffer, 0, 0);
+  } catch {
+    attached = false;
+  }
+  const what = "the typed array has lost its memory, which was transferred to a worker or another buffer";
+  check(attached, operator, () => `${what}; copy it before the transfer`);
 }
 
 /** A half-precision number from its bits: 1 sign, 5 exponent, 10 mantissa. */

@@ -1,9 +1,16 @@
+// By which a command line knows an error whose message says all: hosts import nothing of the engine.
+const FOR_USER: unique symbol = Symbol.for("voxgrad.forUser");
+
 /**
  * A request that the engine refuses: the message names the operator, what it got, what it wanted, and the fix. Whatever
  * names and values went into it, it stays below 2 kB and holds no control characters but line breaks.
  */
 export class VoxgradError extends Error {
   override name = "VoxgradError";
+
+  get [FOR_USER](): boolean {
+    return true;
+  }
 
   constructor(message = "", options?: { cause?: unknown }) {
     super(bounded(message), options);

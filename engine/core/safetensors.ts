@@ -4,6 +4,7 @@
  */
 import { sha256 } from "./digest.ts";
 import { show, VoxgradError } from "./errors.ts";
+import { JsonError, parseJson } from "./json.ts";
 import { MAX_ELEMENTS } from "./shape.ts";
 
 /** A malformed file, or tensors that do not fit the parameters they are meant for. */
@@ -54,14 +55,14 @@ const METADATA = "__metadata__";
  * come first, so that all lie aligned.
  *
  * @param metadata names and texts for the header
- * @throws SafetensorsError for an empty name, or the reserved name __metadata__
+ * @throws SafetensorsError for an empty name, and for __metadata__ and __proto__
  */
 export function encodeSafetensors(
   tensors: readonly FileTensor[],
   metadata: Readonly<Record<string, string>> = {},
 ): Uint8Array<ArrayBuffer> {
   for (const { name } of tensors) {
-    need(name !== "" && name !== METADATA, () => `a tensor cannot be called ${show(name)}`);
+    need(name !== "" && name !== METADATA && name !== "__proto__", () => `a tensor cannot be called ${show(name)}`);
   }
   for (const [key, value] of Object.entries(metadata)) {
     need(typeof value === "string", () => `metadata are texts, ${show(key)} is ${show(value)}`);
@@ -212,13 +213,12 @@ interface Place {
 
 function parseHeader(bytes: Uint8Array): Record<string, unknown> {
   need(bytes[0] === 0x7b, () => "the header does not begin with {; this is not a safetensors file");
-  let value: unknown;
   try {
-    value = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+    return object(parseJson(bytes, "the header", { most: MAX_HEADER, deepest: 8 }), "the header");
   } catch (error) {
-    return refuse(`the header is not JSON in UTF-8: ${(error as Error).message}`);
+    if (!(error instanceof JsonError)) throw error;
+    return refuse(`the header is not JSON in UTF-8 as it is taken: ${error.problem}`);
   }
-  return object(value, "the header");
 }
 
 function object(value: unknown, what: string): Record<string, unknown> {

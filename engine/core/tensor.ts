@@ -3,6 +3,7 @@ import type { DType, TypedArray } from "./dtype.ts";
 import { check, fail, show } from "./errors.ts";
 import type { Op } from "./op.ts";
 import { checkShape, size, type Shape } from "./shape.ts";
+import { isTracing } from "./tracing.ts";
 
 /** Device memory of an evaluated tensor, counted: the last release hands it back to the pool. */
 export interface DeviceStorage {
@@ -16,7 +17,15 @@ export type Source =
   | { kind: "host"; data: TypedArray; uses: number }
   | { kind: "device"; storage: DeviceStorage }
   | { kind: "placeholder" }
-  | { kind: "disposed" };
+  | { kind: "disposed" }
+  | { kind: "donated"; call: Donation };
+
+/** A compiled call that took tensors over; `where` tells the line that made it, where that is known. */
+export interface Donation {
+  where(): string;
+  /** Whether it failed after the device had begun to overwrite them. */
+  failed: boolean;
+}
 
 /** How values are computed and read; engine/mod.ts wires it, so that core imports nothing. */
 export interface Evaluator {
@@ -36,6 +45,26 @@ export function requireEvaluator(): Evaluator {
 const backstop = new FinalizationRegistry<DeviceStorage>((storage) => storage.release());
 
 let nextId = 0;
+
+let watcher: ((made: Tensor) => void) | null = null;
+/** Tells `watch` of each node that operators make, or no one; for detectAnomaly. */
+export const watchNodes = (watch: ((made: Tensor) => void) | null): void => {
+  watcher = watch;
+};
+
+let differentiated: Tensor | null = null;
+/** The tensor whose derivative rule is running. */
+export const ruleUnderWay = (): Tensor | null => differentiated;
+/** Runs a derivative rule of `t`; for messages. */
+export function withRuleOf<T>(t: Tensor, rule: () => T): T {
+  const before = differentiated;
+  differentiated = before ?? t;
+  try {
+    return rule();
+  } finally {
+    differentiated = before;
+  }
+}
 
 /**
  * An n-dimensional array. Operators on it build a graph; `data()`, `item()`, `array()` and `evaluate` compute.
@@ -75,25 +104,55 @@ export class Tensor {
 
   /** Settles the tensor on device memory and lets go of its history; for the evaluator. */
   settle(storage: DeviceStorage): void {
-    if (this.#source.kind === "device" || this.#source.kind === "disposed") return storage.release();
+    if (["device", "disposed", "donated"].includes(this.#source.kind)) return storage.release();
     this.#source = { kind: "device", storage };
     backstop.register(this, storage, this);
   }
 
-  /** The values, computed if need be, in row-major order. */
-  async data(): Promise<TypedArray> {
+  /** Hands the values over to a compiled call, as the tensor that is returned; for compile. */
+  donate(call: Donation): Tensor {
+    const source = this.#source;
+    if (source.kind === "device") backstop.unregister(this);
+    this.#source = { kind: "donated", call };
+    return new Tensor(this.shape, this.dtype, source);
+  }
+
+  /** Takes back what `donate` gave, unless it was disposed of meanwhile. */
+  takeBack(values: Tensor): void {
+    if (this.#source.kind !== "donated") return values.dispose();
+    this.#source = values.#source;
+    if (values.#source.kind === "device") {
+      backstop.unregister(values);
+      backstop.register(this, values.#source.storage, this);
+    }
+    values.#source = { kind: "disposed" };
+  }
+
+  /** The values, computed if need be, in row-major order; an array of the caller's own. */
+  data(): Promise<TypedArray> {
+    checkReadable("data", [this]);
     return requireEvaluator().read(this);
   }
 
   /** The value of a tensor with one element. */
-  async item(): Promise<number> {
+  item(): Promise<number> {
+    checkReadable("item", [this]);
+    return this.#item();
+  }
+
+  async #item(): Promise<number> {
     if (this.size !== 1)
       fail("item", `the tensor has ${this.size} elements, shape [${this.shape.join(", ")}]; one is wanted`);
     return (await this.data())[0]!;
   }
 
   /** The values as nested arrays; a number for rank 0. */
-  async array(): Promise<any> {
+  array(): Promise<any> {
+    checkReadable("array", [this]);
+    return this.#array();
+  }
+
+  async #array(): Promise<any> {
     const data = await this.data();
     const nest = (axis: number, offset: number): unknown => {
       if (axis === this.rank) return this.dtype === "bool" ? data[offset] !== 0 : data[offset];
@@ -116,6 +175,20 @@ export class Tensor {
     this.dispose();
   }
 
+  /** A tensor is no number: `x * 2`, `x > 0` and `Math.sqrt(x)` are errors. As a text it is its type and shape. */
+  [Symbol.toPrimitive](hint: "number" | "string" | "default"): string {
+    if (hint === "string") return this.toString();
+    return fail(
+      `${this}`,
+      this.#source.kind === "placeholder"
+        ? "compile and vmap trace their arguments, numbers among them, so this has no value while the function runs. " +
+            "Compute with operators (x.mul(2), sub(1, x), sqrt(x), where(x.greater(3), a, b)), or pass the number's position k " +
+            "in compile(f, { static: [k] }), which makes it a plain number and compiles anew for each value"
+        : "a tensor is no number: compute with operators (x.mul(2), add(x, y), sqrt(x), where(x.greater(0), a, b)), " +
+            "or read its value first: await x.item()",
+    );
+  }
+
   toString(): string {
     return `Tensor(${this.dtype}[${this.shape.join(", ")}])`;
   }
@@ -126,11 +199,39 @@ export function checkTensor(operator: string, x: unknown, what = "the input"): a
   check(x instanceof Tensor, operator, () => `${what} is a tensor, got ${show(x)}`);
 }
 
+/** Why a tensor has no values any more, to follow its name; null while it has. */
+export function whyGone({ source }: Tensor): string | null {
+  if (source.kind === "disposed") return "was disposed of; keep a tensor until its last use";
+  if (source.kind !== "donated") return null;
+  const { where, failed } = source.call;
+  const told = `was donated to a compiled call${where()}`;
+  return failed
+    ? `${told} that failed on the device, which may have overwritten it; load it again from a file or the host`
+    : `${told}, which disposed of it; use what that call returns, or leave its position out of donate`;
+}
+
+/** Refuses, at once, to read what has no value because a function is being traced. */
+export function checkReadable(operator: string, tensors: readonly Tensor[]): void {
+  if (!isTracing()) return;
+  const seen = new Set<Tensor>(tensors);
+  for (const t of seen) {
+    if (t.source.kind === "op") for (const x of t.source.inputs) seen.add(x);
+    if (t.source.kind === "placeholder")
+      fail(
+        operator,
+        `${t} is an argument of a function that compile or vmap traces, or made of one; its values are not known before it runs, so do not read them inside`,
+      );
+  }
+}
+
 /** A graph node: the value of `op` on `inputs`. Operators call it after checking their arguments. */
 export function node(op: Op, inputs: readonly Tensor[], attrs: unknown, shape: Shape, dtype: DType): Tensor {
   for (const input of inputs) {
-    if (input.source.kind === "disposed") fail(op.name, "an input was disposed of; keep a tensor until its last use");
+    const why = whyGone(input);
+    if (why) fail(op.name, `an input ${why}`);
   }
   checkShape(op.name, shape);
-  return new Tensor(shape, dtype, { kind: "op", op, inputs, attrs });
+  const made = new Tensor(shape, dtype, { kind: "op", op, inputs, attrs });
+  watcher?.(made);
+  return made;
 }

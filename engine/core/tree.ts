@@ -1,20 +1,42 @@
 /** Trees: nested objects and arrays whose leaves are tensors (or anything that is neither plain object nor array). */
-import { check, fail, isPlain } from "./errors.ts";
+import { check, fail, isPlain, show } from "./errors.ts";
 import { Tensor } from "./tensor.ts";
 
 /** A nested structure with tensors as leaves. */
 export type Tree = Tensor | readonly Tree[] | { readonly [name: string]: Tree };
 
-/** Calls `f(leaf, path)` on every leaf and gives the same structure with the results. */
-export function map<R = any>(tree: any, f: (leaf: any, path: string) => R, path = ""): any {
-  const join = (key: string): string => (path === "" ? key : `${path}.${key}`);
-  if (Array.isArray(tree)) return tree.map((child, k) => map(child, f, join(String(k))));
-  if (isPlain(tree))
-    return Object.fromEntries(Object.entries(tree).map(([key, child]) => [key, map(child, f, join(key))]));
-  return f(tree, path);
+/** Deeper nesting is refused: it is a mistake, and would exhaust the stack. */
+const DEEPEST = 200;
+
+/**
+ * Calls `f(leaf, path)` on every leaf and gives the same structure with the results. null and undefined, such as the bias
+ * of a layer without one, are no leaves and stay.
+ *
+ * @throws VoxgradError for a structure that contains itself, or is nested deeper than 200 levels
+ */
+export function map<R = any>(tree: any, f: (leaf: any, path: string) => R): any {
+  const above: object[] = [];
+  const visit = (level: any, path: string): any => {
+    if (level === null || level === undefined) return level;
+    if (!isBranch(level)) return f(level, path);
+    const place = path === "" ? "the tree" : `the tree at ${path.slice(0, 100)}`;
+    if (above.includes(level)) fail("tree", `${place} contains itself; give a structure without cycles`);
+    if (above.length > DEEPEST) fail("tree", `${place} is nested deeper than ${DEEPEST} levels`);
+    above.push(level);
+    const join = (key: string): string => (path === "" ? key : `${path}.${key}`);
+    const result = Array.isArray(level)
+      ? level.map((child, k) => visit(child, join(String(k))))
+      : Object.fromEntries(Object.entries(level).map(([key, child]) => [key, visit(child, join(key))]));
+    above.pop();
+    return result;
+  };
+  return visit(tree, "");
 }
 
-/** Leaves in order: arrays by position, objects by insertion. */
+/** Whether a value has children: an array or a plain object. */
+const isBranch = (value: unknown): value is any[] | Record<string, any> => Array.isArray(value) || isPlain(value);
+
+/** Leaves in order: arrays by position, objects by insertion. To go through several trees, pair them by path. */
 export function leaves(tree: unknown): any[] {
   const list: unknown[] = [];
   map(tree, (leaf) => list.push(leaf));
@@ -25,7 +47,8 @@ export function leaves(tree: unknown): any[] {
 export function flatten(tree: object): Map<string, Tensor> {
   const result = new Map<string, Tensor>();
   map(tree, (leaf, path) => {
-    check(leaf instanceof Tensor, "tree.flatten", () => `leaf ${path} is not a tensor: ${String(leaf)}`);
+    check(leaf instanceof Tensor, "tree.flatten", () => `leaf ${path} is not a tensor: ${show(leaf)}`);
+    check(!result.has(path), "tree.flatten", () => `two leaves have the path ${path}; leave dots out of names`);
     result.set(path, leaf);
   });
   return result;

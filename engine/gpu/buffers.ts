@@ -1,5 +1,5 @@
 /** Device memory: exact-size pools, counted storage, upload and read back. */
-import { allocate, bytesOf, type DType, fromHalf, toHalf, type TypedArray } from "../core/dtype.ts";
+import { allocate, bytesOf, checkAttached, type DType, fromHalf, toHalf, type TypedArray } from "../core/dtype.ts";
 import { VoxgradError } from "../core/errors.ts";
 import type { DeviceStorage } from "../core/tensor.ts";
 import { checkOpen, type Device, onClose } from "./device.ts";
@@ -154,6 +154,7 @@ function encode(data: TypedArray, dtype: DType): Float32Array | Int32Array | Uin
 
 /** Writes host values into a buffer; bool widens to u32, f16 is packed. */
 export function writeBuffer(device: Device, buffer: GPUBuffer, data: TypedArray, dtype: DType): void {
+  checkAttached("tensor", data);
   const source = encode(data, dtype);
   if (source.length > 0)
     device.gpu.queue.writeBuffer(buffer, 0, source.buffer as ArrayBuffer, source.byteOffset, source.byteLength);

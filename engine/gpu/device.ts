@@ -135,6 +135,9 @@ function checkDeviceOptions(options: DeviceOptions): void {
   check(typeof memory === "number" && memory > 0, name, () => `memoryLimit is a number above 0, got ${show(memory)}`);
 }
 
+/** One line for the user about how something is used. */
+export const warn = (line: string): void => platform.log(line);
+
 /** Name, kind, limits and features of the device; opens it if need be. */
 export const deviceInfo = async (): Promise<DeviceInfo> => (await device()).info;
 

@@ -1,5 +1,5 @@
 /** The device and its memory. */
-export { closeDevice, device, deviceInfo, DeviceLostError, onClose, openDevice } from "./device.ts";
+export { closeDevice, device, deviceInfo, DeviceLostError, onClose, openDevice, warn } from "./device.ts";
 export type { Device, DeviceInfo, DeviceOptions } from "./device.ts";
 export {
   allocateBuffer,

@@ -1,5 +1,5 @@
 /** Prepared cases as files: safetensors with the geometry in the header. */
-import { decodeSafetensors, encodeSafetensors, SafetensorsError } from "../core/safetensors.ts";
+import { checkSeal, decodeSafetensors, encodeSealed, SafetensorsError } from "../core/safetensors.ts";
 import type { FileTensor } from "../core/safetensors.ts";
 import type { CaseGeometry, PreparedCase } from "./plan.ts";
 
@@ -21,8 +21,8 @@ const revive = (_: string, value: unknown): unknown => {
   return value;
 };
 
-/** A prepared case as a file. `key` says what it was made from. */
-export function encodeCase(item: PreparedCase, key: string): Uint8Array<ArrayBuffer> {
+/** A prepared case as a file, with its digest. `key` says what it was made from. */
+export function encodeCase(item: PreparedCase, key: string): Promise<Uint8Array<ArrayBuffer>> {
   const { id, channels, shape, spacing, geometry, labelsPresent, foreground } = item;
   const tensors: FileTensor[] = [
     { name: "image", dtype: "F32", shape: [channels, ...shape], bytes: bytesOf(item.image) },
@@ -35,7 +35,7 @@ export function encodeCase(item: PreparedCase, key: string): Uint8Array<ArrayBuf
     })),
   ];
   const notes = JSON.stringify({ id, spacing, geometry, labelsPresent }, replace);
-  return encodeSafetensors(tensors, { key, case: notes });
+  return encodeSealed(tensors, { key, case: notes });
 }
 
 /**
@@ -43,7 +43,8 @@ export function encodeCase(item: PreparedCase, key: string): Uint8Array<ArrayBuf
  *
  * @throws SafetensorsError for a file that is damaged or holds something else
  */
-export function decodeCase(bytes: Uint8Array): { item: PreparedCase; key: string } {
+export async function decodeCase(bytes: Uint8Array): Promise<{ item: PreparedCase; key: string }> {
+  if (!(await checkSeal(bytes))) throw new SafetensorsError("the file has no digest to check it by");
   const { tensors, metadata } = decodeSafetensors(bytes);
   const image = tensors.find((t) => t.name === "image");
   const label = tensors.find((t) => t.name === "label");

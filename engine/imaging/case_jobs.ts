@@ -32,8 +32,8 @@ export type CaseJob =
 
 export type CaseResult =
   | { readonly kind: "fingerprint"; readonly samples: CaseSamples }
-  /** No case where the kept result is up to date. */
-  | { readonly kind: "crop"; readonly id: string; readonly key: string; readonly cropped?: CroppedCase };
+  /** content: of the case's files, whatever they are prepared by. No case where the kept result is up to date. */
+  | { readonly kind: "crop"; readonly id: string; readonly content: string; readonly key: string; readonly cropped?: CroppedCase };
 
 /** Where this module lies, for the threads that load it. */
 export const caseJobsUrl: string = (import.meta as unknown as { url: string }).url;
@@ -57,16 +57,19 @@ async function perform(job: CaseJob): Promise<CaseResult> {
     const options = { orientation, samples, ...(ignoreLabel !== undefined && { ignoreLabel }) };
     return { kind: "fingerprint", samples: fingerprintCase(await loadCase(dataset, item), options) };
   }
-  const hash = new ContentHash();
-  const { labelsPresent, labelMap } = item;
-  hash.text(JSON.stringify([job.settings, item.id, labelsPresent ?? null, ...(labelMap ? [labelMap] : [])]));
+  const files = new ContentHash();
+  const { id, labelsPresent, labelMap } = item;
+  files.text(JSON.stringify([id, labelsPresent ?? null, ...(labelMap ? [labelMap] : [])]));
   for (const path of await filesOf(item)) {
-    hash.text(path.slice(path.lastIndexOf("/") + 1));
-    hash.bytes(await platform.readFile(path));
+    files.text(path.slice(path.lastIndexOf("/") + 1));
+    files.bytes(await platform.readFile(path));
   }
-  const key = hash.digest();
-  if (key === job.kept) return { kind: "crop", id: item.id, key };
-  return { kind: "crop", id: item.id, key, cropped: cropCase(await loadCase(dataset, item), job.plan) };
+  const content = files.digest();
+  const all = new ContentHash();
+  all.text(JSON.stringify([job.settings, content]));
+  const key = all.digest();
+  if (key === job.kept) return { kind: "crop", id, content, key };
+  return { kind: "crop", id, content, key, cropped: cropCase(await loadCase(dataset, item), job.plan) };
 }
 
 /** All files of a case, both of a .hdr/.img pair. */

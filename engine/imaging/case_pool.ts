@@ -9,10 +9,16 @@ import { NiftiError } from "./nifti.ts";
 
 export interface CasePool {
   /**
-   * Does a job for each item and calls `done` with its result, never twice at a time. The first error ends it, once the
-   * jobs that run are over.
+   * Does a job for each item and calls `done` with its result, never twice at a time. An error of a job goes to `failed`,
+   * and the others go on; what that throws, or without it the first error, ends it, once the jobs that run are over. It
+   * begins with the case.
    */
-  each<T>(items: readonly T[], job: (item: T) => CaseJob, done: (result: CaseResult) => Promise<void>): Promise<void>;
+  each<T>(
+    items: readonly T[],
+    job: (item: T) => CaseJob,
+    done: (result: CaseResult) => Promise<void>,
+    failed?: (item: T, error: unknown) => void,
+  ): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -35,25 +41,37 @@ export function openCasePool(workers: number): CasePool {
     try {
       return (await threads.run(job)) as CaseResult;
     } catch (error) {
-      throw revived(error);
+      const { id } = job.item;
+      const known = revived(error);
+      // What ends a thread itself, such as its memory, does not know the case.
+      if (!(known instanceof Error) || known.message.startsWith(`case ${id}: `)) throw known;
+      const fix = "if memory ran out, try fewer --workers; 0 works in the thread at hand";
+      throw new VoxgradError(`case ${id}: the thread that worked on it failed (${known.message}); ${fix}`, { cause: known });
     }
   };
   return {
-    async each(items, job, done) {
+    async each(items, job, done, failed) {
       let next = 0;
-      let failed = false;
+      let ended = false;
       let turn: Promise<unknown> = Promise.resolve();
       // A lane asks for the next case when its own has been taken, so that few results wait in memory.
       const lane = async (): Promise<void> => {
-        while (next < items.length && !failed) {
+        while (next < items.length && !ended) {
           const item = items[next++]!;
           try {
-            const result = await perform(job(item));
-            const mine = turn.then(() => (failed ? undefined : done(result)));
+            let result: CaseResult;
+            try {
+              result = await perform(job(item));
+            } catch (error) {
+              if (!failed) throw error;
+              failed(item, error);
+              continue;
+            }
+            const mine = turn.then(() => (ended ? undefined : done(result)));
             turn = mine.catch(() => undefined);
             await mine;
           } catch (error) {
-            failed = true;
+            ended = true;
             throw error;
           }
         }

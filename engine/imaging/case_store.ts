@@ -1,11 +1,12 @@
 /** Prepared cases on disk, made once, and in memory as far as a cap allows. */
 import { platform } from "#platform";
 import { VoxgradError } from "../core/errors.ts";
-import { SafetensorsError } from "../core/safetensors.ts";
+import { PlatformError } from "../platform/types.ts";
+import { CaseFaults } from "./case_faults.ts";
 import { caseBytes, decodeCase, encodeCase } from "./case_file.ts";
 import { openCasePool } from "./case_pool.ts";
 import type { CaseResult } from "./case_jobs.ts";
-import type { Dataset, DatasetCase } from "./dataset.ts";
+import { type Dataset, type DatasetCase, DatasetError } from "./dataset.ts";
 import type { Plan, PreparedCase } from "./plan.ts";
 import { resampleCase } from "./preprocess.ts";
 import { hashText } from "./prng.ts";
@@ -17,6 +18,8 @@ const VERSION = 1;
 export interface CaseStore extends CaseSource {
   readonly ids: readonly string[];
   get(id: string): Promise<PreparedCase>;
+  /** Digest of the files of each case: what it was made from, whatever the plan. */
+  readonly contents: ReadonlyMap<string, string>;
   /** What opening it found: cases that had to be made, and cases that were there. */
   readonly made: number;
   readonly kept: number;
@@ -58,7 +61,7 @@ export function storeFolder(root: string, dataset: Dataset, plan: Plan): string 
  * the content of its files or what matters of the plan has changed; a stopped preparation goes on where it was, as each
  * file is written whole or not at all.
  *
- * @throws DatasetError, NiftiError or PlatformError for the first case that cannot be prepared, by case and file
+ * @throws DatasetError once all others are prepared, where some cannot be; the log has each by case and file
  * @throws VoxgradError for ids that are no labelled cases
  * @example
  * const store = await openCaseStore(dataset, plan, { folder: "runs/prepared", workers: 4, memory: 4 * 2 ** 30 });
@@ -77,6 +80,7 @@ export async function openCaseStore(dataset: Dataset, plan: Plan, options: CaseS
   const fileOf = (id: string): string => `${folder}/${id}.safetensors`;
   const keyFileOf = (id: string): string => `${folder}/${id}.key`;
   const keys = new Map<string, string>();
+  const contents = new Map<string, string>();
   const cache = new LeastRecent(onDisk ? cap : Infinity);
   const job = (item: DatasetCase, kept?: string) =>
     ({ kind: "crop", dataset, item, plan, settings, ...(kept !== undefined && { kept }) }) as const;
@@ -84,11 +88,12 @@ export async function openCaseStore(dataset: Dataset, plan: Plan, options: CaseS
   const finish = async (result: CaseResult): Promise<PreparedCase | undefined> => {
     if (result.kind !== "crop") return undefined;
     keys.set(result.id, result.key);
+    contents.set(result.id, result.content);
     if (!result.cropped) return undefined;
     const item = await resampleCase(result.cropped, plan);
     if (onDisk) {
       // The key comes last: it vouches for the file.
-      await platform.writeFile(fileOf(item.id), encodeCase(item, result.key));
+      await platform.writeFile(fileOf(item.id), await encodeCase(item, result.key));
       await platform.writeFile(keyFileOf(item.id), result.key);
     }
     return item;
@@ -104,6 +109,7 @@ export async function openCaseStore(dataset: Dataset, plan: Plan, options: CaseS
       keptKeys.set(id, new TextDecoder().decode(await platform.readFile(keyFileOf(id))));
     }
   }
+  const faults = new CaseFaults();
   const pool = openCasePool(onDisk ? workers : 0);
   try {
     await pool.each(
@@ -121,20 +127,31 @@ export async function openCaseStore(dataset: Dataset, plan: Plan, options: CaseS
         const id = result.kind === "crop" ? result.id : "";
         platform.progress({ done, total, text: `preparing  case ${done}/${total}  ${id}` });
       },
+      (item, error) => faults.note(item.id, error),
     );
   } finally {
     await pool.close();
   }
 
+  if (faults.count > 0) {
+    // A message holds 2 kB; whatever is longer goes to the log, so that no fault is left out.
+    const isLong = faults.text().length > 1500;
+    if (isLong) platform.log(`\nNot prepared:\n${faults.text()}`);
+    const problem = `${faults.count} of ${ids.length} cases cannot be prepared${isLong ? ", listed above" : `:\n${faults.text()}\n`}`;
+    throw new DatasetError(dataset.folder, problem, "Mend or leave them out, and try again; the others are ready");
+  }
+
   const read = async (id: string): Promise<PreparedCase> => {
     try {
-      const { item, key } = decodeCase(await platform.readFile(fileOf(id)));
+      const { item, key } = await decodeCase(await platform.readFile(fileOf(id)));
       if (key === keys.get(id)) return item;
     } catch (error) {
-      if (!(error instanceof SafetensorsError)) throw error;
+      // Whatever is wrong with it, it can be made again.
+      if (!(error instanceof VoxgradError || error instanceof PlatformError)) throw error;
     }
-    // Another plan's, as a stop between two files leaves it, or damaged: it can always be made again.
+    // Another plan's, as a stop between two files leaves it, damaged, or of an earlier version.
     platform.log(`${fileOf(id)} is not what was prepared here; it is made again`);
+    const wanted = keys.get(id);
     const alone = openCasePool(0);
     let item: PreparedCase | undefined;
     await alone.each(
@@ -142,12 +159,16 @@ export async function openCaseStore(dataset: Dataset, plan: Plan, options: CaseS
       (c) => job(c),
       async (result) => void (item = await finish(result)),
     );
+    if (keys.get(id) !== wanted) {
+      throw new VoxgradError(`case ${id}: its files have changed since the training began; put back what they were, or start again`);
+    }
     return item!;
   };
   const coming = new Map<string, Promise<PreparedCase>>();
   const wanted = new Set(ids);
   return {
     ids,
+    contents,
     made,
     kept,
     memory: () => cache.bytes,

@@ -5,6 +5,7 @@ import type { Note } from "./check_dataset.ts";
 import type { Dataset, DatasetCase } from "./dataset.ts";
 import { ContentHash } from "./hash.ts";
 import { mapLabels } from "./label_map.ts";
+import { roundLabels } from "./label_values.ts";
 import { loadCase } from "./load_case.ts";
 import { reorient, turnedGrid } from "./reorient.ts";
 import type { Triple, Volume } from "./volume.ts";
@@ -53,7 +54,7 @@ export class GroupChecker {
     for (const item of items) {
       seen.push({ item, affine, stored: image.affine, shape });
       if (!item.labelMap!.values.some(Array.isArray)) continue;
-      const { sides } = mapLabels({ ...label, data: Uint8Array.from(label.data) }, item.labelMap!, image);
+      const { sides } = mapLabels({ ...label, data: Uint8Array.from(roundLabels(label).volume.data) }, item.labelMap!, image);
       for (const { names, note } of sides) {
         if (note === undefined) continue;
         const problem = `set "${item.set}" splits "${names.join('", "')}" into left and right, and ${note}`;

@@ -2,7 +2,9 @@
 import { check } from "../core/errors.ts";
 import { cropPair, measureSurfaces } from "./surface_metrics.ts";
 import type { Box, SurfaceMeasures } from "./surface_metrics.ts";
-import { checkGrid } from "./load_case.ts";
+import { wholeLabels } from "./label_values.ts";
+import { checkPlaces } from "./load_case.ts";
+import { turnedOnto } from "./reorient.ts";
 import { tensorShape, tensorSpacing, voxelCount } from "./volume.ts";
 import type { Volume } from "./volume.ts";
 
@@ -30,19 +32,20 @@ export interface ClassComparison extends SurfaceMeasures {
 }
 
 /**
- * Compares two label maps on one grid. Each class is looked at in the box around it, so that large volumes with small
+ * Compares two label maps on one grid; one whose axes are stored in another order or direction is turned first, which
+ * changes no voxel's place. Each class is looked at in the box around it, so that large volumes with small
  * structures take seconds.
  *
  * @param options classes: labels or regions; all foreground values found unless given. ignore: reference voxels of this
  *   value count for nothing. tolerance: of surface Dice, in mm, 1 unless given. gridTolerance: in voxels, as loadCase.
  *   labelsPresent: values that were annotated in the reference, all unless given; where a class has others, its measures
  *   are NaN, for their absence from the reference says nothing
- * @throws DatasetError when the grids differ; VoxgradError when a value is no whole number from 0 to 65535
+ * @throws DatasetError when the grids differ or a value is no whole number; VoxgradError when one is not from 0 to 65535
  * @example const [liver] = compareLabels(prediction, reference, { classes: [{ name: "liver", values: [1] }] });
  */
 export function compareLabels(
-  prediction: Volume,
-  reference: Volume,
+  predicted: Volume,
+  expected: Volume,
   options: {
     classes?: readonly ComparedClass[];
     ignore?: number;
@@ -52,7 +55,9 @@ export function compareLabels(
   } = {},
 ): ClassComparison[] {
   const { ignore, tolerance, gridTolerance = 0.05, labelsPresent } = options;
-  checkGrid(reference, prediction, gridTolerance);
+  const [reference, stored] = [wholeLabels(expected), wholeLabels(predicted)];
+  const prediction = turnedOnto(stored, reference, gridTolerance) ?? stored;
+  checkPlaces(reference, prediction, gridTolerance);
   const shape = tensorShape(reference).slice(1);
   const spacing = tensorSpacing(reference);
   const boxes = new Map<number, MutableBox>();
@@ -134,7 +139,6 @@ interface MutableBox extends Box {
 function addBoxes(boxes: Map<number, MutableBox>, labels: Volume, shape: readonly number[]): void {
   const [d, h, w] = shape;
   const { data } = labels;
-  check(labels.channels === 1, labels.name, () => `labels are one 3-D volume; it has ${labels.channels} channels`);
   for (let z = 0, at = 0; z < d; z++) {
     for (let y = 0; y < h; y++) {
       for (let x = 0; x < w;) {

@@ -1,4 +1,5 @@
 /** Connected parts of a mask, on the host: volumes of any size, with memory for lines of voxels alone. */
+import { VoxgradError } from "../core/errors.ts";
 import { voxelCount } from "./volume.ts";
 import type { Triple } from "./volume.ts";
 
@@ -18,7 +19,7 @@ export interface Parts {
  *
  * @param labels [Z, Y, X] in memory
  * @param options shape: [X, Y, Z] of the volume; values: labels that count as one mask
- * @throws RangeError when the number of labels is not that of the shape
+ * @throws VoxgradError when the number of labels is not that of the shape
  * @example const { sizes } = connectedParts(label.data as Uint8Array, { shape: label.shape, values: [1] });
  */
 export function connectedParts(
@@ -27,7 +28,7 @@ export function connectedParts(
 ): Parts {
   const [X, Y, Z] = options.shape;
   if (labels.length !== voxelCount(options.shape)) {
-    throw new RangeError(`connectedParts: got ${labels.length} labels, wanted ${options.shape.join(" x ")}`);
+    throw new VoxgradError(`connectedParts: got ${labels.length} labels, wanted ${options.shape.join(" x ")}`);
   }
   const inside = new Uint8Array(256);
   for (const value of options.values) inside[value] = 1;

@@ -4,6 +4,7 @@
  * network that knows a lesion by its looks finds the distractors too; one that knows the organ, the largest, at its
  * place in the body, does not. This is the failure that context labels mend (CoLab, Li et al. 2022).
  */
+import { VoxgradError } from "../core/errors.ts";
 import { platform } from "#platform";
 import { writeNifti } from "./nifti.ts";
 import type { PhantomOptions } from "./phantom.ts";
@@ -166,13 +167,13 @@ function makeScene(prng: Prng): Scene {
  * @param options seed; shape [X, Y, Z], 32 cubed unless given, with which all structures scale axis by axis; spacing in
  *   mm, 1 unless given
  * @returns four volumes on one grid
- * @throws RangeError when a side is below 24 voxels, where lesions would vanish
+ * @throws VoxgradError when a side is below 24 voxels, where lesions would vanish
  * @example const { image, label, organ } = contextPhantomCase({ seed: 1 });
  */
 export function contextPhantomCase(options: PhantomOptions): ContextPhantomCase {
   const { seed, shape = SHAPE, spacing = SPACING } = options;
   if (!shape.every((n) => Number.isInteger(n) && n >= MIN_SIDE)) {
-    throw new RangeError(
+    throw new VoxgradError(
       `contextPhantomCase: shape ${shape.join(" x ")}; wanted at least ${MIN_SIDE} voxels a side, as lesions shrink with it`,
     );
   }
@@ -237,7 +238,7 @@ export function contextPhantomCase(options: PhantomOptions): ContextPhantomCase 
  * @param folder made if need be; files of the same names are replaced
  * @param options cases and testCases (0 unless given): how many patients; seed: of the first, the others follow from
  *   it, and test cases do not depend on the number of training cases; shape, spacing: as contextPhantomCase takes them
- * @throws RangeError when there is no case to write, or as contextPhantomCase does
+ * @throws VoxgradError when there is no case to write, or as contextPhantomCase does
  * @example await writeContextPhantomDataset("runs/context", { cases: 16, testCases: 16, seed: 1 });
  */
 export async function writeContextPhantomDataset(
@@ -246,7 +247,7 @@ export async function writeContextPhantomDataset(
 ): Promise<void> {
   const { cases, testCases = 0, seed, shape, spacing } = options;
   if (!(Number.isInteger(cases) && cases >= 1 && Number.isInteger(testCases) && testCases >= 0)) {
-    throw new RangeError(
+    throw new VoxgradError(
       `writeContextPhantomDataset: ${cases} cases, ${testCases} test cases; wanted 1 or more, and 0 or more`,
     );
   }

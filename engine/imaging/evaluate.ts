@@ -1,8 +1,10 @@
 /** Folders of predictions against folders of references: pairs of files, summary as nnU-Net writes it, CSV. */
 import { platform } from "#platform";
-import { VoxgradError } from "../core/errors.ts";
+import { listed, VoxgradError } from "../core/errors.ts";
 import { notMeasured } from "./compare.ts";
 import type { ClassComparison, ComparedClass } from "./compare.ts";
+import { baseName, isNifti, withoutEnding } from "./dataset_files.ts";
+import { keysOf, readingsOf } from "./dataset_plain.ts";
 import { summarise } from "./metrics.ts";
 import { imageStem } from "./read_volume.ts";
 
@@ -22,32 +24,38 @@ export interface Pairing {
 }
 
 /**
- * Pairs the files of two folders by name, without their endings; or two single files.
+ * Pairs the files of two folders by name, without their endings; or two single files. A reference may have what names of
+ * labels have beside that: CASE_seg, segmentation-0 for CASE and volume-0.
  *
  * @throws VoxgradError when there is no pair, or a folder is compared with a file; PlatformError
  * @example const { pairs, missing } = await pairFiles("predictions", "data/labelsTs");
  */
 export async function pairFiles(prediction: string, reference: string): Promise<Pairing> {
-  const isFile = (path: string) => /\.(nii|hdr|img)(\.gz)?$/.test(path);
-  if (isFile(prediction) !== isFile(reference)) {
+  if (isNifti(prediction) !== isNifti(reference)) {
     throw new VoxgradError(`${prediction} and ${reference}: got a file and a folder; wanted two files or two folders`);
   }
-  if (isFile(prediction)) {
-    const name = prediction.split("/").pop()!;
-    return { pairs: [{ id: imageStem(name) ?? name, prediction, reference }], missing: [], extra: [] };
+  if (isNifti(prediction)) {
+    return { pairs: [{ id: withoutEnding(baseName(prediction)), prediction, reference }], missing: [], extra: [] };
   }
   const [predictions, references] = [await byStem(prediction), await byStem(reference)];
+  const byName = new Map<string, string[]>();
+  for (const [id, file] of predictions) {
+    for (const { key } of readingsOf(id)) byName.set(key, [...(byName.get(key) ?? []), file]);
+  }
   const pairs: FilePair[] = [];
   const missing: string[] = [];
   for (const [id, file] of references) {
-    const found = predictions.get(id);
+    // By other names than its own only where that is clear.
+    const others = keysOf(id).map((key) => byName.get(key) ?? []).find((files) => files.length > 0) ?? [];
+    const found = predictions.get(id) ?? (others.length === 1 && !references.has(withoutEnding(baseName(others[0]!))) ? others[0] : undefined);
     if (found === undefined) missing.push(file);
-    else pairs.push({ id, prediction: found, reference: file });
+    else pairs.push({ id: withoutEnding(baseName(found)), prediction: found, reference: file });
   }
-  const extra = [...predictions].filter(([id]) => !references.has(id)).map(([, file]) => file);
+  const paired = new Set(pairs.map((pair) => pair.prediction));
+  const extra = [...predictions.values()].filter((file) => !paired.has(file));
   if (pairs.length > 0) return { pairs, missing, extra };
-  const some = (files: readonly string[]) => files.slice(0, 3).join(", ") || "no image";
-  const [got, wanted] = [some([...predictions.values()]), some(missing)];
+  const some = (files: readonly string[], folder: string) => (files.length > 0 ? listed(files.map(baseName), 3) : `no image in ${folder}`);
+  const [got, wanted] = [some([...predictions.values()], prediction), some(missing, reference)];
   throw new VoxgradError(
     `${prediction} has no file named as one of ${reference}: got ${got}; wanted names as in ${wanted}`,
   );
@@ -60,7 +68,7 @@ async function byStem(path: string): Promise<Map<string, string>> {
     const stem = name.startsWith(".") ? undefined : imageStem(name);
     if (stem === undefined) continue;
     const twin = files.get(stem);
-    if (twin) throw new VoxgradError(`${folder}/${name}: ${twin} is the same case; keep one of them`);
+    if (twin) throw new VoxgradError(`${folder}/${name}: ${twin} is the same case; only one of them can be compared`);
     files.set(stem, `${folder}/${name}`);
   }
   return files;
@@ -117,6 +125,11 @@ export class Comparison {
   /** Mean and spread of a field over the cases, by class. */
   #over(index: number, pick: (c: ClassComparison) => number) {
     return summarise(this.cases.map((entry) => pick(entry.classes[index])));
+  }
+
+  /** Whether no class is in any map of any case. */
+  isEmpty(): boolean {
+    return this.cases.every(({ classes }) => classes.every((c) => !(c.truePositive + c.falsePositive + c.falseNegative > 0)));
   }
 
   /**

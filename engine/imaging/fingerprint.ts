@@ -1,5 +1,7 @@
 /** The fingerprint of a dataset: what nnU-Net's rules derive a plan from. */
+import { VoxgradError } from "../core/errors.ts";
 import { platform } from "#platform";
+import type { CaseFaults } from "./case_faults.ts";
 import { openCasePool } from "./case_pool.ts";
 import type { Dataset } from "./dataset.ts";
 import type { CaseFingerprint, CaseSamples } from "./fingerprint_case.ts";
@@ -71,18 +73,20 @@ function statistics(name: string, lists: readonly Float32Array[]): ChannelFinger
  *
  * @param options.workers threads that read and unpack files, where the host has them; default 0, the thread at hand
  * @param options.orientation "RAS" (default), or "stored" to take axes as they come
+ * @param options.faults takes the errors of cases that cannot be used, which are then left out; the first is thrown
+ *   unless given
  * @throws DatasetError for the first case that cannot be used, NiftiError or PlatformError for one that cannot be read
- * @throws RangeError when no case has a label
+ * @throws VoxgradError when no case has a label
  * @example const fingerprint = await fingerprintDataset(await openDataset("data/Task09_Spleen"), { workers: 4 });
  */
 export async function fingerprintDataset(
   dataset: Dataset,
-  options: { workers?: number; orientation?: Plan["orientation"] } = {},
+  options: { workers?: number; orientation?: Plan["orientation"]; faults?: CaseFaults } = {},
 ): Promise<Fingerprint> {
-  const { workers = 0, orientation = "RAS" } = options;
+  const { workers = 0, orientation = "RAS", faults } = options;
   const cases = dataset.cases.filter((item) => item.label !== undefined);
   if (cases.length === 0) {
-    throw new RangeError(`fingerprintDataset: no case of ${dataset.folder} has a label; add some to labelsTr`);
+    throw new VoxgradError(`fingerprintDataset: no case of ${dataset.folder} has a label; add some to labelsTr`);
   }
   const samples = Math.max(LEAST, Math.ceil(SAMPLES / cases.length));
   const found = new Map<string, CaseSamples>();
@@ -97,11 +101,12 @@ export async function fingerprintDataset(
         const [done, total] = [found.size, cases.length];
         platform.progress({ done, total, text: `fingerprint  case ${done}/${total}  ${result.samples.id}` });
       },
+      faults && ((item, error) => faults.note(item.id, error)),
     );
   } finally {
     await pool.close();
   }
-  const ordered = cases.map((item) => found.get(item.id)!);
+  const ordered = cases.flatMap((item) => found.get(item.id) ?? []);
   return {
     orientation,
     cases: ordered.map(({ values: _, ...rest }) => rest),

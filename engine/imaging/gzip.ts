@@ -37,9 +37,10 @@ export interface GunzipOptions {
 /**
  * The content of a gzip file of one or more members.
  *
- * The file is not trusted: memory grows with the content that is really there, to no more than three times of it, and a
- * file whose content goes on for more than twice what is wanted is refused then and there. So neither a header nor a
- * trailer that lies, nor a bomb, costs memory or time.
+ * The file is not trusted: memory grows with the content that is really there, to no more than three times of it; a file
+ * whose content goes on for more than twice what is wanted is refused then and there; and a block or member costs no more
+ * than its bytes and its content do, so that many empty ones cost little. So neither a header nor a trailer that lies, nor
+ * a bomb, costs memory or time.
  *
  * @param options without them, all of the content is wanted
  * @throws Error when it is truncated, damaged, followed by bytes that are no gzip member, or far too long; and what
@@ -50,6 +51,7 @@ export function gunzip(bytes: Uint8Array, options?: GunzipOptions): Uint8Array<A
   const sink: Sink = {
     buffer: new Uint8Array((options?.head ?? 0) + 4 * MARGIN),
     length: 0,
+    work: 0,
     grow() {
       const { buffer, length } = sink;
       wanted ??= options?.wanted(buffer.subarray(0, length)) ?? Infinity;
@@ -70,6 +72,8 @@ export function gunzip(bytes: Uint8Array, options?: GunzipOptions): Uint8Array<A
       throw new Error("they are damaged: the checksum differs");
     }
     at = end + 8;
+    // Zeros fill up the last block of a tape; gzip, Python and nibabel pass over them too.
+    while (at < bytes.length && bytes[at] === 0) at++;
   }
   return sink.buffer.subarray(0, sink.length);
 }

@@ -8,6 +8,8 @@ export interface Sink {
   buffer: Uint8Array<ArrayBuffer>;
   /** Bytes written so far. */
   length: number;
+  /** Steps of work so far: entries of tables filled, words read, blocks. A few dozen a byte of input and output at most. */
+  work: number;
   /** Makes room for MARGIN more bytes at least, keeping those written, or throws. */
   grow(): void;
 }
@@ -28,11 +30,20 @@ const DISTANCE_BASE = bases(DISTANCE_EXTRA, 1);
 // The order in which lengths of the code length code are stored.
 const ORDER = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15];
 
-/** A Huffman code: `table[next bits & mask]` is symbol << 4 | length, or 0 for what is no code. */
+/**
+ * A Huffman code: `table[next bits & mask]` is symbol << 4 | length, or 0 for what is no word, or is a longer one. Those are
+ * found from `counts` of words by length and `symbols` in the order of their words. So a table is small, however long the
+ * words are: a block of a few bytes may bring a code of its own.
+ */
 interface Code {
   readonly table: Uint16Array;
-  readonly mask: number;
+  mask: number;
+  readonly counts: Uint16Array;
+  readonly symbols: Uint16Array;
 }
+
+/** The longest words that stand in a table: of literals and lengths, and of distances. */
+const [TABLE_BITS, DISTANCE_BITS] = [10, 7];
 
 const reverse16 = (value: number): number => {
   let v = ((value & 0x5555) << 1) | ((value >> 1) & 0x5555);
@@ -41,35 +52,81 @@ const reverse16 = (value: number): number => {
   return ((v & 0x00ff) << 8) | (v >> 8);
 };
 
-function makeCode(lengths: Uint8Array): Code {
-  const counts = new Uint16Array(16);
-  for (const length of lengths) counts[length]++;
+const noCode = (): Code => ({
+  table: new Uint16Array(1 << TABLE_BITS), mask: 0, counts: new Uint16Array(16), symbols: new Uint16Array(288),
+});
+// For makeCode: the next word of each length, and its place among the symbols.
+const [next, place] = [new Uint16Array(16), new Uint16Array(16)];
+
+/**
+ * Makes a code of words of these lengths, in the memory of an earlier one.
+ *
+ * @param lone whether a single word, of one bit, may be all there is
+ * @param bits the longest words that stand in its table
+ * @returns the steps that it took
+ */
+function makeCode(code: Code, lengths: Uint8Array, lone: boolean, bits = TABLE_BITS): number {
+  const { table, counts, symbols } = code;
+  counts.fill(0);
+  for (let k = 0; k < lengths.length; k++) counts[lengths[k]!]!++;
+  const words = lengths.length - counts[0]!;
   counts[0] = 0;
   let longest = 15;
   while (longest > 1 && counts[longest] === 0) longest--;
-  const next = new Uint16Array(16);
   let free = 1; // codes of this length that no shorter one has taken
-  for (let length = 1, code = 0; length <= longest; length++) {
-    code = (code + counts[length - 1]) << 1;
-    next[length] = code;
-    free = 2 * free - counts[length];
+  for (let length = 1, word = 0; length <= longest; length++) {
+    word = (word + counts[length - 1]!) << 1;
+    next[length] = word;
+    place[length] = place[length - 1]! + counts[length - 1]!;
+    free = 2 * free - counts[length]!;
     if (free < 0) throw new Error("a code of the compressed data has too many words");
   }
-  const table = new Uint16Array(1 << longest);
-  for (let symbol = 0; symbol < lengths.length; symbol++) {
-    const length = lengths[symbol];
-    if (length === 0) continue;
-    const first = reverse16(next[length]++) >> (16 - length);
-    for (let at = first; at < table.length; at += 1 << length) table[at] = (symbol << 4) | length;
+  // As zlib does: words that are left over are only let be where there is but one, or none.
+  if (free > 0 && !(lone && (words === 0 || (words === 1 && longest === 1)))) {
+    throw new Error("a code of the compressed data has too few words");
   }
-  return { table, mask: table.length - 1 };
+  const size = 1 << Math.min(longest, bits);
+  table.fill(0, 0, size);
+  for (let symbol = 0; symbol < lengths.length; symbol++) {
+    const length = lengths[symbol]!;
+    if (length === 0) continue;
+    symbols[place[length]!++] = symbol;
+    const word = next[length]!++;
+    if (length > bits) continue;
+    for (let at = reverse16(word) >> (16 - length); at < size; at += 1 << length) table[at] = (symbol << 4) | length;
+  }
+  code.mask = size - 1;
+  return size + lengths.length;
+}
+
+/** The word at the lowest of 15 bits or more that no table has, as an entry of one; 0 for none. */
+function longWord({ counts, symbols }: Code, hold: number): number {
+  let [code, first, index] = [0, 0, 0];
+  for (let length = 1; length < 16; length++) {
+    code |= (hold >> (length - 1)) & 1;
+    const count = counts[length]!;
+    if (code - first < count) return (symbols[index + code - first]! << 4) | length;
+    index += count;
+    first = (first + count) << 1;
+    code <<= 1;
+  }
+  return 0;
 }
 
 let fixedCodes: readonly [Code, Code] | undefined;
 function fixed(): readonly [Code, Code] {
-  const literals = Uint8Array.from({ length: 288 }, (_, k) => (k < 144 ? 8 : k < 256 ? 9 : k < 280 ? 7 : 8));
-  return (fixedCodes ??= [makeCode(literals), makeCode(new Uint8Array(30).fill(5))]);
+  if (fixedCodes) return fixedCodes;
+  const [literals, distances] = [noCode(), noCode()];
+  makeCode(literals, Uint8Array.from({ length: 288 }, (_, k) => (k < 144 ? 8 : k < 256 ? 9 : k < 280 ? 7 : 8)), false);
+  makeCode(distances, new Uint8Array(32).fill(5), false);
+  return (fixedCodes = [literals, distances]);
 }
+
+// Codes of a block with codes of its own: of the lengths of its words, its literals and lengths, and its distances. One
+// stream is read at a time.
+const own = [noCode(), noCode(), noCode()] as const;
+const ownLengths = new Uint8Array(19);
+const allLengths = new Uint8Array(286 + 30);
 
 /**
  * Decompresses the stream that starts at a byte of `source`.
@@ -93,12 +150,14 @@ export function inflate(source: Uint8Array, start: number, sink: Sink): number {
     return value;
   };
 
-  const codeLengths = (): [Uint8Array, Uint8Array] => {
+  const codeLengths = (): void => {
     const [literals, distances, count] = [need(5) + 257, need(5) + 1, need(4) + 4];
-    const own = new Uint8Array(19);
-    for (let k = 0; k < count; k++) own[ORDER[k]] = need(3);
-    const { table, mask } = makeCode(own);
-    const lengths = new Uint8Array(literals + distances);
+    if (literals > 286 || distances > 30) throw new Error("a code of the compressed data has too many words");
+    ownLengths.fill(0);
+    for (let k = 0; k < count; k++) ownLengths[ORDER[k]!] = need(3);
+    sink.work += makeCode(own[0], ownLengths, false);
+    const { table, mask } = own[0];
+    const lengths = allLengths.subarray(0, literals + distances);
     for (let k = 0; k < lengths.length;) {
       // Up to 7 bits, of which the last may be missing at the end of the source.
       while (held < 7 && at < source.length) {
@@ -119,7 +178,9 @@ export function inflate(source: Uint8Array, start: number, sink: Sink): number {
       lengths.fill(symbol === 16 ? lengths[k - 1] : 0, k, k + repeat);
       k += repeat;
     }
-    return [lengths.subarray(0, literals), lengths.subarray(literals)];
+    if (lengths[256] === 0) throw new Error("a code of the compressed data has no word for the end");
+    sink.work += makeCode(own[1], lengths.subarray(0, literals), true);
+    sink.work += makeCode(own[2], lengths.subarray(literals), true, DISTANCE_BITS);
   };
 
   const storedBlock = (): void => {
@@ -145,6 +206,7 @@ export function inflate(source: Uint8Array, start: number, sink: Sink): number {
     const { table, mask } = literals;
     const { table: far, mask: farMask } = distances;
     let { buffer, length } = sink;
+    let words = 0;
     for (;;) {
       if (buffer.length - length < MARGIN) {
         sink.length = length;
@@ -157,10 +219,11 @@ export function inflate(source: Uint8Array, start: number, sink: Sink): number {
         at += 2;
         held += 16;
       }
-      const entry = table[hold & mask];
+      const entry = table[hold & mask] || longWord(literals, hold);
       hold >>>= entry & 15;
       held -= entry & 15;
       const symbol = entry >> 4;
+      words++;
       if (symbol < 256) {
         if (entry === 0) throw new Error("the compressed data hold a word that is none");
         buffer[length++] = symbol;
@@ -183,10 +246,10 @@ export function inflate(source: Uint8Array, start: number, sink: Sink): number {
         at += 2;
         held += 16;
       }
-      const where = far[hold & farMask];
+      const where = far[hold & farMask] || longWord(distances, hold);
       hold >>>= where & 15;
       held -= where & 15;
-      if (where === 0) throw new Error("the compressed data hold a word that is none");
+      if (where === 0 || where >= 30 << 4) throw new Error("the compressed data hold a word that is none");
       if (held < 16) {
         hold |= (source[at] | (source[at + 1] << 8)) << held;
         at += 2;
@@ -204,6 +267,7 @@ export function inflate(source: Uint8Array, start: number, sink: Sink): number {
       if (at > source.length + 4) throw new Error("the compressed data end too early");
     }
     sink.length = length;
+    sink.work += words;
   };
 
   for (let last = 0; last === 0;) {
@@ -211,11 +275,12 @@ export function inflate(source: Uint8Array, start: number, sink: Sink): number {
     const kind = need(2);
     if (kind === 3) throw new Error("the compressed data have a block of no kind");
     if (kind === 0) storedBlock();
-    else if (kind === 1) compressedBlock(...fixed());
+    else if (kind === 1) compressedBlock(fixed()[0], fixed()[1]);
     else {
-      const [literals, distances] = codeLengths();
-      compressedBlock(makeCode(literals), makeCode(distances));
+      codeLengths();
+      compressedBlock(own[1], own[2]);
     }
+    sink.work++;
     // What was read ahead is given back; if more was used than there is, the stream was cut.
     at -= held >> 3;
     held &= 7;

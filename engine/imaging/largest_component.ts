@@ -9,7 +9,7 @@ import type { Triple } from "./volume.ts";
  * @param labels [Z, Y, X] in memory, changed in place
  * @param options shape: [X, Y, Z] of the volume; values: labels that count as one mask
  * @returns how many voxels were set to 0
- * @throws RangeError when the number of labels is not that of the shape
+ * @throws VoxgradError when the number of labels is not that of the shape
  * @example keepLargestComponent(prediction.data as Uint8Array, { shape: prediction.shape, values: [1, 2] });
  */
 export function keepLargestComponent(

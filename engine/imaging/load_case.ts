@@ -3,7 +3,11 @@ import { axisCodes, cornerDistance } from "./affine.ts";
 import { DatasetError } from "./dataset.ts";
 import type { Dataset, DatasetCase } from "./dataset.ts";
 import { mapLabels } from "./label_map.ts";
+import { listed } from "../core/errors.ts";
+import { countValues, mappingFix, readLabelVolume, valuesText } from "./label_values.ts";
+import { checkMemory } from "./memory.ts";
 import { readVolume } from "./read_volume.ts";
+import { turnedOnto } from "./reorient.ts";
 import { voxelCount } from "./volume.ts";
 import type { Volume } from "./volume.ts";
 
@@ -35,7 +39,16 @@ export async function loadCase(
 ): Promise<LoadedCase> {
   const { tolerance = 0.05 } = options;
   const files: Volume[] = [];
-  for (const path of item.images) files.push(await readVolume(path));
+  for (const path of item.images) {
+    const file = await readVolume(path);
+    checkVoxels(file);
+    files.push(file);
+    if (files.length === 1 && item.images.length > 1) {
+      const { byteLength, length } = file.data;
+      const fits = "crop or resample the images, or train on fewer channels";
+      checkMemory(item.images.length * (byteLength + 4 * length), `${path} and its other channels`, fits);
+    }
+  }
   for (const other of files.slice(1)) checkGrid(files[0], other, tolerance);
   const image = files.length === 1 ? files[0] : joinChannels(files);
   if (image.channels !== dataset.channels.length) {
@@ -45,9 +58,8 @@ export async function loadCase(
       "Use a file with these channels, or correct channel_names (or modality) in dataset.json",
     );
   }
-  checkVoxels(image);
   if (item.label === undefined) return { id: item.id, image };
-  const stored = await readVolume(item.label);
+  const stored = await readLabelVolume(item.label);
   checkGrid(image, stored, tolerance);
   const { labelsPresent, labelMap } = item;
   const own = checkLabels(stored, labelMap ?? dataset);
@@ -71,38 +83,65 @@ function joinChannels(files: readonly Volume[]): Volume {
 
 /** Throws unless two volumes have the same shape and place their corners within `tolerance` voxels of each other. */
 export function checkGrid(a: Volume, b: Volume, tolerance: number): void {
-  const fix = `Resample it onto the grid of ${a.name}`;
-  if (a.shape.some((n, axis) => n !== b.shape[axis])) {
-    throw new DatasetError(
-      b.name,
-      `its shape is ${b.shape.join(" x ")} and that of ${a.name} ${a.shape.join(" x ")}`,
-      fix,
-    );
-  }
-  const apart = cornerDistance(a.affine, b.affine, a.shape);
-  if (apart <= tolerance * Math.min(...a.spacing)) return;
-  const place = (v: Volume) =>
-    `spacing ${v.spacing.map((s) => +s.toFixed(4)).join(" x ")} mm, axes ${axisCodes(v.affine)}`;
+  const turned = turnedOnto(b, a, tolerance);
+  if (turned === b) return;
+  if (!turned) return checkPlaces(a, b, tolerance);
+  const [own, wanted] = [axisCodes(b.affine), axisCodes(a.affine)];
   throw new DatasetError(
     b.name,
-    `it lies up to ${apart.toPrecision(3)} mm from ${a.name} (${place(b)} against ${place(a)})`,
-    `${fix}; if only the header is wrong, copy that of the image`,
+    `it lies where ${a.name} does, but up to ${cornerDistance(a.affine, b.affine, a.shape).toPrecision(3)} mm from it voxel by voxel ` +
+      `(${placeOf(b)} against ${placeOf(a)})`,
+    `Turn it from ${own} to ${wanted}, voxels and header together; with the header alone it would be mirrored or turned`,
   );
 }
 
-function checkVoxels(image: Volume): void {
-  if (!(Math.min(...image.spacing) > 0)) {
-    const spacing = image.spacing.join(" x ");
-    throw new DatasetError(image.name, `its voxel spacing is ${spacing} mm`, "Correct pixdim and the sform or qform");
+const placeOf = (v: Volume): string =>
+  `${v.shape.join(" x ")} voxels, spacing ${v.spacing.map((s) => +s.toFixed(4)).join(" x ")} mm, axes ${axisCodes(v.affine)}`;
+
+/** Throws unless two volumes lie in the same places, voxel by voxel; says how they differ. */
+export function checkPlaces(a: Volume, b: Volume, tolerance: number): void {
+  const fix = `Resample it onto the grid of ${a.name}`;
+  if (a.shape.some((n, axis) => n !== b.shape[axis])) {
+    throw new DatasetError(b.name, `its shape is ${b.shape.join(" x ")} and that of ${a.name} ${a.shape.join(" x ")}`, fix);
   }
-  let bad = 0;
-  for (const value of image.data) if (!Number.isFinite(value)) bad++;
-  if (bad === 0) return;
-  throw new DatasetError(
-    image.name,
-    `${bad} voxels are NaN or infinite`,
-    "Replace them, for example by the background value",
-  );
+  const apart = cornerDistance(a.affine, b.affine, a.shape);
+  if (apart <= tolerance * Math.min(...a.spacing)) return;
+  const problem = `it lies up to ${apart.toPrecision(3)} mm from ${a.name} (${placeOf(b)} against ${placeOf(a)})`;
+  throw new DatasetError(b.name, problem, `${fix}, or correct the header of the one that is wrong`);
+}
+
+/** What keeps the voxels of an image from being used, problem and fix: those that are no numbers, or none in float32. */
+export function brokenVoxels({ data, source }: Volume): [problem: string, fix: string][] {
+  let [bad, far, farthest] = [0, 0, 0];
+  for (let i = 0; i < data.length; i++) {
+    const value = data[i]!;
+    const single = Math.fround(value);
+    if (single - single === 0) continue;
+    if (value - value !== 0) {
+      bad++;
+    } else {
+      far++;
+      if (Math.abs(value) > Math.abs(farthest)) farthest = value;
+    }
+  }
+  const slope = source?.slope ?? 0;
+  const scaled = Number.isFinite(slope) && slope !== 0 && slope !== 1 ? ` (scl_slope is ${slope})` : "";
+  const found: [string, string][] = [];
+  if (bad > 0) found.push([`${bad} voxels are NaN or infinite${scaled}`, "Replace them, for example by the background value"]);
+  if (far > 0) {
+    const problem = `${far} voxels are beyond float32, up to ${farthest}${scaled}`;
+    found.push([problem, "Replace them, for example by the background value, or scale the image to values below 3.4e38"]);
+  }
+  return found;
+}
+
+function checkVoxels(image: Volume): void {
+  const { spacing } = image;
+  if (!(Math.min(...spacing) > 0 && Math.max(...spacing) < Infinity)) {
+    throw new DatasetError(image.name, `its voxel spacing is ${spacing.join(" x ")} mm`, "Correct pixdim and the sform or qform");
+  }
+  const [broken] = brokenVoxels(image);
+  if (broken) throw new DatasetError(image.name, ...broken);
 }
 
 function checkPresent(
@@ -125,30 +164,15 @@ function checkPresent(
 }
 
 function checkLabels(stored: Volume, dataset: Pick<Dataset, "labels" | "ignoreLabel">): Volume {
-  if (stored.channels !== 1) {
-    throw new DatasetError(
-      stored.name,
-      `it has ${stored.channels} channels`,
-      "Store labels as one 3-D volume of whole numbers",
-    );
-  }
   const highest = dataset.ignoreLabel ?? dataset.labels.length - 1;
-  const data = new Uint8Array(stored.data.length);
-  const strange = new Map<number, number>();
-  for (let i = 0; i < data.length; i++) {
-    const value = stored.data[i];
-    data[i] = value;
-    if (data[i] !== value || value > highest) strange.set(value, (strange.get(value) ?? 0) + 1);
-  }
-  if (strange.size === 0) return { ...stored, data };
-  const list = [...strange]
-    .sort((a, b) => b[1] - a[1])
-    .slice(0, 5)
-    .map(([value, n]) => `${value} (${n} voxels)`);
-  const declared = dataset.labels.map((label) => `${label.value} ${label.name}`).join(", ");
+  const data = Uint8Array.from(stored.data);
+  const fits = (value: number, k: number): boolean => data[k] === value && value <= highest;
+  if (stored.data.every(fits)) return { ...stored, data };
+  const strange = countValues(stored).filter(([value]) => !(value >= 0 && value <= highest));
+  const declared = listed(dataset.labels.map((label) => `${label.value} ${label.name}`));
   throw new DatasetError(
     stored.name,
-    `it holds ${list.join(", ")}, which dataset.json does not declare (${declared})`,
-    "Add the label to dataset.json or correct the file",
+    `it holds ${valuesText(strange)}, which are none of the labels (${declared})`,
+    mappingFix(strange, dataset.labels) ?? "Declare them as labels of the dataset, or correct the file",
   );
 }

@@ -1,4 +1,5 @@
 /** How well a segmentation agrees with a reference. Where a measure is 0 / 0 it is NaN, and summaries count those. */
+import { VoxgradError } from "../core/errors.ts";
 export {
   averageSymmetricSurfaceDistance, hausdorff, hausdorff95, surfaceDice, surfaceMeasures,
 } from "./surface_metrics.ts";
@@ -20,7 +21,7 @@ export interface Overlap {
 
 function checkSizes(name: string, prediction: Labels, reference: Labels): void {
   if (prediction.length === reference.length) return;
-  throw new RangeError(
+  throw new VoxgradError(
     `${name}: prediction has ${prediction.length} voxels, reference ${reference.length}; wanted the same grid`,
   );
 }
@@ -47,7 +48,7 @@ const precisionOf = (o: Overlap) => o.truePositive / (o.truePositive + o.falsePo
 /**
  * Dice coefficient, 2 TP / (2 TP + FP + FN), of one label. NaN when neither has the label.
  *
- * @throws RangeError when the sizes differ
+ * @throws VoxgradError when the sizes differ
  * @example dice(prediction, reference, { label: 2 });
  */
 export const dice = (prediction: Labels, reference: Labels, options: MetricOptions = {}): number =>
@@ -56,7 +57,7 @@ export const dice = (prediction: Labels, reference: Labels, options: MetricOptio
 /**
  * Intersection over union (Jaccard index), TP / (TP + FP + FN), of one label. NaN when neither has the label.
  *
- * @throws RangeError when the sizes differ
+ * @throws VoxgradError when the sizes differ
  * @example iou(prediction, reference, { label: 2 });
  */
 export const iou = (prediction: Labels, reference: Labels, options: MetricOptions = {}): number =>
@@ -98,7 +99,7 @@ export interface ClassMetrics extends Overlap {
  *
  * @param options classes: number of classes with the background; ignore: reference voxels of this value are left out
  * @returns one entry per label from 1 to classes - 1
- * @throws RangeError when the sizes differ or a value is no class
+ * @throws VoxgradError when the sizes differ or a value is no class
  * @example overlapMetrics(prediction, reference, { classes: 4 }).map((m) => m.dice);
  */
 export function overlapMetrics(
@@ -113,7 +114,7 @@ export function overlapMetrics(
     const [p, r] = [prediction[i], reference[i]];
     if (r === ignore) continue;
     if (!(p >= 0 && p < classes && r >= 0 && r < classes)) {
-      throw new RangeError(`overlapMetrics: voxel ${i} is ${p} against ${r}; wanted labels from 0 to ${classes - 1}`);
+      throw new VoxgradError(`overlapMetrics: voxel ${i} is ${p} against ${r}; wanted labels from 0 to ${classes - 1}`);
     }
     confusion[r * classes + p]++;
   }

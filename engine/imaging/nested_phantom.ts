@@ -4,6 +4,7 @@
  * little more than the noise, and the cross-sections shift and grow from slice to slice, so that what differs between
  * neighbouring slices says much (ConResNet, Zhang et al. 2021). Vessels and spots are as bright as parts of the tumour.
  */
+import { VoxgradError } from "../core/errors.ts";
 import { platform } from "#platform";
 import { writeNifti } from "./nifti.ts";
 import type { PhantomOptions } from "./phantom.ts";
@@ -141,13 +142,13 @@ function partAt(parts: readonly Stack[], x: number, y: number, step: number): nu
  * @param options seed; shape [X, Y, Z], 48 x 48 x 16 unless given, with which the tumour scales; spacing in mm,
  *   1 x 1 x 3 unless given; contrast
  * @returns image, int16 with the channels T1, T1ce, T2, FLAIR in steps of 1/1000; label, uint8 (NESTED_PHANTOM_LABELS)
- * @throws RangeError when a side is below 24 (z: 8) voxels, where the innermost part would vanish
+ * @throws VoxgradError when a side is below 24 (z: 8) voxels, where the innermost part would vanish
  * @example const { image, label } = nestedPhantomCase({ seed: 1 });
  */
 export function nestedPhantomCase(options: NestedPhantomOptions): { image: Volume; label: Volume } {
   const { seed, shape = SHAPE, spacing = SPACING, contrast = 1 } = options;
   if (!shape.every((n, axis) => Number.isInteger(n) && n >= MIN_SHAPE[axis]!)) {
-    throw new RangeError(`nestedPhantomCase: shape ${shape.join(" x ")}; wanted at least ${MIN_SHAPE.join(" x ")} voxels`);
+    throw new VoxgradError(`nestedPhantomCase: shape ${shape.join(" x ")}; wanted at least ${MIN_SHAPE.join(" x ")} voxels`);
   }
   const prng = new Prng(seed).fork("nested phantom");
   const parts = tumour(prng.fork("tumour"), shape);
@@ -205,7 +206,7 @@ export function nestedPhantomCase(options: NestedPhantomOptions): { image: Volum
  * @param folder made if need be; files of the same names are replaced
  * @param options cases: how many patients; seed: of the first, from which the others follow; regions: false for labels
  *   that exclude each other (NESTED_PHANTOM_LABELS) instead; others as nestedPhantomCase takes them
- * @throws RangeError when there is no case to write, or as nestedPhantomCase does
+ * @throws VoxgradError when there is no case to write, or as nestedPhantomCase does
  * @example await writeNestedPhantomDataset("runs/nested", { cases: 16, seed: 1 });
  */
 export async function writeNestedPhantomDataset(
@@ -214,7 +215,7 @@ export async function writeNestedPhantomDataset(
 ): Promise<void> {
   const { cases, seed, regions = true, ...own } = options;
   if (!(Number.isInteger(cases) && cases >= 1)) {
-    throw new RangeError(`writeNestedPhantomDataset: ${cases} cases; wanted 1 or more`);
+    throw new VoxgradError(`writeNestedPhantomDataset: ${cases} cases; wanted 1 or more`);
   }
   const training = [];
   for (let index = 0; index < cases; index++) {

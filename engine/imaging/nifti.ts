@@ -4,6 +4,7 @@ import { gunzip, isGzip, LARGEST_RATIO } from "./gzip.ts";
 import type { GunzipOptions } from "./gzip.ts";
 import { DATATYPES, HEADER_BYTES, MILLIMETRES, NiftiError, readExtensions, readHeader } from "./nifti_header.ts";
 import type { NiftiHeader } from "./nifti_header.ts";
+import { gib, LARGEST_ARRAY, memoryProblem } from "./memory.ts";
 import { voxelCount } from "./volume.ts";
 import type { Triple, Volume, VoxelData } from "./volume.ts";
 
@@ -64,6 +65,9 @@ export function readNifti(
   const values = asNumbers(raw, type, voxelCount(dims), name);
   const scale = MILLIMETRES[units];
   const affine = scale === 1 ? [...source.affine] : source.affine.map((v, i) => (i < 12 ? v * scale : v));
+  if (!affine.every((v) => Number.isFinite(Math.fround(v)))) {
+    throw new NiftiError(name, `an affine of ${affine.slice(0, 12).join(", ")} mm`, "numbers within float32 in its sform or qform");
+  }
   return {
     data: rescale(values, source.slope, source.intercept),
     shape,
@@ -102,12 +106,23 @@ const truncated = (header: NiftiHeader, length: number, name: string): NiftiErro
     : new NiftiError(name, `${length - header.offset} bytes of voxels`, `${size}: the file is truncated`);
 };
 
-/** Where the voxels end, if a file can hold so much at all. */
+/** Where the voxels end, if a file can hold so much at all, and the memory so much. */
 function bytesWanted(header: NiftiHeader, file: Bytes, name: string): number {
-  const { dims, datatype } = header.source;
-  const end = header.offset + voxelCount(dims) * DATATYPES.get(datatype)!.bytes;
-  const most = isGzip(file) ? file.length * LARGEST_RATIO : file.length;
+  const { dims, datatype, slope, intercept } = header.source;
+  const { name: type, bytes: width } = DATATYPES.get(datatype)!;
+  const count = voxelCount(dims);
+  const end = header.offset + count * width;
+  const packed = isGzip(file);
+  const most = packed ? file.length * LARGEST_RATIO : file.length;
   if (!(end <= most)) throw truncated(header, most, name);
+  // Unpacking grows by copying; other values stand beside those that are stored.
+  const values = type.endsWith("64") ? 8 : isScaled(slope, intercept) ? (width < 4 || type === "float32" ? 4 : 8) : 0;
+  const needed = (packed ? 1.4 : 1) * end + values * count;
+  const problem = memoryProblem(needed, end);
+  if (problem) {
+    const got = `${gib(end)} of voxels (${dims.join(" x ")} of ${type})`;
+    throw new NiftiError(name, got, `less, for ${problem}: at most ${gib(LARGEST_ARRAY)} a file; crop it, or resample it to larger voxels`);
+  }
   return end;
 }
 
@@ -150,10 +165,13 @@ function exactFloat64(wide: BigInt64Array | BigUint64Array, file: string): Float
   return out;
 }
 
+/** Whether a header's scale changes what is stored. */
+const isScaled = (slope: number, intercept: number): boolean =>
+  Number.isFinite(slope) && slope !== 0 && !(slope === 1 && !(Number.isFinite(intercept) && intercept !== 0));
+
 function rescale(stored: VoxelData, slope: number, intercept: number): VoxelData {
-  if (!Number.isFinite(slope) || slope === 0) return stored;
+  if (!isScaled(slope, intercept)) return stored;
   const shift = Number.isFinite(intercept) ? intercept : 0;
-  if (slope === 1 && shift === 0) return stored;
   const wide = stored.BYTES_PER_ELEMENT > 4 || stored instanceof Int32Array || stored instanceof Uint32Array;
   const out = wide ? new Float64Array(stored.length) : new Float32Array(stored.length);
   for (let i = 0; i < stored.length; i++) out[i] = stored[i] * slope + shift;

@@ -4,7 +4,7 @@
  * have a scanner of its own. Shapes are ellipsoids, or those of real label maps, bent anew for each patient.
  */
 import { platform } from "#platform";
-import { check } from "../core/errors.ts";
+import { check, VoxgradError } from "../core/errors.ts";
 import { writeNifti } from "./nifti.ts";
 import type { PhantomOptions } from "./phantom.ts";
 import { smoothField } from "./phantom_field.ts";
@@ -186,16 +186,16 @@ export function organShapes(labels: Volume, values: readonly number[] = [6, 1, 1
  * @param options seed; shape [X, Y, Z], 32 cubed unless given, over which the abdomen is stretched; spacing in mm, 9 unless
  *   given; scanner; shapes; tumours; distinct; gammas
  * @returns int16 image and uint8 labels on one grid
- * @throws RangeError when a side is below 16 voxels, or gammas are not within 0 to 2
+ * @throws VoxgradError when a side is below 16 voxels, or gammas are not within 0 to 2
  * @example const { image, label } = organPhantomCase({ seed: 1, scanner: 2 });
  */
 export function organPhantomCase(options: OrganPhantomOptions): { image: Volume; label: Volume } {
   const { seed, shape = SHAPE, spacing = SPACING, scanner = 0, shapes = [], tumours = false, distinct = false, gammas } = options;
   if (!shape.every((n) => Number.isInteger(n) && n >= MIN_SIDE)) {
-    throw new RangeError(`organPhantomCase: shape ${shape.join(" x ")}; wanted at least ${MIN_SIDE} voxels a side`);
+    throw new VoxgradError(`organPhantomCase: shape ${shape.join(" x ")}; wanted at least ${MIN_SIDE} voxels a side`);
   }
   if (gammas && !(0 <= gammas[0] && gammas[0] <= gammas[1] && gammas[1] <= 2)) {
-    throw new RangeError(`organPhantomCase: gammas ${gammas.join(" to ")}; wanted a range within 0 to 2`);
+    throw new VoxgradError(`organPhantomCase: gammas ${gammas.join(" to ")}; wanted a range within 0 to 2`);
   }
   const { gain, noise, enhancement, ...common } = SCANNERS[scanner % SCANNERS.length]!;
   const prng = new Prng(seed).fork("organ phantom");
@@ -262,7 +262,7 @@ const TOGETHER: readonly (readonly string[])[] = [["liver", ORGAN_PHANTOM_TUMOUR
  *   that are annotated, which get the values from 1 on in this order, all unless given ("liver tumour" is one where there
  *   are tumours; without it they are liver); partial: one case in four has all
  *   organs annotated, the others one or both kidneys, as labels_present says; others as organPhantomCase takes them
- * @throws RangeError when there is no case to write, VoxgradError for unknown organs
+ * @throws VoxgradError when there is no case to write, VoxgradError for unknown organs
  * @example await writeOrganPhantomDataset("runs/livers", { cases: 8, seed: 1, scanner: 1, organs: ["liver"] });
  */
 export async function writeOrganPhantomDataset(
@@ -272,7 +272,7 @@ export async function writeOrganPhantomDataset(
   const known = [...ORGAN_PHANTOM_LABELS, ...(options.tumours ? [ORGAN_PHANTOM_TUMOUR] : [])];
   const { cases, seed, organs = known.slice(1), partial = false, ...own } = options;
   if (!(Number.isInteger(cases) && cases >= 1)) {
-    throw new RangeError(`writeOrganPhantomDataset: ${cases} cases; wanted 1 or more`);
+    throw new VoxgradError(`writeOrganPhantomDataset: ${cases} cases; wanted 1 or more`);
   }
   const values = organs.map((name) => known.indexOf(name));
   check(values.length > 0 && values.every((value) => value > 0) && new Set(values).size === values.length,

@@ -4,6 +4,7 @@
  * bright as the organs, tubes as bright as the rim, and a dark core make thresholds fail: size, shape and surroundings
  * count.
  */
+import { VoxgradError } from "../core/errors.ts";
 import { platform } from "#platform";
 import { writeNifti } from "./nifti.ts";
 import { smoothField, smoothstep } from "./phantom_field.ts";
@@ -115,13 +116,13 @@ function paint(scene: Scene, x: number, y: number, z: number, tissue: number): [
  * One phantom patient: an image in steps of 1/1000 of the brightest tissue (int16) and its labels (uint8; see
  * PHANTOM_LABELS) on the same grid. The same options give the same voxels on every host.
  *
- * @throws RangeError when a side is below 16 voxels, where the tumour would vanish
+ * @throws VoxgradError when a side is below 16 voxels, where the tumour would vanish
  * @example const { image, label } = phantomCase({ seed: 1 });
  */
 export function phantomCase(options: PhantomOptions): { image: Volume; label: Volume } {
   const { seed, shape = SHAPE, spacing = SPACING } = options;
   if (!shape.every((n) => Number.isInteger(n) && n >= 16)) {
-    throw new RangeError(`phantomCase: shape ${shape.join(" x ")}; wanted at least 16 voxels a side`);
+    throw new VoxgradError(`phantomCase: shape ${shape.join(" x ")}; wanted at least 16 voxels a side`);
   }
   const prng = new Prng(seed).fork("phantom");
   const [X, Y, Z] = shape;
@@ -171,7 +172,7 @@ export async function writePhantomDataset(
 ): Promise<void> {
   const { cases, seed, shape, spacing } = options;
   if (!(Number.isInteger(cases) && cases >= 1))
-    throw new RangeError(`writePhantomDataset: ${cases} cases; wanted 1 or more`);
+    throw new VoxgradError(`writePhantomDataset: ${cases} cases; wanted 1 or more`);
   const training = [];
   for (let index = 0; index < cases; index++) {
     const file = `phantom_${String(index + 1).padStart(3, "0")}.nii.gz`;

@@ -1,6 +1,8 @@
 /** Plans as files: JSON that is read by people, checked where people have edited it. */
 import { platform } from "#platform";
-import { isPlain, show, VoxgradError } from "../core/errors.ts";
+import { isPlain, listed, show, VoxgradError } from "../core/errors.ts";
+import { JsonError, parseJson } from "../core/json.ts";
+import type { Dataset } from "./dataset.ts";
 import type { Plan } from "./plan.ts";
 
 /** A plan that cannot be used as it stands; `file` is the culprit and the message names the entry. */
@@ -100,7 +102,10 @@ const fields: Fields = {
   dataset: text,
   configuration: oneOf("3d_fullres", "3d_lowres"),
   orientation: oneOf("RAS", "stored"),
-  transpose: where("0, 1 and 2 in some order", (v) => Array.isArray(v) && [...v].sort().join() === "0,1,2"),
+  transpose: where(
+    "0, 1 and 2 in some order",
+    (v) => Array.isArray(v) && v.length === 3 && [0, 1, 2].every((axis) => v.includes(axis)),
+  ),
   spacing: triple(positive, "numbers above 0"),
   patch: triple(whole(1), "whole numbers >= 1"),
   batch: whole(1),
@@ -132,7 +137,7 @@ export function checkPlan(json: unknown, file: string): Plan {
     if (!isPlain(value)) return fail(`${path === "" ? "it" : path} is ${show(value)}; wanted an object`);
     const name = (key: string): string => (path === "" ? key : `${path}.${key}`);
     for (const key of Object.keys(value)) {
-      if (!(key in known))
+      if (!Object.hasOwn(known, key))
         fail(`${name(key)} is no entry of a plan; ${path || "it"} takes ${Object.keys(known).join(", ")}`);
     }
     for (const [key, check] of Object.entries(known)) {
@@ -203,17 +208,44 @@ export function checkPlan(json: unknown, file: string): Plan {
  * @example const plan = await readPlan("plan.json");
  */
 export async function readPlan(path: string): Promise<Plan> {
-  const text = new TextDecoder().decode(await platform.readFile(path));
-  let json: unknown;
   try {
-    json = JSON.parse(text.replace(/^\uFEFF/, ""));
+    return checkPlan(parseJson(await platform.readFile(path), path), path);
   } catch (error) {
+    if (!(error instanceof JsonError)) throw error;
+    throw new PlanError(path, `it is no JSON (${error.problem}); correct it, or make it anew by voxgrad plan`);
+  }
+}
+
+/**
+ * Holds a plan against the dataset that it is to be used with: channels, labels, regions and ignore label by name and
+ * value, for what differs would be learnt as something else.
+ *
+ * @param file for messages
+ * @throws PlanError naming what differs
+ * @example checkPlanFits(await readPlan("plan.json"), await openDataset("Task04_Hippocampus"), "plan.json");
+ */
+export function checkPlanFits(
+  plan: Plan,
+  dataset: Pick<Dataset, "folder" | "channels" | "labels" | "regions" | "ignoreLabel">,
+  file: string,
+): void {
+  const numbered = (names: readonly string[]): string[] => names.map((name, value) => `${value} ${name}`);
+  const regionsOf = (regions: Plan["regions"]): string[] =>
+    (regions ?? []).map(({ name, values }) => `${name} [${[...values].sort((a, b) => a - b)}]`);
+  const sides: Record<string, [string[], string[]]> = {
+    channels: [numbered(plan.channels.map(({ name }) => name)), numbered(dataset.channels)],
+    labels: [numbered(plan.labels), numbered(dataset.labels.map(({ name }) => name))],
+    regions: [regionsOf(plan.regions), regionsOf(dataset.regions)],
+    "ignore label": [plan, dataset].map(({ ignoreLabel }) => (ignoreLabel === undefined ? [] : [`${ignoreLabel}`])) as [string[], string[]],
+  };
+  for (const [what, [ours, theirs]] of Object.entries(sides)) {
+    if (JSON.stringify(ours) === JSON.stringify(theirs)) continue;
     throw new PlanError(
-      path,
-      `it is no JSON (${(error as Error).message}); correct it, or make it anew by voxgrad plan`,
+      file,
+      `its ${what} (${listed(ours) || "none"}) are not those of ${dataset.folder} (${listed(theirs) || "none"}): it is of ` +
+        `${show(plan.dataset)}. Make a plan of this dataset by voxgrad plan, and edit in it what you want of the other`,
     );
   }
-  return checkPlan(json, path);
 }
 
 /**

@@ -4,6 +4,7 @@ import { nonZeroBox, nonZeroMask } from "./crop.ts";
 import type { Box } from "./crop.ts";
 import type { LoadedCase } from "./load_case.ts";
 import type { CaseGeometry, ChannelPlan, Plan, PreparedCase } from "./plan.ts";
+import { checkMemory } from "./memory.ts";
 import { Prng } from "./prng.ts";
 import { reorient } from "./reorient.ts";
 import { resampleArray, resampledShape, resampleLabelArray, resamplingOrders } from "./resample.ts";
@@ -117,6 +118,7 @@ export function cropCase(loaded: Pick<LoadedCase, "image"> & Partial<LoadedCase>
     preparedShape: resampledShape(cropSize, cropSpacing, plan.spacing),
   };
   const count = voxelCount(cropSize);
+  checkPrepared(image, geometry, plan);
   const voxels = transposedBox(image, box, transpose, new Float32Array(image.channels * count));
   const masked = plan.channels.some((c) => c.normalisation === "z-score in mask");
   const mask = masked ? nonZeroMask(voxels, { channels: image.channels, shape: cropSize }) : undefined;
@@ -130,6 +132,17 @@ export function cropCase(loaded: Pick<LoadedCase, "image"> & Partial<LoadedCase>
     geometry,
     ...(loaded.labelsPresent && { labelsPresent: loaded.labelsPresent }),
   };
+}
+
+/** Throws where a case, prepared by a plan, would not fit into memory: most often its header has the wrong unit. */
+function checkPrepared(image: Volume, { cropSize, preparedShape }: CaseGeometry, plan: Plan): void {
+  const [before, after] = [voxelCount(cropSize), voxelCount(preparedShape)];
+  // Image and label before and after resampling.
+  const bytes = (4 * image.channels + 1) * (before + (before === after ? 0 : after));
+  const by = (values: readonly number[], join: string): string => values.map((n) => +n.toPrecision(4)).join(join);
+  const what = `${image.name}: of ${by(image.spacing, " x ")} mm, at the plan's ${by(plan.spacing, " x ")} mm it has ${preparedShape.join(" x ")} voxels`;
+  const fits = "see whether its spacing is right (units of the header), else crop it or use a plan of coarser spacing";
+  checkMemory(bytes, what, fits, image.channels * after);
 }
 
 async function resampledImage(cropped: CroppedCase, plan: Plan): Promise<Float32Array<ArrayBuffer>> {

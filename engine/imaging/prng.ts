@@ -3,6 +3,7 @@
  * generator is a key and a counter, children are independent, and every host gives the same bits. Only integer
  * operations, + - * / and sqrt are used: Math.log and Math.sin may differ between hosts.
  */
+import { VoxgradError } from "../core/errors.ts";
 
 const KEY_PARITY = 0x1bd11bda;
 const ROTATIONS = [13, 15, 26, 6, 17, 29, 16, 24];
@@ -46,7 +47,7 @@ export class Prng {
    * @example const prng = new Prng(7); prng.uniform(); prng.integer(10); const child = prng.fork("noise");
    */
   constructor(seed: number, key1?: number) {
-    if (!Number.isSafeInteger(seed)) throw new RangeError(`Prng: seed ${seed} is no integer; give one, such as 0`);
+    if (!Number.isSafeInteger(seed)) throw new VoxgradError(`Prng: seed ${seed} is no integer; give one, such as 0`);
     this.#key0 = seed >>> 0;
     this.#key1 = key1 ?? Math.floor(seed / 2 ** 32) >>> 0;
   }
@@ -80,7 +81,7 @@ export class Prng {
   /** A whole number from 0 to n - 1, each as likely (n up to 2^32). */
   integer(n: number): number {
     if (!(Number.isInteger(n) && n >= 1 && n <= 2 ** 32))
-      throw new RangeError(`Prng.integer: n is ${n}; wanted 1 to 2^32`);
+      throw new VoxgradError(`Prng.integer: n is ${n}; wanted 1 to 2^32`);
     const limit = 2 ** 32 - (2 ** 32 % n);
     let word = this.uint32();
     while (word >= limit) word = this.uint32();

@@ -3,15 +3,15 @@ import { platform } from "#platform";
 import { NiftiError, readNifti } from "./nifti.ts";
 import type { Volume } from "./volume.ts";
 
-const PAIR = /^(.+)\.(hdr|img)(\.gz)?$/;
+const PAIR = /^(.+)\.(hdr|img)(\.gz)?$/i;
 
 /**
  * The name of an image file without its ending, or undefined for what is no image. The .img file of a pair counts as
- * none, so that a folder's images are counted once.
+ * none, so that a folder's images are counted once. Endings may be in capitals.
  *
  * @example imageStem("scan.nii.gz"); // "scan"
  */
-export const imageStem = (file: string): string | undefined => /^(.+)\.(nii|hdr)(\.gz)?$/.exec(file)?.[1];
+export const imageStem = (file: string): string | undefined => /^(.+)\.(nii|hdr)(\.gz)?$/i.exec(file)?.[1];
 
 /**
  * Reads a NIfTI file. Of a pair, .hdr and .img, either may be named and each may be gzipped.
@@ -23,14 +23,18 @@ export const imageStem = (file: string): string | undefined => /^(.+)\.(nii|hdr)
 export async function readVolume(path: string): Promise<Volume> {
   const [, stem, kind, gz = ""] = PAIR.exec(path) ?? [];
   if (stem === undefined) return readNifti(await platform.readFile(path), path);
-  const other = kind === "hdr" ? "img" : "hdr";
-  const candidates = [`${stem}.${other}${gz}`, `${stem}.${other}${gz ? "" : ".gz"}`];
+  const isHeader = /hdr/i.test(kind!);
+  const other = isHeader ? "img" : "hdr";
+  const same = kind === kind!.toUpperCase() ? other.toUpperCase() : other;
+  // The other half as this one is written; then packed where it is not, or the other way round.
+  const endings = [`${same}${gz}`, `${other}${gz.toLowerCase()}`, `${other}${gz ? "" : ".gz"}`, other.toUpperCase()];
+  const candidates = [...new Set(endings)].map((ending) => `${stem}.${ending}`);
   const bytes = await platform.readFile(path);
   for (const candidate of candidates) {
     if (!(await platform.exists(candidate))) continue;
     const second = await platform.readFile(candidate);
-    const [header, data] = kind === "hdr" ? [bytes, second] : [second, bytes];
+    const [header, data] = isHeader ? [bytes, second] : [second, bytes];
     return readNifti(header, path, { data });
   }
-  throw new NiftiError(path, `one file of a .hdr/.img pair`, `${candidates.join(" or ")} beside it`);
+  throw new NiftiError(path, "one file of a .hdr/.img pair", `${candidates.slice(0, 2).join(" or ")} beside it`);
 }

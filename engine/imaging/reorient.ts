@@ -1,11 +1,12 @@
 /** Turning volumes to another order and direction of their axes, without resampling. */
 import { check, show } from "../core/errors.ts";
-import { axisCodes, columnNorms, composeAffines } from "./affine.ts";
+import { axisCodes, columnNorms, composeAffines, cornerDistance } from "./affine.ts";
 import type { Affine } from "./affine.ts";
 import { voxelCount } from "./volume.ts";
 import type { Triple, Volume, VoxelData } from "./volume.ts";
 
 const AXES = ["LR", "PA", "IS"];
+const OPPOSITE: Readonly<Record<string, string>> = { L: "R", R: "L", P: "A", A: "P", I: "S", S: "I" };
 const axisOf = (letter: string): number => AXES.findIndex((pair) => pair.includes(letter));
 
 /**
@@ -62,6 +63,28 @@ export function turnedGrid(
     if (flip[k]) toOld[4 * from[k] + 3] = shape[k] - 1;
   }
   return { from, flip, shape, affine: composeAffines(grid.affine, toOld) };
+}
+
+/** All 48 orders and directions of axes. */
+const TURNS = ["LPS", "LSP", "PLS", "PSL", "SLP", "SPL"].flatMap((order) =>
+  Array.from({ length: 8 }, (_, bits) => [...order].map((letter, k) => ((bits >> k) & 1 ? OPPOSITE[letter]! : letter)).join("")),
+);
+
+/**
+ * A volume whose voxels lie in the places of another's, turned so that they come in the same order; undefined where no turn
+ * brings them together.
+ *
+ * @param tolerance how far apart, in voxels, the two may then place a corner; 0.05 unless given
+ * @returns the volume itself where it is in that order already
+ * @example const same = turnedOnto(prediction, reference); // LPS and RAS files of one grid
+ */
+export function turnedOnto(volume: Volume, onto: Pick<Volume, "shape" | "affine" | "spacing">, tolerance = 0.05): Volume | undefined {
+  const most = tolerance * Math.min(...onto.spacing);
+  const fits = ({ shape, affine }: Pick<Volume, "shape" | "affine">): boolean =>
+    shape.every((n, axis) => n === onto.shape[axis]) && cornerDistance(affine, onto.affine, shape) <= most;
+  if (fits(volume)) return volume;
+  const codes = TURNS.find((each) => fits(turnedGrid(volume, each)));
+  return codes === undefined ? undefined : reorient(volume, codes);
 }
 
 function permuted(volume: Volume, from: readonly number[], flip: readonly boolean[], shape: Triple): VoxelData {

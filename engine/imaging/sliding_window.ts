@@ -1,4 +1,5 @@
 /** Whole-volume prediction from overlapping patches, weighted by a Gaussian, as nnU-Net does. */
+import { VoxgradError } from "../core/errors.ts";
 import { extractBox, roundHalfEven } from "./sampling.ts";
 import { voxelCount } from "./volume.ts";
 
@@ -18,7 +19,7 @@ export interface Grid {
  * @example tileStarts(10, 4, 0.5); // [0, 2, 4, 6]
  */
 export function tileStarts(size: number, patch: number, step: number): number[] {
-  if (!(step > 0 && step <= 1)) throw new RangeError(`slidingWindow: step is ${step}; wanted above 0, at most 1`);
+  if (!(step > 0 && step <= 1)) throw new VoxgradError(`slidingWindow: step is ${step}; wanted above 0, at most 1`);
   const room = size - patch;
   if (room <= 0) return [0];
   const count = Math.ceil(room / (patch * step)) + 1;
@@ -122,7 +123,7 @@ export function slidingWindowCost(
  *
  * @param volume [C, D, H, W]
  * @returns slabs [classes, depth, H, W] that follow each other from the first plane to the last
- * @throws RangeError when `predict` gives another number of values than wanted
+ * @throws VoxgradError when `predict` gives another number of values than wanted
  * @example for await (const { start, depth, data } of slidingWindowSlabs(volume, options)) save(start, depth, data);
  */
 export async function* slidingWindowSlabs(volume: Grid, options: SlidingWindowOptions): AsyncGenerator<Slab> {
@@ -130,7 +131,7 @@ export async function* slidingWindowSlabs(volume: Grid, options: SlidingWindowOp
   const [C, D, H, W] = volume.shape;
   const count = voxelCount(patch);
   if (volume.data.length !== C * D * H * W) {
-    throw new RangeError(`slidingWindow: got ${volume.data.length} values, wanted ${C} x ${D} x ${H} x ${W}`);
+    throw new VoxgradError(`slidingWindow: got ${volume.data.length} values, wanted ${C} x ${D} x ${H} x ${W}`);
   }
   const starts = startsOf([D, H, W], patch, step);
   const tiles = starts[0].flatMap((z) => starts[1].flatMap((y) => starts[2].map((x) => [z, y, x])));
@@ -148,7 +149,7 @@ export async function* slidingWindowSlabs(volume: Grid, options: SlidingWindowOp
     }
     const logits = await predict(patches, used);
     if (logits.length >= used * classes * count) return logits;
-    throw new RangeError(
+    throw new VoxgradError(
       `slidingWindow: predict gave ${logits.length} values, wanted ${used} x ${classes} x ${patch.join(" x ")}`,
     );
   };
@@ -248,7 +249,7 @@ class HeldPlanes {
  *
  * @param volume [C, D, H, W]
  * @returns logits [classes, D, H, W]
- * @throws RangeError when `predict` gives another number of values than wanted
+ * @throws VoxgradError when `predict` gives another number of values than wanted
  * @example
  * const logits = await slidingWindow({ data, shape: [1, 60, 70, 80] }, { patch: [32, 32, 32], classes: 3, predict });
  * const labels = argmaxLabels(logits);
@@ -272,7 +273,7 @@ export async function slidingWindow(volume: Grid, options: SlidingWindowOptions)
  */
 export function argmaxLabels(logits: Grid): Uint8Array<ArrayBuffer> {
   const [classes, ...shape] = logits.shape;
-  if (classes > 256) throw new RangeError(`argmaxLabels: got ${classes} classes, wanted at most 256`);
+  if (classes > 256) throw new VoxgradError(`argmaxLabels: got ${classes} classes, wanted at most 256`);
   const count = voxelCount(shape);
   const best = logits.data.slice(0, count);
   const labels = new Uint8Array(count);

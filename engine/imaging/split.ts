@@ -15,7 +15,7 @@ export interface Fold {
  *
  * @param options folds: how many, from 2 to the number of cases; seed: 12345 unless given; setOf: the set of each case,
  *   where every set is to be divided as evenly
- * @throws RangeError for other numbers of folds, or an id that occurs twice
+ * @throws VoxgradError for other numbers of folds, or an id that occurs twice
  * @example const [first] = kFold(dataset.cases.map((c) => c.id), { folds: 5 });
  */
 export function kFold(
@@ -24,9 +24,9 @@ export function kFold(
 ): Fold[] {
   const { folds, seed = 12345, setOf = () => "" } = options;
   if (!(Number.isInteger(folds) && folds >= 2 && folds <= ids.length)) {
-    throw new RangeError(`kFold: ${folds} folds of ${ids.length} cases; wanted 2 or more, and a case for each`);
+    throw new VoxgradError(`kFold: ${folds} folds of ${ids.length} cases; wanted 2 or more, and a case for each`);
   }
-  if (new Set(ids).size !== ids.length) throw new RangeError("kFold: an id occurs twice; give each case one id");
+  if (new Set(ids).size !== ids.length) throw new VoxgradError("kFold: an id occurs twice; give each case one id");
   const prng = new Prng(seed).fork("split");
   const rank = new Map(ids.map((id) => [id, prng.fork(id).uint32()]));
   const compare = (a: string, b: string): number => (a === b ? 0 : a < b ? -1 : 1);

@@ -1,7 +1,7 @@
 /** Superpixels of prepared cases, made in worker threads and kept on disk. */
 import { platform } from "#platform";
 import { VoxgradError } from "../core/errors.ts";
-import { decodeSafetensors, encodeSafetensors, SafetensorsError } from "../core/safetensors.ts";
+import { checkSeal, decodeSafetensors, encodeSealed, SafetensorsError } from "../core/safetensors.ts";
 import { ContentHash } from "./hash.ts";
 import type { CaseSource } from "./sampling.ts";
 import { superpixels, type SuperpixelOptions } from "./superpixels.ts";
@@ -65,7 +65,7 @@ export async function openSuperpixels(
     hash.bytes(new Uint8Array(channel.buffer));
     const key = hash.digest();
     const file = `${folder}/${id}.safetensors`;
-    const before = onDisk && (await platform.exists(file)) ? stored(await platform.readFile(file), key) : undefined;
+    const before = onDisk && (await platform.exists(file)) ? await stored(await platform.readFile(file), key) : undefined;
     const job: Job = { image: channel, shape, options: own };
     let labels = before;
     try {
@@ -78,7 +78,7 @@ export async function openSuperpixels(
     all.set(id, labels);
     if (onDisk && !before) {
       const tensor = { name: "superpixels", dtype: "U16" as const, shape: [...shape], bytes: new Uint8Array(labels.buffer) };
-      await platform.writeFile(file, encodeSafetensors([tensor], { key }));
+      await platform.writeFile(file, await encodeSealed([tensor], { key }));
     }
     const done = made + kept;
     platform.progress({ done, total: ids.length, text: `superpixels  case ${done}/${ids.length}  ${id}` });
@@ -103,8 +103,9 @@ export async function openSuperpixels(
 }
 
 /** The superpixels in a file, unless it was made from something else or is damaged. */
-function stored(bytes: Uint8Array, key: string): Uint16Array<ArrayBuffer> | undefined {
+async function stored(bytes: Uint8Array, key: string): Promise<Uint16Array<ArrayBuffer> | undefined> {
   try {
+    if (!(await checkSeal(bytes))) return undefined;
     const { tensors, metadata } = decodeSafetensors(bytes);
     const [tensor] = tensors;
     if (metadata.key !== key || tensor?.dtype !== "U16") return undefined;

@@ -1,12 +1,14 @@
 /** Optimisers as pairs of graph functions, so that a whole training step compiles with parameters and state donated. */
 import { check, checkOptions, show } from "../core/errors.ts";
-import { sameShape } from "../core/shape.ts";
+import { isFloat } from "../core/dtype.ts";
+import { checkPair, pairLeaves } from "../core/pair.ts";
 import { Tensor } from "../core/tensor.ts";
 import * as tree from "../core/tree.ts";
 import { unlessOverflow } from "../ops/loss_scale.ts";
 import { zeros } from "../ops/creation.ts";
 import { add, div, minimum, mul, sqrt, square, sub, tanh } from "../ops/elementwise.ts";
 import { sum } from "../ops/reduce.ts";
+import { reshape } from "../ops/reshape.ts";
 
 /** A tree of tensors, of whatever structure the parameters have. */
 export type Params = any;
@@ -18,36 +20,30 @@ export interface Optimiser {
   update(grads: Params, state: any, params: Params, learningRate: Tensor | number): [Params, any];
 }
 
-/** Leaves of several trees side by side, after checking that they agree. */
+/** Leaves of several trees side by side, paired by name, after checking that they agree. */
 function zip(name: string, params: Params, others: Record<string, Params>): Record<string, Tensor>[] {
-  const names: string[] = [];
-  const leaves: Tensor[] = [];
-  tree.map(params, (leaf, path) => {
-    check(leaf instanceof Tensor, name, () => `the parameter ${path} is not a tensor: ${show(leaf)}`);
-    names.push(path);
-    leaves.push(leaf);
+  const rows: Record<string, Tensor>[] = [];
+  tree.map(params, (p, path) => {
+    check(p instanceof Tensor, name, () => `the parameter ${path} is not a tensor: ${show(p)}`);
+    rows.push({ p });
   });
-  const rows = leaves.map((p): Record<string, Tensor> => ({ p }));
   for (const [key, other] of Object.entries(others)) {
     check(other !== undefined, name, () => `the state has no ${key}; it comes from init(params)`);
-    const list = tree.leaves(other);
-    check(
-      list.length === leaves.length,
-      name,
-      () => `there are ${leaves.length} parameters, ${key} has ${list.length} tensors; it belongs to other parameters`,
-    );
-    list.forEach((t, k) => {
-      check(
-        t instanceof Tensor && sameShape(t.shape, leaves[k]!.shape),
-        name,
-        () =>
-          `the parameter ${names[k]} has shape ${show(leaves[k]!.shape)}, ` +
-          `its ${key} ${t instanceof Tensor ? show(t.shape) : show(t)}`,
-      );
-      rows[k]![key] = t;
+    pairLeaves(name, key, params, other).forEach((pair, k) => {
+      checkPair(name, key, pair);
+      rows[k]![key] = pair.given;
     });
   }
   return rows;
+}
+
+/** Refuses a rate that is no number or scalar tensor. */
+function checkRate(name: string, rate: unknown): void {
+  check(
+    rate instanceof Tensor ? rate.size === 1 && isFloat(rate.dtype) : typeof rate === "number" && Number.isFinite(rate),
+    name,
+    () => `the learning rate is a number or a scalar tensor, got ${show(rate)}; call update(grads, state, params, rate)`,
+  );
 }
 
 const zerosLike = (params: Params): Params => tree.map(params, (p: Tensor) => zeros(p.shape));
@@ -92,6 +88,7 @@ export function sgd(options: SgdOptions = {}): Optimiser {
   return {
     init: (params) => (momentum === 0 ? {} : { velocity: zerosLike(params) }),
     update(grads, state, params, learningRate) {
+      checkRate("sgd", learningRate);
       const rows = zip("sgd", params, momentum === 0 ? { grads } : { grads, velocity: state?.velocity });
       const velocities: Tensor[] = [];
       const updated = rows.map(({ p, grads: g, velocity }) => {
@@ -143,7 +140,13 @@ export function adam(options: AdamOptions = {}): Optimiser {
   return {
     init: (params) => ({ step: zeros([]), mean: zerosLike(params), square: zerosLike(params) }),
     update(grads, state, params, learningRate) {
+      checkRate("adam", learningRate);
       const rows = zip("adam", params, { grads, mean: state?.mean, square: state?.square });
+      check(
+        state.step instanceof Tensor && state.step.size === 1,
+        "adam",
+        () => `the state's step is a scalar tensor, got ${show(state.step)}; it comes from init(params)`,
+      );
       const step = add(state.step, 1);
       const rate = div(learningRate, oneMinusPower(beta1, step));
       const root = sqrt(oneMinusPower(beta2, step));
@@ -176,11 +179,14 @@ export function adam(options: AdamOptions = {}): Optimiser {
  *
  * @example const [clipped, norm] = clipGradNorm(grads, 12);
  */
-export function clipGradNorm(grads: Params, maxNorm: number): [Params, Tensor] {
+export function clipGradNorm(grads: Params, maxNorm: number | Tensor): [Params, Tensor] {
   check(
-    typeof maxNorm === "number" && maxNorm > 0,
+    maxNorm instanceof Tensor ? maxNorm.size === 1 && isFloat(maxNorm.dtype) : typeof maxNorm === "number" && maxNorm > 0,
     "clipGradNorm",
-    () => `maxNorm is a number > 0, got ${show(maxNorm)}`,
+    () => `maxNorm is a number > 0 or a scalar tensor, got ${show(maxNorm)}`,
+  );
+  tree.map(grads, (g, path) =>
+    check(g instanceof Tensor && isFloat(g.dtype), "clipGradNorm", () => `gradients are tensors of f32 or f16, got ${show(g)}${path && ` at ${path}`}`),
   );
   const leaves: Tensor[] = tree.leaves(grads);
   check(leaves.length > 0, "clipGradNorm", () => "there are no gradients");
@@ -189,6 +195,6 @@ export function clipGradNorm(grads: Params, maxNorm: number): [Params, Tensor] {
   while (parts.length > 1)
     parts = parts.flatMap((x, k) => (k % 2 ? [] : [k + 1 < parts.length ? add(x, parts[k + 1]!) : x]));
   const norm = sqrt(parts[0]!);
-  const factor = minimum(div(maxNorm, add(norm, 1e-6)), 1);
+  const factor = minimum(div(maxNorm instanceof Tensor ? reshape(maxNorm, { shape: [] }) : maxNorm, add(norm, 1e-6)), 1);
   return [tree.map(grads, (g: Tensor) => mul(g, factor)), norm];
 }

@@ -44,7 +44,7 @@ export function connectedComponents(mask: Tensor, options: { connectivity?: 4 | 
   const { connectivity = mask.rank === 2 ? 4 : 6 } = options;
   const known = allowed[mask.rank]!;
   check(
-    typeof connectivity === "number" && connectivity in known,
+    typeof connectivity === "number" && Object.hasOwn(known, connectivity),
     name,
     () =>
       `connectivity of a mask of rank ${mask.rank} is ${Object.keys(known).join(" or ")}, got ${show(connectivity)}`,

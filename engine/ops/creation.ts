@@ -1,6 +1,7 @@
 /** Tensors from numbers: constants, ranges, host data. */
 import {
   allocate,
+  checkAttached,
   convert,
   dtypeOf,
   dtypes,
@@ -10,7 +11,7 @@ import {
   type DType,
   type TypedArray,
 } from "../core/dtype.ts";
-import { check, checkOptions, fail, show } from "../core/errors.ts";
+import { check, checkFlag, checkOptions, fail, show } from "../core/errors.ts";
 import type { Op } from "../core/op.ts";
 import { checkShape, size, type Shape } from "../core/shape.ts";
 import { node, Tensor } from "../core/tensor.ts";
@@ -107,41 +108,63 @@ export function eye(n: number, options: { dtype?: DType } = {}): Tensor {
   return node(eyeOp, [], {}, [n, n], checkDType("eye", options.dtype ?? "f32"));
 }
 
+export interface TensorOptions {
+  /** Needed for a typed array of more than one axis. */
+  shape?: Shape;
+  /** Default f32, bool for truth values, or the type of the typed array (Uint8Array: bool). */
+  dtype?: DType;
+  /**
+   * Whether a typed array is copied; default true. With false the tensor keeps the array, which must not be changed or
+   * transferred afterwards.
+   */
+  copy?: boolean;
+}
+
+/** Deeper arrays are refused: nobody has as many axes, and an array that contains itself has no end. */
+const DEEPEST = 512;
+
 /**
- * A tensor from a number, nested arrays or a typed array. A typed array is kept, not copied: do not change it afterwards.
+ * A tensor from a number, nested arrays or a typed array, of which it takes a copy.
  *
  * @param options.shape needed for a typed array of more than one axis
  * @param options.dtype default f32, bool for truth values, or the type of the typed array (Uint8Array: bool)
+ * @param options.copy false keeps a typed array without a copy: do not change it afterwards
  * @example tensor(new Float32Array(6), { shape: [2, 3] })
  */
-export function tensor(data: Nested | TypedArray, options: { shape?: Shape; dtype?: DType } = {}): Tensor {
-  checkOptions("tensor", options, ["shape", "dtype"]);
+export function tensor(data: Nested | TypedArray, options: TensorOptions = {}): Tensor {
+  checkOptions("tensor", options, ["shape", "dtype", "copy"]);
+  checkFlag("tensor", "copy", options.copy);
+  const { copy = true } = options;
   if (ArrayBuffer.isView(data)) {
     const own =
       dtypeOf(data) ??
       fail("tensor", `got a ${data.constructor.name}; use Float32Array, Int32Array, Uint32Array or Uint8Array`);
-    return fromTyped(data, options.shape ?? [data.length], own, checkDType("tensor", options.dtype ?? own));
+    checkAttached("tensor", data);
+    return fromTyped(data, options.shape ?? [data.length], own, checkDType("tensor", options.dtype ?? own), copy);
   }
   const shape: number[] = [];
   for (let level: Nested = data; Array.isArray(level); level = level[0] as Nested) {
     shape.push(level.length);
+    check(shape.length <= DEEPEST, "tensor", () => `the arrays contain themselves, or are nested deeper than ${DEEPEST} levels`);
     if (level.length === 0) break;
   }
   const values: number[] = [];
   let truth = true;
   const visit = (value: Nested, depth: number): void => {
     if (Array.isArray(value)) {
+      check(depth < shape.length, "tensor", () => `an array of ${value.length} lies at depth ${depth}, where other rows have numbers`);
       check(
         value.length === shape[depth],
         "tensor",
         () => `rows differ in length at depth ${depth}: ${value.length} and ${shape[depth]}`,
       );
-      return value.forEach((child) => visit(child, depth + 1));
+      for (let k = 0; k < value.length; k++) visit(value[k], depth + 1);
+      return;
     }
     check(
       depth === shape.length && (typeof value === "number" || typeof value === "boolean"),
       "tensor",
-      () => `got ${show(value)} where a number is wanted`,
+      () => `got ${show(value)} where a number is wanted${value instanceof Tensor ? "; stack([...]) joins tensors" : ""}`,
     );
     if (typeof value === "number") truth = false;
     values.push(Number(value));
@@ -150,10 +173,10 @@ export function tensor(data: Nested | TypedArray, options: { shape?: Shape; dtyp
   const dtype = checkDType("tensor", options.dtype ?? (truth && values.length > 0 ? "bool" : "f32"));
   const array = allocate(dtype, values.length);
   values.forEach((v, k) => (array[k] = convert(v, dtype)));
-  return fromTyped(array, options.shape ?? shape, dtype, dtype);
+  return fromTyped(array, options.shape ?? shape, dtype, dtype, false);
 }
 
-function fromTyped(data: TypedArray, shape: Shape, own: DType, dtype: DType): Tensor {
+function fromTyped(data: TypedArray, shape: Shape, own: DType, dtype: DType, copy: boolean): Tensor {
   checkShape("tensor", shape);
   check(
     data.length === size(shape),
@@ -166,7 +189,9 @@ function fromTyped(data: TypedArray, shape: Shape, own: DType, dtype: DType): Te
     // Between integers the bits stay, as in cast.
     if (!isFloat(own) && !isFloat(dtype) && dtype !== "bool") values.set(data);
     else data.forEach((v, k) => (values[k] = convert(v, dtype)));
-  }
+  } else if (dtype === "bool" && data.some((v) => v > 1)) {
+    values = data.map((v) => Number(v !== 0));
+  } else if (copy) values = data.slice();
   return new Tensor(shape, dtype, { kind: "host", data: values, uses: 0 });
 }
 

@@ -1,5 +1,5 @@
 import { mkdir, open, readFile, rename, rm, stat, utimes } from "node:fs/promises";
-import { readFileSync, rmSync } from "node:fs";
+import { readFileSync, rmdirSync, rmSync } from "node:fs";
 import { hostname } from "node:os";
 import { join, resolve } from "node:path";
 import process from "node:process";
@@ -69,16 +69,29 @@ async function isStale(file: string, owner: Owner | undefined): Promise<boolean>
   }
 }
 
-const held = new Set<string>();
+/** Folders that this process owns, how often, and how each is let go of. */
+const held = new Map<string, { count: number; release: () => void }>();
 
 /** See Platform.lockFolder. */
 export async function lockFolder(folder: string): Promise<() => Promise<void>> {
   const file = join(resolve(folder), NAME);
-  if (held.has(file)) {
-    throw new PlatformError("locked", `${folder}: this process works in it already; end that first, or name another folder`, folder);
-  }
+  const own = held.get(file) ?? { count: 0, release: await acquire(folder, file) };
+  held.set(file, own);
+  own.count++;
+  let released = false;
+  return async () => {
+    if (released) return;
+    released = true;
+    if (--own.count > 0) return;
+    held.delete(file);
+    own.release();
+  };
+}
+
+/** Gives the function that lets go of it. */
+async function acquire(folder: string, file: string): Promise<() => void> {
   const self: Owner = { pid: process.pid, host: hostname(), started: startOf(process.pid) };
-  await mkdir(resolve(folder), { recursive: true });
+  const made = await mkdir(resolve(folder), { recursive: true });
   for (let tries = 0; ; tries++) {
     try {
       const handle = await open(file, "wx");
@@ -112,16 +125,16 @@ export async function lockFolder(folder: string): Promise<() => Promise<void>> {
   beat.unref();
   const release = (): void => {
     clearInterval(beat);
-    held.delete(file);
     process.off("exit", release);
     // Another's by now, if this process was silent for long.
     try {
       if (readFileSync(file, "utf8") === JSON.stringify(self)) rmSync(file, { force: true });
+      // A folder that was made for nothing goes too; one that holds something stays.
+      if (made !== undefined) rmdirSync(resolve(folder));
     } catch {
-      // The folder is gone, or cannot be written any more.
+      // The folder holds the run, is gone, or cannot be written any more.
     }
   };
-  held.add(file);
   process.on("exit", release);
-  return async () => release();
+  return release;
 }

@@ -152,10 +152,10 @@ export interface Platform {
   /** The one name of a file or folder, whatever links lead to it; of one that does not exist, below that of its folder. */
   realPath(path: string): Promise<string>;
   /**
-   * Makes this process the owner of a folder, until the function that it gives is called or the process ends. The lock of
-   * a process that is gone is taken over.
+   * Makes this process the owner of a folder, until the functions that its calls give are called or the process ends. The
+   * lock of a process that is gone is taken over.
    *
-   * Throws PlatformError, "locked", while another process, or this one, holds it.
+   * Throws PlatformError, "locked", while another process holds it.
    */
   lockFolder(folder: string): Promise<() => Promise<void>>;
   /**

@@ -35,16 +35,20 @@ export function openWorkers(module: string, count: number): Workers {
       else task?.reject(revived(answer.error));
       next(worker);
     });
-    // A thread that cannot start, or ends by itself: out of memory, or the module does not load.
+    // A thread that cannot start, or ends by itself: out of memory, or the module does not load. Its task fails, and
+    // another thread takes its place for those that wait.
     const fail = (error: Error): void => {
-      if (closed) return;
+      if (closed || !threads.delete(worker)) return;
       const task = busy.get(worker) ?? waiting.shift();
       busy.delete(worker);
       const at = idle.indexOf(worker);
       if (at >= 0) idle.splice(at, 1);
-      threads.delete(worker);
+      if (task) {
+        const other = start();
+        threads.add(other);
+        next(other);
+      }
       task?.reject(error);
-      if (threads.size === 0) for (const other of waiting.splice(0)) other.reject(error);
     };
     worker.on("error", fail);
     worker.on("exit", (code) => fail(new Error(`a worker thread ended with code ${code}`)));

@@ -1,6 +1,9 @@
 /** A script's config block: named entries with defaults, which `--key value` on the command line overrides. */
 import { platform } from "#platform";
 import mri from "mri";
+import { isPlain, listed, show } from "../core/errors.ts";
+import { showJson } from "../core/json.ts";
+import { VERSION } from "../core/version.ts";
 import { readJson } from "./run_folder.ts";
 
 export type ConfigValue = number | string | boolean | readonly number[];
@@ -164,17 +167,28 @@ export async function resumableConfig<D extends ConfigDefaults & { resume: Entry
   if (asked.resume === "") return asked;
   const file = `${String(asked.resume).replace(/(?<=.)\/+$/, "")}/config.json`;
   if (!(await platform.exists(file))) throw new ConfigError(`--resume ${asked.resume}: there is no ${file}`);
-  const stored = (await readJson(file)).options as Record<string, ConfigValue> | undefined;
+  const json = await readJson(file);
+  const stored = isPlain(json) && isPlain(json.options) ? (json.options as Record<string, ConfigValue>) : undefined;
   if (!stored) throw new ConfigError(`${file}: it lists no options; another version or script wrote it`);
+  const strange = Object.keys(stored).filter((key) => !Object.hasOwn(defaults, key));
+  if (strange.length > 0) {
+    const names = listed(strange.map((key) => `--${key}`));
+    if (json.voxgrad !== VERSION) platform.log(`${file}: another version wrote it; ${names} are options no more, and are left out`);
+    else throw new ConfigError(`${file}: this script has no ${names}, so another one wrote it; resume with that`);
+  }
   const before: Record<string, ConfigValue | Entry<any>> = {};
+  const absent: string[] = [];
   for (const [key, value] of Object.entries(defaults)) {
     const known = value instanceof Entry ? value : new Entry<ConfigValue>(value as ConfigValue, "", {});
-    const kept = key === "resume" || !(key in stored) ? known.value : stored[key];
+    const isKept = key !== "resume" && Object.hasOwn(stored, key);
+    if (!isKept && key !== "resume") absent.push(key);
+    const kept = isKept ? checkStored(known, stored[key], `${file}: options.${key}`) : known.value;
     before[key] = new Entry(kept, known.about, known.rules);
   }
+  if (absent.length > 0) platform.log(`${file}: it does not say ${listed(absent.map((key) => `--${key}`))}, which are as ever`);
   const values = config(before, args) as Config<D>;
   for (const key of Object.keys(defaults)) {
-    if (key === "resume" || !(key in stored) || rules.change.includes(key)) continue;
+    if (key === "resume" || !Object.hasOwn(stored, key) || rules.change.includes(key)) continue;
     if (written(values[key] as ConfigValue) === written(stored[key]!)) continue;
     throw new ConfigError(
       `--${key}: a resumed run keeps what it was started with (${written(stored[key]!)}); it can change ` +
@@ -187,7 +201,7 @@ export async function resumableConfig<D extends ConfigDefaults & { resume: Entry
 /**
  * The config block of a run that a script starts or goes on with: of an arm of an experiment, say.
  *
- * @param folder of the run; where it has a config.json the run goes on as it was started, and the words are not read
+ * @param folder of the run; where it has a config.json the run goes on, if it was started with the same options
  * @param words those that all arms share may be without effect in some: `refuseUnused` does not see them
  * @throws ConfigError as resumableConfig
  * @example await trainColab(await runConfig("runs/a/seed_1", colabEntries, ["DATA", "--seed", "1"]));
@@ -197,8 +211,29 @@ export async function runConfig<D extends ConfigDefaults & { resume: Entry<strin
   defaults: D,
   words: readonly string[],
 ): Promise<Config<D>> {
-  const begun = await platform.exists(`${folder}/config.json`);
-  return { ...(await resumableConfig(defaults, { change: [] }, begun ? ["--resume", folder] : [...words, "--run", folder])) };
+  const asked = config(defaults, [...words, "--run", folder]);
+  if (!(await platform.exists(`${folder}/config.json`))) return { ...asked };
+  const begun = await resumableConfig(defaults, { change: [] }, ["--resume", folder]);
+  for (const [key, value] of Object.entries(asked) as [keyof D & string, ConfigValue][]) {
+    const before = begun[key] as ConfigValue;
+    if (key === "resume" || key === "run" || written(before) === written(value)) continue;
+    throw new ConfigError(`${folder}: it was begun with --${key} ${written(before)}, and ${written(value)} is wanted now; name another folder`);
+  }
+  return { ...begun };
+}
+
+/** A value out of config.json, held against the same rules as what is typed. */
+function checkStored(known: Entry<ConfigValue>, value: unknown, place: string): ConfigValue {
+  const fits = typeof value === typeof known.value && Array.isArray(value) === Array.isArray(known.value);
+  try {
+    if (!fits || value === null) throw new Unfit(`got ${showJson(value)}, wanted such as ${example(known)}`);
+    // What is typed is text.
+    if (Array.isArray(value) && !value.every((each) => typeof each === "number")) throw new Unfit(`got ${showJson(value)}, wanted numbers`);
+    return parse(known, typeof value === "boolean" ? value : Array.isArray(value) ? value.join(",") : String(value), false);
+  } catch (error) {
+    if (!(error instanceof Unfit)) throw error;
+    throw new ConfigError(`${place}: ${error.message}; put back what the run was started with, or start another run`);
+  }
 }
 
 /** A value that an entry does not take. */
@@ -210,13 +245,13 @@ function parse(known: Entry<ConfigValue>, text: string | boolean, missing: boole
     if (typeof text === "boolean") return text;
     if (missing || text === "true") return true;
     if (text === "false") return false;
-    throw new Unfit(`got "${text}", wanted true or false`);
+    throw new Unfit(`got ${show(text)}, wanted true or false`);
   }
   if (typeof text === "boolean") throw new Unfit(`it has a value; leave out "no-" and write ${example(known)}`);
   if (missing) throw new Unfit(`a value is missing, such as ${example(known)}`);
   if (typeof value === "string") {
     if (!rules.oneOf || rules.oneOf.includes(text)) return text;
-    throw new Unfit(`got "${text}", wanted ${rules.oneOf.join(" or ")}`);
+    throw new Unfit(`got ${show(text)}, wanted ${rules.oneOf.join(" or ")}`);
   }
   if (typeof value === "number") return parseNumber(text, rules);
   const list = text === "" ? [] : text.split(",").map((part) => parseNumber(part, rules));
@@ -234,7 +269,7 @@ function parseNumber(text: string, rules: EntryRules): number {
   const kind = integer ? "a whole number" : "a number";
   const low = min === -Infinity ? "" : ` from ${min}`;
   const high = max === Infinity ? "" : ` up to ${max}`;
-  throw new Unfit(`got "${text}", wanted ${kind}${low}${high}`);
+  throw new Unfit(`got ${show(text)}, wanted ${kind}${low}${high}`);
 }
 
 const example = ({ value, rules }: Entry<ConfigValue>): string => {

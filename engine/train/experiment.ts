@@ -1,5 +1,6 @@
 /** An experiment: arms of a method over seeds, their results kept as they come, and tables, figures and a report of them. */
-import { check, VoxgradError } from "../core/errors.ts";
+import { check, isPlain, VoxgradError } from "../core/errors.ts";
+import { VERSION } from "../core/version.ts";
 import { Comparison, measuresOf } from "../imaging/evaluate.ts";
 import { ConfigError } from "./config.ts";
 import {
@@ -88,11 +89,12 @@ export class Experiment {
 
   /** Reads what the run's folder holds, or begins it. */
   async open(): Promise<void> {
+    await this.run.lock();
     const path = `${this.run.path}/${FILE}`;
-    const settings = JSON.stringify(this.#options.settings ?? {});
+    const settings = JSON.stringify({ ...this.#options.settings, voxgrad: VERSION });
     const lines = await readJsonLines<any>(path);
     const [head, ...rest] = lines;
-    if (head && head.format !== FORMAT) throw new VoxgradError(`${path}: it is no ${FORMAT}; name another folder`);
+    if (head !== undefined && !(isPlain(head) && head.format === FORMAT && isPlain(head.settings))) throw new VoxgradError(`${path}: it is no ${FORMAT}; name another folder`);
     if (head && JSON.stringify(head.settings) !== settings) {
       const now = JSON.parse(settings);
       const keys = [...new Set([...Object.keys(head.settings), ...Object.keys(now)])];
@@ -103,7 +105,8 @@ export class Experiment {
           "set them as they were, or name another folder",
       );
     }
-    for (const line of rest) {
+    for (const [index, line] of rest.entries()) {
+      if (!isResult(line)) throw new VoxgradError(`${path}: line ${index + 2} is no result of an arm; correct it, or remove it: what it recorded is lost then`);
       if ("figure" in line) this.#figures.set(line.figure, line);
       else this.#results.push(line);
     }
@@ -233,6 +236,15 @@ export async function openExperiment(run: RunFolder, options: ExperimentOptions)
   const experiment = new Experiment(run, options);
   await experiment.open();
   return experiment;
+}
+
+/** Whether a line holds a figure, or what an arm gave with a seed. */
+function isResult(line: unknown): line is any {
+  if (!isPlain(line)) return false;
+  if (Object.hasOwn(line, "figure")) return typeof line.figure === "string" && typeof line.caption === "string";
+  const { arm, seed, variants, extra } = line;
+  return typeof arm === "string" && Number.isSafeInteger(seed) && isPlain(extra) && isPlain(variants) &&
+    Object.values(variants).every((cases) => Array.isArray(cases) && cases.every((each) => isPlain(each) && typeof each.id === "string" && isPlain(each.classes)));
 }
 
 const measureNamed = (name: string): Measure =>

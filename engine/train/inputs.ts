@@ -1,62 +1,111 @@
 /** Which files are images to be segmented, and which are networks. */
 import { platform } from "#platform";
-import { VoxgradError } from "../core/errors.ts";
+import { listed, VoxgradError } from "../core/errors.ts";
 import type { DatasetCase } from "../imaging/dataset.ts";
+import { baseName, checkCaseId, contentOf, folderOf, idsOf, imagesIn, isNifti, withoutEnding } from "../imaging/dataset_files.ts";
+import { isLabel, keysOf } from "../imaging/dataset_plain.ts";
+import { print } from "./logging.ts";
 
-const ENDING = /\.(nii|hdr)(\.gz)?$/;
 const number = (channel: number): string => String(channel).padStart(4, "0");
 
+/** A way to understand the name of a file: its case, and which channel it is. */
+interface Reading {
+  readonly id: string;
+  readonly channel: number;
+}
+
 /**
- * The cases in a NIfTI file or in a folder of them (.hdr stands for its pair). Files of one case that differ in their channel number alone, as
- * nnU-Net names them (CASE_0000.nii.gz, CASE_0001.nii.gz), belong together; any other file is a case with all channels.
+ * The cases in a NIfTI file or in a folder of them (.hdr stands for its pair); where there are none directly in it, in the
+ * folders within, as of patients. Files of one case that differ in their channel alone belong together, by its number, as
+ * nnU-Net names them (CASE_0000.nii.gz, CASE_0001.nii.gz), or by its name (CASE_t1.nii.gz, CASE_flair.nii.gz); any other
+ * file is a case with all channels. A file that is called as the label of another image is no case, which is told.
  *
- * @param input a .nii or .nii.gz file (of a case with several, any one), or a folder
- * @param channels how many channels an image has
- * @returns cases by id: the file's name without channel number and ending
+ * @param input an image (of a case with several files, any one), or a folder
+ * @param channels how many channels an image has, or their names in order
+ * @param onFault told what is wrong with a case, which is then left out; it is thrown unless given
+ * @returns cases by id: the file's name without channel and ending; where several have one name, with their folders
  * @throws VoxgradError when there is no image, a channel is missing, or two files are one case; PlatformError
  * @example const cases = await findImages("imagesTs", 1);
  */
-export async function findImages(input: string, channels: number): Promise<DatasetCase[]> {
-  // With several channels any number counts; with one, _0000 alone, for case_0007 is more likely a seventh case.
-  const numbered = channels > 1 ? /^(.+)_(\d{4})$/ : /^(.+)_(0000)$/;
+export async function findImages(
+  input: string,
+  channels: number | readonly string[],
+  onFault: (id: string, fault: VoxgradError) => void = (_, fault) => {
+    throw fault;
+  },
+): Promise<DatasetCase[]> {
+  const given = typeof channels === "number" ? [] : channels;
+  const names = given.map((name) => name.toLowerCase());
+  const count = typeof channels === "number" ? channels : channels.length;
+  const single = isNifti(input);
+  const folder = single ? folderOf(input) : input.replace(/(?<=.)\/+$/, "");
+  const file = (name: string): string => (folder === "." && !input.startsWith("./") && single ? name : `${folder}/${name}`);
+  const read = (stem: string): Reading => {
+    // With several channels any number counts; with one, _0000 alone, for case_0007 is more likely a seventh case.
+    const [, id, digits] = (count > 1 ? /^(.+)_(\d{4})$/ : /^(.+)_(0000)$/).exec(stem) ?? [];
+    if (id !== undefined) return { id, channel: Number(digits) };
+    // A single channel is known by its name only in the folder of a patient.
+    const [, before, name] = (count > 1 ? /^(.+)[/_.-]([^/_.-]+)$/ : /^(.+)\/([^/]+)$/).exec(stem) ?? [];
+    const channel = names.indexOf(name?.toLowerCase() ?? "");
+    return channel >= 0 ? { id: before!, channel } : { id: stem, channel: 0 };
+  };
+  let found = single ? [] : await imagesIn(folder, 0);
+  if (single) {
+    const { id } = read(withoutEnding(baseName(input)));
+    const beside = (await platform.exists(folder)) ? await imagesIn(folder, 0) : [];
+    const parts = id === withoutEnding(baseName(input)) ? [] : beside.filter((name) => read(withoutEnding(name)).id === id);
+    found = parts.some((name) => file(name) === input) ? parts : [baseName(input)];
+  } else if (found.length === 0) {
+    found = await imagesIn(folder, 3);
+  }
+  if (found.length === 0) {
+    const there = (await contentOf(folder)).slice(0, 400);
+    throw new VoxgradError(`${input}: there is no image in it, nor in the folders within: no .nii or .nii.gz file, and no .hdr of a pair; ${there}`);
+  }
   const files = new Map<string, string[]>();
-  for (const path of await listImages(input, numbered, channels)) {
-    const stem = path.slice(path.lastIndexOf("/") + 1).replace(ENDING, "");
-    const match = numbered.exec(stem);
-    const id = match ? match[1] : stem;
+  const faulty = new Set<string>();
+  for (const name of found) {
+    const { id, channel } = read(withoutEnding(name));
     const list = files.get(id) ?? [];
-    const channel = match ? Number(match[2]) : 0;
     const twin = list[channel];
-    if (twin !== undefined) throw new VoxgradError(`${path}: ${twin} is the same case; keep one of them`);
-    list[channel] = path;
+    if (twin === undefined) list[channel] = file(name);
+    else {
+      faulty.add(id);
+      onFault(id, new VoxgradError(`${file(name)}: ${twin} is the same case; keep in the folder the one that is meant`));
+    }
     files.set(id, list);
   }
-  if (files.size === 0) throw new VoxgradError(`${input}: there is no .nii or .nii.gz file in it`);
-  for (const [id, images] of files) {
+  const labels = [...files.keys()].filter((id) => isLabel(id) && keysOf(id).some((key) => key !== id && files.has(key)));
+  if (labels.length > 0 && !single) {
+    print(`Not taken for images, for they are called as labels of others: ${listed(labels.flatMap((id) => files.get(id)!).map(baseName))}`);
+    for (const id of labels) files.delete(id);
+  }
+  const stems = [...files.keys()];
+  const ids = idsOf(stems);
+  const cases: DatasetCase[] = [];
+  stems.forEach((stem, k) => {
+    const images = files.get(stem)!;
+    const id = ids[k]!;
+    const fail = (message: string): void => {
+      faulty.add(stem);
+      onFault(id, new VoxgradError(message));
+    };
+    try {
+      checkCaseId(id, Array.from(images).find(Boolean)!);
+    } catch (fault) {
+      faulty.add(stem);
+      onFault(id, fault as VoxgradError);
+    }
+    if (images.length > count) fail(`${images.at(-1)}: the network takes ${count} channel(s), numbered from 0000`);
     // A single file may hold all channels; loadCase checks that.
-    if (images.length === 1) continue;
-    if (images.length > channels) {
-      throw new VoxgradError(`${images.at(-1)}: the network takes ${channels} channel(s), numbered from 0000`);
+    const missing = images.length > 1 && images.length <= count ? Array.from({ length: count }, (_, c) => c).find((c) => !images[c]) : undefined;
+    if (missing !== undefined) {
+      const named = given[missing] === undefined ? "" : ` or ${baseName(stem)}_${given[missing]}`;
+      fail(`${input}: case ${id} has no channel ${number(missing)}; add ${baseName(stem)}_${number(missing)}.nii.gz${named}`);
     }
-    for (let c = 0; c < channels; c++) {
-      if (images[c] !== undefined) continue;
-      throw new VoxgradError(`${input}: case ${id} has no channel ${number(c)}; add ${id}_${number(c)}.nii.gz`);
-    }
-  }
-  return [...files].map(([id, images]) => ({ id, images }));
-}
-
-/** Paths of the images in a folder, or of a file and those of its other channels. */
-async function listImages(input: string, numbered: RegExp, channels: number): Promise<string[]> {
-  const [ending] = ENDING.exec(input) ?? [];
-  if (ending === undefined) {
-    const folder = input.replace(/(?<=.)\/+$/, "");
-    const names = await platform.listFiles(folder);
-    return names.filter((name) => ENDING.test(name) && !name.startsWith(".")).map((name) => `${folder}/${name}`);
-  }
-  const [, stem] = numbered.exec(input.slice(0, -ending.length)) ?? [];
-  if (stem === undefined) return [input];
-  return Array.from({ length: channels }, (_, c) => `${stem}_${number(c)}${ending}`);
+    if (!faulty.has(stem)) cases.push({ id, images });
+  });
+  return cases;
 }
 
 /**

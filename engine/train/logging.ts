@@ -1,6 +1,7 @@
 /** What a training says while it runs: a progress line, one record a step, tables at the end. */
 import { platform } from "#platform";
-import { VoxgradError } from "../core/errors.ts";
+import { isPlain, VoxgradError } from "../core/errors.ts";
+import { JsonError, parseJson } from "../core/json.ts";
 import { PlatformError } from "../platform/types.ts";
 import type { ProgramInfo } from "../compile/mod.ts";
 import type { RunFolder } from "./run_folder.ts";
@@ -97,23 +98,37 @@ export class JsonLines<R extends object = object> {
     this.#name = name;
   }
 
+  /** Begins the log anew. */
+  async begin(): Promise<void> {
+    this.#size = 0;
+    await this.#run.write(this.#name, "");
+  }
+
   /**
-   * Takes up the log of an earlier run: keeps its lines up to the first that `keep` refuses or that was cut off.
+   * Takes up the log of an earlier run: keeps its lines up to the first that `keep` refuses, or that was cut off at its end.
    *
+   * @param isRecord whether a value is a record of this log
    * @returns the records kept
+   * @throws VoxgradError for a line that is none although whole ones follow it; the file stays as it is
    */
-  async resume(keep: (record: R) => boolean): Promise<R[]> {
+  async resume(keep: (record: R) => boolean, isRecord: (value: unknown) => boolean = isPlain): Promise<R[]> {
     const path = `${this.#run.path}/${this.#name}`;
     const text = (await platform.exists(path)) ? new TextDecoder().decode(await platform.readFile(path)) : "";
-    const records: R[] = [];
-    const lines: string[] = [];
-    for (const line of text.split("\n")) {
-      const record = parseLine(line) as R | undefined;
-      if (record === undefined || !keep(record)) break;
-      records.push(record);
-      lines.push(`${line}\n`);
+    const lines = text.split("\n");
+    const parsed = lines.map((line, index) => parsedLine(line, `${path}: line ${index + 1}`));
+    const good = parsed.map((value) => value !== undefined && isRecord(value));
+    const torn = good.lastIndexOf(true) + 1;
+    const bad = good.indexOf(false);
+    if (bad < torn) {
+      throw new VoxgradError(
+        `${path}: line ${bad + 1} is no record of this log, and whole ones follow it; correct the line, or remove it: what it recorded is lost then`,
+      );
     }
-    const kept = lines.join("");
+    if (lines.slice(torn).some((line) => line !== "")) platform.log(`${path}: its end was cut off after line ${torn}, and is left out`);
+    const records = (parsed as R[]).slice(0, torn);
+    const refused = records.findIndex((record) => !keep(record));
+    if (refused >= 0) records.splice(refused);
+    const kept = lines.slice(0, records.length).map((line) => `${line}\n`).join("");
     this.#size = new TextEncoder().encode(kept).length;
     await this.#run.write(this.#name, kept);
     return records;
@@ -160,20 +175,21 @@ export async function readJsonLines<R>(path: string): Promise<R[]> {
   const text = new TextDecoder().decode(await platform.readFile(path));
   return text.split("\n").slice(0, -1).map((line, index) => {
     try {
-      return JSON.parse(line) as R;
+      return parseJson(line, `${path}: line ${index + 1}`) as R;
     } catch (cause) {
-      throw new VoxgradError(`${path}: line ${index + 1} is no JSON; remove it, and what it recorded is lost`, { cause });
+      if (!(cause instanceof JsonError)) throw cause;
+      throw new VoxgradError(`${cause.file} is no JSON (${cause.problem}); correct it, or remove it: what it recorded is lost then`, { cause });
     }
   });
 }
 
-/** The object of a line of JSON; undefined where it was cut off. */
-function parseLine(line: string): object | undefined {
+/** The value of a line; undefined where it is no JSON. */
+export function parsedLine(line: string, place: string): unknown {
   try {
-    const value: unknown = JSON.parse(line);
-    return typeof value === "object" && value !== null ? value : undefined;
-  } catch {
-    return undefined;
+    return parseJson(line, place);
+  } catch (error) {
+    if (error instanceof JsonError) return undefined;
+    throw error;
   }
 }
 

@@ -178,7 +178,8 @@ async function diagnose<B>(
     for (let k = copy.step + 1; k <= step; k++) {
       const again = async (): Promise<Tensor> => options.step(await batch(k), rate(k), k);
       if (k < step - 1) (await again()).dispose();
-      else (await detectAnomaly(again)).dispose();
+      // What overflows is no NaN yet.
+      else (await detectAnomaly(again, { infinities: !Number.isNaN(loss) })).dispose();
     }
   } catch (error) {
     place = `first not finite: ${(error as Error).message}`;

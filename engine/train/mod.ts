@@ -18,7 +18,7 @@ export { counted, duration, formatTable, JsonLines, Pace, print, programLine } f
 export type { StepRecord } from "./logging.ts";
 export { trainLoop } from "./loop.ts";
 export type { LoopOptions } from "./loop.ts";
-export { loadModel, saveModel } from "./model_file.ts";
+export { loadModel, saveModel, writeModel } from "./model_file.ts";
 export type { ModelDescription } from "./model_file.ts";
 export { overlaySvg } from "./overlay.ts";
 export type { OverlayCase, OverlayOptions } from "./overlay.ts";
@@ -30,6 +30,9 @@ export type { Panel, Point } from "./plots.ts";
 export { openOptimizer, optimizerEntries } from "./optimizer.ts";
 export { checkPostprocessing, postprocess, PostprocessingChoice } from "./postprocess.ts";
 export type { Postprocessing, PostprocessingStep } from "./postprocess.ts";
+export { casesOutside, openPredictions, Predictions } from "./predictions.ts";
+export type { PredictionsOptions } from "./predictions.ts";
+export { contentDigest } from "./provenance.ts";
 export { PseudoDice, stepFigures } from "./pseudo_dice.ts";
 export { recordChart } from "./record_chart.ts";
 export { writeComparison, writeReport } from "./report.ts";

@@ -3,8 +3,10 @@ import { platform } from "#platform";
 import { isPlain, show, VoxgradError } from "../core/errors.ts";
 import { parseJson } from "../core/json.ts";
 import type { Tensor } from "../core/tensor.ts";
+import { VERSION } from "../core/version.ts";
 import type { Plan } from "../imaging/plan.ts";
 import { checkPlan } from "../imaging/plan_file.ts";
+import type { RunFolder } from "./run_folder.ts";
 import { readWeights, saveSealed } from "./safetensors.ts";
 
 /** A trained network but for its weights. */
@@ -18,6 +20,9 @@ export interface ModelDescription {
   readonly plan: Plan;
   /** Of an encoder for few-shot segmentation: how it compares, as it was trained and measured. */
   readonly fewShot?: Readonly<Record<string, unknown>>;
+  /** The version that wrote it, and digests of what the training was made from; see RunFolder.identity. */
+  readonly voxgrad?: string;
+  readonly of?: Readonly<Record<string, string>>;
 }
 
 const FORMAT = "voxgrad model 1";
@@ -34,6 +39,22 @@ export const saveModel = (
   description: Omit<ModelDescription, "format">,
 ): Promise<Uint8Array<ArrayBuffer>> =>
   saveSealed(params, { [KEY]: JSON.stringify({ format: FORMAT, ...description }) });
+
+/**
+ * Writes a model file into a run, with the digests of what the run is made from in its header. For the last weights,
+ * model.safetensors, it waits for room where the disk is full: they are what the run was for.
+ *
+ * @example await writeModel(run, "model.safetensors", params, { network: "plainConvUNet", architecture, plan });
+ */
+export async function writeModel(
+  run: RunFolder,
+  file: "model.safetensors" | "model_best.safetensors",
+  params: any,
+  description: Omit<ModelDescription, "format" | "voxgrad" | "of">,
+): Promise<string> {
+  const bytes = await saveModel(params, { ...description, voxgrad: VERSION, ...(run.identity && { of: run.identity }) });
+  return file === NAME ? run.writeWhenRoom(file, bytes) : run.write(file, bytes);
+}
 
 /**
  * Reads a model file. One without a digest, as voxgrad wrote before 0.2, is taken with a word in the log.

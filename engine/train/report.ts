@@ -1,12 +1,14 @@
 /** report.html: what a run did, in one file that needs nothing else. Everything is read from the run's folder. */
 import { platform } from "#platform";
 import { VoxgradError } from "../core/errors.ts";
+import { VERSION } from "../core/version.ts";
 import type { Comparison } from "../imaging/evaluate.ts";
 import { readFigures } from "./figures.ts";
 import { duration, readJsonLines, type StepRecord } from "./logging.ts";
 import { escapeXml } from "./plots.ts";
 import { recordChart } from "./record_chart.ts";
 import { type Cell, page, picture, section, table } from "./report_page.ts";
+import { contentDigest } from "./provenance.ts";
 import { readTables } from "./tables.ts";
 import type { RunFolder } from "./run_folder.ts";
 import type { EpochRecord } from "./train.ts";
@@ -65,13 +67,29 @@ export async function writeReport(run: RunFolder): Promise<string> {
       sections.push(section(named(title, folder), `<p>${escapeXml(caption)}</p>${picture(svg, title)}`));
     }
   }
-  sections.push(`<details><summary>Settings</summary>\n${settingsTable(config)}</details>`);
+  const models: [string, Cell][] = [];
+  for (const folder of parts) {
+    const file = `${folder}/model.safetensors`;
+    if (await platform.exists(file)) models.push([`SHA-256 of ${file.slice(run.path.length + 1)}`, await contentDigest(file)]);
+  }
+  sections.push(`<details><summary>Settings</summary>\n${settingsTable(config, models)}</details>`);
   return run.write(NAME, await page(heading, sections));
 }
 
-/** Writes the measures of a run's held-out cases: summary.json in nnU-Net's shape, and metrics.csv. */
+/**
+ * Writes the measures of a run's held-out cases: summary.json in nnU-Net's shape, with the digests of the files that were
+ * compared, and metrics.csv.
+ */
 export async function writeComparison(run: RunFolder, comparison: Comparison): Promise<void> {
-  await run.writeJson("summary.json", comparison.toJson());
+  const summary = comparison.toJson() as { metric_per_case: Record<string, unknown>[] };
+  const digest = async (path: unknown): Promise<string | undefined> =>
+    typeof path === "string" && (await platform.exists(path)) ? contentDigest(path) : undefined;
+  const cases = [];
+  for (const each of summary.metric_per_case) {
+    const [prediction, reference] = [await digest(each.prediction_file), await digest(each.reference_file)];
+    cases.push({ ...each, ...(prediction && { prediction_sha256: prediction }), ...(reference && { reference_sha256: reference }) });
+  }
+  await run.writeJson("summary.json", { voxgrad: VERSION, ...summary, metric_per_case: cases });
   await run.write("metrics.csv", comparison.toCsv());
 }
 
@@ -89,9 +107,15 @@ async function chartOf(folder: string, names?: readonly string[]): Promise<strin
   return `<p>${escapeXml(text)}</p>${recordChart(numbers, classes, { epochs })}`;
 }
 
-function settingsTable(config: any): string {
-  const { options = {}, plan, splits, device, parameters, architecture } = config;
+/** @param models the digests of the run's weights */
+function settingsTable(config: any, models: readonly [string, Cell][]): string {
+  const { options = {}, plan, splits, device, parameters, architecture, voxgrad, identity } = config;
   const rows: [string, Cell][] = [];
+  if (voxgrad !== undefined) rows.push(["voxgrad", String(voxgrad)]);
+  for (const part of ["options", "plan", "splits"]) {
+    if (identity?.[part] !== undefined) rows.push([`SHA-256 of ${part}`, String(identity[part])]);
+  }
+  rows.push(...models);
   if (device) rows.push(["device", `${device.name} (${device.kind})`]);
   if (plan) {
     const { network, patch, spacing, batch, normalisation } = { normalisation: plan.channels, ...plan };

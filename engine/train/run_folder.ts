@@ -1,17 +1,58 @@
 /** The folder of one run: what it was started with, what it measured, what it made. */
 import { platform } from "#platform";
-import { VoxgradError } from "../core/errors.ts";
+import { show, VoxgradError } from "../core/errors.ts";
+import { parseJson } from "../core/json.ts";
+import { type Interrupted, PlatformError } from "../platform/types.ts";
 
 /** A file of every run; a folder that has it holds one. */
 const MARK = "config.json";
 
+/** What trainings write, the checkpoint first: a run that lost it is no longer one to go on with. */
+const OWN = [
+  "checkpoint.safetensors", "model.safetensors", "model_best.safetensors", "generator.safetensors", "log.jsonl",
+  "epochs.jsonl", "progress.svg", "predictions", "references", "summary.json", "metrics.csv", "overlay.svg",
+  "postprocessing.json", "figures", "tables", "report.html", "splits.json", "plan.json", MARK,
+];
+/** Milliseconds from one try to write to a full disk to the next. */
+const PATIENCE = 2_000;
+/** Folders of the single trainings of a cross-validation. */
+const FOLD = /^fold_\d+$/;
+
 export class RunFolder {
   readonly path: string;
+  /** Whether an earlier run is gone on with: its checkpoint is read then, and at no other time. */
+  readonly resumed: boolean;
+  /** What the run is made of, by digest: a checkpoint tells of what it is one. */
+  identity: Readonly<Record<string, string>> | undefined;
   readonly #written: string[] = [];
   #outer: RunFolder | undefined;
+  #release: (() => Promise<void>) | undefined;
 
-  constructor(path: string) {
+  constructor(path: string, { resumed = false }: { resumed?: boolean } = {}) {
     this.path = path;
+    this.resumed = resumed;
+  }
+
+  /**
+   * Makes this process the folder's owner until `unlock`, or its end.
+   *
+   * @throws PlatformError while another process is
+   */
+  async lock(): Promise<void> {
+    this.#release = await platform.lockFolder(this.path);
+  }
+
+  async unlock(): Promise<void> {
+    await this.#release?.();
+    this.#release = undefined;
+  }
+
+  /** Removes what an earlier training wrote here, and nothing else. */
+  async clear(): Promise<void> {
+    if (!(await platform.exists(this.path))) return;
+    const folds = (await platform.listFiles(this.path)).filter((name) => FOLD.test(name));
+    for (const fold of folds) await new RunFolder(`${this.path}/${fold}`).clear();
+    for (const name of OWN) await platform.remove(`${this.path}/${name}`);
   }
 
   /** Paths of the files written so far, in order. */
@@ -33,24 +74,68 @@ export class RunFolder {
 
   /** Writes a file of the run, whole or not at all, and gives its path. */
   async write(name: string, data: Uint8Array | string): Promise<string> {
-    const path = `${this.path}/${name}`;
+    const path = this.#inside(name);
     await platform.writeFile(path, data);
     this.#note(path);
     return path;
   }
 
+  /**
+   * As write, for what a run was for: where it cannot be written, because the disk is full, say, it says so and waits until
+   * it can.
+   *
+   * @throws Interrupted when the process is asked to end meanwhile
+   */
+  async writeWhenRoom(name: string, data: Uint8Array | string): Promise<string> {
+    let interrupted: Interrupted | undefined;
+    const off = platform.onInterrupt((asked) => (interrupted = asked));
+    try {
+      for (let tries = 0; ; tries++) {
+        try {
+          const path = await this.write(name, data);
+          if (tries > 0) platform.log(`${path} is written now`);
+          return path;
+        } catch (error) {
+          if (!(error instanceof PlatformError)) throw error;
+          if (tries === 0) platform.log(`${error.message}. It is tried again every ${PATIENCE / 1000} s: make room for it`);
+        }
+        for (let waited = 0; waited < PATIENCE && !interrupted; waited += 200) {
+          await new Promise<void>((resolve) => setTimeout(resolve, 200));
+        }
+        if (interrupted) throw interrupted;
+      }
+    } finally {
+      off();
+    }
+  }
+
   /** Adds to the end of a file of the run. */
   async append(name: string, text: string): Promise<void> {
-    const path = `${this.path}/${name}`;
+    const path = this.#inside(name);
     await platform.appendFile(path, text);
     this.#note(path);
   }
 
+  /** The folder of the whole run, of which this may be a fold. */
+  get root(): RunFolder {
+    return this.#outer?.root ?? this;
+  }
+
   /** A folder inside, whose files count as written here. */
   folder(name: string): RunFolder {
-    const inner = new RunFolder(`${this.path}/${name}`);
+    const inner = new RunFolder(this.#inside(name), { resumed: this.resumed });
     inner.#outer = this;
     return inner;
+  }
+
+  /** The path of a name, which may hold names from elsewhere and never leads out of the folder. */
+  #inside(name: string): string {
+    // deno-lint-ignore no-control-regex
+    const odd = name.split("/").find((part) => part === "" || part === "." || part === ".." || /[\\\u0000-\u001f\u007f]/.test(part));
+    if (odd !== undefined) {
+      throw new VoxgradError(`${this.path}: ${show(name)} is no name of a file in it, for ${show(odd)} is no part of one; rename the case`);
+    }
+    return `${this.path}/${name}`;
   }
 
   #note(path: string): void {
@@ -87,49 +172,58 @@ export class RunFolder {
  * @throws VoxgradError when it is no JSON; PlatformError when it cannot be read
  */
 export async function readJson(path: string): Promise<any> {
-  const text = new TextDecoder().decode(await platform.readFile(path));
-  try {
-    return JSON.parse(text.replace(/^\uFEFF/, ""));
-  } catch (cause) {
-    throw new VoxgradError(`${path}: it is no JSON (${(cause as Error).message}); correct it or write it anew`, { cause });
-  }
+  return parseJson(await platform.readFile(path), path);
 }
 
 /**
  * Opens the folder of an earlier run, to go on with it. What a kill left half written is removed.
  *
- * @throws VoxgradError when the folder holds no run
+ * @throws VoxgradError when the folder holds no run; PlatformError while another process works in it
  */
 export async function resumeRun(folder: string): Promise<RunFolder> {
   const path = folder.replace(/(?<=.)\/+$/, "");
   if (!(await platform.exists(`${path}/${MARK}`))) {
     throw new VoxgradError(`${path}: it holds no run (there is no ${MARK}); name a folder that a training wrote`);
   }
+  const run = new RunFolder(path, { resumed: true });
+  await run.lock();
   await platform.removeRemains(path);
-  return new RunFolder(path);
+  return run;
 }
 
 /**
- * Opens a new run folder. Nothing is written yet.
+ * Opens a new run folder, which this process owns from then on. Nothing is written yet: what an earlier run left is
+ * removed by `clear`.
  *
  * @param options folder: where; without it the first free of runs/NAME-001, runs/NAME-002 and so on. overwrite: whether
  *   a folder that holds a run already may be used
- * @throws VoxgradError when the folder holds a run and may not be overwritten
+ * @throws VoxgradError when the folder holds a run and may not be overwritten; PlatformError while another process works
+ *   in it
  * @example const run = await openRun({ name: "hippocampus" }); await run.writeJson("config.json", options);
  */
 export async function openRun(options: { name: string; folder?: string; overwrite?: boolean }): Promise<RunFolder> {
   const { name, folder, overwrite = false } = options;
   if (folder) {
-    const path = folder.replace(/(?<=.)\/+$/, "");
-    if (!overwrite && (await platform.exists(`${path}/${MARK}`))) {
-      const fix = "name another folder, or allow to overwrite it with --overwrite";
-      throw new VoxgradError(`${path}: it holds a run already; ${fix}`);
+    const run = new RunFolder(folder.replace(/(?<=.)\/+$/, ""));
+    await run.lock();
+    if (!overwrite && (await run.has(MARK))) {
+      await run.unlock();
+      const fix = "name another folder, go on with it by --resume, or begin it anew with --overwrite";
+      throw new VoxgradError(`${run.path}: it holds a run already; ${fix}`);
     }
-    return new RunFolder(path);
+    return run;
   }
   const stem = `runs/${name.toLowerCase().replace(/[^a-z0-9]+/g, "_").replace(/^_+|_+$/g, "") || "run"}`;
   for (let number = 1; ; number++) {
-    const path = `${stem}-${String(number).padStart(3, "0")}`;
-    if (!(await platform.exists(path))) return new RunFolder(path);
+    const run = new RunFolder(`${stem}-${String(number).padStart(3, "0")}`);
+    if (await platform.exists(run.path)) continue;
+    try {
+      await run.lock();
+    } catch (error) {
+      // Another process was first.
+      if (!(error instanceof PlatformError && error.code === "locked")) throw error;
+      continue;
+    }
+    return run;
   }
 }

@@ -178,3 +178,29 @@ export function loadParameters<T>(
   }
   return tree.map(template, (_, path) => tensors.get(path));
 }
+
+/**
+ * Parameters to begin a training with: as loadParameters, but a head for other classes keeps its initial values.
+ *
+ * @param options.head names of the layers that give the classes: /(^|\.)seg_layers\./ of nnU-Net's networks
+ * @returns kept: names of the parameters whose values are those of `template`, for the file has them of another shape, or
+ * not at all
+ * @throws SafetensorsError as loadParameters, for everything but the head
+ * @example const { params, kept } = loadPretrained(model.init(key), tensors, { head: /(^|\.)seg_layers\./ });
+ */
+export function loadPretrained<T>(
+  template: T,
+  tensors: ReadonlyMap<string, Tensor>,
+  options: { ignore?: RegExp; head: RegExp },
+): { params: T; kept: string[] } {
+  const { head, ...others } = options;
+  const wanted = tree.flatten(template as object);
+  const kept = [...wanted].filter(([name, t]) => {
+    const found = tensors.get(name);
+    return head.test(name) && !(found && sameShape(found.shape, t.shape));
+  });
+  const names = kept.map(([name]) => name);
+  // Heads of other depths than the template's are not wanted either.
+  const used = [...tensors].filter(([name]) => !names.includes(name) && (wanted.has(name) || !head.test(name)));
+  return { params: loadParameters(template, new Map([...used, ...kept]), others), kept: names };
+}

@@ -1,5 +1,6 @@
 /** Labels of whole images from networks that see patches: the same road after training and in scripts/predict.ts. */
 import { compile } from "../compile/mod.ts";
+import { firstNotFinite } from "../core/dtype.ts";
 import { check, VoxgradError } from "../core/errors.ts";
 import { Tensor } from "../core/tensor.ts";
 import { axisCodes } from "../imaging/affine.ts";
@@ -56,6 +57,8 @@ export interface PredictionMemory {
   readonly host: number;
   /** The networks' programs with their activations. */
   readonly device: number;
+  /** Elements of the largest array on the host. */
+  readonly elements: number;
 }
 
 export interface Predictor {
@@ -107,6 +110,7 @@ class Forward {
   readonly #shape: readonly number[];
   readonly #classes: number;
   readonly #flags: Float32Array<ArrayBuffer>[];
+  #bytes: Promise<number> | undefined;
   readonly #plain;
   readonly #joint;
 
@@ -121,7 +125,7 @@ class Forward {
       return flags;
     });
     this.#plain = compile((params: any, image: Tensor) => logitsOf(network, params, image));
-    const more = (params: any, image: Tensor, flags: Tensor, sum: Tensor, share: number): Tensor => {
+    const more = (params: any, image: Tensor, flags: Tensor, sum: Tensor, share: Tensor): Tensor => {
       const logits = logitsOf(network, params, mirrored(image, flags, axes));
       return add(sum, mul(mirrored(logits, flags, axes), share));
     };
@@ -137,12 +141,12 @@ class Forward {
     return zeros([batch!, this.#classes, ...patch]);
   }
 
-  async run(patches: Float32Array<ArrayBuffer>): Promise<Float32Array> {
+  async run(patches: Float32Array<ArrayBuffer>, scan: string): Promise<Float32Array> {
     using image = tensor(patches, { shape: this.#shape });
     const { params } = this.member;
     if (this.#times === 1) {
       using logits = await this.#plain(params[0], image);
-      return await this.#checked(logits);
+      return await this.#checked(logits, scan);
     }
     let sum = this.#noLogits();
     for (const own of params) {
@@ -152,21 +156,33 @@ class Forward {
       }
     }
     try {
-      return await this.#checked(sum);
+      return await this.#checked(sum, scan);
     } finally {
       sum.dispose();
     }
   }
 
-  async #checked(logits: Tensor): Promise<Float32Array> {
+  async #checked(logits: Tensor, scan: string): Promise<Float32Array> {
     if (logits.shape[1] !== this.#classes) {
       throw new VoxgradError(`segmenter: the network gives ${logits}, the plan wants ${this.#classes} channels`);
     }
-    return (await logits.data()) as Float32Array;
+    const values = (await logits.data()) as Float32Array;
+    const at = firstNotFinite(values);
+    if (at >= 0) {
+      throw new VoxgradError(
+        `predictor: ${scan}: the network gives ${values[at]}, which says nothing of any class; its weights are broken, or the ` +
+          "values of the scan are far from those that it was trained on",
+      );
+    }
+    return values;
   }
 
   /** Bytes of the program. */
-  async bytes(): Promise<number> {
+  bytes(): Promise<number> {
+    return (this.#bytes ??= this.#measure());
+  }
+
+  async #measure(): Promise<number> {
     const image = zeros(this.#shape);
     const params = this.member.params[0];
     const info =
@@ -252,7 +268,7 @@ export function predictor(members: readonly Member[], options: SegmentOptions = 
     const { image: data, shape, geometry } = await preprocessImage(image, own);
     const slabs = slidingWindowSlabs(
       { data, shape: [own.channels.length, ...shape] },
-      { ...window(forward.member), predict: (patches) => forward.run(patches), onProgress },
+      { ...window(forward.member), predict: (patches) => forward.run(patches, image.name), onProgress },
     );
     const { cropSize: to, cropSpacing } = geometry;
     const order = resamplingOrders(1, own.resampling, own.spacing, cropSpacing) as (0 | 1)[];
@@ -302,18 +318,19 @@ export function predictor(members: readonly Member[], options: SegmentOptions = 
       const turned = plan.orientation === "RAS" && axisCodes(image.affine) !== "RAS";
       const result = voxels * (1 + (probabilities ? 4 * classes : 0)) * (turned ? 2 : 1);
       const before = turned ? image.data.byteLength : 0;
-      let [prepared, windows, device] = [0, 0, 0];
+      let [prepared, windows, device, elements] = [0, 0, 0, voxels * (probabilities ? classes : 1)];
       for (const forward of forwards) {
         const own = forward.member.plan;
         const channels = own.channels.length;
         const shape = preparedShape(image, own);
         const size = voxelCount(shape);
+        elements = Math.max(elements, channels * size);
         prepared += 4 * channels * (size + (size === voxels ? 0 : voxels));
         windows += slidingWindowCost([channels, ...shape], window(forward.member)).bytes;
         device += await forward.bytes();
       }
       const host = prepared + Math.max(before, windows + result);
-      return { host, device };
+      return { host, device, elements };
     },
   };
 }

@@ -1,9 +1,11 @@
 /** What every training script does before and after its own step: options, data, splits, plan, batches, results. */
-import { check, VoxgradError } from "../core/errors.ts";
+import { check, listed, VoxgradError } from "../core/errors.ts";
 import type { Tensor } from "../core/tensor.ts";
+import { VERSION } from "../core/version.ts";
 import { deviceInfo } from "../gpu/mod.ts";
 import * as augment from "../imaging/augment.ts";
 import type { AugmentChanges } from "../imaging/augment_options.ts";
+import { CaseFaults } from "../imaging/case_faults.ts";
 import { openCaseStore, storeFolder, type CaseStore } from "../imaging/case_store.ts";
 import { compareLabels } from "../imaging/compare.ts";
 import { openDataset, type Dataset, type DatasetCase } from "../imaging/dataset.ts";
@@ -14,7 +16,7 @@ import { writeNifti } from "../imaging/nifti.ts";
 import type { PhantomOptions } from "../imaging/phantom.ts";
 import { writePhantomDataset } from "../imaging/phantom.ts";
 import type { Plan } from "../imaging/plan.ts";
-import { planText, readPlan } from "../imaging/plan_file.ts";
+import { checkPlanFits, planText, readPlan } from "../imaging/plan_file.ts";
 import { makePlan } from "../imaging/plan_rules.ts";
 import { Prng } from "../imaging/prng.ts";
 import { casesOf, type CaseSource, sampleBatch } from "../imaging/sampling.ts";
@@ -27,6 +29,7 @@ import { overlaySvg, type OverlayCase } from "./overlay.ts";
 import { PostprocessingChoice } from "./postprocess.ts";
 import { writeComparison, writeReport } from "./report.ts";
 import { openRun, readJson, resumeRun, type RunFolder } from "./run_folder.ts";
+import { checkApart, checkIdentity, checkOutput, CONFIG, foldIdentity, identityOf } from "./run_identity.ts";
 
 /** Entries of the config block of every training script. */
 export const trainingEntries = {
@@ -127,6 +130,7 @@ export class Training {
   readonly #draws: Record<"batches" | "augmentation" | "validation", Prng>;
   readonly #rule: PostprocessingChoice;
   readonly #cases: EvaluatedCase[] = [];
+  readonly #faults = new CaseFaults();
   readonly #items: ReadonlyMap<string, DatasetCase>;
   readonly #partial: boolean;
 
@@ -250,11 +254,25 @@ export class Training {
     };
   }
 
-  /** Writes config.json: the options, so that the run can be resumed, and what was made of them. */
+  /**
+   * Begins the run's folder: removes what an earlier run left there, unless that is gone on with, and writes plan.json,
+   * splits.json and config.json: the options, so that the run can be resumed, what was made of them, and the digests of all
+   * that the run is made from.
+   *
+   * @throws VoxgradError where a run that is gone on with was made from something else
+   */
   async describe(more: object): Promise<void> {
-    const { options, steps, classes, plan, splits } = this;
+    const { options, steps, classes, plan, splits, run, store } = this;
+    const known = run.resumed ? await run.readJson(CONFIG) : undefined;
+    const used = (more as { options?: object }).options ?? options;
+    const made = await identityOf({ options: used, plan, splits, contents: store.contents });
+    if (run.resumed) checkIdentity(known, made, run.path);
+    else await run.clear();
+    for (const fold of this.folds) fold.run.identity = await foldIdentity(made, fold.split);
+    await run.write("plan.json", `${planText(plan)}\n`);
+    await run.writeJson("splits.json", splits);
     const { cases: _, testCases: __, ...dataset } = this.dataset;
-    await this.run.writeJson("config.json", { options, steps, classes, plan, dataset, splits, ...more });
+    await run.writeJson(CONFIG, { voxgrad: VERSION, identity: made, options, steps, classes, plan, dataset, splits, ...more });
   }
 
   /**
@@ -268,7 +286,7 @@ export class Training {
     const classes = plan.regions ?? plan.labels.slice(1).map((label, k) => ({ name: label, values: [k + 1] }));
     const shown: OverlayCase[] = [];
     const cases: EvaluatedCase[] = [];
-    for (const id of counted(fold.split.val, "case")) {
+    const one = async (id: string): Promise<void> => {
       const item = this.#items.get(id)!;
       const { image, label, labelsPresent } = await loadCase(dataset, item);
       const prediction = await segment(image, id);
@@ -281,7 +299,9 @@ export class Training {
         : item.label!;
       cases.push({ id, prediction: file, reference, classes: measured });
       if (shown.length < SHOWN) shown.push({ name: id, image, reference: label!.data, prediction: prediction.data });
-    }
+    };
+    for (const id of counted(fold.split.val, "case")) await this.#faults.try(id, () => one(id));
+    if (cases.length === 0) return;
     await writeComparison(fold.run, new Comparison(cases));
     await fold.run.write("overlay.svg", overlaySvg(
       shown.map((item, k) => ({ ...item, measured: cases[k]!.classes })), { labels: plan.labels, regions: plan.regions },
@@ -300,6 +320,9 @@ export class Training {
       print(`\nDice on ${this.#cases.length} held-out cases, distances in mm\n${formatTable(headings, rows)}`);
     }
     print(`\nWritten:\n${this.run.listing()}`);
+    await this.run.unlock();
+    if (this.#faults.count > 0) print(`\nNot segmented, and in no mean:\n${this.#faults.text()}`);
+    this.#faults.end(this.dataset.folder, this.folds.reduce((sum, fold) => sum + fold.split.val.length, 0), "held-out cases were segmented");
     return comparison;
   }
 }
@@ -315,17 +338,28 @@ export class Training {
  * const training = await openTraining(options);
  */
 export async function openTraining(options: TrainingOptions, phantoms: PhantomSetup = PHANTOMS): Promise<Training> {
-  const onPhantoms = options.data === "";
   const name = options.data.split("/").filter((part) => part !== "").at(-1)?.replace(/\.json$/, "") ?? "phantom";
+  if (options.run !== "" && !options.resume) await checkApart(options);
   const run = options.resume
     ? await resumeRun(options.resume)
     : await openRun({ name, folder: options.run, overwrite: options.overwrite });
+  try {
+    return await openIn(run, options, phantoms);
+  } catch (error) {
+    await run.unlock();
+    throw error;
+  }
+}
+
+async function openIn(run: RunFolder, options: TrainingOptions, phantoms: PhantomSetup): Promise<Training> {
+  const onPhantoms = options.data === "";
   const folder = options.data || `${run.path}/phantom`;
   if (onPhantoms) {
     const { patch: _, features: __, write = writePhantomDataset, ...made } = phantoms;
     await write(folder, { ...made, cases: options.phantoms, seed: options.seed });
   }
   const dataset = await openDataset(folder);
+  await checkOutput(run, dataset);
   const splits = await chooseSplits(options, run, dataset);
   const chosen = options.fold === "each" ? [...splits.keys()] : [options.fold === "all" ? 0 : Number(options.fold)];
   if (!chosen.every((index) => splits[index])) {
@@ -361,15 +395,20 @@ export async function openTraining(options: TrainingOptions, phantoms: PhantomSe
 async function chooseSplits(options: TrainingOptions, run: RunFolder, dataset: Dataset): Promise<readonly Fold[]> {
   const ids = dataset.cases.map((item) => item.id);
   const setOf = new Map(dataset.cases.map((item) => [item.id, item.set]));
-  const before = options.resume ? await run.readJson("splits.json") : undefined;
-  if (!before && ids.length < 2 && options.fold !== "all" && !options.splits) {
+  const before = options.resume ? await readJson(`${run.path}/splits.json`) : undefined;
+  if (before === undefined && ids.length < 2 && options.fold !== "all" && !options.splits) {
     throw new VoxgradError(`${dataset.folder}: it has ${ids.length} case; nothing can be held out of it, so use --fold all`);
   }
-  const made = before ? checkSplits(before, ids, `${run.path}/splits.json`)
+  const made = before !== undefined ? checkSplits(before, ids, `${run.path}/splits.json`)
     : options.fold === "all" ? [{ train: ids, val: [] }]
     : options.splits ? checkSplits(await readJson(options.splits), ids, options.splits)
     : kFold(ids, { folds: Math.min(options.folds, ids.length), setOf: (id) => setOf.get(id) ?? "" });
-  await run.writeJson("splits.json", made);
+  const listedIds = new Set(made.flatMap(({ train, val }) => [...train, ...val]));
+  const left = ids.filter((id) => !listedIds.has(id));
+  if (left.length > 0) {
+    const file = before ? `${run.path}/splits.json` : options.splits;
+    print(`${left.length} of ${ids.length} cases are in no fold of ${file} and take no part: ${listed(left)}`);
+  }
   return made;
 }
 
@@ -395,10 +434,12 @@ async function choosePlan(
   let plan: Plan;
   if (options.resume) {
     plan = await readPlan(`${run.path}/plan.json`);
+    checkPlanFits(plan, dataset, `${run.path}/plan.json`);
   } else if (options.plan) {
     const both = options.patch.length + options.features.length > 0;
     check(!both, options.plan, () => "the plan says patch and features; leave out --patch and --features, or edit it");
     plan = await readPlan(options.plan);
+    checkPlanFits(plan, dataset, options.plan);
     if (options.batch > 0) plan = { ...plan, batch: options.batch };
   } else {
     const software = (await deviceInfo()).kind === "software";
@@ -411,6 +452,5 @@ async function choosePlan(
       ...(options.batch > 0 && { batch: options.batch }),
     });
   }
-  await run.write("plan.json", `${planText(plan)}\n`);
   return plan;
 }

@@ -1,6 +1,7 @@
 /** A training with all that belongs to it: log, epochs, validation, checkpoints, curves; killed and resumed at will. */
 import { platform } from "#platform";
-import { PlatformError } from "../platform/types.ts";
+import { isPlain } from "../core/errors.ts";
+import { Interrupted, PlatformError } from "../platform/types.ts";
 import { type CheckpointNotes, readCheckpoint, writeCheckpoint } from "./checkpoint.ts";
 import { JsonLines, type StepRecord } from "./logging.ts";
 import { type LoopOptions, trainLoop } from "./loop.ts";
@@ -57,11 +58,12 @@ export interface Trained {
 const COPY_EVERY = 50;
 
 /**
- * Trains, or goes on where the run's checkpoint stands: the same batches, rates and random keys as without the stop, so
+ * Trains; a run that is resumed goes on where its checkpoint stands: the same batches, rates and random keys as without the stop, so
  * the weights are the same to the last bit. A checkpoint that cannot be written, because the disk is full, is reported
- * and leaves the one before as it is.
+ * and leaves the one before as it is; the last one waits for room. Asked to end (SIGINT, SIGTERM), it writes a checkpoint
+ * first.
  *
- * @throws VoxgradError when the loss is not finite, with the first operator at fault
+ * @throws VoxgradError when the loss is not finite, with the first operator at fault, and as readCheckpoint; Interrupted
  * @example
  * const { records } = await train({
  *   run, title: "Abdomen", classes: ["liver"], steps: 1000, epochSteps: 50, rate, batch, step,
@@ -70,20 +72,26 @@ const COPY_EVERY = 50;
  */
 export async function train<B>(options: TrainOptions<B>): Promise<Trained> {
   const { run, title, steps, classes, epochSteps, state, validate, checkpointMinutes = 5 } = options;
-  const found = await readCheckpoint(run, state.read());
+  const found = run.resumed ? await readCheckpoint(run, state.read(), { steps, classes: classes.length }) : undefined;
   if (found) state.write(found.state);
   const { notes } = found ?? {};
   const done = notes?.step ?? 0;
   const log = new JsonLines<StepRecord>(run, "log.jsonl");
   const epochLog = new JsonLines<EpochRecord>(run, "epochs.jsonl");
-  const records = (await log.resume((record) => record.step <= done)).map(revive);
-  const epochs = (await epochLog.resume((record) => record.step <= done)).map(revive);
+  const { records, epochs } = run.resumed ? await takeUp(log, epochLog, notes) : { records: [], epochs: [] };
+  if (!run.resumed) for (const each of [log, epochLog]) await each.begin();
   const dice = new PseudoDice(classes.length, notes?.dice);
   let { average, best } = notes ?? {};
   // A lost device has steps done again, which then know what they knew the first time.
   const rate = (step: number): number => options.rate(step, epochs.filter((epoch) => epoch.step < step));
   const tolerant = new Tolerant();
   if (done > 0) platform.log(`Going on after step ${done} of ${steps}`);
+  else if (run.resumed) platform.log(`${run.path}: there is no checkpoint yet, so it begins at step 1`);
+  let interrupted: Interrupted | undefined;
+  const off = platform.onInterrupt((asked) => {
+    interrupted = asked;
+    platform.log(`${asked.message}: a checkpoint is written after the step that runs; asked again, it ends at once`);
+  });
 
   const endEpoch = async (step: number): Promise<void> => {
     const epoch = Math.ceil(step / epochSteps);
@@ -115,8 +123,8 @@ export async function train<B>(options: TrainOptions<B>): Promise<Trained> {
   };
 
   let writtenAt = performance.now();
-  const dueAt = (): boolean => performance.now() - writtenAt > 60_000 * checkpointMinutes;
-  await trainLoop({
+  const dueAt = (): boolean => interrupted !== undefined || performance.now() - writtenAt > 60_000 * checkpointMinutes;
+  const loop = trainLoop({
     ...options,
     rate,
     done,
@@ -133,15 +141,49 @@ export async function train<B>(options: TrainOptions<B>): Promise<Trained> {
       due: dueAt,
       copied: async (step, restore) => {
         if (!dueAt() && step < steps) return;
-        const current: CheckpointNotes = { step, seconds: records.at(-1)!.seconds, dice: dice.counts, average, best };
+        const current: CheckpointNotes = { step, seconds: records.at(-1)!.seconds, dice: dice.counts, average, best, epochs };
         await log.flush();
-        await tolerant.write("The checkpoint", () => writeCheckpoint(run, restore() as object, current));
+        const last = step === steps && !interrupted;
+        const write = (): Promise<unknown> => writeCheckpoint(run, restore() as object, current, { wait: last });
+        const kept = await tolerant.write("The checkpoint", write);
         writtenAt = performance.now();
+        if (interrupted) {
+          const holds = kept ? "the checkpoint holds it" : "but no checkpoint could be written";
+          const message = `${interrupted.message} after step ${step} of ${steps}; ${holds}. Go on with --resume ${run.root.path}`;
+          throw new Interrupted(interrupted.signal, interrupted.exitCode, message);
+        }
       },
     },
   });
-  await log.flush();
+  await loop.finally(off);
+  for (const each of [log, epochLog]) await each.flush();
   return { records, epochs, seconds: records.at(-1)?.seconds ?? 0, resumedAt: done };
+}
+
+const isNumber = (value: unknown): boolean => typeof value === "number" && Number.isFinite(value);
+const isDice = (value: unknown): boolean => Array.isArray(value) && value.every((each) => each === null || isNumber(each));
+const isStep = (value: unknown): boolean =>
+  isPlain(value) && Number.isSafeInteger(value.step) && [value.loss, value.rate, value.seconds].every(isNumber) && isDice(value.dice);
+const isEpoch = (value: unknown): boolean =>
+  isPlain(value) && [value.epoch, value.step].every(Number.isSafeInteger) && [value.rate, value.seconds].every(isNumber) &&
+  (value.dice === undefined || isDice(value.dice));
+
+/** What the logs hold of the steps up to the checkpoint. What a full disk kept out of them is in memory no more. */
+async function takeUp(log: JsonLines<StepRecord>, epochLog: JsonLines<EpochRecord>, notes: CheckpointNotes | undefined) {
+  const done = notes?.step ?? 0;
+  const records = (await log.resume((record) => record.step <= done, isStep)).map(revive);
+  const last = records.at(-1)?.step ?? 0;
+  if (last < done || records.length !== last) {
+    platform.log(`log.jsonl has ${records.length} of the ${done} steps that the checkpoint is of; curves show those alone`);
+  }
+  const epochs = (await epochLog.resume((record) => record.step <= done, isEpoch)).map(revive);
+  const known = notes?.epochs?.map(revive) ?? epochs;
+  if (JSON.stringify(known) === JSON.stringify(epochs)) return { records, epochs };
+  platform.log("epochs.jsonl is not what the checkpoint says; it is written anew from there");
+  await epochLog.begin();
+  for (const epoch of known) await epochLog.add(epoch);
+  await epochLog.flush();
+  return { records, epochs: [...known] };
 }
 
 /** A class that has not been seen is NaN, which JSON writes as null. */

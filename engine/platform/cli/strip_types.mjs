@@ -1,5 +1,6 @@
 // Loader hook (runs in Node's hook thread): turns .ts into JavaScript with esbuild and keeps the result, one file per
-// source, in the cache folder. A result ends with the hash of what it was made from, so a changed source is made anew.
+// source, in the cache folder. A result ends with the hashes of what it was made from and of itself, so a changed source is
+// made anew, and a damaged result too.
 import { createHash } from "node:crypto";
 import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
@@ -20,11 +21,12 @@ export async function load(url, context, nextLoad) {
 
 async function strip(path, source) {
   const hash = createHash("sha256").update(`${version}\n${process.version}\n${source}`).digest("hex");
-  const mark = `\n//# voxgrad ${hash}\n`;
+  const marked = (code) => `${code}\n//# voxgrad ${hash} ${createHash("sha256").update(code).digest("hex")}\n`;
   const name = createHash("sha256").update(path).digest("hex").slice(0, 32);
   const kept = join(folder, `${name}.mjs`);
   const old = await readFile(kept, "utf8").catch(() => "");
-  if (old.endsWith(mark)) return old;
+  const end = old.lastIndexOf("\n//# voxgrad ");
+  if (end >= 0 && old === marked(old.slice(0, end))) return old;
 
   const { transform } = await import("esbuild");
   const { code } = await transform(source, {
@@ -40,8 +42,8 @@ async function strip(path, source) {
   try {
     await mkdir(folder, { recursive: true });
     const temporary = join(folder, `${name}.${process.pid}.tmp`);
-    await writeFile(temporary, code + mark);
+    await writeFile(temporary, marked(code));
     await rename(temporary, kept);
   } catch {}
-  return code + mark;
+  return marked(code);
 }

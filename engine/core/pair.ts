@@ -1,0 +1,53 @@
+/** Two trees side by side: their leaves belong together by name, in whatever order the names stand. */
+import { type DType, isFloat } from "./dtype.ts";
+import { fail, isPlain, show } from "./errors.ts";
+import { sameShape } from "./shape.ts";
+import { Tensor } from "./tensor.ts";
+
+/** A leaf of one tree and what the other has in its place. */
+export interface Pair {
+  readonly path: string;
+  readonly of: any;
+  readonly given: any;
+}
+
+const isNone = (value: unknown): boolean => value === null || value === undefined;
+
+/**
+ * The leaves of `of`, in order, with those of `given` at the same paths; what one has and the other has not is refused
+ * by its path. With `partial`, `given` may have null in the place of a leaf or branch, whose leaves are then left out.
+ */
+export function pairLeaves(name: string, what: string, of: unknown, given: unknown, partial = false): Pair[] {
+  const pairs: Pair[] = [];
+  const refuse = (path: string, problem: string): never => fail(name, `${what}${path && ` at ${path}`}: ${problem}`);
+  const visit = (a: any, b: any, path: string): void => {
+    if (partial && isNone(b)) return;
+    if (isNone(a)) return isNone(b) ? undefined : refuse(path, `nothing belongs there, got ${show(b)}`);
+    if (isNone(b)) return refuse(path, `missing; ${kind(a)} belongs there`);
+    const join = (key: string | number): string => (path === "" ? String(key) : `${path}.${key}`);
+    if (Array.isArray(a) || isPlain(a)) {
+      if (Array.isArray(a) !== Array.isArray(b) || isPlain(a) !== isPlain(b))
+        return refuse(path, `${kind(a)} belongs there, got ${show(b)}`);
+      for (const key of Object.keys(b)) {
+        if (!Object.hasOwn(a, key) && !isNone(b[key])) refuse(join(key), `nothing has that name, got ${show(b[key])}`);
+      }
+      for (const key of Object.keys(a)) visit((a as any)[key], Object.hasOwn(b, key) ? b[key] : undefined, join(key));
+      return;
+    }
+    if (Array.isArray(b) || isPlain(b)) return refuse(path, `${kind(a)} belongs there, got ${show(b)}`);
+    pairs.push({ path, of: a, given: b });
+  };
+  visit(of, given, "");
+  return pairs;
+}
+
+const kind = (value: unknown): string =>
+  Array.isArray(value) ? `an array of ${value.length}` : isPlain(value) ? `an object ${show(value)}` : show(value);
+
+/** Refuses what is no tensor of floats of the shape of the one that it belongs to. */
+export function checkPair(name: string, what: string, { path, of, given }: Pair): void {
+  const where = `${what}${path && ` at ${path}`}`;
+  if (!(given instanceof Tensor)) fail(name, `${where}: a tensor like ${of} belongs there, got ${show(given)}`);
+  if (!sameShape(given.shape, of.shape)) fail(name, `${where}: the shape is that of ${of}, got ${given}`);
+  if (!isFloat(given.dtype as DType)) fail(name, `${where}: the dtype is f32 or f16, got ${given}`);
+}
