@@ -196,6 +196,8 @@ test("loadPretrained() takes all but a head for other classes, and names what be
   };
   const same = load(template(3, 2, 0), template(3, 2, 1));
   assert.equal([same.kept, await firsts(same.params)], [[], [1, 1, 1]]);
+  const renamed = load(template(3, 2, 0), template(3, 2, 1), { anew: true });
+  assert.equal([renamed.kept.length, await firsts(renamed.params)], [2, [1, 0, 0]]);
   const others = load(template(3, 2, 0), template(5, 2, 1));
   assert.equal([others.kept, await firsts(others.params)], [["seg_layers.0.weight", "seg_layers.1.weight"], [1, 0, 0]]);
   const fewer = load(template(3, 2, 0), template(3, 1, 1));
