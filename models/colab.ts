@@ -12,6 +12,7 @@ import {
   VoxgradError, where,
 } from "../engine/mod.ts";
 
+import { knowsOptions } from "./partial_groups.ts";
 import { type Model, plainConvUNet, residualEncoderUNet } from "./unet.ts";
 import type { UNetConfig } from "./unet_config.ts";
 
@@ -36,6 +37,7 @@ const spaceOf = (x: Tensor): number[] => x.shape.map((_, k) => k).slice(2);
  * @example const mask = colab.softDilatedMask(distanceTransform(roi.equal(0)), { margin: 30, tau: 20 });
  */
 export function softDilatedMask(distance: Tensor, options: { margin: number; tau: number }): Tensor {
+  knowsOptions("softDilatedMask", options, ["margin", "tau"]);
   const { margin, tau } = options;
   need(margin >= 0 && tau > 0, () => `softDilatedMask: margin is >= 0 and tau > 0, got ${margin} and ${tau}`);
   return minimum(exp(distance.cast("f32").mul(-1).add(margin).div(tau)), 1);
@@ -89,6 +91,7 @@ export interface SegmentationLossOptions {
  * @example const loss = colab.segmentationLoss(network.apply(theta, x), labels);
  */
 export function segmentationLoss(logits: Tensor, labels: Tensor, options: SegmentationLossOptions = {}): Tensor {
+  knowsOptions("segmentationLoss", options, ["without", "batch", "smooth"]);
   const { without, batch = false, smooth = 1e-5 } = options;
   const same = String(logits.shape) === String(labels.shape);
   need(same, () => `segmentationLoss: logits and labels have one shape, got ${logits} and ${labels}`);
@@ -125,7 +128,9 @@ export interface RoiLossOptions {
  * @example const loss = colab.roiLoss(network.apply(theta, x), roi);
  */
 export function roiLoss(logits: Tensor, roi: Tensor, options: RoiLossOptions = {}): Tensor {
+  knowsOptions("roiLoss", options, ["loss", "only"]);
   const { loss = "bce", only } = options;
+  need(loss === "bce" || loss === "dice", () => `roiLoss: loss is "bce" or "dice", got ${JSON.stringify(loss)}`);
   const rois = roiChannels("roiLoss", roi, logits);
   const [N, c] = rois.shape as [number, number];
   need(c < logits.shape[1]!, () => `roiLoss: ${c} ROI classes leave no context in ${logits}`);
@@ -235,6 +240,10 @@ export interface MetaGradientOptions {
   readonly damping?: number;
 }
 
+const META_KEYS = [
+  "segment", "generate", "theta", "omega", "roi", "mask", "alpha", "method", "per", "segmentation", "roiOptions", "iterations", "damping",
+];
+
 const zip = (a: Tree, b: Tree, f: (x: Tensor, y: Tensor) => Tensor): Tree => {
   const others = tree.leaves(b) as Tensor[];
   let k = 0;
@@ -265,6 +274,10 @@ const fixed = (a: Tree): Tree => tree.map(a, (x: Tensor) => stopGradient(x));
  */
 export function metaGradient(options: MetaGradientOptions): Tree {
   const { per = "batch" } = options;
+  knowsOptions("metaGradient", options, META_KEYS);
+  for (const key of ["iterations", "damping"] as const) {
+    need(options[key] === undefined || options.method === "implicit", () => `metaGradient: ${key} is of the method "implicit" alone; leave it out`);
+  }
   need(per === "batch" || per === "sample", () => `metaGradient: per is "batch" or "sample", got ${JSON.stringify(per)}`);
   if (per === "sample") return gradientPerSample(options);
   const { segment, generate, theta, omega, roi, mask, alpha, method = "exact", iterations = 10, damping = 1e-2 } = options;
