@@ -113,11 +113,12 @@ const logOfSet = ({ hit, logProbability }: Scored): Tensor =>
 const logOfOthers = ({ hit, logProbability }: Scored): Tensor =>
   logSumExp(where(hit, NOTHING, logProbability), { axes: [1] });
 
-/** Mean over the voxels that count; labels that are no class give 0, as in crossEntropy. */
+/** Mean over the voxels that count; a label that is no class makes it NaN, as in crossEntropy. */
 function voxelMean({ set, valid, weight }: Scored, values: Tensor): Tensor {
   const weighted = weight ? values.mul(perVoxel(weight.expandDims({ axis: 1 }), values.rank + 1).squeeze({ axes: [1] })) : values;
-  const total = sum(where(greaterEqual(set.squeeze({ axes: [1] }), 0), weighted, 0));
-  return valid ? total.div(sum(valid.cast("f32"))) : total.div(values.size);
+  const own = where(greaterEqual(set.squeeze({ axes: [1] }), 0), weighted, NaN);
+  if (!valid) return sum(own).div(values.size);
+  return sum(where(valid.squeeze({ axes: [1] }), own, 0)).div(sum(valid.cast("f32")));
 }
 
 /**
@@ -125,7 +126,7 @@ function voxelMean({ set, valid, weight }: Scored, values: Tensor): Tensor {
  * that the label may stand for. With each class in a set of its own this is `crossEntropy`.
  *
  * @param logits [N, K, ...space]
- * @param labels class values [N, ...space]; one outside [0, K) counts as no class, as in crossEntropy
+ * @param labels class values [N, ...space]; one outside [0, K), unless ignored, makes the loss NaN, as in crossEntropy
  * @example
  * const groups = partial.mergedGroups([1], 5); // only class 1 is annotated
  * const loss = partial.marginalCrossEntropy(network.apply(params, x), labels, { groups });

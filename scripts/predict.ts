@@ -3,7 +3,7 @@
 // settings, by content, so a stopped prediction goes on.
 // `npx voxgrad predict runs/phantom-001 scans labels`
 import {
-  CaseFaults, casesOutside, checkMemory, checkPostprocessing, checkSpacing, choice, closeDevice, config, ConfigError, counted, deviceInfo, entry, findImages,
+  CaseFaults, casesOutside, checkMemory, checkPostprocessing, checkSpacing, choice, closeDevice, config, ConfigError, counted, deviceInfo, entry, fileDigests, findImages,
   findModels, loadCase, loadModel, loadParameters, openPredictions, postprocess, predictor, print, random, refuseUnused, RunFolder, writeNifti,
 } from "../engine/mod.ts";
 import type { Network, Plan, Postprocessing } from "../engine/mod.ts";
@@ -33,6 +33,7 @@ print(`Device: ${device.name} (${device.kind}; ${device.reason})`);
 
 // Networks: trainings of the same plan and architecture are folds of one configuration.
 const { files, folders } = await findModels(options.run);
+const sources = await fileDigests(files);
 type Folds = { network: Network; params: any[]; plan: Plan };
 const members = new Map<string, Folds>();
 for (const file of files) {
@@ -62,7 +63,7 @@ if (options.postprocess && folders.length === 1) {
 const cases = await casesOutside(await findImages(options.input, plan.channels.length), options.output);
 const predictions = await openPredictions(options.output, {
   settings: { step, batch, mirror: options.mirror, keepLargest: rule?.keepLargest ?? [] },
-  sources: files, cases, device: device.name, overwrite: options.overwrite,
+  sources, cases, device: device.name, overwrite: options.overwrite,
 });
 const { output } = predictions;
 

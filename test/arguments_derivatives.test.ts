@@ -54,7 +54,7 @@ test("grad and valueAndGrad", async () => {
     await refuses(() => of(async (t: Tensor) => t.sum())(x), new RegExp(`^${name}: the function is asynchronous`));
   }
   await refuses(() => api.valueAndGrad!(total, { aux: true }), /^valueAndGrad: unknown option "aux"; it takes argnums, hasAux$/);
-  await refuses(() => api.valueAndGrad!(total, null), /^valueAndGrad: options are an object, got null$/);
+  await refuses(() => api.valueAndGrad!(total, null), /^valueAndGrad: options are an object, got null; it takes /);
   await refuses(() => api.valueAndGrad!(total, { hasAux: 1 }), /^valueAndGrad: hasAux is true or false, got 1$/);
   await refuses(() => api.valueAndGrad!(total, { hasAux: true })(x), /^valueAndGrad: with hasAux the function gives/);
 });
@@ -99,7 +99,7 @@ test("jvp and hvp", async () => {
 });
 
 test("vmap", async () => {
-  await refuses(() => api.vmap!(same, null), /^vmap: options are an object, got null$/);
+  await refuses(() => api.vmap!(same, null), /^vmap: options are an object, got null; it takes /);
   await refuses(() => api.vmap!(same, { axis: 0 }), /^vmap: unknown option "axis"; it takes inAxes, outAxis$/);
   for (const inAxes of [0.5, "a", NaN, [0.5], ["a"]])
     await refuses(() => api.vmap!(same, { inAxes }), /^vmap: inAxes is an axis or one axis or null an argument, got /);
@@ -142,7 +142,7 @@ test("checkpoint and customVjp", async () => {
 });
 
 test("compile and evaluate", async () => {
-  await refuses(() => api.compile!(same, null), /^compile: options are an object, got null$/);
+  await refuses(() => api.compile!(same, null), /^compile: options are an object, got null; it takes /);
   await refuses(() => api.compile!(same, { donated: [0] }), /^compile: unknown option "donated"; it takes donate, static, precision$/);
   for (const donate of [0, "a", [-1], [0.5], [NaN]])
     await refuses(() => api.compile!(same, { donate }), /^compile: donate lists argument positions, got /);

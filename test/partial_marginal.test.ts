@@ -104,13 +104,17 @@ test("other groups run in the same program; a matrix of any order of rows, and o
 test("with every class annotated the marginal losses are the ordinary ones", async () => {
   const b = unlike();
   const x = logitsOf(b);
-  // 7 and -1 are no class and count as in the ordinary losses.
-  const labels = tensor(
-    Int32Array.from(b.labels.flat(), (l, k) => (k % 11 === 0 ? 7 : k % 13 === 0 ? -1 : l)),
-    { shape: [3, ...space] },
-  );
+  const labels = tensor(Int32Array.from(b.labels.flat()), { shape: [3, ...space] });
   const full = partial.mergedGroups(undefined, 6);
   assert.equal(full, [[0], [1], [2], [3], [4], [5]]);
+  // 7 and -1 are no class: no loss passes over them.
+  for (const stray of [7, -1]) {
+    const wrong = tensor(Int32Array.from(b.labels.flat(), (l, k) => (k === 5 ? stray : l)), { shape: [3, ...space] });
+    assert.ok(Number.isNaN(await partial.marginalCrossEntropy(x, wrong, { groups: full }).item()));
+    assert.ok(Number.isNaN(await diceCrossEntropy(x, wrong).item()));
+    assert.ok(Number.isFinite(await partial.marginalCrossEntropy(x, wrong, { groups: full, ignoreIndex: stray }).item()));
+    assert.ok(Number.isFinite(await diceCrossEntropy(x, wrong, { ignoreIndex: stray }).item()));
+  }
   const samples = partial.mergeMatrix([full, full, full], 6);
   for (const common of [{ batch: true }, { batch: false, includeBackground: true, ignoreIndex: 2 }]) {
     const options = (groups: partial.Groups) => ({ groups, ...common });

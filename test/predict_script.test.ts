@@ -56,6 +56,8 @@ test("findModels() finds folds, runs and files", async () => {
   const message = (runs: string) => findModels(runs).then(String, (error: Error) => error.message);
   assert.match(await message(`${folder}/scans`), /scans: it holds neither model\.safetensors nor folders fold_0/);
   assert.match(await message(`${folder}/run,`), /a run is missing/);
+  await cp(`${folder}/run`, `${folder}/run, with a comma`, { recursive: true });
+  assert.equal((await findModels(`${folder}/run, with a comma/`)).folders, [`${folder}/run, with a comma`]);
   await mkdir(join(folder, "half/fold_0"), { recursive: true });
   assert.match(await message(`${folder}/half`), /fold_0: it holds no model\.safetensors/);
 });

@@ -1,5 +1,5 @@
 /** checkpoint: recompute instead of keep. */
-import { checkFunction } from "../core/errors.ts";
+import { checkFunction, refuseOptions } from "../core/errors.ts";
 import { node, type Tensor } from "../core/tensor.ts";
 import { recompute } from "../ops/reshape.ts";
 import { ancestors, callInRegion, makeRegion, regionOf, type RegionRule } from "./region.ts";
@@ -56,7 +56,8 @@ const rule: RegionRule = {
  * const block = checkpoint((p, x) => conv3d(x, p.weight, { padding: 1 }).relu());
  * grad((p) => block(p, x).square().mean())(params);
  */
-export function checkpoint<A extends unknown[], R>(f: (...args: A) => R): (...args: A) => R {
+export function checkpoint<A extends unknown[], R>(f: (...args: A) => R, ...rest: never[]): (...args: A) => R {
+  refuseOptions("checkpoint", rest);
   checkFunction("checkpoint", "the argument", f);
   return (...args) => callInRegion("checkpoint", f as (...all: any[]) => R, args, () => rule);
 }

@@ -1,6 +1,6 @@
 /** customVjp: a reverse-mode rule of the user's own. */
 import { isFloat } from "../core/dtype.ts";
-import { check, checkFunction, show } from "../core/errors.ts";
+import { check, checkFunction, refuseOptions, show } from "../core/errors.ts";
 import { checkPair, pairLeaves } from "../core/pair.ts";
 import { Tensor } from "../core/tensor.ts";
 import { callTraced } from "../core/tracing.ts";
@@ -60,7 +60,9 @@ export function customVjp<A extends unknown[], R>(
   f: (...args: A) => R,
   forward: (...args: A) => [R, any],
   backward: (residuals: any, cotangent: any) => readonly any[],
+  ...rest: never[]
 ): (...args: A) => R {
+  refuseOptions("customVjp", rest);
   for (const [name, value] of Object.entries({ f, forward, backward })) checkFunction("customVjp", name, value);
   return (...args) =>
     callInRegion("customVjp", f as Forward, args, (inside, out) =>

@@ -1,5 +1,5 @@
 /** Forward mode: jvp, and hvp as forward over reverse. */
-import { check, checkFunction, fail, show } from "../core/errors.ts";
+import { check, checkFunction, fail, refuseOptions, show } from "../core/errors.ts";
 import { type Tensor, withRuleOf } from "../core/tensor.ts";
 import { callTraced } from "../core/tracing.ts";
 import * as tree from "../core/tree.ts";
@@ -46,7 +46,8 @@ export function pushForward(
  *
  * @example const [y, dy] = jvp((x) => x.sin(), [x], [t]);
  */
-export function jvp(f: (...args: any[]) => any, primals: readonly any[], tangents: readonly any[]): [any, any] {
+export function jvp(f: (...args: any[]) => any, primals: readonly any[], tangents: readonly any[], ...rest: never[]): [any, any] {
+  refuseOptions("jvp", rest);
   return along("jvp", f, primals, tangents);
 }
 
@@ -83,7 +84,8 @@ function along(
  *
  * @example const [hv] = hvp((w) => w.pow(3).sum(), [w], [v]); // 6 w v
  */
-export function hvp(f: (...args: any[]) => any, primals: readonly any[], tangents: readonly any[]): any[] {
+export function hvp(f: (...args: any[]) => any, primals: readonly any[], tangents: readonly any[], ...rest: never[]): any[] {
+  refuseOptions("hvp", rest);
   checkFunction("hvp", "the first argument", f);
   const gradient = (...args: any[]): any[] => differentiated("hvp", (all: any[]) => f(...all))(args)[1];
   return along("hvp", gradient, primals, tangents)[1];

@@ -1,6 +1,6 @@
 /** Reverse mode: vjp, grad, valueAndGrad. */
 import { isFloat } from "../core/dtype.ts";
-import { check, checkFlag, checkFunction, checkOptions, fail, show } from "../core/errors.ts";
+import { check, checkFlag, checkFunction, checkOptions, fail, refuseOptions, show } from "../core/errors.ts";
 import { sameShape } from "../core/shape.ts";
 import { Tensor, withRuleOf } from "../core/tensor.ts";
 import { callTraced, refusePromise } from "../core/tracing.ts";
@@ -69,7 +69,8 @@ export function pullBack(
  * const [y, pullback] = vjp((x) => x.sin(), [x]);
  * const [dx] = pullback(ones(y.shape));
  */
-export function vjp(f: (...args: any[]) => any, primals: readonly any[]): [any, (cotangent: any) => any[]] {
+export function vjp(f: (...args: any[]) => any, primals: readonly any[], ...rest: never[]): [any, (cotangent: any) => any[]] {
+  refuseOptions("vjp", rest);
   checkFunction("vjp", "the first argument", f);
   check(Array.isArray(primals), "vjp", () => `primals are an array, one entry per argument, got ${show(primals)}`);
   const fresh = primals.map((primal) => freshLeaves("vjp", primal));

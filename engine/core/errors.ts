@@ -103,11 +103,32 @@ export function check(condition: boolean, operator: string, message: () => strin
 
 /** Rejects option names that the operator does not have, listing those it has. */
 export function checkOptions(operator: string, options: object, known: readonly string[]): void {
-  check(isPlain(options), operator, () => `options are an object, got ${show(options)}`);
+  check(isPlain(options), operator, () => `options are an object, got ${show(options)}${meant(options, known)}`);
   for (const key of Object.keys(options)) {
     check(known.includes(key), operator, () => `unknown option ${show(key)}; it takes ${known.join(", ") || "none"}`);
   }
 }
+
+/** The call that is meant where a value stands in the place of options. */
+function meant(value: unknown, known: readonly string[]): string {
+  if (known.length === 0) return "; it takes none";
+  const plain = typeof value === "number" || typeof value === "string" || (Array.isArray(value) && value.length > 0);
+  if (!plain) return `; it takes { ${known.join(", ")} }`;
+  const first = known[0]!;
+  return `; write { ${first}: ${first === "axes" && !Array.isArray(value) ? `[${show(value)}]` : show(value)} }`;
+}
+
+/** Rejects options given to a function that takes none; other arguments too many may be those of a callback. */
+export function refuseOptions(operator: string, rest: readonly unknown[]): void {
+  const given = rest.find((value) => isPlain(value));
+  check(given === undefined, operator, () => `it takes no options, got ${show(given)}`);
+}
+
+/** For messages: what to do about a number that is a tensor because a compiled function was given it. */
+export const ifTraced = (value: unknown): string =>
+  /^Tensor\(/.test(show(value))
+    ? "; inside a compiled function numbers are tensors: list the argument's position k in compile(f, { static: [k] })"
+    : "";
 
 /** Rejects an option that is neither true nor false; one that is not given is false. */
 export function checkFlag(operator: string, name: string, value: unknown): void {
@@ -120,7 +141,7 @@ export function checkFlag(operator: string, name: string, value: unknown): void 
 
 /** Rejects an option that is no number, or NaN. */
 export function checkNumber(operator: string, name: string, value: unknown): asserts value is number {
-  check(typeof value === "number" && !Number.isNaN(value), operator, () => `${name} is a number, got ${show(value)}`);
+  check(typeof value === "number" && !Number.isNaN(value), operator, () => `${name} is a number, got ${show(value)}${ifTraced(value)}`);
 }
 
 /** Rejects what is no function. */

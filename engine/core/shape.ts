@@ -1,5 +1,5 @@
 /** Arithmetic on shapes, axes and broadcasting. */
-import { check, fail, show } from "./errors.ts";
+import { check, fail, ifTraced, show } from "./errors.ts";
 
 export type Shape = readonly number[];
 
@@ -25,7 +25,7 @@ export function checkShape(operator: string, shape: unknown): asserts shape is S
   check(
     Array.isArray(shape) && shape.every((n) => Number.isInteger(n) && n >= 0),
     operator,
-    () => `a shape is an array of integers >= 0, got ${show(shape)}`,
+    () => `a shape is an array of integers >= 0, got ${show(shape)}${(Array.isArray(shape) ? shape : []).map(ifTraced).find((hint) => hint) ?? ""}`,
   );
   check(
     size(shape as Shape) < MAX_ELEMENTS,
@@ -57,7 +57,7 @@ export function normalizeAxis(operator: string, axis: unknown, rank: number, nam
   check(
     Number.isInteger(axis) && (axis as number) >= -rank && (axis as number) < rank,
     operator,
-    () => `${name} ${show(axis)} is out of range for a tensor of rank ${rank}`,
+    () => `${name} ${show(axis)} is out of range for a tensor of rank ${rank}${ifTraced(axis)}`,
   );
   return (axis as number) < 0 ? (axis as number) + rank : (axis as number);
 }
@@ -77,7 +77,7 @@ export function perAxis(operator: string, name: string, value: unknown, rank: nu
   check(
     Array.isArray(list) && list.length === rank && list.every((n) => Number.isInteger(n) && n >= least),
     operator,
-    () => `${name} is an integer >= ${least} or ${rank} of them, got ${show(value)}`,
+    () => `${name} is an integer >= ${least} or ${rank} of them, got ${show(value)}${ifTraced(value)}`,
   );
   return [...list];
 }

@@ -148,12 +148,24 @@ export async function closeDevice(): Promise<void> {
   // It may have been lost, and another opened, meanwhile.
   if (current.gone) return;
   for (const end of enders) await end(current);
+  // Drivers crash when a device is destroyed that compiles.
+  await Promise.allSettled(underWay);
   // Software drivers have crashed when destroyed at work.
   await current.gpu.queue.onSubmittedWorkDone().catch(() => undefined);
   if (current.gone) return;
   abandon(current.gpu);
   current.gpu.destroy();
   platform.closeGpu();
+}
+
+const underWay = new Set<Promise<unknown>>();
+
+/** Registers work of the driver that closeDevice waits for. */
+export function keepOpen<T>(work: Promise<T>): Promise<T> {
+  underWay.add(work);
+  const forget = (): void => void underWay.delete(work);
+  work.then(forget, forget);
+  return work;
 }
 
 /** Refuses a device that was lost or closed: what is made with it must not enter the caches of the next. */

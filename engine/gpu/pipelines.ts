@@ -1,7 +1,7 @@
 /** Compute pipelines, cached by their source: structurally equal kernels share one. */
 import { VoxgradError } from "../core/errors.ts";
 import type { Kernel } from "../../shaders/types.ts";
-import { checkOpen, type Device, onClose } from "./device.ts";
+import { checkOpen, type Device, keepOpen, onClose } from "./device.ts";
 
 /** Pipelines kept at most; the least recently used go first. */
 const CAPACITY = 1024;
@@ -20,7 +20,7 @@ export function pipelineFor(device: Device, kernel: Kernel): Promise<GPUComputeP
     cache.set(kernel.source, known);
     return known;
   }
-  const pipeline = compile(device, kernel);
+  const pipeline = keepOpen(compile(device, kernel));
   cache.set(kernel.source, pipeline);
   if (cache.size > CAPACITY) cache.delete(cache.keys().next().value!);
   pipeline.catch(() => cache.get(kernel.source) === pipeline && cache.delete(kernel.source));

@@ -1,11 +1,11 @@
 /**
  * Layers as functions of their parameters: `layer(params, x, options)`, with PyTorch's names in the parameter trees.
  */
-import { check, checkOptions, show } from "../core/errors.ts";
-import type { Tensor } from "../core/tensor.ts";
+import { check, checkFlag, checkOptions, refuseOptions, show } from "../core/errors.ts";
+import { Tensor } from "../core/tensor.ts";
 import { conv2d, conv3d, convTranspose2d, convTranspose3d } from "../ops/conv.ts";
 import type { ConvOptions, ConvTransposeOptions } from "../ops/conv.ts";
-import { mul, where } from "../ops/elementwise.ts";
+import { div, mul, sub, where } from "../ops/elementwise.ts";
 import { groupNorm, instanceNorm } from "../ops/norm.ts";
 import * as random from "../ops/random.ts";
 import { mean } from "../ops/reduce.ts";
@@ -51,20 +51,27 @@ export function convTransposeParameters(
 }
 
 /** Parameters of an affine norm: weight 1 (or 0, so that a residual branch starts as nothing), bias 0. */
-export const normParameters = (channels: number, options: { zero?: boolean } = {}): Affine<Parameter> => ({
-  weight: options.zero ? zerosParameter([channels]) : onesParameter([channels]),
-  bias: zerosParameter([channels]),
-});
+export function normParameters(channels: number, options: { zero?: boolean } = {}): Affine<Parameter> {
+  checkOptions("normParameters", options, ["zero"]);
+  checkFlag("normParameters", "zero", options.zero);
+  return {
+    weight: options.zero ? zerosParameter([channels]) : onesParameter([channels]),
+    bias: zerosParameter([channels]),
+  };
+}
 
 /** x [N, C, ...space] convolved in two or three dimensions, as many as it has. */
 export function conv(params: Affine, x: Tensor, options: Omit<ConvOptions, "bias"> = {}): Tensor {
   const dims = spaceOf("conv", x);
+  // The bias is a parameter.
+  checkOptions("conv", options, ["stride", "padding", "dilation", "groups"]);
   return (dims === 2 ? conv2d : conv3d)(x, params.weight, params.bias ? { ...options, bias: params.bias } : options);
 }
 
 /** x [N, C, ...space] through a transposed convolution in two or three dimensions, as many as it has. */
 export function convTranspose(params: Affine, x: Tensor, options: Omit<ConvTransposeOptions, "bias"> = {}): Tensor {
   const dims = spaceOf("convTranspose", x);
+  checkOptions("convTranspose", options, ["stride", "padding", "outputPadding", "dilation"]);
   return (dims === 2 ? convTranspose2d : convTranspose3d)(
     x,
     params.weight,
@@ -92,7 +99,8 @@ export function norm(params: Affine, x: Tensor, options: { groups?: number; eps?
  * @param kernel one number an axis of space
  * @example averagePool(x, [1, 2, 2]) // [N, C, D, H, W] to [N, C, D, H / 2, W / 2]
  */
-export function averagePool(x: Tensor, kernel: readonly number[]): Tensor {
+export function averagePool(x: Tensor, kernel: readonly number[], ...rest: never[]): Tensor {
+  refuseOptions("averagePool", rest);
   const dims = spaceOf("averagePool", x);
   const space = x.shape.slice(2);
   check(
@@ -117,13 +125,19 @@ export function averagePool(x: Tensor, kernel: readonly number[]): Tensor {
  *
  * @param options.channels whole channels of [N, C, ...] together, as torch.nn.Dropout2d and Dropout3d
  */
-export function dropout(x: Tensor, options: { p: number; key?: Tensor | undefined; channels?: boolean }): Tensor {
+export function dropout(x: Tensor, options: { p: number | Tensor; key?: Tensor | undefined; channels?: boolean }): Tensor {
   checkOptions("dropout", options, ["p", "key", "channels"]);
   const { p, key, channels = false } = options;
-  check(p >= 0 && p < 1, "dropout", () => `p is in [0, 1), got ${show(p)}`);
+  check(
+    p instanceof Tensor ? p.size === 1 : typeof p === "number" && p >= 0 && p < 1,
+    "dropout",
+    () => `p is in [0, 1) or a scalar tensor, got ${show(p)}`,
+  );
+  checkFlag("dropout", "channels", options.channels);
   if (key === undefined || p === 0) return x;
   const shape = channels ? x.shape.map((n, k) => (k < 2 ? n : 1)) : x.shape;
-  return where(random.bernoulli(key, { shape, p: 1 - p }), mul(x, 1 / (1 - p)), 0);
+  const keep = p instanceof Tensor ? sub(1, reshape(p, { shape: [] })) : 1 - p;
+  return where(random.bernoulli(key, { shape, p: keep }), mul(x, keep instanceof Tensor ? div(1, keep) : 1 / keep), 0);
 }
 
 function spaceOf(name: string, x: Tensor): 2 | 3 {

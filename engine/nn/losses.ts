@@ -6,7 +6,7 @@ import { Tensor } from "../core/tensor.ts";
 import { arange, tensor } from "../ops/creation.ts";
 import { concat } from "../ops/concat.ts";
 import {
-  add, cast, div, equal, exp, logicalAnd, logicalOr, mul, notEqual, sigmoid, softplus, sub, where,
+  add, cast, div, equal, exp, greaterEqual, less, logicalAnd, logicalNot, logicalOr, mul, notEqual, sigmoid, softplus, sub, where,
 } from "../ops/elementwise.ts";
 import { mean, sum } from "../ops/reduce.ts";
 import { expandDims, reshape } from "../ops/reshape.ts";
@@ -40,6 +40,9 @@ interface Scored {
   readonly hit: Tensor;
   /** bool, of the logits' shape with one class; null: all positions count */
   readonly valid: Tensor | null;
+  /** Of the logits' shape with one class. */
+  readonly label: Tensor;
+  readonly classes: number;
 }
 
 function score(name: string, logits: Tensor, labels: Tensor, options: { axis?: number; ignoreIndex?: number }): Scored {
@@ -73,6 +76,8 @@ function score(name: string, logits: Tensor, labels: Tensor, options: { axis?: n
     logProbability: logSoftmax(cast(logits, "f32"), { axis }),
     hit: valid ? logicalAnd(hit, valid) : hit,
     valid,
+    label,
+    classes,
   };
 }
 
@@ -126,14 +131,19 @@ export interface DiceCrossEntropyOptions extends SoftDiceOptions {
  * share one softmax.
  *
  * @param logits f32 with classes along `axis` (default 1), such as [N, K, D, H, W]
- * @param labels i32 or u32 of the logits' shape without that axis
+ * @param labels i32 or u32 of the logits' shape without that axis; a label outside [0, K), unless it is ignoreIndex, makes
+ *   the loss NaN
  * @example const [loss, grads] = valueAndGrad((p) => diceCrossEntropy(model.apply(p, x), labels))(params);
  */
 export function diceCrossEntropy(logits: Tensor, labels: Tensor, options: DiceCrossEntropyOptions = {}): Tensor {
   checkOptions("diceCrossEntropy", options, [...DICE_OPTIONS, "diceWeight", "crossEntropyWeight"]);
   const { diceWeight = 1, crossEntropyWeight = 1 } = options;
   const scored = score("diceCrossEntropy", logits, labels, options);
-  const total = sum(where(scored.hit, scored.logProbability, 0));
+  const { classes, label } = scored;
+  // A label that is no class has no term, which would make the loss too small without a word.
+  const stray = logicalNot(logicalAnd(greaterEqual(label, 0), less(label, classes)));
+  const faulty = scored.valid ? logicalAnd(stray, scored.valid) : stray;
+  const total = add(sum(where(scored.hit, scored.logProbability, 0)), sum(where(faulty, NaN, 0)));
   const positions = labels.size;
   const crossEntropy = scored.valid ? div(total, mul(sum(cast(scored.valid, "f32")), -1)) : mul(total, -1 / positions);
   return add(mul(crossEntropy, crossEntropyWeight), mul(diceTerm("diceCrossEntropy", scored, options), diceWeight));

@@ -1,5 +1,5 @@
 /** Optimisers as pairs of graph functions, so that a whole training step compiles with parameters and state donated. */
-import { check, checkOptions, show } from "../core/errors.ts";
+import { check, checkOptions, refuseOptions, show } from "../core/errors.ts";
 import { isFloat } from "../core/dtype.ts";
 import { checkPair, pairLeaves } from "../core/pair.ts";
 import { Tensor } from "../core/tensor.ts";
@@ -179,7 +179,8 @@ export function adam(options: AdamOptions = {}): Optimiser {
  *
  * @example const [clipped, norm] = clipGradNorm(grads, 12);
  */
-export function clipGradNorm(grads: Params, maxNorm: number | Tensor): [Params, Tensor] {
+export function clipGradNorm(grads: Params, maxNorm: number | Tensor, ...rest: never[]): [Params, Tensor] {
+  refuseOptions("clipGradNorm", rest);
   check(
     maxNorm instanceof Tensor ? maxNorm.size === 1 && isFloat(maxNorm.dtype) : typeof maxNorm === "number" && maxNorm > 0,
     "clipGradNorm",

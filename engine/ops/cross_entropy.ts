@@ -1,5 +1,5 @@
 /** Cross-entropy from logits: with integer labels over classes, and binary with targets in [0, 1]. */
-import { check, checkOptions, show } from "../core/errors.ts";
+import { check, checkOptions, refuseOptions, show } from "../core/errors.ts";
 import { normalizeAxis, sameShape } from "../core/shape.ts";
 import { Tensor } from "../core/tensor.ts";
 import { arange, tensor } from "./creation.ts";
@@ -26,7 +26,8 @@ import { take } from "./take.ts";
  * Mean over positions of -weight[label] log softmax(logits)[label], divided by the summed weights, as PyTorch.
  *
  * @param logits f32 with classes along `axis` (default 1), such as [N, K, D, H, W]
- * @param labels i32 or u32 of the logits' shape without that axis; a label outside [0, K) counts as no class at all
+ * @param labels i32 or u32 of the logits' shape without that axis; a label outside [0, K), unless it is ignoreIndex, makes
+ *   the loss NaN (PyTorch raises, but values are not known here before the device has computed)
  * @param options.weight K class weights
  * @param options.ignoreIndex positions with this label have no part; if all have, the result is NaN, as in PyTorch
  * @example crossEntropy(logits, labels, { axis: 1, ignoreIndex: 255 })
@@ -63,8 +64,8 @@ export const crossEntropy = inF32(
     // log softmax(x)[label] = x[label] - log(sum(exp(x))): two sums over the classes, of which neither waits for the other.
     const own = sum(where(hit, logits, 0), { axes: [axis] });
     const inside = logicalAnd(greaterEqual(labels, 0), less(labels, classes));
-    const chosen = where(inside, sub(own, logSumExp(logits, { axes: [axis] })), 0);
     const { weight, ignoreIndex } = options;
+    const chosen = where(inside, sub(own, logSumExp(logits, { axes: [axis] })), NaN);
     check(
       ignoreIndex === undefined || Number.isInteger(ignoreIndex),
       "crossEntropy",
@@ -75,8 +76,10 @@ export const crossEntropy = inF32(
       weight === undefined
         ? cast(equal(labels, labels), "f32")
         : take(checkWeight(weight, classes), cast(labels, "i32"));
-    if (ignoreIndex !== undefined) factor = where(notEqual(labels, ignoreIndex), factor, 0);
-    return neg(div(sum(mul(chosen, factor)), sum(factor)));
+    const counts = ignoreIndex === undefined ? null : notEqual(labels, ignoreIndex);
+    if (counts) factor = where(counts, factor, 0);
+    const terms = mul(chosen, factor);
+    return neg(div(sum(counts ? where(counts, terms, 0) : terms), sum(factor)));
   },
   { keep: true },
 );
@@ -96,7 +99,8 @@ function checkWeight(weight: readonly number[] | Tensor, classes: number): Tenso
 
 /** Mean of -(t log s + (1 - t) log(1 - s)) with s = sigmoid(logits), without overflow; targets in [0, 1]. */
 export const binaryCrossEntropyWithLogits = inF32(
-  (logits: Tensor, targets: Tensor): Tensor => {
+  (logits: Tensor, targets: Tensor, ...rest: never[]): Tensor => {
+    refuseOptions("binaryCrossEntropyWithLogits", rest);
     check(
       logits instanceof Tensor && targets instanceof Tensor && sameShape(logits.shape, targets.shape),
       "binaryCrossEntropyWithLogits",

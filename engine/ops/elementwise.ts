@@ -1,8 +1,8 @@
 /** Elementwise operators: one row each, with the WGSL expression and the derivative by each input. */
 import { dtypes, isDType, isFloat, joinNumber, promote, type DType } from "../core/dtype.ts";
-import { check, checkNumber, checkOptions, fail, show } from "../core/errors.ts";
+import { check, checkNumber, checkOptions, fail, refuseOptions, show } from "../core/errors.ts";
 import type { Op } from "../core/op.ts";
-import { broadcastShapes } from "../core/shape.ts";
+import { broadcastShapes, sameShape } from "../core/shape.ts";
 import { checkTensor, node, Tensor } from "../core/tensor.ts";
 import { scalar } from "./creation.ts";
 
@@ -48,8 +48,9 @@ const castOp = define("cast", castRow);
  * The values as another dtype. Floats become integers towards 0, those out of range the nearest integer and NaN 0;
  * between i32 and u32 the bits stay; anything to bool is `!= 0`, which holds for NaN. The gradient passes between floats.
  */
-export function cast(x: Tensor, dtype: DType): Tensor {
+export function cast(x: Tensor, dtype: DType, ...rest: never[]): Tensor {
   checkTensor("cast", x);
+  refuseOptions("cast", rest);
   check(isDType(dtype), "cast", () => `dtype is one of ${dtypes.join(", ")}, got ${show(dtype)}`);
   return x.dtype === dtype ? x : node(castOp, [x], { dtype }, x.shape, dtype);
 }
@@ -93,7 +94,8 @@ const power = binary("pow", {
 });
 
 /** a ** b in f32; the constant exponents 1, 2 and 3 are products */
-export function pow(a: Operand, b: Operand): Tensor {
+export function pow(a: Operand, b: Operand, ...rest: never[]): Tensor {
+  refuseOptions("pow", rest);
   if (a instanceof Tensor && isFloat(a.dtype)) {
     if (b === 1) return a;
     if (b === 2) return square(a);
@@ -304,13 +306,21 @@ const leakyReluRow: Row<{ slope: number }> = {
   ],
 };
 const leakyReluOp = define("leakyRelu", leakyReluRow);
-/** x where positive, slope * x elsewhere (default slope 0.01, as PyTorch) */
-export function leakyRelu(x: Tensor, options: { slope?: number } = {}): Tensor {
+/** x where positive, slope * x elsewhere (default slope 0.01, as PyTorch); the slope may be a tensor */
+export function leakyRelu(x: Tensor, options: { slope?: number | Tensor } = {}): Tensor {
   checkTensor("leakyRelu", x);
   checkOptions("leakyRelu", options, ["slope"]);
   const slope = options.slope ?? 0.01;
+  if (slope instanceof Tensor) return where(greater(x, 0), x, mul(x, checkBound("leakyRelu", "slope", slope, x)));
   checkNumber("leakyRelu", "slope", slope);
   return apply(leakyReluOp, leakyReluRow, [x], { slope });
+}
+
+/** An option that is a tensor, of floats, and that broadcasts to x. */
+function checkBound(operator: string, name: string, value: Tensor, x: Tensor): Tensor {
+  const fits = isFloat(value.dtype) && sameShape(broadcastShapes(operator, value.shape, x.shape), x.shape);
+  check(fits, operator, () => `${name} is a number or a float tensor that broadcasts to ${x}, got ${value}`);
+  return value;
 }
 
 const clampRow: Row<{ min: number; max: number }> = {
@@ -324,11 +334,22 @@ const clampRow: Row<{ min: number; max: number }> = {
   d: [(t, { inputs: [x], attrs: { min, max } }) => where(logicalAnd(greaterEqual(x!, min), lessEqual(x!, max)), t, 0)],
 };
 const clampOp = define("clamp", clampRow);
-/** x limited to [min, max]; either bound may be left out */
-export function clamp(x: Tensor, options: { min?: number; max?: number } = {}): Tensor {
+/** x limited to [min, max]; either bound may be left out, or be a tensor */
+export function clamp(x: Tensor, options: { min?: number | Tensor; max?: number | Tensor } = {}): Tensor {
   checkTensor("clamp", x);
   checkOptions("clamp", options, ["min", "max"]);
   const { min = -Infinity, max = Infinity } = options;
+  if (min instanceof Tensor || max instanceof Tensor) {
+    // Comparisons with NaN are false, so it stays; the gradient passes inside the closed interval.
+    const limit = (name: string, bound: number | Tensor): Tensor | number => {
+      if (bound instanceof Tensor) return checkBound("clamp", name, bound, x);
+      checkNumber("clamp", name, bound);
+      return bound;
+    };
+    const [low, high] = [limit("min", min), limit("max", max)];
+    const raised = where(less(x, low), low, x);
+    return where(greater(raised, high), high, raised);
+  }
   checkNumber("clamp", "min", min);
   checkNumber("clamp", "max", max);
   if (!(min <= max)) fail("clamp", `min ${min} is above max ${max}`);
@@ -340,8 +361,9 @@ const whereOp: Op = define("where", {
   d: [null, (t, c) => where(c.inputs[0]!, t, 0), (t, c) => where(c.inputs[0]!, 0, t)],
 });
 /** a where the condition holds, b elsewhere; all three broadcast; two plain numbers give f32 */
-export function where(condition: Tensor, a: Operand, b: Operand): Tensor {
+export function where(condition: Tensor, a: Operand, b: Operand, ...rest: never[]): Tensor {
   checkTensor("where", condition, "the condition");
+  refuseOptions("where", rest);
   check(isOperand(a) && isOperand(b), "where", () => `branches are tensors or numbers, got ${show(a)} and ${show(b)}`);
   const tensors = [a, b].filter((x): x is Tensor => x instanceof Tensor);
   let dtype = tensors.map((x) => x.dtype).reduce(promote, "bool" as DType);

@@ -1,6 +1,6 @@
 /** What rows of the elementwise table are, and how they become operators. */
 import { arithmetic, isFloat, joinNumber, promote, type DType } from "../core/dtype.ts";
-import { check, show } from "../core/errors.ts";
+import { check, refuseOptions, show } from "../core/errors.ts";
 import type { Op, RuleContext } from "../core/op.ts";
 import { mixed } from "../core/precision.ts";
 import { broadcastShapes } from "../core/shape.ts";
@@ -103,13 +103,17 @@ export function apply<A>(op: Op<A>, row: Row<A>, operands: readonly Operand[], a
 
 export function unary(name: string, row: Row<object>): (x: Tensor) => Tensor {
   const op = define(name, row);
-  return (x) => {
+  return (x: Tensor, ...rest: unknown[]) => {
     checkTensor(name, x);
+    refuseOptions(name, rest);
     return apply(op, row, [x], {});
   };
 }
 
 export function binary(name: string, row: Row<object>): (a: Operand, b: Operand) => Tensor {
   const op = define(name, row);
-  return (a, b) => apply(op, row, [a, b], {});
+  return (a: Operand, b: Operand, ...rest: unknown[]) => {
+    refuseOptions(name, rest);
+    return apply(op, row, [a, b], {});
+  };
 }

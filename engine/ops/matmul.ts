@@ -1,5 +1,5 @@
 /** matmul: products of matrices and of batches of them. */
-import { check, show } from "../core/errors.ts";
+import { check, refuseOptions, show } from "../core/errors.ts";
 import type { Op } from "../core/op.ts";
 import { broadcastShapes, checkShape, size } from "../core/shape.ts";
 import { node, Tensor } from "../core/tensor.ts";
@@ -89,7 +89,8 @@ export const product = (a: Tensor, b: Tensor, attrs: ProductAttrs): Tensor => {
  * @example matmul(tensor([[1, 2]]), tensor([[3], [4]])) // [[11]]
  */
 export const matmul = inF32(
-  (a: Tensor, b: Tensor): Tensor => {
+  (a: Tensor, b: Tensor, ...rest: never[]): Tensor => {
+    refuseOptions("matmul", rest);
     for (const [name, x] of [
       ["left", a],
       ["right", b],

@@ -1,11 +1,12 @@
 /** Counter-based random numbers: the same key gives the same numbers, whatever was drawn before. */
-import { check, checkNumber, checkOptions, fail, show } from "../core/errors.ts";
+import { check, checkOptions, fail, ifTraced, show } from "../core/errors.ts";
+import { isFloat } from "../core/dtype.ts";
 import { Index } from "../core/index_map.ts";
 import type { Emit, Op } from "../core/op.ts";
 import { checkShape, type Shape } from "../core/shape.ts";
 import { node, Tensor } from "../core/tensor.ts";
 import { arange, tensor } from "./creation.ts";
-import { add, equal, less, logicalAnd, logicalOr, mul } from "./elementwise.ts";
+import { add, equal, less, logicalAnd, logicalOr, mul, sub } from "./elementwise.ts";
 import { sum } from "./reduce.ts";
 import { reshape } from "./reshape.ts";
 import { slice } from "./slice.ts";
@@ -67,7 +68,7 @@ export function key(seed: number): Tensor {
   check(
     Number.isSafeInteger(seed) && seed >= 0,
     "random.key",
-    () => `the seed is a whole number from 0 to 2^53 - 1, got ${show(seed)}`,
+    () => `the seed is a whole number from 0 to 2^53 - 1, got ${show(seed)}${ifTraced(seed)}`,
   );
   return tensor(new Uint32Array([seed >>> 0, Math.floor(seed / 2 ** 32)]));
 }
@@ -80,7 +81,7 @@ export function split(parent: Tensor, count = 2): Tensor[] {
   check(
     Number.isInteger(count) && count > 0 && count <= MOST_KEYS,
     "random.split",
-    () => `count is a whole number from 1 to ${MOST_KEYS}, got ${show(count)}`,
+    () => `count is a whole number from 1 to ${MOST_KEYS}, got ${show(count)}${ifTraced(count)}`,
   );
   checkKey("split", parent);
   const words = node(splitOp, [parent], {}, [count, 2], "u32");
@@ -104,32 +105,49 @@ const splitOp: Op = {
   batch: (c) => node(splitOp, [c.inputs[0]!], c.attrs, [c.size, ...c.output.shape], c.output.dtype),
 };
 
+/** A parameter of a distribution: a number that passes, or a scalar tensor. */
+function checkParameter(name: string, what: string, value: unknown, passes: (value: number) => boolean, wanted: string): void {
+  check(
+    value instanceof Tensor ? value.size === 1 && value.rank === 0 && isFloat(value.dtype) : typeof value === "number" && passes(value),
+    name,
+    () => `${what} is ${wanted} or a scalar tensor, got ${show(value)}`,
+  );
+}
+const anyNumber = (value: number): boolean => !Number.isNaN(value);
+
 /** Uniform in [min, max), default [0, 1), in steps of 2^-24 of the range. */
-export function uniform(key: Tensor, options: { shape: Shape; min?: number; max?: number }): Tensor {
+export function uniform(
+  key: Tensor,
+  options: { shape: Shape; min?: number | Tensor; max?: number | Tensor },
+): Tensor {
   checkOptions("random.uniform", options, ["shape", "min", "max"]);
   const { shape, min = 0, max = 1 } = options;
-  checkNumber("random.uniform", "min", min);
-  checkNumber("random.uniform", "max", max);
-  if (!(min < max)) fail("random.uniform", `min ${min} is not below max ${max}`);
+  checkParameter("random.uniform", "min", min, anyNumber, "a number");
+  checkParameter("random.uniform", "max", max, anyNumber, "a number");
   const u = draw(uniformOp, "uniform", key, shape, "f32");
+  if (min instanceof Tensor || max instanceof Tensor) return add(mul(u, sub(max, min)), min);
+  if (!(min < max)) fail("random.uniform", `min ${min} is not below max ${max}`);
   return min === 0 && max === 1 ? u : add(mul(u, max - min), min);
 }
 
 /** Normal with mean 0 and standard deviation 1, or those given. */
-export function normal(key: Tensor, options: { shape: Shape; mean?: number; std?: number }): Tensor {
+export function normal(
+  key: Tensor,
+  options: { shape: Shape; mean?: number | Tensor; std?: number | Tensor },
+): Tensor {
   checkOptions("random.normal", options, ["shape", "mean", "std"]);
   const { shape, mean = 0, std = 1 } = options;
-  checkNumber("random.normal", "mean", mean);
-  check(typeof std === "number" && std >= 0, "random.normal", () => `std is a number >= 0, got ${show(std)}`);
+  checkParameter("random.normal", "mean", mean, anyNumber, "a number");
+  checkParameter("random.normal", "std", std, (value) => value >= 0, "a number >= 0");
   const z = draw(normalOp, "normal", key, shape, "f32");
   return mean === 0 && std === 1 ? z : add(mul(z, std), mean);
 }
 
 /** true with probability p (default 0.5), as bool. */
-export function bernoulli(key: Tensor, options: { shape: Shape; p?: number }): Tensor {
+export function bernoulli(key: Tensor, options: { shape: Shape; p?: number | Tensor }): Tensor {
   checkOptions("random.bernoulli", options, ["shape", "p"]);
   const { shape, p = 0.5 } = options;
-  check(typeof p === "number" && p >= 0 && p <= 1, "random.bernoulli", () => `p is in [0, 1], got ${show(p)}`);
+  checkParameter("random.bernoulli", "p", p, (value) => value >= 0 && value <= 1, "in [0, 1]");
   return less(draw(uniformOp, "bernoulli", key, shape, "f32"), p);
 }
 
@@ -146,7 +164,7 @@ export function permutation(key: Tensor, options: { n: number }): Tensor {
   check(
     Number.isInteger(n) && n >= 0 && n <= 65536,
     "random.permutation",
-    () => `n is a whole number from 0 to 65536, got ${show(n)}`,
+    () => `n is a whole number from 0 to 65536, got ${show(n)}${ifTraced(n)}`,
   );
   const words = draw(bitsOp, "permutation", key, [n], "u32");
   const [mine, other] = [reshape(words, { shape: [n, 1] }), reshape(words, { shape: [1, n] })];

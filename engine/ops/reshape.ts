@@ -1,5 +1,5 @@
 /** reshape, squeeze and expandDims: the same values in the same order. */
-import { check, checkOptions, show } from "../core/errors.ts";
+import { check, checkOptions, refuseOptions, show } from "../core/errors.ts";
 import type { Op } from "../core/op.ts";
 import { checkShape, normalizeAxes, normalizeAxis, sameShape, size, type Shape } from "../core/shape.ts";
 import { checkTensor, node, type Tensor } from "../core/tensor.ts";
@@ -67,8 +67,9 @@ const stopOp: Op = {
 export const isStopGradient = (t: Tensor): boolean => t.source.kind === "op" && t.source.op === stopOp;
 
 /** x, as a constant for differentiation. */
-export function stopGradient(x: Tensor): Tensor {
+export function stopGradient(x: Tensor, ...rest: never[]): Tensor {
   checkTensor("stopGradient", x);
+  refuseOptions("stopGradient", rest);
   return node(stopOp, [x], {}, x.shape, x.dtype);
 }
 

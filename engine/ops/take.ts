@@ -1,6 +1,6 @@
 /** take and oneHot: by index. */
 import { dtypes, isDType, type DType } from "../core/dtype.ts";
-import { check, checkOptions, show } from "../core/errors.ts";
+import { check, checkOptions, ifTraced, show } from "../core/errors.ts";
 import type { Op } from "../core/op.ts";
 import { checkShape, normalizeAxis, size } from "../core/shape.ts";
 import { checkTensor, node, type Tensor } from "../core/tensor.ts";
@@ -75,7 +75,9 @@ export function take(x: Tensor, indices: Tensor, options: { axis?: number } = {}
   check(
     indices.dtype === "i32" || indices.dtype === "u32",
     "take",
-    () => `indices are i32 or u32, got ${indices.dtype}`,
+    () =>
+      `indices are i32 or u32, got ${indices.dtype}` +
+      (indices.rank === 0 ? "; a number given to a compiled function is an f32 tensor inside: cast(\"i32\") it, or list its position in static" : ""),
   );
   check(x.shape[axis]! > 0 || indices.size === 0, "take", () => `axis ${axis} of ${show(x.shape)} is empty`);
   const shape = [...x.shape.slice(0, axis), ...indices.shape, ...x.shape.slice(axis + 1)];
@@ -91,7 +93,7 @@ export function oneHot(labels: Tensor, options: { classes: number; dtype?: DType
   check(
     Number.isInteger(classes) && classes > 0,
     "oneHot",
-    () => `classes is a whole number > 0, got ${show(classes)}`,
+    () => `classes is a whole number > 0, got ${show(classes)}${ifTraced(classes)}`,
   );
   check(isDType(dtype), "oneHot", () => `dtype is one of ${dtypes.join(", ")}, got ${show(dtype)}`);
   check(labels.dtype === "i32" || labels.dtype === "u32", "oneHot", () => `labels are i32 or u32, got ${labels.dtype}`);

@@ -120,7 +120,9 @@ export async function findImages(
 export async function findModels(runs: string): Promise<{ files: string[]; folders: string[] }> {
   const files: string[] = [];
   const folders: string[] = [];
-  for (const text of runs.split(",").map((part) => part.trim().replace(/(?<=.)\/+$/, ""))) {
+  // A folder may have a comma in its name.
+  const parts = (await platform.exists(runs)) ? [runs] : runs.split(",").map((part) => part.trim());
+  for (const text of parts.map((part) => part.replace(/(?<=.)\/+$/, ""))) {
     if (text === "") throw new VoxgradError(`"${runs}": a run is missing; write run folders separated by commas`);
     if (text.endsWith(".safetensors")) {
       files.push(text);
