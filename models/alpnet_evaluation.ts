@@ -65,7 +65,8 @@ export async function evaluateOneShot(options: OneShotEvaluationOptions): Promis
   const within = !options.within && "it is for --within";
   const own = within || (options.preparation !== "own" && "it is for --preparation own");
   refuseUnused(options, {
-    supports: over, seed: over, chunks: over, cache: over, memory: over, workers: over,
+    // Limits of what may be used (--cache, --memory, --workers) hold where nothing is used too.
+    supports: over, seed: over, chunks: over,
     slice: within, preparation: within, side: own, clip: own,
     cases: isImage(options.data) && "--data is one image",
     window: options.prototypes === "panet" && "--prototypes panet has one prototype a class, and no windows",
