@@ -1,6 +1,6 @@
 /** Segmentation by a few labelled slices in a page: the visitor chooses encoder and scan, paints, and sees the result. */
 import {
-  determinant, findImages, imageStem, labelColour, labelsFromSlices, labelSlices, loadCase, readVolume, RunFolder,
+  determinant, findImages, imageStem, labelColour, labelsFromSlices, labelSlices, loadCase, readLabelVolume, RunFolder,
   scanSlices, VoxgradError, writeNifti,
 } from "../engine/mod.ts";
 import type { LoadedCase, PagePanel, PanelAct, PanelForm, Volume } from "../engine/mod.ts";
@@ -127,7 +127,7 @@ export function answerOneShot(options: OneShotSettings & { slices?: "chunks" | "
       if (paths.length > 0) {
         refuseOthers(paths);
         const file = paths.find((path) => imageStem(path) !== undefined) ?? paths[0]!;
-        const label = await readVolume(file);
+        const label = await readLabelVolume(file);
         // Whether it fits and holds labels is told now, not when it is used.
         await prepareSupport({ id, image, label }, oneShot!.plan);
         labels = labelSlices(label, along);

@@ -1,6 +1,6 @@
 /** What segmentation by labelled scans starts from: an encoder out of its file, and supports made of label maps. */
 import {
-  axisCodes, checkGrid, ConfigError, loadModel, loadParameters, preprocessCase, print, random, RunFolder,
+  axisCodes, checkGrid, ConfigError, loadModel, loadParameters, preprocessCase, print, random, RunFolder, wholeLabels,
 } from "../engine/mod.ts";
 import type { PatientAxis, Plan, PreparedCase, Volume } from "../engine/mod.ts";
 import * as alpnet from "./alpnet.ts";
@@ -150,15 +150,16 @@ function thickened(label: Volume, values: readonly number[], plan: Plan): Volume
  * @param support label: values from 0 to 255 on the grid of the image
  * @param options slices: "largest" keeps of each class the slice alone that shows most of it; "chunks" unless given
  * @returns lost: which class is lost all the same, and why, in words
- * @throws ConfigError for labels that are no such numbers; DatasetError where the grids differ
- * @example const { support } = await prepareSupport({ id: "first", image, label: await readVolume("organ.nii.gz") }, plan);
+ * @throws ConfigError, DatasetError for labels that are no such numbers; DatasetError where the grids differ
+ * @example const { support } = await prepareSupport({ id: "first", image, label: await readLabelVolume("organ.nii.gz") }, plan);
  */
 export async function prepareSupport(
-  { id, image, label: given }: { id: string; image: Volume; label: Volume },
+  { id, image, label: stored }: { id: string; image: Volume; label: Volume },
   plan: Plan,
   { slices = "chunks" }: { slices?: "chunks" | "largest" } = {},
 ): Promise<{ support: PreparedCase; lost?: string }> {
-  checkGrid(image, given, 0.05);
+  checkGrid(image, stored, 0.05);
+  const given = wholeLabels(stored);
   for (const value of given.data) {
     if (Number.isInteger(value) && value >= 0 && value < 256) continue;
     throw new ConfigError(`${given.name}: it holds ${value}; labels are whole numbers from 0 to 255`);

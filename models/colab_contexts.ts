@@ -1,7 +1,7 @@
 /** Context labels that are known before training: prepared as a case's own label is, or clustered by intensity. */
 import {
   bodyMask, checkGrid, ConfigError, counted, kMeans, loadCase, nearestCentres, openDataset, preprocessCase, print, Prng,
-  readJson, readVolume, RunFolder, volumeLike,
+  readJson, readLabelVolume, RunFolder, volumeLike,
 } from "../engine/mod.ts";
 import type { SampleCase, Training, Volume } from "../engine/mod.ts";
 
@@ -54,8 +54,8 @@ export async function checkContextLabels(
   }
   const found = new Set<number>();
   for (const { id, label } of counted(wanted, "context labels")) {
-    const map = await readVolume(contextFile(contextLabels, id));
-    if (label) checkGrid(await readVolume(label), map, 0.05);
+    const map = await readLabelVolume(contextFile(contextLabels, id));
+    if (label) checkGrid(await readLabelVolume(label), map, 0.05);
     checkContextValues(map, contexts);
     for (const value of map.data) found.add(value);
   }

@@ -5,7 +5,7 @@
 import {
   adam, checkSetsOption, checkTrainingOptions, choice, clipGradNorm, compile, concat, ConfigError, deepSupervision, deepSupervisionWeights, deviceInfo,
   diceCrossEntropy, distanceTransform, duration, entry, checkGrid, oneHot, ones, openOptimizer, openTraining, optimizerEntries, polySchedule, print,
-  programLine, random, readVolume, saveSealed, segmenter, softmax, stepFigures, stopGradient, tellBackground, tensor,
+  programLine, random, readLabelVolume, saveSealed, segmenter, softmax, stepFigures, stopGradient, tellBackground, tensor,
   train, trainingEntries, valueAndGrad, withChannels, writeContextPhantomDataset, writeFigure, writeModel,
 } from "../engine/mod.ts";
 import type { CaseSource, Comparison, Config, FoldSetup, Patches, SampleCase, Tensor, Training } from "../engine/mod.ts";
@@ -162,7 +162,7 @@ async function maskOf({ options, margin, tau }: Setup, item: SampleCase): Promis
 async function givenContexts({ options, training, contexts }: Setup, item: SampleCase): Promise<Float32Array> {
   const file = contextFile(options.contextLabels || `${training.dataset.folder}/organsTr`, item.id);
   const prepared = await preparedLabels(training, item.id, async (image) => {
-    const label = await readVolume(file);
+    const label = await readLabelVolume(file);
     checkGrid(image, label, 0.05);
     checkContextValues(label, contexts);
     return { ...label, data: Uint8Array.from(label.data) };

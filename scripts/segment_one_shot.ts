@@ -3,7 +3,7 @@
 // `npx voxgrad segment_one_shot runs/alpnet scans labels --support scan.nii.gz --supportLabels liver.nii.gz`
 // `npx voxgrad serve segment_one_shot` opens a page to choose scans, paint the class on slices, and look at the result.
 import {
-  CaseFaults, casesOutside, checkSpacing, choice, closeDevice, config, ConfigError, counted, deviceInfo, entry, findImages, findModels,
+  CaseFaults, checkSpacing, choice, closeDevice, config, ConfigError, counted, deviceInfo, entry, fileDigests, findImages, findModels,
   loadCase, openPanel, openPredictions, overlaySvg, preprocessImage, print, readLabelVolume, refuseUnused, writeNifti,
 } from "../engine/mod.ts";
 import type { OverlayCase, PreparedCase } from "../engine/mod.ts";
@@ -39,36 +39,38 @@ if (openPanel && wanted.every((key) => options[key] === "")) {
 for (const key of wanted) if (options[key] === "") throw new ConfigError(`--${key} is missing; --help lists what is wanted`);
 const device = await deviceInfo();
 print(`Device: ${device.name} (${device.kind}; ${device.reason})`);
+const networks = await fileDigests((await findModels(options.run)).files);
 const { plan, segment } = await loadOneShot(options.run, options);
 
 const channels = plan.channels.map((channel) => channel.name);
 const labels = [{ name: "background", value: 0 }];
 const isFile = /\.nii(\.gz)?$/.test(options.supportLabels);
-const supportCases = await findImages(options.support, channels.length);
+const supportCases = await findImages(options.support, channels);
 if (isFile && supportCases.length > 1) {
   throw new ConfigError(`--supportLabels is one file, and --support names ${supportCases.length} images; name a folder of labels`);
 }
+const labelFolder = options.supportLabels.replace(/(?<=.)\/+$/, "");
+const labelFile = (id: string): string => (isFile ? options.supportLabels : `${labelFolder}/${id}.nii.gz`);
+const given = await fileDigests(supportCases.flatMap(({ id, images }) => [...images, labelFile(id)]));
 const supports: PreparedCase[] = [];
-const labelFiles: string[] = [];
 for (const item of supportCases) {
   const { id, image } = await loadCase({ channels, labels }, item);
-  const file = isFile ? options.supportLabels : `${options.supportLabels.replace(/(?<=.)\/+$/, "")}/${id}.nii.gz`;
-  labelFiles.push(file);
-  const { support, lost } = await prepareSupport({ id, image, label: await readLabelVolume(file) }, plan, options);
+  const { support, lost } = await prepareSupport({ id, image, label: await readLabelVolume(labelFile(id)) }, plan, options);
   if (lost !== undefined) print(lost);
   supports.push(support);
 }
 
 const values = [...new Set(supports.flatMap(({ label }) => [...new Set(label)]))];
-const cases = await casesOutside(await findImages(options.input, channels.length), options.output);
+const faults = new CaseFaults();
+const cases = await findImages(options.input, channels, (id, fault) => faults.note(id, fault), options.output);
+const unread = faults.count;
 const { slices, chunks, window, prototypes, range } = options;
 const predictions = await openPredictions(options.output, {
   settings: { slices, chunks, window, prototypes, range },
-  sources: [...(await findModels(options.run)).files, ...supportCases.flatMap(({ images }) => images), ...labelFiles],
+  sources: { ...networks, ...given },
   cases, device: device.name, overwrite: options.overwrite,
 });
 const { output } = predictions;
-const faults = new CaseFaults();
 const shown: OverlayCase[] = [];
 let kept = 0;
 for (const item of counted(cases, "case")) {
@@ -89,13 +91,13 @@ for (const item of counted(cases, "case")) {
 if (kept > 0) print(`${kept} of ${cases.length} cases are there already, made from the same scans, supports, weights and settings`);
 predictions.tellOthers();
 const largest = Math.max(...values);
-const given = options.names === "" ? [] : options.names.split(",");
-const names = ["background", ...Array.from({ length: largest }, (_, k) => given[k]?.trim() || `${k + 1}`)];
+const called = options.names === "" ? [] : options.names.split(",");
+const names = ["background", ...Array.from({ length: largest }, (_, k) => called[k]?.trim() || `${k + 1}`)];
 if (shown.length > 0) {
   const along = sliceAxis(shown[0]!.image, plan).patient;
   await output.write("overlay.svg", overlaySvg(shown, { labels: names, along }));
 }
-print(`\nWritten:\n${output.listing()}`);
+if (output.written.length > 0) print(`\nWritten:\n${output.listing()}`);
 await closeDevice();
 if (faults.count > 0) print(`\nNot segmented:\n${faults.text()}`);
-faults.end(options.input, cases.length, "cases are segmented");
+faults.end(options.input, cases.length + unread, "cases are segmented");

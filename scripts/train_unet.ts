@@ -4,10 +4,10 @@
 import {
   checkSetsOption, checkTrainingOptions, choice, clipGradNorm, closeDevice, compile, constantSchedule, cosineSchedule, deepSupervision,
   deepSupervisionWeights, deviceInfo, diceBinaryCrossEntropy, diceCrossEntropy, duration, entry, loadPretrained,
-  openOptimizer, openTraining, optimizerEntries, polySchedule, print, programLine, random, readWeights, resumableConfig, segmenter,
+  openOptimizer, openTraining, optimizerEntries, planOf, polySchedule, print, programLine, random, readWeights, resumableConfig, segmenter,
   stepFigures, tellBackground, train, trainingChanges, trainingEntries, tree, valueAndGrad, writeModel,
 } from "../engine/mod.ts";
-import type { FoldSetup, Patches, Tensor } from "../engine/mod.ts";
+import type { FoldSetup, Patches, Plan, Tensor } from "../engine/mod.ts";
 import { unetConfigOf, unetFromPlan } from "../models/mod.ts";
 
 const options = await resumableConfig({
@@ -98,9 +98,14 @@ async function trainFold(fold: FoldSetup): Promise<void> {
 async function firstWeights(): Promise<any> {
   const made = model.init(random.key(options.seed));
   if (options.weights === "") return made;
-  const { tensors } = await readWeights(options.weights);
-  const { params, kept } = loadPretrained(made, tensors, { ignore: /(^|\.)all_modules\.|^decoder\.encoder\./, head: /(^|\.)seg_layers\./ });
-  if (kept.length > 0) print(`${options.weights} is of a network with other classes: ${kept.join(", ")} begin anew`);
+  const { tensors, metadata } = await readWeights(options.weights);
+  // The same number of outputs may mean other classes.
+  const own = planOf(metadata, options.weights);
+  const classes = (of: Plan): string => JSON.stringify([of.labels, of.regions?.map(({ name }) => name)]);
+  const { params, kept } = loadPretrained(made, tensors, {
+    ignore: /(^|\.)all_modules\.|^decoder\.encoder\./, head: /(^|\.)seg_layers\./, anew: own && classes(own) !== classes(plan),
+  });
+  if (kept.length > 0) print(`${options.weights} is of a network for other classes: ${kept.join(", ")} begin anew`);
   return params;
 }
 

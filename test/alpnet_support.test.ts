@@ -1,9 +1,13 @@
 /** Scans as slices for the screen and back, and label maps as supports, whose classes may be thin. */
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as vg from "../engine/mod.ts";
 import type { Plan, Triple, Volume } from "../engine/mod.ts";
-import { prepareSupport, sliceAxis } from "../models/mod.ts";
+import { planFor } from "./plans.ts";
+import { alpnet, loadOneShot, oneShotSegmenter, preparedRange, prepareSupport, sliceAxis } from "../models/mod.ts";
 
 test.after(() => vg.closeDevice());
 
@@ -92,8 +96,65 @@ test("prepareSupport() tells what is lost, and refuses what are no labels of the
   const { lost } = await prepareSupport({ id: "made", image, label: dot }, planOf([2, 4, 4]));
   assert.match(lost!, /scans\/made: nothing of class 1 is left .* voxels of 2 x 4 x 4 mm/);
   const refused = (label: Volume) => prepareSupport({ id: "made", image, label }, planOf([2, 1, 1])).then(() => "", (error: Error) => error.message);
-  assert.match(await refused({ ...dot, data: dot.data.map((v) => v / 2) as Float32Array<ArrayBuffer> }), /it holds 0.5; labels are whole numbers/);
+  assert.match(await refused({ ...dot, data: dot.data.map((v) => v / 2) as Float32Array<ArrayBuffer> }), /it holds 0\.5 .* no whole numbers/);
   assert.match(await refused(placed([12, 13, 5], [1, 1, 2], () => 1)), /its shape is 12 x 13 x 5/);
+});
+
+test("an encoder's file says how it is to be used, and every way to use it does so", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "voxgrad-few-shot-"));
+  try {
+    const [first, second] = [5, 6].map((seed) => vg.organPhantomCase({ seed, shape: [32, 28, 16], spacing: [12, 12, 18], distinct: true }));
+    const plan = planFor({
+      orientation: "RAS", spacing: [36, 12, 12], channels: [{ name: "MR", normalisation: "z-score" }], labels: [...vg.ORGAN_PHANTOM_LABELS],
+    });
+    const architecture = { block: "basic", layers: [1, 1], width: 8, inputChannels: 1, features: 8, replaceStrideWithDilation: [true] } as const;
+    const model = alpnet.encoder(architecture);
+    const params = model.init(vg.random.key(2));
+    const description = { network: "alpnetEncoder", architecture, plan };
+    const settings = { window: 1, chunks: 2, prototypes: "alpnet", temperature: 10, rule: "paper" } as const;
+    const write = async (name: string, more: object) => {
+      await mkdir(join(folder, name), { recursive: true });
+      await writeFile(join(folder, name, "model.safetensors"), await vg.saveModel(params, { ...description, ...more }));
+    };
+    await write("run", { fewShot: settings });
+    const { support } = await prepareSupport({ id: "first", image: first!.image, label: first!.label }, plan);
+    const { prototypes: _, ...direct } = settings;
+    const wanted = await oneShotSegmenter(model, params, { plan, ...direct })(second!.image, [support]);
+    const found = async (name: string, asked = {}) => [...(await (await loadOneShot(join(folder, name), asked)).segment(second!.image, [support])).data];
+    assert.equal(await found("run"), [...wanted.data]);
+    assert.equal(await found("run", { window: 0, chunks: 0, prototypes: "run" }), [...wanted.data], "0 and run: its own");
+    assert.not.equal(await found("run", { window: 2 }), [...wanted.data]);
+    // Files from before say nothing; then the run's config does, also beside a fold's folder.
+    await write("old/fold_1", {});
+    const options = { testWindow: 1, chunks: 2, temperature: 10, rule: "paper", arm: "ssl-alpnet" };
+    await writeFile(join(folder, "old/config.json"), JSON.stringify({ options }));
+    assert.equal(await found("old/fold_1"), [...wanted.data]);
+    await write("alone", {});
+    const usual = await oneShotSegmenter(model, params, { plan })(second!.image, [support]);
+    assert.equal(await found("alone"), [...usual.data]);
+    for (const [key, value] of [["window", 0], ["window", "2"], ["chunks", 1.5], ["temperature", -1], ["rule", "toString"], ["prototypes", null]] as const) {
+      await write("odd", { fewShot: { ...settings, [key]: value } });
+      const message = await found("odd").then(() => "", (error: Error) => error.message);
+      assert.match(message, new RegExp(`few-shot setting ${key} is`));
+    }
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+});
+
+test("preparedRange() finds slices as pictures count them in a scan of any axes and spacing", async () => {
+  const made = placed([6, 5, 7], [1, 1, 3], (r, a, s) => 1 + r + a + s);
+  for (const axes of AXES) {
+    const image = vg.reorient(made, axes);
+    const range = async (spacing: Triple, ends: [number, number]) => [...preparedRange({ id: "scan", ...(await vg.preprocessImage(image, planOf(spacing))) }, ends)];
+    // From the feet: slices 2 and 3 of 7.
+    assert.equal(await range([3, 1, 1], [2, 3]), [1, 2], axes);
+    assert.equal(await range([1.5, 1, 1], [2, 3]), [2, 5], axes);
+    assert.equal(await range([3, 1, 1], [1, 7]), [0, 6], axes);
+    for (const ends of [[3, 2], [1, 8]] as [number, number][]) {
+      assert.match(await range([3, 1, 1], ends).then(() => "", (error: Error) => error.message), /--range: got \d to \d, and scan has slices 1 to 7/);
+    }
+  }
 });
 
 test.run();

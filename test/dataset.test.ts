@@ -225,6 +225,15 @@ test("openDataset() names the file at fault and the fix", async () => {
   await refuses(open({ ...MSD, labels: { background: 0, whole: [1, 2], a: 1 } }), /regions, and it has no regions_class_order. Add .*whole, a/);
   await refuses(open({ ...MSD, labels: { background: 0, a: "" } }), /no whole value/);
   await refuses(open({ ...MSD, labels: { "0": "background" } }), /no label beside the background/);
+  for (const value of [null, true, [[1]], {}, "0x1", " 1", "1e0", -1, 1.5, [null], []]) {
+    await refuses(open({ ...MSD, labels: { background: 0, a: value } }), /label "a": .* has no whole value/);
+  }
+  await refuses(open({ ...MSD, labels: { "0": "background", "1": "a", "2": "a" } }), /two labels are called "a"/);
+  await refuses(open({ ...MSD, labels: { background: 0, "": 1 } }), /the label of 1 has no name/);
+  const many = Object.fromEntries(Array.from({ length: 256 }, (_, k) => [`n${k}`, k]));
+  await refuses(open({ ...MSD, labels: many }), /names 256 labels, at most 255/);
+  await refuses(open({ ...MSD, modality: { "0": ["CT"] } }), /channel "0" is called \["CT"\]/);
+  await refuses(open({ ...MSD, modality: { "": "CT" } }), /its channels are/);
   await refuses(open({ ...MSD, modality: undefined }), /neither channel_names nor modality/);
   await refuses(open({ ...MSD, modality: { "1": "CT" } }), /its channels are 1/);
   await refuses(open({ ...MSD, file_ending: ".nrrd" }), /file_ending is "\.nrrd"/);

@@ -9,6 +9,7 @@ import * as assert from "uvu/assert";
 import { platform } from "#platform";
 import { scaling } from "../engine/imaging/affine.ts";
 import { compareLabels } from "../engine/imaging/compare.ts";
+import { pairFiles } from "../engine/imaging/evaluate.ts";
 import * as metrics from "../engine/imaging/metrics.ts";
 import { writeNifti } from "../engine/imaging/nifti.ts";
 import { Prng } from "../engine/imaging/prng.ts";
@@ -70,6 +71,37 @@ test("compareLabels() joins regions and leaves ignored voxels out", () => {
   );
   const nowhere = compareLabels(prediction, reference, { classes: [{ name: "none", values: [9] }] })[0];
   assert.ok(Number.isNaN(nowhere.dice) && Number.isNaN(nowhere.surfaceDice) && nowhere.trueNegative === 210);
+});
+
+test("pairFiles() knows references by what names of labels have beside, and takes no other case for one", async () => {
+  const put = async (name: string) => platform.writeFile(join(folder, name), "");
+  for (const name of ["pp/c.nii", "pp/volume-0.nii", "pp/d_0007.nii", "pp/e.nii", "rr/c_seg.nii", "rr/segmentation-0.nii", "rr/d.nii", "rr/e.NII.GZ"]) await put(name);
+  const { pairs, missing, extra } = await pairFiles(join(folder, "pp"), join(folder, "rr"));
+  const name = (path: string) => path.slice(path.lastIndexOf("/") + 1);
+  assert.equal(pairs.map(({ id, reference }) => [id, name(reference)]), [["c", "c_seg.nii"], ["e", "e.NII.GZ"], ["volume-0", "segmentation-0.nii"]]);
+  assert.equal([missing, extra].map((files) => files.map(name)), [["d.nii"], ["d_0007.nii"]]);
+});
+
+test("compareLabels() turns a map that is stored with other axes, and measures the same", () => {
+  const [prediction, reference] = [labels("p"), labels("r")];
+  const wanted = compareLabels(prediction, reference);
+  // Written out by hand: x backwards and y backwards (LPS), and axes z, x, y (SRA).
+  const [X, Y, Z] = SHAPE;
+  const at = (x: number, y: number, z: number) => prediction.data[x + X * (y + Y * z)]!;
+  const [a, b, c] = [0.8, 1.1, 2.5];
+  const lps = new Uint8Array(210);
+  const sra = new Uint8Array(210);
+  for (let z = 0; z < Z; z++) for (let y = 0; y < Y; y++) for (let x = 0; x < X; x++) {
+    lps[X - 1 - x + X * (Y - 1 - y + Y * z)] = at(x, y, z);
+    sra[z + Z * (x + X * y)] = at(x, y, z);
+  }
+  const turned = [
+    makeVolume(lps, { shape: SHAPE, affine: [-a, 0, 0, a * (X - 1), 0, -b, 0, b * (Y - 1), 0, 0, c, 0, 0, 0, 0, 1] }),
+    makeVolume(sra, { shape: [Z, X, Y], affine: [0, a, 0, 0, 0, 0, b, 0, c, 0, 0, 0, 0, 0, 0, 1] }),
+  ];
+  for (const volume of turned) assert.equal(compareLabels(volume, reference), wanted);
+  const away = { ...turned[0]!, affine: turned[0]!.affine.map((v, i) => (i === 3 ? v + 1 : v)) };
+  assert.throws(() => compareLabels(away, reference), /lies up to .* mm from r/);
 });
 
 test("compareLabels() refuses other grids and values that are no labels", () => {

@@ -122,7 +122,7 @@ test("figures carry title and caption; reports show those of the run and of its 
     assert.equal(b, figure);
     const { readFile } = await import("node:fs/promises");
     const page = await readFile(await writeReport(run), "utf8");
-    const order = ["<h2>a</h2>", "<h2>Logits &#38; &#34;more&#34; &#60;1&#62;</h2>\n<p>Held-out &#62; training.</p><svg", "<h2>Inner of fold_1</h2>"];
+    const order = ["<h2>a</h2>", "<h2>Logits &#38; &#34;more&#34; &#60;1&#62;</h2>\n<p>Held-out &#62; training.</p><img src=\"data:image/svg+xml;", "<h2>Inner of fold_1</h2>"];
     const places = order.map((words) => page.indexOf(words));
     assert.ok(places.every((at, k) => at > (places[k - 1] ?? 0)), String(places));
     assert.not.match(page, "<?xml");

@@ -8,6 +8,7 @@ import * as assert from "uvu/assert";
 import {
   closeDevice,
   loadParameters,
+  loadPretrained,
   loadSafetensors,
   readSafetensors,
   SafetensorsError,
@@ -179,6 +180,32 @@ test("a state dict in several types loads, and one that does not fit is refused 
   wrong.push(["head.weight", "F32", [1], new Float32Array(1)]);
   const refused = /1 missing: conv\.weight; 1 unexpected: head\.weight; 1 of another.*: conv\.bias \(f32 \[3\] for f32 \[2\]\)/;
   assert.throws(() => loadParameters(template, stored(wrong)), refused);
+});
+
+test("loadPretrained() takes all but a head for other classes, and names what begins anew", async () => {
+  const template = (classes: number, deep: number, value: number) => ({
+    stem: { weight: tensor(new Float32Array(4).fill(value), { shape: [2, 2] }) },
+    seg_layers: Array.from({ length: deep }, () => ({ weight: tensor(new Float32Array(2 * classes).fill(value), { shape: [classes, 2] }) })),
+  });
+  const head = /(^|\.)seg_layers\./;
+  const load = (wanted: object, stored: object, options = {}) =>
+    loadPretrained(wanted as any, tree.flatten(stored), { head, ...options });
+  const firsts = async (params: any) => {
+    const values = [params.stem, ...params.seg_layers].map(async ({ weight }: any) => (await weight.data())[0]);
+    return Promise.all(values);
+  };
+  const same = load(template(3, 2, 0), template(3, 2, 1));
+  assert.equal([same.kept, await firsts(same.params)], [[], [1, 1, 1]]);
+  const renamed = load(template(3, 2, 0), template(3, 2, 1), { anew: true });
+  assert.equal([renamed.kept.length, await firsts(renamed.params)], [2, [1, 0, 0]]);
+  const others = load(template(3, 2, 0), template(5, 2, 1));
+  assert.equal([others.kept, await firsts(others.params)], [["seg_layers.0.weight", "seg_layers.1.weight"], [1, 0, 0]]);
+  const fewer = load(template(3, 2, 0), template(3, 1, 1));
+  assert.equal([fewer.kept, await firsts(fewer.params)], [["seg_layers.1.weight"], [1, 1, 0]]);
+  assert.equal(load(template(3, 1, 0), template(3, 2, 1)).kept, []);
+  const { stem: _, ...rest } = template(3, 2, 1);
+  assert.throws(() => load(template(3, 2, 0), rest), /1 missing: stem\.weight/);
+  assert.throws(() => load(template(3, 2, 0), { ...template(3, 2, 1), more: tensor([1]) }), /1 unexpected: more/);
 });
 
 test("malformed files are typed errors", () => {

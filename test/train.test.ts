@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "uvu";
@@ -10,7 +10,7 @@ import { makeVolume, scaling } from "../engine/imaging/mod.ts";
 import { noise } from "./helpers.ts";
 import {
   counted, duration, findImages, formatTable, JsonLines, openRun, Pace, PseudoDice, segmenter,
-  stepFigures, trainLoop,
+  RunFolder, stepFigures, trainLoop,
 } from "../engine/train/mod.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "voxgrad-train-"));
@@ -35,11 +35,11 @@ test("openRun() takes the first free number, and refuses a folder that holds a r
   try {
     const first = await openRun({ name: "My Data" });
     assert.is(first.path, "runs/my_data-001");
-    await first.writeJson("config.json", { a: NaN });
+    await first.writeJson("config.json", { options: { a: NaN } });
     assert.is((await openRun({ name: "My Data" })).path, "runs/my_data-002");
     assert.match(await failure(() => openRun({ name: "x", folder: "runs/my_data-001/" })), "--overwrite");
     assert.is((await openRun({ name: "x", folder: "runs/my_data-001/", overwrite: true })).path, "runs/my_data-001");
-    assert.equal(JSON.parse(await readFile("runs/my_data-001/config.json", "utf8")), { a: null });
+    assert.equal(JSON.parse(await readFile("runs/my_data-001/config.json", "utf8")), { options: { a: null } });
     await first.write("deep/file.txt", "x");
     await first.write("deep/file.txt", "y");
     assert.equal(first.written, ["runs/my_data-001/config.json", "runs/my_data-001/deep/file.txt"]);
@@ -49,6 +49,36 @@ test("openRun() takes the first free number, and refuses a folder that holds a r
   } finally {
     process.chdir(before);
   }
+});
+
+test("RunFolder.clear() removes what a training wrote, in a folder that holds one alone", async () => {
+  const place = (name: string) => join(folder, "cleared", name);
+  const files = ["checkpoint.safetensors", "predictions/a.nii.gz", "fold_0/model.safetensors", "fold_0/notes.txt", "mine.txt", "phantom/x"];
+  const put = async (): Promise<void> => {
+    for (const name of files) await new RunFolder(join(folder, "cleared")).write(name, "x");
+  };
+  const left = async () => (await readdir(join(folder, "cleared"), { recursive: true })).filter((name) => /\.|x$/.test(name)).sort();
+  await put();
+  const run = new RunFolder(join(folder, "cleared"));
+  await run.clear();
+  assert.equal(await left(), [...files].sort());
+  // A common name, and no run.
+  await writeFile(place("config.json"), '{ "compilerOptions": {} }');
+  await run.clear();
+  assert.equal(await left(), [...files, "config.json"].sort());
+  assert.match(await failure(() => openRun({ name: "x", folder: join(folder, "cleared"), overwrite: true })), /its config\.json is not that of a run/);
+  await run.writeJson("config.json", { options: {} });
+  await run.clear();
+  assert.equal(await left(), ["fold_0/notes.txt", "mine.txt", "phantom/x"]);
+});
+
+test("RunFolder.write() refuses names that lead out of the folder", async () => {
+  const run = new RunFolder(join(folder, "inside"));
+  for (const name of ["../x", "/x", "a/../../x", "a//b", "./x", "", "a\\b", "a\u0000b", "predictions/../../../x.nii.gz"]) {
+    assert.match(await failure(() => run.write(name, "x")), /is no name of a file in it/, name);
+    assert.match(await failure(() => run.append(name, "x")), /is no name of a file in it/, name);
+  }
+  assert.not.ok((await readdir(folder)).includes("x"));
 });
 
 test("JsonLines writes one JSON value a line", async () => {

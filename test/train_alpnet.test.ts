@@ -52,6 +52,20 @@ test("segment_one_shot labels scans with the values of its support", async () =>
   const values = new Set(found.data);
   assert.ok(values.size > 1 && [...values].every((value) => value <= 5), [...values].join());
   assert.match(String(await readFile(place("found/overlay.svg"))), /liver/);
+  // Another support, another encoder or another scan of the name is another result.
+  const again = (run: string, of: number) => runCommand(folder, [
+    "segment_one_shot", run, image(2), "found", "--support", image(of),
+    "--supportLabels", place(`data/labelsTr/organs_00${of}.nii.gz`), "--names", "liver",
+  ]);
+  const first = await readFile(place("found/organs_002.nii.gz"));
+  assert.match((await again("whole", 1)).output, /1 of 1 cases are there already/);
+  assert.match((await again("whole", 4)).output, /organs_002: made again, for it was made by other weights or supports/);
+  assert.match((await again("init", 4)).output, /made again, for it was made by other weights or supports/);
+  assert.match((await again("whole", 1)).output, /made again, for it was made by other weights or supports/);
+  assert.ok(first.equals(await readFile(place("found/organs_002.nii.gz"))));
+  const into = await runCommand(folder, ["segment_one_shot", "whole", image(2), "data/imagesTr", ...support]);
+  assert.is(into.code, 1);
+  assert.match(into.output, /--output data\/imagesTr: .* lies there, which is read/);
   const without = await runCommand(folder, ["segment_one_shot", "whole", image(2), "found"]);
   assert.is(without.code, 1);
   assert.match(without.output, /--support is missing/);

@@ -11,7 +11,7 @@ import { runCommand } from "./command.ts";
 import { cleanUp, file, folder, losses, place, words as shared } from "./train_conresnet_helpers.ts";
 
 test.after(cleanUp);
-const words = (name: string, ...own: string[]): string[] => shared(name, "--validation", "1", ...own);
+const words = (name: string, ...own: string[]): string[] => shared(name, ...(own.includes("all") ? [] : ["--validation", "1"]), ...own);
 
 test("a killed training, boundary loss and dropout included, ends with the weights of one left alone; its loss falls", async () => {
   const own = ["--patch", "8,16,16", "--steps", "8", "--rate", "0.01", "--boundary", "--fold", "all"];

@@ -24,7 +24,7 @@ await writeOrganPhantomDataset(join(folder, "full"), { cases: 3, seed: 2, shape 
 await writeOrganPhantomDataset(join(folder, "some"), { cases: 8, seed: 3, shape, partial: true });
 await writeOrganPhantomDataset(join(folder, "livers"), { cases: 3, seed: 4, shape, scanner: 1, organs: ["liver"] });
 const small = [
-  "--augment", "mirror", "--folds", "2", "--epoch", "2", "--validation", "0", "--features", "4,8", "--patch", "16,16,16",
+  "--augment", "mirror", "--epoch", "2", "--validation", "0", "--features", "4,8", "--patch", "16,16,16",
   "--batch", "2", "--rate", "0.01", "--workers", "0",
 ];
 const file = (run: string, name: string) => readFile(join(folder, run, name));

@@ -105,7 +105,7 @@ export async function openGroup(
   const [first] = sets;
   if (!first) throw new DatasetError(file, "none of its sets can be used", "Correct them, and check again");
   // With a set left out, a label that it alone annotates is no further fault.
-  if (sets.length === entries.length) checkAnnotated(sets, names, file);
+  if (sets.length === entries.length) checkAnnotated(sets, { names, file, onFault });
   const stem = file.split("/").pop()!.replace(/\.json$/, "");
   return {
     folder: file,
@@ -322,12 +322,16 @@ function targetsOf(dataset: Dataset, entry: SetEntry, names: LabelNames, file: s
   throw new DatasetError(file, problem, fix);
 }
 
-function checkAnnotated(sets: readonly { cases: readonly DatasetCase[] }[], names: LabelNames, file: string): void {
+function checkAnnotated(
+  sets: readonly { cases: readonly DatasetCase[] }[],
+  context: { names: LabelNames; file: string; onFault: OnFault },
+): void {
+  const { names, file, onFault } = context;
   const cases = sets.flatMap((set) => set.cases).filter((item) => item.label !== undefined);
   const absent = names.labels.filter(({ value }) =>
     value > 0 && !cases.some(({ labelsPresent, labelMap }) =>
       (labelsPresent?.includes(value) ?? true) && labelMap!.values.some((to) => [to].flat().includes(value))));
   if (absent.length === 0) return;
   const problem = `no set annotates ${absent.map(({ name }) => `"${name}"`).join(", ")}`;
-  throw new DatasetError(file, problem, 'Drop the label, or say in "labels" of a set what becomes it');
+  onFault(new DatasetError(file, problem, 'Drop the label, or say in "labels" of a set what becomes it'));
 }

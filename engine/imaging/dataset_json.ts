@@ -1,6 +1,6 @@
 /** What dataset.json says, in MSD's words or nnU-Net's: labels, regions, channels, which labels a case has. */
 import { platform } from "#platform";
-import { VoxgradError } from "../core/errors.ts";
+import { listed, show, VoxgradError } from "../core/errors.ts";
 import { JsonError, parseJson, showJson } from "../core/json.ts";
 
 /** A dataset that cannot be used as it is; `file` is the culprit and the message ends with the fix. */
@@ -71,10 +71,10 @@ export function readLabels(json: Json, file: string): LabelNames {
   if (!isObject(json.labels)) throw new DatasetError(file, "it has no labels", EXAMPLE);
   // MSD has values as keys, nnU-Net names. {"1": 1} alone is either: a number as the value decides for nnU-Net.
   const entries = Object.entries(json.labels).map(([key, value]): { name: string; values: number[] } => {
-    const byValue = typeof value === "string" && /^\d+$/.test(key) && !/^\d+$/.test(value);
-    const values = Array.isArray(value)
-      ? value.map(Number)
-      : [byValue ? Number(key) : value === "" ? NaN : Number(value)];
+    const byValue = typeof value === "string" && value !== "" && /^\d+$/.test(key) && !/^\d+$/.test(value);
+    const number = (each: unknown): number =>
+      typeof each === "number" ? each : typeof each === "string" && /^\d+$/.test(each) ? Number(each) : NaN;
+    const values = byValue ? [Number(key)] : Array.isArray(value) ? value.map(number) : [number(value)];
     if (values.length === 0 || !values.every(isValue)) {
       throw new DatasetError(
         file,
@@ -82,8 +82,11 @@ export function readLabels(json: Json, file: string): LabelNames {
         EXAMPLE,
       );
     }
+    if (!byValue && key === "") throw new DatasetError(file, `the label of ${showJson(value)} has no name`, EXAMPLE);
     return { name: byValue ? value : key, values };
   });
+  const twice = entries.find(({ name }, k) => entries.findIndex((other) => other.name === name) !== k);
+  if (twice) throw new DatasetError(file, `two labels are called ${show(twice.name)}`, "Give each label a name of its own");
   const ignore = entries.find((entry) => entry.name === "ignore");
   const used = entries.filter((entry) => entry !== ignore);
   const names = new Map<number, string>();
@@ -96,10 +99,11 @@ export function readLabels(json: Json, file: string): LabelNames {
   }
   const all = [...new Set(used.flatMap((entry) => entry.values))].sort((a, b) => a - b);
   if (!all.every((value, index) => value === index)) {
-    const fix = "Number the labels 0 (background), 1, 2, ... without gaps";
-    throw new DatasetError(file, `its label values are ${all.join(", ")}`, fix);
+    const fix = "Number the labels 0 (background), 1, 2, ... without gaps, here and in the label files";
+    throw new DatasetError(file, `its label values are ${listed(all.map(String), 30)}`, fix);
   }
   if (all.length < 2) throw new DatasetError(file, "it names no label beside the background", EXAMPLE);
+  if (all.length > 255) throw new DatasetError(file, `it names ${all.length} labels, at most 255 fit`, "Merge some");
   if (ignore && (ignore.values.length > 1 || ignore.values[0] !== all.length)) {
     throw new DatasetError(file, `"ignore" is ${ignore.values.join(", ")}`, `Give it the highest value, ${all.length}`);
   }
@@ -162,10 +166,13 @@ export function readChannels(json: Json, file: string): string[] {
   if (typeof stored !== "object" || stored === null) {
     throw new DatasetError(file, "it has neither channel_names nor modality", 'Add "channel_names": {"0": "CT"}');
   }
-  const entries = Object.entries(stored).map(([key, value]) => ({ index: Number(key), name: String(value) }));
+  const entries = Object.entries(stored).map(([key, name]) => {
+    if (typeof name === "string" && name !== "") return { index: /^\d+$/.test(key) ? Number(key) : NaN, name };
+    throw new DatasetError(file, `channel ${show(key)} is called ${showJson(name)}`, 'Write names: "channel_names": {"0": "CT"}');
+  });
   entries.sort((a, b) => a.index - b.index);
   if (entries.length === 0 || entries.some((entry, index) => entry.index !== index)) {
-    throw new DatasetError(file, `its channels are ${Object.keys(stored).join(", ")}`, "Number them 0, 1, 2, ...");
+    throw new DatasetError(file, `its channels are ${listed(Object.keys(stored))}`, "Number them 0, 1, 2, ...");
   }
   return entries.map((entry) => entry.name);
 }
@@ -181,13 +188,13 @@ export function readLabelsPresent(stored: unknown, names: LabelNames, place: str
   for (const { name, values } of names.regions ?? []) known.set(name, values);
   const list = Array.isArray(stored) ? stored : [undefined];
   const values = list.map((entry) => {
-    const found = known.get(String(entry));
+    const found = typeof entry === "string" || typeof entry === "number" ? known.get(String(entry)) : undefined;
     if (found) return found;
     const problem =
       entry === undefined
         ? `labels_present of ${place} is no list`
         : `labels_present of ${place} has ${showJson(entry)}, which is no label`;
-    throw new DatasetError(file, problem, `Write names or values of labels: ${[...known.keys()].join(", ")}`);
+    throw new DatasetError(file, problem, `Write names or values of labels: ${listed(known.keys(), 30)}`);
   });
   return [...new Set(values.flat())].filter((value) => value !== 0).sort((a, b) => a - b);
 }

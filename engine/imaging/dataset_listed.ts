@@ -56,7 +56,7 @@ async function notThere(path: string, place: string, finder: FileFinder): Promis
     return new DatasetError(path, problem, "Variables in paths are not replaced: write what they stand for");
   }
   const near = await finder.near(path);
-  const there = near.length > 0 ? `there is ${listed(near.map(baseName), 3)}` : await contentOf(folderOf(path));
+  const there = near.length > 0 ? `there is ${listed(near.map(baseName), 3)}` : await contentOf(folderOf(path.replaceAll("\\", "/")));
   return new DatasetError(path, problem, `Add it, or drop or correct the entry; ${there}`);
 }
 
@@ -70,11 +70,11 @@ async function imagesOf(
   finder: FileFinder,
   channels: number,
 ): Promise<{ images: string[]; stem: string; faults: DatasetError[] }> {
-  const [first] = paths as [string];
+  const found = await finder.find(paths[0]!);
+  const first = found ?? paths[0]!;
   const whole = withoutEnding(first);
   const numbered = /^(.*)_0000$/.exec(whole)?.[1];
   if (paths.length === 1) {
-    const found = await finder.find(first);
     const id = found === undefined ? whole : channels > 1 ? numbered : undefined;
     if (id !== undefined) {
       const folder = folderOf(id);
@@ -91,9 +91,9 @@ async function imagesOf(
   const faults: DatasetError[] = [];
   const images: string[] = [];
   for (const path of paths) {
-    const found = await finder.find(path);
-    if (found === undefined) faults.push(await notThere(path, place, finder));
-    images.push(found ?? path);
+    const each = await finder.find(path);
+    if (each === undefined) faults.push(await notThere(path, place, finder));
+    images.push(each ?? path);
   }
   return { images, stem: numbered ?? whole, faults };
 }
@@ -128,7 +128,7 @@ export async function listedCases(json: Json, context: ListContext): Promise<Dat
     if (faults.length > 0) continue;
     // CASE_0000 with a label CASE is nnU-Net's name for the first channel of CASE.
     const short = resolved.stem.replace(/_0000$/, "");
-    const stem = baseName(withoutEnding(wanted)) === baseName(short) ? short : resolved.stem;
+    const stem = baseName(withoutEnding(labelFile!)) === baseName(short) ? short : resolved.stem;
     const item = { images: resolved.images, label: labelFile!, ...(labelsPresent ? { labelsPresent } : {}) };
     found.push({ ...(id === undefined ? {} : { id }), stem, item });
   }

@@ -56,6 +56,14 @@ export async function writeModel(
   return file === NAME ? run.writeWhenRoom(file, bytes) : run.write(file, bytes);
 }
 
+/** The plan in the header of a file of weights; undefined where it is not one of voxgrad's. */
+export function planOf(metadata: Readonly<Record<string, string>>, file: string): Plan | undefined {
+  const stored = metadata[KEY];
+  if (stored === undefined) return undefined;
+  const description = parseJson(stored, `${file}: the description in its header`);
+  return isPlain(description) ? checkPlan(description.plan, `${file}, the plan in its header`) : undefined;
+}
+
 /**
  * Reads a model file. One without a digest, as voxgrad wrote before 0.2, is taken with a word in the log.
  *

@@ -7,7 +7,7 @@ import type { DatasetCase } from "../imaging/dataset.ts";
 import { readNifti } from "../imaging/nifti.ts";
 import { ConfigError } from "./config.ts";
 import { parsedLine, print } from "./logging.ts";
-import { contentDigest, isWithin, valueDigest } from "./provenance.ts";
+import { contentDigest, valueDigest } from "./provenance.ts";
 import { RunFolder } from "./run_folder.ts";
 
 /** A line for each case that was made; where a case has several, the last one counts. */
@@ -17,7 +17,8 @@ const OLD_LOG = "predict.json";
 /** Where what nothing tells the origin of goes, before a result takes its place. */
 const ASIDE = "replaced";
 
-type Digests = Readonly<Record<string, string>>;
+/** SHA-256 of files by their paths. */
+export type Digests = Readonly<Record<string, string>>;
 
 /** What a case's files were made from and by, and what they are. All files by SHA-256. */
 interface CaseRecord {
@@ -34,8 +35,11 @@ interface CaseRecord {
 export interface PredictionsOptions {
   /** Whatever of the command line the result depends on. */
   readonly settings: Readonly<Record<string, unknown>>;
-  /** Files beside the scans that it depends on: networks, supports. */
-  readonly sources: readonly string[];
+  /**
+   * Files beside the scans that it depends on, such as networks and supports, by fileDigests. To be taken before they are
+   * read: what changes between is made again the next time.
+   */
+  readonly sources: Digests;
   /** The scans that are asked for. */
   readonly cases: readonly DatasetCase[];
   readonly device: string;
@@ -47,8 +51,12 @@ const isRecord = (value: unknown): value is CaseRecord =>
   isPlain(value) && typeof value.case === "string" && typeof value.voxgrad === "string" &&
   [value.settings, value.sources, value.scan, value.outputs].every(isPlain);
 
-/** Digests of files by their paths, both files of a .hdr/.img pair. */
-async function digestsOf(paths: readonly string[]): Promise<Digests> {
+/**
+ * SHA-256 of files by their paths, of both files of a .hdr/.img pair.
+ *
+ * @example const sources = await fileDigests(["runs/liver/model.safetensors"]);
+ */
+export async function fileDigests(paths: readonly string[]): Promise<Digests> {
   const found: Record<string, string> = {};
   for (const path of paths) {
     found[path] = await contentDigest(path);
@@ -69,16 +77,14 @@ const sameContent = (a: Digests, b: Digests): boolean => Object.values(a).join()
 export class Predictions {
   readonly output: RunFolder;
   readonly #options: PredictionsOptions;
-  readonly #sources: Digests;
   readonly #records: ReadonlyMap<string, CaseRecord>;
   readonly #scans = new Map<string, Digests>();
 
-  /** @param found what the folder holds, and what is known of it */
-  constructor(output: RunFolder, options: PredictionsOptions, found: { sources: Digests; records: ReadonlyMap<string, CaseRecord> }) {
+  /** @param records what is known of the cases that the folder holds */
+  constructor(output: RunFolder, options: PredictionsOptions, records: ReadonlyMap<string, CaseRecord>) {
     this.output = output;
     this.#options = options;
-    this.#sources = found.sources;
-    this.#records = found.records;
+    this.#records = records;
   }
 
   /**
@@ -87,13 +93,13 @@ export class Predictions {
    * @param names of the files that are wanted of it
    */
   async reason(item: DatasetCase, names: readonly string[]): Promise<string | undefined> {
-    const scan = await digestsOf(item.images);
+    const scan = await fileDigests(item.images);
     this.#scans.set(item.id, scan);
     const before = this.#records.get(item.id);
     if (this.#options.overwrite) return "--overwrite";
     if (!before) return (await this.output.has(names[0]!)) ? "nothing tells what it was made from" : "new";
     if (!sameContent(before.scan, scan)) return "the scan is another";
-    if (!sameContent(before.sources, this.#sources)) return "it was made by other weights or supports";
+    if (!sameContent(before.sources, this.#options.sources)) return "it was made by other weights or supports";
     if (before.voxgrad !== VERSION) return `it was made by voxgrad ${show(before.voxgrad)}`;
     const { settings } = this.#options;
     const keys = [...new Set([...Object.keys(settings), ...Object.keys(before.settings)])];
@@ -116,9 +122,9 @@ export class Predictions {
       await this.output.write(name, bytes);
       outputs[name] = await sha256(bytes);
     }
-    const { settings, device } = this.#options;
+    const { settings, device, sources } = this.#options;
     const record: CaseRecord = {
-      case: item.id, voxgrad: VERSION, settings, sources: this.#sources, scan: this.#scans.get(item.id) ?? (await digestsOf(item.images)), outputs, device,
+      case: item.id, voxgrad: VERSION, settings, sources, scan: this.#scans.get(item.id) ?? (await fileDigests(item.images)), outputs, device,
     };
     await this.output.append(LOG, `${JSON.stringify(record)}\n`);
   }
@@ -139,7 +145,7 @@ export class Predictions {
     const own = new Set(this.#options.cases.map(({ id }) => id));
     const others = [...this.#records.values()].filter((record) =>
       !own.has(record.case) &&
-      !(sameContent(record.sources, this.#sources) && JSON.stringify(record.settings) === JSON.stringify(this.#options.settings)));
+      !(sameContent(record.sources, this.#options.sources) && JSON.stringify(record.settings) === JSON.stringify(this.#options.settings)));
     if (others.length === 0) return;
     print(`${this.output.path} also holds ${listed(others.map((record) => record.case))}, made by other networks or settings (${LOG})`);
   }
@@ -150,7 +156,7 @@ export class Predictions {
  *
  * @throws ConfigError where scans lie in it, and where it holds label maps of these names that no such command wrote
  * @example
- * const predictions = await openPredictions("labels", { settings: { step: 0.5 }, sources: models, cases, device: "...", overwrite: false });
+ * const predictions = await openPredictions("labels", { settings: { step: 0.5 }, sources: await fileDigests(models), cases, device: "...", overwrite: false });
  * for (const item of cases) {
  *   if ((await predictions.reason(item, [`${item.id}.nii.gz`])) === undefined) continue;
  *   await predictions.write(item, { [`${item.id}.nii.gz`]: writeNifti(await segment(item), { gzip: true }) });
@@ -159,7 +165,7 @@ export class Predictions {
 export async function openPredictions(folder: string, options: PredictionsOptions): Promise<Predictions> {
   const output = new RunFolder(folder.replace(/(?<=.)\/+$/, ""));
   const here = await platform.realPath(output.path);
-  const inputs = [...new Set(options.cases.flatMap(({ images }) => images).concat(options.sources))];
+  const inputs = [...new Set(options.cases.flatMap(({ images }) => images).concat(Object.keys(options.sources)))];
   for (const path of inputs) {
     const real = await platform.realPath(path);
     if (real.slice(0, Math.max(0, real.lastIndexOf("/"))) !== here && !(real === here)) continue;
@@ -183,20 +189,7 @@ export async function openPredictions(folder: string, options: PredictionsOption
       );
     }
   }
-  return new Predictions(output, options, { sources: await digestsOf(options.sources), records });
-}
-
-/** Cases whose files do not lie in the output folder, when that lies among the scans. */
-export async function casesOutside(cases: readonly DatasetCase[], output: string): Promise<DatasetCase[]> {
-  const kept: DatasetCase[] = [];
-  for (const item of cases) {
-    const inside = await Promise.all(item.images.map(async (path) => {
-      const folder = path.slice(0, Math.max(0, path.lastIndexOf("/"))) || ".";
-      return (await platform.realPath(folder)) !== (await platform.realPath(output)) && (await isWithin(path, output));
-    }));
-    if (!inside.some(Boolean)) kept.push(item);
-  }
-  return kept;
+  return new Predictions(output, options, records);
 }
 
 async function isLabelMap(path: string): Promise<boolean> {

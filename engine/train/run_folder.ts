@@ -1,6 +1,6 @@
 /** The folder of one run: what it was started with, what it measured, what it made. */
 import { platform } from "#platform";
-import { show, VoxgradError } from "../core/errors.ts";
+import { isPlain, show, VoxgradError } from "../core/errors.ts";
 import { parseJson } from "../core/json.ts";
 import { type Interrupted, PlatformError } from "../platform/types.ts";
 
@@ -10,9 +10,14 @@ const MARK = "config.json";
 /** What trainings write, the checkpoint first: a run that lost it is no longer one to go on with. */
 const OWN = [
   "checkpoint.safetensors", "model.safetensors", "model_best.safetensors", "generator.safetensors", "log.jsonl",
-  "epochs.jsonl", "progress.svg", "predictions", "references", "summary.json", "metrics.csv", "overlay.svg",
-  "postprocessing.json", "figures", "tables", "report.html", "splits.json", "plan.json", MARK,
+  "epochs.jsonl", "progress.svg",
 ];
+/** What they make of the weights, */
+const MEASURED = [
+  "predictions", "references", "summary.json", "metrics.csv", "overlay.svg", "postprocessing.json", "figures", "tables", "report.html",
+];
+/** and what they began with. */
+const DESCRIBED = ["splits.json", "plan.json", MARK];
 /** Milliseconds from one try to write to a full disk to the next. */
 const PATIENCE = 2_000;
 /** Folders of the single trainings of a cross-validation. */
@@ -47,12 +52,26 @@ export class RunFolder {
     this.#release = undefined;
   }
 
-  /** Removes what an earlier training wrote here, and nothing else. */
+  /** Whether it holds a run: a config.json of one, for that is a common name. */
+  async holdsRun(): Promise<boolean> {
+    if (!(await this.has(MARK))) return false;
+    const config = await this.readJson(MARK).catch(() => undefined);
+    return isPlain(config) && isPlain(config.options);
+  }
+
+  /** Removes what an earlier training wrote here, and nothing else; nothing where there was none. */
   async clear(): Promise<void> {
-    if (!(await platform.exists(this.path))) return;
+    if (!(await this.holdsRun())) return;
     const folds = (await platform.listFiles(this.path)).filter((name) => FOLD.test(name));
-    for (const fold of folds) await new RunFolder(`${this.path}/${fold}`).clear();
-    for (const name of OWN) await platform.remove(`${this.path}/${name}`);
+    // config.json goes last: until then this is a run that may be cleared again.
+    for (const place of [...folds.map((fold) => `${this.path}/${fold}`), this.path]) {
+      for (const name of [...OWN, ...MEASURED, ...DESCRIBED]) await platform.remove(`${place}/${name}`);
+    }
+  }
+
+  /** Removes what was measured with weights that are replaced now. */
+  async clearMeasured(): Promise<void> {
+    for (const name of MEASURED) await platform.remove(`${this.path}/${name}`);
   }
 
   /** Paths of the files written so far, in order. */
@@ -206,12 +225,15 @@ export async function openRun(options: { name: string; folder?: string; overwrit
   if (folder) {
     const run = new RunFolder(folder.replace(/(?<=.)\/+$/, ""));
     await run.lock();
-    if (!overwrite && (await run.has(MARK))) {
-      await run.unlock();
-      const fix = "name another folder, go on with it by --resume, or begin it anew with --overwrite";
-      throw new VoxgradError(`${run.path}: it holds a run already; ${fix}`);
-    }
-    return run;
+    const taken = (await run.has(MARK)) && (!overwrite || !(await run.holdsRun()));
+    if (!taken) return run;
+    const isRun = await run.holdsRun();
+    await run.unlock();
+    throw new VoxgradError(
+      isRun
+        ? `${run.path}: it holds a run already; name another folder, go on with it by --resume, or begin it anew with --overwrite`
+        : `${run.path}: its ${MARK} is not that of a run, and a run would write over it; name another folder`,
+    );
   }
   const stem = `runs/${name.toLowerCase().replace(/[^a-z0-9]+/g, "_").replace(/^_+|_+$/g, "") || "run"}`;
   for (let number = 1; ; number++) {

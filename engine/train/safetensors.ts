@@ -183,6 +183,7 @@ export function loadParameters<T>(
  * Parameters to begin a training with: as loadParameters, but a head for other classes keeps its initial values.
  *
  * @param options.head names of the layers that give the classes: /(^|\.)seg_layers\./ of nnU-Net's networks
+ * @param options.anew whether the head begins anew even where it fits: where its outputs mean other classes
  * @returns kept: names of the parameters whose values are those of `template`, for the file has them of another shape, or
  * not at all
  * @throws SafetensorsError as loadParameters, for everything but the head
@@ -191,13 +192,13 @@ export function loadParameters<T>(
 export function loadPretrained<T>(
   template: T,
   tensors: ReadonlyMap<string, Tensor>,
-  options: { ignore?: RegExp; head: RegExp },
+  options: { ignore?: RegExp; head: RegExp; anew?: boolean },
 ): { params: T; kept: string[] } {
-  const { head, ...others } = options;
+  const { head, anew = false, ...others } = options;
   const wanted = tree.flatten(template as object);
   const kept = [...wanted].filter(([name, t]) => {
     const found = tensors.get(name);
-    return head.test(name) && !(found && sameShape(found.shape, t.shape));
+    return head.test(name) && (anew || !(found && sameShape(found.shape, t.shape)));
   });
   const names = kept.map(([name]) => name);
   // Heads of other depths than the template's are not wanted either.

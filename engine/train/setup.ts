@@ -283,6 +283,8 @@ export class Training {
    */
   async test(fold: FoldSetup, segment: (image: Volume, id: string) => Promise<Volume>): Promise<void> {
     const { plan, dataset } = this;
+    // What lies there was measured with other weights.
+    for (const folder of new Set([fold.run, this.run])) await folder.clearMeasured();
     const classes = plan.regions ?? plan.labels.slice(1).map((label, k) => ({ name: label, values: [k + 1] }));
     const shown: OverlayCase[] = [];
     const cases: EvaluatedCase[] = [];

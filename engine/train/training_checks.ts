@@ -15,11 +15,11 @@ type Common = Partial<TrainingOptions>;
  * @example checkTrainingOptions(options, { margin: options.context === "none" && "--context none has no distances" });
  */
 export function checkTrainingOptions(options: Common, own: Readonly<Record<string, string | false>> = {}): void {
-  const { splits, fold, plan, data, augment } = options;
+  const { splits, fold, plan, data, augment, validation = 0 } = options;
   refuseUnused(options, {
     folds: fold === "all" ? "--fold all holds nothing out" : splits !== "" && "--splits says what is held out",
     splits: fold === "all" && "--fold all holds nothing out",
-    validation: fold === "all" && "--fold all holds nothing out",
+    validation: fold === "all" && validation > 0 && "--fold all holds nothing out",
     preset: plan !== "" && "--plan has the sizes",
     phantoms: data !== "" && "--data is there",
     flips: augment === "none" && "--augment none mirrors nothing",

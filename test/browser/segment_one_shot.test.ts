@@ -13,6 +13,7 @@ import type { Plan, Volume } from "../../engine/mod.ts";
 import { startServer } from "../../engine/platform/cli/serve.ts";
 import { alpnet } from "../../models/mod.ts";
 import { runCommand } from "../command.ts";
+import { planFor } from "../plans.ts";
 import { closeBrowser, sharedBrowser } from "./harness.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "voxgrad-one-shot-"));
@@ -26,11 +27,11 @@ test.after(async () => {
 // Stored neither as it is shown nor as the encoder wants it.
 const phantom = organPhantomCase({ seed: 5, shape: [64, 56, 16], spacing: [6, 6, 18], distinct: true });
 const [image, label] = [reorient(phantom.image, "PSL"), reorient(phantom.label, "PSL")];
-const plan = {
-  format: "voxgrad plan 1", dataset: "phantoms", configuration: "3d_fullres", orientation: "RAS", transpose: [0, 1, 2],
-  spacing: [18, 6, 6], patch: [16, 56, 64], batch: 1, channels: [{ name: "MR", normalisation: "z-score" }],
-  labels: [...ORGAN_PHANTOM_LABELS], resampling: { image: 3, label: 1, separateAxis: 0, anisotropy: 3 },
-} as unknown as Plan;
+const plan = planFor({
+  dataset: "phantoms", orientation: "RAS", spacing: [18, 6, 6], patch: [16, 56, 64],
+  channels: [{ name: "MR", normalisation: "z-score" }], labels: [...ORGAN_PHANTOM_LABELS],
+  fingerprint: { cases: 1, medianShape: [16, 56, 64], medianSpacing: [18, 6, 6], medianPreparedShape: [16, 56, 64], relativeSizeAfterCrop: 1 },
+});
 const architecture = {
   block: "basic", layers: [1, 1], width: 8, inputChannels: 1, features: 8, replaceStrideWithDilation: [true],
 } as const;

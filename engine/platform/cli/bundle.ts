@@ -1,6 +1,17 @@
 import type { BuildFailure, Plugin } from "esbuild";
 import { build } from "esbuild";
+import { stat } from "node:fs/promises";
+import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
+
+const ROOT = fileURLToPath(new URL("../../../", import.meta.url));
+
+interface Bundle {
+  readonly code: string;
+  readonly css: string;
+  /** Files that it was made of. */
+  readonly inputs: readonly string[];
+}
 
 /**
  * Bundles TypeScript for the browser: one ES module with its source map, so that top-level await works.
@@ -9,7 +20,7 @@ import { fileURLToPath } from "node:url";
  * @param script the file that stands for "voxgrad:script" in it
  * @throws Error whose message lists each mistake with its file and line
  */
-export async function bundle(entry: string, script?: string): Promise<{ code: string; css: string }> {
+export async function bundle(entry: string, script?: string): Promise<Bundle> {
   const standIn: Plugin = {
     name: "script",
     setup({ onResolve }) {
@@ -29,10 +40,12 @@ export async function bundle(entry: string, script?: string): Promise<{ code: st
       sourcesContent: true,
       logLevel: "silent",
       plugins: [standIn],
-      absWorkingDir: fileURLToPath(new URL("../../../", import.meta.url)),
+      absWorkingDir: ROOT,
+      metafile: true,
     });
     const part = (end: string): string => result.outputFiles.find(({ path }) => path.endsWith(end))?.text ?? "";
-    return { code: part(".js"), css: part(".css") };
+    const inputs = Object.keys(result.metafile.inputs).map((path) => resolve(ROOT, path));
+    return { code: part(".js"), css: part(".css"), inputs };
   } catch (error) {
     const { errors } = error as BuildFailure;
     if (!errors) throw error;
@@ -41,4 +54,42 @@ export async function bundle(entry: string, script?: string): Promise<{ code: st
     );
     throw new Error(`Cannot bundle ${script ?? entry} for the browser:\n${lines.join("\n")}`, { cause: error });
   }
+}
+
+/** A bundle that is made again only where one of its files has changed, and once for all who ask meanwhile. */
+export class Bundler {
+  readonly #entry: string;
+  readonly #script: string | undefined;
+  #coming: Promise<Bundle> | undefined;
+  #made: { readonly bundle: Bundle; readonly stamp: string } | undefined;
+  /** How often it was made. */
+  builds = 0;
+
+  constructor(entry: string, script?: string) {
+    this.#entry = entry;
+    this.#script = script;
+  }
+
+  /** @throws as `bundle` */
+  code(): Promise<Bundle> {
+    return (this.#coming ??= this.#current().finally(() => (this.#coming = undefined)));
+  }
+
+  async #current(): Promise<Bundle> {
+    if (this.#made && (await stampOf(this.#made.bundle.inputs)).text === this.#made.stamp) return this.#made.bundle;
+    this.#made = undefined;
+    this.builds++;
+    const started = Date.now();
+    const made = await bundle(this.#entry, this.#script);
+    const { text, latest } = await stampOf(made.inputs);
+    // What was changed meanwhile may not be in it.
+    if (latest < started) this.#made = { bundle: made, stamp: text };
+    return made;
+  }
+}
+
+/** What changes when one of the files does, and when the last did. */
+async function stampOf(files: readonly string[]): Promise<{ text: string; latest: number }> {
+  const found = await Promise.all(files.map((file) => stat(file).catch(() => ({ mtimeMs: Infinity, size: 0 }))));
+  return { text: found.map(({ mtimeMs, size }) => `${mtimeMs} ${size}`).join(), latest: Math.max(...found.map(({ mtimeMs }) => mtimeMs)) };
 }

@@ -5,7 +5,9 @@ import { fileURLToPath } from "node:url";
 const help = (): string => `voxgrad: 3D medical image segmentation on any GPU
 
   voxgrad run SCRIPT.ts [--key value ...]             runs a script; each --key overrides an entry of its config
-  voxgrad serve SCRIPT.ts [--port N] [--key value ...]  the same in a web page, on the visitor's GPU
+  voxgrad serve SCRIPT.ts [--port N] [--private] [--key value ...]
+                                                      the same in a web page, on the visitor's GPU; --private: at an
+                                                      address that other users of this machine cannot guess
   voxgrad NAME [--key value ...]                      runs a script that voxgrad brings: ${ownScripts().join(", ")};
                                                       run and serve take these names too
   voxgrad doctor                                      says which GPU or driver is used, why, and what would be better

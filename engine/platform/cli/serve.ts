@@ -1,7 +1,8 @@
+import { randomBytes } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { basename } from "node:path";
 import { fileURLToPath } from "node:url";
-import { bundle } from "./bundle.ts";
+import { Bundler } from "./bundle.ts";
 import type { Loopback } from "./loopback.ts";
 import { serveLoopback } from "./loopback.ts";
 
@@ -10,7 +11,7 @@ const usualPort = 8080;
 /**
  * Serves a page that runs the script in a Web Worker, until the process is stopped.
  *
- * @param args arguments of the script; `--port N` is taken out of them
+ * @param args arguments of the script; `--port N` and `--private` are taken out of them
  * @returns the exit code
  */
 export async function serve(script: string, args: readonly string[]): Promise<number> {
@@ -25,10 +26,13 @@ export async function serve(script: string, args: readonly string[]): Promise<nu
       return 2;
     }
   }
+  const hidden = rest.indexOf("--private");
+  if (hidden >= 0) rest.splice(hidden, 1);
+  const folder = hidden >= 0 ? `/${randomBytes(16).toString("hex")}/` : "/";
   let server: Loopback;
   try {
-    server = await startServer(script, rest, port ?? usualPort).catch((error: NodeJS.ErrnoException) => {
-      if (error.code === "EADDRINUSE" && port === undefined) return startServer(script, rest, 0);
+    server = await startServer(script, rest, port ?? usualPort, { folder }).catch((error: NodeJS.ErrnoException) => {
+      if (error.code === "EADDRINUSE" && port === undefined) return startServer(script, rest, 0, { folder });
       throw error;
     });
   } catch (error) {
@@ -45,26 +49,35 @@ export async function serve(script: string, args: readonly string[]): Promise<nu
   return 0;
 }
 
-/** The page for a script, on this machine only. */
-export async function startServer(script: string, args: readonly string[], port: number): Promise<Loopback> {
+/**
+ * The page for a script, on this machine only.
+ *
+ * @param options folder: what its addresses begin with; one that cannot be guessed keeps other users of the machine out
+ */
+export async function startServer(
+  script: string,
+  args: readonly string[],
+  port: number,
+  options: { folder?: string } = {},
+): Promise<Loopback> {
   const here = (name: string): string => fileURLToPath(new URL(`page/${name}`, import.meta.url));
-  const page = bundle(here("page.ts"));
+  const [page, worker] = [new Bundler(here("page.ts")), new Bundler(here("worker.ts"), script)];
   // A mistake in the page's own sources is reported by the first request; here it must only not be unhandled.
-  page.catch(() => undefined);
+  page.code().catch(() => undefined);
   return serveLoopback(port, {
     "/": async () => ({ type: "text/html", body: await readFile(here("page.html")) }),
     "/guard.js": async () => ({ type: "text/javascript", body: await readFile(here("guard.js")) }),
-    "/page.js": async () => ({ type: "text/javascript", body: (await page).code }),
-    "/page.css": async () => ({ type: "text/css", body: (await page).css }),
+    "/page.js": async () => ({ type: "text/javascript", body: (await page.code()).code }),
+    "/page.css": async () => ({ type: "text/css", body: (await page.code()).css }),
     "/run.json": () => ({ type: "application/json", body: JSON.stringify({ script: basename(script), args }) }),
-    "/worker.js": async () => ({ type: "text/javascript", body: await workerCode(here("worker.ts"), script) }),
-  });
+    "/worker.js": async () => ({ type: "text/javascript", body: await workerCode(worker) }),
+  }, options);
 }
 
 /** The worker's code; where the script cannot be bundled, code that tells the page so. */
-async function workerCode(entry: string, script: string): Promise<string> {
+async function workerCode(worker: Bundler): Promise<string> {
   try {
-    return (await bundle(entry, script)).code;
+    return (await worker.code()).code;
   } catch (error) {
     const message = { type: "error", message: (error as Error).message, stack: "" };
     return `postMessage(${JSON.stringify(message)});`;
