@@ -210,9 +210,9 @@ const META_KEYS = [
 ];
 
 const zip = (a: Tree, b: Tree, f: (x: Tensor, y: Tensor) => Tensor): Tree => {
-  const others = tree.leaves(b) as Tensor[];
-  let k = 0;
-  return tree.map(a, (x: Tensor) => f(x, others[k++]!));
+  // By name: one tree may list its names in another order.
+  const others = tree.flatten(b);
+  return tree.map(a, (x: Tensor, path: string) => f(x, others.get(path)!));
 };
 const dot = (a: Tree, b: Tree): Tensor =>
   (tree.leaves(zip(a, b, (x, y) => sum(x.mul(y)))) as Tensor[]).reduce((x, y) => x.add(y));

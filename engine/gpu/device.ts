@@ -149,7 +149,10 @@ export const warn = (line: string): void => platform.log(line);
 /** Name, kind, limits and features of the device; opens it if need be. */
 export const deviceInfo = async (): Promise<DeviceInfo> => (await device()).info;
 
-/** Destroys the device and all that lives on it, so that the process can end or another can be opened. */
+/**
+ * Destroys the device and all that lives on it, so that the process can end or another can be opened. Tensors that were
+ * computed or used are gone with it, those made from numbers among them; read what is still needed before.
+ */
 export async function closeDevice(): Promise<void> {
   if (!opening) return;
   const current = await opening;

@@ -40,7 +40,7 @@ function zip(name: string, params: Params, others: Record<string, Params>): Reco
 /** Refuses a rate that is no number or scalar tensor. */
 function checkRate(name: string, rate: unknown): void {
   check(
-    rate instanceof Tensor ? rate.size === 1 && isFloat(rate.dtype) : typeof rate === "number" && Number.isFinite(rate),
+    rate instanceof Tensor ? rate.rank === 0 && isFloat(rate.dtype) : typeof rate === "number" && Number.isFinite(rate),
     name,
     () => `the learning rate is a number or a scalar tensor, got ${show(rate)}; call update(grads, state, params, rate)`,
   );
