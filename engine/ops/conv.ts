@@ -75,11 +75,12 @@ function convolve(name: string, dims: number, x: Tensor, w: Tensor, options: Con
       `an input of ${channels} channels in ${groups} groups needs weights [K, ${channels / groups}, ...] with K divisible by ${groups}, got ${show(w.shape)}`,
   );
   const kernel = w.shape.slice(2);
+  checkNotEmpty(name, x, w);
   const output = x.shape
     .slice(2)
     .map((n, k) => Math.floor((n + 2 * padding[k]! - dilation[k]! * (kernel[k]! - 1) - 1) / stride[k]!) + 1);
   check(
-    output.every((n) => n > 0) && w.size > 0 && x.size > 0,
+    output.every((n) => n > 0),
     name,
     () =>
       `kernel ${show(kernel)} with dilation ${show(dilation)} does not fit the padded input ${show(x.shape)}, padding ${show(padding)}`,
@@ -138,11 +139,12 @@ function convolveTransposed(name: string, dims: number, x: Tensor, w: Tensor, op
       `an input of ${x.shape[1]} channels needs weights [${x.shape[1]}, K / groups, ...], got ${show(w.shape)} with ${groups} groups`,
   );
   const kernel = w.shape.slice(2);
+  checkNotEmpty(name, x, w);
   const grown = x.shape
     .slice(2)
     .map((n, k) => (n - 1) * stride[k]! - 2 * padding[k]! + dilation[k]! * (kernel[k]! - 1) + extra[k]! + 1);
   check(
-    grown.every((n) => n > 0) && w.size > 0 && x.size > 0,
+    grown.every((n) => n > 0),
     name,
     () => `input ${show(x.shape)} with kernel ${show(kernel)} and padding ${show(padding)} leaves no output`,
   );
@@ -173,3 +175,8 @@ export const convTranspose2d = inOneFloat((x: Tensor, w: Tensor, options: ConvTr
 export const convTranspose3d = inOneFloat((x: Tensor, w: Tensor, options: ConvTransposeOptions = {}): Tensor =>
   convolveTransposed("convTranspose3d", 3, x, w, options),
 );
+
+function checkNotEmpty(name: string, x: Tensor, w: Tensor): void {
+  check(x.size > 0, name, () => `the input ${show(x.shape)} is empty`);
+  check(w.size > 0, name, () => `the weight ${show(w.shape)} is empty`);
+}
