@@ -65,7 +65,8 @@ export async function evaluateOneShot(options: OneShotEvaluationOptions): Promis
   const within = !options.within && "it is for --within";
   const own = within || (options.preparation !== "own" && "it is for --preparation own");
   refuseUnused(options, {
-    supports: over, seed: over, chunks: over, cache: over, memory: over, workers: over,
+    // Limits of what may be used (--cache, --memory, --workers) hold where nothing is used too.
+    supports: over, seed: over, chunks: over,
     slice: within, preparation: within, side: own, clip: own,
     cases: isImage(options.data) && "--data is one image",
     window: options.prototypes === "panet" && "--prototypes panet has one prototype a class, and no windows",
@@ -122,7 +123,7 @@ async function openData(options: OneShotEvaluationOptions, encoder: Encoder): Pr
   const strange = values.find((value) => !(Number.isInteger(value) && value >= 0 && value < 256));
   if (strange !== undefined) throw new ConfigError(`${options.labels}: it holds ${strange}; labels are whole numbers from 0 to 255`);
   const channels = encoder.plan.channels.map(({ name }) => name);
-  const [item] = await findImages(data, channels.length);
+  const [item] = await findImages(data, channels);
   const labels = Array.from({ length: values.at(-1)! + 1 }, (_, value) => ({ name: value === 0 ? "background" : `${value}`, value }));
   const cases = [{ ...item!, label: options.labels }];
   return {

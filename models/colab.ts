@@ -12,8 +12,10 @@ import {
   VoxgradError, where,
 } from "../engine/mod.ts";
 
-import { type Model, plainConvUNet, residualEncoderUNet } from "./unet.ts";
-import type { UNetConfig } from "./unet_config.ts";
+import { knowsOptions } from "./partial_groups.ts";
+
+export { contextsFirst, contextUNet, withoutContexts } from "./colab_network.ts";
+export type { ContextUNetConfig } from "./colab_network.ts";
 
 /** A tree of tensors. */
 type Tree = any;
@@ -36,6 +38,7 @@ const spaceOf = (x: Tensor): number[] => x.shape.map((_, k) => k).slice(2);
  * @example const mask = colab.softDilatedMask(distanceTransform(roi.equal(0)), { margin: 30, tau: 20 });
  */
 export function softDilatedMask(distance: Tensor, options: { margin: number; tau: number }): Tensor {
+  knowsOptions("softDilatedMask", options, ["margin", "tau"]);
   const { margin, tau } = options;
   need(margin >= 0 && tau > 0, () => `softDilatedMask: margin is >= 0 and tau > 0, got ${margin} and ${tau}`);
   return minimum(exp(distance.cast("f32").mul(-1).add(margin).div(tau)), 1);
@@ -89,6 +92,7 @@ export interface SegmentationLossOptions {
  * @example const loss = colab.segmentationLoss(network.apply(theta, x), labels);
  */
 export function segmentationLoss(logits: Tensor, labels: Tensor, options: SegmentationLossOptions = {}): Tensor {
+  knowsOptions("segmentationLoss", options, ["without", "batch", "smooth"]);
   const { without, batch = false, smooth = 1e-5 } = options;
   const same = String(logits.shape) === String(labels.shape);
   need(same, () => `segmentationLoss: logits and labels have one shape, got ${logits} and ${labels}`);
@@ -125,7 +129,9 @@ export interface RoiLossOptions {
  * @example const loss = colab.roiLoss(network.apply(theta, x), roi);
  */
 export function roiLoss(logits: Tensor, roi: Tensor, options: RoiLossOptions = {}): Tensor {
+  knowsOptions("roiLoss", options, ["loss", "only"]);
   const { loss = "bce", only } = options;
+  need(loss === "bce" || loss === "dice", () => `roiLoss: loss is "bce" or "dice", got ${JSON.stringify(loss)}`);
   const rois = roiChannels("roiLoss", roi, logits);
   const [N, c] = rois.shape as [number, number];
   need(c < logits.shape[1]!, () => `roiLoss: ${c} ROI classes leave no context in ${logits}`);
@@ -172,42 +178,6 @@ export function pyramidLabels(
   });
 }
 
-/**
- * Logits of background and ROI classes, of one patch: the background's is the largest of the contexts', so the most
- * likely class is the same. No mean of such logits is that of the contexts', nor is their softmax a probability; what is
- * to be averaged goes through `contextsFirst`.
- *
- * @param logits [N, c + t, ...space], ROI classes first
- * @param roiClasses c
- * @returns [N, 1 + c, ...space]
- */
-export function withoutContexts(logits: Tensor, roiClasses: number): Tensor {
-  const background = max(slice(logits, { start: [0, roiClasses] }), { axes: [1], keepDims: true });
-  return concat([background, slice(logits, { end: [logits.shape[0]!, roiClasses] })], { axis: 1 });
-}
-
-/**
- * A network whose outputs are ROI classes and contexts as `predictor` takes one whose background has several outputs:
- * contexts first, each averaged over patches and mirror images before they become the background.
- *
- * @param network outputs [N, c + t, ...space], or a list of them
- * @param options roiClasses: c; contexts: t
- */
-export function contextsFirst<N extends { apply(params: any, input: Tensor, options?: any): Tensor | readonly Tensor[] }>(
-  network: N,
-  { roiClasses, contexts }: { roiClasses: number; contexts: number },
-): { apply(params: any, input: Tensor, options?: any): Tensor; readonly backgrounds: number } {
-  return {
-    backgrounds: contexts,
-    apply(params, input, options) {
-      const out = network.apply(params, input, options);
-      const logits = out instanceof Tensor ? out : out[0]!;
-      const rois = slice(logits, { end: [logits.shape[0]!, roiClasses] });
-      return concat([slice(logits, { start: [0, roiClasses] }), rois], { axis: 1 });
-    },
-  };
-}
-
 /** How the meta-gradient is taken. */
 export type MetaMethod = "exact" | "finite-difference" | "implicit";
 
@@ -234,6 +204,10 @@ export interface MetaGradientOptions {
   readonly iterations?: number;
   readonly damping?: number;
 }
+
+const META_KEYS = [
+  "segment", "generate", "theta", "omega", "roi", "mask", "alpha", "method", "per", "segmentation", "roiOptions", "iterations", "damping",
+];
 
 const zip = (a: Tree, b: Tree, f: (x: Tensor, y: Tensor) => Tensor): Tree => {
   const others = tree.leaves(b) as Tensor[];
@@ -265,6 +239,10 @@ const fixed = (a: Tree): Tree => tree.map(a, (x: Tensor) => stopGradient(x));
  */
 export function metaGradient(options: MetaGradientOptions): Tree {
   const { per = "batch" } = options;
+  knowsOptions("metaGradient", options, META_KEYS);
+  for (const key of ["iterations", "damping"] as const) {
+    need(options[key] === undefined || options.method === "implicit", () => `metaGradient: ${key} is of the method "implicit" alone; leave it out`);
+  }
   need(per === "batch" || per === "sample", () => `metaGradient: per is "batch" or "sample", got ${JSON.stringify(per)}`);
   if (per === "sample") return gradientPerSample(options);
   const { segment, generate, theta, omega, roi, mask, alpha, method = "exact", iterations = 10, damping = 1e-2 } = options;
@@ -342,27 +320,4 @@ function conjugateGradients(product: (x: Tree) => Tree, b: Tree, iterations: num
 function safeRatio(a: Tensor, b: Tensor): Tensor {
   const positive = b.greater(0);
   return where(positive, a.div(where(positive, b, 1)), 0);
-}
-
-/** A U-Net with ROI classes and contexts as outputs. */
-export interface ContextUNetConfig extends UNetConfig {
-  /** How many of the classes, the first ones, are ROI; the others are contexts. */
-  readonly roiClasses: number;
-}
-
-/**
- * PlainConvUNet or ResidualEncoderUNet trained with context labels, to be used as one of background and ROI classes
- * (`contextsFirst`); its parameters are those of the network within.
- *
- * @param config as for that network, blocksPerStage tells the residual one; and roiClasses
- * @returns a network with logits [N, t + c, ...space], the t contexts first
- * @example const model = colab.contextUNet({ inputChannels: 1, features: [8, 16], classes: 3, roiClasses: 1 });
- */
-export function contextUNet(config: ContextUNetConfig): Model<Tensor> & { readonly backgrounds: number } {
-  const { roiClasses, ...own } = config;
-  const within = own.blocksPerStage === undefined ? plainConvUNet(own) : residualEncoderUNet(own);
-  const contexts = within.config.classes - roiClasses;
-  need(Number.isInteger(roiClasses) && roiClasses >= 1 && contexts >= 1,
-    () => `contextUNet: roiClasses is a whole number from 1 to ${within.config.classes - 1}, got ${roiClasses}`);
-  return { init: (key) => within.init(key), config: within.config, ...contextsFirst(within, { roiClasses, contexts }) };
 }

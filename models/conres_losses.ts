@@ -26,7 +26,7 @@ import {
   where,
 } from "../engine/mod.ts";
 import { behindZeros, neighbours, type ResidualAxis, sliceResidual, spaceAxis } from "./conres_axis.ts";
-import { need, shown } from "./partial_groups.ts";
+import { knowsOptions, need, shown } from "./partial_groups.ts";
 
 export type { ResidualAxis } from "./conres_axis.ts";
 
@@ -72,6 +72,7 @@ export interface ResidualLabelOptions {
  * const residual = conres.residualLabels(regions, { axis: "axial" });
  */
 export function residualLabels(labels: Tensor, options: ResidualLabelOptions = {}): Tensor {
+  knowsOptions("residualLabels", options, ["axis", "first", "classes"]);
   const name = "residualLabels";
   const { axis = "axial", first = "zero", classes } = options;
   need(first === "zero" || first === "label", name, () => `first is "zero" or "label", got ${shown(first)}`);
@@ -133,6 +134,7 @@ function logShare(voxels: number, count: Tensor): Tensor {
  * @example const loss = conres.residualLoss(logits, conres.residualLabels(regions), { mode: "paper" });
  */
 export function residualLoss(logits: Tensor, residual: Tensor, options: ResidualLossOptions = {}): Tensor {
+  knowsOptions("residualLoss", options, ["mode", "backgroundWeight"]);
   const name = "residualLoss";
   const { mode = "paper", backgroundWeight } = options;
   checkPair(name, logits, "the residual", residual);
@@ -210,6 +212,7 @@ export function deepResidualLoss(
  * @example const loss = conres.segmentationLoss(logits, regionTargets(labels, regions).cast("f32"));
  */
 export function segmentationLoss(logits: Tensor, targets: Tensor, options: { smooth?: number } = {}): Tensor {
+  knowsOptions("segmentationLoss", options, ["smooth"]);
   const { smooth = 1 } = options;
   checkPair("segmentationLoss", logits, "the target", targets);
   need(smooth > 0, "segmentationLoss", () => `smooth is a number > 0, got ${shown(smooth)}`);
@@ -244,6 +247,7 @@ export interface LossOptions extends DeepResidualLossOptions {
  * })(params);
  */
 export function loss(outputs: readonly Tensor[], labels: Tensor, options: LossOptions = {}): Tensor {
+  knowsOptions("conres.loss", options, ["regions", "axis", "first", "mode", "backgroundWeight", "lambda"]);
   const { regions, axis = "axial", first = "zero", ...own } = options;
   const [logits, ...residuals] = outputs;
   need(
@@ -270,6 +274,7 @@ export function loss(outputs: readonly Tensor[], labels: Tensor, options: LossOp
  * @example const distances = conres.signedDistances(targets, { spacing: plan.spacing });
  */
 export function signedDistances(targets: Tensor, options: { spacing?: number | readonly number[] } = {}): Tensor {
+  knowsOptions("signedDistances", options, ["spacing"]);
   need(
     targets instanceof Tensor && targets.rank === 5 && targets.size > 0,
     "signedDistances",
@@ -294,6 +299,7 @@ export function signedDistances(targets: Tensor, options: { spacing?: number | r
  * const total = L.mul(alpha).add(conres.boundaryLoss(outputs[0], distances).mul(1 - alpha));
  */
 export function boundaryLoss(logits: Tensor, distances: Tensor, options: { multiClass?: boolean } = {}): Tensor {
+  knowsOptions("boundaryLoss", options, ["multiClass"]);
   const x = options.multiClass ? logits.cast("f32") : logits;
   if (!options.multiClass) {
     checkPair("boundaryLoss", x, "the map of distances", distances);

@@ -126,7 +126,8 @@ export async function openConResNet(options: ConResNetOptions) {
   const plain = options.arm === "baseline" && "--arm baseline has no residuals";
   checkTrainingOptions(options, {
     // Beside a plan it says how many features there are.
-    preset: options.plan !== "" && options.features.length > 0 && "--plan and --features have the sizes",
+    preset: options.data === "" ? "phantoms have sizes of their own"
+      : options.plan !== "" && options.features.length > 0 && "--plan and --features have the sizes",
     axis: plain,
     mode: plain,
     first: plain,

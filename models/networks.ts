@@ -1,6 +1,6 @@
 /** Networks by the names that model files give them. */
 import { ConfigError, type ModelDescription } from "../engine/mod.ts";
-import { contextUNet } from "./colab.ts";
+import { contextUNet } from "./colab_network.ts";
 import { conResNet } from "./conresnet.ts";
 import { type Model, plainConvUNet, residualEncoderUNet } from "./unet.ts";
 

@@ -28,7 +28,7 @@ import {
   where,
 } from "../engine/mod.ts";
 import { exclusionCrossEntropy, exclusionDice, exclusionLabels } from "./partial_exclusion.ts";
-import { checkLogits, type ClassSets, type Groups, need, NOTHING, partlyLabelled, setsOf, shown } from "./partial_groups.ts";
+import { checkLogits, type ClassSets, type Groups, knowsOptions, need, NOTHING, partlyLabelled, setsOf, shown } from "./partial_groups.ts";
 import { marginalCrossEntropy, marginalDice, type MarginalDiceOptions, score } from "./partial_marginal.ts";
 
 export { exclusionCrossEntropy, exclusionDice, exclusionLabels, exclusionSets } from "./partial_exclusion.ts";
@@ -63,6 +63,11 @@ export interface PartialLossOptions extends MarginalDiceOptions {
   readonly sets?: ClassSets;
 }
 
+const KEYS = [
+  "groups", "sets", "mode", "ignoreIndex", "partly", "smooth", "batch", "includeBackground", "crossEntropy", "dice", "exclusionCrossEntropy",
+  "exclusionDice",
+];
+
 /**
  * The paper's best loss: marginal cross-entropy and Dice, plus twice exclusion cross-entropy and Dice. The terms share
  * one softmax. The exclusion terms look at partly labelled samples alone (Section 4.4), so without any they are 0; the
@@ -74,12 +79,14 @@ export interface PartialLossOptions extends MarginalDiceOptions {
  * const loss = deepSupervision((output, target) => partial.loss(output, target, { groups }), outputs, labels);
  */
 export function loss(logits: Tensor, labels: Tensor, options: PartialLossOptions): Tensor {
+  knowsOptions("partial.loss", options, KEYS);
   const { crossEntropy = 1, dice = 1, exclusionCrossEntropy: eCE = 2, exclusionDice: eDice = 2, ...own } = options;
   const weights = { crossEntropy, dice, exclusionCrossEntropy: eCE, exclusionDice: eDice };
   for (const [key, w] of Object.entries(weights))
     need(Number.isFinite(w) && w >= 0, "partial.loss", () => `${key} is a number >= 0, got ${shown(w)}`);
   const [, classes] = checkLogits("partial.loss", logits);
-  const { groups, sets, ignoreIndex, batch = true } = own;
+  const { sets, ...marginal } = own;
+  const { groups, ignoreIndex, batch = true } = own;
   const exclusion = exclusionLabels(labels, {
     groups,
     classes,
@@ -88,8 +95,8 @@ export function loss(logits: Tensor, labels: Tensor, options: PartialLossOptions
   });
   const samples = partlyLabelled(setsOf("partial.loss", groups, labels.shape[0]!, classes));
   const terms = [
-    ...(crossEntropy > 0 ? [marginalCrossEntropy(logits, labels, own).mul(crossEntropy)] : []),
-    ...(dice > 0 ? [marginalDice(logits, labels, own).mul(dice)] : []),
+    ...(crossEntropy > 0 ? [marginalCrossEntropy(logits, labels, marginal).mul(crossEntropy)] : []),
+    ...(dice > 0 ? [marginalDice(logits, labels, marginal).mul(dice)] : []),
     ...(eCE > 0 ? [exclusionCrossEntropy(logits, exclusion, { samples }).mul(eCE)] : []),
     ...(eDice > 0 ? [exclusionDice(logits, exclusion, { batch, samples }).mul(eDice)] : []),
   ];
@@ -108,6 +115,7 @@ export function loss(logits: Tensor, labels: Tensor, options: PartialLossOptions
  * @example const loss = partial.priorAware(logits, { prior: [0.95, 0.04, 0.01] });
  */
 export function priorAware(logits: Tensor, options: { prior: readonly number[] | Tensor }): Tensor {
+  knowsOptions("priorAware", options, ["prior"]);
   const [, K] = checkLogits("priorAware", logits);
   const { prior } = options;
   const isShare = (q: unknown): boolean => typeof q === "number" && q >= 0 && q <= 1;
@@ -142,6 +150,7 @@ export function priorAware(logits: Tensor, options: { prior: readonly number[] |
  * @example const loss = diceCrossEntropy(logits, partial.pseudoLabels(logits, labels, { groups }));
  */
 export function pseudoLabels(logits: Tensor, labels: Tensor, options: { groups: Groups }): Tensor {
+  knowsOptions("pseudoLabels", options, ["groups"]);
   const { hit, set, sets } = score("pseudoLabels", logits, labels, { groups: options.groups });
   const likely = argmax(where(hit, stopGradient(logits.cast("f32")), NOTHING), { axis: 1 });
   const result = where(greaterEqual(set.squeeze({ axes: [1] }), 0), likely, labels.cast("i32"));

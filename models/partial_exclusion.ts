@@ -8,6 +8,7 @@ import {
   type ClassSets,
   type Groups,
   isClass,
+  knowsOptions,
   lookUp,
   need,
   setsOf,
@@ -22,6 +23,7 @@ import {
  * @example partial.exclusionSets(4); // [[], [2, 3], [1, 3], [1, 2]]
  */
 export function exclusionSets(classes: number, options: { background?: boolean } = {}): number[][] {
+  knowsOptions("exclusionSets", options, ["background"]);
   checkClasses("exclusionSets", classes);
   const all = Array.from({ length: classes }, (_, k) => k);
   return all.map((n) => (n === 0 ? [] : all.filter((k) => k !== n && (k > 0 || options.background === true))));
@@ -46,6 +48,7 @@ export interface ExclusionLabelOptions {
  * @example const e = partial.exclusionLabels(labels, { groups: partial.mergedGroups([1], 5), classes: 5 });
  */
 export function exclusionLabels(labels: Tensor, options: ExclusionLabelOptions): Tensor {
+  knowsOptions("exclusionLabels", options, ["groups", "classes", "sets", "ignoreIndex"]);
   const { groups, classes } = options;
   checkClasses("exclusionLabels", classes);
   checkLabels("exclusionLabels", labels);
@@ -125,6 +128,7 @@ export function exclusionCrossEntropy(
   exclusion: Tensor,
   options: ExclusionCrossEntropyOptions = {},
 ): Tensor {
+  knowsOptions("exclusionCrossEntropy", options, ["includeBackground", "samples", "epsilon"]);
   const { epsilon = 1 } = options;
   need(epsilon > 0, "exclusionCrossEntropy", () => `epsilon is a number > 0, got ${shown(epsilon)}`);
   const { p, e } = excludedShare("exclusionCrossEntropy", logits, exclusion, options);
@@ -146,6 +150,7 @@ export interface ExclusionDiceOptions extends ExcludedOptions {
  * @example const loss = partial.exclusionDice(logits, partial.exclusionLabels(labels, { groups, classes: 5 }));
  */
 export function exclusionDice(logits: Tensor, exclusion: Tensor, options: ExclusionDiceOptions = {}): Tensor {
+  knowsOptions("exclusionDice", options, ["includeBackground", "samples", "smooth", "batch"]);
   const { smooth = 1e-5, batch = true } = options;
   need(smooth > 0, "exclusionDice", () => `smooth is a number > 0, got ${shown(smooth)}`);
   const { p, e } = excludedShare("exclusionDice", logits, exclusion, options);

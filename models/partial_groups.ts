@@ -20,6 +20,12 @@ export const need = (condition: boolean, name: string, message: () => string): v
   if (!condition) throw new VoxgradError(`${name}: ${message()}`);
 };
 
+/** Rejects an option that a function does not know, which would otherwise be passed over. */
+export function knowsOptions(name: string, options: object, known: readonly string[]): void {
+  const stray = Object.keys(options).find((key) => !known.includes(key));
+  need(stray === undefined, name, () => `there is no option ${stray}; it takes ${known.join(", ")}`);
+}
+
 /** Sets of class values that together hold each class once; the first is usually that of the background. */
 export type ClassSets = readonly (readonly number[])[];
 

@@ -18,6 +18,7 @@ import {
   checkLabels,
   checkLogits,
   type Groups,
+  knowsOptions,
   members,
   named,
   need,
@@ -75,7 +76,11 @@ function sumLogits(sets: Sets, logits: Tensor): Tensor {
   return where(perVoxel(named(sets), logits.rank), summed.reshape({ shape: logits.shape }), NOTHING);
 }
 
+/** Of all marginal losses, so that they take one another's settings. */
+const OPTIONS = ["groups", "mode", "ignoreIndex", "partly", "smooth", "batch", "includeBackground", "alpha", "beta", "gamma"];
+
 export function score(name: string, logits: Tensor, labels: Tensor, options: MarginalOptions): Scored {
+  knowsOptions(name, options, OPTIONS);
   const [N, K] = checkLogits(name, logits);
   checkLabels(name, labels, [N, ...logits.shape.slice(2)]);
   const { groups, mode = "probability", ignoreIndex, partly = 1 } = options;
@@ -279,6 +284,7 @@ export function marginalTversky(logits: Tensor, labels: Tensor, options: Margina
  * @example const q = partial.mergedProbabilities(logits, { groups: [[0, 2], [1]] }); // q at class 0 is p0 + p2
  */
 export function mergedProbabilities(logits: Tensor, options: { groups: Groups; mode?: MergeMode }): Tensor {
+  knowsOptions("mergedProbabilities", options, ["groups", "mode"]);
   const { groups, mode = "probability" } = options;
   const [N, K] = checkLogits("mergedProbabilities", logits);
   checkMode("mergedProbabilities", mode);

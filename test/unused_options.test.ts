@@ -1,9 +1,9 @@
 /** Options that would change nothing are refused by name, before any data is opened; those of another script are unknown. */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { closeDevice, config, ConfigError, runConfig } from "../engine/mod.ts";
+import { closeDevice, config, ConfigError, runConfig, zeros } from "../engine/mod.ts";
 import {
-  alpnetEntries, colabEntries, conResNetEntries, evaluateOneShot, oneShotEntries, partialEntries, trainAlpnet, trainColab, trainConResNet,
+  alpnetEntries, colab, colabEntries, conres, conResNetEntries, evaluateOneShot, oneShotEntries, partial, partialEntries, trainAlpnet, trainColab, trainConResNet,
   trainPartial,
 } from "../models/mod.ts";
 import { runCommand } from "./command.ts";
@@ -62,6 +62,33 @@ test("train_alpnet has no options of patches, and refuses those that its arm doe
   await refused(evaluate, "--within --supports 4 --chunks 2", /--supports has no effect/, /--chunks has no effect/);
   await refused(evaluate, "--slice 3 --clip 1,2", /--slice has no effect: it is for --within/, /--clip has no effect/);
   await refused(evaluate, "--within --side 64", /--side has no effect: it is for --preparation own/);
+});
+
+test("losses refuse options that they do not know or do not use", () => {
+  const x = zeros([1, 3, 2, 2, 2]);
+  const labels = zeros([1, 2, 2, 2], { dtype: "i32" });
+  const groups = [[0, 2], [1]];
+  const calls: readonly [string, (options: any) => unknown][] = [
+    ["marginalDice", (more) => partial.marginalDice(x, labels, { groups, ...more })],
+    ["marginalCrossEntropy", (more) => partial.marginalCrossEntropy(x, labels, { groups, ...more })],
+    ["partial.loss", (more) => partial.loss(x, labels, { groups, ...more })],
+    ["exclusionDice", (more) => partial.exclusionDice(x, x, more)],
+    ["exclusionLabels", (more) => partial.exclusionLabels(labels, { groups, classes: 3, ...more })],
+    ["segmentationLoss", (more) => colab.segmentationLoss(x, x, more)],
+    ["roiLoss", (more) => colab.roiLoss(x, labels, more)],
+    ["conres.loss", (more) => conres.loss([x], labels, more)],
+    ["residualLoss", (more) => conres.residualLoss(x, x, more)],
+    ["boundaryLoss", (more) => conres.boundaryLoss(x, x, more)],
+  ];
+  for (const [name, call] of calls) {
+    call({});
+    for (const key of ["smoth", "reduction", "constructor"]) {
+      assert.throws(() => call({ [key]: 1 }), (error: Error) => error.message.startsWith(`${name}: there is no option ${key}; it takes `), `${name} ${key}`);
+    }
+  }
+  const meta = { segment: () => x, generate: () => x, theta: {}, omega: {}, roi: labels, mask: labels, alpha: 1 };
+  assert.throws(() => colab.metaGradient({ ...meta, damping: 1 }), /damping is of the method "implicit" alone/);
+  assert.throws(() => colab.metaGradient({ ...meta, epsilon: 1 } as any), /there is no option epsilon/);
 });
 
 test("summary and plan refuse what they would not look at", async () => {

@@ -30,6 +30,7 @@ const [image, label] = [reorient(phantom.image, "PSL"), reorient(phantom.label, 
 const plan = planFor({
   dataset: "phantoms", orientation: "RAS", spacing: [18, 6, 6], patch: [16, 56, 64],
   channels: [{ name: "MR", normalisation: "z-score" }], labels: [...ORGAN_PHANTOM_LABELS],
+  fingerprint: { cases: 1, medianShape: [16, 56, 64], medianSpacing: [18, 6, 6], medianPreparedShape: [16, 56, 64], relativeSizeAfterCrop: 1 },
 });
 const architecture = {
   block: "basic", layers: [1, 1], width: 8, inputChannels: 1, features: 8, replaceStrideWithDilation: [true],
