@@ -51,9 +51,11 @@ const group = /\.json$/.test(options.dataset) && !/(^|\/)dataset\.json$/.test(op
 const known = group ? (await openDataset(options.dataset)).cases : [];
 const { pairs, missing, extra } = await pairFiles(options.predictions, options.references);
 const stemOf = (path: string): string => imageStem(path.split("/").pop()!) ?? path;
-const renamed = pairs.filter(({ prediction, reference }) => pairs.length > 1 && stemOf(prediction) !== stemOf(reference));
+const renamed = pairs
+  .map(({ prediction, reference }) => [stemOf(prediction), stemOf(reference)])
+  .filter(([prediction, reference]) => pairs.length > 1 && prediction !== reference);
 if (renamed.length > 0) {
-  print(`Paired by names of images and labels: ${listed(renamed.map(({ prediction, reference }) => `${stemOf(prediction)} with ${stemOf(reference)}`), 5)}`);
+  print(`Paired by names of images and labels: ${listed(renamed.map((names) => names.join(" with ")), 5)}`);
 }
 const cases: EvaluatedCase[] = [];
 const faults = new CaseFaults();

@@ -93,6 +93,15 @@ test("openDataset() finds the ending where dataset.json names none, and takes ca
   assert.equal((await opened(listed)).cases, [["c", [4], values]]);
   const mixed = folder({ "imagesTr/c_0000.nii": image(4), "labelsTr/c.NII": label() }, { ...ONE, file_ending: ".nii.gz" });
   assert.equal((await opened(mixed)).cases, [["c", [4], values]]);
+  const pair = (bytes: Uint8Array): [Uint8Array, Uint8Array] => {
+    const header = bytes.slice(0, 348);
+    header.set([110, 105, 49, 0], 344);
+    new DataView(header.buffer).setFloat32(108, 0, true);
+    return [header, bytes.slice(352)];
+  };
+  const [[header, voxels], [labelHeader, labels]] = [pair(image(4)), pair(label())];
+  const halves = { "imagesTr/c_0000.HDR": header, "imagesTr/c_0000.IMG": voxels, "labelsTr/c.hdr": labelHeader, "labelsTr/c.img": labels };
+  assert.equal((await opened(folder(halves, ONE))).cases, [["c", [4], values]]);
   const whole = folder({ "imagesTr/CT_2021.nii": image(4), "labelsTr/CT_2021.nii": label() }, ONE);
   assert.equal((await opened(whole)).cases, [["CT_2021", [4], values]]);
 });

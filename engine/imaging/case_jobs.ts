@@ -5,6 +5,7 @@ import { fingerprintCase } from "./fingerprint_case.ts";
 import type { CaseSamples } from "./fingerprint_case.ts";
 import { ContentHash } from "./hash.ts";
 import { loadCase } from "./load_case.ts";
+import { volumeFiles } from "./read_volume.ts";
 import type { Plan } from "./plan.ts";
 import { cropCase } from "./preprocess.ts";
 import type { CroppedCase } from "./preprocess.ts";
@@ -75,14 +76,5 @@ async function perform(job: CaseJob): Promise<CaseResult> {
 /** All files of a case, both of a .hdr/.img pair. */
 async function filesOf(item: DatasetCase): Promise<string[]> {
   const named = [...item.images, ...(item.label === undefined ? [] : [item.label])];
-  const files: string[] = [];
-  for (const path of named) {
-    files.push(path);
-    const [, stem, kind] = /^(.+)\.(hdr|img)(?:\.gz)?$/.exec(path) ?? [];
-    if (stem === undefined) continue;
-    for (const end of kind === "hdr" ? [".img", ".img.gz"] : [".hdr", ".hdr.gz"]) {
-      if (await platform.exists(stem + end)) files.push(stem + end);
-    }
-  }
-  return files;
+  return (await Promise.all(named.map(volumeFiles))).flat();
 }

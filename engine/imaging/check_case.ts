@@ -97,8 +97,9 @@ export class CaseChecker {
   }
 
   #checkGrid(first: Grid, other: Volume): void {
-    if (first.shape.join() === other.shape.join() && cornerDistance(first.affine, other.affine, first.shape) <= this.#tolerance * Math.min(...first.spacing)) return;
-    if (turnedOnto(other, first, this.#tolerance)) {
+    const turned = turnedOnto(other, first, this.#tolerance);
+    if (turned === other) return;
+    if (turned) {
       const [own, wanted] = [axisCodes(other.affine), axisCodes(first.affine)];
       const problem = `its direction is ${own} and not the ${wanted} of ${first.name}, in the same place`;
       const fix = `Turn it to ${wanted}, voxels and header together; with the header alone it would be mirrored or turned`;

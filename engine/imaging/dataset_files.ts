@@ -116,7 +116,9 @@ export class FileFinder {
       const [folder, name] = [folderOf(each), baseName(each)];
       const names = await this.names(folder);
       if (names.has(name)) return each;
-      const alike = [...names].filter((other) => isNifti(name) && other.toLowerCase() === name.toLowerCase() && withoutEnding(other) === withoutEnding(name));
+      const isAlike = (other: string): boolean =>
+        other.toLowerCase() === name.toLowerCase() && withoutEnding(other) === withoutEnding(name);
+      const alike = isNifti(name) ? [...names].filter(isAlike) : [];
       if (alike.length === 1) return `${folder}/${alike[0]}`;
     }
     return undefined;

@@ -36,7 +36,9 @@ export async function namedCases(
     const whole = labels.has(stem);
     const [, id = stem, channel] = whole ? [] : (/^(.+)_(\d{4})$/.exec(stem) ?? []);
     if (!whole && channel === undefined && folders.labels !== undefined) {
-      const fix = `Files of a case are looked for as ${stem}_0000.nii.gz, with the number of the channel, or by the name of its label; list others under "training" in dataset.json`;
+      const fix =
+        `Files of a case are looked for as ${stem}_0000.nii.gz, with the number of the channel, or by the name of its ` +
+        'label; list others under "training" in dataset.json';
       onFault(new DatasetError(`${folders.images}/${name}`, "its name does not end in a channel number, and no label has it", fix));
       continue;
     }

@@ -176,7 +176,7 @@ async function noPair(folders: PlainFolders, images: readonly string[], labels: 
     : `Put images into ${folders.images} and labels of the same names into ${folders.labels}`;
   const [first] = images;
   const problem = first !== undefined && labels.length > 0
-    ? `${folders.labels} has no ${mixed ? `label of ${withoutEnding(baseName(first))}` : `file named ${withoutEnding(baseName(first))}`} or of any other image`
+    ? `${folders.labels} has no ${mixed ? "label of" : "file named"} ${withoutEnding(baseName(first))} or of any other image`
     : "no case found";
   return new DatasetError(folders.images, `${problem} (${there})`, fix);
 }
@@ -189,7 +189,8 @@ async function channelsOf(found: readonly Pair[], folders: PlainFolders, onFault
   if (keys.join() !== "") {
     if (keys.every((key) => key !== "" && !/^\d/.test(key))) return { keys, names: keys };
     const fix = "Give every case a file for each channel: CASE_0000, CASE_0001, ... without gaps";
-    onFault(new DatasetError([...found[0]!.files.values()][0]!, `case ${found[0]!.id} has the channels ${listed(keys.map((key) => key || "without a number"))}`, fix));
+    const problem = `case ${found[0]!.id} has the channels ${listed(keys.map((key) => key || "without a number"))}`;
+    onFault(new DatasetError([...found[0]!.files.values()][0]!, problem, fix));
     return { keys, names: keys.map((_, channel) => `channel ${channel}`) };
   }
   let first: DatasetError | undefined;
@@ -226,7 +227,10 @@ async function classesOf(cases: readonly DatasetCase[], folders: PlainFolders, o
       const { volume, broken } = roundLabels(await readVolume(label!));
       if (broken.length > 0) throw new DatasetError(label!, ...brokenLabels(volume, broken));
       const own = countValues(volume).map(([value]) => value);
-      if (own.length > MOST) throw new DatasetError(label!, `it holds more than ${MOST} different values`, "Name the folder of the labels, not that of the images");
+      if (own.length > MOST) {
+        const fix = "Name the folder of the labels, not that of the images";
+        throw new DatasetError(label!, `it holds more than ${MOST} different values`, fix);
+      }
       if (own[0]! < 0) throw new DatasetError(label!, `it holds ${own[0]}`, "Labels are whole numbers from 0 on");
       for (const value of own) values.add(value);
       read++;

@@ -113,6 +113,7 @@ export function checkPlaces(a: Volume, b: Volume, tolerance: number): void {
 /** What keeps the voxels of an image from being used, problem and fix: those that are no numbers, or none in float32. */
 export function brokenVoxels({ data, source }: Volume): [problem: string, fix: string][] {
   let [bad, far, farthest] = [0, 0, 0];
+  if (!(data instanceof Float32Array || data instanceof Float64Array)) return [];
   for (let i = 0; i < data.length; i++) {
     const value = data[i]!;
     const single = Math.fround(value);

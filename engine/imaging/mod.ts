@@ -65,7 +65,7 @@ export type {
   CaseGeometry, ChannelPlan, NetworkPlan, Plan, PlanFingerprint, PreparedCase, ResamplingPlan,
 } from "./plan.ts";
 export { Prng } from "./prng.ts";
-export { imageStem, readVolume } from "./read_volume.ts";
+export { imageStem, readVolume, volumeFiles } from "./read_volume.ts";
 export { reorient, turnedOnto } from "./reorient.ts";
 export { keepLargestComponent } from "./largest_component.ts";
 export { kMeans, nearestCentres } from "./kmeans.ts";

@@ -14,6 +14,26 @@ const PAIR = /^(.+)\.(hdr|img)(\.gz)?$/i;
 export const imageStem = (file: string): string | undefined => /^(.+)\.(nii|hdr)(\.gz)?$/i.exec(file)?.[1];
 
 /**
+ * The files that a volume is read from: itself, or of a .hdr/.img pair both, the one that is named first.
+ *
+ * @throws NiftiError when a pair lacks its other half
+ * @example await volumeFiles("scan.img"); // ["scan.img", "scan.hdr"]
+ */
+export async function volumeFiles(path: string): Promise<[string] | [string, string]> {
+  const [, stem, kind, gz = ""] = PAIR.exec(path) ?? [];
+  if (stem === undefined) return [path];
+  const other = isHeader(path) ? "img" : "hdr";
+  const same = kind === kind!.toUpperCase() ? other.toUpperCase() : other;
+  // The other half as this one is written; then packed where it is not, or the other way round.
+  const endings = [`${same}${gz}`, `${other}${gz.toLowerCase()}`, `${other}${gz ? "" : ".gz"}`, other.toUpperCase()];
+  const candidates = [...new Set(endings)].map((ending) => `${stem}.${ending}`);
+  for (const candidate of candidates) if (await platform.exists(candidate)) return [path, candidate];
+  throw new NiftiError(path, "one file of a .hdr/.img pair", `${candidates.slice(0, 2).join(" or ")} beside it`);
+}
+
+const isHeader = (path: string): boolean => /\.hdr(\.gz)?$/i.test(path);
+
+/**
  * Reads a NIfTI file. Of a pair, .hdr and .img, either may be named and each may be gzipped.
  *
  * @throws NiftiError when a file is no NIfTI file, damaged or of a kind that is not read, or a pair lacks its other half
@@ -21,20 +41,10 @@ export const imageStem = (file: string): string | undefined => /^(.+)\.(nii|hdr)
  * @example const volume = await readVolume("scans/patient_01.nii.gz");
  */
 export async function readVolume(path: string): Promise<Volume> {
-  const [, stem, kind, gz = ""] = PAIR.exec(path) ?? [];
-  if (stem === undefined) return readNifti(await platform.readFile(path), path);
-  const isHeader = /hdr/i.test(kind!);
-  const other = isHeader ? "img" : "hdr";
-  const same = kind === kind!.toUpperCase() ? other.toUpperCase() : other;
-  // The other half as this one is written; then packed where it is not, or the other way round.
-  const endings = [`${same}${gz}`, `${other}${gz.toLowerCase()}`, `${other}${gz ? "" : ".gz"}`, other.toUpperCase()];
-  const candidates = [...new Set(endings)].map((ending) => `${stem}.${ending}`);
   const bytes = await platform.readFile(path);
-  for (const candidate of candidates) {
-    if (!(await platform.exists(candidate))) continue;
-    const second = await platform.readFile(candidate);
-    const [header, data] = isHeader ? [bytes, second] : [second, bytes];
-    return readNifti(header, path, { data });
-  }
-  throw new NiftiError(path, "one file of a .hdr/.img pair", `${candidates.slice(0, 2).join(" or ")} beside it`);
+  const [, other] = await volumeFiles(path);
+  if (other === undefined) return readNifti(bytes, path);
+  const second = await platform.readFile(other);
+  const [header, data] = isHeader(path) ? [bytes, second] : [second, bytes];
+  return readNifti(header, path, { data });
 }
