@@ -123,7 +123,7 @@ async function openData(options: OneShotEvaluationOptions, encoder: Encoder): Pr
   const strange = values.find((value) => !(Number.isInteger(value) && value >= 0 && value < 256));
   if (strange !== undefined) throw new ConfigError(`${options.labels}: it holds ${strange}; labels are whole numbers from 0 to 255`);
   const channels = encoder.plan.channels.map(({ name }) => name);
-  const [item] = await findImages(data, channels.length);
+  const [item] = await findImages(data, channels);
   const labels = Array.from({ length: values.at(-1)! + 1 }, (_, value) => ({ name: value === 0 ? "background" : `${value}`, value }));
   const cases = [{ ...item!, label: options.labels }];
   return {

@@ -12,6 +12,7 @@ import {
   counted,
   entry,
   formatTable,
+  imageStem,
   listed,
   openDataset,
   openLabelNames,
@@ -49,6 +50,11 @@ const classes = chosenClasses();
 const group = /\.json$/.test(options.dataset) && !/(^|\/)dataset\.json$/.test(options.dataset);
 const known = group ? (await openDataset(options.dataset)).cases : [];
 const { pairs, missing, extra } = await pairFiles(options.predictions, options.references);
+const stemOf = (path: string): string => imageStem(path.split("/").pop()!) ?? path;
+const renamed = pairs.filter(({ prediction, reference }) => pairs.length > 1 && stemOf(prediction) !== stemOf(reference));
+if (renamed.length > 0) {
+  print(`Paired by names of images and labels: ${listed(renamed.map(({ prediction, reference }) => `${stemOf(prediction)} with ${stemOf(reference)}`), 5)}`);
+}
 const cases: EvaluatedCase[] = [];
 const faults = new CaseFaults();
 const turned: string[] = [];

@@ -3,7 +3,7 @@
 // settings, by content, so a stopped prediction goes on.
 // `npx voxgrad predict runs/phantom-001 scans labels`
 import {
-  CaseFaults, casesOutside, checkMemory, checkPostprocessing, checkSpacing, choice, closeDevice, config, ConfigError, counted, deviceInfo, entry, fileDigests, findImages,
+  CaseFaults, checkMemory, checkPostprocessing, checkSpacing, choice, closeDevice, config, ConfigError, counted, deviceInfo, entry, fileDigests, findImages,
   findModels, loadCase, loadModel, loadParameters, openPredictions, postprocess, predictor, print, random, refuseUnused, RunFolder, writeNifti,
 } from "../engine/mod.ts";
 import type { Network, Plan, Postprocessing } from "../engine/mod.ts";
@@ -60,7 +60,10 @@ if (options.postprocess && folders.length === 1) {
   if (json !== undefined) rule = checkPostprocessing(json, ruleFile);
 }
 
-const cases = await casesOutside(await findImages(options.input, plan.channels.length), options.output);
+const faults = new CaseFaults();
+const channels = plan.channels.map((channel) => channel.name);
+const cases = await findImages(options.input, channels, (id, fault) => faults.note(id, fault), options.output);
+const unread = faults.count;
 const predictions = await openPredictions(options.output, {
   settings: { step, batch, mirror: options.mirror, keepLargest: rule?.keepLargest ?? [] },
   sources, cases, device: device.name, overwrite: options.overwrite,
@@ -68,9 +71,8 @@ const predictions = await openPredictions(options.output, {
 const { output } = predictions;
 
 const labels = plan.labels.map((name, value) => ({ name, value }));
-const dataset = { channels: plan.channels.map((channel) => channel.name), labels };
+const dataset = { channels, labels };
 const probabilities = options.saveProbabilities;
-const faults = new CaseFaults();
 const empty: string[] = [];
 let [largest, kept] = [0, 0];
 for (const item of counted(cases, "case")) {
@@ -99,7 +101,7 @@ for (const item of counted(cases, "case")) {
 if (kept > 0) print(`${kept} of ${cases.length} cases are there already, made from the same scans, weights and settings`);
 if (empty.length > 0) print(`Nothing was found in ${empty.length} of ${cases.length} cases: ${empty.join(", ")}`);
 predictions.tellOthers();
-print(`\nWritten:\n${output.listing()}`);
+if (output.written.length > 0) print(`\nWritten:\n${output.listing()}`);
 await closeDevice();
 if (faults.count > 0) print(`\nNot predicted:\n${faults.text()}`);
-faults.end(options.input, cases.length, "cases are predicted");
+faults.end(options.input, cases.length + unread, "cases are predicted");

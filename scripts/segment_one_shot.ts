@@ -3,7 +3,7 @@
 // `npx voxgrad segment_one_shot runs/alpnet scans labels --support scan.nii.gz --supportLabels liver.nii.gz`
 // `npx voxgrad serve segment_one_shot` opens a page to choose scans, paint the class on slices, and look at the result.
 import {
-  CaseFaults, casesOutside, checkSpacing, choice, closeDevice, config, ConfigError, counted, deviceInfo, entry, fileDigests, findImages, findModels,
+  CaseFaults, checkSpacing, choice, closeDevice, config, ConfigError, counted, deviceInfo, entry, fileDigests, findImages, findModels,
   loadCase, openPanel, openPredictions, overlaySvg, preprocessImage, print, readLabelVolume, refuseUnused, writeNifti,
 } from "../engine/mod.ts";
 import type { OverlayCase, PreparedCase } from "../engine/mod.ts";
@@ -45,7 +45,7 @@ const { plan, segment } = await loadOneShot(options.run, options);
 const channels = plan.channels.map((channel) => channel.name);
 const labels = [{ name: "background", value: 0 }];
 const isFile = /\.nii(\.gz)?$/.test(options.supportLabels);
-const supportCases = await findImages(options.support, channels.length);
+const supportCases = await findImages(options.support, channels);
 if (isFile && supportCases.length > 1) {
   throw new ConfigError(`--supportLabels is one file, and --support names ${supportCases.length} images; name a folder of labels`);
 }
@@ -61,7 +61,9 @@ for (const item of supportCases) {
 }
 
 const values = [...new Set(supports.flatMap(({ label }) => [...new Set(label)]))];
-const cases = await casesOutside(await findImages(options.input, channels.length), options.output);
+const faults = new CaseFaults();
+const cases = await findImages(options.input, channels, (id, fault) => faults.note(id, fault), options.output);
+const unread = faults.count;
 const { slices, chunks, window, prototypes, range } = options;
 const predictions = await openPredictions(options.output, {
   settings: { slices, chunks, window, prototypes, range },
@@ -69,7 +71,6 @@ const predictions = await openPredictions(options.output, {
   cases, device: device.name, overwrite: options.overwrite,
 });
 const { output } = predictions;
-const faults = new CaseFaults();
 const shown: OverlayCase[] = [];
 let kept = 0;
 for (const item of counted(cases, "case")) {
@@ -96,7 +97,7 @@ if (shown.length > 0) {
   const along = sliceAxis(shown[0]!.image, plan).patient;
   await output.write("overlay.svg", overlaySvg(shown, { labels: names, along }));
 }
-print(`\nWritten:\n${output.listing()}`);
+if (output.written.length > 0) print(`\nWritten:\n${output.listing()}`);
 await closeDevice();
 if (faults.count > 0) print(`\nNot segmented:\n${faults.text()}`);
-faults.end(options.input, cases.length, "cases are segmented");
+faults.end(options.input, cases.length + unread, "cases are segmented");

@@ -6,7 +6,7 @@ import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { foldGrid } from "./conv_common.wgsl.ts";
 import { librarySource } from "./library.ts";
 import { operands } from "./operands.ts";
-import type { Dispatch, Fusion, Lowered, Slot, Target } from "./types.ts";
+import { type Dispatch, type Fusion, type Lowered, type Slot, type Target, widestGroup } from "./types.ts";
 
 export interface MomentsParams {
   readonly rows: number;
@@ -15,7 +15,6 @@ export interface MomentsParams {
   readonly eps: number;
 }
 
-const WORKGROUP = 256;
 /** Lanes that join those of others before one joins theirs. */
 const JOINERS = 16;
 /** Values that keep the lanes of a workgroup busy. */
@@ -28,21 +27,23 @@ const sum = (text: (t: number) => string): string => Array.from({ length: BLOCK 
 
 /** Lanes of a row: on a CPU one where rows are short or many enough, for every lane costs a join. */
 function lanesOf({ rows, length }: MomentsParams, target: Target): number {
-  if (target.software) return length < LONG || rows >= LONG ? 1 : WORKGROUP;
-  return length < LONG ? 32 : WORKGROUP;
+  if (target.software) return length < LONG || rows >= LONG ? 1 : widestGroup(target);
+  return length < LONG ? 32 : widestGroup(target);
 }
 
 /** Parts of a row for a workgroup each: few rows are cut so that all of the device works. */
 function partsOf({ rows, length }: MomentsParams, target: Target): number {
   const wanted = Math.ceil((target.software ? 4 : 256) / rows);
-  return Math.max(1, Math.min(wanted, Math.floor(length / (4 * WORKGROUP)), WORKGROUP));
+  const lanes = widestGroup(target);
+  return Math.max(1, Math.min(wanted, Math.floor(length / (4 * lanes)), lanes));
 }
 
 /** Reads x [rows, length], writes [rows, 2]: means, and 1 / sqrt(variance + eps). */
 export function lowerMoments(p: MomentsParams, target: Target, fusion: Fusion | null = null): Lowered {
   const { rows, length } = p;
   const lanes = lanesOf(p, target);
-  const share = Math.ceil(length / (lanes === WORKGROUP ? partsOf(p, target) : 1));
+  const widest = widestGroup(target);
+  const share = Math.ceil(length / (lanes === widest ? partsOf(p, target) : 1));
   // None of them empty.
   const parts = Math.ceil(length / share);
   const kernel = (
@@ -54,7 +55,7 @@ export function lowerMoments(p: MomentsParams, target: Target, fusion: Fusion | 
     lanes: number,
     flops: number,
   ): Dispatch => {
-    const size = lanes === 1 ? 64 : WORKGROUP;
+    const size = lanes === 1 ? Math.min(64, widest) : widest;
     const each = size / lanes;
     const { workgroups, index } = foldGrid(Math.ceil(groups / each), target);
     const x = operands([{ name: "x", type: "f32", slot: from }], { name: "result", type: "f32", slot: to }, fusion);
@@ -166,7 +167,7 @@ ${each((t) => `    let d${t} = v${t} - own;`)}
     temps: [8 * rows * parts],
     dispatches: [
       kernel("moments.parts", input, between, read, rows * parts, lanes, flops),
-      kernel("moments.merge", between, output, merge, rows, WORKGROUP, 0),
+      kernel("moments.merge", between, output, merge, rows, widest, 0),
     ],
   };
 }

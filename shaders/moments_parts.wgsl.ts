@@ -6,9 +6,8 @@ import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { ceilDiv, foldGrid } from "./conv_common.wgsl.ts";
 import { librarySource } from "./library.ts";
 import type { MomentsParams } from "./moments.wgsl.ts";
-import type { Dispatch, Lowered, PartialMoments, Slot, Target } from "./types.ts";
+import { type Dispatch, type Lowered, type PartialMoments, type Slot, type Target, widestGroup } from "./types.ts";
 
-const LANES = 256;
 /** Entries that a lane joins before others join its own. */
 const DEPTH = 16;
 /** Entries that a lane loads before it joins them. */
@@ -32,7 +31,8 @@ export function lowerPartialMoments(
     perRow === 1
       ? `${parts.length}f`
       : `f32(min(${parts.share}u, ${parts.length}u - i % ${perRow}u * ${parts.share}u))`;
-  const share = Math.min(entries, LANES * Math.max(DEPTH, ceilDiv(entries, LANES * LANES)));
+  const lanes = widestGroup(target);
+  const share = Math.min(entries, lanes * Math.max(DEPTH, ceilDiv(entries, lanes * lanes)));
   const chunks = ceilDiv(entries, share);
 
   /** Joins `share` of `entries` entries of each row. */
@@ -50,7 +50,7 @@ export function lowerPartialMoments(
 @group(0) @binding(0) var<storage, read> parts: array<${type}>;
 @group(0) @binding(1) var<storage, read_write> result: array<${last ? "vec2f" : "vec4f"}>;
 // Count, mean, what the mean's rounding left, sum of squared deviations.
-var<workgroup> joined: array<vec4f, ${LANES}>;
+var<workgroup> joined: array<vec4f, ${lanes}>;
 
 fn entry(i: u32) -> vec4f {
   ${entry}
@@ -65,7 +65,7 @@ fn join(a: vec4f, b: vec4f) -> vec4f {
   return vec4f(total, rounded, mean - (rounded - a.y), a.w + b.w + d * (d * (a.x * share)));
 }
 
-@compute @workgroup_size(${LANES})
+@compute @workgroup_size(${lanes})
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lane: u32) {
   let group = ${grid.index};
   if (group >= ${rows * chunks}u) { return; }
@@ -74,13 +74,13 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lane
   let end = min(begin + ${share}u, first + ${entries}u);
   var own = vec4f();
   var i = begin + lane;
-  for (; i + ${(BLOCK - 1) * LANES}u < end; i += ${BLOCK * LANES}u) {
-${times((t) => `    let e${t} = entry(i + ${t * LANES}u);`)}
+  for (; i + ${(BLOCK - 1) * lanes}u < end; i += ${BLOCK * lanes}u) {
+${times((t) => `    let e${t} = entry(i + ${t * lanes}u);`)}
 ${times((t) => `    own = join(own, e${t});`)}
   }
-  for (; i < end; i += ${LANES}u) { own = join(own, entry(i)); }
+  for (; i < end; i += ${lanes}u) { own = join(own, entry(i)); }
   joined[lane] = own;
-  for (var step = ${LANES / 2}u; step > 0u; step /= 2u) {
+  for (var step = ${lanes / 2}u; step > 0u; step /= 2u) {
     workgroupBarrier();
     if (lane < step) { joined[lane] = join(joined[lane], joined[lane + step]); }
   }

@@ -5,7 +5,7 @@
  */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { bindings, fold } from "./map.wgsl.ts";
-import type { Kernel, Slot, Target } from "./types.ts";
+import { type Kernel, type Slot, type Target, widestGroup } from "./types.ts";
 
 type By = "sum" | "max" | "min" | "argmax";
 
@@ -59,8 +59,7 @@ const BLOCK = 16;
 const MOST = 256;
 /** Parts that one invocation may join in the last pass. */
 const SHORT = 512;
-/** Invocations that share a row, and those of them that join the others' sums first. */
-const LANES = 256;
+/** Of the invocations that share a row, those that join the others' sums first. */
 const JOINERS = 16;
 
 const each = (count: number, text: (k: number) => string): string =>
@@ -82,13 +81,13 @@ function parts(outputs: number, length: number, first: boolean, target: Target):
  * Whether there are enough long rows for a workgroup each, none with more than a lane's share of terms. Kernels with
  * barriers take SwiftShader some 50 ms more to compile, which little work does not repay.
  */
-const rowByRow = (p: ReduceParams, target: Target): boolean =>
+const rowByRow = (p: ReduceParams, target: Target, lanes = widestGroup(target)): boolean =>
   p.by === "sum" &&
   p.contiguous &&
   p.outputs * p.length >= 2 ** 14 &&
-  (p.outputs >= (target.software ? 4 : 128) || p.length <= 128 * LANES) &&
-  p.length >= 4 * LANES &&
-  p.length <= MOST * LANES;
+  (p.outputs >= (target.software ? 4 : 128) || p.length <= 128 * lanes) &&
+  p.length >= 4 * lanes &&
+  p.length <= MOST * lanes;
 
 /** Passes over the data, and the bytes of the partial results between them. */
 export function reduceKernels(p: ReduceParams, target: Target): { kernels: readonly Pass[]; temps: readonly number[] } {
@@ -216,27 +215,28 @@ ${finished(p)}
   return { name: nameOf(p), source, workgroups, flops: flopsOf(p) };
 }
 
-/** One workgroup a row: lanes sum every LANES-th term, some of them join the lanes, the first joins those. */
+/** One workgroup a row: lanes sum every lanes-th term, some of them join the lanes, the first joins those. */
 function rows(p: ReduceParams, target: Target): Kernel {
   const n = p.values.length;
+  const lanes = widestGroup(target);
   const x = Math.min(p.outputs, target.maxWorkgroupsPerDimension);
-  const shared = (j: number): string => `sums[${j * LANES}u`;
+  const shared = (j: number): string => `sums[${j * lanes}u`;
   const source = wgsl`${start(p)}
 ${resultBindings(p, sumResults(p))}
-var<workgroup> sums: array<${p.type}, ${n * LANES}>;
+var<workgroup> sums: array<${p.type}, ${n * lanes}>;
 
-@compute @workgroup_size(${LANES})
+@compute @workgroup_size(${lanes})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
   let o = group.x + group.y * ${x}u;
   if (o >= ${p.outputs}u) {
     return;
   }
 ${p.before.join("\n")}
-${blocks(p, "lane", LANES)}
+${blocks(p, "lane", lanes)}
 ${each(n, (j) => `  ${shared(j)} + lane] = total${j};`)}
   workgroupBarrier();
   if (lane < ${JOINERS}u) {
-    for (var k = lane + ${JOINERS}u; k < ${LANES}u; k += ${JOINERS}u) {
+    for (var k = lane + ${JOINERS}u; k < ${lanes}u; k += ${JOINERS}u) {
 ${each(n, (j) => `      total${j} += ${shared(j)} + k];`)}
     }
 ${each(n, (j) => `    ${shared(j)} + lane] = total${j};`)}

@@ -1,12 +1,11 @@
 /** Points in order of their cells: a stable radix sort, so that points of one cell stay in order of their numbers. */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { fold } from "./map.wgsl.ts";
-import type { Dispatch, Lowered, Slot, Target } from "./types.ts";
+import { type Dispatch, type Lowered, type Slot, type Target, widestGroup } from "./types.ts";
 
 const WORKGROUP = 64;
 const DIGIT = 4;
 const BUCKETS = 2 ** DIGIT;
-const SCAN = 256;
 
 /**
  * Reads the cells [samples, points] i32 of an image of `voxels`. Writes i32: the points in order of their cells, then
@@ -43,7 +42,7 @@ export function lowerSortCells(samples: number, points: number, voxels: number, 
   ${each} { counts[b0[k] & ${BUCKETS - 1}u]++; }
   for (var d = 0u; d < ${BUCKETS}u; d++) { b1[d * ${chunks}u + i] = counts[d]; }`,
     );
-    dispatches.push(scan(BUCKETS * chunks, table, offsets));
+    dispatches.push(scan(BUCKETS * chunks, table, offsets, widestGroup(target)));
     // Keys turn by a digit in every pass, so that all passes look at the lowest and share their pipelines.
     add(
       "move",
@@ -119,21 +118,21 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
 }
 
 /** Sums of all entries before each, by one workgroup: a table is far shorter than what it counts. */
-function scan(count: number, from: Slot, to: Slot): Dispatch {
-  const each = Math.ceil(count / SCAN);
+function scan(count: number, from: Slot, to: Slot, lanes: number): Dispatch {
+  const each = Math.ceil(count / lanes);
   const source = wgsl`
 @group(0) @binding(0) var<storage, read> table: array<u32>;
 @group(0) @binding(1) var<storage, read_write> offsets: array<u32>;
-var<workgroup> sums: array<u32, ${SCAN}>;
+var<workgroup> sums: array<u32, ${lanes}>;
 
-@compute @workgroup_size(${SCAN})
+@compute @workgroup_size(${lanes})
 fn main(@builtin(local_invocation_index) lane: u32) {
   let first = lane * ${each}u;
   let last = min(first + ${each}u, ${count}u);
   var own = 0u;
   for (var k = first; k < last; k++) { own += table[k]; }
   sums[lane] = own;
-  for (var reach = 1u; reach < ${SCAN}u; reach *= 2u) {
+  for (var reach = 1u; reach < ${lanes}u; reach *= 2u) {
     workgroupBarrier();
     var before = 0u;
     if (lane >= reach) { before = sums[lane - reach]; }

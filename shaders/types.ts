@@ -57,6 +57,9 @@ export type Slot = { input: number; window?: number } | { output: number; window
 /** Elements that a binding holds whatever their type; a multiple of the alignment that offsets need. */
 export const windowElements = (target: Target): number => Math.floor(target.maxBindingBytes / 1024) * 256;
 
+/** Invocations of a workgroup that is as wide as a kernel can use and the adapter allows: a power of two, 256 at most. */
+export const widestGroup = (target: Target): number => 2 ** Math.floor(Math.log2(Math.min(256, target.maxWorkgroupSize)));
+
 export interface Dispatch {
   readonly kernel: Kernel;
   readonly reads: readonly Slot[];

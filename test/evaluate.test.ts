@@ -9,6 +9,7 @@ import * as assert from "uvu/assert";
 import { platform } from "#platform";
 import { scaling } from "../engine/imaging/affine.ts";
 import { compareLabels } from "../engine/imaging/compare.ts";
+import { pairFiles } from "../engine/imaging/evaluate.ts";
 import * as metrics from "../engine/imaging/metrics.ts";
 import { writeNifti } from "../engine/imaging/nifti.ts";
 import { Prng } from "../engine/imaging/prng.ts";
@@ -70,6 +71,15 @@ test("compareLabels() joins regions and leaves ignored voxels out", () => {
   );
   const nowhere = compareLabels(prediction, reference, { classes: [{ name: "none", values: [9] }] })[0];
   assert.ok(Number.isNaN(nowhere.dice) && Number.isNaN(nowhere.surfaceDice) && nowhere.trueNegative === 210);
+});
+
+test("pairFiles() knows references by what names of labels have beside, and takes no other case for one", async () => {
+  const put = async (name: string) => platform.writeFile(join(folder, name), "");
+  for (const name of ["pp/c.nii", "pp/volume-0.nii", "pp/d_0007.nii", "pp/e.nii", "rr/c_seg.nii", "rr/segmentation-0.nii", "rr/d.nii", "rr/e.NII.GZ"]) await put(name);
+  const { pairs, missing, extra } = await pairFiles(join(folder, "pp"), join(folder, "rr"));
+  const name = (path: string) => path.slice(path.lastIndexOf("/") + 1);
+  assert.equal(pairs.map(({ id, reference }) => [id, name(reference)]), [["c", "c_seg.nii"], ["e", "e.NII.GZ"], ["volume-0", "segmentation-0.nii"]]);
+  assert.equal([missing, extra].map((files) => files.map(name)), [["d.nii"], ["d_0007.nii"]]);
 });
 
 test("compareLabels() turns a map that is stored with other axes, and measures the same", () => {

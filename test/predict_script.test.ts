@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { loadModel, makeVolume, random, readNifti, saveModel, tensor, tree, writeNifti } from "../engine/mod.ts";
-import { findModels } from "../engine/train/mod.ts";
+import { findImages, findModels } from "../engine/train/mod.ts";
 import { unetFromPlan } from "../models/mod.ts";
 import { noise } from "./helpers.ts";
 import { planFor } from "./plans.ts";
@@ -147,12 +147,16 @@ test("predict refuses an output folder that holds scans, or label maps that it d
   const at = (path: string) => join(folder, path);
   await cp(at("scans"), at("mine"), { recursive: true });
   await symlink(at("mine"), at("link"));
+  await mkdir(at("linked"));
+  await symlink(at("mine/a.nii.gz"), at("linked/a.nii.gz"));
   await mkdir(at("drawn"));
   await cp(at("scans/a.nii.gz"), at("drawn/a.nii.gz"));
   for (const [input, output, wanted] of [
     ["mine", "mine", /--output mine: mine\/a\.nii\.gz lies there, which is read/],
     ["mine/a.nii.gz", "./mine/", /lies there, which is read/],
     ["mine", "link", /lies there, which is read/],
+    // A link to a scan is that scan.
+    ["linked", "mine", /--output mine: linked\/a\.nii\.gz lies there, which is read/],
     ["mine", "drawn", /it holds a\.nii\.gz, and nothing tells that such a command wrote that/],
   ] as const) {
     for (const more of output === "drawn" ? [[]] : [[], ["--overwrite"]]) {
@@ -163,6 +167,17 @@ test("predict refuses an output folder that holds scans, or label maps that it d
       assert.equal(await Promise.all(["mine/a.nii.gz", "drawn/a.nii.gz"].map((name) => readFile(at(name)))), before);
     }
   }
+});
+
+test("findImages() takes no result for an image where the folder of results lies among the scans", async () => {
+  const at = (path: string) => join(folder, path);
+  for (const name of ["one/ct", "two/ct", "out/one_ct", "out/two_ct", "out/replaced/one_ct"]) {
+    await cp(at("scans/a.nii.gz"), at(`patients/${name}.nii.gz`));
+  }
+  const found = async (...output: string[]) => (await findImages(at("patients"), 1, undefined, ...output)).map(({ id }) => id).sort();
+  assert.equal(await found(at("patients/out/")), ["one_ct", "two_ct"]);
+  assert.is((await found()).length, 5);
+  assert.is((await found(at("elsewhere"))).length, 5);
 });
 
 test("predict goes on after a scan that cannot be read, and lists it at the end", async () => {

@@ -10,6 +10,11 @@ export interface DeviceOptions {
   adapter?: string;
   /** A CPU implementation although there is a GPU. */
   software?: boolean;
+  /**
+   * To act as a smaller adapter: "default" asks for no more than WebGPU promises everywhere, "compatibility" for no more
+   * than its compatibility mode does, both without optional features. By default "adapter", all that there is.
+   */
+  limits?: "adapter" | "default" | "compatibility";
   /** Bytes that a binding may have, where that should be less than the adapter allows: to act as a smaller one. */
   maxBindingBytes?: number;
   /**
@@ -116,13 +121,16 @@ export async function openDevice(options: DeviceOptions = {}): Promise<DeviceInf
 
 function checkDeviceOptions(options: DeviceOptions): void {
   const name = "openDevice";
-  checkOptions(name, options, ["power", "adapter", "software", "maxBindingBytes", "memoryLimit", "fuseLoads", "tuned"]);
+  checkOptions(name, options, ["power", "adapter", "software", "limits", "maxBindingBytes", "memoryLimit", "fuseLoads", "tuned"]);
   const { power, adapter, maxBindingBytes: binding = 1024, memoryLimit: memory = 1 } = options;
   const powers: unknown[] = [undefined, "high-performance", "low-power"];
   check(powers.includes(power), name, () => `power is "high-performance" or "low-power", got ${show(power)}`);
   const named = adapter === undefined || typeof adapter === "string";
   check(named, name, () => `adapter is part of an adapter's name, got ${show(adapter)}`);
   checkFlag(name, "software", options.software);
+  const { limits } = options;
+  const modes: unknown[] = [undefined, "adapter", "default", "compatibility"];
+  check(modes.includes(limits), name, () => `limits is "adapter", "default" or "compatibility", got ${show(limits)}`);
   checkFlag(name, "fuseLoads", options.fuseLoads);
   check(
     typeof binding === "number" && binding >= 1024,
@@ -184,9 +192,12 @@ function abandon(gpu: GPUDevice): void {
 
 async function open(options: DeviceOptions): Promise<Device> {
   try {
-    const { adapter, kind, driver, reason } = await platform.openAdapter(options);
-    const requiredLimits = Object.fromEntries(wantedLimits.map((name) => [name, adapter.limits[name]]));
-    const requiredFeatures = wantedFeatures.filter((name) => adapter.features.has(name)) as GPUFeatureName[];
+    const choice = await platform.openAdapter(options);
+    const { adapter, kind, driver, reason } = choice;
+    const all = (options.limits ?? choice.limits ?? "adapter") === "adapter";
+    const requiredLimits = all ? Object.fromEntries(wantedLimits.map((name) => [name, adapter.limits[name]])) : {};
+    const features = all && choice.features !== "none" ? wantedFeatures : [];
+    const requiredFeatures = features.filter((name) => adapter.features.has(name)) as GPUFeatureName[];
     const gpu = await adapter.requestDevice({ requiredLimits, requiredFeatures, label: "voxgrad" });
     const faults = new Faults(gpu);
     const limits: Record<string, number> = Object.fromEntries(wantedLimits.map((name) => [name, gpu.limits[name]]));

@@ -3,6 +3,7 @@ import { applyAffine, columnNorms, cornerDistance, invertAffine } from "./affine
 import type { Affine } from "./affine.ts";
 import type { Note } from "./check_dataset.ts";
 import type { Dataset, DatasetCase } from "./dataset.ts";
+import { DatasetError } from "./dataset_json.ts";
 import { ContentHash } from "./hash.ts";
 import { mapLabels } from "./label_map.ts";
 import { roundLabels } from "./label_values.ts";
@@ -69,7 +70,14 @@ export class GroupChecker {
       for (const [k, second] of seen.entries()) {
         for (const first of seen.slice(0, k)) {
           const apart = cornerDistance(first.affine, second.affine, first.shape);
-          if (apart <= this.#tolerance * Math.min(...columnNorms(first.affine))) await this.#compare(first, second);
+          if (apart > this.#tolerance * Math.min(...columnNorms(first.affine))) continue;
+          try {
+            await this.#compare(first, second);
+          } catch (fault) {
+            // A case that the group cannot load is a fault of its own, and no end of the check.
+            if (!(fault instanceof DatasetError)) throw fault;
+            this.#note("error", fault.file, fault.problem, fault.fix);
+          }
         }
       }
     }

@@ -99,7 +99,7 @@ export function readLabels(json: Json, file: string): LabelNames {
   }
   const all = [...new Set(used.flatMap((entry) => entry.values))].sort((a, b) => a - b);
   if (!all.every((value, index) => value === index)) {
-    const fix = "Number the labels 0 (background), 1, 2, ... without gaps";
+    const fix = "Number the labels 0 (background), 1, 2, ... without gaps, here and in the label files";
     throw new DatasetError(file, `its label values are ${listed(all.map(String), 30)}`, fix);
   }
   if (all.length < 2) throw new DatasetError(file, "it names no label beside the background", EXAMPLE);

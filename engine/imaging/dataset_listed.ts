@@ -56,7 +56,7 @@ async function notThere(path: string, place: string, finder: FileFinder): Promis
     return new DatasetError(path, problem, "Variables in paths are not replaced: write what they stand for");
   }
   const near = await finder.near(path);
-  const there = near.length > 0 ? `there is ${listed(near.map(baseName), 3)}` : await contentOf(folderOf(path));
+  const there = near.length > 0 ? `there is ${listed(near.map(baseName), 3)}` : await contentOf(folderOf(path.replaceAll("\\", "/")));
   return new DatasetError(path, problem, `Add it, or drop or correct the entry; ${there}`);
 }
 

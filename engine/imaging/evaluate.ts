@@ -40,7 +40,7 @@ export async function pairFiles(prediction: string, reference: string): Promise<
   const [predictions, references] = [await byStem(prediction), await byStem(reference)];
   const byName = new Map<string, string[]>();
   for (const [id, file] of predictions) {
-    for (const { key } of readingsOf(id)) byName.set(key, [...(byName.get(key) ?? []), file]);
+    for (const { key, channel } of readingsOf(id)) if (channel === "") byName.set(key, [...(byName.get(key) ?? []), file]);
   }
   const pairs: FilePair[] = [];
   const missing: string[] = [];

@@ -55,7 +55,7 @@ export async function loadCase(
     throw new DatasetError(
       item.images[0],
       `it has ${image.channels} channel(s), wanted ${dataset.channels.length}: ${dataset.channels.join(", ")}`,
-      "Use a file with these channels, or correct channel_names (or modality) in dataset.json",
+      "Use a file with these channels, or correct what is said of the dataset's channels",
     );
   }
   if (item.label === undefined) return { id: item.id, image };
@@ -74,7 +74,7 @@ function joinChannels(files: readonly Volume[]): Volume {
   const data = new Float32Array(count * files.length);
   for (const [channel, file] of files.entries()) {
     if (file.channels !== 1) {
-      throw new DatasetError(file.name, `it holds ${file.channels} channels`, "Store one channel per _0000 file");
+      throw new DatasetError(file.name, `it holds ${file.channels} channels`, "Store one channel per file");
     }
     data.set(file.data, channel * count);
   }

@@ -29,14 +29,29 @@ const refused: Record<Source, string> = {
  */
 export async function openAdapter(options: AdapterOptions = {}): Promise<AdapterChoice> {
   const wanted = (options.adapter ?? process.env.VOXGRAD_ADAPTER ?? "").toLowerCase();
+  const asked = { limits: wish("VOXGRAD_LIMITS", limitsModes), features: wish("VOXGRAD_FEATURES", ["none"]) };
+  const limits = options.limits ?? asked.limits;
   const problems: string[] = [];
   for (const source of ["system", "swiftshader"] as const) {
-    const candidate = await tryAdapter(source, { ...options, adapter: wanted });
-    if (candidate.adapter) return describe(candidate.source, candidate.adapter, wanted, options);
+    const candidate = await tryAdapter(source, { ...options, ...(limits ? { limits } : {}), adapter: wanted });
+    if (candidate.adapter) {
+      const chosen = describe(candidate.source, candidate.adapter, wanted, options);
+      return { ...chosen, ...(limits ? { limits } : {}), ...(asked.features ? { features: asked.features } : {}) };
+    }
     if (candidate.problem) problems.push(candidate.problem);
   }
-  const asked = wanted ? ` for "${wanted}"` : "";
-  throw new PlatformError("no-adapter", `No WebGPU adapter found${asked}: ${problems.join("; ")}. \`npx voxgrad doctor\` says how to fix it`);
+  const named = wanted ? ` for "${wanted}"` : "";
+  throw new PlatformError("no-adapter", `No WebGPU adapter found${named}: ${problems.join("; ")}. \`npx voxgrad doctor\` says how to fix it`);
+}
+
+const limitsModes = ["adapter", "default", "compatibility"] as const;
+
+/** What an environment variable asks for, one of a few words. */
+function wish<T extends string>(name: string, words: readonly T[]): T | undefined {
+  const word = process.env[name];
+  if (word === undefined || word === "") return undefined;
+  if (words.includes(word as T)) return word as T;
+  throw new PlatformError("no-adapter", `${name} is ${words.join(", ")} or not set, got "${word.slice(0, 80)}"`);
 }
 
 /** Lets go of Dawn. No device may be used afterwards. */
@@ -103,7 +118,8 @@ async function request(options: AdapterOptions, name: string | undefined): Promi
   ];
   if (name) flags.push(`adapter=${name}`);
   const gpu = webgpu.create(flags) as GPU;
-  const adapter = await gpu.requestAdapter({ powerPreference: options.power ?? "high-performance" });
+  const level = options.limits === "compatibility" ? { featureLevel: "compatibility" } : {};
+  const adapter = await gpu.requestAdapter({ powerPreference: options.power ?? "high-performance", ...level });
   if (adapter) held.push(gpu);
   return adapter;
 }

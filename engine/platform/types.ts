@@ -20,7 +20,16 @@ export interface AdapterChoice {
   readonly driver: string;
   /** One sentence for the user. */
   readonly reason: string;
+  /** What the environment asks for, to act as a smaller adapter. */
+  readonly limits?: LimitsMode;
+  readonly features?: "none";
 }
+
+/**
+ * Limits to compute within: all that the adapter has; what WebGPU promises everywhere, without any feature; or what its
+ * compatibility mode promises.
+ */
+export type LimitsMode = "adapter" | "default" | "compatibility";
 
 export interface AdapterOptions {
   readonly power?: "high-performance" | "low-power";
@@ -28,6 +37,7 @@ export interface AdapterOptions {
   readonly adapter?: string;
   /** Ask for a CPU implementation although there is a GPU. */
   readonly software?: boolean;
+  readonly limits?: LimitsMode;
 }
 
 /** What a user may ask of the engine beside any script's own options. */

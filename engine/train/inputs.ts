@@ -5,6 +5,7 @@ import type { DatasetCase } from "../imaging/dataset.ts";
 import { baseName, checkCaseId, contentOf, folderOf, idsOf, imagesIn, isNifti, withoutEnding } from "../imaging/dataset_files.ts";
 import { isLabel, keysOf } from "../imaging/dataset_plain.ts";
 import { print } from "./logging.ts";
+import { isWithin } from "./provenance.ts";
 
 const number = (channel: number): string => String(channel).padStart(4, "0");
 
@@ -23,6 +24,7 @@ interface Reading {
  * @param input an image (of a case with several files, any one), or a folder
  * @param channels how many channels an image has, or their names in order
  * @param onFault told what is wrong with a case, which is then left out; it is thrown unless given
+ * @param output a folder of results: where it lies among those of the images, what is in it is no image
  * @returns cases by id: the file's name without channel and ending; where several have one name, with their folders
  * @throws VoxgradError when there is no image, a channel is missing, or two files are one case; PlatformError
  * @example const cases = await findImages("imagesTs", 1);
@@ -33,6 +35,7 @@ export async function findImages(
   onFault: (id: string, fault: VoxgradError) => void = (_, fault) => {
     throw fault;
   },
+  output = "",
 ): Promise<DatasetCase[]> {
   const given = typeof channels === "number" ? [] : channels;
   const names = given.map((name) => name.toLowerCase());
@@ -57,6 +60,10 @@ export async function findImages(
     found = parts.some((name) => file(name) === input) ? parts : [baseName(input)];
   } else if (found.length === 0) {
     found = await imagesIn(folder, 3);
+    if (output !== "" && (await isWithin(output, folder)) && !(await isWithin(folder, output))) {
+      const results = await Promise.all(found.map((name) => isWithin(folderOf(file(name)), output)));
+      found = found.filter((_, k) => !results[k]);
+    }
   }
   if (found.length === 0) {
     const there = (await contentOf(folder)).slice(0, 400);

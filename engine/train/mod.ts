@@ -30,7 +30,7 @@ export type { Panel, Point } from "./plots.ts";
 export { openOptimizer, optimizerEntries } from "./optimizer.ts";
 export { checkPostprocessing, postprocess, PostprocessingChoice } from "./postprocess.ts";
 export type { Postprocessing, PostprocessingStep } from "./postprocess.ts";
-export { casesOutside, fileDigests, openPredictions, Predictions } from "./predictions.ts";
+export { fileDigests, openPredictions, Predictions } from "./predictions.ts";
 export type { Digests, PredictionsOptions } from "./predictions.ts";
 export { contentDigest } from "./provenance.ts";
 export { PseudoDice, stepFigures } from "./pseudo_dice.ts";

@@ -7,7 +7,7 @@ import type { DatasetCase } from "../imaging/dataset.ts";
 import { readNifti } from "../imaging/nifti.ts";
 import { ConfigError } from "./config.ts";
 import { parsedLine, print } from "./logging.ts";
-import { contentDigest, isWithin, valueDigest } from "./provenance.ts";
+import { contentDigest, valueDigest } from "./provenance.ts";
 import { RunFolder } from "./run_folder.ts";
 
 /** A line for each case that was made; where a case has several, the last one counts. */
@@ -190,19 +190,6 @@ export async function openPredictions(folder: string, options: PredictionsOption
     }
   }
   return new Predictions(output, options, records);
-}
-
-/** Cases whose files do not lie in the output folder, when that lies among the scans. */
-export async function casesOutside(cases: readonly DatasetCase[], output: string): Promise<DatasetCase[]> {
-  const kept: DatasetCase[] = [];
-  for (const item of cases) {
-    const inside = await Promise.all(item.images.map(async (path) => {
-      const folder = path.slice(0, Math.max(0, path.lastIndexOf("/"))) || ".";
-      return (await platform.realPath(folder)) !== (await platform.realPath(output)) && (await isWithin(path, output));
-    }));
-    if (!inside.some(Boolean)) kept.push(item);
-  }
-  return kept;
 }
 
 async function isLabelMap(path: string): Promise<boolean> {
