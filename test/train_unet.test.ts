@@ -128,7 +128,7 @@ test("train_unet refuses an unknown key, an unfit value, a folder with a run, an
     [["--stepz", "3"], /Unknown key --stepz: did you mean --steps\?/],
     [["--patch", "16,16"], /--patch: got 2 numbers/],
     [["--run", "one"], /one: it holds a run already/],
-    [["--data", "nowhere"], /nowhere\/dataset\.json/],
+    [["--data", "nowhere"], /nowhere: there is no such folder/],
   ];
   for (const [args, wanted] of cases) {
     const { code, output } = await run("train_unet.ts", args);
