@@ -1,5 +1,5 @@
 /** Results of one-shot segmentation as they come, kept in the output folder so that a stopped evaluation goes on. */
-import { ConfigError, contentDigest, deviceInfo, isPlain, JsonLines, listed as namesOf, VERSION } from "../engine/mod.ts";
+import { ConfigError, deviceInfo, fileDigests, isPlain, JsonLines, listed as namesOf, VERSION } from "../engine/mod.ts";
 import type { ClassComparison, ComparedClass, Dataset, Plan, RunFolder } from "../engine/mod.ts";
 import type { FewShotOptions } from "./alpnet.ts";
 import type { OneShotEvaluationOptions } from "./alpnet_evaluation.ts";
@@ -84,9 +84,7 @@ async function sourcesOf({ dataset, ids }: Evaluation): Promise<Record<string, s
   const found: Record<string, string> = {};
   for (const { id, images, label } of dataset.cases) {
     if (!ids.includes(id)) continue;
-    const digests = [];
-    for (const path of [...images, ...(label === undefined ? [] : [label])]) digests.push(await contentDigest(path));
-    found[id] = digests.join(" ");
+    found[id] = Object.values(await fileDigests([...images, ...(label === undefined ? [] : [label])])).join(" ");
   }
   return found;
 }

@@ -5,6 +5,7 @@ import { isPlain, listed, show } from "../core/errors.ts";
 import { VERSION } from "../core/version.ts";
 import type { DatasetCase } from "../imaging/dataset.ts";
 import { readNifti } from "../imaging/nifti.ts";
+import { volumeFiles } from "../imaging/read_volume.ts";
 import { ConfigError } from "./config.ts";
 import { parsedLine, print } from "./logging.ts";
 import { contentDigest, valueDigest } from "./provenance.ts";
@@ -58,15 +59,7 @@ const isRecord = (value: unknown): value is CaseRecord =>
  */
 export async function fileDigests(paths: readonly string[]): Promise<Digests> {
   const found: Record<string, string> = {};
-  for (const path of paths) {
-    found[path] = await contentDigest(path);
-    const [, stem, kind] = /^(.+)\.(hdr|img)(?:\.gz)?$/i.exec(path) ?? [];
-    if (stem === undefined) continue;
-    const other = kind!.toLowerCase() === "hdr" ? "img" : "hdr";
-    for (const twin of [`${stem}.${other}`, `${stem}.${other}.gz`]) {
-      if (await platform.exists(twin)) found[twin] = await contentDigest(twin);
-    }
-  }
+  for (const path of paths) for (const each of await volumeFiles(path)) found[each] = await contentDigest(each);
   return found;
 }
 
