@@ -1,30 +1,18 @@
 /** report.html: what a run did, in one file that needs nothing else. Everything is read from the run's folder. */
 import { platform } from "#platform";
-import { VoxgradError } from "../core/errors.ts";
 import { VERSION } from "../core/version.ts";
 import type { Comparison } from "../imaging/evaluate.ts";
 import { readFigures } from "./figures.ts";
-import { duration, readJsonLines, type StepRecord } from "./logging.ts";
+import { duration } from "./logging.ts";
 import { escapeXml } from "./plots.ts";
 import { recordChart } from "./record_chart.ts";
+import { readConfig, readLogs, readSummary, type Summary } from "./report_files.ts";
 import { type Cell, page, picture, section, table } from "./report_page.ts";
 import { contentDigest } from "./provenance.ts";
 import { readTables } from "./tables.ts";
 import type { RunFolder } from "./run_folder.ts";
-import type { EpochRecord } from "./train.ts";
 
 const NAME = "report.html";
-
-/** summary.json, as Comparison writes it. */
-interface Summary {
-  readonly metric_per_case: readonly { readonly metrics: ByClass; readonly prediction_file: string }[];
-  readonly mean: ByClass;
-  readonly foreground_mean: ByClass[string];
-  readonly undefined: ByClass;
-  readonly class_names: Readonly<Record<string, string>>;
-}
-/** Measures by class and name; null where one is not defined. */
-type ByClass = Readonly<Record<string, Readonly<Record<string, number | null>>>>;
 
 /**
  * Writes report.html into a run's folder: settings, curves, Dice by class, every case (worst first, sortable), overlays,
@@ -35,11 +23,10 @@ type ByClass = Readonly<Record<string, Readonly<Record<string, number | null>>>>
  * @example await writeReport(new RunFolder("runs/liver-001"));
  */
 export async function writeReport(run: RunFolder): Promise<string> {
-  const config = await run.readJson("config.json");
-  if (!config) throw new VoxgradError(`${run.path}: it holds no run (there is no config.json)`);
+  const config = await readConfig(run);
   const folds = (await platform.listFiles(run.path)).filter((name) => /^fold_\d+$/.test(name));
   const parts = [run.path, ...folds.map((name) => `${run.path}/${name}`)];
-  const summary = (await run.readJson("summary.json")) as Summary | undefined;
+  const summary = await readSummary(run);
   const heading = `${config.dataset?.name ?? config.plan?.dataset ?? "Training"}: ${run.path.split("/").at(-1)}`;
   const sections: string[] = [];
   const named = (name: string, folder: string): string =>
@@ -95,9 +82,8 @@ export async function writeComparison(run: RunFolder, comparison: Comparison): P
 
 /** Curves of one training; undefined where the folder has no log. */
 async function chartOf(folder: string, names?: readonly string[]): Promise<string | undefined> {
-  const records = await readJsonLines<StepRecord>(`${folder}/log.jsonl`);
+  const { records, epochs } = await readLogs(folder);
   if (records.length === 0) return undefined;
-  const epochs = await readJsonLines<EpochRecord>(`${folder}/epochs.jsonl`);
   const { dice } = records[0]!;
   // Names of other curves would be taken for these.
   const classes = names?.length === dice.length ? names : dice.map((_, c) => `class ${c + 1}`);

@@ -162,10 +162,12 @@ export async function train<B>(options: TrainOptions<B>): Promise<Trained> {
 
 const isNumber = (value: unknown): boolean => typeof value === "number" && Number.isFinite(value);
 const isDice = (value: unknown): boolean => Array.isArray(value) && value.every((each) => each === null || isNumber(each));
-const isStep = (value: unknown): boolean =>
+/** Whether a value is a record of log.jsonl. */
+export const isStep = (value: unknown): boolean =>
   isPlain(value) && Number.isSafeInteger(value.step) && [value.loss, value.rate, value.seconds].every(isNumber) && isDice(value.dice);
-const isEpoch = (value: unknown): boolean =>
-  isPlain(value) && [value.epoch, value.step].every(Number.isSafeInteger) && [value.rate, value.seconds].every(isNumber) &&
+/** Whether a value is a record of epochs.jsonl. */
+export const isEpoch = (value: unknown): boolean =>
+  isPlain(value) && [value.epoch, value.step].every(Number.isSafeInteger) && [value.loss, value.rate, value.seconds].every(isNumber) &&
   (value.dice === undefined || isDice(value.dice));
 
 /** What the logs hold of the steps up to the checkpoint. What a full disk kept out of them is in memory no more. */
