@@ -82,7 +82,7 @@ function hostile(random: Prng): unknown {
     () => nested(random.integer(60), random), () => Array.from({ length: random.integer(400) }, () => random.integer(300)),
     () => Array.from({ length: random.integer(300) }, (_, k) => `${KEYS[random.integer(KEYS.length)]}${k}`),
     () => ({ [KEYS[random.integer(KEYS.length)]!]: hostile(random) }), () => [[[]]], () => "漢".repeat(random.integer(3000)),
-    () => "../../../../tmp/outside", () => "/etc/passwd", () => "C:\\x\\y", () => "$HOME/x", () => IDS[random.integer(3)], () => NaN,
+    () => "../../../../elsewhere/outside", () => "/etc/passwd", () => "C:\\x\\y", () => "$HOME/x", () => IDS[random.integer(3)], () => NaN,
   ];
   return values[random.integer(values.length)]!();
 }
