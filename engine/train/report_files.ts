@@ -20,6 +20,8 @@ type Form = (value: unknown) => boolean;
 
 const isText: Form = (value) => typeof value === "string";
 const isNumber: Form = (value) => typeof value === "number";
+/** As it stands in a table; texts are escaped there. */
+const isCell: Form = (value) => isNumber(value) || isText(value);
 const listOf = (of: Form): Form => (value) => Array.isArray(value) && value.every(of);
 const mapOf = (of: Form): Form => (value) => isPlain(value) && Object.values(value).every(of);
 /** An object with these entries, where they are there; others may be anything. */
@@ -35,12 +37,12 @@ const CONFIG: Readonly<Record<string, Form>> = {
   curves: listOf(isText),
   dataset: having({ name: isText }),
   device: whole({ name: isText, kind: isText }),
-  architecture: having({ features: (value) => isNumber(value) || listOf(isNumber)(value) }),
+  architecture: having({ features: (value) => isCell(value) || listOf(isCell)(value) }),
   identity: isPlain,
   supports: mapOf(isText),
   splits: listOf(whole({ train: Array.isArray, val: Array.isArray })),
   plan: whole({
-    network: having({ name: isText, features: listOf(isNumber) }),
+    network: having({ name: isText, features: listOf(isCell) }),
     patch: listOf(isNumber),
     spacing: listOf(isNumber),
     channels: listOf(isPlain),
