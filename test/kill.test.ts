@@ -1,5 +1,5 @@
 // A training that is killed (SIGKILL) or asked to end (SIGTERM) at random moments and resumed ends with the weights of one
-// that was left alone. VOXGRAD_KILLS=20 npm test -- kill does each that often; a few times unless given.
+// that was left alone. VOXGRAD_KILLS=20 npm test -- kill does each that often; once unless given.
 import { spawn } from "node:child_process";
 import { type FSWatcher, watch } from "node:fs";
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
@@ -10,7 +10,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { Prng } from "../engine/imaging/prng.ts";
 
-const kills = Number(process.env.VOXGRAD_KILLS ?? 2);
+const kills = Number(process.env.VOXGRAD_KILLS ?? 1);
 const root = fileURLToPath(new URL("..", import.meta.url));
 const folder = await mkdtemp(join(tmpdir(), "voxgrad-kill-"));
 test.after(() => rm(folder, { recursive: true, force: true }));
