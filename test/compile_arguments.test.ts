@@ -3,17 +3,9 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { platform } from "#platform";
 import * as vg from "../engine/mod.ts";
-import { compile, evaluate, grad, ones, Tensor, tensor, vmap, VoxgradError } from "../engine/mod.ts";
+import { compile, evaluate, grad, ones, Tensor, tensor, vmap } from "../engine/mod.ts";
+import { message } from "./helpers.ts";
 
-async function message(f: () => unknown): Promise<string> {
-  try {
-    await f();
-  } catch (error) {
-    assert.ok(error instanceof VoxgradError, (error as Error).stack ?? String(error));
-    return error.message;
-  }
-  return assert.unreachable("expected an error") as never;
-}
 const values = async (t: Tensor): Promise<number[]> => [...(await t.data())];
 /** Tensors on the device, which a donation may overwrite. */
 const onDevice = (...lists: number[][]): Promise<Tensor[]> => evaluate(lists.map((list) => tensor(list).add(0)));

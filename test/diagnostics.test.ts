@@ -2,19 +2,10 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as vg from "../engine/mod.ts";
-import { compile, detectAnomaly, evaluate, grad, ones, tensor, Tensor, VoxgradError } from "../engine/mod.ts";
+import { compile, detectAnomaly, evaluate, grad, ones, tensor, Tensor } from "../engine/mod.ts";
 import { kernelTable, Recorder } from "../engine/gpu/profile.ts";
-import { noise } from "./helpers.ts";
+import { message, noise } from "./helpers.ts";
 
-async function message(f: () => Promise<unknown>): Promise<string> {
-  try {
-    await f();
-  } catch (error) {
-    assert.ok(error instanceof VoxgradError, (error as Error).stack ?? String(error));
-    return error.message;
-  }
-  return assert.unreachable("expected an error") as never;
-}
 
 const anomaly = (f: () => Promise<unknown>): Promise<string> => message(() => detectAnomaly(f));
 const noisy = (shape: number[], seed = 1): Tensor =>

@@ -1,7 +1,7 @@
 /** Shared by tests: golden files, comparison, a seeded source of numbers. */
 import { readFileSync } from "node:fs";
 import * as assert from "uvu/assert";
-import { Tensor, tensor, type Shape } from "../engine/mod.ts";
+import { Tensor, tensor, type Shape, VoxgradError } from "../engine/mod.ts";
 
 export interface Stored {
   readonly shape: number[];
@@ -62,4 +62,15 @@ export function noise(count: number, seed = 1): Float32Array {
     h = Math.imul(h ^ (h >>> 15), 0x846ca68b);
     return ((h ^ (h >>> 16)) >>> 0) / 2 ** 31 - 1;
   });
+}
+
+/** The message of the error that a call is refused with. */
+export async function message(f: () => unknown): Promise<string> {
+  try {
+    await f();
+  } catch (error) {
+    assert.ok(error instanceof VoxgradError, (error as Error).stack ?? String(error));
+    return error.message;
+  }
+  return assert.unreachable("expected an error") as never;
 }

@@ -228,7 +228,7 @@ test("predict refuses weights that are not finite or have changed, logits that a
   await refused("bit", bit, /bit\/model\.safetensors: .*damaged: its SHA-256/);
   for (const [label, wrong, wanted] of [
     ["normalisation", { ...plan, channels: [{ name: "CT", normalisation: "evil" }] }, /channels\[0\]\.normalisation is "evil"/],
-    ["orientation", { ...plan, orientation: "XXX" }, /orientation is "XXX"/],
+    ["orientation", { ...plan, orientation: "LPX" }, /orientation is "LPX"/],
     ["spacing", { ...plan, spacing: [-1, 1, 1] }, /spacing is \[-1, 1, 1\]/],
     ["transpose", { ...plan, transpose: [0, 0, 0] }, /transpose is \[0, 0, 0\]/],
     ["nested", { ...plan, transpose: [[0], 1, 2] }, /transpose is \[\[0\], 1, 2\]/],

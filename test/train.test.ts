@@ -4,13 +4,14 @@ import { join } from "node:path";
 import { test } from "uvu";
 import { planFor } from "./plans.ts";
 import * as assert from "uvu/assert";
+import { platform as shared } from "#platform";
 import { platform } from "../engine/platform/node.ts";
 import { compile, conv3d, type Tensor, tensor, VoxgradError } from "../engine/mod.ts";
 import { makeVolume, scaling } from "../engine/imaging/mod.ts";
 import { noise } from "./helpers.ts";
 import {
   counted, duration, findImages, formatTable, JsonLines, openRun, Pace, PseudoDice, segmenter,
-  RunFolder, stepFigures, trainLoop,
+  RunFolder, stepFigures, tellBackground, trainLoop,
 } from "../engine/train/mod.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "voxgrad-train-"));
@@ -79,6 +80,20 @@ test("RunFolder.write() refuses names that lead out of the folder", async () => 
     assert.match(await failure(() => run.append(name, "x")), /is no name of a file in it/, name);
   }
   assert.not.ok((await readdir(folder)).includes("x"));
+});
+
+test("tellBackground() speaks where some cases have not all annotated, and nowhere else", () => {
+  const { log } = shared;
+  const said: string[] = [];
+  shared.log = (line) => void said.push(line);
+  try {
+    tellBackground({ cases: [{ id: "a", images: ["a.nii"] }] });
+    assert.equal(said, []);
+    tellBackground({ cases: [{ id: "a", images: ["a.nii"] }, { id: "b", images: ["b.nii"], labelsPresent: [1] }] });
+    assert.equal(said, ["The loss takes what a case has not annotated for background; that of train_partial does not"]);
+  } finally {
+    shared.log = log;
+  }
 });
 
 test("JsonLines writes one JSON value a line", async () => {

@@ -2,17 +2,9 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as vg from "../engine/mod.ts";
-import { adam, clipGradNorm, compile, customVjp, evaluate, grad, hvp, jvp, ones, sgd, Tensor, tensor, tree, valueAndGrad, vjp, vmap, VoxgradError } from "../engine/mod.ts";
+import { adam, clipGradNorm, compile, customVjp, evaluate, grad, hvp, jvp, ones, sgd, Tensor, tensor, tree, valueAndGrad, vjp, vmap } from "../engine/mod.ts";
+import { message } from "./helpers.ts";
 
-async function message(f: () => unknown): Promise<string> {
-  try {
-    await f();
-  } catch (error) {
-    assert.ok(error instanceof VoxgradError, (error as Error).stack ?? String(error));
-    return error.message;
-  }
-  return assert.unreachable("expected an error") as never;
-}
 const s = (value: number): Tensor => tensor([value]);
 const plain = async (t: unknown): Promise<any> => {
   const done = await evaluate(t);
