@@ -135,8 +135,9 @@ export class Bench {
     const row: Row = { name: item.name, goal: item.goal ?? {}, results: {}, facts: {} };
     const ready: EngineId[] = [];
     // What could not be started again before may do so now.
-    for (const id of Object.keys(this.engines) as EngineId[])
+    for (const id of Object.keys(this.engines) as EngineId[]) {
       if (!this.#children.get(id)?.alive) await this.#restart(id);
+    }
     const outputs = new Map<EngineId, Float32Array[]>();
     for (const id of this.#children.keys()) {
       const result: Result = { times: [] };
@@ -236,10 +237,13 @@ export class Bench {
       const all = distances(ours, theirs, this.#options.floor);
       const d = Math.max(...all);
       row.results[id]!.distance = d;
-      if (!(d <= (this.#options.tolerance?.[id] ?? TOLERANCE)))
+      if (!(d <= (this.#options.tolerance?.[id] ?? TOLERANCE))) {
         this.problems.push(
-          `${names[id]} at "${item.name}": its numbers differ from ours by ${d.toPrecision(2)} of the largest, in output ${all.indexOf(d)} of ${all.length}`,
+          `${names[id]} at "${item.name}": its numbers differ from ours by ${
+            d.toPrecision(2)
+          } of the largest, in output ${all.indexOf(d)} of ${all.length}`,
         );
+      }
     }
   }
 

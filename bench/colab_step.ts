@@ -9,11 +9,12 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { closeDevice, config, random, type Tensor } from "../engine/mod.ts";
 import { colabEntries, openColab } from "../models/colab_training.ts";
-import { measureSteps, type MeasuredStep } from "./steps.ts";
+import { type MeasuredStep, measureSteps } from "./steps.ts";
 
 const { values, positionals } = parseArgs({
   options: {
-    rounds: { type: "string", default: "5" }, period: { type: "string", default: "10" },
+    rounds: { type: "string", default: "5" },
+    period: { type: "string", default: "10" },
     methods: { type: "string", default: "finite-difference,implicit" },
   },
   allowPositionals: true,
@@ -24,7 +25,18 @@ const folder = await mkdtemp(join(tmpdir(), "colab_step_"));
 /** Steps of an arm on one batch, as training takes them. */
 async function arm(name: string, words: readonly string[]) {
   const run = join(folder, name);
-  const given = ["--phantoms", "4", "--fold", "all", "--run", run, "--cache", join(folder, "cache"), ...positionals, ...words];
+  const given = [
+    "--phantoms",
+    "4",
+    "--fold",
+    "all",
+    "--run",
+    run,
+    "--cache",
+    join(folder, "cache"),
+    ...positionals,
+    ...words,
+  ];
   const { training, setup, steps } = await openColab(config(colabEntries, given));
   const [fold] = training.folds;
   training.source = setup.source(fold!.split.train);
@@ -48,7 +60,16 @@ async function arm(name: string, words: readonly string[]) {
       plan: () => steps.both.plan(theta, state, omega, omegaState, batch, key, 1e-3, 1e-3),
       run: async () => {
         let figures: Tensor;
-        [theta, state, figures, omega, omegaState] = await steps.both(theta, state, omega, omegaState, batch, key, 1e-3, 1e-3);
+        [theta, state, figures, omega, omegaState] = await steps.both(
+          theta,
+          state,
+          omega,
+          omegaState,
+          batch,
+          key,
+          1e-3,
+          1e-3,
+        );
         await figures.data();
       },
     },
@@ -58,7 +79,8 @@ async function arm(name: string, words: readonly string[]) {
 const plain = await arm("none", ["--context", "none"]);
 const exact = await arm("exact", []);
 const items: MeasuredStep[] = [
-  { name: "plain step", ...plain.segmenter }, { name: "step with contexts", ...exact.segmenter },
+  { name: "plain step", ...plain.segmenter },
+  { name: "step with contexts", ...exact.segmenter },
   { name: "and the generator's, exact", ...exact.both },
 ];
 for (const method of values.methods.split(",").filter((name) => name !== "")) {
@@ -67,10 +89,16 @@ for (const method of values.methods.split(",").filter((name) => name !== "")) {
 const { patch, batch, network } = plain.patch;
 const about = `batch ${batch} x ${patch.join(" x ")}, features ${network.features.join("-")}`;
 const { best, flops } = await measureSteps(items, about, Number(values.rounds));
-for (const [what, [base, step, both]] of [["time", best], ["operations", flops]] as [string, [number, number, number]][]) {
+for (
+  const [what, [base, step, both]] of [["time", best], ["operations", flops]] as [string, [number, number, number]][]
+) {
   const more = (each: number) => `${(100 * ((step + (both - step) / each) / base - 1)).toFixed(0)} % at period ${each}`;
-  console.log(`By ${what}: the generator's exact step costs ${((both - step) / base).toFixed(1)} plain steps; CoLab ${more(period)} and ` +
-    `${more(1000)} more than plain training`);
+  console.log(
+    `By ${what}: the generator's exact step costs ${((both - step) / base).toFixed(1)} plain steps; CoLab ${
+      more(period)
+    } and ` +
+      `${more(1000)} more than plain training`,
+  );
 }
 await rm(folder, { recursive: true });
 await closeDevice();

@@ -9,7 +9,19 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import {
-  closeDevice, compile, config, countProducts, deviceInfo, formatTable, ones, profile, random, Tensor, tensor, tree, vjp,
+  closeDevice,
+  compile,
+  config,
+  countProducts,
+  deviceInfo,
+  formatTable,
+  ones,
+  profile,
+  random,
+  Tensor,
+  tensor,
+  tree,
+  vjp,
   weightStandardize,
 } from "../engine/mod.ts";
 import { conResNetEntries, openConResNet } from "../models/conresnet_training.ts";
@@ -18,16 +30,30 @@ import { plannedStep } from "./steps.ts";
 
 const { values, positionals } = parseArgs({
   options: {
-    patch: { type: "string", default: "32,64,64" }, features: { type: "string", default: "32,64,128,256" },
-    arms: { type: "string", default: "full" }, rounds: { type: "string", default: "1" }, parts: { type: "string", default: "true" },
+    patch: { type: "string", default: "32,64,64" },
+    features: { type: "string", default: "32,64,128,256" },
+    arms: { type: "string", default: "full" },
+    rounds: { type: "string", default: "1" },
+    parts: { type: "string", default: "true" },
   },
   allowPositionals: true,
 });
 const rounds = Number(values.rounds);
 const folder = await mkdtemp(join(tmpdir(), "conresnet_step_"));
 const shared = [
-  "--phantoms", "2", "--fold", "all", "--batch", "1", "--patch", values.patch, "--features", values.features,
-  "--cache", join(folder, "cache"), ...positionals,
+  "--phantoms",
+  "2",
+  "--fold",
+  "all",
+  "--batch",
+  "1",
+  "--patch",
+  values.patch,
+  "--features",
+  values.features,
+  "--cache",
+  join(folder, "cache"),
+  ...positionals,
 ];
 const heads = ["", "seconds", "in kernels", "multiply-adds, 1e9", "MB planned", "x memory", "dispatches"];
 const rows: (string | number)[][] = [];
@@ -80,7 +106,10 @@ async function measureParts(): Promise<void> {
   const kernels = [...(tree.flatten(model.init(random.key(1))) as Map<string, Tensor>)]
     .filter(([path, p]) => isKernel(path, p)).map(([, p]) => p);
   const maps = features.slice(0, -1).map((_, s) =>
-    random.normal(random.key(s), { shape: [1, features[Math.max(0, s - 1)]!, ...patch.map((n) => Math.ceil(n / 2 ** s))] }));
+    random.normal(random.key(s), {
+      shape: [1, features[Math.max(0, s - 1)]!, ...patch.map((n) => Math.ceil(n / 2 ** s))],
+    })
+  );
   const parts: Record<string, [f: (...xs: Tensor[]) => Tensor, inputs: Tensor[][]]> = {
     [`standardised weights of ${kernels.length} kernels`]: [(w) => weightStandardize(w!), kernels.map((p) => [p])],
     [`slice residuals at ${maps.length} scales`]: [(x) => featureResidual(x!, 2), maps.map((x) => [x])],
@@ -89,22 +118,32 @@ async function measureParts(): Promise<void> {
   const lines: (string | number)[][] = [];
   for (const [name, [f, inputs]] of Object.entries(parts)) {
     const forward = compile((all: Tensor[][]) => all.map((xs) => f(...xs)));
-    const both = compile((all: Tensor[][]) => all.map((xs) => {
-      const [y, pull] = vjp(f, xs);
-      return [y, pull(ones(y.shape))];
-    }));
+    const both = compile((all: Tensor[][]) =>
+      all.map((xs) => {
+        const [y, pull] = vjp(f, xs);
+        return [y, pull(ones(y.shape))];
+      })
+    );
     for (const [what, run] of [["", forward], [", and derivatives", both]] as const) {
       await run(inputs);
       const { milliseconds, dispatches } = await profile(() => run(inputs) as Promise<unknown>);
       const bytes = sum(dispatches.map((each) => each.bytes));
       lines.push([
-        name + what, dispatches.length, bytes / 1e6, bytes / whole.bytes, milliseconds, milliseconds / whole.milliseconds,
+        name + what,
+        dispatches.length,
+        bytes / 1e6,
+        bytes / whole.bytes,
+        milliseconds,
+        milliseconds / whole.milliseconds,
       ]);
       run.dispose();
     }
   }
-  console.log(`\nParts, each alone; shares of the plain step's kernels\n${
-    formatTable(["", "dispatches", "MB", "of its bytes", "ms", "of its time"], lines)}`);
+  console.log(
+    `\nParts, each alone; shares of the plain step's kernels\n${
+      formatTable(["", "dispatches", "MB", "of its bytes", "ms", "of its time"], lines)
+    }`,
+  );
 }
 if (values.parts !== "false") await measureParts();
 await rm(folder, { recursive: true });

@@ -22,13 +22,28 @@ const options = mri(process.argv.slice(2), {
 const cube = (n: number): Size3 => [n, n, n];
 
 function conv(
-  batch: number, inChannels: number, outChannels: number, input: Size3, kernel: number, stride: number,
+  batch: number,
+  inChannels: number,
+  outChannels: number,
+  input: Size3,
+  kernel: number,
+  stride: number,
 ): ConvParams {
   const padding = kernel === 3 ? 1 : 0;
   const size = (n: number): number => Math.floor((n + 2 * padding - kernel) / stride) + 1;
   return {
-    batch, inChannels, outChannels, groups: 1, input, output: [size(input[0]), size(input[1]), size(input[2])],
-    kernel: cube(kernel), stride: cube(stride), padding: cube(padding), dilation: cube(1), bias: false, storage: options.storage,
+    batch,
+    inChannels,
+    outChannels,
+    groups: 1,
+    input,
+    output: [size(input[0]), size(input[1]), size(input[2])],
+    kernel: cube(kernel),
+    stride: cube(stride),
+    padding: cube(padding),
+    dilation: cube(1),
+    bias: false,
+    storage: options.storage,
   };
 }
 
@@ -68,7 +83,9 @@ const volume = (s: Size3): number => s[0] * s[1] * s[2];
 const runner = await openRunner();
 console.log(`${runner.adapterName}, ${options.storage}`);
 if (options.storage === "f16" && !runner.target.features.has("shader-f16")) throw new Error("this adapter has no f16");
-console.log("family          shape              variant        tile                     ms    GFLOP/s  compile ms  differs");
+console.log(
+  "family          shape              variant        tile                     ms    GFLOP/s  compile ms  differs",
+);
 for (const [name, p] of Object.entries(options.large ? large : shapes)) {
   if (!name.includes(options.shape)) continue;
   const x = p.batch * p.inChannels * volume(p.input), y = p.batch * p.outChannels * volume(p.output);
@@ -93,8 +110,12 @@ for (const [name, p] of Object.entries(options.large ? large : shapes)) {
       if (variant.name === "generic") expected = run.output;
       const star = !options.every || variant === fitting.at(-1) ? "*" : "";
       const text = [
-        family.padEnd(15), name.padEnd(18), (variant.name + star).padEnd(14), kernel.split(".")[1]!.padEnd(20),
-        run.minMs.toFixed(run.minMs < 10 ? 3 : 1).padStart(7), (flops! / run.minMs / 1e6).toFixed(1).padStart(10),
+        family.padEnd(15),
+        name.padEnd(18),
+        (variant.name + star).padEnd(14),
+        kernel.split(".")[1]!.padEnd(20),
+        run.minMs.toFixed(run.minMs < 10 ? 3 : 1).padStart(7),
+        (flops! / run.minMs / 1e6).toFixed(1).padStart(10),
         run.compileMs.toFixed(0).padStart(10),
         expected ? difference(run.output, expected).toExponential(1).padStart(10) : "",
       ].join(" ");

@@ -5,9 +5,19 @@
 // --passes forward or gradient leaves the other out.
 import { parseArgs } from "node:util";
 import {
-  closeDevice, compile, cosineMatching, cosineSimilarity, random, reshape, softmax, sum, type Tensor, vjp, where,
+  closeDevice,
+  compile,
+  cosineMatching,
+  cosineSimilarity,
+  random,
+  reshape,
+  softmax,
+  sum,
+  type Tensor,
+  vjp,
+  where,
 } from "../engine/mod.ts";
-import { measureSteps, type MeasuredStep } from "./steps.ts";
+import { type MeasuredStep, measureSteps } from "./steps.ts";
 
 const { values } = parseArgs({
   options: {
@@ -65,7 +75,9 @@ for (const size of values.sizes.split(" ")) {
   for (const t of inputs) await t.data();
   for (const pass of values.passes.split(",")) {
     const steps = [step("in operators", composed, pass, inputs), step("fused", fused, pass, inputs)];
-    const about = `${n} x ${channels} x ${side} x ${side}, ${count} prototypes, ${pass === "forward" ? pass : "with gradients"}`;
+    const about = `${n} x ${channels} x ${side} x ${side}, ${count} prototypes, ${
+      pass === "forward" ? pass : "with gradients"
+    }`;
     await measureSteps(steps, about, Number(values.rounds));
   }
 }

@@ -20,7 +20,7 @@ export const engine: Engine = {
   },
   async prepare(item, data) {
     const inputs = item.inputs.map(({ shape, dtype = "f32" }, k) =>
-      jax.numpy.array(data[k], { shape: [...shape], dtype: dtype === "f32" ? jax.numpy.float32 : jax.numpy.int32 }),
+      jax.numpy.array(data[k], { shape: [...shape], dtype: dtype === "f32" ? jax.numpy.float32 : jax.numpy.int32 })
     );
     await jax.blockUntilReady(inputs);
     return new Run(item, inputs);
@@ -44,7 +44,7 @@ class Run implements Ready {
 
   async call(): Promise<Call> {
     const { read = "none", carry } = this.#item;
-    if (!carry) for (const x of this.#latest) x.dispose();
+    if (!carry) { for (const x of this.#latest) x.dispose(); }
     else this.#latest[0]?.dispose();
     // Calls take their arguments over; carried ones are not needed afterwards.
     const carried = carry ? this.#inputs.length - 2 : 0;

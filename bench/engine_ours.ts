@@ -2,7 +2,7 @@
 import { readFile } from "node:fs/promises";
 import * as vg from "../engine/mod.ts";
 import { Tensor } from "../engine/mod.ts";
-import { device as openDevice, type Device, upload } from "../engine/gpu/mod.ts";
+import { type Device, device as openDevice, upload } from "../engine/gpu/mod.ts";
 import { lower } from "../engine/compile/lower.ts";
 import { planMemory } from "../engine/compile/plan.ts";
 import { schedule } from "../engine/compile/schedule.ts";

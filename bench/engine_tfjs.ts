@@ -33,7 +33,7 @@ export const engine: Engine = {
       tf.tidy(() => {
         const x = tf.tensor(data[k], shape, dtype === "f32" ? "float32" : "int32");
         return there[layout] ? x.transpose(there[layout]) : x;
-      }),
+      })
     );
     await finish();
     return new Run(item, inputs);

@@ -27,9 +27,11 @@ const defaults = {
   out: "results",
   kernels: true,
 };
-const usage = `gpu: takes ${Object.entries(defaults)
-  .map(([key, value]) => (key === "kernels" ? "--no-kernels" : `--${key} ${value}`))
-  .join(", ")}`;
+const usage = `gpu: takes ${
+  Object.entries(defaults)
+    .map(([key, value]) => (key === "kernels" ? "--no-kernels" : `--${key} ${value}`))
+    .join(", ")
+}`;
 
 const options = mri(process.argv.slice(2), {
   default: defaults,
@@ -61,15 +63,19 @@ const left = (): number => options.minutes * 60_000 - (performance.now() - begin
 const patience = (): number => Math.max(1000, Math.min(left(), options.minutes * 15_000));
 
 const commands: Partial<Record<EngineId, Command>> = {};
-for (const [id, precision] of [
-  ["ours", "f32"],
-  ["mixed", "mixed"],
-] as const)
+for (
+  const [id, precision] of [
+    ["ours", "f32"],
+    ["mixed", "mixed"],
+  ] as const
+) {
   commands[id] = script("gpu_child", precision, options.size);
+}
 const python = peers.length > 0 ? await findPython() : null;
 if (peers.length > 0 && !python) console.log("No Python with torch here: voxgrad alone");
-for (const id of python ? (peers as EngineId[]) : [])
+for (const id of python ? (peers as EngineId[]) : []) {
   commands[id] = pythonScript(python!, "gpu_torch.py", id === "torch" ? "fp32" : id);
+}
 
 await mkdir(options.out, { recursive: true });
 const folder = await mkdtemp(join(tmpdir(), "voxgrad-bench-"));

@@ -1,5 +1,5 @@
 /** What gpu.ts found, as Markdown. */
-import { type Result, type Row, median, names } from "./bench.ts";
+import { median, names, type Result, type Row } from "./bench.ts";
 import type { EngineId } from "./asked.ts";
 import type { AdapterFacts } from "./gpu_child.ts";
 import { digits, table } from "./report.ts";
@@ -36,15 +36,19 @@ export function head(run: GpuRun): string {
     const has = (name: string): string => `${name} ${features.includes(name) ? "yes" : "no"}`;
     const looked = ["shader-f16", "subgroups", "timestamp-query", "chromium-experimental-subgroup-matrix"];
     lines.push(
-      `Adapter: ${ours.device}; ${Object.entries(adapter)
-        .map(([key, value]) => `${key} ${value}`)
-        .join(", ")}`,
+      `Adapter: ${ours.device}; ${
+        Object.entries(adapter)
+          .map(([key, value]) => `${key} ${value}`)
+          .join(", ")
+      }`,
       `voxgrad ${ours.version}, Dawn of webgpu ${webgpu}, created with ${toggles.join(" ")}`,
       `Features: ${looked.map(has).join(", ")}; all: ${features.join(" ")}`,
       `Subgroup matrices: ${subgroupMatrixConfigs.map((config) => JSON.stringify(config)).join(" ") || "none"}`,
       "error" in roofs
         ? `Roofs: ${roofs.error}`
-        : `Roofs, measured: copy ${digits(roofs.gigabytesPerSecond)} GB/s, f32 multiply-adds ${digits(roofs.gigaflopsPerSecond)} GFLOP/s`,
+        : `Roofs, measured: copy ${digits(roofs.gigabytesPerSecond)} GB/s, f32 multiply-adds ${
+          digits(roofs.gigaflopsPerSecond)
+        } GFLOP/s`,
     );
   }
   for (const id of ["torch", "tf32", "amp"] as const) {
@@ -109,7 +113,7 @@ export function gpuReport(run: GpuRun): string {
           own === "ours" ? off("torch") : `${off("mixed")} (AMP ${off("amp")})`,
         ],
       ];
-    }),
+    })
   );
   const second = table(
     [
@@ -139,9 +143,9 @@ export function gpuReport(run: GpuRun): string {
     second,
     "",
     "Rates are over the median time, of what the kernels say of themselves: floating-point operations, and bytes of all " +
-      "that they bind. Of roof: the time at the nearer of the two roofs (f32 multiply-adds, in mixed precision too), over " +
-      "the median. Kernels: the sum by timestamps, each in a pass of its own. Peak: planned by voxgrad, allocated by " +
-      "PyTorch. Difference: of PyTorch from voxgrad in f32, by the largest value; of mixed precision and AMP from the same.",
+    "that they bind. Of roof: the time at the nearer of the two roofs (f32 multiply-adds, in mixed precision too), over " +
+    "the median. Kernels: the sum by timestamps, each in a pass of its own. Peak: planned by voxgrad, allocated by " +
+    "PyTorch. Difference: of PyTorch from voxgrad in f32, by the largest value; of mixed precision and AMP from the same.",
     "",
     "In f16 a network's gradients are some per cent off, single ones more; those of a bias before a norm are rounding errors.",
     ...run.problems.map((text) => `- ${text}`),

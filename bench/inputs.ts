@@ -45,10 +45,13 @@ function spheres([depth, height, width]: [number, number, number], next: () => n
   const balls = Array.from({ length: 24 }, () => [next() * depth, next() * height, next() * width, 6 + 20 * next()]);
   const mask = new Int32Array(depth * height * width);
   let k = 0;
-  for (let z = 0; z < depth; z++)
-    for (let y = 0; y < height; y++)
-      for (let x = 0; x < width; x++, k++)
+  for (let z = 0; z < depth; z++) {
+    for (let y = 0; y < height; y++) {
+      for (let x = 0; x < width; x++, k++) {
         if (balls.some(([a, b, c, r]) => (z - a!) ** 2 + (y - b!) ** 2 + (x - c!) ** 2 < r! ** 2)) mask[k] = 1;
+      }
+    }
+  }
   return mask;
 }
 
@@ -58,13 +61,15 @@ function grid(shape: readonly number[], next: () => number): Float32Array {
   const out = new Float32Array(count(shape));
   const place = (k: number, n: number): number => (2 * k + 1) / n - 1 + 0.2 * (next() - 0.5);
   let k = 0;
-  for (let z = 0; z < depth; z++)
-    for (let y = 0; y < height; y++)
+  for (let z = 0; z < depth; z++) {
+    for (let y = 0; y < height; y++) {
       for (let x = 0; x < width; x++) {
         out[k++] = place(x, width);
         out[k++] = place(y, height);
         out[k++] = place(z, depth);
       }
+    }
+  }
   return out;
 }
 

@@ -85,14 +85,11 @@ export function convolution({
       ours: (vg) => (a, b, h) => vg.vjp((v) => vg.conv3d(v, b, options), [a])[1](h)[0]!,
       jax: (jax) => (a, b, h) => pullback(jax, (v) => jaxConv(jax, v, b), a, h),
       // The gradient's kernel by itself: tf.grad would run the forward convolution too.
-      tfjs:
-        dilation > 1
-          ? dilated
-          : (tf) => (_, filter, dy) => {
-              const attributes = { strides, pad, inputShape: [1, ...cube(space), inner] };
-              const dx = tf.engine().runKernel("Conv3DBackpropInputV2", { dy, filter }, attributes);
-              return apart ? tf.slice(dx, [0, ...cube(padding), 0], [1, ...cube(size), inner]) : dx;
-            },
+      tfjs: dilation > 1 ? dilated : (tf) => (_, filter, dy) => {
+        const attributes = { strides, pad, inputShape: [1, ...cube(space), inner] };
+        const dx = tf.engine().runKernel("Conv3DBackpropInputV2", { dy, filter }, attributes);
+        return apart ? tf.slice(dx, [0, ...cube(padding), 0], [1, ...cube(size), inner]) : dx;
+      },
       torch: `lambda a, b, h: convolution(a, b, h, ${stride}, ${padding}, ${dilation}, "input")`,
     },
     {
@@ -102,13 +99,10 @@ export function convolution({
       goal: { "jax-js": 1.6, tfjs: 5 },
       ours: (vg) => (a, b, h) => vg.vjp((v) => vg.conv3d(a, v, options), [b])[1](h)[0]!,
       jax: (jax) => (a, b, h) => pullback(jax, (v) => jaxConv(jax, a, v), b, h),
-      tfjs:
-        dilation > 1
-          ? dilated
-          : (tf) => (a, _, dy) => {
-              const attributes = { strides, pad, filterShape: [...cube(kernel), inner, outer] };
-              return tf.engine().runKernel("Conv3DBackpropFilterV2", { x: padded(tf, a), dy }, attributes);
-            },
+      tfjs: dilation > 1 ? dilated : (tf) => (a, _, dy) => {
+        const attributes = { strides, pad, filterShape: [...cube(kernel), inner, outer] };
+        return tf.engine().runKernel("Conv3DBackpropFilterV2", { x: padded(tf, a), dy }, attributes);
+      },
       torch: `lambda a, b, h: convolution(a, b, h, ${stride}, ${padding}, ${dilation}, "weight")`,
     },
   ];

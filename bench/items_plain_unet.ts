@@ -65,10 +65,8 @@ export function plainUNet({ features, patch, batch }: PlainUNetSizes): Item[] {
     const all = vg.tree.flatten(params);
     return names.map((name) => all.get(name)!);
   };
-  const loss =
-    (vg: Vg, x: Tensor, labels: Tensor) =>
-    (params: any): Tensor =>
-      vg.diceCrossEntropy(model.apply(params, x), labels);
+  const loss = (vg: Vg, x: Tensor, labels: Tensor) => (params: any): Tensor =>
+    vg.diceCrossEntropy(model.apply(params, x), labels);
   const title = `U-Net ${features.join(" ")}, ${patch} cubed, batch ${batch}`;
   const python = `(${JSON.stringify(names)}, ${features.length})`;
   return [
@@ -93,12 +91,10 @@ export function plainUNet({ features, patch, batch }: PlainUNetSizes): Item[] {
     {
       name: `${title}: Hessian-vector product`,
       inputs: [...weights, ...data],
-      ours:
-        (vg) =>
-        (...all) => {
-          const params = named(vg, all.slice(0, count));
-          return listed(vg, vg.hvp(loss(vg, all.at(-2)!, all.at(-1)!), [params], [params])[0]);
-        },
+      ours: (vg) => (...all) => {
+        const params = named(vg, all.slice(0, count));
+        return listed(vg, vg.hvp(loss(vg, all.at(-2)!, all.at(-1)!), [params], [params])[0]);
+      },
       jax: notHere,
       tfjs: notHere,
       torch: `PlainUNetHvp${python}`,

@@ -76,14 +76,11 @@ function jaxLoss(jax: Peer, [w0, w1, w2, w3, w4, w5, w6]: Peer[], x: Peer, label
 const noGradient = { cannot: "conv3dTranspose has no gradient" };
 
 /** A training step with gradients of the loss as given. */
-const stepOf =
-  (lossOf: (vg: Vg) => typeof loss): Item["ours"] =>
-  (vg) =>
-  (...all) => {
-    const [params, x, labels] = [all.slice(0, -2), all.at(-2)!, all.at(-1)!];
-    const [value, grads] = vg.valueAndGrad((p: Tensor[]) => lossOf(vg)(vg, p, x, labels))(params);
-    return [value, ...params.map((p, k) => p.sub(grads[k]!.mul(RATE)))];
-  };
+const stepOf = (lossOf: (vg: Vg) => typeof loss): Item["ours"] => (vg) => (...all) => {
+  const [params, x, labels] = [all.slice(0, -2), all.at(-2)!, all.at(-1)!];
+  const [value, grads] = vg.valueAndGrad((p: Tensor[]) => lossOf(vg)(vg, p, x, labels))(params);
+  return [value, ...params.map((p, k) => p.sub(grads[k]!.mul(RATE)))];
+};
 
 const step: Item = {
   name: "U-Net training step",
@@ -92,13 +89,11 @@ const step: Item = {
   carry: true,
   goal: { "jax-js": 2.2 },
   ours: stepOf(() => loss),
-  jax:
-    (jax) =>
-    (...all) => {
-      const [params, x, labels] = [all.slice(0, -2), all.at(-2), all.at(-1)];
-      const [value, grads] = jax.valueAndGrad((p: Peer[]) => jaxLoss(jax, p, x, labels))(params.map((p) => p.ref));
-      return [value, ...params.map((p, k) => p.sub(grads[k].mul(RATE)))];
-    },
+  jax: (jax) => (...all) => {
+    const [params, x, labels] = [all.slice(0, -2), all.at(-2), all.at(-1)];
+    const [value, grads] = jax.valueAndGrad((p: Peer[]) => jaxLoss(jax, p, x, labels))(params.map((p) => p.ref));
+    return [value, ...params.map((p, k) => p.sub(grads[k].mul(RATE)))];
+  },
   tfjs: noGradient,
   torch: "unet_step",
 };
@@ -108,21 +103,17 @@ const hvp: Item = {
   inputs,
   read: "all",
   goal: { "jax-js": 2.2 },
-  ours:
-    (vg) =>
-    (...all) => {
-      const [params, x, labels] = [all.slice(0, -2), all.at(-2)!, all.at(-1)!];
-      return vg.hvp((p: Tensor[]) => loss(vg, p, x, labels), [params], [params])[0]!;
-    },
-  jax:
-    (jax) =>
-    (...all) => {
-      const [params, x, labels] = [all.slice(0, -2), all.at(-2), all.at(-1)];
-      const slope = jax.grad((p: Peer[]) => jaxLoss(jax, p, x.ref, labels.ref));
-      const [g, product] = jax.jvp(slope, [params.map((p) => p.ref)], [params]);
-      for (const each of [...g, x, labels]) each.dispose();
-      return product;
-    },
+  ours: (vg) => (...all) => {
+    const [params, x, labels] = [all.slice(0, -2), all.at(-2)!, all.at(-1)!];
+    return vg.hvp((p: Tensor[]) => loss(vg, p, x, labels), [params], [params])[0]!;
+  },
+  jax: (jax) => (...all) => {
+    const [params, x, labels] = [all.slice(0, -2), all.at(-2), all.at(-1)];
+    const slope = jax.grad((p: Peer[]) => jaxLoss(jax, p, x.ref, labels.ref));
+    const [g, product] = jax.jvp(slope, [params.map((p) => p.ref)], [params]);
+    for (const each of [...g, x, labels]) each.dispose();
+    return product;
+  },
   tfjs: noGradient,
   torch: "unet_hvp",
 };

@@ -17,7 +17,9 @@ async function line(name: string, f: () => Promise<boolean | string>): Promise<v
   }
   if (outcome !== true) failed++;
   const { live, peak } = vg.memoryStats();
-  const figures = `${((performance.now() - start) / 1000).toFixed(1)} s, live ${(live / 1e6).toFixed(0)} MB, peak ${(peak / 1e6).toFixed(0)} MB`;
+  const figures = `${((performance.now() - start) / 1000).toFixed(1)} s, live ${(live / 1e6).toFixed(0)} MB, peak ${
+    (peak / 1e6).toFixed(0)
+  } MB`;
   console.log(
     `${outcome === true ? "pass" : "FAIL"}  ${name}  (${figures})${typeof outcome === "string" ? ` ${outcome}` : ""}`,
   );
@@ -57,21 +59,22 @@ const { name, limits } = await vg.deviceInfo();
 console.log(`${name}: binds ${limits.maxStorageBufferBindingSize! / 2 ** 20} MiB`);
 
 await line("sum(ones(3e7)) is 3e7", async () => near(await item(ones([3e7]).sum()), 3e7, 0));
-await line("sum of 3.6e7 ones in memory", () =>
-  using([ones([N]).add(0)], async (x) => near(await item(x.sum()), N, 0)),
+await line(
+  "sum of 3.6e7 ones in memory",
+  () => using([ones([N]).add(0)], async (x) => near(await item(x.sum()), N, 0)),
 );
-await line("elementwise chain, two operands", () =>
-  using([waves(N)], (x) =>
-    using([x.mul(x).add(1).sub(vg.flip(x))], (y) =>
-      distance(
-        y,
-        waves(N)
-          .square()
-          .add(1)
-          .sub(vg.flip(waves(N))),
-      ).then((d) => near(d, 0, 1e-6)),
-    ),
-  ),
+await line(
+  "elementwise chain, two operands",
+  () =>
+    using([waves(N)], (x) =>
+      using([x.mul(x).add(1).sub(vg.flip(x))], (y) =>
+        distance(
+          y,
+          waves(N)
+            .square()
+            .add(1)
+            .sub(vg.flip(waves(N))),
+        ).then((d) => near(d, 0, 1e-6)))),
 );
 await line("slices at the ends and across the window's end", () =>
   using([arange(N)], async (x) => {
@@ -81,8 +84,7 @@ await line("slices at the ends and across the window's end", () =>
       if (!values.every((v, k) => v === from + k)) return `at ${from}: ${values}`;
     }
     return true;
-  }),
-);
+  }));
 await line("broadcast, sum over rows and over columns", () =>
   using(
     [
@@ -94,62 +96,74 @@ await line("broadcast, sum over rows and over columns", () =>
       const [rows, columns] = [x.sum({ axes: [1] }), x.sum({ axes: [0] })];
       return near(await distance(await evaluate(rows), columns), 0, 1e-2);
     },
-  ),
-);
-await line("a reduction with a large result", () =>
-  using([vg.stack([waves(N / 2), waves(N / 2, 127), waves(N / 2, 31)])], (x) =>
-    using([x.max({ axes: [0] })], (y) =>
-      distance(y, vg.maximum(vg.maximum(waves(N / 2), waves(N / 2, 127)), waves(N / 2, 31))).then((d) => near(d, 0, 0)),
+  ));
+await line(
+  "a reduction with a large result",
+  () =>
+    using(
+      [vg.stack([waves(N / 2), waves(N / 2, 127), waves(N / 2, 31)])],
+      (x) =>
+        using([x.max({ axes: [0] })], (y) =>
+          distance(y, vg.maximum(vg.maximum(waves(N / 2), waves(N / 2, 127)), waves(N / 2, 31))).then((d) =>
+            near(d, 0, 0)
+          )),
     ),
-  ),
 );
-await line("argmax", () =>
-  using([arange(N).equal(34_567_890).cast("f32")], async (x) => near(await item(x.argmax()), 34_567_890, 0)),
+await line(
+  "argmax",
+  () => using([arange(N).equal(34_567_890).cast("f32")], async (x) => near(await item(x.argmax()), 34_567_890, 0)),
 );
-await line("softmax along the last axis", () =>
-  using([waves(N).reshape({ shape: [N / 1000, 1000] })], (x) =>
-    using([vg.softmax(x)], async (y) => {
-      const worst = await item(
-        y
-          .sum({ axes: [1] })
-          .sub(1)
-          .abs()
-          .max(),
-      );
-      const [given, row] = await Promise.all([x, y].map((t) => vg.slice(t, { start: [35_000], end: [35_001] }).data()));
-      const values = Float64Array.from(given!, Math.exp);
-      const total = values.reduce((a, b) => a + b);
-      const error = Math.max(...values.map((v, k) => Math.abs(v / total / row![k]! - 1)));
-      return worst < 1e-5 && error < 1e-5 ? true : `rows ${worst}, values ${error}`;
-    }),
-  ),
+await line(
+  "softmax along the last axis",
+  () =>
+    using([waves(N).reshape({ shape: [N / 1000, 1000] })], (x) =>
+      using([vg.softmax(x)], async (y) => {
+        const worst = await item(
+          y
+            .sum({ axes: [1] })
+            .sub(1)
+            .abs()
+            .max(),
+        );
+        const [given, row] = await Promise.all(
+          [x, y].map((t) => vg.slice(t, { start: [35_000], end: [35_001] }).data()),
+        );
+        const values = Float64Array.from(given!, Math.exp);
+        const total = values.reduce((a, b) => a + b);
+        const error = Math.max(...values.map((v, k) => Math.abs(v / total / row![k]! - 1)));
+        return worst < 1e-5 && error < 1e-5 ? true : `rows ${worst}, values ${error}`;
+      })),
 );
-await line("groupNorm and its gradient", () =>
-  using([waves(N).reshape({ shape: [1, 4, 9_000_000] })], (x) =>
-    using([vg.groupNorm(x, { groups: 2 })], async (y) => {
-      const half = y.reshape({ shape: [2, N / 2] });
-      const mean = await item(
-        half
-          .mean({ axes: [1] })
-          .abs()
-          .max(),
-      );
-      const variance = await item(
-        half
-          .square()
-          .mean({ axes: [1] })
-          .sub(1)
-          .abs()
-          .max(),
-      );
-      // sum(y^2) does not change with x, so its gradient is next to nothing.
-      const g = vg.grad((v: Tensor) => vg.groupNorm(v, { groups: 2 }).square().mean())(x);
-      const slope = await item(g.abs().max());
-      return mean < 1e-4 && variance < 1e-3 && slope < 1e-9
-        ? true
-        : `mean ${mean}, variance ${variance}, slope ${slope}`;
-    }),
-  ),
+await line(
+  "groupNorm and its gradient",
+  () =>
+    using(
+      [waves(N).reshape({ shape: [1, 4, 9_000_000] })],
+      (x) =>
+        using([vg.groupNorm(x, { groups: 2 })], async (y) => {
+          const half = y.reshape({ shape: [2, N / 2] });
+          const mean = await item(
+            half
+              .mean({ axes: [1] })
+              .abs()
+              .max(),
+          );
+          const variance = await item(
+            half
+              .square()
+              .mean({ axes: [1] })
+              .sub(1)
+              .abs()
+              .max(),
+          );
+          // sum(y^2) does not change with x, so its gradient is next to nothing.
+          const g = vg.grad((v: Tensor) => vg.groupNorm(v, { groups: 2 }).square().mean())(x);
+          const slope = await item(g.abs().max());
+          return mean < 1e-4 && variance < 1e-3 && slope < 1e-9
+            ? true
+            : `mean ${mean}, variance ${variance}, slope ${slope}`;
+        }),
+    ),
 );
 await line("conv3d 3x3x3 of 330^3, against pieces", () =>
   using(
@@ -165,8 +179,7 @@ await line("conv3d 3x3x3 of 330^3, against pieces", () =>
         }
         return true;
       }),
-  ),
-);
+  ));
 await line("conv3d's gradients by input and weights: <g, J v> = <J'g, v>", () =>
   using(
     [waves(330 ** 3).reshape({ shape: [1, 1, 330, 330, 330] }), waves(27, 11).reshape({ shape: [1, 1, 3, 3, 3] })],
@@ -190,57 +203,68 @@ await line("conv3d's gradients by input and weights: <g, J v> = <J'g, v>", () =>
         ? true
         : `${value}, ${gx}, ${gw}`;
     },
-  ),
+  ));
+await line(
+  "concat of two beyond 128 MiB, and of 20",
+  () =>
+    using([waves(N), arange(N).cast("f32")], (a, b) =>
+      using([vg.concat([a, b])], async (y) => {
+        const two = await item(
+          vg
+            .slice(y, { start: [N] })
+            .sub(b)
+            .abs()
+            .max(),
+        );
+        const first = await item(
+          vg
+            .slice(y, { end: [N] })
+            .sub(a)
+            .abs()
+            .max(),
+        );
+        const parts = Array.from(
+          { length: 20 },
+          (_, k) => vg.slice(a, { start: [k * 1_800_000], end: [(k + 1) * 1_800_000] }),
+        );
+        const joined = await evaluate(vg.concat(await evaluate(parts)));
+        const twenty = await distance(joined, a);
+        for (const t of [...parts, joined]) {
+          t.dispose();
+        }
+        return two === 0 && first === 0 && twenty === 0 ? true : `${two}, ${first}, ${twenty}`;
+      })),
 );
-await line("concat of two beyond 128 MiB, and of 20", () =>
-  using([waves(N), arange(N).cast("f32")], (a, b) =>
-    using([vg.concat([a, b])], async (y) => {
-      const two = await item(
-        vg
-          .slice(y, { start: [N] })
-          .sub(b)
-          .abs()
-          .max(),
-      );
-      const first = await item(
-        vg
-          .slice(y, { end: [N] })
-          .sub(a)
-          .abs()
-          .max(),
-      );
-      const parts = Array.from({ length: 20 }, (_, k) =>
-        vg.slice(a, { start: [k * 1_800_000], end: [(k + 1) * 1_800_000] }),
-      );
-      const joined = await evaluate(vg.concat(await evaluate(parts)));
-      const twenty = await distance(joined, a);
-      for (const t of [...parts, joined]) t.dispose();
-      return two === 0 && first === 0 && twenty === 0 ? true : `${two}, ${first}, ${twenty}`;
-    }),
-  ),
+await line(
+  "transpose, pad, take",
+  () =>
+    using(
+      [waves(N).reshape({ shape: [6000, 6000] })],
+      (x) =>
+        using([vg.pad(vg.transpose(x, { axes: [1, 0] }), { before: [1, 0] })], async (y) => {
+          const back = vg.transpose(vg.slice(y, { start: [1] }), { axes: [1, 0] });
+          const there = await distance(x, back);
+          const rows = vg.take(x, vg.sub(5999, arange(6000)));
+          const flipped = await distance(await evaluate(rows), vg.flip(x, { axes: [0] }));
+          rows.dispose();
+          return there === 0 && flipped === 0 ? true : `${there}, ${flipped}`;
+        }),
+    ),
 );
-await line("transpose, pad, take", () =>
-  using([waves(N).reshape({ shape: [6000, 6000] })], (x) =>
-    using([vg.pad(vg.transpose(x, { axes: [1, 0] }), { before: [1, 0] })], async (y) => {
-      const back = vg.transpose(vg.slice(y, { start: [1] }), { axes: [1, 0] });
-      const there = await distance(x, back);
-      const rows = vg.take(x, vg.sub(5999, arange(6000)));
-      const flipped = await distance(await evaluate(rows), vg.flip(x, { axes: [0] }));
-      rows.dispose();
-      return there === 0 && flipped === 0 ? true : `${there}, ${flipped}`;
-    }),
-  ),
-);
-await line("matmul with a factor beyond 128 MiB", () =>
-  using([waves(N).reshape({ shape: [N / 100, 100] }), waves(300, 7).reshape({ shape: [100, 3] })], (a, b) =>
-    using([vg.matmul(a, b)], async (y) => {
-      const wanted = a
-        .mul(vg.slice(b, { start: [0, 1], end: [100, 2] }).reshape({ shape: [1, 100] }))
-        .sum({ axes: [1], keepDims: true });
-      const got = await evaluate(vg.slice(y, { start: [0, 1], end: [N / 100, 2] }));
-      return near(await distance(got, wanted), 0, 1e-4);
-    }),
-  ),
+await line(
+  "matmul with a factor beyond 128 MiB",
+  () =>
+    using(
+      [waves(N).reshape({ shape: [N / 100, 100] }), waves(300, 7).reshape({ shape: [100, 3] })],
+      (a, b) =>
+        using([vg.matmul(a, b)], async (y) => {
+          const wanted = a
+            .mul(vg.slice(b, { start: [0, 1], end: [100, 2] }).reshape({ shape: [1, 100] }))
+            .sum({ axes: [1], keepDims: true });
+          const got = await evaluate(vg.slice(y, { start: [0, 1], end: [N / 100, 2] }));
+          return near(await distance(got, wanted), 0, 1e-4);
+        }),
+    ),
 );
 await line("resize of 330^3 to 200^3 and back: a linear ramp stays one", () =>
   using(
@@ -253,30 +277,32 @@ await line("resize of 330^3 to 200^3 and back: a linear ramp stays one", () =>
     (x) =>
       using([vg.resize(x, { size: 200, mode: "linear", alignCorners: true })], (y) =>
         using([vg.resize(y, { size: 330, mode: "linear", alignCorners: true })], async (z) =>
-          near(await distance(z, x), 0, 1e-3),
-        ),
-      ),
-  ),
+          near(await distance(z, x), 0, 1e-3))),
+  ));
+await line(
+  "a grid above 65,535 workgroups",
+  () => using([arange(65536 * 512)], async (x) => near(await item(x.notEqual(arange(65536 * 512)).sum()), 0, 0)),
 );
-await line("a grid above 65,535 workgroups", () =>
-  using([arange(65536 * 512)], async (x) => near(await item(x.notEqual(arange(65536 * 512)).sum()), 0, 0)),
-);
-await line("random numbers: mean and variance of 3.6e7", () =>
-  using([vg.random.normal(vg.random.key(1), { shape: [N] })], async (x) => {
-    const [mean, square] = [await item(x.mean()), await item(x.square().mean())];
-    return Math.abs(mean) < 1e-3 && Math.abs(square - 1) < 1e-3 ? true : `${mean}, ${square}`;
-  }),
+await line(
+  "random numbers: mean and variance of 3.6e7",
+  () =>
+    using([vg.random.normal(vg.random.key(1), { shape: [N] })], async (x) => {
+      const [mean, square] = [await item(x.mean()), await item(x.square().mean())];
+      return Math.abs(mean) < 1e-3 && Math.abs(square - 1) < 1e-3 ? true : `${mean}, ${square}`;
+    }),
 );
 await line("2^31 elements and buffers beyond the adapter's are refused", async () => {
   const told: string[] = [];
-  for (const f of [
-    () => ones([2 ** 31]),
-    () => ones([65536, 1]).add(ones([1, 32768])),
-    () =>
-      ones([2 ** 31 - 1])
-        .add(0)
-        .data(),
-  ]) {
+  for (
+    const f of [
+      () => ones([2 ** 31]),
+      () => ones([65536, 1]).add(ones([1, 32768])),
+      () =>
+        ones([2 ** 31 - 1])
+          .add(0)
+          .data(),
+    ]
+  ) {
     try {
       await f();
       return "no error";

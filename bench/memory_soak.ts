@@ -16,7 +16,9 @@ function report(what: string): void {
   const { rss, heapUsed } = process.memoryUsage();
   const mb = (bytes: number): string => (bytes / 1e6).toFixed(2).padStart(8);
   const text =
-    `live${mb(live)} arena${mb(arena)} pooled${mb(pooled)} peak${mb(peak)} MB, ${String(allocations).padStart(6)} buffers, ` +
+    `live${mb(live)} arena${mb(arena)} pooled${mb(pooled)} peak${mb(peak)} MB, ${
+      String(allocations).padStart(6)
+    } buffers, ` +
     `${String(pipelineCount()).padStart(4)} pipelines, process${mb(rss)} heap${mb(heapUsed)} MB`;
   console.log(`${what.padEnd(26)} ${text}, ${((performance.now() - started) / 1000).toFixed(0)} s`);
 }
@@ -53,8 +55,9 @@ async function train(compiled: boolean): Promise<void> {
     let value: Tensor;
     [value, params, state] = await step(params, state, x, labels, 1e-3);
     await value.item();
-    if ([2, options.steps / 10, options.steps / 2, options.steps].includes(k))
+    if ([2, options.steps / 10, options.steps / 2, options.steps].includes(k)) {
       report(`${compiled ? "compiled" : "plain"} step ${k}`);
+    }
   }
   if ("dispose" in step) (step as { dispose(): void }).dispose();
 }
@@ -76,8 +79,9 @@ async function compiledShapes(): Promise<void> {
     const y = await f(vg.ones([n, 3]));
     const sum = await y.item();
     if (sum !== 6 * n) throw new Error(`${3 * n} twos sum to ${sum}`);
-    if ([0.1, 0.25, 0.5, 0.75, 1].some((part) => n === options.compiled * part))
+    if ([0.1, 0.25, 0.5, 0.75, 1].some((part) => n === options.compiled * part)) {
       report(`compiled shape ${n} (${f.programs().length} kept)`);
+    }
   }
   f.dispose();
 }

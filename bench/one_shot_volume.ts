@@ -5,7 +5,16 @@
 // --chunks 3, --rounds 1 (beside the first call, which compiles). Nothing may be read back before the last slice is under
 // way, however many there are: the exit code is 1 where something was.
 import { parseArgs } from "node:util";
-import { closeDevice, deviceInfo, formatTable, makeVolume, memoryStats, preprocessCase, random, scaling } from "../engine/mod.ts";
+import {
+  closeDevice,
+  deviceInfo,
+  formatTable,
+  makeVolume,
+  memoryStats,
+  preprocessCase,
+  random,
+  scaling,
+} from "../engine/mod.ts";
 import type { Triple, Volume } from "../engine/mod.ts";
 import { alpnet, oneShotSegmenter } from "../models/mod.ts";
 import { planFor } from "../test/plans.ts";
@@ -13,22 +22,32 @@ import { counters } from "./counters.ts";
 
 const { values } = parseArgs({
   options: {
-    encoders: { type: "string", default: "small,resnet50" }, stride: { type: "string", default: "8" },
-    side: { type: "string", default: "256" }, slices: { type: "string", default: "25,100" },
-    batch: { type: "string", default: "8" }, chunks: { type: "string", default: "3" }, rounds: { type: "string", default: "1" },
+    encoders: { type: "string", default: "small,resnet50" },
+    stride: { type: "string", default: "8" },
+    side: { type: "string", default: "256" },
+    slices: { type: "string", default: "25,100" },
+    batch: { type: "string", default: "8" },
+    chunks: { type: "string", default: "3" },
+    rounds: { type: "string", default: "1" },
   },
 });
-const [stride, side, batch, chunks, rounds] = [values.stride, values.side, values.batch, values.chunks, values.rounds].map(Number) as
-  [number, number, number, number, number];
+const [stride, side, batch, chunks, rounds] = [values.stride, values.side, values.batch, values.chunks, values.rounds]
+  .map(Number) as [number, number, number, number, number];
 const spacing = [1.5, 1.5, 5] as const;
-const plan = planFor({ orientation: "RAS", spacing: [5, 1.5, 1.5], channels: [{ name: "MR", normalisation: "z-score" }] });
+const plan = planFor({
+  orientation: "RAS",
+  spacing: [5, 1.5, 1.5],
+  channels: [{ name: "MR", normalisation: "z-score" }],
+});
 
 /** As train_alpnet makes it. */
 function encoderNamed(name: string) {
   const small = name === "small";
   return alpnet.encoder({
     ...(small ? { block: "basic" as const, layers: [2, 2], width: 16 } : { depth: Number(name.slice(6)) as 50 }),
-    inputChannels: 1, replaceStrideWithDilation: small ? [stride === 4] : [stride === 4, true, true], features: small ? 64 : 256,
+    inputChannels: 1,
+    replaceStrideWithDilation: small ? [stride === 4] : [stride === 4, true, true],
+    features: small ? 64 : 256,
   });
 }
 
@@ -40,7 +59,8 @@ function scan(slices: number): { image: Volume; label: Volume } {
   let state = 1;
   for (let i = 0; i < label.length; i++) {
     const [x, y, z] = [i % side, Math.floor(i / side) % side, Math.floor(i / side ** 2)];
-    const apart = ((x - side / 2) / (side / 4)) ** 2 + ((y - side / 2) / (side / 4)) ** 2 + ((z - (slices - 1) / 2) / (0.4 * slices)) ** 2;
+    const apart = ((x - side / 2) / (side / 4)) ** 2 + ((y - side / 2) / (side / 4)) ** 2 +
+      ((z - (slices - 1) / 2) / (0.4 * slices)) ** 2;
     state = (Math.imul(state, 1664525) + 1013904223) | 0;
     label[i] = Number(apart < 1);
     image[i] = 1 + label[i]! + state / 2 ** 33;
@@ -55,7 +75,11 @@ for (const name of values.encoders.split(",")) {
   for (const slices of values.slices.split(",").map(Number)) {
     // A device of its own, for the peak counts from its opening.
     const device = await deviceInfo();
-    if (rows.length === 0) console.log(`${device.name}; slices of ${side} x ${side}, features at 1/${stride}, ${batch} slices together, ${chunks} chunks`);
+    if (rows.length === 0) {
+      console.log(
+        `${device.name}; slices of ${side} x ${side}, features at 1/${stride}, ${batch} slices together, ${chunks} chunks`,
+      );
+    }
     counters.watch();
     const model = encoderNamed(name);
     const { image, label } = scan(slices);
@@ -69,18 +93,44 @@ for (const name of values.encoders.split(",")) {
       await segment(image, [support]);
       times.push((performance.now() - from) / 1000);
       asked = {
-        dispatches: counters.dispatches - dispatches, submits: counters.submits - submits,
-        reads: counters.reads - reads, before: Math.max(asked.before, counters.readsBefore - reads),
+        dispatches: counters.dispatches - dispatches,
+        submits: counters.submits - submits,
+        reads: counters.reads - reads,
+        before: Math.max(asked.before, counters.readsBefore - reads),
       };
     }
     const best = times.length > 1 ? Math.min(...times.slice(1)) : NaN;
     rows.push([
-      name, slices, times[0]!, best, best / slices, asked.dispatches, asked.submits, asked.before, asked.reads, memoryStats().peak / 1e6,
+      name,
+      slices,
+      times[0]!,
+      best,
+      best / slices,
+      asked.dispatches,
+      asked.submits,
+      asked.before,
+      asked.reads,
+      memoryStats().peak / 1e6,
     ]);
-    console.log(`${name}, ${slices} slices: ${times.map((t) => t.toFixed(1)).join(", ")} s; ${asked.before} of ${asked.reads} read-backs before the last submit`);
+    console.log(
+      `${name}, ${slices} slices: ${
+        times.map((t) => t.toFixed(1)).join(", ")
+      } s; ${asked.before} of ${asked.reads} read-backs before the last submit`,
+    );
     if (asked.before > 0) process.exitCode = 1;
     await closeDevice();
   }
 }
-const heads = ["encoder", "slices", "first s", "least s", "s a slice", "dispatches", "submits", "reads before the last submit", "reads", "peak MB"];
+const heads = [
+  "encoder",
+  "slices",
+  "first s",
+  "least s",
+  "s a slice",
+  "dispatches",
+  "submits",
+  "reads before the last submit",
+  "reads",
+  "peak MB",
+];
 console.log(formatTable(heads, rows));

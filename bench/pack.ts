@@ -38,8 +38,9 @@ if (!loader) {
 const out = here("out");
 const stage = join(out, NAME);
 await rm(stage, { recursive: true, force: true });
-for (const folder of ["bin", "bench", "lib/x11", "node_modules/webgpu/dist/linux-x64"])
+for (const folder of ["bin", "bench", "lib/x11", "node_modules/webgpu/dist/linux-x64"]) {
   await mkdir(join(stage, folder), { recursive: true });
+}
 
 await bundleBench(join(stage, "bench"));
 for (const name of ["gpu_torch.py", "torch_child.py"]) await copyFile(here(name), join(stage, "bench", name));
@@ -53,8 +54,9 @@ await copyFile(process.execPath, join(stage, "bin/node"));
 printed("strip", join(stage, "bin/node"));
 
 const webgpu = dirname(createRequire(import.meta.url).resolve("webgpu"));
-for (const name of ["package.json", "index.js", "LICENSE.md", "dist/linux-x64/dawn.node"])
+for (const name of ["package.json", "index.js", "LICENSE.md", "dist/linux-x64/dawn.node"]) {
   await copyFile(join(webgpu, name), join(stage, "node_modules/webgpu", name));
+}
 
 // The npm package's loader runs on older systems than that of this one.
 await copyFile(loader, join(stage, "lib/libvulkan.so.1"));

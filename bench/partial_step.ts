@@ -7,12 +7,15 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { closeDevice, config, random, tensor, type Tensor } from "../engine/mod.ts";
+import { closeDevice, config, random, type Tensor, tensor } from "../engine/mod.ts";
 import { openPartial, partialEntries } from "../models/partial_training.ts";
-import { measureSteps, type MeasuredStep } from "./steps.ts";
+import { type MeasuredStep, measureSteps } from "./steps.ts";
 
 const { values, positionals } = parseArgs({
-  options: { rounds: { type: "string", default: "10" }, arms: { type: "string", default: "naive,marginal,logit,exclusion" } },
+  options: {
+    rounds: { type: "string", default: "10" },
+    arms: { type: "string", default: "naive,marginal,logit,exclusion" },
+  },
   allowPositionals: true,
 });
 const folder = await mkdtemp(join(tmpdir(), "partial_step_"));
@@ -20,7 +23,18 @@ let about = "";
 
 /** The step of an arm on one batch, as training takes it. */
 async function arm(name: string, words: readonly string[]): Promise<MeasuredStep> {
-  const given = ["--phantoms", "4", "--fold", "all", "--run", join(folder, name.replaceAll(" ", "_")), "--cache", join(folder, "cache"), ...positionals, ...words];
+  const given = [
+    "--phantoms",
+    "4",
+    "--fold",
+    "all",
+    "--run",
+    join(folder, name.replaceAll(" ", "_")),
+    "--cache",
+    join(folder, "cache"),
+    ...positionals,
+    ...words,
+  ];
   const { training, setup, steps } = await openPartial(config(partialEntries, given));
   const { patch, batch: size, network, labels } = training.plan;
   about = `batch ${size} x ${patch.join(" x ")}, features ${network.features.join("-")}, ${labels.length} classes`;

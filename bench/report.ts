@@ -84,18 +84,22 @@ export function report(rows: readonly Row[], machine: Machine, problems: readonl
       return f?.dispatches === undefined || !row.name.startsWith("U-Net") || row.name.includes(":")
         ? []
         : [`${names[id]}, ${row.name}: ${f.dispatches} dispatches, ${f.submits} submits, ${f.buffers} new buffers`];
-    }),
+    })
   );
 
   const engines = ids.map((id) => `${names[id]} ${machine.engines[id]!.version} on ${machine.engines[id]!.device}`);
   return [
-    `${machine.date}, ${machine.cpu}, Node ${machine.node}, ${machine.rounds} ${machine.rounds === 1 ? "round" : "rounds"}, load average of other work before the run ${machine.load.toFixed(1)}.`,
+    `${machine.date}, ${machine.cpu}, Node ${machine.node}, ${machine.rounds} ${
+      machine.rounds === 1 ? "round" : "rounds"
+    }, load average of other work before the run ${machine.load.toFixed(1)}.`,
     ...engines.map((line) => `- ${line}`),
     "",
     table(head, times),
     "",
     `Ratios of medians, above 1 where voxgrad is faster; bold where at least what is aimed at, which else stands beside. ` +
-      `Numbers of all engines agree within ${TOLERANCE} of each output's largest value${problems.length ? ", but for what is named below" : ""}.`,
+    `Numbers of all engines agree within ${TOLERANCE} of each output's largest value${
+      problems.length ? ", but for what is named below" : ""
+    }.`,
     ...footnotes.map((text, k) => `- [${k + 1}] ${text}`),
     ...[...peerFacts, ...problems].map((text) => `- ${text}`),
     "",

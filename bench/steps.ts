@@ -25,7 +25,11 @@ const median = (values: readonly number[]): number => {
 };
 
 /** Runs the steps in turn, `rounds` times after a first that compiles, and prints a table whose ratios are to the first step. */
-export async function measureSteps(steps: readonly MeasuredStep[], about: string, rounds: number): Promise<StepFigures> {
+export async function measureSteps(
+  steps: readonly MeasuredStep[],
+  about: string,
+  rounds: number,
+): Promise<StepFigures> {
   console.log(`\n${(await deviceInfo()).name}; ${about}`);
   const times = steps.map((): number[] => []);
   for (let round = 0; round <= rounds; round++) {
@@ -43,11 +47,29 @@ export async function measureSteps(steps: readonly MeasuredStep[], about: string
   for (const { run } of steps) flops.push((await profile(run)).kernels.reduce((sum, kernel) => sum + kernel.flops, 0));
   const plans = await Promise.all(steps.map(({ plan }) => plan()));
   const rows = steps.map(({ name }, k) => [
-    name, best[k]!, best[k]! / best[0]!, paired[k]!, flops[k]! / 1e9, flops[k]! / flops[0]!,
-    plans[k]!.peakBytes / 1e6, plans[k]!.peakBytes / plans[0]!.peakBytes, plans[k]!.dispatches,
+    name,
+    best[k]!,
+    best[k]! / best[0]!,
+    paired[k]!,
+    flops[k]! / 1e9,
+    flops[k]! / flops[0]!,
+    plans[k]!.peakBytes / 1e6,
+    plans[k]!.peakBytes / plans[0]!.peakBytes,
+    plans[k]!.dispatches,
     plans[k]!.kernels.filter((kernel) => kernel.includes("conv_")).length,
   ]);
-  const heads = ["", "least ms", "x", "x, median of rounds", "GFLOP", "x GFLOP", "MB", "x memory", "dispatches", "convolutions"];
+  const heads = [
+    "",
+    "least ms",
+    "x",
+    "x, median of rounds",
+    "GFLOP",
+    "x GFLOP",
+    "MB",
+    "x memory",
+    "dispatches",
+    "convolutions",
+  ];
   console.log(formatTable(heads, rows));
   return { best, flops };
 }

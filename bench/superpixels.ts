@@ -15,7 +15,12 @@ const { values } = parseArgs({
     seed: { type: "string", default: "1" },
   },
 });
-const [slices, side, rounds, seed] = [values.slices, values.side, values.rounds, values.seed].map(Number) as [number, number, number, number];
+const [slices, side, rounds, seed] = [values.slices, values.side, values.rounds, values.seed].map(Number) as [
+  number,
+  number,
+  number,
+  number,
+];
 const SETTINGS = { scale: 1, sigma: 1, minSize: 400 } as const;
 
 // Prints its seconds; the segments go to a file.
@@ -65,7 +70,11 @@ try {
   });
   console.log(`${alike.length} of ${slices} slices have the same segments`);
   const ratios = times.map(({ ours, theirs }) => ours / theirs).sort((a, b) => a - b);
-  console.log(`${slices} slices of ${side} x ${side}: ratio ${ratios[Math.floor(ratios.length / 2)]!.toFixed(2)} (median of ${rounds} rounds)`);
+  console.log(
+    `${slices} slices of ${side} x ${side}: ratio ${
+      ratios[Math.floor(ratios.length / 2)]!.toFixed(2)
+    } (median of ${rounds} rounds)`,
+  );
 } finally {
   await rm(folder, { recursive: true });
 }

@@ -9,16 +9,18 @@ export * as tree from "./core/tree.ts";
 export * from "./ops/mod.ts";
 export * from "./autodiff/mod.ts";
 export * from "./compile/mod.ts";
-export {
-  closeDevice,
-  deviceInfo,
-  DeviceLostError,
-  measureRoofs,
-  memoryStats,
-  openDevice,
-  profile,
+export { closeDevice, deviceInfo, DeviceLostError, measureRoofs, memoryStats, openDevice, profile } from "./gpu/mod.ts";
+export type {
+  DeviceInfo,
+  DeviceOptions,
+  DispatchTime,
+  KernelTime,
+  MemoryStats,
+  Profile,
+  Roofs,
+  TunedChoice,
+  TunedKernels,
 } from "./gpu/mod.ts";
-export type { DeviceInfo, DeviceOptions, DispatchTime, KernelTime, MemoryStats, Profile, Roofs, TunedChoice, TunedKernels } from "./gpu/mod.ts";
 export * as nn from "./nn/mod.ts";
 export {
   adam,
@@ -46,7 +48,16 @@ export type {
   SgdOptions,
   SoftDiceOptions,
 } from "./nn/mod.ts";
-export { loadParameters, loadPretrained, loadSafetensors, readSafetensors, readWeights, SafetensorsError, saveSafetensors, saveSealed } from "./train/safetensors.ts";
+export {
+  loadParameters,
+  loadPretrained,
+  loadSafetensors,
+  readSafetensors,
+  readWeights,
+  SafetensorsError,
+  saveSafetensors,
+  saveSealed,
+} from "./train/safetensors.ts";
 export type { LoadedTensors } from "./train/safetensors.ts";
 export * from "./imaging/mod.ts";
 export * from "./train/mod.ts";

@@ -1,7 +1,7 @@
 /** ALPNet's feature extractor: a ResNet and a 1 x 1 convolution behind it. */
 import { conv2d, loadParameters, nn, random, type Tensor } from "../engine/mod.ts";
 import { need, shown } from "./partial_groups.ts";
-import { type ResNetConfig, resNet, type ResolvedResNet, type StatisticsModel } from "./resnet.ts";
+import { resNet, type ResNetConfig, type ResolvedResNet, type StatisticsModel } from "./resnet.ts";
 
 export interface EncoderConfig extends ResNetConfig {
   /** Channels of the features; 256 unless given. */
@@ -40,8 +40,9 @@ export function encoder(config: EncoderConfig): Encoder {
   const backbone = resNet(own);
   const { outputChannels } = backbone.config;
   // As PyTorch starts its convolutions.
-  const weight = new nn.Parameter([features, outputChannels, 1, 1], (key, shape) =>
-    nn.kaimingUniform(key, { shape, a: Math.sqrt(5) }),
+  const weight = new nn.Parameter(
+    [features, outputChannels, 1, 1],
+    (key, shape) => nn.kaimingUniform(key, { shape, a: Math.sqrt(5) }),
   );
   const projection = (key: Tensor): any => nn.initialize(key, { weight });
   const project = (params: any, x: Tensor): Tensor => conv2d(x, params.localconv.weight);

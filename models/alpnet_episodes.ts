@@ -1,7 +1,5 @@
 /** Episodes that ALPNet is trained on: a slice and one of its superpixels, or slices of two patients with one class. */
-import {
-  augment, concat, extractBox, patchStart, random, slice, tensor, Tensor, VoxgradError,
-} from "../engine/mod.ts";
+import { augment, concat, extractBox, patchStart, random, slice, Tensor, tensor, VoxgradError } from "../engine/mod.ts";
 import type { CaseSource, Prng, SampleCase, SuperpixelStore } from "../engine/mod.ts";
 
 /** Two slices, the support first: image f32 [2, C, h, w] and label i32 [2, h, w], 1 in the class, else 0. */
@@ -27,12 +25,23 @@ function cut(prng: Prng, { item, z, pixels }: Sliced, size: readonly [number, nu
   const { image, shape, channels } = item;
   const [, H, W] = shape;
   const patch = [1, ...size];
-  const [, y, x] = patchStart(prng, { shape: [1, H, W], foreground: [{ value: 1, voxels: pixels }] }, { patch, foreground: true });
+  const [, y, x] = patchStart(prng, { shape: [1, H, W], foreground: [{ value: 1, voxels: pixels }] }, {
+    patch,
+    foreground: true,
+  });
   const mask = new Int32Array(H * W);
   for (const pixel of pixels) mask[pixel] = 1;
   return {
-    image: extractBox(image, shape, new Float32Array(channels * size[0] * size[1]), { channels, start: [z, y, x], size: patch }),
-    label: extractBox(mask, [1, H, W], new Int32Array(size[0] * size[1]), { channels: 1, start: [0, y, x], size: patch }),
+    image: extractBox(image, shape, new Float32Array(channels * size[0] * size[1]), {
+      channels,
+      start: [z, y, x],
+      size: patch,
+    }),
+    label: extractBox(mask, [1, H, W], new Int32Array(size[0] * size[1]), {
+      channels: 1,
+      start: [0, y, x],
+      size: patch,
+    }),
   };
 }
 
@@ -43,7 +52,9 @@ function batchOf(prng: Prng, support: Sliced, query: Sliced, size: readonly [num
   const join = <T extends Float32Array | Int32Array>(a: T, b: T, out: T): T => (out.set(a), out.set(b, a.length), out);
   const { channels } = support.item;
   return {
-    image: tensor(join(first.image, second.image, new Float32Array(2 * first.image.length)), { shape: [2, channels, ...size] }),
+    image: tensor(join(first.image, second.image, new Float32Array(2 * first.image.length)), {
+      shape: [2, channels, ...size],
+    }),
     label: tensor(join(first.label, second.label, new Int32Array(2 * first.label.length)), { shape: [2, ...size] }),
   };
 }
@@ -83,13 +94,18 @@ export async function superpixelEpisodes(
     }
   }
   if (slices.length === 0) {
-    throw new VoxgradError("superpixelEpisodes: no slice has a superpixel; lower --threshold or --minSize, or exclude fewer classes");
+    throw new VoxgradError(
+      "superpixelEpisodes: no slice has a superpixel; lower --threshold or --minSize, or exclude fewer classes",
+    );
   }
   return async (prng) => {
     const { id, z, numbers } = slices[prng.integer(slices.length)]!;
     const item = await source.get(id);
     const area = item.shape[1] * item.shape[2];
-    const pixels = pixelsOf(superpixels.get(id).subarray(z * area, (z + 1) * area), numbers[prng.integer(numbers.length)]!);
+    const pixels = pixelsOf(
+      superpixels.get(id).subarray(z * area, (z + 1) * area),
+      numbers[prng.integer(numbers.length)]!,
+    );
     const both = { item, z, pixels };
     return batchOf(prng, both, both, size);
   };
@@ -122,7 +138,9 @@ export async function annotatedEpisodes(
   }
   const known = [...byClass.keys()];
   if (known.length === 0) {
-    throw new VoxgradError(`annotatedEpisodes: no slice shows one of the classes ${classes.join(", ")}; exclude fewer classes`);
+    throw new VoxgradError(
+      `annotatedEpisodes: no slice shows one of the classes ${classes.join(", ")}; exclude fewer classes`,
+    );
   }
   const pick = <T>(prng: Prng, list: readonly T[]): T => list[prng.integer(list.length)]!;
   return async (prng) => {
@@ -166,9 +184,12 @@ export function transformed(key: Tensor, batch: EpisodeBatch, { transform, of }:
     if (transform !== "intensity") {
       const shift = (5 * side) / 256;
       made = augment.spatial(geometry, { ...made }, {
-        patch, rotation: { p: 1, degrees: [-5, 5] }, shear: { p: 1, degrees: [-5, 5] },
+        patch,
+        rotation: { p: 1, degrees: [-5, 5] },
+        shear: { p: 1, degrees: [-5, 5] },
         // Coordinates are multiplied, so sizes are divided.
-        scaling: { p: 1, factor: [1 / 1.2, 1 / 0.9] }, translation: { p: 1, voxels: [-shift, shift] },
+        scaling: { p: 1, factor: [1 / 1.2, 1 / 0.9] },
+        translation: { p: 1, voxels: [-shift, shift] },
         elastic: { p: 1, magnitude: [0, 0.01], points: 12 },
       });
     }
@@ -178,5 +199,8 @@ export function transformed(key: Tensor, batch: EpisodeBatch, { transform, of }:
   if (of === "both") return change(batch);
   const part = (x: Tensor, n: number): Tensor => slice(x, { start: [n], end: [n + 1] });
   const query = change({ image: part(batch.image, 1), label: part(batch.label, 1) });
-  return { image: concat([part(batch.image, 0), query.image], { axis: 0 }), label: concat([part(batch.label, 0), query.label], { axis: 0 }) };
+  return {
+    image: concat([part(batch.image, 0), query.image], { axis: 0 }),
+    label: concat([part(batch.label, 0), query.label], { axis: 0 }),
+  };
 }

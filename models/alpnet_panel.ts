@@ -1,7 +1,17 @@
 /** Segmentation by a few labelled slices in a page: the visitor chooses encoder and scan, paints, and sees the result. */
 import {
-  determinant, findImages, imageStem, labelColour, labelsFromSlices, labelSlices, loadCase, readLabelVolume, RunFolder,
-  scanSlices, VoxgradError, writeNifti,
+  determinant,
+  findImages,
+  imageStem,
+  labelColour,
+  labelsFromSlices,
+  labelSlices,
+  loadCase,
+  readLabelVolume,
+  RunFolder,
+  scanSlices,
+  VoxgradError,
+  writeNifti,
 } from "../engine/mod.ts";
 import type { LoadedCase, PagePanel, PanelAct, PanelForm, Volume } from "../engine/mod.ts";
 import { loadOneShot, prepareSupport, sliceAxis } from "./alpnet_support.ts";
@@ -17,7 +27,11 @@ export const oneShotForm: PanelForm = {
     "Paint what you look for on a slice or a few; the rest of the scan, or another scan, is segmented by its likeness to " +
     "that. It may be anything, also what the encoder has never been told of.",
   files: {
-    encoder: { label: "1. Encoder", about: "model.safetensors in the run folder of train_alpnet", accept: ".safetensors" },
+    encoder: {
+      label: "1. Encoder",
+      about: "model.safetensors in the run folder of train_alpnet",
+      accept: ".safetensors",
+    },
     scan: {
       label: "2. Scan to segment",
       about: "NIfTI (.nii, .nii.gz); of several channels all files at once",
@@ -74,7 +88,9 @@ export function answerOneShot(options: OneShotSettings & { slices?: "chunks" | "
     refuseOthers(paths);
     const cases = await findImages(field, channels.length);
     if (cases.length > 1) {
-      throw new VoxgradError(`These are ${cases.length} scans (${cases.map(({ id }) => id).join(", ")}); choose the files of one`);
+      throw new VoxgradError(
+        `These are ${cases.length} scans (${cases.map(({ id }) => id).join(", ")}); choose the files of one`,
+      );
     }
     return loadCase({ channels, labels: [] }, cases[0]!);
   }
@@ -89,7 +105,8 @@ export function answerOneShot(options: OneShotSettings & { slices?: "chunks" | "
     async encoder([path]: readonly string[], panel: PagePanel): Promise<void> {
       if (!path!.endsWith(".safetensors")) throw new VoxgradError(`${path}: an encoder is a file model.safetensors`);
       const next = await loadOneShot(path!, options);
-      const asks = ({ plan }: OneShot): string => JSON.stringify([plan.channels.map(({ name }) => name), plan.orientation, plan.transpose]);
+      const asks = ({ plan }: OneShot): string =>
+        JSON.stringify([plan.channels.map(({ name }) => name), plan.orientation, plan.transpose]);
       if (oneShot && asks(oneShot) !== asks(next)) {
         scans.scan = scans.support = undefined;
         for (const field of ["scan", "support", "painted"]) panel.note(field, "");
@@ -97,7 +114,10 @@ export function answerOneShot(options: OneShotSettings & { slices?: "chunks" | "
       }
       oneShot = next;
       const { channels, spacing, dataset } = next.plan;
-      panel.note("encoder", `${channels.map(({ name }) => name).join(", ")} at ${size(spacing)} mm, trained on ${dataset}`);
+      panel.note(
+        "encoder",
+        `${channels.map(({ name }) => name).join(", ")} at ${size(spacing)} mm, trained on ${dataset}`,
+      );
       panel.say(scans.scan ? "Ready to segment." : "Now choose the scan to segment.");
     },
 
@@ -114,7 +134,10 @@ export function answerOneShot(options: OneShotSettings & { slices?: "chunks" | "
     async support(paths: readonly string[], panel: PagePanel): Promise<void> {
       const next = paths.length > 0 ? await readScan("support", paths, oneShot!) : undefined;
       scans.support = next;
-      panel.note("support", next ? `${next.id}: ${size(next.image.shape)} voxels of ${size(next.image.spacing)} mm` : "");
+      panel.note(
+        "support",
+        next ? `${next.id}: ${size(next.image.shape)} voxels of ${size(next.image.spacing)} mm` : "",
+      );
       panel.note("painted", "");
       const { image, along } = example(oneShot!);
       panel.show(["support"], { scan: scanSlices(image, along) });
@@ -158,9 +181,14 @@ export function answerOneShot(options: OneShotSettings & { slices?: "chunks" | "
     const counts = new Array<number>(256).fill(0);
     for (const value of found.data) counts[value]!++;
     const millilitres = Math.abs(determinant(found.affine)) / 1000;
-    const parts = counts.flatMap((n, value) => (value > 0 && n > 0 ? [`class ${value}: ${Number((n * millilitres).toPrecision(3))} ml`] : []));
+    const parts = counts.flatMap((
+      n,
+      value,
+    ) => (value > 0 && n > 0 ? [`class ${value}: ${Number((n * millilitres).toPrecision(3))} ml`] : []));
     const seconds = ((performance.now() - started) / 1000).toFixed(1);
-    panel.say(`Done in ${seconds} s. ${parts.length > 0 ? `Found ${parts.join(", ")}.` : "Nothing like it was found."}`);
+    panel.say(
+      `Done in ${seconds} s. ${parts.length > 0 ? `Found ${parts.join(", ")}.` : "Nothing like it was found."}`,
+    );
   }
 
   return async (act: PanelAct, panel: PagePanel): Promise<void> => {
@@ -173,5 +201,7 @@ export function answerOneShot(options: OneShotSettings & { slices?: "chunks" | "
 /** Throws for files that are no NIfTI by their names. */
 function refuseOthers(paths: readonly string[]): void {
   const other = paths.find((path) => imageStem(path) === undefined && !/\.img(\.gz)?$/.test(path));
-  if (other !== undefined) throw new VoxgradError(`${other}: it is no NIfTI file (.nii, .nii.gz, or .hdr with its .img)`);
+  if (other !== undefined) {
+    throw new VoxgradError(`${other}: it is no NIfTI file (.nii, .nii.gz, or .hdr with its .img)`);
+  }
 }

@@ -148,11 +148,12 @@ function prototypesFor(name: string, support: Tensor, mask: Tensor, options: Pro
   const rich = probe === undefined ? null : holdsSquare(weight, Math.min(probe, h, w), threshold);
   const allowed = (flags: Tensor): Tensor => (rich ? logicalAnd(flags, rich) : flags);
   // The only image's class-level prototype is also the central one.
-  if (shots === 1)
+  if (shots === 1) {
     return {
       vectors: concat([vectors, global], { axis: 0 }),
       used: concat([allowed(inside), ones([1], { dtype: "bool" })], { axis: 0 }),
     };
+  }
   const any = reshape(allowed(greater(count, 0)), { shape: [1] });
   return {
     vectors: concat([vectors, global, central], { axis: 0 }),

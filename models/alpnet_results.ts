@@ -37,8 +37,14 @@ export interface Evaluation {
 
 /** Settings that results must have in common. */
 const settingsOf = ({ options, encoder, dataset, classes }: Evaluation): Record<string, unknown> => ({
-  mode: options.within ? "within" : "over supports", data: dataset.folder, labels: options.labels, encoder: encoder.digest, voxgrad: VERSION,
-  classes, ranges: options.ranges, ...encoder.fewShot,
+  mode: options.within ? "within" : "over supports",
+  data: dataset.folder,
+  labels: options.labels,
+  encoder: encoder.digest,
+  voxgrad: VERSION,
+  classes,
+  ranges: options.ranges,
+  ...encoder.fewShot,
   ...(options.within
     ? { slice: options.slice, preparation: options.preparation, side: options.side, clip: options.clip }
     : { chunks: encoder.chunks }),
@@ -55,7 +61,9 @@ export async function openResults<R extends { readonly classes: readonly ClassCo
   const { options, output, dataset, encoder } = evaluation;
   const settings = settingsOf(evaluation);
   const before = options.overwrite ? undefined : await output.readJson("config.json");
-  if (before !== undefined && !(isPlain(before) && isPlain(before.settings))) throw new ConfigError(`${output.path}: it holds another run; name another --output`);
+  if (before !== undefined && !(isPlain(before) && isPlain(before.settings))) {
+    throw new ConfigError(`${output.path}: it holds another run; name another --output`);
+  }
   for (const [key, value] of Object.entries(settings)) {
     const [was, is] = [before?.settings[key], value].map((each) => JSON.stringify(each));
     if (!before || was === is) continue;
@@ -67,10 +75,19 @@ export async function openResults<R extends { readonly classes: readonly ClassCo
   const known: Record<string, string> = before?.sources ?? {};
   const changed = Object.keys(sources).filter((id) => known[id] !== undefined && known[id] !== sources[id]);
   if (changed.length > 0) {
-    throw new ConfigError(`${output.path}: its results were measured on another scan or label of ${namesOf(changed)}; name another --output, or --overwrite them`);
+    throw new ConfigError(
+      `${output.path}: its results were measured on another scan or label of ${
+        namesOf(changed)
+      }; name another --output, or --overwrite them`,
+    );
   }
   await output.writeJson("config.json", {
-    options, settings, sources: { ...known, ...sources }, dataset: { name: dataset.name, folder: dataset.folder }, ...encoder.description, device: await deviceInfo(),
+    options,
+    settings,
+    sources: { ...known, ...sources },
+    dataset: { name: dataset.name, folder: dataset.folder },
+    ...encoder.description,
+    device: await deviceInfo(),
   });
   const lines = new JsonLines<R>(output, "results.jsonl");
   const kept = await lines.resume(() => !options.overwrite);

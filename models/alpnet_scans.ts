@@ -1,5 +1,16 @@
 /** Scans segmented slice by slice from a few labelled slices, by an encoder and its prototypes. */
-import { compile, extractBox, preprocessImage, restoreLabels, slice, softmax, take, Tensor, tensor, VoxgradError } from "../engine/mod.ts";
+import {
+  compile,
+  extractBox,
+  preprocessImage,
+  restoreLabels,
+  slice,
+  softmax,
+  take,
+  Tensor,
+  tensor,
+  VoxgradError,
+} from "../engine/mod.ts";
 import type { Plan, PreparedCase, Triple, Volume } from "../engine/mod.ts";
 import * as alpnet from "./alpnet.ts";
 
@@ -47,7 +58,10 @@ export function sliceRange(label: ArrayLike<number>, shape: readonly number[], v
 }
 
 /** The slices in which each of some values is; values that are in none have no entry. */
-export function sliceRanges({ label, shape }: Pick<SupportScan, "label" | "shape">, values: readonly number[]): Map<number, SliceRange> {
+export function sliceRanges(
+  { label, shape }: Pick<SupportScan, "label" | "shape">,
+  values: readonly number[],
+): Map<number, SliceRange> {
   return new Map(values.flatMap((value): [number, SliceRange][] => {
     const range = sliceRange(label, shape, value);
     return range ? [[value, range]] : [];
@@ -64,7 +78,10 @@ export function largestSlices<S extends SupportScan>(support: S): S {
   const area = shape[1] * shape[2];
   const kept = new Uint8Array(label.length);
   for (const value of new Set(label)) {
-    const counts = Array.from({ length: shape[0] }, (_, z) => label.subarray(z * area, (z + 1) * area).filter((each) => each === value).length);
+    const counts = Array.from(
+      { length: shape[0] },
+      (_, z) => label.subarray(z * area, (z + 1) * area).filter((each) => each === value).length,
+    );
     const z = counts.indexOf(Math.max(...counts));
     for (let i = z * area; i < (z + 1) * area; i++) if (value > 0 && label[i] === value) kept[i] = value;
   }
@@ -72,11 +89,18 @@ export function largestSlices<S extends SupportScan>(support: S): S {
 }
 
 /** The slice in the middle of part c of a range; where it lacks the class, the nearest that has it. */
-function supportSlice({ label, shape }: SupportScan, value: number, [first, last]: SliceRange, c: number, chunks: number): number {
+function supportSlice(
+  { label, shape }: SupportScan,
+  value: number,
+  [first, last]: SliceRange,
+  c: number,
+  chunks: number,
+): number {
   const wanted = first + Math.floor(((last - first + 1) * (2 * c + 1)) / (2 * chunks));
   const area = shape[1] * shape[2];
-  const shows = (z: number): boolean => z >= first && z <= last && label.subarray(z * area, (z + 1) * area).includes(value);
-  for (let apart = 0; ; apart++) {
+  const shows = (z: number): boolean =>
+    z >= first && z <= last && label.subarray(z * area, (z + 1) * area).includes(value);
+  for (let apart = 0;; apart++) {
     if (shows(wanted - apart)) return wanted - apart;
     if (shows(wanted + apart)) return wanted + apart;
   }
@@ -87,11 +111,18 @@ const FEATURES = 4;
 const upTo = (n: number, stride: number): number => Math.ceil(n / (FEATURES * stride)) * FEATURES * stride;
 
 /** Features along the edges of a prepared scan's slices. */
-export const paddedFeatures = ([, H, W]: Triple | readonly number[], stride: number): [number, number] =>
-  [upTo(H!, stride) / stride, upTo(W!, stride) / stride];
+export const paddedFeatures = (
+  [, H, W]: Triple | readonly number[],
+  stride: number,
+): [number, number] => [upTo(H!, stride) / stride, upTo(W!, stride) / stride];
 
 /** Slices [n, C, h, w] of a scan, padded with 0 to [h, w]. */
-function slicesOf(image: Float32Array<ArrayBuffer>, shape: Triple, zs: readonly number[], size: readonly [number, number]): Float32Array<ArrayBuffer> {
+function slicesOf(
+  image: Float32Array<ArrayBuffer>,
+  shape: Triple,
+  zs: readonly number[],
+  size: readonly [number, number],
+): Float32Array<ArrayBuffer> {
   const channels = image.length / (shape[0] * shape[1] * shape[2]);
   const each = channels * size[0] * size[1];
   const out = new Float32Array(zs.length * each);
@@ -115,7 +146,11 @@ function slicesOf(image: Float32Array<ArrayBuffer>, shape: Triple, zs: readonly 
  * const segment = oneShotSegmenter(encoder, params, { plan, window: 2 });
  * const labels = await segment(await readVolume("scan.nii.gz"), [await preprocessCase(labelled, plan)]);
  */
-export function oneShotSegmenter(model: OneShotModel, params: any, { plan, chunks = 3, batch = 8, temperature = 20, ...own }: OneShotOptions & { plan: Plan }) {
+export function oneShotSegmenter(
+  model: OneShotModel,
+  params: any,
+  { plan, chunks = 3, batch = 8, temperature = 20, ...own }: OneShotOptions & { plan: Plan },
+) {
   const stride = model.config.outputStride;
   const { window = 2 } = own;
   const features = compile((p: any, images: Tensor) => model.apply(p, images));
@@ -128,7 +163,11 @@ export function oneShotSegmenter(model: OneShotModel, params: any, { plan, chunk
   });
 
   /** Features of all slices, `batch` of them in each tensor [batch, F, h, w]; the last slice fills up. */
-  async function featuresOf(image: Float32Array<ArrayBuffer>, shape: Triple, size: readonly [number, number]): Promise<Tensor[]> {
+  async function featuresOf(
+    image: Float32Array<ArrayBuffer>,
+    shape: Triple,
+    size: readonly [number, number],
+  ): Promise<Tensor[]> {
     const channels = plan.channels.length;
     const parts: Tensor[] = [];
     for (let from = 0; from < shape[0]; from += batch) {
@@ -139,18 +178,31 @@ export function oneShotSegmenter(model: OneShotModel, params: any, { plan, chunk
     return parts;
   }
 
-  return async (image: Volume | QueryScan, supports: readonly SupportScan[], { ranges }: { ranges?: ReadonlyMap<number, SliceRange> } = {}): Promise<Volume> => {
-    const values = [...new Set(supports.flatMap(({ label }) => [...new Set(label)]))].filter((value) => value > 0).sort((a, b) => a - b);
-    if (values.length === 0) throw new VoxgradError("oneShotSegmenter: the supports show no class; label at least one voxel");
+  return async (
+    image: Volume | QueryScan,
+    supports: readonly SupportScan[],
+    { ranges }: { ranges?: ReadonlyMap<number, SliceRange> } = {},
+  ): Promise<Volume> => {
+    const values = [...new Set(supports.flatMap(({ label }) => [...new Set(label)]))].filter((value) => value > 0).sort(
+      (a, b) => a - b,
+    );
+    if (values.length === 0) {
+      throw new VoxgradError("oneShotSegmenter: the supports show no class; label at least one voxel");
+    }
     for (const { image: data, label, shape } of supports) {
       const voxels = shape[0] * shape[1] * shape[2];
       if (label.length === voxels && data.length === voxels * plan.channels.length) continue;
-      throw new VoxgradError(`oneShotSegmenter: a support of ${shape.join(" x ")} has ${data.length} values and ${label.length} labels`);
+      throw new VoxgradError(
+        `oneShotSegmenter: a support of ${shape.join(" x ")} has ${data.length} values and ${label.length} labels`,
+      );
     }
     const { image: data, shape, geometry } = "geometry" in image ? image : await preprocessImage(image, plan);
     const [D, H, W] = shape;
     const size = [upTo(H, stride), upTo(W, stride)] as const;
-    const supportSize = [0, 1].map((k) => upTo(Math.max(...supports.map((each) => each.shape[k + 1]!)), stride)) as [number, number];
+    const supportSize = [0, 1].map((k) => upTo(Math.max(...supports.map((each) => each.shape[k + 1]!)), stride)) as [
+      number,
+      number,
+    ];
     const query = await featuresOf(data, shape, size);
     const held: Tensor[] = [...query];
     /** Probabilities on their way: of a class, the slices that they are of. */
@@ -178,16 +230,25 @@ export function oneShotSegmenter(model: OneShotModel, params: any, { plan, chunk
           const images = new Float32Array(showing.length * channels * area);
           showing.forEach((each, n) => {
             images.set(slicesOf(each.image, [...each.shape], [chosen[n]!], supportSize), n * channels * area);
-            extractBox(each.label, each.shape, labels, { channels: 1, start: [chosen[n]!, 0, 0], size: [1, ...supportSize], at: n * area });
+            extractBox(each.label, each.shape, labels, {
+              channels: 1,
+              start: [chosen[n]!, 0, 0],
+              size: [1, ...supportSize],
+              at: n * area,
+            });
           });
           using supportImages = tensor(images, { shape: [showing.length, channels, ...supportSize] });
-          using supportLabels = tensor(labels.map((each) => Number(each === value)), { shape: [showing.length, ...supportSize] });
+          using supportLabels = tensor(labels.map((each) => Number(each === value)), {
+            shape: [showing.length, ...supportSize],
+          });
           using supportFeatures = await features(params, supportImages);
           // Slices of one call come out of one batch of features.
           for (const [part, of] of query.entries()) {
             const own = zs.filter((z) => Math.floor(z / batch) === part);
             if (own.length === 0) continue;
-            using index = tensor(Int32Array.from({ length: batch }, (_, n) => own[Math.min(n, own.length - 1)]! - part * batch));
+            using index = tensor(
+              Int32Array.from({ length: batch }, (_, n) => own[Math.min(n, own.length - 1)]! - part * batch),
+            );
             const result = await scores(of, index, supportFeatures, supportLabels);
             held.push(result);
             coming.push({ k, zs: own, result });
@@ -204,7 +265,13 @@ export function oneShotSegmenter(model: OneShotModel, params: any, { plan, chunk
           }
         });
       }
-      const labels = await restoreLabels(all, { classes: values.length + 1, shape, geometry, plan, name: `labels of ${"geometry" in image ? image.id : image.name}` });
+      const labels = await restoreLabels(all, {
+        classes: values.length + 1,
+        shape,
+        geometry,
+        plan,
+        name: `labels of ${"geometry" in image ? image.id : image.name}`,
+      });
       return { ...labels, data: Uint8Array.from(labels.data, (k) => (k === 0 ? 0 : values[k - 1]!)) };
     } finally {
       for (const each of held) each.dispose();

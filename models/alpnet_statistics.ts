@@ -67,8 +67,10 @@ export function summariseSupports(cases: readonly SupportedCase[]): SupportsSumm
   const supports = [...new Set(cases.map(({ support }) => support))];
   const names = cases[0]?.classes.map(({ name }) => name) ?? [];
   const own = supports.map((support) => cases.filter((each) => each.support === support));
-  const cell = (bySupport: readonly number[], missing: number): SupportCell =>
-    ({ bySupport, spread: { ...spreadOf(bySupport), undefined: missing } });
+  const cell = (bySupport: readonly number[], missing: number): SupportCell => ({
+    bySupport,
+    spread: { ...spreadOf(bySupport), undefined: missing },
+  });
   const cells = MEASURES.map(({ of }) => {
     const classes = names.map((_, k) => {
       const values = own.map((list) => metrics.summarise(list.map((each) => of(each.classes[k]!))));
@@ -86,7 +88,9 @@ export function summariseSupports(cases: readonly SupportedCase[]): SupportsSumm
  * The supports with the highest, the middle and the lowest mean Dice, each once; of an even number the middle is the
  * better of two.
  */
-export function notableSupports({ supports, rows }: SupportsSummary): { which: "best" | "median" | "worst"; support: string; dice: number }[] {
+export function notableSupports(
+  { supports, rows }: SupportsSummary,
+): { which: "best" | "median" | "worst"; support: string; dice: number }[] {
   const dice = rows.at(-1)?.Dice.bySupport ?? [];
   const level = (s: number): number => (Number.isNaN(dice[s]!) ? -1 : dice[s]!);
   const ranked = supports.map((_, s) => s).sort((a, b) => level(b) - level(a));
@@ -103,38 +107,64 @@ export function notableSupports({ supports, rows }: SupportsSummary): { which: "
 /** Mean, deviation, least and largest over the supports by class; and each support. */
 export function supportTables(summary: SupportsSummary): ReportTable[] {
   const { supports, rows } = summary;
-  const spread = ({ spread: { mean, deviation, least, largest } }: SupportCell): number[] => [mean, deviation, least, largest];
+  const spread = (
+    { spread: { mean, deviation, least, largest } }: SupportCell,
+  ): number[] => [mean, deviation, least, largest];
   return [
     {
-      name: "1_over_supports", title: `Over ${supports.length} supports`,
-      caption: "Of each support the mean over all other cases; of those means mean, standard deviation (n - 1), least and " +
+      name: "1_over_supports",
+      title: `Over ${supports.length} supports`,
+      caption:
+        "Of each support the mean over all other cases; of those means mean, standard deviation (n - 1), least and " +
         "largest over the supports. HD95 in mm. A measure is not defined where neither map has the class, HD95 where one " +
         "lacks it: such pairs of support and case are in no mean, and counted.",
       headings: [
-        "class", "Dice", "deviation", "least", "largest", "HD95", "deviation", "least", "largest", "no Dice", "no HD95",
+        "class",
+        "Dice",
+        "deviation",
+        "least",
+        "largest",
+        "HD95",
+        "deviation",
+        "least",
+        "largest",
+        "no Dice",
+        "no HD95",
       ],
       rows: rows.map((row) => [
-        row.name, ...spread(row.Dice), ...spread(row.HD95), row.Dice.spread.undefined, row.HD95.spread.undefined,
+        row.name,
+        ...spread(row.Dice),
+        ...spread(row.HD95),
+        row.Dice.spread.undefined,
+        row.HD95.spread.undefined,
       ]),
     },
     {
-      name: "2_supports", title: "Each support",
+      name: "2_supports",
+      title: "Each support",
       caption: "Means over all other cases: Dice of the classes, and HD95 in mm, of several classes their mean.",
       headings: ["support", ...rows.map(({ name }) => name), "HD95"],
-      rows: supports.map((support, s) => [support, ...rows.map(({ Dice }) => Dice.bySupport[s]!), rows.at(-1)!.HD95.bySupport[s]!]),
+      rows: supports.map((
+        support,
+        s,
+      ) => [support, ...rows.map(({ Dice }) => Dice.bySupport[s]!), rows.at(-1)!.HD95.bySupport[s]!]),
     },
   ];
 }
 
 /** Every pair of support and case, the worst first. */
 export function pairTable(cases: readonly SupportedCase[]): ReportTable {
-  const rows = cases.flatMap(({ support, id, classes }) => classes.map((each) => ({
-    dice: each.dice,
-    cells: [id, support, each.name, each.dice, each.sensitivity, each.precision, each.hausdorff95],
-  })));
+  const rows = cases.flatMap(({ support, id, classes }) =>
+    classes.map((each) => ({
+      dice: each.dice,
+      cells: [id, support, each.name, each.dice, each.sensitivity, each.precision, each.hausdorff95],
+    }))
+  );
   const level = (dice: number): number => (Number.isNaN(dice) ? 2 : dice);
   return {
-    name: "3_pairs", title: "Every case from every support", caption: "Worst Dice first; a click on a heading sorts.",
+    name: "3_pairs",
+    title: "Every case from every support",
+    caption: "Worst Dice first; a click on a heading sorts.",
     headings: ["case", "support", "class", "Dice", "sensitivity", "precision", "HD95 (mm)"],
     rows: rows.sort((a, b) => level(a.dice) - level(b.dice)).map(({ cells }) => cells),
   };
@@ -151,7 +181,10 @@ export function supportsSvg({ rows }: SupportsSummary, options: { title: string 
     rows: rows.map((row) => ({ name: row.name, marks: MEASURES.map((measure) => mark(row, measure)) })),
   };
   const columns = MEASURES.map(({ name, limits }) => ({
-    title: name === "HD95" ? "HD95 (mm)" : name, note: name === "HD95" ? "lower is better" : "higher is better", line: NaN, limits,
+    title: name === "HD95" ? "HD95 (mm)" : name,
+    note: name === "HD95" ? "lower is better" : "higher is better",
+    line: NaN,
+    limits,
   }));
   return rowsSvg([block], columns, options);
 }

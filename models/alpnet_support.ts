@@ -1,6 +1,15 @@
 /** What segmentation by labelled scans starts from: an encoder out of its file, and supports made of label maps. */
 import {
-  axisCodes, checkGrid, ConfigError, loadModel, loadParameters, preprocessCase, print, random, RunFolder, wholeLabels,
+  axisCodes,
+  checkGrid,
+  ConfigError,
+  loadModel,
+  loadParameters,
+  preprocessCase,
+  print,
+  random,
+  RunFolder,
+  wholeLabels,
 } from "../engine/mod.ts";
 import type { PatientAxis, Plan, PreparedCase, Volume } from "../engine/mod.ts";
 import * as alpnet from "./alpnet.ts";
@@ -31,14 +40,21 @@ const DEFAULTS: FewShotSettings = { window: 2, chunks: 3, prototypes: "alpnet", 
 
 const isCount = (value: unknown): boolean => Number.isInteger(value) && (value as number) >= 1;
 const RIGHT: Readonly<Record<keyof FewShotSettings, (value: any) => boolean>> = {
-  window: isCount, chunks: isCount, prototypes: (value) => value === "alpnet" || value === "panet",
-  temperature: (value) => Number.isFinite(value) && value > 0, rule: (value) => value === "code" || value === "paper",
+  window: isCount,
+  chunks: isCount,
+  prototypes: (value) => value === "alpnet" || value === "panet",
+  temperature: (value) => Number.isFinite(value) && value > 0,
+  rule: (value) => value === "code" || value === "paper",
 };
 
 /** @throws ConfigError that names the file and the setting */
 function checkedSettings(found: Readonly<Record<string, unknown>>, file: string): FewShotSettings {
   for (const [key, right] of Object.entries(RIGHT)) {
-    if (!right(found[key])) throw new ConfigError(`${file}: its few-shot setting ${key} is ${JSON.stringify(found[key])?.slice(0, 80)}; train again`);
+    if (!right(found[key])) {
+      throw new ConfigError(
+        `${file}: its few-shot setting ${key} is ${JSON.stringify(found[key])?.slice(0, 80)}; train again`,
+      );
+    }
   }
   return found as unknown as FewShotSettings;
 }
@@ -48,12 +64,18 @@ function checkedSettings(found: Readonly<Record<string, unknown>>, file: string)
  * else usual ones, with a word in the log.
  */
 async function settingsBeside(path: string): Promise<FewShotSettings> {
-  const folder = path.endsWith(".safetensors") ? path.replace(/(^|\/)[^/]*$/, "") || "." : path.replace(/(?<=.)\/+$/, "");
+  const folder = path.endsWith(".safetensors")
+    ? path.replace(/(^|\/)[^/]*$/, "") || "."
+    : path.replace(/(?<=.)\/+$/, "");
   const config = await new RunFolder(folder.replace(/\/fold_\d+$/, "")).readJson("config.json");
   const { testWindow: window, chunks, temperature, rule, arm } = config?.options ?? {};
   const prototypes = ["panet", "ssl-panet"].includes(arm) ? "panet" as const : "alpnet" as const;
-  if (window !== undefined) return checkedSettings({ ...DEFAULTS, window, chunks, temperature, rule, prototypes }, `${folder}/config.json`);
-  print(`${path}: it does not say how the encoder was measured; window ${DEFAULTS.window}, ${DEFAULTS.chunks} chunks and local prototypes are taken`);
+  if (window !== undefined) {
+    return checkedSettings({ ...DEFAULTS, window, chunks, temperature, rule, prototypes }, `${folder}/config.json`);
+  }
+  print(
+    `${path}: it does not say how the encoder was measured; window ${DEFAULTS.window}, ${DEFAULTS.chunks} chunks and local prototypes are taken`,
+  );
   return DEFAULTS;
 }
 
@@ -61,7 +83,10 @@ async function settingsBeside(path: string): Promise<FewShotSettings> {
 export function fewShotOptions(own: FewShotSettings, asked: OneShotSettings = {}) {
   const prototypes = asked.prototypes === "alpnet" || asked.prototypes === "panet" ? asked.prototypes : own.prototypes;
   return {
-    window: asked.window || own.window, chunks: asked.chunks || own.chunks, temperature: own.temperature, rule: own.rule,
+    window: asked.window || own.window,
+    chunks: asked.chunks || own.chunks,
+    temperature: own.temperature,
+    rule: own.rule,
     ...(prototypes === "panet" && { foreground: "mask" as const, background: "mask" as const }),
   };
 }
@@ -84,7 +109,14 @@ export async function loadEncoder(run: string) {
   if (network !== "alpnetEncoder") throw new ConfigError(`${run}: it holds a ${network}; name a run of train_alpnet`);
   const model = alpnet.encoder(architecture);
   const settings = fewShot ? checkedSettings(fewShot, run) : await settingsBeside(run);
-  return { model, params: loadParameters(model.init(random.key(0)), tensors), plan, tensors, settings, description: { network, architecture } };
+  return {
+    model,
+    params: loadParameters(model.init(random.key(0)), tensors),
+    plan,
+    tensors,
+    settings,
+    description: { network, architecture },
+  };
 }
 
 /**
@@ -104,7 +136,11 @@ export async function loadOneShot(run: string, asked: OneShotSettings = {}): Pro
 const LETTERS = ["SI", "AP", "RL"] as const;
 
 /** Which stored axis (0 x, 1 y, 2 z) becomes prepared axis k. */
-export const storedAxis = ({ affine }: Pick<Volume, "affine">, { orientation, transpose }: Pick<Plan, "orientation" | "transpose">, k: number): 0 | 1 | 2 => {
+export const storedAxis = (
+  { affine }: Pick<Volume, "affine">,
+  { orientation, transpose }: Pick<Plan, "orientation" | "transpose">,
+  k: number,
+): 0 | 1 | 2 => {
   const axis = transpose[k]!;
   if (orientation === "stored") return (2 - axis) as 0 | 1 | 2;
   return [...axisCodes(affine)].findIndex((code) => LETTERS[axis]!.includes(code)) as 0 | 1 | 2;

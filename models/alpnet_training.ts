@@ -3,14 +3,40 @@
  * for experiments that train several arms.
  */
 import {
-  checkTrainingOptions, choice, compile, ConfigError, deviceInfo, duration, entry, openSuperpixels, openTraining, print,
-  Prng, programLine, random, readWeights, sgd, slice, stepFigures, storeFolder, train,
-  trainingEntries, valueAndGrad, writeModel, writeOrganPhantomDataset,
+  checkTrainingOptions,
+  choice,
+  compile,
+  ConfigError,
+  deviceInfo,
+  duration,
+  entry,
+  openSuperpixels,
+  openTraining,
+  print,
+  Prng,
+  programLine,
+  random,
+  readWeights,
+  sgd,
+  slice,
+  stepFigures,
+  storeFolder,
+  train,
+  trainingEntries,
+  valueAndGrad,
+  writeModel,
+  writeOrganPhantomDataset,
 } from "../engine/mod.ts";
 import type { CaseSource, Comparison, Config, FoldSetup, PreparedCase, Tensor, Training } from "../engine/mod.ts";
 
 import * as alpnet from "./alpnet.ts";
-import { annotatedEpisodes, type DrawEpisode, type EpisodeBatch, superpixelEpisodes, transformed } from "./alpnet_episodes.ts";
+import {
+  annotatedEpisodes,
+  type DrawEpisode,
+  type EpisodeBatch,
+  superpixelEpisodes,
+  transformed,
+} from "./alpnet_episodes.ts";
 import { oneShotSegmenter, paddedFeatures, sliceRanges } from "./alpnet_scans.ts";
 import { fewShotOptions, type FewShotSettings } from "./alpnet_support.ts";
 import { withStatistics } from "./resnet.ts";
@@ -22,17 +48,33 @@ const PATCHES = { preset, batch, patch, features, foreground, sets, augment, fli
 /** Entries of the config block, those of every training included that it uses. */
 export const alpnetEntries = {
   ...common,
-  arm: choice(["ssl-alpnet", "ssl-panet", "alpnet", "panet", "init"],
-    "ssl: trained on superpixels, else on annotated classes; panet: one prototype a class; init: not trained at all"),
+  arm: choice(
+    ["ssl-alpnet", "ssl-panet", "alpnet", "panet", "init"],
+    "ssl: trained on superpixels, else on annotated classes; panet: one prototype a class; init: not trained at all",
+  ),
   transform: choice(["both", "geometry", "intensity", "none"], "what is done to the slices of an episode"),
   transformed: choice(["both", "query"], "each slice by itself (official code), or the query alone (paper)"),
   exclude: entry("", "classes, with commas between, that training may not see: their slices are left out (setting 2)"),
-  minSize: entry(0, "pixels of the smallest superpixel; 0: 400 for slices of 256 x 256, and as much smaller as slices are", { integer: true, min: 0 }),
+  minSize: entry(
+    0,
+    "pixels of the smallest superpixel; 0: 400 for slices of 256 x 256, and as much smaller as slices are",
+    { integer: true, min: 0 },
+  ),
   superpixels: choice(["slices", "volume"], "made in each slice (paper), or in the volume, as supervoxels"),
   sigma: entry(1, "smoothing before superpixels are made, in pixels", { min: 0 }),
-  threshold: entry(1e-4, "of a scan's values from 0 to 255, up to which a voxel is background; 1e-4 for CT, 50 for MR", { min: 0, max: 255 }),
-  side: entry(0, "pixels of a slice along its longer edge; 0: as most cases need, at most 256", { integer: true, min: 0 }),
-  backbone: choice(["small", "resnet18", "resnet34", "resnet50", "resnet101"], "small has two stages of two blocks and 16 channels"),
+  threshold: entry(
+    1e-4,
+    "of a scan's values from 0 to 255, up to which a voxel is background; 1e-4 for CT, 50 for MR",
+    { min: 0, max: 255 },
+  ),
+  side: entry(0, "pixels of a slice along its longer edge; 0: as most cases need, at most 256", {
+    integer: true,
+    min: 0,
+  }),
+  backbone: choice(
+    ["small", "resnet18", "resnet34", "resnet50", "resnet101"],
+    "small has two stages of two blocks and 16 channels",
+  ),
   stride: choice(["8", "4"], "how much coarser than the slice features are; 4 for small slices"),
   weights: entry("", "state dict of torchvision's ResNet or DeepLabV3, as safetensors, to begin with"),
   embedding: entry(0, "channels of the features; 0: 256, 64 of the small backbone", { integer: true, min: 0 }),
@@ -43,7 +85,10 @@ export const alpnetEntries = {
   alignment: entry(1, "weight of the prototypical alignment, lambda of Eq. 9", { min: 0 }),
   support: entry("", "case that is the support of held-out cases; the first of the training without it"),
   chunks: entry(3, "parts of a class along the slices, each with a support slice", { integer: true, min: 1 }),
-  ranges: choice(["known", "unknown"], "whether a held-out case tells in which slices a class begins and ends, as the papers measure"),
+  ranges: choice(
+    ["known", "unknown"],
+    "whether a held-out case tells in which slices a class begins and ends, as the papers measure",
+  ),
   rate: entry(1e-3, "learning rate at the start", { min: 0 }),
   decay: entry(0.95, "it is multiplied by this every --decaySteps; 0.98 in the paper", { min: 0, max: 1 }),
   decaySteps: entry(1000, "see --decay", { integer: true, min: 1 }),
@@ -54,12 +99,27 @@ export const alpnetEntries = {
 export type AlpnetOptions = Config<typeof alpnetEntries>;
 
 const PHANTOMS = {
-  shape: [48, 48, 16], spacing: [6, 6, 18], patch: [16, 48, 48], features: [8, 16], write: writeOrganPhantomDataset,
+  shape: [48, 48, 16],
+  spacing: [6, 6, 18],
+  patch: [16, 48, 48],
+  features: [8, 16],
+  write: writeOrganPhantomDataset,
 } as const;
 
 /** Options that say how the training goes. */
 const TRAINED = [
-  "exclude", "side", "alignment", "rate", "decay", "decaySteps", "momentum", "weightDecay", "steps", "epochs", "epoch", "checkpoint",
+  "exclude",
+  "side",
+  "alignment",
+  "rate",
+  "decay",
+  "decaySteps",
+  "momentum",
+  "weightDecay",
+  "steps",
+  "epochs",
+  "epoch",
+  "checkpoint",
 ] as const;
 
 /** Names of the training's curves. */
@@ -80,14 +140,24 @@ const PAPER_MIN_SIZE = 400;
  */
 export async function trainAlpnet(options: AlpnetOptions): Promise<Comparison> {
   checkOptions(options);
-  const unused = Object.fromEntries(Object.entries(PATCHES).map(([key, { value }]) => [key, value])) as unknown as Config<typeof PATCHES>;
+  const unused = Object.fromEntries(
+    Object.entries(PATCHES).map(([key, { value }]) => [key, value]),
+  ) as unknown as Config<typeof PATCHES>;
   const training = await openTraining({ ...unused, ...options }, PHANTOMS);
   const setup = await setUp(options, training);
   const { architecture, size } = setup;
-  print(`Model: ${options.backbone}, slices of ${size.join(" x ")}, features ${size.map((n) => n / setup.model.config.outputStride).join(" x ")}; ${options.arm}`);
+  print(
+    `Model: ${options.backbone}, slices of ${size.join(" x ")}, features ${
+      size.map((n) => n / setup.model.config.outputStride).join(" x ")
+    }; ${options.arm}`,
+  );
   const supports = await supportsOf(setup);
   await training.describe({
-    options, network: "alpnetEncoder", architecture, fewShot: setup.settings, device: await deviceInfo(),
+    options,
+    network: "alpnetEncoder",
+    architecture,
+    fewShot: setup.settings,
+    device: await deviceInfo(),
     // What the curves are of: no class of the dataset.
     curves: CURVES,
     supports: Object.fromEntries([...supports].map(([fold, { id }]) => [fold, id])),
@@ -104,15 +174,23 @@ export async function trainAlpnet(options: AlpnetOptions): Promise<Comparison> {
 function checkOptions(options: AlpnetOptions): void {
   const { arm, transform, fold } = options;
   const untrained = arm === "init" && "--arm init is not trained";
-  const annotated = untrained || (!arm.startsWith("ssl") && `--arm ${arm} is trained on annotated classes, without superpixels`);
+  const annotated = untrained ||
+    (!arm.startsWith("ssl") && `--arm ${arm} is trained on annotated classes, without superpixels`);
   const whole = arm.endsWith("panet") && `--arm ${arm} has one prototype a class, and no windows`;
   const unheld = fold === "all" && "--fold all holds nothing out";
   checkTrainingOptions(options, {
-    superpixels: annotated, minSize: annotated, sigma: annotated, threshold: annotated,
-    transform: untrained, transformed: untrained || (transform === "none" && "--transform none changes no slice"),
+    superpixels: annotated,
+    minSize: annotated,
+    sigma: annotated,
+    threshold: annotated,
+    transform: untrained,
+    transformed: untrained || (transform === "none" && "--transform none changes no slice"),
     ...Object.fromEntries(TRAINED.map((key) => [key, untrained])),
-    window: untrained || whole, testWindow: whole, rule: whole,
-    support: unheld, ranges: unheld,
+    window: untrained || whole,
+    testWindow: whole,
+    rule: whole,
+    support: unheld,
+    ranges: unheld,
   });
 }
 
@@ -131,7 +209,9 @@ async function setUp(options: AlpnetOptions, training: Training) {
   const small = options.backbone === "small";
   const stride = Number(options.stride);
   const architecture = {
-    ...(small ? { block: "basic" as const, layers: [2, 2], width: 16 } : { depth: Number(options.backbone.slice(6)) as 18 }),
+    ...(small
+      ? { block: "basic" as const, layers: [2, 2], width: 16 }
+      : { depth: Number(options.backbone.slice(6)) as 18 }),
     inputChannels: plan.channels.length,
     replaceStrideWithDilation: small ? [stride === 4] : [stride === 4, true, true],
     features: options.embedding || (small ? 64 : 256),
@@ -143,15 +223,29 @@ async function setUp(options: AlpnetOptions, training: Training) {
   const { window, testWindow, chunks, temperature, rule } = options;
   /** As the encoder is measured, and as it is to be used. */
   const settings: FewShotSettings = {
-    window: testWindow, chunks, temperature, rule, prototypes: options.arm.endsWith("panet") ? "panet" : "alpnet",
+    window: testWindow,
+    chunks,
+    temperature,
+    rule,
+    prototypes: options.arm.endsWith("panet") ? "panet" : "alpnet",
   };
   const { chunks: _, window: __, ...fewShot } = fewShotOptions(settings);
   const features = Math.min(...size) / stride;
   if (settings.prototypes === "alpnet" && options.arm !== "init" && window > features) {
-    throw new ConfigError(`--window: got ${window}, and slices of ${size.join(" x ")} have ${features} features along an edge; take less, or --stride 4`);
+    throw new ConfigError(
+      `--window: got ${window}, and slices of ${
+        size.join(" x ")
+      } have ${features} features along an edge; take less, or --stride 4`,
+    );
   }
   return {
-    options, training, architecture, model, size, settings, fewShot: { ...fewShot, ways: 1 },
+    options,
+    training,
+    architecture,
+    model,
+    size,
+    settings,
+    fewShot: { ...fewShot, ways: 1 },
     exclude: names.map((name) => plan.labels.indexOf(name)),
     ssl: options.arm.startsWith("ssl"),
     minSize: options.minSize || Math.max(4, Math.round((PAPER_MIN_SIZE * size[0] * size[1]) / PAPER_SIDE ** 2)),
@@ -167,7 +261,12 @@ function compileStep({ options, model, fewShot, optimiser }: Setup) {
     const lossOf = (q: any) => {
       const { output, statistics } = model.applyTraining(q, image);
       const { loss, logits } = alpnet.episodeLoss(
-        { support: part(output, 0), supportLabels: part(label, 0), query: part(output, 1), queryLabels: part(label, 1) },
+        {
+          support: part(output, 0),
+          supportLabels: part(label, 0),
+          query: part(output, 1),
+          queryLabels: part(label, 1),
+        },
         { ...fewShot, window, alignment },
       );
       return [loss, { statistics, logits }] as const;
@@ -182,12 +281,20 @@ function compileStep({ options, model, fewShot, optimiser }: Setup) {
 async function episodesOf(setup: Setup, source: CaseSource): Promise<DrawEpisode> {
   const { options, training, size, exclude, ssl, minSize } = setup;
   if (!ssl) {
-    const classes = training.plan.labels.map((_, value) => value).filter((value) => value > 0 && !exclude.includes(value));
+    const classes = training.plan.labels.map((_, value) => value).filter((value) =>
+      value > 0 && !exclude.includes(value)
+    );
     return annotatedEpisodes(source, classes, { size, exclude });
   }
-  const folder = `${storeFolder(options.cache, training.dataset, training.plan)}/superpixels_${options.superpixels}_${minSize}_${options.sigma}_${options.threshold}`;
+  const folder = `${
+    storeFolder(options.cache, training.dataset, training.plan)
+  }/superpixels_${options.superpixels}_${minSize}_${options.sigma}_${options.threshold}`;
   const superpixels = await openSuperpixels(source, {
-    folder, workers: options.workers, minSize, sigma: options.sigma, threshold: options.threshold,
+    folder,
+    workers: options.workers,
+    minSize,
+    sigma: options.sigma,
+    threshold: options.threshold,
     volume: options.superpixels === "volume",
   });
   return superpixelEpisodes(source, superpixels, { size, exclude });
@@ -205,7 +312,9 @@ async function supportsOf({ options, training, model, settings }: Setup): Promis
     if (!item) throw new ConfigError(`--support: there is no case ${options.support} in ${training.dataset.folder}`);
     const support = await training.store.get(item.id);
     if (!support.label.some((value) => value > 0)) {
-      throw new ConfigError(`${item.id}: as it is prepared it shows no class, so it cannot be the support; name another by --support`);
+      throw new ConfigError(
+        `${item.id}: as it is prepared it shows no class, so it cannot be the support; name another by --support`,
+      );
     }
     supports.set(name, support);
     if (settings.prototypes === "panet") continue;
@@ -213,14 +322,18 @@ async function supportsOf({ options, training, model, settings }: Setup): Promis
       const { shape } = await training.store.get(id);
       const least = Math.min(...paddedFeatures(shape, model.config.outputStride));
       if (settings.window <= least) continue;
-      throw new ConfigError(`--testWindow: got ${settings.window}, and slices of ${id} have ${least} features along an edge; take less, or --stride 4`);
+      throw new ConfigError(
+        `--testWindow: got ${settings.window}, and slices of ${id} have ${least} features along an edge; take less, or --stride 4`,
+      );
     }
   }
   return supports;
 }
 
 async function trainFold(
-  setup: Setup, compiled: ReturnType<typeof compileStep>, { fold, support }: { fold: FoldSetup; support: PreparedCase | undefined },
+  setup: Setup,
+  compiled: ReturnType<typeof compileStep>,
+  { fold, support }: { fold: FoldSetup; support: PreparedCase | undefined },
 ): Promise<void> {
   const { options, training, model, optimiser, architecture, settings } = setup;
   const { plan } = training;
@@ -235,8 +348,12 @@ async function trainFold(
     const started = performance.now();
     let first = true;
     const { seconds } = await train<EpisodeBatch>({
-      run, title: `${training.dataset.name}, ${options.arm}`, classes: CURVES, steps: training.steps,
-      epochSteps: options.epoch, checkpointMinutes: options.checkpoint,
+      run,
+      title: `${training.dataset.name}, ${options.arm}`,
+      classes: CURVES,
+      steps: training.steps,
+      epochSteps: options.epoch,
+      checkpointMinutes: options.checkpoint,
       rate: (k) => options.rate * options.decay ** Math.floor((k - 1) / options.decaySteps),
       batch: (k) => draw(draws.fork(k)),
       step: async (batch, rate, k) => {
@@ -258,6 +375,15 @@ async function trainFold(
   print(`Support: ${support.id}`);
   const segment = oneShotSegmenter(model, params, { plan, ...fewShotOptions(settings) });
   const heldOut = { ...fold, split: { ...split, val: split.val.filter((id) => id !== support.id) } };
-  await training.test(heldOut, async (image, id) =>
-    segment(image, [support], options.ranges === "known" ? { ranges: sliceRanges(await training.store.get(id), plan.labels.map((_, value) => value).slice(1)) } : {}));
+  await training.test(
+    heldOut,
+    async (image, id) =>
+      segment(
+        image,
+        [support],
+        options.ranges === "known"
+          ? { ranges: sliceRanges(await training.store.get(id), plan.labels.map((_, value) => value).slice(1)) }
+          : {},
+      ),
+  );
 }

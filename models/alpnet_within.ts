@@ -1,7 +1,22 @@
 /** One scan segmented from one labelled slice of its own, and measured on the other slices. */
-import { axisCodes, compareLabels, ConfigError, nonZeroBox, preprocessCase, volumeLike, VoxgradError } from "../engine/mod.ts";
+import {
+  axisCodes,
+  compareLabels,
+  ConfigError,
+  nonZeroBox,
+  preprocessCase,
+  volumeLike,
+  VoxgradError,
+} from "../engine/mod.ts";
 import type {
-  CaseGeometry, ChannelPlan, ClassComparison, ComparedClass, LoadedCase, Plan, Triple, Volume,
+  CaseGeometry,
+  ChannelPlan,
+  ClassComparison,
+  ComparedClass,
+  LoadedCase,
+  Plan,
+  Triple,
+  Volume,
 } from "../engine/mod.ts";
 import { largestSlices, oneShotSegmenter, sliceRanges } from "./alpnet_scans.ts";
 import { patientAxis, storedAxis } from "./alpnet_support.ts";
@@ -33,14 +48,17 @@ const SAMPLE = 1_000_000;
  * @example const own = planOfScan(await readVolume("ct.nii.gz"), plan, { preparation: "own", clip: [-125, 275] });
  */
 export function planOfScan(image: Volume, plan: Plan, { preparation, side, clip }: ScanPlanOptions): Plan {
-  const spacingOf = (axes: Pick<Plan, "orientation" | "transpose">, k: number): number => image.spacing[storedAxis(image, axes, k)];
+  const spacingOf = (axes: Pick<Plan, "orientation" | "transpose">, k: number): number =>
+    image.spacing[storedAxis(image, axes, k)];
   if (preparation === "plan") return { ...plan, spacing: [spacingOf(plan, 0), plan.spacing[1], plan.spacing[2]] };
   if (image.channels !== plan.channels.length) {
     throw new VoxgradError(
       `${image.name}: it has ${image.channels} channel(s), the encoder takes ${plan.channels.length}; name other channels or train another`,
     );
   }
-  if (clip && !(clip[0] < clip[1])) throw new VoxgradError(`clip: got ${clip.join(" to ")}, wanted a range from low to high`);
+  if (clip && !(clip[0] < clip[1])) {
+    throw new VoxgradError(`clip: got ${clip.join(" to ")}, wanted a range from low to high`);
+  }
   const { orientation } = plan;
   const still = { orientation, transpose: [0, 1, 2] as Triple };
   // A hundredth is no difference in what a scanner was told.
@@ -48,11 +66,16 @@ export function planOfScan(image: Volume, plan: Plan, { preparation, side, clip 
   const transpose = [coarsest, ...[0, 1, 2].filter((axis) => axis !== coarsest)] as unknown as Triple;
   const axes = { orientation, transpose };
   const box = nonZeroBox(image);
-  const [down, across] = [1, 2].map((k) => box.size[storedAxis(image, axes, k)] * spacingOf(axes, k)) as [number, number];
+  const [down, across] = [1, 2].map((k) => box.size[storedAxis(image, axes, k)] * spacingOf(axes, k)) as [
+    number,
+    number,
+  ];
   const [, h, w] = plan.fingerprint.medianPreparedShape;
   const pixel = side ? Math.max(down, across) / side : Math.sqrt((down * across) / (h * w));
   return {
-    ...plan, transpose, spacing: [spacingOf(axes, 0), pixel, pixel],
+    ...plan,
+    transpose,
+    spacing: [spacingOf(axes, 0), pixel, pixel],
     channels: plan.channels.map(({ name }, channel) => ownIntensities(image, name, channel, clip)),
   };
 }
@@ -71,7 +94,8 @@ function ownIntensities(image: Volume, name: string, channel: number, clip: Scan
   }
   const step = Math.ceil(values.length / SAMPLE);
   const sorted = clip ? values : values.filter((_, i) => i % step === 0).sort();
-  const [low, high] = clip ?? [0.005, 0.995].map((share) => sorted[Math.round(share * (sorted.length - 1))]!) as [number, number];
+  const [low, high] = clip ??
+    [0.005, 0.995].map((share) => sorted[Math.round(share * (sorted.length - 1))]!) as [number, number];
   const cut = values.map((value) => Math.min(high, Math.max(low, value)));
   const mean = cut.reduce((a, b) => a + b, 0) / cut.length;
   const deviation = Math.sqrt(cut.reduce((sum, value) => sum + (value - mean) ** 2, 0) / cut.length);
@@ -105,13 +129,23 @@ export function preparedRange(
 ): SliceRange {
   const places = slicePlaces(geometry);
   if (first > last || last > places.count) {
-    throw new ConfigError(`--range: got ${first} to ${last}, and ${id} has slices 1 to ${places.count}; give the first and the last`);
+    throw new ConfigError(
+      `--range: got ${first} to ${last}, and ${id} has slices 1 to ${places.count}; give the first and the last`,
+    );
   }
-  const ends = [first, last].map((slice) => places.prepared(places.shown(slice - 1))).sort((a, b) => a - b) as [number, number];
+  const ends = [first, last].map((slice) => places.prepared(places.shown(slice - 1))).sort((a, b) => a - b) as [
+    number,
+    number,
+  ];
   // Slices of the plan's spacing that reach into the range.
   const scale = shape[0] / geometry.cropSize[0];
-  const [from, to] = [Math.max(0, Math.floor(ends[0] * scale)), Math.min(shape[0], Math.ceil((ends[1] + 1) * scale)) - 1];
-  if (from > to) throw new ConfigError(`--range: slices ${first} to ${last} of ${id} are 0 throughout and cut away; give others`);
+  const [from, to] = [
+    Math.max(0, Math.floor(ends[0] * scale)),
+    Math.min(shape[0], Math.ceil((ends[1] + 1) * scale)) - 1,
+  ];
+  if (from > to) {
+    throw new ConfigError(`--range: slices ${first} to ${last} of ${id} are 0 throughout and cut away; give others`);
+  }
   return [from, to];
 }
 
@@ -126,14 +160,18 @@ export function slicePlaces(geometry: CaseGeometry): SlicePlaces {
   // Slices that are turned with the scan already run as pictures count them.
   const kept = orientation === "stored" ? (index: number): number => index : turned;
   return {
-    axis, shape: source.shape, along, count, shown: turned,
+    axis,
+    shape: source.shape,
+    along,
+    count,
+    shown: turned,
     stored: (prepared) => kept(cropStart[0] + prepared),
     prepared: (stored) => kept(stored) - cropStart[0],
   };
 }
 
 /** Of each voxel, the stored index of its slice. */
-const sliceOf = ({ axis, shape }: SlicePlaces): ((voxel: number) => number) => {
+const sliceOf = ({ axis, shape }: SlicePlaces): (voxel: number) => number => {
   const stride = [1, shape[0], shape[0] * shape[1]][axis]!;
   return (voxel) => Math.floor(voxel / stride) % shape[axis];
 };
@@ -167,7 +205,10 @@ export function compareOtherSlices(
   const filled = Uint16Array.from(prediction.data);
   for (let i = 0; i < others.length; i++) {
     const z = slice(i);
-    const [inReference, inPrediction] = [of.values.includes(reference.data[i]!), of.values.includes(prediction.data[i]!)];
+    const [inReference, inPrediction] = [
+      of.values.includes(reference.data[i]!),
+      of.values.includes(prediction.data[i]!),
+    ];
     if (z === given) {
       others[i] = IGNORED;
       if (inReference) filled[i] = of.values[0]!;
@@ -185,7 +226,10 @@ export function compareOtherSlices(
   const distances = { hausdorff, hausdorff95, hausdorff95MaxOfDirected, averageSymmetricSurfaceDistance, surfaceDice };
   return {
     compared: Number.isNaN(apart!.dice) ? apart! : { ...apart!, ...distances },
-    bySlice: Array.from({ length: places.count }, (_, z) => (2 * counts[3 * z]!) / (counts[3 * z + 1]! + counts[3 * z + 2]!)),
+    bySlice: Array.from(
+      { length: places.count },
+      (_, z) => (2 * counts[3 * z]!) / (counts[3 * z + 1]! + counts[3 * z + 2]!),
+    ),
   };
 }
 
@@ -220,7 +264,12 @@ export interface WithinScan {
  * const { classes: [liver] } = await segmentWithin(encoder, params, loaded, { plan, classes, preparation: "own", ranges: "known" });
  * liver.compared.dice;
  */
-export async function segmentWithin(model: OneShotModel, params: any, loaded: LoadedCase, options: WithinOptions): Promise<WithinScan> {
+export async function segmentWithin(
+  model: OneShotModel,
+  params: any,
+  loaded: LoadedCase,
+  options: WithinOptions,
+): Promise<WithinScan> {
   const { plan, classes, preparation, side, clip, slice, ranges, ...own } = options;
   const { image, label } = loaded;
   if (!label) throw new VoxgradError(`${image.name}: it has no label; one of its slices is to be the support`);
@@ -234,16 +283,32 @@ export async function segmentWithin(model: OneShotModel, params: any, loaded: Lo
   const given = values.map((value) => slices.get(value)?.[0]);
   if (given.every((z) => z === undefined)) {
     const where = slice === undefined ? "as it is prepared" : `in slice ${slice + 1}`;
-    throw new VoxgradError(`${image.name}: there is none of ${classes.map(({ name }) => name).join(", ")} ${where}; name another slice or class`);
+    throw new VoxgradError(
+      `${image.name}: there is none of ${
+        classes.map(({ name }) => name).join(", ")
+      } ${where}; name another slice or class`,
+    );
   }
   const segment = oneShotSegmenter(model, params, { ...own, plan: scanPlan, chunks: 1 });
-  const prediction = await segment(prepared, [support], ranges === "known" ? { ranges: sliceRanges(scan, values) } : {});
+  const prediction = await segment(
+    prepared,
+    [support],
+    ranges === "known" ? { ranges: sliceRanges(scan, values) } : {},
+  );
   return {
-    prediction, places, size: [scan.shape[1], scan.shape[2]],
+    prediction,
+    places,
+    size: [scan.shape[1], scan.shape[2]],
     classes: classes.map((of, k) => {
       const z = given[k];
       // What is not annotated is not measured.
-      if (z === undefined) return { given: -1, compared: compareLabels(prediction, label, { classes: [of], labelsPresent: [] })[0]!, bySlice: [] };
+      if (z === undefined) {
+        return {
+          given: -1,
+          compared: compareLabels(prediction, label, { classes: [of], labelsPresent: [] })[0]!,
+          bySlice: [],
+        };
+      }
       const stored = places.stored(z);
       return { given: places.shown(stored), ...compareOtherSlices(prediction, label, { of, given: stored, places }) };
     }),
@@ -252,8 +317,12 @@ export async function segmentWithin(model: OneShotModel, params: any, loaded: Lo
 
 /** A support that has kept the labels of one slice alone, named as pictures count slices. */
 function onlySlice<S extends SupportScan>(scan: S, places: SlicePlaces, slice: number, name: string): S {
-  const stored = Array.from({ length: places.count }, (_, index) => index).find((index) => places.shown(index) === slice);
-  if (stored === undefined) throw new VoxgradError(`${name}: there is no slice ${slice + 1}; it has ${places.count} along this axis`);
+  const stored = Array.from({ length: places.count }, (_, index) => index).find((index) =>
+    places.shown(index) === slice
+  );
+  if (stored === undefined) {
+    throw new VoxgradError(`${name}: there is no slice ${slice + 1}; it has ${places.count} along this axis`);
+  }
   const [z, area] = [places.prepared(stored), scan.shape[1] * scan.shape[2]];
   return { ...scan, label: scan.label.map((value, i) => (Math.floor(i / area) === z ? value : 0)) };
 }

@@ -8,8 +8,28 @@
  * Tensors are [N, K, ...space], of as many axes of space as there are.
  */
 import {
-  avgPool2d, avgPool3d, checkpoint, concat, exp, grad, hvp, jvp, log, logSoftmax, max, maxPool2d, maxPool3d, minimum, slice, softmax, stopGradient, sum, Tensor, tree,
-  VoxgradError, where,
+  avgPool2d,
+  avgPool3d,
+  checkpoint,
+  concat,
+  exp,
+  grad,
+  hvp,
+  jvp,
+  log,
+  logSoftmax,
+  max,
+  maxPool2d,
+  maxPool3d,
+  minimum,
+  slice,
+  softmax,
+  stopGradient,
+  sum,
+  Tensor,
+  tree,
+  VoxgradError,
+  where,
 } from "../engine/mod.ts";
 
 import { knowsOptions } from "./partial_groups.ts";
@@ -47,8 +67,8 @@ export function softDilatedMask(distance: Tensor, options: { margin: number; tau
 /** ROI classes as channels, f32 [N, c, ...space]. */
 function roiChannels(name: string, roi: Tensor, like: Tensor): Tensor {
   const channels = (roi.rank === like.rank - 1 ? roi.expandDims({ axis: 1 }) : roi).cast("f32");
-  const fits =
-    channels.rank === like.rank && channels.shape.every((n, k) => k === 1 || n === like.shape[k]) && channels.shape[1]! > 0;
+  const fits = channels.rank === like.rank && channels.shape.every((n, k) => k === 1 || n === like.shape[k]) &&
+    channels.shape[1]! > 0;
   need(fits, () => `${name}: the ROI is [N, ...space] or [N, c, ...space] over the voxels of ${like}, got ${roi}`);
   return channels;
 }
@@ -97,8 +117,10 @@ export function segmentationLoss(logits: Tensor, labels: Tensor, options: Segmen
   const same = String(logits.shape) === String(labels.shape);
   need(same, () => `segmentationLoss: logits and labels have one shape, got ${logits} and ${labels}`);
   const [N, K] = logits.shape as [number, number];
-  need(without === undefined || (Number.isInteger(without) && without >= 0 && without < K),
-    () => `segmentationLoss: without is a class from 0 to ${K - 1}, got ${without}`);
+  need(
+    without === undefined || (Number.isInteger(without) && without >= 0 && without < K),
+    () => `segmentationLoss: without is a class from 0 to ${K - 1}, got ${without}`,
+  );
   const logProbability = logSoftmax(logits.cast("f32"), { axis: 1 });
   const entropy = sum(labels.mul(logProbability)).div(-logits.size / K);
   const probability = exp(logProbability);
@@ -107,7 +129,9 @@ export function segmentationLoss(logits: Tensor, labels: Tensor, options: Segmen
   const either = sum(probability.add(labels), { axes, keepDims: true });
   const dice = both.mul(2).add(smooth).div(either.add(smooth)).reshape({ shape: [batch ? 1 : N, K] });
   const last = dice.shape[0]!;
-  const counted = without === undefined ? sum(dice) : sum(dice).sub(sum(slice(dice, { start: [0, without], end: [last, without + 1] })));
+  const counted = without === undefined
+    ? sum(dice)
+    : sum(dice).sub(sum(slice(dice, { start: [0, without], end: [last, without + 1] })));
   return entropy.add(1).sub(counted.div(last * (without === undefined ? K : K - 1)));
 }
 
@@ -135,7 +159,10 @@ export function roiLoss(logits: Tensor, roi: Tensor, options: RoiLossOptions = {
   const rois = roiChannels("roiLoss", roi, logits);
   const [N, c] = rois.shape as [number, number];
   need(c < logits.shape[1]!, () => `roiLoss: ${c} ROI classes leave no context in ${logits}`);
-  need(only === undefined || (Number.isInteger(only) && only >= 0 && only < c), () => `roiLoss: only is a class from 0 to ${c - 1}, got ${only}`);
+  need(
+    only === undefined || (Number.isInteger(only) && only >= 0 && only < c),
+    () => `roiLoss: only is a class from 0 to ${c - 1}, got ${only}`,
+  );
   const [from, to] = only === undefined ? [0, c] : [only, only + 1];
   const pick = (x: Tensor): Tensor => slice(x, { start: [0, from], end: [N, to] });
   const p = pick(softmax(logits.cast("f32"), { axis: 1 }));
@@ -206,7 +233,19 @@ export interface MetaGradientOptions {
 }
 
 const META_KEYS = [
-  "segment", "generate", "theta", "omega", "roi", "mask", "alpha", "method", "per", "segmentation", "roiOptions", "iterations", "damping",
+  "segment",
+  "generate",
+  "theta",
+  "omega",
+  "roi",
+  "mask",
+  "alpha",
+  "method",
+  "per",
+  "segmentation",
+  "roiOptions",
+  "iterations",
+  "damping",
 ];
 
 const zip = (a: Tree, b: Tree, f: (x: Tensor, y: Tensor) => Tensor): Tree => {
@@ -241,11 +280,18 @@ export function metaGradient(options: MetaGradientOptions): Tree {
   const { per = "batch" } = options;
   knowsOptions("metaGradient", options, META_KEYS);
   for (const key of ["iterations", "damping"] as const) {
-    need(options[key] === undefined || options.method === "implicit", () => `metaGradient: ${key} is of the method "implicit" alone; leave it out`);
+    need(
+      options[key] === undefined || options.method === "implicit",
+      () => `metaGradient: ${key} is of the method "implicit" alone; leave it out`,
+    );
   }
-  need(per === "batch" || per === "sample", () => `metaGradient: per is "batch" or "sample", got ${JSON.stringify(per)}`);
+  need(
+    per === "batch" || per === "sample",
+    () => `metaGradient: per is "batch" or "sample", got ${JSON.stringify(per)}`,
+  );
   if (per === "sample") return gradientPerSample(options);
-  const { segment, generate, theta, omega, roi, mask, alpha, method = "exact", iterations = 10, damping = 1e-2 } = options;
+  const { segment, generate, theta, omega, roi, mask, alpha, method = "exact", iterations = 10, damping = 1e-2 } =
+    options;
   // The labels are needed at the start and their derivative at the end: what lies within the generator is computed again
   // there instead of being kept, which costs a forward pass of it and saves as much memory as a training step takes.
   const again = checkpoint(generate);
@@ -253,8 +299,7 @@ export function metaGradient(options: MetaGradientOptions): Tree {
   const segLoss = (p: Tree, labels: Tensor): Tensor => segmentationLoss(segment(p), labels, options.segmentation);
   const regionLoss = (p: Tree): Tensor => roiLoss(segment(p), roi, options.roiOptions);
   /** d/domega <dL_seg/dtheta, v>. */
-  const mixed = (v: Tree): Tree =>
-    grad((o: Tree) => jvp((p: Tree) => segLoss(p, labelsOf(o)), [theta], [v])[1])(omega);
+  const mixed = (v: Tree): Tree => grad((o: Tree) => jvp((p: Tree) => segLoss(p, labelsOf(o)), [theta], [v])[1])(omega);
   if (method === "implicit") {
     const labels = stopGradient(labelsOf(omega));
     const v = fixed(grad(regionLoss)(theta));
@@ -262,16 +307,17 @@ export function metaGradient(options: MetaGradientOptions): Tree {
     const x = fixed(conjugateGradients(product, v, iterations));
     return tree.map(mixed(x), (g: Tensor) => g.mul(-1));
   }
-  need(method === "exact" || method === "finite-difference",
-    () => `metaGradient: method is "exact", "finite-difference" or "implicit", got ${JSON.stringify(method)}`);
+  need(
+    method === "exact" || method === "finite-difference",
+    () => `metaGradient: method is "exact", "finite-difference" or "implicit", got ${JSON.stringify(method)}`,
+  );
   const negative = typeof alpha === "number" ? -alpha : alpha.mul(-1);
   const labels = stopGradient(labelsOf(omega));
   const inner = along(theta, grad((p: Tree) => segLoss(p, labels))(theta), negative);
   const v = fixed(grad(regionLoss)(fixed(inner)));
   if (method === "exact") return tree.map(mixed(v), (g: Tensor) => g.mul(negative));
   const eps = dot(v, v).sqrt().pow(-1).mul(0.01);
-  const at = (sign: number): Tree =>
-    grad((o: Tree) => segLoss(along(theta, v, eps.mul(sign)), labelsOf(o)))(omega);
+  const at = (sign: number): Tree => grad((o: Tree) => segLoss(along(theta, v, eps.mul(sign)), labelsOf(o)))(omega);
   return zip(at(1), at(-1), (a, b) => a.sub(b).mul(negative).div(eps.mul(2)));
 }
 
@@ -282,14 +328,23 @@ function gradientPerSample(options: MetaGradientOptions): Tree {
   const part = (x: Tensor, n: number): Tensor => (x.shape[0] === 1 ? x : slice(x, { start: [n], end: [n + 1] }));
   const only = (name: string, f: (p: Tree, sample: number) => Tensor, n: number) => (p: Tree): Tensor => {
     const logits = f(p, n);
-    need(logits.shape[0] === 1,
-      () => `metaGradient: per "sample" asks ${name}(parameters, ${n}) for the logits of sample ${n} alone, got ${logits}`);
+    need(
+      logits.shape[0] === 1,
+      () =>
+        `metaGradient: per "sample" asks ${name}(parameters, ${n}) for the logits of sample ${n} alone, got ${logits}`,
+    );
     return logits;
   };
-  const gradients = samples.map((n) => metaGradient({
-    ...options, per: "batch", roi: part(roi, n), mask: part(mask, n),
-    segment: only("segment", segment, n), generate: only("generate", generate, n),
-  }));
+  const gradients = samples.map((n) =>
+    metaGradient({
+      ...options,
+      per: "batch",
+      roi: part(roi, n),
+      mask: part(mask, n),
+      segment: only("segment", segment, n),
+      generate: only("generate", generate, n),
+    })
+  );
   const total = gradients.reduce((a, b) => zip(a, b, (x, y) => x.add(y)));
   return tree.map(total, (g: Tensor) => g.div(samples.length));
 }
@@ -298,7 +353,10 @@ function gradientPerSample(options: MetaGradientOptions): Tree {
  * x with A x = b for a symmetric A. Where A is not positive along a direction, or nothing is left to solve, the step is 0.
  */
 function conjugateGradients(product: (x: Tree) => Tree, b: Tree, iterations: number): Tree {
-  need(Number.isInteger(iterations) && iterations >= 1, () => `metaGradient: iterations is 1 or more, got ${iterations}`);
+  need(
+    Number.isInteger(iterations) && iterations >= 1,
+    () => `metaGradient: iterations is 1 or more, got ${iterations}`,
+  );
   let x = tree.map(b, (t: Tensor) => t.mul(0));
   let residual = b;
   let direction = b;

@@ -1,7 +1,20 @@
 /** Context labels that are known before training: prepared as a case's own label is, or clustered by intensity. */
 import {
-  bodyMask, checkGrid, ConfigError, counted, kMeans, loadCase, nearestCentres, openDataset, preprocessCase, print, Prng,
-  readJson, readLabelVolume, RunFolder, volumeLike,
+  bodyMask,
+  checkGrid,
+  ConfigError,
+  counted,
+  kMeans,
+  loadCase,
+  nearestCentres,
+  openDataset,
+  preprocessCase,
+  print,
+  Prng,
+  readJson,
+  readLabelVolume,
+  RunFolder,
+  volumeLike,
 } from "../engine/mod.ts";
 import type { SampleCase, Training, Volume } from "../engine/mod.ts";
 
@@ -43,7 +56,9 @@ export async function checkContextLabels(
 ): Promise<void> {
   const { cases } = await openDataset(data);
   // Of given splits only what they name is looked at; whether they are right is told where they are read.
-  const named = splits === "" ? undefined : new Set(JSON.stringify(await readJson(splits)).match(/"(?:[^"\\]|\\.)*"/g)?.map((text) => JSON.parse(text) as string));
+  const named = splits === "" ? undefined : new Set(
+    JSON.stringify(await readJson(splits)).match(/"(?:[^"\\]|\\.)*"/g)?.map((text) => JSON.parse(text) as string),
+  );
   const wanted = cases.filter(({ id }) => named?.has(id) ?? true);
   const folder = new RunFolder(contextLabels.replace(/(?<=.)\/+$/, ""));
   const there = await Promise.all(wanted.map(({ id }) => folder.has(`${id}.nii.gz`)));
@@ -61,7 +76,11 @@ export async function checkContextLabels(
   }
   const absent = Array.from({ length: contexts }, (_, k) => k).filter((k) => !found.has(k));
   if (absent.length > 0) {
-    throw new ConfigError(`--contexts ${contexts}: no file of ${contextLabels} has the value ${absent.join(", ")}; what would such a context be taught?`);
+    throw new ConfigError(
+      `--contexts ${contexts}: no file of ${contextLabels} has the value ${
+        absent.join(", ")
+      }; what would such a context be taught?`,
+    );
   }
 }
 
@@ -119,12 +138,20 @@ export function clusteredContexts(
     }
     if (lists[0]!.length === 0) {
       const above = threshold === undefined ? "Otsu's threshold" : `${threshold}`;
-      throw new ConfigError(`${dataset.folder}: no voxel above ${above} in ${chosen.length} training cases; set --bodyThreshold`);
+      throw new ConfigError(
+        `${dataset.folder}: no voxel above ${above} in ${chosen.length} training cases; set --bodyThreshold`,
+      );
     }
     const { centres } = kMeans(lists.flat(), { clusters: contexts, channels, seed });
-    const shown = Array.from({ length: contexts }, (_, k) =>
-      [...centres.subarray(k * channels, (k + 1) * channels)].map((v) => v.toPrecision(3)).join(" "));
-    print(`k-means on ${lists[0]!.length} voxels of ${chosen.length} training cases, centres as prepared: ${shown.join(", ")}`);
+    const shown = Array.from(
+      { length: contexts },
+      (_, k) => [...centres.subarray(k * channels, (k + 1) * channels)].map((v) => v.toPrecision(3)).join(" "),
+    );
+    print(
+      `k-means on ${lists[0]!.length} voxels of ${chosen.length} training cases, centres as prepared: ${
+        shown.join(", ")
+      }`,
+    );
     return centres;
   };
   let centres: Promise<Float64Array> | undefined;

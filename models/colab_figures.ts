@@ -4,8 +4,21 @@
  * of logits ever exist; what is kept of a case is a byte a voxel for each map, and the logits of the voxels drawn.
  */
 import {
-  compile, concat, Histogram, histogramSvg, labelColour, overlaySvg, preparedVolume, Prng, scatterSvg, slice,
-  slidingWindowSlabs, Tensor, tensor, VoxgradError, voxelCount,
+  compile,
+  concat,
+  Histogram,
+  histogramSvg,
+  labelColour,
+  overlaySvg,
+  preparedVolume,
+  Prng,
+  scatterSvg,
+  slice,
+  slidingWindowSlabs,
+  Tensor,
+  tensor,
+  voxelCount,
+  VoxgradError,
 } from "../engine/mod.ts";
 import type { CaseGeometry, Figure, Network, OverlayCase, Plan, Point, SampleCase } from "../engine/mod.ts";
 
@@ -105,7 +118,8 @@ export async function figureMaps(
     return { positives: [], negatives: [], positive: 0, negative: 0, falseNegative: 0, falsePositive: 0 };
   });
   const drawn = planes.map((_, k) => {
-    const of = (equal: boolean) => sampleVoxels(prng.fork(2 * k + Number(equal)), label, { value: k + 1, equal, count: points });
+    const of = (equal: boolean) =>
+      sampleVoxels(prng.fork(2 * k + Number(equal)), label, { value: k + 1, equal, count: points });
     return { positives: of(true), negatives: of(false) };
   });
   const K = rois + contexts;
@@ -128,7 +142,9 @@ export async function figureMaps(
       let second = -Infinity;
       for (const channel of order) {
         const z = data[channel * count + i]!;
-        if (!Number.isFinite(z)) throw new VoxgradError(`figureMaps: ${item.id}: a logit is ${z}; the training has diverged`);
+        if (!Number.isFinite(z)) {
+          throw new VoxgradError(`figureMaps: ${item.id}: a logit is ${z}; the training has diverged`);
+        }
         if (z > most) {
           second = most;
           most = z;
@@ -144,7 +160,9 @@ export async function figureMaps(
         plane[is ? "positive" : "negative"]++;
         if (is !== said) plane[is ? "falseNegative" : "falsePositive"]++;
         const group = is ? "positives" : "negatives";
-        if (drawn[k]![group][plane[group].length] === voxel) plane[group].push([data[(firstRoi + k) * count + i]!, said ? second : most]);
+        if (drawn[k]![group][plane[group].length] === voxel) {
+          plane[group].push([data[(firstRoi + k) * count + i]!, said ? second : most]);
+        }
       }
       if (!taught || !seen) continue;
       const near = data[(K + contexts) * count + i]! > 0.5;
@@ -189,13 +207,21 @@ export function logitPlaneSvg(sets: Readonly<Record<string, readonly FigureMaps[
           { name, colour: labelColour(k + 1), points: planes.flatMap(({ positives }) => positives) },
         ],
       };
-    }),
+    })
   );
-  return scatterSvg(panels, { xLabel: "logit of the ROI class", yLabel: "largest other logit", diagonal: "decision boundary" });
+  return scatterSvg(panels, {
+    xLabel: "logit of the ROI class",
+    yLabel: "largest other logit",
+    diagonal: "decision boundary",
+  });
 }
 
 /** Maps of the contexts that the network was taught, and of those that it sees, over slices; a row each. */
-export function contextMapsSvg(maps: readonly FigureMaps[], names: FigureNames, options: { slices?: number } = {}): string {
+export function contextMapsSvg(
+  maps: readonly FigureMaps[],
+  names: FigureNames,
+  options: { slices?: number } = {},
+): string {
   const rows = maps.flatMap(({ item, prediction, taught, seen }): OverlayCase[] => {
     const image = preparedVolume(item);
     const shared = { image, reference: item.label, prediction };
@@ -253,9 +279,18 @@ export function intensitiesSvg(maps: readonly FigureMaps[], names: FigureNames, 
     const regions = groupsOf(names.rois, rois, 1);
     const title = (text: string): string => (channels.length > 1 ? `${channelName}: ${text}` : text);
     return [
-      { title: title("ROI and background"), groups: [{ name: "background", histogram: background, colour: BACKGROUND }, ...regions] },
-      { title: title("contexts taught"), groups: [...groupsOf(names.contexts, taught, names.rois.length + 1), ...regions] },
-      { title: title("contexts predicted"), groups: [...groupsOf(names.contexts, seen, names.rois.length + 1), ...regions] },
+      {
+        title: title("ROI and background"),
+        groups: [{ name: "background", histogram: background, colour: BACKGROUND }, ...regions],
+      },
+      {
+        title: title("contexts taught"),
+        groups: [...groupsOf(names.contexts, taught, names.rois.length + 1), ...regions],
+      },
+      {
+        title: title("contexts predicted"),
+        groups: [...groupsOf(names.contexts, seen, names.rois.length + 1), ...regions],
+      },
     ];
   });
   return histogramSvg(panels, { xLabel: "normalised intensity" });
@@ -320,7 +355,14 @@ export async function colabFigures(options: FigureOptions): Promise<Figure[]> {
     const prng = new Prng(seed).fork("figures").fork(item.id);
     const points = Math.ceil(POINTS / of);
     const { backgroundFirst } = options;
-    return figureMaps(item, slabs, { rois, contexts, backgroundFirst, withContexts: contextsOf !== undefined, points, prng });
+    return figureMaps(item, slabs, {
+      rois,
+      contexts,
+      backgroundFirst,
+      withContexts: contextsOf !== undefined,
+      points,
+      prng,
+    });
   };
   const sets: Record<string, FigureMaps[]> = {};
   for (const [kind, items] of [["held-out", heldOut], ["training", training]] as const) {
@@ -342,12 +384,14 @@ export async function colabFigures(options: FigureOptions): Promise<Figure[]> {
     svg: logitPlaneSvg(sets, names),
   }];
   if (!contextsOf) return figures;
-  const which = "A voxel has its likeliest context: as taught, where the mask around the ROI is above 1/2; as predicted, " +
+  const which =
+    "A voxel has its likeliest context: as taught, where the mask around the ROI is above 1/2; as predicted, " +
     "everywhere, but context 1, which is the far background's class too, only there.";
   figures.push({
     name: "context_maps",
     title: "Context labels",
-    caption: `Contexts that the network was taught, and that it predicts, in ${cases} at the plan's resolution. ${which}`,
+    caption:
+      `Contexts that the network was taught, and that it predicts, in ${cases} at the plan's resolution. ${which}`,
     svg: contextMapsSvg(shown, names),
   }, {
     name: "intensities",

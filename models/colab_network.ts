@@ -26,7 +26,9 @@ export function withoutContexts(logits: Tensor, roiClasses: number): Tensor {
  * @param network outputs [N, c + t, ...space], or a list of them
  * @param options roiClasses: c; contexts: t
  */
-export function contextsFirst<N extends { apply(params: any, input: Tensor, options?: any): Tensor | readonly Tensor[] }>(
+export function contextsFirst<
+  N extends { apply(params: any, input: Tensor, options?: any): Tensor | readonly Tensor[] },
+>(
   network: N,
   { roiClasses, contexts }: { roiClasses: number; contexts: number },
 ): { apply(params: any, input: Tensor, options?: any): Tensor; readonly backgrounds: number } {
@@ -59,7 +61,10 @@ export function contextUNet(config: ContextUNetConfig): Model<Tensor> & { readon
   const { roiClasses, ...own } = config;
   const within = own.blocksPerStage === undefined ? plainConvUNet(own) : residualEncoderUNet(own);
   const contexts = within.config.classes - roiClasses;
-  need(Number.isInteger(roiClasses) && roiClasses >= 1 && contexts >= 1, "contextUNet",
-    () => `roiClasses is a whole number from 1 to ${within.config.classes - 1}, got ${roiClasses}`);
+  need(
+    Number.isInteger(roiClasses) && roiClasses >= 1 && contexts >= 1,
+    "contextUNet",
+    () => `roiClasses is a whole number from 1 to ${within.config.classes - 1}, got ${roiClasses}`,
+  );
   return { init: (key) => within.init(key), config: within.config, ...contextsFirst(within, { roiClasses, contexts }) };
 }

@@ -3,15 +3,66 @@
  * for experiments that train several arms.
  */
 import {
-  adam, checkSetsOption, checkTrainingOptions, choice, clipGradNorm, compile, concat, ConfigError, deepSupervision, deepSupervisionWeights, deviceInfo,
-  diceCrossEntropy, distanceTransform, duration, entry, checkGrid, oneHot, ones, openOptimizer, openTraining, optimizerEntries, polySchedule, print,
-  programLine, random, readLabelVolume, saveSealed, segmenter, softmax, stepFigures, stopGradient, tellBackground, tensor,
-  train, trainingEntries, valueAndGrad, withChannels, writeContextPhantomDataset, writeFigure, writeModel,
+  adam,
+  checkGrid,
+  checkSetsOption,
+  checkTrainingOptions,
+  choice,
+  clipGradNorm,
+  compile,
+  concat,
+  ConfigError,
+  deepSupervision,
+  deepSupervisionWeights,
+  deviceInfo,
+  diceCrossEntropy,
+  distanceTransform,
+  duration,
+  entry,
+  oneHot,
+  ones,
+  openOptimizer,
+  openTraining,
+  optimizerEntries,
+  polySchedule,
+  print,
+  programLine,
+  random,
+  readLabelVolume,
+  saveSealed,
+  segmenter,
+  softmax,
+  stepFigures,
+  stopGradient,
+  tellBackground,
+  tensor,
+  train,
+  trainingEntries,
+  valueAndGrad,
+  withChannels,
+  writeContextPhantomDataset,
+  writeFigure,
+  writeModel,
 } from "../engine/mod.ts";
-import type { CaseSource, Comparison, Config, FoldSetup, Patches, SampleCase, Tensor, Training } from "../engine/mod.ts";
+import type {
+  CaseSource,
+  Comparison,
+  Config,
+  FoldSetup,
+  Patches,
+  SampleCase,
+  Tensor,
+  Training,
+} from "../engine/mod.ts";
 
 import * as colab from "./colab.ts";
-import { checkContextLabels, checkContextValues, clusteredContexts, contextFile, preparedLabels } from "./colab_contexts.ts";
+import {
+  checkContextLabels,
+  checkContextValues,
+  clusteredContexts,
+  contextFile,
+  preparedLabels,
+} from "./colab_contexts.ts";
 import { colabFigures } from "./colab_figures.ts";
 import { unetConfigOf } from "./from_plan.ts";
 import { plainConvUNet } from "./unet.ts";
@@ -23,26 +74,44 @@ export const colabEntries = {
   context: choice(["colab", "none", "dilated", "kmeans", "labels"], "where context labels come from"),
   contexts: entry(2, "context classes, t of the paper; 1 is --context none", { integer: true, min: 1 }),
   contextLabels: entry("", "for --context labels: folder of CASE.nii.gz with values from 0, the far background"),
-  bodyThreshold: entry([], "for --context kmeans: body is brighter, as stored; -200 for CT, else found by Otsu's rule", { lengths: [0, 1] }),
+  bodyThreshold: entry(
+    [],
+    "for --context kmeans: body is brighter, as stored; -200 for CT, else found by Otsu's rule",
+    { lengths: [0, 1] },
+  ),
   margin: entry(0, "distance up to which generated context counts fully; 0: 30 on --data, 4 on phantoms", { min: 0 }),
   tau: entry(0, "how slowly it fades beyond; 0: 20 on --data, 3 on phantoms", { min: 0 }),
   unit: choice(["voxels", "mm"], "of margin and tau; voxels are those of the plan"),
   period: entry(10, "steps from one update of the generator to the next", { integer: true, min: 1 }),
-  generatorWidth: entry(1, "channels of the generator as a fraction of the segmenter's, 1 in the paper; less costs less", { min: 0.05, max: 1 }),
+  generatorWidth: entry(
+    1,
+    "channels of the generator as a fraction of the segmenter's, 1 in the paper; less costs less",
+    { min: 0.05, max: 1 },
+  ),
   meta: choice(["exact", "finite-difference", "implicit"], "how the generator's gradient is taken"),
-  metaPer: choice(["batch", "sample"], "an inner step on the whole batch (paper), or on each sample, gradients averaged"),
+  metaPer: choice(
+    ["batch", "sample"],
+    "an inner step on the whole batch (paper), or on each sample, gradients averaged",
+  ),
   generatorRate: entry(3e-4, "Adam's learning rate for the generator", { min: 0 }),
   roiLoss: choice(["bce", "dice"], "loss that the generator is to lower"),
   roiClass: entry(-1, "ROI class, from 0, that this loss looks at; -1: all", { integer: true, min: -1 }),
   ...optimizerEntries,
-  dice: choice(["batch", "sample"], "Dice over a whole batch, as train_unet, or the mean of its samples', as the paper"),
+  dice: choice(
+    ["batch", "sample"],
+    "Dice over a whole batch, as train_unet, or the mean of its samples', as the paper",
+  ),
 } as const;
 
 export type ColabOptions = Config<typeof colabEntries>;
 
 /** Phantoms whose lesions only the organ around them tells from other blobs. */
 const PHANTOMS = {
-  shape: [32, 32, 32], spacing: [1, 1, 1], patch: [32, 32, 32], features: [6, 12, 24], write: writeContextPhantomDataset,
+  shape: [32, 32, 32],
+  spacing: [1, 1, 1],
+  patch: [32, 32, 32],
+  features: [6, 12, 24],
+  write: writeContextPhantomDataset,
 } as const;
 
 /**
@@ -57,8 +126,10 @@ export async function trainColab(options: ColabOptions): Promise<Comparison> {
   const { training, setup, steps } = await openColab(options);
   const { context, contexts, rois, rate, network, architecture } = setup;
   const { plan } = training;
-  print(`Model: ${plan.network.features.join("-")}, ${rois} ROI class(es) and ${contexts} context(s), ${context}; ` +
-    `batch ${plan.batch} x ${plan.patch.join(" x ")}`);
+  print(
+    `Model: ${plan.network.features.join("-")}, ${rois} ROI class(es) and ${contexts} context(s), ${context}; ` +
+      `batch ${plan.batch} x ${plan.patch.join(" x ")}`,
+  );
   await training.describe({ rate, network, architecture, device: await deviceInfo() });
   for (const fold of training.folds) {
     if (training.folds.length > 1) print(`\n${fold.name}`);
@@ -86,15 +157,26 @@ function checkOptions(options: ColabOptions): void {
   const [distances, generator] = [only("colab", "dilated"), only("colab")];
   checkTrainingOptions(options, {
     context: contexts === 1 && context !== "none" && "--contexts 1 is --context none",
-    contexts: context === "none" ? contexts !== 1 && "--context none has one context, the background"
+    contexts: context === "none"
+      ? contexts !== 1 && "--context none has one context, the background"
       : context === "dilated" && contexts > 2 && "--context dilated has two contexts, near and far",
-    contextLabels: only("labels"), bodyThreshold: only("kmeans"),
-    margin: distances, tau: distances, unit: distances,
-    period: generator, generatorWidth: generator, meta: generator, metaPer: generator, generatorRate: generator,
-    roiLoss: generator, roiClass: generator,
+    contextLabels: only("labels"),
+    bodyThreshold: only("kmeans"),
+    margin: distances,
+    tau: distances,
+    unit: distances,
+    period: generator,
+    generatorWidth: generator,
+    meta: generator,
+    metaPer: generator,
+    generatorRate: generator,
+    roiLoss: generator,
+    roiClass: generator,
   });
   // Outputs beyond the second would be taught by nothing, whoever asks for them.
-  if (context === "dilated" && contexts > 2) throw new ConfigError(`--contexts ${contexts}: --context dilated has two contexts, near and far; leave it out`);
+  if (context === "dilated" && contexts > 2) {
+    throw new ConfigError(`--contexts ${contexts}: --context dilated has two contexts, near and far; leave it out`);
+  }
   if (context === "labels" && contexts > 1 && options.contextLabels === "" && options.data !== "") {
     throw new ConfigError("--context labels wants --contextLabels, a folder of label maps named as the cases");
   }
@@ -106,7 +188,9 @@ type Setup = ReturnType<typeof setUp>;
 function setUp(options: ColabOptions, training: Training) {
   const { plan, dataset } = training;
   if (plan.regions || plan.ignoreLabel !== undefined) {
-    throw new ConfigError(`${dataset.folder}: context labels are for plain labels, without regions and an ignore label`);
+    throw new ConfigError(
+      `${dataset.folder}: context labels are for plain labels, without regions and an ignore label`,
+    );
   }
   checkSetsOption(options, dataset);
   tellBackground(dataset);
@@ -121,7 +205,11 @@ function setUp(options: ColabOptions, training: Training) {
   }
   const shape = unetConfigOf(plan, { deepSupervision: true });
   return {
-    options, training, context, contexts, rois,
+    options,
+    training,
+    context,
+    contexts,
+    rois,
     margin: options.margin || (onPhantoms ? 4 : 30),
     tau: options.tau || (onPhantoms ? 3 : 20),
     network: context === "none" ? plan.network.name : "contextUNet",
@@ -129,7 +217,9 @@ function setUp(options: ColabOptions, training: Training) {
     // The segmenter has an output for each ROI class and context, the generator one for each context.
     model: plainConvUNet({ ...shape, classes: rois + contexts }),
     generator: plainConvUNet({
-      ...shape, classes: contexts, deepSupervision: false,
+      ...shape,
+      classes: contexts,
+      deepSupervision: false,
       features: shape.features.map((n) => Math.max(1, Math.round(n * options.generatorWidth))),
     }),
     ...openOptimizer(options),
@@ -142,9 +232,13 @@ function sourceOf(setup: Setup, trainingCases: readonly string[]): CaseSource {
   const { options, training, context, contexts } = setup;
   if (context === "none") return training.store;
   const [threshold] = options.bodyThreshold;
-  const make = context === "labels" ? (item: SampleCase) => givenContexts(setup, item)
-    : context === "kmeans" ? clusteredContexts(training, trainingCases, {
-      contexts, seed: options.seed, ...(threshold !== undefined && { threshold }),
+  const make = context === "labels"
+    ? (item: SampleCase) => givenContexts(setup, item)
+    : context === "kmeans"
+    ? clusteredContexts(training, trainingCases, {
+      contexts,
+      seed: options.seed,
+      ...(threshold !== undefined && { threshold }),
     })
     : (item: SampleCase) => maskOf(setup, item);
   return withChannels(training.store, make, { memory: options.memory * 1e9 });
@@ -218,22 +312,42 @@ function compileSteps(setup: Setup) {
   /** The generator looks at the output at full resolution. */
   const metaStepOf = (p: any, omega: any, state: any, patches: Patches, alpha: Tensor, rate: Tensor) => {
     const { roi, mask } = partsOf(setup, patches, omega);
-    const imageOf = (n?: number) => (n === undefined ? patches.image : patches.image.slice({ start: [n], end: [n + 1] }));
+    const imageOf = (
+      n?: number,
+    ) => (n === undefined ? patches.image : patches.image.slice({ start: [n], end: [n + 1] }));
     const gradient = colab.metaGradient({
       segment: (q, n) => (model.apply(q, imageOf(n), { train: true }) as Tensor[])[0]!,
       generate: (o, n) => generator.apply(o, imageOf(n)) as unknown as Tensor,
-      theta: p, omega, roi, mask, alpha: alpha as unknown as Tensor,
-      method: options.meta, per: options.metaPer, segmentation,
+      theta: p,
+      omega,
+      roi,
+      mask,
+      alpha: alpha as unknown as Tensor,
+      method: options.meta,
+      per: options.metaPer,
+      segmentation,
       roiOptions: { loss: options.roiLoss, ...(options.roiClass >= 0 && { only: options.roiClass }) },
     });
     return generatorOptimiser.update(gradient, state, omega, rate);
   };
   return {
-    segmenter: compile((p: any, state: any, omega: any, sampled: Patches, key: Tensor, rate: Tensor) =>
-      stepOf(p, state, omega, training.augmented(key, sampled), rate), { donate: [0, 1] }),
+    segmenter: compile(
+      (p: any, state: any, omega: any, sampled: Patches, key: Tensor, rate: Tensor) =>
+        stepOf(p, state, omega, training.augmented(key, sampled), rate),
+      { donate: [0, 1] },
+    ),
     /** A step of the generator, then one of the segmenter on the same batch: they share augmentation and forward pass. */
     both: compile(
-      (p: any, state: any, omega: any, omegaState: any, sampled: Patches, key: Tensor, rate: Tensor, generatorRate: Tensor) => {
+      (
+        p: any,
+        state: any,
+        omega: any,
+        omegaState: any,
+        sampled: Patches,
+        key: Tensor,
+        rate: Tensor,
+        generatorRate: Tensor,
+      ) => {
         const patches = training.augmented(key, sampled);
         const [next, nextState] = metaStepOf(p, omega, omegaState, patches, rate, generatorRate);
         return [...stepOf(p, state, next, patches, rate), next, nextState] as const;
@@ -262,8 +376,12 @@ async function trainFold(setup: Setup, compiled: Steps, fold: FoldSetup): Promis
   const started = performance.now();
   let first = true;
   const { seconds } = await train<Patches>({
-    run, title: `${training.dataset.name}, ${context}`, classes: training.classes, steps,
-    epochSteps: options.epoch, checkpointMinutes: options.checkpoint,
+    run,
+    title: `${training.dataset.name}, ${context}`,
+    classes: training.classes,
+    steps,
+    epochSteps: options.epoch,
+    checkpointMinutes: options.checkpoint,
     rate: (k) => rate * poly(k - 1),
     batch: (k) => training.batch(split, k),
     step: async (patches, learningRate, k) => {
@@ -273,17 +391,35 @@ async function trainFold(setup: Setup, compiled: Steps, fold: FoldSetup): Promis
       // The larger program is told of, and made, at the start too, not in the middle of the training.
       if (first && context === "colab" && !both && Math.floor(steps / options.period) * options.period > k) {
         const info = await compiled.both.plan(
-          params, state, omega, omegaState, patches, key, learningRate, options.generatorRate * poly(k - 1));
+          params,
+          state,
+          omega,
+          omegaState,
+          patches,
+          key,
+          learningRate,
+          options.generatorRate * poly(k - 1),
+        );
         print(programLine(info, performance.now() - started, `Every ${options.period} steps, with the generator's`));
       }
       if (both) {
         const generatorRate = options.generatorRate * poly(k - 1);
         [params, state, figures, omega, omegaState] = await compiled.both(
-          params, state, omega, omegaState, patches, key, learningRate, generatorRate);
+          params,
+          state,
+          omega,
+          omegaState,
+          patches,
+          key,
+          learningRate,
+          generatorRate,
+        );
       } else {
         [params, state, figures] = await compiled.segmenter(params, state, omega, patches, key, learningRate);
       }
-      if (first) print(programLine((both ? compiled.both : compiled.segmenter).programs()[0], performance.now() - started));
+      if (first) {
+        print(programLine((both ? compiled.both : compiled.segmenter).programs()[0], performance.now() - started));
+      }
       first = false;
       return figures;
     },
@@ -308,7 +444,12 @@ async function writeFigures(setup: Setup, { split, run }: FoldSetup, params: any
   const get = (ids: readonly string[]) => Promise.all(ids.map((id) => training.source.get(id)));
   const heldOut = split.val.slice(0, 3);
   const figures = await colabFigures({
-    plan: training.plan, contexts, network: model, params, omega, seed: options.seed,
+    plan: training.plan,
+    contexts,
+    network: model,
+    params,
+    omega,
+    seed: options.seed,
     heldOut: await get(heldOut),
     training: await get(split.train.slice(0, heldOut.length === 0 ? 3 : 4 - heldOut.length)),
     ...(context === "none"

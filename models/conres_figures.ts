@@ -4,7 +4,16 @@
  * (Fig. 7). Each shows a case in one patch, where its labels differ most from one slice to the next.
  */
 import {
-  compile, extractBox, makeVolume, preparedVolume, regionTargets, resize, sigmoid, tensor, tilesSvg, voxelCount,
+  compile,
+  extractBox,
+  makeVolume,
+  preparedVolume,
+  regionTargets,
+  resize,
+  sigmoid,
+  tensor,
+  tilesSvg,
+  voxelCount,
 } from "../engine/mod.ts";
 import type { CaseGeometry, Figure, Plan, SampleCase, Tensor, TileRow, Triple, Volume } from "../engine/mod.ts";
 import { type ResidualAxis, spaceAxis } from "./conres_axis.ts";
@@ -17,7 +26,9 @@ type Floats = Float32Array<ArrayBuffer>;
 /** A network, and the parameters that it was trained to. */
 export interface ConResFigureNetwork {
   readonly title: string;
-  readonly model: Pick<ConResNet, "apply" | "contextMaps"> & { readonly config: Pick<ConResNet["config"], "mapping" | "attention"> };
+  readonly model: Pick<ConResNet, "apply" | "contextMaps"> & {
+    readonly config: Pick<ConResNet["config"], "mapping" | "attention">;
+  };
   readonly params: any;
 }
 
@@ -45,7 +56,8 @@ export function residualPatch(
   const axis = spaceAxis("residualPatch", options.axis);
   const strides = [shape[1] * shape[2], shape[2], 1];
   const placeOf = (i: number): number[] => strides.map((stride, k) => Math.floor(i / stride) % shape[k]!);
-  const differs = (a: number, b: number): boolean => a !== b && sets.some((values) => values.includes(a) !== values.includes(b));
+  const differs = (a: number, b: number): boolean =>
+    a !== b && sets.some((values) => values.includes(a) !== values.includes(b));
   const counts = new Array<number>(shape[axis]!).fill(0);
   const sums = counts.map(() => [0, 0, 0]);
   for (let i = strides[axis]!; i < label.length; i++) {
@@ -58,7 +70,10 @@ export function residualPatch(
   }
   const most = Math.max(...counts);
   const slice = most > 0 ? counts.indexOf(most) : Math.floor(shape[axis]! / 2);
-  const centre = shape.map((n, k) => (k === axis ? slice : most > 0 ? Math.round(sums[slice]![k]! / most) : Math.floor(n / 2)));
+  const centre = shape.map((
+    n,
+    k,
+  ) => (k === axis ? slice : most > 0 ? Math.round(sums[slice]![k]! / most) : Math.floor(n / 2)));
   const start = centre.map((at, k) => {
     const [n, size] = [shape[k]!, patch[k]!];
     return n < size ? -Math.floor((size - n) / 2) : Math.min(n - size, Math.max(0, at - Math.floor(size / 2)));
@@ -86,14 +101,19 @@ function placeOf(item: PreparedItem, { plan, axis, regions }: ConResFigureOption
   const { start, slice } = residualPatch(item, { patch, axis, sets: regions.map(({ values }) => values) });
   const count = voxelCount(patch);
   const box = { start, size: patch };
-  const channels = extractBox(item.image, item.shape, new Float32Array(item.channels * count), { channels: item.channels, ...box });
+  const channels = extractBox(item.image, item.shape, new Float32Array(item.channels * count), {
+    channels: item.channels,
+    ...box,
+  });
   const label = extractBox(item.label, item.shape, new Int32Array(count), { channels: 1, ...box });
   const shown = channelOf(plan);
   const [d, h, w] = patch;
   // Where the patch begins does not matter to how slices hang.
   const { affine } = preparedVolume(item);
   return {
-    item, channels, label,
+    item,
+    channels,
+    label,
     slice: slice - start[along]!,
     name: `${item.id}, slice ${slice + 1} of ${item.shape[along]}`,
     image: makeVolume(channels.slice(shown * count, (shown + 1) * count), { shape: [w, h, d], affine }),
@@ -102,7 +122,8 @@ function placeOf(item: PreparedItem, { plan, axis, regions }: ConResFigureOption
 }
 
 /** FLAIR where there is one, as in the paper, else the first. */
-const channelOf = ({ channels }: Pick<Plan, "channels">): number => Math.max(0, channels.findIndex(({ name }) => /flair/i.test(name)));
+const channelOf = ({ channels }: Pick<Plan, "channels">): number =>
+  Math.max(0, channels.findIndex(({ name }) => /flair/i.test(name)));
 
 /** What a network computes of a patch; all maps have its voxels. */
 interface Maps {
@@ -135,7 +156,9 @@ function mapsBy({ model, params }: Omit<ConResFigureNetwork, "title">, patch: Tr
     const all = (x: Tensor): Promise<Floats> => x.data() as Promise<Floats>;
     const joined = await Promise.all(made.residuals.map(all));
     return {
-      residuals: joined.flatMap((data) => Array.from({ length: data.length / count }, (_, k) => data.slice(k * count, (k + 1) * count))),
+      residuals: joined.flatMap((data) =>
+        Array.from({ length: data.length / count }, (_, k) => data.slice(k * count, (k + 1) * count))
+      ),
       before: await all(made.before),
       after: await all(made.after),
       attention: await Promise.all(made.attention.map(all)),
@@ -166,7 +189,10 @@ const OUTLINES = "Outlines are those of the reference.";
  * @throws VoxgradError when an operator refuses the patch
  * @example for (const figure of await conresFigures(network, { plan, axis, regions, cases })) await writeFigure(run, figure);
  */
-export async function conresFigures(network: Omit<ConResFigureNetwork, "title">, options: ConResFigureOptions): Promise<Figure[]> {
+export async function conresFigures(
+  network: Omit<ConResFigureNetwork, "title">,
+  options: ConResFigureOptions,
+): Promise<Figure[]> {
   const { plan, axis, regions, cases } = options;
   if (cases.length === 0) return [];
   const { mapping, attention } = network.model.config;
@@ -179,14 +205,18 @@ export async function conresFigures(network: Omit<ConResFigureNetwork, "title">,
     const own = await maps(place);
     const row = { name, image, slice, outlines: masks };
     const grey = { values: image.data };
-    const [before, after] = [{ values: own.before, scale: "heat" as const }, { values: own.after, scale: "heat" as const }];
+    const [before, after] = [{ values: own.before, scale: "heat" as const }, {
+      values: own.after,
+      scale: "heat" as const,
+    }];
     modules = own.attention.length;
     const seen = own.attention.map((values) => ({ values, range: [0, 1] as const, scale: "heat" as const }));
     gated.push({ ...row, tiles: attention ? [grey, before, ...seen, after] : [grey, after] });
     if (!mapping) continue;
     const truth = await trueResiduals(place, options);
     differing.push({
-      ...row, tiles: [{ ...grey, slice: Math.max(0, slice - 1) }, grey, { classes: truth }, { classes: own.residuals }],
+      ...row,
+      tiles: [{ ...grey, slice: Math.max(0, slice - 1) }, grey, { classes: truth }, { classes: own.residuals }],
     });
   }
   dispose();
@@ -197,27 +227,38 @@ export async function conresFigures(network: Omit<ConResFigureNetwork, "title">,
     figures.push({
       name: "residuals",
       title: "Context residuals",
-      caption: `A slice of ${channel} and the one before, where the labels of the two differ, and where the second decoder says ` +
+      caption:
+        `A slice of ${channel} and the one before, where the labels of the two differ, and where the second decoder says ` +
         `that they do (its probability is how bright the colour is). ${OUTLINES}`,
-      svg: tilesSvg(differing, { columns: [`${channel}, slice before`, channel, "labels differ", "predicted"], ...shared }),
+      svg: tilesSvg(differing, {
+        columns: [`${channel}, slice before`, channel, "labels differ", "predicted"],
+        ...shared,
+      }),
     });
   }
-  const scales = Array.from({ length: modules }, (_, k) => `attention, 1/${2 ** (modules - 1 - k)}`.replace(", 1/1", ", full size"));
-  figures.push(attention
-    ? {
-      name: "attention",
-      title: "Attention of the context residual modules",
-      caption: "Segmentation features of the last module, summed over the channels, before and after its gate (each in a scale " +
-        "of its own, from the half to the 99.5th percentile); between them the attention of each module, the coarsest first, its " +
-        `mean over the channels, from 0 to 1. ${OUTLINES}`,
-      svg: tilesSvg(gated, { columns: [channel, "features before", ...scales, "features after"], ...shared }),
-    }
-    : {
-      name: "features",
-      title: "Features of the decoder",
-      caption: `Segmentation features at full size, summed over the channels, from the half to the 99.5th percentile. ${OUTLINES}`,
-      svg: tilesSvg(gated, { columns: [channel, "features"], ...shared }),
-    });
+  const scales = Array.from(
+    { length: modules },
+    (_, k) => `attention, 1/${2 ** (modules - 1 - k)}`.replace(", 1/1", ", full size"),
+  );
+  figures.push(
+    attention
+      ? {
+        name: "attention",
+        title: "Attention of the context residual modules",
+        caption:
+          "Segmentation features of the last module, summed over the channels, before and after its gate (each in a scale " +
+          "of its own, from the half to the 99.5th percentile); between them the attention of each module, the coarsest first, its " +
+          `mean over the channels, from 0 to 1. ${OUTLINES}`,
+        svg: tilesSvg(gated, { columns: [channel, "features before", ...scales, "features after"], ...shared }),
+      }
+      : {
+        name: "features",
+        title: "Features of the decoder",
+        caption:
+          `Segmentation features at full size, summed over the channels, from the half to the 99.5th percentile. ${OUTLINES}`,
+        svg: tilesSvg(gated, { columns: [channel, "features"], ...shared }),
+      },
+  );
   return figures;
 }
 
@@ -226,7 +267,10 @@ export async function conresFigures(network: Omit<ConResFigureNetwork, "title">,
  *
  * @example await conresFeatures([{ title: "Baseline", model, params }, { title: "ConResNet", model: full, params: own }], options);
  */
-export async function conresFeatures(networks: readonly ConResFigureNetwork[], options: ConResFigureOptions): Promise<Figure> {
+export async function conresFeatures(
+  networks: readonly ConResFigureNetwork[],
+  options: ConResFigureOptions,
+): Promise<Figure> {
   const { plan, axis, regions, cases } = options;
   const places = cases.map((item) => placeOf(item, options));
   const tiles = places.map(({ image }): TileRow["tiles"][number][] => [{ values: image.data }]);
@@ -236,12 +280,23 @@ export async function conresFeatures(networks: readonly ConResFigureNetwork[], o
     dispose();
   }
   const channel = plan.channels[channelOf(plan)]!.name;
-  const rows = places.map(({ name, image, slice, masks }, k): TileRow => ({ name, image, slice, outlines: masks, tiles: tiles[k]! }));
+  const rows = places.map(({ name, image, slice, masks }, k): TileRow => ({
+    name,
+    image,
+    slice,
+    outlines: masks,
+    tiles: tiles[k]!,
+  }));
   return {
     name: "features",
     title: "Features of the decoders",
-    caption: "What the segmentation heads of the networks see: features at full size, summed over the channels, each in a scale of " +
+    caption:
+      "What the segmentation heads of the networks see: features at full size, summed over the channels, each in a scale of " +
       `its own, from the half to the 99.5th percentile. ${OUTLINES}`,
-    svg: tilesSvg(rows, { columns: [channel, ...networks.map(({ title }) => title)], axis: imageAxis(axis), classes: regions.map(({ name }) => name) }),
+    svg: tilesSvg(rows, {
+      columns: [channel, ...networks.map(({ title }) => title)],
+      axis: imageAxis(axis),
+      classes: regions.map(({ name }) => name),
+    }),
   };
 }

@@ -15,8 +15,8 @@ import {
   mean,
   notEqual,
   regionTargets,
-  sigmoid,
   type Schedule,
+  sigmoid,
   slice,
   softmax,
   softplus,
@@ -77,8 +77,9 @@ export function residualLabels(labels: Tensor, options: ResidualLabelOptions = {
   const { axis = "axial", first = "zero", classes } = options;
   need(first === "zero" || first === "label", name, () => `first is "zero" or "label", got ${shown(first)}`);
   const place = spaceAxis(name, axis);
-  if (classes !== undefined)
+  if (classes !== undefined) {
     return residualLabels(regionTargets(labels, foreground(name, labels, classes)), { axis, first });
+  }
   need(
     labels instanceof Tensor && labels.rank >= 3 && labels.size > 0,
     name,

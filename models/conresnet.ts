@@ -11,8 +11,8 @@ import { sliceResidual, spaceAxis } from "./conres_axis.ts";
 import {
   checkConResNetInput,
   type ConResNetConfig,
-  type ResolvedConResNet,
   resolveConResNet,
+  type ResolvedConResNet,
 } from "./conresnet_config.ts";
 import { need } from "./partial_groups.ts";
 import type { Model } from "./unet.ts";
@@ -238,8 +238,8 @@ export function conResNet(config: ConResNetConfig): ConResNet {
     const others = scale.first
       ? conv(p.conv_mp_first, upTo(before, skip))
       : scale.maps
-        ? stage((gn: any, kernel: any, x: Tensor) => mapped(gn, kernel, upTo(x, skip)))(p.gn_mp, p.conv_mp, before)
-        : upTo(before, skip);
+      ? stage((gn: any, kernel: any, x: Tensor) => mapped(gn, kernel, upTo(x, skip)))(p.gn_mp, p.conv_mp, before)
+      : upTo(before, skip);
     const differences = stage((kernel: any, x: Tensor) => conv(kernel, featureResidual(x, axis)))(p.conv_res, features);
     const residuals = stage(mapped)(p.gn_res1, p.conv_res1, others.add(differences));
     return { features, gated: c.attention ? contextGate(features, residuals) : features, residuals };
@@ -266,7 +266,7 @@ export function conResNet(config: ConResNetConfig): ConResNet {
     const skips = [x];
     for (let s = 1; s <= deepest; s++) {
       const [first, ...rest] = params[`layer${s}`];
-      skips.push((x = blocks(rest, down(params[entering(s)], first, x))));
+      skips.push(x = blocks(rest, down(params[entering(s)], first, x)));
     }
     x = blocks(params[`layer${deepest + 1}`], x, c.dilation);
     const dropped = { p: c.dropout, key: train ? key : undefined, channels: true };
@@ -291,7 +291,7 @@ export function conResNet(config: ConResNetConfig): ConResNet {
     apply(params, input, options = {}) {
       const decoded = run(params, input, options);
       const heads = decoded.flatMap(({ residuals }, k) =>
-        residuals ? [upTo(nn.conv(params[residualHead(scales[k]!.factor)][0], residuals), input)] : [],
+        residuals ? [upTo(nn.conv(params[residualHead(scales[k]!.factor)][0], residuals), input)] : []
       );
       return [nn.conv(params.seg_cls[0], decoded.at(-1)!.gated), ...heads.reverse()];
     },

@@ -1,6 +1,6 @@
 /** The configuration of a ConResNet: what may be left out filled in, what cannot be refused. */
 import { Tensor } from "../engine/mod.ts";
-import { spaceAxis, type ResidualAxis } from "./conres_axis.ts";
+import { type ResidualAxis, spaceAxis } from "./conres_axis.ts";
 import { need, shown } from "./partial_groups.ts";
 
 export interface ConResNetConfig {
@@ -90,15 +90,19 @@ export function resolveConResNet(config: ConResNetConfig): ResolvedConResNet {
     multiClass: config.multiClass ?? false,
     unusedLayers: config.unusedLayers ?? false,
   };
-  for (const key of ["inputChannels", "groups", "dilation"] as const)
+  for (const key of ["inputChannels", "groups", "dilation"] as const) {
     check(isWhole(resolved[key]), () => `${key} is a whole number >= 1, got ${shown(resolved[key])}`);
-  for (const key of ["weightStandardization", "mapping", "attention", "multiClass", "unusedLayers"] as const)
+  }
+  for (const key of ["weightStandardization", "mapping", "attention", "multiClass", "unusedLayers"] as const) {
     check(typeof resolved[key] === "boolean", () => `${key} is true or false, got ${shown(resolved[key])}`);
+  }
   const { classes, multiClass, blocks, groups, dropout } = resolved;
   check(
     isWhole(classes, multiClass ? 2 : 1),
     () =>
-      `classes is a whole number >= ${multiClass ? "2 with multiClass, the background counts" : 1}, got ${shown(classes)}`,
+      `classes is a whole number >= ${multiClass ? "2 with multiClass, the background counts" : 1}, got ${
+        shown(classes)
+      }`,
   );
   check(
     Array.isArray(blocks) && blocks.length === features.length + 1 && blocks.every((n) => isWhole(n)),
@@ -125,7 +129,9 @@ export function checkConResNetInput(c: ResolvedConResNet, input: unknown): asser
     input instanceof Tensor && input.rank === 5 && input.shape[1] === c.inputChannels && input.size > 0,
     "conResNet",
     () =>
-      `the input is [N, ${c.inputChannels}, depth, height, width], got ${input instanceof Tensor ? `[${input.shape.join(", ")}]` : shown(input)}`,
+      `the input is [N, ${c.inputChannels}, depth, height, width], got ${
+        input instanceof Tensor ? `[${input.shape.join(", ")}]` : shown(input)
+      }`,
   );
   const scales = c.features.length - 1;
   const coarsest = (input as Tensor).shape.slice(2).map((n) => Math.ceil(n / 2 ** scales));
@@ -134,7 +140,11 @@ export function checkConResNetInput(c: ResolvedConResNet, input: unknown): asser
     channels * voxels > 1,
     "conResNet",
     () =>
-      `of the input [${(input as Tensor).shape.join(", ")}] one voxel is left at the coarsest scale, and a group of one ` +
-      `channel there is one value, which has no variance; use an axis larger than ${2 ** scales}, fewer groups or scales`,
+      `of the input [${
+        (input as Tensor).shape.join(", ")
+      }] one voxel is left at the coarsest scale, and a group of one ` +
+      `channel there is one value, which has no variance; use an axis larger than ${
+        2 ** scales
+      }, fewer groups or scales`,
   );
 }

@@ -26,9 +26,9 @@ import {
   trainingEntries,
   tree,
   valueAndGrad,
-  writeModel,
   withChannels,
   writeFigure,
+  writeModel,
   writeNestedPhantomDataset,
 } from "../engine/mod.ts";
 import type { Comparison, Config, FoldSetup, Patches, Plan, SampleCase, Tensor, Training } from "../engine/mod.ts";
@@ -42,10 +42,14 @@ import { conResNetArms } from "./conresnet_config.ts";
 /** Entries of the config block, those of every training included. */
 export const conResNetEntries = {
   ...trainingEntries,
-  features: entry([], "channels at each scale, the finest first; 32,64,128,256 without it, a quarter of that on a CPU", {
-    integer: true,
-    min: 1,
-  }),
+  features: entry(
+    [],
+    "channels at each scale, the finest first; 32,64,128,256 without it, a quarter of that on a CPU",
+    {
+      integer: true,
+      min: 1,
+    },
+  ),
   augment: choice(
     ["auto", "nnunet", "scale", "mirror", "none"],
     "auto: mirror on phantoms, on --data scale (paper): sizes by up to a tenth, and mirror",
@@ -59,7 +63,10 @@ export const conResNetEntries = {
   mode: choice(["paper", "code"], "residual loss: of probabilities (paper), or what the official code computes"),
   first: choice(["zero", "label"], "residual of the first slice: none (paper), or all of it (official code)"),
   lambda: entry(0.5, "weight of the residual losses at the coarser scales", { min: 0 }),
-  boundary: entry(false, "mix in the boundary loss, its share from 0 to 0.99; cases with their distance maps take as much memory again"),
+  boundary: entry(
+    false,
+    "mix in the boundary loss, its share from 0 to 0.99; cases with their distance maps take as much memory again",
+  ),
   blocks: entry([], "residual blocks at each scale, and in the dilated stage; 1,2,2,... without it", {
     integer: true,
     min: 1,
@@ -68,7 +75,10 @@ export const conResNetEntries = {
   dropout: entry(0.1, "probability with which a channel before the decoder is dropped", { min: 0, max: 0.99 }),
   rate: entry(0, "learning rate of Adam at the start; 0: 1e-4 on --data (paper), 1e-3 on phantoms", { min: 0 }),
   weightDecay: entry(5e-4, "L2 penalty", { min: 0 }),
-  recompute: entry(false, "compute parts once more for the derivative: at the published widths 41 % less memory for 13 % more multiply-adds"),
+  recompute: entry(
+    false,
+    "compute parts once more for the derivative: at the published widths 41 % less memory for 13 % more multiply-adds",
+  ),
 } as const;
 
 export type ConResNetOptions = Config<typeof conResNetEntries>;
@@ -111,9 +121,13 @@ export async function trainConResNet(options: ConResNetOptions): Promise<Compari
     parameters,
     device: await deviceInfo(),
   });
-  if (options.boundary) training.source = withChannels(
-    training.store, (item) => distancesOf(setup, item), { memory: options.memory * 1e9 },
-  );
+  if (options.boundary) {
+    training.source = withChannels(
+      training.store,
+      (item) => distancesOf(setup, item),
+      { memory: options.memory * 1e9 },
+    );
+  }
   for (const fold of training.folds) {
     if (training.folds.length > 1) print(`\n${fold.name}`);
     await trainFold(setup, steps, fold);
@@ -126,7 +140,8 @@ export async function openConResNet(options: ConResNetOptions) {
   const plain = options.arm === "baseline" && "--arm baseline has no residuals";
   checkTrainingOptions(options, {
     // Beside a plan it says how many features there are.
-    preset: options.data === "" ? "phantoms have sizes of their own"
+    preset: options.data === ""
+      ? "phantoms have sizes of their own"
       : options.plan !== "" && options.features.length > 0 && "--plan and --features have the sizes",
     axis: plain,
     mode: plain,

@@ -16,7 +16,14 @@ export type { AlpnetOptions } from "./alpnet_training.ts";
 export { compareOtherSlices, planOfScan, preparedRange, segmentWithin, slicePlaces } from "./alpnet_within.ts";
 export type { OtherSlices, ScanPlanOptions, SlicePlaces, WithinOptions, WithinScan } from "./alpnet_within.ts";
 export * as colab from "./colab.ts";
-export { colabFigures, contextMapsSvg, figureMaps, intensitiesSvg, logitPlaneSvg, sampleVoxels } from "./colab_figures.ts";
+export {
+  colabFigures,
+  contextMapsSvg,
+  figureMaps,
+  intensitiesSvg,
+  logitPlaneSvg,
+  sampleVoxels,
+} from "./colab_figures.ts";
 export type { FigureCase, FigureMaps, FigureNames, FigureOptions, LogitPlane, MapOptions } from "./colab_figures.ts";
 export { colabEntries, trainColab } from "./colab_training.ts";
 export type { ColabOptions } from "./colab_training.ts";

@@ -25,7 +25,9 @@ export function networkOf(
   { network, architecture }: Pick<ModelDescription, "network" | "architecture">,
   file: string,
 ): Model<any, unknown> {
-  if (network === "alpnetEncoder") throw new ConfigError(`${file}: it holds an encoder, which needs labelled scans; use segment_one_shot`);
+  if (network === "alpnetEncoder") {
+    throw new ConfigError(`${file}: it holds an encoder, which needs labelled scans; use segment_one_shot`);
+  }
   const make = Object.hasOwn(NETWORKS, network) ? NETWORKS[network] : undefined;
   if (!make) throw new ConfigError(`${file}: there is no network ${network} here`);
   return make(architecture);

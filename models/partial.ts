@@ -28,7 +28,17 @@ import {
   where,
 } from "../engine/mod.ts";
 import { exclusionCrossEntropy, exclusionDice, exclusionLabels } from "./partial_exclusion.ts";
-import { checkLogits, type ClassSets, type Groups, knowsOptions, need, NOTHING, partlyLabelled, setsOf, shown } from "./partial_groups.ts";
+import {
+  checkLogits,
+  type ClassSets,
+  type Groups,
+  knowsOptions,
+  need,
+  NOTHING,
+  partlyLabelled,
+  setsOf,
+  shown,
+} from "./partial_groups.ts";
 import { marginalCrossEntropy, marginalDice, type MarginalDiceOptions, score } from "./partial_marginal.ts";
 
 export { exclusionCrossEntropy, exclusionDice, exclusionLabels, exclusionSets } from "./partial_exclusion.ts";
@@ -64,7 +74,17 @@ export interface PartialLossOptions extends MarginalDiceOptions {
 }
 
 const KEYS = [
-  "groups", "sets", "mode", "ignoreIndex", "partly", "smooth", "batch", "includeBackground", "crossEntropy", "dice", "exclusionCrossEntropy",
+  "groups",
+  "sets",
+  "mode",
+  "ignoreIndex",
+  "partly",
+  "smooth",
+  "batch",
+  "includeBackground",
+  "crossEntropy",
+  "dice",
+  "exclusionCrossEntropy",
   "exclusionDice",
 ];
 
@@ -82,8 +102,9 @@ export function loss(logits: Tensor, labels: Tensor, options: PartialLossOptions
   knowsOptions("partial.loss", options, KEYS);
   const { crossEntropy = 1, dice = 1, exclusionCrossEntropy: eCE = 2, exclusionDice: eDice = 2, ...own } = options;
   const weights = { crossEntropy, dice, exclusionCrossEntropy: eCE, exclusionDice: eDice };
-  for (const [key, w] of Object.entries(weights))
+  for (const [key, w] of Object.entries(weights)) {
     need(Number.isFinite(w) && w >= 0, "partial.loss", () => `${key} is a number >= 0, got ${shown(w)}`);
+  }
   const [, classes] = checkLogits("partial.loss", logits);
   const { sets, ...marginal } = own;
   const { groups, ignoreIndex, batch = true } = own;
@@ -119,13 +140,10 @@ export function priorAware(logits: Tensor, options: { prior: readonly number[] |
   const [, K] = checkLogits("priorAware", logits);
   const { prior } = options;
   const isShare = (q: unknown): boolean => typeof q === "number" && q >= 0 && q <= 1;
-  const right =
-    prior instanceof Tensor
-      ? String(prior.shape) === String([K])
-      : Array.isArray(prior) &&
-        prior.length === K &&
-        prior.every(isShare) &&
-        Math.abs(prior.reduce((a, b) => a + b, 0) - 1) < 1e-3;
+  const right = prior instanceof Tensor ? String(prior.shape) === String([K]) : Array.isArray(prior) &&
+    prior.length === K &&
+    prior.every(isShare) &&
+    Math.abs(prior.reduce((a, b) => a + b, 0) - 1) < 1e-3;
   need(right, "priorAware", () => `the prior is ${K} shares from 0 to 1 that add up to 1, got ${shown(prior)}`);
   const q = prior instanceof Tensor ? prior.cast("f32") : tensor(prior as number[], { dtype: "f32" });
   const each = logSoftmax(logits.cast("f32"), { axis: 1 });

@@ -53,8 +53,7 @@ export function exclusionLabels(labels: Tensor, options: ExclusionLabelOptions):
   checkClasses("exclusionLabels", classes);
   checkLabels("exclusionLabels", labels);
   const excluding = options.sets ?? exclusionSets(classes);
-  const right =
-    Array.isArray(excluding) &&
+  const right = Array.isArray(excluding) &&
     excluding.length === classes &&
     excluding.every(
       (set, n) => Array.isArray(set) && set.every((k) => Number.isInteger(k) && k >= 0 && k < classes && k !== n),
@@ -98,7 +97,8 @@ function excludedShare(
   { includeBackground = false, samples }: ExcludedOptions,
 ): { p: Tensor; e: Tensor } {
   const [N, K] = checkLogits(name, logits);
-  const fits = samples === undefined || (samples instanceof Tensor && samples.rank === 1 && [1, N].includes(samples.size));
+  const fits = samples === undefined ||
+    (samples instanceof Tensor && samples.rank === 1 && [1, N].includes(samples.size));
   need(fits, name, () => `samples is a tensor [${N}] or [1], got ${shown(samples)}`);
   const right = exclusion instanceof Tensor && String(exclusion.shape) === String(logits.shape);
   need(right, name, () => `exclusion labels have the logits' shape [${logits.shape}], got ${shown(exclusion)}`);

@@ -74,7 +74,8 @@ export function mergedGroups(
   need(
     twice === undefined,
     "mergedGroups",
-    () => `merged holds class values from 1 to ${classes - 1}, each once and none of labelsPresent, got ${shown(twice)}`,
+    () =>
+      `merged holds class values from 1 to ${classes - 1}, each once and none of labelsPresent, got ${shown(twice)}`,
   );
   const absent = foreground.filter((k) => !apart.includes(k) && !together.includes(k));
   return [[0, ...absent], ...apart.map((k) => [k]), ...merged.map((list) => [...list])];
@@ -201,11 +202,11 @@ export const members = ({ of }: Sets): Tensor => equal(of.expandDims({ axis: 1 }
 export const named = ({ of }: Sets): Tensor => equal(of, arange(of.shape[1]!));
 
 /** bool [G]: whether classes of a sample are merged, so that it is partly labelled. */
-export const partlyLabelled = ({ of }: Sets): Tensor => greater(max(of.sub(arange(of.shape[1]!)).abs(), { axes: [1] }), 0);
+export const partlyLabelled = ({ of }: Sets): Tensor =>
+  greater(max(of.sub(arange(of.shape[1]!)).abs(), { axes: [1] }), 0);
 
 export function checkLogits(name: string, logits: Tensor): [number, number] {
-  const right =
-    logits instanceof Tensor &&
+  const right = logits instanceof Tensor &&
     (logits.dtype === "f32" || logits.dtype === "f16") &&
     logits.rank >= 2 &&
     logits.shape[1]! >= 2;

@@ -77,7 +77,18 @@ function sumLogits(sets: Sets, logits: Tensor): Tensor {
 }
 
 /** Of all marginal losses, so that they take one another's settings. */
-const OPTIONS = ["groups", "mode", "ignoreIndex", "partly", "smooth", "batch", "includeBackground", "alpha", "beta", "gamma"];
+const OPTIONS = [
+  "groups",
+  "mode",
+  "ignoreIndex",
+  "partly",
+  "smooth",
+  "batch",
+  "includeBackground",
+  "alpha",
+  "beta",
+  "gamma",
+];
 
 export function score(name: string, logits: Tensor, labels: Tensor, options: MarginalOptions): Scored {
   knowsOptions(name, options, OPTIONS);
@@ -115,7 +126,9 @@ const logOfOthers = ({ hit, logProbability }: Scored): Tensor =>
 
 /** Mean over the voxels that count; a label that is no class makes it NaN, as in crossEntropy. */
 function voxelMean({ set, valid, weight }: Scored, values: Tensor): Tensor {
-  const weighted = weight ? values.mul(perVoxel(weight.expandDims({ axis: 1 }), values.rank + 1).squeeze({ axes: [1] })) : values;
+  const weighted = weight
+    ? values.mul(perVoxel(weight.expandDims({ axis: 1 }), values.rank + 1).squeeze({ axes: [1] }))
+    : values;
   const own = where(greaterEqual(set.squeeze({ axes: [1] }), 0), weighted, NaN);
   if (!valid) return sum(own).div(values.size);
   return sum(where(valid.squeeze({ axes: [1] }), own, 0)).div(sum(valid.cast("f32")));
@@ -210,8 +223,9 @@ function tverskyTerm(
   options: MarginalTverskyOptions & { alpha: number; beta: number },
 ): Tensor {
   const { alpha, beta, smooth = 1e-5, batch = true, includeBackground = false } = options;
-  for (const [key, value] of Object.entries({ alpha, beta, smooth }))
+  for (const [key, value] of Object.entries({ alpha, beta, smooth })) {
     need(value >= 0, name, () => `${key} is a number >= 0, got ${shown(value)}`);
+  }
   const { sets, logProbability, set, valid, hit, weight } = scored;
   const K = logProbability.shape[1]!;
   const axes = spaceOf(logProbability);

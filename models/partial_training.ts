@@ -3,11 +3,52 @@
  * are compared with. What scripts/train_partial.ts runs, for experiments that train several arms.
  */
 import {
-  casesOf, checkSetsOption, checkTrainingOptions, choice, clipGradNorm, compile, ConfigError, deepSupervision, deepSupervisionWeights, deviceInfo,
-  diceCrossEntropy, duration, entry, mean, openOptimizer, openTraining, optimizerEntries, plateauRate, polySchedule, print, Prng, programLine, random, refuseUnused,
-  sampleBatch, segmenter, stepFigures, tellBackground, tensor, train, trainingEntries, valueAndGrad, writeModel, writeOrganPhantomDataset,
+  casesOf,
+  checkSetsOption,
+  checkTrainingOptions,
+  choice,
+  clipGradNorm,
+  compile,
+  ConfigError,
+  deepSupervision,
+  deepSupervisionWeights,
+  deviceInfo,
+  diceCrossEntropy,
+  duration,
+  entry,
+  mean,
+  openOptimizer,
+  openTraining,
+  optimizerEntries,
+  plateauRate,
+  polySchedule,
+  print,
+  Prng,
+  programLine,
+  random,
+  refuseUnused,
+  sampleBatch,
+  segmenter,
+  stepFigures,
+  tellBackground,
+  tensor,
+  train,
+  trainingEntries,
+  valueAndGrad,
+  writeModel,
+  writeOrganPhantomDataset,
 } from "../engine/mod.ts";
-import type { Comparison, Config, DatasetCase, EpochRecord, Fold, FoldSetup, Patches, Tensor, Training } from "../engine/mod.ts";
+import type {
+  Comparison,
+  Config,
+  DatasetCase,
+  EpochRecord,
+  Fold,
+  FoldSetup,
+  Patches,
+  Tensor,
+  Training,
+} from "../engine/mod.ts";
 
 import { unetConfigOf, unetFromPlan } from "./from_plan.ts";
 import * as partial from "./partial.ts";
@@ -17,31 +58,51 @@ import { partlyLabelled, setsOf } from "./partial_groups.ts";
 export const partialEntries = {
   ...trainingEntries,
   // As the official code, which takes batches of one dataset after the other.
-  sets: choice(["turn", "equal", "proportional"],
-    "how patches are drawn from the sets of a dataset group: a set a step in turn, each set as likely, or each case as likely"),
+  sets: choice(
+    ["turn", "equal", "proportional"],
+    "how patches are drawn from the sets of a dataset group: a set a step in turn, each set as likely, or each case as likely",
+  ),
   trainSets: entry("", "sets of the dataset group to train on, with commas between; all without it"),
-  loss: choice(["exclusion", "marginal", "naive", "full", "pseudo", "prior"],
+  loss: choice(
+    ["exclusion", "marginal", "naive", "full", "pseudo", "prior"],
     "exclusion: marginal and exclusion losses; naive: what is not annotated is background; full: only fully labelled cases; " +
-      "pseudo: the network completes the labels; prior: that, and the organs' sizes (PaNN)"),
+      "pseudo: the network completes the labels; prior: that, and the organs' sizes (PaNN)",
+  ),
   terms: choice(["both", "ce", "dice"], "of the loss, marginal or ordinary: cross-entropy, Dice, or their sum"),
   exclusionTerms: choice(["both", "ce", "dice"], "of the exclusion loss; the official code has dice alone"),
-  mode: choice(["probability", "logit"], "what is summed where labels merge: probabilities (paper) or logits (official code)"),
-  marginalWeight: entry(1, "weight of the marginal losses, which are of partly labelled cases; fully labelled ones keep theirs", { min: 0 }),
+  mode: choice(
+    ["probability", "logit"],
+    "what is summed where labels merge: probabilities (paper) or logits (official code)",
+  ),
+  marginalWeight: entry(
+    1,
+    "weight of the marginal losses, which are of partly labelled cases; fully labelled ones keep theirs",
+    { min: 0 },
+  ),
   exclusionWeight: entry(2, "weight of the exclusion losses, of partly labelled cases too", { min: 0 }),
   priorWeight: entry(0.1, "weight of the prior-aware loss", { min: 0 }),
-  warmup: entry(-1, "fraction of the steps on fully labelled cases first; -1: 0.3 where there are such, and others", { min: -1, max: 1 }),
+  warmup: entry(-1, "fraction of the steps on fully labelled cases first; -1: 0.3 where there are such, and others", {
+    min: -1,
+    max: 1,
+  }),
   ...optimizerEntries,
-  schedule: choice(["poly", "plateau", "constant"],
-    "how the learning rate falls; plateau: by a fifth when the loss falls by less than 1e-3 in 10 epochs (paper)"),
+  schedule: choice(
+    ["poly", "plateau", "constant"],
+    "how the learning rate falls; plateau: by a fifth when the loss falls by less than 1e-3 in 10 epochs (paper)",
+  ),
   precision: choice(["f32", "mixed"], "mixed: f16 products and activations, f32 sums and weights; needs shader-f16"),
 } as const;
 
 export type PartialOptions = Config<typeof partialEntries>;
 
 const PHANTOMS = {
-  shape: [32, 32, 32], spacing: [9, 9, 9], patch: [32, 32, 32], features: [8, 16, 32],
+  shape: [32, 32, 32],
+  spacing: [9, 9, 9],
+  patch: [32, 32, 32],
+  features: [8, 16, 32],
   // A quarter has all organs annotated, as F of the paper; the others one or two each.
-  write: (folder: string, options: { seed: number; cases: number }) => writeOrganPhantomDataset(folder, { ...options, partial: true }),
+  write: (folder: string, options: { seed: number; cases: number }) =>
+    writeOrganPhantomDataset(folder, { ...options, partial: true }),
 } as const;
 
 /** The paper trains 60 epochs of 200 on fully labelled cases. */
@@ -62,8 +123,12 @@ export async function trainPartial(options: PartialOptions): Promise<Comparison>
   const { plan } = training;
   // Faults of any fold are told before the first is trained.
   const stages = training.folds.map((fold) => stagesOf(setup, fold));
-  print(`Model: ${plan.network.name} ${plan.network.features.join("-")}; batch ${plan.batch} x ${plan.patch.join(" x ")}; ` +
-    `loss ${options.loss}${options.terms === "both" ? "" : ` (${options.terms})`}`);
+  print(
+    `Model: ${plan.network.name} ${plan.network.features.join("-")}; batch ${plan.batch} x ${
+      plan.patch.join(" x ")
+    }; ` +
+      `loss ${options.loss}${options.terms === "both" ? "" : ` (${options.terms})`}`,
+  );
   await training.describe({ rate: setup.rate, architecture: setup.architecture, device: await deviceInfo() });
   for (const [k, fold] of training.folds.entries()) {
     if (training.folds.length > 1) print(`\n${fold.name}`);
@@ -77,7 +142,9 @@ export async function openPartial(options: PartialOptions) {
   const { loss, exclusionWeight } = options;
   const unless = (...losses: readonly string[]) => !losses.includes(loss) && `--loss ${loss} does not use it`;
   checkTrainingOptions(options, {
-    mode: unless("marginal", "exclusion"), marginalWeight: unless("marginal", "exclusion"), exclusionWeight: unless("exclusion"),
+    mode: unless("marginal", "exclusion"),
+    marginalWeight: unless("marginal", "exclusion"),
+    exclusionWeight: unless("exclusion"),
     exclusionTerms: unless("exclusion") || (exclusionWeight === 0 && "--exclusionWeight is 0"),
     priorWeight: unless("prior"),
     warmup: loss === "full" && "--loss full is on fully labelled cases all the time",
@@ -96,18 +163,31 @@ function setUp(options: PartialOptions, training: Training) {
   }
   checkSetsOption(options, dataset);
   if (options.loss === "naive") tellBackground(dataset);
-  const whole = !dataset.cases.some((item) => item.labelsPresent) && `all cases of ${dataset.folder} are fully labelled`;
+  const whole = !dataset.cases.some((item) => item.labelsPresent) &&
+    `all cases of ${dataset.folder} are fully labelled`;
   refuseUnused(options, {
-    mode: whole, marginalWeight: whole, exclusionWeight: whole, exclusionTerms: whole, priorWeight: whole, warmup: whole,
+    mode: whole,
+    marginalWeight: whole,
+    exclusionWeight: whole,
+    exclusionTerms: whole,
+    priorWeight: whole,
+    warmup: whole,
   });
   const { exclusionWeight, marginalWeight } = options;
-  const weights = options.loss === "exclusion" ? marginalWeight + exclusionWeight : options.loss === "marginal" ? marginalWeight : 1;
+  const weights = options.loss === "exclusion"
+    ? marginalWeight + exclusionWeight
+    : options.loss === "marginal"
+    ? marginalWeight
+    : 1;
   if (weights === 0) {
-    throw new ConfigError("--marginalWeight is 0, and nothing else is to be lowered on partly labelled cases; give it or " +
-      "--exclusionWeight, or leave them out by --loss full");
+    throw new ConfigError(
+      "--marginalWeight is 0, and nothing else is to be lowered on partly labelled cases; give it or " +
+        "--exclusionWeight, or leave them out by --loss full",
+    );
   }
   return {
-    options, training,
+    options,
+    training,
     items: new Map<string, DatasetCase>(dataset.cases.map((item) => [item.id, item])),
     architecture: unetConfigOf(plan, { deepSupervision: true }),
     model: unetFromPlan(plan, { deepSupervision: true }),
@@ -129,7 +209,9 @@ function stagesOf({ options, training, items }: Setup, { name, split }: FoldSetu
   const chosen = options.trainSets === "" ? undefined : options.trainSets.split(",").map((each) => each.trim());
   const strange = chosen?.find((each) => !known.includes(each));
   if (strange !== undefined) {
-    const there = known.length > 0 ? `sets of ${dataset.folder} are ${known.join(", ")}` : `${dataset.folder} is no dataset group`;
+    const there = known.length > 0
+      ? `sets of ${dataset.folder} are ${known.join(", ")}`
+      : `${dataset.folder} is no dataset group`;
     throw new ConfigError(`--trainSets: there is no set "${strange}"; ${there}`);
   }
   const asked = split.train.filter((id) => chosen?.includes(items.get(id)!.set!) ?? true);
@@ -138,18 +220,27 @@ function stagesOf({ options, training, items }: Setup, { name, split }: FoldSetu
   const { loss } = options;
   if (full.length === 0 && (loss === "full" || loss === "prior" || options.warmup > 0)) {
     const word = loss === "full" || loss === "prior" ? `--loss ${loss}` : "--warmup";
-    throw new ConfigError(`${word} wants fully labelled cases, and ${name} trains on none; name other sets or another loss`);
+    throw new ConfigError(
+      `${word} wants fully labelled cases, and ${name} trains on none; name other sets or another loss`,
+    );
   }
   const absent = dataset.labels.filter(
     ({ value }) => value > 0 && !cases.some((id) => items.get(id)!.labelsPresent?.includes(value) ?? true),
   );
   if (absent.length > 0) {
     const names = absent.map((label) => label.name).join(", ");
-    throw new ConfigError(`${name}: no case that it trains on has ${names} annotated; name more --trainSets, or write a ` +
-      "dataset group whose labels are those of these sets");
+    throw new ConfigError(
+      `${name}: no case that it trains on has ${names} annotated; name more --trainSets, or write a ` +
+        "dataset group whose labels are those of these sets",
+    );
   }
   const wanted = options.warmup >= 0 ? options.warmup : full.length > 0 && full.length < cases.length ? WARMUP : 0;
-  return { first: { ...split, train: full }, until: Math.round(wanted * steps), second: { ...split, train: cases }, full };
+  return {
+    first: { ...split, train: full },
+    until: Math.round(wanted * steps),
+    second: { ...split, train: cases },
+    full,
+  };
 }
 
 /** The loss of an arm, of all outputs; `prior` is for that arm alone. */
@@ -165,12 +256,20 @@ function lossOf({ options, training: { plan } }: Setup, outputs: Tensor[], patch
   const [ce, dice] = [on("ce", terms), on("dice", terms)];
   const ordinary = (output: Tensor, target: Tensor): Tensor =>
     diceCrossEntropy(output, target, { batch: true, ...ignored, crossEntropyWeight: ce, diceWeight: dice });
-  if (options.loss === "naive" || options.loss === "full") return deepSupervision(ordinary, outputs, label, { weights });
+  if (options.loss === "naive" || options.loss === "full") {
+    return deepSupervision(ordinary, outputs, label, { weights });
+  }
   if (options.loss === "marginal" || options.loss === "exclusion") {
     const exclusion = options.loss === "exclusion" ? options.exclusionWeight : 0;
     const own = {
-      groups, mode, ...ignored, crossEntropy: ce, dice, partly: marginalWeight,
-      exclusionCrossEntropy: exclusion * on("ce", exclusionTerms), exclusionDice: exclusion * on("dice", exclusionTerms),
+      groups,
+      mode,
+      ...ignored,
+      crossEntropy: ce,
+      dice,
+      partly: marginalWeight,
+      exclusionCrossEntropy: exclusion * on("ce", exclusionTerms),
+      exclusionDice: exclusion * on("dice", exclusionTerms),
     };
     return deepSupervision((output, target) => partial.loss(output, target, own), outputs, label, { weights });
   }
@@ -226,7 +325,9 @@ function rateOf({ options, training, rate }: Setup, { until }: Stages) {
 async function priorOf({ options, training }: Setup, { full }: Stages): Promise<number[]> {
   const { patch, labels } = training.plan;
   const { label } = await sampleBatch(new Prng(options.seed).fork("prior"), casesOf(training.source, full), {
-    batch: PRIOR_PATCHES, patch, foreground: options.foreground,
+    batch: PRIOR_PATCHES,
+    patch,
+    foreground: options.foreground,
   });
   const counts = Array<number>(labels.length).fill(0);
   for (const value of label) if (value >= 0 && value < counts.length) counts[value]!++;
@@ -235,7 +336,11 @@ async function priorOf({ options, training }: Setup, { full }: Stages): Promise<
 }
 
 /** Trains on one split into a folder, and segments its held-out cases. */
-async function trainFold(setup: Setup, compiled: Steps, { fold, stages }: { fold: FoldSetup; stages: Stages }): Promise<void> {
+async function trainFold(
+  setup: Setup,
+  compiled: Steps,
+  { fold, stages }: { fold: FoldSetup; stages: Stages },
+): Promise<void> {
   const { options, training, model, optimiser } = setup;
   const { plan, steps } = training;
   const { split, run } = fold;
@@ -250,8 +355,12 @@ async function trainFold(setup: Setup, compiled: Steps, { fold, stages }: { fold
   const started = performance.now();
   let isFirst = true;
   const { seconds } = await train<Patches>({
-    run, title: `${training.dataset.name}, ${options.loss}`, classes: training.classes, steps,
-    epochSteps: options.epoch, checkpointMinutes: options.checkpoint,
+    run,
+    title: `${training.dataset.name}, ${options.loss}`,
+    classes: training.classes,
+    steps,
+    epochSteps: options.epoch,
+    checkpointMinutes: options.checkpoint,
     rate: rateOf(setup, stages),
     batch: (k) => training.batch(k <= until ? first : second, k),
     step: async (patches, learningRate, k) => {

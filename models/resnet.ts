@@ -3,8 +3,8 @@
  * images. Parameter paths are the names of torchvision's state dicts, whose weights they take.
  */
 import {
-  conv2d,
   batchNorm,
+  conv2d,
   maxPool2d,
   mean,
   nn,
@@ -60,8 +60,9 @@ export type ResNet = StatisticsModel<ResolvedResNet>;
 
 /** He's scheme by what an input channel feeds, as torchvision starts its ResNets. */
 const convParameters = (inputs: number, outputs: number, kernel: number): any => ({
-  weight: new nn.Parameter([outputs, inputs, kernel, kernel], (key, shape) =>
-    random.normal(key, { shape, std: Math.sqrt(2 / (outputs * kernel * kernel)) }),
+  weight: new nn.Parameter(
+    [outputs, inputs, kernel, kernel],
+    (key, shape) => random.normal(key, { shape, std: Math.sqrt(2 / (outputs * kernel * kernel)) }),
   ),
 });
 
@@ -137,19 +138,17 @@ const byRunning: Norm = (p, x) => {
 };
 
 /** Batch norm that leaves the running statistics after this batch in `statistics`. */
-const recording =
-  (statistics: Statistics, momentum: number): Norm =>
-  (p, x, name) => {
-    const own = stopGradient(x.cast("f32"));
-    const over = { axes: [0, 2, 3] };
-    const join = (before: Tensor, now: Tensor): Tensor =>
-      stopGradient(before)
-        .mul(1 - momentum)
-        .add(now.mul(momentum));
-    statistics[`${name}.running_mean`] = join(p.running_mean, mean(own, over));
-    statistics[`${name}.running_var`] = join(p.running_var, variance(own, over));
-    return byBatch(p, x, name);
-  };
+const recording = (statistics: Statistics, momentum: number): Norm => (p, x, name) => {
+  const own = stopGradient(x.cast("f32"));
+  const over = { axes: [0, 2, 3] };
+  const join = (before: Tensor, now: Tensor): Tensor =>
+    stopGradient(before)
+      .mul(1 - momentum)
+      .add(now.mul(momentum));
+  statistics[`${name}.running_mean`] = join(p.running_mean, mean(own, over));
+  statistics[`${name}.running_var`] = join(p.running_var, variance(own, over));
+  return byBatch(p, x, name);
+};
 
 function residual(c: ResolvedResNet, block: Block, p: any, x: Tensor, norm: Norm): Tensor {
   const { name, stride, dilation } = block;

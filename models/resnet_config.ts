@@ -103,7 +103,9 @@ export function checkResNetInput(c: ResolvedResNet, input: unknown, train: boole
     !train || left > 1,
     "resNet",
     () =>
-      `of the input ${shown(shape)} one pixel is left at an output stride of ${c.outputStride}, which has no variance ` +
+      `of the input ${
+        shown(shape)
+      } one pixel is left at an output stride of ${c.outputStride}, which has no variance ` +
       `over the batch; use more images, larger ones, or running statistics (train: false)`,
   );
 }

@@ -113,7 +113,7 @@ function residualEncoder(c: ResolvedUNet): Encoder {
         blocks: range(c.perStage[s]!).map((b) =>
           b === 0
             ? residualParameters(inputs(s), c.features[s]!, c.kernels[s]!, c.strides[s]!)
-            : residualParameters(c.features[s]!, c.features[s]!, c.kernels[s]!, one),
+            : residualParameters(c.features[s]!, c.features[s]!, c.kernels[s]!, one)
         ),
       })),
     },
@@ -139,10 +139,10 @@ function decoderParameters(c: ResolvedUNet): any {
   const one = c.strides[0]!.map(() => 1);
   return {
     stages: stages.map((d) =>
-      stackedParameters(c.decoderConvsPerStage[d]!, 2 * c.features[at(d)]!, c.features[at(d)]!, c.kernels[at(d)]!),
+      stackedParameters(c.decoderConvsPerStage[d]!, 2 * c.features[at(d)]!, c.features[at(d)]!, c.kernels[at(d)]!)
     ),
     transpconvs: stages.map((d) =>
-      nn.convTransposeParameters(c.features[at(d) + 1]!, c.features[at(d)]!, c.strides[at(d) + 1]!, { a: SLOPE }),
+      nn.convTransposeParameters(c.features[at(d) + 1]!, c.features[at(d)]!, c.strides[at(d) + 1]!, { a: SLOPE })
     ),
     seg_layers: stages.map((d) => nn.convParameters(c.features[at(d)]!, c.classes, one, { a: SLOPE })),
   };
@@ -184,11 +184,9 @@ function build(
   };
 }
 
-type Output<C extends UNetConfig> = C extends { deepSupervision: true }
-  ? Tensor[]
-  : C extends { deepSupervision?: false }
-    ? Tensor
-    : any;
+type Output<C extends UNetConfig> = C extends { deepSupervision: true } ? Tensor[]
+  : C extends { deepSupervision?: false } ? Tensor
+  : any;
 
 /**
  * nnU-Net's PlainConvUNet: stages of convolution, instance norm, leaky ReLU; stride in the first convolution of a

@@ -12,13 +12,14 @@ const options = config({
   tolerance: entry(0.05, "how far apart, in voxels, the files of a case may place a corner", { min: 0 }),
   json: entry("", "file for the findings as JSON"),
 });
-if (options.dataset === "")
+if (options.dataset === "") {
   throw new ConfigError("Which dataset? Name its folder: voxgrad check data/Task04_Hippocampus");
+}
 
 const folder = options.labels === "" ? options.dataset : { images: options.dataset, labels: options.labels };
 const findings = await checkDataset(folder, { tolerance: options.tolerance });
 const [errors, warnings] = ["error", "warning"].map((severity) =>
-  findings.filter((each) => each.severity === severity),
+  findings.filter((each) => each.severity === severity)
 );
 list("Warnings", warnings);
 list("Errors", errors);

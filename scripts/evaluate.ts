@@ -8,8 +8,8 @@ import {
   Comparison,
   config,
   ConfigError,
-  DatasetError,
   counted,
+  DatasetError,
   entry,
   formatTable,
   imageStem,
@@ -90,14 +90,21 @@ if (rows.length > 0) {
 if (extra.length > 0) print(`\nNot compared, for there is no reference of the name: ${listed(extra)}`);
 if (faults.count > 0) print(`\nNot compared, and in no mean:\n${faults.text()}`);
 if (missing.length > 0) {
-  const problem = `${missing.length} of ${missing.length + pairs.length} references have no prediction and are in no mean: ${listed(missing)}`;
+  const problem = `${missing.length} of ${
+    missing.length + pairs.length
+  } references have no prediction and are in no mean: ${listed(missing)}`;
   const more = faults.count > 0 ? `; ${faults.count} of ${pairs.length} pairs could not be compared, listed above` : "";
   throw new DatasetError(options.predictions, problem + more, "Add them, or read the means as those of the others");
 }
 faults.end(options.predictions, pairs.length, "pairs were compared");
 if (rows.length === 0) {
-  const problem = `neither they nor the references in ${options.references} hold a label other than 0, in ${cases.length} cases`;
-  throw new DatasetError(options.predictions, problem, "Name the folders of the label maps, or the classes by --labels or --dataset");
+  const problem =
+    `neither they nor the references in ${options.references} hold a label other than 0, in ${cases.length} cases`;
+  throw new DatasetError(
+    options.predictions,
+    problem,
+    "Name the folders of the label maps, or the classes by --labels or --dataset",
+  );
 }
 
 /** Regions and labels of the command line, else those of the dataset; undefined for whatever is found. */

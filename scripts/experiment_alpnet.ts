@@ -4,8 +4,23 @@
 // patients, initialisation and number of episodes; the last weights are measured on patients held out. What is done is
 // kept: the same command goes on after a stop. --help lists what can be set.
 import {
-  choice, chooseArms, closeDevice, config, deviceInfo, duration, entry, fingerprintDataset, makePlan, measuresOf, openDataset,
-  openExperiment, planText, print, runConfig, RunFolder, writeOrganPhantomDataset,
+  choice,
+  chooseArms,
+  closeDevice,
+  config,
+  deviceInfo,
+  duration,
+  entry,
+  fingerprintDataset,
+  makePlan,
+  measuresOf,
+  openDataset,
+  openExperiment,
+  planText,
+  print,
+  runConfig,
+  RunFolder,
+  writeOrganPhantomDataset,
 } from "../engine/mod.ts";
 import type { Comparison, MeasuredCase, Triple } from "../engine/mod.ts";
 import { alpnetEntries, trainAlpnet } from "../models/mod.ts";
@@ -16,7 +31,12 @@ interface Trial {
   readonly about: string;
   readonly words: readonly string[];
 }
-const trial = (name: string, title: string, about: string, ...words: string[]): Trial => ({ name, title, about, words });
+const trial = (name: string, title: string, about: string, ...words: string[]): Trial => ({
+  name,
+  title,
+  about,
+  words,
+});
 const main: readonly Trial[] = [
   trial("init", "Not trained", "ALPNet on features of a random encoder.", "--arm", "init"),
   trial("panet", "PANet, annotated", "One prototype a class, trained on the other organs' labels.", "--arm", "panet"),
@@ -29,8 +49,22 @@ const main: readonly Trial[] = [
 ];
 /** Ablations of the superpixels' size, by that of the main arms, and of what the code and the paper do differently. */
 const more: readonly Trial[] = [
-  ...[0.25, 2, 4].map((times) => trial(`size_${times}`, `SSL-ALPNet, superpixels x ${times}`, "Pixels of the smallest superpixel.", "size", `${times}`)),
-  trial("query", "SSL-ALPNet, query alone", "The query alone is transformed, as the paper says.", "--transformed", "query"),
+  ...[0.25, 2, 4].map((times) =>
+    trial(
+      `size_${times}`,
+      `SSL-ALPNet, superpixels x ${times}`,
+      "Pixels of the smallest superpixel.",
+      "size",
+      `${times}`,
+    )
+  ),
+  trial(
+    "query",
+    "SSL-ALPNet, query alone",
+    "The query alone is transformed, as the paper says.",
+    "--transformed",
+    "query",
+  ),
   trial("paper_rule", "SSL-ALPNet, Eq. 2", "All windows that are not the class's are background's.", "--rule", "paper"),
   trial("volume", "SSL-ALPNet, supervoxels", "Superpixels of the volume.", "--superpixels", "volume"),
 ];
@@ -45,7 +79,12 @@ const options = config({
   cases: entry(8, "patients to train on; the first is the support", { integer: true, min: 1 }),
   heldOut: entry(6, "patients to measure on", { integer: true, min: 1 }),
   steps: entry(0, "episodes of each training; 0: 600 of size cpu, 10000 of size gpu", { integer: true, min: 0 }),
-  arms: entry("main", `names of arms with commas between; main: ${main.map(({ name }) => name).join(", ")}; all: also ${more.map(({ name }) => name).join(", ")}`),
+  arms: entry(
+    "main",
+    `names of arms with commas between; main: ${main.map(({ name }) => name).join(", ")}; all: also ${
+      more.map(({ name }) => name).join(", ")
+    }`,
+  ),
 });
 const trials = chooseArms(options.arms, main, more);
 const seeds = Array.from({ length: options.seeds }, (_, k) => k + 1);
@@ -55,35 +94,84 @@ print(`Device: ${device.name} (${device.kind}; ${device.reason})`);
 const size = options.size !== "auto" ? options.size : device.kind === "software" ? "cpu" : "gpu";
 // Windows and superpixels are as large beside the organs as the paper's are in slices of 256 x 256.
 const { side, slices, backbone, rate, minSize } = size === "cpu"
-  ? { side: 64, slices: 16, backbone: ["--backbone", "small", "--stride", "4", "--window", "2", "--testWindow", "1"], rate: 1e-2, minSize: 25 }
-  : { side: 128, slices: 24, backbone: ["--backbone", "resnet18", "--stride", "8", "--window", "2", "--testWindow", "1"], rate: 1e-3, minSize: 100 };
+  ? {
+    side: 64,
+    slices: 16,
+    backbone: ["--backbone", "small", "--stride", "4", "--window", "2", "--testWindow", "1"],
+    rate: 1e-2,
+    minSize: 25,
+  }
+  : {
+    side: 128,
+    slices: 24,
+    backbone: ["--backbone", "resnet18", "--stride", "8", "--window", "2", "--testWindow", "1"],
+    rate: 1e-3,
+    minSize: 100,
+  };
 const steps = options.steps || (size === "cpu" ? 600 : 10000);
 const shape: Triple = [side, side, slices];
 const spacing: Triple = [384 / side, 384 / side, 288 / slices];
 const run = new RunFolder(options.run.replace(/(?<=.)\/+$/, ""));
 const experiment = await openExperiment(run, {
   title: "Few-shot segmentation: superpixels and local prototypes, and what they are compared with",
-  about: `Organs that training does not see, ${GROUPS.map((group) => group.join(" and ")).join("; ")}, are segmented in ` +
+  about: `Organs that training does not see, ${
+    GROUPS.map((group) => group.join(" and ")).join("; ")
+  }, are segmented in ` +
     `${options.heldOut} patients from one labelled patient, in the slices that show them.`,
   arms: trials.map(({ name, title, about }) => ({ name, title, about })),
-  seeds, reference: (trials.find(({ name }) => name === "ssl-alpnet") ?? trials[0]!).name,
+  seeds,
+  reference: (trials.find(({ name }) => name === "ssl-alpnet") ?? trials[0]!).name,
   measures: ["Dice", "sensitivity", "precision", "HD95"],
-  settings: { size, shape, spacing, gammas: GAMMAS, steps, cases: options.cases, heldOut: options.heldOut, backbone, rate, minSize },
+  settings: {
+    size,
+    shape,
+    spacing,
+    gammas: GAMMAS,
+    steps,
+    cases: options.cases,
+    heldOut: options.heldOut,
+    backbone,
+    rate,
+    minSize,
+  },
 });
 const started = performance.now();
 
 /** Makes a seed's patients, if they are not there, and gives the words that all its arms share. */
 async function prepare(folder: string, seed: number): Promise<string[]> {
   const here = new RunFolder(folder);
-  await writeOrganPhantomDataset(folder, { cases: options.cases + options.heldOut, seed, shape, spacing, distinct: true, gammas: GAMMAS });
+  await writeOrganPhantomDataset(folder, {
+    cases: options.cases + options.heldOut,
+    seed,
+    shape,
+    spacing,
+    distinct: true,
+    gammas: GAMMAS,
+  });
   const dataset = await openDataset(folder);
   const ids = dataset.cases.map(({ id }) => id);
-  const plan = makePlan(dataset, await fingerprintDataset(dataset), { preset: "small", patch: [slices, side, side], batch: 1 });
+  const plan = makePlan(dataset, await fingerprintDataset(dataset), {
+    preset: "small",
+    patch: [slices, side, side],
+    batch: 1,
+  });
   await here.write("plan.json", planText(plan));
   await here.writeJson("splits.json", [{ train: ids.slice(0, options.cases), val: ids.slice(options.cases) }]);
   return [
-    folder, "--plan", `${folder}/plan.json`, "--splits", `${folder}/splits.json`, "--cache", `${run.path}/prepared`,
-    "--seed", `${seed}`, "--steps", `${steps}`, "--rate", `${rate}`, ...backbone,
+    folder,
+    "--plan",
+    `${folder}/plan.json`,
+    "--splits",
+    `${folder}/splits.json`,
+    "--cache",
+    `${run.path}/prepared`,
+    "--seed",
+    `${seed}`,
+    "--steps",
+    `${steps}`,
+    "--rate",
+    `${rate}`,
+    ...backbone,
   ];
 }
 
@@ -100,12 +188,16 @@ for (const seed of seeds) {
     print(`\nSeed ${seed}: ${title}`);
     const from = performance.now();
     const [, times] = words[0] === "size" ? words : [];
-    const own = times === undefined ? [...words, "--minSize", `${minSize}`] : ["--minSize", `${Math.round(minSize * Number(times))}`];
+    const own = times === undefined
+      ? [...words, "--minSize", `${minSize}`]
+      : ["--minSize", `${Math.round(minSize * Number(times))}`];
     const found = new Map<string, Record<string, Record<string, number>>>();
     for (const [k, group] of GROUPS.entries()) {
       const { cases } = await trained(`${folder}/${name}_${k + 1}`, [...shared, ...own, "--exclude", group.join(",")]);
       for (const { id, classes } of cases) {
-        const measured = classes.filter((each) => group.includes(each.name)).map((each) => [each.name, measuresOf(each)]);
+        const measured = classes.filter((each) => group.includes(each.name)).map((
+          each,
+        ) => [each.name, measuresOf(each)]);
         found.set(id, { ...found.get(id), ...Object.fromEntries(measured) });
       }
     }

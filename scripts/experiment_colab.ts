@@ -3,9 +3,34 @@
 // has the same patients, initialisation, batches and steps; the last weights are measured on patients held out. What is
 // done is kept: the same command goes on after a stop. --help lists what can be set.
 import {
-  choice, chooseArms, closeDevice, config, counted, deviceInfo, duration, entry, fingerprintDataset, keepLargestComponent,
-  loadCase, loadModel, loadParameters, makePlan, measuresOf, compareLabels, openDataset, openExperiment, planText,
-  print, random, readFigures, readVolume, refuseUnused, runConfig, RunFolder, segmenter, writeContextPhantomDataset,
+  choice,
+  chooseArms,
+  closeDevice,
+  compareLabels,
+  config,
+  counted,
+  deviceInfo,
+  duration,
+  entry,
+  fingerprintDataset,
+  keepLargestComponent,
+  loadCase,
+  loadModel,
+  loadParameters,
+  makePlan,
+  measuresOf,
+  openDataset,
+  openExperiment,
+  planText,
+  print,
+  random,
+  readFigures,
+  readVolume,
+  refuseUnused,
+  runConfig,
+  RunFolder,
+  segmenter,
+  writeContextPhantomDataset,
   writeNifti,
 } from "../engine/mod.ts";
 import type { Comparison, MeasuredCase, Plan, Triple, Volume } from "../engine/mod.ts";
@@ -24,16 +49,32 @@ const options = config({
   generatorRate: entry(3e-4, "Adam's learning rate for the generator, as in the official code", { min: 0 }),
 });
 const colabArm = (t: number) => ({
-  name: `colab${t}`, title: `CoLab, t = ${t}`, words: ["--context", "colab", "--contexts", `${t}`],
+  name: `colab${t}`,
+  title: `CoLab, t = ${t}`,
+  words: ["--context", "colab", "--contexts", `${t}`],
   about: `Contexts by a generator trained with meta-gradients, ${t} classes.`,
 });
 const ARMS = [
   { name: "none", title: "No context labels (t = 1)", words: ["--context", "none"], about: "Plain training." },
-  { name: "kmeans", title: "k-means, t = 2", words: ["--context", "kmeans"], about: "Clusters of intensities in the body." },
-  { name: "dilated", title: "Dilated masks", words: ["--context", "dilated"], about: "The soft dilated mask is the context." },
-  colabArm(2), colabArm(4), colabArm(6),
   {
-    name: "predicted", title: "Predicted organ", words: ["--context", "labels"],
+    name: "kmeans",
+    title: "k-means, t = 2",
+    words: ["--context", "kmeans"],
+    about: "Clusters of intensities in the body.",
+  },
+  {
+    name: "dilated",
+    title: "Dilated masks",
+    words: ["--context", "dilated"],
+    about: "The soft dilated mask is the context.",
+  },
+  colabArm(2),
+  colabArm(4),
+  colabArm(6),
+  {
+    name: "predicted",
+    title: "Predicted organ",
+    words: ["--context", "labels"],
     about: "The organ as another network, trained on other patients, segments it.",
   },
   { name: "labels", title: "Organ by hand", words: ["--context", "labels"], about: "The true organ: the control." },
@@ -54,23 +95,44 @@ const patch: Triple = [side, side, side];
 const run = new RunFolder(options.run.replace(/(?<=.)\/+$/, ""));
 const experiment = await openExperiment(run, {
   title: "Context labels: CoLab and what it is compared with",
-  about: "Lesions lie in one organ; a second organ and nodes hold blobs of the same sizes and intensities, in tissue of the " +
+  about:
+    "Lesions lie in one organ; a second organ and nodes hold blobs of the same sizes and intensities, in tissue of the " +
     "same intensity and texture. What a network finds outside the organ is a distractor taken for a lesion.",
   arms: arms.map(({ name, title, about }) => ({ name, title, about })),
-  seeds, reference: arms[0]!.name,
+  seeds,
+  reference: arms[0]!.name,
   measures: [
-    "Dice", "sensitivity", "precision", "HD95",
+    "Dice",
+    "sensitivity",
+    "precision",
+    "HD95",
     { name: "outside_organ", heading: "Outside the organ", better: "lower", digits: 4 },
   ],
   settings: {
-    size, patch, features, convs, steps, cases: options.cases, heldOut: options.heldOut, period: options.period, margin, tau,
-    batch: 2, optimizer: "adam", rate: options.rate, generatorRate: options.generatorRate,
+    size,
+    patch,
+    features,
+    convs,
+    steps,
+    cases: options.cases,
+    heldOut: options.heldOut,
+    period: options.period,
+    margin,
+    tau,
+    batch: 2,
+    optimizer: "adam",
+    rate: options.rate,
+    generatorRate: options.generatorRate,
   },
 });
 const started = performance.now();
 
 /** Makes a seed's patients, if they are not there, and gives the words that all its arms share. */
-async function prepare(folder: string, seed: number, patients: { cases: number; heldOut: number; organ?: boolean }): Promise<string[]> {
+async function prepare(
+  folder: string,
+  seed: number,
+  patients: { cases: number; heldOut: number; organ?: boolean },
+): Promise<string[]> {
   const { cases, heldOut, organ = false } = patients;
   const here = new RunFolder(folder);
   await writeContextPhantomDataset(folder, { cases: cases + heldOut, seed, shape: patch, spacing: [1, 1, 1] });
@@ -83,13 +145,30 @@ async function prepare(folder: string, seed: number, patients: { cases: number; 
   const ids = dataset.cases.map(({ id }) => id);
   const plan = makePlan(dataset, await fingerprintDataset(dataset), { preset: "small", patch, features, batch: 2 });
   const each = plan.network.features.map(() => convs);
-  const network: Plan["network"] = { ...plan.network, convsPerStage: each, decoderConvsPerStage: each.slice(1) } as Plan["network"];
+  const network: Plan["network"] = {
+    ...plan.network,
+    convsPerStage: each,
+    decoderConvsPerStage: each.slice(1),
+  } as Plan["network"];
   await here.write("plan.json", planText({ ...plan, network }));
   await here.writeJson("splits.json", [{ train: ids.slice(0, cases), val: ids.slice(cases) }]);
   // Mirrored along x too, the organ lies on no certain side: it is known by its size alone.
   return [
-    folder, "--plan", `${folder}/plan.json`, "--splits", `${folder}/splits.json`, "--cache", `${run.path}/prepared`,
-    "--seed", `${seed}`, "--augment", "mirror", "--flips", "xyz", "--rate", `${options.rate}`,
+    folder,
+    "--plan",
+    `${folder}/plan.json`,
+    "--splits",
+    `${folder}/splits.json`,
+    "--cache",
+    `${run.path}/prepared`,
+    "--seed",
+    `${seed}`,
+    "--augment",
+    "mirror",
+    "--flips",
+    "xyz",
+    "--rate",
+    `${options.rate}`,
   ];
 }
 
@@ -111,18 +190,32 @@ async function predictOrgans(model: string, data: string, output: RunFolder): Pr
 }
 
 /** The cases' measures, and how much of what was found lies outside the organ: as predicted, and its largest component. */
-async function measured(seed: number, folder: string, data: string, comparison: Comparison): Promise<Record<string, MeasuredCase[]>> {
+async function measured(
+  seed: number,
+  folder: string,
+  data: string,
+  comparison: Comparison,
+): Promise<Record<string, MeasuredCase[]>> {
   const variants: Record<string, MeasuredCase[]> = { "as predicted": [], "largest component": [] };
   for (const { id } of comparison.cases) {
     const [prediction, label, organ] = await Promise.all([
-      readVolume(`${folder}/predictions/${id}.nii.gz`), readVolume(`${data}/labelsTr/${id}.nii.gz`),
+      readVolume(`${folder}/predictions/${id}.nii.gz`),
+      readVolume(`${data}/labelsTr/${id}.nii.gz`),
       readVolume(`${data}/organsTr/${id}.nii.gz`),
     ]);
     const largest = Uint8Array.from(prediction.data);
     keepLargestComponent(largest, { shape: prediction.shape, values: [1] });
-    for (const [variant, volume] of [["as predicted", prediction], ["largest component", { ...prediction, data: largest }]] as const) {
+    for (
+      const [variant, volume] of [["as predicted", prediction], ["largest component", {
+        ...prediction,
+        data: largest,
+      }]] as const
+    ) {
       // Patients of a seed are its own.
-      variants[variant]!.push({ id: `seed ${seed}, ${id}`, classes: { lesion: { ...measuresOf(compared(volume, label)), outside_organ: outside(volume, organ) } } });
+      variants[variant]!.push({
+        id: `seed ${seed}, ${id}`,
+        classes: { lesion: { ...measuresOf(compared(volume, label)), outside_organ: outside(volume, organ) } },
+      });
     }
   }
   return variants;
@@ -152,12 +245,24 @@ for (const seed of seeds) {
     print(`\nSeed ${seed}: ${title}`);
     const from = performance.now();
     const own = [
-      "--steps", `${steps}`, "--margin", `${margin}`, "--tau", `${tau}`,
-      "--period", `${options.period}`, "--generatorRate", `${options.generatorRate}`,
+      "--steps",
+      `${steps}`,
+      "--margin",
+      `${margin}`,
+      "--tau",
+      `${tau}`,
+      "--period",
+      `${options.period}`,
+      "--generatorRate",
+      `${options.generatorRate}`,
     ];
     if (name === "predicted") {
       // The other network has half as many patients of its own, and half of the steps.
-      const others = await prepare(`${folder}/organs/phantom`, seed + 1000, { cases: Math.ceil(options.cases / 2), heldOut: 2, organ: true });
+      const others = await prepare(`${folder}/organs/phantom`, seed + 1000, {
+        cases: Math.ceil(options.cases / 2),
+        heldOut: 2,
+        organ: true,
+      });
       await trained(`${folder}/organs/run`, [...others, "--context", "none", "--steps", `${Math.ceil(steps / 2)}`]);
       await predictOrgans(`${folder}/organs/run/model.safetensors`, data, new RunFolder(`${folder}/organs/predicted`));
       own.push("--contextLabels", `${folder}/organs/predicted`);

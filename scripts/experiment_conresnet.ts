@@ -3,9 +3,34 @@
 // last weights are measured on patients held out, by region. What is done is kept: the same command goes on after a stop.
 // --help lists what can be set.
 import {
-  choice, chooseArms, closeDevice, compareLabels, config, ConfigError, counted, deviceInfo, duration, entry, fingerprintDataset, loadCase,
-  loadModel, loadParameters, makePlan, measuresOf, NESTED_PHANTOM_REGIONS, openDataset, openExperiment, planText, predictor,
-  preprocessCase, print, random, readFigures, runConfig, RunFolder, writeNestedPhantomDataset,
+  choice,
+  chooseArms,
+  closeDevice,
+  compareLabels,
+  config,
+  ConfigError,
+  counted,
+  deviceInfo,
+  duration,
+  entry,
+  fingerprintDataset,
+  loadCase,
+  loadModel,
+  loadParameters,
+  makePlan,
+  measuresOf,
+  NESTED_PHANTOM_REGIONS,
+  openDataset,
+  openExperiment,
+  planText,
+  predictor,
+  preprocessCase,
+  print,
+  random,
+  readFigures,
+  runConfig,
+  RunFolder,
+  writeNestedPhantomDataset,
 } from "../engine/mod.ts";
 import type { MeasuredCase, Member, Triple } from "../engine/mod.ts";
 import { conresFeatures, conResNet, conResNetArms, conResNetEntries, trainConResNet } from "../models/mod.ts";
@@ -19,7 +44,12 @@ interface Trial {
   /** Names of arms whose networks are averaged; nothing is trained. */
   readonly of?: readonly string[];
 }
-const trial = (name: string, title: string, about: string, ...words: string[]): Trial => ({ name, title, about, words });
+const trial = (name: string, title: string, about: string, ...words: string[]): Trial => ({
+  name,
+  title,
+  about,
+  words,
+});
 const VIEWS = ["full", "sagittal", "coronal"];
 const main: readonly Trial[] = [
   trial("baseline", "Baseline", "One decoder, no residuals.", "--arm", "baseline"),
@@ -28,18 +58,43 @@ const main: readonly Trial[] = [
   trial("sagittal", "ConResNet, sagittal", "Residuals of sagittal slices (Table IV).", "--axis", "sagittal"),
   trial("coronal", "ConResNet, coronal", "Residuals of coronal slices (Table IV).", "--axis", "coronal"),
   {
-    name: "ensemble", title: "Ensemble of three", words: [], of: VIEWS,
+    name: "ensemble",
+    title: "Ensemble of three",
+    words: [],
+    of: VIEWS,
     about: "Mean of the probabilities of the axial, sagittal and coronal ConResNets.",
   },
 ];
 const more: readonly Trial[] = [
-  trial("baseline_classes", "Baseline, classes", "Softmax over labels that exclude each other (Table V).", "--arm", "baseline", "--activation", "softmax"),
-  trial("classes", "ConResNet, classes", "The same with residuals of each label but the background.", "--activation", "softmax"),
+  trial(
+    "baseline_classes",
+    "Baseline, classes",
+    "Softmax over labels that exclude each other (Table V).",
+    "--arm",
+    "baseline",
+    "--activation",
+    "softmax",
+  ),
+  trial(
+    "classes",
+    "ConResNet, classes",
+    "The same with residuals of each label but the background.",
+    "--activation",
+    "softmax",
+  ),
   trial("baseline_boundary", "Baseline and boundary loss", "Table VI.", "--arm", "baseline", "--boundary"),
   trial("boundary", "ConResNet and boundary loss", "Table VI.", "--boundary"),
   trial("lambda_0", "ConResNet, lambda 0", "No deep supervision of the residuals (Fig. 8).", "--lambda", "0"),
   trial("lambda_1", "ConResNet, lambda 1", "Fig. 8.", "--lambda", "1"),
-  trial("code", "ConResNet, official residual loss", "The residual loss as the official code computes it.", "--mode", "code", "--first", "label"),
+  trial(
+    "code",
+    "ConResNet, official residual loss",
+    "The residual loss as the official code computes it.",
+    "--mode",
+    "code",
+    "--first",
+    "label",
+  ),
 ];
 const named = (trials: readonly Trial[]): string => trials.map(({ name }) => name).join(", ");
 
@@ -58,7 +113,9 @@ const trials = chooseArms(options.arms, main, more);
 const names = trials.map(({ name }) => name);
 for (const { name, of } of trials) {
   const absent = of?.filter((each) => !names.includes(each)) ?? [];
-  if (absent.length > 0) throw new ConfigError(`--arms: ${name} is made of ${of!.join(", ")}; add ${absent.join(", ")}`);
+  if (absent.length > 0) {
+    throw new ConfigError(`--arms: ${name} is made of ${of!.join(", ")}; add ${absent.join(", ")}`);
+  }
 }
 const seeds = Array.from({ length: options.seeds }, (_, k) => k + 1);
 
@@ -73,10 +130,12 @@ const { cases, heldOut, rate, contrast } = options;
 const run = new RunFolder(options.run.replace(/(?<=.)\/+$/, ""));
 const experiment = await openExperiment(run, {
   title: "Inter-slice context residuals: ConResNet and what it is compared with",
-  about: "The enhancing tumour (ET) lies in the tumour core (TC), which lies in the whole tumour (WT); in slices of 3 mm, " +
+  about:
+    "The enhancing tumour (ET) lies in the tumour core (TC), which lies in the whole tumour (WT); in slices of 3 mm, " +
     "whose cross-sections shift and grow from one to the next. All arms are measured by these regions.",
   arms: trials.map(({ name, title, about }) => ({ name, title, about })),
-  seeds, reference: trials[0]!.name,
+  seeds,
+  reference: trials[0]!.name,
   measures: ["Dice", "HD95", "HD"],
   settings: { size, patch, features, groups, steps, cases, heldOut, contrast, batch: 2, rate, weightDecay: 5e-4 },
 });
@@ -89,13 +148,36 @@ async function prepare(folder: string, seed: number): Promise<string[]> {
   const dataset = await openDataset(folder);
   const ids = dataset.cases.map(({ id }) => id);
   // Features of a U-Net that is not used.
-  const plan = makePlan(dataset, await fingerprintDataset(dataset), { preset: "small", patch, features: [8, 16], batch: 2 });
+  const plan = makePlan(dataset, await fingerprintDataset(dataset), {
+    preset: "small",
+    patch,
+    features: [8, 16],
+    batch: 2,
+  });
   await here.write("plan.json", planText(plan));
   await here.writeJson("splits.json", [{ train: ids.slice(0, cases), val: ids.slice(cases) }]);
   return [
-    folder, "--plan", `${folder}/plan.json`, "--splits", `${folder}/splits.json`, "--cache", `${run.path}/prepared`,
-    "--features", features.join(","), "--groups", `${groups}`, "--seed", `${seed}`, "--steps", `${steps}`,
-    "--rate", `${rate}`, "--augment", "mirror", "--validation", "0",
+    folder,
+    "--plan",
+    `${folder}/plan.json`,
+    "--splits",
+    `${folder}/splits.json`,
+    "--cache",
+    `${run.path}/prepared`,
+    "--features",
+    features.join(","),
+    "--groups",
+    `${groups}`,
+    "--seed",
+    `${seed}`,
+    "--steps",
+    `${steps}`,
+    "--rate",
+    `${rate}`,
+    "--augment",
+    "mirror",
+    "--validation",
+    "0",
   ];
 }
 
@@ -103,7 +185,8 @@ async function prepare(folder: string, seed: number): Promise<string[]> {
 async function trained(folder: string, words: readonly string[]): Promise<MeasuredCase[]> {
   const comparison = await trainConResNet(await runConfig(folder, conResNetEntries, words));
   return comparison.cases.map(({ id, classes }) => ({
-    id, classes: Object.fromEntries(classes.map((each) => [each.name, measuresOf(each)])),
+    id,
+    classes: Object.fromEntries(classes.map((each) => [each.name, measuresOf(each)])),
   }));
 }
 
@@ -147,7 +230,9 @@ for (const seed of seeds) {
       : await trained(`${folder}/${name}`, [...common, ...words]);
     const seconds = Math.round((performance.now() - from) / 1000);
     // Patients of a seed are its own.
-    await experiment.add(name, seed, measured.map((each) => ({ ...each, id: `seed ${seed}, ${each.id}` })), { seconds });
+    await experiment.add(name, seed, measured.map((each) => ({ ...each, id: `seed ${seed}, ${each.id}` })), {
+      seconds,
+    });
     await experiment.finish();
   }
 }
@@ -161,11 +246,20 @@ for (const { name } of trials) {
 }
 const compared = trials.filter(({ name }) => Object.hasOwn(conResNetArms, name));
 if (compared.length > 1) {
-  const own = await Promise.all(compared.map(async ({ name, title }) => ({ title, ...(await modelOf(`${first}/${name}/model.safetensors`)) })));
+  const own = await Promise.all(
+    compared.map(async ({ name, title }) => ({ title, ...(await modelOf(`${first}/${name}/model.safetensors`)) })),
+  );
   const [{ plan, model }] = own as [(typeof own)[number]];
   const dataset = await openDataset(`${first}/phantom`);
-  const patients = await Promise.all(dataset.cases.slice(cases, cases + 2).map(async (item) => preprocessCase(await loadCase(dataset, item), plan)));
-  const { svg, caption } = await conresFeatures(own, { plan, axis: model.config.axis, regions: plan.regions!, cases: patients });
+  const patients = await Promise.all(
+    dataset.cases.slice(cases, cases + 2).map(async (item) => preprocessCase(await loadCase(dataset, item), plan)),
+  );
+  const { svg, caption } = await conresFeatures(own, {
+    plan,
+    axis: model.config.axis,
+    regions: plan.regions!,
+    cases: patients,
+  });
   await experiment.figure("features.svg", svg, caption);
 }
 print(`\n${await experiment.finish()}`);

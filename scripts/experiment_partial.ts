@@ -5,9 +5,28 @@
 // weights are measured on patients with all labels annotated. What is done is kept: the same command goes on after a stop.
 // --help lists what can be set.
 import {
-  choice, chooseArms, closeDevice, config, deviceInfo, duration, entry, findImages, fingerprintDataset, makePlan,
-  measuresOf, openDataset, openExperiment, ORGAN_PHANTOM_TUMOUR, organShapes, planText, print, readVolume, refuseUnused, runConfig,
-  RunFolder, writeOrganPhantomDataset,
+  choice,
+  chooseArms,
+  closeDevice,
+  config,
+  deviceInfo,
+  duration,
+  entry,
+  findImages,
+  fingerprintDataset,
+  makePlan,
+  measuresOf,
+  openDataset,
+  openExperiment,
+  ORGAN_PHANTOM_TUMOUR,
+  organShapes,
+  planText,
+  print,
+  readVolume,
+  refuseUnused,
+  runConfig,
+  RunFolder,
+  writeOrganPhantomDataset,
 } from "../engine/mod.ts";
 import type { Comparison, MeasuredCase, OrganShapes, Plan, Triple } from "../engine/mod.ts";
 import { partialEntries, trainPartial } from "../models/mod.ts";
@@ -43,49 +62,115 @@ interface Study {
 
 const KIDNEYS = ["left kidney", "right kidney"];
 const ORGANS = ["liver", "spleen", "pancreas", ...KIDNEYS];
-const ORGAN_SETS: readonly StudySet[] = [ORGANS, ["liver"], ["spleen"], ["pancreas"], KIDNEYS].map((labels, scanner) =>
-  ({ name: scanner === 0 ? "F" : `P${scanner}`, scanner, labels }));
+const ORGAN_SETS: readonly StudySet[] = [ORGANS, ["liver"], ["spleen"], ["pancreas"], KIDNEYS].map((
+  labels,
+  scanner,
+) => ({ name: scanner === 0 ? "F" : `P${scanner}`, scanner, labels }));
 /** Patients of F in Table 6. */
 const POOL = 24;
-const joint = (name: string, title: string, about: string, ...words: string[]): Trial => ({ name, title, about, words });
+const joint = (name: string, title: string, about: string, ...words: string[]): Trial => ({
+  name,
+  title,
+  about,
+  words,
+});
 const base: readonly Trial[] = [
   joint("F", "F alone", "Ordinary loss on the fully labelled cases.", "--loss", "full"),
-  joint("naive", "Unlabelled is background", "Ordinary loss on all cases, labels as they are: the control.", "--loss", "naive"),
+  joint(
+    "naive",
+    "Unlabelled is background",
+    "Ordinary loss on all cases, labels as they are: the control.",
+    "--loss",
+    "naive",
+  ),
   joint("marginal", "Marginal losses", "Marginal cross-entropy and Dice on all cases.", "--loss", "marginal"),
-  joint("exclusion", "Marginal and exclusion losses", "With twice the exclusion losses: the paper's best.", "--loss", "exclusion"),
+  joint(
+    "exclusion",
+    "Marginal and exclusion losses",
+    "With twice the exclusion losses: the paper's best.",
+    "--loss",
+    "exclusion",
+  ),
 ];
 const main: readonly Trial[] = [
   ...base.slice(0, 2),
-  { name: "F+P", title: "F and one P", about: "Four networks, each of the organs of one P, ordinary loss.", words: ["--loss", "full"], networks: "F+P" },
+  {
+    name: "F+P",
+    title: "F and one P",
+    about: "Four networks, each of the organs of one P, ordinary loss.",
+    words: ["--loss", "full"],
+    networks: "F+P",
+  },
   joint("mCE", "Marginal cross-entropy", "On all cases.", "--loss", "marginal", "--terms", "ce"),
   joint("mDice", "Marginal Dice", "On all cases.", "--loss", "marginal", "--terms", "dice"),
   ...base.slice(2),
-  joint("logit", "Marginal losses, logits merged", "As the official code merges.", "--loss", "marginal", "--mode", "logit"),
+  joint(
+    "logit",
+    "Marginal losses, logits merged",
+    "As the official code merges.",
+    "--loss",
+    "marginal",
+    "--mode",
+    "logit",
+  ),
 ];
 const more: readonly Trial[] = [
-  { name: "P", title: "Each P alone", about: "Four networks, each of one P.", words: ["--loss", "full"], networks: "P" },
+  {
+    name: "P",
+    title: "Each P alone",
+    about: "Four networks, each of one P.",
+    words: ["--loss", "full"],
+    networks: "P",
+  },
   joint("F_CE", "F alone, cross-entropy", "Table 3's first row.", "--loss", "full", "--terms", "ce"),
   joint("F_Dice", "F alone, Dice", "Table 3's second row.", "--loss", "full", "--terms", "dice"),
   joint("pseudo", "Labels completed by the network", "Ordinary loss on all cases.", "--loss", "pseudo"),
   joint("prior", "Prior-aware (PaNN)", "Completed labels, and organs' sizes as in F.", "--loss", "prior"),
   ...[[4, 1], [3, 1], [2, 1], [1, 1], [1, 3], [1, 4], [0, 1]].map(([m, e]) =>
-    joint(`${m}:${e}`, `Marginal to exclusion ${m}:${e}`, "Table 5.", "--marginalWeight", `${m}`, "--exclusionWeight", `${e}`)),
+    joint(
+      `${m}:${e}`,
+      `Marginal to exclusion ${m}:${e}`,
+      "Table 5.",
+      "--marginalWeight",
+      `${m}`,
+      "--exclusionWeight",
+      `${e}`,
+    )
+  ),
   ...ORGAN_SETS.slice(1).map(({ name, labels }) =>
-    joint(`without_${name}`, `Without ${name}`, `Marginal and exclusion losses; ${labels.join(" and ")} in F alone. Table 8.`,
-      "--trainSets", ORGAN_SETS.map((set) => set.name).filter((each) => each !== name).join(","))),
+    joint(
+      `without_${name}`,
+      `Without ${name}`,
+      `Marginal and exclusion losses; ${labels.join(" and ")} in F alone. Table 8.`,
+      "--trainSets",
+      ORGAN_SETS.map((set) => set.name).filter((each) => each !== name).join(","),
+    )
+  ),
   ...[24, 19, 14, 9, 4].map((full): Trial => ({
-    ...joint(`full_${full}`, `${full} of ${POOL} fully labelled`, `The others have one of the five organs each. Table 6.`), full,
+    ...joint(
+      `full_${full}`,
+      `${full} of ${POOL} fully labelled`,
+      `The others have one of the five organs each. Table 6.`,
+    ),
+    full,
   })),
 ];
 const STUDIES: Readonly<Record<"organs" | "tumour", Study>> = {
   organs: {
     title: "Partly labelled datasets: marginal and exclusion losses, and what they are compared with",
-    labels: ORGANS, sets: ORGAN_SETS, tumours: false, main, more,
+    labels: ORGANS,
+    sets: ORGAN_SETS,
+    tumours: false,
+    main,
+    more,
   },
   // Table 10: one scanner, as the paper divides one dataset.
   tumour: {
     title: "Organ and tumour, in part annotated together: marginal and exclusion losses",
-    labels: ["liver", ORGAN_PHANTOM_TUMOUR], tumours: true, main: base, more: [],
+    labels: ["liver", ORGAN_PHANTOM_TUMOUR],
+    tumours: true,
+    main: base,
+    more: [],
     sets: [
       { name: "F", scanner: 0, labels: ["liver", ORGAN_PHANTOM_TUMOUR] },
       { name: "P1", scanner: 0, labels: ["liver"], becomes: { liver: { any: ["liver", ORGAN_PHANTOM_TUMOUR] } } },
@@ -104,17 +189,26 @@ const options = config({
   heldOut: entry(0, "patients to measure on, of each scanner; 0: 3, of study tumour 15", { integer: true, min: 0 }),
   steps: entry(0, "optimiser steps of each network; 0: 500 of size cpu, 3000 of size gpu", { integer: true, min: 0 }),
   rate: entry(1e-2, "Adam's learning rate at the start", { min: 0 }),
-  arms: entry("main", `names of arms with commas between; main: ${main.map(({ name }) => name).join(", ")} (tumour: ` +
-    `${base.map(({ name }) => name).join(", ")}); all: also ${more.map(({ name }) => name).join(", ")}`),
+  arms: entry(
+    "main",
+    `names of arms with commas between; main: ${main.map(({ name }) => name).join(", ")} (tumour: ` +
+      `${base.map(({ name }) => name).join(", ")}); all: also ${more.map(({ name }) => name).join(", ")}`,
+  ),
   shapes: entry("", "label map, or folder of them, whose organs are bent for each patient; ellipsoids without it"),
-  shapeValues: entry([6, 1, 10, 3, 2], "its values of liver, spleen, pancreas, left and right kidney; as AMOS has them", { integer: true, min: 1 }),
+  shapeValues: entry(
+    [6, 1, 10, 3, 2],
+    "its values of liver, spleen, pancreas, left and right kidney; as AMOS has them",
+    { integer: true, min: 1 },
+  ),
 });
 refuseUnused(options, { shapeValues: options.shapes === "" && "it tells the values of --shapes" });
 const study = STUDIES[options.study];
 const heldOut = options.heldOut || (study.tumours ? 15 : 3);
 const trials = chooseArms(options.arms, study.main, study.more);
 /** Scanners of the study, by number, each with the name of the set that brings it. */
-const scanners = [...new Map([...study.sets].reverse().map(({ name, scanner }) => [scanner, name]))].sort(([a], [b]) => a - b);
+const scanners = [...new Map([...study.sets].reverse().map(({ name, scanner }) => [scanner, name]))].sort(([a], [b]) =>
+  a - b
+);
 const seeds = Array.from({ length: options.seeds }, (_, k) => k + 1);
 
 const device = await deviceInfo();
@@ -133,14 +227,34 @@ const run = new RunFolder(options.run.replace(/(?<=.)\/+$/, ""));
 const experiment = await openExperiment(run, {
   title: study.title,
   about: study.sets.map(({ name, labels, becomes }, k) =>
-    `${name}: ${k === 0 ? options.full : options.partial} patients with ${labels.join(", ")}${becomes ? ", not told from each other" : ""}`).join("; ") +
+    `${name}: ${k === 0 ? options.full : options.partial} patients with ${labels.join(", ")}${
+      becomes ? ", not told from each other" : ""
+    }`
+  ).join("; ") +
     `. Measured on ${heldOut} other patients of each scanner, with all labels.`,
   arms: trials.map(({ name, title, about }) => ({ name, title, about })),
-  seeds, reference: (trials.find(({ name }) => name === "marginal") ?? trials[0]!).name,
+  seeds,
+  reference: (trials.find(({ name }) =>
+    name === "marginal"
+  ) ?? trials[0]!).name,
   measures: ["Dice", "sensitivity", "precision", "HD95"],
   settings: {
-    study: options.study, size, shape, spacing, features, convs, augment, steps, full: options.full, partial: options.partial,
-    heldOut, shapes: options.shapes, shapeValues: options.shapeValues, batch: 2, optimizer: "adam", rate: options.rate,
+    study: options.study,
+    size,
+    shape,
+    spacing,
+    features,
+    convs,
+    augment,
+    steps,
+    full: options.full,
+    partial: options.partial,
+    heldOut,
+    shapes: options.shapes,
+    shapeValues: options.shapeValues,
+    batch: 2,
+    optimizer: "adam",
+    rate: options.rate,
   },
 });
 const started = performance.now();
@@ -152,14 +266,25 @@ const common = { shape, spacing: [spacing, spacing, spacing] as Triple, shapes, 
 async function writeSets(folder: string, seed: number): Promise<void> {
   for (const [k, { name, scanner, labels }] of study.sets.entries()) {
     const cases = k === 0 ? options.full : options.partial;
-    await writeOrganPhantomDataset(`${folder}/${name}`, { ...common, scanner, organs: labels, cases, seed: 100 * seed + k });
+    await writeOrganPhantomDataset(`${folder}/${name}`, {
+      ...common,
+      scanner,
+      organs: labels,
+      cases,
+      seed: 100 * seed + k,
+    });
   }
   for (const [scanner, name] of scanners) {
     const test = { ...common, scanner, organs: study.labels, cases: heldOut, seed: 100 * seed + 50 + scanner };
     await writeOrganPhantomDataset(`${folder}/test_${name}`, test);
   }
   if (trials.some(({ full }) => full !== undefined)) {
-    await writeOrganPhantomDataset(`${folder}/pool`, { ...common, organs: study.labels, cases: POOL, seed: 100 * seed + 90 });
+    await writeOrganPhantomDataset(`${folder}/pool`, {
+      ...common,
+      organs: study.labels,
+      cases: POOL,
+      seed: 100 * seed + 90,
+    });
   }
 }
 
@@ -173,25 +298,41 @@ interface GroupSet {
 }
 
 /** A set in a group of some labels; its others become background, which they are to a network of these alone. */
-const groupSet = (data: string, own: readonly string[], labels: readonly string[], becomes: object = {}): GroupSet =>
-  ({ data, labels: { ...Object.fromEntries(own.filter((each) => !labels.includes(each)).map((each) => [each, null])), ...becomes } });
+const groupSet = (data: string, own: readonly string[], labels: readonly string[], becomes: object = {}): GroupSet => ({
+  data,
+  labels: {
+    ...Object.fromEntries(own.filter((each) => !labels.includes(each)).map((each) => [each, null])),
+    ...becomes,
+  },
+});
 
 /** Table 6: the first `full` patients of the pool with all organs, of the others the same number with each organ. */
 async function poolSets(data: string, full: number): Promise<GroupSet[]> {
   const ids = (await openDataset(`${data}/pool`)).cases.map(({ id }) => id);
   const each = Math.floor((POOL - full) / study.labels.length);
-  const parts = study.labels.map((label, k): GroupSet =>
-    ({ data: "pool", name: label, present: [label], cases: ids.slice(full + k * each, full + (k + 1) * each) }));
+  const parts = study.labels.map((label, k): GroupSet => ({
+    data: "pool",
+    name: label,
+    present: [label],
+    cases: ids.slice(full + k * each, full + (k + 1) * each),
+  }));
   return [{ data: "pool", name: "full", cases: ids.slice(0, full) }, ...(each > 0 ? parts : [])];
 }
 
 /** Makes a dataset group of sets and all test sets, with its plan and split, and gives the words that are its own. */
-async function prepare(data: string, group: string, of: { sets: readonly GroupSet[]; labels: readonly string[] }): Promise<string[]> {
+async function prepare(
+  data: string,
+  group: string,
+  of: { sets: readonly GroupSet[]; labels: readonly string[] },
+): Promise<string[]> {
   const here = new RunFolder(data);
   const file = `${data}/${group}.json`;
   const tests = scanners.map(([, name]) => groupSet(`test_${name}`, study.labels, of.labels));
   await here.writeJson(`${group}.json`, {
-    format: "voxgrad group 1", name: group, labels: ["background", ...of.labels], sets: [...of.sets, ...tests],
+    format: "voxgrad group 1",
+    name: group,
+    labels: ["background", ...of.labels],
+    sets: [...of.sets, ...tests],
   });
   const dataset = await openDataset(file);
   const idsOf = (sets: readonly GroupSet[]) => {
@@ -200,9 +341,18 @@ async function prepare(data: string, group: string, of: { sets: readonly GroupSe
   };
   const [train, val] = [idsOf(of.sets), idsOf(tests)];
   const trained = { ...dataset, cases: dataset.cases.filter(({ id }) => train.includes(id)) };
-  const plan = makePlan(dataset, await fingerprintDataset(trained), { preset: "small", patch: shape, features, batch: 2 });
+  const plan = makePlan(dataset, await fingerprintDataset(trained), {
+    preset: "small",
+    patch: shape,
+    features,
+    batch: 2,
+  });
   const each = plan.network.features.map(() => convs);
-  const network: Plan["network"] = { ...plan.network, convsPerStage: each, decoderConvsPerStage: each.slice(1) } as Plan["network"];
+  const network: Plan["network"] = {
+    ...plan.network,
+    convsPerStage: each,
+    decoderConvsPerStage: each.slice(1),
+  } as Plan["network"];
   await here.write(`${group}_plan.json`, planText({ ...plan, network }));
   await here.writeJson(`${group}_splits.json`, [{ train, val }]);
   return [file, "--plan", `${data}/${group}_plan.json`, "--splits", `${data}/${group}_splits.json`];
@@ -216,7 +366,12 @@ const trained = async (folder: string, words: readonly string[]): Promise<Compar
 async function compared(trial: Trial, folder: string, data: string, words: readonly string[]): Promise<MeasuredCase[]> {
   const { name, networks, full } = trial;
   const found = new Map<string, Record<string, Record<string, number>>>();
-  const trainOn = async (sets: readonly GroupSet[], group: string, labels: readonly string[], run: string): Promise<void> => {
+  const trainOn = async (
+    sets: readonly GroupSet[],
+    group: string,
+    labels: readonly string[],
+    run: string,
+  ): Promise<void> => {
     const own = await prepare(data, group, { sets, labels });
     for (const { id, classes } of (await trained(`${folder}/${run}`, [...own, ...words, ...trial.words])).cases) {
       found.set(id, { ...found.get(id), ...Object.fromEntries(classes.map((each) => [each.name, measuresOf(each)])) });
@@ -235,7 +390,10 @@ async function compared(trial: Trial, folder: string, data: string, words: reado
       await trainOn(sets, sets.map((each) => each.data).join("_"), labels, `${name.replace("+", "_")}_${set}`);
     }
   }
-  return [...found].map(([id, classes]) => ({ id, classes: Object.fromEntries(study.labels.map((label) => [label, classes[label]!])) }));
+  return [...found].map(([id, classes]) => ({
+    id,
+    classes: Object.fromEntries(study.labels.map((label) => [label, classes[label]!])),
+  }));
 }
 
 for (const seed of seeds) {
@@ -244,8 +402,20 @@ for (const seed of seeds) {
   if (trials.every(({ name }) => experiment.done(name, seed))) continue;
   await writeSets(data, seed);
   const words = [
-    "--cache", `${run.path}/prepared`, "--seed", `${seed}`, "--augment", augment, "--flips", "none", "--rate", `${options.rate}`,
-    "--steps", `${steps}`, "--validation", "0",
+    "--cache",
+    `${run.path}/prepared`,
+    "--seed",
+    `${seed}`,
+    "--augment",
+    augment,
+    "--flips",
+    "none",
+    "--rate",
+    `${options.rate}`,
+    "--steps",
+    `${steps}`,
+    "--validation",
+    "0",
   ];
   for (const trial of trials) {
     if (experiment.done(trial.name, seed)) continue;
@@ -254,8 +424,15 @@ for (const seed of seeds) {
     const cases = await compared(trial, folder, data, words);
     // Patients of a seed are its own.
     const variants = Object.fromEntries(
-      [["all scanners", ""], ...(scanners.length > 1 ? scanners : []).map(([, name]) => [`scanner of ${name}`, `test_${name}__`])].map(([variant, start]) =>
-        [variant, cases.filter(({ id }) => id.startsWith(start!)).map((each) => ({ ...each, id: `seed ${seed}, ${each.id}` }))]),
+      [
+        ["all scanners", ""],
+        ...(scanners.length > 1 ? scanners : []).map(([, name]) => [`scanner of ${name}`, `test_${name}__`]),
+      ].map((
+        [variant, start],
+      ) => [
+        variant,
+        cases.filter(({ id }) => id.startsWith(start!)).map((each) => ({ ...each, id: `seed ${seed}, ${each.id}` })),
+      ]),
     );
     const seconds = Math.round((performance.now() - from) / 1000);
     await experiment.add(trial.name, seed, variants, { seconds });

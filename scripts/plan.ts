@@ -96,20 +96,22 @@ print(
 );
 const share = plan.patch.reduce((a, b) => a * b) / summary.medianPreparedShape.reduce((a, b) => a * b);
 print(
-  `\n${formatTable(
-    ["plan", ""],
-    [
-      ["median case", `${by(summary.medianShape, 1)} voxels of ${by(summary.medianSpacing, 3)} mm`],
-      ["left by the crop to non-zero", `${Math.round(100 * summary.relativeSizeAfterCrop)} % of the voxels`],
-      ["target spacing", `${by(plan.spacing, 3)} mm, axes ${plan.transpose.map((k) => "zyx"[k]).join(" ")}`],
-      ["median prepared case", `${by(summary.medianPreparedShape, 1)} voxels`],
-      ["patch", `${by(plan.patch)} voxels, ${plan.batch} a step`],
-      ["network", `${plan.network.name} ${plan.network.features.join("-")}`],
-      ["strides", plan.network.strides.map((s) => s.join("")).join(" ")],
-      ["kernels", plan.network.kernels.map((s) => s.join("")).join(" ")],
-      ["memory of a step", `${(plan.estimatedBytes! / 2 ** 20).toFixed(0)} MiB on ${device.name}`],
-    ],
-  )}`,
+  `\n${
+    formatTable(
+      ["plan", ""],
+      [
+        ["median case", `${by(summary.medianShape, 1)} voxels of ${by(summary.medianSpacing, 3)} mm`],
+        ["left by the crop to non-zero", `${Math.round(100 * summary.relativeSizeAfterCrop)} % of the voxels`],
+        ["target spacing", `${by(plan.spacing, 3)} mm, axes ${plan.transpose.map((k) => "zyx"[k]).join(" ")}`],
+        ["median prepared case", `${by(summary.medianPreparedShape, 1)} voxels`],
+        ["patch", `${by(plan.patch)} voxels, ${plan.batch} a step`],
+        ["network", `${plan.network.name} ${plan.network.features.join("-")}`],
+        ["strides", plan.network.strides.map((s) => s.join("")).join(" ")],
+        ["kernels", plan.network.kernels.map((s) => s.join("")).join(" ")],
+        ["memory of a step", `${(plan.estimatedBytes! / 2 ** 20).toFixed(0)} MiB on ${device.name}`],
+      ],
+    )
+  }`,
 );
 if (configuration === "3d_fullres" && share < 0.25) {
   print(`A patch holds ${Math.round(100 * share)} % of the median case: --configuration 3d_lowres sees more at once.`);

@@ -3,8 +3,31 @@
 // settings, by content, so a stopped prediction goes on.
 // `npx voxgrad predict runs/phantom-001 scans labels`
 import {
-  CaseFaults, checkMemory, checkPostprocessing, checkSpacing, choice, closeDevice, config, ConfigError, counted, deviceInfo, entry, fileDigests, findImages,
-  findModels, loadCase, loadModel, loadParameters, openPredictions, postprocess, predictor, print, random, refuseUnused, RunFolder, writeNifti,
+  CaseFaults,
+  checkMemory,
+  checkPostprocessing,
+  checkSpacing,
+  choice,
+  closeDevice,
+  config,
+  ConfigError,
+  counted,
+  deviceInfo,
+  entry,
+  fileDigests,
+  findImages,
+  findModels,
+  loadCase,
+  loadModel,
+  loadParameters,
+  openPredictions,
+  postprocess,
+  predictor,
+  print,
+  random,
+  refuseUnused,
+  RunFolder,
+  writeNifti,
 } from "../engine/mod.ts";
 import type { Network, Plan, Postprocessing } from "../engine/mod.ts";
 import { networkOf } from "../models/mod.ts";
@@ -18,10 +41,16 @@ const options = config({
   }),
   output: entry("", "folder for the labels, CASE.nii.gz", { positional: true }),
   step: entry(0.5, "distance of neighbouring patches as a fraction of the patch", { min: 0.05, max: 1 }),
-  mirror: choice(["none", "xyz", "xy", "xz", "yz", "x", "y", "z"], "average over mirror images along these axes of the oriented scan"),
+  mirror: choice(
+    ["none", "xyz", "xy", "xz", "yz", "x", "y", "z"],
+    "average over mirror images along these axes of the oriented scan",
+  ),
   batch: entry(1, "patches at once", { integer: true, min: 1 }),
   postprocess: entry(true, "apply the postprocessing.json of the run, where it has one"),
-  saveProbabilities: entry(false, "write CASE_probabilities.nii.gz too: 4-D, float32, a volume for each label or region"),
+  saveProbabilities: entry(
+    false,
+    "write CASE_probabilities.nii.gz too: 4-D, float32, a volume for each label or region",
+  ),
   anySpacing: entry(false, "also scans whose voxels are ten times larger or smaller than those of the training"),
   overwrite: entry(false, "make what is there already again"),
 });
@@ -54,7 +83,10 @@ const { predict, memory } = predictor([...members.values()], { step, batch, mirr
 // The rule that validation chose: that of the run, or of several runs none.
 const ruleFile = `${folders[0]}/postprocessing.json`;
 let rule: Postprocessing | undefined;
-refuseUnused(options, { postprocess: options.postprocess && folders.length > 1 && "each of several runs has a rule of its own, and none is applied" });
+refuseUnused(options, {
+  postprocess: options.postprocess && folders.length > 1 &&
+    "each of several runs has a rule of its own, and none is applied",
+});
 if (options.postprocess && folders.length === 1) {
   const json = await new RunFolder(folders[0]!).readJson("postprocessing.json");
   if (json !== undefined) rule = checkPostprocessing(json, ruleFile);
@@ -66,7 +98,10 @@ const cases = await findImages(options.input, channels, (id, fault) => faults.no
 const unread = faults.count;
 const predictions = await openPredictions(options.output, {
   settings: { step, batch, mirror: options.mirror, keepLargest: rule?.keepLargest ?? [] },
-  sources, cases, device: device.name, overwrite: options.overwrite,
+  sources,
+  cases,
+  device: device.name,
+  overwrite: options.overwrite,
 });
 const { output } = predictions;
 
@@ -84,10 +119,19 @@ for (const item of counted(cases, "case")) {
     const { image } = await loadCase(dataset, item);
     if (!options.anySpacing) checkSpacing(image, plan, "--any-spacing");
     const { host, device, elements } = await memory(image, { probabilities });
-    checkMemory(host, `${image.name}: predicting it`, "crop the scan, or predict with a network of coarser spacing", elements);
+    checkMemory(
+      host,
+      `${image.name}: predicting it`,
+      "crop the scan, or predict with a network of coarser spacing",
+      elements,
+    );
     if (host > largest) {
       largest = host;
-      print(`${item.id}: ${image.shape.join(" x ")} voxels; takes about ${gib(host)} of memory, ${gib(device)} on the device`);
+      print(
+        `${item.id}: ${image.shape.join(" x ")} voxels; takes about ${gib(host)} of memory, ${
+          gib(device)
+        } on the device`,
+      );
     }
     const made = await predict(image, { probabilities });
     const cleaned = rule ? postprocess(made.labels, rule) : made.labels;
@@ -98,7 +142,9 @@ for (const item of counted(cases, "case")) {
     });
   });
 }
-if (kept > 0) print(`${kept} of ${cases.length} cases are there already, made from the same scans, weights and settings`);
+if (kept > 0) {
+  print(`${kept} of ${cases.length} cases are there already, made from the same scans, weights and settings`);
+}
 if (empty.length > 0) print(`Nothing was found in ${empty.length} of ${cases.length} cases: ${empty.join(", ")}`);
 predictions.tellOthers();
 if (output.written.length > 0) print(`\nWritten:\n${output.listing()}`);

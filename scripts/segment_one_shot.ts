@@ -3,25 +3,58 @@
 // `npx voxgrad segment_one_shot runs/alpnet scans labels --support scan.nii.gz --supportLabels liver.nii.gz`
 // `npx voxgrad serve segment_one_shot` opens a page to choose scans, paint the class on slices, and look at the result.
 import {
-  CaseFaults, checkSpacing, choice, closeDevice, config, ConfigError, counted, deviceInfo, entry, fileDigests, findImages, findModels,
-  loadCase, openPanel, openPredictions, overlaySvg, preprocessImage, print, readLabelVolume, refuseUnused, writeNifti,
+  CaseFaults,
+  checkSpacing,
+  choice,
+  closeDevice,
+  config,
+  ConfigError,
+  counted,
+  deviceInfo,
+  entry,
+  fileDigests,
+  findImages,
+  findModels,
+  loadCase,
+  openPanel,
+  openPredictions,
+  overlaySvg,
+  preprocessImage,
+  print,
+  readLabelVolume,
+  refuseUnused,
+  writeNifti,
 } from "../engine/mod.ts";
 import type { OverlayCase, PreparedCase } from "../engine/mod.ts";
 import { answerOneShot, loadOneShot, oneShotForm, preparedRange, prepareSupport, sliceAxis } from "../models/mod.ts";
 
 const options = config({
   run: entry("", "run folder of train_alpnet, or model.safetensors", { positional: true }),
-  input: entry("", "NIfTI file, or a folder of them; several channels as CASE_0000, CASE_0001, ...", { positional: true }),
+  input: entry("", "NIfTI file, or a folder of them; several channels as CASE_0000, CASE_0001, ...", {
+    positional: true,
+  }),
   output: entry("", "folder for the labels, CASE.nii.gz, and overlay.svg", { positional: true }),
   support: entry("", "labelled image, or a folder of them"),
   supportLabels: entry("", "its label map on the same grid, or a folder of them with the images' names"),
-  slices: choice(["chunks", "largest"], "which slices of the support are used: one for each part of a class, or only the one that shows most of it"),
+  slices: choice(
+    ["chunks", "largest"],
+    "which slices of the support are used: one for each part of a class, or only the one that shows most of it",
+  ),
   chunks: entry(0, "parts of a class along the slices; 0: as the encoder was measured", { integer: true, min: 0 }),
-  window: entry(0, "edge of a prototype's window in features; 0: as the encoder was measured", { integer: true, min: 0 }),
-  prototypes: choice(["run", "alpnet", "panet"], "local ones, or one for each class; run: as the encoder was trained"),
-  range: entry([], "first and last slice of the scans, counted from 1 as in the overlay, where classes are looked for; all without it", {
-    integer: true, min: 1, lengths: [0, 2],
+  window: entry(0, "edge of a prototype's window in features; 0: as the encoder was measured", {
+    integer: true,
+    min: 0,
   }),
+  prototypes: choice(["run", "alpnet", "panet"], "local ones, or one for each class; run: as the encoder was trained"),
+  range: entry(
+    [],
+    "first and last slice of the scans, counted from 1 as in the overlay, where classes are looked for; all without it",
+    {
+      integer: true,
+      min: 1,
+      lengths: [0, 2],
+    },
+  ),
   names: entry("", "names of the classes in the overlay, with commas between; their values without it"),
   anySpacing: entry(false, "also scans whose voxels are ten times larger or smaller than those of the training"),
   overwrite: entry(false, "make what is there already again"),
@@ -36,7 +69,9 @@ if (openPanel && wanted.every((key) => options[key] === "")) {
   // The visitor of the page chooses files and paints, until it is closed.
   await openPanel(oneShotForm, answerOneShot(options));
 }
-for (const key of wanted) if (options[key] === "") throw new ConfigError(`--${key} is missing; --help lists what is wanted`);
+for (const key of wanted) {
+  if (options[key] === "") throw new ConfigError(`--${key} is missing; --help lists what is wanted`);
+}
 const device = await deviceInfo();
 print(`Device: ${device.name} (${device.kind}; ${device.reason})`);
 const networks = await fileDigests((await findModels(options.run)).files);
@@ -47,7 +82,9 @@ const labels = [{ name: "background", value: 0 }];
 const isFile = /\.nii(\.gz)?$/.test(options.supportLabels);
 const supportCases = await findImages(options.support, channels);
 if (isFile && supportCases.length > 1) {
-  throw new ConfigError(`--supportLabels is one file, and --support names ${supportCases.length} images; name a folder of labels`);
+  throw new ConfigError(
+    `--supportLabels is one file, and --support names ${supportCases.length} images; name a folder of labels`,
+  );
 }
 const labelFolder = options.supportLabels.replace(/(?<=.)\/+$/, "");
 const labelFile = (id: string): string => (isFile ? options.supportLabels : `${labelFolder}/${id}.nii.gz`);
@@ -55,7 +92,11 @@ const given = await fileDigests(supportCases.flatMap(({ id, images }) => [...ima
 const supports: PreparedCase[] = [];
 for (const item of supportCases) {
   const { id, image } = await loadCase({ channels, labels }, item);
-  const { support, lost } = await prepareSupport({ id, image, label: await readLabelVolume(labelFile(id)) }, plan, options);
+  const { support, lost } = await prepareSupport(
+    { id, image, label: await readLabelVolume(labelFile(id)) },
+    plan,
+    options,
+  );
   if (lost !== undefined) print(lost);
   supports.push(support);
 }
@@ -68,7 +109,9 @@ const { slices, chunks, window, prototypes, range } = options;
 const predictions = await openPredictions(options.output, {
   settings: { slices, chunks, window, prototypes, range },
   sources: { ...networks, ...given },
-  cases, device: device.name, overwrite: options.overwrite,
+  cases,
+  device: device.name,
+  overwrite: options.overwrite,
 });
 const { output } = predictions;
 const shown: OverlayCase[] = [];
@@ -83,12 +126,18 @@ for (const item of counted(cases, "case")) {
     if (!options.anySpacing) checkSpacing(image, plan, "--any-spacing");
     const prepared = { id: item.id, ...(await preprocessImage(image, plan)) };
     const within = range.length > 0 ? preparedRange(prepared, range as [number, number]) : undefined;
-    const prediction = await segment(prepared, supports, within && { ranges: new Map(values.map((value) => [value, within])) });
+    const prediction = await segment(
+      prepared,
+      supports,
+      within && { ranges: new Map(values.map((value) => [value, within])) },
+    );
     await predictions.write(item, { [file]: writeNifti(prediction, { dtype: "uint8", gzip: true }) });
     if (shown.length < 4) shown.push({ name: item.id, image, prediction: prediction.data });
   });
 }
-if (kept > 0) print(`${kept} of ${cases.length} cases are there already, made from the same scans, supports, weights and settings`);
+if (kept > 0) {
+  print(`${kept} of ${cases.length} cases are there already, made from the same scans, supports, weights and settings`);
+}
 predictions.tellOthers();
 const largest = Math.max(...values);
 const called = options.names === "" ? [] : options.names.split(",");

@@ -1,7 +1,17 @@
 // Parameters, size and arithmetic of a network, part by part: of a training's network, or of one described here. Nothing
 // is run, so any size will do. `npx voxgrad summary runs/phantom-001`, or
 // `npx voxgrad summary --network conResNet --arm full --channels 4 --classes 3 --patch 80,160,160`
-import { choice, config, ConfigError, entry, findModels, formatTable, loadModel, print, refuseUnused } from "../engine/mod.ts";
+import {
+  choice,
+  config,
+  ConfigError,
+  entry,
+  findModels,
+  formatTable,
+  loadModel,
+  print,
+  refuseUnused,
+} from "../engine/mod.ts";
 import type { ModelDescription, Plan } from "../engine/mod.ts";
 import { conResNetArms, networkOf, summariseNetwork } from "../models/mod.ts";
 
@@ -37,11 +47,19 @@ const options = config({
 
 const described = options.model !== "" && "the model file says it";
 const { network: chosen } = options;
-const [conres, unets] = [chosen !== "conResNet", chosen === "conResNet"].map((other) => described || (other && `--network ${chosen} has none`));
+const [conres, unets] = [chosen !== "conResNet", chosen === "conResNet"].map((other) =>
+  described || (other && `--network ${chosen} has none`)
+);
 refuseUnused(options, {
-  network: described, channels: described, classes: described, features: described,
-  arm: conres!, multiClass: conres!, unusedLayers: conres!,
-  deepSupervision: unets!, blocks: unets! || (chosen === "plainConvUNet" && "--network plainConvUNet has none"),
+  network: described,
+  channels: described,
+  classes: described,
+  features: described,
+  arm: conres!,
+  multiClass: conres!,
+  unusedLayers: conres!,
+  deepSupervision: unets!,
+  blocks: unets! || (chosen === "plainConvUNet" && "--network plainConvUNet has none"),
 });
 
 /** What is asked for: the network's name, the argument of its constructor, and where it has one its plan. */

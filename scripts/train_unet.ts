@@ -2,10 +2,41 @@
 // --data on phantoms that it makes first, and segments the held-out cases. --help lists what can be set. The axes
 // x, y, z are those of the oriented scans (x from left to right); sizes in voxels are in the order of the plan.
 import {
-  checkSetsOption, checkTrainingOptions, choice, clipGradNorm, closeDevice, compile, constantSchedule, cosineSchedule, deepSupervision,
-  deepSupervisionWeights, deviceInfo, diceBinaryCrossEntropy, diceCrossEntropy, duration, entry, loadPretrained,
-  openOptimizer, openTraining, optimizerEntries, planOf, polySchedule, print, programLine, random, readWeights, resumableConfig, segmenter,
-  stepFigures, tellBackground, train, trainingChanges, trainingEntries, tree, valueAndGrad, writeModel,
+  checkSetsOption,
+  checkTrainingOptions,
+  choice,
+  clipGradNorm,
+  closeDevice,
+  compile,
+  constantSchedule,
+  cosineSchedule,
+  deepSupervision,
+  deepSupervisionWeights,
+  deviceInfo,
+  diceBinaryCrossEntropy,
+  diceCrossEntropy,
+  duration,
+  entry,
+  loadPretrained,
+  openOptimizer,
+  openTraining,
+  optimizerEntries,
+  planOf,
+  polySchedule,
+  print,
+  programLine,
+  random,
+  readWeights,
+  resumableConfig,
+  segmenter,
+  stepFigures,
+  tellBackground,
+  train,
+  trainingChanges,
+  trainingEntries,
+  tree,
+  valueAndGrad,
+  writeModel,
 } from "../engine/mod.ts";
 import type { FoldSetup, Patches, Plan, Tensor } from "../engine/mod.ts";
 import { unetConfigOf, unetFromPlan } from "../models/mod.ts";
@@ -56,8 +87,10 @@ const step = compile((p: any, state: any, sampled: Patches, key: Tensor, learnin
   return [next, nextState, figuresOf(value, logits, patches)];
 }, { donate: [0, 1], precision: options.precision });
 const look = compile((p: any, patches: Patches) => figuresOf(...lossOf(p, patches), patches));
-const schedule = options.schedule === "poly" ? polySchedule(rate, { steps })
-  : options.schedule === "cosine" ? cosineSchedule(rate, { steps })
+const schedule = options.schedule === "poly"
+  ? polySchedule(rate, { steps })
+  : options.schedule === "cosine"
+  ? cosineSchedule(rate, { steps })
   : constantSchedule(rate);
 
 /** Trains on one split into a folder, and segments its held-out cases. */
@@ -68,8 +101,12 @@ async function trainFold(fold: FoldSetup): Promise<void> {
   const started = performance.now();
   let first = true;
   const { seconds } = await train<Patches>({
-    run, title: training.dataset.name, classes: training.classes, steps,
-    epochSteps: options.epoch, checkpointMinutes: options.checkpoint,
+    run,
+    title: training.dataset.name,
+    classes: training.classes,
+    steps,
+    epochSteps: options.epoch,
+    checkpointMinutes: options.checkpoint,
     rate: (k) => schedule(k - 1),
     batch: (k) => training.batch(split, k),
     step: async (patches, learningRate, k) => {
@@ -103,7 +140,9 @@ async function firstWeights(): Promise<any> {
   const own = planOf(metadata, options.weights);
   const classes = (of: Plan): string => JSON.stringify([of.labels, of.regions?.map(({ name }) => name)]);
   const { params, kept } = loadPretrained(made, tensors, {
-    ignore: /(^|\.)all_modules\.|^decoder\.encoder\./, head: /(^|\.)seg_layers\./, anew: own && classes(own) !== classes(plan),
+    ignore: /(^|\.)all_modules\.|^decoder\.encoder\./,
+    head: /(^|\.)seg_layers\./,
+    anew: own && classes(own) !== classes(plan),
   });
   if (kept.length > 0) print(`${options.weights} is of a network for other classes: ${kept.join(", ")} begin anew`);
   return params;

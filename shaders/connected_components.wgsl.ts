@@ -3,7 +3,7 @@ import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { fold } from "./map.wgsl.ts";
 import { lowerNumbering } from "./numbering.wgsl.ts";
 import type { Kernel, Lowered, Slot, Target } from "./types.ts";
-import { forest, unionFind, type Grid } from "./union_find.wgsl.ts";
+import { forest, type Grid, unionFind } from "./union_find.wgsl.ts";
 
 export type ComponentsParams = Omit<Grid, "outside">;
 

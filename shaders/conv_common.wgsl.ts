@@ -1,5 +1,5 @@
 /** What the convolution kernels share: parameters, grid folding, index arithmetic, the cost in operations. */
-import { operands, type Operands } from "./operands.ts";
+import { type Operands, operands } from "./operands.ts";
 import type { Fusion, Target } from "./types.ts";
 
 /** Sizes along depth, height, width. */

@@ -190,14 +190,11 @@ function lowerGemm(
     }`);
     stages.push(core.stage("b", line, "quad", `b${v}`));
   }
-  const store =
-    parts > 1
-      ? `result[part * ${results}u + to] = value;`
-      : io.store(
-          "to",
-          p.bias ? `value + ${io.load("bias", `group * ${to.channels}u + channel`)}` : "value",
-          moments ? "seen" : undefined,
-        );
+  const store = parts > 1 ? `result[part * ${results}u + to] = value;` : io.store(
+    "to",
+    p.bias ? `value + ${io.load("bias", `group * ${to.channels}u + channel`)}` : "value",
+    moments ? "seen" : undefined,
+  );
   const overhang = [0, 1, 2]
     .filter((axis) => to.size[axis]! % phases[axis]! !== 0)
     .map((axis) => ` & (${names[axis]!.toLowerCase()} < ${to.size[axis]}u)`)
@@ -236,17 +233,22 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) loca
   let phaseZ = block / ${rowBlocks * p.groups * phases[2] * phases[1]}u % ${phases[0]}u;
   let part = block / ${rowBlocks * p.groups * volume(phases)}u % ${parts}u;
   let column0 = block / ${rowBlocks * p.groups * volume(phases) * parts}u * ${columns}u;
-${axes
-  .map(
-    (axis, k) => `  let first${names[k]} = ${ofPhase(axis, `phase${names[k]}`, (f) => f.first)};
+${
+    axes
+      .map(
+        (axis, k) =>
+          `  let first${names[k]} = ${ofPhase(axis, `phase${names[k]}`, (f) => f.first)};
   let taps${names[k]} = ${ofPhase(axis, `phase${names[k]}`, (f) => f.taps)};`,
-  )
-  .join("\n")}
+      )
+      .join("\n")
+  }
 
   // Four places and what they see; those beyond the end repeat the last one and are not stored.
   let quad = local % ${columns / 4}u;
   let line = local / ${columns / 4}u;
-  let i = min(vec4u(column0 + quad) + vec4u(0u, ${columns / 4}u, ${columns / 2}u, ${(columns * 3) / 4}u), vec4u(${places - 1}u));
+  let i = min(vec4u(column0 + quad) + vec4u(0u, ${columns / 4}u, ${columns / 2}u, ${(columns * 3) / 4}u), vec4u(${
+    places - 1
+  }u));
   let seenX = vec4i(i % ${sW}u) * ${axes[2].advance} + ${ofPhase(axes[2], "phaseX", (f) => f.base)};
   let seenY = vec4i(i / ${sW}u % ${sH}u) * ${axes[1].advance} + ${ofPhase(axes[1], "phaseY", (f) => f.base)};
   let seenZ = vec4i(i / ${sW * sH}u % ${sD}u) * ${axes[0].advance} + ${ofPhase(axes[0], "phaseZ", (f) => f.base)};
@@ -362,6 +364,6 @@ export function gemmVariants(backward: boolean): readonly Variant<ConvParams>[] 
   return [false, true].flatMap((matrices) =>
     tiles
       .filter(({ rows }) => !matrices || rows % 32 === 0)
-      .map(({ rows, columns }) => variant(rows, columns, matrices)),
+      .map(({ rows, columns }) => variant(rows, columns, matrices))
   );
 }

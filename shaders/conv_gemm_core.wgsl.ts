@@ -54,7 +54,9 @@ function registerCore({ rows, columns, depth }: GemmTile): GemmCore {
   const finish = (atColumn: string, atElement: string, before = "", after = ""): string =>
     `for (var c = 0u; c < 8u; c++) {
   let column = across + c * ${across}u;
-  let values = ${pick(8, (c) => `vec4f(${[0, 1, 2, 3].map((r) => `${sum(r, c % 2 ? "q" : "p")}[${c >> 1}]`).join(", ")})`)};
+  let values = ${
+      pick(8, (c) => `vec4f(${[0, 1, 2, 3].map((r) => `${sum(r, c % 2 ? "q" : "p")}[${c >> 1}]`).join(", ")})`)
+    };
   ${atColumn}
   ${before}
   for (var r = 0u; r < 4u; r++) {
@@ -75,36 +77,42 @@ var<workgroup> tileB: array<vec4f, ${depth * strideB}>;`,
     stage: (of, k, q, value) =>
       `tile${of.toUpperCase()}[(${k}) * ${of === "a" ? strideA : strideB}u + ${q}] = ${value};`,
     multiply: `for (var k = 0u; k < ${depth}u; k += ${unroll}u) {
-${times(
-  unroll,
-  (u) => `{
+${
+      times(
+        unroll,
+        (u) =>
+          `{
   let a = tileA[(k + ${u}u) * ${strideA}u + down];
   let p = tileB[(k + ${u}u) * ${strideB}u + across];
   let q = tileB[(k + ${u}u) * ${strideB}u + across + ${across}u];
   ${times(4, (r) => `${sum(r, "p")} += a[${r}] * p; ${sum(r, "q")} += a[${r}] * q;`)}
 }`,
-)}
+      )
+    }
 }`,
     finish: (atColumn, atElement) => finish(atColumn, atElement),
     // Sums of differences from a value of the same row, so that little cancels; first an invocation's own, then those of
     // the row's first invocation, which makes the sums of all comparable. The tiles' memory is free by then.
-    finishWithMoments: (atColumn, atElement, atRow) => `var pivots = vec4f();
+    finishWithMoments: (atColumn, atElement, atRow) =>
+      `var pivots = vec4f();
 var sums = vec4f();
 var squares = vec4f();
 var own = 0f;
-${finish(
-  atColumn,
-  `var seen = 0f;
+${
+        finish(
+          atColumn,
+          `var seen = 0f;
     ${atElement}
     seenRows[r] = seen;`,
-  "var seenRows = vec4f();",
-  `if (c == 0u) { pivots = seenRows; }
+          "var seenRows = vec4f();",
+          `if (c == 0u) { pivots = seenRows; }
   let inside = column < count;
   let d = select(vec4f(), seenRows - pivots, inside);
   sums += d;
   squares += d * d;
   own += select(0f, 1f, inside);`,
-)}
+        )
+      }
 if (across == 0u) { tileA[down] = pivots; }
 workgroupBarrier();
 let origin = tileA[down];
@@ -165,11 +173,16 @@ function matrixCore({ rows, columns, depth }: GemmTile, { M, N, K }: SubgroupMat
   const finish = (atColumn: string, atElement: string, after: (c: number) => string = () => ""): string =>
     times(
       beside,
-      (c) => `${times(
-        down,
-        (r) =>
-          `subgroupMatrixStore<row_major>(&leaving, (down * 32u + ${r * M}u) * ${width}u + across * ${N}u, sum${r}_${c}, ${width}u);`,
-      )}
+      (c) =>
+        `${
+          times(
+            down,
+            (r) =>
+              `subgroupMatrixStore<row_major>(&leaving, (down * 32u + ${
+                r * M
+              }u) * ${width}u + across * ${N}u, sum${r}_${c}, ${width}u);`,
+          )
+        }
 workgroupBarrier();
 for (var strip = local % ${width}u; strip < ${width}u; strip += ${size}u) {
   let column = ${columnOf(c)};
@@ -184,7 +197,9 @@ ${after(c)}`,
     );
   const each = (text: (r: number, c: number) => string): string => times(down, (r) => times(beside, (c) => text(r, c)));
   const stage = (tile: string, at: string, step: number, value: string): string =>
-    `{ let at = ${at}; let values = vec4h(${value});\n${times(4, (c) => `${tile}[at + ${c * step}u] = values[${c}];`)} }`;
+    `{ let at = ${at}; let values = vec4h(${value});\n${
+      times(4, (c) => `${tile}[at + ${c * step}u] = values[${c}];`)
+    } }`;
   return {
     enable: "enable chromium_experimental_subgroup_matrix;\nenable subgroups;",
     builtins: ", @builtin(subgroup_id) subgroup: u32",
@@ -200,38 +215,47 @@ var<workgroup> leaving: array<f32, ${rows * width}>;`,
         : stage("tileB", `(${k}) * ${strideB}u + ${q}`, columns / 4, value),
     multiply: times(
       depth / K,
-      (s) => `{
-${times(
-  down,
-  (r) => `let a${r} = subgroupMatrixLoad<subgroup_matrix_left<f16, ${K}, ${M}>, col_major>(
+      (s) =>
+        `{
+${
+          times(
+            down,
+            (r) =>
+              `let a${r} = subgroupMatrixLoad<subgroup_matrix_left<f16, ${K}, ${M}>, col_major>(
   &tileA, ${s * K * strideA + r * M}u + down * 32u, ${strideA}u);`,
-)}
-${times(
-  beside,
-  (c) => `let b${c} = subgroupMatrixLoad<subgroup_matrix_right<f16, ${N}, ${K}>, row_major>(
+          )
+        }
+${
+          times(
+            beside,
+            (c) =>
+              `let b${c} = subgroupMatrixLoad<subgroup_matrix_right<f16, ${N}, ${K}>, row_major>(
   &tileB, ${s * K * strideB + c * N}u + across * ${lanes}u, ${strideB}u);`,
-)}
+          )
+        }
 ${each((r, c) => `sum${r}_${c} = subgroupMatrixMultiplyAccumulate(a${r}, b${c}, sum${r}_${c});`)}
 }`,
     ),
     finish: (atColumn, atElement) => finish(atColumn, atElement),
     // What was seen goes back to where sums leave, and neighbouring invocations share a row: as above, sums of differences
     // from a value of their own, then from one of the row.
-    finishWithMoments:
-      rows * width < 4 * size
-        ? null
-        : (atColumn, atElement, atRow) => `let reader = local % ${readers}u;
+    finishWithMoments: rows * width < 4 * size
+      ? null
+      : (atColumn, atElement, atRow) =>
+        `let reader = local % ${readers}u;
 let row = local / ${readers}u;
 var pivot = 0f;
 var total = 0f;
 var squares = 0f;
 var own = 0f;
-${finish(
-  atColumn,
-  `var seen = 0f;
+${
+          finish(
+            atColumn,
+            `var seen = 0f;
     ${atElement}
     leaving[row * ${width}u + strip] = seen;`,
-  (c) => `for (var k = reader; k < ${width}u; k += ${readers}u) {
+            (c) =>
+              `for (var k = reader; k < ${width}u; k += ${readers}u) {
   // Rows begin in the same memory bank.
   let strip = (k + row) % ${width}u;
   if (${columnOf(c)} < count) {
@@ -244,7 +268,8 @@ ${finish(
   }
 }
 workgroupBarrier();`,
-)}
+          )
+        }
 leaving[local] = pivot;
 leaving[local + ${size}u] = total;
 leaving[local + ${2 * size}u] = squares;

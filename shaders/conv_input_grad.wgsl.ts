@@ -42,7 +42,9 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lane
         let at = g0 + u32((tz / ${p.stride[0]} * ${oH} + ty / ${p.stride[1]}) * ${oW} + tx / ${p.stride[2]});
         let tap = w0 + u32((kz * ${kH} + ky) * ${kW} + kx);
         for (var c = 0u; c < ${co}u; c++) {
-          sum += ${io.load("g", `at + c * ${volume(p.output)}u`)} * ${io.load("w", `tap + c * ${ci * volume(p.kernel)}u`)};
+          sum += ${io.load("g", `at + c * ${volume(p.output)}u`)} * ${
+    io.load("w", `tap + c * ${ci * volume(p.kernel)}u`)
+  };
         }
       }
     }

@@ -207,10 +207,9 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) loca
 function weightLoads(p: ConvParams, to: Side, tile: Tile, io: Operands): { before: string; inside: string } {
   const kW = p.kernel[2],
     count = tile.channels * kW;
-  const before =
-    to.channels % tile.channels === 0
-      ? [`let lastChannel = ${tile.channels - 1}u;`]
-      : [`let lastChannel = min(${tile.channels}u, ${to.channels}u - first) - 1u;`];
+  const before = to.channels % tile.channels === 0
+    ? [`let lastChannel = ${tile.channels - 1}u;`]
+    : [`let lastChannel = min(${tile.channels}u, ${to.channels}u - first) - 1u;`];
   const inside: string[] = [];
   if (tile.share > 1) {
     before.push(`let own = lane % ${tile.share}u;`);

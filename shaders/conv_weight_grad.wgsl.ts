@@ -5,7 +5,7 @@
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { ceilDiv, convFlops, foldGrid, volume, weightOperands } from "./conv_common.wgsl.ts";
 import type { ConvParams } from "./conv_common.wgsl.ts";
-import { operands, type Operands } from "./operands.ts";
+import { type Operands, operands } from "./operands.ts";
 import type { Dispatch, Fusion, Kernel, Lowered, Target, Variant } from "./types.ts";
 
 /**

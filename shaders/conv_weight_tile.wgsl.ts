@@ -83,10 +83,9 @@ export function lowerWeightTile(p: ConvParams, target: Target, tile: Tile, fusio
         ...(tilesY * th > oH && a > 0 ? [`(oy + ${a}u < ${oH}u)`] : []),
         ...(tilesX * tw > oW && b > 0 ? [`(ox + ${b}u < ${oW}u)`] : []),
       ];
-      const index =
-        tests.length > 0
-          ? `min(gAt + ${a * oW + b}u, ${p.batch * p.outChannels * volume(p.output) - 1}u)`
-          : `gAt + ${a * oW + b}u`;
+      const index = tests.length > 0
+        ? `min(gAt + ${a * oW + b}u, ${p.batch * p.outChannels * volume(p.output) - 1}u)`
+        : `gAt + ${a * oW + b}u`;
       const value = io.load("g", `${index}`);
       const load = tests.length > 0 ? `select(0.0, ${value}, ${tests.join(" & ")})` : value;
       loads.push(`let g${a}_${b} = ${load};`);

@@ -63,7 +63,8 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   };
 
   const input = { input: 0 };
-  const run = (zero: string, to: string): string => `var total = ${zero};
+  const run = (zero: string, to: string): string =>
+    `var total = ${zero};
   for (var k = start; k < end; k++) {
     let place = at(first, k);
     total += b0[place];

@@ -35,7 +35,7 @@ export function lowerSumCells(p: SumCellsParams, target: Target): Lowered {
   const wide = [4, 3, 2, 1].find((n) => channels % n === 0)!;
   const groups = channels / wide;
   const levels: number[] = [];
-  for (let n = count; n >= 2 * RUN && levels.length < MOST_LEVELS;) levels.push((n = Math.floor(n / RUN)));
+  for (let n = count; n >= 2 * RUN && levels.length < MOST_LEVELS;) levels.push(n = Math.floor(n / RUN));
   const value = wide === 1 ? "f32" : `vec${wide}f`;
   const lanes = (text: (c: number) => string): string =>
     `${value}(${Array.from({ length: wide }, (_, c) => text(c)).join(", ")})`;
@@ -49,7 +49,8 @@ fn term(k: u32, c: u32, e: u32) -> ${value} {
   return b1[(sample * ${tapCount}u + k) * ${points}u + at] * ${lanes((c) => `b0[first + ${c * points}u]`)};
 }`;
   /** The sum of run `at` of a level, from buffer b. */
-  const run = (level: number, b: number): string => wgsl`
+  const run = (level: number, b: number): string =>
+    wgsl`
 fn run${level}(k: u32, c: u32, at: u32) -> ${value} {
   let first = (k * ${channels}u + c) * ${levels[level - 1]}u + at;
   return ${lanes((c) => `b${b}[first + ${c * levels[level - 1]!}u]`)};
@@ -69,9 +70,14 @@ fn run${level}(k: u32, c: u32, at: u32) -> ${value} {
   }
   for (var k = 0u; k < ${tapCount}u; k++) {
     var total = ${value}(0);
-    for (var e = at * ${RUN}u; e < at * ${RUN}u + ${RUN}u; e++) { total += ${level === 1 ? "term(k, c, e)" : `run${level - 1}(k, c, e)`}; }
+    for (var e = at * ${RUN}u; e < at * ${RUN}u + ${RUN}u; e++) { total += ${
+      level === 1 ? "term(k, c, e)" : `run${level - 1}(k, c, e)`
+    }; }
     let to = (k * ${channels}u + c) * ${runs}u + at;
-    ${Array.from({ length: wide }, (_, c) => `b${reads.length}[to + ${c * runs}u] = total${wide === 1 ? "" : `[${c}]`};`).join(" ")}
+    ${
+      Array.from({ length: wide }, (_, c) =>
+        `b${reads.length}[to + ${c * runs}u] = total${wide === 1 ? "" : `[${c}]`};`).join(" ")
+    }
   }`;
     const types = level === 1 ? ["f32", "f32", "i32", "i32", "f32"] : ["f32", "i32", "i32", "f32"];
     const name = `grid_sample.runs${level}`;
@@ -112,7 +118,10 @@ fn run${level}(k: u32, c: u32, at: u32) -> ${value} {
     }
   }
   let to = (sample * ${channels}u + c) * ${voxels}u + voxel;
-  ${Array.from({ length: wide }, (_, c) => `b${reads.length}[to + ${c * voxels}u] = sum${wide === 1 ? "" : `[${c}]`};`).join(" ")}`;
+  ${
+    Array.from({ length: wide }, (_, c) => `b${reads.length}[to + ${c * voxels}u] = sum${wide === 1 ? "" : `[${c}]`};`)
+      .join(" ")
+  }`;
   const types = ["f32", "f32", "i32", ...levels.map(() => "f32"), "f32"];
   const library = [term, ...levels.map((_, k) => run(k + 1, 3 + k))].join("\n");
   const items = samples * groups * voxels;

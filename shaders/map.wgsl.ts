@@ -82,8 +82,7 @@ export function mapKernel(p: MapParams, target: Target): Kernel {
     Array.from({ length: together }, (_, t) =>
       lines
         .map((line) => (split ? line.replace(/\b[A-Za-z_]\w*/g, (w) => (split.names.has(w) ? `${w}_${t}` : w)) : line))
-        .join("\n"),
-    ).join("\n");
+        .join("\n")).join("\n");
   const body = split ? `${split.shared.join("\n")}\n${perRow(split.own)}` : p.body.join("\n");
   const named = (line: string): boolean => !!split?.names.has(/^let (\w+)/.exec(line)?.[1] ?? "");
   const before = [...p.before.filter((line) => !named(line)), perRow(p.before.filter(named))].join("\n");
@@ -100,10 +99,17 @@ ${bindings(p.reads)}
 @compute @workgroup_size(${WORKGROUP})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
 #if ${single}
-  let first = (group.x + group.y * ${target.maxWorkgroupsPerDimension}u) * ${WORKGROUP * each}u + lane${from > 0 ? ` + ${from}u` : ""};
+  let first = (group.x + group.y * ${target.maxWorkgroupsPerDimension}u) * ${WORKGROUP * each}u + lane${
+    from > 0 ? ` + ${from}u` : ""
+  };
 #else
   let first = group.x * ${WORKGROUP * each}u + lane;
-${Array.from({ length: together }, (_, t) => (split ? `  let o_${t} = group.y * ${TOGETHER}u + ${t}u;` : "  let o = group.y;")).join("\n")}
+${
+    Array.from(
+      { length: together },
+      (_, t) => (split ? `  let o_${t} = group.y * ${TOGETHER}u + ${t}u;` : "  let o = group.y;"),
+    ).join("\n")
+  }
 #endif
 ${before}
 #if ${each === 1}

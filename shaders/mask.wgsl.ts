@@ -2,7 +2,8 @@
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 
 /** `inside(word)`: whether an element, read as bits, is not zero; of f32 neither 0 nor -0. */
-export const insideFunction = (float: boolean): string => wgsl`
+export const insideFunction = (float: boolean): string =>
+  wgsl`
 fn inside(word: u32) -> bool {
 #if ${float}
   return (word << 1u) != 0u;

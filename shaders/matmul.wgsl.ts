@@ -27,7 +27,8 @@ export const each = (count: number, text: (k: number) => string): string =>
 export const pairs = (rows: number, columns: number, text: (i: number, j: number) => string): string =>
   each(rows, (i) => each(columns, (j) => text(i, j)));
 
-const bindings = (a: string, b: string): string => `@group(0) @binding(0) var<storage, read> a: array<${a}>;
+const bindings = (a: string, b: string): string =>
+  `@group(0) @binding(0) var<storage, read> a: array<${a}>;
 @group(0) @binding(1) var<storage, read> b: array<${b}>;
 @group(0) @binding(2) var<storage, read_write> y: array<f32>;`;
 
@@ -90,13 +91,16 @@ ${pairs(tm, tn, (r, c) => `      s${r}_${c} += a${r} * b${c};`)}
 ${pairs(tm, tn, (r, c) => `    total${r}_${c} += s${r}_${c};`)}
   }
   let at = sample * ${rows * columns}u;
-${pairs(
-  tm,
-  tn,
-  (r, c) => `  if ((first + ${r}u < ${rows}u) & (column + ${c}u < ${columns}u)) {
+${
+      pairs(
+        tm,
+        tn,
+        (r, c) =>
+          `  if ((first + ${r}u < ${rows}u) & (column + ${c}u < ${columns}u)) {
     y[at + m${r} * ${columns}u + n${c}] = total${r}_${c};
   }`,
-)}
+      )
+    }
 }
 `;
     return lowered(p, { name: `matmul.tile${tm}x${tn}`, source, workgroups });
@@ -163,12 +167,15 @@ ${pairs(tm, tn, (i, j) => `    total${i}_${j} += s${i}_${j};`)}
   }
   for (var c = 0u; c < min(${tm}u, ${rows}u - first); c++) {
     let at = sample * ${rows * columns}u + (first + c) * ${columns}u + column;
-${each(
-  tn,
-  (j) => `    if (column + ${j * size}u < ${columns}u) {
+${
+      each(
+        tn,
+        (j) =>
+          `    if (column + ${j * size}u < ${columns}u) {
       y[at + ${j * size}u] = ${pick(tm, (i) => `total${i}_${j}`)};
     }`,
-)}
+      )
+    }
   }
 }
 `;
@@ -218,20 +225,26 @@ ${a.text}
 ${b.text}
       workgroupBarrier();
       for (var t = 0u; t < ${DEPTH}u; t++) {
-${each(4, (r) => `        let a${r} = tileA[t * ${STRIDE}u + m + ${r}u];\n        let b${r} = tileB[t * ${STRIDE}u + n + ${r}u];`)}
+${
+      each(4, (r) =>
+        `        let a${r} = tileA[t * ${STRIDE}u + m + ${r}u];\n        let b${r} = tileB[t * ${STRIDE}u + n + ${r}u];`)
+    }
 ${pairs(4, 4, (r, c) => `        s${r}_${c} += a${r} * b${c};`)}
       }
     }
 ${pairs(4, 4, (r, c) => `    total${r}_${c} += s${r}_${c};`)}
   }
   let at = sample * ${rows * columns}u + (first + m) * ${columns}u + column + n;
-${pairs(
-  4,
-  4,
-  (r, c) => `  if ((first + m + ${r}u < ${rows}u) & (column + n + ${c}u < ${columns}u)) {
+${
+      pairs(
+        4,
+        4,
+        (r, c) =>
+          `  if ((first + m + ${r}u < ${rows}u) & (column + n + ${c}u < ${columns}u)) {
     y[at + ${r * columns + c}u] = total${r}_${c};
   }`,
-)}
+      )
+    }
 }
 `;
     return lowered(p, { name: "matmul.workgroup64x64", source, workgroups: grid.workgroups });
@@ -270,7 +283,9 @@ export function tileLoad(
   };
   // What lies outside is loaded from the end and replaced by zero.
   const four = `let inside = (${origin} + line < ${extent}u) & (k + term < ${inner}u);
-        let four = ${name}[(${at(`min(${origin} + line, ${extent - (along ? 1 : 4)}u)`, `min(k + term, ${inner - (along ? 4 : 1)}u)`)}) / 4u];`;
+        let four = ${name}[(${
+    at(`min(${origin} + line, ${extent - (along ? 1 : 4)}u)`, `min(k + term, ${inner - (along ? 4 : 1)}u)`)
+  }) / 4u];`;
   const text = `      {
         let line = ${line};
         let term = ${term};

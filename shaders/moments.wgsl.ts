@@ -123,7 +123,8 @@ ${text((at) => x.load("x", at))}
     const name = `${own}${x.suffix}`;
     return { kernel: { name, source, workgroups, flops }, reads: x.reads, writes: [to] };
   };
-  const read = (load: (at: string) => string): string => `  let row = group / ${parts}u;
+  const read = (load: (at: string) => string): string =>
+    `  let row = group / ${parts}u;
   let begin = group % ${parts}u * ${share}u;
   let end = min(begin + ${share}u, ${length}u);
   let first = row * ${length}u;
@@ -152,7 +153,8 @@ ${each((t) => `    let d${t} = v${t} - own;`)}
   }
 `;
   // Parts of a row are no more than lanes.
-  const merge = (load: (at: string) => string): string => `  let part = min(lane, ${parts - 1}u);
+  const merge = (load: (at: string) => string): string =>
+    `  let part = min(lane, ${parts - 1}u);
   let at = (group * ${parts}u + part) * 2u;
   let count = select(0f, f32(min(${share}u, ${length}u - part * ${share}u)), lane < ${parts}u);
   let pivot = ${load("at")};

@@ -27,10 +27,9 @@ export function lowerPartialMoments(
   if (length % parts.length !== 0) return null;
   const perRow = ceilDiv(parts.length, parts.share);
   const entries = (length / parts.length) * perRow;
-  const count =
-    perRow === 1
-      ? `${parts.length}f`
-      : `f32(min(${parts.share}u, ${parts.length}u - i % ${perRow}u * ${parts.share}u))`;
+  const count = perRow === 1
+    ? `${parts.length}f`
+    : `f32(min(${parts.share}u, ${parts.length}u - i % ${perRow}u * ${parts.share}u))`;
   const lanes = widestGroup(target);
   const share = Math.min(entries, lanes * Math.max(DEPTH, ceilDiv(entries, lanes * lanes)));
   const chunks = ceilDiv(entries, share);

@@ -23,8 +23,7 @@ const CHUNK = 128;
 export function lowerNumbering({ batch, voxels, parents, firstTemp }: NumberingParams, target: Target): Lowered {
   // sizes[0] voxels, sizes[1] chunks of voxels, ...; counts of level k >= 1 lie in a temporary.
   const sizes = [voxels];
-  do sizes.push(Math.ceil(sizes.at(-1)! / CHUNK));
-  while (sizes.at(-1)! > 1);
+  do sizes.push(Math.ceil(sizes.at(-1)! / CHUNK)); while (sizes.at(-1)! > 1);
   const counts = (level: number): Slot => ({ temp: firstTemp + level - 1 });
   const dispatches: Dispatch[] = [];
   // The last chunk starts from 0, so that its count is not needed.

@@ -85,8 +85,8 @@ export function operands(inputs: readonly Operand[], result: Operand, fusion: Fu
       computed.has(name)
         ? `load_${name}(u32(${index}))`
         : typeOf(name) === "f16"
-          ? `f32(${name}[${index}])`
-          : `${name}[${index}]`,
+        ? `f32(${name}[${index}])`
+        : `${name}[${index}]`,
     store(index, value, seen) {
       const own = rounded ? `vg_half(${value})` : value;
       const kept = store ? `finish(${index}, ${own})` : rounded ? `f16(${own})` : own;

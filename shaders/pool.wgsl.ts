@@ -42,7 +42,9 @@ export function lowerPool(kind: PoolKind, planes: number, p: PoolWindows, target
   const source = wgsl`
 @group(0) @binding(0) var<storage, read> values: array<f32>;
 ${kind === "scatter" ? "@group(0) @binding(1) var<storage, read> places: array<i32>;" : ""}
-@group(0) @binding(${kind === "scatter" ? 2 : 1}) var<storage, read_write> result: array<${kind === "indices" ? "i32" : "f32"}>;
+@group(0) @binding(${kind === "scatter" ? 2 : 1}) var<storage, read_write> result: array<${
+    kind === "indices" ? "i32" : "f32"
+  }>;
 
 @compute @workgroup_size(${WORKGROUP})
 fn main(@builtin(global_invocation_id) id: vec3u) {
@@ -120,4 +122,6 @@ const total = (kind: PoolKind, [, h, w]: Triple, width: number, p: PoolWindows):
       }
       sum += slice;
     }
-    result[line * ${width}u + u32(x)] = sum${kind === "scatter" ? "" : ` / ${p.kernel[0] * p.kernel[1] * p.kernel[2]}f`};`;
+    result[line * ${width}u + u32(x)] = sum${
+  kind === "scatter" ? "" : ` / ${p.kernel[0] * p.kernel[1] * p.kernel[2]}f`
+};`;

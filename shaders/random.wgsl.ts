@@ -11,8 +11,10 @@ const parity = 0x1bd11bda;
 
 /** Four rounds, then a word of the key and the number of the group: five such groups make a block. */
 function group(index: number): string {
-  const rounds = rotations[index % 2]!.map((turn) => `  x.x += x.y;
-  x.y = ((x.y << ${turn}u) | (x.y >> ${32 - turn}u)) ^ x.x;`);
+  const rounds = rotations[index % 2]!.map((turn) =>
+    `  x.x += x.y;
+  x.y = ((x.y << ${turn}u) | (x.y >> ${32 - turn}u)) ^ x.x;`
+  );
   const words = ["key.x", "key.y", "last"];
   return `${rounds.join("\n")}
   x += vec2u(${words[(index + 1) % 3]}, ${words[(index + 2) % 3]} + ${index + 1}u);`;
@@ -69,7 +71,8 @@ export function randomSource(names: Iterable<string>): string {
  * Example: `threefry2x32([0, 0], [0, 0])` is [0x6b200159, 0x99ba4efe].
  */
 export function threefry2x32(
-  key: readonly [number, number], counter: readonly [number, number],
+  key: readonly [number, number],
+  counter: readonly [number, number],
 ): [number, number] {
   const words = [key[0], key[1], key[0] ^ key[1] ^ parity];
   let x = (counter[0] + key[0]) | 0;

@@ -186,7 +186,9 @@ const resultBindings = (p: ReduceParams, results: readonly [string, string][]): 
   results
     .map(
       ([name, type], k) =>
-        `@group(0) @binding(${p.reads.length + (p.finish?.reads.length ?? 0) + k}) var<storage, read_write> ${name}: array<${type}>;`,
+        `@group(0) @binding(${
+          p.reads.length + (p.finish?.reads.length ?? 0) + k
+        }) var<storage, read_write> ${name}: array<${type}>;`,
     )
     .join("\n");
 

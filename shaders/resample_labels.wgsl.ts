@@ -35,7 +35,8 @@ export function lowerResampleLabels({ outer, to }: ResampleLabelsParams, target:
     `labels[line + (z${(k >> 2) & 1} * size.y + y${(k >> 1) & 1}) * size.z + x${k & 1}]`;
   const axes = ["z", "y", "x"]
     .map(
-      (axis, a) => `  let ${axis}0 = u32(table[${LABEL_HEADER}u + ${axis}]);
+      (axis, a) =>
+        `  let ${axis}0 = u32(table[${LABEL_HEADER}u + ${axis}]);
   let ${axis}1 = min(${axis}0 + 1u, size[${a}] - 1u);
   let t${axis} = parts[${axis}];`,
     )
@@ -58,10 +59,12 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) count
   let line = item / (to.z * to.y * to.x) * size.x * size.y * size.z;
 ${axes}
   let l = array(${corners.map(voxel).join(", ")});
-  if (${corners
-    .slice(1)
-    .map((k) => `l[${k}] == l[0]`)
-    .join(" && ")}) {
+  if (${
+    corners
+      .slice(1)
+      .map((k) => `l[${k}] == l[0]`)
+      .join(" && ")
+  }) {
     result[item] = l[0];
     return;
   }

@@ -141,8 +141,10 @@ fn weights(t: f32) -> array<f32, 4> {
 
 /** `resized(start, i)`: the value at place i of a line whose first source element is at `start`. */
 function forwardFunction({ mode }: ResizeAxisParams, inner: number): string {
-  const terms = Array.from({ length: reach[mode].taps }, (_, k) =>
-    `w[${k}] * source[start + tap(at.first, ${k}) * ${inner}u]`);
+  const terms = Array.from(
+    { length: reach[mode].taps },
+    (_, k) => `w[${k}] * source[start + tap(at.first, ${k}) * ${inner}u]`,
+  );
   return wgsl`
 fn resized(start: u32, i: u32) -> Value {
   let at = place(i);

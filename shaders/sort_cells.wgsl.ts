@@ -80,7 +80,9 @@ export function lowerSortCells(samples: number, points: number, voxels: number, 
     [{ output: 0 }],
     `let cell = ${cell("i")};
   if ((i == 0u) || (${cell("max(i, 1u) - 1u")} != cell)) { b1[${count}u + cell] = i; }
-  if ((i == ${count - 1}u) || (${cell(`min(i + 1u, ${count - 1}u)`)} != cell)) { b1[${count + bins}u + cell] = i + 1u; }`,
+  if ((i == ${count - 1}u) || (${cell(`min(i + 1u, ${count - 1}u)`)} != cell)) { b1[${
+      count + bins
+    }u + cell] = i + 1u; }`,
   );
   const bytes = 4 * count;
   return { temps: [bytes, bytes, bytes, bytes, 4 * BUCKETS * chunks, 4 * BUCKETS * chunks], dispatches };
@@ -100,7 +102,9 @@ export function step(
   const { workgroups, row } = fold(items, WORKGROUP, target);
   const buffers = [...reads, ...writes].map(
     (_, k) =>
-      `@group(0) @binding(${k}) var<storage, ${k < reads.length ? "read" : "read_write"}> b${k}: array<${types[k] ?? "u32"}>;`,
+      `@group(0) @binding(${k}) var<storage, ${k < reads.length ? "read" : "read_write"}> b${k}: array<${
+        types[k] ?? "u32"
+      }>;`,
   );
   const source = wgsl`
 ${buffers.join("\n")}

@@ -58,7 +58,8 @@ export type Slot = { input: number; window?: number } | { output: number; window
 export const windowElements = (target: Target): number => Math.floor(target.maxBindingBytes / 1024) * 256;
 
 /** Invocations of a workgroup that is as wide as a kernel can use and the adapter allows: a power of two, 256 at most. */
-export const widestGroup = (target: Target): number => 2 ** Math.floor(Math.log2(Math.min(256, target.maxWorkgroupSize)));
+export const widestGroup = (target: Target): number =>
+  2 ** Math.floor(Math.log2(Math.min(256, target.maxWorkgroupSize)));
 
 export interface Dispatch {
   readonly kernel: Kernel;

@@ -2,18 +2,20 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as vg from "../engine/mod.ts";
-import { tensor, type Tensor } from "../engine/mod.ts";
+import { type Tensor, tensor } from "../engine/mod.ts";
 import { assertClose, noise } from "./helpers.ts";
 
 const size = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
 const at = (data: ArrayLike<number>, shape: number[]): Tensor => tensor(Float32Array.from(data), { shape });
 
 test("affineGrid: values and gradient", async () => {
-  for (const space of [
-    [5, 7],
-    [1, 4],
-    [3, 1, 5],
-  ]) {
+  for (
+    const space of [
+      [5, 7],
+      [1, 4],
+      [3, 1, 5],
+    ]
+  ) {
     for (const alignCorners of [false, true]) {
       const dims = space.length;
       const theta = noise(2 * dims * (dims + 1), 1);

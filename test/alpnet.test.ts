@@ -1,7 +1,7 @@
 /** ALPNet's prototypes and few-shot head: published numbers, float64 loops, derivatives, what cannot be. */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { closeDevice, compile, grad, tensor, type Tensor, valueAndGrad, vjp, zeros } from "../engine/mod.ts";
+import { closeDevice, compile, grad, type Tensor, tensor, valueAndGrad, vjp, zeros } from "../engine/mod.ts";
 import { alpnet } from "../models/mod.ts";
 import * as reference from "./alpnet_reference.ts";
 import { assertClose, goldenJson, goldenTensors, noise, toTensor } from "./helpers.ts";
@@ -79,12 +79,12 @@ test("one class of several images: any window and mask, none, all, half, 19 of 2
     { mode: "gridconv+", window: [9, 11], threshold: 0.4, probe: 40 },
   ];
   const values = Object.values(masks).map((f) =>
-    Float64Array.from({ length: S * H * W }, (_, i) => f(Math.floor(i / (H * W)), Math.floor(i / W) % H, i % W)),
+    Float64Array.from({ length: S * H * W }, (_, i) => f(Math.floor(i / (H * W)), Math.floor(i / W) % H, i % W))
   );
   const run = compile((q: Tensor, s: Tensor, ...given: Tensor[]) =>
     given.flatMap((mask) =>
-      poolings.map((p) => alpnet.similarity(q, alpnet.prototypes(s, mask, p as any), { temperature: 7 })),
-    ),
+      poolings.map((p) => alpnet.similarity(q, alpnet.prototypes(s, mask, p as any), { temperature: 7 }))
+    )
   ) as any;
   const results = await run(
     toMaps(query),
@@ -182,10 +182,12 @@ test("an episode's logits, losses and gradients, any ways and shots, both backgr
     await assertClose(parts.logits, { shape: [2, list.length, 21, 15], data: logits }, TOLERANCE, `${what}: logits`);
 
     // Along some directions, against central differences in float64 (good to 1e-8 here).
-    for (const [g, m, which] of [
-      [gq, query, 0],
-      [gs, support, 1],
-    ] as const) {
+    for (
+      const [g, m, which] of [
+        [gq, query, 0],
+        [gs, support, 1],
+      ] as const
+    ) {
       const gradient = await g.data();
       for (const seed of [5, 6]) {
         const direction = noise(m.data.length, seed + which);
@@ -210,12 +212,14 @@ test("an episode without the class has finite losses and gradients", async () =>
   const empty = { h: 8, w: 8, data: new Int32Array(64) };
   const full = { h: 8, w: 8, data: new Int32Array(64).fill(1) };
   const [q, s] = [toMaps(maps(1, 3, 8, 8, 7)), toMaps(maps(1, 3, 8, 8, 8))];
-  for (const [a, b] of [
-    [empty, empty],
-    [empty, full],
-    [full, empty],
-    [full, full],
-  ] as const) {
+  for (
+    const [a, b] of [
+      [empty, empty],
+      [empty, full],
+      [full, empty],
+      [full, full],
+    ] as const
+  ) {
     const [{ alignment }, gradient] = await (async () => {
       const [[loss, parts], g] = valueAndGrad(
         (x: Tensor, y: Tensor) => {

@@ -37,7 +37,7 @@ export function prototypes(support: Maps, mask: Float64Array, p: Pooling): numbe
     range(Math.floor(h / wh)).flatMap((i) =>
       range(Math.floor(w / ww)).map(
         (j) => total(range(wh * ww).map((k) => value(i * wh + Math.floor(k / ww), j * ww + (k % ww)))) / (wh * ww),
-      ),
+      )
     );
   const share = (s: number, window: readonly [number, number]): number[] =>
     pooled(window, (y, x) => mask[(s * h + y) * w + x]!);
@@ -110,8 +110,9 @@ export const classes = (support: Maps, labels: Labels, o: Head): number[][][] =>
     const mask = scale(full, [labels.h, labels.w], [support.h, support.w]);
     const paper = o.rule === "paper";
     const { window, threshold } = o;
-    if (k === 0)
+    if (k === 0) {
       return prototypes(support, mask, { mode: o.background, window, threshold: paper ? 1 - threshold : threshold });
+    }
     const own = paper ? { inclusive: true } : { probe: 4 };
     return prototypes(support, mask, { mode: o.foreground, window, threshold, ...own });
   });
@@ -146,12 +147,13 @@ export function losses(
   const own = scores(query, classes(support, supportLabels, o), o.temperature);
   const full = own.map((s) => scale(s, [query.h, query.w], [queryLabels.h, queryLabels.w]));
   const segmentation = crossEntropy(full, queryLabels.data, weights);
-  const predicted = Int32Array.from(own[0]!, (_, i) =>
-    own.reduce((best, s, k) => (s[i]! > own[best]![i]! ? k : best), 0),
+  const predicted = Int32Array.from(
+    own[0]!,
+    (_, i) => own.reduce((best, s, k) => (s[i]! > own[best]![i]! ? k : best), 0),
   );
   const turned = classes(query, { h: query.h, w: query.w, data: predicted }, o);
   const back = scores(support, turned, o.temperature).map((s) =>
-    scale(s, [support.h, support.w], [supportLabels.h, supportLabels.w]),
+    scale(s, [support.h, support.w], [supportLabels.h, supportLabels.w])
   );
   const area = supportLabels.h * supportLabels.w;
   const terms: number[] = [];

@@ -3,7 +3,14 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as vg from "../engine/mod.ts";
 import type { Plan, SampleCase, Tensor, Triple } from "../engine/mod.ts";
-import { annotatedEpisodes, largestSlices, oneShotSegmenter, sliceRange, superpixelEpisodes, transformed } from "../models/mod.ts";
+import {
+  annotatedEpisodes,
+  largestSlices,
+  oneShotSegmenter,
+  sliceRange,
+  superpixelEpisodes,
+  transformed,
+} from "../models/mod.ts";
 
 const SHAPE = [5, 11, 14] as const;
 const AREA = 11 * 14;
@@ -70,10 +77,16 @@ test("annotatedEpisodes() draws a class in slices of two patients, never beside 
     const { image, label } = await draw(new vg.Prng(5).fork(k));
     const [values, mask] = [await image.data(), await label.data()];
     const [first, second] = [origin(values.subarray(0, AREA)), origin(values.subarray(AREA))];
-    assert.ok(first.n !== second.n && [first.z, second.z].every((z) => z === 1 || z === 2), `${JSON.stringify([first, second])}`);
+    assert.ok(
+      first.n !== second.n && [first.z, second.z].every((z) => z === 1 || z === 2),
+      `${JSON.stringify([first, second])}`,
+    );
     pairs.add(`${first.n}${second.n}`);
     for (const [n, { n: of, z }] of [first, second].entries()) {
-      assert.equal([...mask.subarray(n * AREA, (n + 1) * AREA)], [...cases[of]!.label.subarray(z * AREA, (z + 1) * AREA)].map(Number));
+      assert.equal(
+        [...mask.subarray(n * AREA, (n + 1) * AREA)],
+        [...cases[of]!.label.subarray(z * AREA, (z + 1) * AREA)].map(Number),
+      );
     }
   }
   assert.is(pairs.size, 6);
@@ -86,7 +99,10 @@ test("annotatedEpisodes() draws a class in slices of two patients, never beside 
 
 test("transformed() moves image and mask alike, the query alone if so asked", async () => {
   const [h, w] = [48, 40];
-  const disk = Int32Array.from({ length: 2 * h * w }, (_, i) => Number((Math.floor(i / w) % h - 24) ** 2 + (i % w - 20) ** 2 < 120));
+  const disk = Int32Array.from(
+    { length: 2 * h * w },
+    (_, i) => Number((Math.floor(i / w) % h - 24) ** 2 + (i % w - 20) ** 2 < 120),
+  );
   const label = vg.tensor(disk, { shape: [2, h, w] });
   const image = vg.tensor(Float32Array.from(disk), { shape: [2, 1, h, w] });
   const at = async (options: Parameters<typeof transformed>[2]) => {
@@ -97,11 +113,14 @@ test("transformed() moves image and mask alike, the query alone if so asked", as
   assert.equal([plain.image, plain.mask], [[...disk], [...disk]]);
   const moved = await at({ transform: "geometry", of: "both" });
   const half = h * w;
-  const differs = (a: number[], b: ArrayLike<number>, n: number) => a.slice(n * half, (n + 1) * half).some((v, i) => v !== b[n * half + i]);
+  const differs = (a: number[], b: ArrayLike<number>, n: number) =>
+    a.slice(n * half, (n + 1) * half).some((v, i) => v !== b[n * half + i]);
   assert.ok(differs(moved.mask, disk, 0) && differs(moved.mask, disk, 1), "both are moved");
   assert.ok(moved.mask.slice(0, half).some((v, i) => v !== moved.mask[half + i]), "by themselves");
   // The image of the mask, interpolated, is above one half where the nearest pixel is of it, but for ties by rounding.
-  const wrong = moved.mask.filter((v, i) => Math.abs(moved.image[i]! - 0.5) > 0.45 && v !== Math.round(moved.image[i]!));
+  const wrong = moved.mask.filter((v, i) =>
+    Math.abs(moved.image[i]! - 0.5) > 0.45 && v !== Math.round(moved.image[i]!)
+  );
   assert.is(wrong.length, 0);
   const area = moved.mask.slice(0, half).reduce((a, b) => a + b) / disk.slice(0, half).reduce((a, b) => a + b);
   assert.ok(area > 0.75 && area < 1.5, `sizes of 0.9 to 1.2 are areas of 0.81 to 1.44, got ${area}`);
@@ -116,13 +135,25 @@ const signs = {
   apply: (_: unknown, x: Tensor): Tensor => vg.concat([vg.relu(x), vg.relu(x.neg())], { axis: 1 }),
 };
 const plan = {
-  format: "voxgrad plan 1", dataset: "made", configuration: "3d_fullres", orientation: "RAS", transpose: [0, 1, 2],
-  spacing: [2, 1, 1], patch: [4, 8, 8], batch: 1, channels: [{ name: "MR", normalisation: "z-score" }],
-  labels: ["background", "bright"], resampling: { image: 3, label: 1, separate: "auto", anisotropy: 3 },
+  format: "voxgrad plan 1",
+  dataset: "made",
+  configuration: "3d_fullres",
+  orientation: "RAS",
+  transpose: [0, 1, 2],
+  spacing: [2, 1, 1],
+  patch: [4, 8, 8],
+  batch: 1,
+  channels: [{ name: "MR", normalisation: "z-score" }],
+  labels: ["background", "bright"],
+  resampling: { image: 3, label: 1, separate: "auto", anisotropy: 3 },
 } as unknown as Plan;
 
 /** A scan with a bright box over slices [from, to), on a dark ground that is nowhere zero. */
-function scan(shape: Triple, [from, to]: readonly [number, number], axes = "RAS"): { image: vg.Volume; label: vg.Volume } {
+function scan(
+  shape: Triple,
+  [from, to]: readonly [number, number],
+  axes = "RAS",
+): { image: vg.Volume; label: vg.Volume } {
   const [X, Y] = shape;
   const inside = Uint8Array.from({ length: vg.voxelCount(shape) }, (_, i) => {
     const [x, y, z] = [i % X, Math.floor(i / X) % Y, Math.floor(i / (X * Y))];
@@ -152,9 +183,14 @@ test("oneShotSegmenter() finds in other scans what a labelled one shows, whateve
   }
   // Only slices that are said to show the class are looked at.
   const { image, label } = scan([11, 15, 7], [1, 6]);
-  const some = await oneShotSegmenter(signs, {}, { plan, window: 1 })(image, [support], { ranges: new Map([[1, [2, 3]]]) });
+  const some = await oneShotSegmenter(signs, {}, { plan, window: 1 })(image, [support], {
+    ranges: new Map([[1, [2, 3]]]),
+  });
   const area = 11 * 15;
-  assert.equal([...some.data], [...label.data].map((v, i) => (Math.floor(i / area) === 2 || Math.floor(i / area) === 3 ? v : 0)));
+  assert.equal(
+    [...some.data],
+    [...label.data].map((v, i) => (Math.floor(i / area) === 2 || Math.floor(i / area) === 3 ? v : 0)),
+  );
 });
 
 test("oneShotSegmenter() takes several classes and supports, and keeps their values", async () => {

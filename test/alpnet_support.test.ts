@@ -15,8 +15,10 @@ const AXES = ["RAS", "LPS", "PSL", "IRA", "SAL", "AIR"];
 
 /** Voxels tell where in the patient they are: 1 to the right, 10 to the front, 100 to the head. */
 function placed(shape: Triple, spacing: Triple, data: (r: number, a: number, s: number) => number): Volume {
-  const values = Float32Array.from({ length: vg.voxelCount(shape) }, (_, i) =>
-    data(i % shape[0], Math.floor(i / shape[0]) % shape[1], Math.floor(i / (shape[0] * shape[1]))));
+  const values = Float32Array.from(
+    { length: vg.voxelCount(shape) },
+    (_, i) => data(i % shape[0], Math.floor(i / shape[0]) % shape[1], Math.floor(i / (shape[0] * shape[1]))),
+  );
   return vg.makeVolume(values, { shape, affine: vg.scaling(spacing), name: "scans/made" });
 }
 
@@ -48,11 +50,21 @@ test("scanSlices() hangs scans of any axes as radiologists do; labels go there a
   assert.throws(() => vg.labelsFromSlices(new Uint8Array(59), made), /got 59 values, wanted 60/);
 });
 
-const planOf = (spacing: Triple, changes: Partial<Plan> = {}): Plan => ({
-  format: "voxgrad plan 1", dataset: "made", configuration: "3d_fullres", orientation: "RAS", transpose: [0, 1, 2], spacing,
-  patch: [4, 8, 8], batch: 1, channels: [{ name: "MR", normalisation: "none" }], labels: ["background", "one"],
-  resampling: { image: 3, label: 1, separateAxis: 0, anisotropy: 3 }, ...changes,
-}) as unknown as Plan;
+const planOf = (spacing: Triple, changes: Partial<Plan> = {}): Plan =>
+  ({
+    format: "voxgrad plan 1",
+    dataset: "made",
+    configuration: "3d_fullres",
+    orientation: "RAS",
+    transpose: [0, 1, 2],
+    spacing,
+    patch: [4, 8, 8],
+    batch: 1,
+    channels: [{ name: "MR", normalisation: "none" }],
+    labels: ["background", "one"],
+    resampling: { image: 3, label: 1, separateAxis: 0, anisotropy: 3 },
+    ...changes,
+  }) as unknown as Plan;
 
 test("sliceAxis() finds the encoder's slices in a volume of any axes", () => {
   const made = placed([3, 4, 5], [1, 1, 1], () => 1);
@@ -62,7 +74,11 @@ test("sliceAxis() finds the encoder's slices in a volume of any axes", () => {
   };
   assert.equal(["RAS", "PSL", "IRA"].map((axes) => found(axes, {})), ["2 S", "1 S", "0 S"]);
   assert.equal(["RAS", "PSL", "IRA"].map((axes) => found(axes, { transpose: [1, 0, 2] })), ["1 A", "0 A", "2 A"]);
-  assert.equal(["RAS", "PSL", "IRA"].map((axes) => found(axes, { orientation: "stored", transpose: [2, 0, 1] })), ["0 R", "0 A", "0 S"]);
+  assert.equal(["RAS", "PSL", "IRA"].map((axes) => found(axes, { orientation: "stored", transpose: [2, 0, 1] })), [
+    "0 R",
+    "0 A",
+    "0 S",
+  ]);
 });
 
 test("prepareSupport() keeps a class of one slice where the encoder's slices are further apart", async () => {
@@ -95,19 +111,35 @@ test("prepareSupport() tells what is lost, and refuses what are no labels of the
   const dot = placed([12, 13, 6], [1, 1, 2], (r, a, s) => Number(r === 5 && a === 5 && s === 3));
   const { lost } = await prepareSupport({ id: "made", image, label: dot }, planOf([2, 4, 4]));
   assert.match(lost!, /scans\/made: nothing of class 1 is left .* voxels of 2 x 4 x 4 mm/);
-  const refused = (label: Volume) => prepareSupport({ id: "made", image, label }, planOf([2, 1, 1])).then(() => "", (error: Error) => error.message);
-  assert.match(await refused({ ...dot, data: dot.data.map((v) => v / 2) as Float32Array<ArrayBuffer> }), /it holds 0\.5 .* no whole numbers/);
+  const refused = (label: Volume) =>
+    prepareSupport({ id: "made", image, label }, planOf([2, 1, 1])).then(() => "", (error: Error) => error.message);
+  assert.match(
+    await refused({ ...dot, data: dot.data.map((v) => v / 2) as Float32Array<ArrayBuffer> }),
+    /it holds 0\.5 .* no whole numbers/,
+  );
   assert.match(await refused(placed([12, 13, 5], [1, 1, 2], () => 1)), /its shape is 12 x 13 x 5/);
 });
 
 test("an encoder's file says how it is to be used, and every way to use it does so", async () => {
   const folder = await mkdtemp(join(tmpdir(), "voxgrad-few-shot-"));
   try {
-    const [first, second] = [5, 6].map((seed) => vg.organPhantomCase({ seed, shape: [32, 28, 16], spacing: [12, 12, 18], distinct: true }));
+    const [first, second] = [5, 6].map((seed) =>
+      vg.organPhantomCase({ seed, shape: [32, 28, 16], spacing: [12, 12, 18], distinct: true })
+    );
     const plan = planFor({
-      orientation: "RAS", spacing: [36, 12, 12], channels: [{ name: "MR", normalisation: "z-score" }], labels: [...vg.ORGAN_PHANTOM_LABELS],
+      orientation: "RAS",
+      spacing: [36, 12, 12],
+      channels: [{ name: "MR", normalisation: "z-score" }],
+      labels: [...vg.ORGAN_PHANTOM_LABELS],
     });
-    const architecture = { block: "basic", layers: [1, 1], width: 8, inputChannels: 1, features: 8, replaceStrideWithDilation: [true] } as const;
+    const architecture = {
+      block: "basic",
+      layers: [1, 1],
+      width: 8,
+      inputChannels: 1,
+      features: 8,
+      replaceStrideWithDilation: [true],
+    } as const;
     const model = alpnet.encoder(architecture);
     const params = model.init(vg.random.key(2));
     const description = { network: "alpnetEncoder", architecture, plan };
@@ -120,9 +152,16 @@ test("an encoder's file says how it is to be used, and every way to use it does 
     const { support } = await prepareSupport({ id: "first", image: first!.image, label: first!.label }, plan);
     const { prototypes: _, ...direct } = settings;
     const wanted = await oneShotSegmenter(model, params, { plan, ...direct })(second!.image, [support]);
-    const found = async (name: string, asked = {}) => [...(await (await loadOneShot(join(folder, name), asked)).segment(second!.image, [support])).data];
+    const found = async (
+      name: string,
+      asked = {},
+    ) => [...(await (await loadOneShot(join(folder, name), asked)).segment(second!.image, [support])).data];
     assert.equal(await found("run"), [...wanted.data]);
-    assert.equal(await found("run", { window: 0, chunks: 0, prototypes: "run" }), [...wanted.data], "0 and run: its own");
+    assert.equal(
+      await found("run", { window: 0, chunks: 0, prototypes: "run" }),
+      [...wanted.data],
+      "0 and run: its own",
+    );
     assert.not.equal(await found("run", { window: 2 }), [...wanted.data]);
     // Files from before say nothing; then the run's config does, also beside a fold's folder.
     await write("old/fold_1", {});
@@ -132,7 +171,16 @@ test("an encoder's file says how it is to be used, and every way to use it does 
     await write("alone", {});
     const usual = await oneShotSegmenter(model, params, { plan })(second!.image, [support]);
     assert.equal(await found("alone"), [...usual.data]);
-    for (const [key, value] of [["window", 0], ["window", "2"], ["chunks", 1.5], ["temperature", -1], ["rule", "toString"], ["prototypes", null]] as const) {
+    for (
+      const [key, value] of [
+        ["window", 0],
+        ["window", "2"],
+        ["chunks", 1.5],
+        ["temperature", -1],
+        ["rule", "toString"],
+        ["prototypes", null],
+      ] as const
+    ) {
       await write("odd", { fewShot: { ...settings, [key]: value } });
       const message = await found("odd").then(() => "", (error: Error) => error.message);
       assert.match(message, new RegExp(`few-shot setting ${key} is`));
@@ -146,13 +194,19 @@ test("preparedRange() finds slices as pictures count them in a scan of any axes 
   const made = placed([6, 5, 7], [1, 1, 3], (r, a, s) => 1 + r + a + s);
   for (const axes of AXES) {
     const image = vg.reorient(made, axes);
-    const range = async (spacing: Triple, ends: [number, number]) => [...preparedRange({ id: "scan", ...(await vg.preprocessImage(image, planOf(spacing))) }, ends)];
+    const range = async (
+      spacing: Triple,
+      ends: [number, number],
+    ) => [...preparedRange({ id: "scan", ...(await vg.preprocessImage(image, planOf(spacing))) }, ends)];
     // From the feet: slices 2 and 3 of 7.
     assert.equal(await range([3, 1, 1], [2, 3]), [1, 2], axes);
     assert.equal(await range([1.5, 1, 1], [2, 3]), [2, 5], axes);
     assert.equal(await range([3, 1, 1], [1, 7]), [0, 6], axes);
     for (const ends of [[3, 2], [1, 8]] as [number, number][]) {
-      assert.match(await range([3, 1, 1], ends).then(() => "", (error: Error) => error.message), /--range: got \d to \d, and scan has slices 1 to 7/);
+      assert.match(
+        await range([3, 1, 1], ends).then(() => "", (error: Error) => error.message),
+        /--range: got \d to \d, and scan has slices 1 to 7/,
+      );
     }
   }
 });

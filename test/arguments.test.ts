@@ -2,8 +2,8 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as vg from "../engine/mod.ts";
-import { ones, tensor, Tensor, VoxgradError, type DType } from "../engine/mod.ts";
-import { argumentsOf, label, operatorOf, tensorsOf, type Entry } from "./operator_entry.ts";
+import { type DType, ones, Tensor, tensor, VoxgradError } from "../engine/mod.ts";
+import { argumentsOf, type Entry, label, operatorOf, tensorsOf } from "./operator_entry.ts";
 import { entries } from "./operators.ts";
 
 /** "works", or the message of a VoxgradError that begins with the operator's name; anything else is a failure. */
@@ -110,22 +110,25 @@ for (const e of entries) {
         else outcome(e, replaced(stranger), `${what} for argument ${k}`);
         if (e.list && k === 0) refuses(e, replaced([tensors[0], stranger]), `${what} in its list`);
       }
-      if (value instanceof Tensor && (!numbers || (e.operator === "where" && k === 0)))
+      if (value instanceof Tensor && (!numbers || (e.operator === "where" && k === 0))) {
         refuses(e, replaced(3), `a number for argument ${k}`);
+      }
     });
     if (e.list) refuses(e, [[]], "an empty list");
 
     const known = optionsOf(e, bare);
     assert.ok(!e.options || known.length > 0, `${e.operator} names its options`);
     if (known.length > 0) {
-      for (const stranger of [null, [], ones([2]), new Map(), "a", 3, true, () => 0])
+      for (const stranger of [null, [], ones([2]), new Map(), "a", 3, true, () => 0]) {
         refuses(e, [...bare, stranger], `options ${String(stranger)}`);
+      }
     }
     const given = args.length > bare.length ? (args.at(-1) as object) : {};
     for (const name of known) {
       assert.ok(wrong[name], `the test knows no wrong values of ${name}`);
-      for (const value of wrong[name]!)
+      for (const value of wrong[name]!) {
         refuses(e, [...bare, { ...given, [name]: value }], `${name} ${JSON.stringify(value) ?? String(value)}`);
+      }
       outcome(e, [...bare, { ...given, [name]: null }], `${name} null`);
       outcome(e, [...bare, { ...given, [name]: undefined }], `${name} undefined`);
     }
@@ -206,7 +209,11 @@ const refused: readonly (readonly [string, readonly unknown[], RegExp])[] = [
   ["concat", [[x, ones([2, 2])]], /^concat: shapes \[2, 3\] and \[2, 2\] differ outside axis 0$/],
   ["stack", [[x, ones([2, 2])]], /^stack: shapes \[2, 3\] and \[2, 2\] differ$/],
   ["take", [x, x], /^take: indices are i32 or u32, got f32$/],
-  ["take", [x, ones([])], /^take: indices are i32 or u32, got f32; a number given to a compiled function is an f32 tensor inside/],
+  [
+    "take",
+    [x, ones([])],
+    /^take: indices are i32 or u32, got f32; a number given to a compiled function is an f32 tensor inside/,
+  ],
   ["oneHot", [ones([2], { dtype: "i32" }), {}], /^oneHot: classes is a whole number > 0, got undefined$/],
   ["cast", [x, "float"], /^cast: dtype is one of bool, u32, i32, f16, f32, got "float"$/],
   ["clamp", [x, { min: 1, max: 0 }], /^clamp: min 1 is above max 0$/],
@@ -224,7 +231,11 @@ const refused: readonly (readonly [string, readonly unknown[], RegExp])[] = [
   ["relu", [x, { slope: 0.1 }], /^relu: it takes no options, got { slope }$/],
   ["add", [x, x, { alpha: 2 }], /^add: it takes no options, got { alpha }$/],
   ["matmul", [x, ones([3, 2]), { transposed: true }], /^matmul: it takes no options, got { transposed }$/],
-  ["binaryCrossEntropyWithLogits", [x, x, { weight: 2 }], /^binaryCrossEntropyWithLogits: it takes no options, got { weight }$/],
+  [
+    "binaryCrossEntropyWithLogits",
+    [x, x, { weight: 2 }],
+    /^binaryCrossEntropyWithLogits: it takes no options, got { weight }$/,
+  ],
   ["vjp", [() => x, [x], { hasAux: true }], /^vjp: it takes no options, got { hasAux }$/],
   ["checkpoint", [() => x, { policy: "dots" }], /^checkpoint: it takes no options, got { policy }$/],
   ["clipGradNorm", [[x], 1, { normType: 1 }], /^clipGradNorm: it takes no options, got { normType }$/],

@@ -53,7 +53,10 @@ test("grad and valueAndGrad", async () => {
     await refuses(() => of((t: Tensor) => t.argmax())(x), new RegExp(`^${name}: the function gives one number .*i32`));
     await refuses(() => of(async (t: Tensor) => t.sum())(x), new RegExp(`^${name}: the function is asynchronous`));
   }
-  await refuses(() => api.valueAndGrad!(total, { aux: true }), /^valueAndGrad: unknown option "aux"; it takes argnums, hasAux$/);
+  await refuses(
+    () => api.valueAndGrad!(total, { aux: true }),
+    /^valueAndGrad: unknown option "aux"; it takes argnums, hasAux$/,
+  );
   await refuses(() => api.valueAndGrad!(total, null), /^valueAndGrad: options are an object, got null; it takes /);
   await refuses(() => api.valueAndGrad!(total, { hasAux: 1 }), /^valueAndGrad: hasAux is true or false, got 1$/);
   await refuses(() => api.valueAndGrad!(total, { hasAux: true })(x), /^valueAndGrad: with hasAux the function gives/);
@@ -67,8 +70,9 @@ test("vjp", async () => {
   await refuses(() => api.vjp!(() => [x, 1], [x]), /^vjp: the function gives a tree of tensors, got the leaf 1$/);
   await refuses(() => api.vjp!(async () => x, [x]), /^vjp: the function is asynchronous/);
   const [, pullback] = vg.vjp(same, [x]);
-  for (const wrong of [undefined, null, 1, "a", [x, x], ones([3, 2])])
+  for (const wrong of [undefined, null, 1, "a", [x, x], ones([3, 2])]) {
     await refuses(() => pullback(wrong), /^vjp: the cotangents: /);
+  }
 });
 
 test("jvp and hvp", async () => {
@@ -91,8 +95,9 @@ test("jvp and hvp", async () => {
       () => of(total, [truth], [truth]),
       new RegExp(`^${name}: the argument is bool, which has no gradient`),
     );
-    for (const wrong of [1, "a", null, ones([3, 2]), [x, x]])
+    for (const wrong of [1, "a", null, ones([3, 2]), [x, x]]) {
       await refuses(() => of(total, [x], [wrong]), new RegExp(`^${name}: the tangents at 0: `));
+    }
   }
   await refuses(() => api.jvp!(() => "a", [x], [x]), /^jvp: the function gives a tree of tensors, got the leaf "a"$/);
   await refuses(() => api.hvp!(same, [x], [x]), /^hvp: the function gives one number of dtype f32 or f16, got Tensor/);
@@ -101,10 +106,12 @@ test("jvp and hvp", async () => {
 test("vmap", async () => {
   await refuses(() => api.vmap!(same, null), /^vmap: options are an object, got null; it takes /);
   await refuses(() => api.vmap!(same, { axis: 0 }), /^vmap: unknown option "axis"; it takes inAxes, outAxis$/);
-  for (const inAxes of [0.5, "a", NaN, [0.5], ["a"]])
+  for (const inAxes of [0.5, "a", NaN, [0.5], ["a"]]) {
     await refuses(() => api.vmap!(same, { inAxes }), /^vmap: inAxes is an axis or one axis or null an argument, got /);
-  for (const outAxis of [0.5, "a", NaN, [0]])
+  }
+  for (const outAxis of [0.5, "a", NaN, [0]]) {
     await refuses(() => api.vmap!(same, { outAxis }), /^vmap: outAxis is an axis, got /);
+  }
   await refuses(() => api.vmap!(same, { inAxes: [0, 0] })(x), /^vmap: inAxes has 2 entries for 1 arguments$/);
   await refuses(() => api.vmap!(same)(), /^vmap: no argument has a tensor to map over$/);
   await refuses(() => api.vmap!(same)(1), /^vmap: no argument has a tensor to map over$/);
@@ -143,17 +150,22 @@ test("checkpoint and customVjp", async () => {
 
 test("compile and evaluate", async () => {
   await refuses(() => api.compile!(same, null), /^compile: options are an object, got null; it takes /);
-  await refuses(() => api.compile!(same, { donated: [0] }), /^compile: unknown option "donated"; it takes donate, static, precision$/);
-  for (const donate of [0, "a", [-1], [0.5], [NaN]])
+  await refuses(
+    () => api.compile!(same, { donated: [0] }),
+    /^compile: unknown option "donated"; it takes donate, static, precision$/,
+  );
+  for (const donate of [0, "a", [-1], [0.5], [NaN]]) {
     await refuses(() => api.compile!(same, { donate }), /^compile: donate lists argument positions, got /);
+  }
   await refuses(
     () => vg.compile(same)(new Map() as any),
     /^compile: the argument 0 is a Map; it takes trees of tensors/,
   );
   await refuses(() => vg.compile(() => 1 as any)(), /^compile: the function gives no tensor, got 1$/);
   await refuses(() => vg.compile(async () => x)(), /^compile: the function is asynchronous/);
-  for (const wrong of [() => x, Promise.resolve(x), new Map([["w", x]])])
+  for (const wrong of [() => x, Promise.resolve(x), new Map([["w", x]])]) {
     await refuses(() => vg.evaluate({ a: [wrong] }), /^evaluate: values are trees of tensors, got a .* at a.0$/);
+  }
   // Other values pass through.
   const given = { loss: x.sum(), step: 3, name: "a", none: null, data: new Float32Array(2) };
   assert.is(await vg.evaluate(given), given);

@@ -3,7 +3,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { augment, compile, random, slice, tensor } from "../engine/mod.ts";
 import type { Tensor } from "../engine/mod.ts";
-import { made, labels, same, message } from "./augment_helpers.ts";
+import { labels, made, message, same } from "./augment_helpers.ts";
 
 test("initialPatch() gives nnU-Net's sizes", () => {
   assert.equal(augment.initialPatch([128, 128, 128]), [205, 205, 205]);

@@ -2,7 +2,7 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { augment, random } from "../engine/mod.ts";
-import { made, drawn, places, at, replaced } from "./augment_helpers.ts";
+import { at, drawn, made, places, replaced } from "./augment_helpers.ts";
 import { assertClose } from "./helpers.ts";
 
 test("noise() has the deviation drawn, the same in all channels, and only where drawn", async () => {

@@ -2,7 +2,7 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { augment, random, tensor } from "../engine/mod.ts";
-import { count, made, labels, drawn, places, at, same } from "./augment_helpers.ts";
+import { at, count, drawn, labels, made, places, same } from "./augment_helpers.ts";
 import { assertClose, noise } from "./helpers.ts";
 
 test("spatial(): a quarter turn in plane is a permutation, of image and label", async () => {
@@ -39,11 +39,13 @@ test("spatial(): rotation and scaling about three axes, as loops in float64", as
     let q = out.map((i, k) => i - (patch[k] - 1) / 2);
     const turned = u[0][n] < 0.7;
     const scaled = u[1][n] < 0.7;
-    for (const [k, [a, b]] of [
-      [1, 2],
-      [0, 2],
-      [0, 1],
-    ].entries()) {
+    for (
+      const [k, [a, b]] of [
+        [1, 2],
+        [0, 2],
+        [0, 1],
+      ].entries()
+    ) {
       const angle = turned ? ((u[3 + k][n] * 80 - 40) * Math.PI) / 180 : 0;
       const [c, s] = [Math.cos(angle), Math.sin(angle)];
       const next = [...q];
@@ -74,11 +76,16 @@ for (const [space, patch] of [[[12, 13], [7, 9]], [[8, 9, 10], [5, 6, 7]]] as co
     const image = made(shape);
     const key = random.key(5);
     const got = augment.spatial(key, { image }, {
-      patch, shear: { p: 0.7, degrees: [-30, 20] }, translation: { p: 0.6, voxels: [-2.5, 2] },
+      patch,
+      shear: { p: 0.7, degrees: [-30, 20] },
+      translation: { p: 0.6, voxels: [-2.5, 2] },
     });
     const [shiftKey, shearKey] = random.split(random.split(key)[0]!);
     const planes = space.length === 2 ? [[0, 1]] : [[1, 2], [0, 2], [0, 1]];
-    const [move, slant] = [await drawn(shiftKey!, [1 + space.length, 4]), await drawn(shearKey!, [1 + planes.length, 4])];
+    const [move, slant] = [
+      await drawn(shiftKey!, [1 + space.length, 4]),
+      await drawn(shearKey!, [1 + planes.length, 4]),
+    ];
     assert.ok(new Set([...move[0]!].map((u) => u < 0.6)).size === 2, "some are moved, some are not");
     const values = await image.data();
     const want = new Float64Array(4 * count(patch));

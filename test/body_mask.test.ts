@@ -24,7 +24,11 @@ function neighbours(at: number, [X, Y, Z]: Size, corners: boolean): number[] {
 }
 
 /** All voxels of a kind that paths lead to from some of them. */
-function flood(starts: readonly number[], allowed: (at: number) => boolean, next: (at: number) => number[]): Set<number> {
+function flood(
+  starts: readonly number[],
+  allowed: (at: number) => boolean,
+  next: (at: number) => number[],
+): Set<number> {
   const seen = new Set(starts.filter(allowed));
   for (const at of seen) for (const to of next(at)) if (allowed(to)) seen.add(to);
   return seen;
@@ -64,7 +68,14 @@ test("masks are those of floods from voxel to voxel", () => {
 
 test("a body with lungs is taken whole and the table under it is left out", () => {
   const shape = [20, 18, 7] as const;
-  const at = (x: number, y: number) => (((x - 9.5) / 8) ** 2 + ((y - 7) / 6) ** 2 < 1 ? (((x - 9.5) / 4) ** 2 + ((y - 7) / 3) ** 2 < 1 ? -800 : 40) : y === 15 ? 100 : -1000);
+  const at = (
+    x: number,
+    y: number,
+  ) => (((x - 9.5) / 8) ** 2 + ((y - 7) / 6) ** 2 < 1
+    ? (((x - 9.5) / 4) ** 2 + ((y - 7) / 3) ** 2 < 1 ? -800 : 40)
+    : y === 15
+    ? 100
+    : -1000);
   // The lungs end before the first and the last slice.
   const data = Float32Array.from({ length: 20 * 18 * 7 }, (_, i) => {
     const value = at(i % 20, Math.floor(i / 20) % 18);
@@ -85,12 +96,14 @@ test("a body with lungs is taken whole and the table under it is left out", () =
 test("Otsu's threshold is scikit-image's, and no other bin parts the values better", () => {
   // threshold_otsu of scikit-image 0.19.3 on the same numbers.
   const two = Float64Array.from(noise(2001, 3), (v) => (v > Math.fround(0.4) ? 100 * v + 300 : 50 * v));
-  for (const [values, bins, wanted] of [
-    [two, 256, 19.499148573959246],
-    [two, 16, 20.37763772532344],
-    [Float64Array.from(noise(777, 5), (v) => v ** 3), 256, -0.19987707700880813],
-    [[0, 0, 0, 1, 5], 256, 1.005859375],
-  ] as const) {
+  for (
+    const [values, bins, wanted] of [
+      [two, 256, 19.499148573959246],
+      [two, 16, 20.37763772532344],
+      [Float64Array.from(noise(777, 5), (v) => v ** 3), 256, -0.19987707700880813],
+      [[0, 0, 0, 1, 5], 256, 1.005859375],
+    ] as const
+  ) {
     const got = otsuThreshold(values, { bins });
     assert.ok(Math.abs(got - wanted) < 1e-9 * Math.abs(wanted), `${got} for ${wanted}`);
   }

@@ -16,8 +16,15 @@ const AFFINE = scaling([1, 2, 3], [-5, 7, 11]);
 const SHAPE = [12, 10, 8] as const;
 const COUNT = SHAPE[0] * SHAPE[1] * SHAPE[2];
 const image = (seed: number) =>
-  makeVolume(Float32Array.from({ length: COUNT }, (_, k) => 1 + ((k * 7919 + seed * 31) % 100)), { shape: SHAPE, affine: AFFINE });
-const mask = (from: number) => makeVolume(Uint8Array.from({ length: COUNT }, (_, k) => Number(k % 12 > from && k % 12 < 9)), { shape: SHAPE, affine: AFFINE });
+  makeVolume(Float32Array.from({ length: COUNT }, (_, k) => 1 + ((k * 7919 + seed * 31) % 100)), {
+    shape: SHAPE,
+    affine: AFFINE,
+  });
+const mask = (from: number) =>
+  makeVolume(Uint8Array.from({ length: COUNT }, (_, k) => Number(k % 12 > from && k % 12 < 9)), {
+    shape: SHAPE,
+    affine: AFFINE,
+  });
 const put = (path: string, content: Volume | string): void =>
   writeFileSync(path, typeof content === "string" ? content : writeNifti(content));
 
@@ -48,13 +55,20 @@ test("voxgrad plan measures on, lists all faults, writes no plan of a part of th
   const folder = dataset("plan", 4);
   put(join(folder, "images/c1.nii"), "no image");
   const wide = image(2);
-  put(join(folder, "images/c2.nii"), { ...wide, data: wide.data.map((v, k) => (k === 5 ? NaN : v)) as Float32Array<ArrayBuffer> });
+  put(join(folder, "images/c2.nii"), {
+    ...wide,
+    data: wide.data.map((v, k) => (k === 5 ? NaN : v)) as Float32Array<ArrayBuffer>,
+  });
   put(join(folder, "labels/c3.nii"), { ...mask(2), affine: scaling([1, 2, 3]) });
   const out = join(root, "plan.json");
   const { code, output } = await runCommand(root, ["plan", folder, "--out", out, "--workers", "2"]);
   assert.is(code, 1, output);
   assert.not.match(output, /\n +at /);
-  const wanted = [/case c1: .*c1\.nii: got 8 bytes/, /case c2: .*c2\.nii: 1 voxels are NaN/, /case c3: .*labels\/c3\.nii: it lies up to/];
+  const wanted = [
+    /case c1: .*c1\.nii: got 8 bytes/,
+    /case c2: .*c2\.nii: 1 voxels are NaN/,
+    /case c3: .*labels\/c3\.nii: it lies up to/,
+  ];
   for (const pattern of wanted) assert.match(output, pattern);
   assert.match(output, /3 fault\(s\), listed above; 1 of 4 cases could be measured/);
   assert.not.ok(existsSync(out));
@@ -77,7 +91,10 @@ test("voxgrad evaluate measures what it can, turns what is stored otherwise, lis
   assert.match(output, /case moved: .*moved\.nii: it lies up to 9\.00 mm from/);
   assert.not.match(output, /copy that of the image/);
   assert.match(output, /no reference of the name: .*extra\.nii/);
-  assert.match(output, /1 of 5 references have no prediction and are in no mean: .*missing\.nii; 2 of 4 pairs could not be compared/);
+  assert.match(
+    output,
+    /1 of 5 references have no prediction and are in no mean: .*missing\.nii; 2 of 4 pairs could not be compared/,
+  );
   const { metric_per_case: cases } = JSON.parse(readFileSync(join(root, "out/summary.json"), "utf8"));
   // Of columns 3 to 8 of 12 the prediction has 5 to 8.
   const rows = COUNT / 12;

@@ -102,7 +102,9 @@ test("killed at any time it goes on with the cases that are whole", async () => 
   await writeFile(
     file,
     `const vg = await import(${JSON.stringify(engine)});
-await vg.openCaseStore(await vg.openDataset(${JSON.stringify(data)}), ${JSON.stringify(plan)}, { folder: ${JSON.stringify(folder)} });`,
+await vg.openCaseStore(await vg.openDataset(${JSON.stringify(data)}), ${JSON.stringify(plan)}, { folder: ${
+      JSON.stringify(folder)
+    } });`,
   );
   const register = fileURLToPath(new URL("../engine/platform/cli/register.mjs", import.meta.url));
   const child = spawn(process.execPath, ["--import", register, file], {

@@ -2,7 +2,18 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import {
-  closeDevice, compile, concat, conv3d, distanceTransform, grad, leakyRelu, random, softmax, type Tensor, tensor, tree,
+  closeDevice,
+  compile,
+  concat,
+  conv3d,
+  distanceTransform,
+  grad,
+  leakyRelu,
+  random,
+  softmax,
+  type Tensor,
+  tensor,
+  tree,
 } from "../engine/mod.ts";
 import { colab, plainConvUNet } from "../models/mod.ts";
 import { assertClose, goldenJson, goldenTensors, noise, relativeError, toTensor } from "./helpers.ts";
@@ -58,14 +69,22 @@ function unets(contexts: number) {
     return Number((z - 3) ** 2 + (y - 5) ** 2 + (w - 4 - 2 * Math.floor(i / 960)) ** 2 < 6);
   };
   const roi = tensor(Float32Array.from({ length: 1920 }, (_, i) => inside(i)), { shape: [2, 8, 10, 12] });
-  const distance = concat([0, 1].map((n) =>
-    distanceTransform(roi.equal(0).slice({ start: [n], end: [n + 1] }).reshape({ shape: [8, 10, 12] }), {})
-      .reshape({ shape: [1, 8, 10, 12] })), { axis: 0 });
+  const distance = concat(
+    [0, 1].map((n) =>
+      distanceTransform(roi.equal(0).slice({ start: [n], end: [n + 1] }).reshape({ shape: [8, 10, 12] }), {})
+        .reshape({ shape: [1, 8, 10, 12] })
+    ),
+    { axis: 0 },
+  );
   const mask = colab.softDilatedMask(distance, { margin: 2, tau: 2 });
   return {
     segment: (p: any) => segmenter!.apply(p, x) as unknown as Tensor,
     generate: (p: any) => generator!.apply(p, x) as unknown as Tensor,
-    theta: segmenter!.init(random.key(1)), omega: generator!.init(random.key(2)), roi, mask, alpha: 0.05,
+    theta: segmenter!.init(random.key(1)),
+    omega: generator!.init(random.key(2)),
+    roi,
+    mask,
+    alpha: 0.05,
   };
 }
 
@@ -74,7 +93,8 @@ const values = async (t: any): Promise<number[]> => {
   return parts.flatMap((part) => [...part]);
 };
 const inner = (a: readonly number[], b: readonly number[]): number => a.reduce((sum, v, k) => sum + v * b[k]!, 0);
-const cosine = (a: readonly number[], b: readonly number[]): number => inner(a, b) / Math.sqrt(inner(a, a) * inner(b, b));
+const cosine = (a: readonly number[], b: readonly number[]): number =>
+  inner(a, b) / Math.sqrt(inner(a, a) * inner(b, b));
 
 test("on a U-Net the exact meta-gradient is that through the step, and finite differences agree; theta stays", async () => {
   const options = unets(2);
@@ -87,7 +107,10 @@ test("on a U-Net the exact meta-gradient is that through the step, and finite di
       const slopes = grad((p: any) => colab.segmentationLoss(options.segment(p), labels))(theta);
       const flat = tree.leaves(slopes) as Tensor[];
       let k = 0;
-      return colab.roiLoss(options.segment(tree.map(theta, (p: Tensor) => p.sub(flat[k++]!.mul(options.alpha)))), options.roi);
+      return colab.roiLoss(
+        options.segment(tree.map(theta, (p: Tensor) => p.sub(flat[k++]!.mul(options.alpha)))),
+        options.roi,
+      );
     })(omega),
   ]);
   const [exact, differences, through] = await Promise.all((await run(options.theta, options.omega)).map(values));
@@ -100,17 +123,24 @@ test("per sample the meta-gradient is the mean of those of the samples by themse
   const x = tensor(noise(2 * 105, 3), { shape: [2, 1, 3, 5, 7] });
   const weights = (classes: number, seed: number): Tensor[] =>
     [[3, 1, 3, 3, 3], [3], [classes, 3, 1, 1, 1], [classes]].map((shape, k) =>
-      tensor(noise(shape.reduce((a, b) => a * b), 10 * seed + k), { shape }));
+      tensor(noise(shape.reduce((a, b) => a * b), 10 * seed + k), { shape })
+    );
   const of = (n?: number) => network(n === undefined ? x : x.slice({ start: [n], end: [n + 1] }));
   const options = {
-    segment: (p: Tensor[], n?: number) => of(n)(p), generate: (p: Tensor[], n?: number) => of(n)(p),
-    theta: weights(3, 1), omega: weights(2, 2), alpha: 0.1,
+    segment: (p: Tensor[], n?: number) => of(n)(p),
+    generate: (p: Tensor[], n?: number) => of(n)(p),
+    theta: weights(3, 1),
+    omega: weights(2, 2),
+    alpha: 0.1,
     roi: tensor(Float32Array.from(noise(210, 4), (v) => Number(v > 0.5)), { shape: [2, 3, 5, 7] }),
     mask: tensor(Float32Array.from(noise(210, 5), (v) => (v + 1) / 2), { shape: [2, 3, 5, 7] }),
   };
   const alone = (n: number) => ({
-    ...options, segment: of(n), generate: of(n),
-    roi: options.roi.slice({ start: [n], end: [n + 1] }), mask: options.mask.slice({ start: [n], end: [n + 1] }),
+    ...options,
+    segment: of(n),
+    generate: of(n),
+    roi: options.roi.slice({ start: [n], end: [n + 1] }),
+    mask: options.mask.slice({ start: [n], end: [n + 1] }),
   });
   const both = await values(colab.metaGradient({ ...options, per: "sample" }));
   const [first, second] = await Promise.all([0, 1].map((n) => values(colab.metaGradient(alone(n)))));
@@ -122,8 +152,14 @@ test("per sample the meta-gradient is the mean of those of the samples by themse
   assert.equal(single, second, "a batch of 1 has one gradient");
   assert.ok(relativeError(batch, mean) > 1e-3, "that of the batch is another");
   const whole = { ...options, segment: of(), per: "sample" as const };
-  assert.throws(() => colab.metaGradient(whole), /segment\(parameters, 0\) for the logits of sample 0 alone, got Tensor/);
-  assert.throws(() => colab.metaGradient({ ...options, per: "voxel" as any }), /per is "batch" or "sample", got "voxel"/);
+  assert.throws(
+    () => colab.metaGradient(whole),
+    /segment\(parameters, 0\) for the logits of sample 0 alone, got Tensor/,
+  );
+  assert.throws(
+    () => colab.metaGradient({ ...options, per: "voxel" as any }),
+    /per is "batch" or "sample", got "voxel"/,
+  );
 });
 
 test("the implicit meta-gradient solves with the Hessian: a linear model with a known one", async () => {
@@ -142,7 +178,9 @@ test("the implicit meta-gradient solves with the Hessian: a linear model with a 
   const step = 1e-2;
   const column = async (k: number, list: "p" | "o") => {
     const moved = (by: number) => (list === "p" ? p : o).map((v, j) => (j === k ? v + by : v));
-    const [a, b] = await Promise.all([1, -1].map((s) => (list === "p" ? slope(moved(s * step), o) : slope(p, moved(s * step)))));
+    const [a, b] = await Promise.all(
+      [1, -1].map((s) => (list === "p" ? slope(moved(s * step), o) : slope(p, moved(s * step)))),
+    );
     return a!.map((v, j) => (v - b![j]!) / (2 * step));
   };
   const hessian = await Promise.all([0, 1, 2].map((k) => column(k, "p")));
@@ -166,7 +204,8 @@ test("labels add up to 1, keep the ROI, and take the far background for the firs
   const q = softmax(tensor(noise(2 * 3 * 24, 5), { shape: [2, 3, 2, 3, 4] }), { axis: 1 });
   const marks = noise(2 * 24, 6);
   const rois = [0.4, -0.4].map((t, k) =>
-    tensor(Float32Array.from(marks, (v) => Number(k === 0 ? v > t : v < t)), { shape: [2, 1, 2, 3, 4] }));
+    tensor(Float32Array.from(marks, (v) => Number(k === 0 ? v > t : v < t)), { shape: [2, 1, 2, 3, 4] })
+  );
   const roi = concat(rois, { axis: 1 });
   const near = tensor(Float32Array.from(noise(48, 7), (v) => (v + 1) / 2), { shape: [2, 2, 3, 4] });
   const labels = await colab.constrainedLabels(roi, q, near).data();
@@ -177,7 +216,11 @@ test("labels add up to 1, keep the ROI, and take the far background for the firs
       const mark = marks[n * 24 + i]!;
       const m = ms[n * 24 + i]!;
       const context = (k: number) => m * qs[(n * 3 + k) * 24 + i]! + (k === 0 ? 1 - m : 0);
-      const wanted = mark > 0.4 ? [1, 0, 0, 0, 0] : mark < -0.4 ? [0, 1, 0, 0, 0] : [0, 0, context(0), context(1), context(2)];
+      const wanted = mark > 0.4
+        ? [1, 0, 0, 0, 0]
+        : mark < -0.4
+        ? [0, 1, 0, 0, 0]
+        : [0, 0, context(0), context(1), context(2)];
       wanted.forEach((value, k) => assert.ok(Math.abs(of(k) - value) < 1e-6, `voxel ${n} ${i}, class ${k}`));
     }
   }
@@ -193,7 +236,12 @@ test("labels add up to 1, keep the ROI, and take the far background for the firs
 });
 
 /** L_seg of [2, 5, ...] by the book, in float64. */
-function lossByLoop(logits: ArrayLike<number>, labels: ArrayLike<number>, without: number | undefined, batch: boolean): number {
+function lossByLoop(
+  logits: ArrayLike<number>,
+  labels: ArrayLike<number>,
+  without: number | undefined,
+  batch: boolean,
+): number {
   const [N, K, V] = [2, 5, logits.length / 10];
   const at = (n: number, k: number, i: number) => (n * K + k) * V + i;
   let entropy = 0;
@@ -225,7 +273,11 @@ test("the segmentation loss with Dice by sample or batch, with and without a cla
   for (const batch of [false, true]) {
     for (const without of [undefined, 0, 2, 4]) {
       const options = { batch, ...(without !== undefined && { without }) };
-      const got = await colab.segmentationLoss(tensor(logits, { shape }), tensor(labels as Float32Array, { shape }), options).item();
+      const got = await colab.segmentationLoss(
+        tensor(logits, { shape }),
+        tensor(labels as Float32Array, { shape }),
+        options,
+      ).item();
       const wanted = lossByLoop(logits, labels, without, batch);
       assert.ok(Math.abs(got / wanted - 1) < 1e-5, `${batch} ${without}: ${got}, wanted ${wanted}`);
     }

@@ -5,8 +5,17 @@ import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import {
-  bodyMask, closeDevice, fingerprintDataset, inMemory, loadCase, makePlan, openDataset, preprocessCase, tensorShape,
-  writeContextPhantomDataset, type Plan,
+  bodyMask,
+  closeDevice,
+  fingerprintDataset,
+  inMemory,
+  loadCase,
+  makePlan,
+  openDataset,
+  type Plan,
+  preprocessCase,
+  tensorShape,
+  writeContextPhantomDataset,
 } from "../engine/mod.ts";
 import { clusteredContexts } from "../models/colab_contexts.ts";
 
@@ -54,7 +63,9 @@ test("contexts are classes of brightness within the body; held-out cases have no
         low[label] = Math.min(low[label], item.image[i]!);
         high[label] = Math.max(high[label], item.image[i]!);
       });
-      for (let c = 1; c < contexts; c++) assert.ok(high[c - 1] < low[c], `${contexts}: context ${c} is brighter than the one before`);
+      for (let c = 1; c < contexts; c++) {
+        assert.ok(high[c - 1] < low[c], `${contexts}: context ${c} is brighter than the one before`);
+      }
     }
     assert.equal([...made.asked].sort(), ids.slice(0, 3));
   }
@@ -80,16 +91,22 @@ test("the threshold of the body is that of the modality, or a given one, in the 
   const levels = [...image.data].sort((x, y) => x - y);
   const middle = levels[Math.floor(0.8 * levels.length)]!;
   const outsideOf = async (changes: Partial<Plan>, given: { threshold?: number }) => {
-    const labels = await clusteredContexts(training(changes), ids.slice(0, 1), { contexts: 2, seed: 1, ...given })(cases[0]!);
+    const labels = await clusteredContexts(training(changes), ids.slice(0, 1), { contexts: 2, seed: 1, ...given })(
+      cases[0]!,
+    );
     return labels.reduce((n, label) => n + Number(label === 0), 0);
   };
   const as = (normalisation: any) => ({ channels: [{ ...plan.channels[0]!, normalisation }] as Plan["channels"] });
   const bright = [...bodyMask(image, { threshold: middle })];
-  const labels = await clusteredContexts(training(), ids.slice(0, 1), { contexts: 2, seed: 1, threshold: middle })(cases[0]!);
+  const labels = await clusteredContexts(training(), ids.slice(0, 1), { contexts: 2, seed: 1, threshold: middle })(
+    cases[0]!,
+  );
   labels.forEach((label, i) => assert.ok(label === 0 || bright[i] === 1));
   assert.ok(labels.includes(1));
   // CT has figures of its own; what matters here is that all of this scan is above -200.
-  const ct = await outsideOf({ channels: [{ name: "CT", normalisation: "ct", mean: 0, deviation: 1, low: -1e4, high: 1e4 }] }, {});
+  const ct = await outsideOf({
+    channels: [{ name: "CT", normalisation: "ct", mean: 0, deviation: 1, low: -1e4, high: 1e4 }],
+  }, {});
   assert.is(ct, await outsideOf({}, { threshold: -200 }));
   assert.is(await outsideOf(as("z-score in mask"), {}), await outsideOf({}, { threshold: 0 }));
   assert.not.equal(ct, await outsideOf({}, {}), "else by Otsu's rule");

@@ -71,7 +71,12 @@ test("figureMaps() agrees with sorting each voxel's outputs, in either order of 
     const options = { rois, contexts, backgroundFirst, withContexts: true, points: 1000, prng: new Prng(1) };
     const found = await figureMaps(item, slabsOf(outputs, channels, shape), options);
     const names = backgroundFirst ? ["b1", "b2", "b3", "r1", "r2"] : ["r1", "r2", "b1", "b2", "b3"];
-    const planes = [0, 1].map(() => ({ positives: [] as number[][], negatives: [] as number[][], falsePositive: 0, falseNegative: 0 }));
+    const planes = [0, 1].map(() => ({
+      positives: [] as number[][],
+      negatives: [] as number[][],
+      falsePositive: 0,
+      falseNegative: 0,
+    }));
     for (let i = 0; i < count; i++) {
       const at = (c: number): number => outputs[c * count + i]!;
       const ranked = names.map((name, c) => ({ name, z: at(c) })).sort((a, b) => b.z - a.z);
@@ -127,7 +132,12 @@ const withMask = (id: string): FigureCase => {
   return item;
 };
 const arm: FigureOptions = {
-  plan, contexts: 2, network, params: [], heldOut: [withMask("a"), withMask("b")], training: [withMask("c")],
+  plan,
+  contexts: 2,
+  network,
+  params: [],
+  heldOut: [withMask("a"), withMask("b")],
+  training: [withMask("c")],
   // Context 2 where the image is above 0.3.
   contextsOf: (_, image, extra) => {
     const above = image.greater(0.3).cast("f32");
@@ -142,8 +152,10 @@ test("colabFigures() reads whole cases by the window: counts, dots and maps are 
   const [logits, maps, intensities] = figures.map(({ svg }) => svg) as [string, string, string];
   // The ROI is predicted where 2 x > max(1, -x).
   const wrong = (items: readonly FigureCase[], value: number) =>
-    items.flatMap(({ label, image }) => [...label].filter((v, i) => v === value && image[i]! > 0.5 !== (v === 1))).length;
-  const all = (items: readonly FigureCase[], value: number) => items.flatMap(({ label }) => [...label].filter((v) => v === value)).length;
+    items.flatMap(({ label, image }) => [...label].filter((v, i) => v === value && image[i]! > 0.5 !== (v === 1)))
+      .length;
+  const all = (items: readonly FigureCase[], value: number) =>
+    items.flatMap(({ label }) => [...label].filter((v) => v === value)).length;
   for (const items of [arm.heldOut, arm.training!]) {
     assert.ok(logits.includes(`>${wrong(items, 0)} false positives of ${all(items, 0)} voxels<`), logits.slice(0, 900));
     assert.ok(logits.includes(`>${wrong(items, 1)} false negatives of ${all(items, 1)}<`));
@@ -151,8 +163,12 @@ test("colabFigures() reads whole cases by the window: counts, dots and maps are 
   assert.ok(logits.includes(">2 held-out cases<") && logits.includes(">1 training case<"));
   assert.is(logits.match(/<circle/g)!.length, 3 * 210, "so few voxels are all drawn");
   assert.is(maps.match(/<image/g)!.length, 4 * 4, "two cases, taught and predicted, in four slices");
-  for (const word of ["a, contexts taught", "b, contexts predicted", ">context 2<"]) assert.ok(maps.includes(word), word);
-  for (const word of ["ROI and background", "contexts taught", "contexts predicted"]) assert.ok(intensities.includes(word), word);
+  for (const word of ["a, contexts taught", "b, contexts predicted", ">context 2<"]) {
+    assert.ok(maps.includes(word), word);
+  }
+  for (const word of ["ROI and background", "contexts taught", "contexts predicted"]) {
+    assert.ok(intensities.includes(word), word);
+  }
   const again = await colabFigures({ ...arm, training: [] });
   assert.equal(again.slice(1), figures.slice(1), "the same bytes, whatever the other cases");
 });
@@ -161,8 +177,13 @@ test("without contexts there is the logit plane alone, of training cases where n
   const two = { apply: (_: unknown, image: Tensor) => vg.concat([image.mul(-1), image], { axis: 1 }) };
   const item = caseOf([16, 16, 17], 1);
   const options = {
-    plan: { ...plan, patch: [16, 16, 16] as const }, contexts: 1, network: two, params: [], backgroundFirst: true,
-    heldOut: [], training: [item, { ...item, id: "other" }],
+    plan: { ...plan, patch: [16, 16, 16] as const },
+    contexts: 1,
+    network: two,
+    params: [],
+    backgroundFirst: true,
+    heldOut: [],
+    training: [item, { ...item, id: "other" }],
   };
   const figures = await colabFigures(options);
   assert.equal(figures.map(({ name }) => name), ["logits"]);
@@ -191,7 +212,10 @@ test("preparedVolume() places prepared voxels in the patient: a linear image kee
   image.data.forEach((_, i) => at(i)[0]! < 2 && (image.data[i] = 0));
   for (const orientation of ["RAS", "stored"] as const) {
     const made = planFor({
-      orientation, transpose: [1, 2, 0], spacing: [1.5, 1.1, 2], channels: [{ name: "MRI", normalisation: "none" }],
+      orientation,
+      transpose: [1, 2, 0],
+      spacing: [1.5, 1.1, 2],
+      channels: [{ name: "MRI", normalisation: "none" }],
       resampling: { image: 1, label: 1, separateAxis: 0, anisotropy: 9 },
     });
     const label = vg.volumeLike(image, new Uint8Array(12 * 10 * 9));
@@ -200,9 +224,13 @@ test("preparedVolume() places prepared voxels in the patient: a linear image kee
     const [W, H, D] = volume.shape;
     assert.equal([D, H, W], [...item.shape]);
     let largest = 0;
-    for (let z = 1; z < D - 1; z++) for (let y = 1; y < H - 1; y++) for (let x = 1; x < W - 1; x++) {
-      const wanted = value(vg.applyAffine(volume.affine, [x, y, z]));
-      largest = Math.max(largest, Math.abs(volume.data[(z * H + y) * W + x]! - wanted));
+    for (let z = 1; z < D - 1; z++) {
+      for (let y = 1; y < H - 1; y++) {
+        for (let x = 1; x < W - 1; x++) {
+          const wanted = value(vg.applyAffine(volume.affine, [x, y, z]));
+          largest = Math.max(largest, Math.abs(volume.data[(z * H + y) * W + x]! - wanted));
+        }
+      }
     }
     // Linear interpolation keeps linear functions; values of some hundreds in float32.
     assert.ok(largest < 1e-3, `${orientation}: ${largest}`);

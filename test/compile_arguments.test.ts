@@ -32,7 +32,9 @@ for (const [what, f] of Object.entries(wrongUses)) {
   test(`compile() refuses ${what} of what it traces, and names static and operators`, async () => {
     const told = await message(() => (compile as any)(f)(ones([2]), 3));
     assert.match(told, /^Tensor\(f32\[\d?\]\): compile and vmap trace .*x\.mul\(2\).*\{ static: \[k\] \}/);
-    if (what !== "x + x") assert.match(await message(() => f(ones([2]), tensor(3))), /a tensor is no number: .*await x\.item\(\)/);
+    if (what !== "x + x") {
+      assert.match(await message(() => f(ones([2]), tensor(3))), /a tensor is no number: .*await x\.item\(\)/);
+    }
   });
 }
 
@@ -62,15 +64,24 @@ test("compile() keeps static arguments as they are, and compiles anew for each v
   assert.is(traces, 5);
   await f(x.mul(3), 3, { sign: 1, name: "a" });
   assert.is(traces, 5, "the same values serve again");
-  assert.match(await message(() => (f as any)(x, tensor(2), { sign: 1, name: "" })), /argument 1 is static, so it takes no tensors/);
+  assert.match(
+    await message(() => (f as any)(x, tensor(2), { sign: 1, name: "" })),
+    /argument 1 is static, so it takes no tensors/,
+  );
   assert.match(await message(() => (f as any)(x)), /static lists the argument 1, the call has 1 arguments/);
   assert.match(await message(() => compile((a: Tensor) => a, { static: [0], donate: [0] })), /both static and donated/);
-  for (const wrong of [1, ["a"], [-1], [0, 0], null, () => 0])
-    assert.match(await message(() => compile((a: Tensor) => a, { static: wrong as never })), /^compile: static lists argument positions/);
+  for (const wrong of [1, ["a"], [-1], [0, 0], null, () => 0]) {
+    assert.match(
+      await message(() => compile((a: Tensor) => a, { static: wrong as never })),
+      /^compile: static lists argument positions/,
+    );
+  }
 });
 
 test("compile() tells structures apart that have the same tensors", async () => {
-  const shape = compile((tree: any) => tensor([Array.isArray(tree.a) ? 1 : 0, tree.a === undefined ? 1 : 0]).add(tree.x.mul(0)));
+  const shape = compile((tree: any) =>
+    tensor([Array.isArray(tree.a) ? 1 : 0, tree.a === undefined ? 1 : 0]).add(tree.x.mul(0))
+  );
   const x = ones([2]);
   const got = [];
   for (const a of [[], {}, undefined, null, "", [[]], [{}]]) got.push(await values(await shape({ a, x })));
@@ -91,7 +102,10 @@ test("compile() takes donated tensors at the call: what starts afterwards is tol
     const before = [p!.data(), product.data(), p!.add(x!).sum().item()] as const;
     const next = step(p!, x!);
     const told = await message(() => p!.mul(2).sum().item());
-    assert.match(told, /was donated to a compiled call at \S*compile_arguments\.test\.ts:\d+:\d+, which disposed of it; use what that call returns/);
+    assert.match(
+      told,
+      /was donated to a compiled call at \S*compile_arguments\.test\.ts:\d+:\d+, which disposed of it; use what that call returns/,
+    );
     assert.match(await message(() => p!.data()), /was donated to a compiled call/);
     assert.equal(await values(await next), [-97, -195, -293]);
     assert.equal([...(await before[0])], [1, 2, 3]);
@@ -105,7 +119,10 @@ test("overlapping calls with the same donated tensors: the second is refused, th
   const [a] = await onDevice([1, 2, 3]);
   const [first, second] = await Promise.allSettled([f(a!), f(a!)]);
   assert.is(second.status, "rejected");
-  assert.match((second as PromiseRejectedResult).reason.message, /^compile: the argument 0, Tensor\(f32\[3\]\), was donated/);
+  assert.match(
+    (second as PromiseRejectedResult).reason.message,
+    /^compile: the argument 0, Tensor\(f32\[3\]\), was donated/,
+  );
   assert.equal(await values((first as PromiseFulfilledResult<Tensor>).value), [2, 3, 4]);
   // A call that only reads goes first, and keeps its values.
   const [b] = await onDevice([1, 2, 3]);
@@ -145,8 +162,12 @@ test("a call that fails before the device has begun gives donated tensors back",
 test("compile() refuses positions to donate that no argument has", async () => {
   const f = compile((a: Tensor) => a.add(1), { donate: [0, 2] });
   assert.match(await message(() => f(ones([1]))), /^compile: donate lists the argument 2, the call has 1 arguments$/);
-  for (const wrong of [null, {}, "0", (a: unknown) => a, [0, 0], [1.5], [NaN], ["0"]])
-    assert.match(await message(() => compile((a: Tensor) => a, { donate: wrong as never })), /^compile: donate lists argument positions/);
+  for (const wrong of [null, {}, "0", (a: unknown) => a, [0, 0], [1.5], [NaN], ["0"]]) {
+    assert.match(
+      await message(() => compile((a: Tensor) => a, { donate: wrong as never })),
+      /^compile: donate lists argument positions/,
+    );
+  }
 });
 
 test("compiled functions within others, and their derivatives, are traced as part of them", async () => {
@@ -161,7 +182,9 @@ test("compiled functions within others, and their derivatives, are traced as par
   const [, tangent] = vg.jvp((t: Tensor) => inner(t, 1), [x], [ones([3])]);
   assert.equal(await values(tangent), [2, 4, 6]);
   assert.equal(await values(x), [1, 2, 3], "nothing was donated");
-  const power: any = compile((t: Tensor, n: number) => Array.from({ length: n }, () => t).reduce((a, b) => a.mul(b)), { static: [1] });
+  const power: any = compile((t: Tensor, n: number) => Array.from({ length: n }, () => t).reduce((a, b) => a.mul(b)), {
+    static: [1],
+  });
   assert.equal(await values(grad((t: Tensor) => power(t, 3).sum())(x)), [3, 12, 27]);
   const checked = await vg.detectAnomaly(() => outer(x) as Promise<Tensor>);
   assert.is(await checked.item(), 28);
@@ -215,7 +238,10 @@ test("compile() tells once of tensors from outside that each call computes anew"
     const f = compile((t: Tensor) => t.add(table));
     for (let k = 0; k < 4; k++) await f(x);
     assert.is(lines.length, 1, lines.join("\n"));
-    assert.match(lines[0]!, /^compile: each call computes Tensor\(f32\[2\]\), made by mul, anew, .*await evaluate\(tensor\)/);
+    assert.match(
+      lines[0]!,
+      /^compile: each call computes Tensor\(f32\[2\]\), made by mul, anew, .*await evaluate\(tensor\)/,
+    );
     const known = await evaluate(vg.random.normal(vg.random.key(2), { shape: [2] }));
     const constant = ones([2]);
     const g = compile((t: Tensor) => t.add(known).add(constant).add(tensor([1, 2]).reshape({ shape: [2] })));
@@ -245,7 +271,10 @@ test("evaluate() tells once of a loop whose state is never evaluated", async () 
     assert.is(lines.length, 0, lines.join("\n"));
     await run(16, false);
     assert.is(lines.length, 1, lines.join("\n"));
-    assert.match(lines[0]!, /^evaluate: 10 programs in turn, each longer than the last.*evaluate the state of a loop in each step/);
+    assert.match(
+      lines[0]!,
+      /^evaluate: 10 programs in turn, each longer than the last.*evaluate the state of a loop in each step/,
+    );
   } finally {
     platform.log = log;
   }

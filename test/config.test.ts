@@ -29,7 +29,14 @@ const message = (args: string[]): string => {
 
 test("config() gives the defaults when nothing is written", () => {
   assert.equal(config(block, []), {
-    data: "", steps: 100, rate: 3e-3, shift: 0, patch: [32, 32, 32], flips: [0, 1, 2], augment: true, batchSize: 2,
+    data: "",
+    steps: 100,
+    rate: 3e-3,
+    shift: 0,
+    patch: [32, 32, 32],
+    flips: [0, 1, 2],
+    augment: true,
+    batchSize: 2,
     optimizer: "adam",
   });
 });
@@ -38,7 +45,14 @@ test("config() reads numbers, texts, truth values and lists, in both spellings",
   const args = "--data=a=b --steps 7 --rate 1e-2 --patch 8,16,24 --flips 0 --no-augment --batch-size 4 --optimizer sgd";
   const got = config(block, args.split(" "));
   assert.equal(got, {
-    data: "a=b", steps: 7, rate: 0.01, shift: 0, patch: [8, 16, 24], flips: [0], augment: false, batchSize: 4,
+    data: "a=b",
+    steps: 7,
+    rate: 0.01,
+    shift: 0,
+    patch: [8, 16, 24],
+    flips: [0],
+    augment: false,
+    batchSize: 4,
     optimizer: "sgd",
   });
 });
@@ -100,9 +114,15 @@ test("resumableConfig() takes what a run was started with, and lets only some of
     await writeFile(join(folder, "config.json"), JSON.stringify({ options }));
     assert.equal(await read("--resume", folder), { ...options, resume: folder, fast: false });
     assert.equal(await read("--resume", `${folder}/`, "--steps", "80", "--seed", "3"), {
-      ...options, resume: `${folder}/`, steps: 80, fast: false,
+      ...options,
+      resume: `${folder}/`,
+      steps: 80,
+      fast: false,
     });
-    assert.match(await failure("--resume", folder, "--seed", "4"), "--seed: a resumed run keeps what it was started with (3)");
+    assert.match(
+      await failure("--resume", folder, "--seed", "4"),
+      "--seed: a resumed run keeps what it was started with (3)",
+    );
     assert.match(await failure("--resume", folder, "--features", "4"), "it can change --steps");
     assert.match(await failure("--resume", join(folder, "none")), "there is no");
     assert.match(await failure("--resume", folder, "--stepz", "4"), "did you mean --steps?");

@@ -92,8 +92,9 @@ test("residual labels by loops: every axis, both first slices, numbers, flags an
           return at > 0 ? Number(v !== t[i - strides[k]!]) : first === "label" ? Number(v !== 0) : 0;
         });
       const wanted = { shape, data: of(targets) };
-      for (const labels of [y, y.cast("bool"), y.cast("i32")])
+      for (const labels of [y, y.cast("bool"), y.cast("i32")]) {
         await assertClose(conres.residualLabels(labels, { axis, first }), wanted, 0, `${axis}, ${first}`);
+      }
       const values = tensor(classes, { shape: [N, ...space] });
       const changed = conres.residualLabels(values, { axis, first });
       await assertClose(changed, { shape: values.shape, data: of(classes) }, 0, `${axis}, ${first}, class values`);
@@ -130,8 +131,9 @@ test("the residual loss is what loops in float64 say, in both modes, with its sl
     for (const backgroundWeight of [undefined, 0.25]) {
       const options = { mode, ...(backgroundWeight !== undefined && { backgroundWeight }) };
       // In code mode logits near the ends of the clamp would make differences cross them.
-      const at =
-        mode === "paper" ? logits : logits.map((v) => (Math.abs(v) < 0.01 || Math.abs(v - 1) < 0.01 ? 0.5 : v));
+      const at = mode === "paper"
+        ? logits
+        : logits.map((v) => (Math.abs(v) < 0.01 || Math.abs(v - 1) < 0.01 ? 0.5 : v));
       await agrees(
         (z) => conres.residualLoss(z, y, options),
         (z) => residualReference(z, targets, mode, backgroundWeight),
@@ -153,12 +155,14 @@ test("a residual that is empty or everywhere costs nothing in paper mode, and no
     assert.ok(Number.isFinite(await conres.residualLoss(x, residual, { mode: "code" }).item()));
   }
   const extreme = x.mul(1e4);
-  for (const loss of [
-    (z: Tensor) => conres.residualLoss(z, y),
-    (z: Tensor) => conres.residualLoss(z, y, { mode: "code" }),
-    (z: Tensor) => conres.segmentationLoss(z, y),
-    (z: Tensor) => conres.boundaryLoss(z, y),
-  ]) {
+  for (
+    const loss of [
+      (z: Tensor) => conres.residualLoss(z, y),
+      (z: Tensor) => conres.residualLoss(z, y, { mode: "code" }),
+      (z: Tensor) => conres.segmentationLoss(z, y),
+      (z: Tensor) => conres.boundaryLoss(z, y),
+    ]
+  ) {
     const [value, slope] = valueAndGrad(loss)(extreme) as any;
     assert.ok(Number.isFinite(await value.item()) && (await slope.data()).every(Number.isFinite));
   }

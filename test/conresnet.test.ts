@@ -84,10 +84,9 @@ for (const c of cases) {
     const seen: Float32Array[][] = [];
     for (const checkpoint of c === published ? [null] : [false, true]) {
       const run = compile((p: any, x: Tensor) => {
-        const [[loss, outputs], grads] =
-          checkpoint === null
-            ? [lossOf(p, x), {}]
-            : valueAndGrad((q: any) => lossOf(q, x, checkpoint), { hasAux: true })(p);
+        const [[loss, outputs], grads] = checkpoint === null
+          ? [lossOf(p, x), {}]
+          : valueAndGrad((q: any) => lossOf(q, x, checkpoint), { hasAux: true })(p);
         const sampled = outputs.map((y: Tensor) => everyNth(y, c.every));
         return { loss, outputs: sampled, norms: tree.map(grads, (g: Tensor) => g.square().sum().sqrt()) };
       }) as any;
@@ -122,7 +121,9 @@ test("recomputation plans at most 60 % of a step's memory at the published width
     const params = model.init(key());
     const step = (p: any, state: any, x: Tensor, labels: Tensor) => {
       const lossOf = (q: any): Tensor =>
-        conres.loss(model.apply(q, x, { train: true, key: key(1), checkpoint }), labels, { regions: [[1, 2, 3], [2, 3], [3]] });
+        conres.loss(model.apply(q, x, { train: true, key: key(1), checkpoint }), labels, {
+          regions: [[1, 2, 3], [2, 3], [3]],
+        });
       const [value, grads] = valueAndGrad(lossOf)(p);
       return [value, optimiser.update(grads, state, p, 1e-3)];
     };
@@ -157,7 +158,7 @@ test("a state dict loads with the unused layers and without; what else is not wa
   // Only names and shapes count here: tensors are lazy, so none is made.
   const whole = new Map(published.parameters.map(([name, shape]) => [name, zeros(shape)]));
   const [lean, all] = [false, true].map((unusedLayers) =>
-    conResNet({ inputChannels: 4, classes: 3, unusedLayers }),
+    conResNet({ inputChannels: 4, classes: 3, unusedLayers })
   ) as [ReturnType<typeof conResNet>, ReturnType<typeof conResNet>];
   const used = new Map([...whole].filter(([name]) => !lean.unused.test(name)));
   assert.is(whole.size - used.size, 23);
@@ -200,11 +201,13 @@ test("kernels are used standardised: their scale and mean change nothing, those 
 });
 
 test("the gate is F (1 + attention); without attention F passes as it is, and in the baseline there is none", async () => {
-  for (const [config, gates] of [
-    [small, true],
-    [{ ...small, attention: false }, false],
-    [{ ...small, mapping: false }, false],
-  ] as const) {
+  for (
+    const [config, gates] of [
+      [small, true],
+      [{ ...small, attention: false }, false],
+      [{ ...small, mapping: false }, false],
+    ] as const
+  ) {
     const model = conResNet(config);
     const maps = model.contextMaps(model.init(key(2)), image);
     assert.equal(
@@ -230,15 +233,18 @@ test("the residual path sees differences along its own axis alone", async () => 
   // residual, that of the image, is sure to be 0. Its kernel then changes nothing.
   const flat = tensor(noise(2 * 6 * 7, 4), { shape: [1, 2, 1, 6, 7] });
   const constant = flat.add(zeros([1, 2, 8, 6, 7]));
-  for (const [axis, blind] of [
-    ["axial", true],
-    ["coronal", false],
-    ["sagittal", false],
-  ] as const) {
+  for (
+    const [axis, blind] of [
+      ["axial", true],
+      ["coronal", false],
+      ["sagittal", false],
+    ] as const
+  ) {
     const model = conResNet({ ...small, axis });
     const params = model.init(key(3));
-    const altered = tree.map(params, (p: Tensor, path) =>
-      path.includes("mp_first") ? random.normal(key(9), { shape: p.shape }) : p,
+    const altered = tree.map(
+      params,
+      (p: Tensor, path) => path.includes("mp_first") ? random.normal(key(9), { shape: p.shape }) : p,
     );
     const [a, b] = await Promise.all([params, altered].map((p) => model.apply(p, constant)[1]!.data()));
     const change = Math.max(...a!.map((v, i) => Math.abs(v - b![i]!)));
@@ -260,13 +266,16 @@ test("outputs by configuration; any size; a batch is its samples", async () => {
   assert.equal(shapes({ ...small, mapping: false }, image), [regions]);
   const deep = { inputChannels: 1, classes: 1, features: [4, 4, 4, 4, 4], blocks: [1, 1, 1, 1, 1, 1], groups: 2 };
   const names = [...tree.flatten(conResNet(deep).init(key())).keys()];
-  for (const name of [
-    "conv_256_512.2.weight",
-    "layer5.0.conv2.weight",
-    "seg_x8.0.conv_mp_first.weight",
-    "resx8_cls.0.bias",
-  ])
+  for (
+    const name of [
+      "conv_256_512.2.weight",
+      "layer5.0.conv2.weight",
+      "seg_x8.0.conv_mp_first.weight",
+      "resx8_cls.0.bias",
+    ]
+  ) {
     assert.ok(names.includes(name), name);
+  }
   assert.is(shapes(deep, zeros([1, 1, 1, 3, 17])).length, 5);
 
   const model = conResNet(small);
@@ -319,7 +328,8 @@ test("initial values: He normal for kernels, norms 1 and 0, biases 0", async () 
 
 test("arms of a seed begin with the same values wherever both have a parameter of a shape", async () => {
   const [full, mapping, baseline] = (["full", "mapping", "baseline"] as const).map((arm) =>
-    tree.flatten(conResNet({ ...small, ...conResNetArms[arm] }).init(key(7))) as Map<string, Tensor>);
+    tree.flatten(conResNet({ ...small, ...conResNetArms[arm] }).init(key(7))) as Map<string, Tensor>
+  );
   for (const arm of [mapping!, baseline!]) {
     let same = 0;
     for (const [name, values] of arm) {

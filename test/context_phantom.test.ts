@@ -32,11 +32,13 @@ function blobSizes({ data, shape: [X, Y, Z] }: ContextPhantomCase["label"]): { s
     for (let at = stack.pop(); at !== undefined; at = stack.pop()) {
       size++;
       const place = [at % X, Math.floor(at / X) % Y, Math.floor(at / (X * Y))];
-      for (const [axis, step, length] of [
-        [0, 1, X],
-        [1, X, Y],
-        [2, X * Y, Z],
-      ]) {
+      for (
+        const [axis, step, length] of [
+          [0, 1, X],
+          [1, X, Y],
+          [2, X * Y, Z],
+        ]
+      ) {
         for (const side of [-1, 1]) {
           const next = at + side * step;
           if (place[axis] + side < 0 || place[axis] + side >= length) atBorder = true;
@@ -101,8 +103,8 @@ test("contextPhantomCase() gives lesions and distractors the same sizes", () => 
   const mean = (values: number[]) => sum(values) / values.length;
   const variance = (values: number[]) => mean(values.map((v) => (v - mean(values)) ** 2));
   // Two independent samples of blobs: Welch's t stays below 3 for all but 3 in 1000 seeds.
-  const t =
-    (mean(inside) - mean(outside)) / Math.sqrt(variance(inside) / inside.length + variance(outside) / outside.length);
+  const t = (mean(inside) - mean(outside)) /
+    Math.sqrt(variance(inside) / inside.length + variance(outside) / outside.length);
   assert.ok(Math.abs(t) < 3, `means ${mean(inside)} and ${mean(outside)}, t ${t}`);
 });
 
@@ -119,10 +121,12 @@ function histograms() {
       const value = (v - mean) / deviation;
       const bin = Math.min(BINS - 1, Math.max(0, Math.floor((value + 2) * 32)));
       all[bin]++;
-      for (const [mask, histogram, into] of [
-        [label, lesion, moments.lesion],
-        [distractors, distractor, moments.distractor],
-      ] as const) {
+      for (
+        const [mask, histogram, into] of [
+          [label, lesion, moments.lesion],
+          [distractors, distractor, moments.distractor],
+        ] as const
+      ) {
         if (!mask.data[at]) continue;
         histogram[bin]++;
         into[0]++;
@@ -162,11 +166,13 @@ test("contextPhantomCase(): no intensity tells lesions from distractors, nor fro
 });
 
 test("contextPhantomCase() adapts to shape and spacing, and names a shape that is too small", () => {
-  for (const [seed, shape, spacing] of [
-    [3, [24, 24, 24], [1, 1, 1]],
-    [4, [25, 31, 28], [1, 0.8, 2.5]],
-    [5, [48, 32, 24], [1, 1, 3]],
-  ] as const) {
+  for (
+    const [seed, shape, spacing] of [
+      [3, [24, 24, 24], [1, 1, 1]],
+      [4, [25, 31, 28], [1, 0.8, 2.5]],
+      [5, [48, 32, 24], [1, 1, 3]],
+    ] as const
+  ) {
     const made = contextPhantomCase({ seed, shape, spacing });
     const count = shape[0] * shape[1] * shape[2];
     for (const kind of KINDS) {
@@ -178,8 +184,9 @@ test("contextPhantomCase() adapts to shape and spacing, and names a shape that i
     const part = sum(made.organ.data) / count;
     assert.ok(part > 0.03 && part < 0.08, `${shape}: the organ takes ${part}`);
     const blobs = [...blobSizes(made.label).sizes, ...blobSizes(made.distractors).sizes];
-    for (const size of blobs)
+    for (const size of blobs) {
       assert.ok(size / count > 0.0003 && size / count < 0.003, `${shape}: a blob takes ${size}`);
+    }
   }
   assert.throws(() => contextPhantomCase({ seed: 1, shape: [32, 23, 32] }), /32 x 23 x 32; wanted at least 24 voxels/);
   assert.throws(() => contextPhantomCase({ seed: 1, shape: [32, 32.5, 32] }), /wanted at least 24/);
@@ -224,11 +231,13 @@ test("writeContextPhantomDataset() makes a folder that openDataset() and loadCas
     );
 
     const none = join(folder, "none");
-    for (const [cases, testCases] of [
-      [0, 0],
-      [1.5, 0],
-      [1, -1],
-    ]) {
+    for (
+      const [cases, testCases] of [
+        [0, 0],
+        [1.5, 0],
+        [1, -1],
+      ]
+    ) {
       try {
         await writeContextPhantomDataset(none, { ...options, cases, testCases });
         assert.unreachable();

@@ -2,7 +2,11 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import {
-  convForwardVariants, convInputGradVariants, convWeightGradVariants, lowerConvForward, lowerConvInputGrad,
+  convForwardVariants,
+  convInputGradVariants,
+  convWeightGradVariants,
+  lowerConvForward,
+  lowerConvInputGrad,
   lowerConvWeightGrad,
 } from "../shaders/conv.ts";
 import { convert } from "../engine/core/dtype.ts";
@@ -43,23 +47,27 @@ function products(p: ConvParams, visit: (x: number, w: number, y: number) => voi
   const ci = p.inChannels / p.groups, co = p.outChannels / p.groups;
   for (let n = 0; n < p.batch; n++) {
     for (let o = 0; o < p.outChannels; o++) {
-      for (let oz = 0; oz < p.output[0]; oz++) for (let oy = 0; oy < p.output[1]; oy++) {
-        for (let ox = 0; ox < p.output[2]; ox++) {
-          const y = (((n * p.outChannels + o) * p.output[0] + oz) * p.output[1] + oy) * p.output[2] + ox;
-          for (let c = 0; c < ci; c++) {
-            const channel = n * p.inChannels + Math.floor(o / co) * ci + c;
-            for (let kz = 0; kz < p.kernel[0]; kz++) for (let ky = 0; ky < p.kernel[1]; ky++) {
-              for (let kx = 0; kx < p.kernel[2]; kx++) {
-                const iz = oz * p.stride[0] + kz * p.dilation[0] - p.padding[0];
-                const iy = oy * p.stride[1] + ky * p.dilation[1] - p.padding[1];
-                const ix = ox * p.stride[2] + kx * p.dilation[2] - p.padding[2];
-                if (iz < 0 || iy < 0 || ix < 0) continue;
-                if (iz >= p.input[0] || iy >= p.input[1] || ix >= p.input[2]) continue;
-                visit(
-                  ((channel * p.input[0] + iz) * p.input[1] + iy) * p.input[2] + ix,
-                  (((o * ci + c) * p.kernel[0] + kz) * p.kernel[1] + ky) * p.kernel[2] + kx,
-                  y,
-                );
+      for (let oz = 0; oz < p.output[0]; oz++) {
+        for (let oy = 0; oy < p.output[1]; oy++) {
+          for (let ox = 0; ox < p.output[2]; ox++) {
+            const y = (((n * p.outChannels + o) * p.output[0] + oz) * p.output[1] + oy) * p.output[2] + ox;
+            for (let c = 0; c < ci; c++) {
+              const channel = n * p.inChannels + Math.floor(o / co) * ci + c;
+              for (let kz = 0; kz < p.kernel[0]; kz++) {
+                for (let ky = 0; ky < p.kernel[1]; ky++) {
+                  for (let kx = 0; kx < p.kernel[2]; kx++) {
+                    const iz = oz * p.stride[0] + kz * p.dilation[0] - p.padding[0];
+                    const iy = oy * p.stride[1] + ky * p.dilation[1] - p.padding[1];
+                    const ix = ox * p.stride[2] + kx * p.dilation[2] - p.padding[2];
+                    if (iz < 0 || iy < 0 || ix < 0) continue;
+                    if (iz >= p.input[0] || iy >= p.input[1] || ix >= p.input[2]) continue;
+                    visit(
+                      ((channel * p.input[0] + iz) * p.input[1] + iy) * p.input[2] + ix,
+                      (((o * ci + c) * p.kernel[0] + kz) * p.kernel[1] + ky) * p.kernel[2] + kx,
+                      y,
+                    );
+                  }
+                }
               }
             }
           }
@@ -87,63 +95,135 @@ interface Spec {
 
 function params(s: Spec, storage: ConvParams["storage"] = "f32"): ConvParams {
   const stride = s.stride ?? [1, 1, 1], padding = s.padding ?? [0, 0, 0], dilation = s.dilation ?? [1, 1, 1];
-  const size = (a: 0 | 1 | 2): number => Math.floor(
-    (s.input[a] + 2 * padding[a] + (s.extra?.[a] ?? 0) - dilation[a] * (s.kernel[a] - 1) - 1) / stride[a],
-  ) + 1;
+  const size = (a: 0 | 1 | 2): number =>
+    Math.floor(
+      (s.input[a] + 2 * padding[a] + (s.extra?.[a] ?? 0) - dilation[a] * (s.kernel[a] - 1) - 1) / stride[a],
+    ) + 1;
   return {
-    batch: s.batch ?? 1, inChannels: s.channels[0], outChannels: s.channels[1], groups: s.groups ?? 1,
-    input: s.input, output: [size(0), size(1), size(2)], kernel: s.kernel, stride, padding, dilation,
-    bias: s.bias ?? false, storage,
+    batch: s.batch ?? 1,
+    inChannels: s.channels[0],
+    outChannels: s.channels[1],
+    groups: s.groups ?? 1,
+    input: s.input,
+    output: [size(0), size(1), size(2)],
+    kernel: s.kernel,
+    stride,
+    padding,
+    dilation,
+    bias: s.bias ?? false,
+    storage,
   };
 }
 
 const specs: Record<string, Spec> = {
   "3x3x3 padded": {
-    every: true, batch: 2, channels: [5, 9], input: [5, 7, 9], kernel: [3, 3, 3], padding: [1, 1, 1], bias: true,
+    every: true,
+    batch: 2,
+    channels: [5, 9],
+    input: [5, 7, 9],
+    kernel: [3, 3, 3],
+    padding: [1, 1, 1],
+    bias: true,
   },
   "3x3x3 one channel": { channels: [1, 8], input: [6, 5, 11], kernel: [3, 3, 3], padding: [1, 1, 1] },
   "3x3x3 to one": { channels: [3, 1], input: [5, 5, 21], kernel: [3, 3, 3], padding: [1, 1, 1], bias: true },
   "3x3x3 stride 2": {
-    batch: 2, channels: [8, 16], input: [7, 8, 10], kernel: [3, 3, 3], padding: [1, 1, 1], stride: [2, 2, 2],
+    batch: 2,
+    channels: [8, 16],
+    input: [7, 8, 10],
+    kernel: [3, 3, 3],
+    padding: [1, 1, 1],
+    stride: [2, 2, 2],
   },
   "3x3x3 stride 2 odd": {
-    every: true, batch: 3, channels: [3, 5], input: [6, 7, 17], kernel: [3, 3, 3], padding: [1, 1, 1],
-    stride: [2, 2, 2], bias: true,
+    every: true,
+    batch: 3,
+    channels: [3, 5],
+    input: [6, 7, 17],
+    kernel: [3, 3, 3],
+    padding: [1, 1, 1],
+    stride: [2, 2, 2],
+    bias: true,
   },
   "stride 3": { channels: [3, 4], input: [8, 7, 14], kernel: [3, 3, 3], padding: [1, 0, 2], stride: [3, 3, 3] },
   "1x3x3": { batch: 2, channels: [5, 4], input: [3, 8, 9], kernel: [1, 3, 3], padding: [0, 1, 1] },
   "1x1x1": { batch: 2, channels: [9, 5], input: [3, 5, 7], kernel: [1, 1, 1], bias: true },
   "2x2x2 stride 2": {
-    batch: 2, channels: [8, 16], input: [4, 6, 8], kernel: [2, 2, 2], stride: [2, 2, 2], bias: true,
+    batch: 2,
+    channels: [8, 16],
+    input: [4, 6, 8],
+    kernel: [2, 2, 2],
+    stride: [2, 2, 2],
+    bias: true,
   },
   "1x2x2 stride 1 2 2": { channels: [4, 3], input: [3, 6, 10], kernel: [1, 2, 2], stride: [1, 2, 2], bias: true },
   "dilation 3 2 1, stride 2 1 3": {
-    every: true, channels: [2, 3], input: [9, 8, 11], kernel: [3, 2, 3], padding: [1, 2, 0], dilation: [3, 2, 1],
+    every: true,
+    channels: [2, 3],
+    input: [9, 8, 11],
+    kernel: [3, 2, 3],
+    padding: [1, 2, 0],
+    dilation: [3, 2, 1],
     stride: [2, 1, 3],
   },
   "asymmetric kernel and padding after": {
-    channels: [3, 5], input: [5, 4, 9], kernel: [1, 5, 3], padding: [0, 1, 2], extra: [0, 3, 1], bias: true,
+    channels: [3, 5],
+    input: [5, 4, 9],
+    kernel: [1, 5, 3],
+    padding: [0, 1, 2],
+    extra: [0, 3, 1],
+    bias: true,
   },
   "kernel 5": { channels: [2, 3], input: [5, 6, 9], kernel: [5, 5, 5], padding: [2, 2, 2] },
   "padding as wide as the kernel": { channels: [2, 3], input: [2, 3, 4], kernel: [3, 3, 3], padding: [3, 3, 3] },
   "groups": {
-    every: true, batch: 2, channels: [6, 9], groups: 3, input: [4, 5, 7], kernel: [3, 3, 3], padding: [1, 1, 1],
+    every: true,
+    batch: 2,
+    channels: [6, 9],
+    groups: 3,
+    input: [4, 5, 7],
+    kernel: [3, 3, 3],
+    padding: [1, 1, 1],
     bias: true,
   },
   "depthwise": { channels: [5, 5], groups: 5, input: [4, 5, 9], kernel: [3, 3, 3], padding: [1, 1, 1] },
   "groups of 8": {
-    channels: [16, 16], groups: 2, input: [3, 4, 9], kernel: [3, 3, 3], padding: [1, 1, 1], stride: [1, 1, 2],
+    channels: [16, 16],
+    groups: 2,
+    input: [3, 4, 9],
+    kernel: [3, 3, 3],
+    padding: [1, 1, 1],
+    stride: [1, 1, 2],
   },
   "GPU, many channels": {
-    every: "gpu", batch: 2, channels: [13, 37], input: [4, 5, 6], kernel: [3, 3, 3], padding: [1, 1, 1], bias: true,
+    every: "gpu",
+    batch: 2,
+    channels: [13, 37],
+    input: [4, 5, 6],
+    kernel: [3, 3, 3],
+    padding: [1, 1, 1],
+    bias: true,
   },
   "GPU, dilation 2, stride 2 3 1, groups": {
-    every: "gpu", channels: [22, 24], groups: 2, input: [9, 8, 7], kernel: [3, 2, 3], padding: [2, 1, 2],
-    dilation: [2, 2, 2], stride: [2, 3, 1], bias: true,
+    every: "gpu",
+    channels: [22, 24],
+    groups: 2,
+    input: [9, 8, 7],
+    kernel: [3, 2, 3],
+    padding: [2, 1, 2],
+    dilation: [2, 2, 2],
+    stride: [2, 3, 1],
+    bias: true,
   },
   "GPU, stride 2": {
-    every: "gpu", batch: 2, channels: [9, 16], input: [9, 10, 13], kernel: [3, 3, 3], padding: [1, 1, 1],
-    stride: [2, 2, 2], bias: true,
+    every: "gpu",
+    batch: 2,
+    channels: [9, 16],
+    input: [9, 10, 13],
+    kernel: [3, 3, 3],
+    padding: [1, 1, 1],
+    stride: [2, 2, 2],
+    bias: true,
   },
   "GPU, 1x1x1": { every: "gpu", batch: 2, channels: [10, 12], input: [5, 5, 7], kernel: [1, 1, 1], bias: true },
   "one voxel": { channels: [3, 5], input: [1, 1, 1], kernel: [1, 1, 1] },
@@ -171,7 +251,9 @@ function largestErrorOfHalf(actual: Float32Array, expected: Float64Array): numbe
 
 /** The variants to run, and for which target: those for GPUs are right on any adapter, only slow. */
 function candidates(
-  variants: readonly Variant<ConvParams>[], p: ConvParams, every: Spec["every"],
+  variants: readonly Variant<ConvParams>[],
+  p: ConvParams,
+  every: Spec["every"],
 ): (readonly [Variant<ConvParams>, Target])[] {
   const usual = variants.filter((v) => v.guard(p, runner.target)).map((v) => [v, runner.target] as const);
   if (!every) return usual.slice(0, 1);
@@ -206,8 +288,12 @@ for (const [name, spec] of Object.entries(specs)) {
       const outBias = held(numbers(p.outChannels, 4)), inBias = held(numbers(p.inChannels, 5));
       if (p.bias) {
         const perOut = volume(p.output), perIn = volume(p.input);
-        y64.forEach((_, i) => { y64[i]! += outBias[Math.floor(i / perOut) % p.outChannels]!; });
-        dx64.forEach((_, i) => { dx64[i]! += inBias[Math.floor(i / perIn) % p.inChannels]!; });
+        y64.forEach((_, i) => {
+          y64[i]! += outBias[Math.floor(i / perOut) % p.outChannels]!;
+        });
+        dx64.forEach((_, i) => {
+          dx64[i]! += inBias[Math.floor(i / perIn) % p.inChannels]!;
+        });
       }
       const families = [
         ["forward", convForwardVariants, [x, w, outBias], y64],
@@ -234,7 +320,12 @@ for (const [name, spec] of Object.entries(specs)) {
 
 test("forward, input and weight gradient are adjoint", async () => {
   const p = params({
-    batch: 2, channels: [5, 6], input: [7, 6, 19], kernel: [3, 3, 3], padding: [1, 1, 1], stride: [2, 1, 2],
+    batch: 2,
+    channels: [5, 6],
+    input: [7, 6, 19],
+    kernel: [3, 3, 3],
+    padding: [1, 1, 1],
+    stride: [2, 1, 2],
   });
   const x = numbers(p.batch * p.inChannels * volume(p.input), 6);
   const w = numbers(p.outChannels * p.inChannels * volume(p.kernel), 7);
@@ -255,8 +346,11 @@ test("a grid beyond the limit of one dimension is folded", async () => {
   const target = { ...runner.target, maxWorkgroupsPerDimension: 9 };
   const x = numbers(p.inChannels * volume(p.input), 9), w = numbers(p.outChannels * p.inChannels * 27, 10);
   const g = numbers(p.outChannels * volume(p.output), 11);
-  const families = [[convForwardVariants, [x, w], g.length], [convInputGradVariants, [g, w], x.length],
-    [convWeightGradVariants, [x, g], w.length]] as const;
+  const families = [[convForwardVariants, [x, w], g.length], [convInputGradVariants, [g, w], x.length], [
+    convWeightGradVariants,
+    [x, g],
+    w.length,
+  ]] as const;
   for (const [variants, inputs, length] of families) {
     for (const variant of variants.filter((v) => v.guard(p, target) && v.name !== "tile")) {
       const folded = variant.lower(p, target);
@@ -281,7 +375,10 @@ test("WGSL with subgroup matrices is valid", async () => {
   let pipelines = 0;
   for (const [M, N, K, lanes] of [[16, 16, 16, 32], [16, 8, 16, 32], [8, 16, 16, 16], [8, 8, 8, 32]] as const) {
     const target: Target = {
-      ...matrixGpu, maxWorkgroupStorage: 32768, subgroupMinSize: lanes, subgroupMaxSize: lanes,
+      ...matrixGpu,
+      maxWorkgroupStorage: 32768,
+      subgroupMinSize: lanes,
+      subgroupMaxSize: lanes,
       subgroupMatrices: [{ ...sizes, M, N, K }],
     };
     for (const variants of [convForwardVariants, convInputGradVariants, convWeightGradVariants]) {

@@ -74,7 +74,12 @@ const cases: Record<string, Case> = {
   "one group, more channels than a tile has rows": { channels: [7, 75], size: [3, 5, 23], kernel: 1, groups: 1 },
   "tiles of 32 rows": { channels: [8, 20], size: [10, 11, 12], kernel: 1, groups: 4 },
   "stride, dilation and bias": {
-    channels: [5, 9], size: [27, 25, 29], stride: 2, dilation: 2, bias: 1, groups: 3,
+    channels: [5, 9],
+    size: [27, 25, 29],
+    stride: 2,
+    dilation: 2,
+    bias: 1,
+    groups: 3,
   },
   "groups of the convolution": { channels: [12, 18], size: [9, 10, 13], convGroups: 2, bias: 1, groups: 6 },
   "a residual": { channels: [6, 10], size: [9, 11, 13], residual: true, groups: 5 },
@@ -91,25 +96,29 @@ function reference(x: Float32Array, w: Float32Array, b: Float32Array | null, c: 
   const pad = Math.floor(kernel / 2) * dilation;
   const y = new Float64Array(batch * to * count(out));
   let at = 0;
-  for (let n = 0; n < batch; n++)
-    for (let k = 0; k < to; k++)
-      for (let oz = 0; oz < out[0]; oz++)
-        for (let oy = 0; oy < out[1]; oy++)
+  for (let n = 0; n < batch; n++) {
+    for (let k = 0; k < to; k++) {
+      for (let oz = 0; oz < out[0]; oz++) {
+        for (let oy = 0; oy < out[1]; oy++) {
           for (let ox = 0; ox < out[2]; ox++, at++) {
             let sum = b ? b[k]! : 0;
-            for (let c0 = 0; c0 < from / g; c0++)
+            for (let c0 = 0; c0 < from / g; c0++) {
               for (let t = 0; t < kernel ** 3; t++) {
                 const z = oz * stride + Math.floor(t / kernel ** 2) * dilation - pad;
                 const yy = oy * stride + (Math.floor(t / kernel) % kernel) * dilation - pad;
                 const xx = ox * stride + (t % kernel) * dilation - pad;
                 if (z < 0 || yy < 0 || xx < 0 || z >= size[0] || yy >= size[1] || xx >= size[2]) continue;
                 const channel = Math.floor(k / (to / g)) * (from / g) + c0;
-                sum +=
-                  x[((n * from + channel) * size[0] + z) * size[1] * size[2] + yy * size[2] + xx]! *
+                sum += x[((n * from + channel) * size[0] + z) * size[1] * size[2] + yy * size[2] + xx]! *
                   w[(k * (from / g) + c0) * kernel ** 3 + t]!;
               }
+            }
             y[at] = sum;
           }
+        }
+      }
+    }
+  }
   return y;
 }
 
@@ -121,7 +130,9 @@ function normalised(y: Float64Array, rows: number): Float64Array {
     const row = y.subarray(r * length, (r + 1) * length);
     const mean = row.reduce((a, v) => a + v, 0) / length;
     const variance = row.reduce((a, v) => a + (v - mean) ** 2, 0) / length;
-    row.forEach((v, k) => { result[r * length + k] = Math.max(0, (v - mean) / Math.sqrt(variance + 1e-5)); });
+    row.forEach((v, k) => {
+      result[r * length + k] = Math.max(0, (v - mean) / Math.sqrt(variance + 1e-5));
+    });
   }
   return result;
 }
@@ -160,7 +171,11 @@ for (const [name, c] of Object.entries(cases)) {
     assert.is(reading(kernels).length, 0, `${kernels}`);
     assert.is(kernels.length, apart.length - reading(apart).length + 1);
     const y = reference(x, w, c.bias ? b : null, c, out);
-    if (c.residual) y.forEach((v, k) => { y[k] = v + r[k]!; });
+    if (c.residual) {
+      y.forEach((v, k) => {
+        y[k] = v + r[k]!;
+      });
+    }
     const wanted = normalised(y, batch * groups);
     // A value of 1e4 has an error of 5e-4, the deviation is 1.
     const tolerance = c.bias === 1e4 ? 1e-3 : 3e-6;
@@ -193,13 +208,11 @@ test("gradients through two of them are those of the norms apart", async () => {
 });
 
 /** Mean and 1 / deviation of `rows` rows, and of what. */
-const withMoments =
-  (rows: number): Compute =>
-  (x: Tensor, w: Tensor, b: Tensor) => {
-    const y = vg.conv3d(x, w, { padding: 1, bias: b });
-    const z = vg.cast(y, "f32");
-    return [z, moments(vg.reshape(z, { shape: [rows, y.size / rows] }), { eps: 0 })];
-  };
+const withMoments = (rows: number): Compute => (x: Tensor, w: Tensor, b: Tensor) => {
+  const y = vg.conv3d(x, w, { padding: 1, bias: b });
+  const z = vg.cast(y, "f32");
+  return [z, moments(vg.reshape(z, { shape: [rows, y.size / rows] }), { eps: 0 })];
+};
 
 for (const dtype of half ? (["f32", "f16"] as const) : (["f32"] as const)) {
   test(`moments are those of the result as it is stored, in ${dtype}`, async () => {
@@ -242,7 +255,11 @@ test("rows that are not whole channels are read", async () => {
 /** With subgroup matrices, of which a subgroup has several in both directions. */
 const matrix: SubgroupMatrix = { componentType: "f16", resultComponentType: "f32", M: 8, N: 16, K: 16 };
 const matrixTarget = {
-  ...usual, software: false, subgroupMinSize: 32, subgroupMaxSize: 32, subgroupMatrices: [matrix],
+  ...usual,
+  software: false,
+  subgroupMinSize: 32,
+  subgroupMaxSize: 32,
+  subgroupMatrices: [matrix],
   // Emulation takes up to twice as much.
   maxWorkgroupStorage: 24000,
   features: new Set(["shader-f16", "subgroups", "chromium-experimental-subgroup-matrix"]),
@@ -254,8 +271,18 @@ for (const rows of [32, 64]) {
     const [to, size] = [rows - 7, [3, 5, 9] as const];
     const places = count(size);
     const p: ConvParams = {
-      batch: 1, inChannels: 6, outChannels: to, groups: 1, input: size, output: size, kernel: [1, 1, 1],
-      stride: [1, 1, 1], padding: [0, 0, 0], dilation: [1, 1, 1], bias: true, storage: "f16",
+      batch: 1,
+      inChannels: 6,
+      outChannels: to,
+      groups: 1,
+      input: size,
+      output: size,
+      kernel: [1, 1, 1],
+      stride: [1, 1, 1],
+      padding: [0, 0, 0],
+      dilation: [1, 1, 1],
+      bias: true,
+      storage: "f16",
     };
     const fusion = { loads: [], store: null, moments: identity, first: 3 };
     const variant = convForwardVariants.find((v) => v.name === `matrix${rows}x128`)!;
@@ -273,8 +300,8 @@ for (const rows of [32, 64]) {
       temps: [temps[0]!, to * places * 4],
       dispatches: dispatches.map((d) => ({ ...d, writes: d.writes.map(swap) })),
     };
-      const { output } = await runLowered(runner, swapped, [x, w, b], to * 4);
-      for (let channel = 0; channel < to; channel++) {
+    const { output } = await runLowered(runner, swapped, [x, w, b], to * 4);
+    for (let channel = 0; channel < to; channel++) {
       for (const [part, from] of [0, 128].entries()) {
         const own: number[] = [];
         for (let place = from; place < Math.min(places, from + 128); place++) {
@@ -311,7 +338,10 @@ test("many parts are joined by two kernels", async () => {
     for (const v of own) mean += v / length;
     for (const v of own) variance += (v - mean) ** 2 / length;
     assert.ok(Math.abs(output[2 * row]! / mean - 1) < 3e-7, `mean ${output[2 * row]} for ${mean}`);
-    assert.ok(Math.abs(output[2 * row + 1]! * Math.sqrt(variance) - 1) < 3e-6, `${output[2 * row + 1]} for ${variance}`);
+    assert.ok(
+      Math.abs(output[2 * row + 1]! * Math.sqrt(variance) - 1) < 3e-6,
+      `${output[2 * row + 1]} for ${variance}`,
+    );
   }
 });
 

@@ -2,7 +2,7 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as vg from "../engine/mod.ts";
-import { tensor, type Tensor } from "../engine/mod.ts";
+import { type Tensor, tensor } from "../engine/mod.ts";
 import { assertClose, noise } from "./helpers.ts";
 
 interface Given {

@@ -2,10 +2,10 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import {
+  type CosineMatchingParams,
   cosineMatchingVariants,
   lowerCosineMatching,
   NOTHING,
-  type CosineMatchingParams,
 } from "../shaders/cosine_matching.wgsl.ts";
 import { closeRunner, openRunner, runLowered } from "./conv_kernel_runner.ts";
 import { noise, relativeError } from "./helpers.ts";
@@ -22,15 +22,16 @@ interface Given {
 function reference(p: CosineMatchingParams, { query, prototypes, used }: Given): Float64Array {
   const { groups, samples, channels, pixels, floor } = p;
   const y = new Float64Array(groups * samples * 3 * pixels);
-  for (let sample = 0; sample < groups * samples; sample++)
+  for (let sample = 0; sample < groups * samples; sample++) {
     for (let i = 0; i < pixels; i++) {
       const from = Math.floor(sample / samples) * p.prototypes;
       let square = 0;
       for (let c = 0; c < channels; c++) square += query[(sample * channels + c) * pixels + i]! ** 2;
       const s = Array.from({ length: p.prototypes }, (_, k) => {
         let dot = 0;
-        for (let c = 0; c < channels; c++)
+        for (let c = 0; c < channels; c++) {
           dot += prototypes[(from + k) * channels + c]! * query[(sample * channels + c) * pixels + i]!;
+        }
         return dot / Math.sqrt(Math.max(square, floor));
       });
       const logits = s.map((v, k) => (used[from + k] ? v : NOTHING));
@@ -40,6 +41,7 @@ function reference(p: CosineMatchingParams, { query, prototypes, used }: Given):
       const value = s.reduce((a, v, k) => a + v * e[k]!, 0) / total;
       [value, top + Math.log(total), square].forEach((v, row) => (y[(sample * 3 + row) * pixels + i] = v));
     }
+  }
   return y;
 }
 

@@ -7,7 +7,7 @@ import { noise, relativeError } from "./helpers.ts";
 /** The sums along the middle axis of [outer, n, inner]. */
 function reference(x: ArrayLike<number>, [outer, n, inner]: readonly [number, number, number], reverse: boolean) {
   const y = new Float64Array(x.length);
-  for (let o = 0; o < outer; o++)
+  for (let o = 0; o < outer; o++) {
     for (let i = 0; i < inner; i++) {
       let total = 0;
       for (let k = 0; k < n; k++) {
@@ -15,17 +15,20 @@ function reference(x: ArrayLike<number>, [outer, n, inner]: readonly [number, nu
         y[at] = total += x[at]!;
       }
     }
+  }
   return y;
 }
 
-for (const shape of [
-  [1, 1, 1],
-  [2, 3, 5],
-  [3, 64, 1],
-  [2, 65, 3],
-  [1, 5003, 1],
-  [7, 129, 2],
-] as const) {
+for (
+  const shape of [
+    [1, 1, 1],
+    [2, 3, 5],
+    [3, 64, 1],
+    [2, 65, 3],
+    [1, 5003, 1],
+    [7, 129, 2],
+  ] as const
+) {
   for (const reverse of [false, true]) {
     test(`[${shape.join(", ")}]${reverse ? " from the end" : ""}`, async () => {
       const x = noise(shape[0] * shape[1] * shape[2], 3);

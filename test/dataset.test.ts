@@ -157,7 +157,9 @@ test("openDataset() knows which labels a case has", async () => {
 });
 
 test("openDataset() takes files listed by nnU-Net's dataset entry, and .hdr/.img pairs", async () => {
-  const dataset = { c1: { images: ["imagesTr/c1_0000.nii.gz", "imagesTr/c1_0001.nii.gz"], label: "labelsTr/c1.nii.gz" } };
+  const dataset = {
+    c1: { images: ["imagesTr/c1_0000.nii.gz", "imagesTr/c1_0001.nii.gz"], label: "labelsTr/c1.nii.gz" },
+  };
   const listed = await openDataset(await folder({ ...NNUNET, dataset }, NNUNET_FILES));
   assert.equal(listed.cases.map((item) => [item.id, item.images.length]), [["c1", 2]]);
   const [hdr, img] = [new Uint8Array(LABEL_PLAIN.slice(0, 348)), new Uint8Array(LABEL_PLAIN.slice(352))];
@@ -168,15 +170,30 @@ test("openDataset() takes files listed by nnU-Net's dataset entry, and .hdr/.img
   assert.is(plain.cases.length, 1);
   assert.equal([...(await loadCase(plain, plain.cases[0])).label!.data].slice(0, 3), [0, 1, 2]);
   const raw = { ...NNUNET, channel_names: { 0: "T1" }, file_ending: ".img" };
-  const named = { "imagesTr/c_0000.hdr": hdr, "imagesTr/c_0000.img": img, "labelsTr/c.hdr": hdr, "labelsTr/c.img": img };
+  const named = {
+    "imagesTr/c_0000.hdr": hdr,
+    "imagesTr/c_0000.img": img,
+    "labelsTr/c.hdr": hdr,
+    "labelsTr/c.img": img,
+  };
   const pairs = await openDataset(await folder(raw, named));
   assert.equal([...(await loadCase(pairs, pairs.cases[0])).image.data].slice(0, 3), [0, 1, 2]);
 });
 
 test("openDataset() pairs plain folders and finds the labels in the files", async () => {
-  const files = { "images/x.nii.gz": IMAGE, "images/y_0007.nii.gz": IMAGE, "masks/x.nii.gz": LABEL, "masks/y_0007_seg.nii.gz": LABEL };
+  const files = {
+    "images/x.nii.gz": IMAGE,
+    "images/y_0007.nii.gz": IMAGE,
+    "masks/x.nii.gz": LABEL,
+    "masks/y_0007_seg.nii.gz": LABEL,
+  };
   const path = await folder(undefined, files);
-  for (const dataset of [await openDataset(path), await openDataset({ images: `${path}/images/`, labels: `${path}/masks` })]) {
+  for (
+    const dataset of [
+      await openDataset(path),
+      await openDataset({ images: `${path}/images/`, labels: `${path}/masks` }),
+    ]
+  ) {
     assert.equal(dataset.cases.map((item) => item.id), ["x", "y_0007"]);
     assert.equal(dataset.labels.map((label) => label.name), ["background", "label 1", "label 2"]);
     assert.equal(dataset.channels, ["channel 0"]);
@@ -188,14 +205,29 @@ test("openDataset() pairs plain folders and finds the labels in the files", asyn
   const open = async (more: Record<string, Uint8Array>) => openDataset(await folder(undefined, { ...two, ...more }));
   await refuses(open({ "img/b_0000.nii": IMAGE }), /label has no file named b/);
   await refuses(open({ "label/b.nii": LABEL }), /b\.nii: .*img has no such image/);
-  await refuses(open({ "img/b.nii": IMAGE, "img/b_0001.nii": IMAGE, "label/b.nii": LABEL, "img/a_0002.nii": IMAGE }), /case b has other/);
-  await refuses(open({ "label/a.nii.gz": nii(new Uint8Array(12).fill(255)) }), /label: the label files hold 0, 255 alone\. Number .* write 1 for 255/);
-  await refuses(open({ "label/a.nii.gz": nii(new Uint8Array(12).fill(2)) }), /hold 0, 2 alone. Number .* write 1 for 2$/);
+  await refuses(
+    open({ "img/b.nii": IMAGE, "img/b_0001.nii": IMAGE, "label/b.nii": LABEL, "img/a_0002.nii": IMAGE }),
+    /case b has other/,
+  );
+  await refuses(
+    open({ "label/a.nii.gz": nii(new Uint8Array(12).fill(255)) }),
+    /label: the label files hold 0, 255 alone\. Number .* write 1 for 255/,
+  );
+  await refuses(
+    open({ "label/a.nii.gz": nii(new Uint8Array(12).fill(2)) }),
+    /hold 0, 2 alone. Number .* write 1 for 2$/,
+  );
   await refuses(open({ "label/a.nii.gz": nii(new Uint8Array(12)) }), /hold 0 alone. Mark/);
 });
 
 test("openDataset() pairs the files of one folder by their suffixes", async () => {
-  const files = { "p_01_image.nii.gz": IMAGE, "p_01_mask.nii.gz": LABEL, "p_02.nii.gz": IMAGE, "p_02_seg.nii.gz": LABEL, "notes.txt": LABEL };
+  const files = {
+    "p_01_image.nii.gz": IMAGE,
+    "p_01_mask.nii.gz": LABEL,
+    "p_02.nii.gz": IMAGE,
+    "p_02_seg.nii.gz": LABEL,
+    "notes.txt": LABEL,
+  };
   const dataset = await openDataset(await folder(undefined, files));
   assert.equal(dataset.cases.map((item) => item.id), ["p_01", "p_02"]);
   assert.is(dataset.labels.length, 3);
@@ -203,15 +235,28 @@ test("openDataset() pairs the files of one folder by their suffixes", async () =
   assert.equal([image.data[2], label!.data[2]], [2, 2]);
   const apart = await openDataset(await folder(undefined, { "images/a_image.nii": IMAGE, "masks/a_mask.nii": LABEL }));
   assert.equal(apart.cases.map((item) => item.id), ["a"]);
-  const channels = { "b_0000.nii": IMAGE, "b_0001.nii": IMAGE, "b_mask.nii": LABEL, "c_0000_img.nii": IMAGE, "c_0001_img.nii": IMAGE, "c_mask.nii": LABEL };
+  const channels = {
+    "b_0000.nii": IMAGE,
+    "b_0001.nii": IMAGE,
+    "b_mask.nii": LABEL,
+    "c_0000_img.nii": IMAGE,
+    "c_0001_img.nii": IMAGE,
+    "c_mask.nii": LABEL,
+  };
   assert.equal((await openDataset(await folder(undefined, channels))).cases.map((item) => item.images.length), [2, 2]);
   const open = async (more: Record<string, Uint8Array>) => openDataset(await folder(undefined, { ...files, ...more }));
   await refuses(open({ "p_03_image.nii": IMAGE }), /p_03_image\.nii: .* has no label of p_03, such as p_03_mask/);
   await refuses(open({ "p_03_mask.nii": LABEL }), /p_03_mask\.nii: .* has no such image/);
   await refuses(open({ "p_01_seg.nii.gz": LABEL }), /p_01_seg\.nii\.gz: p_01_mask\.nii\.gz is the label of p_01 too/);
-  await refuses(open({ "p_02_image.nii.gz": IMAGE }), /p_02.*nii\.gz is the image of p_02 too\. Keep in the folder the one/);
+  await refuses(
+    open({ "p_02_image.nii.gz": IMAGE }),
+    /p_02.*nii\.gz is the image of p_02 too\. Keep in the folder the one/,
+  );
   await refuses(openDataset(await folder(undefined, { "a.nii": IMAGE, "b_mask.nii": LABEL })), /has no label of a/);
-  await refuses(openDataset(await folder(undefined, { "a.nii": IMAGE, "b.nii": IMAGE })), /it is no dataset that is known: .* holds a\.nii, b\.nii\. Name a folder/);
+  await refuses(
+    openDataset(await folder(undefined, { "a.nii": IMAGE, "b.nii": IMAGE })),
+    /it is no dataset that is known: .* holds a\.nii, b\.nii\. Name a folder/,
+  );
 });
 
 test("openDataset() names the file at fault and the fix", async () => {
@@ -222,7 +267,10 @@ test("openDataset() names the file at fault and the fix", async () => {
   await refuses(open([]), /it holds no object/);
   await refuses(open({ ...MSD, labels: undefined }), /it has no labels\. Write them/);
   await refuses(open({ ...MSD, labels: { background: 0, a: 2 } }), /label values are 0, 2\. Number the labels/);
-  await refuses(open({ ...MSD, labels: { background: 0, whole: [1, 2], a: 1 } }), /regions, and it has no regions_class_order. Add .*whole, a/);
+  await refuses(
+    open({ ...MSD, labels: { background: 0, whole: [1, 2], a: 1 } }),
+    /regions, and it has no regions_class_order. Add .*whole, a/,
+  );
   await refuses(open({ ...MSD, labels: { background: 0, a: "" } }), /no whole value/);
   await refuses(open({ ...MSD, labels: { "0": "background" } }), /no label beside the background/);
   for (const value of [null, true, [[1]], {}, "0x1", " 1", "1e0", -1, 1.5, [null], []]) {
@@ -241,7 +289,10 @@ test("openDataset() names the file at fault and the fix", async () => {
   await refuses(open({ ...MSD, training: [...MSD.training, ...MSD.training] }), /x_1 is listed twice/);
   await refuses(open(MSD, { "imagesTr/x_1.nii.gz": IMAGE }), /labelsTr\/x_1\.nii\.gz: no such file.*Add it/);
   await refuses(open(NNUNET, {}), /no case found\. Put images/);
-  await refuses(open(NNUNET, { "imagesTr/c1.nii.gz": IMAGE }), /c1\.nii\.gz: its name .* looked for as c1_0000\.nii\.gz/);
+  await refuses(
+    open(NNUNET, { "imagesTr/c1.nii.gz": IMAGE }),
+    /c1\.nii\.gz: its name .* looked for as c1_0000\.nii\.gz/,
+  );
   await refuses(
     open(NNUNET, { "imagesTr/c1_0000.nii.gz": IMAGE }),
     /c1_0001\.nii\.gz: channel 1 of case c1 is missing/,
@@ -280,7 +331,10 @@ test("loadCase() refuses what would train on nonsense", async () => {
     load({ "imagesTr/x_1.nii.gz": nii(new Float32Array(12), { affine: flat }) }),
     /voxel spacing is 1 x 1 x 0 mm/,
   );
-  await refuses(load({ "imagesTr/x_1.nii.gz": nii(new Float32Array(24), { channels: 2 }) }), /2 channel\(s\), wanted 1: CT/);
+  await refuses(
+    load({ "imagesTr/x_1.nii.gz": nii(new Float32Array(24), { channels: 2 }) }),
+    /2 channel\(s\), wanted 1: CT/,
+  );
 });
 
 test.run();

@@ -5,19 +5,30 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as vg from "../engine/mod.ts";
 import type { Dataset, Triple } from "../engine/mod.ts";
-import { SAR, drawn, folder, group, mixed, refused, root, same, volume } from "./dataset_group_helpers.ts";
+import { drawn, folder, group, mixed, refused, root, same, SAR, volume } from "./dataset_group_helpers.ts";
 
 test.after(() => rm(root, { recursive: true, force: true }));
 
-await folder("whole", { background: 0, liver: 1, spleen: 2 }, { a: { label: mixed(2) }, b: { label: mixed(2, 1) } },
-  { labels_present: { b: ["liver"] } });
+await folder("whole", { background: 0, liver: 1, spleen: 2 }, { a: { label: mixed(2) }, b: { label: mixed(2, 1) } }, {
+  labels_present: { b: ["liver"] },
+});
 await folder("livers", { background: 0, organ: 1, tumour: 2, vessel: 3, ignore: 4 }, { a: { label: mixed(4) } });
-const spleens = { s1: { label: mixed(1, 0, [5, 7, 6], SAR) }, s2: { label: mixed(1, 1, [5, 7, 6], SAR) }, s3: { label: mixed(1, 2) } };
+const spleens = {
+  s1: { label: mixed(1, 0, [5, 7, 6], SAR) },
+  s2: { label: mixed(1, 1, [5, 7, 6], SAR) },
+  s3: { label: mixed(1, 2) },
+};
 await folder("spleens", { background: 0, Milz: 1 }, spleens);
 // b of "whole" holds spleen, which its labels_present leaves out.
 const wholeB = join(root, "whole/labelsTr/b.nii.gz");
 const erased = vg.readNifti(await readFile(wholeB));
-await writeFile(wholeB, vg.writeNifti({ ...erased, data: Uint8Array.from(erased.data, (v) => (v === 2 ? 0 : v)) }, { dtype: "uint8", gzip: true }));
+await writeFile(
+  wholeB,
+  vg.writeNifti({ ...erased, data: Uint8Array.from(erased.data, (v) => (v === 2 ? 0 : v)) }, {
+    dtype: "uint8",
+    gzip: true,
+  }),
+);
 
 const LABELS = ["background", "liver", "spleen", "ignore"];
 const SETS = [
@@ -48,7 +59,10 @@ test("a group opens as one dataset: ids, sets, what is annotated", async () => {
 test("loadCase() gives the labels of the group: renamed, merged, dropped, ignored", async () => {
   const dataset = await vg.openDataset(await group({ labels: LABELS, sets: SETS }));
   const expected: Record<string, number[]> = {
-    whole__a: [0, 1, 2], whole__b: [0, 1, 0], the_livers__a: [0, 1, 1, 0, 3], spleens__s1: [0, 2],
+    whole__a: [0, 1, 2],
+    whole__b: [0, 1, 0],
+    the_livers__a: [0, 1, 1, 0, 3],
+    spleens__s1: [0, 2],
   };
   for (const [id, table] of Object.entries(expected)) {
     const item = dataset.cases.find((each) => each.id === id)!;
@@ -86,7 +100,12 @@ test("present and cases make partly labelled sets of a folder that has all", asy
   const dataset = await vg.openDataset(await group({ labels: ["background", "liver", "spleen", "cyst"], sets }));
   const present = Object.fromEntries(dataset.cases.map((item) => [item.id, item.labelsPresent]));
   assert.equal(present, {
-    first__a: [1], rest__b: [1], spleens__s1: [2, 3], spleens__s2: [2, 3], spleens__s3: [2, 3], livers__a: [1, 3],
+    first__a: [1],
+    rest__b: [1],
+    spleens__s1: [2, 3],
+    spleens__s2: [2, 3],
+    spleens__s3: [2, 3],
+    livers__a: [1, 3],
   });
   const { label } = await vg.loadCase(dataset, dataset.cases[0]!);
   const stored = await vg.readVolume(dataset.cases[0]!.label!);
@@ -96,14 +115,25 @@ test("present and cases make partly labelled sets of a folder that has all", asy
 test("a label may be any of several of the group", async () => {
   const labels = ["background", "liver", "spleen", "cyst"];
   const sets = [
-    { data: "livers", labels: { organ: { any: ["cyst", "liver"] }, tumour: { any: ["liver", "cyst"] }, vessel: "spleen", ignore: null } },
+    {
+      data: "livers",
+      labels: { organ: { any: ["cyst", "liver"] }, tumour: { any: ["liver", "cyst"] }, vessel: "spleen", ignore: null },
+    },
     { data: "livers", name: "apart", labels: { organ: "liver", tumour: "cyst", vessel: null, ignore: null } },
-    { data: "livers", name: "dropped", labels: { organ: { any: ["cyst", "liver"] }, tumour: null, vessel: "spleen", ignore: null }, present: ["spleen"] },
+    {
+      data: "livers",
+      name: "dropped",
+      labels: { organ: { any: ["cyst", "liver"] }, tumour: null, vessel: "spleen", ignore: null },
+      present: ["spleen"],
+    },
     { data: "whole", labels: { liver: { any: ["liver", "cyst"] } }, cases: ["b"] },
   ];
   const dataset = await vg.openDataset(await group({ labels, sets }));
   assert.equal(dataset.cases.map(({ labelsPresent, merged }) => [labelsPresent, merged]), [
-    [[2], [[1, 3]]], [[1, 3], undefined], [[2], undefined], [[], [[1, 3]]],
+    [[2], [[1, 3]]],
+    [[1, 3], undefined],
+    [[2], undefined],
+    [[], [[1, 3]]],
   ]);
   assert.equal(dataset.sets!.map(({ labelsPresent, merged }) => [labelsPresent, merged])[3], [[2], [[1, 3]]]);
   const tables = [[0, 1, 1, 2, 0], [0, 1, 3, 0, 0], [0, 0, 0, 2, 0], [0, 1, 0]];
@@ -116,7 +146,9 @@ test("a label may be any of several of the group", async () => {
   const findings = await vg.checkDataset(await group({ labels, sets: sets.slice(0, 2) }));
   assert.equal(findings.filter(({ severity }) => severity === "error"), []);
   const other = [sets[0], { ...sets[1]!, labels: { organ: "spleen", tumour: "cyst", vessel: "liver", ignore: null } }];
-  const [error] = (await vg.checkDataset(await group({ labels, sets: other }))).filter(({ severity }) => severity === "error");
+  const [error] = (await vg.checkDataset(await group({ labels, sets: other }))).filter(({ severity }) =>
+    severity === "error"
+  );
   assert.match(error!.problem, /claimed otherwise/);
 });
 
@@ -217,7 +249,9 @@ test("a pair takes in all labels that become it; a half that is not present is 0
   const labels = ["background", "right kidney", "left kidney"];
   const kits = { data: "kits", labels: { kidney: pair, tumour: pair } };
   const dataset = await vg.openDataset(await group({ labels, sets: [kits] }));
-  const lone = await vg.openDataset(await group({ labels, sets: [{ ...kits, name: "all" }, { ...kits, present: ["left kidney"] }] }));
+  const lone = await vg.openDataset(
+    await group({ labels, sets: [{ ...kits, name: "all" }, { ...kits, present: ["left kidney"] }] }),
+  );
   assert.equal(lone.cases.at(-1)!.labelsPresent, [2]);
   for (const [id, shape, affine] of GRIDS) {
     const named = (of: Dataset) => of.cases.filter((item) => item.id.endsWith(`__${id}`)).at(-1)!;
@@ -232,32 +266,69 @@ test("a pair takes in all labels that become it; a half that is not present is 0
 
 test("what is wrong with a group is said with its place and a fix", async () => {
   await folder("pet", { background: 0, liver: 1 }, { p: { label: mixed(1) } }, { channel_names: { "0": "PET" } });
-  await folder("regions", { background: 0, whole: [1, 2], core: 2 }, { r: { label: mixed(2) } }, { regions_class_order: [1, 2] });
+  await folder("regions", { background: 0, whole: [1, 2], core: 2 }, { r: { label: mixed(2) } }, {
+    regions_class_order: [1, 2],
+  });
   const labels = ["background", "liver", "spleen"];
   const whole = { data: "whole" };
   const livers = { data: "livers", labels: { organ: "liver", tumour: "liver", vessel: null, ignore: null } };
   const faults: [object, RegExp][] = [
-    [{ labels, sets: [whole, { data: "spleens" }] }, /set "spleens" has "Milz", and the group does not say .*Write "Milz" into "labels"/],
+    [
+      { labels, sets: [whole, { data: "spleens" }] },
+      /set "spleens" has "Milz", and the group does not say .*Write "Milz" into "labels"/,
+    ],
     [{ labels, sets: [{ ...livers, labels: { organ: "liver" } }] }, /"livers" has "tumour", "vessel", "ignore"/],
-    [{ labels, sets: [{ data: "spleens", labels: { Milz: "splen" } }] }, /makes "Milz" "splen", which is no label of the group.*"spleen"/],
-    [{ labels, sets: [{ data: "spleens", labels: { milz: "spleen" } }] }, /have "milz", which .*spleens does not.*"Milz"/],
-    [{ labels, sets: [{ data: "spleens", labels: { Milz: ["spleen"] } }] }, /makes "Milz" \["spleen"\]. Write one label.*two that differ/],
+    [
+      { labels, sets: [{ data: "spleens", labels: { Milz: "splen" } }] },
+      /makes "Milz" "splen", which is no label of the group.*"spleen"/,
+    ],
+    [
+      { labels, sets: [{ data: "spleens", labels: { milz: "spleen" } }] },
+      /have "milz", which .*spleens does not.*"Milz"/,
+    ],
+    [
+      { labels, sets: [{ data: "spleens", labels: { Milz: ["spleen"] } }] },
+      /makes "Milz" \["spleen"\]. Write one label.*two that differ/,
+    ],
     [{ labels, sets: [{ data: "spleens", labels: { Milz: ["spleen", "spleen"] } }] }, /two that differ/],
     [{ labels, sets: [{ data: "spleens", labels: { Milz: ["spleen", "background"] } }] }, /two that differ/],
-    [{ labels, sets: [{ data: "spleens", labels: { Milz: { any: ["spleen"] } } }] }, /makes "Milz" {"any":\["spleen"\]}. Write two or more/],
-    [{ labels, sets: [{ data: "spleens", labels: { Milz: { any: ["spleen", "lung"] } } }] }, /makes "Milz" "lung", which is no label/],
+    [
+      { labels, sets: [{ data: "spleens", labels: { Milz: { any: ["spleen"] } } }] },
+      /makes "Milz" {"any":\["spleen"\]}. Write two or more/,
+    ],
+    [
+      { labels, sets: [{ data: "spleens", labels: { Milz: { any: ["spleen", "lung"] } } }] },
+      /makes "Milz" "lung", which is no label/,
+    ],
     [{ labels, sets: [{ data: "spleens", labels: { Milz: { any: ["spleen", "background"] } } }] }, /Write two or more/],
-    [{ labels, sets: [whole, { ...whole, name: "both", labels: { liver: { any: ["liver", "spleen"] } } }] }, /may be any of "liver", "spleen", and another for "spleen"/],
-    [{ labels, sets: [whole, { data: "spleens", labels: { Milz: { any: ["liver", "spleen"] } }, present: ["spleen"] }] },
-      /"present" of set "spleens" has "spleen", which it does not tell from the rest of "liver", "spleen"/],
-    [{ labels, sets: [{ data: "spleens", labels: { Milz: { any: ["liver", "spleen"] } } }] }, /no set annotates "liver", "spleen"/],
+    [
+      { labels, sets: [whole, { ...whole, name: "both", labels: { liver: { any: ["liver", "spleen"] } } }] },
+      /may be any of "liver", "spleen", and another for "spleen"/,
+    ],
+    [{
+      labels,
+      sets: [whole, { data: "spleens", labels: { Milz: { any: ["liver", "spleen"] } }, present: ["spleen"] }],
+    }, /"present" of set "spleens" has "spleen", which it does not tell from the rest of "liver", "spleen"/],
+    [
+      { labels, sets: [{ data: "spleens", labels: { Milz: { any: ["liver", "spleen"] } } }] },
+      /no set annotates "liver", "spleen"/,
+    ],
     [{ labels, sets: [{ data: "whole", labels: { background: "liver" } }] }, /makes "background" a label/],
     [{ labels: [...labels, "kidney"], sets: [whole] }, /no set annotates "kidney". Drop the label/],
     [{ labels, sets: [{ ...whole, present: ["liver"] }] }, /no set annotates "spleen"/],
     [{ labels, sets: [{ ...whole, present: ["lung"] }] }, /"present" of set "whole" has "lung".*liver, spleen/],
-    [{ labels, sets: [{ ...whole, cases: ["a", "z"] }] }, /"cases" of set "whole" has "z", which is no case.*such as a, b/],
-    [{ labels, sets: [whole, { data: "pet" }] }, /channels of set "pet" are 1 \(PET\), those of set "whole" are 1 \(CT\).*"channels": \["CT"\]/],
-    [{ labels, channels: ["CT", "PET"], sets: [whole] }, /"whole" are 1 \(CT\), its "channels" are 2 \(CT, PET\). Leave the set out/],
+    [
+      { labels, sets: [{ ...whole, cases: ["a", "z"] }] },
+      /"cases" of set "whole" has "z", which is no case.*such as a, b/,
+    ],
+    [
+      { labels, sets: [whole, { data: "pet" }] },
+      /channels of set "pet" are 1 \(PET\), those of set "whole" are 1 \(CT\).*"channels": \["CT"\]/,
+    ],
+    [
+      { labels, channels: ["CT", "PET"], sets: [whole] },
+      /"whole" are 1 \(CT\), its "channels" are 2 \(CT, PET\). Leave the set out/,
+    ],
     [{ labels, sets: [whole, whole] }, /two sets are called "whole"/],
     [{ labels, sets: [whole, { data: "regions" }] }, /labels of set "regions" are regions/],
     [{ labels, sets: [{ ...whole, label: {} }] }, /set "whole" has an entry "label". Write one of data, name/],
@@ -275,20 +346,38 @@ test("what is wrong with a group is said with its place and a fix", async () => 
     assert.match(text, message);
     assert.match(text, /^DatasetError/);
   }
-  assert.match(await refused(vg.openDataset(join(root, "whole/dataset.json"))), /no dataset group.*or name a dataset folder/);
+  assert.match(
+    await refused(vg.openDataset(join(root, "whole/dataset.json"))),
+    /no dataset group.*or name a dataset folder/,
+  );
   const same = await vg.openDataset(await group({ labels, channels: ["CT"], sets: [whole, { data: "pet" }] }));
   assert.equal(same.channels, ["CT"]);
   // A check goes on: both sets are named, and the third is looked at.
-  const findings = await vg.checkDataset(await group({ labels, sets: [{ data: "spleens" }, { data: "pet", labels: { liver: "x" } }, whole] }));
-  assert.equal(findings.filter((each) => each.severity === "error").map((each) => /set "(\w+)"/.exec(each.problem)?.[1]), ["spleens", "pet"]);
+  const findings = await vg.checkDataset(
+    await group({ labels, sets: [{ data: "spleens" }, { data: "pet", labels: { liver: "x" } }, whole] }),
+  );
+  assert.equal(
+    findings.filter((each) => each.severity === "error").map((each) => /set "(\w+)"/.exec(each.problem)?.[1]),
+    ["spleens", "pet"],
+  );
 });
 
 test("a file that contradicts its own dataset.json is refused in a group as without one", async () => {
-  const path = await folder("wrong", { background: 0, liver: 1, spleen: 2 }, { a: { label: mixed(3) }, b: { label: mixed(2) } },
-    { labels_present: { b: ["liver"] } });
-  const dataset = await vg.openDataset(await group({ labels: ["background", "liver", "spleen"], sets: [{ data: path }] }));
-  assert.match(await refused(vg.loadCase(dataset, dataset.cases[0]!)), /it holds 3 \(\d+ voxels\), which are none of the labels/);
-  assert.match(await refused(vg.loadCase(dataset, dataset.cases[1]!)), /it holds 2 spleen \(\d+ voxels\), which labels_present/);
+  const path = await folder("wrong", { background: 0, liver: 1, spleen: 2 }, {
+    a: { label: mixed(3) },
+    b: { label: mixed(2) },
+  }, { labels_present: { b: ["liver"] } });
+  const dataset = await vg.openDataset(
+    await group({ labels: ["background", "liver", "spleen"], sets: [{ data: path }] }),
+  );
+  assert.match(
+    await refused(vg.loadCase(dataset, dataset.cases[0]!)),
+    /it holds 3 \(\d+ voxels\), which are none of the labels/,
+  );
+  assert.match(
+    await refused(vg.loadCase(dataset, dataset.cases[1]!)),
+    /it holds 2 spleen \(\d+ voxels\), which labels_present/,
+  );
 });
 
 test("checkDataset() finds voxels of one image that two cases claim differently, however their axes lie", async () => {
@@ -301,7 +390,10 @@ test("checkDataset() finds voxels of one image that two cases claim differently,
   await folder("twin2", { background: 0, liver: 1 }, {
     same: { image: vg.reorient(image, "PSL"), label: vg.reorient(liver, "PSL") },
     // The same voxels elsewhere are another scan.
-    moved: { image: { ...image, affine: vg.composeAffines(vg.scaling([1, 1, 1], [9, 0, 0]), affine) }, label: { ...liver, affine: vg.composeAffines(vg.scaling([1, 1, 1], [9, 0, 0]), affine) } },
+    moved: {
+      image: { ...image, affine: vg.composeAffines(vg.scaling([1, 1, 1], [9, 0, 0]), affine) },
+      label: { ...liver, affine: vg.composeAffines(vg.scaling([1, 1, 1], [9, 0, 0]), affine) },
+    },
   });
   const labels = ["background", "liver", "spleen"];
   const file = await group({ labels, sets: [{ data: "twin1" }, { data: "twin2" }] });
@@ -310,7 +402,10 @@ test("checkDataset() finds voxels of one image that two cases claim differently,
   const [{ severity, problem, file: at }] = findings as [vg.Finding];
   assert.equal([severity, at], ["error", join(root, "twin2/labelsTr/same.nii.gz")]);
   const wanted = [...liver.data].filter((value, i) => organs.data[i] === 1 && value === 0).length;
-  assert.match(problem, new RegExp(`^${wanted} voxels are claimed otherwise by .*twin1/labelsTr/a.nii.gz \\(case twin1__a\\)`));
+  assert.match(
+    problem,
+    new RegExp(`^${wanted} voxels are claimed otherwise by .*twin1/labelsTr/a.nii.gz \\(case twin1__a\\)`),
+  );
   assert.match(problem, /it is none of its labels here and liver there/);
   // The voxel that is named is one of them, in both files.
   const voxel = /voxel \((\d+), (\d+), (\d+)\), (\S+), (\S+), (\S+) mm/.exec(problem)!.slice(1).map(Number);
@@ -319,7 +414,9 @@ test("checkDataset() finds voxels of one image that two cases claim differently,
   assert.ok(point.every((x, k) => Math.abs(x - voxel[3 + k]!) < 0.06), problem);
   assert.ok(ball(-22, 8)(...point) && point[2] >= 24);
   // Where the second set does not claim the liver, the two agree; that a split could part them is worth a word.
-  const agreeing = await vg.checkDataset(await group({ labels, sets: [{ data: "twin1" }, { data: "twin2", labels: { liver: null }, cases: ["same"] }] }));
+  const agreeing = await vg.checkDataset(
+    await group({ labels, sets: [{ data: "twin1" }, { data: "twin2", labels: { liver: null }, cases: ["same"] }] }),
+  );
   assert.equal(agreeing.map((each) => [each.severity, /same image as/.test(each.problem)]), [["warning", true]]);
   // One folder in two sets whose maps differ.
   const sets = [{ data: "twin1", labels: { spleen: "liver" } }, { data: "twin1", name: "other" }];
@@ -334,13 +431,20 @@ test("checkDataset() tells of organs whose sides had to be guessed", async () =>
     label: drawn(shape, affine, (x, y, z) => Number(label(x, y, z))),
   });
   await folder("sides", { background: 0, kidney: 1 }, {
-    one: scan(ball(-22, 8)), two: scan((x, y, z) => kidneys(x, y, z) > 0), horseshoe: scan((x, y, z) => Math.abs(x) < 20 && ball(0, 30)(x, 15, z) && Math.abs(y - 15) < 5),
+    one: scan(ball(-22, 8)),
+    two: scan((x, y, z) => kidneys(x, y, z) > 0),
+    horseshoe: scan((x, y, z) => Math.abs(x) < 20 && ball(0, 30)(x, 15, z) && Math.abs(y - 15) < 5),
   });
   const sets = [{ data: "sides", labels: { kidney: ["left", "right"] } }];
   const findings = await vg.checkDataset(await group({ labels: ["background", "left", "right"], sets }));
-  const found = findings.filter((each) => /left and right/.test(each.problem)).map(({ severity, file, problem }) =>
-    [severity, file.split("/").pop(), /taken for the left|was cut there/.exec(problem)?.[0]]);
-  assert.equal(found, [["warning", "horseshoe.nii.gz", "was cut there"], ["warning", "one.nii.gz", "taken for the left"]]);
+  const found = findings.filter((each) => /left and right/.test(each.problem)).map((
+    { severity, file, problem },
+  ) => [severity, file.split("/").pop(), /taken for the left|was cut there/.exec(problem)?.[0]]);
+  assert.equal(found, [["warning", "horseshoe.nii.gz", "was cut there"], [
+    "warning",
+    "one.nii.gz",
+    "taken for the left",
+  ]]);
 });
 
 test.run();

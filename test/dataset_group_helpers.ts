@@ -10,7 +10,6 @@ import type { Triple, Volume } from "../engine/mod.ts";
 export const root = await mkdtemp(join(tmpdir(), "voxgrad-group-"));
 let made = 0;
 
-
 // Affines of the files: axes as the patient's, and in another order.
 export const RAS = [2, 0, 0, -20, 0, 2, 0, 5, 0, 0, 3, -7, 0, 0, 0, 1];
 export const SAR = [0, 0, 1.5, -14, 0, 2, 0, 5, 3, 0, 0, -7, 0, 0, 0, 1];
@@ -19,7 +18,11 @@ export const volume = (data: vg.VoxelData, shape: Triple, affine: readonly numbe
   vg.makeVolume(data, { shape, affine, name: "made" });
 
 /** A volume from a function of patient coordinates. */
-export function drawn(shape: Triple, affine: readonly number[], value: (x: number, y: number, z: number) => number): Volume {
+export function drawn(
+  shape: Triple,
+  affine: readonly number[],
+  value: (x: number, y: number, z: number) => number,
+): Volume {
   const data = new Float32Array(vg.voxelCount(shape));
   let at = 0;
   for (let k = 0; k < shape[2]; k++) {
@@ -36,10 +39,17 @@ export interface Made {
 }
 
 /** A folder in the layout of nnU-Net. */
-export async function folder(name: string, labels: object, cases: Record<string, Made>, more: object = {}): Promise<string> {
+export async function folder(
+  name: string,
+  labels: object,
+  cases: Record<string, Made>,
+  more: object = {},
+): Promise<string> {
   const path = join(root, name);
-  await platform.writeFile(join(path, "dataset.json"),
-    JSON.stringify({ channel_names: { "0": "CT" }, labels, file_ending: ".nii.gz", ...more }));
+  await platform.writeFile(
+    join(path, "dataset.json"),
+    JSON.stringify({ channel_names: { "0": "CT" }, labels, file_ending: ".nii.gz", ...more }),
+  );
   let seed = 0;
   for (const [id, { label, image }] of Object.entries(cases)) {
     const prng = new vg.Prng(made * 100 + seed++);
@@ -71,4 +81,8 @@ export function same(got: ArrayLike<number>, wanted: ArrayLike<number>, what = "
 export const SHAPE: Triple = [7, 6, 5];
 /** Values 0 to highest in turn, in an order of its own for each shift. */
 export const mixed = (highest: number, shift = 0, shape = SHAPE, affine = RAS): Volume =>
-  volume(Uint8Array.from({ length: vg.voxelCount(shape) }, (_, i) => (i * 5 + shift + (i >> 3)) % (highest + 1)), shape, affine);
+  volume(
+    Uint8Array.from({ length: vg.voxelCount(shape) }, (_, i) => (i * 5 + shift + (i >> 3)) % (highest + 1)),
+    shape,
+    affine,
+  );

@@ -11,11 +11,15 @@ import { drawn, folder, group, refused, root, same } from "./dataset_group_helpe
 test.after(() => rm(root, { recursive: true, force: true }));
 
 test("kFold() divides every set as evenly", () => {
-  const ids = [..."abcdefghijk"].flatMap((letter, k) => [`big__${letter}`, ...(k < 5 ? [`mid__${letter}`] : []), ...(k < 2 ? [`few__${letter}`] : [])]);
+  const ids = [..."abcdefghijk"].flatMap((
+    letter,
+    k,
+  ) => [`big__${letter}`, ...(k < 5 ? [`mid__${letter}`] : []), ...(k < 2 ? [`few__${letter}`] : [])]);
   const setOf = (id: string): string => id.split("__")[0]!;
   const folds = vg.kFold(ids, { folds: 5, seed: 2, setOf });
   assert.equal(folds.flatMap((fold) => fold.val).sort(), [...ids].sort());
-  const counts = (name: string): number[] => folds.map(({ val }) => val.filter((id) => setOf(id) === name).length).sort();
+  const counts = (name: string): number[] =>
+    folds.map(({ val }) => val.filter((id) => setOf(id) === name).length).sort();
   assert.equal([counts("big"), counts("mid"), counts("few")], [[2, 2, 2, 2, 3], [1, 1, 1, 1, 1], [0, 0, 0, 1, 1]]);
   assert.ok(folds.every(({ val }) => val.length >= 3 && val.length <= 4));
   assert.equal(vg.kFold([...ids].reverse(), { folds: 5, seed: 2, setOf }), folds);
@@ -25,8 +29,13 @@ test("kFold() divides every set as evenly", () => {
 // A group for training: three sets of one organ each, of other sizes, spacings and numbers of cases.
 const TRAINED = ["background", "liver", "spleen"];
 async function trained(): Promise<string> {
-  const scans = (count: number, value: number, grid: [Triple, number[]]) => Object.fromEntries(
-    Array.from({ length: count }, (_, k) => [`c${k}`, { label: drawn(grid[0], grid[1], (x) => (x < k - 2 ? value : 0)) }]));
+  const scans = (count: number, value: number, grid: [Triple, number[]]) =>
+    Object.fromEntries(
+      Array.from(
+        { length: count },
+        (_, k) => [`c${k}`, { label: drawn(grid[0], grid[1], (x) => (x < k - 2 ? value : 0)) }],
+      ),
+    );
   const coarse: [Triple, number[]] = [[10, 9, 8], vg.scaling([2, 2, 3], [-9, 0, 0]) as number[]];
   const fine: [Triple, number[]] = [[18, 17, 9], vg.scaling([1.1, 1.1, 3], [-9, 0, 0]) as number[]];
   await folder("t1", { background: 0, liver: 1 }, scans(6, 1, coarse));
@@ -50,7 +59,10 @@ test("fingerprint, plan and store take a group; a changed map makes its cases an
   assert.ok(item.spacing.every((step, k) => step === plan.spacing[k]));
   const again = await vg.openCaseStore(await vg.openDataset(file), plan, { folder: folderOf });
   assert.equal([again.made, again.kept], [0, 8]);
-  const swapped = { ...JSON.parse(await readFile(file, "utf8")), sets: [{ data: "t1" }, { data: "t2", labels: { spleen: "liver" } }, { data: "t2", name: "t3" }] };
+  const swapped = {
+    ...JSON.parse(await readFile(file, "utf8")),
+    sets: [{ data: "t1" }, { data: "t2", labels: { spleen: "liver" } }, { data: "t2", name: "t3" }],
+  };
   await writeFile(join(root, "swapped.json"), JSON.stringify(swapped));
   const other = await vg.openDataset(join(root, "swapped.json"));
   const changed = await vg.openCaseStore(other, plan, { folder: folderOf });
@@ -59,7 +71,9 @@ test("fingerprint, plan and store take a group; a changed map makes its cases an
   // The same annotated classes from another map: none of the spleens is one.
   const none = { data: "t2", name: "t3", labels: { spleen: null }, present: ["spleen"] };
   const sets = [{ data: "t1" }, { data: "t2", labels: { spleen: "liver" } }, none, { data: "t2", name: "t4" }];
-  const emptied = await vg.openCaseStore(await vg.openDataset(await group({ labels: TRAINED, sets })), plan, { folder: folderOf });
+  const emptied = await vg.openCaseStore(await vg.openDataset(await group({ labels: TRAINED, sets })), plan, {
+    folder: folderOf,
+  });
   assert.equal([emptied.made, emptied.kept], [4, 8]);
   const noSpleen = await emptied.get("t3__c1");
   assert.equal([noSpleen.labelsPresent, noSpleen.foreground], [[2], []]);
@@ -68,8 +82,25 @@ test("fingerprint, plan and store take a group; a changed map makes its cases an
 let opened = 0;
 
 async function open(data: string, more: string[] = [], folds = "2"): Promise<vg.Training> {
-  const args = ["--data", data, "--run", join(root, `run${opened++}`), "--cache", join(root, "prepared"), "--batch", "4",
-    "--patch", "8,8,8", "--features", "4,8", "--folds", folds, "--workers", "0", ...more];
+  const args = [
+    "--data",
+    data,
+    "--run",
+    join(root, `run${opened++}`),
+    "--cache",
+    join(root, "prepared"),
+    "--batch",
+    "4",
+    "--patch",
+    "8,8,8",
+    "--features",
+    "4,8",
+    "--folds",
+    folds,
+    "--workers",
+    "0",
+    ...more,
+  ];
   return vg.openTraining(vg.config({ ...vg.trainingEntries }, args));
 }
 /** Which set each patch of a batch is of, by what is annotated in it: 0 or 1. */
@@ -89,7 +120,9 @@ test("a step draws from the sets by the rule, the same at every turn", async () 
     const ids = training.dataset.cases.map((item) => item.id);
     assert.equal(training.splits, vg.kFold(ids, { folds: 4, setOf: (id) => id.slice(0, 2) }));
     assert.not.equal(training.splits, vg.kFold(ids, { folds: 4 }));
-    const steps = await Promise.all(Array.from({ length: 60 }, async (_, k) => setsOf(await training.batch(split, k + 1))));
+    const steps = await Promise.all(
+      Array.from({ length: 60 }, async (_, k) => setsOf(await training.batch(split, k + 1))),
+    );
     const again = await training.batch(split, 7);
     assert.equal(await setsOf(again), steps[6]);
     assert.equal(await again.image.data(), await (await training.batch(split, 7)).image.data());
@@ -104,13 +137,20 @@ test("a step draws from the sets by the rule, the same at every turn", async () 
   assert.ok(equal.steps.some((sets) => new Set(sets).size === 2), "sets are drawn for each patch");
   const proportional = await drawnBy("proportional");
   const expected = proportional.training.folds[0]!.split.train.filter((id) => id.startsWith("t2")).length / 6;
-  assert.ok(Math.abs(share(proportional.steps) - expected) < 4 * Math.sqrt((expected * (1 - expected)) / 240), `${share(proportional.steps)}`);
+  assert.ok(
+    Math.abs(share(proportional.steps) - expected) < 4 * Math.sqrt((expected * (1 - expected)) / 240),
+    `${share(proportional.steps)}`,
+  );
   // Proportional is what a plain dataset has: sampleBatch with every case as likely.
   const { training } = proportional;
   const [{ split }] = training.folds as [vg.FoldSetup];
   const patches = await training.batch(split, 3);
   const prng = new vg.Prng(training.options.seed).fork("batches").fork(3);
-  const direct = await vg.sampleBatch(prng, vg.casesOf(training.store, split.train), { batch: 4, patch: training.sampled, foreground: 0.33 });
+  const direct = await vg.sampleBatch(prng, vg.casesOf(training.store, split.train), {
+    batch: 4,
+    patch: training.sampled,
+    foreground: 0.33,
+  });
   assert.equal(await patches.image.data(), direct.image);
   assert.equal(await patches.label.data(), direct.label);
   // What is annotated passes the augmentation as it is; the image does not.
@@ -131,7 +171,10 @@ test("a plain dataset gives the same batches whatever the rule, and says nothing
 });
 
 test("partial.setMatrix() makes of a batch's sets the groups that mergeMatrix() makes of lists", async () => {
-  const cases: [number[] | undefined, number[][]][] = [[undefined, []], [[1, 3], []], [[2], []], [[], []], [[1], [[2, 3]]]];
+  const cases: [number[] | undefined, number[][]][] = [[undefined, []], [[1, 3], []], [[2], []], [[], []], [[1], [[
+    2,
+    3,
+  ]]]];
   const groups = cases.map(([present, merged]) => partial.mergedGroups(present, 4, merged));
   assert.equal(groups.at(-1), [[0], [1], [2, 3]]);
   const rows = [0, 1, 2, 3, 0, 1, 0, 3, 0, 0, 2, 0, 0, 0, 0, 0, 0, 1, 2, 2];
@@ -147,7 +190,9 @@ test("partial.setMatrix() makes of a batch's sets the groups that mergeMatrix() 
   });
   const logits = vg.tensor(Float32Array.from({ length: 100 }, (_, i) => Math.sin(i)), { shape: [5, 4, 5] });
   const labels = vg.tensor(
-    Int32Array.from([0, 1, 2, 3, 0, 0, 1, 3, 0, 0, 0, 2, 0, 2, 0, 0, 0, 0, 0, 0, 0, 1, 2, 2, 0]), { shape: [5, 5] });
+    Int32Array.from([0, 1, 2, 3, 0, 0, 1, 3, 0, 0, 0, 2, 0, 2, 0, 0, 0, 0, 0, 0, 0, 1, 2, 2, 0]),
+    { shape: [5, 5] },
+  );
   const [loss] = await partial.marginalDice(logits, labels, { groups: made }).data();
   const [wanted] = await partial.marginalDice(logits, labels, { groups }).data();
   assert.is(loss, wanted);
@@ -158,7 +203,13 @@ test("partial.setMatrix() makes of a batch's sets the groups that mergeMatrix() 
 test("labels that may be any of several train and are told apart by other sets alone", async () => {
   const labels = ["background", "liver", "spleen"];
   // What t1 draws may be liver or spleen; t2 has spleens, in which liver is not annotated.
-  const data = await group({ labels, sets: [{ data: "t1", labels: { liver: { any: ["spleen", "liver"] } } }, { data: "t2" }, { data: "t1", name: "livers" }] });
+  const data = await group({
+    labels,
+    sets: [{ data: "t1", labels: { liver: { any: ["spleen", "liver"] } } }, { data: "t2" }, {
+      data: "t1",
+      name: "livers",
+    }],
+  });
   const training = await open(data, ["--sets", "equal"]);
   const [{ split }] = training.folds as [vg.FoldSetup];
   const seen = new Set<string>();
@@ -179,10 +230,17 @@ test("labels that may be any of several train and are told apart by other sets a
 
 test("stepFigures() has nothing to tell of classes that a label does not tell apart", async () => {
   // Predictions 0 1 2 3, twice; labels 0 1 1 3, twice.
-  const logits = vg.tensor(Float32Array.from({ length: 32 }, (_, i) => Number(i % 4 === Math.floor((i % 16) / 4))), { shape: [2, 4, 4] });
+  const logits = vg.tensor(Float32Array.from({ length: 32 }, (_, i) => Number(i % 4 === Math.floor((i % 16) / 4))), {
+    shape: [2, 4, 4],
+  });
   const target = vg.tensor(Int32Array.from([0, 1, 1, 3, 0, 1, 1, 3]), { shape: [2, 4] });
-  const told = async (rows: number[]) => [...(await vg.stepFigures(vg.tensor(5), logits, target,
-    { sets: vg.tensor(Int32Array.from(rows), { shape: [2, 4] }) }).data())];
+  const told = async (
+    rows: number[],
+  ) => [
+    ...(await vg.stepFigures(vg.tensor(5), logits, target, {
+      sets: vg.tensor(Int32Array.from(rows), { shape: [2, 4] }),
+    }).data()),
+  ];
   // Both share 1 and 3 once a sample; predictions plus labels are 1 + 2, 1 + 0, 1 + 1.
   assert.equal(await told([0, 1, 2, 3, 0, 1, 2, 3]), [5, 2, 0, 2, 6, 2, 4]);
   assert.equal(await told([0, 1, 1, 3, 0, 1, 2, 0]), [5, 1, 0, 1, 3, 1, 2]);
@@ -212,7 +270,9 @@ test("held-out cases are measured by what they have annotated", async () => {
     same(vg.readNifti(await readFile(entry.reference_file)).data, label!.data, "the group's values");
   }
   const rule = JSON.parse(await readFile(join(training.run.path, "postprocessing.json"), "utf8"));
-  const t1 = summary.metric_per_case.map((entry: any) => entry.metrics["1"].Dice).filter((value: any) => value !== null);
+  const t1 = summary.metric_per_case.map((entry: any) => entry.metrics["1"].Dice).filter((value: any) =>
+    value !== null
+  );
   const mean = t1.reduce((a: number, b: number) => a + b) / t1.length;
   assert.ok(Math.abs(rule.dice[0].before - mean) < 1e-12, "cases without liver annotations have no part in the rule");
 });
@@ -220,7 +280,10 @@ test("held-out cases are measured by what they have annotated", async () => {
 test("a training without a case that annotates a class is refused", async () => {
   const splits = join(root, "splits.json");
   await writeFile(splits, JSON.stringify([{ train: ["t1__c0", "t1__c1"], val: ["t2__c0"] }]));
-  assert.match(await refused(open(file, ["--splits", splits])), /fold 0: no training case has spleen annotated; name other/);
+  assert.match(
+    await refused(open(file, ["--splits", splits])),
+    /fold 0: no training case has spleen annotated; name other/,
+  );
 });
 
 test.run();

@@ -29,7 +29,9 @@ test("twenty steps in Deno give the losses of Node within 1e-4", async () => {
 
 // Whole test files, unchanged: every operator, every kernel, the engine, files and errors of the platform.
 const names = (await readdir(join(root, "test"))).sort();
-const files = names.filter((name) => /(^golden_ops|^dtypes|^engine|^higher_order|^math|^operators|^platform|_kernels?)\.test\.ts$/.test(name));
+const files = names.filter((name) =>
+  /(^golden_ops|^dtypes|^engine|^higher_order|^math|^operators|^platform|_kernels?)\.test\.ts$/.test(name)
+);
 
 test("there are test files to run", () => assert.ok(files.length >= 8, files.join(", ")));
 for (const name of files) {

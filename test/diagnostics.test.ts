@@ -2,10 +2,9 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as vg from "../engine/mod.ts";
-import { compile, detectAnomaly, evaluate, grad, ones, tensor, Tensor } from "../engine/mod.ts";
+import { compile, detectAnomaly, evaluate, grad, ones, Tensor, tensor } from "../engine/mod.ts";
 import { kernelTable, Recorder } from "../engine/gpu/profile.ts";
 import { message, noise } from "./helpers.ts";
-
 
 const anomaly = (f: () => Promise<unknown>): Promise<string> => message(() => detectAnomaly(f));
 const noisy = (shape: number[], seed = 1): Tensor =>
@@ -21,7 +20,10 @@ const infinity = (f: () => Promise<unknown>): Promise<string> => message(() => d
 
 test("detectAnomaly() names the first operator that gives NaN, though later ones hide it, and the line that called it", async () => {
   const told = await anomaly(async () => tensor([1, 0, -1]).log().isNaN().sum().item());
-  assert.match(told, /^log, the output Tensor\(f32\[3\]\) of Tensor\(f32\[3\]\), called at \/\S*diagnostics\.test\.ts:\d+:\d+: 1 of 3 values are NaN$/);
+  assert.match(
+    told,
+    /^log, the output Tensor\(f32\[3\]\) of Tensor\(f32\[3\]\), called at \/\S*diagnostics\.test\.ts:\d+:\d+: 1 of 3 values are NaN$/,
+  );
   const all = await infinity(async () => tensor([1, 0, -1]).log().mul(0).exp().isNaN().sum().item());
   assert.match(all, /^log, .*: 2 of 3 values are not finite$/);
   const hidden = await infinity(async () => vg.where(tensor([true, false]), 1, tensor([1, 2]).div(0)).data());
@@ -43,7 +45,7 @@ test("detectAnomaly() sees composites, reductions and convolutions", async () =>
     vg
       .softmax(ones([4]).mul(3e38).add(3e38))
       .sum()
-      .item(),
+      .item()
   );
   assert.match(overflow, /^add, /);
   assert.match(await infinity(() => ones([10]).mul(1e38).sum().item()), /^sum, the output Tensor\(f32\[\]\)/);
@@ -58,7 +60,10 @@ test("detectAnomaly() names the operator whose derivative is at fault, and where
   };
   // d sqrt(x) x = 0.5 / sqrt(x) * x + sqrt(x), and 0 / 0 at 0.
   const told = await anomaly(() => grad(loss)(tensor([1, 0, 4])).data());
-  assert.match(told, /^the derivative of sqrt of Tensor\(f32\[3\]\), called at \S*diagnostics\.test\.ts:\d+:\d+ \(div, .*\): 1 of 3 values are NaN$/);
+  assert.match(
+    told,
+    /^the derivative of sqrt of Tensor\(f32\[3\]\), called at \S*diagnostics\.test\.ts:\d+:\d+ \(div, .*\): 1 of 3 values are NaN$/,
+  );
   const line = Number(/test\.ts:(\d+)/.exec(told)![1]);
   const forward = await anomaly(() => grad(loss)(tensor([1, -1])).data());
   assert.match(forward, /^sqrt, /);
@@ -89,7 +94,10 @@ test("detectAnomaly() gives the result of what is sound, and looks no more after
   await message(() => detectAnomaly(() => tensor([-1]).log().data()));
   assert.equal([...(await tensor([-1]).log().isNaN().data())], [1], "after an error too");
   assert.match(await message(() => detectAnomaly(3 as never)), /^detectAnomaly: the argument is a function, got 3/);
-  assert.match(await message(() => detectAnomaly(sound, { inf: true } as never)), /^detectAnomaly: unknown option "inf"; it takes infinities$/);
+  assert.match(
+    await message(() => detectAnomaly(sound, { inf: true } as never)),
+    /^detectAnomaly: unknown option "inf"; it takes infinities$/,
+  );
 });
 
 test("profile() counts dispatches, bytes and operations of kernels exactly", async () => {
@@ -159,8 +167,8 @@ test("profile() ends with an error of what it runs, and one at a time", async ()
         ones([1])
           .add(NaN)
           .reshape({ shape: [2] })
-          .data(),
-      ),
+          .data()
+      )
     ),
     /^reshape: /,
   );

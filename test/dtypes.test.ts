@@ -2,7 +2,7 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as vg from "../engine/mod.ts";
-import { full, tensor, Tensor, VoxgradError, type DType } from "../engine/mod.ts";
+import { type DType, full, Tensor, tensor, VoxgradError } from "../engine/mod.ts";
 import { fromHalf, toHalf } from "../engine/core/dtype.ts";
 
 const read = async (t: Tensor): Promise<number[]> => [...(await t.data())];
@@ -48,7 +48,7 @@ test("two dtypes meet in the wider of bool < u32 < i32 < f16 < f32", () => {
       const wider = a === "bool" && b === "bool" ? "bool" : kind;
       assert.is(vg.where(tensor([true]), one(a), one(b)).dtype, wider, `${what}, where`);
       assert.is(vg.concat([one(a), one(b)]).dtype, wider, `${what}, concat`);
-    }),
+    })
   );
 });
 
@@ -90,7 +90,7 @@ test("integers wrap around", async () => {
   same(
     await read(u.mul(2654435761)),
     [0, 1, 2, 7].map((k) =>
-      k === 0 ? 2 ** 32 - 2654435761 : k === 1 ? 0 : k === 2 ? 2654435761 : Math.imul(7, 2654435761) >>> 0,
+      k === 0 ? 2 ** 32 - 2654435761 : k === 1 ? 0 : k === 2 ? 2654435761 : Math.imul(7, 2654435761) >>> 0
     ),
     "u32 hash",
   );
@@ -164,8 +164,9 @@ test("numbers that a dtype does not hold are refused", () => {
     [() => vg.arange(-3, 3, { dtype: "u32" }), /^arange: the value -3 does not fit dtype u32/],
     [() => vg.arange(2 ** 31 - 1, 2 ** 31 + 1), /^arange: the value 2147483648 does not fit dtype i32/],
   ];
-  for (const [f, message] of wrong)
+  for (const [f, message] of wrong) {
     assert.throws(f, (e: Error) => e instanceof VoxgradError && message.test(e.message));
+  }
 });
 
 const hard = [NaN, Infinity, -Infinity, -0, 0, 1.9, -1.9, 2 ** 31, -(2 ** 31), 2 ** 32, 3e38, -3e38, 1e-40, 2147483520];
@@ -221,8 +222,9 @@ test("NaN passes through what takes the larger or smaller, as in PyTorch", async
   same(await read(a.clamp({ min: 0, max: 1.5 })), [NaN, 1, NaN, 1.5], "clamp");
   same(await read(a.relu()), [NaN, 1, NaN, 2], "relu");
   same(await read(a.leakyRelu()), [NaN, 1, NaN, 2], "leakyRelu");
-  for (const f of [vg.max, vg.min, vg.sum, vg.mean, vg.logSumExp, vg.variance] as const)
+  for (const f of [vg.max, vg.min, vg.sum, vg.mean, vg.logSumExp, vg.variance] as const) {
     same(await read(f(a)), [NaN], f.name);
+  }
   same(await read(a.argmax()), [0], "argmax is the first NaN");
   same(await read(f32(5, NaN, 7, NaN).argmax()), [1], "argmax is the first NaN");
   same(await read(vg.softmax(a)), [NaN, NaN, NaN, NaN], "softmax");
@@ -303,11 +305,13 @@ test("f16: values, rounding after each operator, reductions in f32; or a clear r
   const data = [1, 2.0005, 65504, 1e-7, -0.1];
   const h = tensor(data, { dtype: "f16" });
   if (!(await vg.deviceInfo()).features.includes("shader-f16")) {
-    for (const f of [
-      () => h.mul(2).data(),
-      () => full([2], 1).cast("f16").data(),
-      () => vg.compile((x: Tensor) => x.add(1))(h),
-    ]) {
+    for (
+      const f of [
+        () => h.mul(2).data(),
+        () => full([2], 1).cast("f16").data(),
+        () => vg.compile((x: Tensor) => x.add(1))(h),
+      ]
+    ) {
       const message = await (f() as Promise<unknown>).then(
         () => "",
         (e: Error) => e.message,

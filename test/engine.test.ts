@@ -90,11 +90,13 @@ test("chains with broadcasts, slices, flips, transposes and pads fuse into the r
     .slice({ start: [1, 0, 1], end: [4, 5, 6], step: [2, 1, 2] })
     .pad({ before: [0, 1, 0], value: 9 });
   const wanted: number[] = [];
-  for (const i of [1, 3])
-    for (let j = -1; j < 5; j++)
+  for (const i of [1, 3]) {
+    for (let j = -1; j < 5; j++) {
       for (const k of [1, 3, 5]) {
         wanted.push(j < 0 ? 9 : (a[(i * 5 + (4 - j)) * 6 + k]! + b[k * 5 + (4 - j)]!) * 2);
       }
+    }
+  }
   await assertClose(y, { shape: [2, 6, 3], data: wanted }, 1e-6, "chain");
 });
 
@@ -133,11 +135,13 @@ test("integers and truth values: promotion, comparison, cast", async () => {
 });
 
 test("matmul() of odd shapes, vectors, broadcast batches and empty sums agrees with loops", async () => {
-  for (const [n, k, m] of [
-    [1, 1, 1],
-    [5, 130, 3],
-    [33, 7, 18],
-  ] as const) {
+  for (
+    const [n, k, m] of [
+      [1, 1, 1],
+      [5, 130, 3],
+      [33, 7, 18],
+    ] as const
+  ) {
     const [a, b] = [noise(2 * n * k, 1), noise(3 * k * m, 2)];
     const wanted = new Float64Array(6 * n * m);
     for (let i = 0; i < wanted.length; i++) {

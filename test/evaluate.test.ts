@@ -75,10 +75,24 @@ test("compareLabels() joins regions and leaves ignored voxels out", () => {
 
 test("pairFiles() knows references by what names of labels have beside, and takes no other case for one", async () => {
   const put = async (name: string) => platform.writeFile(join(folder, name), "");
-  for (const name of ["pp/c.nii", "pp/volume-0.nii", "pp/d_0007.nii", "pp/e.nii", "rr/c_seg.nii", "rr/segmentation-0.nii", "rr/d.nii", "rr/e.NII.GZ"]) await put(name);
+  for (
+    const name of [
+      "pp/c.nii",
+      "pp/volume-0.nii",
+      "pp/d_0007.nii",
+      "pp/e.nii",
+      "rr/c_seg.nii",
+      "rr/segmentation-0.nii",
+      "rr/d.nii",
+      "rr/e.NII.GZ",
+    ]
+  ) await put(name);
   const { pairs, missing, extra } = await pairFiles(join(folder, "pp"), join(folder, "rr"));
   const name = (path: string) => path.slice(path.lastIndexOf("/") + 1);
-  assert.equal(pairs.map(({ id, reference }) => [id, name(reference)]), [["c", "c_seg.nii"], ["e", "e.NII.GZ"], ["volume-0", "segmentation-0.nii"]]);
+  assert.equal(pairs.map(({ id, reference }) => [id, name(reference)]), [["c", "c_seg.nii"], ["e", "e.NII.GZ"], [
+    "volume-0",
+    "segmentation-0.nii",
+  ]]);
   assert.equal([missing, extra].map((files) => files.map(name)), [["d.nii"], ["d_0007.nii"]]);
 });
 
@@ -91,9 +105,13 @@ test("compareLabels() turns a map that is stored with other axes, and measures t
   const [a, b, c] = [0.8, 1.1, 2.5];
   const lps = new Uint8Array(210);
   const sra = new Uint8Array(210);
-  for (let z = 0; z < Z; z++) for (let y = 0; y < Y; y++) for (let x = 0; x < X; x++) {
-    lps[X - 1 - x + X * (Y - 1 - y + Y * z)] = at(x, y, z);
-    sra[z + Z * (x + X * y)] = at(x, y, z);
+  for (let z = 0; z < Z; z++) {
+    for (let y = 0; y < Y; y++) {
+      for (let x = 0; x < X; x++) {
+        lps[X - 1 - x + X * (Y - 1 - y + Y * z)] = at(x, y, z);
+        sra[z + Z * (x + X * y)] = at(x, y, z);
+      }
+    }
   }
   const turned = [
     makeVolume(lps, { shape: SHAPE, affine: [-a, 0, 0, a * (X - 1), 0, -b, 0, b * (Y - 1), 0, 0, c, 0, 0, 0, 0, 1] }),

@@ -30,7 +30,12 @@ function drawn(count: number, seed: number, modulus: number, shift: number): num
 
 // scipy 1.10.1: scipy.stats.wilcoxon(d, zero_method="wilcox", correction=False, method="exact" or "approx"). Where there
 // are ties, which that exact method has not, all 2^n choices of signs were counted.
-const GOLDEN: readonly [data: [number, number, number, number], statistic: number, approximate: number, exact?: number][] = [
+const GOLDEN: readonly [
+  data: [number, number, number, number],
+  statistic: number,
+  approximate: number,
+  exact?: number,
+][] = [
   [[5, 1, 1000, 300], 6, 0.6858304344516057, 0.8125],
   [[12, 6, 9, 3], 20, 0.1329244248231632, 0.15771484375], // 7 ties
   [[24, 2, 100000, 42000], 122, 0.4237107971667934, 0.4389305114746094],
@@ -71,7 +76,8 @@ test("bootstrapInterval() has the spread of rows, columns and what is left", () 
   const square = (list: readonly number[]) => mean(list.map((v) => v * v));
   const rest = values.map((row, r) => row.map((v, c) => v - byRow[r] - byColumn[c] + m));
   // Variance of sum of w_r v_c d_rc / RC for multinomial w and v.
-  const variance = square(byRow.map((v) => v - m)) / R + square(byColumn.map((v) => v - m)) / C + square(rest.flat()) / (R * C);
+  const variance = square(byRow.map((v) => v - m)) / R + square(byColumn.map((v) => v - m)) / C +
+    square(rest.flat()) / (R * C);
   const found = bootstrapInterval(values);
   close(found.mean, m, 1e-12);
   // The means of so many values are about normal, and 10000 resamples place a 2.5 % point to about 1 % of the width.
@@ -109,13 +115,20 @@ const RESULTS = [
 test("p is of seeds, however many patients each has: none below 6, then that of their means", () => {
   const patients = Array.from({ length: 16 }, (_, k) => `patient ${k + 1}`);
   // Every patient of every seed is better, but in the last seed, which is worse by little.
-  const resultsOf = (seeds: number[]) => seeds.flatMap((seed) => ["a", "b"].map((arm) => ({
-    arm, seed, extra: {},
-    variants: { "": patients.map((name, k) => ({
-      id: `seed ${seed}, ${name}`,
-      classes: { L: { Dice: 0.5 + k / 64 + (arm === "a" ? 0 : seed === 7 ? -0.01 : 0.1 + seed / 64) } },
-    })) },
-  })));
+  const resultsOf = (seeds: number[]) =>
+    seeds.flatMap((seed) =>
+      ["a", "b"].map((arm) => ({
+        arm,
+        seed,
+        extra: {},
+        variants: {
+          "": patients.map((name, k) => ({
+            id: `seed ${seed}, ${name}`,
+            classes: { L: { Dice: 0.5 + k / 64 + (arm === "a" ? 0 : seed === 7 ? -0.01 : 0.1 + seed / 64) } },
+          })),
+        },
+      }))
+    );
   const p = (seeds: number[]) => {
     const options = { arms: ARMS, seeds, measures: [DICE], reference: "a" };
     const { difference } = summariseArms(resultsOf(seeds), options)[0]!.arms[1]!.cells[0]!;
@@ -137,7 +150,13 @@ test("summariseArms() gives the numbers made by hand", () => {
   assert.equal(L[0], { bySeed: [0.625, 0.75], mean: 0.6875, deviation: sd(0.0625), values: 4, undefined: 0 });
   const { difference, ...cell } = L[1];
   close(cell.deviation, sd(0.03125), 1e-12);
-  assert.equal({ ...cell, deviation: 0 }, { bySeed: [0.8125, 0.75], mean: 0.78125, deviation: 0, values: 4, undefined: 0 });
+  assert.equal({ ...cell, deviation: 0 }, {
+    bySeed: [0.8125, 0.75],
+    mean: 0.78125,
+    deviation: 0,
+    values: 4,
+    undefined: 0,
+  });
   // Differences 0.125, 0.25 (seed 1), 0.125, -0.125 (seed 2).
   const { low, high, ...rest } = difference!;
   assert.equal(rest, { mean: 0.09375, p: NaN, seeds: 2, pairs: 4, cases: 2, better: 3, worse: 1 });
@@ -165,7 +184,11 @@ test("summariseArms() gives the numbers made by hand", () => {
 });
 
 const OPTIONS: ExperimentOptions = {
-  title: "Trial", arms: ARMS, seeds: [1, 2], measures: ["Dice"], settings: { steps: 100, patch: [8, 8, 8] },
+  title: "Trial",
+  arms: ARMS,
+  seeds: [1, 2],
+  measures: ["Dice"],
+  settings: { steps: 100, patch: [8, 8, 8] },
 };
 const X = cases([[0.5, 0.75], [0.75, null]]);
 const refused = async (work: Promise<unknown>, pattern: RegExp) => {
@@ -201,7 +224,10 @@ test("a stopped experiment goes on where it was", async () => {
   assert.ok(report.includes("Not finished: 3 of 6") && report.includes("<figcaption>A map"));
 
   const other = { ...OPTIONS, settings: { steps: 200, patch: [8, 8, 8] } };
-  await refused(openExperiment(new RunFolder(path), other), /resumed\/results\.jsonl: .*other settings \(steps 100, now 200\)/);
+  await refused(
+    openExperiment(new RunFolder(path), other),
+    /resumed\/results\.jsonl: .*other settings \(steps 100, now 200\)/,
+  );
   assert.match(readFileSync(file, "utf8"), /"steps":100/);
   writeFileSync(file, whole.replace('{"arm":"a"', '{"arm":"a'));
   await refused(openExperiment(new RunFolder(path), OPTIONS), /results\.jsonl: line 2 is no JSON/);
@@ -235,29 +261,61 @@ test("results that cannot be compared are refused", async () => {
 /** A comparison of two cases with classes of awkward names. */
 function comparison(shift: number, names = ['le"sion', "<cyst>"]): Comparison {
   const one = (name: string, c: number, k: number): ClassComparison => ({
-    name, values: [c + 1], truePositive: 1, falsePositive: 1, falseNegative: 1, trueNegative: 9,
-    dice: 0.5 + shift + 0.1 * (k + c), iou: 0.4, sensitivity: 0.6, precision: 0.7, hausdorff: 9, hausdorff95: shift > 0 ? NaN : 8 - k - c,
-    hausdorff95MaxOfDirected: 8, averageSymmetricSurfaceDistance: 2, surfaceDice: 0.8, predictedVolume: 1, referenceVolume: 1,
+    name,
+    values: [c + 1],
+    truePositive: 1,
+    falsePositive: 1,
+    falseNegative: 1,
+    trueNegative: 9,
+    dice: 0.5 + shift + 0.1 * (k + c),
+    iou: 0.4,
+    sensitivity: 0.6,
+    precision: 0.7,
+    hausdorff: 9,
+    hausdorff95: shift > 0 ? NaN : 8 - k - c,
+    hausdorff95MaxOfDirected: 8,
+    averageSymmetricSurfaceDistance: 2,
+    surfaceDice: 0.8,
+    predictedVolume: 1,
+    referenceVolume: 1,
   });
   const ids = ["case_b", "case,a"];
-  return new Comparison(ids.map((id, k) => ({ id, prediction: `p/${id}`, reference: `r/${id}`, classes: names.map((n, c) => one(n, c, k)) })));
+  return new Comparison(
+    ids.map((id, k) => ({
+      id,
+      prediction: `p/${id}`,
+      reference: `r/${id}`,
+      classes: names.map((n, c) => one(n, c, k)),
+    })),
+  );
 }
 
 test("tables, figures and report mention everything, and escape it", async () => {
   const run = new RunFolder(join(folder, "report"));
   const arms = [
     { name: "plain", title: "U-Net | <base>" },
-    { name: "new", title: "New & better, with a name that is far too long for the left side of a figure", about: "About <new>." },
+    {
+      name: "new",
+      title: "New & better, with a name that is far too long for the left side of a figure",
+      about: "About <new>.",
+    },
     { name: "late", title: "Not yet" },
   ];
   const experiment = await openExperiment(run, {
-    title: 'A <b>"trial"</b>', about: "Paragraph & more.", arms, seeds: [4, 5], settings: { rate: 0.01, data: "<data>" },
+    title: 'A <b>"trial"</b>',
+    about: "Paragraph & more.",
+    arms,
+    seeds: [4, 5],
+    settings: { rate: 0.01, data: "<data>" },
   });
   // Of no result at all.
   assert.match(await experiment.finish(), /No results yet/);
   checkSvg(readFileSync(join(run.path, "arms.svg"), "utf8"));
   for (const seed of [4, 5]) {
-    const variants = (shift: number) => ({ "as predicted": comparison(shift), "largest | part": comparison(shift - 0.1) });
+    const variants = (shift: number) => ({
+      "as predicted": comparison(shift),
+      "largest | part": comparison(shift - 0.1),
+    });
     await experiment.add("plain", seed, variants(0));
     await experiment.add("new", seed, variants(0.125 * (seed - 3)), { seconds: 61.25, "last <loss>": 0.5 });
   }
@@ -272,7 +330,10 @@ test("tables, figures and report mention everything, and escape it", async () =>
   );
   // 0.125 and 0.25 of two cases each: the interval is that of two seeds.
   const better = String.raw`\+0\.1875 \[\+0\.1250, \+0\.2500\], better in 4/4`;
-  assert.match(markdown, new RegExp(String.raw`\| New & better.* \| ${better} \| 0\.0000 \[0\.0000, 0\.0000\], better in 0/4 \|`));
+  assert.match(
+    markdown,
+    new RegExp(String.raw`\| New & better.* \| ${better} \| 0\.0000 \[0\.0000, 0\.0000\], better in 0/4 \|`),
+  );
   assert.match(markdown, /## \\<cyst>, largest \\| part/);
   // Every table row has as many cells as its heading.
   for (const block of markdown.split("\n\n").filter((part) => part.startsWith("|"))) {
@@ -293,17 +354,40 @@ test("tables, figures and report mention everything, and escape it", async () =>
 
   const report = read("report.html");
   const words = [
-    "A &#60;b&#62;&#34;trial&#34;&#60;/b&#62;", "Paragraph &#38; more.", "U-Net | &#60;base&#62;", "About &#60;new&#62;.", "Not yet",
-    "No results yet.", "Not finished: 4 of 6", "le&#34;sion", "&#60;cyst&#62;", "as predicted", "mean over classes", "Dice", "HD95 (mm)",
-    "last &#60;loss&#62;", "61.250", "data:image/svg+xml;charset=utf-8,%3Csvg xmlns=%22http://www.w3.org/2000/svg%22 id=%22own-figure%22%3E%3C/svg%3E", "Context &#60;maps&#62;", "&#60;data&#62;", "0.7875 ± 0.0884", "With fewer than 6 seeds, here 2, p cannot fall below 0.05",
-    "8 of 8 undefined", "Differences to U-Net",
+    "A &#60;b&#62;&#34;trial&#34;&#60;/b&#62;",
+    "Paragraph &#38; more.",
+    "U-Net | &#60;base&#62;",
+    "About &#60;new&#62;.",
+    "Not yet",
+    "No results yet.",
+    "Not finished: 4 of 6",
+    "le&#34;sion",
+    "&#60;cyst&#62;",
+    "as predicted",
+    "mean over classes",
+    "Dice",
+    "HD95 (mm)",
+    "last &#60;loss&#62;",
+    "61.250",
+    "data:image/svg+xml;charset=utf-8,%3Csvg xmlns=%22http://www.w3.org/2000/svg%22 id=%22own-figure%22%3E%3C/svg%3E",
+    "Context &#60;maps&#62;",
+    "&#60;data&#62;",
+    "0.7875 ± 0.0884",
+    "With fewer than 6 seeds, here 2, p cannot fall below 0.05",
+    "8 of 8 undefined",
+    "Differences to U-Net",
   ];
   for (const word of words) assert.ok(report.includes(word), word);
   assert.not.match(report.split("<script>")[0], /<b>|<base>|<cyst>|<loss>|<data>|<maps>|NaN/);
   for (const name of ["arms.svg", "differences.svg"]) {
     const svg = read(name);
     checkSvg(svg);
-    for (const word of ["&#60;cyst&#62;", "Not yet", "Dice", "HD95 (mm)", "lower is better", "0.1875"].slice(0, name === "arms.svg" ? 5 : 6)) {
+    for (
+      const word of ["&#60;cyst&#62;", "Not yet", "Dice", "HD95 (mm)", "lower is better", "0.1875"].slice(
+        0,
+        name === "arms.svg" ? 5 : 6,
+      )
+    ) {
       assert.ok(svg.includes(word), `${name}: ${word}`);
     }
     assert.match(svg, /<title>New &#38; better, .* figure<\/title><text[^>]*>New &#38; better, .*…</);

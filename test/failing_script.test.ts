@@ -22,7 +22,9 @@ for (const [end, status] of Object.entries(ends)) {
     const script = join(folder, "script.ts");
     writeFileSync(script, work + end);
     for (let k = 0; k < 2; k++) {
-      const run = spawnSync(process.execPath, [join(root, "engine/platform/cli/voxgrad.mjs"), "run", script], { encoding: "utf8" });
+      const run = spawnSync(process.execPath, [join(root, "engine/platform/cli/voxgrad.mjs"), "run", script], {
+        encoding: "utf8",
+      });
       assert.is(run.signal, null, run.stderr);
       assert.is(run.status, status, run.stderr);
       if (status === 1) assert.match(run.stderr, /of the script/);

@@ -2,7 +2,7 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as vg from "../engine/mod.ts";
-import { compile, evaluate, ones, tensor, Tensor, VoxgradError } from "../engine/mod.ts";
+import { compile, evaluate, ones, Tensor, tensor, VoxgradError } from "../engine/mod.ts";
 import { node } from "../engine/core/tensor.ts";
 import { device, type Storage } from "../engine/gpu/mod.ts";
 import { noise } from "./helpers.ts";
@@ -69,7 +69,7 @@ test("a device destroyed during the first run of a compiled function; the next r
     vg
       .matmul(x, x)
       .tanh()
-      .sum({ axes: [0] }),
+      .sum({ axes: [0] })
   );
   await device();
   const first = f(square()).then((y) => y.data());
@@ -103,8 +103,9 @@ test("tensors of a lost or closed device are refused, wherever they are used", a
   const lazy = stale.mul(2);
   await host.add(1).data();
   await destroy();
-  for (const use of [() => stale.data(), () => stale.add(1).data(), () => lazy.data(), () => f(stale)])
+  for (const use of [() => stale.data(), () => stale.add(1).data(), () => lazy.data(), () => f(stale)]) {
     assert.instance(await rejection(use), vg.DeviceLostError);
+  }
   assert.equal([...(await host.add(1).data())], [2, 3, 4], "host values outlive the device");
   stale.dispose();
   const closed = await evaluate(ones([3]).mul(2));
@@ -257,11 +258,12 @@ test("arguments that are disposed of while an evaluation waits keep their values
     const other = evaluate([tensor(noise(n, turns))]).then(([t]) => t!.add(1).data());
     const [result] = await Promise.allSettled([reading, other]);
     if (result.status === "rejected") assert.match(result.reason.message, /was disposed of/);
-    else
+    else {
       assert.ok(
         result.value.every((v) => v === 2 * (turns + 1)),
         `${turns} turns: ${result.value[0]}`,
       );
+    }
   }
 });
 

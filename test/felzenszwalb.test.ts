@@ -46,12 +46,14 @@ function pieces(labels: Int32Array, height: number, width: number): number {
 }
 
 test("segments are connected, large enough, and numbered by their first pixel", () => {
-  for (const [height, width] of [
-    [31, 47],
-    [1, 90],
-    [64, 1],
-    [2, 2],
-  ]) {
+  for (
+    const [height, width] of [
+      [31, 47],
+      [1, 90],
+      [64, 1],
+      [2, 2],
+    ]
+  ) {
     const image = noise(height * width, height).map((v) => 100 * v);
     for (const minSize of [0, 12, 1e6]) {
       const labels = felzenszwalb(image, { shape: [height, width], scale: 5000, sigma: 0.6, minSize });
@@ -113,23 +115,28 @@ function byDefinition(
     for (const i of joined.members) segment[i] = joined;
   };
   const allowed = (i: number): number => segment[i]!.inside + scale / 255 / segment[i]!.members.length;
-  for (const { a, b, cost } of pairs)
+  for (const { a, b, cost } of pairs) {
     if (segment[a] !== segment[b] && cost < Math.min(allowed(a), allowed(b))) join(a, b, cost);
-  for (const { a, b } of pairs)
-    if (segment[a] !== segment[b] && Math.min(segment[a]!.members.length, segment[b]!.members.length) < minSize)
+  }
+  for (const { a, b } of pairs) {
+    if (segment[a] !== segment[b] && Math.min(segment[a]!.members.length, segment[b]!.members.length) < minSize) {
       join(a, b, 0);
+    }
+  }
   const numbers = new Map<object, number>();
   return segment.map((s) => numbers.get(s) ?? (numbers.set(s, numbers.size), numbers.size - 1));
 }
 
 test("supervoxels are those of the definition, in any order of the axes; a slice is an image", () => {
   const count = (labels: ArrayLike<number>): number => new Set(Array.from(labels)).size;
-  for (const [shape, sigma, scale, minSize] of [
-    [[4, 5, 7], [0, 0, 0], 3000, 3],
-    [[3, 6, 5], [0.7, 0.4, 0.9], 1000, 4],
-    [[6, 2, 9], [0.5, 0, 2], 300, 2],
-    [[9, 1, 4], [0, 0, 0], 8000, 0],
-  ] as const) {
+  for (
+    const [shape, sigma, scale, minSize] of [
+      [[4, 5, 7], [0, 0, 0], 3000, 3],
+      [[3, 6, 5], [0.7, 0.4, 0.9], 1000, 4],
+      [[6, 2, 9], [0.5, 0, 2], 300, 2],
+      [[9, 1, 4], [0, 0, 0], 8000, 0],
+    ] as const
+  ) {
     const [D, H, W] = shape;
     const image = noise(D * H * W, D).map((v) => 100 * v);
     const labels = felzenszwalb(image, { shape, scale, sigma, minSize });
@@ -166,17 +173,19 @@ test("two flat halves are two segments, a flat image is one", () => {
 
 test("sortTogether() sorts, whatever the order and however many are equal", () => {
   const n = 5000;
-  for (const make of [
-    (k: number) => k,
-    (k: number) => -k,
-    () => 3,
-    (k: number) => (k * 7919) % 5003,
-    (k: number) => k % 3,
-    (k: number) => Math.abs(k - n / 2),
-    // Defeats the median of three, so that the depth runs out.
-    (k: number) => (k >= n / 2 ? 2 * (k - n / 2 + 1) : k % 2 === 0 ? k + 1 : k + n / 2),
-    (k: number) => (k % 2 === 0 ? k : -k),
-  ]) {
+  for (
+    const make of [
+      (k: number) => k,
+      (k: number) => -k,
+      () => 3,
+      (k: number) => (k * 7919) % 5003,
+      (k: number) => k % 3,
+      (k: number) => Math.abs(k - n / 2),
+      // Defeats the median of three, so that the depth runs out.
+      (k: number) => (k >= n / 2 ? 2 * (k - n / 2 + 1) : k % 2 === 0 ? k + 1 : k + n / 2),
+      (k: number) => (k % 2 === 0 ? k : -k),
+    ]
+  ) {
     const values = Float64Array.from({ length: n }, (_, k) => make(k));
     const [keys, items] = [values.slice(), Int32Array.from(values, (_, k) => k)];
     sortTogether(keys, items);

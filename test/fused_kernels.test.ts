@@ -2,7 +2,7 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as vg from "../engine/mod.ts";
-import { compile, type Precision, tensor, Tensor, tree } from "../engine/mod.ts";
+import { compile, type Precision, Tensor, tensor, tree } from "../engine/mod.ts";
 import { noise, relativeError } from "./helpers.ts";
 
 const field = (seed: number, ...shape: number[]): Tensor =>
@@ -100,7 +100,7 @@ test("a convolution ends in a residual sum, an activation and a scale per channe
     field(4, 1, 3, 1, 1, 1),
   ];
   const whole = compile((a: Tensor, b: Tensor, c: Tensor, d: Tensor) =>
-    vg.conv3d(a, b, { padding: 1 }).add(c).relu().mul(d),
+    vg.conv3d(a, b, { padding: 1 }).add(c).relu().mul(d)
   );
   const alone = compile((a: Tensor, b: Tensor) => vg.conv3d(a, b, { padding: 1 }));
   const got = await (await whole(x, w, r, s)).data();
@@ -131,7 +131,7 @@ test("what is read at another place than it is written does not end a convolutio
     vg
       .conv3d(a, b)
       .transpose({ axes: [0, 1, 2, 4, 3] })
-      .add(1),
+      .add(1)
   );
   const plain = compile((a: Tensor, b: Tensor) => vg.conv3d(a, b));
   const got = await (await f(x, w)).data();

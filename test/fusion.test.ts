@@ -30,11 +30,12 @@ for (const rows of [1, 3, 4, 5, 1025]) {
       }));
       const got = await sums(t, p);
       const wanted = { s: new Float64Array(rows), q: new Float64Array(rows) };
-      for (let r = 0; r < rows; r++)
+      for (let r = 0; r < rows; r++) {
         for (let k = 0; k < length; k++) {
           wanted.s[r]! += x[r * length + k]!;
           wanted.q[r]! += x[r * length + k]! ** 2;
         }
+      }
       // Noise around 0 sums to far less than its terms; errors are of the order of the root of the sum of squares.
       const scale = Math.sqrt(Math.max(...wanted.q)) + 1;
       const close = async (y: Tensor, f: (k: number) => number): Promise<void> =>
@@ -127,7 +128,8 @@ test("updates follow their gradients: no more than a few wait at once, and what 
     const [value, grads] = vg.valueAndGrad(loss)(p);
     return [value, ...optimiser.update(grads, s, p, rate)];
   };
-  const made = (): Tensor[] => Array.from({ length: 8 }, (_, k) => tensor(noise(size * size, 20 + k), { shape: [size, size] }).mul(0.1));
+  const made = (): Tensor[] =>
+    Array.from({ length: 8 }, (_, k) => tensor(noise(size * size, 20 + k), { shape: [size, size] }).mul(0.1));
   const x = field(3, size);
   const inPlace = compile(take, { donate: [0, 1] });
   const apart = compile(take);
@@ -163,11 +165,13 @@ test("a norm with what follows it is two kernels: the moments, and all else", as
   assert.is(list[0], "moments");
 });
 
-for (const [rows, length] of [
-  [512, 130],
-  [68, 1030],
-  [513, 130],
-] as const) {
+for (
+  const [rows, length] of [
+    [512, 130],
+    [68, 1030],
+    [513, 130],
+  ] as const
+) {
   test(`values per row, per column and for all meet in a kernel, ${rows} rows of ${length}, also in place`, async () => {
     const [x, r, c, s] = [noise(rows * length, 1), noise(rows, 2), noise(length, 3), noise(1, 4)];
     const f = compile(

@@ -66,11 +66,13 @@ test("distanceTransform against every zero voxel, for odd sizes and spacings", a
 
 test("distanceTransform: far zeros, lines above 65536, infinity without zeros", async () => {
   // Squares up to 2^24 are exact: what is left is the rounding of the root, which WGSL lets be loose.
-  for (const shape of [
-    [3, 2800, 5],
-    [2800, 3],
-    [4, 2900],
-  ]) {
+  for (
+    const shape of [
+      [3, 2800, 5],
+      [2800, 3],
+      [4, 2900],
+    ]
+  ) {
     const mask = new Uint8Array(count(shape)).fill(1);
     mask[1] = 0;
     const got = await vg.distanceTransform(vg.tensor(mask, { shape })).data();
@@ -81,22 +83,26 @@ test("distanceTransform: far zeros, lines above 65536, infinity without zeros", 
       `[${shape}]`,
     );
   }
-  for (const shape of [
-    [70001, 2],
-    [2, 70001],
-    [1, 70001, 2],
-  ]) {
+  for (
+    const shape of [
+      [70001, 2],
+      [2, 70001],
+      [1, 70001, 2],
+    ]
+  ) {
     const mask = new Uint8Array(count(shape)).fill(1);
     mask[5] = mask[134001] = mask[139801] = 0;
     const got = await vg.distanceTransform(vg.tensor(mask, { shape }), { spacing: 2 }).data();
     assert.ok(worst(got, distances(mask, volume(shape), [2, 2, 2])) < 1e-6, `[${shape}]`);
   }
-  for (const shape of [
-    [1, 1],
-    [5, 7],
-    [3, 4, 5],
-    [1, 1, 9],
-  ]) {
+  for (
+    const shape of [
+      [1, 1],
+      [5, 7],
+      [3, 4, 5],
+      [1, 1, 9],
+    ]
+  ) {
     assert.ok((await vg.distanceTransform(vg.ones(shape)).data()).every((d) => d === Infinity));
     assert.ok((await vg.distanceTransform(vg.zeros(shape)).data()).every((d) => d === 0));
   }
@@ -139,11 +145,13 @@ test("connectedComponents: long paths, checkerboards, full and empty masks", asy
   });
   // The path in six orientations, forwards and backwards, and what it leaves free.
   const cube = vg.tensor(path, { shape: [n, n, n] });
-  for (const axes of [
-    [0, 1, 2],
-    [1, 2, 0],
-    [2, 0, 1],
-  ]) {
+  for (
+    const axes of [
+      [0, 1, 2],
+      [1, 2, 0],
+      [2, 0, 1],
+    ]
+  ) {
     for (const mask of [vg.transpose(cube, { axes }), vg.flip(vg.transpose(cube, { axes }), { axes: [0, 1, 2] })]) {
       assertSame(await vg.connectedComponents(mask).data(), await mask.data(), `a path along axes ${axes}`);
     }

@@ -75,7 +75,7 @@ test("vmap is a loop over masks, each numbered from 1", async () => {
       [0, 1, 2].map((k) =>
         vg.stack(
           [0, 1].map((j) => f(vg.squeeze(vg.slice(part(k), { start: [j, 0, 0], end: [j + 1, 9, 11] }), { axes: [0] }))),
-        ),
+        )
       ),
     );
     assertSame(await vg.vmap(vg.vmap(f))(x).data(), await planes.data(), `${name} of planes`);
@@ -83,11 +83,13 @@ test("vmap is a loop over masks, each numbered from 1", async () => {
 });
 
 test("empty masks give empty results", async () => {
-  for (const shape of [
-    [0, 3, 4],
-    [2, 0],
-    [5, 4, 0],
-  ]) {
+  for (
+    const shape of [
+      [0, 3, 4],
+      [2, 0],
+      [5, 4, 0],
+    ]
+  ) {
     const mask = vg.zeros(shape, { dtype: "bool" });
     for (const y of [vg.distanceTransform(mask), vg.connectedComponents(mask), vg.fillHoles(mask)]) {
       assert.equal([...y.shape], shape);

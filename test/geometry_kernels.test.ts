@@ -8,7 +8,7 @@ import { lowerComponents, lowerFillHoles } from "../shaders/connected_components
 import { lowerDistanceTransform } from "../shaders/distance_transform.wgsl.ts";
 import type { Lowered, Target } from "../shaders/types.ts";
 import { closeRunner, openRunner, runLowered, type Runner } from "./conv_kernel_runner.ts";
-import { components, distances, filled, randomMask, snake, type Size } from "./geometry_reference.ts";
+import { components, distances, filled, randomMask, type Size, snake } from "./geometry_reference.ts";
 
 let runner: Runner;
 test.before(async () => {
@@ -52,8 +52,9 @@ for (const [name, size, mask] of cases) {
     const holes = ([2, 3] as const).map((axes) => {
       const planes: Size = axes === 2 ? [1, size[1], size[2]] : size;
       const length = planes[0] * planes[1] * planes[2];
-      const wanted = Array.from({ length: mask.length / length }, (_, k) =>
-        Array.from(filled(mask.slice(k * length, (k + 1) * length), planes, axes)),
+      const wanted = Array.from(
+        { length: mask.length / length },
+        (_, k) => Array.from(filled(mask.slice(k * length, (k + 1) * length), planes, axes)),
       );
       return [axes, planes, wanted.flat()] as const;
     });
@@ -89,16 +90,19 @@ test("no dispatch exceeds the limit on workgroups, whatever the size", () => {
   for (const software of [true, false]) {
     const target = { ...runner.target, software, maxWorkgroupsPerDimension: 65535 };
     const p = { batch: 1, size, float: false };
-    for (const { dispatches } of [
-      lowerDistanceTransform({ ...p, spacing: [1, 1, 1] }, target),
-      lowerComponents({ ...p, connectivity: 26 }, target),
-      lowerFillHoles({ ...p, axes: 3 }, target),
-    ]) {
-      for (const { kernel } of dispatches)
+    for (
+      const { dispatches } of [
+        lowerDistanceTransform({ ...p, spacing: [1, 1, 1] }, target),
+        lowerComponents({ ...p, connectivity: 26 }, target),
+        lowerFillHoles({ ...p, axes: 3 }, target),
+      ]
+    ) {
+      for (const { kernel } of dispatches) {
         assert.ok(
           kernel.workgroups.every((n) => n <= 65535),
           kernel.name,
         );
+      }
     }
   }
 });

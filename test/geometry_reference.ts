@@ -61,8 +61,8 @@ export function components(mask: ArrayLike<number>, [depth, height, width]: Size
     while (stack.length > 0) {
       const i = stack.pop()!;
       const [z, y, x] = [Math.floor(i / (height * width)), Math.floor(i / width) % height, i % width];
-      for (let dz = -1; dz <= 1; dz++)
-        for (let dy = -1; dy <= 1; dy++)
+      for (let dz = -1; dz <= 1; dz++) {
+        for (let dy = -1; dy <= 1; dy++) {
           for (let dx = -1; dx <= 1; dx++) {
             const [a, b, c] = [z + dz, y + dy, x + dx];
             if (Math.abs(dz) + Math.abs(dy) + Math.abs(dx) > steps) continue;
@@ -72,6 +72,8 @@ export function components(mask: ArrayLike<number>, [depth, height, width]: Size
             labels[j] = count;
             stack.push(j);
           }
+        }
+      }
     }
   }
   return labels;

@@ -2,7 +2,7 @@
 import { test } from "uvu";
 import * as vg from "../engine/mod.ts";
 import type { Tensor } from "../engine/mod.ts";
-import { assertClose, goldenJson, goldenTensors, toTensor, type Stored } from "./helpers.ts";
+import { assertClose, goldenJson, goldenTensors, type Stored, toTensor } from "./helpers.ts";
 
 interface Case {
   name: string;
@@ -86,8 +86,9 @@ function check(c: Case, precision: vg.Precision): void {
       return pullback(cotangent);
     });
     const keys = c.grads!.filter((key): key is string => key !== null);
-    for (const [k, key] of keys.entries())
+    for (const [k, key] of keys.entries()) {
       await assertClose(grads[k], stored(key), tolerance(stored(key), inputs), `${c.name} gradient ${k}`);
+    }
   });
 
   test(`${c.name}: derivatives along a direction in ${precision}`, async () => {
@@ -106,8 +107,9 @@ function check(c: Case, precision: vg.Precision): void {
       };
       const products = await compute(() => vg.hvp(loss, split(inputs), tangents));
       const keys = c.hvp.filter((key): key is string => key !== null);
-      for (const [k, key] of keys.entries())
+      for (const [k, key] of keys.entries()) {
         await assertClose(products[k], stored(key), precision === "mixed" ? 2e-2 : 1e-3, `${c.name} hvp ${k}`);
+      }
     }
   });
 }

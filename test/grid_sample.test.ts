@@ -2,8 +2,8 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as vg from "../engine/mod.ts";
-import { tensor, type Tensor } from "../engine/mod.ts";
-import { dotOf, imageGradient, outShape, plus, sampled, size, type Problem } from "./grid_sample_reference.ts";
+import { type Tensor, tensor } from "../engine/mod.ts";
+import { dotOf, imageGradient, outShape, plus, type Problem, sampled, size } from "./grid_sample_reference.ts";
 import { assertClose, noise } from "./helpers.ts";
 
 /** Coordinates in and around an image whose places stay away from kinks: whole voxels, halves of them, and the ends. */
@@ -22,11 +22,13 @@ const at = (data: ArrayLike<number>, shape: number[]): Tensor => tensor(Float32A
 const problems: Problem[] = [];
 for (const padding of ["zeros", "border", "reflection"] as const) {
   for (const alignCorners of [false, true]) {
-    for (const mode of ["linear", "nearest", "cubic"] as const)
+    for (const mode of ["linear", "nearest", "cubic"] as const) {
       problems.push({ image: [2, 3, 5, 7], grid: [2, 6, 3, 2], o: { mode, padding, alignCorners } });
+    }
     // Kernels of three dimensions take long to compile.
-    for (const mode of alignCorners ? (["linear"] as const) : (["linear", "nearest"] as const))
+    for (const mode of alignCorners ? (["linear"] as const) : (["linear", "nearest"] as const)) {
       problems.push({ image: [2, 2, 3, 1, 6], grid: [2, 3, 2, 5, 3], o: { mode, padding, alignCorners } });
+    }
   }
 }
 
@@ -54,9 +56,11 @@ for (const p of problems) {
   });
 }
 
-for (const p of problems.filter(
-  ({ o, image }) => o.mode !== "nearest" && !o.alignCorners && (image.length === 4 || o.padding === "zeros"),
-)) {
+for (
+  const p of problems.filter(
+    ({ o, image }) => o.mode !== "nearest" && !o.alignCorners && (image.length === 4 || o.padding === "zeros"),
+  )
+) {
   const what = `${p.image.length - 2}-D ${p.o.mode} ${p.o.padding}`;
   const f = (x: Tensor, grid: Tensor): Tensor => vg.gridSample(x, grid, p.o);
 
@@ -95,10 +99,12 @@ for (const p of problems.filter(
       return dz.mul(TX).sum().add(dh.mul(TG).sum());
     };
     const reverse = vg.grad(slopeAlong)([X, G]);
-    for (const [how, [hx, hg]] of [
-      ["hvp", forward],
-      ["grad of grad", reverse],
-    ] as [string, Tensor[]][]) {
+    for (
+      const [how, [hx, hg]] of [
+        ["hvp", forward],
+        ["grad of grad", reverse],
+      ] as [string, Tensor[]][]
+    ) {
       const got = dotOf(await hx!.data(), rx) + dotOf(await hg!.data(), rg);
       assert.ok(Math.abs(got - wanted) < 2e-5 * Math.abs(wanted) + 1e-3, `${what} ${how}: ${got}, wanted ${wanted}`);
     }
@@ -169,8 +175,9 @@ test("coordinates that are not finite or far away", async () => {
       expected[padding].forEach((v, k) => {
         // Where reflections of 1e30 end nobody can say in f32; somewhere in the image.
         if (v === null) assert.ok(got[k]! >= 0.5 && got[k]! <= 6.5, `${mode} ${padding} ${odd[k]}: ${got[k]}`);
-        else if (mode !== "cubic" || padding === "zeros" || padding === "border")
+        else if (mode !== "cubic" || padding === "zeros" || padding === "border") {
           assert.ok(Math.abs(got[k]! - v) < 1e-5, `${mode} ${padding} ${odd[k]}: ${got[k]}, wanted ${v}`);
+        }
       });
       assert.ok((await dx.data()).every(Number.isFinite), `${mode} ${padding} image gradient`);
       const slopes = await dGrid.data();

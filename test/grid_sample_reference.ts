@@ -59,9 +59,11 @@ function eachTap(
         (list, taps, k) => list.flatMap(([v, a]) => taps.map(([i, b]): Tap => [v * space[k]! + i, a * b])),
         [[0, 1]] as Tap[],
       );
-      for (let c = 0; c < channels; c++)
-        for (const [v, weight] of joined)
+      for (let c = 0; c < channels; c++) {
+        for (const [v, weight] of joined) {
           visit((n * channels + c) * points + q, (n * channels + c) * size(space) + v, weight);
+        }
+      }
     }
   }
 }

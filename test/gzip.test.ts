@@ -66,7 +66,10 @@ test("readNifti() refuses more voxels than memory holds by the header, before it
   file.set(head.subarray(0, -8));
   assert.throws(() => readNifti(file, "huge.nii.gz"), (error: Error) => {
     assert.instance(error, NiftiError);
-    assert.match(error.message, /^huge\.nii\.gz: got 9\.92 GiB of voxels \(2200 x 2200 x 2200 of uint8\); wanted less.*crop it/);
+    assert.match(
+      error.message,
+      /^huge\.nii\.gz: got 9\.92 GiB of voxels \(2200 x 2200 x 2200 of uint8\); wanted less.*crop it/,
+    );
     return true;
   });
 });

@@ -106,7 +106,12 @@ function compressed(random: Prng): Uint8Array {
   const size = random.integer(4000);
   const spread = 1 + random.integer(256);
   const content = Uint8Array.from({ length: size }, (_, k) => (random.integer(4) ? random.integer(spread) : k & 31));
-  const strategy = [constants.Z_DEFAULT_STRATEGY, constants.Z_HUFFMAN_ONLY, constants.Z_RLE, constants.Z_FIXED][random.integer(4)]!;
+  const strategy = [
+    constants.Z_DEFAULT_STRATEGY,
+    constants.Z_HUFFMAN_ONLY,
+    constants.Z_RLE,
+    constants.Z_FIXED,
+  ][random.integer(4)]!;
   return new Uint8Array(deflateRawSync(content, { level: random.integer(10), strategy }));
 }
 
@@ -126,7 +131,13 @@ export function fuzz(count: number, seed = 1): Tally {
     const random = root.fork(round);
     const kind = random.integer(8);
     let stream = kind === 0 ? manyBlocks(random) : kind === 1 ? randomCodes(random) : compressed(random);
-    if (kind > 3) for (let edits = 1 + random.integer(3); edits > 0 && stream.length > 0; edits--) stream[random.integer(stream.length)]! ^= 1 << random.integer(8);
+    if (kind > 3) {
+      for (
+        let edits = 1 + random.integer(3);
+        edits > 0 && stream.length > 0;
+        edits--
+      ) stream[random.integer(stream.length)]! ^= 1 << random.integer(8);
+    }
     if (kind === 3) stream = stream.slice(0, random.integer(stream.length + 1));
     const name = `stream ${round} of seed ${seed}`;
     const got = read(stream);
@@ -139,7 +150,13 @@ export function fuzz(count: number, seed = 1): Tally {
     if (got.content) tally.read++;
     else tally.refused++;
     const same = got.content && wanted ? Buffer.compare(got.content, wanted) === 0 : !got.content && !wanted;
-    if (!same) tally.faults.push(`${name}: ${got.error ?? `${got.content!.length} bytes`}, zlib ${wanted ? `${wanted.length} bytes` : "refuses"}`);
+    if (!same) {
+      tally.faults.push(
+        `${name}: ${got.error ?? `${got.content!.length} bytes`}, zlib ${
+          wanted ? `${wanted.length} bytes` : "refuses"
+        }`,
+      );
+    }
     const steps = got.work / (stream.length + (got.content?.length ?? 0) + 32);
     tally.steps = Math.max(tally.steps, steps);
     if (steps > STEPS) tally.faults.push(`${name}: ${steps} steps a byte`);

@@ -1,7 +1,7 @@
 /** Shared by tests: golden files, comparison, a seeded source of numbers. */
 import { readFileSync } from "node:fs";
 import * as assert from "uvu/assert";
-import { Tensor, tensor, type Shape, VoxgradError } from "../engine/mod.ts";
+import { type Shape, Tensor, tensor, VoxgradError } from "../engine/mod.ts";
 
 export interface Stored {
   readonly shape: number[];

@@ -2,7 +2,7 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as vg from "../engine/mod.ts";
-import { tensor, Tensor } from "../engine/mod.ts";
+import { Tensor, tensor } from "../engine/mod.ts";
 import { assertClose, goldenJson, goldenTensors, toTensor } from "./helpers.ts";
 
 const inner = (a: readonly Tensor[], b: readonly Tensor[]): Tensor =>
@@ -63,7 +63,7 @@ test("third derivatives of a network", async () => {
   const weights = names.map((name) => formula(golden.tensors[name]));
   const direction = (j: number): Tensor[] =>
     weights.map((w, i) =>
-      formula({ shape: [...w.shape], a: 0.8 + 0.3 * j + 0.1 * i, b: 0.25 * (j + 1) + 0.5 * i, s: 1, base: 0 }),
+      formula({ shape: [...w.shape], a: 0.8 + 0.3 * j + 0.1 * i, b: 0.25 * (j + 1) + 0.5 * i, s: 1, base: 0 })
     );
   const [v0, v1] = [direction(0), direction(1)];
   const loss = (ws: Tensor[]): Tensor => {

@@ -20,7 +20,10 @@ test("parseJson() agrees with JSON.parse on texts that are changed at random", (
   const seeds = [
     '{"a": [1, -2.5e-3, true, false, null, "x\\u00e9\\n\\"y\\\\"], "b": {"c": {}, "d": []}, "": 0}',
     '[0, -0, 1E5, 1e+5, 123456789012345678901234567890, "\\ud83d\\ude00", "grün"]',
-    ' "text" ', "12", "{}", "\t[\r\n]",
+    ' "text" ',
+    "12",
+    "{}",
+    "\t[\r\n]",
   ];
   const signs = [...'{}[],:"\\ \n0123456789.eE+-tfnulu\u0000'];
   const random = new Prng(7);
@@ -29,7 +32,8 @@ test("parseJson() agrees with JSON.parse on texts that are changed at random", (
     let text = seeds[round % seeds.length]!;
     for (let edits = random.integer(3); edits > 0; edits--) {
       const at = random.integer(text.length + 1);
-      text = text.slice(0, at) + (random.integer(2) ? signs[random.integer(signs.length)] : "") + text.slice(at + random.integer(2));
+      text = text.slice(0, at) + (random.integer(2) ? signs[random.integer(signs.length)] : "") +
+        text.slice(at + random.integer(2));
     }
     let wanted: unknown;
     let fits = true;
@@ -45,7 +49,10 @@ test("parseJson() agrees with JSON.parse on texts that are changed at random", (
       read++;
     } catch (error) {
       assert.instance(error, JsonError, `${JSON.stringify(text)}: ${(error as Error).stack}`);
-      assert.ok(!fits || /twice|beyond/.test((error as Error).message), `refuses ${JSON.stringify(text)}: ${(error as Error).message}`);
+      assert.ok(
+        !fits || /twice|beyond/.test((error as Error).message),
+        `refuses ${JSON.stringify(text)}: ${(error as Error).message}`,
+      );
       wrong++;
     }
   }
@@ -74,7 +81,10 @@ test("parseJson() refuses what JSON.parse takes without a word", () => {
 test("parseJson() bounds depth and size, and stays linear", () => {
   refused("[".repeat(1e5), /more than 64 deep/);
   refused('{"a":'.repeat(1e5), /more than 64 deep/);
-  assert.equal(parseJson(`${"[".repeat(64)}${"]".repeat(64)}`, "a.json"), JSON.parse(`${"[".repeat(64)}${"]".repeat(64)}`));
+  assert.equal(
+    parseJson(`${"[".repeat(64)}${"]".repeat(64)}`, "a.json"),
+    JSON.parse(`${"[".repeat(64)}${"]".repeat(64)}`),
+  );
   refused(" ".repeat(2 ** 25 + 1), /it is 32\.0 MiB long/);
   refused("[[1]]", /more than 1 deep/, { deepest: 1 });
   refused("[1, 2]", /more than the .* MiB/, { most: 5 });
@@ -120,7 +130,10 @@ test("showJson() is short, however long, wide or deep a value is", () => {
 });
 
 test("PlatformError() keeps a path of any length and content readable", () => {
-  const { message } = new PlatformError("no-such-file", `Cannot read ${"a/".repeat(3000)}\u001b[2J: there is no such file`);
+  const { message } = new PlatformError(
+    "no-such-file",
+    `Cannot read ${"a/".repeat(3000)}\u001b[2J: there is no such file`,
+  );
   assert.ok(message.length < 700);
   assert.match(message, /^Cannot read a.*\\u001b\[2J: there is no such file$/);
 });

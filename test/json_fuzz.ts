@@ -7,8 +7,26 @@ import { tmpdir } from "node:os";
 import { dirname, join, resolve, sep } from "node:path";
 import { platform } from "#platform";
 import {
-  checkDataset, checkPostprocessing, checkSplits, ConfigError, JsonLines, kFold, loadModel, makeVolume, openDataset, openLabelNames,
-  Prng, readJson, readPlan, resumableConfig, RunFolder, scaling, storeFolder, trainingEntries, VoxgradError, writeNifti,
+  checkDataset,
+  checkPostprocessing,
+  checkSplits,
+  ConfigError,
+  JsonLines,
+  kFold,
+  loadModel,
+  makeVolume,
+  openDataset,
+  openLabelNames,
+  Prng,
+  readJson,
+  readPlan,
+  resumableConfig,
+  RunFolder,
+  scaling,
+  storeFolder,
+  trainingEntries,
+  VoxgradError,
+  writeNifti,
 } from "../engine/mod.ts";
 import type { Plan } from "../engine/mod.ts";
 import { PlatformError } from "../engine/platform/types.ts";
@@ -36,37 +54,84 @@ function seedOf(kind: Kind, random: Prng): unknown {
   switch (kind) {
     case "dataset":
       return {
-        name: "Made", channel_names: { 0: "CT" }, labels: LABELS, numTraining: 3, file_ending: ".nii",
+        name: "Made",
+        channel_names: { 0: "CT" },
+        labels: LABELS,
+        numTraining: 3,
+        file_ending: ".nii",
         ...[
           { training, test: ["./imagesTs/t.nii"] },
-          { dataset: Object.fromEntries(IDS.map((id) => [id, { images: [`imagesTr/${id}.nii`], label: `labelsTr/${id}.nii` }])) },
+          {
+            dataset: Object.fromEntries(
+              IDS.map((id) => [id, { images: [`imagesTr/${id}.nii`], label: `labelsTr/${id}.nii` }]),
+            ),
+          },
           { labels: { background: 0, whole: [1, 2], b: 2 }, regions_class_order: [1, 2] },
           { labels_present: { c0: ["a"] } },
         ][random.integer(4)],
       };
     case "group":
       return {
-        format: "voxgrad group 1", name: "Group", labels: ["background", "a", "b"],
-        sets: [{ data: "set" }, { data: "set", name: "other", labels: { a: ["a", "b"], b: null }, present: ["a"], cases: ["c0"] }],
+        format: "voxgrad group 1",
+        name: "Group",
+        labels: ["background", "a", "b"],
+        sets: [{ data: "set" }, {
+          data: "set",
+          name: "other",
+          labels: { a: ["a", "b"], b: null },
+          present: ["a"],
+          cases: ["c0"],
+        }],
       };
     case "plan":
       return structuredClone(PLAN);
     case "splits":
       return [{ train: ["c0", "c1"], val: ["c2"] }, { train: ["c2"], val: ["c0", "c1"] }];
     case "config":
-      return { options: { data: "data", seed: 3, steps: 100, epoch: 50, folds: 5, fold: "0" }, voxgrad: "0.1.0", script: "x.ts" };
+      return {
+        options: { data: "data", seed: 3, steps: 100, epoch: 50, folds: 5, fold: "0" },
+        voxgrad: "0.1.0",
+        script: "x.ts",
+      };
     case "model":
-      return { format: "voxgrad model 1", network: "plainConvUNet", architecture: { features: [4, 8] }, plan: structuredClone(PLAN) };
+      return {
+        format: "voxgrad model 1",
+        network: "plainConvUNet",
+        architecture: { features: [4, 8] },
+        plan: structuredClone(PLAN),
+      };
     case "postprocessing":
-      return { format: "voxgrad postprocessing 1", keepLargest: [{ name: "a", values: [1] }], cases: 3, before: { a: 0.5 } };
+      return {
+        format: "voxgrad postprocessing 1",
+        keepLargest: [{ name: "a", values: [1] }],
+        cases: 3,
+        before: { a: 0.5 },
+      };
     case "log":
       return Array.from({ length: 6 }, (_, step) => ({ step: step + 1, loss: 0.5, rate: 0.01 }));
   }
 }
 
 const KEYS = [
-  "__proto__", "constructor", "prototype", "toString", "hasOwnProperty", "valueOf", "", "0", "-1", "../../x", "a\u0000b", "\u001b[2J",
-  "\ud800", "x".repeat(5000), "ignore", "length", "then", "$ref", "label\nError: forged",
+  "__proto__",
+  "constructor",
+  "prototype",
+  "toString",
+  "hasOwnProperty",
+  "valueOf",
+  "",
+  "0",
+  "-1",
+  "../../x",
+  "a\u0000b",
+  "\u001b[2J",
+  "\ud800",
+  "x".repeat(5000),
+  "ignore",
+  "length",
+  "then",
+  "$ref",
+  "label\nError: forged",
 ];
 
 function nested(depth: number, random: Prng): unknown {
@@ -77,12 +142,31 @@ function nested(depth: number, random: Prng): unknown {
 
 function hostile(random: Prng): unknown {
   const values: (() => unknown)[] = [
-    () => null, () => true, () => 0, () => -1, () => 1.5, () => 1e308, () => 2 ** 53, () => "", () => [], () => ({}),
-    () => KEYS[random.integer(KEYS.length)], () => "x".repeat(random.integer(20_000)), () => "\u001b]0;title\u0007".repeat(random.integer(500)),
-    () => nested(random.integer(60), random), () => Array.from({ length: random.integer(400) }, () => random.integer(300)),
+    () => null,
+    () => true,
+    () => 0,
+    () => -1,
+    () => 1.5,
+    () => 1e308,
+    () => 2 ** 53,
+    () => "",
+    () => [],
+    () => ({}),
+    () => KEYS[random.integer(KEYS.length)],
+    () => "x".repeat(random.integer(20_000)),
+    () => "\u001b]0;title\u0007".repeat(random.integer(500)),
+    () => nested(random.integer(60), random),
+    () => Array.from({ length: random.integer(400) }, () => random.integer(300)),
     () => Array.from({ length: random.integer(300) }, (_, k) => `${KEYS[random.integer(KEYS.length)]}${k}`),
-    () => ({ [KEYS[random.integer(KEYS.length)]!]: hostile(random) }), () => [[[]]], () => "漢".repeat(random.integer(3000)),
-    () => "../../../../elsewhere/outside", () => "/etc/passwd", () => "C:\\x\\y", () => "$HOME/x", () => IDS[random.integer(3)], () => NaN,
+    () => ({ [KEYS[random.integer(KEYS.length)]!]: hostile(random) }),
+    () => [[[]]],
+    () => "漢".repeat(random.integer(3000)),
+    () => "../../../../elsewhere/outside",
+    () => "/etc/passwd",
+    () => "C:\\x\\y",
+    () => "$HOME/x",
+    () => IDS[random.integer(3)],
+    () => NaN,
   ];
   return values[random.integer(values.length)]!();
 }
@@ -124,25 +208,36 @@ function textOf(document: unknown, random: Prng): string {
   const at = random.integer(text.length + 1);
   const insert = (what: string): string => text.slice(0, at) + what + text.slice(at);
   switch (random.integer(24)) {
-    case 0: return text.slice(0, at);
-    case 1: return insert([..."{}[]\",:0\\ \u0000\uFEFF"][random.integer(12)]!);
-    case 2: return insert(["NaN", "1e999", "-", "//", "\u001b[31m", "\\u0000", "null", "__proto__"][random.integer(8)]!);
-    case 3: return text.slice(0, at) + text.slice(at + 1 + random.integer(4));
-    case 4: return text.replace(/"([^"\\]*)":/, (whole) => `${whole}1,${whole}`);
-    case 5: return (random.integer(2) ? "[" : '{"a":').repeat(random.integer(1e5)) + text;
-    case 6: return "\uFEFF" + text;
-    default: return text;
+    case 0:
+      return text.slice(0, at);
+    case 1:
+      return insert([...'{}[]",:0\\ \u0000\uFEFF'][random.integer(12)]!);
+    case 2:
+      return insert(["NaN", "1e999", "-", "//", "\u001b[31m", "\\u0000", "null", "__proto__"][random.integer(8)]!);
+    case 3:
+      return text.slice(0, at) + text.slice(at + 1 + random.integer(4));
+    case 4:
+      return text.replace(/"([^"\\]*)":/, (whole) => `${whole}1,${whole}`);
+    case 5:
+      return (random.integer(2) ? "[" : '{"a":').repeat(random.integer(1e5)) + text;
+    case 6:
+      return "\uFEFF" + text;
+    default:
+      return text;
   }
 }
 
 /** 100 MB of one text, where a name belongs. */
-const huge = (kind: Kind): string => `{"format": "voxgrad ${kind} 1", "labels": {"background": 0, "${"x".repeat(1e8)}": 1}, "channel_names": {"0": "CT"}}`;
+const huge = (kind: Kind): string =>
+  `{"format": "voxgrad ${kind} 1", "labels": {"background": 0, "${"x".repeat(1e8)}": 1}, "channel_names": {"0": "CT"}}`;
 
 function bytesOf(kind: Kind, text: string, header: "text" | "document"): Uint8Array {
   if (kind !== "model") return new TextEncoder().encode(text);
   // The description in a header of safetensors, or the header itself.
   const weights = { w: { dtype: "F32", shape: [1], data_offsets: [0, 4] } };
-  const head = new TextEncoder().encode(header === "text" ? JSON.stringify({ __metadata__: { voxgrad: text }, ...weights }) : text);
+  const head = new TextEncoder().encode(
+    header === "text" ? JSON.stringify({ __metadata__: { voxgrad: text }, ...weights }) : text,
+  );
   const padded = Math.ceil(head.length / 8) * 8;
   const file = new Uint8Array(8 + padded + 4).fill(32, 8, 8 + padded);
   new DataView(file.buffer).setBigUint64(0, BigInt(padded), true);
@@ -152,7 +247,9 @@ function bytesOf(kind: Kind, text: string, header: "text" | "document"): Uint8Ar
 
 /** Whether a name can be that of a file in a folder, and no path; written for itself, not taken from the engine. */
 const isSegment = (id: string): boolean =>
-  id !== "" && id !== "." && id !== ".." && ![...id].some((c) => c === "/" || c === "\\" || c < " " || c === "\u007f") && Buffer.byteLength(id) <= 255;
+  id !== "" && id !== "." && id !== ".." && ![...id].some((c) =>
+    c === "/" || c === "\\" || c < " " || c === "\u007f"
+  ) && Buffer.byteLength(id) <= 255;
 
 async function use(kind: Kind, folder: string, file: string): Promise<void> {
   switch (kind) {
@@ -162,7 +259,9 @@ async function use(kind: Kind, folder: string, file: string): Promise<void> {
       const told: string[] = [];
       const dataset = await openDataset(path, ({ message }) => void told.push(message));
       told.forEach(checkMessage);
-      for (const { id } of [...dataset.cases, ...dataset.testCases]) if (!isSegment(id)) throw new Error(`an id leads elsewhere: ${JSON.stringify(id)}`);
+      for (const { id } of [...dataset.cases, ...dataset.testCases]) {
+        if (!isSegment(id)) throw new Error(`an id leads elsewhere: ${JSON.stringify(id)}`);
+      }
       const store = storeFolder("cache", dataset, PLAN);
       if (!/^cache\/[^/\\]+$/.test(store)) throw new Error(`the store leads elsewhere: ${store}`);
       if (dataset.cases.length > 1) kFold(dataset.cases.map(({ id }) => id), { folds: 2 });
@@ -170,21 +269,35 @@ async function use(kind: Kind, folder: string, file: string): Promise<void> {
       for (const { problem, fix } of (await checkDataset(path)).slice(0, 20)) [problem, fix].forEach(checkMessage);
       return;
     }
-    case "plan": return void (await readPlan(file));
-    case "splits": return void checkSplits(await readJson(file), IDS, file);
-    case "config": return void (await resumableConfig(trainingEntries, { change: ["steps"] }, ["--resume", folder]));
-    case "model": return void (await loadModel(file));
-    case "postprocessing": return void checkPostprocessing(await readJson(file), file);
+    case "plan":
+      return void (await readPlan(file));
+    case "splits":
+      return void checkSplits(await readJson(file), IDS, file);
+    case "config":
+      return void (await resumableConfig(trainingEntries, { change: ["steps"] }, ["--resume", folder]));
+    case "model":
+      return void (await loadModel(file));
+    case "postprocessing":
+      return void checkPostprocessing(await readJson(file), file);
     case "log": {
       const isRecord = (value: any): boolean => Number.isInteger(value?.step);
-      return void (await new JsonLines<{ step: number }>(new RunFolder(folder), "log.jsonl").resume(({ step }) => step <= 4, isRecord));
+      return void (await new JsonLines<{ step: number }>(new RunFolder(folder), "log.jsonl").resume(
+        ({ step }) => step <= 4,
+        isRecord,
+      ));
     }
   }
 }
 
 const FILES: Record<Kind, string> = {
-  dataset: "dataset.json", group: "group.json", plan: "plan.json", splits: "splits.json", config: "config.json",
-  model: "model.safetensors", postprocessing: "postprocessing.json", log: "log.jsonl",
+  dataset: "dataset.json",
+  group: "group.json",
+  plan: "plan.json",
+  splits: "splits.json",
+  config: "config.json",
+  model: "model.safetensors",
+  postprocessing: "postprocessing.json",
+  log: "log.jsonl",
 };
 
 let longest = 0;
@@ -193,14 +306,18 @@ function checkMessage(message: string): void {
   longest = Math.max(longest, bytes);
   if (bytes > 2048) throw new Error(`a message of ${bytes} bytes: ${message.slice(0, 200)}`);
   // eslint-disable-next-line no-control-regex
-  if (/[\u0000-\u0009\u000b-\u001f\u007f-\u009f]/.test(message)) throw new Error(`a message with control characters: ${JSON.stringify(message.slice(0, 200))}`);
+  if (/[\u0000-\u0009\u000b-\u001f\u007f-\u009f]/.test(message)) {
+    throw new Error(`a message with control characters: ${JSON.stringify(message.slice(0, 200))}`);
+  }
 }
 
 /** What a script could see of a prototype that was changed. */
 const prototypes = (): string => {
   const seen: string[] = [];
   for (const key in {} as object) seen.push(key);
-  return [Object.prototype, Array.prototype, Function.prototype, Map.prototype].map((each) => Reflect.ownKeys(each).map(String).join()).join(";") + seen.join();
+  return [Object.prototype, Array.prototype, Function.prototype, Map.prototype].map((each) =>
+    Reflect.ownKeys(each).map(String).join()
+  ).join(";") + seen.join();
 };
 
 /** Reads `count` files, the same for the same seed. Every 2500th is of 100 MB; `large` adds one at the start. */
@@ -210,14 +327,19 @@ export async function fuzz(count: number, options: { seed?: number; large?: bool
   const none = (): Record<string, number> => Object.fromEntries(KINDS.map((kind) => [kind, 0]));
   const tally: Tally = { read: none(), refused: none(), faults: [], longest: 0 };
   const folders = Object.fromEntries(KINDS.map((kind) => [kind, join(root, kind)])) as Record<Kind, string>;
-  const image = writeNifti(makeVolume(Uint8Array.from({ length: 27 }, (_, k) => k % 3), { shape: [3, 3, 3], affine: scaling([1, 1, 1]) }));
+  const image = writeNifti(
+    makeVolume(Uint8Array.from({ length: 27 }, (_, k) => k % 3), { shape: [3, 3, 3], affine: scaling([1, 1, 1]) }),
+  );
   for (const folder of [folders.dataset, join(folders.group, "set")]) {
     for (const name of IDS.flatMap((id) => [`imagesTr/${id}.nii`, `imagesTr/${id}_0000.nii`, `labelsTr/${id}.nii`])) {
       mkdirSync(dirname(join(folder, name)), { recursive: true });
       writeFileSync(join(folder, name), image);
     }
   }
-  writeFileSync(join(folders.group, "set/dataset.json"), JSON.stringify({ channel_names: { 0: "CT" }, labels: LABELS }));
+  writeFileSync(
+    join(folders.group, "set/dataset.json"),
+    JSON.stringify({ channel_names: { 0: "CT" }, labels: LABELS }),
+  );
   for (const folder of Object.values(folders)) mkdirSync(folder, { recursive: true });
 
   // Nothing is written outside of the folder of a kind.
@@ -240,7 +362,11 @@ export async function fuzz(count: number, options: { seed?: number; large?: bool
       const kind = KINDS[round % KINDS.length]!;
       const [folder, file] = [folders[kind], join(folders[kind], FILES[kind])];
       const isLarge = (large && round < 1) || round % 2500 === 2499;
-      const document = kind === "log" ? (seedOf(kind, random) as unknown[]).map((each) => textOf(random.integer(3) ? each : damaged(each, random), random)).join("\n") + "\n" : undefined;
+      const document = kind === "log"
+        ? (seedOf(kind, random) as unknown[]).map((each) =>
+          textOf(random.integer(3) ? each : damaged(each, random), random)
+        ).join("\n") + "\n"
+        : undefined;
       const text = isLarge ? huge(kind) : (document ?? textOf(damaged(seedOf(kind, random), random), random));
       writeFileSync(file, bytesOf(kind, text, random.integer(3) ? "text" : "document"));
       const name = `input ${round} of seed ${seed} (${kind})`;
@@ -279,6 +405,9 @@ if (process.argv[1]?.endsWith("json_fuzz.ts")) {
   const [count = "20000", seed = "1"] = process.argv.slice(2);
   const started = performance.now();
   const tally = await fuzz(Number(count), { seed: Number(seed), large: true });
-  console.log({ ...tally, faults: tally.faults.slice(0, 20) }, `${tally.faults.length} faults, ${((performance.now() - started) / 1000).toFixed(1)} s`);
+  console.log(
+    { ...tally, faults: tally.faults.slice(0, 20) },
+    `${tally.faults.length} faults, ${((performance.now() - started) / 1000).toFixed(1)} s`,
+  );
   process.exitCode = tally.faults.length > 0 ? 1 : 0;
 }

@@ -16,9 +16,24 @@ const folder = await mkdtemp(join(tmpdir(), "voxgrad-kill-"));
 test.after(() => rm(folder, { recursive: true, force: true }));
 
 const options = [
-  "--phantoms", "4", "--folds", "2", "--fold", "each", "--steps", String(Math.max(10, 4 * kills)), "--epoch", "7",
-  "--validation", "1",
-  "--features", "4,8", "--patch", "16,16,16", "--checkpoint", "0",
+  "--phantoms",
+  "4",
+  "--folds",
+  "2",
+  "--fold",
+  "each",
+  "--steps",
+  String(Math.max(10, 4 * kills)),
+  "--epoch",
+  "7",
+  "--validation",
+  "1",
+  "--features",
+  "4,8",
+  "--patch",
+  "16,16,16",
+  "--checkpoint",
+  "0",
 ];
 
 type Signal = "SIGKILL" | "SIGTERM";
@@ -61,7 +76,10 @@ function train(args: string[], kill?: Kill): Promise<{ killed: boolean; output: 
       clearTimeout(timer);
       watcher?.close();
       if (signal === "SIGKILL" || signal === "SIGTERM") resolve({ killed: true, output });
-      else if (code === 143 && /Stopped by SIGTERM after step \d+ of \d+; the checkpoint holds it\. Go on with --resume/.test(output)) resolve({ killed: true, output });
+      else if (
+        code === 143 &&
+        /Stopped by SIGTERM after step \d+ of \d+; the checkpoint holds it\. Go on with --resume/.test(output)
+      ) resolve({ killed: true, output });
       else if (code === 0) resolve({ killed: false, output });
       else reject(new Error(output));
     });
@@ -70,42 +88,46 @@ function train(args: string[], kill?: Kill): Promise<{ killed: boolean; output: 
 
 const whole = train([...options, "--run", "whole"]);
 
-for (const [seed, signal] of (["SIGKILL", "SIGTERM"] as const).entries()) test(`${kills} times ${signal} at random moments change nothing`, async () => {
-  await whole;
-  const own = signal.toLowerCase();
-  const prng = new Prng(8 + seed);
-  let args = [...options, "--run", own];
-  let [done, writing, polite] = [0, 0, 0];
-  while (done < kills) {
-    // Some early, before or in the first steps; some while a file is written, mostly a checkpoint, as each step writes one.
-    const names: string[] = await readdir(join(folder, own)).catch(() => []);
-    const into = join(folder, own, names.includes("fold_1") ? "fold_1" : "fold_0");
-    const kill: Kill = { signal, ready: done % 4 === 0 ? /Data:/ : /Step:|Going on/, delay: prng.uniform(0, 900) };
-    const late = done % 2 === 1 && names.includes("fold_0");
-    const { killed, output } = await train(args, late ? { ...kill, writing: into } : kill);
-    if (!killed) break;
-    done++;
-    if (/Stopped by SIGTERM/.test(output)) polite++;
-    const left = await readdir(join(folder, own), { recursive: true });
-    if (left.some((name) => name.endsWith(".tmp"))) writing++;
-    if (left.includes("config.json")) args = ["--resume", own, "--checkpoint", "0"];
-  }
-  assert.is(done, kills, "the training was over before it had been killed often enough");
-  const { output } = await train(args);
-  assert.match(output, "Dice on");
-  for (const fold of ["fold_0", "fold_1"]) {
-    const model = (name: string) => readFile(join(folder, name, fold, "model.safetensors"));
-    assert.ok((await model("whole")).equals(await model(own)), `the weights of ${fold} differ`);
-  }
-  for (const file of ["fold_0/log.jsonl", "fold_1/log.jsonl", "fold_0/epochs.jsonl", "fold_1/epochs.jsonl"]) {
-    const [whole, killed] = await Promise.all(["whole", own].map(async (name) =>
-      (await readFile(join(folder, name, file), "utf8")).replace(/"seconds":[\d.]+/g, ""),
-    ));
-    assert.is(killed, whole);
-  }
-  const left = (await readdir(join(folder, own), { recursive: true })).filter((name) => name.endsWith(".tmp"));
-  assert.equal(left, [], "what kills left half written is removed");
-  console.log(`${writing} of ${kills} ${signal} fell into the writing of a file, ${polite} ended with a checkpoint`);
-});
+for (const [seed, signal] of (["SIGKILL", "SIGTERM"] as const).entries()) {
+  test(`${kills} times ${signal} at random moments change nothing`, async () => {
+    await whole;
+    const own = signal.toLowerCase();
+    const prng = new Prng(8 + seed);
+    let args = [...options, "--run", own];
+    let [done, writing, polite] = [0, 0, 0];
+    while (done < kills) {
+      // Some early, before or in the first steps; some while a file is written, mostly a checkpoint, as each step writes one.
+      const names: string[] = await readdir(join(folder, own)).catch(() => []);
+      const into = join(folder, own, names.includes("fold_1") ? "fold_1" : "fold_0");
+      const kill: Kill = { signal, ready: done % 4 === 0 ? /Data:/ : /Step:|Going on/, delay: prng.uniform(0, 900) };
+      const late = done % 2 === 1 && names.includes("fold_0");
+      const { killed, output } = await train(args, late ? { ...kill, writing: into } : kill);
+      if (!killed) break;
+      done++;
+      if (/Stopped by SIGTERM/.test(output)) polite++;
+      const left = await readdir(join(folder, own), { recursive: true });
+      if (left.some((name) => name.endsWith(".tmp"))) writing++;
+      if (left.includes("config.json")) args = ["--resume", own, "--checkpoint", "0"];
+    }
+    assert.is(done, kills, "the training was over before it had been killed often enough");
+    const { output } = await train(args);
+    assert.match(output, "Dice on");
+    for (const fold of ["fold_0", "fold_1"]) {
+      const model = (name: string) => readFile(join(folder, name, fold, "model.safetensors"));
+      assert.ok((await model("whole")).equals(await model(own)), `the weights of ${fold} differ`);
+    }
+    for (const file of ["fold_0/log.jsonl", "fold_1/log.jsonl", "fold_0/epochs.jsonl", "fold_1/epochs.jsonl"]) {
+      const [whole, killed] = await Promise.all(
+        ["whole", own].map(async (name) =>
+          (await readFile(join(folder, name, file), "utf8")).replace(/"seconds":[\d.]+/g, "")
+        ),
+      );
+      assert.is(killed, whole);
+    }
+    const left = (await readdir(join(folder, own), { recursive: true })).filter((name) => name.endsWith(".tmp"));
+    assert.equal(left, [], "what kills left half written is removed");
+    console.log(`${writing} of ${kills} ${signal} fell into the writing of a file, ${polite} ended with a checkpoint`);
+  });
+}
 
 test.run();

@@ -104,7 +104,10 @@ test("starts are drawn by squared distance", () => {
 });
 
 test("what cannot be clustered is refused", () => {
-  assert.throws(() => kMeans([1, 2, 1, 2, 2], { clusters: 3 }), /kMeans: 5 points hold 2 different ones; 3 clusters want as many/);
+  assert.throws(
+    () => kMeans([1, 2, 1, 2, 2], { clusters: 3 }),
+    /kMeans: 5 points hold 2 different ones; 3 clusters want as many/,
+  );
   assert.throws(() => kMeans([], { clusters: 1 }), /hold 0 different ones/);
   assert.throws(() => kMeans([1, 1, 2, 2], { clusters: 2, channels: 2 }), /hold 1 different/);
   assert.throws(() => kMeans([1, NaN], { clusters: 1 }), /NaN or infinity/);

@@ -18,8 +18,16 @@ const arrows: Record<string, readonly string[]> = {
   "engine/nn": ["engine/core", "engine/ops", "engine/autodiff"],
   "engine/imaging": ["engine/core", "engine/ops", "#platform", "engine/platform/types.ts"],
   "engine/train": [
-    "engine/core", "engine/ops", "engine/autodiff", "engine/compile", "engine/gpu", "engine/nn", "engine/imaging",
-    "#platform", "engine/platform/types.ts", "shaders",
+    "engine/core",
+    "engine/ops",
+    "engine/autodiff",
+    "engine/compile",
+    "engine/gpu",
+    "engine/nn",
+    "engine/imaging",
+    "#platform",
+    "engine/platform/types.ts",
+    "shaders",
   ],
   "engine/platform": [],
   "engine/mod.ts": ["engine", "#platform"],
@@ -37,7 +45,17 @@ const packages: Record<string, readonly string[]> = {
 };
 
 const hostNames = [
-  "process", "Deno", "document", "navigator", "console", "window", "self", "Buffer", "fetch", "require", "globalThis",
+  "process",
+  "Deno",
+  "document",
+  "navigator",
+  "console",
+  "window",
+  "self",
+  "Buffer",
+  "fetch",
+  "require",
+  "globalThis",
 ];
 
 /** The key of `arrows` that a file falls under. */
@@ -107,7 +125,7 @@ test("the import check sees each form of import", () => {
   const source = [
     'import { a } from "../gpu/device.ts";',
     'import type { B } from "../../shaders/types.ts";',
-    "import {\n  c,\n  d,\n} from \"../core/shape.ts\";",
+    'import {\n  c,\n  d,\n} from "../core/shape.ts";',
     'export * from "../nn/mod.ts";',
     'import "node:fs";',
     'const late = await import("../compile/mod.ts");',
@@ -116,10 +134,19 @@ test("the import check sees each form of import", () => {
     'import { platform } from "#platform";',
   ].join("\n");
   assert.equal(forbiddenImports("engine/ops/x.ts", source), [
-    "../gpu/device.ts", "../nn/mod.ts", "node:fs", "../compile/mod.ts", "gl-matrix", "#platform",
+    "../gpu/device.ts",
+    "../nn/mod.ts",
+    "node:fs",
+    "../compile/mod.ts",
+    "gl-matrix",
+    "#platform",
   ]);
-  assert.equal(forbiddenImports("engine/gpu/x.ts", 'import { k } from "../../shaders/conv.ts";'), ["../../shaders/conv.ts"]);
-  assert.equal(forbiddenImports("models/unet.ts", 'import { k } from "../engine/core/tree.ts";'), ["../engine/core/tree.ts"]);
+  assert.equal(forbiddenImports("engine/gpu/x.ts", 'import { k } from "../../shaders/conv.ts";'), [
+    "../../shaders/conv.ts",
+  ]);
+  assert.equal(forbiddenImports("models/unet.ts", 'import { k } from "../engine/core/tree.ts";'), [
+    "../engine/core/tree.ts",
+  ]);
   assert.throws(() => forbiddenImports("engine/other/x.ts", ""), "no known folder");
 });
 

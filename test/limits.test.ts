@@ -2,9 +2,9 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as vg from "../engine/mod.ts";
-import { arange, compile, evaluate, ones, tensor, Tensor, VoxgradError } from "../engine/mod.ts";
+import { arange, compile, evaluate, ones, Tensor, tensor, VoxgradError } from "../engine/mod.ts";
 import { noise, relativeError } from "./helpers.ts";
-import { fused, kernels, type Cases } from "./limits_cases.ts";
+import { type Cases, fused, kernels } from "./limits_cases.ts";
 
 const KIB = 1024;
 
@@ -257,11 +257,12 @@ test("refused: options that openDevice does not know or that make no sense", asy
     { limit: 1 },
     null,
   ];
-  for (const options of wrong)
+  for (const options of wrong) {
     assert.match(
       await refusal(() => vg.openDevice(options), JSON.stringify(options)),
       /^openDevice: .*(, got |takes )/,
     );
+  }
 });
 
 test.after(vg.closeDevice);

@@ -1,6 +1,6 @@
 /** Computations on tensors of a few thousand elements, to be done on adapters that bind less than that. */
 import * as vg from "../engine/mod.ts";
-import { tensor, Tensor } from "../engine/mod.ts";
+import { Tensor, tensor } from "../engine/mod.ts";
 import { noise } from "./helpers.ts";
 
 const t = (shape: number[], seed = 1): Tensor =>
@@ -33,36 +33,34 @@ const withGradients = (inputs: () => Tensor[], f: (...xs: Tensor[]) => Tensor) =
   return [f(...xs), ...vg.grad(weighted)(xs)];
 };
 
-const conv3 = (x: number[], w: number[], options: object): (() => Tensor[]) =>
+const conv3 = (x: number[], w: number[], options: object): () => Tensor[] =>
   withGradients(
     () => [t(x, 1), t(w, 2), t([w[0]!], 3)],
     (a, b, bias) => vg.conv3d(a, b, { ...options, bias }),
   );
-const conv2 = (x: number[], w: number[], options: object): (() => Tensor[]) =>
+const conv2 = (x: number[], w: number[], options: object): () => Tensor[] =>
   withGradients(
     () => [t(x, 1), t(w, 2), t([w[0]!], 3)],
     (a, b, bias) => vg.conv2d(a, b, { ...options, bias }),
   );
-const transposed = (x: number[], w: number[], options: { groups?: number }): (() => Tensor[]) =>
+const transposed = (x: number[], w: number[], options: { groups?: number }): () => Tensor[] =>
   withGradients(
     () => [t(x, 1), t(w, 2), t([w[1]! * (options.groups ?? 1)], 3)],
     (a, b, bias) => (x.length === 5 ? vg.convTranspose3d : vg.convTranspose2d)(a, b, { ...options, bias }),
   );
-const product = (a: number[], b: number[]): (() => Tensor[]) =>
+const product = (a: number[], b: number[]): () => Tensor[] =>
   withGradients(
     () => [t(a, 1), t(b, 2)],
     (x, y) => vg.matmul(x, y),
   );
-const unary = (shape: number[], f: (x: Tensor) => Tensor): (() => Tensor[]) => withGradients(() => [t(shape)], f);
+const unary = (shape: number[], f: (x: Tensor) => Tensor): () => Tensor[] => withGradients(() => [t(shape)], f);
 
 /** Rows at random places, some of them several times, and the adjoint. */
-const taken =
-  (shape: number[], count: number): (() => Tensor[]) =>
-  () => {
-    const indices = whole([count], 8, shape[0]);
-    const f = (x: Tensor): Tensor => vg.take(x, indices, { axis: 0 });
-    return [f(t(shape)), vg.grad((v: Tensor) => f(v).square().sum())(t(shape))];
-  };
+const taken = (shape: number[], count: number): () => Tensor[] => () => {
+  const indices = whole([count], 8, shape[0]);
+  const f = (x: Tensor): Tensor => vg.take(x, indices, { axis: 0 });
+  return [f(t(shape)), vg.grad((v: Tensor) => f(v).square().sum())(t(shape))];
+};
 
 /** Each gives tensors whose values do not depend on how the work is split, but for rounding. */
 export type Cases = Record<string, () => Tensor[]>;
@@ -153,8 +151,9 @@ export const fused: Cases = {
     vg.eye(57),
     vg.zeros([3001], { dtype: "bool" }),
   ],
-  "erosion by chains of movements": unary([3, 31, 33], (x) =>
-    vg.flip(vg.pad(vg.transpose(x, { axes: [0, 2, 1] }), { before: 1, after: 1 }), { axes: [1] }).add(1),
+  "erosion by chains of movements": unary(
+    [3, 31, 33],
+    (x) => vg.flip(vg.pad(vg.transpose(x, { axes: [0, 2, 1] }), { before: 1, after: 1 }), { axes: [1] }).add(1),
   ),
 };
 
@@ -189,8 +188,9 @@ export const kernels: Cases = {
   "matmul of a batch": product([5, 19, 33], [5, 33, 17]),
   "matmul of a broadcast batch": product([3, 1, 19, 13], [5, 13, 17]),
   "resize, nearest": unary([3, 2, 21, 27], (x) => vg.resize(x, { size: [30, 19], mode: "nearest" })),
-  "resize, cubic with aligned corners": unary([1, 1, 51, 47], (x) =>
-    vg.resize(x, { size: [31, 77], mode: "cubic", alignCorners: true }),
+  "resize, cubic with aligned corners": unary(
+    [1, 1, 51, 47],
+    (x) => vg.resize(x, { size: [31, 77], mode: "cubic", alignCorners: true }),
   ),
   "resampleVolume, linear": unary([3, 2, 21, 27], (x) => vg.resampleVolume(x, { size: [13, 49], order: 1 })),
   "resampleVolume, cubic": unary([3, 2, 21, 27], (x) => vg.resampleVolume(x, { size: [13, 49], order: 3 })),

@@ -13,16 +13,15 @@ async function run(f: (t: Tensor) => Tensor, wanted: readonly number[], toleranc
   const program = compile(f);
   for (const y of [await program(x), f(x)]) {
     const got = await y.data();
-    wanted.forEach((w, k) => assert.ok(Math.abs(got[k]! - w) <= tolerance * Math.max(1, Math.abs(w)), `${k}: ${got[k]} for ${w}`));
+    wanted.forEach((w, k) =>
+      assert.ok(Math.abs(got[k]! - w) <= tolerance * Math.max(1, Math.abs(w)), `${k}: ${got[k]} for ${w}`)
+    );
   }
   const [info] = program.programs();
   program.dispose();
   return info!;
 }
-const sumOf =
-  (f: (t: Tensor) => Tensor) =>
-  (t: Tensor): Tensor =>
-    f(t).sum();
+const sumOf = (f: (t: Tensor) => Tensor) => (t: Tensor): Tensor => f(t).sum();
 
 test("2000 additions and their gradient", async () => {
   const f = (t: Tensor): Tensor => {
@@ -67,7 +66,9 @@ test("a sum of 1000 tensors, and of 1000 functions of one", async () => {
   await run((t) => many.reduce((sum, y) => sum.add(y), t), start.map((v) => v + total), 1e-5);
   const functions = (t: Tensor): Tensor => {
     let list = many.map((_, k) => t.mul((k % 5) / 8).add(k % 3));
-    while (list.length > 1) list = list.flatMap((a, k) => (k % 2 ? [] : [k + 1 < list.length ? a.add(list[k + 1]!) : a]));
+    while (list.length > 1) {
+      list = list.flatMap((a, k) => (k % 2 ? [] : [k + 1 < list.length ? a.add(list[k + 1]!) : a]));
+    }
     return list[0]!;
   };
   const wanted = start.map((v) => many.reduce((sum, _, k) => sum + (v * (k % 5)) / 8 + (k % 3), 0));
@@ -77,8 +78,9 @@ test("a sum of 1000 tensors, and of 1000 functions of one", async () => {
 
 test("what is needed at ever more places, as in 60 steps of a stencil", async () => {
   const f = (t: Tensor): Tensor => {
-    for (let k = 0; k < 60; k++)
+    for (let k = 0; k < 60; k++) {
       t = t.add(pad(t.slice({ start: [1], end: [48] }), { before: [0], after: [1] })).mul(0.5);
+    }
     return t;
   };
   let rows = start;

@@ -18,23 +18,37 @@ const ask = (url: string, headers: Headers = {}, path = "") =>
   new Promise<{ status: number; headers: Record<string, unknown>; body: string }>((resolve, reject) => {
     request(new URL(path, url), { headers }, (response) => {
       let body = "";
-      response.on("data", (part) => (body += part)).on("end", () => resolve({ status: response.statusCode!, headers: response.headers, body }));
+      response.on("data", (part) => (body += part)).on(
+        "end",
+        () => resolve({ status: response.statusCode!, headers: response.headers, body }),
+      );
     }).on("error", reject).end();
   });
 const pages: Record<string, () => Answer> = {
-  "/": () => ({ type: "text/html", body: "page" }), "/worker.js": () => ({ type: "text/javascript", body: "code" }),
+  "/": () => ({ type: "text/html", body: "page" }),
+  "/worker.js": () => ({ type: "text/javascript", body: "code" }),
 };
 
 test("serveLoopback() answers its own page, the address bar and programs; of other sites only a link to the page", async () => {
   const server = await serveLoopback(0, pages);
   const { port } = new URL(server.url);
   const status = async (path: string, headers: Headers) => (await ask(server.url, headers, path)).status;
-  const navigation = (site: string): Headers => ({ "sec-fetch-site": site, "sec-fetch-mode": "navigate", "sec-fetch-dest": "document" });
+  const navigation = (site: string): Headers => ({
+    "sec-fetch-site": site,
+    "sec-fetch-mode": "navigate",
+    "sec-fetch-dest": "document",
+  });
   try {
-    for (const site of ["same-origin", "none"]) assert.is(await status("worker.js", { "sec-fetch-site": site }), 200, site);
+    for (const site of ["same-origin", "none"]) {
+      assert.is(await status("worker.js", { "sec-fetch-site": site }), 200, site);
+    }
     assert.is(await status("worker.js", {}), 200, "curl");
     for (const site of ["cross-site", "same-site"]) {
-      assert.is(await status("worker.js", { "sec-fetch-site": site, "sec-fetch-mode": "no-cors", "sec-fetch-dest": "script" }), 403, site);
+      assert.is(
+        await status("worker.js", { "sec-fetch-site": site, "sec-fetch-mode": "no-cors", "sec-fetch-dest": "script" }),
+        403,
+        site,
+      );
       assert.is(await status("worker.js", navigation(site)), 403, `${site}, a link to a script`);
       assert.is(await status("/", { ...navigation(site), "sec-fetch-dest": "iframe" }), 403, `${site}, a frame`);
       assert.is(await status("/", navigation(site)), 200, `${site}, a link to the page`);
@@ -43,7 +57,9 @@ test("serveLoopback() answers its own page, the address bar and programs; of oth
     assert.is(await status("/", { origin: "null" }), 403);
     assert.is(await status("/", { origin: `http://127.0.0.1:${port}` }), 200);
     assert.is(await status("/", { host: `localhost:${port}`, origin: `http://localhost:${port}` }), 200);
-    for (const host of ["127.0.0.1", "localhost", "evil.example", `evil.example:${port}`, `127.0.0.1:${port}0`]) assert.is(await status("/", { host }), 403, host);
+    for (const host of ["127.0.0.1", "localhost", "evil.example", `evil.example:${port}`, `127.0.0.1:${port}0`]) {
+      assert.is(await status("/", { host }), 403, host);
+    }
   } finally {
     await server.close();
   }
@@ -69,13 +85,22 @@ test("serveLoopback() at port 80 is found under the names that browsers then sen
 test("every answer, also a refusal, has the headers that keep it from other sites", async () => {
   const server = await serveLoopback(0, { ...pages, "/broken": () => Promise.reject(new Error("no")) });
   try {
-    for (const [path, headers, status] of [["/", {}, 200], ["/nothing", {}, 404], ["/", { host: "evil.example" }, 403], ["/broken", {}, 500]] as const) {
+    for (
+      const [path, headers, status] of [["/", {}, 200], ["/nothing", {}, 404], ["/", { host: "evil.example" }, 403], [
+        "/broken",
+        {},
+        500,
+      ]] as const
+    ) {
       const answer = await ask(server.url, headers, path);
       assert.is(answer.status, status);
       assert.is(answer.headers["cross-origin-resource-policy"], "same-origin", path);
       assert.is(answer.headers["x-content-type-options"], "nosniff");
       assert.is(answer.headers["access-control-allow-origin"], undefined);
-      assert.match(String(answer.headers["content-security-policy"]), /default-src 'self';.*base-uri 'none'; form-action 'none'; frame-ancestors 'none'/);
+      assert.match(
+        String(answer.headers["content-security-policy"]),
+        /default-src 'self';.*base-uri 'none'; form-action 'none'; frame-ancestors 'none'/,
+      );
     }
   } finally {
     await server.close();
@@ -88,15 +113,16 @@ test("serveLoopback() keeps no more connections than a page opens, and closes th
   const sockets: Socket[] = [];
   let [open, closed] = [0, 0];
   try {
-    await Promise.all(Array.from({ length: 90 }, () => new Promise<void>((resolve) => {
-      const socket = connect(Number(port), "127.0.0.1", () => {
-        socket.write("GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ");
-        // A refused connection is closed at once; one that is kept waits for the rest of the question.
-        setTimeout(resolve, 300);
-      });
-      socket.on("error", () => undefined).on("close", () => closed++);
-      sockets.push(socket);
-    })));
+    await Promise.all(Array.from({ length: 90 }, () =>
+      new Promise<void>((resolve) => {
+        const socket = connect(Number(port), "127.0.0.1", () => {
+          socket.write("GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ");
+          // A refused connection is closed at once; one that is kept waits for the rest of the question.
+          setTimeout(resolve, 300);
+        });
+        socket.on("error", () => undefined).on("close", () => closed++);
+        sockets.push(socket);
+      })));
     open = sockets.length - closed;
     assert.ok(open <= 64 && closed >= 26, `${open} open, ${closed} closed`);
   } finally {
@@ -138,7 +164,9 @@ test("startServer() below a folder answers nothing beside it", async () => {
     assert.match(server.url, /\/0123abcd\/$/);
     assert.match((await ask(server.url, {}, "run.json")).body, /secret path/);
     assert.is((await ask(server.url)).status, 200);
-    for (const path of ["/", "/run.json", "/worker.js", "/0123abc/run.json", "/x/0123abcd/run.json"]) assert.is((await ask(server.url, {}, path)).status, 404, path);
+    for (const path of ["/", "/run.json", "/worker.js", "/0123abc/run.json", "/x/0123abcd/run.json"]) {
+      assert.is((await ask(server.url, {}, path)).status, 404, path);
+    }
   } finally {
     await server.close();
   }

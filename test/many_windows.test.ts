@@ -25,10 +25,24 @@ test("sum(), max(), min() and argmax() over any axes of 30 windows", async () =>
     assert.is(await given.max().item(), Math.max(...values));
     assert.is(await given.min().item(), Math.min(...values));
     assert.is(await given.argmax().item(), values.indexOf(Math.max(...values)));
-    assert.equal([...(await given.sum({ axes: [0, 2] }).data())], range(B).map((b) => range(A).reduce((s, a) => s + range(C).reduce((t, c) => t + at(a, b, c), 0), 0)));
-    assert.equal([...(await given.max({ axes: [1] }).data())], range(A).flatMap((a) => range(C).map((c) => Math.max(...range(B).map((b) => at(a, b, c))))));
-    assert.equal([...(await given.sum({ axes: [1, 2] }).data())], range(A).map((a) => range(B * C).reduce((s, k) => s + values[a * B * C + k]!, 0)));
-    const first = range(B).flatMap((b) => range(C).map((c) => { const column = range(A).map((a) => at(a, b, c)); return column.indexOf(Math.max(...column)); }));
+    assert.equal(
+      [...(await given.sum({ axes: [0, 2] }).data())],
+      range(B).map((b) => range(A).reduce((s, a) => s + range(C).reduce((t, c) => t + at(a, b, c), 0), 0)),
+    );
+    assert.equal(
+      [...(await given.max({ axes: [1] }).data())],
+      range(A).flatMap((a) => range(C).map((c) => Math.max(...range(B).map((b) => at(a, b, c))))),
+    );
+    assert.equal(
+      [...(await given.sum({ axes: [1, 2] }).data())],
+      range(A).map((a) => range(B * C).reduce((s, k) => s + values[a * B * C + k]!, 0)),
+    );
+    const first = range(B).flatMap((b) =>
+      range(C).map((c) => {
+        const column = range(A).map((a) => at(a, b, c));
+        return column.indexOf(Math.max(...column));
+      })
+    );
     assert.equal([...(await given.argmax({ axis: 0 }).data())], first);
   }
 });

@@ -158,15 +158,63 @@ function same(got: number, want: number, tolerance = 1e-6): boolean {
 }
 
 const special = [
-  0, -0, 1, -1, 0.5, -0.5, 2, -2, 3, -3, 10, -10, 20, -20, 87, -87, 88, -88, 88.7, 88.8, 89, -89, 100, -100, 103.9,
-  104, -104, 200, -200, 1000, -1000, 1e-30, -1e-30, 1.1754944e-38, 1e10, -1e10, 1e30, -1e30, 3.4028234e38,
-  -3.4028234e38, Infinity, -Infinity, NaN,
+  0,
+  -0,
+  1,
+  -1,
+  0.5,
+  -0.5,
+  2,
+  -2,
+  3,
+  -3,
+  10,
+  -10,
+  20,
+  -20,
+  87,
+  -87,
+  88,
+  -88,
+  88.7,
+  88.8,
+  89,
+  -89,
+  100,
+  -100,
+  103.9,
+  104,
+  -104,
+  200,
+  -200,
+  1000,
+  -1000,
+  1e-30,
+  -1e-30,
+  1.1754944e-38,
+  1e10,
+  -1e10,
+  1e30,
+  -1e30,
+  3.4028234e38,
+  -3.4028234e38,
+  Infinity,
+  -Infinity,
+  NaN,
 ];
 
 test("special values", async () => {
   const references: Record<string, (x: number) => number> = {
-    vg_exp: Math.exp, vg_expm1: Math.expm1, vg_log: Math.log, vg_log1p: Math.log1p, vg_tanh: Math.tanh,
-    vg_sigmoid: sigmoid, vg_softplus: softplus, vg_erf: erf, vg_sqrt: Math.sqrt, vg_rsqrt: (x) => 1 / Math.sqrt(x),
+    vg_exp: Math.exp,
+    vg_expm1: Math.expm1,
+    vg_log: Math.log,
+    vg_log1p: Math.log1p,
+    vg_tanh: Math.tanh,
+    vg_sigmoid: sigmoid,
+    vg_softplus: softplus,
+    vg_erf: erf,
+    vg_sqrt: Math.sqrt,
+    vg_rsqrt: (x) => 1 / Math.sqrt(x),
   };
   const x = Float32Array.from(special);
   for (const [name, reference] of Object.entries(references)) {
@@ -202,10 +250,12 @@ test("vg_pow takes every pair of special values as C does", async () => {
 test("NaN and finiteness are told by bits", async () => {
   const x = Float32Array.of(0, 1, -1, 3.4028234e38, Infinity, -Infinity, NaN);
   mathFunctions.probe_nan = {
-    source: "fn probe_nan(x: f32) -> f32 { return select(0.0, 1.0, vg_is_nan(x)); }", needs: ["vg_is_nan"],
+    source: "fn probe_nan(x: f32) -> f32 { return select(0.0, 1.0, vg_is_nan(x)); }",
+    needs: ["vg_is_nan"],
   };
   mathFunctions.probe_finite = {
-    source: "fn probe_finite(x: f32) -> f32 { return select(0.0, 1.0, vg_is_finite(x)); }", needs: ["vg_is_finite"],
+    source: "fn probe_finite(x: f32) -> f32 { return select(0.0, 1.0, vg_is_finite(x)); }",
+    needs: ["vg_is_finite"],
   };
   assert.equal([...await evaluate("probe_nan", x)], [0, 0, 0, 0, 0, 0, 1]);
   assert.equal([...await evaluate("probe_finite", x)], [1, 1, 1, 1, 0, 0, 0]);

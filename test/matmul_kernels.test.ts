@@ -1,7 +1,7 @@
 /** Every variant of the matrix product against float64 loops: transposes, odd sizes, batches, long sums. */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { lowerMatmul, matmulVariants, type MatmulParams } from "../shaders/matmul.wgsl.ts";
+import { lowerMatmul, type MatmulParams, matmulVariants } from "../shaders/matmul.wgsl.ts";
 import { closeRunner, openRunner, runLowered } from "./conv_kernel_runner.ts";
 import { noise, relativeError } from "./helpers.ts";
 
@@ -10,14 +10,17 @@ const runner = await openRunner();
 function reference(p: MatmulParams, a: Float32Array, b: Float32Array): Float64Array {
   const { batch, rows, inner, columns } = p;
   const y = new Float64Array(batch * rows * columns);
-  for (let s = 0; s < batch; s++)
-    for (let i = 0; i < rows; i++)
-      for (let j = 0; j < columns; j++)
+  for (let s = 0; s < batch; s++) {
+    for (let i = 0; i < rows; i++) {
+      for (let j = 0; j < columns; j++) {
         for (let k = 0; k < inner; k++) {
           const atA = p.transposeA ? k * rows + i : i * inner + k;
           const atB = p.transposeB ? j * inner + k : k * columns + j;
           y[(s * rows + i) * columns + j]! += a[s * rows * inner + atA]! * b[s * inner * columns + atB]!;
         }
+      }
+    }
+  }
   return y;
 }
 
@@ -74,7 +77,10 @@ test("a CPU adapter compiles a small kernel for a small product", () => {
 
 test("a variant that does not take the sizes is refused by name", () => {
   const p = { batch: 1, rows: 1, inner: 5, columns: 1, transposeA: false, transposeB: false };
-  assert.throws(() => lowerMatmul(p, runner.target, "workgroup"), /matmul: variant workgroup .* these do: plain, tile$/);
+  assert.throws(
+    () => lowerMatmul(p, runner.target, "workgroup"),
+    /matmul: variant workgroup .* these do: plain, tile$/,
+  );
 });
 
 test.after(() => closeRunner(runner));

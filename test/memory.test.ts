@@ -4,7 +4,7 @@ import { runInNewContext } from "node:vm";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as vg from "../engine/mod.ts";
-import { compile, evaluate, memoryStats, ones, tensor, Tensor } from "../engine/mod.ts";
+import { compile, evaluate, memoryStats, ones, Tensor, tensor } from "../engine/mod.ts";
 import { pipelineCount } from "../engine/gpu/mod.ts";
 import { noise } from "./helpers.ts";
 
@@ -197,8 +197,9 @@ test("evaluations of hundreds of structures and shapes keep no memory of their o
 
 test("free memory is bounded: 1024 buffers, the sizes used last", async () => {
   const tensors: Tensor[] = [];
-  for (let n = 1; n <= 1100; n += 50)
+  for (let n = 1; n <= 1100; n += 50) {
     tensors.push(...(await evaluate(Array.from({ length: 50 }, (_, k) => ones([n + k]).mul(2)))));
+  }
   assert.is(memoryStats().live, (4 * 1100 * 1101) / 2);
   for (const t of tensors) t.dispose();
   assert.is(memoryStats().live, 0);

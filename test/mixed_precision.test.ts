@@ -2,7 +2,7 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as vg from "../engine/mod.ts";
-import { compile, ones, tensor, Tensor } from "../engine/mod.ts";
+import { compile, ones, Tensor, tensor } from "../engine/mod.ts";
 import { type Mixed, withPrecision } from "../engine/core/precision.ts";
 import { nextLossScale } from "../engine/ops/loss_scale.ts";
 

@@ -20,7 +20,7 @@ import {
   valueAndGrad,
   zeros,
 } from "../engine/mod.ts";
-import { plainConvUNet, residualEncoderUNet, type Model } from "../models/mod.ts";
+import { type Model, plainConvUNet, residualEncoderUNet } from "../models/mod.ts";
 
 interface Case {
   name: string;

@@ -6,7 +6,11 @@ import { join } from "node:path";
 import { openDataset } from "../engine/imaging/dataset.ts";
 import { crc32 } from "../engine/imaging/gzip.ts";
 import { loadCase } from "../engine/imaging/load_case.ts";
-import { NESTED_PHANTOM_REGIONS, nestedPhantomCase, writeNestedPhantomDataset } from "../engine/imaging/nested_phantom.ts";
+import {
+  NESTED_PHANTOM_REGIONS,
+  nestedPhantomCase,
+  writeNestedPhantomDataset,
+} from "../engine/imaging/nested_phantom.ts";
 import { Prng } from "../engine/imaging/prng.ts";
 
 const CASES = Array.from({ length: 24 }, (_, n) => nestedPhantomCase({ seed: 100 + n }));
@@ -88,7 +92,10 @@ test("writeNestedPhantomDataset() makes a folder with four channels and regions,
     const plain = await openDataset(`${folder}/labels`);
     assert.is(plain.regions, undefined);
     assert.equal(plain.labels.map(({ name }) => name), ["background", "core", "oedema", "enhancing"]);
-    assert.equal((await loadCase(plain, plain.cases[0]!)).label!.data, (await loadCase(dataset, dataset.cases[0]!)).label!.data);
+    assert.equal(
+      (await loadCase(plain, plain.cases[0]!)).label!.data,
+      (await loadCase(dataset, dataset.cases[0]!)).label!.data,
+    );
     const failed = writeNestedPhantomDataset(`${folder}/none`, { ...options, cases: 0 });
     assert.match(await failed.then(String, (error: Error) => error.message), /0 cases; wanted 1 or more/);
   } finally {

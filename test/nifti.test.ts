@@ -196,12 +196,14 @@ test("writeNifti() states a new affine in both forms, or in the sform when it is
 
 test("writeNifti() refuses values that the dtype cannot hold", () => {
   const make = (data: VoxelData) => makeVolume(data, { shape: [2, 1, 1], affine: scaling([1, 1, 1]), name: "m" });
-  for (const bad of [
-    [0.5, 1],
-    [256, 0],
-    [-1, 0],
-    [NaN, 0],
-  ]) {
+  for (
+    const bad of [
+      [0.5, 1],
+      [256, 0],
+      [-1, 0],
+      [NaN, 0],
+    ]
+  ) {
     assert.throws(() => writeNifti(make(Float64Array.from(bad)), { dtype: "uint8" }), /m: got the value .* uint8/);
   }
   assert.equal([...readNifti(writeNifti(make(Float32Array.of(3, 255)), { dtype: "uint8" })).data], [3, 255]);
@@ -374,7 +376,13 @@ test("readVolume() finds the other half of a pair, whichever is named", async ()
   } finally {
     rmSync(folder, { recursive: true });
   }
-  assert.equal(["a.nii", "a.b.nii.gz", "a.hdr", "a.img", "a.txt"].map(imageStem), ["a", "a.b", "a", undefined, undefined]);
+  assert.equal(["a.nii", "a.b.nii.gz", "a.hdr", "a.img", "a.txt"].map(imageStem), [
+    "a",
+    "a.b",
+    "a",
+    undefined,
+    undefined,
+  ]);
 });
 
 test("header extensions are kept and written back, broken ones left out", () => {

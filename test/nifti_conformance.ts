@@ -23,8 +23,9 @@ function differences(volume: Volume, want: Expected): string[] {
   const flat = want.affine!.flat();
   const off = Math.max(...flat.map((v, i) => Math.abs(v - volume.affine[i]) / Math.max(1, Math.abs(v))));
   if (!(off < 1e-4)) found.push(`affine ${volume.affine.map((v) => v.toFixed(4))}, expected ${flat}`);
-  if (want.axes && axisCodes(volume.affine) !== want.axes)
+  if (want.axes && axisCodes(volume.affine) !== want.axes) {
     found.push(`axes ${axisCodes(volume.affine)}, not ${want.axes}`);
+  }
   if (!want.stats) return found;
   let [min, max, sum, bad, n] = [Infinity, -Infinity, 0, 0, 0];
   for (const v of volume.data) {

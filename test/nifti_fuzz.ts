@@ -29,17 +29,19 @@ function allocated(bytes: number): void {
 
 // The engine's modules, and those that they use, take their constructors when they are loaded: so first these, then
 // the import below. A huge array costs nothing before it is touched, so its size counts as well as what the host says.
-for (const name of [
-  "ArrayBuffer",
-  "Uint8Array",
-  "Int8Array",
-  "Int16Array",
-  "Uint16Array",
-  "Int32Array",
-  "Uint32Array",
-  "Float32Array",
-  "Float64Array",
-] as const) {
+for (
+  const name of [
+    "ArrayBuffer",
+    "Uint8Array",
+    "Int8Array",
+    "Int16Array",
+    "Uint16Array",
+    "Int32Array",
+    "Uint32Array",
+    "Float32Array",
+    "Float64Array",
+  ] as const
+) {
   const real = globalThis[name] as any;
   const slice = real.prototype.slice;
   real.prototype.slice = function (...args: unknown[]) {
@@ -155,8 +157,9 @@ function damageGzip(content: Uint8Array, random: Random): Uint8Array {
   if (kind === 3) new DataView(file.buffer).setUint32(file.length - 4 - 4 * random.integer(2), cut * 1009, true);
   if (kind === 4) file[random.integer(10)] = random.integer(256);
   if (kind === 5) return damageLength(file, random);
-  if (kind > 2)
+  if (kind > 2) {
     for (let edits = random.integer(4); edits > 0; edits--) file[random.integer(file.length)] ^= 1 << random.integer(8);
+  }
   return file;
 }
 

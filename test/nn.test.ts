@@ -14,19 +14,19 @@ import {
   diceCrossEntropy,
   grad,
   nn,
+  type Optimiser,
+  plateauRate,
   polySchedule,
   random,
   regionTargets,
   resizeLabels,
   sgd,
   softDice,
-  plateauRate,
+  type SoftDiceOptions,
   stepDecaySchedule,
   Tensor,
   tensor,
   zeros,
-  type Optimiser,
-  type SoftDiceOptions,
 } from "../engine/mod.ts";
 
 const count = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
@@ -84,8 +84,9 @@ function reference(logits: ArrayLike<number>, labels: ArrayLike<number>, [n, k, 
   }
   const scores: number[] = [];
   for (let g = 0; g < groups; g++) {
-    for (let c = includeBackground ? 0 : 1; c < k; c++)
+    for (let c = includeBackground ? 0 : 1; c < k; c++) {
       scores.push((2 * both[g][c] + smooth) / (either[g][c] + smooth));
+    }
   }
   const dice = 1 - scores.reduce((a, b) => a + b, 0) / scores.length;
   return o.diceWeight * dice + o.crossEntropyWeight * (crossEntropy / valid);
@@ -111,8 +112,9 @@ for (const { name, shape, options, classes } of lossCases) {
     const [n, k, ...space] = shape;
     const m = count(space);
     const logits = wave(shape, 0.3, 3);
-    const labels = Int32Array.from({ length: n * m }, (_, i) =>
-      classes === 255 && i % 3 === 1 ? 255 : (i * 7 + (i >> 2)) % Math.min(k, classes ?? k),
+    const labels = Int32Array.from(
+      { length: n * m },
+      (_, i) => classes === 255 && i % 3 === 1 ? 255 : (i * 7 + (i >> 2)) % Math.min(k, classes ?? k),
     );
     const x = tensor(logits, { shape });
     const y = tensor(labels, { shape: [n, ...space] });
@@ -252,9 +254,11 @@ test("resizeLabels takes torch's nearest-exact voxels", async () => {
     { shape: [2, 4, 6, 9] },
   );
   const want: number[] = [];
-  for (let n = 0; n < 2; n++)
-    for (const z of [1, 3])
+  for (let n = 0; n < 2; n++) {
+    for (const z of [1, 3]) {
       for (const y of [0, 2, 3, 5]) for (const x of [1, 4, 7]) want.push(((n * 4 + z) * 6 + y) * 9 + x);
+    }
+  }
   assert.equal(Array.from(await resizeLabels(volume, [2, 4, 3]).data()), want);
 });
 
@@ -341,8 +345,9 @@ for (const [name, optimiser, want] of optimisers) {
       },
       { donate: [0, 1] },
     );
-    for (let t = 0; t < 7; t++)
+    for (let t = 0; t < 7; t++) {
       [params, state] = await step(params, state, slope(6, t, 0), slope(3, t, 2), 0.1 * (1 - t / 10));
+    }
     close([...(await params.a.data()), ...(await params.b[0].data())], want, 2e-6, name);
     assert.is(step.programs().length, 1);
     step.dispose();
@@ -442,18 +447,30 @@ test("initialize() gives a parameter what its key and path say, whatever else th
   const weight = () => nn.heParameter([4, 3, 5]);
   const first = (seed: number, specification: any) => nn.initialize(random.key(seed), specification);
   const data = async (t: Tensor) => [...(await t.data())];
-  const whole = first(1, { encoder: [{ conv: weight() }, { conv: weight() }], head: { weight: weight() }, more: weight() });
+  const whole = first(1, {
+    encoder: [{ conv: weight() }, { conv: weight() }],
+    head: { weight: weight() },
+    more: weight(),
+  });
   const part = first(1, { head: { weight: weight() }, encoder: [{ conv: weight() }] });
   assert.equal(await data(part.encoder[0].conv), await data(whole.encoder[0].conv));
   assert.equal(await data(part.head.weight), await data(whole.head.weight));
-  const all = [whole.encoder[0].conv, whole.encoder[1].conv, whole.head.weight, whole.more, first(2, { more: weight() }).more];
+  const all = [
+    whole.encoder[0].conv,
+    whole.encoder[1].conv,
+    whole.head.weight,
+    whole.more,
+    first(2, { more: weight() }).more,
+  ];
   const lists = await Promise.all(all.map(data));
-  lists.forEach((a, i) => lists.slice(i + 1).forEach((b) => {
-    // Independent draws agree nowhere, and do not go together: 60 products of unit normals have a mean of 0 +- 0.13.
-    assert.ok(a.every((v, k) => v !== b[k]));
-    const [p, q] = [a, b].map((list) => list.map((v) => v / Math.sqrt(2 / 15)));
-    assert.ok(Math.abs(p!.reduce((sum, v, k) => sum + v * q![k]!, 0) / 60) < 0.5);
-  }));
+  lists.forEach((a, i) =>
+    lists.slice(i + 1).forEach((b) => {
+      // Independent draws agree nowhere, and do not go together: 60 products of unit normals have a mean of 0 +- 0.13.
+      assert.ok(a.every((v, k) => v !== b[k]));
+      const [p, q] = [a, b].map((list) => list.map((v) => v / Math.sqrt(2 / 15)));
+      assert.ok(Math.abs(p!.reduce((sum, v, k) => sum + v * q![k]!, 0) / 60) < 0.5);
+    })
+  );
   const many = first(3, Array.from({ length: 300 }, () => nn.heParameter([2, 2])));
   assert.is(new Set((await Promise.all(many.map(data))).map(String)).size, 300);
 });
@@ -464,14 +481,17 @@ test("averagePool drops what is left over, as torch.nn.AvgPool with kernel = str
   const x = tensor(data, { shape });
   const want: number[] = [];
   for (let nc = 0; nc < 6; nc++) {
-    for (let z = 0; z < 2; z++)
-      for (let y = 0; y < 4; y++)
+    for (let z = 0; z < 2; z++) {
+      for (let y = 0; y < 4; y++) {
         for (let w = 0; w < 2; w++) {
           let total = 0;
-          for (let a = 0; a < 2; a++)
+          for (let a = 0; a < 2; a++) {
             for (let b = 0; b < 3; b++) total += data[((nc * 5 + 2 * z + a) * 4 + y) * 7 + 3 * w + b];
+          }
           want.push(total / 6);
         }
+      }
+    }
   }
   const pooled = nn.averagePool(x, [2, 1, 3]);
   assert.equal(pooled.shape, [2, 3, 2, 4, 2]);
@@ -494,8 +514,9 @@ test("dropout keeps the mean, drops whole channels, and is nothing without a key
   const kept = y.filter((v: number) => v !== 0).length / y.length;
   assert.ok(Math.abs(kept - 0.7) < 5 * Math.sqrt(0.21 / y.length), `${kept} kept`);
   const channels = await nn.dropout(x, { p: 0.3, key: random.key(1), channels: true }).data();
-  for (let c = 0; c < 200; c++)
+  for (let c = 0; c < 200; c++) {
     assert.ok(channels.slice(c * 100, (c + 1) * 100).every((v: number) => v === channels[c * 100]));
+  }
   assert.ok(new Set(channels.slice(0, 2000)).size === 2, "channels of one sample differ");
 });
 

@@ -1,7 +1,7 @@
 /** What tests of all operators share: comparison, and an entry of the table as a function to be differentiated. */
 import * as assert from "uvu/assert";
 import * as vg from "../engine/mod.ts";
-import { tensor, Tensor } from "../engine/mod.ts";
+import { Tensor, tensor } from "../engine/mod.ts";
 import { noise } from "./helpers.ts";
 import { call, type Entry } from "./operator_entry.ts";
 
@@ -53,20 +53,14 @@ export async function values<T extends Record<string, readonly Tensor[]>>(
 export const smooth = (e: Entry): number[] => e.inputs.flatMap((x, k) => (x.dtype === "f32" && !x.fixed ? [k] : []));
 
 /** An entry as a function of the inputs that derivatives are taken by, the others being `given`. */
-export const withGiven =
-  (e: Entry, given: readonly Tensor[]): Function =>
-  (...xs) => {
-    const inputs = [...given];
-    smooth(e).forEach((k, j) => (inputs[k] = xs[j]!));
-    return call(e, inputs);
-  };
+export const withGiven = (e: Entry, given: readonly Tensor[]): Function => (...xs) => {
+  const inputs = [...given];
+  smooth(e).forEach((k, j) => (inputs[k] = xs[j]!));
+  return call(e, inputs);
+};
 
 /** sum u y + 1/2 sum y^2: its Hessian has the second derivatives of f, and what is linear in f too. */
-export const lossOf =
-  (f: Function, us: readonly Tensor[]) =>
-  (...xs: Tensor[]): Tensor =>
-    total(f(...xs).map((y, k) => y.cast("f32").mul(us[k]!).sum().add(y.cast("f32").square().sum().mul(0.5))));
-export const gradient =
-  (loss: (...xs: Tensor[]) => Tensor) =>
-  (...xs: Tensor[]): Tensor[] =>
-    vg.grad((all: Tensor[]) => loss(...all))(xs);
+export const lossOf = (f: Function, us: readonly Tensor[]) => (...xs: Tensor[]): Tensor =>
+  total(f(...xs).map((y, k) => y.cast("f32").mul(us[k]!).sum().add(y.cast("f32").square().sum().mul(0.5))));
+export const gradient = (loss: (...xs: Tensor[]) => Tensor) => (...xs: Tensor[]): Tensor[] =>
+  vg.grad((all: Tensor[]) => loss(...all))(xs);

@@ -1,6 +1,6 @@
 /** One call of an operator, as tests of all operators see it. */
 import * as vg from "../engine/mod.ts";
-import { tensor, Tensor, type DType } from "../engine/mod.ts";
+import { type DType, Tensor, tensor } from "../engine/mod.ts";
 import type { Input } from "./operator_inputs.ts";
 
 /** One call of an operator. */
@@ -31,8 +31,8 @@ export const op = (operator: string, inputs: Input[], options: Entry["options"] 
   options,
   about: options
     ? Object.entries(options)
-        .map(([k, v]) => `${k} ${JSON.stringify(v)}`)
-        .join(", ")
+      .map(([k, v]) => `${k} ${JSON.stringify(v)}`)
+      .join(", ")
     : "",
   before: [],
   rest: [],

@@ -13,13 +13,12 @@ export interface Input {
 }
 
 type Values = Input["values"];
-export const input =
-  (values: Values, dtype: DType = "f32") =>
-  (...shape: number[]): Input => ({ shape, dtype, values });
-const from =
-  (f: (x: number) => number): Values =>
-  (count, seed) =>
-    noise(count, seed).map(f);
+export const input = (values: Values, dtype: DType = "f32") => (...shape: number[]): Input => ({
+  shape,
+  dtype,
+  values,
+});
+const from = (f: (x: number) => number): Values => (count, seed) => noise(count, seed).map(f);
 
 /** In (-1, 1). */
 export const any = input(noise);
@@ -35,7 +34,7 @@ export const apart = (...kinks: number[]) =>
     }),
   );
 /** In (-1, 1) in random order, equally far from each other, so that no two change places; moved by `by` of the distance. */
-export const distinct = (by = 0): ((...shape: number[]) => Input) =>
+export const distinct = (by = 0): (...shape: number[]) => Input =>
   input((count, seed) => {
     const key = noise(count, seed);
     const order = Array.from(key.keys()).sort((a, b) => key[a]! - key[b]!);

@@ -27,7 +27,7 @@ import { entries } from "./operators.ts";
 
 test("the table covers every operator and method", () => {
   const exported = Object.entries(operators).flatMap(([name, value]) =>
-    typeof value === "function" ? [name] : Object.keys(value).map((inner) => `${name}.${inner}`),
+    typeof value === "function" ? [name] : Object.keys(value).map((inner) => `${name}.${inner}`)
   );
   const covered = new Set(entries.map((e) => e.operator));
   assert.equal(
@@ -40,7 +40,20 @@ test("the table covers every operator and method", () => {
     [],
     "in the table, not exported",
   );
-  const known = ["constructor", "settle", "donate", "takeBack", "data", "item", "array", "dispose", "toString", "source", "size", "rank"];
+  const known = [
+    "constructor",
+    "settle",
+    "donate",
+    "takeBack",
+    "data",
+    "item",
+    "array",
+    "dispose",
+    "toString",
+    "source",
+    "size",
+    "rank",
+  ];
   assert.equal(
     Object.getOwnPropertyNames(Tensor.prototype).filter((name) => !known.includes(name) && !methodNames.includes(name)),
     [],
@@ -100,11 +113,12 @@ for (const e of entries) {
     const constant = e.derivative === "zero" || !outputs.every(isFloat);
     if (constant) {
       const { g, t } = await values({ g: gradient(loss)(...points), t: [vg.jvp(loss, points, vs)[1]] });
-      for (const x of [...g, ...t])
+      for (const x of [...g, ...t]) {
         assert.ok(
           Array.from(x).every((v) => v === 0),
           "derivatives of steps are zero",
         );
+      }
       return;
     }
 

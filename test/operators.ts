@@ -1,5 +1,5 @@
 /** Every operator with small inputs: what tests that hold for all operators are driven by. */
-import { op, rest, type Entry, type Extra } from "./operator_entry.ts";
+import { type Entry, type Extra, op, rest } from "./operator_entry.ts";
 import type { Input } from "./operator_inputs.ts";
 import {
   any,
@@ -74,7 +74,7 @@ const elementwise = [
   op("maximum", [apart(0.25)(3, 5)], null, rest(0.25)),
   ...["equal", "notEqual"].map((name) => op(name, [labels(3)(3, 1, 5), labels(3)(4, 1)])),
   ...["less", "greater", "lessEqual", "greaterEqual"].map((name) =>
-    op(name, [any(3, 1, 5), any(4, 1)], null, { half: "bool" }),
+    op(name, [any(3, 1, 5), any(4, 1)], null, { half: "bool" })
   ),
   ...["logicalAnd", "logicalOr"].map((name) => op(name, [truth(3, 1, 5), truth(4, 1)])),
   op("where", [truth(3, 5), any(5), any(3, 1)]),
@@ -160,10 +160,10 @@ const networks = [
   op("layerNorm", [any(3, 2, 5), positive(5), any(5)], { eps: 1e-3 }, affine),
   op("weightStandardize", [any(3, 2, 3, 3)], { eps: 1e-3 }),
   ...["maxPool2d", "avgPool2d"].map((name) =>
-    op(name, [distinct()(2, 2, 5, 4)], { kernel: [3, 2], stride: 2, padding: [1, 0] }),
+    op(name, [distinct()(2, 2, 5, 4)], { kernel: [3, 2], stride: 2, padding: [1, 0] })
   ),
   ...["maxPool3d", "avgPool3d"].map((name) =>
-    op(name, [distinct()(1, 2, 3, 4, 5)], { kernel: 2, stride: [1, 2, 2], padding: 1 }),
+    op(name, [distinct()(1, 2, 3, 4, 5)], { kernel: 2, stride: [1, 2, 2], padding: 1 })
   ),
 ];
 

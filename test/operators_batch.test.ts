@@ -2,8 +2,8 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as vg from "../engine/mod.ts";
-import { tensor, Tensor } from "../engine/mod.ts";
-import { gradient, isFloat, like, lossOf, near, smooth, values, withGiven, type Function } from "./operator_checks.ts";
+import { Tensor, tensor } from "../engine/mod.ts";
+import { type Function, gradient, isFloat, like, lossOf, near, smooth, values, withGiven } from "./operator_checks.ts";
 import { call, label, tensorsOf } from "./operator_entry.ts";
 import { entries } from "./operators.ts";
 

@@ -30,10 +30,12 @@ for (const e of entries) {
     if (e.derivative === "smooth" && smooth(e).length > 0 && outputs.every(isFloat)) {
       const us = outputs.map((y, k) => half(like(y, 50 + k)));
       const vs = smooth(e).map((k) => half(like(inputs[k]!, 70 + k)));
-      for (const [suffix, xs] of [
-        ["", inputs],
-        [" in f32", same],
-      ] as const) {
+      for (
+        const [suffix, xs] of [
+          ["", inputs],
+          [" in f32", same],
+        ] as const
+      ) {
         const f = withGiven(e, xs);
         const points = smooth(e).map((k) => xs[k]!);
         lists[`jvp${suffix}`] = vg.jvp(f, points, vs)[1];

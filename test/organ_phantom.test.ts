@@ -8,7 +8,11 @@ import { openDataset } from "../engine/imaging/dataset.ts";
 import { crc32 } from "../engine/imaging/gzip.ts";
 import { loadCase } from "../engine/imaging/load_case.ts";
 import {
-  ORGAN_PHANTOM_LABELS, ORGAN_PHANTOM_TUMOUR, organPhantomCase, organShapes, writeOrganPhantomDataset,
+  ORGAN_PHANTOM_LABELS,
+  ORGAN_PHANTOM_TUMOUR,
+  organPhantomCase,
+  organShapes,
+  writeOrganPhantomDataset,
 } from "../engine/imaging/organ_phantom.ts";
 import { Prng } from "../engine/imaging/prng.ts";
 import { makeVolume } from "../engine/imaging/volume.ts";
@@ -20,7 +24,10 @@ function middle({ data, shape }: { data: ArrayLike<number>; shape: readonly numb
   const sum = [0, 0, 0];
   Array.from(data).forEach((v, at) => {
     if (v !== value) return;
-    [at % shape[0]!, Math.floor(at / shape[0]!) % shape[1]!, Math.floor(at / (shape[0]! * shape[1]!))].forEach((p, axis) => (sum[axis]! += p));
+    [at % shape[0]!, Math.floor(at / shape[0]!) % shape[1]!, Math.floor(at / (shape[0]! * shape[1]!))].forEach((
+      p,
+      axis,
+    ) => (sum[axis]! += p));
   });
   return sum.map((total) => total / count(data, value));
 }
@@ -40,7 +47,9 @@ test("organPhantomCase() has every organ on its side, and no threshold tells the
   for (let seed = 1; seed <= 12; seed++) {
     const { image, label } = organPhantomCase({ seed });
     assert.is(axisCodes(label.affine), "LPS");
-    for (const value of ORGANS) assert.ok(count(label.data, value) >= 30, `seed ${seed}: ${ORGAN_PHANTOM_LABELS[value]}`);
+    for (const value of ORGANS) {
+      assert.ok(count(label.data, value) >= 30, `seed ${seed}: ${ORGAN_PHANTOM_LABELS[value]}`);
+    }
     const [liver, spleen, , left, right] = ORGANS.map((value) => middle(label, value));
     assert.ok(liver![0]! < spleen![0]! && right![0]! < left![0]! && left![2]! < spleen![2]!, `seed ${seed}`);
     // Of all voxels as bright as the middle half of the liver, fewer than 3 in 4 are liver.
@@ -56,7 +65,8 @@ test("organPhantomCase() bends each patient's intensities by a gamma of its own"
   const [plain, bent] = [1, 1.5].map((gamma) => organPhantomCase({ ...taken, gammas: [gamma, gamma] }));
   assert.equal(bent!.label.data, plain!.label.data);
   for (const value of ORGANS) {
-    const of = ({ image, label }: typeof plain & {}): number[] => Array.from(image.data).filter((_, k) => label.data[k] === value);
+    const of = ({ image, label }: typeof plain & {}): number[] =>
+      Array.from(image.data).filter((_, k) => label.data[k] === value);
     const mean = (list: readonly number[]): number => list.reduce((a, b) => a + b, 0) / list.length / 1000;
     // A half of b (b - 1): what varies within an organ, texture and noise, is some 0.1, and its square over 2 at most 0.01.
     const b = mean(of(plain!));
@@ -74,7 +84,10 @@ test("organPhantomCase() puts tumours into the liver, darker than it, and leaves
     const options = { seed, shape: [32, 32, 32] as const };
     const [healthy, ill] = [organPhantomCase(options), organPhantomCase({ ...options, tumours: true })];
     const changed = Array.from(ill.label.data).flatMap((value, k) => (value === healthy.label.data[k] ? [] : [k]));
-    assert.ok(changed.length >= 10 && changed.every((k) => healthy.label.data[k] === 1 && ill.label.data[k] === 6), `seed ${seed}`);
+    assert.ok(
+      changed.length >= 10 && changed.every((k) => healthy.label.data[k] === 1 && ill.label.data[k] === 6),
+      `seed ${seed}`,
+    );
     const mean = (value: number): number => {
       const own = Array.from(ill.image.data).filter((_, k) => ill.label.data[k] === value);
       return own.reduce((a, b) => a + b, 0) / own.length;
@@ -89,13 +102,19 @@ test("organShapes() takes organs from a label map, whatever its axes", () => {
   const shape = [40, 30, 36] as const;
   const data = new Uint8Array(40 * 30 * 36);
   const boxes: [number, number[], number[]][] = [
-    [6, [24, 8, 14], [36, 22, 30]], [1, [4, 6, 18], [10, 14, 28]], [10, [14, 14, 12], [24, 18, 15]],
-    [3, [6, 4, 4], [13, 10, 14]], [2, [24, 4, 2], [31, 10, 12]], [9, [17, 4, 0], [21, 8, 36]],
+    [6, [24, 8, 14], [36, 22, 30]],
+    [1, [4, 6, 18], [10, 14, 28]],
+    [10, [14, 14, 12], [24, 18, 15]],
+    [3, [6, 4, 4], [13, 10, 14]],
+    [2, [24, 4, 2], [31, 10, 12]],
+    [9, [17, 4, 0], [21, 8, 36]],
   ];
   for (const [value, low, high] of boxes) {
-    for (let k = low[2]!; k < high[2]!; k++)
-      for (let j = low[1]!; j < high[1]!; j++)
+    for (let k = low[2]!; k < high[2]!; k++) {
+      for (let j = low[1]!; j < high[1]!; j++) {
         for (let i = low[0]!; i < high[0]!; i++) data[(k * 30 + j) * 40 + i] = value;
+      }
+    }
   }
   const ras = makeVolume(data, { shape, affine: [7, 0, 0, 0, 0, 7, 0, 0, 0, 0, 7, 0, 0, 0, 0, 1], name: "map" });
   const shapes = [organShapes(ras)];
@@ -128,12 +147,18 @@ test("writeOrganPhantomDataset() writes chosen organs, or says of each case what
     const ill = organPhantomCase({ seed: new Prng(5).fork(0).uint32(), shape, tumours: true }).label.data;
     assert.ok(count(ill, 6) > 0);
     const tables: [string[], number[]][] = [
-      [["liver"], [0, 1, 0, 0, 0, 0, 1]], [[ORGAN_PHANTOM_TUMOUR], [0, 0, 0, 0, 0, 0, 1]], [["liver", ORGAN_PHANTOM_TUMOUR], [0, 1, 0, 0, 0, 0, 2]],
+      [["liver"], [0, 1, 0, 0, 0, 0, 1]],
+      [[ORGAN_PHANTOM_TUMOUR], [0, 0, 0, 0, 0, 0, 1]],
+      [["liver", ORGAN_PHANTOM_TUMOUR], [0, 1, 0, 0, 0, 0, 2]],
     ];
     for (const [k, [organs, table]] of tables.entries()) {
       await writeOrganPhantomDataset(`${folder}/ill${k}`, { cases: 1, seed: 5, shape, organs, tumours: true });
       const written = await openDataset(`${folder}/ill${k}`);
-      assert.equal(Array.from((await loadCase(written, written.cases[0]!)).label!.data), Array.from(ill, (v) => table[v]), organs.join());
+      assert.equal(
+        Array.from((await loadCase(written, written.cases[0]!)).label!.data),
+        Array.from(ill, (v) => table[v]),
+        organs.join(),
+      );
     }
     await writeOrganPhantomDataset(`${folder}/partial`, { cases: 6, seed: 5, shape, partial: true });
     const some = await openDataset(`${folder}/partial`);

@@ -1,10 +1,18 @@
 /** Scatter plots, histograms and a report's figures: places in the SVG against those computed by hand. */
-import { mkdtemp, rm, writeFile, mkdir } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { Histogram, histogramSvg, readFigures, RunFolder, scatterSvg, writeFigure, writeReport } from "../engine/mod.ts";
+import {
+  Histogram,
+  histogramSvg,
+  readFigures,
+  RunFolder,
+  scatterSvg,
+  writeFigure,
+  writeReport,
+} from "../engine/mod.ts";
 import type { Point } from "../engine/mod.ts";
 import { checkSvg } from "./svg.ts";
 
@@ -12,11 +20,17 @@ const circles = (svg: string): number[][] =>
   [...svg.matchAll(/<circle cx="([-\d.]+)" cy="([-\d.]+)"/g)].map((m) => [Number(m[1]), Number(m[2])]);
 /** The plot of each panel: left, top, bottom, right of its axes. */
 const frames = (svg: string): number[][] =>
-  [...svg.matchAll(/<path d="M([\d.]+),([\d.]+)V([\d.]+)H([\d.]+)" fill="none" stroke="#888"/g)].map((m) => m.slice(1).map(Number));
+  [...svg.matchAll(/<path d="M([\d.]+),([\d.]+)V([\d.]+)H([\d.]+)" fill="none" stroke="#888"/g)].map((m) =>
+    m.slice(1).map(Number)
+  );
 
 test("scatterSvg() places points on one square range for all panels, and the diagonal from corner to corner", () => {
   const panels = [
-    { title: "one", notes: ["3 points"], groups: [{ name: "a", points: [[0, 10], [5, 5]] as Point[] }, { name: "b", points: [[10, 0]] as Point[] }] },
+    {
+      title: "one",
+      notes: ["3 points"],
+      groups: [{ name: "a", points: [[0, 10], [5, 5]] as Point[] }, { name: "b", points: [[10, 0]] as Point[] }],
+    },
     { title: "two", groups: [{ name: "b", points: [[2, 3]] as Point[] }, { name: "a", points: [] }] },
   ];
   const svg = scatterSvg(panels, { title: "T <1>", xLabel: "x", yLabel: "y", diagonal: "boundary" });
@@ -32,7 +46,9 @@ test("scatterSvg() places points on one square range for all panels, and the dia
     a.length === b.length && a.every((p, k) => p.every((v, axis) => Math.abs(v - b[k]![axis]!) <= 0.005));
   assert.ok(near(circles(svg), wanted), `${circles(svg)} for ${wanted}`);
   assert.ok(svg.includes(`d="M${left},${bottom}L${right},${top}"`), "x = y");
-  for (const word of [">boundary<", ">3 points<", "T &#60;1&#62;", ">one<", ">two<"]) assert.ok(svg.includes(word), word);
+  for (const word of [">boundary<", ">3 points<", "T &#60;1&#62;", ">one<", ">two<"]) {
+    assert.ok(svg.includes(word), word);
+  }
   // A name has one colour, whatever its place in a panel, and stands in the legend once.
   const groups = [...svg.matchAll(/<g fill="(#\w+)" fill-opacity/g)].map((m) => m[1]);
   assert.equal([groups[0], groups[1]], [groups[3], groups[2]]);
@@ -41,7 +57,10 @@ test("scatterSvg() places points on one square range for all panels, and the dia
 });
 
 test("scatterSvg() takes many panels, none, and empty groups; it refuses what is not finite", () => {
-  const panel = (title: string) => ({ title, groups: [{ name: "a", points: [[1, 1], [1, 1]] as Point[], colour: "#123456" }] });
+  const panel = (title: string) => ({
+    title,
+    groups: [{ name: "a", points: [[1, 1], [1, 1]] as Point[], colour: "#123456" }],
+  });
   const seven = scatterSvg("abcdefg".split("").map(panel));
   checkSvg(seven);
   assert.is(frames(seven).length, 7);
@@ -53,7 +72,10 @@ test("scatterSvg() takes many panels, none, and empty groups; it refuses what is
   checkSvg(scatterSvg([]));
   for (const bad of [[NaN, 1], [1, NaN], [Infinity, 0]] as Point[]) {
     const groups = [{ name: "a", points: [[0, 0] as Point, bad] }];
-    assert.throws(() => scatterSvg([{ title: "P", groups }]), /scatterSvg: P: point 1 of "a" is \(.*wanted finite numbers/);
+    assert.throws(
+      () => scatterSvg([{ title: "P", groups }]),
+      /scatterSvg: P: point 1 of "a" is \(.*wanted finite numbers/,
+    );
   }
 });
 
@@ -83,7 +105,9 @@ test("histogramSvg() draws densities as steps; groups share bins", () => {
   const histogram = new Histogram({ range: [0, 4], bins: 4 });
   for (const value of [0, 0.5, 1, 3.5]) histogram.add(value);
   const none = new Histogram({ range: [0, 4], bins: 4 });
-  const svg = histogramSvg([{ title: "P", groups: [{ name: "a", histogram }, { name: "empty", histogram: none }] }], { xLabel: "HU" });
+  const svg = histogramSvg([{ title: "P", groups: [{ name: "a", histogram }, { name: "empty", histogram: none }] }], {
+    xLabel: "HU",
+  });
   checkSvg(svg);
   const [left, top, bottom, right] = frames(svg)[0]!;
   // Densities 0.5, 0.25, 0, 0.25 up to an axis of 0.5.
@@ -114,15 +138,27 @@ test("figures carry title and caption; reports show those of the run and of its 
     const figure = { name: "b", title: 'Logits & "more" <1>', caption: "Held-out > training.", svg: scatterSvg([]) };
     await writeFigure(run, figure);
     await writeFigure(run.folder("fold_1"), { ...figure, title: "Inner" });
-    await writeFile(join(folder, "figures/a.svg"), '<?xml version="1.0"?>\n<svg xmlns="x"><g><title>of a shape</title></g></svg>');
+    await writeFile(
+      join(folder, "figures/a.svg"),
+      '<?xml version="1.0"?>\n<svg xmlns="x"><g><title>of a shape</title></g></svg>',
+    );
     await writeFile(join(folder, "figures/notes.txt"), "no figure");
     const [a, b, ...more] = await readFigures(folder);
     assert.equal(more, []);
-    assert.equal(a, { name: "a", title: "a", caption: "", svg: '<svg xmlns="x"><g><title>of a shape</title></g></svg>' });
+    assert.equal(a, {
+      name: "a",
+      title: "a",
+      caption: "",
+      svg: '<svg xmlns="x"><g><title>of a shape</title></g></svg>',
+    });
     assert.equal(b, figure);
     const { readFile } = await import("node:fs/promises");
     const page = await readFile(await writeReport(run), "utf8");
-    const order = ["<h2>a</h2>", "<h2>Logits &#38; &#34;more&#34; &#60;1&#62;</h2>\n<p>Held-out &#62; training.</p><img src=\"data:image/svg+xml;", "<h2>Inner of fold_1</h2>"];
+    const order = [
+      "<h2>a</h2>",
+      '<h2>Logits &#38; &#34;more&#34; &#60;1&#62;</h2>\n<p>Held-out &#62; training.</p><img src="data:image/svg+xml;',
+      "<h2>Inner of fold_1</h2>",
+    ];
     const places = order.map((words) => page.indexOf(words));
     assert.ok(places.every((at, k) => at > (places[k - 1] ?? 0)), String(places));
     assert.not.match(page, "<?xml");

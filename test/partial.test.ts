@@ -1,23 +1,16 @@
 /** Partial losses against PyTorch's numbers; exclusion losses, pseudo-labels and the prior against loops in float64; errors. */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import {
-  closeDevice,
-  deepSupervision,
-  deviceInfo,
-  grad,
-  hvp,
-  resizeLabels,
-  Tensor,
-  tensor,
-} from "../engine/mod.ts";
+import { closeDevice, deepSupervision, deviceInfo, grad, hvp, resizeLabels, Tensor, tensor } from "../engine/mod.ts";
 import { partial } from "../models/mod.ts";
 import { goldenJson, goldenTensors, noise, relativeError, toTensor } from "./helpers.ts";
 import {
+  type Batch,
   both,
   inner,
   labelsOf,
   logitsOf,
+  type Loss,
   losses,
   moved,
   names,
@@ -27,8 +20,6 @@ import {
   total,
   unlike,
   V,
-  type Loss,
-  type Batch,
 } from "./partial_reference.ts";
 
 const { features } = await deviceInfo();
@@ -137,10 +128,12 @@ test("exclusion losses are loops in float64; nothing excluded costs nothing; the
   const v = noise(18 * V, 14);
   const direction = tensor(v, { shape: [3, 6, ...space] });
   const h = 1e-3;
-  for (const [epsilon, batch] of [
-    [1, true],
-    [0.01, false],
-  ] as const) {
+  for (
+    const [epsilon, batch] of [
+      [1, true],
+      [0.01, false],
+    ] as const
+  ) {
     const fs = {
       crossEntropy: (y: Tensor) => partial.exclusionCrossEntropy(y, exclusion, { epsilon }),
       dice: (y: Tensor) => partial.exclusionDice(y, exclusion, { batch }),
@@ -192,13 +185,14 @@ test("the whole loss is its terms, composes with deep supervision, and takes f16
   near(await partial.loss(x, labels, some).item(), 3 * values[1]! + 0.5 * values[3]!, 2e-6, "other weights");
   const half = partial.loss(x.cast("f16"), labels, { groups });
   assert.is(half.dtype, "f32");
-  if (features.includes("shader-f16"))
+  if (features.includes("shader-f16")) {
     near(await half.item(), await partial.loss(x, labels, { groups }).item(), 2e-3, "f16");
+  }
   const coarse = tensor(noise(3 * 6 * 24, 16), { shape: [3, 6, 2, 3, 4] });
   const one = (output: Tensor, target: Tensor): Tensor => partial.loss(output, target, { groups });
   const both = deepSupervision(one, [x, coarse], labels, { weights: [0.7, 0.3] });
-  const wanted =
-    0.7 * (await one(x, labels).item()) + 0.3 * (await one(coarse, resizeLabels(labels, [2, 3, 4])).item());
+  const wanted = 0.7 * (await one(x, labels).item()) +
+    0.3 * (await one(coarse, resizeLabels(labels, [2, 3, 4])).item());
   near(await both.item(), wanted, 2e-6, "deep supervision");
 });
 
@@ -223,8 +217,8 @@ test("the prior-aware loss is KL of shares of the batch, 0 where they are the pr
     const p = Array<number>(6).fill(0);
     batch.labels.forEach((row, n) =>
       row.forEach((_, v) =>
-        softmaxOf(batch.logits[n]!.map((channel) => channel[v]!)).forEach((share, k) => (p[k]! += share / (3 * V))),
-      ),
+        softmaxOf(batch.logits[n]!.map((channel) => channel[v]!)).forEach((share, k) => (p[k]! += share / (3 * V)))
+      )
     );
     const part = (q: number, r: number): number => (q === 0 ? 0 : q * Math.log(q / r));
     return total(prior.map((q, k) => part(q, p[k]!) + part(1 - q, 1 - p[k]!)));
@@ -242,10 +236,7 @@ test("the prior-aware loss is KL of shares of the batch, 0 where they are the pr
 test("what is wrong is said", async () => {
   const b = unlike();
   const [x, labels] = [logitsOf(b), labelsOf(b)];
-  const ce =
-    (groups: any, more: object = {}) =>
-    () =>
-      partial.marginalCrossEntropy(x, labels, { groups, ...more });
+  const ce = (groups: any, more: object = {}) => () => partial.marginalCrossEntropy(x, labels, { groups, ...more });
   assert.throws(
     ce([
       [0, 1, 2],
@@ -326,7 +317,8 @@ test("fully labelled samples have no part in the exclusion losses", async () => 
   const only = { groups, crossEntropy: 0, dice: 0 };
   const e = partial.exclusionLabels(half(label, 0), { groups: groups[0]!, classes: 5 });
   // The mean over voxels is that of both samples.
-  const alone = (await partial.exclusionCrossEntropy(half(x, 0), e).item()) + 2 * (await partial.exclusionDice(half(x, 0), e).item());
+  const alone = (await partial.exclusionCrossEntropy(half(x, 0), e).item()) +
+    2 * (await partial.exclusionDice(half(x, 0), e).item());
   assert.ok(Math.abs((await partial.loss(x, label, only).item()) - alone) < 1e-6);
   assert.is(await partial.loss(x, label, { ...only, groups: groups[1]! }).item(), 0);
   assert.throws(() => partial.exclusionDice(x, x, { samples: tensor([1, 0, 1]) }), /samples/);

@@ -19,33 +19,37 @@ import {
   inner,
   labelsOf,
   logitsOf,
+  type Loss,
   losses,
   moved,
   names,
   near,
   reference,
+  type Settings,
   softmaxOf,
   space,
   total,
   unlike,
   V,
-  type Loss,
-  type Settings,
 } from "./partial_reference.ts";
 
 test.after(() => closeDevice());
 
-for (const settings of [
-  {},
-  { batch: false, smooth: 1 },
-  { mode: "logit" },
-  { includeBackground: true, ignoreIndex: 3, gamma: 0.5 },
-  { partly: 0.25 },
-  { partly: 3, batch: false, ignoreIndex: 3 },
-] as Settings[]) {
+for (
+  const settings of [
+    {},
+    { batch: false, smooth: 1 },
+    { mode: "logit" },
+    { includeBackground: true, ignoreIndex: 3, gamma: 0.5 },
+    { partly: 0.25 },
+    { partly: 3, batch: false, ignoreIndex: 3 },
+  ] as Settings[]
+) {
   test(`a batch of unlike groups is what loops in float64 say, to its second derivative: ${JSON.stringify(settings)}`, async () => {
     // One sample has all classes annotated where the two kinds count differently.
-    const b = settings.partly === undefined ? unlike() : { ...unlike(), groups: [[0, 1, 2, 3, 4, 5].map((k) => [k]), ...unlike().groups.slice(1)] };
+    const b = settings.partly === undefined
+      ? unlike()
+      : { ...unlike(), groups: [[0, 1, 2, 3, 4, 5].map((k) => [k]), ...unlike().groups.slice(1)] };
     const [x, labels] = [logitsOf(b), labelsOf(b)];
     const merge = partial.mergeMatrix(b.groups, 6);
     const v = noise(3 * 6 * V, 13);
@@ -54,7 +58,7 @@ for (const settings of [
       names.map((name) => {
         const f = (y: Tensor): Tensor => losses[name](y, labels, { ...settings, groups });
         return [valueAndGrad(f)(logits), hvp(f, [logits], [direction])];
-      }),
+      })
     ) as any;
     const results = await run(x, merge);
     for (const [k, name] of names.entries()) {
@@ -82,8 +86,9 @@ test("other groups run in the same program; a matrix of any order of rows, and o
     const groups = b.groups.map((_, n) => [...b.groups[(n + shift) % 3]!].reverse());
     const got: Tensor[] = await run(partial.mergeMatrix(groups, 6));
     const wanted = reference({ ...b, groups });
-    for (const [k, name] of names.entries())
+    for (const [k, name] of names.entries()) {
       near(await got[k]!.item(), wanted[name], 2e-6, `${name}, shifted by ${shift}`);
+    }
   }
   assert.is(traced, 1);
   const one = [[4, 1], [2, 0, 5], [3]];
@@ -112,7 +117,9 @@ test("with every class annotated the marginal losses are the ordinary ones", asy
     const wrong = tensor(Int32Array.from(b.labels.flat(), (l, k) => (k === 5 ? stray : l)), { shape: [3, ...space] });
     assert.ok(Number.isNaN(await partial.marginalCrossEntropy(x, wrong, { groups: full }).item()));
     assert.ok(Number.isNaN(await diceCrossEntropy(x, wrong).item()));
-    assert.ok(Number.isFinite(await partial.marginalCrossEntropy(x, wrong, { groups: full, ignoreIndex: stray }).item()));
+    assert.ok(
+      Number.isFinite(await partial.marginalCrossEntropy(x, wrong, { groups: full, ignoreIndex: stray }).item()),
+    );
     assert.ok(Number.isFinite(await diceCrossEntropy(x, wrong, { ignoreIndex: stray }).item()));
   }
   const samples = partial.mergeMatrix([full, full, full], 6);
@@ -154,7 +161,7 @@ test("the slope of the marginal cross-entropy is (1 - z/q) p of the set that hol
         const [z, q] = [Number(set.includes(label)), total(set.map((k) => p[k]!))];
         wanted[(n * 6 + j) * V + v] = ((1 - z / q) * pj) / (3 * V);
       });
-    }),
+    })
   );
   assert.ok(relativeError(slope, wanted) < 2e-6);
 });

@@ -53,9 +53,10 @@ export function reference(
   const nameOf = (set: readonly number[], n: number): string => `${batch ? "" : n}:${weights[n]}:${[...set].sort()}`;
   b.groups.forEach((sets, n) =>
     sets.forEach((set) => {
-      if (includeBackground || !set.includes(0))
+      if (includeBackground || !set.includes(0)) {
         scores.set(nameOf(set, n), { q: 0, z: 0, both: 0, weight: weights[n]! });
-    }),
+      }
+    })
   );
   b.labels.forEach((row, n) =>
     row.forEach((label, v) => {
@@ -64,10 +65,9 @@ export function reference(
       const a = b.logits[n]!.map((channel) => channel[v]!);
       const p = softmaxOf(a);
       const sets = b.groups[n]!;
-      const q =
-        s.mode === "logit"
-          ? softmaxOf(sets.map((set) => total(set.map((k) => a[k]!))))
-          : sets.map((set) => total(set.map((k) => p[k]!)));
+      const q = s.mode === "logit"
+        ? softmaxOf(sets.map((set) => total(set.map((k) => a[k]!))))
+        : sets.map((set) => total(set.map((k) => p[k]!)));
       sets.forEach((set, m) => {
         const z = Number(set.includes(label));
         if (z) entropy -= weights[n]! * Math.log(q[m]!);
@@ -78,7 +78,7 @@ export function reference(
         score.z += z;
         score.both += z * q[m]!;
       });
-    }),
+    })
   );
   const over = (f: (x: { q: number; z: number; both: number }) => number): number =>
     scores.size === 0 ? 0 : total([...scores.values()].map((x) => x.weight * f(x))) / scores.size;
@@ -97,7 +97,7 @@ export function unlike(scale = 2): Batch {
   const a = noise(3 * 6 * V, 11);
   const marks = noise(3 * V, 12);
   const logits = [0, 1, 2].map((n) =>
-    [0, 1, 2, 3, 4, 5].map((k) => Array.from({ length: V }, (_, v) => scale * a[(n * 6 + k) * V + v]!)),
+    [0, 1, 2, 3, 4, 5].map((k) => Array.from({ length: V }, (_, v) => scale * a[(n * 6 + k) * V + v]!))
   );
   const labels = [0, 1, 2].map((n) => Array.from({ length: V }, (_, v) => Math.floor((marks[n * V + v]! + 1) * 3)));
   return {
@@ -128,7 +128,7 @@ export const names = Object.keys(losses) as (keyof typeof losses)[];
 export const moved = (b: Batch, v: Float32Array, h: number): Batch => ({
   ...b,
   logits: b.logits.map((sample, n) =>
-    sample.map((row, k) => row.map((x, i) => x + h * v[(n * sample.length + k) * row.length + i]!)),
+    sample.map((row, k) => row.map((x, i) => x + h * v[(n * sample.length + k) * row.length + i]!))
   ),
 });
 export const inner = (a: ArrayLike<number>, b: ArrayLike<number>): number =>

@@ -93,11 +93,13 @@ const IMAGE_CRC = 2982317941;
 const LABEL_CRC = 398464373;
 
 test("phantomCase() has every class large enough, and adapts to shape and spacing", () => {
-  for (const options of [
-    { seed: 3 },
-    { seed: 4, shape: [32, 32, 32] as const, spacing: [1, 1, 1] as const },
-    { seed: 5, shape: [24, 17, 20] as const, spacing: [2, 3, 2.5] as const },
-  ]) {
+  for (
+    const options of [
+      { seed: 3 },
+      { seed: 4, shape: [32, 32, 32] as const, spacing: [1, 1, 1] as const },
+      { seed: 5, shape: [24, 17, 20] as const, spacing: [2, 3, 2.5] as const },
+    ]
+  ) {
     const { label } = phantomCase(options);
     const counts = new Array(4).fill(0);
     for (const value of label.data) counts[value]++;

@@ -59,9 +59,12 @@ test("an unknown command, no script and a missing script are errors that say wha
 });
 
 test("run hands over the arguments and runs TypeScript with top-level await", async () => {
-  const path = await script("args.ts", `${platformImport}
+  const path = await script(
+    "args.ts",
+    `${platformImport}
     const words: readonly string[] = await Promise.resolve(platform.args);
-    platform.log(JSON.stringify(words));`);
+    platform.log(JSON.stringify(words));`,
+  );
   const { code, out } = await voxgrad(["run", path, "--steps", "3", "--name=two words"]);
   assert.is(code, 0);
   assert.equal(JSON.parse(out), ["--steps", "3", "--name=two words"]);
@@ -84,8 +87,11 @@ test("run says of a missing file what is missing, without a stack", async () => 
 });
 
 test("progress off a terminal: the last line, and few before it", async () => {
-  const path = await script("progress.ts", `${platformImport}
-    for (let done = 1; done <= 500; done++) platform.progress({ done, total: 500, text: "step " + done });`);
+  const path = await script(
+    "progress.ts",
+    `${platformImport}
+    for (let done = 1; done <= 500; done++) platform.progress({ done, total: 500, text: "step " + done });`,
+  );
   const { out } = await voxgrad(["run", path]);
   const lines = out.trim().split("\n");
   assert.ok(lines.length <= 3, `${lines.length} lines`);
@@ -132,7 +138,11 @@ test("--profile tells of any script's kernels, shares and roofs, writes a trace 
 
 test("--profile reports a script that fails, and says where an adapter has no clock", async () => {
   const env = { VOXGRAD_ADAPTER: process.env.VOXGRAD_ADAPTER ?? "" };
-  const failing = await voxgrad(["run", await script("fails.ts", `${computing}\nthrow new Error("too late");`), "--profile"], env);
+  const failing = await voxgrad([
+    "run",
+    await script("fails.ts", `${computing}\nthrow new Error("too late");`),
+    "--profile",
+  ], env);
   assert.is(failing.code, 1);
   assert.match(failing.out, "Roofs, measured");
   assert.match(failing.err, "too late");
@@ -155,18 +165,25 @@ test("--profile reports a script that fails, and says where an adapter has no cl
 });
 
 test("--tune measures what a script compiles, once, and later runs use it", async () => {
-  const path = await script("convolves.ts", `${platformImport}
+  const path = await script(
+    "convolves.ts",
+    `${platformImport}
     import { compile, conv3d, grad, random } from ${JSON.stringify(join(root, "engine/mod.ts"))};
     const x = random.normal(random.key(1), { shape: [1, 2, 6, 6, 6] });
     const w = random.normal(random.key(2), { shape: [3, 2, 3, 3, 3] });
     const f = compile((w) => grad((w) => conv3d(x, w, { padding: 1 }).square().sum())(w).square().sum());
-    platform.log("value " + (await (await f(w)).item()));`);
+    platform.log("value " + (await (await f(w)).item()));`,
+  );
   const env = { VOXGRAD_ADAPTER: process.env.VOXGRAD_ADAPTER ?? "", VOXGRAD_CACHE: join(folder, "tuned") };
   const plain = await voxgrad(["run", path], env);
   assert.not((await readdir(join(folder, "tuned"))).includes("tuned.json"), "tuning is off by default");
   const tuned = await voxgrad(["run", path, "--tune"], env);
   assert.match(tuned.out, /^tuned 2\/2  convolution .*: \w+, [\d.]+ ms \(.*\)$/m);
-  assert.is(Object.keys(Object.values(JSON.parse(await readFile(join(folder, "tuned", "tuned.json"), "utf8")).adapters)[0]!).length, 2);
+  assert.is(
+    Object.keys(Object.values(JSON.parse(await readFile(join(folder, "tuned", "tuned.json"), "utf8")).adapters)[0]!)
+      .length,
+    2,
+  );
   const again = await voxgrad(["run", path, "--tune"], env);
   assert.match(again.out, /^value \S+\n$/, "nothing is left to tune");
   const value = ({ out }: Outcome): number => Number(out.match(/value (\S+)/)![1]);
@@ -210,7 +227,9 @@ if (onLinux) {
   });
 
   test("a process with an open device ends by itself, after garbage collections too", async () => {
-    const path = await script("device.ts", `${platformImport}
+    const path = await script(
+      "device.ts",
+      `${platformImport}
       const { adapter } = await platform.openAdapter();
       const device = await adapter.requestDevice();
       for (let i = 0; i < 20; i++) {
@@ -219,7 +238,8 @@ if (onLinux) {
         await new Promise((done) => setTimeout(done, 5));
       }
       await device.queue.onSubmittedWorkDone();
-      platform.log("end");`);
+      platform.log("end");`,
+    );
     for (const adapter of ["swiftshader", ""]) {
       const { code, signal, out } = await voxgrad(["run", path], { VOXGRAD_ADAPTER: adapter }, ["--expose-gc"]);
       assert.is(signal, null);

@@ -11,7 +11,7 @@ import { checkSvg } from "./svg.ts";
 
 const curves = (svg: string) =>
   [...svg.matchAll(/<path d="(M[^"]*)" fill="none" stroke="#[0-9a-f]{6}"[^>]*stroke-width="2"/g)].map((m) =>
-    [...m[1].matchAll(/[ML]([-\d.]+),([-\d.]+)/g)].map((p) => [Number(p[1]), Number(p[2])]),
+    [...m[1].matchAll(/[ML]([-\d.]+),([-\d.]+)/g)].map((p) => [Number(p[1]), Number(p[2])])
   );
 
 test("chartSvg() places points on linear scales", () => {
@@ -94,8 +94,9 @@ test("progressSvg() draws loss and Dice with axes, legend and gaps", () => {
   for (const logLoss of [false, true]) {
     const svg = progressSvg({ loss, dice }, { title: "Run 1", logLoss });
     checkSvg(svg);
-    for (const word of ["Run 1", "Loss", "Dice", "step", "a &#60;b&#62; &#38; &#34;c&#34; 0.8", ">d -<"])
+    for (const word of ["Run 1", "Loss", "Dice", "step", "a &#60;b&#62; &#38; &#34;c&#34; 0.8", ">d -<"]) {
       assert.ok(svg.includes(word), word);
+    }
     const gap = [...svg.matchAll(/d="(M[^"]*)"/g)].find((m) => (m[1].match(/M/g) ?? []).length === 2);
     assert.ok(gap, "an undefined value breaks the curve");
   }
@@ -161,8 +162,8 @@ function reorder(volume: Volume, order: Triple, flip: readonly boolean[]): Volum
   const data = volume.data.slice();
   const strides = [1, volume.shape[0], volume.shape[0] * volume.shape[1]];
   let at = 0;
-  for (let k = 0; k < shape[2]; k++)
-    for (let j = 0; j < shape[1]; j++)
+  for (let k = 0; k < shape[2]; k++) {
+    for (let j = 0; j < shape[1]; j++) {
       for (let i = 0; i < shape[0]; i++) {
         const index = [i, j, k].reduce(
           (sum, v, axis) => sum + (flip[axis] ? shape[axis] - 1 - v : v) * strides[order[axis]],
@@ -170,6 +171,8 @@ function reorder(volume: Volume, order: Triple, flip: readonly boolean[]): Volum
         );
         data[at++] = volume.data[index];
       }
+    }
+  }
   const affine = volume.affine.map((_, n) => {
     const [row, column] = [Math.floor(n / 4), n % 4];
     if (column < 3) return volume.affine[row * 4 + order[column]] * (flip[column] ? -1 : 1);
@@ -194,20 +197,22 @@ test("overlaySvg() shows the same picture whatever the axis order of the file", 
   for (const along of ["S", "A", "R"] as const) {
     const straight = draw(image, label, along);
     checkSvg(straight);
-    for (const [order, flip] of [
-      [
-        [2, 0, 1],
-        [true, false, false],
-      ],
-      [
-        [0, 2, 1],
-        [false, true, true],
-      ],
-      [
-        [1, 0, 2],
-        [true, true, true],
-      ],
-    ] as [Triple, boolean[]][]) {
+    for (
+      const [order, flip] of [
+        [
+          [2, 0, 1],
+          [true, false, false],
+        ],
+        [
+          [0, 2, 1],
+          [false, true, true],
+        ],
+        [
+          [1, 0, 2],
+          [true, true, true],
+        ],
+      ] as [Triple, boolean[]][]
+    ) {
       assert.is(draw(reorder(image, order, flip), reorder(label, order, flip), along), straight);
     }
   }
@@ -233,10 +238,17 @@ test("overlaySvg() hangs the patient's right on the left and front on top", () =
 });
 
 test("overlaySvg() shows slices in which there is something; with a context, something of the reference", () => {
-  const image = makeVolume(new Uint8Array(20), { shape: [1, 1, 20], affine: [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1] });
+  const image = makeVolume(new Uint8Array(20), {
+    shape: [1, 1, 20],
+    affine: [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1],
+  });
   const at = (...slices: number[]) => Uint8Array.from({ length: 20 }, (_, k) => Number(slices.includes(k)));
   const shown = (item: object) =>
-    [...overlaySvg([{ name: "n", image, ...item }], { labels: ["b", "x"], contexts: ["c"], slices: 3 }).matchAll(/>slice (\d+) of 20</g)]
+    [
+      ...overlaySvg([{ name: "n", image, ...item }], { labels: ["b", "x"], contexts: ["c"], slices: 3 }).matchAll(
+        />slice (\d+) of 20</g,
+      ),
+    ]
       .map((m) => Number(m[1]) - 1);
   assert.equal(shown({ reference: at(2, 3), prediction: at(17) }), [2, 3, 17]);
   assert.equal(shown({ reference: at(2, 3), prediction: at(17), context: at(9, 10) }), [2, 3]);
@@ -245,13 +257,27 @@ test("overlaySvg() shows slices in which there is something; with a context, som
 });
 
 test("overlaySvg() fills contexts in colours after those of the labels, and outlines the prediction with dashes", () => {
-  const image = makeVolume(new Uint8Array(6), { shape: [3, 2, 1], affine: [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1] });
-  const item = { name: "n", image, reference: [1, 0, 0, 0, 0, 0], prediction: [1, 1, 0, 0, 0, 0], context: [0, 0, 1, 2, 2, 2] };
+  const image = makeVolume(new Uint8Array(6), {
+    shape: [3, 2, 1],
+    affine: [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1],
+  });
+  const item = {
+    name: "n",
+    image,
+    reference: [1, 0, 0, 0, 0, 0],
+    prediction: [1, 1, 0, 0, 0, 0],
+    context: [0, 0, 1, 2, 2, 2],
+  };
   const svg = overlaySvg([item], { labels: ["b", "x"], contexts: ["near", "far"] });
   checkSvg(svg);
-  const paths = [...svg.matchAll(/<path d="[^"]*" (fill="[^"]*")(?: stroke="([^"]*)")?[^>]*>/g)].map((m) => [m[1], m[2]]);
+  const paths = [...svg.matchAll(/<path d="[^"]*" (fill="[^"]*")(?: stroke="([^"]*)")?[^>]*>/g)].map((
+    m,
+  ) => [m[1], m[2]]);
   assert.equal(paths, [
-    ['fill="#56b4e9"', undefined], ['fill="#cc79a7"', undefined], ['fill="none"', "#e69f00"], ['fill="none"', "#e69f00"],
+    ['fill="#56b4e9"', undefined],
+    ['fill="#cc79a7"', undefined],
+    ['fill="none"', "#e69f00"],
+    ['fill="none"', "#e69f00"],
   ]);
   assert.is(svg.match(/stroke-dasharray/g)!.length, 1);
   for (const word of [">near<", ">far<", "dashed: prediction", "n: Dice x 0.67"]) assert.ok(svg.includes(word), word);

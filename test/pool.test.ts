@@ -2,7 +2,7 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as vg from "../engine/mod.ts";
-import { tensor, type Tensor } from "../engine/mod.ts";
+import { type Tensor, tensor } from "../engine/mod.ts";
 import { assertClose, noise } from "./helpers.ts";
 
 type Three = [number, number, number];
@@ -32,16 +32,22 @@ function eachVoxel(w: Windows, visit: (window: number, voxel: number) => void): 
   let window = 0;
   for (let p = 0; p < w.planes[0] * w.planes[1]; p++) {
     const start = p * w.input[0] * h * width;
-    for (let oz = 0; oz < output[0]; oz++)
-      for (let oy = 0; oy < output[1]; oy++)
-        for (let ox = 0; ox < output[2]; ox++, window++)
-          for (let a = 0; a < w.kernel[0]; a++)
-            for (let b = 0; b < w.kernel[1]; b++)
+    for (let oz = 0; oz < output[0]; oz++) {
+      for (let oy = 0; oy < output[1]; oy++) {
+        for (let ox = 0; ox < output[2]; ox++, window++) {
+          for (let a = 0; a < w.kernel[0]; a++) {
+            for (let b = 0; b < w.kernel[1]; b++) {
               for (let c = 0; c < w.kernel[2]; c++) {
                 const at = [oz, oy, ox].map((o, k) => o * w.stride[k]! - w.padding[k]! + [a, b, c][k]!);
-                if (at.every((i, k) => i >= 0 && i < w.input[k]!))
+                if (at.every((i, k) => i >= 0 && i < w.input[k]!)) {
                   visit(window, start + (at[0]! * h + at[1]!) * width + at[2]!);
+                }
               }
+            }
+          }
+        }
+      }
+    }
   }
 }
 

@@ -84,7 +84,9 @@ test("predict goes on where it stopped, with folds, mirrors and probabilities", 
   assert.match(again.output, /2 of 3 cases are there already/);
   assert.is((await stat(join(folder, "out/a.nii.gz"))).mtimeMs, stamp);
   assert.ok(before.equals(await readFile(join(folder, "out/b.nii.gz"))));
-  const lines = (await readFile(join(folder, "out/predict.jsonl"), "utf8")).trim().split("\n").map((line) => JSON.parse(line));
+  const lines = (await readFile(join(folder, "out/predict.jsonl"), "utf8")).trim().split("\n").map((line) =>
+    JSON.parse(line)
+  );
   assert.equal(lines.map((line) => line.case), ["a", "b", "c", "b"]);
   const digest = async (path: string) => createHash("sha256").update(await readFile(join(folder, path))).digest("hex");
   const { sources, scan, outputs, settings } = lines[3];
@@ -94,7 +96,8 @@ test("predict goes on where it stopped, with folds, mirrors and probabilities", 
   });
   assert.equal(scan, { "scans/b.nii.gz": await digest("scans/b.nii.gz") });
   assert.equal(outputs, {
-    "b_probabilities.nii.gz": await digest("out/b_probabilities.nii.gz"), "b.nii.gz": await digest("out/b.nii.gz"),
+    "b_probabilities.nii.gz": await digest("out/b_probabilities.nii.gz"),
+    "b.nii.gz": await digest("out/b.nii.gz"),
   });
   assert.equal([settings.mirror, settings.step], ["x", 0.5]);
 });
@@ -113,14 +116,18 @@ test("predict makes a case again whose scan, weights, settings or files are not 
     const { code, output } = await predict(["one", "two", "new", ...more]);
     assert.is(code, 0, output);
   };
-  const same = async (name: string) => assert.ok((await readFile(at(`made/${name}`))).equals(await readFile(at(`new/${name}`))), name);
+  const same = async (name: string) =>
+    assert.ok((await readFile(at(`made/${name}`))).equals(await readFile(at(`new/${name}`))), name);
   assert.not.match(await go(), /made again/);
   assert.match(await go(), /2 of 2 cases are there already/);
 
   await cp(at("scans/c.nii.gz"), at("two/b.nii.gz"));
   assert.match(await go(), /b: made again, for the scan is another\n[^]*1 of 2 cases/);
   await cp(at("run/fold_1/model.safetensors"), at("one/model.safetensors"));
-  assert.match(await go(), /a: made again, for it was made by other weights[^]*b: made again, for it was made by other weights/);
+  assert.match(
+    await go(),
+    /a: made again, for it was made by other weights[^]*b: made again, for it was made by other weights/,
+  );
   await fresh();
   await Promise.all(["a.nii.gz", "b.nii.gz"].map(same));
 
@@ -132,7 +139,10 @@ test("predict makes a case again whose scan, weights, settings or files are not 
   await writeFile(at("made/b.nii.gz"), edited);
   const told = await go("--mirror", "x");
   assert.match(told, /a: made again, for a\.nii\.gz is not what was written/);
-  assert.match(told, /made\/b\.nii\.gz was not written by this command as it stood; it lies in made\/replaced\/b\.nii\.gz now/);
+  assert.match(
+    told,
+    /made\/b\.nii\.gz was not written by this command as it stood; it lies in made\/replaced\/b\.nii\.gz now/,
+  );
   assert.ok(edited.equals(await readFile(at("made/replaced/b.nii.gz"))), "what somebody has drawn is not lost");
   await fresh("--mirror", "x");
   await Promise.all(["a.nii.gz", "b.nii.gz"].map(same));
@@ -151,14 +161,16 @@ test("predict refuses an output folder that holds scans, or label maps that it d
   await symlink(at("mine/a.nii.gz"), at("linked/a.nii.gz"));
   await mkdir(at("drawn"));
   await cp(at("scans/a.nii.gz"), at("drawn/a.nii.gz"));
-  for (const [input, output, wanted] of [
-    ["mine", "mine", /--output mine: mine\/a\.nii\.gz lies there, which is read/],
-    ["mine/a.nii.gz", "./mine/", /lies there, which is read/],
-    ["mine", "link", /lies there, which is read/],
-    // A link to a scan is that scan.
-    ["linked", "mine", /--output mine: linked\/a\.nii\.gz lies there, which is read/],
-    ["mine", "drawn", /it holds a\.nii\.gz, and nothing tells that such a command wrote that/],
-  ] as const) {
+  for (
+    const [input, output, wanted] of [
+      ["mine", "mine", /--output mine: mine\/a\.nii\.gz lies there, which is read/],
+      ["mine/a.nii.gz", "./mine/", /lies there, which is read/],
+      ["mine", "link", /lies there, which is read/],
+      // A link to a scan is that scan.
+      ["linked", "mine", /--output mine: linked\/a\.nii\.gz lies there, which is read/],
+      ["mine", "drawn", /it holds a\.nii\.gz, and nothing tells that such a command wrote that/],
+    ] as const
+  ) {
     for (const more of output === "drawn" ? [[]] : [[], ["--overwrite"]]) {
       const before = await Promise.all(["mine/a.nii.gz", "drawn/a.nii.gz"].map((name) => readFile(at(name))));
       const { code, output: said } = await predict(["run/fold_0", input, output, ...more]);
@@ -174,7 +186,8 @@ test("findImages() takes no result for an image where the folder of results lies
   for (const name of ["one/ct", "two/ct", "out/one_ct", "out/two_ct", "out/replaced/one_ct"]) {
     await cp(at("scans/a.nii.gz"), at(`patients/${name}.nii.gz`));
   }
-  const found = async (...output: string[]) => (await findImages(at("patients"), 1, undefined, ...output)).map(({ id }) => id).sort();
+  const found = async (...output: string[]) =>
+    (await findImages(at("patients"), 1, undefined, ...output)).map(({ id }) => id).sort();
   assert.equal(await found(at("patients/out/")), ["one_ct", "two_ct"]);
   assert.is((await found()).length, 5);
   assert.is((await found(at("elsewhere"))).length, 5);
@@ -214,29 +227,43 @@ test("predict refuses weights that are not finite or have changed, logits that a
     const data = Float32Array.from(all, (v: number, i: number) => (i === 3 ? value : v));
     return changed((values) => values.set(name, tensor(data, { shape: values.get(name).shape })));
   };
-  await refused("nan", await spoilt(NaN), /nan\/model\.safetensors: tensor "encoder\.stages.*" holds NaN \(element 3 of/);
+  await refused(
+    "nan",
+    await spoilt(NaN),
+    /nan\/model\.safetensors: tensor "encoder\.stages.*" holds NaN \(element 3 of/,
+  );
   await refused("infinite", await spoilt(Infinity), /holds Infinity/);
   // Finite weights whose products are beyond f32.
-  await refused("huge", await changed((values) => {
-    for (const key of [...values.keys()].filter((key) => key.startsWith("decoder.seg_layers"))) {
-      values.set(key, tensor(new Float32Array(values.get(key).size).fill(3e38), { shape: values.get(key).shape }));
-    }
-  }), /case a: .*the network gives (-?Infinity|NaN), which says nothing/);
+  await refused(
+    "huge",
+    await changed((values) => {
+      for (const key of [...values.keys()].filter((key) => key.startsWith("decoder.seg_layers"))) {
+        values.set(key, tensor(new Float32Array(values.get(key).size).fill(3e38), { shape: values.get(key).shape }));
+      }
+    }),
+    /case a: .*the network gives (-?Infinity|NaN), which says nothing/,
+  );
   const whole = await saveModel(params, { network, architecture, plan });
   const bit = whole.slice();
   bit[bit.length - 6] ^= 1;
   await refused("bit", bit, /bit\/model\.safetensors: .*damaged: its SHA-256/);
-  for (const [label, wrong, wanted] of [
-    ["normalisation", { ...plan, channels: [{ name: "CT", normalisation: "evil" }] }, /channels\[0\]\.normalisation is "evil"/],
-    ["orientation", { ...plan, orientation: "LPX" }, /orientation is "LPX"/],
-    ["spacing", { ...plan, spacing: [-1, 1, 1] }, /spacing is \[-1, 1, 1\]/],
-    ["transpose", { ...plan, transpose: [0, 0, 0] }, /transpose is \[0, 0, 0\]/],
-    ["nested", { ...plan, transpose: [[0], 1, 2] }, /transpose is \[\[0\], 1, 2\]/],
-    ["none", null, /it is null; wanted an object/],
-    ["empty", {}, /format is missing/],
-    ["patch", { ...plan, patch: "abc" }, /patch is "abc"/],
-    ["inherited", { ...plan, constructor: 1, toString: 2 }, /is no entry of a plan/],
-  ] as const) {
+  for (
+    const [label, wrong, wanted] of [
+      [
+        "normalisation",
+        { ...plan, channels: [{ name: "CT", normalisation: "evil" }] },
+        /channels\[0\]\.normalisation is "evil"/,
+      ],
+      ["orientation", { ...plan, orientation: "LPX" }, /orientation is "LPX"/],
+      ["spacing", { ...plan, spacing: [-1, 1, 1] }, /spacing is \[-1, 1, 1\]/],
+      ["transpose", { ...plan, transpose: [0, 0, 0] }, /transpose is \[0, 0, 0\]/],
+      ["nested", { ...plan, transpose: [[0], 1, 2] }, /transpose is \[\[0\], 1, 2\]/],
+      ["none", null, /it is null; wanted an object/],
+      ["empty", {}, /format is missing/],
+      ["patch", { ...plan, patch: "abc" }, /patch is "abc"/],
+      ["inherited", { ...plan, constructor: 1, toString: 2 }, /is no entry of a plan/],
+    ] as const
+  ) {
     const file = at(`plan_${label}.safetensors`);
     await writeFile(file, await saveModel(params, { network, architecture, plan: wrong as any }));
     const error = await loadModel(file).then(() => new Error("no error"), (caught: Error) => caught);

@@ -49,38 +49,40 @@ async function* slabsOf(data: Float32Array, classes: number, [D, H, W]: Triple, 
   }
 }
 
-for (const [from, to, order] of [
-  [
-    [7, 6, 5],
-    [12, 9, 5],
-    [1, 1, 1],
-  ],
-  [
-    [9, 8, 7],
-    [4, 5, 3],
-    [1, 1, 1],
-  ],
-  [
-    [5, 6, 7],
-    [11, 4, 9],
-    [0, 1, 1],
-  ],
-  [
-    [6, 7, 4],
-    [6, 12, 8],
-    [1, 0, 1],
-  ],
-  [
-    [1, 1, 3],
-    [4, 2, 1],
-    [1, 1, 0],
-  ],
-  [
-    [6, 5, 4],
-    [6, 5, 4],
-    [1, 1, 1],
-  ],
-] as [Triple, Triple, (0 | 1)[]][]) {
+for (
+  const [from, to, order] of [
+    [
+      [7, 6, 5],
+      [12, 9, 5],
+      [1, 1, 1],
+    ],
+    [
+      [9, 8, 7],
+      [4, 5, 3],
+      [1, 1, 1],
+    ],
+    [
+      [5, 6, 7],
+      [11, 4, 9],
+      [0, 1, 1],
+    ],
+    [
+      [6, 7, 4],
+      [6, 12, 8],
+      [1, 0, 1],
+    ],
+    [
+      [1, 1, 3],
+      [4, 2, 1],
+      [1, 1, 0],
+    ],
+    [
+      [6, 5, 4],
+      [6, 5, 4],
+      [1, 1, 1],
+    ],
+  ] as [Triple, Triple, (0 | 1)[]][]
+) {
   test(`resampledPlanes() is the resampling of the whole array: ${from} to ${to}, order ${order}`, async () => {
     const data = noise(2 * count(from));
     const want = await resampleArray(data.slice(), { channels: 2, shape: from, size: to, order });
@@ -140,8 +142,8 @@ function scan(shape: Triple, affine: number[], spacing: Triple): Volume {
   for (let z = 2; z < Z - 1; z++) {
     for (let y = 1; y < Y - 3; y++) {
       for (let x = 3; x < X - 2; x++) {
-        const value =
-          Math.sin(x * spacing[0] * 0.35) + Math.cos(y * spacing[1] * 0.3) + 0.7 * Math.sin(z * spacing[2] * 0.4 + 1);
+        const value = Math.sin(x * spacing[0] * 0.35) + Math.cos(y * spacing[1] * 0.3) +
+          0.7 * Math.sin(z * spacing[2] * 0.4 + 1);
         data[(z * Y + y) * X + x] = value + 0.01;
       }
     }
@@ -153,11 +155,13 @@ const lps = (s: Triple): number[] => [0, -s[1], 0, 9, -s[0], 0, 0, 7, 0, 0, s[2]
 test("predictor() goes to the plan's grid and back: crop, transpose, orientation, without resampling to the voxel", async () => {
   const spacing: Triple = [1, 1.5, 2];
   const image = scan([17, 19, 13], lps(spacing), spacing);
-  for (const transpose of [
-    [0, 1, 2],
-    [2, 0, 1],
-    [1, 2, 0],
-  ] as Triple[]) {
+  for (
+    const transpose of [
+      [0, 1, 2],
+      [2, 0, 1],
+      [1, 2, 0],
+    ] as Triple[]
+  ) {
     for (const orientation of ["RAS", "stored"] as const) {
       const oriented = orientation === "RAS" ? [2, 1, 1.5] : [2, 1.5, 1];
       const own = transpose.map((k) => oriented[k]) as unknown as Triple;
@@ -188,10 +192,12 @@ test("predictor() resamples there and back", async () => {
   const spacing: Triple = [0.8, 0.9, 2.5];
   const image = scan([40, 36, 20], lps(spacing), spacing);
   const none = [{ name: "MR", normalisation: "none" as const }];
-  for (const target of [
-    [1.2, 1.2, 1.2],
-    [2.5, 0.7, 0.8],
-  ] as Triple[]) {
+  for (
+    const target of [
+      [1.2, 1.2, 1.2],
+      [2.5, 0.7, 0.8],
+    ] as Triple[]
+  ) {
     const plan = planFor({ spacing: target, orientation: "RAS", patch: [16, 16, 16], channels: none });
     const { labels } = await predictor([{ network: bright, params: [weights()], plan }]).predict(image);
     assert.equal(labels.shape, image.shape);
@@ -262,7 +268,11 @@ test("predictor() averages contexts one by one before they are the background; p
   const config = { inputChannels: 1, features: [4, 4], classes: 4 };
   const within = plainConvUNet(config);
   const model = colab.contextUNet({ ...config, roiClasses: 1 });
-  const image = makeVolume(Float32Array.from(noise(96)), { shape: [4, 4, 6], affine: scaling([1, 1, 1]), name: "image" });
+  const image = makeVolume(Float32Array.from(noise(96)), {
+    shape: [4, 4, 6],
+    affine: scaling([1, 1, 1]),
+    name: "image",
+  });
   const plan = planFor({ patch: [6, 4, 4], channels: [{ name: "MR", normalisation: "none" }] });
   const x = tensor(noise(96), { shape: [1, 1, 6, 4, 4] });
   // Weights of which no context is far above the others, so that the most likely changes from one mirror image to the other.
@@ -293,16 +303,24 @@ test("predictor() averages contexts one by one before they are the background; p
       if (Math.abs(p - context[i]!) > 1e-5) assert.is(labels.data[i], Number(p > context[i]!));
     });
     assert.equal(labels.data, (await predict(image)).labels.data, "the same labels without probabilities");
-    assert.ok(wanted.some((p, i) => p > context[i]! && p < 0.5), "a ROI that is the most likely output and below one half");
+    assert.ok(
+      wanted.some((p, i) => p > context[i]! && p < 0.5),
+      "a ROI that is the most likely output and below one half",
+    );
   }
   const fixed = (rows: number[]) => ({
-    backgrounds: 4, apply: (_: unknown, y: Tensor) => concat(rows.map((v) => y.mul(0).add(v)), { axis: 1 }),
+    backgrounds: 4,
+    apply: (_: unknown, y: Tensor) => concat(rows.map((v) => y.mul(0).add(v)), { axis: 1 }),
   });
-  const { labels, probabilities } = await predictor([{ network: fixed([1, 1, 1, 1, 1.5]), params: [{}], plan }]).predict(image, { probabilities: true });
+  const { labels, probabilities } = await predictor([{ network: fixed([1, 1, 1, 1, 1.5]), params: [{}], plan }])
+    .predict(image, { probabilities: true });
   assert.ok(labels.data.every((v) => v === 1));
   assert.ok(Math.abs(probabilities!.data[96]! - Math.exp(1.5) / (Math.exp(1.5) + 4 * Math.E)) < 1e-6);
   const regions = [{ name: "whole", values: [1] }];
-  assert.match(await failure(() => predictor([{ network: fixed([1]), params: [{}], plan: { ...plan, regions } }])), /backgrounds/);
+  assert.match(
+    await failure(() => predictor([{ network: fixed([1]), params: [{}], plan: { ...plan, regions } }])),
+    /backgrounds/,
+  );
 });
 
 test("predictor() paints regions, and tells its memory before", async () => {
@@ -370,9 +388,7 @@ test("keepLargestComponent() is the largest part by flooding, in volumes of any 
   for (let run = 0; run < 40; run++) {
     const shape: Triple = [1 + prng.integer(12), 1 + prng.integer(9), 1 + prng.integer(7)];
     const density = [0, 0.05, 0.1, 0.15, 0.3, 1][run % 6];
-    const labels = Uint8Array.from({ length: count(shape) }, () =>
-      prng.uniform() < density ? 1 + prng.integer(3) : 0,
-    );
+    const labels = Uint8Array.from({ length: count(shape) }, () => prng.uniform() < density ? 1 + prng.integer(3) : 0);
     const values = run % 2 ? [1, 3] : [2];
     const want = flooded(labels, shape, values);
     const got = labels.slice();

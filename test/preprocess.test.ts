@@ -58,11 +58,13 @@ function back(image: Float32Array, geometry: CaseGeometry): Volume {
 
 test("oriented, cropped and transposed, and back to the voxel", async () => {
   const image = scan();
-  for (const transpose of [
-    [0, 1, 2],
-    [2, 0, 1],
-    [1, 2, 0],
-  ] as Triple[]) {
+  for (
+    const transpose of [
+      [0, 1, 2],
+      [2, 0, 1],
+      [1, 2, 0],
+    ] as Triple[]
+  ) {
     for (const orientation of ["RAS", "stored"] as const) {
       // RAS axes z, y, x have 3, 2 and 1 mm; as stored they are 3, 1 and 2.
       const mm = orientation === "RAS" ? [3, 2, 1] : [3, 1, 2];
@@ -199,13 +201,15 @@ test("resampling in parts is resampling whole", async () => {
   const shape: Triple = [11, 14, 13];
   const size: Triple = [7, 21, 9];
   const x = noise(2 * 11 * 14 * 13, 5);
-  for (const order of [
-    [3, 3, 3],
-    [0, 3, 3],
-    [1, 1, 1],
-    [3, 3, 0],
-    [3, 1, 3],
-  ] as const) {
+  for (
+    const order of [
+      [3, 3, 3],
+      [0, 3, 3],
+      [1, 1, 1],
+      [3, 3, 0],
+      [3, 1, 3],
+    ] as const
+  ) {
     const wanted = await vg.resampleVolume(vg.tensor(x, { shape: [2, ...shape] }), { size, order }).data();
     for (const part of [undefined, 600]) {
       const got = await vg.resampleArray(x as Float32Array<ArrayBuffer>, {
@@ -225,11 +229,13 @@ test("resampling in parts is resampling whole", async () => {
   await vg.resampleArray(x as Float32Array<ArrayBuffer>, odd).catch((error: Error) => void (message = error.message));
   assert.match(message, /orders 3, 1, 1; wanted three alike, or two of 3/);
   const labels = Uint8Array.from(x.subarray(0, 11 * 14 * 13), (v) => Math.round(1 + v));
-  for (const order of [
-    [1, 1, 1],
-    [0, 1, 1],
-    [0, 0, 0],
-  ] as const) {
+  for (
+    const order of [
+      [1, 1, 1],
+      [0, 1, 1],
+      [0, 0, 0],
+    ] as const
+  ) {
     const whole = await vg.resampleLabelArray(labels, { shape, size, order });
     const parts = await vg.resampleLabelArray(labels, { shape, size, order, part: 1000 });
     assert.equal([...parts], [...whole], `${order}`);

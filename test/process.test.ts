@@ -20,11 +20,15 @@ test.after(() => rm(folder, { recursive: true, force: true }));
 /** Writes a script and starts it as a user would. */
 async function start(name: string, source: string, stdout: "pipe" | number = "pipe") {
   await writeFile(join(folder, `${name}.mjs`), source);
-  const child = spawn(process.execPath, [cli, "run", join(folder, `${name}.mjs`)], { cwd: folder, stdio: ["ignore", stdout, "pipe"] });
+  const child = spawn(process.execPath, [cli, "run", join(folder, `${name}.mjs`)], {
+    cwd: folder,
+    stdio: ["ignore", stdout, "pipe"],
+  });
   const said = { text: "" };
   for (const stream of [child.stdout, child.stderr]) stream?.on("data", (data) => (said.text += data));
   const ended = new Promise<{ code: number | null; signal: string | null }>((resolve) =>
-    child.on("close", (code, signal) => resolve({ code, signal })));
+    child.on("close", (code, signal) => resolve({ code, signal }))
+  );
   const says = async (wanted: RegExp): Promise<void> => {
     for (let k = 0; k < 600 && !wanted.test(said.text); k++) await new Promise((resolve) => setTimeout(resolve, 50));
     assert.match(said.text, wanted);
@@ -61,11 +65,14 @@ test("a standard output that its reader has closed ends no script", async () => 
 });
 
 test("print() shows what a terminal would obey", async () => {
-  const { ended, said } = await start("escape", `
+  const { ended, said } = await start(
+    "escape",
+    `
 import { print } from "${engine}";
 print("\\u001b[31mred\\u0007 \\u202Eleft, of two lines\\nand a\\ttab");
 throw Object.assign(new Error("case \\u001b]0;title\\u0007"), { name: "DatasetError" });
-`);
+`,
+  );
   assert.is((await ended).code, 1);
   assert.match(said.text, "\\u001b[31mred\\u0007 \\u202eleft, of two lines\nand a\ttab");
   assert.match(said.text, "DatasetError: case \\u001b]0;title\\u0007");
@@ -95,7 +102,11 @@ test("lockFolder() gives a folder one owner, until that has ended or was killed"
   const third = await start("third", owner(path));
   assert.is((await third.ended).code, 1, third.said.text);
   await release();
-  assert.equal(await readdir(folder).then((names) => names.includes("run")), true, "the folder was made by the process that was killed");
+  assert.equal(
+    await readdir(folder).then((names) => names.includes("run")),
+    true,
+    "the folder was made by the process that was killed",
+  );
   assert.equal(await readdir(path), []);
 });
 
@@ -118,17 +129,19 @@ test("lockFolder() takes over locks of processes that are gone, and no others", 
     return release !== undefined;
   };
   const elsewhere = { pid: 7, host: "another-host", started: "" };
-  for (const [value, minutes, wanted] of [
-    [elsewhere, 0, false],
-    [elsewhere, 2, false],
-    [elsewhere, 30, true],
-    // A number of a process that lives, but began at another time.
-    [{ pid: process.ppid, host: hostname(), started: "another-boot 12" }, 0, true],
-    [{ pid: 2 ** 22 + 7, host: hostname(), started: "" }, 0, true],
-    ["", 0, false],
-    ["", 5, true],
-    ["{", 5, true],
-  ] as const) {
+  for (
+    const [value, minutes, wanted] of [
+      [elsewhere, 0, false],
+      [elsewhere, 2, false],
+      [elsewhere, 30, true],
+      // A number of a process that lives, but began at another time.
+      [{ pid: process.ppid, host: hostname(), started: "another-boot 12" }, 0, true],
+      [{ pid: 2 ** 22 + 7, host: hostname(), started: "" }, 0, true],
+      ["", 0, false],
+      ["", 5, true],
+      ["{", 5, true],
+    ] as const
+  ) {
     await put(value, minutes);
     assert.is(await taken(), wanted, `${JSON.stringify(value)} after ${minutes} minutes`);
   }

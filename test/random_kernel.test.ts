@@ -57,7 +57,9 @@ test("known answers on the device", async () => {
     const call = `vg_threefry2x32(vec2u(${key[0]}u, ${key[1]}u), vec2u(a, ${counter[1]}u))`;
     const words = Uint32Array.of(counter[0]);
     const same = await evaluate(
-      ["vg_threefry2x32"], `select(0.0, 1.0, all(${call} == vec2u(${block[0]}u, ${block[1]}u)))`, words,
+      ["vg_threefry2x32"],
+      `select(0.0, 1.0, all(${call} == vec2u(${block[0]}u, ${block[1]}u)))`,
+      words,
     );
     assert.equal([...same], [1], `key ${key}`);
   }

@@ -19,7 +19,9 @@ await (await import("./engine/mod.ts")).closeDevice();
   writeFileSync(file, code + check);
   try {
     const out = execFileSync(process.execPath, ["--import", "./engine/platform/cli/register.mjs", file.pathname], {
-      cwd: new URL("..", import.meta.url), encoding: "utf8", stdio: ["ignore", "pipe", "ignore"],
+      cwd: new URL("..", import.meta.url),
+      encoding: "utf8",
+      stdio: ["ignore", "pipe", "ignore"],
     });
     const [loss, squared, curvature, slope] = out.trim().split(/\s+/).map(Number) as [number, number, number, number];
     assert.ok(loss > 0 && loss < 1 && Number.isFinite(curvature));
@@ -37,7 +39,9 @@ test("the README's second example runs as it stands", () => {
   writeFileSync(file, `${code}await (await import("./engine/mod.ts")).closeDevice();\n`);
   try {
     const out = execFileSync(process.execPath, ["--import", "./engine/platform/cli/register.mjs", file.pathname], {
-      cwd: new URL("..", import.meta.url), encoding: "utf8", stdio: ["ignore", "pipe", "ignore"],
+      cwd: new URL("..", import.meta.url),
+      encoding: "utf8",
+      stdio: ["ignore", "pipe", "ignore"],
     });
     const [values, memory] = out.trim().split("\n").slice(-2) as [string, string];
     // hvp and jvp have the shapes of the weights; the numbers are finite.

@@ -16,7 +16,7 @@ const ORDERS = [
   [2, 1, 0],
 ];
 const CODES = ORDERS.flatMap((order) =>
-  Array.from({ length: 8 }, (_, bits) => order.map((axis) => ["LR", "PA", "IS"][axis][(bits >> axis) & 1]).join("")),
+  Array.from({ length: 8 }, (_, bits) => order.map((axis) => ["LR", "PA", "IS"][axis][(bits >> axis) & 1]).join(""))
 );
 // A rotation by some 20 degrees with anisotropic steps and a shear: oblique, but nearest to RAS.
 const OBLIQUE = [0.7, -0.4, 0.3, -20, 0.34, 0.95, -0.67, 31, 0.02, 0.33, 2.39, 7.5, 0, 0, 0, 1];

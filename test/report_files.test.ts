@@ -10,18 +10,30 @@ const folder = await mkdtemp(join(tmpdir(), "voxgrad-report-files-"));
 test.after(() => rm(folder, { recursive: true, force: true }));
 
 const plan = {
-  network: { name: "u", features: [1] }, patch: [1, 2, 3], spacing: [1, 1, 1], batch: 1,
-  channels: [{ name: "c", normalisation: "ct" }], labels: ["b", "x"],
+  network: { name: "u", features: [1] },
+  patch: [1, 2, 3],
+  spacing: [1, 1, 1],
+  batch: 1,
+  channels: [{ name: "c", normalisation: "ct" }],
+  labels: ["b", "x"],
 };
 const config = {
-  options: { a: 1 }, steps: 3, classes: ["x"], plan, dataset: { name: "d" }, splits: [{ train: ["a"], val: ["b"] }],
+  options: { a: 1 },
+  steps: 3,
+  classes: ["x"],
+  plan,
+  dataset: { name: "d" },
+  splits: [{ train: ["a"], val: ["b"] }],
   device: { name: "z", kind: "k" },
 };
 const step = { step: 1, loss: 1, rate: 0, dice: [1], seconds: 1 };
 const epoch = { ...step, epoch: 1 };
 const summary = {
-  metric_per_case: [{ metrics: { 1: { Dice: 0.5, TP: 3 } }, prediction_file: "p/a.nii.gz" }], mean: { 1: { Dice: 0.5 } },
-  foreground_mean: { Dice: 0.5 }, undefined: { 1: { Dice: 0, HD95: 0, TP: 0 } }, class_names: { 1: "x" },
+  metric_per_case: [{ metrics: { 1: { Dice: 0.5, TP: 3 } }, prediction_file: "p/a.nii.gz" }],
+  mean: { 1: { Dice: 0.5 } },
+  foreground_mean: { Dice: 0.5 },
+  undefined: { 1: { Dice: 0, HD95: 0, TP: 0 } },
+  class_names: { 1: "x" },
 };
 const ODD: readonly unknown[] = [null, 3, "x", [], { constructor: null }, [null]];
 

@@ -16,7 +16,7 @@ function solve(a: number[][], b: number[]): number[] {
   for (let i = 0; i < n; i++) {
     for (let r = i + 1; r < n; r++) {
       const f = m[r]![i]! / m[i]![i]!;
-      if (f !== 0) for (let c = i; c <= n; c++) m[r]![c]! -= f * m[i]![c]!;
+      if (f !== 0) { for (let c = i; c <= n; c++) m[r]![c]! -= f * m[i]![c]!; }
     }
   }
   const x = new Array<number>(n).fill(0);

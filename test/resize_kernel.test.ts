@@ -19,10 +19,24 @@ test.before(async () => {
 test.after(() => closeRunner(runner));
 
 const variants: readonly (readonly [Mode, boolean])[] = [
-  ["nearest", false], ["linear", false], ["linear", true], ["cubic", false], ["cubic", true],
+  ["nearest", false],
+  ["linear", false],
+  ["linear", true],
+  ["cubic", false],
+  ["cubic", true],
 ];
 const sizes: readonly (readonly [number, number])[] = [
-  [1, 1], [1, 7], [5, 1], [2, 3], [3, 2], [4, 8], [8, 4], [7, 13], [29, 3], [16, 17], [31, 96],
+  [1, 1],
+  [1, 7],
+  [5, 1],
+  [2, 3],
+  [3, 2],
+  [4, 8],
+  [8, 4],
+  [7, 13],
+  [29, 3],
+  [16, 17],
+  [31, 96],
 ];
 
 /** [outer, inner]; sizes that 4 divides take kernels with four results at a time. */
@@ -61,7 +75,14 @@ const noise = (count: number, seed: number): Float32Array =>
 
 function parameters(p: Partial<ResizeAxisParams>): ResizeAxisParams {
   return {
-    outer: 1, inner: 1, inputSize: 1, outputSize: 1, mode: "linear", alignCorners: false, transposed: false, ...p,
+    outer: 1,
+    inner: 1,
+    inputSize: 1,
+    outputSize: 1,
+    mode: "linear",
+    alignCorners: false,
+    transposed: false,
+    ...p,
   };
 }
 
@@ -163,8 +184,15 @@ test("sizes beyond 32-bit coordinates are refused, sizes near them are right", a
       let want = 0;
       for (let k = base - 1; k <= base + 2; k++) {
         const d = Math.abs((mode === "linear" ? Math.max(0, s) : s) - k);
-        const weight = mode === "nearest" ? (d === 0 ? 1 : 0) : mode === "linear" ? Math.max(0, 1 - d)
-          : d <= 1 ? 1.25 * d ** 3 - 2.25 * d ** 2 + 1 : d <= 2 ? -0.75 * d ** 3 + 3.75 * d ** 2 - 6 * d + 3 : 0;
+        const weight = mode === "nearest"
+          ? (d === 0 ? 1 : 0)
+          : mode === "linear"
+          ? Math.max(0, 1 - d)
+          : d <= 1
+          ? 1.25 * d ** 3 - 2.25 * d ** 2 + 1
+          : d <= 2
+          ? -0.75 * d ** 3 + 3.75 * d ** 2 - 6 * d + 3
+          : 0;
         want += weight * x[Math.min(n - 1, Math.max(0, k))]!;
       }
       assert.ok(Math.abs(got[i]! - want) < 2e-6, `${mode} at ${i}: ${got[i]}, not ${want}`);
@@ -184,13 +212,17 @@ interface Golden {
 /** The tensors of a safetensors file by name. */
 function readTensors(bytes: Uint8Array): Map<string, { shape: number[]; data: Float32Array }> {
   const length = Number(new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true));
-  const header = JSON.parse(new TextDecoder().decode(bytes.subarray(8, 8 + length))) as
-    Record<string, { shape: number[]; data_offsets: [number, number] }>;
-  return new Map(Object.entries(header).filter(([name]) => name !== "__metadata__").map(([name, entry]) => {
-    const [from, to] = entry.data_offsets;
-    const values = bytes.slice(8 + length + from, 8 + length + to);
-    return [name, { shape: entry.shape, data: new Float32Array(values.buffer) }];
-  }));
+  const header = JSON.parse(new TextDecoder().decode(bytes.subarray(8, 8 + length))) as Record<
+    string,
+    { shape: number[]; data_offsets: [number, number] }
+  >;
+  return new Map(
+    Object.entries(header).filter(([name]) => name !== "__metadata__").map(([name, entry]) => {
+      const [from, to] = entry.data_offsets;
+      const values = bytes.slice(8 + length + from, 8 + length + to);
+      return [name, { shape: entry.shape, data: new Float32Array(values.buffer) }];
+    }),
+  );
 }
 
 test("PyTorch's outputs and gradients", async () => {

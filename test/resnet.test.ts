@@ -72,8 +72,9 @@ for (const { depth, ...wanted } of published) {
       wanted.parameters,
     );
     let hash = 0x811c9dc5;
-    for (const letter of [...flat].map(([name, p]) => name + JSON.stringify(p.shape)).join("\n"))
+    for (const letter of [...flat].map(([name, p]) => name + JSON.stringify(p.shape)).join("\n")) {
       hash = Math.imul(hash ^ letter.charCodeAt(0), 0x01000193) >>> 0;
+    }
     assert.is(hash, wanted.hash);
   });
 }
@@ -93,8 +94,9 @@ for (const c of cases) {
         return [output.square().mean(), { output, statistics }] as const;
       };
       // Gradients of the small one alone: each kernel of the other's backward pass would be compiled for this.
-      const [[loss, parts], grads] =
-        c.gradNorms.length > 0 ? (valueAndGrad(lossOf, { hasAux: true })(p) as any) : [lossOf(p), {}];
+      const [[loss, parts], grads] = c.gradNorms.length > 0
+        ? (valueAndGrad(lossOf, { hasAux: true })(p) as any)
+        : [lossOf(p), {}];
       const norm = (t: Tensor): Tensor => t.square().sum().sqrt();
       const same = model.apply(p, x, { train: true }).sub(parts.output).abs().max();
       const results = { loss, trained: parts.output, evaluated: model.apply(p, x), same };
@@ -121,7 +123,7 @@ for (const c of cases) {
     assert.is(Object.keys(result.running).length, c.running.length);
     for (const [name, wanted] of c.running) near(await result.running[name].item(), wanted, 1e-5, name);
     // Running statistics get no gradient in training.
-    if (norms.size > 0) for (const [name] of c.running) assert.is(await norms.get(name)!.item(), 0, name);
+    if (norms.size > 0) { for (const [name] of c.running) assert.is(await norms.get(name)!.item(), 0, name); }
     run.dispose();
   });
 }

@@ -8,7 +8,18 @@ import { platform } from "../engine/platform/node.ts";
 import { platform as shared } from "#platform";
 import { PlatformError } from "../engine/platform/types.ts";
 import {
-  adam, compile, evaluate, JsonLines, log as logarithm, openRun, random, RunFolder, type Tensor, tensor, train, trainLoop,
+  adam,
+  compile,
+  evaluate,
+  JsonLines,
+  log as logarithm,
+  openRun,
+  random,
+  RunFolder,
+  type Tensor,
+  tensor,
+  train,
+  trainLoop,
   valueAndGrad,
 } from "../engine/mod.ts";
 
@@ -43,7 +54,12 @@ async function regression(name: string, { steps, kill, minutes = 0 }: Plot) {
   const best: number[] = [];
   let evaluations = 0;
   const result = await train({
-    run, title: "Regression", classes: [], steps, epochSteps: 4, checkpointMinutes: minutes,
+    run,
+    title: "Regression",
+    classes: [],
+    steps,
+    epochSteps: 4,
+    checkpointMinutes: minutes,
     rate: (k) => 0.1 / k,
     batch: async (k) => {
       if (k === kill) throw new Killed();
@@ -70,14 +86,18 @@ const lines = async (name: string, file: string): Promise<any[]> =>
 
 /** The message of an error of the kind. */
 async function failure(action: Promise<unknown>): Promise<Error> {
-  return action.then(() => { throw new Error("no error"); }, (error: Error) => error);
+  return action.then(() => {
+    throw new Error("no error");
+  }, (error: Error) => error);
 }
 
 test("a training that is killed again and again ends as one that is not, to the last bit", async () => {
   const whole = await regression("whole", { steps: 14 });
   assert.equal(whole.records.map((r) => r.step), Array.from({ length: 14 }, (_, k) => k + 1));
   assert.equal(whole.epochs.map((e) => [e.epoch, e.step]), [[1, 4], [2, 8], [3, 12], [4, 14]]);
-  for (const kill of [2, 3, 6, 9, 13, 14]) assert.instance(await failure(regression("killed", { steps: 14, kill })), Killed);
+  for (const kill of [2, 3, 6, 9, 13, 14]) {
+    assert.instance(await failure(regression("killed", { steps: 14, kill })), Killed);
+  }
   const rest = await regression("killed", { steps: 14 });
   assert.equal(rest.weights, whole.weights);
   assert.ok(rest.resumedAt >= 12 && rest.evaluations < 3);
@@ -85,7 +105,9 @@ test("a training that is killed again and again ends as one that is not, to the 
   assert.equal(bare(rest.epochs), bare(whole.epochs));
   assert.equal(bare(await lines("killed", "log.jsonl")), bare(await lines("whole", "log.jsonl")));
   assert.equal(bare(await lines("killed", "epochs.jsonl")), bare(await lines("whole", "epochs.jsonl")));
-  const [a, b] = await Promise.all(["killed", "whole"].map((name) => readFile(join(folder, name, "progress.svg"), "utf8")));
+  const [a, b] = await Promise.all(
+    ["killed", "whole"].map((name) => readFile(join(folder, name, "progress.svg"), "utf8")),
+  );
   assert.match(a!, "moving average");
   assert.match(b!, "Pseudo-Dice (validation patches)");
 });
@@ -114,7 +136,8 @@ test("a finished training goes on when more steps are asked for", async () => {
 test("a full disk leaves the checkpoint before as it was, says so, and the training goes on", async () => {
   const { writeFile: write, appendFile: append, log } = shared;
   const said: string[] = [];
-  const full = (path: string) => new PlatformError("file-failed", `Cannot write ${path}: no space left on device`, path);
+  const full = (path: string) =>
+    new PlatformError("file-failed", `Cannot write ${path}: no space left on device`, path);
   await regression("full", { steps: 3 });
   const before = await readFile(join(folder, "full/checkpoint.safetensors"));
   let between: Buffer | undefined;
@@ -143,7 +166,10 @@ test("a full disk leaves the checkpoint before as it was, says so, and the train
   }
   assert.match(said.join("\n"), /The checkpoint could not be written.*no space left on device/);
   assert.match(said.join("\n"), /The log is kept in memory/);
-  assert.match(said.join("\n"), /checkpoint\.safetensors.*tried again every 2 s: make room.*\n[^]*checkpoint\.safetensors is written now/);
+  assert.match(
+    said.join("\n"),
+    /checkpoint\.safetensors.*tried again every 2 s: make room.*\n[^]*checkpoint\.safetensors is written now/,
+  );
   assert.equal((await lines("full", "log.jsonl")).map((r) => r.step), [1, 2, 3, 4, 5, 6, 7, 8]);
   const whole = await regression("enough", { steps: 8 });
   const done = await regression("full", { steps: 8 });
@@ -167,7 +193,10 @@ test("a loss that is no number names the operator where that began, a step befor
   let w = tensor(2);
   const step = compile((value: Tensor) => [value.sub(1), logarithm(value.add(1e-30)).reshape({ shape: [1] })]);
   const error = await failure(trainLoop({
-    steps: 9, classes: [], rate: () => 0.5, batch: () => 0,
+    steps: 9,
+    classes: [],
+    rate: () => 0.5,
+    batch: () => 0,
     step: async () => {
       let figures: Tensor;
       [w, figures] = (await step(w)) as [Tensor, Tensor];

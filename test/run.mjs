@@ -87,9 +87,13 @@ function report(name, result, count) {
   passed += count.passed;
   failed += count.failed;
   const state = count.failed ? "FAIL" : "ok  ";
-  console.log(`${state} ${name.padEnd(44)} ${String(count.passed).padStart(4)} passed` +
-    `${count.failed ? `, ${count.failed} failed` : ""}  ${seconds(result.milliseconds)}`);
-  if (count.failed) failures.push({ name, output: result.output || `exit code ${result.code}, signal ${result.signal}` });
+  console.log(
+    `${state} ${name.padEnd(44)} ${String(count.passed).padStart(4)} passed` +
+      `${count.failed ? `, ${count.failed} failed` : ""}  ${seconds(result.milliseconds)}`,
+  );
+  if (count.failed) {
+    failures.push({ name, output: result.output || `exit code ${result.code}, signal ${result.signal}` });
+  }
 }
 
 function seconds(milliseconds) {

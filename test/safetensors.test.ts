@@ -82,11 +82,13 @@ for (const [dtype, values, want, numbers] of read) {
 }
 
 test("NaN stays NaN in every float type", async () => {
-  for (const [dtype, values] of [
-    ["F16", new Uint16Array([0x7e00])],
-    ["BF16", new Uint16Array([0x7fc0])],
-    ["F64", new Float64Array([NaN])],
-  ] as const) {
+  for (
+    const [dtype, values] of [
+      ["F16", new Uint16Array([0x7e00])],
+      ["BF16", new Uint16Array([0x7fc0])],
+      ["F64", new Float64Array([NaN])],
+    ] as const
+  ) {
     const { tensors } = loadSafetensors(file({ x: entry(dtype, [1], 0, values.byteLength) }, bytesOf(values)));
     assert.ok(Number.isNaN((await tensors.get("x")!.data())[0]), dtype);
   }
@@ -119,8 +121,7 @@ test("what is written is what the specification says, byte for byte", async () =
     ]),
     { note: "x" },
   );
-  const header =
-    '{"__metadata__":{"note":"x"},"10":{"dtype":"F32","shape":[1,2],"data_offsets":[0,8]},' +
+  const header = '{"__metadata__":{"note":"x"},"10":{"dtype":"F32","shape":[1,2],"data_offsets":[0,8]},' +
     '"a\\"b":{"dtype":"I32","shape":[1],"data_offsets":[8,12]},' +
     '"9":{"dtype":"U32","shape":[],"data_offsets":[12,16]},"flag":{"dtype":"BOOL","shape":[3],"data_offsets":[16,19]}}';
   const padded = header.padEnd(Math.ceil(header.length / 8) * 8);
@@ -169,7 +170,7 @@ test("a state dict in several types loads, and one that does not fit is refused 
   const stored = (list: typeof parts): Map<string, Tensor> => {
     let at = 0;
     const header: Record<string, object> = {};
-    for (const [name, dtype, shape, data] of list) header[name] = entry(dtype, shape, at, (at += data.byteLength));
+    for (const [name, dtype, shape, data] of list) header[name] = entry(dtype, shape, at, at += data.byteLength);
     return loadSafetensors(file(header, list.flatMap(([, , , data]) => [...bytesOf(data)]))).tensors;
   };
   const { conv, norm } = loadParameters(template, stored(parts));
@@ -178,14 +179,18 @@ test("a state dict in several types loads, and one that does not fit is refused 
   const wrong = parts.slice(1);
   wrong[0] = ["conv.bias", "F32", [3], new Float32Array(3)];
   wrong.push(["head.weight", "F32", [1], new Float32Array(1)]);
-  const refused = /1 missing: conv\.weight; 1 unexpected: head\.weight; 1 of another.*: conv\.bias \(f32 \[3\] for f32 \[2\]\)/;
+  const refused =
+    /1 missing: conv\.weight; 1 unexpected: head\.weight; 1 of another.*: conv\.bias \(f32 \[3\] for f32 \[2\]\)/;
   assert.throws(() => loadParameters(template, stored(wrong)), refused);
 });
 
 test("loadPretrained() takes all but a head for other classes, and names what begins anew", async () => {
   const template = (classes: number, deep: number, value: number) => ({
     stem: { weight: tensor(new Float32Array(4).fill(value), { shape: [2, 2] }) },
-    seg_layers: Array.from({ length: deep }, () => ({ weight: tensor(new Float32Array(2 * classes).fill(value), { shape: [classes, 2] }) })),
+    seg_layers: Array.from(
+      { length: deep },
+      () => ({ weight: tensor(new Float32Array(2 * classes).fill(value), { shape: [classes, 2] }) }),
+    ),
   });
   const head = /(^|\.)seg_layers\./;
   const load = (wanted: object, stored: object, options = {}) =>
@@ -228,12 +233,14 @@ test("malformed files are typed errors", () => {
   refuses(file({ x: { ...x, more: 1 } }, four), /unknown field more/);
   refuses(file({ x: entry("F8_E4M3", [4], 0, 4) }, four), /dtype "F8_E4M3"; known are F64/);
   refuses(file({ x: entry("toString", [4], 0, 4) }, four), /dtype "toString"/);
-  for (const shape of [[-1], [1.5], ["1"], 1, null])
+  for (const shape of [[-1], [1.5], ["1"], 1, null]) {
     refuses(file({ x: entry("F32", shape, 0, 4) }, four), /shape is a list/);
+  }
   refuses(file({ x: entry("F32", [2 ** 16, 2 ** 16], 0, 4) }, four), /2\^31 elements/);
   refuses(file({ x: entry("U8", [2 ** 53 - 1, 2 ** 53 - 1], 0, 4) }, four), /2\^31 elements/);
-  for (const offsets of [[0], [0, -4], ["0", 4], 4, undefined])
+  for (const offsets of [[0], [0, -4], ["0", 4], 4, undefined]) {
     refuses(file({ x: { ...x, data_offsets: offsets } }, four), /data_offsets are two/);
+  }
   refuses(file({ x: entry("F32", [1], 4, 0) }, four), /lies at bytes 4 to 0 of 4/);
   refuses(file({ x: entry("F32", [2], 0, 8) }, four), /lies at bytes 0 to 8 of 4/);
   refuses(file({ x: entry("F32", [2], 0, 4) }, four), /F32 of shape \[2\] takes 8 bytes, its data_offsets span 4/);
@@ -287,7 +294,10 @@ test("readSafetensors() refuses a sealed file of which any bit has changed", asy
     assert.is(createHash("sha256").update(blank).digest("hex"), digits[1]);
     await writeFile(path, good);
     const read = await readSafetensors(path);
-    assert.equal([read.sealed, read.metadata, Array.from(await read.tensors.get("a")!.data())], [true, { note: "x" }, [1.5, -2]]);
+    assert.equal([read.sealed, read.metadata, Array.from(await read.tensors.get("a")!.data())], [true, { note: "x" }, [
+      1.5,
+      -2,
+    ]]);
     for (let at = 8; at < good.length; at++) {
       const bad = good.slice();
       bad[at] ^= 1 << (at % 8);

@@ -34,7 +34,10 @@ function made(id = "made", channels = 2) {
   label.data[59] = 2;
   label.data[33] = 2;
   return {
-    id, channels, shape: [3, 4, 5] as const, spacing: [3, 2, 1] as const,
+    id,
+    channels,
+    shape: [3, 4, 5] as const,
+    spacing: [3, 2, 1] as const,
     image: image.data as Float32Array<ArrayBuffer>,
     label: label.data as Uint8Array<ArrayBuffer>,
     foreground: [{ value: 1, voxels: Uint32Array.of(0) }, { value: 2, voxels: Uint32Array.of(33, 59) }],
@@ -122,7 +125,10 @@ test("sampleBatch() forces foreground on nnU-Net's share of a batch", async () =
   assert.equal([one.image.length, one.label.length, one.ids.length], [4 * 2 * 24, 4 * 24, 4]);
   assert.equal(await sampleBatch(new Prng(7), cases, whole), one);
   const failure = (source: CaseSource) =>
-    sampleBatch(new Prng(1), source, { batch: 8, patch: [1, 1, 1] }).then(() => "none", (error: Error) => error.message);
+    sampleBatch(new Prng(1), source, { batch: 8, patch: [1, 1, 1] }).then(
+      () => "none",
+      (error: Error) => error.message,
+    );
   assert.match(await failure(inMemory([])), "no cases");
   assert.match(await failure(inMemory([item, made("b", 1)])), /has \d channel\(s\)/);
   assert.match(await failure(casesOf(cases, ["absent"])), "there is no case absent");
@@ -164,7 +170,12 @@ test("roundHalfEven() rounds as Python does", () => {
 test("withChannels() keeps as many bytes as it may, the latest used; a case that failed is asked again", async () => {
   const shape = [4, 5, 6] as const;
   const caseOf = (id: string) => ({
-    id, channels: 1, shape, spacing: [1, 1, 1] as const, image: new Float32Array(120), label: new Uint8Array(120),
+    id,
+    channels: 1,
+    shape,
+    spacing: [1, 1, 1] as const,
+    image: new Float32Array(120),
+    label: new Uint8Array(120),
     foreground: [{ value: 1, voxels: new Uint32Array(3) }],
   });
   const ids = ["a", "b", "c", "d"];

@@ -2,7 +2,12 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { Prng } from "../engine/imaging/prng.ts";
 import {
-  argmaxLabels, gaussianImportance, slidingWindow, slidingWindowCost, slidingWindowSlabs, tileStarts,
+  argmaxLabels,
+  gaussianImportance,
+  slidingWindow,
+  slidingWindowCost,
+  slidingWindowSlabs,
+  tileStarts,
 } from "../engine/imaging/sliding_window.ts";
 
 const random = (seed: number, length: number) => {
@@ -19,12 +24,14 @@ test("tileStarts() spreads as few patches as the step allows, as nnU-Net's examp
   assert.equal(tileStarts(10, 4, 0.5), [0, 2, 4, 6]);
   assert.equal(tileStarts(10, 4, 1), [0, 3, 6]);
   assert.equal(tileStarts(6, 3, 0.9), [0, 2, 3], "1.5 rounds to even");
-  for (const [size, patch, step] of [
-    [101, 32, 0.5],
-    [77, 20, 0.25],
-    [33, 32, 1],
-    [500, 7, 0.9],
-  ]) {
+  for (
+    const [size, patch, step] of [
+      [101, 32, 0.5],
+      [77, 20, 0.25],
+      [33, 32, 1],
+      [500, 7, 0.9],
+    ]
+  ) {
     const starts = tileStarts(size, patch, step);
     assert.is(starts[0], 0);
     assert.is(starts.at(-1), size - patch);
@@ -63,13 +70,15 @@ const SCIPY: [number[], number][] = [
   [[3, 4, 5], 2.31028273e-5],
 ];
 
-for (const [name, shape, patch, step, batch] of [
-  ["a volume of many patches", [2, 9, 11, 13], [4, 5, 6], 0.5, 3],
-  ["one patch exactly", [1, 4, 5, 6], [4, 5, 6], 0.5, 1],
-  ["a volume smaller than the patch", [1, 3, 2, 5], [4, 5, 8], 0.5, 2],
-  ["a volume smaller along one axis", [2, 9, 3, 7], [4, 8, 4], 0.25, 4],
-  ["uniform steps of a whole patch", [1, 7, 8, 9], [3, 4, 5], 1, 2],
-] as [string, Shape, number[], number, number][]) {
+for (
+  const [name, shape, patch, step, batch] of [
+    ["a volume of many patches", [2, 9, 11, 13], [4, 5, 6], 0.5, 3],
+    ["one patch exactly", [1, 4, 5, 6], [4, 5, 6], 0.5, 1],
+    ["a volume smaller than the patch", [1, 3, 2, 5], [4, 5, 8], 0.5, 2],
+    ["a volume smaller along one axis", [2, 9, 3, 7], [4, 8, 4], 0.25, 4],
+    ["uniform steps of a whole patch", [1, 7, 8, 9], [3, 4, 5], 1, 2],
+  ] as [string, Shape, number[], number, number][]
+) {
   for (const gaussian of [true, false]) {
     test(`slidingWindow() of the identity gives the input: ${name}, ${gaussian ? "Gaussian" : "uniform"}`, async () => {
       const data = random(
@@ -131,12 +140,12 @@ test("slidingWindow() averages as a plain loop over patches does", async () => {
     },
   );
   for (let c = 0; c < 2; c++) {
-    for (let z = 0; z < 7; z++)
-      for (let y = 0; y < 6; y++)
+    for (let z = 0; z < 7; z++) {
+      for (let y = 0; y < 6; y++) {
         for (let x = 0; x < 9; x++) {
           let [sum, weight] = [0, 0];
-          for (const a of tileStarts(7, 4, 0.5))
-            for (const b of tileStarts(6, 5, 0.5))
+          for (const a of tileStarts(7, 4, 0.5)) {
+            for (const b of tileStarts(6, 5, 0.5)) {
               for (const d of tileStarts(9, 6, 0.5)) {
                 const [k, j, i] = [z - a, y - b, x - d];
                 if (k < 0 || k >= 4 || j < 0 || j >= 5 || i < 0 || i >= 6) continue;
@@ -144,8 +153,12 @@ test("slidingWindow() averages as a plain loop over patches does", async () => {
                 sum += importance[at] * respond(data[(z * 6 + y) * 9 + x], c, at);
                 weight += importance[at];
               }
+            }
+          }
           assert.ok(Math.abs(out.data[((c * 7 + z) * 6 + y) * 9 + x] - sum / weight) < 1e-5);
         }
+      }
+    }
   }
 });
 
@@ -194,7 +207,10 @@ test("slidingWindowSlabs() can be left early, and passes errors on", async () =>
     assert.is(slab.start, 0);
     break;
   }
-  const message = await slidingWindow(grid, { patch: [4, 4, 4], classes: 1, predict }).then(String, (e: Error) => e.message);
+  const message = await slidingWindow(grid, { patch: [4, 4, 4], classes: 1, predict }).then(
+    String,
+    (e: Error) => e.message,
+  );
   assert.is(message, "lost");
 });
 

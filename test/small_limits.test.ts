@@ -2,11 +2,14 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as vg from "../engine/mod.ts";
-import { closeDevice, deviceInfo, evaluate, openDevice, tensor, type Tensor, VoxgradError } from "../engine/mod.ts";
+import { closeDevice, deviceInfo, evaluate, openDevice, type Tensor, tensor, VoxgradError } from "../engine/mod.ts";
 import { plainConvUNet } from "../models/mod.ts";
 
 const wave = (shape: number[], seed: number): number[] =>
-  Array.from({ length: shape.reduce((a, b) => a * b, 1) }, (_, k) => Math.sin(k * 0.7 + seed) + 0.3 * Math.cos(k * k * 0.11));
+  Array.from(
+    { length: shape.reduce((a, b) => a * b, 1) },
+    (_, k) => Math.sin(k * 0.7 + seed) + 0.3 * Math.cos(k * k * 0.11),
+  );
 const field = (shape: number[], seed: number): Tensor => tensor(Float32Array.from(wave(shape, seed)), { shape });
 
 /** Values and gradients of operators whose kernels share work between lanes, of sizes that take every road. */
@@ -35,14 +38,25 @@ function operators(): Record<string, Tensor> {
 
 /** The loss and a checksum of the parameters after two steps. */
 async function unet(): Promise<number[]> {
-  const model = plainConvUNet({ inputChannels: 1, features: [4, 8], kernels: [3, 3], strides: [1, 2], classes: 2, convsPerStage: 1, decoderConvsPerStage: 1, deepSupervision: false });
+  const model = plainConvUNet({
+    inputChannels: 1,
+    features: [4, 8],
+    kernels: [3, 3],
+    strides: [1, 2],
+    classes: 2,
+    convsPerStage: 1,
+    decoderConvsPerStage: 1,
+    deepSupervision: false,
+  });
   const optimiser = vg.sgd({ momentum: 0.9, nesterov: true });
   let params: any = model.init(vg.random.key(1));
   let state = optimiser.init(params);
   const x = field([1, 1, 8, 12, 12], 10);
   const labels = await evaluate(x.greater(0.2).cast("i32").reshape({ shape: [1, 8, 12, 12] }));
   const step: any = vg.compile((p: any, s: any, rate: Tensor) => {
-    const [loss, grads] = vg.valueAndGrad((q: any) => vg.diceCrossEntropy(model.apply(q, x, { train: true }) as Tensor, labels))(p);
+    const [loss, grads] = vg.valueAndGrad((q: any) =>
+      vg.diceCrossEntropy(model.apply(q, x, { train: true }) as Tensor, labels)
+    )(p);
     return [loss, ...optimiser.update(grads, s, p, rate)];
   }, { donate: [0, 1] });
   const losses: number[] = [];
@@ -87,7 +101,9 @@ for (const [limits, invocations] of [["default", 256], ["compatibility", 128]] a
     for (const [name, values] of await all(limits === "compatibility")) {
       const reference = wanted.get(name)!;
       const scale = largest(reference);
-      values.forEach((v, k) => assert.ok(Math.abs(v - reference[k]!) <= 2e-5 * scale, `${name}, ${k}: ${v} for ${reference[k]}`));
+      values.forEach((v, k) =>
+        assert.ok(Math.abs(v - reference[k]!) <= 2e-5 * scale, `${name}, ${k}: ${v} for ${reference[k]}`)
+      );
     }
     await closeDevice();
   });
@@ -111,7 +127,10 @@ test("openDevice() refuses other limits; VOXGRAD_LIMITS and VOXGRAD_FEATURES ask
     assert.not((await deviceInfo()).features.includes("timestamp-query"));
     await closeDevice();
     env.VOXGRAD_LIMITS = "tiny";
-    assert.match(await deviceInfo().then(() => "", (error: Error) => error.message), /^VOXGRAD_LIMITS is adapter, default, compatibility or not set, got "tiny"$/);
+    assert.match(
+      await deviceInfo().then(() => "", (error: Error) => error.message),
+      /^VOXGRAD_LIMITS is adapter, default, compatibility or not set, got "tiny"$/,
+    );
   } finally {
     delete env.VOXGRAD_LIMITS;
     delete env.VOXGRAD_FEATURES;

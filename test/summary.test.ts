@@ -96,10 +96,12 @@ test("ConResNet has the published parameters and multiply-adds", () => {
     [19018732, 18783715, 19441196],
   );
   // Table VII; it does not say what else was counted.
-  for (const [found, published] of [
-    [full, 538.5e9],
-    [baseline, 453.9e9],
-  ] as const) {
+  for (
+    const [found, published] of [
+      [full, 538.5e9],
+      [baseline, 453.9e9],
+    ] as const
+  ) {
     assert.ok(Math.abs(found.multiplyAdds / published - 1) < 0.005, `${found.multiplyAdds} for ${published}`);
   }
   assert.equal(

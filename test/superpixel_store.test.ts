@@ -26,7 +26,15 @@ test("openSuperpixels() makes each case once, in threads too, and anew when some
   const folder = await mkdtemp(join(tmpdir(), "voxgrad-superpixels-"));
   try {
     const item = (id: string, seed: number) =>
-      ({ id, image: made(seed), label: new Uint8Array(D * SIZE), channels: 1, shape: [D, H, W], spacing: [1, 1, 1], foreground: [] }) as const;
+      ({
+        id,
+        image: made(seed),
+        label: new Uint8Array(D * SIZE),
+        channels: 1,
+        shape: [D, H, W],
+        spacing: [1, 1, 1],
+        foreground: [],
+      }) as const;
     const source = (seed: number) => vg.inMemory([item("a", 1), item("b", seed), item("c", 3)]);
     const options = { folder, minSize: 12, threshold: 60 };
     const open = async (seed: number, more: object = {}) => {
@@ -52,7 +60,10 @@ test("openSuperpixels() makes each case once, in threads too, and anew when some
     await writeFile(file, (await readFile(file)).subarray(0, 60));
     assert.equal((await open(9, { minSize: 20 })).slice(0, 2), [1, 2]);
     const broken = vg.inMemory([{ ...item("bad", 1), image: new Float32Array(D * SIZE).fill(NaN) }]);
-    const message = await vg.openSuperpixels(broken, options).then(() => "", (error: Error) => `${error.name} ${error.message}`);
+    const message = await vg.openSuperpixels(broken, options).then(
+      () => "",
+      (error: Error) => `${error.name} ${error.message}`,
+    );
     assert.match(message, /VoxgradError case bad: the image holds NaN/);
   } finally {
     await rm(folder, { recursive: true, force: true });

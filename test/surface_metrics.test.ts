@@ -35,8 +35,9 @@ test("golden overlap and surface metrics", () => {
 /** Every surface voxel of one against every one of the other. */
 function byPairs(a: Uint8Array, b: Uint8Array, options: { shape: number[]; spacing: number[]; label: number }) {
   const { shape, spacing, label } = options;
-  const places = Array.from(a, (_, at) =>
-    shape.map((n, axis) => Math.floor(at / shape.slice(axis + 1).reduce((p, q) => p * q, 1)) % n),
+  const places = Array.from(
+    a,
+    (_, at) => shape.map((n, axis) => Math.floor(at / shape.slice(axis + 1).reduce((p, q) => p * q, 1)) % n),
   );
   const at = (place: number[]) => place.reduce((sum, p, axis) => sum * shape[axis] + p, 0);
   const surface = (mask: Uint8Array) =>
@@ -46,7 +47,7 @@ function byPairs(a: Uint8Array, b: Uint8Array, options: { shape: number[]; spaci
         [-1, 1].some((step) => {
           const next = place.map((p, other) => (other === axis ? p + step : p));
           return next[axis] < 0 || next[axis] >= n || mask[at(next)] !== label;
-        }),
+        })
       );
     });
   const [p, r] = [surface(a), surface(b)];
@@ -111,18 +112,22 @@ test("far masks, thin lines and a voxel in each corner", () => {
 test("surface metrics of empty masks are NaN, surface Dice of one is 0", () => {
   const [none, some] = [new Uint8Array(27), new Uint8Array(27).fill(1)];
   const shape = [3, 3, 3];
-  for (const [p, r] of [
-    [none, some],
-    [some, none],
-    [none, none],
-  ]) {
+  for (
+    const [p, r] of [
+      [none, some],
+      [some, none],
+      [none, none],
+    ]
+  ) {
     const got = metrics.surfaceMeasures(p, r, { shape });
-    for (const key of [
-      "hausdorff",
-      "hausdorff95",
-      "hausdorff95MaxOfDirected",
-      "averageSymmetricSurfaceDistance",
-    ] as const) {
+    for (
+      const key of [
+        "hausdorff",
+        "hausdorff95",
+        "hausdorff95MaxOfDirected",
+        "averageSymmetricSurfaceDistance",
+      ] as const
+    ) {
       assert.ok(Number.isNaN(got[key]), `${key} ${got[key]}`);
     }
     assert.ok(Object.is(got.surfaceDice, p === r ? NaN : 0));

@@ -17,11 +17,12 @@ test("every cotangent is added where its value was taken from", async () => {
   const [, pullback] = vg.vjp(f, [x]);
   const [dx] = pullback(vg.tensor(u, { shape: [2, 45, 10, 3] }));
   const wanted = new Float64Array(2 * n * 3);
-  for (let b = 0; b < 2; b++)
+  for (let b = 0; b < 2; b++) {
     for (let k = 0; k < count; k++) {
       const place = Math.min(n - 1, Math.max(0, indices[k]!));
       for (let c = 0; c < 3; c++) wanted[(b * n + place) * 3 + c]! += u[(b * count + k) * 3 + c]!;
     }
+  }
   // A place sums a dozen terms at most.
   assert.ok(relativeError(await dx.data(), wanted) < 1e-6);
 });

@@ -32,7 +32,13 @@ test("tensor() copies a typed array, of any type, unless copy is false", async (
 });
 
 test("what data() gives is the caller's", async () => {
-  for (const x of [tensor([1, 2]), await vg.evaluate(tensor([1, 2]).add(0)), tensor(new Float32Array([1, 2]), { copy: false })]) {
+  for (
+    const x of [
+      tensor([1, 2]),
+      await vg.evaluate(tensor([1, 2]).add(0)),
+      tensor(new Float32Array([1, 2]), { copy: false }),
+    ]
+  ) {
     (await x.data()).fill(9);
     assert.equal([...(await x.data())], [1, 2]);
   }
@@ -50,7 +56,14 @@ test("an array whose memory was transferred away is refused, at once or when it 
   structuredClone(data.buffer, { transfer: [data.buffer] } as never);
   assert.match(message(() => tensor(data)), /^tensor: the typed array has lost its memory, which was transferred/);
   assert.match(message(() => tensor(data, { shape: [3] })), /^tensor: the typed array has lost its memory/);
-  for (const use of [() => kept.data(), () => kept.add(1).data(), () => vg.evaluate(kept.mul(2)), () => compile((t: vg.Tensor) => t.neg())(kept)]) {
+  for (
+    const use of [
+      () => kept.data(),
+      () => kept.add(1).data(),
+      () => vg.evaluate(kept.mul(2)),
+      () => compile((t: vg.Tensor) => t.neg())(kept),
+    ]
+  ) {
     const error = await use().then(() => null, (e: unknown) => e);
     assert.instance(error, VoxgradError, String(error));
     assert.match((error as Error).message, /has lost its memory/);
@@ -62,9 +75,15 @@ test("tensor() refuses holes, rows of different depth and tensors among numbers"
   const hole = [1, 2, 3];
   delete hole[1];
   assert.match(message(() => tensor(hole)), /^tensor: got undefined where a number is wanted$/);
-  assert.match(message(() => tensor([1, [2]] as never)), /^tensor: an array of 1 lies at depth 1, where other rows have numbers$/);
+  assert.match(
+    message(() => tensor([1, [2]] as never)),
+    /^tensor: an array of 1 lies at depth 1, where other rows have numbers$/,
+  );
   assert.match(message(() => tensor([[1], 2] as never)), /^tensor: got 2 where a number is wanted$/);
-  assert.match(message(() => tensor([ones([2]), ones([2])] as never)), /got Tensor\(f32\[2\]\) where a number is wanted; stack/);
+  assert.match(
+    message(() => tensor([ones([2]), ones([2])] as never)),
+    /got Tensor\(f32\[2\]\) where a number is wanted; stack/,
+  );
 });
 
 test("names that every object has are no dtypes, modes or options", () => {
@@ -73,9 +92,18 @@ test("names that every object has are no dtypes, modes or options", () => {
     assert.match(message(() => ones([1]).cast(name as never)), /^cast: dtype is one of/);
     assert.match(message(() => tensor([1], { dtype: name as never })), /^tensor: dtype is one of/);
     assert.match(message(() => vg.resize(ones([1, 1, 2, 2]), { size: 3, mode: name as never })), /^resize: mode is/);
-    assert.match(message(() => vg.connectedComponents(ones([2, 2]), { connectivity: name as never })), /^connectedComponents: connectivity/);
-    assert.match(message(() => vg.gridSample(ones([1, 1, 2, 2]), ones([1, 2, 2, 2]), { padding: name as never })), /^gridSample: padding/);
-    assert.match(message(() => vg.sum(ones([1]), { [name]: 1 } as never)), name === "__proto__" ? /./ : /^sum: unknown option/);
+    assert.match(
+      message(() => vg.connectedComponents(ones([2, 2]), { connectivity: name as never })),
+      /^connectedComponents: connectivity/,
+    );
+    assert.match(
+      message(() => vg.gridSample(ones([1, 1, 2, 2]), ones([1, 2, 2, 2]), { padding: name as never })),
+      /^gridSample: padding/,
+    );
+    assert.match(
+      message(() => vg.sum(ones([1]), { [name]: 1 } as never)),
+      name === "__proto__" ? /./ : /^sum: unknown option/,
+    );
   }
 });
 

@@ -10,8 +10,19 @@ import { compile, conv3d, type Tensor, tensor, VoxgradError } from "../engine/mo
 import { makeVolume, scaling } from "../engine/imaging/mod.ts";
 import { noise } from "./helpers.ts";
 import {
-  counted, duration, findImages, formatTable, JsonLines, openRun, Pace, PseudoDice, segmenter,
-  RunFolder, stepFigures, tellBackground, trainLoop,
+  counted,
+  duration,
+  findImages,
+  formatTable,
+  JsonLines,
+  openRun,
+  Pace,
+  PseudoDice,
+  RunFolder,
+  segmenter,
+  stepFigures,
+  tellBackground,
+  trainLoop,
 } from "../engine/train/mod.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "voxgrad-train-"));
@@ -54,11 +65,19 @@ test("openRun() takes the first free number, and refuses a folder that holds a r
 
 test("RunFolder.clear() removes what a training wrote, in a folder that holds one alone", async () => {
   const place = (name: string) => join(folder, "cleared", name);
-  const files = ["checkpoint.safetensors", "predictions/a.nii.gz", "fold_0/model.safetensors", "fold_0/notes.txt", "mine.txt", "phantom/x"];
+  const files = [
+    "checkpoint.safetensors",
+    "predictions/a.nii.gz",
+    "fold_0/model.safetensors",
+    "fold_0/notes.txt",
+    "mine.txt",
+    "phantom/x",
+  ];
   const put = async (): Promise<void> => {
     for (const name of files) await new RunFolder(join(folder, "cleared")).write(name, "x");
   };
-  const left = async () => (await readdir(join(folder, "cleared"), { recursive: true })).filter((name) => /\.|x$/.test(name)).sort();
+  const left = async () =>
+    (await readdir(join(folder, "cleared"), { recursive: true })).filter((name) => /\.|x$/.test(name)).sort();
   await put();
   const run = new RunFolder(join(folder, "cleared"));
   await run.clear();
@@ -67,7 +86,10 @@ test("RunFolder.clear() removes what a training wrote, in a folder that holds on
   await writeFile(place("config.json"), '{ "compilerOptions": {} }');
   await run.clear();
   assert.equal(await left(), [...files, "config.json"].sort());
-  assert.match(await failure(() => openRun({ name: "x", folder: join(folder, "cleared"), overwrite: true })), /its config\.json is not that of a run/);
+  assert.match(
+    await failure(() => openRun({ name: "x", folder: join(folder, "cleared"), overwrite: true })),
+    /its config\.json is not that of a run/,
+  );
   await run.writeJson("config.json", { options: {} });
   await run.clear();
   assert.equal(await left(), ["fold_0/notes.txt", "mine.txt", "phantom/x"]);
@@ -75,7 +97,9 @@ test("RunFolder.clear() removes what a training wrote, in a folder that holds on
 
 test("RunFolder.write() refuses names that lead out of the folder", async () => {
   const run = new RunFolder(join(folder, "inside"));
-  for (const name of ["../x", "/x", "a/../../x", "a//b", "./x", "", "a\\b", "a\u0000b", "predictions/../../../x.nii.gz"]) {
+  for (
+    const name of ["../x", "/x", "a/../../x", "a//b", "./x", "", "a\\b", "a\u0000b", "predictions/../../../x.nii.gz"]
+  ) {
     assert.match(await failure(() => run.write(name, "x")), /is no name of a file in it/, name);
     assert.match(await failure(() => run.append(name, "x")), /is no name of a file in it/, name);
   }
@@ -107,8 +131,16 @@ test("JsonLines writes one JSON value a line", async () => {
 });
 
 test("duration() is read by people", () => {
-  assert.equal([0, 9.94, 9.96, 59.4, 75, 3599, 3600, 7384].map(duration),
-    ["0.0 s", "9.9 s", "10 s", "59 s", "1 min 15 s", "59 min 59 s", "1 h 0 min", "2 h 3 min"]);
+  assert.equal([0, 9.94, 9.96, 59.4, 75, 3599, 3600, 7384].map(duration), [
+    "0.0 s",
+    "9.9 s",
+    "10 s",
+    "59 s",
+    "1 min 15 s",
+    "59 min 59 s",
+    "1 h 0 min",
+    "2 h 3 min",
+  ]);
 });
 
 test("Pace measures from the first mark on", () => {
@@ -137,7 +169,9 @@ test("findImages() groups channels, and takes any other file for a case", async 
   const list = (cases: { id: string; images: readonly string[] }[]) =>
     cases.map(({ id, images }) => [id, ...images.map((path) => path.slice(folder.length + 1))]);
   assert.equal(list(await findImages(`${folder}/one/`, 1)), [
-    ["a_0007", "one/a_0007.nii"], ["b", "one/b_0000.nii.gz"], ["c", "one/c.nii.gz"],
+    ["a_0007", "one/a_0007.nii"],
+    ["b", "one/b_0000.nii.gz"],
+    ["c", "one/c.nii.gz"],
   ]);
   await put("two/a_0000.nii.gz", "two/a_0001.nii.gz", "two/whole.nii");
   const pair = ["a", "two/a_0000.nii.gz", "two/a_0001.nii.gz"];
@@ -210,7 +244,15 @@ test("trainLoop() makes the next batch before it reads a step, and reads steps i
     record: ({ step }) => void events.push(`record ${step}`),
   });
   assert.equal(events, [
-    "batch 3", "step 3", "batch 4", "step 4", "batch 5", "record 3", "step 5", "record 4", "record 5",
+    "batch 3",
+    "step 3",
+    "batch 4",
+    "step 4",
+    "batch 5",
+    "record 3",
+    "step 5",
+    "record 4",
+    "record 5",
   ]);
   assert.equal(records.map((r) => r.step), [3, 4, 5]);
   assert.ok(records.every((r) => Math.abs(r.loss - r.rate * 2) < 1e-6));

@@ -4,7 +4,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { closeDevice, config, readVolume, resumableConfig, trainingChanges, writeOrganPhantomDataset } from "../engine/mod.ts";
+import {
+  closeDevice,
+  config,
+  readVolume,
+  resumableConfig,
+  trainingChanges,
+  writeOrganPhantomDataset,
+} from "../engine/mod.ts";
 import { alpnetEntries, trainAlpnet } from "../models/mod.ts";
 import { runCommand } from "./command.ts";
 
@@ -15,7 +22,19 @@ test.after(async () => {
 });
 const place = (name: string) => join(folder, name);
 await writeOrganPhantomDataset(place("data"), { cases: 4, seed: 3, shape: [24, 20, 16], spacing: [10, 10, 20] });
-const words = [place("data"), "--cache", place("prepared"), "--folds", "2", "--workers", "0", "--stride", "4", "--embedding", "8"];
+const words = [
+  place("data"),
+  "--cache",
+  place("prepared"),
+  "--folds",
+  "2",
+  "--workers",
+  "0",
+  "--stride",
+  "4",
+  "--embedding",
+  "8",
+];
 /** A run with options that all arms have. */
 const run = (name: string, more: readonly string[]) =>
   trainAlpnet(config(alpnetEntries, [...words, "--run", place(name), ...more]));
@@ -28,7 +47,9 @@ test("a run that is gone on with ends as one that was not stopped, and held-out 
   assert.is(whole.cases.length, 2);
   assert.ok(whole.cases.every(({ classes }) => classes.length === 5));
   await train("part", ["--steps", "3"]);
-  await trainAlpnet(await resumableConfig(alpnetEntries, { change: trainingChanges }, ["--resume", place("part"), "--steps", "5"]));
+  await trainAlpnet(
+    await resumableConfig(alpnetEntries, { change: trainingChanges }, ["--resume", place("part"), "--steps", "5"]),
+  );
   assert.equal(await weights("part"), await weights("whole"));
   const untrained = await run("init", ["--arm", "init"]);
   assert.equal(untrained.cases.map(({ id }) => id), whole.cases.map(({ id }) => id));
@@ -36,16 +57,42 @@ test("a run that is gone on with ends as one that was not stopped, and held-out 
 });
 
 test("annotated arms train on classes that are not excluded; mistakes are told", async () => {
-  await run("panet", ["--arm", "panet", "--epoch", "2", "--rate", "1e-2", "--steps", "2", "--exclude", "spleen, liver", "--ranges", "unknown", "--transformed", "query"]);
+  await run("panet", [
+    "--arm",
+    "panet",
+    "--epoch",
+    "2",
+    "--rate",
+    "1e-2",
+    "--steps",
+    "2",
+    "--exclude",
+    "spleen, liver",
+    "--ranges",
+    "unknown",
+    "--transformed",
+    "query",
+  ]);
   const refused = (more: readonly string[]) => run("refused", more).then(() => "", (error: Error) => error.message);
   assert.match(await refused(["--exclude", "heart"]), /--exclude: there is no class "heart"; there are liver, spleen/);
-  assert.match(await refused(["--overwrite", "--support", "nobody", "--arm", "init"]), /--support: there is no case nobody/);
+  assert.match(
+    await refused(["--overwrite", "--support", "nobody", "--arm", "init"]),
+    /--support: there is no case nobody/,
+  );
 });
 
 test("segment_one_shot labels scans with the values of its support", async () => {
   const image = (n: number) => place(`data/imagesTr/organs_00${n}.nii.gz`);
   const support = ["--support", image(1), "--supportLabels", place("data/labelsTr/organs_001.nii.gz")];
-  const made = await runCommand(folder, ["segment_one_shot", "whole", image(2), "found", ...support, "--names", "liver"]);
+  const made = await runCommand(folder, [
+    "segment_one_shot",
+    "whole",
+    image(2),
+    "found",
+    ...support,
+    "--names",
+    "liver",
+  ]);
   assert.is(made.code, 0, made.output);
   const [found, scan] = [await readVolume(place("found/organs_002.nii.gz")), await readVolume(image(2))];
   assert.equal([found.shape, found.affine], [scan.shape, scan.affine]);
@@ -53,13 +100,25 @@ test("segment_one_shot labels scans with the values of its support", async () =>
   assert.ok(values.size > 1 && [...values].every((value) => value <= 5), [...values].join());
   assert.match(String(await readFile(place("found/overlay.svg"))), /liver/);
   // Another support, another encoder or another scan of the name is another result.
-  const again = (run: string, of: number) => runCommand(folder, [
-    "segment_one_shot", run, image(2), "found", "--support", image(of),
-    "--supportLabels", place(`data/labelsTr/organs_00${of}.nii.gz`), "--names", "liver",
-  ]);
+  const again = (run: string, of: number) =>
+    runCommand(folder, [
+      "segment_one_shot",
+      run,
+      image(2),
+      "found",
+      "--support",
+      image(of),
+      "--supportLabels",
+      place(`data/labelsTr/organs_00${of}.nii.gz`),
+      "--names",
+      "liver",
+    ]);
   const first = await readFile(place("found/organs_002.nii.gz"));
   assert.match((await again("whole", 1)).output, /1 of 1 cases are there already/);
-  assert.match((await again("whole", 4)).output, /organs_002: made again, for it was made by other weights or supports/);
+  assert.match(
+    (await again("whole", 4)).output,
+    /organs_002: made again, for it was made by other weights or supports/,
+  );
   assert.match((await again("init", 4)).output, /made again, for it was made by other weights or supports/);
   assert.match((await again("whole", 1)).output, /made again, for it was made by other weights or supports/);
   assert.ok(first.equals(await readFile(place("found/organs_002.nii.gz"))));

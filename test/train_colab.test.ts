@@ -14,12 +14,31 @@ test.after(async () => {
   await closeDevice();
 });
 
-const run = (command: string, args: readonly string[], kill?: RegExp) => runCommand(folder, [command, ...args], { kill, after: 600 });
+const run = (command: string, args: readonly string[], kill?: RegExp) =>
+  runCommand(folder, [command, ...args], { kill, after: 600 });
 
 await writePhantomDataset(join(folder, "data"), { cases: 3, seed: 2, shape: [28, 24, 20] });
 const small = [
-  "--data", "data", "--rate", "0.01", "--augment", "mirror", "--folds", "3", "--steps", "6", "--epoch", "3", "--validation", "1", "--features", "4,8",
-  "--patch", "16,16,16", "--foreground", "0.33",
+  "--data",
+  "data",
+  "--rate",
+  "0.01",
+  "--augment",
+  "mirror",
+  "--folds",
+  "3",
+  "--steps",
+  "6",
+  "--epoch",
+  "3",
+  "--validation",
+  "1",
+  "--features",
+  "4,8",
+  "--patch",
+  "16,16,16",
+  "--foreground",
+  "0.33",
 ];
 const contexts = [...small, "--margin", "3", "--tau", "2", "--period", "2"];
 const file = (run: string, name: string) => readFile(join(folder, run, name));
@@ -43,7 +62,10 @@ test("a killed CoLab training ends with the segmenter and the generator of one l
   const whole = await run("train_colab", [...contexts, "--run", "whole"]);
   assert.is(whole.code, 0, whole.output);
   // The larger program of every second step is told of before the first is over.
-  const [told, firstStep] = [whole.output.search(/Every 2 steps, with the generator's: \d+ kernels, [\d.]+ MB at most/), whole.output.search(/step 1\/6/)];
+  const [told, firstStep] = [
+    whole.output.search(/Every 2 steps, with the generator's: \d+ kernels, [\d.]+ MB at most/),
+    whole.output.search(/step 1\/6/),
+  ];
   assert.ok(told >= 0 && told < firstStep, whole.output);
   await run("train_colab", [...contexts, "--run", "killed", "--checkpoint", "0"], /step 1\//);
   const rest = await run("train_colab", ["--resume", "killed", "--checkpoint", "0"]);
@@ -80,7 +102,15 @@ test("contexts by k-means train and resume to the same weights", async () => {
 });
 
 test("an inner step for each sample, and a generator of half the channels", async () => {
-  const sample = await run("train_colab", [...contexts, "--metaPer", "sample", "--run", "samples", "--generatorWidth", "0.5"]);
+  const sample = await run("train_colab", [
+    ...contexts,
+    "--metaPer",
+    "sample",
+    "--run",
+    "samples",
+    "--generatorWidth",
+    "0.5",
+  ]);
   assert.is(sample.code, 0, sample.output);
   const learnt = loadSafetensors(new Uint8Array(await file("samples", "generator.safetensors"))).tensors;
   assert.equal(learnt.get("encoder.stages.0.0.convs.0.conv.weight")!.shape, [2, 1, 3, 3, 3]);
@@ -88,13 +118,26 @@ test("an inner step for each sample, and a generator of half the channels", asyn
 });
 
 test("dilated masks and context labels of a folder are arms; label maps that do not fit are named", async () => {
-  const dilated = await run("train_colab", [...small, "--margin", "3", "--tau", "2", "--context", "dilated", "--run", "dilated"]);
+  const dilated = await run("train_colab", [
+    ...small,
+    "--margin",
+    "3",
+    "--tau",
+    "2",
+    "--context",
+    "dilated",
+    "--run",
+    "dilated",
+  ]);
   assert.is(dilated.code, 0, dilated.output);
   const labels = [...small, "--context", "labels", "--contextLabels", "data/labelsTr"];
   const drawn = await run("train_colab", [...labels, "--contexts", "4", "--run", "drawn"]);
   assert.is(drawn.code, 0, drawn.output);
   for (const name of ["dilated", "drawn"]) {
-    assert.match(String(await file(name, "report.html")), /<h2>Context labels<\/h2>[^]*<h2>Intensities of ROI and contexts<\/h2>[^]*<h2>Logit plane<\/h2>/);
+    assert.match(
+      String(await file(name, "report.html")),
+      /<h2>Context labels<\/h2>[^]*<h2>Intensities of ROI and contexts<\/h2>[^]*<h2>Logit plane<\/h2>/,
+    );
   }
   const few = await run("train_colab", [...labels, "--contexts", "2", "--run", "few"]);
   assert.is(few.code, 1);
@@ -105,7 +148,15 @@ test("dilated masks and context labels of a folder are arms; label maps that do 
 
 test("what only the data can judge is judged before a case is prepared, or at least before the first step", async () => {
   const fails = async (words: readonly string[], message: RegExp, prepared: boolean) => {
-    const { code, output } = await run("train_colab", [...small, ...words, "--run", "judged", "--overwrite", "--cache", "fresh"]);
+    const { code, output } = await run("train_colab", [
+      ...small,
+      ...words,
+      "--run",
+      "judged",
+      "--overwrite",
+      "--cache",
+      "fresh",
+    ]);
     assert.is(code, 1, output);
     assert.match(output, message);
     assert.not.match(output, /step 1\//);
@@ -114,8 +165,15 @@ test("what only the data can judge is judged before a case is prepared, or at le
   const [image] = await readdir(join(folder, "data/imagesTr"));
   await mkdir(join(folder, "some"));
   await cp(join(folder, "data/labelsTr", image!), join(folder, "some", image!));
-  const labels = (where: string, contexts: string) => ["--context", "labels", "--contexts", contexts, "--contextLabels", where];
-  await fails(labels("some", "4"), /--contextLabels: there is no some\/\w+\.nii\.gz, nor those of \d other cases/, false);
+  const labels = (
+    where: string,
+    contexts: string,
+  ) => ["--context", "labels", "--contexts", contexts, "--contextLabels", where];
+  await fails(
+    labels("some", "4"),
+    /--contextLabels: there is no some\/\w+\.nii\.gz, nor those of \d other cases/,
+    false,
+  );
   await fails(labels("none", "2"), /--contextLabels: there is no none\//, false);
   await fails(labels("data/labelsTr", "2"), /it holds \d; --contexts 2 allows 0 to 1/, false);
   await fails(labels("data/labelsTr", "9"), /--contexts 9: no file of data\/labelsTr has the value \d, .*8/, false);

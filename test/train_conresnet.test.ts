@@ -1,10 +1,7 @@
 // train_conresnet, small: the loss of its steps is what the options say.
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import {
-  compile, config, openTraining, random, regionTargets,
-  type Tensor,
-} from "../engine/mod.ts";
+import { compile, config, openTraining, random, regionTargets, type Tensor } from "../engine/mod.ts";
 import { conres, conResNet, conResNetEntries, trainConResNet } from "../models/mod.ts";
 import { cleanUp, file, losses, place, words as shared } from "./train_conresnet_helpers.ts";
 
@@ -12,11 +9,35 @@ test.after(cleanUp);
 const words = (name: string, ...own: string[]): string[] => shared(name, "--validation", "0", ...own);
 
 test("the loss of a step is that of the options, boundary loss and its share included", async () => {
-  const still = ["--patch", "8,24,24", "--augment", "none", "--dropout", "0", "--steps", "2", "--rate", "1e-30", "--boundary"];
+  const still = [
+    "--patch",
+    "8,24,24",
+    "--augment",
+    "none",
+    "--dropout",
+    "0",
+    "--steps",
+    "2",
+    "--rate",
+    "1e-30",
+    "--boundary",
+  ];
   const arms = [
     {
       name: "regions",
-      own: ["--fold", "all", "--axis", "sagittal", "--mode", "code", "--first", "label", "--lambda", "0.25", "--recompute"],
+      own: [
+        "--fold",
+        "all",
+        "--axis",
+        "sagittal",
+        "--mode",
+        "code",
+        "--first",
+        "label",
+        "--lambda",
+        "0.25",
+        "--recompute",
+      ],
     },
     { name: "labels", own: ["--activation", "softmax", "--axis", "coronal"] },
   ];
@@ -33,9 +54,13 @@ test("the loss of a step is that of the options, boundary loss and its share inc
     const sets = name === "regions" ? regions : [[1], [2], [3]];
     const reference = compile((p: any, image: Tensor, label: Tensor) => {
       const outputs = model.apply(p, image);
-      const own = conres.loss(outputs, label, name === "regions"
-        ? { regions, axis: "sagittal", mode: "code", first: "label", lambda: 0.25 }
-        : { axis: "coronal", lambda: 0.5 });
+      const own = conres.loss(
+        outputs,
+        label,
+        name === "regions"
+          ? { regions, axis: "sagittal", mode: "code", first: "label", lambda: 0.25 }
+          : { axis: "coronal", lambda: 0.5 },
+      );
       // A patch is a whole case of voxels of 3 x 1 x 1 mm.
       const distances = conres.signedDistances(regionTargets(label, sets).cast("f32"), { spacing: [3, 1, 1] });
       return [own, conres.boundaryLoss(outputs[0]!, distances, { multiClass: name === "labels" })] as const;
@@ -43,7 +68,9 @@ test("the loss of a step is that of the options, boundary loss and its share inc
     const shares = [1, 0.505];
     for (const [k, got] of (await losses(name)).entries()) {
       const { image, label } = await training.batch(training.folds[0]!.split, k + 1);
-      const [own, boundary] = await Promise.all((await reference(model.init(random.key(1)), image, label)).map((x) => x.item()));
+      const [own, boundary] = await Promise.all(
+        (await reference(model.init(random.key(1)), image, label)).map((x) => x.item()),
+      );
       assert.ok(Math.abs(boundary!) > 0.01);
       const wanted = shares[k]! * own! + (1 - shares[k]!) * boundary!;
       // Sums of ten thousand f32, fused otherwise.

@@ -10,8 +10,23 @@ await writeNestedPhantomDataset(place("data"), { cases: 3, seed: 3, shape: [24, 
 
 /** The words of a small run, and its own. */
 export const words = (name: string, ...own: string[]): string[] => [
-  place("data"), "--run", place(name), "--cache", place("prepared"), "--features", "4,8", "--groups", "2", "--batch", "2",
-  ...(own.includes("all") ? [] : ["--folds", "3"]), "--epoch", "4", "--workers", "0", ...own,
+  place("data"),
+  "--run",
+  place(name),
+  "--cache",
+  place("prepared"),
+  "--features",
+  "4,8",
+  "--groups",
+  "2",
+  "--batch",
+  "2",
+  ...(own.includes("all") ? [] : ["--folds", "3"]),
+  "--epoch",
+  "4",
+  "--workers",
+  "0",
+  ...own,
 ];
 export const file = (run: string, name: string): Promise<Buffer> => readFile(join(folder, run, name));
 export const losses = async (run: string): Promise<number[]> =>

@@ -3,15 +3,22 @@ import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import {
-  config, loadModel, loadParameters, random, readVolume, resumableConfig,
-  segmenter, trainingChanges,
+  config,
+  loadModel,
+  loadParameters,
+  random,
+  readVolume,
+  resumableConfig,
+  segmenter,
+  trainingChanges,
 } from "../engine/mod.ts";
 import { conResNetEntries, networkOf, trainConResNet } from "../models/mod.ts";
 import { runCommand } from "./command.ts";
 import { cleanUp, file, folder, losses, place, words as shared } from "./train_conresnet_helpers.ts";
 
 test.after(cleanUp);
-const words = (name: string, ...own: string[]): string[] => shared(name, ...(own.includes("all") ? [] : ["--validation", "1"]), ...own);
+const words = (name: string, ...own: string[]): string[] =>
+  shared(name, ...(own.includes("all") ? [] : ["--validation", "1"]), ...own);
 
 test("a killed training, boundary loss and dropout included, ends with the weights of one left alone; its loss falls", async () => {
   const own = ["--patch", "8,16,16", "--steps", "8", "--rate", "0.01", "--boundary", "--fold", "all"];
@@ -36,7 +43,9 @@ test("the baseline has no residual parameters, and its file segments as the trai
   const model = networkOf(description, path);
   const params = loadParameters(model.init(random.key(0)), tensors);
   const [{ id, prediction }] = cases as [(typeof cases)[0]];
-  const again = await segmenter(model, params, { plan: description.plan })(await readVolume(place(`data/imagesTr/${id}.nii.gz`)));
+  const again = await segmenter(model, params, { plan: description.plan })(
+    await readVolume(place(`data/imagesTr/${id}.nii.gz`)),
+  );
   assert.equal(again.data, (await readVolume(prediction)).data);
 });
 

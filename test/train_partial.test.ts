@@ -14,7 +14,8 @@ test.after(async () => {
   await closeDevice();
 });
 
-const run = (command: string, args: readonly string[], kill?: RegExp) => runCommand(folder, [command, ...args], { kill });
+const run = (command: string, args: readonly string[], kill?: RegExp) =>
+  runCommand(folder, [command, ...args], { kill });
 
 const ids = (numbers: readonly number[]) => numbers.map((n) => `organs_00${n}`);
 // All organs are annotated in the first and the fifth case, one or both kidneys in the others.
@@ -24,8 +25,22 @@ await writeOrganPhantomDataset(join(folder, "full"), { cases: 3, seed: 2, shape 
 await writeOrganPhantomDataset(join(folder, "some"), { cases: 8, seed: 3, shape, partial: true });
 await writeOrganPhantomDataset(join(folder, "livers"), { cases: 3, seed: 4, shape, scanner: 1, organs: ["liver"] });
 const small = [
-  "--augment", "mirror", "--epoch", "2", "--validation", "0", "--features", "4,8", "--patch", "16,16,16",
-  "--batch", "2", "--rate", "0.01", "--workers", "0",
+  "--augment",
+  "mirror",
+  "--epoch",
+  "2",
+  "--validation",
+  "0",
+  "--features",
+  "4,8",
+  "--patch",
+  "16,16,16",
+  "--batch",
+  "2",
+  "--rate",
+  "0.01",
+  "--workers",
+  "0",
 ];
 const file = (run: string, name: string) => readFile(join(folder, run, name));
 const lines = async (run: string, name = "log.jsonl") =>
@@ -33,7 +48,9 @@ const lines = async (run: string, name = "log.jsonl") =>
 const place = (name: string) => join(folder, name);
 /** In this process: a run of some arm. */
 const train = (data: string, name: string, words: readonly string[]) =>
-  trainPartial(config(partialEntries, [place(data), ...small, "--run", place(name), "--cache", place("prepared"), ...words]));
+  trainPartial(
+    config(partialEntries, [place(data), ...small, "--run", place(name), "--cache", place("prepared"), ...words]),
+  );
 
 test("with all labels annotated the losses are those of train_unet", async () => {
   const plain = await run("train_unet", ["full", ...small, "--steps", "4", "--run", "plain"]);
@@ -42,7 +59,8 @@ test("with all labels annotated the losses are those of train_unet", async () =>
   await train("full", "exclusion", ["--steps", "4"]);
   // Sums of thousands of f32 in another order; differences of the first step grow with the next.
   (await lines("exclusion")).forEach(({ loss }, k) =>
-    assert.ok(Math.abs(loss - wanted[k]) <= 1e-6 * wanted[k] * (k < 1 ? 1 : 20), `step ${k + 1}: ${loss}, ${wanted[k]}`));
+    assert.ok(Math.abs(loss - wanted[k]) <= 1e-6 * wanted[k] * (k < 1 ? 1 : 20), `step ${k + 1}: ${loss}, ${wanted[k]}`)
+  );
 });
 
 test("arms begin alike on fully labelled cases, then differ; what is not annotated is not measured", async () => {
@@ -52,7 +70,9 @@ test("arms begin alike on fully labelled cases, then differ; what is not annotat
     const { cases } = await train("some", `some_${loss}`, own);
     logs[loss] = (await lines(`some_${loss}`)).map((record) => record.loss);
     assert.ok(logs[loss]!.every(Number.isFinite));
-    const measured = cases.map(({ classes }) => classes.filter((each) => !Number.isNaN(each.truePositive)).map((each) => each.name));
+    const measured = cases.map(({ classes }) =>
+      classes.filter((each) => !Number.isNaN(each.truePositive)).map((each) => each.name)
+    );
     assert.equal(measured, [["spleen"], ["liver", "spleen", "pancreas", "left kidney", "right kidney"]]);
   }
   for (const [loss, [first, second, ...rest]] of Object.entries(logs)) {
@@ -64,7 +84,18 @@ test("arms begin alike on fully labelled cases, then differ; what is not annotat
 test("the weights of marginal and exclusion losses are those of partly labelled cases; 0 leaves the others' loss", async () => {
   const losses: number[][] = [];
   for (const [m, e] of [["0", "1"], ["3", "1"], ["3", "2"]] as const) {
-    const own = ["--steps", "3", "--warmup", "0.67", "--marginalWeight", m, "--exclusionWeight", e, "--splits", place("splits.json")];
+    const own = [
+      "--steps",
+      "3",
+      "--warmup",
+      "0.67",
+      "--marginalWeight",
+      m,
+      "--exclusionWeight",
+      e,
+      "--splits",
+      place("splits.json"),
+    ];
     await train("some", `weights_${m}_${e}`, own);
     losses.push((await lines(`weights_${m}_${e}`)).map((record) => record.loss));
   }
@@ -77,7 +108,20 @@ test("the weights of marginal and exclusion losses are those of partly labelled 
 });
 
 test("a killed training ends with the weights of one left alone, on a plateau too", async () => {
-  const args = ["some", ...small.filter((word, k) => word !== "--validation" && small[k - 1] !== "--validation"), "--steps", "8", "--validation", "1", "--schedule", "plateau", "--warmup", "0.25", "--splits", "splits.json"];
+  const args = [
+    "some",
+    ...small.filter((word, k) => word !== "--validation" && small[k - 1] !== "--validation"),
+    "--steps",
+    "8",
+    "--validation",
+    "1",
+    "--schedule",
+    "plateau",
+    "--warmup",
+    "0.25",
+    "--splits",
+    "splits.json",
+  ];
   const whole = await run("train_partial", [...args, "--run", "whole"]);
   assert.is(whole.code, 0, whole.output);
   assert.match(whole.output, /Training on \d cases, \d of them fully labelled; the first 2 steps on those alone/);
@@ -109,7 +153,10 @@ test("sets of a group take turns and can be chosen; merged logits are another lo
     assert.unreachable(`${words}`);
   };
   await fails(["--trainSets", "spleens"], /no set "spleens"; sets of .*group\.json are full, livers/);
-  await fails(["--trainSets", "livers"], /no case that it trains on has spleen, pancreas, left kidney, right kidney annotated/);
+  await fails(
+    ["--trainSets", "livers"],
+    /no case that it trains on has spleen, pancreas, left kidney, right kidney annotated/,
+  );
   await fails(["--trainSets", "livers", "--loss", "full"], /--loss full wants fully labelled cases/);
   await fails(["--trainSets", "livers", "--warmup", "0.2"], /--warmup wants fully labelled cases/);
   await fails(["--loss", "marginal", "--marginalWeight", "0"], /nothing else is to be lowered/);

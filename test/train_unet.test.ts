@@ -1,6 +1,6 @@
 // The scripts as a user runs them, small: two runs of one seed, and predict on what they made.
 import { spawn } from "node:child_process";
-import { mkdtemp, readFile, readdir, rm } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -27,8 +27,20 @@ function run(script: string, args: string[]): Promise<{ code: number | null; out
 }
 
 const small = (seed: number, run: string): string[] => [
-  "--phantoms", "3", "--folds", "3", "--steps", "3", "--features", "4,8", "--patch", "16,24,16", "--seed", `${seed}`,
-  "--run", run,
+  "--phantoms",
+  "3",
+  "--folds",
+  "3",
+  "--steps",
+  "3",
+  "--features",
+  "4,8",
+  "--patch",
+  "16,24,16",
+  "--seed",
+  `${seed}`,
+  "--run",
+  run,
 ];
 const first = run("train_unet.ts", small(5, "one"));
 
@@ -39,8 +51,21 @@ test("train_unet writes a whole run folder and a table of Dice", async () => {
   assert.match(output, /step 3\/3/);
   const names = await readdir(join(folder, "one"));
   const wanted = [
-    "checkpoint.safetensors", "config.json", "epochs.jsonl", "log.jsonl", "metrics.csv", "model.safetensors",
-    "model_best.safetensors", "overlay.svg", "plan.json", "postprocessing.json", "predictions", "progress.svg", "report.html", "splits.json", "summary.json",
+    "checkpoint.safetensors",
+    "config.json",
+    "epochs.jsonl",
+    "log.jsonl",
+    "metrics.csv",
+    "model.safetensors",
+    "model_best.safetensors",
+    "overlay.svg",
+    "plan.json",
+    "postprocessing.json",
+    "predictions",
+    "progress.svg",
+    "report.html",
+    "splits.json",
+    "summary.json",
   ];
   for (const name of wanted) {
     assert.ok(names.includes(name), name);
@@ -74,7 +99,15 @@ test("predict writes the very file that training wrote, on the image's grid", as
   await first;
   const [prediction] = await readdir(join(folder, "one/predictions"));
   const image = `one/phantom/imagesTr/${prediction}`;
-  const { code, output } = await run("predict.ts", ["--run", "one", "--input", image, "--output", "labels", "--no-postprocess"]);
+  const { code, output } = await run("predict.ts", [
+    "--run",
+    "one",
+    "--input",
+    image,
+    "--output",
+    "labels",
+    "--no-postprocess",
+  ]);
   assert.is(code, 0, output);
   const ours = await readFile(join(folder, "labels", prediction));
   assert.ok(ours.equals(await readFile(join(folder, "one/predictions", prediction))));
@@ -102,22 +135,34 @@ test("train_unet takes nnU-Net's layout with channels, regions and an ignore lab
     await put(`imagesTr/${id}_0001.nii.gz`, second);
     await put(`labelsTr/${id}.nii.gz`, partly);
   }
-  await platform.writeFile(join(data, "dataset.json"), JSON.stringify({
-    channel_names: { 0: "T1", 1: "T2" },
-    labels: { background: 0, whole: [1, 2, 3], core: [2, 3], ignore: 4 },
-    regions_class_order: [1, 2],
-    file_ending: ".nii.gz",
-  }));
+  await platform.writeFile(
+    join(data, "dataset.json"),
+    JSON.stringify({
+      channel_names: { 0: "T1", 1: "T2" },
+      labels: { background: 0, whole: [1, 2, 3], core: [2, 3], ignore: 4 },
+      regions_class_order: [1, 2],
+      file_ending: ".nii.gz",
+    }),
+  );
   const small = ["--folds", "3", "--steps", "2", "--features", "4,8", "--patch", "16,16,16", "--augment", "nnunet"];
   const { code, output } = await run("train_unet.ts", [data, ...small, "--run", "regions"]);
   assert.is(code, 0, output);
   assert.match(output, /whole .*\n+core /);
   const config = JSON.parse(await readFile(join(folder, "regions/config.json"), "utf8"));
-  assert.equal([config.classes, config.architecture.classes, config.architecture.inputChannels], [["whole", "core"], 2, 2]);
+  assert.equal([config.classes, config.architecture.classes, config.architecture.inputChannels], [
+    ["whole", "core"],
+    2,
+    2,
+  ]);
   const [id] = config.splits[0].val;
   const written = await readFile(join(folder, `regions/predictions/${id}.nii.gz`));
   assert.ok(readNifti(written, "labels").data.every((v) => v <= 2), "regions are painted 1 and 2");
-  const again = await run("predict.ts", ["regions", join(data, `imagesTr/${id}_0000.nii.gz`), "out", "--no-postprocess"]);
+  const again = await run("predict.ts", [
+    "regions",
+    join(data, `imagesTr/${id}_0000.nii.gz`),
+    "out",
+    "--no-postprocess",
+  ]);
   assert.is(again.code, 0, again.output);
   assert.ok(written.equals(await readFile(join(folder, `out/${id}.nii.gz`))));
 });

@@ -56,7 +56,7 @@ test("a checkpoint with trees, other arguments and several results, of which som
   const h = filled([3, 4], 6);
   for (const argument of [0, 1]) {
     const both = [plain, checkpoint as Wrap].map((wrap) =>
-      argument === 0 ? grad(loss(wrap))(given, h) : grad((t: Tensor) => loss(wrap)(given, t))(h),
+      argument === 0 ? grad(loss(wrap))(given, h) : grad((t: Tensor) => loss(wrap)(given, t))(h)
     );
     const [ours, theirs] = both.map((g) => vg.tree.leaves(g) as Tensor[]);
     for (const [k, t] of ours!.entries()) await same(theirs![k]!, t, 0);
@@ -70,7 +70,9 @@ test("checkpoints of a deep network need at most 60% of the temporaries, and the
     const block = wrap((ps: Tensor[], h: Tensor) => ps.reduce((t, p) => layer(p, t), h));
     return compile((ps: Tensor[]) =>
       grad((qs: Tensor[]) =>
-        [0, 4, 8, 12, 16, 20].reduce((h, k) => block(qs.slice(k, k + 4), h), input).square().mean())(ps));
+        [0, 4, 8, 12, 16, 20].reduce((h, k) => block(qs.slice(k, k + 4), h), input).square().mean()
+      )(ps)
+    );
   };
   const [kept, again] = [program(plain), program(checkpoint)];
   const [a, b] = [await kept.plan(params), await again.plan(params)];
@@ -82,11 +84,13 @@ test("checkpoints of a deep network need at most 60% of the temporaries, and the
 test("a checkpoint that begins with norms of all that it is given, and so with other shapes of that, keeps no more", async () => {
   const params = Array.from({ length: 12 }, (_, k) => filled([2, 2, 3, 3, 3], 40 + k).mul(0.3));
   const input = filled([1, 2, 12, 12, 12], 31);
-  const normed = (p: Tensor, h: Tensor): Tensor => conv3d(vg.groupNorm(h, { groups: 1 }).tanh(), vg.weightStandardize(p), { padding: 1 });
+  const normed = (p: Tensor, h: Tensor): Tensor =>
+    conv3d(vg.groupNorm(h, { groups: 1 }).tanh(), vg.weightStandardize(p), { padding: 1 });
   const program = (wrap: Wrap) => {
     const block = wrap((ps: Tensor[], h: Tensor) => ps.reduce((t, p) => normed(p, t), h));
     return compile((ps: Tensor[]) =>
-      grad((qs: Tensor[]) => [0, 3, 6, 9].reduce((h, k) => block(qs.slice(k, k + 3), h), input).square().mean())(ps));
+      grad((qs: Tensor[]) => [0, 3, 6, 9].reduce((h, k) => block(qs.slice(k, k + 3), h), input).square().mean())(ps)
+    );
   };
   const [kept, again] = [program(plain), program(checkpoint)];
   const [a, b] = [await kept.plan(params), await again.plan(params)];
@@ -119,7 +123,11 @@ test("a rule serves where the function itself has no derivative, in a batch too"
   const each = vmap(grad((t: Tensor) => straightThrough(t).mul(3).sum()))(batch);
   assert.equal(await each.array(), [[3, -6, 9], [12, 15, -18]]);
   // A rule that sums over what it gets must see one example.
-  const unit = customVjp((t: Tensor) => t, (t: Tensor) => [t, null], (_, g: Tensor) => [g.div(g.square().sum().sqrt())]);
+  const unit = customVjp(
+    (t: Tensor) => t,
+    (t: Tensor) => [t, null],
+    (_, g: Tensor) => [g.div(g.square().sum().sqrt())],
+  );
   const normed = grad((t: Tensor) => vmap(unit)(t).mul(tensor([[3, 0, 4], [0, 0, 2]])).sum())(batch);
   await same(normed, tensor([[0.6, 0, 0.8], [0, 0, 1]]), 1e-6);
   const joined = grad((t: Tensor) => vmap(straightThrough)(t).sum())(batch);
@@ -130,7 +138,10 @@ test("wrong rules are refused with what they gave", () => {
   const bad = (backward: (residuals: any, g: any) => any) => () =>
     grad((t: Tensor) => customVjp((u: Tensor) => u, (u: Tensor) => [u, null], backward)(t).sum())(tensor([1, 2]));
   assert.throws(bad(() => []), /customVjp: backward gives an array with one entry for each of the 1 arguments/);
-  assert.throws(bad(() => [tensor([1])]), /customVjp: backward's cotangents of argument 0: the shape is that of .*\[2\]\), got .*\[1\]/);
+  assert.throws(
+    bad(() => [tensor([1])]),
+    /customVjp: backward's cotangents of argument 0: the shape is that of .*\[2\]\), got .*\[1\]/,
+  );
   const one = customVjp((u: Tensor) => u, ((u: Tensor) => u) as never, (_, g: Tensor) => [g]);
   assert.throws(() => grad((t: Tensor) => one(t).sum())(tensor([1])), /customVjp: forward gives \[output, residuals\]/);
 });
@@ -140,8 +151,9 @@ test("vmap: axes in and out, shared arguments, trees, results that do not depend
   const f = (m: Tensor, n: Tensor) => ({ product: vg.matmul(m, n), constant: n.sum(), index: m.argmax({ axis: 1 }) });
   const got = vmap(f, { inAxes: [1, null], outAxis: -1 })(a, b);
   const rows = [0, 1, 2].map((k) => f(a.slice({ start: [0, k], end: [4, k + 1] }).squeeze({ axes: [1] }), b));
-  for (const name of ["product", "constant", "index"] as const)
+  for (const name of ["product", "constant", "index"] as const) {
     await same(got[name], vg.stack(rows.map((r) => r[name]), { axis: -1 }), 0);
+  }
 });
 
 test("vmap within vmap, in a compiled step, around checkpoint and hvp", async () => {
@@ -150,8 +162,13 @@ test("vmap within vmap, in a compiled step, around checkpoint and hvp", async ()
   const curvature = (p: Tensor): Tensor => hvp(f, [p], [v])[0];
   const compiled = compile((all: Tensor) => vmap(vmap(curvature))(all));
   const got = await compiled(outer);
-  const loop = vg.stack([0, 1].map((i) => vg.stack([0, 1, 2].map((j) =>
-    curvature(outer.slice({ start: [i, j], end: [i + 1, j + 1] }).squeeze({ axes: [0, 1] }))))));
+  const loop = vg.stack(
+    [0, 1].map((i) =>
+      vg.stack(
+        [0, 1, 2].map((j) => curvature(outer.slice({ start: [i, j], end: [i + 1, j + 1] }).squeeze({ axes: [0, 1] }))),
+      )
+    ),
+  );
   await same(got, loop, 1e-5);
 });
 

@@ -2,7 +2,24 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as vg from "../engine/mod.ts";
-import { adam, clipGradNorm, compile, customVjp, evaluate, grad, hvp, jvp, ones, sgd, Tensor, tensor, tree, valueAndGrad, vjp, vmap } from "../engine/mod.ts";
+import {
+  adam,
+  clipGradNorm,
+  compile,
+  customVjp,
+  evaluate,
+  grad,
+  hvp,
+  jvp,
+  ones,
+  sgd,
+  Tensor,
+  tensor,
+  tree,
+  valueAndGrad,
+  vjp,
+  vmap,
+} from "../engine/mod.ts";
 import { message } from "./helpers.ts";
 
 const s = (value: number): Tensor => tensor([value]);
@@ -23,16 +40,25 @@ test("hvp, jvp and vjp pair directions by name", async () => {
   assert.equal([y, dy], [[2], [2]]);
   const [, pullback] = vjp((x: Tensor) => ({ x: x.mul(2), y: x.mul(10), deep: [{ u: x, v: x.mul(100) }] }), [s(1)]);
   assert.equal(await plain(pullback({ deep: [{ v: s(1), u: s(0) }], y: s(0), x: s(1) })), [[102]]);
-  assert.match(await message(() => pullback({ y: s(1), x: s(1) })), /^vjp: the cotangents at deep: missing; an array of 1 belongs there$/);
+  assert.match(
+    await message(() => pullback({ y: s(1), x: s(1) })),
+    /^vjp: the cotangents at deep: missing; an array of 1 belongs there$/,
+  );
   assert.match(
     await message(() => pullback({ y: s(1), x: s(1), deep: [{ u: s(1), w: s(1) }] })),
     /^vjp: the cotangents at deep\.0\.w: nothing has that name/,
   );
-  assert.match(await message(() => pullback({ y: s(1), x: ones([2]), deep: [{ u: s(1), v: s(1) }] })), /^vjp: the cotangents at x: the shape is that of/);
+  assert.match(
+    await message(() => pullback({ y: s(1), x: ones([2]), deep: [{ u: s(1), v: s(1) }] })),
+    /^vjp: the cotangents at x: the shape is that of/,
+  );
   const misfits: [unknown, RegExp][] = [
     [{ a: s(1) }, /^jvp: the tangents at 0\.b: missing; Tensor\(f32\[1\]\) belongs there$/],
     [{ a: s(1), b: s(1), c: s(1) }, /^jvp: the tangents at 0\.c: nothing has that name, got Tensor/],
-    [{ a: s(1), b: tensor([1], { dtype: "i32" }) }, /^jvp: the tangents at 0\.b: the dtype is f32 or f16, got Tensor\(i32/],
+    [
+      { a: s(1), b: tensor([1], { dtype: "i32" }) },
+      /^jvp: the tangents at 0\.b: the dtype is f32 or f16, got Tensor\(i32/,
+    ],
     [{ a: s(1), b: 3 }, /^jvp: the tangents at 0\.b: a tensor like Tensor\(f32\[1\]\) belongs there, got 3$/],
     [[s(1), s(1)], /^jvp: the tangents at 0: an object { a, b } belongs there, got \[Tensor/],
     [{ a: [s(1)], b: s(1) }, /^jvp: the tangents at 0\.a: Tensor\(f32\[1\]\) belongs there, got \[Tensor/],
@@ -53,19 +79,31 @@ test("optimisers pair parameters, gradients and state by name", async () => {
     const wanted = await plain(optimiser.update(grads, first[1], first[0], 0.5));
     assert.equal(await plain(optimiser.update(turned, state, first[0], 0.5)), wanted, name);
     const { bias, ...less } = grads;
-    assert.match(await message(() => optimiser.update(less, first[1], params, 0.5)), new RegExp(`^${name}: grads at bias: missing`));
+    assert.match(
+      await message(() => optimiser.update(less, first[1], params, 0.5)),
+      new RegExp(`^${name}: grads at bias: missing`),
+    );
     assert.match(
       await message(() => optimiser.update({ ...grads, gain: bias }, first[1], params, 0.5)),
       new RegExp(`^${name}: grads at gain: nothing has that name`),
     );
     assert.match(
       await message(() => optimiser.update(grads, first[1], params, undefined as never)),
-      new RegExp(`^${name}: the learning rate is a number or a scalar tensor, got undefined; call update\\(grads, state, params, rate\\)$`),
+      new RegExp(
+        `^${name}: the learning rate is a number or a scalar tensor, got undefined; call update\\(grads, state, params, rate\\)$`,
+      ),
     );
-    for (const rate of ["0.1", NaN, ones([2]), null])
-      assert.match(await message(() => optimiser.update(grads, first[1], params, rate as never)), /the learning rate is/);
+    for (const rate of ["0.1", NaN, ones([2]), null]) {
+      assert.match(
+        await message(() => optimiser.update(grads, first[1], params, rate as never)),
+        /the learning rate is/,
+      );
+    }
   }
-  assert.match(await message(() => adam().update([s(1)], { mean: [s(1)], square: [s(1)] }, [s(1)], 1)), /^adam: the state's step is/);
+  assert.match(
+    await message(() => adam().update([s(1)], { mean: [s(1)], square: [s(1)] }, [s(1)], 1)),
+    /^adam: the state's step is/,
+  );
 });
 
 test("customVjp pairs the cotangents of its rule by name", async () => {
@@ -107,10 +145,19 @@ test("grad() and valueAndGrad() differentiate by the arguments in argnums", asyn
   assert.equal(await plain(grad(f, { argnums: 1 })(a, b, 2)), [2, 4]);
   assert.equal(await plain(grad(f, { argnums: [1, 0] })(a, b, 2)), [[2, 4], [6, 10]]);
   assert.equal(await plain(valueAndGrad(f, { argnums: [0] })(a, b, 1)), [13, [[3, 5]]]);
-  for (const argnums of [-1, 0.5, "0", [], [0, 0], null])
-    if (argnums !== null) assert.match(await message(() => grad(f, { argnums: argnums as never })(a, b, 1)), /^grad: argnums is the position/);
+  for (const argnums of [-1, 0.5, "0", [], [0, 0], null]) {
+    if (argnums !== null) {
+      assert.match(
+        await message(() => grad(f, { argnums: argnums as never })(a, b, 1)),
+        /^grad: argnums is the position/,
+      );
+    }
+  }
   assert.match(await message(() => grad(f, { argnums: 2 })(a, b, 1)), /^grad: arguments are trees of tensors, got 1$/);
-  assert.match(await message(() => grad(f, { argNums: 1 } as never)), /^grad: unknown option "argNums"; it takes argnums$/);
+  assert.match(
+    await message(() => grad(f, { argNums: 1 } as never)),
+    /^grad: unknown option "argNums"; it takes argnums$/,
+  );
 });
 
 test("trees that contain themselves, or are too deep, are refused", async () => {
@@ -133,7 +180,9 @@ test("trees that contain themselves, or are too deep, are refused", async () => 
       () => tree.flatten(wrong),
       () => compile(() => wrong)(),
     ];
-    for (const use of uses) assert.match(await message(use), /^tree: the tree( at .*)? (contains itself|is nested deeper)/s, String(use));
+    for (const use of uses) {
+      assert.match(await message(use), /^tree: the tree( at .*)? (contains itself|is nested deeper)/s, String(use));
+    }
   }
   const shared = [s(1)];
   assert.is(tree.leaves({ a: shared, b: shared }).length, 2, "the same branch in two places is no ring");
@@ -143,7 +192,10 @@ test("trees that contain themselves, or are too deep, are refused", async () => 
 });
 
 test("tree.flatten() refuses names that make one path of two leaves", async () => {
-  assert.match(await message(() => tree.flatten({ "a.b": s(1), a: { b: s(2) } })), /^tree.flatten: two leaves have the path a\.b/);
+  assert.match(
+    await message(() => tree.flatten({ "a.b": s(1), a: { b: s(2) } })),
+    /^tree.flatten: two leaves have the path a\.b/,
+  );
 });
 
 test.after(vg.closeDevice);

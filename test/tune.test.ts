@@ -12,9 +12,9 @@ import {
   conv3d,
   evaluate,
   openDevice,
+  type Tensor,
   tensor,
   tune,
-  type Tensor,
   VoxgradError,
 } from "../engine/mod.ts";
 import { device } from "../engine/gpu/mod.ts";

@@ -12,12 +12,18 @@ test.after(() => rmSync(root, { recursive: true, force: true }));
 
 test("openWorkers() goes on after threads that ended, and rejects their tasks alone", async () => {
   const file = join(root, "module.mjs");
-  writeFileSync(file, "export const run = (n) => (n % 3 === 1 ? process.exit(7) : n % 3 === 2 ? Promise.reject(new RangeError(`no ${n}`)) : n * n);\n");
+  writeFileSync(
+    file,
+    "export const run = (n) => (n % 3 === 1 ? process.exit(7) : n % 3 === 2 ? Promise.reject(new RangeError(`no ${n}`)) : n * n);\n",
+  );
   const workers = platform.openWorkers!(pathToFileURL(file).href, 2);
   const ends = await Promise.allSettled(Array.from({ length: 12 }, (_, n) => workers.run(n)));
   ends.forEach((end, n) => {
     if (n % 3 === 0) assert.equal(end, { status: "fulfilled", value: n * n });
-    else assert.match(String((end as PromiseRejectedResult).reason), n % 3 === 1 ? /ended with code 7/ : `RangeError: no ${n}`);
+    else {assert.match(
+        String((end as PromiseRejectedResult).reason),
+        n % 3 === 1 ? /ended with code 7/ : `RangeError: no ${n}`,
+      );}
   });
   await workers.close();
 });

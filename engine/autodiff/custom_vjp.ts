@@ -65,7 +65,10 @@ export function customVjp<A extends unknown[], R>(
   refuseOptions("customVjp", rest);
   for (const [name, value] of Object.entries({ f, forward, backward })) checkFunction("customVjp", name, value);
   return (...args) =>
-    callInRegion("customVjp", f as Forward, args, (inside, out) =>
-      customRule(forward as Forward, backward, inside, out),
+    callInRegion(
+      "customVjp",
+      f as Forward,
+      args,
+      (inside, out) => customRule(forward as Forward, backward, inside, out),
     );
 }

@@ -46,7 +46,12 @@ export function pushForward(
  *
  * @example const [y, dy] = jvp((x) => x.sin(), [x], [t]);
  */
-export function jvp(f: (...args: any[]) => any, primals: readonly any[], tangents: readonly any[], ...rest: never[]): [any, any] {
+export function jvp(
+  f: (...args: any[]) => any,
+  primals: readonly any[],
+  tangents: readonly any[],
+  ...rest: never[]
+): [any, any] {
   refuseOptions("jvp", rest);
   return along("jvp", f, primals, tangents);
 }
@@ -84,7 +89,12 @@ function along(
  *
  * @example const [hv] = hvp((w) => w.pow(3).sum(), [w], [v]); // 6 w v
  */
-export function hvp(f: (...args: any[]) => any, primals: readonly any[], tangents: readonly any[], ...rest: never[]): any[] {
+export function hvp(
+  f: (...args: any[]) => any,
+  primals: readonly any[],
+  tangents: readonly any[],
+  ...rest: never[]
+): any[] {
   refuseOptions("hvp", rest);
   checkFunction("hvp", "the first argument", f);
   const gradient = (...args: any[]): any[] => differentiated("hvp", (all: any[]) => f(...all))(args)[1];

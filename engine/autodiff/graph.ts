@@ -35,7 +35,9 @@ export function freshLeaves(name: string, argument: unknown): { tree: any; leave
       isFloat(leaf.dtype),
       name,
       () =>
-        `the ${path ? `leaf ${path}` : "argument"} is ${leaf.dtype}, which has no gradient; use f32 or f16, or capture it`,
+        `the ${
+          path ? `leaf ${path}` : "argument"
+        } is ${leaf.dtype}, which has no gradient; use f32 or f16, or capture it`,
     );
     const node = alias(leaf);
     leaves.push(node);
@@ -48,8 +50,9 @@ export function freshLeaves(name: string, argument: unknown): { tree: any; leave
 /** What a function to be differentiated gave, as a list of tensors. */
 export function outputsOf(name: string, out: unknown): Tensor[] {
   const outputs = tree.leaves(out);
-  for (const t of outputs)
+  for (const t of outputs) {
     check(t instanceof Tensor, name, () => `the function gives a tree of tensors, got the leaf ${show(t)}`);
+  }
   return outputs;
 }
 

@@ -78,8 +78,9 @@ export function callInRegion(
   });
   const out = callTraced(name, () => f(...inside));
   const outputs: Tensor[] = tree.leaves(out);
-  for (const t of outputs)
+  for (const t of outputs) {
     check(t instanceof Tensor, name, () => `the function gives a tree of tensors, got the leaf ${show(t)}`);
+  }
   return tree.rebuild(out, makeRegion(ruleOf(inside, out), inputs, outputs).results);
 }
 

@@ -69,7 +69,11 @@ export function pullBack(
  * const [y, pullback] = vjp((x) => x.sin(), [x]);
  * const [dx] = pullback(ones(y.shape));
  */
-export function vjp(f: (...args: any[]) => any, primals: readonly any[], ...rest: never[]): [any, (cotangent: any) => any[]] {
+export function vjp(
+  f: (...args: any[]) => any,
+  primals: readonly any[],
+  ...rest: never[]
+): [any, (cotangent: any) => any[]] {
   refuseOptions("vjp", rest);
   checkFunction("vjp", "the first argument", f);
   check(Array.isArray(primals), "vjp", () => `primals are an array, one entry per argument, got ${show(primals)}`);
@@ -109,7 +113,7 @@ export interface ValueAndGradOptions extends GradOptions {
 export const valueAndGrad = <A extends unknown[]>(
   f: (...args: A) => any,
   options: ValueAndGradOptions = {},
-): ((...args: A) => [any, any]) => {
+): (...args: A) => [any, any] => {
   checkFunction("valueAndGrad", "the first argument", f);
   checkOptions("valueAndGrad", options, ["argnums", "hasAux"]);
   checkFlag("valueAndGrad", "hasAux", options.hasAux);
@@ -137,9 +141,7 @@ export function differentiated<A extends unknown[]>(
     const leaves = fresh.flatMap((x) => x.leaves);
     const given: unknown[] = [...args];
     positions.forEach((k, j) => (given[k] = fresh[j]!.tree));
-    const [scaling, value] = outermost(() =>
-      callTraced(name, () => (f as (...all: unknown[]) => unknown)(...given)),
-    );
+    const [scaling, value] = outermost(() => callTraced(name, () => (f as (...all: unknown[]) => unknown)(...given)));
     tree.map(value, (leaf) => refusePromise(name, leaf));
     check(
       !hasAux || (Array.isArray(value) && value.length === 2),

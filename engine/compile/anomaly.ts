@@ -113,5 +113,7 @@ function describe(t: Tensor): string {
   const own = `${op.name}, the output ${t} of ${inputs.join(", ")}`;
   const origin = origins.get(t);
   const site = callSite(origin?.stack);
-  return origin?.forward ? `the derivative of ${origin.forward}, called${site || " by the function"} (${own})` : `${own}${site && `, called${site}`}`;
+  return origin?.forward
+    ? `the derivative of ${origin.forward}, called${site || " by the function"} (${own})`
+    : `${own}${site && `, called${site}`}`;
 }

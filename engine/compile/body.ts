@@ -119,8 +119,8 @@ export class Body {
       if (name) return name;
     }
     const name = `v${this.#count++}`;
-    const varies =
-      this.#scopes.length > 1 || (expression.match(/\b[A-Za-z_]\w*/g) ?? []).some((word) => this.#varying.has(word));
+    const varies = this.#scopes.length > 1 ||
+      (expression.match(/\b[A-Za-z_]\w*/g) ?? []).some((word) => this.#varying.has(word));
     const scope = varies ? this.#scopes.at(-1)! : this.#fixed;
     if (varies) this.#varying.add(name);
     scope.names.set(key, name);
@@ -191,7 +191,7 @@ export class Body {
   #load(v: Value, index: Index): string {
     const offset = index.offset;
     let places = this.places.get(v);
-    if (!places) this.places.set(v, (places = new Set()));
+    if (!places) this.places.set(v, places = new Set());
     places.add(offset);
     const element = this.#element(v, offset, index.span);
     if (v.dtype === "f16") {
@@ -212,7 +212,9 @@ export class Body {
     // The windows that it may lie in.
     const first = Math.floor((span?.from ?? 0) / this.#most);
     const end = Math.ceil((span?.to ?? v.size) / this.#most);
-    if (end === first + 1) return `b${this.#binding(v, first)}[${offset}${first > 0 ? ` - ${first * this.#most}u` : ""}]`;
+    if (end === first + 1) {
+      return `b${this.#binding(v, first)}[${offset}${first > 0 ? ` - ${first * this.#most}u` : ""}]`;
+    }
     const key = `${v.id} ${first} ${end}`;
     let loader = this.#loaders.get(key);
     if (!loader) {
@@ -222,7 +224,9 @@ export class Body {
       this.#loaders.set(key, loader);
       const lines = places.map((place, k) => {
         const found = `return b${place}[i${first + k > 0 ? ` - ${(first + k) * this.#most}u` : ""}];`;
-        return k < places.length - 1 ? `  if (i < ${(first + k + 1) * this.#most}u) {\n    ${found}\n  }` : `  ${found}`;
+        return k < places.length - 1
+          ? `  if (i < ${(first + k + 1) * this.#most}u) {\n    ${found}\n  }`
+          : `  ${found}`;
       });
       this.windows.push(`fn ${loader}(i: u32) -> ${stored(v.dtype)} {\n${lines.join("\n")}\n}`);
     }

@@ -1,7 +1,7 @@
 /** compile: trace a function once per signature, then run it as one program. */
 import { callSite } from "../core/call_site.ts";
 import { check, checkFunction, checkOptions, fail, isPlain, show } from "../core/errors.ts";
-import { mixed as currentPrecision, type Mixed, withPrecision } from "../core/precision.ts";
+import { type Mixed, mixed as currentPrecision, withPrecision } from "../core/precision.ts";
 import { sameShape } from "../core/shape.ts";
 import { Tensor, whyGone } from "../core/tensor.ts";
 import { callTraced, isTracing } from "../core/tracing.ts";
@@ -9,7 +9,7 @@ import * as tree from "../core/tree.ts";
 import { initialLossScale, nextLossScale, scaleOf } from "../ops/loss_scale.ts";
 import { tensor } from "../ops/creation.ts";
 import { alias } from "../ops/reshape.ts";
-import { allocateBuffer, device as openDevice, type Device, Storage, warn } from "../gpu/mod.ts";
+import { allocateBuffer, type Device, device as openDevice, Storage, warn } from "../gpu/mod.ts";
 import { isChecking } from "./anomaly.ts";
 import { evaluate, leafValue } from "./evaluate.ts";
 import { lower } from "./lower.ts";
@@ -43,26 +43,18 @@ export type Precision = "f32" | "mixed";
 type IsAny<T> = 0 extends 1 & T ? true : false;
 
 /** What a caller may pass for a parameter: a number where f has a scalar tensor. */
-export type Passed<T> =
-  IsAny<T> extends true
-    ? T
-    : T extends Tensor
-      ? T | number
-      : T extends readonly unknown[] | { readonly [name: string]: unknown }
-        ? { [K in keyof T]: Passed<T[K]> }
-        : T;
+export type Passed<T> = IsAny<T> extends true ? T
+  : T extends Tensor ? T | number
+  : T extends readonly unknown[] | { readonly [name: string]: unknown } ? { [K in keyof T]: Passed<T[K]> }
+  : T;
 type PassedArgs<A extends unknown[], S extends readonly number[]> = {
   [K in keyof A]: K extends `${S[number]}` ? A[K] : Passed<A[K]>;
 };
 
-type HasNumber<T> =
-  IsAny<T> extends true
-    ? false
-    : [Exclude<T, null | undefined>] extends [never]
-      ? false
-      : [Exclude<T, null | undefined>] extends [number]
-        ? true
-        : false;
+type HasNumber<T> = IsAny<T> extends true ? false
+  : [Exclude<T, null | undefined>] extends [never] ? false
+  : [Exclude<T, null | undefined>] extends [number] ? true
+  : false;
 type NumbersOf<A extends unknown[], S extends readonly number[]> = {
   [K in keyof A]: K extends `${S[number]}` ? false : HasNumber<A[K]>;
 };
@@ -169,7 +161,9 @@ export function compile<A extends unknown[], R, const S extends readonly number[
 function compiled(f: (...args: any[]) => any, options: CompileOptions): Compiled<any[], any> {
   const donate = positionsOf("donate", options.donate);
   const fixed = new Set(positionsOf("static", options.static));
-  for (const k of donate) check(!fixed.has(k), "compile", () => `the argument ${k} is both static and donated; choose one`);
+  for (const k of donate) {
+    check(!fixed.has(k), "compile", () => `the argument ${k} is both static and donated; choose one`);
+  }
   const isStatic = (k: number): boolean => fixed.has(k);
   const precision = options.precision ?? "f32";
   check(
@@ -191,7 +185,12 @@ function compiled(f: (...args: any[]) => any, options: CompileOptions): Compiled
   };
 
   /** The program for these arguments, out of the cache or new. */
-  const tracedFor = (device: Device, args: readonly unknown[], key: string, donated: ReadonlySet<number>): Promise<Traced> => {
+  const tracedFor = (
+    device: Device,
+    args: readonly unknown[],
+    key: string,
+    donated: ReadonlySet<number>,
+  ): Promise<Traced> => {
     if (owner !== device || version !== device.tuned.version) {
       forget();
       if (owner && owner !== device) lossScale = initialLossScale();
@@ -270,7 +269,7 @@ function compiled(f: (...args: any[]) => any, options: CompileOptions): Compiled
       await ready;
       warnOfRepeats(traced);
       const inputs = [...values, ...(scales ? [lossScale] : []), ...captured].map((leaf, k) =>
-        leafValue(device, leaf, program.passes(k) || program.overwrites(k)),
+        leafValue(device, leaf, program.passes(k) || program.overwrites(k))
       );
       const kept: Storage[] = [];
       let outputs: Storage[];
@@ -417,7 +416,14 @@ async function build(
   const graph = lower(outputs, device.target, placeholders);
   const program = await Program.build(device, graph, { donated, keepsArena: true });
   const captured = graph.leaves.slice(placeholders.length);
-  return { program, captured, result: traced.result, scales: Boolean(finite), repeats: repeatsOf(outputs, state.id), calls: 0 };
+  return {
+    program,
+    captured,
+    result: traced.result,
+    scales: Boolean(finite),
+    repeats: repeatsOf(outputs, state.id),
+    calls: 0,
+  };
 }
 
 /** The latest tensor older than the trace that is computed in it, in words; null where there is none. */

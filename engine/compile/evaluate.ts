@@ -3,7 +3,7 @@ import { checkAttached, type TypedArray } from "../core/dtype.ts";
 import { fail, show } from "../core/errors.ts";
 import { checkReadable, requireEvaluator, setEvaluator, type Source, Tensor, whyGone } from "../core/tensor.ts";
 import * as tree from "../core/tree.ts";
-import { device as openDevice, type Device, onClose, readBuffer, Storage, upload, warn } from "../gpu/mod.ts";
+import { type Device, device as openDevice, onClose, readBuffer, Storage, upload, warn } from "../gpu/mod.ts";
 import { checkAll, isChecking } from "./anomaly.ts";
 import { type Graph, lower } from "./lower.ts";
 import { Program } from "./program.ts";
@@ -18,11 +18,12 @@ let version = 0;
 function forgetUntuned(device: Device): void {
   if (version === device.tuned.version) return;
   version = device.tuned.version;
-  for (const program of programs.values())
+  for (const program of programs.values()) {
     program.then(
       (p) => p.dispose(),
       () => undefined,
     );
+  }
   programs.clear();
 }
 
@@ -69,7 +70,7 @@ function hold(tensors: readonly Tensor[]): { readonly sources: Map<Tensor, Sourc
     const { source } = t;
     const why = whyGone(t);
     if (why) fail("evaluate", `${t} ${why}`);
-    if (source.kind === "op") for (const x of source.inputs) seen.add(x);
+    if (source.kind === "op") { for (const x of source.inputs) seen.add(x); }
     else sources.set(t, source);
   }
   for (const source of sources.values()) if (source.kind === "device") source.storage.retain();
@@ -203,8 +204,9 @@ async function evaluateTree<T>(values: T, leaves: readonly Tensor[]): Promise<T>
   tree.map(values, (leaf, path) => {
     const plain = !["object", "function"].includes(typeof leaf) || ArrayBuffer.isView(leaf);
     // Tensors inside would stay unevaluated.
-    if (!(leaf instanceof Tensor) && !plain)
+    if (!(leaf instanceof Tensor) && !plain) {
       fail("evaluate", `values are trees of tensors, got ${show(leaf)}${path && ` at ${path}`}`);
+    }
   });
   await requireEvaluator().evaluate(leaves);
   return values;

@@ -1,6 +1,6 @@
 /** Which values get memory of their own; the others are computed inside the kernels that use them. */
 import type { Target } from "../../shaders/types.ts";
-import { base, isView, type Graph, type Value } from "./lower.ts";
+import { base, type Graph, isView, type Value } from "./lower.ts";
 
 /** Values that are written to memory by a kernel. */
 export type Roots = ReadonlySet<Value>;
@@ -87,7 +87,7 @@ function assign(graph: Graph, forced: ReadonlySet<Value>, table: ReadonlyMap<Val
   const homes = new Map<Value, Set<Value>>();
   const homesOf = (v: Value): Set<Value> => {
     let set = homes.get(v);
-    if (!set) homes.set(v, (set = new Set()));
+    if (!set) homes.set(v, set = new Set());
     return set;
   };
   for (const v of graph.outputs) stored.add(base(v));

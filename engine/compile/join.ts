@@ -2,7 +2,7 @@
 import type { ReduceAttrs } from "../core/op.ts";
 import { type Target, windowElements } from "../../shaders/types.ts";
 import { TooLarge } from "./body.ts";
-import { type Emitted, emitFinished, emitKernel, emitMap, emitReduce } from "./emit.ts";
+import { emitFinished, emitKernel, emitMap, emitReduce, type Emitted } from "./emit.ts";
 import type { Roots } from "./fuse.ts";
 import type { Value } from "./lower.ts";
 
@@ -41,7 +41,9 @@ export function joinSums(
     const own = emitted.get(v)!;
     const key = rowsKey(v, most);
     const place = key === null ? null : findPlace(units, own, key, most);
-    const joined = place === null ? null : unlessTooLarge(() => emitReduce([...units[place.partner]!.members, v], roots, target));
+    const joined = place === null
+      ? null
+      : unlessTooLarge(() => emitReduce([...units[place.partner]!.members, v], roots, target));
     if (!place || !joined || tooMany(joined, target)) {
       const overwriting = (alias: Value): Emitted => emitMap(v, roots, target, alias);
       const { kind } = v.op!.lowering;
@@ -86,7 +88,7 @@ function findPlace(
     const made = new Set(units.slice(k).flatMap((unit) => unit.members));
     if (!own.reads.some((x) => made.has(x))) return { partner: k, early: true };
     const asked = [own, ...units.slice(k + 1).map((unit) => unit.emitted)].some((e) =>
-      e.reads.some((x) => members.includes(x)),
+      e.reads.some((x) => members.includes(x))
     );
     if (!asked) return { partner: k, early: false };
   }

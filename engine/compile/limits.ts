@@ -13,10 +13,14 @@ export function checkMemory(scheduled: Schedule, plan: Plan, device: Device): vo
     const largest = own.sort((a, b) => b.bytes - a.bytes).slice(0, 3);
     const fraction = Math.max(0, (device.memoryLimit - live) / added);
     return (
-      `${largest[0]?.label ?? "evaluate"}: its program needs ${added} bytes (${plan.arenaBytes} of them temporary) besides the ${live} in use, the limit is ` +
+      `${
+        largest[0]?.label ?? "evaluate"
+      }: its program needs ${added} bytes (${plan.arenaBytes} of them temporary) besides the ${live} in use, the limit is ` +
       `${device.memoryLimit}; its largest values are ${largest.map((p) => `${p.label} with ${p.bytes}`).join(", ")}. ` +
       (fraction > 0
-        ? `A batch or patch of ${Math.floor(fraction * 100)}% of this size would fit, or checkpoint(f) around parts of the network`
+        ? `A batch or patch of ${
+          Math.floor(fraction * 100)
+        }% of this size would fit, or checkpoint(f) around parts of the network`
         : "Nothing is left: dispose of tensors that are no longer needed")
     );
   });
@@ -31,14 +35,18 @@ export function checkLimits(scheduled: Schedule, device: Device): void {
       `${what}: needs ${bytes} bytes in one buffer, the adapter ${verb} at most ${most}; use a smaller batch, patch or width`,
     );
   };
-  for (const place of scheduled.places)
+  for (const place of scheduled.places) {
     if (place.bytes > maxBufferSize) refuse(place.label, place.bytes, "allocates", maxBufferSize);
+  }
   for (const { kernel, reads, writes } of scheduled.steps) {
-    for (const { place, bytes } of [...reads, ...writes])
+    for (const { place, bytes } of [...reads, ...writes]) {
       if (bytes > maxBindingBytes) refuse(`${kernel.name} on ${place.label}`, bytes, "binds", maxBindingBytes);
+    }
     if (kernel.workgroups.some((n) => n > maxWorkgroupsPerDimension)) {
       throw new VoxgradError(
-        `${kernel.name}: needs ${kernel.workgroups.join(" x ")} workgroups, the adapter allows ${maxWorkgroupsPerDimension} in each dimension`,
+        `${kernel.name}: needs ${
+          kernel.workgroups.join(" x ")
+        } workgroups, the adapter allows ${maxWorkgroupsPerDimension} in each dimension`,
       );
     }
   }

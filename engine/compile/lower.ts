@@ -2,7 +2,7 @@
 import type { DType } from "../core/dtype.ts";
 import { fail } from "../core/errors.ts";
 import type { Op } from "../core/op.ts";
-import { sameShape, size, type Shape } from "../core/shape.ts";
+import { sameShape, type Shape, size } from "../core/shape.ts";
 import { type Source, type Tensor, whyGone } from "../core/tensor.ts";
 import { type Target, windowElements } from "../../shaders/types.ts";
 
@@ -48,8 +48,10 @@ function behind(value: Value): Value {
 
 /** Attributes as a key; numbers that JSON has no word for keep their names. */
 const attrsKey = (attrs: unknown): string =>
-  JSON.stringify(attrs, (_, v) =>
-    typeof v === "number" && (!Number.isFinite(v) || Object.is(v, -0)) ? `#${Object.is(v, -0) ? "-0" : v}` : v,
+  JSON.stringify(
+    attrs,
+    (_, v) =>
+      typeof v === "number" && (!Number.isFinite(v) || Object.is(v, -0)) ? `#${Object.is(v, -0) ? "-0" : v}` : v,
   );
 
 /** Tensors that `outputs` need, in order of creation; evaluated ones and those in `known` end the search. */
@@ -79,8 +81,9 @@ function expand(t: Tensor, op: Op, inputs: readonly Tensor[], attrs: unknown, ta
   if (
     split &&
     ((lowering.kind === "kernel" && [t, ...inputs].some(large)) || (lowering.kind === "reduce" && large(t)) || unbound)
-  )
+  ) {
     return split(inputs, t, attrs, most, target.maxStorageBuffers);
+  }
   return stages ? stages(inputs, t, attrs, target) : null;
 }
 

@@ -14,8 +14,8 @@ import {
 } from "../gpu/mod.ts";
 import { checkLimits, checkMemory } from "./limits.ts";
 import type { Graph } from "./lower.ts";
-import { planMemory, type Plan } from "./plan.ts";
-import { schedule, type Place, type Schedule, type Step } from "./schedule.ts";
+import { type Plan, planMemory } from "./plan.ts";
+import { type Place, type Schedule, schedule, type Step } from "./schedule.ts";
 
 /** What a program is made of and what a call of it costs. */
 export interface ProgramInfo {
@@ -44,7 +44,7 @@ const bufferIds = new WeakMap<GPUBuffer, number>();
 let nextBufferId = 0;
 function idOf(buffer: GPUBuffer): number {
   let id = bufferIds.get(buffer);
-  if (id === undefined) bufferIds.set(buffer, (id = nextBufferId++));
+  if (id === undefined) bufferIds.set(buffer, id = nextBufferId++);
   return id;
 }
 
@@ -52,7 +52,7 @@ const inFlight = new WeakMap<GPUDevice, Promise<unknown>[]>();
 /** Waits until few submissions are under way. */
 async function throttle(device: Device): Promise<void> {
   let list = inFlight.get(device.gpu);
-  if (!list) inFlight.set(device.gpu, (list = []));
+  if (!list) inFlight.set(device.gpu, list = []);
   while (list.length >= IN_FLIGHT) await list.shift();
   device.check();
 }
@@ -224,7 +224,7 @@ export class Program {
 
   #writeInput(place: Place, data: TypedArray): GPUBuffer {
     let buffer = this.#hostInputs.get(place.leaf!);
-    if (!buffer) this.#hostInputs.set(place.leaf!, (buffer = allocateBuffer(this.#device, place.bytes, place.label)));
+    if (!buffer) this.#hostInputs.set(place.leaf!, buffer = allocateBuffer(this.#device, place.bytes, place.label));
     writeBuffer(this.#device, buffer, data, place.dtype);
     return buffer;
   }
@@ -279,7 +279,7 @@ export class Program {
     if (!group) {
       if (groups.size >= GROUPS_KEPT) groups.clear();
       const entries = bound.map((resource, binding) => ({ binding, resource }));
-      groups.set(key, (group = this.#device.gpu.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries })));
+      groups.set(key, group = this.#device.gpu.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries }));
     }
     return group;
   }

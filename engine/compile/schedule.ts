@@ -7,7 +7,7 @@ import { coneOf, oversized } from "./bound.ts";
 import { emitKernel, emitMap, emitReduce, type Emitted } from "./emit.ts";
 import { chooseRoots, type Roots } from "./fuse.ts";
 import { joinFinishes, joinMoments, joinSums, type Unit } from "./join.ts";
-import { base, isView, type Graph, type Value } from "./lower.ts";
+import { base, type Graph, isView, type Value } from "./lower.ts";
 
 /** A piece of memory of a program. */
 export interface Place {
@@ -104,7 +104,7 @@ function fuse(graph: Graph, target: Target): { roots: Roots; emitted: Map<Value,
   // Kernels stay as they are while nothing that they are made of becomes a root or ceases to be one.
   const known = new Map<Value, { readonly emitted: Emitted; readonly touched: ReadonlySet<Value> }>();
   let before: Roots = new Set();
-  for (let round = 0; ; round++) {
+  for (let round = 0;; round++) {
     const roots = chooseRoots(graph, forced, target);
     const large = oversized(graph, roots, target);
     if (large.length > 0) {
@@ -207,7 +207,9 @@ function soonest(units: readonly Unit[], outputs: ReadonlySet<Value>, donated: R
     const leaves = outputs.has(v)
       ? unit.emitted.aligned.filter((x) => x.leaf !== null && donated.has(x.leaf) && !outputs.has(x))
       : [];
-    if (leaves.length > 0 || (!outputs.has(v) && readers.get(v)?.every((user) => moving.has(user)))) moving.set(unit, leaves);
+    if (leaves.length > 0 || (!outputs.has(v) && readers.get(v)?.every((user) => moving.has(user)))) {
+      moving.set(unit, leaves);
+    }
   }
   const made = new Map<Value, number>();
   const places = new Map<Unit, number>();
@@ -216,7 +218,7 @@ function soonest(units: readonly Unit[], outputs: ReadonlySet<Value>, donated: R
     const after = Math.max(-1, ...unit.emitted.reads.map((x) => made.get(x) ?? -1));
     // A reader that comes later keeps the leaf as it is.
     const last = (leaves ?? []).map((leaf) =>
-      Math.max(after, ...readers.get(leaf)!.map((other) => (other === unit ? -1 : (places.get(other) ?? k)))),
+      Math.max(after, ...readers.get(leaf)!.map((other) => (other === unit ? -1 : (places.get(other) ?? k))))
     );
     const at = !leaves || after < 0 ? k : last.length > 0 ? Math.min(k, ...last) : after;
     places.set(unit, at);

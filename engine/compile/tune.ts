@@ -4,8 +4,8 @@ import { checkFunction, VoxgradError } from "../core/errors.ts";
 import type { Tensor } from "../core/tensor.ts";
 import {
   allocateBuffer,
-  device as openDevice,
   type Device,
+  device as openDevice,
   releaseBuffer,
   stopwatch,
   writeBuffer,
@@ -121,8 +121,10 @@ async function measure(device: Device, choice: Choice): Promise<TunedKernel> {
       try {
         const { temps, dispatches } = checked(device, choice.lower(variant));
         const own = temps.map(allocate);
-        const watch = await stopwatch(device, dispatches, (slot) =>
-          "input" in slot ? inputs[slot.input]! : "temp" in slot ? own[slot.temp]! : output,
+        const watch = await stopwatch(
+          device,
+          dispatches,
+          (slot) => "input" in slot ? inputs[slot.input]! : "temp" in slot ? own[slot.temp]! : output,
         );
         // The first run warms up: some drivers compile then.
         await watch();
@@ -155,8 +157,9 @@ export async function fastest(
   const [usual] = [...watches.keys()] as [string];
   for (let round = 0; round < ROUNDS; round++) {
     const best = Math.min(...times.values());
-    for (const variant of watches.keys())
+    for (const variant of watches.keys()) {
       if (variant === usual || !(times.get(variant)! > HOPELESS * best)) await time(variant);
+    }
   }
   let [[variant]] = [...times].sort((p, q) => p[1] - q[1]) as [[string, number]];
   if (variant !== usual) {
@@ -170,8 +173,7 @@ export async function fastest(
 /** What programs refuse when they are built is refused here. */
 function checked(device: Device, lowered: Lowered): Lowered {
   const { maxBindingBytes, maxStorageBuffers, maxWorkgroupsPerDimension } = device.target;
-  const fits =
-    lowered.temps.every((bytes) => bytes <= maxBindingBytes) &&
+  const fits = lowered.temps.every((bytes) => bytes <= maxBindingBytes) &&
     lowered.dispatches.every(
       ({ kernel, reads, writes }) =>
         reads.length + writes.length <= maxStorageBuffers &&

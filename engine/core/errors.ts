@@ -32,7 +32,7 @@ export const escaped = (text: string): string =>
 
 /** A message of several lines, escaped, and cut in its middle where it is too long: the fix stands at its end. */
 export function bounded(message: string): string {
-  for (let most = LARGEST_MESSAGE; ; most = Math.floor(most * 0.8)) {
+  for (let most = LARGEST_MESSAGE;; most = Math.floor(most * 0.8)) {
     const text = cut(message, most).split("\n").map(escaped).join("\n");
     if (new TextEncoder().encode(text).length <= LARGEST_MESSAGE) return text;
   }
@@ -141,7 +141,11 @@ export function checkFlag(operator: string, name: string, value: unknown): void 
 
 /** Rejects an option that is no number, or NaN. */
 export function checkNumber(operator: string, name: string, value: unknown): asserts value is number {
-  check(typeof value === "number" && !Number.isNaN(value), operator, () => `${name} is a number, got ${show(value)}${ifTraced(value)}`);
+  check(
+    typeof value === "number" && !Number.isNaN(value),
+    operator,
+    () => `${name} is a number, got ${show(value)}${ifTraced(value)}`,
+  );
 }
 
 /** Rejects what is no function. */

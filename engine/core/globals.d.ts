@@ -30,4 +30,6 @@ interface Event {
 }
 interface EventInit {}
 interface DOMException extends Error {}
-declare var crypto: { readonly subtle: { digest(name: "SHA-256", data: Uint8Array<ArrayBuffer>): Promise<ArrayBuffer> } };
+declare var crypto: {
+  readonly subtle: { digest(name: "SHA-256", data: Uint8Array<ArrayBuffer>): Promise<ArrayBuffer> };
+};

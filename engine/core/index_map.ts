@@ -2,7 +2,7 @@
  * Where in a tensor a fused kernel reads: WGSL expressions for runs of axes. Movement operators turn the place in their
  * output into the place in their input; runs that stay together cost one division, not one an axis.
  */
-import { sameShape, size, type Shape } from "./shape.ts";
+import { sameShape, type Shape, size } from "./shape.ts";
 
 /** Axes from..to (inclusive), flattened row-major, are at `expression` (u32). */
 interface Segment {
@@ -93,8 +93,9 @@ export class Index {
       const from = axis;
       let product = 1;
       while (axis < shape.length && (product < count || shape[axis] === 1)) product *= shape[axis++]!;
-      if (product !== count)
+      if (product !== count) {
         return new Index(shape, [{ from: 0, to: shape.length - 1, expression: this.offset }], this.#bind, this.span);
+      }
       if (axis > from) runs.push({ from, to: axis - 1, expression: count === 1 ? "0u" : segment.expression });
     }
     if (axis < shape.length) runs.push({ from: axis, to: shape.length - 1, expression: "0u" });

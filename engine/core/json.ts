@@ -40,7 +40,11 @@ export function parseJson(source: string | Uint8Array, file: string, options: Js
   const { most = 2 ** 25, deepest = 64 } = options;
   if (source.length > most) {
     const size = (n: number): string => `${(n / 2 ** 20).toPrecision(3)} MiB`;
-    throw new JsonError(file, `it is ${size(source.length)} long, more than the ${size(most)} that are read`, "Name the right file");
+    throw new JsonError(
+      file,
+      `it is ${size(source.length)} long, more than the ${size(most)} that are read`,
+      "Name the right file",
+    );
   }
   let text: string;
   try {
@@ -139,8 +143,7 @@ class Parser {
     const list: unknown[] = [];
     this.#at++;
     if (this.#peek() === "]") return this.#at++, list;
-    do list.push(this.#value(depth + 1));
-    while (this.#either(",", "]", "where a comma or ] belongs"));
+    do list.push(this.#value(depth + 1)); while (this.#either(",", "]", "where a comma or ] belongs"));
     return list;
   }
 
@@ -152,7 +155,9 @@ class Parser {
       if (this.#peek() !== '"') this.#refuse("where a key in quotes belongs");
       const start = this.#at;
       const key = this.#string();
-      if (Object.hasOwn(object, key)) this.#fail(`an object has the key ${show(key)} twice`, "Keep the one that is meant", start);
+      if (Object.hasOwn(object, key)) {
+        this.#fail(`an object has the key ${show(key)} twice`, "Keep the one that is meant", start);
+      }
       if (key === "__proto__") this.#fail('an object has the key "__proto__"', "Give it another name", start);
       if (this.#peek() !== ":") this.#refuse("where a colon belongs");
       this.#at++;

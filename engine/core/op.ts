@@ -46,14 +46,14 @@ export type Lowering<A> =
    * `rereads` says happens many times for each element, and where they write the result if `stores`.
    */
   | {
-      readonly kind: "kernel";
-      readonly loads?: readonly number[];
-      readonly rereads?: boolean;
-      readonly stores?: boolean;
-      /** Kernels of the result from moments of parts of the input, which are input 0 to them; null where those do not do. */
-      fromPartialMoments?(inputs: readonly Aval[], attrs: A, parts: PartialMoments, target: Target): Lowered | null;
-      lower(inputs: readonly Aval[], output: Aval, attrs: A, target: Target, fusion: Fusion | null): Lowered;
-    }
+    readonly kind: "kernel";
+    readonly loads?: readonly number[];
+    readonly rereads?: boolean;
+    readonly stores?: boolean;
+    /** Kernels of the result from moments of parts of the input, which are input 0 to them; null where those do not do. */
+    fromPartialMoments?(inputs: readonly Aval[], attrs: A, parts: PartialMoments, target: Target): Lowered | null;
+    lower(inputs: readonly Aval[], output: Aval, attrs: A, target: Target, fusion: Fusion | null): Lowered;
+  }
   /** Other operators, expanded when a program is built, after derivatives were taken. */
   | { readonly kind: "composite"; expand(inputs: readonly Tensor[], attrs: A): Tensor };
 

@@ -26,8 +26,9 @@ export function pairLeaves(name: string, what: string, of: unknown, given: unkno
     if (isNone(b)) return refuse(path, `missing; ${kind(a)} belongs there`);
     const join = (key: string | number): string => (path === "" ? String(key) : `${path}.${key}`);
     if (Array.isArray(a) || isPlain(a)) {
-      if (Array.isArray(a) !== Array.isArray(b) || isPlain(a) !== isPlain(b))
+      if (Array.isArray(a) !== Array.isArray(b) || isPlain(a) !== isPlain(b)) {
         return refuse(path, `${kind(a)} belongs there, got ${show(b)}`);
+      }
       for (const key of Object.keys(b)) {
         if (!Object.hasOwn(a, key) && !isNone(b[key])) refuse(join(key), `nothing has that name, got ${show(b[key])}`);
       }

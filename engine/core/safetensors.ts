@@ -125,7 +125,8 @@ export async function checkSeal(bytes: Uint8Array): Promise<boolean> {
   copy.fill(0x30, at, at + DIGITS);
   need(
     (await sha256(copy)) === stored,
-    () => "the file is damaged: its SHA-256 is not the one in its header; take a copy of it that is whole, or make it anew",
+    () =>
+      "the file is damaged: its SHA-256 is not the one in its header; take a copy of it that is whole, or make it anew",
   );
   return true;
 }

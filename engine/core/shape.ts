@@ -25,7 +25,10 @@ export function checkShape(operator: string, shape: unknown): asserts shape is S
   check(
     Array.isArray(shape) && shape.every((n) => Number.isInteger(n) && n >= 0),
     operator,
-    () => `a shape is an array of integers >= 0, got ${show(shape)}${(Array.isArray(shape) ? shape : []).map(ifTraced).find((hint) => hint) ?? ""}`,
+    () =>
+      `a shape is an array of integers >= 0, got ${show(shape)}${
+        (Array.isArray(shape) ? shape : []).map(ifTraced).find((hint) => hint) ?? ""
+      }`,
   );
   check(
     size(shape as Shape) < MAX_ELEMENTS,

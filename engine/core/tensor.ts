@@ -2,7 +2,7 @@
 import type { DType, TypedArray } from "./dtype.ts";
 import { check, fail, show } from "./errors.ts";
 import type { Op } from "./op.ts";
-import { checkShape, size, type Shape } from "./shape.ts";
+import { checkShape, type Shape, size } from "./shape.ts";
 import { isTracing } from "./tracing.ts";
 
 /** Device memory of an evaluated tensor, counted: the last release hands it back to the pool. */
@@ -141,8 +141,9 @@ export class Tensor {
   }
 
   async #item(): Promise<number> {
-    if (this.size !== 1)
+    if (this.size !== 1) {
       fail("item", `the tensor has ${this.size} elements, shape [${this.shape.join(", ")}]; one is wanted`);
+    }
     return (await this.data())[0]!;
   }
 
@@ -182,10 +183,10 @@ export class Tensor {
       `${this}`,
       this.#source.kind === "placeholder"
         ? "compile and vmap trace their arguments, numbers among them, so this has no value while the function runs. " +
-            "Compute with operators (x.mul(2), sub(1, x), sqrt(x), where(x.greater(3), a, b)), or pass the number's position k " +
-            "in compile(f, { static: [k] }), which makes it a plain number and compiles anew for each value"
+          "Compute with operators (x.mul(2), sub(1, x), sqrt(x), where(x.greater(3), a, b)), or pass the number's position k " +
+          "in compile(f, { static: [k] }), which makes it a plain number and compiles anew for each value"
         : "a tensor is no number: compute with operators (x.mul(2), add(x, y), sqrt(x), where(x.greater(0), a, b)), " +
-            "or read its value first: await x.item()",
+          "or read its value first: await x.item()",
     );
   }
 
@@ -215,12 +216,13 @@ export function checkReadable(operator: string, tensors: readonly Tensor[]): voi
   if (!isTracing()) return;
   const seen = new Set<Tensor>(tensors);
   for (const t of seen) {
-    if (t.source.kind === "op") for (const x of t.source.inputs) seen.add(x);
-    if (t.source.kind === "placeholder")
+    if (t.source.kind === "op") { for (const x of t.source.inputs) seen.add(x); }
+    if (t.source.kind === "placeholder") {
       fail(
         operator,
         `${t} is an argument of a function that compile or vmap traces, or made of one; its values are not known before it runs, so do not read them inside`,
       );
+    }
   }
 }
 

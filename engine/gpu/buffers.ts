@@ -156,8 +156,9 @@ function encode(data: TypedArray, dtype: DType): Float32Array | Int32Array | Uin
 export function writeBuffer(device: Device, buffer: GPUBuffer, data: TypedArray, dtype: DType): void {
   checkAttached("tensor", data);
   const source = encode(data, dtype);
-  if (source.length > 0)
+  if (source.length > 0) {
     device.gpu.queue.writeBuffer(buffer, 0, source.buffer as ArrayBuffer, source.byteOffset, source.byteLength);
+  }
 }
 
 export function upload(device: Device, data: TypedArray, dtype: DType, label: string): Storage {

@@ -110,10 +110,11 @@ export const device = (): Promise<Device> => (opening ??= open({}));
  * @example await openDevice({ adapter: "lavapipe" });
  */
 export async function openDevice(options: DeviceOptions = {}): Promise<DeviceInfo> {
-  if (opening)
+  if (opening) {
     throw new VoxgradError(
       "openDevice: a device is open already; call it before the first value is computed, or closeDevice first",
     );
+  }
   checkDeviceOptions(options);
   opening = open(options);
   return (await opening).info;
@@ -121,7 +122,16 @@ export async function openDevice(options: DeviceOptions = {}): Promise<DeviceInf
 
 function checkDeviceOptions(options: DeviceOptions): void {
   const name = "openDevice";
-  checkOptions(name, options, ["power", "adapter", "software", "limits", "maxBindingBytes", "memoryLimit", "fuseLoads", "tuned"]);
+  checkOptions(name, options, [
+    "power",
+    "adapter",
+    "software",
+    "limits",
+    "maxBindingBytes",
+    "memoryLimit",
+    "fuseLoads",
+    "tuned",
+  ]);
   const { power, adapter, maxBindingBytes: binding = 1024, memoryLimit: memory = 1 } = options;
   const powers: unknown[] = [undefined, "high-performance", "low-power"];
   check(powers.includes(power), name, () => `power is "high-performance" or "low-power", got ${show(power)}`);

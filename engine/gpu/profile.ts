@@ -124,7 +124,7 @@ export class Recorder {
   /** By how much a dispatch changes what the first of its equals took beyond the others. */
   #excess(pipeline: GPUComputePipeline, bytes: number, milliseconds: number): number {
     let sizes = this.#equals.get(pipeline);
-    if (!sizes) this.#equals.set(pipeline, (sizes = new Map()));
+    if (!sizes) this.#equals.set(pipeline, sizes = new Map());
     const equal = sizes.get(bytes);
     if (!equal) {
       sizes.set(bytes, { first: milliseconds, later: 0, count: 0, excess: 0 });

@@ -54,12 +54,14 @@ async function end(device: Device): Promise<void> {
       `Profile of ${seconds(wall)} on ${device.info.name}: ${recorder.count} dispatches`,
       kernelTable(recorder.warmKernels(), roofs, ROWS),
       `In kernels ${seconds(recorder.covered)} (${percent(recorder.covered)}), beside them ` +
-        `${seconds(wall - recorder.covered)} (${percent(wall - recorder.covered)}): host, transfers, compiling, waiting`,
+      `${seconds(wall - recorder.covered)} (${percent(wall - recorder.covered)}): host, transfers, compiling, waiting`,
       ...(roofs
         ? [
-            `Roofs, measured: ${roofs.gigabytesPerSecond.toFixed(1)} GB/s (triad beyond the caches; what stays in caches may exceed it), ` +
-              `${roofs.gigaflopsPerSecond.toFixed(1)} GFLOP/s (multiply-adds in registers)`,
-          ]
+          `Roofs, measured: ${
+            roofs.gigabytesPerSecond.toFixed(1)
+          } GB/s (triad beyond the caches; what stays in caches may exceed it), ` +
+          `${roofs.gigaflopsPerSecond.toFixed(1)} GFLOP/s (multiply-adds in registers)`,
+        ]
         : []),
     ].join("\n"),
   );

@@ -39,10 +39,11 @@ export async function readTuned(): Promise<TunedKernels> {
     value = null;
   }
   if (isTuned(value)) return value;
-  if (text !== undefined)
+  if (text !== undefined) {
     platform.log(
       `The cache of tuned kernels (${NAME}) is damaged or of another version: it is ignored, and replaced by the next tuning`,
     );
+  }
   return { format: FORMAT, adapters: {} };
 }
 

@@ -11,10 +11,22 @@ const rowMajor = (m: Float64Array): number[] => [...mat4.transpose(new Float64Ar
 
 /** Axes aligned with the patient's, spacing in mm, origin at voxel (0, 0, 0) unless given. */
 export const scaling = (spacing: readonly number[], origin: readonly number[] = [0, 0, 0]): Affine => [
-  spacing[0], 0, 0, origin[0],
-  0, spacing[1], 0, origin[1],
-  0, 0, spacing[2], origin[2],
-  0, 0, 0, 1,
+  spacing[0],
+  0,
+  0,
+  origin[0],
+  0,
+  spacing[1],
+  0,
+  origin[1],
+  0,
+  0,
+  spacing[2],
+  origin[2],
+  0,
+  0,
+  0,
+  1,
 ];
 
 /** Length of each of the first three columns: the spacing in mm. */
@@ -43,7 +55,15 @@ export function invertAffine(affine: Affine): Affine | undefined {
 /** Determinant of the 3 x 3 part: mm^3 of a voxel, negative for a left-handed grid. */
 export const determinant = (affine: Affine): number =>
   mat3.determinant([
-    affine[0], affine[1], affine[2], affine[4], affine[5], affine[6], affine[8], affine[9], affine[10],
+    affine[0],
+    affine[1],
+    affine[2],
+    affine[4],
+    affine[5],
+    affine[6],
+    affine[8],
+    affine[9],
+    affine[10],
   ]);
 
 /**
@@ -68,7 +88,10 @@ export function affineFromQuaternion(options: {
   const scale = [spacing[0], spacing[1], spacing[2] * (qfac < 0 ? -1 : 1)];
   return rowMajor(
     mat4.fromRotationTranslationScale(
-      new Float64Array(16), [b, c, d, a], [...offset] as [number, number, number], scale as [number, number, number],
+      new Float64Array(16),
+      [b, c, d, a],
+      [...offset] as [number, number, number],
+      scale as [number, number, number],
     ) as Float64Array,
   );
 }
@@ -96,10 +119,12 @@ export function quaternionFromAffine(affine: Affine) {
   const [s, t] = [half / 2, 0.5 / half];
   const minus = [y[2] - z[1], z[0] - x[2], x[1] - y[0]];
   const plus = [y[2] + z[1], z[0] + x[2], x[1] + y[0]];
-  const q =
-    largest === 0 ? [s, minus[0] * t, minus[1] * t, minus[2] * t]
-    : largest === 1 ? [minus[0] * t, s, plus[2] * t, plus[1] * t]
-    : largest === 2 ? [minus[1] * t, plus[2] * t, s, plus[0] * t]
+  const q = largest === 0
+    ? [s, minus[0] * t, minus[1] * t, minus[2] * t]
+    : largest === 1
+    ? [minus[0] * t, s, plus[2] * t, plus[1] * t]
+    : largest === 2
+    ? [minus[1] * t, plus[2] * t, s, plus[0] * t]
     : [minus[2] * t, plus[1] * t, plus[0] * t, s];
   const sign = q[0] < 0 ? -1 : 1;
   return {

@@ -107,13 +107,14 @@ export interface AugmentOptions {
 }
 
 /** `AugmentOptions` of which only what differs from `defaults` is given, entry by entry. */
-export type AugmentChanges = { readonly patch: readonly number[] } & {
-  readonly [K in Exclude<keyof AugmentOptions, "patch">]?:
-    | (Exclude<AugmentOptions[K], false> extends object
-        ? Partial<Exclude<AugmentOptions[K], false>>
+export type AugmentChanges =
+  & { readonly patch: readonly number[] }
+  & {
+    readonly [K in Exclude<keyof AugmentOptions, "patch">]?:
+      | (Exclude<AugmentOptions[K], false> extends object ? Partial<Exclude<AugmentOptions[K], false>>
         : AugmentOptions[K])
-    | (false extends AugmentOptions[K] ? false : never);
-};
+      | (false extends AugmentOptions[K] ? false : never);
+  };
 
 /** Longest over first edge of a patch beyond which nnU-Net takes its voxels for anisotropic. */
 const ANISOTROPY = 3;
@@ -185,14 +186,11 @@ export function initialPatch(patch: readonly number[], changes: Omit<AugmentChan
   const degrees = rotation ? Math.min(90, Math.max(...rotation.degrees.map(Math.abs))) : 0;
   const [cos, sin] = [Math.cos((degrees / 180) * Math.PI), Math.sin((degrees / 180) * Math.PI)];
   // Edge a, turned towards edge b, covers a cos + b sin along its axis, b then |b cos - a sin|.
-  const pairs =
-    patch.length === 2
-      ? [[0, 1]]
-      : [
-          [1, 2],
-          [2, 0],
-          [0, 1],
-        ];
+  const pairs = patch.length === 2 ? [[0, 1]] : [
+    [1, 2],
+    [2, 0],
+    [0, 1],
+  ];
   const size = [...patch];
   for (const [a, b] of pairs) {
     size[a] = Math.max(size[a], Math.abs(patch[a] * cos + patch[b] * sin));

@@ -56,7 +56,16 @@ const product = (a: Tensor, b: Tensor): Tensor =>
  */
 export function spatial<B extends Batch>(key: Tensor, batch: B, options: SpatialOptions): B {
   const name = "augment.spatial";
-  checkOptions(name, options, ["patch", "inPlane", "rotation", "scaling", "translation", "shear", "elastic", "entries"]);
+  checkOptions(name, options, [
+    "patch",
+    "inPlane",
+    "rotation",
+    "scaling",
+    "translation",
+    "shear",
+    "elastic",
+    "entries",
+  ]);
   checkBatch(name, batch);
   const { patch, inPlane = false, rotation, scaling, translation, shear, elastic, entries = {} } = options;
   const space = batch.image.shape.slice(2);
@@ -80,8 +89,11 @@ export function spatial<B extends Batch>(key: Tensor, batch: B, options: Spatial
   if (shear) {
     checkOptions(`${name}: shear`, shear, ["p", "degrees"]);
     checkChance(`${name}: shear`, shear, { degrees: shear.degrees });
-    check(shear.degrees.every((angle) => Math.abs(angle) < 90), `${name}: shear`,
-      () => `degrees are between -90 and 90, got ${show(shear.degrees)}`);
+    check(
+      shear.degrees.every((angle) => Math.abs(angle) < 90),
+      `${name}: shear`,
+      () => `degrees are between -90 and 90, got ${show(shear.degrees)}`,
+    );
   }
   if (elastic) {
     checkOptions(`${name}: elastic`, elastic, ["p", "magnitude", "points"]);
@@ -147,7 +159,10 @@ function motion(key: Tensor, samples: number, space: readonly number[], options:
     const radians = shear.degrees.map((angle) => (angle / 180) * Math.PI);
     for (const [k, [first, second]] of planesOf(dims).entries()) {
       const angle = reshape(where(chosen[4], between(anglesOf[k]!, radians), 0), { shape: [samples, 1, 1] });
-      const rows = Array.from({ length: dims }, (_, i) => Array.from({ length: dims }, (_, j) => +(i === first && j === second)));
+      const rows = Array.from(
+        { length: dims },
+        (_, i) => Array.from({ length: dims }, (_, j) => +(i === first && j === second)),
+      );
       const slant = mul(tensor([rows], { dtype: "f32" }), div(sin(angle), cos(angle)));
       matrix = product(add(slant, reshape(eye(dims), { shape: [1, dims, dims] })), matrix);
     }
@@ -169,7 +184,10 @@ function motion(key: Tensor, samples: number, space: readonly number[], options:
   const middle = broadcastTo(tensor([shift], { dtype: "f32" }), { shape: [samples, dims, 1] });
   const voxels = (k: number): Tensor => where(chosen[3], between(lengthsOf[k]!, translation!.voxels), 0);
   const shifts = translation && translation.p > 0
-    ? add(middle, reshape(stack(axes.map((k) => mul(voxels(k), 2 / space[k]!)), { axis: 1 }), { shape: [samples, dims, 1] }))
+    ? add(
+      middle,
+      reshape(stack(axes.map((k) => mul(voxels(k), 2 / space[k]!)), { axis: 1 }), { shape: [samples, dims, 1] }),
+    )
     : middle;
   const theta = concat([mul(flip(matrix, { axes: [1, 2] }), sizes), shifts], { axis: 2 });
   const active = chosen.reduce((a, b) => logicalOr(a, b));
@@ -240,8 +258,9 @@ function move(
   // Planes that stay are channels of an image of two dimensions.
   const shape = [lead[0], (lead[1] ?? 1) * (plane ? space[0] : 1), ...space.slice(plane)];
   let values = reshape(cast(x, "f32"), { shape });
-  const outside =
-    border === "max" ? max(values, { axes: values.shape.map((_, k) => k).slice(1), keepDims: true }) : border;
+  const outside = border === "max"
+    ? max(values, { axes: values.shape.map((_, k) => k).slice(1), keepDims: true })
+    : border;
   if (outside !== 0) values = sub(values, outside);
   let sampled = gridSample(values, motion.grid, { mode });
   if (outside !== 0) sampled = add(sampled, outside);

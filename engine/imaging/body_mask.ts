@@ -27,12 +27,19 @@ export function bodyMask(
   checkOptions("bodyMask", options, ["threshold", "channel"]);
   const { channel = 0 } = options;
   const { channels, shape } = image;
-  check(Number.isInteger(channel) && channel >= 0 && channel < channels, "bodyMask",
-    () => `channel is 0 to ${channels - 1}, got ${show(channel)}`);
+  check(
+    Number.isInteger(channel) && channel >= 0 && channel < channels,
+    "bodyMask",
+    () => `channel is 0 to ${channels - 1}, got ${show(channel)}`,
+  );
   const count = voxelCount(shape);
   const values = image.data.subarray(channel * count, (channel + 1) * count);
   const threshold = options.threshold ?? otsuThreshold(values);
-  check(typeof threshold === "number" && !Number.isNaN(threshold), "bodyMask", () => `threshold is a number, got ${show(threshold)}`);
+  check(
+    typeof threshold === "number" && !Number.isNaN(threshold),
+    "bodyMask",
+    () => `threshold is a number, got ${show(threshold)}`,
+  );
   const mask = new Uint8Array(count);
   for (let i = 0; i < count; i++) if (values[i]! > threshold) mask[i] = 1;
   keepLargestComponent(mask, { shape, values: [1] });
@@ -51,7 +58,11 @@ export function bodyMask(
 export function otsuThreshold(values: ArrayLike<number>, options: { bins?: number } = {}): number {
   checkOptions("otsuThreshold", options, ["bins"]);
   const { bins = 256 } = options;
-  check(Number.isInteger(bins) && bins >= 2, "otsuThreshold", () => `bins is a whole number from 2 on, got ${show(bins)}`);
+  check(
+    Number.isInteger(bins) && bins >= 2,
+    "otsuThreshold",
+    () => `bins is a whole number from 2 on, got ${show(bins)}`,
+  );
   let [low, high, finite] = [Infinity, -Infinity, values.length > 0];
   for (let i = 0; i < values.length; i++) {
     const value = values[i]!;

@@ -11,8 +11,8 @@ const replace = (_: string, value: unknown): unknown =>
   typeof value === "number" && !Number.isFinite(value)
     ? { $number: String(value) }
     : value instanceof Uint8Array
-      ? { $bytes: Array.from(value) }
-      : value;
+    ? { $bytes: Array.from(value) }
+    : value;
 
 const revive = (_: string, value: unknown): unknown => {
   if (typeof value !== "object" || value === null) return value;
@@ -52,10 +52,12 @@ export async function decodeCase(bytes: Uint8Array): Promise<{ item: PreparedCas
   if (!image || !label || notes === undefined || image.dtype !== "F32" || image.shape.length !== 4) {
     throw new SafetensorsError("the file holds no prepared case: image [C, D, H, W], label and notes are wanted");
   }
-  const { id, spacing, geometry, labelsPresent } = JSON.parse(notes, revive) as Pick<
-    PreparedCase,
-    "id" | "spacing" | "labelsPresent"
-  > & { geometry: CaseGeometry };
+  const { id, spacing, geometry, labelsPresent } = JSON.parse(notes, revive) as
+    & Pick<
+      PreparedCase,
+      "id" | "spacing" | "labelsPresent"
+    >
+    & { geometry: CaseGeometry };
   const [channels, D, H, W] = image.shape as [number, number, number, number];
   const copy = (t: FileTensor): ArrayBuffer => new Uint8Array(t.bytes).buffer;
   return {

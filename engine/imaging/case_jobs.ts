@@ -15,26 +15,32 @@ type CaseDataset = Pick<Dataset, "channels" | "labels" | "ignoreLabel">;
 
 export type CaseJob =
   | {
-      readonly kind: "fingerprint";
-      readonly dataset: CaseDataset;
-      readonly item: DatasetCase;
-      readonly orientation: Plan["orientation"];
-      readonly samples: number;
-    }
+    readonly kind: "fingerprint";
+    readonly dataset: CaseDataset;
+    readonly item: DatasetCase;
+    readonly orientation: Plan["orientation"];
+    readonly samples: number;
+  }
   | {
-      readonly kind: "crop";
-      readonly dataset: CaseDataset;
-      readonly item: DatasetCase;
-      readonly plan: Plan;
-      /** What else the result depends on, and the key that a kept result has. */
-      readonly settings: string;
-      readonly kept?: string;
-    };
+    readonly kind: "crop";
+    readonly dataset: CaseDataset;
+    readonly item: DatasetCase;
+    readonly plan: Plan;
+    /** What else the result depends on, and the key that a kept result has. */
+    readonly settings: string;
+    readonly kept?: string;
+  };
 
 export type CaseResult =
   | { readonly kind: "fingerprint"; readonly samples: CaseSamples }
   /** content: of the case's files, whatever they are prepared by. No case where the kept result is up to date. */
-  | { readonly kind: "crop"; readonly id: string; readonly content: string; readonly key: string; readonly cropped?: CroppedCase };
+  | {
+    readonly kind: "crop";
+    readonly id: string;
+    readonly content: string;
+    readonly key: string;
+    readonly cropped?: CroppedCase;
+  };
 
 /** Where this module lies, for the threads that load it. */
 export const caseJobsUrl: string = (import.meta as unknown as { url: string }).url;

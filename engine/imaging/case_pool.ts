@@ -46,7 +46,9 @@ export function openCasePool(workers: number): CasePool {
       // What ends a thread itself, such as its memory, does not know the case.
       if (!(known instanceof Error) || known.message.startsWith(`case ${id}: `)) throw known;
       const fix = "if memory ran out, try fewer --workers; 0 works in the thread at hand";
-      throw new VoxgradError(`case ${id}: the thread that worked on it failed (${known.message}); ${fix}`, { cause: known });
+      throw new VoxgradError(`case ${id}: the thread that worked on it failed (${known.message}); ${fix}`, {
+        cause: known,
+      });
     }
   };
   return {

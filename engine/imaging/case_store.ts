@@ -137,7 +137,9 @@ export async function openCaseStore(dataset: Dataset, plan: Plan, options: CaseS
     // A message holds 2 kB; whatever is longer goes to the log, so that no fault is left out.
     const isLong = faults.text().length > 1500;
     if (isLong) platform.log(`\nNot prepared:\n${faults.text()}`);
-    const problem = `${faults.count} of ${ids.length} cases cannot be prepared${isLong ? ", listed above" : `:\n${faults.text()}\n`}`;
+    const problem = `${faults.count} of ${ids.length} cases cannot be prepared${
+      isLong ? ", listed above" : `:\n${faults.text()}\n`
+    }`;
     throw new DatasetError(dataset.folder, problem, "Mend or leave them out, and try again; the others are ready");
   }
 
@@ -160,7 +162,9 @@ export async function openCaseStore(dataset: Dataset, plan: Plan, options: CaseS
       async (result) => void (item = await finish(result)),
     );
     if (keys.get(id) !== wanted) {
-      throw new VoxgradError(`case ${id}: its files have changed since the training began; put back what they were, or start again`);
+      throw new VoxgradError(
+        `case ${id}: its files have changed since the training began; put back what they were, or start again`,
+      );
     }
     return item!;
   };

@@ -102,12 +102,15 @@ export class CaseChecker {
     if (turned) {
       const [own, wanted] = [axisCodes(other.affine), axisCodes(first.affine)];
       const problem = `its direction is ${own} and not the ${wanted} of ${first.name}, in the same place`;
-      const fix = `Turn it to ${wanted}, voxels and header together; with the header alone it would be mirrored or turned`;
+      const fix =
+        `Turn it to ${wanted}, voxels and header together; with the header alone it would be mirrored or turned`;
       this.#note("error", other.name, problem, fix);
       return;
     }
     const sized = first.shape.every((n, axis) => n === other.shape[axis]);
-    const fix = `Resample it onto the grid of ${first.name}${sized ? "; if only the header is wrong, copy that of the image" : ""}`;
+    const fix = `Resample it onto the grid of ${first.name}${
+      sized ? "; if only the header is wrong, copy that of the image" : ""
+    }`;
     for (const problem of gridDifferences(first, other, this.#tolerance)) {
       this.#note("error", other.name, `${problem} of ${first.name}`, fix);
     }
@@ -137,8 +140,14 @@ export class CaseChecker {
     }
     const { volume, rounded, broken } = roundLabels(stored);
     if (rounded > 0) {
-      const problem = `${rounded} voxels are whole numbers but for less than 1e-4 (scl_slope ${stored.source?.slope}); they are rounded`;
-      this.#note("warning", name, problem, "Nothing needs to be done; stored as whole numbers without a scale they would be exact");
+      const problem =
+        `${rounded} voxels are whole numbers but for less than 1e-4 (scl_slope ${stored.source?.slope}); they are rounded`;
+      this.#note(
+        "warning",
+        name,
+        problem,
+        "Nothing needs to be done; stored as whole numbers without a scale they would be exact",
+      );
     }
     const present = countValues(volume);
     if (broken.length > 0) this.#note("error", name, ...brokenLabels(stored, broken));
@@ -148,7 +157,12 @@ export class CaseChecker {
     if (strange.length > 0 && description !== undefined) {
       const declared = listed(labels.map((each) => `${each.value} ${each.name}`));
       const fix = mappingFix(strange, labels) ?? `Add the label to ${baseName(description)} or correct the file`;
-      this.#note("error", name, `it holds ${valuesText(strange)}, which ${baseName(description)} does not declare (${declared})`, fix);
+      this.#note(
+        "error",
+        name,
+        `it holds ${valuesText(strange)}, which ${baseName(description)} does not declare (${declared})`,
+        fix,
+      );
     }
     const { labelsPresent } = item;
     const foreground = present.filter(([value]) => value !== 0 && value !== ignoreLabel && known(value));
@@ -190,8 +204,9 @@ function gridDifferences(first: Grid, other: Grid, tolerance: number): string[] 
   const found: string[] = [];
   // How far each alone moves a corner.
   const steps = first.spacing.map((step, axis) => Math.abs(other.spacing[axis] - step) * (first.shape[axis] - 1));
-  if (Math.max(...steps) > most)
+  if (Math.max(...steps) > most) {
     found.push(`its spacing is ${sizes(other.spacing)} mm and not the ${sizes(first.spacing)}`);
+  }
   const turned = [0, 1, 2].map((axis) => {
     const column = (grid: Grid) => [0, 4, 8].map((row) => grid.affine[row + axis] / grid.spacing[axis]);
     const [a, b] = [column(first), column(other)];
@@ -200,7 +215,7 @@ function gridDifferences(first: Grid, other: Grid, tolerance: number): string[] 
   if (Math.max(...turned) > most) {
     const directions = (grid: Grid) =>
       [0, 1, 2].map((axis) =>
-        [0, 4, 8].map((row) => +(grid.affine[row + axis] / grid.spacing[axis]).toFixed(3)).join(" "),
+        [0, 4, 8].map((row) => +(grid.affine[row + axis] / grid.spacing[axis]).toFixed(3)).join(" ")
       );
     const text = (grid: Grid) => `${axisCodes(grid.affine)} (${directions(grid).join(", ")})`;
     found.push(`its direction is ${text(other)} and not the ${text(first)}`);

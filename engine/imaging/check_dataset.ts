@@ -49,7 +49,9 @@ export async function checkDataset(folder: string | PlainFolders, options: Check
   const note: Note = (severity, file, problem, fix) => {
     // A file that could not be opened for its labels is not told again when its case is looked at.
     const key = `${file}\n${problem}`;
-    if (!seen.has(key)) findings.push({ severity, file, problem: escaped(bounded(problem)), fix: escaped(bounded(fix)) });
+    if (!seen.has(key)) {
+      findings.push({ severity, file, problem: escaped(bounded(problem)), fix: escaped(bounded(fix)) });
+    }
     seen.add(key);
   };
   const onFault: OnFault = ({ file, problem, fix }) => note("error", file, problem, fix);
@@ -103,7 +105,9 @@ async function checkFiles(dataset: Dataset, findings: readonly Finding[], note: 
   if (description === undefined) return;
   const all = [...dataset.cases, ...dataset.testCases];
   const used = new Set(all.flatMap((item) => [...item.images, ...(item.label ? [item.label] : [])]).map(withoutEnding));
-  const folders = new Set([...used].flatMap((path) => [...path.matchAll(/\//g)].map(({ index }) => path.slice(0, index))));
+  const folders = new Set(
+    [...used].flatMap((path) => [...path.matchAll(/\//g)].map(({ index }) => path.slice(0, index))),
+  );
   // What belongs to a case with a fault of its own has been told.
   const caseOf = (path: string) => withoutEnding(baseName(path)).replace(/_\d{4}$/, "");
   const told = new Set(findings.map(({ file }) => caseOf(file)));
@@ -117,7 +121,9 @@ async function checkFiles(dataset: Dataset, findings: readonly Finding[], note: 
       const unused = (within.length > 0 ? within : [path]).filter((each) => !used.has(withoutEnding(each)));
       if (folders.has(path) || unused.length === 0 || told.has(caseOf(path))) continue;
       if (within.length > 0) {
-        const problem = `no case uses the ${unused.length} images in it: ${listed(unused.map((each) => each.slice(path.length + 1)), 3)}`;
+        const problem = `no case uses the ${unused.length} images in it: ${
+          listed(unused.map((each) => each.slice(path.length + 1)), 3)
+        }`;
         note("error", path, problem, 'List them under "training" in dataset.json, if they belong to the dataset');
       } else if (!isNifti(file)) {
         const problem = "it is no NIfTI file (.nii, .nii.gz, .hdr and .img) and is not used";
@@ -145,12 +151,18 @@ async function inside(path: string): Promise<string[]> {
 
 /** What would make a case use a file. */
 function whyUnused(folder: string, file: string, ending: unknown, entries: number | undefined): string {
-  if (entries !== undefined) return `List it under ${folder === "imagesTs" ? '"test"' : '"training"'} in dataset.json, if it belongs to the dataset`;
+  if (entries !== undefined) {
+    return `List it under ${
+      folder === "imagesTs" ? '"test"' : '"training"'
+    } in dataset.json, if it belongs to the dataset`;
+  }
   if (typeof ending === "string" && !file.toLowerCase().endsWith(ending.toLowerCase())) {
     return `dataset.json says that files end in ${ending} (file_ending), as others do: convert it, if it belongs to the dataset`;
   }
   const stem = withoutEnding(file);
   return folder === "labelsTr"
     ? `Its image is looked for as imagesTr/${stem}_0000.nii.gz or imagesTr/${stem}.nii.gz: add that, if it belongs to the dataset`
-    : `Its label is looked for as labelsTr/${stem.replace(/_\d{4}$/, "")}.nii.gz: add that, if it belongs to the dataset`;
+    : `Its label is looked for as labelsTr/${
+      stem.replace(/_\d{4}$/, "")
+    }.nii.gz: add that, if it belongs to the dataset`;
 }

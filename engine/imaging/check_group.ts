@@ -55,7 +55,11 @@ export class GroupChecker {
     for (const item of items) {
       seen.push({ item, affine, stored: image.affine, shape });
       if (!item.labelMap!.values.some(Array.isArray)) continue;
-      const { sides } = mapLabels({ ...label, data: Uint8Array.from(roundLabels(label).volume.data) }, item.labelMap!, image);
+      const { sides } = mapLabels(
+        { ...label, data: Uint8Array.from(roundLabels(label).volume.data) },
+        item.labelMap!,
+        image,
+      );
       for (const { names, note } of sides) {
         if (note === undefined) continue;
         const problem = `set "${item.set}" splits "${names.join('", "')}" into left and right, and ${note}`;
@@ -106,7 +110,12 @@ export class GroupChecker {
     const twin = `${first.item.label} (case ${first.item.id})`;
     if (count === 0) {
       const problem = `case ${id} shows the same image as ${twin}`;
-      this.#note("warning", file!, problem, "Leave one out by \"cases\" of its set, or hold both out together by --splits");
+      this.#note(
+        "warning",
+        file!,
+        problem,
+        'Leave one out by "cases" of its set, or hold both out together by --splits',
+      );
       return;
     }
     const [X, Y] = second.shape;
@@ -116,7 +125,7 @@ export class GroupChecker {
     const nameOf = (value: number): string => (value === 0 ? "none of its labels" : labels[value]!.name);
     const problem = `${count} voxels are claimed otherwise by ${twin}, of the same image: at voxel (${voxel}), ` +
       `${point.map((x) => x.toFixed(1)).join(", ")} mm, it is ${nameOf(other[at]!)} here and ${nameOf(one[at]!)} there`;
-    const fix = "Correct the \"labels\" or \"present\" of one set or one of the files, or leave the case out of one set";
+    const fix = 'Correct the "labels" or "present" of one set or one of the files, or leave the case out of one set';
     this.#note("error", file!, problem, fix);
   }
 }

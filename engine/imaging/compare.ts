@@ -153,7 +153,7 @@ function addBoxes(boxes: Map<number, MutableBox>, labels: Volume, shape: readonl
         if (!box) {
           const whole = Number.isInteger(value) && value > 0 && value < 65536;
           check(whole, labels.name, () => `labels are whole numbers from 0 to 65535; it holds ${value}`);
-          boxes.set(value, (box = { low: [z, y, start], high: [z, y, x - 1] }));
+          boxes.set(value, box = { low: [z, y, start], high: [z, y, x - 1] });
         }
         include(box, [z, y, start], [z, y, x - 1]);
       }

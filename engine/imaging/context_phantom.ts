@@ -69,8 +69,9 @@ interface Scene {
 function pointWithin(prng: Prng, { centre, radii }: Ellipsoid): Point {
   for (;;) {
     const [u, v, w] = [prng.uniform(-1, 1), prng.uniform(-1, 1), prng.uniform(-1, 1)];
-    if (u * u + v * v + w * w <= 1)
+    if (u * u + v * v + w * w <= 1) {
       return [centre[0] + u * radii[0], centre[1] + v * radii[1], centre[2] + w * radii[2]];
+    }
   }
 }
 
@@ -115,8 +116,9 @@ function placeWithin<T extends Ellipsoid>(
   for (let attempt = 0; attempt < 1000; attempt++) {
     const placed = { ...drawn, centre: pointWithin(prng, where.host) };
     const wide = widened(placed, where.cuff);
-    if (holds(where.host, wide) && where.taken.every((other) => apart(other, wide) || apart(wide, other)))
+    if (holds(where.host, wide) && where.taken.every((other) => apart(other, wide) || apart(wide, other))) {
       return placed;
+    }
   }
   return undefined;
 }
@@ -174,7 +176,9 @@ export function contextPhantomCase(options: PhantomOptions): ContextPhantomCase 
   const { seed, shape = SHAPE, spacing = SPACING } = options;
   if (!shape.every((n) => Number.isInteger(n) && n >= MIN_SIDE)) {
     throw new VoxgradError(
-      `contextPhantomCase: shape ${shape.join(" x ")}; wanted at least ${MIN_SIDE} voxels a side, as lesions shrink with it`,
+      `contextPhantomCase: shape ${
+        shape.join(" x ")
+      }; wanted at least ${MIN_SIDE} voxels a side, as lesions shrink with it`,
     );
   }
   const prng = new Prng(seed).fork("context phantom");
@@ -256,11 +260,13 @@ export async function writeContextPhantomDataset(
     for (let index = 0; index < total; index++) {
       const file = `context_${part === "Ts" ? "test_" : ""}${String(index + 1).padStart(3, "0")}.nii.gz`;
       const made = contextPhantomCase({ seed: prng.fork(index).uint32(), shape, spacing });
-      for (const [kind, volume] of [
-        ["images", made.image],
-        ["labels", made.label],
-        ["organs", made.organ],
-      ] as const) {
+      for (
+        const [kind, volume] of [
+          ["images", made.image],
+          ["labels", made.label],
+          ["organs", made.organ],
+        ] as const
+      ) {
         await platform.writeFile(`${folder}/${kind}${part}/${file}`, writeNifti(volume, { gzip: true }));
       }
       files.push(file);

@@ -102,7 +102,11 @@ export async function openDataset(
     try {
       checkCaseId(item.id, dataset.description ?? item.images[0]!);
       if (!seen.has(item.id)) return seen.add(item.id), true;
-      throw new DatasetError(item.images[0]!, `case ${item.id} is listed twice`, "List every case once, and give each a name of its own");
+      throw new DatasetError(
+        item.images[0]!,
+        `case ${item.id} is listed twice`,
+        "List every case once, and give each a name of its own",
+      );
     } catch (fault) {
       if (!(fault instanceof DatasetError)) throw fault;
       onFault(fault);
@@ -135,13 +139,19 @@ async function openDescribed(root: string, onFault: OnFault): Promise<Dataset> {
   const folders = { images: `${root}/imagesTr`, labels: `${root}/labelsTr` };
   const naming = { ...(ending !== undefined && { ending }), channels: channels.length, onFault };
   let cases = (await listedCases(json, context)) ?? (await namedCases(folders, naming));
-  const testCases =
-    Array.isArray(json.test) && json.test.length > 0
-      ? await listedTests(json.test, context)
-      : await namedCases({ images: `${root}/imagesTs` }, naming);
+  const testCases = Array.isArray(json.test) && json.test.length > 0
+    ? await listedTests(json.test, context)
+    : await namedCases({ images: `${root}/imagesTs` }, naming);
   if (cases.length === 0 && testCases.length === 0) {
-    const fix = `Put images into ${folders.images}, as CASE_0000.nii.gz, and labels into ${folders.labels}, as CASE.nii.gz, or list them under "training"`;
-    onFault(new DatasetError(file, "no case found", `${fix}; ${await contentOf(folders.images)}, ${await contentOf(folders.labels)}`));
+    const fix =
+      `Put images into ${folders.images}, as CASE_0000.nii.gz, and labels into ${folders.labels}, as CASE.nii.gz, or list them under "training"`;
+    onFault(
+      new DatasetError(
+        file,
+        "no case found",
+        `${fix}; ${await contentOf(folders.images)}, ${await contentOf(folders.labels)}`,
+      ),
+    );
   }
   cases = withLabelsPresent(cases, json.labels_present, context);
   const name = typeof json.name === "string" && json.name !== "" ? json.name : baseName(root);
@@ -153,16 +163,26 @@ function endingOf(stored: unknown, file: string): string | undefined {
   if (stored === undefined || stored === null || stored === "") return undefined;
   const ending = typeof stored === "string" ? stored.toLowerCase().replace(/^(?!\.)/, ".") : "";
   if (/^\.(nii|hdr|img)(\.gz)?$/.test(ending)) return ending;
-  throw new DatasetError(file, `file_ending is ${showJson(stored)}`, "Convert the images to .nii.gz, .nii or .hdr and .img");
+  throw new DatasetError(
+    file,
+    `file_ending is ${showJson(stored)}`,
+    "Convert the images to .nii.gz, .nii or .hdr and .img",
+  );
 }
 
 /** What is said of a folder that is no dataset: what was looked for, and what is there. */
 async function noDataset(root: string): Promise<DatasetError> {
   if (!(await platform.exists(root))) {
-    return new DatasetError(root, "there is no such folder", "Name a folder with images and labels, or with a dataset.json");
+    return new DatasetError(
+      root,
+      "there is no such folder",
+      "Name a folder with images and labels, or with a dataset.json",
+    );
   }
   const within: string[] = [];
-  for (const name of await filesOf(root)) if (await platform.exists(`${root}/${name}/dataset.json`)) within.push(`${root}/${name}`);
+  for (const name of await filesOf(root)) {
+    if (await platform.exists(`${root}/${name}/dataset.json`)) within.push(`${root}/${name}`);
+  }
   const fix = within.length > 0
     ? `Name the dataset in it: ${listed(within, 3)}`
     : "Name a folder in the layout of MSD or nnU-Net, with dataset.json, imagesTr and labelsTr, or one with folders such as " +

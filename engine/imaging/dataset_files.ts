@@ -30,7 +30,9 @@ export function checkCaseId(id: unknown, file: string): string {
 /** The last part of a path. */
 export const baseName = (path: string): string => path.slice(path.lastIndexOf("/") + 1);
 /** What stands before it, without the slash; "." where there is nothing. */
-export const folderOf = (path: string): string => (path.includes("/") ? path.slice(0, path.lastIndexOf("/")) || "/" : ".");
+export const folderOf = (
+  path: string,
+): string => (path.includes("/") ? path.slice(0, path.lastIndexOf("/")) || "/" : ".");
 /** A path without the ending of an image, also of the .img file of a pair. */
 export const withoutEnding = (path: string): string => path.replace(/(?<=[^/])\.(nii|hdr|img)(\.gz)?$/i, "");
 /** Whether a path names a file of NIfTI by its ending; of a pair either. */
@@ -140,7 +142,9 @@ export class FileFinder {
   async near(path: string): Promise<string[]> {
     const stem = withoutEnding(baseName(path));
     const folder = folderOf(path);
-    return [...(await this.names(folder))].filter((name) => isNifti(name) && withoutEnding(name) === stem).map((name) => `${folder}/${name}`);
+    return [...(await this.names(folder))].filter((name) => isNifti(name) && withoutEnding(name) === stem).map((name) =>
+      `${folder}/${name}`
+    );
   }
 }
 

@@ -114,7 +114,7 @@ export async function openGroup(
     ...names,
     cases: sets.flatMap(({ cases }) => cases),
     testCases: sets.flatMap(({ name, dataset }) =>
-      dataset.testCases.map((item) => ({ ...item, id: idIn(name, item.id), set: name })),
+      dataset.testCases.map((item) => ({ ...item, id: idIn(name, item.id), set: name }))
     ),
     sets: sets.map(({ dataset: _, cases: __, ...set }) => set),
   };
@@ -159,7 +159,11 @@ function readSets(stored: unknown, file: string): SetEntry[] {
     seen.add(idIn(name, ""));
     const { labels = {} } = entry;
     if (!isObject(labels)) {
-      throw new DatasetError(file, `the labels of ${place} are no object`, 'Write { "ITS LABEL": "LABEL OF THE GROUP" }');
+      throw new DatasetError(
+        file,
+        `the labels of ${place} are no object`,
+        'Write { "ITS LABEL": "LABEL OF THE GROUP" }',
+      );
     }
     const present = texts(entry.present, file, `"present" of ${place}`);
     const cases = texts(entry.cases, file, `"cases" of ${place}`);
@@ -184,7 +188,9 @@ function checkChannels(
   }
   const same = wanted.every((name, k) => name.toLowerCase() === dataset.channels[k]!.toLowerCase());
   if (same || given) return;
-  const fix = `If they mean the same, write "channels": ${JSON.stringify(wanted)} in the group file; else leave the set out`;
+  const fix = `If they mean the same, write "channels": ${
+    JSON.stringify(wanted)
+  } in the group file; else leave the set out`;
   throw new DatasetError(file, problem, fix);
 }
 
@@ -201,23 +207,32 @@ function mappedSet(
   const strange = present?.find((name) => !byName.get(name));
   if (strange !== undefined) {
     const known = names.labels.slice(1).map(({ name }) => name);
-    throw new DatasetError(file, `"present" of ${place} has "${strange}"`, `Write labels of the group: ${known.join(", ")}`);
+    throw new DatasetError(
+      file,
+      `"present" of ${place} has "${strange}"`,
+      `Write labels of the group: ${known.join(", ")}`,
+    );
   }
   const missing = listed?.find((id) => !dataset.cases.some((item) => item.id === id));
   if (missing !== undefined) {
     const problem = `"cases" of ${place} has "${missing}", which is no case of ${dataset.folder}`;
-    throw new DatasetError(file, problem, `Write cases such as ${dataset.cases.slice(0, 3).map(({ id }) => id).join(", ")}`);
+    throw new DatasetError(
+      file,
+      problem,
+      `Write cases such as ${dataset.cases.slice(0, 3).map(({ id }) => id).join(", ")}`,
+    );
   }
   const wanted = present?.map((name) => byName.get(name)!);
   const all = names.labels.slice(1).map(({ value }) => value);
   const merges = mergesOf(targets, { place, file, names, ...(wanted && { wanted }) });
   const annotated = (item: DatasetCase | undefined, becomes: (to: Target) => boolean): boolean =>
     targets.every((to, own) => !becomes(to) || (item?.labelsPresent?.includes(own) ?? true));
-  const presentIn = (item?: DatasetCase): number[] => all.filter((value) => {
-    const becomes = (to: Target): boolean => to === value || (Array.isArray(to) && to.includes(value));
-    if (merges.some((list) => list.includes(value))) return false;
-    return annotated(item, becomes) && (wanted ? wanted.includes(value) : targets.some(becomes));
-  });
+  const presentIn = (item?: DatasetCase): number[] =>
+    all.filter((value) => {
+      const becomes = (to: Target): boolean => to === value || (Array.isArray(to) && to.includes(value));
+      if (merges.some((list) => list.includes(value))) return false;
+      return annotated(item, becomes) && (wanted ? wanted.includes(value) : targets.some(becomes));
+    });
   const mergedIn = (item?: DatasetCase): (readonly number[])[] =>
     merges.filter((list) => annotated(item, (to) => isAny(to) && to.any[0] === list[0]));
   const partly = (values: readonly number[], merged: readonly (readonly number[])[]) => ({
@@ -253,7 +268,8 @@ function mergesOf(
   const { place, file, names, wanted } = set;
   const merges = new Map(targets.filter(isAny).map(({ any }) => [any.join(), any]));
   const alone = targets.flatMap((to) => (isAny(to) ? [] : [to].flat()));
-  const textOf = (values: readonly number[]): string => values.map((value) => `"${names.labels[value]!.name}"`).join(", ");
+  const textOf = (values: readonly number[]): string =>
+    values.map((value) => `"${names.labels[value]!.name}"`).join(", ");
   const lists = [...merges.values()];
   for (const [k, list] of lists.entries()) {
     const others = lists.filter((_, other) => other !== k).flat();
@@ -264,7 +280,9 @@ function mergesOf(
     }
     const some = wanted?.filter((value) => list.includes(value)) ?? [];
     if (some.length > 0 && some.length < list.length) {
-      const problem = `"present" of ${place} has ${textOf(some)}, which it does not tell from the rest of ${textOf(list)}`;
+      const problem = `"present" of ${place} has ${textOf(some)}, which it does not tell from the rest of ${
+        textOf(list)
+      }`;
       throw new DatasetError(file, problem, 'Write all of them into "present", or none');
     }
   }
@@ -292,20 +310,30 @@ function targetsOf(dataset: Dataset, entry: SetEntry, names: LabelNames, file: s
     const found = typeof name === "string" ? group.get(name) : undefined;
     if (found !== undefined) return found;
     const problem = `${place} makes "${label}" ${showJson(name)}, which is no label of the group`;
-    throw new DatasetError(file, problem, `Write one of ${list(group.keys())}, a pair of them, { "any": [...] }, or null, or add it to "labels"`);
+    throw new DatasetError(
+      file,
+      problem,
+      `Write one of ${list(group.keys())}, a pair of them, { "any": [...] }, or null, or add it to "labels"`,
+    );
   };
   const unmapped: string[] = [];
   const foreground = (each?: number): boolean => each !== undefined && each > 0 && each !== names.ignoreLabel;
   const targets = own.map(({ value, name }): Target => {
     if (value === 0) {
       if (entry.labels[name] === undefined || valueOf(entry.labels[name], name) === 0) return 0;
-      throw new DatasetError(file, `${place} makes "${name}" a label`, "Its background is that of the group; drop the entry");
+      throw new DatasetError(
+        file,
+        `${place} makes "${name}" a label`,
+        "Its background is that of the group; drop the entry",
+      );
     }
     const to = Object.hasOwn(entry.labels, name) ? entry.labels[name] : group.has(name) ? name : undefined;
     if (to === null) return 0;
     if (to === undefined) return unmapped.push(name), 0;
     if (isObject(to)) {
-      const values = Array.isArray(to.any) ? [...new Set(to.any.map((each) => valueOf(each, name)))].sort((a, b) => a - b) : [];
+      const values = Array.isArray(to.any)
+        ? [...new Set(to.any.map((each) => valueOf(each, name)))].sort((a, b) => a - b)
+        : [];
       if (Object.keys(to).length === 1 && values.length >= 2 && values.every(foreground)) return { any: values };
       const problem = `${place} makes "${name}" ${showJson(to)}`;
       throw new DatasetError(file, problem, 'Write two or more labels of the group: { "any": ["X", "tumour of X"] }');
@@ -317,8 +345,12 @@ function targetsOf(dataset: Dataset, entry: SetEntry, names: LabelNames, file: s
     throw new DatasetError(file, problem, 'Write one label of the group, or two that differ: ["left X", "right X"]');
   });
   if (unmapped.length === 0) return targets;
-  const problem = `${place} has ${list(unmapped)}, and the group does not say what becomes of ${unmapped.length > 1 ? "them" : "it"}`;
-  const fix = `Write ${list(unmapped)} into "labels" of the set, with a label of the group (${list(group.keys())}), a pair, { "any": [...] }, or null`;
+  const problem = `${place} has ${list(unmapped)}, and the group does not say what becomes of ${
+    unmapped.length > 1 ? "them" : "it"
+  }`;
+  const fix = `Write ${list(unmapped)} into "labels" of the set, with a label of the group (${
+    list(group.keys())
+  }), a pair, { "any": [...] }, or null`;
   throw new DatasetError(file, problem, fix);
 }
 
@@ -329,8 +361,11 @@ function checkAnnotated(
   const { names, file, onFault } = context;
   const cases = sets.flatMap((set) => set.cases).filter((item) => item.label !== undefined);
   const absent = names.labels.filter(({ value }) =>
-    value > 0 && !cases.some(({ labelsPresent, labelMap }) =>
-      (labelsPresent?.includes(value) ?? true) && labelMap!.values.some((to) => [to].flat().includes(value))));
+    value > 0 &&
+    !cases.some(({ labelsPresent, labelMap }) =>
+      (labelsPresent?.includes(value) ?? true) && labelMap!.values.some((to) => [to].flat().includes(value))
+    )
+  );
   if (absent.length === 0) return;
   const problem = `no set annotates ${absent.map(({ name }) => `"${name}"`).join(", ")}`;
   onFault(new DatasetError(file, problem, 'Drop the label, or say in "labels" of a set what becomes it'));

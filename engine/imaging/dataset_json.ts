@@ -86,7 +86,9 @@ export function readLabels(json: Json, file: string): LabelNames {
     return { name: byValue ? value : key, values };
   });
   const twice = entries.find(({ name }, k) => entries.findIndex((other) => other.name === name) !== k);
-  if (twice) throw new DatasetError(file, `two labels are called ${show(twice.name)}`, "Give each label a name of its own");
+  if (twice) {
+    throw new DatasetError(file, `two labels are called ${show(twice.name)}`, "Give each label a name of its own");
+  }
   const ignore = entries.find((entry) => entry.name === "ignore");
   const used = entries.filter((entry) => entry !== ignore);
   const names = new Map<number, string>();
@@ -121,7 +123,8 @@ export function readLabels(json: Json, file: string): LabelNames {
 
 /** Labels as a list of names: the place in it is the value. */
 function listedLabels(list: readonly unknown[], file: string): LabelNames {
-  const fix = 'Write them as ["background", "liver", ...]: names that differ, the background first, "ignore" last if at all';
+  const fix =
+    'Write them as ["background", "liver", ...]: names that differ, the background first, "ignore" last if at all';
   const labels = list.map((name, value): DatasetLabel => {
     if (typeof name === "string" && name !== "") return { value, name };
     throw new DatasetError(file, `entry ${value} of its labels is ${showJson(name)}`, fix);
@@ -134,7 +137,9 @@ function listedLabels(list: readonly unknown[], file: string): LabelNames {
   if (ignore >= 0 && ignore !== names.length - 1) throw new DatasetError(file, '"ignore" is not the last label', fix);
   const used = ignore < 0 ? labels : labels.slice(0, -1);
   if (used.length < 2) throw new DatasetError(file, "it names no label beside the background", fix);
-  if (labels.length > 255) throw new DatasetError(file, `it names ${labels.length} labels, at most 255 fit`, "Merge some");
+  if (labels.length > 255) {
+    throw new DatasetError(file, `it names ${labels.length} labels, at most 255 fit`, "Merge some");
+  }
   return { labels: used, ...(ignore < 0 ? {} : { ignoreLabel: ignore }) };
 }
 
@@ -148,8 +153,9 @@ function readRegions(
   const fix =
     `Add "regions_class_order": one value for each of ${regions.map((r) => r.name).join(", ")}, in this order; ` +
     "a later region is painted over an earlier one";
-  if (!Array.isArray(order))
+  if (!Array.isArray(order)) {
     throw new DatasetError(file, "its labels are regions, and it has no regions_class_order", fix);
+  }
   if (order.length !== regions.length || !order.every((value) => isValue(value) && value > 0)) {
     throw new DatasetError(file, `its regions_class_order is ${showJson(order)}`, fix);
   }
@@ -168,7 +174,11 @@ export function readChannels(json: Json, file: string): string[] {
   }
   const entries = Object.entries(stored).map(([key, name]) => {
     if (typeof name === "string" && name !== "") return { index: /^\d+$/.test(key) ? Number(key) : NaN, name };
-    throw new DatasetError(file, `channel ${show(key)} is called ${showJson(name)}`, 'Write names: "channel_names": {"0": "CT"}');
+    throw new DatasetError(
+      file,
+      `channel ${show(key)} is called ${showJson(name)}`,
+      'Write names: "channel_names": {"0": "CT"}',
+    );
   });
   entries.sort((a, b) => a.index - b.index);
   if (entries.length === 0 || entries.some((entry, index) => entry.index !== index)) {
@@ -190,10 +200,9 @@ export function readLabelsPresent(stored: unknown, names: LabelNames, place: str
   const values = list.map((entry) => {
     const found = typeof entry === "string" || typeof entry === "number" ? known.get(String(entry)) : undefined;
     if (found) return found;
-    const problem =
-      entry === undefined
-        ? `labels_present of ${place} is no list`
-        : `labels_present of ${place} has ${showJson(entry)}, which is no label`;
+    const problem = entry === undefined
+      ? `labels_present of ${place} is no list`
+      : `labels_present of ${place} has ${showJson(entry)}, which is no label`;
     throw new DatasetError(file, problem, `Write names or values of labels: ${listed(known.keys(), 30)}`);
   });
   return [...new Set(values.flat())].filter((value) => value !== 0).sort((a, b) => a - b);

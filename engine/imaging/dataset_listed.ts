@@ -56,7 +56,9 @@ async function notThere(path: string, place: string, finder: FileFinder): Promis
     return new DatasetError(path, problem, "Variables in paths are not replaced: write what they stand for");
   }
   const near = await finder.near(path);
-  const there = near.length > 0 ? `there is ${listed(near.map(baseName), 3)}` : await contentOf(folderOf(path.replaceAll("\\", "/")));
+  const there = near.length > 0
+    ? `there is ${listed(near.map(baseName), 3)}`
+    : await contentOf(folderOf(path.replaceAll("\\", "/")));
   return new DatasetError(path, problem, `Add it, or drop or correct the entry; ${there}`);
 }
 
@@ -106,9 +108,11 @@ export async function listedCases(json: Json, context: ListContext): Promise<Dat
   const finder = new FileFinder();
   const found: { id?: string; stem: string; item: Omit<DatasetCase, "id"> }[] = [];
   for (const { place, id, images, label, present } of entries) {
-    const texts = (list: readonly unknown[]): list is string[] => list.every((each) => typeof each === "string" && each !== "");
+    const texts = (list: readonly unknown[]): list is string[] =>
+      list.every((each) => typeof each === "string" && each !== "");
     if (images.length === 0 || !texts(images) || !texts([label])) {
-      const fix = 'Write it as {"image": "...", "label": "..."}; with a file for each channel {"image": ["...", "..."], "label": "..."}';
+      const fix =
+        'Write it as {"image": "...", "label": "..."}; with a file for each channel {"image": ["...", "..."], "label": "..."}';
       onFault(new DatasetError(file, `${place} is no pair of paths`, fix));
       continue;
     }
@@ -171,7 +175,11 @@ export function withLabelsPresent(
   for (const [id, list] of Object.entries(stored)) {
     try {
       if (!known.has(id)) {
-        throw new DatasetError(file, `labels_present names ${show(id).slice(1, -1)}, which is no case`, "Correct the name or drop it");
+        throw new DatasetError(
+          file,
+          `labels_present names ${show(id).slice(1, -1)}, which is no case`,
+          "Correct the name or drop it",
+        );
       }
       byCase.set(id, readLabelsPresent(list, names, id, file));
     } catch (fault) {

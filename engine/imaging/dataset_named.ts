@@ -18,7 +18,9 @@ export async function namedCases(
   /** Names of the images in a folder; those with the ending, where there are any. */
   const list = async (folder: string): Promise<string[]> => {
     const names = await filesOf(folder);
-    const wanted = ending === undefined ? [] : names.filter((name) => isNifti(name) && name.toLowerCase().endsWith(ending));
+    const wanted = ending === undefined
+      ? []
+      : names.filter((name) => isNifti(name) && name.toLowerCase().endsWith(ending));
     return wanted.length > 0 ? wanted : names.filter((name) => imageStem(name) !== undefined);
   };
   // A label may have another ending than the images.
@@ -39,7 +41,13 @@ export async function namedCases(
       const fix =
         `Files of a case are looked for as ${stem}_0000.nii.gz, with the number of the channel, or by the name of its ` +
         'label; list others under "training" in dataset.json';
-      onFault(new DatasetError(`${folders.images}/${name}`, "its name does not end in a channel number, and no label has it", fix));
+      onFault(
+        new DatasetError(
+          `${folders.images}/${name}`,
+          "its name does not end in a channel number, and no label has it",
+          fix,
+        ),
+      );
       continue;
     }
     const files = byCase.get(id) ?? [];
@@ -49,7 +57,12 @@ export async function namedCases(
   const cases: DatasetCase[] = [];
   for (const [id, files] of byCase) {
     const only = files.length === 1 && files[0]!.length === 1 && withoutEnding(files[0]![0]!).endsWith(`/${id}`);
-    const { images, faults } = channelFiles(files, { id, folder: folders.images, channels: only ? 1 : channels, ...(ending && { ending }) });
+    const { images, faults } = channelFiles(files, {
+      id,
+      folder: folders.images,
+      channels: only ? 1 : channels,
+      ...(ending && { ending }),
+    });
     let label: string | undefined;
     if (folders.labels !== undefined) {
       const [name, twin] = labels.get(id) ?? [];
@@ -60,7 +73,9 @@ export async function namedCases(
         faults.push(new DatasetError(wanted, `case ${id} has no label`, `${fix}; ${await contentOf(folders.labels)}`));
       } else if (twin !== undefined) {
         const fix = 'Say by "file_ending" in dataset.json which is meant';
-        faults.push(new DatasetError(`${folders.labels}/${twin}`, `it and ${label} are both the label of case ${id}`, fix));
+        faults.push(
+          new DatasetError(`${folders.labels}/${twin}`, `it and ${label} are both the label of case ${id}`, fix),
+        );
       }
     }
     faults.forEach(onFault);

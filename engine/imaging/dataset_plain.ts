@@ -76,7 +76,9 @@ export async function plainFolders(root: string): Promise<PlainFolders | undefin
   if (!(await platform.exists(root)) || (await platform.exists(`${root}/dataset.json`))) return undefined;
   const names = await platform.listFiles(root);
   const [images, labels] = [IMAGES, LABELS].map((kind) => names.filter((name) => kind.includes(name.toLowerCase())));
-  if (images!.length === 1 && labels!.length === 1) return { images: `${root}/${images![0]}`, labels: `${root}/${labels![0]}` };
+  if (images!.length === 1 && labels!.length === 1) {
+    return { images: `${root}/${images![0]}`, labels: `${root}/${labels![0]}` };
+  }
   const stems = (await imagesIn(root)).map(withoutEnding);
   const marked = stems.some(isLabel) && stems.some((stem) => !isLabel(stem));
   return marked ? { images: root, labels: root } : undefined;
@@ -91,13 +93,19 @@ export async function openPlain(root: string, folders: PlainFolders, onFault: On
     const whole = own.join() === channels.keys.join() || own.join() === "";
     if (whole) return true;
     const text = (keys: readonly string[]): string => (keys.join() === "" ? "one file" : listed(keys));
-    const problem = `case ${id} has other channels (${text(own)}) than the first case, which has ${text(channels.keys)}`;
-    const fix = "Give every case a file for each channel: CASE_0000, CASE_0001, ... without gaps, or CASE_t1, CASE_flair, ...";
+    const problem = `case ${id} has other channels (${text(own)}) than the first case, which has ${
+      text(channels.keys)
+    }`;
+    const fix =
+      "Give every case a file for each channel: CASE_0000, CASE_0001, ... without gaps, or CASE_t1, CASE_flair, ...";
     onFault(new DatasetError([...files.values()][0]!, problem, fix));
     return false;
   }).map(({ id, files, label }): DatasetCase => ({ id, images: [...files].sort().map(([, path]) => path), label }));
   const classes = await classesOf(cases, folders, onFault);
-  const labels = Array.from({ length: classes }, (_, value) => ({ value, name: value === 0 ? "background" : `label ${value}` }));
+  const labels = Array.from(
+    { length: classes },
+    (_, value) => ({ value, name: value === 0 ? "background" : `label ${value}` }),
+  );
   return { folder: root, name: baseName(root), channels: channels.names, labels, cases, testCases: [] };
 }
 
@@ -111,9 +119,14 @@ interface Pair {
 async function pairs(folders: PlainFolders, onFault: OnFault): Promise<Pair[]> {
   const mixed = folders.images === folders.labels;
   const all = async (folder: string, wanted: (stem: string) => boolean) =>
-    (await imagesIn(folder)).map((name) => ({ path: `${folder}/${name}`, stem: withoutEnding(name) })).filter(({ stem }) => !mixed || wanted(stem));
+    (await imagesIn(folder)).map((name) => ({ path: `${folder}/${name}`, stem: withoutEnding(name) })).filter((
+      { stem },
+    ) => !mixed || wanted(stem));
   const labelFiles = await all(folders.labels, isLabel);
-  const images = (await all(folders.images, (stem) => !isLabel(stem))).map((image) => ({ ...image, readings: readingsOf(image.stem) }));
+  const images = (await all(folders.images, (stem) => !isLabel(stem))).map((image) => ({
+    ...image,
+    readings: readingsOf(image.stem),
+  }));
   const keys = new Set(images.flatMap(({ readings }) => readings.map(({ key }) => key)));
   const labels = new Map<string, string>();
   for (const { path, stem } of labelFiles) {
@@ -154,7 +167,13 @@ async function pairs(folders: PlainFolders, onFault: OnFault): Promise<Pair[]> {
     onFault(new DatasetError(path, `${folders.labels} has no ${wanted}`, "Add it"));
   }
   for (const path of unused) {
-    onFault(new DatasetError(path, `${folders.images} has no such image`, "Add the image, if the label belongs to the dataset"));
+    onFault(
+      new DatasetError(
+        path,
+        `${folders.images} has no such image`,
+        "Add the image, if the label belongs to the dataset",
+      ),
+    );
   }
   const groups = [...grouped.values()];
   const ids = idsOf(groups.map(({ id }) => id));
@@ -165,7 +184,11 @@ const twice = (file: string, problem: string): DatasetError =>
   new DatasetError(file, problem, "Keep in the folder the one that is meant, and the other elsewhere");
 
 /** Images and labels, and no two of them alike in name. */
-async function noPair(folders: PlainFolders, images: readonly string[], labels: readonly string[]): Promise<DatasetError> {
+async function noPair(
+  folders: PlainFolders,
+  images: readonly string[],
+  labels: readonly string[],
+): Promise<DatasetError> {
   const mixed = folders.images === folders.labels;
   const names = (paths: readonly string[]): string => (paths.length > 0 ? listed(paths.map(baseName), 3) : "none");
   const there = images.length + labels.length > 0
@@ -176,13 +199,19 @@ async function noPair(folders: PlainFolders, images: readonly string[], labels: 
     : `Put images into ${folders.images} and labels of the same names into ${folders.labels}`;
   const [first] = images;
   const problem = first !== undefined && labels.length > 0
-    ? `${folders.labels} has no ${mixed ? "label of" : "file named"} ${withoutEnding(baseName(first))} or of any other image`
+    ? `${folders.labels} has no ${mixed ? "label of" : "file named"} ${
+      withoutEnding(baseName(first))
+    } or of any other image`
     : "no case found";
   return new DatasetError(folders.images, `${problem} (${there})`, fix);
 }
 
 /** The channels of the first case that can be read: its files by channel, and names. */
-async function channelsOf(found: readonly Pair[], folders: PlainFolders, onFault: OnFault): Promise<{ keys: string[]; names: string[] }> {
+async function channelsOf(
+  found: readonly Pair[],
+  folders: PlainFolders,
+  onFault: OnFault,
+): Promise<{ keys: string[]; names: string[] }> {
   const keys = [...found[0]!.files.keys()].sort();
   const numbered = keys.every((key, channel) => key === String(channel).padStart(4, "0"));
   if (numbered) return { keys, names: keys.map((_, channel) => `channel ${channel}`) };
@@ -239,13 +268,18 @@ async function classesOf(cases: readonly DatasetCase[], folders: PlainFolders, o
     }
   }
   const sorted = [...values].sort((a, b) => a - b);
-  if (sorted.length > 1 && sorted.length <= MOST && sorted.every((value, index) => value === index)) return sorted.length;
+  if (sorted.length > 1 && sorted.length <= MOST && sorted.every((value, index) => value === index)) {
+    return sorted.length;
+  }
   const moved = sorted.flatMap((value, index) => (value === index ? [] : [`${index} for ${value}`]));
-  const fix =
-    sorted.length > MOST ? `Merge some: at most ${MOST} classes fit`
-    : sorted.length > 1 ? `Number them 0, 1, 2, ... without gaps in the files: write ${listed(moved, 8)}`
+  const fix = sorted.length > MOST
+    ? `Merge some: at most ${MOST} classes fit`
+    : sorted.length > 1
+    ? `Number them 0, 1, 2, ... without gaps in the files: write ${listed(moved, 8)}`
     : "Mark the structures in them by 1, 2, ...";
   const all = read === cases.length ? "" : ` that can be read (${read} of ${cases.length})`;
-  if (read > 0) onFault(new DatasetError(folders.labels, `the label files${all} hold ${listed(sorted.map(String))} alone`, fix));
+  if (read > 0) {
+    onFault(new DatasetError(folders.labels, `the label files${all} hold ${listed(sorted.map(String))} alone`, fix));
+  }
   return Math.max(2, Math.min(MOST, sorted.length));
 }

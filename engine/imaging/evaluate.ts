@@ -40,21 +40,27 @@ export async function pairFiles(prediction: string, reference: string): Promise<
   const [predictions, references] = [await byStem(prediction), await byStem(reference)];
   const byName = new Map<string, string[]>();
   for (const [id, file] of predictions) {
-    for (const { key, channel } of readingsOf(id)) if (channel === "") byName.set(key, [...(byName.get(key) ?? []), file]);
+    for (const { key, channel } of readingsOf(id)) {
+      if (channel === "") byName.set(key, [...(byName.get(key) ?? []), file]);
+    }
   }
   const pairs: FilePair[] = [];
   const missing: string[] = [];
   for (const [id, file] of references) {
     // By other names than its own only where that is clear.
     const others = keysOf(id).map((key) => byName.get(key) ?? []).find((files) => files.length > 0) ?? [];
-    const found = predictions.get(id) ?? (others.length === 1 && !references.has(withoutEnding(baseName(others[0]!))) ? others[0] : undefined);
+    const found = predictions.get(id) ??
+      (others.length === 1 && !references.has(withoutEnding(baseName(others[0]!))) ? others[0] : undefined);
     if (found === undefined) missing.push(file);
     else pairs.push({ id: withoutEnding(baseName(found)), prediction: found, reference: file });
   }
   const paired = new Set(pairs.map((pair) => pair.prediction));
   const extra = [...predictions.values()].filter((file) => !paired.has(file));
   if (pairs.length > 0) return { pairs, missing, extra };
-  const some = (files: readonly string[], folder: string) => (files.length > 0 ? listed(files.map(baseName), 3) : `no image in ${folder}`);
+  const some = (
+    files: readonly string[],
+    folder: string,
+  ) => (files.length > 0 ? listed(files.map(baseName), 3) : `no image in ${folder}`);
   const [got, wanted] = [some([...predictions.values()], prediction), some(missing, reference)];
   throw new VoxgradError(
     `${prediction} has no file named as one of ${reference}: got ${got}; wanted names as in ${wanted}`,
@@ -107,8 +113,7 @@ export interface EvaluatedCase extends FilePair {
 }
 
 /** nnU-Net writes a region's key as Python writes a tuple. */
-const keyOf = ({ values }: ComparedClass): string =>
-  values.length === 1 ? String(values[0]) : `(${values.join(", ")})`;
+const keyOf = ({ values }: ComparedClass): string => values.length === 1 ? String(values[0]) : `(${values.join(", ")})`;
 
 /** Measures of many cases: summary.json, CSV and a table. Every case has the same classes in the same order. */
 export class Comparison {
@@ -129,7 +134,9 @@ export class Comparison {
 
   /** Whether no class is in any map of any case. */
   isEmpty(): boolean {
-    return this.cases.every(({ classes }) => classes.every((c) => !(c.truePositive + c.falsePositive + c.falseNegative > 0)));
+    return this.cases.every(({ classes }) =>
+      classes.every((c) => !(c.truePositive + c.falsePositive + c.falseNegative > 0))
+    );
   }
 
   /**
@@ -166,8 +173,8 @@ export class Comparison {
           csvField(keyOf(each)),
           csvField(each.name),
           ...FIELDS.map(([, pick]) => String(pick(each))),
-        ].join(","),
-      ),
+        ].join(",")
+      )
     );
     return [["case", "label", "name", ...FIELDS.map(([name]) => name)].join(","), ...rows, ""].join("\n");
   }
@@ -183,12 +190,19 @@ export class Comparison {
       const means = picks.map(([, pick]) => this.#over(index, pick).mean);
       const { min, max } = this.#over(index, (c) => c.dice);
       const [notMeasured, noDice, noDistance] = [
-        (c: ClassComparison) => c.truePositive, (c: ClassComparison) => c.dice, (c: ClassComparison) => c.hausdorff,
+        (c: ClassComparison) => c.truePositive,
+        (c: ClassComparison) => c.dice,
+        (c: ClassComparison) => c.hausdorff,
       ].map((pick) => this.#over(index, pick).undefined) as [number, number, number];
       return [each.name, ...means, min, max, String(noDice - notMeasured), String(noDistance - noDice)];
     });
     const headings = [
-      "class", ...picks.map(([name]) => name.replace("_", " ")), "min Dice", "max Dice", "in neither", "in one alone",
+      "class",
+      ...picks.map(([name]) => name.replace("_", " ")),
+      "min Dice",
+      "max Dice",
+      "in neither",
+      "in one alone",
     ];
     if (rows.length < 2) return { headings, rows };
     const means = picks.map((_, at) => summarise(rows.map((row) => row[at + 1] as number)).mean);

@@ -178,8 +178,9 @@ function edges(image: Float64Array, [depth, height, width]: readonly [number, nu
 function blur(image: Float64Array, options: { shape: readonly number[]; axis: number; sigma: number }): void {
   const { shape, axis, sigma } = options;
   const radius = Math.floor(4 * sigma + 0.5);
-  const weights = Float64Array.from({ length: 2 * radius + 1 }, (_, k) =>
-    Math.exp((-0.5 / (sigma * sigma)) * (k - radius) ** 2),
+  const weights = Float64Array.from(
+    { length: 2 * radius + 1 },
+    (_, k) => Math.exp((-0.5 / (sigma * sigma)) * (k - radius) ** 2),
   );
   const total = pairwiseSum(weights);
   weights.forEach((weight, k) => (weights[k] = weight / total));

@@ -114,7 +114,7 @@ export async function fingerprintDataset(
       statistics(
         name,
         ordered.map((item) => item.values[c]!),
-      ),
+      )
     ),
   };
 }

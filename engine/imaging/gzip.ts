@@ -63,7 +63,7 @@ export function gunzip(bytes: Uint8Array, options?: GunzipOptions): Uint8Array<A
       sink.buffer.set(buffer.subarray(0, length));
     },
   };
-  for (let at = 0; at < bytes.length; ) {
+  for (let at = 0; at < bytes.length;) {
     const from = sink.length;
     const end = inflate(bytes, skipHeader(bytes, at), sink);
     if (end + 8 > bytes.length) throw new Error("they end too early");

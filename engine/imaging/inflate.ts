@@ -53,7 +53,10 @@ const reverse16 = (value: number): number => {
 };
 
 const noCode = (): Code => ({
-  table: new Uint16Array(1 << TABLE_BITS), mask: 0, counts: new Uint16Array(16), symbols: new Uint16Array(288),
+  table: new Uint16Array(1 << TABLE_BITS),
+  mask: 0,
+  counts: new Uint16Array(16),
+  symbols: new Uint16Array(288),
 });
 // For makeCode: the next word of each length, and its place among the symbols.
 const [next, place] = [new Uint16Array(16), new Uint16Array(16)];

@@ -69,7 +69,11 @@ export function nearestCentres(
   const { channels = 1 } = options;
   const [count, clusters] = [points.length / channels, centres.length / channels];
   const fits = Number.isInteger(count) && Number.isInteger(clusters) && clusters >= 1 && clusters <= 256;
-  check(fits, "nearestCentres", () => `got ${points.length} and ${centres.length} values, for ${channels} channel(s) each`);
+  check(
+    fits,
+    "nearestCentres",
+    () => `got ${points.length} and ${centres.length} values, for ${channels} channel(s) each`,
+  );
   const labels = new Uint8Array(count);
   const least = new Float64Array(count).fill(Infinity);
   for (let k = 0; k < clusters; k++) {
@@ -158,7 +162,10 @@ function lloyd(task: Task, centres: Float64Array<ArrayBuffer>, iterations: numbe
 }
 
 function ordered(centres: Float64Array, channels: number): Float64Array<ArrayBuffer> {
-  const rows = Array.from({ length: centres.length / channels }, (_, k) => [...centres.subarray(k * channels, (k + 1) * channels)]);
+  const rows = Array.from(
+    { length: centres.length / channels },
+    (_, k) => [...centres.subarray(k * channels, (k + 1) * channels)],
+  );
   const sum = (row: readonly number[]): number => row.reduce((a, b) => a + b, 0);
   return Float64Array.from(rows.sort((a, b) => sum(a) - sum(b)).flat());
 }

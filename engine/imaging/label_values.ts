@@ -31,14 +31,16 @@ export function roundLabels(stored: Volume): { volume: Volume; rounded: number; 
   }
   const sorted = [...broken].sort((a, b) => a[0] - b[0]);
   if (rounded === 0) return { volume: stored, rounded, broken: sorted };
-  const near = (value: number): number => (Math.abs(Math.round(value) - value) <= TOLERANCE ? Math.round(value) : value);
+  const near = (
+    value: number,
+  ): number => (Math.abs(Math.round(value) - value) <= TOLERANCE ? Math.round(value) : value);
   return { volume: { ...stored, data: Float64Array.from(data, near) }, rounded, broken: sorted };
 }
 
 /** How often each value is in a label volume, lowest first; of more than a thousand values not all. */
 export function countValues({ data }: Volume): ValueCounts {
   const counts = new Map<number, number>();
-  for (let i = 0; i < data.length; ) {
+  for (let i = 0; i < data.length;) {
     const [value, start] = [data[i]!, i];
     while (i < data.length && Object.is(data[i], value)) i++;
     if (counts.size < MOST_VALUES || counts.has(value)) counts.set(value, (counts.get(value) ?? 0) + i - start);
@@ -52,7 +54,10 @@ export const valuesText = (counts: ValueCounts): string =>
   (counts.length > 5 ? ", ..." : "");
 
 /** Where a mask has one foreground value and the dataset one label, what to write for it. */
-export function mappingFix(strange: ValueCounts, labels: readonly { value: number; name: string }[]): string | undefined {
+export function mappingFix(
+  strange: ValueCounts,
+  labels: readonly { value: number; name: string }[],
+): string | undefined {
   if (strange.length !== 1 || labels.length !== 2) return undefined;
   return `If ${strange[0]![0]} means ${labels[1]!.name}, write 1 for it in the label files; else declare it as a label`;
 }

@@ -89,20 +89,28 @@ export function checkGrid(a: Volume, b: Volume, tolerance: number): void {
   const [own, wanted] = [axisCodes(b.affine), axisCodes(a.affine)];
   throw new DatasetError(
     b.name,
-    `it lies where ${a.name} does, but up to ${cornerDistance(a.affine, b.affine, a.shape).toPrecision(3)} mm from it voxel by voxel ` +
+    `it lies where ${a.name} does, but up to ${
+      cornerDistance(a.affine, b.affine, a.shape).toPrecision(3)
+    } mm from it voxel by voxel ` +
       `(${placeOf(b)} against ${placeOf(a)})`,
     `Turn it from ${own} to ${wanted}, voxels and header together; with the header alone it would be mirrored or turned`,
   );
 }
 
 const placeOf = (v: Volume): string =>
-  `${v.shape.join(" x ")} voxels, spacing ${v.spacing.map((s) => +s.toFixed(4)).join(" x ")} mm, axes ${axisCodes(v.affine)}`;
+  `${v.shape.join(" x ")} voxels, spacing ${v.spacing.map((s) => +s.toFixed(4)).join(" x ")} mm, axes ${
+    axisCodes(v.affine)
+  }`;
 
 /** Throws unless two volumes lie in the same places, voxel by voxel; says how they differ. */
 export function checkPlaces(a: Volume, b: Volume, tolerance: number): void {
   const fix = `Resample it onto the grid of ${a.name}`;
   if (a.shape.some((n, axis) => n !== b.shape[axis])) {
-    throw new DatasetError(b.name, `its shape is ${b.shape.join(" x ")} and that of ${a.name} ${a.shape.join(" x ")}`, fix);
+    throw new DatasetError(
+      b.name,
+      `its shape is ${b.shape.join(" x ")} and that of ${a.name} ${a.shape.join(" x ")}`,
+      fix,
+    );
   }
   const apart = cornerDistance(a.affine, b.affine, a.shape);
   if (apart <= tolerance * Math.min(...a.spacing)) return;
@@ -128,10 +136,15 @@ export function brokenVoxels({ data, source }: Volume): [problem: string, fix: s
   const slope = source?.slope ?? 0;
   const scaled = Number.isFinite(slope) && slope !== 0 && slope !== 1 ? ` (scl_slope is ${slope})` : "";
   const found: [string, string][] = [];
-  if (bad > 0) found.push([`${bad} voxels are NaN or infinite${scaled}`, "Replace them, for example by the background value"]);
+  if (bad > 0) {
+    found.push([`${bad} voxels are NaN or infinite${scaled}`, "Replace them, for example by the background value"]);
+  }
   if (far > 0) {
     const problem = `${far} voxels are beyond float32, up to ${farthest}${scaled}`;
-    found.push([problem, "Replace them, for example by the background value, or scale the image to values below 3.4e38"]);
+    found.push([
+      problem,
+      "Replace them, for example by the background value, or scale the image to values below 3.4e38",
+    ]);
   }
   return found;
 }
@@ -139,7 +152,11 @@ export function brokenVoxels({ data, source }: Volume): [problem: string, fix: s
 function checkVoxels(image: Volume): void {
   const { spacing } = image;
   if (!(Math.min(...spacing) > 0 && Math.max(...spacing) < Infinity)) {
-    throw new DatasetError(image.name, `its voxel spacing is ${spacing.join(" x ")} mm`, "Correct pixdim and the sform or qform");
+    throw new DatasetError(
+      image.name,
+      `its voxel spacing is ${spacing.join(" x ")} mm`,
+      "Correct pixdim and the sform or qform",
+    );
   }
   const [broken] = brokenVoxels(image);
   if (broken) throw new DatasetError(image.name, ...broken);

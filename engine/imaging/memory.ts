@@ -6,7 +6,8 @@ import { VoxgradError } from "../core/errors.ts";
 export const LARGEST_ARRAY = 2 ** 32 - 2 ** 16;
 
 /** Bytes for a message. */
-export const gib = (bytes: number): string => `${bytes < 2 ** 27 ? (bytes / 2 ** 30).toPrecision(2) : (bytes / 2 ** 30).toFixed(2)} GiB`;
+export const gib = (bytes: number): string =>
+  `${bytes < 2 ** 27 ? (bytes / 2 ** 30).toPrecision(2) : (bytes / 2 ** 30).toFixed(2)} GiB`;
 
 /** Why so many bytes, and arrays of so many elements, cannot be had on this machine; undefined where they can, or nobody knows. */
 export function memoryProblem(bytes: number, elements = 0): string | undefined {

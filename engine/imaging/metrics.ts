@@ -1,7 +1,11 @@
 /** How well a segmentation agrees with a reference. Where a measure is 0 / 0 it is NaN, and summaries count those. */
 import { VoxgradError } from "../core/errors.ts";
 export {
-  averageSymmetricSurfaceDistance, hausdorff, hausdorff95, surfaceDice, surfaceMeasures,
+  averageSymmetricSurfaceDistance,
+  hausdorff,
+  hausdorff95,
+  surfaceDice,
+  surfaceMeasures,
 } from "./surface_metrics.ts";
 export type { SurfaceMeasures, SurfaceOptions } from "./surface_metrics.ts";
 

@@ -1,6 +1,13 @@
 /** Images in and out: NIfTI, dataset folders, sampling, sliding window, metrics. */
 export {
-  applyAffine, axisCodes, columnNorms, composeAffines, cornerDistance, determinant, invertAffine, scaling,
+  applyAffine,
+  axisCodes,
+  columnNorms,
+  composeAffines,
+  cornerDistance,
+  determinant,
+  invertAffine,
+  scaling,
 } from "./affine.ts";
 export type { Affine } from "./affine.ts";
 export * as augment from "./augment.ts";
@@ -43,10 +50,19 @@ export type { NiftiDtype } from "./nifti_write.ts";
 export { CONTEXT_PHANTOM_LABELS, contextPhantomCase, writeContextPhantomDataset } from "./context_phantom.ts";
 export type { ContextPhantomCase } from "./context_phantom.ts";
 export {
-  NESTED_PHANTOM_LABELS, NESTED_PHANTOM_REGIONS, nestedPhantomCase, writeNestedPhantomDataset,
+  NESTED_PHANTOM_LABELS,
+  NESTED_PHANTOM_REGIONS,
+  nestedPhantomCase,
+  writeNestedPhantomDataset,
 } from "./nested_phantom.ts";
 export type { NestedPhantomOptions } from "./nested_phantom.ts";
-export { ORGAN_PHANTOM_LABELS, ORGAN_PHANTOM_TUMOUR, organPhantomCase, organShapes, writeOrganPhantomDataset } from "./organ_phantom.ts";
+export {
+  ORGAN_PHANTOM_LABELS,
+  ORGAN_PHANTOM_TUMOUR,
+  organPhantomCase,
+  organShapes,
+  writeOrganPhantomDataset,
+} from "./organ_phantom.ts";
 export type { OrganPhantomOptions, OrganShapes } from "./organ_phantom.ts";
 export { PHANTOM_LABELS, phantomCase, writePhantomDataset } from "./phantom.ts";
 export type { PhantomOptions } from "./phantom.ts";
@@ -62,7 +78,13 @@ export { preparedVolume } from "./prepared_volume.ts";
 export { preprocessCase, preprocessImage } from "./preprocess.ts";
 export { resampleArray, resampledShape, resampleLabelArray, resamplingOrders } from "./resample.ts";
 export type {
-  CaseGeometry, ChannelPlan, NetworkPlan, Plan, PlanFingerprint, PreparedCase, ResamplingPlan,
+  CaseGeometry,
+  ChannelPlan,
+  NetworkPlan,
+  Plan,
+  PlanFingerprint,
+  PreparedCase,
+  ResamplingPlan,
 } from "./plan.ts";
 export { Prng } from "./prng.ts";
 export { imageStem, readVolume, volumeFiles } from "./read_volume.ts";
@@ -74,7 +96,12 @@ export { labelsOf, regionValues, resampledPlanes, restoreLabels, SourceVolume, t
 export { casesOf, extractBox, inMemory, patchStart, sampleBatch, samplePatch, withChannels } from "./sampling.ts";
 export type { CaseSource, PatchOptions, SampleCase } from "./sampling.ts";
 export {
-  argmaxLabels, gaussianImportance, slidingWindow, slidingWindowCost, slidingWindowSlabs, tileStarts,
+  argmaxLabels,
+  gaussianImportance,
+  slidingWindow,
+  slidingWindowCost,
+  slidingWindowSlabs,
+  tileStarts,
 } from "./sliding_window.ts";
 export type { Grid, Slab, SlidingWindowOptions } from "./sliding_window.ts";
 export { checkSpacing } from "./spacing.ts";

@@ -148,7 +148,9 @@ function partAt(parts: readonly Stack[], x: number, y: number, step: number): nu
 export function nestedPhantomCase(options: NestedPhantomOptions): { image: Volume; label: Volume } {
   const { seed, shape = SHAPE, spacing = SPACING, contrast = 1 } = options;
   if (!shape.every((n, axis) => Number.isInteger(n) && n >= MIN_SHAPE[axis]!)) {
-    throw new VoxgradError(`nestedPhantomCase: shape ${shape.join(" x ")}; wanted at least ${MIN_SHAPE.join(" x ")} voxels`);
+    throw new VoxgradError(
+      `nestedPhantomCase: shape ${shape.join(" x ")}; wanted at least ${MIN_SHAPE.join(" x ")} voxels`,
+    );
   }
   const prng = new Prng(seed).fork("nested phantom");
   const parts = tumour(prng.fork("tumour"), shape);
@@ -172,14 +174,23 @@ export function nestedPhantomCase(options: NestedPhantomOptions): { image: Volum
         const [x, y, z] = [i + 0.5, j + 0.5, k + 0.5];
         const values: number[] = [...TISSUE];
         for (const { intensities, ...round } of rounds) {
-          const [dx, dy, dz] = [(x - round.x) / round.radius, (y - round.y) / round.radius, (z - round.z) / round.height];
+          const [dx, dy, dz] = [
+            (x - round.x) / round.radius,
+            (y - round.y) / round.radius,
+            (z - round.z) / round.height,
+          ];
           if (dx * dx + dy * dy + dz * dz < 1) intensities.forEach((v, c) => (values[c] = TISSUE[c]! + contrast * v));
         }
         const [u, v] = [x + BEND * half * bend[0]![at]!, y + BEND * half * bend[1]![at]!];
         // Edges are partial volumes: the mean over eight points of the voxel.
         const sums = CHANNELS.map(() => 0);
         for (let n = 0; n < 8; n++) {
-          const part = partAt(parts, u + (n % 2 ? 0.25 : -0.25), v + (n & 2 ? 0.25 : -0.25), FINE * k + (n & 4 ? 3 : 1));
+          const part = partAt(
+            parts,
+            u + (n % 2 ? 0.25 : -0.25),
+            v + (n & 2 ? 0.25 : -0.25),
+            FINE * k + (n & 4 ? 3 : 1),
+          );
           // Tumour covers what else is there.
           for (let c = 0; c < sums.length; c++) sums[c]! += part === 0 ? values[c]! : TISSUE[c]! + shown[part - 1]![c]!;
         }

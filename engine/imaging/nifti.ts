@@ -66,7 +66,11 @@ export function readNifti(
   const scale = MILLIMETRES[units];
   const affine = scale === 1 ? [...source.affine] : source.affine.map((v, i) => (i < 12 ? v * scale : v));
   if (!affine.every((v) => Number.isFinite(Math.fround(v)))) {
-    throw new NiftiError(name, `an affine of ${affine.slice(0, 12).join(", ")} mm`, "numbers within float32 in its sform or qform");
+    throw new NiftiError(
+      name,
+      `an affine of ${affine.slice(0, 12).join(", ")} mm`,
+      "numbers within float32 in its sform or qform",
+    );
   }
   return {
     data: rescale(values, source.slope, source.intercept),
@@ -121,7 +125,11 @@ function bytesWanted(header: NiftiHeader, file: Bytes, name: string): number {
   const problem = memoryProblem(needed, end);
   if (problem) {
     const got = `${gib(end)} of voxels (${dims.join(" x ")} of ${type})`;
-    throw new NiftiError(name, got, `less, for ${problem}: at most ${gib(LARGEST_ARRAY)} a file; crop it, or resample it to larger voxels`);
+    throw new NiftiError(
+      name,
+      got,
+      `less, for ${problem}: at most ${gib(LARGEST_ARRAY)} a file; crop it, or resample it to larger voxels`,
+    );
   }
   return end;
 }
@@ -140,16 +148,26 @@ function swapBytes(bytes: Uint8Array, width: number): void {
 function asNumbers(raw: Uint8Array<ArrayBuffer>, type: string, count: number, file: string): VoxelData {
   const { buffer, byteOffset } = raw;
   switch (type) {
-    case "uint8": return raw;
-    case "int8": return new Int8Array(buffer, byteOffset, count);
-    case "int16": return new Int16Array(buffer, byteOffset, count);
-    case "uint16": return new Uint16Array(buffer, byteOffset, count);
-    case "int32": return new Int32Array(buffer, byteOffset, count);
-    case "uint32": return new Uint32Array(buffer, byteOffset, count);
-    case "float32": return new Float32Array(buffer, byteOffset, count);
-    case "float64": return new Float64Array(buffer, byteOffset, count);
-    case "int64": return exactFloat64(new BigInt64Array(buffer, byteOffset, count), file);
-    case "uint64": return exactFloat64(new BigUint64Array(buffer, byteOffset, count), file);
+    case "uint8":
+      return raw;
+    case "int8":
+      return new Int8Array(buffer, byteOffset, count);
+    case "int16":
+      return new Int16Array(buffer, byteOffset, count);
+    case "uint16":
+      return new Uint16Array(buffer, byteOffset, count);
+    case "int32":
+      return new Int32Array(buffer, byteOffset, count);
+    case "uint32":
+      return new Uint32Array(buffer, byteOffset, count);
+    case "float32":
+      return new Float32Array(buffer, byteOffset, count);
+    case "float64":
+      return new Float64Array(buffer, byteOffset, count);
+    case "int64":
+      return exactFloat64(new BigInt64Array(buffer, byteOffset, count), file);
+    case "uint64":
+      return exactFloat64(new BigUint64Array(buffer, byteOffset, count), file);
   }
   throw new NiftiError(file, `datatype ${type}`, [...DATATYPES.values()].map((d) => d.name).join(", "));
 }

@@ -36,7 +36,13 @@ export const DATATYPES: ReadonlyMap<number, { name: string; bytes: number }> = n
 ]);
 
 const REFUSED_DATATYPES: Readonly<Record<number, string>> = {
-  1: "1-bit", 32: "complex64", 128: "RGB24", 1536: "float128", 1792: "complex128", 2048: "complex256", 2304: "RGBA32",
+  1: "1-bit",
+  32: "complex64",
+  128: "RGB24",
+  1536: "float128",
+  1792: "complex128",
+  2048: "complex256",
+  2304: "RGBA32",
 };
 
 const UNITS: readonly SpatialUnit[] = ["unknown", "m", "mm", "um"];
@@ -125,7 +131,7 @@ export function readExtensions(bytes: Uint8Array<ArrayBuffer>, header: NiftiHead
   const found: NiftiExtension[] = [];
   if (!(end >= start + 4) || bytes[start] === 0) return found;
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  for (let at = start + 4; at + 8 <= end; ) {
+  for (let at = start + 4; at + 8 <= end;) {
     const size = view.getInt32(at, header.littleEndian);
     if (!(size >= 8 && size <= end - at)) break;
     found.push({ code: view.getInt32(at + 4, header.littleEndian), data: bytes.slice(at + 8, at + size) });
@@ -166,10 +172,12 @@ function readAffine(
   let affine: Affine;
   if (header.sform_code > 0) {
     const view = new DataView(head);
-    affine = Array.from({ length: 12 }, (_, i) =>
-      version === 1
-        ? view.getFloat32(280 + 4 * i, header.littleEndian)
-        : view.getFloat64(400 + 8 * i, header.littleEndian),
+    affine = Array.from(
+      { length: 12 },
+      (_, i) =>
+        version === 1
+          ? view.getFloat32(280 + 4 * i, header.littleEndian)
+          : view.getFloat64(400 + 8 * i, header.littleEndian),
     ).concat([0, 0, 0, 1]);
   } else if (header.qform_code > 0) {
     affine = affineFromQuaternion({

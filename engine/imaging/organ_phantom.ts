@@ -16,7 +16,14 @@ import { makeVolume, voxelCount } from "./volume.ts";
 import type { Triple, Volume } from "./volume.ts";
 
 /** Names of the organ phantom's labels by value. */
-export const ORGAN_PHANTOM_LABELS = ["background", "liver", "spleen", "pancreas", "left kidney", "right kidney"] as const;
+export const ORGAN_PHANTOM_LABELS = [
+  "background",
+  "liver",
+  "spleen",
+  "pancreas",
+  "left kidney",
+  "right kidney",
+] as const;
 
 /** The label of tumours of the liver, where there are such; it has the value after the organs'. */
 export const ORGAN_PHANTOM_TUMOUR = "liver tumour";
@@ -142,8 +149,11 @@ function withTumours(organs: OrganShapes, prng: Prng): OrganShapes {
  * @example const shapes = [organShapes(await readVolume("amos_0013_label.nii.gz"))];
  */
 export function organShapes(labels: Volume, values: readonly number[] = [6, 1, 10, 3, 2]): OrganShapes {
-  check(values.length === ORGANS && new Set(values).size === ORGANS && !values.includes(0), "organShapes",
-    () => `values are ${ORGANS} different label values above 0, got ${values.join(", ")}`);
+  check(
+    values.length === ORGANS && new Set(values).size === ORGANS && !values.includes(0),
+    "organShapes",
+    () => `values are ${ORGANS} different label values above 0, got ${values.join(", ")}`,
+  );
   const { data, shape } = reorient(labels, "LPS");
   const tissues = new Uint8Array(voxelCount(shape));
   const low = [Infinity, Infinity, Infinity];
@@ -163,8 +173,14 @@ export function organShapes(labels: Volume, values: readonly number[] = [6, 1, 1
     });
   }
   const missing = counts.indexOf(0);
-  check(missing < 0, "organShapes",
-    () => `${labels.name} has no voxel of ${values[missing]}, taken for ${ORGAN_PHANTOM_LABELS[missing + 1]}; give its values`);
+  check(
+    missing < 0,
+    "organShapes",
+    () =>
+      `${labels.name} has no voxel of ${values[missing]}, taken for ${
+        ORGAN_PHANTOM_LABELS[missing + 1]
+      }; give its values`,
+  );
   // What lies beyond the map continues its last voxel above and below, and is body or air beside it.
   const MARGIN = 1.15;
   const voxel = (v: number, axis: 0 | 1 | 2): number =>
@@ -190,7 +206,16 @@ export function organShapes(labels: Volume, values: readonly number[] = [6, 1, 1
  * @example const { image, label } = organPhantomCase({ seed: 1, scanner: 2 });
  */
 export function organPhantomCase(options: OrganPhantomOptions): { image: Volume; label: Volume } {
-  const { seed, shape = SHAPE, spacing = SPACING, scanner = 0, shapes = [], tumours = false, distinct = false, gammas } = options;
+  const {
+    seed,
+    shape = SHAPE,
+    spacing = SPACING,
+    scanner = 0,
+    shapes = [],
+    tumours = false,
+    distinct = false,
+    gammas,
+  } = options;
   if (!shape.every((n) => Number.isInteger(n) && n >= MIN_SIDE)) {
     throw new VoxgradError(`organPhantomCase: shape ${shape.join(" x ")}; wanted at least ${MIN_SIDE} voxels a side`);
   }
@@ -207,11 +232,15 @@ export function organPhantomCase(options: OrganPhantomOptions): { image: Volume;
   const shift = [0, 1, 2].map(() => own.uniform(-SHIFT, SHIFT));
   const size = [0, 1, 2].map(() => own.uniform(...SIZE));
   const values = distinct ? [...DISTINCT_VALUES, ...DISTINCT_OTHERS] : [...VALUES, ...OTHERS];
-  const bright = [...values, ...(tumours ? [TUMOUR_VALUE] : [])].map((value, tissue) => (tissue === 0 ? 0 : value + own.uniform(-JITTER, JITTER)));
+  const bright = [...values, ...(tumours ? [TUMOUR_VALUE] : [])].map((
+    value,
+    tissue,
+  ) => (tissue === 0 ? 0 : value + own.uniform(-JITTER, JITTER)));
   // Both kidneys are one tissue.
   bright[5] = bright[4]!;
   const imaged = bright.map((value, tissue) =>
-    tissue === 0 || tissue === BODY ? value : bright[BODY]! + enhancement * (value - bright[BODY]!));
+    tissue === 0 || tissue === BODY ? value : bright[BODY]! + enhancement * (value - bright[BODY]!)
+  );
   const bend = [0, 1, 2].map((axis) => smoothField(prng.fork(10 + axis), shape, 3));
   const texture = smoothField(prng.fork("texture"), shape, 8);
   const fine = distinct ? smoothField(prng.fork("fine"), shape, 24) : undefined;
@@ -252,7 +281,10 @@ export function organPhantomCase(options: OrganPhantomOptions): { image: Volume;
 }
 
 /** What a set of the literature annotates; both kidneys go together. */
-const TOGETHER: readonly (readonly string[])[] = [["liver", ORGAN_PHANTOM_TUMOUR], ["spleen"], ["pancreas"], ["left kidney", "right kidney"]];
+const TOGETHER: readonly (readonly string[])[] = [["liver", ORGAN_PHANTOM_TUMOUR], ["spleen"], ["pancreas"], [
+  "left kidney",
+  "right kidney",
+]];
 
 /**
  * Writes organ phantoms as a folder in the layout of the Medical Segmentation Decathlon.
@@ -275,8 +307,11 @@ export async function writeOrganPhantomDataset(
     throw new VoxgradError(`writeOrganPhantomDataset: ${cases} cases; wanted 1 or more`);
   }
   const values = organs.map((name) => known.indexOf(name));
-  check(values.length > 0 && values.every((value) => value > 0) && new Set(values).size === values.length,
-    "writeOrganPhantomDataset", () => `organs are ${organs.join(", ")}; wanted of ${known.slice(1).join(", ")}, each once`);
+  check(
+    values.length > 0 && values.every((value) => value > 0) && new Set(values).size === values.length,
+    "writeOrganPhantomDataset",
+    () => `organs are ${organs.join(", ")}; wanted of ${known.slice(1).join(", ")}, each once`,
+  );
   const prng = new Prng(seed);
   const training = [];
   for (let index = 0; index < cases; index++) {
@@ -285,13 +320,22 @@ export async function writeOrganPhantomDataset(
       ? TOGETHER[(index - 1 - Math.floor(index / 4)) % TOGETHER.length]!.filter((name) => organs.includes(name))
       : undefined;
     const data = made.label.data.map((value) => {
-      const named = known[value]! === ORGAN_PHANTOM_TUMOUR && !organs.includes(ORGAN_PHANTOM_TUMOUR) ? "liver" : known[value]!;
+      const named = known[value]! === ORGAN_PHANTOM_TUMOUR && !organs.includes(ORGAN_PHANTOM_TUMOUR)
+        ? "liver"
+        : known[value]!;
       return present?.includes(named) ?? true ? organs.indexOf(named) + 1 : 0;
     });
     const file = `organs_${String(index + 1).padStart(3, "0")}.nii.gz`;
     await platform.writeFile(`${folder}/imagesTr/${file}`, writeNifti(made.image, { gzip: true }));
-    await platform.writeFile(`${folder}/labelsTr/${file}`, writeNifti({ ...made.label, data: data as Uint8Array<ArrayBuffer> }, { gzip: true }));
-    training.push({ image: `./imagesTr/${file}`, label: `./labelsTr/${file}`, ...(present && { labels_present: present }) });
+    await platform.writeFile(
+      `${folder}/labelsTr/${file}`,
+      writeNifti({ ...made.label, data: data as Uint8Array<ArrayBuffer> }, { gzip: true }),
+    );
+    training.push({
+      image: `./imagesTr/${file}`,
+      label: `./labelsTr/${file}`,
+      ...(present && { labels_present: present }),
+    });
   }
   await writeDescription(folder, {
     name: "OrganPhantom",

@@ -171,8 +171,9 @@ export async function writePhantomDataset(
   options: { cases: number; seed: number; shape?: Triple; spacing?: Triple },
 ): Promise<void> {
   const { cases, seed, shape, spacing } = options;
-  if (!(Number.isInteger(cases) && cases >= 1))
+  if (!(Number.isInteger(cases) && cases >= 1)) {
     throw new VoxgradError(`writePhantomDataset: ${cases} cases; wanted 1 or more`);
+  }
   const training = [];
   for (let index = 0; index < cases; index++) {
     const file = `phantom_${String(index + 1).padStart(3, "0")}.nii.gz`;

@@ -71,9 +71,9 @@ export async function writeDescription(
     // Regions are nnU-Net's: names with lists of values.
     ...(regions
       ? {
-          labels: { background: 0, ...Object.fromEntries(regions.map((region) => [region.name, region.values])) },
-          regions_class_order: regions.map((region) => region.value),
-        }
+        labels: { background: 0, ...Object.fromEntries(regions.map((region) => [region.name, region.values])) },
+        regions_class_order: regions.map((region) => region.value),
+      }
       : { labels: Object.fromEntries(labels.map((label, value) => [String(value), label])) }),
     numTraining: training.length,
     numTest: test.length,

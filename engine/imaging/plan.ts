@@ -14,23 +14,23 @@ import type { Triple, Volume } from "./volume.ts";
 /** How a channel's intensities become what the network sees. */
 export type ChannelPlan =
   | {
-      readonly name: string;
-      /**
-       * "z-score": less the mean, by the deviation, of the whole cropped case; "z-score in mask": both taken over the
-       * non-zero region, voxels outside become 0; "rescale": to 0..1 by the case's extremes; "none": as stored.
-       */
-      readonly normalisation: "z-score" | "z-score in mask" | "rescale" | "none";
-    }
+    readonly name: string;
+    /**
+     * "z-score": less the mean, by the deviation, of the whole cropped case; "z-score in mask": both taken over the
+     * non-zero region, voxels outside become 0; "rescale": to 0..1 by the case's extremes; "none": as stored.
+     */
+    readonly normalisation: "z-score" | "z-score in mask" | "rescale" | "none";
+  }
   | {
-      readonly name: string;
-      /** Clipped to low..high, then less mean, by deviation: figures of the whole dataset's foreground. */
-      readonly normalisation: "ct";
-      readonly mean: number;
-      readonly deviation: number;
-      /** 0.5 and 99.5 percentile of the foreground. */
-      readonly low: number;
-      readonly high: number;
-    };
+    readonly name: string;
+    /** Clipped to low..high, then less mean, by deviation: figures of the whole dataset's foreground. */
+    readonly normalisation: "ct";
+    readonly mean: number;
+    readonly deviation: number;
+    /** 0.5 and 99.5 percentile of the foreground. */
+    readonly low: number;
+    readonly high: number;
+  };
 
 interface UNetPlan {
   /** Channels of every stage, finest first. */

@@ -50,10 +50,7 @@ type Check = (value: unknown) => string | undefined;
 type Fields = Readonly<Record<string, Check>>;
 
 const isNumber = (v: unknown): v is number => typeof v === "number" && Number.isFinite(v);
-const where =
-  (what: string, holds: (v: unknown) => boolean): Check =>
-  (v) =>
-    holds(v) ? undefined : what;
+const where = (what: string, holds: (v: unknown) => boolean): Check => (v) => holds(v) ? undefined : what;
 const text = where("a text", (v) => typeof v === "string");
 const number = where("a number", isNumber);
 const positive = where("a number above 0", (v) => isNumber(v) && v > 0);
@@ -64,10 +61,7 @@ const oneOf = (...values: readonly unknown[]): Check =>
 const list = (of: Check, what: string, length?: number): Check =>
   where(what, (v) => Array.isArray(v) && v.length === (length ?? v.length) && v.every((e) => of(e) === undefined));
 const triple = (of: Check, what: string): Check => list(of, `three of ${what}, [d, h, w]`, 3);
-const optional =
-  (of: Check): Check =>
-  (v) =>
-    v === undefined ? undefined : of(v);
+const optional = (of: Check): Check => (v) => v === undefined ? undefined : of(v);
 
 const resampling: Fields = {
   image: oneOf(0, 1, 3),
@@ -95,7 +89,11 @@ const channel: Fields = {
   normalisation: oneOf("ct", "z-score", "z-score in mask", "rescale", "none"),
 };
 const ctChannel: Fields = { ...channel, mean: number, deviation: positive, low: number, high: number };
-const region: Fields = { name: text, values: list(whole(0), "a list of whole numbers >= 0"), value: optional(whole(1)) };
+const region: Fields = {
+  name: text,
+  values: list(whole(0), "a list of whole numbers >= 0"),
+  value: optional(whole(1)),
+};
 const plain = where("an object", isPlain);
 const fields: Fields = {
   format: oneOf("voxgrad plan 1"),
@@ -137,8 +135,9 @@ export function checkPlan(json: unknown, file: string): Plan {
     if (!isPlain(value)) return fail(`${path === "" ? "it" : path} is ${show(value)}; wanted an object`);
     const name = (key: string): string => (path === "" ? key : `${path}.${key}`);
     for (const key of Object.keys(value)) {
-      if (!Object.hasOwn(known, key))
+      if (!Object.hasOwn(known, key)) {
         fail(`${name(key)} is no entry of a plan; ${path || "it"} takes ${Object.keys(known).join(", ")}`);
+      }
     }
     for (const [key, check] of Object.entries(known)) {
       const wanted = check(value[key]);
@@ -236,13 +235,18 @@ export function checkPlanFits(
     channels: [numbered(plan.channels.map(({ name }) => name)), numbered(dataset.channels)],
     labels: [numbered(plan.labels), numbered(dataset.labels.map(({ name }) => name))],
     regions: [regionsOf(plan.regions), regionsOf(dataset.regions)],
-    "ignore label": [plan, dataset].map(({ ignoreLabel }) => (ignoreLabel === undefined ? [] : [`${ignoreLabel}`])) as [string[], string[]],
+    "ignore label": [plan, dataset].map(({ ignoreLabel }) => (ignoreLabel === undefined ? [] : [`${ignoreLabel}`])) as [
+      string[],
+      string[],
+    ],
   };
   for (const [what, [ours, theirs]] of Object.entries(sides)) {
     if (JSON.stringify(ours) === JSON.stringify(theirs)) continue;
     throw new PlanError(
       file,
-      `its ${what} (${listed(ours) || "none"}) are not those of ${dataset.folder} (${listed(theirs) || "none"}): it is of ` +
+      `its ${what} (${listed(ours) || "none"}) are not those of ${dataset.folder} (${
+        listed(theirs) || "none"
+      }): it is of ` +
         `${show(plan.dataset)}. Make a plan of this dataset by voxgrad plan, and edit in it what you want of the other`,
     );
   }

@@ -324,19 +324,18 @@ function networkFor(
   const each = (n: number, count: number): number[] => new Array<number>(count).fill(n);
   const stages = t.strides.length;
   const unet = { features: featuresOf(t), kernels: t.kernels, strides: t.strides };
-  const network: NetworkPlan =
-    options.network === "residualEncoderUNet"
-      ? {
-          name: "residualEncoderUNet",
-          ...unet,
-          blocksPerStage: t.strides.map((_, s) => [1, 3, 4][s] ?? 6),
-          decoderConvsPerStage: each(1, stages - 1),
-        }
-      : {
-          name: "plainConvUNet",
-          ...unet,
-          convsPerStage: each(convs, stages),
-          decoderConvsPerStage: each(convs, stages - 1),
-        };
+  const network: NetworkPlan = options.network === "residualEncoderUNet"
+    ? {
+      name: "residualEncoderUNet",
+      ...unet,
+      blocksPerStage: t.strides.map((_, s) => [1, 3, 4][s] ?? 6),
+      decoderConvsPerStage: each(1, stages - 1),
+    }
+    : {
+      name: "plainConvUNet",
+      ...unet,
+      convsPerStage: each(convs, stages),
+      decoderConvsPerStage: each(convs, stages - 1),
+    };
   return { patch: t.patch, batch, network };
 }

@@ -140,7 +140,9 @@ function checkPrepared(image: Volume, { cropSize, preparedShape }: CaseGeometry,
   // Image and label before and after resampling.
   const bytes = (4 * image.channels + 1) * (before + (before === after ? 0 : after));
   const by = (values: readonly number[], join: string): string => values.map((n) => +n.toPrecision(4)).join(join);
-  const what = `${image.name}: of ${by(image.spacing, " x ")} mm, at the plan's ${by(plan.spacing, " x ")} mm it has ${preparedShape.join(" x ")} voxels`;
+  const what = `${image.name}: of ${by(image.spacing, " x ")} mm, at the plan's ${by(plan.spacing, " x ")} mm it has ${
+    preparedShape.join(" x ")
+  } voxels`;
   const fits = "see whether its spacing is right (units of the header), else crop it or use a plan of coarser spacing";
   checkMemory(bytes, what, fits, image.channels * after);
 }

@@ -80,8 +80,9 @@ export class Prng {
 
   /** A whole number from 0 to n - 1, each as likely (n up to 2^32). */
   integer(n: number): number {
-    if (!(Number.isInteger(n) && n >= 1 && n <= 2 ** 32))
+    if (!(Number.isInteger(n) && n >= 1 && n <= 2 ** 32)) {
       throw new VoxgradError(`Prng.integer: n is ${n}; wanted 1 to 2^32`);
+    }
     const limit = 2 ** 32 - (2 ** 32 % n);
     let word = this.uint32();
     while (word >= limit) word = this.uint32();

@@ -67,7 +67,10 @@ export function turnedGrid(
 
 /** All 48 orders and directions of axes. */
 const TURNS = ["LPS", "LSP", "PLS", "PSL", "SLP", "SPL"].flatMap((order) =>
-  Array.from({ length: 8 }, (_, bits) => [...order].map((letter, k) => ((bits >> k) & 1 ? OPPOSITE[letter]! : letter)).join("")),
+  Array.from(
+    { length: 8 },
+    (_, bits) => [...order].map((letter, k) => ((bits >> k) & 1 ? OPPOSITE[letter]! : letter)).join(""),
+  )
 );
 
 /**
@@ -78,7 +81,11 @@ const TURNS = ["LPS", "LSP", "PLS", "PSL", "SLP", "SPL"].flatMap((order) =>
  * @returns the volume itself where it is in that order already
  * @example const same = turnedOnto(prediction, reference); // LPS and RAS files of one grid
  */
-export function turnedOnto(volume: Volume, onto: Pick<Volume, "shape" | "affine" | "spacing">, tolerance = 0.05): Volume | undefined {
+export function turnedOnto(
+  volume: Volume,
+  onto: Pick<Volume, "shape" | "affine" | "spacing">,
+  tolerance = 0.05,
+): Volume | undefined {
   const most = tolerance * Math.min(...onto.spacing);
   const fits = ({ shape, affine }: Pick<Volume, "shape" | "affine">): boolean =>
     shape.every((n, axis) => n === onto.shape[axis]) && cornerDistance(affine, onto.affine, shape) <= most;

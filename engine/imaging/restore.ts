@@ -162,8 +162,11 @@ export async function restoreLabels(
   options: { classes: number; shape: Triple; geometry: CaseGeometry; plan: Plan; name: string },
 ): Promise<Volume> {
   const { classes, shape, geometry, plan, name } = options;
-  check(scores.length === classes * voxelCount(shape), "restoreLabels",
-    () => `got ${scores.length} scores for ${classes} classes of ${shape.join(" x ")}`);
+  check(
+    scores.length === classes * voxelCount(shape),
+    "restoreLabels",
+    () => `got ${scores.length} scores for ${classes} classes of ${shape.join(" x ")}`,
+  );
   const order = resamplingOrders(1, plan.resampling, plan.spacing, geometry.cropSpacing) as (0 | 1)[];
   const whole = (async function* (): AsyncGenerator<Slab> {
     yield { start: 0, depth: shape[0], data: scores };

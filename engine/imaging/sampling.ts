@@ -228,7 +228,9 @@ export async function sampleBatch(
   options: PatchOptions & { batch: number; foreground?: number; sets?: readonly (readonly string[])[] },
 ): Promise<{ image: Float32Array<ArrayBuffer>; label: Int32Array<ArrayBuffer>; ids: string[] }> {
   const { batch, patch, foreground = 0.33, sets = [cases.ids] } = options;
-  if (sets.length === 0 || sets.some((set) => set.length === 0)) throw new RangeError("sampleBatch: no cases; give at least one");
+  if (sets.length === 0 || sets.some((set) => set.length === 0)) {
+    throw new RangeError("sampleBatch: no cases; give at least one");
+  }
   const count = voxelCount(patch);
   const label = new Int32Array(batch * count);
   const firstForeground = roundHalfEven(batch * (1 - foreground));

@@ -32,10 +32,8 @@ export function sortTogether(keys: Float64Array, items: Int32Array): void {
       swap(middle, right - 1);
       let [low, high] = [left, right - 1];
       for (;;) {
-        do low++;
-        while (keys[low] < pivot);
-        do high--;
-        while (pivot < keys[high]);
+        do low++; while (keys[low] < pivot);
+        do high--; while (pivot < keys[high]);
         if (low >= high) break;
         swap(low, high);
       }

@@ -13,22 +13,35 @@ export const isSpacing = (spacing: readonly number[]): boolean => spacing.every(
 
 const text = (spacing: readonly number[]): string => spacing.map((mm) => +mm.toPrecision(4)).join(" x ");
 const unitText = (units: SpatialUnit): string =>
-  units === "m" || units === "um" ? `, for its header counts in ${units === "m" ? "metres" : "micrometres"} (xyzt_units)` : "";
+  units === "m" || units === "um"
+    ? `, for its header counts in ${units === "m" ? "metres" : "micrometres"} (xyzt_units)`
+    : "";
 const FIX = "If the header is wrong, correct its unit (xyzt_units) or its pixdim, sform and qform";
 
 /** What is unlikely about the spacing of a scan, and the fix; undefined where nothing is. */
-export function spacingProblem(of: { spacing: readonly number[]; units: SpatialUnit }): [problem: string, fix: string] | undefined {
+export function spacingProblem(
+  of: { spacing: readonly number[]; units: SpatialUnit },
+): [problem: string, fix: string] | undefined {
   const { spacing, units } = of;
   if (spacing.every((mm) => mm >= LEAST && mm <= MOST)) return undefined;
-  return [`its voxel spacing is ${text(spacing)} mm${unitText(units)}; scans of people have ${LEAST} to ${MOST} mm`, FIX];
+  return [
+    `its voxel spacing is ${text(spacing)} mm${unitText(units)}; scans of people have ${LEAST} to ${MOST} mm`,
+    FIX,
+  ];
 }
 
 /** Files whose spacings, sorted, are ten times larger or smaller than the median of all. */
-export function oddSpacings(all: readonly { file: string; sorted: readonly number[] }[]): [file: string, problem: string, fix: string][] {
+export function oddSpacings(
+  all: readonly { file: string; sorted: readonly number[] }[],
+): [file: string, problem: string, fix: string][] {
   if (all.length < 3) return [];
-  const median = [0, 1, 2].map((k) => all.map(({ sorted }) => sorted[k]!).sort((a, b) => a - b)[Math.floor(all.length / 2)]!);
+  const median = [0, 1, 2].map((k) =>
+    all.map(({ sorted }) => sorted[k]!).sort((a, b) => a - b)[Math.floor(all.length / 2)]!
+  );
   const odd = all.filter(({ sorted }) => sorted.every((mm) => mm >= LEAST && mm <= MOST) && differs(sorted, median));
-  return odd.map(({ file, sorted }) => [file, `its voxel spacing is ${text(sorted)} mm, sorted; that of the dataset ${text(median)} (median)`, FIX]);
+  return odd.map((
+    { file, sorted },
+  ) => [file, `its voxel spacing is ${text(sorted)} mm, sorted; that of the dataset ${text(median)} (median)`, FIX]);
 }
 
 const differs = (spacing: readonly number[], usual: readonly number[]): boolean =>
@@ -56,7 +69,9 @@ export function checkSpacing(
   const [own, usual] = [image.spacing, plan.fingerprint.medianSpacing].map(sorted) as [number[], number[]];
   if (!differs(own, usual)) return;
   throw new VoxgradError(
-    `${image.name}: its voxel spacing is ${text(own)} mm${unitText(image.units)}, where the network was trained on scans ` +
+    `${image.name}: its voxel spacing is ${text(own)} mm${
+      unitText(image.units)
+    }, where the network was trained on scans ` +
       `of ${text(usual)} mm. ${FIX}${anyway}`,
   );
 }

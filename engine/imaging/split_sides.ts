@@ -57,7 +57,8 @@ export function splitSides(
   }
   const beyond = (x: number, p: number): boolean => x < low[p]! || x > high[p]!;
   const besides = sizes.map((size, p) =>
-    size >= FRAGMENT * sizes[first]! && beyond(centre[p]!, first) && beyond(centre[first]!, p) ? size : 0);
+    size >= FRAGMENT * sizes[first]! && beyond(centre[p]!, first) && beyond(centre[first]!, p) ? size : 0
+  );
   const second = largestOf(besides);
   if (besides[second]! > 0) {
     const middle = (centre[first]! + centre[second]!) / 2;

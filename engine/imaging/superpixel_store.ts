@@ -4,7 +4,7 @@ import { VoxgradError } from "../core/errors.ts";
 import { checkSeal, decodeSafetensors, encodeSealed, SafetensorsError } from "../core/safetensors.ts";
 import { ContentHash } from "./hash.ts";
 import type { CaseSource } from "./sampling.ts";
-import { superpixels, type SuperpixelOptions } from "./superpixels.ts";
+import { type SuperpixelOptions, superpixels } from "./superpixels.ts";
 
 /** How superpixels are made; see `superpixels`. The threshold is one of values from 0 to 255. */
 export type StoredSuperpixelOptions = Pick<SuperpixelOptions, "scale" | "sigma" | "minSize" | "threshold" | "volume">;
@@ -22,7 +22,10 @@ export async function run({ image, shape, options }: Job): Promise<Uint16Array<A
   const low = image.reduce((a, b) => Math.min(a, b), Infinity);
   const high = image.reduce((a, b) => Math.max(a, b), -Infinity);
   const gain = high > low ? 255 / (high - low) : 0;
-  const { labels, counts } = superpixels(Float64Array.from(image, (value) => (value - low) * gain), { ...options, shape });
+  const { labels, counts } = superpixels(Float64Array.from(image, (value) => (value - low) * gain), {
+    ...options,
+    shape,
+  });
   const most = Math.max(...counts);
   if (most >= 2 ** 16) throw new VoxgradError(`there are ${most} superpixels; raise minSize`);
   return Uint16Array.from(labels);
@@ -65,7 +68,9 @@ export async function openSuperpixels(
     hash.bytes(new Uint8Array(channel.buffer));
     const key = hash.digest();
     const file = `${folder}/${id}.safetensors`;
-    const before = onDisk && (await platform.exists(file)) ? await stored(await platform.readFile(file), key) : undefined;
+    const before = onDisk && (await platform.exists(file))
+      ? await stored(await platform.readFile(file), key)
+      : undefined;
     const job: Job = { image: channel, shape, options: own };
     let labels = before;
     try {
@@ -77,7 +82,12 @@ export async function openSuperpixels(
     else made++;
     all.set(id, labels);
     if (onDisk && !before) {
-      const tensor = { name: "superpixels", dtype: "U16" as const, shape: [...shape], bytes: new Uint8Array(labels.buffer) };
+      const tensor = {
+        name: "superpixels",
+        dtype: "U16" as const,
+        shape: [...shape],
+        bytes: new Uint8Array(labels.buffer),
+      };
       await platform.writeFile(file, await encodeSealed([tensor], { key }));
     }
     const done = made + kept;

@@ -161,12 +161,14 @@ export function surfaceMeasures(
   name = "surfaceMeasures",
 ): SurfaceMeasures {
   const { shape, label, spacing = shape?.map(() => 1), tolerance } = options;
-  const sized =
-    Array.isArray(shape) && shape.length >= 1 && shape.length <= 3 && shape.every((n) => n > 0 && n < 65535);
+  const sized = Array.isArray(shape) && shape.length >= 1 && shape.length <= 3 &&
+    shape.every((n) => n > 0 && n < 65535);
   check(sized, name, () => `shape is a list of one to three sizes below 65535, got ${show(shape)}`);
   const count = shape.reduce((a, b) => a * b, 1);
   check(prediction.length === count && reference.length === count, name, () => {
-    return `shape ${show(shape)} has ${count} voxels, prediction ${prediction.length} and reference ${reference.length}`;
+    return `shape ${
+      show(shape)
+    } has ${count} voxels, prediction ${prediction.length} and reference ${reference.length}`;
   });
   const spaced = spacing.length === shape.length && spacing.every((step) => step > 0 && step < Infinity);
   check(spaced, name, () => `spacing is one number above 0 for each axis of ${show(shape)}, got ${show(spacing)}`);

@@ -1,6 +1,6 @@
 /** Initial values of parameters: He's schemes, constants, and whole trees from one random key. */
 import { check, checkOptions, show } from "../core/errors.ts";
-import { size, type Shape } from "../core/shape.ts";
+import { type Shape, size } from "../core/shape.ts";
 import type { Tensor } from "../core/tensor.ts";
 import * as tree from "../core/tree.ts";
 import { ones, tensor, zeros } from "../ops/creation.ts";
@@ -65,10 +65,8 @@ export class Parameter {
   }
 }
 
-const constantOf =
-  (make: (shape: Shape) => Tensor) =>
-  (shape: Shape): Parameter =>
-    new Parameter(shape, () => make(shape));
+const constantOf = (make: (shape: Shape) => Tensor) => (shape: Shape): Parameter =>
+  new Parameter(shape, () => make(shape));
 /** A parameter that starts at 0. */
 export const zerosParameter = constantOf((shape) => zeros(shape));
 /** A parameter that starts at 1. */
@@ -79,7 +77,8 @@ export const heParameter = (shape: Shape, a = 0): Parameter =>
 
 /** Two words that tell a name from others: FNV-1a, forwards and backwards. */
 function wordsOf(name: string): [number, number] {
-  const hash = (codes: readonly number[]): number => codes.reduce((h, code) => Math.imul(h ^ code, 0x01000193), 0x811c9dc5) >>> 0;
+  const hash = (codes: readonly number[]): number =>
+    codes.reduce((h, code) => Math.imul(h ^ code, 0x01000193), 0x811c9dc5) >>> 0;
   const codes = Array.from(name, (c) => c.codePointAt(0)!);
   return [hash(codes), hash(codes.reverse())];
 }

@@ -11,7 +11,7 @@ import * as random from "../ops/random.ts";
 import { mean } from "../ops/reduce.ts";
 import { reshape } from "../ops/reshape.ts";
 import { slice } from "../ops/slice.ts";
-import { heParameter, onesParameter, zerosParameter, type Parameter } from "./init.ts";
+import { heParameter, onesParameter, type Parameter, zerosParameter } from "./init.ts";
 
 /** Parameters of a convolution or an affine norm. */
 export interface Affine<T = Tensor> {
@@ -125,7 +125,10 @@ export function averagePool(x: Tensor, kernel: readonly number[], ...rest: never
  *
  * @param options.channels whole channels of [N, C, ...] together, as torch.nn.Dropout2d and Dropout3d
  */
-export function dropout(x: Tensor, options: { p: number | Tensor; key?: Tensor | undefined; channels?: boolean }): Tensor {
+export function dropout(
+  x: Tensor,
+  options: { p: number | Tensor; key?: Tensor | undefined; channels?: boolean },
+): Tensor {
   checkOptions("dropout", options, ["p", "key", "channels"]);
   const { p, key, channels = false } = options;
   check(

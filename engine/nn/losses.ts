@@ -6,7 +6,22 @@ import { Tensor } from "../core/tensor.ts";
 import { arange, tensor } from "../ops/creation.ts";
 import { concat } from "../ops/concat.ts";
 import {
-  add, cast, div, equal, exp, greaterEqual, less, logicalAnd, logicalNot, logicalOr, mul, notEqual, sigmoid, softplus, sub, where,
+  add,
+  cast,
+  div,
+  equal,
+  exp,
+  greaterEqual,
+  less,
+  logicalAnd,
+  logicalNot,
+  logicalOr,
+  mul,
+  notEqual,
+  sigmoid,
+  softplus,
+  sub,
+  where,
 } from "../ops/elementwise.ts";
 import { mean, sum } from "../ops/reduce.ts";
 import { expandDims, reshape } from "../ops/reshape.ts";
@@ -157,7 +172,8 @@ export function diceCrossEntropy(logits: Tensor, labels: Tensor, options: DiceCr
  */
 export function regionTargets(labels: Tensor, regions: readonly (readonly number[])[]): Tensor {
   check(
-    Array.isArray(regions) && regions.length > 0 && regions.every((values) => Array.isArray(values) && values.length > 0),
+    Array.isArray(regions) && regions.length > 0 &&
+      regions.every((values) => Array.isArray(values) && values.length > 0),
     "regionTargets",
     () => `regions are lists of label values, got ${show(regions)}`,
   );
@@ -238,8 +254,9 @@ export function resizeLabels(labels: Tensor, size: readonly number[]): Tensor {
   }
   factors.forEach((f, k) => {
     if (whole(f)) return;
-    const places = Int32Array.from({ length: size[k]! }, (_, i) =>
-      Math.floor(((2 * i + 1) * space[k]!) / (2 * size[k]!)),
+    const places = Int32Array.from(
+      { length: size[k]! },
+      (_, i) => Math.floor(((2 * i + 1) * space[k]!) / (2 * size[k]!)),
     );
     result = take(result, tensor(places), { axis: k + 1 });
   });

@@ -42,7 +42,8 @@ function checkRate(name: string, rate: unknown): void {
   check(
     rate instanceof Tensor ? rate.rank === 0 && isFloat(rate.dtype) : typeof rate === "number" && Number.isFinite(rate),
     name,
-    () => `the learning rate is a number or a scalar tensor, got ${show(rate)}; call update(grads, state, params, rate)`,
+    () =>
+      `the learning rate is a number or a scalar tensor, got ${show(rate)}; call update(grads, state, params, rate)`,
   );
 }
 
@@ -182,20 +183,32 @@ export function adam(options: AdamOptions = {}): Optimiser {
 export function clipGradNorm(grads: Params, maxNorm: number | Tensor, ...rest: never[]): [Params, Tensor] {
   refuseOptions("clipGradNorm", rest);
   check(
-    maxNorm instanceof Tensor ? maxNorm.size === 1 && isFloat(maxNorm.dtype) : typeof maxNorm === "number" && maxNorm > 0,
+    maxNorm instanceof Tensor
+      ? maxNorm.size === 1 && isFloat(maxNorm.dtype)
+      : typeof maxNorm === "number" && maxNorm > 0,
     "clipGradNorm",
     () => `maxNorm is a number > 0 or a scalar tensor, got ${show(maxNorm)}`,
   );
-  tree.map(grads, (g, path) =>
-    check(g instanceof Tensor && isFloat(g.dtype), "clipGradNorm", () => `gradients are tensors of f32 or f16, got ${show(g)}${path && ` at ${path}`}`),
+  tree.map(
+    grads,
+    (g, path) =>
+      check(
+        g instanceof Tensor && isFloat(g.dtype),
+        "clipGradNorm",
+        () => `gradients are tensors of f32 or f16, got ${show(g)}${path && ` at ${path}`}`,
+      ),
   );
   const leaves: Tensor[] = tree.leaves(grads);
   check(leaves.length > 0, "clipGradNorm", () => "there are no gradients");
   // Pairwise, so that no kernel adds up more tensors than a stage binds.
   let parts = leaves.map((g) => sum(square(g)));
-  while (parts.length > 1)
+  while (parts.length > 1) {
     parts = parts.flatMap((x, k) => (k % 2 ? [] : [k + 1 < parts.length ? add(x, parts[k + 1]!) : x]));
+  }
   const norm = sqrt(parts[0]!);
-  const factor = minimum(div(maxNorm instanceof Tensor ? reshape(maxNorm, { shape: [] }) : maxNorm, add(norm, 1e-6)), 1);
+  const factor = minimum(
+    div(maxNorm instanceof Tensor ? reshape(maxNorm, { shape: [] }) : maxNorm, add(norm, 1e-6)),
+    1,
+  );
   return [tree.map(grads, (g: Tensor) => mul(g, factor)), norm];
 }

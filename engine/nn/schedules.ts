@@ -83,8 +83,11 @@ export function plateauRate(
   const { factor = 0.1, patience = 10, threshold = 1e-4 } = options;
   checkRate("plateauRate", rate);
   check(factor > 0 && factor < 1, "plateauRate", () => `factor is between 0 and 1, got ${show(factor)}`);
-  check(patience >= 0 && threshold >= 0, "plateauRate",
-    () => `patience and threshold are numbers >= 0, got ${show(patience)} and ${show(threshold)}`);
+  check(
+    patience >= 0 && threshold >= 0,
+    "plateauRate",
+    () => `patience and threshold are numbers >= 0, got ${show(patience)} and ${show(threshold)}`,
+  );
   let [reduced, least, bad] = [rate, Infinity, 0];
   for (const loss of losses) {
     bad = loss < least - threshold ? 0 : bad + 1;

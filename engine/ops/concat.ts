@@ -72,8 +72,9 @@ export function concat(tensors: readonly Tensor[], options: { axis?: number } = 
   if (parts.length <= 1) return parts[0] ?? cast(first, dtype);
   if (parts.length > GROUP) {
     const width = Math.ceil(parts.length / GROUP);
-    const groups = Array.from({ length: Math.ceil(parts.length / width) }, (_, k) =>
-      parts.slice(k * width, (k + 1) * width),
+    const groups = Array.from(
+      { length: Math.ceil(parts.length / width) },
+      (_, k) => parts.slice(k * width, (k + 1) * width),
     );
     return concat(
       groups.map((group) => concat(group, { axis })),
@@ -95,8 +96,9 @@ export function stack(tensors: readonly Tensor[], options: { axis?: number } = {
   );
   const first = tensors[0]!;
   const axis = normalizeAxis("stack", options.axis ?? 0, first.rank + 1);
-  for (const x of tensors)
+  for (const x of tensors) {
     check(sameShape(x.shape, first.shape), "stack", () => `shapes ${show(first.shape)} and ${show(x.shape)} differ`);
+  }
   checkShape("stack", [tensors.length, ...first.shape]);
   return concat(
     tensors.map((x) => expandDims(x, { axis })),

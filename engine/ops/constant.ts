@@ -1,5 +1,5 @@
 /** Numbers as WGSL. */
-import { fromHalf, toHalf, type DType } from "../core/dtype.ts";
+import { type DType, fromHalf, toHalf } from "../core/dtype.ts";
 
 /** A number of a dtype as WGSL. */
 export function constant(value: number, dtype: DType): string {

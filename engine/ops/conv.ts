@@ -26,10 +26,12 @@ const triple = (list: readonly number[], fill: number): Triple =>
   (list.length === 3 ? list : [fill, ...list]) as unknown as Triple;
 
 function checkOperands(name: string, dims: number, x: unknown, w: unknown): void {
-  for (const [label, t] of [
-    ["input", x],
-    ["weight", w],
-  ] as const) {
+  for (
+    const [label, t] of [
+      ["input", x],
+      ["weight", w],
+    ] as const
+  ) {
     check(
       t instanceof Tensor && t.rank === dims + 2 && isFloat(t.dtype),
       name,
@@ -72,7 +74,9 @@ function convolve(name: string, dims: number, x: Tensor, w: Tensor, options: Con
     channels === w.shape[1]! * groups && filters % groups === 0,
     name,
     () =>
-      `an input of ${channels} channels in ${groups} groups needs weights [K, ${channels / groups}, ...] with K divisible by ${groups}, got ${show(w.shape)}`,
+      `an input of ${channels} channels in ${groups} groups needs weights [K, ${
+        channels / groups
+      }, ...] with K divisible by ${groups}, got ${show(w.shape)}`,
   );
   const kernel = w.shape.slice(2);
   checkNotEmpty(name, x, w);
@@ -83,7 +87,9 @@ function convolve(name: string, dims: number, x: Tensor, w: Tensor, options: Con
     output.every((n) => n > 0),
     name,
     () =>
-      `kernel ${show(kernel)} with dilation ${show(dilation)} does not fit the padded input ${show(x.shape)}, padding ${show(padding)}`,
+      `kernel ${show(kernel)} with dilation ${show(dilation)} does not fit the padded input ${show(x.shape)}, padding ${
+        show(padding)
+      }`,
   );
   const result: Shape = [x.shape[0]!, filters, ...output];
   checkShape(name, result);
@@ -104,7 +110,7 @@ function convolve(name: string, dims: number, x: Tensor, w: Tensor, options: Con
  * @example conv2d(x, w, { bias, stride: 2, padding: 1 })
  */
 export const conv2d = inOneFloat((x: Tensor, w: Tensor, options: ConvOptions = {}): Tensor =>
-  convolve("conv2d", 2, x, w, options),
+  convolve("conv2d", 2, x, w, options)
 );
 
 /**
@@ -112,7 +118,7 @@ export const conv2d = inOneFloat((x: Tensor, w: Tensor, options: ConvOptions = {
  * @example conv3d(x, w, { bias, padding: [0, 1, 1] })
  */
 export const conv3d = inOneFloat((x: Tensor, w: Tensor, options: ConvOptions = {}): Tensor =>
-  convolve("conv3d", 3, x, w, options),
+  convolve("conv3d", 3, x, w, options)
 );
 
 export interface ConvTransposeOptions extends ConvOptions {
@@ -126,17 +132,20 @@ function convolveTransposed(name: string, dims: number, x: Tensor, w: Tensor, op
   const { stride, padding, dilation, groups } = geometry(name, dims, options);
   const extra = perAxis(name, "outputPadding", options.outputPadding ?? 0, dims, 0);
   extra.forEach((n, k) => {
-    if (n >= Math.max(stride[k]!, dilation[k]!))
+    if (n >= Math.max(stride[k]!, dilation[k]!)) {
       fail(
         name,
         `outputPadding ${n} of axis ${k} is not below max(stride, dilation) = ${Math.max(stride[k]!, dilation[k]!)}`,
       );
+    }
   });
   check(
     x.shape[1] === w.shape[0] && w.shape[0]! % groups === 0,
     name,
     () =>
-      `an input of ${x.shape[1]} channels needs weights [${x.shape[1]}, K / groups, ...], got ${show(w.shape)} with ${groups} groups`,
+      `an input of ${x.shape[1]} channels needs weights [${x.shape[1]}, K / groups, ...], got ${
+        show(w.shape)
+      } with ${groups} groups`,
   );
   const kernel = w.shape.slice(2);
   checkNotEmpty(name, x, w);
@@ -165,7 +174,7 @@ function convolveTransposed(name: string, dims: number, x: Tensor, w: Tensor, op
 
 /** Transposed convolution of x [N, C, H, W] with w [C, K / groups, kH, kW], as torch.nn.functional.conv_transpose2d. */
 export const convTranspose2d = inOneFloat((x: Tensor, w: Tensor, options: ConvTransposeOptions = {}): Tensor =>
-  convolveTransposed("convTranspose2d", 2, x, w, options),
+  convolveTransposed("convTranspose2d", 2, x, w, options)
 );
 
 /**
@@ -173,7 +182,7 @@ export const convTranspose2d = inOneFloat((x: Tensor, w: Tensor, options: ConvTr
  * @example convTranspose3d(x, w, { stride: 2 }) // doubles D, H and W for a kernel of 2
  */
 export const convTranspose3d = inOneFloat((x: Tensor, w: Tensor, options: ConvTransposeOptions = {}): Tensor =>
-  convolveTransposed("convTranspose3d", 3, x, w, options),
+  convolveTransposed("convTranspose3d", 3, x, w, options)
 );
 
 function checkNotEmpty(name: string, x: Tensor, w: Tensor): void {

@@ -121,8 +121,9 @@ const inputGradOp: Op<ConvAttrs> = {
   batch: (c) => batchFiltered(c, (g, w, bias, groups) => inputGrad(g, w, { ...c.attrs, groups }, bias)),
   split([g, w, bias], output, a, most) {
     checkFilters("convInputGrad", w!.shape, most);
-    if (g!.shape[0]! > 1)
+    if (g!.shape[0]! > 1) {
       return bySample("convInputGrad", g!, output, most, (part) => inputGrad(part, w!, a, bias ?? null));
+    }
     const axis = widest(a.input);
     const parts = ranges(a.input[axis]!, slabCount("convInputGrad", g!, output, a.input[axis]!, most));
     const joined = parts.map(([from, to]) => {
@@ -196,7 +197,7 @@ const weightGradOp: Op<ConvAttrs> = {
       return plus(ranges(n, count).map(([from, to]) => term(range(x!, 0, from, to), range(g!, 0, from, to), a)));
     }
     const terms = slabs("convWeightGrad", x!, g!, a, most).flatMap(({ axis, inputs, outputs, attrs }) =>
-      inputs ? [term(range(x!, axis + 2, ...inputs), range(g!, axis + 2, ...outputs), attrs)] : [],
+      inputs ? [term(range(x!, axis + 2, ...inputs), range(g!, axis + 2, ...outputs), attrs)] : []
     );
     return terms.length > 0 ? plus(terms) : scalar(0, dw.dtype, dw.shape);
   },

@@ -1,7 +1,7 @@
 /** Convolutions of tensors that are larger than a binding: by samples, and by slabs of the output. */
 import { check, fail, show } from "../core/errors.ts";
 import type { Aval } from "../core/op.ts";
-import { size, type Shape } from "../core/shape.ts";
+import { type Shape, size } from "../core/shape.ts";
 import type { Tensor } from "../core/tensor.ts";
 import { inParts, partsFor, ranges } from "./parts.ts";
 

@@ -119,7 +119,7 @@ const op: Op<MatchAttrs> = {
             range(p!, 0, start, end),
             range(used!, 0, start, end),
             attrs,
-          ),
+          )
         ),
         { axis: 0 },
       );

@@ -1,6 +1,6 @@
 /** Cosine similarity along an axis. */
 import { check, checkOptions, show } from "../core/errors.ts";
-import { broadcastShapes, normalizeAxis, size, type Shape } from "../core/shape.ts";
+import { broadcastShapes, normalizeAxis, type Shape, size } from "../core/shape.ts";
 import { Tensor } from "../core/tensor.ts";
 import { broadcastTo } from "./broadcast_to.ts";
 import { clamp, div, mul, sqrt, square } from "./elementwise.ts";

@@ -3,17 +3,17 @@ import {
   allocate,
   checkAttached,
   convert,
+  type DType,
   dtypeOf,
   dtypes,
   fits,
   isDType,
   isFloat,
-  type DType,
   type TypedArray,
 } from "../core/dtype.ts";
 import { check, checkFlag, checkOptions, fail, show } from "../core/errors.ts";
 import type { Op } from "../core/op.ts";
-import { checkShape, size, type Shape } from "../core/shape.ts";
+import { checkShape, type Shape, size } from "../core/shape.ts";
 import { node, Tensor } from "../core/tensor.ts";
 import { constant } from "./constant.ts";
 
@@ -83,8 +83,9 @@ export function arange(start: number, stop?: number, options: { step?: number; d
   check(whole || isFloat(dtype), "arange", () => `fractions need dtype f32 or f16, got ${dtype}`);
   const length = Math.max(0, Math.ceil((to - from) / step));
   checkShape("arange", [length]);
-  for (const value of [from, from + Math.max(0, length - 1) * step])
+  for (const value of [from, from + Math.max(0, length - 1) * step]) {
     check(fits(value, dtype), "arange", () => `the value ${value} does not fit dtype ${dtype}`);
+  }
   return node(arangeOp, [], { start: from, step }, [length], dtype);
 }
 
@@ -136,8 +137,7 @@ export function tensor(data: Nested | TypedArray, options: TensorOptions = {}): 
   checkFlag("tensor", "copy", options.copy);
   const { copy = true } = options;
   if (ArrayBuffer.isView(data)) {
-    const own =
-      dtypeOf(data) ??
+    const own = dtypeOf(data) ??
       fail("tensor", `got a ${data.constructor.name}; use Float32Array, Int32Array, Uint32Array or Uint8Array`);
     checkAttached("tensor", data);
     return fromTyped(data, options.shape ?? [data.length], own, checkDType("tensor", options.dtype ?? own), copy);
@@ -145,14 +145,22 @@ export function tensor(data: Nested | TypedArray, options: TensorOptions = {}): 
   const shape: number[] = [];
   for (let level: Nested = data; Array.isArray(level); level = level[0] as Nested) {
     shape.push(level.length);
-    check(shape.length <= DEEPEST, "tensor", () => `the arrays contain themselves, or are nested deeper than ${DEEPEST} levels`);
+    check(
+      shape.length <= DEEPEST,
+      "tensor",
+      () => `the arrays contain themselves, or are nested deeper than ${DEEPEST} levels`,
+    );
     if (level.length === 0) break;
   }
   const values: number[] = [];
   let truth = true;
   const visit = (value: Nested, depth: number): void => {
     if (Array.isArray(value)) {
-      check(depth < shape.length, "tensor", () => `an array of ${value.length} lies at depth ${depth}, where other rows have numbers`);
+      check(
+        depth < shape.length,
+        "tensor",
+        () => `an array of ${value.length} lies at depth ${depth}, where other rows have numbers`,
+      );
       check(
         value.length === shape[depth],
         "tensor",
@@ -164,7 +172,8 @@ export function tensor(data: Nested | TypedArray, options: TensorOptions = {}): 
     check(
       depth === shape.length && (typeof value === "number" || typeof value === "boolean"),
       "tensor",
-      () => `got ${show(value)} where a number is wanted${value instanceof Tensor ? "; stack([...]) joins tensors" : ""}`,
+      () =>
+        `got ${show(value)} where a number is wanted${value instanceof Tensor ? "; stack([...]) joins tensors" : ""}`,
     );
     if (typeof value === "number") truth = false;
     values.push(Number(value));

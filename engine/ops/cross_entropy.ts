@@ -55,7 +55,9 @@ export const crossEntropy = inF32(
       sameShape(labels.shape, positions),
       "crossEntropy",
       () =>
-        `labels have the shape ${show(positions)} of the logits ${show(logits.shape)} without axis ${axis}, got ${show(labels.shape)}`,
+        `labels have the shape ${show(positions)} of the logits ${show(logits.shape)} without axis ${axis}, got ${
+          show(labels.shape)
+        }`,
     );
     const classes = logits.shape[axis]!;
     check(classes > 0, "crossEntropy", () => `logits ${show(logits.shape)} have no class along axis ${axis}`);
@@ -72,10 +74,9 @@ export const crossEntropy = inF32(
       () => `ignoreIndex is a whole number, got ${show(ignoreIndex)}`,
     );
     if (weight === undefined && ignoreIndex === undefined) return neg(mean(chosen));
-    let factor =
-      weight === undefined
-        ? cast(equal(labels, labels), "f32")
-        : take(checkWeight(weight, classes), cast(labels, "i32"));
+    let factor = weight === undefined
+      ? cast(equal(labels, labels), "f32")
+      : take(checkWeight(weight, classes), cast(labels, "i32"));
     const counts = ignoreIndex === undefined ? null : notEqual(labels, ignoreIndex);
     if (counts) factor = where(counts, factor, 0);
     const terms = mul(chosen, factor);
@@ -85,10 +86,9 @@ export const crossEntropy = inF32(
 );
 
 function checkWeight(weight: readonly number[] | Tensor, classes: number): Tensor {
-  const right =
-    weight instanceof Tensor
-      ? weight.dtype === "f32" && weight.rank === 1 && weight.size === classes
-      : Array.isArray(weight) && weight.length === classes && weight.every((w) => typeof w === "number");
+  const right = weight instanceof Tensor
+    ? weight.dtype === "f32" && weight.rank === 1 && weight.size === classes
+    : Array.isArray(weight) && weight.length === classes && weight.every((w) => typeof w === "number");
   check(
     right,
     "crossEntropy",

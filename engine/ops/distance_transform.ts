@@ -52,7 +52,9 @@ export function distanceTransform(mask: Tensor, options: { spacing?: number | re
       list.every((s, k) => typeof s === "number" && s >= SMALLEST && s * mask.shape[k]! <= LARGEST),
     name,
     () =>
-      `spacing is a number or ${mask.rank} of them, each from ${SMALLEST} up and no axis longer than ${LARGEST}, got ${show(spacing)}`,
+      `spacing is a number or ${mask.rank} of them, each from ${SMALLEST} up and no axis longer than ${LARGEST}, got ${
+        show(spacing)
+      }`,
   );
   const triple = [...new Array<number>(3 - mask.rank).fill(1), ...(list as number[])] as unknown as Triple;
   return onVolumes(op, mask, { spacing: triple }, "f32");

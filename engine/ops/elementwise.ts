@@ -1,5 +1,5 @@
 /** Elementwise operators: one row each, with the WGSL expression and the derivative by each input. */
-import { dtypes, isDType, isFloat, joinNumber, promote, type DType } from "../core/dtype.ts";
+import { type DType, dtypes, isDType, isFloat, joinNumber, promote } from "../core/dtype.ts";
 import { check, checkNumber, checkOptions, fail, refuseOptions, show } from "../core/errors.ts";
 import type { Op } from "../core/op.ts";
 import { broadcastShapes, sameShape } from "../core/shape.ts";
@@ -31,10 +31,9 @@ const castRow: Row<{ dtype: DType }> = {
     // Subnormal numbers may compare equal to 0.
     const magnitude = `(bitcast<u32>(${x}) & 0x7fffffffu)`;
     if (dtype === "bool") return `${magnitude} != 0u`;
-    const [least, largest, end, most] =
-      dtype === "i32"
-        ? ["-2147483648f", "2147483520f", "2147483648f", "2147483647i"]
-        : ["0f", "4294967040f", "4294967296f", "4294967295u"];
+    const [least, largest, end, most] = dtype === "i32"
+      ? ["-2147483648f", "2147483520f", "2147483648f", "2147483647i"]
+      : ["0f", "4294967040f", "4294967296f", "4294967295u"];
     const saturated = `select(${dtype}(clamp(${x}, ${least}, ${largest})), ${most}, ${x} >= ${end})`;
     return `select(${saturated}, ${dtype}(0), ${magnitude} > 0x7f800000u)`;
   },
@@ -105,14 +104,11 @@ export function pow(a: Operand, b: Operand, ...rest: never[]): Tensor {
 }
 
 /** At a tie each input takes half, as in PyTorch. */
-const share =
-  (first: (a: Operand, b: Operand) => Tensor) =>
-  (t: Tensor, a: Tensor, b: Tensor): Tensor =>
-    where(equal(a, b), mul(t, 0.5), where(first(a, b), t, 0));
+const share = (first: (a: Operand, b: Operand) => Tensor) => (t: Tensor, a: Tensor, b: Tensor): Tensor =>
+  where(equal(a, b), mul(t, 0.5), where(first(a, b), t, 0));
 /** max and min may drop a NaN, or be taken to; comparisons with one are false. */
 const extremum =
-  (name: "max" | "min", sign: ">" | "<") =>
-  ([a, b]: readonly string[], _: unknown, dtype: DType): string =>
+  (name: "max" | "min", sign: ">" | "<") => ([a, b]: readonly string[], _: unknown, dtype: DType): string =>
     isFloat(dtype) ? `select(select(${b}, ${a}, ${a} ${sign} ${b}), ${a}, vg_is_nan(${a}))` : `${name}(${a}, ${b})`;
 const shareGreater = share((a, b) => greater(a, b));
 const shareLess = share((a, b) => less(a, b));

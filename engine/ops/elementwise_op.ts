@@ -1,5 +1,5 @@
 /** What rows of the elementwise table are, and how they become operators. */
-import { arithmetic, isFloat, joinNumber, promote, type DType } from "../core/dtype.ts";
+import { arithmetic, type DType, isFloat, joinNumber, promote } from "../core/dtype.ts";
 import { check, refuseOptions, show } from "../core/errors.ts";
 import type { Op, RuleContext } from "../core/op.ts";
 import { mixed } from "../core/precision.ts";
@@ -55,20 +55,20 @@ export function define<A = object>(name: string, row: Row<A>): Op<A> {
     },
     vjp: derivative
       ? (c, g) =>
-          c.inputs.map((x, k) =>
-            isFloat(x.dtype) && derivative[k] ? sumTo(cast(derivative[k](g, c), x.dtype), x.shape) : null,
-          )
+        c.inputs.map((x, k) =>
+          isFloat(x.dtype) && derivative[k] ? sumTo(cast(derivative[k](g, c), x.dtype), x.shape) : null
+        )
       : null,
     jvp: derivative
       ? (c, tangents) => {
-          let total: Tensor | null = null;
-          tangents.forEach((t, k) => {
-            if (t === null || !derivative[k]) return;
-            const term = broadcastTo(cast(derivative[k](t, c), c.output.dtype), { shape: c.output.shape });
-            total = total === null ? term : add(total, term);
-          });
-          return total ?? scalar(0, c.output.dtype, c.output.shape);
-        }
+        let total: Tensor | null = null;
+        tangents.forEach((t, k) => {
+          if (t === null || !derivative[k]) return;
+          const term = broadcastTo(cast(derivative[k](t, c), c.output.dtype), { shape: c.output.shape });
+          total = total === null ? term : add(total, term);
+        });
+        return total ?? scalar(0, c.output.dtype, c.output.shape);
+      }
       : null,
     batch: ({ inputs, batched, size, output, attrs }) =>
       node(
@@ -96,7 +96,7 @@ export function apply<A>(op: Op<A>, row: Row<A>, operands: readonly Operand[], a
   const wanted = row.inputs ? row.inputs(promoted) : promoted;
   const shape = tensors.map((x) => x.shape).reduce((a, b) => broadcastShapes(op.name, a, b), [] as readonly number[]);
   const inputs = operands.map((x) =>
-    typeof x === "number" ? scalar(x, wanted) : x.dtype === wanted ? x : cast(x, wanted),
+    typeof x === "number" ? scalar(x, wanted) : x.dtype === wanted ? x : cast(x, wanted)
   );
   return node(op, inputs, attrs, shape, row.dtype ? row.dtype(wanted, attrs) : wanted);
 }

@@ -6,7 +6,7 @@ import { concat } from "./concat.ts";
 import { arange, scalar } from "./creation.ts";
 import { abs, add, cast, equal, floor, less, mul, sub, where } from "./elementwise.ts";
 import { inF32 } from "./half.ts";
-import { placeOf, type Mode, type Padding } from "./grid_place.ts";
+import { type Mode, type Padding, placeOf } from "./grid_place.ts";
 import { gather, type Taps } from "./grid_taps.ts";
 import { pad } from "./pad.ts";
 import { reshape, stopGradient } from "./reshape.ts";

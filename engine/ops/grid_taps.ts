@@ -25,15 +25,13 @@ export interface Taps {
 }
 
 /** Examples of a batch are more samples. */
-const asSamples =
-  (f: (inputs: readonly Tensor[], attrs: Taps) => Tensor) =>
-  (c: BatchContext<Taps>): Tensor => {
-    const inputs = c.inputs.map((_, k) => {
-      const [examples, samples, ...rest] = c.full(k).shape as [number, number, ...number[]];
-      return reshape(c.full(k), { shape: [examples * samples, ...rest] });
-    });
-    return reshape(f(inputs, c.attrs), { shape: [c.size, ...c.output.shape] });
-  };
+const asSamples = (f: (inputs: readonly Tensor[], attrs: Taps) => Tensor) => (c: BatchContext<Taps>): Tensor => {
+  const inputs = c.inputs.map((_, k) => {
+    const [examples, samples, ...rest] = c.full(k).shape as [number, number, ...number[]];
+    return reshape(c.full(k), { shape: [examples * samples, ...rest] });
+  });
+  return reshape(f(inputs, c.attrs), { shape: [c.size, ...c.output.shape] });
+};
 
 /** Bilinear rule: the tangents of both factors, added. */
 function bilinear(parts: readonly (Tensor | null)[]): Tensor {
@@ -147,14 +145,18 @@ const sumCellsOp: Op<Taps> = {
   split([g, ...shared], output, a, most) {
     const [n, channels] = g!.shape as [number, number, number];
     const large = shared.find((t) => t.size > most);
-    if (large)
+    if (large) {
       fail(
         "gridSample",
         `its gradient needs ${large} in one piece, the adapter binds ${most} elements; use fewer points`,
       );
+    }
     const count = partsFor("gridSample", [g!, { size: size(output.shape) }], channels, most);
-    return inParts([g!], 1, count, ([part]) =>
-      node(sumCellsOp, [part!, ...shared], a, [n, part!.shape[1]!, output.shape[2]!], "f32"),
+    return inParts(
+      [g!],
+      1,
+      count,
+      ([part]) => node(sumCellsOp, [part!, ...shared], a, [n, part!.shape[1]!, output.shape[2]!], "f32"),
     );
   },
 };

@@ -9,7 +9,7 @@ const isSingle = (x: unknown): boolean => x instanceof Tensor && x.dtype === "f3
 /** Arguments, and options one by one. */
 const flat = (args: readonly unknown[]): unknown[] =>
   args.flatMap((x) =>
-    typeof x === "object" && x !== null && !(x instanceof Tensor) && !ArrayBuffer.isView(x) ? Object.values(x) : [x],
+    typeof x === "object" && x !== null && !(x instanceof Tensor) && !ArrayBuffer.isView(x) ? Object.values(x) : [x]
   );
 const wide = <A>(args: A): A => tree.map(args, (leaf) => (isHalf(leaf) ? cast(leaf, "f32") : leaf));
 const narrow = <A>(args: A): A => tree.map(args, (leaf) => (isSingle(leaf) ? cast(leaf, "f16") : leaf));
@@ -45,10 +45,8 @@ export function inF32<A extends any[]>(
 }
 
 /** f, a product whose kernels take f16 as it is, with f16 tensors cast to f32 where they meet f32 ones. */
-export const inOneFloat =
-  <A extends any[]>(f: (...args: A) => Tensor): ((...args: A) => Tensor) =>
-  (...args) => {
-    if (mixed()) return f(...narrow(args));
-    const tensors = flat(args);
-    return f(...(tensors.some(isHalf) && tensors.some(isSingle) ? wide(args) : args));
-  };
+export const inOneFloat = <A extends any[]>(f: (...args: A) => Tensor): (...args: A) => Tensor => (...args) => {
+  if (mixed()) return f(...narrow(args));
+  const tensors = flat(args);
+  return f(...(tensors.some(isHalf) && tensors.some(isSingle) ? wide(args) : args));
+};

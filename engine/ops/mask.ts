@@ -11,7 +11,9 @@ export function checkMask(name: string, mask: unknown): asserts mask is Tensor {
     mask instanceof Tensor && (mask.rank === 2 || mask.rank === 3),
     name,
     () =>
-      `the mask is a tensor [H, W] or [D, H, W], got ${mask instanceof Tensor ? `${mask}; use vmap for a batch` : show(mask)}`,
+      `the mask is a tensor [H, W] or [D, H, W], got ${
+        mask instanceof Tensor ? `${mask}; use vmap for a batch` : show(mask)
+      }`,
   );
   check(
     ["bool", "i32", "u32", "f32"].includes(mask.dtype),

@@ -56,10 +56,12 @@ const op: Op<ProductAttrs> = {
       return each < 1 ? n : Math.ceil(n / each);
     };
     if (batch > 1) return inParts([a!, b!], 0, parts([a!, b!, y], batch), ([p, q]) => product(p!, q!, attrs));
-    if (b!.size > most && columns > 1)
+    if (b!.size > most && columns > 1) {
       return inParts([b!], right, parts([b!], columns), ([q]) => product(a!, q!, attrs), 2);
-    if ((a!.size > most || y.size > most) && rows > 1)
+    }
+    if ((a!.size > most || y.size > most) && rows > 1) {
       return inParts([a!], left, parts([a!, y], rows), ([p]) => product(p!, b!, attrs), 1);
+    }
     // One row or column of great length.
     const inner = a!.shape[3 - left]!;
     return ranges(inner, parts([a!, b!], inner))
@@ -91,10 +93,12 @@ export const product = (a: Tensor, b: Tensor, attrs: ProductAttrs): Tensor => {
 export const matmul = inF32(
   (a: Tensor, b: Tensor, ...rest: never[]): Tensor => {
     refuseOptions("matmul", rest);
-    for (const [name, x] of [
-      ["left", a],
-      ["right", b],
-    ] as const) {
+    for (
+      const [name, x] of [
+        ["left", a],
+        ["right", b],
+      ] as const
+    ) {
       check(
         x instanceof Tensor && x.dtype === "f32" && x.rank >= 1,
         "matmul",

@@ -9,11 +9,9 @@ const { where: _, ...table } = operators;
 /** Names of the methods. */
 export const methodNames: readonly string[] = Object.keys(table);
 
-type Method<F> = F extends (x: Tensor, ...rest: infer R) => infer T
-  ? (...rest: R) => T
-  : F extends (x: Operand, ...rest: infer R) => infer T
-    ? (...rest: R) => T
-    : never;
+type Method<F> = F extends (x: Tensor, ...rest: infer R) => infer T ? (...rest: R) => T
+  : F extends (x: Operand, ...rest: infer R) => infer T ? (...rest: R) => T
+  : never;
 type Methods = { [Name in keyof typeof table]: Method<(typeof table)[Name]> };
 
 declare module "../core/tensor.ts" {

@@ -21,8 +21,9 @@ export function ranges(n: number, count: number): (readonly [number, number])[] 
 export function partsFor(name: string, tensors: readonly { readonly size: number }[], n: number, most: number): number {
   const largest = Math.max(...tensors.map((t) => t.size));
   const each = Math.floor((most / largest) * n);
-  if (each < 1 || n < 2)
+  if (each < 1 || n < 2) {
     fail(name, `a tensor of ${largest} elements does not split into parts of ${most}; use a smaller batch or patch`);
+  }
   return Math.ceil(n / each);
 }
 

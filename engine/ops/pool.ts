@@ -1,7 +1,7 @@
 /** Pooling in two and three dimensions: the largest value or the mean of every window. */
 import { check, checkOptions, show } from "../core/errors.ts";
 import type { BatchContext, Op } from "../core/op.ts";
-import { checkShape, perAxis, size, type Shape } from "../core/shape.ts";
+import { checkShape, perAxis, type Shape, size } from "../core/shape.ts";
 import { node, Tensor } from "../core/tensor.ts";
 import { lowerPool, type PoolWindows } from "../../shaders/pool.wgsl.ts";
 import { inF32 } from "./half.ts";
@@ -14,8 +14,7 @@ const windows = (a: PoolWindows): number => size(a.output);
 
 /** A batch of planes computed as planes. */
 const asPlanes =
-  (f: (inputs: readonly Tensor[], attrs: PoolWindows) => Tensor) =>
-  (c: BatchContext<PoolWindows>): Tensor => {
+  (f: (inputs: readonly Tensor[], attrs: PoolWindows) => Tensor) => (c: BatchContext<PoolWindows>): Tensor => {
     const inputs = c.inputs.map((_, k) => {
       const x = c.full(k);
       return reshape(x, { shape: [x.shape[0]! * x.shape[1]!, x.shape[2]!] });
@@ -116,7 +115,9 @@ function pool(
     x instanceof Tensor && x.rank === dims + 2 && x.dtype === "f32" && x.size > 0,
     name,
     () =>
-      `the input is a non-empty f32 tensor [N, C, ${dims === 3 ? "D, " : ""}H, W], got ${x instanceof Tensor ? `${x}` : show(x)}`,
+      `the input is a non-empty f32 tensor [N, C, ${dims === 3 ? "D, " : ""}H, W], got ${
+        x instanceof Tensor ? `${x}` : show(x)
+      }`,
   );
   checkOptions(name, options, ["kernel", "stride", "padding"]);
   const kernel = perAxis(name, "kernel", options.kernel, dims, 1);

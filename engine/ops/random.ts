@@ -85,8 +85,9 @@ export function split(parent: Tensor, count = 2): Tensor[] {
   );
   checkKey("split", parent);
   const words = node(splitOp, [parent], {}, [count, 2], "u32");
-  return Array.from({ length: count }, (_, k) =>
-    reshape(slice(words, { start: [k, 0], end: [k + 1, 2] }), { shape: [2] }),
+  return Array.from(
+    { length: count },
+    (_, k) => reshape(slice(words, { start: [k, 0], end: [k + 1, 2] }), { shape: [2] }),
   );
 }
 
@@ -106,9 +107,17 @@ const splitOp: Op = {
 };
 
 /** A parameter of a distribution: a number that passes, or a scalar tensor. */
-function checkParameter(name: string, what: string, value: unknown, passes: (value: number) => boolean, wanted: string): void {
+function checkParameter(
+  name: string,
+  what: string,
+  value: unknown,
+  passes: (value: number) => boolean,
+  wanted: string,
+): void {
   check(
-    value instanceof Tensor ? value.size === 1 && value.rank === 0 && isFloat(value.dtype) : typeof value === "number" && passes(value),
+    value instanceof Tensor
+      ? value.size === 1 && value.rank === 0 && isFloat(value.dtype)
+      : typeof value === "number" && passes(value),
     name,
     () => `${what} is ${wanted} or a scalar tensor, got ${show(value)}`,
   );

@@ -2,13 +2,30 @@
 import { isFloat } from "../core/dtype.ts";
 import { check, checkFlag, checkNumber, checkOptions, fail, show } from "../core/errors.ts";
 import type { Aval, BatchContext, Op, ReduceAttrs } from "../core/op.ts";
-import { normalizeAxes, normalizeAxis, size, type Shape } from "../core/shape.ts";
+import { normalizeAxes, normalizeAxis, type Shape, size } from "../core/shape.ts";
 import { checkTensor, node, type Tensor } from "../core/tensor.ts";
 import { broadcastTo } from "./broadcast_to.ts";
 import { scalar } from "./creation.ts";
 import {
-  add, cast, div, equal, exp, greater, isFinite, isNaN, less, log, logicalAnd, logicalNot, logicalOr, maximum, minimum, mul,
-  square, sub, where,
+  add,
+  cast,
+  div,
+  equal,
+  exp,
+  greater,
+  isFinite,
+  isNaN,
+  less,
+  log,
+  logicalAnd,
+  logicalNot,
+  logicalOr,
+  maximum,
+  minimum,
+  mul,
+  square,
+  sub,
+  where,
 } from "./elementwise.ts";
 import { concat } from "./concat.ts";
 import { inF32 } from "./half.ts";
@@ -53,14 +70,16 @@ function byParts(x: Tensor, { axes, by }: ReduceAttrs, most: number): Tensor {
     // The first of equal values counts, and a NaN more than any.
     const found = parts.map((part) => ({ value: of("max", part.x), at: add(of("argmax", part.x), part.start) }));
     return found.reduce((a, b) => {
-      const ahead = (isFloat(x.dtype) ? logicalAnd(isNaN(b.value), logicalNot(isNaN(a.value))) : less(b.value, b.value));
+      const ahead = isFloat(x.dtype) ? logicalAnd(isNaN(b.value), logicalNot(isNaN(a.value))) : less(b.value, b.value);
       const later = logicalOr(greater(b.value, a.value), ahead);
       return { value: where(later, b.value, a.value), at: where(later, b.at, a.at) };
     }).at;
   }
   let list = parts.map((part) => of(by, part.x));
   const join = by === "sum" ? add : by === "max" ? maximum : minimum;
-  while (list.length > 1) list = list.flatMap((a, k) => (k % 2 ? [] : [k + 1 < list.length ? join(a, list[k + 1]!) : a]));
+  while (list.length > 1) {
+    list = list.flatMap((a, k) => (k % 2 ? [] : [k + 1 < list.length ? join(a, list[k + 1]!) : a]));
+  }
   return list[0]!;
 }
 
@@ -126,10 +145,9 @@ function reduce(op: Op<ReduceAttrs>, by: ReduceAttrs["by"], input: Tensor, optio
   // An empty sum is 0.
   if (x.size === 0) return scalar(0, by === "argmax" ? "i32" : x.dtype, options.keepDims ? kept(x.shape, axes) : shape);
   // Axes of size 1 fall without work.
-  const y =
-    axes.every((k) => x.shape[k] === 1) && by !== "argmax"
-      ? reshape(x, { shape })
-      : node(op, [x], { axes, by }, shape, by === "argmax" ? "i32" : x.dtype);
+  const y = axes.every((k) => x.shape[k] === 1) && by !== "argmax"
+    ? reshape(x, { shape })
+    : node(op, [x], { axes, by }, shape, by === "argmax" ? "i32" : x.dtype);
   return options.keepDims ? reshape(y, { shape: kept(x.shape, axes) }) : y;
 }
 

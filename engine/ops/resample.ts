@@ -1,7 +1,7 @@
 /** resampleVolume and resampleLabels: scans and label maps on another grid, as medical pipelines define it. */
 import { check, checkFlag, checkOptions, show } from "../core/errors.ts";
 import type { Op } from "../core/op.ts";
-import { checkShape, size, type Shape } from "../core/shape.ts";
+import { checkShape, type Shape, size } from "../core/shape.ts";
 import { node, Tensor } from "../core/tensor.ts";
 import { bandHeader, lowerBandAxis } from "../../shaders/band_axis.wgsl.ts";
 import { labelHeader, lowerResampleLabels } from "../../shaders/resample_labels.wgsl.ts";

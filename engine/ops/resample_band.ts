@@ -73,7 +73,7 @@ function transposedRows(rows: readonly Row[], n: number): Row[] {
       // First neighbours do not fall, so the rows of a column have no gap but where samples are skipped.
       while (firsts[first + k]! + column.length < i) column.push(0);
       column.push(w);
-    }),
+    })
   );
   return columns.map((column, j) => ({ first: Math.max(0, firsts[j]!), weights: Float64Array.from(column) }));
 }
@@ -104,7 +104,7 @@ export function bandOf(attrs: BandAttrs): Band {
     const low = Math.min(length, ...group.filter((row) => row.weights.length > 0).map((row) => row.first));
     first[g] = Math.max(0, Math.min(low, length - width));
     group.forEach((row, r) =>
-      row.weights.forEach((w, k) => (band[(g * width + row.first + k - first[g]!) * count + r] = w)),
+      row.weights.forEach((w, k) => (band[(g * width + row.first + k - first[g]!) * count + r] = w))
     );
   }
   return { rows: count, span: width, first, weights: band };

@@ -1,7 +1,7 @@
 /** reshape, squeeze and expandDims: the same values in the same order. */
 import { check, checkOptions, refuseOptions, show } from "../core/errors.ts";
 import type { Op } from "../core/op.ts";
-import { checkShape, normalizeAxes, normalizeAxis, sameShape, size, type Shape } from "../core/shape.ts";
+import { checkShape, normalizeAxes, normalizeAxis, sameShape, type Shape, size } from "../core/shape.ts";
 import { checkTensor, node, type Tensor } from "../core/tensor.ts";
 
 const op: Op = {
@@ -40,10 +40,9 @@ export function reshape(x: Tensor, options: { shape: Shape }): Tensor {
 export function squeeze(x: Tensor, options: { axes?: readonly number[] } = {}): Tensor {
   checkTensor("squeeze", x);
   checkOptions("squeeze", options, ["axes"]);
-  const axes =
-    options.axes === undefined
-      ? x.shape.flatMap((n, k) => (n === 1 ? [k] : []))
-      : normalizeAxes("squeeze", options.axes, x.rank);
+  const axes = options.axes === undefined
+    ? x.shape.flatMap((n, k) => (n === 1 ? [k] : []))
+    : normalizeAxes("squeeze", options.axes, x.rank);
   for (const k of axes) check(x.shape[k] === 1, "squeeze", () => `axis ${k} of ${show(x.shape)} is not of size 1`);
   return reshape(x, { shape: x.shape.filter((_, k) => !axes.includes(k)) });
 }

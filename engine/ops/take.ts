@@ -1,5 +1,5 @@
 /** take and oneHot: by index. */
-import { dtypes, isDType, type DType } from "../core/dtype.ts";
+import { type DType, dtypes, isDType } from "../core/dtype.ts";
 import { check, checkOptions, ifTraced, show } from "../core/errors.ts";
 import type { Op } from "../core/op.ts";
 import { checkShape, normalizeAxis, size } from "../core/shape.ts";
@@ -77,7 +77,9 @@ export function take(x: Tensor, indices: Tensor, options: { axis?: number } = {}
     "take",
     () =>
       `indices are i32 or u32, got ${indices.dtype}` +
-      (indices.rank === 0 ? "; a number given to a compiled function is an f32 tensor inside: cast(\"i32\") it, or list its position in static" : ""),
+      (indices.rank === 0
+        ? '; a number given to a compiled function is an f32 tensor inside: cast("i32") it, or list its position in static'
+        : ""),
   );
   check(x.shape[axis]! > 0 || indices.size === 0, "take", () => `axis ${axis} of ${show(x.shape)} is empty`);
   const shape = [...x.shape.slice(0, axis), ...indices.shape, ...x.shape.slice(axis + 1)];

@@ -28,15 +28,13 @@ export function transpose(x: Tensor, options: { axes?: readonly number[] } = {})
     "transpose",
     () => `axes ${show(options.axes)} are not a permutation of ${x.rank} axes`,
   );
-  return axes.every((axis, k) => axis === k)
-    ? x
-    : node(
-        op,
-        [x],
-        { axes },
-        axes.map((k) => x.shape[k]!),
-        x.dtype,
-      );
+  return axes.every((axis, k) => axis === k) ? x : node(
+    op,
+    [x],
+    { axes },
+    axes.map((k) => x.shape[k]!),
+    x.dtype,
+  );
 }
 
 /** x with one axis moved to another place, the others in order. */

@@ -1,5 +1,12 @@
 import type {
-  AdapterChoice, AdapterOptions, Panel, PanelAct, PanelContent, PanelForm, Platform, Progress,
+  AdapterChoice,
+  AdapterOptions,
+  Panel,
+  PanelAct,
+  PanelContent,
+  PanelForm,
+  Platform,
+  Progress,
 } from "./types.ts";
 import { PlatformError } from "./types.ts";
 import { splitWords } from "./words.ts";
@@ -114,7 +121,7 @@ export const platform: Platform = {
 
   // Files belong to the page, and a page that is closed takes its work along.
   lockFolder: async (): Promise<() => Promise<void>> => async () => undefined,
-  onInterrupt: (): (() => void) => () => undefined,
+  onInterrupt: (): () => void => () => undefined,
 
   async removeRemains(): Promise<void> {},
 
@@ -128,7 +135,11 @@ export const platform: Platform = {
     if (files.has(normal(folder))) {
       throw new PlatformError("not-a-folder", `Cannot list ${folder}: a file stands where a folder is needed`, folder);
     }
-    throw new PlatformError("no-such-file", `Cannot list ${folder}: there is no such folder; choose it in the page`, folder);
+    throw new PlatformError(
+      "no-such-file",
+      `Cannot list ${folder}: there is no such folder; choose it in the page`,
+      folder,
+    );
   },
 
   async exists(path: string): Promise<boolean> {

@@ -40,11 +40,11 @@ export async function openAdapter(options: AdapterOptions = {}): Promise<Adapter
   const named = wanted ? ` for "${wanted}"` : options.software ? " that computes on the CPU" : "";
   const found = seen.size ? [`there is ${[...seen].join(", ")}`] : [];
   const why = [...found, ...problems].join("; ") || "wgpu finds no driver";
-  let fix =
-    "install a Vulkan driver (Debian, Ubuntu: `sudo apt install mesa-vulkan-drivers libvulkan1`), " +
+  let fix = "install a Vulkan driver (Debian, Ubuntu: `sudo apt install mesa-vulkan-drivers libvulkan1`), " +
     "or on Linux x64 run `npm ci`, which brings SwiftShader";
-  if (seen.size)
+  if (seen.size) {
     fix = first ? "leave the name out to take it" : "start anew: a process keeps the drivers that it asked first";
+  }
   throw new PlatformError("no-adapter", `No WebGPU adapter found in Deno${named}: ${why}. The fix: ${fix}`);
 }
 
@@ -112,9 +112,9 @@ function describe(adapter: GPUAdapter, wanted: string, options: AdapterOptions):
   let reason = "a GPU with a driver that wgpu accepts";
   if (wanted) reason = `asked for "${wanted}"`;
   else if (options.software) reason = "asked for a CPU implementation";
-  else if (/swiftshader/i.test(nameOf(adapter)))
+  else if (/swiftshader/i.test(nameOf(adapter))) {
     reason = "no other Vulkan driver serves, so SwiftShader from npm computes on the CPU";
-  else if (kind === "software") reason = "no GPU with a driver, so a system driver computes on the CPU";
+  } else if (kind === "software") reason = "no GPU with a driver, so a system driver computes on the CPU";
   return { adapter, kind, driver: `${nameOf(adapter)} (Deno's wgpu)`, reason };
 }
 

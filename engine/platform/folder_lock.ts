@@ -43,7 +43,9 @@ export function isRunning(pid: number): boolean {
 function ownerIn(text: string): Owner | undefined {
   try {
     const { pid, host, started } = JSON.parse(text);
-    return Number.isSafeInteger(pid) && pid > 0 && typeof host === "string" && typeof started === "string" ? { pid, host, started } : undefined;
+    return Number.isSafeInteger(pid) && pid > 0 && typeof host === "string" && typeof started === "string"
+      ? { pid, host, started }
+      : undefined;
   } catch {
     return undefined;
   }
@@ -92,7 +94,7 @@ export async function lockFolder(folder: string): Promise<() => Promise<void>> {
 async function acquire(folder: string, file: string): Promise<() => void> {
   const self: Owner = { pid: process.pid, host: hostname(), started: startOf(process.pid) };
   const made = await mkdir(resolve(folder), { recursive: true });
-  for (let tries = 0; ; tries++) {
+  for (let tries = 0;; tries++) {
     try {
       const handle = await open(file, "wx");
       await handle.writeFile(JSON.stringify(self));
@@ -105,7 +107,8 @@ async function acquire(folder: string, file: string): Promise<() => void> {
     const owner = ownerIn(text);
     if (tries > 5 || !(await isStale(file, owner))) {
       const who = owner ? `process ${owner.pid} on ${owner.host}` : "another process";
-      const fix = `wait until it has ended, stop it, or name another folder (where it is surely gone, remove ${folder}/${NAME})`;
+      const fix =
+        `wait until it has ended, stop it, or name another folder (where it is surely gone, remove ${folder}/${NAME})`;
       throw new PlatformError("locked", `${folder}: ${who} works in it; ${fix}`, folder);
     }
     // Only one of those who find it stale can move it away; whoever moved a newer one puts it back.

@@ -19,7 +19,7 @@ function onSignal(signal: keyof typeof SIGNALS): void {
 
 /** See Platform.onInterrupt. While nothing listens, a signal ends the process as ever. */
 export function onInterrupt(handler: Handler): () => void {
-  if (handlers.size === 0) for (const signal of Object.keys(SIGNALS)) process.on(signal, onSignal);
+  if (handlers.size === 0) { for (const signal of Object.keys(SIGNALS)) process.on(signal, onSignal); }
   handlers.add(handler);
   return () => {
     if (!handlers.delete(handler) || handlers.size > 0) return;

@@ -41,7 +41,10 @@ export async function openAdapter(options: AdapterOptions = {}): Promise<Adapter
     if (candidate.problem) problems.push(candidate.problem);
   }
   const named = wanted ? ` for "${wanted}"` : "";
-  throw new PlatformError("no-adapter", `No WebGPU adapter found${named}: ${problems.join("; ")}. \`npx voxgrad doctor\` says how to fix it`);
+  throw new PlatformError(
+    "no-adapter",
+    `No WebGPU adapter found${named}: ${problems.join("; ")}. \`npx voxgrad doctor\` says how to fix it`,
+  );
 }
 
 const limitsModes = ["adapter", "default", "compatibility"] as const;

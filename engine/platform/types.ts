@@ -102,11 +102,11 @@ export interface PanelSlices {
 export type PanelAct =
   | { readonly type: "files"; readonly name: string; readonly paths: readonly string[] }
   | {
-      readonly type: "press";
-      readonly name: string;
-      /** Labels of the voxels of each view that may be painted and shows a scan. */
-      readonly marks: Readonly<Record<string, Uint8Array<ArrayBuffer>>>;
-    };
+    readonly type: "press";
+    readonly name: string;
+    /** Labels of the voxels of each view that may be painted and shows a scan. */
+    readonly marks: Readonly<Record<string, Uint8Array<ArrayBuffer>>>;
+  };
 
 /** Slices as they stand on the screen. */
 export interface PanelScan {
@@ -228,6 +228,9 @@ export class Interrupted extends Error {
 
 /** A message with what a terminal would obey written out, and without the middle of a very long path. */
 function shortened(message: string): string {
-  const text = message.replace(/[\p{Cc}\p{Cs}]/gu, (c) => (c === "\n" ? c : `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`));
+  const text = message.replace(
+    /[\p{Cc}\p{Cs}]/gu,
+    (c) => (c === "\n" ? c : `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`),
+  );
   return new TextEncoder().encode(text).length <= 2000 ? text : `${text.slice(0, 400)} ... ${text.slice(-180)}`;
 }

@@ -11,7 +11,9 @@ parentPort.on("message", async (message) => {
     const result = await run(message);
     parentPort.postMessage({ result }, [...buffers(result, new Set())]);
   } catch (error) {
-    const { name, message: text, stack, cause: _, ...fields } = error instanceof Error ? error : new Error(String(error));
+    const { name, message: text, stack, cause: _, ...fields } = error instanceof Error
+      ? error
+      : new Error(String(error));
     parentPort.postMessage({ error: { name, message: text, stack, fields } });
   }
 });

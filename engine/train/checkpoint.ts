@@ -76,31 +76,50 @@ export async function readCheckpoint<S extends object>(
     return { state: loadParameters(template, tensors), notes };
   } catch (error) {
     if (!(error instanceof SafetensorsError)) throw error;
-    throw new SafetensorsError(`${path}: ${error.message}; it is of another network or optimizer, so start another run`, { cause: error });
+    throw new SafetensorsError(
+      `${path}: ${error.message}; it is of another network or optimizer, so start another run`,
+      { cause: error },
+    );
   }
 }
 
 const isCount = (value: unknown): value is number => typeof value === "number" && Number.isFinite(value) && value >= 0;
 
-function checkNotes(json: unknown, path: string, { steps, classes }: { steps: number; classes: number }): CheckpointNotes {
+function checkNotes(
+  json: unknown,
+  path: string,
+  { steps, classes }: { steps: number; classes: number },
+): CheckpointNotes {
   const fail = (what: string, got: unknown, wanted: string): never => {
-    throw new VoxgradError(`${path}: ${what} is ${showJson(got)}, wanted ${wanted}; take a checkpoint that is whole, or start another run`);
+    throw new VoxgradError(
+      `${path}: ${what} is ${showJson(got)}, wanted ${wanted}; take a checkpoint that is whole, or start another run`,
+    );
   };
   if (!isPlain(json)) return fail("what its header notes", json, "an object");
   const { step, seconds, dice, average, best, epochs, of } = json;
   if (!Number.isSafeInteger(step) || (step as number) < 0) fail("its step", step, "a whole number from 0");
-  if ((step as number) > steps) fail("its step", step, `at most ${steps}, the last that is asked for (--steps or --epochs may ask for more)`);
+  if ((step as number) > steps) {
+    fail("its step", step, `at most ${steps}, the last that is asked for (--steps or --epochs may ask for more)`);
+  }
   if (!isCount(seconds)) fail("its time", seconds, "seconds");
   const counts = isPlain(dice) ? [dice.both, dice.sum] : [];
-  if (counts.length === 0 || !counts.every((each) => Array.isArray(each) && each.length === classes && each.every(isCount))) {
+  if (
+    counts.length === 0 ||
+    !counts.every((each) => Array.isArray(each) && each.length === classes && each.every(isCount))
+  ) {
     fail("its pseudo-Dice", dice, `two lists of ${classes} counts`);
   }
   const [both, sum] = counts as [number[], number[]];
-  if (both.some((value, c) => 2 * value > sum[c]! * (1 + 1e-9))) fail("its pseudo-Dice", dice, "counts whose Dice is at most 1");
+  if (both.some((value, c) => 2 * value > sum[c]! * (1 + 1e-9))) {
+    fail("its pseudo-Dice", dice, "counts whose Dice is at most 1");
+  }
   for (const [name, value] of Object.entries({ average, best })) {
     if (value !== undefined && !(isCount(value) && value <= 1)) fail(`its ${name} Dice`, value, "a number from 0 to 1");
   }
-  if (epochs !== undefined && !(Array.isArray(epochs) && epochs.every((each) => isPlain(each) && Number.isSafeInteger(each.step)))) {
+  if (
+    epochs !== undefined &&
+    !(Array.isArray(epochs) && epochs.every((each) => isPlain(each) && Number.isSafeInteger(each.step)))
+  ) {
     fail("its list of epochs", epochs, "records of epochs");
   }
   if (of !== undefined && !(isPlain(of) && Object.values(of).every((each) => typeof each === "string"))) {

@@ -173,8 +173,9 @@ export async function resumableConfig<D extends ConfigDefaults & { resume: Entry
   const strange = Object.keys(stored).filter((key) => !Object.hasOwn(defaults, key));
   if (strange.length > 0) {
     const names = listed(strange.map((key) => `--${key}`));
-    if (json.voxgrad !== VERSION) platform.log(`${file}: another version wrote it; ${names} are options no more, and are left out`);
-    else throw new ConfigError(`${file}: this script has no ${names}, so another one wrote it; resume with that`);
+    if (json.voxgrad !== VERSION) {
+      platform.log(`${file}: another version wrote it; ${names} are options no more, and are left out`);
+    } else throw new ConfigError(`${file}: this script has no ${names}, so another one wrote it; resume with that`);
   }
   const before: Record<string, ConfigValue | Entry<any>> = {};
   const absent: string[] = [];
@@ -185,7 +186,9 @@ export async function resumableConfig<D extends ConfigDefaults & { resume: Entry
     const kept = isKept ? checkStored(known, stored[key], `${file}: options.${key}`) : known.value;
     before[key] = new Entry(kept, known.about, known.rules);
   }
-  if (absent.length > 0) platform.log(`${file}: it does not say ${listed(absent.map((key) => `--${key}`))}, which are as ever`);
+  if (absent.length > 0) {
+    platform.log(`${file}: it does not say ${listed(absent.map((key) => `--${key}`))}, which are as ever`);
+  }
   const values = config(before, args) as Config<D>;
   for (const key of Object.keys(defaults)) {
     if (key === "resume" || !Object.hasOwn(stored, key) || rules.change.includes(key)) continue;
@@ -217,7 +220,11 @@ export async function runConfig<D extends ConfigDefaults & { resume: Entry<strin
   for (const [key, value] of Object.entries(asked) as [keyof D & string, ConfigValue][]) {
     const before = begun[key] as ConfigValue;
     if (key === "resume" || key === "run" || written(before) === written(value)) continue;
-    throw new ConfigError(`${folder}: it was begun with --${key} ${written(before)}, and ${written(value)} is wanted now; name another folder`);
+    throw new ConfigError(
+      `${folder}: it was begun with --${key} ${written(before)}, and ${
+        written(value)
+      } is wanted now; name another folder`,
+    );
   }
   return { ...begun };
 }
@@ -228,8 +235,14 @@ function checkStored(known: Entry<ConfigValue>, value: unknown, place: string): 
   try {
     if (!fits || value === null) throw new Unfit(`got ${showJson(value)}, wanted such as ${example(known)}`);
     // What is typed is text.
-    if (Array.isArray(value) && !value.every((each) => typeof each === "number")) throw new Unfit(`got ${showJson(value)}, wanted numbers`);
-    return parse(known, typeof value === "boolean" ? value : Array.isArray(value) ? value.join(",") : String(value), false);
+    if (Array.isArray(value) && !value.every((each) => typeof each === "number")) {
+      throw new Unfit(`got ${showJson(value)}, wanted numbers`);
+    }
+    return parse(
+      known,
+      typeof value === "boolean" ? value : Array.isArray(value) ? value.join(",") : String(value),
+      false,
+    );
   } catch (error) {
     if (!(error instanceof Unfit)) throw error;
     throw new ConfigError(`${place}: ${error.message}; put back what the run was started with, or start another run`);
@@ -281,8 +294,7 @@ const example = ({ value, rules }: Entry<ConfigValue>): string => {
 const written = (value: ConfigValue): string =>
   typeof value === "object" ? value.join(",") || "(none)" : value === "" ? "(none)" : String(value);
 
-const everyScript =
-  "Beside them, in every script: --profile [TRACE.json] tells at the end where the time went; " +
+const everyScript = "Beside them, in every script: --profile [TRACE.json] tells at the end where the time went; " +
   "--tune measures which kernels are fastest here";
 
 /** The keys with their defaults and explanations, one a line. */

@@ -4,9 +4,23 @@ import { VERSION } from "../core/version.ts";
 import { Comparison, measuresOf } from "../imaging/evaluate.ts";
 import { ConfigError } from "./config.ts";
 import {
-  armsSvg, casesCsv, differencesSvg, experimentJson, type ExperimentFigure, type ExperimentState, markdown, reportHtml,
+  armsSvg,
+  casesCsv,
+  differencesSvg,
+  type ExperimentFigure,
+  experimentJson,
+  type ExperimentState,
+  markdown,
+  reportHtml,
 } from "./experiment_report.ts";
-import { type Arm, type ArmResult, type Group, type Measure, type MeasuredCase, summariseArms } from "./experiment_summary.ts";
+import {
+  type Arm,
+  type ArmResult,
+  type Group,
+  type Measure,
+  type MeasuredCase,
+  summariseArms,
+} from "./experiment_summary.ts";
 import { readJsonLines } from "./logging.ts";
 import type { RunFolder } from "./run_folder.ts";
 
@@ -15,13 +29,24 @@ const FORMAT = "voxgrad experiment 1";
 const OWN_FIGURES = ["arms.svg", "differences.svg"];
 
 const fraction = (name: string, heading = name): Measure => ({ name, heading, better: "higher", digits: 4 });
-const distance = (name: string, heading = name): Measure => ({ name, heading: `${heading} (mm)`, better: "lower", digits: 2 });
+const distance = (name: string, heading = name): Measure => ({
+  name,
+  heading: `${heading} (mm)`,
+  better: "lower",
+  digits: 2,
+});
 
 /** Measures of summary.json that are good or bad. */
 const MEASURES: readonly Measure[] = [
-  fraction("Dice"), fraction("IoU"), fraction("sensitivity", "Sensitivity"), fraction("precision", "Precision"),
-  fraction("surface_dice", "Surface Dice"), distance("HD"), distance("HD95"),
-  distance("HD95_max_of_directed", "HD95 max."), distance("ASSD"),
+  fraction("Dice"),
+  fraction("IoU"),
+  fraction("sensitivity", "Sensitivity"),
+  fraction("precision", "Precision"),
+  fraction("surface_dice", "Surface Dice"),
+  distance("HD"),
+  distance("HD95"),
+  distance("HD95_max_of_directed", "HD95 max."),
+  distance("ASSD"),
 ];
 
 export interface ExperimentOptions {
@@ -48,7 +73,11 @@ export interface ExperimentOptions {
  * @throws ConfigError for a name that is none
  * @example const arms = chooseArms(options.arms, ARMS);
  */
-export function chooseArms<T extends { readonly name: string }>(text: string, main: readonly T[], more: readonly T[] = []): T[] {
+export function chooseArms<T extends { readonly name: string }>(
+  text: string,
+  main: readonly T[],
+  more: readonly T[] = [],
+): T[] {
   const known = [...main, ...more];
   if (text === "main") return [...main];
   if (text === "all") return known;
@@ -78,9 +107,15 @@ export class Experiment {
     const names = arms.map((arm) => arm.name);
     const wanted = "give each a name (title) of its own";
     check(arms.length > 0 && unique(names), "experiment", () => `arms are ${names.join(", ") || "missing"}; ${wanted}`);
-    check(seeds.length > 0 && unique(seeds), "experiment", () => `seeds are ${seeds.join(", ") || "missing"}; give different ones`);
+    check(
+      seeds.length > 0 && unique(seeds),
+      "experiment",
+      () => `seeds are ${seeds.join(", ") || "missing"}; give different ones`,
+    );
     const found = arms.find((arm) => arm.name === reference);
-    if (!found) throw new VoxgradError(`experiment: the reference ${reference} is no arm; the arms are ${names.join(", ")}`);
+    if (!found) {
+      throw new VoxgradError(`experiment: the reference ${reference} is no arm; the arms are ${names.join(", ")}`);
+    }
     this.run = run;
     this.#options = options;
     this.#reference = found;
@@ -94,19 +129,27 @@ export class Experiment {
     const settings = JSON.stringify({ ...this.#options.settings, voxgrad: VERSION });
     const lines = await readJsonLines<any>(path);
     const [head, ...rest] = lines;
-    if (head !== undefined && !(isPlain(head) && head.format === FORMAT && isPlain(head.settings))) throw new VoxgradError(`${path}: it is no ${FORMAT}; name another folder`);
+    if (head !== undefined && !(isPlain(head) && head.format === FORMAT && isPlain(head.settings))) {
+      throw new VoxgradError(`${path}: it is no ${FORMAT}; name another folder`);
+    }
     if (head && JSON.stringify(head.settings) !== settings) {
       const now = JSON.parse(settings);
       const keys = [...new Set([...Object.keys(head.settings), ...Object.keys(now)])];
       const differing = keys.filter((key) => JSON.stringify(head.settings[key]) !== JSON.stringify(now[key]));
-      const told = differing.map((key) => `${key} ${JSON.stringify(head.settings[key])}, now ${JSON.stringify(now[key])}`);
+      const told = differing.map((key) =>
+        `${key} ${JSON.stringify(head.settings[key])}, now ${JSON.stringify(now[key])}`
+      );
       throw new VoxgradError(
         `${path}: its results were measured with other settings (${told.join("; ") || "in another order"}); ` +
           "set them as they were, or name another folder",
       );
     }
     for (const [index, line] of rest.entries()) {
-      if (!isResult(line)) throw new VoxgradError(`${path}: line ${index + 2} is no result of an arm; correct it, or remove it: what it recorded is lost then`);
+      if (!isResult(line)) {
+        throw new VoxgradError(
+          `${path}: line ${index + 2} is no result of an arm; correct it, or remove it: what it recorded is lost then`,
+        );
+      }
       if ("figure" in line) this.#figures.set(line.figure, line);
       else this.#results.push(line);
     }
@@ -159,8 +202,12 @@ export class Experiment {
       throw new VoxgradError(`${what}: cases are ${got.join(", ") || "missing"}; give each held-out case once`);
     }
     for (const { name } of this.#measures) {
-      const lacking = cases.find((each) => Object.values(each.classes).some((measured) => measured[name] === undefined));
-      if (lacking) throw new VoxgradError(`${what}: case ${lacking.id} lacks ${name}; give it, null where it is not defined`);
+      const lacking = cases.find((each) =>
+        Object.values(each.classes).some((measured) => measured[name] === undefined)
+      );
+      if (lacking) {
+        throw new VoxgradError(`${what}: case ${lacking.id} lacks ${name}; give it, null where it is not defined`);
+      }
     }
     const other = this.#results.find((result) => result.seed === seed && result.variants[variant]);
     const wanted = other && outline(other.variants[variant]!);
@@ -179,8 +226,16 @@ export class Experiment {
    * @param options arm: the arm in whose section it stands
    */
   async figure(name: string, svg: string, caption: string, options: { arm?: string } = {}): Promise<void> {
-    check(/^[^/]+\.svg$/.test(name), "experiment", () => `a figure is named ${name}; wanted a file name that ends in .svg`);
-    check(!OWN_FIGURES.includes(name), "experiment", () => `the figure ${name} is drawn by the experiment; name it otherwise`);
+    check(
+      /^[^/]+\.svg$/.test(name),
+      "experiment",
+      () => `a figure is named ${name}; wanted a file name that ends in .svg`,
+    );
+    check(
+      !OWN_FIGURES.includes(name),
+      "experiment",
+      () => `the figure ${name} is drawn by the experiment; name it otherwise`,
+    );
     const figure: ExperimentFigure = { figure: name, caption, ...options };
     await this.run.write(name, svg);
     await this.run.append(FILE, `${JSON.stringify(figure)}\n`);
@@ -189,7 +244,11 @@ export class Experiment {
 
   /** Means and differences of the results so far. */
   groups(): Group[] {
-    return summariseArms(this.#results, { ...this.#options, reference: this.#reference.name, measures: this.#measures });
+    return summariseArms(this.#results, {
+      ...this.#options,
+      reference: this.#reference.name,
+      measures: this.#measures,
+    });
   }
 
   /**
@@ -201,10 +260,20 @@ export class Experiment {
   async finish(): Promise<string> {
     const { title, about = "", arms, seeds, settings = {} } = this.#options;
     const [own, results] = [[...this.#figures.values()], this.#results];
-    const figures = await Promise.all(own.map(async (each) => ({ ...each, svg: await this.run.readText(each.figure) })));
+    const figures = await Promise.all(
+      own.map(async (each) => ({ ...each, svg: await this.run.readText(each.figure) })),
+    );
     const state: ExperimentState = {
-      title, about, arms, seeds, settings, results, reference: this.#reference, measures: this.#measures,
-      groups: this.groups(), figures,
+      title,
+      about,
+      arms,
+      seeds,
+      settings,
+      results,
+      reference: this.#reference,
+      measures: this.#measures,
+      groups: this.groups(),
+      figures,
     };
     const table = markdown(state);
     await this.run.writeJson("experiment.json", experimentJson(state));
@@ -244,7 +313,10 @@ function isResult(line: unknown): line is any {
   if (Object.hasOwn(line, "figure")) return typeof line.figure === "string" && typeof line.caption === "string";
   const { arm, seed, variants, extra } = line;
   return typeof arm === "string" && Number.isSafeInteger(seed) && isPlain(extra) && isPlain(variants) &&
-    Object.values(variants).every((cases) => Array.isArray(cases) && cases.every((each) => isPlain(each) && typeof each.id === "string" && isPlain(each.classes)));
+    Object.values(variants).every((cases) =>
+      Array.isArray(cases) &&
+      cases.every((each) => isPlain(each) && typeof each.id === "string" && isPlain(each.classes))
+    );
 }
 
 const measureNamed = (name: string): Measure =>
@@ -258,7 +330,10 @@ function plainCases(what: string, cases: ExperimentCases): MeasuredCase[] {
     if (twin !== undefined) throw new VoxgradError(`${what}: two classes are named ${twin}; name them differently`);
   }
   const list = cases instanceof Comparison
-    ? cases.cases.map(({ id, classes }) => ({ id, classes: Object.fromEntries(classes.map((c) => [c.name, measuresOf(c)])) }))
+    ? cases.cases.map(({ id, classes }) => ({
+      id,
+      classes: Object.fromEntries(classes.map((c) => [c.name, measuresOf(c)])),
+    }))
     : cases;
   return [...list].sort((a, b) => (a.id < b.id ? -1 : a.id > b.id ? 1 : 0));
 }

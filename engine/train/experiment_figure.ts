@@ -17,7 +17,11 @@ export interface Mark {
 export interface Block {
   readonly title: string;
   /** marks: one a panel; undefined leaves its place empty. muted: grey, as that of the arm that others are compared with. */
-  readonly rows: readonly { readonly name: string; readonly muted?: boolean; readonly marks: readonly (Mark | undefined)[] }[];
+  readonly rows: readonly {
+    readonly name: string;
+    readonly muted?: boolean;
+    readonly marks: readonly (Mark | undefined)[];
+  }[];
 }
 
 export interface Column {
@@ -60,7 +64,9 @@ export function rowsSvg(blocks: readonly Block[], columns: readonly Column[], op
       for (const [index, { name, muted }] of block.rows.entries()) {
         const y = top + HEAD + (index + 0.5) * ROW;
         const cut = name.length > fitting ? `${name.slice(0, fitting - 1).trimEnd()}…` : name;
-        parts.push(`<g><title>${escapeXml(name)}</title>${text(16, y + 4, cut, `fill="${muted ? "#666" : "#1a1a1a"}"`)}</g>`);
+        parts.push(
+          `<g><title>${escapeXml(name)}</title>${text(16, y + 4, cut, `fill="${muted ? "#666" : "#1a1a1a"}"`)}</g>`,
+        );
       }
       shown.forEach((column, k) => parts.push(panel(block, column, from + k, left + k * width, top, width)));
       top += HEAD + block.rows.length * ROW + AXIS + 10;
@@ -96,16 +102,27 @@ function panel(block: Block, column: Column, index: number, x0: number, top: num
     if (!mark) continue;
     const colour = row.muted ? "#666666" : COLOURS[0]!;
     parts.push(drawMark(mark, colour, (value) => round(x(value)), y));
-    parts.push(text(right + 8, y + 4, mark.label, 'font-size="11" fill="#333" style="font-variant-numeric:tabular-nums"'));
+    parts.push(
+      text(right + 8, y + 4, mark.label, 'font-size="11" fill="#333" style="font-variant-numeric:tabular-nums"'),
+    );
   }
   return parts.join("\n");
 }
 
-function drawMark({ mean, dots = [], interval }: Mark, colour: string, x: (value: number) => number, y: number): string {
+function drawMark(
+  { mean, dots = [], interval }: Mark,
+  colour: string,
+  x: (value: number) => number,
+  y: number,
+): string {
   const parts: string[] = [];
   if (interval && interval.every(Number.isFinite)) {
     const [low, high] = interval.map(x);
-    parts.push(`<path d="M${low},${y}H${high}M${low},${y - 4}v8M${high},${y - 4}v8" stroke="${colour}" stroke-width="1.5" fill="none"/>`);
+    parts.push(
+      `<path d="M${low},${y}H${high}M${low},${y - 4}v8M${high},${
+        y - 4
+      }v8" stroke="${colour}" stroke-width="1.5" fill="none"/>`,
+    );
   }
   // A seed keeps its height within the row, so that arms can be compared seed by seed.
   for (const [k, value] of dots.entries()) {
@@ -125,7 +142,10 @@ function drawMark({ mean, dots = [], interval }: Mark, colour: string, x: (value
 }
 
 /** The range of the values with a margin, within the limits. */
-function domainOf(values: readonly number[], limits: readonly [number, number] = [-Infinity, Infinity]): [number, number] {
+function domainOf(
+  values: readonly number[],
+  limits: readonly [number, number] = [-Infinity, Infinity],
+): [number, number] {
   const finite = values.filter(Number.isFinite);
   if (finite.length === 0) return [0, 1];
   const [low, high] = [Math.min(...finite), Math.max(...finite)];

@@ -112,7 +112,8 @@ export function summariseArms(
       arms: arms.map((arm) => {
         const own = seeds.filter((seed) => casesOf(arm.name, seed));
         const cells = measures.map((measure): Cell => {
-          const table = (name: string, list: readonly number[]) => list.map((seed) => valuesOf(casesOf(name, seed)!, group, measure));
+          const table = (name: string, list: readonly number[]) =>
+            list.map((seed) => valuesOf(casesOf(name, seed)!, group, measure));
           const values = table(arm.name, own);
           const bySeed = values.map((cases) => meanOver(group.map((_, c) => meanOver(cases.map((row) => row[c]!)))));
           const { mean, deviation } = summarise(bySeed);
@@ -146,7 +147,7 @@ function difference(
 ): Difference {
   // [seed][case], NaN where no class is defined in both.
   const bySeed = own.map((cases, s) =>
-    new Map(cases.map((row, k) => [ids[s]![k]!, meanOver(row.map((value, c) => value - other[s]![k]![c]!))])),
+    new Map(cases.map((row, k) => [ids[s]![k]!, meanOver(row.map((value, c) => value - other[s]![k]![c]!))]))
   );
   const names = [...new Set(ids.flat())];
   const table = bySeed.map((values) => names.map((id) => values.get(id) ?? NaN));

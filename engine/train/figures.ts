@@ -67,4 +67,7 @@ export async function readFigures(path: string): Promise<Figure[]> {
 const NAMED: Readonly<Record<string, string>> = { amp: "&", lt: "<", gt: ">", quot: '"', apos: "'" };
 
 const unescaped = (text: string): string =>
-  text.replace(/&(?:#(\d+)|(amp|lt|gt|quot|apos));/g, (_, code, name) => (name ? NAMED[name]! : Number(code) <= 0x10ffff ? String.fromCodePoint(Number(code)) : "\ufffd"));
+  text.replace(
+    /&(?:#(\d+)|(amp|lt|gt|quot|apos));/g,
+    (_, code, name) => (name ? NAMED[name]! : Number(code) <= 0x10ffff ? String.fromCodePoint(Number(code)) : "\ufffd"),
+  );

@@ -1,7 +1,7 @@
 /** Histograms as SVG text: densities of groups over shared bins, several panels side by side. */
 import { scaleLinear } from "d3-scale";
 import { check, VoxgradError } from "../core/errors.ts";
-import { drawNothing, drawTicks, legendOf, panelGridSvg, type Frame, type GridPanel } from "./panel_grid.ts";
+import { drawNothing, drawTicks, type Frame, type GridPanel, legendOf, panelGridSvg } from "./panel_grid.ts";
 import { COLOURS, round } from "./plots.ts";
 
 /** Where the bins of a histogram lie: `bins` of them, of equal width, from range[0] to range[1]. */
@@ -34,7 +34,9 @@ export class Histogram {
 
   /** @throws VoxgradError for NaN */
   add(value: number): void {
-    if (Number.isNaN(value)) throw new VoxgradError("Histogram: got NaN, wanted a number; leave out what is not defined");
+    if (Number.isNaN(value)) {
+      throw new VoxgradError("Histogram: got NaN, wanted a number; leave out what is not defined");
+    }
     const [low, high] = this.range;
     this.total++;
     if (value < low || value > high) return;
@@ -74,10 +76,13 @@ export function histogramSvg(
 ): string {
   const { title, xLabel, yLabel = "density" } = options;
   const groups = panels.flatMap((panel) => panel.groups);
-  const binsOf = ({ histogram }: HistogramGroup) => `${histogram.counts.length} bins over ${histogram.range.join(" to ")}`;
+  const binsOf = ({ histogram }: HistogramGroup) =>
+    `${histogram.counts.length} bins over ${histogram.range.join(" to ")}`;
   const other = groups.find((group) => binsOf(group) !== binsOf(groups[0]!));
   check(!other, "histogramSvg", () => {
-    return `the groups share bins, got ${binsOf(groups[0]!)} for "${groups[0]!.name}", ${binsOf(other!)} for "${other!.name}"`;
+    return `the groups share bins, got ${binsOf(groups[0]!)} for "${groups[0]!.name}", ${binsOf(other!)} for "${
+      other!.name
+    }"`;
   });
   const legend = legendOf(groups, COLOURS);
   const colourOf = new Map(legend.map(({ name, colour }) => [name, colour]));

@@ -2,7 +2,16 @@
 import { platform } from "#platform";
 import { listed, VoxgradError } from "../core/errors.ts";
 import type { DatasetCase } from "../imaging/dataset.ts";
-import { baseName, checkCaseId, contentOf, folderOf, idsOf, imagesIn, isNifti, withoutEnding } from "../imaging/dataset_files.ts";
+import {
+  baseName,
+  checkCaseId,
+  contentOf,
+  folderOf,
+  idsOf,
+  imagesIn,
+  isNifti,
+  withoutEnding,
+} from "../imaging/dataset_files.ts";
 import { isLabel, keysOf } from "../imaging/dataset_plain.ts";
 import { print } from "./logging.ts";
 import { isWithin } from "./provenance.ts";
@@ -42,7 +51,9 @@ export async function findImages(
   const count = typeof channels === "number" ? channels : channels.length;
   const single = isNifti(input);
   const folder = single ? folderOf(input) : input.replace(/(?<=.)\/+$/, "");
-  const file = (name: string): string => (folder === "." && !input.startsWith("./") && single ? name : `${folder}/${name}`);
+  const file = (
+    name: string,
+  ): string => (folder === "." && !input.startsWith("./") && single ? name : `${folder}/${name}`);
   const read = (stem: string): Reading => {
     // With several channels any number counts; with one, _0000 alone, for case_0007 is more likely a seventh case.
     const [, id, digits] = (count > 1 ? /^(.+)_(\d{4})$/ : /^(.+)_(0000)$/).exec(stem) ?? [];
@@ -56,7 +67,9 @@ export async function findImages(
   if (single) {
     const { id } = read(withoutEnding(baseName(input)));
     const beside = (await platform.exists(folder)) ? await imagesIn(folder, 0) : [];
-    const parts = id === withoutEnding(baseName(input)) ? [] : beside.filter((name) => read(withoutEnding(name)).id === id);
+    const parts = id === withoutEnding(baseName(input))
+      ? []
+      : beside.filter((name) => read(withoutEnding(name)).id === id);
     found = parts.some((name) => file(name) === input) ? parts : [baseName(input)];
   } else if (found.length === 0) {
     found = await imagesIn(folder, 3);
@@ -67,7 +80,9 @@ export async function findImages(
   }
   if (found.length === 0) {
     const there = (await contentOf(folder)).slice(0, 400);
-    throw new VoxgradError(`${input}: there is no image in it, nor in the folders within: no .nii or .nii.gz file, and no .hdr of a pair; ${there}`);
+    throw new VoxgradError(
+      `${input}: there is no image in it, nor in the folders within: no .nii or .nii.gz file, and no .hdr of a pair; ${there}`,
+    );
   }
   const files = new Map<string, string[]>();
   const faulty = new Set<string>();
@@ -78,13 +93,22 @@ export async function findImages(
     if (twin === undefined) list[channel] = file(name);
     else {
       faulty.add(id);
-      onFault(id, new VoxgradError(`${file(name)}: ${twin} is the same case; keep in the folder the one that is meant`));
+      onFault(
+        id,
+        new VoxgradError(`${file(name)}: ${twin} is the same case; keep in the folder the one that is meant`),
+      );
     }
     files.set(id, list);
   }
-  const labels = [...files.keys()].filter((id) => isLabel(id) && keysOf(id).some((key) => key !== id && files.has(key)));
+  const labels = [...files.keys()].filter((id) =>
+    isLabel(id) && keysOf(id).some((key) => key !== id && files.has(key))
+  );
   if (labels.length > 0 && !single) {
-    print(`Not taken for images, for they are called as labels of others: ${listed(labels.flatMap((id) => files.get(id)!).map(baseName))}`);
+    print(
+      `Not taken for images, for they are called as labels of others: ${
+        listed(labels.flatMap((id) => files.get(id)!).map(baseName))
+      }`,
+    );
     for (const id of labels) files.delete(id);
   }
   const stems = [...files.keys()];
@@ -105,10 +129,16 @@ export async function findImages(
     }
     if (images.length > count) fail(`${images.at(-1)}: the network takes ${count} channel(s), numbered from 0000`);
     // A single file may hold all channels; loadCase checks that.
-    const missing = images.length > 1 && images.length <= count ? Array.from({ length: count }, (_, c) => c).find((c) => !images[c]) : undefined;
+    const missing = images.length > 1 && images.length <= count
+      ? Array.from({ length: count }, (_, c) => c).find((c) => !images[c])
+      : undefined;
     if (missing !== undefined) {
       const named = given[missing] === undefined ? "" : ` or ${baseName(stem)}_${given[missing]}`;
-      fail(`${input}: case ${id} has no channel ${number(missing)}; add ${baseName(stem)}_${number(missing)}.nii.gz${named}`);
+      fail(
+        `${input}: case ${id} has no channel ${number(missing)}; add ${baseName(stem)}_${
+          number(missing)
+        }.nii.gz${named}`,
+      );
     }
     if (!faulty.has(stem)) cases.push({ id, images });
   });
@@ -147,7 +177,9 @@ export async function findModels(runs: string): Promise<{ files: string[]; folde
     for (const name of names.filter((entry) => /^fold_\d+$/.test(entry))) {
       const file = `${text}/${name}/model.safetensors`;
       if (!(await platform.exists(file))) {
-        throw new VoxgradError(`${text}/${name}: it holds no model.safetensors; finish its training, or name the others`);
+        throw new VoxgradError(
+          `${text}/${name}: it holds no model.safetensors; finish its training, or name the others`,
+        );
       }
       folds.push(file);
     }

@@ -121,10 +121,14 @@ export class JsonLines<R extends object = object> {
     const bad = good.indexOf(false);
     if (bad < torn) {
       throw new VoxgradError(
-        `${path}: line ${bad + 1} is no record of this log, and whole ones follow it; correct the line, or remove it: what it recorded is lost then`,
+        `${path}: line ${
+          bad + 1
+        } is no record of this log, and whole ones follow it; correct the line, or remove it: what it recorded is lost then`,
       );
     }
-    if (lines.slice(torn).some((line) => line !== "")) platform.log(`${path}: its end was cut off after line ${torn}, and is left out`);
+    if (lines.slice(torn).some((line) => line !== "")) {
+      platform.log(`${path}: its end was cut off after line ${torn}, and is left out`);
+    }
     const records = (parsed as R[]).slice(0, torn);
     const refused = records.findIndex((record) => !keep(record));
     if (refused >= 0) records.splice(refused);
@@ -178,7 +182,10 @@ export async function readJsonLines<R>(path: string): Promise<R[]> {
       return parseJson(line, `${path}: line ${index + 1}`) as R;
     } catch (cause) {
       if (!(cause instanceof JsonError)) throw cause;
-      throw new VoxgradError(`${cause.file} is no JSON (${cause.problem}); correct it, or remove it: what it recorded is lost then`, { cause });
+      throw new VoxgradError(
+        `${cause.file} is no JSON (${cause.problem}); correct it, or remove it: what it recorded is lost then`,
+        { cause },
+      );
     }
   });
 }

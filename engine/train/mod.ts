@@ -8,7 +8,14 @@ export type { ExperimentCases, ExperimentOptions } from "./experiment.ts";
 export { rowsSvg } from "./experiment_figure.ts";
 export type { Block as RowBlock, Column as RowColumn, Mark as RowMark } from "./experiment_figure.ts";
 export type { ExperimentFigure } from "./experiment_report.ts";
-export type { Arm, Cell as ArmCell, Difference, Group as ArmGroup, Measure, MeasuredCase } from "./experiment_summary.ts";
+export type {
+  Arm,
+  Cell as ArmCell,
+  Difference,
+  Group as ArmGroup,
+  Measure,
+  MeasuredCase,
+} from "./experiment_summary.ts";
 export { readFigures, writeFigure } from "./figures.ts";
 export type { Figure } from "./figures.ts";
 export { Histogram, histogramSvg } from "./histogram.ts";

@@ -52,7 +52,11 @@ export async function writeModel(
   params: any,
   description: Omit<ModelDescription, "format" | "voxgrad" | "of">,
 ): Promise<string> {
-  const bytes = await saveModel(params, { ...description, voxgrad: VERSION, ...(run.identity && { of: run.identity }) });
+  const bytes = await saveModel(params, {
+    ...description,
+    voxgrad: VERSION,
+    ...(run.identity && { of: run.identity }),
+  });
   return file === NAME ? run.writeWhenRoom(file, bytes) : run.write(file, bytes);
 }
 
@@ -84,13 +88,19 @@ export async function loadModel(
   const description = parseJson(stored, `${file}: the description in its header`) as ModelDescription;
   const format = isPlain(description) ? description.format : undefined;
   if (format !== FORMAT) {
-    throw new VoxgradError(`${file}: its format is ${format === undefined ? "none" : show(format)}, this version reads "${FORMAT}"; train again`);
+    throw new VoxgradError(
+      `${file}: its format is ${
+        format === undefined ? "none" : show(format)
+      }, this version reads "${FORMAT}"; train again`,
+    );
   }
   const { network, architecture, plan } = description;
   if (typeof network !== "string" || !isPlain(architecture)) {
     throw new VoxgradError(`${file}: the description in its header lacks network or architecture; train again`);
   }
   checkPlan(plan, `${file}, the plan in its header`);
-  if (!sealed) platform.log(`${file}: it has no digest to check it by, as files of voxgrad before 0.2; train again for one`);
+  if (!sealed) {
+    platform.log(`${file}: it has no digest to check it by, as files of voxgrad before 0.2; train again for one`);
+  }
   return { description, tensors };
 }

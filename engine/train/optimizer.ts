@@ -16,7 +16,9 @@ export const optimizerEntries = {
  * @param options of a config block with `trainingEntries` and `optimizerEntries`
  * @example const { optimiser, rate } = openOptimizer(options);
  */
-export function openOptimizer(options: Config<typeof optimizerEntries> & { data: string }): { optimiser: Optimiser; rate: number } {
+export function openOptimizer(
+  options: Config<typeof optimizerEntries> & { data: string },
+): { optimiser: Optimiser; rate: number } {
   const { optimizer, weightDecay } = options;
   return optimizer === "adam"
     ? { optimiser: adam({ weightDecay }), rate: options.rate || (options.data === "" ? 1e-2 : 3e-3) }

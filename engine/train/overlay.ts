@@ -92,20 +92,27 @@ function chooseSlices(item: OverlayCase, view: View, count: number): number[] {
   const { reference, prediction, context, image } = item;
   const structures = context && reference ? [reference] : [reference, prediction];
   const all = Array.from({ length: view.sizes[2] }, (_, slice) => slice);
-  const showing = all.filter((slice) => structures.some((l) => l && cut(l, image.shape, view, slice).some((v) => v > 0)));
+  const showing = all.filter((slice) =>
+    structures.some((l) => l && cut(l, image.shape, view, slice).some((v) => v > 0))
+  );
   const from = showing.length > 0 ? showing : all;
-  const chosen = new Set(Array.from({ length: count }, (_, i) => from[Math.round(((i + 0.5) / count) * (from.length - 1))]!));
+  const chosen = new Set(
+    Array.from({ length: count }, (_, i) => from[Math.round(((i + 0.5) / count) * (from.length - 1))]!),
+  );
   const marked = (item.marked ?? []).slice(0, count).map(({ slice }) => slice);
   for (const slice of marked.filter((each) => !chosen.has(each))) {
     const others = [...chosen].filter((each) => !marked.includes(each));
-    if (chosen.size >= count) chosen.delete(others.reduce((a, b) => (Math.abs(b - slice) < Math.abs(a - slice) ? b : a)));
+    if (chosen.size >= count) {
+      chosen.delete(others.reduce((a, b) => (Math.abs(b - slice) < Math.abs(a - slice) ? b : a)));
+    }
     chosen.add(slice);
   }
   return [...chosen].sort((a, b) => a - b);
 }
 
 /** Grey values between the half and the 99.5th percentile of the first channel. */
-export const greyWindow = (image: Volume): [number, number] => middleRange(image.data.subarray(0, voxelCount(image.shape)));
+export const greyWindow = (image: Volume): [number, number] =>
+  middleRange(image.data.subarray(0, voxelCount(image.shape)));
 
 /** The half and the 99.5th percentile of some of the values, so that single ones do not set a scale; never equal. */
 export function middleRange(values: Labels): [number, number] {
@@ -141,9 +148,15 @@ interface Layer {
 }
 
 /** What lies over a slice, from the bottom to the top. */
-function layersOf({ reference, prediction, context }: OverlayCase, classes: readonly ComparedClass[], contexts: number): Layer[] {
+function layersOf(
+  { reference, prediction, context }: OverlayCase,
+  classes: readonly ComparedClass[],
+  contexts: number,
+): Layer[] {
   const own = { classes: classes.map(({ values }) => values), first: 1 };
-  const last = own.classes.map((values, k) => values.filter((value) => !own.classes.slice(k + 1).some((later) => later.includes(value))));
+  const last = own.classes.map((values, k) =>
+    values.filter((value) => !own.classes.slice(k + 1).some((later) => later.includes(value)))
+  );
   const layers: Layer[] = [];
   if (context) {
     const each = Array.from({ length: contexts }, (_, k) => [k + 1]);
@@ -174,12 +187,14 @@ function drawTile(
   const parts = [
     `<g transform="translate(${x.toFixed(1)} ${y.toFixed(1)})">`,
     `<image width="${(columns * across).toFixed(2)}" height="${(rows * down).toFixed(2)}" preserveAspectRatio="none" ` +
-      `href="${href}"/>`,
+    `href="${href}"/>`,
   ];
   for (const { labels, style, classes: sets, first } of layersOf(item, classes, contexts)) {
     const plane = cut(labels, item.image.shape, view, slice);
     sets.forEach((values, k) => {
-      const [shown, value] = values.length === 1 ? [plane, values[0]!] : [plane.map((v) => Number(values.includes(v))), 1];
+      const [shown, value] = values.length === 1
+        ? [plane, values[0]!]
+        : [plane.map((v) => Number(values.includes(v))), 1];
       const path = outline(shown, columns, rows, value, [across, down]);
       if (path !== "") parts.push(`<path d="${path}" ${STYLES[style](labelColour(first + k))}/>`);
     });
@@ -215,9 +230,14 @@ function caption(item: OverlayCase, classes: readonly ComparedClass[], room: num
   const { name, reference, prediction, measured } = item;
   if (item.caption !== undefined) return wrapped(`${name}: ${item.caption}`.split(", "), room);
   if (!measured && !(reference && prediction)) return [shortened(name, room)];
-  const scores = (measured ?? classes.map((each) => ({ name: each.name, dice: diceOf(prediction!, reference!, each.values), truePositive: 0 })))
+  const scores = (measured ??
+    classes.map((each) => ({ name: each.name, dice: diceOf(prediction!, reference!, each.values), truePositive: 0 })))
     .map((each) => {
-      const value = Number.isNaN(each.truePositive) ? "not annotated" : Number.isNaN(each.dice) ? "in neither" : each.dice.toFixed(2);
+      const value = Number.isNaN(each.truePositive)
+        ? "not annotated"
+        : Number.isNaN(each.dice)
+        ? "in neither"
+        : each.dice.toFixed(2);
       return `${shortened(each.name, room / 2)} ${value}`;
     });
   return wrapped([`${shortened(name, room / 2)}: Dice ${scores[0] ?? ""}`, ...scores.slice(1)], room);
@@ -274,7 +294,12 @@ export function overlaySvg(cases: readonly OverlayCase[], options: OverlayOption
   ].join("\n");
 }
 
-function legend(classes: readonly ComparedClass[], contexts: readonly string[], top: number, room: number): { svg: string; bottom: number } {
+function legend(
+  classes: readonly ComparedClass[],
+  contexts: readonly string[],
+  top: number,
+  room: number,
+): { svg: string; bottom: number } {
   const kinds = contexts.length > 0
     ? "outlined: reference, dashed: prediction, filled: context"
     : "filled: prediction, outlined: reference";
@@ -286,7 +311,10 @@ function legend(classes: readonly ComparedClass[], contexts: readonly string[], 
     const [colour, isContext] = [labelColour(index + 1), index >= classes.length];
     const fill = isContext || contexts.length === 0 ? `fill="${colour}" fill-opacity="0.45"` : 'fill="none"';
     const stroke = isContext ? "" : ` stroke="${colour}" stroke-width="1.8"`;
-    return [`<rect x="${x}" y="${y - 2}" width="18" height="11" ${fill}${stroke}/>`, text(x + 24, y + 8, name, 'fill="#333"')];
+    return [
+      `<rect x="${x}" y="${y - 2}" width="18" height="11" ${fill}${stroke}/>`,
+      text(x + 24, y + 8, name, 'fill="#333"'),
+    ];
   });
   const { x, y } = places.at(-1)!;
   parts.push(text(x, y + 8, kinds, 'fill="#666"'));

@@ -70,7 +70,9 @@ export function panelGridSvg<P extends GridPanel>(panels: readonly P[], options:
       const middle = (left + right) / 2;
       body.push(
         text(left, y + 16, shortened(panel.title, plot, 15), 'font-size="14" font-weight="600" fill="#1a1a1a"'),
-        ...(panel.notes ?? []).map((note, k) => text(left, y + 16 + (k + 1) * LINE, shortened(note, plot), 'fill="#555"')),
+        ...(panel.notes ?? []).map((note, k) =>
+          text(left, y + 16 + (k + 1) * LINE, shortened(note, plot), 'fill="#555"')
+        ),
         draw(panel, { left, right, ...frame }),
         `<path d="M${left},${top}V${round(frame.bottom)}H${right}" fill="none" stroke="#888"/>`,
         xLabel ? text(middle, frame.bottom + 36, xLabel, 'text-anchor="middle" fill="#333"') : "",

@@ -191,7 +191,12 @@ interface Curve {
 interface Head {
   readonly curves: readonly Curve[];
   readonly title: string;
-  readonly labels: readonly { readonly label: string; readonly colour: string; readonly x: number; readonly line: number }[];
+  readonly labels: readonly {
+    readonly label: string;
+    readonly colour: string;
+    readonly x: number;
+    readonly line: number;
+  }[];
   /** Height of the lines below the title. */
   readonly extra: number;
 }
@@ -199,7 +204,9 @@ interface Head {
 function headOf(panel: Panel): Head {
   const colours = panel.colours ?? COLOURS;
   const curves = Object.entries(panel.series).map(([name, points], index) => ({
-    name, points: thin(points), colour: colours[index % colours.length]!,
+    name,
+    points: thin(points),
+    colour: colours[index % colours.length]!,
   }));
   const labels = Object.values(panel.series).map((points, k) => {
     const last = [...points].reverse().find((p) => Number.isFinite(p[1]))?.[1];
@@ -211,11 +218,19 @@ function headOf(panel: Panel): Head {
   const widths = labels.map(({ label }) => textWidth(label) + 36);
   const all = widths.reduce((a, b) => a + b, 0);
   const beside = textWidth(title, 15) + all <= ROOM;
-  const places = beside ? inLines(widths, Infinity).map(({ x, line }) => ({ x: ROOM - all + 14 + x, line })) : inLines(widths, ROOM);
+  const places = beside
+    ? inLines(widths, Infinity).map(({ x, line }) => ({ x: ROOM - all + 14 + x, line }))
+    : inLines(widths, ROOM);
   const lines = beside ? 0 : places.at(-1)!.line + 1;
   return {
-    curves, title, extra: lines * LINE,
-    labels: labels.map((each, k) => ({ ...each, x: MARGIN.left + places[k]!.x, line: beside ? 0 : places[k]!.line + 1 })),
+    curves,
+    title,
+    extra: lines * LINE,
+    labels: labels.map((each, k) => ({
+      ...each,
+      x: MARGIN.left + places[k]!.x,
+      line: beside ? 0 : places[k]!.line + 1,
+    })),
   };
 }
 
@@ -262,7 +277,10 @@ function drawPanel(panel: Panel, head: Head, top: number, steps: [number, number
   }
   for (const { label, colour, x: at, line } of head.labels) {
     const y = top + 18 + line * LINE;
-    parts.push(`<path d="M${round(at)},${y - 4}h16" fill="none" stroke="${colour}" stroke-width="3"/>`, text(at + 22, y, label, 'fill="#333"'));
+    parts.push(
+      `<path d="M${round(at)},${y - 4}h16" fill="none" stroke="${colour}" stroke-width="3"/>`,
+      text(at + 22, y, label, 'fill="#333"'),
+    );
   }
   return parts.join("\n");
 }

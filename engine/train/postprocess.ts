@@ -30,7 +30,7 @@ const FORMAT = "voxgrad postprocessing 1";
 /** Classes of a plan, or its regions. */
 const targetsOf = (plan: Pick<Plan, "labels" | "regions">): PostprocessingStep[] =>
   plan.regions?.map(({ name, values }) => ({ name, values })) ??
-  plan.labels.slice(1).map((name, k) => ({ name, values: [k + 1] }));
+    plan.labels.slice(1).map((name, k) => ({ name, values: [k + 1] }));
 
 /**
  * Decides the rule from predictions that are added one by one.

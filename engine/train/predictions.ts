@@ -97,12 +97,16 @@ export class Predictions {
     const { settings } = this.#options;
     const keys = [...new Set([...Object.keys(settings), ...Object.keys(before.settings)])];
     for (const key of keys) {
-      if ((await valueDigest(settings[key] ?? null)) !== (await valueDigest(before.settings[key] ?? null))) return `it was made with another ${key}`;
+      if ((await valueDigest(settings[key] ?? null)) !== (await valueDigest(before.settings[key] ?? null))) {
+        return `it was made with another ${key}`;
+      }
     }
     for (const name of names) {
       if (!Object.hasOwn(before.outputs, name)) return `${name} is wanted too`;
       if (!(await this.output.has(name))) return `${name} is missing`;
-      if ((await contentDigest(`${this.output.path}/${name}`)) !== before.outputs[name]) return `${name} is not what was written`;
+      if ((await contentDigest(`${this.output.path}/${name}`)) !== before.outputs[name]) {
+        return `${name} is not what was written`;
+      }
     }
     return undefined;
   }
@@ -117,7 +121,13 @@ export class Predictions {
     }
     const { settings, device, sources } = this.#options;
     const record: CaseRecord = {
-      case: item.id, voxgrad: VERSION, settings, sources, scan: this.#scans.get(item.id) ?? (await fileDigests(item.images)), outputs, device,
+      case: item.id,
+      voxgrad: VERSION,
+      settings,
+      sources,
+      scan: this.#scans.get(item.id) ?? (await fileDigests(item.images)),
+      outputs,
+      device,
     };
     await this.output.append(LOG, `${JSON.stringify(record)}\n`);
   }
@@ -126,11 +136,15 @@ export class Predictions {
     if (this.#options.overwrite || !(await this.output.has(name))) return;
     const there = await platform.readFile(`${this.output.path}/${name}`);
     const digest = await sha256(there);
-    if (there.length === 0 || digest === this.#records.get(id)?.outputs[name] || digest === (await sha256(bytes))) return;
+    if (there.length === 0 || digest === this.#records.get(id)?.outputs[name] || digest === (await sha256(bytes))) {
+      return;
+    }
     let place = `${ASIDE}/${name}`;
     for (let k = 2; await this.output.has(place); k++) place = `${ASIDE}/${k}_${name}`;
     await this.output.write(place, there);
-    print(`${this.output.path}/${name} was not written by this command as it stood; it lies in ${this.output.path}/${place} now`);
+    print(
+      `${this.output.path}/${name} was not written by this command as it stood; it lies in ${this.output.path}/${place} now`,
+    );
   }
 
   /** Says which other cases of the folder were made otherwise, so that nobody takes all of it for one. */
@@ -138,9 +152,15 @@ export class Predictions {
     const own = new Set(this.#options.cases.map(({ id }) => id));
     const others = [...this.#records.values()].filter((record) =>
       !own.has(record.case) &&
-      !(sameContent(record.sources, this.#options.sources) && JSON.stringify(record.settings) === JSON.stringify(this.#options.settings)));
+      !(sameContent(record.sources, this.#options.sources) &&
+        JSON.stringify(record.settings) === JSON.stringify(this.#options.settings))
+    );
     if (others.length === 0) return;
-    print(`${this.output.path} also holds ${listed(others.map((record) => record.case))}, made by other networks or settings (${LOG})`);
+    print(
+      `${this.output.path} also holds ${
+        listed(others.map((record) => record.case))
+      }, made by other networks or settings (${LOG})`,
+    );
   }
 }
 
@@ -162,7 +182,9 @@ export async function openPredictions(folder: string, options: PredictionsOption
   for (const path of inputs) {
     const real = await platform.realPath(path);
     if (real.slice(0, Math.max(0, real.lastIndexOf("/"))) !== here && !(real === here)) continue;
-    throw new ConfigError(`--output ${folder}: ${path} lies there, which is read; name another folder, so that no result takes its place`);
+    throw new ConfigError(
+      `--output ${folder}: ${path} lies there, which is read; name another folder, so that no result takes its place`,
+    );
   }
   const records = new Map<string, CaseRecord>();
   if (await output.has(LOG)) {
@@ -170,14 +192,20 @@ export async function openPredictions(folder: string, options: PredictionsOption
       // A line that a kill cut off tells nothing: its case is made again.
       const value = parsedLine(line, `${output.path}/${LOG}: line ${index + 1}`);
       if (isRecord(value)) records.set(value.case, value);
-      else if (line !== "") print(`${output.path}/${LOG}: line ${index + 1} is no record of a case; what it told is made again`);
+      else if (line !== "") {
+        print(`${output.path}/${LOG}: line ${index + 1} is no record of a case; what it told is made again`);
+      }
     }
   } else if (!options.overwrite && !(await output.has(OLD_LOG))) {
     const strange: string[] = [];
-    for (const { id } of options.cases) if (await isLabelMap(`${output.path}/${id}.nii.gz`)) strange.push(`${id}.nii.gz`);
+    for (const { id } of options.cases) {
+      if (await isLabelMap(`${output.path}/${id}.nii.gz`)) strange.push(`${id}.nii.gz`);
+    }
     if (strange.length > 0) {
       throw new ConfigError(
-        `--output ${folder}: it holds ${listed(strange)}, and nothing tells that such a command wrote that (there is no ${LOG}); ` +
+        `--output ${folder}: it holds ${
+          listed(strange)
+        }, and nothing tells that such a command wrote that (there is no ${LOG}); ` +
           "name another folder, or replace them with --overwrite",
       );
     }

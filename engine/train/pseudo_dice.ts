@@ -26,8 +26,11 @@ export function stepFigures(
   checkOptions("stepFigures", options, ["regions", "ignore", "sets"]);
   const [N, K] = logits.shape;
   const size = labels.size / N;
-  check(logits.size === N * K * size, "stepFigures",
-    () => `labels have the shape of the logits ${show(logits.shape)} without axis 1, got ${show(labels.shape)}`);
+  check(
+    logits.size === N * K * size,
+    "stepFigures",
+    () => `labels have the shape of the logits ${show(logits.shape)} without axis 1, got ${show(labels.shape)}`,
+  );
   const label = labels.reshape({ shape: [N, size] });
   const column = label.reshape({ shape: [N, 1, size] });
   const scores = logits.reshape({ shape: [N, K, size] });

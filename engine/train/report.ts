@@ -57,7 +57,9 @@ export async function writeReport(run: RunFolder): Promise<string> {
   const models: [string, Cell][] = [];
   for (const folder of parts) {
     const file = `${folder}/model.safetensors`;
-    if (await platform.exists(file)) models.push([`SHA-256 of ${file.slice(run.path.length + 1)}`, await contentDigest(file)]);
+    if (await platform.exists(file)) {
+      models.push([`SHA-256 of ${file.slice(run.path.length + 1)}`, await contentDigest(file)]);
+    }
   }
   sections.push(`<details><summary>Settings</summary>\n${settingsTable(config, models)}</details>`);
   return run.write(NAME, await page(heading, sections));
@@ -74,7 +76,11 @@ export async function writeComparison(run: RunFolder, comparison: Comparison): P
   const cases = [];
   for (const each of summary.metric_per_case) {
     const [prediction, reference] = [await digest(each.prediction_file), await digest(each.reference_file)];
-    cases.push({ ...each, ...(prediction && { prediction_sha256: prediction }), ...(reference && { reference_sha256: reference }) });
+    cases.push({
+      ...each,
+      ...(prediction && { prediction_sha256: prediction }),
+      ...(reference && { reference_sha256: reference }),
+    });
   }
   await run.writeJson("summary.json", { voxgrad: VERSION, ...summary, metric_per_case: cases });
   await run.write("metrics.csv", comparison.toCsv());
@@ -108,7 +114,10 @@ function settingsTable(config: any, models: readonly [string, Cell][]): string {
     // A method's network need not be the plan's.
     const features = [architecture?.features ?? network.features].flat();
     rows.push(["network", `${config.network ?? network.name} ${features.join("-")}, ${parameters ?? "?"} parameters`]);
-    rows.push(["patch", `${batch} x ${patch.join(" x ")} at ${spacing.map((s: number) => +s.toFixed(3)).join(" x ")} mm`]);
+    rows.push([
+      "patch",
+      `${batch} x ${patch.join(" x ")} at ${spacing.map((s: number) => +s.toFixed(3)).join(" x ")} mm`,
+    ]);
     rows.push(["channels", normalisation.map((c: any) => `${c.name} (${c.normalisation})`).join(", ")]);
     rows.push(["labels", plan.labels.join(", ")]);
   }
@@ -123,8 +132,13 @@ function settingsTable(config: any, models: readonly [string, Cell][]): string {
 }
 
 const MEASURES: readonly [key: string, heading: string][] = [
-  ["Dice", "Dice"], ["sensitivity", "sensitivity"], ["precision", "precision"], ["HD95", "HD95 (mm)"],
-  ["ASSD", "ASSD (mm)"], ["volume_pred_ml", "predicted ml"], ["volume_ref_ml", "reference ml"],
+  ["Dice", "Dice"],
+  ["sensitivity", "sensitivity"],
+  ["precision", "precision"],
+  ["HD95", "HD95 (mm)"],
+  ["ASSD", "ASSD (mm)"],
+  ["volume_pred_ml", "predicted ml"],
+  ["volume_ref_ml", "reference ml"],
 ];
 
 function classTable(summary: Summary): string {
@@ -139,8 +153,16 @@ function classTable(summary: Summary): string {
   if (rows.length > 1) rows.push(["mean", ...MEASURES.slice(0, 5).map(([name]) => summary.foreground_mean[name])]);
   const note =
     `Means over ${summary.metric_per_case.length} cases of what is defined. A case where neither map has the class has ` +
-    `no Dice, one where one alone has it no distances${some ? ", and one that does not annotate it nothing" : ""}; they are counted in the last columns.`;
-  const headings = ["class", ...MEASURES.map(([, heading]) => heading), "in neither", "in one alone", ...(some ? ["not annotated"] : [])];
+    `no Dice, one where one alone has it no distances${
+      some ? ", and one that does not annotate it nothing" : ""
+    }; they are counted in the last columns.`;
+  const headings = [
+    "class",
+    ...MEASURES.map(([, heading]) => heading),
+    "in neither",
+    "in one alone",
+    ...(some ? ["not annotated"] : []),
+  ];
   return `<p>${note}</p>${table(headings, rows)}`;
 }
 
@@ -148,7 +170,9 @@ function caseTable(summary: Summary): string {
   const rows = summary.metric_per_case.flatMap(({ metrics, prediction_file }) => {
     const id = prediction_file.split("/").at(-1)!.replace(/\.nii(\.gz)?$/, "");
     return Object.entries(metrics).map(([key, values]): Cell[] => [
-      id, `${summary.class_names[key]!}${values.TP === null ? " (not annotated)" : ""}`, ...MEASURES.map(([name]) => values[name]),
+      id,
+      `${summary.class_names[key]!}${values.TP === null ? " (not annotated)" : ""}`,
+      ...MEASURES.map(([name]) => values[name]),
     ]);
   });
   const dice = (row: Cell[]): number => (typeof row[2] === "number" ? row[2] : 2);

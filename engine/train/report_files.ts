@@ -86,10 +86,14 @@ export async function readSummary(run: RunFolder): Promise<Summary | undefined> 
   const named = Object.keys(json.class_names);
   for (const part of [json.mean, json.undefined, ...json.metric_per_case.map(({ metrics }) => metrics)]) {
     const strange = Object.keys(part).find((key) => !named.includes(key));
-    if (strange !== undefined) throw new VoxgradError(`${file}: its class_names lack ${showJson(strange)}; put back what was written`);
+    if (strange !== undefined) {
+      throw new VoxgradError(`${file}: its class_names lack ${showJson(strange)}; put back what was written`);
+    }
   }
   const lacking = Object.keys(json.mean).find((key) => !Object.hasOwn(json.undefined, key));
-  if (lacking !== undefined) throw new VoxgradError(`${file}: its undefined lacks ${showJson(lacking)}; put back what was written`);
+  if (lacking !== undefined) {
+    throw new VoxgradError(`${file}: its undefined lacks ${showJson(lacking)}; put back what was written`);
+  }
   return json;
 }
 
@@ -99,8 +103,15 @@ export async function readLogs(folder: string): Promise<{ records: StepRecord[];
     const file = `${folder}/${name}`;
     const records = await readJsonLines<R>(file);
     const odd = records.findIndex((record) => !is(record));
-    if (odd >= 0) throw new VoxgradError(`${file}: line ${odd + 1} is no record of this log; correct it, or remove it: what it recorded is lost then`);
+    if (odd >= 0) {
+      throw new VoxgradError(
+        `${file}: line ${odd + 1} is no record of this log; correct it, or remove it: what it recorded is lost then`,
+      );
+    }
     return records;
   };
-  return { records: await lines<StepRecord>("log.jsonl", isStep), epochs: await lines<EpochRecord>("epochs.jsonl", isEpoch) };
+  return {
+    records: await lines<StepRecord>("log.jsonl", isStep),
+    epochs: await lines<EpochRecord>("epochs.jsonl", isEpoch),
+  };
 }

@@ -34,7 +34,10 @@ export const section = (title: string, content: string): string =>
 export function picture(svg: string, title: string): string {
   // Within a page the name space is not needed; in an image it is.
   const named = svg.replace(/<svg\b(?![^>]*\sxmlns\s*=)/, '<svg xmlns="http://www.w3.org/2000/svg"');
-  const encoded = named.replace(/[^ !$'()*+,\-./0-9:;=@A-Z[\]_a-z{}~]+/g, (part) => encodeURIComponent(part.replace(/[\ud800-\udfff]/gu, "\ufffd")));
+  const encoded = named.replace(
+    /[^ !$'()*+,\-./0-9:;=@A-Z[\]_a-z{}~]+/g,
+    (part) => encodeURIComponent(part.replace(/[\ud800-\udfff]/gu, "\ufffd")),
+  );
   return `<img src="data:image/svg+xml;charset=utf-8,${encoded}" alt="${escapeXml(title)}">`;
 }
 
@@ -69,9 +72,18 @@ const policy = async (): Promise<string> => {
  *
  * @param options width: the largest, in rem
  */
-export const page = async (title: string, sections: readonly string[], options: { width?: number } = {}): Promise<string> => `<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="${await policy()}"><title>${escapeXml(title)}</title>
-<meta name="viewport" content="width=device-width"><style>${STYLE}body { max-width: ${options.width ?? 60}rem; }</style></head>
+export const page = async (
+  title: string,
+  sections: readonly string[],
+  options: { width?: number } = {},
+): Promise<string> =>
+  `<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="${await policy()}"><title>${
+    escapeXml(title)
+  }</title>
+<meta name="viewport" content="width=device-width"><style>${STYLE}body { max-width: ${
+    options.width ?? 60
+  }rem; }</style></head>
 <body><h1>${escapeXml(title)}</h1>
 ${sections.join("\n")}
 <script>${SORT}</script></body></html>

@@ -9,12 +9,25 @@ const MARK = "config.json";
 
 /** What trainings write, the checkpoint first: a run that lost it is no longer one to go on with. */
 const OWN = [
-  "checkpoint.safetensors", "model.safetensors", "model_best.safetensors", "generator.safetensors", "log.jsonl",
-  "epochs.jsonl", "progress.svg",
+  "checkpoint.safetensors",
+  "model.safetensors",
+  "model_best.safetensors",
+  "generator.safetensors",
+  "log.jsonl",
+  "epochs.jsonl",
+  "progress.svg",
 ];
 /** What they make of the weights, */
 const MEASURED = [
-  "predictions", "references", "summary.json", "metrics.csv", "overlay.svg", "postprocessing.json", "figures", "tables", "report.html",
+  "predictions",
+  "references",
+  "summary.json",
+  "metrics.csv",
+  "overlay.svg",
+  "postprocessing.json",
+  "figures",
+  "tables",
+  "report.html",
 ];
 /** and what they began with. */
 const DESCRIBED = ["splits.json", "plan.json", MARK];
@@ -109,14 +122,16 @@ export class RunFolder {
     let interrupted: Interrupted | undefined;
     const off = platform.onInterrupt((asked) => (interrupted = asked));
     try {
-      for (let tries = 0; ; tries++) {
+      for (let tries = 0;; tries++) {
         try {
           const path = await this.write(name, data);
           if (tries > 0) platform.log(`${path} is written now`);
           return path;
         } catch (error) {
           if (!(error instanceof PlatformError)) throw error;
-          if (tries === 0) platform.log(`${error.message}. It is tried again every ${PATIENCE / 1000} s: make room for it`);
+          if (tries === 0) {
+            platform.log(`${error.message}. It is tried again every ${PATIENCE / 1000} s: make room for it`);
+          }
         }
         for (let waited = 0; waited < PATIENCE && !interrupted; waited += 200) {
           await new Promise<void>((resolve) => setTimeout(resolve, 200));
@@ -150,9 +165,13 @@ export class RunFolder {
   /** The path of a name, which may hold names from elsewhere and never leads out of the folder. */
   #inside(name: string): string {
     // deno-lint-ignore no-control-regex
-    const odd = name.split("/").find((part) => part === "" || part === "." || part === ".." || /[\\\u0000-\u001f\u007f]/.test(part));
+    const odd = name.split("/").find((part) =>
+      part === "" || part === "." || part === ".." || /[\\\u0000-\u001f\u007f]/.test(part)
+    );
     if (odd !== undefined) {
-      throw new VoxgradError(`${this.path}: ${show(name)} is no name of a file in it, for ${show(odd)} is no part of one; rename the case`);
+      throw new VoxgradError(
+        `${this.path}: ${show(name)} is no name of a file in it, for ${show(odd)} is no part of one; rename the case`,
+      );
     }
     return `${this.path}/${name}`;
   }
@@ -236,7 +255,7 @@ export async function openRun(options: { name: string; folder?: string; overwrit
     );
   }
   const stem = `runs/${name.toLowerCase().replace(/[^a-z0-9]+/g, "_").replace(/^_+|_+$/g, "") || "run"}`;
-  for (let number = 1; ; number++) {
+  for (let number = 1;; number++) {
     const run = new RunFolder(`${stem}-${String(number).padStart(3, "0")}`);
     if (await platform.exists(run.path)) continue;
     try {

@@ -17,7 +17,19 @@ export const CONFIG = "config.json";
 const FILES = ["weights", "contextLabels"] as const;
 /** Options that say nothing of the result, or whose content is told by itself. */
 const APART: readonly string[] = [
-  ...FILES, "data", "plan", "splits", "run", "resume", "overwrite", "steps", "epochs", "checkpoint", "cache", "memory", "workers",
+  ...FILES,
+  "data",
+  "plan",
+  "splits",
+  "run",
+  "resume",
+  "overwrite",
+  "steps",
+  "epochs",
+  "checkpoint",
+  "cache",
+  "memory",
+  "workers",
 ];
 
 /** Digests of what a run is made from; config.json holds them. */
@@ -55,9 +67,17 @@ export async function identityOf(
 }
 
 /** What the checkpoints of one fold belong to. */
-export async function foldIdentity({ options, plan, files, cases }: RunIdentity, split: Fold): Promise<Record<string, string>> {
+export async function foldIdentity(
+  { options, plan, files, cases }: RunIdentity,
+  split: Fold,
+): Promise<Record<string, string>> {
   const data = [...split.train, ...split.val].map((id) => [id, cases[id]]);
-  return { options: await valueDigest([options, files]), plan, split: await valueDigest(split), data: await valueDigest(data) };
+  return {
+    options: await valueDigest([options, files]),
+    plan,
+    split: await valueDigest(split),
+    data: await valueDigest(data),
+  };
 }
 
 /**
@@ -69,12 +89,18 @@ export async function foldIdentity({ options, plan, files, cases }: RunIdentity,
 export function checkIdentity(known: unknown, now: RunIdentity, path: string): void {
   const { identity, voxgrad: version } = isPlain(known) ? known : {};
   if (identity === undefined) {
-    print(`${path}/${CONFIG}: it has no digests of what the run was made from, as voxgrad before 0.2 wrote none; whether that has changed since is not known`);
+    print(
+      `${path}/${CONFIG}: it has no digests of what the run was made from, as voxgrad before 0.2 wrote none; whether that has changed since is not known`,
+    );
     return;
   }
   const then = identity as RunIdentity;
   if (!isPlain(identity) || !isPlain(then.files) || !isPlain(then.cases)) {
-    throw new VoxgradError(`${path}/${CONFIG}: its identity is ${show(identity)}, wanted the digests that the run began with; put back what it was, or start another run`);
+    throw new VoxgradError(
+      `${path}/${CONFIG}: its identity is ${
+        show(identity)
+      }, wanted the digests that the run began with; put back what it was, or start another run`,
+    );
   }
   if (version !== VERSION) print(`${path}: it was begun by voxgrad ${show(version)}, and goes on with ${VERSION}`);
   const refuse = (what: string): never => {
@@ -102,7 +128,9 @@ export async function checkApart(options: { readonly run: string; readonly overw
     if (path === "") continue;
     const same = (await platform.realPath(path)) === here;
     if (!same && !(options.overwrite && (await isWithin(path, options.run)))) continue;
-    throw new ConfigError(`--run ${options.run}: --${key} ${path} lies there, and the run would write over it; name another folder`);
+    throw new ConfigError(
+      `--run ${options.run}: --${key} ${path} lies there, and the run would write over it; name another folder`,
+    );
   }
 }
 

@@ -2,7 +2,15 @@
 import { platform } from "#platform";
 import { type DType, firstNotFinite, toHalf, type TypedArray } from "../core/dtype.ts";
 import { check, checkOptions, show } from "../core/errors.ts";
-import { checkSeal, decodeSafetensors, encodeSafetensors, encodeSealed, type FileDType, type FileTensor, SafetensorsError } from "../core/safetensors.ts";
+import {
+  checkSeal,
+  decodeSafetensors,
+  encodeSafetensors,
+  encodeSealed,
+  type FileDType,
+  type FileTensor,
+  SafetensorsError,
+} from "../core/safetensors.ts";
 import { sameShape } from "../core/shape.ts";
 import { Tensor } from "../core/tensor.ts";
 import * as tree from "../core/tree.ts";

@@ -19,8 +19,9 @@ function wide(values: BigInt64Array | BigUint64Array, signed: boolean): Int32Arr
   const [least, most] = signed ? [-(2n ** 31n), 2n ** 31n - 1n] : [0n, 2n ** 32n - 1n];
   const result = signed ? new Int32Array(values.length) : new Uint32Array(values.length);
   values.forEach((value: bigint, k: number) => {
-    if (value < least || value > most)
+    if (value < least || value > most) {
       throw new Error(`the ${signed ? "I64" : "U64"} value ${value} is beyond ${signed ? "i32" : "u32"}`);
+    }
     result[k] = Number(value);
   });
   return result;

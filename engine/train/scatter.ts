@@ -1,8 +1,8 @@
 /** Scatter plots as SVG text: groups of points by colour on equal axes, several panels side by side. */
 import { scaleLinear } from "d3-scale";
 import { VoxgradError } from "../core/errors.ts";
-import { drawNothing, drawTicks, legendOf, panelGridSvg, type Frame, type GridPanel } from "./panel_grid.ts";
-import { COLOURS, extent, round, type Point } from "./plots.ts";
+import { drawNothing, drawTicks, type Frame, type GridPanel, legendOf, panelGridSvg } from "./panel_grid.ts";
+import { COLOURS, extent, type Point, round } from "./plots.ts";
 
 export interface ScatterGroup {
   readonly name: string;
@@ -65,7 +65,9 @@ function checkPoints(panel: ScatterPanel): void {
     const wrong = points.findIndex((point) => !Number.isFinite(point[0]) || !Number.isFinite(point[1]));
     if (wrong < 0) continue;
     throw new VoxgradError(
-      `scatterSvg: ${panel.title}: point ${wrong} of "${name}" is (${points[wrong]!.join(", ")}), wanted finite numbers; ` +
+      `scatterSvg: ${panel.title}: point ${wrong} of "${name}" is (${
+        points[wrong]!.join(", ")
+      }), wanted finite numbers; ` +
         "leave out what is not defined",
     );
   }

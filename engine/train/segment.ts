@@ -90,7 +90,12 @@ function mirrored(x: Tensor, flags: Tensor, axes: readonly number[]): Tensor {
 const outputsOf = ({ network: { backgrounds = 1 }, plan }: Member): number => outputChannels(plan) + backgrounds - 1;
 
 /** Outputs [classes, n] in which the first so many have become one: the largest of them, or their sum. */
-function mergeBackgrounds(outputs: Float32Array<ArrayBuffer>, backgrounds: number, count: number, how: "max" | "sum"): Float32Array<ArrayBuffer> {
+function mergeBackgrounds(
+  outputs: Float32Array<ArrayBuffer>,
+  backgrounds: number,
+  count: number,
+  how: "max" | "sum",
+): Float32Array<ArrayBuffer> {
   if (backgrounds === 1) return outputs;
   const merged = outputs.slice((backgrounds - 1) * count);
   for (let i = 0; i < count; i++) {
@@ -170,7 +175,9 @@ class Forward {
     const at = firstNotFinite(values);
     if (at >= 0) {
       throw new VoxgradError(
-        `predictor: ${scan}: the network gives ${values[at]}, which says nothing of any class; its weights are broken, or the ` +
+        `predictor: ${scan}: the network gives ${
+          values[at]
+        }, which says nothing of any class; its weights are broken, or the ` +
           "values of the scan are far from those that it was trained on",
       );
     }
@@ -185,10 +192,9 @@ class Forward {
   async #measure(): Promise<number> {
     const image = zeros(this.#shape);
     const params = this.member.params[0];
-    const info =
-      this.#times === 1
-        ? await this.#plain.plan(params, image)
-        : await this.#joint.plan(params, image, zeros([3]), this.#noLogits(), 1);
+    const info = this.#times === 1
+      ? await this.#plain.plan(params, image)
+      : await this.#joint.plan(params, image, zeros([3]), this.#noLogits(), 1);
     return info.peakBytes;
   }
 }
@@ -219,7 +225,11 @@ function checkMembers(members: readonly Member[]): void {
   check(members.length > 0, "predictor", () => "there is no network; give at least one");
   for (const { network: { backgrounds = 1 }, plan } of members) {
     const right = Number.isInteger(backgrounds) && backgrounds >= 1 && (backgrounds === 1 || !plan.regions);
-    check(right, "predictor", () => `backgrounds is a whole number >= 1, and 1 where there are regions, got ${backgrounds}`);
+    check(
+      right,
+      "predictor",
+      () => `backgrounds is a whole number >= 1, and 1 where there are regions, got ${backgrounds}`,
+    );
   }
   const said = ({ plan }: Member, key: "labels" | "regions" | "transpose" | "orientation" | "channels"): string =>
     JSON.stringify(key === "channels" ? plan.channels.map((channel) => channel.name) : plan[key]);
@@ -256,7 +266,10 @@ export function predictor(members: readonly Member[], options: SegmentOptions = 
     () => `mirror lists axes 0, 1, 2 of the patch, got ${mirror.join(", ")}`,
   );
   const alone = members.flatMap((member) =>
-    (member.network.backgrounds ?? 1) > 1 ? member.params.map((own): Member => ({ ...member, params: [own] })) : [member]);
+    (member.network.backgrounds ?? 1) > 1
+      ? member.params.map((own): Member => ({ ...member, params: [own] }))
+      : [member]
+  );
   const forwards = alone.map((member) => new Forward(member, batch, mirror));
   const { plan } = members[0]!;
   const classes = outputChannels(plan);
@@ -273,7 +286,11 @@ export function predictor(members: readonly Member[], options: SegmentOptions = 
     const { cropSize: to, cropSpacing } = geometry;
     const order = resamplingOrders(1, own.resampling, own.spacing, cropSpacing) as (0 | 1)[];
     const { backgrounds = 1 } = forward.member.network;
-    return { geometry, backgrounds, planes: resampledPlanes(slabs, { classes: outputsOf(forward.member), from: shape, to, order }) };
+    return {
+      geometry,
+      backgrounds,
+      planes: resampledPlanes(slabs, { classes: outputsOf(forward.member), from: shape, to, order }),
+    };
   }
 
   return {
@@ -300,7 +317,9 @@ export function predictor(members: readonly Member[], options: SegmentOptions = 
           const outputs = (await planes.next()).value as Float32Array<ArrayBuffer>;
           if (asProbabilities) toProbabilities(outputs, plan, { classes: outputs.length / count });
           deciding.push(mergeBackgrounds(outputs, backgrounds, count, "max"));
-          if (probabilities) saved.push(backgrounds === 1 ? deciding.at(-1)! : mergeBackgrounds(outputs, backgrounds, count, "sum"));
+          if (probabilities) {
+            saved.push(backgrounds === 1 ? deciding.at(-1)! : mergeBackgrounds(outputs, backgrounds, count, "sum"));
+          }
         }
         const chosen = meanOf(deciding);
         labels.set(index, labelsOf(chosen, plan, { threshold: asProbabilities ? 0.5 : 0 }));

@@ -6,9 +6,9 @@ import { deviceInfo } from "../gpu/mod.ts";
 import * as augment from "../imaging/augment.ts";
 import type { AugmentChanges } from "../imaging/augment_options.ts";
 import { CaseFaults } from "../imaging/case_faults.ts";
-import { openCaseStore, storeFolder, type CaseStore } from "../imaging/case_store.ts";
+import { type CaseStore, openCaseStore, storeFolder } from "../imaging/case_store.ts";
 import { compareLabels } from "../imaging/compare.ts";
-import { openDataset, type Dataset, type DatasetCase } from "../imaging/dataset.ts";
+import { type Dataset, type DatasetCase, openDataset } from "../imaging/dataset.ts";
 import { Comparison, type EvaluatedCase } from "../imaging/evaluate.ts";
 import { fingerprintDataset } from "../imaging/fingerprint.ts";
 import { loadCase } from "../imaging/load_case.ts";
@@ -20,12 +20,12 @@ import { checkPlanFits, planText, readPlan } from "../imaging/plan_file.ts";
 import { makePlan } from "../imaging/plan_rules.ts";
 import { Prng } from "../imaging/prng.ts";
 import { casesOf, type CaseSource, sampleBatch } from "../imaging/sampling.ts";
-import { checkSplits, kFold, type Fold } from "../imaging/split.ts";
+import { checkSplits, type Fold, kFold } from "../imaging/split.ts";
 import type { Triple, Volume } from "../imaging/volume.ts";
 import { tensor } from "../ops/creation.ts";
 import { choice, type Config, ConfigError, entry } from "./config.ts";
 import { counted, formatTable, print } from "./logging.ts";
-import { overlaySvg, type OverlayCase } from "./overlay.ts";
+import { type OverlayCase, overlaySvg } from "./overlay.ts";
 import { PostprocessingChoice } from "./postprocess.ts";
 import { writeComparison, writeReport } from "./report.ts";
 import { openRun, readJson, resumeRun, type RunFolder } from "./run_folder.ts";
@@ -49,16 +49,25 @@ export const trainingEntries = {
   preset: choice(["auto", "nnunet", "small"], "size of a new plan; auto: nnunet on a GPU, small elsewhere"),
   batch: entry(0, "patches a step; 0: as planned", { integer: true, min: 0 }),
   patch: entry([], "voxels of a patch; as planned without it", { integer: true, min: 1, lengths: [0, 3] }),
-  features: entry([], "channels at each resolution, the finest first; as planned without it", { integer: true, min: 1 }),
+  features: entry([], "channels at each resolution, the finest first; as planned without it", {
+    integer: true,
+    min: 1,
+  }),
   foreground: entry(0.33, "fraction of a batch's patches that are centred on foreground", { min: 0, max: 1 }),
-  sets: choice(["proportional", "equal", "turn"],
-    "how patches are drawn from the sets of a dataset group: each case as likely, each set as likely, or a set a step in turn"),
-  augment: choice(["auto", "nnunet", "scale", "mirror", "none"],
-    "auto: mirror on phantoms, nnU-Net's whole chain on --data; scale: sizes by up to a tenth, and mirror"),
+  sets: choice(
+    ["proportional", "equal", "turn"],
+    "how patches are drawn from the sets of a dataset group: each case as likely, each set as likely, or a set a step in turn",
+  ),
+  augment: choice(
+    ["auto", "nnunet", "scale", "mirror", "none"],
+    "auto: mirror on phantoms, nnU-Net's whole chain on --data; scale: sizes by up to a tenth, and mirror",
+  ),
   flips: choice(["xyz", "xy", "xz", "yz", "x", "y", "z", "none"], "axes along which patches are mirrored at random"),
   checkpoint: entry(5, "minutes from one checkpoint to the next", { min: 0 }),
   cache: entry("runs/prepared", "folder of prepared cases, which all runs share"),
-  memory: entry(2, "GB of prepared cases that are kept in memory; as much again where a method adds channels to them", { min: 0 }),
+  memory: entry(2, "GB of prepared cases that are kept in memory; as much again where a method adds channels to them", {
+    min: 0,
+  }),
   workers: entry(2, "threads that read scans", { integer: true, min: 0 }),
   phantoms: entry(16, "patients to make without --data", { integer: true, min: 2 }),
 } as const;
@@ -89,12 +98,24 @@ export interface PhantomSetup extends Omit<PhantomOptions, "seed"> {
   readonly write?: (folder: string, options: PhantomOptions & { cases: number }) => Promise<void>;
 }
 
-const PHANTOMS: PhantomSetup = { shape: [28, 32, 24], spacing: [1.3, 1.3, 2], patch: [24, 24, 24], features: [8, 16, 32] };
+const PHANTOMS: PhantomSetup = {
+  shape: [28, 32, 24],
+  spacing: [1.3, 1.3, 2],
+  patch: [24, 24, 24],
+  features: [8, 16, 32],
+};
 
 /** Nothing but what mirrors. */
 const NO_CHAIN = {
-  rotation: false, scaling: false, noise: false, blur: false, brightness: false, contrast: false, lowResolution: false,
-  invertedGamma: false, gamma: false,
+  rotation: false,
+  scaling: false,
+  noise: false,
+  blur: false,
+  brightness: false,
+  contrast: false,
+  lowResolution: false,
+  invertedGamma: false,
+  gamma: false,
 } as const;
 
 /** Cases of a fold in overlay.svg. */
@@ -137,11 +158,23 @@ export class Training {
   /** @param made what openTraining found */
   constructor(
     options: TrainingOptions,
-    made: { run: RunFolder; dataset: Dataset; plan: Plan; splits: readonly Fold[]; folds: readonly FoldSetup[]; store: CaseStore },
+    made: {
+      run: RunFolder;
+      dataset: Dataset;
+      plan: Plan;
+      splits: readonly Fold[];
+      folds: readonly FoldSetup[];
+      store: CaseStore;
+    },
   ) {
     this.options = options;
     ({
-      run: this.run, dataset: this.dataset, plan: this.plan, splits: this.splits, folds: this.folds, store: this.store,
+      run: this.run,
+      dataset: this.dataset,
+      plan: this.plan,
+      splits: this.splits,
+      folds: this.folds,
+      store: this.store,
     } = made);
     const { plan } = made;
     this.source = made.store;
@@ -152,10 +185,18 @@ export class Training {
     const axes = plan.transpose.flatMap((axis, k) => (options.flips.includes("zyx"[axis]!) ? [k] : []));
     const chain = options.augment === "auto" ? (onPhantoms ? "mirror" : "nnunet") : options.augment;
     const scaling = chain === "scale" ? { scaling: { p: 1, factor: [0.9, 1.1] as const } } : {};
-    this.#changes = { ...(chain === "nnunet" ? {} : NO_CHAIN), ...scaling, mirror: chain === "none" ? false : { axes } };
+    this.#changes = {
+      ...(chain === "nnunet" ? {} : NO_CHAIN),
+      ...scaling,
+      mirror: chain === "none" ? false : { axes },
+    };
     this.sampled = augment.initialPatch(plan.patch, this.#changes);
     const prng = new Prng(options.seed);
-    this.#draws = { batches: prng.fork("batches"), augmentation: prng.fork("augmentation"), validation: prng.fork("validation") };
+    this.#draws = {
+      batches: prng.fork("batches"),
+      augmentation: prng.fork("augmentation"),
+      validation: prng.fork("validation"),
+    };
     this.#rule = new PostprocessingChoice(plan);
     this.#items = new Map(made.dataset.cases.map((item) => [item.id, item]));
     this.#partial = made.dataset.cases.some((item) => item.labelsPresent);
@@ -193,8 +234,10 @@ export class Training {
     const classes = this.plan.labels.length;
     const values = ids.flatMap((id) => {
       const { labelsPresent, merged = [] } = this.#items.get(id)!;
-      return Array.from({ length: classes }, (_, k) =>
-        merged.find((list) => list.includes(k))?.[0] ?? (labelsPresent?.includes(k) ?? true ? k : 0));
+      return Array.from(
+        { length: classes },
+        (_, k) => merged.find((list) => list.includes(k))?.[0] ?? (labelsPresent?.includes(k) ?? true ? k : 0),
+      );
     });
     return tensor(new Int32Array(values), { shape: [ids.length, classes] });
   }
@@ -272,7 +315,17 @@ export class Training {
     await run.write("plan.json", `${planText(plan)}\n`);
     await run.writeJson("splits.json", splits);
     const { cases: _, testCases: __, ...dataset } = this.dataset;
-    await run.writeJson(CONFIG, { voxgrad: VERSION, identity: made, options, steps, classes, plan, dataset, splits, ...more });
+    await run.writeJson(CONFIG, {
+      voxgrad: VERSION,
+      identity: made,
+      options,
+      steps,
+      classes,
+      plan,
+      dataset,
+      splits,
+      ...more,
+    });
   }
 
   /**
@@ -292,7 +345,10 @@ export class Training {
       const item = this.#items.get(id)!;
       const { image, label, labelsPresent } = await loadCase(dataset, item);
       const prediction = await segment(image, id);
-      const file = await fold.run.write(`predictions/${id}.nii.gz`, writeNifti(prediction, { dtype: "uint8", gzip: true }));
+      const file = await fold.run.write(
+        `predictions/${id}.nii.gz`,
+        writeNifti(prediction, { dtype: "uint8", gzip: true }),
+      );
       this.#rule.add(prediction, label!, labelsPresent);
       const measured = compareLabels(prediction, label!, { classes, ignore: plan.ignoreLabel, labelsPresent });
       // The label file of a group's case has other values than the prediction.
@@ -305,9 +361,13 @@ export class Training {
     for (const id of counted(fold.split.val, "case")) await this.#faults.try(id, () => one(id));
     if (cases.length === 0) return;
     await writeComparison(fold.run, new Comparison(cases));
-    await fold.run.write("overlay.svg", overlaySvg(
-      shown.map((item, k) => ({ ...item, measured: cases[k]!.classes })), { labels: plan.labels, regions: plan.regions },
-    ));
+    await fold.run.write(
+      "overlay.svg",
+      overlaySvg(
+        shown.map((item, k) => ({ ...item, measured: cases[k]!.classes })),
+        { labels: plan.labels, regions: plan.regions },
+      ),
+    );
     this.#cases.push(...cases);
   }
 
@@ -324,7 +384,11 @@ export class Training {
     print(`\nWritten:\n${this.run.listing()}`);
     await this.run.unlock();
     if (this.#faults.count > 0) print(`\nNot segmented, and in no mean:\n${this.#faults.text()}`);
-    this.#faults.end(this.dataset.folder, this.folds.reduce((sum, fold) => sum + fold.split.val.length, 0), "held-out cases were segmented");
+    this.#faults.end(
+      this.dataset.folder,
+      this.folds.reduce((sum, fold) => sum + fold.split.val.length, 0),
+      "held-out cases were segmented",
+    );
     return comparison;
   }
 }
@@ -399,11 +463,16 @@ async function chooseSplits(options: TrainingOptions, run: RunFolder, dataset: D
   const setOf = new Map(dataset.cases.map((item) => [item.id, item.set]));
   const before = options.resume ? await readJson(`${run.path}/splits.json`) : undefined;
   if (before === undefined && ids.length < 2 && options.fold !== "all" && !options.splits) {
-    throw new VoxgradError(`${dataset.folder}: it has ${ids.length} case; nothing can be held out of it, so use --fold all`);
+    throw new VoxgradError(
+      `${dataset.folder}: it has ${ids.length} case; nothing can be held out of it, so use --fold all`,
+    );
   }
-  const made = before !== undefined ? checkSplits(before, ids, `${run.path}/splits.json`)
-    : options.fold === "all" ? [{ train: ids, val: [] }]
-    : options.splits ? checkSplits(await readJson(options.splits), ids, options.splits)
+  const made = before !== undefined
+    ? checkSplits(before, ids, `${run.path}/splits.json`)
+    : options.fold === "all"
+    ? [{ train: ids, val: [] }]
+    : options.splits
+    ? checkSplits(await readJson(options.splits), ids, options.splits)
     : kFold(ids, { folds: Math.min(options.folds, ids.length), setOf: (id) => setOf.get(id) ?? "" });
   const listedIds = new Set(made.flatMap(({ train, val }) => [...train, ...val]));
   const left = ids.filter((id) => !listedIds.has(id));
@@ -423,7 +492,9 @@ function checkAnnotated(dataset: Dataset, { train }: Fold, place: string): void 
   );
   if (absent.length === 0) return;
   const names = absent.map((label) => label.name).join(", ");
-  throw new VoxgradError(`${place}: no training case has ${names} annotated; name other --folds or --splits, or --fold all`);
+  throw new VoxgradError(
+    `${place}: no training case has ${names} annotated; name other --folds or --splits, or --fold all`,
+  );
 }
 
 /** The plan of a resumed run, of a file, or by the rules; it is kept with the run. */

@@ -106,7 +106,7 @@ export function bootstrapInterval(
   const rows = values.filter((row) => row.some((v) => !Number.isNaN(v)));
   const columns = (rows[0] ?? []).map((_, i) => i).filter((i) => rows.some((row) => !Number.isNaN(row[i])));
   const cells = rows.flatMap((row, g) =>
-    columns.flatMap((column, i) => (Number.isNaN(row[column]) ? [] : [{ g, i, value: row[column]! }])),
+    columns.flatMap((column, i) => (Number.isNaN(row[column]) ? [] : [{ g, i, value: row[column]! }]))
   );
   const mean = cells.reduce((sum, { value }) => sum + value, 0) / cells.length;
   if (cells.length < 2) return { mean, low: NaN, high: NaN };

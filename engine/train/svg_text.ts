@@ -9,7 +9,9 @@ const SQUARE = /[\u1100-\u11ff\u2e80-\ud7ff\uf900-\ufaff\ufe30-\ufe4f\uff00-\uff
 /** Pixels that a text takes, rather too many than too few: fonts differ, and there is none to measure by. */
 export function textWidth(content: string, size = 12): number {
   let em = 0;
-  for (const c of content) em += SQUARE.test(c) ? 1.05 : NARROW.test(c) ? 0.38 : WIDEST.test(c) ? 0.95 : WIDE.test(c) ? 0.7 : 0.6;
+  for (const c of content) {
+    em += SQUARE.test(c) ? 1.05 : NARROW.test(c) ? 0.38 : WIDEST.test(c) ? 0.95 : WIDE.test(c) ? 0.7 : 0.6;
+  }
   return em * size;
 }
 

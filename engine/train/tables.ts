@@ -25,7 +25,11 @@ export interface ReportTable {
 export function writeTable(run: RunFolder, { name, ...table }: ReportTable): Promise<string> {
   const { headings, rows } = table;
   const odd = rows.findIndex((row) => row.length !== headings.length);
-  check(odd < 0, "writeTable", () => `row ${odd} of ${name} has ${rows[odd]!.length} cells for ${headings.length} headings`);
+  check(
+    odd < 0,
+    "writeTable",
+    () => `row ${odd} of ${name} has ${rows[odd]!.length} cells for ${headings.length} headings`,
+  );
   return run.writeJson(`${FOLDER}/${name}.json`, table);
 }
 
@@ -44,8 +48,11 @@ export async function readTables(path: string): Promise<ReportTable[]> {
   const files = (await platform.listFiles(folder)).filter((file) => file.endsWith(".json"));
   return Promise.all(files.map(async (file) => {
     const { title, caption, headings, rows } = (await readJson(`${folder}/${file}`)) ?? {};
-    const texts = [title, caption, ...(Array.isArray(headings) ? headings : [0])].every((each) => typeof each === "string");
-    const right = texts && Array.isArray(rows) && rows.every((row) => Array.isArray(row) && row.length === headings.length && row.every(isCell));
+    const texts = [title, caption, ...(Array.isArray(headings) ? headings : [0])].every((each) =>
+      typeof each === "string"
+    );
+    const right = texts && Array.isArray(rows) &&
+      rows.every((row) => Array.isArray(row) && row.length === headings.length && row.every(isCell));
     check(right, `${folder}/${file}`, () => "it is no table of writeTable; correct it or remove it");
     return { title, caption, headings, rows, name: file.slice(0, -".json".length) };
   }));

@@ -81,38 +81,54 @@ function pixelsOf(tile: MapTile | ClassTile, plane: (values: Values) => Float32A
   });
 }
 
-function drawTile(row: TileRow, tile: MapTile | ClassTile, view: View, place: { x: number; y: number; scale: number }): string {
+function drawTile(
+  row: TileRow,
+  tile: MapTile | ClassTile,
+  view: View,
+  place: { x: number; y: number; scale: number },
+): string {
   const { x, y, scale } = place;
   const [columns, rows, slices] = view.sizes;
   const [across, down] = [view.pixel[0] * scale, view.pixel[1] * scale];
   const at = ("slice" in tile ? tile.slice : undefined) ?? row.slice;
-  const plane = (values: Values): Float32Array => cut(values, row.image.shape, view, view.reversed[2] ? slices - 1 - at : at);
+  const plane = (values: Values): Float32Array =>
+    cut(values, row.image.shape, view, view.reversed[2] ? slices - 1 - at : at);
   const data = Uint8Array.from(pixelsOf(tile, plane).flat(), (v) => Math.round(v));
   const png = base64(encode({ width: columns, height: rows, data, channels: 3, depth: 8 }));
   const isMap = "values" in tile;
   const edges = (isMap ? (row.outlines ?? []) : []).map((mask, k) => {
     const path = outline(plane(mask).map((v) => Number(v > 0)), columns, rows, 1, [across, down]);
-    const stroke = (tile as MapTile).scale === "heat" ? 'stroke="#fff" stroke-opacity="0.7"' : `stroke="${labelColour(k + 1)}"`;
+    const stroke = (tile as MapTile).scale === "heat"
+      ? 'stroke="#fff" stroke-opacity="0.7"'
+      : `stroke="${labelColour(k + 1)}"`;
     return path === "" ? "" : `<path d="${path}" fill="none" ${stroke} stroke-width="1.3" stroke-linejoin="round"/>`;
   });
   return [
     `<g transform="translate(${x.toFixed(1)} ${y.toFixed(1)})">`,
     `<image width="${(columns * across).toFixed(2)}" height="${(rows * down).toFixed(2)}" preserveAspectRatio="none" ` +
-      `href="data:image/png;base64,${png}"/>`,
+    `href="data:image/png;base64,${png}"/>`,
     ...edges,
     "</g>",
   ].filter((part) => part !== "").join("\n");
 }
 
 /** Names of classes beside their colours, and the scale of colours; where the lines end. */
-function legend(classes: readonly string[], hasHeat: boolean, top: number, width: number): { svg: string; bottom: number } {
+function legend(
+  classes: readonly string[],
+  hasHeat: boolean,
+  top: number,
+  width: number,
+): { svg: string; bottom: number } {
   const room = width - 2 * MARGIN;
   const names = classes.map((name) => shortened(name, room - 42));
   const places = inLines([...names.map((name) => 42 + textWidth(name)), ...(hasHeat ? [180] : [])], room)
     .map(({ x, line }) => ({ x: MARGIN + Math.round(x), y: top + 18 * line }));
   const parts = names.flatMap((name, k) => {
     const { x, y } = places[k]!;
-    return [`<rect x="${x}" y="${y}" width="14" height="11" rx="2" fill="${labelColour(k + 1)}"/>`, text(x + 20, y + 10, name, 'fill="#333"')];
+    return [
+      `<rect x="${x}" y="${y}" width="14" height="11" rx="2" fill="${labelColour(k + 1)}"/>`,
+      text(x + 20, y + 10, name, 'fill="#333"'),
+    ];
   });
   const { x, y } = places.at(-1)!;
   if (hasHeat) {
@@ -148,16 +164,21 @@ export function tilesSvg(rows: readonly TileRow[], options: TileOptions): string
     y = key.bottom;
   }
   columns.forEach((name, k) =>
-    body.push(text(MARGIN + k * (room + GAP), y + 10, shortened(name, room, 11), 'fill="#333" font-size="11"')));
+    body.push(text(MARGIN + k * (room + GAP), y + 10, shortened(name, room, 11), 'fill="#333" font-size="11"'))
+  );
   y += 18;
   for (const row of rows) {
     const { image, name, slice, tiles, outlines = [] } = row;
     const count = voxelCount(image.shape);
     const lengths = [...tiles.flatMap((tile) => ("classes" in tile ? tile.classes : [tile.values])), ...outlines];
     for (const { length } of lengths) {
-      if (length !== count) throw new RangeError(`tilesSvg: ${name}: a map has ${length} voxels, wanted ${count} as the image has`);
+      if (length !== count) {
+        throw new RangeError(`tilesSvg: ${name}: a map has ${length} voxels, wanted ${count} as the image has`);
+      }
     }
-    for (const at of [slice, ...tiles.flatMap((tile) => ("slice" in tile && tile.slice !== undefined ? [tile.slice] : []))]) {
+    for (
+      const at of [slice, ...tiles.flatMap((tile) => ("slice" in tile && tile.slice !== undefined ? [tile.slice] : []))]
+    ) {
       if (Number.isInteger(at) && at >= 0 && at < image.shape[axis]) continue;
       throw new RangeError(`tilesSvg: ${name}: there is no slice ${at} of ${image.shape[axis]}`);
     }
@@ -168,7 +189,8 @@ export function tilesSvg(rows: readonly TileRow[], options: TileOptions): string
     body.push(text(MARGIN, y + 14, shortened(name, width - 2 * MARGIN, 13), 'fill="#1a1a1a" font-weight="600"'));
     y += 20;
     tiles.forEach((tile, k) =>
-      body.push(drawTile(row, tile, view, { x: MARGIN + k * (room + GAP) + (room - across * scale) / 2, y, scale })));
+      body.push(drawTile(row, tile, view, { x: MARGIN + k * (room + GAP) + (room - across * scale) / 2, y, scale }))
+    );
     y += Math.ceil(down * scale) + 10;
   }
   return [openSvg(Math.ceil(width), y + 4), ...body, "</svg>", ""].join("\n");

@@ -79,7 +79,7 @@ export async function train<B>(options: TrainOptions<B>): Promise<Trained> {
   const log = new JsonLines<StepRecord>(run, "log.jsonl");
   const epochLog = new JsonLines<EpochRecord>(run, "epochs.jsonl");
   const { records, epochs } = run.resumed ? await takeUp(log, epochLog, notes) : { records: [], epochs: [] };
-  if (!run.resumed) for (const each of [log, epochLog]) await each.begin();
+  if (!run.resumed) { for (const each of [log, epochLog]) await each.begin(); }
   const dice = new PseudoDice(classes.length, notes?.dice);
   let { average, best } = notes ?? {};
   // A lost device has steps done again, which then know what they knew the first time.
@@ -119,7 +119,10 @@ export async function train<B>(options: TrainOptions<B>): Promise<Trained> {
     if (average !== undefined && average > (best ?? -Infinity)) {
       if (await tolerant.write("model_best.safetensors", () => options.best?.())) best = average;
     }
-    await tolerant.write("progress.svg", () => run.write("progress.svg", recordChart(records, classes, { title, epochs })));
+    await tolerant.write(
+      "progress.svg",
+      () => run.write("progress.svg", recordChart(records, classes, { title, epochs })),
+    );
   };
 
   let writtenAt = performance.now();
@@ -141,7 +144,14 @@ export async function train<B>(options: TrainOptions<B>): Promise<Trained> {
       due: dueAt,
       copied: async (step, restore) => {
         if (!dueAt() && step < steps) return;
-        const current: CheckpointNotes = { step, seconds: records.at(-1)!.seconds, dice: dice.counts, average, best, epochs };
+        const current: CheckpointNotes = {
+          step,
+          seconds: records.at(-1)!.seconds,
+          dice: dice.counts,
+          average,
+          best,
+          epochs,
+        };
         await log.flush();
         const last = step === steps && !interrupted;
         const write = (): Promise<unknown> => writeCheckpoint(run, restore() as object, current, { wait: last });
@@ -149,7 +159,8 @@ export async function train<B>(options: TrainOptions<B>): Promise<Trained> {
         writtenAt = performance.now();
         if (interrupted) {
           const holds = kept ? "the checkpoint holds it" : "but no checkpoint could be written";
-          const message = `${interrupted.message} after step ${step} of ${steps}; ${holds}. Go on with --resume ${run.root.path}`;
+          const message =
+            `${interrupted.message} after step ${step} of ${steps}; ${holds}. Go on with --resume ${run.root.path}`;
           throw new Interrupted(interrupted.signal, interrupted.exitCode, message);
         }
       },
@@ -161,22 +172,31 @@ export async function train<B>(options: TrainOptions<B>): Promise<Trained> {
 }
 
 const isNumber = (value: unknown): boolean => typeof value === "number" && Number.isFinite(value);
-const isDice = (value: unknown): boolean => Array.isArray(value) && value.every((each) => each === null || isNumber(each));
+const isDice = (value: unknown): boolean =>
+  Array.isArray(value) && value.every((each) => each === null || isNumber(each));
 /** Whether a value is a record of log.jsonl. */
 export const isStep = (value: unknown): boolean =>
-  isPlain(value) && Number.isSafeInteger(value.step) && [value.loss, value.rate, value.seconds].every(isNumber) && isDice(value.dice);
+  isPlain(value) && Number.isSafeInteger(value.step) && [value.loss, value.rate, value.seconds].every(isNumber) &&
+  isDice(value.dice);
 /** Whether a value is a record of epochs.jsonl. */
 export const isEpoch = (value: unknown): boolean =>
-  isPlain(value) && [value.epoch, value.step].every(Number.isSafeInteger) && [value.loss, value.rate, value.seconds].every(isNumber) &&
+  isPlain(value) && [value.epoch, value.step].every(Number.isSafeInteger) &&
+  [value.loss, value.rate, value.seconds].every(isNumber) &&
   (value.dice === undefined || isDice(value.dice));
 
 /** What the logs hold of the steps up to the checkpoint. What a full disk kept out of them is in memory no more. */
-async function takeUp(log: JsonLines<StepRecord>, epochLog: JsonLines<EpochRecord>, notes: CheckpointNotes | undefined) {
+async function takeUp(
+  log: JsonLines<StepRecord>,
+  epochLog: JsonLines<EpochRecord>,
+  notes: CheckpointNotes | undefined,
+) {
   const done = notes?.step ?? 0;
   const records = (await log.resume((record) => record.step <= done, isStep)).map(revive);
   const last = records.at(-1)?.step ?? 0;
   if (last < done || records.length !== last) {
-    platform.log(`log.jsonl has ${records.length} of the ${done} steps that the checkpoint is of; curves show those alone`);
+    platform.log(
+      `log.jsonl has ${records.length} of the ${done} steps that the checkpoint is of; curves show those alone`,
+    );
   }
   const epochs = (await epochLog.resume((record) => record.step <= done, isEpoch)).map(revive);
   const known = notes?.epochs?.map(revive) ?? epochs;

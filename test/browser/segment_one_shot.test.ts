@@ -7,7 +7,15 @@ import type { Locator, Page } from "playwright-core";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import {
-  closeDevice, metrics, ORGAN_PHANTOM_LABELS, organPhantomCase, random, readVolume, reorient, saveModel, writeNifti,
+  closeDevice,
+  metrics,
+  ORGAN_PHANTOM_LABELS,
+  organPhantomCase,
+  random,
+  readVolume,
+  reorient,
+  saveModel,
+  writeNifti,
 } from "../../engine/mod.ts";
 import type { Plan, Volume } from "../../engine/mod.ts";
 import { startServer } from "../../engine/platform/cli/serve.ts";
@@ -28,19 +36,40 @@ test.after(async () => {
 const phantom = organPhantomCase({ seed: 5, shape: [64, 56, 16], spacing: [6, 6, 18], distinct: true });
 const [image, label] = [reorient(phantom.image, "PSL"), reorient(phantom.label, "PSL")];
 const plan = planFor({
-  dataset: "phantoms", orientation: "RAS", spacing: [18, 6, 6], patch: [16, 56, 64],
-  channels: [{ name: "MR", normalisation: "z-score" }], labels: [...ORGAN_PHANTOM_LABELS],
-  fingerprint: { cases: 1, medianShape: [16, 56, 64], medianSpacing: [18, 6, 6], medianPreparedShape: [16, 56, 64], relativeSizeAfterCrop: 1 },
+  dataset: "phantoms",
+  orientation: "RAS",
+  spacing: [18, 6, 6],
+  patch: [16, 56, 64],
+  channels: [{ name: "MR", normalisation: "z-score" }],
+  labels: [...ORGAN_PHANTOM_LABELS],
+  fingerprint: {
+    cases: 1,
+    medianShape: [16, 56, 64],
+    medianSpacing: [18, 6, 6],
+    medianPreparedShape: [16, 56, 64],
+    relativeSizeAfterCrop: 1,
+  },
 });
 const architecture = {
-  block: "basic", layers: [1, 1], width: 8, inputChannels: 1, features: 8, replaceStrideWithDilation: [true],
+  block: "basic",
+  layers: [1, 1],
+  width: 8,
+  inputChannels: 1,
+  features: 8,
+  replaceStrideWithDilation: [true],
 } as const;
 const params = alpnet.encoder(architecture).init(random.key(2));
 await writeFile(place("model.safetensors"), await saveModel(params, { network: "alpnetEncoder", architecture, plan }));
 await writeFile(place("scan.nii.gz"), writeNifti(image, { dtype: "float32", gzip: true }));
-await writeFile(place("two.nii"), writeNifti({ ...image, channels: 2, data: Float32Array.from([...image.data, ...image.data]) }));
+await writeFile(
+  place("two.nii"),
+  writeNifti({ ...image, channels: 2, data: Float32Array.from([...image.data, ...image.data]) }),
+);
 const coronal = { ...plan, transpose: [1, 0, 2] } as Plan;
-await writeFile(place("coronal.safetensors"), await saveModel(params, { network: "alpnetEncoder", architecture, plan: coronal }));
+await writeFile(
+  place("coronal.safetensors"),
+  await saveModel(params, { network: "alpnetEncoder", architecture, plan: coronal }),
+);
 await writeFile(place("broken.safetensors"), "nothing of that kind");
 const other = organPhantomCase({ seed: 6, shape: [60, 56, 16], spacing: [6, 6, 18], distinct: true });
 await writeFile(place("other.nii"), writeNifti(other.image, { dtype: "float32" }));
@@ -49,8 +78,10 @@ await writeFile(place("organs.nii"), writeNifti(other.label, { dtype: "uint8" })
 /** The slice that shows most of a class, as the screen shows it: the patient's right on the left, front on top. */
 function fullest(volume: Volume, value: number): { z: number; rows: number[][] } {
   const { data, shape: [X, Y, Z] } = reorient(volume, "LPS");
-  const slices = Array.from({ length: Z }, (_, z) =>
-    Array.from({ length: Y }, (_, y) => Array.from({ length: X }, (_, x) => data[(z * Y + y) * X + x]!)));
+  const slices = Array.from(
+    { length: Z },
+    (_, z) => Array.from({ length: Y }, (_, y) => Array.from({ length: X }, (_, x) => data[(z * Y + y) * X + x]!)),
+  );
   const counts = slices.map((rows) => rows.flat().filter((v) => v === value).length);
   const z = counts.indexOf(Math.max(...counts));
   return { z, rows: slices[z]! };
@@ -66,10 +97,11 @@ function mostOf(labels: Volume): number[][] {
 const coloured = (view: Locator): Promise<number[][]> =>
   view.locator("canvas").evaluate((canvas: HTMLCanvasElement) => {
     const { data } = canvas.getContext("2d")!.getImageData(0, 0, canvas.width, canvas.height);
-    return Array.from({ length: canvas.height }, (_, y) => Array.from({ length: canvas.width }, (_, x) => {
-      const [r, g, b] = data.subarray(4 * (y * canvas.width + x));
-      return Number(r !== g || g !== b);
-    }));
+    return Array.from({ length: canvas.height }, (_, y) =>
+      Array.from({ length: canvas.width }, (_, x) => {
+        const [r, g, b] = data.subarray(4 * (y * canvas.width + x));
+        return Number(r !== g || g !== b);
+      }));
   });
 
 /** Paints the pixels of a class with a brush of one voxel, run by run. */
@@ -77,8 +109,13 @@ async function paint(page: Page, view: Locator, rows: readonly (readonly number[
   const canvas = view.locator("canvas");
   await canvas.scrollIntoViewIfNeeded();
   const box = (await canvas.boundingBox())!;
-  const to = (x: number, y: number): [number, number] =>
-    [box.x + ((x + 0.5) * box.width) / rows[0]!.length, box.y + ((y + 0.5) * box.height) / rows.length];
+  const to = (
+    x: number,
+    y: number,
+  ): [number, number] => [
+    box.x + ((x + 0.5) * box.width) / rows[0]!.length,
+    box.y + ((y + 0.5) * box.height) / rows.length,
+  ];
   for (const [y, row] of rows.entries()) {
     for (let x = 0; x < row.length; x++) {
       if (row[x] !== value) continue;
@@ -94,16 +131,22 @@ async function paint(page: Page, view: Locator, rows: readonly (readonly number[
 
 test("what is painted on a slice in the page is found in the scan, as on the command line", async () => {
   const server = await startServer(fileURLToPath(new URL("../../scripts/segment_one_shot.ts", import.meta.url)), [], 0);
-  const page = await (await sharedBrowser()).newPage({ viewport: { width: 1280, height: 1100 }, acceptDownloads: true });
+  const page = await (await sharedBrowser()).newPage({
+    viewport: { width: 1280, height: 1100 },
+    acceptDownloads: true,
+  });
   const mistakes: string[] = [];
   page.on("pageerror", (error) => mistakes.push(error.message));
   page.on("console", (line) => line.type() === "error" && mistakes.push(line.text()));
   const picture = async (name: string): Promise<void> => {
-    if (process.env.VOXGRAD_SCREENSHOT) await page.screenshot({ path: `${process.env.VOXGRAD_SCREENSHOT}_${name}.png`, fullPage: true });
+    if (process.env.VOXGRAD_SCREENSHOT) {
+      await page.screenshot({ path: `${process.env.VOXGRAD_SCREENSHOT}_${name}.png`, fullPage: true });
+    }
   };
   try {
     await page.goto(server.url);
-    const ready = (): Promise<void> => page.locator("#state", { hasText: /ready|failed/ }).waitFor({ timeout: 100_000 });
+    const ready = (): Promise<void> =>
+      page.locator("#state", { hasText: /ready|failed/ }).waitFor({ timeout: 100_000 });
     await ready();
     assert.is(await page.locator("#state").textContent(), "ready", (await page.locator("#errortext").textContent())!);
     const problem = page.locator("#panel .problem");
@@ -166,7 +209,10 @@ test("what is painted on a slice in the page is found in the scan, as on the com
     assert.equal([painted.shape, found.shape], [image.shape, image.shape]);
     assert.ok(found.affine.every((v, i) => Math.abs(v - image.affine[i]!) < 1e-4));
     assert.equal(fullest(painted, 1), { z, rows: rows.map((row) => row.map((value) => Number(value === 1))) });
-    assert.is(Array.from(painted.data).filter((value) => value !== 0).length, rows.flat().filter((value) => value === 1).length);
+    assert.is(
+      Array.from(painted.data).filter((value) => value !== 0).length,
+      rows.flat().filter((value) => value === 1).length,
+    );
 
     // The colours are where the labels are, in the slice that shows most of them.
     const shown = fullest(found, 1);
@@ -181,7 +227,8 @@ test("what is painted on a slice in the page is found in the scan, as on the com
     assert.match((await example.textContent())!, "No slice is painted yet");
 
     // Another scan to paint on, with labels on its own grid.
-    const columns = (): Promise<number> => example.locator("canvas").evaluate((canvas: HTMLCanvasElement) => canvas.width);
+    const columns = (): Promise<number> =>
+      example.locator("canvas").evaluate((canvas: HTMLCanvasElement) => canvas.width);
     assert.is(await choose("Another scan to paint on", "other.nii"), "");
     assert.is(await columns(), 60);
     assert.match(await choose("Labels instead of painting", "saved_scan_painted.nii.gz"), /its shape is 56 x 16 x 64/);
@@ -189,7 +236,11 @@ test("what is painted on a slice in the page is found in the scan, as on the com
     assert.equal(await coloured(example), mostOf(other.label));
     await segment.click();
     await ready();
-    assert.match((await said.textContent())!, /Done in [\d.]+ s\. Found class \d: [\d.]+ ml/, (await problem.textContent())!);
+    assert.match(
+      (await said.textContent())!,
+      /Done in [\d.]+ s\. Found class \d: [\d.]+ ml/,
+      (await problem.textContent())!,
+    );
     await picture("organs");
     await page.getByLabel("Remove: Another scan to paint on").click();
     await ready();

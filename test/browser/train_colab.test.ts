@@ -8,8 +8,24 @@ test.after(closeBrowser);
 
 test("twenty steps of train_colab in a page give the losses of Node, and the figures", async () => {
   const small = [
-    "--phantoms", "2", "--folds", "2", "--steps", "20", "--epoch", "10", "--validation", "1", "--features", "4,8",
-    "--patch", "16,16,16", "--period", "4", "--generatorRate", "0.01",
+    "--phantoms",
+    "2",
+    "--folds",
+    "2",
+    "--steps",
+    "20",
+    "--epoch",
+    "10",
+    "--validation",
+    "1",
+    "--features",
+    "4,8",
+    "--patch",
+    "16,16,16",
+    "--period",
+    "4",
+    "--generatorRate",
+    "0.01",
   ];
   const { log, inPage, inNode } = await trainInBoth("train_colab", small);
   assert.match(log, "generator.safetensors");

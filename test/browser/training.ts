@@ -14,14 +14,23 @@ export default async function train(): Promise<number[]> {
     shape: [1, 1, ...size],
     dtype: "f32",
   });
-  const labels = tensor(Int32Array.from({ length: voxels }, (_, i) => Number(Math.sin(i * 0.7) > 0.3) + Number(i % 5 === 0)), {
-    shape: [1, ...size],
-    dtype: "i32",
-  });
+  const labels = tensor(
+    Int32Array.from({ length: voxels }, (_, i) => Number(Math.sin(i * 0.7) > 0.3) + Number(i % 5 === 0)),
+    {
+      shape: [1, ...size],
+      dtype: "i32",
+    },
+  );
   const [a, b] = random.split(random.key(7)) as [Tensor, Tensor];
   let params: Parameters = {
-    first: { weight: random.normal(a, { shape: [4, 1, 3, 3, 3] }).mul(0.2), bias: tensor(new Float32Array(4), { shape: [4] }) },
-    last: { weight: random.normal(b, { shape: [3, 4, 3, 3, 3] }).mul(0.1), bias: tensor(new Float32Array(3), { shape: [3] }) },
+    first: {
+      weight: random.normal(a, { shape: [4, 1, 3, 3, 3] }).mul(0.2),
+      bias: tensor(new Float32Array(4), { shape: [4] }),
+    },
+    last: {
+      weight: random.normal(b, { shape: [3, 4, 3, 3, 3] }).mul(0.1),
+      bias: tensor(new Float32Array(3), { shape: [3] }),
+    },
   };
   const loss = (p: Parameters, x: Tensor, y: Tensor): Tensor => {
     const hidden = leakyRelu(conv3d(x, p.first.weight, { bias: p.first.bias, padding: 1 }), { slope: 0.01 });

@@ -50,7 +50,7 @@ export async function bundle(entry: string, script?: string): Promise<Bundle> {
     const { errors } = error as BuildFailure;
     if (!errors) throw error;
     const lines = errors.map(({ location, text }) =>
-      location ? `${location.file}:${location.line}:${location.column}: ${text}` : text,
+      location ? `${location.file}:${location.line}:${location.column}: ${text}` : text
     );
     throw new Error(`Cannot bundle ${script ?? entry} for the browser:\n${lines.join("\n")}`, { cause: error });
   }
@@ -91,5 +91,8 @@ export class Bundler {
 /** What changes when one of the files does, and when the last did. */
 async function stampOf(files: readonly string[]): Promise<{ text: string; latest: number }> {
   const found = await Promise.all(files.map((file) => stat(file).catch(() => ({ mtimeMs: Infinity, size: 0 }))));
-  return { text: found.map(({ mtimeMs, size }) => `${mtimeMs} ${size}`).join(), latest: Math.max(...found.map(({ mtimeMs }) => mtimeMs)) };
+  return {
+    text: found.map(({ mtimeMs, size }) => `${mtimeMs} ${size}`).join(),
+    latest: Math.max(...found.map(({ mtimeMs }) => mtimeMs)),
+  };
 }

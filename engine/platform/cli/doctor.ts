@@ -76,7 +76,9 @@ async function report(choice: AdapterChoice, milliseconds: number): Promise<bool
   }
   const begin = performance.now();
   const problem = await selfTest(adapter);
-  const took = `opened in ${milliseconds.toFixed(0)} ms, first result after ${(performance.now() - begin).toFixed(0)} ms more`;
+  const took = `opened in ${milliseconds.toFixed(0)} ms, first result after ${
+    (performance.now() - begin).toFixed(0)
+  } ms more`;
   line("  computes", problem ?? `rightly (${took})`);
   return problem === undefined;
 }

@@ -18,7 +18,8 @@ export const exitCode = (error: unknown): number => (error instanceof Interrupte
 
 /** Whether an error's message says all, so that it needs no stack. VOXGRAD_STACK=1 shows it all the same. */
 export function isForUser(error: Error): boolean {
-  return (forUsers.includes(error.name) || (error as { [FOR_USER]?: boolean })[FOR_USER] === true) && !process.env.VOXGRAD_STACK;
+  return (forUsers.includes(error.name) || (error as { [FOR_USER]?: boolean })[FOR_USER] === true) &&
+    !process.env.VOXGRAD_STACK;
 }
 
 /** An error for the terminal. */
@@ -34,5 +35,6 @@ function ownLines({ name, stack = "" }: Error): string[] {
   // The others name a file.
   if (name !== "VoxgradError") return [];
   const lines = stack.split("\n").filter((line) => /^ +at /.test(line));
-  return lines.filter((line) => !line.includes(root) && !/node:|node_modules|\(<anonymous>\)$|native code/.test(line)).slice(0, 3);
+  return lines.filter((line) => !line.includes(root) && !/node:|node_modules|\(<anonymous>\)$|native code/.test(line))
+    .slice(0, 3);
 }

@@ -3,7 +3,9 @@ import { existsSync, readFileSync } from "node:fs";
 /** What the user can do to get an adapter at all. */
 export function howToFix(): string {
   if (process.platform !== "linux") return "update the graphics driver (Dawn needs nothing else on Windows and macOS)";
-  const npm = process.arch === "x64" ? "run `npm ci` (it brings SwiftShader, a driver for the CPU), or install " : "install ";
+  const npm = process.arch === "x64"
+    ? "run `npm ci` (it brings SwiftShader, a driver for the CPU), or install "
+    : "install ";
   return `${npm}a Vulkan driver: ${installMesa()}`;
 }
 

@@ -30,21 +30,24 @@ export async function serveLoopback(
   pages: Readonly<Record<string, () => Answer | Promise<Answer>>>,
   { folder = "/" }: { folder?: string } = {},
 ): Promise<Loopback> {
-  const server = createServer({ headersTimeout: ASKING, requestTimeout: ASKING, connectionsCheckingInterval: 2_000 }, (request, response) => {
-    const { port: own } = server.address() as AddressInfo;
-    const whole = (request.url ?? "/").split("?")[0]!;
-    const path = whole.startsWith(folder) ? whole.slice(folder.length - 1) : "";
-    const make = Object.hasOwn(pages, path) ? pages[path] : undefined;
-    const welcome = isOwn(request.headers, own, path === "/");
-    if (!welcome || !make || request.method !== "GET") {
-      response.writeHead(welcome ? 404 : 403, headers).end();
-      return;
-    }
-    Promise.resolve().then(make).then(
-      ({ type, body }) => response.writeHead(200, { ...headers, "Content-Type": `${type}; charset=utf-8` }).end(body),
-      (error: unknown) => response.writeHead(500, headers).end(String(error)),
-    );
-  });
+  const server = createServer(
+    { headersTimeout: ASKING, requestTimeout: ASKING, connectionsCheckingInterval: 2_000 },
+    (request, response) => {
+      const { port: own } = server.address() as AddressInfo;
+      const whole = (request.url ?? "/").split("?")[0]!;
+      const path = whole.startsWith(folder) ? whole.slice(folder.length - 1) : "";
+      const make = Object.hasOwn(pages, path) ? pages[path] : undefined;
+      const welcome = isOwn(request.headers, own, path === "/");
+      if (!welcome || !make || request.method !== "GET") {
+        response.writeHead(welcome ? 404 : 403, headers).end();
+        return;
+      }
+      Promise.resolve().then(make).then(
+        ({ type, body }) => response.writeHead(200, { ...headers, "Content-Type": `${type}; charset=utf-8` }).end(body),
+        (error: unknown) => response.writeHead(500, headers).end(String(error)),
+      );
+    },
+  );
   server.maxConnections = MOST_CONNECTIONS;
   server.setTimeout(IDLE);
   await new Promise<void>((resolve, reject) => {
@@ -73,7 +76,8 @@ function isOwn(asked: IncomingHttpHeaders, port: number, isPage: boolean): boole
   const hosts = ["127.0.0.1", "localhost"].flatMap((name) => [`${name}:${port}`, ...(port === 80 ? [name] : [])]);
   const { host = "", origin, "sec-fetch-site": site, "sec-fetch-dest": destination, "sec-fetch-mode": mode } = asked;
   if (!hosts.includes(host) || (origin !== undefined && origin !== `http://${host}`)) return false;
-  return site === undefined || site === "same-origin" || site === "none" || (isPage && mode === "navigate" && destination === "document");
+  return site === undefined || site === "same-origin" || site === "none" ||
+    (isPage && mode === "navigate" && destination === "document");
 }
 
 const headers = {

@@ -2,7 +2,8 @@ import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
-const help = (): string => `voxgrad: 3D medical image segmentation on any GPU
+const help = (): string =>
+  `voxgrad: 3D medical image segmentation on any GPU
 
   voxgrad run SCRIPT.ts [--key value ...]             runs a script; each --key overrides an entry of its config
   voxgrad serve SCRIPT.ts [--port N] [--private] [--key value ...]

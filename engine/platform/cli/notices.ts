@@ -43,21 +43,33 @@ const textOf = (name: string): string => {
 function holders(name: string): string {
   const lines = textOf(name).split("\n").map((line) => line.trim())
     .filter((line) => /^(copyright|\(c\)|©)/i.test(line) && /\d{4}|authors/i.test(line) && !line.includes("[yyyy]"));
-  if (lines.length > 0) return [...new Set(lines)].map((line) => line.replace(/^copyright\s*(\(c\)|©)?\s*/i, "").replaceAll("|", "/")).join("; ");
-  const { author } = JSON.parse(readFileSync(new URL(`node_modules/${name}/package.json`, ROOT), "utf8")) as { author?: string | { name: string } };
+  if (lines.length > 0) {
+    return [...new Set(lines)].map((line) => line.replace(/^copyright\s*(\(c\)|©)?\s*/i, "").replaceAll("|", "/")).join(
+      "; ",
+    );
+  }
+  const { author } = JSON.parse(readFileSync(new URL(`node_modules/${name}/package.json`, ROOT), "utf8")) as {
+    author?: string | { name: string };
+  };
   return (typeof author === "string" ? author : author?.name ?? "its contributors").replace(/\s*[<(].*$/, "");
 }
 
 /** The text of NOTICES.md. */
 export function noticesText(): string {
-  const { packages } = JSON.parse(readFileSync(new URL("package-lock.json", ROOT), "utf8")) as { packages: Record<string, Locked> };
-  const all = Object.entries(packages).filter(([path]) => path !== "").map(([path, locked]) => ({ name: path.replace(/^.*node_modules\//, ""), ...locked }));
+  const { packages } = JSON.parse(readFileSync(new URL("package-lock.json", ROOT), "utf8")) as {
+    packages: Record<string, Locked>;
+  };
+  const all = Object.entries(packages).filter(([path]) => path !== "").map(([path, locked]) => ({
+    name: path.replace(/^.*node_modules\//, ""),
+    ...locked,
+  }));
   // Of programs for each system one is installed; the package that asks for them speaks for all.
   const parentOf = (name: string): string => name.replace(/^@(esbuild|deno|typescript)\/.*$/, "$1");
   const row = ({ name, version, license, optional }: (typeof all)[number]): string =>
     `| ${name} ${version} | ${license ?? "see its files"} | ${holders(optional ? parentOf(name) : name)} |`;
   const list = (dev: boolean): string => all.filter((each) => Boolean(each.dev) === dev).map(row).join("\n");
-  const license = (title: string, name: string): string => `### ${title}\n\n${textOf(name).trim().split("\n").map((line) => `    ${line}`.trimEnd()).join("\n")}\n`;
+  const license = (title: string, name: string): string =>
+    `### ${title}\n\n${textOf(name).trim().split("\n").map((line) => `    ${line}`.trimEnd()).join("\n")}\n`;
   return `# Third-party notices
 
 voxgrad's own sources are under the MIT license (LICENSE). It contains no code of others; what is listed here is downloaded

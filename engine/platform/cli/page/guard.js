@@ -3,5 +3,9 @@ function show(message) {
   document.getElementById("error").hidden = false;
   document.getElementById("errortext").textContent += `The page: ${message}\n`;
 }
-addEventListener("error", (event) => show(event.message || `cannot load ${event.target.src ?? event.target.href}`), true);
+addEventListener(
+  "error",
+  (event) => show(event.message || `cannot load ${event.target.src ?? event.target.href}`),
+  true,
+);
 addEventListener("unhandledrejection", (event) => show(event.reason?.message ?? String(event.reason)));

@@ -9,7 +9,10 @@ import { addPoint, clearPlots } from "./plots.ts";
 
 const element = <T extends HTMLElement = HTMLElement>(id: string): T => document.getElementById(id) as T;
 const [log, fill, now, errorCard] = ["log", "fill", "now", "error"].map((id) => element(id)) as [
-  HTMLElement, HTMLElement, HTMLElement, HTMLElement,
+  HTMLElement,
+  HTMLElement,
+  HTMLElement,
+  HTMLElement,
 ];
 const args = element<HTMLInputElement>("args");
 const folder = element<HTMLInputElement>("folder");

@@ -164,7 +164,9 @@ export class PaintTools {
     const mm = this.#size.input.valueAsNumber * Math.min(...pixel);
     const width = (mm / (shape[2] * pixel[1])) * this.#host.canvas.clientWidth;
     Object.assign(this.#brush.style, {
-      width: `${width}px`, height: `${width}px`, borderColor: this.#eraser.checked ? "#fff" : colour,
+      width: `${width}px`,
+      height: `${width}px`,
+      borderColor: this.#eraser.checked ? "#fff" : colour,
     });
   }
 
@@ -172,7 +174,11 @@ export class PaintTools {
   #listPainted(): void {
     const painted = [...this.#painted].sort((a, b) => a - b);
     const buttons = painted.slice(0, LISTED).map((z) => {
-      const button = make("button", { type: "button", className: "link", ariaLabel: `Go to slice ${z + 1}` }, String(z + 1));
+      const button = make(
+        "button",
+        { type: "button", className: "link", ariaLabel: `Go to slice ${z + 1}` },
+        String(z + 1),
+      );
       button.addEventListener("click", () => this.#host.go(z));
       return button;
     });

@@ -106,15 +106,25 @@ function makeField(name: string, form: PanelFiles): HTMLElement {
 
 function makeView(name: string, form: PanelSlices, colours: readonly string[]): HTMLElement {
   const slices = new Slices({ label: form.label, empty: form.empty, paint: form.paint ?? false, colours });
-  const button = make("button", { type: "button", className: "main", hidden: form.button === undefined }, form.button ?? "");
+  const button = make(
+    "button",
+    { type: "button", className: "main", hidden: form.button === undefined },
+    form.button ?? "",
+  );
   button.addEventListener("click", () => {
-    const marks = [...views].flatMap(([each, view]) => (view.form.paint && view.slices.labels ? [[each, view.slices.labels]] : []));
+    const marks = [...views].flatMap((
+      [each, view],
+    ) => (view.form.paint && view.slices.labels ? [[each, view.slices.labels]] : []));
     post({ type: "press", name, marks: Object.fromEntries(marks) });
   });
   const save = make("a", { className: "button", hidden: true });
   views.set(name, { form, slices, button, save });
   return make(
-    "section", {}, make("h3", {}, form.label), make("p", { className: "note" }, form.about), slices.element,
+    "section",
+    {},
+    make("h3", {}, form.label),
+    make("p", { className: "note" }, form.about),
+    slices.element,
     make("div", { className: "row" }, button, save),
   );
 }

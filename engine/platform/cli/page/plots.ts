@@ -22,7 +22,7 @@ export function addPoint(name: string, x: number, y: number): void {
   if (!plot.names.includes(name)) addSeries(plot, name);
   const [steps, ...curves] = plot.data;
   // A run that starts a new count (training, then prediction) begins its curves anew.
-  if (steps.length > 0 && x < steps.at(-1)!) for (const column of plot.data) column.length = 0;
+  if (steps.length > 0 && x < steps.at(-1)!) { for (const column of plot.data) column.length = 0; }
   if (steps.at(-1) !== x) {
     steps.push(x);
     for (const curve of curves) curve.push(null);

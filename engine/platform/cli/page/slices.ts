@@ -40,7 +40,13 @@ export class Slices {
     this.#stage.append(this.#canvas);
     this.#controls = make("div", { className: "tools" });
     if (options.paint) {
-      this.#tools = new PaintTools({ canvas: this.#canvas, stage: this.#stage, colours: options.colours, go: (z) => this.go(z), draw });
+      this.#tools = new PaintTools({
+        canvas: this.#canvas,
+        stage: this.#stage,
+        colours: options.colours,
+        go: (z) => this.go(z),
+        draw,
+      });
       this.#controls.append(this.#tools.element);
     }
     this.#controls.append(make("div", { className: "grey" }, this.#level.row, this.#width.row, this.#cover.row));
@@ -111,7 +117,16 @@ export class Slices {
   }
 
   #key(event: KeyboardEvent): void {
-    const steps = { ArrowUp: 1, ArrowRight: 1, ArrowDown: -1, ArrowLeft: -1, PageUp: 10, PageDown: -10, Home: -1e9, End: 1e9 };
+    const steps = {
+      ArrowUp: 1,
+      ArrowRight: 1,
+      ArrowDown: -1,
+      ArrowLeft: -1,
+      PageUp: 10,
+      PageDown: -10,
+      Home: -1e9,
+      End: 1e9,
+    };
     const step = (steps as Partial<Record<string, number>>)[event.key];
     if (step === undefined || event.ctrlKey || event.altKey || event.metaKey) return;
     event.preventDefault();
@@ -125,7 +140,9 @@ export class Slices {
     const width = this.#width.input.valueAsNumber;
     const black = this.#level.input.valueAsNumber - width / 2;
     const cover = this.#cover.input.valueAsNumber;
-    for (const { input, said } of [this.#level, this.#width]) said.textContent = String(Number(input.valueAsNumber.toPrecision(3)));
+    for (const { input, said } of [this.#level, this.#width]) {
+      said.textContent = String(Number(input.valueAsNumber.toPrecision(3)));
+    }
     this.#cover.said.textContent = `${Math.round(100 * cover)} %`;
     const image = this.#context.createImageData(shape[2], shape[1]);
     for (let i = 0, to = 0; i < area; i++, to += 4) {
