@@ -151,7 +151,7 @@ export class Bench {
     for (let round = 0; round < rounds; round++) {
       // Another engine begins each round.
       for (let k = 0; k < ready.length; k++) {
-        const id = ready[(round + k) % ready.length]!;
+        const id = ready[(round + k) % ready.length];
         const result = row.results[id]!;
         if (result.cannot || (round >= SLOW_ROUNDS && isSlow(result, row.results.ours!))) continue;
         await this.#try(id, item, result, async () => {
@@ -270,5 +270,5 @@ const prepareRequest = (id: EngineId, item: Item, folder: string): object => ({
 export function median(times: readonly number[]): number {
   const sorted = [...times].sort((a, b) => a - b);
   const middle = sorted.length >> 1;
-  return sorted.length % 2 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
+  return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
 }

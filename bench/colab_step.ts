@@ -39,8 +39,8 @@ async function arm(name: string, words: readonly string[]) {
   ];
   const { training, setup, steps } = await openColab(config(colabEntries, given));
   const [fold] = training.folds;
-  training.source = setup.source(fold!.split.train);
-  const batch = await training.batch(fold!.split, 1);
+  training.source = setup.source(fold.split.train);
+  const batch = await training.batch(fold.split, 1);
   const key = training.key(1);
   let theta = setup.model.init(random.key(1));
   let state = setup.optimiser.init(theta);

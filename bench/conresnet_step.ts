@@ -67,7 +67,7 @@ for (const arm of values.arms.split(",")) {
   for (const recompute of [false, true]) {
     const run = ["--run", join(folder, `${arm}_${recompute}`), "--arm", arm, ...(recompute ? ["--recompute"] : [])];
     const { training, setup, steps } = await openConResNet(config(conResNetEntries, [...shared, ...run]));
-    const batch = await training.batch(training.folds[0]!.split, 1);
+    const batch = await training.batch(training.folds[0].split, 1);
     let params = setup.model.init(random.key(1));
     let state = setup.optimiser.init(params);
     const rest = [batch, training.key(1), 1e-3, tensor(1)] as const;
@@ -107,13 +107,13 @@ async function measureParts(): Promise<void> {
     .filter(([path, p]) => isKernel(path, p)).map(([, p]) => p);
   const maps = features.slice(0, -1).map((_, s) =>
     random.normal(random.key(s), {
-      shape: [1, features[Math.max(0, s - 1)]!, ...patch.map((n) => Math.ceil(n / 2 ** s))],
+      shape: [1, features[Math.max(0, s - 1)], ...patch.map((n) => Math.ceil(n / 2 ** s))],
     })
   );
   const parts: Record<string, [f: (...xs: Tensor[]) => Tensor, inputs: Tensor[][]]> = {
-    [`standardised weights of ${kernels.length} kernels`]: [(w) => weightStandardize(w!), kernels.map((p) => [p])],
-    [`slice residuals at ${maps.length} scales`]: [(x) => featureResidual(x!, 2), maps.map((x) => [x])],
-    [`gates at ${maps.length} scales`]: [(x, r) => contextGate(x!, r!), maps.map((x) => [x, x.mul(0.5)])],
+    [`standardised weights of ${kernels.length} kernels`]: [(w) => weightStandardize(w), kernels.map((p) => [p])],
+    [`slice residuals at ${maps.length} scales`]: [(x) => featureResidual(x, 2), maps.map((x) => [x])],
+    [`gates at ${maps.length} scales`]: [(x, r) => contextGate(x, r), maps.map((x) => [x, x.mul(0.5)])],
   };
   const lines: (string | number)[][] = [];
   for (const [name, [f, inputs]] of Object.entries(parts)) {

@@ -113,7 +113,7 @@ for (const [name, p] of Object.entries(options.large ? large : shapes)) {
         family.padEnd(15),
         name.padEnd(18),
         (variant.name + star).padEnd(14),
-        kernel.split(".")[1]!.padEnd(20),
+        kernel.split(".")[1].padEnd(20),
         run.minMs.toFixed(run.minMs < 10 ? 3 : 1).padStart(7),
         (flops! / run.minMs / 1e6).toFixed(1).padStart(10),
         run.compileMs.toFixed(0).padStart(10),
@@ -139,10 +139,10 @@ function noise(length: number): Float32Array {
 function difference(actual: Float32Array, expected: Float32Array): number {
   let largest = 0, scale = 1e-30;
   for (let i = 0; i < expected.length; i++) {
-    const d = Math.abs(actual[i]! - expected[i]!);
+    const d = Math.abs(actual[i] - expected[i]);
     // Not less, so that NaN stays.
     if (!(d <= largest)) largest = d;
-    scale = Math.max(scale, Math.abs(expected[i]!));
+    scale = Math.max(scale, Math.abs(expected[i]));
   }
   return largest / scale;
 }

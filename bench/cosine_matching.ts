@@ -32,7 +32,7 @@ const EPS = 1e-4;
 
 function composed(query: Tensor, vectors: Tensor, used: Tensor): Tensor {
   const [n, channels, h, w] = query.shape as [number, number, number, number];
-  const count = vectors.shape[0]!;
+  const count = vectors.shape[0];
   const pixels = reshape(query, { shape: [n, 1, channels, h * w] });
   const prototypes = reshape(vectors, { shape: [count, channels, 1] });
   const each = cosineSimilarity(pixels, prototypes, { axis: 2, eps: EPS }).mul(TEMPERATURE);
@@ -56,7 +56,7 @@ function step(name: string, f: Match, pass: string, inputs: readonly [Tensor, Te
     plan: () => run.plan(...inputs),
     run: async () => {
       const outputs = await run(...inputs);
-      await outputs[0]!.data();
+      await outputs[0].data();
       for (const t of outputs) t.dispose();
     },
   };

@@ -50,7 +50,7 @@ class Run implements Ready {
     const carried = item.carry ? Array.from({ length: this.#carried(item) }, (_, k) => k) : [];
     this.#compiled = vg.compile(this.#f, { donate: carried, precision: item.precision ?? precision });
     this.#inputs = item.inputs.map(({ shape, dtype = "f32", half = false }, k) => {
-      const t = vg.tensor(inputs[k]!, { shape, dtype });
+      const t = vg.tensor(inputs[k], { shape, dtype });
       if (t.source.kind === "host") t.settle(upload(device, t.source.data, t.dtype, `${t}`));
       return half && precision === "mixed" ? t.cast("f16") : t;
     });
@@ -71,7 +71,7 @@ class Run implements Ready {
       out = listOf(await this.#compiled(...this.#inputs));
       if (carry) out.slice(1).forEach((t, i) => (this.#inputs[i] = t));
     }
-    if (read === "first") await out[0]!.item();
+    if (read === "first") await out[0].item();
     else if (read === "all") await Promise.all(out.map((t) => t.data()));
     else await this.#device.gpu.queue.onSubmittedWorkDone();
     const end = performance.now();
@@ -92,7 +92,7 @@ class Run implements Ready {
   }
 
   async facts(): Promise<Facts> {
-    const { dispatches, pipelines, peakBytes } = this.#compiled.programs()[0]!;
+    const { dispatches, pipelines, peakBytes } = this.#compiled.programs()[0];
     let measured: Facts = {};
     if (this.#device.target.features.has("timestamp-query")) {
       const profiled = await vg.profile(() => this.call());

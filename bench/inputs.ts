@@ -48,7 +48,7 @@ function spheres([depth, height, width]: [number, number, number], next: () => n
   for (let z = 0; z < depth; z++) {
     for (let y = 0; y < height; y++) {
       for (let x = 0; x < width; x++, k++) {
-        if (balls.some(([a, b, c, r]) => (z - a!) ** 2 + (y - b!) ** 2 + (x - c!) ** 2 < r! ** 2)) mask[k] = 1;
+        if (balls.some(([a, b, c, r]) => (z - a) ** 2 + (y - b) ** 2 + (x - c) ** 2 < r ** 2)) mask[k] = 1;
       }
     }
   }
@@ -80,13 +80,13 @@ function grid(shape: readonly number[], next: () => number): Float32Array {
 export function distances(a: readonly Float32Array[], b: readonly Float32Array[], floor = 0): number[] {
   if (a.length !== b.length) return [Infinity];
   const all = a.map((x, k) => {
-    const y = b[k]!;
+    const y = b[k];
     if (x.length !== y.length) return { most: Infinity, scale: 1 };
     let [most, scale] = [0, 1e-30];
     for (let i = 0; i < x.length; i++) {
-      const d = Math.abs(x[i]! - y[i]!);
+      const d = Math.abs(x[i] - y[i]);
       if (!(d <= most)) most = Number.isNaN(d) ? Infinity : d;
-      scale = Math.max(scale, Math.abs(y[i]!));
+      scale = Math.max(scale, Math.abs(y[i]));
     }
     return { most, scale };
   });

@@ -82,7 +82,7 @@ export function convolution({
       inputs: [x, w, g],
       outputs: ["volume"],
       goal: { "jax-js": 1.4, tfjs: 5 },
-      ours: (vg) => (a, b, h) => vg.vjp((v) => vg.conv3d(v, b, options), [a])[1](h)[0]!,
+      ours: (vg) => (a, b, h) => vg.vjp((v) => vg.conv3d(v, b, options), [a])[1](h)[0],
       jax: (jax) => (a, b, h) => pullback(jax, (v) => jaxConv(jax, v, b), a, h),
       // The gradient's kernel by itself: tf.grad would run the forward convolution too.
       tfjs: dilation > 1 ? dilated : (tf) => (_, filter, dy) => {
@@ -97,7 +97,7 @@ export function convolution({
       inputs: [x, w, g],
       outputs: ["filter"],
       goal: { "jax-js": 1.6, tfjs: 5 },
-      ours: (vg) => (a, b, h) => vg.vjp((v) => vg.conv3d(a, v, options), [b])[1](h)[0]!,
+      ours: (vg) => (a, b, h) => vg.vjp((v) => vg.conv3d(a, v, options), [b])[1](h)[0],
       jax: (jax) => (a, b, h) => pullback(jax, (v) => jaxConv(jax, a, v), b, h),
       tfjs: dilation > 1 ? dilated : (tf) => (a, _, dy) => {
         const attributes = { strides, pad, filterShape: [...cube(kernel), inner, outer] };
@@ -137,7 +137,7 @@ const transposed: Item[] = [
     name: "convTranspose3d 2x2x2 32>16 input gradient",
     inputs: [small, weights, large],
     goal: { "jax-js": 2 },
-    ours: (vg) => (x, w, g) => vg.vjp((v) => vg.convTranspose3d(v, w, twice), [x])[1](g)[0]!,
+    ours: (vg) => (x, w, g) => vg.vjp((v) => vg.convTranspose3d(v, w, twice), [x])[1](g)[0],
     jax: (jax) => (x, w, g) => pullback(jax, (v) => jaxTransposed(jax, v, w), x, g),
     tfjs: noGradient,
     torch: `lambda x, w, g: convolution(x, w, g, 2, 0, 1, "input", True)`,
@@ -146,7 +146,7 @@ const transposed: Item[] = [
     name: "convTranspose3d 2x2x2 32>16 weight gradient",
     inputs: [small, weights, large],
     goal: { "jax-js": 2 },
-    ours: (vg) => (x, w, g) => vg.vjp((v) => vg.convTranspose3d(x, v, twice), [w])[1](g)[0]!,
+    ours: (vg) => (x, w, g) => vg.vjp((v) => vg.convTranspose3d(x, v, twice), [w])[1](g)[0],
     jax: (jax) => (x, w, g) => pullback(jax, (v) => jaxTransposed(jax, x, v), w, g),
     tfjs: noGradient,
     torch: `lambda x, w, g: convolution(x, w, g, 2, 0, 1, "weight", True)`,

@@ -36,12 +36,12 @@ function parametersOf(features: readonly number[]): [string, Input][] {
   features.forEach((n, s) => stage(`encoder.stages.${s}.0`, features[s - 1] ?? 1, n));
   const down = [...features].reverse();
   down.slice(1).forEach((n, d) => {
-    conv(`decoder.transpconvs.${d}`, [down[d]!, n, 2, 2, 2]);
+    conv(`decoder.transpconvs.${d}`, [down[d], n, 2, 2, 2]);
     list.push([`decoder.transpconvs.${d}.bias`, { shape: [n], values: "zeros" }]);
     stage(`decoder.stages.${d}`, 2 * n, n);
   });
   const head = `decoder.seg_layers.${features.length - 2}`;
-  conv(head, [CLASSES, features[0]!, 1, 1, 1], 1);
+  conv(head, [CLASSES, features[0], 1, 1, 1], 1);
   list.push([`${head}.bias`, { shape: [CLASSES], values: "zeros" }]);
   return list;
 }
@@ -59,7 +59,7 @@ export function plainUNet({ features, patch, batch }: PlainUNetSizes): Item[] {
     { shape: [batch, 1, ...space] },
     { shape: [batch, ...space], values: "labels", scale: CLASSES, dtype: "i32" },
   ];
-  const named = (vg: Vg, list: readonly Tensor[]): any => vg.tree.unflatten(names.map((name, k) => [name, list[k]!]));
+  const named = (vg: Vg, list: readonly Tensor[]): any => vg.tree.unflatten(names.map((name, k) => [name, list[k]]));
   /** In the order of the names: a tree has its own. */
   const listed = (vg: Vg, params: any): Tensor[] => {
     const all = vg.tree.flatten(params);

@@ -35,10 +35,10 @@ function loss(
 ): Tensor {
   const block = (h: Tensor, w: Tensor, stride = 1): Tensor =>
     wrap((a: Tensor, b: Tensor) => vg.relu(vg.groupNorm(vg.conv3d(a, b, { padding: 1, stride }), { groups: 4 })))(h, w);
-  const e = block(block(x, w0!), w1!);
-  const d = block(block(e, w2!, 2), w3!);
-  const u = vg.convTranspose3d(d, w4!, { stride: 2 });
-  return vg.crossEntropy(vg.conv3d(block(vg.concat([e, u], { axis: 1 }), w5!), w6!), labels);
+  const e = block(block(x, w0), w1);
+  const d = block(block(e, w2, 2), w3);
+  const u = vg.convTranspose3d(d, w4, { stride: 2 });
+  return vg.crossEntropy(vg.conv3d(block(vg.concat([e, u], { axis: 1 }), w5), w6), labels);
 }
 
 function jaxLoss(jax: Peer, [w0, w1, w2, w3, w4, w5, w6]: Peer[], x: Peer, labels: Peer): Peer {
@@ -79,7 +79,7 @@ const noGradient = { cannot: "conv3dTranspose has no gradient" };
 const stepOf = (lossOf: (vg: Vg) => typeof loss): Item["ours"] => (vg) => (...all) => {
   const [params, x, labels] = [all.slice(0, -2), all.at(-2)!, all.at(-1)!];
   const [value, grads] = vg.valueAndGrad((p: Tensor[]) => lossOf(vg)(vg, p, x, labels))(params);
-  return [value, ...params.map((p, k) => p.sub(grads[k]!.mul(RATE)))];
+  return [value, ...params.map((p, k) => p.sub(grads[k].mul(RATE)))];
 };
 
 const step: Item = {
@@ -105,7 +105,7 @@ const hvp: Item = {
   goal: { "jax-js": 2.2 },
   ours: (vg) => (...all) => {
     const [params, x, labels] = [all.slice(0, -2), all.at(-2)!, all.at(-1)!];
-    return vg.hvp((p: Tensor[]) => loss(vg, p, x, labels), [params], [params])[0]!;
+    return vg.hvp((p: Tensor[]) => loss(vg, p, x, labels), [params], [params])[0];
   },
   jax: (jax) => (...all) => {
     const [params, x, labels] = [all.slice(0, -2), all.at(-2), all.at(-1)];

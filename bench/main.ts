@@ -73,7 +73,7 @@ const folder = await mkdtemp(join(tmpdir(), "voxgrad-bench-"));
 const bench = new Bench({ folder, rounds, adapter: options.adapter, profile: options.profile, commands });
 const rows: Row[] = [];
 try {
-  const load = loadavg()[0]!;
+  const load = loadavg()[0];
   await bench.open();
   for (const [k, item] of chosen.entries()) {
     console.log(`${k + 1}/${chosen.length} ${item.name}`);

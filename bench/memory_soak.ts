@@ -28,9 +28,9 @@ async function train(compiled: boolean): Promise<void> {
   const optimiser = vg.adam();
   const keys = vg.random.split(vg.random.key(1), 3);
   let params: any = {
-    first: vg.random.normal(keys[0]!, { shape: [8, 1, 3, 3, 3], std: 0.2 }),
-    second: vg.random.normal(keys[1]!, { shape: [8, 8, 3, 3, 3], std: 0.1 }),
-    last: vg.random.normal(keys[2]!, { shape: [3, 8, 1, 1, 1], std: 0.3 }),
+    first: vg.random.normal(keys[0], { shape: [8, 1, 3, 3, 3], std: 0.2 }),
+    second: vg.random.normal(keys[1], { shape: [8, 8, 3, 3, 3], std: 0.1 }),
+    last: vg.random.normal(keys[2], { shape: [3, 8, 1, 1, 1], std: 0.3 }),
   };
   let state = optimiser.init(params);
   const loss = (p: any, x: Tensor, labels: Tensor): Tensor => {

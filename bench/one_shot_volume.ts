@@ -63,7 +63,7 @@ function scan(slices: number): { image: Volume; label: Volume } {
       ((z - (slices - 1) / 2) / (0.4 * slices)) ** 2;
     state = (Math.imul(state, 1664525) + 1013904223) | 0;
     label[i] = Number(apart < 1);
-    image[i] = 1 + label[i]! + state / 2 ** 33;
+    image[i] = 1 + label[i] + state / 2 ** 33;
   }
   const volume = (data: Uint8Array<ArrayBuffer> | Float32Array<ArrayBuffer>, name: string): Volume =>
     makeVolume(data, { shape, affine: scaling(spacing), name });
@@ -103,7 +103,7 @@ for (const name of values.encoders.split(",")) {
     rows.push([
       name,
       slices,
-      times[0]!,
+      times[0],
       best,
       best / slices,
       asked.dispatches,

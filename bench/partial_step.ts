@@ -38,7 +38,7 @@ async function arm(name: string, words: readonly string[]): Promise<MeasuredStep
   const { training, setup, steps } = await openPartial(config(partialEntries, given));
   const { patch, batch: size, network, labels } = training.plan;
   about = `batch ${size} x ${patch.join(" x ")}, features ${network.features.join("-")}, ${labels.length} classes`;
-  const batch = await training.batch(training.folds[0]!.split, 1);
+  const batch = await training.batch(training.folds[0].split, 1);
   const key = training.key(1);
   const prior = tensor(new Float32Array(labels.length));
   let theta = setup.model.init(random.key(1));
@@ -62,7 +62,7 @@ const ARMS: Readonly<Record<string, readonly [name: string, ...words: string[]]>
 };
 const steps: MeasuredStep[] = [];
 for (const key of values.arms.split(",")) {
-  const [name, ...words] = ARMS[key]!;
+  const [name, ...words] = ARMS[key];
   steps.push(await arm(name, words));
 }
 await measureSteps(steps, about, Number(values.rounds));

@@ -15,7 +15,7 @@ export async function offerAdapter(adapter: string): Promise<string> {
     const requestDevice = found.requestDevice.bind(found);
     found.requestDevice = async (descriptor) => {
       const device = await requestDevice(descriptor);
-      device.addEventListener("uncapturederror", ({ error }) => faults.push(error.message.trim().split("\n")[0]!));
+      device.addEventListener("uncapturederror", ({ error }) => faults.push(error.message.trim().split("\n")[0]));
       return device;
     };
     return found;

@@ -21,7 +21,7 @@ export interface StepFigures {
 
 const median = (values: readonly number[]): number => {
   const sorted = [...values].sort((a, b) => a - b);
-  return (sorted[Math.floor((sorted.length - 1) / 2)]! + sorted[Math.ceil((sorted.length - 1) / 2)]!) / 2;
+  return (sorted[Math.floor((sorted.length - 1) / 2)] + sorted[Math.ceil((sorted.length - 1) / 2)]) / 2;
 };
 
 /** Runs the steps in turn, `rounds` times after a first that compiles, and prints a table whose ratios are to the first step. */
@@ -36,27 +36,27 @@ export async function measureSteps(
     for (const [k, { run }] of steps.entries()) {
       const from = performance.now();
       await run();
-      if (round > 0) times[k]!.push(performance.now() - from);
+      if (round > 0) times[k].push(performance.now() - from);
     }
   }
   const best = times.map((list) => Math.min(...list));
   // Of each round by itself: what slows the machine down slows neighbours alike.
-  const paired = times.map((list) => median(list.map((time, round) => time / times[0]![round]!)));
+  const paired = times.map((list) => median(list.map((time, round) => time / times[0][round])));
   // Exact, where times on a shared machine are not.
   const flops: number[] = [];
   for (const { run } of steps) flops.push((await profile(run)).kernels.reduce((sum, kernel) => sum + kernel.flops, 0));
   const plans = await Promise.all(steps.map(({ plan }) => plan()));
   const rows = steps.map(({ name }, k) => [
     name,
-    best[k]!,
-    best[k]! / best[0]!,
-    paired[k]!,
-    flops[k]! / 1e9,
-    flops[k]! / flops[0]!,
-    plans[k]!.peakBytes / 1e6,
-    plans[k]!.peakBytes / plans[0]!.peakBytes,
-    plans[k]!.dispatches,
-    plans[k]!.kernels.filter((kernel) => kernel.includes("conv_")).length,
+    best[k],
+    best[k] / best[0],
+    paired[k],
+    flops[k] / 1e9,
+    flops[k] / flops[0],
+    plans[k].peakBytes / 1e6,
+    plans[k].peakBytes / plans[0].peakBytes,
+    plans[k].dispatches,
+    plans[k].kernels.filter((kernel) => kernel.includes("conv_")).length,
   ]);
   const heads = [
     "",

@@ -72,7 +72,7 @@ try {
   const ratios = times.map(({ ours, theirs }) => ours / theirs).sort((a, b) => a - b);
   console.log(
     `${slices} slices of ${side} x ${side}: ratio ${
-      ratios[Math.floor(ratios.length / 2)]!.toFixed(2)
+      ratios[Math.floor(ratios.length / 2)].toFixed(2)
     } (median of ${rounds} rounds)`,
   );
 } finally {

@@ -114,8 +114,8 @@ export function classPrototypes(support: Tensor, labels: Tensor, options: ClassP
     support.shape.slice(2),
   );
   const paper = rule === "paper";
-  return Array.from({ length: masks.shape[1]! }, (_, k) => {
-    const mask = squeeze(slice(masks, { start: [0, k], end: [masks.shape[0]!, k + 1] }), { axes: [1] });
+  return Array.from({ length: masks.shape[1] }, (_, k) => {
+    const mask = squeeze(slice(masks, { start: [0, k], end: [masks.shape[0], k + 1] }), { axes: [1] });
     const own = paper ? { inclusive: true } : { probe: PROBE };
     if (k > 0) return prototypes(support, mask, { mode: foreground, window, threshold, ...own });
     // Classes have less than T where the background has more than 1 - T.
@@ -193,7 +193,7 @@ export function alignmentLoss(
   const predicted = argmax(stopGradient(scores), { axis: 1 });
   const size = labels.shape.slice(1);
   const backward = logits(support, classPrototypes(query, predicted, own), { temperature, size });
-  const of = (k: number, end: number): Tensor => slice(backward, { start: [0, k], end: [labels.shape[0]!, end] });
+  const of = (k: number, end: number): Tensor => slice(backward, { start: [0, k], end: [labels.shape[0], end] });
   // Of two classes, -log softmax is softplus of the other's lead.
   const lead = of(1, ways + 1).sub(of(0, 1));
   const truth = expandDims(cast(labels, "i32"), { axis: 1 });

@@ -63,7 +63,7 @@ export function encoder(config: EncoderConfig): Encoder {
       const fresh = projection(key);
       return {
         backbone: backbone.load(tensors),
-        localconv: found.length === 0 ? fresh : loadParameters(fresh, new Map([["weight", found[0]![1]]])),
+        localconv: found.length === 0 ? fresh : loadParameters(fresh, new Map([["weight", found[0][1]]])),
       };
     },
   };

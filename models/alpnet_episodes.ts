@@ -99,12 +99,12 @@ export async function superpixelEpisodes(
     );
   }
   return async (prng) => {
-    const { id, z, numbers } = slices[prng.integer(slices.length)]!;
+    const { id, z, numbers } = slices[prng.integer(slices.length)];
     const item = await source.get(id);
     const area = item.shape[1] * item.shape[2];
     const pixels = pixelsOf(
       superpixels.get(id).subarray(z * area, (z + 1) * area),
-      numbers[prng.integer(numbers.length)]!,
+      numbers[prng.integer(numbers.length)],
     );
     const both = { item, z, pixels };
     return batchOf(prng, both, both, size);

@@ -146,7 +146,7 @@ async function openEncoder(options: OneShotEvaluationOptions): Promise<Encoder> 
   const { chunks, ...fewShot } = fewShotOptions(settings, options);
   // Config and splits of a cross-validation lie beside its folds.
   const fold = /^(.*)\/fold_(\d+)$/.exec(folder);
-  const run = await new RunFolder(fold ? fold[1]! : folder).readJson("config.json");
+  const run = await new RunFolder(fold ? fold[1] : folder).readJson("config.json");
   const asked = run?.options ?? {};
   const split = run?.splits?.[fold ? Number(fold[2]) : asked.fold === "all" ? 0 : Number(asked.fold)];
   return {
@@ -159,7 +159,7 @@ async function openEncoder(options: OneShotEvaluationOptions): Promise<Encoder> 
     data: run?.dataset?.folder ?? "",
     trained: split?.train ?? [],
     heldOut: split?.val ?? [],
-    digest: await contentDigest((await findModels(options.run)).files[0]!),
+    digest: await contentDigest((await findModels(options.run)).files[0]),
     description,
   };
 }
@@ -200,9 +200,9 @@ async function openData(
     { length: values.at(-1)! + 1 },
     (_, value) => ({ name: value === 0 ? "background" : `${value}`, value }),
   );
-  const cases = [{ ...item!, label: options.labels }];
+  const cases = [{ ...item, label: options.labels }];
   return {
-    dataset: { folder: data, name: item!.id, channels, labels, cases, testCases: [] },
+    dataset: { folder: data, name: item.id, channels, labels, cases, testCases: [] },
     labels: labels.filter(({ value }) => value > 0 && values.includes(value)),
   };
 }
@@ -217,8 +217,8 @@ function chosenClasses(text: string, labels: readonly DatasetLabel[]): ComparedC
     }
     return { name: title || found.name, values: [found.value] };
   });
-  for (const  of of["name", "values"] as const) {
-    if (new Set(classes.map((each) => String(each[of]))).size < classes.length) {
+  for (const key of ["name", "values"] as const) {
+    if (new Set(classes.map((each) => String(each[key]))).size < classes.length) {
       throw new ConfigError(`--classes: "${text}" names one twice`);
     }
   }

@@ -47,7 +47,7 @@ const SHOWN = 4;
 /** Slices of a scan within which one is labelled. */
 const TILES = 6;
 
-const valuesOf = (classes: readonly ComparedClass[]): number[] => classes.map(({ values }) => values[0]!);
+const valuesOf = (classes: readonly ComparedClass[]): number[] => classes.map(({ values }) => values[0]);
 
 /** Classes as 1, 2, ..., all else 0, as overlays count them. */
 function asClasses(labels: ArrayLike<number>, classes: readonly ComparedClass[]): Uint8Array {
@@ -149,7 +149,7 @@ export async function evaluateSupports(evaluation: Evaluation): Promise<object> 
     const own = chosen.filter((pair) => pair.support === support);
     await writeFigure(output, {
       name: `${k + 2}_${which}_support`,
-      title: `${which[0]!.toUpperCase()}${which.slice(1)} support: ${support}`,
+      title: `${which[0].toUpperCase()}${which.slice(1)} support: ${support}`,
       caption: `Mean Dice ${
         dice.toFixed(3)
       }. The support with its labels, then the cases that came out worst, in the middle and best.`,
@@ -197,7 +197,7 @@ async function supportOverlay(evaluation: Evaluation, support: string, own: read
     Array.from({ length: SHOWN - 1 }, (_, k) => Math.round((k / (SHOWN - 2)) * (ranked.length - 1))),
   );
   for (const place of places) {
-    const { id, prediction, classes: measured } = ranked[place]!;
+    const { id, prediction, classes: measured } = ranked[place];
     const query = await loaded(evaluation, id);
     const found = await readVolume(`${output.path}/${prediction}`);
     shown.push({
@@ -280,12 +280,12 @@ export async function evaluateWithin(evaluation: Evaluation): Promise<object> {
         measured.map((
           each,
           k,
-        ) => [each.name, { support_slice: given[k]! + 1 || null, Dice: each.dice, HD95: each.hausdorff95 }]),
+        ) => [each.name, { support_slice: given[k] + 1 || null, Dice: each.dice, HD95: each.hausdorff95 }]),
       ),
     })),
     classes: Object.fromEntries(classes.map(({ name }, k) => [name, {
-      Dice: spreadOf(chosen.map((each) => each.classes[k]!.dice)),
-      HD95: spreadOf(chosen.map((each) => each.classes[k]!.hausdorff95)),
+      Dice: spreadOf(chosen.map((each) => each.classes[k].dice)),
+      HD95: spreadOf(chosen.map((each) => each.classes[k].hausdorff95)),
     }])),
   };
   await output.writeJson("metrics.json", told);
@@ -300,7 +300,7 @@ export async function evaluateWithin(evaluation: Evaluation): Promise<object> {
 function withinTables(results: readonly ScanResult[], classes: readonly ComparedClass[]): ReportTable[] {
   const over = classes.map(({ name }, k) => {
     const [dice, distance] = [(each: ClassComparison) => each.dice, (each: ClassComparison) => each.hausdorff95]
-      .map((of) => spreadOf(results.map((each) => of(each.classes[k]!)))) as [Spread, Spread];
+      .map((of) => spreadOf(results.map((each) => of(each.classes[k])))) as [Spread, Spread];
     return [name, dice.mean, dice.deviation, dice.least, dice.largest, distance.mean, dice.undefined];
   });
   return [
@@ -325,7 +325,7 @@ function withinTables(results: readonly ScanResult[], classes: readonly Compared
           id,
           size.join(" x "),
           each.name,
-          given[k]! < 0 ? NaN : given[k]! + 1,
+          given[k] < 0 ? NaN : given[k] + 1,
           each.dice,
           each.sensitivity,
           each.precision,
@@ -342,7 +342,7 @@ async function withinFigures(evaluation: Evaluation, results: readonly ScanResul
   const level = (each: ScanResult): number => (Number.isNaN(diceOf(each)) ? -1 : diceOf(each));
   const ranked = [...results].sort((a, b) => level(a) - level(b));
   const places = Array.from({ length: SHOWN }, (_, k) => Math.round((k / (SHOWN - 1)) * (ranked.length - 1)));
-  const shown = [...new Set(places)].map((place) => ranked[place]!);
+  const shown = [...new Set(places)].map((place) => ranked[place]);
   await writeFigure(output, {
     name: "1_slices",
     title: "Dice by slice",
@@ -355,7 +355,7 @@ async function withinFigures(evaluation: Evaluation, results: readonly ScanResul
         latest: false,
         colours: classes.map((_, k) => labelColour(k + 1)),
         series: Object.fromEntries(classes.map(({ name }, k) => [
-          given[k]! < 0 ? name : `${name} (slice ${given[k]! + 1} labelled)`,
+          given[k] < 0 ? name : `${name} (slice ${given[k] + 1} labelled)`,
           (bySlice[k] ?? []).map((dice, z) => [z + 1, dice ?? NaN] as const),
         ])),
       })),

@@ -92,7 +92,7 @@ export function answerOneShot(options: OneShotSettings & { slices?: "chunks" | "
         `These are ${cases.length} scans (${cases.map(({ id }) => id).join(", ")}); choose the files of one`,
       );
     }
-    return loadCase({ channels, labels: [] }, cases[0]!);
+    return loadCase({ channels, labels: [] }, cases[0]);
   }
 
   /** The scan that is painted on, along the axis of the encoder's slices. */
@@ -103,8 +103,8 @@ export function answerOneShot(options: OneShotSettings & { slices?: "chunks" | "
 
   const choose = {
     async encoder([path]: readonly string[], panel: PagePanel): Promise<void> {
-      if (!path!.endsWith(".safetensors")) throw new VoxgradError(`${path}: an encoder is a file model.safetensors`);
-      const next = await loadOneShot(path!, options);
+      if (!path.endsWith(".safetensors")) throw new VoxgradError(`${path}: an encoder is a file model.safetensors`);
+      const next = await loadOneShot(path, options);
       const asks = ({ plan }: OneShot): string =>
         JSON.stringify([plan.channels.map(({ name }) => name), plan.orientation, plan.transpose]);
       if (oneShot && asks(oneShot) !== asks(next)) {
@@ -149,14 +149,14 @@ export function answerOneShot(options: OneShotSettings & { slices?: "chunks" | "
       let labels = new Uint8Array(image.shape[0] * image.shape[1] * image.shape[2]);
       if (paths.length > 0) {
         refuseOthers(paths);
-        const file = paths.find((path) => imageStem(path) !== undefined) ?? paths[0]!;
+        const file = paths.find((path) => imageStem(path) !== undefined) ?? paths[0];
         const label = await readLabelVolume(file);
         // Whether it fits and holds labels is told now, not when it is used.
         await prepareSupport({ id, image, label }, oneShot!.plan);
         labels = labelSlices(label, along);
       }
       panel.show(["support"], { labels });
-      panel.note("painted", paths.length > 0 ? paths[0]!.slice(paths[0]!.indexOf("/") + 1) : "");
+      panel.note("painted", paths.length > 0 ? paths[0].slice(paths[0].indexOf("/") + 1) : "");
       panel.say(paths.length > 0 ? "The labels can be painted over." : "");
     },
   };
@@ -179,7 +179,7 @@ export function answerOneShot(options: OneShotSettings & { slices?: "chunks" | "
     const file = await output.write(`${scan.id}.nii.gz`, writeNifti(found, { dtype: "uint8", gzip: true }));
     panel.show(["result"], { labels: labelSlices(found, sliceAxis(found, plan).patient), file });
     const counts = new Array<number>(256).fill(0);
-    for (const value of found.data) counts[value]!++;
+    for (const value of found.data) counts[value]++;
     const millilitres = Math.abs(determinant(found.affine)) / 1000;
     const parts = counts.flatMap((
       n,

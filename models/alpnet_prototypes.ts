@@ -69,7 +69,7 @@ const isWhole = (n: unknown): boolean => Number.isInteger(n) && (n as number) >=
 function sidesOf(name: string, window: PrototypeOptions["window"], space: readonly number[]): [number, number] {
   const sides = typeof window === "number" ? [window, window] : window;
   need(
-    Array.isArray(sides) && sides.length === 2 && sides.every((n, k) => isWhole(n) && n <= space[k]!),
+    Array.isArray(sides) && sides.length === 2 && sides.every((n, k) => isWhole(n) && n <= space[k]),
     name,
     () =>
       `window is a whole number or two, at least 1 and at most the feature map's ${shown(space)}, got ${shown(window)}`,
@@ -186,7 +186,7 @@ export function similarity(
     name,
     () => `query features are [N, C, H, W], got ${shown(query)}`,
   );
-  const channels = query.shape[1]!;
+  const channels = query.shape[1];
   need(
     vectors.shape[1] === channels,
     name,

@@ -47,7 +47,7 @@ export interface OneShotModel {
  * @returns undefined where no slice has it
  */
 export function sliceRange(label: ArrayLike<number>, shape: readonly number[], value: number): SliceRange | undefined {
-  const area = shape[1]! * shape[2]!;
+  const area = shape[1] * shape[2];
   let [first, last] = [-1, -1];
   for (let i = 0; i < label.length; i++) {
     if (label[i] !== value) continue;
@@ -114,7 +114,7 @@ const upTo = (n: number, stride: number): number => Math.ceil(n / (FEATURES * st
 export const paddedFeatures = (
   [, H, W]: Triple | readonly number[],
   stride: number,
-): [number, number] => [upTo(H!, stride) / stride, upTo(W!, stride) / stride];
+): [number, number] => [upTo(H, stride) / stride, upTo(W, stride) / stride];
 
 /** Slices [n, C, h, w] of a scan, padded with 0 to [h, w]. */
 function slicesOf(
@@ -199,7 +199,7 @@ export function oneShotSegmenter(
     const { image: data, shape, geometry } = "geometry" in image ? image : await preprocessImage(image, plan);
     const [D, H, W] = shape;
     const size = [upTo(H, stride), upTo(W, stride)] as const;
-    const supportSize = [0, 1].map((k) => upTo(Math.max(...supports.map((each) => each.shape[k + 1]!)), stride)) as [
+    const supportSize = [0, 1].map((k) => upTo(Math.max(...supports.map((each) => each.shape[k + 1])), stride)) as [
       number,
       number,
     ];
@@ -214,8 +214,8 @@ export function oneShotSegmenter(
         if (ranges && !range) continue;
         const areas = showing.map((each) => sliceRange(each.label, each.shape, value)!);
         const chunkOf = (z: number): number => {
-          const [first, last] = range ?? areas[0]!;
-          const at = range ? z : ((z + 0.5) * showing[0]!.shape[0]) / D;
+          const [first, last] = range ?? areas[0];
+          const at = range ? z : ((z + 0.5) * showing[0].shape[0]) / D;
           const part = Math.floor(((at - first) * chunks) / (last - first + 1));
           return Math.min(chunks - 1, Math.max(0, part));
         };
@@ -223,16 +223,16 @@ export function oneShotSegmenter(
         for (let c = 0; c < chunks; c++) {
           const zs = Array.from({ length: to - from + 1 }, (_, n) => from + n).filter((z) => chunkOf(z) === c);
           if (zs.length === 0) continue;
-          const chosen = showing.map((each, n) => supportSlice(each, value, areas[n]!, c, chunks));
+          const chosen = showing.map((each, n) => supportSlice(each, value, areas[n], c, chunks));
           const area = supportSize[0] * supportSize[1];
           const labels = new Int32Array(showing.length * area);
           const channels = plan.channels.length;
           const images = new Float32Array(showing.length * channels * area);
           showing.forEach((each, n) => {
-            images.set(slicesOf(each.image, [...each.shape], [chosen[n]!], supportSize), n * channels * area);
+            images.set(slicesOf(each.image, [...each.shape], [chosen[n]], supportSize), n * channels * area);
             extractBox(each.label, each.shape, labels, {
               channels: 1,
-              start: [chosen[n]!, 0, 0],
+              start: [chosen[n], 0, 0],
               size: [1, ...supportSize],
               at: n * area,
             });
@@ -247,7 +247,7 @@ export function oneShotSegmenter(
             const own = zs.filter((z) => Math.floor(z / batch) === part);
             if (own.length === 0) continue;
             using index = tensor(
-              Int32Array.from({ length: batch }, (_, n) => own[Math.min(n, own.length - 1)]! - part * batch),
+              Int32Array.from({ length: batch }, (_, n) => own[Math.min(n, own.length - 1)] - part * batch),
             );
             const result = await scores(of, index, supportFeatures, supportLabels);
             held.push(result);
@@ -272,7 +272,7 @@ export function oneShotSegmenter(
         plan,
         name: `labels of ${"geometry" in image ? image.id : image.name}`,
       });
-      return { ...labels, data: Uint8Array.from(labels.data, (k) => (k === 0 ? 0 : values[k - 1]!)) };
+      return { ...labels, data: Uint8Array.from(labels.data, (k) => (k === 0 ? 0 : values[k - 1])) };
     } finally {
       for (const each of held) each.dispose();
     }

@@ -73,15 +73,15 @@ export function summariseSupports(cases: readonly SupportedCase[]): SupportsSumm
   });
   const cells = MEASURES.map(({ of }) => {
     const classes = names.map((_, k) => {
-      const values = own.map((list) => metrics.summarise(list.map((each) => of(each.classes[k]!))));
+      const values = own.map((list) => metrics.summarise(list.map((each) => of(each.classes[k]))));
       return cell(values.map(({ mean }) => mean), values.reduce((sum, each) => sum + each.undefined, 0));
     });
     if (names.length < 2) return classes;
-    const means = supports.map((_, s) => metrics.summarise(classes.map(({ bySupport }) => bySupport[s]!)).mean);
+    const means = supports.map((_, s) => metrics.summarise(classes.map(({ bySupport }) => bySupport[s])).mean);
     return [...classes, cell(means, classes.reduce((sum, { spread }) => sum + spread.undefined, 0))];
   });
   const titles = names.length < 2 ? names : [...names, "mean over classes"];
-  return { supports, rows: titles.map((name, r) => ({ name, Dice: cells[0]![r]!, HD95: cells[1]![r]! })) };
+  return { supports, rows: titles.map((name, r) => ({ name, Dice: cells[0][r], HD95: cells[1][r] })) };
 }
 
 /**
@@ -92,7 +92,7 @@ export function notableSupports(
   { supports, rows }: SupportsSummary,
 ): { which: "best" | "median" | "worst"; support: string; dice: number }[] {
   const dice = rows.at(-1)?.Dice.bySupport ?? [];
-  const level = (s: number): number => (Number.isNaN(dice[s]!) ? -1 : dice[s]!);
+  const level = (s: number): number => (Number.isNaN(dice[s]) ? -1 : dice[s]);
   const ranked = supports.map((_, s) => s).sort((a, b) => level(b) - level(a));
   const places = [["best", 0], ["median", Math.floor((ranked.length - 1) / 2)], ["worst", ranked.length - 1]] as const;
   const seen = new Set<number>();
@@ -100,7 +100,7 @@ export function notableSupports(
     const s = ranked[place];
     if (s === undefined || seen.has(s)) return [];
     seen.add(s);
-    return [{ which, support: supports[s]!, dice: dice[s]! }];
+    return [{ which, support: supports[s], dice: dice[s] }];
   });
 }
 
@@ -147,7 +147,7 @@ export function supportTables(summary: SupportsSummary): ReportTable[] {
       rows: supports.map((
         support,
         s,
-      ) => [support, ...rows.map(({ Dice }) => Dice.bySupport[s]!), rows.at(-1)!.HD95.bySupport[s]!]),
+      ) => [support, ...rows.map(({ Dice }) => Dice.bySupport[s]), rows.at(-1)!.HD95.bySupport[s]]),
     },
   ];
 }

@@ -141,14 +141,14 @@ export const storedAxis = (
   { orientation, transpose }: Pick<Plan, "orientation" | "transpose">,
   k: number,
 ): 0 | 1 | 2 => {
-  const axis = transpose[k]!;
+  const axis = transpose[k];
   if (orientation === "stored") return (2 - axis) as 0 | 1 | 2;
-  return [...axisCodes(affine)].findIndex((code) => LETTERS[axis]!.includes(code)) as 0 | 1 | 2;
+  return [...axisCodes(affine)].findIndex((code) => LETTERS[axis].includes(code)) as 0 | 1 | 2;
 };
 
 /** The axis of the patient that a stored axis is nearest to. */
 export const patientAxis = ({ affine }: Pick<Volume, "affine">, stored: 0 | 1 | 2): PatientAxis =>
-  LETTERS.find((both) => both.includes(axisCodes(affine)[stored]!))![0] as PatientAxis;
+  LETTERS.find((both) => both.includes(axisCodes(affine)[stored]))![0] as PatientAxis;
 
 /**
  * Along which axis of a volume the encoder takes slices.
@@ -164,11 +164,11 @@ export function sliceAxis(image: Pick<Volume, "affine">, plan: Plan): { storage:
 function thickened(label: Volume, values: readonly number[], plan: Plan): Volume {
   const { storage } = sliceAxis(label, plan);
   const [X, Y] = label.shape;
-  const [stride, size] = [[1, X, X * Y][storage]!, label.shape[storage]];
+  const [stride, size] = [[1, X, X * Y][storage], label.shape[storage]];
   const reach = Math.ceil(plan.spacing[0] / label.spacing[storage] / 2);
   const data = Uint8Array.from(label.data);
   for (let i = 0; i < data.length; i++) {
-    const value = label.data[i]!;
+    const value = label.data[i];
     if (!values.includes(value)) continue;
     const at = Math.floor(i / stride) % size;
     for (let n = Math.max(0, at - reach); n <= Math.min(size - 1, at + reach); n++) {

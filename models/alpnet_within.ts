@@ -89,13 +89,13 @@ function ownIntensities(image: Volume, name: string, channel: number, clip: Scan
   for (let z = start[2]; z < start[2] + size[2]; z++) {
     for (let y = start[1]; y < start[1] + size[1]; y++) {
       const line = ((channel * Z + z) * Y + y) * X + start[0];
-      for (let x = 0; x < size[0]; x++) values[to++] = image.data[line + x]!;
+      for (let x = 0; x < size[0]; x++) values[to++] = image.data[line + x];
     }
   }
   const step = Math.ceil(values.length / SAMPLE);
   const sorted = clip ? values : values.filter((_, i) => i % step === 0).sort();
   const [low, high] = clip ??
-    [0.005, 0.995].map((share) => sorted[Math.round(share * (sorted.length - 1))]!) as [number, number];
+    [0.005, 0.995].map((share) => sorted[Math.round(share * (sorted.length - 1))]) as [number, number];
   const cut = values.map((value) => Math.min(high, Math.max(low, value)));
   const mean = cut.reduce((a, b) => a + b, 0) / cut.length;
   const deviation = Math.sqrt(cut.reduce((sum, value) => sum + (value - mean) ** 2, 0) / cut.length);
@@ -153,7 +153,7 @@ export function preparedRange(
 export function slicePlaces(geometry: CaseGeometry): SlicePlaces {
   const { source, orientation, cropStart } = geometry;
   const axis = storedAxis(source, geometry, 0);
-  const code = axisCodes(source.affine)[axis]!;
+  const code = axisCodes(source.affine)[axis];
   const along = patientAxis(source, axis);
   const count = source.shape[axis];
   const turned = (index: number): number => (code === along ? index : count - 1 - index);
@@ -172,7 +172,7 @@ export function slicePlaces(geometry: CaseGeometry): SlicePlaces {
 
 /** Of each voxel, the stored index of its slice. */
 const sliceOf = ({ axis, shape }: SlicePlaces): (voxel: number) => number => {
-  const stride = [1, shape[0], shape[0] * shape[1]][axis]!;
+  const stride = [1, shape[0], shape[0] * shape[1]][axis];
   return (voxel) => Math.floor(voxel / stride) % shape[axis];
 };
 
@@ -206,29 +206,29 @@ export function compareOtherSlices(
   for (let i = 0; i < others.length; i++) {
     const z = slice(i);
     const [inReference, inPrediction] = [
-      of.values.includes(reference.data[i]!),
-      of.values.includes(prediction.data[i]!),
+      of.values.includes(reference.data[i]),
+      of.values.includes(prediction.data[i]),
     ];
     if (z === given) {
       others[i] = IGNORED;
-      if (inReference) filled[i] = of.values[0]!;
+      if (inReference) filled[i] = of.values[0];
       else if (inPrediction) filled[i] = 0;
       continue;
     }
     const at = 3 * places.shown(z);
-    if (inReference && inPrediction) counts[at]!++;
-    if (inReference) counts[at + 1]!++;
-    if (inPrediction) counts[at + 2]!++;
+    if (inReference && inPrediction) counts[at]++;
+    if (inReference) counts[at + 1]++;
+    if (inPrediction) counts[at + 2]++;
   }
   const [apart] = compareLabels(prediction, volumeLike(reference, others), { classes: [of], ignore: IGNORED });
   const [whole] = compareLabels(volumeLike(prediction, filled), reference, { classes: [of] });
-  const { hausdorff, hausdorff95, hausdorff95MaxOfDirected, averageSymmetricSurfaceDistance, surfaceDice } = whole!;
+  const { hausdorff, hausdorff95, hausdorff95MaxOfDirected, averageSymmetricSurfaceDistance, surfaceDice } = whole;
   const distances = { hausdorff, hausdorff95, hausdorff95MaxOfDirected, averageSymmetricSurfaceDistance, surfaceDice };
   return {
-    compared: Number.isNaN(apart!.dice) ? apart! : { ...apart!, ...distances },
+    compared: Number.isNaN(apart.dice) ? apart : { ...apart, ...distances },
     bySlice: Array.from(
       { length: places.count },
-      (_, z) => (2 * counts[3 * z]!) / (counts[3 * z + 1]! + counts[3 * z + 2]!),
+      (_, z) => (2 * counts[3 * z]) / (counts[3 * z + 1] + counts[3 * z + 2]),
     ),
   };
 }
@@ -274,7 +274,7 @@ export async function segmentWithin(
   const { image, label } = loaded;
   if (!label) throw new VoxgradError(`${image.name}: it has no label; one of its slices is to be the support`);
   const scanPlan = planOfScan(image, plan, { preparation, side, clip });
-  const values = classes.map((each) => each.values[0]!);
+  const values = classes.map((each) => each.values[0]);
   const prepared = await preprocessCase(loaded, scanPlan);
   const places = slicePlaces(prepared.geometry);
   const scan = { ...prepared, label: Uint8Array.from(prepared.label, (value) => (values.includes(value) ? value : 0)) };
@@ -305,7 +305,7 @@ export async function segmentWithin(
       if (z === undefined) {
         return {
           given: -1,
-          compared: compareLabels(prediction, label, { classes: [of], labelsPresent: [] })[0]!,
+          compared: compareLabels(prediction, label, { classes: [of], labelsPresent: [] })[0],
           bySlice: [],
         };
       }

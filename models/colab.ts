@@ -68,7 +68,7 @@ export function softDilatedMask(distance: Tensor, options: { margin: number; tau
 function roiChannels(name: string, roi: Tensor, like: Tensor): Tensor {
   const channels = (roi.rank === like.rank - 1 ? roi.expandDims({ axis: 1 }) : roi).cast("f32");
   const fits = channels.rank === like.rank && channels.shape.every((n, k) => k === 1 || n === like.shape[k]) &&
-    channels.shape[1]! > 0;
+    channels.shape[1] > 0;
   need(fits, () => `${name}: the ROI is [N, ...space] or [N, c, ...space] over the voxels of ${like}, got ${roi}`);
   return channels;
 }
@@ -89,7 +89,7 @@ export function constrainedLabels(roi: Tensor, q: Tensor, mask: Tensor): Tensor 
   need(near.shape[1] === 1, () => `constrainedLabels: the mask is [N, ...space], got ${mask}`);
   const outside = max(rois, { axes: [1], keepDims: true }).mul(-1).add(1);
   const contexts = q.mul(near);
-  const first = slice(contexts, { end: [contexts.shape[0]!, 1] }).sub(near).add(1);
+  const first = slice(contexts, { end: [contexts.shape[0], 1] }).sub(near).add(1);
   const others = slice(contexts, { start: [0, 1] });
   const parts = q.shape[1] === 1 ? [first] : [first, others];
   return concat([rois, ...parts.map((part) => part.mul(outside))], { axis: 1 });
@@ -128,7 +128,7 @@ export function segmentationLoss(logits: Tensor, labels: Tensor, options: Segmen
   const both = sum(probability.mul(labels), { axes, keepDims: true });
   const either = sum(probability.add(labels), { axes, keepDims: true });
   const dice = both.mul(2).add(smooth).div(either.add(smooth)).reshape({ shape: [batch ? 1 : N, K] });
-  const last = dice.shape[0]!;
+  const last = dice.shape[0];
   const counted = without === undefined
     ? sum(dice)
     : sum(dice).sub(sum(slice(dice, { start: [0, without], end: [last, without + 1] })));
@@ -158,7 +158,7 @@ export function roiLoss(logits: Tensor, roi: Tensor, options: RoiLossOptions = {
   need(loss === "bce" || loss === "dice", () => `roiLoss: loss is "bce" or "dice", got ${JSON.stringify(loss)}`);
   const rois = roiChannels("roiLoss", roi, logits);
   const [N, c] = rois.shape as [number, number];
-  need(c < logits.shape[1]!, () => `roiLoss: ${c} ROI classes leave no context in ${logits}`);
+  need(c < logits.shape[1], () => `roiLoss: ${c} ROI classes leave no context in ${logits}`);
   need(
     only === undefined || (Number.isInteger(only) && only >= 0 && only < c),
     () => `roiLoss: only is a class from 0 to ${c - 1}, got ${only}`,
@@ -194,7 +194,7 @@ export function pyramidLabels(
   const rois = roiChannels("pyramidLabels", roi, q);
   const near = roiChannels("pyramidLabels", mask, q);
   return outputs.map((output) => {
-    const factors = output.shape.slice(2).map((n, k) => q.shape[k + 2]! / n);
+    const factors = output.shape.slice(2).map((n, k) => q.shape[k + 2] / n);
     need(factors.every((f) => Number.isInteger(f)), () => `pyramidLabels: ${output} does not divide ${q}`);
     if (factors.every((f) => f === 1)) return constrainedLabels(rois, q, near.squeeze({ axes: [1] }));
     const [pooled, least] = q.rank === 5
@@ -324,7 +324,7 @@ export function metaGradient(options: MetaGradientOptions): Tree {
 /** The mean of the samples' gradients. */
 function gradientPerSample(options: MetaGradientOptions): Tree {
   const { segment, generate, roi, mask } = options;
-  const samples = Array.from({ length: Math.max(roi.shape[0]!, mask.shape[0]!) }, (_, n) => n);
+  const samples = Array.from({ length: Math.max(roi.shape[0], mask.shape[0]) }, (_, n) => n);
   const part = (x: Tensor, n: number): Tensor => (x.shape[0] === 1 ? x : slice(x, { start: [n], end: [n + 1] }));
   const only = (name: string, f: (p: Tree, sample: number) => Tensor, n: number) => (p: Tree): Tensor => {
     const logits = f(p, n);

@@ -65,7 +65,7 @@ export async function checkContextLabels(
   const missing = wanted.filter((_, k) => !there[k]);
   if (missing.length > 0) {
     const more = missing.length > 1 ? `, nor those of ${missing.length - 1} other cases` : "";
-    throw new ConfigError(`--contextLabels: there is no ${contextFile(contextLabels, missing[0]!.id)}${more}`);
+    throw new ConfigError(`--contextLabels: there is no ${contextFile(contextLabels, missing[0].id)}${more}`);
   }
   const found = new Set<number>();
   for (const { id, label } of counted(wanted, "context labels")) {
@@ -111,7 +111,7 @@ export function clusteredContexts(
 ): (item: SampleCase) => Promise<Float32Array> {
   const { plan, dataset, store } = training;
   const { contexts, seed } = options;
-  const { normalisation } = plan.channels[0]!;
+  const { normalisation } = plan.channels[0];
   const usual = normalisation === "ct" ? CT_BODY : normalisation === "z-score in mask" ? 0 : undefined;
   const threshold = options.threshold ?? usual;
   const how = threshold === undefined ? {} : { threshold };
@@ -132,11 +132,11 @@ export function clusteredContexts(
       const inside = Array.from(mask.keys()).filter((i) => mask[i] === 1);
       const own = prng.fork(id);
       for (let k = 0; k < Math.min(FITTED_VOXELS, inside.length); k++) {
-        const i = inside.length > FITTED_VOXELS ? inside[own.integer(inside.length)]! : inside[k]!;
-        for (let c = 0; c < channels; c++) lists[c]!.push(image[c * label.length + i]!);
+        const i = inside.length > FITTED_VOXELS ? inside[own.integer(inside.length)] : inside[k];
+        for (let c = 0; c < channels; c++) lists[c].push(image[c * label.length + i]);
       }
     }
-    if (lists[0]!.length === 0) {
+    if (lists[0].length === 0) {
       const above = threshold === undefined ? "Otsu's threshold" : `${threshold}`;
       throw new ConfigError(
         `${dataset.folder}: no voxel above ${above} in ${chosen.length} training cases; set --bodyThreshold`,
@@ -148,7 +148,7 @@ export function clusteredContexts(
       (_, k) => [...centres.subarray(k * channels, (k + 1) * channels)].map((v) => v.toPrecision(3)).join(" "),
     );
     print(
-      `k-means on ${lists[0]!.length} voxels of ${chosen.length} training cases, centres as prepared: ${
+      `k-means on ${lists[0].length} voxels of ${chosen.length} training cases, centres as prepared: ${
         shown.join(", ")
       }`,
     );
@@ -159,6 +159,6 @@ export function clusteredContexts(
     const [found, mask] = [await (centres ??= fit()), await body(item.id)];
     bodies.delete(item.id);
     const nearest = nearestCentres(item.image, found, { channels: item.channels });
-    return Float32Array.from(nearest, (label, i) => label * mask[i]!);
+    return Float32Array.from(nearest, (label, i) => label * mask[i]);
   };
 }

@@ -127,12 +127,12 @@ export async function figureMaps(
   // Contexts first, so that of equal logits the background's counts, as in a prediction.
   const order = Array.from({ length: K }, (_, k) => (k < contexts ? firstContext + k : firstRoi + k - contexts));
   for await (const { start, depth, data } of slabs) {
-    const count = depth * shape[1]! * shape[2]!;
-    const first = start * shape[1]! * shape[2]!;
+    const count = depth * shape[1] * shape[2];
+    const first = start * shape[1] * shape[2];
     /** The likeliest of t channels from `from` on, counted from 1. */
     const likeliest = (from: number, i: number): number => {
       let top = 0;
-      for (let c = 1; c < contexts; c++) if (data[(from + c) * count + i]! > data[(from + top) * count + i]!) top = c;
+      for (let c = 1; c < contexts; c++) if (data[(from + c) * count + i] > data[(from + top) * count + i]) top = c;
       return top + 1;
     };
     for (let i = 0; i < count; i++) {
@@ -141,7 +141,7 @@ export async function figureMaps(
       let most = -Infinity;
       let second = -Infinity;
       for (const channel of order) {
-        const z = data[channel * count + i]!;
+        const z = data[channel * count + i];
         if (!Number.isFinite(z)) {
           throw new VoxgradError(`figureMaps: ${item.id}: a logit is ${z}; the training has diverged`);
         }
@@ -154,18 +154,18 @@ export async function figureMaps(
       const isRoi = best >= firstRoi && best < firstRoi + rois;
       prediction[voxel] = isRoi ? best - firstRoi + 1 : 0;
       for (let k = 0; k < rois; k++) {
-        const plane = planes[k]!;
+        const plane = planes[k];
         const is = label[voxel] === k + 1;
         const said = prediction[voxel] === k + 1;
         plane[is ? "positive" : "negative"]++;
         if (is !== said) plane[is ? "falseNegative" : "falsePositive"]++;
         const group = is ? "positives" : "negatives";
-        if (drawn[k]![group][plane[group].length] === voxel) {
-          plane[group].push([data[(firstRoi + k) * count + i]!, said ? second : most]);
+        if (drawn[k][group][plane[group].length] === voxel) {
+          plane[group].push([data[(firstRoi + k) * count + i], said ? second : most]);
         }
       }
       if (!taught || !seen) continue;
-      const near = data[(K + contexts) * count + i]! > 0.5;
+      const near = data[(K + contexts) * count + i] > 0.5;
       if (label[voxel] === 0 && near) taught[voxel] = likeliest(K, i);
       const context = isRoi ? 0 : likeliest(firstContext, i);
       if (context > 1 || near) seen[voxel] = context;
@@ -193,7 +193,7 @@ export function logitPlaneSvg(sets: Readonly<Record<string, readonly FigureMaps[
   const rest = names.rois.length === 1 ? "background" : "all else";
   const panels = Object.entries(sets).flatMap(([set, maps]) =>
     names.rois.map((name, k) => {
-      const planes = maps.map(({ planes: own }) => own[k]!);
+      const planes = maps.map(({ planes: own }) => own[k]);
       const sum = (key: "positive" | "negative" | "falsePositive" | "falseNegative"): string =>
         grouped(planes.reduce((total, plane) => total + plane[key], 0));
       return {
@@ -238,7 +238,7 @@ function middleOf(images: readonly Float32Array[]): [number, number] {
   const some = Float32Array.from(
     images.flatMap((image) => {
       const step = Math.max(1, Math.floor(image.length / 20_000));
-      return Array.from({ length: Math.ceil(image.length / step) }, (_, i) => image[i * step]!);
+      return Array.from({ length: Math.ceil(image.length / step) }, (_, i) => image[i * step]);
     }),
   ).sort();
   const at = (share: number): number => some[Math.round(share * (some.length - 1))] ?? 0;
@@ -268,14 +268,14 @@ export function intensitiesSvg(maps: readonly FigureMaps[], names: FigureNames, 
     for (const each of maps) {
       const image = imageOf(each, channel);
       for (let i = 0; i < image.length; i++) {
-        const value = each.item.label[i]!;
-        (value > 0 ? rois[value - 1]! : background).add(image[i]!);
-        if (each.taught![i]! > 0) taught[each.taught![i]! - 1]!.add(image[i]!);
-        if (each.seen![i]! > 0) seen[each.seen![i]! - 1]!.add(image[i]!);
+        const value = each.item.label[i];
+        (value > 0 ? rois[value - 1] : background).add(image[i]);
+        if (each.taught![i] > 0) taught[each.taught![i] - 1].add(image[i]);
+        if (each.seen![i] > 0) seen[each.seen![i] - 1].add(image[i]);
       }
     }
     const groupsOf = (list: readonly string[], all: readonly Histogram[], first: number) =>
-      list.map((name, k) => ({ name, histogram: all[k]!, colour: labelColour(first + k) }));
+      list.map((name, k) => ({ name, histogram: all[k], colour: labelColour(first + k) }));
     const regions = groupsOf(names.rois, rois, 1);
     const title = (text: string): string => (channels.length > 1 ? `${channelName}: ${text}` : text);
     return [
@@ -334,7 +334,7 @@ export async function colabFigures(options: FigureOptions): Promise<Figure[]> {
     const [N, all, ...space] = patches.shape as [number, number, ...number[]];
     const image = slice(patches, { end: [N, channels] });
     const out = network.apply(p, image, { train: false });
-    const logits = (out instanceof Tensor ? out : out[0]!).cast("f32");
+    const logits = (out instanceof Tensor ? out : out[0]).cast("f32");
     if (!contextsOf) return logits;
     const { q, mask } = contextsOf(o, image, slice(patches, { start: [0, channels], end: [N, all] }));
     return concat([logits, q.cast("f32"), mask.cast("f32").reshape({ shape: [N, 1, ...space] })], { axis: 1 });

@@ -16,7 +16,7 @@ import type { UNetConfig } from "./unet_config.ts";
  */
 export function withoutContexts(logits: Tensor, roiClasses: number): Tensor {
   const background = max(slice(logits, { start: [0, roiClasses] }), { axes: [1], keepDims: true });
-  return concat([background, slice(logits, { end: [logits.shape[0]!, roiClasses] })], { axis: 1 });
+  return concat([background, slice(logits, { end: [logits.shape[0], roiClasses] })], { axis: 1 });
 }
 
 /**
@@ -36,8 +36,8 @@ export function contextsFirst<
     backgrounds: contexts,
     apply(params, input, options) {
       const out = network.apply(params, input, options);
-      const logits = out instanceof Tensor ? out : out[0]!;
-      const rois = slice(logits, { end: [logits.shape[0]!, roiClasses] });
+      const logits = out instanceof Tensor ? out : out[0];
+      const rois = slice(logits, { end: [logits.shape[0], roiClasses] });
       return concat([slice(logits, { start: [0, roiClasses] }), rois], { axis: 1 });
     },
   };

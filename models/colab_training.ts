@@ -296,11 +296,11 @@ function compileSteps(setup: Setup) {
     const outputs = model.apply(p, patches.image, { train: true }) as Tensor[];
     if (context === "none") {
       const loss = (output: Tensor, target: Tensor): Tensor => diceCrossEntropy(output, target, { batch });
-      return [deepSupervision(loss, outputs, patches.label, { weights }), outputs[0]!];
+      return [deepSupervision(loss, outputs, patches.label, { weights }), outputs[0]];
     }
     const labels = colab.pyramidLabels(outputs, partsOf(setup, patches, omega));
     const loss = (output: Tensor, target: Tensor): Tensor => colab.segmentationLoss(output, target, segmentation);
-    return [deepSupervision(loss, outputs, labels, { weights }), colab.withoutContexts(outputs[0]!, rois)];
+    return [deepSupervision(loss, outputs, labels, { weights }), colab.withoutContexts(outputs[0], rois)];
   };
   const stepOf = (p: any, state: any, omega: any, patches: Patches, rate: Tensor) => {
     const loss = (q: any, patch: Patches) => lossOf(q, patch, omega);
@@ -316,7 +316,7 @@ function compileSteps(setup: Setup) {
       n?: number,
     ) => (n === undefined ? patches.image : patches.image.slice({ start: [n], end: [n + 1] }));
     const gradient = colab.metaGradient({
-      segment: (q, n) => (model.apply(q, imageOf(n), { train: true }) as Tensor[])[0]!,
+      segment: (q, n) => (model.apply(q, imageOf(n), { train: true }) as Tensor[])[0],
       generate: (o, n) => generator.apply(o, imageOf(n)) as unknown as Tensor,
       theta: p,
       omega,

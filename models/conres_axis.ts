@@ -24,7 +24,7 @@ export function spaceAxis(name: string, axis: ResidualAxis): number {
  * @param transpose of the plan: axis k of the patch is axis transpose[k] of the scan
  */
 export function patchAxis(axis: ResidualAxis, transpose: readonly number[]): ResidualAxis {
-  return AXES[transpose.indexOf(spaceAxis("patchAxis", axis))]!;
+  return AXES[transpose.indexOf(spaceAxis("patchAxis", axis))];
 }
 
 /** Each slice of x but the first along an axis of the tensor, and each but the last: neighbours at the same place. */

@@ -55,27 +55,27 @@ export function residualPatch(
   const { patch, sets } = options;
   const axis = spaceAxis("residualPatch", options.axis);
   const strides = [shape[1] * shape[2], shape[2], 1];
-  const placeOf = (i: number): number[] => strides.map((stride, k) => Math.floor(i / stride) % shape[k]!);
+  const placeOf = (i: number): number[] => strides.map((stride, k) => Math.floor(i / stride) % shape[k]);
   const differs = (a: number, b: number): boolean =>
     a !== b && sets.some((values) => values.includes(a) !== values.includes(b));
-  const counts = new Array<number>(shape[axis]!).fill(0);
+  const counts = new Array<number>(shape[axis]).fill(0);
   const sums = counts.map(() => [0, 0, 0]);
-  for (let i = strides[axis]!; i < label.length; i++) {
-    if (!differs(label[i]!, label[i - strides[axis]!]!)) continue;
+  for (let i = strides[axis]; i < label.length; i++) {
+    if (!differs(label[i], label[i - strides[axis]])) continue;
     const place = placeOf(i);
-    const slice = place[axis]!;
+    const slice = place[axis];
     if (slice === 0) continue;
-    counts[slice]!++;
-    place.forEach((at, k) => (sums[slice]![k]! += at));
+    counts[slice]++;
+    place.forEach((at, k) => (sums[slice][k] += at));
   }
   const most = Math.max(...counts);
-  const slice = most > 0 ? counts.indexOf(most) : Math.floor(shape[axis]! / 2);
+  const slice = most > 0 ? counts.indexOf(most) : Math.floor(shape[axis] / 2);
   const centre = shape.map((
     n,
     k,
-  ) => (k === axis ? slice : most > 0 ? Math.round(sums[slice]![k]! / most) : Math.floor(n / 2)));
+  ) => (k === axis ? slice : most > 0 ? Math.round(sums[slice][k] / most) : Math.floor(n / 2)));
   const start = centre.map((at, k) => {
-    const [n, size] = [shape[k]!, patch[k]!];
+    const [n, size] = [shape[k], patch[k]];
     return n < size ? -Math.floor((size - n) / 2) : Math.min(n - size, Math.max(0, at - Math.floor(size / 2)));
   });
   return { start: start as [number, number, number], slice };
@@ -114,7 +114,7 @@ function placeOf(item: PreparedItem, { plan, axis, regions }: ConResFigureOption
     item,
     channels,
     label,
-    slice: slice - start[along]!,
+    slice: slice - start[along],
     name: `${item.id}, slice ${slice + 1} of ${item.shape[along]}`,
     image: makeVolume(channels.slice(shown * count, (shown + 1) * count), { shape: [w, h, d], affine }),
     masks: regions.map(({ values }) => Uint8Array.from(label, (v) => Number(values.includes(v)))),
@@ -144,9 +144,9 @@ function mapsBy({ model, params }: Omit<ConResFigureNetwork, "title">, patch: Tr
     const whole = (x: Tensor): Tensor =>
       resize(x.mean({ axes: [1], keepDims: true }), { size: patch, mode: "linear", alignCorners: true });
     return {
-      residuals: model.config.mapping ? [sigmoid(finest!)] : [],
-      before: modules[0]!.features.sum({ axes: [1] }),
-      after: modules[0]!.gated.sum({ axes: [1] }),
+      residuals: model.config.mapping ? [sigmoid(finest)] : [],
+      before: modules[0].features.sum({ axes: [1] }),
+      after: modules[0].gated.sum({ axes: [1] }),
       attention: model.config.attention ? modules.map(({ attention }) => whole(attention!)).reverse() : [],
     };
   });
@@ -221,7 +221,7 @@ export async function conresFigures(
   }
   dispose();
   const shared = { axis: imageAxis(axis), classes: regions.map((region) => region.name) };
-  const channel = plan.channels[channelOf(plan)]!.name;
+  const channel = plan.channels[channelOf(plan)].name;
   const figures: Figure[] = [];
   if (mapping) {
     figures.push({
@@ -276,16 +276,16 @@ export async function conresFeatures(
   const tiles = places.map(({ image }): TileRow["tiles"][number][] => [{ values: image.data }]);
   for (const network of networks) {
     const { maps, dispose } = mapsBy(network, plan.patch);
-    for (const [k, place] of places.entries()) tiles[k]!.push({ values: (await maps(place)).after, scale: "heat" });
+    for (const [k, place] of places.entries()) tiles[k].push({ values: (await maps(place)).after, scale: "heat" });
     dispose();
   }
-  const channel = plan.channels[channelOf(plan)]!.name;
+  const channel = plan.channels[channelOf(plan)].name;
   const rows = places.map(({ name, image, slice, masks }, k): TileRow => ({
     name,
     image,
     slice,
     outlines: masks,
-    tiles: tiles[k]!,
+    tiles: tiles[k],
   }));
   return {
     name: "features",

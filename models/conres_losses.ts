@@ -198,7 +198,7 @@ export function deepResidualLoss(
   need(lambda >= 0, "deepResidualLoss", () => `lambda is a number >= 0, got ${shown(lambda)}`);
   const counted = lambda === 0 ? outputs.slice(0, 1) : outputs;
   const terms = counted.map((output) => residualLoss(output, residual, own));
-  return terms.slice(1).reduce((total, term) => total.add(term.mul(lambda)), terms[0]!);
+  return terms.slice(1).reduce((total, term) => total.add(term.mul(lambda)), terms[0]);
 }
 
 /**
@@ -219,7 +219,7 @@ export function segmentationLoss(logits: Tensor, targets: Tensor, options: { smo
   need(smooth > 0, "segmentationLoss", () => `smooth is a number > 0, got ${shown(smooth)}`);
   const x = logits.cast("f32");
   // -t log s(x) - (1 - t) log(1 - s(x)) = softplus(x) - t x
-  const entropy = mean(softplus(x).sub(targets.mul(x))).mul(x.shape[1]!);
+  const entropy = mean(softplus(x).sub(targets.mul(x))).mul(x.shape[1]);
   const p = sigmoid(x);
   const both = sum(p.mul(targets), { axes: SPACE });
   const either = sum(p.add(targets), { axes: SPACE });
@@ -256,11 +256,11 @@ export function loss(outputs: readonly Tensor[], labels: Tensor, options: LossOp
     "conres.loss",
     () => `outputs are those of conResNet, a list of logits [N, K, depth, height, width], got ${shown(outputs)}`,
   );
-  const sets = regions ?? foreground("conres.loss", labels, logits!.shape[1]!);
+  const sets = regions ?? foreground("conres.loss", labels, logits.shape[1]);
   const targets = regionTargets(labels, sets).cast("f32");
   const segmentation = regions
-    ? segmentationLoss(logits!, targets)
-    : diceCrossEntropy(logits!, labels, { includeBackground: true });
+    ? segmentationLoss(logits, targets)
+    : diceCrossEntropy(logits, labels, { includeBackground: true });
   if (residuals.length === 0) return segmentation;
   return segmentation.add(deepResidualLoss(residuals, residualLabels(targets, { axis, first }), own));
 }

@@ -77,7 +77,7 @@ interface Scale {
 
 function scalesOf({ features }: ResolvedConResNet): Scale[] {
   const scale = (s: number): Scale => {
-    const [inputs, outputs] = [features[s]!, features[Math.max(0, s - 1)]!];
+    const [inputs, outputs] = [features[s], features[Math.max(0, s - 1)]];
     const first = s === features.length - 2;
     return { factor: 2 ** s, inputs, outputs, first, maps: !first && inputs !== outputs };
   };
@@ -151,12 +151,12 @@ function parametersOf(c: ResolvedConResNet, scales: readonly Scale[]): any {
   const deepest = features.length - 1;
   const stage = (name: number, channels: number): [string, any] => [
     `layer${name}`,
-    Array.from({ length: blocks[name]! }, () => blockParameters(channels)),
+    Array.from({ length: blocks[name] }, () => blockParameters(channels)),
   ];
   const downs = features.slice(1).map((outputs, k): [string, any] => [
     entering(k + 1),
     // In the published names the activation takes the place 1.
-    { 0: nn.normParameters(features[k]!), 2: plainParameters(features[k]!, outputs) },
+    { 0: nn.normParameters(features[k]), 2: plainParameters(features[k], outputs) },
   ]);
   const residuals = c.multiClass ? c.classes - 1 : c.classes;
   const heads = scales.map(({ factor, outputs }): [string, any] => [
@@ -164,17 +164,17 @@ function parametersOf(c: ResolvedConResNet, scales: readonly Scale[]): any {
     headParameters(outputs, residuals),
   ]);
   return Object.fromEntries([
-    ["conv_4_32", [plainParameters(c.inputChannels, features[0]!)]],
+    ["conv_4_32", [plainParameters(c.inputChannels, features[0])]],
     ...downs,
     ...features.map((channels, k) => stage(k, channels)),
-    stage(deepest + 1, features[deepest]!),
+    stage(deepest + 1, features[deepest]),
     // Activation and dropout take the places 1 and 2.
     [
       "fusionConv",
-      { 0: nn.normParameters(features[deepest]!), 3: plainParameters(features[deepest]!, features[deepest - 1]!) },
+      { 0: nn.normParameters(features[deepest]), 3: plainParameters(features[deepest], features[deepest - 1]) },
     ],
     ...scales.map((scale) => [moduleOf(scale), [wantedOf(c, scale)]]),
-    ["seg_cls", headParameters(features[0]!, c.classes)],
+    ["seg_cls", headParameters(features[0], c.classes)],
     ...(c.mapping ? heads.reverse() : []),
   ]);
 }
@@ -275,7 +275,7 @@ export function conResNet(config: ConResNetConfig): ConResNet {
     const decoded: Decoded[] = [];
     let before = c.mapping ? sliceResidual(input, axis) : undefined;
     scales.forEach((scale, k) => {
-      const inputs = { below: x, skip: skips[deepest - 1 - k]!, before };
+      const inputs = { below: x, skip: skips[deepest - 1 - k], before };
       const result = decode(params[moduleOf(scale)][0], scale, stage, inputs);
       decoded.push(result);
       x = result.gated;
@@ -291,7 +291,7 @@ export function conResNet(config: ConResNetConfig): ConResNet {
     apply(params, input, options = {}) {
       const decoded = run(params, input, options);
       const heads = decoded.flatMap(({ residuals }, k) =>
-        residuals ? [upTo(nn.conv(params[residualHead(scales[k]!.factor)][0], residuals), input)] : []
+        residuals ? [upTo(nn.conv(params[residualHead(scales[k].factor)][0], residuals), input)] : []
       );
       return [nn.conv(params.seg_cls[0], decoded.at(-1)!.gated), ...heads.reverse()];
     },

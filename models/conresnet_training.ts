@@ -224,13 +224,13 @@ function compileSteps({ options, training, model, regions, loss, optimiser }: Se
   };
   const take = (p: any, state: any, sampled: Patches, key: Tensor, rate: Tensor | number, share: Tensor) => {
     const [moves, drops] = random.split(key);
-    const patches = training.augmented(moves!, sampled);
+    const patches = training.augmented(moves, sampled);
     const lossOf = (q: any, { image, label, extra }: Patches): [Tensor, Tensor] => {
-      const outputs = model.apply(q, image, { train: true, key: drops!, checkpoint: options.recompute });
+      const outputs = model.apply(q, image, { train: true, key: drops, checkpoint: options.recompute });
       const own = conres.loss(outputs, label, loss);
-      if (!extra) return [own, outputs[0]!];
-      const boundary = conres.boundaryLoss(outputs[0]!, extra, { multiClass: !regions });
-      return [own.mul(share).add(boundary.mul(share.mul(-1).add(1))), outputs[0]!];
+      if (!extra) return [own, outputs[0]];
+      const boundary = conres.boundaryLoss(outputs[0], extra, { multiClass: !regions });
+      return [own.mul(share).add(boundary.mul(share.mul(-1).add(1))), outputs[0]];
     };
     const [[value, logits], grads] = valueAndGrad(lossOf, { hasAux: true })(p, patches);
     const [next, nextState] = optimiser.update(grads, state, p, rate);
@@ -243,7 +243,7 @@ function compileSteps({ options, training, model, regions, loss, optimiser }: Se
     /** Without the boundary loss, whose share changes. */
     look: compile((p: any, { image, label }: Patches) => {
       const outputs = model.apply(p, image);
-      return figuresOf(conres.loss(outputs, label, loss), outputs[0]!, label);
+      return figuresOf(conres.loss(outputs, label, loss), outputs[0], label);
     }),
   };
 }

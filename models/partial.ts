@@ -114,7 +114,7 @@ export function loss(logits: Tensor, labels: Tensor, options: PartialLossOptions
     ...(sets && { sets }),
     ...(ignoreIndex !== undefined && { ignoreIndex }),
   });
-  const samples = partlyLabelled(setsOf("partial.loss", groups, labels.shape[0]!, classes));
+  const samples = partlyLabelled(setsOf("partial.loss", groups, labels.shape[0], classes));
   const terms = [
     ...(crossEntropy > 0 ? [marginalCrossEntropy(logits, labels, marginal).mul(crossEntropy)] : []),
     ...(dice > 0 ? [marginalDice(logits, labels, marginal).mul(dice)] : []),

@@ -63,8 +63,8 @@ export function exclusionLabels(labels: Tensor, options: ExclusionLabelOptions):
     "exclusionLabels",
     () => `sets has for each of ${classes} classes the others that exclude it, got ${shown(excluding)}`,
   );
-  const sets = setsOf("exclusionLabels", groups, labels.shape[0]!, classes);
-  const G = sets.of.shape[0]!;
+  const sets = setsOf("exclusionLabels", groups, labels.shape[0], classes);
+  const G = sets.of.shape[0];
   // [G, n, l]: whether no class that label l may stand for leaves room for class n.
   const together = equal(sets.of.expandDims({ axis: 2 }), sets.of.expandDims({ axis: 1 }));
   const open = tensor(
@@ -132,7 +132,7 @@ export function exclusionCrossEntropy(
   const { epsilon = 1 } = options;
   need(epsilon > 0, "exclusionCrossEntropy", () => `epsilon is a number > 0, got ${shown(epsilon)}`);
   const { p, e } = excludedShare("exclusionCrossEntropy", logits, exclusion, options);
-  return sum(e.mul(epsilon === 1 ? log1p(p) : log(p.add(epsilon)))).mul(logits.shape[1]! / logits.size);
+  return sum(e.mul(epsilon === 1 ? log1p(p) : log(p.add(epsilon)))).mul(logits.shape[1] / logits.size);
 }
 
 export interface ExclusionDiceOptions extends ExcludedOptions {

@@ -151,9 +151,9 @@ export function mergeMatrix(groups: ClassSets | readonly ClassSets[], classes: n
  *   partial.marginalDice(network.apply(p, image), label, { groups: partial.setMatrix(sets) }));
  */
 export function setMatrix(sets: Tensor): Tensor {
-  const right = sets instanceof Tensor && sets.rank === 2 && sets.shape[1]! >= 2;
+  const right = sets instanceof Tensor && sets.rank === 2 && sets.shape[1] >= 2;
   need(right, "setMatrix", () => `sets are i32 [N, K], K from 2, got ${shown(sets)}`);
-  return equal(sets.cast("i32").expandDims({ axis: 1 }), column(sets.shape[1]!)).cast("f32");
+  return equal(sets.cast("i32").expandDims({ axis: 1 }), column(sets.shape[1])).cast("f32");
 }
 
 /** A partition as the engine computes with it: a set is named by its smallest class, so that of the background by 0. */
@@ -183,7 +183,7 @@ export function setsOf(name: string, groups: Groups, samples: number, classes: n
   const { shape } = groups;
   const fits = (shape.length === 2 || (shape.length === 3 && shape[0] === samples)) && shape.at(-1) === classes;
   need(fits, name, () => `groups as a tensor are [M, ${classes}] or [${samples}, M, ${classes}], got ${groups}`);
-  const [G, M] = shape.length === 3 ? [samples, shape[1]!] : [1, shape[0]!];
+  const [G, M] = shape.length === 3 ? [samples, shape[1]] : [1, shape[0]];
   const member = groups.cast("f32").reshape({ shape: [G, M, classes] });
   const inSets = sum(member, { axes: [1] });
   // Where a set is 1 its smallest class, elsewhere K; then what is least over the sets that hold a class.
@@ -197,21 +197,21 @@ export function setsOf(name: string, groups: Groups, samples: number, classes: n
 /** Classes as a column beside [G, K]: i32 [1, K, 1], to compare with [G, 1, K]. */
 const column = (classes: number): Tensor => arange(classes).reshape({ shape: [1, classes, 1] });
 /** bool [G, K, K]: whether class k belongs to the set named r, at [g, r, k]. */
-export const members = ({ of }: Sets): Tensor => equal(of.expandDims({ axis: 1 }), column(of.shape[1]!));
+export const members = ({ of }: Sets): Tensor => equal(of.expandDims({ axis: 1 }), column(of.shape[1]));
 /** bool [G, K]: whether there is a set named r. */
-export const named = ({ of }: Sets): Tensor => equal(of, arange(of.shape[1]!));
+export const named = ({ of }: Sets): Tensor => equal(of, arange(of.shape[1]));
 
 /** bool [G]: whether classes of a sample are merged, so that it is partly labelled. */
 export const partlyLabelled = ({ of }: Sets): Tensor =>
-  greater(max(of.sub(arange(of.shape[1]!)).abs(), { axes: [1] }), 0);
+  greater(max(of.sub(arange(of.shape[1])).abs(), { axes: [1] }), 0);
 
 export function checkLogits(name: string, logits: Tensor): [number, number] {
   const right = logits instanceof Tensor &&
     (logits.dtype === "f32" || logits.dtype === "f16") &&
     logits.rank >= 2 &&
-    logits.shape[1]! >= 2;
+    logits.shape[1] >= 2;
   need(right, name, () => `logits are f32 or f16 [N, K, ...space] of at least 2 classes, got ${shown(logits)}`);
-  return [logits.shape[0]!, logits.shape[1]!];
+  return [logits.shape[0], logits.shape[1]];
 }
 
 export function checkLabels(name: string, labels: Tensor, wanted?: readonly number[]): void {
@@ -243,7 +243,7 @@ export function isClass(labels: Tensor, classes: number, ignoreIndex: number | u
 /** The labels' sets, -1 where a label is no class or ignored: [N, 1, ...space]. */
 export function setsOfLabels(sets: Sets, labels: Tensor, ignoreIndex: number | undefined): Tensor {
   const value = labels.cast("i32");
-  return where(isClass(value, sets.of.shape[1]!, ignoreIndex), lookUp(sets.of, value), -1).expandDims({ axis: 1 });
+  return where(isClass(value, sets.of.shape[1], ignoreIndex), lookUp(sets.of, value), -1).expandDims({ axis: 1 });
 }
 
 /** Axes of space of a tensor [N, K, ...space]. */

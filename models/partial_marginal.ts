@@ -227,7 +227,7 @@ function tverskyTerm(
     need(value >= 0, name, () => `${key} is a number >= 0, got ${shown(value)}`);
   }
   const { sets, logProbability, set, valid, hit, weight } = scored;
-  const K = logProbability.shape[1]!;
+  const K = logProbability.shape[1];
   const axes = spaceOf(logProbability);
   const all = exp(logProbability);
   const probability = valid ? where(valid, all, 0) : all;
@@ -256,7 +256,7 @@ function tverskyTerm(
   const index = both.add(smooth).div(where(greater(share, 0), denominator, 1));
   const each = weight ? share.mul(weight.expandDims({ axis: 1 })) : share;
   const lost = sum(each.mul(index.mul(-1).add(1)));
-  const count = sum(share).mul(both.shape[0]! / share.shape[0]!);
+  const count = sum(share).mul(both.shape[0] / share.shape[0]);
   // Without any annotated class there is nothing to lose.
   return checked(lost.div(where(greater(count, 0), count, 1)), sets);
 }

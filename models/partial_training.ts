@@ -132,7 +132,7 @@ export async function trainPartial(options: PartialOptions): Promise<Comparison>
   await training.describe({ rate: setup.rate, architecture: setup.architecture, device: await deviceInfo() });
   for (const [k, fold] of training.folds.entries()) {
     if (training.folds.length > 1) print(`\n${fold.name}`);
-    await trainFold(setup, steps, { fold, stages: stages[k]! });
+    await trainFold(setup, steps, { fold, stages: stages[k] });
   }
   return training.finish();
 }
@@ -274,12 +274,12 @@ function lossOf({ options, training: { plan } }: Setup, outputs: Tensor[], patch
     return deepSupervision((output, target) => partial.loss(output, target, own), outputs, label, { weights });
   }
   // The finest output completes the labels for all.
-  const completed = partial.pseudoLabels(outputs[0]!, label, { groups });
+  const completed = partial.pseudoLabels(outputs[0], label, { groups });
   const loss = deepSupervision(ordinary, outputs, completed, { weights });
   if (options.loss === "pseudo") return loss;
   // As much as the batch is partly labelled: what is annotated says more of a scan than sizes of others do.
-  const share = mean(partlyLabelled(setsOf("trainPartial", groups, label.shape[0]!, classes)).cast("f32"));
-  return loss.add(partial.priorAware(outputs[0]!, { prior }).mul(share).mul(options.priorWeight));
+  const share = mean(partlyLabelled(setsOf("trainPartial", groups, label.shape[0], classes)).cast("f32"));
+  return loss.add(partial.priorAware(outputs[0], { prior }).mul(share).mul(options.priorWeight));
 }
 
 type Steps = ReturnType<typeof compileSteps>;
@@ -288,7 +288,7 @@ function compileSteps(setup: Setup) {
   const { options, training, model, optimiser } = setup;
   const both = (p: any, patches: Patches, prior: Tensor): [Tensor, Tensor] => {
     const outputs = model.apply(p, patches.image, { train: true }) as Tensor[];
-    return [lossOf(setup, outputs, patches, prior), outputs[0]!];
+    return [lossOf(setup, outputs, patches, prior), outputs[0]];
   };
   const figuresOf = (value: Tensor, logits: Tensor, { label, sets }: Patches): Tensor =>
     stepFigures(value, logits, label, sets ? { sets } : {});
@@ -330,7 +330,7 @@ async function priorOf({ options, training }: Setup, { full }: Stages): Promise<
     foreground: options.foreground,
   });
   const counts = Array<number>(labels.length).fill(0);
-  for (const value of label) if (value >= 0 && value < counts.length) counts[value]!++;
+  for (const value of label) if (value >= 0 && value < counts.length) counts[value]++;
   const all = counts.reduce((a, b) => a + b);
   return counts.map((count) => count / all);
 }

@@ -91,7 +91,7 @@ function stagesOf(c: ResolvedResNet): Block[][] {
   return c.layers.map((count, s) => {
     const planes = c.width * 2 ** s;
     const before = dilation;
-    const dilated = s > 0 && c.replaceStrideWithDilation[s - 1]!;
+    const dilated = s > 0 && c.replaceStrideWithDilation[s - 1];
     if (dilated) dilation *= 2;
     return Array.from({ length: count }, (_, k) => {
       const first = k === 0;

@@ -57,7 +57,7 @@ export function resolveResNet(config: ResNetConfig): ResolvedResNet {
     depth === undefined || DEPTHS[depth] !== undefined,
     () => `depth is one of ${Object.keys(DEPTHS).join(", ")}, got ${shown(depth)}; other ones take block and layers`,
   );
-  const { block, layers } = depth === undefined ? (config as (typeof DEPTHS)[0]) : DEPTHS[depth]!;
+  const { block, layers } = depth === undefined ? (config as (typeof DEPTHS)[0]) : DEPTHS[depth];
   check(block === "basic" || block === "bottleneck", () => `block is "basic" or "bottleneck", got ${shown(block)}`);
   check(
     Array.isArray(layers) && layers.length >= 1 && layers.length <= 4 && layers.every(isWhole),
@@ -98,7 +98,7 @@ export function checkResNetInput(c: ResolvedResNet, input: unknown, train: boole
     "resNet",
     () => `the input is [N, ${c.inputChannels}, height, width], got ${shown(input)}`,
   );
-  const left = shape.slice(2).reduce((count, n) => count * Math.ceil(n / c.outputStride), shape[0]!);
+  const left = shape.slice(2).reduce((count, n) => count * Math.ceil(n / c.outputStride), shape[0]);
   need(
     !train || left > 1,
     "resNet",

@@ -22,12 +22,12 @@ export function backboneOf(template: any, tensors: ReadonlyMap<string, Tensor>):
         : `several networks are in the file, with the prefixes ${prefixes.map((p) => `"${p}"`).join(", ")}; keep one`) +
       `; it has ${names.slice(0, 6).join(", ")}${names.length > 6 ? ` and ${names.length - 6} more` : ""}`,
   );
-  const prefix = prefixes[0]!;
+  const prefix = prefixes[0];
   const own = new Map<string, Tensor>();
   for (const [name, t] of tensors) if (name.startsWith(prefix)) own.set(name.slice(prefix.length), t);
   const wanted = tree.flatten(template);
   const [first, kernel] = [wanted.get("conv1.weight")!, own.get("conv1.weight")];
-  if (kernel && first.shape[1] === 1 && kernel.rank === 4 && kernel.shape[1]! > 1) {
+  if (kernel && first.shape[1] === 1 && kernel.rank === 4 && kernel.shape[1] > 1) {
     own.set("conv1.weight", kernel.sum({ axes: [1], keepDims: true }));
   }
   const keeps = wanted.has("bn1.running_mean");

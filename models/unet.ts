@@ -90,38 +90,38 @@ interface Encoder {
 }
 
 function plainEncoder(c: ResolvedUNet): Encoder {
-  const inputs = (s: number): number => (s === 0 ? c.inputChannels : c.features[s - 1]!);
+  const inputs = (s: number): number => (s === 0 ? c.inputChannels : c.features[s - 1]);
   return {
     parameters: {
       stages: range(c.features.length).map((s) => [
-        stackedParameters(c.perStage[s]!, inputs(s), c.features[s]!, c.kernels[s]!),
+        stackedParameters(c.perStage[s], inputs(s), c.features[s], c.kernels[s]),
       ]),
     },
     apply(p, x) {
-      return p.stages.map((stage: any, s: number) => (x = stacked(stage[0], x, c.kernels[s]!, c.strides[s]!)));
+      return p.stages.map((stage: any, s: number) => (x = stacked(stage[0], x, c.kernels[s], c.strides[s])));
     },
   };
 }
 
 function residualEncoder(c: ResolvedUNet): Encoder {
-  const one = c.strides[0]!.map(() => 1);
-  const inputs = (s: number): number => c.features[Math.max(0, s - 1)]!;
+  const one = c.strides[0].map(() => 1);
+  const inputs = (s: number): number => c.features[Math.max(0, s - 1)];
   return {
     parameters: {
-      stem: stackedParameters(1, c.inputChannels, c.features[0]!, c.kernels[0]!),
+      stem: stackedParameters(1, c.inputChannels, c.features[0], c.kernels[0]),
       stages: range(c.features.length).map((s) => ({
-        blocks: range(c.perStage[s]!).map((b) =>
+        blocks: range(c.perStage[s]).map((b) =>
           b === 0
-            ? residualParameters(inputs(s), c.features[s]!, c.kernels[s]!, c.strides[s]!)
-            : residualParameters(c.features[s]!, c.features[s]!, c.kernels[s]!, one)
+            ? residualParameters(inputs(s), c.features[s], c.kernels[s], c.strides[s])
+            : residualParameters(c.features[s], c.features[s], c.kernels[s], one)
         ),
       })),
     },
     apply(p, input) {
-      let x = stacked(p.stem, input, c.kernels[0]!, one);
+      let x = stacked(p.stem, input, c.kernels[0], one);
       return p.stages.map((stage: any, s: number) => {
         stage.blocks.forEach(
-          (child: any, b: number) => (x = residual(child, x, c.kernels[s]!, b === 0 ? c.strides[s]! : one)),
+          (child: any, b: number) => (x = residual(child, x, c.kernels[s], b === 0 ? c.strides[s] : one)),
         );
         return x;
       });
@@ -136,15 +136,15 @@ function residualEncoder(c: ResolvedUNet): Encoder {
 function decoderParameters(c: ResolvedUNet): any {
   const stages = range(c.features.length - 1);
   const at = (d: number): number => c.features.length - 2 - d;
-  const one = c.strides[0]!.map(() => 1);
+  const one = c.strides[0].map(() => 1);
   return {
     stages: stages.map((d) =>
-      stackedParameters(c.decoderConvsPerStage[d]!, 2 * c.features[at(d)]!, c.features[at(d)]!, c.kernels[at(d)]!)
+      stackedParameters(c.decoderConvsPerStage[d], 2 * c.features[at(d)], c.features[at(d)], c.kernels[at(d)])
     ),
     transpconvs: stages.map((d) =>
-      nn.convTransposeParameters(c.features[at(d) + 1]!, c.features[at(d)]!, c.strides[at(d) + 1]!, { a: SLOPE })
+      nn.convTransposeParameters(c.features[at(d) + 1], c.features[at(d)], c.strides[at(d) + 1], { a: SLOPE })
     ),
-    seg_layers: stages.map((d) => nn.convParameters(c.features[at(d)]!, c.classes, one, { a: SLOPE })),
+    seg_layers: stages.map((d) => nn.convParameters(c.features[at(d)], c.classes, one, { a: SLOPE })),
   };
 }
 
@@ -153,11 +153,11 @@ function decode(p: any, skips: readonly Tensor[], c: ResolvedUNet): Tensor[] {
   let x = skips.at(-1)!;
   p.stages.forEach((stage: any, d: number) => {
     const s = skips.length - 2 - d;
-    const up = nn.convTranspose(p.transpconvs[d], x, { stride: c.strides[s + 1]! });
+    const up = nn.convTranspose(p.transpconvs[d], x, { stride: c.strides[s + 1] });
     x = stacked(
       stage,
-      concat([up, skips[s]!], { axis: 1 }),
-      c.kernels[s]!,
+      concat([up, skips[s]], { axis: 1 }),
+      c.kernels[s],
       up.shape.slice(2).map(() => 1),
     );
     if (c.deepSupervision || s === 0) outputs.unshift(nn.conv(p.seg_layers[d], x));
@@ -179,7 +179,7 @@ function build(
     apply(params, input) {
       checkInput(name, resolved, input);
       const outputs = decode(params.decoder, encoder.apply(params.encoder, input), resolved);
-      return resolved.deepSupervision ? outputs : outputs[0]!;
+      return resolved.deepSupervision ? outputs : outputs[0];
     },
   };
 }

@@ -132,10 +132,10 @@ export function checkInput(name: string, c: ResolvedUNet, input: unknown): void 
       `${name}: the input is ${wanted}, got ${input instanceof Tensor ? `[${input.shape.join(", ")}]` : text(input)}`,
     );
   }
-  const factors = space.map((_, k) => c.strides.reduce((product, stride) => product * stride[k]!, 1));
+  const factors = space.map((_, k) => c.strides.reduce((product, stride) => product * stride[k], 1));
   const sizes = input.shape.slice(2);
   const problems = sizes.flatMap((n, k) => {
-    const f = factors[k]!;
+    const f = factors[k];
     if (n > 0 && n % f === 0) return [];
     const below = Math.floor(n / f) * f;
     return [`${space[k]} ${n} is not divisible by ${f}; ${below > 0 ? `${below} or ${below + f}` : f} would do`];

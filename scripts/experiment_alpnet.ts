@@ -120,7 +120,7 @@ const experiment = await openExperiment(run, {
     `${options.heldOut} patients from one labelled patient, in the slices that show them.`,
   arms: trials.map(({ name, title, about }) => ({ name, title, about })),
   seeds,
-  reference: (trials.find(({ name }) => name === "ssl-alpnet") ?? trials[0]!).name,
+  reference: (trials.find(({ name }) => name === "ssl-alpnet") ?? trials[0]).name,
   measures: ["Dice", "sensitivity", "precision", "HD95"],
   settings: {
     size,

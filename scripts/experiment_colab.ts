@@ -100,7 +100,7 @@ const experiment = await openExperiment(run, {
     "same intensity and texture. What a network finds outside the organ is a distractor taken for a lesion.",
   arms: arms.map(({ name, title, about }) => ({ name, title, about })),
   seeds,
-  reference: arms[0]!.name,
+  reference: arms[0].name,
   measures: [
     "Dice",
     "sensitivity",
@@ -212,7 +212,7 @@ async function measured(
       }]] as const
     ) {
       // Patients of a seed are its own.
-      variants[variant]!.push({
+      variants[variant].push({
         id: `seed ${seed}, ${id}`,
         classes: { lesion: { ...measuresOf(compared(volume, label)), outside_organ: outside(volume, organ) } },
       });
@@ -222,7 +222,7 @@ async function measured(
 }
 
 const compared = (prediction: Volume, label: Volume) =>
-  compareLabels(prediction, label, { classes: [{ name: "lesion", values: [1] }] })[0]!;
+  compareLabels(prediction, label, { classes: [{ name: "lesion", values: [1] }] })[0];
 
 /** Share of the voxels found that lie outside the organ; not defined where nothing was found. */
 function outside(prediction: Volume, organ: Volume): number | null {

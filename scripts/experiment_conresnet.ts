@@ -135,7 +135,7 @@ const experiment = await openExperiment(run, {
     "whose cross-sections shift and grow from one to the next. All arms are measured by these regions.",
   arms: trials.map(({ name, title, about }) => ({ name, title, about })),
   seeds,
-  reference: trials[0]!.name,
+  reference: trials[0].name,
   measures: ["Dice", "HD95", "HD"],
   settings: { size, patch, features, groups, steps, cases, heldOut, contrast, batch: 2, rate, weightDecay: 5e-4 },
 });

@@ -221,7 +221,7 @@ const steps = options.steps || (size === "cpu" ? 500 : 3000);
 const shape: Triple = [side, side, side];
 const shapes: OrganShapes[] = [];
 for (const { images } of options.shapes === "" ? [] : await findImages(options.shapes, 1)) {
-  shapes.push(organShapes(await readVolume(images[0]!), options.shapeValues));
+  shapes.push(organShapes(await readVolume(images[0]), options.shapeValues));
 }
 const run = new RunFolder(options.run.replace(/(?<=.)\/+$/, ""));
 const experiment = await openExperiment(run, {
@@ -236,7 +236,7 @@ const experiment = await openExperiment(run, {
   seeds,
   reference: (trials.find(({ name }) =>
     name === "marginal"
-  ) ?? trials[0]!).name,
+  ) ?? trials[0]).name,
   measures: ["Dice", "sensitivity", "precision", "HD95"],
   settings: {
     study: options.study,
@@ -386,13 +386,13 @@ async function compared(trial: Trial, folder: string, data: string, words: reado
   } else {
     for (const { name: set, labels } of others) {
       const own = groupSet(set, labels, labels);
-      const sets = networks === "P" ? [own] : [groupSet(first!.name, first!.labels, labels), own];
+      const sets = networks === "P" ? [own] : [groupSet(first.name, first.labels, labels), own];
       await trainOn(sets, sets.map((each) => each.data).join("_"), labels, `${name.replace("+", "_")}_${set}`);
     }
   }
   return [...found].map(([id, classes]) => ({
     id,
-    classes: Object.fromEntries(study.labels.map((label) => [label, classes[label]!])),
+    classes: Object.fromEntries(study.labels.map((label) => [label, classes[label]])),
   }));
 }
 
@@ -431,7 +431,7 @@ for (const seed of seeds) {
         [variant, start],
       ) => [
         variant,
-        cases.filter(({ id }) => id.startsWith(start!)).map((each) => ({ ...each, id: `seed ${seed}, ${each.id}` })),
+        cases.filter(({ id }) => id.startsWith(start)).map((each) => ({ ...each, id: `seed ${seed}, ${each.id}` })),
       ]),
     );
     const seconds = Math.round((performance.now() - from) / 1000);

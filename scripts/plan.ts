@@ -90,7 +90,7 @@ print(
     channels.map((c, k) => [
       c.name,
       ...[c.mean, c.deviation, c.low, c.median, c.high].map((n) => n.toPrecision(4)),
-      plan.channels[k]!.normalisation,
+      plan.channels[k].normalisation,
     ]),
   ),
 );

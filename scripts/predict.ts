@@ -74,8 +74,8 @@ for (const file of files) {
   member.params.push(loadParameters(model.init(random.key(0)), tensors));
   members.set(key, member);
 }
-const { plan } = [...members.values()][0]!;
-const mirror = plan.transpose.flatMap((axis, k) => (options.mirror.includes("zyx"[axis]!) ? [k] : []));
+const { plan } = [...members.values()][0];
+const mirror = plan.transpose.flatMap((axis, k) => (options.mirror.includes("zyx"[axis]) ? [k] : []));
 const { step, batch } = options;
 const gib = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(2)} GiB`;
 const { predict, memory } = predictor([...members.values()], { step, batch, mirror });
@@ -88,7 +88,7 @@ refuseUnused(options, {
     "each of several runs has a rule of its own, and none is applied",
 });
 if (options.postprocess && folders.length === 1) {
-  const json = await new RunFolder(folders[0]!).readJson("postprocessing.json");
+  const json = await new RunFolder(folders[0]).readJson("postprocessing.json");
   if (json !== undefined) rule = checkPostprocessing(json, ruleFile);
 }
 

@@ -143,7 +143,7 @@ const largest = Math.max(...values);
 const called = options.names === "" ? [] : options.names.split(",");
 const names = ["background", ...Array.from({ length: largest }, (_, k) => called[k]?.trim() || `${k + 1}`)];
 if (shown.length > 0) {
-  const along = sliceAxis(shown[0]!.image, plan).patient;
+  const along = sliceAxis(shown[0].image, plan).patient;
   await output.write("overlay.svg", overlaySvg(shown, { labels: names, along }));
 }
 if (output.written.length > 0) print(`\nWritten:\n${output.listing()}`);

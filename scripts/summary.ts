@@ -55,18 +55,18 @@ refuseUnused(options, {
   channels: described,
   classes: described,
   features: described,
-  arm: conres!,
-  multiClass: conres!,
-  unusedLayers: conres!,
-  deepSupervision: unets!,
-  blocks: unets! || (chosen === "plainConvUNet" && "--network plainConvUNet has none"),
+  arm: conres,
+  multiClass: conres,
+  unusedLayers: conres,
+  deepSupervision: unets,
+  blocks: unets || (chosen === "plainConvUNet" && "--network plainConvUNet has none"),
 });
 
 /** What is asked for: the network's name, the argument of its constructor, and where it has one its plan. */
 async function asked(): Promise<Pick<ModelDescription, "network" | "architecture"> & { plan?: Plan; file: string }> {
   if (options.model !== "") {
     const { files } = await findModels(options.model);
-    return { ...(await loadModel(files[0]!)).description, file: files[0]! };
+    return { ...(await loadModel(files[0])).description, file: files[0] };
   }
   const { network, channels: inputChannels, classes, features, blocks } = options;
   const own = { inputChannels, classes };

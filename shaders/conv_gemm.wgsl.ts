@@ -50,7 +50,7 @@ function axisOf(p: ConvParams, backward: boolean, axis: 0 | 1 | 2): Axis {
 const ofPhase = (axis: Axis, name: string, value: (phase: Axis["phases"][number]) => number): string =>
   axis.phases
     .slice(1)
-    .reduce((text, phase, k) => `select(${text}, ${value(phase)}, ${name} == ${k + 1}u)`, `${value(axis.phases[0]!)}`);
+    .reduce((text, phase, k) => `select(${text}, ${value(phase)}, ${name} == ${k + 1}u)`, `${value(axis.phases[0])}`);
 
 /** Weights as [group, tap, from channels, to channels], channels padded to whole tiles. */
 function packWeights(
@@ -94,7 +94,7 @@ function plan(p: ConvParams, backward: boolean, tile: GemmTile, target: Target) 
   const axes = ([0, 1, 2] as const).map((axis) => axisOf(p, backward, axis)) as [Axis, Axis, Axis];
   const phases = axes.map((axis) => axis.phases.length) as [number, number, number];
   /** Places of a phase. */
-  const size = to.size.map((n, axis) => ceilDiv(n, phases[axis]!)) as [number, number, number];
+  const size = to.size.map((n, axis) => ceilDiv(n, phases[axis])) as [number, number, number];
   const places = p.batch * volume(size);
   const columnBlocks = ceilDiv(places, tile.columns),
     rowBlocks = ceilDiv(to.channels, tile.rows);
@@ -196,8 +196,8 @@ function lowerGemm(
     moments ? "seen" : undefined,
   );
   const overhang = [0, 1, 2]
-    .filter((axis) => to.size[axis]! % phases[axis]! !== 0)
-    .map((axis) => ` & (${names[axis]!.toLowerCase()} < ${to.size[axis]}u)`)
+    .filter((axis) => to.size[axis] % phases[axis] !== 0)
+    .map((axis) => ` & (${names[axis].toLowerCase()} < ${to.size[axis]}u)`)
     .join("");
   const atColumn = `let place = column0 + column;
   let x = place % ${sW}u * ${phases[2]}u + phaseX;

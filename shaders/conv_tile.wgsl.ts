@@ -52,7 +52,7 @@ export function tileVariants(backward: boolean): readonly Variant<ConvParams>[] 
       const share = shareOf(target);
       if (share === undefined) return false;
       // A phase of a strided gradient takes every stride-th element of the kernel, which dilation would upset.
-      if (backward && [0, 1].some((axis) => p.stride[axis]! > 1 && p.dilation[axis]! > 1)) return false;
+      if (backward && [0, 1].some((axis) => p.stride[axis] > 1 && p.dilation[axis] > 1)) return false;
       const tile = chooseTile(p, backward, share);
       return tile.channels * rowPlan(p, backward, tile.width).taps.length <= 400;
     },

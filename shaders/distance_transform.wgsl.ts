@@ -42,16 +42,16 @@ export function lowerDistanceTransform(p: DistanceTransformParams, target: Targe
   // The sweep takes lines of any length, and no tensor has two axes above 65536.
   const long = p.size.findIndex((n) => n > LONGEST);
   const swept = long < 0 ? 2 : long;
-  const axes = [swept, ...[2, 1, 0].filter((axis) => axis !== swept && p.size[axis]! > 1)];
+  const axes = [swept, ...[2, 1, 0].filter((axis) => axis !== swept && p.size[axis] > 1)];
   // Passes write the temporary and the output in turns, so that the last one writes the output.
   const slot = (pass: number): Slot => ((axes.length - pass) % 2 === 1 ? { output: 0 } : { temp: 0 });
   const dispatches = axes.map((axis, pass) => {
-    const length = p.size[axis]!;
+    const length = p.size[axis];
     const lines: Lines = {
       count: elements / length,
       length,
       inner: p.size.slice(axis + 1).reduce((product, n) => product * n, 1),
-      weight: p.spacing[axis]! ** 2,
+      weight: p.spacing[axis] ** 2,
       last: pass === axes.length - 1,
     };
     return pass === 0

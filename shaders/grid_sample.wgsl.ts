@@ -53,7 +53,7 @@ fn term(k: u32, c: u32, e: u32) -> ${value} {
     wgsl`
 fn run${level}(k: u32, c: u32, at: u32) -> ${value} {
   let first = (k * ${channels}u + c) * ${levels[level - 1]}u + at;
-  return ${lanes((c) => `b${b}[first + ${c * levels[level - 1]!}u]`)};
+  return ${lanes((c) => `b${b}[first + ${c * levels[level - 1]}u]`)};
 }`;
   const [values, weights, cells, sorted] = [0, 1, 2, 3].map((input) => ({ input })) as [Slot, Slot, Slot, Slot];
   const dispatches = levels.map((runs, k): Dispatch => {

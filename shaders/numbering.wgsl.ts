@@ -28,12 +28,12 @@ export function lowerNumbering({ batch, voxels, parents, firstTemp }: NumberingP
   const dispatches: Dispatch[] = [];
   // The last chunk starts from 0, so that its count is not needed.
   for (let level = 1; level < sizes.length - 1; level++) {
-    const kernel = chunkKernel("count", batch, sizes[level - 1]!, level === 1, target);
+    const kernel = chunkKernel("count", batch, sizes[level - 1], level === 1, target);
     dispatches.push({ kernel, reads: [level === 1 ? parents : counts(level - 1)], writes: [counts(level)] });
   }
   for (let level = sizes.length - 1; level >= 1; level--) {
     const top = level === sizes.length - 1;
-    const kernel = chunkKernel(top ? "top" : "start", batch, sizes[level - 1]!, level === 1, target);
+    const kernel = chunkKernel(top ? "top" : "start", batch, sizes[level - 1], level === 1, target);
     const reads = [...(level === 1 ? [parents] : []), ...(top ? [] : [counts(level)])];
     dispatches.push({ kernel, reads, writes: [level === 1 ? { output: 0 } : counts(level - 1)] });
   }

@@ -77,14 +77,14 @@ ${kind === "indices" ? largest(from, to[2]) : total(kind, from, to[2], p)}
 function voxelsOf({ input, kernel, stride, padding }: PoolWindows, k: number): string {
   const a = AXES[k];
   return `    let ${a}0 = max(${a} * ${stride[k]} - ${padding[k]}, 0);
-    let ${a}1 = min(${a} * ${stride[k]} + ${kernel[k]! - padding[k]!}, ${input[k]});`;
+    let ${a}1 = min(${a} * ${stride[k]} + ${kernel[k] - padding[k]}, ${input[k]});`;
 }
 
 /** The windows that hold voxel `z`: from the first with o stride - padding + kernel > z to the last that starts by it. */
 function windowsOf({ output, kernel, stride, padding }: PoolWindows, k: number): string {
   const a = AXES[k];
   // Shifted by a stride, so that the division never sees a negative number.
-  return `    let ${a}0 = max(${a} + ${padding[k]! - kernel[k]! + stride[k]!}, 0) / ${stride[k]};
+  return `    let ${a}0 = max(${a} + ${padding[k] - kernel[k] + stride[k]}, 0) / ${stride[k]};
     let ${a}1 = min((${a} + ${padding[k]}) / ${stride[k]} + 1, ${output[k]});`;
 }
 

@@ -11,7 +11,7 @@ const parity = 0x1bd11bda;
 
 /** Four rounds, then a word of the key and the number of the group: five such groups make a block. */
 function group(index: number): string {
-  const rounds = rotations[index % 2]!.map((turn) =>
+  const rounds = rotations[index % 2].map((turn) =>
     `  x.x += x.y;
   x.y = ((x.y << ${turn}u) | (x.y >> ${32 - turn}u)) ^ x.x;`
   );
@@ -78,12 +78,12 @@ export function threefry2x32(
   let x = (counter[0] + key[0]) | 0;
   let y = (counter[1] + key[1]) | 0;
   for (let index = 0; index < 5; index++) {
-    for (const turn of rotations[index % 2]!) {
+    for (const turn of rotations[index % 2]) {
       x = (x + y) | 0;
       y = ((y << turn) | (y >>> (32 - turn))) ^ x;
     }
-    x = (x + words[(index + 1) % 3]!) | 0;
-    y = (y + words[(index + 2) % 3]! + index + 1) | 0;
+    x = (x + words[(index + 1) % 3]) | 0;
+    y = (y + words[(index + 2) % 3] + index + 1) | 0;
   }
   return [x >>> 0, y >>> 0];
 }

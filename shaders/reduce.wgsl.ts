@@ -273,7 +273,7 @@ function extremumPass(p: ReduceParams, split: number, first: boolean, last: bool
   var bestPlace = -1i;
   for (var r = part; r < ${p.length}u; r += ${split}u) {
 ${p.body.join("\n")}
-    let term = ${p.values[0]!};
+    let term = ${p.values[0]};
 #if ${pair && !first}
     let where_ = place;
 #else

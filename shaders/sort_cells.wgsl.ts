@@ -69,14 +69,14 @@ export function lowerSortCells(samples: number, points: number, voxels: number, 
   add(
     "order",
     count + 2 * bins,
-    [order!],
+    [order],
     [{ output: 0 }],
     `if (i < ${count}u) { b1[i] = b0[i]; } else { b1[i] = 0u; }`,
   );
   add(
     "bounds",
     count,
-    [keys!],
+    [keys],
     [{ output: 0 }],
     `let cell = ${cell("i")};
   if ((i == 0u) || (${cell("max(i, 1u) - 1u")} != cell)) { b1[${count}u + cell] = i; }

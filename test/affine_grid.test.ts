@@ -29,18 +29,18 @@ test("affineGrid: values and gradient", async () => {
           let rest = q;
           const place: number[] = [];
           for (let k = dims - 1; k >= 0; k--) {
-            const i = rest % space[k]!;
-            rest = (rest - i) / space[k]!;
+            const i = rest % space[k];
+            rest = (rest - i) / space[k];
             place.push(
-              alignCorners ? (space[k] === 1 ? 0 : -1 + (2 * i) / (space[k]! - 1)) : (2 * i + 1) / space[k]! - 1,
+              alignCorners ? (space[k] === 1 ? 0 : -1 + (2 * i) / (space[k] - 1)) : (2 * i + 1) / space[k] - 1,
             );
           }
           place.push(1);
           for (let r = 0; r < dims; r++, o++) {
             place.forEach((v, j) => {
               const at = (n * dims + r) * (dims + 1) + j;
-              y[o]! += theta[at]! * v;
-              dTheta[at]! += g[o]! * v;
+              y[o] += theta[at] * v;
+              dTheta[at] += g[o] * v;
             });
           }
         }

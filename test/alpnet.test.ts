@@ -93,7 +93,7 @@ test("one class of several images: any window and mask, none, all, half, 19 of 2
   );
   for (const [m, name] of Object.keys(masks).entries()) {
     for (const [k, p] of poolings.entries()) {
-      const wanted = reference.similarity(query, reference.prototypes(support, values[m]!, p), 7);
+      const wanted = reference.similarity(query, reference.prototypes(support, values[m], p), 7);
       const what = `${name}, ${JSON.stringify(p)}`;
       await assertClose(results[m * poolings.length + k], { shape: [3, 6, 7], data: wanted }, TOLERANCE, what);
       if (name === "none") assert.ok(wanted.every((v) => v === 0));
@@ -131,9 +131,9 @@ test("an episode's logits, losses and gradients, any ways and shots, both backgr
     for (let i = 0; i < m.n * m.h * m.w; i++) {
       const [s, y, x] = [Math.floor(i / (m.h * m.w)), Math.floor(i / m.w) % m.h, i % m.w];
       const [v, u] = [Math.floor(((y + 0.5) * labels.h) / m.h), Math.floor(((x + 0.5) * labels.w) / m.w)];
-      const k = labels.data[(s * labels.h + v) * labels.w + u]!;
+      const k = labels.data[(s * labels.h + v) * labels.w + u];
       const place = ((s * m.c + (k % 255)) * m.h + y) * m.w + x;
-      m.data[place] = Math.fround(m.data[place]! + 1);
+      m.data[place] = Math.fround(m.data[place] + 1);
     }
   };
   mark(support, supportLabels);
@@ -177,7 +177,7 @@ test("an episode's logits, losses and gradients, any ways and shots, both backgr
     const full = list.map((s) => reference.scale(s, [7, 8], [21, 15]));
     const logits = Float64Array.from(
       { length: 2 * list.length * 315 },
-      (_, i) => full[Math.floor(i / 315) % list.length]![Math.floor(i / 315 / list.length) * 315 + (i % 315)]!,
+      (_, i) => full[Math.floor(i / 315) % list.length][Math.floor(i / 315 / list.length) * 315 + (i % 315)],
     );
     await assertClose(parts.logits, { shape: [2, list.length, 21, 15], data: logits }, TOLERANCE, `${what}: logits`);
 
@@ -192,13 +192,13 @@ test("an episode's logits, losses and gradients, any ways and shots, both backgr
       for (const seed of [5, 6]) {
         const direction = noise(m.data.length, seed + which);
         const moved = (step: number): number => {
-          const data = m.data.map((v, i) => v + step * direction[i]!);
+          const data = m.data.map((v, i) => v + step * direction[i]);
           const [q, s] = which === 0 ? [{ ...m, data }, support] : [query, { ...m, data }];
           const [a, b] = reference.losses(q, queryLabels, s, supportLabels, head, weights);
           return a + 0.5 * b;
         };
         const slope = (moved(1e-5) - moved(-1e-5)) / 2e-5;
-        const got = gradient.reduce((sum: number, v: number, i: number) => sum + v * direction[i]!, 0);
+        const got = gradient.reduce((sum: number, v: number, i: number) => sum + v * direction[i], 0);
         const norm = Math.sqrt(gradient.reduce((sum: number, v: number) => sum + v * v, 0));
         // Rounding of the gradient is relative to its length, and the direction's entries are below 1.
         assert.ok(Math.abs(got - slope) <= 1e-4 * norm, `${what}: slope ${got}, ${slope} wanted, length ${norm}`);

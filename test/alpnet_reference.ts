@@ -14,8 +14,7 @@ export interface Pooling {
   readonly probe?: number;
 }
 
-const at = (m: Maps, n: number, c: number, y: number, x: number): number =>
-  m.data[((n * m.c + c) * m.h + y) * m.w + x]!;
+const at = (m: Maps, n: number, c: number, y: number, x: number): number => m.data[((n * m.c + c) * m.h + y) * m.w + x];
 const range = (n: number): number[] => Array.from({ length: n }, (_, k) => k);
 const total = (list: readonly number[]): number => list.reduce((a, b) => a + b, 0);
 
@@ -27,10 +26,10 @@ export function prototypes(support: Maps, mask: Float64Array, p: Pooling): numbe
   const central = (s: number): number[] => {
     const mass = total([...mask.subarray(s * area, (s + 1) * area)]) + 1e-5;
     return range(support.c).map(
-      (c) => total(range(area).map((i) => support.data[(s * support.c + c) * area + i]! * mask[s * area + i]!)) / mass,
+      (c) => total(range(area).map((i) => support.data[(s * support.c + c) * area + i] * mask[s * area + i])) / mass,
     );
   };
-  const centre = range(support.c).map((c) => total(shots.map((s) => central(s)[c]!)) / Math.max(1, shots.length));
+  const centre = range(support.c).map((c) => total(shots.map((s) => central(s)[c])) / Math.max(1, shots.length));
   if (p.mode === "mask") return [centre];
   /** Means of a function of a pixel over all windows of an image. */
   const pooled = ([wh, ww]: readonly [number, number], value: (y: number, x: number) => number): number[] =>
@@ -40,11 +39,11 @@ export function prototypes(support: Maps, mask: Float64Array, p: Pooling): numbe
       )
     );
   const share = (s: number, window: readonly [number, number]): number[] =>
-    pooled(window, (y, x) => mask[(s * h + y) * w + x]!);
+    pooled(window, (y, x) => mask[(s * h + y) * w + x]);
   const local = range(support.n).flatMap((s) => {
     const inside = share(s, p.window).map((v) => (p.inclusive ? v >= p.threshold : v > p.threshold));
     const means = range(support.c).map((c) => pooled(p.window, (y, x) => at(support, s, c, y, x)));
-    return inside.flatMap((yes, k) => (yes ? [means.map((m) => m[k]!)] : []));
+    return inside.flatMap((yes, k) => (yes ? [means.map((m) => m[k])] : []));
   });
   if (p.mode === "gridconv") return local.length > 0 ? local : [centre];
   const side = Math.min(p.probe ?? 0, h, w);
@@ -58,11 +57,11 @@ export function similarity(query: Maps, vectors: readonly number[][], temperatur
   const area = query.h * query.w;
   return Float64Array.from({ length: query.n * area }, (_, i) => {
     const [n, pixel] = [Math.floor(i / area), i % area];
-    const q = range(query.c).map((c) => query.data[(n * query.c + c) * area + pixel]!);
-    const s = vectors.map((v) => (temperature * total(v.map((x, c) => x * q[c]!))) / (length(v) * length(q)));
+    const q = range(query.c).map((c) => query.data[(n * query.c + c) * area + pixel]);
+    const s = vectors.map((v) => (temperature * total(v.map((x, c) => x * q[c]))) / (length(v) * length(q)));
     const top = Math.max(...s);
     const e = s.map((x) => Math.exp(x - top));
-    return total(s.map((x, k) => x * e[k]!)) / total(e);
+    return total(s.map((x, k) => x * e[k])) / total(e);
   });
 }
 
@@ -80,7 +79,7 @@ export function scale(planes: Float64Array, from: readonly number[], to: readonl
     const plane = Math.floor(i / (height * width)) * h * w;
     const [y0, y1, fy] = place(Math.floor(i / width) % height, h, height);
     const [x0, x1, fx] = place(i % width, w, width);
-    const value = (y: number, x: number): number => planes[plane + y * w + x]!;
+    const value = (y: number, x: number): number => planes[plane + y * w + x];
     return (
       (1 - fy) * ((1 - fx) * value(y0, x0) + fx * value(y0, x1)) + fy * ((1 - fx) * value(y1, x0) + fx * value(y1, x1))
     );
@@ -125,12 +124,12 @@ export const scores = (query: Maps, list: readonly number[][][], temperature: nu
 function crossEntropy(logits: readonly Float64Array[], labels: ArrayLike<number>, weights: readonly number[]): number {
   let [sum, mass] = [0, 0];
   for (let i = 0; i < labels.length; i++) {
-    const k = labels[i]!;
+    const k = labels[i];
     if (!(k >= 0 && k < logits.length)) continue;
-    const own = logits.map((plane) => plane[i]!);
+    const own = logits.map((plane) => plane[i]);
     const top = Math.max(...own);
-    sum += weights[k]! * (top + Math.log(total(own.map((v) => Math.exp(v - top)))) - own[k]!);
-    mass += weights[k]!;
+    sum += weights[k] * (top + Math.log(total(own.map((v) => Math.exp(v - top)))) - own[k]);
+    mass += weights[k];
   }
   return sum / mass;
 }
@@ -148,8 +147,8 @@ export function losses(
   const full = own.map((s) => scale(s, [query.h, query.w], [queryLabels.h, queryLabels.w]));
   const segmentation = crossEntropy(full, queryLabels.data, weights);
   const predicted = Int32Array.from(
-    own[0]!,
-    (_, i) => own.reduce((best, s, k) => (s[i]! > own[best]![i]! ? k : best), 0),
+    own[0],
+    (_, i) => own.reduce((best, s, k) => (s[i] > own[best][i] ? k : best), 0),
   );
   const turned = classes(query, { h: query.h, w: query.w, data: predicted }, o);
   const back = scores(support, turned, o.temperature).map((s) =>
@@ -161,7 +160,7 @@ export function losses(
     for (let shot = 0; shot < support.n; shot++) {
       const labels = supportLabels.data.subarray(shot * area, (shot + 1) * area);
       if (!labels.includes(way)) continue;
-      const two = [back[0]!, back[way]!].map((s) => s.subarray(shot * area, (shot + 1) * area));
+      const two = [back[0], back[way]].map((s) => s.subarray(shot * area, (shot + 1) * area));
       const binary = Int32Array.from(labels, (v) => (v === way ? 1 : v === 0 ? 0 : 255));
       terms.push(crossEntropy(two, binary, [1, 1]));
     }

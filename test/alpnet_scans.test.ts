@@ -31,7 +31,7 @@ const source = vg.inMemory(cases);
 /** Which case and slice a cut of the image is of, from its voxels; those beyond the slice are 0. */
 function origin(values: ArrayLike<number>): { n: number; z: number } {
   const inside = Array.from(values).filter((v) => v > 0);
-  const [n, z] = [Math.floor(inside[0]! / 1000), Math.floor((inside[0]! % 1000) / AREA)];
+  const [n, z] = [Math.floor(inside[0] / 1000), Math.floor((inside[0] % 1000) / AREA)];
   assert.ok(inside.every((v) => Math.floor(v / 1000) === n && Math.floor((v % 1000) / AREA) === z), "one slice");
   return { n, z };
 }
@@ -55,10 +55,10 @@ test("superpixelEpisodes() draws a slice twice, and one of its superpixels, in v
     const at = Array.from(mask.subarray(0, 56)).indexOf(1);
     assert.is(mask.subarray(0, 56).filter((v: number) => v > 0).length, 1);
     const { n, z } = origin(values);
-    const voxel = values[at]! - 1000;
+    const voxel = values[at] - 1000;
     assert.is(n, 1);
     seen.add(`${z}: ${mine[voxel]}`);
-    assert.ok(mine[voxel]! > 0, "the mask is where the superpixel is");
+    assert.ok(mine[voxel] > 0, "the mask is where the superpixel is");
   }
   assert.equal([...seen].sort(), ["0: 1", "0: 2", "4: 1", "4: 2", "4: 3"]);
   const again = async () => [...(await (await draw(new vg.Prng(8))).image.data())];
@@ -85,7 +85,7 @@ test("annotatedEpisodes() draws a class in slices of two patients, never beside 
     for (const [n, { n: of, z }] of [first, second].entries()) {
       assert.equal(
         [...mask.subarray(n * AREA, (n + 1) * AREA)],
-        [...cases[of]!.label.subarray(z * AREA, (z + 1) * AREA)].map(Number),
+        [...cases[of].label.subarray(z * AREA, (z + 1) * AREA)].map(Number),
       );
     }
   }
@@ -118,9 +118,7 @@ test("transformed() moves image and mask alike, the query alone if so asked", as
   assert.ok(differs(moved.mask, disk, 0) && differs(moved.mask, disk, 1), "both are moved");
   assert.ok(moved.mask.slice(0, half).some((v, i) => v !== moved.mask[half + i]), "by themselves");
   // The image of the mask, interpolated, is above one half where the nearest pixel is of it, but for ties by rounding.
-  const wrong = moved.mask.filter((v, i) =>
-    Math.abs(moved.image[i]! - 0.5) > 0.45 && v !== Math.round(moved.image[i]!)
-  );
+  const wrong = moved.mask.filter((v, i) => Math.abs(moved.image[i] - 0.5) > 0.45 && v !== Math.round(moved.image[i]));
   assert.is(wrong.length, 0);
   const area = moved.mask.slice(0, half).reduce((a, b) => a + b) / disk.slice(0, half).reduce((a, b) => a + b);
   assert.ok(area > 0.75 && area < 1.5, `sizes of 0.9 to 1.2 are areas of 0.81 to 1.44, got ${area}`);

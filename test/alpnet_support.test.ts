@@ -149,13 +149,13 @@ test("an encoder's file says how it is to be used, and every way to use it does 
       await writeFile(join(folder, name, "model.safetensors"), await vg.saveModel(params, { ...description, ...more }));
     };
     await write("run", { fewShot: settings });
-    const { support } = await prepareSupport({ id: "first", image: first!.image, label: first!.label }, plan);
+    const { support } = await prepareSupport({ id: "first", image: first.image, label: first.label }, plan);
     const { prototypes: _, ...direct } = settings;
-    const wanted = await oneShotSegmenter(model, params, { plan, ...direct })(second!.image, [support]);
+    const wanted = await oneShotSegmenter(model, params, { plan, ...direct })(second.image, [support]);
     const found = async (
       name: string,
       asked = {},
-    ) => [...(await (await loadOneShot(join(folder, name), asked)).segment(second!.image, [support])).data];
+    ) => [...(await (await loadOneShot(join(folder, name), asked)).segment(second.image, [support])).data];
     assert.equal(await found("run"), [...wanted.data]);
     assert.equal(
       await found("run", { window: 0, chunks: 0, prototypes: "run" }),
@@ -169,7 +169,7 @@ test("an encoder's file says how it is to be used, and every way to use it does 
     await writeFile(join(folder, "old/config.json"), JSON.stringify({ options }));
     assert.equal(await found("old/fold_1"), [...wanted.data]);
     await write("alone", {});
-    const usual = await oneShotSegmenter(model, params, { plan })(second!.image, [support]);
+    const usual = await oneShotSegmenter(model, params, { plan })(second.image, [support]);
     assert.equal(await found("alone"), [...usual.data]);
     for (
       const [key, value] of [

@@ -29,14 +29,14 @@ for (const name of ["grad", "valueAndGrad", "vjp", "jvp", "hvp", "vmap", "checkp
   test(`${name} takes functions`, async () => {
     for (const stranger of strangers) {
       const message = new RegExp(`^${name}: (f|the( first)? argument) is a function, got `);
-      await refuses(() => api[name]!(stranger, [x], [x]), message);
+      await refuses(() => api[name](stranger, [x], [x]), message);
     }
   });
 }
 
 test("grad and valueAndGrad", async () => {
   for (const name of ["grad", "valueAndGrad"]) {
-    const of = (f: any, ...rest: any[]): any => api[name]!(f, ...rest);
+    const of = (f: any, ...rest: any[]): any => api[name](f, ...rest);
     await refuses(() => of(total)(), new RegExp(`^${name}: arguments are trees of tensors, got undefined$`));
     await refuses(
       () => of(total)({ w: [x, "a"] }),
@@ -54,21 +54,21 @@ test("grad and valueAndGrad", async () => {
     await refuses(() => of(async (t: Tensor) => t.sum())(x), new RegExp(`^${name}: the function is asynchronous`));
   }
   await refuses(
-    () => api.valueAndGrad!(total, { aux: true }),
+    () => api.valueAndGrad(total, { aux: true }),
     /^valueAndGrad: unknown option "aux"; it takes argnums, hasAux$/,
   );
-  await refuses(() => api.valueAndGrad!(total, null), /^valueAndGrad: options are an object, got null; it takes /);
-  await refuses(() => api.valueAndGrad!(total, { hasAux: 1 }), /^valueAndGrad: hasAux is true or false, got 1$/);
-  await refuses(() => api.valueAndGrad!(total, { hasAux: true })(x), /^valueAndGrad: with hasAux the function gives/);
+  await refuses(() => api.valueAndGrad(total, null), /^valueAndGrad: options are an object, got null; it takes /);
+  await refuses(() => api.valueAndGrad(total, { hasAux: 1 }), /^valueAndGrad: hasAux is true or false, got 1$/);
+  await refuses(() => api.valueAndGrad(total, { hasAux: true })(x), /^valueAndGrad: with hasAux the function gives/);
 });
 
 test("vjp", async () => {
-  await refuses(() => api.vjp!(total, x), /^vjp: primals are an array, one entry per argument, got Tensor/);
-  await refuses(() => api.vjp!(total), /^vjp: primals are an array, one entry per argument, got undefined$/);
-  await refuses(() => api.vjp!(total, ["a"]), /^vjp: arguments are trees of tensors, got "a"$/);
-  await refuses(() => api.vjp!(total, [whole]), /^vjp: the argument is i32, which has no gradient/);
-  await refuses(() => api.vjp!(() => [x, 1], [x]), /^vjp: the function gives a tree of tensors, got the leaf 1$/);
-  await refuses(() => api.vjp!(async () => x, [x]), /^vjp: the function is asynchronous/);
+  await refuses(() => api.vjp(total, x), /^vjp: primals are an array, one entry per argument, got Tensor/);
+  await refuses(() => api.vjp(total), /^vjp: primals are an array, one entry per argument, got undefined$/);
+  await refuses(() => api.vjp(total, ["a"]), /^vjp: arguments are trees of tensors, got "a"$/);
+  await refuses(() => api.vjp(total, [whole]), /^vjp: the argument is i32, which has no gradient/);
+  await refuses(() => api.vjp(() => [x, 1], [x]), /^vjp: the function gives a tree of tensors, got the leaf 1$/);
+  await refuses(() => api.vjp(async () => x, [x]), /^vjp: the function is asynchronous/);
   const [, pullback] = vg.vjp(same, [x]);
   for (const wrong of [undefined, null, 1, "a", [x, x], ones([3, 2])]) {
     await refuses(() => pullback(wrong), /^vjp: the cotangents: /);
@@ -77,7 +77,7 @@ test("vjp", async () => {
 
 test("jvp and hvp", async () => {
   for (const name of ["jvp", "hvp"]) {
-    const of = api[name]!;
+    const of = api[name];
     await refuses(
       () => of(total),
       new RegExp(`^${name}: primals and tangents are arrays of one length, got undefined and`),
@@ -99,38 +99,38 @@ test("jvp and hvp", async () => {
       await refuses(() => of(total, [x], [wrong]), new RegExp(`^${name}: the tangents at 0: `));
     }
   }
-  await refuses(() => api.jvp!(() => "a", [x], [x]), /^jvp: the function gives a tree of tensors, got the leaf "a"$/);
-  await refuses(() => api.hvp!(same, [x], [x]), /^hvp: the function gives one number of dtype f32 or f16, got Tensor/);
+  await refuses(() => api.jvp(() => "a", [x], [x]), /^jvp: the function gives a tree of tensors, got the leaf "a"$/);
+  await refuses(() => api.hvp(same, [x], [x]), /^hvp: the function gives one number of dtype f32 or f16, got Tensor/);
 });
 
 test("vmap", async () => {
-  await refuses(() => api.vmap!(same, null), /^vmap: options are an object, got null; it takes /);
-  await refuses(() => api.vmap!(same, { axis: 0 }), /^vmap: unknown option "axis"; it takes inAxes, outAxis$/);
+  await refuses(() => api.vmap(same, null), /^vmap: options are an object, got null; it takes /);
+  await refuses(() => api.vmap(same, { axis: 0 }), /^vmap: unknown option "axis"; it takes inAxes, outAxis$/);
   for (const inAxes of [0.5, "a", NaN, [0.5], ["a"]]) {
-    await refuses(() => api.vmap!(same, { inAxes }), /^vmap: inAxes is an axis or one axis or null an argument, got /);
+    await refuses(() => api.vmap(same, { inAxes }), /^vmap: inAxes is an axis or one axis or null an argument, got /);
   }
   for (const outAxis of [0.5, "a", NaN, [0]]) {
-    await refuses(() => api.vmap!(same, { outAxis }), /^vmap: outAxis is an axis, got /);
+    await refuses(() => api.vmap(same, { outAxis }), /^vmap: outAxis is an axis, got /);
   }
-  await refuses(() => api.vmap!(same, { inAxes: [0, 0] })(x), /^vmap: inAxes has 2 entries for 1 arguments$/);
-  await refuses(() => api.vmap!(same)(), /^vmap: no argument has a tensor to map over$/);
-  await refuses(() => api.vmap!(same)(1), /^vmap: no argument has a tensor to map over$/);
-  await refuses(() => api.vmap!(same)(ones([])), /^vmap: argument 0 is Tensor\(f32\[\]\), which has no axis 0$/);
-  await refuses(() => api.vmap!(vg.add)(x, ones([3])), /^vmap: argument 1 is .*: 3 examples along axis 0, other/);
-  await refuses(() => api.vmap!(same, { outAxis: 2 })(x), /^vmap: outAxis 2 is no axis of a result Tensor/);
-  await refuses(() => api.vmap!(async () => x)(x), /^vmap: the function is asynchronous/);
+  await refuses(() => api.vmap(same, { inAxes: [0, 0] })(x), /^vmap: inAxes has 2 entries for 1 arguments$/);
+  await refuses(() => api.vmap(same)(), /^vmap: no argument has a tensor to map over$/);
+  await refuses(() => api.vmap(same)(1), /^vmap: no argument has a tensor to map over$/);
+  await refuses(() => api.vmap(same)(ones([])), /^vmap: argument 0 is Tensor\(f32\[\]\), which has no axis 0$/);
+  await refuses(() => api.vmap(vg.add)(x, ones([3])), /^vmap: argument 1 is .*: 3 examples along axis 0, other/);
+  await refuses(() => api.vmap(same, { outAxis: 2 })(x), /^vmap: outAxis 2 is no axis of a result Tensor/);
+  await refuses(() => api.vmap(async () => x)(x), /^vmap: the function is asynchronous/);
 });
 
 test("checkpoint and customVjp", async () => {
   await refuses(
-    () => api.checkpoint!(() => 1)(x),
+    () => api.checkpoint(() => 1)(x),
     /^checkpoint: the function gives a tree of tensors, got the leaf 1$/,
   );
-  await refuses(() => api.checkpoint!(async () => x)(x), /^checkpoint: the function is asynchronous/);
-  await refuses(() => api.customVjp!(same), /^customVjp: forward is a function, got undefined$/);
-  await refuses(() => api.customVjp!(same, same, 1), /^customVjp: backward is a function, got 1$/);
+  await refuses(() => api.checkpoint(async () => x)(x), /^checkpoint: the function is asynchronous/);
+  await refuses(() => api.customVjp(same), /^customVjp: forward is a function, got undefined$/);
+  await refuses(() => api.customVjp(same, same, 1), /^customVjp: backward is a function, got 1$/);
   const by = (forward: unknown, backward: unknown) => () =>
-    vg.grad((t: Tensor) => api.customVjp!(same, forward, backward)(t).sum())(x);
+    vg.grad((t: Tensor) => api.customVjp(same, forward, backward)(t).sum())(x);
   await refuses(by(same, same), /^customVjp: forward gives \[output, residuals\], got Tensor/);
   await refuses(
     by(
@@ -149,13 +149,13 @@ test("checkpoint and customVjp", async () => {
 });
 
 test("compile and evaluate", async () => {
-  await refuses(() => api.compile!(same, null), /^compile: options are an object, got null; it takes /);
+  await refuses(() => api.compile(same, null), /^compile: options are an object, got null; it takes /);
   await refuses(
-    () => api.compile!(same, { donated: [0] }),
+    () => api.compile(same, { donated: [0] }),
     /^compile: unknown option "donated"; it takes donate, static, precision$/,
   );
   for (const donate of [0, "a", [-1], [0.5], [NaN]]) {
-    await refuses(() => api.compile!(same, { donate }), /^compile: donate lists argument positions, got /);
+    await refuses(() => api.compile(same, { donate }), /^compile: donate lists argument positions, got /);
   }
   await refuses(
     () => vg.compile(same)(new Map() as any),

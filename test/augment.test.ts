@@ -117,7 +117,7 @@ test("nnunet() is one program whose key alone varies; the same key gives the sam
   for (const seed of [1, 2, 1, 3]) {
     const out = await apply(random.key(seed), image, label);
     assert.equal(
-      [[...out.image.shape], [...out.label!.shape]],
+      [[...out.image.shape], [...out.label.shape]],
       [
         [2, 3, 6, 20, 20],
         [2, 6, 20, 20],
@@ -125,7 +125,7 @@ test("nnunet() is one program whose key alone varies; the same key gives the sam
     );
     const values = await out.image.data();
     assert.ok(values.every(Number.isFinite));
-    const marks = await out.label!.data();
+    const marks = await out.label.data();
     assert.ok(marks.every((v) => v === 0 || v === 1 || v === 2));
     results.push({ image: values.join(), label: marks.join() });
   }

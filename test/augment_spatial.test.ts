@@ -80,30 +80,30 @@ for (const [space, patch] of [[[12, 13], [7, 9]], [[8, 9, 10], [5, 6, 7]]] as co
       shear: { p: 0.7, degrees: [-30, 20] },
       translation: { p: 0.6, voxels: [-2.5, 2] },
     });
-    const [shiftKey, shearKey] = random.split(random.split(key)[0]!);
+    const [shiftKey, shearKey] = random.split(random.split(key)[0]);
     const planes = space.length === 2 ? [[0, 1]] : [[1, 2], [0, 2], [0, 1]];
     const [move, slant] = [
-      await drawn(shiftKey!, [1 + space.length, 4]),
-      await drawn(shearKey!, [1 + planes.length, 4]),
+      await drawn(shiftKey, [1 + space.length, 4]),
+      await drawn(shearKey, [1 + planes.length, 4]),
     ];
-    assert.ok(new Set([...move[0]!].map((u) => u < 0.6)).size === 2, "some are moved, some are not");
+    assert.ok(new Set([...move[0]].map((u) => u < 0.6)).size === 2, "some are moved, some are not");
     const values = await image.data();
     const want = new Float64Array(4 * count(patch));
     for (const [n, ...out] of places([4, ...patch]) as Iterable<[number, ...number[]]>) {
-      const q = out.map((i, k) => i - (patch[k]! - 1) / 2);
+      const q = out.map((i, k) => i - (patch[k] - 1) / 2);
       for (const [k, [a, b]] of planes.entries()) {
-        if (slant[0]![n]! < 0.7) q[a!]! += Math.tan(((slant[1 + k]![n]! * 50 - 30) * Math.PI) / 180) * q[b!]!;
+        if (slant[0][n] < 0.7) q[a] += Math.tan(((slant[1 + k][n] * 50 - 30) * Math.PI) / 180) * q[b];
       }
       const place = q.map((v, k) => {
-        const middle = Math.floor(space[k]! / 2) - Math.floor(patch[k]! / 2) + (patch[k]! - 1) / 2;
-        return v + middle + (move[0]![n]! < 0.6 ? move[1 + k]![n]! * 4.5 - 2.5 : 0);
+        const middle = Math.floor(space[k] / 2) - Math.floor(patch[k] / 2) + (patch[k] - 1) / 2;
+        return v + middle + (move[0][n] < 0.6 ? move[1 + k][n] * 4.5 - 2.5 : 0);
       });
       const low = place.map(Math.floor);
       for (const corner of places(space.map(() => 2))) {
-        const voxel = corner.map((c, k) => low[k]! + c);
-        if (voxel.some((v, a) => v < 0 || v >= space[a]!)) continue;
-        const weight = voxel.reduce((w, v, a) => w * (1 - Math.abs(place[a]! - v)), 1);
-        want[at([4, ...patch], [n, ...out])]! += weight * values[at(shape, [n, 0, ...voxel])]!;
+        const voxel = corner.map((c, k) => low[k] + c);
+        if (voxel.some((v, a) => v < 0 || v >= space[a])) continue;
+        const weight = voxel.reduce((w, v, a) => w * (1 - Math.abs(place[a] - v)), 1);
+        want[at([4, ...patch], [n, ...out])] += weight * values[at(shape, [n, 0, ...voxel])];
       }
     }
     await assertClose(got.image, { shape: [4, 1, ...patch], data: want }, 2e-5, "slanted and moved");

@@ -34,7 +34,7 @@ test("its U-Net has the parameters of the model, but for the heads of deep super
     .map(([name, { shape }]) => `${name} ${shape}`);
   const step = gpuItems("full").find(({ name }) => name.endsWith("training step"))!;
   const names: string[] = JSON.parse((step.torch as string).match(/\[.*\]/)![0]);
-  const given = names.map((name, k) => `${name} ${step.inputs[k]!.shape}`);
+  const given = names.map((name, k) => `${name} ${step.inputs[k].shape}`);
   assert.equal(given.sort(), expected.sort());
   assert.is(step.inputs.length, 2 * names.length + 2);
 });

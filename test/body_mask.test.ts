@@ -39,8 +39,8 @@ function reference(values: ArrayLike<number>, shape: Size, threshold: number): n
   let largest = new Set<number>();
   const done = new Set<number>();
   for (const start of all) {
-    if (done.has(start) || !(values[start]! > threshold)) continue;
-    const part = flood([start], (i) => values[i]! > threshold, (i) => neighbours(i, shape, true));
+    if (done.has(start) || !(values[start] > threshold)) continue;
+    const part = flood([start], (i) => values[i] > threshold, (i) => neighbours(i, shape, true));
     for (const i of part) done.add(i);
     if (part.size > largest.size) largest = part;
   }
@@ -59,7 +59,7 @@ test("masks are those of floods from voxel to voxel", () => {
         const values = data.subarray(channel * count, (channel + 1) * count);
         const mask = bodyMask({ data, shape, channels: 2 }, { threshold, channel });
         assert.equal([...mask], reference(values, shape, threshold), `${shape} above ${threshold}`);
-        holes += [...mask].filter((v, i) => v === 1 && !(values[i]! > threshold)).length;
+        holes += [...mask].filter((v, i) => v === 1 && !(values[i] > threshold)).length;
       }
     }
   }
@@ -113,7 +113,7 @@ test("Otsu's threshold is scikit-image's, and no other bin parts the values bett
   const between = (k: number): number => {
     const sides = [values.filter((v) => bin(v) <= k), values.filter((v) => bin(v) > k)].map((side) => side.map(bin));
     const [a, b] = sides.map((side) => side.reduce((s, v) => s + v, 0) / side.length);
-    return sides[0]!.length * sides[1]!.length * (a! - b!) ** 2;
+    return sides[0].length * sides[1].length * (a - b) ** 2;
   };
   const scores = Array.from({ length: 19 }, (_, k) => between(k));
   const best = scores.indexOf(Math.max(...scores));

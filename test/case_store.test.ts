@@ -46,8 +46,8 @@ test("a case comes back from disk as it was made; nothing is made twice", async 
   const second = await vg.openCaseStore(dataset, plan, { folder });
   assert.equal([second.made, second.kept, second.memory()], [0, CASES, 0]);
   await assertSame(first, second);
-  const item = await second.get(second.ids[0]!);
-  const direct = await vg.preprocessCase(await vg.loadCase(dataset, dataset.cases[0]!), plan);
+  const item = await second.get(second.ids[0]);
+  const direct = await vg.preprocessCase(await vg.loadCase(dataset, dataset.cases[0]), plan);
   assert.equal(item, direct);
   assert.ok(item.foreground.length > 0 && item.image.length === item.shape.reduce((a, b) => a * b));
 });
@@ -71,7 +71,7 @@ test("a changed file, a changed plan and a damaged case are made again", async (
   const folder = join(root, "changed");
   const open = (p = plan) => vg.openCaseStore(own, p, { folder });
   assert.is((await open()).made, CASES);
-  const { label } = own.cases[1]!;
+  const { label } = own.cases[1];
   const volume = await vg.readVolume(label!);
   const values = volume.data.slice();
   values[values.length >> 1] = values[values.length >> 1] === 1 ? 0 : 1;
@@ -84,15 +84,15 @@ test("a changed file, a changed plan and a damaged case are made again", async (
 
   const store = await open();
   const [id] = store.ids;
-  const wanted = await vg.preprocessCase(await vg.loadCase(own, own.cases[0]!), plan);
+  const wanted = await vg.preprocessCase(await vg.loadCase(own, own.cases[0]), plan);
   await truncate(join(folder, `${id}.safetensors`), 1000);
   const damaged = await vg.openCaseStore(own, plan, { folder, memory: 0 });
-  assert.equal(await damaged.get(id!), wanted);
+  assert.equal(await damaged.get(id), wanted);
   // A file of another plan beside the key of this one, as a stop between the two leaves it.
-  await vg.openCaseStore(own, { ...plan, spacing: [3, 1.3, 1.3] }, { folder: join(root, "other"), ids: [id!] });
+  await vg.openCaseStore(own, { ...plan, spacing: [3, 1.3, 1.3] }, { folder: join(root, "other"), ids: [id] });
   await cp(join(root, "other", `${id}.safetensors`), join(folder, `${id}.safetensors`));
   const mixed = await vg.openCaseStore(own, plan, { folder, memory: 0 });
-  assert.equal([mixed.kept, await mixed.get(id!)], [CASES, wanted]);
+  assert.equal([mixed.kept, await mixed.get(id)], [CASES, wanted]);
 });
 
 test("killed at any time it goes on with the cases that are whole", async () => {
@@ -134,7 +134,7 @@ await vg.openCaseStore(await vg.openDataset(${JSON.stringify(data)}), ${JSON.str
 
 test("memory stays below the cap, and the case used last stays in it", async () => {
   const folder = join(root, "alone");
-  const { size } = await stat(join(folder, `${dataset.cases[0]!.id}.safetensors`));
+  const { size } = await stat(join(folder, `${dataset.cases[0].id}.safetensors`));
   const store = await vg.openCaseStore(dataset, plan, { folder, memory: 2.5 * size });
   const seen = new Map<string, unknown>();
   for (const id of [...store.ids, ...store.ids]) {
@@ -145,7 +145,7 @@ test("memory stays below the cap, and the case used last stays in it", async () 
   assert.ok(store.memory() > size);
   const none = await vg.openCaseStore(dataset, plan, { folder, memory: 0 });
   const [id] = none.ids;
-  const [a, b] = await Promise.all([none.get(id!), none.get(id!)]);
+  const [a, b] = await Promise.all([none.get(id), none.get(id)]);
   assert.is(a, b);
   assert.is(none.memory(), 0);
 });
@@ -154,9 +154,9 @@ test("openCaseStore() prepares all but the cases at fault, and names these with 
   const copy = join(root, "broken");
   await cp(data, copy, { recursive: true });
   const own = await vg.openDataset(copy);
-  const [first, broken] = [own.cases[0]!, own.cases[2]!];
-  const bytes = await readFile(broken.images[0]!);
-  await writeFile(broken.images[0]!, bytes.subarray(0, bytes.length >> 1));
+  const [first, broken] = [own.cases[0], own.cases[2]];
+  const bytes = await readFile(broken.images[0]);
+  await writeFile(broken.images[0], bytes.subarray(0, bytes.length >> 1));
   await writeFile(first.label!, "no label map");
   for (const workers of [0, 2]) {
     const folder = join(root, `broken-${workers}`);
@@ -180,13 +180,13 @@ test("openCaseStore() makes a prepared case again of which one bit of one voxel 
   const folder = join(root, "flipped");
   const store = await vg.openCaseStore(dataset, plan, { folder, memory: 0 });
   const [id] = store.ids;
-  const good = await store.get(id!);
+  const good = await store.get(id);
   const file = join(folder, `${id}.safetensors`);
   const bytes = await readFile(file);
   const whole = Buffer.from(bytes);
-  bytes[bytes.length >> 1]! ^= 1;
+  bytes[bytes.length >> 1] ^= 1;
   await writeFile(file, bytes);
-  const again = await store.get(id!);
+  const again = await store.get(id);
   assert.equal(again.image, good.image);
   assert.equal(again.label, good.label);
   assert.ok(whole.equals(await readFile(file)));
@@ -202,7 +202,7 @@ test("the hash sees every bit, byte orders and lengths", () => {
   const seen = new Set([hash(bytes)]);
   for (let bit = 0; bit < 8 * bytes.length; bit++) {
     const other = bytes.slice();
-    other[bit >> 3]! ^= 1 << (bit & 7);
+    other[bit >> 3] ^= 1 << (bit & 7);
     seen.add(hash(other));
   }
   for (let n = 0; n < 37; n++) seen.add(hash(bytes.subarray(0, n))).add(hash(bytes.subarray(n), bytes.subarray(0, n)));

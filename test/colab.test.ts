@@ -23,13 +23,13 @@ const read = goldenTensors("methods");
 const load = (key: string): Tensor => toTensor(read(key));
 
 const network = (x: Tensor) => (p: Tensor[]) =>
-  conv3d(conv3d(x, p[0]!, { bias: p[1], padding: 1 }).tanh(), p[2]!, { bias: p[3] });
+  conv3d(conv3d(x, p[0], { bias: p[1], padding: 1 }).tanh(), p[2], { bias: p[3] });
 
 /** Largest difference over the norm of the reference tensor, as a meta-gradient is compared. */
 async function ofNorm(got: Tensor, key: string): Promise<number> {
   const wanted = read(key).data;
   const norm = Math.hypot(...wanted);
-  return Math.max(...Array.from(await got.data(), (v, k) => Math.abs(v - wanted[k]!))) / norm;
+  return Math.max(...Array.from(await got.data(), (v, k) => Math.abs(v - wanted[k]))) / norm;
 }
 
 for (const c of goldenJson("methods").cases.filter((entry: any) => entry.name.startsWith("colab."))) {
@@ -45,7 +45,7 @@ for (const c of goldenJson("methods").cases.filter((entry: any) => entry.name.st
     assert.ok(Math.abs((await loss(theta).item()) / c.lossSeg - 1) < 1e-5);
     const slopes = grad(loss)(theta) as Tensor[];
     for (const [k, slope] of slopes.entries()) await assertClose(slope, read(c.thetaGrad[k]), 1e-4, `theta ${k}`);
-    const stepped = theta.map((p, k) => p.sub(slopes[k]!.mul(c.alpha)));
+    const stepped = theta.map((p, k) => p.sub(slopes[k].mul(c.alpha)));
     assert.ok(Math.abs((await colab.roiLoss(segment(stepped), roi).item()) / c.lossRoi - 1) < 1e-5);
     const options = { segment, generate: segment, theta, omega, roi, mask, alpha: c.alpha };
     const exact = colab.metaGradient(options) as Tensor[];
@@ -78,10 +78,10 @@ function unets(contexts: number) {
   );
   const mask = colab.softDilatedMask(distance, { margin: 2, tau: 2 });
   return {
-    segment: (p: any) => segmenter!.apply(p, x) as unknown as Tensor,
-    generate: (p: any) => generator!.apply(p, x) as unknown as Tensor,
-    theta: segmenter!.init(random.key(1)),
-    omega: generator!.init(random.key(2)),
+    segment: (p: any) => segmenter.apply(p, x) as unknown as Tensor,
+    generate: (p: any) => generator.apply(p, x) as unknown as Tensor,
+    theta: segmenter.init(random.key(1)),
+    omega: generator.init(random.key(2)),
     roi,
     mask,
     alpha: 0.05,
@@ -92,7 +92,7 @@ const values = async (t: any): Promise<number[]> => {
   const parts = await Promise.all(tree.leaves(t).map((leaf: Tensor) => leaf.data()));
   return parts.flatMap((part) => [...part]);
 };
-const inner = (a: readonly number[], b: readonly number[]): number => a.reduce((sum, v, k) => sum + v * b[k]!, 0);
+const inner = (a: readonly number[], b: readonly number[]): number => a.reduce((sum, v, k) => sum + v * b[k], 0);
 const cosine = (a: readonly number[], b: readonly number[]): number =>
   inner(a, b) / Math.sqrt(inner(a, a) * inner(b, b));
 
@@ -108,14 +108,14 @@ test("on a U-Net the exact meta-gradient is that through the step, and finite di
       const flat = tree.leaves(slopes) as Tensor[];
       let k = 0;
       return colab.roiLoss(
-        options.segment(tree.map(theta, (p: Tensor) => p.sub(flat[k++]!.mul(options.alpha)))),
+        options.segment(tree.map(theta, (p: Tensor) => p.sub(flat[k++].mul(options.alpha)))),
         options.roi,
       );
     })(omega),
   ]);
   const [exact, differences, through] = await Promise.all((await run(options.theta, options.omega)).map(values));
-  assert.ok(relativeError(exact!, through!) < 1e-3, `${relativeError(exact!, through!)} from the way through the step`);
-  assert.ok(cosine(exact!, differences!) > 0.9999, `cosine ${cosine(exact!, differences!)}`);
+  assert.ok(relativeError(exact, through) < 1e-3, `${relativeError(exact, through)} from the way through the step`);
+  assert.ok(cosine(exact, differences) > 0.9999, `cosine ${cosine(exact, differences)}`);
   assert.equal(await values(options.theta), before);
 });
 
@@ -146,7 +146,7 @@ test("per sample the meta-gradient is the mean of those of the samples by themse
   const [first, second] = await Promise.all([0, 1].map((n) => values(colab.metaGradient(alone(n)))));
   const single = await values(colab.metaGradient({ ...alone(1), per: "sample" }));
   const batch = await values(colab.metaGradient(options));
-  const mean = first!.map((v, k) => (v + second![k]!) / 2);
+  const mean = first.map((v, k) => (v + second[k]) / 2);
   // One rounding for the sum.
   assert.ok(relativeError(both, mean) < 1e-6, `${relativeError(both, mean)}`);
   assert.equal(single, second, "a batch of 1 has one gradient");
@@ -181,20 +181,20 @@ test("the implicit meta-gradient solves with the Hessian: a linear model with a 
     const [a, b] = await Promise.all(
       [1, -1].map((s) => (list === "p" ? slope(moved(s * step), o) : slope(p, moved(s * step)))),
     );
-    return a!.map((v, j) => (v - b![j]!) / (2 * step));
+    return a.map((v, j) => (v - b[j]) / (2 * step));
   };
   const hessian = await Promise.all([0, 1, 2].map((k) => column(k, "p")));
   const mixed = await Promise.all([0, 1].map((k) => column(k, "o")));
   const v = [...(await (grad((q: Tensor) => colab.roiLoss(linear(q), roi))(theta) as Tensor).data())];
-  const rows = hessian.map((row, k) => [...row.map((h, j) => h + (k === j ? 0.3 : 0)), v[k]!]);
+  const rows = hessian.map((row, k) => [...row.map((h, j) => h + (k === j ? 0.3 : 0)), v[k]]);
   for (let k = 0; k < 3; k++) {
     for (let r = 0; r < 3; r++) {
       if (r === k) continue;
-      const factor = rows[r]![k]! / rows[k]![k]!;
-      rows[r] = rows[r]!.map((value, j) => value - factor * rows[k]![j]!);
+      const factor = rows[r][k] / rows[k][k];
+      rows[r] = rows[r].map((value, j) => value - factor * rows[k][j]);
     }
   }
-  const solution = rows.map((row, k) => row[3]! / row[k]!);
+  const solution = rows.map((row, k) => row[3] / row[k]);
   const wanted = mixed.map((row) => -inner(row, solution));
   const got = [...(await (colab.metaGradient({ ...options, method: "implicit", iterations: 3 }) as Tensor).data())];
   assert.ok(relativeError(got, wanted) < 2e-3, `${got} for ${wanted}`);
@@ -212,10 +212,10 @@ test("labels add up to 1, keep the ROI, and take the far background for the firs
   const [qs, ms] = [await q.data(), await near.data()];
   for (let n = 0; n < 2; n++) {
     for (let i = 0; i < 24; i++) {
-      const of = (k: number) => labels[(n * 5 + k) * 24 + i]!;
-      const mark = marks[n * 24 + i]!;
-      const m = ms[n * 24 + i]!;
-      const context = (k: number) => m * qs[(n * 3 + k) * 24 + i]! + (k === 0 ? 1 - m : 0);
+      const of = (k: number) => labels[(n * 5 + k) * 24 + i];
+      const mark = marks[n * 24 + i];
+      const m = ms[n * 24 + i];
+      const context = (k: number) => m * qs[(n * 3 + k) * 24 + i] + (k === 0 ? 1 - m : 0);
       const wanted = mark > 0.4
         ? [1, 0, 0, 0, 0]
         : mark < -0.4
@@ -249,19 +249,19 @@ function lossByLoop(
   const either = Array.from({ length: N }, () => new Float64Array(K));
   for (let n = 0; n < N; n++) {
     for (let i = 0; i < V; i++) {
-      const powers = Array.from({ length: K }, (_, k) => Math.exp(logits[at(n, k, i)]!));
+      const powers = Array.from({ length: K }, (_, k) => Math.exp(logits[at(n, k, i)]));
       const total = powers.reduce((a, b) => a + b);
       for (let k = 0; k < K; k++) {
-        const [p, y] = [powers[k]! / total, labels[at(n, k, i)]!];
+        const [p, y] = [powers[k] / total, labels[at(n, k, i)]];
         entropy -= (y * Math.log(p)) / (N * V);
-        both[batch ? 0 : n]![k]! += p * y;
-        either[batch ? 0 : n]![k]! += p + y;
+        both[batch ? 0 : n][k] += p * y;
+        either[batch ? 0 : n][k] += p + y;
       }
     }
   }
   const dice: number[] = [];
   for (let n = 0; n < (batch ? 1 : N); n++) {
-    for (let k = 0; k < K; k++) if (k !== without) dice.push((2 * both[n]![k]! + 1e-5) / (either[n]![k]! + 1e-5));
+    for (let k = 0; k < K; k++) if (k !== without) dice.push((2 * both[n][k] + 1e-5) / (either[n][k] + 1e-5));
   }
   return entropy + 1 - dice.reduce((a, b) => a + b) / dice.length;
 }

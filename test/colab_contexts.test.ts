@@ -49,9 +49,9 @@ test("contexts are classes of brightness within the body; held-out cases have no
     const labelsOf = clusteredContexts(made, ids.slice(0, 3), { contexts, seed: 1 });
     // The last case is none of the training's.
     for (const k of [3, 0]) {
-      const { image } = loaded[k]!;
+      const { image } = loaded[k];
       // Bright, but in a corner, which is air in the file.
-      const item = { ...cases[k]!, image: cases[k]!.image.slice() };
+      const item = { ...cases[k], image: cases[k].image.slice() };
       item.image[0] = 100;
       assert.equal(tensorShape(image).slice(1), [...item.shape], "the crop left all");
       const labels = await labelsOf(item);
@@ -60,8 +60,8 @@ test("contexts are classes of brightness within the body; held-out cases have no
       const [low, high] = [new Array(contexts).fill(Infinity), new Array(contexts).fill(-Infinity)];
       labels.forEach((label, i) => {
         if (body[i] === 0) return assert.is(label, 0, "outside");
-        low[label] = Math.min(low[label], item.image[i]!);
-        high[label] = Math.max(high[label], item.image[i]!);
+        low[label] = Math.min(low[label], item.image[i]);
+        high[label] = Math.max(high[label], item.image[i]);
       });
       for (let c = 1; c < contexts; c++) {
         assert.ok(high[c - 1] < low[c], `${contexts}: context ${c} is brighter than the one before`);
@@ -73,33 +73,33 @@ test("contexts are classes of brightness within the body; held-out cases have no
 
 test("centres are those of all training cases together: the same from case to case and for the same seed", async () => {
   const edge = async (labelsOf: (item: any) => Promise<Float32Array>, k: number): Promise<[number, number]> => {
-    const labels = await labelsOf(cases[k]!);
-    const of = (label: number) => Array.from(cases[k]!.image).filter((_, i) => labels[i] === label);
-    const inside = bodyMask(loaded[k]!.image);
-    const dark = Array.from(cases[k]!.image).filter((_, i) => labels[i] === 0 && inside[i] === 1);
+    const labels = await labelsOf(cases[k]);
+    const of = (label: number) => Array.from(cases[k].image).filter((_, i) => labels[i] === label);
+    const inside = bodyMask(loaded[k].image);
+    const dark = Array.from(cases[k].image).filter((_, i) => labels[i] === 0 && inside[i] === 1);
     return [Math.max(...dark), Math.min(...of(1))];
   };
   const labelsOf = clusteredContexts(training(), ids, { contexts: 2, seed: 1 });
   const [a, b] = [await edge(labelsOf, 0), await edge(labelsOf, 2)];
   assert.ok(a[0] < b[1] && b[0] < a[1], `one edge between the contexts: ${a}, ${b}`);
-  const again = await clusteredContexts(training(), ids, { contexts: 2, seed: 1 })(cases[1]!);
-  assert.equal(again, await labelsOf(cases[1]!));
+  const again = await clusteredContexts(training(), ids, { contexts: 2, seed: 1 })(cases[1]);
+  assert.equal(again, await labelsOf(cases[1]));
 });
 
 test("the threshold of the body is that of the modality, or a given one, in the unit of the file", async () => {
-  const { image } = loaded[0]!;
+  const { image } = loaded[0];
   const levels = [...image.data].sort((x, y) => x - y);
-  const middle = levels[Math.floor(0.8 * levels.length)]!;
+  const middle = levels[Math.floor(0.8 * levels.length)];
   const outsideOf = async (changes: Partial<Plan>, given: { threshold?: number }) => {
     const labels = await clusteredContexts(training(changes), ids.slice(0, 1), { contexts: 2, seed: 1, ...given })(
-      cases[0]!,
+      cases[0],
     );
     return labels.reduce((n, label) => n + Number(label === 0), 0);
   };
-  const as = (normalisation: any) => ({ channels: [{ ...plan.channels[0]!, normalisation }] as Plan["channels"] });
+  const as = (normalisation: any) => ({ channels: [{ ...plan.channels[0], normalisation }] as Plan["channels"] });
   const bright = [...bodyMask(image, { threshold: middle })];
   const labels = await clusteredContexts(training(), ids.slice(0, 1), { contexts: 2, seed: 1, threshold: middle })(
-    cases[0]!,
+    cases[0],
   );
   labels.forEach((label, i) => assert.ok(label === 0 || bright[i] === 1));
   assert.ok(labels.includes(1));
@@ -118,10 +118,10 @@ test("a scan without a body, or with too few intensities, is an error with its f
     assert.match(String(error), pattern);
   };
   const none = clusteredContexts(training(), ids, { contexts: 2, seed: 1, threshold: 1e6 });
-  await refuses(none(cases[0]!), /no voxel above 1000000 in 4 training cases; set --bodyThreshold/);
+  await refuses(none(cases[0]), /no voxel above 1000000 in 4 training cases; set --bodyThreshold/);
   const flat = cases.map((item) => ({ ...item, image: new Float32Array(item.image.length).fill(2) }));
   const same = clusteredContexts(training({}, flat), ids, { contexts: 2, seed: 1 });
-  await refuses(same(flat[0]!), /kMeans: \d+ points hold 1 different ones; 2 clusters want as many/);
+  await refuses(same(flat[0]), /kMeans: \d+ points hold 1 different ones; 2 clusters want as many/);
 });
 
 test.run();

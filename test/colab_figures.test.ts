@@ -19,8 +19,8 @@ test("sampleVoxels() draws distinct voxels that match, each as likely, the same 
     const drawn = sampleVoxels(new Prng(seed), label, { value: 1, equal: true, count: 7 });
     assert.is(drawn.length, 7);
     for (const [k, voxel] of drawn.entries()) {
-      assert.ok(label[voxel] === 1 && (k === 0 || voxel > drawn[k - 1]!));
-      times[voxel]!++;
+      assert.ok(label[voxel] === 1 && (k === 0 || voxel > drawn[k - 1]));
+      times[voxel]++;
     }
   }
   // Binomial with p = 7/20: five deviations.
@@ -78,9 +78,9 @@ test("figureMaps() agrees with sorting each voxel's outputs, in either order of 
       falseNegative: 0,
     }));
     for (let i = 0; i < count; i++) {
-      const at = (c: number): number => outputs[c * count + i]!;
+      const at = (c: number): number => outputs[c * count + i];
       const ranked = names.map((name, c) => ({ name, z: at(c) })).sort((a, b) => b.z - a.z);
-      const top = ranked[0]!.name;
+      const top = ranked[0].name;
       assert.is(found.prediction[i], top.startsWith("r") ? Number(top[1]) : 0);
       const near = at(8) > 0.5;
       const q = [at(5), at(6), at(7)];
@@ -96,7 +96,7 @@ test("figureMaps() agrees with sorting each voxel's outputs, in either order of 
       });
     }
     planes.forEach((wanted, k) => {
-      const { positive, negative, ...got } = found.planes[k]!;
+      const { positive, negative, ...got } = found.planes[k];
       assert.equal(got as object, wanted);
       assert.equal([positive, negative], [wanted.positives.length, wanted.negatives.length]);
     });
@@ -110,7 +110,7 @@ test("figureMaps() gives equal logits to the background, draws no more points th
   const equal = await figureMaps(item, slabsOf(new Float32Array(120), 2, shape), options);
   assert.ok(equal.prediction.every((v) => v === 0));
   assert.equal([equal.taught, equal.seen], [undefined, undefined]);
-  const { positives, negatives, positive, falseNegative } = equal.planes[0]!;
+  const { positives, negatives, positive, falseNegative } = equal.planes[0];
   assert.equal([positives.length, negatives.length], [4, 4]);
   assert.equal([positive, falseNegative], [1, 1].map(() => item.label.filter((v) => v === 1).length));
   const outputs = new Float32Array(120);
@@ -152,7 +152,7 @@ test("colabFigures() reads whole cases by the window: counts, dots and maps are 
   const [logits, maps, intensities] = figures.map(({ svg }) => svg) as [string, string, string];
   // The ROI is predicted where 2 x > max(1, -x).
   const wrong = (items: readonly FigureCase[], value: number) =>
-    items.flatMap(({ label, image }) => [...label].filter((v, i) => v === value && image[i]! > 0.5 !== (v === 1)))
+    items.flatMap(({ label, image }) => [...label].filter((v, i) => v === value && image[i] > 0.5 !== (v === 1)))
       .length;
   const all = (items: readonly FigureCase[], value: number) =>
     items.flatMap(({ label }) => [...label].filter((v) => v === value)).length;
@@ -187,16 +187,16 @@ test("without contexts there is the logit plane alone, of training cases where n
   };
   const figures = await colabFigures(options);
   assert.equal(figures.map(({ name }) => name), ["logits"]);
-  const { svg } = figures[0]!;
+  const { svg } = figures[0];
   checkSvg(svg);
   assert.ok(svg.includes(">2 training cases<") && !svg.includes("held-out"));
-  const wrong = 2 * [...item.label].filter((v, i) => v === 0 && item.image[i]! > 0).length;
+  const wrong = 2 * [...item.label].filter((v, i) => v === 0 && item.image[i] > 0).length;
   assert.ok(svg.includes(`>${wrong.toLocaleString("en")} false positives of`), "thousands are grouped");
   const dots = svg.match(/<circle[^>]*>/g)!;
   assert.is(dots.length, 2 * 1500);
   assert.ok(new Set(dots).size > 0.65 * dots.length, "cases alike in all but name give other voxels");
   assert.equal(await colabFigures(options), figures);
-  assert.is.not((await colabFigures({ ...options, seed: 1 }))[0]!.svg, svg);
+  assert.is.not((await colabFigures({ ...options, seed: 1 }))[0].svg, svg);
   assert.equal(await colabFigures({ ...options, training: [] }), []);
 });
 
@@ -204,12 +204,12 @@ test("preparedVolume() places prepared voxels in the patient: a linear image kee
   // Oblique axes, so that a wrong column shows; the image is linear in patient coordinates.
   const affine = [-0.2, -1.9, 0.1, 40, -1.2, 0.3, 0.2, 25, 0.1, 0.2, 2.9, -60, 0, 0, 0, 1];
   const size: Triple = [12, 10, 9];
-  const value = ([x, y, z]: readonly number[]) => 100 + x! + 2 * y! - 3 * z!;
+  const value = ([x, y, z]: readonly number[]) => 100 + x + 2 * y - 3 * z;
   const image = vg.makeVolume(new Float32Array(12 * 10 * 9), { shape: size, affine });
   const at = (i: number) => [i % 12, Math.floor(i / 12) % 10, Math.floor(i / 120)];
   image.data.forEach((_, i) => (image.data[i] = value(vg.applyAffine(affine, at(i)))));
   // An empty border, which is cropped.
-  image.data.forEach((_, i) => at(i)[0]! < 2 && (image.data[i] = 0));
+  image.data.forEach((_, i) => at(i)[0] < 2 && (image.data[i] = 0));
   for (const orientation of ["RAS", "stored"] as const) {
     const made = planFor({
       orientation,
@@ -228,7 +228,7 @@ test("preparedVolume() places prepared voxels in the patient: a linear image kee
       for (let y = 1; y < H - 1; y++) {
         for (let x = 1; x < W - 1; x++) {
           const wanted = value(vg.applyAffine(volume.affine, [x, y, z]));
-          largest = Math.max(largest, Math.abs(volume.data[(z * H + y) * W + x]! - wanted));
+          largest = Math.max(largest, Math.abs(volume.data[(z * H + y) * W + x] - wanted));
         }
       }
     }

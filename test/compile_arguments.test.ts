@@ -98,15 +98,15 @@ test("compile() takes donated tensors at the call: what starts afterwards is tol
   const step = compile((p: Tensor, x: Tensor) => p.mul(-98).add(x), { donate: [0] });
   for (let k = 0; k < 3; k++) {
     const [p, x] = await onDevice([1, 2, 3], [1, 1, 1]);
-    const product = p!.mul(2).sum();
-    const before = [p!.data(), product.data(), p!.add(x!).sum().item()] as const;
-    const next = step(p!, x!);
-    const told = await message(() => p!.mul(2).sum().item());
+    const product = p.mul(2).sum();
+    const before = [p.data(), product.data(), p.add(x).sum().item()] as const;
+    const next = step(p, x);
+    const told = await message(() => p.mul(2).sum().item());
     assert.match(
       told,
       /was donated to a compiled call at \S*compile_arguments\.test\.ts:\d+:\d+, which disposed of it; use what that call returns/,
     );
-    assert.match(await message(() => p!.data()), /was donated to a compiled call/);
+    assert.match(await message(() => p.data()), /was donated to a compiled call/);
     assert.equal(await values(await next), [-97, -195, -293]);
     assert.equal([...(await before[0])], [1, 2, 3]);
     assert.equal([...(await before[1])], [12]);
@@ -117,7 +117,7 @@ test("compile() takes donated tensors at the call: what starts afterwards is tol
 test("overlapping calls with the same donated tensors: the second is refused, the first is right", async () => {
   const f = compile((a: Tensor) => a.add(1), { donate: [0] });
   const [a] = await onDevice([1, 2, 3]);
-  const [first, second] = await Promise.allSettled([f(a!), f(a!)]);
+  const [first, second] = await Promise.allSettled([f(a), f(a)]);
   assert.is(second.status, "rejected");
   assert.match(
     (second as PromiseRejectedResult).reason.message,
@@ -127,12 +127,12 @@ test("overlapping calls with the same donated tensors: the second is refused, th
   // A call that only reads goes first, and keeps its values.
   const [b] = await onDevice([1, 2, 3]);
   const reads = compile((t: Tensor) => t.mul(10));
-  const [read, wrote] = await Promise.all([reads(b!), f(b!)]);
+  const [read, wrote] = await Promise.all([reads(b), f(b)]);
   assert.equal([await values(read), await values(wrote)], [[10, 20, 30], [2, 3, 4]]);
   // Aliases in one call.
   const both = compile((s: Tensor, t: Tensor) => [s.add(1), t.mul(2)], { donate: [0, 1] });
   const [c] = await onDevice([1, 2]);
-  assert.equal(await Promise.all((await both(c!, c!)).map(values)), [[2, 3], [2, 4]]);
+  assert.equal(await Promise.all((await both(c, c)).map(values)), [[2, 3], [2, 4]]);
   // Graphs that nobody has evaluated.
   const lazy = tensor([1, 2]).add(1);
   const user = lazy.mul(2);
@@ -144,9 +144,9 @@ test("overlapping calls with the same donated tensors: the second is refused, th
 test("a call that fails before the device has begun gives donated tensors back", async () => {
   const f = compile((a: Tensor, b: Tensor) => a.reshape({ shape: [3, 2] }).add(b), { donate: [0] });
   const [a] = await onDevice([1, 2, 3, 4]);
-  assert.match(await message(() => f(a!, ones([2]))), /^reshape: /);
-  assert.equal(await values(a!), [1, 2, 3, 4]);
-  const lazy = a!.add(1);
+  assert.match(await message(() => f(a, ones([2]))), /^reshape: /);
+  assert.equal(await values(a), [1, 2, 3, 4]);
+  const lazy = a.add(1);
   assert.match(await message(() => f(lazy, ones([2]))), /^reshape: /);
   assert.equal(await values(lazy), [2, 3, 4, 5]);
   const kept = tensor([1, 2]);
@@ -155,8 +155,8 @@ test("a call that fails before the device has begun gives donated tensors back",
   const gone = ones([6]);
   gone.dispose();
   const [six] = await onDevice([1, 2, 3, 4, 5, 6]);
-  assert.match(await message(() => f(six!, gone)), /argument 1, .*was disposed of/);
-  assert.equal(await values(await f(six!, ones([2]))), [2, 3, 4, 5, 6, 7]);
+  assert.match(await message(() => f(six, gone)), /argument 1, .*was disposed of/);
+  assert.equal(await values(await f(six, ones([2]))), [2, 3, 4, 5, 6, 7]);
 });
 
 test("compile() refuses positions to donate that no argument has", async () => {
@@ -239,7 +239,7 @@ test("compile() tells once of tensors from outside that each call computes anew"
     for (let k = 0; k < 4; k++) await f(x);
     assert.is(lines.length, 1, lines.join("\n"));
     assert.match(
-      lines[0]!,
+      lines[0],
       /^compile: each call computes Tensor\(f32\[2\]\), made by mul, anew, .*await evaluate\(tensor\)/,
     );
     const known = await evaluate(vg.random.normal(vg.random.key(2), { shape: [2] }));
@@ -272,7 +272,7 @@ test("evaluate() tells once of a loop whose state is never evaluated", async () 
     await run(16, false);
     assert.is(lines.length, 1, lines.join("\n"));
     assert.match(
-      lines[0]!,
+      lines[0],
       /^evaluate: 10 programs in turn, each longer than the last.*evaluate the state of a loop in each step/,
     );
   } finally {

@@ -14,7 +14,7 @@ test.after(() => closeDevice());
 /** Pictures of an SVG in order: row by row, [red, green, blue] of each pixel. */
 function pictures(svg: string): number[][][][] {
   return [...svg.matchAll(/data:image\/png;base64,([^"]*)/g)].map(([, data]) => {
-    const { width, height, data: bytes } = decode(Buffer.from(data!, "base64"));
+    const { width, height, data: bytes } = decode(Buffer.from(data, "base64"));
     return Array.from(
       { length: height },
       (_, r) =>
@@ -27,7 +27,7 @@ const near = (got: number[][][], wanted: (r: number, c: number) => number[]): vo
   got.forEach((row, r) =>
     row.forEach((pixel, c) =>
       wanted(r, c).forEach((v, k) =>
-        assert.ok(Math.abs(pixel[k]! - v) <= 0.51, `row ${r}, column ${c}: ${pixel}, ${wanted(r, c)} wanted`)
+        assert.ok(Math.abs(pixel[k] - v) <= 0.51, `row ${r}, column ${c}: ${pixel}, ${wanted(r, c)} wanted`)
       )
     )
   );
@@ -40,7 +40,7 @@ const COLOURS = [[0xe6, 0x9f, 0x00], [0x56, 0xb4, 0xe9], [0xcc, 0x79, 0xa7]];
 const [STOPS, LAST] = [[[0, 0, 4], [81, 18, 124], [183, 55, 121], [252, 137, 97], [252, 253, 191]], 4];
 const heat = (share: number): number[] => {
   const k = Math.min(LAST - 1, Math.floor(share * LAST));
-  return STOPS[k]!.map((v, c) => v + (share * LAST - k) * (STOPS[k + 1]![c]! - v));
+  return STOPS[k].map((v, c) => v + (share * LAST - k) * (STOPS[k + 1][c] - v));
 };
 
 test("tilesSvg() shows values, colours and opacities voxel by voxel, turned as the patient lies", () => {
@@ -48,7 +48,7 @@ test("tilesSvg() shows values, colours and opacities voxel by voxel, turned as t
   const values = noise(60, 1);
   const [a, b] = [noise(60, 2), noise(60, 3)].map((x) => x.map((v) => Math.min(1, Math.abs(v))));
   const mask = Uint8Array.from(values, (v) => Number(v > 0));
-  const tiles = [{ values, range: [-1, 1] }, { values, range: [-1, 2], scale: "heat" }, { classes: [a!, b!] }, {
+  const tiles = [{ values, range: [-1, 1] }, { values, range: [-1, 2], scale: "heat" }, { classes: [a, b] }, {
     values,
     range: [-1, 1],
     slice: 0,
@@ -75,13 +75,13 @@ test("tilesSvg() shows values, colours and opacities voxel by voxel, turned as t
   const axial = (z: number) => (r: number, c: number): number => at(4 - c, 3 - r, z);
   const [grey, warm, classes, other] = pictures(svg);
   const clamped = (v: number): number => Math.min(1, Math.max(0, v));
-  near(grey!, (r, c) => new Array(3).fill(255 * clamped((values[axial(1)(r, c)]! + 1) / 2)));
-  near(other!, (r, c) => new Array(3).fill(255 * clamped((values[axial(0)(r, c)]! + 1) / 2)));
-  near(warm!, (r, c) => heat(clamped((values[axial(1)(r, c)]! + 1) / 3)));
-  near(classes!, (r, c) =>
+  near(grey, (r, c) => new Array(3).fill(255 * clamped((values[axial(1)(r, c)] + 1) / 2)));
+  near(other, (r, c) => new Array(3).fill(255 * clamped((values[axial(0)(r, c)] + 1) / 2)));
+  near(warm, (r, c) => heat(clamped((values[axial(1)(r, c)] + 1) / 3)));
+  near(classes, (r, c) =>
     [0, 1, 2].map((k) => {
       const i = axial(1)(r, c);
-      return a![i]! * COLOURS[0]![k]! * (1 - b![i]!) + b![i]! * COLOURS[1]![k]!;
+      return a[i] * COLOURS[0][k] * (1 - b[i]) + b[i] * COLOURS[1][k];
     }));
   assert.is(svg.match(/<path/g)!.length, 3, "outlines lie over maps, not over classes");
   assert.ok(
@@ -94,7 +94,7 @@ test("tilesSvg() shows values, colours and opacities voxel by voxel, turned as t
     0,
     3,
   );
-  near(pictures(turned)[0]!, (r, c) => new Array(3).fill(255 * clamped((values[at(3, c, r)]! + 1) / 2)));
+  near(pictures(turned)[0], (r, c) => new Array(3).fill(255 * clamped((values[at(3, c, r)] + 1) / 2)));
 });
 
 test("tilesSvg() takes rows of other sizes, constant maps and none; what does not fit is refused", () => {
@@ -111,7 +111,7 @@ test("tilesSvg() takes rows of other sizes, constant maps and none; what does no
   });
   const svg = tilesSvg([row([1, 1, 1]), row([3, 2, 2])], { columns: ["one"] });
   checkSvg(svg);
-  near(pictures(svg)[1]!, () => [127.5, 127.5, 127.5]);
+  near(pictures(svg)[1], () => [127.5, 127.5, 127.5]);
   checkSvg(tilesSvg([], { columns: ["one"] }));
   assert.throws(
     () => tilesSvg([row([3, 2, 2], { values: [1] })], { columns: ["one"] }),
@@ -128,8 +128,8 @@ test("residualPatch() finds the slice in which most voxels differ from the one b
   for (const [axis, name] of (["axial", "coronal", "sagittal"] as const).entries()) {
     // Label 3 is in no set.
     const label = Uint8Array.from({ length: 210 }, () => prng.integer(4));
-    const at = (z: number, y: number, x: number): number => label[(z * 7 + y) * 6 + x]!;
-    const found = Array.from({ length: shape[axis]! }, (): number[][] => []);
+    const at = (z: number, y: number, x: number): number => label[(z * 7 + y) * 6 + x];
+    const found = Array.from({ length: shape[axis] }, (): number[][] => []);
     for (let z = 0; z < 5; z++) {
       for (let y = 0; y < 7; y++) {
         for (let x = 0; x < 6; x++) {
@@ -139,7 +139,7 @@ test("residualPatch() finds the slice in which most voxels differ from the one b
             at(z, y, x),
             at(...(place.map((v, k) => (k === axis ? v - 1 : v)) as [number, number, number])),
           ];
-          if (sets.some((values) => values.includes(now) !== values.includes(then))) found[place[axis]!]!.push(place);
+          if (sets.some((values) => values.includes(now) !== values.includes(then))) found[place[axis]].push(place);
         }
       }
     }
@@ -149,8 +149,8 @@ test("residualPatch() finds the slice in which most voxels differ from the one b
     assert.is(got.slice, wanted);
     const middle = [0, 1, 2].map((
       k,
-    ) => (k === axis ? wanted : Math.round(found[wanted]!.reduce((sum, p) => sum + p[k]!, 0) / most)));
-    assert.equal(got.start, [Math.min(2, Math.max(0, middle[0]! - 1)), Math.min(3, Math.max(0, middle[1]! - 2)), -1]);
+    ) => (k === axis ? wanted : Math.round(found[wanted].reduce((sum, p) => sum + p[k], 0) / most)));
+    assert.equal(got.start, [Math.min(2, Math.max(0, middle[0] - 1)), Math.min(3, Math.max(0, middle[1] - 2)), -1]);
   }
   const empty = residualPatch({ label: new Uint8Array(210), shape }, { patch: [3, 4, 9], axis: "coronal", sets });
   assert.equal(empty, { start: [1, 1, -1], slice: 3 });
@@ -205,8 +205,8 @@ const voxel = (z: number) => (r: number, c: number): number => (z * 5 + 4 - r) *
 /** Between the values at 0.5 % and 99.5 % of all, in order. */
 const within = (all: number[]): (v: number) => number => {
   const sorted = [...all].sort((x, y) => x - y);
-  const [low, high] = [0.005, 0.995].map((p) => sorted[Math.round(p * (all.length - 1))]!);
-  return (v) => Math.min(1, Math.max(0, (v - low!) / (high! - low!)));
+  const [low, high] = [0.005, 0.995].map((p) => sorted[Math.round(p * (all.length - 1))]);
+  return (v) => Math.min(1, Math.max(0, (v - low) / (high - low)));
 };
 const channelOf = (
   item: { image: Float32Array },
@@ -218,36 +218,34 @@ test("conresFigures(): residuals, features and attention are those of the case's
   assert.equal(figures.map(({ name }) => name), ["residuals", "attention"]);
   figures.forEach(({ svg }) => checkSvg(svg));
   const [residuals, attention] = figures.map(({ svg }) => pictures(svg));
-  assert.equal([residuals!.length, attention!.length], [8, 10]);
+  assert.equal([residuals.length, attention.length], [8, 10]);
   for (const [n, item] of options.cases.entries()) {
     const { slice } = residualPatch(item, { patch: shape, axis: "axial", sets: [[1, 2], [2]] });
     const [t1, flair] = [channelOf(item, 0), channelOf(item, 1)];
     const [here, before] = [voxel(slice), voxel(slice - 1)];
     const grey = within(flair);
-    near(residuals![4 * n]!, (r, c) => new Array(3).fill(255 * grey(flair[before(r, c)]!)));
-    near(residuals![4 * n + 1]!, (r, c) => new Array(3).fill(255 * grey(flair[here(r, c)]!)));
+    near(residuals[4 * n], (r, c) => new Array(3).fill(255 * grey(flair[before(r, c)])));
+    near(residuals[4 * n + 1], (r, c) => new Array(3).fill(255 * grey(flair[here(r, c)])));
     const over = (opacity: (region: number, i: number) => number) => (r: number, c: number): number[] =>
-      [0, 1, 2].map((k) =>
-        [0, 1].reduce((v, region) => v + opacity(region, here(r, c)) * (COLOURS[region]![k]! - v), 0)
-      );
-    const inside = (region: number, i: number): boolean => options.regions[region]!.values.includes(item.label[i]!);
-    near(residuals![4 * n + 2]!, over((region, i) => Number(inside(region, i) !== inside(region, i - 30))));
-    near(residuals![4 * n + 3]!, over((region, i) => logistic(region === 0 ? t1[i]! : 3 * flair[i]!)));
-    const gate = t1.map((v, i) => (logistic(v) + logistic(flair[i]!)) / 2);
-    const sums = t1.map((v, i) => v + flair[i]!);
-    const gated = t1.map((v, i) => v * (1 + logistic(v)) + flair[i]! * (1 + logistic(flair[i]!)));
+      [0, 1, 2].map((k) => [0, 1].reduce((v, region) => v + opacity(region, here(r, c)) * (COLOURS[region][k] - v), 0));
+    const inside = (region: number, i: number): boolean => options.regions[region].values.includes(item.label[i]);
+    near(residuals[4 * n + 2], over((region, i) => Number(inside(region, i) !== inside(region, i - 30))));
+    near(residuals[4 * n + 3], over((region, i) => logistic(region === 0 ? t1[i] : 3 * flair[i])));
+    const gate = t1.map((v, i) => (logistic(v) + logistic(flair[i])) / 2);
+    const sums = t1.map((v, i) => v + flair[i]);
+    const gated = t1.map((v, i) => v * (1 + logistic(v)) + flair[i] * (1 + logistic(flair[i])));
     const [low, high] = [within(sums), within(gated)];
-    near(attention![5 * n + 1]!, (r, c) => heat(low(sums[here(r, c)]!)));
+    near(attention[5 * n + 1], (r, c) => heat(low(sums[here(r, c)])));
     // The coarse module has slices 0 and 3; those between are interpolated.
     near(
-      attention![5 * n + 2]!,
-      (r, c) => heat(((3 - slice) * gate[voxel(0)(r, c)]! + slice * gate[voxel(3)(r, c)]!) / 3),
+      attention[5 * n + 2],
+      (r, c) => heat(((3 - slice) * gate[voxel(0)(r, c)] + slice * gate[voxel(3)(r, c)]) / 3),
     );
-    near(attention![5 * n + 3]!, (r, c) => heat(gate[here(r, c)]!));
-    near(attention![5 * n + 4]!, (r, c) => heat(high(gated[here(r, c)]!)));
-    assert.ok(figures[0]!.svg.includes(`${item.id}, slice ${slice + 1} of 4`));
+    near(attention[5 * n + 3], (r, c) => heat(gate[here(r, c)]));
+    near(attention[5 * n + 4], (r, c) => heat(high(gated[here(r, c)])));
+    assert.ok(figures[0].svg.includes(`${item.id}, slice ${slice + 1} of 4`));
   }
-  assert.ok(figures[1]!.svg.includes(">attention, 1/2<") && figures[1]!.svg.includes(">attention, full size<"));
+  assert.ok(figures[1].svg.includes(">attention, 1/2<") && figures[1].svg.includes(">attention, full size<"));
 });
 
 test("networks without attention or mapping show what they have; several stand beside each other; no case, no figure", async () => {
@@ -255,7 +253,7 @@ test("networks without attention or mapping show what they have; several stand b
     (await conresFigures(network("", mapping, false), options)).map(({ name }) => name);
   assert.equal([await names(true), await names(false)], [["residuals", "features"], ["features"]]);
   const [plain] = await conresFigures(network("", false, false), options);
-  assert.is(pictures(plain!.svg).length, 2 * options.cases.length, "the slice and its features");
+  assert.is(pictures(plain.svg).length, 2 * options.cases.length, "the slice and its features");
   assert.equal(await conresFigures(network("", true, true), { ...options, cases: [] }), []);
   const figure = await conresFeatures([network("Base", false, false), network("More", true, false, -2)], options);
   checkSvg(figure.svg);
@@ -265,8 +263,8 @@ test("networks without attention or mapping show what they have; several stand b
   for (const [n, item] of options.cases.entries()) {
     const { slice } = residualPatch(item, { patch: shape, axis: "axial", sets: [[1, 2], [2]] });
     for (const [k, gain] of [1, -2].entries()) {
-      const sums = channelOf(item, 0).map((v, i) => v + gain * channelOf(item, 1)[i]!);
-      near(shown[3 * n + 1 + k]!, (r, c) => heat(within(sums)(sums[voxel(slice)(r, c)]!)));
+      const sums = channelOf(item, 0).map((v, i) => v + gain * channelOf(item, 1)[i]);
+      near(shown[3 * n + 1 + k], (r, c) => heat(within(sums)(sums[voxel(slice)(r, c)])));
     }
   }
 });

@@ -41,10 +41,10 @@ async function agrees(
 ): Promise<void> {
   const of = tensor(at, { shape });
   const [value, slope] = await compile((z: Tensor) => valueAndGrad(loss)(z) as [Tensor, Tensor])(of);
-  const moved = (h: number): number => reference(Array.from(at, (v, i) => v + h * direction[i]!));
+  const moved = (h: number): number => reference(Array.from(at, (v, i) => v + h * direction[i]));
   near(await value.item(), moved(0), 2e-6, what);
   const data = await slope.data();
-  const inner = Array.from(data).reduce((total, g, i) => total + g * direction[i]!, 0);
+  const inner = Array.from(data).reduce((total, g, i) => total + g * direction[i], 0);
   near(inner, (moved(1e-4) - moved(-1e-4)) / 2e-4, 2e-5, `${what}: slope`);
 }
 
@@ -58,13 +58,13 @@ function residualReference(z: ArrayLike<number>, t: ArrayLike<number>, mode: "pa
   return mean(
     Array.from(z, (v, i) => {
       if (mode === "paper") {
-        const k = t[i]! === 1 ? Math.log(count / ones) : (w0 ?? Math.log(count / (count - ones)));
-        return k * entropyOf(v, t[i]!);
+        const k = t[i] === 1 ? Math.log(count / ones) : (w0 ?? Math.log(count / (count - ones)));
+        return k * entropyOf(v, t[i]);
       }
       const region = Math.floor(i / V) % R;
       const own = Array.from(t).reduce((a, b, j) => a + (Math.floor(j / V) % R === region ? b : 0), 0);
       const p = Math.min(0.999, Math.max(0.001, v));
-      return t[i]! === 1 ? -Math.log(V / (own + 1)) * Math.log(p) : -(w0 ?? 1) * Math.log(1 - p);
+      return t[i] === 1 ? -Math.log(V / (own + 1)) * Math.log(p) : -(w0 ?? 1) * Math.log(1 - p);
     }),
   );
 }
@@ -88,8 +88,8 @@ test("residual labels by loops: every axis, both first slices, numbers, flags an
     for (const first of ["zero", "label"] as const) {
       const of = (t: ArrayLike<number>): Float32Array =>
         Float32Array.from(t, (v, i) => {
-          const at = Math.floor((i % V) / strides[k]!) % space[k]!;
-          return at > 0 ? Number(v !== t[i - strides[k]!]) : first === "label" ? Number(v !== 0) : 0;
+          const at = Math.floor((i % V) / strides[k]) % space[k];
+          return at > 0 ? Number(v !== t[i - strides[k]]) : first === "label" ? Number(v !== 0) : 0;
         });
       const wanted = { shape, data: of(targets) };
       for (const labels of [y, y.cast("bool"), y.cast("i32")]) {
@@ -143,7 +143,7 @@ test("the residual loss is what loops in float64 say, in both modes, with its sl
     }
   }
   const [paper, code] = (["paper", "code"] as const).map((mode) => residualReference(logits, targets, mode));
-  assert.ok(Math.abs(paper! - code!) > 0.1, "the modes differ");
+  assert.ok(Math.abs(paper - code) > 0.1, "the modes differ");
 });
 
 test("a residual that is empty or everywhere costs nothing in paper mode, and no loss is NaN", async () => {
@@ -173,12 +173,12 @@ test("deep supervision is the finest and lambda times the others", async () => {
   const each = await Promise.all(outputs.map((z) => conres.residualLoss(z, y).item()));
   for (const lambda of [undefined, 0, 0.1, 1]) {
     const got = await conres.deepResidualLoss(outputs, y, lambda === undefined ? {} : { lambda }).item();
-    near(got, each[0]! + (lambda ?? 0.5) * (each[1]! + each[2]!), 1e-6, `lambda ${lambda}`);
+    near(got, each[0] + (lambda ?? 0.5) * (each[1] + each[2]), 1e-6, `lambda ${lambda}`);
   }
   const code = await Promise.all(outputs.map((z) => conres.residualLoss(z, y, { mode: "code" }).item()));
   near(
     await conres.deepResidualLoss(outputs, y, { mode: "code" }).item(),
-    code[0]! + 0.5 * (code[1]! + code[2]!),
+    code[0] + 0.5 * (code[1] + code[2]),
     1e-6,
     "code",
   );
@@ -187,7 +187,7 @@ test("deep supervision is the finest and lambda times the others", async () => {
 /** Eq. 7 as the official code joins regions. */
 function segmentationReference(z: ArrayLike<number>, smooth: number): number {
   const part = (f: (v: number, t: number) => number, from: number): number[] =>
-    Array.from({ length: V }, (_, i) => f(z[from * V + i]!, targets[from * V + i]!));
+    Array.from({ length: V }, (_, i) => f(z[from * V + i], targets[from * V + i]));
   const sum = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0);
   const rows = Array.from({ length: N * R }, (_, k) => k);
   const entropy = sum(rows.map((k) => mean(part(entropyOf, k)))) / N;
@@ -246,7 +246,7 @@ test("signed distances by brute force, with spacing; 0 where a region is nowhere
     let least = Infinity;
     for (let j = 0; j < V; j++) {
       if (masks[row + j] === v) continue;
-      least = Math.min(least, Math.hypot(...at(j).map((p, k) => (p - here[k]!) * spacing[k]!)));
+      least = Math.min(least, Math.hypot(...at(j).map((p, k) => (p - here[k]) * spacing[k])));
     }
     return least === Infinity ? 0 : v === 1 ? -least : least;
   });
@@ -256,7 +256,7 @@ test("signed distances by brute force, with spacing; 0 where a region is nowhere
   assert.ok(data.subarray(V, 2 * V).every((v) => v === 0) && data.subarray(5 * V).every((v) => v === 0));
   await agrees(
     (z) => conres.boundaryLoss(z, got),
-    (z) => mean(Array.from(z, (v, i) => sigmoid(v) * wanted[i]!)),
+    (z) => mean(Array.from(z, (v, i) => sigmoid(v) * wanted[i])),
     "boundary loss",
   );
 });
@@ -267,9 +267,9 @@ test("the boundary loss of classes takes softmax and leaves the background out; 
   let total = 0;
   for (let n = 0; n < N; n++) {
     for (let v = 0; v < V; v++) {
-      const e = [0, 1, 2, 3].map((k) => Math.exp(z[(n * 4 + k) * V + v]!));
-      const all = e[0]! + e[1]! + e[2]! + e[3]!;
-      for (let k = 1; k < 4; k++) total += (e[k]! / all) * distances[(n * 3 + k - 1) * V + v]!;
+      const e = [0, 1, 2, 3].map((k) => Math.exp(z[(n * 4 + k) * V + v]));
+      const all = e[0] + e[1] + e[2] + e[3];
+      for (let k = 1; k < 4; k++) total += (e[k] / all) * distances[(n * 3 + k - 1) * V + v];
     }
   }
   const got = conres.boundaryLoss(tensor(z, { shape: [N, 4, ...space] }), tensor(distances, { shape }), {

@@ -35,12 +35,12 @@ interface Case {
 }
 const { cases } = goldenJson("models_conresnet") as { cases: Case[] };
 const stored = goldenTensors("models_conresnet");
-const published = cases[0]!;
+const published = cases[0];
 
 /** Entry j of the list of parameters, filled as the reference was. */
 function formula([, shape, rule]: Entry, j: number): Tensor {
   const count = shape.reduce((a, b) => a * b, 1);
-  const scale = rule === "he" ? Math.sqrt(2 / (count / shape[0]!)) : 0.1;
+  const scale = rule === "he" ? Math.sqrt(2 / (count / shape[0])) : 0.1;
   const values = Float32Array.from(
     { length: count },
     (_, i) => (rule === "scale" ? 1 : 0) + scale * Math.sin(0.1 + 1.7 * j + 0.7393 * i),
@@ -80,7 +80,7 @@ for (const c of cases) {
       const outputs = lean.apply(p, x, { checkpoint });
       return [outputs.map((y) => y.square().mean()).reduce((a, b) => a.add(b)), outputs];
     };
-    const norms = new Map(c.parameters.map(([name], j) => [name, c.gradNorms[j]!]));
+    const norms = new Map(c.parameters.map(([name], j) => [name, c.gradNorms[j]]));
     const seen: Float32Array[][] = [];
     for (const checkpoint of c === published ? [null] : [false, true]) {
       const run = compile((p: any, x: Tensor) => {
@@ -95,7 +95,7 @@ for (const c of cases) {
       for (const [k, name] of c.outputs.entries()) {
         await assertClose(result.outputs[k], stored(name), tolerance, name);
         const [got, wanted] = [await result.outputs[k].data(), stored(name).data];
-        const ratio = Math.hypot(...got.map((v: number, i: number) => v - wanted[i]!)) / Math.hypot(...wanted);
+        const ratio = Math.hypot(...got.map((v: number, i: number) => v - wanted[i])) / Math.hypot(...wanted);
         assert.ok(ratio <= 1e-4, `${name}: ${ratio} of its norm`);
       }
       const loss = await result.loss.item();
@@ -187,7 +187,7 @@ test("kernels are used standardised: their scale and mean change nothing, those 
     const wanted = { shape: y.shape, data: await y.data() };
     await assertClose(moved[k], wanted, 1e-4, `output ${k}`);
     const data = await other[k].data();
-    assert.ok(data.some((v: number, i: number) => Math.abs(v - wanted.data[i]!) > 0.1));
+    assert.ok(data.some((v: number, i: number) => Math.abs(v - wanted.data[i]) > 0.1));
   }
   const kernel = tree.flatten(params).get("conv_32_64.2.weight")!;
   const filters = await weightStandardize(kernel)
@@ -246,8 +246,8 @@ test("the residual path sees differences along its own axis alone", async () => 
       params,
       (p: Tensor, path) => path.includes("mp_first") ? random.normal(key(9), { shape: p.shape }) : p,
     );
-    const [a, b] = await Promise.all([params, altered].map((p) => model.apply(p, constant)[1]!.data()));
-    const change = Math.max(...a!.map((v, i) => Math.abs(v - b![i]!)));
+    const [a, b] = await Promise.all([params, altered].map((p) => model.apply(p, constant)[1].data()));
+    const change = Math.max(...a.map((v, i) => Math.abs(v - b[i])));
     assert.is(change === 0, blind, `${axis}: changed by ${change}`);
   }
 });
@@ -285,7 +285,7 @@ test("outputs by configuration; any size; a batch is its samples", async () => {
     const alone = model.apply(params, image.slice({ start: [n], end: [n + 1] }));
     for (const [k, y] of both.entries()) {
       const part = y.slice({ start: [n], end: [n + 1] });
-      await assertClose(part, { shape: part.shape, data: await alone[k]!.data() }, 1e-5, `sample ${n}, output ${k}`);
+      await assertClose(part, { shape: part.shape, data: await alone[k].data() }, 1e-5, `sample ${n}, output ${k}`);
     }
   }
 });
@@ -293,7 +293,7 @@ test("outputs by configuration; any size; a batch is its samples", async () => {
 test("dropout falls on whole channels in training alone, and the key decides", async () => {
   const model = conResNet({ ...small, dropout: 0.5 });
   const params = model.init(key(5));
-  const data = (options: any): Promise<any> => model.apply(params, image, options)[0]!.data();
+  const data = (options: any): Promise<any> => model.apply(params, image, options)[0].data();
   const [still, first, again, second] = [
     await data({}),
     await data({ train: true, key: key(1) }),
@@ -306,7 +306,7 @@ test("dropout falls on whole channels in training alone, and the key decides", a
   assert.equal(await data({ key: key(1) }), still);
   assert.throws(() => model.apply(params, image, { train: true }), /needs a key/);
   const certain = conResNet({ ...small, dropout: 0 });
-  assert.equal(await certain.apply(params, image, { train: true })[0]!.data(), still);
+  assert.equal(await certain.apply(params, image, { train: true })[0].data(), still);
 });
 
 test("initial values: He normal for kernels, norms 1 and 0, biases 0", async () => {
@@ -319,7 +319,7 @@ test("initial values: He normal for kernels, norms 1 and 0, biases 0", async () 
         `${name} starts at ${wanted}`,
       );
     } else {
-      const std = Math.sqrt(2 / (p.size / p.shape[0]!));
+      const std = Math.sqrt(2 / (p.size / p.shape[0]));
       const own = Math.sqrt(data.reduce((total, v) => total + v * v, 0) / data.length);
       assert.ok(Math.abs(own / std - 1) < 6 / Math.sqrt(2 * data.length), `${name}: ${own} for ${std}`);
     }
@@ -330,10 +330,10 @@ test("arms of a seed begin with the same values wherever both have a parameter o
   const [full, mapping, baseline] = (["full", "mapping", "baseline"] as const).map((arm) =>
     tree.flatten(conResNet({ ...small, ...conResNetArms[arm] }).init(key(7))) as Map<string, Tensor>
   );
-  for (const arm of [mapping!, baseline!]) {
+  for (const arm of [mapping, baseline]) {
     let same = 0;
     for (const [name, values] of arm) {
-      const other = full!.get(name);
+      const other = full.get(name);
       if (!other || String(other.shape) !== String(values.shape)) continue;
       assert.equal(await values.data(), await other.data(), name);
       same++;

@@ -105,7 +105,7 @@ export async function runLowered(
   const outputBuffer = poison(outputBytes);
   const temps = lowered.temps.map(poison);
   const bufferOf = (slot: Slot): GPUBuffer =>
-    "input" in slot ? inputBuffers[slot.input]! : "temp" in slot ? temps[slot.temp]! : outputBuffer;
+    "input" in slot ? inputBuffers[slot.input] : "temp" in slot ? temps[slot.temp] : outputBuffer;
   const start = performance.now();
   const steps = lowered.dispatches.map(({ kernel, reads, writes }) => {
     const entries: GPUBindGroupLayoutEntry[] = [...reads, ...writes].map((_, binding) => ({
@@ -150,7 +150,7 @@ export async function runLowered(
     const t = performance.now();
     await submit(together);
     times.push((performance.now() - t) / together);
-    together = Math.max(1, Math.min(100, Math.round(20 / times[i]!)));
+    together = Math.max(1, Math.min(100, Math.round(20 / times[i])));
   }
   times.sort((a, b) => a - b);
   const compileMs = Math.max(0, firstMs - (times[0] ?? 0));

@@ -234,7 +234,7 @@ function largestError(actual: Float32Array, expected: Float64Array): number {
   let error = 0, scale = 1e-30;
   for (const [i, e] of expected.entries()) {
     scale = Math.max(scale, Math.abs(e));
-    const d = Math.abs(actual[i]! - e);
+    const d = Math.abs(actual[i] - e);
     if (!(d <= error)) error = d;
   }
   return error / scale;
@@ -244,7 +244,7 @@ function largestError(actual: Float32Array, expected: Float64Array): number {
 function largestErrorOfHalf(actual: Float32Array, expected: Float64Array): number {
   const rounded = Float32Array.from(expected, (e, i) => {
     const slack = Math.max(Math.abs(e) * 2 ** -11, 2 ** -25);
-    return e + Math.sign(actual[i]! - e) * Math.max(0, Math.abs(actual[i]! - e) - slack);
+    return e + Math.sign(actual[i] - e) * Math.max(0, Math.abs(actual[i] - e) - slack);
   });
   return largestError(rounded, expected);
 }
@@ -258,7 +258,7 @@ function candidates(
   const usual = variants.filter((v) => v.guard(p, runner.target)).map((v) => [v, runner.target] as const);
   if (!every) return usual.slice(0, 1);
   // On some adapters a variant for GPUs is that of the CPU by another name.
-  const source = (v: Variant<ConvParams>, target: Target): string => v.lower(p, target).dispatches[0]!.kernel.source;
+  const source = (v: Variant<ConvParams>, target: Target): string => v.lower(p, target).dispatches[0].kernel.source;
   const known = new Set(usual.map(([v, target]) => source(v, target)));
   const others = variants.filter((v) => v.guard(p, gpu) && !known.has(source(v, gpu)));
   if (every === true) return [...usual, ...others.map((v) => [v, gpu] as const)];
@@ -281,18 +281,18 @@ for (const [name, spec] of Object.entries(specs)) {
       const g = held(numbers(p.batch * p.outChannels * volume(p.output), 3));
       const y64 = new Float64Array(g.length), dx64 = new Float64Array(x.length), dw64 = new Float64Array(wCount);
       products(p, (i, k, o) => {
-        y64[o]! += x[i]! * w[k]!;
-        dx64[i]! += g[o]! * w[k]!;
-        dw64[k]! += x[i]! * g[o]!;
+        y64[o] += x[i] * w[k];
+        dx64[i] += g[o] * w[k];
+        dw64[k] += x[i] * g[o];
       });
       const outBias = held(numbers(p.outChannels, 4)), inBias = held(numbers(p.inChannels, 5));
       if (p.bias) {
         const perOut = volume(p.output), perIn = volume(p.input);
         y64.forEach((_, i) => {
-          y64[i]! += outBias[Math.floor(i / perOut) % p.outChannels]!;
+          y64[i] += outBias[Math.floor(i / perOut) % p.outChannels];
         });
         dx64.forEach((_, i) => {
-          dx64[i]! += inBias[Math.floor(i / perIn) % p.inChannels]!;
+          dx64[i] += inBias[Math.floor(i / perIn) % p.inChannels];
         });
       }
       const families = [
@@ -330,7 +330,7 @@ test("forward, input and weight gradient are adjoint", async () => {
   const x = numbers(p.batch * p.inChannels * volume(p.input), 6);
   const w = numbers(p.outChannels * p.inChannels * volume(p.kernel), 7);
   const g = numbers(p.batch * p.outChannels * volume(p.output), 8);
-  const dot = (a: Float32Array, b: Float32Array): number => a.reduce((sum, v, i) => sum + v * b[i]!, 0);
+  const dot = (a: Float32Array, b: Float32Array): number => a.reduce((sum, v, i) => sum + v * b[i], 0);
   const run = async (lowered: ReturnType<typeof lowerConvForward>, inputs: Float32Array[], length: number) =>
     (await runLowered(runner, lowered, inputs, length)).output;
   const y = await run(lowerConvForward(p, runner.target), [x, w], g.length);

@@ -41,7 +41,7 @@ const outcome = (leavesMoments: boolean, f: Compute, args: Tensor[]) =>
     const compiled = compile(f);
     const results: Tensor[] = tree.leaves(await compiled(...args));
     const values = await Promise.all(results.map(async (t) => Float32Array.from(await t.data())));
-    return { kernels: compiled.programs()[0]!.kernels, values };
+    return { kernels: compiled.programs()[0].kernels, values };
   });
 
 /** Its kernels alone. */
@@ -101,7 +101,7 @@ function reference(x: Float32Array, w: Float32Array, b: Float32Array | null, c: 
       for (let oz = 0; oz < out[0]; oz++) {
         for (let oy = 0; oy < out[1]; oy++) {
           for (let ox = 0; ox < out[2]; ox++, at++) {
-            let sum = b ? b[k]! : 0;
+            let sum = b ? b[k] : 0;
             for (let c0 = 0; c0 < from / g; c0++) {
               for (let t = 0; t < kernel ** 3; t++) {
                 const z = oz * stride + Math.floor(t / kernel ** 2) * dilation - pad;
@@ -109,8 +109,8 @@ function reference(x: Float32Array, w: Float32Array, b: Float32Array | null, c: 
                 const xx = ox * stride + (t % kernel) * dilation - pad;
                 if (z < 0 || yy < 0 || xx < 0 || z >= size[0] || yy >= size[1] || xx >= size[2]) continue;
                 const channel = Math.floor(k / (to / g)) * (from / g) + c0;
-                sum += x[((n * from + channel) * size[0] + z) * size[1] * size[2] + yy * size[2] + xx]! *
-                  w[(k * (from / g) + c0) * kernel ** 3 + t]!;
+                sum += x[((n * from + channel) * size[0] + z) * size[1] * size[2] + yy * size[2] + xx] *
+                  w[(k * (from / g) + c0) * kernel ** 3 + t];
               }
             }
             y[at] = sum;
@@ -173,13 +173,13 @@ for (const [name, c] of Object.entries(cases)) {
     const y = reference(x, w, c.bias ? b : null, c, out);
     if (c.residual) {
       y.forEach((v, k) => {
-        y[k] = v + r[k]!;
+        y[k] = v + r[k];
       });
     }
     const wanted = normalised(y, batch * groups);
     // A value of 1e4 has an error of 5e-4, the deviation is 1.
     const tolerance = c.bias === 1e4 ? 1e-3 : 3e-6;
-    const error = relativeError(values[0]!, wanted);
+    const error = relativeError(values[0], wanted);
     assert.ok(error < tolerance, `relative error ${error}`);
   });
 }
@@ -194,7 +194,7 @@ test("gradients through two of them are those of the norms apart", async () => {
   const args = [field(1, 1, 6, 5, 14, 17), field(2, 16, 6, 3, 3, 3), field(3, 20, 16, 3, 3, 3)];
   const f = (...args: Tensor[]) => {
     const weights = field(4, 1, 20, 5, 14, 17);
-    return vg.valueAndGrad(([x, w0, w1]: Tensor[]) => network(x!, w0!, w1!).mul(weights).sum())(args);
+    return vg.valueAndGrad(([x, w0, w1]: Tensor[]) => network(x, w0, w1).mul(weights).sum())(args);
   };
   const apart = await outcome(false, f, args);
   const together = await outcome(true, f, args);
@@ -202,7 +202,7 @@ test("gradients through two of them are those of the norms apart", async () => {
   assert.is(leaving(together.kernels).length, 2, `${together.kernels}`);
   assert.is(reading(together.kernels).length, 0, `${together.kernels}`);
   together.values.forEach((v, k) => {
-    const error = relativeError(v, Float64Array.from(apart.values[k]!));
+    const error = relativeError(v, Float64Array.from(apart.values[k]));
     assert.ok(error < 1e-5, `output ${k}: relative error ${error}`);
   });
 });
@@ -227,8 +227,8 @@ for (const dtype of half ? (["f32", "f16"] as const) : (["f32"] as const)) {
       const own = Float64Array.from(y.subarray((row * y.length) / 5, ((row + 1) * y.length) / 5));
       const mean = own.reduce((a, v) => a + v, 0) / own.length;
       const variance = own.reduce((a, v) => a + (v - mean) ** 2, 0) / own.length;
-      assert.ok(Math.abs(got[2 * row]! / mean - 1) < 1.5e-7, `mean ${got[2 * row]} for ${mean}`);
-      const deviation = 1 / got[2 * row + 1]!;
+      assert.ok(Math.abs(got[2 * row] / mean - 1) < 1.5e-7, `mean ${got[2 * row]} for ${mean}`);
+      const deviation = 1 / got[2 * row + 1];
       assert.ok(Math.abs(deviation / Math.sqrt(variance) - 1) < 3e-6, `deviation ${deviation} for ${variance} squared`);
     }
   });
@@ -241,8 +241,8 @@ test("NaN and infinity leave no finite result", async () => {
     const args = [tensor(x, { shape: [1, 6, 9, 11, 13] }), field(2, 10, 6, 3, 3, 3), field(3, 10)];
     const { values } = await outcome(true, withMoments(5), args);
     for (let row = 0; row < 5; row++) {
-      const [mean, rstd] = values[1]!.subarray(2 * row, 2 * row + 2);
-      assert.not(Number.isFinite(mean! * rstd!), `${bad} gives ${mean} and ${rstd}`);
+      const [mean, rstd] = values[1].subarray(2 * row, 2 * row + 2);
+      assert.not(Number.isFinite(mean * rstd), `${bad} gives ${mean} and ${rstd}`);
     }
   }
 });
@@ -297,7 +297,7 @@ for (const rows of [32, 64]) {
     const swap = (slot: Slot): Slot =>
       "output" in slot ? { temp: 1 } : "temp" in slot && slot.temp === 1 ? { output: 0 } : slot;
     const swapped = {
-      temps: [temps[0]!, to * places * 4],
+      temps: [temps[0], to * places * 4],
       dispatches: dispatches.map((d) => ({ ...d, writes: d.writes.map(swap) })),
     };
     const { output } = await runLowered(runner, swapped, [x, w, b], to * 4);
@@ -305,15 +305,15 @@ for (const rows of [32, 64]) {
       for (const [part, from] of [0, 128].entries()) {
         const own: number[] = [];
         for (let place = from; place < Math.min(places, from + 128); place++) {
-          let sum = b[channel]!;
-          for (let c = 0; c < 6; c++) sum += x[c * places + place]! * w[channel * 6 + c]!;
+          let sum = b[channel];
+          for (let c = 0; c < 6; c++) sum += x[c * places + place] * w[channel * 6 + c];
           own.push(sum);
         }
         const mean = own.reduce((a, v) => a + v, 0) / own.length;
         const square = own.reduce((a, v) => a + (v - mean) ** 2, 0);
         const [m, s] = output.subarray(4 * channel + 2 * part, 4 * channel + 2 * part + 2);
-        assert.ok(Math.abs(m! - mean) < 1e-4, `channel ${channel}: mean ${m} for ${mean}`);
-        assert.ok(Math.abs(s! / square - 1) < 1e-5, `channel ${channel}: squares ${s} for ${square}`);
+        assert.ok(Math.abs(m - mean) < 1e-4, `channel ${channel}: mean ${m} for ${mean}`);
+        assert.ok(Math.abs(s / square - 1) < 1e-5, `channel ${channel}: squares ${s} for ${square}`);
       }
     }
   });
@@ -337,9 +337,9 @@ test("many parts are joined by two kernels", async () => {
     let mean = 0, variance = 0;
     for (const v of own) mean += v / length;
     for (const v of own) variance += (v - mean) ** 2 / length;
-    assert.ok(Math.abs(output[2 * row]! / mean - 1) < 3e-7, `mean ${output[2 * row]} for ${mean}`);
+    assert.ok(Math.abs(output[2 * row] / mean - 1) < 3e-7, `mean ${output[2 * row]} for ${mean}`);
     assert.ok(
-      Math.abs(output[2 * row + 1]! * Math.sqrt(variance) - 1) < 3e-6,
+      Math.abs(output[2 * row + 1] * Math.sqrt(variance) - 1) < 3e-6,
       `${output[2 * row + 1]} for ${variance}`,
     );
   }

@@ -17,22 +17,22 @@ interface Given {
 function reference(n: number, c: number, space: number, g: Given): Float64Array {
   const lengthOf = (v: readonly number[]): number => Math.max(g.eps, Math.sqrt(v.reduce((a, x) => a + x * x, 0)));
   return Float64Array.from({ length: n * space }, (_, i) => {
-    const q = Array.from({ length: c }, (_, k) => g.query[(Math.floor(i / space) * c + k) * space + (i % space)]!);
+    const q = Array.from({ length: c }, (_, k) => g.query[(Math.floor(i / space) * c + k) * space + (i % space)]);
     const s = g.used.map((_, k) => {
       const p = Array.from(g.prototypes.subarray(k * c, (k + 1) * c));
-      return (g.temperature * p.reduce((a, x, j) => a + x * q[j]!, 0)) / (lengthOf(p) * lengthOf(q));
+      return (g.temperature * p.reduce((a, x, j) => a + x * q[j], 0)) / (lengthOf(p) * lengthOf(q));
     });
     if (!g.used.includes(true)) return s.reduce((a, b) => a + b) / s.length;
     const top = Math.max(...s.filter((_, k) => g.used[k]));
     const e = s.map((v, k) => (g.used[k] ? Math.exp(v - top) : 0));
-    return s.reduce((a, v, k) => a + v * e[k]!, 0) / e.reduce((a, b) => a + b);
+    return s.reduce((a, v, k) => a + v * e[k], 0) / e.reduce((a, b) => a + b);
   });
 }
 
 /** The same in operators, as the sums are written down. */
 function composed(query: Tensor, prototypes: Tensor, used: Tensor, temperature: number, eps: number): Tensor {
   const [n, c, ...space] = query.shape as [number, number, ...number[]];
-  const k = prototypes.shape[0]!;
+  const k = prototypes.shape[0];
   const s = vg
     .cosineSimilarity(query.reshape({ shape: [n, 1, c, -1] }), prototypes.reshape({ shape: [k, c, 1] }), {
       axis: 2,
@@ -181,8 +181,8 @@ for (const [name, [n, c, space, given]] of Object.entries(cases)) {
     const parts = vg.vjp((q, p) => composed(q, p, used, temperature, eps), [query, prototypes]);
     const [got, wanted] = [own[1](cotangent) as Tensor[], parts[1](cotangent) as Tensor[]];
     for (const [k, what] of ["query", "prototypes"].entries()) {
-      const data = { shape: wanted[k]!.shape, data: await wanted[k]!.data() };
-      await assertClose(got[k]!, data, 1e-5, `gradient of the ${what}`);
+      const data = { shape: wanted[k].shape, data: await wanted[k].data() };
+      await assertClose(got[k], data, 1e-5, `gradient of the ${what}`);
     }
   });
 }
@@ -194,8 +194,8 @@ test("zero vectors resemble nothing, and have finite gradients", async () => {
   const f = (q: Tensor, p: Tensor): Tensor => vg.cosineMatching(q, p, used, { temperature: 1 });
   const [none, one] = await f(query, prototypes).data();
   assert.is(none, 0);
-  assert.ok(Math.abs(one! - Math.E / (1 + Math.E)) < 1e-6, `${one}`);
-  const gradients = vg.grad((all: Tensor[]) => f(all[0]!, all[1]!).sum())([query, prototypes]);
+  assert.ok(Math.abs(one - Math.E / (1 + Math.E)) < 1e-6, `${one}`);
+  const gradients = vg.grad((all: Tensor[]) => f(all[0], all[1]).sum())([query, prototypes]);
   for (const g of gradients) assert.ok((await g.data()).every(Number.isFinite));
 });
 
@@ -232,7 +232,7 @@ test("in parts where a tensor is larger than a binding", async () => {
   await vg.closeDevice();
   await vg.openDevice({ maxBindingBytes: 8192 });
   const got = await run();
-  got.forEach((y, k) => assert.equal([...Array.from(y)], [...Array.from(wanted[k]!)], `case ${k}`));
+  got.forEach((y, k) => assert.equal([...Array.from(y)], [...Array.from(wanted[k])], `case ${k}`));
   await vg.closeDevice();
 });
 

@@ -26,11 +26,11 @@ function reference(p: CosineMatchingParams, { query, prototypes, used }: Given):
     for (let i = 0; i < pixels; i++) {
       const from = Math.floor(sample / samples) * p.prototypes;
       let square = 0;
-      for (let c = 0; c < channels; c++) square += query[(sample * channels + c) * pixels + i]! ** 2;
+      for (let c = 0; c < channels; c++) square += query[(sample * channels + c) * pixels + i] ** 2;
       const s = Array.from({ length: p.prototypes }, (_, k) => {
         let dot = 0;
         for (let c = 0; c < channels; c++) {
-          dot += prototypes[(from + k) * channels + c]! * query[(sample * channels + c) * pixels + i]!;
+          dot += prototypes[(from + k) * channels + c] * query[(sample * channels + c) * pixels + i];
         }
         return dot / Math.sqrt(Math.max(square, floor));
       });
@@ -38,7 +38,7 @@ function reference(p: CosineMatchingParams, { query, prototypes, used }: Given):
       const top = Math.max(...logits);
       const e = logits.map((v) => Math.exp(v - top));
       const total = e.reduce((a, b) => a + b, 0);
-      const value = s.reduce((a, v, k) => a + v * e[k]!, 0) / total;
+      const value = s.reduce((a, v, k) => a + v * e[k], 0) / total;
       [value, top + Math.log(total), square].forEach((v, row) => (y[(sample * 3 + row) * pixels + i] = v));
     }
   }
@@ -56,11 +56,11 @@ async function errorOf(variant: string, p: CosineMatchingParams, given: Given): 
   const row = (data: ArrayLike<number>, rows: number, k: number): number[] =>
     Array.from({ length: total * p.pixels }, (_, i) => {
       const [sample, pixel] = [Math.floor(i / p.pixels), i % p.pixels];
-      return data[(sample * rows + k) * p.pixels + pixel]!;
+      return data[(sample * rows + k) * p.pixels + pixel];
     });
   const wanted = reference(p, given);
   const top = row(output, 4, 1);
-  const log = row(output, 4, 2).map((v, i) => Math.log(v) + top[i]!);
+  const log = row(output, 4, 2).map((v, i) => Math.log(v) + top[i]);
   return Math.max(
     relativeError(row(output, 4, 0), row(wanted, 3, 0)),
     relativeError(log, row(wanted, 3, 1)),
@@ -123,7 +123,7 @@ test("a GPU's tile: one pixel an invocation", async () => {
       return (await runLowered(runner, lowered, [query, prototypes, flags], 4 * 4 * 11)).output;
     }),
   );
-  assert.ok(relativeError(outputs[0]!, outputs[1]!) < 1e-6);
+  assert.ok(relativeError(outputs[0], outputs[1]) < 1e-6);
 });
 
 test.after(() => closeRunner(runner));

@@ -12,7 +12,7 @@ function reference(x: ArrayLike<number>, [outer, n, inner]: readonly [number, nu
       let total = 0;
       for (let k = 0; k < n; k++) {
         const at = (o * n + (reverse ? n - 1 - k : k)) * inner + i;
-        y[at] = total += x[at]!;
+        y[at] = total += x[at];
       }
     }
   }

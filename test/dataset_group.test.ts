@@ -68,7 +68,7 @@ test("loadCase() gives the labels of the group: renamed, merged, dropped, ignore
     const item = dataset.cases.find((each) => each.id === id)!;
     const stored = await vg.readVolume(item.label!);
     const { label, labelsPresent } = await vg.loadCase(dataset, item);
-    same(label!.data, Array.from(stored.data, (value) => table[value]!), id);
+    same(label!.data, Array.from(stored.data, (value) => table[value]), id);
     assert.equal(labelsPresent, item.labelsPresent);
     assert.equal([label!.affine, label!.shape], [stored.affine, stored.shape]);
   }
@@ -81,8 +81,8 @@ test("what several labels become is annotated only where all of them are", async
   const sets = [{ data: "whole" }, { data: "parts", labels: { organ: "liver", tumour: "liver" } }];
   const merged = await vg.openDataset(await group({ labels: ["background", "liver", "spleen"], sets }));
   assert.equal(merged.cases.slice(2).map((item) => item.labelsPresent), [[1], [], []]);
-  assert.is(merged.cases[4]!.id, "parts__one");
-  const { label } = await vg.loadCase(merged, merged.cases[4]!);
+  assert.is(merged.cases[4].id, "parts__one");
+  const { label } = await vg.loadCase(merged, merged.cases[4]);
   assert.ok(label!.data.every((value) => value === 0), "not annotated, so 0");
   // Apart from each other, the organ of the second is annotated.
   const apart = [{ data: "whole" }, { data: "parts", labels: { organ: "liver" } }];
@@ -107,8 +107,8 @@ test("present and cases make partly labelled sets of a folder that has all", asy
     spleens__s3: [2, 3],
     livers__a: [1, 3],
   });
-  const { label } = await vg.loadCase(dataset, dataset.cases[0]!);
-  const stored = await vg.readVolume(dataset.cases[0]!.label!);
+  const { label } = await vg.loadCase(dataset, dataset.cases[0]);
+  const stored = await vg.readVolume(dataset.cases[0].label!);
   same(label!.data, Array.from(stored.data, (value) => (value === 1 ? 1 : 0)), "spleen is not present");
 });
 
@@ -140,16 +140,16 @@ test("a label may be any of several of the group", async () => {
   for (const [k, item] of dataset.cases.entries()) {
     const { label } = await vg.loadCase(dataset, item);
     const stored = await vg.readVolume(item.label!);
-    same(label!.data, Array.from(stored.data, (value) => tables[k]![value]!), item.id);
+    same(label!.data, Array.from(stored.data, (value) => tables[k][value]), item.id);
   }
   // The first two sets show one image: organ or tumour does not contradict cyst; the vessels are spleen in one alone.
   const findings = await vg.checkDataset(await group({ labels, sets: sets.slice(0, 2) }));
   assert.equal(findings.filter(({ severity }) => severity === "error"), []);
-  const other = [sets[0], { ...sets[1]!, labels: { organ: "spleen", tumour: "cyst", vessel: "liver", ignore: null } }];
+  const other = [sets[0], { ...sets[1], labels: { organ: "spleen", tumour: "cyst", vessel: "liver", ignore: null } }];
   const [error] = (await vg.checkDataset(await group({ labels, sets: other }))).filter(({ severity }) =>
     severity === "error"
   );
-  assert.match(error!.problem, /claimed otherwise/);
+  assert.match(error.problem, /claimed otherwise/);
 });
 
 /** A body of 80 x 40 x 60 mm about (centre, 15, 20), in air. */
@@ -204,7 +204,7 @@ for (const grid of GRIDS) {
     const inside = expect((x, y, z) => Number(joined(x, y, z)));
     horseshoe.out.forEach((value, i) => {
       if (inside[i] === 0) assert.is(value, 0);
-      else if (Math.abs(at[i]!) > 2) assert.is(value, at[i]! < 0 ? 1 : 2);
+      else if (Math.abs(at[i]) > 2) assert.is(value, at[i] < 0 ? 1 : 2);
       else assert.ok(value === 1 || value === 2);
     });
 
@@ -214,7 +214,7 @@ for (const grid of GRIDS) {
 }
 
 test("splitSides() is not led astray by fragments, or by one organ in pieces", () => {
-  const grid = GRIDS[0]!;
+  const grid = GRIDS[0];
   const values = ({ out }: { out: Uint8Array }): number[] => [...new Set(out)].sort();
   // Specks beside, above and beyond a lone kidney stay with it.
   const specks = (x: number, y: number, z: number) =>
@@ -371,17 +371,17 @@ test("a file that contradicts its own dataset.json is refused in a group as with
     await group({ labels: ["background", "liver", "spleen"], sets: [{ data: path }] }),
   );
   assert.match(
-    await refused(vg.loadCase(dataset, dataset.cases[0]!)),
+    await refused(vg.loadCase(dataset, dataset.cases[0])),
     /it holds 3 \(\d+ voxels\), which are none of the labels/,
   );
   assert.match(
-    await refused(vg.loadCase(dataset, dataset.cases[1]!)),
+    await refused(vg.loadCase(dataset, dataset.cases[1])),
     /it holds 2 spleen \(\d+ voxels\), which labels_present/,
   );
 });
 
 test("checkDataset() finds voxels of one image that two cases claim differently, however their axes lie", async () => {
-  const [, shape, affine] = GRIDS[0]!;
+  const [, shape, affine] = GRIDS[0];
   const image = drawn(shape, affine, (x, y, z) => Math.round(100 * Math.sin(x + 2 * y + 3 * z)));
   const organs = drawn(shape, affine, (x, y, z) => (ball(-22, 8)(x, y, z) ? 1 : ball(20, 6)(x, y, z) ? 2 : 0));
   // In the second set the liver lacks its voxels beyond z = 24, and the axes are others.
@@ -411,7 +411,7 @@ test("checkDataset() finds voxels of one image that two cases claim differently,
   const voxel = /voxel \((\d+), (\d+), (\d+)\), (\S+), (\S+), (\S+) mm/.exec(problem)!.slice(1).map(Number);
   const stored = await vg.readVolume(at);
   const point = vg.applyAffine(stored.affine, voxel.slice(0, 3));
-  assert.ok(point.every((x, k) => Math.abs(x - voxel[3 + k]!) < 0.06), problem);
+  assert.ok(point.every((x, k) => Math.abs(x - voxel[3 + k]) < 0.06), problem);
   assert.ok(ball(-22, 8)(...point) && point[2] >= 24);
   // Where the second set does not claim the liver, the two agree; that a split could part them is worth a word.
   const agreeing = await vg.checkDataset(
@@ -421,11 +421,11 @@ test("checkDataset() finds voxels of one image that two cases claim differently,
   // One folder in two sets whose maps differ.
   const sets = [{ data: "twin1", labels: { spleen: "liver" } }, { data: "twin1", name: "other" }];
   const [maps] = await vg.checkDataset(await group({ labels, sets }));
-  assert.match(maps!.problem, /it is spleen here and liver there/);
+  assert.match(maps.problem, /it is spleen here and liver there/);
 });
 
 test("checkDataset() tells of organs whose sides had to be guessed", async () => {
-  const [, shape, affine] = GRIDS[1]!;
+  const [, shape, affine] = GRIDS[1];
   const scan = (label: (x: number, y: number, z: number) => boolean) => ({
     image: drawn(shape, affine, (x, y, z) => bodyAt(0)(x, y, z) + Math.round(9 * Math.sin(x + y + z))),
     label: drawn(shape, affine, (x, y, z) => Number(label(x, y, z))),

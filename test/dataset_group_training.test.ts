@@ -15,7 +15,7 @@ test("kFold() divides every set as evenly", () => {
     letter,
     k,
   ) => [`big__${letter}`, ...(k < 5 ? [`mid__${letter}`] : []), ...(k < 2 ? [`few__${letter}`] : [])]);
-  const setOf = (id: string): string => id.split("__")[0]!;
+  const setOf = (id: string): string => id.split("__")[0];
   const folds = vg.kFold(ids, { folds: 5, seed: 2, setOf });
   assert.equal(folds.flatMap((fold) => fold.val).sort(), [...ids].sort());
   const counts = (name: string): number[] =>
@@ -50,7 +50,7 @@ test("fingerprint, plan and store take a group; a changed map makes its cases an
   const spacings = fingerprint.cases.map((item) => item.spacing.map((step) => +step.toFixed(4)).join());
   assert.equal([...new Set(spacings)], ["3,2,2", "3,1.1,1.1"]);
   const plan = vg.makePlan(dataset, fingerprint, { preset: "small" });
-  assert.equal([plan.dataset, plan.labels, plan.channels[0]!.normalisation], ["trained", TRAINED, "ct"]);
+  assert.equal([plan.dataset, plan.labels, plan.channels[0].normalisation], ["trained", TRAINED, "ct"]);
   const folderOf = join(root, "store");
   const store = await vg.openCaseStore(dataset, plan, { folder: folderOf, workers: 1 });
   assert.equal([store.made, store.kept], [8, 0]);
@@ -136,7 +136,7 @@ test("a step draws from the sets by the rule, the same at every turn", async () 
   assert.ok(Math.abs(share(equal.steps) - 1 / 2) < 0.13, `${share(equal.steps)}`);
   assert.ok(equal.steps.some((sets) => new Set(sets).size === 2), "sets are drawn for each patch");
   const proportional = await drawnBy("proportional");
-  const expected = proportional.training.folds[0]!.split.train.filter((id) => id.startsWith("t2")).length / 6;
+  const expected = proportional.training.folds[0].split.train.filter((id) => id.startsWith("t2")).length / 6;
   assert.ok(
     Math.abs(share(proportional.steps) - expected) < 4 * Math.sqrt((expected * (1 - expected)) / 240),
     `${share(proportional.steps)}`,
@@ -162,7 +162,7 @@ test("a step draws from the sets by the rule, the same at every turn", async () 
 test("a plain dataset gives the same batches whatever the rule, and says nothing of annotation", async () => {
   const batches = await Promise.all(["proportional", "equal", "turn"].map(async (rule) => {
     const training = await open(join(root, "t1"), ["--sets", rule]);
-    const { image, label, sets } = await training.batch(training.folds[0]!.split, 2);
+    const { image, label, sets } = await training.batch(training.folds[0].split, 2);
     assert.is(sets, undefined);
     return [await image.data(), await label.data()];
   }));
@@ -254,19 +254,19 @@ test("held-out cases are measured by what they have annotated", async () => {
   await training.test(fold, async (image) => vg.volumeLike(image, new Uint8Array(image.data.length).fill(1)));
   const { rows } = (await training.finish()).tableRows();
   // "in neither" and "in one alone" count what was measured: no case here has liver nowhere, none predicts spleen.
-  assert.is(rows[0]!.at(-2), "0");
-  assert.equal(rows[1]!.slice(-2).map(Number).reduce((a, b) => a + b), 1, "the one held-out case of t2");
+  assert.is(rows[0].at(-2), "0");
+  assert.equal(rows[1].slice(-2).map(Number).reduce((a, b) => a + b), 1, "the one held-out case of t2");
   const summary = JSON.parse(await readFile(join(training.run.path, "summary.json"), "utf8"));
   const dataset: Dataset = training.dataset;
   for (const entry of summary.metric_per_case) {
-    const id = /predictions\/(.+)\.nii\.gz$/.exec(entry.prediction_file)![1]!;
+    const id = /predictions\/(.+)\.nii\.gz$/.exec(entry.prediction_file)![1];
     const item = dataset.cases.find((each) => each.id === id)!;
     const { label } = await vg.loadCase(dataset, item);
     const [own, other] = item.set === "t1" ? ["1", "2"] : ["2", "1"];
-    assert.equal(Object.values(entry.metrics[other!]).filter((value) => value !== null), [], id);
+    assert.equal(Object.values(entry.metrics[other]).filter((value) => value !== null), [], id);
     const marked = [...label!.data].filter((value) => value === Number(own)).length;
     const dice = own === "1" ? (2 * marked) / (label!.data.length + marked) : 0;
-    if (marked > 0) assert.ok(Math.abs(entry.metrics[own!].Dice - dice) < 1e-12, id);
+    if (marked > 0) assert.ok(Math.abs(entry.metrics[own].Dice - dice) < 1e-12, id);
     same(vg.readNifti(await readFile(entry.reference_file)).data, label!.data, "the group's values");
   }
   const rule = JSON.parse(await readFile(join(training.run.path, "postprocessing.json"), "utf8"));

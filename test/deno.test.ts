@@ -22,7 +22,7 @@ test("twenty steps in Deno give the losses of Node within 1e-4", async () => {
   assert.is(host, "deno");
   assert.is(result.length, 20);
   inNode.forEach((loss, step) => {
-    const apart = Math.abs(result[step]! - loss) / Math.abs(loss);
+    const apart = Math.abs(result[step] - loss) / Math.abs(loss);
     assert.ok(apart < 1e-4, `step ${step}: ${loss} in Node, ${result[step]} in Deno`);
   });
 });
@@ -38,7 +38,7 @@ for (const name of files) {
   test(`${name} passes in Deno`, async () => {
     const { code, stdout, stderr } = await runDeno([join(root, "test", name)]);
     const [total, passed] = ["Total", "Passed"].map((label) => Number(stdout.match(`${label}: +(\\d+)`)?.[1]));
-    assert.ok(code === 0 && total! > 0 && passed === total, `${stdout}${stderr}`);
+    assert.ok(code === 0 && total > 0 && passed === total, `${stdout}${stderr}`);
   });
 }
 
@@ -63,7 +63,7 @@ test("train_unet by `deno run` writes the files and the losses of Node", async (
   const [ours, inNode] = [await losses("deno"), await losses("node")];
   assert.is(ours.length, 4);
   inNode.forEach((loss, k) => {
-    assert.ok(Math.abs(ours[k]! - loss) < 1e-4 * loss, `step ${k + 1}: ${ours[k]} in Deno, ${loss} in Node`);
+    assert.ok(Math.abs(ours[k] - loss) < 1e-4 * loss, `step ${k + 1}: ${ours[k]} in Deno, ${loss} in Node`);
   });
 });
 

@@ -83,8 +83,8 @@ test("detectAnomaly() looks into compiled functions, and at what they are given"
   assert.match(await message(() => given.data()), /donated/);
   const through = compile((x: Tensor, y: Tensor) => [x, y], { donate: [0] });
   const [a, b] = await evaluate([ones([2]).add(1), ones([2]).add(2)]);
-  const [c, d] = await detectAnomaly(() => through(a!, b!));
-  assert.equal([[...(await c!.data())], [...(await d!.data())], [...(await b!.data())]], [[2, 2], [3, 3], [3, 3]]);
+  const [c, d] = await detectAnomaly(() => through(a, b));
+  assert.equal([[...(await c.data())], [...(await d.data())], [...(await b.data())]], [[2, 2], [3, 3], [3, 3]]);
 });
 
 test("detectAnomaly() gives the result of what is sound, and looks no more afterwards", async () => {
@@ -105,23 +105,23 @@ test("profile() counts dispatches, bytes and operations of kernels exactly", asy
   const x = await evaluate(noisy([1, 3, 6, 7, 8]).add(0));
   const w = await evaluate(noisy([4, 3, 3, 3, 3]).add(0));
   const p = await vg.profile(async () => {
-    await evaluate(a!.mul(2).add(1));
-    await evaluate(vg.matmul(a!, b!));
+    await evaluate(a.mul(2).add(1));
+    await evaluate(vg.matmul(a, b));
     await evaluate(vg.conv3d(x, w, { padding: 1 }));
     return "result";
   });
   assert.is(p.result, "result");
   assert.is(p.dispatches.length, 3);
   const [map, product, conv] = p.dispatches;
-  assert.is(map!.kernel, "add+mul");
-  assert.is(map!.bytes, 2 * 4 * 64 * 32);
-  assert.is(map!.flops, 2 * 64 * 32);
-  assert.match(product!.kernel, /^matmul/);
-  assert.is(product!.bytes, 4 * (64 * 32 + 32 * 48 + 64 * 48));
-  assert.is(product!.flops, 2 * 64 * 32 * 48);
-  assert.match(conv!.kernel, /^conv_forward/);
-  assert.is(conv!.bytes, 4 * (x.size + w.size + 4 * 6 * 7 * 8));
-  assert.is(conv!.flops, 2 * 27 * 3 * 4 * 6 * 7 * 8);
+  assert.is(map.kernel, "add+mul");
+  assert.is(map.bytes, 2 * 4 * 64 * 32);
+  assert.is(map.flops, 2 * 64 * 32);
+  assert.match(product.kernel, /^matmul/);
+  assert.is(product.bytes, 4 * (64 * 32 + 32 * 48 + 64 * 48));
+  assert.is(product.flops, 2 * 64 * 32 * 48);
+  assert.match(conv.kernel, /^conv_forward/);
+  assert.is(conv.bytes, 4 * (x.size + w.size + 4 * 6 * 7 * 8));
+  assert.is(conv.flops, 2 * 27 * 3 * 4 * 6 * 7 * 8);
 });
 
 test("profile() gives a table and a trace whose events are in order", async () => {
@@ -134,12 +134,12 @@ test("profile() gives a table and a trace whose events are in order", async () =
   const [info] = step.programs();
   assert.equal(
     p.dispatches.map((d) => d.kernel),
-    [...info!.kernels, ...info!.kernels, ...info!.kernels],
+    [...info.kernels, ...info.kernels, ...info.kernels],
   );
   p.dispatches.forEach((d, k) => {
     assert.ok(d.milliseconds >= 0 && d.start >= (p.dispatches[k - 1]?.start ?? 0), `dispatch ${k} at ${d.start}`);
   });
-  assert.is(p.dispatches[0]!.start, 0);
+  assert.is(p.dispatches[0].start, 0);
   assert.ok(Math.abs(p.milliseconds - p.kernels.reduce((sum, k) => sum + k.milliseconds, 0)) < 1e-6);
   assert.is(
     p.kernels.reduce((sum, k) => sum + k.dispatches, 0),
@@ -147,8 +147,8 @@ test("profile() gives a table and a trace whose events are in order", async () =
   );
   const lines = p.table().split("\n");
   assert.is(lines.length, p.kernels.length + 1);
-  assert.match(lines[0]!, /^kernel +ms +share +dispatches +MB +GB\/s +MFLOP +GFLOP\/s$/);
-  assert.ok(p.kernels.every((k, i) => lines[i + 1]!.startsWith(k.kernel)));
+  assert.match(lines[0], /^kernel +ms +share +dispatches +MB +GB\/s +MFLOP +GFLOP\/s$/);
+  assert.ok(p.kernels.every((k, i) => lines[i + 1].startsWith(k.kernel)));
   const { traceEvents } = JSON.parse(p.trace());
   const events = traceEvents.filter((e: any) => e.ph === "X");
   assert.equal(
@@ -156,7 +156,7 @@ test("profile() gives a table and a trace whose events are in order", async () =
     p.dispatches.map((d) => d.kernel),
   );
   events.forEach((e: any, k: number) => {
-    assert.ok(Math.abs(e.ts - p.dispatches[k]!.start * 1000) < 1e-3 && e.dur >= 0 && e.args.bytes > 0, e.name);
+    assert.ok(Math.abs(e.ts - p.dispatches[k].start * 1000) < 1e-3 && e.dur >= 0 && e.args.bytes > 0, e.name);
   });
 });
 
@@ -183,11 +183,11 @@ test("a recorder sums up, unites times that overlap, and keeps the latest dispat
   const of = (kernel: string, pipeline: GPUComputePipeline, bytes: number) => ({ kernel, pipeline, bytes, flops: 1 });
   // Milliseconds from begin to end; the second of the first submission overlaps the first, the clock steps back once.
   const stamps = (...times: number[]) => Promise.resolve(BigUint64Array.from(times, (t) => BigInt(1e9 + t * 1e6)));
-  recorder.add([of("a", p!, 4), of("b", q!, 4)], stamps(0, 10, 6, 12));
-  recorder.add([of("a", p!, 4), of("a", p!, 8)], stamps(20, 21, 30, 35));
-  recorder.add([of("a", p!, 4)], stamps(40, 43));
-  recorder.add([of("c", q!, 4)], Promise.reject(new Error("device lost")));
-  recorder.add([of("b", q!, 4)], stamps(51, 50));
+  recorder.add([of("a", p, 4), of("b", q, 4)], stamps(0, 10, 6, 12));
+  recorder.add([of("a", p, 4), of("a", p, 8)], stamps(20, 21, 30, 35));
+  recorder.add([of("a", p, 4)], stamps(40, 43));
+  recorder.add([of("c", q, 4)], Promise.reject(new Error("device lost")));
+  recorder.add([of("b", q, 4)], stamps(51, 50));
   assert.is(await recorder.settled().catch((error: Error) => error.message), "device lost");
   assert.is(recorder.count, 6);
   assert.is(recorder.covered, 12 + 1 + 5 + 3);

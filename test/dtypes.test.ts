@@ -38,7 +38,7 @@ const one = (dtype: DType): Tensor => tensor([1], { dtype });
 test("two dtypes meet in the wider of bool < u32 < i32 < f16 < f32", () => {
   all.forEach((a) =>
     all.forEach((b, k) => {
-      const kind = sums[a]![k]!;
+      const kind = sums[a][k];
       const what = `${a} and ${b}`;
       for (const f of [vg.add, vg.sub, vg.mul, vg.maximum, vg.minimum]) assert.is(f(one(a), one(b)).dtype, kind, what);
       const float = kind === "f16" ? "f16" : "f32";
@@ -55,7 +55,7 @@ test("two dtypes meet in the wider of bool < u32 < i32 < f16 < f32", () => {
 test("a plain number takes the tensor's dtype where that can hold it", () => {
   for (const a of all) {
     numbers.forEach((x, k) => {
-      const wanted = withNumbers[a]![k]!;
+      const wanted = withNumbers[a][k];
       assert.is(one(a).add(x).dtype, wanted, `${a} and ${x}`);
       assert.is(vg.sub(x, one(a)).dtype, wanted, `${x} and ${a}`);
       assert.is(vg.where(tensor([true]), one(a), x).dtype, wanted, `${a} and ${x}, where`);
@@ -182,9 +182,9 @@ const expected: Record<string, number[]> = {
 for (const dtype of ["i32", "u32", "bool"] as const) {
   test(`floats become ${dtype} towards 0, those out of range the nearest, NaN ${dtype === "bool" ? "true" : "0"}`, async () => {
     const plain = (list: number[]): number[] => list.map((v) => v + 0);
-    same(plain(await read(f32(...hard).cast(dtype))), expected[dtype]!, "on the device");
-    same(plain(await read(tensor(new Float32Array(hard), { dtype }))), expected[dtype]!, "of a typed array");
-    same(plain(await read(tensor(hard, { dtype }))), expected[dtype]!, "of numbers");
+    same(plain(await read(f32(...hard).cast(dtype))), expected[dtype], "on the device");
+    same(plain(await read(tensor(new Float32Array(hard), { dtype }))), expected[dtype], "of a typed array");
+    same(plain(await read(tensor(hard, { dtype }))), expected[dtype], "of numbers");
   });
 }
 

@@ -45,9 +45,9 @@ for (const axes of [[0], [1], [2], [3], [0, 2], [1, 3], [0, 1, 2, 3], [2, 3], [0
     const tops = new Float64Array(count).fill(-Infinity);
     for (let i = 0; i < data.length; i++) {
       const at = [Math.floor(i / 4810), Math.floor(i / 74) % 65, Math.floor(i / 37) % 2, i % 37];
-      const o = at.reduce((acc, c, k) => acc * kept[k]! + (axes.includes(k) ? 0 : c), 0);
-      sums[o]! += data[i]!;
-      tops[o] = Math.max(tops[o]!, data[i]!);
+      const o = at.reduce((acc, c, k) => acc * kept[k] + (axes.includes(k) ? 0 : c), 0);
+      sums[o] += data[i];
+      tops[o] = Math.max(tops[o], data[i]);
     }
     const x = tensor(data, { shape });
     await assertClose(x.sum({ axes, keepDims: true }), { shape: kept, data: sums }, 1e-5, "sum");
@@ -93,7 +93,7 @@ test("chains with broadcasts, slices, flips, transposes and pads fuse into the r
   for (const i of [1, 3]) {
     for (let j = -1; j < 5; j++) {
       for (const k of [1, 3, 5]) {
-        wanted.push(j < 0 ? 9 : (a[(i * 5 + (4 - j)) * 6 + k]! + b[k * 5 + (4 - j)]!) * 2);
+        wanted.push(j < 0 ? 9 : (a[(i * 5 + (4 - j)) * 6 + k] + b[k * 5 + (4 - j)]) * 2);
       }
     }
   }
@@ -118,7 +118,7 @@ test("a kernel with more inputs than buffers allow is cut", async () => {
   await evaluate(parts);
   const y = parts.reduce((a, b) => a.mul(0.5).add(b));
   const data = await Promise.all(parts.map((p) => p.data()));
-  const wanted = data.reduce((a, b) => a.map((v, k) => v * 0.5 + b[k]!) as Float32Array);
+  const wanted = data.reduce((a, b) => a.map((v, k) => v * 0.5 + b[k]) as Float32Array);
   await assertClose(y, { shape: [7, 9], data: wanted }, 1e-6, "long chain");
 });
 
@@ -147,7 +147,7 @@ test("matmul() of odd shapes, vectors, broadcast batches and empty sums agrees w
     for (let i = 0; i < wanted.length; i++) {
       const [batch, row, column] = [Math.floor(i / (n * m)), Math.floor(i / m) % n, i % m];
       for (let t = 0; t < k; t++) {
-        wanted[i]! += a[(Math.floor(batch / 3) * n + row) * k + t]! * b[((batch % 3) * k + t) * m + column]!;
+        wanted[i] += a[(Math.floor(batch / 3) * n + row) * k + t] * b[((batch % 3) * k + t) * m + column];
       }
     }
     const y = vg.matmul(tensor(a, { shape: [2, 1, n, k] }), tensor(b, { shape: [3, k, m] }));
@@ -185,7 +185,7 @@ test("cosineSimilarity() of many with many vectors, their axes interleaved, agre
     const [n, p, q, r] = [Math.floor(i / 108), Math.floor(i / 36) % 3, Math.floor(i / 4) % 9, i % 4];
     let [dot, aa, bb] = [0, 0, 0];
     for (let c = 0; c < 5; c++) {
-      const [u, v] = [a[((n * 3 + p) * 5 + c) * 4 + r]!, b[(n * 5 + c) * 9 + q]!];
+      const [u, v] = [a[((n * 3 + p) * 5 + c) * 4 + r], b[(n * 5 + c) * 9 + q]];
       dot += u * v;
       aa += u * u;
       bb += v * v;
@@ -307,9 +307,9 @@ test("derivatives of derivatives: third order, and hvp against differences of gr
   const [x, v] = [noise(5, 11), noise(5, 12)];
   const h = 1e-2;
   const shifted = async (sign: number): Promise<ArrayLike<number>> =>
-    grad(g)(tensor(x.map((t, k) => t + sign * h * v[k]!))).data();
+    grad(g)(tensor(x.map((t, k) => t + sign * h * v[k]))).data();
   const [up, down] = [await shifted(1), await shifted(-1)];
-  const difference = Float32Array.from({ length: 5 }, (_, k) => (up[k]! - down[k]!) / (2 * h));
+  const difference = Float32Array.from({ length: 5 }, (_, k) => (up[k] - down[k]) / (2 * h));
   // Central differences in f32: rounding 1e-7 / h and truncation h^2.
   await assertClose(hvp(g, [tensor(x)], [tensor(v)])[0], { shape: [5], data: difference }, 2e-3, "hvp");
 });
@@ -338,7 +338,7 @@ test("errors name operator, what came and what is wanted", async () => {
 
 test("a tensor over the largest buffer is refused with its bytes", async () => {
   const { limits } = await vg.deviceInfo();
-  const n = Math.floor(limits.maxBufferSize! / 4) + 1;
+  const n = Math.floor(limits.maxBufferSize / 4) + 1;
   assert.ok(n < 2 ** 31, "the limit is within what can be indexed");
   await rejects(
     () => evaluate(vg.arange(n, undefined, { dtype: "f32" })),

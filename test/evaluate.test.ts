@@ -101,7 +101,7 @@ test("compareLabels() turns a map that is stored with other axes, and measures t
   const wanted = compareLabels(prediction, reference);
   // Written out by hand: x backwards and y backwards (LPS), and axes z, x, y (SRA).
   const [X, Y, Z] = SHAPE;
-  const at = (x: number, y: number, z: number) => prediction.data[x + X * (y + Y * z)]!;
+  const at = (x: number, y: number, z: number) => prediction.data[x + X * (y + Y * z)];
   const [a, b, c] = [0.8, 1.1, 2.5];
   const lps = new Uint8Array(210);
   const sra = new Uint8Array(210);
@@ -118,7 +118,7 @@ test("compareLabels() turns a map that is stored with other axes, and measures t
     makeVolume(sra, { shape: [Z, X, Y], affine: [0, a, 0, 0, 0, 0, b, 0, c, 0, 0, 0, 0, 0, 0, 1] }),
   ];
   for (const volume of turned) assert.equal(compareLabels(volume, reference), wanted);
-  const away = { ...turned[0]!, affine: turned[0]!.affine.map((v, i) => (i === 3 ? v + 1 : v)) };
+  const away = { ...turned[0], affine: turned[0].affine.map((v, i) => (i === 3 ? v + 1 : v)) };
   assert.throws(() => compareLabels(away, reference), /lies up to .* mm from r/);
 });
 

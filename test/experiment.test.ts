@@ -131,7 +131,7 @@ test("p is of seeds, however many patients each has: none below 6, then that of 
     );
   const p = (seeds: number[]) => {
     const options = { arms: ARMS, seeds, measures: [DICE], reference: "a" };
-    const { difference } = summariseArms(resultsOf(seeds), options)[0]!.arms[1]!.cells[0]!;
+    const { difference } = summariseArms(resultsOf(seeds), options)[0].arms[1].cells[0];
     assert.equal([difference!.seeds, difference!.pairs], [seeds.length, 16 * seeds.length]);
     return difference!.p;
   };

@@ -180,7 +180,7 @@ test("a refused submission rejects with the kernel's name, and the engine goes o
   assert.match(error.message, /^the GPU refused the kernel sqrt\+add: .*destroyed/s);
   const compiled = compile((x: Tensor) => [x.sum(), vg.matmul(x.reshape({ shape: [1, 1000] }), ones([1000, 1]))]);
   assert.match((await rejection(() => compiled(y))).message, /^the GPU refused the kernel (sum|matmul)/);
-  const run = async (x: Tensor): Promise<number> => (await compiled(x))[0]!.item();
+  const run = async (x: Tensor): Promise<number> => (await compiled(x))[0].item();
   assert.is(await run(ones([1000])), 1000);
   const again = await evaluate(ones([1000]).mul(3));
   bufferOf(again).destroy();
@@ -255,7 +255,7 @@ test("arguments that are disposed of while an evaluation waits keep their values
     for (let turn = 0; turn < turns; turn++) await null;
     x.dispose();
     // Takes the memory of x as soon as it is free.
-    const other = evaluate([tensor(noise(n, turns))]).then(([t]) => t!.add(1).data());
+    const other = evaluate([tensor(noise(n, turns))]).then(([t]) => t.add(1).data());
     const [result] = await Promise.allSettled([reading, other]);
     if (result.status === "rejected") assert.match(result.reason.message, /was disposed of/);
     else {

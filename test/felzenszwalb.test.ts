@@ -86,7 +86,7 @@ function byDefinition(
   };
   let smooth = Array.from(image);
   for (const axis of [0, 1, 2]) {
-    const s = sigma[axis]!;
+    const s = sigma[axis];
     if (s === 0) continue;
     const reach = Math.floor(4 * s + 0.5);
     const weight = (k: number): number => Math.exp((-0.5 * k * k) / (s * s));
@@ -95,8 +95,8 @@ function byDefinition(
       let sum = 0;
       for (let k = -reach; k <= reach; k++) {
         const p = place(i);
-        p[axis] = mirrored(p[axis]! + k, shape[axis]!);
-        sum += (weight(k) / total) * smooth[(p[0]! * H + p[1]!) * W + p[2]!]!;
+        p[axis] = mirrored(p[axis] + k, shape[axis]);
+        sum += (weight(k) / total) * smooth[(p[0] * H + p[1]) * W + p[2]];
       }
       return sum;
     });
@@ -105,21 +105,21 @@ function byDefinition(
   for (let a = 0; a < D * H * W; a++) {
     for (let b = a + 1; b < D * H * W; b++) {
       const [p, q] = [place(a), place(b)];
-      if (p.every((v, k) => Math.abs(v - q[k]!) <= 1)) pairs.push({ a, b, cost: Math.abs(smooth[a]! - smooth[b]!) });
+      if (p.every((v, k) => Math.abs(v - q[k]) <= 1)) pairs.push({ a, b, cost: Math.abs(smooth[a] - smooth[b]) });
     }
   }
   pairs.sort((x, y) => x.cost - y.cost);
   const segment = smooth.map((_, i) => ({ members: [i], inside: 0 }));
   const join = (a: number, b: number, inside: number): void => {
-    const joined = { members: [...segment[a]!.members, ...segment[b]!.members], inside };
+    const joined = { members: [...segment[a].members, ...segment[b].members], inside };
     for (const i of joined.members) segment[i] = joined;
   };
-  const allowed = (i: number): number => segment[i]!.inside + scale / 255 / segment[i]!.members.length;
+  const allowed = (i: number): number => segment[i].inside + scale / 255 / segment[i].members.length;
   for (const { a, b, cost } of pairs) {
     if (segment[a] !== segment[b] && cost < Math.min(allowed(a), allowed(b))) join(a, b, cost);
   }
   for (const { a, b } of pairs) {
-    if (segment[a] !== segment[b] && Math.min(segment[a]!.members.length, segment[b]!.members.length) < minSize) {
+    if (segment[a] !== segment[b] && Math.min(segment[a].members.length, segment[b].members.length) < minSize) {
       join(a, b, 0);
     }
   }
@@ -146,11 +146,11 @@ test("supervoxels are those of the definition, in any order of the axes; a slice
     const turn = (list: ArrayLike<number>): number[] =>
       Array.from({ length: list.length }, (_, i) => {
         const [x, y, z] = [Math.floor(i / (H * D)), Math.floor(i / D) % H, i % D];
-        return list[(z * H + y) * W + x]!;
+        return list[(z * H + y) * W + x];
       });
     const turned = felzenszwalb(turn(image), { shape: [W, H, D], scale, sigma: [...sigma].reverse(), minSize });
     // One partition under two numberings has as many pairs of numbers as numbers.
-    assert.is(count(turn(labels).map((v, i) => v * 1000 + turned[i]!)), count(labels));
+    assert.is(count(turn(labels).map((v, i) => v * 1000 + turned[i])), count(labels));
     assert.is(count(turned), count(labels));
   }
   const slice = noise(30 * 41, 9).map((v) => 100 * v);

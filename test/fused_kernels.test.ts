@@ -31,7 +31,7 @@ async function outcome(
   const compiled = compile(f, { precision });
   const results: Tensor[] = tree.leaves(await compiled(...args()));
   const values = await Promise.all(results.map(async (t) => Float32Array.from(await t.data())));
-  return { kernels: compiled.programs()[0]!.kernels, values };
+  return { kernels: compiled.programs()[0].kernels, values };
 }
 
 const { features } = await vg.deviceInfo();
@@ -39,10 +39,10 @@ const precisions: Precision[] = features.includes("shader-f16") ? ["f32", "mixed
 
 /** Norm, activation and convolution, three times, with stride, bias and groups, of odd sizes and two samples. */
 function network([w0, w1, w2, scale, shift, bias]: Tensor[], x: Tensor): Tensor {
-  const act = (y: Tensor): Tensor => vg.groupNorm(y, { groups: 2, weight: scale!, bias: shift! }).relu();
-  let y = vg.conv3d(x, w0!, { padding: 1 });
-  y = vg.conv3d(act(y), w1!, { padding: 1, stride: 2, bias: bias! });
-  return vg.conv3d(act(y), w2!, { groups: 2 });
+  const act = (y: Tensor): Tensor => vg.groupNorm(y, { groups: 2, weight: scale, bias: shift }).relu();
+  let y = vg.conv3d(x, w0, { padding: 1 });
+  y = vg.conv3d(act(y), w1, { padding: 1, stride: 2, bias: bias });
+  return vg.conv3d(act(y), w2, { groups: 2 });
 }
 // Made anew for each device.
 const parameters = (): Tensor[] => [
@@ -61,7 +61,7 @@ for (const precision of precisions) {
     const apart = await outcome(false, f, args, precision);
     const fused = await outcome(true, f, args, precision);
     fused.values.forEach((v, k) => {
-      const error = relativeError(v, Float64Array.from(apart.values[k]!));
+      const error = relativeError(v, Float64Array.from(apart.values[k]));
       assert.ok(error <= tolerance, `output ${k}: ${error}`);
     });
     return [fused, apart];
@@ -105,9 +105,9 @@ test("a convolution ends in a residual sum, an activation and a scale per channe
   const alone = compile((a: Tensor, b: Tensor) => vg.conv3d(a, b, { padding: 1 }));
   const got = await (await whole(x, w, r, s)).data();
   const [y, residual, scale] = [await (await alone(x, w)).data(), await r.data(), await s.data()];
-  const wanted = Float64Array.from(y, (v, i) => Math.max(0, v + residual[i]!) * scale[Math.floor(i / 140) % 3]!);
+  const wanted = Float64Array.from(y, (v, i) => Math.max(0, v + residual[i]) * scale[Math.floor(i / 140) % 3]);
   assert.ok(relativeError(got as Float32Array, wanted) < 1e-6);
-  assert.is(whole.programs()[0]!.dispatches, 1, `${whole.programs()[0]!.kernels}`);
+  assert.is(whole.programs()[0].dispatches, 1, `${whole.programs()[0].kernels}`);
 });
 
 test("a transposed convolution ends in what follows, but not where its own result is needed too", async () => {
@@ -118,8 +118,8 @@ test("a transposed convolution ends in what follows, but not where its own resul
     return [y, y.tanh()];
   });
   const [got, [y, z]] = [await one(x, w), (await both(x, w)) as [Tensor, Tensor]];
-  assert.is(one.programs()[0]!.dispatches, 1);
-  assert.is(both.programs()[0]!.dispatches, 2);
+  assert.is(one.programs()[0].dispatches, 1);
+  assert.is(both.programs()[0].dispatches, 2);
   const wanted = Float64Array.from(await y.data(), Math.tanh);
   assert.ok(relativeError((await got.data()) as Float32Array, wanted) < 1e-6);
   assert.equal(await got.data(), await z.data());
@@ -136,9 +136,9 @@ test("what is read at another place than it is written does not end a convolutio
   const plain = compile((a: Tensor, b: Tensor) => vg.conv3d(a, b));
   const got = await (await f(x, w)).data();
   const y = await (await plain(x, w)).data();
-  const wanted = Float64Array.from(y, (_, i) => y[i - (i % 16) + (i % 4) * 4 + (Math.floor(i / 4) % 4)]! + 1);
+  const wanted = Float64Array.from(y, (_, i) => y[i - (i % 16) + (i % 4) * 4 + (Math.floor(i / 4) % 4)] + 1);
   assert.ok(relativeError(got as Float32Array, wanted) < 1e-6);
-  assert.is(f.programs()[0]!.dispatches, 2);
+  assert.is(f.programs()[0].dispatches, 2);
 });
 
 test.after(vg.closeDevice);

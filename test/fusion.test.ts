@@ -32,18 +32,18 @@ for (const rows of [1, 3, 4, 5, 1025]) {
       const wanted = { s: new Float64Array(rows), q: new Float64Array(rows) };
       for (let r = 0; r < rows; r++) {
         for (let k = 0; k < length; k++) {
-          wanted.s[r]! += x[r * length + k]!;
-          wanted.q[r]! += x[r * length + k]! ** 2;
+          wanted.s[r] += x[r * length + k];
+          wanted.q[r] += x[r * length + k] ** 2;
         }
       }
       // Noise around 0 sums to far less than its terms; errors are of the order of the root of the sum of squares.
       const scale = Math.sqrt(Math.max(...wanted.q)) + 1;
       const close = async (y: Tensor, f: (k: number) => number): Promise<void> =>
         (await y.data()).forEach((v, k) => assert.ok(Math.abs(v - f(k)) < 1e-6 * scale, `${v} for ${f(k)}`));
-      await close(got.one, (k) => (wanted.s[k]! + 1) * w[k]!);
-      await close(got.both[0]!, (k) => wanted.s[k]!);
-      assert.ok(relativeError(await got.both[1]!.data(), wanted.q) < 1e-6);
-      await close(got.down, (k) => 0.5 * wanted.s[k]! - w[k]!);
+      await close(got.one, (k) => (wanted.s[k] + 1) * w[k]);
+      await close(got.both[0], (k) => wanted.s[k]);
+      assert.ok(relativeError(await got.both[1].data(), wanted.q) < 1e-6);
+      await close(got.down, (k) => 0.5 * wanted.s[k] - w[k]);
     });
   }
 }
@@ -112,8 +112,8 @@ test("the update of a parameter ends its gradient, in the parameter's own memory
   const gradient = await g.data();
   assert.ok(
     relativeError(
-      await next!.data(),
-      w.map((v, k) => v - 0.25 * gradient[k]!),
+      await next.data(),
+      w.map((v, k) => v - 0.25 * gradient[k]),
     ) < 1e-6,
   );
 });
@@ -142,7 +142,7 @@ test("updates follow their gradients: no more than a few wait at once, and what 
   let [a, b]: any[] = [[0, own, optimiser.init(own)], [0, other, optimiser.init(other)]];
   for (let k = 0; k < 3; k++) [a, b] = [await inPlace(a[1], a[2], x, 0.01), await apart(b[1], b[2], x, 0.01)];
   const [got, wanted] = [a, b].map((result) => vg.tree.leaves(result) as Tensor[]);
-  for (const [k, t] of got!.entries()) assert.equal(await t.data(), await wanted![k]!.data(), `result ${k}`);
+  for (const [k, t] of got.entries()) assert.equal(await t.data(), await wanted[k].data(), `result ${k}`);
 });
 
 test("a sum that is an output, or is read twice, is written as it is", async () => {
@@ -152,9 +152,9 @@ test("a sum that is an output, or is read twice, is written as it is", async () 
     return [s, s.add(1)];
   });
   const [s, more] = await outputs(x);
-  const values = await s!.data();
+  const values = await s.data();
   assert.equal(
-    [...(await more!.data())],
+    [...(await more.data())],
     [...values].map((v) => Math.fround(v + 1)),
   );
 });
@@ -186,8 +186,8 @@ for (
       tensor(s, { shape: [1, 1] }),
     ).then((t) => t.data());
     const wanted = x.map((v, i) => {
-      const [a, b] = [r[Math.floor(i / length)]!, c[i % length]!];
-      return (a > 0 ? v * a + Math.exp(b) : b - v) * Math.exp(s[0]!);
+      const [a, b] = [r[Math.floor(i / length)], c[i % length]];
+      return (a > 0 ? v * a + Math.exp(b) : b - v) * Math.exp(s[0]);
     });
     assert.ok(relativeError(y, wanted) < 1e-6);
   });

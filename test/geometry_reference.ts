@@ -15,7 +15,7 @@ export function worst(got: ArrayLike<number>, wanted: ArrayLike<number>): number
   let largest = 0;
   for (let i = 0; i < wanted.length; i++) {
     if (got[i] === wanted[i]) continue;
-    const error = Math.abs(got[i]! - wanted[i]!) / wanted[i]!;
+    const error = Math.abs(got[i] - wanted[i]) / wanted[i];
     largest = error <= largest ? largest : Number.isNaN(error) ? Infinity : error;
   }
   return largest;
@@ -35,9 +35,9 @@ export const randomMask = (count: number, share: number, seed: number): Uint8Arr
 /** Every voxel against every zero voxel. */
 export function distances(mask: ArrayLike<number>, [, height, width]: Size, spacing: readonly number[]): Float64Array {
   const place = (i: number): number[] => [
-    Math.floor(i / (height * width)) * spacing[0]!,
-    (Math.floor(i / width) % height) * spacing[1]!,
-    (i % width) * spacing[2]!,
+    Math.floor(i / (height * width)) * spacing[0],
+    (Math.floor(i / width) % height) * spacing[1],
+    (i % width) * spacing[2],
   ];
   const zeros: number[][] = [];
   for (let i = 0; i < mask.length; i++) if (!mask[i]) zeros.push(place(i));
@@ -45,7 +45,7 @@ export function distances(mask: ArrayLike<number>, [, height, width]: Size, spac
     if (!mask[i]) return 0;
     const [z, y, x] = place(i) as [number, number, number];
     let best = Infinity;
-    for (const zero of zeros) best = Math.min(best, (z - zero[0]!) ** 2 + (y - zero[1]!) ** 2 + (x - zero[2]!) ** 2);
+    for (const zero of zeros) best = Math.min(best, (z - zero[0]) ** 2 + (y - zero[1]) ** 2 + (x - zero[2]) ** 2);
     return Math.sqrt(best);
   });
 }
@@ -93,7 +93,7 @@ export function filled(mask: ArrayLike<number>, size: Size, axes: number): Uint8
     const ends = [x === 0 || x === width - 1, y === 0 || y === height - 1, z === 0 || z === depth - 1];
     if (ends.slice(0, axes).some((end) => end)) open.add(label);
   });
-  return Uint8Array.from(mask, (v, i) => (v || !open.has(labels[i]!) ? 1 : 0));
+  return Uint8Array.from(mask, (v, i) => (v || !open.has(labels[i]) ? 1 : 0));
 }
 
 /** A single path, one voxel thick, through all of a cube: along lines of the last axis, back and forth, slice by slice. */
@@ -108,7 +108,7 @@ export function snake(n: number): Uint8Array {
     rows.forEach((y, k) => {
       for (let x = 0; x < n; x++) set(z, y, x);
       end = n - 1 - end;
-      if (k + 1 < rows.length) set(z, (y + rows[k + 1]!) / 2, end);
+      if (k + 1 < rows.length) set(z, (y + rows[k + 1]) / 2, end);
       row = y;
     });
     if (z + 2 < n) set(z + 1, row, end);
@@ -119,7 +119,7 @@ export function snake(n: number): Uint8Array {
 /** A spiral path in a square, one pixel thick, with a pixel between its turns. */
 export function spiral(n: number): Uint8Array {
   const mask = new Uint8Array(n * n);
-  const at = (y: number, x: number): number => (y < 0 || x < 0 || y >= n || x >= n ? 0 : mask[y * n + x]!);
+  const at = (y: number, x: number): number => (y < 0 || x < 0 || y >= n || x >= n ? 0 : mask[y * n + x]);
   let [y, x, dy, dx] = [0, 0, 0, 1];
   for (let turns = 0; turns < 2;) {
     mask[y * n + x] = 1;

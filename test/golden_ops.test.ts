@@ -41,9 +41,9 @@ function call(c: Case, inputs: readonly Tensor[]): Tensor {
   const options: Record<string, unknown> = { ...c.options };
   if (c.op === "concat" || c.op === "stack") return op(inputs, options);
   // The condition is stored as int32.
-  if (c.op === "where") return op(inputs[0]!.cast("bool"), inputs[1], inputs[2]);
+  if (c.op === "where") return op(inputs[0].cast("bool"), inputs[1], inputs[2]);
   const count = Math.min(positional(c.op), inputs.length);
-  inputs.slice(count).forEach((x, k) => (options[named[c.op]![k]!] = x));
+  inputs.slice(count).forEach((x, k) => (options[named[c.op][k]] = x));
   return Object.keys(options).length > 0 ? op(...inputs.slice(0, count), options) : op(...inputs.slice(0, count));
 }
 

@@ -11,7 +11,7 @@ function coordinates(p: Problem, seed: number, reach = 1.6): Float32Array {
   const space = p.image.slice(2);
   const random = noise(size(p.grid), seed);
   return random.map((r, k) => {
-    const n = space[space.length - 1 - (k % space.length)]!;
+    const n = space[space.length - 1 - (k % space.length)];
     const quarter = Math.floor(((r * reach + 1) / 2) * n) + (k % 2 ? 0.3 : 0.8) - 0.5;
     return p.o.alignCorners ? (n === 1 ? 0.3 : (2 * quarter) / (n - 1) - 1) : (2 * quarter + 1) / n - 1;
   });
@@ -105,7 +105,7 @@ for (
         ["grad of grad", reverse],
       ] as [string, Tensor[]][]
     ) {
-      const got = dotOf(await hx!.data(), rx) + dotOf(await hg!.data(), rg);
+      const got = dotOf(await hx.data(), rx) + dotOf(await hg.data(), rg);
       assert.ok(Math.abs(got - wanted) < 2e-5 * Math.abs(wanted) + 1e-3, `${what} ${how}: ${got}, wanted ${wanted}`);
     }
   });
@@ -174,9 +174,9 @@ test("coordinates that are not finite or far away", async () => {
       const got = [...(await y.data())];
       expected[padding].forEach((v, k) => {
         // Where reflections of 1e30 end nobody can say in f32; somewhere in the image.
-        if (v === null) assert.ok(got[k]! >= 0.5 && got[k]! <= 6.5, `${mode} ${padding} ${odd[k]}: ${got[k]}`);
+        if (v === null) assert.ok(got[k] >= 0.5 && got[k] <= 6.5, `${mode} ${padding} ${odd[k]}: ${got[k]}`);
         else if (mode !== "cubic" || padding === "zeros" || padding === "border") {
-          assert.ok(Math.abs(got[k]! - v) < 1e-5, `${mode} ${padding} ${odd[k]}: ${got[k]}, wanted ${v}`);
+          assert.ok(Math.abs(got[k] - v) < 1e-5, `${mode} ${padding} ${odd[k]}: ${got[k]}, wanted ${v}`);
         }
       });
       assert.ok((await dx.data()).every(Number.isFinite), `${mode} ${padding} image gradient`);

@@ -54,9 +54,9 @@ function eachTap(
   const points = size(p.grid.slice(1, -1));
   for (let n = 0; n < samples; n++) {
     for (let q = 0; q < points; q++) {
-      const axes = space.map((m, k) => tapsOf(grid[(n * points + q + 1) * space.length - 1 - k]!, m, p.o));
+      const axes = space.map((m, k) => tapsOf(grid[(n * points + q + 1) * space.length - 1 - k], m, p.o));
       const joined = axes.reduce(
-        (list, taps, k) => list.flatMap(([v, a]) => taps.map(([i, b]): Tap => [v * space[k]! + i, a * b])),
+        (list, taps, k) => list.flatMap(([v, a]) => taps.map(([i, b]): Tap => [v * space[k] + i, a * b])),
         [[0, 1]] as Tap[],
       );
       for (let c = 0; c < channels; c++) {
@@ -71,19 +71,19 @@ function eachTap(
 /** Values at the points. */
 export function sampled(p: Problem, x: ArrayLike<number>, grid: ArrayLike<number>): Float64Array {
   const y = new Float64Array(size(outShape(p)));
-  eachTap(p, grid, (out, voxel, weight) => (y[out]! += weight * x[voxel]!));
+  eachTap(p, grid, (out, voxel, weight) => (y[out] += weight * x[voxel]));
   return y;
 }
 
 /** The adjoint in the image. */
 export function imageGradient(p: Problem, g: ArrayLike<number>, grid: ArrayLike<number>): Float64Array {
   const dx = new Float64Array(size(p.image));
-  eachTap(p, grid, (out, voxel, weight) => (dx[voxel]! += weight * g[out]!));
+  eachTap(p, grid, (out, voxel, weight) => (dx[voxel] += weight * g[out]));
   return dx;
 }
 
 export const dotOf = (a: ArrayLike<number>, b: ArrayLike<number>): number =>
-  Array.from(a).reduce((total, v, k) => total + v * b[k]!, 0);
+  Array.from(a).reduce((total, v, k) => total + v * b[k], 0);
 /** a + s b */
 export const plus = (a: ArrayLike<number>, b: ArrayLike<number>, s: number): Float64Array =>
-  Float64Array.from(a, (v, k) => v + s * b[k]!);
+  Float64Array.from(a, (v, k) => v + s * b[k]);

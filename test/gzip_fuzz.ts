@@ -44,7 +44,7 @@ export class Bits {
   put(value: number, count: number): this {
     for (let bit = 0; bit < count; bit++, this.#used++) {
       if (this.#used % 8 === 0) this.bytes.push(0);
-      this.bytes[this.#used >> 3]! |= ((value >> bit) & 1) << (this.#used % 8);
+      this.bytes[this.#used >> 3] |= ((value >> bit) & 1) << (this.#used % 8);
     }
     return this;
   }
@@ -111,7 +111,7 @@ function compressed(random: Prng): Uint8Array {
     constants.Z_HUFFMAN_ONLY,
     constants.Z_RLE,
     constants.Z_FIXED,
-  ][random.integer(4)]!;
+  ][random.integer(4)];
   return new Uint8Array(deflateRawSync(content, { level: random.integer(10), strategy }));
 }
 
@@ -136,7 +136,7 @@ export function fuzz(count: number, seed = 1): Tally {
         let edits = 1 + random.integer(3);
         edits > 0 && stream.length > 0;
         edits--
-      ) stream[random.integer(stream.length)]! ^= 1 << random.integer(8);
+      ) stream[random.integer(stream.length)] ^= 1 << random.integer(8);
     }
     if (kind === 3) stream = stream.slice(0, random.integer(stream.length + 1));
     const name = `stream ${round} of seed ${seed}`;

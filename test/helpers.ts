@@ -33,8 +33,8 @@ export function relativeError(got: ArrayLike<number>, wanted: ArrayLike<number>)
   let worst = 0;
   let scale = 0;
   for (let k = 0; k < wanted.length; k++) {
-    scale = Math.max(scale, Math.abs(wanted[k]!));
-    const difference = Math.abs(got[k]! - wanted[k]!);
+    scale = Math.max(scale, Math.abs(wanted[k]));
+    const difference = Math.abs(got[k] - wanted[k]);
     // NaN must not compare as small.
     worst = Number.isNaN(difference) ? Infinity : Math.max(worst, difference);
   }

@@ -6,7 +6,7 @@ import { Tensor, tensor } from "../engine/mod.ts";
 import { assertClose, goldenJson, goldenTensors, toTensor } from "./helpers.ts";
 
 const inner = (a: readonly Tensor[], b: readonly Tensor[]): Tensor =>
-  a.map((x, k) => x.mul(b[k]!).sum()).reduce((x, y) => x.add(y));
+  a.map((x, k) => x.mul(b[k]).sum()).reduce((x, y) => x.add(y));
 
 const method = goldenJson("methods").cases.find((c: { name: string }) => c.name === "hvp.network");
 const read = goldenTensors("methods");
@@ -18,11 +18,11 @@ test("Hessian-vector product of a network with skip connection and cross-entropy
   const weights: Tensor[] = method.weights.map((key: string) => toTensor(read(key)));
   const vector: Tensor[] = method.vector.map((key: string) => toTensor(read(key)));
   const loss = (...[conv, scale, shift, down, up, head, bias]: Tensor[]): Tensor => {
-    const normed = vg.groupNorm(vg.conv3d(image, conv!, { padding: 1 }), { groups: 4, weight: scale!, bias: shift! });
+    const normed = vg.groupNorm(vg.conv3d(image, conv, { padding: 1 }), { groups: 4, weight: scale, bias: shift });
     const h = crop(normed.leakyRelu({ slope: 0.01 }));
-    const low = vg.conv3d(h, down!, { stride: 2 }).tanh();
-    const sum = h.add(vg.convTranspose3d(low, up!, { stride: 2 }));
-    return vg.crossEntropy(vg.conv3d(sum, head!, { bias: bias! }), labels);
+    const low = vg.conv3d(h, down, { stride: 2 }).tanh();
+    const sum = h.add(vg.convTranspose3d(low, up, { stride: 2 }));
+    return vg.crossEntropy(vg.conv3d(sum, head, { bias: bias }), labels);
   };
   const gradients = (ws: Tensor[]): Tensor[] => vg.grad((xs: Tensor[]) => loss(...xs))(ws);
   const [value, grads] = vg.valueAndGrad((ws: Tensor[]) => loss(...ws))(weights);
@@ -81,10 +81,10 @@ test("third derivatives of a network", async () => {
   await vg.evaluate(results);
   assert.ok(Math.abs((await results.loss.item()) - golden.loss) < 1e-5 * golden.loss);
   for (const [k, name] of names.entries()) {
-    const wanted = (data: number[]) => ({ shape: weights[k]!.shape, data });
-    await assertClose(results.second[k]!, wanted(golden.second[name]), 1e-3, `second, ${name}`);
-    await assertClose(third[k]!, wanted(golden.third[name]), 1e-3, `third, ${name}`);
-    await assertClose(forward[k]!, wanted(golden.third[name]), 1e-3, `third in forward mode, ${name}`);
+    const wanted = (data: number[]) => ({ shape: weights[k].shape, data });
+    await assertClose(results.second[k], wanted(golden.second[name]), 1e-3, `second, ${name}`);
+    await assertClose(third[k], wanted(golden.third[name]), 1e-3, `third, ${name}`);
+    await assertClose(forward[k], wanted(golden.third[name]), 1e-3, `third in forward mode, ${name}`);
   }
 });
 

@@ -46,7 +46,7 @@ export async function hostileRun(path: string): Promise<void> {
   for (const [k, svg] of HOSTILE.entries()) {
     await writeFile(`${path}/figures/${k}_<img onerror=window.hit=13 src=x>.svg`, svg);
   }
-  await writeFile(`${path}/overlay.svg`, HOSTILE[0]!);
+  await writeFile(`${path}/overlay.svg`, HOSTILE[0]);
   await writeTable(run, { name: "1", title: NAME, caption: NAME, headings: [NAME, "b"], rows: [[NAME, 2], ["z", 1]] });
   const volume = makeVolume(Uint8Array.from([1, 1, 0, 2, 0, 0, 0, 0]), {
     shape: [2, 2, 2],

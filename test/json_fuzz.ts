@@ -158,7 +158,7 @@ function hostile(random: Prng): unknown {
     () => nested(random.integer(60), random),
     () => Array.from({ length: random.integer(400) }, () => random.integer(300)),
     () => Array.from({ length: random.integer(300) }, (_, k) => `${KEYS[random.integer(KEYS.length)]}${k}`),
-    () => ({ [KEYS[random.integer(KEYS.length)]!]: hostile(random) }),
+    () => ({ [KEYS[random.integer(KEYS.length)]]: hostile(random) }),
     () => [[[]]],
     () => "漢".repeat(random.integer(3000)),
     () => "../../../../elsewhere/outside",
@@ -168,7 +168,7 @@ function hostile(random: Prng): unknown {
     () => IDS[random.integer(3)],
     () => NaN,
   ];
-  return values[random.integer(values.length)]!();
+  return values[random.integer(values.length)]();
 }
 
 /** A way into a document: the object or list, and a key of it. */
@@ -189,14 +189,14 @@ function damaged(seed: unknown, random: Prng): unknown {
   for (let edits = random.integer(3); edits > 0; edits--) {
     const all = places(document);
     if (all.length === 0) break;
-    const [object, key] = all[random.integer(all.length)]!;
+    const [object, key] = all[random.integer(all.length)];
     const kind = random.integer(6);
     if (kind < 3) define(object, key, hostile(random));
     else if (kind === 3) Array.isArray(object) ? object.splice(Number(key), 1) : delete object[key];
-    else if (kind === 4 && !Array.isArray(object)) define(object, KEYS[random.integer(KEYS.length)]!, hostile(random));
+    else if (kind === 4 && !Array.isArray(object)) define(object, KEYS[random.integer(KEYS.length)], hostile(random));
     else {
       // A value where another stands.
-      const [from, other] = all[random.integer(all.length)]!;
+      const [from, other] = all[random.integer(all.length)];
       define(object, key, structuredClone(from[other]));
     }
   }
@@ -211,9 +211,9 @@ function textOf(document: unknown, random: Prng): string {
     case 0:
       return text.slice(0, at);
     case 1:
-      return insert([...'{}[]",:0\\ \u0000\uFEFF'][random.integer(12)]!);
+      return insert([...'{}[]",:0\\ \u0000\uFEFF'][random.integer(12)]);
     case 2:
-      return insert(["NaN", "1e999", "-", "//", "\u001b[31m", "\\u0000", "null", "__proto__"][random.integer(8)]!);
+      return insert(["NaN", "1e999", "-", "//", "\u001b[31m", "\\u0000", "null", "__proto__"][random.integer(8)]);
     case 3:
       return text.slice(0, at) + text.slice(at + 1 + random.integer(4));
     case 4:
@@ -305,7 +305,7 @@ function checkMessage(message: string): void {
   const bytes = Buffer.byteLength(message);
   longest = Math.max(longest, bytes);
   if (bytes > 2048) throw new Error(`a message of ${bytes} bytes: ${message.slice(0, 200)}`);
-  // eslint-disable-next-line no-control-regex
+  // deno-lint-ignore no-control-regex
   if (/[\u0000-\u0009\u000b-\u001f\u007f-\u009f]/.test(message)) {
     throw new Error(`a message with control characters: ${JSON.stringify(message.slice(0, 200))}`);
   }
@@ -359,7 +359,7 @@ export async function fuzz(count: number, options: { seed?: number; large?: bool
     const all = new Prng(seed);
     for (let round = 0; round < count; round++) {
       const random = all.fork(round);
-      const kind = KINDS[round % KINDS.length]!;
+      const kind = KINDS[round % KINDS.length];
       const [folder, file] = [folders[kind], join(folders[kind], FILES[kind])];
       const isLarge = (large && round < 1) || round % 2500 === 2499;
       const document = kind === "log"
@@ -372,9 +372,9 @@ export async function fuzz(count: number, options: { seed?: number; large?: bool
       const name = `input ${round} of seed ${seed} (${kind})`;
       try {
         await use(kind, folder, file);
-        tally.read[kind]!++;
+        tally.read[kind]++;
       } catch (error) {
-        tally.refused[kind]!++;
+        tally.refused[kind]++;
         if (process.env.SHOW === kind) console.error((error as Error).message.slice(0, 200));
         const known = error instanceof VoxgradError || error instanceof PlatformError || error instanceof ConfigError;
         if (!known) tally.faults.push(`${name}: ${(error as Error).stack?.slice(0, 1500)}`);

@@ -11,8 +11,8 @@ function inertiaOf(points: readonly number[], channels: number, labels: ArrayLik
   for (let k = 0; k < clusters; k++) {
     const own = Array.from({ length: n }, (_, i) => i).filter((i) => labels[i] === k);
     for (let c = 0; c < channels; c++) {
-      const mean = own.reduce((a, i) => a + points[c * n + i]!, 0) / own.length;
-      for (const i of own) sum += (points[c * n + i]! - mean) ** 2;
+      const mean = own.reduce((a, i) => a + points[c * n + i], 0) / own.length;
+      for (const i of own) sum += (points[c * n + i] - mean) ** 2;
     }
   }
   return sum;
@@ -65,8 +65,8 @@ test("more starts are never worse; every result is its own next step, also where
       for (let k = 0; k < clusters; k++) {
         const own = Array.from({ length: n }, (_, i) => i).filter((i) => labels[i] === k);
         for (let c = 0; c < channels; c++) {
-          const mean = own.reduce((a, i) => a + points[c * n + i]!, 0) / own.length;
-          assert.ok(Math.abs(centres[k * channels + c]! - mean) < 1e-12, `seed ${seed}, centre ${k}`);
+          const mean = own.reduce((a, i) => a + points[c * n + i], 0) / own.length;
+          assert.ok(Math.abs(centres[k * channels + c] - mean) < 1e-12, `seed ${seed}, centre ${k}`);
         }
       }
       if (seed < 20) assert.ok(kMeans(points, { channels, clusters, seed, restarts: 5 }).inertia <= inertia);
@@ -79,10 +79,10 @@ test("known clusters are found, numbered by their mean over the channels, with t
   const means = [[9, 3], [-4, 1], [2, -1]];
   const prng = new Prng(3);
   const of = Array.from({ length: n }, () => prng.integer(3));
-  const points = Float32Array.from([0, 1].flatMap((c) => of.map((k) => means[k]![c]! + 0.3 * prng.normal())));
+  const points = Float32Array.from([0, 1].flatMap((c) => of.map((k) => means[k][c] + 0.3 * prng.normal())));
   for (let seed = 0; seed < 6; seed++) {
     const { centres } = kMeans(points, { clusters: 3, channels: 2, seed });
-    assert.equal([...nearestCentres(points, centres, { channels: 2 })], of.map((k) => truth[k]!));
+    assert.equal([...nearestCentres(points, centres, { channels: 2 })], of.map((k) => truth[k]));
     assert.equal([...centres].map(Math.round), [-4, 1, 2, -1, 9, 3], `seed ${seed}`);
     assert.equal(kMeans(points, { clusters: 3, channels: 2, seed }).centres, centres);
   }

@@ -62,17 +62,17 @@ const hostNames = [
 function layer(path: string): string {
   const found = Object.keys(arrows).filter((key) => path === key || path.startsWith(`${key}/`));
   if (found.length !== 1) throw new Error(`${path} lies in no known folder`);
-  return found[0]!;
+  return found[0];
 }
 
 /** The imports of a file that its folder may not have. */
 function forbiddenImports(path: string, source: string): string[] {
   const own = layer(path);
-  const allowed = [own, ...arrows[own]!];
+  const allowed = [own, ...arrows[own]];
   const names = String.raw`(?:type\s+)?(?:\*(?:\s+as\s+\w+)?|[\w$,\s]*(?:\{[^}]*\})?)\s*from\s*`;
   const form = String.raw`^(?:(?:import|export)\s+${names}|import\s*)["']([^"']+)["']|\bimport\(\s*["']([^"']+)["']`;
   const statements = source.matchAll(new RegExp(form, "gm"));
-  return [...statements].map((match) => match[1] ?? match[2]!).filter((target) => {
+  return [...statements].map((match) => match[1] ?? match[2]).filter((target) => {
     if (own === "engine/platform" && /^(node|voxgrad):/.test(target)) return false;
     if (!target.startsWith(".") && target !== "#platform") {
       return !(packages[own] ?? []).some((name) => target === name || target.startsWith(`${name}/`));

@@ -75,7 +75,7 @@ test("openDataset() reads nnU-Net v1 lists, whose images are CASE.nii and whose 
   // A channel that is missing is named.
   const { "imagesTr/c1_0001.nii": _, ...fewer } = files;
   const [fault, ...others] = await errorsOf(folder(fewer, { ...TWO, training }));
-  assert.match(`${fault!.file} ${fault!.problem}`, /imagesTr\/c1_0001\.nii channel 1 of case c1 is missing/);
+  assert.match(`${fault.file} ${fault.problem}`, /imagesTr\/c1_0001\.nii channel 1 of case c1 is missing/);
   assert.is(others.length, 0);
 });
 
@@ -159,7 +159,7 @@ test("openDataset() tells patients apart by their folders where files have one n
   assert.equal((await opened(beside)).cases, [["p0", [1], values], ["p1", [2], values], ["p2", [3], values]]);
   // What is truly there twice is still refused.
   assert.match(
-    await allText(folder(files, { ...ONE, training: [...training, training[0]!] })),
+    await allText(folder(files, { ...ONE, training: [...training, training[0]] })),
     /p0_ct is listed twice/,
   );
 });
@@ -203,7 +203,7 @@ test("checkDataset() says of masks of 0 and 255 what they hold and what to write
   const text = await allText(folder(files));
   assert.match(text, /masks: the label files hold 0, 255 alone\. .*write 1 for 255$/);
   assert.not.match(text, /dataset\.json/);
-  const many = { "images/a.nii": image(1), "masks/a.nii": volume((k) => [0, 205, 420, 850][k % 4]!, "int16") };
+  const many = { "images/a.nii": image(1), "masks/a.nii": volume((k) => [0, 205, 420, 850][k % 4], "int16") };
   assert.match(await allText(folder(many)), /hold 0, 205, 420, 850 alone\. .*write 1 for 205, 2 for 420, 3 for 850$/);
   const described = folder({ "imagesTr/a_0000.nii": image(1), "labelsTr/a.nii": label(255) }, ONE);
   assert.match(
@@ -239,15 +239,15 @@ test("messages of a layout name what was looked for and what is there, and never
     assert.ok(text.length > 0);
     assert.not.match(text, /\b(remove|delete|rename|Call it)\b|numTraining": 0/i);
   }
-  assert.match(texts[0]!, /looked for as c1\.001\.0001_0000/);
-  assert.match(texts[1]!, /imagesTr holds a\.dcm/);
-  assert.match(texts[2]!, /case d has no label\..*labelsTr holds c\.nii/);
-  assert.match(texts[3]!, /are both channel 0 of case c\. Say by "file_ending"/);
-  assert.match(texts[4]!, /imagesTr\/p: no case uses the 1 images in it: b\.nii/);
-  assert.match(texts[5]!, /images: a\.nii; labels: b\.nii/);
-  for (const text of [texts[5]!, texts[6]!]) assert.not.match(text, /dataset\.json/);
-  assert.match(texts[7]!, /is no dataset that is known: .* holds a, b\. /);
-  assert.match(texts[8]!, /Name the dataset in it: .*\/inner/);
+  assert.match(texts[0], /looked for as c1\.001\.0001_0000/);
+  assert.match(texts[1], /imagesTr holds a\.dcm/);
+  assert.match(texts[2], /case d has no label\..*labelsTr holds c\.nii/);
+  assert.match(texts[3], /are both channel 0 of case c\. Say by "file_ending"/);
+  assert.match(texts[4], /imagesTr\/p: no case uses the 1 images in it: b\.nii/);
+  assert.match(texts[5], /images: a\.nii; labels: b\.nii/);
+  for (const text of [texts[5], texts[6]]) assert.not.match(text, /dataset\.json/);
+  assert.match(texts[7], /is no dataset that is known: .* holds a, b\. /);
+  assert.match(texts[8], /Name the dataset in it: .*\/inner/);
 });
 
 test("findImages() finds images as people have them, and says what is there where it finds none", async () => {
@@ -294,7 +294,7 @@ test("labels with a scale are whole numbers, in check and loadCase alike, or are
     const path = folder({ "imagesTr/c_0000.nii": image(1), "labelsTr/c.nii": scaled(1) }, json);
     assert.equal(await errorsOf(path), [], `datatype ${code}`);
     const { cases } = await opened(path);
-    assert.equal(cases[0]![2], [0, 1, 2, 3], `datatype ${code}`);
+    assert.equal(cases[0][2], [0, 1, 2, 3], `datatype ${code}`);
     const half = folder({ "imagesTr/c_0000.nii": image(1), "labelsTr/c.nii": scaled(0.5) }, json);
     assert.match(await allText(half), /which are no whole numbers; its header scales .*scl_slope/, `datatype ${code}`);
   }
@@ -318,7 +318,7 @@ test("voxels that float32 does not hold are refused by number, by check and load
     const path = folder({ "imagesTr/c_0000.nii": file, "labelsTr/c.nii": label() }, ONE);
     const errors = await errorsOf(path);
     assert.is(errors.length, 1);
-    assert.match(errors[0]!.problem, wanted);
+    assert.match(errors[0].problem, wanted);
     await opened(path).then(
       () => assert.unreachable(),
       (error: Error) => assert.match(error.message, /c_0000\.nii: \d+ voxels are beyond float32/),
@@ -349,15 +349,15 @@ test("a case's name is one safe segment of a path, wherever it comes from", asyn
     const path = folder(files, { ...ONE, dataset: { [id]: pair, good: pair } });
     const errors = await errorsOf(path);
     assert.is(errors.length, 1, JSON.stringify(id));
-    assert.match(errors[0]!.problem, /^a case is called ".*" ?.*, which cannot name its files$/);
-    assert.not.match(errors[0]!.problem, /[\p{Cc}]/u);
+    assert.match(errors[0].problem, /^a case is called ".*" ?.*, which cannot name its files$/);
+    assert.not.match(errors[0].problem, /[\p{Cc}]/u);
     await openDataset(path).then(
       () => assert.unreachable(JSON.stringify(id)),
       (error: Error) => assert.match(error.message, /cannot name its files/),
     );
   }
   for (const id of ["x".repeat(200), "a b", "-x", "..a", "漢字", "%2e%2e", "a:b", "..."]) {
-    assert.equal((await opened(folder(files, { ...ONE, dataset: { [id]: pair } }))).cases[0]![0], id);
+    assert.equal((await opened(folder(files, { ...ONE, dataset: { [id]: pair } }))).cases[0][0], id);
   }
   const group = folder({
     "s/imagesTr/x.nii": image(1),

@@ -35,17 +35,17 @@ const withGradients = (inputs: () => Tensor[], f: (...xs: Tensor[]) => Tensor) =
 
 const conv3 = (x: number[], w: number[], options: object): () => Tensor[] =>
   withGradients(
-    () => [t(x, 1), t(w, 2), t([w[0]!], 3)],
+    () => [t(x, 1), t(w, 2), t([w[0]], 3)],
     (a, b, bias) => vg.conv3d(a, b, { ...options, bias }),
   );
 const conv2 = (x: number[], w: number[], options: object): () => Tensor[] =>
   withGradients(
-    () => [t(x, 1), t(w, 2), t([w[0]!], 3)],
+    () => [t(x, 1), t(w, 2), t([w[0]], 3)],
     (a, b, bias) => vg.conv2d(a, b, { ...options, bias }),
   );
 const transposed = (x: number[], w: number[], options: { groups?: number }): () => Tensor[] =>
   withGradients(
-    () => [t(x, 1), t(w, 2), t([w[1]! * (options.groups ?? 1)], 3)],
+    () => [t(x, 1), t(w, 2), t([w[1] * (options.groups ?? 1)], 3)],
     (a, b, bias) => (x.length === 5 ? vg.convTranspose3d : vg.convTranspose2d)(a, b, { ...options, bias }),
   );
 const product = (a: number[], b: number[]): () => Tensor[] =>

@@ -14,12 +14,12 @@ async function run(f: (t: Tensor) => Tensor, wanted: readonly number[], toleranc
   for (const y of [await program(x), f(x)]) {
     const got = await y.data();
     wanted.forEach((w, k) =>
-      assert.ok(Math.abs(got[k]! - w) <= tolerance * Math.max(1, Math.abs(w)), `${k}: ${got[k]} for ${w}`)
+      assert.ok(Math.abs(got[k] - w) <= tolerance * Math.max(1, Math.abs(w)), `${k}: ${got[k]} for ${w}`)
     );
   }
   const [info] = program.programs();
   program.dispose();
-  return info!;
+  return info;
 }
 const sumOf = (f: (t: Tensor) => Tensor) => (t: Tensor): Tensor => f(t).sum();
 
@@ -67,9 +67,9 @@ test("a sum of 1000 tensors, and of 1000 functions of one", async () => {
   const functions = (t: Tensor): Tensor => {
     let list = many.map((_, k) => t.mul((k % 5) / 8).add(k % 3));
     while (list.length > 1) {
-      list = list.flatMap((a, k) => (k % 2 ? [] : [k + 1 < list.length ? a.add(list[k + 1]!) : a]));
+      list = list.flatMap((a, k) => (k % 2 ? [] : [k + 1 < list.length ? a.add(list[k + 1]) : a]));
     }
-    return list[0]!;
+    return list[0];
   };
   const wanted = start.map((v) => many.reduce((sum, _, k) => sum + (v * (k % 5)) / 8 + (k % 3), 0));
   const info = await run(functions, wanted, 1e-5);

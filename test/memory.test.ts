@@ -52,8 +52,8 @@ test("live, pooled and peak bytes of a known sequence", async () => {
   assert.equal(at(), [0, 0, 2000, 2000]);
   const [e, f] = await evaluate([ones([2]).greater(0), tensor([1, 2, 3], { dtype: "i32" }).add(1)]);
   assert.is(memoryStats().live, 8 + 12, "a truth value takes a word");
-  e!.dispose();
-  f!.dispose();
+  e.dispose();
+  f.dispose();
 });
 
 test("temporaries of compiled programs are the arena, those of others come back at once", async () => {

@@ -21,7 +21,7 @@ const inRegion = (data: ArrayLike<number>, values: readonly number[]): Uint8Arra
 test("nestedPhantomCase() gives the same voxels for the same seed, on any host; another contrast the same tumour", () => {
   const { image, label } = nestedPhantomCase({ seed: 1 });
   assert.equal([image.shape, image.channels, label.channels], [[48, 48, 16], 4, 1]);
-  image.spacing.forEach((v, axis) => assert.ok(Math.abs(v - [1, 1, 3][axis]!) < 1e-12));
+  image.spacing.forEach((v, axis) => assert.ok(Math.abs(v - [1, 1, 3][axis]) < 1e-12));
   const bytes = (data: ArrayBufferView): Uint8Array => new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
   assert.equal([crc32(bytes(image.data)), crc32(bytes(label.data))], CRC);
   const faint = nestedPhantomCase({ seed: 1, contrast: 0.5 });
@@ -52,7 +52,7 @@ test("cross-sections change from slice to slice, and no channel tells a part by 
     for (let k = 1; k < 16; k++) {
       const [below, here] = [whole.subarray((k - 1) * size, k * size), whole.subarray(k * size, (k + 1) * size)];
       const either = mean([...here]) + mean([...below]);
-      if (either > 0) change.push(mean([...here].map((v, i) => Math.abs(v - below[i]!))) / either);
+      if (either > 0) change.push(mean([...here].map((v, i) => Math.abs(v - below[i]))) / either);
     }
     // The best Dice of all thresholds, of a case by itself.
     NESTED_PHANTOM_REGIONS.forEach(({ values }, r) => {
@@ -60,15 +60,15 @@ test("cross-sections change from slice to slice, and no channel tells a part by 
       const total = region.reduce((a, b) => a + b, 0);
       const dice = [0, 1, 2, 3].map((c) => {
         const channel = Array.from(image.data.subarray(c * region.length, (c + 1) * region.length));
-        const order = channel.map((_, i) => i).sort((a, b) => channel[b]! - channel[a]!);
+        const order = channel.map((_, i) => i).sort((a, b) => channel[b] - channel[a]);
         let [both, most] = [0, 0];
         order.forEach((i, n) => {
-          both += region[i]!;
+          both += region[i];
           most = Math.max(most, (2 * both) / (n + 1 + total));
         });
         return most;
       });
-      best[r]! += Math.max(...dice) / CASES.length;
+      best[r] += Math.max(...dice) / CASES.length;
     });
   }
   // 1 - Dice of neighbouring slices: 0.41 here, 0.33 for parts that end as these do and neither shift nor grow.
@@ -86,15 +86,15 @@ test("writeNestedPhantomDataset() makes a folder with four channels and regions,
     assert.equal(dataset.regions, NESTED_PHANTOM_REGIONS.map((region) => ({ ...region, values: [...region.values] })));
     assert.is(dataset.labels.length, 4);
     const made = nestedPhantomCase({ ...options, seed: new Prng(9).fork(1).uint32() });
-    const loaded = await loadCase(dataset, dataset.cases[1]!);
+    const loaded = await loadCase(dataset, dataset.cases[1]);
     assert.equal([loaded.image.data, loaded.label!.data], [made.image.data, made.label.data]);
     await writeNestedPhantomDataset(`${folder}/labels`, { ...options, cases: 1, regions: false });
     const plain = await openDataset(`${folder}/labels`);
     assert.is(plain.regions, undefined);
     assert.equal(plain.labels.map(({ name }) => name), ["background", "core", "oedema", "enhancing"]);
     assert.equal(
-      (await loadCase(plain, plain.cases[0]!)).label!.data,
-      (await loadCase(dataset, dataset.cases[0]!)).label!.data,
+      (await loadCase(plain, plain.cases[0])).label!.data,
+      (await loadCase(dataset, dataset.cases[0])).label!.data,
     );
     const failed = writeNestedPhantomDataset(`${folder}/none`, { ...options, cases: 0 });
     assert.match(await failed.then(String, (error: Error) => error.message), /0 cases; wanted 1 or more/);

@@ -121,7 +121,7 @@ for (const { name, shape, options, classes } of lossCases) {
     const combined = { diceWeight: 1, crossEntropyWeight: 1, ...options };
     const value = (z: ArrayLike<number>, o: Reference): number => reference(z, labels, [n, k, m], o);
     close([await diceCrossEntropy(x, y, options).item()], [value(logits, combined)], 1e-5, "loss");
-    const { diceWeight, crossEntropyWeight, ...dice } = options;
+    const { diceWeight: _d, crossEntropyWeight: _c, ...dice } = options;
     close(
       [await softDice(x, y, dice).item()],
       [value(logits, { ...dice, diceWeight: 1, crossEntropyWeight: 0 })],
@@ -177,7 +177,7 @@ test("diceBinaryCrossEntropy is nnU-Net's loss of overlapping regions, by a floa
   const [N, size] = [2, 3 * 4 * 5];
   const regions = [[1, 2, 3], [2, 3], [3]];
   const x = random.normal(random.key(4), { shape: [N, 3, 3, 4, 5], std: 3 });
-  const label = Int32Array.from({ length: N * size }, (_, i) => [0, 1, 2, 3, 9, 0, 2][(i * 5) % 7]!);
+  const label = Int32Array.from({ length: N * size }, (_, i) => [0, 1, 2, 3, 9, 0, 2][(i * 5) % 7]);
   const y = tensor(label, { shape: [N, 3, 4, 5] });
   const logits = await x.data();
   const value = (z: ArrayLike<number>, batch: boolean): number => {
@@ -186,10 +186,10 @@ test("diceBinaryCrossEntropy is nnU-Net's loss of overlapping regions, by a floa
       let [both, either] = [0, 0];
       for (let n = 0; n < N; n++) {
         for (let i = 0; i < size; i++) {
-          const stored = label[n * size + i]!;
+          const stored = label[n * size + i];
           if (stored === 9) continue;
-          const t = regions[r]!.includes(stored) ? 1 : 0;
-          const p = 1 / (1 + Math.exp(-z[(n * 3 + r) * size + i]!));
+          const t = regions[r].includes(stored) ? 1 : 0;
+          const p = 1 / (1 + Math.exp(-z[(n * 3 + r) * size + i]));
           entropy -= t * Math.log(p) + (1 - t) * Math.log(1 - p);
           positions++;
           both += t * p;
@@ -213,7 +213,7 @@ test("diceBinaryCrossEntropy is nnU-Net's loss of overlapping regions, by a floa
     close(gradient, slopes, 1e-5, "gradient");
   }
   const target = await regionTargets(y, regions).data();
-  assert.is(target[0], Number(label[0]! > 0));
+  assert.is(target[0], Number(label[0] > 0));
   const far = x.mul(100);
   assert.ok(Number.isFinite(await diceBinaryCrossEntropy(far, y, { regions }).item()));
   assert.throws(() => diceBinaryCrossEntropy(x, y, { regions: [[1]] }), /labels and 1 regions/);
@@ -468,7 +468,7 @@ test("initialize() gives a parameter what its key and path say, whatever else th
       // Independent draws agree nowhere, and do not go together: 60 products of unit normals have a mean of 0 +- 0.13.
       assert.ok(a.every((v, k) => v !== b[k]));
       const [p, q] = [a, b].map((list) => list.map((v) => v / Math.sqrt(2 / 15)));
-      assert.ok(Math.abs(p!.reduce((sum, v, k) => sum + v * q![k]!, 0) / 60) < 0.5);
+      assert.ok(Math.abs(p.reduce((sum, v, k) => sum + v * q[k], 0) / 60) < 0.5);
     })
   );
   const many = first(3, Array.from({ length: 300 }, () => nn.heParameter([2, 2])));
@@ -526,7 +526,7 @@ test("plateauRate follows PyTorch's ReduceLROnPlateau", () => {
   const rates = [...Array(10).fill(0.1), 0.08, 0.08, 0.08, 0.064, 0.064, 0.064];
   losses.forEach((_, k) => {
     const got = plateauRate(0.1, losses.slice(0, k + 1), { factor: 0.8, patience: 2, threshold: 1e-2 });
-    assert.ok(Math.abs(got - rates[k]!) < 1e-12, `${k}: ${got}`);
+    assert.ok(Math.abs(got - rates[k]) < 1e-12, `${k}: ${got}`);
   });
   assert.is(plateauRate(0.1, []), 0.1);
   assert.throws(() => plateauRate(0.1, [], { factor: 2 }), /factor/);

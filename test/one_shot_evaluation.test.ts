@@ -62,15 +62,15 @@ test("summariseSupports() takes means over cases first, then their spread over s
     [[0.55, 0.5, 0.6], 0.55, 0.05, 0.5, 0.6, 1],
   ] as const;
   for (const [r, [by, mean, deviation, least, largest, missing]] of wanted.entries()) {
-    const { bySupport, spread } = summary.rows[r]!.Dice;
-    by.forEach((value, s) => near(bySupport[s]!, value, `row ${r}, support ${s}`));
+    const { bySupport, spread } = summary.rows[r].Dice;
+    by.forEach((value, s) => near(bySupport[s], value, `row ${r}, support ${s}`));
     [spread.mean, spread.deviation, spread.least, spread.largest].forEach((value, k) =>
-      near(value, [mean, deviation, least, largest][k]!, `row ${r}`)
+      near(value, [mean, deviation, least, largest][k], `row ${r}`)
     );
     assert.is(spread.undefined, missing);
   }
   // 3, 6 and 1.5 mm.
-  const { spread } = summary.rows[0]!.HD95;
+  const { spread } = summary.rows[0].HD95;
   near(spread.mean, 3.5);
   near(spread.deviation, Math.sqrt(5.25));
   assert.is(spread.undefined, 1);
@@ -85,11 +85,11 @@ test("summariseSupports() takes means over cases first, then their spread over s
     classes: [{ name: "one", dice: NaN, hausdorff95: NaN }] as any,
   }]);
   assert.is(alone.rows.length, 1);
-  assert.ok(Number.isNaN(alone.rows[0]!.Dice.spread.mean) && Number.isNaN(alone.rows[0]!.Dice.spread.deviation));
+  assert.ok(Number.isNaN(alone.rows[0].Dice.spread.mean) && Number.isNaN(alone.rows[0].Dice.spread.deviation));
   assert.equal(notableSupports(alone).map(({ which }) => which), ["best"]);
 });
 
-const affineOf = ([x, y, z]: readonly number[]): number[] => [x!, 0, 0, 0, 0, y!, 0, 0, 0, 0, z!, 0, 0, 0, 0, 1];
+const affineOf = ([x, y, z]: readonly number[]): number[] => [x, 0, 0, 0, 0, y, 0, 0, 0, 0, z, 0, 0, 0, 0, 1];
 const scanOf = (shape: Triple, spacing: Triple, value: (x: number, y: number, z: number) => number): Volume => {
   const [X, Y] = shape;
   const data = Float32Array.from(
@@ -147,12 +147,12 @@ const signs = {
 const bright = { name: "bright", values: [1] };
 /** A box of 4 x 7 pixels over slices [from, to), 90 above a ground of 10; slice 0 is empty. */
 const inBox = ([from, to]: readonly number[], width = 4) => (x: number, y: number, z: number): number =>
-  Number(z >= from! && z < to! && x >= 3 && x < 3 + width && y >= 2 && y < 9);
+  Number(z >= from && z < to && x >= 3 && x < 3 + width && y >= 2 && y < 9);
 const image = (slices: readonly number[]) =>
   scanOf([11, 13, 9], [1, 1, 3], (x, y, z) => (z === 0 ? 0 : 10 + 90 * inBox(slices)(x, y, z)));
 function labelled(slices: readonly number[], label: (x: number, y: number, z: number) => number, axes = "RAS") {
   const [scan, marks] = [image(slices), scanOf([11, 13, 9], [1, 1, 3], label)].map((each) => vg.reorient(each, axes));
-  return { id: "scan", image: scan!, label: { ...marks!, data: Uint8Array.from(marks!.data) } };
+  return { id: "scan", image: scan, label: { ...marks, data: Uint8Array.from(marks.data) } };
 }
 const within = (loaded: ReturnType<typeof labelled>, more: object = {}) =>
   segmentWithin(signs, {}, loaded, {
@@ -167,7 +167,7 @@ const within = (loaded: ReturnType<typeof labelled>, more: object = {}) =>
 
 test("segmentWithin() leaves the labelled slice out of the measures, whatever the axes", async () => {
   const same = await within(labelled([2, 7], inBox([2, 7])));
-  assert.equal([same.classes[0]!.compared.dice, same.classes[0]!.compared.hausdorff95, same.classes[0]!.given], [
+  assert.equal([same.classes[0].compared.dice, same.classes[0].compared.hausdorff95, same.classes[0].given], [
     1,
     0,
     2,
@@ -177,9 +177,9 @@ test("segmentWithin() leaves the labelled slice out of the measures, whatever th
     const half = labelled([2, 7], (x, y, z) => inBox([2, 7], z === 5 ? 2 : 4)(x, y, z), axes);
     const { classes: [found], prediction, size } = await within(half);
     assert.equal([prediction.shape, [...size]], [half.image.shape, [13, 11]]);
-    near(found!.compared.dice, 196 / 210, axes);
-    assert.equal([found!.compared.truePositive, found!.compared.falsePositive, found!.given], [98, 14, 2]);
-    assert.equal(found!.bySlice.map((dice) => dice.toFixed(4)), [
+    near(found.compared.dice, 196 / 210, axes);
+    assert.equal([found.compared.truePositive, found.compared.falsePositive, found.given], [98, 14, 2]);
+    assert.equal(found.bySlice.map((dice) => dice.toFixed(4)), [
       "NaN",
       "NaN",
       "NaN",
@@ -191,18 +191,18 @@ test("segmentWithin() leaves the labelled slice out of the measures, whatever th
       "NaN",
     ]);
     // Another slice is labelled: slice 2 counts now.
-    assert.equal((await within(half, { slice: 4 })).classes[0]!.bySlice[4], NaN);
+    assert.equal((await within(half, { slice: 4 })).classes[0].bySlice[4], NaN);
   }
 });
 
 test("segmentWithin() looks at all slices where ranges are unknown, and tells what cannot be", async () => {
   const longer = labelled([1, 8], inBox([2, 7]));
-  assert.is((await within(longer)).classes[0]!.compared.dice, 1);
+  assert.is((await within(longer)).classes[0].compared.dice, 1);
   // 112 voxels of four slices, and 56 of the two that are not labelled.
-  near((await within(longer, { ranges: "unknown" })).classes[0]!.compared.dice, 0.8);
+  near((await within(longer, { ranges: "unknown" })).classes[0].compared.dice, 0.8);
   const other = { name: "other", values: [2] };
   const { classes } = await within(longer, { classes: [bright, other] });
-  assert.equal([classes[1]!.given, classes[1]!.bySlice, classes[1]!.compared.truePositive], [-1, [], NaN]);
+  assert.equal([classes[1].given, classes[1].bySlice, classes[1].compared.truePositive], [-1, [], NaN]);
   assert.match(await refusal(within(longer, { slice: 1 })), /none of bright in slice 2/);
   assert.match(await refusal(within(longer, { slice: 9 })), /there is no slice 10; it has 9/);
   assert.match(await refusal(within(longer, { classes: [other] })), /none of other as it is prepared/);
@@ -218,9 +218,9 @@ test("segmentWithin() prepares another kind of scan by itself", async () => {
     { id: "scan", image: scan, label: { ...marks, data: Uint8Array.from(marks.data) } },
     { preparation: "own", side: 13 },
   );
-  assert.equal([[...size], places.along, found!.given], [[13, 11], "R", 2]);
+  assert.equal([[...size], places.along, found.given], [[13, 11], "R", 2]);
   // Linear interpolation back to twice the pixels may lose corners.
-  assert.ok(found!.compared.dice > 0.95, `${found!.compared.dice}`);
+  assert.ok(found.compared.dice > 0.95, `${found.compared.dice}`);
 });
 
 test("compareOtherSlices() measures distances on the whole scan with the labelled slice as it was given", async () => {
@@ -298,9 +298,9 @@ test("evaluate_one_shot measures each case from each support, goes on after a st
       ),
     );
     let [both, all] = [0, 0];
-    r!.data.forEach((wanted, i) => {
-      both += Number(wanted === value && p!.data[i] === value);
-      all += Number(wanted === value) + Number(p!.data[i] === value);
+    r.data.forEach((wanted, i) => {
+      both += Number(wanted === value && p.data[i] === value);
+      all += Number(wanted === value) + Number(p.data[i] === value);
     });
     return (2 * both) / all;
   };
@@ -316,7 +316,7 @@ test("evaluate_one_shot measures each case from each support, goes on after a st
   const [first, second] = lines.map((line) => JSON.parse(line)) as [any, any];
   first.classes[0].dice = 0.25;
   await writeFile(place("run/one_shot/results.jsonl"), `${JSON.stringify(first)}\n${lines[1]}\n`);
-  await appendFile(place("run/one_shot/results.jsonl"), lines[2]!.slice(0, 50));
+  await appendFile(place("run/one_shot/results.jsonl"), lines[2].slice(0, 50));
   const more = await measure([...words, "--supports", "3"]);
   assert.equal(more.supports.slice(0, 2), found.supports);
   near(more.classes.liver.Dice.bySupport[0], (0.25 + second.classes[0].dice) / 2);
@@ -340,7 +340,7 @@ test("evaluate_one_shot measures each case from each support, goes on after a st
   assert.match(await refusal(measure([place("run"), "--classes", "heart"])), /there is no heart; there are liver/);
   assert.match(await refusal(measure([place("run"), "--cases", "nobody"])), /no labelled case nobody/);
   assert.match(
-    await refusal(measure([place("run"), "--cases", held[0]!, "--output", place("one")])),
+    await refusal(measure([place("run"), "--cases", held[0], "--output", place("one")])),
     /1 case; one is the support/,
   );
 });

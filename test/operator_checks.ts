@@ -15,7 +15,7 @@ export const norm = (xs: readonly ArrayLike<number>[]): number => Math.sqrt(dot(
 /** Inner product of lists of arrays, in double precision. */
 export function dot(a: readonly ArrayLike<number>[], b: readonly ArrayLike<number>[]): number {
   let sum = 0;
-  a.forEach((x, k) => Array.from(x).forEach((v, i) => (sum += v * b[k]![i]!)));
+  a.forEach((x, k) => Array.from(x).forEach((v, i) => (sum += v * b[k][i])));
   return sum;
 }
 
@@ -23,7 +23,7 @@ export function dot(a: readonly ArrayLike<number>[], b: readonly ArrayLike<numbe
 export function distance(got: readonly ArrayLike<number>[], wanted: readonly ArrayLike<number>[]): number {
   const [a, b] = [got, wanted].map((list) => list.flatMap((x) => Array.from(x))) as [number[], number[]];
   if (a.length !== b.length) return Infinity;
-  const worst = a.reduce((most, v, k) => (v === b[k] ? most : Math.max(most, Math.abs(v - b[k]!) || Infinity)), 0);
+  const worst = a.reduce((most, v, k) => (v === b[k] ? most : Math.max(most, Math.abs(v - b[k]) || Infinity)), 0);
   return worst === 0 ? 0 : worst / (b.reduce((most, v) => Math.max(most, Math.abs(v)), 0) || 1);
 }
 
@@ -55,12 +55,12 @@ export const smooth = (e: Entry): number[] => e.inputs.flatMap((x, k) => (x.dtyp
 /** An entry as a function of the inputs that derivatives are taken by, the others being `given`. */
 export const withGiven = (e: Entry, given: readonly Tensor[]): Function => (...xs) => {
   const inputs = [...given];
-  smooth(e).forEach((k, j) => (inputs[k] = xs[j]!));
+  smooth(e).forEach((k, j) => (inputs[k] = xs[j]));
   return call(e, inputs);
 };
 
 /** sum u y + 1/2 sum y^2: its Hessian has the second derivatives of f, and what is linear in f too. */
 export const lossOf = (f: Function, us: readonly Tensor[]) => (...xs: Tensor[]): Tensor =>
-  total(f(...xs).map((y, k) => y.cast("f32").mul(us[k]!).sum().add(y.cast("f32").square().sum().mul(0.5))));
+  total(f(...xs).map((y, k) => y.cast("f32").mul(us[k]).sum().add(y.cast("f32").square().sum().mul(0.5))));
 export const gradient = (loss: (...xs: Tensor[]) => Tensor) => (...xs: Tensor[]): Tensor[] =>
   vg.grad((all: Tensor[]) => loss(...all))(xs);

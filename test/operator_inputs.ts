@@ -37,7 +37,7 @@ export const apart = (...kinks: number[]) =>
 export const distinct = (by = 0): (...shape: number[]) => Input =>
   input((count, seed) => {
     const key = noise(count, seed);
-    const order = Array.from(key.keys()).sort((a, b) => key[a]! - key[b]!);
+    const order = Array.from(key.keys()).sort((a, b) => key[a] - key[b]);
     const values = new Float32Array(count);
     order.forEach((place, rank) => (values[place] = (2 * (rank + 0.5 + by)) / count - 1));
     return values;
@@ -57,8 +57,8 @@ export const points = (n: number, ...shape: number[]): Input =>
     const v = noise(2 * count, seed);
     // Voxel k + t with t in [0.2, 0.8], corners not aligned.
     return Float32Array.from({ length: count }, (_, i) => {
-      const cell = Math.min(n - 2, Math.floor(((v[2 * i]! + 1) / 2) * (n - 1)));
-      return (2 * (cell + 0.5 + 0.3 * v[2 * i + 1]!) + 1) / n - 1;
+      const cell = Math.min(n - 2, Math.floor(((v[2 * i] + 1) / 2) * (n - 1)));
+      return (2 * (cell + 0.5 + 0.3 * v[2 * i + 1]) + 1) / n - 1;
     });
   })(...shape);
 export const fixed = (x: Input): Input => ({ ...x, fixed: true });

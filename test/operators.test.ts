@@ -71,12 +71,12 @@ for (const e of entries) {
   test(`${label(e)}: derivatives`, async () => {
     const inputs = tensorsOf(e);
     const f = withGiven(e, inputs);
-    const points = smooth(e).map((k) => inputs[k]!);
+    const points = smooth(e).map((k) => inputs[k]);
     const outputs = call(e, inputs);
     // The method is the operator.
     if (methodNames.includes(e.operator) && e.before.length === 0) {
       const [self, ...args] = argumentsOf(e, inputs) as [Tensor, ...unknown[]];
-      const method = (self as unknown as Record<string, (...args: unknown[]) => Tensor | Tensor[]>)[e.operator]!;
+      const method = (self as unknown as Record<string, (...args: unknown[]) => Tensor | Tensor[]>)[e.operator];
       const { own, plain } = await values({ own: [method.apply(self, args)].flat(), plain: outputs });
       assert.is(distance(own, plain), 0, "method");
     }
@@ -91,15 +91,15 @@ for (const e of entries) {
           (y) =>
             call(
               e,
-              inputs.map((z, j) => (j === k ? y! : z)),
+              inputs.map((z, j) => (j === k ? y : z)),
             ),
           us,
         )(x);
       const refused = (error: Error): boolean =>
         error instanceof vg.VoxgradError && error.message.includes(`is ${dtype}, which has no gradient`);
-      assert.throws(() => vg.grad(by)(inputs[k]!), refused, `grad by input ${k}`);
-      assert.throws(() => vg.vjp(by, [inputs[k]!]), refused, `vjp by input ${k}`);
-      assert.throws(() => vg.jvp(by, [inputs[k]!], [inputs[k]!]), refused, `jvp by input ${k}`);
+      assert.throws(() => vg.grad(by)(inputs[k]), refused, `grad by input ${k}`);
+      assert.throws(() => vg.vjp(by, [inputs[k]]), refused, `vjp by input ${k}`);
+      assert.throws(() => vg.jvp(by, [inputs[k]], [inputs[k]]), refused, `jvp by input ${k}`);
     });
     if (points.length === 0) return;
 
@@ -127,8 +127,8 @@ for (const e of entries) {
     const [kept, pullKept] = vg.vjp(vg.checkpoint(f), points) as [Tensor[], (g: Tensor[]) => Tensor[]];
     // Differences of f32 gradients carry a rounding error of about 1e-6 / STEP and a truncation error of about STEP^2.
     const STEP = 0.01;
-    const shifted = (sign: number): Tensor[] => points.map((x, k) => x.add(vs[k]!.mul(sign * STEP)));
-    const slope = (xs: readonly Tensor[]): Tensor => total(gradient(loss)(...xs).map((g, k) => g.mul(vs[k]!).sum()));
+    const shifted = (sign: number): Tensor[] => points.map((x, k) => x.add(vs[k].mul(sign * STEP)));
+    const slope = (xs: readonly Tensor[]): Tensor => total(gradient(loss)(...xs).map((g, k) => g.mul(vs[k]).sum()));
     const got = await values({
       y,
       tangent,
@@ -144,11 +144,11 @@ for (const e of entries) {
     const [u, v] = await Promise.all([us, vs].map((list) => Promise.all(list.map((x) => x.data()))));
     // Each entry of Jv and J'u is good to some rounding errors of 6e-8 of the terms that it sums; by Cauchy and Schwarz
     // those of the inner products are bounded by the product of norms.
-    const scale = norm(u!) * norm(got.tangent) + norm(got.pulled) * norm(v!);
-    const gap = Math.abs(dot(u!, got.tangent) - dot(got.pulled, v!));
+    const scale = norm(u) * norm(got.tangent) + norm(got.pulled) * norm(v);
+    const gap = Math.abs(dot(u, got.tangent) - dot(got.pulled, v));
     assert.ok(scale > 0, "derivatives are not all zero");
     assert.ok(gap <= 1e-5 * scale, `<u, Jv> and <J'u, v> differ by ${gap.toExponential(2)}, scale ${scale}`);
-    const differences = got.forth.map((g, k) => Array.from(g, (x, i) => (x - got.back[k]![i]!) / (2 * STEP)));
+    const differences = got.forth.map((g, k) => Array.from(g, (x, i) => (x - got.back[k][i]) / (2 * STEP)));
     near(got.hvp, differences, 1e-2, "hvp against differences of gradients");
     near(got.reverse, got.hvp, 1e-4, "reverse over reverse against forward over reverse");
     assert.is(distance(got.kept, got.y), 0, "value of checkpoint");

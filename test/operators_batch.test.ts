@@ -19,7 +19,7 @@ for (const e of entries) {
       x.slice({ start: [i], end: [i + 1] }).reshape({ shape: x.shape.slice(1) });
     const loop = (g: Function, xs: readonly Tensor[], mapped: readonly boolean[]): Tensor[] => {
       const each = Array.from({ length: BATCH }, (_, i) => g(...xs.map((x, k) => (mapped[k] ? example(x, i) : x))));
-      return each[0]!.map((_, j) => vg.stack(each.map((ys) => ys[j]!)));
+      return each[0].map((_, j) => vg.stack(each.map((ys) => ys[j])));
     };
     const lists: Record<string, Tensor[]> = {};
     const compare = (what: string, g: Function, mapped: readonly boolean[], xs: readonly Tensor[]): void => {
@@ -34,15 +34,15 @@ for (const e of entries) {
           `input ${k} alone`,
           f,
           many.map((_, j) => j === k),
-          many.map((x, j) => (j === k ? x : single[j]!)),
+          many.map((x, j) => (j === k ? x : single[j])),
         );
       }
     }
     if (e.derivative === "smooth" && smooth(e).length > 0 && call(e, single).every(isFloat)) {
       const us = call(e, single).map((y, k) => like(y, 50 + k));
-      const vs = smooth(e).map((k) => like(single[k]!, 70 + k));
+      const vs = smooth(e).map((k) => like(single[k], 70 + k));
       const loss = (...xs: Tensor[]): Tensor => lossOf(withGiven(e, xs), us)(...pick(xs));
-      const pick = (xs: readonly Tensor[]): Tensor[] => smooth(e).map((k) => xs[k]!);
+      const pick = (xs: readonly Tensor[]): Tensor[] => smooth(e).map((k) => xs[k]);
       const gradients: Function = (...xs) => gradient(lossOf(withGiven(e, xs), us))(...pick(xs));
       const products: Function = (...xs) => vg.hvp(lossOf(withGiven(e, xs), us), pick(xs), vs);
       compare("gradients", gradients, all, many);
@@ -50,23 +50,23 @@ for (const e of entries) {
       // The other way round: derivatives of the batched operators.
       const batched = (...points: Tensor[]): Tensor => {
         const xs = [...many];
-        smooth(e).forEach((k, j) => (xs[k] = points[j]!));
+        smooth(e).forEach((k, j) => (xs[k] = points[j]));
         return vg
           .vmap(loss)(...xs)
           .sum();
       };
       const spread = vs.map((v) => v.broadcastTo({ shape: [BATCH, ...v.shape] }));
       lists["hvp of vmap"] = vg.hvp(batched, pick(many), spread);
-      lists["hvp of vmap looped"] = lists["hvp looped"]!;
+      lists["hvp of vmap looped"] = lists["hvp looped"];
     }
     const got = await values(lists);
     for (const what of Object.keys(lists).filter((name) => !name.endsWith(" looped"))) {
-      lists[what]!.forEach((t, k) => {
-        assert.equal([...t.shape], [...lists[`${what} looped`]![k]!.shape], `${what}: shape`);
-        assert.is(t.dtype, lists[`${what} looped`]![k]!.dtype, `${what}: dtype`);
+      lists[what].forEach((t, k) => {
+        assert.equal([...t.shape], [...lists[`${what} looped`][k].shape], `${what}: shape`);
+        assert.is(t.dtype, lists[`${what} looped`][k].dtype, `${what}: dtype`);
       });
       // Kernels may sum in another order where the batch makes them another size.
-      near(got[what]!, got[`${what} looped`]!, what.startsWith("hvp") ? 2e-6 : 1e-6, `${what} mapped`);
+      near(got[what], got[`${what} looped`], what.startsWith("hvp") ? 2e-6 : 1e-6, `${what} mapped`);
     }
   });
 }

@@ -29,7 +29,7 @@ for (const e of entries) {
     const lists: Record<string, Tensor[]> = { values: outputs, "values in f32": call(e, same) };
     if (e.derivative === "smooth" && smooth(e).length > 0 && outputs.every(isFloat)) {
       const us = outputs.map((y, k) => half(like(y, 50 + k)));
-      const vs = smooth(e).map((k) => half(like(inputs[k]!, 70 + k)));
+      const vs = smooth(e).map((k) => half(like(inputs[k], 70 + k)));
       for (
         const [suffix, xs] of [
           ["", inputs],
@@ -37,19 +37,19 @@ for (const e of entries) {
         ] as const
       ) {
         const f = withGiven(e, xs);
-        const points = smooth(e).map((k) => xs[k]!);
+        const points = smooth(e).map((k) => xs[k]);
         lists[`jvp${suffix}`] = vg.jvp(f, points, vs)[1];
         lists[`vjp${suffix}`] = vg.vjp(f, points)[1](us);
         lists[`hvp${suffix}`] = vg.hvp(lossOf(f, us.map(wide)), points, vs);
       }
-      for (const y of lists.jvp!) assert.is(y.dtype, e.half, "dtype of the tangent");
-      for (const y of [...lists.vjp!, ...lists.hvp!]) assert.is(y.dtype, "f16", "dtype of gradients");
+      for (const y of lists.jvp) assert.is(y.dtype, e.half, "dtype of the tangent");
+      for (const y of [...lists.vjp, ...lists.hvp]) assert.is(y.dtype, "f16", "dtype of gradients");
     }
     if (!computes) return;
     const got = await values(Object.fromEntries(Object.entries(lists).map(([name, list]) => [name, list.map(wide)])));
     for (const name of Object.keys(lists).filter((key) => !key.endsWith(" in f32"))) {
       // An f16 has 11 bits; what lies between may be rounded to it too, more often in second derivatives.
-      near(got[name]!, got[`${name} in f32`]!, name === "hvp" ? 3e-2 : 1e-2, name);
+      near(got[name], got[`${name} in f32`], name === "hvp" ? 3e-2 : 1e-2, name);
     }
   });
 }

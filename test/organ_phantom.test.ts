@@ -24,10 +24,10 @@ function middle({ data, shape }: { data: ArrayLike<number>; shape: readonly numb
   const sum = [0, 0, 0];
   Array.from(data).forEach((v, at) => {
     if (v !== value) return;
-    [at % shape[0]!, Math.floor(at / shape[0]!) % shape[1]!, Math.floor(at / (shape[0]! * shape[1]!))].forEach((
+    [at % shape[0], Math.floor(at / shape[0]) % shape[1], Math.floor(at / (shape[0] * shape[1]))].forEach((
       p,
       axis,
-    ) => (sum[axis]! += p));
+    ) => (sum[axis] += p));
   });
   return sum.map((total) => total / count(data, value));
 }
@@ -51,10 +51,10 @@ test("organPhantomCase() has every organ on its side, and no threshold tells the
       assert.ok(count(label.data, value) >= 30, `seed ${seed}: ${ORGAN_PHANTOM_LABELS[value]}`);
     }
     const [liver, spleen, , left, right] = ORGANS.map((value) => middle(label, value));
-    assert.ok(liver![0]! < spleen![0]! && right![0]! < left![0]! && left![2]! < spleen![2]!, `seed ${seed}`);
+    assert.ok(liver[0] < spleen[0] && right[0] < left[0] && left[2] < spleen[2], `seed ${seed}`);
     // Of all voxels as bright as the middle half of the liver, fewer than 3 in 4 are liver.
     const own = Array.from(image.data).filter((_, k) => label.data[k] === 1).sort((a, b) => a - b);
-    const [low, high] = [own[Math.floor(own.length / 4)]!, own[Math.floor((3 * own.length) / 4)]!];
+    const [low, high] = [own[Math.floor(own.length / 4)], own[Math.floor((3 * own.length) / 4)]];
     const alike = Array.from(image.data).filter((v) => v >= low && v <= high).length;
     assert.ok(own.length / 2 < 0.75 * alike, `seed ${seed}: ${own.length / 2} of ${alike}`);
   }
@@ -63,19 +63,19 @@ test("organPhantomCase() has every organ on its side, and no threshold tells the
 test("organPhantomCase() bends each patient's intensities by a gamma of its own", () => {
   const taken = { seed: 4, shape: [24, 24, 24] as const };
   const [plain, bent] = [1, 1.5].map((gamma) => organPhantomCase({ ...taken, gammas: [gamma, gamma] }));
-  assert.equal(bent!.label.data, plain!.label.data);
+  assert.equal(bent.label.data, plain.label.data);
   for (const value of ORGANS) {
-    const of = ({ image, label }: typeof plain & {}): number[] =>
+    const of = ({ image, label }: typeof plain): number[] =>
       Array.from(image.data).filter((_, k) => label.data[k] === value);
     const mean = (list: readonly number[]): number => list.reduce((a, b) => a + b, 0) / list.length / 1000;
     // A half of b (b - 1): what varies within an organ, texture and noise, is some 0.1, and its square over 2 at most 0.01.
-    const b = mean(of(plain!));
-    assert.ok(Math.abs(mean(of(bent!)) - b - 0.5 * b * (b - 1)) < 0.01, ORGAN_PHANTOM_LABELS[value]);
+    const b = mean(of(plain));
+    assert.ok(Math.abs(mean(of(bent)) - b - 0.5 * b * (b - 1)) < 0.01, ORGAN_PHANTOM_LABELS[value]);
   }
   const images = [5, 6].map((seed) => organPhantomCase({ ...taken, seed, gammas: [0.5, 1.5] }).image.data);
   const common = [5, 6].map((seed) => organPhantomCase({ ...taken, seed }).image.data);
-  const change = images.map((data, n) => Array.from(data).reduce((sum, v, k) => sum + v - common[n]![k]!, 0));
-  assert.ok(Math.abs(change[0]! - change[1]!) > 1000, change.join(", "));
+  const change = images.map((data, n) => Array.from(data).reduce((sum, v, k) => sum + v - common[n][k], 0));
+  assert.ok(Math.abs(change[0] - change[1]) > 1000, change.join(", "));
   assert.throws(() => organPhantomCase({ ...taken, gammas: [0.5, 2.5] }), RangeError);
 });
 
@@ -110,15 +110,15 @@ test("organShapes() takes organs from a label map, whatever its axes", () => {
     [9, [17, 4, 0], [21, 8, 36]],
   ];
   for (const [value, low, high] of boxes) {
-    for (let k = low[2]!; k < high[2]!; k++) {
-      for (let j = low[1]!; j < high[1]!; j++) {
-        for (let i = low[0]!; i < high[0]!; i++) data[(k * 30 + j) * 40 + i] = value;
+    for (let k = low[2]; k < high[2]; k++) {
+      for (let j = low[1]; j < high[1]; j++) {
+        for (let i = low[0]; i < high[0]; i++) data[(k * 30 + j) * 40 + i] = value;
       }
     }
   }
   const ras = makeVolume(data, { shape, affine: [7, 0, 0, 0, 0, 7, 0, 0, 0, 0, 7, 0, 0, 0, 0, 1], name: "map" });
   const shapes = [organShapes(ras)];
-  const tissue = (x: number, y: number, z: number) => shapes[0]!.tissueAt(x, y, z);
+  const tissue = (x: number, y: number, z: number) => shapes[0].tissueAt(x, y, z);
   // The organs' box is x 4..35 (its middle 19.5), so the liver at the right is at negative x.
   assert.is(tissue(-0.6, -0.1, 0.3), 1);
   assert.is(tissue(0.75, 0.3, 0.5), 2);
@@ -128,7 +128,7 @@ test("organShapes() takes organs from a label map, whatever its axes", () => {
   for (let seed = 1; seed <= 4; seed++) {
     const { label } = organPhantomCase({ seed, shapes, shape: [36, 30, 32] });
     const [liver, spleen, , left, right] = ORGANS.map((value) => middle(label, value));
-    assert.ok(liver![0]! < spleen![0]! && right![0]! < left![0]! && left![2]! < spleen![2]!, `seed ${seed}`);
+    assert.ok(liver[0] < spleen[0] && right[0] < left[0] && left[2] < spleen[2], `seed ${seed}`);
   }
   assert.throws(() => organShapes(ras, [6, 1, 10, 3, 8]), /map has no voxel of 8, taken for right kidney/);
   assert.throws(() => organShapes(ras, [6, 1]), /5 different/);
@@ -142,7 +142,7 @@ test("writeOrganPhantomDataset() writes chosen organs, or says of each case what
     const two = await openDataset(`${folder}/two`);
     assert.equal(two.labels.map(({ name }) => name), ["background", "spleen", "liver"]);
     const { label } = organPhantomCase({ seed: new Prng(5).fork(0).uint32(), shape });
-    const got = (await loadCase(two, two.cases[0]!)).label!.data;
+    const got = (await loadCase(two, two.cases[0])).label!.data;
     assert.equal(Array.from(got), Array.from(label.data, (v) => [0, 2, 1, 0, 0, 0][v]));
     const ill = organPhantomCase({ seed: new Prng(5).fork(0).uint32(), shape, tumours: true }).label.data;
     assert.ok(count(ill, 6) > 0);
@@ -155,7 +155,7 @@ test("writeOrganPhantomDataset() writes chosen organs, or says of each case what
       await writeOrganPhantomDataset(`${folder}/ill${k}`, { cases: 1, seed: 5, shape, organs, tumours: true });
       const written = await openDataset(`${folder}/ill${k}`);
       assert.equal(
-        Array.from((await loadCase(written, written.cases[0]!)).label!.data),
+        Array.from((await loadCase(written, written.cases[0])).label!.data),
         Array.from(ill, (v) => table[v]),
         organs.join(),
       );

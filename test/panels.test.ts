@@ -36,14 +36,14 @@ test("scatterSvg() places points on one square range for all panels, and the dia
   const svg = scatterSvg(panels, { title: "T <1>", xLabel: "x", yLabel: "y", diagonal: "boundary" });
   checkSvg(svg);
   const [one, two] = frames(svg);
-  const [left, top, bottom, right] = one!;
-  assert.is(right! - left!, bottom! - top!, "square");
-  const side = right! - left!;
+  const [left, top, bottom, right] = one;
+  assert.is(right - left, bottom - top, "square");
+  const side = right - left;
   // The range of all is 0 to 10, which is nice already.
-  const at = (frame: number[], x: number, y: number) => [frame[0]! + (side * x) / 10, frame[2]! - (side * y) / 10];
-  const wanted = [at(one!, 0, 10), at(one!, 5, 5), at(one!, 10, 0), at(two!, 2, 3)];
+  const at = (frame: number[], x: number, y: number) => [frame[0] + (side * x) / 10, frame[2] - (side * y) / 10];
+  const wanted = [at(one, 0, 10), at(one, 5, 5), at(one, 10, 0), at(two, 2, 3)];
   const near = (a: number[][], b: number[][]) =>
-    a.length === b.length && a.every((p, k) => p.every((v, axis) => Math.abs(v - b[k]![axis]!) <= 0.005));
+    a.length === b.length && a.every((p, k) => p.every((v, axis) => Math.abs(v - b[k][axis]) <= 0.005));
   assert.ok(near(circles(svg), wanted), `${circles(svg)} for ${wanted}`);
   assert.ok(svg.includes(`d="M${left},${bottom}L${right},${top}"`), "x = y");
   for (const word of [">boundary<", ">3 points<", "T &#60;1&#62;", ">one<", ">two<"]) {
@@ -109,13 +109,13 @@ test("histogramSvg() draws densities as steps; groups share bins", () => {
     xLabel: "HU",
   });
   checkSvg(svg);
-  const [left, top, bottom, right] = frames(svg)[0]!;
+  const [left, top, bottom, right] = frames(svg)[0];
   // Densities 0.5, 0.25, 0, 0.25 up to an axis of 0.5.
-  const x = (value: number) => left! + ((right! - left!) * value) / 4;
-  const y = (value: number) => bottom! - ((bottom! - top!) * value) / 0.5;
+  const x = (value: number) => left + ((right - left) * value) / 4;
+  const y = (value: number) => bottom - ((bottom - top) * value) / 0.5;
   const rounded = (v: number) => Math.round(v * 100) / 100;
   const steps = [0.5, 0.25, 0, 0.25].map((d, i) => `V${rounded(y(d))}H${rounded(x(i + 1))}`).join("");
-  assert.ok(svg.includes(`<path d="M${left},${rounded(bottom!)}${steps}V${rounded(bottom!)}Z"`), svg);
+  assert.ok(svg.includes(`<path d="M${left},${rounded(bottom)}${steps}V${rounded(bottom)}Z"`), svg);
   assert.is(svg.match(/fill-opacity="0.2"/g)!.length, 1, "nothing is drawn for an empty group");
   assert.ok(svg.includes(">empty<"), "but the legend has it");
   const nothing = histogramSvg([{ title: "P", groups: [{ name: "empty", histogram: none }] }]);

@@ -76,10 +76,10 @@ test("exclusion labels: of others' annotated regions, of the background as the o
       const e = await partial.exclusionLabels(labels, { groups, classes: 6, ...(sets && { sets }) }).data();
       values.forEach((label, i) => {
         const [n, v] = [Math.floor(i / V), i % V];
-        const got = [0, 1, 2, 3, 4, 5].map((k) => e[(n * 6 + k) * V + v]!);
+        const got = [0, 1, 2, 3, 4, 5].map((k) => e[(n * 6 + k) * V + v]);
         assert.equal(
           got,
-          excludes(b.groups[n]!, label, sets ?? partial.exclusionSets(6)),
+          excludes(b.groups[n], label, sets ?? partial.exclusionSets(6)),
           `sample ${n}, label ${label}`,
         );
       });
@@ -110,19 +110,19 @@ test("exclusion losses are loops in float64; nothing excluded costs nothing; the
     const sums = Array.from({ length: pooled ? 6 : 18 }, () => [0, 0, 0]);
     for (let n = 0; n < 3; n++) {
       for (let v = 0; v < V; v++) {
-        const p = softmaxOf(batch.logits[n]!.map((channel) => channel[v]!));
+        const p = softmaxOf(batch.logits[n].map((channel) => channel[v]));
         for (let k = 1; k < 6; k++) {
-          const excluded = e[(n * 6 + k) * V + v]!;
-          crossEntropy += (excluded * Math.log(p[k]! + epsilon)) / (3 * V);
-          const s = sums[pooled ? k : n * 6 + k]!;
-          [s[0], s[1], s[2]] = [s[0]! + excluded * p[k]!, s[1]! + excluded, s[2]! + p[k]!];
+          const excluded = e[(n * 6 + k) * V + v];
+          crossEntropy += (excluded * Math.log(p[k] + epsilon)) / (3 * V);
+          const s = sums[pooled ? k : n * 6 + k];
+          [s[0], s[1], s[2]] = [s[0] + excluded * p[k], s[1] + excluded, s[2] + p[k]];
         }
       }
     }
     const counted = sums.filter((_, k) => k % 6 !== 0);
     return {
       crossEntropy,
-      dice: total(counted.map(([ep, es, ps]) => (2 * ep!) / (es! + ps! + 1e-5))) / counted.length,
+      dice: total(counted.map(([ep, es, ps]) => (2 * ep) / (es + ps + 1e-5))) / counted.length,
     };
   };
   const v = noise(18 * V, 14);
@@ -155,7 +155,7 @@ test("exclusion losses are loops in float64; nothing excluded costs nothing; the
   const small = tensor(noise(12, 15), { shape: [1, 3, 4] });
   for (const f of [partial.exclusionDice, partial.exclusionCrossEntropy]) {
     const slope = await (grad((y: Tensor) => f(y, alone))(small) as Tensor).data();
-    assert.ok(slope[5]! > 0 && slope[1]! < 0 && slope[9]! < 0);
+    assert.ok(slope[5] > 0 && slope[1] < 0 && slope[9] < 0);
     assert.is(await f(small, alone.mul(0)).item(), 0);
     // Class 1 has no probability at all where it is excluded.
     assert.is(await f(small.sub(alone.mul(300)), alone).item(), 0);
@@ -177,12 +177,12 @@ test("the whole loss is its terms, composes with deep supervision, and takes f16
   const values = await Promise.all(terms.map((t) => t.item()));
   near(
     await partial.loss(x, labels, { groups }).item(),
-    values[0]! + values[1]! + 2 * values[2]! + 2 * values[3]!,
+    values[0] + values[1] + 2 * values[2] + 2 * values[3],
     2e-6,
     "the paper's weights",
   );
   const some = { groups, crossEntropy: 0, dice: 3, exclusionCrossEntropy: 0, exclusionDice: 0.5 };
-  near(await partial.loss(x, labels, some).item(), 3 * values[1]! + 0.5 * values[3]!, 2e-6, "other weights");
+  near(await partial.loss(x, labels, some).item(), 3 * values[1] + 0.5 * values[3], 2e-6, "other weights");
   const half = partial.loss(x.cast("f16"), labels, { groups });
   assert.is(half.dtype, "f32");
   if (features.includes("shader-f16")) {
@@ -203,8 +203,8 @@ test("pseudo-labels take the most likely class of those that a label may stand f
   const got = await partial.pseudoLabels(logitsOf(b), labels, { groups: b.groups }).data();
   raw.forEach((label, i) => {
     const [n, v] = [Math.floor(i / V), i % V];
-    const set = b.groups[n]!.find((s) => s.includes(label));
-    const best = set?.reduce((a, k) => (b.logits[n]![k]![v]! > b.logits[n]![a]![v]! ? k : a));
+    const set = b.groups[n].find((s) => s.includes(label));
+    const best = set?.reduce((a, k) => (b.logits[n][k][v] > b.logits[n][a][v] ? k : a));
     assert.is(got[i], best ?? 9);
   });
 });
@@ -217,11 +217,11 @@ test("the prior-aware loss is KL of shares of the batch, 0 where they are the pr
     const p = Array<number>(6).fill(0);
     batch.labels.forEach((row, n) =>
       row.forEach((_, v) =>
-        softmaxOf(batch.logits[n]!.map((channel) => channel[v]!)).forEach((share, k) => (p[k]! += share / (3 * V)))
+        softmaxOf(batch.logits[n].map((channel) => channel[v])).forEach((share, k) => (p[k] += share / (3 * V)))
       )
     );
     const part = (q: number, r: number): number => (q === 0 ? 0 : q * Math.log(q / r));
-    return total(prior.map((q, k) => part(q, p[k]!) + part(1 - q, 1 - p[k]!)));
+    return total(prior.map((q, k) => part(q, p[k]) + part(1 - q, 1 - p[k])));
   };
   const v = noise(18 * V, 17);
   const h = 1e-3;
@@ -315,12 +315,12 @@ test("fully labelled samples have no part in the exclusion losses", async () => 
   const half = (t: Tensor, n: number) => t.slice({ start: [n], end: [n + 1] });
   const groups = [partial.mergedGroups([1, 2, 3], 5), partial.mergedGroups(undefined, 5)];
   const only = { groups, crossEntropy: 0, dice: 0 };
-  const e = partial.exclusionLabels(half(label, 0), { groups: groups[0]!, classes: 5 });
+  const e = partial.exclusionLabels(half(label, 0), { groups: groups[0], classes: 5 });
   // The mean over voxels is that of both samples.
   const alone = (await partial.exclusionCrossEntropy(half(x, 0), e).item()) +
     2 * (await partial.exclusionDice(half(x, 0), e).item());
   assert.ok(Math.abs((await partial.loss(x, label, only).item()) - alone) < 1e-6);
-  assert.is(await partial.loss(x, label, { ...only, groups: groups[1]! }).item(), 0);
+  assert.is(await partial.loss(x, label, { ...only, groups: groups[1] }).item(), 0);
   assert.throws(() => partial.exclusionDice(x, x, { samples: tensor([1, 0, 1]) }), /samples/);
 });
 

@@ -83,11 +83,11 @@ test("other groups run in the same program; a matrix of any order of rows, and o
     return names.map((name) => losses[name](x, labels, { groups }));
   }) as any;
   for (const shift of [0, 1, 2]) {
-    const groups = b.groups.map((_, n) => [...b.groups[(n + shift) % 3]!].reverse());
+    const groups = b.groups.map((_, n) => [...b.groups[(n + shift) % 3]].reverse());
     const got: Tensor[] = await run(partial.mergeMatrix(groups, 6));
     const wanted = reference({ ...b, groups });
     for (const [k, name] of names.entries()) {
-      near(await got[k]!.item(), wanted[name], 2e-6, `${name}, shifted by ${shift}`);
+      near(await got[k].item(), wanted[name], 2e-6, `${name}, shifted by ${shift}`);
     }
   }
   assert.is(traced, 1);
@@ -155,10 +155,10 @@ test("the slope of the marginal cross-entropy is (1 - z/q) p of the set that hol
   const wanted = new Float64Array(slope.length);
   b.labels.forEach((row, n) =>
     row.forEach((label, v) => {
-      const p = softmaxOf(b.logits[n]!.map((channel) => channel[v]!));
+      const p = softmaxOf(b.logits[n].map((channel) => channel[v]));
       p.forEach((pj, j) => {
-        const set = b.groups[n]!.find((s) => s.includes(j))!;
-        const [z, q] = [Number(set.includes(label)), total(set.map((k) => p[k]!))];
+        const set = b.groups[n].find((s) => s.includes(j))!;
+        const [z, q] = [Number(set.includes(label)), total(set.map((k) => p[k]))];
         wanted[(n * 6 + j) * V + v] = ((1 - z / q) * pj) / (3 * V);
       });
     })
@@ -173,10 +173,10 @@ test("merged probabilities add up to 1; sums of logits are something else", asyn
     for (const mode of ["probability", "logit"] as const) {
       const q = await partial.mergedProbabilities(x, { groups, mode }).data();
       for (let n = 0; n < 3; n++) {
-        for (let v = 0; v < V; v++) near(total([0, 1, 2, 3, 4, 5].map((k) => q[(n * 6 + k) * V + v]!)), 1, 1e-6, "sum");
+        for (let v = 0; v < V; v++) near(total([0, 1, 2, 3, 4, 5].map((k) => q[(n * 6 + k) * V + v])), 1, 1e-6, "sum");
         // The set of 1 in sample 1 is {1, 2}; class 2 names none.
-        const p = softmaxOf(b.logits[1]!.map((channel) => channel[4]!));
-        if (mode === "probability") near(q[7 * V + 4]!, p[1]! + p[2]!, 1e-6, "q of {1, 2}");
+        const p = softmaxOf(b.logits[1].map((channel) => channel[4]));
+        if (mode === "probability") near(q[7 * V + 4], p[1] + p[2], 1e-6, "q of {1, 2}");
         assert.is(q[8 * V + 4], 0);
       }
     }
@@ -232,7 +232,7 @@ test("logits of 100 and -100 leave no NaN, and the loss its value", async () => 
 test("where no class is annotated there is nothing to lose, alone or beside others", async () => {
   const b = unlike();
   const none = [[0, 1, 2, 3, 4, 5]];
-  const groups = [none, b.groups[1]!, none];
+  const groups = [none, b.groups[1], none];
   for (const batch of [true, false]) {
     const wanted = reference({ ...b, groups }, { batch });
     for (const name of names) {

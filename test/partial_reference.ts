@@ -54,7 +54,7 @@ export function reference(
   b.groups.forEach((sets, n) =>
     sets.forEach((set) => {
       if (includeBackground || !set.includes(0)) {
-        scores.set(nameOf(set, n), { q: 0, z: 0, both: 0, weight: weights[n]! });
+        scores.set(nameOf(set, n), { q: 0, z: 0, both: 0, weight: weights[n] });
       }
     })
   );
@@ -62,21 +62,21 @@ export function reference(
     row.forEach((label, v) => {
       if (label === s.ignoreIndex) return;
       voxels += 1;
-      const a = b.logits[n]!.map((channel) => channel[v]!);
+      const a = b.logits[n].map((channel) => channel[v]);
       const p = softmaxOf(a);
-      const sets = b.groups[n]!;
+      const sets = b.groups[n];
       const q = s.mode === "logit"
-        ? softmaxOf(sets.map((set) => total(set.map((k) => a[k]!))))
-        : sets.map((set) => total(set.map((k) => p[k]!)));
+        ? softmaxOf(sets.map((set) => total(set.map((k) => a[k]))))
+        : sets.map((set) => total(set.map((k) => p[k])));
       sets.forEach((set, m) => {
         const z = Number(set.includes(label));
-        if (z) entropy -= weights[n]! * Math.log(q[m]!);
-        if (z) focal -= weights[n]! * (1 - q[m]!) ** gamma * Math.log(q[m]!);
+        if (z) entropy -= weights[n] * Math.log(q[m]);
+        if (z) focal -= weights[n] * (1 - q[m]) ** gamma * Math.log(q[m]);
         const score = scores.get(nameOf(set, n));
         if (!score) return;
-        score.q += q[m]!;
+        score.q += q[m];
         score.z += z;
-        score.both += z * q[m]!;
+        score.both += z * q[m];
       });
     })
   );
@@ -97,9 +97,9 @@ export function unlike(scale = 2): Batch {
   const a = noise(3 * 6 * V, 11);
   const marks = noise(3 * V, 12);
   const logits = [0, 1, 2].map((n) =>
-    [0, 1, 2, 3, 4, 5].map((k) => Array.from({ length: V }, (_, v) => scale * a[(n * 6 + k) * V + v]!))
+    [0, 1, 2, 3, 4, 5].map((k) => Array.from({ length: V }, (_, v) => scale * a[(n * 6 + k) * V + v]))
   );
-  const labels = [0, 1, 2].map((n) => Array.from({ length: V }, (_, v) => Math.floor((marks[n * V + v]! + 1) * 3)));
+  const labels = [0, 1, 2].map((n) => Array.from({ length: V }, (_, v) => Math.floor((marks[n * V + v] + 1) * 3)));
   return {
     logits,
     labels,
@@ -111,7 +111,7 @@ export function unlike(scale = 2): Batch {
   };
 }
 export const logitsOf = (b: Batch): Tensor =>
-  tensor(Float32Array.from(b.logits.flat(2)), { shape: [b.labels.length, b.logits[0]!.length, ...space] });
+  tensor(Float32Array.from(b.logits.flat(2)), { shape: [b.labels.length, b.logits[0].length, ...space] });
 export const labelsOf = (b: Batch): Tensor =>
   tensor(Int32Array.from(b.labels.flat()), { shape: [b.labels.length, ...space] });
 
@@ -128,8 +128,8 @@ export const names = Object.keys(losses) as (keyof typeof losses)[];
 export const moved = (b: Batch, v: Float32Array, h: number): Batch => ({
   ...b,
   logits: b.logits.map((sample, n) =>
-    sample.map((row, k) => row.map((x, i) => x + h * v[(n * sample.length + k) * row.length + i]!))
+    sample.map((row, k) => row.map((x, i) => x + h * v[(n * sample.length + k) * row.length + i]))
   ),
 });
 export const inner = (a: ArrayLike<number>, b: ArrayLike<number>): number =>
-  Array.from(a).reduce((sum, x, k) => sum + x * b[k]!, 0);
+  Array.from(a).reduce((sum, x, k) => sum + x * b[k], 0);

@@ -129,9 +129,9 @@ test("--profile tells of any script's kernels, shares and roofs, writes a trace 
   assert.ok(shares > 99 && shares < 100 + 0.05 * rows.length + 1e-6, `shares add up to ${shares}`);
   const [, inside, beside] = report.match(/In kernels ([\d.]+) s .*beside them ([\d.]+) s/)!.map(Number);
   const wall = Number(report.match(/Profile of ([\d.]+) s/)![1]);
-  assert.ok(inside! > 0 && beside! > 0 && Math.abs(inside! + beside! - wall) < 0.003, report);
+  assert.ok(inside > 0 && beside > 0 && Math.abs(inside + beside - wall) < 0.003, report);
   const [, bytes, flops] = report.match(/Roofs, measured: ([\d.]+) GB\/s .*, ([\d.]+) GFLOP\/s/)!.map(Number);
-  assert.ok(bytes! > 0 && flops! > 0, report);
+  assert.ok(bytes > 0 && flops > 0, report);
   const { traceEvents } = JSON.parse(await readFile(file, "utf8"));
   assert.is(traceEvents.filter((event: { ph: string }) => event.ph === "X").length, count);
 });
@@ -178,7 +178,7 @@ test("--tune measures what a script compiles, once, and later runs use it", asyn
   const plain = await voxgrad(["run", path], env);
   assert.not((await readdir(join(folder, "tuned"))).includes("tuned.json"), "tuning is off by default");
   const tuned = await voxgrad(["run", path, "--tune"], env);
-  assert.match(tuned.out, /^tuned 2\/2  convolution .*: \w+, [\d.]+ ms \(.*\)$/m);
+  assert.match(tuned.out, /^tuned 2\/2 {2}convolution .*: \w+, [\d.]+ ms \(.*\)$/m);
   assert.is(
     Object.keys(Object.values(JSON.parse(await readFile(join(folder, "tuned", "tuned.json"), "utf8")).adapters)[0]!)
       .length,

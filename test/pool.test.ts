@@ -23,7 +23,7 @@ const cases: Windows[] = [
 ];
 
 const outputOf = (w: Windows): Three =>
-  w.input.map((n, k) => Math.floor((n + 2 * w.padding[k]! - w.kernel[k]!) / w.stride[k]!) + 1) as Three;
+  w.input.map((n, k) => Math.floor((n + 2 * w.padding[k] - w.kernel[k]) / w.stride[k]) + 1) as Three;
 
 /** Calls `visit(window, voxel)` for every voxel of every window, both as flat places, in row-major order. */
 function eachVoxel(w: Windows, visit: (window: number, voxel: number) => void): void {
@@ -38,9 +38,9 @@ function eachVoxel(w: Windows, visit: (window: number, voxel: number) => void): 
           for (let a = 0; a < w.kernel[0]; a++) {
             for (let b = 0; b < w.kernel[1]; b++) {
               for (let c = 0; c < w.kernel[2]; c++) {
-                const at = [oz, oy, ox].map((o, k) => o * w.stride[k]! - w.padding[k]! + [a, b, c][k]!);
-                if (at.every((i, k) => i >= 0 && i < w.input[k]!)) {
-                  visit(window, start + (at[0]! * h + at[1]!) * width + at[2]!);
+                const at = [oz, oy, ox].map((o, k) => o * w.stride[k] - w.padding[k] + [a, b, c][k]);
+                if (at.every((i, k) => i >= 0 && i < w.input[k])) {
+                  visit(window, start + (at[0] * h + at[1]) * width + at[2]);
                 }
               }
             }
@@ -61,7 +61,7 @@ function weightsOf(w: Windows, by: "max" | "mean", x: ArrayLike<number>): [numbe
   const best = new Map<number, number>();
   eachVoxel(w, (o, v) => {
     const at = best.get(o);
-    if (at === undefined || x[v]! > x[at]!) best.set(o, v);
+    if (at === undefined || x[v] > x[at]) best.set(o, v);
   });
   return [...best].map(([o, v]) => [o, v, 1]);
 }
@@ -69,12 +69,12 @@ function weightsOf(w: Windows, by: "max" | "mean", x: ArrayLike<number>): [numbe
 const count = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
 const forward = (list: [number, number, number][], x: ArrayLike<number>, n: number): Float64Array => {
   const y = new Float64Array(n);
-  for (const [o, v, weight] of list) y[o]! += weight * x[v]!;
+  for (const [o, v, weight] of list) y[o] += weight * x[v];
   return y;
 };
 const backward = (list: [number, number, number][], g: ArrayLike<number>, n: number): Float64Array => {
   const dx = new Float64Array(n);
-  for (const [o, v, weight] of list) dx[v]! += weight * g[o]!;
+  for (const [o, v, weight] of list) dx[v] += weight * g[o];
   return dx;
 };
 
@@ -103,7 +103,7 @@ for (const [k, w] of cases.entries()) {
       const [hv] = vg.hvp(loss, [at(x, inShape)], [at(t, inShape)]);
       const product = backward(
         list,
-        dy.map((v, i) => v * g[i]!),
+        dy.map((v, i) => v * g[i]),
         x.length,
       );
       await assertClose(hv, { shape: inShape, data: product }, 1e-6, `${what} Hessian`);

@@ -286,25 +286,25 @@ test("predictor() averages contexts one by one before they are the background; p
   const chances = async (params: any): Promise<number[][]> => {
     const [a, b] = [await outputs(params, []), await outputs(params, [2])];
     return Array.from({ length: 96 }, (_, i) => {
-      const e = a.map((row, k) => Math.exp((row[i]! + b[k]![i]!) / 2));
+      const e = a.map((row, k) => Math.exp((row[i] + b[k][i]) / 2));
       return e.map((v) => v / e.reduce((x, y) => x + y));
     });
   };
   for (const params of [[folds[0]], folds]) {
     const all = await Promise.all(params.map(chances));
     // ROI first; of several trainings contexts have nothing to do with each other.
-    const wanted = all[0]!.map((_, i) => all.reduce((sum, p) => sum + p[i]![0]!, 0) / all.length);
-    const context = all[0]!.map((_, i) => all.reduce((sum, p) => sum + Math.max(...p[i]!.slice(1)), 0) / all.length);
+    const wanted = all[0].map((_, i) => all.reduce((sum, p) => sum + p[i][0], 0) / all.length);
+    const context = all[0].map((_, i) => all.reduce((sum, p) => sum + Math.max(...p[i].slice(1)), 0) / all.length);
     const { predict } = predictor([{ network: model, params, plan }], { mirror: [0] });
     const { labels, probabilities } = await predict(image, { probabilities: true });
     wanted.forEach((p, i) => {
-      assert.ok(Math.abs(probabilities!.data[96 + i]! - p) < 1e-5, `${i}: ${probabilities!.data[96 + i]}, ${p}`);
-      assert.ok(Math.abs(probabilities!.data[i]! - (1 - p)) < 1e-5);
-      if (Math.abs(p - context[i]!) > 1e-5) assert.is(labels.data[i], Number(p > context[i]!));
+      assert.ok(Math.abs(probabilities!.data[96 + i] - p) < 1e-5, `${i}: ${probabilities!.data[96 + i]}, ${p}`);
+      assert.ok(Math.abs(probabilities!.data[i] - (1 - p)) < 1e-5);
+      if (Math.abs(p - context[i]) > 1e-5) assert.is(labels.data[i], Number(p > context[i]));
     });
     assert.equal(labels.data, (await predict(image)).labels.data, "the same labels without probabilities");
     assert.ok(
-      wanted.some((p, i) => p > context[i]! && p < 0.5),
+      wanted.some((p, i) => p > context[i] && p < 0.5),
       "a ROI that is the most likely output and below one half",
     );
   }
@@ -315,7 +315,7 @@ test("predictor() averages contexts one by one before they are the background; p
   const { labels, probabilities } = await predictor([{ network: fixed([1, 1, 1, 1, 1.5]), params: [{}], plan }])
     .predict(image, { probabilities: true });
   assert.ok(labels.data.every((v) => v === 1));
-  assert.ok(Math.abs(probabilities!.data[96]! - Math.exp(1.5) / (Math.exp(1.5) + 4 * Math.E)) < 1e-6);
+  assert.ok(Math.abs(probabilities!.data[96] - Math.exp(1.5) / (Math.exp(1.5) + 4 * Math.E)) < 1e-6);
   const regions = [{ name: "whole", values: [1] }];
   assert.match(
     await failure(() => predictor([{ network: fixed([1]), params: [{}], plan: { ...plan, regions } }])),

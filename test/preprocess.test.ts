@@ -46,8 +46,8 @@ function back(image: Float32Array, geometry: CaseGeometry): Volume {
       for (let k = 0; k < cropSize[2]; k++, at++) {
         const prepared = [i + cropStart[0], j + cropStart[1], k + cropStart[2]];
         const zyx = [0, 0, 0];
-        transpose.forEach((axis, p) => (zyx[axis] = prepared[p]!));
-        data[(zyx[0]! * Y + zyx[1]!) * X + zyx[2]!] = image[at]!;
+        transpose.forEach((axis, p) => (zyx[axis] = prepared[p]));
+        data[(zyx[0] * Y + zyx[1]) * X + zyx[2]] = image[at];
       }
     }
   }
@@ -260,14 +260,14 @@ test("foreground: all places of a small class, a seeded sample of a large one", 
   label[7] = 9;
   const [one, two, ...others] = foregroundOf(label, 3);
   assert.is(others.length, 0);
-  assert.equal([...one!.voxels], [5, 17, 299_999]);
+  assert.equal([...one.voxels], [5, 17, 299_999]);
   // One in a hundred of 1.2 million.
-  assert.is(two!.voxels.length, 12_000);
-  assert.ok(two!.voxels.every((v, k) => label[v] === 2 && (k === 0 || v > two!.voxels[k - 1]!)));
-  const mean = two!.voxels.reduce((a, b) => a + b, 0) / 12_000;
+  assert.is(two.voxels.length, 12_000);
+  assert.ok(two.voxels.every((v, k) => label[v] === 2 && (k === 0 || v > two.voxels[k - 1])));
+  const mean = two.voxels.reduce((a, b) => a + b, 0) / 12_000;
   // Uniform from 300,000 to 1,500,000: the mean of 12,000 strays by some 3,200.
   assert.ok(Math.abs(mean - 900_000) < 16_000, `${mean}`);
-  assert.equal([...foregroundOf(label, 3)[1]!.voxels], [...two!.voxels]);
+  assert.equal([...foregroundOf(label, 3)[1].voxels], [...two.voxels]);
 });
 
 test("the fingerprint of a case: sizes after orientation and crop, values of the foreground alone", () => {
@@ -280,7 +280,7 @@ test("the fingerprint of a case: sizes after orientation and crop, values of the
   assert.equal([...got.shape], [4, 3, 7]);
   assert.equal([...got.spacing], [3, 2, 1]);
   assert.ok(Math.abs(got.relativeSize - (4 * 3 * 7) / (6 * 9 * 7)) < 1e-12);
-  const values = got.values[0]!;
+  const values = got.values[0];
   const wanted = [...new Set((image.data as Float32Array).filter((v) => v > 200 && v <= 300))].sort((a, b) => a - b);
   // 500 draws with replacement from some 25 values miss none.
   assert.equal(
@@ -288,7 +288,7 @@ test("the fingerprint of a case: sizes after orientation and crop, values of the
     wanted,
   );
   const none = vg.volumeLike(image, new Uint8Array(image.data.length));
-  assert.is(fingerprintCase({ id: "a", image, label: none }, { orientation: "RAS", samples: 9 }).values[0]!.length, 0);
+  assert.is(fingerprintCase({ id: "a", image, label: none }, { orientation: "RAS", samples: 9 }).values[0].length, 0);
 });
 
 test.run();

@@ -7,7 +7,7 @@ import { threefry2x32 } from "../shaders/random.wgsl.ts";
 const { random } = vg;
 const moments = (x: ArrayLike<number>): { mean: number; variance: number } => {
   let [s, q] = [0, 0];
-  for (let k = 0; k < x.length; k++) ((s += x[k]!), (q += x[k]! ** 2));
+  for (let k = 0; k < x.length; k++) ((s += x[k]), (q += x[k] ** 2));
   return { mean: s / x.length, variance: q / x.length - (s / x.length) ** 2 };
 };
 
@@ -22,10 +22,10 @@ test("random.uniform() follows the host's Threefry, element by element", async (
 test("random.uniform() and normal() have the moments of their distributions", async () => {
   const n = 200_000;
   const [a, b] = random.split(random.key(7));
-  const u = moments(await random.uniform(a!, { shape: [n], min: -1, max: 3 }).data());
+  const u = moments(await random.uniform(a, { shape: [n], min: -1, max: 3 }).data());
   // Five standard errors of the mean: sd / sqrt(n).
   assert.ok(Math.abs(u.mean - 1) < 5 * Math.sqrt(16 / 12 / n) && Math.abs(u.variance - 16 / 12) < 0.02);
-  const z = moments(await random.normal(b!, { shape: [n], mean: 2, std: 3 }).data());
+  const z = moments(await random.normal(b, { shape: [n], mean: 2, std: 3 }).data());
   assert.ok(Math.abs(z.mean - 2) < 15 / Math.sqrt(n) && Math.abs(z.variance - 9) < 0.15);
 });
 

@@ -38,7 +38,7 @@ async function blocks(key: readonly [number, number], counters: Uint32Array): Pr
   // Half a word each, because a word read as f32 may be NaN, and then its bits need not survive.
   const low = await evaluate(["vg_threefry2x32"], `f32(${call}.x & 0xffffu)`, counters);
   const high = await evaluate(["vg_threefry2x32"], `f32(${call}.x >> 16u)`, counters);
-  return Uint32Array.from(low, (word, i) => word + high[i]! * 65536);
+  return Uint32Array.from(low, (word, i) => word + high[i] * 65536);
 }
 
 // The known-answer vectors that the authors publish with Random123: key, counter, block.
@@ -127,8 +127,8 @@ test("normal numbers", async () => {
   console.log(`  moments ${moments.map((m) => m.toFixed(5)).join(", ")}, KS ${ks} of at most ${limit}`);
   // Standard deviations of the sample moments: sqrt of 1, 2, 15 and 96 over n.
   [0, 1, 0, 3].forEach((want, k) => {
-    const deviation = Math.sqrt([1, 2, 15, 96][k]! / count);
-    assert.ok(Math.abs(moments[k]! - want) < 4 * deviation, `moment ${k + 1} is ${moments[k]}`);
+    const deviation = Math.sqrt([1, 2, 15, 96][k] / count);
+    assert.ok(Math.abs(moments[k] - want) < 4 * deviation, `moment ${k + 1} is ${moments[k]}`);
   });
   assert.ok(ks < limit);
 });
@@ -140,17 +140,17 @@ test("each normal number is the inverse distribution function of its word", asyn
   const mirrored = await evaluate(["vg_normal"], "vg_normal(a ^ 0x80000000u)", words);
   let worst = 0;
   words.forEach((word, i) => {
-    const magnitude = Math.abs(z[i]!);
-    assert.is(mirrored[i], -z[i]!);
-    assert.ok(word >= 2 ** 31 ? z[i]! <= 0 : z[i]! >= 0, `sign of ${z[i]} for ${word}`);
+    const magnitude = Math.abs(z[i]);
+    assert.is(mirrored[i], -z[i]);
+    assert.ok(word >= 2 ** 31 ? z[i] <= 0 : z[i] >= 0, `sign of ${z[i]} for ${word}`);
     const q = ((word & 0x7fffffff) + 0.5) / 2 ** 31;
     const density = Math.exp((-magnitude * magnitude) / 2) / Math.sqrt(2 * Math.PI);
     const error = (tail(magnitude) - q / 2) / density;
     worst = Math.max(worst, Math.abs(error) / (magnitude + 0.1));
   });
-  console.log(`  largest error ${worst.toExponential(1)}, largest magnitude ${Math.abs(z[0]!)}`);
+  console.log(`  largest error ${worst.toExponential(1)}, largest magnitude ${Math.abs(z[0])}`);
   assert.ok(worst < 3e-6, `relative error ${worst}`);
-  assert.ok(Math.abs(z[0]!) > 6.2 && Math.abs(z[0]!) < 6.4);
+  assert.ok(Math.abs(z[0]) > 6.2 && Math.abs(z[0]) < 6.4);
 });
 
 test.run();

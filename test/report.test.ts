@@ -40,7 +40,7 @@ async function open(name: string, config: object): Promise<RunFolder> {
 function rowsOf(html: string, heading: string): string[][] {
   const table = html.match(/<table>[^]*?<\/table>/g)!.find((each) => each.includes(`>${heading}</th>`))!;
   return table.match(/<tr>.*?<\/tr>/g)!.map((row) =>
-    [...row.matchAll(/<t[dh][^>]*>(.*?)<\/t[dh]>/g)].map((cell) => cell[1]!)
+    [...row.matchAll(/<t[dh][^>]*>(.*?)<\/t[dh]>/g)].map((cell) => cell[1])
   );
 }
 
@@ -61,7 +61,7 @@ test("writeReport() counts what a case has not annotated as that, not as absent"
   await writeReport(run);
   const html = await readFile(`${run.path}/report.html`, "utf8");
   const [headings, ...rows] = rowsOf(html, "in neither");
-  const column = (name: string) => rows.slice(0, 3).map((row) => row[headings!.indexOf(name)]);
+  const column = (name: string) => rows.slice(0, 3).map((row) => row[headings.indexOf(name)]);
   // Where it is annotated each class is in the prediction, so none is in neither map.
   assert.equal(column("in neither"), ["0", "0", "0"]);
   assert.equal(column("not annotated"), ["0", "1", "2"]);
@@ -95,10 +95,10 @@ test("writeReport() takes no script, handler or address out of a foreign run fol
   const path = join(folder, "foreign");
   await hostileRun(path);
   const html = await readFile(`${path}/report.html`, "utf8");
-  const scripts = [...html.matchAll(/<script>([^]*?)<\/script>/g)].map((match) => match[1]!);
+  const scripts = [...html.matchAll(/<script>([^]*?)<\/script>/g)].map((match) => match[1]);
   assert.is(scripts.length, 1, "its own script alone");
   assert.is(html.match(/<script/gi)!.length, 1);
-  const hash = createHash("sha256").update(scripts[0]!).digest("base64");
+  const hash = createHash("sha256").update(scripts[0]).digest("base64");
   assert.ok(
     html.includes(
       `content="default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-${hash}'; base-uri 'none'`,
@@ -138,10 +138,10 @@ test("readTables() refuses what is no table, by file", async () => {
 /** Boxes that texts of an SVG take, by a width of 0.5 em a character, which is less than fonts have. */
 const textBoxes = (svg: string) =>
   [...svg.matchAll(/<text x="([\d.]+)" y="([\d.]+)"([^>]*)>([^<]*)<\/text>/g)].map((m) => {
-    const size = Number(/font-size="([\d.]+)"/.exec(m[3]!)?.[1] ?? 12);
-    const content = m[4]!.replace(/&#\d+;/g, "x");
+    const size = Number(/font-size="([\d.]+)"/.exec(m[3])?.[1] ?? 12);
+    const content = m[4].replace(/&#\d+;/g, "x");
     const width = 0.5 * size * [...content].length;
-    const left = Number(m[1]) - (m[3]!.includes('"end"') ? width : m[3]!.includes('"middle"') ? width / 2 : 0);
+    const left = Number(m[1]) - (m[3].includes('"end"') ? width : m[3].includes('"middle"') ? width / 2 : 0);
     return { left, right: left + width, bottom: Number(m[2]), top: Number(m[2]) - 0.7 * size, content };
   });
 

@@ -12,18 +12,18 @@ type Order = 0 | 1 | 3;
 /** Solves A x = b by elimination, in float64. */
 function solve(a: number[][], b: number[]): number[] {
   const n = b.length;
-  const m = a.map((row, i) => [...row, b[i]!]);
+  const m = a.map((row, i) => [...row, b[i]]);
   for (let i = 0; i < n; i++) {
     for (let r = i + 1; r < n; r++) {
-      const f = m[r]![i]! / m[i]![i]!;
-      if (f !== 0) { for (let c = i; c <= n; c++) m[r]![c]! -= f * m[i]![c]!; }
+      const f = m[r][i] / m[i][i];
+      if (f !== 0) { for (let c = i; c <= n; c++) m[r][c] -= f * m[i][c]; }
     }
   }
   const x = new Array<number>(n).fill(0);
   for (let i = n - 1; i >= 0; i--) {
-    let sum = m[i]![n]!;
-    for (let c = i + 1; c < n; c++) sum -= m[i]![c]! * x[c]!;
-    x[i] = sum / m[i]![i]!;
+    let sum = m[i][n];
+    for (let c = i + 1; c < n; c++) sum -= m[i][c] * x[c];
+    x[i] = sum / m[i][i];
   }
   return x;
 }
@@ -36,7 +36,7 @@ const basis = (d: number): number => {
 /** A line interpolated at half-pixel centres: nearest, linear, or the spline through it continued by 30 voxels. */
 function line(values: readonly number[], m: number, order: Order): number[] {
   const n = values.length;
-  const at = (j: number): number => values[Math.min(n - 1, Math.max(0, j))]!;
+  const at = (j: number): number => values[Math.min(n - 1, Math.max(0, j))];
   const places = Array.from({ length: m }, (_, i) => (i + 0.5) * (n / m) - 0.5);
   if (order === 0) return places.map((s) => at(Math.floor(s + 0.5)));
   if (order === 1) {
@@ -46,21 +46,21 @@ function line(values: readonly number[], m: number, order: Order): number[] {
   const all = Array.from({ length: n + 2 * far }, (_, j) => at(j - far));
   const matrix = all.map((_, i) => all.map((_, j) => basis(i - j)));
   // Beyond the ends the coefficients are those of a constant.
-  matrix[0]![0]! += 1 / 6;
-  matrix[all.length - 1]![all.length - 1]! += 1 / 6;
+  matrix[0][0] += 1 / 6;
+  matrix[all.length - 1][all.length - 1] += 1 / 6;
   const coefficients = solve(matrix, all);
   return places.map((s) => coefficients.reduce((sum, c, j) => sum + c * basis(s + far - j), 0));
 }
 
 /** The lines of x [outer, n, inner] along the middle axis. */
 function alongAxis(x: Float64Array, shape: readonly number[], axis: number, m: number, order: Order): Float64Array {
-  const n = shape[axis]!;
+  const n = shape[axis];
   const inner = shape.slice(axis + 1).reduce((a, b) => a * b, 1);
   const outer = shape.slice(0, axis).reduce((a, b) => a * b, 1);
   const out = new Float64Array(outer * m * inner);
   for (let o = 0; o < outer; o++) {
     for (let i = 0; i < inner; i++) {
-      const values = Array.from({ length: n }, (_, k) => x[(o * n + k) * inner + i]!);
+      const values = Array.from({ length: n }, (_, k) => x[(o * n + k) * inner + i]);
       line(values, m, order).forEach((v, k) => (out[(o * m + k) * inner + i] = v));
     }
   }
@@ -72,7 +72,7 @@ function reference(x: ArrayLike<number>, shape: readonly number[], to: readonly 
   const now = [...shape];
   const lead = shape.length - to.length;
   to.forEach((m, k) => {
-    values = alongAxis(values, now, lead + k, m, orders[k]!);
+    values = alongAxis(values, now, lead + k, m, orders[k]);
     now[lead + k] = m;
   });
   return { shape: now, data: values };
@@ -208,7 +208,7 @@ test("labels: the mask that reaches one half", async () => {
     // Coarse blobs and lone voxels of -1, 0, 1, 2 and 200.
     const x = Int32Array.from(
       noise(count, k + 9),
-      (v, i) => [-1, 0, 1, 2, 200][Math.floor((v + 1) * 1.3 + (i % from[2] > 2 ? 2 : 0)) % 5]!,
+      (v, i) => [-1, 0, 1, 2, 200][Math.floor((v + 1) * 1.3 + (i % from[2] > 2 ? 2 : 0)) % 5],
     );
     const got = vg.resampleLabels(vg.tensor(x, { shape: from }), { size: to, order });
     assert.is(got.dtype, "i32");

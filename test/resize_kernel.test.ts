@@ -47,7 +47,7 @@ function matrix(n: number, m: number, mode: Mode, alignCorners: boolean): Float6
   return Array.from({ length: m }, (_, i) => {
     const row = new Float64Array(n);
     const add = (index: number, weight: number): void => {
-      row[Math.min(n - 1, Math.max(0, index))]! += weight;
+      row[Math.min(n - 1, Math.max(0, index))] += weight;
     };
     if (mode === "nearest") {
       add(Math.floor((i * n) / m), 1);
@@ -95,8 +95,8 @@ function largestDifference(a: ArrayLike<number>, b: ArrayLike<number>): number {
   assert.is(a.length, b.length);
   let worst = 0;
   for (let i = 0; i < a.length; i++) {
-    assert.not(Number.isNaN(a[i]!), `NaN at ${i}`);
-    worst = Math.max(worst, Math.abs(a[i]! - b[i]!));
+    assert.not(Number.isNaN(a[i]), `NaN at ${i}`);
+    worst = Math.max(worst, Math.abs(a[i] - b[i]));
   }
   return worst;
 }
@@ -107,7 +107,7 @@ for (const [mode, alignCorners] of variants) {
   test(`${label}: forward and adjoint agree with float64 loops`, async () => {
     for (const [index, [n, m]] of sizes.entries()) {
       const rows = matrix(n, m, mode, alignCorners);
-      const [outer, inner] = layouts[index % 4]!;
+      const [outer, inner] = layouts[index % 4];
       const p = parameters({ outer, inner, inputSize: n, outputSize: m, mode, alignCorners });
       const x = noise(outer * n * inner, n);
       const u = noise(outer * m * inner, m + 100);
@@ -117,8 +117,8 @@ for (const [mode, alignCorners] of variants) {
         for (let i = 0; i < m; i++) {
           for (let j = 0; j < n; j++) {
             for (let b = 0; b < inner; b++) {
-              forward[(o * m + i) * inner + b]! += rows[i]![j]! * x[(o * n + j) * inner + b]!;
-              adjoint[(o * n + j) * inner + b]! += rows[i]![j]! * u[(o * m + i) * inner + b]!;
+              forward[(o * m + i) * inner + b] += rows[i][j] * x[(o * n + j) * inner + b];
+              adjoint[(o * n + j) * inner + b] += rows[i][j] * u[(o * m + i) * inner + b];
             }
           }
         }
@@ -137,7 +137,7 @@ for (const [mode, alignCorners] of variants) {
     for (const [n, m] of [[37, 91], [91, 37], [64, 128]] as const) {
       const p = parameters({ outer: 3, inner: 7, inputSize: n, outputSize: m, mode, alignCorners });
       const [v, u] = [noise(21 * n, 1), noise(21 * m, 2)];
-      const dot = (a: Float32Array, b: Float32Array): number => a.reduce((s, x, i) => s + x * b[i]!, 0);
+      const dot = (a: Float32Array, b: Float32Array): number => a.reduce((s, x, i) => s + x * b[i], 0);
       const [left, right] = [dot(u, await run(p, v)), dot(await run({ ...p, transposed: true }, u), v)];
       assert.ok(Math.abs(left - right) < 1e-5 * Math.sqrt(21 * n * m), `${n} -> ${m}: ${left} and ${right}`);
     }
@@ -151,7 +151,7 @@ test("a NaN reaches exactly the outputs that read it, in both directions", async
     const x = noise(transposed ? 21 : 9, 3);
     x[4] = NaN;
     (await run(p, x)).forEach((value, i) => {
-      const weight = transposed ? rows[4]![i]! : rows[i]![4]!;
+      const weight = transposed ? rows[4][i] : rows[i][4];
       if (weight !== 0) assert.ok(Number.isNaN(value), `output ${i}`);
     });
     const touched = (await run(p, x)).filter(Number.isNaN).length;
@@ -164,7 +164,7 @@ test("grids beyond the limit are folded", async () => {
   for (const transposed of [false, true]) {
     const p = parameters({ outer: 41, inner: 3, inputSize: 20, outputSize: 41, transposed });
     const x = noise(41 * 3 * (transposed ? 41 : 20), 4);
-    const { workgroups } = lowerResizeAxis(p, target).dispatches[0]!.kernel;
+    const { workgroups } = lowerResizeAxis(p, target).dispatches[0].kernel;
     assert.ok(workgroups[0] <= 7 && workgroups[1] > 1 && workgroups[1] <= 7, `${workgroups}`);
     assert.equal(await run(p, x, target), await run(p, x));
   }
@@ -193,9 +193,9 @@ test("sizes beyond 32-bit coordinates are refused, sizes near them are right", a
           : d <= 2
           ? -0.75 * d ** 3 + 3.75 * d ** 2 - 6 * d + 3
           : 0;
-        want += weight * x[Math.min(n - 1, Math.max(0, k))]!;
+        want += weight * x[Math.min(n - 1, Math.max(0, k))];
       }
-      assert.ok(Math.abs(got[i]! - want) < 2e-6, `${mode} at ${i}: ${got[i]}, not ${want}`);
+      assert.ok(Math.abs(got[i] - want) < 2e-6, `${mode} at ${i}: ${got[i]}, not ${want}`);
     }
   }
 });
@@ -231,12 +231,12 @@ test("PyTorch's outputs and gradients", async () => {
   const tensors = readTensors(new Uint8Array(await readFile(new URL("resize.safetensors", folder))));
   assert.is(cases.length, 5);
   for (const { name, options, inputs, output, cotangent, grads } of cases) {
-    const { shape, data } = tensors.get(inputs[0]!)!;
+    const { shape, data } = tensors.get(inputs[0])!;
     const axis = (k: number, transposed: boolean, other: number[]): ResizeAxisParams => ({
       outer: other.slice(0, k).reduce((a, b) => a * b, 1),
       inner: other.slice(k + 1).reduce((a, b) => a * b, 1),
-      inputSize: shape[k]!,
-      outputSize: options.size[k - 2]!,
+      inputSize: shape[k],
+      outputSize: options.size[k - 2],
       mode: options.mode,
       alignCorners: options.alignCorners ?? false,
       transposed,
@@ -245,7 +245,7 @@ test("PyTorch's outputs and gradients", async () => {
     const now = [...shape];
     for (let k = 2; k < shape.length; k++) {
       y = await run(axis(k, false, now), y);
-      now[k] = options.size[k - 2]!;
+      now[k] = options.size[k - 2];
     }
     const scale = (values: Float32Array): number => values.reduce((a, v) => Math.max(a, Math.abs(v)), 0);
     const want = tensors.get(output)!.data;
@@ -253,9 +253,9 @@ test("PyTorch's outputs and gradients", async () => {
     let g: Float32Array = tensors.get(cotangent)!.data;
     for (let k = shape.length - 1; k >= 2; k--) {
       g = await run(axis(k, true, now), g);
-      now[k] = shape[k]!;
+      now[k] = shape[k];
     }
-    const gradient = tensors.get(grads[0]!)!.data;
+    const gradient = tensors.get(grads[0])!.data;
     const back = largestDifference(g, gradient) / scale(gradient);
     console.log(`  ${name}: ${there.toExponential(1)} forward, ${back.toExponential(1)} gradient`);
     assert.ok(there < 1e-6 && back < 1e-6, `${name}: ${there} forward, ${back} gradient`);

@@ -45,7 +45,7 @@ function formula([, shape, rule]: Entry, j: number): Tensor {
   const count = shape.reduce((a, b) => a * b, 1);
   const values = Float32Array.from({ length: count }, (_, i) => {
     const s = Math.sin(0.1 + 1.7 * j + 0.7393 * i);
-    return rule === "he" ? s * Math.sqrt(2 / (count / shape[0]!)) : rule === "scale" ? 1 + 0.1 * s : 0.1 * s;
+    return rule === "he" ? s * Math.sqrt(2 / (count / shape[0])) : rule === "scale" ? 1 + 0.1 * s : 0.1 * s;
   });
   return tensor(values, { shape });
 }
@@ -158,8 +158,8 @@ test("running statistics move by the momentum and are put back by name; without 
   await assertClose(evaluated, wanted, 0.05, "after a batch with momentum 1");
   const difference = Math.max(...(await started.sub(trained).abs().data()));
   assert.ok(difference > 0.1, `before any batch they are those of no data: ${difference}`);
-  const one = model.applyTraining(params, image).statistics["bn1.running_mean"]!;
-  const all = statistics["bn1.running_mean"]!;
+  const one = model.applyTraining(params, image).statistics["bn1.running_mean"];
+  const all = statistics["bn1.running_mean"];
   await assertClose(one.mul(10), { shape: [4], data: await all.data() }, 1e-6, "momentum 0.1");
   assert.equal(bare.applyTraining(fewer, image).statistics, {});
 });

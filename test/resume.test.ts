@@ -76,7 +76,7 @@ async function regression(name: string, { steps, kill, minutes = 0 }: Plot) {
       const error = await params.w.sub(wanted).square().mean().item();
       return { loss: error, dice: [1 / (1 + error), NaN] };
     },
-    best: async () => void best.push((await params.w.data())[0]!),
+    best: async () => void best.push((await params.w.data())[0]),
   });
   return { run, weights: [...(await params.w.data())] as number[], best, evaluations, ...result };
 }
@@ -101,22 +101,22 @@ test("a training that is killed again and again ends as one that is not, to the 
   const rest = await regression("killed", { steps: 14 });
   assert.equal(rest.weights, whole.weights);
   assert.ok(rest.resumedAt >= 12 && rest.evaluations < 3);
-  const bare = (list: readonly any[]) => list.map(({ seconds, ...others }) => others);
+  const bare = (list: readonly any[]) => list.map(({ seconds: _, ...others }) => others);
   assert.equal(bare(rest.epochs), bare(whole.epochs));
   assert.equal(bare(await lines("killed", "log.jsonl")), bare(await lines("whole", "log.jsonl")));
   assert.equal(bare(await lines("killed", "epochs.jsonl")), bare(await lines("whole", "epochs.jsonl")));
   const [a, b] = await Promise.all(
     ["killed", "whole"].map((name) => readFile(join(folder, name, "progress.svg"), "utf8")),
   );
-  assert.match(a!, "moving average");
-  assert.match(b!, "Pseudo-Dice (validation patches)");
+  assert.match(a, "moving average");
+  assert.match(b, "Pseudo-Dice (validation patches)");
 });
 
 test("the moving average is nnU-Net's, and the best weights are those of its highest value", async () => {
   const { epochs } = await regression("average", { steps: 12, minutes: 100 });
   let average: number | undefined;
   for (const epoch of epochs) {
-    average = average === undefined ? epoch.dice![0]! : 0.9 * average + 0.1 * epoch.dice![0]!;
+    average = average === undefined ? epoch.dice![0] : 0.9 * average + 0.1 * epoch.dice![0];
     assert.is(epoch.average, average);
     const own = (await lines("average", "log.jsonl")).filter((r) => r.step > epoch.step - 4 && r.step <= epoch.step);
     assert.ok(Math.abs(epoch.loss - own.reduce((sum, r) => sum + r.loss, 0) / 4) < 1e-12);

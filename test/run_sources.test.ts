@@ -100,7 +100,7 @@ test("train_unet --overwrite begins anew: no checkpoint, log or prediction of th
   assert.equal(own, splits[1].val.map((id: string) => `${id}.nii.gz`).sort());
   assert.ok(own.every((name) => !others.includes(name)), "predictions of the other fold are gone");
   const [a, b] = await Promise.all(["first", "again"].map((name) => readFile(join(folder, name, "model.safetensors"))));
-  assert.not.ok(a!.equals(b!));
+  assert.not.ok(a.equals(b));
 });
 
 test("train_unet refuses to read what it would overwrite, and a run folder in which the data lie", async () => {
@@ -168,7 +168,7 @@ test("train_unet --resume refuses a run whose plan, splits, options, checkpoint 
   );
   await refused("bit", async (path) => {
     const bytes = await readFile(join(path, "checkpoint.safetensors"));
-    bytes[bytes.length - 9]! ^= 1;
+    bytes[bytes.length - 9] ^= 1;
     await writeFile(join(path, "checkpoint.safetensors"), bytes);
   }, /checkpoint\.safetensors: .*damaged: its SHA-256/);
 });
@@ -181,9 +181,9 @@ test("train_unet --resume refuses another dataset in the place of the run's", as
     await refused(`of_${name}`, async () => undefined, wanted, ["--data", data]);
   };
   const [one, two] = (await readdir(join(folder, "data/labelsTr"))).sort();
-  const id = one!.replace(".nii.gz", "");
+  const id = one.replace(".nii.gz", "");
   await change("replaced", async (data) => {
-    for (const part of ["imagesTr", "labelsTr"]) await cp(join(data, part, two!), join(data, part, one!));
+    for (const part of ["imagesTr", "labelsTr"]) await cp(join(data, part, two), join(data, part, one));
   }, new RegExp(`image or label of ${id} changed since the run began`));
   const labels = (change: (labels: any) => unknown) => (data: string) =>
     json("dataset.json", (dataset) => void change(dataset.labels))(data);

@@ -290,7 +290,7 @@ test("readSafetensors() refuses a sealed file of which any bit has changed", asy
     // The digest is that of the file with zeros in its place.
     const text = new TextDecoder("latin1").decode(good);
     const digits = /"voxgrad sha256":"([0-9a-f]{64})"/.exec(text)!;
-    const blank = Buffer.from(text.replace(digits[1]!, "0".repeat(64)), "latin1");
+    const blank = Buffer.from(text.replace(digits[1], "0".repeat(64)), "latin1");
     assert.is(createHash("sha256").update(blank).digest("hex"), digits[1]);
     await writeFile(path, good);
     const read = await readSafetensors(path);

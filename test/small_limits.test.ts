@@ -87,7 +87,7 @@ test("references: sums in float64, and the values of the whole adapter", async (
   const rows = Float32Array.from(wave([6, 5000], 1));
   for (let r = 0; r < 6; r++) {
     const exact = rows.subarray(r * 5000, (r + 1) * 5000).reduce((a, b) => a + b, 0);
-    assert.ok(Math.abs(wanted.get("sum rows")![r]! - exact) < 1e-3, "sum");
+    assert.ok(Math.abs(wanted.get("sum rows")![r] - exact) < 1e-3, "sum");
   }
   await closeDevice();
 });
@@ -96,13 +96,13 @@ for (const [limits, invocations] of [["default", 256], ["compatibility", 128]] a
   test(`openDevice({ limits: "${limits}" }) computes the same within ${invocations} invocations and without features`, async () => {
     const info = await openDevice({ limits });
     assert.is(info.limits.maxComputeInvocationsPerWorkgroup, invocations);
-    assert.ok(info.limits.maxStorageBuffersPerShaderStage! <= 8);
+    assert.ok(info.limits.maxStorageBuffersPerShaderStage <= 8);
     assert.equal(info.features.filter((name) => ["subgroups", "shader-f16", "timestamp-query"].includes(name)), []);
     for (const [name, values] of await all(limits === "compatibility")) {
       const reference = wanted.get(name)!;
       const scale = largest(reference);
       values.forEach((v, k) =>
-        assert.ok(Math.abs(v - reference[k]!) <= 2e-5 * scale, `${name}, ${k}: ${v} for ${reference[k]}`)
+        assert.ok(Math.abs(v - reference[k]) <= 2e-5 * scale, `${name}, ${k}: ${v} for ${reference[k]}`)
       );
     }
     await closeDevice();

@@ -40,12 +40,12 @@ test("checkDataset() warns of spacings outside 0.01 to 50 mm, and names the unit
   assert.equal(await warnings([[[0.02, 49, 49], "mm"]]), []);
   assert.is(found.length, 4);
   assert.match(
-    found[0]!,
+    found[0],
     /^c0\.nii: its voxel spacing is 1000 x 1000 x 2000 mm, for its header counts in metres .*xyzt_units/,
   );
-  assert.match(found[1]!, /^c1\.nii: .* 0\.001 x 0\.001 x 0\.002 mm, for its header counts in micrometres/);
-  assert.match(found[2]!, /^c2\.nii: .* 1 x 1 x 51 mm; scans of people have 0\.01 to 50 mm/);
-  assert.match(found[3]!, /^c3\.nii: .* 0\.009 x 1 x 1 mm;/);
+  assert.match(found[1], /^c1\.nii: .* 0\.001 x 0\.001 x 0\.002 mm, for its header counts in micrometres/);
+  assert.match(found[2], /^c2\.nii: .* 1 x 1 x 51 mm; scans of people have 0\.01 to 50 mm/);
+  assert.match(found[3], /^c3\.nii: .* 0\.009 x 1 x 1 mm;/);
 });
 
 test("checkDataset() warns of spacings ten times the dataset's median, along any axis", async () => {
@@ -56,10 +56,10 @@ test("checkDataset() warns of spacings ten times the dataset's median, along any
   const found = await warnings([...usual, [[0.8, 0.8, 40], "mm"], [[0.05, 0.8, 0.8], "mm"]]);
   assert.is(found.length, 2);
   assert.match(
-    found[0]!,
+    found[0],
     /^c4\.nii: its voxel spacing is 0\.8 x 0\.8 x 40 mm, sorted; that of the dataset 0\.8 x 0\.8 x \d/,
   );
-  assert.match(found[1]!, /^c5\.nii: its voxel spacing is 0\.05 x 0\.8 x 0\.8 mm/);
+  assert.match(found[1], /^c5\.nii: its voxel spacing is 0\.05 x 0\.8 x 0\.8 mm/);
 });
 
 test("checkSpacing() refuses what a plan's network was not trained for, and names the way on", () => {

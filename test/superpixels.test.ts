@@ -72,13 +72,13 @@ test("superpixels: felzenszwalb's within the patient, numbered from 1 by slice, 
     });
     assert.is(highest, counts[z]);
     assert.is(pairs.size, counts[z]);
-    if (z < 2) assert.ok(counts[z]! > 3);
+    if (z < 2) assert.ok(counts[z] > 3);
     const alone = superpixels(slice, { shape: [H, W], threshold: 20, ...options });
     assert.equal(alone, { labels: own.slice(), counts: [counts[z]] });
   }
   const whole = superpixels(image, { shape: [D, H, W], threshold: 20, volume: true, ...options });
   assert.equal(whole.counts, [new Set(whole.labels.filter((v) => v > 0)).size]);
-  assert.ok([...whole.labels].every((v, i) => v > 0 === labels[i]! > 0));
+  assert.ok([...whole.labels].every((v, i) => v > 0 === labels[i] > 0));
   assert.ok(whole.labels.subarray(0, area).some((v) => whole.labels.subarray(area, 2 * area).includes(v) && v > 0));
 });
 

@@ -19,8 +19,8 @@ test("every cotangent is added where its value was taken from", async () => {
   const wanted = new Float64Array(2 * n * 3);
   for (let b = 0; b < 2; b++) {
     for (let k = 0; k < count; k++) {
-      const place = Math.min(n - 1, Math.max(0, indices[k]!));
-      for (let c = 0; c < 3; c++) wanted[(b * n + place) * 3 + c]! += u[(b * count + k) * 3 + c]!;
+      const place = Math.min(n - 1, Math.max(0, indices[k]));
+      for (let c = 0; c < 3; c++) wanted[(b * n + place) * 3 + c] += u[(b * count + k) * 3 + c];
     }
   }
   // A place sums a dozen terms at most.
@@ -31,9 +31,9 @@ test("the second derivative of a cube of what was taken is 6 x v for each time i
   const v = noise(2 * n * 3, 3);
   const [hv] = vg.hvp((t: Tensor) => f(t).pow(3).sum(), [x], [vg.tensor(v, { shape: [2, n, 3] })]);
   const times = new Float64Array(n);
-  for (const k of indices) times[Math.min(n - 1, Math.max(0, k))]!++;
+  for (const k of indices) times[Math.min(n - 1, Math.max(0, k))]++;
   const values = await x.data();
-  const wanted = Float64Array.from(values, (value, k) => 6 * value * v[k]! * times[Math.floor(k / 3) % n]!);
+  const wanted = Float64Array.from(values, (value, k) => 6 * value * v[k] * times[Math.floor(k / 3) % n]);
   assert.ok(relativeError(await hv.data(), wanted) < 1e-6);
 });
 

@@ -87,7 +87,7 @@ test("a killed CoLab training ends with the segmenter and the generator of one l
   const [prediction] = await readdir(join(folder, "whole/predictions"));
   const again = await run("predict", ["whole", `data/imagesTr/${prediction}`, "labels", "--no-postprocess"]);
   assert.is(again.code, 0, again.output);
-  assert.ok((await file("whole", `predictions/${prediction}`)).equals(await file("labels", prediction!)));
+  assert.ok((await file("whole", `predictions/${prediction}`)).equals(await file("labels", prediction)));
 });
 
 test("contexts by k-means train and resume to the same weights", async () => {
@@ -164,7 +164,7 @@ test("what only the data can judge is judged before a case is prepared, or at le
   };
   const [image] = await readdir(join(folder, "data/imagesTr"));
   await mkdir(join(folder, "some"));
-  await cp(join(folder, "data/labelsTr", image!), join(folder, "some", image!));
+  await cp(join(folder, "data/labelsTr", image), join(folder, "some", image));
   const labels = (
     where: string,
     contexts: string,

@@ -63,18 +63,18 @@ test("the loss of a step is that of the options, boundary loss and its share inc
       );
       // A patch is a whole case of voxels of 3 x 1 x 1 mm.
       const distances = conres.signedDistances(regionTargets(label, sets).cast("f32"), { spacing: [3, 1, 1] });
-      return [own, conres.boundaryLoss(outputs[0]!, distances, { multiClass: name === "labels" })] as const;
+      return [own, conres.boundaryLoss(outputs[0], distances, { multiClass: name === "labels" })] as const;
     });
     const shares = [1, 0.505];
     for (const [k, got] of (await losses(name)).entries()) {
-      const { image, label } = await training.batch(training.folds[0]!.split, k + 1);
+      const { image, label } = await training.batch(training.folds[0].split, k + 1);
       const [own, boundary] = await Promise.all(
         (await reference(model.init(random.key(1)), image, label)).map((x) => x.item()),
       );
-      assert.ok(Math.abs(boundary!) > 0.01);
-      const wanted = shares[k]! * own! + (1 - shares[k]!) * boundary!;
+      assert.ok(Math.abs(boundary) > 0.01);
+      const wanted = shares[k] * own + (1 - shares[k]) * boundary;
       // Sums of ten thousand f32, fused otherwise.
-      assert.ok(Math.abs(got - wanted) < 2e-5 * Math.abs(own!), `${name}, step ${k + 1}: ${got}, ${wanted}`);
+      assert.ok(Math.abs(got - wanted) < 2e-5 * Math.abs(own), `${name}, step ${k + 1}: ${got}, ${wanted}`);
     }
   }
 });

@@ -69,15 +69,15 @@ test("arms begin alike on fully labelled cases, then differ; what is not annotat
     const own = ["--steps", "4", "--warmup", "0.5", "--loss", loss, "--splits", place("splits.json")];
     const { cases } = await train("some", `some_${loss}`, own);
     logs[loss] = (await lines(`some_${loss}`)).map((record) => record.loss);
-    assert.ok(logs[loss]!.every(Number.isFinite));
+    assert.ok(logs[loss].every(Number.isFinite));
     const measured = cases.map(({ classes }) =>
       classes.filter((each) => !Number.isNaN(each.truePositive)).map((each) => each.name)
     );
     assert.equal(measured, [["spleen"], ["liver", "spleen", "pancreas", "left kidney", "right kidney"]]);
   }
   for (const [loss, [first, second, ...rest]] of Object.entries(logs)) {
-    assert.ok(Math.abs(first! - logs.naive![0]!) < 1e-5 && Math.abs(second! - logs.naive![1]!) < 1e-4, loss);
-    if (loss !== "naive") assert.ok(Math.abs(rest[0]! - logs.naive![2]!) > 1e-3, loss);
+    assert.ok(Math.abs(first - logs.naive[0]) < 1e-5 && Math.abs(second - logs.naive[1]) < 1e-4, loss);
+    if (loss !== "naive") assert.ok(Math.abs(rest[0] - logs.naive[2]) > 1e-3, loss);
   }
 });
 
@@ -102,9 +102,9 @@ test("the weights of marginal and exclusion losses are those of partly labelled 
   const naive = (await lines("some_naive")).map((record) => record.loss);
   for (const each of losses) {
     // Two steps on fully labelled cases are those of the ordinary loss, whatever the weights.
-    assert.ok(Math.abs(each[0]! - naive[0]) < 1e-5 && Math.abs(each[1]! - naive[1]) < 1e-4, `${each}; ${naive}`);
+    assert.ok(Math.abs(each[0] - naive[0]) < 1e-5 && Math.abs(each[1] - naive[1]) < 1e-4, `${each}; ${naive}`);
   }
-  assert.ok(losses[1]![2]! > losses[0]![2]! + 0.1 && losses[2]![2]! > losses[1]![2]! + 1e-3, `${losses}`);
+  assert.ok(losses[1][2] > losses[0][2] + 0.1 && losses[2][2] > losses[1][2] + 1e-3, `${losses}`);
 });
 
 test("a killed training ends with the weights of one left alone, on a plateau too", async () => {
@@ -142,8 +142,8 @@ test("sets of a group take turns and can be chosen; merged logits are another lo
     await train("group.json", mode, ["--steps", "2", "--warmup", "0", "--loss", "marginal", "--mode", mode]);
     losses.push((await lines(mode)).map(({ loss }) => loss));
   }
-  const apart = [0, 1].map((k) => Math.abs(losses[0]![k] - losses[1]![k]));
-  assert.ok(apart[0]! < 1e-5 && apart[1]! > 1e-3, `${apart}`);
+  const apart = [0, 1].map((k) => Math.abs(losses[0][k] - losses[1][k]));
+  assert.ok(apart[0] < 1e-5 && apart[1] > 1e-3, `${apart}`);
   const fails = async (words: string[], message: RegExp) => {
     try {
       await train("group.json", "wrong", ["--steps", "2", "--overwrite", "true", ...words]);

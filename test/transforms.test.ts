@@ -44,14 +44,14 @@ test("a checkpoint with trees, other arguments and several results, of which som
   const parts = (wrap: Wrap) =>
     wrap((p: { a: Tensor; b: Tensor[] }, h: Tensor, labels: Tensor, scale: number) => ({
       one: p.a.mul(h).mul(scale),
-      two: [p.b[0]!.mul(p.a), vg.where(labels.equal(1), h, 0)],
+      two: [p.b[0].mul(p.a), vg.where(labels.equal(1), h, 0)],
       three: labels.add(1),
     }));
   const given = { a: filled([3, 4], 4), b: [filled([3, 4], 5)] };
   const labels = tensor(new Int32Array([0, 1, 1, 0]));
   const loss = (wrap: Wrap) => (p: typeof given, h: Tensor) => {
     const { one, two } = parts(wrap)(p, h, labels, 3);
-    return one.sin().sum().add(two[1]!.square().sum());
+    return one.sin().sum().add(two[1].square().sum());
   };
   const h = filled([3, 4], 6);
   for (const argument of [0, 1]) {
@@ -59,7 +59,7 @@ test("a checkpoint with trees, other arguments and several results, of which som
       argument === 0 ? grad(loss(wrap))(given, h) : grad((t: Tensor) => loss(wrap)(given, t))(h)
     );
     const [ours, theirs] = both.map((g) => vg.tree.leaves(g) as Tensor[]);
-    for (const [k, t] of ours!.entries()) await same(theirs![k]!, t, 0);
+    for (const [k, t] of ours.entries()) await same(theirs[k], t, 0);
   }
 });
 
@@ -78,7 +78,7 @@ test("checkpoints of a deep network need at most 60% of the temporaries, and the
   const [a, b] = [await kept.plan(params), await again.plan(params)];
   assert.ok(b.arenaBytes <= 0.6 * a.arenaBytes, `${b.arenaBytes} of ${a.arenaBytes} bytes`);
   const [ours, theirs] = [await again(params), await kept(params)] as [Tensor[], Tensor[]];
-  for (const [k, t] of ours.entries()) await same(t, theirs[k]!, 0);
+  for (const [k, t] of ours.entries()) await same(t, theirs[k], 0);
 });
 
 test("a checkpoint that begins with norms of all that it is given, and so with other shapes of that, keeps no more", async () => {
@@ -96,7 +96,7 @@ test("a checkpoint that begins with norms of all that it is given, and so with o
   const [a, b] = [await kept.plan(params), await again.plan(params)];
   assert.ok(b.arenaBytes <= 0.6 * a.arenaBytes, `${b.arenaBytes} of ${a.arenaBytes} bytes`);
   const [ours, theirs] = [await again(params), await kept(params)] as [Tensor[], Tensor[]];
-  for (const [k, t] of ours.entries()) await same(t, theirs[k]!, 0);
+  for (const [k, t] of ours.entries()) await same(t, theirs[k], 0);
 });
 
 test("a rule of one's own replaces the derivative, for every argument, and is differentiated itself", async () => {
@@ -174,7 +174,7 @@ test("vmap within vmap, in a compiled step, around checkpoint and hvp", async ()
 
 test("random numbers under vmap are those of each key", async () => {
   const keys = vg.stack(vg.random.split(vg.random.key(3), 3));
-  const draw = (key: Tensor): Tensor => vg.random.normal(vg.random.split(key)[1]!, { shape: [2, 3] });
+  const draw = (key: Tensor): Tensor => vg.random.normal(vg.random.split(key)[1], { shape: [2, 3] });
   const each = [0, 1, 2].map((k) => draw(keys.slice({ start: [k], end: [k + 1] }).squeeze({ axes: [0] })));
   await same(vmap(draw)(keys), vg.stack(each), 0);
 });

@@ -54,7 +54,7 @@ async function run(): Promise<{ values: number[][]; kernels: readonly string[] }
   const f = compile(gradients);
   const [y, g] = await f(x(), w());
   const values = await Promise.all([y, g.x, g.w].map(async (t) => [...(await t.data())]));
-  const { kernels } = f.programs()[0]!;
+  const { kernels } = f.programs()[0];
   f.dispose();
   return { values, kernels };
 }
@@ -140,11 +140,11 @@ test("tune() measures every fitting variant, keeps the fastest, and later runs r
   const { name } = await vg.deviceInfo();
   assert.equal(Object.keys(kept.adapters), [name]);
   assert.equal(
-    Object.entries(kept.adapters[name]!).map(([work, choice]) => [work, choice.variant]),
+    Object.entries(kept.adapters[name]).map(([work, choice]) => [work, choice.variant]),
     rows.map((row) => [row.work, row.variant]),
   );
   const now = await run();
-  now.values.forEach((values, k) => assert.ok(relativeError(values, plain.values[k]!) < 1e-5));
+  now.values.forEach((values, k) => assert.ok(relativeError(values, plain.values[k]) < 1e-5));
 
   await closeDevice();
   assert.equal((await run()).values, plain.values, "without tuning, the same bits as before");
@@ -176,7 +176,7 @@ test("given choices change the kernels and, beyond rounding, nothing else", asyn
   );
   assert.is(convKernels(generic.kernels).length, 3);
   plain.values.forEach((values, k) => {
-    const error = relativeError(generic.values[k]!, values);
+    const error = relativeError(generic.values[k], values);
     assert.ok(error < 1e-5, `result ${k}: ${error}`);
   });
   // Beside sizes of the same bucket there are others, which nobody tuned.
@@ -196,20 +196,20 @@ test("given choices change the kernels and, beyond rounding, nothing else", asyn
 test("programs made before a tuning are made anew after it", async () => {
   const f = compile((x: Tensor, w: Tensor) => conv3d(x, w, { padding: 1 }));
   const [image, filters] = await evaluate([x(), w()]);
-  const before = await (await f(image!, filters!)).data();
-  const kernels = async (): Promise<string[]> => (await f.plan(image!, filters!)).kernels as string[];
+  const before = await (await f(image, filters)).data();
+  const kernels = async (): Promise<string[]> => (await f.plan(image, filters)).kernels as string[];
   const eager = async (): Promise<string> =>
-    (await vg.profile(() => evaluate(conv3d(image!, filters!, { padding: 1 })))).kernels[0]!.kernel;
+    (await vg.profile(() => evaluate(conv3d(image, filters, { padding: 1 })))).kernels[0].kernel;
   assert.match((await kernels()).join(), /\.tile/);
   assert.match(await eager(), /\.tile/);
-  const [row] = await tune((x: Tensor, w: Tensor) => conv3d(x, w, { padding: 1 }), image!, filters!);
+  const [row] = await tune((x: Tensor, w: Tensor) => conv3d(x, w, { padding: 1 }), image, filters);
   // As if generic had been the fastest.
   const { tuned } = await device();
-  await tuned.add(row!.work, { variant: "generic", among: Object.keys(row!.milliseconds) });
+  await tuned.add(row.work, { variant: "generic", among: Object.keys(row.milliseconds) });
   tuned.version++;
   assert.match((await kernels()).join(), /\.generic/);
   assert.match(await eager(), /\.generic/);
-  assert.ok(relativeError(await (await f(image!, filters!)).data(), before) < 1e-5);
+  assert.ok(relativeError(await (await f(image, filters)).data(), before) < 1e-5);
   await closeDevice();
 });
 
@@ -227,7 +227,7 @@ test("a cache that is damaged, of another version or of other variants is ignore
     await closeDevice();
   }
   const foreign = allGeneric(JSON.parse(good));
-  const works = Object.entries(foreign.adapters[name]!).map(([work, choice]) => [
+  const works = Object.entries(foreign.adapters[name]).map(([work, choice]) => [
     work,
     { ...choice, variant: "of an older version" },
   ]);

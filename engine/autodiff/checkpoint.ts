@@ -18,7 +18,7 @@ function replay(outputs: readonly Tensor[], known: Map<Tensor, Tensor>): { again
     const region = regionOf(t);
     if (region) {
       const copy = makeRegion(region.rule, region.inputs.map(now), region.outputs.map(now));
-      region.results.forEach((result, k) => known.set(result, copy.results[k]!));
+      region.results.forEach((result, k) => known.set(result, copy.results[k]));
     } else if (t.source.inputs.some((x) => known.has(x))) {
       known.set(t, node(t.source.op, t.source.inputs.map(now), t.source.attrs, t.shape, t.dtype));
     }
@@ -31,8 +31,8 @@ const rule: RegionRule = {
     const hit = outputs.map((_, k) => k).filter((k) => cotangents[k] !== null);
     const fresh = inputs.map(recompute);
     const { again, shared } = replay(
-      hit.map((k) => outputs[k]!),
-      new Map(inputs.map((t, k) => [t, fresh[k]!])),
+      hit.map((k) => outputs[k]),
+      new Map(inputs.map((t, k) => [t, fresh[k]])),
     );
     // What the function uses without being given it is not computed anew, but has its cotangent too.
     const captured = [...shared].filter(wanted);
@@ -41,7 +41,7 @@ const rule: RegionRule = {
       again,
       hit.map((k) => cotangents[k]!),
     );
-    return [...inputs, ...captured].map((t, k) => [t, grads[k]!] as const);
+    return [...inputs, ...captured].map((t, k) => [t, grads[k]] as const);
   },
   batched: () => rule,
 };

@@ -24,7 +24,7 @@ function customRule(forward: Forward, backward: Backward, args: readonly unknown
         "customVjp",
         () => `forward gives [output, residuals], got ${show(pair)}`,
       );
-      const full = cotangents.map((g, k) => g ?? scalar(0, floatOf(results[k]!.dtype), results[k]!.shape));
+      const full = cotangents.map((g, k) => g ?? scalar(0, floatOf(results[k].dtype), results[k].shape));
       const given = callTraced("customVjp", () => backward(pair[1], tree.rebuild(out, full)));
       check(
         Array.isArray(given) && given.length === args.length,

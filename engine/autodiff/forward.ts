@@ -14,7 +14,7 @@ export function pushForward(
   tangents: readonly Tensor[],
   outputs: readonly Tensor[],
 ): (Tensor | null)[] {
-  const known = new Map<Tensor, Tensor>(inputs.map((t, k) => [t, tangents[k]!]));
+  const known = new Map<Tensor, Tensor>(inputs.map((t, k) => [t, tangents[k]]));
   for (const t of between(inputs, outputs)) {
     if (known.has(t) || t.source.kind !== "op") continue;
     const { op, inputs: parents, attrs } = t.source;
@@ -25,7 +25,7 @@ export function pushForward(
       known.set(t, alike(withRuleOf(t, () => rule({ inputs: parents, output: t, attrs }, given)), t));
     } else if (op.lowering.kind === "composite") {
       // Without a rule of its own a composite is differentiated through what it is made of.
-      const fresh = parents.map((x, k) => (given[k] ? freshLeaves(op.name, x).leaves[0]! : x));
+      const fresh = parents.map((x, k) => (given[k] ? freshLeaves(op.name, x).leaves[0] : x));
       const inner = op.lowering.expand(fresh, attrs);
       const at = fresh.filter((_, k) => given[k]);
       const [tangent] = pushForward(
@@ -79,7 +79,7 @@ function along(
     out,
     tree.rebuild(
       out,
-      results.map((t, k) => t ?? scalar(0, floatOf(outputs[k]!.dtype), outputs[k]!.shape)),
+      results.map((t, k) => t ?? scalar(0, floatOf(outputs[k].dtype), outputs[k].shape)),
     ),
   ];
 }

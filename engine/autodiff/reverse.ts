@@ -25,7 +25,7 @@ export function pullBack(
     const before = sums.get(t);
     sums.set(t, before ? add(before, g) : g);
   };
-  outputs.forEach((t, k) => accumulate(t, cotangents[k]!));
+  outputs.forEach((t, k) => accumulate(t, cotangents[k]));
   const path = between(inputs, outputs);
   const onPath = new Set(path);
   const stop = new Set(inputs);
@@ -49,7 +49,7 @@ export function pullBack(
     const rule = op.vjp;
     const parts = withRuleOf(t, () => rule({ inputs: parents, output: t, attrs }, g));
     parts.forEach((part, k) => {
-      const parent = parents[k]!;
+      const parent = parents[k];
       if (part === null || !onPath.has(parent)) return;
       check(
         sameShape(part.shape, parent.shape),
@@ -140,7 +140,7 @@ export function differentiated<A extends unknown[]>(
     const fresh = positions.map((k) => freshLeaves(name, args[k]));
     const leaves = fresh.flatMap((x) => x.leaves);
     const given: unknown[] = [...args];
-    positions.forEach((k, j) => (given[k] = fresh[j]!.tree));
+    positions.forEach((k, j) => (given[k] = fresh[j].tree));
     const [scaling, value] = outermost(() => callTraced(name, () => (f as (...all: unknown[]) => unknown)(...given)));
     tree.map(value, (leaf) => refusePromise(name, leaf));
     check(

@@ -34,7 +34,7 @@ function batch(outputs: readonly Tensor[], known: Batches, size: number, first: 
     }
     if (!op.batch) fail(op.name, "has no rule for vmap; map over the examples in a loop instead");
     const given = inputs.map((x) => known.get(x) ?? x);
-    const full = (k: number): Tensor => (batched[k] ? given[k]! : repeat(given[k]!, size));
+    const full = (k: number): Tensor => (batched[k] ? given[k] : repeat(given[k], size));
     const result = op.batch({ inputs: given, batched, size, output: t, attrs, full });
     check(
       sameShape(result.shape, [size, ...t.shape]),
@@ -50,7 +50,7 @@ function batchRegion(region: NonNullable<ReturnType<typeof regionOf>>, known: Ba
   const full = (t: Tensor): Tensor => known.get(t) ?? repeat(t, size);
   const rule = region.rule.batched((f) => vmap(f));
   const copy = makeRegion(rule, region.inputs.map(full), region.outputs.map(full));
-  region.results.forEach((result, k) => known.set(result, copy.results[k]!));
+  region.results.forEach((result, k) => known.set(result, copy.results[k]));
 }
 
 /**
@@ -87,14 +87,14 @@ export function vmap<A extends any[], R>(
     let size: number | null = null;
     let first = Infinity;
     const inside = args.map((arg, k) => {
-      const axis = typeof inAxes === "number" ? inAxes : inAxes[k]!;
+      const axis = typeof inAxes === "number" ? inAxes : inAxes[k];
       if (axis === null) return arg;
       return tree.map(arg, (leaf, path) => {
         if (!(leaf instanceof Tensor)) return leaf;
         const where = `argument ${k}${path && `, ${path}`}`;
         const at = axis < 0 ? axis + leaf.rank : axis;
         check(at >= 0 && at < leaf.rank, "vmap", () => `${where} is ${leaf}, which has no axis ${axis}`);
-        size ??= leaf.shape[at]!;
+        size ??= leaf.shape[at];
         check(
           size === leaf.shape[at],
           "vmap",

@@ -103,7 +103,7 @@ export async function checkAll(
     const k = values.findIndex((n) => n > 0);
     if (k < 0) continue;
     const what = infinities ? "not finite" : "NaN";
-    throw new VoxgradError(`${names[k]}: ${values[k]} of ${chunk[k]!.size} values are ${what}`);
+    throw new VoxgradError(`${names[k]}: ${values[k]} of ${chunk[k].size} values are ${what}`);
   }
 }
 

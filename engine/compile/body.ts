@@ -101,7 +101,7 @@ export class Body {
   }
 
   get lines(): string[] {
-    return this.#scopes[0]!.lines;
+    return this.#scopes[0].lines;
   }
 
   readonly bindIndex = (expression: string): string => this.bind(expression, "u32");
@@ -147,7 +147,7 @@ export class Body {
 
   /** The value of `v` at a place: read from memory, or computed here. */
   value(v: Value, index: Index): string {
-    if (isView(v)) return this.value(v.inputs[0]!, index.reshape(v.inputs[0]!.shape));
+    if (isView(v)) return this.value(v.inputs[0], index.reshape(v.inputs[0].shape));
     if (v === this.#given?.value) {
       if (index.offset !== "i" && v.size > 1) this.misplaced = true;
       return this.#given.name;
@@ -164,7 +164,7 @@ export class Body {
       attrs: v.attrs,
       output: v,
       inputs: v.inputs,
-      input: (k, at) => this.value(v.inputs[k]!, at),
+      input: (k, at) => this.value(v.inputs[k], at),
       bind: (expression, type) => this.bind(expression, type),
       select: (condition, type, then, otherwise) => this.select(condition, type, then, otherwise),
       fn: (name) => {

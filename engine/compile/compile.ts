@@ -212,9 +212,9 @@ function compiled(f: (...args: any[]) => any, options: CompileOptions): Compiled
     traces.set(key, pending);
     if (traces.size > CAPACITY) {
       const [oldest] = traces.keys();
-      traces.delete(oldest!);
-      ready.get(oldest!)?.program.dispose();
-      ready.delete(oldest!);
+      traces.delete(oldest);
+      ready.get(oldest)?.program.dispose();
+      ready.delete(oldest);
     }
     return pending;
   };
@@ -316,7 +316,7 @@ function compiled(f: (...args: any[]) => any, options: CompileOptions): Compiled
       return (await tracedFor(await openDevice(), args, key, donatedOf(inside))).program.info;
     },
     programs: () => [...ready.values()].map((t) => t.program.info),
-    lossScale: async () => (mixed ? (await lossScale.data())[0]! : 1),
+    lossScale: async () => (mixed ? (await lossScale.data())[0] : 1),
     lossScaleState: () => lossScale,
     restoreLossScale: (state: Tensor) => {
       check(

@@ -30,12 +30,12 @@ export function countProducts<A extends unknown[]>(f: (...args: A) => unknown, .
     if (isTraced(leaf)) paths.push(path);
   });
   const { placeholders, outputs } = trace("countProducts", f, args);
-  const pathOf = new Map(placeholders.map((t, k) => [t, paths[k]!]));
+  const pathOf = new Map(placeholders.map((t, k) => [t, paths[k]]));
   const counts: ProductCount[] = [];
   for (const t of ancestors(outputs)) {
     if (t.source.kind !== "op" || !t.source.op.multiplyAdds) continue;
     const { op, inputs } = t.source;
-    const from = ancestors([inputs[1]!]).flatMap((each) => pathOf.get(each) ?? []);
+    const from = ancestors([inputs[1]]).flatMap((each) => pathOf.get(each) ?? []);
     counts.push({ operator: op.name, multiplyAdds: op.multiplyAdds!(inputs, t), from });
   }
   return counts;

@@ -168,18 +168,18 @@ export function emitReduce(
   target: Target,
   finish: { readonly body: Body; readonly params: Finish } | null = null,
 ): Emitted & { readonly summed: readonly Value[] } {
-  const root = members[0]!;
+  const root = members[0];
   const { axes, by } = root.attrs as ReduceAttrs;
-  const { shape } = root.inputs[0]!;
+  const { shape } = root.inputs[0];
   const kept = shape.map((_, k) => k).filter((k) => !axes.includes(k));
   const body = new Body(root, roots, target, "r");
   const outer = Index.linear(
-    kept.map((k) => shape[k]!),
+    kept.map((k) => shape[k]),
     "o",
     body.bindIndex,
   );
   const inner = Index.linear(
-    axes.map((k) => shape[k]!),
+    axes.map((k) => shape[k]),
     "r",
     body.bindIndex,
   );
@@ -193,7 +193,7 @@ export function emitReduce(
     from = to + 1;
   }
   const index = Index.runs(shape, runs, body.bindIndex);
-  const values = members.map((v) => body.value(v.inputs[0]!, index));
+  const values = members.map((v) => body.value(v.inputs[0], index));
   const { kernels, temps } = reduceKernels(
     {
       name: members.map((v) => chainName(v, roots)).join("&"),
@@ -201,9 +201,9 @@ export function emitReduce(
       reads: body.types,
       by,
       operations: body.operations,
-      type: root.inputs[0]!.dtype as "f32" | "i32" | "u32",
+      type: root.inputs[0].dtype as "f32" | "i32" | "u32",
       outputs: root.size,
-      length: size(axes.map((k) => shape[k]!)),
+      length: size(axes.map((k) => shape[k])),
       contiguous: axes.includes(shape.length - 1),
       before: body.before,
       body: body.lines,
@@ -276,7 +276,7 @@ export function emitKernel(
   const extra: Value[] = [];
   const loads: (Fused | null)[] = [];
   for (const [k, x] of v.inputs.entries()) {
-    const source = reads[k]!;
+    const source = reads[k];
     if (source.leaf !== null || roots.has(source)) {
       loads.push(null);
       continue;
@@ -309,7 +309,7 @@ export function emitKernel(
 /** What `moments` reads as a function of v alone at the same place; null where it is none. */
 function observe(v: Value, moments: Value, roots: Roots, target: Target): Fused | null {
   const body = new Body(moments, roots, target, "i", { given: { value: v, name: "given" } });
-  const x = moments.inputs[0]!;
+  const x = moments.inputs[0];
   const value = body.value(x, Index.linear(x.shape, "i", body.bindIndex));
   return x.size === v.size && fits(body) && body.bindings.length === 0 ? fused("", body, value, "f32") : null;
 }

@@ -106,7 +106,7 @@ async function compute(tensors: readonly Tensor[]): Promise<Storage[]> {
     const results = await ready.run(
       graph.leaves.map((leaf, k) => leafValue(device, leaf, ready.passes(k), held.sources.get(leaf))),
     );
-    results.forEach((storage, k) => pending[k]!.settle(storage.retain()));
+    results.forEach((storage, k) => pending[k].settle(storage.retain()));
     return results;
   } finally {
     held.release();

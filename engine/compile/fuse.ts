@@ -93,7 +93,7 @@ function assign(graph: Graph, forced: ReadonlySet<Value>, table: ReadonlyMap<Val
   for (const v of graph.outputs) stored.add(base(v));
   const live = new Set<Value>(graph.outputs);
   for (let k = graph.values.length - 1; k >= 0; k--) {
-    const v = graph.values[k]!;
+    const v = graph.values[k];
     if (!live.has(v) && !stored.has(v)) continue;
     for (const x of v.inputs) live.add(x);
     if (v.leaf !== null) continue;

@@ -43,7 +43,7 @@ export function joinSums(
     const place = key === null ? null : findPlace(units, own, key, most);
     const joined = place === null
       ? null
-      : unlessTooLarge(() => emitReduce([...units[place.partner]!.members, v], roots, target));
+      : unlessTooLarge(() => emitReduce([...units[place.partner].members, v], roots, target));
     if (!place || !joined || tooMany(joined, target)) {
       const overwriting = (alias: Value): Emitted => emitMap(v, roots, target, alias);
       const { kind } = v.op!.lowering;
@@ -55,7 +55,7 @@ export function joinSums(
       });
       continue;
     }
-    const unit = { members: [...units[place.partner]!.members, v], emitted: joined };
+    const unit = { members: [...units[place.partner].members, v], emitted: joined };
     if (place.early) units[place.partner] = unit;
     else units.push(...units.splice(place.partner, 1).map(() => unit));
   }
@@ -83,8 +83,8 @@ function findPlace(
   most: number,
 ): { partner: number; early: boolean } | null {
   for (let k = units.length - 1; k >= Math.max(0, units.length - REACH); k--) {
-    const { members } = units[k]!;
-    if (members.length >= MOST || rowsKey(members[0]!, most) !== key) continue;
+    const { members } = units[k];
+    if (members.length >= MOST || rowsKey(members[0], most) !== key) continue;
     const made = new Set(units.slice(k).flatMap((unit) => unit.members));
     if (!own.reads.some((x) => made.has(x))) return { partner: k, early: true };
     const asked = [own, ...units.slice(k + 1).map((unit) => unit.emitted)].some((e) =>
@@ -141,7 +141,7 @@ export function joinFinishes(
     const early = (x: Value, at: number): boolean => (place.get(x) ?? -1) < at;
     for (const x of unit.emitted.reads) {
       const at = place.get(x);
-      if (at === undefined || outputs.has(x) || readers.get(x)!.size > 1 || units[at]!.members.length > 1) continue;
+      if (at === undefined || outputs.has(x) || readers.get(x)!.size > 1 || units[at].members.length > 1) continue;
       if (result[at] !== units[at] || !unit.emitted.reads.every((y) => y === x || early(y, at))) continue;
       const joined = finishing(x, v, roots, target);
       if (!joined || tooMany(joined.emitted, target)) continue;
@@ -170,9 +170,9 @@ export function joinMoments(units: readonly Unit[], target: Target): Unit[] {
     if (lowering.kind !== "kernel" || !lowering.fromPartialMoments) continue;
     for (const at of unit.emitted.reads.map((x) => place.get(x))) {
       if (at === undefined || result[at] !== units[at]) continue;
-      const emitted = units[at]!.leaving?.(v);
+      const emitted = units[at].leaving?.(v);
       if (!emitted || tooMany(emitted, target)) continue;
-      result[at] = { members: [...units[at]!.members, v], emitted };
+      result[at] = { members: [...units[at].members, v], emitted };
       joined.add(unit);
       break;
     }

@@ -33,7 +33,7 @@ export const isView = (value: Value): boolean => value.op?.lowering.kind === "vi
 /** The value whose memory a view shows. */
 export function base(value: Value): Value {
   let v = value;
-  while (isView(v)) v = v.inputs[0]!;
+  while (isView(v)) v = v.inputs[0];
   return v;
 }
 
@@ -42,7 +42,7 @@ const isBarrier = ({ op }: Value): boolean => op?.lowering.kind === "view" && op
 /** The same as far as the next barrier: what is computed from views of a barrier is no more merged than from itself. */
 function behind(value: Value): Value {
   let v = value;
-  while (isView(v) && !isBarrier(v)) v = v.inputs[0]!;
+  while (isView(v) && !isBarrier(v)) v = v.inputs[0];
   return v;
 }
 
@@ -77,7 +77,7 @@ function expand(t: Tensor, op: Op, inputs: readonly Tensor[], attrs: unknown, ta
   const most = windowElements(target);
   const large = (x: Tensor): boolean => x.size > most;
   // One binding is left for the result.
-  const unbound = lowering.kind === "reduce" && inputs[0]!.size > most * (target.maxStorageBuffers - 1);
+  const unbound = lowering.kind === "reduce" && inputs[0].size > most * (target.maxStorageBuffers - 1);
   if (
     split &&
     ((lowering.kind === "kernel" && [t, ...inputs].some(large)) || (lowering.kind === "reduce" && large(t)) || unbound)
@@ -131,8 +131,8 @@ export function lower(
   };
   const addOp = (t: Tensor, op: Op, attrs: unknown, inputs: readonly Value[]): Value => {
     if (op.lowering.kind === "view") {
-      if (op.lowering.barrier) return push(t, op, attrs, inputs, null, `${op.name} ${inputs[0]!.id}`);
-      const source = behind(inputs[0]!);
+      if (op.lowering.barrier) return push(t, op, attrs, inputs, null, `${op.name} ${inputs[0].id}`);
+      const source = behind(inputs[0]);
       if (sameShape(source.shape, t.shape)) return source;
       inputs = [source];
     }

@@ -34,10 +34,10 @@ export function planMemory(schedule: Schedule): Plan {
     let best = -1;
     slots.forEach((slot, k) => {
       const free = slot.tenants.every((other) => last.get(other)! < from || first.get(other)! > to);
-      if (free && (best < 0 || slot.bytes < slots[best]!.bytes)) best = k;
+      if (free && (best < 0 || slot.bytes < slots[best].bytes)) best = k;
     });
     if (best < 0) best = slots.push({ bytes: place.bytes, tenants: [] }) - 1;
-    slots[best]!.tenants.push(place);
+    slots[best].tenants.push(place);
     slotOf.set(place, best);
   }
   const total = (list: Iterable<{ bytes: number }>): number => [...list].reduce((sum, x) => sum + x.bytes, 0);

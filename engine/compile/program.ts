@@ -181,7 +181,7 @@ export class Program {
       try {
         for (const place of this.#schedule.places) {
           if (place.leaf === null) continue;
-          const given = leaves[place.leaf]!;
+          const given = leaves[place.leaf];
           buffers.set(place, given instanceof Storage ? given.buffer : this.#writeInput(place, given));
         }
         for (const place of new Set(this.#schedule.outputs)) {
@@ -190,7 +190,7 @@ export class Program {
           buffers.set(place, owned.get(place)!.buffer);
         }
         const arena = this.#arena ?? this.#allocateArena(borrowed);
-        for (const [place, slot] of this.#plan.slotOf) buffers.set(place, arena[slot]!);
+        for (const [place, slot] of this.#plan.slotOf) buffers.set(place, arena[slot]);
         begin();
         this.#submit(buffers);
       } finally {
@@ -238,7 +238,7 @@ export class Program {
       pass.dispatchWorkgroups(...command.step.kernel.workgroups);
     };
     if (isProfiling()) {
-      encodeTimed(this.#device, this.#commands.map(dispatchInfo), (pass, k) => dispatch(pass, this.#commands[k]!));
+      encodeTimed(this.#device, this.#commands.map(dispatchInfo), (pass, k) => dispatch(pass, this.#commands[k]));
     } else {
       const encoder = gpu.createCommandEncoder();
       const pass = encoder.beginComputePass();

@@ -85,8 +85,8 @@ export function schedule(graph: Graph, target: Target, donated: ReadonlySet<numb
     const { temps, dispatches, reads } = over ? overwriting!(over) : own;
     const scratch = temps.map((bytes) => add(bytes / 4, "u32", null, `partial results of ${v.op!.name}`));
     const resolve = (slot: Slot): Bound => {
-      if ("temp" in slot) return bind(scratch[slot.temp]!);
-      return bind(placeOf.get("input" in slot ? reads[slot.input]! : members[slot.output]!)!, slot.window);
+      if ("temp" in slot) return bind(scratch[slot.temp]);
+      return bind(placeOf.get("input" in slot ? reads[slot.input] : members[slot.output])!, slot.window);
     };
     for (const { kernel, reads: from, writes } of dispatches) {
       steps.push({ kernel, reads: from.map(resolve), writes: writes.map(resolve) });

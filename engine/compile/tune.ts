@@ -64,8 +64,8 @@ export async function tuneNew(
   const choices = choicesOf(device, outputs, args);
   const unknown = choices.filter(({ key, variants }) => !device.tuned.knows(key, variants));
   return measureAll(device, unknown, ({ work, variant, default: usual, milliseconds }, done, total) => {
-    const than = variant === usual ? "the default" : `not ${usual}, ${milliseconds[usual]!.toFixed(3)} ms`;
-    const time = milliseconds[variant]!.toFixed(3);
+    const than = variant === usual ? "the default" : `not ${usual}, ${milliseconds[usual].toFixed(3)} ms`;
+    const time = milliseconds[variant].toFixed(3);
     device.tuned.progress(done, total, `tuned ${done}/${total}  ${work}: ${variant}, ${time} ms (${than})`);
   });
 }
@@ -124,7 +124,7 @@ async function measure(device: Device, choice: Choice): Promise<TunedKernel> {
         const watch = await stopwatch(
           device,
           dispatches,
-          (slot) => "input" in slot ? inputs[slot.input]! : "temp" in slot ? own[slot.temp]! : output,
+          (slot) => "input" in slot ? inputs[slot.input] : "temp" in slot ? own[slot.temp] : output,
         );
         // The first run warms up: some drivers compile then.
         await watch();
@@ -135,7 +135,7 @@ async function measure(device: Device, choice: Choice): Promise<TunedKernel> {
       }
     }
     const { variant, milliseconds } = await fastest(watches);
-    return { work: choice.key, variant, default: choice.variants[0]!, milliseconds };
+    return { work: choice.key, variant, default: choice.variants[0], milliseconds };
   } finally {
     buffers.forEach(releaseBuffer);
   }

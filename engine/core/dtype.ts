@@ -138,6 +138,6 @@ export function toHalf(value: number): number {
 /** Index of the first value that is NaN or infinite; -1 where all are finite. */
 export function firstNotFinite(values: ArrayLike<number>): number {
   // A difference with itself is 0 for finite values alone.
-  for (let i = 0; i < values.length; i++) if (values[i]! - values[i]! !== 0) return i;
+  for (let i = 0; i < values.length; i++) if (values[i] - values[i] !== 0) return i;
   return -1;
 }

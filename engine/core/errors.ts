@@ -114,7 +114,7 @@ function meant(value: unknown, known: readonly string[]): string {
   if (known.length === 0) return "; it takes none";
   const plain = typeof value === "number" || typeof value === "string" || (Array.isArray(value) && value.length > 0);
   if (!plain) return `; it takes { ${known.join(", ")} }`;
-  const first = known[0]!;
+  const first = known[0];
   return `; write { ${first}: ${first === "axes" && !Array.isArray(value) ? `[${show(value)}]` : show(value)} }`;
 }
 

@@ -4,16 +4,16 @@
 interface TextDecoder {
   decode(input?: ArrayBufferView | ArrayBuffer, options?: { stream?: boolean }): string;
 }
-declare var TextDecoder: {
+declare const TextDecoder: {
   new (label?: string, options?: { fatal?: boolean; ignoreBOM?: boolean }): TextDecoder;
 };
 
 interface TextEncoder {
   encode(input?: string): Uint8Array<ArrayBuffer>;
 }
-declare var TextEncoder: { new (): TextEncoder };
+declare const TextEncoder: { new (): TextEncoder };
 
-declare var performance: { now(): number };
+declare const performance: { now(): number };
 
 declare function queueMicrotask(task: () => void): void;
 declare function setTimeout(task: () => void, milliseconds?: number): unknown;
@@ -28,8 +28,9 @@ interface EventTarget {
 interface Event {
   readonly type: string;
 }
+// deno-lint-ignore no-empty-interface
 interface EventInit {}
 interface DOMException extends Error {}
-declare var crypto: {
+declare const crypto: {
   readonly subtle: { digest(name: "SHA-256", data: Uint8Array<ArrayBuffer>): Promise<ArrayBuffer> };
 };

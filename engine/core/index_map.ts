@@ -92,7 +92,7 @@ export class Index {
       const count = size(this.shape.slice(segment.from, segment.to + 1));
       const from = axis;
       let product = 1;
-      while (axis < shape.length && (product < count || shape[axis] === 1)) product *= shape[axis++]!;
+      while (axis < shape.length && (product < count || shape[axis] === 1)) product *= shape[axis++];
       if (product !== count) {
         return new Index(shape, [{ from: 0, to: shape.length - 1, expression: this.offset }], this.#bind, this.span);
       }
@@ -120,8 +120,8 @@ export class Index {
     const to = axes.map((_, k) => axes.indexOf(k));
     return this.#group(
       shape,
-      (k) => k > 0 && to[k] === to[k - 1]! + 1,
-      (a, b) => this.part(to[a]!, to[b]!),
+      (k) => k > 0 && to[k] === to[k - 1] + 1,
+      (a, b) => this.part(to[a], to[b]),
     );
   }
 
@@ -131,7 +131,7 @@ export class Index {
     return this.#group(
       shape,
       (k) => k > 0 && rewrite[k] === null && rewrite[k - 1] === null && !starts.has(k),
-      (a, b) => (rewrite[a] === null ? this.part(a, b) : rewrite[a]!(this.part(a, a))),
+      (a, b) => (rewrite[a] === null ? this.part(a, b) : rewrite[a](this.part(a, a))),
     );
   }
 

@@ -97,7 +97,7 @@ class Parser {
   }
 
   #refuse(where: string): never {
-    const found = this.#text.slice(this.#at, this.#at + 12).split("\n")[0]!;
+    const found = this.#text.slice(this.#at, this.#at + 12).split("\n")[0];
     const got = this.#at >= this.#text.length ? "the text ends" : `there is ${escaped(found) || "a line break"}`;
     this.#fail(`it is no JSON: ${got} ${where}`);
   }

@@ -16,7 +16,7 @@ export function strides(shape: Shape): number[] {
   let step = 1;
   for (let k = shape.length - 1; k >= 0; k--) {
     result[k] = step;
-    step *= shape[k]!;
+    step *= shape[k];
   }
   return result;
 }

@@ -144,7 +144,7 @@ export class Tensor {
     if (this.size !== 1) {
       fail("item", `the tensor has ${this.size} elements, shape [${this.shape.join(", ")}]; one is wanted`);
     }
-    return (await this.data())[0]!;
+    return (await this.data())[0];
   }
 
   /** The values as nested arrays; a number for rank 0. */
@@ -158,7 +158,7 @@ export class Tensor {
     const nest = (axis: number, offset: number): unknown => {
       if (axis === this.rank) return this.dtype === "bool" ? data[offset] !== 0 : data[offset];
       const step = size(this.shape.slice(axis + 1));
-      return Array.from({ length: this.shape[axis]! }, (_, k) => nest(axis + 1, offset + k * step));
+      return Array.from({ length: this.shape[axis] }, (_, k) => nest(axis + 1, offset + k * step));
     };
     return nest(0, 0);
   }

@@ -86,8 +86,8 @@ export function releaseBuffer(buffer: GPUBuffer): void {
   stats.pooled += bytes;
   while (stats.pooled > POOL_LIMIT || freeCount > POOL_COUNT) {
     const [oldest] = free.keys();
-    takeFree(oldest!)!.destroy();
-    stats.pooled -= oldest!;
+    takeFree(oldest)!.destroy();
+    stats.pooled -= oldest;
   }
 }
 

@@ -219,13 +219,13 @@ async function open(options: DeviceOptions): Promise<Device> {
     const tuned = new Tuned(driver, given ?? (options.tuned || tunes ? await readTuned() : undefined));
     const target: Target = {
       software: kind === "software",
-      maxWorkgroupSize: limits.maxComputeInvocationsPerWorkgroup!,
-      maxWorkgroupsPerDimension: limits.maxComputeWorkgroupsPerDimension!,
-      maxWorkgroupStorage: limits.maxComputeWorkgroupStorageSize!,
-      maxStorageBuffers: limits.maxStorageBuffersPerShaderStage!,
+      maxWorkgroupSize: limits.maxComputeInvocationsPerWorkgroup,
+      maxWorkgroupsPerDimension: limits.maxComputeWorkgroupsPerDimension,
+      maxWorkgroupStorage: limits.maxComputeWorkgroupStorageSize,
+      maxStorageBuffers: limits.maxStorageBuffersPerShaderStage,
       fusesLoads: options.fuseLoads ?? kind !== "software",
       leavesMoments: kind !== "software",
-      maxBindingBytes: Math.min(limits.maxStorageBufferBindingSize!, options.maxBindingBytes ?? Infinity),
+      maxBindingBytes: Math.min(limits.maxStorageBufferBindingSize, options.maxBindingBytes ?? Infinity),
       features: new Set(gpu.features),
       subgroupMinSize: adapter.info.subgroupMinSize,
       subgroupMaxSize: adapter.info.subgroupMaxSize,

@@ -23,7 +23,7 @@ export async function stopwatch(
     }),
   );
   const encode = (pass: GPUComputePassEncoder, k: number): void => {
-    const { pipeline, group, workgroups } = commands[k]!;
+    const { pipeline, group, workgroups } = commands[k];
     pass.setPipeline(pipeline);
     pass.setBindGroup(0, group);
     pass.dispatchWorkgroups(...workgroups);
@@ -36,10 +36,10 @@ export async function stopwatch(
   };
   if (device.target.features.has("timestamp-query")) {
     return async () => {
-      let stamps: Promise<BigUint64Array>;
+      let stamps!: Promise<BigUint64Array>;
       await submitted(() => (stamps = encodePart(gpu, commands.length, encode)));
-      const times = await stamps!;
-      return commands.reduce((sum, _, k) => sum + Number(times[2 * k + 1]! - times[2 * k]!) / 1e6, 0);
+      const times = await stamps;
+      return commands.reduce((sum, _, k) => sum + Number(times[2 * k + 1] - times[2 * k]) / 1e6, 0);
     };
   }
   let repeats = 1;

@@ -98,7 +98,7 @@ export class Recorder {
 
   #take(infos: readonly DispatchInfo[], stamps: BigUint64Array): void {
     const dispatches = infos.map(({ pipeline, ...info }, k): DispatchTime => {
-      const [begin, end] = [stamps[2 * k]!, stamps[2 * k + 1]!];
+      const [begin, end] = [stamps[2 * k], stamps[2 * k + 1]];
       this.#zero ??= begin;
       const start = Number(begin - this.#zero) / 1e6;
       // Clocks of some drivers step back now and then.
@@ -298,8 +298,8 @@ export function kernelTable(kernels: readonly KernelTime[], roofs?: Roofs, most 
     ]);
   const head = ["kernel", "ms", "share", "dispatches", "MB", "GB/s", "MFLOP", "GFLOP/s", ...(roofs ? ["of roof"] : [])];
   const lines = [head, ...rows];
-  const widths = head.map((_, c) => Math.max(...lines.map((line) => line[c]!.length)));
-  const pad = (cell: string, c: number): string => (c === 0 ? cell.padEnd(widths[0]!) : cell.padStart(widths[c]!));
+  const widths = head.map((_, c) => Math.max(...lines.map((line) => line[c].length)));
+  const pad = (cell: string, c: number): string => (c === 0 ? cell.padEnd(widths[0]) : cell.padStart(widths[c]));
   const texts = lines.map((line) => line.map(pad).join("  "));
   const rest = kernels.slice(most);
   const left = rest.reduce((sum, k) => sum + k.milliseconds, 0);

@@ -31,12 +31,12 @@ export async function measureRoofs(): Promise<Roofs> {
     }
     const moving = [triad(elements, 1, 8, target), triad(elements, 4, 1, target), triad(elements, 4, 4, target)];
     const moved = await shortest(device, moving, buffers);
-    writeBuffer(device, buffers[0]!, new Float32Array([0.5, 0.25, turns]), "f32");
+    writeBuffer(device, buffers[0], new Float32Array([0.5, 0.25, turns]), "f32");
     const computing = [8, 12].map((chains) => multiplyAdds(invocations, chains, turns, target));
     const computed = await shortest(device, computing, buffers);
     return {
       gigabytesPerSecond: Math.max(...moved.map((ms) => (12 * elements) / ms / 1e6)),
-      gigaflopsPerSecond: Math.max(...computed.map((ms, k) => computing[k]!.kernel.flops! / ms / 1e6)),
+      gigaflopsPerSecond: Math.max(...computed.map((ms, k) => computing[k].kernel.flops! / ms / 1e6)),
     };
   } finally {
     buffers.forEach(releaseBuffer);
@@ -50,14 +50,14 @@ async function shortest(
   buffers: readonly GPUBuffer[],
 ): Promise<number[]> {
   const watches = await Promise.all(
-    dispatches.map((d) => stopwatch(device, [d], (slot) => ("input" in slot ? buffers[slot.input]! : buffers[2]!))),
+    dispatches.map((d) => stopwatch(device, [d], (slot) => ("input" in slot ? buffers[slot.input] : buffers[2]))),
   );
   const times = dispatches.map(() => Infinity);
   // The first round warms up.
   for (let round = -1; round < ROUNDS; round++) {
     for (const [k, watch] of watches.entries()) {
       const ms = await watch();
-      if (round >= 0) times[k] = Math.min(times[k]!, ms);
+      if (round >= 0) times[k] = Math.min(times[k], ms);
     }
   }
   return times;

@@ -61,7 +61,7 @@ export class Tuned {
   constructor(adapter: string, known: TunedKernels = { format: FORMAT, adapters: {} }) {
     this.#adapter = adapter;
     // A name such as "constructor" is no adapter.
-    if (Object.hasOwn(known.adapters, adapter)) this.#set(Object.entries(known.adapters[adapter]!));
+    if (Object.hasOwn(known.adapters, adapter)) this.#set(Object.entries(known.adapters[adapter]));
   }
 
   /** Whether a choice was made among the very variants that there are. */

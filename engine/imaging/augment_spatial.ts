@@ -70,7 +70,7 @@ export function spatial<B extends Batch>(key: Tensor, batch: B, options: Spatial
   const { patch, inPlane = false, rotation, scaling, translation, shear, elastic, entries = {} } = options;
   const space = batch.image.shape.slice(2);
   check(
-    Array.isArray(patch) && patch.length === space.length && patch.every((n, k) => n > 0 && n <= space[k]!),
+    Array.isArray(patch) && patch.length === space.length && patch.every((n, k) => n > 0 && n <= space[k]),
     name,
     () => `patch has ${space.length} sizes, at most those of the image ${show(space)}; got ${show(patch)}`,
   );
@@ -104,7 +104,7 @@ export function spatial<B extends Batch>(key: Tensor, batch: B, options: Spatial
     check(batch[entry] !== undefined, name, () => `entries: the batch has no ${entry}`);
   }
   const plane = inPlane ? 1 : 0;
-  const moved = motion(key, batch.image.shape[0]!, space.slice(plane), { ...options, patch: patch.slice(plane) });
+  const moved = motion(key, batch.image.shape[0], space.slice(plane), { ...options, patch: patch.slice(plane) });
   const out: Record<string, Tensor> = {};
   for (const [entry, x] of Object.entries(batch)) {
     if (x !== undefined) out[entry] = move(x, moved, patch, { name: `${name}: ${entry}`, plane, ...entries[entry] });
@@ -158,7 +158,7 @@ function motion(key: Tensor, samples: number, space: readonly number[], options:
   if (shear && shear.p > 0) {
     const radians = shear.degrees.map((angle) => (angle / 180) * Math.PI);
     for (const [k, [first, second]] of planesOf(dims).entries()) {
-      const angle = reshape(where(chosen[4], between(anglesOf[k]!, radians), 0), { shape: [samples, 1, 1] });
+      const angle = reshape(where(chosen[4], between(anglesOf[k], radians), 0), { shape: [samples, 1, 1] });
       const rows = Array.from(
         { length: dims },
         (_, i) => Array.from({ length: dims }, (_, j) => +(i === first && j === second)),
@@ -182,11 +182,11 @@ function motion(key: Tensor, samples: number, space: readonly number[], options:
   const sizes = tensor([axes.map((k) => axes.map((j) => patch[j] / space[k]))], { dtype: "f32" });
   const shift = axes.map((k) => [(cropStart(space[k], patch[k]) + patch[k] / 2) / (space[k] / 2) - 1]);
   const middle = broadcastTo(tensor([shift], { dtype: "f32" }), { shape: [samples, dims, 1] });
-  const voxels = (k: number): Tensor => where(chosen[3], between(lengthsOf[k]!, translation!.voxels), 0);
+  const voxels = (k: number): Tensor => where(chosen[3], between(lengthsOf[k], translation!.voxels), 0);
   const shifts = translation && translation.p > 0
     ? add(
       middle,
-      reshape(stack(axes.map((k) => mul(voxels(k), 2 / space[k]!)), { axis: 1 }), { shape: [samples, dims, 1] }),
+      reshape(stack(axes.map((k) => mul(voxels(k), 2 / space[k])), { axis: 1 }), { shape: [samples, dims, 1] }),
     )
     : middle;
   const theta = concat([mul(flip(matrix, { axes: [1, 2] }), sizes), shifts], { axis: 2 });
@@ -286,7 +286,7 @@ export function mirror<B extends Batch>(key: Tensor, batch: B, options: MirrorOp
     fail(name, `axes are among 0 to ${dims - 1}, got ${show(axes)}`);
   }
   if (p === 0 || axes.length === 0) return batch;
-  const samples = batch.image.shape[0]!;
+  const samples = batch.image.shape[0];
   const turned = draws(key, [samples, 1], dims).map((u) => less(u, p));
   const out: Record<string, Tensor> = {};
   for (const [entry, x] of Object.entries(batch)) {
@@ -296,7 +296,7 @@ export function mirror<B extends Batch>(key: Tensor, batch: B, options: MirrorOp
     let place = reshape(arange(x.size), { shape: x.shape });
     let stride = 1;
     for (let axis = dims - 1; axis >= 0; axis--) {
-      const n = x.shape[lead + axis]!;
+      const n = x.shape[lead + axis];
       if (axes.includes(axis)) {
         const along = x.shape.map((_, k) => (k === lead + axis ? n : 1));
         const step = reshape(mul(sub(n - 1, mul(arange(n), 2)), stride), { shape: along });

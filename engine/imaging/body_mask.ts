@@ -41,7 +41,7 @@ export function bodyMask(
     () => `threshold is a number, got ${show(threshold)}`,
   );
   const mask = new Uint8Array(count);
-  for (let i = 0; i < count; i++) if (values[i]! > threshold) mask[i] = 1;
+  for (let i = 0; i < count; i++) if (values[i] > threshold) mask[i] = 1;
   keepLargestComponent(mask, { shape, values: [1] });
   return nonZeroMask(mask, { channels: 1, shape: [shape[2], shape[1], shape[0]] });
 }
@@ -65,7 +65,7 @@ export function otsuThreshold(values: ArrayLike<number>, options: { bins?: numbe
   );
   let [low, high, finite] = [Infinity, -Infinity, values.length > 0];
   for (let i = 0; i < values.length; i++) {
-    const value = values[i]!;
+    const value = values[i];
     finite &&= Number.isFinite(value);
     low = Math.min(low, value);
     high = Math.max(high, value);
@@ -74,13 +74,13 @@ export function otsuThreshold(values: ArrayLike<number>, options: { bins?: numbe
   if (low === high) return low;
   const counts = new Float64Array(bins);
   const scale = bins / (high - low);
-  for (let i = 0; i < values.length; i++) counts[Math.min(bins - 1, Math.floor((values[i]! - low) * scale))]!++;
+  for (let i = 0; i < values.length; i++) counts[Math.min(bins - 1, Math.floor((values[i] - low) * scale))]++;
   // Sums over the bins up to one, in bins: of 1, and of the bin's number.
   const all = counts.reduce((sum, n, k) => sum + n * k, 0);
   let [below, moment, best, largest] = [0, 0, 0, -1];
   for (let k = 0; k < bins - 1; k++) {
-    below += counts[k]!;
-    moment += counts[k]! * k;
+    below += counts[k];
+    moment += counts[k] * k;
     const above = values.length - below;
     const between = below * above * (moment / below - (all - moment) / above) ** 2;
     if (between > largest) [best, largest] = [k, between];

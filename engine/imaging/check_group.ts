@@ -99,10 +99,10 @@ export class GroupChecker {
     };
     const [ours, theirs] = [first.item, second.item].map((item) => labels.map((each) => meanings(item, each.value)));
     const differs = (p: number, q: number): boolean =>
-      p !== ignoreLabel && q !== ignoreLabel && !ours![p]!.some((value) => theirs![q]!.includes(value));
+      p !== ignoreLabel && q !== ignoreLabel && !ours[p].some((value) => theirs[q].includes(value));
     let [count, at] = [0, -1];
     for (let i = 0; i < one.length; i++) {
-      if (!differs(one[i]!, other[i]!)) continue;
+      if (!differs(one[i], other[i])) continue;
       if (count === 0) at = i;
       count++;
     }
@@ -122,9 +122,9 @@ export class GroupChecker {
     const index = [at % X, Math.floor(at / X) % Y, Math.floor(at / (X * Y))];
     const point = applyAffine(second.affine, index);
     const voxel = applyAffine(invertAffine(second.stored)!, point).map(Math.round).join(", ");
-    const nameOf = (value: number): string => (value === 0 ? "none of its labels" : labels[value]!.name);
+    const nameOf = (value: number): string => (value === 0 ? "none of its labels" : labels[value].name);
     const problem = `${count} voxels are claimed otherwise by ${twin}, of the same image: at voxel (${voxel}), ` +
-      `${point.map((x) => x.toFixed(1)).join(", ")} mm, it is ${nameOf(other[at]!)} here and ${nameOf(one[at]!)} there`;
+      `${point.map((x) => x.toFixed(1)).join(", ")} mm, it is ${nameOf(other[at])} here and ${nameOf(one[at])} there`;
     const fix = 'Correct the "labels" or "present" of one set or one of the files, or leave the case out of one set';
     this.#note("error", file!, problem, fix);
   }

@@ -39,17 +39,17 @@ export function connectedParts(
   const firstOfLine = new Uint32Array(Y * Z + 1);
   const root = (run: number): number => {
     let at = run;
-    while (parent[at] !== at) at = parent[at] = parent[parent[at]!]!;
+    while (parent[at] !== at) at = parent[at] = parent[parent[at]];
     return at;
   };
   // Joins the runs of a line with those of an earlier one that they touch, corners included.
   const join = (line: number, other: number): void => {
-    let [a, b] = [firstOfLine[line]!, firstOfLine[other]!];
-    const [lastA, lastB] = [from.length, firstOfLine[other + 1]!];
+    let [a, b] = [firstOfLine[line], firstOfLine[other]];
+    const [lastA, lastB] = [from.length, firstOfLine[other + 1]];
     const [startA, startB] = [line * X, other * X];
     while (a < lastA && b < lastB) {
-      const [a0, b0] = [from[a]! - startA, from[b]! - startB];
-      const [a1, b1] = [a0 + length[a]!, b0 + length[b]!];
+      const [a0, b0] = [from[a] - startA, from[b] - startB];
+      const [a1, b1] = [a0 + length[a], b0 + length[b]];
       if (a0 <= b1 && b0 <= a1) {
         const [x, y] = [root(a), root(b)];
         if (x !== y) parent[Math.max(x, y)] = Math.min(x, y);
@@ -64,9 +64,9 @@ export function connectedParts(
       firstOfLine[line] = from.length;
       const end = (line + 1) * X;
       for (let i = line * X; i < end; i++) {
-        if (inside[labels[i]!] === 0) continue;
+        if (inside[labels[i]] === 0) continue;
         const start = i;
-        while (i < end && inside[labels[i]!] === 1) i++;
+        while (i < end && inside[labels[i]] === 1) i++;
         parent.push(from.length);
         from.push(start);
         length.push(i - start);
@@ -82,8 +82,8 @@ export function connectedParts(
   for (let run = 0; run < from.length; run++) {
     const first = root(run);
     if (first === run) sizes.push(0);
-    part[run] = first === run ? sizes.length - 1 : part[first]!;
-    sizes[part[run]!]! += length[run]!;
+    part[run] = first === run ? sizes.length - 1 : part[first];
+    sizes[part[run]] += length[run];
   }
   return { from, length, part, sizes: Float64Array.from(sizes) };
 }
@@ -91,6 +91,6 @@ export function connectedParts(
 /** The number of the largest part, the first of equal ones; -1 where there is none. */
 export function largestOf(sizes: ArrayLike<number>): number {
   let largest = sizes.length > 0 ? 0 : -1;
-  for (let k = 1; k < sizes.length; k++) if (sizes[k]! > sizes[largest]!) largest = k;
+  for (let k = 1; k < sizes.length; k++) if (sizes[k] > sizes[largest]) largest = k;
   return largest;
 }

@@ -26,16 +26,16 @@ export function nonZeroBox(image: Pick<Volume, "data" | "shape" | "channels">): 
     let last = X - 1;
     while (data[from + last] === 0) last--;
     const at = [first, line % Y, Math.floor(line / Y) % Z];
-    const to = [last, at[1]!, at[2]!];
+    const to = [last, at[1], at[2]];
     for (let k = 0; k < 3; k++) {
-      low[k] = Math.min(low[k]!, at[k]!);
-      high[k] = Math.max(high[k]!, to[k]!);
+      low[k] = Math.min(low[k], at[k]);
+      high[k] = Math.max(high[k], to[k]);
     }
   }
-  if (high[0]! < 0) return { start: [0, 0, 0], size: shape };
+  if (high[0] < 0) return { start: [0, 0, 0], size: shape };
   return {
-    start: [low[0]!, low[1]!, low[2]!],
-    size: [high[0]! - low[0]! + 1, high[1]! - low[1]! + 1, high[2]! - low[2]! + 1],
+    start: [low[0], low[1], low[2]],
+    size: [high[0] - low[0] + 1, high[1] - low[1] + 1, high[2] - low[2] + 1],
   };
 }
 
@@ -80,7 +80,7 @@ export function nonZeroMask(
     }
   }
   while (top > 0) {
-    const i = stack[--top]!;
+    const i = stack[--top];
     const x = i % W;
     const y = Math.floor(i / W) % H;
     const z = Math.floor(i / (W * H));

@@ -100,10 +100,10 @@ export async function openDataset(
   const seen = new Set<string>();
   const usable = (item: DatasetCase): boolean => {
     try {
-      checkCaseId(item.id, dataset.description ?? item.images[0]!);
+      checkCaseId(item.id, dataset.description ?? item.images[0]);
       if (!seen.has(item.id)) return seen.add(item.id), true;
       throw new DatasetError(
-        item.images[0]!,
+        item.images[0],
         `case ${item.id} is listed twice`,
         "List every case once, and give each a name of its own",
       );

@@ -186,7 +186,7 @@ function checkChannels(
   if (dataset.channels.length !== wanted.length) {
     throw new DatasetError(file, problem, "Leave the set out, or give all sets the same channels");
   }
-  const same = wanted.every((name, k) => name.toLowerCase() === dataset.channels[k]!.toLowerCase());
+  const same = wanted.every((name, k) => name.toLowerCase() === dataset.channels[k].toLowerCase());
   if (same || given) return;
   const fix = `If they mean the same, write "channels": ${
     JSON.stringify(wanted)
@@ -245,7 +245,7 @@ function mappedSet(
     const kept = (value: number): number => (value === names.ignoreLabel || known.includes(value) ? value : 0);
     const valueOf = (to: Target): LabelMap["values"][number] => {
       if (typeof to === "number") return kept(to);
-      if (isAny(to)) return merged.some((list) => list[0] === to.any[0]) ? to.any[0]! : 0;
+      if (isAny(to)) return merged.some((list) => list[0] === to.any[0]) ? to.any[0] : 0;
       return [kept(to[0]), kept(to[1])];
     };
     const labelMap: LabelMap = {
@@ -269,7 +269,7 @@ function mergesOf(
   const merges = new Map(targets.filter(isAny).map(({ any }) => [any.join(), any]));
   const alone = targets.flatMap((to) => (isAny(to) ? [] : [to].flat()));
   const textOf = (values: readonly number[]): string =>
-    values.map((value) => `"${names.labels[value]!.name}"`).join(", ");
+    values.map((value) => `"${names.labels[value].name}"`).join(", ");
   const lists = [...merges.values()];
   for (const [k, list] of lists.entries()) {
     const others = lists.filter((_, other) => other !== k).flat();
@@ -286,7 +286,7 @@ function mergesOf(
       throw new DatasetError(file, problem, 'Write all of them into "present", or none');
     }
   }
-  return lists.filter((list) => wanted?.includes(list[0]!) ?? true);
+  return lists.filter((list) => wanted?.includes(list[0]) ?? true);
 }
 
 /** What each value of a set's files is in the group. */
@@ -340,7 +340,7 @@ function targetsOf(dataset: Dataset, entry: SetEntry, names: LabelNames, file: s
     }
     if (!Array.isArray(to)) return valueOf(to, name);
     const [left, right] = to.map((each) => valueOf(each, name));
-    if (to.length === 2 && foreground(left) && foreground(right) && left !== right) return [left!, right!];
+    if (to.length === 2 && foreground(left) && foreground(right) && left !== right) return [left, right];
     const problem = `${place} makes "${name}" ${showJson(to)}`;
     throw new DatasetError(file, problem, 'Write one label of the group, or two that differ: ["left X", "right X"]');
   });

@@ -72,8 +72,8 @@ async function imagesOf(
   finder: FileFinder,
   channels: number,
 ): Promise<{ images: string[]; stem: string; faults: DatasetError[] }> {
-  const found = await finder.find(paths[0]!);
-  const first = found ?? paths[0]!;
+  const found = await finder.find(paths[0]);
+  const first = found ?? paths[0];
   const whole = withoutEnding(first);
   const numbered = /^(.*)_0000$/.exec(whole)?.[1];
   if (paths.length === 1) {
@@ -137,7 +137,7 @@ export async function listedCases(json: Json, context: ListContext): Promise<Dat
     found.push({ ...(id === undefined ? {} : { id }), stem, item });
   }
   const ids = idsOf(found.map(({ stem }) => stem));
-  return found.map(({ id, item }, k) => ({ id: id ?? ids[k]!, ...item }));
+  return found.map(({ id, item }, k) => ({ id: id ?? ids[k], ...item }));
 }
 
 /** The cases of "test": paths, or entries like those of "training". Their files are looked at when they are read. */
@@ -155,7 +155,7 @@ export async function listedTests(list: readonly unknown[], context: ListContext
     found.push(resolved);
   }
   const ids = idsOf(found.map(({ stem }) => stem));
-  return found.map(({ images }, k) => ({ id: ids[k]!, images }));
+  return found.map(({ images }, k) => ({ id: ids[k], images }));
 }
 
 /** Cases with their labels_present of dataset.json: { CASE: ["liver"] }. */

@@ -56,7 +56,7 @@ export async function namedCases(
   }
   const cases: DatasetCase[] = [];
   for (const [id, files] of byCase) {
-    const only = files.length === 1 && files[0]!.length === 1 && withoutEnding(files[0]![0]!).endsWith(`/${id}`);
+    const only = files.length === 1 && files[0].length === 1 && withoutEnding(files[0][0]).endsWith(`/${id}`);
     const { images, faults } = channelFiles(files, {
       id,
       folder: folders.images,

@@ -58,7 +58,7 @@ export function readingsOf(stem: string): Reading[] {
   // CASE_0000 is a channel only where the labels say so, for case_0007 may be a seventh case.
   for (const each of new Set([stem, bare])) {
     const [, key, channel] = /^(.+)_(\d{4})$/.exec(each) ?? MODALITY.exec(each) ?? [];
-    if (key !== undefined) readings.push({ key, id: key, channel: channel!.toLowerCase() });
+    if (key !== undefined) readings.push({ key, id: key, channel: channel.toLowerCase() });
   }
   const short = stem.replace(IMAGE_PREFIX, "");
   if (short !== stem) readings.push({ key: short, id: stem, channel: "" });
@@ -76,8 +76,8 @@ export async function plainFolders(root: string): Promise<PlainFolders | undefin
   if (!(await platform.exists(root)) || (await platform.exists(`${root}/dataset.json`))) return undefined;
   const names = await platform.listFiles(root);
   const [images, labels] = [IMAGES, LABELS].map((kind) => names.filter((name) => kind.includes(name.toLowerCase())));
-  if (images!.length === 1 && labels!.length === 1) {
-    return { images: `${root}/${images![0]}`, labels: `${root}/${labels![0]}` };
+  if (images.length === 1 && labels.length === 1) {
+    return { images: `${root}/${images[0]}`, labels: `${root}/${labels[0]}` };
   }
   const stems = (await imagesIn(root)).map(withoutEnding);
   const marked = stems.some(isLabel) && stems.some((stem) => !isLabel(stem));
@@ -98,7 +98,7 @@ export async function openPlain(root: string, folders: PlainFolders, onFault: On
     }`;
     const fix =
       "Give every case a file for each channel: CASE_0000, CASE_0001, ... without gaps, or CASE_t1, CASE_flair, ...";
-    onFault(new DatasetError([...files.values()][0]!, problem, fix));
+    onFault(new DatasetError([...files.values()][0], problem, fix));
     return false;
   }).map(({ id, files, label }): DatasetCase => ({ id, images: [...files].sort().map(([, path]) => path), label }));
   const classes = await classesOf(cases, folders, onFault);
@@ -177,7 +177,7 @@ async function pairs(folders: PlainFolders, onFault: OnFault): Promise<Pair[]> {
   }
   const groups = [...grouped.values()];
   const ids = idsOf(groups.map(({ id }) => id));
-  return groups.map(({ files, label }, k) => ({ id: ids[k]!, files, label }));
+  return groups.map(({ files, label }, k) => ({ id: ids[k], files, label }));
 }
 
 const twice = (file: string, problem: string): DatasetError =>
@@ -212,14 +212,14 @@ async function channelsOf(
   folders: PlainFolders,
   onFault: OnFault,
 ): Promise<{ keys: string[]; names: string[] }> {
-  const keys = [...found[0]!.files.keys()].sort();
+  const keys = [...found[0].files.keys()].sort();
   const numbered = keys.every((key, channel) => key === String(channel).padStart(4, "0"));
   if (numbered) return { keys, names: keys.map((_, channel) => `channel ${channel}`) };
   if (keys.join() !== "") {
     if (keys.every((key) => key !== "" && !/^\d/.test(key))) return { keys, names: keys };
     const fix = "Give every case a file for each channel: CASE_0000, CASE_0001, ... without gaps";
-    const problem = `case ${found[0]!.id} has the channels ${listed(keys.map((key) => key || "without a number"))}`;
-    onFault(new DatasetError([...found[0]!.files.values()][0]!, problem, fix));
+    const problem = `case ${found[0].id} has the channels ${listed(keys.map((key) => key || "without a number"))}`;
+    onFault(new DatasetError([...found[0].files.values()][0], problem, fix));
     return { keys, names: keys.map((_, channel) => `channel ${channel}`) };
   }
   let first: DatasetError | undefined;
@@ -260,7 +260,7 @@ async function classesOf(cases: readonly DatasetCase[], folders: PlainFolders, o
         const fix = "Name the folder of the labels, not that of the images";
         throw new DatasetError(label!, `it holds more than ${MOST} different values`, fix);
       }
-      if (own[0]! < 0) throw new DatasetError(label!, `it holds ${own[0]}`, "Labels are whole numbers from 0 on");
+      if (own[0] < 0) throw new DatasetError(label!, `it holds ${own[0]}`, "Labels are whole numbers from 0 on");
       for (const value of own) values.add(value);
       read++;
     } catch (fault) {

@@ -50,7 +50,7 @@ export async function pairFiles(prediction: string, reference: string): Promise<
     // By other names than its own only where that is clear.
     const others = keysOf(id).map((key) => byName.get(key) ?? []).find((files) => files.length > 0) ?? [];
     const found = predictions.get(id) ??
-      (others.length === 1 && !references.has(withoutEnding(baseName(others[0]!))) ? others[0] : undefined);
+      (others.length === 1 && !references.has(withoutEnding(baseName(others[0]))) ? others[0] : undefined);
     if (found === undefined) missing.push(file);
     else pairs.push({ id: withoutEnding(baseName(found)), prediction: found, reference: file });
   }

@@ -86,7 +86,7 @@ function segment(
   const smooth = Float64Array.from(image);
   check(smooth.every(Number.isFinite), "felzenszwalb", () => "the image holds NaN or infinity; replace them");
   shape.forEach((_, axis) => {
-    if (sigma[axis]! > 1e-15) blur(smooth, { shape, axis, sigma: sigma[axis]! });
+    if (sigma[axis] > 1e-15) blur(smooth, { shape, axis, sigma: sigma[axis] });
   });
   const { costs, ends } = edges(smooth, [depth, height, width]);
   sortTogether(costs, ends);

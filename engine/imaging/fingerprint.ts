@@ -39,7 +39,7 @@ export function quantile(sorted: ArrayLike<number>, q: number): number {
   const at = q * (sorted.length - 1);
   const below = Math.floor(at);
   const above = Math.min(sorted.length - 1, below + 1);
-  return sorted[below]! + (at - below) * (sorted[above]! - sorted[below]!);
+  return sorted[below] + (at - below) * (sorted[above] - sorted[below]);
 }
 
 function statistics(name: string, lists: readonly Float32Array[]): ChannelFingerprint {
@@ -113,7 +113,7 @@ export async function fingerprintDataset(
     channels: dataset.channels.map((name, c) =>
       statistics(
         name,
-        ordered.map((item) => item.values[c]!),
+        ordered.map((item) => item.values[c]),
       )
     ),
   };

@@ -39,13 +39,13 @@ export function fingerprintCase(
   for (let i = 0, k = 0; i < label.length; i++) if (label[i] !== 0 && label[i] !== ignoreLabel) places[k++] = i;
   // Values do not depend on the order of the axes, so image and label are read as they are stored.
   const prng = new Prng(1234).fork(loaded.id);
-  const picks = Uint32Array.from({ length: count > 0 ? samples : 0 }, () => places[prng.integer(count)]!);
+  const picks = Uint32Array.from({ length: count > 0 ? samples : 0 }, () => places[prng.integer(count)]);
   const { data, channels } = loaded.image;
   return {
     id: loaded.id,
     shape: [box.size[2], box.size[1], box.size[0]],
     spacing: [image.spacing[2], image.spacing[1], image.spacing[0]],
     relativeSize: voxelCount(box.size) / voxelCount(image.shape),
-    values: Array.from({ length: channels }, (_, c) => Float32Array.from(picks, (i) => data[c * label.length + i]!)),
+    values: Array.from({ length: channels }, (_, c) => Float32Array.from(picks, (i) => data[c * label.length + i])),
   };
 }

@@ -17,7 +17,7 @@ export class ContentHash {
     const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
     for (let i = 0; i < whole; i += 4) this.#word(view.getInt32(i, true));
     let rest = 0;
-    for (let i = data.length - 1; i >= whole; i--) rest = (rest << 8) | data[i]!;
+    for (let i = data.length - 1; i >= whole; i--) rest = (rest << 8) | data[i];
     this.#word(rest);
     this.#word(data.length | 0);
   }

@@ -71,17 +71,17 @@ const [next, place] = [new Uint16Array(16), new Uint16Array(16)];
 function makeCode(code: Code, lengths: Uint8Array, lone: boolean, bits = TABLE_BITS): number {
   const { table, counts, symbols } = code;
   counts.fill(0);
-  for (let k = 0; k < lengths.length; k++) counts[lengths[k]!]!++;
-  const words = lengths.length - counts[0]!;
+  for (let k = 0; k < lengths.length; k++) counts[lengths[k]]++;
+  const words = lengths.length - counts[0];
   counts[0] = 0;
   let longest = 15;
   while (longest > 1 && counts[longest] === 0) longest--;
   let free = 1; // codes of this length that no shorter one has taken
   for (let length = 1, word = 0; length <= longest; length++) {
-    word = (word + counts[length - 1]!) << 1;
+    word = (word + counts[length - 1]) << 1;
     next[length] = word;
-    place[length] = place[length - 1]! + counts[length - 1]!;
-    free = 2 * free - counts[length]!;
+    place[length] = place[length - 1] + counts[length - 1];
+    free = 2 * free - counts[length];
     if (free < 0) throw new Error("a code of the compressed data has too many words");
   }
   // As zlib does: words that are left over are only let be where there is but one, or none.
@@ -91,10 +91,10 @@ function makeCode(code: Code, lengths: Uint8Array, lone: boolean, bits = TABLE_B
   const size = 1 << Math.min(longest, bits);
   table.fill(0, 0, size);
   for (let symbol = 0; symbol < lengths.length; symbol++) {
-    const length = lengths[symbol]!;
+    const length = lengths[symbol];
     if (length === 0) continue;
-    symbols[place[length]!++] = symbol;
-    const word = next[length]!++;
+    symbols[place[length]++] = symbol;
+    const word = next[length]++;
     if (length > bits) continue;
     for (let at = reverse16(word) >> (16 - length); at < size; at += 1 << length) table[at] = (symbol << 4) | length;
   }
@@ -107,8 +107,8 @@ function longWord({ counts, symbols }: Code, hold: number): number {
   let [code, first, index] = [0, 0, 0];
   for (let length = 1; length < 16; length++) {
     code |= (hold >> (length - 1)) & 1;
-    const count = counts[length]!;
-    if (code - first < count) return (symbols[index + code - first]! << 4) | length;
+    const count = counts[length];
+    if (code - first < count) return (symbols[index + code - first] << 4) | length;
     index += count;
     first = (first + count) << 1;
     code <<= 1;
@@ -157,7 +157,7 @@ export function inflate(source: Uint8Array, start: number, sink: Sink): number {
     const [literals, distances, count] = [need(5) + 257, need(5) + 1, need(4) + 4];
     if (literals > 286 || distances > 30) throw new Error("a code of the compressed data has too many words");
     ownLengths.fill(0);
-    for (let k = 0; k < count; k++) ownLengths[ORDER[k]!] = need(3);
+    for (let k = 0; k < count; k++) ownLengths[ORDER[k]] = need(3);
     sink.work += makeCode(own[0], ownLengths, false);
     const { table, mask } = own[0];
     const lengths = allLengths.subarray(0, literals + distances);

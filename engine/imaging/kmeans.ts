@@ -79,8 +79,8 @@ export function nearestCentres(
   for (let k = 0; k < clusters; k++) {
     for (let i = 0; i < count; i++) {
       let square = 0;
-      for (let c = 0; c < channels; c++) square += (points[c * count + i]! - centres[k * channels + c]!) ** 2;
-      if (square < least[i]!) [least[i], labels[i]] = [square, k];
+      for (let c = 0; c < channels; c++) square += (points[c * count + i] - centres[k * channels + c]) ** 2;
+      if (square < least[i]) [least[i], labels[i]] = [square, k];
     }
   }
   return labels;
@@ -95,7 +95,7 @@ interface Task {
 
 const squareTo = ({ data, count, channels }: Task, i: number, centres: Float64Array, k: number): number => {
   let square = 0;
-  for (let c = 0; c < channels; c++) square += (data[c * count + i]! - centres[k * channels + c]!) ** 2;
+  for (let c = 0; c < channels; c++) square += (data[c * count + i] - centres[k * channels + c]) ** 2;
   return square;
 };
 
@@ -110,10 +110,10 @@ function firstCentres(task: Task, prng: Prng): Float64Array<ArrayBuffer> {
     if (k > 0) {
       let left = prng.uniform() * sum;
       // Rounding may carry past the end, and a point that is a centre already must not be taken.
-      for (let i = 0; i < count && left >= 0; i++) if (least[i]! > 0) [chosen, left] = [i, left - least[i]!];
+      for (let i = 0; i < count && left >= 0; i++) if (least[i] > 0) [chosen, left] = [i, left - least[i]];
     }
-    for (let c = 0; c < channels; c++) centres[k * channels + c] = data[c * count + chosen]!;
-    for (let i = 0; i < count; i++) least[i] = Math.min(least[i]!, squareTo(task, i, centres, k));
+    for (let c = 0; c < channels; c++) centres[k * channels + c] = data[c * count + chosen];
+    for (let i = 0; i < count; i++) least[i] = Math.min(least[i], squareTo(task, i, centres, k));
   }
   return centres;
 }
@@ -136,21 +136,21 @@ function lloyd(task: Task, centres: Float64Array<ArrayBuffer>, iterations: numbe
     }
     if (changed === 0) break;
     const sizes = new Float64Array(clusters);
-    for (let i = 0; i < count; i++) sizes[labels[i]!]!++;
+    for (let i = 0; i < count; i++) sizes[labels[i]]++;
     for (let k = 0; k < clusters; k++) {
       if (sizes[k] !== 0) continue;
       // A cluster that lost all its points gets the one that lies worst.
       const worst = least.indexOf(least.reduce((a, b) => Math.max(a, b), 0));
-      sizes[labels[worst]!]!--;
+      sizes[labels[worst]]--;
       labels[worst] = k;
       least[worst] = 0;
       sizes[k] = 1;
     }
     centres.fill(0);
     for (let i = 0; i < count; i++) {
-      for (let c = 0; c < channels; c++) centres[labels[i]! * channels + c]! += data[c * count + i]!;
+      for (let c = 0; c < channels; c++) centres[labels[i] * channels + c] += data[c * count + i];
     }
-    for (let at = 0; at < centres.length; at++) centres[at]! /= sizes[Math.floor(at / channels)]!;
+    for (let at = 0; at < centres.length; at++) centres[at] /= sizes[Math.floor(at / channels)];
   }
   let inertia = 0;
   for (let i = 0; i < count; i++) {

@@ -44,7 +44,7 @@ export function mapLabels(label: Volume, map: LabelMap, image: Volume): { label:
     }
   });
   const data = new Uint8Array(label.data.length);
-  for (let i = 0; i < data.length; i++) data[i] = table[label.data[i]!]!;
+  for (let i = 0; i < data.length; i++) data[i] = table[label.data[i]];
   const nameOf = (value: number): string => map.labels.find((each) => each.value === value)?.name ?? `label ${value}`;
   const sides = [...pairs.values()].map(({ pair, values }) => ({
     names: values.map(nameOf),

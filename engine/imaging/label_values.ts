@@ -23,7 +23,7 @@ export function roundLabels(stored: Volume): { volume: Volume; rounded: number; 
   const broken = new Map<number, number>();
   let rounded = 0;
   for (let i = 0; i < data.length; i++) {
-    const value = data[i]!;
+    const value = data[i];
     const whole = Math.round(value);
     if (whole === value) continue;
     if (Math.abs(whole - value) <= TOLERANCE) rounded++;
@@ -41,7 +41,7 @@ export function roundLabels(stored: Volume): { volume: Volume; rounded: number; 
 export function countValues({ data }: Volume): ValueCounts {
   const counts = new Map<number, number>();
   for (let i = 0; i < data.length;) {
-    const [value, start] = [data[i]!, i];
+    const [value, start] = [data[i], i];
     while (i < data.length && Object.is(data[i], value)) i++;
     if (counts.size < MOST_VALUES || counts.has(value)) counts.set(value, (counts.get(value) ?? 0) + i - start);
   }
@@ -59,7 +59,7 @@ export function mappingFix(
   labels: readonly { value: number; name: string }[],
 ): string | undefined {
   if (strange.length !== 1 || labels.length !== 2) return undefined;
-  return `If ${strange[0]![0]} means ${labels[1]!.name}, write 1 for it in the label files; else declare it as a label`;
+  return `If ${strange[0][0]} means ${labels[1].name}, write 1 for it in the label files; else declare it as a label`;
 }
 
 /** What is to be said of values that are no whole numbers: problem and fix. */

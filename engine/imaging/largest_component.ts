@@ -21,8 +21,8 @@ export function keepLargestComponent(
   let removed = 0;
   for (let run = 0; run < from.length; run++) {
     if (part[run] === largest) continue;
-    labels.fill(0, from[run]!, from[run]! + length[run]!);
-    removed += length[run]!;
+    labels.fill(0, from[run], from[run] + length[run]);
+    removed += length[run];
   }
   return removed;
 }

@@ -123,7 +123,7 @@ export function brokenVoxels({ data, source }: Volume): [problem: string, fix: s
   let [bad, far, farthest] = [0, 0, 0];
   if (!(data instanceof Float32Array || data instanceof Float64Array)) return [];
   for (let i = 0; i < data.length; i++) {
-    const value = data[i]!;
+    const value = data[i];
     const single = Math.fround(value);
     if (single - single === 0) continue;
     if (value - value !== 0) {

@@ -101,7 +101,7 @@ function tumour(prng: Prng, shape: Triple): Stack[] {
     const [wide, tall] = [own.uniform(...range) * half, own.uniform(...range) * TALL * (Z / 2)];
     const [ownX, ownY, growth] = [along(`x ${k}`), along(`y ${k}`), along(`growth ${k}`)];
     const at = (place: number, shared: Float64Array, other: Float64Array) =>
-      Float64Array.from(shared, (v, n) => place + half * (SHIFT * v + OWN_SHIFT * other[n]!));
+      Float64Array.from(shared, (v, n) => place + half * (SHIFT * v + OWN_SHIFT * other[n]));
     const radius = Float64Array.from(growth, (v, n) => {
       const up = (n / FINE - z) / tall;
       const grown = Math.min(MOST_GROWTH, Math.max(LEAST_GROWTH, 1 + GROWTH * v));
@@ -130,7 +130,7 @@ function distractors(prng: Prng, [X, Y, Z]: Triple): Round[] {
 /** How many of the parts a point lies in, the outermost counted first; x and y in voxels. */
 function partAt(parts: readonly Stack[], x: number, y: number, step: number): number {
   for (const [k, part] of parts.entries()) {
-    const [dx, dy, radius] = [x - part.x[step]!, y - part.y[step]!, part.radius[step]!];
+    const [dx, dy, radius] = [x - part.x[step], y - part.y[step], part.radius[step]];
     if (dx * dx + dy * dy >= radius * radius) return k;
   }
   return parts.length;
@@ -147,7 +147,7 @@ function partAt(parts: readonly Stack[], x: number, y: number, step: number): nu
  */
 export function nestedPhantomCase(options: NestedPhantomOptions): { image: Volume; label: Volume } {
   const { seed, shape = SHAPE, spacing = SPACING, contrast = 1 } = options;
-  if (!shape.every((n, axis) => Number.isInteger(n) && n >= MIN_SHAPE[axis]!)) {
+  if (!shape.every((n, axis) => Number.isInteger(n) && n >= MIN_SHAPE[axis])) {
     throw new VoxgradError(
       `nestedPhantomCase: shape ${shape.join(" x ")}; wanted at least ${MIN_SHAPE.join(" x ")} voxels`,
     );
@@ -179,9 +179,9 @@ export function nestedPhantomCase(options: NestedPhantomOptions): { image: Volum
             (y - round.y) / round.radius,
             (z - round.z) / round.height,
           ];
-          if (dx * dx + dy * dy + dz * dz < 1) intensities.forEach((v, c) => (values[c] = TISSUE[c]! + contrast * v));
+          if (dx * dx + dy * dy + dz * dz < 1) intensities.forEach((v, c) => (values[c] = TISSUE[c] + contrast * v));
         }
-        const [u, v] = [x + BEND * half * bend[0]![at]!, y + BEND * half * bend[1]![at]!];
+        const [u, v] = [x + BEND * half * bend[0][at], y + BEND * half * bend[1][at]];
         // Edges are partial volumes: the mean over eight points of the voxel.
         const sums = CHANNELS.map(() => 0);
         for (let n = 0; n < 8; n++) {
@@ -192,13 +192,13 @@ export function nestedPhantomCase(options: NestedPhantomOptions): { image: Volum
             FINE * k + (n & 4 ? 3 : 1),
           );
           // Tumour covers what else is there.
-          for (let c = 0; c < sums.length; c++) sums[c]! += part === 0 ? values[c]! : TISSUE[c]! + shown[part - 1]![c]!;
+          for (let c = 0; c < sums.length; c++) sums[c] += part === 0 ? values[c] : TISSUE[c] + shown[part - 1][c];
         }
         for (let c = 0; c < sums.length; c++) {
-          const value = sums[c]! / 8 + TEXTURE * textures[c]![at]! + NOISE * noise.normal();
-          image[c * count + at] = Math.round(1000 * gains[c]! * value);
+          const value = sums[c] / 8 + TEXTURE * textures[c][at] + NOISE * noise.normal();
+          image[c * count + at] = Math.round(1000 * gains[c] * value);
         }
-        label[at] = VALUES[partAt(parts, u, v, FINE * k + FINE / 2)]!;
+        label[at] = VALUES[partAt(parts, u, v, FINE * k + FINE / 2)];
       }
     }
   }

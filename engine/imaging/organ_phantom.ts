@@ -165,11 +165,11 @@ export function organShapes(labels: Volume, values: readonly number[] = [6, 1, 1
     const organ = values.indexOf(value);
     tissues[at] = organ < 0 ? BODY + 1 + (Math.abs(value) % OTHERS.length) : organ + 1;
     if (organ < 0) continue;
-    counts[organ]!++;
+    counts[organ]++;
     const place = [at % shape[0], Math.floor(at / shape[0]) % shape[1], Math.floor(at / (shape[0] * shape[1]))];
     place.forEach((v, axis) => {
-      low[axis] = Math.min(low[axis]!, v);
-      high[axis] = Math.max(high[axis]!, v);
+      low[axis] = Math.min(low[axis], v);
+      high[axis] = Math.max(high[axis], v);
     });
   }
   const missing = counts.indexOf(0);
@@ -184,12 +184,12 @@ export function organShapes(labels: Volume, values: readonly number[] = [6, 1, 1
   // What lies beyond the map continues its last voxel above and below, and is body or air beside it.
   const MARGIN = 1.15;
   const voxel = (v: number, axis: 0 | 1 | 2): number =>
-    Math.round((low[axis]! + high[axis]!) / 2 + (v * MARGIN * (high[axis]! - low[axis]! + 1)) / 2);
+    Math.round((low[axis] + high[axis]) / 2 + (v * MARGIN * (high[axis] - low[axis] + 1)) / 2);
   return {
     tissueAt(x, y, z) {
       const [i, j, k] = [voxel(x, 0), voxel(y, 1), voxel(z, 2)];
       const within = i >= 0 && i < shape[0] && j >= 0 && j < shape[1] && k >= 0 && k < shape[2];
-      const tissue = within ? tissues[(k * shape[1] + j) * shape[0] + i]! : 0;
+      const tissue = within ? tissues[(k * shape[1] + j) * shape[0] + i] : 0;
       return tissue > 0 ? tissue : inBody(x, y) ? BODY : 0;
     },
   };
@@ -222,11 +222,11 @@ export function organPhantomCase(options: OrganPhantomOptions): { image: Volume;
   if (gammas && !(0 <= gammas[0] && gammas[0] <= gammas[1] && gammas[1] <= 2)) {
     throw new VoxgradError(`organPhantomCase: gammas ${gammas.join(" to ")}; wanted a range within 0 to 2`);
   }
-  const { gain, noise, enhancement, ...common } = SCANNERS[scanner % SCANNERS.length]!;
+  const { gain, noise, enhancement, ...common } = SCANNERS[scanner % SCANNERS.length];
   const prng = new Prng(seed).fork("organ phantom");
   const gamma = gammas ? prng.fork("gamma").uniform(...gammas) : common.gamma;
   const pick = prng.fork("shapes");
-  const healthy = shapes.length > 0 ? shapes[pick.integer(shapes.length)]! : ellipsoids(pick);
+  const healthy = shapes.length > 0 ? shapes[pick.integer(shapes.length)] : ellipsoids(pick);
   const organs = tumours ? withTumours(healthy, prng.fork("tumours")) : healthy;
   const own = prng.fork("patient");
   const shift = [0, 1, 2].map(() => own.uniform(-SHIFT, SHIFT));
@@ -237,9 +237,9 @@ export function organPhantomCase(options: OrganPhantomOptions): { image: Volume;
     tissue,
   ) => (tissue === 0 ? 0 : value + own.uniform(-JITTER, JITTER)));
   // Both kidneys are one tissue.
-  bright[5] = bright[4]!;
+  bright[5] = bright[4];
   const imaged = bright.map((value, tissue) =>
-    tissue === 0 || tissue === BODY ? value : bright[BODY]! + enhancement * (value - bright[BODY]!)
+    tissue === 0 || tissue === BODY ? value : bright[BODY] + enhancement * (value - bright[BODY])
   );
   const bend = [0, 1, 2].map((axis) => smoothField(prng.fork(10 + axis), shape, 3));
   const texture = smoothField(prng.fork("texture"), shape, 8);
@@ -255,7 +255,7 @@ export function organPhantomCase(options: OrganPhantomOptions): { image: Volume;
       for (let i = 0; i < shape[0]; i++, at++) {
         const tissueAt = (...by: Point): number => {
           const [x, y, z] = [i + by[0], j + by[1], k + by[2]].map(
-            (v, axis) => ((2 * v + 1) / shape[axis]! - 1 + shift[axis]! + BEND * bend[axis]![at]!) / size[axis]!,
+            (v, axis) => ((2 * v + 1) / shape[axis] - 1 + shift[axis] + BEND * bend[axis][at]) / size[axis],
           ) as [number, number, number];
           return organs.tissueAt(x, y, z);
         };
@@ -263,9 +263,9 @@ export function organPhantomCase(options: OrganPhantomOptions): { image: Volume;
         // Edges are partial volumes: the mean over eight points of the voxel.
         let value = 0;
         for (let n = 0; n < 8; n++) {
-          value += imaged[tissueAt(n % 2 ? 0.25 : -0.25, n & 2 ? 0.25 : -0.25, n & 4 ? 0.25 : -0.25)]! / 8;
+          value += imaged[tissueAt(n % 2 ? 0.25 : -0.25, n & 2 ? 0.25 : -0.25, n & 4 ? 0.25 : -0.25)] / 8;
         }
-        if (middle > 0) value += TEXTURE * texture[at]! + (fine ? (FINE[middle] ?? 0) * fine[at]! : 0);
+        if (middle > 0) value += TEXTURE * texture[at] + (fine ? (FINE[middle] ?? 0) * fine[at] : 0);
         // Gamma by exp and log would differ from host to host; a parabola with the same ends does as well.
         const bounded = Math.min(1, Math.max(0, value));
         const curved = bounded + (gamma - 1) * bounded * (bounded - 1);
@@ -317,12 +317,12 @@ export async function writeOrganPhantomDataset(
   for (let index = 0; index < cases; index++) {
     const made = organPhantomCase({ ...own, seed: prng.fork(index).uint32() });
     const present = partial && index % 4 > 0
-      ? TOGETHER[(index - 1 - Math.floor(index / 4)) % TOGETHER.length]!.filter((name) => organs.includes(name))
+      ? TOGETHER[(index - 1 - Math.floor(index / 4)) % TOGETHER.length].filter((name) => organs.includes(name))
       : undefined;
     const data = made.label.data.map((value) => {
-      const named = known[value]! === ORGAN_PHANTOM_TUMOUR && !organs.includes(ORGAN_PHANTOM_TUMOUR)
+      const named = known[value] === ORGAN_PHANTOM_TUMOUR && !organs.includes(ORGAN_PHANTOM_TUMOUR)
         ? "liver"
-        : known[value]!;
+        : known[value];
       return present?.includes(named) ?? true ? organs.indexOf(named) + 1 : 0;
     });
     const file = `organs_${String(index + 1).padStart(3, "0")}.nii.gz`;

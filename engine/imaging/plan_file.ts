@@ -180,9 +180,9 @@ export function checkPlan(json: unknown, file: string): Plan {
   }
   const even = network.kernels.find((k) => k.some((n) => n % 2 === 0));
   if (even) fail(`network.kernels holds ${show(even)}; kernels are odd`);
-  const product = [0, 1, 2].map((k) => network.strides.reduce((n, s) => n * s[k]!, 1));
+  const product = [0, 1, 2].map((k) => network.strides.reduce((n, s) => n * s[k], 1));
   patch.forEach((n, k) => {
-    const p = product[k]!;
+    const p = product[k];
     if (n % p === 0) return;
     fail(
       `patch is ${patch.join(" x ")}, but network.strides halve its axis ${k} to 1/${p}; ` +

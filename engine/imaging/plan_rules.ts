@@ -131,23 +131,23 @@ export function topology(spacing: Triple, patch: readonly number[], mostStages: 
   const strides: number[][] = [[1, 1, 1]];
   const kernels: number[][] = [];
   while (strides.length < mostStages) {
-    const large = axes.filter((k) => size[k]! >= 2 * LEAST_EDGE);
-    const finest = Math.min(...large.map((k) => mm[k]!));
-    const pooled = large.filter((k) => mm[k]! / finest < 2);
-    if (pooled.length === 0 || (pooled.length === 1 && size[pooled[0]!]! < 3 * LEAST_EDGE)) break;
-    for (const k of axes) if (mm[k]! / Math.min(...mm) < 2) kernel[k] = 3;
+    const large = axes.filter((k) => size[k] >= 2 * LEAST_EDGE);
+    const finest = Math.min(...large.map((k) => mm[k]));
+    const pooled = large.filter((k) => mm[k] / finest < 2);
+    if (pooled.length === 0 || (pooled.length === 1 && size[pooled[0]] < 3 * LEAST_EDGE)) break;
+    for (const k of axes) if (mm[k] / Math.min(...mm) < 2) kernel[k] = 3;
     kernels.push([...kernel]);
     strides.push(axes.map((k) => (pooled.includes(k) ? 2 : 1)));
     for (const k of pooled) {
-      pools[k]!++;
-      mm[k]! *= 2;
-      size[k] = Math.ceil(size[k]! / 2);
+      pools[k]++;
+      mm[k] *= 2;
+      size[k] = Math.ceil(size[k] / 2);
     }
   }
   kernels.push([3, 3, 3]);
   const multiple = pools.map((n) => 2 ** n);
   return {
-    patch: patch.map((n, k) => Math.ceil(n / multiple[k]!) * multiple[k]!) as unknown as Triple,
+    patch: patch.map((n, k) => Math.ceil(n / multiple[k]) * multiple[k]) as unknown as Triple,
     strides: strides as unknown as Triple[],
     kernels: kernels as unknown as Triple[],
     multiple: multiple as unknown as Triple,
@@ -165,12 +165,12 @@ export function featureMaps(
   const { strides, features, classes, convs } = options;
   let size: readonly number[] = patch;
   const voxels = strides.map((stride) => {
-    size = size.map((n, k) => Math.floor(n / stride[k]!));
+    size = size.map((n, k) => Math.floor(n / stride[k]));
     return voxelCount(size);
   });
-  const encoder = voxels.reduce((sum, n, s) => sum + convs * features[s]! * n, 0);
-  const decoder = voxels.slice(0, -1).reduce((sum, n, s) => sum + (convs + 1) * features[s]! * n, 0);
-  return encoder + decoder + classes * voxels[0]!;
+  const encoder = voxels.reduce((sum, n, s) => sum + convs * features[s] * n, 0);
+  const decoder = voxels.slice(0, -1).reduce((sum, n, s) => sum + (convs + 1) * features[s] * n, 0);
+  return encoder + decoder + classes * voxels[0];
 }
 
 const MODES: Readonly<Record<string, ChannelPlan["normalisation"]>> = {
@@ -197,7 +197,7 @@ export function makePlan(
   const full = options.spacing ?? targetSpacing(fingerprint);
   const coarse = full.indexOf(Math.max(...full));
   const transpose = [coarse, ...[0, 1, 2].filter((k) => k !== coarse)] as unknown as Triple;
-  const turned = (t: Triple): Triple => [t[transpose[0]]!, t[transpose[1]]!, t[transpose[2]]!];
+  const turned = (t: Triple): Triple => [t[transpose[0]], t[transpose[1]], t[transpose[2]]];
   const cases = fingerprint.cases.map((c) => ({ shape: turned(c.shape), spacing: turned(c.spacing) }));
   const classes = dataset.regions?.length ?? dataset.labels.length;
   const spacing = turned(full);
@@ -221,8 +221,8 @@ export function makePlan(
     while (share() < LOWRES_SHARE) {
       const largest = Math.max(...low);
       const uneven = low.some((mm) => largest / mm > 2);
-      for (let k = 0; k < 3; k++) if (!uneven || largest / low[k]! > 2) low[k]! *= 1.03;
-      const exact = median.map((n, k) => (n * spacing[k]!) / low[k]!);
+      for (let k = 0; k < 3; k++) if (!uneven || largest / low[k] > 2) low[k] *= 1.03;
+      const exact = median.map((n, k) => (n * spacing[k]) / low[k]);
       const shape = exact.map((n) => Math.max(1, roundHalfEven(n))) as unknown as Triple;
       chosen = { spacing: [low[0], low[1], low[2]], shape, ...of([low[0], low[1], low[2]], shape) };
     }
@@ -307,15 +307,15 @@ function networkFor(
   // The aspect of the spacing, 256 voxels cubed, no larger than the median case.
   const inverse = spacing.map((mm) => 1 / mm);
   const scale = (256 ** 3 / voxelCount(inverse)) ** (1 / 3);
-  let t = topologyOf(options.patch ?? inverse.map((n, k) => Math.min(roundHalfEven(n * scale), shape[k]!)));
+  let t = topologyOf(options.patch ?? inverse.map((n, k) => Math.min(roundHalfEven(n * scale), shape[k])));
   while (!options.patch && (estimateOf(t) / preset.referenceBatch) * 2 > reference) {
     // The axis that is largest relative to the median case; the last of equals, as a stable sort leaves it.
-    const ratio = t.patch.map((n, k) => n / shape[k]!);
+    const ratio = t.patch.map((n, k) => n / shape[k]);
     const axis = ratio.lastIndexOf(Math.max(...ratio));
     const less = (by: number): number[] => t.patch.map((n, k) => (k === axis ? n - by : n));
     // With one step less an axis may be pooled less, and finer steps do.
-    const step = topology(spacing, less(t.multiple[axis]!), mostStages).multiple[axis]!;
-    if (t.patch[axis]! - step < LEAST_EDGE) break;
+    const step = topology(spacing, less(t.multiple[axis]), mostStages).multiple[axis];
+    if (t.patch[axis] - step < LEAST_EDGE) break;
     t = topologyOf(less(step));
   }
   const byMemory = roundHalfEven((reference / estimateOf(t)) * preset.referenceBatch);

@@ -33,14 +33,14 @@ function transposedBox<T extends VoxelData>(volume: Volume, box: Box, transpose:
   const start = [box.start[2], box.start[1], box.start[0]];
   const sizes = [box.size[2], box.size[1], box.size[0]];
   const [a, b, c] = transpose;
-  const first = start.reduce((sum, n, k) => sum + n * strides[k]!, 0);
+  const first = start.reduce((sum, n, k) => sum + n * strides[k], 0);
   const { data } = volume;
   let to = 0;
   for (let channel = 0; channel < volume.channels; channel++) {
-    for (let i = 0; i < sizes[a]!; i++) {
-      for (let j = 0; j < sizes[b]!; j++) {
-        let at = channel * X * Y * Z + first + i * strides[a]! + j * strides[b]!;
-        for (let k = 0; k < sizes[c]!; k++, at += strides[c]!) out[to++] = data[at]!;
+    for (let i = 0; i < sizes[a]; i++) {
+      for (let j = 0; j < sizes[b]; j++) {
+        let at = channel * X * Y * Z + first + i * strides[a] + j * strides[b];
+        for (let k = 0; k < sizes[c]; k++, at += strides[c]) out[to++] = data[at];
       }
     }
   }
@@ -53,7 +53,7 @@ function normalise(data: Float32Array, plan: ChannelPlan, mask: Uint8Array | und
   if (plan.normalisation === "ct") {
     const { mean, deviation, low, high } = plan;
     const scale = 1 / Math.max(deviation, 1e-8);
-    for (let i = 0; i < data.length; i++) data[i] = (Math.min(high, Math.max(low, data[i]!)) - mean) * scale;
+    for (let i = 0; i < data.length; i++) data[i] = (Math.min(high, Math.max(low, data[i])) - mean) * scale;
     return;
   }
   if (plan.normalisation === "rescale") {
@@ -63,25 +63,25 @@ function normalise(data: Float32Array, plan: ChannelPlan, mask: Uint8Array | und
       if (value > high) high = value;
     }
     const scale = 1 / Math.max(high - low, 1e-8);
-    for (let i = 0; i < data.length; i++) data[i] = (data[i]! - low) * scale;
+    for (let i = 0; i < data.length; i++) data[i] = (data[i] - low) * scale;
     return;
   }
   const inside = plan.normalisation === "z-score in mask" ? mask : undefined;
   let [count, sum] = [0, 0];
   for (let i = 0; i < data.length; i++) {
     if (inside && inside[i] === 0) continue;
-    sum += data[i]!;
+    sum += data[i];
     count++;
   }
   const mean = sum / Math.max(1, count);
   let squares = 0;
   for (let i = 0; i < data.length; i++) {
     if (inside && inside[i] === 0) continue;
-    squares += (data[i]! - mean) ** 2;
+    squares += (data[i] - mean) ** 2;
   }
   const scale = 1 / Math.max(Math.sqrt(squares / Math.max(1, count)), 1e-8);
   // Outside the mask all channels are zero already, and stay so.
-  for (let i = 0; i < data.length; i++) if (!inside || inside[i] !== 0) data[i] = (data[i]! - mean) * scale;
+  for (let i = 0; i < data.length; i++) if (!inside || inside[i] !== 0) data[i] = (data[i] - mean) * scale;
 }
 
 /** The scan with its axes as the plan wants them. */
@@ -104,7 +104,7 @@ export function cropCase(loaded: Pick<LoadedCase, "image"> & Partial<LoadedCase>
   }
   const box = nonZeroBox(image);
   const { transpose } = plan;
-  const prepared = (xyz: Triple): Triple => [xyz[2 - transpose[0]]!, xyz[2 - transpose[1]]!, xyz[2 - transpose[2]]!];
+  const prepared = (xyz: Triple): Triple => [xyz[2 - transpose[0]], xyz[2 - transpose[1]], xyz[2 - transpose[2]]];
   const cropSize = prepared(box.size);
   const cropSpacing = prepared(image.spacing);
   const geometry: CaseGeometry = {
@@ -208,18 +208,18 @@ export async function resampleCase(cropped: CroppedCase, plan: Plan): Promise<Pr
  */
 export function foregroundOf(label: Uint8Array, classes: number): { value: number; voxels: Uint32Array }[] {
   const counts = new Uint32Array(256);
-  for (let i = 0; i < label.length; i++) counts[label[i]!]!++;
+  for (let i = 0; i < label.length; i++) counts[label[i]]++;
   const prng = new Prng(LOCATION_SEED);
   const lists = Array.from({ length: classes }, (_, value) => {
-    const count = value === 0 ? 0 : counts[value]!;
+    const count = value === 0 ? 0 : counts[value];
     const wanted = Math.min(count, Math.max(LOCATIONS, Math.ceil(LEAST_SHARE * count)));
     const ranks = wanted < count ? sampleRanks(prng.fork(value), count, wanted) : undefined;
     return { voxels: new Uint32Array(wanted), ranks, taken: 0, seen: 0 };
   });
   for (let i = 0; i < label.length; i++) {
-    const value = label[i]!;
+    const value = label[i];
     if (value === 0 || value >= classes) continue;
-    const list = lists[value]!;
+    const list = lists[value];
     if (!list.ranks || list.ranks[list.taken] === list.seen) list.voxels[list.taken++] = i;
     list.seen++;
   }

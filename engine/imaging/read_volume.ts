@@ -23,7 +23,7 @@ export async function volumeFiles(path: string): Promise<[string] | [string, str
   const [, stem, kind, gz = ""] = PAIR.exec(path) ?? [];
   if (stem === undefined) return [path];
   const other = isHeader(path) ? "img" : "hdr";
-  const same = kind === kind!.toUpperCase() ? other.toUpperCase() : other;
+  const same = kind === kind.toUpperCase() ? other.toUpperCase() : other;
   // The other half as this one is written; then packed where it is not, or the other way round.
   const endings = [`${same}${gz}`, `${other}${gz.toLowerCase()}`, `${other}${gz ? "" : ".gz"}`, other.toUpperCase()];
   const candidates = [...new Set(endings)].map((ending) => `${stem}.${ending}`);

@@ -69,7 +69,7 @@ export function turnedGrid(
 const TURNS = ["LPS", "LSP", "PLS", "PSL", "SLP", "SPL"].flatMap((order) =>
   Array.from(
     { length: 8 },
-    (_, bits) => [...order].map((letter, k) => ((bits >> k) & 1 ? OPPOSITE[letter]! : letter)).join(""),
+    (_, bits) => [...order].map((letter, k) => ((bits >> k) & 1 ? OPPOSITE[letter] : letter)).join(""),
   )
 );
 

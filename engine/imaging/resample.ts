@@ -96,8 +96,8 @@ function clip(values: Float32Array, within: Float32Array): void {
     if (value > high) high = value;
   }
   for (let i = 0; i < values.length; i++) {
-    if (values[i]! < low) values[i] = low;
-    else if (values[i]! > high) values[i] = high;
+    if (values[i] < low) values[i] = low;
+    else if (values[i] > high) values[i] = high;
   }
 }
 
@@ -108,7 +108,7 @@ async function resampleChannel(
   const { shape, size, order, part } = options;
   const apart = [0, 1, 2].find((k) => order.filter((n) => n === order[k]).length === 1);
   const cubic = order.includes(3);
-  const whole = [0, 1, 2].reduce((n, k) => n * Math.max(shape[k]!, size[k]!), 1) <= part;
+  const whole = [0, 1, 2].reduce((n, k) => n * Math.max(shape[k], size[k]), 1) <= part;
   if (whole && (apart === undefined || !cubic)) {
     const out = await onDevice(data, shape, { size, order });
     if (cubic) clip(out, data);
@@ -117,7 +117,7 @@ async function resampleChannel(
   // The axis that is taken apart comes first, so that slices lie whole in memory.
   if (apart !== undefined && apart !== 0) {
     const axes = [apart, ...[0, 1, 2].filter((k) => k !== apart)];
-    const turned = <T>(list: readonly T[]): [T, T, T] => [list[axes[0]!]!, list[axes[1]!]!, list[axes[2]!]!];
+    const turned = <T>(list: readonly T[]): [T, T, T] => [list[axes[0]]!, list[axes[1]]!, list[axes[2]]!];
     const moved = transposed(data, shape, axes);
     const out = await resampleChannel(moved, { shape: turned(shape), size: turned(size), order: turned(order), part });
     return transposed(
@@ -135,7 +135,7 @@ async function resampleChannel(
   for (let z = 0; z < D; z += slices) {
     const n = Math.min(slices, D - z);
     const slab = data.subarray(z * H * W, (z + n) * H * W);
-    planes.set(await onDevice(slab, [n, H, W], { size: [h, w], order: [order[1]!, order[2]!] }), z * h * w);
+    planes.set(await onDevice(slab, [n, H, W], { size: [h, w], order: [order[1], order[2]] }), z * h * w);
   }
   for (let z = 0; cubic && order[0] !== 3 && z < D; z++) {
     clip(planes.subarray(z * h * w, (z + 1) * h * w), data.subarray(z * H * W, (z + 1) * H * W));
@@ -151,7 +151,7 @@ async function resampleChannel(
       for (let z = 0; z < D; z++) strip.set(planes.subarray(z * h * w + from, z * h * w + from + n), z * n);
     }
     // The other axis of a strip stays, whatever its order.
-    const got = await onDevice(strip, [D, n], { size: [d, n], order: [order[0]!, 1] });
+    const got = await onDevice(strip, [D, n], { size: [d, n], order: [order[0], 1] });
     for (let z = 0; z < d; z++) out.set(got.subarray(z * n, (z + 1) * n), z * h * w + from);
   }
   if (order[0] === 3) clip(out, data);
@@ -160,14 +160,14 @@ async function resampleChannel(
 
 /** The values with their axes in another order: axis k of the result is axis axes[k]. */
 function transposed(data: Float32Array, shape: readonly number[], axes: readonly number[]): Float32Array<ArrayBuffer> {
-  const strides = [shape[1]! * shape[2]!, shape[2]!, 1];
-  const [n0, n1, n2] = [shape[axes[0]!]!, shape[axes[1]!]!, shape[axes[2]!]!];
-  const [s0, s1, s2] = [strides[axes[0]!]!, strides[axes[1]!]!, strides[axes[2]!]!];
+  const strides = [shape[1] * shape[2], shape[2], 1];
+  const [n0, n1, n2] = [shape[axes[0]], shape[axes[1]], shape[axes[2]]];
+  const [s0, s1, s2] = [strides[axes[0]], strides[axes[1]], strides[axes[2]]];
   const out = new Float32Array(data.length);
   let to = 0;
   for (let i = 0; i < n0; i++) {
     for (let j = 0; j < n1; j++) {
-      for (let k = 0, at = i * s0 + j * s1; k < n2; k++, at += s2) out[to++] = data[at]!;
+      for (let k = 0, at = i * s0 + j * s1; k < n2; k++, at += s2) out[to++] = data[at];
     }
   }
   return out;
@@ -192,25 +192,25 @@ export async function resampleLabelArray(
   const wrong = order.find((n) => n !== 0 && n !== 1);
   if (wrong !== undefined) throw new VoxgradError(`resampleLabelArray: order ${wrong}; labels take 0 or 1`);
   const axes = [0, 1, 2].map((k): LabelAxis => ({
-    from: shape[k]!,
-    to: size[k]!,
+    from: shape[k],
+    to: size[k],
     order: order[k] as 0 | 1,
     start: 0,
-    count: size[k]!,
+    count: size[k],
     origin: 0,
   }));
-  const { place } = labelPlaces(axes[0]!);
+  const { place } = labelPlaces(axes[0]);
   const [D, H, W] = shape;
   const plane = size[1] * size[2];
   const slices = Math.max(1, Math.floor(part / (Math.max(H * W, plane) * Math.max(1, Math.ceil(D / size[0])))) - 1);
   const out = new Uint8Array(size[0] * plane);
   for (let start = 0; start < size[0]; start += slices) {
     const count = Math.min(slices, size[0] - start);
-    const origin = place[start]!;
-    const end = Math.min(D, place[start + count - 1]! + 2);
+    const origin = place[start];
+    const end = Math.min(D, place[start + count - 1] + 2);
     const slab = Int32Array.from(data.subarray(origin * H * W, end * H * W));
     using x = tensor(slab, { shape: [end - origin, H, W] });
-    using y = labelsAt(x, [{ ...axes[0]!, start, count, origin }, axes[1]!, axes[2]!]);
+    using y = labelsAt(x, [{ ...axes[0], start, count, origin }, axes[1], axes[2]]);
     out.set((await y.data()) as Int32Array, start * plane);
   }
   return out;

@@ -28,7 +28,7 @@ export async function* resampledPlanes(
   options: { classes: number; from: Triple; to: Triple; order: readonly (0 | 1)[] },
 ): AsyncGenerator<Float32Array<ArrayBuffer>> {
   const { classes, from, to, order } = options;
-  const [along, rows, columns] = [0, 1, 2].map((k) => placesOf(from[k]!, to[k]!, order[k]!));
+  const [along, rows, columns] = [0, 1, 2].map((k) => placesOf(from[k], to[k], order[k]));
   const size = from[1] * from[2];
   let held: Slab[] = [];
   const planeOf = (z: number, c: number): Float32Array => {
@@ -41,8 +41,8 @@ export async function* resampledPlanes(
     held.push(slab);
     const end = slab.start + slab.depth;
     for (; next < to[0]; next++) {
-      const first = along.place[next]!;
-      const part = along.part[next]!;
+      const first = along.place[next];
+      const part = along.part[next];
       if (first + (part > 0 ? 1 : 0) >= end) break;
       const out = new Float32Array(classes * to[1] * to[2]);
       for (let c = 0; c < classes; c++) {
@@ -52,7 +52,7 @@ export async function* resampledPlanes(
       }
       yield out;
     }
-    const needed = next < to[0] ? along.place[next]! : Infinity;
+    const needed = next < to[0] ? along.place[next] : Infinity;
     held = held.filter(({ start, depth }) => start + depth > needed);
   }
 }
@@ -67,7 +67,7 @@ function placesOf(from: number, to: number, order: 0 | 1): Places {
 
 function mixed(a: Float32Array, b: Float32Array, part: number): Float32Array {
   const out = new Float32Array(a.length);
-  for (let i = 0; i < out.length; i++) out[i] = a[i]! + part * (b[i]! - a[i]!);
+  for (let i = 0; i < out.length; i++) out[i] = a[i] + part * (b[i] - a[i]);
   return out;
 }
 
@@ -76,15 +76,15 @@ function resamplePlane(plane: Float32Array, width: number, rows: Places, columns
   const line = new Float32Array(width);
   const [h, w] = [rows.place.length, columns.place.length];
   for (let y = 0; y < h; y++) {
-    const at = rows.place[y]! * width;
-    const down = rows.part[y]!;
+    const at = rows.place[y] * width;
+    const down = rows.part[y];
     if (down > 0) {
-      for (let x = 0; x < width; x++) line[x] = plane[at + x]! + down * (plane[at + width + x]! - plane[at + x]!);
+      for (let x = 0; x < width; x++) line[x] = plane[at + x] + down * (plane[at + width + x] - plane[at + x]);
     } else line.set(plane.subarray(at, at + width));
     for (let x = 0; x < w; x++) {
-      const from = columns.place[x]!;
-      const part = columns.part[x]!;
-      out[y * w + x] = part > 0 ? line[from]! + part * (line[from + 1]! - line[from]!) : line[from]!;
+      const from = columns.place[x];
+      const part = columns.part[x];
+      out[y * w + x] = part > 0 ? line[from] + part * (line[from + 1] - line[from]) : line[from];
     }
   }
 }
@@ -101,16 +101,16 @@ export function toProbabilities(
   { classes = plan.labels.length }: { classes?: number } = {},
 ): void {
   if (plan.regions) {
-    for (let i = 0; i < logits.length; i++) logits[i] = 1 / (1 + Math.exp(-logits[i]!));
+    for (let i = 0; i < logits.length; i++) logits[i] = 1 / (1 + Math.exp(-logits[i]));
     return;
   }
   const count = logits.length / classes;
   for (let i = 0; i < count; i++) {
     let most = -Infinity;
-    for (let at = i; at < logits.length; at += count) if (logits[at]! > most) most = logits[at]!;
+    for (let at = i; at < logits.length; at += count) if (logits[at] > most) most = logits[at];
     let sum = 0;
-    for (let at = i; at < logits.length; at += count) sum += Math.exp(logits[at]! - most);
-    for (let at = i; at < logits.length; at += count) logits[at] = Math.exp(logits[at]! - most) / sum;
+    for (let at = i; at < logits.length; at += count) sum += Math.exp(logits[at] - most);
+    for (let at = i; at < logits.length; at += count) logits[at] = Math.exp(logits[at] - most) / sum;
   }
 }
 
@@ -139,7 +139,7 @@ export function labelsOf(
     const count = outputs.length / values.length;
     const labels = new Uint8Array(count);
     values.forEach((value, k) => {
-      for (let i = 0; i < count; i++) if (outputs[k * count + i]! > options.threshold) labels[i] = value;
+      for (let i = 0; i < count; i++) if (outputs[k * count + i] > options.threshold) labels[i] = value;
     });
     return labels;
   }
@@ -200,15 +200,15 @@ export class SourceVolume<T extends Uint8Array<ArrayBuffer> | Float32Array<Array
     const { orientedShape, transpose, cropStart, cropSize } = this.#geometry;
     const [, Y, X] = orientedShape;
     // Distances in memory of neighbours along the prepared axes.
-    const [a, b, c] = transpose.map((axis) => [Y * X, X, 1][axis]!);
+    const [a, b, c] = transpose.map((axis) => [Y * X, X, 1][axis]);
     const [, h, w] = cropSize;
-    const first = (cropStart[0] + index) * a! + cropStart[1] * b! + cropStart[2] * c!;
+    const first = (cropStart[0] + index) * a + cropStart[1] * b + cropStart[2] * c;
     const voxels = voxelCount(orientedShape);
     let from = 0;
     for (let channel = 0; channel < this.#channels; channel++) {
       for (let y = 0; y < h; y++) {
-        let to = channel * voxels + first + y * b!;
-        for (let x = 0; x < w; x++, to += c!) this.#data[to] = plane[from++]!;
+        let to = channel * voxels + first + y * b;
+        for (let x = 0; x < w; x++, to += c) this.#data[to] = plane[from++];
       }
     }
   }

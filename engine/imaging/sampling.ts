@@ -239,8 +239,8 @@ export async function sampleBatch(
   for (let index = 0; index < batch; index++) {
     const own = prng.fork(index);
     // A draw among one set would change those that follow it.
-    const set = sets.length === 1 ? sets[0]! : sets[own.integer(sets.length)]!;
-    const item = await cases.get(set[own.integer(set.length)]!);
+    const set = sets.length === 1 ? sets[0] : sets[own.integer(sets.length)];
+    const item = await cases.get(set[own.integer(set.length)]);
     if (!image) [image, channels] = [new Float32Array(batch * item.channels * count), item.channels];
     if (item.channels !== channels) {
       throw new RangeError(`sampleBatch: ${item.id} has ${item.channels} channel(s), ${ids[0]} ${channels}`);

@@ -36,7 +36,7 @@ export function oddSpacings(
 ): [file: string, problem: string, fix: string][] {
   if (all.length < 3) return [];
   const median = [0, 1, 2].map((k) =>
-    all.map(({ sorted }) => sorted[k]!).sort((a, b) => a - b)[Math.floor(all.length / 2)]!
+    all.map(({ sorted }) => sorted[k]).sort((a, b) => a - b)[Math.floor(all.length / 2)]
   );
   const odd = all.filter(({ sorted }) => sorted.every((mm) => mm >= LEAST && mm <= MOST) && differs(sorted, median));
   return odd.map((
@@ -45,7 +45,7 @@ export function oddSpacings(
 }
 
 const differs = (spacing: readonly number[], usual: readonly number[]): boolean =>
-  spacing.some((mm, k) => mm > FACTOR * usual[k]! || mm < usual[k]! / FACTOR);
+  spacing.some((mm, k) => mm > FACTOR * usual[k] || mm < usual[k] / FACTOR);
 
 /**
  * Throws where a scan's spacing makes no sense for a plan: outside of 0.01 to 50 mm, or ten times larger or smaller than the

@@ -49,21 +49,21 @@ export function splitSides(
   const low = new Float64Array(sizes.length).fill(Infinity);
   const high = new Float64Array(sizes.length).fill(-Infinity);
   for (let run = 0; run < from.length; run++) {
-    const [p, at, n] = [part[run]!, from[run]!, length[run]!];
+    const [p, at, n] = [part[run], from[run], length[run]];
     const [a, b] = [patientX(at, at % X), patientX(at, (at % X) + n - 1)];
-    centre[p]! += (n * (a + b)) / 2 / sizes[p]!;
-    low[p] = Math.min(low[p]!, a, b);
-    high[p] = Math.max(high[p]!, a, b);
+    centre[p] += (n * (a + b)) / 2 / sizes[p];
+    low[p] = Math.min(low[p], a, b);
+    high[p] = Math.max(high[p], a, b);
   }
-  const beyond = (x: number, p: number): boolean => x < low[p]! || x > high[p]!;
+  const beyond = (x: number, p: number): boolean => x < low[p] || x > high[p];
   const besides = sizes.map((size, p) =>
-    size >= FRAGMENT * sizes[first]! && beyond(centre[p]!, first) && beyond(centre[first]!, p) ? size : 0
+    size >= FRAGMENT * sizes[first] && beyond(centre[p], first) && beyond(centre[first], p) ? size : 0
   );
   const second = largestOf(besides);
-  if (besides[second]! > 0) {
-    const middle = (centre[first]! + centre[second]!) / 2;
+  if (besides[second] > 0) {
+    const middle = (centre[first] + centre[second]) / 2;
     for (let run = 0; run < from.length; run++) {
-      out.fill(centre[part[run]!]! < middle ? left : right, from[run]!, from[run]! + length[run]!);
+      out.fill(centre[part[run]] < middle ? left : right, from[run], from[run] + length[run]);
     }
     return { rule: "two parts" };
   }
@@ -72,21 +72,21 @@ export function splitSides(
   let onLeft = 0;
   for (let run = 0; run < from.length; run++) {
     if (part[run] !== first) continue;
-    for (let k = 0; k < length[run]!; k++) if (patientX(from[run]!, (from[run]! % X) + k) < middle) onLeft++;
+    for (let k = 0; k < length[run]; k++) if (patientX(from[run], (from[run] % X) + k) < middle) onLeft++;
   }
-  const share = onLeft / sizes[first]!;
+  const share = onLeft / sizes[first];
   if (Math.min(share, 1 - share) >= STRADDLES) {
     for (let run = 0; run < from.length; run++) {
-      for (let k = 0; k < length[run]!; k++) {
-        out[from[run]! + k] = patientX(from[run]!, (from[run]! % X) + k) < middle ? left : right;
+      for (let k = 0; k < length[run]; k++) {
+        out[from[run] + k] = patientX(from[run], (from[run] % X) + k) < middle ? left : right;
       }
     }
     const note = `it is one part across the middle of the body (x = ${middle.toFixed(1)} mm) and was cut there`;
     return { rule: "cut", note };
   }
-  const side = centre[first]! < middle;
-  for (let run = 0; run < from.length; run++) out.fill(side ? left : right, from[run]!, from[run]! + length[run]!);
-  const away = Math.abs(centre[first]! - middle).toFixed(1);
+  const side = centre[first] < middle;
+  for (let run = 0; run < from.length; run++) out.fill(side ? left : right, from[run], from[run] + length[run]);
+  const away = Math.abs(centre[first] - middle).toFixed(1);
   const note = `it is on one side alone, taken for the ${side ? "left" : "right"}: ` +
     `its centre lies ${away} mm to the ${side ? "left" : "right"} of the middle of the body`;
   return { rule: "one part", note };
@@ -102,13 +102,13 @@ function bodyMiddle(image: Volume): number {
     for (let y = 0; y < Y; y++) {
       for (let x = 0; x < X; x++, at++) {
         if (body[at] === 0) continue;
-        sums[0]! += x;
-        sums[1]! += y;
-        sums[2]! += z;
+        sums[0] += x;
+        sums[1] += y;
+        sums[2] += z;
         count++;
       }
     }
   }
-  const index = image.shape.map((n, axis) => (count > 0 ? sums[axis]! / count : (n - 1) / 2));
-  return image.affine[0]! * index[0]! + image.affine[1]! * index[1]! + image.affine[2]! * index[2]! + image.affine[3]!;
+  const index = image.shape.map((n, axis) => (count > 0 ? sums[axis] / count : (n - 1) / 2));
+  return image.affine[0] * index[0] + image.affine[1] * index[1] + image.affine[2] * index[2] + image.affine[3];
 }

@@ -94,7 +94,7 @@ export async function openSuperpixels(
     platform.progress({ done, total: ids.length, text: `superpixels  case ${done}/${ids.length}  ${id}` });
   };
   const lane = async (): Promise<void> => {
-    while (next < ids.length) await one(ids[next++]!);
+    while (next < ids.length) await one(ids[next++]);
   };
   try {
     await Promise.all(Array.from({ length: threads ? workers : 1 }, lane));

@@ -75,7 +75,7 @@ export function superpixels(image: ArrayLike<number>, options: SuperpixelOptions
     const numbers = new Map<number, number>();
     for (let i = 0; i < size; i++) {
       if (patient[i] === 0) continue;
-      const segment = segments[i]!;
+      const segment = segments[i];
       if (!numbers.has(segment)) numbers.set(segment, numbers.size + 1);
       labels[k * size + i] = numbers.get(segment)!;
     }

@@ -29,7 +29,7 @@ function scale(name: string, options: KaimingOptions): { std: number; shape: Sha
     () => `a weight has two axes or more and is not empty, got shape ${show(shape)}`,
   );
   check(Number.isFinite(a), name, () => `the slope a is a number, got ${show(a)}`);
-  return { std: Math.sqrt(2 / (1 + a * a) / (size(shape) / shape[0]!)), shape };
+  return { std: Math.sqrt(2 / (1 + a * a) / (size(shape) / shape[0])), shape };
 }
 
 /**

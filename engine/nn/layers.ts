@@ -106,16 +106,16 @@ export function averagePool(x: Tensor, kernel: readonly number[], ...rest: never
   check(
     Array.isArray(kernel) &&
       kernel.length === dims &&
-      kernel.every((k, j) => Number.isInteger(k) && k >= 1 && k <= space[j]!),
+      kernel.every((k, j) => Number.isInteger(k) && k >= 1 && k <= space[j]),
     "averagePool",
     () =>
       `the kernel has ${dims} whole numbers from 1 to the size of their axis in ${show(x.shape)}, got ${show(kernel)}`,
   );
   if (kernel.every((k) => k === 1)) return x;
   const lead = x.shape.slice(0, 2);
-  const blocks = space.map((n, j) => Math.floor(n / kernel[j]!));
-  const whole = slice(x, { end: [...lead, ...blocks.map((n, j) => n * kernel[j]!)] });
-  const split = reshape(whole, { shape: [...lead, ...blocks.flatMap((n, j) => [n, kernel[j]!])] });
+  const blocks = space.map((n, j) => Math.floor(n / kernel[j]));
+  const whole = slice(x, { end: [...lead, ...blocks.map((n, j) => n * kernel[j])] });
+  const split = reshape(whole, { shape: [...lead, ...blocks.flatMap((n, j) => [n, kernel[j]])] });
   return mean(split, { axes: blocks.map((_, j) => 3 + 2 * j) });
 }
 

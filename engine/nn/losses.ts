@@ -80,7 +80,7 @@ function score(name: string, logits: Tensor, labels: Tensor, options: { axis?: n
       `labels have the shape ${show(positions)} of the logits ${show(logits.shape)} without axis ${axis}, ` +
       `got ${show(labels.shape)}`,
   );
-  const classes = logits.shape[axis]!;
+  const classes = logits.shape[axis];
   const label = expandDims(labels, { axis });
   const column = reshape(arange(classes), { shape: logits.shape.map((_, k) => (k === axis ? classes : 1)) });
   const valid = options.ignoreIndex === undefined ? null : notEqual(label, options.ignoreIndex);
@@ -101,7 +101,7 @@ function diceTerm(name: string, scored: Scored, options: SoftDiceOptions): Tenso
   const { axis, hit, valid, logits } = scored;
   const { includeBackground = false, smooth = 1e-5, batch = false } = options;
   check(smooth >= 0, name, () => `smooth is a number >= 0, got ${show(smooth)}`);
-  const classes = logits.shape[axis]!;
+  const classes = logits.shape[axis];
   check(
     includeBackground || classes > 1,
     name,
@@ -243,7 +243,7 @@ export function resizeLabels(labels: Tensor, size: readonly number[]): Tensor {
     () => `the size has ${space.length} whole numbers >= 1 for labels ${show(labels.shape)}, got ${show(size)}`,
   );
   // A whole factor is a strided slice, which costs nothing in the kernels that use it.
-  const factors = space.map((n, k) => n / size[k]!);
+  const factors = space.map((n, k) => n / size[k]);
   const whole = (f: number): boolean => Number.isInteger(f);
   let result = labels;
   if (factors.some((f) => whole(f) && f > 1)) {
@@ -255,8 +255,8 @@ export function resizeLabels(labels: Tensor, size: readonly number[]): Tensor {
   factors.forEach((f, k) => {
     if (whole(f)) return;
     const places = Int32Array.from(
-      { length: size[k]! },
-      (_, i) => Math.floor(((2 * i + 1) * space[k]!) / (2 * size[k]!)),
+      { length: size[k] },
+      (_, i) => Math.floor(((2 * i + 1) * space[k]) / (2 * size[k])),
     );
     result = take(result, tensor(places), { axis: k + 1 });
   });
@@ -316,8 +316,8 @@ export function deepSupervision(
   let total: Tensor | null = null;
   list.forEach((output, k) => {
     if (weights[k] === 0) return;
-    const at = labels instanceof Tensor ? resizeLabels(labels, output.shape.slice(2)) : labels[k]!;
-    const term = mul(loss(output, at), weights[k]!);
+    const at = labels instanceof Tensor ? resizeLabels(labels, output.shape.slice(2)) : labels[k];
+    const term = mul(loss(output, at), weights[k]);
     total = total === null ? term : add(total, term);
   });
   return total!;

@@ -31,7 +31,7 @@ function zip(name: string, params: Params, others: Record<string, Params>): Reco
     check(other !== undefined, name, () => `the state has no ${key}; it comes from init(params)`);
     pairLeaves(name, key, params, other).forEach((pair, k) => {
       checkPair(name, key, pair);
-      rows[k]![key] = pair.given;
+      rows[k][key] = pair.given;
     });
   }
   return rows;
@@ -93,13 +93,13 @@ export function sgd(options: SgdOptions = {}): Optimiser {
       const rows = zip("sgd", params, momentum === 0 ? { grads } : { grads, velocity: state?.velocity });
       const velocities: Tensor[] = [];
       const updated = rows.map(({ p, grads: g, velocity }) => {
-        let d = weightDecay === 0 ? g! : add(g!, mul(p!, weightDecay));
+        let d = weightDecay === 0 ? g : add(g, mul(p, weightDecay));
         if (momentum !== 0) {
-          const v = add(mul(velocity!, momentum), d);
-          velocities.push(unlessOverflow(v, velocity!));
+          const v = add(mul(velocity, momentum), d);
+          velocities.push(unlessOverflow(v, velocity));
           d = nesterov ? add(d, mul(v, momentum)) : v;
         }
-        return unlessOverflow(sub(p!, mul(d, learningRate)), p!);
+        return unlessOverflow(sub(p, mul(d, learningRate)), p);
       });
       return [tree.rebuild(params, updated), momentum === 0 ? {} : { velocity: tree.rebuild(params, velocities) }];
     },
@@ -154,13 +154,13 @@ export function adam(options: AdamOptions = {}): Optimiser {
       const means: Tensor[] = [];
       const squares: Tensor[] = [];
       const updated = rows.map(({ p, grads: gradient, mean, square: variance }) => {
-        const g = weightDecay === 0 || decoupled ? gradient! : add(gradient!, mul(p!, weightDecay));
-        const m = add(mul(mean!, beta1), mul(g, 1 - beta1));
-        const v = add(mul(variance!, beta2), mul(square(g), 1 - beta2));
-        means.push(unlessOverflow(m, mean!));
-        squares.push(unlessOverflow(v, variance!));
-        const kept = decoupled && weightDecay !== 0 ? mul(p!, sub(1, mul(learningRate, weightDecay))) : p!;
-        return unlessOverflow(sub(kept, mul(rate, div(m, add(div(sqrt(v), root), eps)))), p!);
+        const g = weightDecay === 0 || decoupled ? gradient : add(gradient, mul(p, weightDecay));
+        const m = add(mul(mean, beta1), mul(g, 1 - beta1));
+        const v = add(mul(variance, beta2), mul(square(g), 1 - beta2));
+        means.push(unlessOverflow(m, mean));
+        squares.push(unlessOverflow(v, variance));
+        const kept = decoupled && weightDecay !== 0 ? mul(p, sub(1, mul(learningRate, weightDecay))) : p;
+        return unlessOverflow(sub(kept, mul(rate, div(m, add(div(sqrt(v), root), eps)))), p);
       });
       return [
         tree.rebuild(params, updated),
@@ -203,9 +203,9 @@ export function clipGradNorm(grads: Params, maxNorm: number | Tensor, ...rest: n
   // Pairwise, so that no kernel adds up more tensors than a stage binds.
   let parts = leaves.map((g) => sum(square(g)));
   while (parts.length > 1) {
-    parts = parts.flatMap((x, k) => (k % 2 ? [] : [k + 1 < parts.length ? add(x, parts[k + 1]!) : x]));
+    parts = parts.flatMap((x, k) => (k % 2 ? [] : [k + 1 < parts.length ? add(x, parts[k + 1]) : x]));
   }
-  const norm = sqrt(parts[0]!);
+  const norm = sqrt(parts[0]);
   const factor = minimum(
     div(maxNorm instanceof Tensor ? reshape(maxNorm, { shape: [] }) : maxNorm, add(norm, 1e-6)),
     1,

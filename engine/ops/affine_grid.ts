@@ -26,7 +26,7 @@ export const affineGrid = inF32(
         theta.dtype === "f32" &&
         theta.rank === 3 &&
         (theta.shape[1] === 2 || theta.shape[1] === 3) &&
-        theta.shape[2] === theta.shape[1]! + 1,
+        theta.shape[2] === theta.shape[1] + 1,
       name,
       () => `theta is an f32 tensor [N, 2, 3] or [N, 3, 4], got ${theta instanceof Tensor ? `${theta}` : show(theta)}`,
     );

@@ -8,10 +8,10 @@ import { reshape } from "./reshape.ts";
 
 const op: Op = {
   name: "broadcastTo",
-  lowering: { kind: "map", cost: 0, emit: (e, index) => e.input(0, index.unbroadcast(e.inputs[0]!.shape)) },
-  vjp: (c, g) => [sumTo(g, c.inputs[0]!.shape)],
+  lowering: { kind: "map", cost: 0, emit: (e, index) => e.input(0, index.unbroadcast(e.inputs[0].shape)) },
+  vjp: (c, g) => [sumTo(g, c.inputs[0].shape)],
   jvp: (c, [t]) => broadcastTo(t!, { shape: c.output.shape }),
-  batch: (c) => broadcastTo(alignBatch(c.inputs[0]!, c.output.shape.length), { shape: [c.size, ...c.output.shape] }),
+  batch: (c) => broadcastTo(alignBatch(c.inputs[0], c.output.shape.length), { shape: [c.size, ...c.output.shape] }),
 };
 
 /** x repeated along axes of size 1 and new leading axes, by NumPy's rule; no memory is spent on the repetition. */

@@ -18,7 +18,7 @@ const op: Op<{ axis: number }> = {
       const { axis } = e.attrs;
       const place = index.part(axis, axis);
       const branch = (k: number, at: number): string => {
-        const { shape } = e.inputs[k]!;
+        const { shape } = e.inputs[k];
         const value = (): string =>
           e.input(
             k,
@@ -28,16 +28,16 @@ const op: Op<{ axis: number }> = {
             ),
           );
         if (k === e.inputs.length - 1) return value();
-        const end = at + shape[axis]!;
+        const end = at + shape[axis];
         return e.select(`${place} < ${end}u`, e.output.dtype, value, () => branch(k + 1, end));
       };
       return branch(0, 0);
     },
   },
-  vjp: (c, g) => split(g, { sizes: c.inputs.map((x) => x.shape[c.attrs.axis]!), axis: c.attrs.axis }),
+  vjp: (c, g) => split(g, { sizes: c.inputs.map((x) => x.shape[c.attrs.axis]), axis: c.attrs.axis }),
   jvp: (c, tangents) =>
     concat(
-      tangents.map((t, k) => t ?? scalar(0, c.output.dtype, c.inputs[k]!.shape)),
+      tangents.map((t, k) => t ?? scalar(0, c.output.dtype, c.inputs[k].shape)),
       c.attrs,
     ),
   batch: (c) =>
@@ -58,7 +58,7 @@ export function concat(tensors: readonly Tensor[], options: { axis?: number } = 
     "concat",
     () => `the first argument is an array of at least one tensor, got ${show(tensors)}`,
   );
-  const first = tensors[0]!;
+  const first = tensors[0];
   const axis = normalizeAxis("concat", options.axis ?? 0, first.rank);
   for (const x of tensors) {
     check(
@@ -68,7 +68,7 @@ export function concat(tensors: readonly Tensor[], options: { axis?: number } = 
     );
   }
   const dtype = tensors.map((x) => x.dtype).reduce(promote);
-  const parts = tensors.filter((x) => x.shape[axis]! > 0).map((x) => cast(x, dtype));
+  const parts = tensors.filter((x) => x.shape[axis] > 0).map((x) => cast(x, dtype));
   if (parts.length <= 1) return parts[0] ?? cast(first, dtype);
   if (parts.length > GROUP) {
     const width = Math.ceil(parts.length / GROUP);
@@ -81,7 +81,7 @@ export function concat(tensors: readonly Tensor[], options: { axis?: number } = 
       { axis },
     );
   }
-  const shape = first.shape.map((n, k) => (k === axis ? parts.reduce((total, x) => total + x.shape[axis]!, 0) : n));
+  const shape = first.shape.map((n, k) => (k === axis ? parts.reduce((total, x) => total + x.shape[axis], 0) : n));
   checkShape("concat", shape);
   return node(op, parts, { axis }, shape, dtype);
 }
@@ -94,7 +94,7 @@ export function stack(tensors: readonly Tensor[], options: { axis?: number } = {
     "stack",
     () => `the first argument is an array of at least one tensor, got ${show(tensors)}`,
   );
-  const first = tensors[0]!;
+  const first = tensors[0];
   const axis = normalizeAxis("stack", options.axis ?? 0, first.rank + 1);
   for (const x of tensors) {
     check(sameShape(x.shape, first.shape), "stack", () => `shapes ${show(first.shape)} and ${show(x.shape)} differ`);

@@ -10,8 +10,8 @@ const op: Op<{ connectivity: 6 | 18 | 26 }> = {
   lowering: {
     kind: "kernel",
     lower([mask], _, { connectivity }, target) {
-      const [batch, ...size] = mask!.shape as readonly [number, number, number, number];
-      return lowerComponents({ batch, size, connectivity, float: mask!.dtype === "f32" }, target);
+      const [batch, ...size] = mask.shape as readonly [number, number, number, number];
+      return lowerComponents({ batch, size, connectivity, float: mask.dtype === "f32" }, target);
     },
   },
   vjp: null,
@@ -42,7 +42,7 @@ export function connectedComponents(mask: Tensor, options: { connectivity?: 4 | 
   checkMask(name, mask);
   checkOptions(name, options, ["connectivity"]);
   const { connectivity = mask.rank === 2 ? 4 : 6 } = options;
-  const known = allowed[mask.rank]!;
+  const known = allowed[mask.rank];
   check(
     typeof connectivity === "number" && Object.hasOwn(known, connectivity),
     name,

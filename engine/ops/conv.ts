@@ -19,9 +19,9 @@ export interface ConvOptions {
 
 /** Two dimensions are three with a depth of 1. */
 const raise = (x: Tensor, dims: number): Tensor =>
-  dims === 3 ? x : reshape(x, { shape: [x.shape[0]!, x.shape[1]!, 1, ...x.shape.slice(2)] });
+  dims === 3 ? x : reshape(x, { shape: [x.shape[0], x.shape[1], 1, ...x.shape.slice(2)] });
 const lower = (x: Tensor, dims: number): Tensor =>
-  dims === 3 ? x : reshape(x, { shape: [x.shape[0]!, x.shape[1]!, ...x.shape.slice(3)] });
+  dims === 3 ? x : reshape(x, { shape: [x.shape[0], x.shape[1], ...x.shape.slice(3)] });
 const triple = (list: readonly number[], fill: number): Triple =>
   (list.length === 3 ? list : [fill, ...list]) as unknown as Triple;
 
@@ -69,9 +69,9 @@ function convolve(name: string, dims: number, x: Tensor, w: Tensor, options: Con
   checkOptions(name, options, ["bias", "stride", "padding", "dilation", "groups"]);
   checkOperands(name, dims, x, w);
   const { stride, padding, dilation, groups } = geometry(name, dims, options);
-  const [channels, filters] = [x.shape[1]!, w.shape[0]!];
+  const [channels, filters] = [x.shape[1], w.shape[0]];
   check(
-    channels === w.shape[1]! * groups && filters % groups === 0,
+    channels === w.shape[1] * groups && filters % groups === 0,
     name,
     () =>
       `an input of ${channels} channels in ${groups} groups needs weights [K, ${
@@ -82,7 +82,7 @@ function convolve(name: string, dims: number, x: Tensor, w: Tensor, options: Con
   checkNotEmpty(name, x, w);
   const output = x.shape
     .slice(2)
-    .map((n, k) => Math.floor((n + 2 * padding[k]! - dilation[k]! * (kernel[k]! - 1) - 1) / stride[k]!) + 1);
+    .map((n, k) => Math.floor((n + 2 * padding[k] - dilation[k] * (kernel[k] - 1) - 1) / stride[k]) + 1);
   check(
     output.every((n) => n > 0),
     name,
@@ -91,7 +91,7 @@ function convolve(name: string, dims: number, x: Tensor, w: Tensor, options: Con
         show(padding)
       }`,
   );
-  const result: Shape = [x.shape[0]!, filters, ...output];
+  const result: Shape = [x.shape[0], filters, ...output];
   checkShape(name, result);
   const attrs: ConvAttrs = {
     groups,
@@ -132,15 +132,15 @@ function convolveTransposed(name: string, dims: number, x: Tensor, w: Tensor, op
   const { stride, padding, dilation, groups } = geometry(name, dims, options);
   const extra = perAxis(name, "outputPadding", options.outputPadding ?? 0, dims, 0);
   extra.forEach((n, k) => {
-    if (n >= Math.max(stride[k]!, dilation[k]!)) {
+    if (n >= Math.max(stride[k], dilation[k])) {
       fail(
         name,
-        `outputPadding ${n} of axis ${k} is not below max(stride, dilation) = ${Math.max(stride[k]!, dilation[k]!)}`,
+        `outputPadding ${n} of axis ${k} is not below max(stride, dilation) = ${Math.max(stride[k], dilation[k])}`,
       );
     }
   });
   check(
-    x.shape[1] === w.shape[0] && w.shape[0]! % groups === 0,
+    x.shape[1] === w.shape[0] && w.shape[0] % groups === 0,
     name,
     () =>
       `an input of ${x.shape[1]} channels needs weights [${x.shape[1]}, K / groups, ...], got ${
@@ -151,14 +151,14 @@ function convolveTransposed(name: string, dims: number, x: Tensor, w: Tensor, op
   checkNotEmpty(name, x, w);
   const grown = x.shape
     .slice(2)
-    .map((n, k) => (n - 1) * stride[k]! - 2 * padding[k]! + dilation[k]! * (kernel[k]! - 1) + extra[k]! + 1);
+    .map((n, k) => (n - 1) * stride[k] - 2 * padding[k] + dilation[k] * (kernel[k] - 1) + extra[k] + 1);
   check(
     grown.every((n) => n > 0),
     name,
     () => `input ${show(x.shape)} with kernel ${show(kernel)} and padding ${show(padding)} leaves no output`,
   );
-  const channels = w.shape[1]! * groups;
-  checkShape(name, [x.shape[0]!, channels, ...grown]);
+  const channels = w.shape[1] * groups;
+  checkShape(name, [x.shape[0], channels, ...grown]);
   // Transposed convolution is the input gradient of the convolution that would map its output to its input.
   const attrs: ConvAttrs = {
     groups,

@@ -20,13 +20,13 @@ export interface ConvAttrs {
 
 export const put = (list: Triple, axis: number, value: number): Triple =>
   list.map((n, k) => (k === axis ? value : n)) as unknown as Triple;
-export const widest = (list: Triple): number => [0, 1, 2].reduce((a, b) => (list[a]! >= list[b]! ? a : b));
+export const widest = (list: Triple): number => [0, 1, 2].reduce((a, b) => (list[a] >= list[b] ? a : b));
 
 /** Samples in groups that fit, or one by one. */
 export function bySample(name: string, x: Tensor, output: Aval, most: number, f: (part: Tensor) => Tensor): Tensor {
-  const each = Math.max(x.size, size(output.shape)) / x.shape[0]!;
-  const count = each > most ? x.shape[0]! : partsFor(name, [x, { size: size(output.shape) }], x.shape[0]!, most);
-  return inParts([x], 0, count, ([part]) => f(part!));
+  const each = Math.max(x.size, size(output.shape)) / x.shape[0];
+  const count = each > most ? x.shape[0] : partsFor(name, [x, { size: size(output.shape) }], x.shape[0], most);
+  return inParts([x], 0, count, ([part]) => f(part));
 }
 
 /** Twice what is needed, since slabs overlap; slabs that are still too large are split along another axis. */
@@ -55,9 +55,9 @@ export interface Slab {
 
 export function slabs(name: string, x: Tensor, output: Aval, a: ConvAttrs, most: number): Slab[] {
   const axis = widest(a.output);
-  const [n, stride, padding] = [a.input[axis]!, a.stride[axis]!, a.padding[axis]!];
-  const reach = (a.kernel[axis]! - 1) * a.dilation[axis]!;
-  return ranges(a.output[axis]!, slabCount(name, x, output, a.output[axis]!, most)).map(([from, to]) => {
+  const [n, stride, padding] = [a.input[axis], a.stride[axis], a.padding[axis]];
+  const reach = (a.kernel[axis] - 1) * a.dilation[axis];
+  return ranges(a.output[axis], slabCount(name, x, output, a.output[axis], most)).map(([from, to]) => {
     const start = from * stride - padding;
     const first = Math.max(0, start);
     const end = Math.min(n, (to - 1) * stride - padding + reach + 1);

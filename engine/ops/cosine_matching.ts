@@ -38,11 +38,11 @@ function forSamples(x: Tensor, samples: number): Tensor {
  * which are used. Nothing depends on which number near the largest logit top is, so it has no derivative.
  */
 function parts({ inputs: [q, p, used], output, attrs: { floor } }: RuleContext<MatchAttrs>) {
-  const samples = q!.shape[0]!;
-  const vectors = forSamples(p!, samples);
-  const flags = reshape(forSamples(used!, samples), { shape: [samples, used!.shape[1]!, 1] });
+  const samples = q.shape[0];
+  const vectors = forSamples(p, samples);
+  const flags = reshape(forSamples(used, samples), { shape: [samples, used.shape[1], 1] });
   const [v, top, z, n] = [0, 1, 2, 3].map((k) => rowOf(output, k)) as [Tensor, Tensor, Tensor, Tensor];
-  const d = product(vectors, q!, PLAIN);
+  const d = product(vectors, q, PLAIN);
   const r = rsqrt(clamp(n, { min: floor }));
   const s = mul(d, r);
   const w = div(exp(sub(where(flags, s, NOTHING), stopGradient(top))), z);
@@ -58,8 +58,8 @@ const op: Op<MatchAttrs> = {
   lowering: {
     kind: "kernel",
     lower([q, p], _, { floor }, target) {
-      const [samples, channels, pixels] = q!.shape as [number, number, number];
-      const [groups, prototypes] = p!.shape as [number, number];
+      const [samples, channels, pixels] = q.shape as [number, number, number];
+      const [groups, prototypes] = p.shape as [number, number];
       return lowerCosineMatching({ groups, samples: samples / groups, channels, pixels, prototypes, floor }, target);
     },
   },
@@ -75,16 +75,16 @@ const op: Op<MatchAttrs> = {
     const byLength = mul(add(gn, mul(gr, slope)), 2);
     const gp = product(gd, q, RIGHT);
     const [groups, prototypes, channels] = p.shape as [number, number, number];
-    const each = q.shape[0]! / groups;
+    const each = q.shape[0] / groups;
     const own = each > 1 ? sum(reshape(gp, { shape: [groups, each, prototypes, channels] }), { axes: [1] }) : gp;
     return [add(product(vectors, gd, LEFT), mul(q, byLength)), own, null];
   },
   jvp(c, [tq, tp]) {
     const { vectors, flags, v, z, d, r, s, w, slope } = parts(c);
-    const q = c.inputs[0]!;
+    const q = c.inputs[0];
     const td = [
       ...(tq ? [product(vectors, tq, PLAIN)] : []),
-      ...(tp ? [product(forSamples(tp, q.shape[0]!), q, PLAIN)] : []),
+      ...(tp ? [product(forSamples(tp, q.shape[0]), q, PLAIN)] : []),
     ].reduce((x, y) => add(x, y));
     const none = scalar(0, "f32", v.shape);
     const tn = tq ? mul(sum(mul(q, tq), over(1)), 2) : none;
@@ -94,17 +94,17 @@ const op: Op<MatchAttrs> = {
     return concat([tv, none, tz, tn], { axis: 1 });
   },
   batch({ inputs: [q, p, used], batched, size: batch, output, attrs, full }) {
-    const merge = (x: Tensor): Tensor => reshape(x, { shape: [batch * x.shape[1]!, ...x.shape.slice(2)] });
-    const same = !batched[1] && !batched[2] && p!.shape[0] === 1;
-    const [vectors, flags] = same ? [p!, used!] : [merge(full(1)), merge(full(2))];
-    return reshape(matching(merge(batched[0] ? q! : full(0)), vectors, flags, attrs), {
+    const merge = (x: Tensor): Tensor => reshape(x, { shape: [batch * x.shape[1], ...x.shape.slice(2)] });
+    const same = !batched[1] && !batched[2] && p.shape[0] === 1;
+    const [vectors, flags] = same ? [p, used] : [merge(full(1)), merge(full(2))];
+    return reshape(matching(merge(batched[0] ? q : full(0)), vectors, flags, attrs), {
       shape: [batch, ...output.shape],
     });
   },
   split([q, p, used], output, attrs, most) {
-    const [samples, , pixels] = q!.shape as [number, number, number];
-    const groups = p!.shape[0]!;
-    const large = [q!, { size: size(output.shape) }];
+    const [samples, , pixels] = q.shape as [number, number, number];
+    const groups = p.shape[0];
+    const large = [q, { size: size(output.shape) }];
     // So many that they fit; or n, to be split along another axis next.
     const count = (tensors: readonly { size: number }[], n: number): number => {
       const each = Math.floor((most / Math.max(...tensors.map((t) => t.size))) * n);
@@ -113,27 +113,27 @@ const op: Op<MatchAttrs> = {
     if (groups > 1) {
       const each = samples / groups;
       return concat(
-        ranges(groups, count([...large, p!], groups)).map(([start, end]) =>
+        ranges(groups, count([...large, p], groups)).map(([start, end]) =>
           matching(
-            range(q!, 0, start * each, end * each),
-            range(p!, 0, start, end),
-            range(used!, 0, start, end),
+            range(q, 0, start * each, end * each),
+            range(p, 0, start, end),
+            range(used, 0, start, end),
             attrs,
           )
         ),
         { axis: 0 },
       );
     }
-    if (p!.size > most) fail("cosineMatching", `${p!.size} values of prototypes, the adapter binds ${most} elements`);
-    if (samples > 1) return inParts([q!], 0, count(large, samples), ([x]) => matching(x!, p!, used!, attrs));
-    return inParts([q!], 2, partsFor("cosineMatching", large, pixels, most), ([x]) => matching(x!, p!, used!, attrs));
+    if (p.size > most) fail("cosineMatching", `${p.size} values of prototypes, the adapter binds ${most} elements`);
+    if (samples > 1) return inParts([q], 0, count(large, samples), ([x]) => matching(x, p, used, attrs));
+    return inParts([q], 2, partsFor("cosineMatching", large, pixels, most), ([x]) => matching(x, p, used, attrs));
   },
-  multiplyAdds: ([q, p]) => size(q!.shape) * p!.shape[1]!,
+  multiplyAdds: ([q, p]) => size(q.shape) * p.shape[1],
 };
 
 /** q [samples, C, pixels], p [groups, K, C] of length `temperature`, used [groups, K] to the rows [samples, 4, pixels]. */
 const matching = (q: Tensor, p: Tensor, used: Tensor, attrs: MatchAttrs): Tensor =>
-  node(op, [q, p, used], attrs, [q.shape[0]!, ROWS, q.shape[2]!], "f32");
+  node(op, [q, p, used], attrs, [q.shape[0], ROWS, q.shape[2]], "f32");
 
 /**
  * How much each pixel looks like a set of prototypes: with S_k = temperature cos(pixel, prototype k), the sum of
@@ -164,12 +164,12 @@ export const cosineMatching = inF32(
       prototypes instanceof Tensor &&
         prototypes.dtype === "f32" &&
         prototypes.rank === 2 &&
-        prototypes.shape[0]! > 0 &&
+        prototypes.shape[0] > 0 &&
         prototypes.shape[1] === channels,
       name,
       () => `prototypes are an f32 tensor [K, ${channels}] with K >= 1, got ${show(prototypes)}`,
     );
-    const count = prototypes.shape[0]!;
+    const count = prototypes.shape[0];
     check(
       used instanceof Tensor && used.dtype === "bool" && used.rank === 1 && used.shape[0] === count,
       name,

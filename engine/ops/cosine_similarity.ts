@@ -59,11 +59,11 @@ function products(a: Tensor, b: Tensor, shape: Shape, axis: number): Tensor {
   ];
   const rest = shape.map((_, k) => k).filter((k) => k !== axis);
   const alone = (t: Tensor, other: Tensor): number[] => rest.filter((k) => t.shape[k] !== 1 && other.shape[k] === 1);
-  const count = (axes: readonly number[]): number => size(axes.map((k) => shape[k]!));
+  const count = (axes: readonly number[]): number => size(axes.map((k) => shape[k]));
   const [ofX, ofY] = [alone(x, y), alone(y, x)];
   if (count(ofX) < MANY || count(ofY) < MANY) return sum(broadcastTo(mul(x, y), { shape }), { axes: [axis] });
   // The factor with the first axis of the result gives the rows.
-  const [left, right, rows, columns] = ofX[0]! < ofY[0]! ? [x, y, ofX, ofY] : [y, x, ofY, ofX];
+  const [left, right, rows, columns] = ofX[0] < ofY[0] ? [x, y, ofX, ofY] : [y, x, ofY, ofX];
   const both = rest.filter((k) => !rows.includes(k) && !columns.includes(k));
   const matrices = (t: Tensor, first: readonly number[], second: readonly number[], none: readonly number[]): Tensor =>
     reshape(transpose(t, { axes: [...both, ...none, ...first, ...second] }), {
@@ -71,7 +71,7 @@ function products(a: Tensor, b: Tensor, shape: Shape, axis: number): Tensor {
     });
   const product = matmul(matrices(left, rows, [axis], columns), matrices(right, [axis], columns, rows));
   const order = [...both, ...rows, ...columns];
-  return transpose(reshape(product, { shape: order.map((k) => shape[k]!) }), {
+  return transpose(reshape(product, { shape: order.map((k) => shape[k]) }), {
     axes: rest.map((k) => order.indexOf(k)),
   });
 }

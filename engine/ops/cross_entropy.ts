@@ -59,7 +59,7 @@ export const crossEntropy = inF32(
           show(labels.shape)
         }`,
     );
-    const classes = logits.shape[axis]!;
+    const classes = logits.shape[axis];
     check(classes > 0, "crossEntropy", () => `logits ${show(logits.shape)} have no class along axis ${axis}`);
     const column = reshape(arange(classes), { shape: logits.shape.map((_, k) => (k === axis ? classes : 1)) });
     const hit = equal(expandDims(labels, { axis }), column);

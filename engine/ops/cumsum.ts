@@ -19,19 +19,19 @@ const op: Op<CumsumAttrs> = {
   lowering: {
     kind: "kernel",
     lower([x], _, { axis, reverse }, target) {
-      const [outer, inner] = [size(x!.shape.slice(0, axis)), size(x!.shape.slice(axis + 1))];
-      const type = x!.dtype as "f32" | "i32" | "u32";
-      return lowerCumsum({ outer, length: x!.shape[axis]!, inner, type, reverse }, target);
+      const [outer, inner] = [size(x.shape.slice(0, axis)), size(x.shape.slice(axis + 1))];
+      const type = x.dtype as "f32" | "i32" | "u32";
+      return lowerCumsum({ outer, length: x.shape[axis], inner, type, reverse }, target);
     },
   },
   vjp: (c, g) => [along(g, { ...c.attrs, reverse: !c.attrs.reverse })],
   jvp: (c, [t]) => along(t!, c.attrs),
-  batch: (c) => along(c.inputs[0]!, { ...c.attrs, axis: c.attrs.axis + 1 }),
+  batch: (c) => along(c.inputs[0], { ...c.attrs, axis: c.attrs.axis + 1 }),
   split([x], _, attrs, most) {
-    const others = x!.shape.map((_, k) => k).filter((k) => k !== attrs.axis);
-    const longest = others.reduce((a, b) => (x!.shape[a]! >= x!.shape[b]! ? a : b), others[0] ?? attrs.axis);
-    check(longest !== attrs.axis, "cumsum", () => `a line of ${x!.size} values, the adapter binds ${most} elements`);
-    return inParts([x!], longest, partsFor("cumsum", [x!], x!.shape[longest]!, most), ([part]) => along(part!, attrs));
+    const others = x.shape.map((_, k) => k).filter((k) => k !== attrs.axis);
+    const longest = others.reduce((a, b) => (x.shape[a] >= x.shape[b] ? a : b), others[0] ?? attrs.axis);
+    check(longest !== attrs.axis, "cumsum", () => `a line of ${x.size} values, the adapter binds ${most} elements`);
+    return inParts([x], longest, partsFor("cumsum", [x], x.shape[longest], most), ([part]) => along(part, attrs));
   },
 };
 

@@ -16,8 +16,8 @@ const op: Op<{ spacing: Triple }> = {
   lowering: {
     kind: "kernel",
     lower([mask], _, { spacing }, target) {
-      const [batch, ...size] = mask!.shape as readonly [number, number, number, number];
-      return lowerDistanceTransform({ batch, size, spacing, float: mask!.dtype === "f32" }, target);
+      const [batch, ...size] = mask.shape as readonly [number, number, number, number];
+      return lowerDistanceTransform({ batch, size, spacing, float: mask.dtype === "f32" }, target);
     },
   },
   vjp: null,
@@ -49,7 +49,7 @@ export function distanceTransform(mask: Tensor, options: { spacing?: number | re
   const list: readonly unknown[] = Array.isArray(spacing) ? spacing : new Array<unknown>(mask.rank).fill(spacing);
   check(
     list.length === mask.rank &&
-      list.every((s, k) => typeof s === "number" && s >= SMALLEST && s * mask.shape[k]! <= LARGEST),
+      list.every((s, k) => typeof s === "number" && s >= SMALLEST && s * mask.shape[k] <= LARGEST),
     name,
     () =>
       `spacing is a number or ${mask.rank} of them, each from ${SMALLEST} up and no axis longer than ${LARGEST}, got ${

@@ -61,21 +61,21 @@ export const sub = binary("sub", { wgsl: ([a, b]) => `${a} - ${b}`, inputs: nume
 /** a * b */
 export const mul = binary("mul", {
   wgsl: ([a, b], _, dtype) => {
-    if (!isFloat(dtype) || !(isZero(a!) || isZero(b!))) return `${a} * ${b}`;
-    return `vg_times_zero(${isZero(a!) ? b : a})`;
+    if (!isFloat(dtype) || !(isZero(a) || isZero(b))) return `${a} * ${b}`;
+    return `vg_times_zero(${isZero(a) ? b : a})`;
   },
   uses: ["vg_times_zero"],
   inputs: numeric,
-  d: [(t, c) => mul(t, c.inputs[1]!), (t, c) => mul(t, c.inputs[0]!)],
+  d: [(t, c) => mul(t, c.inputs[1]), (t, c) => mul(t, c.inputs[0])],
 });
 /** a / b, in f32 for integers too */
 export const div = binary("div", {
-  wgsl: ([a, b]) => (isLiteral(b!) && !isZero(b!) ? `${a} / ${b}` : `vg_div(${a}, ${b})`),
+  wgsl: ([a, b]) => (isLiteral(b) && !isZero(b) ? `${a} / ${b}` : `vg_div(${a}, ${b})`),
   uses: ["vg_div"],
   inputs: float,
   cost: 2,
   // d(a/b) = da / b - (a/b) db / b
-  d: [(t, c) => div(t, c.inputs[1]!), (t, c) => neg(div(mul(t, c.output), c.inputs[1]!))],
+  d: [(t, c) => div(t, c.inputs[1]), (t, c) => neg(div(mul(t, c.output), c.inputs[1]))],
 });
 const power = binary("pow", {
   wgsl: ([a, b]) => `vg_pow(${a}, ${b})`,
@@ -84,10 +84,10 @@ const power = binary("pow", {
   cost: 16,
   // d/da = b a^(b-1), 0 where b = 0; d/db = a^b ln a, 0 where a = 0 and b >= 0
   d: [
-    (t, { inputs: [a, b] }) => where(equal(b!, 0), 0, mul(t, mul(b!, pow(a!, sub(b!, 1))))),
+    (t, { inputs: [a, b] }) => where(equal(b, 0), 0, mul(t, mul(b, pow(a, sub(b, 1))))),
     (t, { inputs: [a, b], output }) => {
-      const zero = logicalAnd(equal(a!, 0), greaterEqual(b!, 0));
-      return where(zero, 0, mul(t, mul(output, log(where(zero, 1, a!)))));
+      const zero = logicalAnd(equal(a, 0), greaterEqual(b, 0));
+      return where(zero, 0, mul(t, mul(output, log(where(zero, 1, a)))));
     },
   ],
 });
@@ -118,7 +118,7 @@ export const maximum = binary("maximum", {
   uses: ["vg_is_nan"],
   cost: 3,
   inputs: numeric,
-  d: [(t, { inputs: [a, b] }) => shareGreater(t, a!, b!), (t, { inputs: [a, b] }) => shareGreater(t, b!, a!)],
+  d: [(t, { inputs: [a, b] }) => shareGreater(t, a, b), (t, { inputs: [a, b] }) => shareGreater(t, b, a)],
 });
 /** The smaller of a and b, NaN if either is; a tie shares the gradient */
 export const minimum = binary("minimum", {
@@ -126,7 +126,7 @@ export const minimum = binary("minimum", {
   uses: ["vg_is_nan"],
   cost: 3,
   inputs: numeric,
-  d: [(t, { inputs: [a, b] }) => shareLess(t, a!, b!), (t, { inputs: [a, b] }) => shareLess(t, b!, a!)],
+  d: [(t, { inputs: [a, b] }) => shareLess(t, a, b), (t, { inputs: [a, b] }) => shareLess(t, b, a)],
 });
 
 const compare = (name: string, sign: string, inputs: (dtype: DType) => DType = numeric) =>
@@ -160,7 +160,7 @@ export const neg = unary("neg", {
 export const abs = unary("abs", {
   wgsl: ([x]) => `abs(${x})`,
   inputs: numeric,
-  d: [(t, c) => mul(t, sign(c.inputs[0]!))],
+  d: [(t, c) => mul(t, sign(c.inputs[0]))],
 });
 /** -1, 0 or 1 */
 export const sign = unary("sign", {
@@ -198,7 +198,7 @@ export const log = unary("log", {
   uses: ["vg_log"],
   inputs: wide,
   cost: 8,
-  d: [(t, c) => div(t, c.inputs[0]!)],
+  d: [(t, c) => div(t, c.inputs[0])],
 });
 /** log(1 + x), accurate near 0 */
 export const log1p = unary("log1p", {
@@ -206,7 +206,7 @@ export const log1p = unary("log1p", {
   uses: ["vg_log1p"],
   inputs: wide,
   cost: 10,
-  d: [(t, c) => div(t, add(c.inputs[0]!, 1))],
+  d: [(t, c) => div(t, add(c.inputs[0], 1))],
 });
 /** Square root */
 export const sqrt = unary("sqrt", {
@@ -229,7 +229,7 @@ export const rsqrt = unary("rsqrt", {
 export const square = unary("square", {
   wgsl: ([x]) => `${x} * ${x}`,
   inputs: (dtype) => (isFloat(dtype) ? wide(dtype) : numeric(dtype)),
-  d: [(t, c) => mul(t, mul(c.inputs[0]!, 2))],
+  d: [(t, c) => mul(t, mul(c.inputs[0], 2))],
 });
 /** Sine of x in radians, to 1e-6 for magnitudes below 6e6; beyond them an angle in f32 says little */
 export const sin = unary("sin", {
@@ -237,7 +237,7 @@ export const sin = unary("sin", {
   uses: ["vg_sin"],
   inputs: float,
   cost: 8,
-  d: [(t, c) => mul(t, cos(c.inputs[0]!))],
+  d: [(t, c) => mul(t, cos(c.inputs[0]))],
 });
 /** Cosine of x in radians, as sin */
 export const cos = unary("cos", {
@@ -245,7 +245,7 @@ export const cos = unary("cos", {
   uses: ["vg_cos"],
   inputs: float,
   cost: 8,
-  d: [(t, c) => neg(mul(t, sin(c.inputs[0]!)))],
+  d: [(t, c) => neg(mul(t, sin(c.inputs[0])))],
 });
 /** Hyperbolic tangent */
 export const tanh = unary("tanh", {
@@ -262,7 +262,7 @@ export const erf = unary("erf", {
   inputs: float,
   cost: 12,
   // d erf = 2 / sqrt(pi) exp(-x^2)
-  d: [(t, c) => mul(t, mul(exp(neg(square(c.inputs[0]!))), 2 / Math.sqrt(Math.PI)))],
+  d: [(t, c) => mul(t, mul(exp(neg(square(c.inputs[0]))), 2 / Math.sqrt(Math.PI)))],
 });
 /** 1 / (1 + exp(-x)) */
 export const sigmoid = unary("sigmoid", {
@@ -278,7 +278,7 @@ export const softplus = unary("softplus", {
   uses: ["vg_softplus"],
   inputs: wide,
   cost: 16,
-  d: [(t, c) => mul(t, sigmoid(c.inputs[0]!))],
+  d: [(t, c) => mul(t, sigmoid(c.inputs[0]))],
 });
 /** max(x, 0); gradient 0 at 0 */
 export const relu = unary("relu", {
@@ -298,7 +298,7 @@ const leakyReluRow: Row<{ slope: number }> = {
   cost: 2,
   // For slope >= 0 the sign of the output is that of the input, so the input need not be kept.
   d: [
-    (t, { inputs, output, attrs: { slope } }) => where(greater(slope >= 0 ? output : inputs[0]!, 0), t, mul(t, slope)),
+    (t, { inputs, output, attrs: { slope } }) => where(greater(slope >= 0 ? output : inputs[0], 0), t, mul(t, slope)),
   ],
 };
 const leakyReluOp = define("leakyRelu", leakyReluRow);
@@ -321,13 +321,13 @@ function checkBound(operator: string, name: string, value: Tensor, x: Tensor): T
 
 const clampRow: Row<{ min: number; max: number }> = {
   wgsl: ([x], { min, max }) => {
-    const low = min === -Infinity ? x! : `select(${x}, ${literal(min)}, ${x} < ${literal(min)})`;
+    const low = min === -Infinity ? x : `select(${x}, ${literal(min)}, ${x} < ${literal(min)})`;
     return max === Infinity ? low : `select(${low}, ${literal(max)}, ${x} > ${literal(max)})`;
   },
   inputs: float,
   cost: 2,
   // Passes inside the closed interval, as PyTorch.
-  d: [(t, { inputs: [x], attrs: { min, max } }) => where(logicalAnd(greaterEqual(x!, min), lessEqual(x!, max)), t, 0)],
+  d: [(t, { inputs: [x], attrs: { min, max } }) => where(logicalAnd(greaterEqual(x, min), lessEqual(x, max)), t, 0)],
 };
 const clampOp = define("clamp", clampRow);
 /** x limited to [min, max]; either bound may be left out, or be a tensor */
@@ -354,7 +354,7 @@ export function clamp(x: Tensor, options: { min?: number | Tensor; max?: number 
 
 const whereOp: Op = define("where", {
   wgsl: ([c, a, b]) => `select(${b}, ${a}, ${c})`,
-  d: [null, (t, c) => where(c.inputs[0]!, t, 0), (t, c) => where(c.inputs[0]!, 0, t)],
+  d: [null, (t, c) => where(c.inputs[0], t, 0), (t, c) => where(c.inputs[0], 0, t)],
 });
 /** a where the condition holds, b elsewhere; all three broadcast; two plain numbers give f32 */
 export function where(condition: Tensor, a: Operand, b: Operand, ...rest: never[]): Tensor {

@@ -45,7 +45,7 @@ export function define<A = object>(name: string, row: Row<A>): Op<A> {
       cost: row.cost ?? 1,
       emit(e, index) {
         const args = e.inputs.map((aval, k) => e.input(k, index.unbroadcast(aval.shape)));
-        const dtype = e.inputs[0]!.dtype;
+        const dtype = e.inputs[0].dtype;
         // WGSL refuses a result of literals alone that overflows or is not finite; that of a named value it takes.
         if (args.every(isLiteral)) args[0] = e.bind(`${isFloat(dtype) ? "f32" : dtype}(${args[0]})`, dtype);
         const value = row.wgsl(args, e.attrs, dtype);

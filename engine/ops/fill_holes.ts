@@ -10,8 +10,8 @@ const op: Op<{ axes: 2 | 3 }> = {
   lowering: {
     kind: "kernel",
     lower([mask], _, { axes }, target) {
-      const [batch, ...size] = mask!.shape as readonly [number, number, number, number];
-      return lowerFillHoles({ batch, size, axes, float: mask!.dtype === "f32" }, target);
+      const [batch, ...size] = mask.shape as readonly [number, number, number, number];
+      return lowerFillHoles({ batch, size, axes, float: mask.dtype === "f32" }, target);
     },
   },
   vjp: null,

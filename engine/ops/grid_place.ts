@@ -65,9 +65,9 @@ const placeOp = (slope: boolean): Op<PlaceAttrs> => ({
     },
   },
   // Piecewise linear: dx = g s with a slope s that is constant but for jumps
-  vjp: slope ? () => [null] : (c, g) => [mul(g, slopeOf(c.inputs[0]!, c.attrs))],
-  jvp: slope ? null : (c, [t]) => mul(t!, slopeOf(c.inputs[0]!, c.attrs)),
-  batch: (c) => node(slope ? slopeAtOp : placeAtOp, [c.inputs[0]!], c.attrs, c.inputs[0]!.shape, "f32"),
+  vjp: slope ? () => [null] : (c, g) => [mul(g, slopeOf(c.inputs[0], c.attrs))],
+  jvp: slope ? null : (c, [t]) => mul(t!, slopeOf(c.inputs[0], c.attrs)),
+  batch: (c) => node(slope ? slopeAtOp : placeAtOp, [c.inputs[0]], c.attrs, c.inputs[0].shape, "f32"),
 });
 const placeAtOp = placeOp(false);
 const slopeAtOp = placeOp(true);

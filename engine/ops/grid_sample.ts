@@ -121,7 +121,7 @@ export const gridSample = inF32((x: Tensor, grid: Tensor, options: GridSampleOpt
     () => `padding is "zeros", "border" or "reflection", got ${show(padding)}`,
   );
   check(typeof alignCorners === "boolean", name, () => `alignCorners is true or false, got ${show(alignCorners)}`);
-  const samples = x.shape[0]!;
+  const samples = x.shape[0];
   const out = grid.shape.slice(1, -1);
   const points = size(out);
   const shape = [...x.shape.slice(0, 2), ...out];
@@ -140,16 +140,16 @@ export const gridSample = inF32((x: Tensor, grid: Tensor, options: GridSampleOpt
     const coordinate = reshape(slice(grid, { start: [...out.map(() => 0), 0, at], end: [samples, ...out, at + 1] }), {
       shape: [samples, points],
     });
-    const place = placeOf(coordinate, { size: x.shape[axis + 2]!, mode, padding, alignCorners });
+    const place = placeOf(coordinate, { size: x.shape[axis + 2], mode, padding, alignCorners });
     const whole = floor(stopGradient(place));
-    cell = add(mul(cell, space[axis]!), add(cast(whole, "i32"), shift));
+    cell = add(mul(cell, space[axis]), add(cast(whole, "i32"), shift));
     if (mode === "nearest") continue;
     const along = space.map((_, k) => (k === axis ? taps : 1));
     weight = mul(weight, reshape(weights(mode, sub(place, whole)), { shape: [samples, ...along, points] }));
   }
   const triple = (list: readonly number[]): Triple => (dims === 3 ? list : [1, ...list]) as unknown as Triple;
   const attrs: Taps = { space: triple(space), taps: triple(space.map(() => taps)) };
-  const flat = reshape(image, { shape: [samples, x.shape[1]!, size(space)] });
+  const flat = reshape(image, { shape: [samples, x.shape[1], size(space)] });
   const perTap = reshape(weight, { shape: [samples, taps ** dims, points] });
   return reshape(gather(flat, stopGradient(cell), perTap, attrs), { shape });
 });

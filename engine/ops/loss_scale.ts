@@ -48,7 +48,7 @@ export function scaledPullBack(precision: Mixed, loss: Tensor, pullBack: (seed: 
   // Numbers that are not finite, added up pairwise so that no kernel reads more tensors than a stage binds.
   let counts = scaled.map((g) => sum(cast(logicalNot(isFinite(g)), "i32")));
   while (counts.length > 1) {
-    counts = counts.flatMap((x, k) => (k % 2 ? [] : [k + 1 < counts.length ? add(x, counts[k + 1]!) : x]));
+    counts = counts.flatMap((x, k) => (k % 2 ? [] : [k + 1 < counts.length ? add(x, counts[k + 1]) : x]));
   }
   const finite = equal(counts[0] ?? 0, 0);
   precision.finite = precision.finite ? logicalAnd(precision.finite, finite) : finite;

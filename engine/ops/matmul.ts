@@ -23,8 +23,8 @@ export const RIGHT: ProductAttrs = { transposeA: false, transposeB: true };
 
 /** Rows, inner and columns of the product of stored factors [batch, ., .]. */
 function extents(a: readonly number[], b: readonly number[], { transposeA, transposeB }: ProductAttrs): number[] {
-  const [rows, inner] = transposeA ? [a[2]!, a[1]!] : [a[1]!, a[2]!];
-  return [rows, inner, transposeB ? b[1]! : b[2]!];
+  const [rows, inner] = transposeA ? [a[2], a[1]] : [a[1], a[2]];
+  return [rows, inner, transposeB ? b[1] : b[2]];
 }
 
 const op: Op<ProductAttrs> = {
@@ -32,18 +32,18 @@ const op: Op<ProductAttrs> = {
   lowering: {
     kind: "kernel",
     lower([a, b], _, attrs, target) {
-      const [rows, inner, columns] = extents(a!.shape, b!.shape, attrs) as [number, number, number];
-      return lowerMatmul({ batch: a!.shape[0]!, rows, inner, columns, ...attrs }, target);
+      const [rows, inner, columns] = extents(a.shape, b.shape, attrs) as [number, number, number];
+      return lowerMatmul({ batch: a.shape[0], rows, inner, columns, ...attrs }, target);
     },
   },
   // Y = A B: dA = G B', dB = A' G.  Y = A' B: dA = B G', dB = A G.  Y = A B': dA = G B, dB = G' A.
   vjp({ inputs: [a, b], attrs }, g) {
-    if (attrs.transposeA) return [product(b!, g, RIGHT), product(a!, g, PLAIN)];
-    if (attrs.transposeB) return [product(g, b!, PLAIN), product(g, a!, LEFT)];
-    return [product(g, b!, RIGHT), product(a!, g, LEFT)];
+    if (attrs.transposeA) return [product(b, g, RIGHT), product(a, g, PLAIN)];
+    if (attrs.transposeB) return [product(g, b, PLAIN), product(g, a, LEFT)];
+    return [product(g, b, RIGHT), product(a, g, LEFT)];
   },
   jvp({ inputs: [a, b], attrs }, [ta, tb]) {
-    const terms = [...(ta ? [product(ta, b!, attrs)] : []), ...(tb ? [product(a!, tb, attrs)] : [])];
+    const terms = [...(ta ? [product(ta, b, attrs)] : []), ...(tb ? [product(a, tb, attrs)] : [])];
     return terms.reduce((x, y) => add(x, y));
   },
   split([a, b], output, attrs, most) {
@@ -55,30 +55,30 @@ const op: Op<ProductAttrs> = {
       const each = Math.floor((most / Math.max(...tensors.map((t) => t.size))) * n);
       return each < 1 ? n : Math.ceil(n / each);
     };
-    if (batch > 1) return inParts([a!, b!], 0, parts([a!, b!, y], batch), ([p, q]) => product(p!, q!, attrs));
-    if (b!.size > most && columns > 1) {
-      return inParts([b!], right, parts([b!], columns), ([q]) => product(a!, q!, attrs), 2);
+    if (batch > 1) return inParts([a, b], 0, parts([a, b, y], batch), ([p, q]) => product(p, q, attrs));
+    if (b.size > most && columns > 1) {
+      return inParts([b], right, parts([b], columns), ([q]) => product(a, q, attrs), 2);
     }
-    if ((a!.size > most || y.size > most) && rows > 1) {
-      return inParts([a!], left, parts([a!, y], rows), ([p]) => product(p!, b!, attrs), 1);
+    if ((a.size > most || y.size > most) && rows > 1) {
+      return inParts([a], left, parts([a, y], rows), ([p]) => product(p, b, attrs), 1);
     }
     // One row or column of great length.
-    const inner = a!.shape[3 - left]!;
-    return ranges(inner, parts([a!, b!], inner))
-      .map(([start, end]) => product(range(a!, 3 - left, start, end), range(b!, 3 - right, start, end), attrs))
+    const inner = a.shape[3 - left];
+    return ranges(inner, parts([a, b], inner))
+      .map(([start, end]) => product(range(a, 3 - left, start, end), range(b, 3 - right, start, end), attrs))
       .reduce((x, z) => add(x, z));
   },
   batch({ size: batch, output, attrs, full }) {
-    const merge = (x: Tensor): Tensor => reshape(x, { shape: [batch * x.shape[1]!, ...x.shape.slice(2)] });
+    const merge = (x: Tensor): Tensor => reshape(x, { shape: [batch * x.shape[1], ...x.shape.slice(2)] });
     return reshape(product(merge(full(0)), merge(full(1)), attrs), { shape: [batch, ...output.shape] });
   },
-  multiplyAdds: ([a], { shape: [, , columns] }) => size(a!.shape) * columns!,
+  multiplyAdds: ([a], { shape: [, , columns] }) => size(a.shape) * columns,
 };
 
 /** Of stored factors [batch, ., .], f32 and of sizes that fit. */
 export const product = (a: Tensor, b: Tensor, attrs: ProductAttrs): Tensor => {
   const [rows, , columns] = extents(a.shape, b.shape, attrs) as [number, number, number];
-  return node(op, [a, b], attrs, [a.shape[0]!, rows, columns], "f32");
+  return node(op, [a, b], attrs, [a.shape[0], rows, columns], "f32");
 };
 
 /**

@@ -22,39 +22,39 @@ const op: Op<MomentsAttrs> = {
     kind: "kernel",
     loads: [0],
     lower: ([x], _, { eps }, target, fusion) =>
-      lowerMoments({ rows: x!.shape[0]!, length: x!.shape[1]!, eps }, target, fusion),
+      lowerMoments({ rows: x.shape[0], length: x.shape[1], eps }, target, fusion),
     fromPartialMoments: ([x], { eps }, parts, target) =>
-      lowerPartialMoments({ rows: x!.shape[0]!, length: x!.shape[1]!, eps }, parts, target),
+      lowerPartialMoments({ rows: x.shape[0], length: x.shape[1], eps }, parts, target),
   },
   vjp({ inputs: [x], output }, g) {
     const [m, r] = columns(output);
     const [gm, gr] = columns(g);
     const slope = mul(neg(gr), mul(r, square(r)));
-    return [mul(add(gm, mul(slope, sub(x!, m))), 1 / x!.shape[1]!)];
+    return [mul(add(gm, mul(slope, sub(x, m))), 1 / x.shape[1])];
   },
   jvp({ inputs: [x], output }, [t]) {
     const [m, r] = columns(output);
-    const slope = mul(neg(mul(r, square(r))), mean(mul(sub(x!, m), t!), OVER));
+    const slope = mul(neg(mul(r, square(r))), mean(mul(sub(x, m), t!), OVER));
     return concat([mean(t!, OVER), slope], { axis: 1 });
   },
   batch({ inputs: [x], size: batch, output, attrs }) {
-    const [rows, length] = [batch * output.shape[0]!, x!.shape[2]!];
-    return reshape(moments(reshape(x!, { shape: [rows, length] }), attrs), { shape: [batch, ...output.shape] });
+    const [rows, length] = [batch * output.shape[0], x.shape[2]];
+    return reshape(moments(reshape(x, { shape: [rows, length] }), attrs), { shape: [batch, ...output.shape] });
   },
   split([x], _, attrs, most) {
-    const rows = x!.shape[0]!;
+    const rows = x.shape[0];
     if (rows > 1) {
-      const count = x!.shape[1]! > most ? rows : partsFor("moments", [x!], rows, most);
-      return inParts([x!], 0, count, ([part]) => moments(part!, attrs));
+      const count = x.shape[1] > most ? rows : partsFor("moments", [x], rows, most);
+      return inParts([x], 0, count, ([part]) => moments(part, attrs));
     }
     // One row that no binding holds: fused sums have windows.
-    const m = mean(x!, OVER);
-    return concat([m, rsqrt(add(mean(square(sub(x!, m)), OVER), attrs.eps))], { axis: 1 });
+    const m = mean(x, OVER);
+    return concat([m, rsqrt(add(mean(square(sub(x, m)), OVER), attrs.eps))], { axis: 1 });
   },
 };
 
 /** x [rows, length] to [rows, 2]: means, and 1 / sqrt(variance + eps) with the variance of the population. */
-export const moments = (x: Tensor, attrs: MomentsAttrs): Tensor => node(op, [x], attrs, [x.shape[0]!, 2], "f32");
+export const moments = (x: Tensor, attrs: MomentsAttrs): Tensor => node(op, [x], attrs, [x.shape[0], 2], "f32");
 
 /** The two columns [rows, 1] of moments or of their derivatives. */
 export const columns = (y: Tensor): [Tensor, Tensor] => [range(y, 1, 0, 1), range(y, 1, 1, 2)];

@@ -20,7 +20,7 @@ interface GroupNormAttrs {
 
 /** [N, C, ...] as [N, G, C / G, M]: statistics run over the last two axes. */
 const grouped = (x: Tensor, groups: number): Tensor =>
-  reshape(x, { shape: [x.shape[0]!, groups, x.shape[1]! / groups, size(x.shape.slice(2))] });
+  reshape(x, { shape: [x.shape[0], groups, x.shape[1] / groups, size(x.shape.slice(2))] });
 
 /** A per-channel vector against the grouped form. */
 const perChannel = (w: Tensor, groups: number): Tensor => reshape(w, { shape: [1, groups, w.size / groups, 1] });
@@ -35,8 +35,8 @@ function normalizer(x: Tensor, { groups, eps, centred }: GroupNormAttrs): { devi
     const deviation = sub(near, mean(near, OVER));
     return { deviation, rstd: rsqrt(add(mean(square(deviation), OVER), eps)) };
   }
-  const rows = x.shape[0]! * groups;
-  const shape = [x.shape[0]!, groups, 1, 1];
+  const rows = x.shape[0] * groups;
+  const shape = [x.shape[0], groups, 1, 1];
   const [centre, rstd] = columns(moments(reshape(x, { shape: [rows, x.size / rows] }), { eps }));
   return { deviation: sub(grouped(x, groups), reshape(centre, { shape })), rstd: reshape(rstd, { shape }) };
 }
@@ -46,33 +46,33 @@ const op: Op<GroupNormAttrs> = {
   lowering: {
     kind: "composite",
     expand([x, weight, bias], attrs) {
-      const { deviation, rstd } = normalizer(x!, attrs);
-      const y = add(mul(mul(deviation, rstd), perChannel(weight!, attrs.groups)), perChannel(bias!, attrs.groups));
-      return reshape(y, { shape: x!.shape });
+      const { deviation, rstd } = normalizer(x, attrs);
+      const y = add(mul(mul(deviation, rstd), perChannel(weight, attrs.groups)), perChannel(bias, attrs.groups));
+      return reshape(y, { shape: x.shape });
     },
   },
   // With z = (x - mean) rstd, h = g weight: dx = rstd (h - mean(h) - z mean(h z)); dweight = sum(g z); dbias = sum(g).
   // The sums over space serve both the statistics of the group and the gradients of the affine part.
   vjp({ inputs: [x, weight], attrs }, cotangent) {
-    const { deviation, rstd } = normalizer(x!, attrs);
+    const { deviation, rstd } = normalizer(x, attrs);
     const g = grouped(cotangent, attrs.groups);
     const z = mul(deviation, rstd);
-    const w = perChannel(weight!, attrs.groups);
+    const w = perChannel(weight, attrs.groups);
     const sumG = sum(g, { axes: [3], keepDims: true });
     const sumGZ = sum(mul(g, z), { axes: [3], keepDims: true });
-    const count = g.shape[2]! * g.shape[3]!;
+    const count = g.shape[2] * g.shape[3];
     const meanH = mul(sum(mul(sumG, w), OVER), 1 / count);
     const meanHZ = mul(sum(mul(sumGZ, w), OVER), 1 / count);
     const dx = mul(rstd, sub(sub(mul(g, w), meanH), mul(z, meanHZ)));
-    const overBatch = (t: Tensor): Tensor => reshape(sum(t, { axes: [0] }), { shape: weight!.shape });
-    return [reshape(dx, { shape: x!.shape }), overBatch(sumGZ), overBatch(sumG)];
+    const overBatch = (t: Tensor): Tensor => reshape(sum(t, { axes: [0] }), { shape: weight.shape });
+    return [reshape(dx, { shape: x.shape }), overBatch(sumGZ), overBatch(sumG)];
   },
   // Examples are samples to the statistics; weights of their own are applied afterwards.
   batch({ inputs: [, weight, bias], batched, size: batch, output, attrs, full }) {
     const [n, c, ...space] = output.shape as [number, number, ...number[]];
     const merged = reshape(full(0), { shape: [batch * n, c, ...space] });
-    const own = batched[1]! || batched[2]!;
-    const affine = own ? [scalar(1, "f32", [c]), scalar(0, "f32", [c])] : [weight!, bias!];
+    const own = batched[1] || batched[2];
+    const affine = own ? [scalar(1, "f32", [c]), scalar(0, "f32", [c])] : [weight, bias];
     const y = reshape(node(op, [merged, ...affine], attrs, merged.shape, "f32"), { shape: [batch, n, c, ...space] });
     const channels = (k: number): Tensor => reshape(full(k), { shape: [batch, 1, c, ...space.map(() => 1)] });
     return own ? add(mul(y, channels(1)), channels(2)) : y;
@@ -85,7 +85,7 @@ function checkAffine(
   axis: number,
   options: { weight?: Tensor; bias?: Tensor },
 ): [Tensor, Tensor] {
-  const channels = x.shape[axis]!;
+  const channels = x.shape[axis];
   for (const [key, value] of Object.entries({ weight: options.weight, bias: options.bias })) {
     check(
       value === undefined ||
@@ -125,7 +125,7 @@ export const groupNorm = inF32((x: Tensor, options: NormOptions & { groups: numb
   const { groups } = options;
   const eps = options.eps ?? 1e-5;
   check(
-    Number.isInteger(groups) && groups > 0 && x.shape[1]! % groups === 0,
+    Number.isInteger(groups) && groups > 0 && x.shape[1] % groups === 0,
     "groupNorm",
     () => `groups divides the ${x.shape[1]} channels, got ${show(groups)}`,
   );
@@ -139,7 +139,7 @@ export const instanceNorm = inF32((x: Tensor, options: NormOptions = {}): Tensor
   checkInput("instanceNorm", x, 3);
   checkAffine("instanceNorm", x, 1, options);
   checkEps("instanceNorm", options.eps ?? 1e-5);
-  return groupNorm(x, { ...options, groups: x.shape[1]! });
+  return groupNorm(x, { ...options, groups: x.shape[1] });
 });
 
 /** Ioffe and Szegedy 2015, with the statistics of the batch: x [N, C, ...] normalised over samples and space. */
@@ -181,7 +181,7 @@ export const layerNorm = inF32((x: Tensor, options: NormOptions = {}): Tensor =>
 export const weightStandardize = inF32((w: Tensor, options: { eps?: number } = {}): Tensor => {
   checkOptions("weightStandardize", options, ["eps"]);
   checkInput("weightStandardize", w, 2);
-  const filters = w.shape[0]!;
+  const filters = w.shape[0];
   const length = w.size / filters;
   check(length > 1, "weightStandardize", () => `a filter of ${show(w.shape)} has one value and no variance`);
   const eps = checkEps("weightStandardize", options.eps ?? 1e-12);

@@ -22,11 +22,11 @@ const op: Op<PadAttrs> = {
     cost: 2,
     emit(e, index) {
       const { before, after, interior, value } = e.attrs;
-      const from = e.inputs[0]!.shape;
+      const from = e.inputs[0].shape;
       if (from.includes(0)) return constant(value, e.output.dtype);
       const tests: string[] = [];
       const rewrite = from.map((n, k) => {
-        const step = interior[k]! + 1;
+        const step = interior[k] + 1;
         if (before[k] === 0 && after[k] === 0 && step === 1) return null;
         return (i: string) => {
           // Below `before` the difference wraps around to a large number, so one comparison tests both ends.
@@ -49,20 +49,20 @@ const op: Op<PadAttrs> = {
   vjp: ({ inputs: [x], attrs: { before, interior } }, g) => [
     slice(g, {
       start: before,
-      end: x!.shape.map((n, k) => before[k]! + (n === 0 ? 0 : (n - 1) * (interior[k]! + 1) + 1)),
+      end: x.shape.map((n, k) => before[k] + (n === 0 ? 0 : (n - 1) * (interior[k] + 1) + 1)),
       step: interior.map((n) => n + 1),
     }),
   ],
   jvp: (c, [t]) => dilatedPad(t!, { ...c.attrs, value: 0 }),
   batch: ({ inputs: [x], attrs: { before, after, interior, value } }) =>
-    dilatedPad(x!, { before: [0, ...before], after: [0, ...after], interior: [0, ...interior], value }),
+    dilatedPad(x, { before: [0, ...before], after: [0, ...after], interior: [0, ...interior], value }),
 };
 
 /** Pad with `interior` values between neighbours too. */
 export function dilatedPad(x: Tensor, attrs: PadAttrs): Tensor {
   const none = (list: readonly number[]): boolean => list.every((n) => n === 0);
   if (none(attrs.before) && none(attrs.after) && none(attrs.interior)) return x;
-  const shape = x.shape.map((n, k) => n + Math.max(0, n - 1) * attrs.interior[k]! + attrs.before[k]! + attrs.after[k]!);
+  const shape = x.shape.map((n, k) => n + Math.max(0, n - 1) * attrs.interior[k] + attrs.before[k] + attrs.after[k]);
   checkShape("pad", shape);
   return node(op, [x], attrs, shape, x.dtype);
 }

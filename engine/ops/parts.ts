@@ -36,6 +36,6 @@ export const inParts = (
   to = axis,
 ): Tensor =>
   concat(
-    ranges(tensors[0]!.shape[axis]!, count).map(([start, end]) => f(tensors.map((x) => range(x, axis, start, end)))),
+    ranges(tensors[0].shape[axis], count).map(([start, end]) => f(tensors.map((x) => range(x, axis, start, end)))),
     { axis: to },
   );

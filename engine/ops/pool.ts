@@ -17,7 +17,7 @@ const asPlanes =
   (f: (inputs: readonly Tensor[], attrs: PoolWindows) => Tensor) => (c: BatchContext<PoolWindows>): Tensor => {
     const inputs = c.inputs.map((_, k) => {
       const x = c.full(k);
-      return reshape(x, { shape: [x.shape[0]! * x.shape[1]!, x.shape[2]!] });
+      return reshape(x, { shape: [x.shape[0] * x.shape[1], x.shape[2]] });
     });
     return reshape(f(inputs, c.attrs), { shape: [c.size, ...c.output.shape] });
   };
@@ -26,17 +26,17 @@ const asPlanes =
 const byPlanes =
   (name: string, f: (inputs: readonly Tensor[], attrs: PoolWindows) => Tensor): NonNullable<Op<PoolWindows>["split"]> =>
   (inputs, output, attrs, most) => {
-    const count = partsFor(name, [...inputs, { size: size(output.shape) }], output.shape[0]!, most);
+    const count = partsFor(name, [...inputs, { size: size(output.shape) }], output.shape[0], most);
     return inParts(inputs, 0, count, (parts) => f(parts, attrs));
   };
 
 /** Where in its plane the largest value of every window lies, as i32; a constant for differentiation. */
 const indicesOp: Op<PoolWindows> = {
   name: "maxPoolIndices",
-  lowering: { kind: "kernel", lower: ([x], _, a, target) => lowerPool("indices", x!.shape[0]!, a, target) },
+  lowering: { kind: "kernel", lower: ([x], _, a, target) => lowerPool("indices", x.shape[0], a, target) },
   vjp: null,
-  batch: asPlanes(([x], a) => indices(x!, a)),
-  split: byPlanes("maxPool", ([x], a) => indices(x!, a)),
+  batch: asPlanes(([x], a) => indices(x, a)),
+  split: byPlanes("maxPool", ([x], a) => indices(x, a)),
 };
 
 // y[p, o] = x[p, i[p, o]]; dx is the scatter of g to i
@@ -47,48 +47,48 @@ const pickOp: Op<PoolWindows> = {
     cost: 2,
     emit(e, index) {
       const at = e.bind(`u32(${e.input(1, index)})`, "u32");
-      return e.input(0, index.replace(e.inputs[0]!.shape, 1, 1, at));
+      return e.input(0, index.replace(e.inputs[0].shape, 1, 1, at));
     },
   },
-  vjp: ({ inputs: [, at], attrs }, g) => [scatter(g, at!, attrs), null],
-  jvp: ({ inputs: [, at], attrs }, [t]) => pick(t!, at!, attrs),
-  batch: asPlanes(([x, at], a) => pick(x!, at!, a)),
+  vjp: ({ inputs: [, at], attrs }, g) => [scatter(g, at, attrs), null],
+  jvp: ({ inputs: [, at], attrs }, [t]) => pick(t!, at, attrs),
+  batch: asPlanes(([x, at], a) => pick(x, at, a)),
 };
 
 // The adjoint of the pick: dx[p, v] = sum over windows o with i[p, o] = v of g[p, o]; dg is the pick of t at i
 const scatterOp: Op<PoolWindows> = {
   name: "maxPoolGrad",
-  lowering: { kind: "kernel", lower: ([g], _, a, target) => lowerPool("scatter", g!.shape[0]!, a, target) },
-  vjp: ({ inputs: [, at], attrs }, t) => [pick(t, at!, attrs), null],
-  jvp: ({ inputs: [, at], attrs }, [t]) => scatter(t!, at!, attrs),
-  batch: asPlanes(([g, at], a) => scatter(g!, at!, a)),
-  split: byPlanes("maxPoolGrad", ([g, at], a) => scatter(g!, at!, a)),
+  lowering: { kind: "kernel", lower: ([g], _, a, target) => lowerPool("scatter", g.shape[0], a, target) },
+  vjp: ({ inputs: [, at], attrs }, t) => [pick(t, at, attrs), null],
+  jvp: ({ inputs: [, at], attrs }, [t]) => scatter(t!, at, attrs),
+  batch: asPlanes(([g, at], a) => scatter(g, at, a)),
+  split: byPlanes("maxPoolGrad", ([g, at], a) => scatter(g, at, a)),
 };
 
 // y[p, o] = sum over the voxels of window o of x / its size; linear, so dx is the adjoint of g
 const meanOp: Op<PoolWindows> = {
   name: "avgPool",
-  lowering: { kind: "kernel", lower: ([x], _, a, target) => lowerPool("mean", x!.shape[0]!, a, target) },
+  lowering: { kind: "kernel", lower: ([x], _, a, target) => lowerPool("mean", x.shape[0], a, target) },
   vjp: ({ attrs }, g) => [spread(g, attrs)],
   jvp: ({ attrs }, [t]) => mean(t!, attrs),
-  batch: asPlanes(([x], a) => mean(x!, a)),
-  split: byPlanes("avgPool", ([x], a) => mean(x!, a)),
+  batch: asPlanes(([x], a) => mean(x, a)),
+  split: byPlanes("avgPool", ([x], a) => mean(x, a)),
 };
 
 // dx[p, v] = sum over the windows that hold v of g / their size; its adjoint is the mean
 const spreadOp: Op<PoolWindows> = {
   name: "avgPoolGrad",
-  lowering: { kind: "kernel", lower: ([g], _, a, target) => lowerPool("spread", g!.shape[0]!, a, target) },
+  lowering: { kind: "kernel", lower: ([g], _, a, target) => lowerPool("spread", g.shape[0], a, target) },
   vjp: ({ attrs }, t) => [mean(t, attrs)],
   jvp: ({ attrs }, [t]) => spread(t!, attrs),
-  batch: asPlanes(([g], a) => spread(g!, a)),
-  split: byPlanes("avgPoolGrad", ([g], a) => spread(g!, a)),
+  batch: asPlanes(([g], a) => spread(g, a)),
+  split: byPlanes("avgPoolGrad", ([g], a) => spread(g, a)),
 };
 
 const toWindows = (op: Op<PoolWindows>, inputs: readonly Tensor[], a: PoolWindows, dtype: "f32" | "i32"): Tensor =>
-  node(op, inputs, a, [inputs[0]!.shape[0]!, windows(a)], dtype);
+  node(op, inputs, a, [inputs[0].shape[0], windows(a)], dtype);
 const toVoxels = (op: Op<PoolWindows>, inputs: readonly Tensor[], a: PoolWindows): Tensor =>
-  node(op, inputs, a, [inputs[0]!.shape[0]!, voxels(a)], "f32");
+  node(op, inputs, a, [inputs[0].shape[0], voxels(a)], "f32");
 const indices = (x: Tensor, a: PoolWindows): Tensor => toWindows(indicesOp, [x], a, "i32");
 const pick = (x: Tensor, at: Tensor, a: PoolWindows): Tensor => toWindows(pickOp, [x, at], a, "f32");
 const scatter = (g: Tensor, at: Tensor, a: PoolWindows): Tensor => toVoxels(scatterOp, [g, at], a);
@@ -124,23 +124,23 @@ function pool(
   const stride = perAxis(name, "stride", options.stride ?? kernel, dims, 1);
   const padding = perAxis(name, "padding", options.padding ?? 0, dims, 0);
   check(
-    padding.every((n, k) => 2 * n <= kernel[k]!),
+    padding.every((n, k) => 2 * n <= kernel[k]),
     name,
     () => `padding is at most half the kernel ${show(kernel)}, got ${show(padding)}`,
   );
   const space = x.shape.slice(2);
   check(
-    space.every((n, k) => n + 2 * padding[k]! >= kernel[k]!),
+    space.every((n, k) => n + 2 * padding[k] >= kernel[k]),
     name,
     () => `kernel ${show(kernel)} does not fit the padded input ${show(x.shape)}, padding ${show(padding)}`,
   );
-  const output = space.map((n, k) => Math.floor((n + 2 * padding[k]! - kernel[k]!) / stride[k]!) + 1);
-  const shape: Shape = [x.shape[0]!, x.shape[1]!, ...output];
+  const output = space.map((n, k) => Math.floor((n + 2 * padding[k] - kernel[k]) / stride[k]) + 1);
+  const shape: Shape = [x.shape[0], x.shape[1], ...output];
   checkShape(name, shape);
   // Two dimensions are three with a depth of 1.
   const triple = (list: readonly number[], fill: number): readonly [number, number, number] =>
     (dims === 3 ? list : [fill, ...list]) as unknown as readonly [number, number, number];
-  const planes = reshape(x, { shape: [x.shape[0]! * x.shape[1]!, size(space)] });
+  const planes = reshape(x, { shape: [x.shape[0] * x.shape[1], size(space)] });
   const result = f(planes, {
     input: triple(space, 1),
     output: triple(output, 1),

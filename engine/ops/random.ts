@@ -12,14 +12,14 @@ import { reshape } from "./reshape.ts";
 import { slice } from "./slice.ts";
 
 /** Axes of the output before those of one draw: a key for each place along them. */
-const lead = (e: Emit<unknown>): number => e.inputs[0]!.shape.length - 1;
+const lead = (e: Emit<unknown>): number => e.inputs[0].shape.length - 1;
 
 /**
  * The Threefry block of the key (input 0) for a counter, which is the place within the axes behind those of the keys; the
  * second counter word separates draws (0) from splits (1).
  */
 function block(e: Emit<unknown>, index: Index, counter: string, stream: 0 | 1): string {
-  const { shape } = e.inputs[0]!;
+  const { shape } = e.inputs[0];
   const runs = [{ from: 0, to: shape.length - 2, expression: index.part(0, lead(e) - 1) }];
   const word = (k: number): string => {
     const last = { from: shape.length - 1, to: shape.length - 1, expression: `${k}u` };
@@ -41,7 +41,7 @@ function generator(name: string, value: (e: Emit<unknown>, word: string) => stri
       },
     },
     vjp: null,
-    batch: (c) => node(op, [c.inputs[0]!], c.attrs, [c.size, ...c.output.shape], c.output.dtype),
+    batch: (c) => node(op, [c.inputs[0]], c.attrs, [c.size, ...c.output.shape], c.output.dtype),
   };
   return op;
 }
@@ -103,7 +103,7 @@ const splitOp: Op = {
     },
   },
   vjp: null,
-  batch: (c) => node(splitOp, [c.inputs[0]!], c.attrs, [c.size, ...c.output.shape], c.output.dtype),
+  batch: (c) => node(splitOp, [c.inputs[0]], c.attrs, [c.size, ...c.output.shape], c.output.dtype),
 };
 
 /** A parameter of a distribution: a number that passes, or a scalar tensor. */

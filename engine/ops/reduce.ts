@@ -57,7 +57,7 @@ const PART = 3;
 function byParts(x: Tensor, { axes, by }: ReduceAttrs, most: number): Tensor {
   const axis = x.shape.findIndex((n) => n > 1);
   const each = Math.max(1, Math.floor((PART * most) / size(x.shape.slice(axis + 1))));
-  const parts = ranges(x.shape[axis]!, Math.ceil(x.shape[axis]! / each)).map(([start, end]) => ({
+  const parts = ranges(x.shape[axis], Math.ceil(x.shape[axis] / each)).map(([start, end]) => ({
     start,
     x: range(x, axis, start, end),
   }));
@@ -78,28 +78,28 @@ function byParts(x: Tensor, { axes, by }: ReduceAttrs, most: number): Tensor {
   let list = parts.map((part) => of(by, part.x));
   const join = by === "sum" ? add : by === "max" ? maximum : minimum;
   while (list.length > 1) {
-    list = list.flatMap((a, k) => (k % 2 ? [] : [k + 1 < list.length ? join(a, list[k + 1]!) : a]));
+    list = list.flatMap((a, k) => (k % 2 ? [] : [k + 1 < list.length ? join(a, list[k + 1]) : a]));
   }
-  return list[0]!;
+  return list[0];
 }
 
 function split([x]: readonly Tensor[], output: Aval, attrs: ReduceAttrs, most: number, buffers: number): Tensor {
   const { axes, by } = attrs;
-  if (x!.size > most * (buffers - 1)) return byParts(x!, attrs, most);
-  const kept = x!.shape.map((_, k) => k).filter((k) => !axes.includes(k));
-  const longest = kept.reduce((a, b) => (x!.shape[a]! >= x!.shape[b]! ? a : b));
-  const count = partsFor(by, [{ size: size(output.shape) }], x!.shape[longest]!, most);
-  const part = ([p]: readonly Tensor[]): Tensor => reduce(operators()[by], by, p!, { axes });
-  return inParts([x!], longest, count, part, kept.indexOf(longest));
+  if (x.size > most * (buffers - 1)) return byParts(x, attrs, most);
+  const kept = x.shape.map((_, k) => k).filter((k) => !axes.includes(k));
+  const longest = kept.reduce((a, b) => (x.shape[a] >= x.shape[b] ? a : b));
+  const count = partsFor(by, [{ size: size(output.shape) }], x.shape[longest], most);
+  const part = ([p]: readonly Tensor[]): Tensor => reduce(operators()[by], by, p, { axes });
+  return inParts([x], longest, count, part, kept.indexOf(longest));
 }
 function batch({ inputs: [x], attrs: { axes, by } }: BatchContext<ReduceAttrs>): Tensor {
-  return reduce(operators()[by], by, x!, { axes: axes.map((k) => k + 1) });
+  return reduce(operators()[by], by, x, { axes: axes.map((k) => k + 1) });
 }
 
 const sumOp: Op<ReduceAttrs> = {
   name: "sum",
   lowering: { kind: "reduce" },
-  vjp: (c, g) => [spread(g, c.inputs[0]!.shape, c.attrs.axes)],
+  vjp: (c, g) => [spread(g, c.inputs[0].shape, c.attrs.axes)],
   jvp: (c, [t]) => sum(t!, { axes: c.attrs.axes }),
   batch,
   split,
@@ -114,8 +114,8 @@ const extremum = (by: "max" | "min"): Op<ReduceAttrs> => {
   return {
     name: by,
     lowering: { kind: "reduce" },
-    vjp: ({ inputs: [x], output, attrs: { axes } }, g) => [mul(spread(g, x!.shape, axes), weight(x!, output, axes))],
-    jvp: ({ inputs: [x], output, attrs: { axes } }, [t]) => sum(mul(t!, weight(x!, output, axes)), { axes }),
+    vjp: ({ inputs: [x], output, attrs: { axes } }, g) => [mul(spread(g, x.shape, axes), weight(x, output, axes))],
+    jvp: ({ inputs: [x], output, attrs: { axes } }, [t]) => sum(mul(t!, weight(x, output, axes)), { axes }),
     batch,
     split,
   };
@@ -136,7 +136,7 @@ function reduce(op: Op<ReduceAttrs>, by: ReduceAttrs["by"], input: Tensor, optio
   const axes = axesOf(op.name, input, options);
   const x = by === "sum" && input.dtype === "bool" ? cast(input, "i32") : input;
   check(
-    by === "sum" || axes.every((k) => x.shape[k]! > 0),
+    by === "sum" || axes.every((k) => x.shape[k] > 0),
     op.name,
     () => `an empty axis of ${show(x.shape)} has no ${by}`,
   );
@@ -164,7 +164,7 @@ export const min = inF32((x: Tensor, options: ReduceOptions = {}): Tensor => red
   kind: "sum",
 });
 
-const count = (x: Tensor, axes: readonly number[]): number => axes.reduce((product, k) => product * x.shape[k]!, 1);
+const count = (x: Tensor, axes: readonly number[]): number => axes.reduce((product, k) => product * x.shape[k], 1);
 
 /** Mean over axes, in f32. */
 export const mean = inF32(
@@ -208,20 +208,20 @@ const lseOp: Op<{ axes: readonly number[] }> = {
   lowering: {
     kind: "composite",
     expand([x], { axes }) {
-      const top = stopGradient(max(x!, { axes, keepDims: true }));
-      const finite = add(log(sum(exp(sub(x!, top)), { axes, keepDims: true })), top);
-      const shape = x!.shape.filter((_, k) => !axes.includes(k));
+      const top = stopGradient(max(x, { axes, keepDims: true }));
+      const finite = add(log(sum(exp(sub(x, top)), { axes, keepDims: true })), top);
+      const shape = x.shape.filter((_, k) => !axes.includes(k));
       // An infinite maximum is the result.
       return reshape(where(isFinite(top), finite, top), { shape });
     },
   },
   // dx = exp(x - y) g, the softmax without another sum;  dy = sum(exp(x - y) t)
   vjp: ({ inputs: [x], output: y, attrs: { axes } }, g) => [
-    mul(exp(sub(x!, spread(y, x!.shape, axes))), spread(g, x!.shape, axes)),
+    mul(exp(sub(x, spread(y, x.shape, axes))), spread(g, x.shape, axes)),
   ],
   jvp: ({ inputs: [x], output: y, attrs: { axes } }, [t]) =>
-    sum(mul(exp(sub(x!, spread(y, x!.shape, axes))), t!), { axes }),
-  batch: ({ inputs: [x], attrs: { axes } }) => logSumExp(x!, { axes: axes.map((k) => k + 1) }),
+    sum(mul(exp(sub(x, spread(y, x.shape, axes))), t!), { axes }),
+  batch: ({ inputs: [x], attrs: { axes } }) => logSumExp(x, { axes: axes.map((k) => k + 1) }),
 };
 
 /** log(sum(exp(x))) over axes, without overflow. */

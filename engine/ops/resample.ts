@@ -28,24 +28,24 @@ const op: Op<AxisAttrs> = {
   lowering: {
     kind: "kernel",
     lower([x], output, { axis, rows, span }, target) {
-      const [outer, inner] = [size(x!.shape.slice(0, axis)), size(x!.shape.slice(axis + 1))];
-      return lowerBandAxis({ outer, inner, from: x!.shape[axis]!, to: output.shape[axis]!, rows, span }, target);
+      const [outer, inner] = [size(x.shape.slice(0, axis)), size(x.shape.slice(axis + 1))];
+      return lowerBandAxis({ outer, inner, from: x.shape[axis], to: output.shape[axis], rows, span }, target);
     },
   },
   vjp: (c, g) => [along(g, c.attrs.axis, { ...c.attrs, transposed: !c.attrs.transposed }), null, null],
   jvp: (c, [t]) => along(t!, c.attrs.axis, c.attrs),
-  batch: (c) => along(c.inputs[0]!, c.attrs.axis + 1, c.attrs),
+  batch: (c) => along(c.inputs[0], c.attrs.axis + 1, c.attrs),
   split([x, , weights], output, attrs, most) {
     check(
-      weights!.size <= most,
+      weights.size <= most,
       "resampleVolume",
-      () => `the weights of an axis take ${4 * weights!.size} bytes, the adapter binds ${4 * most}; use a smaller size`,
+      () => `the weights of an axis take ${4 * weights.size} bytes, the adapter binds ${4 * most}; use a smaller size`,
     );
-    const others = x!.shape.map((_, k) => k).filter((k) => k !== attrs.axis);
-    const longest = others.reduce((a, b) => (x!.shape[a]! >= x!.shape[b]! ? a : b), others[0] ?? attrs.axis);
-    const length = longest === attrs.axis ? 1 : x!.shape[longest]!;
-    const count = partsFor("resampleVolume", [x!, { size: size(output.shape) }], length, most);
-    return inParts([x!], longest, count, ([part]) => along(part!, attrs.axis, attrs));
+    const others = x.shape.map((_, k) => k).filter((k) => k !== attrs.axis);
+    const longest = others.reduce((a, b) => (x.shape[a] >= x.shape[b] ? a : b), others[0] ?? attrs.axis);
+    const length = longest === attrs.axis ? 1 : x.shape[longest];
+    const count = partsFor("resampleVolume", [x, { size: size(output.shape) }], length, most);
+    return inParts([x], longest, count, ([part]) => along(part, attrs.axis, attrs));
   },
 };
 
@@ -54,7 +54,7 @@ function along(x: Tensor, axis: number, { order, inputSize, outputSize, transpos
   const { rows, span, first, weights } = bandOf(attrs);
   const to = transposed ? inputSize : outputSize;
   const [outer, inner] = [size(x.shape.slice(0, axis)), size(x.shape.slice(axis + 1))];
-  const header = bandHeader({ outer, inner, from: x.shape[axis]!, to, rows, span });
+  const header = bandHeader({ outer, inner, from: x.shape[axis], to, rows, span });
   const table = Int32Array.from([...header, ...first]);
   const shape = x.shape.map((n, k) => (k === axis ? to : n));
   return node(op, [x, tensor(table), tensor(weights)], { ...attrs, axis, rows, span }, shape, "f32");
@@ -118,13 +118,13 @@ export const resampleVolume = inF32(
     const lead = x.rank - target.length;
     const apply = (y: Tensor, axes: readonly number[]): Tensor => {
       // Shrinking axes first keeps the tensors between the passes small.
-      const ratio = (k: number): number => target[k]! / x.shape[lead + k]!;
+      const ratio = (k: number): number => target[k] / x.shape[lead + k];
       return [...axes]
         .sort((a, b) => ratio(a) - ratio(b))
         .reduce((z, k) => {
-          const [inputSize, outputSize] = [x.shape[lead + k]!, target[k]!];
+          const [inputSize, outputSize] = [x.shape[lead + k], target[k]];
           if (inputSize === outputSize) return z;
-          return along(z, lead + k, { order: orders[k]!, inputSize, outputSize, transposed: false });
+          return along(z, lead + k, { order: orders[k], inputSize, outputSize, transposed: false });
         }, y);
     };
     const axes = target.map((_, k) => k);
@@ -150,7 +150,7 @@ const labelOp: Op<LabelAttrs> = {
   lowering: {
     kind: "kernel",
     lower([x], output, _, target) {
-      return lowerResampleLabels(labelSizes(x!.shape, output.shape), target);
+      return lowerResampleLabels(labelSizes(x.shape, output.shape), target);
     },
   },
   vjp: null,
@@ -187,7 +187,7 @@ export function labelPlaces({ from, to, order }: Pick<LabelAxis, "from" | "to" |
   for (let i = 0; i < to; i++) {
     const at = (i + 0.5) * (from / to) - 0.5;
     place[i] = Math.min(from - 1, Math.max(0, Math.floor(order === 0 ? at + 0.5 : at)));
-    part[i] = order === 0 || from === 1 ? 0 : Math.min(1, Math.max(0, at - place[i]!));
+    part[i] = order === 0 || from === 1 ? 0 : Math.min(1, Math.max(0, at - place[i]));
   }
   return { place, part };
 }
@@ -200,8 +200,8 @@ export function labelsAt(x: Tensor, axes: readonly LabelAxis[]): Tensor {
   for (const axis of axes) {
     const { place, part } = labelPlaces(axis);
     for (let i = axis.start; i < axis.start + axis.count; i++) {
-      table.push(place[i]! - axis.origin);
-      parts.push(part[i]!);
+      table.push(place[i] - axis.origin);
+      parts.push(part[i]);
     }
   }
   return node(labelOp, [x, tensor(Int32Array.from(table)), tensor(Float32Array.from(parts))], { axes }, shape, "i32");
@@ -235,11 +235,11 @@ export function resampleLabels(
   while (space.length < 3) space.unshift(1);
   while (orders.length < 3) orders.unshift(0);
   const axes = [0, 1, 2].map((k): LabelAxis => ({
-    from: space[k]!,
-    to: to[k]!,
-    order: orders[k]!,
+    from: space[k],
+    to: to[k],
+    order: orders[k],
     start: 0,
-    count: to[k]!,
+    count: to[k],
     origin: 0,
   }));
   const outer = x.shape.slice(0, lead);

@@ -56,7 +56,7 @@ function forwardRows({ order, inputSize: n, outputSize: m }: BandAttrs): Row[] {
     let sum = 0;
     for (let j = from; j <= to; j++) {
       const weight = order === 0 ? 1 : order === 1 ? 1 - Math.abs(place - j) : cardinal(place - j);
-      weights[Math.min(n - 1, Math.max(0, j)) - first]! += weight;
+      weights[Math.min(n - 1, Math.max(0, j)) - first] += weight;
       sum += weight;
     }
     return { first, weights: weights.map((w) => w / sum) };
@@ -68,14 +68,14 @@ function transposedRows(rows: readonly Row[], n: number): Row[] {
   const firsts = new Int32Array(n).fill(-1);
   rows.forEach(({ first, weights }, i) =>
     weights.forEach((w, k) => {
-      const column = columns[first + k]!;
-      if (firsts[first + k]! < 0) firsts[first + k] = i;
+      const column = columns[first + k];
+      if (firsts[first + k] < 0) firsts[first + k] = i;
       // First neighbours do not fall, so the rows of a column have no gap but where samples are skipped.
-      while (firsts[first + k]! + column.length < i) column.push(0);
+      while (firsts[first + k] + column.length < i) column.push(0);
       column.push(w);
     })
   );
-  return columns.map((column, j) => ({ first: Math.max(0, firsts[j]!), weights: Float64Array.from(column) }));
+  return columns.map((column, j) => ({ first: Math.max(0, firsts[j]), weights: Float64Array.from(column) }));
 }
 
 /** The band of an interpolation; groups of four rows share what they read where their neighbours are mostly the same. */
@@ -104,7 +104,7 @@ export function bandOf(attrs: BandAttrs): Band {
     const low = Math.min(length, ...group.filter((row) => row.weights.length > 0).map((row) => row.first));
     first[g] = Math.max(0, Math.min(low, length - width));
     group.forEach((row, r) =>
-      row.weights.forEach((w, k) => (band[(g * width + row.first + k - first[g]!) * count + r] = w))
+      row.weights.forEach((w, k) => (band[(g * width + row.first + k - first[g]) * count + r] = w))
     );
   }
   return { rows: count, span: width, first, weights: band };

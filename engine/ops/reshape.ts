@@ -7,9 +7,9 @@ import { checkTensor, node, type Tensor } from "../core/tensor.ts";
 const op: Op = {
   name: "reshape",
   lowering: { kind: "view" },
-  vjp: (c, g) => [reshape(g, { shape: c.inputs[0]!.shape })],
+  vjp: (c, g) => [reshape(g, { shape: c.inputs[0].shape })],
   jvp: (c, [t]) => reshape(t!, { shape: c.output.shape }),
-  batch: (c) => reshape(c.inputs[0]!, { shape: [c.size, ...c.output.shape] }),
+  batch: (c) => reshape(c.inputs[0], { shape: [c.size, ...c.output.shape] }),
 };
 
 /** The values under another shape; one entry may be -1 and is computed. */
@@ -60,7 +60,7 @@ const stopOp: Op = {
   lowering: { kind: "view" },
   vjp: () => [null],
   jvp: null,
-  batch: (c) => stopGradient(c.inputs[0]!),
+  batch: (c) => stopGradient(c.inputs[0]),
 };
 
 export const isStopGradient = (t: Tensor): boolean => t.source.kind === "op" && t.source.op === stopOp;
@@ -77,7 +77,7 @@ const aliasOp: Op = {
   lowering: { kind: "view" },
   vjp: (_, g) => [g],
   jvp: (_, [t]) => t!,
-  batch: (c) => alias(c.inputs[0]!),
+  batch: (c) => alias(c.inputs[0]),
 };
 
 /** x as a node of its own: what derivatives are taken by. */
@@ -88,7 +88,7 @@ const recomputeOp: Op = {
   lowering: { kind: "view", barrier: true },
   vjp: (_, g) => [g],
   jvp: (_, [t]) => t!,
-  batch: (c) => recompute(c.inputs[0]!),
+  batch: (c) => recompute(c.inputs[0]),
 };
 
 /** x as a value that is never taken for another: what is computed from it is computed anew. */

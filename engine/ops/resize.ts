@@ -24,22 +24,22 @@ const op: Op<ResizeAttrs> = {
     kind: "kernel",
     lower([x], _, { axis, ...rest }, target) {
       return lowerResizeAxis(
-        { ...rest, outer: size(x!.shape.slice(0, axis)), inner: size(x!.shape.slice(axis + 1)) },
+        { ...rest, outer: size(x.shape.slice(0, axis)), inner: size(x.shape.slice(axis + 1)) },
         target,
       );
     },
   },
   vjp: (c, g) => [resizeAxis(g, { ...c.attrs, transposed: !c.attrs.transposed })],
   jvp: (c, [t]) => resizeAxis(t!, c.attrs),
-  batch: (c) => resizeAxis(c.inputs[0]!, { ...c.attrs, axis: c.attrs.axis + 1 }),
+  batch: (c) => resizeAxis(c.inputs[0], { ...c.attrs, axis: c.attrs.axis + 1 }),
   split([x], output, attrs, most) {
-    const longest = (a: number, b: number): number => (x!.shape[a]! >= x!.shape[b]! ? a : b);
-    const axis = x!.shape
+    const longest = (a: number, b: number): number => (x.shape[a] >= x.shape[b] ? a : b);
+    const axis = x.shape
       .map((_, k) => k)
       .filter((k) => k !== attrs.axis)
       .reduce(longest);
-    const count = partsFor("resize", [x!, { size: size(output.shape) }], x!.shape[axis]!, most);
-    return inParts([x!], axis, count, ([part]) => resizeAxis(part!, attrs));
+    const count = partsFor("resize", [x, { size: size(output.shape) }], x.shape[axis], most);
+    return inParts([x], axis, count, ([part]) => resizeAxis(part, attrs));
   },
 };
 
@@ -82,12 +82,12 @@ export const resize = inF32(
     const target = perAxis("resize", "size", options.size, x.rank - 2, 1);
     checkShape("resize", [...x.shape.slice(0, 2), ...target]);
     // Shrinking axes first keeps the tensors between the passes small.
-    const order = target.map((_, k) => k).sort((a, b) => target[a]! / x.shape[a + 2]! - target[b]! / x.shape[b + 2]!);
+    const order = target.map((_, k) => k).sort((a, b) => target[a] / x.shape[a + 2] - target[b] / x.shape[b + 2]);
     return order.reduce((y, k) => {
       const axis = k + 2;
-      const inputSize = x.shape[axis]!;
+      const inputSize = x.shape[axis];
       if (inputSize === target[k]) return y;
-      return resizeAxis(y, { axis, inputSize, outputSize: target[k]!, mode, alignCorners, transposed: false });
+      return resizeAxis(y, { axis, inputSize, outputSize: target[k], mode, alignCorners, transposed: false });
     }, x);
   },
 );

@@ -17,14 +17,14 @@ const sliceOp: Op<SliceAttrs> = {
     cost: 1,
     emit(e, index) {
       const { start, step } = e.attrs;
-      const from = e.inputs[0]!.shape;
+      const from = e.inputs[0].shape;
       const rewrite = from.map((n, k) => {
         if (n === e.output.shape[k]) return null;
         return (i: string) => `${step[k] === 1 ? i : `${i} * ${step[k]}u`}${start[k] === 0 ? "" : ` + ${start[k]}u`}`;
       });
       const steps = strides(from);
-      const first = steps.reduce((sum, n, k) => sum + n * start[k]!, 0);
-      const last = steps.reduce((sum, n, k) => sum + n * step[k]! * (e.output.shape[k]! - 1), first);
+      const first = steps.reduce((sum, n, k) => sum + n * start[k], 0);
+      const last = steps.reduce((sum, n, k) => sum + n * step[k] * (e.output.shape[k] - 1), first);
       // Of whole rows the places of a kernel are moved by a constant.
       const rows = index.span && step[0] === 1 && from.every((n, k) => k === 0 || n === e.output.shape[k]);
       const [least, end] = rows ? [index.span.from + first, index.span.to + first] : [first, last + 1];
@@ -33,14 +33,14 @@ const sliceOp: Op<SliceAttrs> = {
   },
   // The adjoint puts every value back where it came from, among zeros.
   vjp: ({ inputs: [x], output, attrs: { start, step } }, g) => {
-    const after = x!.shape.map(
-      (n, k) => n - start[k]! - (output.shape[k] === 0 ? 0 : (output.shape[k]! - 1) * step[k]! + 1),
+    const after = x.shape.map(
+      (n, k) => n - start[k] - (output.shape[k] === 0 ? 0 : (output.shape[k] - 1) * step[k] + 1),
     );
     return [dilatedPad(g, { before: start, after, interior: step.map((s) => s - 1), value: 0 })];
   },
   jvp: (c, [t]) => sliceFrom(t!, c.attrs, c.output.shape),
   batch: ({ inputs: [x], size, output, attrs: { start, step } }) =>
-    sliceFrom(x!, { start: [0, ...start], step: [1, ...step] }, [size, ...output.shape]),
+    sliceFrom(x, { start: [0, ...start], step: [1, ...step] }, [size, ...output.shape]),
 };
 
 const sliceFrom = (x: Tensor, attrs: SliceAttrs, shape: readonly number[]): Tensor =>
@@ -73,7 +73,7 @@ export function slice(
     "slice",
     () => `steps are >= 1, got ${show(step)}; flip first for the other direction`,
   );
-  const shape = x.shape.map((_, k) => Math.max(0, Math.ceil((to[k]! - from[k]!) / by[k]!)));
+  const shape = x.shape.map((_, k) => Math.max(0, Math.ceil((to[k] - from[k]) / by[k])));
   return shape.every((n, k) => n === x.shape[k]) ? x : sliceFrom(x, { start: from, step: by }, shape);
 }
 
@@ -82,7 +82,7 @@ export function split(x: Tensor, options: { parts?: number; sizes?: readonly num
   checkTensor("split", x);
   checkOptions("split", options, ["parts", "sizes", "axis"]);
   const axis = normalizeAxis("split", options.axis ?? 0, x.rank);
-  const n = x.shape[axis]!;
+  const n = x.shape[axis];
   const { parts, sizes } = options;
   check((parts === undefined) !== (sizes === undefined), "split", () => "give either parts or sizes");
   check(
@@ -122,13 +122,13 @@ const flipOp: Op<{ axes: readonly number[] }> = {
   },
   vjp: (c, g) => [flip(g, c.attrs)],
   jvp: (c, [t]) => flip(t!, c.attrs),
-  batch: (c) => flip(c.inputs[0]!, { axes: c.attrs.axes.map((k) => k + 1) }),
+  batch: (c) => flip(c.inputs[0], { axes: c.attrs.axes.map((k) => k + 1) }),
 };
 
 /** The order reversed along axes (all by default). */
 export function flip(x: Tensor, options: { axes?: readonly number[] } = {}): Tensor {
   checkTensor("flip", x);
   checkOptions("flip", options, ["axes"]);
-  const axes = normalizeAxes("flip", options.axes, x.rank).filter((k) => x.shape[k]! > 1);
+  const axes = normalizeAxes("flip", options.axes, x.rank).filter((k) => x.shape[k] > 1);
   return axes.length === 0 ? x : node(flipOp, [x], { axes }, x.shape, x.dtype);
 }

@@ -23,13 +23,13 @@ const lowered = (
   lowering: {
     kind: "kernel",
     lower([x], _, { axis }, target) {
-      const { shape } = x!;
+      const { shape } = x;
       const [outer, inner] = [size(shape.slice(0, axis)), size(shape.slice(axis + 1))];
-      return lowerSoftmax({ outer, length: shape[axis]!, inner, log }, target);
+      return lowerSoftmax({ outer, length: shape[axis], inner, log }, target);
     },
   },
-  stages: ([x], _, attrs) => (x!.shape[attrs.axis]! > MOST_SOFTMAX ? composed(x!, attrs) : null),
-  split: ([x], _, attrs) => composed(x!, attrs),
+  stages: ([x], _, attrs) => (x.shape[attrs.axis] > MOST_SOFTMAX ? composed(x, attrs) : null),
+  split: ([x], _, attrs) => composed(x, attrs),
 });
 
 const softmaxOp: Op<AxisAttrs> = {
@@ -41,7 +41,7 @@ const softmaxOp: Op<AxisAttrs> = {
   // dx = y (g - sum(g y)); the matrix is symmetric, so tangents go the same way
   vjp: ({ output: y, attrs }, g) => [mul(y, sub(g, total(mul(g, y), attrs)))],
   jvp: ({ output: y, attrs }, [t]) => mul(y, sub(t!, total(mul(t!, y), attrs))),
-  batch: (c) => softmax(c.inputs[0]!, { axis: c.attrs.axis + 1 }),
+  batch: (c) => softmax(c.inputs[0], { axis: c.attrs.axis + 1 }),
 };
 
 const logSoftmaxOp: Op<AxisAttrs> = {
@@ -50,7 +50,7 @@ const logSoftmaxOp: Op<AxisAttrs> = {
   // dx = g - softmax(x) sum(g);  dy = t - sum(softmax(x) t)
   vjp: ({ output: y, attrs }, g) => [sub(g, mul(exp(y), total(g, attrs)))],
   jvp: ({ output: y, attrs }, [t]) => sub(t!, total(mul(exp(y), t!), attrs)),
-  batch: (c) => logSoftmax(c.inputs[0]!, { axis: c.attrs.axis + 1 }),
+  batch: (c) => logSoftmax(c.inputs[0], { axis: c.attrs.axis + 1 }),
 };
 
 function along(op: Op<AxisAttrs>, x: Tensor, options: { axis?: number }): Tensor {

@@ -18,36 +18,36 @@ const takeOp: Op<{ axis: number }> = {
     cost: 2,
     emit(e, index) {
       const { axis } = e.attrs;
-      const [x, indices] = [e.inputs[0]!.shape, e.inputs[1]!.shape];
+      const [x, indices] = [e.inputs[0].shape, e.inputs[1].shape];
       const inner = index.within(indices, axis);
       // Out of range indices are clamped to the ends.
-      const at = e.bind(`u32(clamp(${e.input(1, inner)}, 0i, ${x[axis]! - 1}i))`, "u32");
+      const at = e.bind(`u32(clamp(${e.input(1, inner)}, 0i, ${x[axis] - 1}i))`, "u32");
       return e.input(0, index.replace(x, axis, indices.length, at));
     },
   },
   // The adjoint adds every cotangent row to the row it was taken from.
   vjp: ({ inputs: [x, indices], attrs: { axis } }, g) => {
-    const n = x!.shape[axis]!;
-    const count = indices!.size;
-    const rows = reshape(g, { shape: [...x!.shape.slice(0, axis), count, ...x!.shape.slice(axis + 1)] });
-    const clamped = clampIndex(indices!, n);
+    const n = x.shape[axis];
+    const count = indices.size;
+    const rows = reshape(g, { shape: [...x.shape.slice(0, axis), count, ...x.shape.slice(axis + 1)] });
+    const clamped = clampIndex(indices, n);
     if (count * n > DENSE) return [scatterRows(rows, reshape(clamped, { shape: [1, count] }), axis, n), null];
     const hit = reshape(equal(reshape(clamped, { shape: [count, 1] }), arange(n)), {
-      shape: [count, n, ...x!.shape.slice(axis + 1).map(() => 1)],
+      shape: [count, n, ...x.shape.slice(axis + 1).map(() => 1)],
     });
     return [sum(where(hit, expandDims(rows, { axis: axis + 1 }), 0), { axes: [axis] }), null];
   },
-  jvp: (c, [t]) => take(t!, c.inputs[1]!, c.attrs),
+  jvp: (c, [t]) => take(t!, c.inputs[1], c.attrs),
   // Examples lie one behind the other along the axis, and each takes from its own.
   batch({ inputs: [x, indices], batched, size: batch, attrs: { axis }, full }) {
-    if (!batched[1]) return take(x!, indices!, { axis: axis + 1 });
+    if (!batched[1]) return take(x, indices, { axis: axis + 1 });
     const all = full(0);
     const shape = all.shape.slice(1);
-    const n = shape[axis]!;
+    const n = shape[axis];
     const behind = moveAxis(all, 0, axis);
     const joined = reshape(behind, { shape: shape.map((m, k) => (k === axis ? batch * m : m)) });
-    const first = reshape(mul(arange(batch), n), { shape: [batch, ...indices!.shape.slice(1).map(() => 1)] });
-    return moveAxis(take(joined, add(clampIndex(indices!, n), first), { axis }), axis, 0);
+    const first = reshape(mul(arange(batch), n), { shape: [batch, ...indices.shape.slice(1).map(() => 1)] });
+    return moveAxis(take(joined, add(clampIndex(indices, n), first), { axis }), axis, 0);
   },
 };
 
@@ -81,7 +81,7 @@ export function take(x: Tensor, indices: Tensor, options: { axis?: number } = {}
         ? '; a number given to a compiled function is an f32 tensor inside: cast("i32") it, or list its position in static'
         : ""),
   );
-  check(x.shape[axis]! > 0 || indices.size === 0, "take", () => `axis ${axis} of ${show(x.shape)} is empty`);
+  check(x.shape[axis] > 0 || indices.size === 0, "take", () => `axis ${axis} of ${show(x.shape)} is empty`);
   const shape = [...x.shape.slice(0, axis), ...indices.shape, ...x.shape.slice(axis + 1)];
   checkShape("take", shape);
   return node(takeOp, [x, cast(indices, "i32")], { axis }, shape, x.dtype);

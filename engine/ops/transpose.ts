@@ -9,11 +9,11 @@ const op: Op<{ axes: readonly number[] }> = {
   lowering: {
     kind: "map",
     cost: 0,
-    emit: (e, index) => e.input(0, index.untranspose(e.inputs[0]!.shape, e.attrs.axes)),
+    emit: (e, index) => e.input(0, index.untranspose(e.inputs[0].shape, e.attrs.axes)),
   },
   vjp: (c, g) => [transpose(g, { axes: c.attrs.axes.map((_, k) => c.attrs.axes.indexOf(k)) })],
   jvp: (c, [t]) => transpose(t!, c.attrs),
-  batch: (c) => transpose(c.inputs[0]!, { axes: [0, ...c.attrs.axes.map((k) => k + 1)] }),
+  batch: (c) => transpose(c.inputs[0], { axes: [0, ...c.attrs.axes.map((k) => k + 1)] }),
 };
 
 /** Axis k of the result is axis axes[k] of x; without axes the order is reversed. */
@@ -32,7 +32,7 @@ export function transpose(x: Tensor, options: { axes?: readonly number[] } = {})
     op,
     [x],
     { axes },
-    axes.map((k) => x.shape[k]!),
+    axes.map((k) => x.shape[k]),
     x.dtype,
   );
 }

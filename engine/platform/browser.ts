@@ -129,7 +129,7 @@ export const platform: Platform = {
     const start = normal(folder) === "" ? "" : `${normal(folder)}/`;
     const names = new Set<string>();
     for (const path of files.keys()) {
-      if (path.startsWith(start)) names.add(path.slice(start.length).split("/")[0]!);
+      if (path.startsWith(start)) names.add(path.slice(start.length).split("/")[0]);
     }
     if (names.size > 0) return [...names].sort();
     if (files.has(normal(folder))) {

@@ -133,7 +133,7 @@ async function adapterNames(): Promise<string[]> {
   try {
     await (webgpu.create(["adapter=\u0001"]) as GPU).requestAdapter();
   } catch (error) {
-    return [...(error as Error).message.matchAll(/name: '(.*)'/g)].map((match) => match[1]!);
+    return [...(error as Error).message.matchAll(/name: '(.*)'/g)].map((match) => match[1]);
   }
   return [];
 }
@@ -162,7 +162,7 @@ function load(path: string): boolean {
   const { RTLD_NOW, RTLD_GLOBAL } = constants.dlopen;
   const RTLD_NODELETE = 0x1000;
   try {
-    process.dlopen({ exports: {} }, path, RTLD_NOW! | RTLD_GLOBAL! | RTLD_NODELETE);
+    process.dlopen({ exports: {} }, path, RTLD_NOW | RTLD_GLOBAL | RTLD_NODELETE);
     return true;
   } catch (error) {
     // It is no Node addon, and Node says so after it has loaded it.

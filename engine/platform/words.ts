@@ -11,8 +11,8 @@ export function splitWords(words: readonly string[]): { args: readonly string[];
   let tune = false;
   const args: string[] = [];
   for (let k = 0; k < words.length; k++) {
-    const word = words[k]!;
-    if (word === "--profile") profile = /\.json$/.test(words[k + 1] ?? "") ? words[++k]! : true;
+    const word = words[k];
+    if (word === "--profile") profile = /\.json$/.test(words[k + 1] ?? "") ? words[++k] : true;
     else if (word.startsWith("--profile=")) profile = word.slice(10) || true;
     else if (word === "--tune") tune = true;
     else args.push(word);

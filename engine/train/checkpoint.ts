@@ -110,7 +110,7 @@ function checkNotes(
     fail("its pseudo-Dice", dice, `two lists of ${classes} counts`);
   }
   const [both, sum] = counts as [number[], number[]];
-  if (both.some((value, c) => 2 * value > sum[c]! * (1 + 1e-9))) {
+  if (both.some((value, c) => 2 * value > sum[c] * (1 + 1e-9))) {
     fail("its pseudo-Dice", dice, "counts whose Dice is at most 1");
   }
   for (const [name, value] of Object.entries({ average, best })) {

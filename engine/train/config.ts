@@ -192,9 +192,9 @@ export async function resumableConfig<D extends ConfigDefaults & { resume: Entry
   const values = config(before, args) as Config<D>;
   for (const key of Object.keys(defaults)) {
     if (key === "resume" || !Object.hasOwn(stored, key) || rules.change.includes(key)) continue;
-    if (written(values[key] as ConfigValue) === written(stored[key]!)) continue;
+    if (written(values[key] as ConfigValue) === written(stored[key])) continue;
     throw new ConfigError(
-      `--${key}: a resumed run keeps what it was started with (${written(stored[key]!)}); it can change ` +
+      `--${key}: a resumed run keeps what it was started with (${written(stored[key])}); it can change ` +
         `${rules.change.map((name) => `--${name}`).join(", ")}`,
     );
   }

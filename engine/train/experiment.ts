@@ -210,7 +210,7 @@ export class Experiment {
       }
     }
     const other = this.#results.find((result) => result.seed === seed && result.variants[variant]);
-    const wanted = other && outline(other.variants[variant]!);
+    const wanted = other && outline(other.variants[variant]);
     if (!wanted || got.join() === wanted.join()) return;
     const at = got.findIndex((each, k) => each !== wanted[k]);
     throw new VoxgradError(

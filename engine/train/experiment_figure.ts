@@ -100,7 +100,7 @@ function panel(block: Block, column: Column, index: number, x0: number, top: num
     const y = top + HEAD + (at + 0.5) * ROW;
     const { mark } = row;
     if (!mark) continue;
-    const colour = row.muted ? "#666666" : COLOURS[0]!;
+    const colour = row.muted ? "#666666" : COLOURS[0];
     parts.push(drawMark(mark, colour, (value) => round(x(value)), y));
     parts.push(
       text(right + 8, y + 4, mark.label, 'font-size="11" fill="#333" style="font-variant-numeric:tabular-nums"'),

@@ -91,12 +91,12 @@ function notes({ seeds, reference, groups }: ExperimentState): string[] {
 const meanRows = (group: Group, measures: readonly Measure[]): string[][] =>
   group.arms.map((
     { arm, seeds, cells },
-  ) => [arm.title, String(seeds.length), ...cells.map((cell, m) => meanText(cell, measures[m]!))]);
+  ) => [arm.title, String(seeds.length), ...cells.map((cell, m) => meanText(cell, measures[m]))]);
 
 const differenceRows = (group: Group, { measures, reference }: ExperimentState): string[][] =>
   group.arms
     .filter(({ arm }) => arm.name !== reference.name)
-    .map(({ arm, cells }) => [arm.title, ...cells.map((cell, m) => differenceText(cell, measures[m]!))]);
+    .map(({ arm, cells }) => [arm.title, ...cells.map((cell, m) => differenceText(cell, measures[m]))]);
 
 /** table.md: for each group the means, and the differences to the reference arm. */
 export function markdown(state: ExperimentState): string {
@@ -140,7 +140,7 @@ export function experimentJson(
       arms: rows.map(({ arm, seeds: own, cells }) => ({
         arm: arm.name,
         seeds: own,
-        measures: Object.fromEntries(cells.map((cell, m) => [measures[m]!.name, cell])),
+        measures: Object.fromEntries(cells.map((cell, m) => [measures[m].name, cell])),
       })),
     })),
     runs: results.map(({ arm, seed, extra }) => ({ arm, seed, ...extra })),
@@ -180,7 +180,7 @@ export function armsSvg(state: ExperimentState): string {
       marks: cells.map((
         { mean, bySeed },
         m,
-      ) => (bySeed.length === 0 ? undefined : { mean, dots: bySeed, label: shown(mean, measures[m]!.digits) })),
+      ) => (bySeed.length === 0 ? undefined : { mean, dots: bySeed, label: shown(mean, measures[m].digits) })),
     })),
   }));
   const columns = measures.map((measure) => ({
@@ -204,7 +204,7 @@ export function differencesSvg(state: ExperimentState): string {
       name: arm.title,
       marks: cells.map(({ difference: d }, m) =>
         d && d.pairs > 0
-          ? { mean: d.mean, interval: [d.low, d.high] as const, label: signed(d.mean, measures[m]!.digits) }
+          ? { mean: d.mean, interval: [d.low, d.high] as const, label: signed(d.mean, measures[m].digits) }
           : undefined
       ),
     })),
@@ -267,7 +267,7 @@ export async function reportHtml(state: ExperimentState): Promise<string> {
       ) => [
         groupTitle(group, state),
         String(seed),
-        ...row.cells.map((cell, m) => shown(cell.bySeed[s]!, measures[m]!.digits)),
+        ...row.cells.map((cell, m) => shown(cell.bySeed[s], measures[m].digits)),
       ]);
     });
     const keys = [...new Set(own.flatMap(({ extra }) => Object.keys(extra)))];

@@ -103,19 +103,19 @@ export function summariseArms(
     const having = known.filter((result) => result.variants[variant]);
     const casesOf = (arm: string, seed: number) =>
       having.find((result) => result.arm === arm && result.seed === seed)?.variants[variant];
-    const all = having.flatMap((result) => result.variants[variant]!);
+    const all = having.flatMap((result) => result.variants[variant]);
     const classes = [...new Set(all.flatMap((each) => Object.keys(each.classes)))];
     const groups = classes.length > 1 ? [classes, ...classes.map((name) => [name])] : [classes];
     return groups.map((group): Group => ({
       variant,
-      class: group.length === 1 ? group[0]! : "",
+      class: group.length === 1 ? group[0] : "",
       arms: arms.map((arm) => {
         const own = seeds.filter((seed) => casesOf(arm.name, seed));
         const cells = measures.map((measure): Cell => {
           const table = (name: string, list: readonly number[]) =>
             list.map((seed) => valuesOf(casesOf(name, seed)!, group, measure));
           const values = table(arm.name, own);
-          const bySeed = values.map((cases) => meanOver(group.map((_, c) => meanOver(cases.map((row) => row[c]!)))));
+          const bySeed = values.map((cases) => meanOver(group.map((_, c) => meanOver(cases.map((row) => row[c])))));
           const { mean, deviation } = summarise(bySeed);
           const flat = values.flat(2);
           const missing = flat.filter(Number.isNaN).length;
@@ -147,12 +147,12 @@ function difference(
 ): Difference {
   // [seed][case], NaN where no class is defined in both.
   const bySeed = own.map((cases, s) =>
-    new Map(cases.map((row, k) => [ids[s]![k]!, meanOver(row.map((value, c) => value - other[s]![k]![c]!))]))
+    new Map(cases.map((row, k) => [ids[s][k], meanOver(row.map((value, c) => value - other[s][k][c]))]))
   );
   const names = [...new Set(ids.flat())];
   const table = bySeed.map((values) => names.map((id) => values.get(id) ?? NaN));
   const pairs = table.flat().filter((d) => !Number.isNaN(d));
-  const byCase = names.map((_, k) => meanOver(table.map((row) => row[k]!))).filter((d) => !Number.isNaN(d));
+  const byCase = names.map((_, k) => meanOver(table.map((row) => row[k]))).filter((d) => !Number.isNaN(d));
   const means = table.map(meanOver).filter((d) => !Number.isNaN(d));
   const [higher, lower] = [pairs.filter((d) => d > 0).length, pairs.filter((d) => d < 0).length];
   return {

@@ -55,8 +55,8 @@ export async function readFigures(path: string): Promise<Figure[]> {
     const take = (element: string): string | undefined => {
       const found = new RegExp(`^(<svg\\b[^>]*>)\\s*<${element}>([^<]*)</${element}>`).exec(svg);
       if (!found) return undefined;
-      svg = found[1]! + svg.slice(found[0].length);
-      return unescaped(found[2]!);
+      svg = found[1] + svg.slice(found[0].length);
+      return unescaped(found[2]);
     };
     const title = take("title") ?? name;
     figures.push({ name, title, caption: take("desc") ?? "", svg });
@@ -69,5 +69,5 @@ const NAMED: Readonly<Record<string, string>> = { amp: "&", lt: "<", gt: ">", qu
 const unescaped = (text: string): string =>
   text.replace(
     /&(?:#(\d+)|(amp|lt|gt|quot|apos));/g,
-    (_, code, name) => (name ? NAMED[name]! : Number(code) <= 0x10ffff ? String.fromCodePoint(Number(code)) : "\ufffd"),
+    (_, code, name) => (name ? NAMED[name] : Number(code) <= 0x10ffff ? String.fromCodePoint(Number(code)) : "\ufffd"),
   );

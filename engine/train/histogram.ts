@@ -41,7 +41,7 @@ export class Histogram {
     this.total++;
     if (value < low || value > high) return;
     const bin = Math.floor(((value - low) / (high - low)) * this.counts.length);
-    this.counts[Math.min(bin, this.counts.length - 1)]!++;
+    this.counts[Math.min(bin, this.counts.length - 1)]++;
   }
 
   /** Share of the values in each bin, by unit of the axis; 0 where nothing was added. */
@@ -78,9 +78,9 @@ export function histogramSvg(
   const groups = panels.flatMap((panel) => panel.groups);
   const binsOf = ({ histogram }: HistogramGroup) =>
     `${histogram.counts.length} bins over ${histogram.range.join(" to ")}`;
-  const other = groups.find((group) => binsOf(group) !== binsOf(groups[0]!));
+  const other = groups.find((group) => binsOf(group) !== binsOf(groups[0]));
   check(!other, "histogramSvg", () => {
-    return `the groups share bins, got ${binsOf(groups[0]!)} for "${groups[0]!.name}", ${binsOf(other!)} for "${
+    return `the groups share bins, got ${binsOf(groups[0])} for "${groups[0].name}", ${binsOf(other!)} for "${
       other!.name
     }"`;
   });
@@ -95,7 +95,7 @@ export function histogramSvg(
     const shapes = panel.groups.map(({ name, histogram }, k) => {
       if (histogram.total === 0) return "";
       const edge = (i: number): number => round(x(domain[0] + ((domain[1] - domain[0]) * i) / histogram.counts.length));
-      const steps = [...densities[k]!].map((value, i) => `V${round(y(value))}H${edge(i + 1)}`).join("");
+      const steps = [...densities[k]].map((value, i) => `V${round(y(value))}H${edge(i + 1)}`).join("");
       const colour = colourOf.get(name);
       return (
         `<path d="M${edge(0)},${round(frame.bottom)}${steps}V${round(frame.bottom)}Z" fill="${colour}" ` +

@@ -61,7 +61,7 @@ export async function findImages(
     // A single channel is known by its name only in the folder of a patient.
     const [, before, name] = (count > 1 ? /^(.+)[/_.-]([^/_.-]+)$/ : /^(.+)\/([^/]+)$/).exec(stem) ?? [];
     const channel = names.indexOf(name?.toLowerCase() ?? "");
-    return channel >= 0 ? { id: before!, channel } : { id: stem, channel: 0 };
+    return channel >= 0 ? { id: before, channel } : { id: stem, channel: 0 };
   };
   let found = single ? [] : await imagesIn(folder, 0);
   if (single) {
@@ -116,7 +116,7 @@ export async function findImages(
   const cases: DatasetCase[] = [];
   stems.forEach((stem, k) => {
     const images = files.get(stem)!;
-    const id = ids[k]!;
+    const id = ids[k];
     const fail = (message: string): void => {
       faulty.add(stem);
       onFault(id, new VoxgradError(message));

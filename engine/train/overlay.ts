@@ -97,7 +97,7 @@ function chooseSlices(item: OverlayCase, view: View, count: number): number[] {
   );
   const from = showing.length > 0 ? showing : all;
   const chosen = new Set(
-    Array.from({ length: count }, (_, i) => from[Math.round(((i + 0.5) / count) * (from.length - 1))]!),
+    Array.from({ length: count }, (_, i) => from[Math.round(((i + 0.5) / count) * (from.length - 1))]),
   );
   const marked = (item.marked ?? []).slice(0, count).map(({ slice }) => slice);
   for (const slice of marked.filter((each) => !chosen.has(each))) {
@@ -193,7 +193,7 @@ function drawTile(
     const plane = cut(labels, item.image.shape, view, slice);
     sets.forEach((values, k) => {
       const [shown, value] = values.length === 1
-        ? [plane, values[0]!]
+        ? [plane, values[0]]
         : [plane.map((v) => Number(values.includes(v))), 1];
       const path = outline(shown, columns, rows, value, [across, down]);
       if (path !== "") parts.push(`<path d="${path}" ${STYLES[style](labelColour(first + k))}/>`);
@@ -218,7 +218,7 @@ function drawTile(
 function diceOf(prediction: Labels, reference: Labels, values: readonly number[]): number {
   let [both, either] = [0, 0];
   for (let i = 0; i < reference.length; i++) {
-    const [a, b] = [values.includes(prediction[i]!), values.includes(reference[i]!)];
+    const [a, b] = [values.includes(prediction[i]), values.includes(reference[i])];
     both += Number(a && b);
     either += Number(a) + Number(b);
   }
@@ -307,7 +307,7 @@ function legend(
   const places = inLines([...names.map((name) => 46 + Math.ceil(textWidth(name))), textWidth(kinds)], room)
     .map(({ x, line }) => ({ x: LEFT + x, y: top + LINE * line }));
   const parts = names.flatMap((name, index) => {
-    const { x, y } = places[index]!;
+    const { x, y } = places[index];
     const [colour, isContext] = [labelColour(index + 1), index >= classes.length];
     const fill = isContext || contexts.length === 0 ? `fill="${colour}" fill-opacity="0.45"` : 'fill="none"';
     const stroke = isContext ? "" : ` stroke="${colour}" stroke-width="1.8"`;

@@ -115,7 +115,7 @@ export function legendOf(
 ): LegendEntry[] {
   const entries = new Map<string, LegendEntry>();
   for (const { name, colour } of groups) {
-    if (!entries.has(name)) entries.set(name, { name, colour: colour ?? colours[entries.size % colours.length]! });
+    if (!entries.has(name)) entries.set(name, { name, colour: colour ?? colours[entries.size % colours.length] });
   }
   return [...entries.values()];
 }
@@ -124,12 +124,12 @@ function drawLegend(entries: readonly LegendEntry[], top: number, width: number)
   const names = entries.map(({ name }) => shortened(name, width - 32 - 42));
   const places = inLines(names.map((name) => 42 + textWidth(name)), width - 32);
   const parts = entries.flatMap(({ colour, line }, k) => {
-    const [x, y] = [round(16 + places[k]!.x), top + 20 * places[k]!.line];
+    const [x, y] = [round(16 + places[k].x), top + 20 * places[k].line];
     return [
       line
         ? `<path d="M${x},${y + 9}h16" stroke="${colour}" stroke-width="1.5" stroke-dasharray="4 3"/>`
         : `<rect x="${x}" y="${y + 3}" width="14" height="11" rx="2" fill="${colour}"/>`,
-      text(x + 22, y + 13, names[k]!, 'fill="#333"'),
+      text(x + 22, y + 13, names[k], 'fill="#333"'),
     ];
   });
   return { svg: parts.join("\n"), bottom: entries.length > 0 ? top + 20 * places.at(-1)!.line + 26 : top };

@@ -49,6 +49,7 @@ export const LABEL_COLOURS: readonly string[] = [
 export const labelColour = (value: number): string => LABEL_COLOURS[(value - 1) % LABEL_COLOURS.length];
 
 export const escapeXml = (text: string): string =>
+  // deno-lint-ignore no-control-regex
   text.replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`).replace(/[\0-\x08\x0b\x0c\x0e-\x1f]/g, " ");
 
 /** The start of an SVG document on white. */
@@ -80,7 +81,7 @@ export function chartSvg(panels: readonly Panel[], options: { title?: string; xL
   const height = head + heads.reduce((sum, { extra }) => sum + PANEL_HEIGHT + extra, 0) + 34;
   const steps = panels.flatMap((panel) => Object.values(panel.series).flatMap((points) => points.map((p) => p[0])));
   const [first, last] = extent(steps.filter(Number.isFinite), [0, 1]);
-  const body = panels.map((panel, index) => drawPanel(panel, heads[index]!, tops[index]!, [first, last]));
+  const body = panels.map((panel, index) => drawPanel(panel, heads[index], tops[index], [first, last]));
   return [
     openSvg(WIDTH, height),
     title ? text(MARGIN.left, 27, shortened(title, ROOM, 18), 'font-size="17" font-weight="600" fill="#1a1a1a"') : "",
@@ -206,12 +207,12 @@ function headOf(panel: Panel): Head {
   const curves = Object.entries(panel.series).map(([name, points], index) => ({
     name,
     points: thin(points),
-    colour: colours[index % colours.length]!,
+    colour: colours[index % colours.length],
   }));
   const labels = Object.values(panel.series).map((points, k) => {
     const last = [...points].reverse().find((p) => Number.isFinite(p[1]))?.[1];
     const value = panel.latest === false ? "" : ` ${last === undefined ? "-" : short(last)}`;
-    const { name, colour } = curves[k]!;
+    const { name, colour } = curves[k];
     return { label: shortened(name, ROOM - 36 - textWidth(value)) + value, colour };
   });
   const title = shortened(panel.title, ROOM, 15);
@@ -228,8 +229,8 @@ function headOf(panel: Panel): Head {
     extra: lines * LINE,
     labels: labels.map((each, k) => ({
       ...each,
-      x: MARGIN.left + places[k]!.x,
-      line: beside ? 0 : places[k]!.line + 1,
+      x: MARGIN.left + places[k].x,
+      line: beside ? 0 : places[k].line + 1,
     })),
   };
 }

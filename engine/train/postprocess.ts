@@ -83,20 +83,20 @@ export class PostprocessingChoice {
   #note(what: string, labels: Uint8Array, reference: Volume, labelsPresent?: readonly number[]): void {
     const list = this.#dice.get(what) ?? [];
     const dice = this.#diceOf(labels, reference);
-    list.push(dice.map((each, k) => (isAnnotated(this.#targets[k]!.values, labelsPresent) ? each : NaN)));
+    list.push(dice.map((each, k) => (isAnnotated(this.#targets[k].values, labelsPresent) ? each : NaN)));
     this.#dice.set(what, list);
   }
 
   /** Dice of every target; NaN where neither has it. */
   #diceOf(labels: Uint8Array, reference: Volume): number[] {
     const counts = new Float64Array(256 * 256);
-    for (let i = 0; i < labels.length; i++) counts[labels[i]! * 256 + reference.data[i]!]++;
+    for (let i = 0; i < labels.length; i++) counts[labels[i] * 256 + reference.data[i]]++;
     const known = [...Array(256).keys()].filter((value) => value !== this.#plan.ignoreLabel);
     return this.#targets.map(({ values }) => {
       let [both, either] = [0, 0];
       for (const a of known) {
         for (const b of known) {
-          const here = counts[a * 256 + b]!;
+          const here = counts[a * 256 + b];
           if (here === 0) continue;
           const [mine, theirs] = [values.includes(a), values.includes(b)];
           if (mine && theirs) both += here;
@@ -110,7 +110,7 @@ export class PostprocessingChoice {
   /** Mean Dice of each target over the cases. */
   #means(what: string): number[] {
     const cases = this.#dice.get(what)!;
-    return this.#targets.map((_, k) => summarise(cases.map((dice) => dice[k]!)).mean);
+    return this.#targets.map((_, k) => summarise(cases.map((dice) => dice[k])).mean);
   }
 
   /** @throws VoxgradError when no case was added */
@@ -119,7 +119,7 @@ export class PostprocessingChoice {
     const before = this.#means("false");
     const over = (means: readonly number[]): number => summarise(means).mean;
     const better = (now: readonly number[], then: readonly number[]): boolean =>
-      over(now) > over(then) && now.every((value, k) => !(value < then[k]!));
+      over(now) > over(then) && now.every((value, k) => !(value < then[k]));
     const whole = this.#targets.length > 1 && better(this.#means("true"), before);
     const base = this.#means(`${whole}`);
     const after = [...base];
@@ -128,10 +128,10 @@ export class PostprocessingChoice {
       const means = this.#means(`${whole} ${k}`);
       if (!better(means, base)) continue;
       keepLargest.push(target);
-      after[k] = means[k]!;
+      after[k] = means[k];
     }
     const orNull = (value: number): number | null => (Number.isNaN(value) ? null : value);
-    const dice = this.#targets.map(({ name }, k) => ({ name, before: orNull(before[k]!), after: orNull(after[k]!) }));
+    const dice = this.#targets.map(({ name }, k) => ({ name, before: orNull(before[k]), after: orNull(after[k]) }));
     return { format: FORMAT, keepLargest, cases: this.#cases, dice };
   }
 }

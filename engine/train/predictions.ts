@@ -90,7 +90,7 @@ export class Predictions {
     this.#scans.set(item.id, scan);
     const before = this.#records.get(item.id);
     if (this.#options.overwrite) return "--overwrite";
-    if (!before) return (await this.output.has(names[0]!)) ? "nothing tells what it was made from" : "new";
+    if (!before) return (await this.output.has(names[0])) ? "nothing tells what it was made from" : "new";
     if (!sameContent(before.scan, scan)) return "the scan is another";
     if (!sameContent(before.sources, this.#options.sources)) return "it was made by other weights or supports";
     if (before.voxgrad !== VERSION) return `it was made by voxgrad ${show(before.voxgrad)}`;

@@ -31,5 +31,5 @@ const sorted = (_: string, value: unknown): unknown =>
 /** Whether a path lies in a folder, or is it, whatever links lead there. */
 export async function isWithin(path: string, folder: string): Promise<boolean> {
   const [inner, outer] = await Promise.all([path, folder].map((each) => platform.realPath(each)));
-  return inner === outer || inner!.startsWith(outer!.endsWith("/") ? outer! : `${outer}/`);
+  return inner === outer || inner.startsWith(outer.endsWith("/") ? outer : `${outer}/`);
 }

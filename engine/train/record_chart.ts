@@ -28,7 +28,7 @@ export function recordChart(
     classes.map((name, c) => [name, validated ? byEpoch((e) => e.dice?.[c]) : curve((r) => r.dice[c])]),
   );
   if (validated) dice["moving average"] = byEpoch((e) => e.average);
-  const colours = [...classes.map((_, c) => LABEL_COLOURS[c % LABEL_COLOURS.length]!), "#1a1a1a"];
+  const colours = [...classes.map((_, c) => LABEL_COLOURS[c % LABEL_COLOURS.length]), "#1a1a1a"];
   const panels: Panel[] = [
     { title: "Loss", series: loss, smooth: true },
     { title: `Pseudo-Dice (${validated ? "validation" : "training"} patches)`, series: dice, range: [0, 1], colours },

@@ -90,7 +90,7 @@ export async function writeComparison(run: RunFolder, comparison: Comparison): P
 async function chartOf(folder: string, names?: readonly string[]): Promise<string | undefined> {
   const { records, epochs } = await readLogs(folder);
   if (records.length === 0) return undefined;
-  const { dice } = records[0]!;
+  const { dice } = records[0];
   // Names of other curves would be taken for these.
   const classes = names?.length === dice.length ? names : dice.map((_, c) => `class ${c + 1}`);
   const numbers = records.map((record) => ({ ...record, dice: record.dice.map((d) => d ?? NaN) }));
@@ -146,9 +146,9 @@ function classTable(summary: Summary): string {
   const unannotated = Object.values(summary.undefined).map(({ TP }) => TP ?? 0);
   const some = unannotated.some((count) => count > 0);
   const rows = Object.entries(summary.mean).map(([key, mean], k): Cell[] => {
-    const { Dice, HD95 } = summary.undefined[key]!;
-    const counts = [Dice! - unannotated[k]!, HD95! - Dice!, ...(some ? [unannotated[k]!] : [])];
-    return [summary.class_names[key]!, ...MEASURES.map(([name]) => mean[name]), ...counts];
+    const { Dice, HD95 } = summary.undefined[key];
+    const counts = [Dice! - unannotated[k], HD95! - Dice!, ...(some ? [unannotated[k]] : [])];
+    return [summary.class_names[key], ...MEASURES.map(([name]) => mean[name]), ...counts];
   });
   if (rows.length > 1) rows.push(["mean", ...MEASURES.slice(0, 5).map(([name]) => summary.foreground_mean[name])]);
   const note =
@@ -171,7 +171,7 @@ function caseTable(summary: Summary): string {
     const id = prediction_file.split("/").at(-1)!.replace(/\.nii(\.gz)?$/, "");
     return Object.entries(metrics).map(([key, values]): Cell[] => [
       id,
-      `${summary.class_names[key]!}${values.TP === null ? " (not annotated)" : ""}`,
+      `${summary.class_names[key]}${values.TP === null ? " (not annotated)" : ""}`,
       ...MEASURES.map(([name]) => values[name]),
     ]);
   });

@@ -164,8 +164,8 @@ export class RunFolder {
 
   /** The path of a name, which may hold names from elsewhere and never leads out of the folder. */
   #inside(name: string): string {
-    // deno-lint-ignore no-control-regex
     const odd = name.split("/").find((part) =>
+      // deno-lint-ignore no-control-regex
       part === "" || part === "." || part === ".." || /[\\\u0000-\u001f\u007f]/.test(part)
     );
     if (odd !== undefined) {

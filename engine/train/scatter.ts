@@ -66,7 +66,7 @@ function checkPoints(panel: ScatterPanel): void {
     if (wrong < 0) continue;
     throw new VoxgradError(
       `scatterSvg: ${panel.title}: point ${wrong} of "${name}" is (${
-        points[wrong]!.join(", ")
+        points[wrong].join(", ")
       }), wanted finite numbers; ` +
         "leave out what is not defined",
     );

@@ -73,13 +73,13 @@ export interface Predictor {
 
 const logitsOf = (network: Network, params: any, image: Tensor): Tensor => {
   const logits = network.apply(params, image, { train: false });
-  return logits instanceof Tensor ? logits : logits[0]!;
+  return logits instanceof Tensor ? logits : logits[0];
 };
 
 /** x [N, K, d, h, w] mirrored along the axes of space whose flag [3] is above 0. */
 function mirrored(x: Tensor, flags: Tensor, axes: readonly number[]): Tensor {
   return axes.reduce((y, axis) => {
-    const n = y.shape[axis + 2]!;
+    const n = y.shape[axis + 2];
     const flag = reshape(slice(flags, { start: [axis], end: [axis + 1] }), { shape: [1] });
     const voxels = where(greater(flag, 0), sub(n - 1, arange(n)), arange(n));
     return take(y, voxels, { axis: axis + 2 });
@@ -99,9 +99,9 @@ function mergeBackgrounds(
   if (backgrounds === 1) return outputs;
   const merged = outputs.slice((backgrounds - 1) * count);
   for (let i = 0; i < count; i++) {
-    let all = outputs[i]!;
+    let all = outputs[i];
     for (let k = 1; k < backgrounds; k++) {
-      const other = outputs[k * count + i]!;
+      const other = outputs[k * count + i];
       all = how === "sum" ? all + other : Math.max(all, other);
     }
     merged[i] = all;
@@ -143,7 +143,7 @@ class Forward {
 
   #noLogits(): Tensor {
     const [batch, , ...patch] = this.#shape;
-    return zeros([batch!, this.#classes, ...patch]);
+    return zeros([batch, this.#classes, ...patch]);
   }
 
   async run(patches: Float32Array<ArrayBuffer>, scan: string): Promise<Float32Array> {
@@ -201,10 +201,10 @@ class Forward {
 
 /** The mean of arrays; of one the array itself. */
 function meanOf([first, ...others]: readonly Float32Array<ArrayBuffer>[]): Float32Array<ArrayBuffer> {
-  if (others.length === 0) return first!;
-  const mean = first!.slice();
-  for (const other of others) for (let i = 0; i < mean.length; i++) mean[i]! += other[i]!;
-  for (let i = 0; i < mean.length; i++) mean[i]! /= others.length + 1;
+  if (others.length === 0) return first;
+  const mean = first.slice();
+  for (const other of others) for (let i = 0; i < mean.length; i++) mean[i] += other[i];
+  for (let i = 0; i < mean.length; i++) mean[i] /= others.length + 1;
   return mean;
 }
 
@@ -213,9 +213,9 @@ function preparedShape(image: Volume, plan: Plan): Triple {
   const codes = axisCodes(image.affine);
   const from = ["LR", "PA", "IS"].map((pair) => [...codes].findIndex((letter) => pair.includes(letter)));
   const along = (values: Triple): Triple => {
-    const [x, y, z] = plan.orientation === "RAS" ? from.map((k) => values[k]!) : values;
-    const [a, b, c] = plan.transpose.map((k) => [z!, y!, x!][k]!);
-    return [a!, b!, c!];
+    const [x, y, z] = plan.orientation === "RAS" ? from.map((k) => values[k]) : values;
+    const [a, b, c] = plan.transpose.map((k) => [z, y, x][k]);
+    return [a, b, c];
   };
   return resampledShape(along(image.shape), along(image.spacing), plan.spacing);
 }
@@ -236,10 +236,10 @@ function checkMembers(members: readonly Member[]): void {
   for (const member of members.slice(1)) {
     for (const key of ["labels", "regions", "transpose", "orientation", "channels"] as const) {
       check(
-        said(member, key) === said(members[0]!, key),
+        said(member, key) === said(members[0], key),
         "predictor",
         () =>
-          `the networks differ in ${key}: ${said(members[0]!, key)} and ${said(member, key)}; predict with each alone`,
+          `the networks differ in ${key}: ${said(members[0], key)} and ${said(member, key)}; predict with each alone`,
       );
     }
   }
@@ -271,7 +271,7 @@ export function predictor(members: readonly Member[], options: SegmentOptions = 
       : [member]
   );
   const forwards = alone.map((member) => new Forward(member, batch, mirror));
-  const { plan } = members[0]!;
+  const { plan } = members[0];
   const classes = outputChannels(plan);
   const window = (member: Member) => ({ patch: member.plan.patch, step, batch, classes: outputsOf(member) });
 
@@ -300,7 +300,7 @@ export function predictor(members: readonly Member[], options: SegmentOptions = 
         // All members go through the image side by side, so the first tells how far they are.
         runs.push(await start(forward, image, k === 0 ? (options.onProgress ?? (() => {})) : () => {}));
       }
-      const { geometry } = runs[0]!;
+      const { geometry } = runs[0];
       const labels = new SourceVolume((length) => new Uint8Array(length), geometry);
       const channels = classes;
       const certain = (length: number): Float32Array<ArrayBuffer> => {

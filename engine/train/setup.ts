@@ -182,7 +182,7 @@ export class Training {
     this.steps = Math.max(options.epochs * options.epoch, options.steps) || (onPhantoms ? 120 : 800);
     this.regions = plan.regions?.map((region) => region.values);
     this.classes = plan.regions?.map((region) => region.name) ?? plan.labels.slice(1);
-    const axes = plan.transpose.flatMap((axis, k) => (options.flips.includes("zyx"[axis]!) ? [k] : []));
+    const axes = plan.transpose.flatMap((axis, k) => (options.flips.includes("zyx"[axis]) ? [k] : []));
     const chain = options.augment === "auto" ? (onPhantoms ? "mirror" : "nnunet") : options.augment;
     const scaling = chain === "scale" ? { scaling: { p: 1, factor: [0.9, 1.1] as const } } : {};
     this.#changes = {
@@ -251,7 +251,7 @@ export class Training {
     const own = sets
       .map(({ name }) => ids.filter((id) => this.#items.get(id)!.set === name))
       .filter((list) => list.length > 0);
-    return rule === "equal" || own.length === 0 ? own : [own[(step - 1) % own.length]!];
+    return rule === "equal" || own.length === 0 ? own : [own[(step - 1) % own.length]];
   }
 
   /** The batch of a step (from 1), to be augmented. It depends on seed, split, step and --sets alone. */
@@ -290,10 +290,10 @@ export class Training {
         const patches = await this.#patches(this.#draws.validation.fork(k), [split.val], drawn);
         using found = await figures(patches);
         const values = await found.data();
-        sum = sum.map((value, at) => value + values[at]!);
+        sum = sum.map((value, at) => value + values[at]);
       }
-      const dice = this.classes.map((_, c) => (2 * sum[1 + c]!) / sum[1 + this.classes.length + c]!);
-      return { loss: sum[0]! / count, dice };
+      const dice = this.classes.map((_, c) => (2 * sum[1 + c]) / sum[1 + this.classes.length + c]);
+      return { loss: sum[0] / count, dice };
     };
   }
 
@@ -364,7 +364,7 @@ export class Training {
     await fold.run.write(
       "overlay.svg",
       overlaySvg(
-        shown.map((item, k) => ({ ...item, measured: cases[k]!.classes })),
+        shown.map((item, k) => ({ ...item, measured: cases[k].classes })),
         { labels: plan.labels, regions: plan.regions },
       ),
     );
@@ -431,14 +431,14 @@ async function openIn(run: RunFolder, options: TrainingOptions, phantoms: Phanto
   if (!chosen.every((index) => splits[index])) {
     throw new ConfigError(`--fold: got "${options.fold}", wanted 0 to ${splits.length - 1}, each or all`);
   }
-  for (const index of chosen) checkAnnotated(dataset, splits[index]!, `${run.path}/splits.json, fold ${index}`);
+  for (const index of chosen) checkAnnotated(dataset, splits[index], `${run.path}/splits.json, fold ${index}`);
   const plan = await choosePlan(options, run, dataset, onPhantoms ? phantoms : undefined);
   const classes = plan.regions?.map((region) => region.name) ?? plan.labels.slice(1);
   print(`Data: ${folder}, ${dataset.cases.length} cases; ${classes.join(", ")}`);
   for (const set of dataset.sets ?? []) {
     const count = dataset.cases.filter((item) => item.set === set.name).length;
     const annotated = dataset.labels.filter(({ value }) => value > 0 && (set.labelsPresent?.includes(value) ?? true));
-    const together = (set.merged ?? []).map((list) => list.map((value) => dataset.labels[value]!.name).join(" or "));
+    const together = (set.merged ?? []).map((list) => list.map((value) => dataset.labels[value].name).join(" or "));
     print(`  set ${set.name}: ${count} cases; ${[...annotated.map((label) => label.name), ...together].join(", ")}`);
   }
   const partial = dataset.cases.filter((item) => item.labelsPresent).length;
@@ -447,11 +447,11 @@ async function openIn(run: RunFolder, options: TrainingOptions, phantoms: Phanto
     folder: storeFolder(options.cache, dataset, plan),
     workers: options.workers,
     memory: options.memory * 1e9,
-    ids: [...new Set(chosen.flatMap((index) => [...splits[index]!.train, ...splits[index]!.val]))].sort(),
+    ids: [...new Set(chosen.flatMap((index) => [...splits[index].train, ...splits[index].val]))].sort(),
   });
   const folds = chosen.map((index): FoldSetup => ({
     name: `fold ${index}`,
-    split: splits[index]!,
+    split: splits[index],
     run: chosen.length > 1 ? run.folder(`fold_${index}`) : run,
   }));
   return new Training(options, { run, dataset, plan, splits, folds, store });

@@ -37,11 +37,11 @@ export function wilcoxon(
   const ranks = new Array<number>(n);
   let tied = 0;
   for (let from = 0, to = 0; from < n; from = to) {
-    while (to < n && Math.abs(sorted[to]!) === Math.abs(sorted[from]!)) to++;
+    while (to < n && Math.abs(sorted[to]) === Math.abs(sorted[from])) to++;
     ranks.fill(from + 1 + to, from, to);
     tied += (to - from) ** 3 - (to - from);
   }
-  const positive = sorted.reduce((sum, d, i) => sum + (d > 0 ? ranks[i]! : 0), 0);
+  const positive = sorted.reduce((sum, d, i) => sum + (d > 0 ? ranks[i] : 0), 0);
   const smaller = Math.min(positive, n * (n + 1) - positive);
   const { method = "auto" } = options;
   const exact = method === "exact" || (method === "auto" && n <= EXACT);
@@ -55,7 +55,7 @@ function exactP(ranks: readonly number[], smaller: number): number {
   let top = 0;
   for (const rank of ranks) {
     top += rank;
-    for (let sum = top; sum >= 0; sum--) shares[sum] = (shares[sum]! + (sum >= rank ? shares[sum - rank]! : 0)) / 2;
+    for (let sum = top; sum >= 0; sum--) shares[sum] = (shares[sum] + (sum >= rank ? shares[sum - rank] : 0)) / 2;
   }
   return Math.min(1, 2 * shares.subarray(0, smaller + 1).reduce((a, b) => a + b, 0));
 }
@@ -106,14 +106,14 @@ export function bootstrapInterval(
   const rows = values.filter((row) => row.some((v) => !Number.isNaN(v)));
   const columns = (rows[0] ?? []).map((_, i) => i).filter((i) => rows.some((row) => !Number.isNaN(row[i])));
   const cells = rows.flatMap((row, g) =>
-    columns.flatMap((column, i) => (Number.isNaN(row[column]) ? [] : [{ g, i, value: row[column]! }]))
+    columns.flatMap((column, i) => (Number.isNaN(row[column]) ? [] : [{ g, i, value: row[column] }]))
   );
   const mean = cells.reduce((sum, { value }) => sum + value, 0) / cells.length;
   if (cells.length < 2) return { mean, low: NaN, high: NaN };
   const prng = new Prng(seed);
   const draw = (n: number): Uint32Array => {
     const times = new Uint32Array(n);
-    for (let k = 0; k < n; k++) times[prng.integer(n)]!++;
+    for (let k = 0; k < n; k++) times[prng.integer(n)]++;
     return times;
   };
   const means = new Float64Array(resamples);
@@ -121,7 +121,7 @@ export function bootstrapInterval(
     const [groups, items] = [draw(rows.length), draw(columns.length)];
     let [sum, weight] = [0, 0];
     for (const { g, i, value } of cells) {
-      const times = groups[g]! * items[i]!;
+      const times = groups[g] * items[i];
       sum += times * value;
       weight += times;
     }
@@ -137,5 +137,5 @@ function percentile(sorted: Float64Array, share: number): number {
   const at = share * (sorted.length - 1);
   const below = Math.floor(at);
   const above = Math.min(below + 1, sorted.length - 1);
-  return sorted[below]! + (at - below) * (sorted[above]! - sorted[below]!);
+  return sorted[below] + (at - below) * (sorted[above] - sorted[below]);
 }

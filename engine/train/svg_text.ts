@@ -22,7 +22,7 @@ export function shortened(content: string, room: number, size = 12): string {
   let left = room - textWidth("…", size);
   let count = 0;
   for (; count < characters.length; count++) {
-    left -= textWidth(characters[count]!, size);
+    left -= textWidth(characters[count], size);
     if (left < 0) break;
   }
   return `${characters.slice(0, count).join("").trimEnd()}…`;

@@ -28,7 +28,7 @@ export function writeTable(run: RunFolder, { name, ...table }: ReportTable): Pro
   check(
     odd < 0,
     "writeTable",
-    () => `row ${odd} of ${name} has ${rows[odd]!.length} cells for ${headings.length} headings`,
+    () => `row ${odd} of ${name} has ${rows[odd].length} cells for ${headings.length} headings`,
   );
   return run.writeJson(`${FOLDER}/${name}.json`, table);
 }

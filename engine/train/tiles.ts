@@ -58,8 +58,8 @@ const HEAT: readonly Rgb[] = [[0, 0, 4], [81, 18, 124], [183, 55, 121], [252, 13
 function heat(share: number): Rgb {
   const place = share * (HEAT.length - 1);
   const k = Math.min(HEAT.length - 2, Math.floor(place));
-  const [from, to] = [HEAT[k]!, HEAT[k + 1]!];
-  return [0, 1, 2].map((c) => from[c]! + (place - k) * (to[c]! - from[c]!)) as unknown as Rgb;
+  const [from, to] = [HEAT[k], HEAT[k + 1]];
+  return [0, 1, 2].map((c) => from[c] + (place - k) * (to[c] - from[c])) as unknown as Rgb;
 }
 
 const rgbOf = (colour: string): Rgb => [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16)) as unknown as Rgb;
@@ -71,7 +71,7 @@ function pixelsOf(tile: MapTile | ClassTile, plane: (values: Values) => Float32A
     return Array.from({ length: planes[0]?.length ?? 0 }, (_, i) =>
       planes.reduce<Rgb>((below, own, k) => {
         const colour = rgbOf(labelColour(k + 1));
-        return below.map((v, c) => v + own[i]! * (colour[c]! - v)) as unknown as Rgb;
+        return below.map((v, c) => v + own[i] * (colour[c] - v)) as unknown as Rgb;
       }, [0, 0, 0]));
   }
   const [low, high] = tile.range ?? middleRange(tile.values);
@@ -124,7 +124,7 @@ function legend(
   const places = inLines([...names.map((name) => 42 + textWidth(name)), ...(hasHeat ? [180] : [])], room)
     .map(({ x, line }) => ({ x: MARGIN + Math.round(x), y: top + 18 * line }));
   const parts = names.flatMap((name, k) => {
-    const { x, y } = places[k]!;
+    const { x, y } = places[k];
     return [
       `<rect x="${x}" y="${y}" width="14" height="11" rx="2" fill="${labelColour(k + 1)}"/>`,
       text(x + 20, y + 10, name, 'fill="#333"'),

@@ -47,6 +47,6 @@ export async function trainInBoth(name: string, args: readonly string[]) {
 export function assertAlike(inPage: readonly number[], inNode: readonly number[]): void {
   assert.is(inPage.length, inNode.length);
   inNode.forEach((loss, k) => {
-    assert.ok(Math.abs(inPage[k]! - loss) < 1e-4 * loss, `step ${k + 1}: ${inPage[k]} in the page, ${loss} in Node`);
+    assert.ok(Math.abs(inPage[k] - loss) < 1e-4 * loss, `step ${k + 1}: ${inPage[k]} in the page, ${loss} in Node`);
   });
 }

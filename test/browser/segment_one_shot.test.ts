@@ -80,11 +80,11 @@ function fullest(volume: Volume, value: number): { z: number; rows: number[][] }
   const { data, shape: [X, Y, Z] } = reorient(volume, "LPS");
   const slices = Array.from(
     { length: Z },
-    (_, z) => Array.from({ length: Y }, (_, y) => Array.from({ length: X }, (_, x) => data[(z * Y + y) * X + x]!)),
+    (_, z) => Array.from({ length: Y }, (_, y) => Array.from({ length: X }, (_, x) => data[(z * Y + y) * X + x])),
   );
   const counts = slices.map((rows) => rows.flat().filter((v) => v === value).length);
   const z = counts.indexOf(Math.max(...counts));
-  return { z, rows: slices[z]! };
+  return { z, rows: slices[z] };
 }
 
 /** Where labels are in the slice that has most of them. */
@@ -113,7 +113,7 @@ async function paint(page: Page, view: Locator, rows: readonly (readonly number[
     x: number,
     y: number,
   ): [number, number] => [
-    box.x + ((x + 0.5) * box.width) / rows[0]!.length,
+    box.x + ((x + 0.5) * box.width) / rows[0].length,
     box.y + ((y + 0.5) * box.height) / rows.length,
   ];
   for (const [y, row] of rows.entries()) {
@@ -207,7 +207,7 @@ test("what is painted on a slice in the page is found in the scan, as on the com
     };
     const [painted, found] = [await save(example, "scan_painted.nii.gz"), await save(result, "scan.nii.gz")];
     assert.equal([painted.shape, found.shape], [image.shape, image.shape]);
-    assert.ok(found.affine.every((v, i) => Math.abs(v - image.affine[i]!) < 1e-4));
+    assert.ok(found.affine.every((v, i) => Math.abs(v - image.affine[i]) < 1e-4));
     assert.equal(fullest(painted, 1), { z, rows: rows.map((row) => row.map((value) => Number(value === 1))) });
     assert.is(
       Array.from(painted.data).filter((value) => value !== 0).length,

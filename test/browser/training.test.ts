@@ -10,7 +10,7 @@ let inNode: number[];
 test("twenty steps in Node learn, and give the same bits twice", async () => {
   inNode = await train();
   assert.is(inNode.length, 20);
-  assert.ok(inNode.at(-1)! < 0.8 * inNode[0]!, `losses ${inNode.join(", ")}`);
+  assert.ok(inNode.at(-1)! < 0.8 * inNode[0], `losses ${inNode.join(", ")}`);
   assert.equal(await train(), inNode);
 });
 
@@ -18,7 +18,7 @@ test("twenty steps in Chromium give the losses of Node within 1e-4", async () =>
   const inChromium = await runInBrowser<number[]>(new URL("./training.ts", import.meta.url));
   assert.is(inChromium.length, 20);
   inNode.forEach((loss, step) => {
-    const apart = Math.abs(inChromium[step]! - loss) / Math.abs(loss);
+    const apart = Math.abs(inChromium[step] - loss) / Math.abs(loss);
     assert.ok(apart < 1e-4, `step ${step}: ${loss} in Node, ${inChromium[step]} in Chromium`);
   });
 });

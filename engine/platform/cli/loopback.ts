@@ -34,7 +34,7 @@ export async function serveLoopback(
     { headersTimeout: ASKING, requestTimeout: ASKING, connectionsCheckingInterval: 2_000 },
     (request, response) => {
       const { port: own } = server.address() as AddressInfo;
-      const whole = (request.url ?? "/").split("?")[0]!;
+      const whole = (request.url ?? "/").split("?")[0];
       const path = whole.startsWith(folder) ? whole.slice(folder.length - 1) : "";
       const make = Object.hasOwn(pages, path) ? pages[path] : undefined;
       const welcome = isOwn(request.headers, own, path === "/");

@@ -48,8 +48,8 @@ export async function main(words: readonly string[]): Promise<number> {
       const script = named && ownScripts().includes(named) ? `${ownFolder}${named}.ts` : named;
       const problem = scriptProblem(command, script);
       if (problem) return misunderstood(problem);
-      if (command === "run") return (await import("./run.ts")).run(resolve(script!), args);
-      return (await import("./serve.ts")).serve(resolve(script!), args);
+      if (command === "run") return (await import("./run.ts")).run(resolve(script), args);
+      return (await import("./serve.ts")).serve(resolve(script), args);
     }
     default:
       if (ownScripts().includes(command)) return (await import("./run.ts")).run(`${ownFolder}${command}.ts`, rest);

@@ -10,7 +10,7 @@ import { exitCode, explain, isHelp } from "./explain.ts";
  * @returns the exit code
  */
 export async function run(script: string, args: readonly string[]): Promise<number> {
-  process.argv = [process.argv[0]!, script, ...args];
+  process.argv = [process.argv[0], script, ...args];
   try {
     try {
       await import(pathToFileURL(script).href);

@@ -19,7 +19,7 @@ export async function serve(script: string, args: readonly string[]): Promise<nu
   let port: number | undefined;
   const at = rest.findIndex((word) => word === "--port" || word.startsWith("--port="));
   if (at >= 0) {
-    const word = rest[at]!.startsWith("--port=") ? rest.splice(at, 1)[0]!.slice(7) : rest.splice(at, 2)[1];
+    const word = rest[at].startsWith("--port=") ? rest.splice(at, 1)[0].slice(7) : rest.splice(at, 2)[1];
     port = Number(word);
     if (!word || !Number.isInteger(port) || port < 0 || port > 65_535) {
       console.error(`--port is ${word ?? "missing"}; it must be a number from 0 to 65535`);

@@ -38,12 +38,13 @@ async function strip(path, source) {
     sourcesContent: false,
     tsconfigRaw: { compilerOptions: { verbatimModuleSyntax: true } },
   });
-  // The cache is a convenience: without a writable folder the source is simply made again next time.
   try {
     await mkdir(folder, { recursive: true });
     const temporary = join(folder, `${name}.${process.pid}.tmp`);
     await writeFile(temporary, marked(code));
     await rename(temporary, kept);
-  } catch {}
+  } catch {
+    // The cache is a convenience: without a writable folder the source is made again next time.
+  }
   return marked(code);
 }

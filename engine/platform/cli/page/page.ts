@@ -55,7 +55,7 @@ function start(): void {
   setState("running", "live");
   const words = [...args.value.matchAll(/"((?:[^"\\]|\\.)*)"|(\S+)/g)];
   const name: Start = {
-    args: words.map((word) => (word[1] === undefined ? word[2]! : (JSON.parse(`"${word[1]}"`) as string))),
+    args: words.map((word) => (word[1] === undefined ? word[2] : (JSON.parse(`"${word[1]}"`) as string))),
   };
   worker = new Worker("worker.js", { type: "module", name: JSON.stringify(name) });
   worker.addEventListener("message", (event: MessageEvent<Message>) => show(event.data));

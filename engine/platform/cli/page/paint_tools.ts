@@ -156,7 +156,7 @@ export class PaintTools {
 
   /** The circle at the pointer, and the colour that is painted with. */
   #look(): void {
-    const colour = this.#host.colours[Number(this.#class.value) - 1]!;
+    const colour = this.#host.colours[Number(this.#class.value) - 1];
     this.#class.style.borderColor = colour;
     this.#size.said.textContent = `${this.#size.input.value} voxel${this.#size.input.value === "1" ? "" : "s"}`;
     if (!this.#scan || this.#brush.hidden) return;

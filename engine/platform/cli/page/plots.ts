@@ -17,7 +17,7 @@ const colours = ["--accent", "#e0861a", "#2a9d6f", "#c2478f", "#7a5bd0", "#b0890
 
 /** Adds a point to the curve of that name. */
 export function addPoint(name: string, x: number, y: number): void {
-  const group = name.split(" ")[0]!;
+  const group = name.split(" ")[0];
   const plot = plots.get(group) ?? create(group);
   if (!plot.names.includes(name)) addSeries(plot, name);
   const [steps, ...curves] = plot.data;
@@ -27,7 +27,7 @@ export function addPoint(name: string, x: number, y: number): void {
     steps.push(x);
     for (const curve of curves) curve.push(null);
   }
-  curves[plot.names.indexOf(name)]![steps.length - 1] = y;
+  curves[plot.names.indexOf(name)][steps.length - 1] = y;
   if (plot.stale) return;
   plot.stale = true;
   requestAnimationFrame(() => {
@@ -70,7 +70,7 @@ function create(group: string): Plot {
 }
 
 function addSeries(plot: Plot, name: string): void {
-  const stroke = colour(colours[plot.names.length % colours.length]!);
+  const stroke = colour(colours[plot.names.length % colours.length]);
   plot.chart.addSeries({ label: name, stroke, width: 2, points: { show: false }, spanGaps: true });
   plot.names.push(name);
   plot.data.push(plot.data[0].map(() => null));

@@ -85,7 +85,7 @@ export class Slices {
     const span = white - black;
     const set = ({ input }: Slider, [min, max, value]: readonly number[]): void => {
       Object.assign(input, { min: String(min), max: String(max) });
-      input.valueAsNumber = value!;
+      input.valueAsNumber = value;
     };
     set(this.#level, [black - span, white + span, (black + white) / 2]);
     set(this.#width, [span / 50, 3 * span, span]);
@@ -99,7 +99,7 @@ export class Slices {
     this.#labels = labels;
     const area = scan.shape[1] * scan.shape[2];
     const counts = new Array<number>(scan.shape[0]).fill(0);
-    for (let i = 0; i < labels.length; i++) if (labels[i]! > 0) counts[Math.floor(i / area)]!++;
+    for (let i = 0; i < labels.length; i++) if (labels[i] > 0) counts[Math.floor(i / area)]++;
     this.#tools?.take(scan, labels, new Set(counts.flatMap((n, z) => (n > 0 ? [z] : []))));
     const most = Math.max(...counts);
     this.go(most > 0 ? counts.indexOf(most) : this.#slice);
@@ -146,12 +146,12 @@ export class Slices {
     this.#cover.said.textContent = `${Math.round(100 * cover)} %`;
     const image = this.#context.createImageData(shape[2], shape[1]);
     for (let i = 0, to = 0; i < area; i++, to += 4) {
-      const grey = (255 * (data[this.#slice * area + i]! - black)) / width;
-      const label = this.#labels[this.#slice * area + i]!;
+      const grey = (255 * (data[this.#slice * area + i] - black)) / width;
+      const label = this.#labels[this.#slice * area + i];
       const colour = label > 0 ? this.#colours[(label - 1) % this.#colours.length] : undefined;
       // The array clamps to 0 and 255.
       const under = Math.max(0, Math.min(255, grey));
-      for (let c = 0; c < 3; c++) image.data[to + c] = colour ? under + cover * (colour[c]! - under) : under;
+      for (let c = 0; c < 3; c++) image.data[to + c] = colour ? under + cover * (colour[c] - under) : under;
       image.data[to + 3] = 255;
     }
     this.#context.putImageData(image, 0, 0);
