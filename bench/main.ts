@@ -10,10 +10,10 @@ import { availableParallelism, cpus, loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import mri from "mri";
-import { type Command, type EngineId, findPython, pythonScript, script } from "./asked.ts";
-import { Bench, type Row } from "./bench.ts";
-import { items } from "./items.ts";
-import { report } from "./report.ts";
+import { type Command, type EngineId, findPython, pythonScript, script } from "./peers/asked.ts";
+import { Bench, type Row } from "./peers/bench.ts";
+import { items } from "./peers/items.ts";
+import { report } from "./peers/report.ts";
 
 const defaults = {
   rounds: 7,
@@ -49,9 +49,9 @@ if (chosen.length === 0) {
   process.exit(2);
 }
 
-const here = fileURLToPath(new URL(".", import.meta.url));
+const here = fileURLToPath(new URL("peers/", import.meta.url));
 if (asked.some((name) => name !== "torch") && !existsSync(join(here, "node_modules"))) {
-  console.log("Installing the peers into bench/node_modules");
+  console.log("Installing the peers into bench/peers/node_modules");
   // Their install scripts do nothing that a benchmark needs.
   const npm = process.platform === "win32" ? "npm.cmd" : "npm";
   execFileSync(npm, ["ci", "--prefix", here, "--ignore-scripts", "--no-audit", "--no-fund"], {
@@ -63,10 +63,10 @@ if (asked.some((name) => name !== "torch") && !existsSync(join(here, "node_modul
 const notes: string[] = [];
 const python = asked.includes("torch") ? await findPython() : null;
 if (asked.includes("torch") && !python) notes.push("PyTorch: no Python with torch here");
-const commands: Partial<Record<EngineId, Command>> = { ours: script("child", "ours") };
+const commands: Partial<Record<EngineId, Command>> = { ours: script("peers/child", "ours") };
 for (const name of asked as EngineId[]) {
-  if (name !== "torch") commands[name] = script("child", name);
-  else if (python) commands.torch = pythonScript(python, "torch_child.py");
+  if (name !== "torch") commands[name] = script("peers/child", name);
+  else if (python) commands.torch = pythonScript(python, "peers/torch_child.py");
 }
 
 const folder = await mkdtemp(join(tmpdir(), "voxgrad-bench-"));

@@ -57,7 +57,7 @@ export {
   SafetensorsError,
   saveSafetensors,
   saveSealed,
-} from "./train/safetensors.ts";
-export type { LoadedTensors } from "./train/safetensors.ts";
+} from "./nn/safetensors.ts";
+export type { LoadedTensors } from "./nn/safetensors.ts";
 export * from "./imaging/mod.ts";
 export * from "./train/mod.ts";

@@ -1,7 +1,7 @@
 /** The network of a plan. */
 import { outputChannels, type Plan } from "../engine/mod.ts";
-import { plainConvUNet, residualEncoderUNet } from "./unet.ts";
-import type { UNetConfig } from "./unet_config.ts";
+import { plainConvUNet, residualEncoderUNet } from "./unet/unet.ts";
+import type { UNetConfig } from "./unet/config.ts";
 
 type PlanOfNetwork = Pick<Plan, "channels" | "labels" | "regions" | "network">;
 

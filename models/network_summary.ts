@@ -1,6 +1,6 @@
 /** Parameters and multiply-adds of a network, part by part. */
 import { countProducts, random, type Tensor, tree, zeros } from "../engine/mod.ts";
-import type { Model } from "./unet.ts";
+import type { Model } from "./unet/unet.ts";
 
 export interface PartSummary {
   /** Beginning of the names of its parameters; "" for products without parameters. */

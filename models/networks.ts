@@ -1,8 +1,8 @@
 /** Networks by the names that model files give them. */
 import { ConfigError, type ModelDescription } from "../engine/mod.ts";
-import { contextUNet } from "./colab_network.ts";
-import { conResNet } from "./conresnet.ts";
-import { type Model, plainConvUNet, residualEncoderUNet } from "./unet.ts";
+import { contextUNet } from "./colab/network.ts";
+import { conResNet } from "./conresnet/conresnet.ts";
+import { type Model, plainConvUNet, residualEncoderUNet } from "./unet/unet.ts";
 
 const NETWORKS: Readonly<Record<string, (architecture: any) => Model<any, unknown>>> = {
   plainConvUNet,

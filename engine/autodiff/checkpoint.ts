@@ -1,7 +1,7 @@
 /** checkpoint: recompute instead of keep. */
 import { checkFunction, refuseOptions } from "../core/errors.ts";
 import { node, type Tensor } from "../core/tensor.ts";
-import { recompute } from "../ops/reshape.ts";
+import { recompute } from "../ops/shape/reshape.ts";
 import { ancestors, callInRegion, makeRegion, regionOf, type RegionRule } from "./region.ts";
 
 /** `outputs` again, with `known` in place of its keys, and the tensors that both versions use. */

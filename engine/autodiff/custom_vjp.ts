@@ -5,7 +5,7 @@ import { checkPair, pairLeaves } from "../core/pair.ts";
 import { Tensor } from "../core/tensor.ts";
 import { callTraced } from "../core/tracing.ts";
 import * as tree from "../core/tree.ts";
-import { scalar } from "../ops/creation.ts";
+import { scalar } from "../ops/elementwise/creation.ts";
 import { floatOf } from "./graph.ts";
 import { callInRegion, type RegionRule } from "./region.ts";
 

@@ -3,8 +3,8 @@ import { check, checkFunction, fail, refuseOptions, show } from "../core/errors.
 import { type Tensor, withRuleOf } from "../core/tensor.ts";
 import { callTraced } from "../core/tracing.ts";
 import * as tree from "../core/tree.ts";
-import { scalar } from "../ops/creation.ts";
-import { outermost } from "../ops/loss_scale.ts";
+import { scalar } from "../ops/elementwise/creation.ts";
+import { outermost } from "../ops/elementwise/loss_scale.ts";
 import { alike, between, directionsOf, floatOf, freshLeaves, outputsOf } from "./graph.ts";
 import { differentiated } from "./reverse.ts";
 

@@ -4,8 +4,8 @@ import { check, show } from "../core/errors.ts";
 import { checkPair, pairLeaves } from "../core/pair.ts";
 import { Tensor } from "../core/tensor.ts";
 import * as tree from "../core/tree.ts";
-import { cast } from "../ops/elementwise.ts";
-import { alias, isStopGradient } from "../ops/reshape.ts";
+import { cast } from "../ops/elementwise/elementwise.ts";
+import { alias, isStopGradient } from "../ops/shape/reshape.ts";
 import { ancestors, parentsOf } from "./region.ts";
 
 /** Nodes on paths from `inputs` to `outputs` through real-valued tensors, in order of creation. */

@@ -7,7 +7,7 @@ import type { Op } from "../core/op.ts";
 import { node, Tensor } from "../core/tensor.ts";
 import { callTraced } from "../core/tracing.ts";
 import * as tree from "../core/tree.ts";
-import { alias } from "../ops/reshape.ts";
+import { alias } from "../ops/shape/reshape.ts";
 
 /** Reverse mode: cotangents of inputs from those of outputs. */
 export type PullBack = (

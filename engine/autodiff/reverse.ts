@@ -5,12 +5,12 @@ import { sameShape } from "../core/shape.ts";
 import { Tensor, withRuleOf } from "../core/tensor.ts";
 import { callTraced, refusePromise } from "../core/tracing.ts";
 import * as tree from "../core/tree.ts";
-import { scalar } from "../ops/creation.ts";
-import { add } from "../ops/elementwise.ts";
-import { alias } from "../ops/reshape.ts";
+import { scalar } from "../ops/elementwise/creation.ts";
+import { add } from "../ops/elementwise/elementwise.ts";
+import { alias } from "../ops/shape/reshape.ts";
 import { alike, between, directionsOf, freshLeaves, outputsOf } from "./graph.ts";
 import { type Region, regionOf } from "./region.ts";
-import { outermost, scaledPullBack } from "../ops/loss_scale.ts";
+import { outermost, scaledPullBack } from "../ops/elementwise/loss_scale.ts";
 
 /** Cotangents of `inputs` given those of `outputs`, as graph nodes. */
 export function pullBack(

@@ -4,8 +4,8 @@ import { sameShape } from "../core/shape.ts";
 import { Tensor } from "../core/tensor.ts";
 import { callTraced, refusePromise } from "../core/tracing.ts";
 import * as tree from "../core/tree.ts";
-import { broadcastTo } from "../ops/broadcast_to.ts";
-import { moveAxis } from "../ops/transpose.ts";
+import { broadcastTo } from "../ops/shape/broadcast_to.ts";
+import { moveAxis } from "../ops/shape/transpose.ts";
 import { ancestors, makeRegion, regionOf } from "./region.ts";
 
 /** Tensors of one example with the batches that stand for them, batch axis in front. */

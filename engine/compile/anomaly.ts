@@ -3,10 +3,10 @@ import { callSite } from "../core/call_site.ts";
 import { isFloat } from "../core/dtype.ts";
 import { checkFlag, checkFunction, checkOptions, VoxgradError } from "../core/errors.ts";
 import { ruleUnderWay, type Tensor, watchNodes } from "../core/tensor.ts";
-import { cast, isFinite, isNaN, logicalNot } from "../ops/elementwise.ts";
-import { concat } from "../ops/concat.ts";
-import { sum } from "../ops/reduce.ts";
-import { reshape } from "../ops/reshape.ts";
+import { cast, isFinite, isNaN, logicalNot } from "../ops/elementwise/elementwise.ts";
+import { concat } from "../ops/shape/concat.ts";
+import { sum } from "../ops/reduce/reduce.ts";
+import { reshape } from "../ops/shape/reshape.ts";
 
 /** What to look for while functions run under detectAnomaly; null elsewhere. */
 let looking: { readonly infinities: boolean } | null = null;

@@ -8,75 +8,75 @@ export {
   determinant,
   invertAffine,
   scaling,
-} from "./affine.ts";
-export type { Affine } from "./affine.ts";
-export * as augment from "./augment.ts";
-export type { AugmentChanges, AugmentOptions, Batch as AugmentBatch } from "./augment_options.ts";
-export { bodyMask, otsuThreshold } from "./body_mask.ts";
-export type { BodyMaskOptions } from "./body_mask.ts";
-export { CaseFaults, isForUser } from "./case_faults.ts";
-export { checkDataset } from "./check_dataset.ts";
-export type { CheckOptions, Finding } from "./check_dataset.ts";
-export { compareLabels } from "./compare.ts";
-export type { ClassComparison, ComparedClass } from "./compare.ts";
-export { nonZeroBox } from "./crop.ts";
-export type { Box } from "./crop.ts";
-export { DatasetError, openDataset } from "./dataset.ts";
-export type { Dataset, DatasetCase, DatasetLabel, DatasetRegion, PlainFolders } from "./dataset.ts";
-export type { DatasetSet } from "./dataset_group.ts";
-export { checkCaseId } from "./dataset_files.ts";
-export { openLabelNames } from "./dataset_json.ts";
-export type { LabelNames } from "./dataset_json.ts";
-export { readLabelVolume, wholeLabels } from "./label_values.ts";
-export { mapLabels } from "./label_map.ts";
-export type { LabelMap, MappedSides } from "./label_map.ts";
-export { splitSides } from "./split_sides.ts";
-export type { SideSplit } from "./split_sides.ts";
-export { Comparison, measuresOf, pairFiles } from "./evaluate.ts";
-export type { EvaluatedCase, FilePair, Pairing } from "./evaluate.ts";
-export { checkGrid, loadCase } from "./load_case.ts";
-export type { LoadedCase } from "./load_case.ts";
-export { felzenszwalb } from "./felzenszwalb.ts";
-export type { FelzenszwalbOptions } from "./felzenszwalb.ts";
-export { openSuperpixels } from "./superpixel_store.ts";
-export type { StoredSuperpixelOptions, SuperpixelStore } from "./superpixel_store.ts";
-export { foregroundMask, superpixels } from "./superpixels.ts";
-export type { SuperpixelOptions, Superpixels } from "./superpixels.ts";
-export { checkMemory } from "./memory.ts";
-export * as metrics from "./metrics.ts";
-export type { ClassMetrics, MetricOptions, Overlap, Summary } from "./metrics.ts";
-export { NiftiError, readNifti, writeNifti } from "./nifti.ts";
-export type { NiftiDtype } from "./nifti_write.ts";
-export { CONTEXT_PHANTOM_LABELS, contextPhantomCase, writeContextPhantomDataset } from "./context_phantom.ts";
-export type { ContextPhantomCase } from "./context_phantom.ts";
+} from "./volume/affine.ts";
+export type { Affine } from "./volume/affine.ts";
+export * as augment from "./augment/augment.ts";
+export type { AugmentChanges, AugmentOptions, Batch as AugmentBatch } from "./augment/options.ts";
+export { bodyMask, otsuThreshold } from "./volume/body_mask.ts";
+export type { BodyMaskOptions } from "./volume/body_mask.ts";
+export { CaseFaults, isForUser } from "./dataset/case_faults.ts";
+export { checkDataset } from "./dataset/check_dataset.ts";
+export type { CheckOptions, Finding } from "./dataset/check_dataset.ts";
+export { compareLabels } from "./metrics/compare.ts";
+export type { ClassComparison, ComparedClass } from "./metrics/compare.ts";
+export { nonZeroBox } from "./volume/crop.ts";
+export type { Box } from "./volume/crop.ts";
+export { DatasetError, openDataset } from "./dataset/dataset.ts";
+export type { Dataset, DatasetCase, DatasetLabel, DatasetRegion, PlainFolders } from "./dataset/dataset.ts";
+export type { DatasetSet } from "./dataset/group.ts";
+export { checkCaseId } from "./dataset/files.ts";
+export { openLabelNames } from "./dataset/dataset_json.ts";
+export type { LabelNames } from "./dataset/dataset_json.ts";
+export { readLabelVolume, wholeLabels } from "./dataset/label_values.ts";
+export { mapLabels } from "./dataset/label_map.ts";
+export type { LabelMap, MappedSides } from "./dataset/label_map.ts";
+export { splitSides } from "./dataset/split_sides.ts";
+export type { SideSplit } from "./dataset/split_sides.ts";
+export { Comparison, measuresOf, pairFiles } from "./metrics/evaluate.ts";
+export type { EvaluatedCase, FilePair, Pairing } from "./metrics/evaluate.ts";
+export { checkGrid, loadCase } from "./dataset/load_case.ts";
+export type { LoadedCase } from "./dataset/load_case.ts";
+export { felzenszwalb } from "./superpixels/felzenszwalb.ts";
+export type { FelzenszwalbOptions } from "./superpixels/felzenszwalb.ts";
+export { openSuperpixels } from "./superpixels/store.ts";
+export type { StoredSuperpixelOptions, SuperpixelStore } from "./superpixels/store.ts";
+export { foregroundMask, superpixels } from "./superpixels/superpixels.ts";
+export type { SuperpixelOptions, Superpixels } from "./superpixels/superpixels.ts";
+export { checkMemory } from "./volume/memory.ts";
+export * as metrics from "./metrics/metrics.ts";
+export type { ClassMetrics, MetricOptions, Overlap, Summary } from "./metrics/metrics.ts";
+export { NiftiError, readNifti, writeNifti } from "./nifti/nifti.ts";
+export type { NiftiDtype } from "./nifti/write.ts";
+export { CONTEXT_PHANTOM_LABELS, contextPhantomCase, writeContextPhantomDataset } from "./phantoms/context_phantom.ts";
+export type { ContextPhantomCase } from "./phantoms/context_phantom.ts";
 export {
   NESTED_PHANTOM_LABELS,
   NESTED_PHANTOM_REGIONS,
   nestedPhantomCase,
   writeNestedPhantomDataset,
-} from "./nested_phantom.ts";
-export type { NestedPhantomOptions } from "./nested_phantom.ts";
+} from "./phantoms/nested_phantom.ts";
+export type { NestedPhantomOptions } from "./phantoms/nested_phantom.ts";
 export {
   ORGAN_PHANTOM_LABELS,
   ORGAN_PHANTOM_TUMOUR,
   organPhantomCase,
   organShapes,
   writeOrganPhantomDataset,
-} from "./organ_phantom.ts";
-export type { OrganPhantomOptions, OrganShapes } from "./organ_phantom.ts";
-export { PHANTOM_LABELS, phantomCase, writePhantomDataset } from "./phantom.ts";
-export type { PhantomOptions } from "./phantom.ts";
-export { openCaseStore, storeFolder } from "./case_store.ts";
-export type { CaseStore, CaseStoreOptions } from "./case_store.ts";
-export { fingerprintDataset } from "./fingerprint.ts";
-export type { CaseFingerprint, ChannelFingerprint, Fingerprint } from "./fingerprint.ts";
-export { outputChannels } from "./plan.ts";
-export { checkPlan, PlanError, planText, readPlan, writePlan } from "./plan_file.ts";
-export { makePlan } from "./plan_rules.ts";
-export type { PlanOptions } from "./plan_rules.ts";
-export { preparedVolume } from "./prepared_volume.ts";
-export { preprocessCase, preprocessImage } from "./preprocess.ts";
-export { resampleArray, resampledShape, resampleLabelArray, resamplingOrders } from "./resample.ts";
+} from "./phantoms/organ_phantom.ts";
+export type { OrganPhantomOptions, OrganShapes } from "./phantoms/organ_phantom.ts";
+export { PHANTOM_LABELS, phantomCase, writePhantomDataset } from "./phantoms/phantom.ts";
+export type { PhantomOptions } from "./phantoms/phantom.ts";
+export { openCaseStore, storeFolder } from "./prepare/case_store.ts";
+export type { CaseStore, CaseStoreOptions } from "./prepare/case_store.ts";
+export { fingerprintDataset } from "./planner/fingerprint.ts";
+export type { CaseFingerprint, ChannelFingerprint, Fingerprint } from "./planner/fingerprint.ts";
+export { outputChannels } from "./plan/plan.ts";
+export { checkPlan, PlanError, planText, readPlan, writePlan } from "./plan/plan_file.ts";
+export { makePlan } from "./planner/plan_rules.ts";
+export type { PlanOptions } from "./planner/plan_rules.ts";
+export { preparedVolume } from "./prepare/prepared_volume.ts";
+export { preprocessCase, preprocessImage } from "./prepare/preprocess.ts";
+export { resampleArray, resampledShape, resampleLabelArray, resamplingOrders } from "./prepare/resample.ts";
 export type {
   CaseGeometry,
   ChannelPlan,
@@ -85,16 +85,31 @@ export type {
   PlanFingerprint,
   PreparedCase,
   ResamplingPlan,
-} from "./plan.ts";
-export { Prng } from "./prng.ts";
-export { imageStem, readVolume, volumeFiles } from "./read_volume.ts";
-export { reorient, turnedOnto } from "./reorient.ts";
-export { keepLargestComponent } from "./largest_component.ts";
-export { kMeans, nearestCentres } from "./kmeans.ts";
-export type { KMeans, KMeansOptions } from "./kmeans.ts";
-export { labelsOf, regionValues, resampledPlanes, restoreLabels, SourceVolume, toProbabilities } from "./restore.ts";
-export { casesOf, extractBox, inMemory, patchStart, sampleBatch, samplePatch, withChannels } from "./sampling.ts";
-export type { CaseSource, PatchOptions, SampleCase } from "./sampling.ts";
+} from "./plan/plan.ts";
+export { Prng } from "../core/prng.ts";
+export { imageStem, readVolume, volumeFiles } from "./nifti/read_volume.ts";
+export { reorient, turnedOnto } from "./volume/reorient.ts";
+export { keepLargestComponent } from "./volume/largest_component.ts";
+export { kMeans, nearestCentres } from "./superpixels/kmeans.ts";
+export type { KMeans, KMeansOptions } from "./superpixels/kmeans.ts";
+export {
+  labelsOf,
+  regionValues,
+  resampledPlanes,
+  restoreLabels,
+  SourceVolume,
+  toProbabilities,
+} from "./prepare/restore.ts";
+export {
+  casesOf,
+  extractBox,
+  inMemory,
+  patchStart,
+  sampleBatch,
+  samplePatch,
+  withChannels,
+} from "./prepare/sampling.ts";
+export type { CaseSource, PatchOptions, SampleCase } from "./prepare/sampling.ts";
 export {
   argmaxLabels,
   gaussianImportance,
@@ -102,10 +117,10 @@ export {
   slidingWindowCost,
   slidingWindowSlabs,
   tileStarts,
-} from "./sliding_window.ts";
-export type { Grid, Slab, SlidingWindowOptions } from "./sliding_window.ts";
-export { checkSpacing } from "./spacing.ts";
-export { checkSplits, kFold } from "./split.ts";
-export type { Fold } from "./split.ts";
-export { makeVolume, tensorShape, tensorSpacing, volumeLike, voxelCount } from "./volume.ts";
-export type { NiftiExtension, NiftiSource, SpatialUnit, Triple, Volume, VoxelData } from "./volume.ts";
+} from "./prepare/sliding_window.ts";
+export type { Grid, Slab, SlidingWindowOptions } from "./prepare/sliding_window.ts";
+export { checkSpacing } from "./dataset/spacing.ts";
+export { checkSplits, kFold } from "./dataset/split.ts";
+export type { Fold } from "./dataset/split.ts";
+export { makeVolume, tensorShape, tensorSpacing, volumeLike, voxelCount } from "./volume/volume.ts";
+export type { NiftiExtension, NiftiSource, SpatialUnit, Triple, Volume, VoxelData } from "./volume/volume.ts";

@@ -3,11 +3,11 @@ import { check, checkOptions, show } from "../core/errors.ts";
 import { type Shape, size } from "../core/shape.ts";
 import type { Tensor } from "../core/tensor.ts";
 import * as tree from "../core/tree.ts";
-import { ones, tensor, zeros } from "../ops/creation.ts";
-import { add } from "../ops/elementwise.ts";
-import * as random from "../ops/random.ts";
-import { reshape } from "../ops/reshape.ts";
-import { slice } from "../ops/slice.ts";
+import { ones, tensor, zeros } from "../ops/elementwise/creation.ts";
+import { add } from "../ops/elementwise/elementwise.ts";
+import * as random from "../ops/elementwise/random.ts";
+import { reshape } from "../ops/shape/reshape.ts";
+import { slice } from "../ops/shape/slice.ts";
 
 export interface KaimingOptions {
   /** Of a weight: output channels (input channels if transposed) first, then whatever one output sums over. */

@@ -3,14 +3,14 @@
  */
 import { check, checkFlag, checkOptions, refuseOptions, show } from "../core/errors.ts";
 import { Tensor } from "../core/tensor.ts";
-import { conv2d, conv3d, convTranspose2d, convTranspose3d } from "../ops/conv.ts";
-import type { ConvOptions, ConvTransposeOptions } from "../ops/conv.ts";
-import { div, mul, sub, where } from "../ops/elementwise.ts";
-import { groupNorm, instanceNorm } from "../ops/norm.ts";
-import * as random from "../ops/random.ts";
-import { mean } from "../ops/reduce.ts";
-import { reshape } from "../ops/reshape.ts";
-import { slice } from "../ops/slice.ts";
+import { conv2d, conv3d, convTranspose2d, convTranspose3d } from "../ops/linear/conv.ts";
+import type { ConvOptions, ConvTransposeOptions } from "../ops/linear/conv.ts";
+import { div, mul, sub, where } from "../ops/elementwise/elementwise.ts";
+import { groupNorm, instanceNorm } from "../ops/reduce/norm.ts";
+import * as random from "../ops/elementwise/random.ts";
+import { mean } from "../ops/reduce/reduce.ts";
+import { reshape } from "../ops/shape/reshape.ts";
+import { slice } from "../ops/shape/slice.ts";
 import { heParameter, onesParameter, type Parameter, zerosParameter } from "./init.ts";
 
 /** Parameters of a convolution or an affine norm. */

@@ -3,8 +3,8 @@ import { isFloat } from "../core/dtype.ts";
 import { check, checkOptions, show } from "../core/errors.ts";
 import { normalizeAxis, sameShape } from "../core/shape.ts";
 import { Tensor } from "../core/tensor.ts";
-import { arange, tensor } from "../ops/creation.ts";
-import { concat } from "../ops/concat.ts";
+import { arange, tensor } from "../ops/elementwise/creation.ts";
+import { concat } from "../ops/shape/concat.ts";
 import {
   add,
   cast,
@@ -22,12 +22,12 @@ import {
   softplus,
   sub,
   where,
-} from "../ops/elementwise.ts";
-import { mean, sum } from "../ops/reduce.ts";
-import { expandDims, reshape } from "../ops/reshape.ts";
-import { slice } from "../ops/slice.ts";
-import { logSoftmax } from "../ops/softmax.ts";
-import { take } from "../ops/take.ts";
+} from "../ops/elementwise/elementwise.ts";
+import { mean, sum } from "../ops/reduce/reduce.ts";
+import { expandDims, reshape } from "../ops/shape/reshape.ts";
+import { slice } from "../ops/shape/slice.ts";
+import { logSoftmax } from "../ops/reduce/softmax.ts";
+import { take } from "../ops/shape/take.ts";
 
 export interface SoftDiceOptions {
   /** Whether class 0 counts; default false, as nnU-Net. */

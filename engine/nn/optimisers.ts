@@ -4,11 +4,11 @@ import { isFloat } from "../core/dtype.ts";
 import { checkPair, pairLeaves } from "../core/pair.ts";
 import { Tensor } from "../core/tensor.ts";
 import * as tree from "../core/tree.ts";
-import { unlessOverflow } from "../ops/loss_scale.ts";
-import { zeros } from "../ops/creation.ts";
-import { add, div, minimum, mul, sqrt, square, sub, tanh } from "../ops/elementwise.ts";
-import { sum } from "../ops/reduce.ts";
-import { reshape } from "../ops/reshape.ts";
+import { unlessOverflow } from "../ops/elementwise/loss_scale.ts";
+import { zeros } from "../ops/elementwise/creation.ts";
+import { add, div, minimum, mul, sqrt, square, sub, tanh } from "../ops/elementwise/elementwise.ts";
+import { sum } from "../ops/reduce/reduce.ts";
+import { reshape } from "../ops/shape/reshape.ts";
 
 /** A tree of tensors, of whatever structure the parameters have. */
 export type Params = any;

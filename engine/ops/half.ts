@@ -2,7 +2,7 @@
 import { mixed, withPrecision } from "../core/precision.ts";
 import { Tensor } from "../core/tensor.ts";
 import * as tree from "../core/tree.ts";
-import { cast } from "./elementwise.ts";
+import { cast } from "./elementwise/elementwise.ts";
 
 const isHalf = (x: unknown): boolean => x instanceof Tensor && x.dtype === "f16";
 const isSingle = (x: unknown): boolean => x instanceof Tensor && x.dtype === "f32";

@@ -1,8 +1,8 @@
 /** Operators on tensors that are larger than what a kernel can bind: the same values from parts. */
 import { fail } from "../core/errors.ts";
 import type { Tensor } from "../core/tensor.ts";
-import { concat } from "./concat.ts";
-import { slice } from "./slice.ts";
+import { concat } from "./shape/concat.ts";
+import { slice } from "./shape/slice.ts";
 
 /** x from `start` to `end` along an axis. */
 export const range = (x: Tensor, axis: number, start: number, end: number): Tensor =>

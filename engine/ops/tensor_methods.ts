@@ -1,12 +1,12 @@
 /** Operators that are methods of Tensor too, with the tensor as their first argument. One list serves both. */
-export * from "./elementwise.ts";
-export { argmax, logSumExp, max, mean, min, sum, variance } from "./reduce.ts";
-export { broadcastTo } from "./broadcast_to.ts";
-export { cumsum } from "./cumsum.ts";
-export { expandDims, reshape, squeeze } from "./reshape.ts";
-export { transpose } from "./transpose.ts";
-export { flip, slice, split } from "./slice.ts";
-export { pad } from "./pad.ts";
-export { take } from "./take.ts";
-export { logSoftmax, softmax } from "./softmax.ts";
-export { matmul } from "./matmul.ts";
+export * from "./elementwise/elementwise.ts";
+export { argmax, logSumExp, max, mean, min, sum, variance } from "./reduce/reduce.ts";
+export { broadcastTo } from "./shape/broadcast_to.ts";
+export { cumsum } from "./reduce/cumsum.ts";
+export { expandDims, reshape, squeeze } from "./shape/reshape.ts";
+export { transpose } from "./shape/transpose.ts";
+export { flip, slice, split } from "./shape/slice.ts";
+export { pad } from "./shape/pad.ts";
+export { take } from "./shape/take.ts";
+export { logSoftmax, softmax } from "./reduce/softmax.ts";
+export { matmul } from "./linear/matmul.ts";

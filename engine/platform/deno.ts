@@ -1,6 +1,6 @@
 import process from "node:process";
 import { exitCode, explain, isForUser, isHelp } from "./cli/explain.ts";
-import { openAdapter } from "./deno_gpu.ts";
+import { openAdapter } from "./adapters/deno_gpu.ts";
 import { processHost } from "./process_host.ts";
 import { printable, put } from "./terminal.ts";
 import type { Platform } from "./types.ts";

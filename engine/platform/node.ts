@@ -1,5 +1,5 @@
 import type { Platform, Wishes } from "./types.ts";
-import { closeGpu, openAdapter } from "./node_gpu.ts";
+import { closeGpu, openAdapter } from "./adapters/node_gpu.ts";
 import { processHost } from "./process_host.ts";
 
 /** Node on a terminal or a server. */

@@ -3,7 +3,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Browser } from "playwright-core";
 import { chromium } from "playwright-core";
-import { unpackOnce } from "../../engine/platform/unpack.ts";
+import { unpackOnce } from "../../engine/platform/adapters/unpack.ts";
 
 /** Starts headless Chromium out of npm, with WebGPU on SwiftShader and no way to the network. */
 export async function launchChromium(): Promise<Browser> {

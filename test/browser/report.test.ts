@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { hostileRun } from "../hostile_run.ts";
+import { hostileRun } from "../helpers/hostile_run.ts";
 import { closeBrowser, sharedBrowser } from "./harness.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "voxgrad-hostile-"));

@@ -20,8 +20,8 @@ import {
 import type { Plan, Volume } from "../../engine/mod.ts";
 import { startServer } from "../../engine/platform/cli/serve.ts";
 import { alpnet } from "../../models/mod.ts";
-import { runCommand } from "../command.ts";
-import { planFor } from "../plans.ts";
+import { runCommand } from "../helpers/command.ts";
+import { planFor } from "../helpers/plans.ts";
 import { closeBrowser, sharedBrowser } from "./harness.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "voxgrad-one-shot-"));

@@ -60,7 +60,7 @@ export async function startServer(
   port: number,
   options: { folder?: string } = {},
 ): Promise<Loopback> {
-  const here = (name: string): string => fileURLToPath(new URL(`page/${name}`, import.meta.url));
+  const here = (name: string): string => fileURLToPath(new URL(`../page/${name}`, import.meta.url));
   const [page, worker] = [new Bundler(here("page.ts")), new Bundler(here("worker.ts"), script)];
   // A mistake in the page's own sources is reported by the first request; here it must only not be unhandled.
   page.code().catch(() => undefined);

@@ -1,0 +1,119 @@
+/** voxgrad, as its users run it: compiled functions on tensors that lie on the device. */
+import { readFile } from "node:fs/promises";
+import * as vg from "../../engine/mod.ts";
+import { Tensor } from "../../engine/mod.ts";
+import { type Device, device as openDevice, upload } from "../../engine/gpu/mod.ts";
+import { lower } from "../../engine/compile/lower.ts";
+import { planMemory } from "../../engine/compile/plan.ts";
+import { schedule } from "../../engine/compile/schedule.ts";
+import { counters } from "./counters.ts";
+import type { Call, Engine, Facts, Item, Ready } from "./item.ts";
+
+const listOf = (result: Tensor | Tensor[]): Tensor[] => (Array.isArray(result) ? result : [result]);
+
+/** Of the process's one device. */
+let roofs: Promise<vg.Roofs> | undefined;
+export const roofsOnce = (): Promise<vg.Roofs> => (roofs ??= vg.measureRoofs());
+
+export const engineIn = (precision: vg.Precision): Engine => ({
+  name: "voxgrad",
+  async open(adapter) {
+    const { name } = await vg.openDevice(adapter ? { adapter } : {});
+    const own = JSON.parse(await readFile(new URL("../../package.json", import.meta.url), "utf8"));
+    counters.watch();
+    return { version: own.version, device: name };
+  },
+  async prepare(item, inputs) {
+    return new Run(item, await openDevice(), inputs, precision);
+  },
+});
+
+export const engine: Engine = engineIn("f32");
+
+class Run implements Ready {
+  readonly #item: Item;
+  readonly #device: Device;
+  readonly #f: (...inputs: Tensor[]) => Tensor | Tensor[];
+  readonly #compiled: vg.Compiled<Tensor[], Tensor | Tensor[]>;
+  readonly #inputs: Tensor[];
+  #latest: Tensor[] = [];
+
+  constructor(
+    item: Item,
+    device: Device,
+    inputs: readonly (Float32Array | Int32Array)[],
+    precision: vg.Precision = "f32",
+  ) {
+    this.#item = item;
+    this.#device = device;
+    this.#f = item.ours(vg);
+    const carried = item.carry ? Array.from({ length: this.#carried(item) }, (_, k) => k) : [];
+    this.#compiled = vg.compile(this.#f, { donate: carried, precision: item.precision ?? precision });
+    this.#inputs = item.inputs.map(({ shape, dtype = "f32", half = false }, k) => {
+      const t = vg.tensor(inputs[k], { shape, dtype });
+      if (t.source.kind === "host") t.settle(upload(device, t.source.data, t.dtype, `${t}`));
+      return half && precision === "mixed" ? t.cast("f16") : t;
+    });
+  }
+
+  /** All but the images and labels, which are the last two inputs. */
+  #carried(item: Item): number {
+    return item.inputs.length - 2;
+  }
+
+  async call(count = 1): Promise<Call> {
+    const { read = "none", carry } = this.#item;
+    let out = this.#latest;
+    const start = counters.begin();
+    for (let k = 0; k < count; k++) {
+      // What is carried has become an argument.
+      for (const t of carry ? out.slice(0, 1) : out) t.dispose();
+      out = listOf(await this.#compiled(...this.#inputs));
+      if (carry) out.slice(1).forEach((t, i) => (this.#inputs[i] = t));
+    }
+    if (read === "first") await out[0].item();
+    else if (read === "all") await Promise.all(out.map((t) => t.data()));
+    else await this.#device.gpu.queue.onSubmittedWorkDone();
+    const end = performance.now();
+    this.#latest = out;
+    return { milliseconds: (end - start) / count, script: counters.firstWait - start };
+  }
+
+  outputs(): Promise<Float32Array[]> {
+    return Promise.all(this.#latest.map(async (t) => Float32Array.from(await t.data())));
+  }
+
+  build(): number {
+    const start = performance.now();
+    const placeholders = this.#inputs.map((t) => new Tensor(t.shape, t.dtype, { kind: "placeholder" }));
+    const outputs = listOf(this.#f(...placeholders));
+    planMemory(schedule(lower(outputs, this.#device.target, placeholders), this.#device.target));
+    return performance.now() - start;
+  }
+
+  async facts(): Promise<Facts> {
+    const { dispatches, pipelines, peakBytes } = this.#compiled.programs()[0];
+    let measured: Facts = {};
+    if (this.#device.target.features.has("timestamp-query")) {
+      const profiled = await vg.profile(() => this.call());
+      const total = (key: "flops" | "bytes"): number => profiled.dispatches.reduce((sum, d) => sum + d[key], 0);
+      const roofs = await roofsOnce();
+      const { gigabytesPerSecond, gigaflopsPerSecond } = roofs;
+      const least = (d: vg.DispatchTime): number =>
+        Math.max(d.bytes / gigabytesPerSecond, d.flops / gigaflopsPerSecond) / 1e6;
+      measured = {
+        flops: total("flops"),
+        bytes: total("bytes"),
+        kernelMs: profiled.milliseconds,
+        leastMs: profiled.dispatches.reduce((sum, d) => sum + least(d), 0),
+        profile: profiled.table(roofs),
+      };
+    }
+    return { dispatches, pipelines, peakBytes, ...measured };
+  }
+
+  drop(): void {
+    for (const t of new Set([...this.#inputs, ...this.#latest])) t.dispose();
+    this.#compiled.dispose();
+  }
+}

@@ -1,0 +1,100 @@
+/**
+ * One engine in a process of its own: takes requests as lines of JSON, answers each with a line after `MARK`, so that what
+ * an engine prints does not matter.
+ */
+import { readFile, writeFile } from "node:fs/promises";
+import { createInterface } from "node:readline";
+import { countedFrom } from "./counters.ts";
+import type { Engine, Facts, Item, Ready } from "./item.ts";
+import { faults } from "../gpu/peer_gpu.ts";
+
+const MARK = "@bench ";
+/** Times of one request at most, and calls that one of them is the mean of, where they are short. */
+const MOST = 30;
+
+async function read(folder: string, wanted: Item): Promise<(Float32Array | Int32Array)[]> {
+  return Promise.all(
+    wanted.inputs.map(async ({ dtype = "f32" }, k) => {
+      const { buffer, byteOffset, byteLength } = await readFile(`${folder}/in${k}.bin`);
+      const copy = buffer.slice(byteOffset, byteOffset + byteLength) as ArrayBuffer;
+      return dtype === "f32" ? new Float32Array(copy) : new Int32Array(copy);
+    }),
+  );
+}
+
+/** Answers until the input ends. */
+export async function serve(engine: Engine, items: readonly Item[]): Promise<void> {
+  let item: Item;
+  let ready: Ready | null = null;
+  /** Milliseconds of the latest call. */
+  let latest = Infinity;
+
+  const drop = (): void => {
+    const old = ready;
+    ready = null;
+    old?.drop();
+  };
+
+  /** Uploads, compiles by a first call, and writes what it gives. */
+  async function prepare(id: string, name: string, folder: string): Promise<{ first: number; outputs: number }> {
+    drop();
+    item = items.find((each) => each.name === name)!;
+    faults.length = 0;
+    latest = Infinity;
+    ready = await engine.prepare(item, await read(folder, item));
+    const { milliseconds: first } = await ready.call();
+    const outputs = await ready.outputs();
+    const [fault] = faults.splice(0);
+    if (fault) throw new Error(`WebGPU reports: ${fault}`);
+    for (const [k, values] of outputs.entries()) await writeFile(`${folder}/${id}${k}.bin`, values);
+    return { first, outputs: outputs.length };
+  }
+
+  async function measure(count: number): Promise<number> {
+    if (item.measure === "build") {
+      if (!ready!.build) throw new Error("runs operators as they are called, so there is no graph to build");
+      return ready!.build();
+    }
+    const { milliseconds, script } = await ready!.call(count);
+    latest = milliseconds;
+    return item.measure === "script" ? script : milliseconds;
+  }
+
+  /** Calls until the budget is spent, at least one; `counted` is about one of the last. */
+  async function run(budget: number, queued = 0): Promise<{ times: number[]; counted: Facts }> {
+    const times: number[] = [];
+    const start = performance.now();
+    for (;;) {
+      const count = Math.max(1, Math.min(MOST, Math.round(queued / latest)));
+      const { result, counted } = await countedFrom(() => measure(count), count);
+      times.push(result);
+      if (performance.now() - start >= budget || times.length >= MOST) return { times, counted };
+    }
+  }
+
+  async function answer(request: any): Promise<object> {
+    switch (request.op) {
+      case "open":
+        return engine.open(request.adapter);
+      case "prepare":
+        return prepare(request.id, request.item, request.folder);
+      case "run":
+        return run(request.budget, request.queued);
+      case "facts":
+        return ((await ready!.facts?.()) ?? {}) satisfies Facts;
+      default:
+        drop();
+        return {};
+    }
+  }
+
+  for await (const line of createInterface({ input: process.stdin })) {
+    let reply: object;
+    try {
+      reply = await answer(JSON.parse(line));
+    } catch (error) {
+      reply = { error: ((error as Error).message ?? String(error)).split("\n")[0] };
+    }
+    process.stdout.write(`${MARK}${JSON.stringify(reply)}\n`);
+  }
+}

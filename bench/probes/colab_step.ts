@@ -1,0 +1,104 @@
+// What training with learned context labels costs beside plain training of the same U-Net, in time, memory and kernels:
+// `VOXGRAD_ADAPTER=lavapipe node --import ./engine/platform/cli/register.mjs bench/probes/colab_step.ts`.
+// The steps are those of train_unet and train_colab, augmentation included, each timed in turn. Words after -- go to
+// all, as in `-- --patch 40,56,40 --features 8,16,32 --augment nnunet`; --rounds says how often each is timed; --methods
+// which gradients are, beside the exact one.
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { closeDevice, config, random, type Tensor } from "../../engine/mod.ts";
+import { colabEntries, openColab } from "../../models/colab/training.ts";
+import { type MeasuredStep, measureSteps } from "./steps.ts";
+
+const { values, positionals } = parseArgs({
+  options: {
+    rounds: { type: "string", default: "5" },
+    period: { type: "string", default: "10" },
+    methods: { type: "string", default: "finite-difference,implicit" },
+  },
+  allowPositionals: true,
+});
+const period = Number(values.period);
+const folder = await mkdtemp(join(tmpdir(), "colab_step_"));
+
+/** Steps of an arm on one batch, as training takes them. */
+async function arm(name: string, words: readonly string[]) {
+  const run = join(folder, name);
+  const given = [
+    "--phantoms",
+    "4",
+    "--fold",
+    "all",
+    "--run",
+    run,
+    "--cache",
+    join(folder, "cache"),
+    ...positionals,
+    ...words,
+  ];
+  const { training, setup, steps } = await openColab(config(colabEntries, given));
+  const [fold] = training.folds;
+  training.source = setup.source(fold.split.train);
+  const batch = await training.batch(fold.split, 1);
+  const key = training.key(1);
+  let theta = setup.model.init(random.key(1));
+  let state = setup.optimiser.init(theta);
+  let omega = setup.generator.init(random.key(2));
+  let omegaState = setup.generatorOptimiser.init(omega);
+  return {
+    patch: training.plan,
+    segmenter: {
+      plan: () => steps.segmenter.plan(theta, state, omega, batch, key, 1e-3),
+      run: async () => {
+        let figures: Tensor;
+        [theta, state, figures] = await steps.segmenter(theta, state, omega, batch, key, 1e-3);
+        await figures.data();
+      },
+    },
+    both: {
+      plan: () => steps.both.plan(theta, state, omega, omegaState, batch, key, 1e-3, 1e-3),
+      run: async () => {
+        let figures: Tensor;
+        [theta, state, figures, omega, omegaState] = await steps.both(
+          theta,
+          state,
+          omega,
+          omegaState,
+          batch,
+          key,
+          1e-3,
+          1e-3,
+        );
+        await figures.data();
+      },
+    },
+  };
+}
+
+const plain = await arm("none", ["--context", "none"]);
+const exact = await arm("exact", []);
+const items: MeasuredStep[] = [
+  { name: "plain step", ...plain.segmenter },
+  { name: "step with contexts", ...exact.segmenter },
+  { name: "and the generator's, exact", ...exact.both },
+];
+for (const method of values.methods.split(",").filter((name) => name !== "")) {
+  items.push({ name: `and the generator's, ${method}`, ...(await arm(method, ["--meta", method])).both });
+}
+const { patch, batch, network } = plain.patch;
+const about = `batch ${batch} x ${patch.join(" x ")}, features ${network.features.join("-")}`;
+const { best, flops } = await measureSteps(items, about, Number(values.rounds));
+for (
+  const [what, [base, step, both]] of [["time", best], ["operations", flops]] as [string, [number, number, number]][]
+) {
+  const more = (each: number) => `${(100 * ((step + (both - step) / each) / base - 1)).toFixed(0)} % at period ${each}`;
+  console.log(
+    `By ${what}: the generator's exact step costs ${((both - step) / base).toFixed(1)} plain steps; CoLab ${
+      more(period)
+    } and ` +
+      `${more(1000)} more than plain training`,
+  );
+}
+await rm(folder, { recursive: true });
+await closeDevice();

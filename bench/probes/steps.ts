@@ -1,0 +1,84 @@
+// Compiled steps beside each other: each timed in turn in one process, and what is exact: operations, memory, dispatches.
+import { lower } from "../../engine/compile/lower.ts";
+import { planMemory } from "../../engine/compile/plan.ts";
+import { schedule } from "../../engine/compile/schedule.ts";
+import { trace } from "../../engine/compile/trace.ts";
+import { device } from "../../engine/gpu/mod.ts";
+import { deviceInfo, formatTable, profile, tree } from "../../engine/mod.ts";
+
+/** A compiled step on a batch of its own: `run` takes it and waits for its figures. */
+export interface MeasuredStep {
+  readonly name: string;
+  plan(): Promise<{ peakBytes: number; dispatches: number; kernels: readonly string[] }>;
+  run(): Promise<void>;
+}
+
+/** Milliseconds, the least of all rounds, and operations of each step. */
+export interface StepFigures {
+  readonly best: number[];
+  readonly flops: number[];
+}
+
+const median = (values: readonly number[]): number => {
+  const sorted = [...values].sort((a, b) => a - b);
+  return (sorted[Math.floor((sorted.length - 1) / 2)] + sorted[Math.ceil((sorted.length - 1) / 2)]) / 2;
+};
+
+/** Runs the steps in turn, `rounds` times after a first that compiles, and prints a table whose ratios are to the first step. */
+export async function measureSteps(
+  steps: readonly MeasuredStep[],
+  about: string,
+  rounds: number,
+): Promise<StepFigures> {
+  console.log(`\n${(await deviceInfo()).name}; ${about}`);
+  const times = steps.map((): number[] => []);
+  for (let round = 0; round <= rounds; round++) {
+    for (const [k, { run }] of steps.entries()) {
+      const from = performance.now();
+      await run();
+      if (round > 0) times[k].push(performance.now() - from);
+    }
+  }
+  const best = times.map((list) => Math.min(...list));
+  // Of each round by itself: what slows the machine down slows neighbours alike.
+  const paired = times.map((list) => median(list.map((time, round) => time / times[0][round])));
+  // Exact, where times on a shared machine are not.
+  const flops: number[] = [];
+  for (const { run } of steps) flops.push((await profile(run)).kernels.reduce((sum, kernel) => sum + kernel.flops, 0));
+  const plans = await Promise.all(steps.map(({ plan }) => plan()));
+  const rows = steps.map(({ name }, k) => [
+    name,
+    best[k],
+    best[k] / best[0],
+    paired[k],
+    flops[k] / 1e9,
+    flops[k] / flops[0],
+    plans[k].peakBytes / 1e6,
+    plans[k].peakBytes / plans[0].peakBytes,
+    plans[k].dispatches,
+    plans[k].kernels.filter((kernel) => kernel.includes("conv_")).length,
+  ]);
+  const heads = [
+    "",
+    "least ms",
+    "x",
+    "x, median of rounds",
+    "GFLOP",
+    "x GFLOP",
+    "MB",
+    "x memory",
+    "dispatches",
+    "convolutions",
+  ];
+  console.log(formatTable(heads, rows));
+  return { best, flops };
+}
+
+/** What a step that is donated its first two arguments, parameters and state, takes on this adapter; no kernel is compiled. */
+export async function plannedStep<A extends unknown[]>(take: (...args: A) => unknown, args: A) {
+  const { target } = await device();
+  const { outputs, placeholders } = trace("step", take, args);
+  const donated = new Set(tree.leaves(args.slice(0, 2)).map((_, k) => k));
+  const scheduled = schedule(lower(outputs, target, placeholders), target, donated);
+  return { ...planMemory(scheduled), dispatches: scheduled.steps.length };
+}

@@ -1,0 +1,191 @@
+/** Dataset folders: Medical Segmentation Decathlon (MSD), nnU-Net raw, plain folders of images and labels; groups. */
+import { platform } from "#platform";
+import { listed } from "../../core/errors.ts";
+import { showJson } from "../../core/json.ts";
+import { baseName, checkCaseId, contentOf, filesOf } from "./files.ts";
+import { DatasetError, readChannels, readJson, readLabels } from "./dataset_json.ts";
+import type { DatasetLabel, DatasetRegion } from "./dataset_json.ts";
+import { isGroupFile, openGroup } from "./group.ts";
+import type { DatasetSet } from "./group.ts";
+import { listedCases, listedTests, withLabelsPresent } from "./listed.ts";
+import { namedCases } from "./named.ts";
+import { openPlain, plainFolders } from "./plain.ts";
+import type { LabelMap } from "./label_map.ts";
+
+export { DatasetError } from "./dataset_json.ts";
+export type { DatasetLabel, DatasetRegion } from "./dataset_json.ts";
+
+export interface DatasetCase {
+  readonly id: string;
+  /** One file per channel, or a single file that holds them all. */
+  readonly images: readonly string[];
+  /** Absent for test cases. */
+  readonly label?: string;
+  /** Foreground values that were annotated in this case, lowest first; absent where all were. */
+  readonly labelsPresent?: readonly number[];
+  /**
+   * In a dataset group: lists of two or more foreground values that its label does not tell apart, lowest first; a voxel of
+   * any of them has the lowest. None of them is in `labelsPresent`.
+   */
+  readonly merged?: readonly (readonly number[])[];
+  /** In a dataset group: the name of the set that it belongs to. */
+  readonly set?: string;
+  /** In a dataset group: how loadCase turns the labels of the file into those of the group. */
+  readonly labelMap?: LabelMap;
+}
+
+export interface Dataset {
+  /** The folder; of a dataset group its file. */
+  readonly folder: string;
+  readonly name: string;
+  /** The file that declares its labels: dataset.json or that of the group; absent where they were found in the label files. */
+  readonly description?: string;
+  /** Channel names in order: ["T1", "T2"]. */
+  readonly channels: readonly string[];
+  /** By value, 0 (background) first, without gaps; `labels.length` is the number of classes. */
+  readonly labels: readonly DatasetLabel[];
+  /** Where labels overlap: one output of the network each, in the order of nnU-Net's regions_class_order. */
+  readonly regions?: readonly DatasetRegion[];
+  /** Value of voxels that count neither way (nnU-Net's "ignore"), where there is one. */
+  readonly ignoreLabel?: number;
+  readonly cases: readonly DatasetCase[];
+  readonly testCases: readonly DatasetCase[];
+  /** The sets of a dataset group. */
+  readonly sets?: readonly DatasetSet[];
+}
+
+/** Two folders of files with the same names, or one folder twice, where a suffix tells labels from images. */
+export interface PlainFolders {
+  readonly images: string;
+  readonly labels: string;
+}
+
+/** Is told a fault that leaves the rest of a dataset readable: throws it, or notes it. */
+export type OnFault = (fault: DatasetError) => void;
+
+/**
+ * Opens a dataset folder.
+ *
+ * With dataset.json: MSD and nnU-Net's first version (`training` lists the files; where CASE.nii.gz is listed and
+ * CASE_0000.nii.gz, CASE_0001.nii.gz, ... are there, these are its channels), MONAI's data lists (an image may be a list of
+ * paths), nnU-Net raw (CASE_0000.nii.gz, one file per channel, or `dataset` that lists them). Paths may be absolute. Without
+ * file_ending the files tell it; endings may be in capitals, and those of labels differ from those of images.
+ *
+ * Without dataset.json: images and labels in folders named images and labels, imagesTr and labelsTr, image and mask and the
+ * like, or beside each other as CASE_image and CASE_mask (or _label, _seg, ...), volume-0 and segmentation-0, CASE_t1,
+ * CASE_flair and CASE_seg; each patient may have a folder. `{ images, labels }` names two folders, whatever they are called.
+ * The label files are then read for the values in them.
+ *
+ * A case is called as its image; where several files have one name, with the folders in which they differ: p0_ct, p1_ct.
+ *
+ * Label values that are lists ("tumour": [1, 2]) are regions and want regions_class_order. Where some labels were not
+ * annotated in every case, dataset.json says so: "labels_present": {"CASE": ["liver"]}, or labels_present in an entry
+ * of training.
+ *
+ * A path that ends in .json is a dataset group: several folders with their own labels, as one dataset; see openGroup.
+ *
+ * @param onFault told what is wrong with single files, which are then left out; it is thrown unless given
+ * @throws DatasetError naming the file at fault and what to do
+ * @example const dataset = await openDataset("data/Task04_Hippocampus"); dataset.cases.length; // 260
+ */
+export async function openDataset(
+  folder: string | PlainFolders,
+  onFault: OnFault = (fault) => {
+    throw fault;
+  },
+): Promise<Dataset> {
+  const dataset = isGroupFile(folder)
+    ? await openGroup(folder, (each) => openDataset(each, onFault), onFault)
+    : await openFolder(folder, onFault);
+  const seen = new Set<string>();
+  const usable = (item: DatasetCase): boolean => {
+    try {
+      checkCaseId(item.id, dataset.description ?? item.images[0]);
+      if (!seen.has(item.id)) return seen.add(item.id), true;
+      throw new DatasetError(
+        item.images[0],
+        `case ${item.id} is listed twice`,
+        "List every case once, and give each a name of its own",
+      );
+    } catch (fault) {
+      if (!(fault instanceof DatasetError)) throw fault;
+      onFault(fault);
+      return false;
+    }
+  };
+  const cases = dataset.cases.filter(usable);
+  seen.clear();
+  return { ...dataset, cases, testCases: dataset.testCases.filter(usable) };
+}
+
+async function openFolder(folder: string | PlainFolders, onFault: OnFault): Promise<Dataset> {
+  const root = trimmed(typeof folder === "string" ? folder : folder.images);
+  const plain = typeof folder === "string" ? await plainFolders(root) : folder;
+  return plain
+    ? openPlain(root, { images: trimmed(plain.images), labels: trimmed(plain.labels) }, onFault)
+    : openDescribed(root, onFault);
+}
+
+const trimmed = (path: string): string => path.replace(/(?<=.)\/+$/, "");
+
+async function openDescribed(root: string, onFault: OnFault): Promise<Dataset> {
+  const file = `${root}/dataset.json`;
+  if (!(await platform.exists(file))) throw await noDataset(root);
+  const json = await readJson(file, "");
+  const names = readLabels(json, file);
+  const channels = readChannels(json, file);
+  const ending = endingOf(json.file_ending, file);
+  const context = { root, file, names, channels: channels.length, onFault };
+  const folders = { images: `${root}/imagesTr`, labels: `${root}/labelsTr` };
+  const naming = { ...(ending !== undefined && { ending }), channels: channels.length, onFault };
+  let cases = (await listedCases(json, context)) ?? (await namedCases(folders, naming));
+  const testCases = Array.isArray(json.test) && json.test.length > 0
+    ? await listedTests(json.test, context)
+    : await namedCases({ images: `${root}/imagesTs` }, naming);
+  if (cases.length === 0 && testCases.length === 0) {
+    const fix =
+      `Put images into ${folders.images}, as CASE_0000.nii.gz, and labels into ${folders.labels}, as CASE.nii.gz, or list them under "training"`;
+    onFault(
+      new DatasetError(
+        file,
+        "no case found",
+        `${fix}; ${await contentOf(folders.images)}, ${await contentOf(folders.labels)}`,
+      ),
+    );
+  }
+  cases = withLabelsPresent(cases, json.labels_present, context);
+  const name = typeof json.name === "string" && json.name !== "" ? json.name : baseName(root);
+  return { folder: root, name, description: file, channels, ...names, cases, testCases };
+}
+
+/** The ending that dataset.json names, in small letters and with its dot; undefined where it names none. */
+function endingOf(stored: unknown, file: string): string | undefined {
+  if (stored === undefined || stored === null || stored === "") return undefined;
+  const ending = typeof stored === "string" ? stored.toLowerCase().replace(/^(?!\.)/, ".") : "";
+  if (/^\.(nii|hdr|img)(\.gz)?$/.test(ending)) return ending;
+  throw new DatasetError(
+    file,
+    `file_ending is ${showJson(stored)}`,
+    "Convert the images to .nii.gz, .nii or .hdr and .img",
+  );
+}
+
+/** What is said of a folder that is no dataset: what was looked for, and what is there. */
+async function noDataset(root: string): Promise<DatasetError> {
+  if (!(await platform.exists(root))) {
+    return new DatasetError(
+      root,
+      "there is no such folder",
+      "Name a folder with images and labels, or with a dataset.json",
+    );
+  }
+  const within: string[] = [];
+  for (const name of await filesOf(root)) {
+    if (await platform.exists(`${root}/${name}/dataset.json`)) within.push(`${root}/${name}`);
+  }
+  const fix = within.length > 0
+    ? `Name the dataset in it: ${listed(within, 3)}`
+    : "Name a folder in the layout of MSD or nnU-Net, with dataset.json, imagesTr and labelsTr, or one with folders such as " +
+      "images and labels, or with files such as CASE_image and CASE_label, volume-0 and segmentation-0";
+  return new DatasetError(root, `it is no dataset that is known: ${await contentOf(root)}`, fix);
+}

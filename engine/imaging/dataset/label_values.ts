@@ -1,0 +1,99 @@
+/** Label values of files as whole numbers, whatever arithmetic of floats they have been through. */
+import { DatasetError } from "./dataset_json.ts";
+import { readVolume } from "../nifti/read_volume.ts";
+import type { Volume } from "../volume/volume.ts";
+
+/** How far from a whole number a stored label may lie: more than a scale in float32 leaves, far less than interpolation. */
+const TOLERANCE = 1e-4;
+/** A file of noise has as many values as voxels; so many of them are enough to be told. */
+const MOST_VALUES = 1000;
+
+/** Values, lowest first, with the number of their voxels. */
+export type ValueCounts = readonly (readonly [value: number, voxels: number])[];
+
+/**
+ * A label volume with values that lie within 1e-4 of a whole number rounded to it: a header's scale (scl_slope), as
+ * nibabel writes it for float arrays, leaves 0.9999999998 or 1.00000012 for 1.
+ *
+ * @returns volume: the given one where nothing had to be rounded; rounded: how many voxels were; broken: other values,
+ *   which stay as they are
+ */
+export function roundLabels(stored: Volume): { volume: Volume; rounded: number; broken: ValueCounts } {
+  const { data } = stored;
+  const broken = new Map<number, number>();
+  let rounded = 0;
+  for (let i = 0; i < data.length; i++) {
+    const value = data[i];
+    const whole = Math.round(value);
+    if (whole === value) continue;
+    if (Math.abs(whole - value) <= TOLERANCE) rounded++;
+    else if (broken.size < MOST_VALUES || broken.has(value)) broken.set(value, (broken.get(value) ?? 0) + 1);
+  }
+  const sorted = [...broken].sort((a, b) => a[0] - b[0]);
+  if (rounded === 0) return { volume: stored, rounded, broken: sorted };
+  const near = (
+    value: number,
+  ): number => (Math.abs(Math.round(value) - value) <= TOLERANCE ? Math.round(value) : value);
+  return { volume: { ...stored, data: Float64Array.from(data, near) }, rounded, broken: sorted };
+}
+
+/** How often each value is in a label volume, lowest first; of more than a thousand values not all. */
+export function countValues({ data }: Volume): ValueCounts {
+  const counts = new Map<number, number>();
+  for (let i = 0; i < data.length;) {
+    const [value, start] = [data[i], i];
+    while (i < data.length && Object.is(data[i], value)) i++;
+    if (counts.size < MOST_VALUES || counts.has(value)) counts.set(value, (counts.get(value) ?? 0) + i - start);
+  }
+  return [...counts].sort((a, b) => a[0] - b[0]);
+}
+
+/** The first few values for a message: 2 (17 voxels), 9 (1 voxel). */
+export const valuesText = (counts: ValueCounts): string =>
+  counts.slice(0, 5).map(([value, n]) => `${value} (${n} voxels)`).join(", ") +
+  (counts.length > 5 ? ", ..." : "");
+
+/** Where a mask has one foreground value and the dataset one label, what to write for it. */
+export function mappingFix(
+  strange: ValueCounts,
+  labels: readonly { value: number; name: string }[],
+): string | undefined {
+  if (strange.length !== 1 || labels.length !== 2) return undefined;
+  return `If ${strange[0][0]} means ${labels[1].name}, write 1 for it in the label files; else declare it as a label`;
+}
+
+/** What is to be said of values that are no whole numbers: problem and fix. */
+export function brokenLabels({ source }: Volume, broken: ValueCounts): [problem: string, fix: string] {
+  const { slope = 0, intercept = 0 } = source ?? {};
+  const scaled = Number.isFinite(slope) && slope !== 0 && !(slope === 1 && !intercept);
+  const by = scaled ? `; its header scales what is stored by scl_slope ${slope} and scl_inter ${intercept}` : "";
+  const fix = scaled
+    ? "Store labels as whole numbers without a scale"
+    : "Store labels as whole numbers; resample them by nearest neighbour";
+  return [`it holds ${valuesText(broken)}, which are no whole numbers${by}`, fix];
+}
+
+/**
+ * A label volume with whole numbers: see `roundLabels`.
+ *
+ * @throws DatasetError when it has several channels, or values further than 1e-4 from whole numbers
+ * @example const label = wholeLabels(readNifti(bytes, "label.nii.gz"));
+ */
+export function wholeLabels(stored: Volume): Volume {
+  if (stored.channels !== 1) {
+    const fix = "Store labels as one 3-D volume of whole numbers";
+    throw new DatasetError(stored.name, `it has ${stored.channels} channels`, fix);
+  }
+  const { volume, broken } = roundLabels(stored);
+  if (broken.length > 0) throw new DatasetError(stored.name, ...brokenLabels(stored, broken));
+  return volume;
+}
+
+/**
+ * Reads a label volume: whole numbers, as `wholeLabels` gives them.
+ *
+ * @throws DatasetError when it has several channels or values that are no whole numbers
+ * @throws NiftiError, PlatformError when it cannot be read
+ * @example const label = await readLabelVolume("labelsTr/case_01.nii.gz");
+ */
+export const readLabelVolume = async (path: string): Promise<Volume> => wholeLabels(await readVolume(path));

@@ -1,0 +1,85 @@
+/** Cases by the names of their files, as nnU-Net has them: CASE_0000, CASE_0001, ... by channel, and a label CASE. */
+import type { DatasetCase, OnFault } from "./dataset.ts";
+import { channelFiles, contentOf, filesOf, isNifti, withoutEnding } from "./files.ts";
+import { DatasetError } from "./dataset_json.ts";
+import { imageStem } from "../nifti/read_volume.ts";
+
+/**
+ * The cases in two folders. An image may also be called as its label is, with all channels in it; one without a label, in a
+ * folder for tests, as it likes.
+ *
+ * @param options ending: that of the files, unless none has it; with none given all images count
+ */
+export async function namedCases(
+  folders: { images: string; labels?: string },
+  options: { ending?: string; channels: number; onFault: OnFault },
+): Promise<DatasetCase[]> {
+  const { ending, channels, onFault } = options;
+  /** Names of the images in a folder; those with the ending, where there are any. */
+  const list = async (folder: string): Promise<string[]> => {
+    const names = await filesOf(folder);
+    const wanted = ending === undefined
+      ? []
+      : names.filter((name) => isNifti(name) && name.toLowerCase().endsWith(ending));
+    return wanted.length > 0 ? wanted : names.filter((name) => imageStem(name) !== undefined);
+  };
+  // A label may have another ending than the images.
+  const labels = new Map<string, string[]>();
+  const ended = (name: string): boolean => ending !== undefined && name.toLowerCase().endsWith(ending);
+  for (const name of folders.labels === undefined ? [] : await filesOf(folders.labels)) {
+    if (!isNifti(name) || (imageStem(name) === undefined && !ended(name))) continue;
+    const others = labels.get(withoutEnding(name)) ?? [];
+    if (others.some(ended)) continue;
+    labels.set(withoutEnding(name), ended(name) ? [name] : [...others, name]);
+  }
+  const byCase = new Map<string, string[][]>();
+  for (const name of await list(folders.images)) {
+    const stem = withoutEnding(name);
+    const whole = labels.has(stem);
+    const [, id = stem, channel] = whole ? [] : (/^(.+)_(\d{4})$/.exec(stem) ?? []);
+    if (!whole && channel === undefined && folders.labels !== undefined) {
+      const fix =
+        `Files of a case are looked for as ${stem}_0000.nii.gz, with the number of the channel, or by the name of its ` +
+        'label; list others under "training" in dataset.json';
+      onFault(
+        new DatasetError(
+          `${folders.images}/${name}`,
+          "its name does not end in a channel number, and no label has it",
+          fix,
+        ),
+      );
+      continue;
+    }
+    const files = byCase.get(id) ?? [];
+    (files[Number(channel ?? 0)] ??= []).push(`${folders.images}/${name}`);
+    byCase.set(id, files);
+  }
+  const cases: DatasetCase[] = [];
+  for (const [id, files] of byCase) {
+    const only = files.length === 1 && files[0].length === 1 && withoutEnding(files[0][0]).endsWith(`/${id}`);
+    const { images, faults } = channelFiles(files, {
+      id,
+      folder: folders.images,
+      channels: only ? 1 : channels,
+      ...(ending && { ending }),
+    });
+    let label: string | undefined;
+    if (folders.labels !== undefined) {
+      const [name, twin] = labels.get(id) ?? [];
+      label = `${folders.labels}/${name}`;
+      if (name === undefined) {
+        const wanted = `${folders.labels}/${id}${ending ?? ".nii.gz"}`;
+        const fix = `Add it; images without labels belong into ${folders.images.replace(/Tr$/, "Ts")}`;
+        faults.push(new DatasetError(wanted, `case ${id} has no label`, `${fix}; ${await contentOf(folders.labels)}`));
+      } else if (twin !== undefined) {
+        const fix = 'Say by "file_ending" in dataset.json which is meant';
+        faults.push(
+          new DatasetError(`${folders.labels}/${twin}`, `it and ${label} are both the label of case ${id}`, fix),
+        );
+      }
+    }
+    faults.forEach(onFault);
+    if (faults.length === 0) cases.push({ id, images, ...(label === undefined ? {} : { label }) });
+  }
+  return cases;
+}

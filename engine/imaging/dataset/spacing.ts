@@ -1,0 +1,77 @@
+/** What voxel spacings are likely: a header with the wrong unit makes voxels a thousand times too large, or too small. */
+import { VoxgradError } from "../../core/errors.ts";
+import type { Plan } from "../plan/plan.ts";
+import type { SpatialUnit, Triple, Volume } from "../volume/volume.ts";
+
+/** mm between which spacings of scans of people lie. */
+const [LEAST, MOST] = [0.01, 50];
+/** How many times larger or smaller than usual a spacing may be. */
+const FACTOR = 10;
+
+/** Whether all three are numbers above 0. */
+export const isSpacing = (spacing: readonly number[]): boolean => spacing.every((mm) => mm > 0 && mm < Infinity);
+
+const text = (spacing: readonly number[]): string => spacing.map((mm) => +mm.toPrecision(4)).join(" x ");
+const unitText = (units: SpatialUnit): string =>
+  units === "m" || units === "um"
+    ? `, for its header counts in ${units === "m" ? "metres" : "micrometres"} (xyzt_units)`
+    : "";
+const FIX = "If the header is wrong, correct its unit (xyzt_units) or its pixdim, sform and qform";
+
+/** What is unlikely about the spacing of a scan, and the fix; undefined where nothing is. */
+export function spacingProblem(
+  of: { spacing: readonly number[]; units: SpatialUnit },
+): [problem: string, fix: string] | undefined {
+  const { spacing, units } = of;
+  if (spacing.every((mm) => mm >= LEAST && mm <= MOST)) return undefined;
+  return [
+    `its voxel spacing is ${text(spacing)} mm${unitText(units)}; scans of people have ${LEAST} to ${MOST} mm`,
+    FIX,
+  ];
+}
+
+/** Files whose spacings, sorted, are ten times larger or smaller than the median of all. */
+export function oddSpacings(
+  all: readonly { file: string; sorted: readonly number[] }[],
+): [file: string, problem: string, fix: string][] {
+  if (all.length < 3) return [];
+  const median = [0, 1, 2].map((k) =>
+    all.map(({ sorted }) => sorted[k]).sort((a, b) => a - b)[Math.floor(all.length / 2)]
+  );
+  const odd = all.filter(({ sorted }) => sorted.every((mm) => mm >= LEAST && mm <= MOST) && differs(sorted, median));
+  return odd.map((
+    { file, sorted },
+  ) => [file, `its voxel spacing is ${text(sorted)} mm, sorted; that of the dataset ${text(median)} (median)`, FIX]);
+}
+
+const differs = (spacing: readonly number[], usual: readonly number[]): boolean =>
+  spacing.some((mm, k) => mm > FACTOR * usual[k] || mm < usual[k] / FACTOR);
+
+/**
+ * Throws where a scan's spacing makes no sense for a plan: outside of 0.01 to 50 mm, or ten times larger or smaller than the
+ * median of the cases that the plan was made from. Spacings are compared from the finest to the coarsest axis, for scans
+ * may be sliced along any.
+ *
+ * @param image the scan as stored
+ * @param option what to write to go on all the same, for the message
+ * @throws VoxgradError naming the scan, both spacings and the fix
+ * @example checkSpacing(image, plan, "--anySpacing");
+ */
+export function checkSpacing(
+  image: Pick<Volume, "name" | "spacing" | "units">,
+  plan: Pick<Plan, "fingerprint">,
+  option = "",
+): void {
+  const anyway = option === "" ? "" : `; if it is right, ${option} goes on`;
+  const problem = spacingProblem(image);
+  if (problem) throw new VoxgradError(`${image.name}: ${problem[0]}. ${problem[1]}${anyway}`);
+  const sorted = (spacing: Triple): number[] => [...spacing].sort((a, b) => a - b);
+  const [own, usual] = [image.spacing, plan.fingerprint.medianSpacing].map(sorted) as [number[], number[]];
+  if (!differs(own, usual)) return;
+  throw new VoxgradError(
+    `${image.name}: its voxel spacing is ${text(own)} mm${
+      unitText(image.units)
+    }, where the network was trained on scans ` +
+      `of ${text(usual)} mm. ${FIX}${anyway}`,
+  );
+}

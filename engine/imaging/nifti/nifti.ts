@@ -1,0 +1,197 @@
+/** Reading NIfTI-1 and NIfTI-2, one file or a .hdr/.img pair, plain or gzipped, of either byte order. */
+import { columnNorms } from "../volume/affine.ts";
+import { gunzip, isGzip, LARGEST_RATIO } from "./gzip.ts";
+import type { GunzipOptions } from "./gzip.ts";
+import { DATATYPES, HEADER_BYTES, MILLIMETRES, NiftiError, readExtensions, readHeader } from "./header.ts";
+import type { NiftiHeader } from "./header.ts";
+import { gib, LARGEST_ARRAY, memoryProblem } from "../volume/memory.ts";
+import { voxelCount } from "../volume/volume.ts";
+import type { Triple, Volume, VoxelData } from "../volume/volume.ts";
+
+export { NiftiError } from "./header.ts";
+export { writeNifti } from "./write.ts";
+
+type Bytes = Uint8Array<ArrayBuffer>;
+
+// The header file of a pair does not say how long it is; this leaves room for large extensions.
+const LARGEST_HEADER_FILE = 2 ** 20;
+
+/**
+ * Reads a NIfTI file. Gzip is recognised by content, not by name.
+ *
+ * Values are as stored where the header gives no scale (slope 0 or NaN, or slope 1 with intercept 0), else scaled:
+ * to Float32 from 8 and 16 bit integers and float32, to Float64 from wider types, whose values float32 would change.
+ * Stored int64 and uint64 become Float64 when every value is exact in it. Axes beyond the third become channels; a 2-D
+ * image gets Z = 1. The affine is the sform, else the qform, else nibabel's centred fallback, in mm whatever the unit.
+ *
+ * Nothing is believed that the bytes do not bear out: no memory is taken for voxels that are not there.
+ *
+ * @param bytes the whole file; of a pair, the .hdr file
+ * @param name for messages and `volume.name`, such as its path
+ * @param options data: the .img file of a pair; `readVolume(path)` finds it by itself
+ * @throws NiftiError when it is truncated, damaged, no NIfTI file, or holds colours, complex numbers or bits
+ * @example const volume = readNifti(await platform.readFile("scan.nii.gz"), "scan.nii.gz");
+ */
+export function readNifti(
+  bytes: Uint8Array | ArrayBuffer,
+  name = "NIfTI data",
+  options: { data?: Uint8Array | ArrayBuffer } = {},
+): Volume {
+  const given = plainView(bytes);
+  const pair = options.data !== undefined;
+  const head = unpack(given, name, {
+    head: HEADER_BYTES,
+    wanted: (start) => (pair ? LARGEST_HEADER_FILE : bytesWanted(readHeader(start, name, pair), given, name)),
+  });
+  const header = readHeader(head, name, pair);
+  const { littleEndian, offset, units } = header;
+  const extensions = readExtensions(head, header, pair ? head.length : Math.min(offset, head.length));
+  const source = extensions.length > 0 ? { ...header.source, extensions } : header.source;
+  let [stored, content] = [given, head];
+  if (options.data !== undefined) {
+    stored = plainView(options.data);
+    const wanted = () => bytesWanted(header, stored, name);
+    content = unpack(stored, `${name} (.img)`, { head: 0, wanted });
+  }
+  const end = bytesWanted(header, stored, name);
+  if (end > content.length) throw truncated(header, content.length, name);
+  const dims = source.dims;
+  const shape: Triple = [dims[0], dims[1] ?? 1, dims[2] ?? 1];
+  const { name: type, bytes: width } = DATATYPES.get(source.datatype)!;
+  // A copy of its own, aligned; after gunzip nobody else holds the buffer, and it is reused in place when aligned.
+  const own = content !== stored && (content.byteOffset + offset) % width === 0;
+  const raw = own ? content.subarray(offset, end) : content.slice(offset, end);
+  if (!littleEndian && width > 1) swapBytes(raw, width);
+  const values = asNumbers(raw, type, voxelCount(dims), name);
+  const scale = MILLIMETRES[units];
+  const affine = scale === 1 ? [...source.affine] : source.affine.map((v, i) => (i < 12 ? v * scale : v));
+  if (!affine.every((v) => Number.isFinite(Math.fround(v)))) {
+    throw new NiftiError(
+      name,
+      `an affine of ${affine.slice(0, 12).join(", ")} mm`,
+      "numbers within float32 in its sform or qform",
+    );
+  }
+  return {
+    data: rescale(values, source.slope, source.intercept),
+    shape,
+    channels: voxelCount(dims.slice(3)),
+    affine,
+    spacing: columnNorms(affine),
+    units,
+    name,
+    source,
+  };
+}
+
+/** A plain view: a Node Buffer would do, but its slice() does not copy. */
+const plainView = (bytes: Uint8Array | ArrayBuffer): Bytes =>
+  bytes instanceof Uint8Array
+    ? new Uint8Array(bytes.buffer as ArrayBuffer, bytes.byteOffset, bytes.byteLength)
+    : new Uint8Array(bytes);
+
+function unpack(given: Bytes, name: string, options: GunzipOptions): Bytes {
+  if (given.length === 0) throw new NiftiError(name, "an empty file", "a NIfTI file");
+  if (!isGzip(given)) return given;
+  try {
+    return gunzip(given, options);
+  } catch (cause) {
+    if (cause instanceof NiftiError) throw cause;
+    throw new NiftiError(name, "damaged gzip data", `intact ones (${(cause as Error).message})`, cause);
+  }
+}
+
+const truncated = (header: NiftiHeader, length: number, name: string): NiftiError => {
+  const { dims, datatype } = header.source;
+  const { name: type, bytes: width } = DATATYPES.get(datatype)!;
+  const size = `${voxelCount(dims) * width} for ${dims.join(" x ")} of ${type}`;
+  return header.offset > length
+    ? new NiftiError(name, `${length} bytes`, `voxels from byte ${header.offset} on: the file is truncated`)
+    : new NiftiError(name, `${length - header.offset} bytes of voxels`, `${size}: the file is truncated`);
+};
+
+/** Where the voxels end, if a file can hold so much at all, and the memory so much. */
+function bytesWanted(header: NiftiHeader, file: Bytes, name: string): number {
+  const { dims, datatype, slope, intercept } = header.source;
+  const { name: type, bytes: width } = DATATYPES.get(datatype)!;
+  const count = voxelCount(dims);
+  const end = header.offset + count * width;
+  const packed = isGzip(file);
+  const most = packed ? file.length * LARGEST_RATIO : file.length;
+  if (!(end <= most)) throw truncated(header, most, name);
+  // Unpacking grows by copying; other values stand beside those that are stored.
+  const values = type.endsWith("64") ? 8 : isScaled(slope, intercept) ? (width < 4 || type === "float32" ? 4 : 8) : 0;
+  const needed = (packed ? 1.4 : 1) * end + values * count;
+  const problem = memoryProblem(needed, end);
+  if (problem) {
+    const got = `${gib(end)} of voxels (${dims.join(" x ")} of ${type})`;
+    throw new NiftiError(
+      name,
+      got,
+      `less, for ${problem}: at most ${gib(LARGEST_ARRAY)} a file; crop it, or resample it to larger voxels`,
+    );
+  }
+  return end;
+}
+
+function swapBytes(bytes: Uint8Array, width: number): void {
+  for (let at = 0; at < bytes.length; at += width) {
+    for (let low = at, high = at + width - 1; low < high; low++, high--) {
+      const byte = bytes[low];
+      bytes[low] = bytes[high];
+      bytes[high] = byte;
+    }
+  }
+}
+
+// Every host that has WebGPU is little-endian, so typed arrays read the swapped bytes.
+function asNumbers(raw: Uint8Array<ArrayBuffer>, type: string, count: number, file: string): VoxelData {
+  const { buffer, byteOffset } = raw;
+  switch (type) {
+    case "uint8":
+      return raw;
+    case "int8":
+      return new Int8Array(buffer, byteOffset, count);
+    case "int16":
+      return new Int16Array(buffer, byteOffset, count);
+    case "uint16":
+      return new Uint16Array(buffer, byteOffset, count);
+    case "int32":
+      return new Int32Array(buffer, byteOffset, count);
+    case "uint32":
+      return new Uint32Array(buffer, byteOffset, count);
+    case "float32":
+      return new Float32Array(buffer, byteOffset, count);
+    case "float64":
+      return new Float64Array(buffer, byteOffset, count);
+    case "int64":
+      return exactFloat64(new BigInt64Array(buffer, byteOffset, count), file);
+    case "uint64":
+      return exactFloat64(new BigUint64Array(buffer, byteOffset, count), file);
+  }
+  throw new NiftiError(file, `datatype ${type}`, [...DATATYPES.values()].map((d) => d.name).join(", "));
+}
+
+function exactFloat64(wide: BigInt64Array | BigUint64Array, file: string): Float64Array<ArrayBuffer> {
+  const out = new Float64Array(wide.length);
+  for (let i = 0; i < wide.length; i++) {
+    out[i] = Number(wide[i]);
+    if (!Number.isSafeInteger(out[i])) {
+      throw new NiftiError(file, `the 64-bit value ${wide[i]}`, "values within 2^53, which a number holds exactly");
+    }
+  }
+  return out;
+}
+
+/** Whether a header's scale changes what is stored. */
+const isScaled = (slope: number, intercept: number): boolean =>
+  Number.isFinite(slope) && slope !== 0 && !(slope === 1 && !(Number.isFinite(intercept) && intercept !== 0));
+
+function rescale(stored: VoxelData, slope: number, intercept: number): VoxelData {
+  if (!isScaled(slope, intercept)) return stored;
+  const shift = Number.isFinite(intercept) ? intercept : 0;
+  const wide = stored.BYTES_PER_ELEMENT > 4 || stored instanceof Int32Array || stored instanceof Uint32Array;
+  const out = wide ? new Float64Array(stored.length) : new Float32Array(stored.length);
+  for (let i = 0; i < stored.length; i++) out[i] = stored[i] * slope + shift;
+  return out;
+}

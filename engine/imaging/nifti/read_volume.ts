@@ -1,0 +1,50 @@
+/** Volumes by their path: a .nii or .nii.gz file, or a .hdr/.img pair of which either is named. */
+import { platform } from "#platform";
+import { NiftiError, readNifti } from "./nifti.ts";
+import type { Volume } from "../volume/volume.ts";
+
+const PAIR = /^(.+)\.(hdr|img)(\.gz)?$/i;
+
+/**
+ * The name of an image file without its ending, or undefined for what is no image. The .img file of a pair counts as
+ * none, so that a folder's images are counted once. Endings may be in capitals.
+ *
+ * @example imageStem("scan.nii.gz"); // "scan"
+ */
+export const imageStem = (file: string): string | undefined => /^(.+)\.(nii|hdr)(\.gz)?$/i.exec(file)?.[1];
+
+/**
+ * The files that a volume is read from: itself, or of a .hdr/.img pair both, the one that is named first.
+ *
+ * @throws NiftiError when a pair lacks its other half
+ * @example await volumeFiles("scan.img"); // ["scan.img", "scan.hdr"]
+ */
+export async function volumeFiles(path: string): Promise<[string] | [string, string]> {
+  const [, stem, kind, gz = ""] = PAIR.exec(path) ?? [];
+  if (stem === undefined) return [path];
+  const other = isHeader(path) ? "img" : "hdr";
+  const same = kind === kind.toUpperCase() ? other.toUpperCase() : other;
+  // The other half as this one is written; then packed where it is not, or the other way round.
+  const endings = [`${same}${gz}`, `${other}${gz.toLowerCase()}`, `${other}${gz ? "" : ".gz"}`, other.toUpperCase()];
+  const candidates = [...new Set(endings)].map((ending) => `${stem}.${ending}`);
+  for (const candidate of candidates) if (await platform.exists(candidate)) return [path, candidate];
+  throw new NiftiError(path, "one file of a .hdr/.img pair", `${candidates.slice(0, 2).join(" or ")} beside it`);
+}
+
+const isHeader = (path: string): boolean => /\.hdr(\.gz)?$/i.test(path);
+
+/**
+ * Reads a NIfTI file. Of a pair, .hdr and .img, either may be named and each may be gzipped.
+ *
+ * @throws NiftiError when a file is no NIfTI file, damaged or of a kind that is not read, or a pair lacks its other half
+ * @throws PlatformError when there is no such file
+ * @example const volume = await readVolume("scans/patient_01.nii.gz");
+ */
+export async function readVolume(path: string): Promise<Volume> {
+  const bytes = await platform.readFile(path);
+  const [, other] = await volumeFiles(path);
+  if (other === undefined) return readNifti(bytes, path);
+  const second = await platform.readFile(other);
+  const [header, data] = isHeader(path) ? [bytes, second] : [second, bytes];
+  return readNifti(header, path, { data });
+}

@@ -1,0 +1,141 @@
+/**
+ * The plan of a dataset: everything between a scan as stored and what a network sees, and the network itself. It is
+ * plain JSON, made by nnU-Net's rules (Isensee et al. 2021, Nature Methods 18, 203-211), edited by hand where wanted,
+ * and stored beside a model so that prediction prepares scans as training did.
+ *
+ * Axis order. All triples of a plan are in prepared order: that of the tensor [C, D, H, W] that the network sees. A scan
+ * is oriented first (RAS, or left as stored), which gives axes [z, y, x], and then transposed: prepared axis k is axis
+ * transpose[k] of those. nnU-Net puts the axis of the coarsest spacing first.
+ */
+import type { SplineOrder } from "../../ops/sampling/resample.ts";
+import type { SampleCase } from "../prepare/sampling.ts";
+import type { Triple, Volume } from "../volume/volume.ts";
+
+/** How a channel's intensities become what the network sees. */
+export type ChannelPlan =
+  | {
+    readonly name: string;
+    /**
+     * "z-score": less the mean, by the deviation, of the whole cropped case; "z-score in mask": both taken over the
+     * non-zero region, voxels outside become 0; "rescale": to 0..1 by the case's extremes; "none": as stored.
+     */
+    readonly normalisation: "z-score" | "z-score in mask" | "rescale" | "none";
+  }
+  | {
+    readonly name: string;
+    /** Clipped to low..high, then less mean, by deviation: figures of the whole dataset's foreground. */
+    readonly normalisation: "ct";
+    readonly mean: number;
+    readonly deviation: number;
+    /** 0.5 and 99.5 percentile of the foreground. */
+    readonly low: number;
+    readonly high: number;
+  };
+
+interface UNetPlan {
+  /** Channels of every stage, finest first. */
+  readonly features: readonly number[];
+  /** Kernel of every stage, [d, h, w]. */
+  readonly kernels: readonly Triple[];
+  /** Stride on entering every stage, [d, h, w]; that of the first is [1, 1, 1]. */
+  readonly strides: readonly Triple[];
+  /** Convolutions of every decoder stage, coarsest first. */
+  readonly decoderConvsPerStage: readonly number[];
+}
+
+/** The entries that the constructor of that name in models/ takes, less those that follow from the data. */
+export type NetworkPlan =
+  | (UNetPlan & { readonly name: "plainConvUNet"; readonly convsPerStage: readonly number[] })
+  | (UNetPlan & { readonly name: "residualEncoderUNet"; readonly blocksPerStage: readonly number[] });
+
+/** How scans come to the target spacing, and predictions back. */
+export interface ResamplingPlan {
+  /** Spline order for images. */
+  readonly image: SplineOrder;
+  /** Spline order for one-hot labels. */
+  readonly label: SplineOrder;
+  /** Order along the coarse axis where that is done apart. */
+  readonly separateAxis: SplineOrder;
+  /** Largest over smallest spacing, of the case or of the plan, beyond which the coarse axis is done apart. */
+  readonly anisotropy: number;
+}
+
+export interface Plan {
+  readonly format: "voxgrad plan 1";
+  /** The dataset's name. */
+  readonly dataset: string;
+  readonly configuration: "3d_fullres" | "3d_lowres";
+  /** "RAS": scans are turned to right, anterior, superior axes first; "stored": axes as in the file. */
+  readonly orientation: "RAS" | "stored";
+  /** Prepared axis k is axis transpose[k] of the oriented scan's [z, y, x]. */
+  readonly transpose: Triple;
+  /** Distance of prepared voxels in mm. */
+  readonly spacing: Triple;
+  /** Voxels of a training patch. */
+  readonly patch: Triple;
+  /** Patches a step. */
+  readonly batch: number;
+  readonly channels: readonly ChannelPlan[];
+  /** Names of the labels by value, background first. */
+  readonly labels: readonly string[];
+  /** Where present, the network has one sigmoid output per region: the union of those label values. */
+  readonly regions?: readonly {
+    readonly name: string;
+    readonly values: readonly number[];
+    /** What it paints in a predicted label map, over earlier ones; the value that no later region has unless given. */
+    readonly value?: number;
+  }[];
+  /** Value of label voxels that count neither way. */
+  readonly ignoreLabel?: number;
+  readonly resampling: ResamplingPlan;
+  readonly network: NetworkPlan;
+  /** What the plan was made from. */
+  readonly fingerprint: PlanFingerprint;
+  /** Device memory of a training step, where it has been asked of the engine. */
+  readonly estimatedBytes?: number;
+}
+
+/** The summary of a fingerprint that a plan carries; triples in prepared order. */
+export interface PlanFingerprint {
+  readonly cases: number;
+  /** Median of the cases after the crop, before resampling. */
+  readonly medianShape: Triple;
+  readonly medianSpacing: Triple;
+  /** Median of the cases at the plan's spacing. */
+  readonly medianPreparedShape: Triple;
+  /** Median, over the cases, of the voxels that the crop to non-zero leaves: 1 is all. */
+  readonly relativeSizeAfterCrop: number;
+}
+
+/** Outputs of a plan's network: one per region where it has regions, else one per label. */
+export const outputChannels = (plan: Pick<Plan, "labels" | "regions">): number =>
+  plan.regions?.length ?? plan.labels.length;
+
+/**
+ * Where a prepared case lies in its source, and so the way back: resample to `cropSize`, put that at `cropStart` into a
+ * volume of `orientedShape` (transposed), undo the transpose, turn to the source's orientation.
+ */
+export interface CaseGeometry {
+  /** The source image without its voxels. */
+  readonly source: Omit<Volume, "data">;
+  readonly orientation: Plan["orientation"];
+  /** Sizes [z, y, x] after orientation, before transpose. */
+  readonly orientedShape: Triple;
+  /** Prepared axis k is axis transpose[k] of the oriented [z, y, x]. */
+  readonly transpose: Triple;
+  /** First voxel of the crop to non-zero, prepared axis order, before resampling. */
+  readonly cropStart: Triple;
+  /** Sizes of the crop, prepared axis order, before resampling. */
+  readonly cropSize: Triple;
+  /** mm between voxels before resampling, prepared axis order. */
+  readonly cropSpacing: Triple;
+  /** Sizes after resampling: those of the prepared image. */
+  readonly preparedShape: Triple;
+}
+
+/** A case as a network sees it: normalised, cropped, resampled; sizes in prepared order. */
+export interface PreparedCase extends SampleCase {
+  readonly geometry: CaseGeometry;
+  /** Label values that are annotated in this case; absent: all. */
+  readonly labelsPresent?: readonly number[];
+}

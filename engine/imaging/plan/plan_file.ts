@@ -1,0 +1,263 @@
+/** Plans as files: JSON that is read by people, checked where people have edited it. */
+import { platform } from "#platform";
+import { isPlain, listed, show, VoxgradError } from "../../core/errors.ts";
+import { JsonError, parseJson } from "../../core/json.ts";
+import type { Dataset } from "../dataset/dataset.ts";
+import type { Plan } from "./plan.ts";
+
+/** A plan that cannot be used as it stands; `file` is the culprit and the message names the entry. */
+export class PlanError extends VoxgradError {
+  override name = "PlanError";
+  readonly file: string;
+
+  constructor(file: string, problem: string) {
+    super(`${file}: ${problem}`);
+    this.file = file;
+  }
+}
+
+/** Longest line that a list of numbers or names is written on. */
+const LINE = 110;
+
+/**
+ * JSON with short lists on one line each, two spaces a level.
+ *
+ * @example platform.writeFile("plan.json", planText(plan));
+ */
+export function planText(value: unknown, indent = ""): string {
+  const line = oneLine(value);
+  if (typeof value !== "object" || value === null || (Array.isArray(value) && line.length + indent.length < LINE)) {
+    return line;
+  }
+  const inner = `${indent}  `;
+  if (Array.isArray(value)) {
+    const lines = value.map((each) => inner + (oneLine(each).length < LINE ? oneLine(each) : planText(each, inner)));
+    return `[\n${lines.join(",\n")}\n${indent}]`;
+  }
+  const entries = Object.entries(value).filter(([, v]) => v !== undefined);
+  const lines = entries.map(([key, v]) => `${inner}${JSON.stringify(key)}: ${planText(v, inner)}`);
+  return `{\n${lines.join(",\n")}\n${indent}}`;
+}
+
+function oneLine(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(oneLine).join(", ")}]`;
+  if (typeof value !== "object" || value === null) return JSON.stringify(value);
+  const entries = Object.entries(value).filter(([, v]) => v !== undefined);
+  return `{ ${entries.map(([key, v]) => `${JSON.stringify(key)}: ${oneLine(v)}`).join(", ")} }`;
+}
+
+type Check = (value: unknown) => string | undefined;
+type Fields = Readonly<Record<string, Check>>;
+
+const isNumber = (v: unknown): v is number => typeof v === "number" && Number.isFinite(v);
+const where = (what: string, holds: (v: unknown) => boolean): Check => (v) => holds(v) ? undefined : what;
+const text = where("a text", (v) => typeof v === "string");
+const number = where("a number", isNumber);
+const positive = where("a number above 0", (v) => isNumber(v) && v > 0);
+const whole = (least: number): Check =>
+  where(`a whole number >= ${least}`, (v) => Number.isInteger(v) && (v as number) >= least);
+const oneOf = (...values: readonly unknown[]): Check =>
+  where(values.map((v) => JSON.stringify(v)).join(" or "), (v) => values.includes(v));
+const list = (of: Check, what: string, length?: number): Check =>
+  where(what, (v) => Array.isArray(v) && v.length === (length ?? v.length) && v.every((e) => of(e) === undefined));
+const triple = (of: Check, what: string): Check => list(of, `three of ${what}, [d, h, w]`, 3);
+const optional = (of: Check): Check => (v) => v === undefined ? undefined : of(v);
+
+const resampling: Fields = {
+  image: oneOf(0, 1, 3),
+  label: oneOf(0, 1),
+  separateAxis: oneOf(0, 1),
+  anisotropy: positive,
+};
+const unet: Fields = {
+  name: oneOf("plainConvUNet", "residualEncoderUNet"),
+  features: list(whole(1), "a list of whole numbers >= 1"),
+  kernels: list(triple(whole(1), "whole numbers >= 1"), "a list of [d, h, w]"),
+  strides: list(triple(whole(1), "whole numbers >= 1"), "a list of [d, h, w]"),
+  decoderConvsPerStage: list(whole(1), "a list of whole numbers >= 1"),
+};
+const perStage = list(whole(1), "a list of whole numbers >= 1");
+const fingerprint: Fields = {
+  cases: whole(1),
+  medianShape: triple(positive, "numbers above 0"),
+  medianSpacing: triple(positive, "numbers above 0"),
+  medianPreparedShape: triple(positive, "numbers above 0"),
+  relativeSizeAfterCrop: positive,
+};
+const channel: Fields = {
+  name: text,
+  normalisation: oneOf("ct", "z-score", "z-score in mask", "rescale", "none"),
+};
+const ctChannel: Fields = { ...channel, mean: number, deviation: positive, low: number, high: number };
+const region: Fields = {
+  name: text,
+  values: list(whole(0), "a list of whole numbers >= 0"),
+  value: optional(whole(1)),
+};
+const plain = where("an object", isPlain);
+const fields: Fields = {
+  format: oneOf("voxgrad plan 1"),
+  dataset: text,
+  configuration: oneOf("3d_fullres", "3d_lowres"),
+  orientation: oneOf("RAS", "stored"),
+  transpose: where(
+    "0, 1 and 2 in some order",
+    (v) => Array.isArray(v) && v.length === 3 && [0, 1, 2].every((axis) => v.includes(axis)),
+  ),
+  spacing: triple(positive, "numbers above 0"),
+  patch: triple(whole(1), "whole numbers >= 1"),
+  batch: whole(1),
+  channels: where("a list of channels", (v) => Array.isArray(v) && v.length > 0 && v.every(isPlain)),
+  labels: where(
+    "a list of two texts or more, background first",
+    (v) => Array.isArray(v) && v.length > 1 && !v.some(text),
+  ),
+  regions: optional(where("a list of regions", (v) => Array.isArray(v) && v.length > 0 && v.every(isPlain))),
+  ignoreLabel: optional(whole(1)),
+  resampling: plain,
+  network: plain,
+  fingerprint: plain,
+  estimatedBytes: optional(positive),
+};
+
+/**
+ * Checks that a value is a plan that can be used: every entry there, none unknown, and all of them fit each other.
+ *
+ * @param file for messages
+ * @throws PlanError naming the entry, what it is and what it should be
+ * @example const plan = checkPlan(JSON.parse(text), "plan.json");
+ */
+export function checkPlan(json: unknown, file: string): Plan {
+  const fail = (problem: string): never => {
+    throw new PlanError(file, problem);
+  };
+  const object = (value: unknown, path: string, known: Fields): void => {
+    if (!isPlain(value)) return fail(`${path === "" ? "it" : path} is ${show(value)}; wanted an object`);
+    const name = (key: string): string => (path === "" ? key : `${path}.${key}`);
+    for (const key of Object.keys(value)) {
+      if (!Object.hasOwn(known, key)) {
+        fail(`${name(key)} is no entry of a plan; ${path || "it"} takes ${Object.keys(known).join(", ")}`);
+      }
+    }
+    for (const [key, check] of Object.entries(known)) {
+      const wanted = check(value[key]);
+      if (wanted === undefined) continue;
+      fail(
+        value[key] === undefined
+          ? `${name(key)} is missing; wanted ${wanted}`
+          : `${name(key)} is ${show(value[key])}; wanted ${wanted}`,
+      );
+    }
+  };
+  object(json, "", fields);
+  const plan = json as Plan;
+  object(plan.resampling, "resampling", resampling);
+  object(plan.fingerprint, "fingerprint", fingerprint);
+  plan.channels.forEach((c, k) => object(c, `channels[${k}]`, c.normalisation === "ct" ? ctChannel : channel));
+  plan.regions?.forEach((r, k) => {
+    object(r, `regions[${k}]`, region);
+    const odd = r.values.find((value) => value >= plan.labels.length);
+    if (odd !== undefined) fail(`regions[${k}] has the value ${odd}; labels go from 0 to ${plan.labels.length - 1}`);
+  });
+  const residual = plan.network.name === "residualEncoderUNet";
+  object(plan.network, "network", { ...unet, [residual ? "blocksPerStage" : "convsPerStage"]: perStage });
+
+  const { network, patch, ignoreLabel } = plan;
+  const stages = network.features.length;
+  if (stages < 2) fail(`network.features lists ${stages} stage(s); wanted two or more`);
+  const lengths = {
+    kernels: [network.kernels, stages],
+    strides: [network.strides, stages],
+    ...(network.name === "plainConvUNet"
+      ? { convsPerStage: [network.convsPerStage, stages] }
+      : { blocksPerStage: [network.blocksPerStage, stages] }),
+    decoderConvsPerStage: [network.decoderConvsPerStage, stages - 1],
+  } as Record<string, [readonly unknown[], number]>;
+  for (const [key, [values, wanted]] of Object.entries(lengths)) {
+    if (values.length !== wanted) {
+      fail(`network.${key} has ${values.length} entries; wanted ${wanted} for ${stages} stages (network.features)`);
+    }
+  }
+  const even = network.kernels.find((k) => k.some((n) => n % 2 === 0));
+  if (even) fail(`network.kernels holds ${show(even)}; kernels are odd`);
+  const product = [0, 1, 2].map((k) => network.strides.reduce((n, s) => n * s[k], 1));
+  patch.forEach((n, k) => {
+    const p = product[k];
+    if (n % p === 0) return;
+    fail(
+      `patch is ${patch.join(" x ")}, but network.strides halve its axis ${k} to 1/${p}; ` +
+        `wanted a multiple of ${p}: ${Math.max(p, n - (n % p))} or ${n - (n % p) + p}`,
+    );
+  });
+  if (patch.every((n, k) => n === product[k])) {
+    fail(`patch is ${patch.join(" x ")}, of which one voxel is left at the coarsest stage; enlarge it or drop a stage`);
+  }
+  if (ignoreLabel !== undefined && ignoreLabel < plan.labels.length) {
+    fail(
+      `ignoreLabel is ${ignoreLabel}, the value of "${plan.labels[ignoreLabel]}"; wanted ${plan.labels.length} or more`,
+    );
+  }
+  return plan;
+}
+
+/**
+ * Reads and checks a plan.
+ *
+ * @throws PlanError for a file that is no plan, PlatformError for one that cannot be read
+ * @example const plan = await readPlan("plan.json");
+ */
+export async function readPlan(path: string): Promise<Plan> {
+  try {
+    return checkPlan(parseJson(await platform.readFile(path), path), path);
+  } catch (error) {
+    if (!(error instanceof JsonError)) throw error;
+    throw new PlanError(path, `it is no JSON (${error.problem}); correct it, or make it anew by voxgrad plan`);
+  }
+}
+
+/**
+ * Holds a plan against the dataset that it is to be used with: channels, labels, regions and ignore label by name and
+ * value, for what differs would be learnt as something else.
+ *
+ * @param file for messages
+ * @throws PlanError naming what differs
+ * @example checkPlanFits(await readPlan("plan.json"), await openDataset("Task04_Hippocampus"), "plan.json");
+ */
+export function checkPlanFits(
+  plan: Plan,
+  dataset: Pick<Dataset, "folder" | "channels" | "labels" | "regions" | "ignoreLabel">,
+  file: string,
+): void {
+  const numbered = (names: readonly string[]): string[] => names.map((name, value) => `${value} ${name}`);
+  const regionsOf = (regions: Plan["regions"]): string[] =>
+    (regions ?? []).map(({ name, values }) => `${name} [${[...values].sort((a, b) => a - b)}]`);
+  const sides: Record<string, [string[], string[]]> = {
+    channels: [numbered(plan.channels.map(({ name }) => name)), numbered(dataset.channels)],
+    labels: [numbered(plan.labels), numbered(dataset.labels.map(({ name }) => name))],
+    regions: [regionsOf(plan.regions), regionsOf(dataset.regions)],
+    "ignore label": [plan, dataset].map(({ ignoreLabel }) => (ignoreLabel === undefined ? [] : [`${ignoreLabel}`])) as [
+      string[],
+      string[],
+    ],
+  };
+  for (const [what, [ours, theirs]] of Object.entries(sides)) {
+    if (JSON.stringify(ours) === JSON.stringify(theirs)) continue;
+    throw new PlanError(
+      file,
+      `its ${what} (${listed(ours) || "none"}) are not those of ${dataset.folder} (${
+        listed(theirs) || "none"
+      }): it is of ` +
+        `${show(plan.dataset)}. Make a plan of this dataset by voxgrad plan, and edit in it what you want of the other`,
+    );
+  }
+}
+
+/**
+ * Checks a plan and writes it for people to read.
+ *
+ * @throws PlanError for a plan that cannot be used, PlatformError where the file cannot be written
+ * @example await writePlan("plan.json", makePlan(dataset, fingerprint));
+ */
+export async function writePlan(path: string, plan: Plan): Promise<void> {
+  await platform.writeFile(path, `${planText(checkPlan(plan, path))}\n`);
+}

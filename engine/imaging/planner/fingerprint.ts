@@ -1,0 +1,120 @@
+/** The fingerprint of a dataset: what nnU-Net's rules derive a plan from. */
+import { VoxgradError } from "../../core/errors.ts";
+import { platform } from "#platform";
+import type { CaseFaults } from "../dataset/case_faults.ts";
+import { openCasePool } from "../prepare/case_pool.ts";
+import type { Dataset } from "../dataset/dataset.ts";
+import type { CaseFingerprint, CaseSamples } from "../prepare/fingerprint_case.ts";
+import type { Plan } from "../plan/plan.ts";
+
+export type { CaseFingerprint } from "../prepare/fingerprint_case.ts";
+
+/** Intensities of a channel at foreground voxels, each case weighing the same. */
+export interface ChannelFingerprint {
+  readonly name: string;
+  readonly mean: number;
+  readonly median: number;
+  /** Standard deviation (of the population). */
+  readonly deviation: number;
+  readonly min: number;
+  readonly max: number;
+  /** 0.5 and 99.5 percentile. */
+  readonly low: number;
+  readonly high: number;
+}
+
+export interface Fingerprint {
+  readonly orientation: Plan["orientation"];
+  readonly cases: readonly CaseFingerprint[];
+  readonly channels: readonly ChannelFingerprint[];
+}
+
+/** Values that are sampled of a channel in all, and at least of each case. */
+const SAMPLES = 2e6;
+const LEAST = 1000;
+
+/** The value below which a fraction q of the sorted values lies, between neighbours as NumPy's percentile. */
+export function quantile(sorted: ArrayLike<number>, q: number): number {
+  if (sorted.length === 0) return NaN;
+  const at = q * (sorted.length - 1);
+  const below = Math.floor(at);
+  const above = Math.min(sorted.length - 1, below + 1);
+  return sorted[below] + (at - below) * (sorted[above] - sorted[below]);
+}
+
+function statistics(name: string, lists: readonly Float32Array[]): ChannelFingerprint {
+  const all = new Float32Array(lists.reduce((sum, list) => sum + list.length, 0));
+  let at = 0;
+  for (const list of lists) {
+    all.set(list, at);
+    at += list.length;
+  }
+  all.sort();
+  let sum = 0;
+  for (const value of all) sum += value;
+  const mean = sum / all.length;
+  let squares = 0;
+  for (const value of all) squares += (value - mean) ** 2;
+  return {
+    name,
+    mean,
+    median: quantile(all, 0.5),
+    deviation: Math.sqrt(squares / all.length),
+    min: all[0] ?? NaN,
+    max: all[all.length - 1] ?? NaN,
+    low: quantile(all, 0.005),
+    high: quantile(all, 0.995),
+  };
+}
+
+/**
+ * Reads all labelled cases of a dataset: their spacings, their sizes after the crop to what is not zero, and how
+ * intensities are distributed in the foreground, from a seeded sample that weighs each case the same.
+ *
+ * @param options.workers threads that read and unpack files, where the host has them; default 0, the thread at hand
+ * @param options.orientation "RAS" (default), or "stored" to take axes as they come
+ * @param options.faults takes the errors of cases that cannot be used, which are then left out; the first is thrown
+ *   unless given
+ * @throws DatasetError for the first case that cannot be used, NiftiError or PlatformError for one that cannot be read
+ * @throws VoxgradError when no case has a label
+ * @example const fingerprint = await fingerprintDataset(await openDataset("data/Task09_Spleen"), { workers: 4 });
+ */
+export async function fingerprintDataset(
+  dataset: Dataset,
+  options: { workers?: number; orientation?: Plan["orientation"]; faults?: CaseFaults } = {},
+): Promise<Fingerprint> {
+  const { workers = 0, orientation = "RAS", faults } = options;
+  const cases = dataset.cases.filter((item) => item.label !== undefined);
+  if (cases.length === 0) {
+    throw new VoxgradError(`fingerprintDataset: no case of ${dataset.folder} has a label; add some to labelsTr`);
+  }
+  const samples = Math.max(LEAST, Math.ceil(SAMPLES / cases.length));
+  const found = new Map<string, CaseSamples>();
+  const pool = openCasePool(workers);
+  try {
+    await pool.each(
+      cases,
+      (item) => ({ kind: "fingerprint", dataset, item, orientation, samples }),
+      async (result) => {
+        if (result.kind !== "fingerprint") return;
+        found.set(result.samples.id, result.samples);
+        const [done, total] = [found.size, cases.length];
+        platform.progress({ done, total, text: `fingerprint  case ${done}/${total}  ${result.samples.id}` });
+      },
+      faults && ((item, error) => faults.note(item.id, error)),
+    );
+  } finally {
+    await pool.close();
+  }
+  const ordered = cases.flatMap((item) => found.get(item.id) ?? []);
+  return {
+    orientation,
+    cases: ordered.map(({ values: _, ...rest }) => rest),
+    channels: dataset.channels.map((name, c) =>
+      statistics(
+        name,
+        ordered.map((item) => item.values[c]),
+      )
+    ),
+  };
+}

@@ -1,0 +1,89 @@
+/** Jobs on cases, one after the other or in worker threads, their results taken one at a time. */
+import { platform } from "#platform";
+import { VoxgradError } from "../../core/errors.ts";
+import { PlatformError } from "../../platform/types.ts";
+import { caseJobsUrl, run } from "./case_jobs.ts";
+import type { CaseJob, CaseResult } from "./case_jobs.ts";
+import { DatasetError } from "../dataset/dataset.ts";
+import { NiftiError } from "../nifti/nifti.ts";
+
+export interface CasePool {
+  /**
+   * Does a job for each item and calls `done` with its result, never twice at a time. An error of a job goes to `failed`,
+   * and the others go on; what that throws, or without it the first error, ends it, once the jobs that run are over. It
+   * begins with the case.
+   */
+  each<T>(
+    items: readonly T[],
+    job: (item: T) => CaseJob,
+    done: (result: CaseResult) => Promise<void>,
+    failed?: (item: T, error: unknown) => void,
+  ): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Errors of a thread get their class back by their name. */
+const classes = { DatasetError, NiftiError, PlatformError, VoxgradError };
+
+function revived(error: unknown): unknown {
+  if (!(error instanceof Error) || !Object.hasOwn(classes, error.name)) return error;
+  return Object.setPrototypeOf(error, classes[error.name as keyof typeof classes].prototype);
+}
+
+/** A pool of `workers` threads; with 0, or on a host that has none, the thread at hand. */
+export function openCasePool(workers: number): CasePool {
+  if (!Number.isInteger(workers) || workers < 0) {
+    throw new VoxgradError(`workers: a whole number >= 0, got ${workers}; 0 works in the thread at hand`);
+  }
+  const threads = workers > 0 ? platform.openWorkers?.(caseJobsUrl, workers) : undefined;
+  const perform = async (job: CaseJob): Promise<CaseResult> => {
+    if (!threads) return run(job);
+    try {
+      return (await threads.run(job)) as CaseResult;
+    } catch (error) {
+      const { id } = job.item;
+      const known = revived(error);
+      // What ends a thread itself, such as its memory, does not know the case.
+      if (!(known instanceof Error) || known.message.startsWith(`case ${id}: `)) throw known;
+      const fix = "if memory ran out, try fewer --workers; 0 works in the thread at hand";
+      throw new VoxgradError(`case ${id}: the thread that worked on it failed (${known.message}); ${fix}`, {
+        cause: known,
+      });
+    }
+  };
+  return {
+    async each(items, job, done, failed) {
+      let next = 0;
+      let ended = false;
+      let turn: Promise<unknown> = Promise.resolve();
+      // A lane asks for the next case when its own has been taken, so that few results wait in memory.
+      const lane = async (): Promise<void> => {
+        while (next < items.length && !ended) {
+          const item = items[next++]!;
+          try {
+            let result: CaseResult;
+            try {
+              result = await perform(job(item));
+            } catch (error) {
+              if (!failed) throw error;
+              failed(item, error);
+              continue;
+            }
+            const mine = turn.then(() => (ended ? undefined : done(result)));
+            turn = mine.catch(() => undefined);
+            await mine;
+          } catch (error) {
+            ended = true;
+            throw error;
+          }
+        }
+      };
+      const lanes = await Promise.allSettled(Array.from({ length: threads ? workers : 1 }, lane));
+      const wrong = lanes.find((end) => end.status === "rejected");
+      if (wrong) throw (wrong as PromiseRejectedResult).reason;
+    },
+    async close() {
+      await threads?.close();
+    },
+  };
+}

@@ -1,0 +1,225 @@
+/** Prepared cases on disk, made once, and in memory as far as a cap allows. */
+import { platform } from "#platform";
+import { VoxgradError } from "../../core/errors.ts";
+import { PlatformError } from "../../platform/types.ts";
+import { CaseFaults } from "../dataset/case_faults.ts";
+import { caseBytes, decodeCase, encodeCase } from "./case_file.ts";
+import { openCasePool } from "./case_pool.ts";
+import type { CaseResult } from "./case_jobs.ts";
+import { type Dataset, type DatasetCase, DatasetError } from "../dataset/dataset.ts";
+import type { Plan, PreparedCase } from "../plan/plan.ts";
+import { resampleCase } from "./preprocess.ts";
+import { hashText } from "../../core/prng.ts";
+import type { CaseSource } from "./sampling.ts";
+
+/** Raised when a prepared case comes out differently than before, so that no old one is taken for a new one. */
+const VERSION = 1;
+
+export interface CaseStore extends CaseSource {
+  readonly ids: readonly string[];
+  get(id: string): Promise<PreparedCase>;
+  /** Digest of the files of each case: what it was made from, whatever the plan. */
+  readonly contents: ReadonlyMap<string, string>;
+  /** What opening it found: cases that had to be made, and cases that were there. */
+  readonly made: number;
+  readonly kept: number;
+  /** Bytes of the cases that are in memory now. */
+  memory(): number;
+}
+
+export interface CaseStoreOptions {
+  /** Where the prepared cases go; on a host without files they stay in memory. */
+  readonly folder: string;
+  /** Threads that read, crop and normalise, where the host has them; default 0, the thread at hand. */
+  readonly workers?: number;
+  /** Bytes of cases that are kept in memory; the least recently used are dropped first. Default 2 GiB. */
+  readonly memory?: number;
+  /** Only these cases; default all that have a label. */
+  readonly ids?: readonly string[];
+}
+
+/** What of a plan a prepared case depends on. */
+const settingsOf = (dataset: Dataset, plan: Plan): string => {
+  const { orientation, transpose, spacing, channels, resampling } = plan;
+  const labels = [plan.labels.length, dataset.labels.length, dataset.ignoreLabel ?? null];
+  return JSON.stringify([VERSION, orientation, transpose, spacing, channels, resampling, labels]);
+};
+
+/**
+ * A folder of its own, below one that many runs share, for the cases of a dataset prepared by a plan: NAME-1a2b3c4d.
+ *
+ * @example const store = await openCaseStore(dataset, plan, { folder: storeFolder("runs/prepared", dataset, plan) });
+ */
+export function storeFolder(root: string, dataset: Dataset, plan: Plan): string {
+  const name = dataset.name.toLowerCase().replace(/[^a-z0-9]+/g, "_").replace(/^_+|_+$/g, "") || "cases";
+  const number = hashText(JSON.stringify([dataset.folder, settingsOf(dataset, plan)]));
+  return `${root.replace(/(?<=.)\/+$/, "")}/${name}-${number.toString(16).padStart(8, "0")}`;
+}
+
+/**
+ * Prepares the labelled cases of a dataset by a plan and keeps them in a folder, one file each. A case is made anew when
+ * the content of its files or what matters of the plan has changed; a stopped preparation goes on where it was, as each
+ * file is written whole or not at all.
+ *
+ * @throws DatasetError once all others are prepared, where some cannot be; the log has each by case and file
+ * @throws VoxgradError for ids that are no labelled cases
+ * @example
+ * const store = await openCaseStore(dataset, plan, { folder: "runs/prepared", workers: 4, memory: 4 * 2 ** 30 });
+ * const batch = await sampleBatch(new Prng(1), store, { batch: 2, patch: plan.patch });
+ */
+export async function openCaseStore(dataset: Dataset, plan: Plan, options: CaseStoreOptions): Promise<CaseStore> {
+  const { folder, workers = 0, memory: cap = 2 * 2 ** 30 } = options;
+  const labelled = new Map(dataset.cases.flatMap((item) => (item.label === undefined ? [] : [[item.id, item]])));
+  const ids = options.ids ?? [...labelled.keys()];
+  const strange = ids.find((id) => !labelled.has(id));
+  if (strange !== undefined) {
+    throw new VoxgradError(`openCaseStore: ${strange} is no case of ${dataset.folder} with a label; correct the ids`);
+  }
+  const settings = settingsOf(dataset, plan);
+  const onDisk = platform.name !== "browser";
+  const fileOf = (id: string): string => `${folder}/${id}.safetensors`;
+  const keyFileOf = (id: string): string => `${folder}/${id}.key`;
+  const keys = new Map<string, string>();
+  const contents = new Map<string, string>();
+  const cache = new LeastRecent(onDisk ? cap : Infinity);
+  const job = (item: DatasetCase, kept?: string) =>
+    ({ kind: "crop", dataset, item, plan, settings, ...(kept !== undefined && { kept }) }) as const;
+
+  const finish = async (result: CaseResult): Promise<PreparedCase | undefined> => {
+    if (result.kind !== "crop") return undefined;
+    keys.set(result.id, result.key);
+    contents.set(result.id, result.content);
+    if (!result.cropped) return undefined;
+    const item = await resampleCase(result.cropped, plan);
+    if (onDisk) {
+      // The key comes last: it vouches for the file.
+      await platform.writeFile(fileOf(item.id), await encodeCase(item, result.key));
+      await platform.writeFile(keyFileOf(item.id), result.key);
+    }
+    return item;
+  };
+
+  let [made, kept] = [0, 0];
+  const keptKeys = new Map<string, string>();
+  if (onDisk && (await platform.exists(folder))) {
+    await platform.removeRemains(folder);
+    const present = new Set(await platform.listFiles(folder));
+    for (const id of ids) {
+      if (!present.has(`${id}.key`) || !present.has(`${id}.safetensors`)) continue;
+      keptKeys.set(id, new TextDecoder().decode(await platform.readFile(keyFileOf(id))));
+    }
+  }
+  const faults = new CaseFaults();
+  const pool = openCasePool(onDisk ? workers : 0);
+  try {
+    await pool.each(
+      ids.map((id) => labelled.get(id)!),
+      (item) => job(item, keptKeys.get(item.id)),
+      async (result) => {
+        const item = await finish(result);
+        if (item) {
+          made++;
+          cache.put(item);
+        } else {
+          kept++;
+        }
+        const [done, total] = [made + kept, ids.length];
+        const id = result.kind === "crop" ? result.id : "";
+        platform.progress({ done, total, text: `preparing  case ${done}/${total}  ${id}` });
+      },
+      (item, error) => faults.note(item.id, error),
+    );
+  } finally {
+    await pool.close();
+  }
+
+  if (faults.count > 0) {
+    // A message holds 2 kB; whatever is longer goes to the log, so that no fault is left out.
+    const isLong = faults.text().length > 1500;
+    if (isLong) platform.log(`\nNot prepared:\n${faults.text()}`);
+    const problem = `${faults.count} of ${ids.length} cases cannot be prepared${
+      isLong ? ", listed above" : `:\n${faults.text()}\n`
+    }`;
+    throw new DatasetError(dataset.folder, problem, "Mend or leave them out, and try again; the others are ready");
+  }
+
+  const read = async (id: string): Promise<PreparedCase> => {
+    try {
+      const { item, key } = await decodeCase(await platform.readFile(fileOf(id)));
+      if (key === keys.get(id)) return item;
+    } catch (error) {
+      // Whatever is wrong with it, it can be made again.
+      if (!(error instanceof VoxgradError || error instanceof PlatformError)) throw error;
+    }
+    // Another plan's, as a stop between two files leaves it, damaged, or of an earlier version.
+    platform.log(`${fileOf(id)} is not what was prepared here; it is made again`);
+    const wanted = keys.get(id);
+    const alone = openCasePool(0);
+    let item: PreparedCase | undefined;
+    await alone.each(
+      [labelled.get(id)!],
+      (c) => job(c),
+      async (result) => void (item = await finish(result)),
+    );
+    if (keys.get(id) !== wanted) {
+      throw new VoxgradError(
+        `case ${id}: its files have changed since the training began; put back what they were, or start again`,
+      );
+    }
+    return item!;
+  };
+  const coming = new Map<string, Promise<PreparedCase>>();
+  const wanted = new Set(ids);
+  return {
+    ids,
+    contents,
+    made,
+    kept,
+    memory: () => cache.bytes,
+    async get(id) {
+      if (!wanted.has(id)) throw new VoxgradError(`there is no case ${id} among the ${ids.length} prepared ones`);
+      const here = cache.get(id);
+      if (here) return here;
+      let promise = coming.get(id);
+      if (!promise) {
+        promise = read(id).finally(() => coming.delete(id));
+        coming.set(id, promise);
+      }
+      const item = await promise;
+      cache.put(item);
+      return item;
+    },
+  };
+}
+
+/** Cases in memory up to a cap, in the order in which they were used. */
+class LeastRecent {
+  readonly #items = new Map<string, PreparedCase>();
+  readonly #cap: number;
+  bytes = 0;
+
+  constructor(cap: number) {
+    this.#cap = cap;
+  }
+
+  get(id: string): PreparedCase | undefined {
+    const item = this.#items.get(id);
+    if (item) {
+      this.#items.delete(id);
+      this.#items.set(id, item);
+    }
+    return item;
+  }
+
+  put(item: PreparedCase): void {
+    const size = caseBytes(item);
+    if (this.#items.has(item.id) || size > this.#cap) return;
+    this.#items.set(item.id, item);
+    this.bytes += size;
+    for (const [id, old] of this.#items) {
+      if (this.bytes <= this.#cap) break;
+      this.#items.delete(id);
+      this.bytes -= caseBytes(old);
+    }
+  }
+}

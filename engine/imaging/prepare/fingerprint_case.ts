@@ -1,0 +1,51 @@
+/** What one case contributes to a fingerprint. */
+import { nonZeroBox } from "../volume/crop.ts";
+import type { LoadedCase } from "../dataset/load_case.ts";
+import type { Plan } from "../plan/plan.ts";
+import { oriented } from "./preprocess.ts";
+import { Prng } from "../../core/prng.ts";
+import { voxelCount } from "../volume/volume.ts";
+import type { Triple } from "../volume/volume.ts";
+
+/** One case, axes [z, y, x] after orientation. */
+export interface CaseFingerprint {
+  readonly id: string;
+  /** Voxels after the crop to what is not zero. */
+  readonly shape: Triple;
+  /** mm. */
+  readonly spacing: Triple;
+  /** Voxels that the crop leaves, of all. */
+  readonly relativeSize: number;
+}
+
+/** What one case contributes: its sizes, and `samples` values of each channel at foreground voxels, with replacement. */
+export interface CaseSamples extends CaseFingerprint {
+  /** One list per channel; empty where the case has no foreground. */
+  readonly values: readonly Float32Array<ArrayBuffer>[];
+}
+
+/** The fingerprint of one case that has been read. */
+export function fingerprintCase(
+  loaded: LoadedCase,
+  options: { orientation: Plan["orientation"]; samples: number; ignoreLabel?: number },
+): CaseSamples {
+  const { orientation, samples, ignoreLabel } = options;
+  const image = oriented(loaded.image, orientation);
+  const box = nonZeroBox(image);
+  const label = loaded.label!.data;
+  let count = 0;
+  for (let i = 0; i < label.length; i++) if (label[i] !== 0 && label[i] !== ignoreLabel) count++;
+  const places = new Uint32Array(count);
+  for (let i = 0, k = 0; i < label.length; i++) if (label[i] !== 0 && label[i] !== ignoreLabel) places[k++] = i;
+  // Values do not depend on the order of the axes, so image and label are read as they are stored.
+  const prng = new Prng(1234).fork(loaded.id);
+  const picks = Uint32Array.from({ length: count > 0 ? samples : 0 }, () => places[prng.integer(count)]);
+  const { data, channels } = loaded.image;
+  return {
+    id: loaded.id,
+    shape: [box.size[2], box.size[1], box.size[0]],
+    spacing: [image.spacing[2], image.spacing[1], image.spacing[0]],
+    relativeSize: voxelCount(box.size) / voxelCount(image.shape),
+    values: Array.from({ length: channels }, (_, c) => Float32Array.from(picks, (i) => data[c * label.length + i])),
+  };
+}

@@ -1,0 +1,237 @@
+/** From a scan as stored to what a network sees: orient, crop, transpose, normalise, resample; and the record of it. */
+import { VoxgradError } from "../../core/errors.ts";
+import { nonZeroBox, nonZeroMask } from "../volume/crop.ts";
+import type { Box } from "../volume/crop.ts";
+import type { LoadedCase } from "../dataset/load_case.ts";
+import type { CaseGeometry, ChannelPlan, Plan, PreparedCase } from "../plan/plan.ts";
+import { checkMemory } from "../volume/memory.ts";
+import { Prng } from "../../core/prng.ts";
+import { reorient } from "../volume/reorient.ts";
+import { resampleArray, resampledShape, resampleLabelArray, resamplingOrders } from "./resample.ts";
+import { voxelCount } from "../volume/volume.ts";
+import type { Triple, Volume, VoxelData } from "../volume/volume.ts";
+
+/** nnU-Net's class_locations: so many voxels of each class, or one in a hundred where that is more. */
+const LOCATIONS = 10_000;
+const LEAST_SHARE = 0.01;
+const LOCATION_SEED = 1234;
+
+/** A case before resampling; sizes in prepared order. */
+export interface CroppedCase {
+  readonly id: string;
+  /** Normalised, [C, ...geometry.cropSize]. */
+  readonly image: Float32Array<ArrayBuffer>;
+  readonly label?: Uint8Array<ArrayBuffer>;
+  readonly geometry: CaseGeometry;
+  readonly labelsPresent?: readonly number[];
+}
+
+/** Copies a box of a volume's channels with its axes [z, y, x] transposed. */
+function transposedBox<T extends VoxelData>(volume: Volume, box: Box, transpose: Triple, out: T): T {
+  const [X, Y, Z] = volume.shape;
+  const strides = [X * Y, X, 1];
+  const start = [box.start[2], box.start[1], box.start[0]];
+  const sizes = [box.size[2], box.size[1], box.size[0]];
+  const [a, b, c] = transpose;
+  const first = start.reduce((sum, n, k) => sum + n * strides[k], 0);
+  const { data } = volume;
+  let to = 0;
+  for (let channel = 0; channel < volume.channels; channel++) {
+    for (let i = 0; i < sizes[a]; i++) {
+      for (let j = 0; j < sizes[b]; j++) {
+        let at = channel * X * Y * Z + first + i * strides[a] + j * strides[b];
+        for (let k = 0; k < sizes[c]; k++, at += strides[c]) out[to++] = data[at];
+      }
+    }
+  }
+  return out;
+}
+
+/** Normalises one channel in place, by the rules of ChannelPlan; sums in float64. */
+function normalise(data: Float32Array, plan: ChannelPlan, mask: Uint8Array | undefined): void {
+  if (plan.normalisation === "none") return;
+  if (plan.normalisation === "ct") {
+    const { mean, deviation, low, high } = plan;
+    const scale = 1 / Math.max(deviation, 1e-8);
+    for (let i = 0; i < data.length; i++) data[i] = (Math.min(high, Math.max(low, data[i])) - mean) * scale;
+    return;
+  }
+  if (plan.normalisation === "rescale") {
+    let [low, high] = [Infinity, -Infinity];
+    for (const value of data) {
+      if (value < low) low = value;
+      if (value > high) high = value;
+    }
+    const scale = 1 / Math.max(high - low, 1e-8);
+    for (let i = 0; i < data.length; i++) data[i] = (data[i] - low) * scale;
+    return;
+  }
+  const inside = plan.normalisation === "z-score in mask" ? mask : undefined;
+  let [count, sum] = [0, 0];
+  for (let i = 0; i < data.length; i++) {
+    if (inside && inside[i] === 0) continue;
+    sum += data[i];
+    count++;
+  }
+  const mean = sum / Math.max(1, count);
+  let squares = 0;
+  for (let i = 0; i < data.length; i++) {
+    if (inside && inside[i] === 0) continue;
+    squares += (data[i] - mean) ** 2;
+  }
+  const scale = 1 / Math.max(Math.sqrt(squares / Math.max(1, count)), 1e-8);
+  // Outside the mask all channels are zero already, and stay so.
+  for (let i = 0; i < data.length; i++) if (!inside || inside[i] !== 0) data[i] = (data[i] - mean) * scale;
+}
+
+/** The scan with its axes as the plan wants them. */
+export const oriented = (volume: Volume, orientation: Plan["orientation"]): Volume =>
+  orientation === "RAS" ? reorient(volume, "RAS") : volume;
+
+/**
+ * All that needs no device: a loaded case oriented, cropped to what is not zero, transposed and normalised.
+ *
+ * @throws VoxgradError when the number of channels is not the plan's
+ */
+export function cropCase(loaded: Pick<LoadedCase, "image"> & Partial<LoadedCase>, plan: Plan): CroppedCase {
+  const { data: _, ...source } = loaded.image;
+  const image = oriented(loaded.image, plan.orientation);
+  if (image.channels !== plan.channels.length) {
+    throw new VoxgradError(
+      `${image.name}: it has ${image.channels} channel(s), the plan ${plan.channels.length}: ` +
+        `${plan.channels.map((c) => c.name).join(", ")}; use the plan of this dataset`,
+    );
+  }
+  const box = nonZeroBox(image);
+  const { transpose } = plan;
+  const prepared = (xyz: Triple): Triple => [xyz[2 - transpose[0]], xyz[2 - transpose[1]], xyz[2 - transpose[2]]];
+  const cropSize = prepared(box.size);
+  const cropSpacing = prepared(image.spacing);
+  const geometry: CaseGeometry = {
+    source,
+    orientation: plan.orientation,
+    orientedShape: [image.shape[2], image.shape[1], image.shape[0]],
+    transpose,
+    cropStart: prepared(box.start),
+    cropSize,
+    cropSpacing,
+    preparedShape: resampledShape(cropSize, cropSpacing, plan.spacing),
+  };
+  const count = voxelCount(cropSize);
+  checkPrepared(image, geometry, plan);
+  const voxels = transposedBox(image, box, transpose, new Float32Array(image.channels * count));
+  const masked = plan.channels.some((c) => c.normalisation === "z-score in mask");
+  const mask = masked ? nonZeroMask(voxels, { channels: image.channels, shape: cropSize }) : undefined;
+  plan.channels.forEach((channel, c) => normalise(voxels.subarray(c * count, (c + 1) * count), channel, mask));
+  const stored = loaded.label && oriented(loaded.label, plan.orientation);
+  const label = stored && transposedBox(stored, box, transpose, new Uint8Array(count));
+  return {
+    id: loaded.id ?? source.name,
+    image: voxels,
+    ...(label && { label }),
+    geometry,
+    ...(loaded.labelsPresent && { labelsPresent: loaded.labelsPresent }),
+  };
+}
+
+/** Throws where a case, prepared by a plan, would not fit into memory: most often its header has the wrong unit. */
+function checkPrepared(image: Volume, { cropSize, preparedShape }: CaseGeometry, plan: Plan): void {
+  const [before, after] = [voxelCount(cropSize), voxelCount(preparedShape)];
+  // Image and label before and after resampling.
+  const bytes = (4 * image.channels + 1) * (before + (before === after ? 0 : after));
+  const by = (values: readonly number[], join: string): string => values.map((n) => +n.toPrecision(4)).join(join);
+  const what = `${image.name}: of ${by(image.spacing, " x ")} mm, at the plan's ${by(plan.spacing, " x ")} mm it has ${
+    preparedShape.join(" x ")
+  } voxels`;
+  const fits = "see whether its spacing is right (units of the header), else crop it or use a plan of coarser spacing";
+  checkMemory(bytes, what, fits, image.channels * after);
+}
+
+async function resampledImage(cropped: CroppedCase, plan: Plan): Promise<Float32Array<ArrayBuffer>> {
+  const { cropSize: shape, cropSpacing, preparedShape: size } = cropped.geometry;
+  const order = resamplingOrders(plan.resampling.image, plan.resampling, cropSpacing, plan.spacing);
+  return resampleArray(cropped.image, { channels: plan.channels.length, shape, size, order });
+}
+
+/**
+ * A scan as the plan's network sees it, for prediction.
+ *
+ * @returns image [C, ...shape] normalised at the plan's spacing; geometry, the way back
+ * @throws VoxgradError when the number of channels is not the plan's
+ * @example const { image, shape, geometry } = await preprocessImage(await readVolume("scan.nii.gz"), plan);
+ */
+export async function preprocessImage(
+  image: Volume,
+  plan: Plan,
+): Promise<{ image: Float32Array<ArrayBuffer>; shape: Triple; geometry: CaseGeometry }> {
+  const cropped = cropCase({ image }, plan);
+  return {
+    image: await resampledImage(cropped, plan),
+    shape: cropped.geometry.preparedShape,
+    geometry: cropped.geometry,
+  };
+}
+
+/**
+ * A case ready for training: image and label as the plan's network sees them, with the places of the foreground.
+ *
+ * @throws VoxgradError when it has no label, or its channels are not the plan's
+ * @example const ready = await preprocessCase(await loadCase(dataset, dataset.cases[0]), plan);
+ */
+export async function preprocessCase(loaded: LoadedCase, plan: Plan): Promise<PreparedCase> {
+  return resampleCase(cropCase(loaded, plan), plan);
+}
+
+/** The second half of preprocessCase: what the device does. */
+export async function resampleCase(cropped: CroppedCase, plan: Plan): Promise<PreparedCase> {
+  const { id, label: source, geometry, labelsPresent } = cropped;
+  if (!source) throw new VoxgradError(`preprocessCase: case ${id} has no label; training needs one`);
+  const { cropSize, cropSpacing, preparedShape } = geometry;
+  const order = resamplingOrders(plan.resampling.label, plan.resampling, cropSpacing, plan.spacing);
+  const label = await resampleLabelArray(source, { shape: cropSize, size: preparedShape, order });
+  return {
+    id,
+    image: await resampledImage(cropped, plan),
+    label,
+    channels: plan.channels.length,
+    shape: [preparedShape[0], preparedShape[1], preparedShape[2]],
+    spacing: [plan.spacing[0], plan.spacing[1], plan.spacing[2]],
+    foreground: foregroundOf(label, plan.labels.length),
+    geometry,
+    ...(labelsPresent && { labelsPresent }),
+  };
+}
+
+/**
+ * Places of each foreground class that occurs, all or a random sample of them: 10,000, or one in a hundred where that is
+ * more, in ascending order. The same label gives the same sample.
+ */
+export function foregroundOf(label: Uint8Array, classes: number): { value: number; voxels: Uint32Array }[] {
+  const counts = new Uint32Array(256);
+  for (let i = 0; i < label.length; i++) counts[label[i]]++;
+  const prng = new Prng(LOCATION_SEED);
+  const lists = Array.from({ length: classes }, (_, value) => {
+    const count = value === 0 ? 0 : counts[value];
+    const wanted = Math.min(count, Math.max(LOCATIONS, Math.ceil(LEAST_SHARE * count)));
+    const ranks = wanted < count ? sampleRanks(prng.fork(value), count, wanted) : undefined;
+    return { voxels: new Uint32Array(wanted), ranks, taken: 0, seen: 0 };
+  });
+  for (let i = 0; i < label.length; i++) {
+    const value = label[i];
+    if (value === 0 || value >= classes) continue;
+    const list = lists[value];
+    if (!list.ranks || list.ranks[list.taken] === list.seen) list.voxels[list.taken++] = i;
+    list.seen++;
+  }
+  return lists.flatMap(({ voxels }, value) => (voxels.length > 0 ? [{ value, voxels }] : []));
+}
+
+/** `wanted` of the numbers below `count`, ascending; each set of them as likely (Floyd's algorithm). */
+function sampleRanks(prng: Prng, count: number, wanted: number): Uint32Array {
+  const chosen = new Set<number>();
+  for (let j = count - wanted; j < count; j++) {
+    const rank = prng.integer(j + 1);
+    chosen.add(chosen.has(rank) ? j : rank);
+  }
+  return Uint32Array.from(chosen).sort();
+}

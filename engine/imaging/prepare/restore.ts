@@ -1,0 +1,226 @@
+/**
+ * From what a network says of a prepared case back to the scan as stored: planes of logits resampled to the spacing of
+ * the crop, labelled, put into the oriented volume and turned to the scan's own axes. Planes are taken one at a time, so
+ * that no more than a few of them ever exist with all classes.
+ */
+import { check } from "../../core/errors.ts";
+import { labelPlaces } from "../../ops/sampling/resample.ts";
+import { axisCodes, scaling } from "../volume/affine.ts";
+import type { CaseGeometry, Plan } from "../plan/plan.ts";
+import { reorient } from "../volume/reorient.ts";
+import { resamplingOrders } from "./resample.ts";
+import { argmaxLabels } from "./sliding_window.ts";
+import type { Slab } from "./sliding_window.ts";
+import { makeVolume, voxelCount } from "../volume/volume.ts";
+import type { Triple, Volume } from "../volume/volume.ts";
+
+/**
+ * Channels on another grid, plane by plane, by linear interpolation or, along axes of order 0, of the nearest voxel; as
+ * `resampleArray` does it to a whole array.
+ *
+ * @param slabs [classes, depth, H, W] of a grid `from`, in order
+ * @param options from: [D, H, W]; to: [d, h, w]; order: 0 or 1 along each axis
+ * @returns the d planes [classes, h, w] of the grid `to`, in order
+ * @example for await (const plane of resampledPlanes(slabs, { classes: 2, from, to, order: [1, 1, 1] })) use(plane);
+ */
+export async function* resampledPlanes(
+  slabs: AsyncIterable<Slab>,
+  options: { classes: number; from: Triple; to: Triple; order: readonly (0 | 1)[] },
+): AsyncGenerator<Float32Array<ArrayBuffer>> {
+  const { classes, from, to, order } = options;
+  const [along, rows, columns] = [0, 1, 2].map((k) => placesOf(from[k], to[k], order[k]));
+  const size = from[1] * from[2];
+  let held: Slab[] = [];
+  const planeOf = (z: number, c: number): Float32Array => {
+    const { start, depth, data } = held.find((slab) => z >= slab.start && z < slab.start + slab.depth)!;
+    const at = (c * depth + z - start) * size;
+    return data.subarray(at, at + size);
+  };
+  let next = 0;
+  for await (const slab of slabs) {
+    held.push(slab);
+    const end = slab.start + slab.depth;
+    for (; next < to[0]; next++) {
+      const first = along.place[next];
+      const part = along.part[next];
+      if (first + (part > 0 ? 1 : 0) >= end) break;
+      const out = new Float32Array(classes * to[1] * to[2]);
+      for (let c = 0; c < classes; c++) {
+        const near = planeOf(first, c);
+        const plane = part > 0 ? mixed(near, planeOf(first + 1, c), part) : near;
+        resamplePlane(plane, from[2], rows, columns, out.subarray(c * to[1] * to[2], (c + 1) * to[1] * to[2]));
+      }
+      yield out;
+    }
+    const needed = next < to[0] ? along.place[next] : Infinity;
+    held = held.filter(({ start, depth }) => start + depth > needed);
+  }
+}
+
+type Places = ReturnType<typeof labelPlaces>;
+
+/** Behind the last voxel there is no next one to mix with. */
+function placesOf(from: number, to: number, order: 0 | 1): Places {
+  const { place, part } = labelPlaces({ from, to, order });
+  return { place, part: part.map((t, i) => (place[i] === from - 1 ? 0 : t)) };
+}
+
+function mixed(a: Float32Array, b: Float32Array, part: number): Float32Array {
+  const out = new Float32Array(a.length);
+  for (let i = 0; i < out.length; i++) out[i] = a[i] + part * (b[i] - a[i]);
+  return out;
+}
+
+/** A plane of lines of `width` at the places of rows and columns. */
+function resamplePlane(plane: Float32Array, width: number, rows: Places, columns: Places, out: Float32Array): void {
+  const line = new Float32Array(width);
+  const [h, w] = [rows.place.length, columns.place.length];
+  for (let y = 0; y < h; y++) {
+    const at = rows.place[y] * width;
+    const down = rows.part[y];
+    if (down > 0) {
+      for (let x = 0; x < width; x++) line[x] = plane[at + x] + down * (plane[at + width + x] - plane[at + x]);
+    } else line.set(plane.subarray(at, at + width));
+    for (let x = 0; x < w; x++) {
+      const from = columns.place[x];
+      const part = columns.part[x];
+      out[y * w + x] = part > 0 ? line[from] + part * (line[from + 1] - line[from]) : line[from];
+    }
+  }
+}
+
+/**
+ * Logits [classes, n] as probabilities, in place: softmax over the classes, or of regions the sigmoid of each.
+ *
+ * @param options classes: the number of outputs, where it is not that of the plan's labels
+ * @example toProbabilities(plane, plan);
+ */
+export function toProbabilities(
+  logits: Float32Array,
+  plan: Pick<Plan, "labels" | "regions">,
+  { classes = plan.labels.length }: { classes?: number } = {},
+): void {
+  if (plan.regions) {
+    for (let i = 0; i < logits.length; i++) logits[i] = 1 / (1 + Math.exp(-logits[i]));
+    return;
+  }
+  const count = logits.length / classes;
+  for (let i = 0; i < count; i++) {
+    let most = -Infinity;
+    for (let at = i; at < logits.length; at += count) if (logits[at] > most) most = logits[at];
+    let sum = 0;
+    for (let at = i; at < logits.length; at += count) sum += Math.exp(logits[at] - most);
+    for (let at = i; at < logits.length; at += count) logits[at] = Math.exp(logits[at] - most) / sum;
+  }
+}
+
+/** What each region paints: its `value`, or else the value that no later region has. */
+export function regionValues(regions: NonNullable<Plan["regions"]>): number[] {
+  return regions.map(({ name, values, value }, k) => {
+    const own = value ?? values.find((v) => !regions.slice(k + 1).some((later) => later.values.includes(v)));
+    check(own !== undefined, "plan", () => `region ${name} has no label of its own; give it a value in the plan`);
+    return own;
+  });
+}
+
+/**
+ * Labels of outputs [classes, n]: the class with the highest (the lowest of equals); with regions, the value of the last
+ * region whose output is above `threshold`.
+ *
+ * @param options threshold: 0 for logits, 0.5 for probabilities
+ */
+export function labelsOf(
+  outputs: Float32Array<ArrayBuffer>,
+  plan: Pick<Plan, "labels" | "regions">,
+  options: { threshold: number },
+): Uint8Array<ArrayBuffer> {
+  if (plan.regions) {
+    const values = regionValues(plan.regions);
+    const count = outputs.length / values.length;
+    const labels = new Uint8Array(count);
+    values.forEach((value, k) => {
+      for (let i = 0; i < count; i++) if (outputs[k * count + i] > options.threshold) labels[i] = value;
+    });
+    return labels;
+  }
+  const classes = plan.labels.length;
+  return argmaxLabels({ data: outputs, shape: [classes, 1, 1, outputs.length / classes] });
+}
+
+/**
+ * Labels of a scan from what was said of its prepared image as a whole, as `predictor` makes them of patches.
+ *
+ * @param scores [classes, ...shape]; each voxel gets the class with the highest, after linear interpolation
+ * @param options shape: of the prepared image; geometry, plan: from and of `preprocessImage`; classes: how many; name: of
+ *   the volume
+ * @returns Uint8Array volume on the scan's own grid, 0 outside of the crop
+ * @throws VoxgradError for another number of scores
+ * @example const labels = await restoreLabels(scores, { classes: 2, shape, geometry, plan, name: "liver" });
+ */
+export async function restoreLabels(
+  scores: Float32Array<ArrayBuffer>,
+  options: { classes: number; shape: Triple; geometry: CaseGeometry; plan: Plan; name: string },
+): Promise<Volume> {
+  const { classes, shape, geometry, plan, name } = options;
+  check(
+    scores.length === classes * voxelCount(shape),
+    "restoreLabels",
+    () => `got ${scores.length} scores for ${classes} classes of ${shape.join(" x ")}`,
+  );
+  const order = resamplingOrders(1, plan.resampling, plan.spacing, geometry.cropSpacing) as (0 | 1)[];
+  const whole = (async function* (): AsyncGenerator<Slab> {
+    yield { start: 0, depth: shape[0], data: scores };
+  })();
+  const planes = resampledPlanes(whole, { classes, from: shape, to: geometry.cropSize, order });
+  const labels = new SourceVolume((length) => new Uint8Array(length), geometry);
+  const names = { labels: Array.from({ length: classes }, (_, k) => `${k}`) };
+  let index = 0;
+  for await (const plane of planes) labels.set(index++, labelsOf(plane, names, { threshold: 0 }));
+  return labels.finish(name);
+}
+
+/** A volume in the making: planes of the crop come in, the volume of the scan comes out. */
+export class SourceVolume<T extends Uint8Array<ArrayBuffer> | Float32Array<ArrayBuffer>> {
+  readonly #data: T;
+  readonly #channels: number;
+  readonly #geometry: CaseGeometry;
+
+  /**
+   * @param make the array of all voxels of the scan, filled with what stands outside of the crop
+   * @param options channels: 1 unless given
+   */
+  constructor(make: (length: number) => T, geometry: CaseGeometry, options: { channels?: number } = {}) {
+    this.#channels = options.channels ?? 1;
+    this.#geometry = geometry;
+    this.#data = make(this.#channels * voxelCount(geometry.orientedShape));
+  }
+
+  /** Puts plane `index` [channels, h, w] of the crop where it belongs. */
+  set(index: number, plane: T): void {
+    const { orientedShape, transpose, cropStart, cropSize } = this.#geometry;
+    const [, Y, X] = orientedShape;
+    // Distances in memory of neighbours along the prepared axes.
+    const [a, b, c] = transpose.map((axis) => [Y * X, X, 1][axis]);
+    const [, h, w] = cropSize;
+    const first = (cropStart[0] + index) * a + cropStart[1] * b + cropStart[2] * c;
+    const voxels = voxelCount(orientedShape);
+    let from = 0;
+    for (let channel = 0; channel < this.#channels; channel++) {
+      for (let y = 0; y < h; y++) {
+        let to = channel * voxels + first + y * b;
+        for (let x = 0; x < w; x++, to += c) this.#data[to] = plane[from++];
+      }
+    }
+  }
+
+  /** The volume on the grid of the scan, with its affine and header. */
+  finish(name: string): Volume {
+    const { source, orientation, orientedShape } = this.#geometry;
+    const channels = this.#channels;
+    const [Z, Y, X] = orientedShape;
+    // The voxels are in RAS order; which way back is a matter of the codes alone.
+    const turned = makeVolume(this.#data, { shape: [X, Y, Z], affine: scaling([1, 1, 1]), channels, name });
+    const { data } = orientation === "RAS" ? reorient(turned, axisCodes(source.affine)) : turned;
+    return { ...source, data, channels, name };
+  }
+}

@@ -1,0 +1,127 @@
+/** Superpixels of prepared cases, made in worker threads and kept on disk. */
+import { platform } from "#platform";
+import { VoxgradError } from "../../core/errors.ts";
+import { checkSeal, decodeSafetensors, encodeSealed, SafetensorsError } from "../../core/safetensors.ts";
+import { ContentHash } from "../dataset/content_hash.ts";
+import type { CaseSource } from "../prepare/sampling.ts";
+import { type SuperpixelOptions, superpixels } from "./superpixels.ts";
+
+/** How superpixels are made; see `superpixels`. The threshold is one of values from 0 to 255. */
+export type StoredSuperpixelOptions = Pick<SuperpixelOptions, "scale" | "sigma" | "minSize" | "threshold" | "volume">;
+
+/** What a thread is asked for: superpixels of the first channel of a case. */
+interface Job {
+  readonly image: Float32Array;
+  readonly shape: readonly [number, number, number];
+  readonly options: StoredSuperpixelOptions;
+}
+
+/** Does a job; worker threads call it by this name. */
+export async function run({ image, shape, options }: Job): Promise<Uint16Array<ArrayBuffer>> {
+  if (!image.every(Number.isFinite)) throw new VoxgradError("the image holds NaN or infinity; replace them");
+  const low = image.reduce((a, b) => Math.min(a, b), Infinity);
+  const high = image.reduce((a, b) => Math.max(a, b), -Infinity);
+  const gain = high > low ? 255 / (high - low) : 0;
+  const { labels, counts } = superpixels(Float64Array.from(image, (value) => (value - low) * gain), {
+    ...options,
+    shape,
+  });
+  const most = Math.max(...counts);
+  if (most >= 2 ** 16) throw new VoxgradError(`there are ${most} superpixels; raise minSize`);
+  return Uint16Array.from(labels);
+}
+
+const moduleUrl: string = (import.meta as unknown as { url: string }).url;
+
+export interface SuperpixelStore {
+  /** Superpixels of a case, [D, H, W] as its image: 0 outside of the patient. */
+  get(id: string): Uint16Array<ArrayBuffer>;
+  /** Cases whose superpixels had to be made, and that were there. */
+  readonly made: number;
+  readonly kept: number;
+}
+
+/**
+ * Superpixels of the first channel of prepared cases, its values brought to 0 to 255 over the case, made once and kept in a folder, one file each; a case whose image or
+ * options have changed is done anew. They stay in memory, two bytes a voxel.
+ *
+ * @param options folder: where they go, on hosts with files; workers: threads, where the host has them; others as of
+ *   `superpixels`
+ * @throws VoxgradError as superpixels, by the case
+ * @example const segments = await openSuperpixels(store, { folder: "runs/prepared/superpixels", workers: 4, minSize: 100, threshold: 50 });
+ */
+export async function openSuperpixels(
+  source: CaseSource,
+  options: StoredSuperpixelOptions & { readonly folder: string; readonly workers?: number },
+): Promise<SuperpixelStore> {
+  const { folder, workers = 0, ...own } = options;
+  const onDisk = platform.name !== "browser";
+  const threads = onDisk && workers > 0 ? platform.openWorkers?.(moduleUrl, workers) : undefined;
+  const all = new Map<string, Uint16Array<ArrayBuffer>>();
+  const { ids } = source;
+  let [made, kept, next] = [0, 0, 0];
+  const one = async (id: string): Promise<void> => {
+    const { image, shape } = await source.get(id);
+    const channel = image.slice(0, shape[0] * shape[1] * shape[2]);
+    const hash = new ContentHash();
+    hash.text(JSON.stringify([own, shape]));
+    hash.bytes(new Uint8Array(channel.buffer));
+    const key = hash.digest();
+    const file = `${folder}/${id}.safetensors`;
+    const before = onDisk && (await platform.exists(file))
+      ? await stored(await platform.readFile(file), key)
+      : undefined;
+    const job: Job = { image: channel, shape, options: own };
+    let labels = before;
+    try {
+      labels ??= (await (threads ? threads.run(job) : run(job))) as Uint16Array<ArrayBuffer>;
+    } catch (error) {
+      throw new VoxgradError(`case ${id}: ${(error as Error).message}`, { cause: error });
+    }
+    if (before) kept++;
+    else made++;
+    all.set(id, labels);
+    if (onDisk && !before) {
+      const tensor = {
+        name: "superpixels",
+        dtype: "U16" as const,
+        shape: [...shape],
+        bytes: new Uint8Array(labels.buffer),
+      };
+      await platform.writeFile(file, await encodeSealed([tensor], { key }));
+    }
+    const done = made + kept;
+    platform.progress({ done, total: ids.length, text: `superpixels  case ${done}/${ids.length}  ${id}` });
+  };
+  const lane = async (): Promise<void> => {
+    while (next < ids.length) await one(ids[next++]);
+  };
+  try {
+    await Promise.all(Array.from({ length: threads ? workers : 1 }, lane));
+  } finally {
+    await threads?.close();
+  }
+  return {
+    made,
+    kept,
+    get(id) {
+      const labels = all.get(id);
+      if (!labels) throw new VoxgradError(`there is no case ${id} among the ${ids.length} with superpixels`);
+      return labels;
+    },
+  };
+}
+
+/** The superpixels in a file, unless it was made from something else or is damaged. */
+async function stored(bytes: Uint8Array, key: string): Promise<Uint16Array<ArrayBuffer> | undefined> {
+  try {
+    if (!(await checkSeal(bytes))) return undefined;
+    const { tensors, metadata } = decodeSafetensors(bytes);
+    const [tensor] = tensors;
+    if (metadata.key !== key || tensor?.dtype !== "U16") return undefined;
+    return new Uint16Array(new Uint8Array(tensor.bytes).buffer);
+  } catch (error) {
+    if (error instanceof SafetensorsError) return undefined;
+    throw error;
+  }
+}

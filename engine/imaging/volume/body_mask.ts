@@ -1,0 +1,89 @@
+/** Where in a scan the patient is. */
+import { check, checkOptions, show } from "../../core/errors.ts";
+import { nonZeroMask } from "./crop.ts";
+import { keepLargestComponent } from "./largest_component.ts";
+import { voxelCount } from "./volume.ts";
+import type { Volume } from "./volume.ts";
+
+export interface BodyMaskOptions {
+  /** Voxels above it may be body, in the scan's unit: -200 for CT in HU; `otsuThreshold` of the channel unless given. */
+  readonly threshold?: number;
+  /** The channel that is looked at; 0 unless given. */
+  readonly channel?: number;
+}
+
+/**
+ * The patient in a scan: what is above a threshold, the largest connected part of it (26 neighbours), and the holes in
+ * that, such as lungs: voxels from which no path by faces leads to the scan's border.
+ *
+ * @returns 1 or 0 as `image.data` lies, [Z, Y, X]; all 0 where nothing is above the threshold
+ * @throws VoxgradError for a channel that is not there, or no number for a threshold
+ * @example const body = bodyMask(await readVolume("ct.nii.gz"), { threshold: -200 });
+ */
+export function bodyMask(
+  image: Pick<Volume, "data" | "shape" | "channels">,
+  options: BodyMaskOptions = {},
+): Uint8Array<ArrayBuffer> {
+  checkOptions("bodyMask", options, ["threshold", "channel"]);
+  const { channel = 0 } = options;
+  const { channels, shape } = image;
+  check(
+    Number.isInteger(channel) && channel >= 0 && channel < channels,
+    "bodyMask",
+    () => `channel is 0 to ${channels - 1}, got ${show(channel)}`,
+  );
+  const count = voxelCount(shape);
+  const values = image.data.subarray(channel * count, (channel + 1) * count);
+  const threshold = options.threshold ?? otsuThreshold(values);
+  check(
+    typeof threshold === "number" && !Number.isNaN(threshold),
+    "bodyMask",
+    () => `threshold is a number, got ${show(threshold)}`,
+  );
+  const mask = new Uint8Array(count);
+  for (let i = 0; i < count; i++) if (values[i] > threshold) mask[i] = 1;
+  keepLargestComponent(mask, { shape, values: [1] });
+  return nonZeroMask(mask, { channels: 1, shape: [shape[2], shape[1], shape[0]] });
+}
+
+/**
+ * Otsu's threshold (IEEE Trans. Syst. Man Cybern. 9, 1979): of the centres of a histogram's bins the first at which the
+ * variance between those up to it and those above it is largest, as scikit-image's threshold_otsu.
+ *
+ * @param options bins: of the histogram, from the least value to the greatest; 256 unless given
+ * @returns the threshold; where all values are equal, that value
+ * @throws VoxgradError for no values, or values that are not finite
+ * @example const threshold = otsuThreshold(image.data);
+ */
+export function otsuThreshold(values: ArrayLike<number>, options: { bins?: number } = {}): number {
+  checkOptions("otsuThreshold", options, ["bins"]);
+  const { bins = 256 } = options;
+  check(
+    Number.isInteger(bins) && bins >= 2,
+    "otsuThreshold",
+    () => `bins is a whole number from 2 on, got ${show(bins)}`,
+  );
+  let [low, high, finite] = [Infinity, -Infinity, values.length > 0];
+  for (let i = 0; i < values.length; i++) {
+    const value = values[i];
+    finite &&= Number.isFinite(value);
+    low = Math.min(low, value);
+    high = Math.max(high, value);
+  }
+  check(finite, "otsuThreshold", () => `wanted values, all finite; got ${values.length}`);
+  if (low === high) return low;
+  const counts = new Float64Array(bins);
+  const scale = bins / (high - low);
+  for (let i = 0; i < values.length; i++) counts[Math.min(bins - 1, Math.floor((values[i] - low) * scale))]++;
+  // Sums over the bins up to one, in bins: of 1, and of the bin's number.
+  const all = counts.reduce((sum, n, k) => sum + n * k, 0);
+  let [below, moment, best, largest] = [0, 0, 0, -1];
+  for (let k = 0; k < bins - 1; k++) {
+    below += counts[k];
+    moment += counts[k] * k;
+    const above = values.length - below;
+    const between = below * above * (moment / below - (all - moment) / above) ** 2;
+    if (between > largest) [best, largest] = [k, between];
+  }
+  return low + (best + 0.5) / scale;
+}

@@ -1,0 +1,132 @@
+/**
+ * A 3-D image with its place in the patient, the one type that readers, samplers and writers exchange.
+ *
+ * Axis order. `data` is in NIfTI's order: x runs fastest, then y, z, and the channel slowest. `shape` is [X, Y, Z] and
+ * `spacing` is in the same order. Tensors are [C, D, H, W] = [channel, z, y, x] with the last axis fastest, so the very
+ * same memory is the tensor: `tensorShape(volume)` names its shape and nothing is copied or transposed.
+ */
+import { VoxgradError } from "../../core/errors.ts";
+import { columnNorms } from "./affine.ts";
+import type { Affine } from "./affine.ts";
+
+export type VoxelData =
+  | Int8Array<ArrayBuffer>
+  | Uint8Array<ArrayBuffer>
+  | Int16Array<ArrayBuffer>
+  | Uint16Array<ArrayBuffer>
+  | Int32Array<ArrayBuffer>
+  | Uint32Array<ArrayBuffer>
+  | Float32Array<ArrayBuffer>
+  | Float64Array<ArrayBuffer>;
+
+export type Triple = readonly [number, number, number];
+
+/** Unit of length of a NIfTI header. */
+export type SpatialUnit = "unknown" | "m" | "mm" | "um";
+
+/** A block of other software's data in a NIfTI header: DICOM (code 2), AFNI (4), a comment (6). */
+export interface NiftiExtension {
+  readonly code: number;
+  readonly data: Uint8Array<ArrayBuffer>;
+}
+
+/** What of a NIfTI header is kept so that a file written from the volume says the same about its place. */
+export interface NiftiSource {
+  readonly version: 1 | 2;
+  /** Sizes of all stored axes, x first: [X, Y, Z], [X, Y, Z, T], [X, Y, Z, 1, V]. */
+  readonly dims: readonly number[];
+  /** pixdim[0..7]: qfac, then one step per axis. */
+  readonly pixdim: readonly number[];
+  readonly datatype: number;
+  readonly slope: number;
+  readonly intercept: number;
+  readonly qformCode: number;
+  readonly sformCode: number;
+  /** Quaternion b, c, d and offset x, y, z. */
+  readonly quaternion: readonly number[];
+  readonly offset: readonly number[];
+  /** xyzt_units as stored: length and time. */
+  readonly unitsCode: number;
+  readonly intentCode: number;
+  readonly description: string;
+  /** Written back as they are; absent where there are none. */
+  readonly extensions?: readonly NiftiExtension[];
+  /** The affine that these fields give, to see whether a volume has been moved since. */
+  readonly affine: Affine;
+}
+
+export interface Volume {
+  /** Voxel values, x fastest, channel slowest; length X * Y * Z * channels. */
+  readonly data: VoxelData;
+  /** [X, Y, Z]. */
+  readonly shape: Triple;
+  readonly channels: number;
+  /** Distance between voxel centres along x, y, z in mm. */
+  readonly spacing: Triple;
+  /** 4 x 4, row-major: voxel index (x, y, z, 1) to patient coordinates, right, anterior, superior (RAS), in mm. */
+  readonly affine: Affine;
+  readonly units: SpatialUnit;
+  /** Where it came from, for messages: a file path or a case name. */
+  readonly name: string;
+  /** Present on volumes read from NIfTI, and on those derived from them. */
+  readonly source?: NiftiSource;
+}
+
+/** Voxels of one channel. */
+export const voxelCount = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
+
+/** The shape of `volume.data` as a tensor: [C, D, H, W]. */
+export const tensorShape = (volume: Volume): [number, number, number, number] => [
+  volume.channels,
+  volume.shape[2],
+  volume.shape[1],
+  volume.shape[0],
+];
+
+/** Spacing in tensor order [z, y, x], in mm. */
+export const tensorSpacing = (volume: Volume): [number, number, number] => [
+  volume.spacing[2],
+  volume.spacing[1],
+  volume.spacing[0],
+];
+
+/**
+ * A volume from values and an affine.
+ *
+ * @param options shape [X, Y, Z]; affine row-major, mm; channels 1 unless given
+ * @throws VoxgradError when the number of values does not fit
+ * @example const mask = makeVolume(new Uint8Array(8), { shape: [2, 2, 2], affine: scaling([1, 1, 1]), name: "mask" });
+ */
+export function makeVolume(
+  data: VoxelData,
+  options: { shape: Triple; affine: Affine; channels?: number; name?: string },
+): Volume {
+  const { shape, affine, channels = 1, name = "volume" } = options;
+  checkLength(data, shape, channels, name);
+  return { data, shape, channels, affine, spacing: columnNorms(affine), units: "mm", name };
+}
+
+/**
+ * New values on the grid of another volume, keeping its affine and its header: a prediction for its image.
+ *
+ * @throws VoxgradError when the number of values does not fit
+ * @example const prediction = volumeLike(image, labels, { name: "prediction" });
+ */
+export function volumeLike(
+  volume: Volume,
+  data: VoxelData,
+  options: { channels?: number; name?: string } = {},
+): Volume {
+  const { channels = 1, name = volume.name } = options;
+  checkLength(data, volume.shape, channels, name);
+  return { ...volume, data, channels, name };
+}
+
+function checkLength(data: VoxelData, shape: Triple, channels: number, name: string): void {
+  const wanted = voxelCount(shape) * channels;
+  if (data.length !== wanted) {
+    throw new VoxgradError(
+      `${name}: got ${data.length} values, wanted ${wanted} for ${channels} channel(s) of ${shape.join(" x ")} voxels`,
+    );
+  }
+}

@@ -1,0 +1,215 @@
+/** Tensors to and from files in the safetensors format. */
+import { platform } from "#platform";
+import { type DType, firstNotFinite, toHalf, type TypedArray } from "../core/dtype.ts";
+import { check, checkOptions, show } from "../core/errors.ts";
+import {
+  checkSeal,
+  decodeSafetensors,
+  encodeSafetensors,
+  encodeSealed,
+  type FileDType,
+  type FileTensor,
+  SafetensorsError,
+} from "../core/safetensors.ts";
+import { sameShape } from "../core/shape.ts";
+import { Tensor } from "../core/tensor.ts";
+import * as tree from "../core/tree.ts";
+import { evaluate } from "../compile/mod.ts";
+import { tensor } from "../ops/elementwise/creation.ts";
+import { decoders } from "./safetensors_dtype.ts";
+
+export { SafetensorsError } from "../core/safetensors.ts";
+
+const written: Record<DType, FileDType> = { f16: "F16", f32: "F32", i32: "I32", u32: "U32", bool: "BOOL" };
+
+/**
+ * The bytes of a file with these tensors, named by their paths joined by ".". The same tensors in the same order give
+ * the same bytes. Values of four bytes come first, then those of two (f16) and one (bool), so that all lie
+ * aligned.
+ *
+ * @param tensors a tree, or a Map from names to tensors
+ * @param metadata names and texts for the header
+ * @throws SafetensorsError for an empty name, or the reserved name __metadata__
+ * @example await writeFile("model.safetensors", await saveSafetensors(params, { epoch: "10" }));
+ */
+export async function saveSafetensors(
+  tensors: object,
+  metadata: Readonly<Record<string, string>> = {},
+): Promise<Uint8Array<ArrayBuffer>> {
+  return encodeSafetensors(await fileTensors(tensors), metadata);
+}
+
+/**
+ * As saveSafetensors, with the SHA-256 of the file in its header, by which readSafetensors tells whether it is damaged.
+ *
+ * @throws SafetensorsError as saveSafetensors
+ * @example await writeFile("model.safetensors", await saveSealed(params));
+ */
+export async function saveSealed(
+  tensors: object,
+  metadata: Readonly<Record<string, string>> = {},
+): Promise<Uint8Array<ArrayBuffer>> {
+  return encodeSealed(await fileTensors(tensors), metadata);
+}
+
+async function fileTensors(tensors: object): Promise<FileTensor[]> {
+  const named: ReadonlyMap<string, Tensor> = tensors instanceof Map ? tensors : tree.flatten(tensors);
+  const entries = [...named];
+  for (const [name, t] of entries) {
+    if (!(t instanceof Tensor)) throw new SafetensorsError(`safetensors: ${show(name)} is not a tensor`);
+  }
+  await evaluate(entries.map(([, t]) => t));
+  return Promise.all(
+    entries.map(async ([name, t]) => {
+      const values = await t.data();
+      const data = t.dtype === "f16" ? Uint16Array.from(values, toHalf) : values;
+      const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+      return { name, dtype: written[t.dtype], shape: t.shape, bytes };
+    }),
+  );
+}
+
+/** What a file holds, in the order of its header. */
+export interface LoadedTensors {
+  tensors: Map<string, Tensor>;
+  metadata: Record<string, string>;
+}
+
+/**
+ * The tensors of a file. F32, I32, U32 and BOOL come as they are; F16, BF16 and F64 as f32; I8, I16, I64 as i32; U8,
+ * U16, U64 as u32. A value that its type here cannot hold is an error.
+ *
+ * @throws SafetensorsError for a file that is cut short, whose header is malformed, or whose tensors overlap or leave
+ * gaps
+ * @example const { tensors } = loadSafetensors(await readFile("model.safetensors"));
+ */
+export function loadSafetensors(bytes: Uint8Array): LoadedTensors {
+  const content = decodeSafetensors(bytes);
+  const tensors = new Map<string, Tensor>();
+  for (const { name, dtype, shape, bytes: own } of content.tensors) {
+    // A copy, which is aligned too; slice would not copy a Node Buffer.
+    const raw = new Uint8Array(own);
+    let values: TypedArray;
+    try {
+      values = decoders[dtype](raw.buffer);
+    } catch (error) {
+      throw new SafetensorsError(`safetensors: tensor ${show(name)}: ${(error as Error).message}`);
+    }
+    tensors.set(name, tensor(values, { shape }));
+  }
+  return { tensors, metadata: content.metadata };
+}
+
+/**
+ * The tensors of a file on disk.
+ *
+ * @returns sealed: whether the file has a digest in its header, which was then found right
+ * @throws SafetensorsError as loadSafetensors, with the file's name, and where the file is damaged; PlatformError when it
+ * cannot be read
+ * @example const { tensors } = await readSafetensors("checkpoint.safetensors");
+ */
+export async function readSafetensors(path: string): Promise<LoadedTensors & { sealed: boolean }> {
+  const bytes = await platform.readFile(path);
+  try {
+    return { ...loadSafetensors(bytes), sealed: await checkSeal(bytes) };
+  } catch (error) {
+    if (!(error instanceof SafetensorsError)) throw error;
+    throw new SafetensorsError(`${path}: ${error.message}`, { cause: error });
+  }
+}
+
+/**
+ * The tensors of a file of weights: as readSafetensors, all values finite.
+ *
+ * @throws SafetensorsError as readSafetensors, and for NaN or infinity, by file and tensor
+ * @example const params = loadParameters(model.init(key), (await readWeights("model.safetensors")).tensors);
+ */
+export async function readWeights(path: string): Promise<LoadedTensors & { sealed: boolean }> {
+  const read = await readSafetensors(path);
+  for (const [name, t] of read.tensors) {
+    const values = await t.data();
+    const at = firstNotFinite(values);
+    if (at < 0) continue;
+    throw new SafetensorsError(
+      `${path}: tensor ${show(name)} holds ${values[at]} (element ${at} of ${values.length}), and so would every ` +
+        "prediction; take weights that are whole, or train again",
+    );
+  }
+  return read;
+}
+
+/** Batches that a PyTorch batch norm has seen; it is in every state dict with one, and no result depends on it. */
+const COUNTER = /(^|\.)num_batches_tracked$/;
+
+/**
+ * Parameters with the values of a file: the structure of `template` with the tensors of its names. PyTorch's counters
+ * `num_batches_tracked` may be left over: they are no parameters.
+ *
+ * @param options.ignore names in the file that are not wanted. Checkpoints of nnU-Net hold every weight up to three
+ * times: /(^|\.)all_modules\.|^decoder\.encoder\./
+ * @throws SafetensorsError that lists missing, unexpected and misshapen tensors by name
+ * @example const params = loadParameters(model.init(random.key(0)), loadSafetensors(bytes).tensors);
+ */
+export function loadParameters<T>(
+  template: T,
+  tensors: ReadonlyMap<string, Tensor>,
+  options: { ignore?: RegExp } = {},
+): T {
+  checkOptions("loadParameters", options, ["ignore"]);
+  const { ignore } = options;
+  check(
+    ignore === undefined || (ignore instanceof RegExp && !ignore.global),
+    "loadParameters",
+    () => "ignore is a regular expression without the flag g",
+  );
+  const wanted = tree.flatten(template as object);
+  const missing = [...wanted.keys()].filter((name) => !tensors.has(name));
+  const extra = [...tensors.keys()].filter((name) => !wanted.has(name) && !COUNTER.test(name) && !ignore?.test(name));
+  const misshapen = [...wanted].flatMap(([name, t]) => {
+    const found = tensors.get(name);
+    if (!found || (sameShape(found.shape, t.shape) && found.dtype === t.dtype)) return [];
+    return [`${name} (${found.dtype} ${show(found.shape)} for ${t.dtype} ${show(t.shape)})`];
+  });
+  const list = (what: string, names: string[]): string[] =>
+    names.length === 0
+      ? []
+      : [`${names.length} ${what}: ${names.slice(0, 12).join(", ")}${names.length > 12 ? ", ..." : ""}`];
+  const problems = [
+    ...list("missing", missing),
+    ...list("unexpected", extra),
+    ...list("of another shape or dtype", misshapen),
+  ];
+  if (problems.length > 0) {
+    throw new SafetensorsError(
+      `loadParameters: the tensors do not fit the ${wanted.size} parameters; ${problems.join("; ")}`,
+    );
+  }
+  return tree.map(template, (_, path) => tensors.get(path));
+}
+
+/**
+ * Parameters to begin a training with: as loadParameters, but a head for other classes keeps its initial values.
+ *
+ * @param options.head names of the layers that give the classes: /(^|\.)seg_layers\./ of nnU-Net's networks
+ * @param options.anew whether the head begins anew even where it fits: where its outputs mean other classes
+ * @returns kept: names of the parameters whose values are those of `template`, for the file has them of another shape, or
+ * not at all
+ * @throws SafetensorsError as loadParameters, for everything but the head
+ * @example const { params, kept } = loadPretrained(model.init(key), tensors, { head: /(^|\.)seg_layers\./ });
+ */
+export function loadPretrained<T>(
+  template: T,
+  tensors: ReadonlyMap<string, Tensor>,
+  options: { ignore?: RegExp; head: RegExp; anew?: boolean },
+): { params: T; kept: string[] } {
+  const { head, anew = false, ...others } = options;
+  const wanted = tree.flatten(template as object);
+  const kept = [...wanted].filter(([name, t]) => {
+    const found = tensors.get(name);
+    return head.test(name) && (anew || !(found && sameShape(found.shape, t.shape)));
+  });
+  const names = kept.map(([name]) => name);
+  // Heads of other depths than the template's are not wanted either.
+  const used = [...tensors].filter(([name]) => !names.includes(name) && (wanted.has(name) || !head.test(name)));
+  return { params: loadParameters(template, new Map([...used, ...kept]), others), kept: names };
+}

@@ -1,0 +1,210 @@
+/** Tensors from numbers: constants, ranges, host data. */
+import {
+  allocate,
+  checkAttached,
+  convert,
+  type DType,
+  dtypeOf,
+  dtypes,
+  fits,
+  isDType,
+  isFloat,
+  type TypedArray,
+} from "../../core/dtype.ts";
+import { check, checkFlag, checkOptions, fail, show } from "../../core/errors.ts";
+import type { Op } from "../../core/op.ts";
+import { checkShape, type Shape, size } from "../../core/shape.ts";
+import { node, Tensor } from "../../core/tensor.ts";
+import { constant } from "./constant.ts";
+
+/** Numbers nested to any depth, all rows of a level equally long. */
+export type Nested = number | boolean | readonly Nested[];
+
+const fullOp: Op<{ value: number }> = {
+  name: "full",
+  lowering: { kind: "map", cost: 0, emit: (e) => constant(e.attrs.value, e.output.dtype) },
+  vjp: () => [],
+  jvp: null,
+};
+
+/** A constant that costs no memory: it is a literal in the kernels that use it. */
+export const scalar = (value: number, dtype: DType, shape: Shape = []): Tensor =>
+  node(fullOp, [], { value }, shape, dtype);
+
+/** Shape `shape` filled with `value`. */
+export const full = (shape: Shape, value: number, options: { dtype?: DType } = {}): Tensor =>
+  filled("full", shape, value, options);
+
+function filled(name: string, shape: Shape, value: number, options: { dtype?: DType }): Tensor {
+  checkOptions(name, options, ["dtype"]);
+  checkShape(name, shape);
+  check(typeof value === "number", name, () => `the value is a number, got ${show(value)}`);
+  const dtype = checkDType(name, options.dtype ?? "f32");
+  check(fits(value, dtype), name, () => `the value ${value} does not fit dtype ${dtype}`);
+  return scalar(value, dtype, shape);
+}
+
+/** Zeros of a shape. */
+export const zeros = (shape: Shape, options: { dtype?: DType } = {}): Tensor => filled("zeros", shape, 0, options);
+
+/** Ones of a shape. */
+export const ones = (shape: Shape, options: { dtype?: DType } = {}): Tensor => filled("ones", shape, 1, options);
+
+const arangeOp: Op<{ start: number; step: number }> = {
+  name: "arange",
+  lowering: {
+    kind: "map",
+    cost: 2,
+    emit(e, index) {
+      const { dtype } = e.output;
+      const type = isFloat(dtype) ? "f32" : dtype;
+      return e.bind(
+        `${constant(e.attrs.start, type)} + ${type}(${index.offset}) * ${constant(e.attrs.step, type)}`,
+        dtype,
+      );
+    },
+  },
+  vjp: null,
+};
+
+/** start, start + step, ... below stop; whole numbers give i32 unless dtype says otherwise. */
+export function arange(start: number, stop?: number, options: { step?: number; dtype?: DType } = {}): Tensor {
+  checkOptions("arange", options, ["step", "dtype"]);
+  const [from, to] = stop === undefined ? [0, start] : [start, stop];
+  const step = options.step ?? 1;
+  check(
+    [from, to, step].every(Number.isFinite) && step !== 0,
+    "arange",
+    () => `start, stop and step are finite and step is not 0, got ${show([from, to, step])}`,
+  );
+  const whole = [from, to, step].every(Number.isInteger);
+  const dtype = checkDType("arange", options.dtype ?? (whole ? "i32" : "f32"));
+  check(dtype !== "bool", "arange", () => "dtype bool has no ranges; use f32, i32 or u32");
+  check(whole || isFloat(dtype), "arange", () => `fractions need dtype f32 or f16, got ${dtype}`);
+  const length = Math.max(0, Math.ceil((to - from) / step));
+  checkShape("arange", [length]);
+  for (const value of [from, from + Math.max(0, length - 1) * step]) {
+    check(fits(value, dtype), "arange", () => `the value ${value} does not fit dtype ${dtype}`);
+  }
+  return node(arangeOp, [], { start: from, step }, [length], dtype);
+}
+
+const eyeOp: Op = {
+  name: "eye",
+  lowering: {
+    kind: "map",
+    cost: 1,
+    emit(e, index) {
+      const { dtype } = e.output;
+      return e.bind(`${isFloat(dtype) ? "f32" : dtype}(${index.part(0, 0)} == ${index.part(1, 1)})`, dtype);
+    },
+  },
+  vjp: null,
+};
+
+/** The n x n identity matrix. */
+export function eye(n: number, options: { dtype?: DType } = {}): Tensor {
+  checkOptions("eye", options, ["dtype"]);
+  checkShape("eye", [n, n]);
+  return node(eyeOp, [], {}, [n, n], checkDType("eye", options.dtype ?? "f32"));
+}
+
+export interface TensorOptions {
+  /** Needed for a typed array of more than one axis. */
+  shape?: Shape;
+  /** Default f32, bool for truth values, or the type of the typed array (Uint8Array: bool). */
+  dtype?: DType;
+  /**
+   * Whether a typed array is copied; default true. With false the tensor keeps the array, which must not be changed or
+   * transferred afterwards.
+   */
+  copy?: boolean;
+}
+
+/** Deeper arrays are refused: nobody has as many axes, and an array that contains itself has no end. */
+const DEEPEST = 512;
+
+/**
+ * A tensor from a number, nested arrays or a typed array, of which it takes a copy.
+ *
+ * @param options.shape needed for a typed array of more than one axis
+ * @param options.dtype default f32, bool for truth values, or the type of the typed array (Uint8Array: bool)
+ * @param options.copy false keeps a typed array without a copy: do not change it afterwards
+ * @example tensor(new Float32Array(6), { shape: [2, 3] })
+ */
+export function tensor(data: Nested | TypedArray, options: TensorOptions = {}): Tensor {
+  checkOptions("tensor", options, ["shape", "dtype", "copy"]);
+  checkFlag("tensor", "copy", options.copy);
+  const { copy = true } = options;
+  if (ArrayBuffer.isView(data)) {
+    const own = dtypeOf(data) ??
+      fail("tensor", `got a ${data.constructor.name}; use Float32Array, Int32Array, Uint32Array or Uint8Array`);
+    checkAttached("tensor", data);
+    return fromTyped(data, options.shape ?? [data.length], own, checkDType("tensor", options.dtype ?? own), copy);
+  }
+  const shape: number[] = [];
+  for (let level: Nested = data; Array.isArray(level); level = level[0] as Nested) {
+    shape.push(level.length);
+    check(
+      shape.length <= DEEPEST,
+      "tensor",
+      () => `the arrays contain themselves, or are nested deeper than ${DEEPEST} levels`,
+    );
+    if (level.length === 0) break;
+  }
+  const values: number[] = [];
+  let truth = true;
+  const visit = (value: Nested, depth: number): void => {
+    if (Array.isArray(value)) {
+      check(
+        depth < shape.length,
+        "tensor",
+        () => `an array of ${value.length} lies at depth ${depth}, where other rows have numbers`,
+      );
+      check(
+        value.length === shape[depth],
+        "tensor",
+        () => `rows differ in length at depth ${depth}: ${value.length} and ${shape[depth]}`,
+      );
+      for (let k = 0; k < value.length; k++) visit(value[k], depth + 1);
+      return;
+    }
+    check(
+      depth === shape.length && (typeof value === "number" || typeof value === "boolean"),
+      "tensor",
+      () =>
+        `got ${show(value)} where a number is wanted${value instanceof Tensor ? "; stack([...]) joins tensors" : ""}`,
+    );
+    if (typeof value === "number") truth = false;
+    values.push(Number(value));
+  };
+  visit(data, 0);
+  const dtype = checkDType("tensor", options.dtype ?? (truth && values.length > 0 ? "bool" : "f32"));
+  const array = allocate(dtype, values.length);
+  values.forEach((v, k) => (array[k] = convert(v, dtype)));
+  return fromTyped(array, options.shape ?? shape, dtype, dtype, false);
+}
+
+function fromTyped(data: TypedArray, shape: Shape, own: DType, dtype: DType, copy: boolean): Tensor {
+  checkShape("tensor", shape);
+  check(
+    data.length === size(shape),
+    "tensor",
+    () => `the data has ${data.length} elements, shape ${show(shape)} needs ${size(shape)}`,
+  );
+  let values = data;
+  if (own !== dtype || dtype === "f16") {
+    values = allocate(dtype, data.length);
+    // Between integers the bits stay, as in cast.
+    if (!isFloat(own) && !isFloat(dtype) && dtype !== "bool") values.set(data);
+    else data.forEach((v, k) => (values[k] = convert(v, dtype)));
+  } else if (dtype === "bool" && data.some((v) => v > 1)) {
+    values = data.map((v) => Number(v !== 0));
+  } else if (copy) values = data.slice();
+  return new Tensor(shape, dtype, { kind: "host", data: values, uses: 0 });
+}
+
+function checkDType(operator: string, dtype: unknown): DType {
+  check(isDType(dtype), operator, () => `dtype is one of ${dtypes.join(", ")}, got ${show(dtype)}`);
+  return dtype;
+}

@@ -1,0 +1,371 @@
+/** Elementwise operators: one row each, with the WGSL expression and the derivative by each input. */
+import { type DType, dtypes, isDType, isFloat, joinNumber, promote } from "../../core/dtype.ts";
+import { check, checkNumber, checkOptions, fail, refuseOptions, show } from "../../core/errors.ts";
+import type { Op } from "../../core/op.ts";
+import { broadcastShapes, sameShape } from "../../core/shape.ts";
+import { checkTensor, node, Tensor } from "../../core/tensor.ts";
+import { scalar } from "./creation.ts";
+
+import {
+  apply,
+  binary,
+  bool,
+  define,
+  float,
+  isOperand,
+  numeric,
+  type Operand,
+  type Row,
+  unary,
+  wide,
+} from "./elementwise_op.ts";
+
+import { isLiteral, isZero, literal } from "./constant.ts";
+
+export type { Operand };
+
+const castRow: Row<{ dtype: DType }> = {
+  wgsl: ([x], { dtype }, from) => {
+    if (isFloat(dtype)) return `f32(${x})`;
+    if (!isFloat(from)) return `${dtype}(${x})`;
+    // Subnormal numbers may compare equal to 0.
+    const magnitude = `(bitcast<u32>(${x}) & 0x7fffffffu)`;
+    if (dtype === "bool") return `${magnitude} != 0u`;
+    const [least, largest, end, most] = dtype === "i32"
+      ? ["-2147483648f", "2147483520f", "2147483648f", "2147483647i"]
+      : ["0f", "4294967040f", "4294967296f", "4294967295u"];
+    const saturated = `select(${dtype}(clamp(${x}, ${least}, ${largest})), ${most}, ${x} >= ${end})`;
+    return `select(${saturated}, ${dtype}(0), ${magnitude} > 0x7f800000u)`;
+  },
+  // Between float types it is next to nothing, and stored casts would cost the memory that f16 saves.
+  cost: 0,
+  d: [(t) => t],
+};
+const castOp = define("cast", castRow);
+
+/**
+ * The values as another dtype. Floats become integers towards 0, those out of range the nearest integer and NaN 0;
+ * between i32 and u32 the bits stay; anything to bool is `!= 0`, which holds for NaN. The gradient passes between floats.
+ */
+export function cast(x: Tensor, dtype: DType, ...rest: never[]): Tensor {
+  checkTensor("cast", x);
+  refuseOptions("cast", rest);
+  check(isDType(dtype), "cast", () => `dtype is one of ${dtypes.join(", ")}, got ${show(dtype)}`);
+  return x.dtype === dtype ? x : node(castOp, [x], { dtype }, x.shape, dtype);
+}
+
+/** a + b */
+export const add = binary("add", { wgsl: ([a, b]) => `${a} + ${b}`, inputs: numeric, d: [(t) => t, (t) => t] });
+/** a - b */
+export const sub = binary("sub", { wgsl: ([a, b]) => `${a} - ${b}`, inputs: numeric, d: [(t) => t, (t) => neg(t)] });
+/** a * b */
+export const mul = binary("mul", {
+  wgsl: ([a, b], _, dtype) => {
+    if (!isFloat(dtype) || !(isZero(a) || isZero(b))) return `${a} * ${b}`;
+    return `vg_times_zero(${isZero(a) ? b : a})`;
+  },
+  uses: ["vg_times_zero"],
+  inputs: numeric,
+  d: [(t, c) => mul(t, c.inputs[1]), (t, c) => mul(t, c.inputs[0])],
+});
+/** a / b, in f32 for integers too */
+export const div = binary("div", {
+  wgsl: ([a, b]) => (isLiteral(b) && !isZero(b) ? `${a} / ${b}` : `vg_div(${a}, ${b})`),
+  uses: ["vg_div"],
+  inputs: float,
+  cost: 2,
+  // d(a/b) = da / b - (a/b) db / b
+  d: [(t, c) => div(t, c.inputs[1]), (t, c) => neg(div(mul(t, c.output), c.inputs[1]))],
+});
+const power = binary("pow", {
+  wgsl: ([a, b]) => `vg_pow(${a}, ${b})`,
+  uses: ["vg_pow"],
+  inputs: float,
+  cost: 16,
+  // d/da = b a^(b-1), 0 where b = 0; d/db = a^b ln a, 0 where a = 0 and b >= 0
+  d: [
+    (t, { inputs: [a, b] }) => where(equal(b, 0), 0, mul(t, mul(b, pow(a, sub(b, 1))))),
+    (t, { inputs: [a, b], output }) => {
+      const zero = logicalAnd(equal(a, 0), greaterEqual(b, 0));
+      return where(zero, 0, mul(t, mul(output, log(where(zero, 1, a)))));
+    },
+  ],
+});
+
+/** a ** b in f32; the constant exponents 1, 2 and 3 are products */
+export function pow(a: Operand, b: Operand, ...rest: never[]): Tensor {
+  refuseOptions("pow", rest);
+  if (a instanceof Tensor && isFloat(a.dtype)) {
+    if (b === 1) return a;
+    if (b === 2) return square(a);
+    if (b === 3) return mul(square(a), a);
+  }
+  return power(a, b);
+}
+
+/** At a tie each input takes half, as in PyTorch. */
+const share = (first: (a: Operand, b: Operand) => Tensor) => (t: Tensor, a: Tensor, b: Tensor): Tensor =>
+  where(equal(a, b), mul(t, 0.5), where(first(a, b), t, 0));
+/** max and min may drop a NaN, or be taken to; comparisons with one are false. */
+const extremum =
+  (name: "max" | "min", sign: ">" | "<") => ([a, b]: readonly string[], _: unknown, dtype: DType): string =>
+    isFloat(dtype) ? `select(select(${b}, ${a}, ${a} ${sign} ${b}), ${a}, vg_is_nan(${a}))` : `${name}(${a}, ${b})`;
+const shareGreater = share((a, b) => greater(a, b));
+const shareLess = share((a, b) => less(a, b));
+/** The larger of a and b, NaN if either is; a tie shares the gradient */
+export const maximum = binary("maximum", {
+  wgsl: extremum("max", ">"),
+  uses: ["vg_is_nan"],
+  cost: 3,
+  inputs: numeric,
+  d: [(t, { inputs: [a, b] }) => shareGreater(t, a, b), (t, { inputs: [a, b] }) => shareGreater(t, b, a)],
+});
+/** The smaller of a and b, NaN if either is; a tie shares the gradient */
+export const minimum = binary("minimum", {
+  wgsl: extremum("min", "<"),
+  uses: ["vg_is_nan"],
+  cost: 3,
+  inputs: numeric,
+  d: [(t, { inputs: [a, b] }) => shareLess(t, a, b), (t, { inputs: [a, b] }) => shareLess(t, b, a)],
+});
+
+const compare = (name: string, sign: string, inputs: (dtype: DType) => DType = numeric) =>
+  binary(name, { wgsl: ([a, b]) => `${a} ${sign} ${b}`, inputs, dtype: bool });
+/** a == b, as bool */
+export const equal = compare("equal", "==");
+/** a != b, as bool; NaN differs from everything */
+export const notEqual = binary("notEqual", { wgsl: ([a, b]) => `!(${a} == ${b})`, inputs: numeric, dtype: bool });
+/** a < b, as bool */
+export const less = compare("less", "<");
+/** a > b, as bool */
+export const greater = compare("greater", ">");
+/** a <= b, as bool */
+export const lessEqual = compare("lessEqual", "<=");
+/** a >= b, as bool */
+export const greaterEqual = compare("greaterEqual", ">=");
+/** a and b, as bool */
+export const logicalAnd = compare("logicalAnd", "&", bool);
+/** a or b, as bool */
+export const logicalOr = compare("logicalOr", "|", bool);
+/** not x, as bool */
+export const logicalNot = unary("logicalNot", { wgsl: ([x]) => `!${x}`, inputs: bool, dtype: bool });
+
+/** -x */
+export const neg = unary("neg", {
+  wgsl: ([x]) => `-${x}`,
+  inputs: (d) => (numeric(d) === "u32" ? "i32" : numeric(d)),
+  d: [(t) => neg(t)],
+});
+/** |x|; gradient 0 at 0 */
+export const abs = unary("abs", {
+  wgsl: ([x]) => `abs(${x})`,
+  inputs: numeric,
+  d: [(t, c) => mul(t, sign(c.inputs[0]))],
+});
+/** -1, 0 or 1 */
+export const sign = unary("sign", {
+  wgsl: ([x]) => `sign(${x})`,
+  inputs: (d) => (numeric(d) === "u32" ? "i32" : numeric(d)),
+  d: [(t) => mul(t, 0)],
+});
+/** Whether x is NaN, as bool */
+export const isNaN = unary("isNaN", {
+  wgsl: ([x]) => `vg_is_nan(${x})`,
+  uses: ["vg_is_nan"],
+  inputs: float,
+  dtype: bool,
+});
+/** Whether x is neither NaN nor infinite, as bool */
+export const isFinite = unary("isFinite", {
+  wgsl: ([x]) => `vg_is_finite(${x})`,
+  uses: ["vg_is_finite"],
+  inputs: float,
+  dtype: bool,
+});
+/** The largest whole number not above x */
+export const floor = unary("floor", { wgsl: ([x]) => `floor(${x})`, inputs: float, d: [(t) => mul(t, 0)] });
+/** e ** x */
+export const exp = unary("exp", {
+  wgsl: ([x]) => `vg_exp(${x})`,
+  uses: ["vg_exp"],
+  inputs: wide,
+  cost: 8,
+  d: [(t, c) => mul(t, c.output)],
+});
+/** Natural logarithm */
+export const log = unary("log", {
+  wgsl: ([x]) => `vg_log(${x})`,
+  uses: ["vg_log"],
+  inputs: wide,
+  cost: 8,
+  d: [(t, c) => div(t, c.inputs[0])],
+});
+/** log(1 + x), accurate near 0 */
+export const log1p = unary("log1p", {
+  wgsl: ([x]) => `vg_log1p(${x})`,
+  uses: ["vg_log1p"],
+  inputs: wide,
+  cost: 10,
+  d: [(t, c) => div(t, add(c.inputs[0], 1))],
+});
+/** Square root */
+export const sqrt = unary("sqrt", {
+  wgsl: ([x]) => `vg_sqrt(${x})`,
+  uses: ["vg_sqrt"],
+  inputs: float,
+  cost: 2,
+  d: [(t, c) => div(mul(t, 0.5), c.output)],
+});
+/** 1 / sqrt(x) */
+export const rsqrt = unary("rsqrt", {
+  wgsl: ([x]) => `vg_rsqrt(${x})`,
+  uses: ["vg_rsqrt"],
+  inputs: wide,
+  cost: 3,
+  // d x^(-1/2) = -1/2 y^3
+  d: [(t, { output: y }) => mul(mul(t, -0.5), mul(y, mul(y, y)))],
+});
+/** x * x */
+export const square = unary("square", {
+  wgsl: ([x]) => `${x} * ${x}`,
+  inputs: (dtype) => (isFloat(dtype) ? wide(dtype) : numeric(dtype)),
+  d: [(t, c) => mul(t, mul(c.inputs[0], 2))],
+});
+/** Sine of x in radians, to 1e-6 for magnitudes below 6e6; beyond them an angle in f32 says little */
+export const sin = unary("sin", {
+  wgsl: ([x]) => `vg_sin(${x})`,
+  uses: ["vg_sin"],
+  inputs: float,
+  cost: 8,
+  d: [(t, c) => mul(t, cos(c.inputs[0]))],
+});
+/** Cosine of x in radians, as sin */
+export const cos = unary("cos", {
+  wgsl: ([x]) => `vg_cos(${x})`,
+  uses: ["vg_cos"],
+  inputs: float,
+  cost: 8,
+  d: [(t, c) => neg(mul(t, sin(c.inputs[0])))],
+});
+/** Hyperbolic tangent */
+export const tanh = unary("tanh", {
+  wgsl: ([x]) => `vg_tanh(${x})`,
+  uses: ["vg_tanh"],
+  inputs: float,
+  cost: 10,
+  d: [(t, { output: y }) => mul(t, sub(1, mul(y, y)))],
+});
+/** Error function */
+export const erf = unary("erf", {
+  wgsl: ([x]) => `vg_erf(${x})`,
+  uses: ["vg_erf"],
+  inputs: float,
+  cost: 12,
+  // d erf = 2 / sqrt(pi) exp(-x^2)
+  d: [(t, c) => mul(t, mul(exp(neg(square(c.inputs[0]))), 2 / Math.sqrt(Math.PI)))],
+});
+/** 1 / (1 + exp(-x)) */
+export const sigmoid = unary("sigmoid", {
+  wgsl: ([x]) => `vg_sigmoid(${x})`,
+  uses: ["vg_sigmoid"],
+  inputs: float,
+  cost: 9,
+  d: [(t, { output: y }) => mul(t, mul(y, sub(1, y)))],
+});
+/** log(1 + exp(x)), without overflow */
+export const softplus = unary("softplus", {
+  wgsl: ([x]) => `vg_softplus(${x})`,
+  uses: ["vg_softplus"],
+  inputs: wide,
+  cost: 16,
+  d: [(t, c) => mul(t, sigmoid(c.inputs[0]))],
+});
+/** max(x, 0); gradient 0 at 0 */
+export const relu = unary("relu", {
+  wgsl: ([x]) => `select(${x}, 0, ${x} <= 0)`,
+  inputs: numeric,
+  d: [(t, c) => where(greater(c.output, 0), t, 0)],
+});
+/** x Phi(x) with the normal distribution function, as PyTorch's default */
+export function gelu(x: Tensor): Tensor {
+  checkTensor("gelu", x);
+  return mul(x, mul(add(erf(mul(x, Math.SQRT1_2)), 1), 0.5));
+}
+
+const leakyReluRow: Row<{ slope: number }> = {
+  wgsl: ([x], { slope }) => `select(${literal(slope)} * ${x}, ${x}, ${x} > 0.0)`,
+  inputs: float,
+  cost: 2,
+  // For slope >= 0 the sign of the output is that of the input, so the input need not be kept.
+  d: [
+    (t, { inputs, output, attrs: { slope } }) => where(greater(slope >= 0 ? output : inputs[0], 0), t, mul(t, slope)),
+  ],
+};
+const leakyReluOp = define("leakyRelu", leakyReluRow);
+/** x where positive, slope * x elsewhere (default slope 0.01, as PyTorch); the slope may be a tensor */
+export function leakyRelu(x: Tensor, options: { slope?: number | Tensor } = {}): Tensor {
+  checkTensor("leakyRelu", x);
+  checkOptions("leakyRelu", options, ["slope"]);
+  const slope = options.slope ?? 0.01;
+  if (slope instanceof Tensor) return where(greater(x, 0), x, mul(x, checkBound("leakyRelu", "slope", slope, x)));
+  checkNumber("leakyRelu", "slope", slope);
+  return apply(leakyReluOp, leakyReluRow, [x], { slope });
+}
+
+/** An option that is a tensor, of floats, and that broadcasts to x. */
+function checkBound(operator: string, name: string, value: Tensor, x: Tensor): Tensor {
+  const fits = isFloat(value.dtype) && sameShape(broadcastShapes(operator, value.shape, x.shape), x.shape);
+  check(fits, operator, () => `${name} is a number or a float tensor that broadcasts to ${x}, got ${value}`);
+  return value;
+}
+
+const clampRow: Row<{ min: number; max: number }> = {
+  wgsl: ([x], { min, max }) => {
+    const low = min === -Infinity ? x : `select(${x}, ${literal(min)}, ${x} < ${literal(min)})`;
+    return max === Infinity ? low : `select(${low}, ${literal(max)}, ${x} > ${literal(max)})`;
+  },
+  inputs: float,
+  cost: 2,
+  // Passes inside the closed interval, as PyTorch.
+  d: [(t, { inputs: [x], attrs: { min, max } }) => where(logicalAnd(greaterEqual(x, min), lessEqual(x, max)), t, 0)],
+};
+const clampOp = define("clamp", clampRow);
+/** x limited to [min, max]; either bound may be left out, or be a tensor */
+export function clamp(x: Tensor, options: { min?: number | Tensor; max?: number | Tensor } = {}): Tensor {
+  checkTensor("clamp", x);
+  checkOptions("clamp", options, ["min", "max"]);
+  const { min = -Infinity, max = Infinity } = options;
+  if (min instanceof Tensor || max instanceof Tensor) {
+    // Comparisons with NaN are false, so it stays; the gradient passes inside the closed interval.
+    const limit = (name: string, bound: number | Tensor): Tensor | number => {
+      if (bound instanceof Tensor) return checkBound("clamp", name, bound, x);
+      checkNumber("clamp", name, bound);
+      return bound;
+    };
+    const [low, high] = [limit("min", min), limit("max", max)];
+    const raised = where(less(x, low), low, x);
+    return where(greater(raised, high), high, raised);
+  }
+  checkNumber("clamp", "min", min);
+  checkNumber("clamp", "max", max);
+  if (!(min <= max)) fail("clamp", `min ${min} is above max ${max}`);
+  return apply(clampOp, clampRow, [x], { min, max });
+}
+
+const whereOp: Op = define("where", {
+  wgsl: ([c, a, b]) => `select(${b}, ${a}, ${c})`,
+  d: [null, (t, c) => where(c.inputs[0], t, 0), (t, c) => where(c.inputs[0], 0, t)],
+});
+/** a where the condition holds, b elsewhere; all three broadcast; two plain numbers give f32 */
+export function where(condition: Tensor, a: Operand, b: Operand, ...rest: never[]): Tensor {
+  checkTensor("where", condition, "the condition");
+  refuseOptions("where", rest);
+  check(isOperand(a) && isOperand(b), "where", () => `branches are tensors or numbers, got ${show(a)} and ${show(b)}`);
+  const tensors = [a, b].filter((x): x is Tensor => x instanceof Tensor);
+  let dtype = tensors.map((x) => x.dtype).reduce(promote, "bool" as DType);
+  if (tensors.length === 0) dtype = "f32";
+  for (const x of [a, b]) if (typeof x === "number") dtype = joinNumber(dtype, x);
+  const [x, y] = [a, b].map((v) => (typeof v === "number" ? scalar(v, dtype) : cast(v, dtype))) as [Tensor, Tensor];
+  const shape = broadcastShapes("where", condition.shape, broadcastShapes("where", x.shape, y.shape));
+  return node(whereOp, [cast(condition, "bool"), x, y], {}, shape, dtype);
+}

@@ -1,0 +1,119 @@
+/** What rows of the elementwise table are, and how they become operators. */
+import { arithmetic, type DType, isFloat, joinNumber, promote } from "../../core/dtype.ts";
+import { check, refuseOptions, show } from "../../core/errors.ts";
+import type { Op, RuleContext } from "../../core/op.ts";
+import { mixed } from "../../core/precision.ts";
+import { broadcastShapes } from "../../core/shape.ts";
+import { checkTensor, node, Tensor } from "../../core/tensor.ts";
+import { alignBatch, broadcastTo, sumTo } from "../shape/broadcast_to.ts";
+import { isLiteral } from "./constant.ts";
+import { scalar } from "./creation.ts";
+
+import { add, cast } from "./elementwise.ts";
+/** A tensor, or a plain number that takes the dtype of the other operands. */
+export type Operand = Tensor | number;
+
+export interface Row<A> {
+  /** WGSL from the input expressions; the functions named in `uses` come from shaders/. */
+  readonly wgsl: (args: readonly string[], attrs: A, inputs: DType) => string;
+  readonly uses?: readonly string[];
+  /** For fusion: operations, a transcendental function counting 8. */
+  readonly cost?: number;
+  /** Result dtype from the promoted input dtype; inputs are cast to `inputs` first. */
+  readonly dtype?: (promoted: DType, attrs: A) => DType;
+  readonly inputs?: (promoted: DType) => DType;
+  /**
+   * Input k: multiplies t by dy/dx_k. The matrix is diagonal, so one rule serves cotangents and tangents.
+   * Missing: the result is piecewise constant or not a number.
+   */
+  readonly d?: readonly (((t: Tensor, c: RuleContext<A>) => Tensor) | null)[];
+}
+
+export const float = (dtype: DType): DType => (isFloat(dtype) ? dtype : "f32");
+/** For functions whose values soon leave the range of f16: f32 in mixed precision. */
+export const wide = (dtype: DType): DType => (mixed() ? "f32" : float(dtype));
+export const bool = (): DType => "bool";
+/** Ordered comparison and arithmetic take truth values as integers. */
+export const numeric = (dtype: DType): DType => arithmetic(dtype);
+
+export function define<A = object>(name: string, row: Row<A>): Op<A> {
+  const derivative = row.d;
+  const op: Op<A> = {
+    name,
+    lowering: {
+      kind: "map",
+      cost: row.cost ?? 1,
+      emit(e, index) {
+        const args = e.inputs.map((aval, k) => e.input(k, index.unbroadcast(aval.shape)));
+        const dtype = e.inputs[0].dtype;
+        // WGSL refuses a result of literals alone that overflows or is not finite; that of a named value it takes.
+        if (args.every(isLiteral)) args[0] = e.bind(`${isFloat(dtype) ? "f32" : dtype}(${args[0]})`, dtype);
+        const value = row.wgsl(args, e.attrs, dtype);
+        for (const used of row.uses ?? []) if (value.includes(used)) e.fn(used);
+        return e.bind(value, e.output.dtype);
+      },
+    },
+    vjp: derivative
+      ? (c, g) =>
+        c.inputs.map((x, k) =>
+          isFloat(x.dtype) && derivative[k] ? sumTo(cast(derivative[k](g, c), x.dtype), x.shape) : null
+        )
+      : null,
+    jvp: derivative
+      ? (c, tangents) => {
+        let total: Tensor | null = null;
+        tangents.forEach((t, k) => {
+          if (t === null || !derivative[k]) return;
+          const term = broadcastTo(cast(derivative[k](t, c), c.output.dtype), { shape: c.output.shape });
+          total = total === null ? term : add(total, term);
+        });
+        return total ?? scalar(0, c.output.dtype, c.output.shape);
+      }
+      : null,
+    batch: ({ inputs, batched, size, output, attrs }) =>
+      node(
+        op,
+        inputs.map((x, k) => (batched[k] ? alignBatch(x, output.shape.length) : x)),
+        attrs,
+        [size, ...output.shape],
+        output.dtype,
+      ),
+  };
+  return op;
+}
+
+export const isOperand = (value: unknown): value is Operand => value instanceof Tensor || typeof value === "number";
+
+/** Applies a row: promotes dtypes, turns numbers into constants, broadcasts. */
+export function apply<A>(op: Op<A>, row: Row<A>, operands: readonly Operand[], attrs: A): Tensor {
+  for (const operand of operands) {
+    check(isOperand(operand), op.name, () => `operands are tensors or numbers, got ${show(operand)}`);
+  }
+  const tensors = operands.filter((x): x is Tensor => x instanceof Tensor);
+  let promoted = tensors.map((x) => x.dtype).reduce(promote, "bool" as DType);
+  if (tensors.length === 0) promoted = "f32";
+  for (const x of operands) if (typeof x === "number") promoted = joinNumber(promoted, x);
+  const wanted = row.inputs ? row.inputs(promoted) : promoted;
+  const shape = tensors.map((x) => x.shape).reduce((a, b) => broadcastShapes(op.name, a, b), [] as readonly number[]);
+  const inputs = operands.map((x) =>
+    typeof x === "number" ? scalar(x, wanted) : x.dtype === wanted ? x : cast(x, wanted)
+  );
+  return node(op, inputs, attrs, shape, row.dtype ? row.dtype(wanted, attrs) : wanted);
+}
+
+export function unary(name: string, row: Row<object>): (x: Tensor) => Tensor {
+  const op = define(name, row);
+  return (x: Tensor, ...rest: unknown[]) => {
+    checkTensor(name, x);
+    refuseOptions(name, rest);
+    return apply(op, row, [x], {});
+  };
+}
+
+export function binary(name: string, row: Row<object>): (a: Operand, b: Operand) => Tensor {
+  const op = define(name, row);
+  return (a: Operand, b: Operand, ...rest: unknown[]) => {
+    refuseOptions(name, rest);
+    return apply(op, row, [a, b], {});
+  };
+}

@@ -1,0 +1,186 @@
+/** Counter-based random numbers: the same key gives the same numbers, whatever was drawn before. */
+import { check, checkOptions, fail, ifTraced, show } from "../../core/errors.ts";
+import { isFloat } from "../../core/dtype.ts";
+import { Index } from "../../core/index_map.ts";
+import type { Emit, Op } from "../../core/op.ts";
+import { checkShape, type Shape } from "../../core/shape.ts";
+import { node, Tensor } from "../../core/tensor.ts";
+import { arange, tensor } from "./creation.ts";
+import { add, equal, less, logicalAnd, logicalOr, mul, sub } from "./elementwise.ts";
+import { sum } from "../reduce/reduce.ts";
+import { reshape } from "../shape/reshape.ts";
+import { slice } from "../shape/slice.ts";
+
+/** Axes of the output before those of one draw: a key for each place along them. */
+const lead = (e: Emit<unknown>): number => e.inputs[0].shape.length - 1;
+
+/**
+ * The Threefry block of the key (input 0) for a counter, which is the place within the axes behind those of the keys; the
+ * second counter word separates draws (0) from splits (1).
+ */
+function block(e: Emit<unknown>, index: Index, counter: string, stream: 0 | 1): string {
+  const { shape } = e.inputs[0];
+  const runs = [{ from: 0, to: shape.length - 2, expression: index.part(0, lead(e) - 1) }];
+  const word = (k: number): string => {
+    const last = { from: shape.length - 1, to: shape.length - 1, expression: `${k}u` };
+    const place = Index.runs(shape, shape.length > 1 ? [...runs, last] : [last], (text) => e.bind(text, "u32"));
+    return e.input(0, place);
+  };
+  return e.bind(`${e.fn("vg_threefry2x32")}(vec2u(${word(0)}, ${word(1)}), vec2u(${counter}, ${stream}u))`, "vec2u");
+}
+
+function generator(name: string, value: (e: Emit<unknown>, word: string) => string): Op {
+  const op: Op = {
+    name,
+    lowering: {
+      kind: "map",
+      cost: 30,
+      emit(e, index) {
+        const counter = index.part(lead(e), e.output.shape.length - 1);
+        return e.bind(value(e, `${block(e, index, counter, 0)}.x`), e.output.dtype);
+      },
+    },
+    vjp: null,
+    batch: (c) => node(op, [c.inputs[0]], c.attrs, [c.size, ...c.output.shape], c.output.dtype),
+  };
+  return op;
+}
+const bitsOp = generator("random.bits32", (_, word) => word);
+const uniformOp = generator("random.uniform", (e, word) => `${e.fn("vg_uniform")}(${word})`);
+const normalOp = generator("random.normal", (e, word) => `${e.fn("vg_normal")}(${word})`);
+
+function checkKey(name: string, key: unknown): asserts key is Tensor {
+  check(
+    key instanceof Tensor && key.dtype === "u32" && key.rank === 1 && key.shape[0] === 2,
+    `random.${name}`,
+    () => `the key is a u32 tensor of shape [2] from random.key or random.split, got ${show(key)}`,
+  );
+}
+
+function draw(op: Op, name: string, key: Tensor, shape: Shape, dtype: "f32" | "u32"): Tensor {
+  checkKey(name, key);
+  checkShape(`random.${name}`, shape);
+  return node(op, [key], {}, shape, dtype);
+}
+
+/** A key from a seed, a whole number from 0 to 2^53 - 1. */
+export function key(seed: number): Tensor {
+  check(
+    Number.isSafeInteger(seed) && seed >= 0,
+    "random.key",
+    () => `the seed is a whole number from 0 to 2^53 - 1, got ${show(seed)}${ifTraced(seed)}`,
+  );
+  return tensor(new Uint32Array([seed >>> 0, Math.floor(seed / 2 ** 32)]));
+}
+
+/** Keys of one split: each is a tensor of its own. */
+const MOST_KEYS = 65536;
+
+/** `count` independent keys (default 2); use each key once. */
+export function split(parent: Tensor, count = 2): Tensor[] {
+  check(
+    Number.isInteger(count) && count > 0 && count <= MOST_KEYS,
+    "random.split",
+    () => `count is a whole number from 1 to ${MOST_KEYS}, got ${show(count)}${ifTraced(count)}`,
+  );
+  checkKey("split", parent);
+  const words = node(splitOp, [parent], {}, [count, 2], "u32");
+  return Array.from(
+    { length: count },
+    (_, k) => reshape(slice(words, { start: [k, 0], end: [k + 1, 2] }), { shape: [2] }),
+  );
+}
+
+const splitOp: Op = {
+  name: "random.split",
+  lowering: {
+    kind: "map",
+    cost: 30,
+    emit(e, index) {
+      const [child, word] = [lead(e), lead(e) + 1];
+      const words = block(e, index, index.part(child, child), 1);
+      return e.bind(`select(${words}.y, ${words}.x, ${index.part(word, word)} == 0u)`, "u32");
+    },
+  },
+  vjp: null,
+  batch: (c) => node(splitOp, [c.inputs[0]], c.attrs, [c.size, ...c.output.shape], c.output.dtype),
+};
+
+/** A parameter of a distribution: a number that passes, or a scalar tensor. */
+function checkParameter(
+  name: string,
+  what: string,
+  value: unknown,
+  passes: (value: number) => boolean,
+  wanted: string,
+): void {
+  check(
+    value instanceof Tensor
+      ? value.size === 1 && value.rank === 0 && isFloat(value.dtype)
+      : typeof value === "number" && passes(value),
+    name,
+    () => `${what} is ${wanted} or a scalar tensor, got ${show(value)}`,
+  );
+}
+const anyNumber = (value: number): boolean => !Number.isNaN(value);
+
+/** Uniform in [min, max), default [0, 1), in steps of 2^-24 of the range. */
+export function uniform(
+  key: Tensor,
+  options: { shape: Shape; min?: number | Tensor; max?: number | Tensor },
+): Tensor {
+  checkOptions("random.uniform", options, ["shape", "min", "max"]);
+  const { shape, min = 0, max = 1 } = options;
+  checkParameter("random.uniform", "min", min, anyNumber, "a number");
+  checkParameter("random.uniform", "max", max, anyNumber, "a number");
+  const u = draw(uniformOp, "uniform", key, shape, "f32");
+  if (min instanceof Tensor || max instanceof Tensor) return add(mul(u, sub(max, min)), min);
+  if (!(min < max)) fail("random.uniform", `min ${min} is not below max ${max}`);
+  return min === 0 && max === 1 ? u : add(mul(u, max - min), min);
+}
+
+/** Normal with mean 0 and standard deviation 1, or those given. */
+export function normal(
+  key: Tensor,
+  options: { shape: Shape; mean?: number | Tensor; std?: number | Tensor },
+): Tensor {
+  checkOptions("random.normal", options, ["shape", "mean", "std"]);
+  const { shape, mean = 0, std = 1 } = options;
+  checkParameter("random.normal", "mean", mean, anyNumber, "a number");
+  checkParameter("random.normal", "std", std, (value) => value >= 0, "a number >= 0");
+  const z = draw(normalOp, "normal", key, shape, "f32");
+  return mean === 0 && std === 1 ? z : add(mul(z, std), mean);
+}
+
+/** true with probability p (default 0.5), as bool. */
+export function bernoulli(key: Tensor, options: { shape: Shape; p?: number | Tensor }): Tensor {
+  checkOptions("random.bernoulli", options, ["shape", "p"]);
+  const { shape, p = 0.5 } = options;
+  checkParameter("random.bernoulli", "p", p, (value) => value >= 0 && value <= 1, "in [0, 1]");
+  return less(draw(uniformOp, "bernoulli", key, shape, "f32"), p);
+}
+
+/** Uniform 32-bit words. */
+export function bits32(key: Tensor, options: { shape: Shape }): Tensor {
+  checkOptions("random.bits32", options, ["shape"]);
+  return draw(bitsOp, "bits32", key, options.shape, "u32");
+}
+
+/** The numbers 0 to n - 1 in random order, as i32: ranks of n random words, equal words in order of their places. */
+export function permutation(key: Tensor, options: { n: number }): Tensor {
+  checkOptions("random.permutation", options, ["n"]);
+  const { n } = options;
+  check(
+    Number.isInteger(n) && n >= 0 && n <= 65536,
+    "random.permutation",
+    () => `n is a whole number from 0 to 65536, got ${show(n)}${ifTraced(n)}`,
+  );
+  const words = draw(bitsOp, "permutation", key, [n], "u32");
+  const [mine, other] = [reshape(words, { shape: [n, 1] }), reshape(words, { shape: [1, n] })];
+  const place = arange(n);
+  const before = logicalOr(
+    less(other, mine),
+    logicalAnd(equal(other, mine), less(reshape(place, { shape: [1, n] }), reshape(place, { shape: [n, 1] }))),
+  );
+  return sum(before, { axes: [1] });
+}

@@ -1,0 +1,35 @@
+/** fillHoles: a mask without the cavities in it. */
+import { checkOptions } from "../../core/errors.ts";
+import type { Op } from "../../core/op.ts";
+import type { Tensor } from "../../core/tensor.ts";
+import { lowerFillHoles } from "../../../shaders/mask/connected_components.wgsl.ts";
+import { batchVolumes, checkMask, onVolumes } from "./mask.ts";
+
+const op: Op<{ axes: 2 | 3 }> = {
+  name: "fillHoles",
+  lowering: {
+    kind: "kernel",
+    lower([mask], _, { axes }, target) {
+      const [batch, ...size] = mask.shape as readonly [number, number, number, number];
+      return lowerFillHoles({ batch, size, axes, float: mask.dtype === "f32" }, target);
+    },
+  },
+  vjp: null,
+  jvp: null,
+  batch: (c) => batchVolumes(op)(c),
+};
+
+/**
+ * The mask with its holes: zeros from which no path of zeros along the axes leads to the border, as
+ * scipy.ndimage.binary_fill_holes. Has no derivative.
+ *
+ * @param mask [H, W] or [D, H, W] of bool, i32, u32 or f32; what is not zero is inside
+ * @returns bool of the mask's shape
+ * @throws VoxgradError for another rank or dtype
+ * @example await fillHoles(tensor([[1, 1, 1], [1, 0, 1], [1, 1, 1]])).array(); // true everywhere
+ */
+export function fillHoles(mask: Tensor, options: Record<string, never> = {}): Tensor {
+  checkMask("fillHoles", mask);
+  checkOptions("fillHoles", options, []);
+  return onVolumes(op, mask, { axes: mask.rank }, "bool");
+}

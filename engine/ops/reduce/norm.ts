@@ -1,0 +1,195 @@
+/** Group, instance, batch and layer normalisation, and weight standardisation. */
+import { check, checkOptions, show } from "../../core/errors.ts";
+import type { Op } from "../../core/op.ts";
+import { size } from "../../core/shape.ts";
+import { node, Tensor } from "../../core/tensor.ts";
+import { scalar } from "../elementwise/creation.ts";
+import { add, mul, rsqrt, square, sub } from "../elementwise/elementwise.ts";
+import { inF32 } from "../half.ts";
+import { columns, moments } from "./moments.ts";
+import { mean, sum } from "./reduce.ts";
+import { reshape } from "../shape/reshape.ts";
+import { transpose } from "../shape/transpose.ts";
+
+interface GroupNormAttrs {
+  readonly groups: number;
+  readonly eps: number;
+  /** Whether the mean is taken out before the deviation is measured, which leaves far less of it than one reading does. */
+  readonly centred?: boolean;
+}
+
+/** [N, C, ...] as [N, G, C / G, M]: statistics run over the last two axes. */
+const grouped = (x: Tensor, groups: number): Tensor =>
+  reshape(x, { shape: [x.shape[0], groups, x.shape[1] / groups, size(x.shape.slice(2))] });
+
+/** A per-channel vector against the grouped form. */
+const perChannel = (w: Tensor, groups: number): Tensor => reshape(w, { shape: [1, groups, w.size / groups, 1] });
+
+const OVER = { axes: [2, 3], keepDims: true };
+
+/** Deviation from the mean, and 1 / standard deviation, of each group. */
+function normalizer(x: Tensor, { groups, eps, centred }: GroupNormAttrs): { deviation: Tensor; rstd: Tensor } {
+  if (centred) {
+    // What rounding left of the mean is taken out as well.
+    const near = sub(grouped(x, groups), mean(grouped(x, groups), OVER));
+    const deviation = sub(near, mean(near, OVER));
+    return { deviation, rstd: rsqrt(add(mean(square(deviation), OVER), eps)) };
+  }
+  const rows = x.shape[0] * groups;
+  const shape = [x.shape[0], groups, 1, 1];
+  const [centre, rstd] = columns(moments(reshape(x, { shape: [rows, x.size / rows] }), { eps }));
+  return { deviation: sub(grouped(x, groups), reshape(centre, { shape })), rstd: reshape(rstd, { shape }) };
+}
+
+const op: Op<GroupNormAttrs> = {
+  name: "groupNorm",
+  lowering: {
+    kind: "composite",
+    expand([x, weight, bias], attrs) {
+      const { deviation, rstd } = normalizer(x, attrs);
+      const y = add(mul(mul(deviation, rstd), perChannel(weight, attrs.groups)), perChannel(bias, attrs.groups));
+      return reshape(y, { shape: x.shape });
+    },
+  },
+  // With z = (x - mean) rstd, h = g weight: dx = rstd (h - mean(h) - z mean(h z)); dweight = sum(g z); dbias = sum(g).
+  // The sums over space serve both the statistics of the group and the gradients of the affine part.
+  vjp({ inputs: [x, weight], attrs }, cotangent) {
+    const { deviation, rstd } = normalizer(x, attrs);
+    const g = grouped(cotangent, attrs.groups);
+    const z = mul(deviation, rstd);
+    const w = perChannel(weight, attrs.groups);
+    const sumG = sum(g, { axes: [3], keepDims: true });
+    const sumGZ = sum(mul(g, z), { axes: [3], keepDims: true });
+    const count = g.shape[2] * g.shape[3];
+    const meanH = mul(sum(mul(sumG, w), OVER), 1 / count);
+    const meanHZ = mul(sum(mul(sumGZ, w), OVER), 1 / count);
+    const dx = mul(rstd, sub(sub(mul(g, w), meanH), mul(z, meanHZ)));
+    const overBatch = (t: Tensor): Tensor => reshape(sum(t, { axes: [0] }), { shape: weight.shape });
+    return [reshape(dx, { shape: x.shape }), overBatch(sumGZ), overBatch(sumG)];
+  },
+  // Examples are samples to the statistics; weights of their own are applied afterwards.
+  batch({ inputs: [, weight, bias], batched, size: batch, output, attrs, full }) {
+    const [n, c, ...space] = output.shape as [number, number, ...number[]];
+    const merged = reshape(full(0), { shape: [batch * n, c, ...space] });
+    const own = batched[1] || batched[2];
+    const affine = own ? [scalar(1, "f32", [c]), scalar(0, "f32", [c])] : [weight, bias];
+    const y = reshape(node(op, [merged, ...affine], attrs, merged.shape, "f32"), { shape: [batch, n, c, ...space] });
+    const channels = (k: number): Tensor => reshape(full(k), { shape: [batch, 1, c, ...space.map(() => 1)] });
+    return own ? add(mul(y, channels(1)), channels(2)) : y;
+  },
+};
+
+function checkAffine(
+  name: string,
+  x: Tensor,
+  axis: number,
+  options: { weight?: Tensor; bias?: Tensor },
+): [Tensor, Tensor] {
+  const channels = x.shape[axis];
+  for (const [key, value] of Object.entries({ weight: options.weight, bias: options.bias })) {
+    check(
+      value === undefined ||
+        (value instanceof Tensor && value.dtype === "f32" && value.rank === 1 && value.shape[0] === channels),
+      name,
+      () => `${key} is an f32 tensor of shape [${channels}], got ${show(value)}`,
+    );
+  }
+  return [options.weight ?? scalar(1, "f32", [channels]), options.bias ?? scalar(0, "f32", [channels])];
+}
+
+function checkInput(name: string, x: unknown, least: number): asserts x is Tensor {
+  check(
+    x instanceof Tensor && x.dtype === "f32" && x.rank >= least,
+    name,
+    () => `the input is an f32 tensor of rank >= ${least}, got ${show(x)}`,
+  );
+  check(x.size > 0, name, () => `the input ${show(x.shape)} is empty`);
+}
+
+const checkEps = (name: string, eps: number): number => {
+  check(typeof eps === "number" && eps >= 0, name, () => `eps is a number >= 0, got ${show(eps)}`);
+  return eps;
+};
+
+export interface NormOptions {
+  weight?: Tensor;
+  bias?: Tensor;
+  /** Added to the variance; default 1e-5. */
+  eps?: number;
+}
+
+/** Wu and He 2018: x [N, C, ...] normalised over the channels of a group and all space, then weight and bias [C]. */
+export const groupNorm = inF32((x: Tensor, options: NormOptions & { groups: number }): Tensor => {
+  checkOptions("groupNorm", options, ["groups", "weight", "bias", "eps"]);
+  checkInput("groupNorm", x, 2);
+  const { groups } = options;
+  const eps = options.eps ?? 1e-5;
+  check(
+    Number.isInteger(groups) && groups > 0 && x.shape[1] % groups === 0,
+    "groupNorm",
+    () => `groups divides the ${x.shape[1]} channels, got ${show(groups)}`,
+  );
+  const [weight, bias] = checkAffine("groupNorm", x, 1, options);
+  return node(op, [x, weight, bias], { groups, eps: checkEps("groupNorm", eps) }, x.shape, "f32");
+});
+
+/** Ulyanov et al. 2016: x [N, C, ...] normalised over space for each sample and channel. */
+export const instanceNorm = inF32((x: Tensor, options: NormOptions = {}): Tensor => {
+  checkOptions("instanceNorm", options, ["weight", "bias", "eps"]);
+  checkInput("instanceNorm", x, 3);
+  checkAffine("instanceNorm", x, 1, options);
+  checkEps("instanceNorm", options.eps ?? 1e-5);
+  return groupNorm(x, { ...options, groups: x.shape[1] });
+});
+
+/** Ioffe and Szegedy 2015, with the statistics of the batch: x [N, C, ...] normalised over samples and space. */
+export const batchNorm = inF32((x: Tensor, options: NormOptions = {}): Tensor => {
+  checkOptions("batchNorm", options, ["weight", "bias", "eps"]);
+  checkInput("batchNorm", x, 2);
+  checkAffine("batchNorm", x, 1, options);
+  checkEps("batchNorm", options.eps ?? 1e-5);
+  const [n, c, ...space] = x.shape as [number, number, ...number[]];
+  // One sample whose space is the batch and the space.
+  const swap = { axes: [1, 0, 2] };
+  const joined = reshape(transpose(reshape(x, { shape: [n, c, size(space)] }), swap), {
+    shape: [1, c, n * size(space)],
+  });
+  const y = groupNorm(joined, { ...options, groups: c });
+  return reshape(transpose(reshape(y, { shape: [c, n, size(space)] }), swap), { shape: x.shape });
+});
+
+/** Ba et al. 2016: x normalised over its last axis, weight and bias [last]. */
+export const layerNorm = inF32((x: Tensor, options: NormOptions = {}): Tensor => {
+  checkOptions("layerNorm", options, ["weight", "bias", "eps"]);
+  checkInput("layerNorm", x, 1);
+  const [weight, bias] = checkAffine("layerNorm", x, x.rank - 1, options);
+  const channels = x.shape.at(-1)!;
+  const y = groupNorm(reshape(x, { shape: [x.size / channels, channels] }), {
+    groups: 1,
+    weight,
+    bias,
+    eps: checkEps("layerNorm", options.eps ?? 1e-5),
+  });
+  return reshape(y, { shape: x.shape });
+});
+
+/**
+ * Qiao et al. 2019: each filter w[k] minus its mean, over sqrt(unbiased variance + eps); default eps 1e-12.
+ *
+ * @example const y = conv3d(x, weightStandardize(params.weight), { padding: 1 });
+ */
+export const weightStandardize = inF32((w: Tensor, options: { eps?: number } = {}): Tensor => {
+  checkOptions("weightStandardize", options, ["eps"]);
+  checkInput("weightStandardize", w, 2);
+  const filters = w.shape[0];
+  const length = w.size / filters;
+  check(length > 1, "weightStandardize", () => `a filter of ${show(w.shape)} has one value and no variance`);
+  const eps = checkEps("weightStandardize", options.eps ?? 1e-12);
+  // A norm of filters as channels has the variance of the population, which is this share of the unbiased one. Thousands of
+  // positive activations meet a filter, so what is left of its mean counts that often: it is taken out first.
+  const share = (length - 1) / length;
+  const affine = [scalar(Math.sqrt(share), "f32", [filters]), scalar(0, "f32", [filters])];
+  const rows = reshape(w, { shape: [1, filters, length] });
+  const attrs: GroupNormAttrs = { groups: filters, eps: eps * share, centred: true };
+  return reshape(node(op, [rows, ...affine], attrs, rows.shape, "f32"), { shape: w.shape });
+});

@@ -1,0 +1,44 @@
+/** broadcastTo, and its adjoint: the sum over what was broadcast. */
+import { check, checkOptions, show } from "../../core/errors.ts";
+import type { Op } from "../../core/op.ts";
+import { broadcastShapes, checkShape, sameShape, type Shape } from "../../core/shape.ts";
+import { checkTensor, node, type Tensor } from "../../core/tensor.ts";
+import { sum } from "../reduce/reduce.ts";
+import { reshape } from "./reshape.ts";
+
+const op: Op = {
+  name: "broadcastTo",
+  lowering: { kind: "map", cost: 0, emit: (e, index) => e.input(0, index.unbroadcast(e.inputs[0].shape)) },
+  vjp: (c, g) => [sumTo(g, c.inputs[0].shape)],
+  jvp: (c, [t]) => broadcastTo(t!, { shape: c.output.shape }),
+  batch: (c) => broadcastTo(alignBatch(c.inputs[0], c.output.shape.length), { shape: [c.size, ...c.output.shape] }),
+};
+
+/** x repeated along axes of size 1 and new leading axes, by NumPy's rule; no memory is spent on the repetition. */
+export function broadcastTo(x: Tensor, options: { shape: Shape }): Tensor {
+  checkTensor("broadcastTo", x);
+  checkOptions("broadcastTo", options, ["shape"]);
+  checkShape("broadcastTo", options.shape);
+  if (sameShape(x.shape, options.shape)) return x;
+  check(
+    sameShape(broadcastShapes("broadcastTo", x.shape, options.shape), options.shape),
+    "broadcastTo",
+    () => `shape ${show(x.shape)} does not broadcast to ${show(options.shape)}`,
+  );
+  return node(op, [x], {}, options.shape, x.dtype);
+}
+
+/** A batch [B, ...shape] of tensors as [B, 1, ..., 1, ...shape], whose examples broadcast to `rank` axes. */
+export function alignBatch(x: Tensor, rank: number): Tensor {
+  const [size, ...shape] = x.shape as [number, ...number[]];
+  const ones = new Array<number>(Math.max(0, rank - shape.length)).fill(1);
+  return reshape(x, { shape: [size, ...ones, ...shape] });
+}
+
+/** The adjoint of broadcasting from `shape`: sums the axes that were repeated. */
+export function sumTo(x: Tensor, shape: Shape): Tensor {
+  if (sameShape(x.shape, shape)) return x;
+  const lead = x.rank - shape.length;
+  const axes = x.shape.map((_, k) => k).filter((k) => k < lead || shape[k - lead] !== x.shape[k]);
+  return reshape(axes.length === 0 ? x : sum(x, { axes }), { shape });
+}

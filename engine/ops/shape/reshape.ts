@@ -1,0 +1,95 @@
+/** reshape, squeeze and expandDims: the same values in the same order. */
+import { check, checkOptions, refuseOptions, show } from "../../core/errors.ts";
+import type { Op } from "../../core/op.ts";
+import { checkShape, normalizeAxes, normalizeAxis, sameShape, type Shape, size } from "../../core/shape.ts";
+import { checkTensor, node, type Tensor } from "../../core/tensor.ts";
+
+const op: Op = {
+  name: "reshape",
+  lowering: { kind: "view" },
+  vjp: (c, g) => [reshape(g, { shape: c.inputs[0].shape })],
+  jvp: (c, [t]) => reshape(t!, { shape: c.output.shape }),
+  batch: (c) => reshape(c.inputs[0], { shape: [c.size, ...c.output.shape] }),
+};
+
+/** The values under another shape; one entry may be -1 and is computed. */
+export function reshape(x: Tensor, options: { shape: Shape }): Tensor {
+  checkTensor("reshape", x);
+  checkOptions("reshape", options, ["shape"]);
+  let shape = options.shape;
+  check(Array.isArray(shape), "reshape", () => `shape is an array, got ${show(shape)}`);
+  if (shape.filter((n) => n === -1).length === 1) {
+    const rest = size(shape.filter((n) => n !== -1));
+    check(
+      rest > 0 && x.size % rest === 0,
+      "reshape",
+      () => `${x.size} elements of ${show(x.shape)} do not fill ${show(shape)}`,
+    );
+    shape = shape.map((n) => (n === -1 ? x.size / rest : n));
+  }
+  checkShape("reshape", shape);
+  check(
+    size(shape) === x.size,
+    "reshape",
+    () => `${show(x.shape)} has ${x.size} elements, ${show(shape)} has ${size(shape)}`,
+  );
+  return sameShape(shape, x.shape) ? x : node(op, [x], {}, shape, x.dtype);
+}
+
+/** Without the axes of size 1 (all of them, or those named). */
+export function squeeze(x: Tensor, options: { axes?: readonly number[] } = {}): Tensor {
+  checkTensor("squeeze", x);
+  checkOptions("squeeze", options, ["axes"]);
+  const axes = options.axes === undefined
+    ? x.shape.flatMap((n, k) => (n === 1 ? [k] : []))
+    : normalizeAxes("squeeze", options.axes, x.rank);
+  for (const k of axes) check(x.shape[k] === 1, "squeeze", () => `axis ${k} of ${show(x.shape)} is not of size 1`);
+  return reshape(x, { shape: x.shape.filter((_, k) => !axes.includes(k)) });
+}
+
+/** With a new axis of size 1 at `axis`. */
+export function expandDims(x: Tensor, options: { axis: number }): Tensor {
+  checkTensor("expandDims", x);
+  checkOptions("expandDims", options, ["axis"]);
+  const axis = normalizeAxis("expandDims", options.axis, x.rank + 1);
+  return reshape(x, { shape: [...x.shape.slice(0, axis), 1, ...x.shape.slice(axis)] });
+}
+
+const stopOp: Op = {
+  name: "stopGradient",
+  lowering: { kind: "view" },
+  vjp: () => [null],
+  jvp: null,
+  batch: (c) => stopGradient(c.inputs[0]),
+};
+
+export const isStopGradient = (t: Tensor): boolean => t.source.kind === "op" && t.source.op === stopOp;
+
+/** x, as a constant for differentiation. */
+export function stopGradient(x: Tensor, ...rest: never[]): Tensor {
+  checkTensor("stopGradient", x);
+  refuseOptions("stopGradient", rest);
+  return node(stopOp, [x], {}, x.shape, x.dtype);
+}
+
+const aliasOp: Op = {
+  name: "alias",
+  lowering: { kind: "view" },
+  vjp: (_, g) => [g],
+  jvp: (_, [t]) => t!,
+  batch: (c) => alias(c.inputs[0]),
+};
+
+/** x as a node of its own: what derivatives are taken by. */
+export const alias = (x: Tensor): Tensor => node(aliasOp, [x], {}, x.shape, x.dtype);
+
+const recomputeOp: Op = {
+  name: "recompute",
+  lowering: { kind: "view", barrier: true },
+  vjp: (_, g) => [g],
+  jvp: (_, [t]) => t!,
+  batch: (c) => recompute(c.inputs[0]),
+};
+
+/** x as a value that is never taken for another: what is computed from it is computed anew. */
+export const recompute = (x: Tensor): Tensor => node(recomputeOp, [x], {}, x.shape, x.dtype);

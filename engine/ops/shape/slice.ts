@@ -1,0 +1,134 @@
+/** slice, split and flip: parts of a tensor along its axes. */
+import { check, checkOptions, show } from "../../core/errors.ts";
+import type { Op } from "../../core/op.ts";
+import { normalizeAxes, normalizeAxis, strides } from "../../core/shape.ts";
+import { checkTensor, node, type Tensor } from "../../core/tensor.ts";
+import { dilatedPad } from "./pad.ts";
+
+interface SliceAttrs {
+  readonly start: readonly number[];
+  readonly step: readonly number[];
+}
+
+const sliceOp: Op<SliceAttrs> = {
+  name: "slice",
+  lowering: {
+    kind: "map",
+    cost: 1,
+    emit(e, index) {
+      const { start, step } = e.attrs;
+      const from = e.inputs[0].shape;
+      const rewrite = from.map((n, k) => {
+        if (n === e.output.shape[k]) return null;
+        return (i: string) => `${step[k] === 1 ? i : `${i} * ${step[k]}u`}${start[k] === 0 ? "" : ` + ${start[k]}u`}`;
+      });
+      const steps = strides(from);
+      const first = steps.reduce((sum, n, k) => sum + n * start[k], 0);
+      const last = steps.reduce((sum, n, k) => sum + n * step[k] * (e.output.shape[k] - 1), first);
+      // Of whole rows the places of a kernel are moved by a constant.
+      const rows = index.span && step[0] === 1 && from.every((n, k) => k === 0 || n === e.output.shape[k]);
+      const [least, end] = rows ? [index.span.from + first, index.span.to + first] : [first, last + 1];
+      return e.input(0, index.along(from, rewrite).bounded(least, end));
+    },
+  },
+  // The adjoint puts every value back where it came from, among zeros.
+  vjp: ({ inputs: [x], output, attrs: { start, step } }, g) => {
+    const after = x.shape.map(
+      (n, k) => n - start[k] - (output.shape[k] === 0 ? 0 : (output.shape[k] - 1) * step[k] + 1),
+    );
+    return [dilatedPad(g, { before: start, after, interior: step.map((s) => s - 1), value: 0 })];
+  },
+  jvp: (c, [t]) => sliceFrom(t!, c.attrs, c.output.shape),
+  batch: ({ inputs: [x], size, output, attrs: { start, step } }) =>
+    sliceFrom(x, { start: [0, ...start], step: [1, ...step] }, [size, ...output.shape]),
+};
+
+const sliceFrom = (x: Tensor, attrs: SliceAttrs, shape: readonly number[]): Tensor =>
+  node(sliceOp, [x], attrs, shape, x.dtype);
+
+/**
+ * Elements start, start + step, ... below end along each axis; the lists may be shorter than the rank, negative bounds
+ * count from the end.
+ */
+export function slice(
+  x: Tensor,
+  options: { start?: readonly number[]; end?: readonly number[]; step?: readonly number[] },
+): Tensor {
+  checkTensor("slice", x);
+  checkOptions("slice", options, ["start", "end", "step"]);
+  const { start = [], end = [], step = [] } = options;
+  for (const list of [start, end, step]) {
+    check(
+      Array.isArray(list) && list.length <= x.rank && list.every(Number.isInteger),
+      "slice",
+      () => `start, end and step are up to ${x.rank} integers, got ${show(list)}`,
+    );
+  }
+  const bound = (value: number, n: number): number => Math.min(n, Math.max(0, value < 0 ? value + n : value));
+  const from = x.shape.map((n, k) => bound(start[k] ?? 0, n));
+  const to = x.shape.map((n, k) => bound(end[k] ?? n, n));
+  const by = x.shape.map((_, k) => step[k] ?? 1);
+  check(
+    by.every((s) => s >= 1),
+    "slice",
+    () => `steps are >= 1, got ${show(step)}; flip first for the other direction`,
+  );
+  const shape = x.shape.map((_, k) => Math.max(0, Math.ceil((to[k] - from[k]) / by[k])));
+  return shape.every((n, k) => n === x.shape[k]) ? x : sliceFrom(x, { start: from, step: by }, shape);
+}
+
+/** Equal parts along an axis, or parts of the given sizes. */
+export function split(x: Tensor, options: { parts?: number; sizes?: readonly number[]; axis?: number }): Tensor[] {
+  checkTensor("split", x);
+  checkOptions("split", options, ["parts", "sizes", "axis"]);
+  const axis = normalizeAxis("split", options.axis ?? 0, x.rank);
+  const n = x.shape[axis];
+  const { parts, sizes } = options;
+  check((parts === undefined) !== (sizes === undefined), "split", () => "give either parts or sizes");
+  check(
+    sizes !== undefined || (Number.isInteger(parts) && parts! > 0 && n % parts! === 0),
+    "split",
+    () => `axis ${axis} of ${show(x.shape)} does not split into ${show(parts)} equal parts`,
+  );
+  const list = sizes === undefined ? new Array<number>(parts!).fill(n / parts!) : sizes;
+  check(
+    Array.isArray(list) && list.every((m) => Number.isInteger(m) && m >= 0) && list.reduce((a, b) => a + b, 0) === n,
+    "split",
+    () => `sizes are whole numbers >= 0 with the sum ${n}, got ${show(list)}`,
+  );
+  let at = 0;
+  return list.map((length) => {
+    const start = x.shape.map((_, k) => (k === axis ? at : 0));
+    at += length;
+    return slice(x, { start, end: x.shape.map((m, k) => (k === axis ? at : m)) });
+  });
+}
+
+const flipOp: Op<{ axes: readonly number[] }> = {
+  name: "flip",
+  lowering: {
+    kind: "map",
+    cost: 1,
+    emit(e, index) {
+      const { shape } = e.output;
+      return e.input(
+        0,
+        index.along(
+          shape,
+          shape.map((n, k) => (e.attrs.axes.includes(k) ? (i) => `${n - 1}u - ${i}` : null)),
+        ),
+      );
+    },
+  },
+  vjp: (c, g) => [flip(g, c.attrs)],
+  jvp: (c, [t]) => flip(t!, c.attrs),
+  batch: (c) => flip(c.inputs[0], { axes: c.attrs.axes.map((k) => k + 1) }),
+};
+
+/** The order reversed along axes (all by default). */
+export function flip(x: Tensor, options: { axes?: readonly number[] } = {}): Tensor {
+  checkTensor("flip", x);
+  checkOptions("flip", options, ["axes"]);
+  const axes = normalizeAxes("flip", options.axes, x.rank).filter((k) => x.shape[k] > 1);
+  return axes.length === 0 ? x : node(flipOp, [x], { axes }, x.shape, x.dtype);
+}

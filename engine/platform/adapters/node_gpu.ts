@@ -1,0 +1,171 @@
+import { constants, tmpdir } from "node:os";
+import type { AdapterChoice, AdapterOptions } from "../types.ts";
+import { PlatformError } from "../types.ts";
+import type { SwiftShader } from "./swiftshader.ts";
+import { swiftShader } from "./swiftshader.ts";
+import { driverFiles, softwareName, useDrivers } from "./vulkan_drivers.ts";
+
+// Dawn dies with a segmentation fault when the object that create() returns is collected while a device lives.
+const held: GPU[] = [];
+
+export type Source = "system" | "swiftshader";
+
+/** An adapter that was tried, and what came of it. */
+export interface Candidate {
+  readonly source: Source;
+  readonly adapter: GPUAdapter | undefined;
+  /** Why there is none, or why it does not serve. */
+  readonly problem: string | undefined;
+}
+
+const refused: Record<Source, string> = {
+  system: "no driver of the system serves (each needs its GPU; Mesa before 23.1 is too old for Dawn)",
+  swiftshader: "Dawn refuses SwiftShader",
+};
+
+/**
+ * The best adapter: a GPU; else a system driver that computes on the CPU (lavapipe); else SwiftShader out of npm.
+ * `options.adapter`, or the environment variable VOXGRAD_ADAPTER, narrows the choice.
+ */
+export async function openAdapter(options: AdapterOptions = {}): Promise<AdapterChoice> {
+  const wanted = (options.adapter ?? process.env.VOXGRAD_ADAPTER ?? "").toLowerCase();
+  const asked = { limits: wish("VOXGRAD_LIMITS", limitsModes), features: wish("VOXGRAD_FEATURES", ["none"]) };
+  const limits = options.limits ?? asked.limits;
+  const problems: string[] = [];
+  for (const source of ["system", "swiftshader"] as const) {
+    const candidate = await tryAdapter(source, { ...options, ...(limits ? { limits } : {}), adapter: wanted });
+    if (candidate.adapter) {
+      const chosen = describe(candidate.source, candidate.adapter, wanted, options);
+      return { ...chosen, ...(limits ? { limits } : {}), ...(asked.features ? { features: asked.features } : {}) };
+    }
+    if (candidate.problem) problems.push(candidate.problem);
+  }
+  const named = wanted ? ` for "${wanted}"` : "";
+  throw new PlatformError(
+    "no-adapter",
+    `No WebGPU adapter found${named}: ${problems.join("; ")}. \`npx voxgrad doctor\` says how to fix it`,
+  );
+}
+
+const limitsModes = ["adapter", "default", "compatibility"] as const;
+
+/** What an environment variable asks for, one of a few words. */
+function wish<T extends string>(name: string, words: readonly T[]): T | undefined {
+  const word = process.env[name];
+  if (word === undefined || word === "") return undefined;
+  if (words.includes(word as T)) return word as T;
+  throw new PlatformError("no-adapter", `${name} is ${words.join(", ")} or not set, got "${word.slice(0, 80)}"`);
+}
+
+/** Lets go of Dawn. No device may be used afterwards. */
+export function closeGpu(): void {
+  held.length = 0;
+}
+
+/** Asks one source for an adapter. Nothing that can go wrong in a driver's set-up is thrown: it is the `problem`. */
+export async function tryAdapter(source: Source, options: AdapterOptions): Promise<Candidate> {
+  const wanted = options.adapter ?? "";
+  const named = !["", "hardware", "lavapipe", "swiftshader"].includes(wanted);
+  const miss = (problem: string): Candidate => ({ source, adapter: undefined, problem });
+  let restore = (): void => {};
+
+  if (source === "swiftshader") {
+    if (wanted === "hardware" || wanted === "lavapipe") return miss(`SwiftShader is not "${wanted}"`);
+    let files: SwiftShader | undefined;
+    try {
+      files = await swiftShader();
+    } catch (error) {
+      return miss((error as Error).message);
+    }
+    if (!files) return miss(`npm has no SwiftShader for ${process.platform} on ${process.arch}`);
+    if (!hasLoader() && !load(files.loader)) return miss(`the Vulkan loader ${files.loader} cannot be loaded`);
+    restore = useDrivers([files.driverFile]);
+  } else {
+    if (wanted === "swiftshader") return miss("the system's drivers were not asked");
+    if (process.platform === "linux") {
+      if (driverFiles().length === 0) return miss("the system has no Vulkan driver");
+      if (!hasLoader()) {
+        const files = await swiftShader().catch(() => undefined);
+        if (!files || !load(files.loader)) return miss("the system has no Vulkan loader (libvulkan.so.1)");
+      }
+    }
+  }
+
+  try {
+    let name: string | undefined;
+    if (named || source === "system" && (options.software || wanted === "lavapipe")) {
+      const names = await adapterNames();
+      name = names.find((each) => named ? each.toLowerCase().includes(wanted) : softwareName.test(each));
+      if (!name) return miss(`there is ${names.length ? names.join(", ") : "no adapter"}`);
+    }
+    const adapter = await request(options, name);
+    if (!adapter) return miss(refused[source]);
+    if (wanted === "hardware" && isSoftware(adapter)) return miss(`${adapter.info.device} computes on the CPU`);
+    return { source, adapter, problem: undefined };
+  } catch (error) {
+    return miss((error as Error).message.trim());
+  } finally {
+    restore();
+  }
+}
+
+async function request(options: AdapterOptions, name: string | undefined): Promise<GPUAdapter | null> {
+  // lavapipe asks for a runtime folder that it does not need here, and complains where there is none.
+  process.env.XDG_RUNTIME_DIR ??= tmpdir();
+  const webgpu = await import("webgpu");
+  Object.assign(globalThis, webgpu.globals);
+  const flags = [
+    // Subgroup matrices sit behind the first; NVIDIA's f16 behind the second.
+    "enable-dawn-features=allow_unsafe_apis,vulkan_enable_f16_on_nvidia",
+    "disable-dawn-features=timestamp_quantization",
+  ];
+  if (name) flags.push(`adapter=${name}`);
+  const gpu = webgpu.create(flags) as GPU;
+  const level = options.limits === "compatibility" ? { featureLevel: "compatibility" } : {};
+  const adapter = await gpu.requestAdapter({ powerPreference: options.power ?? "high-performance", ...level });
+  if (adapter) held.push(gpu);
+  return adapter;
+}
+
+/** The names of all adapters: Dawn lists them in the error about a name that it does not know. */
+async function adapterNames(): Promise<string[]> {
+  const webgpu = await import("webgpu");
+  try {
+    await (webgpu.create(["adapter=\u0001"]) as GPU).requestAdapter();
+  } catch (error) {
+    return [...(error as Error).message.matchAll(/name: '(.*)'/g)].map((match) => match[1]);
+  }
+  return [];
+}
+
+function describe(source: Source, adapter: GPUAdapter, wanted: string, options: AdapterOptions): AdapterChoice {
+  const software = isSoftware(adapter);
+  const { device, description } = adapter.info;
+  let reason = "a GPU with a driver that Dawn accepts";
+  if (source === "swiftshader") reason = "no other Vulkan driver serves, so SwiftShader from npm computes on the CPU";
+  else if (software) reason = "no GPU with a driver, so a system driver computes on the CPU";
+  if (wanted) reason = `asked for "${wanted}"`;
+  else if (options.software) reason = "asked for a CPU implementation";
+  return { adapter, kind: software ? "software" : "hardware", driver: `${device} (${description})`, reason };
+}
+
+export function isSoftware(adapter: GPUAdapter): boolean {
+  return adapter.info.isFallbackAdapter || softwareName.test(adapter.info.device);
+}
+
+export function hasLoader(): boolean {
+  return load("libvulkan.so.1");
+}
+
+/** Loads a shared library so that Dawn's own dlopen("libvulkan.so.1") finds it. */
+function load(path: string): boolean {
+  const { RTLD_NOW, RTLD_GLOBAL } = constants.dlopen;
+  const RTLD_NODELETE = 0x1000;
+  try {
+    process.dlopen({ exports: {} }, path, RTLD_NOW | RTLD_GLOBAL | RTLD_NODELETE);
+    return true;
+  } catch (error) {
+    // It is no Node addon, and Node says so after it has loaded it.
+    return (error as Error).message.includes("did not self-register");
+  }
+}

@@ -1,0 +1,54 @@
+import { createHash } from "node:crypto";
+import { createReadStream, createWriteStream, existsSync } from "node:fs";
+import { mkdir, rename, rm, writeFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { basename, dirname, join } from "node:path";
+import { pipeline } from "node:stream/promises";
+import { createBrotliDecompress } from "node:zlib";
+import { extract } from "tar-fs";
+import { cacheDir } from "../cli/cache_dir.mjs";
+
+/**
+ * Unpacks archives of the npm package `@sparticuz/chromium` into one folder of the cache, once.
+ *
+ * @param name of the folder; the package's version is added
+ * @param archives names in the package's `bin` folder: `X.tar.br` gives its files, `X.br` the program X
+ * @returns the folder
+ */
+export async function unpackOnce(name: string, archives: readonly string[]): Promise<string> {
+  const require = createRequire(import.meta.url);
+  let home: string;
+  try {
+    home = join(dirname(require.resolve("@sparticuz/chromium")), "..", "..");
+  } catch (cause) {
+    throw new Error("the package @sparticuz/chromium is not installed (run `npm ci`)", { cause });
+  }
+  const { version } = require(join(home, "package.json")) as { version: string };
+  const place = createHash("sha256").update(home).digest("hex").slice(0, 8);
+  const folder = join(cacheDir(), `${name}-${version}-${place}`);
+  const done = join(folder, ".complete");
+  if (existsSync(done)) return folder;
+
+  // Several processes may do this at once: each unpacks into a folder of its own, and the first to rename it wins.
+  const temporary = `${folder}.${process.pid}.tmp`;
+  try {
+    await mkdir(temporary, { recursive: true });
+    for (const archive of archives) {
+      const target = archive.endsWith(".tar.br")
+        ? extract(temporary)
+        : createWriteStream(join(temporary, basename(archive, ".br")), { mode: 0o755 });
+      await pipeline(createReadStream(join(home, "bin", archive)), createBrotliDecompress(), target);
+    }
+    await writeFile(join(temporary, ".complete"), "");
+    await rename(temporary, folder).catch((error: unknown) => {
+      if (!existsSync(done)) throw error;
+    });
+  } catch (cause) {
+    const fix = "set VOXGRAD_CACHE to a folder that can be written";
+    throw new Error(`${name} cannot be unpacked into ${folder} (${(cause as Error).message}); ${fix}`, { cause });
+  } finally {
+    // Only leftovers: what went wrong above is what counts.
+    await rm(temporary, { recursive: true, force: true }).catch(() => undefined);
+  }
+  return folder;
+}

@@ -1,0 +1,23 @@
+// First module of the worker: takes the visitor's files, then runs the script, which the bundler puts in the place of
+// "voxgrad:script".
+import type { ActMessage } from "../browser.ts";
+import { addFiles, endScript, receiveAct, send } from "../browser.ts";
+
+addEventListener("message", (event: MessageEvent<{ files: [string, Blob][] }>) => {
+  addFiles(event.data.files);
+  import("voxgrad:script").finally(endScript).then(
+    () => send({ type: "done" }),
+    (error: unknown) => {
+      const { name, message, stack } = error instanceof Error ? error : { name: "", message: String(error), stack: "" };
+      if (name === "HelpRequest") {
+        send({ type: "log", line: message });
+        return send({ type: "done" });
+      }
+      send({ type: "error", message, stack: stack ?? "" });
+    },
+  );
+}, { once: true });
+
+addEventListener("message", ({ data }: MessageEvent<ActMessage | { act?: undefined }>) => {
+  if (data.act) receiveAct(data);
+});

@@ -1,0 +1,339 @@
+/** An experiment: arms of a method over seeds, their results kept as they come, and tables, figures and a report of them. */
+import { check, isPlain, VoxgradError } from "../../core/errors.ts";
+import { VERSION } from "../../core/version.ts";
+import { Comparison, measuresOf } from "../../imaging/metrics/evaluate.ts";
+import { ConfigError } from "../run/config.ts";
+import {
+  armsSvg,
+  casesCsv,
+  differencesSvg,
+  type ExperimentFigure,
+  experimentJson,
+  type ExperimentState,
+  markdown,
+  reportHtml,
+} from "./experiment_report.ts";
+import {
+  type Arm,
+  type ArmResult,
+  type Group,
+  type Measure,
+  type MeasuredCase,
+  summariseArms,
+} from "./experiment_summary.ts";
+import { readJsonLines } from "../run/logging.ts";
+import type { RunFolder } from "../run/run_folder.ts";
+
+const FILE = "results.jsonl";
+const FORMAT = "voxgrad experiment 1";
+const OWN_FIGURES = ["arms.svg", "differences.svg"];
+
+const fraction = (name: string, heading = name): Measure => ({ name, heading, better: "higher", digits: 4 });
+const distance = (name: string, heading = name): Measure => ({
+  name,
+  heading: `${heading} (mm)`,
+  better: "lower",
+  digits: 2,
+});
+
+/** Measures of summary.json that are good or bad. */
+const MEASURES: readonly Measure[] = [
+  fraction("Dice"),
+  fraction("IoU"),
+  fraction("sensitivity", "Sensitivity"),
+  fraction("precision", "Precision"),
+  fraction("surface_dice", "Surface Dice"),
+  distance("HD"),
+  distance("HD95"),
+  distance("HD95_max_of_directed", "HD95 max."),
+  distance("ASSD"),
+];
+
+export interface ExperimentOptions {
+  readonly title: string;
+  /** A paragraph for the report. */
+  readonly about?: string;
+  /** In the order in which they are shown. */
+  readonly arms: readonly Arm[];
+  readonly seeds: readonly number[];
+  /** Name of the arm that the others are compared with; the first unless given. */
+  readonly reference?: string;
+  /** Columns of the tables, by their names in summary.json; Dice, sensitivity, precision and HD95 unless given. */
+  readonly measures?: readonly (string | Measure)[];
+  /** What all results must have in common, such as data, steps and rate: results of other settings are refused. */
+  readonly settings?: Readonly<Record<string, unknown>>;
+}
+
+/**
+ * The arms that a command line asks for.
+ *
+ * @param text "main", "all", or names with commas between
+ * @param main what is compared unless told otherwise; more: what "all" has beside
+ * @returns in the order of `main` and `more`
+ * @throws ConfigError for a name that is none
+ * @example const arms = chooseArms(options.arms, ARMS);
+ */
+export function chooseArms<T extends { readonly name: string }>(
+  text: string,
+  main: readonly T[],
+  more: readonly T[] = [],
+): T[] {
+  const known = [...main, ...more];
+  if (text === "main") return [...main];
+  if (text === "all") return known;
+  const names = text.split(",").map((name) => name.trim());
+  const strange = names.find((name) => !known.some((arm) => arm.name === name));
+  if (strange !== undefined) {
+    throw new ConfigError(`--arms: there is no ${strange}; there are ${known.map(({ name }) => name).join(", ")}`);
+  }
+  return known.filter(({ name }) => names.includes(name));
+}
+
+/** Measured cases: those of a Comparison, or a script's own. */
+export type ExperimentCases = Comparison | readonly MeasuredCase[];
+
+/** An open experiment; `openExperiment` makes one. */
+export class Experiment {
+  readonly run: RunFolder;
+  readonly #options: ExperimentOptions;
+  readonly #reference: Arm;
+  readonly #measures: readonly Measure[];
+  readonly #results: ArmResult[] = [];
+  readonly #figures = new Map<string, ExperimentFigure>();
+
+  constructor(run: RunFolder, options: ExperimentOptions) {
+    const { arms, seeds, reference = arms[0]?.name, measures = ["Dice", "sensitivity", "precision", "HD95"] } = options;
+    const unique = (list: readonly unknown[]): boolean => new Set(list).size === list.length;
+    const names = arms.map((arm) => arm.name);
+    const wanted = "give each a name (title) of its own";
+    check(arms.length > 0 && unique(names), "experiment", () => `arms are ${names.join(", ") || "missing"}; ${wanted}`);
+    check(
+      seeds.length > 0 && unique(seeds),
+      "experiment",
+      () => `seeds are ${seeds.join(", ") || "missing"}; give different ones`,
+    );
+    const found = arms.find((arm) => arm.name === reference);
+    if (!found) {
+      throw new VoxgradError(`experiment: the reference ${reference} is no arm; the arms are ${names.join(", ")}`);
+    }
+    this.run = run;
+    this.#options = options;
+    this.#reference = found;
+    this.#measures = measures.map((measure) => (typeof measure === "string" ? measureNamed(measure) : measure));
+  }
+
+  /** Reads what the run's folder holds, or begins it. */
+  async open(): Promise<void> {
+    await this.run.lock();
+    const path = `${this.run.path}/${FILE}`;
+    const settings = JSON.stringify({ ...this.#options.settings, voxgrad: VERSION });
+    const lines = await readJsonLines<any>(path);
+    const [head, ...rest] = lines;
+    if (head !== undefined && !(isPlain(head) && head.format === FORMAT && isPlain(head.settings))) {
+      throw new VoxgradError(`${path}: it is no ${FORMAT}; name another folder`);
+    }
+    if (head && JSON.stringify(head.settings) !== settings) {
+      const now = JSON.parse(settings);
+      const keys = [...new Set([...Object.keys(head.settings), ...Object.keys(now)])];
+      const differing = keys.filter((key) => JSON.stringify(head.settings[key]) !== JSON.stringify(now[key]));
+      const told = differing.map((key) =>
+        `${key} ${JSON.stringify(head.settings[key])}, now ${JSON.stringify(now[key])}`
+      );
+      throw new VoxgradError(
+        `${path}: its results were measured with other settings (${told.join("; ") || "in another order"}); ` +
+          "set them as they were, or name another folder",
+      );
+    }
+    for (const [index, line] of rest.entries()) {
+      if (!isResult(line)) {
+        throw new VoxgradError(
+          `${path}: line ${index + 2} is no result of an arm; correct it, or remove it: what it recorded is lost then`,
+        );
+      }
+      if ("figure" in line) this.#figures.set(line.figure, line);
+      else this.#results.push(line);
+    }
+    // Without what a stop cut off, so that what is appended begins a line.
+    const kept = [head ?? { format: FORMAT, settings: JSON.parse(settings) }, ...rest];
+    await this.run.write(FILE, kept.map((line) => `${JSON.stringify(line)}\n`).join(""));
+  }
+
+  /** Whether there are results of an arm and seed. */
+  done(arm: string, seed: number): boolean {
+    return this.#results.some((result) => result.arm === arm && result.seed === seed);
+  }
+
+  /**
+   * Keeps the results of an arm and seed; they are in the file when it resolves.
+   *
+   * @param cases held-out cases, or those of several variants by name: `{ "as predicted": a, "largest component": b }`
+   * @param extra to be told of it in the report: seconds, the last loss
+   * @throws VoxgradError for an arm or seed that is none, has results already, lacks a measure, or whose cases are not
+   *   those of the seed's other arms
+   */
+  async add(
+    arm: string,
+    seed: number,
+    cases: ExperimentCases | Readonly<Record<string, ExperimentCases>>,
+    extra: Readonly<Record<string, number | string>> = {},
+  ): Promise<void> {
+    const what = `experiment: ${arm}, seed ${seed}`;
+    const { arms, seeds } = this.#options;
+    const known = arms.some(({ name }) => name === arm) && seeds.includes(seed);
+    const listed = `arms are ${arms.map(({ name }) => name).join(", ")}, seeds ${seeds.join(", ")}`;
+    if (!known) throw new VoxgradError(`${what}: ${listed}; add results of these`);
+    if (this.done(arm, seed)) throw new VoxgradError(`${what}: it has results already; ask done() first`);
+    const single = cases instanceof Comparison || Array.isArray(cases);
+    const named = (single ? { "": cases } : cases) as Record<string, ExperimentCases>;
+    const variants = Object.fromEntries(Object.entries(named).map(([name, each]) => [name, plainCases(what, each)]));
+    for (const [variant, list] of Object.entries(variants)) this.#check(what, seed, variant, list);
+    const result: ArmResult = { arm, seed, variants, extra };
+    // As it will be read: NaN is null.
+    const line = JSON.stringify(result);
+    await this.run.append(FILE, `${line}\n`);
+    this.#results.push(JSON.parse(line));
+  }
+
+  #check(what: string, seed: number, variant: string, cases: readonly MeasuredCase[]): void {
+    const outline = (list: readonly MeasuredCase[]): string[] =>
+      list.map(({ id, classes }) => `${id} (${Object.keys(classes).join(", ")})`);
+    const got = outline(cases);
+    if (got.length === 0 || new Set(cases.map(({ id }) => id)).size < got.length) {
+      throw new VoxgradError(`${what}: cases are ${got.join(", ") || "missing"}; give each held-out case once`);
+    }
+    for (const { name } of this.#measures) {
+      const lacking = cases.find((each) =>
+        Object.values(each.classes).some((measured) => measured[name] === undefined)
+      );
+      if (lacking) {
+        throw new VoxgradError(`${what}: case ${lacking.id} lacks ${name}; give it, null where it is not defined`);
+      }
+    }
+    const other = this.#results.find((result) => result.seed === seed && result.variants[variant]);
+    const wanted = other && outline(other.variants[variant]);
+    if (!wanted || got.join() === wanted.join()) return;
+    const at = got.findIndex((each, k) => each !== wanted[k]);
+    throw new VoxgradError(
+      `${what}: its cases and classes are not those of ${other.arm}: got ${got[at] ?? `only ${got.length} cases`}, ` +
+        `wanted ${wanted[at] ?? `only ${wanted.length} cases`}; compare all arms on the same cases and classes`,
+    );
+  }
+
+  /**
+   * Keeps a figure for the report; one of the same name replaces it.
+   *
+   * @param name file name, which ends in .svg
+   * @param options arm: the arm in whose section it stands
+   */
+  async figure(name: string, svg: string, caption: string, options: { arm?: string } = {}): Promise<void> {
+    check(
+      /^[^/]+\.svg$/.test(name),
+      "experiment",
+      () => `a figure is named ${name}; wanted a file name that ends in .svg`,
+    );
+    check(
+      !OWN_FIGURES.includes(name),
+      "experiment",
+      () => `the figure ${name} is drawn by the experiment; name it otherwise`,
+    );
+    const figure: ExperimentFigure = { figure: name, caption, ...options };
+    await this.run.write(name, svg);
+    await this.run.append(FILE, `${JSON.stringify(figure)}\n`);
+    this.#figures.set(name, figure);
+  }
+
+  /** Means and differences of the results so far. */
+  groups(): Group[] {
+    return summariseArms(this.#results, {
+      ...this.#options,
+      reference: this.#reference.name,
+      measures: this.#measures,
+    });
+  }
+
+  /**
+   * Writes experiment.json, table.md, cases.csv, arms.svg, differences.svg and report.html of the results so far; it may be
+   * called after each arm.
+   *
+   * @returns the tables as Markdown
+   */
+  async finish(): Promise<string> {
+    const { title, about = "", arms, seeds, settings = {} } = this.#options;
+    const [own, results] = [[...this.#figures.values()], this.#results];
+    const figures = await Promise.all(
+      own.map(async (each) => ({ ...each, svg: await this.run.readText(each.figure) })),
+    );
+    const state: ExperimentState = {
+      title,
+      about,
+      arms,
+      seeds,
+      settings,
+      results,
+      reference: this.#reference,
+      measures: this.#measures,
+      groups: this.groups(),
+      figures,
+    };
+    const table = markdown(state);
+    await this.run.writeJson("experiment.json", experimentJson(state));
+    await this.run.write("table.md", table);
+    await this.run.write("cases.csv", casesCsv(state));
+    await this.run.write("arms.svg", armsSvg(state));
+    if (arms.length > 1) await this.run.write("differences.svg", differencesSvg(state));
+    await this.run.write("report.html", await reportHtml(state));
+    return table;
+  }
+}
+
+/**
+ * Opens an experiment in a run's folder, and takes up the results that lie there: an arm and seed that are `done` need not
+ * be run again. Results are kept in results.jsonl, one line an arm and seed, written whole or not at all.
+ *
+ * @throws VoxgradError when the folder holds an experiment of other settings
+ * @example
+ * const arms = [{ name: "plain", title: "U-Net" }, { name: "colab", title: "CoLab" }];
+ * const experiment = await openExperiment(run, { title: "CoLab", arms, seeds: [1, 2, 3], settings: { steps: 400 } });
+ * for (const seed of [1, 2, 3]) {
+ *   for (const { name } of arms) {
+ *     if (!experiment.done(name, seed)) await experiment.add(name, seed, await trained(name, seed));
+ *   }
+ * }
+ * print(await experiment.finish());
+ */
+export async function openExperiment(run: RunFolder, options: ExperimentOptions): Promise<Experiment> {
+  const experiment = new Experiment(run, options);
+  await experiment.open();
+  return experiment;
+}
+
+/** Whether a line holds a figure, or what an arm gave with a seed. */
+function isResult(line: unknown): line is any {
+  if (!isPlain(line)) return false;
+  if (Object.hasOwn(line, "figure")) return typeof line.figure === "string" && typeof line.caption === "string";
+  const { arm, seed, variants, extra } = line;
+  return typeof arm === "string" && Number.isSafeInteger(seed) && isPlain(extra) && isPlain(variants) &&
+    Object.values(variants).every((cases) =>
+      Array.isArray(cases) &&
+      cases.every((each) => isPlain(each) && typeof each.id === "string" && isPlain(each.classes))
+    );
+}
+
+const measureNamed = (name: string): Measure =>
+  MEASURES.find((measure) => measure.name === name) ?? { name, heading: name.replaceAll("_", " "), digits: 3 };
+
+/** In the order of their names. */
+function plainCases(what: string, cases: ExperimentCases): MeasuredCase[] {
+  if (cases instanceof Comparison) {
+    const names = cases.classes.map((each) => each.name);
+    const twin = names.find((name, k) => names.indexOf(name) < k);
+    if (twin !== undefined) throw new VoxgradError(`${what}: two classes are named ${twin}; name them differently`);
+  }
+  const list = cases instanceof Comparison
+    ? cases.cases.map(({ id, classes }) => ({
+      id,
+      classes: Object.fromEntries(classes.map((c) => [c.name, measuresOf(c)])),
+    }))
+    : cases;
+  return [...list].sort((a, b) => (a.id < b.id ? -1 : a.id > b.id ? 1 : 0));
+}

@@ -1,0 +1,293 @@
+/** Tables, figures and report.html of an experiment. */
+import { csvField } from "../../imaging/metrics/evaluate.ts";
+import { type Block, rowsSvg } from "../plot/rows.ts";
+import { type Arm, type ArmResult, type Cell, type Group, type Measure, SEEDS_FOR_P } from "./experiment_summary.ts";
+import { escapeXml } from "../plot/plots.ts";
+import { page, picture, section, table } from "../report/report_page.ts";
+
+/** A figure of the script, beside those that every experiment has. */
+export interface ExperimentFigure {
+  /** File in the run's folder, which ends in .svg. */
+  readonly figure: string;
+  readonly caption: string;
+  /** Name of the arm in whose section it stands. */
+  readonly arm?: string;
+}
+
+/** What a report is made of. */
+export interface ExperimentState {
+  readonly title: string;
+  readonly about: string;
+  readonly arms: readonly Arm[];
+  readonly seeds: readonly number[];
+  readonly reference: Arm;
+  readonly measures: readonly Measure[];
+  readonly settings: Readonly<Record<string, unknown>>;
+  readonly results: readonly ArmResult[];
+  readonly groups: readonly Group[];
+  readonly figures: readonly (ExperimentFigure & { readonly svg: string })[];
+}
+
+/** A number, "-" where there is none. */
+const shown = (value: number, digits: number): string => (Number.isFinite(value) ? value.toFixed(digits) : "-");
+/** A difference, with its sign. */
+function signed(value: number, digits: number): string {
+  const size = shown(Math.abs(value), digits);
+  if (size === "-" || Number(size) === 0) return size;
+  return `${value < 0 ? "−" : "+"}${size}`;
+}
+const pValue = (
+  p: number,
+): string => (Number.isNaN(p) ? "" : `, p\u00a0${p < 0.001 ? "<\u00a00.001" : `=\u00a0${p.toFixed(3)}`}`);
+
+function meanText({ mean, deviation, values, undefined: missing }: Cell, { digits }: Measure): string {
+  if (values === 0) return "-";
+  const spread = Number.isNaN(deviation) ? "" : ` ± ${deviation.toFixed(digits)}`;
+  return `${shown(mean, digits)}${spread}${missing > 0 ? ` (${missing} of ${values} undefined)` : ""}`;
+}
+
+function differenceText({ difference: d }: Cell, { digits, better }: Measure): string {
+  if (!d || d.pairs === 0) return "-";
+  const interval = Number.isNaN(d.low) ? "" : ` [${signed(d.low, digits)}, ${signed(d.high, digits)}]`;
+  const wins = `${better ? "better" : "higher"} in ${d.better}/${d.pairs}`;
+  return `${signed(d.mean, digits)}${interval}${pValue(d.p)}, ${wins}`;
+}
+
+const arrow = ({ heading, better }: Measure): string =>
+  better ? `${heading} ${better === "higher" ? "↑" : "↓"}` : heading;
+
+/** What a group is of; "" when there is only one. */
+function groupTitle(group: Group, { groups }: ExperimentState): string {
+  const name = group.class || "mean over classes";
+  const several = new Set(groups.map((each) => each.class)).size > 1;
+  return [...(several || !group.variant ? [name] : []), ...(group.variant ? [group.variant] : [])].join(", ");
+}
+
+function notes({ seeds, reference, groups }: ExperimentState): string[] {
+  const differences = groups.flatMap(({ arms }) =>
+    arms.flatMap(({ cells }) => cells.flatMap((c) => c.difference ?? []))
+  );
+  const [cases, most] = [
+    Math.max(0, ...differences.map((d) => d.cases)),
+    Math.max(0, ...differences.map((d) => d.seeds)),
+  ];
+  const unit = "Cases of one trained network are no independent trials of a method, so ";
+  const tested = most >= SEEDS_FOR_P
+    ? `${unit}p is of Wilcoxon's signed-rank test, two-sided, over the seeds, each with its mean over the cases; where fewer ` +
+      `than ${SEEDS_FOR_P} are there, none is given. Values of p are not corrected for their number.`
+    : `${unit}the seed is the unit of a test. With fewer than ${SEEDS_FOR_P} seeds, here ${most}, p cannot fall below 0.05 ` +
+      "whatever they say, and none is given; the interval is rather too narrow then.";
+  return [
+    `Mean ± standard deviation (n − 1) over ${seeds.length} seed${
+      seeds.length === 1 ? "" : "s"
+    } of the mean over held-out cases. ` +
+    "A measure that is not defined in a case, such as a distance where nothing was found, is in no mean; such values are counted.",
+    `Differences are paired by seed and case with ${reference.title}: mean, 95 % bootstrap interval (seeds and cases are drawn ` +
+    "with replacement, 10000 times), and the pairs in which the arm is better" +
+    `${cases > 0 ? ` (of at most ${cases} cases)` : ""}. ${tested}`,
+  ];
+}
+
+const meanRows = (group: Group, measures: readonly Measure[]): string[][] =>
+  group.arms.map((
+    { arm, seeds, cells },
+  ) => [arm.title, String(seeds.length), ...cells.map((cell, m) => meanText(cell, measures[m]))]);
+
+const differenceRows = (group: Group, { measures, reference }: ExperimentState): string[][] =>
+  group.arms
+    .filter(({ arm }) => arm.name !== reference.name)
+    .map(({ arm, cells }) => [arm.title, ...cells.map((cell, m) => differenceText(cell, measures[m]))]);
+
+/** table.md: for each group the means, and the differences to the reference arm. */
+export function markdown(state: ExperimentState): string {
+  const { title, measures, reference, groups } = state;
+  const cell = (content: string): string => content.replace(/[\\|<>*_`]/g, "\\$&").replace(/\s+/g, " ");
+  const line = (cells: readonly string[]): string => `| ${cells.map(cell).join(" | ")} |`;
+  const rows = (headings: readonly string[], body: readonly (readonly string[])[], kind: string): string[] => [
+    line(headings),
+    `| --- |${headings.slice(1).map(() => ` ${kind} |`).join("")}`,
+    ...body.map(line),
+    "",
+  ];
+  const parts = [`# ${cell(title)}`, ""];
+  for (const group of groups) {
+    parts.push(`## ${cell(groupTitle(group, state))}`, "");
+    parts.push(...rows(["arm", "seeds", ...measures.map(arrow)], meanRows(group, measures), "---:"));
+    const differences = differenceRows(group, state);
+    if (differences.length === 0) continue;
+    parts.push(...rows([`difference to ${reference.title}`, ...measures.map((m) => m.heading)], differences, "---"));
+  }
+  if (groups.length === 0) parts.push("No results yet.", "");
+  return [...parts, ...notes(state).flatMap((note) => [cell(note), ""])].join("\n");
+}
+
+/** experiment.json: settings and all that the tables show, as numbers; null where one is not defined. */
+export function experimentJson(
+  { title, about, arms, seeds, reference, measures, settings, results, groups }: ExperimentState,
+): object {
+  return {
+    format: "voxgrad experiment 1",
+    title,
+    about,
+    settings,
+    arms,
+    seeds,
+    reference: reference.name,
+    measures,
+    groups: groups.map(({ variant, class: name, arms: rows }) => ({
+      variant,
+      class: name || "mean over classes",
+      arms: rows.map(({ arm, seeds: own, cells }) => ({
+        arm: arm.name,
+        seeds: own,
+        measures: Object.fromEntries(cells.map((cell, m) => [measures[m].name, cell])),
+      })),
+    })),
+    runs: results.map(({ arm, seed, extra }) => ({ arm, seed, ...extra })),
+  };
+}
+
+/** One row an arm, seed, variant, case and class, with all measures. */
+export function casesCsv({ results, arms }: ExperimentState): string {
+  const order = results.filter(({ arm }) => arms.some(({ name }) => name === arm));
+  const rows = order.flatMap(({ arm, seed, variants }) =>
+    Object.entries(variants).flatMap(([variant, cases]) =>
+      cases.flatMap(({ id, classes }) =>
+        Object.entries(classes).map(([name, measured]) => ({ keys: [arm, String(seed), variant, id, name], measured }))
+      )
+    )
+  );
+  const names = [...new Set(rows.flatMap(({ measured }) => Object.keys(measured)))];
+  const lines = rows.map(({ keys, measured }) =>
+    [...keys.map(csvField), ...names.map((name) => String(measured[name] ?? NaN))].join(",")
+  );
+  return [["arm", "seed", "variant", "case", "class", ...names].map(csvField).join(","), ...lines, ""].join("\n");
+}
+
+const isFraction = ({ better, digits }: Measure): boolean => better === "higher" && digits === 4;
+
+// Fonts for figures may lack arrows.
+const columnOf = ({ heading, better }: Measure) => ({ title: heading, ...(better && { note: `${better} is better` }) });
+
+/** Means of the arms: a dot a seed, a bar for their mean; the line is the mean of the reference arm. */
+export function armsSvg(state: ExperimentState): string {
+  const { measures, reference, groups, title } = state;
+  const blocks = groups.map((group): Block => ({
+    title: groupTitle(group, state),
+    rows: group.arms.map(({ arm, cells }) => ({
+      name: arm.title,
+      muted: arm.name === reference.name,
+      marks: cells.map((
+        { mean, bySeed },
+        m,
+      ) => (bySeed.length === 0 ? undefined : { mean, dots: bySeed, label: shown(mean, measures[m].digits) })),
+    })),
+  }));
+  const columns = measures.map((measure) => ({
+    ...columnOf(measure),
+    line: "muted" as const,
+    ...(isFraction(measure)
+      ? { limits: [0, 1] as const }
+      : measure.better === "lower"
+      ? { limits: [0, Infinity] as const }
+      : {}),
+  }));
+  return rowsSvg(blocks, columns, { title });
+}
+
+/** Differences to the reference arm with their intervals. */
+export function differencesSvg(state: ExperimentState): string {
+  const { measures, reference, groups } = state;
+  const blocks = groups.map((group): Block => ({
+    title: groupTitle(group, state),
+    rows: group.arms.filter(({ arm }) => arm.name !== reference.name).map(({ arm, cells }) => ({
+      name: arm.title,
+      marks: cells.map(({ difference: d }, m) =>
+        d && d.pairs > 0
+          ? { mean: d.mean, interval: [d.low, d.high] as const, label: signed(d.mean, measures[m].digits) }
+          : undefined
+      ),
+    })),
+  }));
+  return rowsSvg(blocks, measures.map((measure) => ({ ...columnOf(measure), line: 0 })), {
+    title: `Differences to ${reference.title}`,
+  });
+}
+
+/** report.html: tables, figures, settings, a section for each arm. */
+export async function reportHtml(state: ExperimentState): Promise<string> {
+  const { title, about, arms, measures, reference, groups, figures, settings, results, seeds } = state;
+  const paragraph = (content: string): string => `<p>${escapeXml(content)}</p>`;
+  const drawn = (svg: string, caption: string): string =>
+    `<figure>${svg}<figcaption>${escapeXml(caption)}</figcaption></figure>`;
+  const done = arms.reduce(
+    (sum, arm) => sum + seeds.filter((seed) => results.some((r) => r.arm === arm.name && r.seed === seed)).length,
+    0,
+  );
+  const sections: string[] = [];
+  if (about) sections.push(paragraph(about));
+  if (done < arms.length * seeds.length) {
+    sections.push(paragraph(`Not finished: ${done} of ${arms.length * seeds.length} arms and seeds have results.`));
+  }
+  sections.push(...notes(state).map(paragraph));
+  for (const group of groups) {
+    const means = table(["arm", "seeds", ...measures.map(arrow)], meanRows(group, measures));
+    const rows = differenceRows(group, state);
+    const differences = table([`difference to ${reference.title}`, ...measures.map((m) => m.heading)], rows);
+    sections.push(section(groupTitle(group, state), rows.length > 0 ? `${means}\n<br>\n${differences}` : means));
+  }
+  if (groups.length > 0) {
+    sections.push(section(
+      "Arms",
+      drawn(
+        armsSvg(state),
+        `Dots: mean over the cases of each seed. Bars: mean over the seeds. Dashed: that of ${reference.title}.`,
+      ),
+    ));
+    if (arms.length > 1) {
+      sections.push(section(
+        "Differences",
+        drawn(
+          differencesSvg(state),
+          `Paired differences to ${reference.title} with 95 % bootstrap intervals; filled where the interval leaves 0 out.`,
+        ),
+      ));
+    }
+  }
+  const figuresOf = (arm?: string): string[] =>
+    figures.filter((each) => each.arm === arm).map(({ svg, caption }) => drawn(picture(svg, caption), caption));
+  if (figuresOf().length > 0) sections.push(section("Figures", figuresOf().join("\n")));
+  for (const arm of arms) {
+    const own = results.filter((result) => result.arm === arm.name && seeds.includes(result.seed));
+    const rows = groups.flatMap((group) => {
+      const row = group.arms.find((each) => each.arm.name === arm.name)!;
+      return row.seeds.map((
+        seed,
+        s,
+      ) => [
+        groupTitle(group, state),
+        String(seed),
+        ...row.cells.map((cell, m) => shown(cell.bySeed[s], measures[m].digits)),
+      ]);
+    });
+    const keys = [...new Set(own.flatMap(({ extra }) => Object.keys(extra)))];
+    const extras = own.map(({ seed, extra }) => [String(seed), ...keys.map((key) => extra[key])]);
+    sections.push(section(
+      `${arm.title} (${arm.name})`,
+      [
+        ...(arm.about ? [paragraph(arm.about)] : []),
+        rows.length > 0 ? table(["class", "seed", ...measures.map(arrow)], rows) : paragraph("No results yet."),
+        ...(keys.length > 0 ? ["<br>", table(["seed", ...keys], extras)] : []),
+        ...figuresOf(arm.name),
+      ].join("\n"),
+    ));
+  }
+  const text = (value: unknown): string => (typeof value === "string" ? value : JSON.stringify(value));
+  const listed = [
+    ["seeds", seeds.join(", ")],
+    ["compared with", reference.title],
+    ...Object.entries(settings).map(([key, value]) => [key, text(value)]),
+  ];
+  sections.push(`<details><summary>Settings</summary>\n${table(["setting", "value"], listed)}</details>`);
+  return page(title, sections, { width: 76 });
+}

@@ -1,0 +1,203 @@
+/**
+ * The training loop. The next batch is made on the CPU while the GPU computes, and the figures of a step are read when
+ * the next one has been handed over, so that neither waits for the other.
+ */
+import { platform } from "#platform";
+import { detectAnomaly, evaluate } from "../../compile/mod.ts";
+import { check, show, VoxgradError } from "../../core/errors.ts";
+import { Tensor } from "../../core/tensor.ts";
+import * as tree from "../../core/tree.ts";
+import { DeviceLostError } from "../../gpu/mod.ts";
+import { tensor } from "../../ops/mod.ts";
+import { Pace, type StepRecord } from "../run/logging.ts";
+import { PseudoDice } from "./pseudo_dice.ts";
+
+export interface LoopOptions<B> {
+  /** Number of the last step; steps count from 1. */
+  readonly steps: number;
+  /** Number of steps done before, by an earlier run; 0 unless given. */
+  readonly done?: number;
+  /** Seconds that those took. */
+  readonly seconds?: number;
+  /** Names of the foreground classes. */
+  readonly classes: readonly string[];
+  /** Counts of the steps done before; new ones unless given. */
+  readonly dice?: PseudoDice;
+  /** Learning rate of a step. */
+  readonly rate: (step: number) => number;
+  /** The batch of a step. It depends on the step's number alone, so that a resumed run draws the same. */
+  readonly batch: (step: number) => B | Promise<B>;
+  /** Hands one step to the GPU and gives, unread, its `stepFigures`. */
+  readonly step: (batch: B, rate: number, step: number) => Promise<Tensor>;
+  /** Called with each step's record, in order. */
+  readonly record?: (record: StepRecord) => void | Promise<void>;
+  /** Called after the steps that it names, once all their records are in: the end of an epoch. */
+  readonly pause?: { after(step: number): boolean; call(step: number): Promise<void> };
+  /** What a lost device must not take along: then the loop goes on from the last copy, on a new device. */
+  readonly state?: {
+    /** Steps from one copy to the next. */
+    readonly every: number;
+    /** All that `step` changes. */
+    read(): unknown;
+    write(state: any): void;
+    /** Whether a copy is wanted although `every` steps are not over; asked after each step. */
+    due?(step: number): boolean;
+    /** Called for each copy but that of the start; `restore` makes the state of it, with tensors on the host. */
+    copied?(step: number, restore: () => unknown): Promise<void>;
+  };
+}
+
+/** Losses of the device in a row, without a step in between, after which the loop gives up. */
+const MOST_LOSSES = 3;
+
+/** A loss that is NaN or infinite. */
+class NotFinite extends Error {
+  readonly step: number;
+  readonly loss: number;
+
+  constructor(step: number, loss: number) {
+    super(`the loss is ${loss}`);
+    this.step = step;
+    this.loss = loss;
+  }
+}
+
+/** The values of a tree's tensors on the host, where they outlive the device, as a function that gives the tree again. */
+async function copyToHost(state: unknown): Promise<() => unknown> {
+  const tensors = tree.leaves(state).filter((leaf): leaf is Tensor => leaf instanceof Tensor);
+  await evaluate(tensors);
+  const copies = new Map<Tensor, () => Tensor>();
+  for (const t of tensors) {
+    const data = await t.data();
+    copies.set(t, () => tensor(data, { shape: t.shape, dtype: t.dtype }));
+  }
+  return () => tree.map(state, (leaf) => copies.get(leaf)?.() ?? leaf);
+}
+
+/**
+ * Runs steps until the last, shows progress, and gives the records. With `state`, a lost device costs the steps since the
+ * last copy: they are done again on a new device, with the same results; and where the loss stops being finite, the steps
+ * are done again to find the operator where that began.
+ *
+ * @throws VoxgradError when the loss is not finite; DeviceLostError without `state`, or when it happens again and again
+ * @example
+ * const records = await trainLoop({
+ *   steps: 100, classes: ["organ"], rate: () => 1e-3, batch: (step) => sample(step),
+ *   step: async (batch, rate) => {
+ *     [params, state, figures] = await compiled(params, state, batch, rate);
+ *     return figures;
+ *   },
+ * });
+ */
+export async function trainLoop<B>(options: LoopOptions<B>): Promise<StepRecord[]> {
+  const { steps, done = 0, seconds: before = 0, classes, rate, record, pause, state } = options;
+  check(
+    state === undefined || (Number.isInteger(state.every) && state.every > 0),
+    "trainLoop",
+    () => `state.every is a number of steps above 0, got ${show(state!.every)}`,
+  );
+  const started = performance.now() - 1000 * before;
+  const pace = new Pace(steps);
+  const dice = options.dice ?? new PseudoDice(classes.length);
+  const records: StepRecord[] = [];
+
+  const finish = async (step: number, figures: Tensor): Promise<void> => {
+    // Done before, but lost.
+    if (step <= done + records.length) return figures.dispose();
+    const [loss, ...counts] = await figures.data();
+    figures.dispose();
+    if (!Number.isFinite(loss)) throw new NotFinite(step, loss);
+    const seconds = Math.round(performance.now() - started) / 1000;
+    const entry = { step, loss, rate: rate(step), dice: dice.add(counts), seconds };
+    records.push(entry);
+    showStep(entry, { steps, classes, pace: pace.mark(step, "step") });
+    await record?.(entry);
+  };
+
+  let copy = state && { step: done, restore: await copyToHost(state.read()) };
+  let losses = 0;
+  let paused = done;
+  let step = done;
+  while (step < steps) {
+    try {
+      let batch = await options.batch(step + 1);
+      let before: { step: number; figures: Tensor } | undefined;
+      const settle = async (): Promise<void> => {
+        if (before) await finish(before.step, before.figures);
+        before = undefined;
+      };
+      while (step < steps) {
+        const figures = await options.step(batch, rate(step + 1), step + 1);
+        step++;
+        if (step < steps) batch = await options.batch(step + 1);
+        await settle();
+        before = { step, figures };
+        if (pause?.after(step) && step > paused) {
+          await settle();
+          await pause.call(step);
+          paused = step;
+        }
+        if (state && (step % state.every === 0 || step === steps || state.due?.(step))) {
+          // What is copied is never done again, so its figures must be in.
+          await settle();
+          copy = { step, restore: await copyToHost(state.read()) };
+          losses = 0;
+          await state.copied?.(step, copy.restore);
+        }
+      }
+      await settle();
+    } catch (error) {
+      if (error instanceof NotFinite) throw await diagnose(error, options, copy);
+      if (!(error instanceof DeviceLostError && state && copy) || ++losses > MOST_LOSSES) throw error;
+      platform.log(`${error.message}\nGoing on after step ${copy.step}`);
+      step = copy.step;
+      state.write(copy.restore());
+    }
+  }
+  return records;
+}
+
+/**
+ * The error for a loss that is not finite. Where there is a copy of the state, the steps since then are done again, the
+ * last two under detectAnomaly: a loss is spoilt by its own step, or by the update of the one before.
+ */
+async function diagnose<B>(
+  { step, loss }: NotFinite,
+  options: LoopOptions<B>,
+  copy: { step: number; restore: () => unknown } | undefined,
+): Promise<VoxgradError> {
+  const { rate, batch, state } = options;
+  const at = `step ${step} (rate ${rate(step).toPrecision(3)})`;
+  const advice = "use a smaller --rate, or look for broken values in the images";
+  const message = `trainLoop: the loss is ${loss} at ${at}`;
+  if (!(state && copy)) return new VoxgradError(`${message}; ${advice}`);
+  platform.log(`The loss is ${loss} at ${at}; looking for the operator where that began`);
+  let place = "doing the steps again gave no value that is not finite";
+  try {
+    state.write(copy.restore());
+    for (let k = copy.step + 1; k <= step; k++) {
+      const again = async (): Promise<Tensor> => options.step(await batch(k), rate(k), k);
+      if (k < step - 1) (await again()).dispose();
+      // What overflows is no NaN yet.
+      else (await detectAnomaly(again, { infinities: !Number.isNaN(loss) })).dispose();
+    }
+  } catch (error) {
+    place = `first not finite: ${(error as Error).message}`;
+  }
+  return new VoxgradError(`${message}; ${place}; ${advice}`);
+}
+
+function showStep(entry: StepRecord, context: { steps: number; classes: readonly string[]; pace: string }): void {
+  const { step, loss, dice } = entry;
+  const { steps, classes, pace } = context;
+  const known = dice.filter((value) => !Number.isNaN(value));
+  const mean = known.length > 0 ? known.reduce((a, b) => a + b, 0) / known.length : NaN;
+  const each = dice.map((value) => (Number.isNaN(value) ? "-" : value.toFixed(2))).join(" ");
+  const text = `step ${step}/${steps}  loss ${loss.toFixed(3)}  pseudo-Dice ${each}  ${pace}`.trimEnd();
+  const series: Record<string, number> = { loss };
+  if (!Number.isNaN(mean)) series["pseudo-Dice"] = mean;
+  for (const [c, name] of classes.entries()) {
+    if (classes.length > 1 && !Number.isNaN(dice[c])) series[`pseudo-Dice ${name}`] = dice[c];
+  }
+  platform.progress({ done: step, total: steps, text, series });
+}

@@ -1,0 +1,86 @@
+/** Dice of the training patches as they go by: nnU-Net's pseudo-Dice, over the recent steps. */
+import { check, checkOptions, show } from "../../core/errors.ts";
+import type { Tensor } from "../../core/tensor.ts";
+import { regionTargets } from "../../nn/losses.ts";
+import { concat } from "../../ops/shape/concat.ts";
+import { arange } from "../../ops/elementwise/creation.ts";
+
+/**
+ * What one step has to tell, in one vector so that reading it is one copy: the loss, then of each foreground class the
+ * voxels that prediction and label share, and of each the voxels of the prediction plus those of the label.
+ *
+ * @param loss f32, one number
+ * @param logits f32 [N, K, ...]
+ * @param labels i32 [N, ...]; voxels outside 0..K-1 (an ignore label) have no part
+ * @param options regions: label values of each output, where outputs are regions and not classes: a logit above 0 is a
+ *   prediction. ignore: with regions, the value of labels that have no part. sets: without regions, i32 [N, K] as
+ *   `Patches.sets`: of classes that a sample's label does not tell apart there is nothing to tell
+ * @returns f32 [1 + 2 (K - 1)]; with R regions [1 + 2 R]
+ */
+export function stepFigures(
+  loss: Tensor,
+  logits: Tensor,
+  labels: Tensor,
+  options: { regions?: readonly (readonly number[])[]; ignore?: number; sets?: Tensor } = {},
+): Tensor {
+  checkOptions("stepFigures", options, ["regions", "ignore", "sets"]);
+  const [N, K] = logits.shape;
+  const size = labels.size / N;
+  check(
+    logits.size === N * K * size,
+    "stepFigures",
+    () => `labels have the shape of the logits ${show(logits.shape)} without axis 1, got ${show(labels.shape)}`,
+  );
+  const label = labels.reshape({ shape: [N, size] });
+  const column = label.reshape({ shape: [N, 1, size] });
+  const scores = logits.reshape({ shape: [N, K, size] });
+  let [ours, theirs]: Tensor[] = [];
+  if (options.regions) {
+    const counted = options.ignore === undefined ? column.greaterEqual(0) : column.notEqual(options.ignore);
+    ours = scores.greater(0).logicalAnd(counted);
+    theirs = regionTargets(label, options.regions);
+  } else {
+    const classes = arange(1, K).reshape({ shape: [1, K - 1, 1] });
+    const counted = column.greaterEqual(0).logicalAnd(column.less(K));
+    ours = scores.argmax({ axis: 1, keepDims: true }).equal(classes).logicalAnd(counted);
+    theirs = column.equal(classes);
+    if (options.sets) {
+      // [N, k, j]: whether class j belongs to the set that k is the lowest of; k is told apart where it is the only one.
+      const members = options.sets.expandDims({ axis: 1 }).equal(arange(K).reshape({ shape: [1, K, 1] }));
+      const apart = members.cast("f32").sum({ axes: [2] }).equal(1).slice({ start: [0, 1] }).expandDims({ axis: 2 });
+      [ours, theirs] = [ours.logicalAnd(apart), theirs.logicalAnd(apart)];
+    }
+  }
+  const count = (mask: Tensor): Tensor => mask.cast("f32").sum({ axes: [0, 2] });
+  return concat([loss.reshape({ shape: [1] }), count(ours.logicalAnd(theirs)), count(ours).add(count(theirs))]);
+}
+
+/** Share of the past that each step keeps: about the last 20 steps count. */
+const KEEP = 0.95;
+
+/** Dice per class from counts that fade with time. */
+export class PseudoDice {
+  readonly #both: number[];
+  readonly #sum: number[];
+
+  /** @param counts those of an earlier one, to go on with them */
+  constructor(classes: number, counts?: { both: readonly number[]; sum: readonly number[] }) {
+    this.#both = [...(counts?.both ?? new Array<number>(classes).fill(0))];
+    this.#sum = [...(counts?.sum ?? new Array<number>(classes).fill(0))];
+  }
+
+  /** What another one needs to go on. */
+  get counts(): { both: readonly number[]; sum: readonly number[] } {
+    return { both: [...this.#both], sum: [...this.#sum] };
+  }
+
+  /** Adds a step's counts, as `stepFigures` has them after the loss, and gives Dice per class (NaN: never seen). */
+  add(counts: ArrayLike<number>): number[] {
+    const classes = this.#both.length;
+    return this.#both.map((_, c) => {
+      this.#both[c] = KEEP * this.#both[c] + counts[c];
+      this.#sum[c] = KEEP * this.#sum[c] + counts[classes + c];
+      return (2 * this.#both[c]) / this.#sum[c];
+    });
+  }
+}

@@ -1,0 +1,236 @@
+/** A training with all that belongs to it: log, epochs, validation, checkpoints, curves; killed and resumed at will. */
+import { platform } from "#platform";
+import { isPlain } from "../../core/errors.ts";
+import { Interrupted, PlatformError } from "../../platform/types.ts";
+import { type CheckpointNotes, readCheckpoint, writeCheckpoint } from "../run/checkpoint.ts";
+import { JsonLines, type StepRecord } from "../run/logging.ts";
+import { type LoopOptions, trainLoop } from "./loop.ts";
+import { PseudoDice } from "./pseudo_dice.ts";
+import { recordChart } from "../plot/record_chart.ts";
+import type { RunFolder } from "../run/run_folder.ts";
+
+export interface TrainOptions<B> extends Pick<LoopOptions<B>, "steps" | "classes" | "batch" | "step"> {
+  /** Learning rate of a step, from 1; it may depend on the epochs that ended before it, which are given. */
+  readonly rate: (step: number, epochs: readonly EpochRecord[]) => number;
+  /** Where log.jsonl, epochs.jsonl, progress.svg and checkpoint.safetensors go. */
+  readonly run: RunFolder;
+  /** Title of the curves. */
+  readonly title: string;
+  /** Steps an epoch. */
+  readonly epochSteps: number;
+  /** All that `step` changes, as a tree of tensors. */
+  readonly state: { read(): object; write(state: any): void };
+  /** Minutes from one checkpoint to the next; 5 unless given. One is written at the end in any case. */
+  readonly checkpointMinutes?: number;
+  /** After each epoch: loss and pseudo-Dice of each class on patches of the held-out cases. */
+  readonly validate?: () => Promise<{ loss: number; dice: readonly number[] }>;
+  /** Called when the moving average of the validation's mean pseudo-Dice is higher than ever. */
+  readonly best?: () => Promise<unknown>;
+}
+
+/** One epoch as it is logged. */
+export interface EpochRecord {
+  readonly epoch: number;
+  /** Its last step. */
+  readonly step: number;
+  /** Mean loss of its steps, and on validation patches. */
+  readonly loss: number;
+  readonly validationLoss?: number;
+  /** Pseudo-Dice of each class on validation patches. */
+  readonly dice?: readonly number[];
+  /** Moving average of their mean: 0.9 of what it was and 0.1 of the newest, as nnU-Net. */
+  readonly average?: number;
+  readonly rate: number;
+  /** Time that the epoch took. */
+  readonly seconds: number;
+}
+
+/** What a finished training has to tell. */
+export interface Trained {
+  readonly records: readonly StepRecord[];
+  readonly epochs: readonly EpochRecord[];
+  readonly seconds: number;
+  /** Steps done by earlier runs. */
+  readonly resumedAt: number;
+}
+
+/** Steps after which the state is copied, so that a lost device costs no more than these. */
+const COPY_EVERY = 50;
+
+/**
+ * Trains; a run that is resumed goes on where its checkpoint stands: the same batches, rates and random keys as without the stop, so
+ * the weights are the same to the last bit. A checkpoint that cannot be written, because the disk is full, is reported
+ * and leaves the one before as it is; the last one waits for room. Asked to end (SIGINT, SIGTERM), it writes a checkpoint
+ * first.
+ *
+ * @throws VoxgradError when the loss is not finite, with the first operator at fault, and as readCheckpoint; Interrupted
+ * @example
+ * const { records } = await train({
+ *   run, title: "Abdomen", classes: ["liver"], steps: 1000, epochSteps: 50, rate, batch, step,
+ *   state: { read: () => ({ params, optimiser }), write: (s) => ({ params, optimiser } = s) },
+ * });
+ */
+export async function train<B>(options: TrainOptions<B>): Promise<Trained> {
+  const { run, title, steps, classes, epochSteps, state, validate, checkpointMinutes = 5 } = options;
+  const found = run.resumed ? await readCheckpoint(run, state.read(), { steps, classes: classes.length }) : undefined;
+  if (found) state.write(found.state);
+  const { notes } = found ?? {};
+  const done = notes?.step ?? 0;
+  const log = new JsonLines<StepRecord>(run, "log.jsonl");
+  const epochLog = new JsonLines<EpochRecord>(run, "epochs.jsonl");
+  const { records, epochs } = run.resumed ? await takeUp(log, epochLog, notes) : { records: [], epochs: [] };
+  if (!run.resumed) { for (const each of [log, epochLog]) await each.begin(); }
+  const dice = new PseudoDice(classes.length, notes?.dice);
+  let { average, best } = notes ?? {};
+  // A lost device has steps done again, which then know what they knew the first time.
+  const rate = (step: number): number => options.rate(step, epochs.filter((epoch) => epoch.step < step));
+  const tolerant = new Tolerant();
+  if (done > 0) platform.log(`Going on after step ${done} of ${steps}`);
+  else if (run.resumed) platform.log(`${run.path}: there is no checkpoint yet, so it begins at step 1`);
+  let interrupted: Interrupted | undefined;
+  const off = platform.onInterrupt((asked) => {
+    interrupted = asked;
+    platform.log(`${asked.message}: a checkpoint is written after the step that runs; asked again, it ends at once`);
+  });
+
+  const endEpoch = async (step: number): Promise<void> => {
+    const epoch = Math.ceil(step / epochSteps);
+    const own = records.filter((record) => record.step > (epoch - 1) * epochSteps && record.step <= step);
+    const from = records.at(-1 - own.length)?.seconds ?? 0;
+    const checked = await validate?.();
+    const known = checked?.dice.filter((value) => !Number.isNaN(value)) ?? [];
+    if (known.length > 0) {
+      const mean = known.reduce((a, b) => a + b) / known.length;
+      average = average === undefined ? mean : 0.9 * average + 0.1 * mean;
+    }
+    const record: EpochRecord = {
+      epoch,
+      step,
+      loss: own.reduce((sum, { loss }) => sum + loss, 0) / own.length,
+      ...(checked && { validationLoss: checked.loss, dice: checked.dice }),
+      ...(average !== undefined && { average }),
+      rate: rate(step),
+      seconds: (own.at(-1)?.seconds ?? from) - from,
+    };
+    epochs.push(record);
+    await epochLog.add(record);
+    await epochLog.flush();
+    await log.flush();
+    if (average !== undefined && average > (best ?? -Infinity)) {
+      if (await tolerant.write("model_best.safetensors", () => options.best?.())) best = average;
+    }
+    await tolerant.write(
+      "progress.svg",
+      () => run.write("progress.svg", recordChart(records, classes, { title, epochs })),
+    );
+  };
+
+  let writtenAt = performance.now();
+  const dueAt = (): boolean => interrupted !== undefined || performance.now() - writtenAt > 60_000 * checkpointMinutes;
+  const loop = trainLoop({
+    ...options,
+    rate,
+    done,
+    seconds: notes?.seconds,
+    dice,
+    record: async (record) => {
+      records.push(record);
+      await log.add(record);
+    },
+    pause: { after: (step) => step % epochSteps === 0 || step === steps, call: endEpoch },
+    state: {
+      ...state,
+      every: COPY_EVERY,
+      due: dueAt,
+      copied: async (step, restore) => {
+        if (!dueAt() && step < steps) return;
+        const current: CheckpointNotes = {
+          step,
+          seconds: records.at(-1)!.seconds,
+          dice: dice.counts,
+          average,
+          best,
+          epochs,
+        };
+        await log.flush();
+        const last = step === steps && !interrupted;
+        const write = (): Promise<unknown> => writeCheckpoint(run, restore() as object, current, { wait: last });
+        const kept = await tolerant.write("The checkpoint", write);
+        writtenAt = performance.now();
+        if (interrupted) {
+          const holds = kept ? "the checkpoint holds it" : "but no checkpoint could be written";
+          const message =
+            `${interrupted.message} after step ${step} of ${steps}; ${holds}. Go on with --resume ${run.root.path}`;
+          throw new Interrupted(interrupted.signal, interrupted.exitCode, message);
+        }
+      },
+    },
+  });
+  await loop.finally(off);
+  for (const each of [log, epochLog]) await each.flush();
+  return { records, epochs, seconds: records.at(-1)?.seconds ?? 0, resumedAt: done };
+}
+
+const isNumber = (value: unknown): boolean => typeof value === "number" && Number.isFinite(value);
+const isDice = (value: unknown): boolean =>
+  Array.isArray(value) && value.every((each) => each === null || isNumber(each));
+/** Whether a value is a record of log.jsonl. */
+export const isStep = (value: unknown): boolean =>
+  isPlain(value) && Number.isSafeInteger(value.step) && [value.loss, value.rate, value.seconds].every(isNumber) &&
+  isDice(value.dice);
+/** Whether a value is a record of epochs.jsonl. */
+export const isEpoch = (value: unknown): boolean =>
+  isPlain(value) && [value.epoch, value.step].every(Number.isSafeInteger) &&
+  [value.loss, value.rate, value.seconds].every(isNumber) &&
+  (value.dice === undefined || isDice(value.dice));
+
+/** What the logs hold of the steps up to the checkpoint. What a full disk kept out of them is in memory no more. */
+async function takeUp(
+  log: JsonLines<StepRecord>,
+  epochLog: JsonLines<EpochRecord>,
+  notes: CheckpointNotes | undefined,
+) {
+  const done = notes?.step ?? 0;
+  const records = (await log.resume((record) => record.step <= done, isStep)).map(revive);
+  const last = records.at(-1)?.step ?? 0;
+  if (last < done || records.length !== last) {
+    platform.log(
+      `log.jsonl has ${records.length} of the ${done} steps that the checkpoint is of; curves show those alone`,
+    );
+  }
+  const epochs = (await epochLog.resume((record) => record.step <= done, isEpoch)).map(revive);
+  const known = notes?.epochs?.map(revive) ?? epochs;
+  if (JSON.stringify(known) === JSON.stringify(epochs)) return { records, epochs };
+  platform.log("epochs.jsonl is not what the checkpoint says; it is written anew from there");
+  await epochLog.begin();
+  for (const epoch of known) await epochLog.add(epoch);
+  await epochLog.flush();
+  return { records, epochs: [...known] };
+}
+
+/** A class that has not been seen is NaN, which JSON writes as null. */
+const revive = <R extends { readonly dice?: readonly number[] }>(record: R): R =>
+  record.dice ? { ...record, dice: record.dice.map((d) => d ?? NaN) } : record;
+
+/**
+ * Writes what a training can do without for now: a full disk is no reason to lose what has been learnt. Says so once,
+ * and again when it works again.
+ */
+class Tolerant {
+  readonly #failed = new Set<string>();
+
+  /** Whether it could be written. */
+  async write(what: string, write: () => Promise<unknown> | undefined): Promise<boolean> {
+    try {
+      await write();
+    } catch (error) {
+      if (!(error instanceof PlatformError)) throw error;
+      const rest = "What stood there before is as it was; training goes on and tries again. Make room for it";
+      if (!this.#failed.has(what)) platform.log(`${what} could not be written. ${error.message}. ${rest}`);
+      this.#failed.add(what);
+      return false;
+    }
+    if (this.#failed.delete(what)) platform.log(`${what} could be written again`);
+    return true;
+  }
+}

@@ -1,0 +1,39 @@
+/** What a training script looks at before it begins: options that would have no effect, and labels that its loss misreads. */
+import type { Dataset } from "../../imaging/dataset/dataset.ts";
+import { refuseUnused } from "../run/config.ts";
+import { print } from "../run/logging.ts";
+import type { TrainingOptions } from "./setup.ts";
+
+/** Those that every training script has; a script whose block lacks one, or that uses it otherwise, is asked about none of it. */
+type Common = Partial<TrainingOptions>;
+
+/**
+ * Refuses options of `trainingEntries` that have no effect, and a script's own.
+ *
+ * @param own as for refuseUnused
+ * @throws ConfigError that names each, with the reason
+ * @example checkTrainingOptions(options, { margin: options.context === "none" && "--context none has no distances" });
+ */
+export function checkTrainingOptions(options: Common, own: Readonly<Record<string, string | false>> = {}): void {
+  const { splits, fold, plan, data, augment, validation = 0 } = options;
+  refuseUnused(options, {
+    folds: fold === "all" ? "--fold all holds nothing out" : splits !== "" && "--splits says what is held out",
+    splits: fold === "all" && "--fold all holds nothing out",
+    validation: fold === "all" && validation > 0 && "--fold all holds nothing out",
+    preset: plan !== "" && "--plan has the sizes",
+    phantoms: data !== "" && "--data is there",
+    flips: augment === "none" && "--augment none mirrors nothing",
+    ...own,
+  });
+}
+
+/** Refuses --sets where the data has none. Opens nothing, so it is for when the dataset is there. */
+export const checkSetsOption = (options: Common, dataset: Pick<Dataset, "folder" | "sets">): void =>
+  refuseUnused(options, { sets: !dataset.sets && `${dataset.folder} is no dataset group` });
+
+/** Says that a loss takes what a case has not annotated for background, where some cases have not all annotated. */
+export function tellBackground(dataset: Pick<Dataset, "cases">): void {
+  if (dataset.cases.some(({ labelsPresent }) => labelsPresent)) {
+    print("The loss takes what a case has not annotated for background; that of train_partial does not");
+  }
+}

@@ -1,0 +1,64 @@
+/** A panel in the page that a script runs in: scans as slices for the screen, and what was painted on them. */
+import { platform } from "#platform";
+import { axisCodes, makeVolume, reorient, volumeLike, voxelCount } from "../../imaging/mod.ts";
+import type { Volume } from "../../imaging/mod.ts";
+import type { PanelScan, Platform } from "../../platform/types.ts";
+import { greyWindow, HANGING } from "./overlay.ts";
+
+export type { Panel, PanelAct, PanelContent, PanelForm, PanelScan } from "../../platform/types.ts";
+
+/** The axis of the patient along which slices are stacked: S (axial), A (coronal), R (sagittal). */
+export type PatientAxis = keyof typeof HANGING;
+
+/**
+ * Puts a panel into the page that the script runs in, and answers what its visitor does, until the page is closed;
+ * undefined where there is no page, as in Node. What `answer` throws is told to the visitor, who may go on.
+ *
+ * @example
+ * if (openPanel) await openPanel(form, async (act, panel) => panel.say(`${act.name}: ${act.type}`));
+ */
+export const openPanel: Platform["openPanel"] = platform.openPanel;
+
+/** The volume with x to the right of the screen, y downwards, and slices along z. */
+const hung = (volume: Volume, along: PatientAxis): Volume => reorient(volume, [...HANGING[along], along].join(""));
+
+/**
+ * The first channel of a scan as slices for a panel, hung as radiologists do: the patient's right on the left, front or
+ * head on top. Black and white are the half and the 99.5th percentile.
+ *
+ * @param along "S" unless given
+ * @example panel.show(["scan"], { scan: scanSlices(await readVolume("scan.nii.gz")) });
+ */
+export function scanSlices(image: Volume, along: PatientAxis = "S"): PanelScan {
+  const { data, shape: [X, Y, Z], spacing, channels, name } = hung(image, along);
+  return {
+    name: name.slice(name.lastIndexOf("/") + 1),
+    // Of a part of an array the page would get the whole.
+    data: channels === 1 ? data : data.slice(0, voxelCount([X, Y, Z])),
+    shape: [Z, Y, X],
+    pixel: [spacing[1], spacing[0]],
+    window: greyWindow(image),
+  };
+}
+
+/**
+ * Labels on the grid of a scan as those of its `scanSlices`.
+ *
+ * @returns a copy, [slices, rows, columns]
+ * @example panel.show(["scan"], { labels: labelSlices(labels) });
+ */
+export const labelSlices = (labels: Volume, along: PatientAxis = "S"): Uint8Array<ArrayBuffer> =>
+  Uint8Array.from(hung(labels, along).data);
+
+/**
+ * What was painted on `scanSlices`, on the grid of the scan: the way back from `labelSlices`.
+ *
+ * @param labels [slices, rows, columns]
+ * @throws VoxgradError for another number of labels than the scan has voxels
+ * @example const label = labelsFromSlices(act.marks.scan, image);
+ */
+export function labelsFromSlices(labels: Uint8Array<ArrayBuffer>, image: Volume, along: PatientAxis = "S"): Volume {
+  const { shape, affine } = hung({ ...image, data: new Uint8Array(voxelCount(image.shape)), channels: 1 }, along);
+  const volume = makeVolume(labels, { shape, affine, name: `labels of ${image.name}` });
+  return volumeLike(image, reorient(volume, axisCodes(image.affine)).data, { name: volume.name });
+}

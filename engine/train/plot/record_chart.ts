@@ -1,0 +1,39 @@
+/** The records of a training as a picture. */
+import type { StepRecord } from "../run/logging.ts";
+import { chartSvg, LABEL_COLOURS, type Panel, type Point } from "./plots.ts";
+import type { EpochRecord } from "../loop/train.ts";
+
+/**
+ * Loss, pseudo-Dice, learning rate and duration of an epoch against the step. With validation, its pseudo-Dice is shown
+ * and that of the training is not.
+ *
+ * @param classes names of the foreground classes, as `record.dice` has them
+ * @param options title; epochs: records of the epochs so far
+ * @returns an SVG document
+ * @example await run.write("progress.svg", recordChart(records, ["liver"], { title: "Abdomen" }));
+ */
+export function recordChart(
+  records: readonly StepRecord[],
+  classes: readonly string[],
+  options: { title?: string; epochs?: readonly EpochRecord[] } = {},
+): string {
+  const { title, epochs = [] } = options;
+  const curve = (pick: (record: StepRecord) => number): Point[] => records.map((r) => [r.step, pick(r)]);
+  const byEpoch = (pick: (record: EpochRecord) => number | null | undefined): Point[] =>
+    epochs.map((e) => [e.step, pick(e) ?? NaN]);
+  const loss: Record<string, readonly Point[]> = { training: curve((r) => r.loss) };
+  const validated = epochs.some((e) => e.dice);
+  if (validated) loss.validation = byEpoch((e) => e.validationLoss);
+  const dice: Record<string, readonly Point[]> = Object.fromEntries(
+    classes.map((name, c) => [name, validated ? byEpoch((e) => e.dice?.[c]) : curve((r) => r.dice[c])]),
+  );
+  if (validated) dice["moving average"] = byEpoch((e) => e.average);
+  const colours = [...classes.map((_, c) => LABEL_COLOURS[c % LABEL_COLOURS.length]), "#1a1a1a"];
+  const panels: Panel[] = [
+    { title: "Loss", series: loss, smooth: true },
+    { title: `Pseudo-Dice (${validated ? "validation" : "training"} patches)`, series: dice, range: [0, 1], colours },
+    { title: "Learning rate", series: { rate: curve((r) => r.rate) } },
+  ];
+  if (epochs.length > 1) panels.push({ title: "Seconds an epoch", series: { seconds: byEpoch((e) => e.seconds) } });
+  return chartSvg(panels, { title });
+}

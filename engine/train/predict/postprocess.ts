@@ -1,0 +1,163 @@
+/**
+ * The largest-component rule, as nnU-Net decides it: on validation predictions, whether to keep only the largest
+ * connected part of all foreground, and then of each class, where that raises the mean Dice and lowers no class.
+ */
+import { VoxgradError } from "../../core/errors.ts";
+import { isAnnotated } from "../../imaging/metrics/compare.ts";
+import { summarise } from "../../imaging/metrics/metrics.ts";
+import { keepLargestComponent } from "../../imaging/volume/largest_component.ts";
+import type { Plan } from "../../imaging/plan/plan.ts";
+import type { Volume } from "../../imaging/volume/volume.ts";
+
+/** One application of the rule: label values that count as one mask. */
+export interface PostprocessingStep {
+  readonly name: string;
+  readonly values: readonly number[];
+}
+
+/** What postprocessing.json holds. */
+export interface Postprocessing {
+  readonly format: "voxgrad postprocessing 1";
+  /** Keep the largest component of each of these, in order. */
+  readonly keepLargest: readonly PostprocessingStep[];
+  /** Cases that it was decided on, and their mean Dice by class (null where a class never occurs). */
+  readonly cases: number;
+  readonly dice: readonly { readonly name: string; readonly before: number | null; readonly after: number | null }[];
+}
+
+const FORMAT = "voxgrad postprocessing 1";
+
+/** Classes of a plan, or its regions. */
+const targetsOf = (plan: Pick<Plan, "labels" | "regions">): PostprocessingStep[] =>
+  plan.regions?.map(({ name, values }) => ({ name, values })) ??
+    plan.labels.slice(1).map((name, k) => ({ name, values: [k + 1] }));
+
+/**
+ * Decides the rule from predictions that are added one by one.
+ *
+ * @example
+ * const choice = new PostprocessingChoice(plan);
+ * for (const id of heldOut) choice.add(await segment(image), label);
+ * await run.writeJson("postprocessing.json", choice.decide());
+ */
+export class PostprocessingChoice {
+  readonly #plan: Pick<Plan, "labels" | "regions" | "ignoreLabel">;
+  readonly #targets: readonly PostprocessingStep[];
+  readonly #whole: PostprocessingStep;
+  /** Dice [case][target] by what was done: nothing, "all", and then one target on top. */
+  readonly #dice = new Map<string, number[][]>();
+  #cases = 0;
+
+  constructor(plan: Pick<Plan, "labels" | "regions" | "ignoreLabel">) {
+    this.#plan = plan;
+    this.#targets = targetsOf(plan);
+    this.#whole = { name: "all foreground", values: plan.labels.map((_, value) => value).slice(1) };
+  }
+
+  /**
+   * @param prediction labels as predicted, without the rule
+   * @param labelsPresent values that were annotated in the reference; all unless given. Others have no part
+   * @throws VoxgradError when the two differ in shape
+   */
+  add(prediction: Volume, reference: Volume, labelsPresent?: readonly number[]): void {
+    if (prediction.data.length !== reference.data.length) {
+      const wanted = reference.shape.join(" x ");
+      throw new VoxgradError(
+        `${prediction.name}: its shape is ${prediction.shape.join(" x ")}, that of its label ${wanted}`,
+      );
+    }
+    this.#cases++;
+    const { shape } = prediction;
+    for (const whole of [false, true]) {
+      const base = Uint8Array.from(prediction.data);
+      if (whole) keepLargestComponent(base, { shape, values: this.#whole.values });
+      this.#note(`${whole}`, base, reference, labelsPresent);
+      for (const [k, { values }] of this.#targets.entries()) {
+        const labels = base.slice();
+        keepLargestComponent(labels, { shape, values });
+        this.#note(`${whole} ${k}`, labels, reference, labelsPresent);
+      }
+    }
+  }
+
+  #note(what: string, labels: Uint8Array, reference: Volume, labelsPresent?: readonly number[]): void {
+    const list = this.#dice.get(what) ?? [];
+    const dice = this.#diceOf(labels, reference);
+    list.push(dice.map((each, k) => (isAnnotated(this.#targets[k].values, labelsPresent) ? each : NaN)));
+    this.#dice.set(what, list);
+  }
+
+  /** Dice of every target; NaN where neither has it. */
+  #diceOf(labels: Uint8Array, reference: Volume): number[] {
+    const counts = new Float64Array(256 * 256);
+    for (let i = 0; i < labels.length; i++) counts[labels[i] * 256 + reference.data[i]]++;
+    const known = [...Array(256).keys()].filter((value) => value !== this.#plan.ignoreLabel);
+    return this.#targets.map(({ values }) => {
+      let [both, either] = [0, 0];
+      for (const a of known) {
+        for (const b of known) {
+          const here = counts[a * 256 + b];
+          if (here === 0) continue;
+          const [mine, theirs] = [values.includes(a), values.includes(b)];
+          if (mine && theirs) both += here;
+          either += here * (Number(mine) + Number(theirs));
+        }
+      }
+      return either === 0 ? NaN : (2 * both) / either;
+    });
+  }
+
+  /** Mean Dice of each target over the cases. */
+  #means(what: string): number[] {
+    const cases = this.#dice.get(what)!;
+    return this.#targets.map((_, k) => summarise(cases.map((dice) => dice[k])).mean);
+  }
+
+  /** @throws VoxgradError when no case was added */
+  decide(): Postprocessing {
+    if (this.#cases === 0) throw new VoxgradError("postprocessing: there is no case to decide it on; add one");
+    const before = this.#means("false");
+    const over = (means: readonly number[]): number => summarise(means).mean;
+    const better = (now: readonly number[], then: readonly number[]): boolean =>
+      over(now) > over(then) && now.every((value, k) => !(value < then[k]));
+    const whole = this.#targets.length > 1 && better(this.#means("true"), before);
+    const base = this.#means(`${whole}`);
+    const after = [...base];
+    const keepLargest = whole ? [this.#whole] : [];
+    for (const [k, target] of this.#targets.entries()) {
+      const means = this.#means(`${whole} ${k}`);
+      if (!better(means, base)) continue;
+      keepLargest.push(target);
+      after[k] = means[k];
+    }
+    const orNull = (value: number): number | null => (Number.isNaN(value) ? null : value);
+    const dice = this.#targets.map(({ name }, k) => ({ name, before: orNull(before[k]), after: orNull(after[k]) }));
+    return { format: FORMAT, keepLargest, cases: this.#cases, dice };
+  }
+}
+
+/**
+ * Applies a rule to labels.
+ *
+ * @returns the labels with only the largest components of what the rule names; the volume itself where it names nothing
+ * @example const cleaned = postprocess(await segment(image), rule);
+ */
+export function postprocess(labels: Volume, rule: Pick<Postprocessing, "keepLargest">): Volume {
+  if (rule.keepLargest.length === 0) return labels;
+  const data = Uint8Array.from(labels.data);
+  for (const { values } of rule.keepLargest) keepLargestComponent(data, { shape: labels.shape, values });
+  return { ...labels, data };
+}
+
+/**
+ * Checks what was read from a postprocessing.json.
+ *
+ * @throws VoxgradError when it is none
+ */
+export function checkPostprocessing(value: any, file: string): Postprocessing {
+  const steps = value?.keepLargest;
+  const whole = (step: any): boolean =>
+    Array.isArray(step?.values) && step.values.every((v: unknown) => Number.isInteger(v) && Number(v) > 0);
+  if (value?.format === FORMAT && Array.isArray(steps) && steps.every(whole)) return value as Postprocessing;
+  throw new VoxgradError(`${file}: it is no ${FORMAT}; decide it anew, or predict with --no-postprocess`);
+}

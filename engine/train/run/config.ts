@@ -1,0 +1,331 @@
+/** A script's config block: named entries with defaults, which `--key value` on the command line overrides. */
+import { platform } from "#platform";
+import mri from "mri";
+import { isPlain, listed, show } from "../../core/errors.ts";
+import { showJson } from "../../core/json.ts";
+import { VERSION } from "../../core/version.ts";
+import { readJson } from "./run_folder.ts";
+
+export type ConfigValue = number | string | boolean | readonly number[];
+
+export interface EntryRules {
+  /** Only whole numbers. */
+  readonly integer?: boolean;
+  /** Smallest and largest number allowed, of each member of a list too. */
+  readonly min?: number;
+  readonly max?: number;
+  /** The only values allowed. */
+  readonly oneOf?: readonly string[];
+  /** How many members a list may have. */
+  readonly lengths?: readonly number[];
+  /** May be given without its key, in the order in which such entries stand in the block: `check FOLDER`. */
+  readonly positional?: boolean;
+}
+
+/** An entry that says what it is for, and which values make sense. */
+export class Entry<T extends ConfigValue> {
+  readonly value: T;
+  readonly about: string;
+  readonly rules: EntryRules;
+
+  constructor(value: T, about: string, rules: EntryRules) {
+    this.value = value;
+    this.about = about;
+    this.rules = rules;
+  }
+}
+
+// What a literal default stands for: 100 is any number, "" any text.
+type Widened<T> = T extends number ? number
+  : T extends string ? string
+  : T extends boolean ? boolean
+  : readonly number[];
+/** The values of a config block. */
+export type Config<D> = {
+  -readonly [K in keyof D]: D[K] extends Entry<infer V> ? V : D[K] extends ConfigValue ? Widened<D[K]> : never;
+};
+export type ConfigDefaults = Readonly<Record<string, ConfigValue | Entry<any>>>;
+
+/** A command line that does not fit the script's config block; the message lists the valid keys. */
+export class ConfigError extends Error {
+  override name = "ConfigError";
+}
+
+/** Thrown for `--help`: the message is the text to show, and the script is to end without a fault. */
+export class HelpRequest extends Error {
+  override name = "HelpRequest";
+}
+
+/** Of the values that `config` has given: the keys that the command line named. */
+const named = new WeakMap<object, ReadonlySet<string>>();
+
+/**
+ * Refuses options that a command line names although they would change nothing.
+ *
+ * @param options as `config` or `resumableConfig` gave them; others name nothing
+ * @param unused for an option the reason why it has no effect, false where it has one
+ * @throws ConfigError with each of them
+ * @example refuseUnused(options, { window: options.arm === "panet" && "--arm panet has no windows" });
+ */
+export function refuseUnused(options: object, unused: Readonly<Record<string, string | false>>): void {
+  const keys = Object.keys(unused).filter((key) => unused[key] && named.get(options)?.has(key));
+  if (keys.length === 0) return;
+  const lines = keys.map((key) => `--${key} has no effect: ${unused[key]}`);
+  throw new ConfigError(`${lines.join("\n")}\nLeave ${keys.length > 1 ? "them" : "it"} out`);
+}
+
+/**
+ * An entry of a config block with an explanation for `--help` and with limits.
+ *
+ * @example steps: entry(100, "optimiser steps", { integer: true, min: 1 })
+ */
+export function entry<T extends ConfigValue>(value: T, about: string, rules: EntryRules = {}): Entry<Widened<T>> {
+  return new Entry(value as unknown as Widened<T> & ConfigValue, about, rules) as Entry<any>;
+}
+
+/**
+ * An entry that takes one of a few words; the first is the default.
+ *
+ * @example optimizer: choice(["adam", "sgd"], "optimiser")
+ */
+export function choice<const W extends readonly string[]>(words: W, about: string): Entry<W[number]> {
+  return new Entry<W[number]>(words[0], about, { oneOf: words });
+}
+
+/**
+ * The values of a script's config block: the defaults, overridden by `--key value`, `--key=value` or, for truth values,
+ * `--key` and `--no-key`. Lists are written 32,32,32. A key may be written --batchSize or --batch-size.
+ *
+ * @param defaults numbers, texts, truth values and lists of numbers, plain or made by `entry` and `choice`
+ * @param args the command line, without the script's name; the host's unless given
+ * @throws ConfigError for an unknown key or an unfit value, listing the keys with their defaults
+ * @throws HelpRequest for --help
+ * @example const { steps, patch } = config({ steps: 100, patch: [32, 32, 32] });
+ */
+export function config<D extends ConfigDefaults>(defaults: D, args: readonly string[] = platform.args): Config<D> {
+  const entries = new Map<string, Entry<ConfigValue>>();
+  for (const [key, value] of Object.entries(defaults)) {
+    entries.set(key, value instanceof Entry ? value : new Entry<ConfigValue>(value, "", {}));
+  }
+  const complain = (problem: string): never => {
+    throw new ConfigError(`${problem}\n\n${describe(entries)}`);
+  };
+
+  // mri takes "-1" for a flag; as "--key=-1" it is a value.
+  const words: string[] = [];
+  for (const word of args) {
+    const before = words.at(-1);
+    const isValue = /^-[\d.]/.test(word) && before !== undefined && /^--[^=]+$/.test(before);
+    if (isValue) words[words.length - 1] = `${before}=${word}`;
+    else words.push(word);
+  }
+  const names = [...new Set(words.map((word) => /^--?([^=]+)/.exec(word)?.[1]).filter((name) => name !== undefined))];
+  // Everything is read as text; the defaults say what it means.
+  const { _: loose, ...given } = mri(words, { string: names }) as { _: string[]; [key: string]: unknown };
+  if (given.help !== undefined && !entries.has("help")) throw new HelpRequest(describe(entries));
+  const places = [...entries].filter(([, { rules }]) => rules.positional).map(([key]) => key);
+  for (const [index, word] of loose.entries()) {
+    const key = places[index] ?? complain(`Unexpected "${word}": values follow a key, as in --key ${word}`);
+    if (given[key] !== undefined) complain(`${key} is given twice: "${word}" and --${key}`);
+    given[key] = word;
+  }
+
+  const values: Record<string, ConfigValue> = {};
+  for (const [key, { value }] of entries) values[key] = value;
+  const seen = new Set<string>();
+  for (const [name, text] of Object.entries(given)) {
+    const key = entries.has(name) ? name : name.replace(/-([a-z])/g, (_, letter: string) => letter.toUpperCase());
+    const known = entries.get(key) ?? complain(`Unknown key --${name}${nearest(key, [...entries.keys()])}`);
+    if (Array.isArray(text) || seen.has(key)) complain(`--${key} is given more than once`);
+    seen.add(key);
+    const missing = text === "" && !words.includes(`--${name}=`);
+    try {
+      values[key] = parse(known, text as string | boolean, missing);
+    } catch (error) {
+      if (!(error instanceof Unfit)) throw error;
+      complain(`--${key}: ${error.message}`);
+    }
+  }
+  named.set(values, seen);
+  return values as Config<D>;
+}
+
+/**
+ * The config block of a script whose runs can be resumed. With `--resume RUN` the values are those that the run was
+ * started with (`options` in its config.json); on the command line only those of `change` may differ.
+ *
+ * @param defaults as for `config`; `resume` is among them, an empty text
+ * @throws ConfigError as `config`, and for a value that a resumed run cannot change
+ * @example const options = await resumableConfig({ resume: "", steps: 800, seed: 1 }, { change: ["steps"] });
+ */
+export async function resumableConfig<D extends ConfigDefaults & { resume: Entry<string> | string }>(
+  defaults: D,
+  rules: { change: readonly (keyof D & string)[] },
+  args: readonly string[] = platform.args,
+): Promise<Config<D>> {
+  const asked = config(defaults, args);
+  if (asked.resume === "") return asked;
+  const file = `${String(asked.resume).replace(/(?<=.)\/+$/, "")}/config.json`;
+  if (!(await platform.exists(file))) throw new ConfigError(`--resume ${asked.resume}: there is no ${file}`);
+  const json = await readJson(file);
+  const stored = isPlain(json) && isPlain(json.options) ? (json.options as Record<string, ConfigValue>) : undefined;
+  if (!stored) throw new ConfigError(`${file}: it lists no options; another version or script wrote it`);
+  const strange = Object.keys(stored).filter((key) => !Object.hasOwn(defaults, key));
+  if (strange.length > 0) {
+    const names = listed(strange.map((key) => `--${key}`));
+    if (json.voxgrad !== VERSION) {
+      platform.log(`${file}: another version wrote it; ${names} are options no more, and are left out`);
+    } else throw new ConfigError(`${file}: this script has no ${names}, so another one wrote it; resume with that`);
+  }
+  const before: Record<string, ConfigValue | Entry<any>> = {};
+  const absent: string[] = [];
+  for (const [key, value] of Object.entries(defaults)) {
+    const known = value instanceof Entry ? value : new Entry<ConfigValue>(value as ConfigValue, "", {});
+    const isKept = key !== "resume" && Object.hasOwn(stored, key);
+    if (!isKept && key !== "resume") absent.push(key);
+    const kept = isKept ? checkStored(known, stored[key], `${file}: options.${key}`) : known.value;
+    before[key] = new Entry(kept, known.about, known.rules);
+  }
+  if (absent.length > 0) {
+    platform.log(`${file}: it does not say ${listed(absent.map((key) => `--${key}`))}, which are as ever`);
+  }
+  const values = config(before, args) as Config<D>;
+  for (const key of Object.keys(defaults)) {
+    if (key === "resume" || !Object.hasOwn(stored, key) || rules.change.includes(key)) continue;
+    if (written(values[key] as ConfigValue) === written(stored[key])) continue;
+    throw new ConfigError(
+      `--${key}: a resumed run keeps what it was started with (${written(stored[key])}); it can change ` +
+        `${rules.change.map((name) => `--${name}`).join(", ")}`,
+    );
+  }
+  return values;
+}
+
+/**
+ * The config block of a run that a script starts or goes on with: of an arm of an experiment, say.
+ *
+ * @param folder of the run; where it has a config.json the run goes on, if it was started with the same options
+ * @param words those that all arms share may be without effect in some: `refuseUnused` does not see them
+ * @throws ConfigError as resumableConfig
+ * @example await trainColab(await runConfig("runs/a/seed_1", colabEntries, ["DATA", "--seed", "1"]));
+ */
+export async function runConfig<D extends ConfigDefaults & { resume: Entry<string> | string }>(
+  folder: string,
+  defaults: D,
+  words: readonly string[],
+): Promise<Config<D>> {
+  const asked = config(defaults, [...words, "--run", folder]);
+  if (!(await platform.exists(`${folder}/config.json`))) return { ...asked };
+  const begun = await resumableConfig(defaults, { change: [] }, ["--resume", folder]);
+  for (const [key, value] of Object.entries(asked) as [keyof D & string, ConfigValue][]) {
+    const before = begun[key] as ConfigValue;
+    if (key === "resume" || key === "run" || written(before) === written(value)) continue;
+    throw new ConfigError(
+      `${folder}: it was begun with --${key} ${written(before)}, and ${
+        written(value)
+      } is wanted now; name another folder`,
+    );
+  }
+  return { ...begun };
+}
+
+/** A value out of config.json, held against the same rules as what is typed. */
+function checkStored(known: Entry<ConfigValue>, value: unknown, place: string): ConfigValue {
+  const fits = typeof value === typeof known.value && Array.isArray(value) === Array.isArray(known.value);
+  try {
+    if (!fits || value === null) throw new Unfit(`got ${showJson(value)}, wanted such as ${example(known)}`);
+    // What is typed is text.
+    if (Array.isArray(value) && !value.every((each) => typeof each === "number")) {
+      throw new Unfit(`got ${showJson(value)}, wanted numbers`);
+    }
+    return parse(
+      known,
+      typeof value === "boolean" ? value : Array.isArray(value) ? value.join(",") : String(value),
+      false,
+    );
+  } catch (error) {
+    if (!(error instanceof Unfit)) throw error;
+    throw new ConfigError(`${place}: ${error.message}; put back what the run was started with, or start another run`);
+  }
+}
+
+/** A value that an entry does not take. */
+class Unfit extends Error {}
+
+function parse(known: Entry<ConfigValue>, text: string | boolean, missing: boolean): ConfigValue {
+  const { value, rules } = known;
+  if (typeof value === "boolean") {
+    if (typeof text === "boolean") return text;
+    if (missing || text === "true") return true;
+    if (text === "false") return false;
+    throw new Unfit(`got ${show(text)}, wanted true or false`);
+  }
+  if (typeof text === "boolean") throw new Unfit(`it has a value; leave out "no-" and write ${example(known)}`);
+  if (missing) throw new Unfit(`a value is missing, such as ${example(known)}`);
+  if (typeof value === "string") {
+    if (!rules.oneOf || rules.oneOf.includes(text)) return text;
+    throw new Unfit(`got ${show(text)}, wanted ${rules.oneOf.join(" or ")}`);
+  }
+  if (typeof value === "number") return parseNumber(text, rules);
+  const list = text === "" ? [] : text.split(",").map((part) => parseNumber(part, rules));
+  if (rules.lengths && !rules.lengths.includes(list.length)) {
+    throw new Unfit(`got ${list.length} numbers (${text}), wanted ${rules.lengths.filter((n) => n > 0).join(" or ")}`);
+  }
+  return list;
+}
+
+function parseNumber(text: string, rules: EntryRules): number {
+  const number = text.trim() === "" ? NaN : Number(text);
+  const { integer = false, min = -Infinity, max = Infinity } = rules;
+  const rightKind = integer ? Number.isSafeInteger(number) : Number.isFinite(number);
+  if (rightKind && number >= min && number <= max) return number;
+  const kind = integer ? "a whole number" : "a number";
+  const low = min === -Infinity ? "" : ` from ${min}`;
+  const high = max === Infinity ? "" : ` up to ${max}`;
+  throw new Unfit(`got ${show(text)}, wanted ${kind}${low}${high}`);
+}
+
+const example = ({ value, rules }: Entry<ConfigValue>): string => {
+  if (rules.oneOf) return rules.oneOf.join(" or ");
+  if (typeof value === "object") return value.length > 0 ? value.join(",") : "32,32,32";
+  return value === "" ? "a text" : String(value);
+};
+
+const written = (value: ConfigValue): string =>
+  typeof value === "object" ? value.join(",") || "(none)" : value === "" ? "(none)" : String(value);
+
+const everyScript = "Beside them, in every script: --profile [TRACE.json] tells at the end where the time went; " +
+  "--tune measures which kernels are fastest here";
+
+/** The keys with their defaults and explanations, one a line. */
+function describe(entries: ReadonlyMap<string, Entry<ConfigValue>>): string {
+  const rows = [...entries].map(([key, { value, about, rules }]) => ({
+    key: `--${key}`,
+    value: written(value),
+    about: rules.oneOf ? `${about} (${rules.oneOf.join(", ")})` : about,
+  }));
+  const width = (texts: string[]): number => Math.min(24, Math.max(0, ...texts.map((text) => text.length)));
+  const [first, second] = [width(rows.map((r) => r.key)), width(rows.map((r) => r.value))];
+  const lines = rows.map((r) => `  ${r.key.padEnd(first)}  ${r.value.padEnd(second)}  ${r.about}`.trimEnd());
+  return ["Keys and defaults:", ...lines, "", everyScript].join("\n");
+}
+
+/** ": did you mean --steps?" where a key is close to what was written. */
+function nearest(name: string, keys: readonly string[]): string {
+  const ranked = keys.map((key) => ({ key, apart: distance(name.toLowerCase(), key.toLowerCase()) }));
+  ranked.sort((a, b) => a.apart - b.apart);
+  return ranked.length > 0 && ranked[0].apart <= 2 ? `: did you mean --${ranked[0].key}?` : "";
+}
+
+/** Levenshtein's edit distance. */
+function distance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      next.push(Math.min(next[j - 1] + 1, row[j] + 1, row[j - 1] + Number(a[i - 1] !== b[j - 1])));
+    }
+    row = next;
+  }
+  return row[b.length];
+}

@@ -1,0 +1,192 @@
+/** Which files are images to be segmented, and which are networks. */
+import { platform } from "#platform";
+import { listed, VoxgradError } from "../../core/errors.ts";
+import type { DatasetCase } from "../../imaging/dataset/dataset.ts";
+import {
+  baseName,
+  checkCaseId,
+  contentOf,
+  folderOf,
+  idsOf,
+  imagesIn,
+  isNifti,
+  withoutEnding,
+} from "../../imaging/dataset/files.ts";
+import { isLabel, keysOf } from "../../imaging/dataset/plain.ts";
+import { print } from "./logging.ts";
+import { isWithin } from "./provenance.ts";
+
+const number = (channel: number): string => String(channel).padStart(4, "0");
+
+/** A way to understand the name of a file: its case, and which channel it is. */
+interface Reading {
+  readonly id: string;
+  readonly channel: number;
+}
+
+/**
+ * The cases in a NIfTI file or in a folder of them (.hdr stands for its pair); where there are none directly in it, in the
+ * folders within, as of patients. Files of one case that differ in their channel alone belong together, by its number, as
+ * nnU-Net names them (CASE_0000.nii.gz, CASE_0001.nii.gz), or by its name (CASE_t1.nii.gz, CASE_flair.nii.gz); any other
+ * file is a case with all channels. A file that is called as the label of another image is no case, which is told.
+ *
+ * @param input an image (of a case with several files, any one), or a folder
+ * @param channels how many channels an image has, or their names in order
+ * @param onFault told what is wrong with a case, which is then left out; it is thrown unless given
+ * @param output a folder of results: where it lies among those of the images, what is in it is no image
+ * @returns cases by id: the file's name without channel and ending; where several have one name, with their folders
+ * @throws VoxgradError when there is no image, a channel is missing, or two files are one case; PlatformError
+ * @example const cases = await findImages("imagesTs", 1);
+ */
+export async function findImages(
+  input: string,
+  channels: number | readonly string[],
+  onFault: (id: string, fault: VoxgradError) => void = (_, fault) => {
+    throw fault;
+  },
+  output = "",
+): Promise<DatasetCase[]> {
+  const given = typeof channels === "number" ? [] : channels;
+  const names = given.map((name) => name.toLowerCase());
+  const count = typeof channels === "number" ? channels : channels.length;
+  const single = isNifti(input);
+  const folder = single ? folderOf(input) : input.replace(/(?<=.)\/+$/, "");
+  const file = (
+    name: string,
+  ): string => (folder === "." && !input.startsWith("./") && single ? name : `${folder}/${name}`);
+  const read = (stem: string): Reading => {
+    // With several channels any number counts; with one, _0000 alone, for case_0007 is more likely a seventh case.
+    const [, id, digits] = (count > 1 ? /^(.+)_(\d{4})$/ : /^(.+)_(0000)$/).exec(stem) ?? [];
+    if (id !== undefined) return { id, channel: Number(digits) };
+    // A single channel is known by its name only in the folder of a patient.
+    const [, before, name] = (count > 1 ? /^(.+)[/_.-]([^/_.-]+)$/ : /^(.+)\/([^/]+)$/).exec(stem) ?? [];
+    const channel = names.indexOf(name?.toLowerCase() ?? "");
+    return channel >= 0 ? { id: before, channel } : { id: stem, channel: 0 };
+  };
+  let found = single ? [] : await imagesIn(folder, 0);
+  if (single) {
+    const { id } = read(withoutEnding(baseName(input)));
+    const beside = (await platform.exists(folder)) ? await imagesIn(folder, 0) : [];
+    const parts = id === withoutEnding(baseName(input))
+      ? []
+      : beside.filter((name) => read(withoutEnding(name)).id === id);
+    found = parts.some((name) => file(name) === input) ? parts : [baseName(input)];
+  } else if (found.length === 0) {
+    found = await imagesIn(folder, 3);
+    if (output !== "" && (await isWithin(output, folder)) && !(await isWithin(folder, output))) {
+      const results = await Promise.all(found.map((name) => isWithin(folderOf(file(name)), output)));
+      found = found.filter((_, k) => !results[k]);
+    }
+  }
+  if (found.length === 0) {
+    const there = (await contentOf(folder)).slice(0, 400);
+    throw new VoxgradError(
+      `${input}: there is no image in it, nor in the folders within: no .nii or .nii.gz file, and no .hdr of a pair; ${there}`,
+    );
+  }
+  const files = new Map<string, string[]>();
+  const faulty = new Set<string>();
+  for (const name of found) {
+    const { id, channel } = read(withoutEnding(name));
+    const list = files.get(id) ?? [];
+    const twin = list[channel];
+    if (twin === undefined) list[channel] = file(name);
+    else {
+      faulty.add(id);
+      onFault(
+        id,
+        new VoxgradError(`${file(name)}: ${twin} is the same case; keep in the folder the one that is meant`),
+      );
+    }
+    files.set(id, list);
+  }
+  const labels = [...files.keys()].filter((id) =>
+    isLabel(id) && keysOf(id).some((key) => key !== id && files.has(key))
+  );
+  if (labels.length > 0 && !single) {
+    print(
+      `Not taken for images, for they are called as labels of others: ${
+        listed(labels.flatMap((id) => files.get(id)!).map(baseName))
+      }`,
+    );
+    for (const id of labels) files.delete(id);
+  }
+  const stems = [...files.keys()];
+  const ids = idsOf(stems);
+  const cases: DatasetCase[] = [];
+  stems.forEach((stem, k) => {
+    const images = files.get(stem)!;
+    const id = ids[k];
+    const fail = (message: string): void => {
+      faulty.add(stem);
+      onFault(id, new VoxgradError(message));
+    };
+    try {
+      checkCaseId(id, Array.from(images).find(Boolean)!);
+    } catch (fault) {
+      faulty.add(stem);
+      onFault(id, fault as VoxgradError);
+    }
+    if (images.length > count) fail(`${images.at(-1)}: the network takes ${count} channel(s), numbered from 0000`);
+    // A single file may hold all channels; loadCase checks that.
+    const missing = images.length > 1 && images.length <= count
+      ? Array.from({ length: count }, (_, c) => c).find((c) => !images[c])
+      : undefined;
+    if (missing !== undefined) {
+      const named = given[missing] === undefined ? "" : ` or ${baseName(stem)}_${given[missing]}`;
+      fail(
+        `${input}: case ${id} has no channel ${number(missing)}; add ${baseName(stem)}_${
+          number(missing)
+        }.nii.gz${named}`,
+      );
+    }
+    if (!faulty.has(stem)) cases.push({ id, images });
+  });
+  return cases;
+}
+
+/**
+ * The model files that a list of runs names: of each run folder its model.safetensors, or those of its folders fold_0,
+ * fold_1 and so on.
+ *
+ * @param runs run folders or model files, separated by commas
+ * @returns paths, and the folder of each run, where its postprocessing.json may lie
+ * @throws VoxgradError when a run holds no model
+ * @example (await findModels("runs/liver")).files; // ["runs/liver/fold_0/model.safetensors", ...]
+ */
+export async function findModels(runs: string): Promise<{ files: string[]; folders: string[] }> {
+  const files: string[] = [];
+  const folders: string[] = [];
+  // A folder may have a comma in its name.
+  const parts = (await platform.exists(runs)) ? [runs] : runs.split(",").map((part) => part.trim());
+  for (const text of parts.map((part) => part.replace(/(?<=.)\/+$/, ""))) {
+    if (text === "") throw new VoxgradError(`"${runs}": a run is missing; write run folders separated by commas`);
+    if (text.endsWith(".safetensors")) {
+      files.push(text);
+      folders.push(text.includes("/") ? text.slice(0, text.lastIndexOf("/")) : ".");
+      continue;
+    }
+    folders.push(text);
+    const own = `${text}/model.safetensors`;
+    if (await platform.exists(own)) {
+      files.push(own);
+      continue;
+    }
+    const names = (await platform.exists(text)) ? await platform.listFiles(text) : [];
+    const folds: string[] = [];
+    for (const name of names.filter((entry) => /^fold_\d+$/.test(entry))) {
+      const file = `${text}/${name}/model.safetensors`;
+      if (!(await platform.exists(file))) {
+        throw new VoxgradError(
+          `${text}/${name}: it holds no model.safetensors; finish its training, or name the others`,
+        );
+      }
+      folds.push(file);
+    }
+    if (folds.length === 0) {
+      throw new VoxgradError(`${text}: it holds neither model.safetensors nor folders fold_0, fold_1, ...; name a run`);
+    }
+    files.push(...folds.sort((a, b) => a.localeCompare(b, "en", { numeric: true })));
+  }
+  return { files, folders };
+}

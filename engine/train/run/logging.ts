@@ -1,0 +1,223 @@
+/** What a training says while it runs: a progress line, one record a step, tables at the end. */
+import { platform } from "#platform";
+import { isPlain, VoxgradError } from "../../core/errors.ts";
+import { JsonError, parseJson } from "../../core/json.ts";
+import { PlatformError } from "../../platform/types.ts";
+import type { ProgramInfo } from "../../compile/mod.ts";
+import type { RunFolder } from "./run_folder.ts";
+
+/** A line for the user. */
+export const print = (line: string): void => platform.log(line);
+
+/** 75 is "1 min 15 s". */
+export function duration(seconds: number): string {
+  if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
+  const whole = Math.round(seconds);
+  if (whole < 60) return `${whole} s`;
+  if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
+  const minutes = Math.round(whole / 60);
+  return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+}
+
+/** What a compiled step is made of, in one line. */
+export function programLine(info: ProgramInfo, milliseconds: number, name = "Step"): string {
+  const memory = `${(info.peakBytes / 1e6).toFixed(1)} MB at most`;
+  return `${name}: ${info.dispatches} kernels, ${memory}, ready after ${duration(milliseconds / 1000)}`;
+}
+
+/** Two figures of a number from 1 on, all of them from 100 on. */
+const brief = (value: number): string => (value < 99.5 ? value.toPrecision(2) : value.toFixed(0));
+
+/** Steps (or cases) a second and the time left, from the recent past; the first, which compiles, does not count. */
+export class Pace {
+  readonly #total: number;
+  readonly #times: { done: number; at: number }[] = [];
+  readonly #now: () => number;
+
+  constructor(total: number, now: () => number = () => performance.now()) {
+    this.#total = total;
+    this.#now = now;
+  }
+
+  /** Notes that `done` are done; "3.1 steps/s, 52 s left" once there is something to say. */
+  mark(done: number, unit: string): string {
+    this.#times.push({ done, at: this.#now() });
+    if (this.#times.length > 50) this.#times.shift();
+    const [first, last] = [this.#times[0], this.#times.at(-1)!];
+    const rate = (1000 * (last.done - first.done)) / (last.at - first.at);
+    if (!(rate > 0) || !Number.isFinite(rate)) return "";
+    const pace = rate >= 1 ? `${brief(rate)} ${unit}s/s` : `${brief(1 / rate)} s/${unit}`;
+    return done < this.#total ? `${pace}  ${duration((this.#total - done) / rate)} left` : pace;
+  }
+}
+
+/**
+ * Goes through items and shows how many are done.
+ *
+ * @param unit what an item is: "case"
+ * @example for (const item of counted(cases, "case")) await segment(item);
+ */
+export function* counted<T>(items: readonly T[], unit: string): Generator<T, void, undefined> {
+  const pace = new Pace(items.length);
+  pace.mark(0, unit);
+  for (const [index, item] of items.entries()) {
+    yield item;
+    const done = index + 1;
+    const text = `${unit} ${done}/${items.length}  ${pace.mark(done, unit)}`.trimEnd();
+    platform.progress({ done, total: items.length, text });
+  }
+}
+
+/** One step of a training as it is logged. */
+export interface StepRecord {
+  readonly step: number;
+  readonly loss: number;
+  /** Learning rate of the step. */
+  readonly rate: number;
+  /** Pseudo-Dice of each foreground class over the recent steps; NaN while a class has not been seen. */
+  readonly dice: readonly number[];
+  /** Since the training began. */
+  readonly seconds: number;
+}
+
+/** Seconds between two writings of a growing log. */
+const WRITE_EVERY = 5;
+
+/** Records as JSON lines in the run folder, appended every few seconds and at the end. */
+export class JsonLines<R extends object = object> {
+  readonly #run: RunFolder;
+  readonly #name: string;
+  #pending = "";
+  #writtenAt = performance.now();
+  /** Bytes of the file that are whole lines; what stands beyond was cut off by a full disk. */
+  #size = 0;
+  #torn = false;
+
+  constructor(run: RunFolder, name: string) {
+    this.#run = run;
+    this.#name = name;
+  }
+
+  /** Begins the log anew. */
+  async begin(): Promise<void> {
+    this.#size = 0;
+    await this.#run.write(this.#name, "");
+  }
+
+  /**
+   * Takes up the log of an earlier run: keeps its lines up to the first that `keep` refuses, or that was cut off at its end.
+   *
+   * @param isRecord whether a value is a record of this log
+   * @returns the records kept
+   * @throws VoxgradError for a line that is none although whole ones follow it; the file stays as it is
+   */
+  async resume(keep: (record: R) => boolean, isRecord: (value: unknown) => boolean = isPlain): Promise<R[]> {
+    const path = `${this.#run.path}/${this.#name}`;
+    const text = (await platform.exists(path)) ? new TextDecoder().decode(await platform.readFile(path)) : "";
+    const lines = text.split("\n");
+    const parsed = lines.map((line, index) => parsedLine(line, `${path}: line ${index + 1}`));
+    const good = parsed.map((value) => value !== undefined && isRecord(value));
+    const torn = good.lastIndexOf(true) + 1;
+    const bad = good.indexOf(false);
+    if (bad < torn) {
+      throw new VoxgradError(
+        `${path}: line ${
+          bad + 1
+        } is no record of this log, and whole ones follow it; correct the line, or remove it: what it recorded is lost then`,
+      );
+    }
+    if (lines.slice(torn).some((line) => line !== "")) {
+      platform.log(`${path}: its end was cut off after line ${torn}, and is left out`);
+    }
+    const records = (parsed as R[]).slice(0, torn);
+    const refused = records.findIndex((record) => !keep(record));
+    if (refused >= 0) records.splice(refused);
+    const kept = lines.slice(0, records.length).map((line) => `${line}\n`).join("");
+    this.#size = new TextEncoder().encode(kept).length;
+    await this.#run.write(this.#name, kept);
+    return records;
+  }
+
+  async add(record: R): Promise<void> {
+    this.#pending += `${JSON.stringify(record)}\n`;
+    if (performance.now() - this.#writtenAt > 1000 * WRITE_EVERY) await this.flush();
+  }
+
+  /** Writes what has been added. On a full disk nothing is lost: it says so, and tries again with the next lines. */
+  async flush(): Promise<void> {
+    this.#writtenAt = performance.now();
+    const text = this.#pending;
+    const size = this.#size + new TextEncoder().encode(text).length;
+    const path = `${this.#run.path}/${this.#name}`;
+    try {
+      if (this.#torn) {
+        const whole = new TextDecoder().decode((await platform.readFile(path)).subarray(0, this.#size));
+        await this.#run.write(this.#name, whole + text);
+      } else {
+        await this.#run.append(this.#name, text);
+      }
+    } catch (error) {
+      if (!(error instanceof PlatformError)) throw error;
+      if (!this.#torn) platform.log(`${error.message}. The log is kept in memory and written later`);
+      this.#torn = true;
+      return;
+    }
+    this.#torn = false;
+    this.#pending = "";
+    this.#size = size;
+  }
+}
+
+/**
+ * Whole lines of a file of JSON lines; none where there is no file. What follows the last line break was being written
+ * when the process ended, and is left out.
+ *
+ * @throws VoxgradError for a line that is no JSON
+ */
+export async function readJsonLines<R>(path: string): Promise<R[]> {
+  if (!(await platform.exists(path))) return [];
+  const text = new TextDecoder().decode(await platform.readFile(path));
+  return text.split("\n").slice(0, -1).map((line, index) => {
+    try {
+      return parseJson(line, `${path}: line ${index + 1}`) as R;
+    } catch (cause) {
+      if (!(cause instanceof JsonError)) throw cause;
+      throw new VoxgradError(
+        `${cause.file} is no JSON (${cause.problem}); correct it, or remove it: what it recorded is lost then`,
+        { cause },
+      );
+    }
+  });
+}
+
+/** The value of a line; undefined where it is no JSON. */
+export function parsedLine(line: string, place: string): unknown {
+  try {
+    return parseJson(line, place);
+  } catch (error) {
+    if (error instanceof JsonError) return undefined;
+    throw error;
+  }
+}
+
+/**
+ * Rows under headings, columns aligned: texts left, numbers right, to 3 decimals unless whole, NaN as "-". Without rows
+ * it says that there are none, for headings alone look like a fault.
+ *
+ * @example formatTable(["class", "Dice"], [["organ", 0.91234], ["gland", NaN]]);
+ */
+export function formatTable(headings: readonly string[], rows: readonly (readonly (string | number)[])[]): string {
+  if (rows.length === 0) return `No ${headings[0] ?? "row"} to show`;
+  const text = (cell: string | number): string => {
+    if (typeof cell === "string") return cell;
+    return Number.isNaN(cell) ? "-" : Number.isInteger(cell) ? String(cell) : cell.toFixed(3);
+  };
+  const lines = [headings, ...rows].map((row) => row.map(text));
+  const widths = headings.map((_, column) => Math.max(...lines.map((line) => line[column].length)));
+  const numeric = headings.map((_, column) => rows.some((row) => typeof row[column] === "number"));
+  const join = (line: readonly string[]): string =>
+    line.map((cell, c) => (numeric[c] ? cell.padStart(widths[c]) : cell.padEnd(widths[c]))).join("  ").trimEnd();
+  const [head, ...body] = lines.map(join);
+  const rule = "-".repeat(widths.reduce((a, b) => a + b + 2, -2));
+  return [head, rule, ...body].join("\n");
+}

@@ -1,0 +1,35 @@
+/** What results are made of, by content: a name may stand for something else by now. */
+import { platform } from "#platform";
+import { sha256 } from "../../core/digest.ts";
+
+/** SHA-256 of a file; of a folder, that of the names and digests of the files that lie directly in it. */
+export async function contentDigest(path: string): Promise<string> {
+  let names: string[];
+  try {
+    names = await platform.listFiles(path);
+  } catch {
+    return sha256(await platform.readFile(path));
+  }
+  const lines: string[] = [];
+  for (const name of names) {
+    if (name.startsWith(".")) continue;
+    const inside = `${path}/${name}`;
+    const isFolder = await platform.listFiles(inside).then(() => true, () => false);
+    if (!isFolder) lines.push(`${name} ${await sha256(await platform.readFile(inside))}`);
+  }
+  return sha256(lines.join("\n"));
+}
+
+/** SHA-256 of a value as JSON, whatever the order of its keys. */
+export const valueDigest = (value: unknown): Promise<string> => sha256(JSON.stringify(value, sorted));
+
+const sorted = (_: string, value: unknown): unknown =>
+  typeof value === "object" && value !== null && !Array.isArray(value)
+    ? Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)))
+    : value;
+
+/** Whether a path lies in a folder, or is it, whatever links lead there. */
+export async function isWithin(path: string, folder: string): Promise<boolean> {
+  const [inner, outer] = await Promise.all([path, folder].map((each) => platform.realPath(each)));
+  return inner === outer || inner.startsWith(outer.endsWith("/") ? outer : `${outer}/`);
+}

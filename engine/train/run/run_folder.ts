@@ -1,0 +1,270 @@
+/** The folder of one run: what it was started with, what it measured, what it made. */
+import { platform } from "#platform";
+import { isPlain, show, VoxgradError } from "../../core/errors.ts";
+import { parseJson } from "../../core/json.ts";
+import { type Interrupted, PlatformError } from "../../platform/types.ts";
+
+/** A file of every run; a folder that has it holds one. */
+const MARK = "config.json";
+
+/** What trainings write, the checkpoint first: a run that lost it is no longer one to go on with. */
+const OWN = [
+  "checkpoint.safetensors",
+  "model.safetensors",
+  "model_best.safetensors",
+  "generator.safetensors",
+  "log.jsonl",
+  "epochs.jsonl",
+  "progress.svg",
+];
+/** What they make of the weights, */
+const MEASURED = [
+  "predictions",
+  "references",
+  "summary.json",
+  "metrics.csv",
+  "overlay.svg",
+  "postprocessing.json",
+  "figures",
+  "tables",
+  "report.html",
+];
+/** and what they began with. */
+const DESCRIBED = ["splits.json", "plan.json", MARK];
+/** Milliseconds from one try to write to a full disk to the next. */
+const PATIENCE = 2_000;
+/** Folders of the single trainings of a cross-validation. */
+const FOLD = /^fold_\d+$/;
+
+export class RunFolder {
+  readonly path: string;
+  /** Whether an earlier run is gone on with: its checkpoint is read then, and at no other time. */
+  readonly resumed: boolean;
+  /** What the run is made of, by digest: a checkpoint tells of what it is one. */
+  identity: Readonly<Record<string, string>> | undefined;
+  readonly #written: string[] = [];
+  #outer: RunFolder | undefined;
+  #release: (() => Promise<void>) | undefined;
+
+  constructor(path: string, { resumed = false }: { resumed?: boolean } = {}) {
+    this.path = path;
+    this.resumed = resumed;
+  }
+
+  /**
+   * Makes this process the folder's owner until `unlock`, or its end.
+   *
+   * @throws PlatformError while another process is
+   */
+  async lock(): Promise<void> {
+    this.#release = await platform.lockFolder(this.path);
+  }
+
+  async unlock(): Promise<void> {
+    await this.#release?.();
+    this.#release = undefined;
+  }
+
+  /** Whether it holds a run: a config.json of one, for that is a common name. */
+  async holdsRun(): Promise<boolean> {
+    if (!(await this.has(MARK))) return false;
+    const config = await this.readJson(MARK).catch(() => undefined);
+    return isPlain(config) && isPlain(config.options);
+  }
+
+  /** Removes what an earlier training wrote here, and nothing else; nothing where there was none. */
+  async clear(): Promise<void> {
+    if (!(await this.holdsRun())) return;
+    const folds = (await platform.listFiles(this.path)).filter((name) => FOLD.test(name));
+    // config.json goes last: until then this is a run that may be cleared again.
+    for (const place of [...folds.map((fold) => `${this.path}/${fold}`), this.path]) {
+      for (const name of [...OWN, ...MEASURED, ...DESCRIBED]) await platform.remove(`${place}/${name}`);
+    }
+  }
+
+  /** Removes what was measured with weights that are replaced now. */
+  async clearMeasured(): Promise<void> {
+    for (const name of MEASURED) await platform.remove(`${this.path}/${name}`);
+  }
+
+  /** Paths of the files written so far, in order. */
+  get written(): readonly string[] {
+    return this.#written;
+  }
+
+  /** The files written so far, one a line; those of a folder inside as one line with their number. */
+  listing(): string {
+    const counts = new Map<string, number>();
+    for (const path of this.#written) {
+      const [first, ...rest] = path.slice(this.path.length + 1).split("/");
+      const key = rest.length > 0 ? `${this.path}/${first}/` : path;
+      counts.set(key, (counts.get(key) ?? 0) + 1);
+    }
+    const line = ([key, n]: [string, number]) => (key.endsWith("/") ? `${key} (${n} file${n === 1 ? "" : "s"})` : key);
+    return [...counts].map(line).join("\n");
+  }
+
+  /** Writes a file of the run, whole or not at all, and gives its path. */
+  async write(name: string, data: Uint8Array | string): Promise<string> {
+    const path = this.#inside(name);
+    await platform.writeFile(path, data);
+    this.#note(path);
+    return path;
+  }
+
+  /**
+   * As write, for what a run was for: where it cannot be written, because the disk is full, say, it says so and waits until
+   * it can.
+   *
+   * @throws Interrupted when the process is asked to end meanwhile
+   */
+  async writeWhenRoom(name: string, data: Uint8Array | string): Promise<string> {
+    let interrupted: Interrupted | undefined;
+    const off = platform.onInterrupt((asked) => (interrupted = asked));
+    try {
+      for (let tries = 0;; tries++) {
+        try {
+          const path = await this.write(name, data);
+          if (tries > 0) platform.log(`${path} is written now`);
+          return path;
+        } catch (error) {
+          if (!(error instanceof PlatformError)) throw error;
+          if (tries === 0) {
+            platform.log(`${error.message}. It is tried again every ${PATIENCE / 1000} s: make room for it`);
+          }
+        }
+        for (let waited = 0; waited < PATIENCE && !interrupted; waited += 200) {
+          await new Promise<void>((resolve) => setTimeout(resolve, 200));
+        }
+        if (interrupted) throw interrupted;
+      }
+    } finally {
+      off();
+    }
+  }
+
+  /** Adds to the end of a file of the run. */
+  async append(name: string, text: string): Promise<void> {
+    const path = this.#inside(name);
+    await platform.appendFile(path, text);
+    this.#note(path);
+  }
+
+  /** The folder of the whole run, of which this may be a fold. */
+  get root(): RunFolder {
+    return this.#outer?.root ?? this;
+  }
+
+  /** A folder inside, whose files count as written here. */
+  folder(name: string): RunFolder {
+    const inner = new RunFolder(this.#inside(name), { resumed: this.resumed });
+    inner.#outer = this;
+    return inner;
+  }
+
+  /** The path of a name, which may hold names from elsewhere and never leads out of the folder. */
+  #inside(name: string): string {
+    const odd = name.split("/").find((part) =>
+      // deno-lint-ignore no-control-regex
+      part === "" || part === "." || part === ".." || /[\\\u0000-\u001f\u007f]/.test(part)
+    );
+    if (odd !== undefined) {
+      throw new VoxgradError(
+        `${this.path}: ${show(name)} is no name of a file in it, for ${show(odd)} is no part of one; rename the case`,
+      );
+    }
+    return `${this.path}/${name}`;
+  }
+
+  #note(path: string): void {
+    if (this.#outer) this.#outer.#note(path);
+    if (!this.#written.includes(path)) this.#written.push(path);
+  }
+
+  /** Writes a value as JSON; NaN and infinity, which JSON does not have, become null. */
+  writeJson(name: string, value: unknown): Promise<string> {
+    return this.write(name, `${JSON.stringify(value, null, 1)}\n`);
+  }
+
+  /** Whether the folder has a file or folder of that name. */
+  has(name: string): Promise<boolean> {
+    return platform.exists(`${this.path}/${name}`);
+  }
+
+  /** The text of a file of the run. Throws PlatformError where it cannot be read. */
+  async readText(name: string): Promise<string> {
+    return new TextDecoder().decode(await platform.readFile(`${this.path}/${name}`));
+  }
+
+  /** The value of a JSON file of the run; undefined where there is no such file. */
+  async readJson(name: string): Promise<any> {
+    const path = `${this.path}/${name}`;
+    if (!(await platform.exists(path))) return undefined;
+    return readJson(path);
+  }
+}
+
+/**
+ * The value of a JSON file.
+ *
+ * @throws VoxgradError when it is no JSON; PlatformError when it cannot be read
+ */
+export async function readJson(path: string): Promise<any> {
+  return parseJson(await platform.readFile(path), path);
+}
+
+/**
+ * Opens the folder of an earlier run, to go on with it. What a kill left half written is removed.
+ *
+ * @throws VoxgradError when the folder holds no run; PlatformError while another process works in it
+ */
+export async function resumeRun(folder: string): Promise<RunFolder> {
+  const path = folder.replace(/(?<=.)\/+$/, "");
+  if (!(await platform.exists(`${path}/${MARK}`))) {
+    throw new VoxgradError(`${path}: it holds no run (there is no ${MARK}); name a folder that a training wrote`);
+  }
+  const run = new RunFolder(path, { resumed: true });
+  await run.lock();
+  await platform.removeRemains(path);
+  return run;
+}
+
+/**
+ * Opens a new run folder, which this process owns from then on. Nothing is written yet: what an earlier run left is
+ * removed by `clear`.
+ *
+ * @param options folder: where; without it the first free of runs/NAME-001, runs/NAME-002 and so on. overwrite: whether
+ *   a folder that holds a run already may be used
+ * @throws VoxgradError when the folder holds a run and may not be overwritten; PlatformError while another process works
+ *   in it
+ * @example const run = await openRun({ name: "hippocampus" }); await run.writeJson("config.json", options);
+ */
+export async function openRun(options: { name: string; folder?: string; overwrite?: boolean }): Promise<RunFolder> {
+  const { name, folder, overwrite = false } = options;
+  if (folder) {
+    const run = new RunFolder(folder.replace(/(?<=.)\/+$/, ""));
+    await run.lock();
+    const taken = (await run.has(MARK)) && (!overwrite || !(await run.holdsRun()));
+    if (!taken) return run;
+    const isRun = await run.holdsRun();
+    await run.unlock();
+    throw new VoxgradError(
+      isRun
+        ? `${run.path}: it holds a run already; name another folder, go on with it by --resume, or begin it anew with --overwrite`
+        : `${run.path}: its ${MARK} is not that of a run, and a run would write over it; name another folder`,
+    );
+  }
+  const stem = `runs/${name.toLowerCase().replace(/[^a-z0-9]+/g, "_").replace(/^_+|_+$/g, "") || "run"}`;
+  for (let number = 1;; number++) {
+    const run = new RunFolder(`${stem}-${String(number).padStart(3, "0")}`);
+    if (await platform.exists(run.path)) continue;
+    try {
+      await run.lock();
+    } catch (error) {
+      // Another process was first.
+      if (!(error instanceof PlatformError && error.code === "locked")) throw error;
+      continue;
+    }
+    return run;
+  }
+}

@@ -1,0 +1,270 @@
+/**
+ * ALPNet's few-shot segmentation (Ouyang et al., "Self-supervision with superpixels: training few-shot medical image
+ * segmentation without annotation", 2020): classes that the network has never seen are segmented by their likeness to
+ * labelled images. No function here has parameters; features come from any network, such as `encoder`.
+ *
+ * Supports are S images [S, C, H, W] with label maps [S, h, w], 0 the background, 1 to `ways` the classes. An image may
+ * show one class, several or none, and a class may be in one image (1-shot) or several. Any other value, such as 255, is
+ * neither class nor background: the official code has the classes of the other ways there.
+ */
+import {
+  arange,
+  argmax,
+  cast,
+  crossEntropy,
+  equal,
+  expandDims,
+  greaterEqual,
+  lessEqual,
+  logicalAnd,
+  max,
+  maximum,
+  resize,
+  slice,
+  softplus,
+  squeeze,
+  stack,
+  stopGradient,
+  sum,
+  Tensor,
+  where,
+  zeros,
+} from "../../engine/mod.ts";
+import { type PrototypeMode, type PrototypeOptions, type Prototypes, prototypes, similarity } from "./prototypes.ts";
+import { need, shown } from "../partial/groups.ts";
+
+export { encoder } from "./encoder.ts";
+export type { Encoder, EncoderConfig, ResolvedEncoder } from "./encoder.ts";
+export { prototypes, prototypeSimilarity, similarity } from "./prototypes.ts";
+export type { PrototypeMode, PrototypeOptions, Prototypes, PrototypeSimilarityOptions } from "./prototypes.ts";
+
+export interface ClassPrototypeOptions extends Pick<PrototypeOptions, "window" | "threshold"> {
+  /** Classes but the background; 1 unless given. */
+  readonly ways?: number;
+  /** Prototypes of the classes: "gridconv+" unless given; "mask" for PANet. */
+  readonly foreground?: PrototypeMode;
+  /** Prototypes of the background: "gridconv" unless given; "mask" for PANet. */
+  readonly background?: PrototypeMode;
+  /**
+   * Which windows are background. "code", unless given: more than the threshold of them, as of a class; windows of
+   * several classes are dropped. "paper": all in which classes (and what is neither) have less than the threshold, and
+   * the threshold itself makes a class (Eq. 2).
+   */
+  readonly rule?: "code" | "paper";
+}
+
+export interface FewShotOptions extends ClassPrototypeOptions {
+  /** alpha of Eq. 4; 20 unless given. */
+  readonly temperature?: number;
+}
+
+/** As the official code, which has local prototypes of a class only if some 4 x 4 pixels lie in it. */
+const PROBE = 4;
+
+const KEYS = ["ways", "foreground", "background", "rule", "window", "threshold"];
+
+const isFeatures = (x: unknown): x is Tensor => x instanceof Tensor && x.rank === 4 && x.size > 0;
+const isLabels = (x: unknown): x is Tensor =>
+  x instanceof Tensor && x.rank === 3 && (x.dtype === "i32" || x.dtype === "u32");
+
+function checkPair(name: string, what: string, features: unknown, labels: unknown): void {
+  need(isFeatures(features), name, () => `${what} features are [N, C, H, W], got ${shown(features)}`);
+  need(
+    isLabels(labels) && labels.shape[0] === (features as Tensor).shape[0],
+    name,
+    () => `${what} labels are i32 or u32 [${(features as Tensor).shape[0]}, height, width], got ${shown(labels)}`,
+  );
+}
+
+function waysOf(name: string, ways: number | undefined = 1): number {
+  need(Number.isInteger(ways) && ways >= 1, name, () => `ways is a whole number >= 1, got ${shown(ways)}`);
+  return ways;
+}
+
+/** Linear between the pixels' centres, as the official code scales masks and scores. */
+const scaleTo = (x: Tensor, size: readonly number[]): Tensor => resize(x, { size, mode: "linear" });
+
+/**
+ * The prototypes of the background and of each class in S labelled images. Labels are brought to the features' size as
+ * masks, by bilinear interpolation.
+ *
+ * @param support features [S, C, H, W]
+ * @param labels i32 or u32 [S, h, w] of any size
+ * @returns the background's, then those of class 1 to `ways`
+ * @throws VoxgradError for shapes that do not agree, or an option out of range
+ * @example const classes = alpnet.classPrototypes(features, labels, { ways: 2, window: 2 });
+ */
+export function classPrototypes(support: Tensor, labels: Tensor, options: ClassPrototypeOptions = {}): Prototypes[] {
+  const name = "alpnet.classPrototypes";
+  checkPair(name, "support", support, labels);
+  const stray = Object.keys(options).find((key) => !KEYS.includes(key));
+  need(stray === undefined, name, () => `there is no option ${stray}; it takes ${KEYS.join(", ")}`);
+  const { foreground = "gridconv+", background = "gridconv", rule = "code", window = 4, threshold = 0.95 } = options;
+  need(rule === "code" || rule === "paper", name, () => `rule is "code" or "paper", got ${shown(rule)}`);
+  need(threshold >= 0 && threshold <= 1, name, () => `threshold is a number from 0 to 1, got ${shown(threshold)}`);
+  const values = arange(waysOf(name, options.ways) + 1).reshape({ shape: [-1, 1, 1] });
+  const masks = scaleTo(
+    cast(equal(expandDims(cast(labels, "i32"), { axis: 1 }), values), "f32"),
+    support.shape.slice(2),
+  );
+  const paper = rule === "paper";
+  return Array.from({ length: masks.shape[1] }, (_, k) => {
+    const mask = squeeze(slice(masks, { start: [0, k], end: [masks.shape[0], k + 1] }), { axes: [1] });
+    const own = paper ? { inclusive: true } : { probe: PROBE };
+    if (k > 0) return prototypes(support, mask, { mode: foreground, window, threshold, ...own });
+    // Classes have less than T where the background has more than 1 - T.
+    return prototypes(support, mask, { mode: background, window, threshold: paper ? 1 - threshold : threshold });
+  });
+}
+
+/**
+ * How much each pixel looks like each class: the softmax over axis 1 is Eq. 6.
+ *
+ * @param query features [N, C, H, W]
+ * @param classes from `classPrototypes`, the background's first
+ * @param options size: [height, width] that the result is scaled to by bilinear interpolation; the features' own unless given
+ * @returns logits [N, 1 + ways, ...size]
+ * @example const labels = argmax(alpnet.logits(features, classes, { size: [256, 256] }), { axis: 1 });
+ */
+export function logits(
+  query: Tensor,
+  classes: readonly Prototypes[],
+  options: { readonly temperature?: number; readonly size?: readonly number[] } = {},
+): Tensor {
+  const { temperature = 20, size } = options;
+  const scores = stack(
+    classes.map((one) => similarity(query, one, { temperature })),
+    { axis: 1 },
+  );
+  return size === undefined ? scores : scaleTo(scores, size);
+}
+
+/**
+ * Segments queries by supports: `classPrototypes` and `logits` in one call. For many queries with the same supports,
+ * such as the slices of a scan, prototypes are made once and kept.
+ *
+ * @param query features [N, C, H, W]
+ * @param support features [S, C, H, W]
+ * @param labels i32 or u32 [S, h, w]
+ * @returns logits [N, 1 + ways, h, w], at the size of the labels
+ * @example const probabilities = softmax(alpnet.segment(query, support, labels, { ways: 1, window: 2 }), { axis: 1 });
+ */
+export function segment(query: Tensor, support: Tensor, labels: Tensor, options: FewShotOptions = {}): Tensor {
+  const { temperature = 20, ...own } = options;
+  return logits(query, classPrototypes(support, labels, own), { temperature, size: labels.shape.slice(1) });
+}
+
+/**
+ * Prototypical alignment (Wang et al., "PANet", 2019; Eq. 8): the queries with what is predicted for them take the place
+ * of the supports, and should segment those. As in the official code the prediction is the most likely class of each
+ * pixel of the feature map, through which no gradient passes; a class is told from the background by itself, other
+ * classes left out; the cross-entropy is not weighted, and averaged over the supports that show the class and then over
+ * those pairs.
+ *
+ * @param query features [N, C, H, W]
+ * @param support features [S, C, H, W]
+ * @param labels of the supports, i32 or u32 [S, h, w]
+ * @param scores of the queries, [N, 1 + ways, H, W], from `logits`
+ * @returns f32 scalar, 0 where no support shows a class
+ * @example const loss = alpnet.alignmentLoss(query, support, labels, alpnet.logits(query, classes));
+ */
+export function alignmentLoss(
+  query: Tensor,
+  support: Tensor,
+  labels: Tensor,
+  scores: Tensor,
+  options: FewShotOptions = {},
+): Tensor {
+  const name = "alpnet.alignmentLoss";
+  checkPair(name, "support", support, labels);
+  const { temperature = 20, ...own } = options;
+  const ways = waysOf(name, own.ways);
+  need(
+    scores instanceof Tensor && scores.rank === 4 && scores.shape[1] === ways + 1,
+    name,
+    () => `scores are [N, ${ways + 1}, H, W], got ${shown(scores)}`,
+  );
+  const predicted = argmax(stopGradient(scores), { axis: 1 });
+  const size = labels.shape.slice(1);
+  const backward = logits(support, classPrototypes(query, predicted, own), { temperature, size });
+  const of = (k: number, end: number): Tensor => slice(backward, { start: [0, k], end: [labels.shape[0], end] });
+  // Of two classes, -log softmax is softplus of the other's lead.
+  const lead = of(1, ways + 1).sub(of(0, 1));
+  const truth = expandDims(cast(labels, "i32"), { axis: 1 });
+  const hit = equal(truth, arange(1, ways + 1).reshape({ shape: [ways, 1, 1] }));
+  const zero = equal(truth, 0);
+  const space = { axes: [2, 3] };
+  const loss = sum(where(hit, softplus(lead.neg()), where(zero, softplus(lead), 0)), space);
+  const pixels = sum(hit.cast("f32"), space).add(sum(zero.cast("f32"), space));
+  const shows = max(hit.cast("f32"), space);
+  return sum(loss.div(maximum(pixels, 1)).mul(shows)).div(maximum(sum(shows), 1));
+}
+
+/** An episode: features of its images and their labels. */
+export interface Episode {
+  /** [N, C, H, W] */
+  readonly query: Tensor;
+  /** i32 or u32 [N, h, w], values as those of the supports. */
+  readonly queryLabels: Tensor;
+  /** [S, C, H, W] */
+  readonly support: Tensor;
+  /** i32 or u32 [S, h, w] */
+  readonly supportLabels: Tensor;
+}
+
+export interface EpisodeLossOptions extends FewShotOptions {
+  /** Of the background and each class in the cross-entropy; 0.05 and 1 unless given. */
+  readonly weights?: readonly number[];
+  /** lambda of Eq. 9: weight of the alignment, 1 unless given; with 0 it is not computed. */
+  readonly alignment?: number;
+}
+
+export interface EpisodeLoss {
+  /** f32 scalar: segmentation + lambda alignment (Eq. 9). */
+  readonly loss: Tensor;
+  /** Eq. 7, weighted as PyTorch's cross-entropy: divided by the summed weights. */
+  readonly segmentation: Tensor;
+  /** Eq. 8, or 0. */
+  readonly alignment: Tensor;
+  /** Of the queries, [N, 1 + ways, h, w]. */
+  readonly logits: Tensor;
+}
+
+/**
+ * The loss of an episode (Eqs. 7 to 9): supports segment queries, and queries supports. Query pixels of any label but 0
+ * to `ways` have no part; if all have such a one the loss is NaN, as PyTorch's.
+ *
+ * @throws VoxgradError for shapes that do not agree, or an option out of range
+ * @example
+ * const [support, query] = split(model.apply(params, images, { train: true }), { parts: 2, axis: 0 });
+ * const { loss } = alpnet.episodeLoss({ query, queryLabels, support, supportLabels }, { window: 4 });
+ */
+export function episodeLoss(episode: Episode, options: EpisodeLossOptions = {}): EpisodeLoss {
+  const name = "alpnet.episodeLoss";
+  const { query, queryLabels, support, supportLabels } = episode;
+  checkPair(name, "query", query, queryLabels);
+  checkPair(name, "support", support, supportLabels);
+  const { weights: given, alignment: lambda = 1, ...own } = options;
+  const { temperature = 20, ...pooling } = own;
+  const ways = waysOf(name, own.ways);
+  const weights = given ?? [0.05, ...new Array<number>(ways).fill(1)];
+  need(
+    Array.isArray(weights) && weights.length === ways + 1 && weights.every((w) => w >= 0),
+    name,
+    () => `weights are ${ways + 1} numbers >= 0, the background's first, got ${shown(weights)}`,
+  );
+  need(lambda >= 0, name, () => `alignment is a number >= 0, got ${shown(lambda)}`);
+  const scores = logits(query, classPrototypes(support, supportLabels, pooling), { temperature });
+  const full = scaleTo(scores, queryLabels.shape.slice(1));
+  const labels = cast(queryLabels, "i32");
+  const counts = logicalAnd(greaterEqual(labels, 0), lessEqual(labels, ways));
+  const target = where(counts, labels, -1);
+  const segmentation = crossEntropy(full, target, { axis: 1, weight: weights, ignoreIndex: -1 });
+  const alignment = lambda > 0 ? alignmentLoss(query, support, supportLabels, scores, own) : zeros([]);
+  return {
+    loss: lambda > 0 ? segmentation.add(alignment.mul(lambda)) : segmentation,
+    segmentation,
+    alignment,
+    logits: full,
+  };
+}

@@ -1,0 +1,70 @@
+/** ALPNet's feature extractor: a ResNet and a 1 x 1 convolution behind it. */
+import { conv2d, loadParameters, nn, random, type Tensor } from "../../engine/mod.ts";
+import { need, shown } from "../partial/groups.ts";
+import { resNet, type ResNetConfig, type ResolvedResNet, type StatisticsModel } from "../resnet/resnet.ts";
+
+export interface EncoderConfig extends ResNetConfig {
+  /** Channels of the features; 256 unless given. */
+  readonly features?: number;
+}
+
+export interface ResolvedEncoder extends ResolvedResNet {
+  readonly features: number;
+}
+
+export interface Encoder extends StatisticsModel<ResolvedEncoder> {
+  /**
+   * Takes what a ResNet does, and the published model's state dict.
+   *
+   * @param key for a projection that the file does not have
+   */
+  load(tensors: ReadonlyMap<string, Tensor>, key?: Tensor): any;
+}
+
+/**
+ * A ResNet whose features are projected to fewer channels by a 1 x 1 convolution without bias. Names are those of the
+ * published state dict below "encoder.". `load` also takes a backbone alone, of torchvision or DeepLabV3: the projection
+ * then starts at random, from `key`, as it does in training.
+ *
+ * @example
+ * const model = alpnet.encoder({ depth: 101, replaceStrideWithDilation: [false, true, true] }); // the published one
+ * const features = model.apply(model.init(random.key(1)), x); // [N, 3, 256, 256] to [N, 256, 32, 32]
+ */
+export function encoder(config: EncoderConfig): Encoder {
+  const { features = 256, ...own } = config;
+  need(
+    Number.isInteger(features) && features >= 1,
+    "alpnet.encoder",
+    () => `features is a whole number >= 1, got ${shown(features)}`,
+  );
+  const backbone = resNet(own);
+  const { outputChannels } = backbone.config;
+  // As PyTorch starts its convolutions.
+  const weight = new nn.Parameter(
+    [features, outputChannels, 1, 1],
+    (key, shape) => nn.kaimingUniform(key, { shape, a: Math.sqrt(5) }),
+  );
+  const projection = (key: Tensor): any => nn.initialize(key, { weight });
+  const project = (params: any, x: Tensor): Tensor => conv2d(x, params.localconv.weight);
+  return {
+    config: { ...backbone.config, features, outputChannels: features },
+    init(key) {
+      const [first, second] = random.split(key, 2) as [Tensor, Tensor];
+      return { backbone: backbone.init(first), localconv: projection(second) };
+    },
+    apply: (params, input, options) => project(params, backbone.apply(params.backbone, input, options)),
+    applyTraining(params, input, options) {
+      const { output, statistics } = backbone.applyTraining(params.backbone, input, options);
+      const named = Object.entries(statistics).map(([name, t]) => [`backbone.${name}`, t] as const);
+      return { output: project(params, output), statistics: Object.fromEntries(named) };
+    },
+    load(tensors, key = random.key(0)) {
+      const found = [...tensors].filter(([name]) => /(^|\.)localconv\.weight$/.test(name));
+      const fresh = projection(key);
+      return {
+        backbone: backbone.load(tensors),
+        localconv: found.length === 0 ? fresh : loadParameters(fresh, new Map([["weight", found[0][1]]])),
+      };
+    },
+  };
+}

@@ -1,0 +1,245 @@
+/**
+ * One-shot segmentation measured on labelled scans: over choices of the support, or within each scan from one of its
+ * slices. What scripts/evaluate_one_shot.ts runs.
+ */
+import {
+  choice,
+  type Config,
+  ConfigError,
+  contentDigest,
+  entry,
+  findImages,
+  findModels,
+  openDataset,
+  print,
+  readLabelVolume,
+  refuseUnused,
+  RunFolder,
+} from "../../../engine/mod.ts";
+import type { ComparedClass, Dataset, DatasetLabel } from "../../../engine/mod.ts";
+import { evaluateSupports, evaluateWithin } from "./modes.ts";
+import type { Encoder, Evaluation } from "./results.ts";
+import { fewShotOptions, loadEncoder } from "../support.ts";
+import { alpnetEntries } from "../training.ts";
+
+/** Entries of the config block. */
+export const oneShotEntries = {
+  run: entry("", "run folder of train_alpnet (of a cross-validation RUN/fold_0 and so on), or its model.safetensors", {
+    positional: true,
+  }),
+  data: entry(
+    "",
+    "labelled dataset, a folder or the file of a group; that of the run without it; with --within also one image file",
+    { positional: true },
+  ),
+  labels: entry("", "label map of --data where that is an image file"),
+  output: entry(
+    "",
+    "folder of the results; one_shot (or within) in the run's folder without it. The same command goes on after a stop",
+  ),
+  overwrite: entry(false, "begin anew where that folder holds results"),
+  cases: entry(
+    "",
+    "cases to take, with commas between, or all; without it those that the run held out, or all of another dataset",
+  ),
+  classes: entry(
+    "",
+    "classes, with commas between, as NAME, or TITLE=NAME to call it otherwise; of a label file names are values; all without it",
+  ),
+  supports: entry(10, "how many of the cases are the support in turn; all others are segmented by each", {
+    integer: true,
+    min: 1,
+  }),
+  seed: entry(1, "of the choice of supports", { integer: true, min: 0 }),
+  ranges: alpnetEntries.ranges,
+  prototypes: choice(["run", "alpnet", "panet"], "local ones, or one for each class; run: as the encoder was trained"),
+  window: entry(0, "edge of a prototype's window in features; 0: the run's --testWindow", { integer: true, min: 0 }),
+  chunks: entry(
+    0,
+    "parts of a class along the slices, each with a slice of the support; 0: as the run; with --within it is one",
+    { integer: true, min: 0 },
+  ),
+  within: entry(false, "segment each scan by one labelled slice of its own, and measure the other slices"),
+  slice: entry(
+    0,
+    "--within: number of that slice as overlays show it, from 1; 0: for each class the one that shows most of it",
+    { integer: true, min: 0 },
+  ),
+  preparation: choice(
+    ["plan", "own"],
+    "--within: pixels and intensities by the encoder's plan; own, for an encoder of another kind of scan: as many pixels a slice as the encoder's slices have, intensities by the scan itself. Slices stay as they are in both",
+  ),
+  side: entry(0, "--preparation own: pixels of a slice along its longer edge instead", { integer: true, min: 0 }),
+  clip: entry(
+    [],
+    "--preparation own: intensities are cut off at, as -125,275 for soft tissue in CT; without it where 0.5 % of the voxels lie beyond",
+    { lengths: [0, 2] },
+  ),
+  batch: entry(8, "slices that go through the encoder together", { integer: true, min: 1 }),
+  cache: entry("runs/prepared", "folder of prepared cases, which all runs share"),
+  memory: entry(2, "GB of prepared cases that are kept in memory", { min: 0 }),
+  workers: entry(2, "threads that read scans", { integer: true, min: 0 }),
+} as const;
+
+export type OneShotEvaluationOptions = Config<typeof oneShotEntries>;
+
+const trimmed = (path: string): string => path.replace(/(?<=.)\/+$/, "");
+const isImage = (path: string): boolean => /\.(nii|hdr)(\.gz)?$/.test(path);
+const listed = (text: string): string[] => text.split(",").map((each) => each.trim());
+
+/**
+ * Measures one-shot segmentation, and writes metrics.json, metrics.csv, predictions, tables, figures and a report.
+ *
+ * Over supports: cases are drawn that are the support in turn, and each segments all other cases; means over cases, and
+ * their spread over the supports. Only cases that show all classes can be a support. `within`: each scan is segmented
+ * from one labelled slice of its own, and the other slices are measured.
+ *
+ * Results are kept as they come, one line a scan, so that the same call goes on after a stop; with more supports, or other
+ * cases, it adds what is missing.
+ *
+ * @param options by `config(oneShotEntries)`
+ * @returns what metrics.json holds
+ * @throws ConfigError for options that do not fit the data or the results that are there; DatasetError, VoxgradError
+ * @example await evaluateOneShot(config(oneShotEntries, ["runs/encoder", "--supports", "10", "--ranges", "known"]));
+ */
+export async function evaluateOneShot(options: OneShotEvaluationOptions): Promise<object> {
+  const over = options.within && "--within segments each scan from a slice of its own";
+  const within = !options.within && "it is for --within";
+  const own = within || (options.preparation !== "own" && "it is for --preparation own");
+  refuseUnused(options, {
+    // Limits of what may be used (--cache, --memory, --workers) hold where nothing is used too.
+    supports: over,
+    seed: over,
+    chunks: over,
+    slice: within,
+    preparation: within,
+    side: own,
+    clip: own,
+    cases: isImage(options.data) && "--data is one image",
+    window: options.prototypes === "panet" && "--prototypes panet has one prototype a class, and no windows",
+  });
+  const encoder = await openEncoder(options);
+  const { dataset, labels } = await openData(options, encoder);
+  const evaluation: Evaluation = {
+    options,
+    encoder,
+    dataset,
+    ids: chosenCases(options, encoder, dataset),
+    classes: chosenClasses(options.classes, labels),
+    output: new RunFolder(trimmed(options.output) || `${encoder.folder}/${options.within ? "within" : "one_shot"}`),
+  };
+  print(
+    `Data: ${dataset.folder}, ${evaluation.ids.length} case${evaluation.ids.length === 1 ? "" : "s"}; ${
+      evaluation.classes.map(({ name }) => name).join(", ")
+    }`,
+  );
+  const found = await (options.within ? evaluateWithin : evaluateSupports)(evaluation);
+  print(`\nWritten:\n${evaluation.output.listing()}`);
+  return found;
+}
+
+async function openEncoder(options: OneShotEvaluationOptions): Promise<Encoder> {
+  if (options.run === "") throw new ConfigError("--run is missing: voxgrad evaluate_one_shot RUN DATA");
+  const path = trimmed(options.run);
+  const folder = path.endsWith(".safetensors") ? path.replace(/(^|\/)[^/]*$/, "") || "." : path;
+  const { model, params, plan, settings, description } = await loadEncoder(path);
+  const { chunks, ...fewShot } = fewShotOptions(settings, options);
+  // Config and splits of a cross-validation lie beside its folds.
+  const fold = /^(.*)\/fold_(\d+)$/.exec(folder);
+  const run = await new RunFolder(fold ? fold[1] : folder).readJson("config.json");
+  const asked = run?.options ?? {};
+  const split = run?.splits?.[fold ? Number(fold[2]) : asked.fold === "all" ? 0 : Number(asked.fold)];
+  return {
+    model,
+    params,
+    plan,
+    fewShot,
+    chunks,
+    folder,
+    data: run?.dataset?.folder ?? "",
+    trained: split?.train ?? [],
+    heldOut: split?.val ?? [],
+    digest: await contentDigest((await findModels(options.run)).files[0]),
+    description,
+  };
+}
+
+/** The dataset, and its labels or, of a label file, those that are in it. */
+async function openData(
+  options: OneShotEvaluationOptions,
+  encoder: Encoder,
+): Promise<{ dataset: Dataset; labels: readonly DatasetLabel[] }> {
+  const data = options.data || encoder.data;
+  if (data === "") {
+    throw new ConfigError(`--data is missing, and ${encoder.folder} does not tell what the encoder was trained on`);
+  }
+  if (!isImage(data)) {
+    if (options.labels !== "") {
+      throw new ConfigError("--labels is for a --data that is one image file; a dataset has its own labels");
+    }
+    const dataset = await openDataset(data);
+    if (dataset.regions || dataset.ignoreLabel !== undefined) {
+      throw new ConfigError(
+        `${dataset.folder}: few-shot classes are plain labels, without regions and an ignore label`,
+      );
+    }
+    return { dataset, labels: dataset.labels.slice(1) };
+  }
+  if (!options.within) {
+    throw new ConfigError(`${data}: it is one image; add --within, or name a dataset of several labelled cases`);
+  }
+  if (options.labels === "") throw new ConfigError(`--labels is missing: the label map of ${data}`);
+  const values = [...new Set((await readLabelVolume(options.labels)).data)].sort((a, b) => a - b);
+  const strange = values.find((value) => !(Number.isInteger(value) && value >= 0 && value < 256));
+  if (strange !== undefined) {
+    throw new ConfigError(`${options.labels}: it holds ${strange}; labels are whole numbers from 0 to 255`);
+  }
+  const channels = encoder.plan.channels.map(({ name }) => name);
+  const [item] = await findImages(data, channels);
+  const labels = Array.from(
+    { length: values.at(-1)! + 1 },
+    (_, value) => ({ name: value === 0 ? "background" : `${value}`, value }),
+  );
+  const cases = [{ ...item, label: options.labels }];
+  return {
+    dataset: { folder: data, name: item.id, channels, labels, cases, testCases: [] },
+    labels: labels.filter(({ value }) => value > 0 && values.includes(value)),
+  };
+}
+
+function chosenClasses(text: string, labels: readonly DatasetLabel[]): ComparedClass[] {
+  if (text === "") return labels.map(({ name, value }) => ({ name, values: [value] }));
+  const classes = listed(text).map((part) => {
+    const [, title, wanted] = /^(?:(.*)=)?(.*)$/.exec(part)!;
+    const found = labels.find(({ name, value }) => name === wanted || `${value}` === wanted);
+    if (!found) {
+      throw new ConfigError(`--classes: there is no ${wanted}; there are ${labels.map(({ name }) => name).join(", ")}`);
+    }
+    return { name: title || found.name, values: [found.value] };
+  });
+  for (const key of ["name", "values"] as const) {
+    if (new Set(classes.map((each) => String(each[key]))).size < classes.length) {
+      throw new ConfigError(`--classes: "${text}" names one twice`);
+    }
+  }
+  return classes;
+}
+
+function chosenCases({ cases, data }: OneShotEvaluationOptions, encoder: Encoder, dataset: Dataset): string[] {
+  const labelled = dataset.cases.filter(({ label }) => label !== undefined).map(({ id }) => id);
+  if (cases === "all" || isImage(data)) return labelled;
+  if (cases !== "") {
+    const names = [...new Set(listed(cases))];
+    const strange = names.find((id) => !labelled.includes(id));
+    if (strange !== undefined) throw new ConfigError(`--cases: ${dataset.folder} has no labelled case ${strange}`);
+    return names;
+  }
+  const { heldOut, trained } = encoder;
+  if (heldOut.length > 0 && heldOut.every((id) => labelled.includes(id))) return [...heldOut];
+  if (data === "" || [...heldOut, ...trained].some((id) => labelled.includes(id))) {
+    throw new ConfigError(
+      `${encoder.folder}: it held out no cases of ${dataset.folder}; name --cases, such as those that it was not trained on`,
+    );
+  }
+  return labelled;
+}

@@ -1,0 +1,118 @@
+/** Results of one-shot segmentation as they come, kept in the output folder so that a stopped evaluation goes on. */
+import {
+  ConfigError,
+  deviceInfo,
+  fileDigests,
+  isPlain,
+  JsonLines,
+  listed as namesOf,
+  VERSION,
+} from "../../../engine/mod.ts";
+import type { ClassComparison, ComparedClass, Dataset, Plan, RunFolder } from "../../../engine/mod.ts";
+import type { FewShotOptions } from "../alpnet.ts";
+import type { OneShotEvaluationOptions } from "./evaluation.ts";
+import type { OneShotModel } from "../scans.ts";
+
+/** A trained encoder, and what its run says. */
+export interface Encoder {
+  readonly model: OneShotModel;
+  readonly params: any;
+  readonly plan: Plan;
+  /** As the run measures, where the command line says nothing else. */
+  readonly fewShot: Omit<FewShotOptions, "ways">;
+  readonly chunks: number;
+  readonly folder: string;
+  /** Folder of the run's dataset; "" where only the model file is there. */
+  readonly data: string;
+  readonly trained: readonly string[];
+  readonly heldOut: readonly string[];
+  /** SHA-256 of its model file. */
+  readonly digest: string;
+  readonly description: { readonly network: string; readonly architecture: Readonly<Record<string, any>> };
+}
+
+/** What both modes work on. */
+export interface Evaluation {
+  readonly options: OneShotEvaluationOptions;
+  readonly encoder: Encoder;
+  readonly dataset: Dataset;
+  /** Cases to take. */
+  readonly ids: readonly string[];
+  /** One value each. */
+  readonly classes: readonly ComparedClass[];
+  readonly output: RunFolder;
+}
+
+/** Settings that results must have in common. */
+const settingsOf = ({ options, encoder, dataset, classes }: Evaluation): Record<string, unknown> => ({
+  mode: options.within ? "within" : "over supports",
+  data: dataset.folder,
+  labels: options.labels,
+  encoder: encoder.digest,
+  voxgrad: VERSION,
+  classes,
+  ranges: options.ranges,
+  ...encoder.fewShot,
+  ...(options.within
+    ? { slice: options.slice, preparation: options.preparation, side: options.side, clip: options.clip }
+    : { chunks: encoder.chunks }),
+});
+
+/**
+ * The results that the output folder holds, and where new ones go, one line each.
+ *
+ * @throws ConfigError when they were measured with other settings
+ */
+export async function openResults<R extends { readonly classes: readonly ClassComparison[] }>(
+  evaluation: Evaluation,
+): Promise<{ lines: JsonLines<R>; results: R[] }> {
+  const { options, output, dataset, encoder } = evaluation;
+  const settings = settingsOf(evaluation);
+  const before = options.overwrite ? undefined : await output.readJson("config.json");
+  if (before !== undefined && !(isPlain(before) && isPlain(before.settings))) {
+    throw new ConfigError(`${output.path}: it holds another run; name another --output`);
+  }
+  for (const [key, value] of Object.entries(settings)) {
+    const [was, is] = [before?.settings[key], value].map((each) => JSON.stringify(each));
+    if (!before || was === is) continue;
+    throw new ConfigError(
+      `${output.path}: its results were measured with other settings (${key} ${was}, now ${is}); set it as it was, name another --output, or --overwrite them`,
+    );
+  }
+  const sources = await sourcesOf(evaluation);
+  const known: Record<string, string> = before?.sources ?? {};
+  const changed = Object.keys(sources).filter((id) => known[id] !== undefined && known[id] !== sources[id]);
+  if (changed.length > 0) {
+    throw new ConfigError(
+      `${output.path}: its results were measured on another scan or label of ${
+        namesOf(changed)
+      }; name another --output, or --overwrite them`,
+    );
+  }
+  await output.writeJson("config.json", {
+    options,
+    settings,
+    sources: { ...known, ...sources },
+    dataset: { name: dataset.name, folder: dataset.folder },
+    ...encoder.description,
+    device: await deviceInfo(),
+  });
+  const lines = new JsonLines<R>(output, "results.jsonl");
+  const kept = await lines.resume(() => !options.overwrite);
+  // What is not defined was written as null.
+  const results = kept.map((each) => ({ ...each, classes: each.classes.map(defined) }));
+  return { lines, results };
+}
+
+/** Digests of image and label of each case. */
+async function sourcesOf({ dataset, ids }: Evaluation): Promise<Record<string, string>> {
+  const found: Record<string, string> = {};
+  for (const { id, images, label } of dataset.cases) {
+    if (!ids.includes(id)) continue;
+    found[id] = Object.values(await fileDigests([...images, ...(label === undefined ? [] : [label])])).join(" ");
+  }
+  return found;
+}
+
+const defined = (compared: ClassComparison): ClassComparison =>
+  Object.fromEntries(Object.entries(compared).map(([key, value]) => [key, value ?? NaN])) as unknown as ClassComparison;

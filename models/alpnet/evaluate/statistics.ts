@@ -1,0 +1,190 @@
+/** What one-shot segmentation gives over many choices of the support: statistics, tables, a figure. */
+import { metrics, Prng, rowsSvg } from "../../../engine/mod.ts";
+import type { ClassComparison, ReportTable } from "../../../engine/mod.ts";
+
+/** A case that was segmented by a support. */
+export interface SupportedCase {
+  readonly support: string;
+  readonly id: string;
+  readonly classes: readonly ClassComparison[];
+}
+
+const MEASURES = [
+  { name: "Dice", digits: 3, limits: [0, 1], of: (each: ClassComparison): number => each.dice },
+  { name: "HD95", digits: 1, limits: [0, Infinity], of: (each: ClassComparison): number => each.hausdorff95 },
+] as const;
+
+export type SupportMeasure = (typeof MEASURES)[number]["name"];
+
+/** Of a measure over the supports; of NaN alone all are NaN. */
+export interface Spread {
+  readonly mean: number;
+  /** Of a sample (n - 1); NaN for a single support. */
+  readonly deviation: number;
+  readonly least: number;
+  readonly largest: number;
+  /** Pairs of support and case where it is not defined; they are in no mean. */
+  readonly undefined: number;
+}
+
+/** One measure of one class, or of the mean over classes. */
+export interface SupportCell {
+  /** Of each support: the mean over its cases of what is defined. */
+  readonly bySupport: readonly number[];
+  readonly spread: Spread;
+}
+
+export interface SupportsSummary {
+  /** In the order in which they were drawn. */
+  readonly supports: readonly string[];
+  /** Classes, and where there are several the mean over them last: of each support the mean of the classes' means. */
+  readonly rows: readonly ({ readonly name: string } & Readonly<Record<SupportMeasure, SupportCell>>)[];
+}
+
+/** Mean and spread of the values that are defined. */
+export function spreadOf(values: readonly number[]): Spread {
+  const { mean, deviation, min, max, undefined: missing } = metrics.summarise(values);
+  return { mean, deviation, least: min, largest: max, undefined: missing };
+}
+
+/**
+ * Cases that are the support in turn, none twice.
+ *
+ * @param ids that may be one; their order does not matter
+ * @returns `count` of them, or all where there are fewer
+ * @example drawSupports(["a", "b", "c"], 2, 1).length; // 2
+ */
+export const drawSupports = (ids: readonly string[], count: number, seed: number): string[] =>
+  new Prng(seed).fork("supports").shuffle([...ids].sort()).slice(0, count);
+
+/**
+ * Means over cases for each support, and their spread over the supports.
+ *
+ * @param cases all with the same classes in the same order
+ * @example summariseSupports(cases).rows[0].Dice.spread; // { mean: 0.71, deviation: 0.03, least: 0.66, largest: 0.75, undefined: 0 }
+ */
+export function summariseSupports(cases: readonly SupportedCase[]): SupportsSummary {
+  const supports = [...new Set(cases.map(({ support }) => support))];
+  const names = cases[0]?.classes.map(({ name }) => name) ?? [];
+  const own = supports.map((support) => cases.filter((each) => each.support === support));
+  const cell = (bySupport: readonly number[], missing: number): SupportCell => ({
+    bySupport,
+    spread: { ...spreadOf(bySupport), undefined: missing },
+  });
+  const cells = MEASURES.map(({ of }) => {
+    const classes = names.map((_, k) => {
+      const values = own.map((list) => metrics.summarise(list.map((each) => of(each.classes[k]))));
+      return cell(values.map(({ mean }) => mean), values.reduce((sum, each) => sum + each.undefined, 0));
+    });
+    if (names.length < 2) return classes;
+    const means = supports.map((_, s) => metrics.summarise(classes.map(({ bySupport }) => bySupport[s])).mean);
+    return [...classes, cell(means, classes.reduce((sum, { spread }) => sum + spread.undefined, 0))];
+  });
+  const titles = names.length < 2 ? names : [...names, "mean over classes"];
+  return { supports, rows: titles.map((name, r) => ({ name, Dice: cells[0][r], HD95: cells[1][r] })) };
+}
+
+/**
+ * The supports with the highest, the middle and the lowest mean Dice, each once; of an even number the middle is the
+ * better of two.
+ */
+export function notableSupports(
+  { supports, rows }: SupportsSummary,
+): { which: "best" | "median" | "worst"; support: string; dice: number }[] {
+  const dice = rows.at(-1)?.Dice.bySupport ?? [];
+  const level = (s: number): number => (Number.isNaN(dice[s]) ? -1 : dice[s]);
+  const ranked = supports.map((_, s) => s).sort((a, b) => level(b) - level(a));
+  const places = [["best", 0], ["median", Math.floor((ranked.length - 1) / 2)], ["worst", ranked.length - 1]] as const;
+  const seen = new Set<number>();
+  return places.flatMap(([which, place]) => {
+    const s = ranked[place];
+    if (s === undefined || seen.has(s)) return [];
+    seen.add(s);
+    return [{ which, support: supports[s], dice: dice[s] }];
+  });
+}
+
+/** Mean, deviation, least and largest over the supports by class; and each support. */
+export function supportTables(summary: SupportsSummary): ReportTable[] {
+  const { supports, rows } = summary;
+  const spread = (
+    { spread: { mean, deviation, least, largest } }: SupportCell,
+  ): number[] => [mean, deviation, least, largest];
+  return [
+    {
+      name: "1_over_supports",
+      title: `Over ${supports.length} supports`,
+      caption:
+        "Of each support the mean over all other cases; of those means mean, standard deviation (n - 1), least and " +
+        "largest over the supports. HD95 in mm. A measure is not defined where neither map has the class, HD95 where one " +
+        "lacks it: such pairs of support and case are in no mean, and counted.",
+      headings: [
+        "class",
+        "Dice",
+        "deviation",
+        "least",
+        "largest",
+        "HD95",
+        "deviation",
+        "least",
+        "largest",
+        "no Dice",
+        "no HD95",
+      ],
+      rows: rows.map((row) => [
+        row.name,
+        ...spread(row.Dice),
+        ...spread(row.HD95),
+        row.Dice.spread.undefined,
+        row.HD95.spread.undefined,
+      ]),
+    },
+    {
+      name: "2_supports",
+      title: "Each support",
+      caption: "Means over all other cases: Dice of the classes, and HD95 in mm, of several classes their mean.",
+      headings: ["support", ...rows.map(({ name }) => name), "HD95"],
+      rows: supports.map((
+        support,
+        s,
+      ) => [support, ...rows.map(({ Dice }) => Dice.bySupport[s]), rows.at(-1)!.HD95.bySupport[s]]),
+    },
+  ];
+}
+
+/** Every pair of support and case, the worst first. */
+export function pairTable(cases: readonly SupportedCase[]): ReportTable {
+  const rows = cases.flatMap(({ support, id, classes }) =>
+    classes.map((each) => ({
+      dice: each.dice,
+      cells: [id, support, each.name, each.dice, each.sensitivity, each.precision, each.hausdorff95],
+    }))
+  );
+  const level = (dice: number): number => (Number.isNaN(dice) ? 2 : dice);
+  return {
+    name: "3_pairs",
+    title: "Every case from every support",
+    caption: "Worst Dice first; a click on a heading sorts.",
+    headings: ["case", "support", "class", "Dice", "sensitivity", "precision", "HD95 (mm)"],
+    rows: rows.sort((a, b) => level(a.dice) - level(b.dice)).map(({ cells }) => cells),
+  };
+}
+
+/** Rows of classes, a dot for each support and a bar for their mean. */
+export function supportsSvg({ rows }: SupportsSummary, options: { title: string }): string {
+  const mark = (row: SupportsSummary["rows"][number], { name, digits }: (typeof MEASURES)[number]) => {
+    const { bySupport, spread } = row[name];
+    return { mean: spread.mean, dots: bySupport, label: Number.isNaN(spread.mean) ? "-" : spread.mean.toFixed(digits) };
+  };
+  const block = {
+    title: "Mean over cases, a dot for each support",
+    rows: rows.map((row) => ({ name: row.name, marks: MEASURES.map((measure) => mark(row, measure)) })),
+  };
+  const columns = MEASURES.map(({ name, limits }) => ({
+    title: name === "HD95" ? "HD95 (mm)" : name,
+    note: name === "HD95" ? "lower is better" : "higher is better",
+    line: NaN,
+    limits,
+  }));
+  return rowsSvg([block], columns, options);
+}

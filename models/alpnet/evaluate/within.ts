@@ -1,0 +1,328 @@
+/** One scan segmented from one labelled slice of its own, and measured on the other slices. */
+import {
+  axisCodes,
+  compareLabels,
+  ConfigError,
+  nonZeroBox,
+  preprocessCase,
+  volumeLike,
+  VoxgradError,
+} from "../../../engine/mod.ts";
+import type {
+  CaseGeometry,
+  ChannelPlan,
+  ClassComparison,
+  ComparedClass,
+  LoadedCase,
+  Plan,
+  Triple,
+  Volume,
+} from "../../../engine/mod.ts";
+import { largestSlices, oneShotSegmenter, sliceRanges } from "../scans.ts";
+import { patientAxis, storedAxis } from "../support.ts";
+import type { OneShotModel, OneShotOptions, SliceRange, SupportScan } from "../scans.ts";
+
+/** How a scan is prepared by itself. */
+export interface ScanPlanOptions {
+  /**
+   * "plan": pixels, intensities and the axis of the slices as the encoder's plan has them. "own", for an encoder of
+   * another kind of scan: slices across the scan's coarsest axis (along the body where all are alike), pixels as large as
+   * gives a slice as many of them as the encoder's have, intensities cut off by `clip` and z-scored over this scan.
+   */
+  readonly preparation: "plan" | "own";
+  /** Of "own": pixels along the longer edge of a slice; as many pixels in all as the encoder's slices unless given. */
+  readonly side?: number | undefined;
+  /** Of "own": [low, high] of intensities; 0.5 and 99.5 percent of the voxels lie below the two unless given. */
+  readonly clip?: readonly [number, number] | undefined;
+}
+
+/** Values that percentiles are taken from, at most. */
+const SAMPLE = 1_000_000;
+
+/**
+ * A plan for one scan whose slices stay as they are, so that a label of one of them is a label of one prepared slice: it
+ * resamples within the slices alone.
+ *
+ * @param plan of the encoder
+ * @throws VoxgradError for a clip that is no range, or another number of channels than the plan's
+ * @example const own = planOfScan(await readVolume("ct.nii.gz"), plan, { preparation: "own", clip: [-125, 275] });
+ */
+export function planOfScan(image: Volume, plan: Plan, { preparation, side, clip }: ScanPlanOptions): Plan {
+  const spacingOf = (axes: Pick<Plan, "orientation" | "transpose">, k: number): number =>
+    image.spacing[storedAxis(image, axes, k)];
+  if (preparation === "plan") return { ...plan, spacing: [spacingOf(plan, 0), plan.spacing[1], plan.spacing[2]] };
+  if (image.channels !== plan.channels.length) {
+    throw new VoxgradError(
+      `${image.name}: it has ${image.channels} channel(s), the encoder takes ${plan.channels.length}; name other channels or train another`,
+    );
+  }
+  if (clip && !(clip[0] < clip[1])) {
+    throw new VoxgradError(`clip: got ${clip.join(" to ")}, wanted a range from low to high`);
+  }
+  const { orientation } = plan;
+  const still = { orientation, transpose: [0, 1, 2] as Triple };
+  // A hundredth is no difference in what a scanner was told.
+  const coarsest = [1, 2].reduce((a, b) => (spacingOf(still, b) > 1.01 * spacingOf(still, a) ? b : a), 0);
+  const transpose = [coarsest, ...[0, 1, 2].filter((axis) => axis !== coarsest)] as unknown as Triple;
+  const axes = { orientation, transpose };
+  const box = nonZeroBox(image);
+  const [down, across] = [1, 2].map((k) => box.size[storedAxis(image, axes, k)] * spacingOf(axes, k)) as [
+    number,
+    number,
+  ];
+  const [, h, w] = plan.fingerprint.medianPreparedShape;
+  const pixel = side ? Math.max(down, across) / side : Math.sqrt((down * across) / (h * w));
+  return {
+    ...plan,
+    transpose,
+    spacing: [spacingOf(axes, 0), pixel, pixel],
+    channels: plan.channels.map(({ name }, channel) => ownIntensities(image, name, channel, clip)),
+  };
+}
+
+/** Cut off and z-scored by the scan's own figures, within the box of what is not zero. */
+function ownIntensities(image: Volume, name: string, channel: number, clip: ScanPlanOptions["clip"]): ChannelPlan {
+  const { start, size } = nonZeroBox(image);
+  const [X, Y, Z] = image.shape;
+  const values = new Float64Array(size[0] * size[1] * size[2]);
+  let to = 0;
+  for (let z = start[2]; z < start[2] + size[2]; z++) {
+    for (let y = start[1]; y < start[1] + size[1]; y++) {
+      const line = ((channel * Z + z) * Y + y) * X + start[0];
+      for (let x = 0; x < size[0]; x++) values[to++] = image.data[line + x];
+    }
+  }
+  const step = Math.ceil(values.length / SAMPLE);
+  const sorted = clip ? values : values.filter((_, i) => i % step === 0).sort();
+  const [low, high] = clip ??
+    [0.005, 0.995].map((share) => sorted[Math.round(share * (sorted.length - 1))]) as [number, number];
+  const cut = values.map((value) => Math.min(high, Math.max(low, value)));
+  const mean = cut.reduce((a, b) => a + b, 0) / cut.length;
+  const deviation = Math.sqrt(cut.reduce((sum, value) => sum + (value - mean) ** 2, 0) / cut.length);
+  return { name, normalisation: "ct", mean, deviation, low, high };
+}
+
+/** Where the slices of a prepared scan lie in the stored one. */
+export interface SlicePlaces {
+  /** The stored axis (0 x, 1 y, 2 z) that they are stacked along, and the sizes of the stored scan. */
+  readonly axis: 0 | 1 | 2;
+  readonly shape: Triple;
+  /** The same axis as pictures name it, and how many slices those count. */
+  readonly along: "S" | "A" | "R";
+  readonly count: number;
+  /** A stored index as pictures count slices, from 0 towards the head (front, right), and back. */
+  shown(stored: number): number;
+  /** The stored index of a prepared slice, and the prepared slice of a stored index. */
+  stored(prepared: number): number;
+  prepared(stored: number): number;
+}
+
+/**
+ * The prepared slices that a range of slices, as pictures count them from 1, lies in.
+ *
+ * @throws ConfigError for a range that the scan does not have, or that its preparation cut away
+ * @example const range = preparedRange({ id, ...(await preprocessImage(image, plan)) }, [10, 40]);
+ */
+export function preparedRange(
+  { id, shape, geometry }: { readonly id: string; readonly shape: Triple; readonly geometry: CaseGeometry },
+  [first, last]: readonly [number, number],
+): SliceRange {
+  const places = slicePlaces(geometry);
+  if (first > last || last > places.count) {
+    throw new ConfigError(
+      `--range: got ${first} to ${last}, and ${id} has slices 1 to ${places.count}; give the first and the last`,
+    );
+  }
+  const ends = [first, last].map((slice) => places.prepared(places.shown(slice - 1))).sort((a, b) => a - b) as [
+    number,
+    number,
+  ];
+  // Slices of the plan's spacing that reach into the range.
+  const scale = shape[0] / geometry.cropSize[0];
+  const [from, to] = [
+    Math.max(0, Math.floor(ends[0] * scale)),
+    Math.min(shape[0], Math.ceil((ends[1] + 1) * scale)) - 1,
+  ];
+  if (from > to) {
+    throw new ConfigError(`--range: slices ${first} to ${last} of ${id} are 0 throughout and cut away; give others`);
+  }
+  return [from, to];
+}
+
+/** @param geometry of a scan prepared by `planOfScan` */
+export function slicePlaces(geometry: CaseGeometry): SlicePlaces {
+  const { source, orientation, cropStart } = geometry;
+  const axis = storedAxis(source, geometry, 0);
+  const code = axisCodes(source.affine)[axis];
+  const along = patientAxis(source, axis);
+  const count = source.shape[axis];
+  const turned = (index: number): number => (code === along ? index : count - 1 - index);
+  // Slices that are turned with the scan already run as pictures count them.
+  const kept = orientation === "stored" ? (index: number): number => index : turned;
+  return {
+    axis,
+    shape: source.shape,
+    along,
+    count,
+    shown: turned,
+    stored: (prepared) => kept(cropStart[0] + prepared),
+    prepared: (stored) => kept(stored) - cropStart[0],
+  };
+}
+
+/** Of each voxel, the stored index of its slice. */
+const sliceOf = ({ axis, shape }: SlicePlaces): (voxel: number) => number => {
+  const stride = [1, shape[0], shape[0] * shape[1]][axis];
+  return (voxel) => Math.floor(voxel / stride) % shape[axis];
+};
+
+/** How the slices of a class compare, the labelled one left out. */
+export interface OtherSlices {
+  /**
+   * Overlap and volumes of the other slices; distances of the whole scan with the labelled slice as it was given, so that
+   * no surface arises where it is left out. NaN where neither map has the class in another slice.
+   */
+  readonly compared: ClassComparison;
+  /** Dice of each slice as pictures count them, NaN in the labelled one and where neither map has the class. */
+  readonly bySlice: readonly number[];
+}
+
+/**
+ * Compares a class in all slices but one.
+ *
+ * @param given stored index of the slice that was labelled
+ * @example const { compared } = compareOtherSlices(prediction, reference, { of: { name: "liver", values: [1] }, given: 20, places });
+ */
+export function compareOtherSlices(
+  prediction: Volume,
+  reference: Volume,
+  { of, given, places }: { of: ComparedClass; given: number; places: SlicePlaces },
+): OtherSlices {
+  const IGNORED = 65535;
+  const slice = sliceOf(places);
+  const counts = new Float64Array(3 * places.count);
+  const others = Uint16Array.from(reference.data);
+  const filled = Uint16Array.from(prediction.data);
+  for (let i = 0; i < others.length; i++) {
+    const z = slice(i);
+    const [inReference, inPrediction] = [
+      of.values.includes(reference.data[i]),
+      of.values.includes(prediction.data[i]),
+    ];
+    if (z === given) {
+      others[i] = IGNORED;
+      if (inReference) filled[i] = of.values[0];
+      else if (inPrediction) filled[i] = 0;
+      continue;
+    }
+    const at = 3 * places.shown(z);
+    if (inReference && inPrediction) counts[at]++;
+    if (inReference) counts[at + 1]++;
+    if (inPrediction) counts[at + 2]++;
+  }
+  const [apart] = compareLabels(prediction, volumeLike(reference, others), { classes: [of], ignore: IGNORED });
+  const [whole] = compareLabels(volumeLike(prediction, filled), reference, { classes: [of] });
+  const { hausdorff, hausdorff95, hausdorff95MaxOfDirected, averageSymmetricSurfaceDistance, surfaceDice } = whole;
+  const distances = { hausdorff, hausdorff95, hausdorff95MaxOfDirected, averageSymmetricSurfaceDistance, surfaceDice };
+  return {
+    compared: Number.isNaN(apart.dice) ? apart : { ...apart, ...distances },
+    bySlice: Array.from(
+      { length: places.count },
+      (_, z) => (2 * counts[3 * z]) / (counts[3 * z + 1] + counts[3 * z + 2]),
+    ),
+  };
+}
+
+export interface WithinOptions extends ScanPlanOptions, Omit<OneShotOptions, "chunks"> {
+  /** Of the encoder. */
+  readonly plan: Plan;
+  /** Classes by their values in the label; one value each. */
+  readonly classes: readonly ComparedClass[];
+  /** The slice that is labelled, as pictures count them, from 0; for each class that which shows most of it unless given. */
+  readonly slice?: number | undefined;
+  /** "known": only slices from the first to the last that show a class are segmented, as papers measure; else all. */
+  readonly ranges: "known" | "unknown";
+}
+
+export interface WithinScan {
+  /** Labels of the classes on the scan's own grid, those of the labelled slice predicted too. */
+  readonly prediction: Volume;
+  readonly places: SlicePlaces;
+  /** Pixels of a prepared slice. */
+  readonly size: readonly [number, number];
+  /** By class; given: the labelled slice as pictures count them, -1 where the scan (or the slice asked for) lacks the class. */
+  readonly classes: readonly (OtherSlices & { readonly given: number })[];
+}
+
+/**
+ * Segments all slices of a scan from one of them, class by class, and compares the others with their labels.
+ *
+ * @param loaded image and label
+ * @throws VoxgradError for a slice that the scan does not have or that shows no class, and as planOfScan
+ * @example
+ * const classes = [{ name: "liver", values: [1] }];
+ * const { classes: [liver] } = await segmentWithin(encoder, params, loaded, { plan, classes, preparation: "own", ranges: "known" });
+ * liver.compared.dice;
+ */
+export async function segmentWithin(
+  model: OneShotModel,
+  params: any,
+  loaded: LoadedCase,
+  options: WithinOptions,
+): Promise<WithinScan> {
+  const { plan, classes, preparation, side, clip, slice, ranges, ...own } = options;
+  const { image, label } = loaded;
+  if (!label) throw new VoxgradError(`${image.name}: it has no label; one of its slices is to be the support`);
+  const scanPlan = planOfScan(image, plan, { preparation, side, clip });
+  const values = classes.map((each) => each.values[0]);
+  const prepared = await preprocessCase(loaded, scanPlan);
+  const places = slicePlaces(prepared.geometry);
+  const scan = { ...prepared, label: Uint8Array.from(prepared.label, (value) => (values.includes(value) ? value : 0)) };
+  const support = slice === undefined ? largestSlices(scan) : onlySlice(scan, places, slice, image.name);
+  const slices = sliceRanges(support, values);
+  const given = values.map((value) => slices.get(value)?.[0]);
+  if (given.every((z) => z === undefined)) {
+    const where = slice === undefined ? "as it is prepared" : `in slice ${slice + 1}`;
+    throw new VoxgradError(
+      `${image.name}: there is none of ${
+        classes.map(({ name }) => name).join(", ")
+      } ${where}; name another slice or class`,
+    );
+  }
+  const segment = oneShotSegmenter(model, params, { ...own, plan: scanPlan, chunks: 1 });
+  const prediction = await segment(
+    prepared,
+    [support],
+    ranges === "known" ? { ranges: sliceRanges(scan, values) } : {},
+  );
+  return {
+    prediction,
+    places,
+    size: [scan.shape[1], scan.shape[2]],
+    classes: classes.map((of, k) => {
+      const z = given[k];
+      // What is not annotated is not measured.
+      if (z === undefined) {
+        return {
+          given: -1,
+          compared: compareLabels(prediction, label, { classes: [of], labelsPresent: [] })[0],
+          bySlice: [],
+        };
+      }
+      const stored = places.stored(z);
+      return { given: places.shown(stored), ...compareOtherSlices(prediction, label, { of, given: stored, places }) };
+    }),
+  };
+}
+
+/** A support that has kept the labels of one slice alone, named as pictures count slices. */
+function onlySlice<S extends SupportScan>(scan: S, places: SlicePlaces, slice: number, name: string): S {
+  const stored = Array.from({ length: places.count }, (_, index) => index).find((index) =>
+    places.shown(index) === slice
+  );
+  if (stored === undefined) {
+    throw new VoxgradError(`${name}: there is no slice ${slice + 1}; it has ${places.count} along this axis`);
+  }
+  const [z, area] = [places.prepared(stored), scan.shape[1] * scan.shape[2]];
+  return { ...scan, label: scan.label.map((value, i) => (Math.floor(i / area) === z ? value : 0)) };
+}

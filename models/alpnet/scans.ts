@@ -1,0 +1,280 @@
+/** Scans segmented slice by slice from a few labelled slices, by an encoder and its prototypes. */
+import {
+  compile,
+  extractBox,
+  preprocessImage,
+  restoreLabels,
+  slice,
+  softmax,
+  take,
+  Tensor,
+  tensor,
+  VoxgradError,
+} from "../../engine/mod.ts";
+import type { Plan, PreparedCase, Triple, Volume } from "../../engine/mod.ts";
+import * as alpnet from "./alpnet.ts";
+
+/** A scan as the plan prepares it, with labels of which each value above 0 is a class. */
+export interface SupportScan {
+  /** [C, ...shape] */
+  readonly image: Float32Array<ArrayBuffer>;
+  /** [...shape] */
+  readonly label: Uint8Array;
+  readonly shape: readonly [number, number, number];
+}
+
+/** A scan to segment, prepared by the plan. */
+export type QueryScan = Pick<PreparedCase, "id" | "image" | "shape" | "geometry">;
+
+/** First and last slice of a class. */
+export type SliceRange = readonly [first: number, last: number];
+
+export interface OneShotOptions extends Omit<alpnet.FewShotOptions, "ways"> {
+  /** Parts that a class is divided into along the slices, each with a support slice of its own; 3 unless given. */
+  readonly chunks?: number;
+  /** Slices that go through the encoder together; 8 unless given. */
+  readonly batch?: number;
+}
+
+export interface OneShotModel {
+  readonly config: { readonly outputStride: number };
+  apply(params: any, image: Tensor): Tensor;
+}
+
+/**
+ * First and last slice in which labels have a value.
+ *
+ * @returns undefined where no slice has it
+ */
+export function sliceRange(label: ArrayLike<number>, shape: readonly number[], value: number): SliceRange | undefined {
+  const area = shape[1] * shape[2];
+  let [first, last] = [-1, -1];
+  for (let i = 0; i < label.length; i++) {
+    if (label[i] !== value) continue;
+    last = Math.floor(i / area);
+    if (first < 0) first = last;
+  }
+  return first < 0 ? undefined : [first, last];
+}
+
+/** The slices in which each of some values is; values that are in none have no entry. */
+export function sliceRanges(
+  { label, shape }: Pick<SupportScan, "label" | "shape">,
+  values: readonly number[],
+): Map<number, SliceRange> {
+  return new Map(values.flatMap((value): [number, SliceRange][] => {
+    const range = sliceRange(label, shape, value);
+    return range ? [[value, range]] : [];
+  }));
+}
+
+/**
+ * A support that has kept of each class the slice alone that shows most of it.
+ *
+ * @example const segmentFrom = [largestSlices(await preprocessCase(labelled, plan))];
+ */
+export function largestSlices<S extends SupportScan>(support: S): S {
+  const { label, shape } = support;
+  const area = shape[1] * shape[2];
+  const kept = new Uint8Array(label.length);
+  for (const value of new Set(label)) {
+    const counts = Array.from(
+      { length: shape[0] },
+      (_, z) => label.subarray(z * area, (z + 1) * area).filter((each) => each === value).length,
+    );
+    const z = counts.indexOf(Math.max(...counts));
+    for (let i = z * area; i < (z + 1) * area; i++) if (value > 0 && label[i] === value) kept[i] = value;
+  }
+  return { ...support, label: kept };
+}
+
+/** The slice in the middle of part c of a range; where it lacks the class, the nearest that has it. */
+function supportSlice(
+  { label, shape }: SupportScan,
+  value: number,
+  [first, last]: SliceRange,
+  c: number,
+  chunks: number,
+): number {
+  const wanted = first + Math.floor(((last - first + 1) * (2 * c + 1)) / (2 * chunks));
+  const area = shape[1] * shape[2];
+  const shows = (z: number): boolean =>
+    z >= first && z <= last && label.subarray(z * area, (z + 1) * area).includes(value);
+  for (let apart = 0;; apart++) {
+    if (shows(wanted - apart)) return wanted - apart;
+    if (shows(wanted + apart)) return wanted + apart;
+  }
+}
+
+/** Slices are padded to multiples of so many features, lest each scan's size be a program of its own. */
+const FEATURES = 4;
+const upTo = (n: number, stride: number): number => Math.ceil(n / (FEATURES * stride)) * FEATURES * stride;
+
+/** Features along the edges of a prepared scan's slices. */
+export const paddedFeatures = (
+  [, H, W]: Triple | readonly number[],
+  stride: number,
+): [number, number] => [upTo(H, stride) / stride, upTo(W, stride) / stride];
+
+/** Slices [n, C, h, w] of a scan, padded with 0 to [h, w]. */
+function slicesOf(
+  image: Float32Array<ArrayBuffer>,
+  shape: Triple,
+  zs: readonly number[],
+  size: readonly [number, number],
+): Float32Array<ArrayBuffer> {
+  const channels = image.length / (shape[0] * shape[1] * shape[2]);
+  const each = channels * size[0] * size[1];
+  const out = new Float32Array(zs.length * each);
+  zs.forEach((z, n) => extractBox(image, shape, out, { channels, start: [z, 0, 0], size: [1, ...size], at: n * each }));
+  return out;
+}
+
+/**
+ * A function that labels scans by a few labelled slices. A class is divided into parts along the slices of each support,
+ * and the slice in the middle of a part supports the query's slices of that part (the protocol of Ouyang et al., section
+ * 4.1, after Roy et al. 2020). Each class is told from the background by itself; a voxel gets the most likely of those
+ * above one half. Nothing is read back before the last slice is on its way.
+ *
+ * @param params of the encoder
+ * @returns segment(image, supports, options) -> Uint8Array volume on the image's grid, with the supports' values. The image
+ *   is a volume, or a case that the plan has prepared already. `ranges`
+ *   tells the slices of the prepared image that show a class, as the papers measure; without it the query is as long as
+ *   the support: slices at the same height of both scans are compared
+ * @throws VoxgradError where supports show no class, or differ in size from what their labels say
+ * @example
+ * const segment = oneShotSegmenter(encoder, params, { plan, window: 2 });
+ * const labels = await segment(await readVolume("scan.nii.gz"), [await preprocessCase(labelled, plan)]);
+ */
+export function oneShotSegmenter(
+  model: OneShotModel,
+  params: any,
+  { plan, chunks = 3, batch = 8, temperature = 20, ...own }: OneShotOptions & { plan: Plan },
+) {
+  const stride = model.config.outputStride;
+  const { window = 2 } = own;
+  const features = compile((p: any, images: Tensor) => model.apply(p, images));
+  const scores = compile((query: Tensor, index: Tensor, support: Tensor, labels: Tensor) => {
+    const chosen = take(query, index, { axis: 0 });
+    const size = chosen.shape.slice(2).map((n) => n * stride);
+    const classes = alpnet.classPrototypes(support, labels, { ...own, window, ways: 1 });
+    const likely = softmax(alpnet.logits(chosen, classes, { temperature, size }), { axis: 1 });
+    return slice(likely, { start: [0, 1] }).squeeze({ axes: [1] });
+  });
+
+  /** Features of all slices, `batch` of them in each tensor [batch, F, h, w]; the last slice fills up. */
+  async function featuresOf(
+    image: Float32Array<ArrayBuffer>,
+    shape: Triple,
+    size: readonly [number, number],
+  ): Promise<Tensor[]> {
+    const channels = plan.channels.length;
+    const parts: Tensor[] = [];
+    for (let from = 0; from < shape[0]; from += batch) {
+      const some = Array.from({ length: batch }, (_, k) => Math.min(from + k, shape[0] - 1));
+      using images = tensor(slicesOf(image, shape, some, size), { shape: [batch, channels, ...size] });
+      parts.push(await features(params, images));
+    }
+    return parts;
+  }
+
+  return async (
+    image: Volume | QueryScan,
+    supports: readonly SupportScan[],
+    { ranges }: { ranges?: ReadonlyMap<number, SliceRange> } = {},
+  ): Promise<Volume> => {
+    const values = [...new Set(supports.flatMap(({ label }) => [...new Set(label)]))].filter((value) => value > 0).sort(
+      (a, b) => a - b,
+    );
+    if (values.length === 0) {
+      throw new VoxgradError("oneShotSegmenter: the supports show no class; label at least one voxel");
+    }
+    for (const { image: data, label, shape } of supports) {
+      const voxels = shape[0] * shape[1] * shape[2];
+      if (label.length === voxels && data.length === voxels * plan.channels.length) continue;
+      throw new VoxgradError(
+        `oneShotSegmenter: a support of ${shape.join(" x ")} has ${data.length} values and ${label.length} labels`,
+      );
+    }
+    const { image: data, shape, geometry } = "geometry" in image ? image : await preprocessImage(image, plan);
+    const [D, H, W] = shape;
+    const size = [upTo(H, stride), upTo(W, stride)] as const;
+    const supportSize = [0, 1].map((k) => upTo(Math.max(...supports.map((each) => each.shape[k + 1])), stride)) as [
+      number,
+      number,
+    ];
+    const query = await featuresOf(data, shape, size);
+    const held: Tensor[] = [...query];
+    /** Probabilities on their way: of a class, the slices that they are of. */
+    const coming: { k: number; zs: number[]; result: Tensor }[] = [];
+    try {
+      for (const [k, value] of values.entries()) {
+        const showing = supports.filter(({ label }) => label.includes(value));
+        const range = ranges?.get(value);
+        if (ranges && !range) continue;
+        const areas = showing.map((each) => sliceRange(each.label, each.shape, value)!);
+        const chunkOf = (z: number): number => {
+          const [first, last] = range ?? areas[0];
+          const at = range ? z : ((z + 0.5) * showing[0].shape[0]) / D;
+          const part = Math.floor(((at - first) * chunks) / (last - first + 1));
+          return Math.min(chunks - 1, Math.max(0, part));
+        };
+        const [from, to] = range ?? [0, D - 1];
+        for (let c = 0; c < chunks; c++) {
+          const zs = Array.from({ length: to - from + 1 }, (_, n) => from + n).filter((z) => chunkOf(z) === c);
+          if (zs.length === 0) continue;
+          const chosen = showing.map((each, n) => supportSlice(each, value, areas[n], c, chunks));
+          const area = supportSize[0] * supportSize[1];
+          const labels = new Int32Array(showing.length * area);
+          const channels = plan.channels.length;
+          const images = new Float32Array(showing.length * channels * area);
+          showing.forEach((each, n) => {
+            images.set(slicesOf(each.image, [...each.shape], [chosen[n]], supportSize), n * channels * area);
+            extractBox(each.label, each.shape, labels, {
+              channels: 1,
+              start: [chosen[n], 0, 0],
+              size: [1, ...supportSize],
+              at: n * area,
+            });
+          });
+          using supportImages = tensor(images, { shape: [showing.length, channels, ...supportSize] });
+          using supportLabels = tensor(labels.map((each) => Number(each === value)), {
+            shape: [showing.length, ...supportSize],
+          });
+          using supportFeatures = await features(params, supportImages);
+          // Slices of one call come out of one batch of features.
+          for (const [part, of] of query.entries()) {
+            const own = zs.filter((z) => Math.floor(z / batch) === part);
+            if (own.length === 0) continue;
+            using index = tensor(
+              Int32Array.from({ length: batch }, (_, n) => own[Math.min(n, own.length - 1)] - part * batch),
+            );
+            const result = await scores(of, index, supportFeatures, supportLabels);
+            held.push(result);
+            coming.push({ k, zs: own, result });
+          }
+        }
+      }
+      const all = new Float32Array((values.length + 1) * D * H * W).fill(0.5, 0, D * H * W);
+      for (const { k, zs, result } of coming) {
+        const likely = (await result.data()) as Float32Array;
+        zs.forEach((z, n) => {
+          for (let y = 0; y < H; y++) {
+            const at = (n * size[0] + y) * size[1];
+            all.set(likely.subarray(at, at + W), (((k + 1) * D + z) * H + y) * W);
+          }
+        });
+      }
+      const labels = await restoreLabels(all, {
+        classes: values.length + 1,
+        shape,
+        geometry,
+        plan,
+        name: `labels of ${"geometry" in image ? image.id : image.name}`,
+      });
+      return { ...labels, data: Uint8Array.from(labels.data, (k) => (k === 0 ? 0 : values[k - 1])) };
+    } finally {
+      for (const each of held) each.dispose();
+    }
+  };
+}

@@ -1,0 +1,215 @@
+/** What segmentation by labelled scans starts from: an encoder out of its file, and supports made of label maps. */
+import {
+  axisCodes,
+  checkGrid,
+  ConfigError,
+  loadModel,
+  loadParameters,
+  preprocessCase,
+  print,
+  random,
+  RunFolder,
+  wholeLabels,
+} from "../../engine/mod.ts";
+import type { PatientAxis, Plan, PreparedCase, Volume } from "../../engine/mod.ts";
+import * as alpnet from "./alpnet.ts";
+import { largestSlices, oneShotSegmenter } from "./scans.ts";
+
+/** How an encoder compares slices: stored in its model file, as it was trained and measured. */
+export interface FewShotSettings {
+  /** Edge of a prototype's window in features. */
+  readonly window: number;
+  /** Parts of a class along the slices. */
+  readonly chunks: number;
+  /** Local prototypes, or one for each class. */
+  readonly prototypes: "alpnet" | "panet";
+  /** alpha of Eq. 4. */
+  readonly temperature: number;
+  /** See alpnet.classPrototypes. */
+  readonly rule: "code" | "paper";
+}
+
+/** What a user changes of it: 0 and "run" stand for the encoder's own. */
+export interface OneShotSettings {
+  readonly window?: number;
+  readonly chunks?: number;
+  readonly prototypes?: "run" | "alpnet" | "panet";
+}
+
+const DEFAULTS: FewShotSettings = { window: 2, chunks: 3, prototypes: "alpnet", temperature: 20, rule: "code" };
+
+const isCount = (value: unknown): boolean => Number.isInteger(value) && (value as number) >= 1;
+const RIGHT: Readonly<Record<keyof FewShotSettings, (value: any) => boolean>> = {
+  window: isCount,
+  chunks: isCount,
+  prototypes: (value) => value === "alpnet" || value === "panet",
+  temperature: (value) => Number.isFinite(value) && value > 0,
+  rule: (value) => value === "code" || value === "paper",
+};
+
+/** @throws ConfigError that names the file and the setting */
+function checkedSettings(found: Readonly<Record<string, unknown>>, file: string): FewShotSettings {
+  for (const [key, right] of Object.entries(RIGHT)) {
+    if (!right(found[key])) {
+      throw new ConfigError(
+        `${file}: its few-shot setting ${key} is ${JSON.stringify(found[key])?.slice(0, 80)}; train again`,
+      );
+    }
+  }
+  return found as unknown as FewShotSettings;
+}
+
+/**
+ * The settings of an encoder whose file has none, as voxgrad wrote before 0.2: those of config.json in its run folder, or
+ * else usual ones, with a word in the log.
+ */
+async function settingsBeside(path: string): Promise<FewShotSettings> {
+  const folder = path.endsWith(".safetensors")
+    ? path.replace(/(^|\/)[^/]*$/, "") || "."
+    : path.replace(/(?<=.)\/+$/, "");
+  const config = await new RunFolder(folder.replace(/\/fold_\d+$/, "")).readJson("config.json");
+  const { testWindow: window, chunks, temperature, rule, arm } = config?.options ?? {};
+  const prototypes = ["panet", "ssl-panet"].includes(arm) ? "panet" as const : "alpnet" as const;
+  if (window !== undefined) {
+    return checkedSettings({ ...DEFAULTS, window, chunks, temperature, rule, prototypes }, `${folder}/config.json`);
+  }
+  print(
+    `${path}: it does not say how the encoder was measured; window ${DEFAULTS.window}, ${DEFAULTS.chunks} chunks and local prototypes are taken`,
+  );
+  return DEFAULTS;
+}
+
+/** The encoder's settings with what a user changes of them, as options of oneShotSegmenter. */
+export function fewShotOptions(own: FewShotSettings, asked: OneShotSettings = {}) {
+  const prototypes = asked.prototypes === "alpnet" || asked.prototypes === "panet" ? asked.prototypes : own.prototypes;
+  return {
+    window: asked.window || own.window,
+    chunks: asked.chunks || own.chunks,
+    temperature: own.temperature,
+    rule: own.rule,
+    ...(prototypes === "panet" && { foreground: "mask" as const, background: "mask" as const }),
+  };
+}
+
+/** A trained encoder and how scans come to it. */
+export interface OneShot {
+  readonly plan: Plan;
+  readonly segment: ReturnType<typeof oneShotSegmenter>;
+}
+
+/**
+ * An encoder that scripts/train_alpnet.ts has trained.
+ *
+ * @param run its run folder, or model.safetensors
+ * @throws ConfigError where the file holds another network, or settings that are none; what `loadModel` throws
+ */
+export async function loadEncoder(run: string) {
+  const { description, tensors } = await loadModel(run);
+  const { network, architecture, plan, fewShot } = description;
+  if (network !== "alpnetEncoder") throw new ConfigError(`${run}: it holds a ${network}; name a run of train_alpnet`);
+  const model = alpnet.encoder(architecture);
+  const settings = fewShot ? checkedSettings(fewShot, run) : await settingsBeside(run);
+  return {
+    model,
+    params: loadParameters(model.init(random.key(0)), tensors),
+    plan,
+    tensors,
+    settings,
+    description: { network, architecture },
+  };
+}
+
+/**
+ * The segmenter of an encoder that scripts/train_alpnet.ts has trained.
+ *
+ * @param run its run folder, or model.safetensors
+ * @param asked what is to be otherwise than the encoder was measured
+ * @throws as loadEncoder
+ * @example const { plan, segment } = await loadOneShot("runs/encoder");
+ */
+export async function loadOneShot(run: string, asked: OneShotSettings = {}): Promise<OneShot> {
+  const { model, params, plan, settings } = await loadEncoder(run);
+  return { plan, segment: oneShotSegmenter(model, params, { plan, ...fewShotOptions(settings, asked) }) };
+}
+
+/** Letters of both directions along the axes [z, y, x] of a scan turned to RAS. */
+const LETTERS = ["SI", "AP", "RL"] as const;
+
+/** Which stored axis (0 x, 1 y, 2 z) becomes prepared axis k. */
+export const storedAxis = (
+  { affine }: Pick<Volume, "affine">,
+  { orientation, transpose }: Pick<Plan, "orientation" | "transpose">,
+  k: number,
+): 0 | 1 | 2 => {
+  const axis = transpose[k];
+  if (orientation === "stored") return (2 - axis) as 0 | 1 | 2;
+  return [...axisCodes(affine)].findIndex((code) => LETTERS[axis].includes(code)) as 0 | 1 | 2;
+};
+
+/** The axis of the patient that a stored axis is nearest to. */
+export const patientAxis = ({ affine }: Pick<Volume, "affine">, stored: 0 | 1 | 2): PatientAxis =>
+  LETTERS.find((both) => both.includes(axisCodes(affine)[stored]))![0] as PatientAxis;
+
+/**
+ * Along which axis of a volume the encoder takes slices.
+ *
+ * @returns storage: 0, 1 or 2 for x, y or z of the volume; patient: the axis nearest to it
+ */
+export function sliceAxis(image: Pick<Volume, "affine">, plan: Plan): { storage: 0 | 1 | 2; patient: PatientAxis } {
+  const storage = storedAxis(image, plan, 0);
+  return { storage, patient: patientAxis(image, storage) };
+}
+
+/** Labels of which some classes also fill the slices beside theirs, as many as lie within half a slice of the plan. */
+function thickened(label: Volume, values: readonly number[], plan: Plan): Volume {
+  const { storage } = sliceAxis(label, plan);
+  const [X, Y] = label.shape;
+  const [stride, size] = [[1, X, X * Y][storage], label.shape[storage]];
+  const reach = Math.ceil(plan.spacing[0] / label.spacing[storage] / 2);
+  const data = Uint8Array.from(label.data);
+  for (let i = 0; i < data.length; i++) {
+    const value = label.data[i];
+    if (!values.includes(value)) continue;
+    const at = Math.floor(i / stride) % size;
+    for (let n = Math.max(0, at - reach); n <= Math.min(size - 1, at + reach); n++) {
+      const beside = i + (n - at) * stride;
+      if (data[beside] === 0) data[beside] = value;
+    }
+  }
+  return { ...label, data };
+}
+
+/**
+ * A labelled scan as the encoder sees it. A class that is on so few slices that it would be lost, for the encoder's are
+ * further apart, is taken to fill the next one.
+ *
+ * @param support label: values from 0 to 255 on the grid of the image
+ * @param options slices: "largest" keeps of each class the slice alone that shows most of it; "chunks" unless given
+ * @returns lost: which class is lost all the same, and why, in words
+ * @throws ConfigError, DatasetError for labels that are no such numbers; DatasetError where the grids differ
+ * @example const { support } = await prepareSupport({ id: "first", image, label: await readLabelVolume("organ.nii.gz") }, plan);
+ */
+export async function prepareSupport(
+  { id, image, label: stored }: { id: string; image: Volume; label: Volume },
+  plan: Plan,
+  { slices = "chunks" }: { slices?: "chunks" | "largest" } = {},
+): Promise<{ support: PreparedCase; lost?: string }> {
+  checkGrid(image, stored, 0.05);
+  const given = wholeLabels(stored);
+  for (const value of given.data) {
+    if (Number.isInteger(value) && value >= 0 && value < 256) continue;
+    throw new ConfigError(`${given.name}: it holds ${value}; labels are whole numbers from 0 to 255`);
+  }
+  const label: Volume = { ...given, data: Uint8Array.from(given.data) };
+  const values = [...new Set(label.data as Iterable<number>)].filter((value) => value > 0);
+  const missing = ({ label }: PreparedCase): number[] => values.filter((value) => !label.includes(value));
+  let support = await preprocessCase({ id, image, label }, plan);
+  const thin = missing(support);
+  if (thin.length > 0) support = await preprocessCase({ id, image, label: thickened(label, thin, plan) }, plan);
+  if (slices === "largest") support = largestSlices(support);
+  const [first] = missing(support);
+  if (first === undefined) return { support };
+  const size = plan.spacing.map((mm) => Number(mm.toPrecision(3))).join(" x ");
+  const where = `in what the encoder sees, voxels of ${size} mm where the scan is not 0`;
+  return { support, lost: `${given.name}: nothing of class ${first} is left ${where}; label more of it` };
+}

@@ -1,0 +1,404 @@
+/**
+ * Figures of the CoLab paper (Li et al. 2022) for a training with context labels: the logit plane (its Fig. 3), maps of the
+ * context labels (Fig. 8) and their intensities (Fig. 11). Cases are read slab by slab, so that no more than a few planes
+ * of logits ever exist; what is kept of a case is a byte a voxel for each map, and the logits of the voxels drawn.
+ */
+import {
+  compile,
+  concat,
+  Histogram,
+  histogramSvg,
+  labelColour,
+  overlaySvg,
+  preparedVolume,
+  Prng,
+  scatterSvg,
+  slice,
+  slidingWindowSlabs,
+  Tensor,
+  tensor,
+  voxelCount,
+  VoxgradError,
+} from "../../engine/mod.ts";
+import type { CaseGeometry, Figure, Network, OverlayCase, Plan, Point, SampleCase } from "../../engine/mod.ts";
+
+type Voxels = Uint8Array<ArrayBuffer>;
+
+/** A prepared case; channels beyond the plan's are for `contextsOf`. */
+export type FigureCase = SampleCase & { readonly geometry?: CaseGeometry };
+
+/** Colour of the background in the figures; ROI classes and contexts have those of labels. */
+const BACKGROUND = "#7d8ca3";
+/** Points of a group in a panel. */
+const POINTS = 1500;
+
+/** One ROI class on the logit plane: x is its logit, y the largest other one. */
+export interface LogitPlane {
+  /** Some voxels of the class, and some of all others. */
+  readonly positives: Point[];
+  readonly negatives: Point[];
+  /** Voxels of the class and of the others in all, and how many of each are on the wrong side of x = y. */
+  positive: number;
+  negative: number;
+  falseNegative: number;
+  falsePositive: number;
+}
+
+/** What the figures need of a case. Maps are in the order of `item.label`. */
+export interface FigureMaps {
+  readonly item: FigureCase;
+  /** By ROI class. */
+  readonly planes: readonly LogitPlane[];
+  /** 0 background, from 1 the ROI classes. */
+  readonly prediction: Voxels;
+  /** Contexts from 1 that the network was taught, and that it sees; 0 for ROI and far background. */
+  readonly taught?: Voxels;
+  readonly seen?: Voxels;
+}
+
+/**
+ * Up to `count` voxels whose label is `value`, or is not, each as likely: their indices, ascending.
+ *
+ * @example sampleVoxels(new Prng(1), label, { value: 1, equal: false, count: 500 });
+ */
+export function sampleVoxels(
+  prng: Prng,
+  label: ArrayLike<number>,
+  options: { value: number; equal: boolean; count: number },
+): Uint32Array {
+  const { value, equal, count } = options;
+  let all = 0;
+  for (let i = 0; i < label.length; i++) if ((label[i] === value) === equal) all++;
+  // Floyd's choice of ranks among the voxels that match: as many draws as are wanted.
+  const ranks = new Set<number>();
+  for (let last = Math.max(0, all - count); last < all; last++) {
+    const rank = prng.integer(last + 1);
+    ranks.add(ranks.has(rank) ? last : rank);
+  }
+  const chosen = new Uint32Array(ranks.size);
+  let [rank, at] = [0, 0];
+  for (let i = 0; i < label.length; i++) {
+    if ((label[i] === value) === equal && ranks.has(rank++)) chosen[at++] = i;
+  }
+  return chosen;
+}
+
+export interface MapOptions {
+  /** ROI classes c and contexts t. */
+  readonly rois: number;
+  readonly contexts: number;
+  /** Whether the background comes before the ROI classes, as in a network without contexts; after them unless given. */
+  readonly backgroundFirst?: boolean;
+  /** Whether outputs carry, behind the logits, context probabilities and the mask. */
+  readonly withContexts?: boolean;
+  /** Points of each group that this case gives to the logit plane. */
+  readonly points: number;
+  readonly prng: Prng;
+}
+
+/**
+ * Maps and logits of a case out of a network's outputs, which come in slabs: logits of ROI classes and contexts, then,
+ * `withContexts`, context probabilities [t] and the mask [1]. A voxel has its likeliest context: as taught, where the mask is
+ * above 1/2; as predicted, everywhere, but the first context, which is the far background's class too, only there.
+ *
+ * @param slabs [channels, depth, H, W] in order
+ * @throws VoxgradError for outputs that are not finite
+ */
+export async function figureMaps(
+  item: FigureCase,
+  slabs: AsyncIterable<{ readonly start: number; readonly depth: number; readonly data: Float32Array }>,
+  options: MapOptions,
+): Promise<FigureMaps> {
+  const { rois, contexts, backgroundFirst = false, withContexts = false, points, prng } = options;
+  const { label, shape } = item;
+  const empty = (): Voxels => new Uint8Array(label.length);
+  const prediction = empty();
+  const [taught, seen] = withContexts ? [empty(), empty()] : [undefined, undefined];
+  const planes = Array.from({ length: rois }, (): LogitPlane => {
+    return { positives: [], negatives: [], positive: 0, negative: 0, falseNegative: 0, falsePositive: 0 };
+  });
+  const drawn = planes.map((_, k) => {
+    const of = (equal: boolean) =>
+      sampleVoxels(prng.fork(2 * k + Number(equal)), label, { value: k + 1, equal, count: points });
+    return { positives: of(true), negatives: of(false) };
+  });
+  const K = rois + contexts;
+  const [firstRoi, firstContext] = backgroundFirst ? [contexts, 0] : [0, rois];
+  // Contexts first, so that of equal logits the background's counts, as in a prediction.
+  const order = Array.from({ length: K }, (_, k) => (k < contexts ? firstContext + k : firstRoi + k - contexts));
+  for await (const { start, depth, data } of slabs) {
+    const count = depth * shape[1] * shape[2];
+    const first = start * shape[1] * shape[2];
+    /** The likeliest of t channels from `from` on, counted from 1. */
+    const likeliest = (from: number, i: number): number => {
+      let top = 0;
+      for (let c = 1; c < contexts; c++) if (data[(from + c) * count + i] > data[(from + top) * count + i]) top = c;
+      return top + 1;
+    };
+    for (let i = 0; i < count; i++) {
+      const voxel = first + i;
+      let best = -1;
+      let most = -Infinity;
+      let second = -Infinity;
+      for (const channel of order) {
+        const z = data[channel * count + i];
+        if (!Number.isFinite(z)) {
+          throw new VoxgradError(`figureMaps: ${item.id}: a logit is ${z}; the training has diverged`);
+        }
+        if (z > most) {
+          second = most;
+          most = z;
+          best = channel;
+        } else if (z > second) second = z;
+      }
+      const isRoi = best >= firstRoi && best < firstRoi + rois;
+      prediction[voxel] = isRoi ? best - firstRoi + 1 : 0;
+      for (let k = 0; k < rois; k++) {
+        const plane = planes[k];
+        const is = label[voxel] === k + 1;
+        const said = prediction[voxel] === k + 1;
+        plane[is ? "positive" : "negative"]++;
+        if (is !== said) plane[is ? "falseNegative" : "falsePositive"]++;
+        const group = is ? "positives" : "negatives";
+        if (drawn[k][group][plane[group].length] === voxel) {
+          plane[group].push([data[(firstRoi + k) * count + i], said ? second : most]);
+        }
+      }
+      if (!taught || !seen) continue;
+      const near = data[(K + contexts) * count + i] > 0.5;
+      if (label[voxel] === 0 && near) taught[voxel] = likeliest(K, i);
+      const context = isRoi ? 0 : likeliest(firstContext, i);
+      if (context > 1 || near) seen[voxel] = context;
+    }
+  }
+  return { item, planes, prediction, taught, seen };
+}
+
+const grouped = (n: number): string => String(n).replace(/\B(?=(\d{3})+$)/g, ",");
+
+/** Names of a task's classes: those of the ROI, and the contexts. */
+export interface FigureNames {
+  readonly rois: readonly string[];
+  readonly contexts: readonly string[];
+}
+
+/**
+ * The logit plane: each voxel by the logit of a ROI class and the largest other one, a panel for each class and set of
+ * cases. Voxels below the line x = y are predicted as the class.
+ *
+ * @param sets cases by name, such as "3 held-out cases"
+ * @example const svg = logitPlaneSvg({ "3 held-out cases": maps }, names);
+ */
+export function logitPlaneSvg(sets: Readonly<Record<string, readonly FigureMaps[]>>, names: FigureNames): string {
+  const rest = names.rois.length === 1 ? "background" : "all else";
+  const panels = Object.entries(sets).flatMap(([set, maps]) =>
+    names.rois.map((name, k) => {
+      const planes = maps.map(({ planes: own }) => own[k]);
+      const sum = (key: "positive" | "negative" | "falsePositive" | "falseNegative"): string =>
+        grouped(planes.reduce((total, plane) => total + plane[key], 0));
+      return {
+        title: names.rois.length === 1 ? set : `${name}, ${set}`,
+        notes: [
+          `${sum("falsePositive")} false positives of ${sum("negative")} voxels`,
+          `${sum("falseNegative")} false negatives of ${sum("positive")}`,
+        ],
+        groups: [
+          { name: rest, colour: BACKGROUND, points: planes.flatMap(({ negatives }) => negatives) },
+          { name, colour: labelColour(k + 1), points: planes.flatMap(({ positives }) => positives) },
+        ],
+      };
+    })
+  );
+  return scatterSvg(panels, {
+    xLabel: "logit of the ROI class",
+    yLabel: "largest other logit",
+    diagonal: "decision boundary",
+  });
+}
+
+/** Maps of the contexts that the network was taught, and of those that it sees, over slices; a row each. */
+export function contextMapsSvg(
+  maps: readonly FigureMaps[],
+  names: FigureNames,
+  options: { slices?: number } = {},
+): string {
+  const rows = maps.flatMap(({ item, prediction, taught, seen }): OverlayCase[] => {
+    const image = preparedVolume(item);
+    const shared = { image, reference: item.label, prediction };
+    return [
+      { name: `${item.id}, contexts taught`, ...shared, context: taught },
+      { name: `${item.id}, contexts predicted`, ...shared, context: seen },
+    ];
+  });
+  return overlaySvg(rows, { labels: ["background", ...names.rois], contexts: names.contexts, ...options });
+}
+
+/** Values between which 99 of 100 voxels lie, of some voxels of each case. */
+function middleOf(images: readonly Float32Array[]): [number, number] {
+  const some = Float32Array.from(
+    images.flatMap((image) => {
+      const step = Math.max(1, Math.floor(image.length / 20_000));
+      return Array.from({ length: Math.ceil(image.length / step) }, (_, i) => image[i * step]);
+    }),
+  ).sort();
+  const at = (share: number): number => some[Math.round(share * (some.length - 1))] ?? 0;
+  const [low, high] = [at(0.005), at(0.995)];
+  return high > low ? [low, high] : [low - 0.5, low + 0.5];
+}
+
+/**
+ * Densities of the prepared intensities in the ROI, the background, and each context as taught and as predicted, over the
+ * voxels of all cases; a row of panels for each channel.
+ *
+ * @param channels names of the image's channels, the first of each case
+ */
+export function intensitiesSvg(maps: readonly FigureMaps[], names: FigureNames, channels: readonly string[]): string {
+  const imageOf = ({ item }: FigureMaps, channel: number): Float32Array => {
+    const count = voxelCount(item.shape);
+    return item.image.subarray(channel * count, (channel + 1) * count);
+  };
+  const range = middleOf(channels.flatMap((_, channel) => maps.map((each) => imageOf(each, channel))));
+  // By Rice's rule, of the ROI, which is the smallest group: with more bins its density would be noise.
+  const roiVoxels = maps.reduce((sum, { planes }) => sum + planes.reduce((n, plane) => n + plane.positive, 0), 0);
+  const bins = Math.min(60, Math.max(20, Math.ceil(2 * Math.cbrt(roiVoxels))));
+  const panels = channels.flatMap((channelName, channel) => {
+    const make = (list: readonly string[]): Histogram[] => list.map(() => new Histogram({ range, bins }));
+    const [rois, taught, seen] = [make(names.rois), make(names.contexts), make(names.contexts)];
+    const background = new Histogram({ range, bins });
+    for (const each of maps) {
+      const image = imageOf(each, channel);
+      for (let i = 0; i < image.length; i++) {
+        const value = each.item.label[i];
+        (value > 0 ? rois[value - 1] : background).add(image[i]);
+        if (each.taught![i] > 0) taught[each.taught![i] - 1].add(image[i]);
+        if (each.seen![i] > 0) seen[each.seen![i] - 1].add(image[i]);
+      }
+    }
+    const groupsOf = (list: readonly string[], all: readonly Histogram[], first: number) =>
+      list.map((name, k) => ({ name, histogram: all[k], colour: labelColour(first + k) }));
+    const regions = groupsOf(names.rois, rois, 1);
+    const title = (text: string): string => (channels.length > 1 ? `${channelName}: ${text}` : text);
+    return [
+      {
+        title: title("ROI and background"),
+        groups: [{ name: "background", histogram: background, colour: BACKGROUND }, ...regions],
+      },
+      {
+        title: title("contexts taught"),
+        groups: [...groupsOf(names.contexts, taught, names.rois.length + 1), ...regions],
+      },
+      {
+        title: title("contexts predicted"),
+        groups: [...groupsOf(names.contexts, seen, names.rois.length + 1), ...regions],
+      },
+    ];
+  });
+  return histogramSvg(panels, { xLabel: "normalised intensity" });
+}
+
+export interface FigureOptions {
+  readonly plan: Plan;
+  readonly contexts: number;
+  /** The network as it was trained, with an output for each ROI class and context. */
+  readonly network: Network;
+  readonly params: any;
+  /** Whether the background is the network's first output, as without contexts. */
+  readonly backgroundFirst?: boolean;
+  /**
+   * The labels of a patch: context probabilities q [N, t, ...space] and the mask [N, ...space] of an image and the further
+   * channels of the cases. Without it there are no maps and no intensities.
+   */
+  readonly contextsOf?: (omega: any, image: Tensor, extra: Tensor) => { q: Tensor; mask: Tensor };
+  /** The generator's parameters, for `contextsOf`. */
+  readonly omega?: any;
+  readonly heldOut: readonly FigureCase[];
+  readonly training?: readonly FigureCase[];
+  readonly seed?: number;
+}
+
+/**
+ * The figures of a training: the logit plane, and with contexts their maps and intensities, of the held-out cases (of the
+ * training's where none is held out). Each case is read once, by network and generator together.
+ *
+ * @returns for `writeFigure`; the same bytes for the same parameters, cases and seed
+ * @example
+ * for (const figure of await colabFigures({ plan, contexts: 1, network, params, heldOut, backgroundFirst: true })) {
+ *   await writeFigure(run, figure);
+ * }
+ */
+export async function colabFigures(options: FigureOptions): Promise<Figure[]> {
+  const { plan, contexts, network, params, contextsOf, omega = [], heldOut, training = [], seed = 0 } = options;
+  const channels = plan.channels.length;
+  const rois = plan.labels.length - 1;
+  const outputs = compile((p: any, o: any, patches: Tensor) => {
+    const [N, all, ...space] = patches.shape as [number, number, ...number[]];
+    const image = slice(patches, { end: [N, channels] });
+    const out = network.apply(p, image, { train: false });
+    const logits = (out instanceof Tensor ? out : out[0]).cast("f32");
+    if (!contextsOf) return logits;
+    const { q, mask } = contextsOf(o, image, slice(patches, { start: [0, channels], end: [N, all] }));
+    return concat([logits, q.cast("f32"), mask.cast("f32").reshape({ shape: [N, 1, ...space] })], { axis: 1 });
+  });
+  const read = (item: FigureCase, of: number): Promise<FigureMaps> => {
+    const slabs = slidingWindowSlabs(
+      { data: item.image, shape: [item.channels, ...item.shape] },
+      {
+        patch: plan.patch,
+        classes: rois + contexts + (contextsOf ? contexts + 1 : 0),
+        predict: async (patches) => {
+          using image = tensor(patches, { shape: [1, item.channels, ...plan.patch] });
+          using result = await outputs(params, omega, image);
+          return (await result.data()) as Float32Array;
+        },
+      },
+    );
+    const prng = new Prng(seed).fork("figures").fork(item.id);
+    const points = Math.ceil(POINTS / of);
+    const { backgroundFirst } = options;
+    return figureMaps(item, slabs, {
+      rois,
+      contexts,
+      backgroundFirst,
+      withContexts: contextsOf !== undefined,
+      points,
+      prng,
+    });
+  };
+  const sets: Record<string, FigureMaps[]> = {};
+  for (const [kind, items] of [["held-out", heldOut], ["training", training]] as const) {
+    const name = `${items.length} ${kind} case${items.length === 1 ? "" : "s"}`;
+    for (const item of items) (sets[name] ??= []).push(await read(item, items.length));
+  }
+  const [cases, shown] = Object.entries(sets)[0] ?? [];
+  if (!shown) return [];
+  const names: FigureNames = {
+    rois: plan.labels.slice(1),
+    contexts: Array.from({ length: contexts }, (_, k) => `context ${k + 1}`),
+  };
+  const figures: Figure[] = [{
+    name: "logits",
+    title: "Logit plane",
+    caption:
+      "Each dot is a voxel by the logit of the ROI class and the largest other logit; below the line it is predicted as the " +
+      `ROI. At most ${POINTS} voxels of a group are drawn, chosen at random; the counts are of all voxels of the cases.`,
+    svg: logitPlaneSvg(sets, names),
+  }];
+  if (!contextsOf) return figures;
+  const which =
+    "A voxel has its likeliest context: as taught, where the mask around the ROI is above 1/2; as predicted, " +
+    "everywhere, but context 1, which is the far background's class too, only there.";
+  figures.push({
+    name: "context_maps",
+    title: "Context labels",
+    caption:
+      `Contexts that the network was taught, and that it predicts, in ${cases} at the plan's resolution. ${which}`,
+    svg: contextMapsSvg(shown, names),
+  }, {
+    name: "intensities",
+    title: "Intensities of ROI and contexts",
+    caption:
+      `Density of the normalised intensities over the voxels of ${cases}, between their 0.5 and 99.5 percentiles. ${which}`,
+    svg: intensitiesSvg(shown, names, plan.channels.map(({ name }) => name)),
+  });
+  return figures;
+}

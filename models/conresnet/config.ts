@@ -1,0 +1,150 @@
+/** The configuration of a ConResNet: what may be left out filled in, what cannot be refused. */
+import { Tensor } from "../../engine/mod.ts";
+import { type ResidualAxis, spaceAxis } from "./axis.ts";
+import { need, shown } from "../partial/groups.ts";
+
+export interface ConResNetConfig {
+  readonly inputChannels: number;
+  /** Outputs of the segmentation: regions (a sigmoid each), or with `multiClass` classes with the background. */
+  readonly classes: number;
+  /** Channels at every scale, finest first. Default [32, 64, 128, 256]. */
+  readonly features?: readonly number[];
+  /**
+   * Residual blocks at every scale, finest first, and last those of the dilated stage, which has the coarsest scale; so
+   * one number more than `features`. Default 1, 2, 2, ...
+   */
+  readonly blocks?: readonly number[];
+  /** Groups of the group norms, a divisor of all features. Default 8. */
+  readonly groups?: number;
+  /** Dilation of the last stage. Default 2. */
+  readonly dilation?: number;
+  /** Probability with which a channel before the decoder is dropped in training. Default 0.1. */
+  readonly dropout?: number;
+  /** Whether kernels but those of the heads are standardised as they are used. Default true. */
+  readonly weightStandardization?: boolean;
+  /** Context residual mapping: the second decoder. Default true; false is the paper's baseline. */
+  readonly mapping?: boolean;
+  /** Context attention mapping: the second decoder's gate on the first. Default as `mapping`, which it needs. */
+  readonly attention?: boolean;
+  /** Along which axis slices are compared. Default "axial". */
+  readonly axis?: ResidualAxis;
+  /**
+   * Classes exclude each other and the first is the background: residuals are of the others alone, so their heads have
+   * classes - 1 outputs. Default false.
+   */
+  readonly multiClass?: boolean;
+  /** Also have the parameters that the published code makes and never uses. Default false. */
+  readonly unusedLayers?: boolean;
+}
+
+/** Every entry written out. */
+export type ResolvedConResNet = Required<ConResNetConfig>;
+
+/** What the paper's ablation compares (Table III): all, no attention, neither attention nor residual mapping. */
+export const conResNetArms = {
+  full: {},
+  mapping: { attention: false },
+  baseline: { mapping: false },
+} as const satisfies Record<string, Partial<ConResNetConfig>>;
+
+const KEYS = [
+  "inputChannels",
+  "classes",
+  "features",
+  "blocks",
+  "groups",
+  "dilation",
+  "dropout",
+  "weightStandardization",
+  "mapping",
+  "attention",
+  "axis",
+  "multiClass",
+  "unusedLayers",
+];
+
+const isWhole = (n: unknown, least = 1): boolean => Number.isInteger(n) && (n as number) >= least;
+
+/** Checks a configuration and fills in its defaults. */
+export function resolveConResNet(config: ConResNetConfig): ResolvedConResNet {
+  const check = (condition: boolean, message: () => string): void => need(condition, "conResNet", message);
+  const stray = Object.keys(config).find((key) => !KEYS.includes(key));
+  check(stray === undefined, () => `the configuration has no entry ${stray}; it takes ${KEYS.join(", ")}`);
+  const { features = [32, 64, 128, 256], mapping = true } = config;
+  check(
+    Array.isArray(features) && features.length >= 2 && features.every((n) => isWhole(n)),
+    () => `features lists the channels of two scales or more, got ${shown(features)}`,
+  );
+  const resolved: ResolvedConResNet = {
+    inputChannels: config.inputChannels,
+    classes: config.classes,
+    features: [...features],
+    blocks: config.blocks ?? [1, ...features.map(() => 2)],
+    groups: config.groups ?? 8,
+    dilation: config.dilation ?? 2,
+    dropout: config.dropout ?? 0.1,
+    weightStandardization: config.weightStandardization ?? true,
+    mapping,
+    attention: config.attention ?? mapping,
+    axis: config.axis ?? "axial",
+    multiClass: config.multiClass ?? false,
+    unusedLayers: config.unusedLayers ?? false,
+  };
+  for (const key of ["inputChannels", "groups", "dilation"] as const) {
+    check(isWhole(resolved[key]), () => `${key} is a whole number >= 1, got ${shown(resolved[key])}`);
+  }
+  for (const key of ["weightStandardization", "mapping", "attention", "multiClass", "unusedLayers"] as const) {
+    check(typeof resolved[key] === "boolean", () => `${key} is true or false, got ${shown(resolved[key])}`);
+  }
+  const { classes, multiClass, blocks, groups, dropout } = resolved;
+  check(
+    isWhole(classes, multiClass ? 2 : 1),
+    () =>
+      `classes is a whole number >= ${multiClass ? "2 with multiClass, the background counts" : 1}, got ${
+        shown(classes)
+      }`,
+  );
+  check(
+    Array.isArray(blocks) && blocks.length === features.length + 1 && blocks.every((n) => isWhole(n)),
+    () =>
+      `blocks lists whole numbers >= 1, one per scale and one for the dilated stage, ${features.length + 1}, ` +
+      `got ${shown(blocks)}`,
+  );
+  check(
+    features.every((n) => n % groups === 0),
+    () => `groups divides all features ${shown(features)}, got ${groups}; give another number of groups`,
+  );
+  check(dropout >= 0 && dropout < 1, () => `dropout is a number in [0, 1), got ${shown(dropout)}`);
+  check(
+    mapping || !resolved.attention,
+    () => "attention is made from the context residuals: it needs mapping, or attention: false",
+  );
+  spaceAxis("conResNet", resolved.axis);
+  return resolved;
+}
+
+/** Refuses an input of another rank or number of channels, and one of which too little is left to normalise. */
+export function checkConResNetInput(c: ResolvedConResNet, input: unknown): asserts input is Tensor {
+  need(
+    input instanceof Tensor && input.rank === 5 && input.shape[1] === c.inputChannels && input.size > 0,
+    "conResNet",
+    () =>
+      `the input is [N, ${c.inputChannels}, depth, height, width], got ${
+        input instanceof Tensor ? `[${input.shape.join(", ")}]` : shown(input)
+      }`,
+  );
+  const scales = c.features.length - 1;
+  const coarsest = (input as Tensor).shape.slice(2).map((n) => Math.ceil(n / 2 ** scales));
+  const [channels, voxels] = [c.features.at(-1)! / c.groups, coarsest.reduce((a, b) => a * b, 1)];
+  need(
+    channels * voxels > 1,
+    "conResNet",
+    () =>
+      `of the input [${
+        (input as Tensor).shape.join(", ")
+      }] one voxel is left at the coarsest scale, and a group of one ` +
+      `channel there is one value, which has no variance; use an axis larger than ${
+        2 ** scales
+      }, fewer groups or scales`,
+  );
+}

@@ -1,0 +1,302 @@
+/**
+ * ConResNet (Zhang et al., "Inter-slice context residual learning for 3D medical image segmentation", 2021): an encoder
+ * of residual blocks with two decoders. The second predicts where neighbouring slices of the segmentation differ, from
+ * differences of the first decoder's features, and gates the first with what it finds.
+ *
+ * Parameter paths are the names of the published PyTorch state dict, whose numbers are the channels of its full width;
+ * they stay whatever the width, and go on in the same way at greater depth.
+ */
+import { checkpoint, mul, nn, relu, resize, sigmoid, type Tensor, weightStandardize } from "../../engine/mod.ts";
+import { sliceResidual, spaceAxis } from "./axis.ts";
+import { checkConResNetInput, type ConResNetConfig, resolveConResNet, type ResolvedConResNet } from "./config.ts";
+import { need } from "../partial/groups.ts";
+import type { Model } from "../unet/unet.ts";
+
+export type { ConResNetConfig, ResolvedConResNet } from "./config.ts";
+
+/** What one context residual module computes. */
+export interface ContextMaps {
+  /** F, the segmentation decoder's features before the gate (Eq. 3). */
+  readonly features: Tensor;
+  /** O_seg, after it (Eq. 6); F itself without attention. */
+  readonly gated: Tensor;
+  /** sigmoid(O_res), the attention (Eq. 6); null without mapping. */
+  readonly attention: Tensor | null;
+}
+
+export interface ConResNetApplyOptions {
+  /** Drop channels before the decoder; needs a key unless the configuration's dropout is 0. */
+  readonly train?: boolean;
+  readonly key?: Tensor;
+  /**
+   * Keep less for the derivative and compute the encoder's stages, and the decoders' norms and activations, once more.
+   */
+  readonly checkpoint?: boolean;
+}
+
+export interface ConResNet extends Model<Tensor[], ResolvedConResNet> {
+  /**
+   * @param input [N, inputChannels, D, H, W] of any size
+   * @returns logits at full size: the segmentation [N, classes, D, H, W], then with mapping the residuals of the
+   *   scales, finest first, [N, classes (less one with multiClass), D, H, W]
+   */
+  apply(params: any, input: Tensor, options?: ConResNetApplyOptions): Tensor[];
+  /** What the modules of the decoder compute, finest first: for figures such as the paper's 6 and 7. */
+  contextMaps(params: any, input: Tensor): ContextMaps[];
+  /** Names of the published parameters that take no part, to be given to loadParameters as `ignore`. */
+  readonly unused: RegExp;
+}
+
+const KERNEL = [3, 3, 3];
+const POINT = [1, 1, 1];
+
+const plainParameters = (inputs: number, outputs: number, kernel = KERNEL): any =>
+  nn.convParameters(inputs, outputs, kernel, { bias: false, a: 0 });
+const headParameters = (inputs: number, outputs: number): any => [nn.convParameters(inputs, outputs, POINT, { a: 0 })];
+
+/** Widths that the published names are made of, at any width and depth. */
+const nominal = (scale: number): number => 32 * 2 ** scale;
+const entering = (scale: number): string => `conv_${nominal(scale - 1)}_${nominal(scale)}`;
+
+/** One scale of the decoders, coarsest first in lists of them. */
+interface Scale {
+  /** Power of two: how much coarser than the input. */
+  readonly factor: number;
+  readonly inputs: number;
+  readonly outputs: number;
+  /** The coarsest: its residuals come from the image. */
+  readonly first: boolean;
+  /** Whether the residuals of the scale before have to be mapped to this one's channels. */
+  readonly maps: boolean;
+}
+
+function scalesOf({ features }: ResolvedConResNet): Scale[] {
+  const scale = (s: number): Scale => {
+    const [inputs, outputs] = [features[s], features[Math.max(0, s - 1)]];
+    const first = s === features.length - 2;
+    return { factor: 2 ** s, inputs, outputs, first, maps: !first && inputs !== outputs };
+  };
+  return features
+    .slice(0, -1)
+    .map((_, s) => scale(s))
+    .reverse();
+}
+
+/** What both decoders have at one scale; residuals with mapping alone. */
+interface Decoded {
+  readonly features: Tensor;
+  readonly gated: Tensor;
+  readonly residuals?: Tensor;
+}
+
+interface DecoderInputs {
+  /** What comes out of the next coarser scale: features, and residuals (of the image at the coarsest) with mapping alone. */
+  readonly below: Tensor;
+  readonly before: Tensor | undefined;
+  /** The encoder's features at this scale. */
+  readonly skip: Tensor;
+}
+
+const moduleOf = ({ factor }: Scale): string => `seg_x${factor}`;
+const residualHead = (factor: number): string => (factor === 1 ? "res_cls" : `resx${factor}_cls`);
+
+const blockParameters = (channels: number): any => ({
+  gn1: nn.normParameters(channels),
+  conv1: plainParameters(channels, channels),
+  gn2: nn.normParameters(channels),
+  conv2: plainParameters(channels, channels),
+});
+
+/** Parameters of a module, in the published order, and which of them the published code never uses. */
+function moduleParameters(c: ResolvedConResNet, scale: Scale): { all: any; unused: string[] } {
+  const { inputs, outputs, first, maps } = scale;
+  const all = {
+    gn_seg: nn.normParameters(inputs),
+    conv_seg: plainParameters(inputs, outputs),
+    gn_res: nn.normParameters(outputs),
+    conv_res: plainParameters(outputs, outputs, POINT),
+    gn_res1: nn.normParameters(outputs),
+    conv_res1: plainParameters(outputs, outputs),
+    gn_res2: nn.normParameters(outputs),
+    conv_res2: plainParameters(outputs, outputs),
+    gn_mp: nn.normParameters(inputs),
+    conv_mp_first: plainParameters(c.inputChannels, outputs),
+    conv_mp: plainParameters(inputs, outputs),
+  };
+  const unused = [
+    "gn_res",
+    "gn_res2",
+    "conv_res2",
+    ...(maps ? [] : ["gn_mp", "conv_mp"]),
+    ...(first ? [] : ["conv_mp_first"]),
+  ];
+  return { all, unused };
+}
+
+/** The parameters of a module that the configuration wants. */
+function wantedOf(c: ResolvedConResNet, scale: Scale): any {
+  const { all, unused } = moduleParameters(c, scale);
+  const wanted = (name: string): boolean =>
+    c.mapping ? c.unusedLayers || !unused.includes(name) : name.endsWith("_seg");
+  return Object.fromEntries(Object.entries(all).filter(([name]) => wanted(name)));
+}
+
+function parametersOf(c: ResolvedConResNet, scales: readonly Scale[]): any {
+  const { features, blocks } = c;
+  const deepest = features.length - 1;
+  const stage = (name: number, channels: number): [string, any] => [
+    `layer${name}`,
+    Array.from({ length: blocks[name] }, () => blockParameters(channels)),
+  ];
+  const downs = features.slice(1).map((outputs, k): [string, any] => [
+    entering(k + 1),
+    // In the published names the activation takes the place 1.
+    { 0: nn.normParameters(features[k]), 2: plainParameters(features[k], outputs) },
+  ]);
+  const residuals = c.multiClass ? c.classes - 1 : c.classes;
+  const heads = scales.map(({ factor, outputs }): [string, any] => [
+    residualHead(factor),
+    headParameters(outputs, residuals),
+  ]);
+  return Object.fromEntries([
+    ["conv_4_32", [plainParameters(c.inputChannels, features[0])]],
+    ...downs,
+    ...features.map((channels, k) => stage(k, channels)),
+    stage(deepest + 1, features[deepest]),
+    // Activation and dropout take the places 1 and 2.
+    [
+      "fusionConv",
+      { 0: nn.normParameters(features[deepest]), 3: plainParameters(features[deepest], features[deepest - 1]) },
+    ],
+    ...scales.map((scale) => [moduleOf(scale), [wantedOf(c, scale)]]),
+    ["seg_cls", headParameters(features[0], c.classes)],
+    ...(c.mapping ? heads.reverse() : []),
+  ]);
+}
+
+function unusedNames(c: ResolvedConResNet, scales: readonly Scale[]): RegExp {
+  const modules = scales.map(
+    (scale) => `${moduleOf(scale)}\\.0\\.(?:${moduleParameters(c, scale).unused.join("|")})\\.(?:weight|bias)`,
+  );
+  return new RegExp(`^(?:${modules.join("|")})$`);
+}
+
+// In checkpoints, so that each is one pass forward: to compute a sigmoid again costs less than to keep it.
+/** G = |difference of neighbouring slices of sigmoid(F)| along an axis of the tensor, the first slice 0 (Eq. 4). */
+export const featureResidual = (features: Tensor, axis: number): Tensor =>
+  checkpoint((f: Tensor) => sliceResidual(sigmoid(f), axis))(features);
+
+/** O_seg = F (1 + sigmoid(O_res)) (Eq. 6). */
+export const contextGate = (features: Tensor, residuals: Tensor): Tensor =>
+  checkpoint((f: Tensor, r: Tensor) => mul(f, sigmoid(r).add(1)))(features, residuals);
+
+/**
+ * The published ConResNet at any width, depth and number of channels; its baseline, and each of its two parts removed.
+ * Normalisation is group norm before each convolution, kernels are standardised as they are used (Qiao et al. 2019),
+ * upsampling is trilinear between the corners, skips are added.
+ *
+ * @example
+ * const model = conResNet({ inputChannels: 4, classes: 3 }); // the published one: 19,018,732 parameters
+ * const params = model.init(random.key(1));
+ * const [segmentation, ...residuals] = model.apply(params, x, { train: true, key }); // x [N, 4, 80, 160, 160]
+ * const published = loadParameters(params, tensors, { ignore: model.unused });
+ * const baseline = conResNet({ inputChannels: 4, classes: 3, mapping: false });
+ */
+export function conResNet(config: ConResNetConfig): ConResNet {
+  const c = resolveConResNet(config);
+  const scales = scalesOf(c);
+  const axis = 2 + spaceAxis("conResNet", c.axis);
+
+  const conv = (p: any, x: Tensor, options: { stride?: number; dilation?: number } = {}): Tensor => {
+    const weight = c.weightStandardization ? weightStandardize(p.weight) : p.weight;
+    const { dilation = 1 } = options;
+    return nn.conv({ weight }, x, { ...options, padding: (weight.shape[2] === 1 ? 0 : 1) * dilation });
+  };
+  const active = (p: any, x: Tensor): Tensor => relu(nn.norm(p, x, { groups: c.groups }));
+  const upTo = (x: Tensor, like: Tensor): Tensor =>
+    resize(x, { size: like.shape.slice(2), mode: "linear", alignCorners: true });
+
+  const block = (p: any, x: Tensor, dilation: number): Tensor =>
+    conv(p.conv2, active(p.gn2, conv(p.conv1, active(p.gn1, x), { dilation })), { dilation }).add(x);
+
+  /**
+   * Both decoders at one scale: the features of the first, and by the context residual module (Eqs. 3 to 6) what differs
+   * between slices and the gate. `stage` may be checkpoint: each ends in a convolution, so that recomputing one computes
+   * no more than norms, activations and residuals.
+   */
+  function decode(p: any, scale: Scale, stage: typeof checkpoint, inputs: DecoderInputs): Decoded {
+    const { below, skip, before } = inputs;
+    const mapped = (gn: any, kernel: any, x: Tensor): Tensor => conv(kernel, active(gn, x));
+    const joined = stage((gn: any, kernel: any, x: Tensor, y: Tensor) => mapped(gn, kernel, upTo(x, y).add(y)));
+    const features = joined(p.gn_seg, p.conv_seg, below, skip);
+    if (!before) return { features, gated: features };
+    const others = scale.first
+      ? conv(p.conv_mp_first, upTo(before, skip))
+      : scale.maps
+      ? stage((gn: any, kernel: any, x: Tensor) => mapped(gn, kernel, upTo(x, skip)))(p.gn_mp, p.conv_mp, before)
+      : upTo(before, skip);
+    const differences = stage((kernel: any, x: Tensor) => conv(kernel, featureResidual(x, axis)))(p.conv_res, features);
+    const residuals = stage(mapped)(p.gn_res1, p.conv_res1, others.add(differences));
+    return { features, gated: c.attention ? contextGate(features, residuals) : features, residuals };
+  }
+
+  /** What the decoders compute at every scale, coarsest first. */
+  function run(params: any, input: Tensor, options: ConResNetApplyOptions): Decoded[] {
+    checkConResNetInput(c, input);
+    const { train = false, key } = options;
+    need(
+      !train || c.dropout === 0 || key !== undefined,
+      "conResNet",
+      () => "training drops channels and needs a key: apply(params, x, { train: true, key }), or dropout: 0",
+    );
+    const stage: typeof checkpoint = options.checkpoint ? checkpoint : (f) => f;
+    const deepest = c.features.length - 1;
+    // Recomputed block by block, the first of a scale with the convolution that leads to it.
+    const stem = stage((p: any, first: any, y: Tensor) => block(first, conv(p, y), 1));
+    const down = stage((p: any, first: any, y: Tensor) => block(first, conv(p[2], active(p[0], y), { stride: 2 }), 1));
+    const blocks = (list: any[], x: Tensor, dilation = 1): Tensor =>
+      list.reduce((y, p) => stage((q: any, z: Tensor) => block(q, z, dilation))(p, y), x);
+
+    let x = blocks(params.layer0.slice(1), stem(params.conv_4_32[0], params.layer0[0], input));
+    const skips = [x];
+    for (let s = 1; s <= deepest; s++) {
+      const [first, ...rest] = params[`layer${s}`];
+      skips.push(x = blocks(rest, down(params[entering(s)], first, x)));
+    }
+    x = blocks(params[`layer${deepest + 1}`], x, c.dilation);
+    const dropped = { p: c.dropout, key: train ? key : undefined, channels: true };
+    x = stage((p: any, y: Tensor) => conv(p[3], nn.dropout(active(p[0], y), dropped)))(params.fusionConv, x);
+
+    const decoded: Decoded[] = [];
+    let before = c.mapping ? sliceResidual(input, axis) : undefined;
+    scales.forEach((scale, k) => {
+      const inputs = { below: x, skip: skips[deepest - 1 - k], before };
+      const result = decode(params[moduleOf(scale)][0], scale, stage, inputs);
+      decoded.push(result);
+      x = result.gated;
+      before = result.residuals;
+    });
+    return decoded;
+  }
+
+  return {
+    config: c,
+    unused: unusedNames(c, scales),
+    init: (key) => nn.initialize(key, parametersOf(c, scales)),
+    apply(params, input, options = {}) {
+      const decoded = run(params, input, options);
+      const heads = decoded.flatMap(({ residuals }, k) =>
+        residuals ? [upTo(nn.conv(params[residualHead(scales[k].factor)][0], residuals), input)] : []
+      );
+      return [nn.conv(params.seg_cls[0], decoded.at(-1)!.gated), ...heads.reverse()];
+    },
+    contextMaps: (params, input) =>
+      run(params, input, {})
+        .map(({ features, gated, residuals }) => ({
+          features,
+          gated,
+          attention: residuals ? sigmoid(residuals) : null,
+        }))
+        .reverse(),
+  };
+}

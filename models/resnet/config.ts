@@ -1,0 +1,111 @@
+/** The configuration of a ResNet: what may be left out filled in, what cannot be refused. */
+import { Tensor } from "../../engine/mod.ts";
+import { need, shown } from "../partial/groups.ts";
+
+export interface ResNetConfig {
+  /** One of torchvision's: 18, 34, 50, 101 or 152, in place of `block` and `layers`. */
+  readonly depth?: 18 | 34 | 50 | 101 | 152;
+  /** Two 3 x 3 convolutions, or a 3 x 3 between 1 x 1 with four times the channels behind. */
+  readonly block?: "basic" | "bottleneck";
+  /** Residual blocks of every stage; one to four stages. */
+  readonly layers?: readonly number[];
+  /** Default 3. */
+  readonly inputChannels?: number;
+  /** Channels of the first convolution; stage s has 2^s times as many. Default 64. */
+  readonly width?: number;
+  /**
+   * Whether a stage but the first dilates its convolutions in place of a stride of 2; one entry for each of those.
+   * Default false. torchvision has it for bottlenecks alone.
+   */
+  readonly replaceStrideWithDilation?: readonly boolean[];
+  /** Whether batch norms have running statistics, to be used but in training. Default true. */
+  readonly runningStatistics?: boolean;
+}
+
+/** Every entry written out. */
+export interface ResolvedResNet extends Required<Omit<ResNetConfig, "depth">> {
+  /** Channels of the output. */
+  readonly outputChannels: number;
+  /** How many times coarser than the input the output is. */
+  readonly outputStride: number;
+}
+
+const DEPTHS: Readonly<Record<number, Required<Pick<ResNetConfig, "block" | "layers">>>> = {
+  18: { block: "basic", layers: [2, 2, 2, 2] },
+  34: { block: "basic", layers: [3, 4, 6, 3] },
+  50: { block: "bottleneck", layers: [3, 4, 6, 3] },
+  101: { block: "bottleneck", layers: [3, 4, 23, 3] },
+  152: { block: "bottleneck", layers: [3, 8, 36, 3] },
+};
+
+const KEYS = ["depth", "block", "layers", "inputChannels", "width", "replaceStrideWithDilation", "runningStatistics"];
+
+const isWhole = (n: unknown): boolean => Number.isInteger(n) && (n as number) >= 1;
+
+/** Checks a configuration and fills in its defaults. */
+export function resolveResNet(config: ResNetConfig): ResolvedResNet {
+  const check = (condition: boolean, message: () => string): void => need(condition, "resNet", message);
+  const stray = Object.keys(config).find((key) => !KEYS.includes(key));
+  check(stray === undefined, () => `the configuration has no entry ${stray}; it takes ${KEYS.join(", ")}`);
+  const { depth, inputChannels = 3, width = 64, runningStatistics = true } = config;
+  const stated = [config.block, config.layers].filter((value) => value !== undefined).length;
+  check(
+    stated === (depth === undefined ? 2 : 0),
+    () => `the configuration has either depth or both block and layers, got ${shown(config)}`,
+  );
+  check(
+    depth === undefined || DEPTHS[depth] !== undefined,
+    () => `depth is one of ${Object.keys(DEPTHS).join(", ")}, got ${shown(depth)}; other ones take block and layers`,
+  );
+  const { block, layers } = depth === undefined ? (config as (typeof DEPTHS)[0]) : DEPTHS[depth];
+  check(block === "basic" || block === "bottleneck", () => `block is "basic" or "bottleneck", got ${shown(block)}`);
+  check(
+    Array.isArray(layers) && layers.length >= 1 && layers.length <= 4 && layers.every(isWhole),
+    () => `layers lists the blocks, 1 or more, of one to four stages, got ${shown(layers)}`,
+  );
+  check(isWhole(inputChannels), () => `inputChannels is a whole number >= 1, got ${shown(inputChannels)}`);
+  check(isWhole(width), () => `width is a whole number >= 1, got ${shown(width)}`);
+  check(
+    typeof runningStatistics === "boolean",
+    () => `runningStatistics is true or false, got ${shown(runningStatistics)}`,
+  );
+  const { replaceStrideWithDilation = layers.slice(1).map(() => false) } = config;
+  check(
+    Array.isArray(replaceStrideWithDilation) &&
+      replaceStrideWithDilation.length === layers.length - 1 &&
+      replaceStrideWithDilation.every((value) => typeof value === "boolean"),
+    () =>
+      `replaceStrideWithDilation has true or false for each of the ${layers.length - 1} stages after the first, ` +
+      `got ${shown(replaceStrideWithDilation)}`,
+  );
+  return {
+    block,
+    layers: [...layers],
+    inputChannels,
+    width,
+    replaceStrideWithDilation: [...replaceStrideWithDilation],
+    runningStatistics,
+    outputChannels: width * 2 ** (layers.length - 1) * (block === "bottleneck" ? 4 : 1),
+    outputStride: 4 * 2 ** replaceStrideWithDilation.filter((dilated) => !dilated).length,
+  };
+}
+
+/** Refuses an input of another shape, and in training one of which too little is left for statistics. */
+export function checkResNetInput(c: ResolvedResNet, input: unknown, train: boolean): asserts input is Tensor {
+  const shape = input instanceof Tensor ? [...input.shape] : [];
+  need(
+    input instanceof Tensor && shape.length === 4 && shape[1] === c.inputChannels && input.size > 0,
+    "resNet",
+    () => `the input is [N, ${c.inputChannels}, height, width], got ${shown(input)}`,
+  );
+  const left = shape.slice(2).reduce((count, n) => count * Math.ceil(n / c.outputStride), shape[0]);
+  need(
+    !train || left > 1,
+    "resNet",
+    () =>
+      `of the input ${
+        shown(shape)
+      } one pixel is left at an output stride of ${c.outputStride}, which has no variance ` +
+      `over the batch; use more images, larger ones, or running statistics (train: false)`,
+  );
+}

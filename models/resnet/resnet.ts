@@ -1,0 +1,231 @@
+/**
+ * Residual networks (He et al., "Deep residual learning for image recognition", 2016) as encoders of two-dimensional
+ * images. Parameter paths are the names of torchvision's state dicts, whose weights they take.
+ */
+import {
+  batchNorm,
+  conv2d,
+  maxPool2d,
+  mean,
+  nn,
+  random,
+  relu,
+  rsqrt,
+  stopGradient,
+  type Tensor,
+  tree,
+  variance,
+} from "../../engine/mod.ts";
+import { checkResNetInput, type ResNetConfig, type ResolvedResNet, resolveResNet } from "./config.ts";
+import { backboneOf } from "./load.ts";
+import type { Model } from "../unet/unet.ts";
+
+export type { ResNetConfig, ResolvedResNet } from "./config.ts";
+
+/** Running statistics by name of the state dict. */
+export type Statistics = Record<string, Tensor>;
+
+/** A model whose batch norms keep running statistics. */
+export interface StatisticsModel<Config> extends Model<Tensor, Config> {
+  /**
+   * `apply` in training, and the running statistics after this batch: `1 - momentum` of the old ones and `momentum` of the
+   * batch's (0.1 unless given), as PyTorch, whose running variance is unbiased. No gradient passes through them.
+   *
+   * @example
+   * const [[loss, statistics], grads] = valueAndGrad((p) => {
+   *   const { output, statistics } = model.applyTraining(p, x);
+   *   return [output.square().mean(), statistics];
+   * }, { hasAux: true })(params);
+   * const [next, state] = optimiser.update(grads, before, params, rate);
+   * params = withStatistics(next, statistics);
+   */
+  applyTraining(
+    params: any,
+    input: Tensor,
+    options?: { momentum?: number },
+  ): { output: Tensor; statistics: Statistics };
+  /**
+   * Parameters with the values of a state dict of torchvision, or of a larger model that has such a network somewhere in
+   * it, such as DeepLabV3 ("backbone."); heads are left out. An encoder of one channel adds up the first kernels of a
+   * file for three, which is the same as repeating the image.
+   *
+   * @throws VoxgradError if no such network is in the file; SafetensorsError that lists missing, unexpected and misshapen
+   *   tensors by name
+   * @example const params = model.load((await readSafetensors("deeplabv3_resnet101.safetensors")).tensors);
+   */
+  load(tensors: ReadonlyMap<string, Tensor>): any;
+}
+
+export type ResNet = StatisticsModel<ResolvedResNet>;
+
+/** He's scheme by what an input channel feeds, as torchvision starts its ResNets. */
+const convParameters = (inputs: number, outputs: number, kernel: number): any => ({
+  weight: new nn.Parameter(
+    [outputs, inputs, kernel, kernel],
+    (key, shape) => random.normal(key, { shape, std: Math.sqrt(2 / (outputs * kernel * kernel)) }),
+  ),
+});
+
+const normParameters = (c: ResolvedResNet, channels: number): any => ({
+  ...nn.normParameters(channels),
+  ...(c.runningStatistics
+    ? { running_mean: nn.zerosParameter([channels]), running_var: nn.onesParameter([channels]) }
+    : {}),
+});
+
+/** One residual block: where it stands, and what its 3 x 3 convolutions do. */
+interface Block {
+  readonly name: string;
+  readonly inputs: number;
+  /** Channels of the 3 x 3 convolutions. */
+  readonly planes: number;
+  readonly outputs: number;
+  readonly stride: number;
+  readonly dilation: number;
+}
+
+/** Blocks of every stage. A dilated stage's first block still has the dilation of the stage before, as in torchvision. */
+function stagesOf(c: ResolvedResNet): Block[][] {
+  const expansion = c.block === "bottleneck" ? 4 : 1;
+  let [inputs, dilation] = [c.width, 1];
+  return c.layers.map((count, s) => {
+    const planes = c.width * 2 ** s;
+    const before = dilation;
+    const dilated = s > 0 && c.replaceStrideWithDilation[s - 1];
+    if (dilated) dilation *= 2;
+    return Array.from({ length: count }, (_, k) => {
+      const first = k === 0;
+      const block = {
+        name: `layer${s + 1}.${k}`,
+        inputs,
+        planes,
+        outputs: planes * expansion,
+        stride: first && s > 0 && !dilated ? 2 : 1,
+        dilation: first ? before : dilation,
+      };
+      inputs = block.outputs;
+      return block;
+    });
+  });
+}
+
+const projects = ({ inputs, outputs, stride }: Block): boolean => stride !== 1 || inputs !== outputs;
+
+function blockParameters(c: ResolvedResNet, block: Block): any {
+  const { inputs, planes, outputs } = block;
+  const kernels = c.block === "bottleneck" ? [1, 3, 1] : [3, 3];
+  const layers = kernels.map((kernel, k) => {
+    const [from, to] = [k === 0 ? inputs : planes, k === kernels.length - 1 ? outputs : planes];
+    return { [`conv${k + 1}`]: convParameters(from, to, kernel), [`bn${k + 1}`]: normParameters(c, to) };
+  });
+  const downsample = projects(block)
+    ? { downsample: [convParameters(inputs, outputs, 1), normParameters(c, outputs)] }
+    : {};
+  return Object.assign({}, ...layers, downsample);
+}
+
+/** Batch norm by the parameters at a place of the tree. */
+type Norm = (p: any, x: Tensor, name: string) => Tensor;
+
+const EPS = 1e-5;
+
+const byBatch: Norm = (p, x) => batchNorm(x, { weight: p.weight, bias: p.bias, eps: EPS });
+
+const byRunning: Norm = (p, x) => {
+  const channels = (t: Tensor): Tensor => t.reshape({ shape: [1, t.size, 1, 1] });
+  const scale = channels(p.weight).mul(rsqrt(channels(p.running_var).add(EPS)));
+  return x.sub(channels(p.running_mean)).mul(scale).add(channels(p.bias));
+};
+
+/** Batch norm that leaves the running statistics after this batch in `statistics`. */
+const recording = (statistics: Statistics, momentum: number): Norm => (p, x, name) => {
+  const own = stopGradient(x.cast("f32"));
+  const over = { axes: [0, 2, 3] };
+  const join = (before: Tensor, now: Tensor): Tensor =>
+    stopGradient(before)
+      .mul(1 - momentum)
+      .add(now.mul(momentum));
+  statistics[`${name}.running_mean`] = join(p.running_mean, mean(own, over));
+  statistics[`${name}.running_var`] = join(p.running_var, variance(own, over));
+  return byBatch(p, x, name);
+};
+
+function residual(c: ResolvedResNet, block: Block, p: any, x: Tensor, norm: Norm): Tensor {
+  const { name, stride, dilation } = block;
+  const conv = (k: number, y: Tensor): Tensor => {
+    const { weight } = p[`conv${k}`];
+    const wide = weight.shape[2] > 1;
+    // The stride is that of the first 3 x 3 convolution.
+    const strided = k === (c.block === "bottleneck" ? 2 : 1) ? stride : 1;
+    const y1 = conv2d(y, weight, { stride: strided, ...(wide ? { padding: dilation, dilation } : {}) });
+    return norm(p[`bn${k}`], y1, `${name}.bn${k}`);
+  };
+  const last = c.block === "bottleneck" ? 3 : 2;
+  let y = x;
+  for (let k = 1; k <= last; k++) y = k < last ? relu(conv(k, y)) : conv(k, y);
+  const skip = projects(block)
+    ? norm(p.downsample[1], conv2d(x, p.downsample[0].weight, { stride }), `${name}.downsample.1`)
+    : x;
+  return relu(y.add(skip));
+}
+
+/**
+ * Parameters with other running statistics.
+ *
+ * @param statistics from `applyTraining`
+ * @example params = withStatistics(params, statistics);
+ */
+export const withStatistics = (params: any, statistics: Statistics): any =>
+  tree.map(params, (leaf, path) => statistics[path] ?? leaf);
+
+/**
+ * torchvision's ResNet without its classifier: a 7 x 7 convolution with stride 2, max pooling with stride 2, and stages
+ * of residual blocks. `replaceStrideWithDilation: [false, true, true]` keeps an eighth of the input's size, as in
+ * DeepLabV3. With `train` batch norms use the statistics of the batch, else the running ones; with
+ * `runningStatistics: false` always those of the batch.
+ *
+ * @throws VoxgradError for a configuration or an input that cannot be
+ * @example
+ * const model = resNet({ depth: 101, replaceStrideWithDilation: [false, true, true] });
+ * const params = model.load((await readSafetensors("deeplabv3_resnet101.safetensors")).tensors);
+ * const features = model.apply(params, x); // [N, 3, 256, 256] to [N, 2048, 32, 32]
+ * const small = resNet({ block: "basic", layers: [2, 2, 2], width: 16, inputChannels: 1 });
+ */
+export function resNet(config: ResNetConfig): ResNet {
+  const c = resolveResNet(config);
+  const stages = stagesOf(c);
+  const parameters = {
+    conv1: convParameters(c.inputChannels, c.width, 7),
+    bn1: normParameters(c, c.width),
+    ...Object.fromEntries(
+      stages.map((blocks, s) => [`layer${s + 1}`, blocks.map((block) => blockParameters(c, block))]),
+    ),
+  };
+
+  function run(params: any, input: Tensor, norm: Norm, train: boolean): Tensor {
+    checkResNetInput(c, input, train);
+    const stem = relu(norm(params.bn1, conv2d(input, params.conv1.weight, { stride: 2, padding: 3 }), "bn1"));
+    const pooled = maxPool2d(stem, { kernel: 3, stride: 2, padding: 1 });
+    return stages.reduce(
+      (x, blocks, s) => blocks.reduce((y, block, k) => residual(c, block, params[`layer${s + 1}`][k], y, norm), x),
+      pooled,
+    );
+  }
+
+  const model: ResNet = {
+    config: c,
+    init: (key) => nn.initialize(key, parameters),
+    apply(params, input, { train = false } = {}) {
+      const byBatches = train || !c.runningStatistics;
+      return run(params, input, byBatches ? byBatch : byRunning, byBatches);
+    },
+    applyTraining(params, input, { momentum = 0.1 } = {}) {
+      if (!c.runningStatistics) return { output: run(params, input, byBatch, true), statistics: {} };
+      const statistics: Statistics = {};
+      const output = run(params, input, recording(statistics, momentum), true);
+      return { output, statistics };
+    },
+    load: (tensors) => backboneOf(model.init(random.key(0)), tensors),
+  };
+  return model;
+}

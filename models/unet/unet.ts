@@ -1,0 +1,218 @@
+/**
+ * The U-Nets of nnU-Net v2 (Isensee et al. 2021, 2024): PlainConvUNet and ResidualEncoderUNet, of any depth, in two or
+ * three dimensions. Parameter paths are the names of the published PyTorch state dicts.
+ */
+import { concat, leakyRelu, nn, type Tensor } from "../../engine/mod.ts";
+import { checkInput, resolve, type ResolvedUNet, type UNetConfig } from "./config.ts";
+
+export type { ResolvedUNet, UNetConfig } from "./config.ts";
+
+/** A model: parameters from a key, outputs from parameters. */
+export interface Model<Output, Config = ResolvedUNet> {
+  /** First parameters; lazy, so nothing is computed yet. */
+  init(key: Tensor): any;
+  /**
+   * @param input [N, inputChannels, ...space], space divisible by the product of the strides
+   * @returns logits [N, classes, ...space]; under deep supervision one tensor per decoder stage, finest first
+   */
+  apply(params: any, input: Tensor, options?: { train?: boolean; key?: Tensor }): Output;
+  /** The configuration with all defaults filled in. */
+  readonly config: Config;
+}
+
+const range = (n: number): number[] => Array.from({ length: n }, (_, k) => k);
+const SLOPE = 0.01;
+
+/** Parameters of convolution, instance norm, leaky ReLU; `zero`: a norm that starts as nothing. */
+const blockParameters = (
+  inputs: number,
+  outputs: number,
+  kernel: readonly number[],
+  options: { bias?: boolean; zero?: boolean } = {},
+): any => ({
+  conv: nn.convParameters(inputs, outputs, kernel, { bias: options.bias ?? true, a: SLOPE }),
+  norm: nn.normParameters(outputs, { zero: options.zero ?? false }),
+});
+
+const normalized = (p: any, x: Tensor, kernel: readonly number[], stride: readonly number[]): Tensor =>
+  nn.norm(p.norm, nn.conv(p.conv, x, { stride, padding: kernel.map((k) => (k - 1) / 2) }));
+
+const block = (p: any, x: Tensor, kernel: readonly number[], stride: readonly number[]): Tensor =>
+  leakyRelu(normalized(p, x, kernel, stride), { slope: SLOPE });
+
+/** Blocks in a row, the first with the stride. */
+const stackedParameters = (count: number, inputs: number, outputs: number, kernel: readonly number[]): any => ({
+  convs: range(count).map((k) => blockParameters(k === 0 ? inputs : outputs, outputs, kernel)),
+});
+const stacked = (p: any, x: Tensor, kernel: readonly number[], stride: readonly number[]): Tensor =>
+  p.convs.reduce(
+    (y: Tensor, child: any, k: number) => block(child, y, kernel, k === 0 ? stride : stride.map(() => 1)),
+    x,
+  );
+
+const strided = (stride: readonly number[]): boolean => stride.some((s) => s !== 1);
+
+/** A residual block: two convolutions; the skip is pooled under a stride and projected to other channels. */
+function residualParameters(
+  inputs: number,
+  outputs: number,
+  kernel: readonly number[],
+  stride: readonly number[],
+): any {
+  const p = {
+    conv1: blockParameters(inputs, outputs, kernel),
+    conv2: blockParameters(outputs, outputs, kernel, { zero: true }),
+  };
+  if (inputs === outputs) return p;
+  const projection = blockParameters(
+    inputs,
+    outputs,
+    kernel.map(() => 1),
+    { bias: false },
+  );
+  // In the published names the pooling takes the place 0.
+  return { ...p, skip: strided(stride) ? { 1: projection } : [projection] };
+}
+
+function residual(p: any, x: Tensor, kernel: readonly number[], stride: readonly number[]): Tensor {
+  const one = stride.map(() => 1);
+  const y = normalized(p.conv2, block(p.conv1, x, kernel, stride), kernel, one);
+  const pooled = nn.averagePool(x, stride);
+  const projection = p.skip && (strided(stride) ? p.skip[1] : p.skip[0]);
+  const skip = projection ? normalized(projection, pooled, one, one) : pooled;
+  return leakyRelu(y.add(skip), { slope: SLOPE });
+}
+
+interface Encoder {
+  parameters: any;
+  /** The features of every stage, finest first. */
+  apply(p: any, x: Tensor): Tensor[];
+}
+
+function plainEncoder(c: ResolvedUNet): Encoder {
+  const inputs = (s: number): number => (s === 0 ? c.inputChannels : c.features[s - 1]);
+  return {
+    parameters: {
+      stages: range(c.features.length).map((s) => [
+        stackedParameters(c.perStage[s], inputs(s), c.features[s], c.kernels[s]),
+      ]),
+    },
+    apply(p, x) {
+      return p.stages.map((stage: any, s: number) => (x = stacked(stage[0], x, c.kernels[s], c.strides[s])));
+    },
+  };
+}
+
+function residualEncoder(c: ResolvedUNet): Encoder {
+  const one = c.strides[0].map(() => 1);
+  const inputs = (s: number): number => c.features[Math.max(0, s - 1)];
+  return {
+    parameters: {
+      stem: stackedParameters(1, c.inputChannels, c.features[0], c.kernels[0]),
+      stages: range(c.features.length).map((s) => ({
+        blocks: range(c.perStage[s]).map((b) =>
+          b === 0
+            ? residualParameters(inputs(s), c.features[s], c.kernels[s], c.strides[s])
+            : residualParameters(c.features[s], c.features[s], c.kernels[s], one)
+        ),
+      })),
+    },
+    apply(p, input) {
+      let x = stacked(p.stem, input, c.kernels[0], one);
+      return p.stages.map((stage: any, s: number) => {
+        stage.blocks.forEach(
+          (child: any, b: number) => (x = residual(child, x, c.kernels[s], b === 0 ? c.strides[s] : one)),
+        );
+        return x;
+      });
+    },
+  };
+}
+
+/**
+ * Decoder stage d works at the resolution of encoder stage `at(d)`; heads exist at all of them, as in the published
+ * model.
+ */
+function decoderParameters(c: ResolvedUNet): any {
+  const stages = range(c.features.length - 1);
+  const at = (d: number): number => c.features.length - 2 - d;
+  const one = c.strides[0].map(() => 1);
+  return {
+    stages: stages.map((d) =>
+      stackedParameters(c.decoderConvsPerStage[d], 2 * c.features[at(d)], c.features[at(d)], c.kernels[at(d)])
+    ),
+    transpconvs: stages.map((d) =>
+      nn.convTransposeParameters(c.features[at(d) + 1], c.features[at(d)], c.strides[at(d) + 1], { a: SLOPE })
+    ),
+    seg_layers: stages.map((d) => nn.convParameters(c.features[at(d)], c.classes, one, { a: SLOPE })),
+  };
+}
+
+function decode(p: any, skips: readonly Tensor[], c: ResolvedUNet): Tensor[] {
+  const outputs: Tensor[] = [];
+  let x = skips.at(-1)!;
+  p.stages.forEach((stage: any, d: number) => {
+    const s = skips.length - 2 - d;
+    const up = nn.convTranspose(p.transpconvs[d], x, { stride: c.strides[s + 1] });
+    x = stacked(
+      stage,
+      concat([up, skips[s]], { axis: 1 }),
+      c.kernels[s],
+      up.shape.slice(2).map(() => 1),
+    );
+    if (c.deepSupervision || s === 0) outputs.unshift(nn.conv(p.seg_layers[d], x));
+  });
+  return outputs;
+}
+
+function build(
+  name: string,
+  config: UNetConfig,
+  stages: "convsPerStage" | "blocksPerStage",
+  encoderOf: (c: ResolvedUNet) => Encoder,
+): Model<any> {
+  const resolved = resolve(name, config, stages);
+  const encoder = encoderOf(resolved);
+  return {
+    config: resolved,
+    init: (key) => nn.initialize(key, { encoder: encoder.parameters, decoder: decoderParameters(resolved) }),
+    apply(params, input) {
+      checkInput(name, resolved, input);
+      const outputs = decode(params.decoder, encoder.apply(params.encoder, input), resolved);
+      return resolved.deepSupervision ? outputs : outputs[0];
+    },
+  };
+}
+
+type Output<C extends UNetConfig> = C extends { deepSupervision: true } ? Tensor[]
+  : C extends { deepSupervision?: false } ? Tensor
+  : any;
+
+/**
+ * nnU-Net's PlainConvUNet: stages of convolution, instance norm, leaky ReLU; stride in the first convolution of a
+ * stage; transposed convolutions and concatenated skips upwards. Weights start by He's scheme (slope 0.01), biases at
+ * 0.
+ *
+ * @example
+ * const model = plainConvUNet({
+ *   inputChannels: 1, features: [32, 64, 128], kernels: 3, strides: [1, 2, 2], classes: 3, convsPerStage: 2,
+ *   deepSupervision: true,
+ * });
+ * const params = model.init(random.key(1));
+ * const [finest, coarser] = model.apply(params, x); // x [N, 1, D, H, W], D, H and W divisible by 4
+ */
+export const plainConvUNet = <const C extends UNetConfig>(config: C): Model<Output<C>> =>
+  build("plainConvUNet", config, "convsPerStage", plainEncoder);
+
+/**
+ * nnU-Net's ResidualEncoderUNet (the "ResEnc" presets): a stem, then stages of residual blocks (He et al. 2016, with
+ * pooled and projected skips), and the decoder of the plain network. The last norm of every residual block starts at 0.
+ *
+ * @example
+ * const model = residualEncoderUNet({
+ *   inputChannels: 1, features: [32, 64, 128, 256], kernels: 3, strides: [1, 2, 2, 2], classes: 2,
+ *   blocksPerStage: [1, 3, 4, 6], decoderConvsPerStage: 1,
+ * });
+ */
+export const residualEncoderUNet = <const C extends UNetConfig>(config: C): Model<Output<C>> =>
+  build("residualEncoderUNet", config, "blocksPerStage", residualEncoder);

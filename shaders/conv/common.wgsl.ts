@@ -1,0 +1,144 @@
+/** What the convolution kernels share: parameters, grid folding, index arithmetic, the cost in operations. */
+import { type Operands, operands } from "../operands.ts";
+import type { Fusion, Target } from "../types.ts";
+
+/** Sizes along depth, height, width. */
+export type Size3 = readonly [number, number, number];
+
+/**
+ * A convolution x [batch, inChannels, ...input] with w [outChannels, inChannels / groups, ...kernel] to
+ * y [batch, outChannels, ...output]. `padding` is the one before; what lies outside the input counts as zero, so the
+ * padding after follows from `output`. Input and weight gradient take the parameters of the forward convolution.
+ */
+export interface ConvParams {
+  readonly batch: number;
+  readonly inChannels: number;
+  readonly outChannels: number;
+  readonly groups: number;
+  readonly input: Size3;
+  readonly output: Size3;
+  readonly kernel: Size3;
+  readonly stride: Size3;
+  readonly padding: Size3;
+  readonly dilation: Size3;
+  readonly bias: boolean;
+  /** Type of all tensors in memory; sums are f32 in any case. */
+  readonly storage: "f32" | "f16";
+}
+
+export const volume = (size: Size3): number => size[0] * size[1] * size[2];
+export const ceilDiv = (a: number, b: number): number => Math.ceil(a / b);
+
+/** What a convolution or an input gradient reads, named in the order of the operator's inputs, and writes. */
+export function convOperands(
+  p: ConvParams,
+  names: readonly [string, string, string],
+  result: string,
+  fusion: Fusion | null,
+): Operands {
+  const inputs = names.slice(0, p.bias ? 3 : 2).map((name, k) => ({ name, type: p.storage, slot: { input: k } }));
+  return operands(inputs, { name: result, type: p.storage, slot: { output: 0 } }, fusion);
+}
+
+/** What a weight gradient reads; it writes partial sums. */
+export const weightOperands = (p: ConvParams, x: string, g: string, fusion: Fusion | null): Operands =>
+  operands(
+    [x, g].map((name, k) => ({ name, type: p.storage, slot: { input: k } })),
+    { name: "partial", type: "f32", slot: { temp: 0 } },
+    fusion,
+  );
+
+/** One side of the convolution: channels of a group, and how far apart the weights of two of them lie. */
+export interface Side {
+  readonly channels: number;
+  readonly size: Size3;
+  readonly weightStride: number;
+}
+
+/** Forward and backward in one view: what is gathered from, and what is written. */
+export function sides(p: ConvParams, backward: boolean): { from: Side; to: Side } {
+  const perTap = volume(p.kernel),
+    inChannels = p.inChannels / p.groups;
+  const x: Side = { channels: inChannels, size: p.input, weightStride: perTap };
+  const y: Side = { channels: p.outChannels / p.groups, size: p.output, weightStride: inChannels * perTap };
+  return backward ? { from: y, to: x } : { from: x, to: y };
+}
+
+/** Floating-point operations of a convolution, padding counted as if it were data. */
+export const convFlops = (p: ConvParams): number =>
+  2 * p.batch * p.outChannels * volume(p.output) * (p.inChannels / p.groups) * volume(p.kernel);
+
+/**
+ * Folds a one-dimensional grid into three dimensions within the target's limit. `index` is the WGSL expression of
+ * the flat workgroup index from a `@builtin(workgroup_id)` named `wid`; it may run past `count`.
+ */
+export function foldGrid(count: number, target: Target): { workgroups: [number, number, number]; index: string } {
+  const max = target.maxWorkgroupsPerDimension;
+  const x = Math.min(count, max);
+  const y = Math.min(ceilDiv(count, x), max);
+  const z = ceilDiv(count, x * y);
+  if (z > max) throw new Error(`convolution: ${count} workgroups, the adapter runs at most ${max}^3`);
+  const index = z > 1 ? `wid.x + wid.y * ${x}u + wid.z * ${x * y}u` : y > 1 ? `wid.x + wid.y * ${x}u` : "wid.x";
+  return { workgroups: [x, y, z], index };
+}
+
+/**
+ * Lanes that may share loads through subgroup broadcasts; undefined where that is impossible. WebGPU guarantees subgroups
+ * of four.
+ */
+function subgroupShare(target: Target): number | undefined {
+  if (!target.features.has("subgroups")) return undefined;
+  return (target.subgroupMinSize ?? 4) >= 8 ? 8 : 4;
+}
+
+/** Where sharing is the default: on a GPU the cache does as well, and it is left to measurement. */
+export const softwareShare = (target: Target): number | undefined =>
+  target.software ? subgroupShare(target) : undefined;
+export const gpuShare = (target: Target): number | undefined => (target.software ? undefined : subgroupShare(target));
+
+/**
+ * The WGSL expression for the `c`-th of `count` values. Stores in a loop over c compile several times faster than one
+ * store per value, as each store is a bounds test and a branch per lane on a CPU adapter.
+ */
+export function pick(count: number, value: (c: number) => string): string {
+  let expression = value(0);
+  for (let c = 1; c < count; c++) expression = `select(${expression}, ${value(c)}, c == ${c}u)`;
+  return expression;
+}
+
+/** How a block of neighbouring results along a row meets the gathered data: all offsets are known beforehand. */
+export interface RowPlan {
+  /** Blocks that cover the row. */
+  readonly blocks: number;
+  /** Result `position` of the block meets kernel element `k` at `offset` from the block's base. */
+  readonly taps: readonly { readonly position: number; readonly k: number; readonly offset: number }[];
+  /** The distinct offsets, ascending. */
+  readonly offsets: readonly number[];
+  /** Whether some block's value at this offset lies outside the data. */
+  readonly mayMiss: (offset: number) => boolean;
+}
+
+/**
+ * The plan of the last axis. Forward, the base of the block that starts at result r is r * stride - padding. Backward
+ * (input gradient) it is r / stride, and `block` must be a multiple of the stride.
+ */
+export function rowPlan(p: ConvParams, backward: boolean, block: number): RowPlan {
+  const kernel = p.kernel[2],
+    stride = p.stride[2],
+    padding = p.padding[2],
+    dilation = p.dilation[2];
+  const size = backward ? p.output[2] : p.input[2];
+  const blocks = ceilDiv(backward ? p.input[2] : p.output[2], block);
+  const taps: { position: number; k: number; offset: number }[] = [];
+  for (let position = 0; position < block; position++) {
+    for (let k = 0; k < kernel; k++) {
+      const reach = position + padding - k * dilation;
+      if (!backward) taps.push({ position, k, offset: position * stride + k * dilation });
+      else if (reach % stride === 0) taps.push({ position, k, offset: reach / stride });
+    }
+  }
+  const offsets = [...new Set(taps.map((t) => t.offset))].sort((a, b) => a - b);
+  const firstBase = backward ? 0 : -padding;
+  const lastBase = backward ? ((blocks - 1) * block) / stride : (blocks - 1) * block * stride - padding;
+  return { blocks, taps, offsets, mayMiss: (o) => firstBase + o < 0 || lastBase + o >= size };
+}

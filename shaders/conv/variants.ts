@@ -1,0 +1,71 @@
+/** Convolution, its input gradient (also transposed convolution) and its weight gradient: choice of a kernel. */
+import { convForwardGeneric } from "./forward.wgsl.ts";
+import { convInputGradGeneric } from "./input_grad.wgsl.ts";
+import { weightGemmVariants } from "./weight_gemm.wgsl.ts";
+import { weightTileVariants } from "./weight_tile.wgsl.ts";
+import { convWeightGradGeneric } from "./weight_grad.wgsl.ts";
+import { gemmVariants } from "./gemm.wgsl.ts";
+import { tileVariants } from "./tile.wgsl.ts";
+import { type ConvParams, volume } from "./common.wgsl.ts";
+import type { Lowered, Target, Variant, Work } from "../types.ts";
+import { bucket, choose, type Choosing } from "../variants.ts";
+
+export type { ConvParams } from "./common.wgsl.ts";
+
+/** Reads x, w and, where `params.bias`, bias [outChannels]; writes y. */
+export const convForwardVariants: readonly Variant<ConvParams>[] = [
+  ...gemmVariants(false),
+  ...tileVariants(false),
+  convForwardGeneric,
+];
+
+/**
+ * Reads g [batch, outChannels, ...output], w and, where `params.bias`, bias [inChannels], which serves transposed
+ * convolution; writes dx [batch, inChannels, ...input].
+ */
+export const convInputGradVariants: readonly Variant<ConvParams>[] = [
+  ...gemmVariants(true),
+  ...tileVariants(true),
+  convInputGradGeneric,
+];
+
+/** Reads x and g; writes dw. */
+export const convWeightGradVariants: readonly Variant<ConvParams>[] = [
+  ...weightGemmVariants,
+  ...weightTileVariants,
+  convWeightGradGeneric,
+];
+
+const elements = (p: ConvParams) => ({
+  x: p.batch * p.inChannels * volume(p.input),
+  y: p.batch * p.outChannels * volume(p.output),
+  w: (p.outChannels * p.inChannels * volume(p.kernel)) / p.groups,
+});
+
+/** What the padding is hardly matters. */
+function work(family: string, p: ConvParams, inputs: readonly number[], output: number): Work {
+  const { batch, groups, inChannels, outChannels, input, kernel, stride, dilation, bias } = p;
+  const sizes = [batch, inChannels, outChannels, ...input].map(bucket);
+  const shape = `${sizes.join(" ")} groups ${bucket(groups)} kernel ${kernel} stride ${stride} dilation ${dilation}`;
+  return { family, shape: bias ? `${shape} bias` : shape, dtype: p.storage, inputs, output };
+}
+
+/** Lowers a convolution with the named variant, by default the tuned one or the first whose guard holds. */
+export function lowerConvForward(p: ConvParams, target: Target, how: Choosing = {}): Lowered {
+  const { x, y, w } = elements(p);
+  const inputs = p.bias ? [x, w, p.outChannels] : [x, w];
+  return choose(work("convolution", p, inputs, y), convForwardVariants, p, target, how);
+}
+
+/** Lowers the gradient with respect to the input with the named variant, by default as the convolution. */
+export function lowerConvInputGrad(p: ConvParams, target: Target, how: Choosing = {}): Lowered {
+  const { x, y, w } = elements(p);
+  const inputs = p.bias ? [y, w, p.inChannels] : [y, w];
+  return choose(work("convolution input gradient", p, inputs, x), convInputGradVariants, p, target, how);
+}
+
+/** Lowers the gradient with respect to the weights with the named variant, by default as the convolution. */
+export function lowerConvWeightGrad(p: ConvParams, target: Target, how: Choosing = {}): Lowered {
+  const { x, y, w } = elements(p);
+  return choose(work("convolution weight gradient", p, [x, y], w), convWeightGradVariants, p, target, how);
+}

@@ -1,0 +1,169 @@
+/**
+ * Weight gradient on GPUs as a product of matrices that are never built (implicit GEMM): the gradient
+ * [out channels, places] times what each weight meets [places, in channels x taps]. Places are cut into parts that are
+ * summed apart, enough to fill a GPU; a second kernel adds the parts in a fixed order.
+ */
+import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
+import { ceilDiv, foldGrid, volume, weightOperands } from "./common.wgsl.ts";
+import type { ConvParams } from "./common.wgsl.ts";
+import { gemmCore, gemmSize } from "./gemm_core.wgsl.ts";
+import type { GemmCore, GemmTile } from "./gemm_core.wgsl.ts";
+import { summedLater } from "./weight_grad.wgsl.ts";
+import type { Fusion, Lowered, Target, Variant } from "../types.ts";
+
+/** Bytes of workgroup memory for what the columns of a tile meet. */
+const tableBytes = (columns: number): number => columns * 16;
+
+function lowerWeightGemm(
+  p: ConvParams,
+  target: Target,
+  tile: GemmTile,
+  core: GemmCore,
+  name: string,
+  fusion: Fusion | null = null,
+): Lowered {
+  const { rows, columns, depth } = tile;
+  const invocations = gemmSize(tile);
+  const [iD, iH, iW] = p.input;
+  const [oD, oH, oW] = p.output;
+  const [, kH, kW] = p.kernel;
+  const ci = p.inChannels / p.groups,
+    co = p.outChannels / p.groups;
+  const taps = volume(p.kernel),
+    weights = ci * taps;
+  const count = p.outChannels * weights;
+  const places = p.batch * volume(p.output);
+  const rowBlocks = ceilDiv(co, rows),
+    columnBlocks = ceilDiv(weights, columns);
+  const blocks = rowBlocks * columnBlocks * p.groups;
+  const steps = ceilDiv(places, depth);
+  // Parts: enough to occupy the device and to keep the sums short, but with some hundred places each.
+  const wanted = Math.max(Math.min(ceilDiv(512, blocks), ceilDiv(places, 256)), ceilDiv(places, 16384));
+  const most = Math.max(1, Math.floor(Math.min(target.maxBindingBytes, 2 ** 24) / 4 / count));
+  const perPart = ceilDiv(steps, Math.min(wanted, most, steps));
+  const parts = ceilDiv(steps, perPart);
+  const grid = foldGrid(blocks * parts, target);
+  const io = weightOperands(p, "data", "g", fusion);
+
+  // A step's loads: registers first, so that they are under way while the step before is computed.
+  const atOnce = invocations / depth;
+  const registers: string[] = [],
+    loads: string[] = [],
+    stages: string[] = [];
+  for (let v = 0; v < rows / 4 / atOnce; v++) {
+    const channel = (c: number): string => `min(row0 + (first + ${v * atOnce}u) * 4u + ${c}u, ${co - 1}u)`;
+    const values = [0, 1, 2, 3].map((c) => io.load("g", `gAt + ${channel(c)} * ${volume(p.output)}u`));
+    registers.push(`var a${v} = vec4f();`);
+    loads.push(`a${v} = select(vec4f(), vec4f(${values.join(", ")}), here);`);
+    stages.push(core.stage("a", "line", `(first + ${v * atOnce}u)`, `a${v}`));
+  }
+  for (let v = 0; v < columns / 4 / atOnce; v++) {
+    registers.push(`var b${v} = vec4f();`);
+    loads.push(`{
+        let q = first + ${v * atOnce}u;
+        let z = u32(z0) + seenZ[q];
+        let y = u32(y0) + seenY[q];
+        let x = u32(x0) + seenX[q];
+        let inside = vec4<bool>(here) & (z < vec4u(${iD}u)) & (y < vec4u(${iH}u)) & (x < vec4u(${iW}u));
+        let at = select(vec4u(), u32(xAt) + seenAt[q], inside);
+        b${v} = select(vec4f(), vec4f(${[0, 1, 2, 3].map((c) => io.load("data", `at[${c}]`)).join(", ")}), inside);
+      }`);
+    stages.push(core.stage("b", "line", `first + ${v * atOnce}u`, `b${v}`));
+  }
+
+  const source = wgsl`${io.enable}
+${core.enable}
+${io.declarations}
+
+// What four columns q, q + columns / 4, ... meet: planes, rows, voxels and elements from the first that a place sees.
+var<workgroup> seenZ: array<vec4u, ${columns / 4}>;
+var<workgroup> seenY: array<vec4u, ${columns / 4}>;
+var<workgroup> seenX: array<vec4u, ${columns / 4}>;
+var<workgroup> seenAt: array<vec4u, ${columns / 4}>;
+${core.memory}
+
+@compute @workgroup_size(${invocations})
+fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) local: u32${core.builtins}) {
+  let block = ${grid.index};
+  if (block >= ${blocks * parts}u) { return; }
+  let row0 = block % ${rowBlocks}u * ${rows}u;
+  let column0 = block / ${rowBlocks}u % ${columnBlocks}u * ${columns}u;
+  let group = block / ${rowBlocks * columnBlocks}u % ${p.groups}u;
+  let part = block / ${blocks}u;
+  for (var q = local; q < ${columns / 4}u; q += ${invocations}u) {
+    let column = vec4u(column0 + q) + vec4u(0u, ${columns / 4}u, ${columns / 2}u, ${(columns * 3) / 4}u);
+    let weight = min(column, vec4u(${weights - 1}u));
+    let z = weight / ${kH * kW}u % ${p.kernel[0]}u * ${p.dilation[0]}u;
+    let y = weight / ${kW}u % ${kH}u * ${p.dilation[1]}u;
+    let x = weight % ${kW}u * ${p.dilation[2]}u;
+    seenZ[q] = z;
+    seenY[q] = y;
+    seenX[q] = x;
+    seenAt[q] = weight / ${taps}u * ${volume(p.input)}u + (z * ${iH}u + y) * ${iW}u + x;
+  }
+  workgroupBarrier();
+
+  let line = local % ${depth}u;
+  let first = local / ${depth}u;
+  ${core.before}
+  ${registers.join("\n  ")}
+  let steps = min((part + 1u) * ${perPart}u, ${steps}u) - part * ${perPart}u;
+  for (var step = 0u; step <= steps; step++) {
+    if (step < steps) {
+      let place = (part * ${perPart}u + step) * ${depth}u + line;
+      let here = place < ${places}u;
+      let o = min(place, ${places - 1}u);
+      let sample = o / ${volume(p.output)}u;
+      let x0 = i32(o % ${oW}u) * ${p.stride[2]} - ${p.padding[2]};
+      let y0 = i32(o / ${oW}u % ${oH}u) * ${p.stride[1]} - ${p.padding[1]};
+      let z0 = i32(o / ${oW * oH}u % ${oD}u) * ${p.stride[0]} - ${p.padding[0]};
+      let gAt = (sample * ${p.groups}u + group) * ${co * volume(p.output)}u + o % ${volume(p.output)}u;
+      let xAt = i32((sample * ${p.groups}u + group) * ${ci * volume(p.input)}u) + (z0 * ${iH} + y0) * ${iW} + x0;
+      ${loads.join("\n      ")}
+    }
+    if (step > 0u) {
+      ${core.multiply}
+    }
+    workgroupBarrier();
+    ${stages.join("\n    ")}
+    workgroupBarrier();
+  }
+  ${
+    core.finish(
+      `let weight = column0 + column;
+  let isWeight = weight < ${weights}u;`,
+      `let channel = row0 + row;
+    if (isWeight & (channel < ${co}u)) {
+      partial[part * ${count}u + (group * ${co}u + channel) * ${weights}u + weight] = value;
+    }`,
+    )
+  }
+}
+`;
+  return summedLater(name, source, grid.workgroups, io, p, { count, parts }, target);
+}
+
+function variant(rows: number, columns: number, matrices: boolean): Variant<ConvParams> {
+  const name = `${matrices ? "matrix" : "gemm"}${rows}x${columns}`;
+  const tile: GemmTile = { rows, columns, depth: matrices ? 32 : 16 };
+  const core = (p: ConvParams, target: Target): GemmCore | null =>
+    gemmCore(tile, matrices, p, target, tableBytes(columns));
+  return {
+    name,
+    // Half of a tile at least is used.
+    guard: (p, target) =>
+      p.outChannels / p.groups > rows / 2 &&
+      (p.inChannels / p.groups) * volume(p.kernel) > columns / 2 &&
+      core(p, target) !== null,
+    lower: (p, target, fusion) => lowerWeightGemm(p, target, tile, core(p, target)!, name, fusion),
+  };
+}
+
+/** The variants for GPUs: registers, then subgroup matrices where f16 has them, which are left to measurement. */
+export const weightGemmVariants: readonly Variant<ConvParams>[] = [
+  variant(64, 128, false),
+  variant(32, 128, false),
+  variant(16, 128, false),
+  variant(64, 128, true),
+  variant(32, 128, true),
+];

@@ -1,0 +1,93 @@
+/** Long and wide elementwise expressions: cut into kernels of bounded size, so that neither the stack nor compile time gives out. */
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import * as vg from "../../engine/mod.ts";
+import { compile, grad, pad, type Tensor, tensor } from "../../engine/mod.ts";
+import type { ProgramInfo } from "../../engine/mod.ts";
+
+const start = Array.from({ length: 48 }, (_, k) => (k - 20) / 16);
+const x = tensor(start);
+
+/** Values of f, compiled and not, against `wanted`, and what the program is made of. */
+async function run(f: (t: Tensor) => Tensor, wanted: readonly number[], tolerance: number): Promise<ProgramInfo> {
+  const program = compile(f);
+  for (const y of [await program(x), f(x)]) {
+    const got = await y.data();
+    wanted.forEach((w, k) =>
+      assert.ok(Math.abs(got[k] - w) <= tolerance * Math.max(1, Math.abs(w)), `${k}: ${got[k]} for ${w}`)
+    );
+  }
+  const [info] = program.programs();
+  program.dispose();
+  return info;
+}
+const sumOf = (f: (t: Tensor) => Tensor) => (t: Tensor): Tensor => f(t).sum();
+
+test("2000 additions and their gradient", async () => {
+  const f = (t: Tensor): Tensor => {
+    for (let k = 0; k < 2000; k++) t = t.add(0.5);
+    return t;
+  };
+  const info = await run(f, start.map((v) => v + 1000), 1e-5);
+  assert.ok(info.dispatches <= 2000 / 100 && info.pipelines <= 4, JSON.stringify(info));
+  await run(grad(sumOf(f)), start.map(() => 1), 0);
+});
+
+test("a running mean of 600 steps, read once", async () => {
+  const f = (t: Tensor): Tensor => {
+    for (let k = 0; k < 600; k++) t = t.mul(0.99).add(0.01);
+    return t;
+  };
+  const info = await run(f, start.map((v) => 1 + (v - 1) * 0.99 ** 600), 1e-5);
+  assert.ok(info.pipelines <= 4, JSON.stringify(info));
+  await run(grad(sumOf(f)), start.map(() => 0.99 ** 600), 1e-5);
+});
+
+test("500 steps of Euler and their gradient", async () => {
+  const [steps, h] = [500, 0.008];
+  const f = (t: Tensor): Tensor => {
+    for (let k = 0; k < steps; k++) t = t.add(t.sin().mul(h));
+    return t;
+  };
+  const ends = start.map((v) => {
+    let [y, d] = [v, 1];
+    for (let k = 0; k < steps; k++) [y, d] = [y + h * Math.sin(y), d * (1 + h * Math.cos(y))];
+    return [y, d] as const;
+  });
+  const info = await run(f, ends.map(([y]) => y), 2e-4);
+  assert.ok(info.dispatches < steps / 5 && info.pipelines <= 12, `${info.dispatches}, ${info.pipelines}`);
+  const gradient = await run(grad(sumOf(f)), ends.map(([, d]) => d), 2e-3);
+  assert.ok(gradient.pipelines <= 40, `${gradient.pipelines}`);
+});
+
+test("a sum of 1000 tensors, and of 1000 functions of one", async () => {
+  const many = Array.from({ length: 1000 }, (_, k) => tensor([k % 7]));
+  const total = many.reduce((sum, _, k) => sum + (k % 7), 0);
+  await run((t) => many.reduce((sum, y) => sum.add(y), t), start.map((v) => v + total), 1e-5);
+  const functions = (t: Tensor): Tensor => {
+    let list = many.map((_, k) => t.mul((k % 5) / 8).add(k % 3));
+    while (list.length > 1) {
+      list = list.flatMap((a, k) => (k % 2 ? [] : [k + 1 < list.length ? a.add(list[k + 1]) : a]));
+    }
+    return list[0];
+  };
+  const wanted = start.map((v) => many.reduce((sum, _, k) => sum + (v * (k % 5)) / 8 + (k % 3), 0));
+  const info = await run(functions, wanted, 1e-5);
+  assert.ok(info.dispatches <= 3000 / 40, `${info.dispatches}`);
+});
+
+test("what is needed at ever more places, as in 60 steps of a stencil", async () => {
+  const f = (t: Tensor): Tensor => {
+    for (let k = 0; k < 60; k++) {
+      t = t.add(pad(t.slice({ start: [1], end: [48] }), { before: [0], after: [1] })).mul(0.5);
+    }
+    return t;
+  };
+  let rows = start;
+  for (let k = 0; k < 60; k++) rows = rows.map((v, j) => (v + (rows[j + 1] ?? 0)) / 2);
+  const info = await run(f, rows, 1e-5);
+  assert.ok(info.dispatches > 3 && info.dispatches <= 30, `${info.dispatches}`);
+});
+
+test.after(vg.closeDevice);
+test.run();

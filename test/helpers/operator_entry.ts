@@ -1,0 +1,76 @@
+/** One call of an operator, as tests of all operators see it. */
+import * as vg from "../../engine/mod.ts";
+import { type DType, Tensor, tensor } from "../../engine/mod.ts";
+import type { Input } from "./operator_inputs.ts";
+
+/** One call of an operator. */
+export interface Entry {
+  /** Its name in engine/ops/mod.ts. */
+  readonly operator: string;
+  /** Tells entries of one operator apart. */
+  readonly about: string;
+  readonly inputs: readonly Input[];
+  /** Arguments before the tensors, and between the tensors and the options. */
+  readonly before: readonly unknown[];
+  readonly rest: readonly unknown[];
+  readonly options: Readonly<Record<string, unknown>> | null;
+  /** The last inputs are options of these names. */
+  readonly named: readonly string[];
+  /** The tensors come as one array. */
+  readonly list: boolean;
+  /** "zero": constant between jumps; "refused": a derivative is an error. */
+  readonly derivative: "smooth" | "zero" | "refused";
+  /** What f16 inputs give: f16, or a wider type that is documented. */
+  readonly half: DType;
+}
+
+export type Extra = Partial<Omit<Entry, "operator" | "inputs" | "options">>;
+export const op = (operator: string, inputs: Input[], options: Entry["options"] = null, extra: Extra = {}): Entry => ({
+  operator,
+  inputs,
+  options,
+  about: options
+    ? Object.entries(options)
+      .map(([k, v]) => `${k} ${JSON.stringify(v)}`)
+      .join(", ")
+    : "",
+  before: [],
+  rest: [],
+  named: [],
+  list: false,
+  derivative: "smooth",
+  half: "f16",
+  ...extra,
+});
+export const rest = (...values: unknown[]): Extra => ({ rest: values, about: JSON.stringify(values) });
+export const label = (e: Entry): string => (e.about ? `${e.operator} (${e.about})` : e.operator);
+
+/** The operator of a name, "random.split" too. */
+export function operatorOf(name: string): (...args: any[]) => any {
+  const found = name.split(".").reduce((scope: any, part) => scope[part], vg);
+  return found as (...args: any[]) => any;
+}
+
+/** The arguments of a call of an entry's operator on tensors. */
+export function argumentsOf(e: Entry, tensors: readonly Tensor[]): unknown[] {
+  const count = tensors.length - e.named.length;
+  const named = Object.fromEntries(e.named.map((name, k) => [name, tensors[count + k]]));
+  const options = e.options || e.named.length > 0 ? [{ ...e.options, ...named }] : [];
+  const positional = tensors.slice(0, count);
+  return [...e.before, ...(e.list ? [positional] : positional), ...e.rest, ...options];
+}
+
+/** What an entry's operator gives, as a list. */
+export const call = (e: Entry, tensors: readonly Tensor[]): Tensor[] =>
+  [operatorOf(e.operator)(...argumentsOf(e, tensors))].flat();
+
+/** Inputs of an entry; with `batch` a new leading axis of that many examples. */
+export const tensorsOf = (e: Entry, batch?: number): Tensor[] =>
+  e.inputs.map(({ shape, dtype, values }, k) => {
+    const full = batch === undefined ? shape : [batch, ...shape];
+    const data = values(
+      full.reduce((a, b) => a * b, 1),
+      7 * k + 3,
+    );
+    return tensor(Array.from(data), { shape: full, dtype });
+  });

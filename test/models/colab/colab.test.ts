@@ -1,0 +1,287 @@
+/** CoLab's functions against PyTorch's numbers, against differentiating through the step, and on a U-Net. */
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import {
+  closeDevice,
+  compile,
+  concat,
+  conv3d,
+  distanceTransform,
+  grad,
+  leakyRelu,
+  random,
+  softmax,
+  type Tensor,
+  tensor,
+  tree,
+} from "../../../engine/mod.ts";
+import { colab, plainConvUNet } from "../../../models/mod.ts";
+import { assertClose, goldenJson, goldenTensors, noise, relativeError, toTensor } from "../../helpers/helpers.ts";
+
+test.after(() => closeDevice());
+const read = goldenTensors("methods");
+const load = (key: string): Tensor => toTensor(read(key));
+
+const network = (x: Tensor) => (p: Tensor[]) =>
+  conv3d(conv3d(x, p[0], { bias: p[1], padding: 1 }).tanh(), p[2], { bias: p[3] });
+
+/** Largest difference over the norm of the reference tensor, as a meta-gradient is compared. */
+async function ofNorm(got: Tensor, key: string): Promise<number> {
+  const wanted = read(key).data;
+  const norm = Math.hypot(...wanted);
+  return Math.max(...Array.from(await got.data(), (v, k) => Math.abs(v - wanted[k]))) / norm;
+}
+
+for (const c of goldenJson("methods").cases.filter((entry: any) => entry.name.startsWith("colab."))) {
+  test(`${c.name}: masks, labels, losses and meta-gradients of PyTorch`, async () => {
+    const [image, roi, distance] = [load(c.image), load(c.roi), load(c.distance)];
+    const [theta, omega] = [c.theta.map(load), c.omega.map(load)] as [Tensor[], Tensor[]];
+    const mask = colab.softDilatedMask(distance, { margin: c.margin, tau: c.tau });
+    await assertClose(mask, read(c.mask), 1e-5, "mask");
+    const segment = network(image);
+    const labels = colab.constrainedLabels(roi, softmax(segment(omega), { axis: 1 }), mask);
+    await assertClose(labels, read(c.labels), 1e-5, "labels");
+    const loss = (p: Tensor[]) => colab.segmentationLoss(segment(p), labels);
+    assert.ok(Math.abs((await loss(theta).item()) / c.lossSeg - 1) < 1e-5);
+    const slopes = grad(loss)(theta) as Tensor[];
+    for (const [k, slope] of slopes.entries()) await assertClose(slope, read(c.thetaGrad[k]), 1e-4, `theta ${k}`);
+    const stepped = theta.map((p, k) => p.sub(slopes[k].mul(c.alpha)));
+    assert.ok(Math.abs((await colab.roiLoss(segment(stepped), roi).item()) / c.lossRoi - 1) < 1e-5);
+    const options = { segment, generate: segment, theta, omega, roi, mask, alpha: c.alpha };
+    const exact = colab.metaGradient(options) as Tensor[];
+    for (const [k, g] of exact.entries()) assert.ok((await ofNorm(g, c.metaGradExact[k])) < 1e-4, `exact ${k}`);
+    // Differences of two gradients: the rounding of f32 is 1 / (2 eps) of theirs, and eps |v| is 0.01.
+    const differences = colab.metaGradient({ ...options, method: "finite-difference" }) as Tensor[];
+    for (const [k, g] of differences.entries()) {
+      assert.ok((await ofNorm(g, c.metaGradFiniteDifference[k])) < 1e-4, `finite difference ${k}`);
+    }
+  });
+}
+
+/** A batch of 2 with a ROI each, a network with one more output than the generator, both small U-Nets. */
+function unets(contexts: number) {
+  const config = { inputChannels: 1, features: [4, 8], convsPerStage: 1, decoderConvsPerStage: 1 } as const;
+  const [segmenter, generator] = [contexts + 1, contexts].map((classes) => plainConvUNet({ ...config, classes }));
+  const shape = [2, 1, 8, 10, 12];
+  const x = tensor(noise(2 * 960, 3), { shape });
+  const inside = (i: number): number => {
+    const [z, y, w] = [Math.floor(i / 120) % 8, Math.floor(i / 12) % 10, i % 12];
+    return Number((z - 3) ** 2 + (y - 5) ** 2 + (w - 4 - 2 * Math.floor(i / 960)) ** 2 < 6);
+  };
+  const roi = tensor(Float32Array.from({ length: 1920 }, (_, i) => inside(i)), { shape: [2, 8, 10, 12] });
+  const distance = concat(
+    [0, 1].map((n) =>
+      distanceTransform(roi.equal(0).slice({ start: [n], end: [n + 1] }).reshape({ shape: [8, 10, 12] }), {})
+        .reshape({ shape: [1, 8, 10, 12] })
+    ),
+    { axis: 0 },
+  );
+  const mask = colab.softDilatedMask(distance, { margin: 2, tau: 2 });
+  return {
+    segment: (p: any) => segmenter.apply(p, x) as unknown as Tensor,
+    generate: (p: any) => generator.apply(p, x) as unknown as Tensor,
+    theta: segmenter.init(random.key(1)),
+    omega: generator.init(random.key(2)),
+    roi,
+    mask,
+    alpha: 0.05,
+  };
+}
+
+const values = async (t: any): Promise<number[]> => {
+  const parts = await Promise.all(tree.leaves(t).map((leaf: Tensor) => leaf.data()));
+  return parts.flatMap((part) => [...part]);
+};
+const inner = (a: readonly number[], b: readonly number[]): number => a.reduce((sum, v, k) => sum + v * b[k], 0);
+const cosine = (a: readonly number[], b: readonly number[]): number =>
+  inner(a, b) / Math.sqrt(inner(a, a) * inner(b, b));
+
+test("on a U-Net the exact meta-gradient is that through the step, and finite differences agree; theta stays", async () => {
+  const options = unets(2);
+  const before = await values(options.theta);
+  const run = compile((theta: any, omega: any) => [
+    colab.metaGradient({ ...options, theta, omega }),
+    colab.metaGradient({ ...options, theta, omega, method: "finite-difference" }),
+    grad((o: any) => {
+      const labels = colab.constrainedLabels(options.roi, softmax(options.generate(o), { axis: 1 }), options.mask);
+      const slopes = grad((p: any) => colab.segmentationLoss(options.segment(p), labels))(theta);
+      const flat = tree.leaves(slopes) as Tensor[];
+      let k = 0;
+      return colab.roiLoss(
+        options.segment(tree.map(theta, (p: Tensor) => p.sub(flat[k++].mul(options.alpha)))),
+        options.roi,
+      );
+    })(omega),
+  ]);
+  const [exact, differences, through] = await Promise.all((await run(options.theta, options.omega)).map(values));
+  assert.ok(relativeError(exact, through) < 1e-3, `${relativeError(exact, through)} from the way through the step`);
+  assert.ok(cosine(exact, differences) > 0.9999, `cosine ${cosine(exact, differences)}`);
+  assert.equal(await values(options.theta), before);
+});
+
+test("per sample the meta-gradient is the mean of those of the samples by themselves", async () => {
+  const x = tensor(noise(2 * 105, 3), { shape: [2, 1, 3, 5, 7] });
+  const weights = (classes: number, seed: number): Tensor[] =>
+    [[3, 1, 3, 3, 3], [3], [classes, 3, 1, 1, 1], [classes]].map((shape, k) =>
+      tensor(noise(shape.reduce((a, b) => a * b), 10 * seed + k), { shape })
+    );
+  const of = (n?: number) => network(n === undefined ? x : x.slice({ start: [n], end: [n + 1] }));
+  const options = {
+    segment: (p: Tensor[], n?: number) => of(n)(p),
+    generate: (p: Tensor[], n?: number) => of(n)(p),
+    theta: weights(3, 1),
+    omega: weights(2, 2),
+    alpha: 0.1,
+    roi: tensor(Float32Array.from(noise(210, 4), (v) => Number(v > 0.5)), { shape: [2, 3, 5, 7] }),
+    mask: tensor(Float32Array.from(noise(210, 5), (v) => (v + 1) / 2), { shape: [2, 3, 5, 7] }),
+  };
+  const alone = (n: number) => ({
+    ...options,
+    segment: of(n),
+    generate: of(n),
+    roi: options.roi.slice({ start: [n], end: [n + 1] }),
+    mask: options.mask.slice({ start: [n], end: [n + 1] }),
+  });
+  const both = await values(colab.metaGradient({ ...options, per: "sample" }));
+  const [first, second] = await Promise.all([0, 1].map((n) => values(colab.metaGradient(alone(n)))));
+  const single = await values(colab.metaGradient({ ...alone(1), per: "sample" }));
+  const batch = await values(colab.metaGradient(options));
+  const mean = first.map((v, k) => (v + second[k]) / 2);
+  // One rounding for the sum.
+  assert.ok(relativeError(both, mean) < 1e-6, `${relativeError(both, mean)}`);
+  assert.equal(single, second, "a batch of 1 has one gradient");
+  assert.ok(relativeError(batch, mean) > 1e-3, "that of the batch is another");
+  const whole = { ...options, segment: of(), per: "sample" as const };
+  assert.throws(
+    () => colab.metaGradient(whole),
+    /segment\(parameters, 0\) for the logits of sample 0 alone, got Tensor/,
+  );
+  assert.throws(
+    () => colab.metaGradient({ ...options, per: "voxel" as any }),
+    /per is "batch" or "sample", got "voxel"/,
+  );
+});
+
+test("the implicit meta-gradient solves with the Hessian: a linear model with a known one", async () => {
+  // Two weights for two classes of one voxel type: the Hessian of the cross-entropy is diag(p) - p p'.
+  const x = tensor(new Float32Array(64).fill(1), { shape: [1, 1, 4, 4, 4] });
+  const roi = tensor(Float32Array.from({ length: 64 }, (_, i) => Number(i < 20)), { shape: [1, 4, 4, 4] });
+  const linear = (p: Tensor) => conv3d(x, p.reshape({ shape: [p.size, 1, 1, 1, 1] }));
+  const mask = tensor(new Float32Array(64).fill(1), { shape: [1, 4, 4, 4] });
+  const [theta, omega] = [tensor([0.3, -0.2, 0.5]), tensor([0.4, -0.6])];
+  const options = { segment: linear, generate: linear, theta, omega, roi, mask, alpha: 1, damping: 0.3 };
+  const loss = (p: Tensor, o: Tensor) =>
+    colab.segmentationLoss(linear(p), colab.constrainedLabels(roi, softmax(linear(o), { axis: 1 }), mask));
+  // By differences in float64 of gradients in f32.
+  const slope = async (p: number[], o: number[]) => [...(await (grad(loss)(tensor(p), tensor(o)) as Tensor).data())];
+  const [p, o] = [[...(await theta.data())], [...(await omega.data())]];
+  const step = 1e-2;
+  const column = async (k: number, list: "p" | "o") => {
+    const moved = (by: number) => (list === "p" ? p : o).map((v, j) => (j === k ? v + by : v));
+    const [a, b] = await Promise.all(
+      [1, -1].map((s) => (list === "p" ? slope(moved(s * step), o) : slope(p, moved(s * step)))),
+    );
+    return a.map((v, j) => (v - b[j]) / (2 * step));
+  };
+  const hessian = await Promise.all([0, 1, 2].map((k) => column(k, "p")));
+  const mixed = await Promise.all([0, 1].map((k) => column(k, "o")));
+  const v = [...(await (grad((q: Tensor) => colab.roiLoss(linear(q), roi))(theta) as Tensor).data())];
+  const rows = hessian.map((row, k) => [...row.map((h, j) => h + (k === j ? 0.3 : 0)), v[k]]);
+  for (let k = 0; k < 3; k++) {
+    for (let r = 0; r < 3; r++) {
+      if (r === k) continue;
+      const factor = rows[r][k] / rows[k][k];
+      rows[r] = rows[r].map((value, j) => value - factor * rows[k][j]);
+    }
+  }
+  const solution = rows.map((row, k) => row[3] / row[k]);
+  const wanted = mixed.map((row) => -inner(row, solution));
+  const got = [...(await (colab.metaGradient({ ...options, method: "implicit", iterations: 3 }) as Tensor).data())];
+  assert.ok(relativeError(got, wanted) < 2e-3, `${got} for ${wanted}`);
+});
+
+test("labels add up to 1, keep the ROI, and take the far background for the first context; several ROI classes", async () => {
+  const q = softmax(tensor(noise(2 * 3 * 24, 5), { shape: [2, 3, 2, 3, 4] }), { axis: 1 });
+  const marks = noise(2 * 24, 6);
+  const rois = [0.4, -0.4].map((t, k) =>
+    tensor(Float32Array.from(marks, (v) => Number(k === 0 ? v > t : v < t)), { shape: [2, 1, 2, 3, 4] })
+  );
+  const roi = concat(rois, { axis: 1 });
+  const near = tensor(Float32Array.from(noise(48, 7), (v) => (v + 1) / 2), { shape: [2, 2, 3, 4] });
+  const labels = await colab.constrainedLabels(roi, q, near).data();
+  const [qs, ms] = [await q.data(), await near.data()];
+  for (let n = 0; n < 2; n++) {
+    for (let i = 0; i < 24; i++) {
+      const of = (k: number) => labels[(n * 5 + k) * 24 + i];
+      const mark = marks[n * 24 + i];
+      const m = ms[n * 24 + i];
+      const context = (k: number) => m * qs[(n * 3 + k) * 24 + i] + (k === 0 ? 1 - m : 0);
+      const wanted = mark > 0.4
+        ? [1, 0, 0, 0, 0]
+        : mark < -0.4
+        ? [0, 1, 0, 0, 0]
+        : [0, 0, context(0), context(1), context(2)];
+      wanted.forEach((value, k) => assert.ok(Math.abs(of(k) - value) < 1e-6, `voxel ${n} ${i}, class ${k}`));
+    }
+  }
+  const logits = leakyRelu(tensor(noise(2 * 5 * 24, 8), { shape: [2, 5, 2, 3, 4] }), { slope: 0.5 });
+  const one = await colab.roiLoss(logits, roi, { only: 1 }).item();
+  const other = await colab.roiLoss(logits, roi, { only: 0 }).item();
+  assert.ok(Math.abs((await colab.roiLoss(logits, roi).item()) - (one + other) / 2) < 1e-6);
+  assert.ok((await colab.roiLoss(logits, roi, { loss: "dice" }).item()) < 1);
+  assert.throws(() => colab.softDilatedMask(near, { margin: 1, tau: 0 }), /tau > 0/);
+  assert.throws(() => colab.constrainedLabels(roi, q.slice({ end: [1] }), near), /constrainedLabels/);
+  assert.throws(() => colab.segmentationLoss(logits, q), /one shape/);
+  assert.throws(() => colab.roiLoss(logits, roi, { only: 2 }), /only is a class from 0 to 1/);
+});
+
+/** L_seg of [2, 5, ...] by the book, in float64. */
+function lossByLoop(
+  logits: ArrayLike<number>,
+  labels: ArrayLike<number>,
+  without: number | undefined,
+  batch: boolean,
+): number {
+  const [N, K, V] = [2, 5, logits.length / 10];
+  const at = (n: number, k: number, i: number) => (n * K + k) * V + i;
+  let entropy = 0;
+  const both = Array.from({ length: N }, () => new Float64Array(K));
+  const either = Array.from({ length: N }, () => new Float64Array(K));
+  for (let n = 0; n < N; n++) {
+    for (let i = 0; i < V; i++) {
+      const powers = Array.from({ length: K }, (_, k) => Math.exp(logits[at(n, k, i)]));
+      const total = powers.reduce((a, b) => a + b);
+      for (let k = 0; k < K; k++) {
+        const [p, y] = [powers[k] / total, labels[at(n, k, i)]];
+        entropy -= (y * Math.log(p)) / (N * V);
+        both[batch ? 0 : n][k] += p * y;
+        either[batch ? 0 : n][k] += p + y;
+      }
+    }
+  }
+  const dice: number[] = [];
+  for (let n = 0; n < (batch ? 1 : N); n++) {
+    for (let k = 0; k < K; k++) if (k !== without) dice.push((2 * both[n][k] + 1e-5) / (either[n][k] + 1e-5));
+  }
+  return entropy + 1 - dice.reduce((a, b) => a + b) / dice.length;
+}
+
+test("the segmentation loss with Dice by sample or batch, with and without a class, against float64", async () => {
+  const shape = [2, 5, 2, 3, 4];
+  const logits = noise(240, 8);
+  const labels = await softmax(tensor(noise(240, 9), { shape }).mul(4), { axis: 1 }).data();
+  for (const batch of [false, true]) {
+    for (const without of [undefined, 0, 2, 4]) {
+      const options = { batch, ...(without !== undefined && { without }) };
+      const got = await colab.segmentationLoss(
+        tensor(logits, { shape }),
+        tensor(labels as Float32Array, { shape }),
+        options,
+      ).item();
+      const wanted = lossByLoop(logits, labels, without, batch);
+      assert.ok(Math.abs(got / wanted - 1) < 1e-5, `${batch} ${without}: ${got}, wanted ${wanted}`);
+    }
+  }
+});
+
+test.run();

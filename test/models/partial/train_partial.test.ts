@@ -1,0 +1,165 @@
+// train_partial as a user runs it, small: with all labels it is train_unet; with some it can be killed; mistakes are told.
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { closeDevice, config, writeOrganPhantomDataset } from "../../../engine/mod.ts";
+import { partialEntries, trainPartial } from "../../../models/mod.ts";
+import { runCommand } from "../../helpers/command.ts";
+
+const folder = await mkdtemp(join(tmpdir(), "voxgrad-partial-"));
+test.after(async () => {
+  await rm(folder, { recursive: true, force: true });
+  await closeDevice();
+});
+
+const run = (command: string, args: readonly string[], kill?: RegExp) =>
+  runCommand(folder, [command, ...args], { kill });
+
+const ids = (numbers: readonly number[]) => numbers.map((n) => `organs_00${n}`);
+// All organs are annotated in the first and the fifth case, one or both kidneys in the others.
+await writeFile(join(folder, "splits.json"), JSON.stringify([{ train: ids([1, 2, 4, 6]), val: ids([3, 5]) }]));
+const shape = [16, 16, 16] as const;
+await writeOrganPhantomDataset(join(folder, "full"), { cases: 3, seed: 2, shape });
+await writeOrganPhantomDataset(join(folder, "some"), { cases: 8, seed: 3, shape, partial: true });
+await writeOrganPhantomDataset(join(folder, "livers"), { cases: 3, seed: 4, shape, scanner: 1, organs: ["liver"] });
+const small = [
+  "--augment",
+  "mirror",
+  "--epoch",
+  "2",
+  "--validation",
+  "0",
+  "--features",
+  "4,8",
+  "--patch",
+  "16,16,16",
+  "--batch",
+  "2",
+  "--rate",
+  "0.01",
+  "--workers",
+  "0",
+];
+const file = (run: string, name: string) => readFile(join(folder, run, name));
+const lines = async (run: string, name = "log.jsonl") =>
+  String(await file(run, name)).trim().split("\n").map((line) => JSON.parse(line));
+const place = (name: string) => join(folder, name);
+/** In this process: a run of some arm. */
+const train = (data: string, name: string, words: readonly string[]) =>
+  trainPartial(
+    config(partialEntries, [place(data), ...small, "--run", place(name), "--cache", place("prepared"), ...words]),
+  );
+
+test("with all labels annotated the losses are those of train_unet", async () => {
+  const plain = await run("train_unet", ["full", ...small, "--steps", "4", "--run", "plain"]);
+  assert.is(plain.code, 0, plain.output);
+  const wanted = (await lines("plain")).map(({ loss }) => loss);
+  await train("full", "exclusion", ["--steps", "4"]);
+  // Sums of thousands of f32 in another order; differences of the first step grow with the next.
+  (await lines("exclusion")).forEach(({ loss }, k) =>
+    assert.ok(Math.abs(loss - wanted[k]) <= 1e-6 * wanted[k] * (k < 1 ? 1 : 20), `step ${k + 1}: ${loss}, ${wanted[k]}`)
+  );
+});
+
+test("arms begin alike on fully labelled cases, then differ; what is not annotated is not measured", async () => {
+  const logs: Record<string, number[]> = {};
+  for (const loss of ["naive", "prior"]) {
+    const own = ["--steps", "4", "--warmup", "0.5", "--loss", loss, "--splits", place("splits.json")];
+    const { cases } = await train("some", `some_${loss}`, own);
+    logs[loss] = (await lines(`some_${loss}`)).map((record) => record.loss);
+    assert.ok(logs[loss].every(Number.isFinite));
+    const measured = cases.map(({ classes }) =>
+      classes.filter((each) => !Number.isNaN(each.truePositive)).map((each) => each.name)
+    );
+    assert.equal(measured, [["spleen"], ["liver", "spleen", "pancreas", "left kidney", "right kidney"]]);
+  }
+  for (const [loss, [first, second, ...rest]] of Object.entries(logs)) {
+    assert.ok(Math.abs(first - logs.naive[0]) < 1e-5 && Math.abs(second - logs.naive[1]) < 1e-4, loss);
+    if (loss !== "naive") assert.ok(Math.abs(rest[0] - logs.naive[2]) > 1e-3, loss);
+  }
+});
+
+test("the weights of marginal and exclusion losses are those of partly labelled cases; 0 leaves the others' loss", async () => {
+  const losses: number[][] = [];
+  for (const [m, e] of [["0", "1"], ["3", "1"], ["3", "2"]] as const) {
+    const own = [
+      "--steps",
+      "3",
+      "--warmup",
+      "0.67",
+      "--marginalWeight",
+      m,
+      "--exclusionWeight",
+      e,
+      "--splits",
+      place("splits.json"),
+    ];
+    await train("some", `weights_${m}_${e}`, own);
+    losses.push((await lines(`weights_${m}_${e}`)).map((record) => record.loss));
+  }
+  const naive = (await lines("some_naive")).map((record) => record.loss);
+  for (const each of losses) {
+    // Two steps on fully labelled cases are those of the ordinary loss, whatever the weights.
+    assert.ok(Math.abs(each[0] - naive[0]) < 1e-5 && Math.abs(each[1] - naive[1]) < 1e-4, `${each}; ${naive}`);
+  }
+  assert.ok(losses[1][2] > losses[0][2] + 0.1 && losses[2][2] > losses[1][2] + 1e-3, `${losses}`);
+});
+
+test("a killed training ends with the weights of one left alone, on a plateau too", async () => {
+  const args = [
+    "some",
+    ...small.filter((word, k) => word !== "--validation" && small[k - 1] !== "--validation"),
+    "--steps",
+    "8",
+    "--validation",
+    "1",
+    "--schedule",
+    "plateau",
+    "--warmup",
+    "0.25",
+    "--splits",
+    "splits.json",
+  ];
+  const whole = await run("train_partial", [...args, "--run", "whole"]);
+  assert.is(whole.code, 0, whole.output);
+  assert.match(whole.output, /Training on \d cases, \d of them fully labelled; the first 2 steps on those alone/);
+  await run("train_partial", [...args, "--run", "killed", "--checkpoint", "0"], /step 3\//);
+  const rest = await run("train_partial", ["--resume", "killed", "--checkpoint", "0"]);
+  assert.is(rest.code, 0, rest.output);
+  assert.ok((await file("whole", "model.safetensors")).equals(await file("killed", "model.safetensors")));
+});
+
+test("sets of a group take turns and can be chosen; merged logits are another loss; mistakes are told", async () => {
+  const sets = [{ data: "full" }, { data: "livers" }];
+  const labels = ["background", "liver", "spleen", "pancreas", "left kidney", "right kidney"];
+  await writeFile(place("group.json"), JSON.stringify({ format: "voxgrad group 1", labels, sets }));
+  // In turn, the second step is that of the second set; logits are merged in another run.
+  // The first step's patches are of the first set and fully labelled, where merging is the same; the second's are livers.
+  const losses: number[][] = [];
+  for (const mode of ["probability", "logit"]) {
+    await train("group.json", mode, ["--steps", "2", "--warmup", "0", "--loss", "marginal", "--mode", mode]);
+    losses.push((await lines(mode)).map(({ loss }) => loss));
+  }
+  const apart = [0, 1].map((k) => Math.abs(losses[0][k] - losses[1][k]));
+  assert.ok(apart[0] < 1e-5 && apart[1] > 1e-3, `${apart}`);
+  const fails = async (words: string[], message: RegExp) => {
+    try {
+      await train("group.json", "wrong", ["--steps", "2", "--overwrite", "true", ...words]);
+    } catch (error) {
+      return assert.match((error as Error).message, message);
+    }
+    assert.unreachable(`${words}`);
+  };
+  await fails(["--trainSets", "spleens"], /no set "spleens"; sets of .*group\.json are full, livers/);
+  await fails(
+    ["--trainSets", "livers"],
+    /no case that it trains on has spleen, pancreas, left kidney, right kidney annotated/,
+  );
+  await fails(["--trainSets", "livers", "--loss", "full"], /--loss full wants fully labelled cases/);
+  await fails(["--trainSets", "livers", "--warmup", "0.2"], /--warmup wants fully labelled cases/);
+  await fails(["--loss", "marginal", "--marginalWeight", "0"], /nothing else is to be lowered/);
+});
+
+test.run();

@@ -1,0 +1,76 @@
+/** affineGrid against loops in float64. */
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import * as vg from "../../engine/mod.ts";
+import { type Tensor, tensor } from "../../engine/mod.ts";
+import { assertClose, noise } from "../helpers/helpers.ts";
+
+const size = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
+const at = (data: ArrayLike<number>, shape: number[]): Tensor => tensor(Float32Array.from(data), { shape });
+
+test("affineGrid: values and gradient", async () => {
+  for (
+    const space of [
+      [5, 7],
+      [1, 4],
+      [3, 1, 5],
+    ]
+  ) {
+    for (const alignCorners of [false, true]) {
+      const dims = space.length;
+      const theta = noise(2 * dims * (dims + 1), 1);
+      const shape = [2, ...space, dims];
+      const g = noise(size(shape), 2);
+      const y = new Float64Array(size(shape));
+      const dTheta = new Float64Array(theta.length);
+      let o = 0;
+      for (let n = 0; n < 2; n++) {
+        for (let q = 0; q < size(space); q++) {
+          let rest = q;
+          const place: number[] = [];
+          for (let k = dims - 1; k >= 0; k--) {
+            const i = rest % space[k];
+            rest = (rest - i) / space[k];
+            place.push(
+              alignCorners ? (space[k] === 1 ? 0 : -1 + (2 * i) / (space[k] - 1)) : (2 * i + 1) / space[k] - 1,
+            );
+          }
+          place.push(1);
+          for (let r = 0; r < dims; r++, o++) {
+            place.forEach((v, j) => {
+              const at = (n * dims + r) * (dims + 1) + j;
+              y[o] += theta[at] * v;
+              dTheta[at] += g[o] * v;
+            });
+          }
+        }
+      }
+      const f = (t: Tensor): Tensor => vg.affineGrid(t, { size: [2, 3, ...space], alignCorners });
+      const [value, pullback] = vg.vjp(f, [at(theta, [2, dims, dims + 1])]);
+      const gradient = pullback(at(g, shape))[0];
+      await assertClose(value, { shape, data: y }, 1e-6, "affineGrid");
+      await assertClose(gradient, { shape: [2, dims, dims + 1], data: dTheta }, 1e-5, "affineGrid gradient");
+    }
+  }
+});
+
+test("bad arguments are refused at the call", () => {
+  const refused = (f: () => unknown, pattern: RegExp): void =>
+    assert.throws(f, (e: Error) => e.name === "VoxgradError" && pattern.test(e.message));
+  const affine = vg.affineGrid as (...args: any[]) => Tensor;
+  refused(
+    () => affine(vg.zeros([1, 2, 4, 4]), { size: [1, 1, 4, 4] }),
+    /^affineGrid: theta is an f32 tensor \[N, 2, 3\] or \[N, 3, 4\]/,
+  );
+  refused(() => affine(vg.zeros([1, 2, 3])), /options are an object/);
+  refused(() => affine(vg.zeros([1, 2, 3]), {}), /a shape is an array of integers >= 0, got undefined/);
+  refused(() => affine(vg.zeros([1, 2, 3]), { size: [2, 1, 4, 4] }), /size is \[1, C, H, W\], none of them 0/);
+  refused(() => affine(vg.zeros([1, 3, 4]), { size: [1, 1, 4, 4] }), /size is \[1, C, D, H, W\]/);
+  refused(
+    () => affine(vg.zeros([1, 2, 3]), { size: [1, 1, 4, 4], alignCorners: "no" }),
+    /alignCorners is true or false/,
+  );
+});
+
+test.after(vg.closeDevice);
+test.run();

@@ -1,0 +1,215 @@
+/** Every operator with small inputs: what tests that hold for all operators are driven by. */
+import { type Entry, type Extra, op, rest } from "../helpers/operator_entry.ts";
+import type { Input } from "../helpers/operator_inputs.ts";
+import {
+  any,
+  apart,
+  distinct,
+  fixed,
+  input,
+  key,
+  labels,
+  mask,
+  points,
+  positive,
+  truth,
+  unit,
+  whole,
+} from "../helpers/operator_inputs.ts";
+
+const affine = { named: ["weight", "bias"] };
+const biased = { named: ["bias"] };
+
+const creation = [
+  op("arange", [], null, rest(5)),
+  op("arange", [], { step: 0.5, dtype: "f32" }, rest(1, 4)),
+  op("eye", [], { dtype: "i32" }, rest(3)),
+  op("full", [], null, rest([2, 3], 1.5)),
+  op("ones", [], { dtype: "i32" }, rest([2, 3])),
+  op("zeros", [], null, rest([2, 3])),
+  op(
+    "tensor",
+    [],
+    null,
+    rest([
+      [1, 2, 3],
+      [4, 5, 6],
+    ]),
+  ),
+];
+
+const unary = (name: string, x: (...shape: number[]) => Input, extra: Extra = {}): Entry =>
+  op(name, [x(3, 5)], null, extra);
+const elementwise = [
+  unary("abs", apart(0)),
+  unary("neg", any),
+  unary("sign", apart(0), { derivative: "zero" }),
+  unary("floor", apart(-1, 0, 1), { derivative: "zero" }),
+  unary("isNaN", any, { half: "bool" }),
+  unary("isFinite", any, { half: "bool" }),
+  unary("logicalNot", truth),
+  ...["exp", "sin", "cos", "tanh", "erf", "sigmoid", "softplus", "gelu", "square"].map((name) => unary(name, any)),
+  ...["log", "log1p", "sqrt", "rsqrt"].map((name) => unary(name, positive)),
+  unary("relu", apart(0)),
+  op("leakyRelu", [apart(0)(3, 5)], { slope: 0.2 }),
+  op("leakyRelu", [apart(0)(3, 5)], { slope: -0.3 }),
+  op("clamp", [apart(-0.5, 0.7)(3, 5)], { min: -0.5, max: 0.7 }),
+  op("clamp", [apart(0.3)(3, 5)], { min: 0.3 }),
+  op("cast", [any(3, 5)], null, { ...rest("i32"), derivative: "zero", half: "i32" }),
+  op("cast", [any(3, 5)], null, { ...rest("f32"), half: "f32" }),
+  op("cast", [labels(4)(3, 5)], null, { ...rest("f32"), about: "i32 to f32" }),
+  op("cast", [truth(3, 5)], null, { ...rest("i32"), about: "bool to i32" }),
+  ...["add", "sub", "mul"].flatMap((name) => [
+    op(name, [any(3, 1, 5), any(4, 1)]),
+    op(name, [any(3, 5)], null, rest(1.5)),
+    op(name, [labels(9)(3, 5), labels(4)(5)], null, { about: "i32" }),
+  ]),
+  op("sub", [any(3, 5)], null, { before: [2], about: "number first" }),
+  op("div", [any(3, 1, 5), apart(0)(4, 1)]),
+  op("div", [positive(3, 5)], null, { before: [2], about: "number first" }),
+  op("pow", [positive(3, 1, 5), any(4, 1)]),
+  ...[2, 3, -0.5].map((exponent) => op("pow", [positive(3, 5)], null, rest(exponent))),
+  op("maximum", [distinct()(3, 5), distinct(0.5)(3, 5)]),
+  op("minimum", [distinct()(3, 5), distinct(0.5)(5)]),
+  op("maximum", [apart(0.25)(3, 5)], null, rest(0.25)),
+  ...["equal", "notEqual"].map((name) => op(name, [labels(3)(3, 1, 5), labels(3)(4, 1)])),
+  ...["less", "greater", "lessEqual", "greaterEqual"].map((name) =>
+    op(name, [any(3, 1, 5), any(4, 1)], null, { half: "bool" })
+  ),
+  ...["logicalAnd", "logicalOr"].map((name) => op(name, [truth(3, 1, 5), truth(4, 1)])),
+  op("where", [truth(3, 5), any(5), any(3, 1)]),
+  op("where", [truth(3, 5), any(3, 5)], null, rest(0)),
+];
+
+const reductions = [
+  ...["sum", "mean", "max", "min", "variance", "logSumExp"].flatMap((name) => [
+    op(name, [distinct()(3, 4, 5)]),
+    op(name, [distinct()(3, 4, 5)], { axes: [-1, 0] }),
+    op(name, [distinct()(3, 4, 5)], { axes: [1], keepDims: true }),
+  ]),
+  op("variance", [any(3, 5)], { axes: [1], correction: 0 }),
+  op("sum", [truth(3, 5)], { axes: [0] }),
+  op("max", [labels(9)(3, 5)], { axes: [0] }),
+  op("argmax", [distinct()(3, 4, 5)], { axis: 1 }, { half: "i32" }),
+  op("argmax", [distinct()(3, 4, 5)], null, { half: "i32" }),
+  op("softmax", [any(3, 4, 5)], { axis: 1 }),
+  op("logSoftmax", [any(3, 5)]),
+  op("softmax", [any(2, 35, 2)], { axis: 1 }, { about: "a long axis" }),
+  op("logSoftmax", [any(35, 2)], { axis: 0 }, { about: "a long axis" }),
+  op("cosineSimilarity", [any(2, 5, 3), any(4, 1, 5, 1)], { axis: 2, eps: 1e-6 }),
+  op("cosineSimilarity", [any(2, 3, 2, 1, 3), any(2, 1, 2, 8, 1)], { axis: 2 }, { about: "as a product of matrices" }),
+  op("cosineMatching", [any(2, 5, 3, 2), any(4, 5), mask(4)], { temperature: 3, eps: 1e-3 }),
+  op("cosineMatching", [any(3, 4), any(1, 4), truth(1)], null, { about: "one prototype" }),
+  op("crossEntropy", [any(2, 4, 3), labels(4)(2, 3)], null, { half: "f32" }),
+  op(
+    "crossEntropy",
+    [any(2, 3, 4), labels(4)(2, 3)],
+    { axis: -1, weight: [1, 0.5, 2, 3], ignoreIndex: 1 },
+    { half: "f32" },
+  ),
+  op("binaryCrossEntropyWithLogits", [any(3, 5), unit(3, 5)], null, { half: "f32" }),
+];
+
+const movement = [
+  op("reshape", [any(3, 4, 5)], { shape: [5, -1, 2] }),
+  op("squeeze", [any(3, 1, 5, 1)], { axes: [-1] }),
+  op("expandDims", [any(3, 5)], { axis: -1 }),
+  op("broadcastTo", [any(3, 1)], { shape: [2, 3, 5] }),
+  op("transpose", [any(3, 4, 5)], { axes: [2, 0, 1] }),
+  op("transpose", [any(3, 5)]),
+  op("flip", [any(3, 4, 5)], { axes: [0, -1] }),
+  op("cumsum", [any(3, 4, 5)], { axis: 1 }),
+  op("cumsum", [any(3, 70)], { reverse: true }),
+  op("slice", [any(3, 7, 5)], { start: [1, -6, 0], end: [3, 7], step: [1, 2, 3] }),
+  op("split", [any(3, 6)], { parts: 3, axis: 1 }),
+  op("split", [any(5, 3)], { sizes: [1, 4] }),
+  op("pad", [any(3, 5)], { before: [1, 0], after: 2, value: -0.5 }),
+  op("concat", [any(3, 2), any(3, 1), any(3, 4)], { axis: 1 }, { list: true }),
+  op(
+    "concat",
+    [1, 2, 1, 3, 1].map((n) => any(n, 3)),
+    null,
+    { list: true, about: "five" },
+  ),
+  op("stack", [any(3, 5), any(3, 5)], { axis: -1 }, { list: true }),
+  op("take", [any(3, 4, 5), labels(4)(2, 3)], { axis: 1 }),
+  op("take", [any(3, 5), labels(6, -3)(7)], null, { about: "repeated and out of range" }),
+  op("oneHot", [labels(5, -1)(3, 2)], { classes: 4 }),
+  op("stopGradient", [any(3, 5)], null, { derivative: "zero" }),
+];
+
+const networks = [
+  op("matmul", [any(3, 5), any(5, 4)]),
+  op("matmul", [any(2, 1, 3, 5), any(3, 5, 4)], null, { about: "batches" }),
+  op("matmul", [any(5), any(2, 5, 3)], null, { about: "vector" }),
+  op("conv2d", [any(2, 3, 5, 4), any(4, 3, 3, 2), any(4)], { stride: [2, 1], padding: 1 }, biased),
+  op("conv2d", [any(1, 4, 5, 7), any(6, 2, 3, 3)], { groups: 2, dilation: [1, 2] }),
+  op("conv3d", [any(1, 3, 3, 4, 5), any(4, 3, 3, 3, 3), any(4)], { padding: 1 }, biased),
+  op("conv3d", [any(2, 2, 3, 4, 5), any(3, 2, 1, 2, 3)], { stride: [1, 2, 2], padding: [0, 1, 2] }),
+  op(
+    "convTranspose2d",
+    [any(1, 4, 3, 4), any(4, 3, 3, 2), any(6)],
+    { stride: 2, padding: [1, 0], outputPadding: [1, 0], groups: 2 },
+    biased,
+  ),
+  op("convTranspose3d", [any(2, 3, 2, 3, 2), any(3, 2, 2, 2, 2), any(2)], { stride: 2 }, biased),
+  op("groupNorm", [any(2, 4, 3, 5), positive(4), any(4)], { groups: 2, eps: 1e-3 }, affine),
+  op("groupNorm", [any(2, 6, 5)], { groups: 3 }),
+  op("instanceNorm", [any(2, 3, 5, 2), positive(3), any(3)], { eps: 1e-3 }, affine),
+  op("batchNorm", [any(3, 2, 5), positive(2), any(2)], { eps: 1e-3 }, affine),
+  op("layerNorm", [any(3, 2, 5), positive(5), any(5)], { eps: 1e-3 }, affine),
+  op("weightStandardize", [any(3, 2, 3, 3)], { eps: 1e-3 }),
+  ...["maxPool2d", "avgPool2d"].map((name) =>
+    op(name, [distinct()(2, 2, 5, 4)], { kernel: [3, 2], stride: 2, padding: [1, 0] })
+  ),
+  ...["maxPool3d", "avgPool3d"].map((name) =>
+    op(name, [distinct()(1, 2, 3, 4, 5)], { kernel: 2, stride: [1, 2, 2], padding: 1 })
+  ),
+];
+
+const sampling = [
+  op("resize", [any(2, 2, 3, 5)], { size: [5, 4], mode: "nearest" }),
+  op("resize", [any(1, 2, 3, 4, 5)], { size: [5, 4, 3], mode: "linear" }),
+  op("resize", [any(2, 2, 5)], { size: 8, mode: "linear", alignCorners: true }),
+  op("resize", [any(2, 1, 3, 5)], { size: [4, 7], mode: "cubic" }),
+  op("resize", [any(2, 1, 5)], { size: 3, mode: "cubic", alignCorners: true }),
+  op("resampleVolume", [any(2, 3, 5, 4)], { size: [4, 3, 9], order: 3, clip: false }),
+  op("resampleVolume", [any(6, 5)], { size: [9, 3], order: [1, 0] }),
+  op("resampleLabels", [labels(3)(2, 3, 5, 4)], { size: [5, 4, 7], order: 1 }, { derivative: "refused" }),
+  op("affineGrid", [any(2, 2, 3)], { size: [2, 1, 3, 4] }),
+  op("affineGrid", [any(1, 3, 4)], { size: [1, 1, 2, 3, 4], alignCorners: true }),
+  op("gridSample", [any(2, 2, 4, 4), points(4, 2, 3, 5, 2)]),
+  op("gridSample", [any(1, 2, 3, 3, 3), points(3, 1, 2, 3, 2, 3)], { padding: "border" }),
+  op("gridSample", [any(1, 2, 4, 4), points(4, 1, 3, 5, 2)], { mode: "cubic", padding: "reflection" }),
+  op("gridSample", [any(2, 2, 4, 4), fixed(points(4, 2, 3, 5, 2))], { mode: "nearest", padding: "reflection" }),
+];
+
+const masks = [
+  op("distanceTransform", [mask(4, 7)], { spacing: [1, 0.5] }),
+  op("distanceTransform", [input(whole(0, 2))(3, 4, 5)], null, { derivative: "refused", half: "f32" }),
+  op("connectedComponents", [mask(5, 7)], { connectivity: 8 }),
+  op("connectedComponents", [mask(3, 4, 5)]),
+  op("fillHoles", [mask(5, 7)]),
+  op("fillHoles", [mask(3, 5, 4)], null, { about: "volume" }),
+];
+
+const randoms = [
+  op("random.key", [], null, rest(7)),
+  op("random.split", [key], null, rest(3)),
+  op("random.uniform", [key], { shape: [3, 5], min: -1, max: 2 }),
+  op("random.normal", [key], { shape: [3, 5], mean: 1, std: 2 }),
+  op("random.bernoulli", [key], { shape: [3, 5], p: 0.3 }),
+  op("random.bits32", [key], { shape: [7] }),
+  op("random.permutation", [key], { n: 9 }),
+];
+
+export const entries: readonly Entry[] = [
+  ...creation,
+  ...elementwise,
+  ...reductions,
+  ...movement,
+  ...networks,
+  ...sampling,
+  ...masks,
+  ...randoms,
+];

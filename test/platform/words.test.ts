@@ -1,0 +1,24 @@
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { splitWords } from "../../engine/platform/words.ts";
+
+const split = (line: string): [string, string | boolean] => {
+  const { args, wishes } = splitWords(line.split(" ").filter((word) => word !== ""));
+  return [args.join(" "), wishes.profile];
+};
+
+test("words for the engine are taken from among those for the script", () => {
+  assert.equal(split(""), ["", false]);
+  assert.equal(split("--steps 3 --name=--profile"), ["--steps 3 --name=--profile", false]);
+  assert.equal(split("--profile --steps 3"), ["--steps 3", true]);
+  assert.equal(split("--steps 3 --profile"), ["--steps 3", true]);
+  assert.equal(split("--profile runs/trace.json --steps 3"), ["--steps 3", "runs/trace.json"]);
+  assert.equal(split("--profile=trace --steps 3"), ["--steps 3", "trace"]);
+  assert.equal(split("--profile= --steps 3"), ["--steps 3", true]);
+  assert.is(splitWords(["--tune"]).wishes.tune, true);
+  assert.is(splitWords(["--tuned"]).wishes.tune, false);
+  assert.equal(split("--tune --steps 3 --profile"), ["--steps 3", true]);
+  assert.equal(split("--profiles a.json"), ["--profiles a.json", false]);
+});
+
+test.run();
