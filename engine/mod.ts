@@ -21,33 +21,6 @@ export type {
   TunedChoice,
   TunedKernels,
 } from "./gpu/mod.ts";
-export * as nn from "./nn/mod.ts";
-export {
-  adam,
-  clipGradNorm,
-  constantSchedule,
-  cosineSchedule,
-  deepSupervision,
-  deepSupervisionWeights,
-  diceBinaryCrossEntropy,
-  diceCrossEntropy,
-  plateauRate,
-  polySchedule,
-  regionTargets,
-  resizeLabels,
-  sgd,
-  softDice,
-  stepDecaySchedule,
-} from "./nn/mod.ts";
-export type {
-  AdamOptions,
-  DiceBinaryCrossEntropyOptions,
-  DiceCrossEntropyOptions,
-  Optimiser,
-  Schedule,
-  SgdOptions,
-  SoftDiceOptions,
-} from "./nn/mod.ts";
 export {
   loadParameters,
   loadPretrained,
@@ -59,5 +32,7 @@ export {
   saveSealed,
 } from "./nn/safetensors.ts";
 export type { LoadedTensors } from "./nn/safetensors.ts";
-export * from "./imaging/mod.ts";
-export * from "./train/mod.ts";
+export * as metrics from "./imaging/metrics/metrics.ts";
+export { readNifti, writeNifti } from "./imaging/nifti/nifti.ts";
+export { slidingWindow } from "./imaging/prepare/sliding_window.ts";
+export { felzenszwalb } from "./imaging/superpixels/felzenszwalb.ts";

@@ -1,5 +1,5 @@
 /** The network of a plan. */
-import { outputChannels, type Plan } from "../engine/mod.ts";
+import { outputChannels, type Plan } from "../engine/imaging/mod.ts";
 import { plainConvUNet, residualEncoderUNet } from "./unet/unet.ts";
 import type { UNetConfig } from "./unet/config.ts";
 

@@ -1,5 +1,5 @@
 /** Networks by the names that model files give them. */
-import { ConfigError, type ModelDescription } from "../engine/mod.ts";
+import { ConfigError, type ModelDescription } from "../engine/train/mod.ts";
 import { contextUNet } from "./colab/network.ts";
 import { conResNet } from "./conresnet/conresnet.ts";
 import { type Model, plainConvUNet, residualEncoderUNet } from "./unet/unet.ts";

@@ -1,8 +1,8 @@
 // Looks at every file of a dataset folder, or of the sets of a dataset group, and names each fault with its file and its fix; the exit code is 1 where there
 // are errors.
 // `npx voxgrad check data/Task04_Hippocampus`
-import { checkDataset, config, ConfigError, DatasetError, entry, print, RunFolder } from "../engine/mod.ts";
-import type { Finding } from "../engine/mod.ts";
+import { checkDataset, DatasetError, type Finding } from "../engine/imaging/mod.ts";
+import { config, ConfigError, entry, print, RunFolder } from "../engine/train/mod.ts";
 
 const options = config({
   dataset: entry("", "dataset folder: MSD, nnU-Net, or images and labels beside each other; or a dataset group", {

@@ -1,28 +1,31 @@
 // Measures predicted label maps against references: Dice, IoU, sensitivity, precision, Hausdorff distances, ASSD, surface
 // Dice and volumes of every case and class. Writes summary.json in nnU-Net's shape and metrics.csv.
 // `npx voxgrad evaluate predictions data/Task04_Hippocampus/labelsTr --dataset data/Task04_Hippocampus`
+import { listed } from "../engine/mod.ts";
 import {
   axisCodes,
   CaseFaults,
+  type ComparedClass,
   compareLabels,
   Comparison,
-  config,
-  ConfigError,
-  counted,
   DatasetError,
-  entry,
-  formatTable,
+  type EvaluatedCase,
   imageStem,
-  listed,
   openDataset,
   openLabelNames,
   pairFiles,
-  print,
   readLabelVolume,
+} from "../engine/imaging/mod.ts";
+import {
+  config,
+  ConfigError,
+  counted,
+  entry,
+  formatTable,
+  print,
   RunFolder,
   writeComparison,
-} from "../engine/mod.ts";
-import type { ComparedClass, EvaluatedCase } from "../engine/mod.ts";
+} from "../engine/train/mod.ts";
 
 const options = config({
   predictions: entry("", "folder of predicted label maps, or one file", { positional: true }),

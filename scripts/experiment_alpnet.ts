@@ -3,26 +3,29 @@
 // slices that show one of a group are left out (setting 2), and the group is measured. Every arm of a seed has the same
 // patients, initialisation and number of episodes; the last weights are measured on patients held out. What is done is
 // kept: the same command goes on after a stop. --help lists what can be set.
+import { closeDevice, deviceInfo } from "../engine/mod.ts";
 import {
-  choice,
-  chooseArms,
-  closeDevice,
-  config,
-  deviceInfo,
-  duration,
-  entry,
+  type Comparison,
   fingerprintDataset,
   makePlan,
   measuresOf,
   openDataset,
-  openExperiment,
   planText,
+  type Triple,
+  writeOrganPhantomDataset,
+} from "../engine/imaging/mod.ts";
+import {
+  choice,
+  chooseArms,
+  config,
+  duration,
+  entry,
+  type MeasuredCase,
+  openExperiment,
   print,
   runConfig,
   RunFolder,
-  writeOrganPhantomDataset,
-} from "../engine/mod.ts";
-import type { Comparison, MeasuredCase, Triple } from "../engine/mod.ts";
+} from "../engine/train/mod.ts";
 import { alpnetEntries, trainAlpnet } from "../models/mod.ts";
 
 interface Trial {

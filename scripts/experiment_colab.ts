@@ -2,38 +2,41 @@
 // from distractors: plain training, contexts by k-means, dilation, CoLab, another network and people. Every arm of a seed
 // has the same patients, initialisation, batches and steps; the last weights are measured on patients held out. What is
 // done is kept: the same command goes on after a stop. --help lists what can be set.
+import { closeDevice, deviceInfo, loadParameters, random } from "../engine/mod.ts";
 import {
-  choice,
-  chooseArms,
-  closeDevice,
   compareLabels,
-  config,
-  counted,
-  deviceInfo,
-  duration,
-  entry,
+  type Comparison,
   fingerprintDataset,
   keepLargestComponent,
   loadCase,
-  loadModel,
-  loadParameters,
   makePlan,
   measuresOf,
   openDataset,
-  openExperiment,
+  type Plan,
   planText,
-  print,
-  random,
-  readFigures,
   readVolume,
+  type Triple,
+  type Volume,
+  writeContextPhantomDataset,
+  writeNifti,
+} from "../engine/imaging/mod.ts";
+import {
+  choice,
+  chooseArms,
+  config,
+  counted,
+  duration,
+  entry,
+  loadModel,
+  type MeasuredCase,
+  openExperiment,
+  print,
+  readFigures,
   refuseUnused,
   runConfig,
   RunFolder,
   segmenter,
-  writeContextPhantomDataset,
-  writeNifti,
-} from "../engine/mod.ts";
-import type { Comparison, MeasuredCase, Plan, Triple, Volume } from "../engine/mod.ts";
+} from "../engine/train/mod.ts";
 import { colabEntries, plainConvUNet, trainColab } from "../models/mod.ts";
 
 const options = config({

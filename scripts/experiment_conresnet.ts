@@ -2,37 +2,38 @@
 // three nested parts in thick slices. Every arm of a seed has the same patients, initialisation, batches and steps; the
 // last weights are measured on patients held out, by region. What is done is kept: the same command goes on after a stop.
 // --help lists what can be set.
+import { closeDevice, deviceInfo, loadParameters, random } from "../engine/mod.ts";
 import {
-  choice,
-  chooseArms,
-  closeDevice,
   compareLabels,
-  config,
-  ConfigError,
-  counted,
-  deviceInfo,
-  duration,
-  entry,
   fingerprintDataset,
   loadCase,
-  loadModel,
-  loadParameters,
   makePlan,
   measuresOf,
   NESTED_PHANTOM_REGIONS,
   openDataset,
-  openExperiment,
   planText,
-  predictor,
   preprocessCase,
+  type Triple,
+  writeNestedPhantomDataset,
+} from "../engine/imaging/mod.ts";
+import {
+  choice,
+  chooseArms,
+  config,
+  ConfigError,
+  counted,
+  duration,
+  entry,
+  loadModel,
+  type MeasuredCase,
+  type Member,
+  openExperiment,
+  predictor,
   print,
-  random,
   readFigures,
   runConfig,
   RunFolder,
-  writeNestedPhantomDataset,
-} from "../engine/mod.ts";
-import type { MeasuredCase, Member, Triple } from "../engine/mod.ts";
+} from "../engine/train/mod.ts";
 import { conresFeatures, conResNet, conResNetArms, conResNetEntries, trainConResNet } from "../models/mod.ts";
 import type { ConResNetConfig } from "../models/mod.ts";
 

@@ -4,31 +4,36 @@
 // tumours, P2 with tumours alone. Every arm of a seed has the same patients, initialisation, batches and steps; the last
 // weights are measured on patients with all labels annotated. What is done is kept: the same command goes on after a stop.
 // --help lists what can be set.
+import { closeDevice, deviceInfo } from "../engine/mod.ts";
 import {
-  choice,
-  chooseArms,
-  closeDevice,
-  config,
-  deviceInfo,
-  duration,
-  entry,
-  findImages,
+  type Comparison,
   fingerprintDataset,
   makePlan,
   measuresOf,
   openDataset,
-  openExperiment,
   ORGAN_PHANTOM_TUMOUR,
+  type OrganShapes,
   organShapes,
+  type Plan,
   planText,
-  print,
   readVolume,
+  type Triple,
+  writeOrganPhantomDataset,
+} from "../engine/imaging/mod.ts";
+import {
+  choice,
+  chooseArms,
+  config,
+  duration,
+  entry,
+  findImages,
+  type MeasuredCase,
+  openExperiment,
+  print,
   refuseUnused,
   runConfig,
   RunFolder,
-  writeOrganPhantomDataset,
-} from "../engine/mod.ts";
-import type { Comparison, MeasuredCase, OrganShapes, Plan, Triple } from "../engine/mod.ts";
+} from "../engine/train/mod.ts";
 import { partialEntries, trainPartial } from "../models/mod.ts";
 
 /** A set of a study: what its files annotate, and what that is in the group where it is not the same. */

@@ -1,33 +1,24 @@
 // Reads a dataset folder, and writes down how its scans are prepared and what network is trained on them, by nnU-Net's
 // rules: voxgrad plan DATA. The file is for reading and editing; a training takes it by --plan. --help lists what can be
 // set. Triples are in the order of the plan's axes: the coarsest first, else z,y,x.
+import { closeDevice, compile, deviceInfo, random, type Tensor, valueAndGrad, zeros } from "../engine/mod.ts";
 import {
-  CaseFaults,
-  choice,
-  closeDevice,
-  compile,
-  config,
-  ConfigError,
   deepSupervision,
   deepSupervisionWeights,
-  deviceInfo,
   diceBinaryCrossEntropy,
   diceCrossEntropy,
-  duration,
-  entry,
+  sgd,
+} from "../engine/nn/mod.ts";
+import {
+  CaseFaults,
   fingerprintDataset,
-  formatTable,
   makePlan,
   openDataset,
-  print,
-  random,
-  refuseUnused,
-  sgd,
-  valueAndGrad,
+  type Plan,
+  type Triple,
   writePlan,
-  zeros,
-} from "../engine/mod.ts";
-import type { Plan, Tensor, Triple } from "../engine/mod.ts";
+} from "../engine/imaging/mod.ts";
+import { choice, config, ConfigError, duration, entry, formatTable, print, refuseUnused } from "../engine/train/mod.ts";
 import { unetFromPlan } from "../models/mod.ts";
 
 const options = config({

@@ -2,34 +2,28 @@
 // and back on the grid of each image. What is there already is kept where it was made from the same scan, weights and
 // settings, by content, so a stopped prediction goes on.
 // `npx voxgrad predict runs/phantom-001 scans labels`
+import { closeDevice, deviceInfo, loadParameters, random } from "../engine/mod.ts";
+import { CaseFaults, checkMemory, checkSpacing, loadCase, type Plan, writeNifti } from "../engine/imaging/mod.ts";
 import {
-  CaseFaults,
-  checkMemory,
   checkPostprocessing,
-  checkSpacing,
   choice,
-  closeDevice,
   config,
   ConfigError,
   counted,
-  deviceInfo,
   entry,
   fileDigests,
   findImages,
   findModels,
-  loadCase,
   loadModel,
-  loadParameters,
+  type Network,
   openPredictions,
   postprocess,
+  type Postprocessing,
   predictor,
   print,
-  random,
   refuseUnused,
   RunFolder,
-  writeNifti,
-} from "../engine/mod.ts";
-import type { Network, Plan, Postprocessing } from "../engine/mod.ts";
+} from "../engine/train/mod.ts";
 import { networkOf } from "../models/mod.ts";
 
 const options = config({

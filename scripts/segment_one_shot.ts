@@ -2,30 +2,32 @@
 // training has never seen. All values above 0 of the support's labels are classes.
 // `npx voxgrad segment_one_shot runs/alpnet scans labels --support scan.nii.gz --supportLabels liver.nii.gz`
 // `npx voxgrad serve segment_one_shot` opens a page to choose scans, paint the class on slices, and look at the result.
+import { closeDevice, deviceInfo } from "../engine/mod.ts";
 import {
   CaseFaults,
   checkSpacing,
+  loadCase,
+  type PreparedCase,
+  preprocessImage,
+  readLabelVolume,
+  writeNifti,
+} from "../engine/imaging/mod.ts";
+import {
   choice,
-  closeDevice,
   config,
   ConfigError,
   counted,
-  deviceInfo,
   entry,
   fileDigests,
   findImages,
   findModels,
-  loadCase,
   openPanel,
   openPredictions,
+  type OverlayCase,
   overlaySvg,
-  preprocessImage,
   print,
-  readLabelVolume,
   refuseUnused,
-  writeNifti,
-} from "../engine/mod.ts";
-import type { OverlayCase, PreparedCase } from "../engine/mod.ts";
+} from "../engine/train/mod.ts";
 import { answerOneShot, loadOneShot, oneShotForm, preparedRange, prepareSupport, sliceAxis } from "../models/mod.ts";
 
 const options = config({

@@ -1,7 +1,8 @@
 // Trains an encoder for one-shot segmentation without any label, on superpixels (SSL-ALPNet, Ouyang et al. 2020), or on
 // annotated classes, and segments held-out cases from one labelled case. scripts/segment_one_shot.ts uses what is trained.
 // --help lists what can be set.
-import { closeDevice, deviceInfo, print, resumableConfig, trainingChanges } from "../engine/mod.ts";
+import { closeDevice, deviceInfo } from "../engine/mod.ts";
+import { print, resumableConfig, trainingChanges } from "../engine/train/mod.ts";
 import { alpnetEntries, trainAlpnet } from "../models/mod.ts";
 
 const options = await resumableConfig(alpnetEntries, { change: trainingChanges });

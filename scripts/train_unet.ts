@@ -2,31 +2,41 @@
 // --data on phantoms that it makes first, and segments the held-out cases. --help lists what can be set. The axes
 // x, y, z are those of the oriented scans (x from left to right); sizes in voxels are in the order of the plan.
 import {
-  checkSetsOption,
-  checkTrainingOptions,
-  choice,
-  clipGradNorm,
   closeDevice,
   compile,
+  deviceInfo,
+  loadPretrained,
+  random,
+  readWeights,
+  type Tensor,
+  tree,
+  valueAndGrad,
+} from "../engine/mod.ts";
+import {
+  clipGradNorm,
   constantSchedule,
   cosineSchedule,
   deepSupervision,
   deepSupervisionWeights,
-  deviceInfo,
   diceBinaryCrossEntropy,
   diceCrossEntropy,
+  polySchedule,
+} from "../engine/nn/mod.ts";
+import type { Plan } from "../engine/imaging/mod.ts";
+import {
+  checkSetsOption,
+  checkTrainingOptions,
+  choice,
   duration,
   entry,
-  loadPretrained,
+  type FoldSetup,
   openOptimizer,
   openTraining,
   optimizerEntries,
+  type Patches,
   planOf,
-  polySchedule,
   print,
   programLine,
-  random,
-  readWeights,
   resumableConfig,
   segmenter,
   stepFigures,
@@ -34,11 +44,8 @@ import {
   train,
   trainingChanges,
   trainingEntries,
-  tree,
-  valueAndGrad,
   writeModel,
-} from "../engine/mod.ts";
-import type { FoldSetup, Patches, Plan, Tensor } from "../engine/mod.ts";
+} from "../engine/train/mod.ts";
 import { unetConfigOf, unetFromPlan } from "../models/mod.ts";
 
 const options = await resumableConfig({

@@ -2,6 +2,7 @@
  * The plain U-Net of nnU-Net as CoLab trains it: two convolutions a stage with instance norm and leaky ReLU, no deep
  * supervision; Dice and cross-entropy; SGD of rate 0.01 with Nesterov's momentum 0.99.
  */
+import { diceCrossEntropy, sgd } from "../../engine/nn/mod.ts";
 import type { Tensor } from "../../engine/mod.ts";
 import { plainConvUNet } from "../../models/mod.ts";
 import type { Input, Item, Vg } from "./item.ts";
@@ -65,8 +66,7 @@ export function plainUNet({ features, patch, batch }: PlainUNetSizes): Item[] {
     const all = vg.tree.flatten(params);
     return names.map((name) => all.get(name)!);
   };
-  const loss = (vg: Vg, x: Tensor, labels: Tensor) => (params: any): Tensor =>
-    vg.diceCrossEntropy(model.apply(params, x), labels);
+  const loss = (x: Tensor, labels: Tensor) => (params: any): Tensor => diceCrossEntropy(model.apply(params, x), labels);
   const title = `U-Net ${features.join(" ")}, ${patch} cubed, batch ${batch}`;
   const python = `(${JSON.stringify(names)}, ${features.length})`;
   return [
@@ -76,10 +76,10 @@ export function plainUNet({ features, patch, batch }: PlainUNetSizes): Item[] {
       read: "first",
       carry: true,
       ours: (vg) => {
-        const optimiser = vg.sgd({ momentum: 0.99, nesterov: true });
+        const optimiser = sgd({ momentum: 0.99, nesterov: true });
         return (...all) => {
           const [params, velocity] = [named(vg, all.slice(0, count)), named(vg, all.slice(count, 2 * count))];
-          const [value, grads] = vg.valueAndGrad(loss(vg, all.at(-2)!, all.at(-1)!))(params);
+          const [value, grads] = vg.valueAndGrad(loss(all.at(-2)!, all.at(-1)!))(params);
           const [next, state] = optimiser.update(grads, { velocity }, params, 0.01);
           return [value, ...listed(vg, next), ...listed(vg, state.velocity)];
         };
@@ -93,7 +93,7 @@ export function plainUNet({ features, patch, batch }: PlainUNetSizes): Item[] {
       inputs: [...weights, ...data],
       ours: (vg) => (...all) => {
         const params = named(vg, all.slice(0, count));
-        return listed(vg, vg.hvp(loss(vg, all.at(-2)!, all.at(-1)!), [params], [params])[0]);
+        return listed(vg, vg.hvp(loss(all.at(-2)!, all.at(-1)!), [params], [params])[0]);
       },
       jax: notHere,
       tfjs: notHere,

@@ -11,10 +11,8 @@ import { parseArgs } from "node:util";
 import {
   closeDevice,
   compile,
-  config,
   countProducts,
   deviceInfo,
-  formatTable,
   ones,
   profile,
   random,
@@ -24,6 +22,7 @@ import {
   vjp,
   weightStandardize,
 } from "../../engine/mod.ts";
+import { config, formatTable } from "../../engine/train/mod.ts";
 import { conResNetEntries, openConResNet } from "../../models/conresnet/training.ts";
 import { contextGate, featureResidual } from "../../models/conresnet/conresnet.ts";
 import { plannedStep } from "./steps.ts";

@@ -5,6 +5,7 @@
 import mri from "mri";
 import * as vg from "../../engine/mod.ts";
 import type { Tensor } from "../../engine/mod.ts";
+import * as nn from "../../engine/nn/mod.ts";
 import { pipelineCount } from "../../engine/gpu/mod.ts";
 
 const options = mri(process.argv.slice(2), { default: { steps: 1000, shapes: 10000, compiled: 2000 } });
@@ -25,7 +26,7 @@ function report(what: string): void {
 
 /** Two convolutions, group norm, cross-entropy, Adam; a new batch each step. */
 async function train(compiled: boolean): Promise<void> {
-  const optimiser = vg.adam();
+  const optimiser = nn.adam();
   const keys = vg.random.split(vg.random.key(1), 3);
   let params: any = {
     first: vg.random.normal(keys[0], { shape: [8, 1, 3, 3, 3], std: 0.2 }),

@@ -5,17 +5,9 @@
 // --chunks 3, --rounds 1 (beside the first call, which compiles). Nothing may be read back before the last slice is under
 // way, however many there are: the exit code is 1 where something was.
 import { parseArgs } from "node:util";
-import {
-  closeDevice,
-  deviceInfo,
-  formatTable,
-  makeVolume,
-  memoryStats,
-  preprocessCase,
-  random,
-  scaling,
-} from "../../engine/mod.ts";
-import type { Triple, Volume } from "../../engine/mod.ts";
+import { closeDevice, deviceInfo, memoryStats, random } from "../../engine/mod.ts";
+import { makeVolume, preprocessCase, scaling, type Triple, type Volume } from "../../engine/imaging/mod.ts";
+import { formatTable } from "../../engine/train/mod.ts";
 import { alpnet, oneShotSegmenter } from "../../models/mod.ts";
 import { planFor } from "../../test/helpers/plans.ts";
 import { counters } from "../peers/counters.ts";

@@ -7,7 +7,8 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { closeDevice, config, random, type Tensor, tensor } from "../../engine/mod.ts";
+import { closeDevice, random, type Tensor, tensor } from "../../engine/mod.ts";
+import { config } from "../../engine/train/mod.ts";
 import { openPartial, partialEntries } from "../../models/partial/training.ts";
 import { type MeasuredStep, measureSteps } from "./steps.ts";
 

@@ -5,17 +5,9 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import {
-  closeDevice,
-  deviceInfo,
-  makeVolume,
-  memoryStats,
-  predictor,
-  random,
-  readVolume,
-  writeNifti,
-} from "../../engine/mod.ts";
-import type { Triple } from "../../engine/mod.ts";
+import { closeDevice, deviceInfo, memoryStats, random } from "../../engine/mod.ts";
+import { makeVolume, readVolume, type Triple, writeNifti } from "../../engine/imaging/mod.ts";
+import { predictor } from "../../engine/train/mod.ts";
 import { unetFromPlan } from "../../models/mod.ts";
 import { planFor } from "../../test/helpers/plans.ts";
 

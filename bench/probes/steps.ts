@@ -4,7 +4,8 @@ import { planMemory } from "../../engine/compile/plan.ts";
 import { schedule } from "../../engine/compile/schedule.ts";
 import { trace } from "../../engine/compile/trace.ts";
 import { device } from "../../engine/gpu/mod.ts";
-import { deviceInfo, formatTable, profile, tree } from "../../engine/mod.ts";
+import { deviceInfo, profile, tree } from "../../engine/mod.ts";
+import { formatTable } from "../../engine/train/mod.ts";
 
 /** A compiled step on a batch of its own: `run` takes it and waits for its figures. */
 export interface MeasuredStep {

@@ -5,7 +5,7 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { felzenszwalb, organPhantomCase } from "../../engine/mod.ts";
+import { felzenszwalb, organPhantomCase } from "../../engine/imaging/mod.ts";
 
 const { values } = parseArgs({
   options: {

@@ -1,4 +1,7 @@
 /** Images in and out: NIfTI, dataset folders, sampling, sliding window, metrics. */
+import "../ops/methods.ts";
+import "../compile/evaluate.ts";
+
 export {
   applyAffine,
   axisCodes,

@@ -1,4 +1,6 @@
 /** Neural networks: initial values, layers as functions, losses, optimisers, schedules. */
+import "../ops/methods.ts";
+
 export {
   heParameter,
   initialize,

@@ -1,4 +1,6 @@
 /** Training and applying a network: config blocks, run folders, the loop, whole-image prediction, evaluation. */
+import "../ops/methods.ts";
+
 export { readCheckpoint, writeCheckpoint } from "./run/checkpoint.ts";
 export type { CheckpointNotes } from "./run/checkpoint.ts";
 export {

@@ -1,5 +1,6 @@
 /** ALPNet's feature extractor: a ResNet and a 1 x 1 convolution behind it. */
-import { conv2d, loadParameters, nn, random, type Tensor } from "../../engine/mod.ts";
+import { conv2d, loadParameters, random, type Tensor } from "../../engine/mod.ts";
+import * as nn from "../../engine/nn/mod.ts";
 import { need, shown } from "../partial/groups.ts";
 import { resNet, type ResNetConfig, type ResolvedResNet, type StatisticsModel } from "../resnet/resnet.ts";
 

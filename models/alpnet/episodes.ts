@@ -1,16 +1,14 @@
 /** Episodes that ALPNet is trained on: a slice and one of its superpixels, or slices of two patients with one class. */
+import { concat, random, slice, Tensor, tensor, VoxgradError } from "../../engine/mod.ts";
 import {
   augment,
-  concat,
+  type CaseSource,
   extractBox,
   patchStart,
-  random,
-  slice,
-  Tensor,
-  tensor,
-  VoxgradError,
-} from "../../engine/mod.ts";
-import type { CaseSource, Prng, SampleCase, SuperpixelStore } from "../../engine/mod.ts";
+  type Prng,
+  type SampleCase,
+  type SuperpixelStore,
+} from "../../engine/imaging/mod.ts";
 
 /** Two slices, the support first: image f32 [2, C, h, w] and label i32 [2, h, w], 1 in the class, else 0. */
 export interface EpisodeBatch {

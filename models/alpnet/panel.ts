@@ -1,19 +1,25 @@
 /** Segmentation by a few labelled slices in a page: the visitor chooses encoder and scan, paints, and sees the result. */
+import { VoxgradError } from "../../engine/mod.ts";
 import {
   determinant,
-  findImages,
   imageStem,
+  loadCase,
+  type LoadedCase,
+  readLabelVolume,
+  type Volume,
+  writeNifti,
+} from "../../engine/imaging/mod.ts";
+import {
+  findImages,
   labelColour,
   labelsFromSlices,
   labelSlices,
-  loadCase,
-  readLabelVolume,
+  type PagePanel,
+  type PanelAct,
+  type PanelForm,
   RunFolder,
   scanSlices,
-  VoxgradError,
-  writeNifti,
-} from "../../engine/mod.ts";
-import type { LoadedCase, PagePanel, PanelAct, PanelForm, Volume } from "../../engine/mod.ts";
+} from "../../engine/train/mod.ts";
 import { loadOneShot, prepareSupport, sliceAxis } from "./support.ts";
 import type { OneShot, OneShotSettings } from "./support.ts";
 

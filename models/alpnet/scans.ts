@@ -1,17 +1,14 @@
 /** Scans segmented slice by slice from a few labelled slices, by an encoder and its prototypes. */
+import { compile, slice, softmax, take, Tensor, tensor, VoxgradError } from "../../engine/mod.ts";
 import {
-  compile,
   extractBox,
+  type Plan,
+  type PreparedCase,
   preprocessImage,
   restoreLabels,
-  slice,
-  softmax,
-  take,
-  Tensor,
-  tensor,
-  VoxgradError,
-} from "../../engine/mod.ts";
-import type { Plan, PreparedCase, Triple, Volume } from "../../engine/mod.ts";
+  type Triple,
+  type Volume,
+} from "../../engine/imaging/mod.ts";
 import * as alpnet from "./alpnet.ts";
 
 /** A scan as the plan prepares it, with labels of which each value above 0 is a class. */

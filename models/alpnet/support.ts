@@ -1,17 +1,15 @@
 /** What segmentation by labelled scans starts from: an encoder out of its file, and supports made of label maps. */
+import { loadParameters, random } from "../../engine/mod.ts";
 import {
   axisCodes,
   checkGrid,
-  ConfigError,
-  loadModel,
-  loadParameters,
+  type Plan,
+  type PreparedCase,
   preprocessCase,
-  print,
-  random,
-  RunFolder,
+  type Volume,
   wholeLabels,
-} from "../../engine/mod.ts";
-import type { PatientAxis, Plan, PreparedCase, Volume } from "../../engine/mod.ts";
+} from "../../engine/imaging/mod.ts";
+import { ConfigError, loadModel, type PatientAxis, print, RunFolder } from "../../engine/train/mod.ts";
 import * as alpnet from "./alpnet.ts";
 import { largestSlices, oneShotSegmenter } from "./scans.ts";
 

@@ -2,32 +2,34 @@
  * Training of ALPNet on superpixels (Ouyang et al. 2020) and what it is compared with. What scripts/train_alpnet.ts runs,
  * for experiments that train several arms.
  */
+import { compile, deviceInfo, random, readWeights, slice, type Tensor, valueAndGrad } from "../../engine/mod.ts";
+import { sgd } from "../../engine/nn/mod.ts";
+import {
+  type CaseSource,
+  type Comparison,
+  openSuperpixels,
+  type PreparedCase,
+  Prng,
+  storeFolder,
+  writeOrganPhantomDataset,
+} from "../../engine/imaging/mod.ts";
 import {
   checkTrainingOptions,
   choice,
-  compile,
+  type Config,
   ConfigError,
-  deviceInfo,
   duration,
   entry,
-  openSuperpixels,
+  type FoldSetup,
   openTraining,
   print,
-  Prng,
   programLine,
-  random,
-  readWeights,
-  sgd,
-  slice,
   stepFigures,
-  storeFolder,
   train,
+  type Training,
   trainingEntries,
-  valueAndGrad,
   writeModel,
-  writeOrganPhantomDataset,
-} from "../../engine/mod.ts";
-import type { CaseSource, Comparison, Config, FoldSetup, PreparedCase, Tensor, Training } from "../../engine/mod.ts";
+} from "../../engine/train/mod.ts";
 
 import * as alpnet from "./alpnet.ts";
 import { annotatedEpisodes, type DrawEpisode, type EpisodeBatch, superpixelEpisodes, transformed } from "./episodes.ts";

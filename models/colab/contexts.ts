@@ -2,21 +2,18 @@
 import {
   bodyMask,
   checkGrid,
-  ConfigError,
-  counted,
   kMeans,
   loadCase,
   nearestCentres,
   openDataset,
   preprocessCase,
-  print,
   Prng,
-  readJson,
   readLabelVolume,
-  RunFolder,
+  type SampleCase,
+  type Volume,
   volumeLike,
-} from "../../engine/mod.ts";
-import type { SampleCase, Training, Volume } from "../../engine/mod.ts";
+} from "../../engine/imaging/mod.ts";
+import { ConfigError, counted, print, readJson, RunFolder, type Training } from "../../engine/train/mod.ts";
 
 /**
  * A label map on a case's grid, as the case's own label is prepared.

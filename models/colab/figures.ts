@@ -3,24 +3,27 @@
  * context labels (Fig. 8) and their intensities (Fig. 11). Cases are read slab by slab, so that no more than a few planes
  * of logits ever exist; what is kept of a case is a byte a voxel for each map, and the logits of the voxels drawn.
  */
+import { compile, concat, slice, Tensor, tensor, VoxgradError } from "../../engine/mod.ts";
 import {
-  compile,
-  concat,
+  type CaseGeometry,
+  type Plan,
+  preparedVolume,
+  Prng,
+  type SampleCase,
+  slidingWindowSlabs,
+  voxelCount,
+} from "../../engine/imaging/mod.ts";
+import {
+  type Figure,
   Histogram,
   histogramSvg,
   labelColour,
+  type Network,
+  type OverlayCase,
   overlaySvg,
-  preparedVolume,
-  Prng,
+  type Point,
   scatterSvg,
-  slice,
-  slidingWindowSlabs,
-  Tensor,
-  tensor,
-  voxelCount,
-  VoxgradError,
-} from "../../engine/mod.ts";
-import type { CaseGeometry, Figure, Network, OverlayCase, Plan, Point, SampleCase } from "../../engine/mod.ts";
+} from "../../engine/train/mod.ts";
 
 type Voxels = Uint8Array<ArrayBuffer>;
 

@@ -6,7 +6,8 @@
  * Parameter paths are the names of the published PyTorch state dict, whose numbers are the channels of its full width;
  * they stay whatever the width, and go on in the same way at greater depth.
  */
-import { checkpoint, mul, nn, relu, resize, sigmoid, type Tensor, weightStandardize } from "../../engine/mod.ts";
+import { checkpoint, mul, relu, resize, sigmoid, type Tensor, weightStandardize } from "../../engine/mod.ts";
+import * as nn from "../../engine/nn/mod.ts";
 import { sliceResidual, spaceAxis } from "./axis.ts";
 import { checkConResNetInput, type ConResNetConfig, resolveConResNet, type ResolvedConResNet } from "./config.ts";
 import { need } from "../partial/groups.ts";

@@ -3,19 +3,20 @@
  * 3), attention of the context residual modules with the features before and after (Fig. 6), features of several networks
  * (Fig. 7). Each shows a case in one patch, where its labels differ most from one slice to the next.
  */
+import { compile, resize, sigmoid, type Tensor, tensor } from "../../engine/mod.ts";
+import { regionTargets } from "../../engine/nn/mod.ts";
 import {
-  compile,
+  type CaseGeometry,
   extractBox,
   makeVolume,
+  type Plan,
   preparedVolume,
-  regionTargets,
-  resize,
-  sigmoid,
-  tensor,
-  tilesSvg,
+  type SampleCase,
+  type Triple,
+  type Volume,
   voxelCount,
-} from "../../engine/mod.ts";
-import type { CaseGeometry, Figure, Plan, SampleCase, Tensor, TileRow, Triple, Volume } from "../../engine/mod.ts";
+} from "../../engine/imaging/mod.ts";
+import { type Figure, type TileRow, tilesSvg } from "../../engine/train/mod.ts";
 import { type ResidualAxis, spaceAxis } from "./axis.ts";
 import { residualLabels } from "./losses.ts";
 import type { ConResNet } from "./conresnet.ts";

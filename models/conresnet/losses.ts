@@ -8,14 +8,11 @@
  */
 import {
   clamp,
-  diceCrossEntropy,
   distanceTransform,
   greater,
   log,
   mean,
   notEqual,
-  regionTargets,
-  type Schedule,
   sigmoid,
   slice,
   softmax,
@@ -25,6 +22,7 @@ import {
   vmap,
   where,
 } from "../../engine/mod.ts";
+import { diceCrossEntropy, regionTargets, type Schedule } from "../../engine/nn/mod.ts";
 import { behindZeros, neighbours, type ResidualAxis, sliceResidual, spaceAxis } from "./axis.ts";
 import { knowsOptions, need, shown } from "../partial/groups.ts";
 

@@ -2,36 +2,37 @@
  * Training of ConResNet (Zhang et al. 2021) and of what it is compared with. What scripts/train_conresnet.ts runs, for
  * experiments that train several arms.
  */
+import { compile, deviceInfo, random, type Tensor, tensor, tree, valueAndGrad } from "../../engine/mod.ts";
+import { adam, polySchedule, regionTargets } from "../../engine/nn/mod.ts";
 import {
-  adam,
+  type Comparison,
+  type Plan,
+  type SampleCase,
+  withChannels,
+  writeNestedPhantomDataset,
+} from "../../engine/imaging/mod.ts";
+import {
   checkSetsOption,
   checkTrainingOptions,
   choice,
-  compile,
+  type Config,
   ConfigError,
-  deviceInfo,
   duration,
   entry,
+  type FoldSetup,
   openTraining,
-  polySchedule,
+  type Patches,
   print,
   programLine,
-  random,
-  regionTargets,
   segmenter,
   stepFigures,
   tellBackground,
-  tensor,
   train,
+  type Training,
   trainingEntries,
-  tree,
-  valueAndGrad,
-  withChannels,
   writeFigure,
   writeModel,
-  writeNestedPhantomDataset,
-} from "../../engine/mod.ts";
-import type { Comparison, Config, FoldSetup, Patches, Plan, SampleCase, Tensor, Training } from "../../engine/mod.ts";
+} from "../../engine/train/mod.ts";
 
 import { patchAxis } from "./axis.ts";
 import { conresFigures } from "./figures.ts";

@@ -2,53 +2,49 @@
  * Training of one network from partially labelled cases: marginal and exclusion losses (Shi et al. 2021) and what they
  * are compared with. What scripts/train_partial.ts runs, for experiments that train several arms.
  */
+import { compile, deviceInfo, mean, random, type Tensor, tensor, valueAndGrad } from "../../engine/mod.ts";
+import {
+  clipGradNorm,
+  deepSupervision,
+  deepSupervisionWeights,
+  diceCrossEntropy,
+  plateauRate,
+  polySchedule,
+} from "../../engine/nn/mod.ts";
 import {
   casesOf,
+  type Comparison,
+  type DatasetCase,
+  type Fold,
+  Prng,
+  sampleBatch,
+  writeOrganPhantomDataset,
+} from "../../engine/imaging/mod.ts";
+import {
   checkSetsOption,
   checkTrainingOptions,
   choice,
-  clipGradNorm,
-  compile,
+  type Config,
   ConfigError,
-  deepSupervision,
-  deepSupervisionWeights,
-  deviceInfo,
-  diceCrossEntropy,
   duration,
   entry,
-  mean,
+  type EpochRecord,
+  type FoldSetup,
   openOptimizer,
   openTraining,
   optimizerEntries,
-  plateauRate,
-  polySchedule,
+  type Patches,
   print,
-  Prng,
   programLine,
-  random,
   refuseUnused,
-  sampleBatch,
   segmenter,
   stepFigures,
   tellBackground,
-  tensor,
   train,
+  type Training,
   trainingEntries,
-  valueAndGrad,
   writeModel,
-  writeOrganPhantomDataset,
-} from "../../engine/mod.ts";
-import type {
-  Comparison,
-  Config,
-  DatasetCase,
-  EpochRecord,
-  Fold,
-  FoldSetup,
-  Patches,
-  Tensor,
-  Training,
-} from "../../engine/mod.ts";
+} from "../../engine/train/mod.ts";
 
 import { unetConfigOf, unetFromPlan } from "../from_plan.ts";
 import * as partial from "./partial.ts";

@@ -7,7 +7,6 @@ import {
   conv2d,
   maxPool2d,
   mean,
-  nn,
   random,
   relu,
   rsqrt,
@@ -16,6 +15,7 @@ import {
   tree,
   variance,
 } from "../../engine/mod.ts";
+import * as nn from "../../engine/nn/mod.ts";
 import { checkResNetInput, type ResNetConfig, type ResolvedResNet, resolveResNet } from "./config.ts";
 import { backboneOf } from "./load.ts";
 import type { Model } from "../unet/unet.ts";

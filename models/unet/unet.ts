@@ -2,7 +2,8 @@
  * The U-Nets of nnU-Net v2 (Isensee et al. 2021, 2024): PlainConvUNet and ResidualEncoderUNet, of any depth, in two or
  * three dimensions. Parameter paths are the names of the published PyTorch state dicts.
  */
-import { concat, leakyRelu, nn, type Tensor } from "../../engine/mod.ts";
+import { concat, leakyRelu, type Tensor } from "../../engine/mod.ts";
+import * as nn from "../../engine/nn/mod.ts";
 import { checkInput, resolve, type ResolvedUNet, type UNetConfig } from "./config.ts";
 
 export type { ResolvedUNet, UNetConfig } from "./config.ts";

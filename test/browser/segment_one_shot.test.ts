@@ -6,18 +6,18 @@ import { fileURLToPath } from "node:url";
 import type { Locator, Page } from "playwright-core";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
+import { closeDevice, random } from "../../engine/mod.ts";
 import {
-  closeDevice,
   metrics,
   ORGAN_PHANTOM_LABELS,
   organPhantomCase,
-  random,
+  type Plan,
   readVolume,
   reorient,
-  saveModel,
+  type Volume,
   writeNifti,
-} from "../../engine/mod.ts";
-import type { Plan, Volume } from "../../engine/mod.ts";
+} from "../../engine/imaging/mod.ts";
+import { saveModel } from "../../engine/train/mod.ts";
 import { startServer } from "../../engine/platform/cli/serve.ts";
 import { alpnet } from "../../models/mod.ts";
 import { runCommand } from "../helpers/command.ts";

@@ -72,11 +72,14 @@ test("what a script throws is shown in the page, and it can be run again with ot
 test("--profile in a page tells of the kernels and offers the trace", async () => {
   const folder = await mkdtemp(join(tmpdir(), "voxgrad-serve-"));
   const engine = fileURLToPath(new URL("../../engine/mod.ts", import.meta.url));
+  const train = fileURLToPath(new URL("../../engine/train/mod.ts", import.meta.url));
   try {
     const computing = join(folder, "computing.ts");
     await writeFile(
       computing,
-      `import { ones, print } from ${JSON.stringify(engine)};\nprint("sum " + await ones([100]).exp().sum().item());\n`,
+      `import { ones } from ${JSON.stringify(engine)};\nimport { print } from ${
+        JSON.stringify(train)
+      };\nprint("sum " + await ones([100]).exp().sum().item());\n`,
     );
     await visit(computing, ["--profile", "trace.json"], async (page, state) => {
       const log = (await page.locator("#log").textContent())!;
@@ -95,11 +98,13 @@ test("--profile in a page tells of the kernels and offers the trace", async () =
 test("--tune in a page keeps what it finds for later visits", async () => {
   const folder = await mkdtemp(join(tmpdir(), "voxgrad-serve-"));
   const engine = fileURLToPath(new URL("../../engine/mod.ts", import.meta.url));
+  const train = fileURLToPath(new URL("../../engine/train/mod.ts", import.meta.url));
   try {
     const convolving = join(folder, "convolving.ts");
     await writeFile(
       convolving,
-      `import { compile, conv3d, ones, print } from ${JSON.stringify(engine)};
+      `import { compile, conv3d, ones } from ${JSON.stringify(engine)};
+      import { print } from ${JSON.stringify(train)};
       const f = compile((x, w) => conv3d(x, w).sum());
       print("sum " + await (await f(ones([1, 2, 4, 4, 4]), ones([3, 2, 3, 3, 3]))).item());`,
     );

@@ -1,6 +1,16 @@
 // Twenty steps of a small network on made-up volumes, to be run in Node and in Chromium. Gives the loss of each step.
-import { compile, conv3d, crossEntropy, leakyRelu, random, tensor, tree, valueAndGrad } from "../../engine/mod.ts";
-import type { Tensor, Tree } from "../../engine/mod.ts";
+import {
+  compile,
+  conv3d,
+  crossEntropy,
+  leakyRelu,
+  random,
+  type Tensor,
+  tensor,
+  type Tree,
+  tree,
+  valueAndGrad,
+} from "../../engine/mod.ts";
 
 interface Parameters {
   first: { weight: Tensor; bias: Tensor };

@@ -1,8 +1,7 @@
 /** Convolutions for GPUs that leave moments of what they write to a norm that follows: which do, and what comes of it. */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { compile, tensor, tree } from "../../engine/mod.ts";
-import type { Tensor } from "../../engine/mod.ts";
+import { compile, type Tensor, tensor, tree } from "../../engine/mod.ts";
 import * as vg from "../../engine/mod.ts";
 import { device } from "../../engine/gpu/mod.ts";
 import { moments } from "../../engine/ops/reduce/moments.ts";

@@ -3,6 +3,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as vg from "../../engine/mod.ts";
 import type { Tensor } from "../../engine/mod.ts";
+import * as nn from "../../engine/nn/mod.ts";
 import { noise, relativeError } from "../helpers/helpers.ts";
 
 const { compile, tensor } = vg;
@@ -120,7 +121,7 @@ test("the update of a parameter ends its gradient, in the parameter's own memory
 
 test("updates follow their gradients: no more than a few wait at once, and what is needed later is not overwritten", async () => {
   const size = 96;
-  const optimiser = vg.adam({ weightDecay: 0.1 });
+  const optimiser = nn.adam({ weightDecay: 0.1 });
   const take = (p: Tensor[], s: any, x: Tensor, rate: Tensor) => {
     // The gradient of a standardised weight is more than a load, so what weight decay makes of it is kept for Adam's means.
     const layer = vg.checkpoint((h: Tensor, w: Tensor) => vg.matmul(h, vg.weightStandardize(w)).mul(0.1).tanh());

@@ -2,8 +2,7 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as vg from "../../engine/mod.ts";
-import { compile, grad, pad, type Tensor, tensor } from "../../engine/mod.ts";
-import type { ProgramInfo } from "../../engine/mod.ts";
+import { compile, grad, pad, type ProgramInfo, type Tensor, tensor } from "../../engine/mod.ts";
 
 const start = Array.from({ length: 48 }, (_, k) => (k - 20) / 16);
 const x = tensor(start);

@@ -3,6 +3,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as vg from "../../engine/mod.ts";
 import { compile, ones, Tensor, tensor } from "../../engine/mod.ts";
+import * as nn from "../../engine/nn/mod.ts";
 import { type Mixed, withPrecision } from "../../engine/core/precision.ts";
 import { nextLossScale } from "../../engine/ops/elementwise/loss_scale.ts";
 
@@ -32,7 +33,7 @@ test("products give f16, layers the type of their input, sums and losses f32", (
       exp: y.exp(),
       softmax: vg.softmax(y),
       crossEntropy: vg.crossEntropy(y, labels),
-      softDice: vg.softDice(y, labels),
+      softDice: nn.softDice(y, labels),
     };
     const half = ["conv", "matmul", "norm", "relu", "residual", "pool"];
     for (const [name, t] of Object.entries(types)) assert.is(t.dtype, half.includes(name) ? "f16" : "f32", name);
@@ -77,7 +78,7 @@ test("a precision of another name is refused", () => {
 
 if (computes) {
   const product = (p: Tensor, x: Tensor): Tensor => vg.matmul(x, p).mean();
-  const optimisers: Record<string, vg.Optimiser> = { sgd: vg.sgd({ momentum: 0.9 }), adam: vg.adam() };
+  const optimisers: Record<string, nn.Optimiser> = { sgd: nn.sgd({ momentum: 0.9 }), adam: nn.adam() };
 
   for (const [name, optimiser] of Object.entries(optimisers)) {
     test(`${name} leaves a step out whose gradients overflow, and halves the scale until they do not`, async () => {

@@ -3,8 +3,6 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as vg from "../../engine/mod.ts";
 import {
-  adam,
-  clipGradNorm,
   compile,
   customVjp,
   evaluate,
@@ -12,7 +10,6 @@ import {
   hvp,
   jvp,
   ones,
-  sgd,
   Tensor,
   tensor,
   tree,
@@ -20,6 +17,7 @@ import {
   vjp,
   vmap,
 } from "../../engine/mod.ts";
+import { adam, clipGradNorm, sgd } from "../../engine/nn/mod.ts";
 import { message } from "../helpers/helpers.ts";
 
 const s = (value: number): Tensor => tensor([value]);

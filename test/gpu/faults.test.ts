@@ -3,6 +3,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as vg from "../../engine/mod.ts";
 import { compile, evaluate, ones, Tensor, tensor, VoxgradError } from "../../engine/mod.ts";
+import * as train from "../../engine/train/mod.ts";
 import { node } from "../../engine/core/tensor.ts";
 import { device, type Storage } from "../../engine/gpu/mod.ts";
 import { noise } from "../helpers/helpers.ts";
@@ -133,7 +134,7 @@ async function training(kill: number[], keepState = true): Promise<readonly numb
   );
   const left = [...kill];
   const seen: number[] = [];
-  const records = await vg.trainLoop<Tensor>({
+  const records = await train.trainLoop<Tensor>({
     steps: 20,
     classes: [],
     rate: (k) => 0.1 / k,

@@ -5,6 +5,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as vg from "../../engine/mod.ts";
 import { compile, evaluate, memoryStats, ones, Tensor, tensor } from "../../engine/mod.ts";
+import * as nn from "../../engine/nn/mod.ts";
 import { pipelineCount } from "../../engine/gpu/mod.ts";
 import { noise } from "../helpers/helpers.ts";
 
@@ -113,7 +114,7 @@ test("what is no longer reachable gives its memory back", async () => {
 });
 
 const sizes = { first: [4, 1, 3, 3], last: [2, 4, 1, 1] };
-const optimiser = vg.adam();
+const optimiser = nn.adam();
 const lossOf = (p: any, x: Tensor, labels: Tensor): Tensor => {
   const h = vg.relu(vg.groupNorm(vg.conv2d(x, p.first, { padding: 1 }), { groups: 2 }));
   return vg.crossEntropy(vg.conv2d(h, p.last), labels);

@@ -3,6 +3,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as vg from "../../engine/mod.ts";
 import { closeDevice, deviceInfo, evaluate, openDevice, type Tensor, tensor, VoxgradError } from "../../engine/mod.ts";
+import * as nn from "../../engine/nn/mod.ts";
 import { plainConvUNet } from "../../models/mod.ts";
 
 const wave = (shape: number[], seed: number): number[] =>
@@ -48,14 +49,14 @@ async function unet(): Promise<number[]> {
     decoderConvsPerStage: 1,
     deepSupervision: false,
   });
-  const optimiser = vg.sgd({ momentum: 0.9, nesterov: true });
+  const optimiser = nn.sgd({ momentum: 0.9, nesterov: true });
   let params: any = model.init(vg.random.key(1));
   let state = optimiser.init(params);
   const x = field([1, 1, 8, 12, 12], 10);
   const labels = await evaluate(x.greater(0.2).cast("i32").reshape({ shape: [1, 8, 12, 12] }));
   const step: any = vg.compile((p: any, s: any, rate: Tensor) => {
     const [loss, grads] = vg.valueAndGrad((q: any) =>
-      vg.diceCrossEntropy(model.apply(q, x, { train: true }) as Tensor, labels)
+      nn.diceCrossEntropy(model.apply(q, x, { train: true }) as Tensor, labels)
     )(p);
     return [loss, ...optimiser.update(grads, s, p, rate)];
   }, { donate: [0, 1] });

@@ -1,7 +1,6 @@
 /** Shared by the tests of augmentation: made tensors, indices, and what a transform draws. */
 import * as assert from "uvu/assert";
-import { random, tensor, VoxgradError } from "../../engine/mod.ts";
-import type { Tensor } from "../../engine/mod.ts";
+import { random, type Tensor, tensor, VoxgradError } from "../../engine/mod.ts";
 import { noise } from "./helpers.ts";
 
 export const count = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);

@@ -5,7 +5,8 @@ import { join } from "node:path";
 import * as assert from "uvu/assert";
 import { platform } from "#platform";
 import * as vg from "../../engine/mod.ts";
-import type { Triple, Volume } from "../../engine/mod.ts";
+import * as imaging from "../../engine/imaging/mod.ts";
+import type { Triple, Volume } from "../../engine/imaging/mod.ts";
 
 export const root = await mkdtemp(join(tmpdir(), "voxgrad-group-"));
 let made = 0;
@@ -14,8 +15,8 @@ let made = 0;
 export const RAS = [2, 0, 0, -20, 0, 2, 0, 5, 0, 0, 3, -7, 0, 0, 0, 1];
 export const SAR = [0, 0, 1.5, -14, 0, 2, 0, 5, 3, 0, 0, -7, 0, 0, 0, 1];
 
-export const volume = (data: vg.VoxelData, shape: Triple, affine: readonly number[]): Volume =>
-  vg.makeVolume(data, { shape, affine, name: "made" });
+export const volume = (data: imaging.VoxelData, shape: Triple, affine: readonly number[]): Volume =>
+  imaging.makeVolume(data, { shape, affine, name: "made" });
 
 /** A volume from a function of patient coordinates. */
 export function drawn(
@@ -23,11 +24,11 @@ export function drawn(
   affine: readonly number[],
   value: (x: number, y: number, z: number) => number,
 ): Volume {
-  const data = new Float32Array(vg.voxelCount(shape));
+  const data = new Float32Array(imaging.voxelCount(shape));
   let at = 0;
   for (let k = 0; k < shape[2]; k++) {
     for (let j = 0; j < shape[1]; j++) {
-      for (let i = 0; i < shape[0]; i++) data[at++] = value(...vg.applyAffine(affine, [i, j, k]));
+      for (let i = 0; i < shape[0]; i++) data[at++] = value(...imaging.applyAffine(affine, [i, j, k]));
     }
   }
   return volume(data, shape, affine);
@@ -52,7 +53,7 @@ export async function folder(
   );
   let seed = 0;
   for (const [id, { label, image }] of Object.entries(cases)) {
-    const prng = new vg.Prng(made * 100 + seed++);
+    const prng = new imaging.Prng(made * 100 + seed++);
     const noise = image ?? volume(Float32Array.from(label.data, () => 1 + prng.uniform()), label.shape, label.affine);
     await platform.writeFile(join(path, `imagesTr/${id}_0000.nii.gz`), vg.writeNifti(noise, { gzip: true }));
     await platform.writeFile(join(path, `labelsTr/${id}.nii.gz`), vg.writeNifti(label, { gzip: true, dtype: "uint8" }));
@@ -82,7 +83,7 @@ export const SHAPE: Triple = [7, 6, 5];
 /** Values 0 to highest in turn, in an order of its own for each shift. */
 export const mixed = (highest: number, shift = 0, shape = SHAPE, affine = RAS): Volume =>
   volume(
-    Uint8Array.from({ length: vg.voxelCount(shape) }, (_, i) => (i * 5 + shift + (i >> 3)) % (highest + 1)),
+    Uint8Array.from({ length: imaging.voxelCount(shape) }, (_, i) => (i * 5 + shift + (i >> 3)) % (highest + 1)),
     shape,
     affine,
   );

@@ -1,15 +1,7 @@
 /** A run folder of other hands, with scripts wherever there is room for one. */
 import { mkdir, writeFile } from "node:fs/promises";
-import {
-  compareLabels,
-  Comparison,
-  makeVolume,
-  RunFolder,
-  scaling,
-  writeComparison,
-  writeReport,
-  writeTable,
-} from "../../engine/mod.ts";
+import { compareLabels, Comparison, makeVolume, scaling } from "../../engine/imaging/mod.ts";
+import { RunFolder, writeComparison, writeReport, writeTable } from "../../engine/train/mod.ts";
 
 /** Pictures that set `hit` where a page lets them. */
 export const HOSTILE = [

@@ -6,29 +6,31 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve, sep } from "node:path";
 import { platform } from "#platform";
+import { VoxgradError } from "../../engine/mod.ts";
 import {
   checkDataset,
-  checkPostprocessing,
   checkSplits,
-  ConfigError,
-  JsonLines,
   kFold,
-  loadModel,
   makeVolume,
   openDataset,
   openLabelNames,
+  type Plan,
   Prng,
-  readJson,
   readPlan,
-  resumableConfig,
-  RunFolder,
   scaling,
   storeFolder,
-  trainingEntries,
-  VoxgradError,
   writeNifti,
-} from "../../engine/mod.ts";
-import type { Plan } from "../../engine/mod.ts";
+} from "../../engine/imaging/mod.ts";
+import {
+  checkPostprocessing,
+  ConfigError,
+  JsonLines,
+  loadModel,
+  readJson,
+  resumableConfig,
+  RunFolder,
+  trainingEntries,
+} from "../../engine/train/mod.ts";
 import { PlatformError } from "../../engine/platform/types.ts";
 import { planFor } from "./plans.ts";
 

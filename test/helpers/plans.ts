@@ -1,5 +1,5 @@
 /** A small plan for tests and benchmarks. */
-import type { Plan } from "../../engine/mod.ts";
+import type { Plan } from "../../engine/imaging/mod.ts";
 
 export const planFor = (changes: Partial<Plan>): Plan => ({
   format: "voxgrad plan 1",

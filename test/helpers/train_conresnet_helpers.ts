@@ -2,7 +2,8 @@
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { closeDevice, writeNestedPhantomDataset } from "../../engine/mod.ts";
+import { closeDevice } from "../../engine/mod.ts";
+import { writeNestedPhantomDataset } from "../../engine/imaging/mod.ts";
 
 export const folder = await mkdtemp(join(tmpdir(), "voxgrad-conresnet-"));
 export const place = (name: string): string => join(folder, name);

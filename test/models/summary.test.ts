@@ -4,16 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import {
-  conv3d,
-  countProducts,
-  matmul,
-  random,
-  saveModel,
-  type Tensor,
-  valueAndGrad,
-  zeros,
-} from "../../engine/mod.ts";
+import { conv3d, countProducts, matmul, random, type Tensor, valueAndGrad, zeros } from "../../engine/mod.ts";
+import { saveModel } from "../../engine/train/mod.ts";
 import {
   conResNet,
   conResNetArms,

@@ -1,33 +1,27 @@
 /** Initial values, layers, losses, optimisers and schedules against float64 loops and PyTorch's numbers. */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
+import { closeDevice, compile, grad, random, Tensor, tensor, zeros } from "../../engine/mod.ts";
+import * as nn from "../../engine/nn/mod.ts";
 import {
   adam,
   clipGradNorm,
-  closeDevice,
-  compile,
   constantSchedule,
   cosineSchedule,
   deepSupervision,
   deepSupervisionWeights,
   diceBinaryCrossEntropy,
   diceCrossEntropy,
-  grad,
-  nn,
   type Optimiser,
   plateauRate,
   polySchedule,
-  random,
   regionTargets,
   resizeLabels,
   sgd,
   softDice,
   type SoftDiceOptions,
   stepDecaySchedule,
-  Tensor,
-  tensor,
-  zeros,
-} from "../../engine/mod.ts";
+} from "../../engine/nn/mod.ts";
 
 const count = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
 const wave = (shape: readonly number[], a: number, scale = 1): Float32Array =>

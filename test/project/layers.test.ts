@@ -7,6 +7,9 @@ import * as assert from "uvu/assert";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 
+/** What models and scripts may import of the engine: what package.json exports. */
+const ENTRY_POINTS = ["engine/mod.ts", "engine/nn/mod.ts", "engine/imaging/mod.ts", "engine/train/mod.ts"];
+
 /** The only imports allowed, by folder; its own folder always is. ARCHITECTURE.md draws them. */
 const arrows: Record<string, readonly string[]> = {
   // The contract of an operator says what it lowers to; that file holds types only.
@@ -16,7 +19,13 @@ const arrows: Record<string, readonly string[]> = {
   "engine/compile": ["engine/core", "engine/ops", "engine/gpu", "shaders"],
   "engine/gpu": ["engine/core", "#platform", "engine/platform/types.ts", "shaders/types.ts", "shaders/roofs.wgsl.ts"],
   "engine/nn": ["engine/core", "engine/ops", "engine/autodiff", "engine/compile", "#platform"],
-  "engine/imaging": ["engine/core", "engine/ops", "#platform", "engine/platform/types.ts"],
+  "engine/imaging": [
+    "engine/core",
+    "engine/ops",
+    "engine/compile/evaluate.ts",
+    "#platform",
+    "engine/platform/types.ts",
+  ],
   "engine/train": [
     "engine/core",
     "engine/ops",
@@ -32,8 +41,8 @@ const arrows: Record<string, readonly string[]> = {
   "engine/platform": [],
   "engine/mod.ts": ["engine", "#platform"],
   shaders: [],
-  models: ["engine/mod.ts"],
-  scripts: ["engine/mod.ts", "models"],
+  models: ENTRY_POINTS,
+  scripts: [...ENTRY_POINTS, "models"],
 };
 
 /** Packages of npm, by the one folder that may import them. */

@@ -3,6 +3,13 @@
  * slices. What scripts/evaluate_one_shot.ts runs.
  */
 import {
+  type ComparedClass,
+  type Dataset,
+  type DatasetLabel,
+  openDataset,
+  readLabelVolume,
+} from "../../../engine/imaging/mod.ts";
+import {
   choice,
   type Config,
   ConfigError,
@@ -10,13 +17,10 @@ import {
   entry,
   findImages,
   findModels,
-  openDataset,
   print,
-  readLabelVolume,
   refuseUnused,
   RunFolder,
-} from "../../../engine/mod.ts";
-import type { ComparedClass, Dataset, DatasetLabel } from "../../../engine/mod.ts";
+} from "../../../engine/train/mod.ts";
 import { evaluateSupports, evaluateWithin } from "./modes.ts";
 import type { Encoder, Evaluation } from "./results.ts";
 import { fewShotOptions, loadEncoder } from "../support.ts";

@@ -1,33 +1,33 @@
 /** The two ways in which one-shot segmentation is measured: over choices of the support, and within single scans. */
 import {
-  chartSvg,
+  type CaseStore,
+  type ClassComparison,
+  type ComparedClass,
   compareLabels,
   Comparison,
+  loadCase,
+  metrics,
+  openCaseStore,
+  type PreparedCase,
+  readVolume,
+  storeFolder,
+  type Volume,
+  writeNifti,
+} from "../../../engine/imaging/mod.ts";
+import {
+  chartSvg,
   ConfigError,
   counted,
   formatTable,
   labelColour,
-  loadCase,
-  metrics,
-  openCaseStore,
+  type OverlayCase,
   overlaySvg,
   print,
-  readVolume,
-  storeFolder,
+  type ReportTable,
   writeFigure,
-  writeNifti,
   writeReport,
   writeTable,
-} from "../../../engine/mod.ts";
-import type {
-  CaseStore,
-  ClassComparison,
-  ComparedClass,
-  OverlayCase,
-  PreparedCase,
-  ReportTable,
-  Volume,
-} from "../../../engine/mod.ts";
+} from "../../../engine/train/mod.ts";
 import { type Evaluation, openResults } from "./results.ts";
 import { oneShotSegmenter, sliceRanges } from "../scans.ts";
 import {

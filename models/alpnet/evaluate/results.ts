@@ -1,14 +1,7 @@
 /** Results of one-shot segmentation as they come, kept in the output folder so that a stopped evaluation goes on. */
-import {
-  ConfigError,
-  deviceInfo,
-  fileDigests,
-  isPlain,
-  JsonLines,
-  listed as namesOf,
-  VERSION,
-} from "../../../engine/mod.ts";
-import type { ClassComparison, ComparedClass, Dataset, Plan, RunFolder } from "../../../engine/mod.ts";
+import { deviceInfo, isPlain, listed as namesOf, VERSION } from "../../../engine/mod.ts";
+import type { ClassComparison, ComparedClass, Dataset, Plan } from "../../../engine/imaging/mod.ts";
+import { ConfigError, fileDigests, JsonLines, type RunFolder } from "../../../engine/train/mod.ts";
 import type { FewShotOptions } from "../alpnet.ts";
 import type { OneShotEvaluationOptions } from "./evaluation.ts";
 import type { OneShotModel } from "../scans.ts";

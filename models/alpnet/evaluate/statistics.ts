@@ -1,6 +1,6 @@
 /** What one-shot segmentation gives over many choices of the support: statistics, tables, a figure. */
-import { metrics, Prng, rowsSvg } from "../../../engine/mod.ts";
-import type { ClassComparison, ReportTable } from "../../../engine/mod.ts";
+import { type ClassComparison, metrics, Prng } from "../../../engine/imaging/mod.ts";
+import { type ReportTable, rowsSvg } from "../../../engine/train/mod.ts";
 
 /** A case that was segmented by a support. */
 export interface SupportedCase {

@@ -1,23 +1,21 @@
 /** One scan segmented from one labelled slice of its own, and measured on the other slices. */
+import { VoxgradError } from "../../../engine/mod.ts";
 import {
   axisCodes,
+  type CaseGeometry,
+  type ChannelPlan,
+  type ClassComparison,
+  type ComparedClass,
   compareLabels,
-  ConfigError,
+  type LoadedCase,
   nonZeroBox,
+  type Plan,
   preprocessCase,
+  type Triple,
+  type Volume,
   volumeLike,
-  VoxgradError,
-} from "../../../engine/mod.ts";
-import type {
-  CaseGeometry,
-  ChannelPlan,
-  ClassComparison,
-  ComparedClass,
-  LoadedCase,
-  Plan,
-  Triple,
-  Volume,
-} from "../../../engine/mod.ts";
+} from "../../../engine/imaging/mod.ts";
+import { ConfigError } from "../../../engine/train/mod.ts";
 import { largestSlices, oneShotSegmenter, sliceRanges } from "../scans.ts";
 import { patientAxis, storedAxis } from "../support.ts";
 import type { OneShotModel, OneShotOptions, SliceRange, SupportScan } from "../scans.ts";

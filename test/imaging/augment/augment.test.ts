@@ -1,8 +1,8 @@
 /** Augmentation as a whole: sizes, defaults, how often each transform happens, the chain, what is refused. */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { augment, compile, random, slice, tensor } from "../../../engine/mod.ts";
-import type { Tensor } from "../../../engine/mod.ts";
+import { compile, random, slice, type Tensor, tensor } from "../../../engine/mod.ts";
+import { augment } from "../../../engine/imaging/mod.ts";
 import { labels, made, message, same } from "../../helpers/augment_helpers.ts";
 
 test("initialPatch() gives nnU-Net's sizes", () => {

@@ -1,7 +1,8 @@
 /** Noise, blur, low resolution, brightness, contrast and gamma, against float64 loops. */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { augment, random } from "../../../engine/mod.ts";
+import { random } from "../../../engine/mod.ts";
+import { augment } from "../../../engine/imaging/mod.ts";
 import { at, drawn, made, places, replaced } from "../../helpers/augment_helpers.ts";
 import { assertClose } from "../../helpers/helpers.ts";
 

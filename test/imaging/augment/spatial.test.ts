@@ -1,7 +1,8 @@
 /** Rotation, scaling, elastic deformation and mirrors, against float64 loops and permutations. */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { augment, random, tensor } from "../../../engine/mod.ts";
+import { random, tensor } from "../../../engine/mod.ts";
+import { augment } from "../../../engine/imaging/mod.ts";
 import { at, count, drawn, labels, made, places, same } from "../../helpers/augment_helpers.ts";
 import { assertClose, noise } from "../../helpers/helpers.ts";
 

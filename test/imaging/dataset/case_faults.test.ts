@@ -5,8 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { checkDataset, makeVolume, reorient, scaling, writeNifti } from "../../../engine/mod.ts";
-import type { Volume } from "../../../engine/mod.ts";
+import { checkDataset, makeVolume, reorient, scaling, type Volume, writeNifti } from "../../../engine/imaging/mod.ts";
 import { runCommand } from "../../helpers/command.ts";
 
 const root = mkdtempSync(join(tmpdir(), "voxgrad-faults-"));

@@ -4,7 +4,8 @@ import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as vg from "../../../engine/mod.ts";
-import type { Dataset, Triple } from "../../../engine/mod.ts";
+import * as imaging from "../../../engine/imaging/mod.ts";
+import type { Dataset, Triple } from "../../../engine/imaging/mod.ts";
 import { drawn, folder, group, mixed, refused, root, same, SAR, volume } from "../../helpers/dataset_group_helpers.ts";
 
 test.after(() => rm(root, { recursive: true, force: true }));
@@ -39,7 +40,7 @@ const SETS = [
 
 test("a group opens as one dataset: ids, sets, what is annotated", async () => {
   const file = await group({ name: "Abdomen", labels: LABELS, sets: SETS });
-  const dataset = await vg.openDataset(file);
+  const dataset = await imaging.openDataset(file);
   assert.equal([dataset.name, dataset.folder, dataset.channels, dataset.ignoreLabel], ["Abdomen", file, ["CT"], 3]);
   assert.equal(dataset.labels.map((label) => label.name), ["background", "liver", "spleen"]);
   assert.equal(dataset.cases.map(({ id, set, labelsPresent }) => [id, set, labelsPresent]), [
@@ -53,11 +54,11 @@ test("a group opens as one dataset: ids, sets, what is annotated", async () => {
     { name: "the livers", folder: join(root, "livers"), labelsPresent: [1] },
     { name: "spleens", folder: join(root, "spleens"), labelsPresent: [2] },
   ]);
-  assert.equal(await vg.openLabelNames(file), { labels: dataset.labels, ignoreLabel: 3 });
+  assert.equal(await imaging.openLabelNames(file), { labels: dataset.labels, ignoreLabel: 3 });
 });
 
 test("loadCase() gives the labels of the group: renamed, merged, dropped, ignored", async () => {
-  const dataset = await vg.openDataset(await group({ labels: LABELS, sets: SETS }));
+  const dataset = await imaging.openDataset(await group({ labels: LABELS, sets: SETS }));
   const expected: Record<string, number[]> = {
     whole__a: [0, 1, 2],
     whole__b: [0, 1, 0],
@@ -66,8 +67,8 @@ test("loadCase() gives the labels of the group: renamed, merged, dropped, ignore
   };
   for (const [id, table] of Object.entries(expected)) {
     const item = dataset.cases.find((each) => each.id === id)!;
-    const stored = await vg.readVolume(item.label!);
-    const { label, labelsPresent } = await vg.loadCase(dataset, item);
+    const stored = await imaging.readVolume(item.label!);
+    const { label, labelsPresent } = await imaging.loadCase(dataset, item);
     same(label!.data, Array.from(stored.data, (value) => table[value]), id);
     assert.equal(labelsPresent, item.labelsPresent);
     assert.equal([label!.affine, label!.shape], [stored.affine, stored.shape]);
@@ -79,14 +80,16 @@ test("what several labels become is annotated only where all of them are", async
   const present = { labels_present: { one: ["organ"], neither: [] } };
   await folder("parts", { background: 0, organ: 1, tumour: 2 }, cases, present);
   const sets = [{ data: "whole" }, { data: "parts", labels: { organ: "liver", tumour: "liver" } }];
-  const merged = await vg.openDataset(await group({ labels: ["background", "liver", "spleen"], sets }));
+  const merged = await imaging.openDataset(await group({ labels: ["background", "liver", "spleen"], sets }));
   assert.equal(merged.cases.slice(2).map((item) => item.labelsPresent), [[1], [], []]);
   assert.is(merged.cases[4].id, "parts__one");
-  const { label } = await vg.loadCase(merged, merged.cases[4]);
+  const { label } = await imaging.loadCase(merged, merged.cases[4]);
   assert.ok(label!.data.every((value) => value === 0), "not annotated, so 0");
   // Apart from each other, the organ of the second is annotated.
   const apart = [{ data: "whole" }, { data: "parts", labels: { organ: "liver" } }];
-  const own = await vg.openDataset(await group({ labels: ["background", "liver", "spleen", "tumour"], sets: apart }));
+  const own = await imaging.openDataset(
+    await group({ labels: ["background", "liver", "spleen", "tumour"], sets: apart }),
+  );
   assert.equal(own.cases.map((item) => item.labelsPresent), [[1, 2], [1], [1, 3], [], [1]]);
 });
 
@@ -97,7 +100,7 @@ test("present and cases make partly labelled sets of a folder that has all", asy
     { data: "spleens", labels: { Milz: "spleen" }, present: ["spleen", "cyst"] },
     { data: "livers", labels: { organ: "liver", tumour: "cyst", vessel: null, ignore: null } },
   ];
-  const dataset = await vg.openDataset(await group({ labels: ["background", "liver", "spleen", "cyst"], sets }));
+  const dataset = await imaging.openDataset(await group({ labels: ["background", "liver", "spleen", "cyst"], sets }));
   const present = Object.fromEntries(dataset.cases.map((item) => [item.id, item.labelsPresent]));
   assert.equal(present, {
     first__a: [1],
@@ -107,8 +110,8 @@ test("present and cases make partly labelled sets of a folder that has all", asy
     spleens__s3: [2, 3],
     livers__a: [1, 3],
   });
-  const { label } = await vg.loadCase(dataset, dataset.cases[0]);
-  const stored = await vg.readVolume(dataset.cases[0].label!);
+  const { label } = await imaging.loadCase(dataset, dataset.cases[0]);
+  const stored = await imaging.readVolume(dataset.cases[0].label!);
   same(label!.data, Array.from(stored.data, (value) => (value === 1 ? 1 : 0)), "spleen is not present");
 });
 
@@ -128,7 +131,7 @@ test("a label may be any of several of the group", async () => {
     },
     { data: "whole", labels: { liver: { any: ["liver", "cyst"] } }, cases: ["b"] },
   ];
-  const dataset = await vg.openDataset(await group({ labels, sets }));
+  const dataset = await imaging.openDataset(await group({ labels, sets }));
   assert.equal(dataset.cases.map(({ labelsPresent, merged }) => [labelsPresent, merged]), [
     [[2], [[1, 3]]],
     [[1, 3], undefined],
@@ -138,15 +141,15 @@ test("a label may be any of several of the group", async () => {
   assert.equal(dataset.sets!.map(({ labelsPresent, merged }) => [labelsPresent, merged])[3], [[2], [[1, 3]]]);
   const tables = [[0, 1, 1, 2, 0], [0, 1, 3, 0, 0], [0, 0, 0, 2, 0], [0, 1, 0]];
   for (const [k, item] of dataset.cases.entries()) {
-    const { label } = await vg.loadCase(dataset, item);
-    const stored = await vg.readVolume(item.label!);
+    const { label } = await imaging.loadCase(dataset, item);
+    const stored = await imaging.readVolume(item.label!);
     same(label!.data, Array.from(stored.data, (value) => tables[k][value]), item.id);
   }
   // The first two sets show one image: organ or tumour does not contradict cyst; the vessels are spleen in one alone.
-  const findings = await vg.checkDataset(await group({ labels, sets: sets.slice(0, 2) }));
+  const findings = await imaging.checkDataset(await group({ labels, sets: sets.slice(0, 2) }));
   assert.equal(findings.filter(({ severity }) => severity === "error"), []);
   const other = [sets[0], { ...sets[1], labels: { organ: "spleen", tumour: "cyst", vessel: "liver", ignore: null } }];
-  const [error] = (await vg.checkDataset(await group({ labels, sets: other }))).filter(({ severity }) =>
+  const [error] = (await imaging.checkDataset(await group({ labels, sets: other }))).filter(({ severity }) =>
     severity === "error"
   );
   assert.match(error.problem, /claimed otherwise/);
@@ -171,7 +174,7 @@ function split(grid: [string, Triple, number[]], inside: (x: number, y: number, 
   const bytes = { ...label, data: Uint8Array.from(label.data) };
   const out = new Uint8Array(label.data.length);
   const image = drawn(shape, affine, bodyAt(centre));
-  return { ...vg.splitSides(bytes, { values: [1], pair: [1, 2], image }, out), out };
+  return { ...imaging.splitSides(bytes, { values: [1], pair: [1, 2], image }, out), out };
 }
 
 for (const grid of GRIDS) {
@@ -229,12 +232,12 @@ test("splitSides() is not led astray by fragments, or by one organ in pieces", (
   const expected = drawn(grid[1], grid[2], (x, y, z) => (halves(x, y, z) ? 1 : ball(22, 6)(x, y, z) ? 2 : 0));
   same(three.out, expected.data, "three");
   // Voxels that touch by a corner alone are one part.
-  const [shape, affine] = [[4, 2, 2] as Triple, vg.scaling([1, 1, 1], [-1.5, 0, 0])];
+  const [shape, affine] = [[4, 2, 2] as Triple, imaging.scaling([1, 1, 1], [-1.5, 0, 0])];
   const corner = new Uint8Array(16);
   corner[1] = corner[2 + 4 + 8] = 1;
   const out = new Uint8Array(16);
   const image = volume(new Float32Array(16), shape, affine);
-  const found = vg.splitSides({ data: corner, shape, affine }, { values: [1], pair: [1, 2], image }, out);
+  const found = imaging.splitSides({ data: corner, shape, affine }, { values: [1], pair: [1, 2], image }, out);
   assert.equal([found.rule, out[1], out[14]], ["cut", 1, 2]);
 });
 
@@ -248,18 +251,18 @@ test("a pair takes in all labels that become it; a half that is not present is 0
   const pair = ["left kidney", "right kidney"];
   const labels = ["background", "right kidney", "left kidney"];
   const kits = { data: "kits", labels: { kidney: pair, tumour: pair } };
-  const dataset = await vg.openDataset(await group({ labels, sets: [kits] }));
-  const lone = await vg.openDataset(
+  const dataset = await imaging.openDataset(await group({ labels, sets: [kits] }));
+  const lone = await imaging.openDataset(
     await group({ labels, sets: [{ ...kits, name: "all" }, { ...kits, present: ["left kidney"] }] }),
   );
   assert.equal(lone.cases.at(-1)!.labelsPresent, [2]);
   for (const [id, shape, affine] of GRIDS) {
     const named = (of: Dataset) => of.cases.filter((item) => item.id.endsWith(`__${id}`)).at(-1)!;
     const expected = drawn(shape, affine, (x, y, z) => (kidneys(x, y, z) > 0 ? (x < -25 ? 2 : 1) : 0));
-    const { label, labelsPresent } = await vg.loadCase(dataset, named(dataset));
+    const { label, labelsPresent } = await imaging.loadCase(dataset, named(dataset));
     same(label!.data, expected.data, id);
     assert.is(labelsPresent, undefined);
-    const left = await vg.loadCase(lone, named(lone));
+    const left = await imaging.loadCase(lone, named(lone));
     same(left.label!.data, Array.from(expected.data, (value) => (value === 2 ? 2 : 0)), `left of ${id}`);
   }
 });
@@ -342,18 +345,18 @@ test("what is wrong with a group is said with its place and a fix", async () => 
     [{ labels, sets: [whole], format: "voxgrad group 9" }, /is no dataset group: its format is "voxgrad group 9"/],
   ];
   for (const [json, message] of faults) {
-    const text = await refused(vg.openDataset(await group(json)));
+    const text = await refused(imaging.openDataset(await group(json)));
     assert.match(text, message);
     assert.match(text, /^DatasetError/);
   }
   assert.match(
-    await refused(vg.openDataset(join(root, "whole/dataset.json"))),
+    await refused(imaging.openDataset(join(root, "whole/dataset.json"))),
     /no dataset group.*or name a dataset folder/,
   );
-  const same = await vg.openDataset(await group({ labels, channels: ["CT"], sets: [whole, { data: "pet" }] }));
+  const same = await imaging.openDataset(await group({ labels, channels: ["CT"], sets: [whole, { data: "pet" }] }));
   assert.equal(same.channels, ["CT"]);
   // A check goes on: both sets are named, and the third is looked at.
-  const findings = await vg.checkDataset(
+  const findings = await imaging.checkDataset(
     await group({ labels, sets: [{ data: "spleens" }, { data: "pet", labels: { liver: "x" } }, whole] }),
   );
   assert.equal(
@@ -367,15 +370,15 @@ test("a file that contradicts its own dataset.json is refused in a group as with
     a: { label: mixed(3) },
     b: { label: mixed(2) },
   }, { labels_present: { b: ["liver"] } });
-  const dataset = await vg.openDataset(
+  const dataset = await imaging.openDataset(
     await group({ labels: ["background", "liver", "spleen"], sets: [{ data: path }] }),
   );
   assert.match(
-    await refused(vg.loadCase(dataset, dataset.cases[0])),
+    await refused(imaging.loadCase(dataset, dataset.cases[0])),
     /it holds 3 \(\d+ voxels\), which are none of the labels/,
   );
   assert.match(
-    await refused(vg.loadCase(dataset, dataset.cases[1])),
+    await refused(imaging.loadCase(dataset, dataset.cases[1])),
     /it holds 2 spleen \(\d+ voxels\), which labels_present/,
   );
 });
@@ -388,18 +391,18 @@ test("checkDataset() finds voxels of one image that two cases claim differently,
   const liver = drawn(shape, affine, (x, y, z) => Number(ball(-22, 8)(x, y, z) && z < 24));
   await folder("twin1", { background: 0, liver: 1, spleen: 2 }, { a: { image, label: organs } });
   await folder("twin2", { background: 0, liver: 1 }, {
-    same: { image: vg.reorient(image, "PSL"), label: vg.reorient(liver, "PSL") },
+    same: { image: imaging.reorient(image, "PSL"), label: imaging.reorient(liver, "PSL") },
     // The same voxels elsewhere are another scan.
     moved: {
-      image: { ...image, affine: vg.composeAffines(vg.scaling([1, 1, 1], [9, 0, 0]), affine) },
-      label: { ...liver, affine: vg.composeAffines(vg.scaling([1, 1, 1], [9, 0, 0]), affine) },
+      image: { ...image, affine: imaging.composeAffines(imaging.scaling([1, 1, 1], [9, 0, 0]), affine) },
+      label: { ...liver, affine: imaging.composeAffines(imaging.scaling([1, 1, 1], [9, 0, 0]), affine) },
     },
   });
   const labels = ["background", "liver", "spleen"];
   const file = await group({ labels, sets: [{ data: "twin1" }, { data: "twin2" }] });
-  const findings = await vg.checkDataset(file);
+  const findings = await imaging.checkDataset(file);
   assert.is(findings.length, 1, JSON.stringify(findings, null, 1));
-  const [{ severity, problem, file: at }] = findings as [vg.Finding];
+  const [{ severity, problem, file: at }] = findings as [imaging.Finding];
   assert.equal([severity, at], ["error", join(root, "twin2/labelsTr/same.nii.gz")]);
   const wanted = [...liver.data].filter((value, i) => organs.data[i] === 1 && value === 0).length;
   assert.match(
@@ -409,18 +412,18 @@ test("checkDataset() finds voxels of one image that two cases claim differently,
   assert.match(problem, /it is none of its labels here and liver there/);
   // The voxel that is named is one of them, in both files.
   const voxel = /voxel \((\d+), (\d+), (\d+)\), (\S+), (\S+), (\S+) mm/.exec(problem)!.slice(1).map(Number);
-  const stored = await vg.readVolume(at);
-  const point = vg.applyAffine(stored.affine, voxel.slice(0, 3));
+  const stored = await imaging.readVolume(at);
+  const point = imaging.applyAffine(stored.affine, voxel.slice(0, 3));
   assert.ok(point.every((x, k) => Math.abs(x - voxel[3 + k]) < 0.06), problem);
   assert.ok(ball(-22, 8)(...point) && point[2] >= 24);
   // Where the second set does not claim the liver, the two agree; that a split could part them is worth a word.
-  const agreeing = await vg.checkDataset(
+  const agreeing = await imaging.checkDataset(
     await group({ labels, sets: [{ data: "twin1" }, { data: "twin2", labels: { liver: null }, cases: ["same"] }] }),
   );
   assert.equal(agreeing.map((each) => [each.severity, /same image as/.test(each.problem)]), [["warning", true]]);
   // One folder in two sets whose maps differ.
   const sets = [{ data: "twin1", labels: { spleen: "liver" } }, { data: "twin1", name: "other" }];
-  const [maps] = await vg.checkDataset(await group({ labels, sets }));
+  const [maps] = await imaging.checkDataset(await group({ labels, sets }));
   assert.match(maps.problem, /it is spleen here and liver there/);
 });
 
@@ -436,7 +439,7 @@ test("checkDataset() tells of organs whose sides had to be guessed", async () =>
     horseshoe: scan((x, y, z) => Math.abs(x) < 20 && ball(0, 30)(x, 15, z) && Math.abs(y - 15) < 5),
   });
   const sets = [{ data: "sides", labels: { kidney: ["left", "right"] } }];
-  const findings = await vg.checkDataset(await group({ labels: ["background", "left", "right"], sets }));
+  const findings = await imaging.checkDataset(await group({ labels: ["background", "left", "right"], sets }));
   const found = findings.filter((each) => /left and right/.test(each.problem)).map((
     { severity, file, problem },
   ) => [severity, file.split("/").pop(), /taken for the left|was cut there/.exec(problem)?.[0]]);

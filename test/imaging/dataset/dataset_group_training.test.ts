@@ -5,7 +5,9 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as vg from "../../../engine/mod.ts";
 import { partial } from "../../../models/mod.ts";
-import type { Dataset, Triple } from "../../../engine/mod.ts";
+import * as imaging from "../../../engine/imaging/mod.ts";
+import type { Dataset, Triple } from "../../../engine/imaging/mod.ts";
+import * as train from "../../../engine/train/mod.ts";
 import { drawn, folder, group, refused, root, same } from "../../helpers/dataset_group_helpers.ts";
 
 test.after(() => rm(root, { recursive: true, force: true }));
@@ -16,14 +18,14 @@ test("kFold() divides every set as evenly", () => {
     k,
   ) => [`big__${letter}`, ...(k < 5 ? [`mid__${letter}`] : []), ...(k < 2 ? [`few__${letter}`] : [])]);
   const setOf = (id: string): string => id.split("__")[0];
-  const folds = vg.kFold(ids, { folds: 5, seed: 2, setOf });
+  const folds = imaging.kFold(ids, { folds: 5, seed: 2, setOf });
   assert.equal(folds.flatMap((fold) => fold.val).sort(), [...ids].sort());
   const counts = (name: string): number[] =>
     folds.map(({ val }) => val.filter((id) => setOf(id) === name).length).sort();
   assert.equal([counts("big"), counts("mid"), counts("few")], [[2, 2, 2, 2, 3], [1, 1, 1, 1, 1], [0, 0, 0, 1, 1]]);
   assert.ok(folds.every(({ val }) => val.length >= 3 && val.length <= 4));
-  assert.equal(vg.kFold([...ids].reverse(), { folds: 5, seed: 2, setOf }), folds);
-  assert.equal(vg.kFold(ids, { folds: 5, setOf: () => "one" }), vg.kFold(ids, { folds: 5 }));
+  assert.equal(imaging.kFold([...ids].reverse(), { folds: 5, seed: 2, setOf }), folds);
+  assert.equal(imaging.kFold(ids, { folds: 5, setOf: () => "one" }), imaging.kFold(ids, { folds: 5 }));
 });
 
 // A group for training: three sets of one organ each, of other sizes, spacings and numbers of cases.
@@ -36,8 +38,8 @@ async function trained(): Promise<string> {
         (_, k) => [`c${k}`, { label: drawn(grid[0], grid[1], (x) => (x < k - 2 ? value : 0)) }],
       ),
     );
-  const coarse: [Triple, number[]] = [[10, 9, 8], vg.scaling([2, 2, 3], [-9, 0, 0]) as number[]];
-  const fine: [Triple, number[]] = [[18, 17, 9], vg.scaling([1.1, 1.1, 3], [-9, 0, 0]) as number[]];
+  const coarse: [Triple, number[]] = [[10, 9, 8], imaging.scaling([2, 2, 3], [-9, 0, 0]) as number[]];
+  const fine: [Triple, number[]] = [[18, 17, 9], imaging.scaling([1.1, 1.1, 3], [-9, 0, 0]) as number[]];
   await folder("t1", { background: 0, liver: 1 }, scans(6, 1, coarse));
   await folder("t2", { background: 0, spleen: 1 }, scans(2, 1, fine));
   return group({ name: "trained", labels: TRAINED, sets: [{ data: "t1" }, { data: "t2" }] });
@@ -45,33 +47,33 @@ async function trained(): Promise<string> {
 const file = await trained();
 
 test("fingerprint, plan and store take a group; a changed map makes its cases anew", async () => {
-  const dataset = await vg.openDataset(file);
-  const fingerprint = await vg.fingerprintDataset(dataset);
+  const dataset = await imaging.openDataset(file);
+  const fingerprint = await imaging.fingerprintDataset(dataset);
   const spacings = fingerprint.cases.map((item) => item.spacing.map((step) => +step.toFixed(4)).join());
   assert.equal([...new Set(spacings)], ["3,2,2", "3,1.1,1.1"]);
-  const plan = vg.makePlan(dataset, fingerprint, { preset: "small" });
+  const plan = imaging.makePlan(dataset, fingerprint, { preset: "small" });
   assert.equal([plan.dataset, plan.labels, plan.channels[0].normalisation], ["trained", TRAINED, "ct"]);
   const folderOf = join(root, "store");
-  const store = await vg.openCaseStore(dataset, plan, { folder: folderOf, workers: 1 });
+  const store = await imaging.openCaseStore(dataset, plan, { folder: folderOf, workers: 1 });
   assert.equal([store.made, store.kept], [8, 0]);
   const item = await store.get("t2__c1");
   assert.equal([item.labelsPresent, item.foreground.map((each) => each.value)], [[2], [2]]);
   assert.ok(item.spacing.every((step, k) => step === plan.spacing[k]));
-  const again = await vg.openCaseStore(await vg.openDataset(file), plan, { folder: folderOf });
+  const again = await imaging.openCaseStore(await imaging.openDataset(file), plan, { folder: folderOf });
   assert.equal([again.made, again.kept], [0, 8]);
   const swapped = {
     ...JSON.parse(await readFile(file, "utf8")),
     sets: [{ data: "t1" }, { data: "t2", labels: { spleen: "liver" } }, { data: "t2", name: "t3" }],
   };
   await writeFile(join(root, "swapped.json"), JSON.stringify(swapped));
-  const other = await vg.openDataset(join(root, "swapped.json"));
-  const changed = await vg.openCaseStore(other, plan, { folder: folderOf });
+  const other = await imaging.openDataset(join(root, "swapped.json"));
+  const changed = await imaging.openCaseStore(other, plan, { folder: folderOf });
   assert.equal([changed.made, changed.kept], [4, 6]);
   assert.equal((await changed.get("t2__c1")).foreground.map((each) => each.value), [1]);
   // The same annotated classes from another map: none of the spleens is one.
   const none = { data: "t2", name: "t3", labels: { spleen: null }, present: ["spleen"] };
   const sets = [{ data: "t1" }, { data: "t2", labels: { spleen: "liver" } }, none, { data: "t2", name: "t4" }];
-  const emptied = await vg.openCaseStore(await vg.openDataset(await group({ labels: TRAINED, sets })), plan, {
+  const emptied = await imaging.openCaseStore(await imaging.openDataset(await group({ labels: TRAINED, sets })), plan, {
     folder: folderOf,
   });
   assert.equal([emptied.made, emptied.kept], [4, 8]);
@@ -81,7 +83,7 @@ test("fingerprint, plan and store take a group; a changed map makes its cases an
 
 let opened = 0;
 
-async function open(data: string, more: string[] = [], folds = "2"): Promise<vg.Training> {
+async function open(data: string, more: string[] = [], folds = "2"): Promise<train.Training> {
   const args = [
     "--data",
     data,
@@ -101,10 +103,10 @@ async function open(data: string, more: string[] = [], folds = "2"): Promise<vg.
     "0",
     ...more,
   ];
-  return vg.openTraining(vg.config({ ...vg.trainingEntries }, args));
+  return train.openTraining(train.config({ ...train.trainingEntries }, args));
 }
 /** Which set each patch of a batch is of, by what is annotated in it: 0 or 1. */
-const setsOf = async ({ sets }: vg.Patches): Promise<number[]> => {
+const setsOf = async ({ sets }: train.Patches): Promise<number[]> => {
   const values = [...(await sets!.data())] as number[];
   return Array.from({ length: values.length / 3 }, (_, n) => {
     const row = values.slice(3 * n, 3 * n + 3).join();
@@ -114,12 +116,12 @@ const setsOf = async ({ sets }: vg.Patches): Promise<number[]> => {
 };
 
 test("a step draws from the sets by the rule, the same at every turn", async () => {
-  const drawnBy = async (rule: string): Promise<{ steps: number[][]; training: vg.Training }> => {
+  const drawnBy = async (rule: string): Promise<{ steps: number[][]; training: train.Training }> => {
     const training = await open(file, ["--sets", rule], "4");
-    const [{ split }] = training.folds as [vg.FoldSetup];
+    const [{ split }] = training.folds as [train.FoldSetup];
     const ids = training.dataset.cases.map((item) => item.id);
-    assert.equal(training.splits, vg.kFold(ids, { folds: 4, setOf: (id) => id.slice(0, 2) }));
-    assert.not.equal(training.splits, vg.kFold(ids, { folds: 4 }));
+    assert.equal(training.splits, imaging.kFold(ids, { folds: 4, setOf: (id) => id.slice(0, 2) }));
+    assert.not.equal(training.splits, imaging.kFold(ids, { folds: 4 }));
     const steps = await Promise.all(
       Array.from({ length: 60 }, async (_, k) => setsOf(await training.batch(split, k + 1))),
     );
@@ -143,10 +145,10 @@ test("a step draws from the sets by the rule, the same at every turn", async () 
   );
   // Proportional is what a plain dataset has: sampleBatch with every case as likely.
   const { training } = proportional;
-  const [{ split }] = training.folds as [vg.FoldSetup];
+  const [{ split }] = training.folds as [train.FoldSetup];
   const patches = await training.batch(split, 3);
-  const prng = new vg.Prng(training.options.seed).fork("batches").fork(3);
-  const direct = await vg.sampleBatch(prng, vg.casesOf(training.store, split.train), {
+  const prng = new imaging.Prng(training.options.seed).fork("batches").fork(3);
+  const direct = await imaging.sampleBatch(prng, imaging.casesOf(training.store, split.train), {
     batch: 4,
     patch: training.sampled,
     foreground: 0.33,
@@ -211,7 +213,7 @@ test("labels that may be any of several train and are told apart by other sets a
     }],
   });
   const training = await open(data, ["--sets", "equal"]);
-  const [{ split }] = training.folds as [vg.FoldSetup];
+  const [{ split }] = training.folds as [train.FoldSetup];
   const seen = new Set<string>();
   for (let step = 1; step <= 6; step++) {
     const patches = await training.batch(split, step);
@@ -237,7 +239,7 @@ test("stepFigures() has nothing to tell of classes that a label does not tell ap
   const told = async (
     rows: number[],
   ) => [
-    ...(await vg.stepFigures(vg.tensor(5), logits, target, {
+    ...(await train.stepFigures(vg.tensor(5), logits, target, {
       sets: vg.tensor(Int32Array.from(rows), { shape: [2, 4] }),
     }).data()),
   ];
@@ -248,10 +250,10 @@ test("stepFigures() has nothing to tell of classes that a label does not tell ap
 
 test("held-out cases are measured by what they have annotated", async () => {
   const training = await open(file);
-  const [fold] = training.folds as [vg.FoldSetup];
+  const [fold] = training.folds as [train.FoldSetup];
   await training.describe({});
   // Predicts liver everywhere: right or wrong where liver is annotated, nothing to be said where only spleen is.
-  await training.test(fold, async (image) => vg.volumeLike(image, new Uint8Array(image.data.length).fill(1)));
+  await training.test(fold, async (image) => imaging.volumeLike(image, new Uint8Array(image.data.length).fill(1)));
   const { rows } = (await training.finish()).tableRows();
   // "in neither" and "in one alone" count what was measured: no case here has liver nowhere, none predicts spleen.
   assert.is(rows[0].at(-2), "0");
@@ -261,7 +263,7 @@ test("held-out cases are measured by what they have annotated", async () => {
   for (const entry of summary.metric_per_case) {
     const id = /predictions\/(.+)\.nii\.gz$/.exec(entry.prediction_file)![1];
     const item = dataset.cases.find((each) => each.id === id)!;
-    const { label } = await vg.loadCase(dataset, item);
+    const { label } = await imaging.loadCase(dataset, item);
     const [own, other] = item.set === "t1" ? ["1", "2"] : ["2", "1"];
     assert.equal(Object.values(entry.metrics[other]).filter((value) => value !== null), [], id);
     const marked = [...label!.data].filter((value) => value === Number(own)).length;

@@ -5,15 +5,8 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import {
-  checkDataset,
-  findImages,
-  loadCase,
-  makeVolume,
-  openDataset,
-  scaling,
-  writeNifti,
-} from "../../../engine/mod.ts";
+import { checkDataset, loadCase, makeVolume, openDataset, scaling, writeNifti } from "../../../engine/imaging/mod.ts";
+import { findImages } from "../../../engine/train/mod.ts";
 
 const root = mkdtempSync(join(tmpdir(), "voxgrad-layouts-"));
 test.after(() => rmSync(root, { recursive: true, force: true }));

@@ -5,10 +5,10 @@ import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { platform } from "#platform";
-import * as voxgrad from "../../../engine/mod.ts";
+import { readNifti, VoxgradError, writeNifti } from "../../../engine/mod.ts";
+import { checkDataset, checkSpacing, makeVolume, preprocessImage, scaling } from "../../../engine/imaging/mod.ts";
 import { planFor } from "../../helpers/plans.ts";
 
-const { checkDataset, makeVolume, preprocessImage, readNifti, scaling, VoxgradError, writeNifti } = voxgrad;
 const root = mkdtempSync(join(tmpdir(), "voxgrad-spacing-"));
 test.after(() => rmSync(root, { recursive: true, force: true }));
 
@@ -63,7 +63,6 @@ test("checkDataset() warns of spacings ten times the dataset's median, along any
 });
 
 test("checkSpacing() refuses what a plan's network was not trained for, and names the way on", () => {
-  const { checkSpacing } = voxgrad;
   const plan = planFor({ fingerprint: { ...planFor({}).fingerprint, medianSpacing: [3, 0.8, 0.8] } });
   const check = (spacing: readonly number[], unit: keyof typeof UNITS = "mm") =>
     checkSpacing(readNifti(scan(spacing, unit), "s.nii"), plan, "--anySpacing true");

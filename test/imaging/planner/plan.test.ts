@@ -8,7 +8,8 @@ import { promisify } from "node:util";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as vg from "../../../engine/mod.ts";
-import type { Fingerprint, Plan, Triple } from "../../../engine/mod.ts";
+import * as imaging from "../../../engine/imaging/mod.ts";
+import type { Fingerprint, Plan, Triple } from "../../../engine/imaging/mod.ts";
 import { unetFromPlan } from "../../../models/mod.ts";
 
 const dataset = (classes = 2, channels = ["MRI"]) => ({
@@ -96,7 +97,7 @@ test("patches, batches, pooling and kernels as nnU-Net published them for the De
     ],
   ] as const;
   for (const [name, count, classes, shape, spacing, patch, batch, strides, kernels] of published) {
-    const plan = vg.makePlan(dataset(classes), fingerprint(alike(count, shape, spacing)));
+    const plan = imaging.makePlan(dataset(classes), fingerprint(alike(count, shape, spacing)));
     assert.equal([...plan.patch], [...patch], name);
     assert.is(plan.batch, batch, name);
     assert.is(digits(plan.network.strides), strides, name);
@@ -112,7 +113,7 @@ test("target spacing: the median, and along an anisotropic axis the 10th percent
     shape: [180, 200, 20] as Triple,
     spacing: [0.7, 0.7, k < 2 ? 3 : 5] as Triple,
   }));
-  const plan = vg.makePlan(dataset(), fingerprint(cases));
+  const plan = imaging.makePlan(dataset(), fingerprint(cases));
   assert.equal([...plan.transpose], [2, 0, 1]);
   // The 10th percentile of 11 values is the second.
   assert.equal([...plan.spacing], [3, 0.7, 0.7]);
@@ -121,16 +122,16 @@ test("target spacing: the median, and along an anisotropic axis the 10th percent
   assert.equal([...plan.fingerprint.medianShape], [20, 180, 200]);
   // As coarse but with as many voxels as the others, it stays at the median.
   const thick = cases.map((c) => ({ ...c, shape: [180, 200, 120] as Triple }));
-  assert.equal([...vg.makePlan(dataset(), fingerprint(thick)).spacing], [5, 0.7, 0.7]);
+  assert.equal([...imaging.makePlan(dataset(), fingerprint(thick)).spacing], [5, 0.7, 0.7]);
   // No finer than the other axes.
   const fine = cases.map((c, k) => ({ ...c, spacing: [0.7, 0.7, k < 2 ? 0.5 : 5] as Triple }));
-  assert.equal([...vg.makePlan(dataset(), fingerprint(fine)).spacing], [0.7 + 1e-5, 0.7, 0.7]);
+  assert.equal([...imaging.makePlan(dataset(), fingerprint(fine)).spacing], [0.7 + 1e-5, 0.7, 0.7]);
 });
 
 test("normalisation follows the channel's name and the crop", () => {
   const names = ["CT", "noNorm", "rescale_to_0_1", "T1"];
   const of = (relativeSize: number): Plan =>
-    vg.makePlan(
+    imaging.makePlan(
       dataset(2, names),
       fingerprint(
         alike(5, [60, 70, 80], [1, 1, 1]).map((c) => ({ ...c, relativeSize })),
@@ -151,7 +152,7 @@ test("normalisation follows the channel's name and the crop", () => {
 
 test("3d_lowres: coarser until a patch holds a quarter of the median case, and only where that is needed", () => {
   const large = fingerprint(alike(131, [482, 512, 512], [1, 0.767578, 0.767578]));
-  const plan = vg.makePlan(dataset(3), large, { configuration: "3d_lowres" });
+  const plan = imaging.makePlan(dataset(3), large, { configuration: "3d_lowres" });
   const share = plan.patch.reduce((a, b) => a * b) / plan.fingerprint.medianPreparedShape.reduce((a, b) => a * b);
   assert.ok(share >= 0.25 && share < 0.3, `${share}`);
   // All axes grow by the same factor, a power of 1.03, as no spacing is twice another.
@@ -160,20 +161,20 @@ test("3d_lowres: coarser until a patch holds a quarter of the median case, and o
   const power = Math.log(factor) / Math.log(1.03);
   assert.ok(Math.abs(power - Math.round(power)) < 1e-6 && factor > 1.5);
   const small = fingerprint(alike(20, [40, 50, 40], [1, 1, 1]));
-  assert.throws(() => vg.makePlan(dataset(), small, { configuration: "3d_lowres" }), /use 3d_fullres/);
+  assert.throws(() => imaging.makePlan(dataset(), small, { configuration: "3d_lowres" }), /use 3d_fullres/);
 });
 
 test("the small preset, and overrides", () => {
   const hippocampus = fingerprint(alike(260, [36, 50, 35], [1, 1, 1]));
-  const small = vg.makePlan(dataset(3), hippocampus, { preset: "small" });
+  const small = imaging.makePlan(dataset(3), hippocampus, { preset: "small" });
   assert.equal([...small.patch], [40, 56, 40]);
   assert.equal([...small.network.features], [8, 16, 32, 64]);
   assert.is(small.batch, 2);
-  const large = vg.makePlan(dataset(3), fingerprint(alike(41, [187, 512, 512], [1.6, 0.79, 0.79])), {
+  const large = imaging.makePlan(dataset(3), fingerprint(alike(41, [187, 512, 512], [1.6, 0.79, 0.79])), {
     preset: "small",
   });
   assert.ok(large.patch.reduce((a, b) => a * b) < 56 ** 3, `${large.patch}`);
-  const own = vg.makePlan(dataset(3), hippocampus, {
+  const own = imaging.makePlan(dataset(3), hippocampus, {
     patch: [30, 44, 33],
     batch: 5,
     features: [4, 8, 12],
@@ -182,16 +183,19 @@ test("the small preset, and overrides", () => {
   assert.equal([...own.patch], [32, 44, 36]);
   assert.equal([[...own.network.features], own.batch], [[4, 8, 12], 5]);
   assert.throws(
-    () => vg.makePlan(dataset(), hippocampus, { patch: [8, 8, 8], features: [4, 8, 16, 32] }),
+    () => imaging.makePlan(dataset(), hippocampus, { patch: [8, 8, 8], features: [4, 8, 16, 32] }),
     /features 4-8-16-32 ask for 4 stages, a patch of 8 x 8 x 8 allows/,
   );
-  assert.throws(() => vg.makePlan(dataset(), fingerprint(alike(3, [3, 5, 4], [1, 1, 1]))), /too small for a network/);
-  const residual = vg.makePlan(dataset(), hippocampus, { network: "residualEncoderUNet" }).network;
+  assert.throws(
+    () => imaging.makePlan(dataset(), fingerprint(alike(3, [3, 5, 4], [1, 1, 1]))),
+    /too small for a network/,
+  );
+  const residual = imaging.makePlan(dataset(), hippocampus, { network: "residualEncoderUNet" }).network;
   assert.equal(residual.name === "residualEncoderUNet" && [...residual.blocksPerStage], [1, 3, 4, 6]);
 });
 
 test("a plan makes a network whose patch fits it", async () => {
-  const plan = vg.makePlan(dataset(3), fingerprint(alike(9, [16, 20, 12], [2, 1, 1])), {
+  const plan = imaging.makePlan(dataset(3), fingerprint(alike(9, [16, 20, 12], [2, 1, 1])), {
     preset: "small",
     features: [2, 4],
   });
@@ -200,21 +204,24 @@ test("a plan makes a network whose patch fits it", async () => {
   const out = model.apply(model.init(vg.random.key(0)), vg.zeros([1, 1, d, h, w]), { train: false }) as vg.Tensor;
   assert.equal([...out.shape], [1, 3, d, h, w]);
   const regions = [{ name: "whole", values: [1, 2] }];
-  assert.is(vg.outputChannels({ ...plan, regions }), 1);
+  assert.is(imaging.outputChannels({ ...plan, regions }), 1);
 });
 
 test("a written plan is read back, and is short enough to read", async () => {
   const folder = await mkdtemp(join(tmpdir(), "voxgrad-plan-"));
   try {
     const file = join(folder, "plan.json");
-    const plan = vg.makePlan(dataset(3, ["CT"]), fingerprint(alike(41, [187, 512, 512], [1.6, 0.79, 0.79]), ["CT"]));
-    await vg.writePlan(file, plan);
-    assert.equal(await vg.readPlan(file), JSON.parse(JSON.stringify(plan)));
-    const lines = vg.planText(plan).split("\n");
+    const plan = imaging.makePlan(
+      dataset(3, ["CT"]),
+      fingerprint(alike(41, [187, 512, 512], [1.6, 0.79, 0.79]), ["CT"]),
+    );
+    await imaging.writePlan(file, plan);
+    assert.equal(await imaging.readPlan(file), JSON.parse(JSON.stringify(plan)));
+    const lines = imaging.planText(plan).split("\n");
     assert.ok(lines.length < 60 && lines.every((line) => line.length <= 120), `${lines.length} lines`);
     await writeFile(file, "{ no");
     let message = "";
-    await vg.readPlan(file).catch((error: Error) => void (message = error.message));
+    await imaging.readPlan(file).catch((error: Error) => void (message = error.message));
     assert.match(message, /plan\.json: it is no JSON/);
   } finally {
     await rm(folder, { recursive: true });
@@ -223,15 +230,15 @@ test("a written plan is read back, and is short enough to read", async () => {
 
 test("what is wrong with an edited plan is named with the entry, what it is and what it should be", () => {
   const plan: any = JSON.parse(
-    JSON.stringify(vg.makePlan(dataset(3, ["CT"]), fingerprint(alike(9, [64, 64, 64], [1, 1, 1]), ["CT"]))),
+    JSON.stringify(imaging.makePlan(dataset(3, ["CT"]), fingerprint(alike(9, [64, 64, 64], [1, 1, 1]), ["CT"]))),
   );
   const wrong = (edit: (p: any) => void): string => {
     const copy = structuredClone(plan);
     edit(copy);
     try {
-      vg.checkPlan(copy, "plan.json");
+      imaging.checkPlan(copy, "plan.json");
     } catch (error) {
-      assert.ok(error instanceof vg.PlanError && error.file === "plan.json");
+      assert.ok(error instanceof imaging.PlanError && error.file === "plan.json");
       return error.message;
     }
     return "";
@@ -320,7 +327,7 @@ test("voxgrad plan DATA writes a plan, and says what it found", async () => {
   const run = promisify(execFile);
   try {
     const data = join(folder, "data");
-    await vg.writePhantomDataset(data, { cases: 3, seed: 1, shape: [24, 20, 18], spacing: [1, 1.5, 2] });
+    await imaging.writePhantomDataset(data, { cases: 3, seed: 1, shape: [24, 20, 18], spacing: [1, 1.5, 2] });
     // Regions instead of labels: their outputs are sigmoids.
     const file = join(data, "dataset.json");
     const described = JSON.parse(await readFile(file, "utf8"));
@@ -332,8 +339,8 @@ test("voxgrad plan DATA writes a plan, and says what it found", async () => {
     const { stdout } = await run(process.execPath, [cli, ...args], { cwd: folder });
     assert.match(stdout, /3 cases/);
     assert.match(stdout, /memory of a step +\d+ MiB/);
-    const plan = await vg.readPlan(join(folder, "own.json"));
-    assert.equal([plan.batch, [...plan.network.features], vg.outputChannels(plan)], [3, [2, 4], 2]);
+    const plan = await imaging.readPlan(join(folder, "own.json"));
+    assert.equal([plan.batch, [...plan.network.features], imaging.outputChannels(plan)], [3, [2, 4], 2]);
     assert.ok(plan.estimatedBytes! > 1e5);
     const wrong = await run(process.execPath, [cli, "plan"], { cwd: folder }).then(
       () => "",

@@ -7,7 +7,8 @@ import { fileURLToPath } from "node:url";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as vg from "../../../engine/mod.ts";
-import type { Dataset, Plan } from "../../../engine/mod.ts";
+import * as imaging from "../../../engine/imaging/mod.ts";
+import type { Dataset, Plan } from "../../../engine/imaging/mod.ts";
 import { ContentHash } from "../../../engine/imaging/dataset/content_hash.ts";
 
 let root: string;
@@ -19,9 +20,12 @@ const CASES = 5;
 test.before(async () => {
   root = await mkdtemp(join(tmpdir(), "voxgrad-store-"));
   data = join(root, "data");
-  await vg.writePhantomDataset(data, { cases: CASES, seed: 3, shape: [18, 20, 16], spacing: [1.3, 1.3, 2] });
-  dataset = await vg.openDataset(data);
-  plan = vg.makePlan(dataset, await vg.fingerprintDataset(dataset), { preset: "small", spacing: [1.5, 1.3, 1.3] });
+  await imaging.writePhantomDataset(data, { cases: CASES, seed: 3, shape: [18, 20, 16], spacing: [1.3, 1.3, 2] });
+  dataset = await imaging.openDataset(data);
+  plan = imaging.makePlan(dataset, await imaging.fingerprintDataset(dataset), {
+    preset: "small",
+    spacing: [1.5, 1.3, 1.3],
+  });
 });
 test.after(() => rm(root, { recursive: true, force: true }));
 
@@ -34,32 +38,32 @@ const failure = async (f: () => Promise<unknown>): Promise<Error> => {
   throw new Error("it went through");
 };
 
-async function assertSame(a: vg.CaseStore, b: vg.CaseStore): Promise<void> {
+async function assertSame(a: imaging.CaseStore, b: imaging.CaseStore): Promise<void> {
   assert.equal(a.ids, b.ids);
   for (const id of a.ids) assert.equal(await a.get(id), await b.get(id), id);
 }
 
 test("a case comes back from disk as it was made; nothing is made twice", async () => {
   const folder = join(root, "twice");
-  const first = await vg.openCaseStore(dataset, plan, { folder });
+  const first = await imaging.openCaseStore(dataset, plan, { folder });
   assert.equal([first.made, first.kept], [CASES, 0]);
-  const second = await vg.openCaseStore(dataset, plan, { folder });
+  const second = await imaging.openCaseStore(dataset, plan, { folder });
   assert.equal([second.made, second.kept, second.memory()], [0, CASES, 0]);
   await assertSame(first, second);
   const item = await second.get(second.ids[0]);
-  const direct = await vg.preprocessCase(await vg.loadCase(dataset, dataset.cases[0]), plan);
+  const direct = await imaging.preprocessCase(await imaging.loadCase(dataset, dataset.cases[0]), plan);
   assert.equal(item, direct);
   assert.ok(item.foreground.length > 0 && item.image.length === item.shape.reduce((a, b) => a * b));
 });
 
 test("threads prepare the same cases, and the same fingerprint", async () => {
   const folder = join(root, "threads");
-  const threads = await vg.openCaseStore(dataset, plan, { folder, workers: 2 });
+  const threads = await imaging.openCaseStore(dataset, plan, { folder, workers: 2 });
   assert.is(threads.made, CASES);
-  await assertSame(threads, await vg.openCaseStore(dataset, plan, { folder: join(root, "alone") }));
+  await assertSame(threads, await imaging.openCaseStore(dataset, plan, { folder: join(root, "alone") }));
   const [alone, together] = [
-    await vg.fingerprintDataset(dataset),
-    await vg.fingerprintDataset(dataset, { workers: 2 }),
+    await imaging.fingerprintDataset(dataset),
+    await imaging.fingerprintDataset(dataset, { workers: 2 }),
   ];
   assert.equal(together, alone);
 });
@@ -67,12 +71,12 @@ test("threads prepare the same cases, and the same fingerprint", async () => {
 test("a changed file, a changed plan and a damaged case are made again", async () => {
   const copy = join(root, "copy");
   await cp(data, copy, { recursive: true });
-  const own = await vg.openDataset(copy);
+  const own = await imaging.openDataset(copy);
   const folder = join(root, "changed");
-  const open = (p = plan) => vg.openCaseStore(own, p, { folder });
+  const open = (p = plan) => imaging.openCaseStore(own, p, { folder });
   assert.is((await open()).made, CASES);
   const { label } = own.cases[1];
-  const volume = await vg.readVolume(label!);
+  const volume = await imaging.readVolume(label!);
   const values = volume.data.slice();
   values[values.length >> 1] = values[values.length >> 1] === 1 ? 0 : 1;
   await writeFile(label!, vg.writeNifti({ ...volume, data: values }, { gzip: true, dtype: "uint8" }));
@@ -84,21 +88,21 @@ test("a changed file, a changed plan and a damaged case are made again", async (
 
   const store = await open();
   const [id] = store.ids;
-  const wanted = await vg.preprocessCase(await vg.loadCase(own, own.cases[0]), plan);
+  const wanted = await imaging.preprocessCase(await imaging.loadCase(own, own.cases[0]), plan);
   await truncate(join(folder, `${id}.safetensors`), 1000);
-  const damaged = await vg.openCaseStore(own, plan, { folder, memory: 0 });
+  const damaged = await imaging.openCaseStore(own, plan, { folder, memory: 0 });
   assert.equal(await damaged.get(id), wanted);
   // A file of another plan beside the key of this one, as a stop between the two leaves it.
-  await vg.openCaseStore(own, { ...plan, spacing: [3, 1.3, 1.3] }, { folder: join(root, "other"), ids: [id] });
+  await imaging.openCaseStore(own, { ...plan, spacing: [3, 1.3, 1.3] }, { folder: join(root, "other"), ids: [id] });
   await cp(join(root, "other", `${id}.safetensors`), join(folder, `${id}.safetensors`));
-  const mixed = await vg.openCaseStore(own, plan, { folder, memory: 0 });
+  const mixed = await imaging.openCaseStore(own, plan, { folder, memory: 0 });
   assert.equal([mixed.kept, await mixed.get(id)], [CASES, wanted]);
 });
 
 test("killed at any time it goes on with the cases that are whole", async () => {
   const folder = join(root, "killed");
   const file = join(root, "prepare.mjs");
-  const engine = new URL("../../../engine/mod.ts", import.meta.url).href;
+  const engine = new URL("../../../engine/imaging/mod.ts", import.meta.url).href;
   await writeFile(
     file,
     `const vg = await import(${JSON.stringify(engine)});
@@ -123,19 +127,19 @@ await vg.openCaseStore(await vg.openDataset(${JSON.stringify(data)}), ${JSON.str
   assert.ok(whole >= 1);
   // What a kill in the middle of writing leaves; no process has that number.
   await writeFile(join(folder, ".4194305.0.tmp"), "half a case");
-  const resumed = await vg.openCaseStore(dataset, plan, { folder });
+  const resumed = await imaging.openCaseStore(dataset, plan, { folder });
   assert.equal([resumed.kept, resumed.made], [whole, CASES - whole]);
   assert.equal(
     (await present()).filter((name) => name.endsWith(".tmp")),
     [],
   );
-  await assertSame(resumed, await vg.openCaseStore(dataset, plan, { folder: join(root, "alone") }));
+  await assertSame(resumed, await imaging.openCaseStore(dataset, plan, { folder: join(root, "alone") }));
 });
 
 test("memory stays below the cap, and the case used last stays in it", async () => {
   const folder = join(root, "alone");
   const { size } = await stat(join(folder, `${dataset.cases[0].id}.safetensors`));
-  const store = await vg.openCaseStore(dataset, plan, { folder, memory: 2.5 * size });
+  const store = await imaging.openCaseStore(dataset, plan, { folder, memory: 2.5 * size });
   const seen = new Map<string, unknown>();
   for (const id of [...store.ids, ...store.ids]) {
     seen.set(id, await store.get(id));
@@ -143,7 +147,7 @@ test("memory stays below the cap, and the case used last stays in it", async () 
     assert.is(await store.get(id), seen.get(id));
   }
   assert.ok(store.memory() > size);
-  const none = await vg.openCaseStore(dataset, plan, { folder, memory: 0 });
+  const none = await imaging.openCaseStore(dataset, plan, { folder, memory: 0 });
   const [id] = none.ids;
   const [a, b] = await Promise.all([none.get(id), none.get(id)]);
   assert.is(a, b);
@@ -153,32 +157,35 @@ test("memory stays below the cap, and the case used last stays in it", async () 
 test("openCaseStore() prepares all but the cases at fault, and names these with their files, from threads as well", async () => {
   const copy = join(root, "broken");
   await cp(data, copy, { recursive: true });
-  const own = await vg.openDataset(copy);
+  const own = await imaging.openDataset(copy);
   const [first, broken] = [own.cases[0], own.cases[2]];
   const bytes = await readFile(broken.images[0]);
   await writeFile(broken.images[0], bytes.subarray(0, bytes.length >> 1));
   await writeFile(first.label!, "no label map");
   for (const workers of [0, 2]) {
     const folder = join(root, `broken-${workers}`);
-    const error = await failure(() => vg.openCaseStore(own, plan, { folder, workers }));
-    assert.instance(error, vg.DatasetError);
+    const error = await failure(() => imaging.openCaseStore(own, plan, { folder, workers }));
+    assert.instance(error, imaging.DatasetError);
     assert.match(error.message, /2 of 5 cases cannot be prepared/);
     assert.ok(error.message.includes(`case ${broken.id}: ${broken.images[0]}`), error.message);
     assert.ok(error.message.includes(`case ${first.id}: ${first.label}`), error.message);
     // What was ready stays, and is there once the files are mended.
-    const mended = await vg.openCaseStore(dataset, plan, { folder });
+    const mended = await imaging.openCaseStore(dataset, plan, { folder });
     assert.equal([mended.kept, mended.made], [3, 2]);
   }
-  const odd = await failure(() => vg.openCaseStore(dataset, plan, { folder: root, ids: ["nobody"] }));
+  const odd = await failure(() => imaging.openCaseStore(dataset, plan, { folder: root, ids: ["nobody"] }));
   assert.match(odd.message, /nobody is no case of/);
-  const store = await vg.openCaseStore(dataset, plan, { folder: join(root, "alone") });
+  const store = await imaging.openCaseStore(dataset, plan, { folder: join(root, "alone") });
   assert.match((await failure(() => store.get("nobody"))).message, /no case nobody/);
-  assert.match((await failure(() => vg.fingerprintDataset(dataset, { workers: -1 }))).message, /workers: .* got -1/);
+  assert.match(
+    (await failure(() => imaging.fingerprintDataset(dataset, { workers: -1 }))).message,
+    /workers: .* got -1/,
+  );
 });
 
 test("openCaseStore() makes a prepared case again of which one bit of one voxel has changed", async () => {
   const folder = join(root, "flipped");
-  const store = await vg.openCaseStore(dataset, plan, { folder, memory: 0 });
+  const store = await imaging.openCaseStore(dataset, plan, { folder, memory: 0 });
   const [id] = store.ids;
   const good = await store.get(id);
   const file = join(folder, `${id}.safetensors`);

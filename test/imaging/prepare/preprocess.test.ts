@@ -2,7 +2,8 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as vg from "../../../engine/mod.ts";
-import type { CaseGeometry, Plan, Triple, Volume } from "../../../engine/mod.ts";
+import * as imaging from "../../../engine/imaging/mod.ts";
+import type { CaseGeometry, Plan, Triple, Volume } from "../../../engine/imaging/mod.ts";
 import { nonZeroBox, nonZeroMask } from "../../../engine/imaging/volume/crop.ts";
 import { fingerprintCase } from "../../../engine/imaging/prepare/fingerprint_case.ts";
 import { foregroundOf } from "../../../engine/imaging/prepare/preprocess.ts";
@@ -33,7 +34,7 @@ function scan(channels = 1): Volume {
       }
     }
   }
-  return vg.makeVolume(data, { shape, affine, channels, name: "scan" });
+  return imaging.makeVolume(data, { shape, affine, channels, name: "scan" });
 }
 
 /** The way back as CaseGeometry tells it, where nothing was resampled. */
@@ -52,8 +53,8 @@ function back(image: Float32Array, geometry: CaseGeometry): Volume {
     }
   }
   const dummy = { ...source, data: new Float32Array(source.shape.reduce((a, b) => a * b)) } as Volume;
-  const turned = geometry.orientation === "RAS" ? vg.reorient(dummy, "RAS") : dummy;
-  return vg.reorient({ ...turned, data }, vg.axisCodes(source.affine));
+  const turned = geometry.orientation === "RAS" ? imaging.reorient(dummy, "RAS") : dummy;
+  return imaging.reorient({ ...turned, data }, imaging.axisCodes(source.affine));
 }
 
 test("oriented, cropped and transposed, and back to the voxel", async () => {
@@ -69,7 +70,7 @@ test("oriented, cropped and transposed, and back to the voxel", async () => {
       // RAS axes z, y, x have 3, 2 and 1 mm; as stored they are 3, 1 and 2.
       const mm = orientation === "RAS" ? [3, 2, 1] : [3, 1, 2];
       const spacing = transpose.map((k) => mm[k]) as unknown as Triple;
-      const got = await vg.preprocessImage(image, planOf({ transpose, orientation, spacing }));
+      const got = await imaging.preprocessImage(image, planOf({ transpose, orientation, spacing }));
       const sizes = orientation === "RAS" ? [4, 3, 7] : [4, 7, 3];
       assert.equal(
         [...got.shape],
@@ -87,17 +88,17 @@ test("oriented, cropped and transposed, and back to the voxel", async () => {
 test("image and label stay together, and land at the plan's spacing", async () => {
   const image = scan();
   // Label 1 wherever the image is above a value, so that the two can be compared after any change of axes.
-  const label = vg.volumeLike(
+  const label = imaging.volumeLike(
     image,
     Uint8Array.from(image.data as Float32Array, (v) => Number(v > 150)),
   );
   const plan = planOf({ transpose: [2, 0, 1], spacing: [1, 3, 2] });
-  const same = await vg.preprocessCase({ id: "a", image, label }, plan);
+  const same = await imaging.preprocessCase({ id: "a", image, label }, plan);
   assert.equal(
     [...same.label],
     Array.from(same.image, (v) => Number(v > 150)),
   );
-  const finer = await vg.preprocessCase({ id: "a", image, label }, planOf({ spacing: [1.5, 1, 1] }));
+  const finer = await imaging.preprocessCase({ id: "a", image, label }, planOf({ spacing: [1.5, 1, 1] }));
   assert.equal([...finer.shape], [8, 6, 7]);
   assert.equal([...finer.geometry.preparedShape], [8, 6, 7]);
   assert.equal([...finer.spacing], [1.5, 1, 1]);
@@ -125,9 +126,9 @@ test("normalisation by its definitions", async () => {
     data[((c * 6 + 2) * 9 + 4) * 7 + 2] = 0;
     data[((c * 6 + 1) * 9 + 2) * 7 + 1] = 0;
   }
-  const { image: got, shape } = await vg.preprocessImage(image, plan);
+  const { image: got, shape } = await imaging.preprocessImage(image, plan);
   const n = shape.reduce((a, b) => a * b);
-  const raw = await vg.preprocessImage(image, {
+  const raw = await imaging.preprocessImage(image, {
     ...plan,
     channels: plan.channels.map((c) => ({ name: c.name, normalisation: "none" })),
   });
@@ -163,15 +164,15 @@ test("normalisation by its definitions", async () => {
 });
 
 test("a scan of zeros is kept whole, and one of other channels refused", async () => {
-  const empty = vg.makeVolume(new Int16Array(24), { shape: [2, 3, 4], affine: vg.scaling([1, 1, 1]) });
-  const got = await vg.preprocessImage(
+  const empty = imaging.makeVolume(new Int16Array(24), { shape: [2, 3, 4], affine: imaging.scaling([1, 1, 1]) });
+  const got = await imaging.preprocessImage(
     empty,
     planOf({ channels: [{ name: "MRI", normalisation: "z-score in mask" }] }),
   );
   assert.equal([...got.shape], [4, 3, 2]);
   assert.ok(got.image.every((v) => v === 0));
   let message = "";
-  await vg.preprocessImage(scan(2), planOf({})).catch((error: Error) => void (message = error.message));
+  await imaging.preprocessImage(scan(2), planOf({})).catch((error: Error) => void (message = error.message));
   assert.match(message, /scan: it has 2 channel\(s\), the plan 1: MRI/);
 });
 
@@ -212,7 +213,7 @@ test("resampling in parts is resampling whole", async () => {
   ) {
     const wanted = await vg.resampleVolume(vg.tensor(x, { shape: [2, ...shape] }), { size, order }).data();
     for (const part of [undefined, 600]) {
-      const got = await vg.resampleArray(x as Float32Array<ArrayBuffer>, {
+      const got = await imaging.resampleArray(x as Float32Array<ArrayBuffer>, {
         channels: 2,
         shape,
         size,
@@ -226,7 +227,9 @@ test("resampling in parts is resampling whole", async () => {
   }
   const odd = { channels: 2, shape, size, order: [3, 1, 1] as const };
   let message = "";
-  await vg.resampleArray(x as Float32Array<ArrayBuffer>, odd).catch((error: Error) => void (message = error.message));
+  await imaging.resampleArray(x as Float32Array<ArrayBuffer>, odd).catch((error: Error) =>
+    void (message = error.message)
+  );
   assert.match(message, /orders 3, 1, 1; wanted three alike, or two of 3/);
   const labels = Uint8Array.from(x.subarray(0, 11 * 14 * 13), (v) => Math.round(1 + v));
   for (
@@ -236,8 +239,8 @@ test("resampling in parts is resampling whole", async () => {
       [0, 0, 0],
     ] as const
   ) {
-    const whole = await vg.resampleLabelArray(labels, { shape, size, order });
-    const parts = await vg.resampleLabelArray(labels, { shape, size, order, part: 1000 });
+    const whole = await imaging.resampleLabelArray(labels, { shape, size, order });
+    const parts = await imaging.resampleLabelArray(labels, { shape, size, order, part: 1000 });
     assert.equal([...parts], [...whole], `${order}`);
   }
 });
@@ -248,9 +251,9 @@ test("the coarse axis is taken apart beyond a ratio of 3, by the grid that is, e
   assert.is(separateAxis([3, 1, 1], [1, 1, 1], 3), undefined);
   assert.is(separateAxis([0.24, 1.25, 1.25], [1, 1, 1], 3), undefined);
   const plan = planOf({}).resampling;
-  assert.equal(vg.resamplingOrders(3, plan, [1, 5, 1], [1, 1, 1]), [3, 0, 3]);
+  assert.equal(imaging.resamplingOrders(3, plan, [1, 5, 1], [1, 1, 1]), [3, 0, 3]);
   // Sizes round to the nearest, halves to even, and never to nothing.
-  assert.equal(vg.resampledShape([5, 7, 1], [0.5, 1.5, 0.1], [1, 1, 1]), [2, 10, 1]);
+  assert.equal(imaging.resampledShape([5, 7, 1], [0.5, 1.5, 0.1], [1, 1, 1]), [2, 10, 1]);
 });
 
 test("foreground: all places of a small class, a seeded sample of a large one", () => {
@@ -272,7 +275,7 @@ test("foreground: all places of a small class, a seeded sample of a large one", 
 
 test("the fingerprint of a case: sizes after orientation and crop, values of the foreground alone", () => {
   const image = scan();
-  const label = vg.volumeLike(
+  const label = imaging.volumeLike(
     image,
     Uint8Array.from(image.data as Float32Array, (v) => (v > 300 ? 2 : v > 200 ? 1 : 0)),
   );
@@ -287,7 +290,7 @@ test("the fingerprint of a case: sizes after orientation and crop, values of the
     [...new Set(values)].sort((a, b) => a - b),
     wanted,
   );
-  const none = vg.volumeLike(image, new Uint8Array(image.data.length));
+  const none = imaging.volumeLike(image, new Uint8Array(image.data.length));
   assert.is(fingerprintCase({ id: "a", image, label: none }, { orientation: "RAS", samples: 9 }).values[0].length, 0);
 });
 

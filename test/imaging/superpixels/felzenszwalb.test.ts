@@ -1,7 +1,8 @@
 /** Superpixels against scikit-image's partitions, and what follows from the definition. */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { felzenszwalb, tensor } from "../../../engine/mod.ts";
+import { tensor } from "../../../engine/mod.ts";
+import { felzenszwalb } from "../../../engine/imaging/mod.ts";
 import { sortTogether } from "../../../engine/imaging/superpixels/sort_together.ts";
 import { goldenJson, goldenTensors, noise } from "../../helpers/helpers.ts";
 

@@ -1,7 +1,7 @@
 /** k-means against the best of all partitions, and what follows from the definition. */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { kMeans, nearestCentres, Prng } from "../../../engine/mod.ts";
+import { kMeans, nearestCentres, Prng } from "../../../engine/imaging/mod.ts";
 import { noise } from "../../helpers/helpers.ts";
 
 /** Sum of squared distances to the mean, of points [channels, n] in a cluster each. */

@@ -4,14 +4,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import * as vg from "../../../engine/mod.ts";
+import * as imaging from "../../../engine/imaging/mod.ts";
 
 const [D, H, W] = [3, 23, 17] as const;
 const SIZE = H * W;
 
 /** Two bright blobs in each slice, the larger one with a dark hole, over a dark ground; the last slice is dark. */
 function made(seed: number): Float32Array<ArrayBuffer> {
-  const prng = new vg.Prng(seed);
+  const prng = new imaging.Prng(seed);
   return Float32Array.from({ length: D * SIZE }, (_, i) => {
     const [z, y, x] = [Math.floor(i / SIZE), Math.floor(i / W) % H, i % W];
     const big = (y - 12 - z) ** 2 + (x - 7) ** 2;
@@ -35,10 +35,10 @@ test("openSuperpixels() makes each case once, in threads too, and anew when some
         spacing: [1, 1, 1],
         foreground: [],
       }) as const;
-    const source = (seed: number) => vg.inMemory([item("a", 1), item("b", seed), item("c", 3)]);
+    const source = (seed: number) => imaging.inMemory([item("a", 1), item("b", seed), item("c", 3)]);
     const options = { folder, minSize: 12, threshold: 60 };
     const open = async (seed: number, more: object = {}) => {
-      const found = await vg.openSuperpixels(source(seed), { ...options, ...more });
+      const found = await imaging.openSuperpixels(source(seed), { ...options, ...more });
       return [found.made, found.kept, found] as const;
     };
     const [made1, kept1, first] = await open(2, { workers: 2 });
@@ -47,7 +47,7 @@ test("openSuperpixels() makes each case once, in threads too, and anew when some
     const image = made(2);
     const [low, high] = [Math.min(...image), Math.max(...image)];
     const scaled = Float64Array.from(image, (value) => (value - low) * (255 / (high - low)));
-    const { labels } = vg.superpixels(scaled, { shape: [D, H, W], minSize: 12, threshold: 60 });
+    const { labels } = imaging.superpixels(scaled, { shape: [D, H, W], minSize: 12, threshold: 60 });
     assert.equal([...first.get("b")], [...labels]);
     assert.ok(new Set(labels).size > 3);
     assert.throws(() => first.get("d"), /no case d among the 3/);
@@ -59,8 +59,8 @@ test("openSuperpixels() makes each case once, in threads too, and anew when some
     const file = join(folder, "a.safetensors");
     await writeFile(file, (await readFile(file)).subarray(0, 60));
     assert.equal((await open(9, { minSize: 20 })).slice(0, 2), [1, 2]);
-    const broken = vg.inMemory([{ ...item("bad", 1), image: new Float32Array(D * SIZE).fill(NaN) }]);
-    const message = await vg.openSuperpixels(broken, options).then(
+    const broken = imaging.inMemory([{ ...item("bad", 1), image: new Float32Array(D * SIZE).fill(NaN) }]);
+    const message = await imaging.openSuperpixels(broken, options).then(
       () => "",
       (error: Error) => `${error.name} ${error.message}`,
     );

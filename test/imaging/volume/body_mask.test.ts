@@ -1,7 +1,7 @@
 /** Body masks against floods from voxel to voxel; Otsu's threshold against scikit-image and the definition. */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { bodyMask, otsuThreshold } from "../../../engine/mod.ts";
+import { bodyMask, otsuThreshold } from "../../../engine/imaging/mod.ts";
 import { noise } from "../../helpers/helpers.ts";
 
 type Size = readonly [number, number, number];

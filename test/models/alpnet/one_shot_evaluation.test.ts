@@ -5,7 +5,10 @@ import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as vg from "../../../engine/mod.ts";
-import type { Tensor, Triple, Volume } from "../../../engine/mod.ts";
+import type { Tensor } from "../../../engine/mod.ts";
+import * as imaging from "../../../engine/imaging/mod.ts";
+import type { Triple, Volume } from "../../../engine/imaging/mod.ts";
+import * as train from "../../../engine/train/mod.ts";
 import {
   alpnetEntries,
   compareOtherSlices,
@@ -93,10 +96,10 @@ const affineOf = ([x, y, z]: readonly number[]): number[] => [x, 0, 0, 0, 0, y, 
 const scanOf = (shape: Triple, spacing: Triple, value: (x: number, y: number, z: number) => number): Volume => {
   const [X, Y] = shape;
   const data = Float32Array.from(
-    { length: vg.voxelCount(shape) },
+    { length: imaging.voxelCount(shape) },
     (_, i) => value(i % X, Math.floor(i / X) % Y, Math.floor(i / (X * Y))),
   );
-  return vg.makeVolume(data, { shape, affine: affineOf(spacing), name: "made" });
+  return imaging.makeVolume(data, { shape, affine: affineOf(spacing), name: "made" });
 };
 const plan = planFor({
   orientation: "RAS",
@@ -115,7 +118,7 @@ const plan = planFor({
 test("planOfScan() keeps the slices, and gives them as many pixels as asked", () => {
   const scan = scanOf([40, 60, 10], [2, 1, 4], (x) => (x < 20 ? 1 : 3));
   for (const axes of ["RAS", "PSR", "LPI"]) {
-    const image = vg.reorient(scan, axes);
+    const image = imaging.reorient(scan, axes);
     assert.equal(planOfScan(image, plan, { preparation: "plan" }), { ...plan, spacing: [4, 1, 1] });
     const own = planOfScan(image, plan, { preparation: "own", clip: [0, 2] });
     // 60 x 80 mm on 30 x 20 pixels.
@@ -151,7 +154,9 @@ const inBox = ([from, to]: readonly number[], width = 4) => (x: number, y: numbe
 const image = (slices: readonly number[]) =>
   scanOf([11, 13, 9], [1, 1, 3], (x, y, z) => (z === 0 ? 0 : 10 + 90 * inBox(slices)(x, y, z)));
 function labelled(slices: readonly number[], label: (x: number, y: number, z: number) => number, axes = "RAS") {
-  const [scan, marks] = [image(slices), scanOf([11, 13, 9], [1, 1, 3], label)].map((each) => vg.reorient(each, axes));
+  const [scan, marks] = [image(slices), scanOf([11, 13, 9], [1, 1, 3], label)].map((each) =>
+    imaging.reorient(each, axes)
+  );
   return { id: "scan", image: scan, label: { ...marks, data: Uint8Array.from(marks.data) } };
 }
 const within = (loaded: ReturnType<typeof labelled>, more: object = {}) =>
@@ -225,7 +230,7 @@ test("segmentWithin() prepares another kind of scan by itself", async () => {
 
 test("compareOtherSlices() measures distances on the whole scan with the labelled slice as it was given", async () => {
   const loaded = labelled([2, 6], inBox([2, 5]));
-  const places = slicePlaces((await vg.preprocessImage(loaded.image, plan)).geometry);
+  const places = slicePlaces((await imaging.preprocessImage(loaded.image, plan)).geometry);
   const predicted = scanOf([11, 13, 9], [1, 1, 3], (x, y, z) => (z === 3 ? Number(x === 10) : inBox([2, 6])(x, y, z)));
   const { compared } = compareOtherSlices({ ...predicted, data: Uint8Array.from(predicted.data) }, loaded.label, {
     of: bright,
@@ -248,7 +253,7 @@ test("overlaySvg() shows marked slices in a frame, in the place of the nearest o
       caption: "Dice 0.5 <",
       marked: marked.map((slice) => ({ slice, note: "labelled" })),
     };
-    const svg = vg.overlaySvg([item], { labels: ["b", "x"], slices: 3 });
+    const svg = train.overlaySvg([item], { labels: ["b", "x"], slices: 3 });
     checkSvg(svg);
     assert.match(svg, />n: Dice 0\.5 &#60;</);
     assert.is(svg.match(/stroke-dasharray="6 4"/g)?.length ?? 0, marked.length);
@@ -263,10 +268,15 @@ test("overlaySvg() shows marked slices in a frame, in the place of the nearest o
 const place = (name: string) => join(folder, name);
 const measure = (words: readonly string[]) =>
   evaluateOneShot(config(["--cache", place("prepared"), "--workers", "0", ...words])) as Promise<any>;
-const config = (words: readonly string[]) => vg.config(oneShotEntries, words);
+const config = (words: readonly string[]) => train.config(oneShotEntries, words);
 
 test("evaluate_one_shot measures each case from each support, goes on after a stop, and reports", async () => {
-  await vg.writeOrganPhantomDataset(place("data"), { cases: 5, seed: 3, shape: [24, 20, 16], spacing: [10, 10, 20] });
+  await imaging.writeOrganPhantomDataset(place("data"), {
+    cases: 5,
+    seed: 3,
+    shape: [24, 20, 16],
+    spacing: [10, 10, 20],
+  });
   const trained = [
     place("data"),
     "--arm",
@@ -282,7 +292,7 @@ test("evaluate_one_shot measures each case from each support, goes on after a st
     "--workers",
     "0",
   ];
-  await trainAlpnet(vg.config(alpnetEntries, [...trained, "--run", place("run"), "--cache", place("prepared")]));
+  await trainAlpnet(train.config(alpnetEntries, [...trained, "--run", place("run"), "--cache", place("prepared")]));
   const { splits } = JSON.parse(await readFile(place("run/config.json"), "utf8"));
   const held: string[] = splits[0].val;
   assert.is(held.length, 3);
@@ -294,7 +304,7 @@ test("evaluate_one_shot measures each case from each support, goes on after a st
   const dice = async (support: string, id: string, value: number): Promise<number> => {
     const [p, r] = await Promise.all(
       [`run/one_shot/predictions/${id}_from_${support}.nii.gz`, `data/labelsTr/${id}.nii.gz`].map((file) =>
-        vg.readVolume(place(file))
+        imaging.readVolume(place(file))
       ),
     );
     let [both, all] = [0, 0];

@@ -2,7 +2,9 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as vg from "../../../engine/mod.ts";
-import type { Plan, SampleCase, Tensor, Triple } from "../../../engine/mod.ts";
+import type { Tensor } from "../../../engine/mod.ts";
+import * as imaging from "../../../engine/imaging/mod.ts";
+import type { Plan, SampleCase, Triple } from "../../../engine/imaging/mod.ts";
 import {
   annotatedEpisodes,
   largestSlices,
@@ -26,7 +28,7 @@ function made(n: number): SampleCase {
   return { id: `case${n}`, image, label, channels: 1, shape: SHAPE, spacing: [1, 1, 1], foreground: [] };
 }
 const cases = [0, 1, 2].map(made);
-const source = vg.inMemory(cases);
+const source = imaging.inMemory(cases);
 
 /** Which case and slice a cut of the image is of, from its voxels; those beyond the slice are 0. */
 function origin(values: ArrayLike<number>): { n: number; z: number } {
@@ -47,7 +49,7 @@ test("superpixelEpisodes() draws a slice twice, and one of its superpixels, in v
   const draw = await superpixelEpisodes(source, superpixels, { size: [7, 8] });
   const seen = new Set<string>();
   for (let k = 0; k < 40; k++) {
-    const { image, label } = await draw(new vg.Prng(3).fork(k));
+    const { image, label } = await draw(new imaging.Prng(3).fork(k));
     assert.equal([image.shape, label.shape], [[2, 1, 7, 8], [2, 7, 8]]);
     const [values, mask] = [await image.data(), await label.data()];
     assert.equal(values.subarray(0, 56), values.subarray(56));
@@ -61,7 +63,7 @@ test("superpixelEpisodes() draws a slice twice, and one of its superpixels, in v
     assert.ok(mine[voxel] > 0, "the mask is where the superpixel is");
   }
   assert.equal([...seen].sort(), ["0: 1", "0: 2", "4: 1", "4: 2", "4: 3"]);
-  const again = async () => [...(await (await draw(new vg.Prng(8))).image.data())];
+  const again = async () => [...(await (await draw(new imaging.Prng(8))).image.data())];
   assert.equal(await again(), await again());
   // Without slices that show class 2, slice 3 is left out: put a superpixel there alone.
   mine.fill(0);
@@ -74,7 +76,7 @@ test("annotatedEpisodes() draws a class in slices of two patients, never beside 
   const draw = await annotatedEpisodes(source, [1], { size: [11, 14], exclude: [2] });
   const pairs = new Set<string>();
   for (let k = 0; k < 30; k++) {
-    const { image, label } = await draw(new vg.Prng(5).fork(k));
+    const { image, label } = await draw(new imaging.Prng(5).fork(k));
     const [values, mask] = [await image.data(), await label.data()];
     const [first, second] = [origin(values.subarray(0, AREA)), origin(values.subarray(AREA))];
     assert.ok(
@@ -92,7 +94,9 @@ test("annotatedEpisodes() draws a class in slices of two patients, never beside 
   assert.is(pairs.size, 6);
   const none = annotatedEpisodes(source, [2], { size: [11, 14], exclude: [2] });
   assert.match(await none.then(() => "", (error: Error) => error.message), /no slice shows one of the classes 2/);
-  const alone = await (await annotatedEpisodes(vg.casesOf(source, ["case2"]), [1], { size: [11, 14] }))(new vg.Prng(1));
+  const alone = await (await annotatedEpisodes(imaging.casesOf(source, ["case2"]), [1], { size: [11, 14] }))(
+    new imaging.Prng(1),
+  );
   const both = await alone.image.data();
   assert.equal([origin(both.subarray(0, AREA)).n, origin(both.subarray(AREA)).n], [2, 2]);
 });
@@ -151,19 +155,20 @@ function scan(
   shape: Triple,
   [from, to]: readonly [number, number],
   axes = "RAS",
-): { image: vg.Volume; label: vg.Volume } {
+): { image: imaging.Volume; label: imaging.Volume } {
   const [X, Y] = shape;
-  const inside = Uint8Array.from({ length: vg.voxelCount(shape) }, (_, i) => {
+  const inside = Uint8Array.from({ length: imaging.voxelCount(shape) }, (_, i) => {
     const [x, y, z] = [i % X, Math.floor(i / X) % Y, Math.floor(i / (X * Y))];
     return Number(z >= from && z < to && x >= 3 && x < 7 && y >= 2 && y < 9);
   });
   const affine = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 2, 0, 0, 0, 0, 1];
-  const volume = (data: vg.VoxelData) => vg.reorient(vg.makeVolume(data, { shape, affine, name: "made" }), axes);
+  const volume = (data: imaging.VoxelData) =>
+    imaging.reorient(imaging.makeVolume(data, { shape, affine, name: "made" }), axes);
   return { image: volume(Float32Array.from(inside, (v) => 10 + 90 * v)), label: volume(inside) };
 }
 const supportOf = async (shape: Triple, range: readonly [number, number]) => {
   const { image, label } = scan(shape, range);
-  return vg.preprocessCase({ id: "support", image, label: { ...label, data: Uint8Array.from(label.data) } }, plan);
+  return imaging.preprocessCase({ id: "support", image, label: { ...label, data: Uint8Array.from(label.data) } }, plan);
 };
 
 test("oneShotSegmenter() finds in other scans what a labelled one shows, whatever their axes and sizes", async () => {

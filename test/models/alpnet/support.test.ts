@@ -5,7 +5,9 @@ import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as vg from "../../../engine/mod.ts";
-import type { Plan, Triple, Volume } from "../../../engine/mod.ts";
+import * as imaging from "../../../engine/imaging/mod.ts";
+import type { Plan, Triple, Volume } from "../../../engine/imaging/mod.ts";
+import * as train from "../../../engine/train/mod.ts";
 import { planFor } from "../../helpers/plans.ts";
 import {
   alpnet,
@@ -23,10 +25,10 @@ const AXES = ["RAS", "LPS", "PSL", "IRA", "SAL", "AIR"];
 /** Voxels tell where in the patient they are: 1 to the right, 10 to the front, 100 to the head. */
 function placed(shape: Triple, spacing: Triple, data: (r: number, a: number, s: number) => number): Volume {
   const values = Float32Array.from(
-    { length: vg.voxelCount(shape) },
+    { length: imaging.voxelCount(shape) },
     (_, i) => data(i % shape[0], Math.floor(i / shape[0]) % shape[1], Math.floor(i / (shape[0] * shape[1]))),
   );
-  return vg.makeVolume(values, { shape, affine: vg.scaling(spacing), name: "scans/made" });
+  return imaging.makeVolume(values, { shape, affine: imaging.scaling(spacing), name: "scans/made" });
 }
 
 test("scanSlices() hangs scans of any axes as radiologists do; labels go there and back", () => {
@@ -38,23 +40,23 @@ test("scanSlices() hangs scans of any axes as radiologists do; labels go there a
     R: { shape: [3, 5, 4], pixel: [3, 2], at: (z: number, y: number, x: number) => z + 10 * (3 - x) + 100 * (4 - y) },
   } as const;
   for (const axes of AXES) {
-    const image = vg.reorient(made, axes);
+    const image = imaging.reorient(made, axes);
     for (const along of ["S", "A", "R"] as const) {
       const { shape, pixel, at } = wanted[along];
-      const scan = vg.scanSlices({ ...image, channels: 1 }, along);
+      const scan = train.scanSlices({ ...image, channels: 1 }, along);
       assert.equal([scan.name, scan.shape, scan.pixel], ["made", [...shape], [...pixel]]);
       const [, H, W] = shape;
       const expected = Array.from({ length: 60 }, (_, i) => at(Math.floor(i / (H * W)), Math.floor(i / W) % H, i % W));
       assert.equal(Array.from(scan.data), expected, `${axes} along ${along}`);
       const painted = Uint8Array.from({ length: 60 }, (_, i) => (i * 7) % 11);
-      const label = vg.labelsFromSlices(painted, image, along);
+      const label = train.labelsFromSlices(painted, image, along);
       assert.equal([label.shape, label.affine, label.channels], [image.shape, image.affine, 1]);
-      assert.equal(vg.labelSlices(label, along), painted);
+      assert.equal(train.labelSlices(label, along), painted);
     }
   }
   const two = { ...made, channels: 2, data: Float32Array.from([...made.data, ...made.data]) };
-  assert.equal(vg.scanSlices(two).data, vg.scanSlices(made).data);
-  assert.throws(() => vg.labelsFromSlices(new Uint8Array(59), made), /got 59 values, wanted 60/);
+  assert.equal(train.scanSlices(two).data, train.scanSlices(made).data);
+  assert.throws(() => train.labelsFromSlices(new Uint8Array(59), made), /got 59 values, wanted 60/);
 });
 
 const planOf = (spacing: Triple, changes: Partial<Plan> = {}): Plan =>
@@ -76,7 +78,7 @@ const planOf = (spacing: Triple, changes: Partial<Plan> = {}): Plan =>
 test("sliceAxis() finds the encoder's slices in a volume of any axes", () => {
   const made = placed([3, 4, 5], [1, 1, 1], () => 1);
   const found = (axes: string, changes: Partial<Plan>) => {
-    const { storage, patient } = sliceAxis(vg.reorient(made, axes), planOf([1, 1, 1], changes));
+    const { storage, patient } = sliceAxis(imaging.reorient(made, axes), planOf([1, 1, 1], changes));
     return `${storage} ${patient}`;
   };
   assert.equal(["RAS", "PSL", "IRA"].map((axes) => found(axes, {})), ["2 S", "1 S", "0 S"]);
@@ -95,7 +97,7 @@ test("prepareSupport() keeps a class of one slice where the encoder's slices are
   const labelled = (slices: Readonly<Record<number, number>>) =>
     placed([12, 13, 9], [1, 1, 2], (r, a, s) => (r > 2 && r < 8 && a > 3 && a < 9 ? (slices[s] ?? 0) : 0));
   const slicesOf = async (label: Volume, axes = "RAS") => {
-    const turned = { image: vg.reorient(image, axes), label: vg.reorient(label, axes) };
+    const turned = { image: imaging.reorient(image, axes), label: imaging.reorient(label, axes) };
     const { support, lost } = await prepareSupport({ id: "made", ...turned }, plan);
     assert.is(lost, undefined);
     const area = support.shape[1] * support.shape[2];
@@ -110,7 +112,7 @@ test("prepareSupport() keeps a class of one slice where the encoder's slices are
   const whole = { 3: 1, 4: 1, 5: 1, 6: 1 };
   const { support } = await prepareSupport({ id: "made", image, label: labelled(whole) }, plan);
   const label = { ...labelled(whole), data: Uint8Array.from(labelled(whole).data) };
-  assert.equal(support.label, (await vg.preprocessCase({ id: "made", image, label }, plan)).label);
+  assert.equal(support.label, (await imaging.preprocessCase({ id: "made", image, label }, plan)).label);
 });
 
 test("prepareSupport() tells what is lost, and refuses what are no labels of the scan", async () => {
@@ -131,13 +133,13 @@ test("an encoder's file says how it is to be used, and every way to use it does 
   const folder = await mkdtemp(join(tmpdir(), "voxgrad-few-shot-"));
   try {
     const [first, second] = [5, 6].map((seed) =>
-      vg.organPhantomCase({ seed, shape: [32, 28, 16], spacing: [12, 12, 18], distinct: true })
+      imaging.organPhantomCase({ seed, shape: [32, 28, 16], spacing: [12, 12, 18], distinct: true })
     );
     const plan = planFor({
       orientation: "RAS",
       spacing: [36, 12, 12],
       channels: [{ name: "MR", normalisation: "z-score" }],
-      labels: [...vg.ORGAN_PHANTOM_LABELS],
+      labels: [...imaging.ORGAN_PHANTOM_LABELS],
     });
     const architecture = {
       block: "basic",
@@ -153,7 +155,10 @@ test("an encoder's file says how it is to be used, and every way to use it does 
     const settings = { window: 1, chunks: 2, prototypes: "alpnet", temperature: 10, rule: "paper" } as const;
     const write = async (name: string, more: object) => {
       await mkdir(join(folder, name), { recursive: true });
-      await writeFile(join(folder, name, "model.safetensors"), await vg.saveModel(params, { ...description, ...more }));
+      await writeFile(
+        join(folder, name, "model.safetensors"),
+        await train.saveModel(params, { ...description, ...more }),
+      );
     };
     await write("run", { fewShot: settings });
     const { support } = await prepareSupport({ id: "first", image: first.image, label: first.label }, plan);
@@ -200,11 +205,11 @@ test("an encoder's file says how it is to be used, and every way to use it does 
 test("preparedRange() finds slices as pictures count them in a scan of any axes and spacing", async () => {
   const made = placed([6, 5, 7], [1, 1, 3], (r, a, s) => 1 + r + a + s);
   for (const axes of AXES) {
-    const image = vg.reorient(made, axes);
+    const image = imaging.reorient(made, axes);
     const range = async (
       spacing: Triple,
       ends: [number, number],
-    ) => [...preparedRange({ id: "scan", ...(await vg.preprocessImage(image, planOf(spacing))) }, ends)];
+    ) => [...preparedRange({ id: "scan", ...(await imaging.preprocessImage(image, planOf(spacing))) }, ends)];
     // From the feet: slices 2 and 3 of 7.
     assert.equal(await range([3, 1, 1], [2, 3]), [1, 2], axes);
     assert.equal(await range([1.5, 1, 1], [2, 3]), [2, 5], axes);

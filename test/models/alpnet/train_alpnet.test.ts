@@ -4,14 +4,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import {
-  closeDevice,
-  config,
-  readVolume,
-  resumableConfig,
-  trainingChanges,
-  writeOrganPhantomDataset,
-} from "../../../engine/mod.ts";
+import { closeDevice } from "../../../engine/mod.ts";
+import { readVolume, writeOrganPhantomDataset } from "../../../engine/imaging/mod.ts";
+import { config, resumableConfig, trainingChanges } from "../../../engine/train/mod.ts";
 import { alpnetEntries, trainAlpnet } from "../../../models/mod.ts";
 import { runCommand } from "../../helpers/command.ts";
 

@@ -4,9 +4,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
+import { closeDevice } from "../../../engine/mod.ts";
 import {
   bodyMask,
-  closeDevice,
   fingerprintDataset,
   inMemory,
   loadCase,
@@ -16,7 +16,7 @@ import {
   preprocessCase,
   tensorShape,
   writeContextPhantomDataset,
-} from "../../../engine/mod.ts";
+} from "../../../engine/imaging/mod.ts";
 import { clusteredContexts } from "../../../models/colab/contexts.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "voxgrad-contexts-"));

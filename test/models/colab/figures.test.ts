@@ -2,8 +2,9 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as vg from "../../../engine/mod.ts";
-import { preparedVolume, Prng } from "../../../engine/mod.ts";
-import type { Slab, Tensor, Triple } from "../../../engine/mod.ts";
+import type { Tensor } from "../../../engine/mod.ts";
+import * as imaging from "../../../engine/imaging/mod.ts";
+import { preparedVolume, Prng, type Slab, type Triple } from "../../../engine/imaging/mod.ts";
 import { colabFigures, figureMaps, sampleVoxels } from "../../../models/mod.ts";
 import type { FigureCase, FigureOptions } from "../../../models/mod.ts";
 import { planFor } from "../../helpers/plans.ts";
@@ -42,7 +43,7 @@ const numbers = (length: number, seed: number): Float32Array<ArrayBuffer> => {
 function caseOf(shape: Triple, rois: number, options: { channels?: number; id?: string } = {}): FigureCase {
   const { channels = 1, id = "case" } = options;
   const count = shape[0] * shape[1] * shape[2];
-  const prng = new Prng(vg.voxelCount(shape)).fork(id);
+  const prng = new Prng(imaging.voxelCount(shape)).fork(id);
   const label = Uint8Array.from({ length: count }, () => prng.integer(rois + 1));
   return { id, image: numbers(count * channels, 7), label, channels, shape, spacing: [1, 1, 1], foreground: [] };
 }
@@ -205,9 +206,9 @@ test("preparedVolume() places prepared voxels in the patient: a linear image kee
   const affine = [-0.2, -1.9, 0.1, 40, -1.2, 0.3, 0.2, 25, 0.1, 0.2, 2.9, -60, 0, 0, 0, 1];
   const size: Triple = [12, 10, 9];
   const value = ([x, y, z]: readonly number[]) => 100 + x + 2 * y - 3 * z;
-  const image = vg.makeVolume(new Float32Array(12 * 10 * 9), { shape: size, affine });
+  const image = imaging.makeVolume(new Float32Array(12 * 10 * 9), { shape: size, affine });
   const at = (i: number) => [i % 12, Math.floor(i / 12) % 10, Math.floor(i / 120)];
-  image.data.forEach((_, i) => (image.data[i] = value(vg.applyAffine(affine, at(i)))));
+  image.data.forEach((_, i) => (image.data[i] = value(imaging.applyAffine(affine, at(i)))));
   // An empty border, which is cropped.
   image.data.forEach((_, i) => at(i)[0] < 2 && (image.data[i] = 0));
   for (const orientation of ["RAS", "stored"] as const) {
@@ -218,8 +219,8 @@ test("preparedVolume() places prepared voxels in the patient: a linear image kee
       channels: [{ name: "MRI", normalisation: "none" }],
       resampling: { image: 1, label: 1, separateAxis: 0, anisotropy: 9 },
     });
-    const label = vg.volumeLike(image, new Uint8Array(12 * 10 * 9));
-    const item = await vg.preprocessCase({ id: "p", image, label }, made);
+    const label = imaging.volumeLike(image, new Uint8Array(12 * 10 * 9));
+    const item = await imaging.preprocessCase({ id: "p", image, label }, made);
     const volume = preparedVolume(item);
     const [W, H, D] = volume.shape;
     assert.equal([D, H, W], [...item.shape]);
@@ -227,7 +228,7 @@ test("preparedVolume() places prepared voxels in the patient: a linear image kee
     for (let z = 1; z < D - 1; z++) {
       for (let y = 1; y < H - 1; y++) {
         for (let x = 1; x < W - 1; x++) {
-          const wanted = value(vg.applyAffine(volume.affine, [x, y, z]));
+          const wanted = value(imaging.applyAffine(volume.affine, [x, y, z]));
           largest = Math.max(largest, Math.abs(volume.data[(z * H + y) * W + x] - wanted));
         }
       }

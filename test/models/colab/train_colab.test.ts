@@ -4,7 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { closeDevice, loadSafetensors, random, tree, writePhantomDataset } from "../../../engine/mod.ts";
+import { closeDevice, loadSafetensors, random, tree } from "../../../engine/mod.ts";
+import { writePhantomDataset } from "../../../engine/imaging/mod.ts";
 import { plainConvUNet } from "../../../models/mod.ts";
 import { runCommand } from "../../helpers/command.ts";
 

@@ -3,7 +3,6 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { plannedStep } from "../../../bench/probes/steps.ts";
 import {
-  adam,
   closeDevice,
   compile,
   loadParameters,
@@ -15,6 +14,7 @@ import {
   weightStandardize,
   zeros,
 } from "../../../engine/mod.ts";
+import { adam } from "../../../engine/nn/mod.ts";
 import { conres, conResNet, conResNetArms, type ConResNetConfig } from "../../../models/mod.ts";
 import { assertClose, goldenJson, goldenTensors, noise, toTensor } from "../../helpers/helpers.ts";
 

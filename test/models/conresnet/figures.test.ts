@@ -2,8 +2,9 @@
 import { decode } from "fast-png";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { closeDevice, makeVolume, Prng, sigmoid, stack, tilesSvg, voxelCount } from "../../../engine/mod.ts";
-import type { MapTile, Tensor, Triple } from "../../../engine/mod.ts";
+import { closeDevice, sigmoid, stack, type Tensor } from "../../../engine/mod.ts";
+import { makeVolume, Prng, type Triple, voxelCount } from "../../../engine/imaging/mod.ts";
+import { type MapTile, tilesSvg } from "../../../engine/train/mod.ts";
 import { conresFeatures, conresFigures, residualPatch } from "../../../models/mod.ts";
 import type { ConResFigureNetwork } from "../../../models/mod.ts";
 import { planFor } from "../../helpers/plans.ts";

@@ -1,17 +1,8 @@
 /** ConResNet's labels and losses against loops in float64, golden numbers, finite differences and hand cases. */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import {
-  closeDevice,
-  compile,
-  diceCrossEntropy,
-  random,
-  regionTargets,
-  Tensor,
-  tensor,
-  valueAndGrad,
-  zeros,
-} from "../../../engine/mod.ts";
+import { closeDevice, compile, random, Tensor, tensor, valueAndGrad, zeros } from "../../../engine/mod.ts";
+import { diceCrossEntropy, regionTargets } from "../../../engine/nn/mod.ts";
 import { conres } from "../../../models/mod.ts";
 import { assertClose, goldenJson, goldenTensors, noise, toTensor } from "../../helpers/helpers.ts";
 

@@ -1,7 +1,9 @@
 // train_conresnet, small: the loss of its steps is what the options say.
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { compile, config, openTraining, random, regionTargets, type Tensor } from "../../../engine/mod.ts";
+import { compile, random, type Tensor } from "../../../engine/mod.ts";
+import { regionTargets } from "../../../engine/nn/mod.ts";
+import { config, openTraining } from "../../../engine/train/mod.ts";
 import { conres, conResNet, conResNetEntries, trainConResNet } from "../../../models/mod.ts";
 import { cleanUp, file, losses, place, words as shared } from "../../helpers/train_conresnet_helpers.ts";
 

@@ -2,16 +2,9 @@
 import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import {
-  config,
-  loadModel,
-  loadParameters,
-  random,
-  readVolume,
-  resumableConfig,
-  segmenter,
-  trainingChanges,
-} from "../../../engine/mod.ts";
+import { loadParameters, random } from "../../../engine/mod.ts";
+import { readVolume } from "../../../engine/imaging/mod.ts";
+import { config, loadModel, resumableConfig, segmenter, trainingChanges } from "../../../engine/train/mod.ts";
 import { conResNetEntries, networkOf, trainConResNet } from "../../../models/mod.ts";
 import { runCommand } from "../../helpers/command.ts";
 import { cleanUp, file, folder, losses, place, words as shared } from "../../helpers/train_conresnet_helpers.ts";

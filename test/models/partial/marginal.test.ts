@@ -1,17 +1,8 @@
 /** Marginal losses against loops in float64, the ordinary losses of the engine, and identities. */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import {
-  closeDevice,
-  compile,
-  crossEntropy,
-  diceCrossEntropy,
-  hvp,
-  softDice,
-  Tensor,
-  tensor,
-  valueAndGrad,
-} from "../../../engine/mod.ts";
+import { closeDevice, compile, crossEntropy, hvp, Tensor, tensor, valueAndGrad } from "../../../engine/mod.ts";
+import { diceCrossEntropy, softDice } from "../../../engine/nn/mod.ts";
 import { partial } from "../../../models/mod.ts";
 import { noise, relativeError } from "../../helpers/helpers.ts";
 import {

@@ -1,16 +1,8 @@
 /** Partial losses against PyTorch's numbers; exclusion losses, pseudo-labels and the prior against loops in float64; errors. */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import {
-  closeDevice,
-  deepSupervision,
-  deviceInfo,
-  grad,
-  hvp,
-  resizeLabels,
-  Tensor,
-  tensor,
-} from "../../../engine/mod.ts";
+import { closeDevice, deviceInfo, grad, hvp, Tensor, tensor } from "../../../engine/mod.ts";
+import { deepSupervision, resizeLabels } from "../../../engine/nn/mod.ts";
 import { partial } from "../../../models/mod.ts";
 import { goldenJson, goldenTensors, noise, relativeError, toTensor } from "../../helpers/helpers.ts";
 import {

@@ -4,7 +4,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { closeDevice, config, writeOrganPhantomDataset } from "../../../engine/mod.ts";
+import { closeDevice } from "../../../engine/mod.ts";
+import { writeOrganPhantomDataset } from "../../../engine/imaging/mod.ts";
+import { config } from "../../../engine/train/mod.ts";
 import { partialEntries, trainPartial } from "../../../models/mod.ts";
 import { runCommand } from "../../helpers/command.ts";
 

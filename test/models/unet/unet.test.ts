@@ -5,21 +5,19 @@ import * as assert from "uvu/assert";
 import {
   closeDevice,
   compile,
-  deepSupervision,
   deviceInfo,
-  diceCrossEntropy,
   evaluate,
   loadParameters,
   loadSafetensors,
   random,
   saveSafetensors,
-  sgd,
   Tensor,
   tensor,
   tree,
   valueAndGrad,
   zeros,
 } from "../../../engine/mod.ts";
+import { deepSupervision, diceCrossEntropy, sgd } from "../../../engine/nn/mod.ts";
 import { type Model, plainConvUNet, residualEncoderUNet } from "../../../models/mod.ts";
 
 interface Case {

@@ -8,7 +8,6 @@ import { platform as shared } from "#platform";
 import { platform } from "../../../engine/platform/node.ts";
 import { compile, conv3d, type Tensor, tensor, VoxgradError } from "../../../engine/mod.ts";
 import { makeVolume, scaling } from "../../../engine/imaging/mod.ts";
-import { noise } from "../../helpers/helpers.ts";
 import {
   counted,
   duration,
@@ -24,6 +23,7 @@ import {
   tellBackground,
   trainLoop,
 } from "../../../engine/train/mod.ts";
+import { noise } from "../../helpers/helpers.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "voxgrad-train-"));
 test.after(async () => {

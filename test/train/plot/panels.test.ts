@@ -7,13 +7,13 @@ import * as assert from "uvu/assert";
 import {
   Histogram,
   histogramSvg,
+  type Point,
   readFigures,
   RunFolder,
   scatterSvg,
   writeFigure,
   writeReport,
-} from "../../../engine/mod.ts";
-import type { Point } from "../../../engine/mod.ts";
+} from "../../../engine/train/mod.ts";
 import { checkSvg } from "../../helpers/svg.ts";
 
 const circles = (svg: string): number[][] =>

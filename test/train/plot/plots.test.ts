@@ -1,8 +1,7 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { decode } from "fast-png";
-import { makeVolume, phantomCase } from "../../../engine/imaging/mod.ts";
-import type { Triple, Volume } from "../../../engine/imaging/mod.ts";
+import { makeVolume, phantomCase, type Triple, type Volume } from "../../../engine/imaging/mod.ts";
 import { overlaySvg } from "../../../engine/train/plot/overlay.ts";
 import { base64, outline } from "../../../engine/train/plot/overlay_shapes.ts";
 import { chartSvg, progressSvg, smooth, thin } from "../../../engine/train/plot/plots.ts";

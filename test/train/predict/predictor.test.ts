@@ -1,28 +1,23 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
+import { concat, conv3d, flip, random, type Tensor, tensor, VoxgradError } from "../../../engine/mod.ts";
 import {
-  concat,
-  conv3d,
-  flip,
   keepLargestComponent,
   labelsOf,
   makeVolume,
-  postprocess,
-  PostprocessingChoice,
-  predictor,
+  type Plan,
   preprocessImage,
   Prng,
-  random,
   resampledPlanes,
   scaling,
-  tensor,
+  type Slab,
   toProbabilities,
-  VoxgradError,
-} from "../../../engine/mod.ts";
-import type { Plan, Slab, Tensor, Triple, Volume } from "../../../engine/mod.ts";
+  type Triple,
+  type Volume,
+} from "../../../engine/imaging/mod.ts";
+import { checkPostprocessing, postprocess, PostprocessingChoice, predictor } from "../../../engine/train/mod.ts";
 import { colab, plainConvUNet } from "../../../models/mod.ts";
 import { resampleArray } from "../../../engine/imaging/prepare/resample.ts";
-import { checkPostprocessing } from "../../../engine/train/mod.ts";
 import { noise } from "../../helpers/helpers.ts";
 import { planFor } from "../../helpers/plans.ts";
 

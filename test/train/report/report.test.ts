@@ -5,20 +5,17 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
+import { compareLabels, Comparison, makeVolume, scaling } from "../../../engine/imaging/mod.ts";
 import {
-  compareLabels,
-  Comparison,
   formatTable,
-  makeVolume,
   overlaySvg,
   recordChart,
   RunFolder,
-  scaling,
   tilesSvg,
   writeComparison,
   writeReport,
   writeTable,
-} from "../../../engine/mod.ts";
+} from "../../../engine/train/mod.ts";
 import { chartSvg } from "../../../engine/train/plot/plots.ts";
 import { HOSTILE, hostileRun } from "../../helpers/hostile_run.ts";
 import { checkSvg } from "../../helpers/svg.ts";

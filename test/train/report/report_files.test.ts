@@ -4,7 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { RunFolder, VoxgradError, writeReport } from "../../../engine/mod.ts";
+import { VoxgradError } from "../../../engine/mod.ts";
+import { RunFolder, writeReport } from "../../../engine/train/mod.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "voxgrad-report-files-"));
 test.after(() => rm(folder, { recursive: true, force: true }));

@@ -12,7 +12,7 @@ import { platform } from "../../../engine/platform/node.ts";
 import { PlatformError } from "../../../engine/platform/types.ts";
 
 const cli = fileURLToPath(new URL("../../../engine/platform/cli/voxgrad.mjs", import.meta.url));
-const engine = new URL("../../../engine/mod.ts", import.meta.url).href;
+const engine = new URL("../../../engine/train/mod.ts", import.meta.url).href;
 const host = new URL("../../../engine/platform/node.ts", import.meta.url).href;
 const folder = await mkdtemp(join(tmpdir(), "voxgrad-process-"));
 test.after(() => rm(folder, { recursive: true, force: true }));

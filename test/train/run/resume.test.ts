@@ -7,21 +7,9 @@ import * as assert from "uvu/assert";
 import { platform } from "../../../engine/platform/node.ts";
 import { platform as shared } from "#platform";
 import { PlatformError } from "../../../engine/platform/types.ts";
-import {
-  adam,
-  compile,
-  evaluate,
-  JsonLines,
-  log as logarithm,
-  openRun,
-  random,
-  RunFolder,
-  type Tensor,
-  tensor,
-  train,
-  trainLoop,
-  valueAndGrad,
-} from "../../../engine/mod.ts";
+import { compile, evaluate, log as logarithm, random, type Tensor, tensor, valueAndGrad } from "../../../engine/mod.ts";
+import { adam } from "../../../engine/nn/mod.ts";
+import { JsonLines, openRun, RunFolder, train, trainLoop } from "../../../engine/train/mod.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "voxgrad-resume-"));
 test.after(async () => {

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { writePhantomDataset } from "../../../engine/mod.ts";
+import { writePhantomDataset } from "../../../engine/imaging/mod.ts";
 import { runCommand } from "../../helpers/command.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "voxgrad-sources-"));

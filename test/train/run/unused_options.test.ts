@@ -1,7 +1,8 @@
 /** Options that would change nothing are refused by name, before any data is opened; those of another script are unknown. */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { closeDevice, config, ConfigError, runConfig, zeros } from "../../../engine/mod.ts";
+import { closeDevice, zeros } from "../../../engine/mod.ts";
+import { config, ConfigError, runConfig } from "../../../engine/train/mod.ts";
 import {
   alpnetEntries,
   colab,
