@@ -25,9 +25,9 @@ export interface NetworkSummary {
  * @param options.depth how many names, joined by dots, make a part; up to the first number unless given
  * @throws VoxgradError for an input that the network refuses
  * @example
- * const { parameters, multiplyAdds } = summariseNetwork(model, { input: [1, 4, 80, 160, 160] });
+ * const { parameters, multiplyAdds } = summarizeNetwork(model, { input: [1, 4, 80, 160, 160] });
  */
-export function summariseNetwork(
+export function summarizeNetwork(
   model: Pick<Model<Tensor | Tensor[], unknown>, "init" | "apply">,
   options: { input: readonly number[]; depth?: number },
 ): NetworkSummary {

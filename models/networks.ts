@@ -26,7 +26,7 @@ export function networkOf(
   file: string,
 ): Model<any, unknown> {
   if (network === "alpnetEncoder") {
-    throw new ConfigError(`${file}: it holds an encoder, which needs labelled scans; use segment_one_shot`);
+    throw new ConfigError(`${file}: it holds an encoder, which needs labeled scans; use segment_one_shot`);
   }
   const make = Object.hasOwn(NETWORKS, network) ? NETWORKS[network] : undefined;
   if (!make) throw new ConfigError(`${file}: there is no network ${network} here`);

@@ -1,4 +1,4 @@
-// Measures one-shot segmentation by an encoder of train_alpnet on labelled scans. Either several cases are the support in
+// Measures one-shot segmentation by an encoder of train_alpnet on labeled scans. Either several cases are the support in
 // turn and segment all others, which tells how much depends on the choice; or, with --within, one slice of each scan is
 // the support and the scan's other slices are measured. --help lists what can be set.
 // `npx voxgrad evaluate_one_shot runs/encoder --supports 10 --ranges known`

@@ -1,7 +1,7 @@
 // Compares what the paper of SSL-ALPNet compares (Ouyang et al. 2020, Tables 1, 2 and 4) on phantoms: organs that training
-// has not seen, segmented in other patients from one labelled one. Two groups of organs are kept from training in turn:
+// has not seen, segmented in other patients from one labeled one. Two groups of organs are kept from training in turn:
 // slices that show one of a group are left out (setting 2), and the group is measured. Every arm of a seed has the same
-// patients, initialisation and number of episodes; the last weights are measured on patients held out. What is done is
+// patients, initialization and number of episodes; the last weights are measured on patients held out. What is done is
 // kept: the same command goes on after a stop. --help lists what can be set.
 import { closeDevice, deviceInfo } from "../engine/mod.ts";
 import {
@@ -120,7 +120,7 @@ const experiment = await openExperiment(run, {
   about: `Organs that training does not see, ${
     GROUPS.map((group) => group.join(" and ")).join("; ")
   }, are segmented in ` +
-    `${options.heldOut} patients from one labelled patient, in the slices that show them.`,
+    `${options.heldOut} patients from one labeled patient, in the slices that show them.`,
   arms: trials.map(({ name, title, about }) => ({ name, title, about })),
   seeds,
   reference: (trials.find(({ name }) => name === "ssl-alpnet") ?? trials[0]).name,

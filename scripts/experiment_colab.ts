@@ -1,6 +1,6 @@
 // Compares what CoLab's paper compares (Li et al. 2022, Tables I, II, IV, V) on phantoms where only context tells lesions
 // from distractors: plain training, contexts by k-means, dilation, CoLab, another network and people. Every arm of a seed
-// has the same patients, initialisation, batches and steps; the last weights are measured on patients held out. What is
+// has the same patients, initialization, batches and steps; the last weights are measured on patients held out. What is
 // done is kept: the same command goes on after a stop. --help lists what can be set.
 import { closeDevice, deviceInfo, loadParameters, random } from "../engine/mod.ts";
 import {
@@ -45,7 +45,7 @@ const options = config({
   seeds: entry(3, "repetitions, each with patients and weights of its own", { integer: true, min: 1 }),
   cases: entry(16, "patients to train on", { integer: true, min: 2 }),
   heldOut: entry(16, "patients to measure on", { integer: true, min: 1 }),
-  steps: entry(0, "optimiser steps of each arm; 0: 1000 of size cpu, 4000 of size gpu", { integer: true, min: 0 }),
+  steps: entry(0, "optimizer steps of each arm; 0: 1000 of size cpu, 4000 of size gpu", { integer: true, min: 0 }),
   arms: entry("all", "names of arms with commas between"),
   rate: entry(3e-3, "Adam's learning rate at the start", { min: 0 }),
   period: entry(10, "steps from one update of the generator to the next", { integer: true, min: 1 }),

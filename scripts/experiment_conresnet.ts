@@ -1,5 +1,5 @@
-// Compares what the paper of ConResNet compares (Zhang et al. 2021, Tables III to VI, Fig. 8) on phantoms of a tumour with
-// three nested parts in thick slices. Every arm of a seed has the same patients, initialisation, batches and steps; the
+// Compares what the paper of ConResNet compares (Zhang et al. 2021, Tables III to VI, Fig. 8) on phantoms of a tumor with
+// three nested parts in thick slices. Every arm of a seed has the same patients, initialization, batches and steps; the
 // last weights are measured on patients held out, by region. What is done is kept: the same command goes on after a stop.
 // --help lists what can be set.
 import { closeDevice, deviceInfo, loadParameters, random } from "../engine/mod.ts";
@@ -105,9 +105,9 @@ const options = config({
   seeds: entry(3, "repetitions, each with patients and weights of its own", { integer: true, min: 1 }),
   cases: entry(24, "patients to train on", { integer: true, min: 2 }),
   heldOut: entry(12, "patients to measure on", { integer: true, min: 1 }),
-  steps: entry(0, "optimiser steps of each arm; 0: 300 of size cpu, 3000 of size gpu", { integer: true, min: 0 }),
+  steps: entry(0, "optimizer steps of each arm; 0: 300 of size cpu, 3000 of size gpu", { integer: true, min: 0 }),
   rate: entry(1e-3, "Adam's learning rate at the start", { min: 0 }),
-  contrast: entry(1, "how much tumours differ from the tissue around them", { min: 0 }),
+  contrast: entry(1, "how much tumors differ from the tissue around them", { min: 0 }),
   arms: entry("main", `names of arms with commas between; main: ${named(main)}; all: also ${named(more)}`),
 });
 const trials = chooseArms(options.arms, main, more);
@@ -132,7 +132,7 @@ const run = new RunFolder(options.run.replace(/(?<=.)\/+$/, ""));
 const experiment = await openExperiment(run, {
   title: "Inter-slice context residuals: ConResNet and what it is compared with",
   about:
-    "The enhancing tumour (ET) lies in the tumour core (TC), which lies in the whole tumour (WT); in slices of 3 mm, " +
+    "The enhancing tumor (ET) lies in the tumor core (TC), which lies in the whole tumor (WT); in slices of 3 mm, " +
     "whose cross-sections shift and grow from one to the next. All arms are measured by these regions.",
   arms: trials.map(({ name, title, about }) => ({ name, title, about })),
   seeds,

@@ -1,7 +1,7 @@
 // Compares what the paper of marginal and exclusion losses compares (Shi et al. 2021, Tables 3 to 8 and 10) on phantoms.
 // Study organs: a few cases F with five organs annotated, and sets P1 to P4 with one organ (P4: both kidneys) and a scanner
-// each, measured on patients of every scanner. Study tumour: F with liver and tumour, P1 with the liver drawn with its
-// tumours, P2 with tumours alone. Every arm of a seed has the same patients, initialisation, batches and steps; the last
+// each, measured on patients of every scanner. Study tumor: F with liver and tumor, P1 with the liver drawn with its
+// tumors, P2 with tumors alone. Every arm of a seed has the same patients, initialization, batches and steps; the last
 // weights are measured on patients with all labels annotated. What is done is kept: the same command goes on after a stop.
 // --help lists what can be set.
 import { closeDevice, deviceInfo } from "../engine/mod.ts";
@@ -11,7 +11,7 @@ import {
   makePlan,
   measuresOf,
   openDataset,
-  ORGAN_PHANTOM_TUMOUR,
+  ORGAN_PHANTOM_TUMOR,
   type OrganShapes,
   organShapes,
   type Plan,
@@ -51,16 +51,16 @@ interface Trial {
   readonly words: readonly string[];
   /** A network for each set P, of its organs alone: on F and the set, or on the set. */
   readonly networks?: "F+P" | "P";
-  /** Instead of the sets, POOL patients of the scanner of F: this many fully labelled, the others with an organ each. */
+  /** Instead of the sets, POOL patients of the scanner of F: this many fully labeled, the others with an organ each. */
   readonly full?: number;
 }
 
 interface Study {
   readonly title: string;
   readonly labels: readonly string[];
-  /** The first is fully labelled. */
+  /** The first is fully labeled. */
   readonly sets: readonly StudySet[];
-  readonly tumours: boolean;
+  readonly tumors: boolean;
   readonly main: readonly Trial[];
   readonly more: readonly Trial[];
 }
@@ -80,10 +80,10 @@ const joint = (name: string, title: string, about: string, ...words: string[]): 
   words,
 });
 const base: readonly Trial[] = [
-  joint("F", "F alone", "Ordinary loss on the fully labelled cases.", "--loss", "full"),
+  joint("F", "F alone", "Ordinary loss on the fully labeled cases.", "--loss", "full"),
   joint(
     "naive",
-    "Unlabelled is background",
+    "Unlabeled is background",
     "Ordinary loss on all cases, labels as they are: the control.",
     "--loss",
     "naive",
@@ -154,49 +154,49 @@ const more: readonly Trial[] = [
   ...[24, 19, 14, 9, 4].map((full): Trial => ({
     ...joint(
       `full_${full}`,
-      `${full} of ${POOL} fully labelled`,
+      `${full} of ${POOL} fully labeled`,
       `The others have one of the five organs each. Table 6.`,
     ),
     full,
   })),
 ];
-const STUDIES: Readonly<Record<"organs" | "tumour", Study>> = {
+const STUDIES: Readonly<Record<"organs" | "tumor", Study>> = {
   organs: {
-    title: "Partly labelled datasets: marginal and exclusion losses, and what they are compared with",
+    title: "Partly labeled datasets: marginal and exclusion losses, and what they are compared with",
     labels: ORGANS,
     sets: ORGAN_SETS,
-    tumours: false,
+    tumors: false,
     main,
     more,
   },
   // Table 10: one scanner, as the paper divides one dataset.
-  tumour: {
-    title: "Organ and tumour, in part annotated together: marginal and exclusion losses",
-    labels: ["liver", ORGAN_PHANTOM_TUMOUR],
-    tumours: true,
+  tumor: {
+    title: "Organ and tumor, in part annotated together: marginal and exclusion losses",
+    labels: ["liver", ORGAN_PHANTOM_TUMOR],
+    tumors: true,
     main: base,
     more: [],
     sets: [
-      { name: "F", scanner: 0, labels: ["liver", ORGAN_PHANTOM_TUMOUR] },
-      { name: "P1", scanner: 0, labels: ["liver"], becomes: { liver: { any: ["liver", ORGAN_PHANTOM_TUMOUR] } } },
-      { name: "P2", scanner: 0, labels: [ORGAN_PHANTOM_TUMOUR] },
+      { name: "F", scanner: 0, labels: ["liver", ORGAN_PHANTOM_TUMOR] },
+      { name: "P1", scanner: 0, labels: ["liver"], becomes: { liver: { any: ["liver", ORGAN_PHANTOM_TUMOR] } } },
+      { name: "P2", scanner: 0, labels: [ORGAN_PHANTOM_TUMOR] },
     ],
   },
 };
 
 const options = config({
-  study: choice(["organs", "tumour"], "organs of five datasets, or an organ and its tumours"),
+  study: choice(["organs", "tumor"], "organs of five datasets, or an organ and its tumors"),
   size: choice(["auto", "cpu", "gpu"], "cpu: 32 voxels cubed and a small network; gpu: 64"),
   run: entry("runs/experiment_partial", "folder of the experiment; one that is there is gone on with"),
   seeds: entry(3, "repetitions, each with patients and weights of its own", { integer: true, min: 1 }),
   full: entry(4, "patients of F", { integer: true, min: 1 }),
   partial: entry(9, "patients of each P", { integer: true, min: 1 }),
-  heldOut: entry(0, "patients to measure on, of each scanner; 0: 3, of study tumour 15", { integer: true, min: 0 }),
-  steps: entry(0, "optimiser steps of each network; 0: 500 of size cpu, 3000 of size gpu", { integer: true, min: 0 }),
+  heldOut: entry(0, "patients to measure on, of each scanner; 0: 3, of study tumor 15", { integer: true, min: 0 }),
+  steps: entry(0, "optimizer steps of each network; 0: 500 of size cpu, 3000 of size gpu", { integer: true, min: 0 }),
   rate: entry(1e-2, "Adam's learning rate at the start", { min: 0 }),
   arms: entry(
     "main",
-    `names of arms with commas between; main: ${main.map(({ name }) => name).join(", ")} (tumour: ` +
+    `names of arms with commas between; main: ${main.map(({ name }) => name).join(", ")} (tumor: ` +
       `${base.map(({ name }) => name).join(", ")}); all: also ${more.map(({ name }) => name).join(", ")}`,
   ),
   shapes: entry("", "label map, or folder of them, whose organs are bent for each patient; ellipsoids without it"),
@@ -208,7 +208,7 @@ const options = config({
 });
 refuseUnused(options, { shapeValues: options.shapes === "" && "it tells the values of --shapes" });
 const study = STUDIES[options.study];
-const heldOut = options.heldOut || (study.tumours ? 15 : 3);
+const heldOut = options.heldOut || (study.tumors ? 15 : 3);
 const trials = chooseArms(options.arms, study.main, study.more);
 /** Scanners of the study, by number, each with the name of the set that brings it. */
 const scanners = [...new Map([...study.sets].reverse().map(({ name, scanner }) => [scanner, name]))].sort(([a], [b]) =>
@@ -264,8 +264,8 @@ const experiment = await openExperiment(run, {
 });
 const started = performance.now();
 
-const { tumours } = study;
-const common = { shape, spacing: [spacing, spacing, spacing] as Triple, shapes, tumours };
+const { tumors } = study;
+const common = { shape, spacing: [spacing, spacing, spacing] as Triple, shapes, tumors };
 
 /** A seed's sets, as folders of their names, and test_NAME for each scanner. */
 async function writeSets(folder: string, seed: number): Promise<void> {

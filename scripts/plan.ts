@@ -43,9 +43,9 @@ const started = performance.now();
 // All faults are told at once; a plan is only made of a dataset without any.
 const faults = new CaseFaults();
 const dataset = await openDataset(options.data, (fault) => faults.note("", fault));
-const labelled = dataset.cases.filter((item) => item.label !== undefined).length;
-if (labelled === 0 && faults.count > 0) print(faults.text());
-if (labelled === 0) faults.end(options.data, 0, "cases could be measured");
+const labeled = dataset.cases.filter((item) => item.label !== undefined).length;
+if (labeled === 0 && faults.count > 0) print(faults.text());
+if (labeled === 0) faults.end(options.data, 0, "cases could be measured");
 const fingerprint = await fingerprintDataset(dataset, {
   workers: options.workers,
   orientation: options.orientation,
@@ -77,11 +77,11 @@ const { fingerprint: summary } = plan;
 print(`${dataset.name}: ${cases.length} cases, read in ${duration((performance.now() - started) / 1000)}`);
 print(
   formatTable(
-    ["channel", "mean", "sd", "0.5 %", "median", "99.5 %", "normalisation"],
+    ["channel", "mean", "sd", "0.5 %", "median", "99.5 %", "normalization"],
     channels.map((c, k) => [
       c.name,
       ...[c.mean, c.deviation, c.low, c.median, c.high].map((n) => n.toPrecision(4)),
-      plan.channels[k].normalisation,
+      plan.channels[k].normalization,
     ]),
   ),
 );
@@ -114,7 +114,7 @@ await closeDevice();
 async function stepBytes(of: Plan): Promise<number> {
   const model = unetFromPlan(of, { deepSupervision: true });
   const params = model.init(random.key(0));
-  const optimiser = sgd({ momentum: 0.99, nesterov: true, weightDecay: 3e-5 });
+  const optimizer = sgd({ momentum: 0.99, nesterov: true, weightDecay: 3e-5 });
   const stages = of.network.features.length;
   const weights = deepSupervisionWeights(stages - 1, { coarsest: stages < 4 });
   const regions = of.regions?.map((region) => region.values);
@@ -127,11 +127,11 @@ async function stepBytes(of: Plan): Promise<number> {
   const step = compile(
     (p: any, state: any, image: Tensor, label: Tensor) => {
       const [value, grads] = valueAndGrad(lossOf)(p, image, label);
-      return [optimiser.update(grads, state, p, 1e-2), value];
+      return [optimizer.update(grads, state, p, 1e-2), value];
     },
     { donate: [0, 1] },
   );
   const image = zeros([of.batch, of.channels.length, ...of.patch]);
-  const info = await step.plan(params, optimiser.init(params), image, zeros([of.batch, ...of.patch], { dtype: "i32" }));
+  const info = await step.plan(params, optimizer.init(params), image, zeros([of.batch, ...of.patch], { dtype: "i32" }));
   return info.peakBytes;
 }

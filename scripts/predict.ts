@@ -34,7 +34,7 @@ const options = config({
     positional: true,
   }),
   output: entry("", "folder for the labels, CASE.nii.gz", { positional: true }),
-  step: entry(0.5, "distance of neighbouring patches as a fraction of the patch", { min: 0.05, max: 1 }),
+  step: entry(0.5, "distance of neighboring patches as a fraction of the patch", { min: 0.05, max: 1 }),
   mirror: choice(
     ["none", "xyz", "xy", "xz", "yz", "x", "y", "z"],
     "average over mirror images along these axes of the oriented scan",

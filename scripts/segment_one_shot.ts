@@ -1,4 +1,4 @@
-// Segments scans by one or a few labelled ones with an encoder of scripts/train_alpnet.ts: a class may be anything, also what
+// Segments scans by one or a few labeled ones with an encoder of scripts/train_alpnet.ts: a class may be anything, also what
 // training has never seen. All values above 0 of the support's labels are classes.
 // `npx voxgrad segment_one_shot runs/alpnet scans labels --support scan.nii.gz --supportLabels liver.nii.gz`
 // `npx voxgrad serve segment_one_shot` opens a page to choose scans, paint the class on slices, and look at the result.
@@ -36,7 +36,7 @@ const options = config({
     positional: true,
   }),
   output: entry("", "folder for the labels, CASE.nii.gz, and overlay.svg", { positional: true }),
-  support: entry("", "labelled image, or a folder of them"),
+  support: entry("", "labeled image, or a folder of them"),
   supportLabels: entry("", "its label map on the same grid, or a folder of them with the images' names"),
   slices: choice(
     ["chunks", "largest"],

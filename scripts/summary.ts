@@ -14,7 +14,7 @@ import {
   print,
   refuseUnused,
 } from "../engine/train/mod.ts";
-import { conResNetArms, networkOf, summariseNetwork } from "../models/mod.ts";
+import { conResNetArms, networkOf, summarizeNetwork } from "../models/mod.ts";
 
 const options = config({
   model: entry("", "run folder or model.safetensors; without it the network is described by what follows", {
@@ -98,7 +98,7 @@ const { inputChannels } = found.architecture;
 if (!(inputChannels >= 1)) throw new ConfigError(`${file}: its architecture does not say how many channels it takes`);
 const patch = options.patch.length > 0 ? options.patch : (plan?.patch ?? [128, 128, 128]);
 const input = [1, inputChannels, ...patch];
-const summary = summariseNetwork(model, { input, ...(options.depth > 0 && { depth: options.depth }) });
+const summary = summarizeNetwork(model, { input, ...(options.depth > 0 && { depth: options.depth }) });
 
 const { parameters, multiplyAdds } = summary;
 const by = (shape: readonly number[]): string => shape.join(" x ");

@@ -1,5 +1,5 @@
 // Trains an encoder for one-shot segmentation without any label, on superpixels (SSL-ALPNet, Ouyang et al. 2020), or on
-// annotated classes, and segments held-out cases from one labelled case. scripts/segment_one_shot.ts uses what is trained.
+// annotated classes, and segments held-out cases from one labeled case. scripts/segment_one_shot.ts uses what is trained.
 // --help lists what can be set.
 import { closeDevice, deviceInfo } from "../engine/mod.ts";
 import { print, resumableConfig, trainingChanges } from "../engine/train/mod.ts";

@@ -1,6 +1,6 @@
-// Trains ConResNet (Zhang et al. 2021), whose second decoder learns where neighbouring slices of the segmentation differ,
+// Trains ConResNet (Zhang et al. 2021), whose second decoder learns where neighboring slices of the segmentation differ,
 // or what it is compared with: --arm baseline has no such decoder, --arm mapping no attention from it. Without --data on
-// phantoms of a tumour with three nested parts. --help lists what can be set.
+// phantoms of a tumor with three nested parts. --help lists what can be set.
 import { closeDevice, deviceInfo } from "../engine/mod.ts";
 import { print, resumableConfig, trainingChanges } from "../engine/train/mod.ts";
 import { conResNetEntries, trainConResNet } from "../models/mod.ts";

@@ -1,4 +1,4 @@
-// Trains a 3-D U-Net on a folder of labelled scans (Medical Segmentation Decathlon or nnU-Net layout), or without
+// Trains a 3-D U-Net on a folder of labeled scans (Medical Segmentation Decathlon or nnU-Net layout), or without
 // --data on phantoms that it makes first, and segments the held-out cases. --help lists what can be set. The axes
 // x, y, z are those of the oriented scans (x from left to right); sizes in voxels are in the order of the plan.
 import {
@@ -64,7 +64,7 @@ const training = await openTraining(options);
 checkSetsOption(options, training.dataset);
 tellBackground(training.dataset);
 const { plan, regions, steps } = training;
-const { optimiser, rate } = openOptimizer(options);
+const { optimizer, rate } = openOptimizer(options);
 const model = unetFromPlan(plan, { deepSupervision: true });
 const network = plan.network.name;
 const architecture = unetConfigOf(plan, { deepSupervision: true });
@@ -73,7 +73,7 @@ const size = `batch ${plan.batch} x ${plan.patch.join(" x ")}`;
 print(`Model: ${network} ${plan.network.features.join("-")}, ${parameters} parameters; ${size}`);
 await training.describe({ rate, architecture, parameters, device });
 
-// One step: augmentation, loss, gradients, update, as one program that overwrites weights and optimiser state.
+// One step: augmentation, loss, gradients, update, as one program that overwrites weights and optimizer state.
 const stages = plan.network.features.length;
 const weights = deepSupervisionWeights(stages - 1, { coarsest: stages < 4 });
 const loss = (output: Tensor, target: Tensor): Tensor =>
@@ -90,7 +90,7 @@ const step = compile((p: any, state: any, sampled: Patches, key: Tensor, learnin
   const patches = training.augmented(key, sampled);
   const [[value, logits], grads] = valueAndGrad(lossOf, { hasAux: true })(p, patches);
   const [clipped] = clipGradNorm(grads, options.clip);
-  const [next, nextState] = optimiser.update(clipped, state, p, learningRate);
+  const [next, nextState] = optimizer.update(clipped, state, p, learningRate);
   return [next, nextState, figuresOf(value, logits, patches)];
 }, { donate: [0, 1], precision: options.precision });
 const look = compile((p: any, patches: Patches) => figuresOf(...lossOf(p, patches), patches));
@@ -104,7 +104,7 @@ const schedule = options.schedule === "poly"
 async function trainFold(fold: FoldSetup): Promise<void> {
   const { split, run } = fold;
   let params = await firstWeights();
-  let state = optimiser.init(params);
+  let state = optimizer.init(params);
   const started = performance.now();
   let first = true;
   const { seconds } = await train<Patches>({
@@ -124,9 +124,9 @@ async function trainFold(fold: FoldSetup): Promise<void> {
       return figures;
     },
     state: {
-      read: () => ({ params, optimiser: state, lossScale: step.lossScaleState() }),
+      read: () => ({ params, optimizer: state, lossScale: step.lossScaleState() }),
       write: (copy) => {
-        ({ params, optimiser: state } = copy);
+        ({ params, optimizer: state } = copy);
         step.restoreLossScale(copy.lossScale);
       },
     },

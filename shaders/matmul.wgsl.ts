@@ -136,7 +136,7 @@ const tileShared: Variant<MatmulParams> = {
     const [blocksM, blocksN] = [ceilDiv(rows, tm), ceilDiv(columns, tn * size)];
     const count = batch * blocksM * blocksN;
     const grid = foldGrid(count, target);
-    // Columns of an invocation lie a workgroup's width apart, so that neighbouring lanes read and write side by side.
+    // Columns of an invocation lie a workgroup's width apart, so that neighboring lanes read and write side by side.
     const source = wgsl`enable subgroups;
 ${bindings("f32", "f32")}
 
@@ -257,8 +257,8 @@ export const DEPTH = 16;
 export const STRIDE = 68;
 
 /**
- * Every invocation brings 4 neighbouring values of a factor into workgroup memory, in one load where no group of four is
- * torn by the end of a row. `along`: neighbours are terms, else rows or columns `line`, of which there are `extent`.
+ * Every invocation brings 4 neighboring values of a factor into workgroup memory, in one load where no group of four is
+ * torn by the end of a row. `along`: neighbors are terms, else rows or columns `line`, of which there are `extent`.
  */
 export function tileLoad(
   name: "a" | "b",

@@ -21,7 +21,7 @@ export interface ReduceParams {
   readonly operations: number;
   /** Terms of a row. */
   readonly length: number;
-  /** The last axis falls: neighbouring terms lie side by side. */
+  /** The last axis falls: neighboring terms lie side by side. */
   readonly contiguous: boolean;
   /** Statements from `o` (row) alone, from `r` (term), and the term's value for each result; several only for sums. */
   readonly before: readonly string[];
@@ -144,7 +144,7 @@ const flopsOf = (p: ReduceParams): number =>
 function head(p: ReduceParams, split: number, target: Target, results: readonly [string, string][]) {
   const count = p.outputs * split;
   const { workgroups, row } = fold(count, WORKGROUP, target);
-  // Neighbouring invocations read neighbouring elements.
+  // Neighboring invocations read neighboring elements.
   const rowOf = split === 1 ? "i" : p.contiguous ? `i / ${split}u` : `i % ${p.outputs}u`;
   const partOf = split === 1 ? "0u" : p.contiguous ? `i % ${split}u` : `i / ${p.outputs}u`;
   return {

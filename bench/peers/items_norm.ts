@@ -8,7 +8,7 @@ interface Norm {
   /** Length of weight and bias. */
   readonly channels: number;
   readonly ours: (vg: Vg, x: Tensor, weight: Tensor, bias: Tensor) => Tensor;
-  /** Shape in which the last axes `axes` are normalised over, and that of weight and bias, channels first. */
+  /** Shape in which the last axes `axes` are normalized over, and that of weight and bias, channels first. */
   readonly view: readonly number[];
   readonly axes: readonly number[];
   readonly affine: readonly number[];
@@ -76,9 +76,9 @@ function jaxNorm({ view, axes, affine }: Norm, jax: Peer, x: Peer, weight: Peer,
   const shape = x.shape;
   const h = x.reshape([...view]);
   const mean = np.mean(h.ref, [...axes], { keepdims: true });
-  const centred = h.sub(mean);
-  const variance = np.mean(np.square(centred.ref), [...axes], { keepdims: true });
-  const y = centred.div(np.sqrt(variance.add(1e-5))).reshape(shape);
+  const centered = h.sub(mean);
+  const variance = np.mean(np.square(centered.ref), [...axes], { keepdims: true });
+  const y = centered.div(np.sqrt(variance.add(1e-5))).reshape(shape);
   return y.mul(weight.reshape([...affine])).add(bias.reshape([...affine]));
 }
 

@@ -76,11 +76,11 @@ export function plainUNet({ features, patch, batch }: PlainUNetSizes): Item[] {
       read: "first",
       carry: true,
       ours: (vg) => {
-        const optimiser = sgd({ momentum: 0.99, nesterov: true });
+        const optimizer = sgd({ momentum: 0.99, nesterov: true });
         return (...all) => {
           const [params, velocity] = [named(vg, all.slice(0, count)), named(vg, all.slice(count, 2 * count))];
           const [value, grads] = vg.valueAndGrad(loss(all.at(-2)!, all.at(-1)!))(params);
-          const [next, state] = optimiser.update(grads, { velocity }, params, 0.01);
+          const [next, state] = optimizer.update(grads, { velocity }, params, 0.01);
           return [value, ...listed(vg, next), ...listed(vg, state.velocity)];
         };
       },

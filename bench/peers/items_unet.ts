@@ -57,9 +57,9 @@ function jaxLoss(jax: Peer, [w0, w1, w2, w3, w4, w5, w6]: Peer[], x: Peer, label
   const norm = (h: Peer): Peer => {
     const shape = h.shape;
     const rows = h.reshape([shape[0], 4, -1]);
-    const centred = rows.ref.sub(np.mean(rows, -1, { keepdims: true }));
-    const variance = np.mean(np.square(centred.ref), -1, { keepdims: true });
-    return centred.div(np.sqrt(variance.add(1e-5))).reshape(shape);
+    const centered = rows.ref.sub(np.mean(rows, -1, { keepdims: true }));
+    const variance = np.mean(np.square(centered.ref), -1, { keepdims: true });
+    return centered.div(np.sqrt(variance.add(1e-5))).reshape(shape);
   };
   const block = (h: Peer, w: Peer, stride = 1): Peer => nn.relu(norm(conv(h, w, stride, 1)));
   const e = block(block(x, w0), w1);

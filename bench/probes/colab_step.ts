@@ -44,9 +44,9 @@ async function arm(name: string, words: readonly string[]) {
   const batch = await training.batch(fold.split, 1);
   const key = training.key(1);
   let theta = setup.model.init(random.key(1));
-  let state = setup.optimiser.init(theta);
+  let state = setup.optimizer.init(theta);
   let omega = setup.generator.init(random.key(2));
-  let omegaState = setup.generatorOptimiser.init(omega);
+  let omegaState = setup.generatorOptimizer.init(omega);
   return {
     patch: training.plan,
     segmenter: {

@@ -68,7 +68,7 @@ for (const arm of values.arms.split(",")) {
     const { training, setup, steps } = await openConResNet(config(conResNetEntries, [...shared, ...run]));
     const batch = await training.batch(training.folds[0].split, 1);
     let params = setup.model.init(random.key(1));
-    let state = setup.optimiser.init(params);
+    let state = setup.optimizer.init(params);
     const rest = [batch, training.key(1), 1e-3, tensor(1)] as const;
     const products = sum(countProducts(steps.take, params, state, ...rest).map(({ multiplyAdds }) => multiplyAdds));
     const { peakBytes, dispatches } = await plannedStep(steps.take, [params, state, ...rest]);
@@ -110,7 +110,7 @@ async function measureParts(): Promise<void> {
     })
   );
   const parts: Record<string, [f: (...xs: Tensor[]) => Tensor, inputs: Tensor[][]]> = {
-    [`standardised weights of ${kernels.length} kernels`]: [(w) => weightStandardize(w), kernels.map((p) => [p])],
+    [`standardized weights of ${kernels.length} kernels`]: [(w) => weightStandardize(w), kernels.map((p) => [p])],
     [`slice residuals at ${maps.length} scales`]: [(x) => featureResidual(x, 2), maps.map((x) => [x])],
     [`gates at ${maps.length} scales`]: [(x, r) => contextGate(x, r), maps.map((x) => [x, x.mul(0.5)])],
   };

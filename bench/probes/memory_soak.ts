@@ -26,14 +26,14 @@ function report(what: string): void {
 
 /** Two convolutions, group norm, cross-entropy, Adam; a new batch each step. */
 async function train(compiled: boolean): Promise<void> {
-  const optimiser = nn.adam();
+  const optimizer = nn.adam();
   const keys = vg.random.split(vg.random.key(1), 3);
   let params: any = {
     first: vg.random.normal(keys[0], { shape: [8, 1, 3, 3, 3], std: 0.2 }),
     second: vg.random.normal(keys[1], { shape: [8, 8, 3, 3, 3], std: 0.1 }),
     last: vg.random.normal(keys[2], { shape: [3, 8, 1, 1, 1], std: 0.3 }),
   };
-  let state = optimiser.init(params);
+  let state = optimizer.init(params);
   const loss = (p: any, x: Tensor, labels: Tensor): Tensor => {
     let h = vg.relu(vg.groupNorm(vg.conv3d(x, p.first, { padding: 1 }), { groups: 2 }));
     h = vg.relu(vg.groupNorm(vg.conv3d(h, p.second, { padding: 1, stride: 2 }), { groups: 2 }));
@@ -41,7 +41,7 @@ async function train(compiled: boolean): Promise<void> {
   };
   const plain = (p: any, s: any, x: Tensor, labels: Tensor, rate: vg.Tensor | number): any => {
     const [value, grads] = vg.valueAndGrad(loss)(p, x, labels);
-    return [value, ...optimiser.update(grads, s, p, rate)];
+    return [value, ...optimizer.update(grads, s, p, rate)];
   };
   const step = compiled
     ? vg.compile(plain, { donate: [0, 1] })

@@ -1,4 +1,4 @@
-// What it takes to segment a volume by one labelled scan: time, dispatches, submits, read-backs and device memory, for a
+// What it takes to segment a volume by one labeled scan: time, dispatches, submits, read-backs and device memory, for a
 // small encoder and ResNet-50, features at an eighth, slices of 256 x 256:
 // `VOXGRAD_ADAPTER=lavapipe node --import ./engine/platform/cli/register.mjs bench/probes/one_shot_volume.ts`.
 // --encoders small,resnet50 (or resnet18, resnet34, resnet101), --stride 8 or 4, --side 256, --slices 25,100, --batch 8,
@@ -29,7 +29,7 @@ const spacing = [1.5, 1.5, 5] as const;
 const plan = planFor({
   orientation: "RAS",
   spacing: [5, 1.5, 1.5],
-  channels: [{ name: "MR", normalisation: "z-score" }],
+  channels: [{ name: "MR", normalization: "z-score" }],
 });
 
 /** As train_alpnet makes it. */

@@ -1,5 +1,5 @@
 // What merging labels costs a training step: the step of train_partial with the ordinary loss, with marginal losses, and
-// with exclusion losses too, on the same partly labelled batch and with the same network:
+// with exclusion losses too, on the same partly labeled batch and with the same network:
 // `VOXGRAD_ADAPTER=lavapipe node --import ./engine/platform/cli/register.mjs bench/probes/partial_step.ts`.
 // Words after -- go to all, as in `-- --patch 40,56,40 --features 8,16,32`; --rounds says how often each is timed,
 // --arms which are (the first is the measure).
@@ -43,7 +43,7 @@ async function arm(name: string, words: readonly string[]): Promise<MeasuredStep
   const key = training.key(1);
   const prior = tensor(new Float32Array(labels.length));
   let theta = setup.model.init(random.key(1));
-  let state = setup.optimiser.init(theta);
+  let state = setup.optimizer.init(theta);
   return {
     name,
     plan: () => steps.step.plan(theta, state, batch, prior, key, 1e-3),

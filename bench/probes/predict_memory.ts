@@ -46,7 +46,7 @@ const plan = planFor({
   orientation: "RAS",
   spacing,
   patch: [64, 128, 128],
-  channels: [{ name: "CT", normalisation: "ct", mean: 60, deviation: 40, low: -50, high: 200 }],
+  channels: [{ name: "CT", normalization: "ct", mean: 60, deviation: 40, low: -50, high: 200 }],
 });
 const device = await deviceInfo();
 const network = unetFromPlan(plan);

@@ -41,7 +41,7 @@ export async function measureSteps(
     }
   }
   const best = times.map((list) => Math.min(...list));
-  // Of each round by itself: what slows the machine down slows neighbours alike.
+  // Of each round by itself: what slows the machine down slows neighbors alike.
   const paired = times.map((list) => median(list.map((time, round) => time / times[0][round])));
   // Exact, where times on a shared machine are not.
   const flops: number[] = [];

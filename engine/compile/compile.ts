@@ -32,7 +32,7 @@ export interface CompileOptions<S extends readonly number[] = readonly number[]>
    * "mixed": products (convolutions, matmul) take and give f16 and add up in f32, layers keep the type of their input,
    * sums and losses are f32, as with torch.autocast; parameters stay as they come, f32. A grad or valueAndGrad that no
    * other derivative encloses multiplies its loss by a scale: it halves when a gradient overflows, in which case all
-   * gradients are 0 and the optimisers leave parameters and state as they are, and doubles after 2,000 steps without.
+   * gradients are 0 and the optimizers leave parameters and state as they are, and doubles after 2,000 steps without.
    * Other derivatives (vjp, jvp, hvp) are not scaled. Needs shader-f16. Default "f32": every tensor in its own type.
    */
   precision?: Precision;
@@ -138,7 +138,7 @@ function positionsOf(name: string, positions: unknown): readonly number[] {
  * rate compiles once: inside they are Tensors, and their parameters are declared so. Truth values and strings, and what
  * `static` lists, are constants of the trace. f must be a pure function of its arguments.
  *
- * @param options.donate arguments that the results may overwrite, such as parameters and optimiser state; do not use them afterwards
+ * @param options.donate arguments that the results may overwrite, such as parameters and optimizer state; do not use them afterwards
  * @param options.static arguments whose numbers f needs as plain numbers, for loops and shapes
  * @example
  * const step = compile((params, x, rate) => {

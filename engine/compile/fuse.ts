@@ -16,7 +16,7 @@ const SPREAD_COST = 2;
 const SPREAD_WORK = 32;
 const ROW = 64;
 
-/** What a kernel may compute where it reads an element: normalisation, an affine function and an activation. */
+/** What a kernel may compute where it reads an element: normalization, an affine function and an activation. */
 const LOAD_COST = 8;
 const LOAD_READS = 1;
 

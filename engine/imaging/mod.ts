@@ -61,7 +61,7 @@ export {
 export type { NestedPhantomOptions } from "./phantoms/nested_phantom.ts";
 export {
   ORGAN_PHANTOM_LABELS,
-  ORGAN_PHANTOM_TUMOUR,
+  ORGAN_PHANTOM_TUMOR,
   organPhantomCase,
   organShapes,
   writeOrganPhantomDataset,
@@ -93,7 +93,7 @@ export { Prng } from "../core/prng.ts";
 export { imageStem, readVolume, volumeFiles } from "./nifti/read_volume.ts";
 export { reorient, turnedOnto } from "./volume/reorient.ts";
 export { keepLargestComponent } from "./volume/largest_component.ts";
-export { kMeans, nearestCentres } from "./superpixels/kmeans.ts";
+export { kMeans, nearestCenters } from "./superpixels/kmeans.ts";
 export type { KMeans, KMeansOptions } from "./superpixels/kmeans.ts";
 export {
   labelsOf,

@@ -80,7 +80,7 @@ export function convTranspose(params: Affine, x: Tensor, options: Omit<ConvTrans
 }
 
 /**
- * x [N, C, ...space] normalised over space (instance norm), or over groups of channels with `groups`; then weight and
+ * x [N, C, ...space] normalized over space (instance norm), or over groups of channels with `groups`; then weight and
  * bias.
  *
  * @example const y = leakyRelu(norm(params.norm, conv(params.conv, x, { padding: 1 })));

@@ -46,7 +46,7 @@ export interface SoftDiceOptions {
 
 const DICE_OPTIONS = ["includeBackground", "smooth", "batch", "axis", "ignoreIndex"];
 
-/** What both terms need: log-probabilities, where each class is labelled, which positions count. */
+/** What both terms need: log-probabilities, where each class is labeled, which positions count. */
 interface Scored {
   readonly logits: Tensor;
   readonly axis: number;
@@ -123,7 +123,7 @@ function diceTerm(name: string, scored: Scored, options: SoftDiceOptions): Tenso
 /**
  * 1 - mean soft Dice of softmax(logits) against integer labels: Milletari et al. 2016 in the form of nnU-Net, where a
  * class scores (2 sum(p y) + smooth) / (sum(p) + sum(y) + smooth), averaged over classes (and samples). nnU-Net
- * minimises minus the mean; the gradient is the same, and this loss is 0 at its best.
+ * minimizes minus the mean; the gradient is the same, and this loss is 0 at its best.
  *
  * @param logits f32 with classes along `axis` (default 1), such as [N, K, D, H, W]
  * @param labels i32 or u32 of the logits' shape without that axis; a label outside [0, K) belongs to no class
@@ -167,7 +167,7 @@ export function diceCrossEntropy(logits: Tensor, labels: Tensor, options: DiceCr
 /**
  * Regions of integer labels, each the union of some values: bool [N, R, ...space] of labels [N, ...space].
  *
- * @param regions values of each region; they may overlap, as whole tumour, tumour core and enhancing tumour do
+ * @param regions values of each region; they may overlap, as whole tumor, tumor core and enhancing tumor do
  * @example const target = regionTargets(labels, [[1, 2, 3], [2, 3], [3]]);
  */
 export function regionTargets(labels: Tensor, regions: readonly (readonly number[])[]): Tensor {
@@ -231,7 +231,7 @@ export function diceBinaryCrossEntropy(
 }
 
 /**
- * Integer labels [N, ...space] at another size, each voxel that of the old grid whose place is nearest to its centre
+ * Integer labels [N, ...space] at another size, each voxel that of the old grid whose place is nearest to its center
  * (index floor((i + 0.5) old / new), torch's "nearest-exact", as nnU-Net takes them for deep supervision). On the
  * device.
  */
@@ -264,7 +264,7 @@ export function resizeLabels(labels: Tensor, size: readonly number[]): Tensor {
 }
 
 /**
- * Weights of `count` outputs, finest first: 1/2^i, the coarsest 0, normalised to sum 1, as nnU-Net v2 (so two outputs
+ * Weights of `count` outputs, finest first: 1/2^i, the coarsest 0, normalized to sum 1, as nnU-Net v2 (so two outputs
  * have weights 1 and 0). One output has weight 1.
  *
  * @param options.coarsest whether the coarsest output counts; default false

@@ -1,4 +1,4 @@
-/** Neural networks: initial values, layers as functions, losses, optimisers, schedules. */
+/** Neural networks: initial values, layers as functions, losses, optimizers, schedules. */
 import "../ops/methods.ts";
 
 export {
@@ -32,7 +32,7 @@ export {
   softDice,
 } from "./losses.ts";
 export type { DiceBinaryCrossEntropyOptions, DiceCrossEntropyOptions, SoftDiceOptions } from "./losses.ts";
-export { adam, clipGradNorm, sgd } from "./optimisers.ts";
-export type { AdamOptions, Optimiser, SgdOptions } from "./optimisers.ts";
+export { adam, clipGradNorm, sgd } from "./optimizers.ts";
+export type { AdamOptions, Optimizer, SgdOptions } from "./optimizers.ts";
 export { constantSchedule, cosineSchedule, plateauRate, polySchedule, stepDecaySchedule } from "./schedules.ts";
 export type { Schedule } from "./schedules.ts";

@@ -23,6 +23,6 @@ export function put(text: string, stream: "stdout" | "stderr" = "stdout"): void 
 // deno-lint-ignore no-control-regex
 const UNSAFE = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g;
 
-/** Text as a terminal may have it: names out of files cannot move its cursor, colour it or hide what follows. */
+/** Text as a terminal may have it: names out of files cannot move its cursor, color it or hide what follows. */
 export const printable = (text: string): string =>
   text.replace(UNSAFE, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`);

@@ -71,8 +71,8 @@ export interface PanelForm {
   readonly files: Readonly<Record<string, PanelFiles>>;
   /** Scans to scroll through, by name, side by side. */
   readonly views: Readonly<Record<string, PanelSlices>>;
-  /** Colours of labels from 1 on, as #rrggbb; that many classes can be marked. */
-  readonly colours: readonly string[];
+  /** Colors of labels from 1 on, as #rrggbb; that many classes can be marked. */
+  readonly colors: readonly string[];
 }
 
 /** A field for files. */
@@ -111,7 +111,7 @@ export type PanelAct =
 /** Slices as they stand on the screen. */
 export interface PanelScan {
   readonly name: string;
-  /** Grey values of [slices, rows, columns], and of further channels, which are not shown. */
+  /** Gray values of [slices, rows, columns], and of further channels, which are not shown. */
   readonly data: ArrayLike<number>;
   readonly shape: readonly [slices: number, rows: number, columns: number];
   /** mm from row to row, and from column to column. */

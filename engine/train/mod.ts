@@ -50,7 +50,7 @@ export type {
   PatientAxis,
 } from "./plot/page_panel.ts";
 export type { GridPanel } from "./plot/panel_grid.ts";
-export { chartSvg, COLOURS, labelColour, progressSvg } from "./plot/plots.ts";
+export { chartSvg, COLORS, labelColor, progressSvg } from "./plot/plots.ts";
 export type { Panel, Point } from "./plot/plots.ts";
 export { openOptimizer, optimizerEntries } from "./loop/optimizer.ts";
 export { checkPostprocessing, postprocess, PostprocessingChoice } from "./predict/postprocess.ts";

@@ -1,7 +1,7 @@
 /**
  * ALPNet's few-shot segmentation (Ouyang et al., "Self-supervision with superpixels: training few-shot medical image
  * segmentation without annotation", 2020): classes that the network has never seen are segmented by their likeness to
- * labelled images. No function here has parameters; features come from any network, such as `encoder`.
+ * labeled images. No function here has parameters; features come from any network, such as `encoder`.
  *
  * Supports are S images [S, C, H, W] with label maps [S, h, w], 0 the background, 1 to `ways` the classes. An image may
  * show one class, several or none, and a class may be in one image (1-shot) or several. Any other value, such as 255, is
@@ -81,11 +81,11 @@ function waysOf(name: string, ways: number | undefined = 1): number {
   return ways;
 }
 
-/** Linear between the pixels' centres, as the official code scales masks and scores. */
+/** Linear between the pixels' centers, as the official code scales masks and scores. */
 const scaleTo = (x: Tensor, size: readonly number[]): Tensor => resize(x, { size, mode: "linear" });
 
 /**
- * The prototypes of the background and of each class in S labelled images. Labels are brought to the features' size as
+ * The prototypes of the background and of each class in S labeled images. Labels are brought to the features' size as
  * masks, by bilinear interpolation.
  *
  * @param support features [S, C, H, W]

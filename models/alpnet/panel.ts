@@ -1,4 +1,4 @@
-/** Segmentation by a few labelled slices in a page: the visitor chooses encoder and scan, paints, and sees the result. */
+/** Segmentation by a few labeled slices in a page: the visitor chooses encoder and scan, paints, and sees the result. */
 import { VoxgradError } from "../../engine/mod.ts";
 import {
   determinant,
@@ -11,7 +11,7 @@ import {
 } from "../../engine/imaging/mod.ts";
 import {
   findImages,
-  labelColour,
+  labelColor,
   labelsFromSlices,
   labelSlices,
   type PagePanel,
@@ -69,11 +69,11 @@ export const oneShotForm: PanelForm = {
     },
     result: {
       label: "5. Look at the result",
-      about: "The scan, and in colour what was found.",
+      about: "The scan, and in color what was found.",
       empty: "The scan to segment comes here.",
     },
   },
-  colours: Array.from({ length: CLASSES }, (_, k) => labelColour(k + 1)),
+  colors: Array.from({ length: CLASSES }, (_, k) => labelColor(k + 1)),
 };
 
 const size = (numbers: readonly number[]): string => numbers.map((n) => Number(n.toPrecision(3))).join(" x ");
@@ -186,11 +186,11 @@ export function answerOneShot(options: OneShotSettings & { slices?: "chunks" | "
     panel.show(["result"], { labels: labelSlices(found, sliceAxis(found, plan).patient), file });
     const counts = new Array<number>(256).fill(0);
     for (const value of found.data) counts[value]++;
-    const millilitres = Math.abs(determinant(found.affine)) / 1000;
+    const milliliters = Math.abs(determinant(found.affine)) / 1000;
     const parts = counts.flatMap((
       n,
       value,
-    ) => (value > 0 && n > 0 ? [`class ${value}: ${Number((n * millilitres).toPrecision(3))} ml`] : []));
+    ) => (value > 0 && n > 0 ? [`class ${value}: ${Number((n * milliliters).toPrecision(3))} ml`] : []));
     const seconds = ((performance.now() - started) / 1000).toFixed(1);
     panel.say(
       `Done in ${seconds} s. ${parts.length > 0 ? `Found ${parts.join(", ")}.` : "Nothing like it was found."}`,

@@ -1,7 +1,7 @@
 /**
  * Adaptive local prototypes (Ouyang et al., "Self-supervision with superpixels: training few-shot medical image
  * segmentation without annotation", 2020, section 3.2): vectors that stand for a class, pooled from the features of
- * labelled images, and how much the features of another image look like them.
+ * labeled images, and how much the features of another image look like them.
  *
  * How many windows belong to a class depends on the data. All windows are kept, with a flag each, so that shapes are
  * known before anything runs and nothing is read back.
@@ -86,7 +86,7 @@ function windowSums(x: Tensor, [height, width]: readonly [number, number]): Tens
 }
 
 /**
- * The prototypes of one class from S labelled images (Eqs. 1 to 3). A local prototype is the mean of the features in a
+ * The prototypes of one class from S labeled images (Eqs. 1 to 3). A local prototype is the mean of the features in a
  * window; it counts if more than the threshold of the window lies in the class. The class-level prototype of an image is
  * the mean of its features weighted by the mask. "mask" has one vector, the mean over the images; "gridconv+" has the
  * local ones of all images and the class-level one of each. Images without the class have no part.
@@ -203,7 +203,7 @@ export interface PrototypeSimilarityOptions extends PrototypeOptions {
 }
 
 /**
- * How much each pixel of a query looks like one class of one labelled image: `prototypes` and `similarity` in one call,
+ * How much each pixel of a query looks like one class of one labeled image: `prototypes` and `similarity` in one call,
  * the "ALP module" of the official code.
  *
  * @param query features [C, H, W]

@@ -1,4 +1,4 @@
-/** Scans segmented slice by slice from a few labelled slices, by an encoder and its prototypes. */
+/** Scans segmented slice by slice from a few labeled slices, by an encoder and its prototypes. */
 import { compile, slice, softmax, take, Tensor, tensor, VoxgradError } from "../../engine/mod.ts";
 import {
   extractBox,
@@ -68,7 +68,7 @@ export function sliceRanges(
 /**
  * A support that has kept of each class the slice alone that shows most of it.
  *
- * @example const segmentFrom = [largestSlices(await preprocessCase(labelled, plan))];
+ * @example const segmentFrom = [largestSlices(await preprocessCase(labeled, plan))];
  */
 export function largestSlices<S extends SupportScan>(support: S): S {
   const { label, shape } = support;
@@ -128,7 +128,7 @@ function slicesOf(
 }
 
 /**
- * A function that labels scans by a few labelled slices. A class is divided into parts along the slices of each support,
+ * A function that labels scans by a few labeled slices. A class is divided into parts along the slices of each support,
  * and the slice in the middle of a part supports the query's slices of that part (the protocol of Ouyang et al., section
  * 4.1, after Roy et al. 2020). Each class is told from the background by itself; a voxel gets the most likely of those
  * above one half. Nothing is read back before the last slice is on its way.
@@ -141,7 +141,7 @@ function slicesOf(
  * @throws VoxgradError where supports show no class, or differ in size from what their labels say
  * @example
  * const segment = oneShotSegmenter(encoder, params, { plan, window: 2 });
- * const labels = await segment(await readVolume("scan.nii.gz"), [await preprocessCase(labelled, plan)]);
+ * const labels = await segment(await readVolume("scan.nii.gz"), [await preprocessCase(labeled, plan)]);
  */
 export function oneShotSegmenter(
   model: OneShotModel,

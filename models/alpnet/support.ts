@@ -1,4 +1,4 @@
-/** What segmentation by labelled scans starts from: an encoder out of its file, and supports made of label maps. */
+/** What segmentation by labeled scans starts from: an encoder out of its file, and supports made of label maps. */
 import { loadParameters, random } from "../../engine/mod.ts";
 import {
   axisCodes,
@@ -178,7 +178,7 @@ function thickened(label: Volume, values: readonly number[], plan: Plan): Volume
 }
 
 /**
- * A labelled scan as the encoder sees it. A class that is on so few slices that it would be lost, for the encoder's are
+ * A labeled scan as the encoder sees it. A class that is on so few slices that it would be lost, for the encoder's are
  * further apart, is taken to fill the next one.
  *
  * @param support label: values from 0 to 255 on the grid of the image

@@ -126,7 +126,7 @@ const PAPER_SIDE = 256;
 const PAPER_MIN_SIZE = 400;
 
 /**
- * Trains on each fold that is asked for, segments its held-out cases from one labelled case, and writes the run's folder.
+ * Trains on each fold that is asked for, segments its held-out cases from one labeled case, and writes the run's folder.
  * What is annotated is used by the arms alpnet and panet alone, and by the support.
  *
  * @param options by `resumableConfig(alpnetEntries, { change: trainingChanges })`, or `config(alpnetEntries, words)`
@@ -245,11 +245,11 @@ async function setUp(options: AlpnetOptions, training: Training) {
     exclude: names.map((name) => plan.labels.indexOf(name)),
     ssl: options.arm.startsWith("ssl"),
     minSize: options.minSize || Math.max(4, Math.round((PAPER_MIN_SIZE * size[0] * size[1]) / PAPER_SIDE ** 2)),
-    optimiser: sgd({ momentum: options.momentum, weightDecay: options.weightDecay }),
+    optimizer: sgd({ momentum: options.momentum, weightDecay: options.weightDecay }),
   };
 }
 
-function compileStep({ options, model, fewShot, optimiser }: Setup) {
+function compileStep({ options, model, fewShot, optimizer }: Setup) {
   const { window, alignment, transform } = options;
   return compile((p: any, state: any, batch: EpisodeBatch, key: Tensor, rate: Tensor) => {
     const { image, label } = transformed(key, batch, { transform, of: options.transformed });
@@ -268,7 +268,7 @@ function compileStep({ options, model, fewShot, optimiser }: Setup) {
       return [loss, { statistics, logits }] as const;
     };
     const [[value, { statistics, logits }], grads] = valueAndGrad(lossOf as any, { hasAux: true })(p) as any;
-    const [next, nextState] = optimiser.update(grads, state, p, rate);
+    const [next, nextState] = optimizer.update(grads, state, p, rate);
     return [withStatistics(next, statistics), nextState, stepFigures(value, logits, part(label, 1))] as const;
   }, { donate: [0, 1] });
 }
@@ -331,7 +331,7 @@ async function trainFold(
   compiled: ReturnType<typeof compileStep>,
   { fold, support }: { fold: FoldSetup; support: PreparedCase | undefined },
 ): Promise<void> {
-  const { options, training, model, optimiser, architecture, settings } = setup;
+  const { options, training, model, optimizer, architecture, settings } = setup;
   const { plan } = training;
   const { split, run } = fold;
   const key = random.key(options.seed);
@@ -339,7 +339,7 @@ async function trainFold(
   const described = { network: "alpnetEncoder", architecture, plan, fewShot: { ...settings } };
   if (options.arm !== "init") {
     const draw = await episodesOf(setup, { ids: split.train, get: (id) => training.store.get(id) });
-    let state = optimiser.init(params);
+    let state = optimizer.init(params);
     const draws = new Prng(options.seed).fork("episodes");
     const started = performance.now();
     let first = true;
@@ -360,8 +360,8 @@ async function trainFold(
         return figures;
       },
       state: {
-        read: () => ({ params, optimiser: state }),
-        write: (copy) => ({ params, optimiser: state } = copy),
+        read: () => ({ params, optimizer: state }),
+        write: (copy) => ({ params, optimizer: state } = copy),
       },
     });
     print(`Trained ${training.steps} episodes in ${duration(seconds)}`);

@@ -141,7 +141,7 @@ const FLOOR = 1e-6;
 export interface RoiLossOptions {
   /** "bce": binary cross-entropy, mean over voxels (paper and code); "dice": 1 - soft Dice, mean over samples. */
   readonly loss?: "bce" | "dice";
-  /** Of several ROI classes only this one, as for pancreas tumours; the mean over all unless given. */
+  /** Of several ROI classes only this one, as for pancreas tumors; the mean over all unless given. */
   readonly only?: number;
 }
 

@@ -4,7 +4,7 @@ import {
   checkGrid,
   kMeans,
   loadCase,
-  nearestCentres,
+  nearestCenters,
   openDataset,
   preprocessCase,
   Prng,
@@ -89,15 +89,15 @@ const CT_BODY = -200;
 
 /**
  * Labels by k-means on the intensities in the body (Li et al. 2022, section IV-B). The paper does not say whether every
- * case has centres of its own: here they are those of some training cases together, in ascending order of brightness, so
+ * case has centers of its own: here they are those of some training cases together, in ascending order of brightness, so
  * that a context means the same in all. Voxels outside the body have the first context, with the darkest of the body.
  *
  * The body is the largest connected part of what is brighter than a threshold in the first channel of the scan as
- * stored, holes filled: -200 HU for CT, 0 where the plan normalises in the mask of what is not zero, else Otsu's.
+ * stored, holes filled: -200 HU for CT, 0 where the plan normalizes in the mask of what is not zero, else Otsu's.
  *
  * @param ids training cases: no held-out case may take part
  * @param options contexts; threshold in place of those; seed
- * @returns labels [D, H, W] of a prepared case; the centres are found when it is called first
+ * @returns labels [D, H, W] of a prepared case; the centers are found when it is called first
  * @throws ConfigError where no voxel is body, VoxgradError where intensities are fewer than contexts
  * @example training.source = withChannels(training.store, clusteredContexts(training, split.train, { contexts: 2, seed: 1 }));
  */
@@ -108,8 +108,8 @@ export function clusteredContexts(
 ): (item: SampleCase) => Promise<Float32Array> {
   const { plan, dataset, store } = training;
   const { contexts, seed } = options;
-  const { normalisation } = plan.channels[0];
-  const usual = normalisation === "ct" ? CT_BODY : normalisation === "z-score in mask" ? 0 : undefined;
+  const { normalization } = plan.channels[0];
+  const usual = normalization === "ct" ? CT_BODY : normalization === "z-score in mask" ? 0 : undefined;
   const threshold = options.threshold ?? usual;
   const how = threshold === undefined ? {} : { threshold };
   // Those of the cases that were looked at wait here for their turn.
@@ -139,23 +139,23 @@ export function clusteredContexts(
         `${dataset.folder}: no voxel above ${above} in ${chosen.length} training cases; set --bodyThreshold`,
       );
     }
-    const { centres } = kMeans(lists.flat(), { clusters: contexts, channels, seed });
+    const { centers } = kMeans(lists.flat(), { clusters: contexts, channels, seed });
     const shown = Array.from(
       { length: contexts },
-      (_, k) => [...centres.subarray(k * channels, (k + 1) * channels)].map((v) => v.toPrecision(3)).join(" "),
+      (_, k) => [...centers.subarray(k * channels, (k + 1) * channels)].map((v) => v.toPrecision(3)).join(" "),
     );
     print(
-      `k-means on ${lists[0].length} voxels of ${chosen.length} training cases, centres as prepared: ${
+      `k-means on ${lists[0].length} voxels of ${chosen.length} training cases, centers as prepared: ${
         shown.join(", ")
       }`,
     );
-    return centres;
+    return centers;
   };
-  let centres: Promise<Float64Array> | undefined;
+  let centers: Promise<Float64Array> | undefined;
   return async (item) => {
-    const [found, mask] = [await (centres ??= fit()), await body(item.id)];
+    const [found, mask] = [await (centers ??= fit()), await body(item.id)];
     bodies.delete(item.id);
-    const nearest = nearestCentres(item.image, found, { channels: item.channels });
+    const nearest = nearestCenters(item.image, found, { channels: item.channels });
     return Float32Array.from(nearest, (label, i) => label * mask[i]);
   };
 }

@@ -17,7 +17,7 @@ import {
   type Figure,
   Histogram,
   histogramSvg,
-  labelColour,
+  labelColor,
   type Network,
   type OverlayCase,
   overlaySvg,
@@ -30,7 +30,7 @@ type Voxels = Uint8Array<ArrayBuffer>;
 /** A prepared case; channels beyond the plan's are for `contextsOf`. */
 export type FigureCase = SampleCase & { readonly geometry?: CaseGeometry };
 
-/** Colour of the background in the figures; ROI classes and contexts have those of labels. */
+/** Color of the background in the figures; ROI classes and contexts have those of labels. */
 const BACKGROUND = "#7d8ca3";
 /** Points of a group in a panel. */
 const POINTS = 1500;
@@ -206,8 +206,8 @@ export function logitPlaneSvg(sets: Readonly<Record<string, readonly FigureMaps[
           `${sum("falseNegative")} false negatives of ${sum("positive")}`,
         ],
         groups: [
-          { name: rest, colour: BACKGROUND, points: planes.flatMap(({ negatives }) => negatives) },
-          { name, colour: labelColour(k + 1), points: planes.flatMap(({ positives }) => positives) },
+          { name: rest, color: BACKGROUND, points: planes.flatMap(({ negatives }) => negatives) },
+          { name, color: labelColor(k + 1), points: planes.flatMap(({ positives }) => positives) },
         ],
       };
     })
@@ -278,13 +278,13 @@ export function intensitiesSvg(maps: readonly FigureMaps[], names: FigureNames, 
       }
     }
     const groupsOf = (list: readonly string[], all: readonly Histogram[], first: number) =>
-      list.map((name, k) => ({ name, histogram: all[k], colour: labelColour(first + k) }));
+      list.map((name, k) => ({ name, histogram: all[k], color: labelColor(first + k) }));
     const regions = groupsOf(names.rois, rois, 1);
     const title = (text: string): string => (channels.length > 1 ? `${channelName}: ${text}` : text);
     return [
       {
         title: title("ROI and background"),
-        groups: [{ name: "background", histogram: background, colour: BACKGROUND }, ...regions],
+        groups: [{ name: "background", histogram: background, color: BACKGROUND }, ...regions],
       },
       {
         title: title("contexts taught"),
@@ -296,7 +296,7 @@ export function intensitiesSvg(maps: readonly FigureMaps[], names: FigureNames, 
       },
     ];
   });
-  return histogramSvg(panels, { xLabel: "normalised intensity" });
+  return histogramSvg(panels, { xLabel: "normalized intensity" });
 }
 
 export interface FigureOptions {
@@ -400,7 +400,7 @@ export async function colabFigures(options: FigureOptions): Promise<Figure[]> {
     name: "intensities",
     title: "Intensities of ROI and contexts",
     caption:
-      `Density of the normalised intensities over the voxels of ${cases}, between their 0.5 and 99.5 percentiles. ${which}`,
+      `Density of the normalized intensities over the voxels of ${cases}, between their 0.5 and 99.5 percentiles. ${which}`,
     svg: intensitiesSvg(shown, names, plan.channels.map(({ name }) => name)),
   });
   return figures;

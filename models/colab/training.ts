@@ -68,7 +68,7 @@ import { plainConvUNet } from "../unet/unet.ts";
 /** Entries of the config block, those of every training included. */
 export const colabEntries = {
   ...trainingEntries,
-  foreground: entry(0.5, "fraction of a batch's patches that are centred on foreground", { min: 0, max: 1 }),
+  foreground: entry(0.5, "fraction of a batch's patches that are centered on foreground", { min: 0, max: 1 }),
   context: choice(["colab", "none", "dilated", "kmeans", "labels"], "where context labels come from"),
   contexts: entry(2, "context classes, t of the paper; 1 is --context none", { integer: true, min: 1 }),
   contextLabels: entry("", "for --context labels: folder of CASE.nii.gz with values from 0, the far background"),
@@ -221,7 +221,7 @@ function setUp(options: ColabOptions, training: Training) {
       features: shape.features.map((n) => Math.max(1, Math.round(n * options.generatorWidth))),
     }),
     ...openOptimizer(options),
-    generatorOptimiser: adam(),
+    generatorOptimizer: adam(),
   };
 }
 
@@ -284,7 +284,7 @@ function partsOf(setup: Setup, { image, label, extra }: Patches, omega: any): { 
 type Steps = ReturnType<typeof compileSteps>;
 
 function compileSteps(setup: Setup) {
-  const { options, training, context, rois, model, generator, optimiser, generatorOptimiser } = setup;
+  const { options, training, context, rois, model, generator, optimizer, generatorOptimizer } = setup;
   const stages = training.plan.network.features.length;
   const weights = deepSupervisionWeights(stages - 1, { coarsest: stages < 4 });
   const batch = options.dice === "batch";
@@ -304,7 +304,7 @@ function compileSteps(setup: Setup) {
     const loss = (q: any, patch: Patches) => lossOf(q, patch, omega);
     const [[value, logits], grads] = valueAndGrad(loss, { hasAux: true })(p, patches);
     const [clipped] = clipGradNorm(grads, options.clip);
-    const [next, nextState] = optimiser.update(clipped, state, p, rate);
+    const [next, nextState] = optimizer.update(clipped, state, p, rate);
     return [next, nextState, stepFigures(value, logits, patches.label)] as const;
   };
   /** The generator looks at the output at full resolution. */
@@ -326,7 +326,7 @@ function compileSteps(setup: Setup) {
       segmentation,
       roiOptions: { loss: options.roiLoss, ...(options.roiClass >= 0 && { only: options.roiClass }) },
     });
-    return generatorOptimiser.update(gradient, state, omega, rate);
+    return generatorOptimizer.update(gradient, state, omega, rate);
   };
   return {
     segmenter: compile(
@@ -361,15 +361,15 @@ function compileSteps(setup: Setup) {
 
 /** Trains on one split into a folder, segments its held-out cases, and draws the figures. */
 async function trainFold(setup: Setup, compiled: Steps, fold: FoldSetup): Promise<void> {
-  const { options, training, context, contexts, rois, rate, model, generator, optimiser, generatorOptimiser } = setup;
+  const { options, training, context, contexts, rois, rate, model, generator, optimizer, generatorOptimizer } = setup;
   const { plan, steps } = training;
   const { split, run } = fold;
   const poly = polySchedule(1, { steps });
   let params = model.init(random.key(options.seed));
-  let state = optimiser.init(params);
+  let state = optimizer.init(params);
   // The generator has weights of its own in every arm's checkpoint, so that all resume alike.
   let omega = generator.init(random.key(options.seed + 1));
-  let omegaState = generatorOptimiser.init(omega);
+  let omegaState = generatorOptimizer.init(omega);
   const described = { network: setup.network, architecture: setup.architecture, plan };
   const started = performance.now();
   let first = true;
@@ -422,8 +422,8 @@ async function trainFold(setup: Setup, compiled: Steps, fold: FoldSetup): Promis
       return figures;
     },
     state: {
-      read: () => ({ params, optimiser: state, omega, generator: omegaState }),
-      write: (copy) => ({ params, optimiser: state, omega, generator: omegaState } = copy),
+      read: () => ({ params, optimizer: state, omega, generator: omegaState }),
+      write: (copy) => ({ params, optimizer: state, omega, generator: omegaState } = copy),
     },
     validate: training.validation(split, (patches) => compiled.look(params, omega, patches)),
     best: () => writeModel(run, "model_best.safetensors", params, described),

@@ -1,4 +1,4 @@
-/** The axis along which ConResNet compares slices, and the difference of neighbouring slices. */
+/** The axis along which ConResNet compares slices, and the difference of neighboring slices. */
 import { pad, slice, type Tensor } from "../../engine/mod.ts";
 import { need, shown } from "../partial/groups.ts";
 
@@ -27,8 +27,8 @@ export function patchAxis(axis: ResidualAxis, transpose: readonly number[]): Res
   return AXES[transpose.indexOf(spaceAxis("patchAxis", axis))];
 }
 
-/** Each slice of x but the first along an axis of the tensor, and each but the last: neighbours at the same place. */
-export function neighbours(x: Tensor, axis: number): [later: Tensor, earlier: Tensor] {
+/** Each slice of x but the first along an axis of the tensor, and each but the last: neighbors at the same place. */
+export function neighbors(x: Tensor, axis: number): [later: Tensor, earlier: Tensor] {
   const at = (value: number): number[] => x.shape.map((_, k) => (k === axis ? value : 0));
   const end = x.shape.map((n, k) => (k === axis ? n - 1 : n));
   return [slice(x, { start: at(1) }), slice(x, { end })];
@@ -38,8 +38,8 @@ export function neighbours(x: Tensor, axis: number): [later: Tensor, earlier: Te
 export const behindZeros = (x: Tensor, axis: number): Tensor =>
   pad(x, { before: x.shape.map((_, k) => Number(k === axis)) });
 
-/** |difference of neighbouring slices| (Eq. 4 but for the sigmoid), the first slice 0. */
+/** |difference of neighboring slices| (Eq. 4 but for the sigmoid), the first slice 0. */
 export function sliceResidual(x: Tensor, axis: number): Tensor {
-  const [later, earlier] = neighbours(x, axis);
+  const [later, earlier] = neighbors(x, axis);
   return behindZeros(later.sub(earlier).abs(), axis);
 }

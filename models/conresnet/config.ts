@@ -20,7 +20,7 @@ export interface ConResNetConfig {
   readonly dilation?: number;
   /** Probability with which a channel before the decoder is dropped in training. Default 0.1. */
   readonly dropout?: number;
-  /** Whether kernels but those of the heads are standardised as they are used. Default true. */
+  /** Whether kernels but those of the heads are standardized as they are used. Default true. */
   readonly weightStandardization?: boolean;
   /** Context residual mapping: the second decoder. Default true; false is the paper's baseline. */
   readonly mapping?: boolean;
@@ -123,7 +123,7 @@ export function resolveConResNet(config: ConResNetConfig): ResolvedConResNet {
   return resolved;
 }
 
-/** Refuses an input of another rank or number of channels, and one of which too little is left to normalise. */
+/** Refuses an input of another rank or number of channels, and one of which too little is left to normalize. */
 export function checkConResNetInput(c: ResolvedConResNet, input: unknown): asserts input is Tensor {
   need(
     input instanceof Tensor && input.rank === 5 && input.shape[1] === c.inputChannels && input.size > 0,

@@ -1,6 +1,6 @@
 /**
  * ConResNet (Zhang et al., "Inter-slice context residual learning for 3D medical image segmentation", 2021): an encoder
- * of residual blocks with two decoders. The second predicts where neighbouring slices of the segmentation differ, from
+ * of residual blocks with two decoders. The second predicts where neighboring slices of the segmentation differ, from
  * differences of the first decoder's features, and gates the first with what it finds.
  *
  * Parameter paths are the names of the published PyTorch state dict, whose numbers are the channels of its full width;
@@ -183,7 +183,7 @@ function unusedNames(c: ResolvedConResNet, scales: readonly Scale[]): RegExp {
 }
 
 // In checkpoints, so that each is one pass forward: to compute a sigmoid again costs less than to keep it.
-/** G = |difference of neighbouring slices of sigmoid(F)| along an axis of the tensor, the first slice 0 (Eq. 4). */
+/** G = |difference of neighboring slices of sigmoid(F)| along an axis of the tensor, the first slice 0 (Eq. 4). */
 export const featureResidual = (features: Tensor, axis: number): Tensor =>
   checkpoint((f: Tensor) => sliceResidual(sigmoid(f), axis))(features);
 
@@ -193,7 +193,7 @@ export const contextGate = (features: Tensor, residuals: Tensor): Tensor =>
 
 /**
  * The published ConResNet at any width, depth and number of channels; its baseline, and each of its two parts removed.
- * Normalisation is group norm before each convolution, kernels are standardised as they are used (Qiao et al. 2019),
+ * Normalization is group norm before each convolution, kernels are standardized as they are used (Qiao et al. 2019),
  * upsampling is trilinear between the corners, skips are added.
  *
  * @example

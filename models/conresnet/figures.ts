@@ -71,11 +71,11 @@ export function residualPatch(
   }
   const most = Math.max(...counts);
   const slice = most > 0 ? counts.indexOf(most) : Math.floor(shape[axis] / 2);
-  const centre = shape.map((
+  const center = shape.map((
     n,
     k,
   ) => (k === axis ? slice : most > 0 ? Math.round(sums[slice][k] / most) : Math.floor(n / 2)));
-  const start = centre.map((at, k) => {
+  const start = center.map((at, k) => {
     const [n, size] = [shape[k], patch[k]];
     return n < size ? -Math.floor((size - n) / 2) : Math.min(n - size, Math.max(0, at - Math.floor(size / 2)));
   });
@@ -183,7 +183,7 @@ const imageAxis = (axis: ResidualAxis): 0 | 1 | 2 => (2 - spaceAxis("conresFigur
 const OUTLINES = "Outlines are those of the reference.";
 
 /**
- * The figures of one network: residuals as labelled and as predicted; attention with the features before and after, or,
+ * The figures of one network: residuals as labeled and as predicted; attention with the features before and after, or,
  * of a network without attention, the features.
  *
  * @returns for writeFigure; none without cases
@@ -205,19 +205,19 @@ export async function conresFigures(
     const { slice, name, image, masks } = place;
     const own = await maps(place);
     const row = { name, image, slice, outlines: masks };
-    const grey = { values: image.data };
+    const gray = { values: image.data };
     const [before, after] = [{ values: own.before, scale: "heat" as const }, {
       values: own.after,
       scale: "heat" as const,
     }];
     modules = own.attention.length;
     const seen = own.attention.map((values) => ({ values, range: [0, 1] as const, scale: "heat" as const }));
-    gated.push({ ...row, tiles: attention ? [grey, before, ...seen, after] : [grey, after] });
+    gated.push({ ...row, tiles: attention ? [gray, before, ...seen, after] : [gray, after] });
     if (!mapping) continue;
     const truth = await trueResiduals(place, options);
     differing.push({
       ...row,
-      tiles: [{ ...grey, slice: Math.max(0, slice - 1) }, grey, { classes: truth }, { classes: own.residuals }],
+      tiles: [{ ...gray, slice: Math.max(0, slice - 1) }, gray, { classes: truth }, { classes: own.residuals }],
     });
   }
   dispose();
@@ -230,7 +230,7 @@ export async function conresFigures(
       title: "Context residuals",
       caption:
         `A slice of ${channel} and the one before, where the labels of the two differ, and where the second decoder says ` +
-        `that they do (its probability is how bright the colour is). ${OUTLINES}`,
+        `that they do (its probability is how bright the color is). ${OUTLINES}`,
       svg: tilesSvg(differing, {
         columns: [`${channel}, slice before`, channel, "labels differ", "predicted"],
         ...shared,

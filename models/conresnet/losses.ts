@@ -1,6 +1,6 @@
 /**
  * What ConResNet is trained with (Zhang et al., "Inter-slice context residual learning for 3D medical image
- * segmentation", 2021): labels that say where neighbouring slices differ, losses for them and for the segmentation, and
+ * segmentation", 2021): labels that say where neighboring slices differ, losses for them and for the segmentation, and
  * the boundary loss that the paper compares with.
  *
  * Logits are [N, R, D, H, W]: R regions that may overlap, with a sigmoid each. Targets are f32 of the same shape and hold
@@ -23,7 +23,7 @@ import {
   where,
 } from "../../engine/mod.ts";
 import { diceCrossEntropy, regionTargets, type Schedule } from "../../engine/nn/mod.ts";
-import { behindZeros, neighbours, type ResidualAxis, sliceResidual, spaceAxis } from "./axis.ts";
+import { behindZeros, neighbors, type ResidualAxis, sliceResidual, spaceAxis } from "./axis.ts";
 import { knowsOptions, need, shown } from "../partial/groups.ts";
 
 export type { ResidualAxis } from "./axis.ts";
@@ -86,7 +86,7 @@ export function residualLabels(labels: Tensor, options: ResidualLabelOptions = {
   const along = labels.rank - 3 + place;
   const x = labels.dtype === "bool" || labels.dtype === "f16" ? labels.cast("f32") : labels;
   if (first === "zero" && x.dtype === "f32") return sliceResidual(x, along);
-  const [later, earlier] = neighbours(x, along);
+  const [later, earlier] = neighbors(x, along);
   if (first === "zero") return behindZeros(notEqual(later, earlier).cast("f32"), along);
   const before = behindZeros(earlier, along);
   return x.dtype === "f32" ? x.sub(before).abs() : notEqual(x, before).cast("f32");
@@ -126,7 +126,7 @@ function logShare(voxels: number, count: Tensor): Tensor {
  *
  * In code mode the logits themselves, clamped to [0.001, 0.999], stand where probabilities should; the weights are 1
  * and, for each region by itself, log(V / (V_1 + 1)) with V the voxels of one sample and V_1 those of the whole batch.
- * This is the published behaviour, kept for comparison; gradients vanish wherever a logit leaves that interval.
+ * This is the published behavior, kept for comparison; gradients vanish wherever a logit leaves that interval.
  *
  * @param logits [N, R, D, H, W]
  * @param residual of the same shape, from residualLabels
@@ -233,7 +233,7 @@ export interface LossOptions extends DeepResidualLossOptions {
 }
 
 /**
- * What ConResNet minimises, L_seg + L_res. Of regions, segmentationLoss and the residuals of each; of classes (Section
+ * What ConResNet minimizes, L_seg + L_res. Of regions, segmentationLoss and the residuals of each; of classes (Section
  * V-D), cross-entropy plus Dice and the residuals of each class but the background. The baseline's single output gives
  * L_seg alone.
  *

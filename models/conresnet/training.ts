@@ -202,7 +202,7 @@ function setUp(options: ConResNetOptions, training: Training, software: boolean)
     loss: { ...(regions && { regions }), axis, first: options.first, mode: options.mode, lambda: options.lambda },
     rate: options.rate || (onPhantoms ? 1e-3 : 1e-4),
     parameters: tree.leaves(model.init(random.key(0))).reduce((sum: number, p: Tensor) => sum + p.size, 0),
-    optimiser: adam({ weightDecay: options.weightDecay }),
+    optimizer: adam({ weightDecay: options.weightDecay }),
   };
 }
 
@@ -215,7 +215,7 @@ async function distancesOf({ sets }: Setup, item: SampleCase): Promise<Float32Ar
 
 type Steps = ReturnType<typeof compileSteps>;
 
-function compileSteps({ options, training, model, regions, loss, optimiser }: Setup) {
+function compileSteps({ options, training, model, regions, loss, optimizer }: Setup) {
   /** Pseudo-Dice is of what is measured: of regions, those that the most likely labels make up. */
   const figuresOf = (value: Tensor, logits: Tensor, label: Tensor): Tensor => {
     const measured = regions ?? training.regions;
@@ -234,7 +234,7 @@ function compileSteps({ options, training, model, regions, loss, optimiser }: Se
       return [own.mul(share).add(boundary.mul(share.mul(-1).add(1))), outputs[0]];
     };
     const [[value, logits], grads] = valueAndGrad(lossOf, { hasAux: true })(p, patches);
-    const [next, nextState] = optimiser.update(grads, state, p, rate);
+    const [next, nextState] = optimizer.update(grads, state, p, rate);
     return [next, nextState, figuresOf(value, logits, patches.label)] as const;
   };
   return {
@@ -251,13 +251,13 @@ function compileSteps({ options, training, model, regions, loss, optimiser }: Se
 
 /** Trains on one split into a folder, segments its held-out cases, and draws the figures. */
 async function trainFold(setup: Setup, compiled: Steps, fold: FoldSetup): Promise<void> {
-  const { options, training, model, plan, optimiser } = setup;
+  const { options, training, model, plan, optimizer } = setup;
   const { steps } = training;
   const { split, run } = fold;
   const poly = polySchedule(setup.rate, { steps });
   const share = conres.boundarySchedule({ steps });
   let params = model.init(random.key(options.seed));
-  let state = optimiser.init(params);
+  let state = optimizer.init(params);
   const described = { network: "conResNet", architecture: model.config, plan };
   const started = performance.now();
   let isFirst = true;
@@ -279,8 +279,8 @@ async function trainFold(setup: Setup, compiled: Steps, fold: FoldSetup): Promis
       return figures;
     },
     state: {
-      read: () => ({ params, optimiser: state }),
-      write: (copy) => ({ params, optimiser: state } = copy),
+      read: () => ({ params, optimizer: state }),
+      write: (copy) => ({ params, optimizer: state } = copy),
     },
     validate: training.validation(split, ({ image, label }) => compiled.look(params, { image, label })),
     best: () => writeModel(run, "model_best.safetensors", params, described),

@@ -129,7 +129,7 @@ export interface ExclusionCrossEntropyOptions extends ExcludedOptions {
 }
 
 /**
- * Exclusion cross-entropy (Eq. 11), to be minimised: the sum over foreground classes of e log(p + epsilon), the mean over
+ * Exclusion cross-entropy (Eq. 11), to be minimized: the sum over foreground classes of e log(p + epsilon), the mean over
  * voxels, those of samples without a part included.
  *
  * @param logits [N, K, ...space]
@@ -156,7 +156,7 @@ export interface ExclusionDiceOptions extends ExcludedOptions {
 }
 
 /**
- * Exclusion Dice (Eq. 10), to be minimised: 2 sum(e p) / (sum(e) + sum(p) + smooth), the mean over foreground classes.
+ * Exclusion Dice (Eq. 10), to be minimized: 2 sum(e p) / (sum(e) + sum(p) + smooth), the mean over foreground classes.
  *
  * @param logits [N, K, ...space]
  * @param exclusion of the same shape, from exclusionLabels

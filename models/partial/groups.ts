@@ -1,4 +1,4 @@
-/** What labels of a partly labelled scan may stand for: sets of classes, and how tensors are compared with them. */
+/** What labels of a partly labeled scan may stand for: sets of classes, and how tensors are compared with them. */
 import {
   arange,
   equal,
@@ -201,8 +201,8 @@ export const members = ({ of }: Sets): Tensor => equal(of.expandDims({ axis: 1 }
 /** bool [G, K]: whether there is a set named r. */
 export const named = ({ of }: Sets): Tensor => equal(of, arange(of.shape[1]));
 
-/** bool [G]: whether classes of a sample are merged, so that it is partly labelled. */
-export const partlyLabelled = ({ of }: Sets): Tensor =>
+/** bool [G]: whether classes of a sample are merged, so that it is partly labeled. */
+export const partlyLabeled = ({ of }: Sets): Tensor =>
   greater(max(of.sub(arange(of.shape[1])).abs(), { axes: [1] }), 0);
 
 export function checkLogits(name: string, logits: Tensor): [number, number] {

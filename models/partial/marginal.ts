@@ -23,7 +23,7 @@ import {
   named,
   need,
   NOTHING,
-  partlyLabelled,
+  partlyLabeled,
   perVoxel,
   type Sets,
   setsOf,
@@ -57,8 +57,8 @@ export interface MarginalOptions {
   /** Voxels with this label have no part. */
   readonly ignoreIndex?: number;
   /**
-   * What partly labelled samples count beside those with all classes annotated; 1 unless given. With another weight the
-   * two kinds are not scored together, so that it has no influence on what fully labelled samples are told.
+   * What partly labeled samples count beside those with all classes annotated; 1 unless given. With another weight the
+   * two kinds are not scored together, so that it has no influence on what fully labeled samples are told.
    */
   readonly partly?: number;
 }
@@ -114,7 +114,7 @@ export function score(name: string, logits: Tensor, labels: Tensor, options: Mar
     valid: ignoreIndex === undefined ? null : labels.notEqual(ignoreIndex).expandDims({ axis: 1 }),
     hit: equal(perVoxel(merged.sets.of, logits.rank), set),
     members: members(merged.sets),
-    weight: partly === 1 ? null : where(partlyLabelled(sets), partly, 1),
+    weight: partly === 1 ? null : where(partlyLabeled(sets), partly, 1),
   };
 }
 
@@ -232,9 +232,9 @@ function tverskyTerm(
   const all = exp(logProbability);
   const probability = valid ? where(valid, all, 0) : all;
   // A set's labels are counted at its smallest class. TP + alpha FP + beta FN = (1 - alpha - beta) TP + alpha Q + beta Z.
-  const labelled = equal(arange(K).reshape({ shape: [1, K, ...axes.map(() => 1)] }), set);
+  const labeled = equal(arange(K).reshape({ shape: [1, K, ...axes.map(() => 1)] }), set);
   let both = ofSets(sum(where(hit, probability, 0), { axes }), scored);
-  let either = ofSets(sum(probability.mul(alpha).add(labelled.cast("f32").mul(beta)), { axes }), scored);
+  let either = ofSets(sum(probability.mul(alpha).add(labeled.cast("f32").mul(beta)), { axes }), scored);
   // [G, K]: how much each set counts in the mean.
   let share = named(sets).cast("f32");
   if (batch && sets.of.shape[0] === 1) {

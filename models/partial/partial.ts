@@ -1,5 +1,5 @@
 /**
- * One network from partially labelled scans: the losses of Shi et al., "Marginal loss and exclusion loss for partially
+ * One network from partially labeled scans: the losses of Shi et al., "Marginal loss and exclusion loss for partially
  * supervised multi-organ segmentation", 2021.
  *
  * Logits are [N, K, ...space] of any axes of space, class 0 the background. Labels are i32 or u32 [N, ...space] of class
@@ -35,7 +35,7 @@ import {
   knowsOptions,
   need,
   NOTHING,
-  partlyLabelled,
+  partlyLabeled,
   setsOf,
   shown,
 } from "./groups.ts";
@@ -57,7 +57,7 @@ export type {
 export interface PartialLossOptions extends MarginalDiceOptions {
   /**
    * Weights of the four terms: 1, 1, 2 and 2 unless given (the best of Table 5). A term of weight 0 is not computed. The
-   * paper's weight of the marginal losses is `partly`: fully labelled samples keep their ordinary loss whatever it is.
+   * paper's weight of the marginal losses is `partly`: fully labeled samples keep their ordinary loss whatever it is.
    */
   readonly crossEntropy?: number;
   readonly dice?: number;
@@ -84,7 +84,7 @@ const KEYS = [
 
 /**
  * The paper's best loss: marginal cross-entropy and Dice, plus twice exclusion cross-entropy and Dice. The terms share
- * one softmax. The exclusion terms look at partly labelled samples alone (Section 4.4), so without any they are 0; the
+ * one softmax. The exclusion terms look at partly labeled samples alone (Section 4.4), so without any they are 0; the
  * official code has no exclusion cross-entropy.
  *
  * @param logits [N, K, ...space]
@@ -108,7 +108,7 @@ export function loss(logits: Tensor, labels: Tensor, options: PartialLossOptions
     ...(sets && { sets }),
     ...(ignoreIndex !== undefined && { ignoreIndex }),
   });
-  const samples = partlyLabelled(setsOf("partial.loss", groups, labels.shape[0], classes));
+  const samples = partlyLabeled(setsOf("partial.loss", groups, labels.shape[0], classes));
   const terms = [
     ...(crossEntropy > 0 ? [marginalCrossEntropy(logits, labels, marginal).mul(crossEntropy)] : []),
     ...(dice > 0 ? [marginalDice(logits, labels, marginal).mul(dice)] : []),
@@ -121,7 +121,7 @@ export function loss(logits: Tensor, labels: Tensor, options: PartialLossOptions
 
 /**
  * Prior-aware loss (Zhou et al., "Prior-aware neural network for partially-supervised multi-organ segmentation", 2019):
- * the classes' mean probability over the batch against the shares of the volume that they have in fully labelled scans,
+ * the classes' mean probability over the batch against the shares of the volume that they have in fully labeled scans,
  * the sum over classes of q log(q / p) + (1 - q) log((1 - q) / (1 - p)). That paper takes p over the whole dataset, by a
  * primal-dual method; here it is that of the batch, so batches have to be large or the weight small.
  *

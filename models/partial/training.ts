@@ -1,5 +1,5 @@
 /**
- * Training of one network from partially labelled cases: marginal and exclusion losses (Shi et al. 2021) and what they
+ * Training of one network from partially labeled cases: marginal and exclusion losses (Shi et al. 2021) and what they
  * are compared with. What scripts/train_partial.ts runs, for experiments that train several arms.
  */
 import { compile, deviceInfo, mean, random, type Tensor, tensor, valueAndGrad } from "../../engine/mod.ts";
@@ -48,7 +48,7 @@ import {
 
 import { unetConfigOf, unetFromPlan } from "../from_plan.ts";
 import * as partial from "./partial.ts";
-import { partlyLabelled, setsOf } from "./groups.ts";
+import { partlyLabeled, setsOf } from "./groups.ts";
 
 /** Entries of the config block, those of every training included. */
 export const partialEntries = {
@@ -61,7 +61,7 @@ export const partialEntries = {
   trainSets: entry("", "sets of the dataset group to train on, with commas between; all without it"),
   loss: choice(
     ["exclusion", "marginal", "naive", "full", "pseudo", "prior"],
-    "exclusion: marginal and exclusion losses; naive: what is not annotated is background; full: only fully labelled cases; " +
+    "exclusion: marginal and exclusion losses; naive: what is not annotated is background; full: only fully labeled cases; " +
       "pseudo: the network completes the labels; prior: that, and the organs' sizes (PaNN)",
   ),
   terms: choice(["both", "ce", "dice"], "of the loss, marginal or ordinary: cross-entropy, Dice, or their sum"),
@@ -72,12 +72,12 @@ export const partialEntries = {
   ),
   marginalWeight: entry(
     1,
-    "weight of the marginal losses, which are of partly labelled cases; fully labelled ones keep theirs",
+    "weight of the marginal losses, which are of partly labeled cases; fully labeled ones keep theirs",
     { min: 0 },
   ),
-  exclusionWeight: entry(2, "weight of the exclusion losses, of partly labelled cases too", { min: 0 }),
+  exclusionWeight: entry(2, "weight of the exclusion losses, of partly labeled cases too", { min: 0 }),
   priorWeight: entry(0.1, "weight of the prior-aware loss", { min: 0 }),
-  warmup: entry(-1, "fraction of the steps on fully labelled cases first; -1: 0.3 where there are such, and others", {
+  warmup: entry(-1, "fraction of the steps on fully labeled cases first; -1: 0.3 where there are such, and others", {
     min: -1,
     max: 1,
   }),
@@ -101,7 +101,7 @@ const PHANTOMS = {
     writeOrganPhantomDataset(folder, { ...options, partial: true }),
 } as const;
 
-/** The paper trains 60 epochs of 200 on fully labelled cases. */
+/** The paper trains 60 epochs of 200 on fully labeled cases. */
 const WARMUP = 0.3;
 /** Patches from which the prior-aware loss takes the classes' shares. */
 const PRIOR_PATCHES = 64;
@@ -143,7 +143,7 @@ export async function openPartial(options: PartialOptions) {
     exclusionWeight: unless("exclusion"),
     exclusionTerms: unless("exclusion") || (exclusionWeight === 0 && "--exclusionWeight is 0"),
     priorWeight: unless("prior"),
-    warmup: loss === "full" && "--loss full is on fully labelled cases all the time",
+    warmup: loss === "full" && "--loss full is on fully labeled cases all the time",
   });
   const training = await openTraining(options, PHANTOMS);
   const setup = setUp(options, training);
@@ -160,7 +160,7 @@ function setUp(options: PartialOptions, training: Training) {
   checkSetsOption(options, dataset);
   if (options.loss === "naive") tellBackground(dataset);
   const whole = !dataset.cases.some((item) => item.labelsPresent) &&
-    `all cases of ${dataset.folder} are fully labelled`;
+    `all cases of ${dataset.folder} are fully labeled`;
   refuseUnused(options, {
     mode: whole,
     marginalWeight: whole,
@@ -177,7 +177,7 @@ function setUp(options: PartialOptions, training: Training) {
     : 1;
   if (weights === 0) {
     throw new ConfigError(
-      "--marginalWeight is 0, and nothing else is to be lowered on partly labelled cases; give it or " +
+      "--marginalWeight is 0, and nothing else is to be lowered on partly labeled cases; give it or " +
         "--exclusionWeight, or leave them out by --loss full",
     );
   }
@@ -191,7 +191,7 @@ function setUp(options: PartialOptions, training: Training) {
   };
 }
 
-/** What a fold trains on: `first` up to step `until`, then `second`; `full` are the fully labelled cases. */
+/** What a fold trains on: `first` up to step `until`, then `second`; `full` are the fully labeled cases. */
 interface Stages {
   readonly first: Fold;
   readonly until: number;
@@ -217,7 +217,7 @@ function stagesOf({ options, training, items }: Setup, { name, split }: FoldSetu
   if (full.length === 0 && (loss === "full" || loss === "prior" || options.warmup > 0)) {
     const word = loss === "full" || loss === "prior" ? `--loss ${loss}` : "--warmup";
     throw new ConfigError(
-      `${word} wants fully labelled cases, and ${name} trains on none; name other sets or another loss`,
+      `${word} wants fully labeled cases, and ${name} trains on none; name other sets or another loss`,
     );
   }
   const absent = dataset.labels.filter(
@@ -273,15 +273,15 @@ function lossOf({ options, training: { plan } }: Setup, outputs: Tensor[], patch
   const completed = partial.pseudoLabels(outputs[0], label, { groups });
   const loss = deepSupervision(ordinary, outputs, completed, { weights });
   if (options.loss === "pseudo") return loss;
-  // As much as the batch is partly labelled: what is annotated says more of a scan than sizes of others do.
-  const share = mean(partlyLabelled(setsOf("trainPartial", groups, label.shape[0], classes)).cast("f32"));
+  // As much as the batch is partly labeled: what is annotated says more of a scan than sizes of others do.
+  const share = mean(partlyLabeled(setsOf("trainPartial", groups, label.shape[0], classes)).cast("f32"));
   return loss.add(partial.priorAware(outputs[0], { prior }).mul(share).mul(options.priorWeight));
 }
 
 type Steps = ReturnType<typeof compileSteps>;
 
 function compileSteps(setup: Setup) {
-  const { options, training, model, optimiser } = setup;
+  const { options, training, model, optimizer } = setup;
   const both = (p: any, patches: Patches, prior: Tensor): [Tensor, Tensor] => {
     const outputs = model.apply(p, patches.image, { train: true }) as Tensor[];
     return [lossOf(setup, outputs, patches, prior), outputs[0]];
@@ -294,7 +294,7 @@ function compileSteps(setup: Setup) {
       const loss = (q: any, patch: Patches) => both(q, patch, prior);
       const [[value, logits], grads] = valueAndGrad(loss, { hasAux: true })(p, patches);
       const [clipped] = clipGradNorm(grads, options.clip);
-      const [next, nextState] = optimiser.update(clipped, state, p, rate);
+      const [next, nextState] = optimizer.update(clipped, state, p, rate);
       return [next, nextState, figuresOf(value, logits, patches)] as const;
     }, { donate: [0, 1], precision: options.precision }),
     look: compile((p: any, patches: Patches, prior: Tensor) => figuresOf(...both(p, patches, prior), patches)),
@@ -317,7 +317,7 @@ function rateOf({ options, training, rate }: Setup, { until }: Stages) {
   };
 }
 
-/** Shares of the classes in patches of fully labelled cases, drawn as the training draws them. */
+/** Shares of the classes in patches of fully labeled cases, drawn as the training draws them. */
 async function priorOf({ options, training }: Setup, { full }: Stages): Promise<number[]> {
   const { patch, labels } = training.plan;
   const { label } = await sampleBatch(new Prng(options.seed).fork("prior"), casesOf(training.source, full), {
@@ -337,16 +337,16 @@ async function trainFold(
   compiled: Steps,
   { fold, stages }: { fold: FoldSetup; stages: Stages },
 ): Promise<void> {
-  const { options, training, model, optimiser } = setup;
+  const { options, training, model, optimizer } = setup;
   const { plan, steps } = training;
   const { split, run } = fold;
   const { first, until, second, full } = stages;
-  const uses = `${second.train.length} cases, ${full.length} of them fully labelled`;
+  const uses = `${second.train.length} cases, ${full.length} of them fully labeled`;
   print(`Training on ${uses}${until > 0 ? `; the first ${until} steps on those alone` : ""}`);
   const shares = options.loss === "prior" ? await priorOf(setup, stages) : [];
   const prior = tensor(Float32Array.from(plan.labels, (_, k) => shares[k] ?? 0));
   let params = model.init(random.key(options.seed));
-  let state = optimiser.init(params);
+  let state = optimizer.init(params);
   const described = { network: plan.network.name, architecture: setup.architecture, plan };
   const started = performance.now();
   let isFirst = true;
@@ -367,9 +367,9 @@ async function trainFold(
       return figures;
     },
     state: {
-      read: () => ({ params, optimiser: state, lossScale: compiled.step.lossScaleState() }),
+      read: () => ({ params, optimizer: state, lossScale: compiled.step.lossScaleState() }),
       write: (copy) => {
-        ({ params, optimiser: state } = copy);
+        ({ params, optimizer: state } = copy);
         compiled.step.restoreLossScale(copy.lossScale);
       },
     },

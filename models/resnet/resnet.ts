@@ -36,7 +36,7 @@ export interface StatisticsModel<Config> extends Model<Tensor, Config> {
    *   const { output, statistics } = model.applyTraining(p, x);
    *   return [output.square().mean(), statistics];
    * }, { hasAux: true })(params);
-   * const [next, state] = optimiser.update(grads, before, params, rate);
+   * const [next, state] = optimizer.update(grads, before, params, rate);
    * params = withStatistics(next, statistics);
    */
   applyTraining(

@@ -106,7 +106,7 @@ export function pick(count: number, value: (c: number) => string): string {
   return expression;
 }
 
-/** How a block of neighbouring results along a row meets the gathered data: all offsets are known beforehand. */
+/** How a block of neighboring results along a row meets the gathered data: all offsets are known beforehand. */
 export interface RowPlan {
   /** Blocks that cover the row. */
   readonly blocks: number;

@@ -22,7 +22,7 @@ export interface GemmCore {
   readonly before: string;
   /**
    * Stages a vec4f of line k of A: rows 4 q to 4 q + 3; or of B: columns q, q + columns / 4, ... That order lets
-   * neighbouring invocations load and store neighbouring columns, and still read four at once.
+   * neighboring invocations load and store neighboring columns, and still read four at once.
    */
   stage(of: "a" | "b", k: string, q: string, value: string): string;
   /** Adds the product of the staged tiles to the sums. */
@@ -237,7 +237,7 @@ ${each((r, c) => `sum${r}_${c} = subgroupMatrixMultiplyAccumulate(a${r}, b${c}, 
 }`,
     ),
     finish: (atColumn, atElement) => finish(atColumn, atElement),
-    // What was seen goes back to where sums leave, and neighbouring invocations share a row: as above, sums of differences
+    // What was seen goes back to where sums leave, and neighboring invocations share a row: as above, sums of differences
     // from a value of their own, then from one of the row.
     finishWithMoments: rows * width < 4 * size
       ? null

@@ -1,6 +1,6 @@
 /**
  * Register-tiled convolution for forward and input gradient. One invocation computes `channels` output channels of
- * `width` neighbouring voxels of a row in registers; it loops over input channels, kernel planes and kernel rows, loads
+ * `width` neighboring voxels of a row in registers; it loops over input channels, kernel planes and kernel rows, loads
  * each value that the voxels see in such a row once, and multiplies it with every weight that meets it.
  *
  * On a CPU adapter a load costs one scalar load and one bounds test per lane, some twenty times a multiply-add. All

@@ -3,7 +3,7 @@
  * the kernel: those weights are sums in registers while it walks over tiles of `height` x `width` outputs of its share
  * of batch and space. A second kernel adds the shares.
  *
- * Neighbouring lanes own neighbouring output channels and see the same input, so on a CPU adapter, where loads cost
+ * Neighboring lanes own neighboring output channels and see the same input, so on a CPU adapter, where loads cost
  * most, each lane loads a different part of the tile's input and subgroupBroadcast hands it round.
  * Conditions are joined by `&`: `&&` becomes a branch each, and hundreds of those stall SwiftShader's compiler.
  */

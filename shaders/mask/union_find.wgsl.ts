@@ -1,5 +1,5 @@
 /**
- * Trees of connected voxels by union-find (Playne and Hawick, "A new algorithm for parallel connected-component labelling
+ * Trees of connected voxels by union-find (Playne and Hawick, "A new algorithm for parallel connected-component labeling
  * on GPUs", 2018; path splitting after Tarjan and van Leeuwen, 1984): voxels point at earlier voxels of their component,
  * and atomic minima join the trees, in two passes. The root of a finished tree is the first voxel of its component,
  * whatever the order of execution was.
@@ -14,7 +14,7 @@ import type { Dispatch, Kernel, Target } from "../types.ts";
 export interface Grid {
   readonly batch: number;
   readonly size: readonly [number, number, number];
-  /** Neighbours of a voxel; in a volume of depth 1, 6 means 4 and the others 8. */
+  /** Neighbors of a voxel; in a volume of depth 1, 6 means 4 and the others 8. */
   readonly connectivity: 6 | 18 | 26;
   /** The mask holds f32. */
   readonly float: boolean;
@@ -132,7 +132,7 @@ function runsKernel(grid: Grid, target: Target): Kernel {
   return segmentKernel("components.runs", grid, "u32", "", body, target);
 }
 
-/** A line of earlier voxels beside a line, and whether its diagonal voxels are neighbours. */
+/** A line of earlier voxels beside a line, and whether its diagonal voxels are neighbors. */
 interface Beside {
   readonly dz: number;
   readonly dy: number;
@@ -152,13 +152,13 @@ function linesBeside({ size: [depth, height], connectivity }: Grid): Beside[] {
 }
 
 /**
- * Joins runs. Of the neighbours in a line beside, those that the voxel on the left has too are left out: it is joined to
- * them; and of neighbours that form a run, one is enough.
+ * Joins runs. Of the neighbors in a line beside, those that the voxel on the left has too are left out: it is joined to
+ * them; and of neighbors that form a run, one is enough.
  */
 function joinKernel(grid: Grid, target: Target): Kernel {
   const [, height, width] = grid.size;
   const lines = linesBeside(grid);
-  /** How far back neighbours lie that may have to be joined, by bit of `todo`. */
+  /** How far back neighbors lie that may have to be joined, by bit of `todo`. */
   const back = [1];
   const before: string[] = [];
   const shift: string[] = [];

@@ -1,6 +1,6 @@
 /**
- * A band matrix applied along one axis: result i of a line is a combination of neighbours. Loads are what costs, so an
- * invocation takes four results that share their neighbours, and four lines beside each other where they lie so.
+ * A band matrix applied along one axis: result i of a line is a combination of neighbors. Loads are what costs, so an
+ * invocation takes four results that share their neighbors, and four lines beside each other where they lie so.
  */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { fold } from "../map.wgsl.ts";
@@ -14,14 +14,14 @@ export interface BandAxisParams {
   /** Sizes of the axis before and after. */
   readonly from: number;
   readonly to: number;
-  /** Results of a group, and the neighbours that a group reads. */
+  /** Results of a group, and the neighbors that a group reads. */
   readonly rows: 1 | 4;
   readonly span: number;
 }
 
 const WORKGROUP = 64;
 
-/** Numbers before the first neighbours: see `bandHeader`. */
+/** Numbers before the first neighbors: see `bandHeader`. */
 export const BAND_HEADER = 6;
 
 /**
@@ -38,7 +38,7 @@ export const bandHeader = ({ outer, inner, from, to, rows, span }: BandAxisParam
 ];
 
 /**
- * Reads x [outer, from, inner], `bandHeader` followed by the first neighbour of each group, and weights [groups, span,
+ * Reads x [outer, from, inner], `bandHeader` followed by the first neighbor of each group, and weights [groups, span,
  * rows]; writes [outer, to, inner].
  */
 export function lowerBandAxis(p: BandAxisParams, target: Target): Lowered {

@@ -40,7 +40,7 @@ export function lowerResizeAxis(p: ResizeAxisParams, target: Target): Lowered {
   if (!(n >= 1 && m >= 1) || largest >= 2 ** 32) {
     throw new RangeError(`resize: sizes ${n} and ${m} along one axis; each is at least 1 and their product below 2^31`);
   }
-  // Four results at a time: neighbours of the axes behind, or, on the last axis, of the axis itself.
+  // Four results at a time: neighbors of the axes behind, or, on the last axis, of the axis itself.
   const length = p.transposed ? n : m;
   const packed = p.inner % 4 === 0;
   const unrolled = p.inner === 1 && length % 4 === 0;

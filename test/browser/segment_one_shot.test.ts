@@ -40,7 +40,7 @@ const plan = planFor({
   orientation: "RAS",
   spacing: [18, 6, 6],
   patch: [16, 56, 64],
-  channels: [{ name: "MR", normalisation: "z-score" }],
+  channels: [{ name: "MR", normalization: "z-score" }],
   labels: [...ORGAN_PHANTOM_LABELS],
   fingerprint: {
     cases: 1,
@@ -93,8 +93,8 @@ function mostOf(labels: Volume): number[][] {
   return fullest(any, 1).rows;
 }
 
-/** Which pixels of a view are coloured. */
-const coloured = (view: Locator): Promise<number[][]> =>
+/** Which pixels of a view are colored. */
+const colored = (view: Locator): Promise<number[][]> =>
   view.locator("canvas").evaluate((canvas: HTMLCanvasElement) => {
     const { data } = canvas.getContext("2d")!.getImageData(0, 0, canvas.width, canvas.height);
     return Array.from({ length: canvas.height }, (_, y) =>
@@ -185,13 +185,13 @@ test("what is painted on a slice in the page is found in the scan, as on the com
     // A stroke, taken back; then the class, exactly.
     await example.getByLabel("Brush").fill("9");
     await paint(page, example, [[0, 1], [0, 0]], 1);
-    assert.ok((await coloured(example)).flat().some((each) => each === 1));
+    assert.ok((await colored(example)).flat().some((each) => each === 1));
     await example.getByRole("button", { name: "Undo" }).click();
-    assert.is((await coloured(example)).flat().some((each) => each === 1), false);
+    assert.is((await colored(example)).flat().some((each) => each === 1), false);
     assert.match((await example.textContent())!, "No slice is painted yet");
     await example.getByLabel("Brush").fill("1");
     await paint(page, example, rows, 1);
-    assert.equal(await coloured(example), rows.map((row) => row.map((value) => Number(value === 1))));
+    assert.equal(await colored(example), rows.map((row) => row.map((value) => Number(value === 1))));
     await picture("painted");
 
     await segment.click();
@@ -214,14 +214,14 @@ test("what is painted on a slice in the page is found in the scan, as on the com
       rows.flat().filter((value) => value === 1).length,
     );
 
-    // The colours are where the labels are, in the slice that shows most of them.
+    // The colors are where the labels are, in the slice that shows most of them.
     const shown = fullest(found, 1);
     assert.is(await result.getByLabel("Slice of 5. Look at the result").inputValue(), String(shown.z + 1));
-    assert.equal(await coloured(result), shown.rows);
+    assert.equal(await colored(result), shown.rows);
 
     // Painted labels can be chosen again, and taken away.
     assert.is(await choose("Labels instead of painting", "saved_scan_painted.nii.gz"), "");
-    assert.equal(await coloured(example), rows.map((row) => row.map((value) => Number(value === 1))));
+    assert.equal(await colored(example), rows.map((row) => row.map((value) => Number(value === 1))));
     await page.getByLabel("Remove: Labels instead of painting").click();
     await ready();
     assert.match((await example.textContent())!, "No slice is painted yet");
@@ -233,7 +233,7 @@ test("what is painted on a slice in the page is found in the scan, as on the com
     assert.is(await columns(), 60);
     assert.match(await choose("Labels instead of painting", "saved_scan_painted.nii.gz"), /its shape is 56 x 16 x 64/);
     assert.is(await choose("Labels instead of painting", "organs.nii"), "");
-    assert.equal(await coloured(example), mostOf(other.label));
+    assert.equal(await colored(example), mostOf(other.label));
     await segment.click();
     await ready();
     assert.match(

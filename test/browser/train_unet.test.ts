@@ -45,7 +45,7 @@ test("train_unet trains in a page on a dataset folder that the visitor chooses",
     await state.filter({ hasText: /done|failed/ }).waitFor({ timeout: 300_000 });
     const log = (await page.locator("#log").textContent())!;
     assert.is(await state.textContent(), "done", `${log}\n${await page.locator("#errortext").textContent()}`);
-    assert.match(log, "Data: Task99_Chosen, 3 cases; organ, gland, tumour");
+    assert.match(log, "Data: Task99_Chosen, 3 cases; organ, gland, tumor");
     assert.match(log, "Dice on 1 held-out cases");
     const files = (await page.locator("#files").textContent())!;
     for (const name of ["mine/model.safetensors", "mine/report.html", "mine/predictions/phantom_"]) {

@@ -122,7 +122,7 @@ function reference(x: Float32Array, w: Float32Array, b: Float32Array | null, c: 
 }
 
 /** relu of the norm of each of `rows` rows. */
-function normalised(y: Float64Array, rows: number): Float64Array {
+function normalized(y: Float64Array, rows: number): Float64Array {
   const length = y.length / rows;
   const result = new Float64Array(y.length);
   for (let r = 0; r < rows; r++) {
@@ -175,7 +175,7 @@ for (const [name, c] of Object.entries(cases)) {
         y[k] = v + r[k];
       });
     }
-    const wanted = normalised(y, batch * groups);
+    const wanted = normalized(y, batch * groups);
     // A value of 1e4 has an error of 5e-4, the deviation is 1.
     const tolerance = c.bias === 1e4 ? 1e-3 : 3e-6;
     const error = relativeError(values[0], wanted);

@@ -121,13 +121,13 @@ test("the update of a parameter ends its gradient, in the parameter's own memory
 
 test("updates follow their gradients: no more than a few wait at once, and what is needed later is not overwritten", async () => {
   const size = 96;
-  const optimiser = nn.adam({ weightDecay: 0.1 });
+  const optimizer = nn.adam({ weightDecay: 0.1 });
   const take = (p: Tensor[], s: any, x: Tensor, rate: Tensor) => {
-    // The gradient of a standardised weight is more than a load, so what weight decay makes of it is kept for Adam's means.
+    // The gradient of a standardized weight is more than a load, so what weight decay makes of it is kept for Adam's means.
     const layer = vg.checkpoint((h: Tensor, w: Tensor) => vg.matmul(h, vg.weightStandardize(w)).mul(0.1).tanh());
     const loss = (ws: Tensor[]): Tensor => ws.reduce((h, w) => layer(h, w), x).square().mean();
     const [value, grads] = vg.valueAndGrad(loss)(p);
-    return [value, ...optimiser.update(grads, s, p, rate)];
+    return [value, ...optimizer.update(grads, s, p, rate)];
   };
   const made = (): Tensor[] =>
     Array.from({ length: 8 }, (_, k) => tensor(noise(size * size, 20 + k), { shape: [size, size] }).mul(0.1));
@@ -136,11 +136,11 @@ test("updates follow their gradients: no more than a few wait at once, and what 
   const apart = compile(take);
   const [own, other] = [made(), made()];
   const gradient = 4 * size * size;
-  const info = await inPlace.plan(own, optimiser.init(own), x, 0.01);
+  const info = await inPlace.plan(own, optimizer.init(own), x, 0.01);
   assert.ok(info.arenaBytes < 5 * gradient, `${info.arenaBytes / gradient} gradients of 8`);
   // Parameters and both of Adam's means once each: nothing is written beside what it replaces.
   assert.ok(info.peakBytes - info.arenaBytes < 3 * 8 * gradient + 4096, `${info.peakBytes - info.arenaBytes} bytes`);
-  let [a, b]: any[] = [[0, own, optimiser.init(own)], [0, other, optimiser.init(other)]];
+  let [a, b]: any[] = [[0, own, optimizer.init(own)], [0, other, optimizer.init(other)]];
   for (let k = 0; k < 3; k++) [a, b] = [await inPlace(a[1], a[2], x, 0.01), await apart(b[1], b[2], x, 0.01)];
   const [got, wanted] = [a, b].map((result) => vg.tree.leaves(result) as Tensor[]);
   for (const [k, t] of got.entries()) assert.equal(await t.data(), await wanted[k].data(), `result ${k}`);

@@ -78,19 +78,19 @@ test("a precision of another name is refused", () => {
 
 if (computes) {
   const product = (p: Tensor, x: Tensor): Tensor => vg.matmul(x, p).mean();
-  const optimisers: Record<string, nn.Optimiser> = { sgd: nn.sgd({ momentum: 0.9 }), adam: nn.adam() };
+  const optimizers: Record<string, nn.Optimizer> = { sgd: nn.sgd({ momentum: 0.9 }), adam: nn.adam() };
 
-  for (const [name, optimiser] of Object.entries(optimisers)) {
+  for (const [name, optimizer] of Object.entries(optimizers)) {
     test(`${name} leaves a step out whose gradients overflow, and halves the scale until they do not`, async () => {
       const step = compile(
         (p: Tensor, state: any, x: Tensor) => {
           const [loss, g] = vg.valueAndGrad(product)(p, x);
-          return [loss, ...optimiser.update(g, state, p, 0.5)] as [Tensor, Tensor, any];
+          return [loss, ...optimizer.update(g, state, p, 0.5)] as [Tensor, Tensor, any];
         },
         { precision: "mixed" },
       );
       let p = await vg.evaluate(ones([2, 1]));
-      let state = optimiser.init(p);
+      let state = optimizer.init(p);
       // d loss / d p = mean of 48 and 16 over two rows = 32: times 65,536 and 32,768 it is beyond 65,504, times 1,024 it is not.
       const x = tensor([48, 48, 16, 16], { shape: [2, 2] });
       const scales: number[] = [];

@@ -65,35 +65,35 @@ test("hvp, jvp and vjp pair directions by name", async () => {
   for (const [tangent, wanted] of misfits) assert.match(await message(() => jvp(cubes, [at], [tangent])), wanted);
 });
 
-test("optimisers pair parameters, gradients and state by name", async () => {
-  for (const [name, optimiser] of [["sgd", sgd({ momentum: 0.9 })], ["adam", adam()]] as const) {
+test("optimizers pair parameters, gradients and state by name", async () => {
+  for (const [name, optimizer] of [["sgd", sgd({ momentum: 0.9 })], ["adam", adam()]] as const) {
     const params = { weight: s(10), bias: s(20) };
     const grads = { weight: s(1), bias: s(-1) };
     const turned = { bias: grads.bias, weight: grads.weight };
-    const first = optimiser.update(grads, optimiser.init(params), params, 0.5);
+    const first = optimizer.update(grads, optimizer.init(params), params, 0.5);
     const state = Object.fromEntries(
       Object.entries(first[1]).map(([k, v]: any) => [k, v instanceof Tensor ? v : { bias: v.bias, weight: v.weight }]),
     );
-    const wanted = await plain(optimiser.update(grads, first[1], first[0], 0.5));
-    assert.equal(await plain(optimiser.update(turned, state, first[0], 0.5)), wanted, name);
+    const wanted = await plain(optimizer.update(grads, first[1], first[0], 0.5));
+    assert.equal(await plain(optimizer.update(turned, state, first[0], 0.5)), wanted, name);
     const { bias, ...less } = grads;
     assert.match(
-      await message(() => optimiser.update(less, first[1], params, 0.5)),
+      await message(() => optimizer.update(less, first[1], params, 0.5)),
       new RegExp(`^${name}: grads at bias: missing`),
     );
     assert.match(
-      await message(() => optimiser.update({ ...grads, gain: bias }, first[1], params, 0.5)),
+      await message(() => optimizer.update({ ...grads, gain: bias }, first[1], params, 0.5)),
       new RegExp(`^${name}: grads at gain: nothing has that name`),
     );
     assert.match(
-      await message(() => optimiser.update(grads, first[1], params, undefined as never)),
+      await message(() => optimizer.update(grads, first[1], params, undefined as never)),
       new RegExp(
         `^${name}: the learning rate is a number or a scalar tensor, got undefined; call update\\(grads, state, params, rate\\)$`,
       ),
     );
     for (const rate of ["0.1", NaN, ones([2]), null]) {
       assert.match(
-        await message(() => optimiser.update(grads, first[1], params, rate as never)),
+        await message(() => optimizer.update(grads, first[1], params, rate as never)),
         /the learning rate is/,
       );
     }
@@ -123,8 +123,8 @@ test("null in a tree is a layer without a bias, everywhere", async () => {
   const loss = (p: any): Tensor => p.conv.weight.mul(p.more[1]).sum().add(p.conv.bias ?? 0);
   const g = grad(loss)(params);
   assert.equal(await plain(g), { conv: { weight: [2], bias: null }, more: [undefined, [3]] });
-  const optimiser = adam();
-  const [next, state] = optimiser.update(g, optimiser.init(params), params, 0.1);
+  const optimizer = adam();
+  const [next, state] = optimizer.update(g, optimizer.init(params), params, 0.1);
   assert.is(next.conv.bias, null);
   assert.is(state.mean.conv.bias, null);
   assert.equal(await plain(clipGradNorm(g, 100)[0]), await plain(g));

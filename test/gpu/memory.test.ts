@@ -114,14 +114,14 @@ test("what is no longer reachable gives its memory back", async () => {
 });
 
 const sizes = { first: [4, 1, 3, 3], last: [2, 4, 1, 1] };
-const optimiser = nn.adam();
+const optimizer = nn.adam();
 const lossOf = (p: any, x: Tensor, labels: Tensor): Tensor => {
   const h = vg.relu(vg.groupNorm(vg.conv2d(x, p.first, { padding: 1 }), { groups: 2 }));
   return vg.crossEntropy(vg.conv2d(h, p.last), labels);
 };
 const update = (p: any, state: any, x: Tensor, labels: Tensor, rate: Tensor | number): [Tensor, any, any] => {
   const [loss, grads] = vg.valueAndGrad(lossOf)(p, x, labels);
-  return [loss, ...optimiser.update(grads, state, p, rate)];
+  return [loss, ...optimizer.update(grads, state, p, rate)];
 };
 
 /** 300 training steps; figures after step 100 and at the end. */
@@ -130,7 +130,7 @@ async function train(step: (...args: any[]) => Promise<any>): Promise<vg.MemoryS
     first: tensor(noise(36, 1), { shape: sizes.first }),
     last: tensor(noise(8, 2), { shape: sizes.last }),
   };
-  let state = optimiser.init(params);
+  let state = optimizer.init(params);
   const marks: vg.MemoryStats[] = [];
   for (let k = 1; k <= 300; k++) {
     const x = tensor(noise(2 * 64, k), { shape: [2, 1, 8, 8] });

@@ -49,16 +49,16 @@ async function unet(): Promise<number[]> {
     decoderConvsPerStage: 1,
     deepSupervision: false,
   });
-  const optimiser = nn.sgd({ momentum: 0.9, nesterov: true });
+  const optimizer = nn.sgd({ momentum: 0.9, nesterov: true });
   let params: any = model.init(vg.random.key(1));
-  let state = optimiser.init(params);
+  let state = optimizer.init(params);
   const x = field([1, 1, 8, 12, 12], 10);
   const labels = await evaluate(x.greater(0.2).cast("i32").reshape({ shape: [1, 8, 12, 12] }));
   const step: any = vg.compile((p: any, s: any, rate: Tensor) => {
     const [loss, grads] = vg.valueAndGrad((q: any) =>
       nn.diceCrossEntropy(model.apply(q, x, { train: true }) as Tensor, labels)
     )(p);
-    return [loss, ...optimiser.update(grads, s, p, rate)];
+    return [loss, ...optimizer.update(grads, s, p, rate)];
   }, { donate: [0, 1] });
   const losses: number[] = [];
   for (let k = 0; k < 2; k++) {

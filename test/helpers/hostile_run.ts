@@ -30,7 +30,7 @@ export async function hostileRun(path: string): Promise<void> {
       patch: [1],
       spacing: [1],
       network: { features: [NAME], name: NAME },
-      channels: [{ name: NAME, normalisation: NAME }],
+      channels: [{ name: NAME, normalization: NAME }],
     },
   });
   await run.write("log.jsonl", `${JSON.stringify({ step: 1, loss: 1, rate: 1, dice: [0.5, 0.5], seconds: 1 })}\n`);

@@ -10,7 +10,7 @@ export const planFor = (changes: Partial<Plan>): Plan => ({
   spacing: [1, 1, 1],
   patch: [8, 8, 8],
   batch: 1,
-  channels: [{ name: "CT", normalisation: "z-score" }],
+  channels: [{ name: "CT", normalization: "z-score" }],
   labels: ["background", "organ"],
   resampling: { image: 3, label: 1, separateAxis: 0, anisotropy: 3 },
   network: {

@@ -10,7 +10,7 @@ import {
   conResNet,
   conResNetArms,
   plainConvUNet,
-  summariseNetwork,
+  summarizeNetwork,
   unetConfigOf,
   unetFromPlan,
 } from "../../models/mod.ts";
@@ -49,7 +49,7 @@ test("products and their derivatives are counted by hand", () => {
   );
 });
 
-test("summariseNetwork() of two small networks is as counted by hand", () => {
+test("summarizeNetwork() of two small networks is as counted by hand", () => {
   const unet = plainConvUNet({
     inputChannels: 2,
     features: [4, 8],
@@ -57,7 +57,7 @@ test("summariseNetwork() of two small networks is as counted by hand", () => {
     convsPerStage: 1,
     decoderConvsPerStage: 1,
   });
-  const found = summariseNetwork(unet, { input: [1, 2, 8, 8, 8] });
+  const found = summarizeNetwork(unet, { input: [1, 2, 8, 8, 8] });
   assert.equal(found.parts, [
     // 2 to 4 channels at 512 places, 4 to 8 at 64; weights, a bias and two of the norm.
     { name: "encoder.stages", parameters: 4 * 54 + 3 * 4 + 8 * 108 + 3 * 8, multiplyAdds: 512 * 4 * 54 + 64 * 8 * 108 },
@@ -67,7 +67,7 @@ test("summariseNetwork() of two small networks is as counted by hand", () => {
   ]);
   assert.is(found.parameters, 2267);
   assert.equal(found.outputs, [[1, 3, 8, 8, 8]]);
-  const deeper = summariseNetwork(unet, { input: [3, 2, 8, 8, 8], depth: 3 }).parts;
+  const deeper = summarizeNetwork(unet, { input: [3, 2, 8, 8, 8], depth: 3 }).parts;
   assert.equal(deeper.slice(0, 2), [
     { name: "encoder.stages.0", parameters: 228, multiplyAdds: 3 * 512 * 4 * 54 },
     { name: "encoder.stages.1", parameters: 888, multiplyAdds: 3 * 64 * 8 * 108 },
@@ -75,7 +75,7 @@ test("summariseNetwork() of two small networks is as counted by hand", () => {
 
   // Odd sizes: 5 x 6 x 7 becomes 3 x 3 x 4.
   const baseline = conResNet({ inputChannels: 1, classes: 1, features: [8, 16], ...conResNetArms.baseline });
-  const counts = summariseNetwork(baseline, { input: [1, 1, 5, 6, 7] });
+  const counts = summarizeNetwork(baseline, { input: [1, 1, 5, 6, 7] });
   assert.equal(Object.fromEntries(counts.parts.map(({ name, multiplyAdds }) => [name, multiplyAdds])), {
     conv_4_32: 210 * 8 * 27,
     conv_32_64: 36 * 16 * 8 * 27,
@@ -90,7 +90,7 @@ test("summariseNetwork() of two small networks is as counted by hand", () => {
 
 test("ConResNet has the published parameters and multiply-adds", () => {
   const of = (config: object) =>
-    summariseNetwork(conResNet({ inputChannels: 4, classes: 3, ...config }), { input: [1, 4, 80, 160, 160] });
+    summarizeNetwork(conResNet({ inputChannels: 4, classes: 3, ...config }), { input: [1, 4, 80, 160, 160] });
   const [full, baseline] = [of(conResNetArms.full), of(conResNetArms.baseline)];
   assert.equal(
     [full.parameters, baseline.parameters, of({ unusedLayers: true }).parameters],

@@ -1,4 +1,4 @@
-/** Initial values, layers, losses, optimisers and schedules against float64 loops and PyTorch's numbers. */
+/** Initial values, layers, losses, optimizers and schedules against float64 loops and PyTorch's numbers. */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { closeDevice, compile, grad, random, Tensor, tensor, zeros } from "../../engine/mod.ts";
@@ -12,7 +12,7 @@ import {
   deepSupervisionWeights,
   diceBinaryCrossEntropy,
   diceCrossEntropy,
-  type Optimiser,
+  type Optimizer,
   plateauRate,
   polySchedule,
   regionTargets,
@@ -282,7 +282,7 @@ test("deep supervision weighs outputs as nnU-Net", async () => {
 });
 
 // Parameters after seven steps of PyTorch 1.13 in float64.
-const optimisers: [string, Optimiser, number[]][] = [
+const optimizers: [string, Optimizer, number[]][] = [
   [
     "sgd({})",
     sgd(),
@@ -320,7 +320,7 @@ const optimisers: [string, Optimiser, number[]][] = [
   ],
 ];
 
-for (const [name, optimiser, want] of optimisers) {
+for (const [name, optimizer, want] of optimizers) {
   test(`${name} follows PyTorch over seven steps, compiled and donated`, async () => {
     const slope = (n: number, t: number, s: number): Tensor =>
       tensor(Float32Array.from({ length: n }, (_, i) => Math.cos(0.7 * i + 1.3 * t + s)));
@@ -331,11 +331,11 @@ for (const [name, optimiser, want] of optimisers) {
       ),
       b: [tensor(Float32Array.from({ length: 3 }, (_, i) => Math.cos(1 + i)))],
     };
-    let state = optimiser.init(params);
+    let state = optimizer.init(params);
     const step = compile(
       (p: typeof params, s: any, a: Tensor, b: Tensor, rate: Tensor) => {
         const grads = { a: a.reshape({ shape: [2, 3] }).add(p.a.mul(0.05)), b: [b.add(p.b[0].mul(0.05))] };
-        return optimiser.update(grads, s, p, rate) as [typeof params, any];
+        return optimizer.update(grads, s, p, rate) as [typeof params, any];
       },
       { donate: [0, 1] },
     );
@@ -349,10 +349,10 @@ for (const [name, optimiser, want] of optimisers) {
 }
 
 test("adam's correction is accurate at the first step and after a million", async () => {
-  const optimiser = adam();
+  const optimizer = adam();
   for (const before of [0, 1, 9, 499, 1e6]) {
     const state = { step: tensor([before]).reshape({ shape: [] }), mean: [tensor([0.25])], square: [tensor([0.04])] };
-    const [[p]] = optimiser.update([tensor([0.5])], state, [tensor([0])], 1);
+    const [[p]] = optimizer.update([tensor([0.5])], state, [tensor([0])], 1);
     const [m, v, t] = [0.9 * 0.25 + 0.1 * 0.5, 0.999 * 0.04 + 0.001 * 0.25, before + 1];
     const want = -(m / (1 - 0.9 ** t)) / (Math.sqrt(v / (1 - 0.999 ** t)) + 1e-8);
     close(await p.data(), [want], 2e-6, `step ${t}`);
@@ -378,14 +378,14 @@ test("clipGradNorm scales all gradients together", async () => {
   assert.equal([await zero.item(), ...(await none[0].data())], [0, 0, 0, 0]);
 });
 
-test("optimisers name the parameter that does not fit", () => {
+test("optimizers name the parameter that does not fit", () => {
   const params = { conv: { weight: zeros([2, 3]) } };
-  const optimiser = sgd({ momentum: 0.9 });
+  const optimizer = sgd({ momentum: 0.9 });
   refuses(
-    () => optimiser.update({ conv: { weight: zeros([3, 2]) } }, optimiser.init(params), params, 0.1),
+    () => optimizer.update({ conv: { weight: zeros([3, 2]) } }, optimizer.init(params), params, 0.1),
     /sgd: grads at conv.weight: the shape is that of Tensor\(f32\[2, 3\]\), got Tensor\(f32\[3, 2\]\)/,
   );
-  refuses(() => optimiser.update(params, {}, params, 0.1), /the state has no velocity/);
+  refuses(() => optimizer.update(params, {}, params, 0.1), /the state has no velocity/);
   refuses(() => sgd({ nesterov: true }), /needs momentum/);
   refuses(() => adam({ beta2: 1 }), /below 1/);
   refuses(() => clipGradNorm(params, 0), /maxNorm is a number > 0/);

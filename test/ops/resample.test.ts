@@ -33,7 +33,7 @@ const basis = (d: number): number => {
   return a < 1 ? 2 / 3 - a * a + a ** 3 / 2 : a < 2 ? (2 - a) ** 3 / 6 : 0;
 };
 
-/** A line interpolated at half-pixel centres: nearest, linear, or the spline through it continued by 30 voxels. */
+/** A line interpolated at half-pixel centers: nearest, linear, or the spline through it continued by 30 voxels. */
 function line(values: readonly number[], m: number, order: Order): number[] {
   const n = values.length;
   const at = (j: number): number => values[Math.min(n - 1, Math.max(0, j))];

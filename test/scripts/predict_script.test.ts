@@ -251,9 +251,9 @@ test("predict refuses weights that are not finite or have changed, logits that a
   for (
     const [label, wrong, wanted] of [
       [
-        "normalisation",
-        { ...plan, channels: [{ name: "CT", normalisation: "evil" }] },
-        /channels\[0\]\.normalisation is "evil"/,
+        "normalization",
+        { ...plan, channels: [{ name: "CT", normalization: "evil" }] },
+        /channels\[0\]\.normalization is "evil"/,
       ],
       ["orientation", { ...plan, orientation: "LPX" }, /orientation is "LPX"/],
       ["spacing", { ...plan, spacing: [-1, 1, 1] }, /spacing is \[-1, 1, 1\]/],

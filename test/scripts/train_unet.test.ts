@@ -78,7 +78,7 @@ test("train_unet writes a whole run folder and a table of Dice", async () => {
   const summary = JSON.parse(await readFile(join(folder, "one/summary.json"), "utf8"));
   const files = summary.metric_per_case.map((entry: { prediction_file: string }) => entry.prediction_file);
   assert.equal(files, config.splits[0].val.map((id: string) => `one/predictions/${id}.nii.gz`));
-  assert.equal(summary.class_names, { 1: "organ", 2: "gland", 3: "tumour" });
+  assert.equal(summary.class_names, { 1: "organ", 2: "gland", 3: "tumor" });
 });
 
 test("train_unet writes the same weights, losses and predictions for the same seed, others for another", async () => {
@@ -119,7 +119,7 @@ test("the weights have the names of the published model", async () => {
   await first;
   const { tensors, metadata } = loadSafetensors(new Uint8Array(await readFile(join(folder, "one/model.safetensors"))));
   assert.equal(tensors.get("encoder.stages.0.0.convs.0.conv.weight")?.shape, [4, 1, 3, 3, 3]);
-  assert.equal(JSON.parse(metadata.voxgrad).plan.labels, ["background", "organ", "gland", "tumour"]);
+  assert.equal(JSON.parse(metadata.voxgrad).plan.labels, ["background", "organ", "gland", "tumor"]);
 });
 
 test("train_unet takes nnU-Net's layout with channels, regions and an ignore label, and predict agrees with it", async () => {

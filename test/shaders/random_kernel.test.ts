@@ -92,11 +92,11 @@ test("uniform numbers", async () => {
   const u = await evaluate(["vg_uniform"], "vg_uniform(a)", random(1));
   const mean = u.reduce((s, x) => s + x, 0) / count;
   const variance = u.reduce((s, x) => s + (x - 0.5) ** 2, 0) / count;
-  const neighbours = u.reduce((s, x, i) => s + (x - 0.5) * ((u[i + 1] ?? 0.5) - 0.5), 0) / count;
+  const neighbors = u.reduce((s, x, i) => s + (x - 0.5) * ((u[i + 1] ?? 0.5) - 0.5), 0) / count;
   console.log(`  mean ${mean}, variance ${variance}, KS ${distance(u, (x) => x)} of at most ${limit}`);
   assert.ok(Math.abs(mean - 0.5) < 4 * Math.sqrt(1 / 12 / count), `mean ${mean}`);
   assert.ok(Math.abs(variance - 1 / 12) < 4 * Math.sqrt(1 / 180 / count), `variance ${variance}`);
-  assert.ok(Math.abs(neighbours) < 4 / 12 / Math.sqrt(count), `neighbours ${neighbours}`);
+  assert.ok(Math.abs(neighbors) < 4 / 12 / Math.sqrt(count), `neighbors ${neighbors}`);
   assert.ok(distance(u, (x) => x) < limit);
   const edges = await evaluate(["vg_uniform"], "vg_uniform(a)", Uint32Array.of(0, 255, 256, 0x80000000, 0xffffffff));
   assert.equal([...edges], [0, 0, 2 ** -24, 0.5, 1 - 2 ** -24]);

@@ -33,8 +33,8 @@ export interface SpatialOptions {
   readonly inPlane?: boolean;
   /** By an angle per axis, in degrees. */
   readonly rotation?: { readonly p: number; readonly degrees: Range };
-  /** Coordinates are multiplied: above 1 objects shrink. One factor for all axes unless synchronised is false. */
-  readonly scaling?: { readonly p: number; readonly factor: Range; readonly synchronised?: boolean };
+  /** Coordinates are multiplied: above 1 objects shrink. One factor for all axes unless synchronized is false. */
+  readonly scaling?: { readonly p: number; readonly factor: Range; readonly synchronized?: boolean };
   /** By so many voxels along each axis. */
   readonly translation?: { readonly p: number; readonly voxels: Range };
   /** The first axis of each plane of two is slanted along the other by an angle in degrees, between -90 and 90. */
@@ -144,7 +144,7 @@ export function defaults(changes: AugmentChanges): AugmentOptions {
     patch,
     inPlane,
     rotation: { p: 0.2, degrees: [-degrees, degrees] },
-    scaling: { p: 0.2, factor: [0.7, 1.4], synchronised: true },
+    scaling: { p: 0.2, factor: [0.7, 1.4], synchronized: true },
     elastic: false,
     noise: { p: 0.1, deviation: [0, 0.1] },
     blur: { p: 0.2, perChannel: 0.5, sigma: [0.5, 1] },

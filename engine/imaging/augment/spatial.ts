@@ -92,7 +92,7 @@ export function spatial<B extends Batch>(key: Tensor, batch: B, options: Spatial
     checkChance(`${name}: rotation`, rotation, { degrees: rotation.degrees });
   }
   if (scaling) {
-    checkOptions(`${name}: scaling`, scaling, ["p", "factor", "synchronised"]);
+    checkOptions(`${name}: scaling`, scaling, ["p", "factor", "synchronized"]);
     checkChance(`${name}: scaling`, scaling, { factor: scaling.factor });
   }
   if (translation) {
@@ -181,9 +181,9 @@ function motion(key: Tensor, samples: number, space: readonly number[], options:
     }
   }
   if (scaling && scaling.p > 0) {
-    const { factor, synchronised = true } = scaling;
+    const { factor, synchronized = true } = scaling;
     const drawn = stack(
-      rest.slice(dims, 2 * dims).map((u, _, all) => (synchronised ? all[0] : u)),
+      rest.slice(dims, 2 * dims).map((u, _, all) => (synchronized ? all[0] : u)),
       { axis: 1 },
     );
     const scale = where(expandDims(chosen[1], { axis: 1 }), between(drawn, factor), 1);

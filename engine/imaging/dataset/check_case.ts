@@ -21,7 +21,7 @@ export class CaseChecker {
   readonly #note: Note;
   readonly #used = new Set<number>();
   readonly #spacings: { file: string; sorted: number[] }[] = [];
-  #labelled = 0;
+  #labeled = 0;
 
   constructor(dataset: Dataset, tolerance: number, note: Note) {
     this.#dataset = dataset;
@@ -176,14 +176,14 @@ export class CaseChecker {
       this.#note("warning", name, "it holds no label but the background", fix);
     }
     for (const [value] of foreground) this.#used.add(value);
-    this.#labelled++;
+    this.#labeled++;
   }
 
   /** What only all cases together show: labels that are declared and in none, spacings unlike the others. */
   finish(): void {
     for (const [file, problem, fix] of oddSpacings(this.#spacings)) this.#note("warning", file, problem, fix);
     const { labels, description, folder } = this.#dataset;
-    if (this.#labelled === 0 || description === undefined) return;
+    if (this.#labeled === 0 || description === undefined) return;
     for (const { value, name } of labels) {
       if (value === 0 || this.#used.has(value)) continue;
       const problem = `no case holds label ${value} ${name}`;

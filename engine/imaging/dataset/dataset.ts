@@ -78,7 +78,7 @@ export type OnFault = (fault: DatasetError) => void;
  *
  * A case is called as its image; where several files have one name, with the folders in which they differ: p0_ct, p1_ct.
  *
- * Label values that are lists ("tumour": [1, 2]) are regions and want regions_class_order. Where some labels were not
+ * Label values that are lists ("tumor": [1, 2]) are regions and want regions_class_order. Where some labels were not
  * annotated in every case, dataset.json says so: "labels_present": {"CASE": ["liver"]}, or labels_present in an entry
  * of training.
  *

@@ -24,7 +24,7 @@ export interface DatasetLabel {
   readonly name: string;
 }
 
-/** Labels that are learned together and may overlap: the whole tumour, the tumour core, the enhancing tumour. */
+/** Labels that are learned together and may overlap: the whole tumor, the tumor core, the enhancing tumor. */
 export interface DatasetRegion {
   readonly name: string;
   /** The label values that make up the region. */

@@ -22,7 +22,7 @@
  *   that are taken; all unless given.
  * - `labels` of a set: what its own labels are in the group. A label of the same name in both needs no entry. Several
  *   may become one. A pair is an organ that is split into the patient's left and right; see `splitSides`. { "any": [...] }
- *   is for a label that may be any of several, such as a kidney drawn with its tumour (`merged`). null is for a label that
+ *   is for a label that may be any of several, such as a kidney drawn with its tumor (`merged`). null is for a label that
  *   is not used: its voxels become 0.
  * - `present` of a set: labels of the group that count as annotated; all that its labels become unless given. Others are
  *   0 in its cases, whatever the files hold. One that no label of the set becomes is known not to occur in the set.
@@ -336,7 +336,7 @@ function targetsOf(dataset: Dataset, entry: SetEntry, names: LabelNames, file: s
         : [];
       if (Object.keys(to).length === 1 && values.length >= 2 && values.every(foreground)) return { any: values };
       const problem = `${place} makes "${name}" ${showJson(to)}`;
-      throw new DatasetError(file, problem, 'Write two or more labels of the group: { "any": ["X", "tumour of X"] }');
+      throw new DatasetError(file, problem, 'Write two or more labels of the group: { "any": ["X", "tumor of X"] }');
     }
     if (!Array.isArray(to)) return valueOf(to, name);
     const [left, right] = to.map((each) => valueOf(each, name));

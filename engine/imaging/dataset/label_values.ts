@@ -69,7 +69,7 @@ export function brokenLabels({ source }: Volume, broken: ValueCounts): [problem:
   const by = scaled ? `; its header scales what is stored by scl_slope ${slope} and scl_inter ${intercept}` : "";
   const fix = scaled
     ? "Store labels as whole numbers without a scale"
-    : "Store labels as whole numbers; resample them by nearest neighbour";
+    : "Store labels as whole numbers; resample them by nearest neighbor";
   return [`it holds ${valuesText(broken)}, which are no whole numbers${by}`, fix];
 }
 

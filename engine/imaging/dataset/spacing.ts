@@ -14,7 +14,7 @@ export const isSpacing = (spacing: readonly number[]): boolean => spacing.every(
 const text = (spacing: readonly number[]): string => spacing.map((mm) => +mm.toPrecision(4)).join(" x ");
 const unitText = (units: SpatialUnit): string =>
   units === "m" || units === "um"
-    ? `, for its header counts in ${units === "m" ? "metres" : "micrometres"} (xyzt_units)`
+    ? `, for its header counts in ${units === "m" ? "meters" : "micrometers"} (xyzt_units)`
     : "";
 const FIX = "If the header is wrong, correct its unit (xyzt_units) or its pixdim, sform and qform";
 

@@ -20,7 +20,7 @@ export interface SideSplit {
  * Writes left and right for the voxels of a paired organ. Left is the patient's: in RAS, where +x points to the
  * patient's right, the part of the smaller x.
  *
- * Of the connected parts (26 neighbours) the largest is one organ. The other is the largest part that lies beside it,
+ * Of the connected parts (26 neighbors) the largest is one organ. The other is the largest part that lies beside it,
  * neither centroid within the other's extent along x, and has at least 2 % of its voxels; further fragments go to the
  * nearer side along x. Without such a second part the middle of the body decides, which is the mean x of `bodyMask`: a
  * part with at least 10 % of its voxels on either side of it (a horseshoe kidney, organs that touch) is cut there; else
@@ -45,25 +45,25 @@ export function splitSides(
   const first = largestOf(sizes);
   if (first < 0) return { rule: "none" };
 
-  const centre = new Float64Array(sizes.length);
+  const center = new Float64Array(sizes.length);
   const low = new Float64Array(sizes.length).fill(Infinity);
   const high = new Float64Array(sizes.length).fill(-Infinity);
   for (let run = 0; run < from.length; run++) {
     const [p, at, n] = [part[run], from[run], length[run]];
     const [a, b] = [patientX(at, at % X), patientX(at, (at % X) + n - 1)];
-    centre[p] += (n * (a + b)) / 2 / sizes[p];
+    center[p] += (n * (a + b)) / 2 / sizes[p];
     low[p] = Math.min(low[p], a, b);
     high[p] = Math.max(high[p], a, b);
   }
   const beyond = (x: number, p: number): boolean => x < low[p] || x > high[p];
   const besides = sizes.map((size, p) =>
-    size >= FRAGMENT * sizes[first] && beyond(centre[p], first) && beyond(centre[first], p) ? size : 0
+    size >= FRAGMENT * sizes[first] && beyond(center[p], first) && beyond(center[first], p) ? size : 0
   );
   const second = largestOf(besides);
   if (besides[second] > 0) {
-    const middle = (centre[first] + centre[second]) / 2;
+    const middle = (center[first] + center[second]) / 2;
     for (let run = 0; run < from.length; run++) {
-      out.fill(centre[part[run]] < middle ? left : right, from[run], from[run] + length[run]);
+      out.fill(center[part[run]] < middle ? left : right, from[run], from[run] + length[run]);
     }
     return { rule: "two parts" };
   }
@@ -84,11 +84,11 @@ export function splitSides(
     const note = `it is one part across the middle of the body (x = ${middle.toFixed(1)} mm) and was cut there`;
     return { rule: "cut", note };
   }
-  const side = centre[first] < middle;
+  const side = center[first] < middle;
   for (let run = 0; run < from.length; run++) out.fill(side ? left : right, from[run], from[run] + length[run]);
-  const away = Math.abs(centre[first] - middle).toFixed(1);
+  const away = Math.abs(center[first] - middle).toFixed(1);
   const note = `it is on one side alone, taken for the ${side ? "left" : "right"}: ` +
-    `its centre lies ${away} mm to the ${side ? "left" : "right"} of the middle of the body`;
+    `its center lies ${away} mm to the ${side ? "left" : "right"} of the middle of the body`;
   return { rule: "one part", note };
 }
 

@@ -66,7 +66,7 @@ export function compareLabels(
   const total = voxelCount(shape) - (ignore === undefined ? 0 : countOf(reference, ignore));
   const found = [...boxes.keys()].filter((value) => value !== ignore).sort((a, b) => a - b);
   const classes = options.classes ?? found.map((value) => ({ name: `label ${value}`, values: [value] }));
-  const millilitres = voxelCount(spacing) / 1000;
+  const milliliters = voxelCount(spacing) / 1000;
   return classes.map(({ name, values }) => {
     if (!isAnnotated(values, labelsPresent)) return notMeasured({ name, values });
     const box = joined(values.map((value) => boxes.get(value)).filter((each) => each !== undefined));
@@ -97,8 +97,8 @@ export function compareLabels(
       sensitivity: truePositive / (truePositive + falseNegative),
       precision: truePositive / (truePositive + falsePositive),
       ...measured,
-      predictedVolume: (truePositive + falsePositive) * millilitres,
-      referenceVolume: (truePositive + falseNegative) * millilitres,
+      predictedVolume: (truePositive + falsePositive) * milliliters,
+      referenceVolume: (truePositive + falseNegative) * milliliters,
     };
   });
 }

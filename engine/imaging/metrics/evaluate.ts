@@ -5,7 +5,7 @@ import { notMeasured } from "./compare.ts";
 import type { ClassComparison, ComparedClass } from "./compare.ts";
 import { baseName, isNifti, withoutEnding } from "../dataset/files.ts";
 import { keysOf, readingsOf } from "../dataset/plain.ts";
-import { summarise } from "./metrics.ts";
+import { summarize } from "./metrics.ts";
 import { imageStem } from "../nifti/read_volume.ts";
 
 export interface FilePair {
@@ -129,7 +129,7 @@ export class Comparison {
 
   /** Mean and spread of a field over the cases, by class. */
   #over(index: number, pick: (c: ClassComparison) => number) {
-    return summarise(this.cases.map((entry) => pick(entry.classes[index])));
+    return summarize(this.cases.map((entry) => pick(entry.classes[index])));
   }
 
   /** Whether no class is in any map of any case. */
@@ -157,7 +157,7 @@ export class Comparison {
       mean: perClass((index) => fields((pick) => this.#over(index, pick).mean)),
       min: perClass((index) => fields((pick) => this.#over(index, pick).min)),
       max: perClass((index) => fields((pick) => this.#over(index, pick).max)),
-      foreground_mean: fields((pick) => summarise(this.classes.map((_, index) => this.#over(index, pick).mean)).mean),
+      foreground_mean: fields((pick) => summarize(this.classes.map((_, index) => this.#over(index, pick).mean)).mean),
       undefined: perClass((index) => fields((pick) => this.#over(index, pick).undefined)),
       class_names: Object.fromEntries(this.classes.map((each) => [keyOf(each), each.name])),
       missing_predictions: this.missing,
@@ -205,7 +205,7 @@ export class Comparison {
       "in one alone",
     ];
     if (rows.length < 2) return { headings, rows };
-    const means = picks.map((_, at) => summarise(rows.map((row) => row[at + 1] as number)).mean);
+    const means = picks.map((_, at) => summarize(rows.map((row) => row[at + 1] as number)).mean);
     return { headings, rows: [...rows, ["mean", ...means, "", "", "", ""]] };
   }
 }

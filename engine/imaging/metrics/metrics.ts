@@ -156,9 +156,9 @@ export interface Summary {
 /**
  * Mean and spread of a measure over cases. Undefined (NaN) values are left out of the mean and counted.
  *
- * @example summarise([0.9, NaN, 0.8]); // { mean: 0.85, ..., defined: 2, undefined: 1 }
+ * @example summarize([0.9, NaN, 0.8]); // { mean: 0.85, ..., defined: 2, undefined: 1 }
  */
-export function summarise(values: readonly number[]): Summary {
+export function summarize(values: readonly number[]): Summary {
   const defined = values.filter((v) => !Number.isNaN(v));
   const n = defined.length;
   const mean = n === 0 ? NaN : defined.reduce((a, b) => a + b, 0) / n;

@@ -13,7 +13,7 @@ const padded = (list: readonly number[]): [number, number, number] => {
 };
 
 /**
- * The surfaces of both masks: what a mask loses when it is eroded by its direct neighbours (6 in 3-D, 4 in 2-D). What
+ * The surfaces of both masks: what a mask loses when it is eroded by its direct neighbors (6 in 3-D, 4 in 2-D). What
  * lies beyond the grid counts as outside.
  */
 export function surfaces({ bits, shape }: MaskPair): MaskPair {
@@ -79,7 +79,7 @@ export function directedDistances(
   const envelope = new Envelope(Math.max(d, h));
   for (let x0 = 0; x0 < w; x0 += SLAB) {
     const width = Math.min(SLAB, w - x0);
-    // The order of the loops keeps neighbouring x, which share cache lines, together.
+    // The order of the loops keeps neighboring x, which share cache lines, together.
     for (let z = 0; z < d; z++) {
       for (let x = 0; x < width; x++) {
         if (!askedX[x0 + x]) continue;

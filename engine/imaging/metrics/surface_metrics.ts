@@ -1,6 +1,6 @@
 /**
  * Measures of how far apart the surfaces of two segmentations are. A surface is a mask minus its erosion by direct
- * neighbours, with the border of the grid as outside; each voxel of one surface has a distance to the nearest voxel of
+ * neighbors, with the border of the grid as outside; each voxel of one surface has a distance to the nearest voxel of
  * the other. Where a mask is empty they are NaN.
  */
 import { check, show } from "../../core/errors.ts";
@@ -12,7 +12,7 @@ type Labels = ArrayLike<number>;
 export interface SurfaceOptions {
   /** Sizes of the axes, one to three, the last running fastest: [z, y, x] of a tensor. */
   readonly shape: readonly number[];
-  /** Distance between voxel centres along each axis of `shape`, in mm; 1 unless given. */
+  /** Distance between voxel centers along each axis of `shape`, in mm; 1 unless given. */
   readonly spacing?: readonly number[];
   /** The label to compare; any voxel other than 0 unless given. */
   readonly label?: number;

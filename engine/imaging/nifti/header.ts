@@ -46,8 +46,8 @@ const REFUSED_DATATYPES: Readonly<Record<number, string>> = {
 };
 
 const UNITS: readonly SpatialUnit[] = ["unknown", "m", "mm", "um"];
-/** Millimetres in a unit. A file that states none is taken to be in mm, as every tool does. */
-export const MILLIMETRES: Readonly<Record<SpatialUnit, number>> = { unknown: 1, m: 1000, mm: 1, um: 1e-3 };
+/** Millimeters in a unit. A file that states none is taken to be in mm, as every tool does. */
+export const MILLIMETERS: Readonly<Record<SpatialUnit, number>> = { unknown: 1, m: 1000, mm: 1, um: 1e-3 };
 
 export interface NiftiHeader {
   readonly source: NiftiSource;
@@ -160,7 +160,7 @@ function readOffset(stored: number, smallest: number, file: string): number {
 
 // nifti-reader-js prefers whichever code is larger and knows no quaternion in NIfTI-2. nibabel, ITK and the standard's
 // authors take the sform where there is one, then the qform; then, as nibabel does, ANALYZE's way: x to the left,
-// origin at the centre.
+// origin at the center.
 function readAffine(
   header: NIFTI1 | NIFTI2,
   head: ArrayBuffer,
@@ -187,8 +187,8 @@ function readAffine(
       qfac: header.pixDims[0],
     });
   } else {
-    const centre = [0, 1, 2].map((axis) => (((dims[axis] ?? 1) - 1) / 2) * steps[axis]);
-    affine = [-steps[0], 0, 0, centre[0], 0, steps[1], 0, -centre[1], 0, 0, steps[2], -centre[2], 0, 0, 0, 1];
+    const center = [0, 1, 2].map((axis) => (((dims[axis] ?? 1) - 1) / 2) * steps[axis]);
+    affine = [-steps[0], 0, 0, center[0], 0, steps[1], 0, -center[1], 0, 0, steps[2], -center[2], 0, 0, 0, 1];
   }
   if (!affine.every(Number.isFinite)) {
     throw new NiftiError(file, `an affine of ${affine.join(", ")}`, "finite numbers in its sform or qform");

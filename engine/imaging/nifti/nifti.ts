@@ -2,7 +2,7 @@
 import { columnNorms } from "../volume/affine.ts";
 import { gunzip, isGzip, LARGEST_RATIO } from "./gzip.ts";
 import type { GunzipOptions } from "./gzip.ts";
-import { DATATYPES, HEADER_BYTES, MILLIMETRES, NiftiError, readExtensions, readHeader } from "./header.ts";
+import { DATATYPES, HEADER_BYTES, MILLIMETERS, NiftiError, readExtensions, readHeader } from "./header.ts";
 import type { NiftiHeader } from "./header.ts";
 import { gib, LARGEST_ARRAY, memoryProblem } from "../volume/memory.ts";
 import { voxelCount } from "../volume/volume.ts";
@@ -17,19 +17,19 @@ type Bytes = Uint8Array<ArrayBuffer>;
 const LARGEST_HEADER_FILE = 2 ** 20;
 
 /**
- * Reads a NIfTI file. Gzip is recognised by content, not by name.
+ * Reads a NIfTI file. Gzip is recognized by content, not by name.
  *
  * Values are as stored where the header gives no scale (slope 0 or NaN, or slope 1 with intercept 0), else scaled:
  * to Float32 from 8 and 16 bit integers and float32, to Float64 from wider types, whose values float32 would change.
  * Stored int64 and uint64 become Float64 when every value is exact in it. Axes beyond the third become channels; a 2-D
- * image gets Z = 1. The affine is the sform, else the qform, else nibabel's centred fallback, in mm whatever the unit.
+ * image gets Z = 1. The affine is the sform, else the qform, else nibabel's centered fallback, in mm whatever the unit.
  *
  * Nothing is believed that the bytes do not bear out: no memory is taken for voxels that are not there.
  *
  * @param bytes the whole file; of a pair, the .hdr file
  * @param name for messages and `volume.name`, such as its path
  * @param options data: the .img file of a pair; `readVolume(path)` finds it by itself
- * @throws NiftiError when it is truncated, damaged, no NIfTI file, or holds colours, complex numbers or bits
+ * @throws NiftiError when it is truncated, damaged, no NIfTI file, or holds colors, complex numbers or bits
  * @example const volume = readNifti(await platform.readFile("scan.nii.gz"), "scan.nii.gz");
  */
 export function readNifti(
@@ -63,7 +63,7 @@ export function readNifti(
   const raw = own ? content.subarray(offset, end) : content.slice(offset, end);
   if (!littleEndian && width > 1) swapBytes(raw, width);
   const values = asNumbers(raw, type, voxelCount(dims), name);
-  const scale = MILLIMETRES[units];
+  const scale = MILLIMETERS[units];
   const affine = scale === 1 ? [...source.affine] : source.affine.map((v, i) => (i < 12 ? v * scale : v));
   if (!affine.every((v) => Number.isFinite(Math.fround(v)))) {
     throw new NiftiError(

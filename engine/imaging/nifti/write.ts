@@ -2,7 +2,7 @@
 import { applyAffine, quaternionFromAffine } from "../volume/affine.ts";
 import type { Affine } from "../volume/affine.ts";
 import { gzip } from "./gzip.ts";
-import { MILLIMETRES, NiftiError } from "./header.ts";
+import { MILLIMETERS, NiftiError } from "./header.ts";
 import { voxelCount } from "../volume/volume.ts";
 import type { NiftiExtension, NiftiSource, Volume, VoxelData } from "../volume/volume.ts";
 
@@ -168,7 +168,7 @@ type Placement = Pick<NiftiSource, "pixdim" | "qformCode" | "sformCode" | "quate
 /** The header's fields of place: those of the source while the affine is still the source's, else new ones. */
 function placement(volume: Volume): Placement {
   const { source, units } = volume;
-  const scale = 1 / MILLIMETRES[units];
+  const scale = 1 / MILLIMETERS[units];
   const affine = scale === 1 ? volume.affine : volume.affine.map((v, i) => (i < 12 ? v * scale : v));
   if (source && unmoved(affine, source.affine)) {
     return { ...source, rows: source.sformCode > 0 ? source.affine.slice(0, 12) : new Array(12).fill(0) };

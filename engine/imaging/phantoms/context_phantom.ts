@@ -46,7 +46,7 @@ const BLOB_RADII: readonly [number, number] = [0.1, 0.15];
 /** Host tissue that is left around a blob, so that its edge looks the same wherever it lies. */
 const CUFF = 0.06;
 const BEND = 0.15;
-const BODY_CENTRE: Point = [0, 0, 0];
+const BODY_CENTER: Point = [0, 0, 0];
 const BODY_RADII: Point = [0.93, 0.91, 0.92];
 // The organ ends before x = 0.05, where its twin begins: they never overlap. The twin is nearly as large, so that for
 // some voxels around a blob both look alike: the side of the body and the size of the whole tell them apart.
@@ -66,11 +66,11 @@ interface Scene {
 }
 
 /** A point evenly drawn from an ellipsoid. */
-function pointWithin(prng: Prng, { centre, radii }: Ellipsoid): Point {
+function pointWithin(prng: Prng, { center, radii }: Ellipsoid): Point {
   for (;;) {
     const [u, v, w] = [prng.uniform(-1, 1), prng.uniform(-1, 1), prng.uniform(-1, 1)];
     if (u * u + v * v + w * w <= 1) {
-      return [centre[0] + u * radii[0], centre[1] + v * radii[1], centre[2] + w * radii[2]];
+      return [center[0] + u * radii[0], center[1] + v * radii[1], center[2] + w * radii[2]];
     }
   }
 }
@@ -90,9 +90,9 @@ const DIRECTIONS = Array.from({ length: 27 }, (_, n) => [
   .map((d) => d.map((v) => v / Math.sqrt(d[0] * d[0] + d[1] * d[1] + d[2] * d[2])));
 
 /** Whether the second ellipsoid lies in the first, by points of its surface: between them the cuff has slack enough. */
-const holds = (host: Ellipsoid, { centre, radii }: Ellipsoid) =>
+const holds = (host: Ellipsoid, { center, radii }: Ellipsoid) =>
   DIRECTIONS.every(
-    (d) => depth(host, centre[0] + d[0] * radii[0], centre[1] + d[1] * radii[1], centre[2] + d[2] * radii[2]) > 0,
+    (d) => depth(host, center[0] + d[0] * radii[0], center[1] + d[1] * radii[1], center[2] + d[2] * radii[2]) > 0,
   );
 
 /** Whether two ellipsoids are surely apart: the second is taken as a ball in units of the first. */
@@ -100,7 +100,7 @@ function apart(a: Ellipsoid, b: Ellipsoid): boolean {
   let square = 0;
   let reach = 0;
   for (const axis of [0, 1, 2]) {
-    const step = (b.centre[axis] - a.centre[axis]) / a.radii[axis];
+    const step = (b.center[axis] - a.center[axis]) / a.radii[axis];
     square += step * step;
     reach = Math.max(reach, b.radii[axis] / a.radii[axis]);
   }
@@ -114,7 +114,7 @@ function placeWithin<T extends Ellipsoid>(
   where: { host: Ellipsoid; cuff: number; taken: readonly Ellipsoid[] },
 ): T | undefined {
   for (let attempt = 0; attempt < 1000; attempt++) {
-    const placed = { ...drawn, centre: pointWithin(prng, where.host) };
+    const placed = { ...drawn, center: pointWithin(prng, where.host) };
     const wide = widened(placed, where.cuff);
     if (holds(where.host, wide) && where.taken.every((other) => apart(other, wide) || apart(wide, other))) {
       return placed;
@@ -131,13 +131,13 @@ function makeScene(prng: Prng): Scene {
   ];
   const sizes = (...ranges: readonly (readonly [number, number])[]) =>
     ranges.map((range) => prng.uniform(...range)) as unknown as Point;
-  const host = (centre: Point, radii: Point): Tissue => ({ centre, radii, value: prng.uniform(...HOST) });
+  const host = (center: Point, radii: Point): Tissue => ({ center, radii, value: prng.uniform(...HOST) });
   // Lesions and distractors alike: size and value come before the place, which is the host's middle if no other fits.
   const blobs = (tissue: Tissue, count: number): Tissue[] => {
     const placed: Tissue[] = [];
     for (let n = 0; n < count; n++) {
       const radii = sizes(BLOB_RADII, BLOB_RADII, BLOB_RADII);
-      const drawn = { centre: tissue.centre, radii, value: prng.uniform(...BLOB) };
+      const drawn = { center: tissue.center, radii, value: prng.uniform(...BLOB) };
       const found = placeWithin(prng, drawn, { host: tissue, cuff: CUFF, taken: placed });
       if (found || n === 0) placed.push(found ?? drawn);
     }
@@ -150,9 +150,9 @@ function makeScene(prng: Prng): Scene {
   const lesions = blobs(organ, 1 + prng.integer(3));
   const distractors = blobs(twin, 1 + prng.integer(3));
   // Nodes, small organs, lie anywhere in the body, clear of all others; some are empty.
-  const body = { centre: BODY_CENTRE, radii: BODY_RADII };
+  const body = { center: BODY_CENTER, radii: BODY_RADII };
   for (let left = 1 + prng.integer(3); left > 0; left--) {
-    const drawn = host(BODY_CENTRE, sizes([0.23, 0.27], [0.23, 0.27], [0.23, 0.27]));
+    const drawn = host(BODY_CENTER, sizes([0.23, 0.27], [0.23, 0.27], [0.23, 0.27]));
     const node = placeWithin(prng, drawn, { host: body, cuff: 0, taken: [organ, ...others] });
     if (!node) continue;
     others.push(node);
@@ -186,10 +186,10 @@ export function contextPhantomCase(options: PhantomOptions): ContextPhantomCase 
   const half: Point = [shape[0] / 2, shape[1] / 2, shape[2] / 2];
   const inVoxels = <T extends Ellipsoid>(e: T): T => ({
     ...e,
-    centre: e.centre.map((v, axis) => v * half[axis]),
+    center: e.center.map((v, axis) => v * half[axis]),
     radii: e.radii.map((v, axis) => v * half[axis]),
   });
-  const body = inVoxels({ centre: BODY_CENTRE, radii: BODY_RADII, value: BODY } as Tissue);
+  const body = inVoxels({ center: BODY_CENTER, radii: BODY_RADII, value: BODY } as Tissue);
   const organ = inVoxels(scene.organ);
   const lesions = scene.lesions.map(inVoxels);
   const distractors = scene.distractors.map(inVoxels);

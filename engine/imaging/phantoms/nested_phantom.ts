@@ -1,8 +1,8 @@
 /**
- * A made-up tumour of three nested parts in four channels of a head scan with thick slices: the enhancing tumour lies in
- * the tumour core, which lies in the whole tumour (ET, TC, WT), as in BraTS. No channel shows all parts, contrasts are
+ * A made-up tumor of three nested parts in four channels of a head scan with thick slices: the enhancing tumor lies in
+ * the tumor core, which lies in the whole tumor (ET, TC, WT), as in BraTS. No channel shows all parts, contrasts are
  * little more than the noise, and the cross-sections shift and grow from slice to slice, so that what differs between
- * neighbouring slices says much (ConResNet, Zhang et al. 2021). Vessels and spots are as bright as parts of the tumour.
+ * neighboring slices says much (ConResNet, Zhang et al. 2021). Vessels and spots are as bright as parts of the tumor.
  */
 import { VoxgradError } from "../../core/errors.ts";
 import { platform } from "#platform";
@@ -25,7 +25,7 @@ export const NESTED_PHANTOM_REGIONS = [
 ] as const;
 
 export interface NestedPhantomOptions extends PhantomOptions {
-  /** By how much the tumour differs from the tissue around it: 1 unless given, 0 is not at all. */
+  /** By how much the tumor differs from the tissue around it: 1 unless given, 0 is not at all. */
   readonly contrast?: number;
 }
 
@@ -44,7 +44,7 @@ const PARTS: readonly Intensities[] = [
   [-0.04, 0.12, 0.06, 0.06],
 ];
 const VALUES = [0, 2, 1, 3];
-/** As bright as enhancing tumour in T1ce, and as oedema in T2 and FLAIR. */
+/** As bright as enhancing tumor in T1ce, and as oedema in T2 and FLAIR. */
 const VESSEL: Intensities = [0, 0.12, -0.02, 0];
 const SPOT: Intensities = [0, 0, 0.08, 0.1];
 const TEXTURE = 0.08;
@@ -68,7 +68,7 @@ const MOST_GROWTH = 1.4;
 /** Steps within a slice: its intensity is the mean over two of them, its label is that of the middle. */
 const FINE = 4;
 
-/** A part of the tumour: its centre and radii in voxels, at each fine step along z. */
+/** A part of the tumor: its center and radii in voxels, at each fine step along z. */
 interface Stack {
   readonly x: Float64Array;
   readonly y: Float64Array;
@@ -87,7 +87,7 @@ interface Round {
 }
 
 /** The three parts, the outermost first. */
-function tumour(prng: Prng, shape: Triple): Stack[] {
+function tumor(prng: Prng, shape: Triple): Stack[] {
   const [X, Y, Z] = shape;
   const half = Math.min(X, Y) / 2;
   const steps = FINE * Z;
@@ -139,7 +139,7 @@ function partAt(parts: readonly Stack[], x: number, y: number, step: number): nu
 /**
  * One patient of the nested phantom. The same options give the same voxels on every host.
  *
- * @param options seed; shape [X, Y, Z], 48 x 48 x 16 unless given, with which the tumour scales; spacing in mm,
+ * @param options seed; shape [X, Y, Z], 48 x 48 x 16 unless given, with which the tumor scales; spacing in mm,
  *   1 x 1 x 3 unless given; contrast
  * @returns image, int16 with the channels T1, T1ce, T2, FLAIR in steps of 1/1000; label, uint8 (NESTED_PHANTOM_LABELS)
  * @throws VoxgradError when a side is below 24 (z: 8) voxels, where the innermost part would vanish
@@ -153,7 +153,7 @@ export function nestedPhantomCase(options: NestedPhantomOptions): { image: Volum
     );
   }
   const prng = new Prng(seed).fork("nested phantom");
-  const parts = tumour(prng.fork("tumour"), shape);
+  const parts = tumor(prng.fork("tumor"), shape);
   const bend = [0, 1].map((axis) => smoothField(prng.fork(10 + axis), shape, 5));
   const rounds = distractors(prng.fork("distractors"), shape);
   const textures = CHANNELS.map((_, c) => smoothField(prng.fork(20 + c), shape, 6));
@@ -191,7 +191,7 @@ export function nestedPhantomCase(options: NestedPhantomOptions): { image: Volum
             v + (n & 2 ? 0.25 : -0.25),
             FINE * k + (n & 4 ? 3 : 1),
           );
-          // Tumour covers what else is there.
+          // Tumor covers what else is there.
           for (let c = 0; c < sums.length; c++) sums[c] += part === 0 ? values[c] : TISSUE[c] + shown[part - 1][c];
         }
         for (let c = 0; c < sums.length; c++) {
@@ -238,7 +238,7 @@ export async function writeNestedPhantomDataset(
   }
   await writeDescription(folder, {
     name: "NestedPhantom",
-    description: "Synthetic tumours of three nested parts in four channels, by voxgrad; no patient data",
+    description: "Synthetic tumors of three nested parts in four channels, by voxgrad; no patient data",
     labels: NESTED_PHANTOM_LABELS,
     channels: CHANNELS,
     ...(regions && { regions: NESTED_PHANTOM_REGIONS }),

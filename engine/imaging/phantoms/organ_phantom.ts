@@ -1,5 +1,5 @@
 /**
- * A made-up abdomen with five organs, of which not every case need show all: for partly labelled datasets. Organs have
+ * A made-up abdomen with five organs, of which not every case need show all: for partly labeled datasets. Organs have
  * much the same intensity, and so do the structures around them, so that place, size and shape count; each dataset can
  * have a scanner of its own. Shapes are ellipsoids, or those of real label maps, bent anew for each patient.
  */
@@ -25,8 +25,8 @@ export const ORGAN_PHANTOM_LABELS = [
   "right kidney",
 ] as const;
 
-/** The label of tumours of the liver, where there are such; it has the value after the organs'. */
-export const ORGAN_PHANTOM_TUMOUR = "liver tumour";
+/** The label of tumors of the liver, where there are such; it has the value after the organs'. */
+export const ORGAN_PHANTOM_TUMOR = "liver tumor";
 
 /** Where organs lie; `organShapes` makes them of a label map. */
 export interface OrganShapes {
@@ -51,8 +51,8 @@ export interface OrganPhantomOptions extends PhantomOptions {
   readonly scanner?: number;
   /** Label maps to take the organs' shapes from, one at random for each patient; ellipsoids unless given. */
   readonly shapes?: readonly OrganShapes[];
-  /** Whether each liver has one to three tumours, darker than it; not unless given. */
-  readonly tumours?: boolean;
+  /** Whether each liver has one to three tumors, darker than it; not unless given. */
+  readonly tumors?: boolean;
   /** Whether organs differ in intensity and texture, as for few-shot segmentation; not unless given. */
   readonly distinct?: boolean;
   /** Range that each patient's gamma is drawn from, within 0 to 2; the scanner's gamma for all unless given. */
@@ -80,10 +80,10 @@ const OTHERS = [0.82, 0.6, 0.5, 0.46, 0.56, 0.4];
 const DISTINCT_VALUES = [0, 0.55, 0.7, 0.42, 0.82, 0.82, 0.28];
 const DISTINCT_OTHERS = [0.97, 0.9, 0.36, 0.48, 0.62, 0.2];
 const FINE = [0, 0.02, 0.12, 0.16, 0.05, 0.05, 0.03, 0, 0, 0.14, 0.2, 0.1, 0.1];
-const TUMOUR = BODY + OTHERS.length + 1;
-const TUMOUR_VALUE = 0.4;
+const TUMOR = BODY + OTHERS.length + 1;
+const TUMOR_VALUE = 0.4;
 /** Of half a scan. */
-const TUMOUR_RADIUS: readonly [number, number] = [0.11, 0.2];
+const TUMOR_RADIUS: readonly [number, number] = [0.11, 0.2];
 const JITTER = 0.04;
 const TEXTURE = 0.12;
 
@@ -94,15 +94,15 @@ const BEND = 0.22;
 
 /** The built-in organs 1 to 5, then spine, aorta, stomach, bowel. */
 const PLACES: readonly (Ellipsoid & { readonly tissue: number })[] = [
-  { tissue: 1, centre: [-0.45, -0.12, 0.3], radii: [0.38, 0.44, 0.44] },
-  { tissue: 2, centre: [0.6, 0.26, 0.36], radii: [0.17, 0.26, 0.28] },
-  { tissue: 3, centre: [0.12, -0.08, -0.06], radii: [0.34, 0.14, 0.13] },
-  { tissue: 4, centre: [0.42, 0.42, -0.3], radii: [0.17, 0.19, 0.32] },
-  { tissue: 5, centre: [-0.42, 0.42, -0.4], radii: [0.17, 0.19, 0.32] },
-  { tissue: 7, centre: [0, 0.58, 0], radii: [0.15, 0.17, 9] },
-  { tissue: 8, centre: [0.08, 0.26, 0], radii: [0.08, 0.08, 9] },
-  { tissue: 9, centre: [0.34, -0.34, 0.42], radii: [0.28, 0.3, 0.3] },
-  { tissue: 10, centre: [0.1, -0.42, -0.56], radii: [0.5, 0.26, 0.26] },
+  { tissue: 1, center: [-0.45, -0.12, 0.3], radii: [0.38, 0.44, 0.44] },
+  { tissue: 2, center: [0.6, 0.26, 0.36], radii: [0.17, 0.26, 0.28] },
+  { tissue: 3, center: [0.12, -0.08, -0.06], radii: [0.34, 0.14, 0.13] },
+  { tissue: 4, center: [0.42, 0.42, -0.3], radii: [0.17, 0.19, 0.32] },
+  { tissue: 5, center: [-0.42, 0.42, -0.4], radii: [0.17, 0.19, 0.32] },
+  { tissue: 7, center: [0, 0.58, 0], radii: [0.15, 0.17, 9] },
+  { tissue: 8, center: [0.08, 0.26, 0], radii: [0.08, 0.08, 9] },
+  { tissue: 9, center: [0.34, -0.34, 0.42], radii: [0.28, 0.3, 0.3] },
+  { tissue: 10, center: [0.1, -0.42, -0.56], radii: [0.5, 0.26, 0.26] },
 ];
 
 /** Whether a point lies in the body: a box with rounded edges, open above and below. */
@@ -110,9 +110,9 @@ const inBody = (x: number, y: number): boolean => x * x * x * x + y * y * y * y 
 
 /** The built-in organs of one patient, each a little elsewhere and of another size. */
 function ellipsoids(prng: Prng): OrganShapes {
-  const placed = PLACES.map(({ tissue, centre, radii }) => ({
+  const placed = PLACES.map(({ tissue, center, radii }) => ({
     tissue,
-    centre: centre.map((v) => v + prng.uniform(-0.05, 0.05)) as unknown as Point,
+    center: center.map((v) => v + prng.uniform(-0.05, 0.05)) as unknown as Point,
     radii: radii.map((v) => v * prng.uniform(0.85, 1.15)) as unknown as Point,
   }));
   return {
@@ -121,19 +121,19 @@ function ellipsoids(prng: Prng): OrganShapes {
 }
 
 /** The same organs with one to three balls in the liver. */
-function withTumours(organs: OrganShapes, prng: Prng): OrganShapes {
+function withTumors(organs: OrganShapes, prng: Prng): OrganShapes {
   const balls: Ellipsoid[] = [];
   const wanted = 1 + prng.integer(3);
   while (balls.length < wanted) {
-    const centre = [0, 1, 2].map(() => prng.uniform(-1, 1)) as unknown as Point;
-    if (organs.tissueAt(...centre) !== 1) continue;
-    const radius = prng.uniform(...TUMOUR_RADIUS);
-    balls.push({ centre, radii: [radius, radius, radius] });
+    const center = [0, 1, 2].map(() => prng.uniform(-1, 1)) as unknown as Point;
+    if (organs.tissueAt(...center) !== 1) continue;
+    const radius = prng.uniform(...TUMOR_RADIUS);
+    balls.push({ center, radii: [radius, radius, radius] });
   }
   return {
     tissueAt(x, y, z) {
       const tissue = organs.tissueAt(x, y, z);
-      return tissue === 1 && balls.some((ball) => depth(ball, x, y, z) > 0) ? TUMOUR : tissue;
+      return tissue === 1 && balls.some((ball) => depth(ball, x, y, z) > 0) ? TUMOR : tissue;
     },
   };
 }
@@ -200,7 +200,7 @@ export function organShapes(labels: Volume, values: readonly number[] = [6, 1, 1
  * patient otherwise imaged.
  *
  * @param options seed; shape [X, Y, Z], 32 cubed unless given, over which the abdomen is stretched; spacing in mm, 9 unless
- *   given; scanner; shapes; tumours; distinct; gammas
+ *   given; scanner; shapes; tumors; distinct; gammas
  * @returns int16 image and uint8 labels on one grid
  * @throws VoxgradError when a side is below 16 voxels, or gammas are not within 0 to 2
  * @example const { image, label } = organPhantomCase({ seed: 1, scanner: 2 });
@@ -212,7 +212,7 @@ export function organPhantomCase(options: OrganPhantomOptions): { image: Volume;
     spacing = SPACING,
     scanner = 0,
     shapes = [],
-    tumours = false,
+    tumors = false,
     distinct = false,
     gammas,
   } = options;
@@ -227,12 +227,12 @@ export function organPhantomCase(options: OrganPhantomOptions): { image: Volume;
   const gamma = gammas ? prng.fork("gamma").uniform(...gammas) : common.gamma;
   const pick = prng.fork("shapes");
   const healthy = shapes.length > 0 ? shapes[pick.integer(shapes.length)] : ellipsoids(pick);
-  const organs = tumours ? withTumours(healthy, prng.fork("tumours")) : healthy;
+  const organs = tumors ? withTumors(healthy, prng.fork("tumors")) : healthy;
   const own = prng.fork("patient");
   const shift = [0, 1, 2].map(() => own.uniform(-SHIFT, SHIFT));
   const size = [0, 1, 2].map(() => own.uniform(...SIZE));
   const values = distinct ? [...DISTINCT_VALUES, ...DISTINCT_OTHERS] : [...VALUES, ...OTHERS];
-  const bright = [...values, ...(tumours ? [TUMOUR_VALUE] : [])].map((
+  const bright = [...values, ...(tumors ? [TUMOR_VALUE] : [])].map((
     value,
     tissue,
   ) => (tissue === 0 ? 0 : value + own.uniform(-JITTER, JITTER)));
@@ -270,7 +270,7 @@ export function organPhantomCase(options: OrganPhantomOptions): { image: Volume;
         const bounded = Math.min(1, Math.max(0, value));
         const curved = bounded + (gamma - 1) * bounded * (bounded - 1);
         image[at] = Math.round(1000 * (gain * curved + noise * grain.normal()));
-        label[at] = middle <= ORGANS ? middle : middle === TUMOUR ? ORGANS + 1 : 0;
+        label[at] = middle <= ORGANS ? middle : middle === TUMOR ? ORGANS + 1 : 0;
       }
     }
   }
@@ -281,7 +281,7 @@ export function organPhantomCase(options: OrganPhantomOptions): { image: Volume;
 }
 
 /** What a set of the literature annotates; both kidneys go together. */
-const TOGETHER: readonly (readonly string[])[] = [["liver", ORGAN_PHANTOM_TUMOUR], ["spleen"], ["pancreas"], [
+const TOGETHER: readonly (readonly string[])[] = [["liver", ORGAN_PHANTOM_TUMOR], ["spleen"], ["pancreas"], [
   "left kidney",
   "right kidney",
 ]];
@@ -291,8 +291,8 @@ const TOGETHER: readonly (readonly string[])[] = [["liver", ORGAN_PHANTOM_TUMOUR
  *
  * @param folder made if need be; files of the same names are replaced
  * @param options cases: how many patients; seed: of the first, from which the others follow; organs: names of the organs
- *   that are annotated, which get the values from 1 on in this order, all unless given ("liver tumour" is one where there
- *   are tumours; without it they are liver); partial: one case in four has all
+ *   that are annotated, which get the values from 1 on in this order, all unless given ("liver tumor" is one where there
+ *   are tumors; without it they are liver); partial: one case in four has all
  *   organs annotated, the others one or both kidneys, as labels_present says; others as organPhantomCase takes them
  * @throws VoxgradError when there is no case to write, VoxgradError for unknown organs
  * @example await writeOrganPhantomDataset("runs/livers", { cases: 8, seed: 1, scanner: 1, organs: ["liver"] });
@@ -301,7 +301,7 @@ export async function writeOrganPhantomDataset(
   folder: string,
   options: OrganPhantomOptions & { cases: number; organs?: readonly string[]; partial?: boolean },
 ): Promise<void> {
-  const known = [...ORGAN_PHANTOM_LABELS, ...(options.tumours ? [ORGAN_PHANTOM_TUMOUR] : [])];
+  const known = [...ORGAN_PHANTOM_LABELS, ...(options.tumors ? [ORGAN_PHANTOM_TUMOR] : [])];
   const { cases, seed, organs = known.slice(1), partial = false, ...own } = options;
   if (!(Number.isInteger(cases) && cases >= 1)) {
     throw new VoxgradError(`writeOrganPhantomDataset: ${cases} cases; wanted 1 or more`);
@@ -320,7 +320,7 @@ export async function writeOrganPhantomDataset(
       ? TOGETHER[(index - 1 - Math.floor(index / 4)) % TOGETHER.length].filter((name) => organs.includes(name))
       : undefined;
     const data = made.label.data.map((value) => {
-      const named = known[value] === ORGAN_PHANTOM_TUMOUR && !organs.includes(ORGAN_PHANTOM_TUMOUR)
+      const named = known[value] === ORGAN_PHANTOM_TUMOR && !organs.includes(ORGAN_PHANTOM_TUMOR)
         ? "liver"
         : known[value];
       return present?.includes(named) ?? true ? organs.indexOf(named) + 1 : 0;

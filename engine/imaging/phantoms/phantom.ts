@@ -1,6 +1,6 @@
 /**
  * A made-up organ dataset for trying things out without patients: a body with a large organ, a smaller one beside it
- * and a tumour with a bright rim, smoothly deformed, under a bias field and noise. The body's wall and small blobs as
+ * and a tumor with a bright rim, smoothly deformed, under a bias field and noise. The body's wall and small blobs as
  * bright as the organs, tubes as bright as the rim, and a dark core make thresholds fail: size, shape and surroundings
  * count.
  */
@@ -15,7 +15,7 @@ import { makeVolume } from "../volume/volume.ts";
 import type { Triple, Volume } from "../volume/volume.ts";
 
 /** Names of the phantom's labels by value. */
-export const PHANTOM_LABELS = ["background", "organ", "gland", "tumour"] as const;
+export const PHANTOM_LABELS = ["background", "organ", "gland", "tumor"] as const;
 
 export interface PhantomOptions {
   readonly seed: number;
@@ -43,11 +43,11 @@ interface Scene {
   readonly wall: number;
   readonly organ: Ellipsoid;
   readonly gland: Ellipsoid;
-  readonly tumour: Ellipsoid;
+  readonly tumor: Ellipsoid;
   readonly rim: number;
   readonly blobs: readonly (Ellipsoid & { readonly value: number })[];
   /** Bright tubes: a point, a direction of length 1, a radius. */
-  readonly tubes: readonly { readonly centre: Point; readonly direction: Point; readonly radius: number }[];
+  readonly tubes: readonly { readonly center: Point; readonly direction: Point; readonly radius: number }[];
 }
 
 function makeScene(prng: Prng, half: Point): Scene {
@@ -59,16 +59,16 @@ function makeScene(prng: Prng, half: Point): Scene {
     return [x * scale, y * scale, z * scale];
   };
   const organ = {
-    centre: [-0.33 * half[0] * side + near(0.05), near(0.12), near(0.12)] as Point,
+    center: [-0.33 * half[0] * side + near(0.05), near(0.12), near(0.12)] as Point,
     radii: round(0.52, 0.62, 0.64),
   };
   const gland = {
-    centre: [0.5 * half[0] * side + near(0.05), 0.1 * half[1] + near(0.15), near(0.2)] as Point,
+    center: [0.5 * half[0] * side + near(0.05), 0.1 * half[1] + near(0.15), near(0.2)] as Point,
     radii: round(0.32, 0.4, 0.5),
   };
   const towards = unit(prng);
-  const tumour = {
-    centre: organ.centre.map((c, axis) => c + 0.5 * towards[axis] * organ.radii[axis]) as unknown as Point,
+  const tumor = {
+    center: organ.center.map((c, axis) => c + 0.5 * towards[axis] * organ.radii[axis]) as unknown as Point,
     radii: round(0.37, 0.37, 0.39),
   };
   const anywhere = (): Point => {
@@ -78,25 +78,25 @@ function makeScene(prng: Prng, half: Point): Scene {
   };
   const blobs = [ORGAN, GLAND, RIM, ORGAN, GLAND, ORGAN].map((value) => {
     const radius = prng.uniform(0.1, 0.15) * size;
-    return { centre: anywhere(), radii: [radius, radius, radius] as Point, value };
+    return { center: anywhere(), radii: [radius, radius, radius] as Point, value };
   });
   const tubes = [0, 1, 2].map(() => ({
-    centre: anywhere(),
+    center: anywhere(),
     direction: unit(prng),
     radius: prng.uniform(0.06, 0.1) * size,
   }));
-  const body = { centre: [0, 0, 0] as Point, radii: [0.96 * half[0], 0.96 * half[1], 1.25 * half[2]] as Point };
-  return { body, wall: 0.11 * size, organ, gland, tumour, rim: 0.18 * size, blobs, tubes };
+  const body = { center: [0, 0, 0] as Point, radii: [0.96 * half[0], 0.96 * half[1], 1.25 * half[2]] as Point };
+  return { body, wall: 0.11 * size, organ, gland, tumor, rim: 0.18 * size, blobs, tubes };
 }
 
-/** Value and label at a point (mm from the centre); `tissue` is the body's texture there. */
+/** Value and label at a point (mm from the center); `tissue` is the body's texture there. */
 function paint(scene: Scene, x: number, y: number, z: number, tissue: number): [number, number] {
-  // Edges are blurred over a millimetre, as partial volumes are.
+  // Edges are blurred over a millimeter, as partial volumes are.
   const blend = (value: number, over: number, inside: number) => value + (over - value) * smoothstep(inside + 0.5);
   const body = depth(scene.body, x, y, z);
   let value = blend(blend(0, ORGAN + tissue, body), BODY + tissue, body - scene.wall);
   for (const tube of scene.tubes) {
-    const [dx, dy, dz] = [x - tube.centre[0], y - tube.centre[1], z - tube.centre[2]];
+    const [dx, dy, dz] = [x - tube.center[0], y - tube.center[1], z - tube.center[2]];
     const along = dx * tube.direction[0] + dy * tube.direction[1] + dz * tube.direction[2];
     const away = Math.sqrt(Math.max(0, dx * dx + dy * dy + dz * dz - along * along));
     if (value > 0.1) value = blend(value, RIM, tube.radius - away);
@@ -104,19 +104,19 @@ function paint(scene: Scene, x: number, y: number, z: number, tissue: number): [
   for (const blob of scene.blobs) value = blend(value, blob.value + tissue, depth(blob, x, y, z));
   const organ = depth(scene.organ, x, y, z);
   const gland = depth(scene.gland, x, y, z);
-  const tumour = depth(scene.tumour, x, y, z);
+  const tumor = depth(scene.tumor, x, y, z);
   value = blend(value, ORGAN + tissue, organ);
   value = blend(value, GLAND + tissue, gland);
-  value = blend(value, RIM, tumour);
-  value = blend(value, CORE + tissue, tumour - scene.rim);
-  return [value, tumour > 0 ? 3 : gland > 0 ? 2 : organ > 0 ? 1 : 0];
+  value = blend(value, RIM, tumor);
+  value = blend(value, CORE + tissue, tumor - scene.rim);
+  return [value, tumor > 0 ? 3 : gland > 0 ? 2 : organ > 0 ? 1 : 0];
 }
 
 /**
  * One phantom patient: an image in steps of 1/1000 of the brightest tissue (int16) and its labels (uint8; see
  * PHANTOM_LABELS) on the same grid. The same options give the same voxels on every host.
  *
- * @throws VoxgradError when a side is below 16 voxels, where the tumour would vanish
+ * @throws VoxgradError when a side is below 16 voxels, where the tumor would vanish
  * @example const { image, label } = phantomCase({ seed: 1 });
  */
 export function phantomCase(options: PhantomOptions): { image: Volume; label: Volume } {
@@ -184,7 +184,7 @@ export async function writePhantomDataset(
   }
   await writeDescription(folder, {
     name: "Phantom",
-    description: "Synthetic organ, gland and tumour made by voxgrad; no patient data",
+    description: "Synthetic organ, gland and tumor made by voxgrad; no patient data",
     labels: PHANTOM_LABELS,
     training,
     test: [],

@@ -7,14 +7,14 @@ import type { Triple } from "../volume/volume.ts";
 export type Point = readonly [number, number, number];
 
 export interface Ellipsoid {
-  readonly centre: Point;
+  readonly center: Point;
   readonly radii: Point;
 }
 
 /** Signed distance to an ellipsoid's surface, in its unit, positive inside; exact on the surface, near enough beside it. */
 export function depth(shape: Ellipsoid, x: number, y: number, z: number): number {
   const [rx, ry, rz] = shape.radii;
-  const [u, v, w] = [(x - shape.centre[0]) / rx, (y - shape.centre[1]) / ry, (z - shape.centre[2]) / rz];
+  const [u, v, w] = [(x - shape.center[0]) / rx, (y - shape.center[1]) / ry, (z - shape.center[2]) / rz];
   const norm = Math.sqrt(u * u + v * v + w * w);
   const slope = Math.sqrt((u / rx) * (u / rx) + (v / ry) * (v / ry) + (w / rz) * (w / rz));
   return slope === 0 ? Math.min(rx, ry, rz) : (norm * (1 - norm)) / slope;
@@ -65,7 +65,7 @@ export async function writeDescription(
     name,
     description,
     reference: "voxgrad",
-    licence: "CC0",
+    license: "CC0",
     tensorImageSize: "3D",
     modality: Object.fromEntries(channels.map((channel, index) => [String(index), channel])),
     // Regions are nnU-Net's: names with lists of values.

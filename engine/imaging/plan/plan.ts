@@ -19,12 +19,12 @@ export type ChannelPlan =
      * "z-score": less the mean, by the deviation, of the whole cropped case; "z-score in mask": both taken over the
      * non-zero region, voxels outside become 0; "rescale": to 0..1 by the case's extremes; "none": as stored.
      */
-    readonly normalisation: "z-score" | "z-score in mask" | "rescale" | "none";
+    readonly normalization: "z-score" | "z-score in mask" | "rescale" | "none";
   }
   | {
     readonly name: string;
     /** Clipped to low..high, then less mean, by deviation: figures of the whole dataset's foreground. */
-    readonly normalisation: "ct";
+    readonly normalization: "ct";
     readonly mean: number;
     readonly deviation: number;
     /** 0.5 and 99.5 percentile of the foreground. */
@@ -133,7 +133,7 @@ export interface CaseGeometry {
   readonly preparedShape: Triple;
 }
 
-/** A case as a network sees it: normalised, cropped, resampled; sizes in prepared order. */
+/** A case as a network sees it: normalized, cropped, resampled; sizes in prepared order. */
 export interface PreparedCase extends SampleCase {
   readonly geometry: CaseGeometry;
   /** Label values that are annotated in this case; absent: all. */

@@ -86,7 +86,7 @@ const fingerprint: Fields = {
 };
 const channel: Fields = {
   name: text,
-  normalisation: oneOf("ct", "z-score", "z-score in mask", "rescale", "none"),
+  normalization: oneOf("ct", "z-score", "z-score in mask", "rescale", "none"),
 };
 const ctChannel: Fields = { ...channel, mean: number, deviation: positive, low: number, high: number };
 const region: Fields = {
@@ -120,6 +120,17 @@ const fields: Fields = {
   estimatedBytes: optional(positive),
 };
 
+/** Plans and models written before 0.2.0 say "normalisation". */
+function renamed(json: unknown): unknown {
+  if (!isPlain(json) || !Array.isArray(json.channels)) return json;
+  const channels = json.channels.map((each: unknown) => {
+    if (!isPlain(each) || !Object.hasOwn(each, "normalisation") || Object.hasOwn(each, "normalization")) return each;
+    const { normalisation, ...rest } = each;
+    return { ...rest, normalization: normalisation };
+  });
+  return { ...json, channels };
+}
+
 /**
  * Checks that a value is a plan that can be used: every entry there, none unknown, and all of them fit each other.
  *
@@ -149,11 +160,12 @@ export function checkPlan(json: unknown, file: string): Plan {
       );
     }
   };
-  object(json, "", fields);
-  const plan = json as Plan;
+  const given = renamed(json);
+  object(given, "", fields);
+  const plan = given as Plan;
   object(plan.resampling, "resampling", resampling);
   object(plan.fingerprint, "fingerprint", fingerprint);
-  plan.channels.forEach((c, k) => object(c, `channels[${k}]`, c.normalisation === "ct" ? ctChannel : channel));
+  plan.channels.forEach((c, k) => object(c, `channels[${k}]`, c.normalization === "ct" ? ctChannel : channel));
   plan.regions?.forEach((r, k) => {
     object(r, `regions[${k}]`, region);
     const odd = r.values.find((value) => value >= plan.labels.length);
@@ -217,7 +229,7 @@ export async function readPlan(path: string): Promise<Plan> {
 
 /**
  * Holds a plan against the dataset that it is to be used with: channels, labels, regions and ignore label by name and
- * value, for what differs would be learnt as something else.
+ * value, for what differs would be learned as something else.
  *
  * @param file for messages
  * @throws PlanError naming what differs

@@ -33,7 +33,7 @@ export interface Fingerprint {
 const SAMPLES = 2e6;
 const LEAST = 1000;
 
-/** The value below which a fraction q of the sorted values lies, between neighbours as NumPy's percentile. */
+/** The value below which a fraction q of the sorted values lies, between neighbors as NumPy's percentile. */
 export function quantile(sorted: ArrayLike<number>, q: number): number {
   if (sorted.length === 0) return NaN;
   const at = q * (sorted.length - 1);
@@ -68,7 +68,7 @@ function statistics(name: string, lists: readonly Float32Array[]): ChannelFinger
 }
 
 /**
- * Reads all labelled cases of a dataset: their spacings, their sizes after the crop to what is not zero, and how
+ * Reads all labeled cases of a dataset: their spacings, their sizes after the crop to what is not zero, and how
  * intensities are distributed in the foreground, from a seeded sample that weighs each case the same.
  *
  * @param options.workers threads that read and unpack files, where the host has them; default 0, the thread at hand

@@ -20,7 +20,7 @@ const LEAST_EDGE = 4;
 const LOWRES_SHARE = 0.25;
 /** A batch covers no more of the dataset's voxels than this. */
 const BATCH_SHARE = 0.05;
-/** Below this share of voxels left by the crop, intensities are normalised within what is not zero. */
+/** Below this share of voxels left by the crop, intensities are normalized within what is not zero. */
 const MASK_SHARE = 0.75;
 
 interface Preset {
@@ -173,7 +173,7 @@ export function featureMaps(
   return encoder + decoder + classes * voxels[0];
 }
 
-const MODES: Readonly<Record<string, ChannelPlan["normalisation"]>> = {
+const MODES: Readonly<Record<string, ChannelPlan["normalization"]>> = {
   ct: "ct",
   nonorm: "none",
   rescale_to_0_1: "rescale",
@@ -182,7 +182,7 @@ const MODES: Readonly<Record<string, ChannelPlan["normalisation"]>> = {
 
 /**
  * The plan of a dataset, by nnU-Net's rules: target spacing, transpose, patch, pooling, kernels, channels, batch and
- * normalisation. What `options` sets stands, and the rest follows from it.
+ * normalization. What `options` sets stands, and the rest follows from it.
  *
  * @throws VoxgradError for overrides that do not fit each other, a CT channel without foreground, or a "3d_lowres" that
  *   the rules do not foresee
@@ -244,11 +244,11 @@ export function makePlan(
     channels: fingerprint.channels.map((channel): ChannelPlan => {
       const { name, mean, deviation, low, high } = channel;
       const mode = MODES[name.toLowerCase()] ?? (relativeSize < MASK_SHARE ? "z-score in mask" : "z-score");
-      if (mode !== "ct") return { name, normalisation: mode };
+      if (mode !== "ct") return { name, normalization: mode };
       if (Number.isNaN(mean)) {
         throw new VoxgradError(`makePlan: no case has foreground to take the figures of channel ${name} from`);
       }
-      return { name, normalisation: mode, mean, deviation, low, high };
+      return { name, normalization: mode, mean, deviation, low, high };
     }),
     labels: dataset.labels.map((label) => label.name),
     ...(dataset.regions && { regions: dataset.regions }),

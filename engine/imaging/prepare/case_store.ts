@@ -30,7 +30,7 @@ export interface CaseStore extends CaseSource {
 export interface CaseStoreOptions {
   /** Where the prepared cases go; on a host without files they stay in memory. */
   readonly folder: string;
-  /** Threads that read, crop and normalise, where the host has them; default 0, the thread at hand. */
+  /** Threads that read, crop and normalize, where the host has them; default 0, the thread at hand. */
   readonly workers?: number;
   /** Bytes of cases that are kept in memory; the least recently used are dropped first. Default 2 GiB. */
   readonly memory?: number;
@@ -57,21 +57,21 @@ export function storeFolder(root: string, dataset: Dataset, plan: Plan): string 
 }
 
 /**
- * Prepares the labelled cases of a dataset by a plan and keeps them in a folder, one file each. A case is made anew when
+ * Prepares the labeled cases of a dataset by a plan and keeps them in a folder, one file each. A case is made anew when
  * the content of its files or what matters of the plan has changed; a stopped preparation goes on where it was, as each
  * file is written whole or not at all.
  *
  * @throws DatasetError once all others are prepared, where some cannot be; the log has each by case and file
- * @throws VoxgradError for ids that are no labelled cases
+ * @throws VoxgradError for ids that are no labeled cases
  * @example
  * const store = await openCaseStore(dataset, plan, { folder: "runs/prepared", workers: 4, memory: 4 * 2 ** 30 });
  * const batch = await sampleBatch(new Prng(1), store, { batch: 2, patch: plan.patch });
  */
 export async function openCaseStore(dataset: Dataset, plan: Plan, options: CaseStoreOptions): Promise<CaseStore> {
   const { folder, workers = 0, memory: cap = 2 * 2 ** 30 } = options;
-  const labelled = new Map(dataset.cases.flatMap((item) => (item.label === undefined ? [] : [[item.id, item]])));
-  const ids = options.ids ?? [...labelled.keys()];
-  const strange = ids.find((id) => !labelled.has(id));
+  const labeled = new Map(dataset.cases.flatMap((item) => (item.label === undefined ? [] : [[item.id, item]])));
+  const ids = options.ids ?? [...labeled.keys()];
+  const strange = ids.find((id) => !labeled.has(id));
   if (strange !== undefined) {
     throw new VoxgradError(`openCaseStore: ${strange} is no case of ${dataset.folder} with a label; correct the ids`);
   }
@@ -113,7 +113,7 @@ export async function openCaseStore(dataset: Dataset, plan: Plan, options: CaseS
   const pool = openCasePool(onDisk ? workers : 0);
   try {
     await pool.each(
-      ids.map((id) => labelled.get(id)!),
+      ids.map((id) => labeled.get(id)!),
       (item) => job(item, keptKeys.get(item.id)),
       async (result) => {
         const item = await finish(result);
@@ -157,7 +157,7 @@ export async function openCaseStore(dataset: Dataset, plan: Plan, options: CaseS
     const alone = openCasePool(0);
     let item: PreparedCase | undefined;
     await alone.each(
-      [labelled.get(id)!],
+      [labeled.get(id)!],
       (c) => job(c),
       async (result) => void (item = await finish(result)),
     );

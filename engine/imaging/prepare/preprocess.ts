@@ -1,4 +1,4 @@
-/** From a scan as stored to what a network sees: orient, crop, transpose, normalise, resample; and the record of it. */
+/** From a scan as stored to what a network sees: orient, crop, transpose, normalize, resample; and the record of it. */
 import { VoxgradError } from "../../core/errors.ts";
 import { nonZeroBox, nonZeroMask } from "../volume/crop.ts";
 import type { Box } from "../volume/crop.ts";
@@ -19,7 +19,7 @@ const LOCATION_SEED = 1234;
 /** A case before resampling; sizes in prepared order. */
 export interface CroppedCase {
   readonly id: string;
-  /** Normalised, [C, ...geometry.cropSize]. */
+  /** Normalized, [C, ...geometry.cropSize]. */
   readonly image: Float32Array<ArrayBuffer>;
   readonly label?: Uint8Array<ArrayBuffer>;
   readonly geometry: CaseGeometry;
@@ -47,16 +47,16 @@ function transposedBox<T extends VoxelData>(volume: Volume, box: Box, transpose:
   return out;
 }
 
-/** Normalises one channel in place, by the rules of ChannelPlan; sums in float64. */
-function normalise(data: Float32Array, plan: ChannelPlan, mask: Uint8Array | undefined): void {
-  if (plan.normalisation === "none") return;
-  if (plan.normalisation === "ct") {
+/** Normalizes one channel in place, by the rules of ChannelPlan; sums in float64. */
+function normalize(data: Float32Array, plan: ChannelPlan, mask: Uint8Array | undefined): void {
+  if (plan.normalization === "none") return;
+  if (plan.normalization === "ct") {
     const { mean, deviation, low, high } = plan;
     const scale = 1 / Math.max(deviation, 1e-8);
     for (let i = 0; i < data.length; i++) data[i] = (Math.min(high, Math.max(low, data[i])) - mean) * scale;
     return;
   }
-  if (plan.normalisation === "rescale") {
+  if (plan.normalization === "rescale") {
     let [low, high] = [Infinity, -Infinity];
     for (const value of data) {
       if (value < low) low = value;
@@ -66,7 +66,7 @@ function normalise(data: Float32Array, plan: ChannelPlan, mask: Uint8Array | und
     for (let i = 0; i < data.length; i++) data[i] = (data[i] - low) * scale;
     return;
   }
-  const inside = plan.normalisation === "z-score in mask" ? mask : undefined;
+  const inside = plan.normalization === "z-score in mask" ? mask : undefined;
   let [count, sum] = [0, 0];
   for (let i = 0; i < data.length; i++) {
     if (inside && inside[i] === 0) continue;
@@ -89,7 +89,7 @@ export const oriented = (volume: Volume, orientation: Plan["orientation"]): Volu
   orientation === "RAS" ? reorient(volume, "RAS") : volume;
 
 /**
- * All that needs no device: a loaded case oriented, cropped to what is not zero, transposed and normalised.
+ * All that needs no device: a loaded case oriented, cropped to what is not zero, transposed and normalized.
  *
  * @throws VoxgradError when the number of channels is not the plan's
  */
@@ -120,9 +120,9 @@ export function cropCase(loaded: Pick<LoadedCase, "image"> & Partial<LoadedCase>
   const count = voxelCount(cropSize);
   checkPrepared(image, geometry, plan);
   const voxels = transposedBox(image, box, transpose, new Float32Array(image.channels * count));
-  const masked = plan.channels.some((c) => c.normalisation === "z-score in mask");
+  const masked = plan.channels.some((c) => c.normalization === "z-score in mask");
   const mask = masked ? nonZeroMask(voxels, { channels: image.channels, shape: cropSize }) : undefined;
-  plan.channels.forEach((channel, c) => normalise(voxels.subarray(c * count, (c + 1) * count), channel, mask));
+  plan.channels.forEach((channel, c) => normalize(voxels.subarray(c * count, (c + 1) * count), channel, mask));
   const stored = loaded.label && oriented(loaded.label, plan.orientation);
   const label = stored && transposedBox(stored, box, transpose, new Uint8Array(count));
   return {
@@ -156,7 +156,7 @@ async function resampledImage(cropped: CroppedCase, plan: Plan): Promise<Float32
 /**
  * A scan as the plan's network sees it, for prediction.
  *
- * @returns image [C, ...shape] normalised at the plan's spacing; geometry, the way back
+ * @returns image [C, ...shape] normalized at the plan's spacing; geometry, the way back
  * @throws VoxgradError when the number of channels is not the plan's
  * @example const { image, shape, geometry } = await preprocessImage(await readVolume("scan.nii.gz"), plan);
  */

@@ -1,6 +1,6 @@
 /**
  * From what a network says of a prepared case back to the scan as stored: planes of logits resampled to the spacing of
- * the crop, labelled, put into the oriented volume and turned to the scan's own axes. Planes are taken one at a time, so
+ * the crop, labeled, put into the oriented volume and turned to the scan's own axes. Planes are taken one at a time, so
  * that no more than a few of them ever exist with all classes.
  */
 import { check } from "../../core/errors.ts";
@@ -199,7 +199,7 @@ export class SourceVolume<T extends Uint8Array<ArrayBuffer> | Float32Array<Array
   set(index: number, plane: T): void {
     const { orientedShape, transpose, cropStart, cropSize } = this.#geometry;
     const [, Y, X] = orientedShape;
-    // Distances in memory of neighbours along the prepared axes.
+    // Distances in memory of neighbors along the prepared axes.
     const [a, b, c] = transpose.map((axis) => [Y * X, X, 1][axis]);
     const [, h, w] = cropSize;
     const first = (cropStart[0] + index) * a + cropStart[1] * b + cropStart[2] * c;

@@ -5,7 +5,7 @@ import { voxelCount } from "../volume/volume.ts";
 /** A case ready for sampling. Sizes are in tensor order [z, y, x]. */
 export interface SampleCase {
   readonly id: string;
-  /** Normalised, [C, D, H, W]. */
+  /** Normalized, [C, D, H, W]. */
   readonly image: Float32Array<ArrayBuffer>;
   /** Class of each voxel, [D, H, W]. */
   readonly label: Uint8Array<ArrayBuffer>;
@@ -104,7 +104,7 @@ export function inMemory(cases: readonly SampleCase[]): CaseSource {
 }
 
 /**
- * First voxel [z, y, x] of a random patch. With `foreground`, the patch is centred on a random voxel of a random class
+ * First voxel [z, y, x] of a random patch. With `foreground`, the patch is centered on a random voxel of a random class
  * among those present (nnU-Net's rule; every class is as likely, however small). It is moved to lie within the volume;
  * along an axis shorter than the patch the volume sits in the middle, and the start is negative.
  */
@@ -115,18 +115,18 @@ export function patchStart(
 ): [number, number, number] {
   const { patch, foreground = false } = options;
   const { shape } = item;
-  let centre: number[] | undefined;
+  let center: number[] | undefined;
   if (foreground && item.foreground.length > 0) {
     const { voxels } = item.foreground[prng.integer(item.foreground.length)];
     const index = voxels[prng.integer(voxels.length)];
     const [H, W] = [shape[1], shape[2]];
-    centre = [Math.floor(index / (H * W)), Math.floor(index / W) % H, index % W];
+    center = [Math.floor(index / (H * W)), Math.floor(index / W) % H, index % W];
   }
   const start = (axis: 0 | 1 | 2): number => {
     const room = shape[axis] - patch[axis];
     if (room <= 0) return -Math.floor(-room / 2) + 0;
-    if (!centre) return prng.integer(room + 1);
-    return Math.min(room, Math.max(0, centre[axis] - Math.floor(patch[axis] / 2)));
+    if (!center) return prng.integer(room + 1);
+    return Math.min(room, Math.max(0, center[axis] - Math.floor(patch[axis] / 2)));
   };
   return [start(0), start(1), start(2)];
 }
@@ -212,7 +212,7 @@ function fillPatch(
 }
 
 /**
- * A batch of random patches, each of a random case. As in nnU-Net the last patches are centred on foreground: patch i
+ * A batch of random patches, each of a random case. As in nnU-Net the last patches are centered on foreground: patch i
  * is when i >= round(batch * (1 - foreground)), rounding halves to even.
  *
  * @param prng one per step (`new Prng(seed).fork(step)`), so that a resumed run draws the same batches
@@ -251,7 +251,7 @@ export async function sampleBatch(
   return { image: image!, label, ids };
 }
 
-/** Rounds as Python's and NumPy's round do: halves to the even neighbour. */
+/** Rounds as Python's and NumPy's round do: halves to the even neighbor. */
 export function roundHalfEven(value: number): number {
   const floor = Math.floor(value);
   const part = value - floor;

@@ -10,12 +10,12 @@ export interface Grid {
 }
 
 /**
- * Where the patches start along one axis: as few as keep neighbours within `step` patches of each other, spread evenly
+ * Where the patches start along one axis: as few as keep neighbors within `step` patches of each other, spread evenly
  * from the first voxel to the last.
  *
  * @param size voxels of the volume along the axis
  * @param patch voxels of the patch; one start, 0, when the volume is not longer
- * @param step distance of neighbours as a fraction of the patch, above 0, at most 1
+ * @param step distance of neighbors as a fraction of the patch, above 0, at most 1
  * @example tileStarts(10, 4, 0.5); // [0, 2, 4, 6]
  */
 export function tileStarts(size: number, patch: number, step: number): number[] {
@@ -36,8 +36,8 @@ export function tileStarts(size: number, patch: number, step: number): number[] 
 export function gaussianImportance(patch: readonly number[]): Float32Array<ArrayBuffer> {
   const lines = patch.map((size) => {
     const sigma = size / 8;
-    const centre = Math.floor(size / 2);
-    return Float64Array.from({ length: size }, (_, i) => Math.exp(-((i - centre) ** 2) / (2 * sigma * sigma)));
+    const center = Math.floor(size / 2);
+    return Float64Array.from({ length: size }, (_, i) => Math.exp(-((i - center) ** 2) / (2 * sigma * sigma)));
   });
   const out = new Float32Array(voxelCount(patch));
   let at = 0;
@@ -58,7 +58,7 @@ export function gaussianImportance(patch: readonly number[]): Float32Array<Array
 export interface SlidingWindowOptions {
   /** Size of a patch, [z, y, x]. */
   readonly patch: readonly number[];
-  /** Distance of neighbouring patches as a fraction of the patch; 0.5 unless given. */
+  /** Distance of neighboring patches as a fraction of the patch; 0.5 unless given. */
   readonly step?: number;
   /** Channels that `predict` gives. */
   readonly classes: number;

@@ -15,12 +15,12 @@ export interface FelzenszwalbOptions {
    * or one an axis, for scans whose slices lie further apart than their pixels.
    */
   readonly sigma?: number | readonly number[];
-  /** Segments of fewer pixels are joined to a neighbour; 20 unless given. */
+  /** Segments of fewer pixels are joined to a neighbor; 20 unless given. */
   readonly minSize?: number;
 }
 
 /**
- * Segments of a grey image or volume: pixels are joined along the edges of least difference, to their 8 neighbours, or 26
+ * Segments of a gray image or volume: pixels are joined along the edges of least difference, to their 8 neighbors, or 26
  * in a volume, while the difference is below what both segments have inside plus scale / (255 * size). Values are taken
  * as they are, as scikit-image takes an image of floats. Segments are numbered from 0 by their first pixel, row by row.
  * A volume takes some 160 bytes of memory a voxel while it is segmented.

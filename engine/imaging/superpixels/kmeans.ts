@@ -7,7 +7,7 @@ export interface KMeansOptions {
   readonly clusters: number;
   /** Values of a point; 1 unless given. */
   readonly channels?: number;
-  /** Of the first centres; 0 unless given. */
+  /** Of the first centers; 0 unless given. */
   readonly seed?: number;
   /** The clusters of least inertia of so many starts are taken; 10 unless given, as in scikit-learn. */
   readonly restarts?: number;
@@ -17,19 +17,19 @@ export interface KMeansOptions {
 
 export interface KMeans {
   /** [clusters, channels], the cluster of least mean over its channels first. */
-  readonly centres: Float64Array<ArrayBuffer>;
-  /** Sum over all points of the squared distance to the nearest centre. */
+  readonly centers: Float64Array<ArrayBuffer>;
+  /** Sum over all points of the squared distance to the nearest center. */
   readonly inertia: number;
 }
 
 /**
  * Lloyd's k-means (IEEE Trans. Inf. Theory 28, 1982) from the starts of k-means++ (Arthur and Vassilvitskii 2007): the
- * first centre is any point, each next one a point drawn by its squared distance to the nearest centre so far.
+ * first center is any point, each next one a point drawn by its squared distance to the nearest center so far.
  *
  * @param points [channels, n], channel by channel as an image
- * @returns centres in ascending order of their mean, so that a cluster's number says how bright it is
+ * @returns centers in ascending order of their mean, so that a cluster's number says how bright it is
  * @throws VoxgradError for fewer different points than clusters, values that are not finite, options out of range
- * @example const { centres } = kMeans([1, 2, 1, 9, 8], { clusters: 2 }); // 1.33, 8.5
+ * @example const { centers } = kMeans([1, 2, 1, 9, 8], { clusters: 2 }); // 1.33, 8.5
  */
 export function kMeans(points: ArrayLike<number>, options: KMeansOptions): KMeans {
   const name = "kMeans";
@@ -46,40 +46,40 @@ export function kMeans(points: ArrayLike<number>, options: KMeansOptions): KMean
   const prng = new Prng(seed);
   let best: KMeans | undefined;
   for (let start = 0; start < restarts; start++) {
-    const found = lloyd(task, firstCentres(task, prng.fork(start)), iterations);
+    const found = lloyd(task, firstCenters(task, prng.fork(start)), iterations);
     if (!best || found.inertia < best.inertia) best = found;
   }
-  return { centres: ordered(best!.centres, channels), inertia: best!.inertia };
+  return { centers: ordered(best!.centers, channels), inertia: best!.inertia };
 }
 
 /**
- * The nearest centre of each point; of equally near ones the first.
+ * The nearest center of each point; of equally near ones the first.
  *
  * @param points [channels, n], channel by channel as an image
- * @param centres [clusters, channels], as kMeans gives them
+ * @param centers [clusters, channels], as kMeans gives them
  * @returns [n], numbers from 0
- * @throws VoxgradError where the lengths do not fit, or for more than 256 centres
- * @example const labels = nearestCentres(item.image, centres, { channels: item.channels });
+ * @throws VoxgradError where the lengths do not fit, or for more than 256 centers
+ * @example const labels = nearestCenters(item.image, centers, { channels: item.channels });
  */
-export function nearestCentres(
+export function nearestCenters(
   points: ArrayLike<number>,
-  centres: ArrayLike<number>,
+  centers: ArrayLike<number>,
   options: { channels?: number } = {},
 ): Uint8Array<ArrayBuffer> {
   const { channels = 1 } = options;
-  const [count, clusters] = [points.length / channels, centres.length / channels];
+  const [count, clusters] = [points.length / channels, centers.length / channels];
   const fits = Number.isInteger(count) && Number.isInteger(clusters) && clusters >= 1 && clusters <= 256;
   check(
     fits,
-    "nearestCentres",
-    () => `got ${points.length} and ${centres.length} values, for ${channels} channel(s) each`,
+    "nearestCenters",
+    () => `got ${points.length} and ${centers.length} values, for ${channels} channel(s) each`,
   );
   const labels = new Uint8Array(count);
   const least = new Float64Array(count).fill(Infinity);
   for (let k = 0; k < clusters; k++) {
     for (let i = 0; i < count; i++) {
       let square = 0;
-      for (let c = 0; c < channels; c++) square += (points[c * count + i] - centres[k * channels + c]) ** 2;
+      for (let c = 0; c < channels; c++) square += (points[c * count + i] - centers[k * channels + c]) ** 2;
       if (square < least[i]) [least[i], labels[i]] = [square, k];
     }
   }
@@ -93,15 +93,15 @@ interface Task {
   readonly clusters: number;
 }
 
-const squareTo = ({ data, count, channels }: Task, i: number, centres: Float64Array, k: number): number => {
+const squareTo = ({ data, count, channels }: Task, i: number, centers: Float64Array, k: number): number => {
   let square = 0;
-  for (let c = 0; c < channels; c++) square += (data[c * count + i] - centres[k * channels + c]) ** 2;
+  for (let c = 0; c < channels; c++) square += (data[c * count + i] - centers[k * channels + c]) ** 2;
   return square;
 };
 
-function firstCentres(task: Task, prng: Prng): Float64Array<ArrayBuffer> {
+function firstCenters(task: Task, prng: Prng): Float64Array<ArrayBuffer> {
   const { data, count, channels, clusters } = task;
-  const centres = new Float64Array(clusters * channels);
+  const centers = new Float64Array(clusters * channels);
   const least = new Float64Array(count).fill(Infinity);
   for (let k = 0; k < clusters; k++) {
     const sum = k === 0 ? count : least.reduce((a, b) => a + b, 0);
@@ -109,16 +109,16 @@ function firstCentres(task: Task, prng: Prng): Float64Array<ArrayBuffer> {
     let chosen = k === 0 ? prng.integer(count) : 0;
     if (k > 0) {
       let left = prng.uniform() * sum;
-      // Rounding may carry past the end, and a point that is a centre already must not be taken.
+      // Rounding may carry past the end, and a point that is a center already must not be taken.
       for (let i = 0; i < count && left >= 0; i++) if (least[i] > 0) [chosen, left] = [i, left - least[i]];
     }
-    for (let c = 0; c < channels; c++) centres[k * channels + c] = data[c * count + chosen];
-    for (let i = 0; i < count; i++) least[i] = Math.min(least[i], squareTo(task, i, centres, k));
+    for (let c = 0; c < channels; c++) centers[k * channels + c] = data[c * count + chosen];
+    for (let i = 0; i < count; i++) least[i] = Math.min(least[i], squareTo(task, i, centers, k));
   }
-  return centres;
+  return centers;
 }
 
-function lloyd(task: Task, centres: Float64Array<ArrayBuffer>, iterations: number): KMeans {
+function lloyd(task: Task, centers: Float64Array<ArrayBuffer>, iterations: number): KMeans {
   const { data, count, channels, clusters } = task;
   const labels = new Int32Array(count).fill(-1);
   const least = new Float64Array(count);
@@ -127,7 +127,7 @@ function lloyd(task: Task, centres: Float64Array<ArrayBuffer>, iterations: numbe
     for (let i = 0; i < count; i++) {
       let [nearest, square] = [0, Infinity];
       for (let k = 0; k < clusters; k++) {
-        const to = squareTo(task, i, centres, k);
+        const to = squareTo(task, i, centers, k);
         if (to < square) [nearest, square] = [k, to];
       }
       if (labels[i] !== nearest) changed++;
@@ -146,25 +146,25 @@ function lloyd(task: Task, centres: Float64Array<ArrayBuffer>, iterations: numbe
       least[worst] = 0;
       sizes[k] = 1;
     }
-    centres.fill(0);
+    centers.fill(0);
     for (let i = 0; i < count; i++) {
-      for (let c = 0; c < channels; c++) centres[labels[i] * channels + c] += data[c * count + i];
+      for (let c = 0; c < channels; c++) centers[labels[i] * channels + c] += data[c * count + i];
     }
-    for (let at = 0; at < centres.length; at++) centres[at] /= sizes[Math.floor(at / channels)];
+    for (let at = 0; at < centers.length; at++) centers[at] /= sizes[Math.floor(at / channels)];
   }
   let inertia = 0;
   for (let i = 0; i < count; i++) {
     let square = Infinity;
-    for (let k = 0; k < clusters; k++) square = Math.min(square, squareTo(task, i, centres, k));
+    for (let k = 0; k < clusters; k++) square = Math.min(square, squareTo(task, i, centers, k));
     inertia += square;
   }
-  return { centres, inertia };
+  return { centers, inertia };
 }
 
-function ordered(centres: Float64Array, channels: number): Float64Array<ArrayBuffer> {
+function ordered(centers: Float64Array, channels: number): Float64Array<ArrayBuffer> {
   const rows = Array.from(
-    { length: centres.length / channels },
-    (_, k) => [...centres.subarray(k * channels, (k + 1) * channels)],
+    { length: centers.length / channels },
+    (_, k) => [...centers.subarray(k * channels, (k + 1) * channels)],
   );
   const sum = (row: readonly number[]): number => row.reduce((a, b) => a + b, 0);
   return Float64Array.from(rows.sort((a, b) => sum(a) - sum(b)).flat());

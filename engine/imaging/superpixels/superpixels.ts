@@ -12,7 +12,7 @@ export interface SuperpixelOptions extends FelzenszwalbOptions {
   readonly shape: readonly number[];
   /** Pixels above it may be the patient; 1e-4 unless given, for CT whose window starts at 0, as the official code. */
   readonly threshold?: number;
-  /** Supervoxels of the volume, 26 neighbours, in place of superpixels of each slice; false unless given. */
+  /** Supervoxels of the volume, 26 neighbors, in place of superpixels of each slice; false unless given. */
   readonly volume?: boolean;
 }
 
@@ -24,7 +24,7 @@ export interface Superpixels {
 }
 
 /**
- * The patient: what is above the threshold, of that the largest connected part (8 neighbours, 26 in a volume), and the
+ * The patient: what is above the threshold, of that the largest connected part (8 neighbors, 26 in a volume), and the
  * holes in it, from which no path over the sides of pixels leads to the border. All 0 where nothing is above it.
  *
  * @param image values of a slice [H, W] or a volume [D, H, W]

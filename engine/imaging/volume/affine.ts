@@ -68,7 +68,7 @@ export const determinant = (affine: Affine): number =>
 
 /**
  * NIfTI method 2: an affine from a quaternion, an offset and steps; `qfac` is the sign of the third axis.
- * Source: nifti1.h. Where rounding gives b^2 + c^2 + d^2 > 1, (b, c, d) is normalised as the NIfTI C library does.
+ * Source: nifti1.h. Where rounding gives b^2 + c^2 + d^2 > 1, (b, c, d) is normalized as the NIfTI C library does.
  */
 export function affineFromQuaternion(options: {
   quaternion: readonly number[];

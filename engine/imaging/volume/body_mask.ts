@@ -13,7 +13,7 @@ export interface BodyMaskOptions {
 }
 
 /**
- * The patient in a scan: what is above a threshold, the largest connected part of it (26 neighbours), and the holes in
+ * The patient in a scan: what is above a threshold, the largest connected part of it (26 neighbors), and the holes in
  * that, such as lungs: voxels from which no path by faces leads to the scan's border.
  *
  * @returns 1 or 0 as `image.data` lies, [Z, Y, X]; all 0 where nothing is above the threshold
@@ -47,7 +47,7 @@ export function bodyMask(
 }
 
 /**
- * Otsu's threshold (IEEE Trans. Syst. Man Cybern. 9, 1979): of the centres of a histogram's bins the first at which the
+ * Otsu's threshold (IEEE Trans. Syst. Man Cybern. 9, 1979): of the centers of a histogram's bins the first at which the
  * variance between those up to it and those above it is largest, as scikit-image's threshold_otsu.
  *
  * @param options bins: of the histogram, from the least value to the greatest; 256 unless given

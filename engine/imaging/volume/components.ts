@@ -15,7 +15,7 @@ export interface Parts {
 }
 
 /**
- * The connected parts of the voxels that have one of `values`, by faces, edges and corners (26 neighbours).
+ * The connected parts of the voxels that have one of `values`, by faces, edges and corners (26 neighbors).
  *
  * @param labels [Z, Y, X] in memory
  * @param options shape: [X, Y, Z] of the volume; values: labels that count as one mask

@@ -4,7 +4,7 @@ import type { Triple } from "./volume.ts";
 
 /**
  * Sets to 0 what has one of `values` but does not belong to their largest connected part; of equal parts the first
- * stays. Voxels are connected by faces, edges and corners (26 neighbours), as in nnU-Net's rule.
+ * stays. Voxels are connected by faces, edges and corners (26 neighbors), as in nnU-Net's rule.
  *
  * @param labels [Z, Y, X] in memory, changed in place
  * @param options shape: [X, Y, Z] of the volume; values: labels that count as one mask

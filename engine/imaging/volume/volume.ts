@@ -61,7 +61,7 @@ export interface Volume {
   /** [X, Y, Z]. */
   readonly shape: Triple;
   readonly channels: number;
-  /** Distance between voxel centres along x, y, z in mm. */
+  /** Distance between voxel centers along x, y, z in mm. */
   readonly spacing: Triple;
   /** 4 x 4, row-major: voxel index (x, y, z, 1) to patient coordinates, right, anterior, superior (RAS), in mm. */
   readonly affine: Affine;

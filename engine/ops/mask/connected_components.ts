@@ -19,7 +19,7 @@ const op: Op<{ connectivity: 6 | 18 | 26 }> = {
   batch: (c) => batchVolumes(op)(c),
 };
 
-/** Neighbours by rank; in a volume of depth 1, 6 and 26 neighbours are 4 and 8. */
+/** Neighbors by rank; in a volume of depth 1, 6 and 26 neighbors are 4 and 8. */
 const allowed: Record<number, Record<number, 6 | 18 | 26>> = { 2: { 4: 6, 8: 26 }, 3: { 6: 6, 18: 18, 26: 26 } };
 
 /**
@@ -27,11 +27,11 @@ const allowed: Record<number, Record<number, 6 | 18 | 26>> = { 2: { 4: 6, 8: 26 
  * scipy.ndimage.label numbers them. The greatest label is the number of parts. Has no derivative.
  *
  * @param mask [H, W] or [D, H, W] of bool, i32, u32 or f32
- * @param options.connectivity how many neighbours a voxel has: 4 (by edges) or 8 in a plane; 6 (by faces), 18 (edges too)
+ * @param options.connectivity how many neighbors a voxel has: 4 (by edges) or 8 in a plane; 6 (by faces), 18 (edges too)
  *   or 26 (corners too) in a volume. Default 4 or 6, as in SciPy; scikit-image's default is 8 or 26
  * @returns i32 of the mask's shape
  * @throws VoxgradError for another rank, dtype or connectivity
- * @see Playne and Hawick, "A new algorithm for parallel connected-component labelling on GPUs", 2018
+ * @see Playne and Hawick, "A new algorithm for parallel connected-component labeling on GPUs", 2018
  * @example
  * const labels = connectedComponents(tensor([[1, 0, 1], [0, 1, 1]]));
  * await labels.array(); // [[1, 0, 2], [0, 2, 2]]

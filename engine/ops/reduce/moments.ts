@@ -1,4 +1,4 @@
-/** Mean and reciprocal standard deviation of rows: what every normalisation needs of its input. */
+/** Mean and reciprocal standard deviation of rows: what every normalization needs of its input. */
 import type { Op } from "../../core/op.ts";
 import { node, type Tensor } from "../../core/tensor.ts";
 import { lowerMoments } from "../../../shaders/moments.wgsl.ts";

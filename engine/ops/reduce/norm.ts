@@ -1,4 +1,4 @@
-/** Group, instance, batch and layer normalisation, and weight standardisation. */
+/** Group, instance, batch and layer normalization, and weight standardization. */
 import { check, checkOptions, show } from "../../core/errors.ts";
 import type { Op } from "../../core/op.ts";
 import { size } from "../../core/shape.ts";
@@ -15,7 +15,7 @@ interface GroupNormAttrs {
   readonly groups: number;
   readonly eps: number;
   /** Whether the mean is taken out before the deviation is measured, which leaves far less of it than one reading does. */
-  readonly centred?: boolean;
+  readonly centered?: boolean;
 }
 
 /** [N, C, ...] as [N, G, C / G, M]: statistics run over the last two axes. */
@@ -28,8 +28,8 @@ const perChannel = (w: Tensor, groups: number): Tensor => reshape(w, { shape: [1
 const OVER = { axes: [2, 3], keepDims: true };
 
 /** Deviation from the mean, and 1 / standard deviation, of each group. */
-function normalizer(x: Tensor, { groups, eps, centred }: GroupNormAttrs): { deviation: Tensor; rstd: Tensor } {
-  if (centred) {
+function normalizer(x: Tensor, { groups, eps, centered }: GroupNormAttrs): { deviation: Tensor; rstd: Tensor } {
+  if (centered) {
     // What rounding left of the mean is taken out as well.
     const near = sub(grouped(x, groups), mean(grouped(x, groups), OVER));
     const deviation = sub(near, mean(near, OVER));
@@ -37,8 +37,8 @@ function normalizer(x: Tensor, { groups, eps, centred }: GroupNormAttrs): { devi
   }
   const rows = x.shape[0] * groups;
   const shape = [x.shape[0], groups, 1, 1];
-  const [centre, rstd] = columns(moments(reshape(x, { shape: [rows, x.size / rows] }), { eps }));
-  return { deviation: sub(grouped(x, groups), reshape(centre, { shape })), rstd: reshape(rstd, { shape }) };
+  const [center, rstd] = columns(moments(reshape(x, { shape: [rows, x.size / rows] }), { eps }));
+  return { deviation: sub(grouped(x, groups), reshape(center, { shape })), rstd: reshape(rstd, { shape }) };
 }
 
 const op: Op<GroupNormAttrs> = {
@@ -118,7 +118,7 @@ export interface NormOptions {
   eps?: number;
 }
 
-/** Wu and He 2018: x [N, C, ...] normalised over the channels of a group and all space, then weight and bias [C]. */
+/** Wu and He 2018: x [N, C, ...] normalized over the channels of a group and all space, then weight and bias [C]. */
 export const groupNorm = inF32((x: Tensor, options: NormOptions & { groups: number }): Tensor => {
   checkOptions("groupNorm", options, ["groups", "weight", "bias", "eps"]);
   checkInput("groupNorm", x, 2);
@@ -133,7 +133,7 @@ export const groupNorm = inF32((x: Tensor, options: NormOptions & { groups: numb
   return node(op, [x, weight, bias], { groups, eps: checkEps("groupNorm", eps) }, x.shape, "f32");
 });
 
-/** Ulyanov et al. 2016: x [N, C, ...] normalised over space for each sample and channel. */
+/** Ulyanov et al. 2016: x [N, C, ...] normalized over space for each sample and channel. */
 export const instanceNorm = inF32((x: Tensor, options: NormOptions = {}): Tensor => {
   checkOptions("instanceNorm", options, ["weight", "bias", "eps"]);
   checkInput("instanceNorm", x, 3);
@@ -142,7 +142,7 @@ export const instanceNorm = inF32((x: Tensor, options: NormOptions = {}): Tensor
   return groupNorm(x, { ...options, groups: x.shape[1] });
 });
 
-/** Ioffe and Szegedy 2015, with the statistics of the batch: x [N, C, ...] normalised over samples and space. */
+/** Ioffe and Szegedy 2015, with the statistics of the batch: x [N, C, ...] normalized over samples and space. */
 export const batchNorm = inF32((x: Tensor, options: NormOptions = {}): Tensor => {
   checkOptions("batchNorm", options, ["weight", "bias", "eps"]);
   checkInput("batchNorm", x, 2);
@@ -158,7 +158,7 @@ export const batchNorm = inF32((x: Tensor, options: NormOptions = {}): Tensor =>
   return reshape(transpose(reshape(y, { shape: [c, n, size(space)] }), swap), { shape: x.shape });
 });
 
-/** Ba et al. 2016: x normalised over its last axis, weight and bias [last]. */
+/** Ba et al. 2016: x normalized over its last axis, weight and bias [last]. */
 export const layerNorm = inF32((x: Tensor, options: NormOptions = {}): Tensor => {
   checkOptions("layerNorm", options, ["weight", "bias", "eps"]);
   checkInput("layerNorm", x, 1);
@@ -190,6 +190,6 @@ export const weightStandardize = inF32((w: Tensor, options: { eps?: number } = {
   const share = (length - 1) / length;
   const affine = [scalar(Math.sqrt(share), "f32", [filters]), scalar(0, "f32", [filters])];
   const rows = reshape(w, { shape: [1, filters, length] });
-  const attrs: GroupNormAttrs = { groups: filters, eps: eps * share, centred: true };
+  const attrs: GroupNormAttrs = { groups: filters, eps: eps * share, centered: true };
   return reshape(node(op, [rows, ...affine], attrs, rows.shape, "f32"), { shape: w.shape });
 });

@@ -13,7 +13,7 @@ import { slice } from "../shape/slice.ts";
  *
  * @param theta f32 [N, 2, 3] or [N, 3, 4]
  * @param options.size [N, C, ...space] of what gridSample is to give
- * @param options.alignCorners -1 and 1 are the centres of the end voxels; default false: the edges of the image
+ * @param options.alignCorners -1 and 1 are the centers of the end voxels; default false: the edges of the image
  * @returns [N, ...space, 2 or 3], differentiable in theta
  * @throws VoxgradError for other shapes and options
  * @example affineGrid(tensor([[[1, 0, 0], [0, 1, 0]]]), { size: [1, 1, 8, 8] }) // the identity, [1, 8, 8, 2]

@@ -39,7 +39,7 @@ function emitPlace(e: Emit<PlaceAttrs>, coordinate: string, slope: boolean): str
     if (slope) return `select(0.0, ${rate}, ${finite} & (${c} > ${f(low)}) & (${c} < ${f(high)}))`;
     return `select(clamp(${c}, ${f(low)}, ${f(high)}), ${f(low)}, ${nan})`;
   }
-  // Mirrors at the centres of the end voxels, or at the edges of the image.
+  // Mirrors at the centers of the end voxels, or at the edges of the image.
   const [edge, span] = alignCorners ? [0, n - 1] : [-0.5, n];
   if (span === 0) return "0.0";
   const [low, high] = mode === "cubic" ? [edge, edge + span] : [0, n - 1];

@@ -68,7 +68,7 @@ export interface GridSampleOptions {
   mode?: "linear" | "nearest" | "cubic";
   /** What lies outside of the image: "zeros" (default), its border voxels, or its reflection. */
   padding?: "zeros" | "border" | "reflection";
-  /** -1 and 1 are the centres of the end voxels; default false: the edges of the image. */
+  /** -1 and 1 are the centers of the end voxels; default false: the edges of the image. */
   alignCorners?: boolean;
 }
 

@@ -92,7 +92,7 @@ function checkGrid(
 }
 
 /**
- * The last axes of x resampled to `size` by B-splines through the voxels: half-pixel centres (the extents of both grids
+ * The last axes of x resampled to `size` by B-splines through the voxels: half-pixel centers (the extents of both grids
  * agree), the border voxels continued without end. Equal to skimage.transform.resize(mode="edge", anti_aliasing=False)
  * of each image over those axes, and so to what nnU-Net does.
  *

@@ -10,11 +10,11 @@ export interface BandAttrs {
   readonly transposed: boolean;
 }
 
-/** Results in groups of `rows`, each group a combination of `span` neighbours. */
+/** Results in groups of `rows`, each group a combination of `span` neighbors. */
 export interface Band {
   readonly rows: 1 | 4;
   readonly span: number;
-  /** The first neighbour of each group. */
+  /** The first neighbor of each group. */
   readonly first: Int32Array<ArrayBuffer>;
   /** [groups, span, rows]. */
   readonly weights: Float32Array<ArrayBuffer>;
@@ -42,7 +42,7 @@ function cardinal(d: number): number {
   return sum;
 }
 
-/** One row per output: half-pixel centres, the first and last samples continued without end. */
+/** One row per output: half-pixel centers, the first and last samples continued without end. */
 function forwardRows({ order, inputSize: n, outputSize: m }: BandAttrs): Row[] {
   const taps = Math.min(n, order === 0 ? 1 : order === 1 ? 2 : 2 * REACH);
   return Array.from({ length: m }, (_, i) => {
@@ -70,7 +70,7 @@ function transposedRows(rows: readonly Row[], n: number): Row[] {
     weights.forEach((w, k) => {
       const column = columns[first + k];
       if (firsts[first + k] < 0) firsts[first + k] = i;
-      // First neighbours do not fall, so the rows of a column have no gap but where samples are skipped.
+      // First neighbors do not fall, so the rows of a column have no gap but where samples are skipped.
       while (firsts[first + k] + column.length < i) column.push(0);
       column.push(w);
     })
@@ -78,7 +78,7 @@ function transposedRows(rows: readonly Row[], n: number): Row[] {
   return columns.map((column, j) => ({ first: Math.max(0, firsts[j]), weights: Float64Array.from(column) }));
 }
 
-/** The band of an interpolation; groups of four rows share what they read where their neighbours are mostly the same. */
+/** The band of an interpolation; groups of four rows share what they read where their neighbors are mostly the same. */
 export function bandOf(attrs: BandAttrs): Band {
   const forward = forwardRows(attrs);
   const rows = attrs.transposed ? transposedRows(forward, attrs.inputSize) : forward;

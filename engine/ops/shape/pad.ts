@@ -10,7 +10,7 @@ import { slice } from "./slice.ts";
 interface PadAttrs {
   readonly before: readonly number[];
   readonly after: readonly number[];
-  /** Values inserted between neighbours. */
+  /** Values inserted between neighbors. */
   readonly interior: readonly number[];
   readonly value: number;
 }
@@ -58,7 +58,7 @@ const op: Op<PadAttrs> = {
     dilatedPad(x, { before: [0, ...before], after: [0, ...after], interior: [0, ...interior], value }),
 };
 
-/** Pad with `interior` values between neighbours too. */
+/** Pad with `interior` values between neighbors too. */
 export function dilatedPad(x: Tensor, attrs: PadAttrs): Tensor {
   const none = (list: readonly number[]): boolean => list.every((n) => n === 0);
   if (none(attrs.before) && none(attrs.after) && none(attrs.interior)) return x;

@@ -11,7 +11,7 @@ interface Host {
   readonly canvas: HTMLCanvasElement;
   /** What lies around the canvas. */
   readonly stage: HTMLElement;
-  readonly colours: readonly string[];
+  readonly colors: readonly string[];
   go(slice: number): void;
   draw(): void;
 }
@@ -36,7 +36,7 @@ export class PaintTools {
 
   constructor(host: Host) {
     this.#host = host;
-    this.#class.append(...host.colours.map((_, k) => make("option", { value: String(k + 1) }, `Class ${k + 1}`)));
+    this.#class.append(...host.colors.map((_, k) => make("option", { value: String(k + 1) }, `Class ${k + 1}`)));
     this.#class.ariaLabel = "Class to paint";
     this.#class.addEventListener("change", () => this.#look());
     this.#eraser.addEventListener("change", () => this.#look());
@@ -154,10 +154,10 @@ export class PaintTools {
     }
   }
 
-  /** The circle at the pointer, and the colour that is painted with. */
+  /** The circle at the pointer, and the color that is painted with. */
   #look(): void {
-    const colour = this.#host.colours[Number(this.#class.value) - 1];
-    this.#class.style.borderColor = colour;
+    const color = this.#host.colors[Number(this.#class.value) - 1];
+    this.#class.style.borderColor = color;
     this.#size.said.textContent = `${this.#size.input.value} voxel${this.#size.input.value === "1" ? "" : "s"}`;
     if (!this.#scan || this.#brush.hidden) return;
     const { shape, pixel } = this.#scan;
@@ -166,7 +166,7 @@ export class PaintTools {
     Object.assign(this.#brush.style, {
       width: `${width}px`,
       height: `${width}px`,
-      borderColor: this.#eraser.checked ? "#fff" : colour,
+      borderColor: this.#eraser.checked ? "#fff" : color,
     });
   }
 

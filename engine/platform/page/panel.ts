@@ -53,7 +53,7 @@ export function openPanel(form: PanelForm, act: (message: ActMessage) => void): 
   const shown = make("div", { className: "views" });
   // What was wrong has been read when work goes on.
   shown.addEventListener("pointerdown", () => (problem.textContent = ""));
-  for (const [name, each] of Object.entries(form.views)) shown.append(makeView(name, each, form.colours));
+  for (const [name, each] of Object.entries(form.views)) shown.append(makeView(name, each, form.colors));
   const words = make("div", { className: "words" }, said, problem);
   area.append(make("h2", {}, form.title), make("p", { className: "note" }, form.about), steps, shown, words);
   area.hidden = false;
@@ -104,8 +104,8 @@ function makeField(name: string, form: PanelFiles): HTMLElement {
   return make("section", {}, make("h3", {}, form.label), make("p", { className: "note" }, form.about), row, note);
 }
 
-function makeView(name: string, form: PanelSlices, colours: readonly string[]): HTMLElement {
-  const slices = new Slices({ label: form.label, empty: form.empty, paint: form.paint ?? false, colours });
+function makeView(name: string, form: PanelSlices, colors: readonly string[]): HTMLElement {
+  const slices = new Slices({ label: form.label, empty: form.empty, paint: form.paint ?? false, colors });
   const button = make(
     "button",
     { type: "button", className: "main", hidden: form.button === undefined },

@@ -13,7 +13,7 @@ interface Plot {
 const area = document.getElementById("plots")!;
 const plots = new Map<string, Plot>();
 const height = 220;
-const colours = ["--accent", "#e0861a", "#2a9d6f", "#c2478f", "#7a5bd0", "#b08900", "#3aa6c9", "#d1495b"];
+const colors = ["--accent", "#e0861a", "#2a9d6f", "#c2478f", "#7a5bd0", "#b08900", "#3aa6c9", "#d1495b"];
 
 /** Adds a point to the curve of that name. */
 export function addPoint(name: string, x: number, y: number): void {
@@ -52,9 +52,9 @@ function create(group: string): Plot {
   card.append(title);
   area.append(card);
   const axis: uPlot.Axis = {
-    stroke: colour("--soft"),
-    grid: { stroke: colour("--line"), width: 1 },
-    ticks: { stroke: colour("--line"), width: 1 },
+    stroke: color("--soft"),
+    grid: { stroke: color("--line"), width: 1 },
+    ticks: { stroke: color("--line"), width: 1 },
   };
   const options: uPlot.Options = {
     width: width(card),
@@ -70,14 +70,14 @@ function create(group: string): Plot {
 }
 
 function addSeries(plot: Plot, name: string): void {
-  const stroke = colour(colours[plot.names.length % colours.length]);
+  const stroke = color(colors[plot.names.length % colors.length]);
   plot.chart.addSeries({ label: name, stroke, width: 2, points: { show: false }, spanGaps: true });
   plot.names.push(name);
   plot.data.push(plot.data[0].map(() => null));
 }
 
-/** A colour, or that of a property of the page's style. */
-function colour(name: string): string {
+/** A color, or that of a property of the page's style. */
+function color(name: string): string {
   return name.startsWith("--") ? getComputedStyle(document.documentElement).getPropertyValue(name) : name;
 }
 

@@ -6,7 +6,7 @@ import { PaintTools } from "./paint_tools.ts";
 /** How far a wheel turns for a slice. */
 const WHEEL = 40;
 
-/** The slices of a scan, to scroll through, with the colours of its labels on them. */
+/** The slices of a scan, to scroll through, with the colors of its labels on them. */
 export class Slices {
   readonly element = make("div", { className: "slices" });
   readonly #canvas = make("canvas", { tabIndex: 0 });
@@ -18,14 +18,14 @@ export class Slices {
   readonly #level: Slider;
   readonly #width: Slider;
   readonly #cover: Slider;
-  readonly #colours: readonly (readonly [number, number, number])[];
+  readonly #colors: readonly (readonly [number, number, number])[];
   readonly #tools: PaintTools | undefined;
   #scan: PanelScan | undefined;
   #labels = new Uint8Array();
   #slice = 0;
 
-  constructor(options: { label: string; empty: string; paint: boolean; colours: readonly string[] }) {
-    this.#colours = options.colours.map((hex) => {
+  constructor(options: { label: string; empty: string; paint: boolean; colors: readonly string[] }) {
+    this.#colors = options.colors.map((hex) => {
       const part = (at: number): number => Number.parseInt(hex.slice(at, at + 2), 16);
       return [part(1), part(3), part(5)];
     });
@@ -36,20 +36,20 @@ export class Slices {
     this.#position.input.setAttribute("aria-label", `Slice of ${options.label}`);
     this.#level = slider("Window level", { step: "any" }, draw);
     this.#width = slider("Window width", { step: "any" }, draw);
-    this.#cover = slider("Colour", { min: "0", max: "1", step: "any", value: "0.5" }, draw);
+    this.#cover = slider("Color", { min: "0", max: "1", step: "any", value: "0.5" }, draw);
     this.#stage.append(this.#canvas);
     this.#controls = make("div", { className: "tools" });
     if (options.paint) {
       this.#tools = new PaintTools({
         canvas: this.#canvas,
         stage: this.#stage,
-        colours: options.colours,
+        colors: options.colors,
         go: (z) => this.go(z),
         draw,
       });
       this.#controls.append(this.#tools.element);
     }
-    this.#controls.append(make("div", { className: "grey" }, this.#level.row, this.#width.row, this.#cover.row));
+    this.#controls.append(make("div", { className: "gray" }, this.#level.row, this.#width.row, this.#cover.row));
     this.element.append(this.#empty, this.#stage, this.#position.row, this.#controls);
     this.#canvas.addEventListener("keydown", (event) => this.#key(event));
     let turned = 0;
@@ -146,12 +146,12 @@ export class Slices {
     this.#cover.said.textContent = `${Math.round(100 * cover)} %`;
     const image = this.#context.createImageData(shape[2], shape[1]);
     for (let i = 0, to = 0; i < area; i++, to += 4) {
-      const grey = (255 * (data[this.#slice * area + i] - black)) / width;
+      const gray = (255 * (data[this.#slice * area + i] - black)) / width;
       const label = this.#labels[this.#slice * area + i];
-      const colour = label > 0 ? this.#colours[(label - 1) % this.#colours.length] : undefined;
+      const color = label > 0 ? this.#colors[(label - 1) % this.#colors.length] : undefined;
       // The array clamps to 0 and 255.
-      const under = Math.max(0, Math.min(255, grey));
-      for (let c = 0; c < 3; c++) image.data[to + c] = colour ? under + cover * (colour[c] - under) : under;
+      const under = Math.max(0, Math.min(255, gray));
+      for (let c = 0; c < 3; c++) image.data[to + c] = color ? under + cover * (color[c] - under) : under;
       image.data[to + 3] = 255;
     }
     this.#context.putImageData(image, 0, 0);

@@ -19,7 +19,7 @@ import {
   type Group,
   type Measure,
   type MeasuredCase,
-  summariseArms,
+  summarizeArms,
 } from "./experiment_summary.ts";
 import { readJsonLines } from "../run/logging.ts";
 import type { RunFolder } from "../run/run_folder.ts";
@@ -244,7 +244,7 @@ export class Experiment {
 
   /** Means and differences of the results so far. */
   groups(): Group[] {
-    return summariseArms(this.#results, {
+    return summarizeArms(this.#results, {
       ...this.#options,
       reference: this.#reference.name,
       measures: this.#measures,

@@ -1,5 +1,5 @@
 /** What the results of an experiment add up to: means over cases and seeds, and paired differences to one arm. */
-import { summarise } from "../../imaging/metrics/metrics.ts";
+import { summarize } from "../../imaging/metrics/metrics.ts";
 import { bootstrapInterval, wilcoxon } from "./statistics.ts";
 
 /** One of the methods that are compared. */
@@ -92,7 +92,7 @@ export interface Group {
  * @param results of arms and seeds as far as there are any; others than those named are left out
  * @returns for each variant the mean over classes, where there are several, and each class; cells by `measures`
  */
-export function summariseArms(
+export function summarizeArms(
   results: readonly ArmResult[],
   options: { arms: readonly Arm[]; seeds: readonly number[]; measures: readonly Measure[]; reference: string },
 ): Group[] {
@@ -116,7 +116,7 @@ export function summariseArms(
             list.map((seed) => valuesOf(casesOf(name, seed)!, group, measure));
           const values = table(arm.name, own);
           const bySeed = values.map((cases) => meanOver(group.map((_, c) => meanOver(cases.map((row) => row[c])))));
-          const { mean, deviation } = summarise(bySeed);
+          const { mean, deviation } = summarize(bySeed);
           const flat = values.flat(2);
           const missing = flat.filter(Number.isNaN).length;
           const cell = { bySeed, mean, deviation, values: flat.length, undefined: missing };
@@ -132,7 +132,7 @@ export function summariseArms(
 }
 
 /** Of the defined values. */
-const meanOver = (values: readonly number[]): number => summarise(values).mean;
+const meanOver = (values: readonly number[]): number => summarize(values).mean;
 
 /** [case][class]; cases in the order of their names, which is the same in all arms. */
 const valuesOf = (cases: readonly MeasuredCase[], classes: readonly string[], { name }: Measure): number[][] =>

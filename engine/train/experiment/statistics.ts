@@ -132,7 +132,7 @@ export function bootstrapInterval(
   return { mean, low: percentile(means, (1 - level) / 2), high: percentile(means, (1 + level) / 2) };
 }
 
-/** Of sorted values, between neighbours as numpy.percentile does. */
+/** Of sorted values, between neighbors as numpy.percentile does. */
 function percentile(sorted: Float64Array, share: number): number {
   const at = share * (sorted.length - 1);
   const below = Math.floor(at);

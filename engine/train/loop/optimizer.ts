@@ -1,8 +1,8 @@
-/** The optimiser of a training script, by entries of its config block. */
-import { adam, type Optimiser, sgd } from "../../nn/mod.ts";
+/** The optimizer of a training script, by entries of its config block. */
+import { adam, type Optimizer, sgd } from "../../nn/mod.ts";
 import { choice, type Config, entry } from "../run/config.ts";
 
-/** Entries of trainings that leave the choice of the optimiser to the user. */
+/** Entries of trainings that leave the choice of the optimizer to the user. */
 export const optimizerEntries = {
   optimizer: choice(["adam", "sgd"], "sgd has Nesterov momentum 0.99"),
   rate: entry(0, "learning rate at the start; 0: 3e-3 for adam on --data, else 1e-2", { min: 0 }),
@@ -11,16 +11,16 @@ export const optimizerEntries = {
 } as const;
 
 /**
- * The optimiser that a config block asks for, and its learning rate at the start.
+ * The optimizer that a config block asks for, and its learning rate at the start.
  *
  * @param options of a config block with `trainingEntries` and `optimizerEntries`
- * @example const { optimiser, rate } = openOptimizer(options);
+ * @example const { optimizer, rate } = openOptimizer(options);
  */
 export function openOptimizer(
   options: Config<typeof optimizerEntries> & { data: string },
-): { optimiser: Optimiser; rate: number } {
+): { optimizer: Optimizer; rate: number } {
   const { optimizer, weightDecay } = options;
   return optimizer === "adam"
-    ? { optimiser: adam({ weightDecay }), rate: options.rate || (options.data === "" ? 1e-2 : 3e-3) }
-    : { optimiser: sgd({ momentum: 0.99, nesterov: true, weightDecay }), rate: options.rate || 1e-2 };
+    ? { optimizer: adam({ weightDecay }), rate: options.rate || (options.data === "" ? 1e-2 : 3e-3) }
+    : { optimizer: sgd({ momentum: 0.99, nesterov: true, weightDecay }), rate: options.rate || 1e-2 };
 }

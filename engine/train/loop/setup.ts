@@ -42,7 +42,7 @@ export const trainingEntries = {
   resume: entry("", "folder of a run to go on with, after a stop or with more --steps"),
   overwrite: entry(false, "whether that folder may hold an earlier run"),
   seed: entry(1, "of the weights, the patches and the augmentation", { integer: true, min: 0 }),
-  steps: entry(0, "optimiser steps; 0: 120 on phantoms, 800 on --data", { integer: true, min: 0 }),
+  steps: entry(0, "optimizer steps; 0: 120 on phantoms, 800 on --data", { integer: true, min: 0 }),
   epochs: entry(0, "epochs of --epoch steps; of this and --steps the larger counts", { integer: true, min: 0 }),
   epoch: entry(50, "steps an epoch, after which the held-out cases are looked at", { integer: true, min: 1 }),
   validation: entry(5, "batches of held-out patches that are looked at then", { integer: true, min: 0 }),
@@ -53,7 +53,7 @@ export const trainingEntries = {
     integer: true,
     min: 1,
   }),
-  foreground: entry(0.33, "fraction of a batch's patches that are centred on foreground", { min: 0, max: 1 }),
+  foreground: entry(0.33, "fraction of a batch's patches that are centered on foreground", { min: 0, max: 1 }),
   sets: choice(
     ["proportional", "equal", "turn"],
     "how patches are drawn from the sets of a dataset group: each case as likely, each set as likely, or a set a step in turn",
@@ -483,7 +483,7 @@ async function chooseSplits(options: TrainingOptions, run: RunFolder, dataset: D
   return made;
 }
 
-/** A class that no case of a training has annotated would be learnt from nothing. */
+/** A class that no case of a training has annotated would be learned from nothing. */
 function checkAnnotated(dataset: Dataset, { train }: Fold, place: string): void {
   const ids = new Set(train);
   const cases = dataset.cases.filter(({ id }) => ids.has(id));

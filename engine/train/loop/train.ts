@@ -67,7 +67,7 @@ const COPY_EVERY = 50;
  * @example
  * const { records } = await train({
  *   run, title: "Abdomen", classes: ["liver"], steps: 1000, epochSteps: 50, rate, batch, step,
- *   state: { read: () => ({ params, optimiser }), write: (s) => ({ params, optimiser } = s) },
+ *   state: { read: () => ({ params, optimizer }), write: (s) => ({ params, optimizer } = s) },
  * });
  */
 export async function train<B>(options: TrainOptions<B>): Promise<Trained> {
@@ -213,7 +213,7 @@ const revive = <R extends { readonly dice?: readonly number[] }>(record: R): R =
   record.dice ? { ...record, dice: record.dice.map((d) => d ?? NaN) } : record;
 
 /**
- * Writes what a training can do without for now: a full disk is no reason to lose what has been learnt. Says so once,
+ * Writes what a training can do without for now: a full disk is no reason to lose what has been learned. Says so once,
  * and again when it works again.
  */
 class Tolerant {

@@ -2,7 +2,7 @@
 import { scaleLinear } from "d3-scale";
 import { check, VoxgradError } from "../../core/errors.ts";
 import { drawNothing, drawTicks, type Frame, type GridPanel, legendOf, panelGridSvg } from "./panel_grid.ts";
-import { COLOURS, round } from "./plots.ts";
+import { COLORS, round } from "./plots.ts";
 
 /** Where the bins of a histogram lie: `bins` of them, of equal width, from range[0] to range[1]. */
 export interface Bins {
@@ -54,8 +54,8 @@ export class Histogram {
 export interface HistogramGroup {
   readonly name: string;
   readonly histogram: Histogram;
-  /** The next of COLOURS unless given; one name has one colour in all panels. */
-  readonly colour?: string;
+  /** The next of COLORS unless given; one name has one color in all panels. */
+  readonly color?: string;
 }
 
 export interface HistogramPanel extends GridPanel {
@@ -84,8 +84,8 @@ export function histogramSvg(
       other!.name
     }"`;
   });
-  const legend = legendOf(groups, COLOURS);
-  const colourOf = new Map(legend.map(({ name, colour }) => [name, colour]));
+  const legend = legendOf(groups, COLORS);
+  const colorOf = new Map(legend.map(({ name, color }) => [name, color]));
   const draw = (panel: HistogramPanel, frame: Frame): string => {
     const domain = groups[0]?.histogram.range ?? [0, 1];
     const densities = panel.groups.map(({ histogram }) => histogram.density());
@@ -96,10 +96,10 @@ export function histogramSvg(
       if (histogram.total === 0) return "";
       const edge = (i: number): number => round(x(domain[0] + ((domain[1] - domain[0]) * i) / histogram.counts.length));
       const steps = [...densities[k]].map((value, i) => `V${round(y(value))}H${edge(i + 1)}`).join("");
-      const colour = colourOf.get(name);
+      const color = colorOf.get(name);
       return (
-        `<path d="M${edge(0)},${round(frame.bottom)}${steps}V${round(frame.bottom)}Z" fill="${colour}" ` +
-        `fill-opacity="0.2" stroke="${colour}" stroke-width="1.5" stroke-linejoin="round"/>`
+        `<path d="M${edge(0)},${round(frame.bottom)}${steps}V${round(frame.bottom)}Z" fill="${color}" ` +
+        `fill-opacity="0.2" stroke="${color}" stroke-width="1.5" stroke-linejoin="round"/>`
       );
     });
     return [

@@ -1,9 +1,9 @@
-/** Pictures of segmentations: grey slices with the prediction filled and the reference outlined, as one SVG. */
+/** Pictures of segmentations: gray slices with the prediction filled and the reference outlined, as one SVG. */
 import { encode } from "fast-png";
 import { axisCodes, voxelCount } from "../../imaging/mod.ts";
 import type { ClassComparison, ComparedClass, Volume } from "../../imaging/mod.ts";
 import { base64, outline } from "./overlay_shapes.ts";
-import { escapeXml, labelColour, openSvg, text } from "./plots.ts";
+import { escapeXml, labelColor, openSvg, text } from "./plots.ts";
 import { inLines, shortened, textWidth, wrapped } from "./svg_text.ts";
 
 type Labels = ArrayLike<number>;
@@ -30,7 +30,7 @@ export interface OverlayOptions {
   readonly labels: readonly string[];
   /** What is drawn and measured instead of labels. Where regions lie in each other, the last fills a voxel. */
   readonly regions?: readonly ComparedClass[];
-  /** Names of the values of cases' `context` from 1 on; their colours follow those of the labels. */
+  /** Names of the values of cases' `context` from 1 on; their colors follow those of the labels. */
   readonly contexts?: readonly string[];
   /** Slices per case, 4 unless given. */
   readonly slices?: number;
@@ -110,8 +110,8 @@ function chooseSlices(item: OverlayCase, view: View, count: number): number[] {
   return [...chosen].sort((a, b) => a - b);
 }
 
-/** Grey values between the half and the 99.5th percentile of the first channel. */
-export const greyWindow = (image: Volume): [number, number] =>
+/** Gray values between the half and the 99.5th percentile of the first channel. */
+export const grayWindow = (image: Volume): [number, number] =>
   middleRange(image.data.subarray(0, voxelCount(image.shape)));
 
 /** The half and the 99.5th percentile of some of the values, so that single ones do not set a scale; never equal. */
@@ -126,16 +126,16 @@ export function middleRange(values: Labels): [number, number] {
   return high > low ? [low, high] : [low - 1, low + 1];
 }
 
-function greyPng(slice: Float32Array, view: View, [low, high]: [number, number]): string {
+function grayPng(slice: Float32Array, view: View, [low, high]: [number, number]): string {
   const data = Uint8Array.from(slice, (v) => Math.min(255, Math.max(0, Math.round(((v - low) / (high - low)) * 255))));
   const png = encode({ width: view.sizes[0], height: view.sizes[1], data, channels: 1, depth: 8 });
   return `data:image/png;base64,${base64(png)}`;
 }
 
 const STYLES = {
-  fill: (colour: string) => `fill="${colour}" fill-opacity="0.45" fill-rule="evenodd"`,
-  line: (colour: string) => `fill="none" stroke="${colour}" stroke-width="1.8" stroke-linejoin="round"`,
-  dashes: (colour: string) => `fill="none" stroke="${colour}" stroke-width="1.4" stroke-dasharray="3 2"`,
+  fill: (color: string) => `fill="${color}" fill-opacity="0.45" fill-rule="evenodd"`,
+  line: (color: string) => `fill="none" stroke="${color}" stroke-width="1.8" stroke-linejoin="round"`,
+  dashes: (color: string) => `fill="none" stroke="${color}" stroke-width="1.4" stroke-dasharray="3 2"`,
 };
 
 interface Layer {
@@ -143,7 +143,7 @@ interface Layer {
   readonly style: keyof typeof STYLES;
   /** Label values of each class. */
   readonly classes: readonly (readonly number[])[];
-  /** Number of the first class's colour. */
+  /** Number of the first class's color. */
   readonly first: number;
 }
 
@@ -175,15 +175,15 @@ function drawTile(
     x: number;
     y: number;
     scale: number;
-    grey: [number, number];
+    gray: [number, number];
     classes: readonly ComparedClass[];
     contexts: number;
   },
 ): string {
-  const { x, y, scale, grey, classes, contexts } = options;
+  const { x, y, scale, gray, classes, contexts } = options;
   const [columns, rows] = view.sizes;
   const [across, down] = [view.pixel[0] * scale, view.pixel[1] * scale];
-  const href = greyPng(cut(item.image.data, item.image.shape, view, slice), view, grey);
+  const href = grayPng(cut(item.image.data, item.image.shape, view, slice), view, gray);
   const parts = [
     `<g transform="translate(${x.toFixed(1)} ${y.toFixed(1)})">`,
     `<image width="${(columns * across).toFixed(2)}" height="${(rows * down).toFixed(2)}" preserveAspectRatio="none" ` +
@@ -196,7 +196,7 @@ function drawTile(
         ? [plane, values[0]]
         : [plane.map((v) => Number(values.includes(v))), 1];
       const path = outline(shown, columns, rows, value, [across, down]);
-      if (path !== "") parts.push(`<path d="${path}" ${STYLES[style](labelColour(first + k))}/>`);
+      if (path !== "") parts.push(`<path d="${path}" ${STYLES[style](labelColor(first + k))}/>`);
     });
   }
   parts.push("</g>");
@@ -245,10 +245,10 @@ function caption(item: OverlayCase, classes: readonly ComparedClass[], room: num
 
 /**
  * A picture of cases, one a row, each in a few slices spread over its structures: predictions filled, references
- * outlined, one colour per class or region, Dice of the whole case in the caption. With contexts these are filled, and predictions
+ * outlined, one color per class or region, Dice of the whole case in the caption. With contexts these are filled, and predictions
  * outlined with dashes. Slices hang as in radiology: the patient's right on the left, front or head on top.
  *
- * @returns an SVG document with the grey slices inside
+ * @returns an SVG document with the gray slices inside
  * @throws RangeError when a segmentation has another number of voxels than its image
  * @example overlaySvg([{ name, image, reference: label.data, prediction }], { labels: ["background", "liver"] });
  */
@@ -274,7 +274,7 @@ export function overlaySvg(cases: readonly OverlayCase[], options: OverlayOption
     const view = viewOf(item.image, along);
     const [mmAcross, mmDown] = [view.sizes[0] * view.pixel[0], view.sizes[1] * view.pixel[1]];
     const scale = TILE / Math.max(mmAcross, mmDown);
-    const grey = greyWindow(item.image);
+    const gray = grayWindow(item.image);
     for (const line of caption(item, classes, room)) {
       body.push(text(LEFT, y + 14, line, 'fill="#333"'));
       y += LINE;
@@ -282,7 +282,7 @@ export function overlaySvg(cases: readonly OverlayCase[], options: OverlayOption
     y += 6;
     chooseSlices(item, view, slices).forEach((slice, index) => {
       const x = LEFT + index * (TILE + GAP) + (TILE - mmAcross * scale) / 2;
-      body.push(drawTile(item, view, slice, { x, y, scale, grey, classes, contexts: contexts.length }));
+      body.push(drawTile(item, view, slice, { x, y, scale, gray, classes, contexts: contexts.length }));
     });
     y += Math.ceil(mmDown * scale) + 14;
   }
@@ -308,9 +308,9 @@ function legend(
     .map(({ x, line }) => ({ x: LEFT + x, y: top + LINE * line }));
   const parts = names.flatMap((name, index) => {
     const { x, y } = places[index];
-    const [colour, isContext] = [labelColour(index + 1), index >= classes.length];
-    const fill = isContext || contexts.length === 0 ? `fill="${colour}" fill-opacity="0.45"` : 'fill="none"';
-    const stroke = isContext ? "" : ` stroke="${colour}" stroke-width="1.8"`;
+    const [color, isContext] = [labelColor(index + 1), index >= classes.length];
+    const fill = isContext || contexts.length === 0 ? `fill="${color}" fill-opacity="0.45"` : 'fill="none"';
+    const stroke = isContext ? "" : ` stroke="${color}" stroke-width="1.8"`;
     return [
       `<rect x="${x}" y="${y - 2}" width="18" height="11" ${fill}${stroke}/>`,
       text(x + 24, y + 8, name, 'fill="#333"'),

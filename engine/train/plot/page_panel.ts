@@ -3,7 +3,7 @@ import { platform } from "#platform";
 import { axisCodes, makeVolume, reorient, volumeLike, voxelCount } from "../../imaging/mod.ts";
 import type { Volume } from "../../imaging/mod.ts";
 import type { PanelScan, Platform } from "../../platform/types.ts";
-import { greyWindow, HANGING } from "./overlay.ts";
+import { grayWindow, HANGING } from "./overlay.ts";
 
 export type { Panel, PanelAct, PanelContent, PanelForm, PanelScan } from "../../platform/types.ts";
 
@@ -37,7 +37,7 @@ export function scanSlices(image: Volume, along: PatientAxis = "S"): PanelScan {
     data: channels === 1 ? data : data.slice(0, voxelCount([X, Y, Z])),
     shape: [Z, Y, X],
     pixel: [spacing[1], spacing[0]],
-    window: greyWindow(image),
+    window: grayWindow(image),
   };
 }
 

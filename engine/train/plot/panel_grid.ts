@@ -21,7 +21,7 @@ export interface Frame {
 /** An entry of the legend: a filled mark, or a dashed line. */
 export interface LegendEntry {
   readonly name: string;
-  readonly colour: string;
+  readonly color: string;
   readonly line?: boolean;
 }
 
@@ -108,14 +108,14 @@ export function drawTicks(
 export const drawNothing = (frame: Frame): string =>
   text((frame.left + frame.right) / 2, (frame.top + frame.bottom) / 2, "no values", 'text-anchor="middle" fill="#888"');
 
-/** Each name once, in the order of its first appearance; what has no colour takes the next of `colours`. */
+/** Each name once, in the order of its first appearance; what has no color takes the next of `colors`. */
 export function legendOf(
-  groups: readonly { readonly name: string; readonly colour?: string }[],
-  colours: readonly string[],
+  groups: readonly { readonly name: string; readonly color?: string }[],
+  colors: readonly string[],
 ): LegendEntry[] {
   const entries = new Map<string, LegendEntry>();
-  for (const { name, colour } of groups) {
-    if (!entries.has(name)) entries.set(name, { name, colour: colour ?? colours[entries.size % colours.length] });
+  for (const { name, color } of groups) {
+    if (!entries.has(name)) entries.set(name, { name, color: color ?? colors[entries.size % colors.length] });
   }
   return [...entries.values()];
 }
@@ -123,12 +123,12 @@ export function legendOf(
 function drawLegend(entries: readonly LegendEntry[], top: number, width: number): { svg: string; bottom: number } {
   const names = entries.map(({ name }) => shortened(name, width - 32 - 42));
   const places = inLines(names.map((name) => 42 + textWidth(name)), width - 32);
-  const parts = entries.flatMap(({ colour, line }, k) => {
+  const parts = entries.flatMap(({ color, line }, k) => {
     const [x, y] = [round(16 + places[k].x), top + 20 * places[k].line];
     return [
       line
-        ? `<path d="M${x},${y + 9}h16" stroke="${colour}" stroke-width="1.5" stroke-dasharray="4 3"/>`
-        : `<rect x="${x}" y="${y + 3}" width="14" height="11" rx="2" fill="${colour}"/>`,
+        ? `<path d="M${x},${y + 9}h16" stroke="${color}" stroke-width="1.5" stroke-dasharray="4 3"/>`
+        : `<rect x="${x}" y="${y + 3}" width="14" height="11" rx="2" fill="${color}"/>`,
       text(x + 22, y + 13, names[k], 'fill="#333"'),
     ];
   });

@@ -16,14 +16,14 @@ export interface Panel {
   readonly log?: boolean;
   /** Draw each curve of 20 points or more pale, and its moving average over it: for values of single steps. */
   readonly smooth?: boolean;
-  /** Colours of the curves in turn; COLOURS unless given. */
-  readonly colours?: readonly string[];
+  /** Colors of the curves in turn; COLORS unless given. */
+  readonly colors?: readonly string[];
   /** Whether the legend tells the last value of each curve; it does unless given. */
   readonly latest?: boolean;
 }
 
-/** Okabe and Ito's colours, told apart by colour-blind readers too. */
-export const COLOURS: readonly string[] = [
+/** Okabe and Ito's colors, told apart by color-blind readers too. */
+export const COLORS: readonly string[] = [
   "#0072b2",
   "#d55e00",
   "#009e73",
@@ -34,8 +34,8 @@ export const COLOURS: readonly string[] = [
   "#666666",
 ];
 
-/** Colours of labels from 1 on, in curves and overlays alike: bright enough to show over grey slices. */
-export const LABEL_COLOURS: readonly string[] = [
+/** Colors of labels from 1 on, in curves and overlays alike: bright enough to show over gray slices. */
+export const LABEL_COLORS: readonly string[] = [
   "#e69f00",
   "#56b4e9",
   "#cc79a7",
@@ -46,7 +46,7 @@ export const LABEL_COLOURS: readonly string[] = [
   "#8c8c8c",
 ];
 
-export const labelColour = (value: number): string => LABEL_COLOURS[(value - 1) % LABEL_COLOURS.length];
+export const labelColor = (value: number): string => LABEL_COLORS[(value - 1) % LABEL_COLORS.length];
 
 export const escapeXml = (text: string): string =>
   // deno-lint-ignore no-control-regex
@@ -107,7 +107,7 @@ export function progressSvg(
   const loss = isPoints(record.loss) ? { loss: record.loss } : record.loss;
   const panels: Panel[] = [{ title: "Loss", series: loss, log: options.logLoss, smooth: true }];
   if (record.dice && Object.keys(record.dice).length > 0) {
-    panels.push({ title: "Dice", series: record.dice, range: [0, 1], colours: LABEL_COLOURS });
+    panels.push({ title: "Dice", series: record.dice, range: [0, 1], colors: LABEL_COLORS });
   }
   return chartSvg(panels, { title: options.title });
 }
@@ -140,7 +140,7 @@ export function short(value: number): string {
   return size >= 1e5 || size < 1e-3 ? value.toExponential(1).replace(".0e", "e") : String(+value.toPrecision(3));
 }
 
-/** At most MOST_POINTS points: the mean step and value of runs of neighbours. */
+/** At most MOST_POINTS points: the mean step and value of runs of neighbors. */
 export function thin(points: readonly Point[]): readonly Point[] {
   const run = Math.ceil(points.length / MOST_POINTS);
   if (run <= 1) return points;
@@ -185,7 +185,7 @@ function valueTicks(scale: ReturnType<typeof valueScale>, logarithmic: boolean):
 interface Curve {
   readonly name: string;
   readonly points: readonly Point[];
-  readonly colour: string;
+  readonly color: string;
 }
 
 /** What stands above a panel: its title, and the legend beside it or, where that is too long, in lines below. */
@@ -194,7 +194,7 @@ interface Head {
   readonly title: string;
   readonly labels: readonly {
     readonly label: string;
-    readonly colour: string;
+    readonly color: string;
     readonly x: number;
     readonly line: number;
   }[];
@@ -203,17 +203,17 @@ interface Head {
 }
 
 function headOf(panel: Panel): Head {
-  const colours = panel.colours ?? COLOURS;
+  const colors = panel.colors ?? COLORS;
   const curves = Object.entries(panel.series).map(([name, points], index) => ({
     name,
     points: thin(points),
-    colour: colours[index % colours.length],
+    color: colors[index % colors.length],
   }));
   const labels = Object.values(panel.series).map((points, k) => {
     const last = [...points].reverse().find((p) => Number.isFinite(p[1]))?.[1];
     const value = panel.latest === false ? "" : ` ${last === undefined ? "-" : short(last)}`;
-    const { name, colour } = curves[k];
-    return { label: shortened(name, ROOM - 36 - textWidth(value)) + value, colour };
+    const { name, color } = curves[k];
+    return { label: shortened(name, ROOM - 36 - textWidth(value)) + value, color };
   });
   const title = shortened(panel.title, ROOM, 15);
   const widths = labels.map(({ label }) => textWidth(label) + 36);
@@ -259,16 +259,16 @@ function drawPanel(panel: Panel, head: Head, top: number, steps: [number, number
     parts.push(text(at, rows[0] + 17, short(tick), 'text-anchor="middle" fill="#555"'));
   }
   parts.push(`<path d="M${columns[0]},${rows[1]}V${rows[0]}H${columns[1]}" fill="none" stroke="#888"/>`);
-  for (const { points, colour } of series) {
+  for (const { points, color } of series) {
     const averaged = panel.smooth && points.length >= 20;
-    const style = `fill="none" stroke="${colour}" stroke-linejoin="round"`;
+    const style = `fill="none" stroke="${color}" stroke-linejoin="round"`;
     if (averaged) parts.push(`<path d="${path(points) ?? ""}" ${style} stroke-opacity="0.28"/>`);
     parts.push(`<path d="${path(averaged ? smooth(points) : points) ?? ""}" ${style} stroke-width="2"/>`);
     if (averaged || points.length > 60) continue;
     for (const point of points) {
       if (!Number.isFinite(point[1])) continue;
       const cy = Math.min(rows[0], Math.max(rows[1], y(point[1])));
-      parts.push(`<circle cx="${round(x(point[0]))}" cy="${round(cy)}" r="2.6" fill="${colour}"/>`);
+      parts.push(`<circle cx="${round(x(point[0]))}" cy="${round(cy)}" r="2.6" fill="${color}"/>`);
     }
   }
   if (values.length === 0) {
@@ -276,10 +276,10 @@ function drawPanel(panel: Panel, head: Head, top: number, steps: [number, number
       text((columns[0] + columns[1]) / 2, (rows[0] + rows[1]) / 2, "no values yet", 'text-anchor="middle" fill="#888"'),
     );
   }
-  for (const { label, colour, x: at, line } of head.labels) {
+  for (const { label, color, x: at, line } of head.labels) {
     const y = top + 18 + line * LINE;
     parts.push(
-      `<path d="M${round(at)},${y - 4}h16" fill="none" stroke="${colour}" stroke-width="3"/>`,
+      `<path d="M${round(at)},${y - 4}h16" fill="none" stroke="${color}" stroke-width="3"/>`,
       text(at + 22, y, label, 'fill="#333"'),
     );
   }

@@ -1,6 +1,6 @@
 /** The records of a training as a picture. */
 import type { StepRecord } from "../run/logging.ts";
-import { chartSvg, LABEL_COLOURS, type Panel, type Point } from "./plots.ts";
+import { chartSvg, LABEL_COLORS, type Panel, type Point } from "./plots.ts";
 import type { EpochRecord } from "../loop/train.ts";
 
 /**
@@ -28,10 +28,10 @@ export function recordChart(
     classes.map((name, c) => [name, validated ? byEpoch((e) => e.dice?.[c]) : curve((r) => r.dice[c])]),
   );
   if (validated) dice["moving average"] = byEpoch((e) => e.average);
-  const colours = [...classes.map((_, c) => LABEL_COLOURS[c % LABEL_COLOURS.length]), "#1a1a1a"];
+  const colors = [...classes.map((_, c) => LABEL_COLORS[c % LABEL_COLORS.length]), "#1a1a1a"];
   const panels: Panel[] = [
     { title: "Loss", series: loss, smooth: true },
-    { title: `Pseudo-Dice (${validated ? "validation" : "training"} patches)`, series: dice, range: [0, 1], colours },
+    { title: `Pseudo-Dice (${validated ? "validation" : "training"} patches)`, series: dice, range: [0, 1], colors },
     { title: "Learning rate", series: { rate: curve((r) => r.rate) } },
   ];
   if (epochs.length > 1) panels.push({ title: "Seconds an epoch", series: { seconds: byEpoch((e) => e.seconds) } });

@@ -1,6 +1,6 @@
 /** Figures of an experiment: arms in rows, measures side by side. Scales by d3. */
 import { scaleLinear } from "d3-scale";
-import { COLOURS, escapeXml, openSvg, round, short, text } from "./plots.ts";
+import { COLORS, escapeXml, openSvg, round, short, text } from "./plots.ts";
 
 /** What stands in one row of one panel. */
 export interface Mark {
@@ -16,7 +16,7 @@ export interface Mark {
 /** Rows under a heading. */
 export interface Block {
   readonly title: string;
-  /** marks: one a panel; undefined leaves its place empty. muted: grey, as that of the arm that others are compared with. */
+  /** marks: one a panel; undefined leaves its place empty. muted: gray, as that of the arm that others are compared with. */
   readonly rows: readonly {
     readonly name: string;
     readonly muted?: boolean;
@@ -100,8 +100,8 @@ function panel(block: Block, column: Column, index: number, x0: number, top: num
     const y = top + HEAD + (at + 0.5) * ROW;
     const { mark } = row;
     if (!mark) continue;
-    const colour = row.muted ? "#666666" : COLOURS[0];
-    parts.push(drawMark(mark, colour, (value) => round(x(value)), y));
+    const color = row.muted ? "#666666" : COLORS[0];
+    parts.push(drawMark(mark, color, (value) => round(x(value)), y));
     parts.push(
       text(right + 8, y + 4, mark.label, 'font-size="11" fill="#333" style="font-variant-numeric:tabular-nums"'),
     );
@@ -111,7 +111,7 @@ function panel(block: Block, column: Column, index: number, x0: number, top: num
 
 function drawMark(
   { mean, dots = [], interval }: Mark,
-  colour: string,
+  color: string,
   x: (value: number) => number,
   y: number,
 ): string {
@@ -121,22 +121,22 @@ function drawMark(
     parts.push(
       `<path d="M${low},${y}H${high}M${low},${y - 4}v8M${high},${
         y - 4
-      }v8" stroke="${colour}" stroke-width="1.5" fill="none"/>`,
+      }v8" stroke="${color}" stroke-width="1.5" fill="none"/>`,
     );
   }
   // A seed keeps its height within the row, so that arms can be compared seed by seed.
   for (const [k, value] of dots.entries()) {
     if (!Number.isFinite(value)) continue;
     const cy = round(y + (dots.length > 1 ? (k / (dots.length - 1) - 0.5) * 12 : 0));
-    parts.push(`<circle cx="${x(value)}" cy="${cy}" r="2.8" fill="${colour}" fill-opacity="0.5"/>`);
+    parts.push(`<circle cx="${x(value)}" cy="${cy}" r="2.8" fill="${color}" fill-opacity="0.5"/>`);
   }
   if (!Number.isFinite(mean)) return parts.join("\n");
   if (interval) {
     // Filled where the interval leaves 0 out.
-    const fill = interval[0] > 0 || interval[1] < 0 ? colour : "#fff";
-    parts.push(`<circle cx="${x(mean)}" cy="${y}" r="4" fill="${fill}" stroke="${colour}" stroke-width="1.5"/>`);
+    const fill = interval[0] > 0 || interval[1] < 0 ? color : "#fff";
+    parts.push(`<circle cx="${x(mean)}" cy="${y}" r="4" fill="${fill}" stroke="${color}" stroke-width="1.5"/>`);
   } else {
-    parts.push(`<path d="M${x(mean)},${y - 9}v18" stroke="${colour}" stroke-width="2.5" fill="none"/>`);
+    parts.push(`<path d="M${x(mean)},${y - 9}v18" stroke="${color}" stroke-width="2.5" fill="none"/>`);
   }
   return parts.join("\n");
 }

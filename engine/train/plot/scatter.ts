@@ -1,14 +1,14 @@
-/** Scatter plots as SVG text: groups of points by colour on equal axes, several panels side by side. */
+/** Scatter plots as SVG text: groups of points by color on equal axes, several panels side by side. */
 import { scaleLinear } from "d3-scale";
 import { VoxgradError } from "../../core/errors.ts";
 import { drawNothing, drawTicks, type Frame, type GridPanel, legendOf, panelGridSvg } from "./panel_grid.ts";
-import { COLOURS, extent, type Point, round } from "./plots.ts";
+import { COLORS, extent, type Point, round } from "./plots.ts";
 
 export interface ScatterGroup {
   readonly name: string;
   readonly points: readonly Point[];
-  /** The next of COLOURS unless given; one name has one colour in all panels. */
-  readonly colour?: string;
+  /** The next of COLORS unless given; one name has one color in all panels. */
+  readonly color?: string;
 }
 
 export interface ScatterPanel extends GridPanel {
@@ -39,14 +39,14 @@ export function scatterSvg(panels: readonly ScatterPanel[], options: ScatterOpti
   const groups = panels.flatMap((panel) => panel.groups);
   const range = extent(groups.flatMap((group) => group.points).flat(), [0, 1]);
   const domain = scaleLinear().domain(range).nice(6).domain();
-  const legend = legendOf(groups, COLOURS);
-  const colourOf = new Map(legend.map(({ name, colour }) => [name, colour]));
+  const legend = legendOf(groups, COLORS);
+  const colorOf = new Map(legend.map(({ name, color }) => [name, color]));
   const draw = (panel: ScatterPanel, frame: Frame): string => {
     const x = scaleLinear().domain(domain).range([frame.left, frame.right]);
     const y = scaleLinear().domain(domain).range([frame.bottom, frame.top]);
     const dots = panel.groups.map(({ name, points }) => {
       const circles = points.map((p) => `<circle cx="${round(x(p[0]))}" cy="${round(y(p[1]))}" r="1.7"/>`);
-      return `<g fill="${colourOf.get(name)}" fill-opacity="0.4">${circles.join("")}</g>`;
+      return `<g fill="${colorOf.get(name)}" fill-opacity="0.4">${circles.join("")}</g>`;
     });
     const line = `M${frame.left},${round(frame.bottom)}L${frame.right},${round(frame.top)}`;
     return [
@@ -56,7 +56,7 @@ export function scatterSvg(panels: readonly ScatterPanel[], options: ScatterOpti
       panel.groups.every(({ points }) => points.length === 0) ? drawNothing(frame) : "",
     ].join("\n");
   };
-  const lines = diagonal ? [{ name: diagonal, colour: "#1a1a1a", line: true }] : [];
+  const lines = diagonal ? [{ name: diagonal, color: "#1a1a1a", line: true }] : [];
   return panelGridSvg(panels, { title, xLabel, yLabel, legend: [...legend, ...lines], aspect: 1, draw });
 }
 

@@ -1,10 +1,10 @@
-/** Maps over slices beside each other, a row for each place: intensities in grey, numbers in a scale of colours, classes. */
+/** Maps over slices beside each other, a row for each place: intensities in gray, numbers in a scale of colors, classes. */
 import { encode } from "fast-png";
 import { axisCodes, voxelCount } from "../../imaging/mod.ts";
 import type { Volume } from "../../imaging/mod.ts";
 import { cut, middleRange, type View, viewOf } from "./overlay.ts";
 import { base64, outline } from "./overlay_shapes.ts";
-import { labelColour, openSvg, text } from "./plots.ts";
+import { labelColor, openSvg, text } from "./plots.ts";
 import { inLines, shortened, textWidth } from "./svg_text.ts";
 
 type Values = ArrayLike<number>;
@@ -14,13 +14,13 @@ export interface MapTile {
   readonly values: Values;
   /** What the ends of the scale stand for; the half and the 99.5th percentile of the values unless given. */
   readonly range?: readonly [low: number, high: number];
-  /** "grey" unless given; "heat": from black through red to pale yellow. */
-  readonly scale?: "grey" | "heat";
+  /** "gray" unless given; "heat": from black through red to pale yellow. */
+  readonly scale?: "gray" | "heat";
   /** The slice that is shown, instead of the row's. */
   readonly slice?: number;
 }
 
-/** Classes in their colours over black, each with an opacity from 0 to 1 a voxel; later classes lie above earlier ones. */
+/** Classes in their colors over black, each with an opacity from 0 to 1 a voxel; later classes lie above earlier ones. */
 export interface ClassTile {
   readonly classes: readonly Values[];
 }
@@ -32,7 +32,7 @@ export interface TileRow {
   /** Index of the slice along the options' axis of the image. */
   readonly slice: number;
   readonly tiles: readonly (MapTile | ClassTile)[];
-  /** Masks by class, outlined in the colours of classes over grey, in white over heat. */
+  /** Masks by class, outlined in the colors of classes over gray, in white over heat. */
   readonly outlines?: readonly Values[];
 }
 
@@ -62,16 +62,16 @@ function heat(share: number): Rgb {
   return [0, 1, 2].map((c) => from[c] + (place - k) * (to[c] - from[c])) as unknown as Rgb;
 }
 
-const rgbOf = (colour: string): Rgb => [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16)) as unknown as Rgb;
+const rgbOf = (color: string): Rgb => [1, 3, 5].map((at) => parseInt(color.slice(at, at + 2), 16)) as unknown as Rgb;
 
-/** The colour of each pixel of a slice. */
+/** The color of each pixel of a slice. */
 function pixelsOf(tile: MapTile | ClassTile, plane: (values: Values) => Float32Array): Rgb[] {
   if ("classes" in tile) {
     const planes = tile.classes.map(plane);
     return Array.from({ length: planes[0]?.length ?? 0 }, (_, i) =>
       planes.reduce<Rgb>((below, own, k) => {
-        const colour = rgbOf(labelColour(k + 1));
-        return below.map((v, c) => v + own[i] * (colour[c] - v)) as unknown as Rgb;
+        const color = rgbOf(labelColor(k + 1));
+        return below.map((v, c) => v + own[i] * (color[c] - v)) as unknown as Rgb;
       }, [0, 0, 0]));
   }
   const [low, high] = tile.range ?? middleRange(tile.values);
@@ -100,7 +100,7 @@ function drawTile(
     const path = outline(plane(mask).map((v) => Number(v > 0)), columns, rows, 1, [across, down]);
     const stroke = (tile as MapTile).scale === "heat"
       ? 'stroke="#fff" stroke-opacity="0.7"'
-      : `stroke="${labelColour(k + 1)}"`;
+      : `stroke="${labelColor(k + 1)}"`;
     return path === "" ? "" : `<path d="${path}" fill="none" ${stroke} stroke-width="1.3" stroke-linejoin="round"/>`;
   });
   return [
@@ -112,7 +112,7 @@ function drawTile(
   ].filter((part) => part !== "").join("\n");
 }
 
-/** Names of classes beside their colours, and the scale of colours; where the lines end. */
+/** Names of classes beside their colors, and the scale of colors; where the lines end. */
 function legend(
   classes: readonly string[],
   hasHeat: boolean,
@@ -126,7 +126,7 @@ function legend(
   const parts = names.flatMap((name, k) => {
     const { x, y } = places[k];
     return [
-      `<rect x="${x}" y="${y}" width="14" height="11" rx="2" fill="${labelColour(k + 1)}"/>`,
+      `<rect x="${x}" y="${y}" width="14" height="11" rx="2" fill="${labelColor(k + 1)}"/>`,
       text(x + 20, y + 10, name, 'fill="#333"'),
     ];
   });
@@ -134,8 +134,8 @@ function legend(
   if (hasHeat) {
     parts.push(text(x, y + 10, "least", 'fill="#333"'));
     for (let k = 0; k < 20; k++) {
-      const colour = heat(k / 19).map((v) => Math.round(v)).join(",");
-      parts.push(`<rect x="${x + 34 + 5 * k}" y="${y}" width="5.5" height="11" fill="rgb(${colour})"/>`);
+      const color = heat(k / 19).map((v) => Math.round(v)).join(",");
+      parts.push(`<rect x="${x + 34 + 5 * k}" y="${y}" width="5.5" height="11" fill="rgb(${color})"/>`);
     }
     parts.push(text(x + 140, y + 10, "most", 'fill="#333"'));
   }

@@ -4,7 +4,7 @@
  */
 import { VoxgradError } from "../../core/errors.ts";
 import { isAnnotated } from "../../imaging/metrics/compare.ts";
-import { summarise } from "../../imaging/metrics/metrics.ts";
+import { summarize } from "../../imaging/metrics/metrics.ts";
 import { keepLargestComponent } from "../../imaging/volume/largest_component.ts";
 import type { Plan } from "../../imaging/plan/plan.ts";
 import type { Volume } from "../../imaging/volume/volume.ts";
@@ -110,14 +110,14 @@ export class PostprocessingChoice {
   /** Mean Dice of each target over the cases. */
   #means(what: string): number[] {
     const cases = this.#dice.get(what)!;
-    return this.#targets.map((_, k) => summarise(cases.map((dice) => dice[k])).mean);
+    return this.#targets.map((_, k) => summarize(cases.map((dice) => dice[k])).mean);
   }
 
   /** @throws VoxgradError when no case was added */
   decide(): Postprocessing {
     if (this.#cases === 0) throw new VoxgradError("postprocessing: there is no case to decide it on; add one");
     const before = this.#means("false");
-    const over = (means: readonly number[]): number => summarise(means).mean;
+    const over = (means: readonly number[]): number => summarize(means).mean;
     const better = (now: readonly number[], then: readonly number[]): boolean =>
       over(now) > over(then) && now.every((value, k) => !(value < then[k]));
     const whole = this.#targets.length > 1 && better(this.#means("true"), before);

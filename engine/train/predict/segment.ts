@@ -41,7 +41,7 @@ export interface Member extends Task {
 }
 
 export interface SegmentOptions {
-  /** Distance of neighbouring patches as a fraction of the patch; 0.5 unless given. */
+  /** Distance of neighboring patches as a fraction of the patch; 0.5 unless given. */
   readonly step?: number;
   /** Patches per call of the network; 1 unless given. */
   readonly batch?: number;

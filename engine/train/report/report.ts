@@ -110,7 +110,7 @@ function settingsTable(config: any, models: readonly [string, Cell][]): string {
   rows.push(...models);
   if (device) rows.push(["device", `${device.name} (${device.kind})`]);
   if (plan) {
-    const { network, patch, spacing, batch, normalisation } = { normalisation: plan.channels, ...plan };
+    const { network, patch, spacing, batch, normalization } = { normalization: plan.channels, ...plan };
     // A method's network need not be the plan's.
     const features = [architecture?.features ?? network.features].flat();
     rows.push(["network", `${config.network ?? network.name} ${features.join("-")}, ${parameters ?? "?"} parameters`]);
@@ -118,7 +118,7 @@ function settingsTable(config: any, models: readonly [string, Cell][]): string {
       "patch",
       `${batch} x ${patch.join(" x ")} at ${spacing.map((s: number) => +s.toFixed(3)).join(" x ")} mm`,
     ]);
-    rows.push(["channels", normalisation.map((c: any) => `${c.name} (${c.normalisation})`).join(", ")]);
+    rows.push(["channels", normalization.map((c: any) => `${c.name} (${c.normalization})`).join(", ")]);
     rows.push(["labels", plan.labels.join(", ")]);
   }
   const supports = Object.values(config.supports ?? {}).join(", ");

@@ -77,7 +77,7 @@ export function refuseUnused(options: object, unused: Readonly<Record<string, st
 /**
  * An entry of a config block with an explanation for `--help` and with limits.
  *
- * @example steps: entry(100, "optimiser steps", { integer: true, min: 1 })
+ * @example steps: entry(100, "optimizer steps", { integer: true, min: 1 })
  */
 export function entry<T extends ConfigValue>(value: T, about: string, rules: EntryRules = {}): Entry<Widened<T>> {
   return new Entry(value as unknown as Widened<T> & ConfigValue, about, rules) as Entry<any>;
@@ -86,7 +86,7 @@ export function entry<T extends ConfigValue>(value: T, about: string, rules: Ent
 /**
  * An entry that takes one of a few words; the first is the default.
  *
- * @example optimizer: choice(["adam", "sgd"], "optimiser")
+ * @example optimizer: choice(["adam", "sgd"], "optimizer")
  */
 export function choice<const W extends readonly string[]>(words: W, about: string): Entry<W[number]> {
   return new Entry<W[number]>(words[0], about, { oneOf: words });

@@ -1,5 +1,5 @@
 /**
- * One-shot segmentation measured on labelled scans: over choices of the support, or within each scan from one of its
+ * One-shot segmentation measured on labeled scans: over choices of the support, or within each scan from one of its
  * slices. What scripts/evaluate_one_shot.ts runs.
  */
 import {
@@ -33,7 +33,7 @@ export const oneShotEntries = {
   }),
   data: entry(
     "",
-    "labelled dataset, a folder or the file of a group; that of the run without it; with --within also one image file",
+    "labeled dataset, a folder or the file of a group; that of the run without it; with --within also one image file",
     { positional: true },
   ),
   labels: entry("", "label map of --data where that is an image file"),
@@ -63,7 +63,7 @@ export const oneShotEntries = {
     "parts of a class along the slices, each with a slice of the support; 0: as the run; with --within it is one",
     { integer: true, min: 0 },
   ),
-  within: entry(false, "segment each scan by one labelled slice of its own, and measure the other slices"),
+  within: entry(false, "segment each scan by one labeled slice of its own, and measure the other slices"),
   slice: entry(
     0,
     "--within: number of that slice as overlays show it, from 1; 0: for each class the one that shows most of it",
@@ -96,7 +96,7 @@ const listed = (text: string): string[] => text.split(",").map((each) => each.tr
  *
  * Over supports: cases are drawn that are the support in turn, and each segments all other cases; means over cases, and
  * their spread over the supports. Only cases that show all classes can be a support. `within`: each scan is segmented
- * from one labelled slice of its own, and the other slices are measured.
+ * from one labeled slice of its own, and the other slices are measured.
  *
  * Results are kept as they come, one line a scan, so that the same call goes on after a stop; with more supports, or other
  * cases, it adds what is missing.
@@ -190,7 +190,7 @@ async function openData(
     return { dataset, labels: dataset.labels.slice(1) };
   }
   if (!options.within) {
-    throw new ConfigError(`${data}: it is one image; add --within, or name a dataset of several labelled cases`);
+    throw new ConfigError(`${data}: it is one image; add --within, or name a dataset of several labeled cases`);
   }
   if (options.labels === "") throw new ConfigError(`--labels is missing: the label map of ${data}`);
   const values = [...new Set((await readLabelVolume(options.labels)).data)].sort((a, b) => a - b);
@@ -230,20 +230,20 @@ function chosenClasses(text: string, labels: readonly DatasetLabel[]): ComparedC
 }
 
 function chosenCases({ cases, data }: OneShotEvaluationOptions, encoder: Encoder, dataset: Dataset): string[] {
-  const labelled = dataset.cases.filter(({ label }) => label !== undefined).map(({ id }) => id);
-  if (cases === "all" || isImage(data)) return labelled;
+  const labeled = dataset.cases.filter(({ label }) => label !== undefined).map(({ id }) => id);
+  if (cases === "all" || isImage(data)) return labeled;
   if (cases !== "") {
     const names = [...new Set(listed(cases))];
-    const strange = names.find((id) => !labelled.includes(id));
-    if (strange !== undefined) throw new ConfigError(`--cases: ${dataset.folder} has no labelled case ${strange}`);
+    const strange = names.find((id) => !labeled.includes(id));
+    if (strange !== undefined) throw new ConfigError(`--cases: ${dataset.folder} has no labeled case ${strange}`);
     return names;
   }
   const { heldOut, trained } = encoder;
-  if (heldOut.length > 0 && heldOut.every((id) => labelled.includes(id))) return [...heldOut];
-  if (data === "" || [...heldOut, ...trained].some((id) => labelled.includes(id))) {
+  if (heldOut.length > 0 && heldOut.every((id) => labeled.includes(id))) return [...heldOut];
+  if (data === "" || [...heldOut, ...trained].some((id) => labeled.includes(id))) {
     throw new ConfigError(
       `${encoder.folder}: it held out no cases of ${dataset.folder}; name --cases, such as those that it was not trained on`,
     );
   }
-  return labelled;
+  return labeled;
 }

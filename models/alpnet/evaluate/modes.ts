@@ -19,7 +19,7 @@ import {
   ConfigError,
   counted,
   formatTable,
-  labelColour,
+  labelColor,
   type OverlayCase,
   overlaySvg,
   print,
@@ -36,7 +36,7 @@ import {
   pairTable,
   type Spread,
   spreadOf,
-  summariseSupports,
+  summarizeSupports,
   supportsSvg,
   supportTables,
 } from "./statistics.ts";
@@ -44,7 +44,7 @@ import { segmentWithin } from "./within.ts";
 
 /** Cases shown of a support, and scans shown of --within. */
 const SHOWN = 4;
-/** Slices of a scan within which one is labelled. */
+/** Slices of a scan within which one is labeled. */
 const TILES = 6;
 
 const valuesOf = (classes: readonly ComparedClass[]): number[] => classes.map(({ values }) => values[0]);
@@ -58,7 +58,7 @@ const namesOf = (classes: readonly ComparedClass[]): string[] => ["background", 
 
 /** Mean Dice over the classes where it is defined. */
 const diceOf = ({ classes }: { readonly classes: readonly ClassComparison[] }): number =>
-  metrics.summarise(classes.map(({ dice }) => dice)).mean;
+  metrics.summarize(classes.map(({ dice }) => dice)).mean;
 
 async function loaded({ dataset }: Evaluation, id: string) {
   const item = await loadCase(dataset, dataset.cases.find((each) => each.id === id)!);
@@ -127,7 +127,7 @@ export async function evaluateSupports(evaluation: Evaluation): Promise<object> 
     results.push(result);
   }
   const chosen = pairs.map((pair) => results.find((each) => same(each, pair))!);
-  const summary = summariseSupports(chosen);
+  const summary = summarizeSupports(chosen);
   const [over, each] = supportTables(summary) as [ReportTable, ReportTable];
   const told = {
     supports: summary.supports,
@@ -143,7 +143,7 @@ export async function evaluateSupports(evaluation: Evaluation): Promise<object> 
     name: "1_supports",
     title: "Spread over the supports",
     caption: `${supports.length} cases were the support in turn; each segmented the ${ids.length - 1} others.`,
-    svg: supportsSvg(summary, { title: `${dataset.name}, one labelled case` }),
+    svg: supportsSvg(summary, { title: `${dataset.name}, one labeled case` }),
   });
   for (const [k, { which, support, dice }] of notableSupports(summary).entries()) {
     const own = chosen.filter((pair) => pair.support === support);
@@ -218,7 +218,7 @@ interface ScanResult {
   readonly along: "S" | "A" | "R";
   readonly size: readonly [number, number];
   readonly classes: readonly ClassComparison[];
-  /** By class: the labelled slice as pictures count them, -1 without one; Dice of every slice. */
+  /** By class: the labeled slice as pictures count them, -1 without one; Dice of every slice. */
   readonly given: readonly number[];
   readonly bySlice: readonly (readonly (number | null)[])[];
 }
@@ -306,12 +306,12 @@ function withinTables(results: readonly ScanResult[], classes: readonly Compared
   return [
     {
       name: "1_classes",
-      title: "One labelled slice of the same scan",
+      title: "One labeled slice of the same scan",
       caption:
         `Over ${results.length} scan${
           results.length === 1 ? "" : "s"
-        }: Dice of all slices but the labelled one, and HD95 (mm) of the scan with that ` +
-        "slice as it was labelled. Where neither map has the class in another slice nothing is measured.",
+        }: Dice of all slices but the labeled one, and HD95 (mm) of the scan with that ` +
+        "slice as it was labeled. Where neither map has the class in another slice nothing is measured.",
       headings: ["class", "Dice", "deviation", "least", "largest", "HD95", "not measured"],
       rows: over,
     },
@@ -319,7 +319,7 @@ function withinTables(results: readonly ScanResult[], classes: readonly Compared
       name: "2_scans",
       title: "Each scan",
       caption: "Slices are numbered as in the overlays; pixels are those of a slice as the encoder saw it.",
-      headings: ["scan", "pixels", "class", "labelled slice", "Dice", "sensitivity", "precision", "HD95 (mm)"],
+      headings: ["scan", "pixels", "class", "labeled slice", "Dice", "sensitivity", "precision", "HD95 (mm)"],
       rows: results.flatMap(({ id, size, classes: measured, given }) =>
         measured.map((each, k) => [
           id,
@@ -347,15 +347,15 @@ async function withinFigures(evaluation: Evaluation, results: readonly ScanResul
     name: "1_slices",
     title: "Dice by slice",
     caption:
-      "Slices as the overlays count them. A line ends where neither map has the class, and is broken at the labelled slice.",
+      "Slices as the overlays count them. A line ends where neither map has the class, and is broken at the labeled slice.",
     svg: chartSvg(
       shown.map(({ id, given, bySlice }) => ({
         title: id,
         range: [0, 1] as const,
         latest: false,
-        colours: classes.map((_, k) => labelColour(k + 1)),
+        colors: classes.map((_, k) => labelColor(k + 1)),
         series: Object.fromEntries(classes.map(({ name }, k) => [
-          given[k] < 0 ? name : `${name} (slice ${given[k] + 1} labelled)`,
+          given[k] < 0 ? name : `${name} (slice ${given[k] + 1} labeled)`,
           (bySlice[k] ?? []).map((dice, z) => [z + 1, dice ?? NaN] as const),
         ])),
       })),
@@ -367,7 +367,7 @@ async function withinFigures(evaluation: Evaluation, results: readonly ScanResul
     const found: Volume = await readVolume(`${output.path}/${prediction}`);
     const slices = [...new Set(given)].filter((slice) => slice >= 0);
     const noted = (slice: number): string =>
-      `labelled${
+      `labeled${
         slices.length > 1 ? `: ${classes.filter((_, c) => given[c] === slice).map(({ name }) => name).join(", ")}` : ""
       }`;
     const dice = measured.map(({ name, dice: value }) =>
@@ -376,7 +376,7 @@ async function withinFigures(evaluation: Evaluation, results: readonly ScanResul
     await writeFigure(output, {
       name: `${k + 2}_scan`,
       title: `Scan ${id}`,
-      caption: "The labelled slice is framed; Dice is that of the others.",
+      caption: "The labeled slice is framed; Dice is that of the others.",
       svg: overlaySvg([{
         name: id,
         image,

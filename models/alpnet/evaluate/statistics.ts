@@ -43,7 +43,7 @@ export interface SupportsSummary {
 
 /** Mean and spread of the values that are defined. */
 export function spreadOf(values: readonly number[]): Spread {
-  const { mean, deviation, min, max, undefined: missing } = metrics.summarise(values);
+  const { mean, deviation, min, max, undefined: missing } = metrics.summarize(values);
   return { mean, deviation, least: min, largest: max, undefined: missing };
 }
 
@@ -61,9 +61,9 @@ export const drawSupports = (ids: readonly string[], count: number, seed: number
  * Means over cases for each support, and their spread over the supports.
  *
  * @param cases all with the same classes in the same order
- * @example summariseSupports(cases).rows[0].Dice.spread; // { mean: 0.71, deviation: 0.03, least: 0.66, largest: 0.75, undefined: 0 }
+ * @example summarizeSupports(cases).rows[0].Dice.spread; // { mean: 0.71, deviation: 0.03, least: 0.66, largest: 0.75, undefined: 0 }
  */
-export function summariseSupports(cases: readonly SupportedCase[]): SupportsSummary {
+export function summarizeSupports(cases: readonly SupportedCase[]): SupportsSummary {
   const supports = [...new Set(cases.map(({ support }) => support))];
   const names = cases[0]?.classes.map(({ name }) => name) ?? [];
   const own = supports.map((support) => cases.filter((each) => each.support === support));
@@ -73,11 +73,11 @@ export function summariseSupports(cases: readonly SupportedCase[]): SupportsSumm
   });
   const cells = MEASURES.map(({ of }) => {
     const classes = names.map((_, k) => {
-      const values = own.map((list) => metrics.summarise(list.map((each) => of(each.classes[k]))));
+      const values = own.map((list) => metrics.summarize(list.map((each) => of(each.classes[k]))));
       return cell(values.map(({ mean }) => mean), values.reduce((sum, each) => sum + each.undefined, 0));
     });
     if (names.length < 2) return classes;
-    const means = supports.map((_, s) => metrics.summarise(classes.map(({ bySupport }) => bySupport[s])).mean);
+    const means = supports.map((_, s) => metrics.summarize(classes.map(({ bySupport }) => bySupport[s])).mean);
     return [...classes, cell(means, classes.reduce((sum, { spread }) => sum + spread.undefined, 0))];
   });
   const titles = names.length < 2 ? names : [...names, "mean over classes"];

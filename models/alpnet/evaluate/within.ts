@@ -1,4 +1,4 @@
-/** One scan segmented from one labelled slice of its own, and measured on the other slices. */
+/** One scan segmented from one labeled slice of its own, and measured on the other slices. */
 import { VoxgradError } from "../../../engine/mod.ts";
 import {
   axisCodes,
@@ -97,7 +97,7 @@ function ownIntensities(image: Volume, name: string, channel: number, clip: Scan
   const cut = values.map((value) => Math.min(high, Math.max(low, value)));
   const mean = cut.reduce((a, b) => a + b, 0) / cut.length;
   const deviation = Math.sqrt(cut.reduce((sum, value) => sum + (value - mean) ** 2, 0) / cut.length);
-  return { name, normalisation: "ct", mean, deviation, low, high };
+  return { name, normalization: "ct", mean, deviation, low, high };
 }
 
 /** Where the slices of a prepared scan lie in the stored one. */
@@ -174,21 +174,21 @@ const sliceOf = ({ axis, shape }: SlicePlaces): (voxel: number) => number => {
   return (voxel) => Math.floor(voxel / stride) % shape[axis];
 };
 
-/** How the slices of a class compare, the labelled one left out. */
+/** How the slices of a class compare, the labeled one left out. */
 export interface OtherSlices {
   /**
-   * Overlap and volumes of the other slices; distances of the whole scan with the labelled slice as it was given, so that
+   * Overlap and volumes of the other slices; distances of the whole scan with the labeled slice as it was given, so that
    * no surface arises where it is left out. NaN where neither map has the class in another slice.
    */
   readonly compared: ClassComparison;
-  /** Dice of each slice as pictures count them, NaN in the labelled one and where neither map has the class. */
+  /** Dice of each slice as pictures count them, NaN in the labeled one and where neither map has the class. */
   readonly bySlice: readonly number[];
 }
 
 /**
  * Compares a class in all slices but one.
  *
- * @param given stored index of the slice that was labelled
+ * @param given stored index of the slice that was labeled
  * @example const { compared } = compareOtherSlices(prediction, reference, { of: { name: "liver", values: [1] }, given: 20, places });
  */
 export function compareOtherSlices(
@@ -236,19 +236,19 @@ export interface WithinOptions extends ScanPlanOptions, Omit<OneShotOptions, "ch
   readonly plan: Plan;
   /** Classes by their values in the label; one value each. */
   readonly classes: readonly ComparedClass[];
-  /** The slice that is labelled, as pictures count them, from 0; for each class that which shows most of it unless given. */
+  /** The slice that is labeled, as pictures count them, from 0; for each class that which shows most of it unless given. */
   readonly slice?: number | undefined;
   /** "known": only slices from the first to the last that show a class are segmented, as papers measure; else all. */
   readonly ranges: "known" | "unknown";
 }
 
 export interface WithinScan {
-  /** Labels of the classes on the scan's own grid, those of the labelled slice predicted too. */
+  /** Labels of the classes on the scan's own grid, those of the labeled slice predicted too. */
   readonly prediction: Volume;
   readonly places: SlicePlaces;
   /** Pixels of a prepared slice. */
   readonly size: readonly [number, number];
-  /** By class; given: the labelled slice as pictures count them, -1 where the scan (or the slice asked for) lacks the class. */
+  /** By class; given: the labeled slice as pictures count them, -1 where the scan (or the slice asked for) lacks the class. */
   readonly classes: readonly (OtherSlices & { readonly given: number })[];
 }
 

@@ -29,8 +29,8 @@ export function prototypes(support: Maps, mask: Float64Array, p: Pooling): numbe
       (c) => total(range(area).map((i) => support.data[(s * support.c + c) * area + i] * mask[s * area + i])) / mass,
     );
   };
-  const centre = range(support.c).map((c) => total(shots.map((s) => central(s)[c])) / Math.max(1, shots.length));
-  if (p.mode === "mask") return [centre];
+  const center = range(support.c).map((c) => total(shots.map((s) => central(s)[c])) / Math.max(1, shots.length));
+  if (p.mode === "mask") return [center];
   /** Means of a function of a pixel over all windows of an image. */
   const pooled = ([wh, ww]: readonly [number, number], value: (y: number, x: number) => number): number[] =>
     range(Math.floor(h / wh)).flatMap((i) =>
@@ -45,10 +45,10 @@ export function prototypes(support: Maps, mask: Float64Array, p: Pooling): numbe
     const means = range(support.c).map((c) => pooled(p.window, (y, x) => at(support, s, c, y, x)));
     return inside.flatMap((yes, k) => (yes ? [means.map((m) => m[k])] : []));
   });
-  if (p.mode === "gridconv") return local.length > 0 ? local : [centre];
+  if (p.mode === "gridconv") return local.length > 0 ? local : [center];
   const side = Math.min(p.probe ?? 0, h, w);
   const poor = side > 0 && Math.max(...range(support.n).flatMap((s) => share(s, [side, side]))) < p.threshold;
-  return poor || shots.length === 0 ? [centre] : [...local, ...shots.map(central)];
+  return poor || shots.length === 0 ? [center] : [...local, ...shots.map(central)];
 }
 
 /** Fused similarity [N * H * W] of a query with a class. */

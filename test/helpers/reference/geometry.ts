@@ -50,7 +50,7 @@ export function distances(mask: ArrayLike<number>, [, height, width]: Size, spac
   });
 }
 
-/** Flood fill from every voxel that has no label yet, in scan order; neighbours differ in at most `steps` axes. */
+/** Flood fill from every voxel that has no label yet, in scan order; neighbors differ in at most `steps` axes. */
 export function components(mask: ArrayLike<number>, [depth, height, width]: Size, steps: number): Int32Array {
   const labels = new Int32Array(mask.length);
   let count = 0;

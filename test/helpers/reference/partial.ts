@@ -1,4 +1,4 @@
-/** A batch of partly labelled samples and the marginal losses of it in float64, voxel by voxel. */
+/** A batch of partly labeled samples and the marginal losses of it in float64, voxel by voxel. */
 import * as assert from "uvu/assert";
 import { compile, Tensor, tensor, valueAndGrad } from "../../../engine/mod.ts";
 import { partial } from "../../../models/mod.ts";
@@ -30,7 +30,7 @@ export interface Settings {
   readonly beta?: number;
   readonly gamma?: number;
   readonly ignoreIndex?: number;
-  /** Weight of partly labelled samples, which are then scored by themselves. */
+  /** Weight of partly labeled samples, which are then scored by themselves. */
   readonly partly?: number;
 }
 

@@ -30,7 +30,7 @@ test("spatial(): rotation and scaling about three axes, as loops in float64", as
   const options = {
     patch,
     rotation: { p: 0.7, degrees: [-40, 40] as const },
-    scaling: { p: 0.7, factor: [0.7, 1.4] as const, synchronised: false },
+    scaling: { p: 0.7, factor: [0.7, 1.4] as const, synchronized: false },
   };
   const got = augment.spatial(key, { image }, options);
   const u = await drawn(random.split(key)[0], [12, samples]);

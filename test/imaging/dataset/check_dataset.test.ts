@@ -121,7 +121,7 @@ const PLANTS: Plant[] = [
     file: LABEL,
     problem: /holds 2 \(\d+ .*labels_present of phantom_002/,
     fix: /Add the label to labels_present/,
-    plant: (folder) => editJson(folder, (json) => (json.training[1].labels_present = ["organ", "tumour"])),
+    plant: (folder) => editJson(folder, (json) => (json.training[1].labels_present = ["organ", "tumor"])),
   },
   {
     what: "NaN and infinity",
@@ -191,7 +191,7 @@ const PLANTS: Plant[] = [
     what: "labels that are no whole numbers",
     file: LABEL,
     problem: /holds 0\.5 \(3 voxels\)/,
-    fix: /nearest neighbour/,
+    fix: /nearest neighbor/,
     plant: (folder) =>
       edit(
         join(folder, LABEL),

@@ -298,8 +298,8 @@ test("openDataset() names the file at fault and the fix", async () => {
     /c1_0001\.nii\.gz: channel 1 of case c1 is missing/,
   );
   await refuses(open(NNUNET, { ...NNUNET_FILES, "imagesTr/c1_0002.nii.gz": IMAGE }), /c1_0002.*names 2 channel/);
-  const { "labelsTr/c1.nii.gz": _, ...unlabelled } = NNUNET_FILES;
-  await refuses(open(NNUNET, unlabelled), /labelsTr\/c1\.nii\.gz: case c1 has no label/);
+  const { "labelsTr/c1.nii.gz": _, ...unlabeled } = NNUNET_FILES;
+  await refuses(open(NNUNET, unlabeled), /labelsTr\/c1\.nii\.gz: case c1 has no label/);
 });
 
 test("loadCase() refuses what would train on nonsense", async () => {

@@ -13,7 +13,7 @@ test.after(() => rm(root, { recursive: true, force: true }));
 await folder("whole", { background: 0, liver: 1, spleen: 2 }, { a: { label: mixed(2) }, b: { label: mixed(2, 1) } }, {
   labels_present: { b: ["liver"] },
 });
-await folder("livers", { background: 0, organ: 1, tumour: 2, vessel: 3, ignore: 4 }, { a: { label: mixed(4) } });
+await folder("livers", { background: 0, organ: 1, tumor: 2, vessel: 3, ignore: 4 }, { a: { label: mixed(4) } });
 const spleens = {
   s1: { label: mixed(1, 0, [5, 7, 6], SAR) },
   s2: { label: mixed(1, 1, [5, 7, 6], SAR) },
@@ -34,7 +34,7 @@ await writeFile(
 const LABELS = ["background", "liver", "spleen", "ignore"];
 const SETS = [
   { data: "whole" },
-  { data: "./livers/", name: "the livers", labels: { organ: "liver", tumour: "liver", vessel: null } },
+  { data: "./livers/", name: "the livers", labels: { organ: "liver", tumor: "liver", vessel: null } },
   { data: "spleens", labels: { Milz: "spleen" } },
 ];
 
@@ -78,8 +78,8 @@ test("loadCase() gives the labels of the group: renamed, merged, dropped, ignore
 test("what several labels become is annotated only where all of them are", async () => {
   const cases = { both: { label: mixed(2) }, one: { label: mixed(1) }, neither: { label: mixed(0) } };
   const present = { labels_present: { one: ["organ"], neither: [] } };
-  await folder("parts", { background: 0, organ: 1, tumour: 2 }, cases, present);
-  const sets = [{ data: "whole" }, { data: "parts", labels: { organ: "liver", tumour: "liver" } }];
+  await folder("parts", { background: 0, organ: 1, tumor: 2 }, cases, present);
+  const sets = [{ data: "whole" }, { data: "parts", labels: { organ: "liver", tumor: "liver" } }];
   const merged = await imaging.openDataset(await group({ labels: ["background", "liver", "spleen"], sets }));
   assert.equal(merged.cases.slice(2).map((item) => item.labelsPresent), [[1], [], []]);
   assert.is(merged.cases[4].id, "parts__one");
@@ -88,17 +88,17 @@ test("what several labels become is annotated only where all of them are", async
   // Apart from each other, the organ of the second is annotated.
   const apart = [{ data: "whole" }, { data: "parts", labels: { organ: "liver" } }];
   const own = await imaging.openDataset(
-    await group({ labels: ["background", "liver", "spleen", "tumour"], sets: apart }),
+    await group({ labels: ["background", "liver", "spleen", "tumor"], sets: apart }),
   );
   assert.equal(own.cases.map((item) => item.labelsPresent), [[1, 2], [1], [1, 3], [], [1]]);
 });
 
-test("present and cases make partly labelled sets of a folder that has all", async () => {
+test("present and cases make partly labeled sets of a folder that has all", async () => {
   const sets = [
     { data: "whole", name: "first", cases: ["a"], present: ["liver"] },
     { data: "whole", name: "rest", cases: ["b"] },
     { data: "spleens", labels: { Milz: "spleen" }, present: ["spleen", "cyst"] },
-    { data: "livers", labels: { organ: "liver", tumour: "cyst", vessel: null, ignore: null } },
+    { data: "livers", labels: { organ: "liver", tumor: "cyst", vessel: null, ignore: null } },
   ];
   const dataset = await imaging.openDataset(await group({ labels: ["background", "liver", "spleen", "cyst"], sets }));
   const present = Object.fromEntries(dataset.cases.map((item) => [item.id, item.labelsPresent]));
@@ -120,13 +120,13 @@ test("a label may be any of several of the group", async () => {
   const sets = [
     {
       data: "livers",
-      labels: { organ: { any: ["cyst", "liver"] }, tumour: { any: ["liver", "cyst"] }, vessel: "spleen", ignore: null },
+      labels: { organ: { any: ["cyst", "liver"] }, tumor: { any: ["liver", "cyst"] }, vessel: "spleen", ignore: null },
     },
-    { data: "livers", name: "apart", labels: { organ: "liver", tumour: "cyst", vessel: null, ignore: null } },
+    { data: "livers", name: "apart", labels: { organ: "liver", tumor: "cyst", vessel: null, ignore: null } },
     {
       data: "livers",
       name: "dropped",
-      labels: { organ: { any: ["cyst", "liver"] }, tumour: null, vessel: "spleen", ignore: null },
+      labels: { organ: { any: ["cyst", "liver"] }, tumor: null, vessel: "spleen", ignore: null },
       present: ["spleen"],
     },
     { data: "whole", labels: { liver: { any: ["liver", "cyst"] } }, cases: ["b"] },
@@ -145,19 +145,19 @@ test("a label may be any of several of the group", async () => {
     const stored = await imaging.readVolume(item.label!);
     same(label!.data, Array.from(stored.data, (value) => tables[k][value]), item.id);
   }
-  // The first two sets show one image: organ or tumour does not contradict cyst; the vessels are spleen in one alone.
+  // The first two sets show one image: organ or tumor does not contradict cyst; the vessels are spleen in one alone.
   const findings = await imaging.checkDataset(await group({ labels, sets: sets.slice(0, 2) }));
   assert.equal(findings.filter(({ severity }) => severity === "error"), []);
-  const other = [sets[0], { ...sets[1], labels: { organ: "spleen", tumour: "cyst", vessel: "liver", ignore: null } }];
+  const other = [sets[0], { ...sets[1], labels: { organ: "spleen", tumor: "cyst", vessel: "liver", ignore: null } }];
   const [error] = (await imaging.checkDataset(await group({ labels, sets: other }))).filter(({ severity }) =>
     severity === "error"
   );
   assert.match(error.problem, /claimed otherwise/);
 });
 
-/** A body of 80 x 40 x 60 mm about (centre, 15, 20), in air. */
-const bodyAt = (centre: number) => (x: number, y: number, z: number): number =>
-  Math.abs(x - centre) < 40 && Math.abs(y - 15) < 20 && Math.abs(z - 20) < 30 ? 50 : -1000;
+/** A body of 80 x 40 x 60 mm about (center, 15, 20), in air. */
+const bodyAt = (center: number) => (x: number, y: number, z: number): number =>
+  Math.abs(x - center) < 40 && Math.abs(y - 15) < 20 && Math.abs(z - 20) < 30 ? 50 : -1000;
 const ball = (cx: number, r: number, cy = 15, cz = 20) => (x: number, y: number, z: number): boolean =>
   (x - cx) ** 2 + (y - cy) ** 2 + (z - cz) ** 2 <= r * r;
 const GRIDS: [string, Triple, number[]][] = [
@@ -167,13 +167,13 @@ const GRIDS: [string, Triple, number[]][] = [
   ["oblique", [54, 28, 24], [1.98, -0.28, 0, -50, 0.28, 1.98, 0, -18, 0, 0, 3, -14, 0, 0, 0, 1]],
 ];
 
-/** The rule and the values after a split of what `inside` marks, in a body about `centre`; 1 left, 2 right. */
-function split(grid: [string, Triple, number[]], inside: (x: number, y: number, z: number) => boolean, centre = 0) {
+/** The rule and the values after a split of what `inside` marks, in a body about `center`; 1 left, 2 right. */
+function split(grid: [string, Triple, number[]], inside: (x: number, y: number, z: number) => boolean, center = 0) {
   const [, shape, affine] = grid;
   const label = drawn(shape, affine, (x, y, z) => Number(inside(x, y, z)));
   const bytes = { ...label, data: Uint8Array.from(label.data) };
   const out = new Uint8Array(label.data.length);
-  const image = drawn(shape, affine, bodyAt(centre));
+  const image = drawn(shape, affine, bodyAt(center));
   return { ...imaging.splitSides(bytes, { values: [1], pair: [1, 2], image }, out), out };
 }
 
@@ -187,11 +187,11 @@ for (const grid of GRIDS) {
     assert.equal([two.rule, two.note], ["two parts", undefined]);
     same(two.out, expect(sides), "two");
     // The middle of the body plays no part where there are two, and both may lie to one side of it.
-    same(split(grid, (x, y, z) => sides(x, y, z) > 0, 60).out, expect(sides), "off centre");
+    same(split(grid, (x, y, z) => sides(x, y, z) > 0, 60).out, expect(sides), "off center");
 
     const one = split(grid, (x, y, z) => left(x, y, z));
     assert.is(one.rule, "one part");
-    assert.match(one.note!, /taken for the left: its centre lies 2\d\.\d mm to the left/);
+    assert.match(one.note!, /taken for the left: its center lies 2\d\.\d mm to the left/);
     same(one.out, expect((x, y, z) => Number(left(x, y, z))), "one");
     // A scan that shows more on one side than on the other: the body counts, not the scan.
     const shifted = split(grid, (x, y, z) => ball(-2, 6)(x, y, z), -24);
@@ -241,16 +241,16 @@ test("splitSides() is not led astray by fragments, or by one organ in pieces", (
   assert.equal([found.rule, out[1], out[14]], ["cut", 1, 2]);
 });
 
-/** Both lie left of the middle; the tumour in the right one, by itself, would be taken for a left kidney. */
+/** Both lie left of the middle; the tumor in the right one, by itself, would be taken for a left kidney. */
 const kidneys = (x: number, y: number, z: number): number =>
   ball(-38, 8)(x, y, z) ? 1 : ball(-8, 11)(x, y, z) ? (ball(-5, 5)(x, y, z) ? 2 : 1) : 0;
 
 test("a pair takes in all labels that become it; a half that is not present is 0", async () => {
   const cases = Object.fromEntries(GRIDS.map(([id, shape, affine]) => [id, { label: drawn(shape, affine, kidneys) }]));
-  await folder("kits", { background: 0, kidney: 1, tumour: 2 }, cases);
+  await folder("kits", { background: 0, kidney: 1, tumor: 2 }, cases);
   const pair = ["left kidney", "right kidney"];
   const labels = ["background", "right kidney", "left kidney"];
-  const kits = { data: "kits", labels: { kidney: pair, tumour: pair } };
+  const kits = { data: "kits", labels: { kidney: pair, tumor: pair } };
   const dataset = await imaging.openDataset(await group({ labels, sets: [kits] }));
   const lone = await imaging.openDataset(
     await group({ labels, sets: [{ ...kits, name: "all" }, { ...kits, present: ["left kidney"] }] }),
@@ -274,13 +274,13 @@ test("what is wrong with a group is said with its place and a fix", async () => 
   });
   const labels = ["background", "liver", "spleen"];
   const whole = { data: "whole" };
-  const livers = { data: "livers", labels: { organ: "liver", tumour: "liver", vessel: null, ignore: null } };
+  const livers = { data: "livers", labels: { organ: "liver", tumor: "liver", vessel: null, ignore: null } };
   const faults: [object, RegExp][] = [
     [
       { labels, sets: [whole, { data: "spleens" }] },
       /set "spleens" has "Milz", and the group does not say .*Write "Milz" into "labels"/,
     ],
-    [{ labels, sets: [{ ...livers, labels: { organ: "liver" } }] }, /"livers" has "tumour", "vessel", "ignore"/],
+    [{ labels, sets: [{ ...livers, labels: { organ: "liver" } }] }, /"livers" has "tumor", "vessel", "ignore"/],
     [
       { labels, sets: [{ data: "spleens", labels: { Milz: "splen" } }] },
       /makes "Milz" "splen", which is no label of the group.*"spleen"/,

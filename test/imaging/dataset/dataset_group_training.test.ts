@@ -52,7 +52,7 @@ test("fingerprint, plan and store take a group; a changed map makes its cases an
   const spacings = fingerprint.cases.map((item) => item.spacing.map((step) => +step.toFixed(4)).join());
   assert.equal([...new Set(spacings)], ["3,2,2", "3,1.1,1.1"]);
   const plan = imaging.makePlan(dataset, fingerprint, { preset: "small" });
-  assert.equal([plan.dataset, plan.labels, plan.channels[0].normalisation], ["trained", TRAINED, "ct"]);
+  assert.equal([plan.dataset, plan.labels, plan.channels[0].normalization], ["trained", TRAINED, "ct"]);
   const folderOf = join(root, "store");
   const store = await imaging.openCaseStore(dataset, plan, { folder: folderOf, workers: 1 });
   assert.equal([store.made, store.kept], [8, 0]);

@@ -41,9 +41,9 @@ test("checkDataset() warns of spacings outside 0.01 to 50 mm, and names the unit
   assert.is(found.length, 4);
   assert.match(
     found[0],
-    /^c0\.nii: its voxel spacing is 1000 x 1000 x 2000 mm, for its header counts in metres .*xyzt_units/,
+    /^c0\.nii: its voxel spacing is 1000 x 1000 x 2000 mm, for its header counts in meters .*xyzt_units/,
   );
-  assert.match(found[1], /^c1\.nii: .* 0\.001 x 0\.001 x 0\.002 mm, for its header counts in micrometres/);
+  assert.match(found[1], /^c1\.nii: .* 0\.001 x 0\.001 x 0\.002 mm, for its header counts in micrometers/);
   assert.match(found[2], /^c2\.nii: .* 1 x 1 x 51 mm; scans of people have 0\.01 to 50 mm/);
   assert.match(found[3], /^c3\.nii: .* 0\.009 x 1 x 1 mm;/);
 });
@@ -73,7 +73,7 @@ test("checkSpacing() refuses what a plan's network was not trained for, and name
       [
         [0.8, 0.8, 3],
         "m",
-        /^s\.nii: its voxel spacing is 800 x 800 x 3000 mm, for its header counts in metres.*--anySpacing true goes on$/,
+        /^s\.nii: its voxel spacing is 800 x 800 x 3000 mm, for its header counts in meters.*--anySpacing true goes on$/,
       ],
       [[0.8, 0.8, 31], "mm", /31 mm, where the network was trained on scans of 0\.8 x 0\.8 x 3 mm.*--anySpacing true/],
       [[0.07, 0.8, 0.8], "mm", /0\.07 x 0\.8 x 0\.8 mm, where/],
@@ -88,7 +88,7 @@ test("checkSpacing() refuses what a plan's network was not trained for, and name
 
 test("preprocessImage() refuses a small scan of huge voxels before it takes memory", async () => {
   for (const spacing of [[1000, 1000, 1000], [1e5, 1e5, 1e5]]) {
-    const image = readNifti(scan(spacing), "metres.nii");
+    const image = readNifti(scan(spacing), "meters.nii");
     const before = platform.memory()!;
     const error = await preprocessImage(image, planFor({ spacing: [1, 1, 1] })).then(
       () => undefined,
@@ -97,7 +97,7 @@ test("preprocessImage() refuses a small scan of huge voxels before it takes memo
     assert.instance(error, VoxgradError);
     assert.match(
       (error as Error).message,
-      /^metres\.nii: of 1(000|e\+5|00000) x .* mm, at the plan's 1 x 1 x 1 mm it has \d+ x \d+ x \d+ voxels: it takes about [\d.]+ GiB.*see whether its spacing is right/,
+      /^meters\.nii: of 1(000|e\+5|00000) x .* mm, at the plan's 1 x 1 x 1 mm it has \d+ x \d+ x \d+ voxels: it takes about [\d.]+ GiB.*see whether its spacing is right/,
     );
     assert.ok(platform.memory()! - before < 2 ** 28);
   }

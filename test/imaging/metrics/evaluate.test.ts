@@ -145,7 +145,7 @@ test("voxgrad evaluate writes summary.json and a CSV, and names what is missing"
   await write("ref/a.nii.gz", r);
   await write("pred/b.nii.gz", none);
   await write("ref/b.nii.gz", r);
-  writeFileSync(join(folder, "dataset.json"), JSON.stringify({ labels: { background: 0, liver: 1, tumour: 2 } }));
+  writeFileSync(join(folder, "dataset.json"), JSON.stringify({ labels: { background: 0, liver: 1, tumor: 2 } }));
   const done = evaluate("pred", "ref", "--dataset", ".", "--output", "out");
   assert.is(done.code, 0, done.output);
   assert.match(done.output, /class +Dice .* min Dice +max Dice/);
@@ -164,7 +164,7 @@ test("voxgrad evaluate writes summary.json and a CSV, and names what is missing"
   assert.is(summary.mean["1"].Dice, one.dice / 2);
   assert.equal([summary.min["1"].Dice, summary.max["1"].Dice], [0, one.dice]);
   assert.ok(Math.abs(summary.foreground_mean.Dice - (summary.mean["1"].Dice + summary.mean["2"].Dice) / 2) < 1e-15);
-  assert.equal(summary.class_names, { 1: "liver", 2: "tumour" });
+  assert.equal(summary.class_names, { 1: "liver", 2: "tumor" });
   const csv = readFileSync(join(folder, "out/metrics.csv"), "utf8").trim().split("\n");
   assert.is(csv.length, 5);
   assert.match(csv[0], /^case,label,name,Dice,IoU,TP/);

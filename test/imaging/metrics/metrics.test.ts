@@ -1,6 +1,6 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { dice, overlapMetrics, precision, sensitivity, summarise } from "../../../engine/imaging/metrics/metrics.ts";
+import { dice, overlapMetrics, precision, sensitivity, summarize } from "../../../engine/imaging/metrics/metrics.ts";
 import { Prng } from "../../../engine/core/prng.ts";
 
 const near = (got: number, want: number) => assert.ok(Math.abs(got - want) < 1e-12, `${got}, wanted ${want}`);
@@ -68,14 +68,14 @@ test("measures refuse other grids and unknown labels", () => {
   assert.throws(() => overlapMetrics([2], [1], { classes: 2 }), /voxel 0 is 2 against 1; wanted labels from 0 to 1/);
 });
 
-test("summarise() counts undefined values and leaves them out of the mean", () => {
-  const s = summarise([0.9, NaN, 0.5, NaN, 0.7]);
+test("summarize() counts undefined values and leaves them out of the mean", () => {
+  const s = summarize([0.9, NaN, 0.5, NaN, 0.7]);
   near(s.mean, 0.7);
   near(s.deviation, 0.2);
   assert.equal([s.min, s.max, s.defined, s.undefined], [0.5, 0.9, 3, 2]);
-  const nothing = summarise([NaN]);
+  const nothing = summarize([NaN]);
   assert.ok(Number.isNaN(nothing.mean) && Number.isNaN(nothing.min) && nothing.undefined === 1);
-  assert.ok(Number.isNaN(summarise([1]).deviation));
+  assert.ok(Number.isNaN(summarize([1]).deviation));
 });
 
 test.run();

@@ -134,7 +134,7 @@ test("readNifti() scales only where the slope says so", () => {
   assert.is(readNifti(wide).data[1], -(2 ** 31) - 2, "int32 through float32 would lose this");
 });
 
-test("readNifti() prefers the sform, then the qform, then the centred fallback", () => {
+test("readNifti() prefers the sform, then the qform, then the centered fallback", () => {
   const put = ramp;
   const rows = [0, -2, 0, 5, 3, 0, 0, 6, 0, 0, 4, 7];
   const half = Math.sqrt(0.5); // 90 degrees about z: x to y, y to -x
@@ -150,7 +150,7 @@ test("readNifti() prefers the sform, then the qform, then the centred fallback",
   assert.equal(neither.affine, [-1, 0, 0, 1, 0, 2, 0, -1, 0, 0, 3, -1.5, 0, 0, 0, 1]);
 });
 
-test("readNifti() gives millimetres and writeNifti() the file's own unit", () => {
+test("readNifti() gives millimeters and writeNifti() the file's own unit", () => {
   const rows = [500, 0, 0, 0, 0, 250, 0, 0, 0, 0, 2000, 1000];
   const volume = readNifti(nifti1({ put: ramp, units: 3, s: { code: 1, rows } }));
   close(volume.spacing, [0.5, 0.25, 2]);

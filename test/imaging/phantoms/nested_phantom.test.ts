@@ -18,7 +18,7 @@ const mean = (values: readonly number[]): number => values.reduce((a, b) => a + 
 const inRegion = (data: ArrayLike<number>, values: readonly number[]): Uint8Array =>
   Uint8Array.from(data, (value) => Number(values.includes(value)));
 
-test("nestedPhantomCase() gives the same voxels for the same seed, on any host; another contrast the same tumour", () => {
+test("nestedPhantomCase() gives the same voxels for the same seed, on any host; another contrast the same tumor", () => {
   const { image, label } = nestedPhantomCase({ seed: 1 });
   assert.equal([image.shape, image.channels, label.channels], [[48, 48, 16], 4, 1]);
   image.spacing.forEach((v, axis) => assert.ok(Math.abs(v - [1, 1, 3][axis]) < 1e-12));
@@ -71,7 +71,7 @@ test("cross-sections change from slice to slice, and no channel tells a part by 
       best[r] += Math.max(...dice) / CASES.length;
     });
   }
-  // 1 - Dice of neighbouring slices: 0.41 here, 0.33 for parts that end as these do and neither shift nor grow.
+  // 1 - Dice of neighboring slices: 0.41 here, 0.33 for parts that end as these do and neither shift nor grow.
   assert.ok(mean(change) > 0.38, `${mean(change)}`);
   assert.ok(best.every((dice) => dice < 0.5), `${best}`);
 });

@@ -9,7 +9,7 @@ import { crc32 } from "../../../engine/imaging/nifti/gzip.ts";
 import { loadCase } from "../../../engine/imaging/dataset/load_case.ts";
 import {
   ORGAN_PHANTOM_LABELS,
-  ORGAN_PHANTOM_TUMOUR,
+  ORGAN_PHANTOM_TUMOR,
   organPhantomCase,
   organShapes,
   writeOrganPhantomDataset,
@@ -79,10 +79,10 @@ test("organPhantomCase() bends each patient's intensities by a gamma of its own"
   assert.throws(() => organPhantomCase({ ...taken, gammas: [0.5, 2.5] }), RangeError);
 });
 
-test("organPhantomCase() puts tumours into the liver, darker than it, and leaves the rest as it was", () => {
+test("organPhantomCase() puts tumors into the liver, darker than it, and leaves the rest as it was", () => {
   for (let seed = 1; seed <= 6; seed++) {
     const options = { seed, shape: [32, 32, 32] as const };
-    const [healthy, ill] = [organPhantomCase(options), organPhantomCase({ ...options, tumours: true })];
+    const [healthy, ill] = [organPhantomCase(options), organPhantomCase({ ...options, tumors: true })];
     const changed = Array.from(ill.label.data).flatMap((value, k) => (value === healthy.label.data[k] ? [] : [k]));
     assert.ok(
       changed.length >= 10 && changed.every((k) => healthy.label.data[k] === 1 && ill.label.data[k] === 6),
@@ -93,7 +93,7 @@ test("organPhantomCase() puts tumours into the liver, darker than it, and leaves
       return own.reduce((a, b) => a + b, 0) / own.length;
     };
     // The image's unit is a thousandth; tissues differ by 0.12 and jitter by up to 0.04 each.
-    assert.ok(mean(1) - mean(6) > 20, `seed ${seed}: liver ${mean(1)}, tumour ${mean(6)}`);
+    assert.ok(mean(1) - mean(6) > 20, `seed ${seed}: liver ${mean(1)}, tumor ${mean(6)}`);
   }
 });
 
@@ -144,15 +144,15 @@ test("writeOrganPhantomDataset() writes chosen organs, or says of each case what
     const { label } = organPhantomCase({ seed: new Prng(5).fork(0).uint32(), shape });
     const got = (await loadCase(two, two.cases[0])).label!.data;
     assert.equal(Array.from(got), Array.from(label.data, (v) => [0, 2, 1, 0, 0, 0][v]));
-    const ill = organPhantomCase({ seed: new Prng(5).fork(0).uint32(), shape, tumours: true }).label.data;
+    const ill = organPhantomCase({ seed: new Prng(5).fork(0).uint32(), shape, tumors: true }).label.data;
     assert.ok(count(ill, 6) > 0);
     const tables: [string[], number[]][] = [
       [["liver"], [0, 1, 0, 0, 0, 0, 1]],
-      [[ORGAN_PHANTOM_TUMOUR], [0, 0, 0, 0, 0, 0, 1]],
-      [["liver", ORGAN_PHANTOM_TUMOUR], [0, 1, 0, 0, 0, 0, 2]],
+      [[ORGAN_PHANTOM_TUMOR], [0, 0, 0, 0, 0, 0, 1]],
+      [["liver", ORGAN_PHANTOM_TUMOR], [0, 1, 0, 0, 0, 0, 2]],
     ];
     for (const [k, [organs, table]] of tables.entries()) {
-      await writeOrganPhantomDataset(`${folder}/ill${k}`, { cases: 1, seed: 5, shape, organs, tumours: true });
+      await writeOrganPhantomDataset(`${folder}/ill${k}`, { cases: 1, seed: 5, shape, organs, tumors: true });
       const written = await openDataset(`${folder}/ill${k}`);
       assert.equal(
         Array.from((await loadCase(written, written.cases[0])).label!.data),

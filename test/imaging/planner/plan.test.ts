@@ -128,7 +128,7 @@ test("target spacing: the median, and along an anisotropic axis the 10th percent
   assert.equal([...imaging.makePlan(dataset(), fingerprint(fine)).spacing], [0.7 + 1e-5, 0.7, 0.7]);
 });
 
-test("normalisation follows the channel's name and the crop", () => {
+test("normalization follows the channel's name and the crop", () => {
   const names = ["CT", "noNorm", "rescale_to_0_1", "T1"];
   const of = (relativeSize: number): Plan =>
     imaging.makePlan(
@@ -139,13 +139,13 @@ test("normalisation follows the channel's name and the crop", () => {
       ),
     );
   const [ct, ...others] = of(0.9).channels;
-  assert.equal(ct, { name: "CT", normalisation: "ct", mean: 100, deviation: 20, low: 40, high: 160 });
+  assert.equal(ct, { name: "CT", normalization: "ct", mean: 100, deviation: 20, low: 40, high: 160 });
   assert.equal(
-    others.map((c) => c.normalisation),
+    others.map((c) => c.normalization),
     ["none", "rescale", "z-score"],
   );
   assert.equal(
-    of(0.7).channels.map((c) => c.normalisation),
+    of(0.7).channels.map((c) => c.normalization),
     ["ct", "none", "rescale", "z-score in mask"],
   );
 });
@@ -247,6 +247,12 @@ test("what is wrong with an edited plan is named with the entry, what it is and 
     wrong(() => {}),
     "",
   );
+  const earlier = structuredClone(plan);
+  for (const channel of earlier.channels) {
+    channel.normalisation = channel.normalization;
+    delete channel.normalization;
+  }
+  assert.equal(imaging.checkPlan(earlier, "plan.json"), plan, "plans of earlier versions say normalisation");
   assert.match(
     wrong((p) => (p.patchSize = 3)),
     /patchSize is no entry of a plan; it takes format, /,
@@ -284,8 +290,8 @@ test("what is wrong with an edited plan is named with the entry, what it is and 
     /channels\[0\]\.mean is missing; wanted a number/,
   );
   assert.match(
-    wrong((p) => (p.channels[0].normalisation = "zscore")),
-    /channels\[0\]\.(mean is no entry|normalisation)/,
+    wrong((p) => (p.channels[0].normalization = "zscore")),
+    /channels\[0\]\.(mean is no entry|normalization)/,
   );
   assert.match(
     wrong((p) => p.network.kernels.pop()),

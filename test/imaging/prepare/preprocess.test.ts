@@ -1,4 +1,4 @@
-/** Preparing cases: geometry there and back, normalisation against its definition, resampling in parts, the foreground. */
+/** Preparing cases: geometry there and back, normalization against its definition, resampling in parts, the foreground. */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as vg from "../../../engine/mod.ts";
@@ -14,7 +14,7 @@ import { planFor } from "../../helpers/plans.ts";
 const planOf = (changes: Partial<Plan>): Plan =>
   planFor({
     orientation: "RAS",
-    channels: [{ name: "MRI", normalisation: "none" }],
+    channels: [{ name: "MRI", normalization: "none" }],
     labels: ["background", "one", "two"],
     ...changes,
   });
@@ -107,17 +107,17 @@ test("image and label stay together, and land at the plan's spacing", async () =
   assert.ok(Math.abs(after / before - 1) < 0.15, `${before} mm3 became ${after}`);
 });
 
-test("normalisation by its definitions", async () => {
+test("normalization by its definitions", async () => {
   const image = scan(5);
   const plan = planOf({
     orientation: "stored",
     spacing: [3, 1, 2],
     channels: [
-      { name: "CT", normalisation: "ct", mean: 100, deviation: 50, low: 60, high: 170 },
-      { name: "a", normalisation: "z-score" },
-      { name: "b", normalisation: "z-score in mask" },
-      { name: "c", normalisation: "rescale" },
-      { name: "d", normalisation: "none" },
+      { name: "CT", normalization: "ct", mean: 100, deviation: 50, low: 60, high: 170 },
+      { name: "a", normalization: "z-score" },
+      { name: "b", normalization: "z-score in mask" },
+      { name: "c", normalization: "rescale" },
+      { name: "d", normalization: "none" },
     ],
   });
   // A hole, and a corner of the box that is outside.
@@ -130,7 +130,7 @@ test("normalisation by its definitions", async () => {
   const n = shape.reduce((a, b) => a * b);
   const raw = await imaging.preprocessImage(image, {
     ...plan,
-    channels: plan.channels.map((c) => ({ name: c.name, normalisation: "none" })),
+    channels: plan.channels.map((c) => ({ name: c.name, normalization: "none" })),
   });
   const channel = (values: Float32Array, c: number): number[] => [...values.subarray(c * n, (c + 1) * n)];
   const moments = (values: number[]): [number, number] => {
@@ -167,7 +167,7 @@ test("a scan of zeros is kept whole, and one of other channels refused", async (
   const empty = imaging.makeVolume(new Int16Array(24), { shape: [2, 3, 4], affine: imaging.scaling([1, 1, 1]) });
   const got = await imaging.preprocessImage(
     empty,
-    planOf({ channels: [{ name: "MRI", normalisation: "z-score in mask" }] }),
+    planOf({ channels: [{ name: "MRI", normalization: "z-score in mask" }] }),
   );
   assert.equal([...got.shape], [4, 3, 2]);
   assert.ok(got.image.every((v) => v === 0));

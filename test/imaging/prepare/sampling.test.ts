@@ -71,7 +71,7 @@ test("extractBox() agrees with a plain loop: odd sizes, outside starts", () => {
   }
 });
 
-test("patchStart() stays inside, centres short axes, and draws classes alike", () => {
+test("patchStart() stays inside, centers short axes, and draws classes alike", () => {
   const item = made();
   const counts = new Map<string, number>();
   for (let i = 0; i < 600; i++) {

@@ -21,7 +21,7 @@ test("scikit-image's partitions and numbers", async () => {
   }
 });
 
-/** Whether each label is one piece by 8 neighbours. */
+/** Whether each label is one piece by 8 neighbors. */
 function pieces(labels: Int32Array, height: number, width: number): number {
   const seen = new Uint8Array(labels.length);
   let count = 0;
@@ -72,7 +72,7 @@ test("segments are connected, large enough, and numbered by their first pixel", 
   }
 });
 
-/** The algorithm by its definition: all pairs of neighbours, segments as sets. */
+/** The algorithm by its definition: all pairs of neighbors, segments as sets. */
 function byDefinition(
   image: ArrayLike<number>,
   shape: readonly [number, number, number],

@@ -1,7 +1,7 @@
 /** k-means against the best of all partitions, and what follows from the definition. */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { kMeans, nearestCentres, Prng } from "../../../engine/imaging/mod.ts";
+import { kMeans, nearestCenters, Prng } from "../../../engine/imaging/mod.ts";
 import { noise } from "../../helpers/helpers.ts";
 
 /** Sum of squared distances to the mean, of points [channels, n] in a cluster each. */
@@ -42,11 +42,11 @@ test("with enough starts the clusters are the best of all partitions", () => {
   for (const [channels, n, clusters] of [[1, 9, 3], [2, 8, 3], [3, 7, 4], [2, 9, 2], [1, 5, 5], [1, 6, 1]] as const) {
     const points = [...noise(channels * n, 10 * n + channels)];
     const wanted = bestOfAll(points, channels, clusters);
-    const { centres, inertia } = kMeans(points, { clusters, channels, restarts: 40 });
+    const { centers, inertia } = kMeans(points, { clusters, channels, restarts: 40 });
     // Both are float64 sums of a few terms.
     assert.ok(Math.abs(inertia - wanted) < 1e-12, `${channels} x ${n} in ${clusters}: ${inertia} for ${wanted}`);
-    const labels = nearestCentres(points, centres, { channels });
-    assert.ok(Math.abs(inertiaOf(points, channels, labels, clusters) - wanted) < 1e-12, "by nearest centres");
+    const labels = nearestCenters(points, centers, { channels });
+    assert.ok(Math.abs(inertiaOf(points, channels, labels, clusters) - wanted) < 1e-12, "by nearest centers");
   }
 });
 
@@ -59,14 +59,14 @@ test("more starts are never worse; every result is its own next step, also where
   for (const { channels, clusters, points } of lists) {
     const n = points.length / channels;
     for (let seed = 0; seed < 3000; seed++) {
-      const { centres, inertia } = kMeans(points, { channels, clusters, seed, restarts: 1 });
-      const labels = nearestCentres(points, centres, { channels });
+      const { centers, inertia } = kMeans(points, { channels, clusters, seed, restarts: 1 });
+      const labels = nearestCenters(points, centers, { channels });
       assert.is(new Set(labels).size, clusters, `seed ${seed}: no empty cluster`);
       for (let k = 0; k < clusters; k++) {
         const own = Array.from({ length: n }, (_, i) => i).filter((i) => labels[i] === k);
         for (let c = 0; c < channels; c++) {
           const mean = own.reduce((a, i) => a + points[c * n + i], 0) / own.length;
-          assert.ok(Math.abs(centres[k * channels + c] - mean) < 1e-12, `seed ${seed}, centre ${k}`);
+          assert.ok(Math.abs(centers[k * channels + c] - mean) < 1e-12, `seed ${seed}, center ${k}`);
         }
       }
       if (seed < 20) assert.ok(kMeans(points, { channels, clusters, seed, restarts: 5 }).inertia <= inertia);
@@ -81,15 +81,15 @@ test("known clusters are found, numbered by their mean over the channels, with t
   const of = Array.from({ length: n }, () => prng.integer(3));
   const points = Float32Array.from([0, 1].flatMap((c) => of.map((k) => means[k][c] + 0.3 * prng.normal())));
   for (let seed = 0; seed < 6; seed++) {
-    const { centres } = kMeans(points, { clusters: 3, channels: 2, seed });
-    assert.equal([...nearestCentres(points, centres, { channels: 2 })], of.map((k) => truth[k]));
-    assert.equal([...centres].map(Math.round), [-4, 1, 2, -1, 9, 3], `seed ${seed}`);
-    assert.equal(kMeans(points, { clusters: 3, channels: 2, seed }).centres, centres);
+    const { centers } = kMeans(points, { clusters: 3, channels: 2, seed });
+    assert.equal([...nearestCenters(points, centers, { channels: 2 })], of.map((k) => truth[k]));
+    assert.equal([...centers].map(Math.round), [-4, 1, 2, -1, 9, 3], `seed ${seed}`);
+    assert.equal(kMeans(points, { clusters: 3, channels: 2, seed }).centers, centers);
   }
-  assert.equal([...nearestCentres([0, 1, 2, 3, 4], [1, 3])], [0, 0, 0, 1, 1], "of equally near centres the first");
-  assert.is(nearestCentres([], [1, 3]).length, 0);
+  assert.equal([...nearestCenters([0, 1, 2, 3, 4], [1, 3])], [0, 0, 0, 1, 1], "of equally near centers the first");
+  assert.is(nearestCenters([], [1, 3]).length, 0);
   const limited = kMeans(points, { clusters: 3, channels: 2, restarts: 1, iterations: 1 });
-  assert.ok(limited.centres.every(Number.isFinite) && limited.inertia > 0);
+  assert.ok(limited.centers.every(Number.isFinite) && limited.inertia > 0);
 });
 
 test("starts are drawn by squared distance", () => {
@@ -115,7 +115,7 @@ test("what cannot be clustered is refused", () => {
   assert.throws(() => kMeans([1, 2], { clusters: 0 }), /clusters is a whole number from 1 on, got 0/);
   assert.throws(() => kMeans([1, 2], { clusters: 1, restarts: 0.5 }), /restarts/);
   assert.throws(() => kMeans([1, 2], { clusters: 1, other: 1 } as any), /unknown option "other"/);
-  assert.throws(() => nearestCentres([1, 2, 3], [1, 2], { channels: 2 }), /nearestCentres: got 3 and 2 values/);
+  assert.throws(() => nearestCenters([1, 2, 3], [1, 2], { channels: 2 }), /nearestCenters: got 3 and 2 values/);
 });
 
 test.run();

@@ -18,7 +18,7 @@ const rows = [
   "#.....#..#.",
   "......#.##.",
 ];
-/** What scipy.ndimage.binary_fill_holes makes of the largest part by 8 neighbours of scikit-image's label. */
+/** What scipy.ndimage.binary_fill_holes makes of the largest part by 8 neighbors of scikit-image's label. */
 const filled = [
   "...........",
   "..####.....",
@@ -31,7 +31,7 @@ const filled = [
   "......#.##.",
 ];
 
-test("the patient: the largest part by 8 neighbours, its holes by 4, in any slice; all 0 without any", () => {
+test("the patient: the largest part by 8 neighbors, its holes by 4, in any slice; all 0 without any", () => {
   const shape = [9, 11];
   const image = draw(rows).map((v) => 10 * v + 5);
   assert.equal([...foregroundMask(image, { shape, threshold: 7 })], draw(filled));

@@ -6,8 +6,8 @@ import { noise } from "../../helpers/helpers.ts";
 
 type Size = readonly [number, number, number];
 
-/** Neighbours of a voxel of [Z, Y, X], by faces alone or by corners too. */
-function neighbours(at: number, [X, Y, Z]: Size, corners: boolean): number[] {
+/** Neighbors of a voxel of [Z, Y, X], by faces alone or by corners too. */
+function neighbors(at: number, [X, Y, Z]: Size, corners: boolean): number[] {
   const [x, y, z] = [at % X, Math.floor(at / X) % Y, Math.floor(at / (X * Y))];
   const list: number[] = [];
   for (let k = -1; k <= 1; k++) {
@@ -40,12 +40,12 @@ function reference(values: ArrayLike<number>, shape: Size, threshold: number): n
   const done = new Set<number>();
   for (const start of all) {
     if (done.has(start) || !(values[start] > threshold)) continue;
-    const part = flood([start], (i) => values[i] > threshold, (i) => neighbours(i, shape, true));
+    const part = flood([start], (i) => values[i] > threshold, (i) => neighbors(i, shape, true));
     for (const i of part) done.add(i);
     if (part.size > largest.size) largest = part;
   }
-  const edge = all.filter((i) => neighbours(i, shape, false).length < 6);
-  const outside = flood(edge, (i) => !largest.has(i), (i) => neighbours(i, shape, false));
+  const edge = all.filter((i) => neighbors(i, shape, false).length < 6);
+  const outside = flood(edge, (i) => !largest.has(i), (i) => neighbors(i, shape, false));
   return all.map((i) => Number(!outside.has(i)));
 }
 

@@ -124,7 +124,7 @@ const toLabels = ({ h, w, data }: reference.Labels): Tensor => tensor(data, { sh
 
 test("an episode's logits, losses and gradients, any ways and shots, both background rules", async () => {
   const [support, query] = [maps(2, 4, 8, 9, 3), maps(2, 4, 7, 8, 4)];
-  // The network has learnt something: what is labelled alike looks alike.
+  // The network has learned something: what is labeled alike looks alike.
   const supportLabels = labelMap(2, 16, 18, 0);
   const queryLabels = labelMap(2, 21, 15, 3);
   const mark = (m: reference.Maps, labels: reference.Labels): void => {

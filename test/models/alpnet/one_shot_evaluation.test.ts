@@ -18,7 +18,7 @@ import {
   planOfScan,
   segmentWithin,
   slicePlaces,
-  summariseSupports,
+  summarizeSupports,
   trainAlpnet,
 } from "../../../models/mod.ts";
 import { notableSupports } from "../../../models/alpnet/evaluate/statistics.ts";
@@ -43,7 +43,7 @@ test("drawSupports() draws without repetition, whatever the order, and more supp
   assert.is(new Set([1, 2, 3, 4, 5, 6, 7, 8].map((seed) => drawSupports(ids, 1, seed)[0])).size > 1, true);
 });
 
-test("summariseSupports() takes means over cases first, then their spread over supports", () => {
+test("summarizeSupports() takes means over cases first, then their spread over supports", () => {
   const rows = [
     ["A", "b", 0.8, 2, NaN, 1],
     ["A", "c", 0.6, 4, 0.4, 1],
@@ -52,7 +52,7 @@ test("summariseSupports() takes means over cases first, then their spread over s
     ["C", "a", 0.9, 1, 0.2, 1],
     ["C", "b", 0.9, 2, 0.4, 1],
   ] as const;
-  const summary = summariseSupports(rows.map(([support, id, ...m]) => ({
+  const summary = summarizeSupports(rows.map(([support, id, ...m]) => ({
     support,
     id,
     classes: [{ name: "one", dice: m[0], hausdorff95: m[1] }, { name: "two", dice: m[2], hausdorff95: m[3] }] as any,
@@ -82,7 +82,7 @@ test("summariseSupports() takes means over cases first, then their spread over s
     ["median", "A"],
     ["worst", "B"],
   ]);
-  const alone = summariseSupports([{
+  const alone = summarizeSupports([{
     support: "A",
     id: "b",
     classes: [{ name: "one", dice: NaN, hausdorff95: NaN }] as any,
@@ -105,7 +105,7 @@ const plan = planFor({
   orientation: "RAS",
   spacing: [3, 1, 1],
   labels: ["background", "bright", "other"],
-  channels: [{ name: "MR", normalisation: "z-score" }],
+  channels: [{ name: "MR", normalization: "z-score" }],
   fingerprint: {
     cases: 1,
     medianShape: [9, 30, 20],
@@ -123,7 +123,7 @@ test("planOfScan() keeps the slices, and gives them as many pixels as asked", ()
     const own = planOfScan(image, plan, { preparation: "own", clip: [0, 2] });
     // 60 x 80 mm on 30 x 20 pixels.
     assert.equal([own.transpose, own.spacing], [[0, 1, 2], [4, Math.sqrt(8), Math.sqrt(8)]]);
-    assert.equal(own.channels, [{ name: "MR", normalisation: "ct", mean: 1.5, deviation: 0.5, low: 0, high: 2 }]);
+    assert.equal(own.channels, [{ name: "MR", normalization: "ct", mean: 1.5, deviation: 0.5, low: 0, high: 2 }]);
     assert.equal(planOfScan(image, plan, { preparation: "own", side: 40 }).spacing, [4, 2, 2]);
   }
   // Slices lie across the coarsest axis; what is zero around the scan is no part of it.
@@ -153,13 +153,13 @@ const inBox = ([from, to]: readonly number[], width = 4) => (x: number, y: numbe
   Number(z >= from && z < to && x >= 3 && x < 3 + width && y >= 2 && y < 9);
 const image = (slices: readonly number[]) =>
   scanOf([11, 13, 9], [1, 1, 3], (x, y, z) => (z === 0 ? 0 : 10 + 90 * inBox(slices)(x, y, z)));
-function labelled(slices: readonly number[], label: (x: number, y: number, z: number) => number, axes = "RAS") {
+function labeled(slices: readonly number[], label: (x: number, y: number, z: number) => number, axes = "RAS") {
   const [scan, marks] = [image(slices), scanOf([11, 13, 9], [1, 1, 3], label)].map((each) =>
     imaging.reorient(each, axes)
   );
   return { id: "scan", image: scan, label: { ...marks, data: Uint8Array.from(marks.data) } };
 }
-const within = (loaded: ReturnType<typeof labelled>, more: object = {}) =>
+const within = (loaded: ReturnType<typeof labeled>, more: object = {}) =>
   segmentWithin(signs, {}, loaded, {
     plan,
     classes: [bright],
@@ -170,16 +170,16 @@ const within = (loaded: ReturnType<typeof labelled>, more: object = {}) =>
     ...more,
   });
 
-test("segmentWithin() leaves the labelled slice out of the measures, whatever the axes", async () => {
-  const same = await within(labelled([2, 7], inBox([2, 7])));
+test("segmentWithin() leaves the labeled slice out of the measures, whatever the axes", async () => {
+  const same = await within(labeled([2, 7], inBox([2, 7])));
   assert.equal([same.classes[0].compared.dice, same.classes[0].compared.hausdorff95, same.classes[0].given], [
     1,
     0,
     2,
   ]);
   for (const axes of ["RAS", "PSL", "LPI"]) {
-    // Slice 5 is labelled by half: 98 voxels agree, 14 are predicted beside them.
-    const half = labelled([2, 7], (x, y, z) => inBox([2, 7], z === 5 ? 2 : 4)(x, y, z), axes);
+    // Slice 5 is labeled by half: 98 voxels agree, 14 are predicted beside them.
+    const half = labeled([2, 7], (x, y, z) => inBox([2, 7], z === 5 ? 2 : 4)(x, y, z), axes);
     const { classes: [found], prediction, size } = await within(half);
     assert.equal([prediction.shape, [...size]], [half.image.shape, [13, 11]]);
     near(found.compared.dice, 196 / 210, axes);
@@ -195,15 +195,15 @@ test("segmentWithin() leaves the labelled slice out of the measures, whatever th
       "NaN",
       "NaN",
     ]);
-    // Another slice is labelled: slice 2 counts now.
+    // Another slice is labeled: slice 2 counts now.
     assert.equal((await within(half, { slice: 4 })).classes[0].bySlice[4], NaN);
   }
 });
 
 test("segmentWithin() looks at all slices where ranges are unknown, and tells what cannot be", async () => {
-  const longer = labelled([1, 8], inBox([2, 7]));
+  const longer = labeled([1, 8], inBox([2, 7]));
   assert.is((await within(longer)).classes[0].compared.dice, 1);
-  // 112 voxels of four slices, and 56 of the two that are not labelled.
+  // 112 voxels of four slices, and 56 of the two that are not labeled.
   near((await within(longer, { ranges: "unknown" })).classes[0].compared.dice, 0.8);
   const other = { name: "other", values: [2] };
   const { classes } = await within(longer, { classes: [bright, other] });
@@ -228,8 +228,8 @@ test("segmentWithin() prepares another kind of scan by itself", async () => {
   assert.ok(found.compared.dice > 0.95, `${found.compared.dice}`);
 });
 
-test("compareOtherSlices() measures distances on the whole scan with the labelled slice as it was given", async () => {
-  const loaded = labelled([2, 6], inBox([2, 5]));
+test("compareOtherSlices() measures distances on the whole scan with the labeled slice as it was given", async () => {
+  const loaded = labeled([2, 6], inBox([2, 5]));
   const places = slicePlaces((await imaging.preprocessImage(loaded.image, plan)).geometry);
   const predicted = scanOf([11, 13, 9], [1, 1, 3], (x, y, z) => (z === 3 ? Number(x === 10) : inBox([2, 6])(x, y, z)));
   const { compared } = compareOtherSlices({ ...predicted, data: Uint8Array.from(predicted.data) }, loaded.label, {
@@ -251,13 +251,13 @@ test("overlaySvg() shows marked slices in a frame, in the place of the nearest o
       image: scan,
       reference,
       caption: "Dice 0.5 <",
-      marked: marked.map((slice) => ({ slice, note: "labelled" })),
+      marked: marked.map((slice) => ({ slice, note: "labeled" })),
     };
     const svg = train.overlaySvg([item], { labels: ["b", "x"], slices: 3 });
     checkSvg(svg);
     assert.match(svg, />n: Dice 0\.5 &#60;</);
     assert.is(svg.match(/stroke-dasharray="6 4"/g)?.length ?? 0, marked.length);
-    return [...svg.matchAll(/>slice (\d+) of 20(, labelled)?</g)].map((m) => m[1] + (m[2] ? "*" : ""));
+    return [...svg.matchAll(/>slice (\d+) of 20(, labeled)?</g)].map((m) => m[1] + (m[2] ? "*" : ""));
   };
   const [first, middle, last] = slices([]).map(Number) as [number, number, number];
   assert.equal(slices([middle - 1]), [`${first}`, `${middle}*`, `${last}`]);
@@ -348,7 +348,7 @@ test("evaluate_one_shot measures each case from each support, goes on after a st
   }
   assert.match(await refusal(measure([...words, "--window", "2"])), /other settings \(window 1, now 2\)/);
   assert.match(await refusal(measure([place("run"), "--classes", "heart"])), /there is no heart; there are liver/);
-  assert.match(await refusal(measure([place("run"), "--cases", "nobody"])), /no labelled case nobody/);
+  assert.match(await refusal(measure([place("run"), "--cases", "nobody"])), /no labeled case nobody/);
   assert.match(
     await refusal(measure([place("run"), "--cases", held[0], "--output", place("one")])),
     /1 case; one is the support/,
@@ -378,7 +378,7 @@ test("evaluate_one_shot --within takes an image file and its label map", async (
   assert.ok(one.classes.liver.support_slice > 1 && one.classes.liver.Dice > 0, JSON.stringify(one));
   const report = await readFile(place("one_scan/report.html"), "utf8");
   assert.ok(
-    ["One labelled slice of the same scan", "Dice by slice", ", labelled%3C"].every((word) => report.includes(word)),
+    ["One labeled slice of the same scan", "Dice by slice", ", labeled%3C"].every((word) => report.includes(word)),
   );
   assert.match(await refusal(measure([place("run"), scan])), /one image; add --within/);
   assert.match(await refusal(measure([place("run"), scan, "--within"])), /--labels is missing/);

@@ -145,7 +145,7 @@ const plan = {
   spacing: [2, 1, 1],
   patch: [4, 8, 8],
   batch: 1,
-  channels: [{ name: "MR", normalisation: "z-score" }],
+  channels: [{ name: "MR", normalization: "z-score" }],
   labels: ["background", "bright"],
   resampling: { image: 3, label: 1, separate: "auto", anisotropy: 3 },
 } as unknown as Plan;
@@ -171,7 +171,7 @@ const supportOf = async (shape: Triple, range: readonly [number, number]) => {
   return imaging.preprocessCase({ id: "support", image, label: { ...label, data: Uint8Array.from(label.data) } }, plan);
 };
 
-test("oneShotSegmenter() finds in other scans what a labelled one shows, whatever their axes and sizes", async () => {
+test("oneShotSegmenter() finds in other scans what a labeled one shows, whatever their axes and sizes", async () => {
   const support = await supportOf([12, 13, 9], [2, 7]);
   assert.equal(sliceRange(support.label, support.shape, 1), [2, 6]);
   assert.is(sliceRange(support.label, support.shape, 9), undefined);

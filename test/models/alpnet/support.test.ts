@@ -69,7 +69,7 @@ const planOf = (spacing: Triple, changes: Partial<Plan> = {}): Plan =>
     spacing,
     patch: [4, 8, 8],
     batch: 1,
-    channels: [{ name: "MR", normalisation: "none" }],
+    channels: [{ name: "MR", normalization: "none" }],
     labels: ["background", "one"],
     resampling: { image: 3, label: 1, separateAxis: 0, anisotropy: 3 },
     ...changes,
@@ -94,7 +94,7 @@ test("prepareSupport() keeps a class of one slice where the encoder's slices are
   // Nine slices 2 mm apart are three of 6 mm, in the middle of slices 1, 4 and 7.
   const image = placed([12, 13, 9], [1, 1, 2], (r, a, s) => 10 + r + a + s);
   const plan = planOf([6, 1, 1]);
-  const labelled = (slices: Readonly<Record<number, number>>) =>
+  const labeled = (slices: Readonly<Record<number, number>>) =>
     placed([12, 13, 9], [1, 1, 2], (r, a, s) => (r > 2 && r < 8 && a > 3 && a < 9 ? (slices[s] ?? 0) : 0));
   const slicesOf = async (label: Volume, axes = "RAS") => {
     const turned = { image: imaging.reorient(image, axes), label: imaging.reorient(label, axes) };
@@ -103,15 +103,15 @@ test("prepareSupport() keeps a class of one slice where the encoder's slices are
     const area = support.shape[1] * support.shape[2];
     return [0, 1, 2].map((z) => [...new Set(support.label.subarray(z * area, (z + 1) * area))].sort().join(""));
   };
-  assert.equal(await slicesOf(labelled({ 4: 1 })), ["0", "01", "0"]);
+  assert.equal(await slicesOf(labeled({ 4: 1 })), ["0", "01", "0"]);
   for (const axes of ["RAS", "PSL"]) {
-    assert.equal(await slicesOf(labelled({ 0: 1 }), axes), ["01", "0", "0"], axes);
-    assert.equal(await slicesOf(labelled({ 8: 3, 4: 1 }), axes), ["0", "01", "03"], axes);
+    assert.equal(await slicesOf(labeled({ 0: 1 }), axes), ["01", "0", "0"], axes);
+    assert.equal(await slicesOf(labeled({ 8: 3, 4: 1 }), axes), ["0", "01", "03"], axes);
   }
   // Where nothing is lost, nothing is changed.
   const whole = { 3: 1, 4: 1, 5: 1, 6: 1 };
-  const { support } = await prepareSupport({ id: "made", image, label: labelled(whole) }, plan);
-  const label = { ...labelled(whole), data: Uint8Array.from(labelled(whole).data) };
+  const { support } = await prepareSupport({ id: "made", image, label: labeled(whole) }, plan);
+  const label = { ...labeled(whole), data: Uint8Array.from(labeled(whole).data) };
   assert.equal(support.label, (await imaging.preprocessCase({ id: "made", image, label }, plan)).label);
 });
 
@@ -138,7 +138,7 @@ test("an encoder's file says how it is to be used, and every way to use it does 
     const plan = planFor({
       orientation: "RAS",
       spacing: [36, 12, 12],
-      channels: [{ name: "MR", normalisation: "z-score" }],
+      channels: [{ name: "MR", normalization: "z-score" }],
       labels: [...imaging.ORGAN_PHANTOM_LABELS],
     });
     const architecture = {

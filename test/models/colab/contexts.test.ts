@@ -1,4 +1,4 @@
-/** Context labels by k-means: what lies inside the body, by brightness, with centres of training cases alone. */
+/** Context labels by k-means: what lies inside the body, by brightness, with centers of training cases alone. */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -43,7 +43,7 @@ function training(changes: Partial<Plan> = {}, items = cases) {
   return { dataset, plan: { ...plan, ...changes }, store, asked };
 }
 
-test("contexts are classes of brightness within the body; held-out cases have no part in the centres", async () => {
+test("contexts are classes of brightness within the body; held-out cases have no part in the centers", async () => {
   for (const contexts of [2, 4]) {
     const made = training();
     const labelsOf = clusteredContexts(made, ids.slice(0, 3), { contexts, seed: 1 });
@@ -71,7 +71,7 @@ test("contexts are classes of brightness within the body; held-out cases have no
   }
 });
 
-test("centres are those of all training cases together: the same from case to case and for the same seed", async () => {
+test("centers are those of all training cases together: the same from case to case and for the same seed", async () => {
   const edge = async (labelsOf: (item: any) => Promise<Float32Array>, k: number): Promise<[number, number]> => {
     const labels = await labelsOf(cases[k]);
     const of = (label: number) => Array.from(cases[k].image).filter((_, i) => labels[i] === label);
@@ -96,7 +96,7 @@ test("the threshold of the body is that of the modality, or a given one, in the 
     );
     return labels.reduce((n, label) => n + Number(label === 0), 0);
   };
-  const as = (normalisation: any) => ({ channels: [{ ...plan.channels[0], normalisation }] as Plan["channels"] });
+  const as = (normalization: any) => ({ channels: [{ ...plan.channels[0], normalization }] as Plan["channels"] });
   const bright = [...bodyMask(image, { threshold: middle })];
   const labels = await clusteredContexts(training(), ids.slice(0, 1), { contexts: 2, seed: 1, threshold: middle })(
     cases[0],
@@ -105,7 +105,7 @@ test("the threshold of the body is that of the modality, or a given one, in the 
   assert.ok(labels.includes(1));
   // CT has figures of its own; what matters here is that all of this scan is above -200.
   const ct = await outsideOf({
-    channels: [{ name: "CT", normalisation: "ct", mean: 0, deviation: 1, low: -1e4, high: 1e4 }],
+    channels: [{ name: "CT", normalization: "ct", mean: 0, deviation: 1, low: -1e4, high: 1e4 }],
   }, {});
   assert.is(ct, await outsideOf({}, { threshold: -200 }));
   assert.is(await outsideOf(as("z-score in mask"), {}), await outsideOf({}, { threshold: 0 }));

@@ -216,7 +216,7 @@ test("preparedVolume() places prepared voxels in the patient: a linear image kee
       orientation,
       transpose: [1, 2, 0],
       spacing: [1.5, 1.1, 2],
-      channels: [{ name: "MRI", normalisation: "none" }],
+      channels: [{ name: "MRI", normalization: "none" }],
       resampling: { image: 1, label: 1, separateAxis: 0, anisotropy: 9 },
     });
     const label = imaging.volumeLike(image, new Uint8Array(12 * 10 * 9));

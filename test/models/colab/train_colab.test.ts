@@ -83,7 +83,7 @@ test("a killed CoLab training ends with the segmenter and the generator of one l
   assert.equal([...tensors.keys()], [...first.keys()]);
   for (const name of ["encoder.stages.0.0.convs.0.conv.weight", "decoder.seg_layers.0.weight"]) {
     const [before, after] = [await first.get(name)!.data(), await tensors.get(name)!.data()];
-    assert.ok(after.every(Number.isFinite) && after.some((v, k) => v !== before[k]), `${name} has been learnt`);
+    assert.ok(after.every(Number.isFinite) && after.some((v, k) => v !== before[k]), `${name} has been learned`);
   }
   const [prediction] = await readdir(join(folder, "whole/predictions"));
   const again = await run("predict", ["whole", `data/imagesTr/${prediction}`, "labels", "--no-postprocess"]);
@@ -95,7 +95,7 @@ test("contexts by k-means train and resume to the same weights", async () => {
   const clustered = [...small, "--context", "kmeans", "--contexts", "3"];
   const whole = await run("train_colab", [...clustered, "--run", "clusters"]);
   assert.is(whole.code, 0, whole.output);
-  assert.match(whole.output, /k-means on \d+ voxels of 2 training cases, centres as prepared: (-?[\d.]+(, )?){3}/);
+  assert.match(whole.output, /k-means on \d+ voxels of 2 training cases, centers as prepared: (-?[\d.]+(, )?){3}/);
   await run("train_colab", [...clustered, "--run", "clusters2", "--checkpoint", "0"], /step 1\//);
   const rest = await run("train_colab", ["--resume", "clusters2", "--checkpoint", "0"]);
   assert.is(rest.code, 0, rest.output);
@@ -113,9 +113,9 @@ test("an inner step for each sample, and a generator of half the channels", asyn
     "0.5",
   ]);
   assert.is(sample.code, 0, sample.output);
-  const learnt = loadSafetensors(new Uint8Array(await file("samples", "generator.safetensors"))).tensors;
-  assert.equal(learnt.get("encoder.stages.0.0.convs.0.conv.weight")!.shape, [2, 1, 3, 3, 3]);
-  assert.equal(learnt.get("decoder.seg_layers.0.weight")!.shape, [2, 2, 1, 1, 1]);
+  const learned = loadSafetensors(new Uint8Array(await file("samples", "generator.safetensors"))).tensors;
+  assert.equal(learned.get("encoder.stages.0.0.convs.0.conv.weight")!.shape, [2, 1, 3, 3, 3]);
+  assert.equal(learned.get("decoder.seg_layers.0.weight")!.shape, [2, 2, 1, 1, 1]);
 });
 
 test("dilated masks and context labels of a folder are arms; label maps that do not fit are named", async () => {

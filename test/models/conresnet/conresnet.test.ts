@@ -115,7 +115,7 @@ for (const c of cases) {
 }
 
 test("recomputation plans at most 60 % of a step's memory at the published widths, half of its temporaries; nothing is run", async () => {
-  const optimiser = adam();
+  const optimizer = adam();
   const planned = (config: Partial<ConResNetConfig>, checkpoint: boolean) => {
     const model = conResNet({ inputChannels: 4, classes: 3, ...config });
     const params = model.init(key());
@@ -125,10 +125,10 @@ test("recomputation plans at most 60 % of a step's memory at the published width
           regions: [[1, 2, 3], [2, 3], [3]],
         });
       const [value, grads] = valueAndGrad(lossOf)(p);
-      return [value, optimiser.update(grads, state, p, 1e-3)];
+      return [value, optimizer.update(grads, state, p, 1e-3)];
     };
     const labels = zeros([1, 32, 64, 64]).cast("i32");
-    return plannedStep(step, [params, optimiser.init(params), zeros([1, 4, 32, 64, 64]), labels]);
+    return plannedStep(step, [params, optimizer.init(params), zeros([1, 4, 32, 64, 64]), labels]);
   };
   for (const config of [{}, { mapping: false }] as Partial<ConResNetConfig>[]) {
     const [plain, again] = [await planned(config, false), await planned(config, true)];
@@ -176,7 +176,7 @@ test("a state dict loads with the unused layers and without; what else is not wa
 const small = { inputChannels: 2, classes: 3, features: [8, 16, 16], blocks: [1, 1, 1, 1], groups: 4 } as const;
 const image = tensor(noise(2 * 2 * 5 * 6 * 7, 3), { shape: [2, 2, 5, 6, 7] });
 
-test("kernels are used standardised: their scale and mean change nothing, those of the heads do", async () => {
+test("kernels are used standardized: their scale and mean change nothing, those of the heads do", async () => {
   const model = conResNet(small);
   const params = model.init(key(1));
   const apply = compile((p: any) => model.apply(p, image)) as any;

@@ -37,14 +37,14 @@ const noise = (length: number, seed: number): Float32Array<ArrayBuffer> => {
   return Float32Array.from({ length }, () => prng.normal());
 };
 // Okabe and Ito's orange, sky blue and purple, in the order of classes.
-const COLOURS = [[0xe6, 0x9f, 0x00], [0x56, 0xb4, 0xe9], [0xcc, 0x79, 0xa7]];
+const COLORS = [[0xe6, 0x9f, 0x00], [0x56, 0xb4, 0xe9], [0xcc, 0x79, 0xa7]];
 const [STOPS, LAST] = [[[0, 0, 4], [81, 18, 124], [183, 55, 121], [252, 137, 97], [252, 253, 191]], 4];
 const heat = (share: number): number[] => {
   const k = Math.min(LAST - 1, Math.floor(share * LAST));
   return STOPS[k].map((v, c) => v + (share * LAST - k) * (STOPS[k + 1][c] - v));
 };
 
-test("tilesSvg() shows values, colours and opacities voxel by voxel, turned as the patient lies", () => {
+test("tilesSvg() shows values, colors and opacities voxel by voxel, turned as the patient lies", () => {
   const shape: Triple = [5, 4, 3];
   const values = noise(60, 1);
   const [a, b] = [noise(60, 2), noise(60, 3)].map((x) => x.map((v) => Math.min(1, Math.abs(v))));
@@ -74,15 +74,15 @@ test("tilesSvg() shows values, colours and opacities voxel by voxel, turned as t
   // x to the right, y to the front, z upwards: on the screen the right is left, the front on top.
   const svg = draw([1, 0, 0, 0, 0, 2, 0, 0, 0, 0, 3, 0, 0, 0, 0, 1], 2, 1);
   const axial = (z: number) => (r: number, c: number): number => at(4 - c, 3 - r, z);
-  const [grey, warm, classes, other] = pictures(svg);
+  const [gray, warm, classes, other] = pictures(svg);
   const clamped = (v: number): number => Math.min(1, Math.max(0, v));
-  near(grey, (r, c) => new Array(3).fill(255 * clamped((values[axial(1)(r, c)] + 1) / 2)));
+  near(gray, (r, c) => new Array(3).fill(255 * clamped((values[axial(1)(r, c)] + 1) / 2)));
   near(other, (r, c) => new Array(3).fill(255 * clamped((values[axial(0)(r, c)] + 1) / 2)));
   near(warm, (r, c) => heat(clamped((values[axial(1)(r, c)] + 1) / 3)));
   near(classes, (r, c) =>
     [0, 1, 2].map((k) => {
       const i = axial(1)(r, c);
-      return a[i] * COLOURS[0][k] * (1 - b[i]) + b[i] * COLOURS[1][k];
+      return a[i] * COLORS[0][k] * (1 - b[i]) + b[i] * COLORS[1][k];
     }));
   assert.is(svg.match(/<path/g)!.length, 3, "outlines lie over maps, not over classes");
   assert.ok(
@@ -194,7 +194,7 @@ const caseOf = (id: string, seed: number) => ({
 const options = {
   plan: planFor({
     patch: shape,
-    channels: [{ name: "T1", normalisation: "none" }, { name: "Flair", normalisation: "none" }],
+    channels: [{ name: "T1", normalization: "none" }, { name: "Flair", normalization: "none" }],
   }),
   axis: "axial" as const,
   regions: [{ name: "all", values: [1, 2] }, { name: "inner", values: [2] }],
@@ -224,11 +224,11 @@ test("conresFigures(): residuals, features and attention are those of the case's
     const { slice } = residualPatch(item, { patch: shape, axis: "axial", sets: [[1, 2], [2]] });
     const [t1, flair] = [channelOf(item, 0), channelOf(item, 1)];
     const [here, before] = [voxel(slice), voxel(slice - 1)];
-    const grey = within(flair);
-    near(residuals[4 * n], (r, c) => new Array(3).fill(255 * grey(flair[before(r, c)])));
-    near(residuals[4 * n + 1], (r, c) => new Array(3).fill(255 * grey(flair[here(r, c)])));
+    const gray = within(flair);
+    near(residuals[4 * n], (r, c) => new Array(3).fill(255 * gray(flair[before(r, c)])));
+    near(residuals[4 * n + 1], (r, c) => new Array(3).fill(255 * gray(flair[here(r, c)])));
     const over = (opacity: (region: number, i: number) => number) => (r: number, c: number): number[] =>
-      [0, 1, 2].map((k) => [0, 1].reduce((v, region) => v + opacity(region, here(r, c)) * (COLOURS[region][k] - v), 0));
+      [0, 1, 2].map((k) => [0, 1].reduce((v, region) => v + opacity(region, here(r, c)) * (COLORS[region][k] - v), 0));
     const inside = (region: number, i: number): boolean => options.regions[region].values.includes(item.label[i]);
     near(residuals[4 * n + 2], over((region, i) => Number(inside(region, i) !== inside(region, i - 30))));
     near(residuals[4 * n + 3], over((region, i) => logistic(region === 0 ? t1[i] : 3 * flair[i])));

@@ -310,7 +310,7 @@ test("what is wrong is said", async () => {
   }
 });
 
-test("fully labelled samples have no part in the exclusion losses", async () => {
+test("fully labeled samples have no part in the exclusion losses", async () => {
   const x = tensor(noise(2 * 5 * 24, 3), { shape: [2, 5, 2, 3, 4] });
   const label = tensor(Int32Array.from({ length: 48 }, (_, k) => (k * 7) % 4), { shape: [2, 2, 3, 4] });
   const half = (t: Tensor, n: number) => t.slice({ start: [n], end: [n + 1] });

@@ -65,7 +65,7 @@ test("with all labels annotated the losses are those of train_unet", async () =>
   );
 });
 
-test("arms begin alike on fully labelled cases, then differ; what is not annotated is not measured", async () => {
+test("arms begin alike on fully labeled cases, then differ; what is not annotated is not measured", async () => {
   const logs: Record<string, number[]> = {};
   for (const loss of ["naive", "prior"]) {
     const own = ["--steps", "4", "--warmup", "0.5", "--loss", loss, "--splits", place("splits.json")];
@@ -83,7 +83,7 @@ test("arms begin alike on fully labelled cases, then differ; what is not annotat
   }
 });
 
-test("the weights of marginal and exclusion losses are those of partly labelled cases; 0 leaves the others' loss", async () => {
+test("the weights of marginal and exclusion losses are those of partly labeled cases; 0 leaves the others' loss", async () => {
   const losses: number[][] = [];
   for (const [m, e] of [["0", "1"], ["3", "1"], ["3", "2"]] as const) {
     const own = [
@@ -103,7 +103,7 @@ test("the weights of marginal and exclusion losses are those of partly labelled 
   }
   const naive = (await lines("some_naive")).map((record) => record.loss);
   for (const each of losses) {
-    // Two steps on fully labelled cases are those of the ordinary loss, whatever the weights.
+    // Two steps on fully labeled cases are those of the ordinary loss, whatever the weights.
     assert.ok(Math.abs(each[0] - naive[0]) < 1e-5 && Math.abs(each[1] - naive[1]) < 1e-4, `${each}; ${naive}`);
   }
   assert.ok(losses[1][2] > losses[0][2] + 0.1 && losses[2][2] > losses[1][2] + 1e-3, `${losses}`);
@@ -126,7 +126,7 @@ test("a killed training ends with the weights of one left alone, on a plateau to
   ];
   const whole = await run("train_partial", [...args, "--run", "whole"]);
   assert.is(whole.code, 0, whole.output);
-  assert.match(whole.output, /Training on \d cases, \d of them fully labelled; the first 2 steps on those alone/);
+  assert.match(whole.output, /Training on \d cases, \d of them fully labeled; the first 2 steps on those alone/);
   await run("train_partial", [...args, "--run", "killed", "--checkpoint", "0"], /step 3\//);
   const rest = await run("train_partial", ["--resume", "killed", "--checkpoint", "0"]);
   assert.is(rest.code, 0, rest.output);
@@ -138,7 +138,7 @@ test("sets of a group take turns and can be chosen; merged logits are another lo
   const labels = ["background", "liver", "spleen", "pancreas", "left kidney", "right kidney"];
   await writeFile(place("group.json"), JSON.stringify({ format: "voxgrad group 1", labels, sets }));
   // In turn, the second step is that of the second set; logits are merged in another run.
-  // The first step's patches are of the first set and fully labelled, where merging is the same; the second's are livers.
+  // The first step's patches are of the first set and fully labeled, where merging is the same; the second's are livers.
   const losses: number[][] = [];
   for (const mode of ["probability", "logit"]) {
     await train("group.json", mode, ["--steps", "2", "--warmup", "0", "--loss", "marginal", "--mode", mode]);
@@ -159,8 +159,8 @@ test("sets of a group take turns and can be chosen; merged logits are another lo
     ["--trainSets", "livers"],
     /no case that it trains on has spleen, pancreas, left kidney, right kidney annotated/,
   );
-  await fails(["--trainSets", "livers", "--loss", "full"], /--loss full wants fully labelled cases/);
-  await fails(["--trainSets", "livers", "--warmup", "0.2"], /--warmup wants fully labelled cases/);
+  await fails(["--trainSets", "livers", "--loss", "full"], /--loss full wants fully labeled cases/);
+  await fails(["--trainSets", "livers", "--warmup", "0.2"], /--warmup wants fully labeled cases/);
   await fails(["--loss", "marginal", "--marginalWeight", "0"], /nothing else is to be lowered/);
 });
 

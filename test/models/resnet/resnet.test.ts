@@ -197,14 +197,14 @@ test("state dicts load as torchvision, DeepLabV3 and the published ALPNet name t
   refuses(new Map([["a.weight", zeros([1])]]), /no ResNet of torchvision's names .* it has a\.weight/);
   refuses(new Map([...dict("a."), ...dict("b.")]), /several networks .* "a\.", "b\.".* keep one/);
 
-  // A grey image through a file for colour images.
-  const colour = resNet({ ...small, inputChannels: 3 });
-  const file = tree.flatten(colour.init(random.key(4))) as Map<string, Tensor>;
-  const [grey, three] = (await evaluate([
+  // A gray image through a file for color images.
+  const color = resNet({ ...small, inputChannels: 3 });
+  const file = tree.flatten(color.init(random.key(4))) as Map<string, Tensor>;
+  const [gray, three] = (await evaluate([
     model.apply(model.load(file), image),
-    colour.apply(colour.load(file), image.broadcastTo({ shape: [2, 3, 21, 18] })),
+    color.apply(color.load(file), image.broadcastTo({ shape: [2, 3, 21, 18] })),
   ])) as [Tensor, Tensor];
-  await assertClose(grey, { shape: three.shape, data: await three.data() }, 1e-5, "one channel");
+  await assertClose(gray, { shape: three.shape, data: await three.data() }, 1e-5, "one channel");
 
   const encoder = alpnet.encoder({ ...small, features: 5 });
   const whole = tree.flatten(encoder.init(key)) as Map<string, Tensor>;

@@ -147,19 +147,19 @@ test("training steps lower the loss, compiled and donated, and repeat bit for bi
     return Number((z - 3.5) ** 2 + (y - 5) ** 2 + (x - 4) ** 2 < 9);
   });
   const image = Float32Array.from(labels, (v, i) => v + 0.3 * Math.sin(i * 1.7));
-  const optimiser = sgd({ momentum: 0.9, nesterov: true, weightDecay: 3e-5 });
+  const optimizer = sgd({ momentum: 0.9, nesterov: true, weightDecay: 3e-5 });
   const step = compile(
     (params: any, state: any, x: Tensor, y: Tensor, rate: Tensor) => {
       const lossOf = (p: any): Tensor =>
         deepSupervision(diceCrossEntropy, small.apply(p, x), y, { weights: [0.75, 0.25] });
       const [loss, grads] = valueAndGrad(lossOf)(params);
-      return [loss, ...optimiser.update(grads, state, params, rate)] as [Tensor, any, any];
+      return [loss, ...optimizer.update(grads, state, params, rate)] as [Tensor, any, any];
     },
     { donate: [0, 1] },
   );
   const run = async (): Promise<number[]> => {
     let params = await evaluate(small.init(random.key(3)));
-    let state = optimiser.init(params);
+    let state = optimizer.init(params);
     const losses: number[] = [];
     const [x, y] = [tensor(image, { shape: [1, 1, ...n] }), tensor(labels, { shape: [1, ...n] })];
     for (let k = 0; k < 12; k++) {

@@ -8,7 +8,7 @@ import { Comparison } from "../../../engine/imaging/metrics/evaluate.ts";
 import type { ClassComparison } from "../../../engine/imaging/metrics/compare.ts";
 import { Prng } from "../../../engine/core/prng.ts";
 import { chooseArms, type ExperimentOptions, openExperiment } from "../../../engine/train/experiment/experiment.ts";
-import { type MeasuredCase, summariseArms } from "../../../engine/train/experiment/experiment_summary.ts";
+import { type MeasuredCase, summarizeArms } from "../../../engine/train/experiment/experiment_summary.ts";
 import { RunFolder } from "../../../engine/train/run/run_folder.ts";
 import { bootstrapInterval, wilcoxon } from "../../../engine/train/experiment/statistics.ts";
 import { checkSvg } from "../../helpers/svg.ts";
@@ -131,7 +131,7 @@ test("p is of seeds, however many patients each has: none below 6, then that of 
     );
   const p = (seeds: number[]) => {
     const options = { arms: ARMS, seeds, measures: [DICE], reference: "a" };
-    const { difference } = summariseArms(resultsOf(seeds), options)[0].arms[1].cells[0];
+    const { difference } = summarizeArms(resultsOf(seeds), options)[0].arms[1].cells[0];
     assert.equal([difference!.seeds, difference!.pairs], [seeds.length, 16 * seeds.length]);
     return difference!.p;
   };
@@ -141,9 +141,9 @@ test("p is of seeds, however many patients each has: none below 6, then that of 
   close(p([1, 2, 3, 4, 5, 6, 7]), 4 / 128, 1e-12);
 });
 
-test("summariseArms() gives the numbers made by hand", () => {
+test("summarizeArms() gives the numbers made by hand", () => {
   const options = { arms: ARMS, seeds: [1, 2], measures: [DICE], reference: "a" };
-  const groups = summariseArms(RESULTS, options);
+  const groups = summarizeArms(RESULTS, options);
   assert.equal(groups.map((group) => group.class), ["", "L", "M"]);
   const [mean, L, M] = groups.map((group) => group.arms.map(({ cells }) => cells[0]));
   const sd = (half: number) => half * Math.SQRT2; // of two values 2 half apart
@@ -176,11 +176,11 @@ test("summariseArms() gives the numbers made by hand", () => {
 
   // A measure whose low values are good; a seed that only one arm has is in its mean, and in no pair.
   const part = RESULTS.filter(({ arm, seed }) => arm !== "b" || seed === 1);
-  const [, lower] = summariseArms(part, { ...options, measures: [{ ...DICE, better: "lower" }] });
+  const [, lower] = summarizeArms(part, { ...options, measures: [{ ...DICE, better: "lower" }] });
   assert.equal(lower.arms.map(({ seeds }) => seeds), [[1, 2], [1]]);
   const turned = lower.arms[1].cells[0].difference!;
   assert.equal([turned.pairs, turned.better, turned.worse], [2, 0, 2]);
-  assert.equal(summariseArms([], options), []);
+  assert.equal(summarizeArms([], options), []);
 });
 
 const OPTIONS: ExperimentOptions = {

@@ -49,7 +49,7 @@ test("scatterSvg() places points on one square range for all panels, and the dia
   for (const word of [">boundary<", ">3 points<", "T &#60;1&#62;", ">one<", ">two<"]) {
     assert.ok(svg.includes(word), word);
   }
-  // A name has one colour, whatever its place in a panel, and stands in the legend once.
+  // A name has one color, whatever its place in a panel, and stands in the legend once.
   const groups = [...svg.matchAll(/<g fill="(#\w+)" fill-opacity/g)].map((m) => m[1]);
   assert.equal([groups[0], groups[1]], [groups[3], groups[2]]);
   assert.is.not(groups[0], groups[1]);
@@ -59,7 +59,7 @@ test("scatterSvg() places points on one square range for all panels, and the dia
 test("scatterSvg() takes many panels, none, and empty groups; it refuses what is not finite", () => {
   const panel = (title: string) => ({
     title,
-    groups: [{ name: "a", points: [[1, 1], [1, 1]] as Point[], colour: "#123456" }],
+    groups: [{ name: "a", points: [[1, 1], [1, 1]] as Point[], color: "#123456" }],
   });
   const seven = scatterSvg("abcdefg".split("").map(panel));
   checkSvg(seven);

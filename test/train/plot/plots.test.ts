@@ -185,7 +185,7 @@ function reorder(volume: Volume, order: Triple, flip: readonly boolean[]): Volum
 
 test("overlaySvg() shows the same picture whatever the axis order of the file", () => {
   const { image, label } = phantomCase({ seed: 6, shape: [20, 18, 16], spacing: [1, 1.25, 2] });
-  const labels = ["background", "organ", "gland", "tumour"];
+  const labels = ["background", "organ", "gland", "tumor"];
   const draw = (i: Volume, l: Volume, along: "S" | "A" | "R") =>
     overlaySvg([{ name: "case", image: i, reference: l.data, prediction: l.data }], {
       labels,
@@ -255,7 +255,7 @@ test("overlaySvg() shows slices in which there is something; with a context, som
   assert.equal(shown({ reference: at() }), [3, 10, 16]);
 });
 
-test("overlaySvg() fills contexts in colours after those of the labels, and outlines the prediction with dashes", () => {
+test("overlaySvg() fills contexts in colors after those of the labels, and outlines the prediction with dashes", () => {
   const image = makeVolume(new Uint8Array(6), {
     shape: [3, 2, 1],
     affine: [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1],

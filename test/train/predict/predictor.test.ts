@@ -111,7 +111,7 @@ test("labelsOf() and toProbabilities(): softmax, and regions painted in order", 
   const extreme = Float32Array.from([2000, -2000, 1990, 3000, 0, 0]);
   toProbabilities(extreme, classes);
   assert.ok(extreme.every(Number.isFinite));
-  const tumour = {
+  const tumor = {
     labels: ["background", "oedema", "core", "enhancing"],
     regions: [
       { name: "whole", values: [1, 2, 3] },
@@ -120,11 +120,11 @@ test("labelsOf() and toProbabilities(): softmax, and regions painted in order", 
     ],
   };
   const regions = Float32Array.from([1, 1, 1, -1, -1, 1, 1, -1, -1, -1, 1, -1]);
-  assert.equal([...labelsOf(regions, tumour, { threshold: 0 })], [1, 2, 3, 0]);
-  const painted = { ...tumour, regions: tumour.regions.map((r, k) => ({ ...r, value: 3 - k })) };
+  assert.equal([...labelsOf(regions, tumor, { threshold: 0 })], [1, 2, 3, 0]);
+  const painted = { ...tumor, regions: tumor.regions.map((r, k) => ({ ...r, value: 3 - k })) };
   assert.equal([...labelsOf(regions, painted, { threshold: 0 })], [3, 2, 1, 0]);
-  toProbabilities(regions, tumour);
-  assert.equal([...labelsOf(regions, tumour, { threshold: 0.5 })], [1, 2, 3, 0]);
+  toProbabilities(regions, tumor);
+  assert.equal([...labelsOf(regions, tumor, { threshold: 0.5 })], [1, 2, 3, 0]);
 });
 
 /** Class 1 where the prepared image is above 0. */
@@ -160,7 +160,7 @@ test("predictor() goes to the plan's grid and back: crop, transpose, orientation
     for (const orientation of ["RAS", "stored"] as const) {
       const oriented = orientation === "RAS" ? [2, 1, 1.5] : [2, 1.5, 1];
       const own = transpose.map((k) => oriented[k]) as unknown as Triple;
-      const none = [{ name: "MR", normalisation: "none" as const }];
+      const none = [{ name: "MR", normalization: "none" as const }];
       const plan = planFor({ spacing: own, transpose, orientation, patch: [6, 8, 10], channels: none });
       const { predict } = predictor([{ network: bright, params: [weights()], plan }]);
       const { labels, probabilities } = await predict(image, { probabilities: true });
@@ -186,7 +186,7 @@ test("predictor() goes to the plan's grid and back: crop, transpose, orientation
 test("predictor() resamples there and back", async () => {
   const spacing: Triple = [0.8, 0.9, 2.5];
   const image = scan([40, 36, 20], lps(spacing), spacing);
-  const none = [{ name: "MR", normalisation: "none" as const }];
+  const none = [{ name: "MR", normalization: "none" as const }];
   for (
     const target of [
       [1.2, 1.2, 1.2],
@@ -224,7 +224,7 @@ test("predictor() averages mirror images, folds and configurations", async () =>
     affine: scaling([1, 1, 1]),
     name: "image",
   });
-  const plan = planFor({ patch: [6, 5, 4], channels: [{ name: "MR", normalisation: "none" }] });
+  const plan = planFor({ patch: [6, 5, 4], channels: [{ name: "MR", normalization: "none" }] });
   const folds = [{ weight: tensor([0.5]) }, { weight: tensor([-1.5]) }];
   const run = async (members: Parameters<typeof predictor>[0], mirror: number[]) =>
     (await predictor(members, { mirror }).predict(image, { probabilities: true })).probabilities!.data;
@@ -268,7 +268,7 @@ test("predictor() averages contexts one by one before they are the background; p
     affine: scaling([1, 1, 1]),
     name: "image",
   });
-  const plan = planFor({ patch: [6, 4, 4], channels: [{ name: "MR", normalisation: "none" }] });
+  const plan = planFor({ patch: [6, 4, 4], channels: [{ name: "MR", normalization: "none" }] });
   const x = tensor(noise(96), { shape: [1, 1, 6, 4, 4] });
   // Weights of which no context is far above the others, so that the most likely changes from one mirror image to the other.
   const folds = [1, 2].map((seed) => model.init(random.key(seed)));
@@ -327,7 +327,7 @@ test("predictor() paints regions, and tells its memory before", async () => {
       { name: "core", values: [2, 3] },
       { name: "enhancing", values: [3] },
     ],
-    channels: [{ name: "MR", normalisation: "none" }],
+    channels: [{ name: "MR", normalization: "none" }],
   });
   const image = makeVolume(
     Float32Array.from(noise(720), (v) => 2 * v),

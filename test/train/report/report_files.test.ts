@@ -15,7 +15,7 @@ const plan = {
   patch: [1, 2, 3],
   spacing: [1, 1, 1],
   batch: 1,
-  channels: [{ name: "c", normalisation: "ct" }],
+  channels: [{ name: "c", normalization: "ct" }],
   labels: ["b", "x"],
 };
 const config = {

@@ -15,14 +15,14 @@ import {
 
 const block = {
   data: entry("", "dataset folder"),
-  steps: entry(100, "optimiser steps", { integer: true, min: 1, max: 1000 }),
+  steps: entry(100, "optimizer steps", { integer: true, min: 1, max: 1000 }),
   rate: 3e-3,
   shift: 0,
   patch: entry([32, 32, 32], "voxels", { integer: true, min: 1, lengths: [1, 3] }),
   flips: [0, 1, 2],
   augment: true,
   batchSize: 2,
-  optimizer: choice(["adam", "sgd"], "optimiser"),
+  optimizer: choice(["adam", "sgd"], "optimizer"),
 };
 
 const message = (args: string[]): string => {
@@ -77,9 +77,9 @@ test("config() takes negative numbers, empty lists, texts of digits and truth va
 test("config() rejects an unknown key, names the nearest and lists the valid ones with defaults", () => {
   const text = message(["--step", "5"]);
   assert.match(text, "Unknown key --step: did you mean --steps?");
-  assert.match(text, /--steps +100 +optimiser steps/);
+  assert.match(text, /--steps +100 +optimizer steps/);
   assert.match(text, /--patch +32,32,32 +voxels/);
-  assert.match(text, /--optimizer +adam +optimiser \(adam, sgd\)/);
+  assert.match(text, /--optimizer +adam +optimizer \(adam, sgd\)/);
   assert.not.match(message(["--elephant", "5"]), "did you mean");
   assert.match(message(["-s", "5"]), "Unknown key --s");
 });

@@ -31,13 +31,13 @@ interface Plot {
 async function regression(name: string, { steps, kill, minutes = 0 }: Plot) {
   const run = new RunFolder(join(folder, name), { resumed: true });
   let params: any = { w: random.normal(random.key(1), { shape: [5, 3] }) };
-  const optimiser = adam();
-  let state = optimiser.init(params);
+  const optimizer = adam();
+  let state = optimizer.init(params);
   const wanted = random.normal(random.key(2), { shape: [5, 3] });
   const step = compile((p: any, s: any, x: Tensor, rate: Tensor) => {
     const loss = (q: any) => x.matmul(q.w).sub(x.matmul(wanted)).square().mean();
     const [value, grads] = valueAndGrad(loss)(p);
-    return [...optimiser.update(grads, s, p, rate), value.reshape({ shape: [1] })];
+    return [...optimizer.update(grads, s, p, rate), value.reshape({ shape: [1] })];
   }, { donate: [0, 1] });
   const best: number[] = [];
   let evaluations = 0;

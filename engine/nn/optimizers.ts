@@ -1,4 +1,4 @@
-/** Optimisers as pairs of graph functions, so that a whole training step compiles with parameters and state donated. */
+/** Optimizers as pairs of graph functions, so that a whole training step compiles with parameters and state donated. */
 import { check, checkOptions, refuseOptions, show } from "../core/errors.ts";
 import { isFloat } from "../core/dtype.ts";
 import { checkPair, pairLeaves } from "../core/pair.ts";
@@ -13,7 +13,7 @@ import { reshape } from "../ops/shape/reshape.ts";
 /** A tree of tensors, of whatever structure the parameters have. */
 export type Params = any;
 
-export interface Optimiser {
+export interface Optimizer {
   /** The state before the first step. */
   init(params: Params): any;
   /** One step: [new parameters, new state]. The learning rate is a number or a scalar tensor. */
@@ -73,15 +73,15 @@ export interface SgdOptions {
  * Nesterov p - rate (d + momentum v). State: { velocity }, empty without momentum.
  *
  * @example
- * const optimiser = sgd({ momentum: 0.99, nesterov: true, weightDecay: 3e-5 });
- * let state = optimiser.init(params);
+ * const optimizer = sgd({ momentum: 0.99, nesterov: true, weightDecay: 3e-5 });
+ * let state = optimizer.init(params);
  * const step = compile((params, state, x, y, rate) => {
  *   const [loss, grads] = valueAndGrad(lossOf)(params, x, y);
- *   return [loss, ...optimiser.update(grads, state, params, rate)];
+ *   return [loss, ...optimizer.update(grads, state, params, rate)];
  * }, { donate: [0, 1] });
  * [loss, params, state] = await step(params, state, x, y, 0.01);
  */
-export function sgd(options: SgdOptions = {}): Optimiser {
+export function sgd(options: SgdOptions = {}): Optimizer {
   checkOptions("sgd", options, ["momentum", "nesterov", "weightDecay"]);
   const { momentum = 0, nesterov = false, weightDecay = 0 } = options;
   nonNegative("sgd", { momentum, weightDecay });
@@ -131,9 +131,9 @@ function oneMinusPower(b: number, t: Tensor): Tensor {
  * and g^2, p = p - rate (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps). State: { step, mean, square }, step
  * the count t as an f32 scalar.
  *
- * @example const optimiser = adam({ weightDecay: 5e-4 });
+ * @example const optimizer = adam({ weightDecay: 5e-4 });
  */
-export function adam(options: AdamOptions = {}): Optimiser {
+export function adam(options: AdamOptions = {}): Optimizer {
   checkOptions("adam", options, ["beta1", "beta2", "eps", "weightDecay", "decoupled"]);
   const { beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weightDecay = 0, decoupled = false } = options;
   nonNegative("adam", { beta1, beta2, eps, weightDecay });
