@@ -53,8 +53,14 @@ const rule: RegionRule = {
  * @param f a function of trees of tensors that gives a tree of tensors
  * @returns the same function: its values and derivatives are those of f
  * @example
- * const block = checkpoint((p, x) => conv3d(x, p.weight, { padding: 1 }).relu());
- * grad((p) => block(p, x).square().mean())(params);
+ * ```ts
+ * import { checkpoint, conv3d, grad, random, type Tensor } from "voxgrad";
+ *
+ * const x = random.normal(random.key(0), { shape: [1, 2, 8, 8, 8] });
+ * const w = random.normal(random.key(1), { shape: [2, 2, 3, 3, 3] });
+ * const block = checkpoint((w: Tensor, x: Tensor) => conv3d(x, w, { padding: 1 }).relu());
+ * const gradient = grad((w: Tensor) => block(w, block(w, x)).square().mean())(w);
+ * ```
  */
 export function checkpoint<A extends unknown[], R>(f: (...args: A) => R, ...rest: never[]): (...args: A) => R {
   refuseOptions("checkpoint", rest);

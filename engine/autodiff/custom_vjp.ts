@@ -53,8 +53,13 @@ function contributions(arg: unknown, given: unknown, position: number): (readonl
  * @param forward (...args) gives [f(...args), residuals], residuals being any tree that `backward` needs
  * @param backward (residuals, cotangent) gives one tree of cotangents for each argument, null where there is none
  * @example
+ * ```ts
+ * import { customVjp, grad, type Tensor, tensor } from "voxgrad";
+ *
  * // Gradient reversal (Ganin and Lempitsky, "Unsupervised domain adaptation by backpropagation", 2015).
- * const reversed = customVjp((x) => x, (x) => [x, null], (_, g) => [g.neg()]);
+ * const reversed = customVjp((x: Tensor) => x, (x: Tensor) => [x, null], (_, g) => [g.neg()]);
+ * await grad((x: Tensor) => reversed(x).sum())(tensor([1, 2])).array(); // [-1, -1]
+ * ```
  */
 export function customVjp<A extends unknown[], R>(
   f: (...args: A) => R,

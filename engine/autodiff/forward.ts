@@ -44,7 +44,13 @@ export function pushForward(
 /**
  * The value of f at `primals` and its derivative along `tangents`, both trees like f's result.
  *
- * @example const [y, dy] = jvp((x) => x.sin(), [x], [t]);
+ * @example
+ * ```ts
+ * import { jvp, type Tensor, tensor } from "voxgrad";
+ *
+ * const [y, dy] = jvp((x: Tensor) => x.square(), [tensor([1, 2])], [tensor([1, 0])]);
+ * await dy.array(); // [2, 0]
+ * ```
  */
 export function jvp(
   f: (...args: any[]) => any,
@@ -87,7 +93,13 @@ function along(
 /**
  * Hessian-vector products of a function that gives one number: one tree per primal.
  *
- * @example const [hv] = hvp((w) => w.pow(3).sum(), [w], [v]); // 6 w v
+ * @example
+ * ```ts
+ * import { hvp, type Tensor, tensor } from "voxgrad";
+ *
+ * const [product] = hvp((w: Tensor) => w.pow(3).sum(), [tensor([1, 2])], [tensor([1, 1])]);
+ * await product.array(); // 6 w v: [6, 12]
+ * ```
  */
 export function hvp(
   f: (...args: any[]) => any,

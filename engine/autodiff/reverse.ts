@@ -66,8 +66,13 @@ export function pullBack(
  * The value of f at `primals` and the map from a cotangent of the value to one tree of cotangents per primal.
  *
  * @example
- * const [y, pullback] = vjp((x) => x.sin(), [x]);
- * const [dx] = pullback(ones(y.shape));
+ * ```ts
+ * import { ones, type Tensor, tensor, vjp } from "voxgrad";
+ *
+ * const [y, pullback] = vjp((x: Tensor) => x.square(), [tensor([1, 2])]);
+ * const [dx] = pullback(ones([2]));
+ * await dx.array(); // [2, 4]
+ * ```
  */
 export function vjp(
   f: (...args: any[]) => any,
@@ -108,7 +113,15 @@ export interface ValueAndGradOptions extends GradOptions {
  *
  * @param options.argnums differentiate by the argument at this position, or by those at these, as jax.value_and_grad
  * @param options.hasAux f gives [loss, aux]; the value is then [loss, aux] too
- * @example const [loss, grads] = valueAndGrad(lossOf)(params, images, labels);
+ * @example
+ * ```ts
+ * import { type Tensor, tensor, valueAndGrad } from "voxgrad";
+ *
+ * const params = { weight: tensor([1, 2]) };
+ * const lossOf = (p: typeof params, x: Tensor) => p.weight.mul(x).sum();
+ * const [loss, grads] = valueAndGrad(lossOf)(params, tensor([3, 4]));
+ * await grads.weight.array(); // [3, 4]
+ * ```
  */
 export const valueAndGrad = <A extends unknown[]>(
   f: (...args: A) => any,
@@ -166,7 +179,13 @@ export function differentiated<A extends unknown[]>(
  * The gradient of f by its first argument, any tree of float tensors.
  *
  * @param options.argnums by the argument at this position, or by those at these, as jax.grad
- * @example grad((w) => w.square().sum())(w) // 2 w
+ * @example
+ * ```ts
+ * import { grad, type Tensor, tensor } from "voxgrad";
+ *
+ * const gradient = grad((w: Tensor) => w.square().sum())(tensor([1, 2]));
+ * await gradient.array(); // [2, 4]
+ * ```
  */
 export function grad<A extends unknown[]>(f: (...args: A) => any, options: GradOptions = {}): (...args: A) => any {
   checkFunction("grad", "the first argument", f);

@@ -61,7 +61,13 @@ function batchRegion(region: NonNullable<ReturnType<typeof regionOf>>, known: Ba
  *   argument that is the same for all examples. It holds for all tensors of an argument's tree.
  * @param options.outAxis where the results have the batch axis (default 0)
  * @example
- * const gradients = vmap(grad(loss), { inAxes: [null, 0, 0] })(params, images, labels); // one gradient an example
+ * ```ts
+ * import { grad, random, type Tensor, tensor, vmap } from "voxgrad";
+ *
+ * const loss = (w: Tensor, x: Tensor) => w.mul(x).sum().square();
+ * const images = random.normal(random.key(0), { shape: [5, 3] });
+ * const gradients = vmap(grad(loss), { inAxes: [null, 0] })(tensor([1, 2, 3]), images); // one per example: [5, 3]
+ * ```
  */
 export function vmap<A extends any[], R>(
   f: (...args: A) => R,

@@ -41,7 +41,14 @@ const FRAMES = 60;
  * @param options.infinities whether infinite values are reported too; by default NaN alone, since -Infinity is what a
  *   masked logit is
  * @throws VoxgradError that names the first operator with such an output, and the line that called it
- * @example await detectAnomaly(() => step(params, images, labels));
+ * @example
+ * ```ts
+ * import { detectAnomaly, tensor } from "voxgrad";
+ *
+ * await detectAnomaly(async () => {
+ *   await tensor([1, 2]).sub(3).neg().log().item(); // with a NaN in it this throws, naming log
+ * });
+ * ```
  */
 export async function detectAnomaly<T>(f: () => Promise<T>, options: { infinities?: boolean } = {}): Promise<T> {
   checkFunction("detectAnomaly", "the argument", f);

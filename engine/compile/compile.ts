@@ -141,13 +141,14 @@ function positionsOf(name: string, positions: unknown): readonly number[] {
  * @param options.donate arguments that the results may overwrite, such as parameters and optimizer state; do not use them afterwards
  * @param options.static arguments whose numbers f needs as plain numbers, for loops and shapes
  * @example
- * const step = compile((params, x, rate) => {
- *   const [loss, grads] = valueAndGrad(lossOf)(params, x);
- *   return [loss, tree.map(params, (p, path) => p.sub(tree.flatten(grads).get(path).mul(rate)))];
- * }, { donate: [0] });
- * [loss, params] = await step(params, x, 0.1);
- * const power = compile((x: Tensor, n: number) => Array(n).fill(x).reduce(mul), { static: [1] });
- * await power(x, 3);
+ * ```ts
+ * import { compile, grad, type Tensor, tensor } from "voxgrad";
+ *
+ * const loss = (w: Tensor, x: Tensor) => w.mul(x).sum().square();
+ * const step = compile((w: Tensor, x: Tensor, rate: Tensor) => w.sub(grad(loss)(w, x).mul(rate)), { donate: [0] });
+ * let w = tensor([1, 2]);
+ * for (let i = 0; i < 3; i++) w = await step(w, tensor([0.5, 1]), 0.1);
+ * ```
  */
 export function compile<A extends unknown[], R, const S extends readonly number[] = []>(
   f: ((...args: A) => R) & NumbersAreTensors<A, S>,

@@ -21,8 +21,13 @@ export interface ProductCount {
  * @param args trees of tensors; numbers are traced as scalars
  * @throws VoxgradError when f gives no tensor, or as its operators do
  * @example
- * const products = countProducts((p, x) => model.apply(p, x), model.init(random.key(0)), zeros([1, 4, 80, 160, 160]));
+ * ```ts
+ * import { conv3d, countProducts, type Tensor, zeros } from "voxgrad";
+ *
+ * const network = (w: Tensor, x: Tensor) => conv3d(x, w, { padding: 1 });
+ * const products = countProducts(network, zeros([32, 4, 3, 3, 3]), zeros([1, 4, 80, 160, 160]));
  * const total = products.reduce((sum, each) => sum + each.multiplyAdds, 0);
+ * ```
  */
 export function countProducts<A extends unknown[]>(f: (...args: A) => unknown, ...args: A): ProductCount[] {
   const paths: string[] = [];

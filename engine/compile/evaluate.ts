@@ -192,7 +192,13 @@ setEvaluator({ evaluate: evaluateAll, read });
  * them costs a copy alone. Evaluate what a loop carries from step to step in each step: what is not evaluated keeps its
  * history, which the next program computes again.
  *
- * @example const { loss, grads } = await evaluate({ loss, grads });
+ * @example
+ * ```ts
+ * import { evaluate, random } from "voxgrad";
+ *
+ * const x = random.normal(random.key(0), { shape: [100] });
+ * const { mean, variance } = await evaluate({ mean: x.mean(), variance: x.variance() });
+ * ```
  */
 export function evaluate<T>(values: T): Promise<T> {
   const leaves = tree.leaves(values).filter((x): x is Tensor => x instanceof Tensor);

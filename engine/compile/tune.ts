@@ -44,7 +44,14 @@ export interface TunedKernel {
  * @param args arguments like those that it will be called with
  * @returns a row for each choice between at least two variants that there was memory to measure
  * @example
- * for (const { work, variant, milliseconds } of await tune(stepOf, params, state, x, y, 0.01)) print(work, variant, milliseconds);
+ * ```ts
+ * import { conv3d, random, type Tensor, tune } from "voxgrad";
+ *
+ * const x = random.normal(random.key(0), { shape: [1, 16, 16, 16, 16] });
+ * const w = random.normal(random.key(1), { shape: [16, 16, 3, 3, 3] });
+ * const times = await tune((x: Tensor, w: Tensor) => conv3d(x, w, { padding: 1 }), x, w);
+ * for (const { work, variant, milliseconds } of times) console.log(work, variant, milliseconds);
+ * ```
  */
 export async function tune<A extends unknown[]>(f: (...args: A) => unknown, ...args: A): Promise<TunedKernel[]> {
   checkFunction("tune", "the first argument", f);

@@ -5,7 +5,10 @@ const hex = (bytes: Uint8Array): string => Array.from(bytes, (byte) => byte.toSt
 /**
  * SHA-256 of bytes, or of a text in UTF-8, as 64 hexadecimal digits: what `sha256sum` prints.
  *
- * @example await sha256("abc"); // "ba7816bf 8f01cfea ..." without the gaps
+ * @example
+ * ```ts
+ * await sha256("abc"); // "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+ * ```
  */
 export async function sha256(content: Uint8Array | string): Promise<string> {
   const bytes = typeof content === "string" ? new TextEncoder().encode(content) : content;

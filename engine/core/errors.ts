@@ -25,7 +25,10 @@ const UNPRINTABLE = /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}\u200e\u200f\u202a-\u202e\u2066-\u
 /**
  * A text that comes from a file or a user, for one line: what a terminal would obey is written as \u001b.
  *
- * @example escaped("a\nb"); // "a\\u000ab"
+ * @example
+ * ```ts
+ * escaped("a\nb"); // "a\\u000ab"
+ * ```
  */
 export const escaped = (text: string): string =>
   text.replace(UNPRINTABLE, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`);
@@ -49,7 +52,10 @@ function cut(text: string, most: number): string {
 /**
  * Names in a message, with commas: the first few and how many there are.
  *
- * @example listed(["a", "b", "c"], 2); // "a, b, ... (3 in all)"
+ * @example
+ * ```ts
+ * listed(["a", "b", "c"], 2); // "a, b, ... (3 in all)"
+ * ```
  */
 export function listed(names: Iterable<string>, most = 12): string {
   const all = [...names];

@@ -34,7 +34,10 @@ export interface JsonOptions {
  * @param source the text, or the bytes of the file, in UTF-8
  * @param file for messages
  * @throws JsonError
- * @example const json = parseJson(await platform.readFile("plan.json"), "plan.json");
+ * @example
+ * ```ts
+ * parseJson('{ "steps": 100 }', "config.json"); // { steps: 100 }
+ * ```
  */
 export function parseJson(source: string | Uint8Array, file: string, options: JsonOptions = {}): unknown {
   const { most = 2 ** 25, deepest = 64 } = options;

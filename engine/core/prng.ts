@@ -44,7 +44,15 @@ export class Prng {
 
   /**
    * @param seed any integer to 2^53; the same seed gives the same numbers on every host
-   * @example const prng = new Prng(7); prng.uniform(); prng.integer(10); const child = prng.fork("noise");
+   * @example
+   * ```ts
+   * import { Prng } from "voxgrad/imaging";
+   *
+   * const prng = new Prng(7);
+   * prng.uniform(); // in [0, 1)
+   * prng.integer(10); // 0 to 9
+   * const noise = prng.fork("noise"); // an independent generator
+   * ```
    */
   constructor(seed: number, key1?: number) {
     if (!Number.isSafeInteger(seed)) throw new VoxgradError(`Prng: seed ${seed} is no integer; give one, such as 0`);

@@ -70,9 +70,13 @@ export function withRuleOf<T>(t: Tensor, rule: () => T): T {
  * An n-dimensional array. Operators on it build a graph; `data()`, `item()`, `array()` and `evaluate` compute.
  *
  * @example
+ * ```ts
+ * import { tensor } from "voxgrad";
+ *
  * const x = tensor([[1, 2], [3, 4]]);
  * const y = x.mul(x).sum({ axes: [1] });
  * await y.array(); // [5, 25]
+ * ```
  */
 export class Tensor {
   /** Grows with creation, so that ascending order is a topological order. */

@@ -107,7 +107,12 @@ export const device = (): Promise<Device> => (opening ??= open({}));
  * Opens the device that everything then runs on; not needed where the default choice is right.
  *
  * @throws VoxgradError when one is open already, PlatformError when there is none
- * @example await openDevice({ adapter: "lavapipe" });
+ * @example
+ * ```ts
+ * import { openDevice } from "voxgrad";
+ *
+ * const { name } = await openDevice({ adapter: "lavapipe" });
+ * ```
  */
 export async function openDevice(options: DeviceOptions = {}): Promise<DeviceInfo> {
   if (opening) {

@@ -240,9 +240,13 @@ let taken: Recorder | null = null;
  *
  * @throws VoxgradError where the adapter has no timestamp queries
  * @example
- * const measured = await profile(() => step(params, x));
- * print(measured.table(await measureRoofs()));
- * await platform.writeFile("trace.json", measured.trace());
+ * ```ts
+ * import { measureRoofs, profile, random } from "voxgrad";
+ *
+ * const x = random.normal(random.key(0), { shape: [512, 512] });
+ * const measured = await profile(() => x.matmul(x).data());
+ * console.log(measured.table(await measureRoofs()));
+ * ```
  */
 export async function profile<T>(f: () => Promise<T>): Promise<Profile<T>> {
   const device = await openDevice();

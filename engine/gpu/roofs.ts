@@ -14,7 +14,12 @@ const ROUNDS = 5;
  * WGSL reaches through this driver, which on a CPU is less than what the machine can do.
  *
  * @throws VoxgradError where there is no memory for it (48 MiB on a CPU, else up to 384)
- * @example const { gigabytesPerSecond, gigaflopsPerSecond } = await measureRoofs();
+ * @example
+ * ```ts
+ * import { measureRoofs } from "voxgrad";
+ *
+ * const { gigabytesPerSecond, gigaflopsPerSecond } = await measureRoofs();
+ * ```
  */
 export async function measureRoofs(): Promise<Roofs> {
   const device = await openDevice();

@@ -35,7 +35,13 @@ function scale(name: string, options: KaimingOptions): { std: number; shape: Sha
 /**
  * Normal with standard deviation sqrt(2 / ((1 + a^2) fanIn)): He et al. 2015, torch.nn.init.kaiming_normal_.
  *
- * @example const weight = kaimingNormal(random.key(1), { shape: [32, 1, 3, 3, 3], a: 0.01 });
+ * @example
+ * ```ts
+ * import { random } from "voxgrad";
+ * import { kaimingNormal } from "voxgrad/nn";
+ *
+ * const weight = kaimingNormal(random.key(1), { shape: [32, 1, 3, 3, 3], a: 0.01 });
+ * ```
  */
 export function kaimingNormal(key: Tensor, options: KaimingOptions): Tensor {
   const { std, shape } = scale("kaimingNormal", options);
@@ -46,7 +52,13 @@ export function kaimingNormal(key: Tensor, options: KaimingOptions): Tensor {
  * Uniform in (-b, b) with b = sqrt(6 / ((1 + a^2) fanIn)), torch.nn.init.kaiming_uniform_. With a = sqrt(5) it is what
  * PyTorch's convolutions and linear layers start with.
  *
- * @example const weight = kaimingUniform(random.key(1), { shape: [10, 64], a: Math.sqrt(5) });
+ * @example
+ * ```ts
+ * import { random } from "voxgrad";
+ * import { kaimingUniform } from "voxgrad/nn";
+ *
+ * const weight = kaimingUniform(random.key(1), { shape: [10, 64], a: Math.sqrt(5) });
+ * ```
  */
 export function kaimingUniform(key: Tensor, options: KaimingOptions): Tensor {
   const { std, shape } = scale("kaimingUniform", options);
@@ -88,7 +100,12 @@ function wordsOf(name: string): [number, number] {
  * networks that differ in a part begin alike in all others.
  *
  * @example
+ * ```ts
+ * import { random } from "voxgrad";
+ * import { convParameters, initialize, normParameters } from "voxgrad/nn";
+ *
  * const params = initialize(random.key(1), { conv: convParameters(1, 8, [3, 3, 3]), norm: normParameters(8) });
+ * ```
  */
 export function initialize(key: Tensor, specification: unknown): any {
   const parameters: Parameter[] = [];

@@ -83,7 +83,14 @@ export function convTranspose(params: Affine, x: Tensor, options: Omit<ConvTrans
  * x [N, C, ...space] normalized over space (instance norm), or over groups of channels with `groups`; then weight and
  * bias.
  *
- * @example const y = leakyRelu(norm(params.norm, conv(params.conv, x, { padding: 1 })));
+ * @example
+ * ```ts
+ * import { ones, random, zeros } from "voxgrad";
+ * import { norm } from "voxgrad/nn";
+ *
+ * const x = random.normal(random.key(0), { shape: [1, 8, 4, 8, 8] });
+ * const y = norm({ weight: ones([8]), bias: zeros([8]) }, x, { groups: 4 });
+ * ```
  */
 export function norm(params: Affine, x: Tensor, options: { groups?: number; eps?: number } = {}): Tensor {
   checkOptions("norm", options, ["groups", "eps"]);
@@ -97,7 +104,14 @@ export function norm(params: Affine, x: Tensor, options: { groups?: number; eps?
  * left over at the end of an axis is dropped.
  *
  * @param kernel one number an axis of space
- * @example averagePool(x, [1, 2, 2]) // [N, C, D, H, W] to [N, C, D, H / 2, W / 2]
+ * @example
+ * ```ts
+ * import { random } from "voxgrad";
+ * import { averagePool } from "voxgrad/nn";
+ *
+ * const x = random.normal(random.key(0), { shape: [1, 8, 4, 16, 16] });
+ * const y = averagePool(x, [1, 2, 2]); // [1, 8, 4, 8, 8]
+ * ```
  */
 export function averagePool(x: Tensor, kernel: readonly number[], ...rest: never[]): Tensor {
   refuseOptions("averagePool", rest);

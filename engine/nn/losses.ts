@@ -127,7 +127,14 @@ function diceTerm(name: string, scored: Scored, options: SoftDiceOptions): Tenso
  *
  * @param logits f32 with classes along `axis` (default 1), such as [N, K, D, H, W]
  * @param labels i32 or u32 of the logits' shape without that axis; a label outside [0, K) belongs to no class
- * @example const loss = softDice(model.apply(params, x), labels, { batch: true });
+ * @example
+ * ```ts
+ * import { random, zeros } from "voxgrad";
+ * import { softDice } from "voxgrad/nn";
+ *
+ * const logits = random.normal(random.key(0), { shape: [2, 3, 4, 4, 4] });
+ * const loss = softDice(logits, zeros([2, 4, 4, 4], { dtype: "i32" }), { batch: true });
+ * ```
  */
 export function softDice(logits: Tensor, labels: Tensor, options: SoftDiceOptions = {}): Tensor {
   checkOptions("softDice", options, DICE_OPTIONS);
@@ -148,7 +155,15 @@ export interface DiceCrossEntropyOptions extends SoftDiceOptions {
  * @param logits f32 with classes along `axis` (default 1), such as [N, K, D, H, W]
  * @param labels i32 or u32 of the logits' shape without that axis; a label outside [0, K), unless it is ignoreIndex, makes
  *   the loss NaN
- * @example const [loss, grads] = valueAndGrad((p) => diceCrossEntropy(model.apply(p, x), labels))(params);
+ * @example
+ * ```ts
+ * import { grad, random, type Tensor, zeros } from "voxgrad";
+ * import { diceCrossEntropy } from "voxgrad/nn";
+ *
+ * const logits = random.normal(random.key(0), { shape: [2, 3, 4, 4, 4] });
+ * const labels = zeros([2, 4, 4, 4], { dtype: "i32" });
+ * const gradient = grad((logits: Tensor) => diceCrossEntropy(logits, labels))(logits);
+ * ```
  */
 export function diceCrossEntropy(logits: Tensor, labels: Tensor, options: DiceCrossEntropyOptions = {}): Tensor {
   checkOptions("diceCrossEntropy", options, [...DICE_OPTIONS, "diceWeight", "crossEntropyWeight"]);
@@ -168,7 +183,14 @@ export function diceCrossEntropy(logits: Tensor, labels: Tensor, options: DiceCr
  * Regions of integer labels, each the union of some values: bool [N, R, ...space] of labels [N, ...space].
  *
  * @param regions values of each region; they may overlap, as whole tumor, tumor core and enhancing tumor do
- * @example const target = regionTargets(labels, [[1, 2, 3], [2, 3], [3]]);
+ * @example
+ * ```ts
+ * import { tensor } from "voxgrad";
+ * import { regionTargets } from "voxgrad/nn";
+ *
+ * const labels = tensor([[0, 1, 2, 3]], { dtype: "i32" });
+ * const target = regionTargets(labels, [[1, 2, 3], [2, 3], [3]]); // bool [1, 3, 4]
+ * ```
  */
 export function regionTargets(labels: Tensor, regions: readonly (readonly number[])[]): Tensor {
   check(
@@ -200,7 +222,15 @@ export interface DiceBinaryCrossEntropyOptions {
  *
  * @param logits f32 or f16 [N, R, ...space]
  * @param labels i32 or u32 [N, ...space]
- * @example const loss = diceBinaryCrossEntropy(logits, labels, { regions: [[1, 2, 3], [2, 3], [3]], batch: true });
+ * @example
+ * ```ts
+ * import { random, zeros } from "voxgrad";
+ * import { diceBinaryCrossEntropy } from "voxgrad/nn";
+ *
+ * const logits = random.normal(random.key(0), { shape: [2, 3, 4, 4, 4] });
+ * const labels = zeros([2, 4, 4, 4], { dtype: "i32" });
+ * const loss = diceBinaryCrossEntropy(logits, labels, { regions: [[1, 2, 3], [2, 3], [3]], batch: true });
+ * ```
  */
 export function diceBinaryCrossEntropy(
   logits: Tensor,
@@ -291,7 +321,14 @@ export function deepSupervisionWeights(count: number, options: { coarsest?: bool
  * @param labels at full size, or a list with labels for each output
  * @param options.weights one number per output (used as they are); default deepSupervisionWeights(outputs.length)
  * @example
- * const loss = deepSupervision(diceCrossEntropy, model.apply(params, x), labels);
+ * ```ts
+ * import { random, zeros } from "voxgrad";
+ * import { deepSupervision, diceCrossEntropy } from "voxgrad/nn";
+ *
+ * const fine = random.normal(random.key(0), { shape: [1, 2, 8, 8, 8] });
+ * const coarse = random.normal(random.key(1), { shape: [1, 2, 4, 4, 4] });
+ * const loss = deepSupervision(diceCrossEntropy, [fine, coarse], zeros([1, 8, 8, 8], { dtype: "i32" }));
+ * ```
  */
 export function deepSupervision(
   loss: (output: Tensor, labels: Tensor) => Tensor,

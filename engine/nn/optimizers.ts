@@ -73,13 +73,15 @@ export interface SgdOptions {
  * Nesterov p - rate (d + momentum v). State: { velocity }, empty without momentum.
  *
  * @example
+ * ```ts
+ * import { grad, tensor } from "voxgrad";
+ * import { sgd } from "voxgrad/nn";
+ *
  * const optimizer = sgd({ momentum: 0.99, nesterov: true, weightDecay: 3e-5 });
- * let state = optimizer.init(params);
- * const step = compile((params, state, x, y, rate) => {
- *   const [loss, grads] = valueAndGrad(lossOf)(params, x, y);
- *   return [loss, ...optimizer.update(grads, state, params, rate)];
- * }, { donate: [0, 1] });
- * [loss, params, state] = await step(params, state, x, y, 0.01);
+ * const params = { weight: tensor([1, 2]) };
+ * const grads = grad((p: typeof params) => p.weight.square().sum())(params);
+ * const [next, state] = optimizer.update(grads, optimizer.init(params), params, 0.01);
+ * ```
  */
 export function sgd(options: SgdOptions = {}): Optimizer {
   checkOptions("sgd", options, ["momentum", "nesterov", "weightDecay"]);
@@ -131,7 +133,16 @@ function oneMinusPower(b: number, t: Tensor): Tensor {
  * and g^2, p = p - rate (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps). State: { step, mean, square }, step
  * the count t as an f32 scalar.
  *
- * @example const optimizer = adam({ weightDecay: 5e-4 });
+ * @example
+ * ```ts
+ * import { grad, tensor } from "voxgrad";
+ * import { adam } from "voxgrad/nn";
+ *
+ * const optimizer = adam({ weightDecay: 5e-4 });
+ * const params = { weight: tensor([1, 2]) };
+ * const grads = grad((p: typeof params) => p.weight.square().sum())(params);
+ * const [next, state] = optimizer.update(grads, optimizer.init(params), params, 3e-4);
+ * ```
  */
 export function adam(options: AdamOptions = {}): Optimizer {
   checkOptions("adam", options, ["beta1", "beta2", "eps", "weightDecay", "decoupled"]);
@@ -178,7 +189,14 @@ export function adam(options: AdamOptions = {}): Optimizer {
  * Gradients scaled down together so that their common L2 norm is at most maxNorm, and that norm before: as
  * torch.nn.utils.clip_grad_norm_, factor min(1, maxNorm / (norm + 1e-6)).
  *
- * @example const [clipped, norm] = clipGradNorm(grads, 12);
+ * @example
+ * ```ts
+ * import { tensor } from "voxgrad";
+ * import { clipGradNorm } from "voxgrad/nn";
+ *
+ * const [clipped, norm] = clipGradNorm({ weight: tensor([30, 40]) }, 5);
+ * await norm.item(); // 50; the gradients are now about [3, 4]
+ * ```
  */
 export function clipGradNorm(grads: Params, maxNorm: number | Tensor, ...rest: never[]): [Params, Tensor] {
   refuseOptions("clipGradNorm", rest);

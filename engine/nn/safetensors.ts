@@ -30,7 +30,14 @@ const written: Record<DType, FileDType> = { f16: "F16", f32: "F32", i32: "I32", 
  * @param tensors a tree, or a Map from names to tensors
  * @param metadata names and texts for the header
  * @throws SafetensorsError for an empty name, or the reserved name __metadata__
- * @example await writeFile("model.safetensors", await saveSafetensors(params, { epoch: "10" }));
+ * @example
+ * ```ts
+ * import { ones, saveSafetensors } from "voxgrad";
+ * import { RunFolder } from "voxgrad/train";
+ *
+ * const bytes = await saveSafetensors({ conv: { weight: ones([8, 1, 3, 3, 3]) } }, { epoch: "10" });
+ * await new RunFolder("runs/mine").write("weights.safetensors", bytes); // holds "conv.weight"
+ * ```
  */
 export async function saveSafetensors(
   tensors: object,
@@ -43,7 +50,14 @@ export async function saveSafetensors(
  * As saveSafetensors, with the SHA-256 of the file in its header, by which readSafetensors tells whether it is damaged.
  *
  * @throws SafetensorsError as saveSafetensors
- * @example await writeFile("model.safetensors", await saveSealed(params));
+ * @example
+ * ```ts
+ * import { ones, saveSealed } from "voxgrad";
+ * import { RunFolder } from "voxgrad/train";
+ *
+ * const bytes = await saveSealed({ conv: { weight: ones([8, 1, 3, 3, 3]) } });
+ * await new RunFolder("runs/mine").write("weights.safetensors", bytes);
+ * ```
  */
 export async function saveSealed(
   tensors: object,
@@ -81,7 +95,14 @@ export interface LoadedTensors {
  *
  * @throws SafetensorsError for a file that is cut short, whose header is malformed, or whose tensors overlap or leave
  * gaps
- * @example const { tensors } = loadSafetensors(await readFile("model.safetensors"));
+ * @example
+ * ```ts
+ * import { loadSafetensors, ones, saveSafetensors } from "voxgrad";
+ *
+ * const bytes = await saveSafetensors({ conv: { weight: ones([8, 1, 3, 3, 3]) } });
+ * const { tensors } = loadSafetensors(bytes);
+ * tensors.get("conv.weight")?.shape; // [8, 1, 3, 3, 3]
+ * ```
  */
 export function loadSafetensors(bytes: Uint8Array): LoadedTensors {
   const content = decodeSafetensors(bytes);
@@ -106,7 +127,12 @@ export function loadSafetensors(bytes: Uint8Array): LoadedTensors {
  * @returns sealed: whether the file has a digest in its header, which was then found right
  * @throws SafetensorsError as loadSafetensors, with the file's name, and where the file is damaged; PlatformError when it
  * cannot be read
- * @example const { tensors } = await readSafetensors("checkpoint.safetensors");
+ * @example
+ * ```ts
+ * import { readSafetensors } from "voxgrad";
+ *
+ * const { tensors, metadata, sealed } = await readSafetensors("runs/mine/model.safetensors");
+ * ```
  */
 export async function readSafetensors(path: string): Promise<LoadedTensors & { sealed: boolean }> {
   const bytes = await platform.readFile(path);
@@ -122,7 +148,15 @@ export async function readSafetensors(path: string): Promise<LoadedTensors & { s
  * The tensors of a file of weights: as readSafetensors, all values finite.
  *
  * @throws SafetensorsError as readSafetensors, and for NaN or infinity, by file and tensor
- * @example const params = loadParameters(model.init(key), (await readWeights("model.safetensors")).tensors);
+ * @example
+ * ```ts
+ * import { loadParameters, random, readWeights } from "voxgrad";
+ * import { resNet } from "voxgrad/models";
+ *
+ * const model = resNet({ block: "basic", layers: [2, 2, 2], width: 16, inputChannels: 1 });
+ * const { tensors } = await readWeights("weights.safetensors");
+ * const params = loadParameters(model.init(random.key(0)), tensors);
+ * ```
  */
 export async function readWeights(path: string): Promise<LoadedTensors & { sealed: boolean }> {
   const read = await readSafetensors(path);
@@ -148,7 +182,13 @@ const COUNTER = /(^|\.)num_batches_tracked$/;
  * @param options.ignore names in the file that are not wanted. Checkpoints of nnU-Net hold every weight up to three
  * times: /(^|\.)all_modules\.|^decoder\.encoder\./
  * @throws SafetensorsError that lists missing, unexpected and misshapen tensors by name
- * @example const params = loadParameters(model.init(random.key(0)), loadSafetensors(bytes).tensors);
+ * @example
+ * ```ts
+ * import { loadParameters, ones, tensor } from "voxgrad";
+ *
+ * const template = { conv: { weight: ones([2]) } };
+ * const params = loadParameters(template, new Map([["conv.weight", tensor([3, 4])]]));
+ * ```
  */
 export function loadParameters<T>(
   template: T,
@@ -195,7 +235,15 @@ export function loadParameters<T>(
  * @returns kept: names of the parameters whose values are those of `template`, for the file has them of another shape, or
  * not at all
  * @throws SafetensorsError as loadParameters, for everything but the head
- * @example const { params, kept } = loadPretrained(model.init(key), tensors, { head: /(^|\.)seg_layers\./ });
+ * @example
+ * ```ts
+ * import { loadPretrained, ones, tensor } from "voxgrad";
+ *
+ * const template = { encoder: ones([2]), seg_layers: { weight: ones([3]) } };
+ * const file = new Map([["encoder", tensor([3, 4])], ["seg_layers.weight", tensor([5, 6])]]);
+ * const { params, kept } = loadPretrained(template, file, { head: /(^|\.)seg_layers\./ });
+ * kept; // ["seg_layers.weight"]: the file has two classes, the network three
+ * ```
  */
 export function loadPretrained<T>(
   template: T,

@@ -23,7 +23,13 @@ export function constantSchedule(rate: number): Schedule {
  * rate (1 - step / steps)^power, 0 from `steps` on: the "poly" schedule of DeepLab and nnU-Net (power 0.9; nnU-Net
  * counts epochs as steps).
  *
- * @example const rate = polySchedule(0.01, { steps: 1000 }); rate(500) // 0.00536
+ * @example
+ * ```ts
+ * import { polySchedule } from "voxgrad/nn";
+ *
+ * const rate = polySchedule(0.01, { steps: 1000 });
+ * rate(500); // 0.00536
+ * ```
  */
 export function polySchedule(rate: number, options: { steps: number; power?: number }): Schedule {
   checkOptions("polySchedule", options, ["steps", "power"]);
@@ -55,7 +61,13 @@ export function cosineSchedule(rate: number, options: { steps: number; least?: n
 /**
  * The rate times `factor` after every `every` steps, as torch.optim.lr_scheduler.StepLR.
  *
- * @example stepDecaySchedule(1e-3, { every: 1000, factor: 0.98 })
+ * @example
+ * ```ts
+ * import { stepDecaySchedule } from "voxgrad/nn";
+ *
+ * const rate = stepDecaySchedule(1e-3, { every: 1000, factor: 0.98 });
+ * rate(2500); // 0.00096
+ * ```
  */
 export function stepDecaySchedule(rate: number, options: { every: number; factor: number }): Schedule {
   checkOptions("stepDecaySchedule", options, ["every", "factor"]);
@@ -72,7 +84,12 @@ export function stepDecaySchedule(rate: number, options: { every: number; factor
  * @param losses of the epochs so far, in order
  * @param options factor 0.1, patience 10, threshold 1e-4 unless given
  * @example
- * train({ rate: (step, epochs) => plateauRate(1e-3, epochs.map(({ loss }) => loss), { factor: 0.8, threshold: 1e-3 }), ... });
+ * ```ts
+ * import { plateauRate } from "voxgrad/nn";
+ *
+ * const losses = [0.9, 0.5, 0.5, 0.5];
+ * plateauRate(1e-3, losses, { factor: 0.8, patience: 1 }); // 8e-4: two epochs without a fall
+ * ```
  */
 export function plateauRate(
   rate: number,

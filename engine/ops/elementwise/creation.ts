@@ -130,7 +130,14 @@ const DEEPEST = 512;
  * @param options.shape needed for a typed array of more than one axis
  * @param options.dtype default f32, bool for truth values, or the type of the typed array (Uint8Array: bool)
  * @param options.copy false keeps a typed array without a copy: do not change it afterwards
- * @example tensor(new Float32Array(6), { shape: [2, 3] })
+ * @example
+ * ```ts
+ * import { tensor } from "voxgrad";
+ *
+ * const matrix = tensor([[1, 2], [3, 4]]); // f32 [2, 2]
+ * const volume = tensor(new Float32Array(24), { shape: [1, 2, 3, 4] });
+ * const labels = tensor([0, 1, 2], { dtype: "i32" });
+ * ```
  */
 export function tensor(data: Nested | TypedArray, options: TensorOptions = {}): Tensor {
   checkOptions("tensor", options, ["shape", "dtype", "copy"]);

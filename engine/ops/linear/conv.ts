@@ -107,7 +107,14 @@ function convolve(name: string, dims: number, x: Tensor, w: Tensor, options: Con
 
 /**
  * Cross-correlation of x [N, C, H, W] with w [K, C / groups, kH, kW], as torch.nn.functional.conv2d.
- * @example conv2d(x, w, { bias, stride: 2, padding: 1 })
+ * @example
+ * ```ts
+ * import { conv2d, random, zeros } from "voxgrad";
+ *
+ * const x = random.normal(random.key(0), { shape: [1, 3, 32, 32] });
+ * const w = random.normal(random.key(1), { shape: [8, 3, 3, 3] });
+ * const y = conv2d(x, w, { bias: zeros([8]), stride: 2, padding: 1 }); // [1, 8, 16, 16]
+ * ```
  */
 export const conv2d = inOneFloat((x: Tensor, w: Tensor, options: ConvOptions = {}): Tensor =>
   convolve("conv2d", 2, x, w, options)
@@ -115,7 +122,14 @@ export const conv2d = inOneFloat((x: Tensor, w: Tensor, options: ConvOptions = {
 
 /**
  * Cross-correlation of x [N, C, D, H, W] with w [K, C / groups, kD, kH, kW], as torch.nn.functional.conv3d.
- * @example conv3d(x, w, { bias, padding: [0, 1, 1] })
+ * @example
+ * ```ts
+ * import { conv3d, random, zeros } from "voxgrad";
+ *
+ * const x = random.normal(random.key(0), { shape: [1, 1, 8, 16, 16] });
+ * const w = random.normal(random.key(1), { shape: [4, 1, 1, 3, 3] });
+ * const y = conv3d(x, w, { bias: zeros([4]), padding: [0, 1, 1] }); // [1, 4, 8, 16, 16]
+ * ```
  */
 export const conv3d = inOneFloat((x: Tensor, w: Tensor, options: ConvOptions = {}): Tensor =>
   convolve("conv3d", 3, x, w, options)
@@ -179,7 +193,14 @@ export const convTranspose2d = inOneFloat((x: Tensor, w: Tensor, options: ConvTr
 
 /**
  * Transposed convolution of x [N, C, D, H, W] with w [C, K / groups, kD, kH, kW], as torch.nn.functional.conv_transpose3d.
- * @example convTranspose3d(x, w, { stride: 2 }) // doubles D, H and W for a kernel of 2
+ * @example
+ * ```ts
+ * import { convTranspose3d, random } from "voxgrad";
+ *
+ * const x = random.normal(random.key(0), { shape: [1, 8, 4, 8, 8] });
+ * const w = random.normal(random.key(1), { shape: [8, 4, 2, 2, 2] });
+ * const y = convTranspose3d(x, w, { stride: 2 }); // [1, 4, 8, 16, 16]
+ * ```
  */
 export const convTranspose3d = inOneFloat((x: Tensor, w: Tensor, options: ConvTransposeOptions = {}): Tensor =>
   convolveTransposed("convTranspose3d", 3, x, w, options)

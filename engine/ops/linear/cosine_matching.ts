@@ -159,7 +159,14 @@ const matching = (q: Tensor, p: Tensor, used: Tensor, attrs: MatchAttrs): Tensor
  * @param options.eps least length of a vector (default 1e-4); a shorter one has a finite gradient
  * @returns f32 [N, ...space], from -temperature to temperature
  * @throws VoxgradError for other dtypes, shapes that do not agree, no prototype at all
- * @example cosineMatching(features, vectors, used, { temperature: 20 }) // [N, C, H, W] and [K, C] give [N, H, W]
+ * @example
+ * ```ts
+ * import { cosineMatching, ones, random } from "voxgrad";
+ *
+ * const features = random.normal(random.key(0), { shape: [2, 16, 8, 8] });
+ * const prototypes = random.normal(random.key(1), { shape: [5, 16] });
+ * const score = cosineMatching(features, prototypes, ones([5], { dtype: "bool" })); // [2, 8, 8]
+ * ```
  */
 export const cosineMatching = inF32(
   (query: Tensor, prototypes: Tensor, used: Tensor, options: { temperature?: number; eps?: number } = {}): Tensor => {

@@ -15,7 +15,14 @@ import { transpose } from "../shape/transpose.ts";
  *
  * @param options.axis the axis of the vectors, which falls (default 1)
  * @param options.eps least length (default 1e-8); a shorter vector has a finite gradient
- * @example cosineSimilarity(features, prototypes, { axis: 1 }) // [1, C, H, W] and [K, C, 1, 1] give [K, H, W]
+ * @example
+ * ```ts
+ * import { cosineSimilarity, random } from "voxgrad";
+ *
+ * const features = random.normal(random.key(0), { shape: [1, 16, 8, 8] });
+ * const prototypes = random.normal(random.key(1), { shape: [5, 16, 1, 1] });
+ * const score = cosineSimilarity(features, prototypes, { axis: 1 }); // [5, 8, 8]
+ * ```
  */
 export const cosineSimilarity = inF32(
   (a: Tensor, b: Tensor, options: { axis?: number; eps?: number } = {}): Tensor => {

@@ -88,7 +88,13 @@ export const product = (a: Tensor, b: Tensor, attrs: ProductAttrs): Tensor => {
  * @param a f32 [..., n, k] or [k]
  * @param b f32 [..., k, m] or [k]
  * @returns [..., n, m]
- * @example matmul(tensor([[1, 2]]), tensor([[3], [4]])) // [[11]]
+ * @example
+ * ```ts
+ * import { matmul, tensor } from "voxgrad";
+ *
+ * const product = matmul(tensor([[1, 2]]), tensor([[3], [4]]));
+ * await product.array(); // [[11]]
+ * ```
  */
 export const matmul = inF32(
   (a: Tensor, b: Tensor, ...rest: never[]): Tensor => {

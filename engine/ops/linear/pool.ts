@@ -158,7 +158,13 @@ const largest = (planes: Tensor, a: PoolWindows): Tensor => pick(planes, indices
  * and the gradient of equal values goes to the first of them in row-major order.
  *
  * @throws VoxgradError for a window that does not fit, or padding over half the kernel
- * @example maxPool2d(x, { kernel: 3, stride: 2, padding: 1 }) // [1, 8, 32, 32] to [1, 8, 16, 16]
+ * @example
+ * ```ts
+ * import { maxPool2d, random } from "voxgrad";
+ *
+ * const x = random.normal(random.key(0), { shape: [1, 8, 32, 32] });
+ * const y = maxPool2d(x, { kernel: 3, stride: 2, padding: 1 }); // [1, 8, 16, 16]
+ * ```
  */
 export const maxPool2d = inF32((x: Tensor, options: PoolOptions): Tensor => pool("maxPool2d", 2, x, options, largest));
 
@@ -166,7 +172,13 @@ export const maxPool2d = inF32((x: Tensor, options: PoolOptions): Tensor => pool
  * The largest value of every window of x [N, C, D, H, W], as torch.nn.functional.max_pool3d; see maxPool2d.
  *
  * @throws VoxgradError for a window that does not fit, or padding over half the kernel
- * @example maxPool3d(x, { kernel: [1, 2, 2] }) // halves H and W
+ * @example
+ * ```ts
+ * import { maxPool3d, random } from "voxgrad";
+ *
+ * const x = random.normal(random.key(0), { shape: [1, 8, 4, 16, 16] });
+ * const y = maxPool3d(x, { kernel: [1, 2, 2] }); // [1, 8, 4, 8, 8]
+ * ```
  */
 export const maxPool3d = inF32((x: Tensor, options: PoolOptions): Tensor => pool("maxPool3d", 3, x, options, largest));
 
@@ -174,7 +186,13 @@ export const maxPool3d = inF32((x: Tensor, options: PoolOptions): Tensor => pool
  * The mean of every window of x [N, C, H, W], padding counted as zeros, as torch.nn.functional.avg_pool2d.
  *
  * @throws VoxgradError for a window that does not fit, or padding over half the kernel
- * @example avgPool2d(x, { kernel: 2 }) // [1, 8, 32, 32] to [1, 8, 16, 16]
+ * @example
+ * ```ts
+ * import { avgPool2d, random } from "voxgrad";
+ *
+ * const x = random.normal(random.key(0), { shape: [1, 8, 32, 32] });
+ * const y = avgPool2d(x, { kernel: 2 }); // [1, 8, 16, 16]
+ * ```
  */
 export const avgPool2d = inF32((x: Tensor, options: PoolOptions): Tensor => pool("avgPool2d", 2, x, options, mean));
 
@@ -182,6 +200,12 @@ export const avgPool2d = inF32((x: Tensor, options: PoolOptions): Tensor => pool
  * The mean of every window of x [N, C, D, H, W], padding counted as zeros, as torch.nn.functional.avg_pool3d.
  *
  * @throws VoxgradError for a window that does not fit, or padding over half the kernel
- * @example avgPool3d(x, { kernel: 2, stride: 1 })
+ * @example
+ * ```ts
+ * import { avgPool3d, random } from "voxgrad";
+ *
+ * const x = random.normal(random.key(0), { shape: [1, 8, 4, 16, 16] });
+ * const y = avgPool3d(x, { kernel: 2, stride: 1 }); // [1, 8, 3, 15, 15]
+ * ```
  */
 export const avgPool3d = inF32((x: Tensor, options: PoolOptions): Tensor => pool("avgPool3d", 3, x, options, mean));

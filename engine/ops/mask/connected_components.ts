@@ -33,9 +33,13 @@ const allowed: Record<number, Record<number, 6 | 18 | 26>> = { 2: { 4: 6, 8: 26 
  * @throws VoxgradError for another rank, dtype or connectivity
  * @see Playne and Hawick, "A new algorithm for parallel connected-component labeling on GPUs", 2018
  * @example
+ * ```ts
+ * import { connectedComponents, tensor } from "voxgrad";
+ *
  * const labels = connectedComponents(tensor([[1, 0, 1], [0, 1, 1]]));
  * await labels.array(); // [[1, 0, 2], [0, 2, 2]]
  * await labels.max().item(); // 2
+ * ```
  */
 export function connectedComponents(mask: Tensor, options: { connectivity?: 4 | 8 | 6 | 18 | 26 } = {}): Tensor {
   const name = "connectedComponents";

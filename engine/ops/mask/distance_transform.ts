@@ -38,8 +38,12 @@ const op: Op<{ spacing: Triple }> = {
  *   an axis would be longer than 1e18
  * @see Felzenszwalb and Huttenlocher, "Distance transforms of sampled functions", 2012
  * @example
+ * ```ts
+ * import { distanceTransform, tensor } from "voxgrad";
+ *
  * const mask = tensor([[0, 1, 1, 1], [0, 1, 1, 1]]);
  * await distanceTransform(mask, { spacing: [1, 0.5] }).array(); // [[0, 0.5, 1, 1.5], [0, 0.5, 1, 1.5]]
+ * ```
  */
 export function distanceTransform(mask: Tensor, options: { spacing?: number | readonly number[] } = {}): Tensor {
   const name = "distanceTransform";

@@ -26,7 +26,13 @@ const op: Op<{ axes: 2 | 3 }> = {
  * @param mask [H, W] or [D, H, W] of bool, i32, u32 or f32; what is not zero is inside
  * @returns bool of the mask's shape
  * @throws VoxgradError for another rank or dtype
- * @example await fillHoles(tensor([[1, 1, 1], [1, 0, 1], [1, 1, 1]])).array(); // true everywhere
+ * @example
+ * ```ts
+ * import { fillHoles, tensor } from "voxgrad";
+ *
+ * const mask = tensor([[1, 1, 1], [1, 0, 1], [1, 1, 1]]);
+ * await fillHoles(mask).array(); // true everywhere
+ * ```
  */
 export function fillHoles(mask: Tensor, options: Record<string, never> = {}): Tensor {
   checkMask("fillHoles", mask);

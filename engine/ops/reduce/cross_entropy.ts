@@ -30,7 +30,14 @@ import { take } from "../shape/take.ts";
  *   the loss NaN (PyTorch raises, but values are not known here before the device has computed)
  * @param options.weight K class weights
  * @param options.ignoreIndex positions with this label have no part; if all have, the result is NaN, as in PyTorch
- * @example crossEntropy(logits, labels, { axis: 1, ignoreIndex: 255 })
+ * @example
+ * ```ts
+ * import { crossEntropy, random, tensor } from "voxgrad";
+ *
+ * const logits = random.normal(random.key(0), { shape: [1, 3, 2, 2] });
+ * const labels = tensor([[[0, 1], [2, 255]]], { dtype: "i32" });
+ * const loss = crossEntropy(logits, labels, { axis: 1, ignoreIndex: 255 });
+ * ```
  */
 export const crossEntropy = inF32(
   (

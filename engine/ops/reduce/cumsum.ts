@@ -41,7 +41,12 @@ const along = (x: Tensor, attrs: CumsumAttrs): Tensor => (x.size === 0 ? x : nod
  * Sums of the values up to and with each along `axis` (default the last), as torch.cumsum; truth values sum as i32.
  *
  * @param options.reverse sums of the values from each on instead
- * @example tensor([1, 2, 3]).cumsum() // [1, 3, 6]
+ * @example
+ * ```ts
+ * import { tensor } from "voxgrad";
+ *
+ * await tensor([1, 2, 3]).cumsum().array(); // [1, 3, 6]
+ * ```
  */
 export const cumsum = inF32(
   (x: Tensor, options: { axis?: number; reverse?: boolean } = {}): Tensor => {

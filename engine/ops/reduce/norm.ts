@@ -176,7 +176,14 @@ export const layerNorm = inF32((x: Tensor, options: NormOptions = {}): Tensor =>
 /**
  * Qiao et al. 2019: each filter w[k] minus its mean, over sqrt(unbiased variance + eps); default eps 1e-12.
  *
- * @example const y = conv3d(x, weightStandardize(params.weight), { padding: 1 });
+ * @example
+ * ```ts
+ * import { conv3d, random, weightStandardize } from "voxgrad";
+ *
+ * const x = random.normal(random.key(0), { shape: [1, 2, 8, 8, 8] });
+ * const w = random.normal(random.key(1), { shape: [4, 2, 3, 3, 3] });
+ * const y = conv3d(x, weightStandardize(w), { padding: 1 });
+ * ```
  */
 export const weightStandardize = inF32((w: Tensor, options: { eps?: number } = {}): Tensor => {
   checkOptions("weightStandardize", options, ["eps"]);

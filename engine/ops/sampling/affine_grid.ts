@@ -16,7 +16,13 @@ import { slice } from "../shape/slice.ts";
  * @param options.alignCorners -1 and 1 are the centers of the end voxels; default false: the edges of the image
  * @returns [N, ...space, 2 or 3], differentiable in theta
  * @throws VoxgradError for other shapes and options
- * @example affineGrid(tensor([[[1, 0, 0], [0, 1, 0]]]), { size: [1, 1, 8, 8] }) // the identity, [1, 8, 8, 2]
+ * @example
+ * ```ts
+ * import { affineGrid, tensor } from "voxgrad";
+ *
+ * const identity = tensor([[[1, 0, 0], [0, 1, 0]]]);
+ * const grid = affineGrid(identity, { size: [1, 1, 8, 8] }); // [1, 8, 8, 2]
+ * ```
  */
 export const affineGrid = inF32(
   (theta: Tensor, options: { size: readonly number[]; alignCorners?: boolean }): Tensor => {

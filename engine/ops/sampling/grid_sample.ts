@@ -82,7 +82,14 @@ export interface GridSampleOptions {
  * @param grid f32 [N, outH, outW, 2] of (x, y) or [N, outD, outH, outW, 3] of (x, y, z), -1 to 1 across the image
  * @returns [N, C, ...out]
  * @throws VoxgradError for other shapes and options
- * @example gridSample(image, affineGrid(theta, { size: image.shape }), { padding: "border" })
+ * @example
+ * ```ts
+ * import { affineGrid, gridSample, random, tensor } from "voxgrad";
+ *
+ * const image = random.normal(random.key(0), { shape: [1, 3, 16, 16] });
+ * const shifted = affineGrid(tensor([[[1, 0, 0.25], [0, 1, 0]]]), { size: image.shape });
+ * const y = gridSample(image, shifted, { padding: "border" }); // [1, 3, 16, 16]
+ * ```
  */
 export const gridSample = inF32((x: Tensor, grid: Tensor, options: GridSampleOptions = {}): Tensor => {
   const name = "gridSample";

@@ -102,7 +102,13 @@ function checkGrid(
  * @param options.clip keep cubic results within the range of the voxels over the axes of order 3; default true
  * @returns f32 [..., ...size]. With order 1 and 3 a NaN or infinity reaches voxels some way off
  * @throws VoxgradError for other shapes, sizes and orders
- * @example const isotropic = resampleVolume(image, { size: [120, 200, 200], order: 3 }); // image [C, D, H, W]
+ * @example
+ * ```ts
+ * import { random, resampleVolume } from "voxgrad";
+ *
+ * const image = random.normal(random.key(0), { shape: [1, 6, 20, 20] });
+ * const isotropic = resampleVolume(image, { size: [18, 20, 20], order: 3 }); // [1, 18, 20, 20]
+ * ```
  */
 export const resampleVolume = inF32(
   (
@@ -218,7 +224,13 @@ export function labelsAt(x: Tensor, axes: readonly LabelAxis[]): Tensor {
  * @param options.order 1 (linear, as above) or 0 (the nearest voxel), or one per axis: [0, 1, 1] takes slices apart
  * @returns i32 [..., ...size]
  * @throws VoxgradError for other shapes, dtypes, sizes and orders
- * @example const labels = resampleLabels(tensor(values, { shape: [40, 256, 256] }), { size: [60, 200, 200], order: 1 });
+ * @example
+ * ```ts
+ * import { resampleLabels, tensor } from "voxgrad";
+ *
+ * const coarse = tensor(new Int32Array(4 * 8 * 8).fill(1), { shape: [4, 8, 8] });
+ * const fine = resampleLabels(coarse, { size: [12, 16, 16], order: 1 }); // i32 [12, 16, 16]
+ * ```
  */
 export function resampleLabels(
   x: Tensor,
