@@ -1,6 +1,7 @@
 import { constants, tmpdir } from "node:os";
 import type { AdapterChoice, AdapterOptions } from "../types.ts";
 import { PlatformError } from "../types.ts";
+import { slowDawnPolling } from "./dawn_polling.ts";
 import type { SwiftShader } from "./swiftshader.ts";
 import { swiftShader } from "./swiftshader.ts";
 import { driverFiles, softwareName, useDrivers } from "./vulkan_drivers.ts";
@@ -140,6 +141,7 @@ async function adapterNames(): Promise<string[]> {
 
 function describe(source: Source, adapter: GPUAdapter, wanted: string, options: AdapterOptions): AdapterChoice {
   const software = isSoftware(adapter);
+  if (software) slowDawnPolling();
   const { device, description } = adapter.info;
   let reason = "a GPU with a driver that Dawn accepts";
   if (source === "swiftshader") reason = "no other Vulkan driver serves, so SwiftShader from npm computes on the CPU";
