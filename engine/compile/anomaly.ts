@@ -46,7 +46,7 @@ const FRAMES = 60;
  * import { detectAnomaly, tensor } from "voxgrad";
  *
  * await detectAnomaly(async () => {
- *   await tensor([1, 2]).sub(3).neg().log().item(); // with a NaN in it this throws, naming log
+ *   await tensor([1, 2]).log().data(); // with a negative number among them this throws, naming log
  * });
  * ```
  */

@@ -26,10 +26,14 @@ export { defaults, initialPatch } from "./options.ts";
  * @returns entries of options.patch
  * @throws VoxgradError for other shapes and options
  * @example
- * const options = { patch: [40, 56, 40] };
- * const enlarged = augment.initialPatch(options.patch); // what to sample
- * const apply = compile((key, batch) => augment.nnunet(key, batch, options));
- * const { image, label } = await apply(random.key(step), { image: sampled, label: sampledLabel });
+ * ```ts
+ * import { compile, random, type Tensor, zeros } from "voxgrad";
+ * import { augment } from "voxgrad/imaging";
+ *
+ * const patch = [16, 16, 16];
+ * const apply = compile((key: Tensor, image: Tensor) => augment.nnunet(key, { image }, { patch }).image);
+ * const image = await apply(random.key(1), zeros([2, 1, ...augment.initialPatch(patch)])); // [2, 1, 16, 16, 16]
+ * ```
  */
 export function nnunet<B extends Batch>(key: Tensor, batch: B, options: AugmentChanges | AugmentOptions): B {
   const o = defaults(options as AugmentChanges);

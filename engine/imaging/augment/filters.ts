@@ -35,7 +35,14 @@ import type { Batch, BlurOptions, LowResolutionOptions } from "./options.ts";
  *
  * @param options nnU-Net's are { p: 0.2, perChannel: 0.5, sigma: [0.5, 1] }
  * @throws VoxgradError for other options
- * @example augment.blur(random.key(1), { image }, { p: 0.2, perChannel: 0.5, sigma: [0.5, 1] })
+ * @example
+ * ```ts
+ * import { random } from "voxgrad";
+ * import { augment } from "voxgrad/imaging";
+ *
+ * const image = random.normal(random.key(0), { shape: [2, 1, 16, 16, 16] });
+ * const batch = augment.blur(random.key(1), { image }, { p: 0.2, perChannel: 0.5, sigma: [0.5, 1] });
+ * ```
  */
 export function blur<B extends Batch>(key: Tensor, batch: B, options: BlurOptions): B {
   const name = "augment.blur";
@@ -87,7 +94,15 @@ const first = (u: Tensor): Tensor => take(u, arange(1), { axis: 1 });
  * @param options nnU-Net's (v2) are { p: 0.25, perChannel: 0.5, scale: [0.5, 1], mode: "linear" }; "cubic" is Keys'
  *   kernel with a = -0.75, as resize has it
  * @throws VoxgradError for other options
- * @example augment.lowResolution(random.key(1), { image }, { p: 0.25, perChannel: 0.5, scale: [0.5, 1], mode: "linear" })
+ * @example
+ * ```ts
+ * import { random } from "voxgrad";
+ * import { augment } from "voxgrad/imaging";
+ *
+ * const image = random.normal(random.key(0), { shape: [2, 1, 16, 16, 16] });
+ * const options = { p: 0.25, perChannel: 0.5, scale: [0.5, 1], mode: "linear" } as const;
+ * const batch = augment.lowResolution(random.key(1), { image }, options);
+ * ```
  */
 export function lowResolution<B extends Batch>(key: Tensor, batch: B, options: LowResolutionOptions): B {
   const name = "augment.lowResolution";

@@ -46,7 +46,14 @@ function factors(key: Tensor, image: Tensor, p: number, range: Range): Tensor {
  * @param options nnU-Net's are { p: 0.1, deviation: [0, 0.1] } (it calls the range a variance and draws with it as
  *   deviation)
  * @throws VoxgradError for other options
- * @example augment.noise(random.key(1), { image }, { p: 0.1, deviation: [0, 0.1] })
+ * @example
+ * ```ts
+ * import { random } from "voxgrad";
+ * import { augment } from "voxgrad/imaging";
+ *
+ * const image = random.normal(random.key(0), { shape: [2, 1, 16, 16, 16] });
+ * const batch = augment.noise(random.key(1), { image }, { p: 0.1, deviation: [0, 0.1] });
+ * ```
  */
 export function noise<B extends Batch>(key: Tensor, batch: B, options: NoiseOptions): B {
   const name = "augment.noise";
@@ -75,7 +82,14 @@ function checkFactor(name: string, options: FactorOptions): void {
  *
  * @param options nnU-Net's are { p: 0.15, factor: [0.75, 1.25] }
  * @throws VoxgradError for other options
- * @example augment.brightness(random.key(1), { image }, { p: 0.15, factor: [0.75, 1.25] })
+ * @example
+ * ```ts
+ * import { random } from "voxgrad";
+ * import { augment } from "voxgrad/imaging";
+ *
+ * const image = random.normal(random.key(0), { shape: [2, 1, 16, 16, 16] });
+ * const batch = augment.brightness(random.key(1), { image }, { p: 0.15, factor: [0.75, 1.25] });
+ * ```
  */
 export function brightness<B extends Batch>(key: Tensor, batch: B, options: FactorOptions): B {
   const name = "augment.brightness";
@@ -93,7 +107,14 @@ export function brightness<B extends Batch>(key: Tensor, batch: B, options: Fact
  *
  * @param options nnU-Net's are { p: 0.15, factor: [0.75, 1.25] }
  * @throws VoxgradError for other options
- * @example augment.contrast(random.key(1), { image }, { p: 0.15, factor: [0.75, 1.25] })
+ * @example
+ * ```ts
+ * import { random } from "voxgrad";
+ * import { augment } from "voxgrad/imaging";
+ *
+ * const image = random.normal(random.key(0), { shape: [2, 1, 16, 16, 16] });
+ * const batch = augment.contrast(random.key(1), { image }, { p: 0.15, factor: [0.75, 1.25] });
+ * ```
  */
 export function contrast<B extends Batch>(key: Tensor, batch: B, options: FactorOptions): B {
   const name = "augment.contrast";
@@ -119,7 +140,14 @@ const LEAST = 1e-7;
  *
  * @param options nnU-Net's are { p: 0.3, gamma: [0.7, 1.5] }, after { p: 0.1, gamma: [0.7, 1.5], invert: true }
  * @throws VoxgradError for other options
- * @example augment.gamma(random.key(1), { image }, { p: 0.3, gamma: [0.7, 1.5] })
+ * @example
+ * ```ts
+ * import { random } from "voxgrad";
+ * import { augment } from "voxgrad/imaging";
+ *
+ * const image = random.normal(random.key(0), { shape: [2, 1, 16, 16, 16] });
+ * const batch = augment.gamma(random.key(1), { image }, { p: 0.3, gamma: [0.7, 1.5] });
+ * ```
  */
 export function gamma<B extends Batch>(key: Tensor, batch: B, options: GammaOptions): B {
   const name = "augment.gamma";

@@ -125,7 +125,12 @@ const ANISOTROPY = 3;
  *
  * @param changes patch [d, h, w] or [h, w]; others as in `AugmentOptions`, each a part of its entry or false
  * @throws VoxgradError for unknown entries and unfit values
- * @example augment.defaults({ patch: [64, 64, 64], gamma: { p: 0.5 }, mirror: { axes: [2] }, blur: false })
+ * @example
+ * ```ts
+ * import { augment } from "voxgrad/imaging";
+ *
+ * augment.defaults({ patch: [64, 64, 64], gamma: { p: 0.5 }, mirror: { axes: [2] }, blur: false });
+ * ```
  */
 export function defaults(changes: AugmentChanges): AugmentOptions {
   const name = "augment";
@@ -178,7 +183,12 @@ export function defaults(changes: AugmentChanges): AugmentOptions {
  * transform crops it to `patch`.
  *
  * @returns sizes as long as patch; those of patch itself when nothing rotates or scales
- * @example augment.initialPatch([128, 128, 128]) // [205, 205, 205]
+ * @example
+ * ```ts
+ * import { augment } from "voxgrad/imaging";
+ *
+ * augment.initialPatch([128, 128, 128]); // [205, 205, 205]
+ * ```
  */
 export function initialPatch(patch: readonly number[], changes: Omit<AugmentChanges, "patch"> = {}): number[] {
   const { rotation, scaling, inPlane } = defaults({ ...changes, patch });

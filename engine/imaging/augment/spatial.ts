@@ -63,9 +63,14 @@ const product = (a: Tensor, b: Tensor): Tensor =>
  * @throws VoxgradError for other shapes and options
  * @see nnU-Net's SpatialTransform (batchgeneratorsv2), whose labels of mode "nearest" these are
  * @example
- * const turned = augment.spatial(random.key(1), { image, label }, {
- *   patch: [32, 32, 32], rotation: { p: 0.2, degrees: [-30, 30] },
- * });
+ * ```ts
+ * import { random, zeros } from "voxgrad";
+ * import { augment } from "voxgrad/imaging";
+ *
+ * const batch = { image: zeros([2, 1, 48, 48, 48]), label: zeros([2, 48, 48, 48], { dtype: "i32" }) };
+ * const rotation = { p: 0.2, degrees: [-30, 30] } as const;
+ * const { image, label } = augment.spatial(random.key(1), batch, { patch: [32, 32, 32], rotation });
+ * ```
  */
 export function spatial<B extends Batch>(key: Tensor, batch: B, options: SpatialOptions): B {
   const name = "augment.spatial";
@@ -286,7 +291,14 @@ function move(
  *
  * @param options axes of space, 0 the first; nnU-Net's are all of them, with p 0.5
  * @throws VoxgradError for other axes
- * @example augment.mirror(random.key(1), { image, label }, { p: 0.5, axes: [0, 1, 2] })
+ * @example
+ * ```ts
+ * import { random, zeros } from "voxgrad";
+ * import { augment } from "voxgrad/imaging";
+ *
+ * const batch = { image: zeros([2, 1, 8, 8, 8]), label: zeros([2, 8, 8, 8], { dtype: "i32" }) };
+ * const { image, label } = augment.mirror(random.key(1), batch, { p: 0.5, axes: [0, 1, 2] });
+ * ```
  */
 export function mirror<B extends Batch>(key: Tensor, batch: B, options: MirrorOptions): B {
   const name = "augment.mirror";

@@ -11,10 +11,15 @@ export const isForUser = (error: unknown): error is VoxgradError | PlatformError
  * The faults of cases that are gone through one after the other.
  *
  * @example
+ * ```ts
+ * import { CaseFaults, loadCase, openDataset } from "voxgrad/imaging";
+ *
+ * const dataset = await openDataset("data/Task04_Hippocampus");
  * const faults = new CaseFaults();
- * for (const item of cases) await faults.try(item.id, () => segment(item));
- * print(faults.text());
- * faults.end(folder, cases.length, "cases were predicted");
+ * for (const item of dataset.cases) await faults.try(item.id, () => loadCase(dataset, item));
+ * console.log(faults.text());
+ * faults.end(dataset.folder, dataset.cases.length, "cases could be read");
+ * ```
  */
 export class CaseFaults {
   readonly #lines: string[] = [];

@@ -41,7 +41,13 @@ type Visit = (item: DatasetCase, images: readonly Volume[], label: Volume) => vo
  * @param folder as openDataset takes it
  * @returns the findings in the order of the files; none of severity "error" means that every case loads
  * @throws PlatformError when the folder cannot be listed
- * @example const errors = (await checkDataset("data/mine")).filter((finding) => finding.severity === "error");
+ * @example
+ * ```ts
+ * import { checkDataset } from "voxgrad/imaging";
+ *
+ * const findings = await checkDataset("data/Task04_Hippocampus");
+ * const errors = findings.filter((finding) => finding.severity === "error");
+ * ```
  */
 export async function checkDataset(folder: string | PlainFolders, options: CheckOptions = {}): Promise<Finding[]> {
   const findings: Finding[] = [];

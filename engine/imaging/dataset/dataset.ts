@@ -86,7 +86,13 @@ export type OnFault = (fault: DatasetError) => void;
  *
  * @param onFault told what is wrong with single files, which are then left out; it is thrown unless given
  * @throws DatasetError naming the file at fault and what to do
- * @example const dataset = await openDataset("data/Task04_Hippocampus"); dataset.cases.length; // 260
+ * @example
+ * ```ts
+ * import { openDataset } from "voxgrad/imaging";
+ *
+ * const dataset = await openDataset("data/Task04_Hippocampus");
+ * dataset.cases.length; // 260
+ * ```
  */
 export async function openDataset(
   folder: string | PlainFolders,

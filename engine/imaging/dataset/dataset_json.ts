@@ -213,7 +213,12 @@ export function readLabelsPresent(stored: unknown, names: LabelNames, place: str
  *
  * @param path the file, or the folder that dataset.json lies in
  * @throws DatasetError when there is none, or it names no labels
- * @example const { labels, regions } = await openLabelNames("data/Task04_Hippocampus");
+ * @example
+ * ```ts
+ * import { openLabelNames } from "voxgrad/imaging";
+ *
+ * const { labels, regions } = await openLabelNames("data/Task04_Hippocampus");
+ * ```
  */
 export async function openLabelNames(path: string): Promise<LabelNames> {
   const file = path.endsWith(".json") ? path : `${path.replace(/(?<=.)\/+$/, "")}/dataset.json`;

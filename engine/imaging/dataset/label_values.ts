@@ -77,7 +77,13 @@ export function brokenLabels({ source }: Volume, broken: ValueCounts): [problem:
  * A label volume with whole numbers: see `roundLabels`.
  *
  * @throws DatasetError when it has several channels, or values further than 1e-4 from whole numbers
- * @example const label = wholeLabels(readNifti(bytes, "label.nii.gz"));
+ * @example
+ * ```ts
+ * import { makeVolume, scaling, wholeLabels } from "voxgrad/imaging";
+ *
+ * const stored = makeVolume(new Float32Array([0, 1, 2, 1.00001]), { shape: [4, 1, 1], affine: scaling([1, 1, 1]) });
+ * wholeLabels(stored).data; // Uint8Array [0, 1, 2, 1]
+ * ```
  */
 export function wholeLabels(stored: Volume): Volume {
   if (stored.channels !== 1) {
@@ -94,6 +100,11 @@ export function wholeLabels(stored: Volume): Volume {
  *
  * @throws DatasetError when it has several channels or values that are no whole numbers
  * @throws NiftiError, PlatformError when it cannot be read
- * @example const label = await readLabelVolume("labelsTr/case_01.nii.gz");
+ * @example
+ * ```ts
+ * import { readLabelVolume } from "voxgrad/imaging";
+ *
+ * const label = await readLabelVolume("labelsTr/case_01.nii.gz");
+ * ```
  */
 export const readLabelVolume = async (path: string): Promise<Volume> => wholeLabels(await readVolume(path));

@@ -30,7 +30,13 @@ export interface LoadedCase {
  * @throws DatasetError when files disagree in grid, a spacing is 0, an image holds NaN or infinity, or a label value is
  *   not declared
  * @throws NiftiError, PlatformError when a file cannot be read
- * @example const { image, label } = await loadCase(dataset, dataset.cases[0]);
+ * @example
+ * ```ts
+ * import { loadCase, openDataset } from "voxgrad/imaging";
+ *
+ * const dataset = await openDataset("data/Task04_Hippocampus");
+ * const { image, label } = await loadCase(dataset, dataset.cases[0]);
+ * ```
  */
 export async function loadCase(
   dataset: Pick<Dataset, "channels" | "labels" | "ignoreLabel">,

@@ -55,7 +55,12 @@ const differs = (spacing: readonly number[], usual: readonly number[]): boolean 
  * @param image the scan as stored
  * @param option what to write to go on all the same, for the message
  * @throws VoxgradError naming the scan, both spacings and the fix
- * @example checkSpacing(image, plan, "--anySpacing");
+ * @example
+ * ```ts
+ * import { checkSpacing, readPlan, readVolume } from "voxgrad/imaging";
+ *
+ * checkSpacing(await readVolume("scan.nii.gz"), await readPlan("plan.json"), "--anySpacing");
+ * ```
  */
 export function checkSpacing(
   image: Pick<Volume, "name" | "spacing" | "units">,

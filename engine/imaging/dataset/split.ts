@@ -16,7 +16,13 @@ export interface Fold {
  * @param options folds: how many, from 2 to the number of cases; seed: 12345 unless given; setOf: the set of each case,
  *   where every set is to be divided as evenly
  * @throws VoxgradError for other numbers of folds, or an id that occurs twice
- * @example const [first] = kFold(dataset.cases.map((c) => c.id), { folds: 5 });
+ * @example
+ * ```ts
+ * import { kFold } from "voxgrad/imaging";
+ *
+ * const [{ train, val }] = kFold(["a", "b", "c", "d", "e", "f"], { folds: 3 });
+ * val.length; // 2
+ * ```
  */
 export function kFold(
   ids: readonly string[],

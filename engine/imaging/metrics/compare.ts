@@ -41,7 +41,15 @@ export interface ClassComparison extends SurfaceMeasures {
  *   labelsPresent: values that were annotated in the reference, all unless given; where a class has others, its measures
  *   are NaN, for their absence from the reference says nothing
  * @throws DatasetError when the grids differ or a value is no whole number; VoxgradError when one is not from 0 to 65535
- * @example const [liver] = compareLabels(prediction, reference, { classes: [{ name: "liver", values: [1] }] });
+ * @example
+ * ```ts
+ * import { compareLabels, phantomCase, volumeLike } from "voxgrad/imaging";
+ *
+ * const { label } = phantomCase({ seed: 1 });
+ * const prediction = volumeLike(label, label.data.map((value) => (value === 2 ? 1 : value)));
+ * const [organ] = compareLabels(prediction, label, { classes: [{ name: "organ", values: [1] }] });
+ * organ.dice; // between 0.9 and 1
+ * ```
  */
 export function compareLabels(
   predicted: Volume,

@@ -28,7 +28,12 @@ export interface Pairing {
  * labels have beside that: CASE_seg, segmentation-0 for CASE and volume-0.
  *
  * @throws VoxgradError when there is no pair, or a folder is compared with a file; PlatformError
- * @example const { pairs, missing } = await pairFiles("predictions", "data/labelsTs");
+ * @example
+ * ```ts
+ * import { pairFiles } from "voxgrad/imaging";
+ *
+ * const { pairs, missing } = await pairFiles("predictions", "data/labelsTs");
+ * ```
  */
 export async function pairFiles(prediction: string, reference: string): Promise<Pairing> {
   if (isNifti(prediction) !== isNifti(reference)) {

@@ -53,7 +53,12 @@ const precisionOf = (o: Overlap) => o.truePositive / (o.truePositive + o.falsePo
  * Dice coefficient, 2 TP / (2 TP + FP + FN), of one label. NaN when neither has the label.
  *
  * @throws VoxgradError when the sizes differ
- * @example dice(prediction, reference, { label: 2 });
+ * @example
+ * ```ts
+ * import { metrics } from "voxgrad";
+ *
+ * metrics.dice([0, 2, 2, 1], [0, 2, 2, 2], { label: 2 }); // 0.8
+ * ```
  */
 export const dice = (prediction: Labels, reference: Labels, options: MetricOptions = {}): number =>
   diceOf(overlap("dice", prediction, reference, options));
@@ -62,7 +67,12 @@ export const dice = (prediction: Labels, reference: Labels, options: MetricOptio
  * Intersection over union (Jaccard index), TP / (TP + FP + FN), of one label. NaN when neither has the label.
  *
  * @throws VoxgradError when the sizes differ
- * @example iou(prediction, reference, { label: 2 });
+ * @example
+ * ```ts
+ * import { metrics } from "voxgrad";
+ *
+ * metrics.iou([0, 2, 2, 1], [0, 2, 2, 2], { label: 2 }); // 0.667
+ * ```
  */
 export const iou = (prediction: Labels, reference: Labels, options: MetricOptions = {}): number =>
   iouOf(overlap("iou", prediction, reference, options));
@@ -79,7 +89,12 @@ export const precision = (prediction: Labels, reference: Labels, options: Metric
  * Volume of one label (any voxel other than 0 unless given), in mm^3 or ml.
  *
  * @param options spacing: the sides of a voxel in mm
- * @example volume(prediction, { label: 1, spacing: [2.5, 0.8, 0.8], unit: "ml" });
+ * @example
+ * ```ts
+ * import { metrics } from "voxgrad";
+ *
+ * metrics.volume([0, 1, 1, 2], { label: 1, spacing: [2.5, 0.8, 0.8], unit: "ml" }); // 0.0032
+ * ```
  */
 export function volume(
   labels: Labels,
@@ -104,7 +119,12 @@ export interface ClassMetrics extends Overlap {
  * @param options classes: number of classes with the background; ignore: reference voxels of this value are left out
  * @returns one entry per label from 1 to classes - 1
  * @throws VoxgradError when the sizes differ or a value is no class
- * @example overlapMetrics(prediction, reference, { classes: 4 }).map((m) => m.dice);
+ * @example
+ * ```ts
+ * import { metrics } from "voxgrad";
+ *
+ * metrics.overlapMetrics([0, 1, 2, 2], [0, 1, 1, 2], { classes: 3 }).map((m) => m.dice); // [0.667, 0.667]
+ * ```
  */
 export function overlapMetrics(
   prediction: Labels,
@@ -156,7 +176,12 @@ export interface Summary {
 /**
  * Mean and spread of a measure over cases. Undefined (NaN) values are left out of the mean and counted.
  *
- * @example summarize([0.9, NaN, 0.8]); // { mean: 0.85, ..., defined: 2, undefined: 1 }
+ * @example
+ * ```ts
+ * import { metrics } from "voxgrad";
+ *
+ * metrics.summarize([0.9, NaN, 0.8]); // { mean: 0.85, ..., defined: 2, undefined: 1 }
+ * ```
  */
 export function summarize(values: readonly number[]): Summary {
   const defined = values.filter((v) => !Number.isNaN(v));

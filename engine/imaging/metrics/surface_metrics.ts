@@ -152,7 +152,13 @@ function within(sorted: Float64Array, limit: number): number {
  * of one.
  *
  * @throws VoxgradError when shape, spacing and sizes do not fit
- * @example surfaceMeasures(prediction, reference, { shape: [30, 64, 64], spacing: [2.5, 0.8, 0.8], label: 1 });
+ * @example
+ * ```ts
+ * import { metrics } from "voxgrad";
+ *
+ * const options = { shape: [1, 1, 4], spacing: [1, 1, 2], label: 1 };
+ * metrics.surfaceMeasures([0, 1, 1, 0], [0, 1, 1, 1], options);
+ * ```
  */
 export function surfaceMeasures(
   prediction: Labels,
@@ -183,7 +189,12 @@ export function surfaceMeasures(
  *
  * @param prediction labels, the last axis of `shape` running fastest
  * @throws VoxgradError when shape, spacing and sizes do not fit
- * @example hausdorff(prediction, reference, { shape: [30, 64, 64], spacing: [2.5, 0.8, 0.8], label: 1 });
+ * @example
+ * ```ts
+ * import { metrics } from "voxgrad";
+ *
+ * metrics.hausdorff([0, 1, 1, 0], [0, 1, 1, 1], { shape: [1, 1, 4], spacing: [1, 1, 2], label: 1 }); // 2; in mm
+ * ```
  */
 export const hausdorff = (prediction: Labels, reference: Labels, options: SurfaceOptions): number =>
   surfaceMeasures(prediction, reference, options, "hausdorff").hausdorff;
@@ -194,7 +205,13 @@ export const hausdorff = (prediction: Labels, reference: Labels, options: Surfac
  * surface's own, as MONAI does. NaN when a mask is empty.
  *
  * @throws VoxgradError when shape, spacing and sizes do not fit
- * @example hausdorff95(prediction, reference, { shape, spacing, definition: "max of directed" });
+ * @example
+ * ```ts
+ * import { metrics } from "voxgrad";
+ *
+ * const options = { shape: [1, 1, 4], spacing: [1, 1, 2], definition: "max of directed" } as const;
+ * metrics.hausdorff95([0, 1, 1, 0], [0, 1, 1, 1], options);
+ * ```
  */
 export function hausdorff95(
   prediction: Labels,
@@ -227,7 +244,12 @@ export const averageSymmetricSurfaceDistance = (
  *
  * @param options tolerance: in the units of spacing; 1 unless given
  * @throws VoxgradError when shape, spacing and sizes do not fit
- * @example surfaceDice(prediction, reference, { shape, spacing, tolerance: 2 });
+ * @example
+ * ```ts
+ * import { metrics } from "voxgrad";
+ *
+ * metrics.surfaceDice([0, 1, 1, 0], [0, 1, 1, 1], { shape: [1, 1, 4], spacing: [1, 1, 2], tolerance: 2 }); // 1
+ * ```
  */
 export const surfaceDice = (
   prediction: Labels,

@@ -30,7 +30,14 @@ const LARGEST_HEADER_FILE = 2 ** 20;
  * @param name for messages and `volume.name`, such as its path
  * @param options data: the .img file of a pair; `readVolume(path)` finds it by itself
  * @throws NiftiError when it is truncated, damaged, no NIfTI file, or holds colors, complex numbers or bits
- * @example const volume = readNifti(await platform.readFile("scan.nii.gz"), "scan.nii.gz");
+ * @example
+ * ```ts
+ * import { readNifti, writeNifti } from "voxgrad";
+ * import { phantomCase } from "voxgrad/imaging";
+ *
+ * const bytes = writeNifti(phantomCase({ seed: 1 }).image, { gzip: true });
+ * const volume = readNifti(bytes, "scan.nii.gz");
+ * ```
  */
 export function readNifti(
   bytes: Uint8Array | ArrayBuffer,

@@ -9,7 +9,12 @@ const PAIR = /^(.+)\.(hdr|img)(\.gz)?$/i;
  * The name of an image file without its ending, or undefined for what is no image. The .img file of a pair counts as
  * none, so that a folder's images are counted once. Endings may be in capitals.
  *
- * @example imageStem("scan.nii.gz"); // "scan"
+ * @example
+ * ```ts
+ * import { imageStem } from "voxgrad/imaging";
+ *
+ * imageStem("scan.nii.gz"); // "scan"
+ * ```
  */
 export const imageStem = (file: string): string | undefined => /^(.+)\.(nii|hdr)(\.gz)?$/i.exec(file)?.[1];
 
@@ -17,7 +22,12 @@ export const imageStem = (file: string): string | undefined => /^(.+)\.(nii|hdr)
  * The files that a volume is read from: itself, or of a .hdr/.img pair both, the one that is named first.
  *
  * @throws NiftiError when a pair lacks its other half
- * @example await volumeFiles("scan.img"); // ["scan.img", "scan.hdr"]
+ * @example
+ * ```ts
+ * import { volumeFiles } from "voxgrad/imaging";
+ *
+ * await volumeFiles("scan.img"); // ["scan.img", "scan.hdr"]
+ * ```
  */
 export async function volumeFiles(path: string): Promise<[string] | [string, string]> {
   const [, stem, kind, gz = ""] = PAIR.exec(path) ?? [];
@@ -38,7 +48,12 @@ const isHeader = (path: string): boolean => /\.hdr(\.gz)?$/i.test(path);
  *
  * @throws NiftiError when a file is no NIfTI file, damaged or of a kind that is not read, or a pair lacks its other half
  * @throws PlatformError when there is no such file
- * @example const volume = await readVolume("scans/patient_01.nii.gz");
+ * @example
+ * ```ts
+ * import { readVolume } from "voxgrad/imaging";
+ *
+ * const volume = await readVolume("scans/patient_01.nii.gz");
+ * ```
  */
 export async function readVolume(path: string): Promise<Volume> {
   const bytes = await platform.readFile(path);

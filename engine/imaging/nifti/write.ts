@@ -34,7 +34,15 @@ const dtypeOf = (data: VoxelData): NiftiDtype =>
  *   unless given
  * @returns the bytes of the file, the same for the same volume
  * @throws NiftiError when a value does not fit an integer dtype
- * @example await platform.writeFile("mask.nii.gz", writeNifti(mask, { dtype: "uint8", gzip: true }));
+ * @example
+ * ```ts
+ * import { writeNifti } from "voxgrad";
+ * import { phantomCase } from "voxgrad/imaging";
+ * import { RunFolder } from "voxgrad/train";
+ *
+ * const { label } = phantomCase({ seed: 1 });
+ * await new RunFolder("runs/mine").write("mask.nii.gz", writeNifti(label, { dtype: "uint8", gzip: true }));
+ * ```
  */
 export function writeNifti(
   volume: Volume,

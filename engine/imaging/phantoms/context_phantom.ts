@@ -170,7 +170,12 @@ function makeScene(prng: Prng): Scene {
  *   mm, 1 unless given
  * @returns four volumes on one grid
  * @throws VoxgradError when a side is below 24 voxels, where lesions would vanish
- * @example const { image, label, organ } = contextPhantomCase({ seed: 1 });
+ * @example
+ * ```ts
+ * import { contextPhantomCase } from "voxgrad/imaging";
+ *
+ * const { image, label, organ } = contextPhantomCase({ seed: 1 });
+ * ```
  */
 export function contextPhantomCase(options: PhantomOptions): ContextPhantomCase {
   const { seed, shape = SHAPE, spacing = SPACING } = options;
@@ -243,7 +248,12 @@ export function contextPhantomCase(options: PhantomOptions): ContextPhantomCase 
  * @param options cases and testCases (0 unless given): how many patients; seed: of the first, the others follow from
  *   it, and test cases do not depend on the number of training cases; shape, spacing: as contextPhantomCase takes them
  * @throws VoxgradError when there is no case to write, or as contextPhantomCase does
- * @example await writeContextPhantomDataset("runs/context", { cases: 16, testCases: 16, seed: 1 });
+ * @example
+ * ```ts
+ * import { writeContextPhantomDataset } from "voxgrad/imaging";
+ *
+ * await writeContextPhantomDataset("runs/context", { cases: 16, testCases: 16, seed: 1 });
+ * ```
  */
 export async function writeContextPhantomDataset(
   folder: string,

@@ -143,7 +143,12 @@ function partAt(parts: readonly Stack[], x: number, y: number, step: number): nu
  *   1 x 1 x 3 unless given; contrast
  * @returns image, int16 with the channels T1, T1ce, T2, FLAIR in steps of 1/1000; label, uint8 (NESTED_PHANTOM_LABELS)
  * @throws VoxgradError when a side is below 24 (z: 8) voxels, where the innermost part would vanish
- * @example const { image, label } = nestedPhantomCase({ seed: 1 });
+ * @example
+ * ```ts
+ * import { nestedPhantomCase } from "voxgrad/imaging";
+ *
+ * const { image, label } = nestedPhantomCase({ seed: 1 }); // image.channels: 4
+ * ```
  */
 export function nestedPhantomCase(options: NestedPhantomOptions): { image: Volume; label: Volume } {
   const { seed, shape = SHAPE, spacing = SPACING, contrast = 1 } = options;
@@ -218,7 +223,12 @@ export function nestedPhantomCase(options: NestedPhantomOptions): { image: Volum
  * @param options cases: how many patients; seed: of the first, from which the others follow; regions: false for labels
  *   that exclude each other (NESTED_PHANTOM_LABELS) instead; others as nestedPhantomCase takes them
  * @throws VoxgradError when there is no case to write, or as nestedPhantomCase does
- * @example await writeNestedPhantomDataset("runs/nested", { cases: 16, seed: 1 });
+ * @example
+ * ```ts
+ * import { writeNestedPhantomDataset } from "voxgrad/imaging";
+ *
+ * await writeNestedPhantomDataset("runs/nested", { cases: 16, seed: 1 });
+ * ```
  */
 export async function writeNestedPhantomDataset(
   folder: string,

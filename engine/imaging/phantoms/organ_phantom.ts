@@ -146,7 +146,13 @@ function withTumors(organs: OrganShapes, prng: Prng): OrganShapes {
  * @param values the map's values for liver, spleen, pancreas, left and right kidney; those of AMOS and BTCV-like maps,
  *   6, 1, 10, 3, 2, unless given
  * @throws VoxgradError when the map lacks one of them
- * @example const shapes = [organShapes(await readVolume("amos_0013_label.nii.gz"))];
+ * @example
+ * ```ts
+ * import { organPhantomCase, organShapes, readVolume } from "voxgrad/imaging";
+ *
+ * const shapes = [organShapes(await readVolume("amos_0013_label.nii.gz"))];
+ * const { image, label } = organPhantomCase({ seed: 1, shapes });
+ * ```
  */
 export function organShapes(labels: Volume, values: readonly number[] = [6, 1, 10, 3, 2]): OrganShapes {
   check(
@@ -203,7 +209,12 @@ export function organShapes(labels: Volume, values: readonly number[] = [6, 1, 1
  *   given; scanner; shapes; tumors; distinct; gammas
  * @returns int16 image and uint8 labels on one grid
  * @throws VoxgradError when a side is below 16 voxels, or gammas are not within 0 to 2
- * @example const { image, label } = organPhantomCase({ seed: 1, scanner: 2 });
+ * @example
+ * ```ts
+ * import { organPhantomCase } from "voxgrad/imaging";
+ *
+ * const { image, label } = organPhantomCase({ seed: 1, scanner: 2 });
+ * ```
  */
 export function organPhantomCase(options: OrganPhantomOptions): { image: Volume; label: Volume } {
   const {
@@ -295,7 +306,12 @@ const TOGETHER: readonly (readonly string[])[] = [["liver", ORGAN_PHANTOM_TUMOR]
  *   are tumors; without it they are liver); partial: one case in four has all
  *   organs annotated, the others one or both kidneys, as labels_present says; others as organPhantomCase takes them
  * @throws VoxgradError when there is no case to write, VoxgradError for unknown organs
- * @example await writeOrganPhantomDataset("runs/livers", { cases: 8, seed: 1, scanner: 1, organs: ["liver"] });
+ * @example
+ * ```ts
+ * import { writeOrganPhantomDataset } from "voxgrad/imaging";
+ *
+ * await writeOrganPhantomDataset("runs/livers", { cases: 8, seed: 1, scanner: 1, organs: ["liver"] });
+ * ```
  */
 export async function writeOrganPhantomDataset(
   folder: string,

@@ -117,7 +117,12 @@ function paint(scene: Scene, x: number, y: number, z: number, tissue: number): [
  * PHANTOM_LABELS) on the same grid. The same options give the same voxels on every host.
  *
  * @throws VoxgradError when a side is below 16 voxels, where the tumor would vanish
- * @example const { image, label } = phantomCase({ seed: 1 });
+ * @example
+ * ```ts
+ * import { phantomCase } from "voxgrad/imaging";
+ *
+ * const { image, label } = phantomCase({ seed: 1 });
+ * ```
  */
 export function phantomCase(options: PhantomOptions): { image: Volume; label: Volume } {
   const { seed, shape = SHAPE, spacing = SPACING } = options;
@@ -164,7 +169,12 @@ export function phantomCase(options: PhantomOptions): { image: Volume; label: Vo
  *
  * @param folder made if need be; files of the same names are replaced
  * @param options cases: how many patients; seed: of the first, the others follow from it
- * @example await writePhantomDataset("runs/phantom", { cases: 12, seed: 1 });
+ * @example
+ * ```ts
+ * import { writePhantomDataset } from "voxgrad/imaging";
+ *
+ * await writePhantomDataset("runs/phantom", { cases: 12, seed: 1 });
+ * ```
  */
 export async function writePhantomDataset(
   folder: string,

@@ -22,7 +22,12 @@ const LINE = 110;
 /**
  * JSON with short lists on one line each, two spaces a level.
  *
- * @example platform.writeFile("plan.json", planText(plan));
+ * @example
+ * ```ts
+ * import { planText } from "voxgrad/imaging";
+ *
+ * planText({ patch: [32, 32, 32], batch: 2 }); // '{\n  "patch": [32, 32, 32],\n  "batch": 2\n}'
+ * ```
  */
 export function planText(value: unknown, indent = ""): string {
   const line = oneLine(value);
@@ -136,7 +141,13 @@ function renamed(json: unknown): unknown {
  *
  * @param file for messages
  * @throws PlanError naming the entry, what it is and what it should be
- * @example const plan = checkPlan(JSON.parse(text), "plan.json");
+ * @example
+ * ```ts
+ * import { checkPlan, readPlan } from "voxgrad/imaging";
+ *
+ * const plan = await readPlan("plan.json");
+ * const larger = checkPlan({ ...plan, batch: 4 }, "plan.json");
+ * ```
  */
 export function checkPlan(json: unknown, file: string): Plan {
   const fail = (problem: string): never => {
@@ -216,7 +227,12 @@ export function checkPlan(json: unknown, file: string): Plan {
  * Reads and checks a plan.
  *
  * @throws PlanError for a file that is no plan, PlatformError for one that cannot be read
- * @example const plan = await readPlan("plan.json");
+ * @example
+ * ```ts
+ * import { readPlan } from "voxgrad/imaging";
+ *
+ * const { patch, batch, network } = await readPlan("plan.json");
+ * ```
  */
 export async function readPlan(path: string): Promise<Plan> {
   try {
@@ -233,7 +249,12 @@ export async function readPlan(path: string): Promise<Plan> {
  *
  * @param file for messages
  * @throws PlanError naming what differs
- * @example checkPlanFits(await readPlan("plan.json"), await openDataset("Task04_Hippocampus"), "plan.json");
+ * @example
+ * ```ts
+ * import { openDataset } from "voxgrad/imaging";
+ *
+ * checkPlanFits(await readPlan("plan.json"), await openDataset("data/Task04_Hippocampus"), "plan.json");
+ * ```
  */
 export function checkPlanFits(
   plan: Plan,
@@ -268,7 +289,13 @@ export function checkPlanFits(
  * Checks a plan and writes it for people to read.
  *
  * @throws PlanError for a plan that cannot be used, PlatformError where the file cannot be written
- * @example await writePlan("plan.json", makePlan(dataset, fingerprint));
+ * @example
+ * ```ts
+ * import { fingerprintDataset, makePlan, openDataset, writePlan } from "voxgrad/imaging";
+ *
+ * const dataset = await openDataset("data/Task04_Hippocampus");
+ * await writePlan("plan.json", makePlan(dataset, await fingerprintDataset(dataset)));
+ * ```
  */
 export async function writePlan(path: string, plan: Plan): Promise<void> {
   await platform.writeFile(path, `${planText(checkPlan(plan, path))}\n`);

@@ -77,7 +77,12 @@ function statistics(name: string, lists: readonly Float32Array[]): ChannelFinger
  *   unless given
  * @throws DatasetError for the first case that cannot be used, NiftiError or PlatformError for one that cannot be read
  * @throws VoxgradError when no case has a label
- * @example const fingerprint = await fingerprintDataset(await openDataset("data/Task09_Spleen"), { workers: 4 });
+ * @example
+ * ```ts
+ * import { fingerprintDataset, openDataset } from "voxgrad/imaging";
+ *
+ * const fingerprint = await fingerprintDataset(await openDataset("data/Task09_Spleen"), { workers: 4 });
+ * ```
  */
 export async function fingerprintDataset(
   dataset: Dataset,

@@ -186,7 +186,13 @@ const MODES: Readonly<Record<string, ChannelPlan["normalization"]>> = {
  *
  * @throws VoxgradError for overrides that do not fit each other, a CT channel without foreground, or a "3d_lowres" that
  *   the rules do not foresee
- * @example const plan = makePlan(dataset, await fingerprintDataset(dataset), { preset: "small" });
+ * @example
+ * ```ts
+ * import { fingerprintDataset, makePlan, openDataset } from "voxgrad/imaging";
+ *
+ * const dataset = await openDataset("data/Task04_Hippocampus");
+ * const plan = makePlan(dataset, await fingerprintDataset(dataset), { preset: "small" });
+ * ```
  */
 export function makePlan(
   dataset: Pick<Dataset, "name" | "channels" | "labels" | "ignoreLabel"> & Pick<Plan, "regions">,

@@ -48,7 +48,14 @@ const settingsOf = (dataset: Dataset, plan: Plan): string => {
 /**
  * A folder of its own, below one that many runs share, for the cases of a dataset prepared by a plan: NAME-1a2b3c4d.
  *
- * @example const store = await openCaseStore(dataset, plan, { folder: storeFolder("runs/prepared", dataset, plan) });
+ * @example
+ * ```ts
+ * import { openCaseStore, openDataset, readPlan, storeFolder } from "voxgrad/imaging";
+ *
+ * const dataset = await openDataset("data/Task04_Hippocampus");
+ * const plan = await readPlan("plan.json");
+ * const store = await openCaseStore(dataset, plan, { folder: storeFolder("runs/prepared", dataset, plan) });
+ * ```
  */
 export function storeFolder(root: string, dataset: Dataset, plan: Plan): string {
   const name = dataset.name.toLowerCase().replace(/[^a-z0-9]+/g, "_").replace(/^_+|_+$/g, "") || "cases";
@@ -64,8 +71,14 @@ export function storeFolder(root: string, dataset: Dataset, plan: Plan): string 
  * @throws DatasetError once all others are prepared, where some cannot be; the log has each by case and file
  * @throws VoxgradError for ids that are no labeled cases
  * @example
+ * ```ts
+ * import { openCaseStore, openDataset, Prng, readPlan, sampleBatch } from "voxgrad/imaging";
+ *
+ * const plan = await readPlan("plan.json");
+ * const dataset = await openDataset("data/Task04_Hippocampus");
  * const store = await openCaseStore(dataset, plan, { folder: "runs/prepared", workers: 4, memory: 4 * 2 ** 30 });
- * const batch = await sampleBatch(new Prng(1), store, { batch: 2, patch: plan.patch });
+ * const { image, label } = await sampleBatch(new Prng(1), store, { batch: 2, patch: plan.patch });
+ * ```
  */
 export async function openCaseStore(dataset: Dataset, plan: Plan, options: CaseStoreOptions): Promise<CaseStore> {
   const { folder, workers = 0, memory: cap = 2 * 2 ** 30 } = options;

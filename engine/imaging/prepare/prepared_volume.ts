@@ -27,7 +27,14 @@ function preparedAffine(geometry: CaseGeometry): Affine {
  * The image of a prepared case as a volume on its own grid, with an affine that places it in the patient; without a
  * geometry its axes x, y, z are taken for right, anterior, superior. Voxels are shared, not copied.
  *
- * @example overlaySvg([{ name: item.id, image: preparedVolume(item), reference: item.label }], { labels });
+ * @example
+ * ```ts
+ * import { loadCase, openDataset, preparedVolume, preprocessCase, readPlan } from "voxgrad/imaging";
+ *
+ * const dataset = await openDataset("data/Task04_Hippocampus");
+ * const item = await preprocessCase(await loadCase(dataset, dataset.cases[0]), await readPlan("plan.json"));
+ * const volume = preparedVolume(item);
+ * ```
  */
 export function preparedVolume(item: SampleCase & { readonly geometry?: CaseGeometry }): Volume {
   const [D, H, W] = item.shape;

@@ -158,7 +158,13 @@ async function resampledImage(cropped: CroppedCase, plan: Plan): Promise<Float32
  *
  * @returns image [C, ...shape] normalized at the plan's spacing; geometry, the way back
  * @throws VoxgradError when the number of channels is not the plan's
- * @example const { image, shape, geometry } = await preprocessImage(await readVolume("scan.nii.gz"), plan);
+ * @example
+ * ```ts
+ * import { preprocessImage, readPlan, readVolume } from "voxgrad/imaging";
+ *
+ * const plan = await readPlan("plan.json");
+ * const { image, shape, geometry } = await preprocessImage(await readVolume("scan.nii.gz"), plan);
+ * ```
  */
 export async function preprocessImage(
   image: Volume,
@@ -176,7 +182,13 @@ export async function preprocessImage(
  * A case ready for training: image and label as the plan's network sees them, with the places of the foreground.
  *
  * @throws VoxgradError when it has no label, or its channels are not the plan's
- * @example const ready = await preprocessCase(await loadCase(dataset, dataset.cases[0]), plan);
+ * @example
+ * ```ts
+ * import { loadCase, openDataset, preprocessCase, readPlan } from "voxgrad/imaging";
+ *
+ * const dataset = await openDataset("data/Task04_Hippocampus");
+ * const ready = await preprocessCase(await loadCase(dataset, dataset.cases[0]), await readPlan("plan.json"));
+ * ```
  */
 export async function preprocessCase(loaded: LoadedCase, plan: Plan): Promise<PreparedCase> {
   return resampleCase(cropCase(loaded, plan), plan);

@@ -21,7 +21,15 @@ import type { Triple, Volume } from "../volume/volume.ts";
  * @param slabs [classes, depth, H, W] of a grid `from`, in order
  * @param options from: [D, H, W]; to: [d, h, w]; order: 0 or 1 along each axis
  * @returns the d planes [classes, h, w] of the grid `to`, in order
- * @example for await (const plane of resampledPlanes(slabs, { classes: 2, from, to, order: [1, 1, 1] })) use(plane);
+ * @example
+ * ```ts
+ * import { resampledPlanes, slidingWindowSlabs } from "voxgrad/imaging";
+ *
+ * const volume = { data: new Float32Array(8 * 16 * 16), shape: [1, 8, 16, 16] } as const;
+ * const slabs = slidingWindowSlabs(volume, { patch: [8, 8, 8], classes: 1, predict: (patches) => patches });
+ * const sizes = { classes: 1, from: [8, 16, 16], to: [16, 16, 16], order: [1, 1, 1] } as const;
+ * for await (const plane of resampledPlanes(slabs, sizes)) console.log(plane.length); // 256, 16 times
+ * ```
  */
 export async function* resampledPlanes(
   slabs: AsyncIterable<Slab>,
@@ -93,7 +101,14 @@ function resamplePlane(plane: Float32Array, width: number, rows: Places, columns
  * Logits [classes, n] as probabilities, in place: softmax over the classes, or of regions the sigmoid of each.
  *
  * @param options classes: the number of outputs, where it is not that of the plan's labels
- * @example toProbabilities(plane, plan);
+ * @example
+ * ```ts
+ * import { toProbabilities } from "voxgrad/imaging";
+ *
+ * const logits = new Float32Array([0, 2, 0, -2]); // 2 classes, 2 voxels
+ * toProbabilities(logits, { labels: ["background", "liver"] });
+ * // now [0.5, 0.98, 0.5, 0.02]
+ * ```
  */
 export function toProbabilities(
   logits: Float32Array,
@@ -155,7 +170,15 @@ export function labelsOf(
  *   the volume
  * @returns Uint8Array volume on the scan's own grid, 0 outside of the crop
  * @throws VoxgradError for another number of scores
- * @example const labels = await restoreLabels(scores, { classes: 2, shape, geometry, plan, name: "liver" });
+ * @example
+ * ```ts
+ * import { preprocessImage, readPlan, readVolume, restoreLabels } from "voxgrad/imaging";
+ *
+ * const plan = await readPlan("plan.json");
+ * const { image, shape, geometry } = await preprocessImage(await readVolume("scan.nii.gz"), plan);
+ * const scores = new Float32Array(2 * shape[0] * shape[1] * shape[2]).fill(0.5);
+ * const labels = await restoreLabels(scores, { classes: 2, shape, geometry, plan, name: "liver" });
+ * ```
  */
 export async function restoreLabels(
   scores: Float32Array<ArrayBuffer>,

@@ -40,7 +40,14 @@ const bytesOf = ({ image, label, foreground }: SampleCase): number =>
  *
  * @param make gives [E, D, H, W] of a case
  * @param options memory: bytes of cases that are kept; 2 GiB unless given
- * @example training.source = withChannels(training.store, distances, { memory: 1e9 });
+ * @example
+ * ```ts
+ * import { openCaseStore, openDataset, readPlan, withChannels } from "voxgrad/imaging";
+ *
+ * const dataset = await openDataset("data/Task04_Hippocampus");
+ * const store = await openCaseStore(dataset, await readPlan("plan.json"), { folder: "runs/prepared" });
+ * const withMask = withChannels(store, async (item) => Float32Array.from(item.label, (value) => (value ? 1 : 0)));
+ * ```
  */
 export function withChannels(
   source: CaseSource,
@@ -179,7 +186,15 @@ export interface PatchOptions {
  * One random patch of a case.
  *
  * @returns image [C, d, h, w] and label [d, h, w] of the patch's size, zero beyond the volume
- * @example const { image, label } = samplePatch(new Prng(1).fork(step), item, { patch: [32, 32, 32] });
+ * @example
+ * ```ts
+ * import { openCaseStore, openDataset, Prng, readPlan, samplePatch } from "voxgrad/imaging";
+ *
+ * const dataset = await openDataset("data/Task04_Hippocampus");
+ * const store = await openCaseStore(dataset, await readPlan("plan.json"), { folder: "runs/prepared" });
+ * const item = await store.get(store.ids[0]);
+ * const { image, label } = samplePatch(new Prng(1), item, { patch: [32, 32, 32], foreground: true });
+ * ```
  */
 export function samplePatch(
   prng: Prng,
@@ -220,7 +235,14 @@ function fillPatch(
  *   for a patch, whatever their lengths; unless given every case is as likely
  * @returns image [N, C, d, h, w], label [N, d, h, w], and the case of each patch
  * @throws RangeError for no cases, an empty set, or cases that differ in channels
- * @example const batch = await sampleBatch(new Prng(1).fork(step), inMemory(cases), { batch: 2, patch: [32, 32, 32] });
+ * @example
+ * ```ts
+ * import { openCaseStore, openDataset, Prng, readPlan, sampleBatch } from "voxgrad/imaging";
+ *
+ * const dataset = await openDataset("data/Task04_Hippocampus");
+ * const store = await openCaseStore(dataset, await readPlan("plan.json"), { folder: "runs/prepared" });
+ * const batch = await sampleBatch(new Prng(1).fork(17), store, { batch: 2, patch: [32, 32, 32] }); // of step 17
+ * ```
  */
 export async function sampleBatch(
   prng: Prng,

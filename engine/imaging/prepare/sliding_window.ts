@@ -16,7 +16,12 @@ export interface Grid {
  * @param size voxels of the volume along the axis
  * @param patch voxels of the patch; one start, 0, when the volume is not longer
  * @param step distance of neighbors as a fraction of the patch, above 0, at most 1
- * @example tileStarts(10, 4, 0.5); // [0, 2, 4, 6]
+ * @example
+ * ```ts
+ * import { tileStarts } from "voxgrad/imaging";
+ *
+ * tileStarts(10, 4, 0.5); // [0, 2, 4, 6]
+ * ```
  */
 export function tileStarts(size: number, patch: number, step: number): number[] {
   if (!(step > 0 && step <= 1)) throw new VoxgradError(`slidingWindow: step is ${step}; wanted above 0, at most 1`);
@@ -97,7 +102,12 @@ function startsOf(space: readonly number[], patch: readonly number[], step: numb
  * H and W, not with D.
  *
  * @param shape of the volume, [C, D, H, W]
- * @example slidingWindowCost([1, 400, 512, 512], { patch: [64, 128, 128], classes: 2 }).bytes; // 2.3e8
+ * @example
+ * ```ts
+ * import { slidingWindowCost } from "voxgrad/imaging";
+ *
+ * slidingWindowCost([1, 400, 512, 512], { patch: [64, 128, 128], classes: 2 }).bytes; // 3.65e8
+ * ```
  */
 export function slidingWindowCost(
   shape: readonly number[],
@@ -124,7 +134,14 @@ export function slidingWindowCost(
  * @param volume [C, D, H, W]
  * @returns slabs [classes, depth, H, W] that follow each other from the first plane to the last
  * @throws VoxgradError when `predict` gives another number of values than wanted
- * @example for await (const { start, depth, data } of slidingWindowSlabs(volume, options)) save(start, depth, data);
+ * @example
+ * ```ts
+ * import { slidingWindowSlabs } from "voxgrad/imaging";
+ *
+ * const volume = { data: new Float32Array(8 * 16 * 16), shape: [1, 8, 16, 16] } as const;
+ * const options = { patch: [8, 8, 8], classes: 1, predict: (patches: Float32Array) => patches };
+ * for await (const { start, depth, data } of slidingWindowSlabs(volume, options)) console.log(start, depth, data.length);
+ * ```
  */
 export async function* slidingWindowSlabs(volume: Grid, options: SlidingWindowOptions): AsyncGenerator<Slab> {
   const { patch, step = 0.5, classes, batch = 1, gaussian = true, predict, onProgress } = options;
@@ -251,8 +268,13 @@ class HeldPlanes {
  * @returns logits [classes, D, H, W]
  * @throws VoxgradError when `predict` gives another number of values than wanted
  * @example
- * const logits = await slidingWindow({ data, shape: [1, 60, 70, 80] }, { patch: [32, 32, 32], classes: 3, predict });
- * const labels = argmaxLabels(logits);
+ * ```ts
+ * import { slidingWindow } from "voxgrad";
+ *
+ * const volume = { data: new Float32Array(20 * 30 * 30), shape: [1, 20, 30, 30] } as const;
+ * const predict = (patches: Float32Array) => patches; // of a network: logits [batch, classes, 16, 16, 16]
+ * const { data, shape } = await slidingWindow(volume, { patch: [16, 16, 16], classes: 1, predict });
+ * ```
  */
 export async function slidingWindow(volume: Grid, options: SlidingWindowOptions): Promise<Grid> {
   const [, D, H, W] = volume.shape;

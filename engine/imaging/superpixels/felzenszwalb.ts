@@ -28,7 +28,13 @@ export interface FelzenszwalbOptions {
  * @param image tensor [H, W] or [D, H, W], or its values row by row together with `shape`
  * @returns labels: for a tensor a promise of an i32 tensor of its shape, for values an Int32Array
  * @throws VoxgradError for another rank, an option out of range, or values that are no finite numbers
- * @example const labels = await felzenszwalb(tensor(slice, { shape: [256, 256] }), { scale: 100, minSize: 400 });
+ * @example
+ * ```ts
+ * import { felzenszwalb, random } from "voxgrad";
+ *
+ * const slice = random.uniform(random.key(0), { shape: [32, 32] });
+ * const labels = await felzenszwalb(slice, { scale: 100, minSize: 20 }); // i32 [32, 32]
+ * ```
  */
 export function felzenszwalb(image: Tensor, options?: FelzenszwalbOptions): Promise<Tensor>;
 export function felzenszwalb(

@@ -29,7 +29,12 @@ export interface KMeans {
  * @param points [channels, n], channel by channel as an image
  * @returns centers in ascending order of their mean, so that a cluster's number says how bright it is
  * @throws VoxgradError for fewer different points than clusters, values that are not finite, options out of range
- * @example const { centers } = kMeans([1, 2, 1, 9, 8], { clusters: 2 }); // 1.33, 8.5
+ * @example
+ * ```ts
+ * import { kMeans } from "voxgrad/imaging";
+ *
+ * const { centers } = kMeans([1, 2, 1, 9, 8], { clusters: 2 }); // 1.33, 8.5
+ * ```
  */
 export function kMeans(points: ArrayLike<number>, options: KMeansOptions): KMeans {
   const name = "kMeans";
@@ -59,7 +64,12 @@ export function kMeans(points: ArrayLike<number>, options: KMeansOptions): KMean
  * @param centers [clusters, channels], as kMeans gives them
  * @returns [n], numbers from 0
  * @throws VoxgradError where the lengths do not fit, or for more than 256 centers
- * @example const labels = nearestCenters(item.image, centers, { channels: item.channels });
+ * @example
+ * ```ts
+ * import { nearestCenters } from "voxgrad/imaging";
+ *
+ * nearestCenters([1, 2, 1, 9, 8], [1.33, 8.5]); // [0, 0, 0, 1, 1]
+ * ```
  */
 export function nearestCenters(
   points: ArrayLike<number>,

@@ -48,7 +48,15 @@ export interface SuperpixelStore {
  * @param options folder: where they go, on hosts with files; workers: threads, where the host has them; others as of
  *   `superpixels`
  * @throws VoxgradError as superpixels, by the case
- * @example const segments = await openSuperpixels(store, { folder: "runs/prepared/superpixels", workers: 4, minSize: 100, threshold: 50 });
+ * @example
+ * ```ts
+ * import { openCaseStore, openDataset, openSuperpixels, readPlan } from "voxgrad/imaging";
+ *
+ * const dataset = await openDataset("data/Task04_Hippocampus");
+ * const store = await openCaseStore(dataset, await readPlan("plan.json"), { folder: "runs/prepared" });
+ * const options = { folder: "runs/prepared/superpixels", workers: 4, minSize: 100, threshold: 50 };
+ * const superpixels = await openSuperpixels(store, options);
+ * ```
  */
 export async function openSuperpixels(
   source: CaseSource,

@@ -29,7 +29,12 @@ export interface Superpixels {
  *
  * @param image values of a slice [H, W] or a volume [D, H, W]
  * @returns 1 or 0, as the image lies
- * @example const patient = foregroundMask(slice, { shape: [256, 256], threshold: 50 });
+ * @example
+ * ```ts
+ * import { foregroundMask } from "voxgrad/imaging";
+ *
+ * foregroundMask([0, 90, 90, 0, 80, 0], { shape: [2, 3], threshold: 50 }); // [0, 1, 1, 0, 1, 0]
+ * ```
  */
 export function foregroundMask(
   image: ArrayLike<number>,
@@ -57,7 +62,13 @@ export function foregroundMask(
  *
  * @param image finite values, row by row
  * @throws VoxgradError for values that do not fill the shape, or an option out of range
- * @example const { labels, counts } = superpixels(scan, { shape: [40, 256, 256], threshold: 50 });
+ * @example
+ * ```ts
+ * import { phantomCase, superpixels } from "voxgrad/imaging";
+ *
+ * const { image } = phantomCase({ seed: 1, shape: [32, 32, 32] });
+ * const { labels, counts } = superpixels(Float32Array.from(image.data), { shape: [32, 32, 32], minSize: 20 });
+ * ```
  */
 export function superpixels(image: ArrayLike<number>, options: SuperpixelOptions): Superpixels {
   checkOptions("superpixels", options, ["shape", "threshold", "volume", "scale", "sigma", "minSize"]);

@@ -18,7 +18,12 @@ export interface BodyMaskOptions {
  *
  * @returns 1 or 0 as `image.data` lies, [Z, Y, X]; all 0 where nothing is above the threshold
  * @throws VoxgradError for a channel that is not there, or no number for a threshold
- * @example const body = bodyMask(await readVolume("ct.nii.gz"), { threshold: -200 });
+ * @example
+ * ```ts
+ * import { bodyMask, phantomCase } from "voxgrad/imaging";
+ *
+ * const body = bodyMask(phantomCase({ seed: 1 }).image, { threshold: 100 });
+ * ```
  */
 export function bodyMask(
   image: Pick<Volume, "data" | "shape" | "channels">,
@@ -53,7 +58,12 @@ export function bodyMask(
  * @param options bins: of the histogram, from the least value to the greatest; 256 unless given
  * @returns the threshold; where all values are equal, that value
  * @throws VoxgradError for no values, or values that are not finite
- * @example const threshold = otsuThreshold(image.data);
+ * @example
+ * ```ts
+ * import { otsuThreshold } from "voxgrad/imaging";
+ *
+ * otsuThreshold([1, 2, 1, 9, 8]); // between 2 and 8
+ * ```
  */
 export function otsuThreshold(values: ArrayLike<number>, options: { bins?: number } = {}): number {
   checkOptions("otsuThreshold", options, ["bins"]);

@@ -20,7 +20,10 @@ export interface Parts {
  * @param labels [Z, Y, X] in memory
  * @param options shape: [X, Y, Z] of the volume; values: labels that count as one mask
  * @throws VoxgradError when the number of labels is not that of the shape
- * @example const { sizes } = connectedParts(label.data as Uint8Array, { shape: label.shape, values: [1] });
+ * @example
+ * ```ts
+ * connectedParts(new Uint8Array([1, 0, 1, 1]), { shape: [4, 1, 1], values: [1] }).sizes; // of two parts
+ * ```
  */
 export function connectedParts(
   labels: Uint8Array,

@@ -11,7 +11,12 @@ export interface Box {
  * The smallest box that holds every voxel at which some channel is not zero; the whole volume where there is none.
  * Filling holes would not change it.
  *
- * @example const { start, size } = nonZeroBox(image);
+ * @example
+ * ```ts
+ * import { nonZeroBox, phantomCase } from "voxgrad/imaging";
+ *
+ * const { start, size } = nonZeroBox(phantomCase({ seed: 1 }).image);
+ * ```
  */
 export function nonZeroBox(image: Pick<Volume, "data" | "shape" | "channels">): Box {
   const { data, shape, channels } = image;
@@ -45,7 +50,10 @@ export function nonZeroBox(image: Pick<Volume, "data" | "shape" | "channels">): 
  *
  * @param data channels of [D, H, W], one after the other
  * @returns [D, H, W]
- * @example const inside = nonZeroMask(voxels, { channels: 1, shape: [20, 30, 30] });
+ * @example
+ * ```ts
+ * nonZeroMask([0, 3, 0, 0], { channels: 1, shape: [1, 2, 2] }); // [0, 1, 0, 0]
+ * ```
  */
 export function nonZeroMask(
   data: ArrayLike<number>,

@@ -10,7 +10,13 @@ import type { Triple } from "./volume.ts";
  * @param options shape: [X, Y, Z] of the volume; values: labels that count as one mask
  * @returns how many voxels were set to 0
  * @throws VoxgradError when the number of labels is not that of the shape
- * @example keepLargestComponent(prediction.data as Uint8Array, { shape: prediction.shape, values: [1, 2] });
+ * @example
+ * ```ts
+ * import { keepLargestComponent } from "voxgrad/imaging";
+ *
+ * const labels = new Uint8Array([1, 0, 1, 1]);
+ * keepLargestComponent(labels, { shape: [4, 1, 1], values: [1] }); // 1, and labels are [0, 0, 1, 1]
+ * ```
  */
 export function keepLargestComponent(
   labels: Uint8Array,

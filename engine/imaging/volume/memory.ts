@@ -26,7 +26,12 @@ export function memoryProblem(bytes: number, elements = 0): string | undefined {
  * @param fits what would fit, or what to change
  * @param elements of the largest array in it, where that may be too long
  * @throws VoxgradError naming both sizes
- * @example checkMemory(host, `${id}: predicting it`, "crop the scan, or use a plan of coarser spacing");
+ * @example
+ * ```ts
+ * import { checkMemory } from "voxgrad/imaging";
+ *
+ * checkMemory(2 ** 30, "scan.nii.gz: predicting it", "crop the scan, or use a plan of coarser spacing");
+ * ```
  */
 export function checkMemory(bytes: number, what: string, fits: string, elements = 0): void {
   const problem = memoryProblem(bytes, elements);

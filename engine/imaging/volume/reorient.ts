@@ -17,7 +17,13 @@ const axisOf = (letter: string): number => AXES.findIndex((pair) => pair.include
  * @param volume of any number of channels; it is returned itself when it already has these codes
  * @param codes where each voxel axis x, y, z points to: one letter each of L or R, P or A, I or S
  * @throws VoxgradError when codes are not such letters
- * @example const ras = reorient(readNifti(bytes)); axisCodes(ras.affine); // "RAS"
+ * @example
+ * ```ts
+ * import { axisCodes, phantomCase, reorient } from "voxgrad/imaging";
+ *
+ * const turned = reorient(phantomCase({ seed: 1 }).image, "LPS");
+ * axisCodes(turned.affine); // "LPS"
+ * ```
  */
 export function reorient(volume: Volume, codes = "RAS"): Volume {
   const wanted = [...codes];
@@ -79,7 +85,13 @@ const TURNS = ["LPS", "LSP", "PLS", "PSL", "SLP", "SPL"].flatMap((order) =>
  *
  * @param tolerance how far apart, in voxels, the two may then place a corner; 0.05 unless given
  * @returns the volume itself where it is in that order already
- * @example const same = turnedOnto(prediction, reference); // LPS and RAS files of one grid
+ * @example
+ * ```ts
+ * import { phantomCase, reorient, turnedOnto } from "voxgrad/imaging";
+ *
+ * const { label } = phantomCase({ seed: 1 });
+ * const back = turnedOnto(reorient(label, "LPS"), label); // equal to label
+ * ```
  */
 export function turnedOnto(
   volume: Volume,

@@ -95,7 +95,12 @@ export const tensorSpacing = (volume: Volume): [number, number, number] => [
  *
  * @param options shape [X, Y, Z]; affine row-major, mm; channels 1 unless given
  * @throws VoxgradError when the number of values does not fit
- * @example const mask = makeVolume(new Uint8Array(8), { shape: [2, 2, 2], affine: scaling([1, 1, 1]), name: "mask" });
+ * @example
+ * ```ts
+ * import { makeVolume, scaling } from "voxgrad/imaging";
+ *
+ * const mask = makeVolume(new Uint8Array(8), { shape: [2, 2, 2], affine: scaling([1, 1, 1]), name: "mask" });
+ * ```
  */
 export function makeVolume(
   data: VoxelData,
@@ -110,7 +115,13 @@ export function makeVolume(
  * New values on the grid of another volume, keeping its affine and its header: a prediction for its image.
  *
  * @throws VoxgradError when the number of values does not fit
- * @example const prediction = volumeLike(image, labels, { name: "prediction" });
+ * @example
+ * ```ts
+ * import { phantomCase, volumeLike } from "voxgrad/imaging";
+ *
+ * const { image } = phantomCase({ seed: 1 });
+ * const prediction = volumeLike(image, new Uint8Array(image.data.length), { name: "prediction" });
+ * ```
  */
 export function volumeLike(
   volume: Volume,
