@@ -219,7 +219,7 @@ async function open(options: DeviceOptions): Promise<Device> {
     const gpu = await adapter.requestDevice({ requiredLimits, requiredFeatures, label: "voxgrad" });
     const faults = new Faults(gpu);
     const limits: Record<string, number> = Object.fromEntries(wantedLimits.map((name) => [name, gpu.limits[name]]));
-    const tunes = platform.wishes.tune;
+    const tunes = platform.flags.tune;
     const given = typeof options.tuned === "object" ? options.tuned : undefined;
     const tuned = new Tuned(driver, given ?? (options.tuned || tunes ? await readTuned() : undefined));
     const target: Target = {

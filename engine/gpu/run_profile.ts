@@ -21,7 +21,7 @@ let run: Run | null = null;
 onOpen(begin, (device) => end(device));
 
 function begin(device: Device): void {
-  if (platform.wishes.profile === false) return;
+  if (platform.flags.profile === false) return;
   checkTimestamps(device, "--profile");
   // After the loss of a device the profile goes on with the next.
   const { recorder, since } = run ?? { recorder: new Recorder(TRACED), since: performance.now() };
@@ -65,7 +65,7 @@ async function end(device: Device): Promise<void> {
         : []),
     ].join("\n"),
   );
-  const { profile } = platform.wishes;
+  const { profile } = platform.flags;
   if (typeof profile !== "string") return;
   const dispatches = recorder.dispatches();
   await platform.writeFile(profile, trace(dispatches, device.info.name));

@@ -19,14 +19,16 @@ export { bodyMask, otsuThreshold } from "./volume/body_mask.ts";
 export type { BodyMaskOptions } from "./volume/body_mask.ts";
 export { CaseFaults, isForUser } from "./dataset/case_faults.ts";
 export { checkDataset } from "./dataset/check_dataset.ts";
-export type { CheckOptions, Finding } from "./dataset/check_dataset.ts";
+export type { CheckOptions } from "./dataset/check_dataset.ts";
+export type { Finding } from "./dataset/finding.ts";
 export { compareLabels } from "./metrics/compare.ts";
 export type { ClassComparison, ComparedClass } from "./metrics/compare.ts";
 export { nonZeroBox } from "./volume/crop.ts";
 export type { Box } from "./volume/crop.ts";
-export { DatasetError, openDataset } from "./dataset/dataset.ts";
-export type { Dataset, DatasetCase, DatasetLabel, DatasetRegion, PlainFolders } from "./dataset/dataset.ts";
-export type { DatasetSet } from "./dataset/group.ts";
+export { DatasetError } from "./dataset/dataset_json.ts";
+export { openDataset } from "./dataset/dataset.ts";
+export type { Dataset, DatasetCase, DatasetSet, PlainFolders } from "./dataset/types.ts";
+export type { DatasetLabel, DatasetRegion } from "./dataset/dataset_json.ts";
 export { checkCaseId } from "./dataset/files.ts";
 export { openLabelNames } from "./dataset/dataset_json.ts";
 export type { LabelNames } from "./dataset/dataset_json.ts";
@@ -77,18 +79,11 @@ export { outputChannels } from "./plan/plan.ts";
 export { checkPlan, PlanError, planText, readPlan, writePlan } from "./plan/plan_file.ts";
 export { makePlan } from "./planner/plan_rules.ts";
 export type { PlanOptions } from "./planner/plan_rules.ts";
+export type { CaseGeometry, PreparedCase } from "./prepare/prepared_case.ts";
 export { preparedVolume } from "./prepare/prepared_volume.ts";
 export { preprocessCase, preprocessImage } from "./prepare/preprocess.ts";
 export { resampleArray, resampledShape, resampleLabelArray, resamplingOrders } from "./prepare/resample.ts";
-export type {
-  CaseGeometry,
-  ChannelPlan,
-  NetworkPlan,
-  Plan,
-  PlanFingerprint,
-  PreparedCase,
-  ResamplingPlan,
-} from "./plan/plan.ts";
+export type { ChannelPlan, NetworkPlan, Plan, PlanFingerprint, ResamplingPlan } from "./plan/plan.ts";
 export { Prng } from "../core/prng.ts";
 export { imageStem, readVolume, volumeFiles } from "./nifti/read_volume.ts";
 export { reorient, turnedOnto } from "./volume/reorient.ts";

@@ -9,7 +9,7 @@ import type {
   Progress,
 } from "./types.ts";
 import { PlatformError } from "./types.ts";
-import { splitWords } from "./words.ts";
+import { splitFlags } from "./engine_flags.ts";
 
 /** What a script sends to the page that shows it. In the page itself these come as "voxgrad" events of the window. */
 export type Message =
@@ -55,7 +55,7 @@ const files = new Map<string, Uint8Array | Blob>();
 /** A web page or a worker of one: WebGPU of the browser, files in memory. */
 export const platform: Platform = {
   name: "browser",
-  ...splitWords(startArguments()),
+  ...splitFlags(startArguments()),
 
   atEnd(f: () => Promise<void>): void {
     ends.push(f);

@@ -1,5 +1,5 @@
 import process from "node:process";
-import { exitCode, explain, isForUser, isHelp } from "./cli/explain.ts";
+import { exitCode, formatError, isForUser, isHelp } from "./format_error.ts";
 import { openAdapter } from "./adapters/deno_gpu.ts";
 import { processHost } from "./process_host.ts";
 import { printable, put } from "./terminal.ts";
@@ -19,7 +19,7 @@ addEventListener("unhandledrejection", (event) => {
   if (isHelp(event.reason)) {
     platform.log(event.reason.message);
   } else if (event.reason instanceof Error && isForUser(event.reason)) {
-    put(`${process.stdout.isTTY ? "\n" : ""}${printable(explain(event.reason))}\n`, "stderr");
+    put(`${process.stdout.isTTY ? "\n" : ""}${printable(formatError(event.reason))}\n`, "stderr");
     process.exitCode = exitCode(event.reason);
   } else {
     return;

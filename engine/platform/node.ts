@@ -1,4 +1,4 @@
-import type { Platform, Wishes } from "./types.ts";
+import type { EngineFlags, Platform } from "./types.ts";
 import { closeGpu, openAdapter } from "./adapters/node_gpu.ts";
 import { processHost } from "./process_host.ts";
 
@@ -10,8 +10,8 @@ export const platform: Platform = {
   get args(): readonly string[] {
     return processHost.args;
   },
-  get wishes(): Wishes {
-    return processHost.wishes;
+  get flags(): EngineFlags {
+    return processHost.flags;
   },
   openAdapter: (options = {}) => openAdapter(options),
   closeGpu,

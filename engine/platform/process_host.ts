@@ -14,13 +14,13 @@ import {
 import { totalmem } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
 import process from "node:process";
-import { cacheDir } from "./cli/cache_dir.mjs";
+import { cacheDir } from "./cache_dir.mjs";
 import { isRunning, lockFolder } from "./folder_lock.ts";
 import { onInterrupt } from "./interrupts.ts";
 import { printable, put } from "./terminal.ts";
-import type { Platform, Progress, Wishes } from "./types.ts";
+import type { EngineFlags, Platform, Progress } from "./types.ts";
 import { PlatformError } from "./types.ts";
-import { splitWords } from "./words.ts";
+import { splitFlags } from "./engine_flags.ts";
 import { openWorkers } from "./worker_threads.ts";
 
 let live = false;
@@ -36,11 +36,11 @@ export async function endScript(): Promise<void> {
 /** What is the same in Node and in Deno, which has Node's modules: the command line, files, the terminal. */
 export const processHost: Omit<Platform, "name" | "openAdapter" | "closeGpu"> = {
   get args(): readonly string[] {
-    return splitWords(process.argv.slice(2)).args;
+    return splitFlags(process.argv.slice(2)).args;
   },
 
-  get wishes(): Wishes {
-    return splitWords(process.argv.slice(2)).wishes;
+  get flags(): EngineFlags {
+    return splitFlags(process.argv.slice(2)).flags;
   },
 
   atEnd(f: () => Promise<void>): void {

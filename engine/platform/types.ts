@@ -41,7 +41,7 @@ export interface AdapterOptions {
 }
 
 /** What a user may ask of the engine beside any script's own options. */
-export interface Wishes {
+export interface EngineFlags {
   /** `--profile`: where the time went, printed at the end; with a name, the trace goes to that file. */
   readonly profile: string | boolean;
   /** `--tune`: compiled functions measure which variants of their kernels are fastest. */
@@ -144,7 +144,7 @@ export interface Platform {
   /** The words after the script's name on the command line, without those that are for the engine. */
   readonly args: readonly string[];
   /** What the command line asks of the engine, whatever the script. */
-  readonly wishes: Wishes;
+  readonly flags: EngineFlags;
   /** Calls f once, when the script has ended and the GPU is still there. */
   atEnd(f: () => Promise<void>): void;
   /** The best adapter here. Throws, with the fix, when there is none. */

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { platform } from "#platform";
-import { cacheDir } from "../../engine/platform/cli/cache_dir.mjs";
+import { cacheDir } from "../../engine/platform/cache_dir.mjs";
 import { PlatformError } from "../../engine/platform/types.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "voxgrad-test-"));

@@ -1,8 +1,8 @@
 /** Every fault of one case of a dataset, each with its file and its fix. */
 import { listed } from "../../core/errors.ts";
 import { axisCodes, cornerDistance, determinant } from "../volume/affine.ts";
-import type { Note } from "./check_dataset.ts";
-import type { Dataset, DatasetCase } from "./dataset.ts";
+import type { Note } from "./finding.ts";
+import type { Dataset, DatasetCase } from "./types.ts";
 import { baseName } from "./files.ts";
 import { unreadable } from "./plain.ts";
 import { brokenLabels, countValues, mappingFix, roundLabels, valuesText } from "./label_values.ts";

@@ -4,28 +4,19 @@ import { bounded, escaped, listed } from "../../core/errors.ts";
 import { CaseChecker } from "./check_case.ts";
 import { GroupChecker } from "./check_group.ts";
 import { openDataset } from "./dataset.ts";
-import type { Dataset, DatasetCase, OnFault, PlainFolders } from "./dataset.ts";
+import type { Dataset, DatasetCase, OnFault, PlainFolders } from "./types.ts";
 import { baseName, filesOf, imagesIn, isNifti, withoutEnding } from "./files.ts";
+import type { Finding, Note } from "./finding.ts";
 import { isGroupFile, openGroup } from "./group.ts";
 import { countListed } from "./listed.ts";
 import { DatasetError, readJson } from "./dataset_json.ts";
 import { PlatformError } from "../../platform/types.ts";
 import type { Volume } from "../volume/volume.ts";
 
-/** Errors keep a training from starting or spoil it; warnings are worth a look. */
-export interface Finding {
-  readonly severity: "error" | "warning";
-  readonly file: string;
-  readonly problem: string;
-  readonly fix: string;
-}
-
 export interface CheckOptions {
   /** How far apart, in voxels, image and label may place the same corner; 0.05 unless given, as loadCase has it. */
   readonly tolerance?: number;
 }
-
-export type Note = (severity: Finding["severity"], file: string, problem: string, fix: string) => void;
 
 /** Is shown each case that was found without an error: its image files and its label as stored. */
 type Visit = (item: DatasetCase, images: readonly Volume[], label: Volume) => void;

@@ -1,8 +1,8 @@
 /** What can be wrong between the sets of a dataset group: one image twice, with labels that contradict each other. */
 import { applyAffine, columnNorms, cornerDistance, invertAffine } from "../volume/affine.ts";
 import type { Affine } from "../volume/affine.ts";
-import type { Note } from "./check_dataset.ts";
-import type { Dataset, DatasetCase } from "./dataset.ts";
+import type { Note } from "./finding.ts";
+import type { Dataset, DatasetCase } from "./types.ts";
 import { DatasetError } from "./dataset_json.ts";
 import { ContentHash } from "./content_hash.ts";
 import { mapLabels } from "./label_map.ts";

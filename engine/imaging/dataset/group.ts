@@ -31,20 +31,10 @@
  * labels of a set become is annotated in a case only where all of them are, and what a label may be any of is not.
  */
 import { showJson } from "../../core/json.ts";
-import type { Dataset, DatasetCase, OnFault } from "./dataset.ts";
+import type { Dataset, DatasetCase, DatasetSet, OnFault } from "./types.ts";
 import { DatasetError, isObject, readJson, readLabels } from "./dataset_json.ts";
 import type { DatasetLabel, Json, LabelNames } from "./dataset_json.ts";
 import type { LabelMap } from "./label_map.ts";
-
-/** One dataset of a group. */
-export interface DatasetSet {
-  readonly name: string;
-  readonly folder: string;
-  /** Foreground values that its labels become, lowest first; absent where they are all of the group's. */
-  readonly labelsPresent?: readonly number[];
-  /** Values that its labels do not tell apart; see DatasetCase. */
-  readonly merged?: readonly (readonly number[])[];
-}
 
 /** What a label of a set is in the group: a value, those of its left and right half, or any of several, lowest first. */
 type Target = number | readonly [left: number, right: number] | { readonly any: readonly number[] };

@@ -3,7 +3,7 @@
  * second, and "test".
  */
 import { listed, show } from "../../core/errors.ts";
-import type { DatasetCase, OnFault } from "./dataset.ts";
+import type { DatasetCase, OnFault } from "./types.ts";
 import { baseName, channelFiles, contentOf, FileFinder, folderOf, idsOf, withoutEnding } from "./files.ts";
 import { DatasetError, isObject, readLabelsPresent } from "./dataset_json.ts";
 import type { Json, LabelNames } from "./dataset_json.ts";

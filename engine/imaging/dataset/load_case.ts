@@ -1,7 +1,7 @@
 /** Reading one case of a dataset, with the checks that keep silent mistakes out of a training. */
 import { axisCodes, cornerDistance } from "../volume/affine.ts";
-import { DatasetError } from "./dataset.ts";
-import type { Dataset, DatasetCase } from "./dataset.ts";
+import { DatasetError } from "./dataset_json.ts";
+import type { Dataset, DatasetCase } from "./types.ts";
 import { mapLabels } from "./label_map.ts";
 import { listed } from "../../core/errors.ts";
 import { countValues, mappingFix, readLabelVolume, valuesText } from "./label_values.ts";

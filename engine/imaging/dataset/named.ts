@@ -1,5 +1,5 @@
 /** Cases by the names of their files, as nnU-Net has them: CASE_0000, CASE_0001, ... by channel, and a label CASE. */
-import type { DatasetCase, OnFault } from "./dataset.ts";
+import type { DatasetCase, OnFault } from "./types.ts";
 import { channelFiles, contentOf, filesOf, isNifti, withoutEnding } from "./files.ts";
 import { DatasetError } from "./dataset_json.ts";
 import { imageStem } from "../nifti/read_volume.ts";

@@ -4,7 +4,7 @@
  */
 import { platform } from "#platform";
 import { listed } from "../../core/errors.ts";
-import type { Dataset, DatasetCase, OnFault, PlainFolders } from "./dataset.ts";
+import type { Dataset, DatasetCase, OnFault, PlainFolders } from "./types.ts";
 import { baseName, contentOf, folderOf, idsOf, imagesIn, withoutEnding } from "./files.ts";
 import { DatasetError } from "./dataset_json.ts";
 import { brokenLabels, countValues, roundLabels } from "./label_values.ts";

@@ -1,6 +1,5 @@
 /** What voxel spacings are likely: a header with the wrong unit makes voxels a thousand times too large, or too small. */
 import { VoxgradError } from "../../core/errors.ts";
-import type { Plan } from "../plan/plan.ts";
 import type { SpatialUnit, Triple, Volume } from "../volume/volume.ts";
 
 /** mm between which spacings of scans of people lie. */
@@ -64,7 +63,7 @@ const differs = (spacing: readonly number[], usual: readonly number[]): boolean 
  */
 export function checkSpacing(
   image: Pick<Volume, "name" | "spacing" | "units">,
-  plan: Pick<Plan, "fingerprint">,
+  plan: { readonly fingerprint: { readonly medianSpacing: Triple } },
   option = "",
 ): void {
   const anyway = option === "" ? "" : `; if it is right, ${option} goes on`;

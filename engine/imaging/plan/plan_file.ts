@@ -2,7 +2,7 @@
 import { platform } from "#platform";
 import { isPlain, listed, show, VoxgradError } from "../../core/errors.ts";
 import { JsonError, parseJson } from "../../core/json.ts";
-import type { Dataset } from "../dataset/dataset.ts";
+import type { Dataset } from "../dataset/types.ts";
 import type { Plan } from "./plan.ts";
 
 /** A plan that cannot be used as it stands; `file` is the culprit and the message names the entry. */

@@ -3,7 +3,7 @@ import { VoxgradError } from "../../core/errors.ts";
 import { platform } from "#platform";
 import type { CaseFaults } from "../dataset/case_faults.ts";
 import { openCasePool } from "../prepare/case_pool.ts";
-import type { Dataset } from "../dataset/dataset.ts";
+import type { Dataset } from "../dataset/types.ts";
 import type { CaseFingerprint, CaseSamples } from "../prepare/fingerprint_case.ts";
 import type { Plan } from "../plan/plan.ts";
 

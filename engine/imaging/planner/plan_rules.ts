@@ -3,7 +3,7 @@
  * learning-based biomedical image segmentation", Nature Methods 18, 203-211, and the defaults of its version 2.
  */
 import { VoxgradError } from "../../core/errors.ts";
-import type { Dataset } from "../dataset/dataset.ts";
+import type { Dataset } from "../dataset/types.ts";
 import { quantile } from "./fingerprint.ts";
 import type { Fingerprint } from "./fingerprint.ts";
 import type { ChannelPlan, NetworkPlan, Plan } from "../plan/plan.ts";

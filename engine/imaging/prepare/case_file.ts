@@ -1,7 +1,7 @@
 /** Prepared cases as files: safetensors with the geometry in the header. */
 import { checkSeal, decodeSafetensors, encodeSealed, SafetensorsError } from "../../core/safetensors.ts";
 import type { FileTensor } from "../../core/safetensors.ts";
-import type { CaseGeometry, PreparedCase } from "../plan/plan.ts";
+import type { CaseGeometry, PreparedCase } from "./prepared_case.ts";
 
 const bytesOf = (values: Float32Array | Uint32Array): Uint8Array =>
   new Uint8Array(values.buffer, values.byteOffset, values.byteLength);

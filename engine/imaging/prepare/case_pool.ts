@@ -4,7 +4,7 @@ import { VoxgradError } from "../../core/errors.ts";
 import { PlatformError } from "../../platform/types.ts";
 import { caseJobsUrl, run } from "./case_jobs.ts";
 import type { CaseJob, CaseResult } from "./case_jobs.ts";
-import { DatasetError } from "../dataset/dataset.ts";
+import { DatasetError } from "../dataset/dataset_json.ts";
 import { NiftiError } from "../nifti/nifti.ts";
 
 export interface CasePool {

@@ -1,7 +1,7 @@
 /** Prepared cases as volumes in their place in the patient, to be looked at. */
 import { composeAffines, scaling } from "../volume/affine.ts";
 import type { Affine } from "../volume/affine.ts";
-import type { CaseGeometry } from "../plan/plan.ts";
+import type { CaseGeometry } from "./prepared_case.ts";
 import { turnedGrid } from "../volume/reorient.ts";
 import type { SampleCase } from "./sampling.ts";
 import { makeVolume } from "../volume/volume.ts";

@@ -6,7 +6,8 @@
 import { check } from "../../core/errors.ts";
 import { labelPlaces } from "../../ops/sampling/resample.ts";
 import { axisCodes, scaling } from "../volume/affine.ts";
-import type { CaseGeometry, Plan } from "../plan/plan.ts";
+import type { Plan } from "../plan/plan.ts";
+import type { CaseGeometry } from "./prepared_case.ts";
 import { reorient } from "../volume/reorient.ts";
 import { resamplingOrders } from "./resample.ts";
 import { argmaxLabels } from "./sliding_window.ts";

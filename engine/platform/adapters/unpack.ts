@@ -6,7 +6,7 @@ import { basename, dirname, join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { createBrotliDecompress } from "node:zlib";
 import { extract } from "tar-fs";
-import { cacheDir } from "../cli/cache_dir.mjs";
+import { cacheDir } from "../cache_dir.mjs";
 
 /**
  * Unpacks archives of the npm package `@sparticuz/chromium` into one folder of the cache, once.

@@ -7,8 +7,8 @@ import type { Candidate } from "../adapters/node_gpu.ts";
 import { closeGpu, hasLoader, isSoftware, openAdapter, tryAdapter } from "../adapters/node_gpu.ts";
 import type { AdapterChoice } from "../types.ts";
 import { driverFiles } from "../adapters/vulkan_drivers.ts";
-import { howToFix, mesaHint } from "./fixes.ts";
-import { version } from "./main.ts";
+import { howToFix, mesaHint } from "./driver_hints.ts";
+import { version } from "./version.ts";
 import { selfTest } from "./self_test.ts";
 
 const shownLimits = [

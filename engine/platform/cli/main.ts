@@ -1,6 +1,7 @@
-import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { existsSync, readdirSync, statSync } from "node:fs";
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
+import { version } from "./version.ts";
 
 const help = (): string =>
   `voxgrad: 3D medical image segmentation on any GPU
@@ -62,12 +63,6 @@ const ownFolder = fileURLToPath(new URL("../../../scripts/", import.meta.url));
 /** Names of the scripts of this package, which are commands too. */
 function ownScripts(): string[] {
   return readdirSync(ownFolder).filter((name) => name.endsWith(".ts")).map((name) => name.slice(0, -3)).sort();
-}
-
-/** The version of this package. */
-export function version(): string {
-  const text = readFileSync(new URL("../../../package.json", import.meta.url), "utf8");
-  return (JSON.parse(text) as { version: string }).version;
 }
 
 function scriptProblem(command: string, script: string | undefined): string | undefined {

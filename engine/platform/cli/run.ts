@@ -2,7 +2,7 @@ import { pathToFileURL } from "node:url";
 import { platform } from "../node.ts";
 import { endScript } from "../process_host.ts";
 import { printable, put } from "../terminal.ts";
-import { exitCode, explain, isHelp } from "./explain.ts";
+import { exitCode, formatError, isHelp } from "../format_error.ts";
 
 /**
  * Runs a script in this process, as `node SCRIPT ARGS` would.
@@ -25,7 +25,7 @@ export async function run(script: string, args: readonly string[]): Promise<numb
     }
     // A progress line may stand unfinished on the terminal.
     if (process.stdout.isTTY) put("\n");
-    put(`${printable(explain(error))}\n`, "stderr");
+    put(`${printable(formatError(error))}\n`, "stderr");
     return exitCode(error);
   }
   // Dawn is let go by closeDevice alone: while a device lives or compiles, that would end in a segmentation fault, and

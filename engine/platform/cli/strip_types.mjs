@@ -6,7 +6,7 @@ import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { cacheDir } from "./cache_dir.mjs";
+import { cacheDir } from "../cache_dir.mjs";
 
 const { version } = createRequire(import.meta.url)("esbuild/package.json");
 const folder = join(cacheDir(), "sources");

@@ -1,5 +1,5 @@
 /** What a training script looks at before it begins: options that would have no effect, and labels that its loss misreads. */
-import type { Dataset } from "../../imaging/dataset/dataset.ts";
+import type { Dataset } from "../../imaging/dataset/types.ts";
 import { refuseUnused } from "../run/config.ts";
 import { print } from "../run/logging.ts";
 import type { TrainingOptions } from "./setup.ts";

@@ -3,7 +3,7 @@ import { platform } from "#platform";
 import { sha256 } from "../../core/digest.ts";
 import { isPlain, listed, show } from "../../core/errors.ts";
 import { VERSION } from "../../core/version.ts";
-import type { DatasetCase } from "../../imaging/dataset/dataset.ts";
+import type { DatasetCase } from "../../imaging/dataset/types.ts";
 import { readNifti } from "../../imaging/nifti/nifti.ts";
 import { volumeFiles } from "../../imaging/nifti/read_volume.ts";
 import { ConfigError } from "../run/config.ts";

@@ -1,7 +1,7 @@
 /** Which files are images to be segmented, and which are networks. */
 import { platform } from "#platform";
 import { listed, VoxgradError } from "../../core/errors.ts";
-import type { DatasetCase } from "../../imaging/dataset/dataset.ts";
+import type { DatasetCase } from "../../imaging/dataset/types.ts";
 import {
   baseName,
   checkCaseId,

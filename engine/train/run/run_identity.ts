@@ -2,7 +2,7 @@
 import { platform } from "#platform";
 import { isPlain, listed, show, VoxgradError } from "../../core/errors.ts";
 import { VERSION } from "../../core/version.ts";
-import type { Dataset } from "../../imaging/dataset/dataset.ts";
+import type { Dataset } from "../../imaging/dataset/types.ts";
 import type { Plan } from "../../imaging/plan/plan.ts";
 import type { Fold } from "../../imaging/dataset/split.ts";
 import { ConfigError } from "./config.ts";

@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { checkDataset } from "../../../engine/imaging/dataset/check_dataset.ts";
-import type { Finding } from "../../../engine/imaging/dataset/check_dataset.ts";
+import type { Finding } from "../../../engine/imaging/dataset/finding.ts";
 import { loadCase } from "../../../engine/imaging/dataset/load_case.ts";
 import { openDataset } from "../../../engine/imaging/dataset/dataset.ts";
 import { readNifti, writeNifti } from "../../../engine/imaging/nifti/nifti.ts";

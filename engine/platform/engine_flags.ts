@@ -1,12 +1,12 @@
 /** The words of a command line that are for the engine, taken from among those for the script. */
-import type { Wishes } from "./types.ts";
+import type { EngineFlags } from "./types.ts";
 
 /**
  * `--tune`, and `--profile`: alone, with the next word where that ends in .json, or as `--profile=FILE`.
  *
  * @param words what stands after the script's name
  */
-export function splitWords(words: readonly string[]): { args: readonly string[]; wishes: Wishes } {
+export function splitFlags(words: readonly string[]): { args: readonly string[]; flags: EngineFlags } {
   let profile: string | boolean = false;
   let tune = false;
   const args: string[] = [];
@@ -17,5 +17,5 @@ export function splitWords(words: readonly string[]): { args: readonly string[];
     else if (word === "--tune") tune = true;
     else args.push(word);
   }
-  return { args, wishes: { profile, tune } };
+  return { args, flags: { profile, tune } };
 }

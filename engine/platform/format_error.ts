@@ -1,12 +1,12 @@
 import process from "node:process";
 import { fileURLToPath } from "node:url";
-import { Interrupted } from "../types.ts";
+import { Interrupted } from "./types.ts";
 
 /** Errors about what the user gave, by their names, beside those of the engine. */
 const forUsers = ["PlatformError", "ConfigError", "Interrupted"];
 /** Errors of the engine say so by this, whatever their class is called. */
 const FOR_USER = Symbol.for("voxgrad.forUser");
-const root = fileURLToPath(new URL("../../../", import.meta.url));
+const root = fileURLToPath(new URL("../../", import.meta.url));
 
 /** Scripts answer --help by throwing what they have to say, under this name. */
 export function isHelp(error: unknown): error is Error {
@@ -23,10 +23,10 @@ export function isForUser(error: Error): boolean {
 }
 
 /** An error for the terminal. */
-export function explain(error: unknown): string {
+export function formatError(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   if (isForUser(error)) return [`${error.name}: ${error.message}`, ...ownLines(error)].join("\n");
-  const cause = error.cause instanceof Error ? `\nCaused by ${explain(error.cause)}` : "";
+  const cause = error.cause instanceof Error ? `\nCaused by ${formatError(error.cause)}` : "";
   return (error.stack ?? error.message) + cause;
 }
 

@@ -1,10 +1,10 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { splitWords } from "../../engine/platform/words.ts";
+import { splitFlags } from "../../engine/platform/engine_flags.ts";
 
 const split = (line: string): [string, string | boolean] => {
-  const { args, wishes } = splitWords(line.split(" ").filter((word) => word !== ""));
-  return [args.join(" "), wishes.profile];
+  const { args, flags } = splitFlags(line.split(" ").filter((word) => word !== ""));
+  return [args.join(" "), flags.profile];
 };
 
 test("words for the engine are taken from among those for the script", () => {
@@ -15,8 +15,8 @@ test("words for the engine are taken from among those for the script", () => {
   assert.equal(split("--profile runs/trace.json --steps 3"), ["--steps 3", "runs/trace.json"]);
   assert.equal(split("--profile=trace --steps 3"), ["--steps 3", "trace"]);
   assert.equal(split("--profile= --steps 3"), ["--steps 3", true]);
-  assert.is(splitWords(["--tune"]).wishes.tune, true);
-  assert.is(splitWords(["--tuned"]).wishes.tune, false);
+  assert.is(splitFlags(["--tune"]).flags.tune, true);
+  assert.is(splitFlags(["--tuned"]).flags.tune, false);
   assert.equal(split("--tune --steps 3 --profile"), ["--steps 3", true]);
   assert.equal(split("--profiles a.json"), ["--profiles a.json", false]);
 });

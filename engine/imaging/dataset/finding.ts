@@ -1,0 +1,12 @@
+/** A fault of a dataset, as checkDataset lists it. */
+
+/** Errors keep a training from starting or spoil it; warnings are worth a look. */
+export interface Finding {
+  readonly severity: "error" | "warning";
+  readonly file: string;
+  readonly problem: string;
+  readonly fix: string;
+}
+
+/** Adds a finding to the list. */
+export type Note = (severity: Finding["severity"], file: string, problem: string, fix: string) => void;
