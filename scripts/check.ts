@@ -1,5 +1,5 @@
-// Looks at every file of a dataset folder, or of the sets of a dataset group, and names each fault with its file and its fix; the exit code is 1 where there
-// are errors.
+// Looks at every file of a dataset folder, or of the sets of a dataset group, and names each fault with its file and
+// its fix; the exit code is 1 where there are errors.
 // `npx voxgrad check data/Task04_Hippocampus`
 import { checkDataset, DatasetError, type Finding } from "../engine/imaging/mod.ts";
 import { config, ConfigError, entry, print, RunFolder } from "../engine/train/mod.ts";

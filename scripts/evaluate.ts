@@ -1,5 +1,5 @@
-// Measures predicted label maps against references: Dice, IoU, sensitivity, precision, Hausdorff distances, ASSD, surface
-// Dice and volumes of every case and class. Writes summary.json in nnU-Net's shape and metrics.csv.
+// Measures predicted label maps against references: Dice, IoU, sensitivity, precision, Hausdorff distances, ASSD,
+// surface Dice and volumes of every case and class. Writes summary.json in nnU-Net's shape and metrics.csv.
 // `npx voxgrad evaluate predictions data/Task04_Hippocampus/labelsTr --dataset data/Task04_Hippocampus`
 import { listed } from "../engine/mod.ts";
 import {

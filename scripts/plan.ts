@@ -1,6 +1,6 @@
 // Reads a dataset folder, and writes down how its scans are prepared and what network is trained on them, by nnU-Net's
-// rules: voxgrad plan DATA. The file is for reading and editing; a training takes it by --plan. --help lists what can be
-// set. Triples are in the order of the plan's axes: the coarsest first, else z,y,x.
+// rules: voxgrad plan DATA. The file is for reading and editing; a training takes it by --plan. --help lists what can
+// be set. Triples are in the order of the plan's axes: the coarsest first, else z,y,x.
 import { closeDevice, compile, deviceInfo, random, type Tensor, valueAndGrad, zeros } from "../engine/mod.ts";
 import {
   deepSupervision,

@@ -1,5 +1,5 @@
-// Segments scans by one or a few labeled ones with an encoder of scripts/train_alpnet.ts: a class may be anything, also what
-// training has never seen. All values above 0 of the support's labels are classes.
+// Segments scans by one or a few labeled ones with an encoder of scripts/train_alpnet.ts: a class may be anything, also
+// what training has never seen. All values above 0 of the support's labels are classes.
 // `npx voxgrad segment_one_shot runs/alpnet scans labels --support scan.nii.gz --supportLabels liver.nii.gz`
 // `npx voxgrad serve segment_one_shot` opens a page to choose scans, paint the class on slices, and look at the result.
 import { closeDevice, deviceInfo } from "../engine/mod.ts";

@@ -1,5 +1,5 @@
-// Parameters, size and arithmetic of a network, part by part: of a training's network, or of one described here. Nothing
-// is run, so any size will do. `npx voxgrad summary runs/phantom-001`, or
+// Parameters, size and arithmetic of a network, part by part: of a training's network, or of one described here.
+// Nothing is run, so any size will do. `npx voxgrad summary runs/phantom-001`, or
 // `npx voxgrad summary --network conResNet --arm full --channels 4 --classes 3 --patch 80,160,160`
 import type { Plan } from "../engine/imaging/mod.ts";
 import {

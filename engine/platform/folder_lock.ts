@@ -7,7 +7,9 @@ import { PlatformError } from "./types.ts";
 
 /** The file in a folder that names its owner. */
 const NAME = ".voxgrad.lock";
-/** Milliseconds from one sign of life of an owner to the next, and after which one on another host is taken for dead. */
+/**
+ * Milliseconds from one sign of life of an owner to the next, and after which one on another host is taken for dead.
+ */
 const BEAT = 20_000;
 const SILENCE = 300_000;
 

@@ -2,7 +2,10 @@ import process from "node:process";
 
 let guarded = false;
 
-/** A reader that went away or a full disk behind standard output ends nothing: what is computed is worth more than its log. */
+/**
+ * A reader that went away or a full disk behind standard output ends nothing: what is computed is worth more than its
+ * log.
+ */
 export function guardStreams(): void {
   if (guarded) return;
   guarded = true;

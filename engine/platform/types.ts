@@ -51,8 +51,8 @@ export interface EngineFlags {
 /** Threads that run a module's `run(message)`. */
 export interface Workers {
   /**
-   * What `run` gives for a message, once a thread is free; messages and results are plain data and typed arrays. Rejects
-   * with what it throws: an Error of that name, message and fields.
+   * What `run` gives for a message, once a thread is free; messages and results are plain data and typed arrays.
+   * Rejects with what it throws: an Error of that name, message and fields.
    */
   run(message: unknown): Promise<unknown>;
   /** Ends the threads; what still runs is given up. */
@@ -159,18 +159,21 @@ export interface Platform {
   appendFile(path: string, data: string): Promise<void>;
   /** Removes a file, or a folder with all that is in it; nothing happens where there is none. */
   remove(path: string): Promise<void>;
-  /** The one name of a file or folder, whatever links lead to it; of one that does not exist, below that of its folder. */
+  /**
+   * The one name of a file or folder, whatever links lead to it; of one that does not exist, below that of its folder.
+   */
   realPath(path: string): Promise<string>;
   /**
-   * Makes this process the owner of a folder, until the functions that its calls give are called or the process ends. The
-   * lock of a process that is gone is taken over.
+   * Makes this process the owner of a folder, until the functions that its calls give are called or the process ends.
+   * The lock of a process that is gone is taken over.
    *
    * Throws PlatformError, "locked", while another process holds it.
    */
   lockFolder(folder: string): Promise<() => Promise<void>>;
   /**
    * Calls `handler` when the process is asked to end (SIGINT, SIGTERM, SIGHUP), which then does so when the script has
-   * ended by throwing what it is given; asked a second time it ends at once. Gives a function that takes the handler off.
+   * ended by throwing what it is given; asked a second time it ends at once. Gives a function that takes the handler
+   * off.
    */
   onInterrupt(handler: (interrupted: Interrupted) => void): () => void;
   /** Removes what writeFile left half written in a folder, and those inside, when its process was killed. */

@@ -4,8 +4,8 @@
  * labeled images. No function here has parameters; features come from any network, such as `encoder`.
  *
  * Supports are S images [S, C, H, W] with label maps [S, h, w], 0 the background, 1 to `ways` the classes. An image may
- * show one class, several or none, and a class may be in one image (1-shot) or several. Any other value, such as 255, is
- * neither class nor background: the official code has the classes of the other ways there.
+ * show one class, several or none, and a class may be in one image (1-shot) or several. Any other value, such as 255,
+ * is neither class nor background: the official code has the classes of the other ways there.
  */
 import {
   arange,
@@ -122,7 +122,8 @@ export function classPrototypes(support: Tensor, labels: Tensor, options: ClassP
  *
  * @param query features [N, C, H, W]
  * @param classes from `classPrototypes`, the background's first
- * @param options size: [height, width] that the result is scaled to by bilinear interpolation; the features' own unless given
+ * @param options size: [height, width] that the result is scaled to by bilinear interpolation; the features' own unless
+ *   given
  * @returns logits [N, 1 + ways, ...size]
  * @example const labels = argmax(alpnet.logits(features, classes, { size: [256, 256] }), { axis: 1 });
  */
@@ -155,9 +156,9 @@ export function segment(query: Tensor, support: Tensor, labels: Tensor, options:
 }
 
 /**
- * Prototypical alignment (Wang et al., "PANet", 2019; Eq. 8): the queries with what is predicted for them take the place
- * of the supports, and should segment those. As in the official code the prediction is the most likely class of each
- * pixel of the feature map, through which no gradient passes; a class is told from the background by itself, other
+ * Prototypical alignment (Wang et al., "PANet", 2019; Eq. 8): the queries with what is predicted for them take the
+ * place of the supports, and should segment those. As in the official code the prediction is the most likely class of
+ * each pixel of the feature map, through which no gradient passes; a class is told from the background by itself, other
  * classes left out; the cross-entropy is not weighted, and averaged over the supports that show the class and then over
  * those pairs.
  *

@@ -24,8 +24,8 @@ export interface Encoder extends StatisticsModel<ResolvedEncoder> {
 
 /**
  * A ResNet whose features are projected to fewer channels by a 1 x 1 convolution without bias. Names are those of the
- * published state dict below "encoder.". `load` also takes a backbone alone, of torchvision or DeepLabV3: the projection
- * then starts at random, from `key`, as it does in training.
+ * published state dict below "encoder.". `load` also takes a backbone alone, of torchvision or DeepLabV3: the
+ * projection then starts at random, from `key`, as it does in training.
  *
  * @example
  * const model = alpnet.encoder({ depth: 101, replaceStrideWithDilation: [false, true, true] }); // the published one

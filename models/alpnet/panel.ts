@@ -1,4 +1,6 @@
-/** Segmentation by a few labeled slices in a page: the visitor chooses encoder and scan, paints, and sees the result. */
+/**
+ * Segmentation by a few labeled slices in a page: the visitor chooses encoder and scan, paints, and sees the result.
+ */
 import { VoxgradError } from "../../engine/mod.ts";
 import {
   determinant,
@@ -81,7 +83,8 @@ const size = (numbers: readonly number[]): string => numbers.map((n) => Number(n
 /**
  * Answers the visitor of `oneShotForm`. Labels and what was painted are written as NIfTI, into the folder `output`.
  *
- * @returns what `openPanel` takes; it throws, with words for the visitor, where a file does not fit or nothing is painted
+ * @returns what `openPanel` takes; it throws, with words for the visitor, where a file does not fit or nothing is
+ *   painted
  * @example if (openPanel) await openPanel(oneShotForm, answerOneShot({}));
  */
 export function answerOneShot(options: OneShotSettings & { slices?: "chunks" | "largest"; output?: string }) {

@@ -35,8 +35,8 @@ export interface PrototypeOptions {
   /** "gridconv+" unless given. */
   readonly mode?: PrototypeMode;
   /**
-   * Pooling window (L_H, L_W) in pixels of the feature map: 4 unless given, as the paper trains; it tests with 2. What is
-   * left over at the ends of the axes is in no window.
+   * Pooling window (L_H, L_W) in pixels of the feature map: 4 unless given, as the paper trains; it tests with 2. What
+   * is left over at the ends of the axes is in no window.
    */
   readonly window?: number | readonly [number, number];
   /** T of Eq. 2: a window belongs to the class if more than this share of it does; 0.95 unless given. */
@@ -44,8 +44,8 @@ export interface PrototypeOptions {
   /** Whether a share equal to the threshold is enough, as in Eq. 2; not unless given, as in the official code. */
   readonly inclusive?: boolean;
   /**
-   * "gridconv+" has local prototypes only if some square of so many pixels lies in the class. The official code asks for
-   * 4, whatever the window; unless given nothing is asked.
+   * "gridconv+" has local prototypes only if some square of so many pixels lies in the class. The official code asks
+   * for 4, whatever the window; unless given nothing is asked.
    */
   readonly probe?: number;
 }
@@ -87,9 +87,9 @@ function windowSums(x: Tensor, [height, width]: readonly [number, number]): Tens
 
 /**
  * The prototypes of one class from S labeled images (Eqs. 1 to 3). A local prototype is the mean of the features in a
- * window; it counts if more than the threshold of the window lies in the class. The class-level prototype of an image is
- * the mean of its features weighted by the mask. "mask" has one vector, the mean over the images; "gridconv+" has the
- * local ones of all images and the class-level one of each. Images without the class have no part.
+ * window; it counts if more than the threshold of the window lies in the class. The class-level prototype of an image
+ * is the mean of its features weighted by the mask. "mask" has one vector, the mean over the images; "gridconv+" has
+ * the local ones of all images and the class-level one of each. Images without the class have no part.
  *
  * Where no window lies in the class, "gridconv" falls back to the vector of "mask"; the official code fails there, and
  * leaves the episode out in training. Without any pixel of the class the vector is 0, and resembles nothing.

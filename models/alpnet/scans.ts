@@ -129,13 +129,13 @@ function slicesOf(
 
 /**
  * A function that labels scans by a few labeled slices. A class is divided into parts along the slices of each support,
- * and the slice in the middle of a part supports the query's slices of that part (the protocol of Ouyang et al., section
- * 4.1, after Roy et al. 2020). Each class is told from the background by itself; a voxel gets the most likely of those
- * above one half. Nothing is read back before the last slice is on its way.
+ * and the slice in the middle of a part supports the query's slices of that part (the protocol of Ouyang et al.,
+ * section 4.1, after Roy et al. 2020). Each class is told from the background by itself; a voxel gets the most likely
+ * of those above one half. Nothing is read back before the last slice is on its way.
  *
  * @param params of the encoder
- * @returns segment(image, supports, options) -> Uint8Array volume on the image's grid, with the supports' values. The image
- *   is a volume, or a case that the plan has prepared already. `ranges`
+ * @returns segment(image, supports, options) -> Uint8Array volume on the image's grid, with the supports' values. The
+ *   image is a volume, or a case that the plan has prepared already. `ranges`
  *   tells the slices of the prepared image that show a class, as the papers measure; without it the query is as long as
  *   the support: slices at the same height of both scans are compared
  * @throws VoxgradError where supports show no class, or differ in size from what their labels say

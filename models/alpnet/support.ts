@@ -58,8 +58,8 @@ function checkedSettings(found: Readonly<Record<string, unknown>>, file: string)
 }
 
 /**
- * The settings of an encoder whose file has none, as voxgrad wrote before 0.2: those of config.json in its run folder, or
- * else usual ones, with a word in the log.
+ * The settings of an encoder whose file has none, as voxgrad wrote before 0.2: those of config.json in its run folder,
+ * or else usual ones, with a word in the log.
  */
 async function settingsBeside(path: string): Promise<FewShotSettings> {
   const folder = path.endsWith(".safetensors")

@@ -1,11 +1,11 @@
 /**
  * CoLab: context labels by second-order meta-learning (Li et al., "Context label learning: improving background class
- * representations in semantic segmentation", 2022). A task generator splits the background of a segmentation task into t
- * context classes; it is trained so that a step of the segmentation network on its labels lowers the loss of the region
- * of interest (ROI).
+ * representations in semantic segmentation", 2022). A task generator splits the background of a segmentation task into
+ * t context classes; it is trained so that a step of the segmentation network on its labels lowers the loss of the
+ * region of interest (ROI).
  *
- * Order of classes: those of the ROI first, then the contexts. The first context is also the class of the far background.
- * Tensors are [N, K, ...space], of as many axes of space as there are.
+ * Order of classes: those of the ROI first, then the contexts. The first context is also the class of the far
+ * background. Tensors are [N, K, ...space], of as many axes of space as there are.
  */
 import {
   avgPool2d,
@@ -53,7 +53,8 @@ const spaceOf = (x: Tensor): number[] => x.shape.map((_, k) => k).slice(2);
  *
  * @param distance to the nearest ROI voxel, 0 within, of whole volumes (`distanceTransform`); in voxels as the official
  *   code, or in mm
- * @param options margin and tau in the unit of the distance; the paper takes 30 and 20 voxels, 10 for colon and pancreas
+ * @param options margin and tau in the unit of the distance; the paper takes 30 and 20 voxels, 10 for colon and
+ *   pancreas
  * @returns values in (0, 1] of the distance's shape
  * @example const mask = colab.softDilatedMask(distanceTransform(roi.equal(0)), { margin: 30, tau: 20 });
  */
@@ -105,7 +106,8 @@ export interface SegmentationLossOptions {
 }
 
 /**
- * L_seg: cross-entropy with soft labels, mean over voxels, plus 1 - soft Dice, mean over samples (unless `batch`) and classes.
+ * L_seg: cross-entropy with soft labels, mean over voxels, plus 1 - soft Dice, mean over samples (unless `batch`) and
+ * classes.
  *
  * @param logits [N, K, ...space]
  * @param labels soft, of the same shape, from constrainedLabels
@@ -179,8 +181,8 @@ export function roiLoss(logits: Tensor, roi: Tensor, options: RoiLossOptions = {
 }
 
 /**
- * Labels at the resolution of each output of a deeply supervised network: the ROI from the nearest voxel, q averaged, the
- * mask at its least, as the official code.
+ * Labels at the resolution of each output of a deeply supervised network: the ROI from the nearest voxel, q averaged,
+ * the mask at its least, as the official code.
  *
  * @param outputs logits, finest first
  * @param parts roi [N, ...space] or [N, c, ...space], q [N, t, ...space], mask [N, ...space], at full resolution
@@ -209,7 +211,9 @@ export function pyramidLabels(
 export type MetaMethod = "exact" | "finite-difference" | "implicit";
 
 export interface MetaGradientOptions {
-  /** Logits of the batch by the segmentation network; given a sample's number, of that sample alone, [1, K, ...space]. */
+  /**
+   * Logits of the batch by the segmentation network; given a sample's number, of that sample alone, [1, K, ...space].
+   */
   readonly segment: (theta: Tree, sample?: number) => Tensor;
   /** Logits of the batch by the task generator; given a sample's number, of that sample alone, [1, t, ...space]. */
   readonly generate: (omega: Tree, sample?: number) => Tensor;
@@ -227,7 +231,9 @@ export interface MetaGradientOptions {
   readonly per?: "batch" | "sample";
   readonly segmentation?: SegmentationLossOptions;
   readonly roiOptions?: RoiLossOptions;
-  /** Of the implicit method: steps of conjugate gradients (10 unless given), and what is added to the Hessian (1e-2). */
+  /**
+   * Of the implicit method: steps of conjugate gradients (10 unless given), and what is added to the Hessian (1e-2).
+   */
   readonly iterations?: number;
   readonly damping?: number;
 }
@@ -265,10 +271,12 @@ const fixed = (a: Tree): Tree => tree.map(a, (x: Tensor) => stopGradient(x));
  *
  *     exact              -alpha d/domega <dL_seg/dtheta(theta, omega), v>
  *     finite-difference  -alpha (g+ - g-) / 2 eps, g± = dL_seg/domega(theta ± eps v, omega), eps = 0.01 / |v|  (Eq. 18)
- *     implicit           -d/domega <dL_seg/dtheta, x>, (H + damping) x = dL_ROI/dtheta(theta)               (Eqs. 16, 17)
+ *     implicit           -d/domega <dL_seg/dtheta, x>, (H + damping) x = dL_ROI/dtheta(theta)               (Eqs. 16,
+ *     17)
  *
- * The exact one needs no second derivative of the network: theta and omega meet in the labels alone, so the inner product
- * is the derivative of L_seg along v (forward mode), differentiated by omega (reverse mode). theta is not changed.
+ * The exact one needs no second derivative of the network: theta and omega meet in the labels alone, so the inner
+ * product is the derivative of L_seg along v (forward mode), differentiated by omega (reverse mode). theta is not
+ * changed.
  *
  * @returns a tree as omega
  * @example
@@ -292,8 +300,9 @@ export function metaGradient(options: MetaGradientOptions): Tree {
   if (per === "sample") return gradientPerSample(options);
   const { segment, generate, theta, omega, roi, mask, alpha, method = "exact", iterations = 10, damping = 1e-2 } =
     options;
-  // The labels are needed at the start and their derivative at the end: what lies within the generator is computed again
-  // there instead of being kept, which costs a forward pass of it and saves as much memory as a training step takes.
+  // The labels are needed at the start and their derivative at the end: what lies within the generator is computed
+  // again there instead of being kept, which costs a forward pass of it and saves as much memory as a training step
+  // takes.
   const again = checkpoint(generate);
   const labelsOf = (o: Tree): Tensor => constrainedLabels(roi, softmax(again(o).cast("f32"), { axis: 1 }), mask);
   const segLoss = (p: Tree, labels: Tensor): Tensor => segmentationLoss(segment(p), labels, options.segmentation);
@@ -350,7 +359,8 @@ function gradientPerSample(options: MetaGradientOptions): Tree {
 }
 
 /**
- * x with A x = b for a symmetric A. Where A is not positive along a direction, or nothing is left to solve, the step is 0.
+ * x with A x = b for a symmetric A. Where A is not positive along a direction, or nothing is left to solve, the step is
+ * 0.
  */
 function conjugateGradients(product: (x: Tree) => Tree, b: Tree, iterations: number): Tree {
   need(

@@ -89,8 +89,9 @@ const CT_BODY = -200;
 
 /**
  * Labels by k-means on the intensities in the body (Li et al. 2022, section IV-B). The paper does not say whether every
- * case has centers of its own: here they are those of some training cases together, in ascending order of brightness, so
- * that a context means the same in all. Voxels outside the body have the first context, with the darkest of the body.
+ * case has centers of its own: here they are those of some training cases together, in ascending order of brightness,
+ * so that a context means the same in all. Voxels outside the body have the first context, with the darkest of the
+ * body.
  *
  * The body is the largest connected part of what is brighter than a threshold in the first channel of the scan as
  * stored, holes filled: -200 HU for CT, 0 where the plan normalizes in the mask of what is not zero, else Otsu's.

@@ -1,7 +1,8 @@
 /**
- * Figures of the CoLab paper (Li et al. 2022) for a training with context labels: the logit plane (its Fig. 3), maps of the
- * context labels (Fig. 8) and their intensities (Fig. 11). Cases are read slab by slab, so that no more than a few planes
- * of logits ever exist; what is kept of a case is a byte a voxel for each map, and the logits of the voxels drawn.
+ * Figures of the CoLab paper (Li et al. 2022) for a training with context labels: the logit plane (its Fig. 3), maps of
+ * the context labels (Fig. 8) and their intensities (Fig. 11). Cases are read slab by slab, so that no more than a few
+ * planes of logits ever exist; what is kept of a case is a byte a voxel for each map, and the logits of the voxels
+ * drawn.
  */
 import { compile, concat, slice, Tensor, tensor, VoxgradError } from "../../engine/mod.ts";
 import {
@@ -101,8 +102,9 @@ export interface MapOptions {
 
 /**
  * Maps and logits of a case out of a network's outputs, which come in slabs: logits of ROI classes and contexts, then,
- * `withContexts`, context probabilities [t] and the mask [1]. A voxel has its likeliest context: as taught, where the mask is
- * above 1/2; as predicted, everywhere, but the first context, which is the far background's class too, only there.
+ * `withContexts`, context probabilities [t] and the mask [1]. A voxel has its likeliest context: as taught, where the
+ * mask is above 1/2; as predicted, everywhere, but the first context, which is the far background's class too, only
+ * there.
  *
  * @param slabs [channels, depth, H, W] in order
  * @throws VoxgradError for outputs that are not finite
@@ -250,8 +252,8 @@ function middleOf(images: readonly Float32Array[]): [number, number] {
 }
 
 /**
- * Densities of the prepared intensities in the ROI, the background, and each context as taught and as predicted, over the
- * voxels of all cases; a row of panels for each channel.
+ * Densities of the prepared intensities in the ROI, the background, and each context as taught and as predicted, over
+ * the voxels of all cases; a row of panels for each channel.
  *
  * @param channels names of the image's channels, the first of each case
  */
@@ -308,8 +310,8 @@ export interface FigureOptions {
   /** Whether the background is the network's first output, as without contexts. */
   readonly backgroundFirst?: boolean;
   /**
-   * The labels of a patch: context probabilities q [N, t, ...space] and the mask [N, ...space] of an image and the further
-   * channels of the cases. Without it there are no maps and no intensities.
+   * The labels of a patch: context probabilities q [N, t, ...space] and the mask [N, ...space] of an image and the
+   * further channels of the cases. Without it there are no maps and no intensities.
    */
   readonly contextsOf?: (omega: any, image: Tensor, extra: Tensor) => { q: Tensor; mask: Tensor };
   /** The generator's parameters, for `contextsOf`. */
@@ -320,8 +322,8 @@ export interface FigureOptions {
 }
 
 /**
- * The figures of a training: the logit plane, and with contexts their maps and intensities, of the held-out cases (of the
- * training's where none is held out). Each case is read once, by network and generator together.
+ * The figures of a training: the logit plane, and with contexts their maps and intensities, of the held-out cases (of
+ * the training's where none is held out). Each case is read once, by network and generator together.
  *
  * @returns for `writeFigure`; the same bytes for the same parameters, cases and seed
  * @example

@@ -7,8 +7,8 @@ import type { UNetConfig } from "../unet/config.ts";
 
 /**
  * Logits of background and ROI classes, of one patch: the background's is the largest of the contexts', so the most
- * likely class is the same. No mean of such logits is that of the contexts', nor is their softmax a probability; what is
- * to be averaged goes through `contextsFirst`.
+ * likely class is the same. No mean of such logits is that of the contexts', nor is their softmax a probability; what
+ * is to be averaged goes through `contextsFirst`.
  *
  * @param logits [N, c + t, ...space], ROI classes first
  * @param roiClasses c

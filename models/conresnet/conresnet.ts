@@ -91,7 +91,10 @@ interface Decoded {
 }
 
 interface DecoderInputs {
-  /** What comes out of the next coarser scale: features, and residuals (of the image at the coarsest) with mapping alone. */
+  /**
+   * What comes out of the next coarser scale: features, and residuals (of the image at the coarsest) with mapping
+   * alone.
+   */
   readonly below: Tensor;
   readonly before: Tensor | undefined;
   /** The encoder's features at this scale. */
@@ -221,9 +224,9 @@ export function conResNet(config: ConResNetConfig): ConResNet {
     conv(p.conv2, active(p.gn2, conv(p.conv1, active(p.gn1, x), { dilation })), { dilation }).add(x);
 
   /**
-   * Both decoders at one scale: the features of the first, and by the context residual module (Eqs. 3 to 6) what differs
-   * between slices and the gate. `stage` may be checkpoint: each ends in a convolution, so that recomputing one computes
-   * no more than norms, activations and residuals.
+   * Both decoders at one scale: the features of the first, and by the context residual module (Eqs. 3 to 6) what
+   * differs between slices and the gate. `stage` may be checkpoint: each ends in a convolution, so that recomputing one
+   * computes no more than norms, activations and residuals.
    */
   function decode(p: any, scale: Scale, stage: typeof checkpoint, inputs: DecoderInputs): Decoded {
     const { below, skip, before } = inputs;

@@ -1,7 +1,7 @@
 /**
- * Figures of the ConResNet paper (Zhang et al. 2021) for trained networks: residuals of labels and as predicted (its Fig.
- * 3), attention of the context residual modules with the features before and after (Fig. 6), features of several networks
- * (Fig. 7). Each shows a case in one patch, where its labels differ most from one slice to the next.
+ * Figures of the ConResNet paper (Zhang et al. 2021) for trained networks: residuals of labels and as predicted (its
+ * Fig. 3), attention of the context residual modules with the features before and after (Fig. 6), features of several
+ * networks (Fig. 7). Each shows a case in one patch, where its labels differ most from one slice to the next.
  */
 import { compile, resize, sigmoid, type Tensor, tensor } from "../../engine/mod.ts";
 import { regionTargets } from "../../engine/nn/mod.ts";
@@ -43,11 +43,12 @@ export interface ConResFigureOptions {
 }
 
 /**
- * The patch about the slice where labels differ most from the slice before, and about the middle of where they do there; in
- * the middle of a case in which they never differ.
+ * The patch about the slice where labels differ most from the slice before, and about the middle of where they do
+ * there; in the middle of a case in which they never differ.
  *
  * @param sets label values of each region
- * @returns its first voxel [z, y, x], below 0 along an axis that is shorter than the patch, and the slice, counted in the case
+ * @returns its first voxel [z, y, x], below 0 along an axis that is shorter than the patch, and the slice, counted in
+ *   the case
  */
 export function residualPatch(
   { label, shape }: Pick<SampleCase, "label" | "shape">,

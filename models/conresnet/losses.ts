@@ -3,8 +3,8 @@
  * segmentation", 2021): labels that say where neighboring slices differ, losses for them and for the segmentation, and
  * the boundary loss that the paper compares with.
  *
- * Logits are [N, R, D, H, W]: R regions that may overlap, with a sigmoid each. Targets are f32 of the same shape and hold
- * 0 or 1, as `regionTargets(labels, regions).cast("f32")` makes them of integer labels.
+ * Logits are [N, R, D, H, W]: R regions that may overlap, with a sigmoid each. Targets are f32 of the same shape and
+ * hold 0 or 1, as `regionTargets(labels, regions).cast("f32")` makes them of integer labels.
  */
 import {
   clamp,
@@ -121,8 +121,8 @@ function logShare(voxels: number, count: Tensor): Tensor {
 }
 
 /**
- * Weighted binary cross-entropy of a residual (Eq. 8), the mean over voxels: a voxel of class k (1: differs, 0: does not)
- * has the weight log(V / V_k), with V and V_k counted over the whole tensor.
+ * Weighted binary cross-entropy of a residual (Eq. 8), the mean over voxels: a voxel of class k (1: differs, 0: does
+ * not) has the weight log(V / V_k), with V and V_k counted over the whole tensor.
  *
  * In code mode the logits themselves, clamped to [0.001, 0.999], stand where probabilities should; the weights are 1
  * and, for each region by itself, log(V / (V_1 + 1)) with V the voxels of one sample and V_1 those of the whole batch.
@@ -202,8 +202,8 @@ export function deepResidualLoss(
 /**
  * Cross-entropy and Dice of regions (Eq. 7): the binary cross-entropy of each region, mean over voxels, summed over the
  * regions; plus 1 - 2 sum(p y) / (sum(p) + sum(y) + smooth), mean over samples and regions. The paper sums both over
- * voxels and does not say how regions are joined; this is how its code does it. A region that is not there has a Dice of
- * 0, so it pulls by the cross-entropy alone.
+ * voxels and does not say how regions are joined; this is how its code does it. A region that is not there has a Dice
+ * of 0, so it pulls by the cross-entropy alone.
  *
  * @param logits [N, R, D, H, W]
  * @param targets 0 or 1, of the same shape

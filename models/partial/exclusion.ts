@@ -129,8 +129,8 @@ export interface ExclusionCrossEntropyOptions extends ExcludedOptions {
 }
 
 /**
- * Exclusion cross-entropy (Eq. 11), to be minimized: the sum over foreground classes of e log(p + epsilon), the mean over
- * voxels, those of samples without a part included.
+ * Exclusion cross-entropy (Eq. 11), to be minimized: the sum over foreground classes of e log(p + epsilon), the mean
+ * over voxels, those of samples without a part included.
  *
  * @param logits [N, K, ...space]
  * @param exclusion of the same shape, from exclusionLabels

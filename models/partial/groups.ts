@@ -49,8 +49,8 @@ export const checkClasses = (name: string, classes: number): void =>
  *
  * @param labelsPresent foreground values that are annotated, as a case of a dataset has it; undefined: all are
  * @param classes K, with the background
- * @param merged lists of values that are annotated together, none of them in labelsPresent, as a case of a dataset group
- *   has it
+ * @param merged lists of values that are annotated together, none of them in labelsPresent, as a case of a dataset
+ *   group has it
  * @example
  * partial.mergedGroups([2, 3], 5); // [[0, 1, 4], [2], [3]]
  * partial.mergedGroups([3], 5, [[1, 2]]); // [[0, 4], [3], [1, 2]]
@@ -119,8 +119,8 @@ const isPerSample = (groups: ClassSets | readonly ClassSets[]): groups is readon
   Array.isArray(groups[0]?.[0]);
 
 /**
- * Groups as a 0/1 matrix (the sets of Eq. 4), to be an argument of a compiled function: row m has ones at the classes of
- * the m-th set. There are K rows whatever the groups, those beyond the last set 0, so the shape is always the same.
+ * Groups as a 0/1 matrix (the sets of Eq. 4), to be an argument of a compiled function: row m has ones at the classes
+ * of the m-th set. There are K rows whatever the groups, those beyond the last set 0, so the shape is always the same.
  *
  * @param groups one partition, or one for each sample
  * @param classes K, with the background
@@ -225,7 +225,9 @@ export function checkLabels(name: string, labels: Tensor, wanted?: readonly numb
 export const perVoxel = (rows: Tensor, rank: number): Tensor =>
   rows.reshape({ shape: [...rows.shape, ...Array(rank - 2).fill(1)] });
 
-/** The entry at each label of a table that has K of them for each sample (or for all), [G, K]; any where it has none. */
+/**
+ * The entry at each label of a table that has K of them for each sample (or for all), [G, K]; any where it has none.
+ */
 export function lookUp(table: Tensor, labels: Tensor): Tensor {
   const [G, K] = table.shape as [number, number];
   const first = arange(G)

@@ -194,8 +194,8 @@ const ofSets = (sums: Tensor, { members }: Scored): Tensor =>
   sum(where(members, sums.expandDims({ axis: 1 }), 0), { axes: [2] });
 
 /**
- * bool [N, N, K]: whether sample j has the set that sample n has under the name r, at [n, j, r]. Sets of one name differ
- * where one sample has more of its classes annotated than the other, or counts otherwise.
+ * bool [N, N, K]: whether sample j has the set that sample n has under the name r, at [n, j, r]. Sets of one name
+ * differ where one sample has more of its classes annotated than the other, or counts otherwise.
  */
 function sameSets({ sets, weight }: Scored): Tensor {
   const all = members(sets).cast("f32");
@@ -231,7 +231,8 @@ function tverskyTerm(
   const axes = spaceOf(logProbability);
   const all = exp(logProbability);
   const probability = valid ? where(valid, all, 0) : all;
-  // A set's labels are counted at its smallest class. TP + alpha FP + beta FN = (1 - alpha - beta) TP + alpha Q + beta Z.
+  // A set's labels are counted at its smallest class. TP + alpha FP + beta FN = (1 - alpha - beta) TP + alpha Q + beta
+  // Z.
   const labeled = equal(arange(K).reshape({ shape: [1, K, ...axes.map(() => 1)] }), set);
   let both = ofSets(sum(where(hit, probability, 0), { axes }), scored);
   let either = ofSets(sum(probability.mul(alpha).add(labeled.cast("f32").mul(beta)), { axes }), scored);

@@ -2,11 +2,11 @@
  * One network from partially labeled scans: the losses of Shi et al., "Marginal loss and exclusion loss for partially
  * supervised multi-organ segmentation", 2021.
  *
- * Logits are [N, K, ...space] of any axes of space, class 0 the background. Labels are i32 or u32 [N, ...space] of class
- * values, 0 wherever no annotated class is. `groups` tells what a label may stand for: a partition of the K classes into
- * sets (Phi_m of Eq. 4), and a label means the set that holds it. A scan in which only class 1 of five is annotated has
- * the groups [[0, 2, 3, 4], [1]]: its 0 is background or any of the classes 2 to 4. So the label files of every dataset
- * are used as they are, and a label map that shows more than `groups` admits is read as if it did not.
+ * Logits are [N, K, ...space] of any axes of space, class 0 the background. Labels are i32 or u32 [N, ...space] of
+ * class values, 0 wherever no annotated class is. `groups` tells what a label may stand for: a partition of the K
+ * classes into sets (Phi_m of Eq. 4), and a label means the set that holds it. A scan in which only class 1 of five is
+ * annotated has the groups [[0, 2, 3, 4], [1]]: its 0 is background or any of the classes 2 to 4. So the label files of
+ * every dataset are used as they are, and a label map that shows more than `groups` admits is read as if it did not.
  *
  * Groups are arrays, one partition for the batch or one for each sample, or a 0/1 tensor of `mergeMatrix`, which may be
  * an argument of a compiled function: other groups then run in the same program. They cost next to nothing, because
@@ -56,8 +56,9 @@ export type {
 
 export interface PartialLossOptions extends MarginalDiceOptions {
   /**
-   * Weights of the four terms: 1, 1, 2 and 2 unless given (the best of Table 5). A term of weight 0 is not computed. The
-   * paper's weight of the marginal losses is `partly`: fully labeled samples keep their ordinary loss whatever it is.
+   * Weights of the four terms: 1, 1, 2 and 2 unless given (the best of Table 5). A term of weight 0 is not computed.
+   * The paper's weight of the marginal losses is `partly`: fully labeled samples keep their ordinary loss whatever it
+   * is.
    */
   readonly crossEntropy?: number;
   readonly dice?: number;
@@ -122,8 +123,8 @@ export function loss(logits: Tensor, labels: Tensor, options: PartialLossOptions
 /**
  * Prior-aware loss (Zhou et al., "Prior-aware neural network for partially-supervised multi-organ segmentation", 2019):
  * the classes' mean probability over the batch against the shares of the volume that they have in fully labeled scans,
- * the sum over classes of q log(q / p) + (1 - q) log((1 - q) / (1 - p)). That paper takes p over the whole dataset, by a
- * primal-dual method; here it is that of the batch, so batches have to be large or the weight small.
+ * the sum over classes of q log(q / p) + (1 - q) log((1 - q) / (1 - p)). That paper takes p over the whole dataset, by
+ * a primal-dual method; here it is that of the batch, so batches have to be large or the weight small.
  *
  * @param logits [N, K, ...space]
  * @param options.prior K shares that add up to 1, the background's first

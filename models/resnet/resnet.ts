@@ -28,8 +28,8 @@ export type Statistics = Record<string, Tensor>;
 /** A model whose batch norms keep running statistics. */
 export interface StatisticsModel<Config> extends Model<Tensor, Config> {
   /**
-   * `apply` in training, and the running statistics after this batch: `1 - momentum` of the old ones and `momentum` of the
-   * batch's (0.1 unless given), as PyTorch, whose running variance is unbiased. No gradient passes through them.
+   * `apply` in training, and the running statistics after this batch: `1 - momentum` of the old ones and `momentum` of
+   * the batch's (0.1 unless given), as PyTorch, whose running variance is unbiased. No gradient passes through them.
    *
    * @example
    * const [[loss, statistics], grads] = valueAndGrad((p) => {
@@ -45,12 +45,12 @@ export interface StatisticsModel<Config> extends Model<Tensor, Config> {
     options?: { momentum?: number },
   ): { output: Tensor; statistics: Statistics };
   /**
-   * Parameters with the values of a state dict of torchvision, or of a larger model that has such a network somewhere in
-   * it, such as DeepLabV3 ("backbone."); heads are left out. An encoder of one channel adds up the first kernels of a
-   * file for three, which is the same as repeating the image.
+   * Parameters with the values of a state dict of torchvision, or of a larger model that has such a network somewhere
+   * in it, such as DeepLabV3 ("backbone."); heads are left out. An encoder of one channel adds up the first kernels of
+   * a file for three, which is the same as repeating the image.
    *
-   * @throws VoxgradError if no such network is in the file; SafetensorsError that lists missing, unexpected and misshapen
-   *   tensors by name
+   * @throws VoxgradError if no such network is in the file; SafetensorsError that lists missing, unexpected and
+   *   misshapen tensors by name
    * @example const params = model.load((await readSafetensors("deeplabv3_resnet101.safetensors")).tensors);
    */
   load(tensors: ReadonlyMap<string, Tensor>): any;
@@ -84,7 +84,9 @@ interface Block {
   readonly dilation: number;
 }
 
-/** Blocks of every stage. A dilated stage's first block still has the dilation of the stage before, as in torchvision. */
+/**
+ * Blocks of every stage. A dilated stage's first block still has the dilation of the stage before, as in torchvision.
+ */
 function stagesOf(c: ResolvedResNet): Block[][] {
   const expansion = c.block === "bottleneck" ? 4 : 1;
   let [inputs, dilation] = [c.width, 1];

@@ -45,6 +45,37 @@ const arrows: Record<string, readonly string[]> = {
   scripts: [...ENTRY_POINTS, "models"],
 };
 
+/**
+ * The rooms of a hall, the ground floor first: a room may import what lies below it. Files that lie directly in a hall
+ * are its own ground floor, its entry points the roof.
+ */
+const floors: Record<string, readonly string[]> = {
+  "engine/imaging": [
+    "volume",
+    "nifti",
+    "dataset",
+    "plan",
+    "prepare",
+    "planner",
+    "augment",
+    "metrics",
+    "superpixels",
+    "phantoms",
+  ],
+  "engine/train": ["run", "plot", "predict", "report", "experiment", "loop"],
+  "engine/platform": ["adapters", "page", "cli"],
+  models: ["unet", "resnet", "conresnet", "partial", "colab", "alpnet", "alpnet/evaluate"],
+};
+
+/** Entry points offer what lies in the rooms below them; no room imports its own. */
+const isEntryPoint = (path: string): boolean => /\/mod\.ts$|^engine\/platform\/(node|deno|browser)\.ts$/.test(path);
+
+/** Files, or rooms, that still import each other in a circle. */
+const knownCycles: readonly string[] = [];
+
+/** Files that are still above 400 lines. */
+const knownLong: readonly string[] = [];
+
 /** Packages of npm, by the one folder that may import them. */
 const packages: Record<string, readonly string[]> = {
   "engine/platform": ["webgpu", "esbuild", "tar-fs", "uplot", "@sparticuz/chromium"],
@@ -74,14 +105,22 @@ function layer(path: string): string {
   return found[0];
 }
 
+const NAMES = String.raw`(?:type\s+)?(?:\*(?:\s+as\s+\w+)?|[\w$,\s]*(?:\{[^}]*\})?)\s*from\s*`;
+const IMPORT = String.raw`^(?:(?:import|export)\s+${NAMES}|import\s*)["']([^"']+)["']|\bimport\(\s*["']([^"']+)["']`;
+
+/** What a source imports, types included, as it is written there. */
+const imports = (source: string): string[] =>
+  [...source.matchAll(new RegExp(IMPORT, "gm"))].map((match) => match[1] ?? match[2]);
+
+/** The files of this package that a file imports. */
+const importedFiles = (path: string, source: string): string[] =>
+  imports(source).filter((target) => target.startsWith(".")).map((target) => normalize(join(dirname(path), target)));
+
 /** The imports of a file that its folder may not have. */
 function forbiddenImports(path: string, source: string): string[] {
   const own = layer(path);
   const allowed = [own, ...arrows[own]];
-  const names = String.raw`(?:type\s+)?(?:\*(?:\s+as\s+\w+)?|[\w$,\s]*(?:\{[^}]*\})?)\s*from\s*`;
-  const form = String.raw`^(?:(?:import|export)\s+${names}|import\s*)["']([^"']+)["']|\bimport\(\s*["']([^"']+)["']`;
-  const statements = source.matchAll(new RegExp(form, "gm"));
-  return [...statements].map((match) => match[1] ?? match[2]).filter((target) => {
+  return imports(source).filter((target) => {
     if (own === "engine/platform" && /^(node|voxgrad):/.test(target)) return false;
     if (!target.startsWith(".") && target !== "#platform") {
       return !(packages[own] ?? []).some((name) => target === name || target.startsWith(`${name}/`));
@@ -89,6 +128,45 @@ function forbiddenImports(path: string, source: string): string[] {
     const full = target.startsWith(".") ? normalize(join(dirname(path), target)) : target;
     return !allowed.some((each) => full === each || full.startsWith(`${each}/`));
   });
+}
+
+/** The imports of a file that lead to a floor above its own, in a hall of several floors. */
+function importsUp(path: string, source: string): string[] {
+  const hall = Object.keys(floors).find((key) => path.startsWith(`${key}/`));
+  if (hall === undefined) return [];
+  const floor = (file: string): number => {
+    if (isEntryPoint(file)) return Infinity;
+    const room = dirname(file).slice(hall.length + 1);
+    if (room === "") return -1;
+    const at = floors[hall].indexOf(room);
+    if (at < 0) throw new Error(`${file} lies in no known room of ${hall}`);
+    return at;
+  };
+  const within = importedFiles(path, source).filter((target) => target.startsWith(`${hall}/`));
+  return within.filter((target) => floor(target) > floor(path));
+}
+
+/** The groups of nodes, sorted, that reach each other in a directed graph. */
+function cycles(graph: ReadonlyMap<string, ReadonlySet<string>>): string[][] {
+  const reachable = new Map([...graph.keys()].map((start) => {
+    const seen = new Set<string>();
+    const open = [start];
+    for (let node = open.pop(); node !== undefined; node = open.pop()) {
+      for (const next of graph.get(node) ?? []) {
+        if (seen.has(next)) continue;
+        seen.add(next);
+        open.push(next);
+      }
+    }
+    return [start, seen];
+  }));
+  const grouped = new Map<string, string[]>();
+  for (const node of [...graph.keys()].sort()) {
+    if (!reachable.get(node)!.has(node)) continue;
+    const group = [...reachable.get(node)!].filter((other) => reachable.get(other)?.has(node)).sort();
+    grouped.set(group.join(" "), group);
+  }
+  return [...grouped.values()];
 }
 
 /** Names of the host that a source uses as globals (a local variable of the same name is none). */
@@ -114,6 +192,46 @@ test("imports follow the arrows", async () => {
   assert.ok(all.length > 20);
   const wrong = all.flatMap(({ path, source }) => forbiddenImports(path, source).map((name) => `${path} -> ${name}`));
   assert.equal(wrong, []);
+});
+
+test("imports lead to lower floors of a hall", async () => {
+  const wrong = (await sources()).flatMap(({ path, source }) =>
+    importsUp(path, source).map((target) => `${path} -> ${target}`)
+  );
+  assert.equal(wrong, []);
+});
+
+test("no files import each other in a circle, types included", async () => {
+  const graph = new Map<string, Set<string>>();
+  for (const { path, source } of await sources()) graph.set(path, new Set(importedFiles(path, source)));
+  assert.equal(cycles(graph).filter((cycle) => !knownCycles.includes(cycle.join(" "))), []);
+});
+
+test("no rooms import each other in a circle, types included", async () => {
+  const graph = new Map<string, Set<string>>();
+  const roomOf = (path: string): string => (isEntryPoint(path) ? path : dirname(path));
+  for (const { path, source } of await sources()) {
+    const room = roomOf(path);
+    const targets = importedFiles(path, source).map(roomOf).filter((target) => target !== room);
+    graph.set(room, new Set([...(graph.get(room) ?? []), ...targets]));
+  }
+  assert.equal(cycles(graph).filter((cycle) => !knownCycles.includes(cycle.join(" "))), []);
+});
+
+test("no folder holds more than 20 sources", async () => {
+  const counts = new Map<string, number>();
+  for (const { path } of await sources()) counts.set(dirname(path), (counts.get(dirname(path)) ?? 0) + 1);
+  assert.equal([...counts].filter(([, count]) => count > 20), []);
+});
+
+test("lines have at most 120 columns, files at most 400 lines", async () => {
+  const long: string[] = [];
+  for (const { path, source } of await sources()) {
+    const lines = source.split("\n");
+    lines.forEach((line, k) => line.length > 120 && long.push(`${path}:${k + 1}`));
+    if (lines.length > 401 && !knownLong.includes(path)) long.push(`${path} has ${lines.length - 1} lines`);
+  }
+  assert.equal(long, []);
 });
 
 test("only engine/platform names the host", async () => {
@@ -157,6 +275,20 @@ test("the import check sees each form of import", () => {
     "../../engine/core/tree.ts",
   ]);
   assert.throws(() => forbiddenImports("engine/other/x.ts", ""), "no known folder");
+});
+
+test("importsUp() sees rooms above, importedFiles() types, cycles() groups", () => {
+  const up = importsUp("engine/imaging/dataset/x.ts", 'import type { Plan } from "../plan/plan.ts";');
+  assert.equal(up, ["engine/imaging/plan/plan.ts"]);
+  assert.equal(importsUp("engine/imaging/plan/x.ts", 'import { a } from "../dataset/dataset.ts";'), []);
+  assert.equal(importsUp("engine/imaging/plan/x.ts", 'import { a } from "../mod.ts";'), ["engine/imaging/mod.ts"]);
+  assert.throws(() => importsUp("engine/imaging/attic/x.ts", 'import { a } from "../plan/plan.ts";'), "no known room");
+  const graph = new Map(
+    [["a", ["b"]], ["b", ["c", "d"]], ["c", ["b"]], ["d", ["d"]]].map(([from, to]) =>
+      [from, new Set(to)] as [string, Set<string>]
+    ),
+  );
+  assert.equal(cycles(graph), [["b", "c"], ["d"]]);
 });
 
 test("the host check sees globals and passes over locals and properties", async () => {

@@ -1,7 +1,7 @@
 /**
  * Augmentation on the device, as nnU-Net orders and weighs it. Every transform is a pure function of a key, a batch and
- * options, of static shapes: what happens to a sample is decided by random numbers on the device, so `compile` makes one
- * program of the whole chain that is called with another key for every step. The same key gives the same batch.
+ * options, of static shapes: what happens to a sample is decided by random numbers on the device, so `compile` makes
+ * one program of the whole chain that is called with another key for every step. The same key gives the same batch.
  *
  * Isensee et al. 2021, "nnU-Net", Nature Methods 18, 203-211, supplementary note 4; figures of nnU-Net v2.
  */
@@ -17,8 +17,9 @@ export { blur, brightness, contrast, gamma, lowResolution, mirror, noise, spatia
 export { defaults, initialPatch } from "./options.ts";
 
 /**
- * nnU-Net's whole chain: rotation, scaling (and elastic deformation where asked for), noise, blur, brightness, contrast,
- * low resolution, gamma of the negative image, gamma, mirrors. Leaving one out does not change what the others draw.
+ * nnU-Net's whole chain: rotation, scaling (and elastic deformation where asked for), noise, blur, brightness,
+ * contrast, low resolution, gamma of the negative image, gamma, mirrors. Leaving one out does not change what the
+ * others draw.
  *
  * @param key from random.key or random.split; another one for each batch
  * @param batch entries of `initialPatch(patch, options)`, or of any size from `patch` on

@@ -88,8 +88,8 @@ function reflected(n: number, radius: number): Tensor {
 const first = (u: Tensor): Tensor => take(u, arange(1), { axis: 1 });
 
 /**
- * The look of a coarser grid: the image at the nearest voxels of one that is `scale` times as large, interpolated back. A
- * sample with probability p, each of its channels with probability perChannel and a scale of its own.
+ * The look of a coarser grid: the image at the nearest voxels of one that is `scale` times as large, interpolated back.
+ * A sample with probability p, each of its channels with probability perChannel and a scale of its own.
  *
  * @param options nnU-Net's (v2) are { p: 0.25, perChannel: 0.5, scale: [0.5, 1], mode: "linear" }; "cubic" is Keys'
  *   kernel with a = -0.75, as resize has it

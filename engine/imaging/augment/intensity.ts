@@ -102,8 +102,8 @@ export function brightness<B extends Batch>(key: Tensor, batch: B, options: Fact
 }
 
 /**
- * Multiplies what each channel of a sample differs from its mean by a factor of its own, with probability p; values stay
- * within the channel's range.
+ * Multiplies what each channel of a sample differs from its mean by a factor of its own, with probability p; values
+ * stay within the channel's range.
  *
  * @param options nnU-Net's are { p: 0.15, factor: [0.75, 1.25] }
  * @throws VoxgradError for other options

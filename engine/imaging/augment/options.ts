@@ -20,7 +20,9 @@ export interface Batch {
 
 /** How an entry of a batch moves. */
 export interface EntryOptions {
-  /** "nearest" for values that must not be mixed, "linear" (f32 alone), or "cubic" (f32, in two dimensions or in plane). */
+  /**
+   * "nearest" for values that must not be mixed, "linear" (f32 alone), or "cubic" (f32, in two dimensions or in plane).
+   */
   readonly mode: "nearest" | "linear" | "cubic";
   /** Value of what comes from outside of the sampled voxels; "max" is the largest of the sample's. 0 unless given. */
   readonly border?: number | "max";
@@ -44,7 +46,9 @@ export interface SpatialOptions {
    * times half the patch along each axis.
    */
   readonly elastic?: { readonly p: number; readonly magnitude: Range; readonly points: number };
-  /** How entries move; the image "linear", the label and other i32 entries "nearest", f32 ones "linear" unless given. */
+  /**
+   * How entries move; the image "linear", the label and other i32 entries "nearest", f32 ones "linear" unless given.
+   */
   readonly entries?: Readonly<Record<string, EntryOptions>>;
 }
 
@@ -120,8 +124,8 @@ export type AugmentChanges =
 const ANISOTROPY = 3;
 
 /**
- * nnU-Net's augmentation (v2, nnUNetTrainer with batchgeneratorsv2) for a patch, with the given entries changed. A patch
- * whose first edge is less than a third of the longest is transformed in plane, and then by any angle.
+ * nnU-Net's augmentation (v2, nnUNetTrainer with batchgeneratorsv2) for a patch, with the given entries changed. A
+ * patch whose first edge is less than a third of the longest is transformed in plane, and then by any angle.
  *
  * @param changes patch [d, h, w] or [h, w]; others as in `AugmentOptions`, each a part of its entry or false
  * @throws VoxgradError for unknown entries and unfit values
@@ -178,9 +182,9 @@ export function defaults(changes: AugmentChanges): AugmentOptions {
 }
 
 /**
- * The patch to sample so that rotation and scaling find voxels up to the corners of `patch`: nnU-Net's `get_patch_size`,
- * which goes through one axis at a time with the largest angle, and takes 0.85 as the smallest factor. The spatial
- * transform crops it to `patch`.
+ * The patch to sample so that rotation and scaling find voxels up to the corners of `patch`: nnU-Net's
+ * `get_patch_size`, which goes through one axis at a time with the largest angle, and takes 0.85 as the smallest
+ * factor. The spatial transform crops it to `patch`.
  *
  * @returns sizes as long as patch; those of patch itself when nothing rotates or scales
  * @example

@@ -53,8 +53,8 @@ const product = (a: Tensor, b: Tensor): Tensor =>
 
 /**
  * Rotation, shear, scaling, translation and elastic deformation about the middle of the sampled patch, cropped to
- * `options.patch`, in one interpolation. Distances are counted in voxels, so the rotation is one of the array: planes of anisotropic voxels are
- * turned with `inPlane`. A sample for which nothing is drawn is cropped, bit for bit.
+ * `options.patch`, in one interpolation. Distances are counted in voxels, so the rotation is one of the array: planes
+ * of anisotropic voxels are turned with `inPlane`. A sample for which nothing is drawn is cropped, bit for bit.
  *
  * @param key from random.key or random.split
  * @param batch at least as large as the patch; see `initialPatch`

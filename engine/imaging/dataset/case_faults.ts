@@ -39,8 +39,8 @@ export class CaseFaults {
   }
 
   /**
-   * Notes an error of a case, with its stack where it is none that a user can mend. A lost device and a wish to end concern
-   * all cases, so they are thrown.
+   * Notes an error of a case, with its stack where it is none that a user can mend. A lost device and a wish to end
+   * concern all cases, so they are thrown.
    */
   note(id: string, error: unknown): void {
     if (!(error instanceof Error) || ["DeviceLostError", "Interrupted"].includes(error.name)) throw error;

@@ -14,16 +14,18 @@ import type { Dataset, DatasetCase, OnFault, PlainFolders } from "./types.ts";
  * Opens a dataset folder.
  *
  * With dataset.json: MSD and nnU-Net's first version (`training` lists the files; where CASE.nii.gz is listed and
- * CASE_0000.nii.gz, CASE_0001.nii.gz, ... are there, these are its channels), MONAI's data lists (an image may be a list of
- * paths), nnU-Net raw (CASE_0000.nii.gz, one file per channel, or `dataset` that lists them). Paths may be absolute. Without
- * file_ending the files tell it; endings may be in capitals, and those of labels differ from those of images.
+ * CASE_0000.nii.gz, CASE_0001.nii.gz, ... are there, these are its channels), MONAI's data lists (an image may be a
+ * list of paths), nnU-Net raw (CASE_0000.nii.gz, one file per channel, or `dataset` that lists them). Paths may be
+ * absolute. Without file_ending the files tell it; endings may be in capitals, and those of labels differ from those of
+ * images.
  *
- * Without dataset.json: images and labels in folders named images and labels, imagesTr and labelsTr, image and mask and the
- * like, or beside each other as CASE_image and CASE_mask (or _label, _seg, ...), volume-0 and segmentation-0, CASE_t1,
- * CASE_flair and CASE_seg; each patient may have a folder. `{ images, labels }` names two folders, whatever they are called.
- * The label files are then read for the values in them.
+ * Without dataset.json: images and labels in folders named images and labels, imagesTr and labelsTr, image and mask and
+ * the like, or beside each other as CASE_image and CASE_mask (or _label, _seg, ...), volume-0 and segmentation-0,
+ * CASE_t1, CASE_flair and CASE_seg; each patient may have a folder. `{ images, labels }` names two folders, whatever
+ * they are called. The label files are then read for the values in them.
  *
- * A case is called as its image; where several files have one name, with the folders in which they differ: p0_ct, p1_ct.
+ * A case is called as its image; where several files have one name, with the folders in which they differ: p0_ct,
+ * p1_ct.
  *
  * Label values that are lists ("tumor": [1, 2]) are regions and want regions_class_order. Where some labels were not
  * annotated in every case, dataset.json says so: "labels_present": {"CASE": ["liver"]}, or labels_present in an entry

@@ -156,8 +156,8 @@ export class FileFinder {
 const number = (channel: number): string => String(channel).padStart(4, "0");
 
 /**
- * The files of a case's channels, or what is wrong with them: one that is missing, there twice, or beyond those that the
- * dataset has.
+ * The files of a case's channels, or what is wrong with them: one that is missing, there twice, or beyond those that
+ * the dataset has.
  *
  * @param files by channel, as FileFinder.channels gives them
  */

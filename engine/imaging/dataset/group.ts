@@ -21,11 +21,11 @@
  * - `data` of a set: its folder, relative to the file. Its `name` is that of the folder unless given. `cases` are those
  *   that are taken; all unless given.
  * - `labels` of a set: what its own labels are in the group. A label of the same name in both needs no entry. Several
- *   may become one. A pair is an organ that is split into the patient's left and right; see `splitSides`. { "any": [...] }
- *   is for a label that may be any of several, such as a kidney drawn with its tumor (`merged`). null is for a label that
- *   is not used: its voxels become 0.
- * - `present` of a set: labels of the group that count as annotated; all that its labels become unless given. Others are
- *   0 in its cases, whatever the files hold. One that no label of the set becomes is known not to occur in the set.
+ *   may become one. A pair is an organ that is split into the patient's left and right; see `splitSides`. { "any":
+ *   [...] } is for a label that may be any of several, such as a kidney drawn with its tumor (`merged`). null is for a
+ *   label that is not used: its voxels become 0.
+ * - `present` of a set: labels of the group that count as annotated; all that its labels become unless given. Others
+ *   are 0 in its cases, whatever the files hold. One that no label of the set becomes is known not to occur in the set.
  *
  * In the label of a case 0 is the background or any label that is not annotated in it (`labelsPresent`). What several
  * labels of a set become is annotated in a case only where all of them are, and what a label may be any of is not.
@@ -36,7 +36,9 @@ import { DatasetError, isObject, readJson, readLabels } from "./dataset_json.ts"
 import type { DatasetLabel, Json, LabelNames } from "./dataset_json.ts";
 import type { LabelMap } from "./label_map.ts";
 
-/** What a label of a set is in the group: a value, those of its left and right half, or any of several, lowest first. */
+/**
+ * What a label of a set is in the group: a value, those of its left and right half, or any of several, lowest first.
+ */
 type Target = number | readonly [left: number, right: number] | { readonly any: readonly number[] };
 
 const isAny = (to: Target): to is { readonly any: readonly number[] } => typeof to === "object" && "any" in to;

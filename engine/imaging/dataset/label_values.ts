@@ -3,7 +3,9 @@ import { DatasetError } from "./dataset_json.ts";
 import { readVolume } from "../nifti/read_volume.ts";
 import type { Volume } from "../volume/volume.ts";
 
-/** How far from a whole number a stored label may lie: more than a scale in float32 leaves, far less than interpolation. */
+/**
+ * How far from a whole number a stored label may lie: more than a scale in float32 leaves, far less than interpolation.
+ */
 const TOLERANCE = 1e-4;
 /** A file of noise has as many values as voxels; so many of them are enough to be told. */
 const MOST_VALUES = 1000;

@@ -1,6 +1,6 @@
 /**
- * The cases that a dataset.json lists: "training" of MSD, of nnU-Net's first version and of MONAI, "dataset" of nnU-Net's
- * second, and "test".
+ * The cases that a dataset.json lists: "training" of MSD, of nnU-Net's first version and of MONAI, "dataset" of
+ * nnU-Net's second, and "test".
  */
 import { listed, show } from "../../core/errors.ts";
 import type { DatasetCase, OnFault } from "./types.ts";
@@ -63,8 +63,8 @@ async function notThere(path: string, place: string, finder: FileFinder): Promis
 }
 
 /**
- * The files of an image. Where CASE.nii.gz is listed and not there, or CASE_0000.nii.gz is listed for a dataset of several
- * channels, the files are CASE_0000, CASE_0001 and so on.
+ * The files of an image. Where CASE.nii.gz is listed and not there, or CASE_0000.nii.gz is listed for a dataset of
+ * several channels, the files are CASE_0000, CASE_0001 and so on.
  */
 async function imagesOf(
   paths: readonly string[],

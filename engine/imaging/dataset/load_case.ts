@@ -124,7 +124,9 @@ export function checkPlaces(a: Volume, b: Volume, tolerance: number): void {
   throw new DatasetError(b.name, problem, `${fix}, or correct the header of the one that is wrong`);
 }
 
-/** What keeps the voxels of an image from being used, problem and fix: those that are no numbers, or none in float32. */
+/**
+ * What keeps the voxels of an image from being used, problem and fix: those that are no numbers, or none in float32.
+ */
 export function brokenVoxels({ data, source }: Volume): [problem: string, fix: string][] {
   let [bad, far, farthest] = [0, 0, 0];
   if (!(data instanceof Float32Array || data instanceof Float64Array)) return [];

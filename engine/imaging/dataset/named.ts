@@ -5,8 +5,8 @@ import { DatasetError } from "./dataset_json.ts";
 import { imageStem } from "../nifti/read_volume.ts";
 
 /**
- * The cases in two folders. An image may also be called as its label is, with all channels in it; one without a label, in a
- * folder for tests, as it likes.
+ * The cases in two folders. An image may also be called as its label is, with all channels in it; one without a label,
+ * in a folder for tests, as it likes.
  *
  * @param options ending: that of the files, unless none has it; with none given all images count
  */

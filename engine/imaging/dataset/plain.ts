@@ -43,7 +43,9 @@ const MODALITY =
 /** Whether a name is that of a label. */
 export const isLabel = (stem: string): boolean => SUFFIX.test(stem) || PREFIX.test(stem);
 
-/** A way to understand the name of an image: the name that its label has, what the case is called, which channel it is. */
+/**
+ * A way to understand the name of an image: the name that its label has, what the case is called, which channel it is.
+ */
 export interface Reading {
   readonly key: string;
   readonly id: string;
@@ -69,8 +71,8 @@ export function readingsOf(stem: string): Reading[] {
 export const keysOf = (stem: string): string[] => [stem, stem.replace(SUFFIX, ""), stem.replace(PREFIX, "")];
 
 /**
- * The two folders in `root`, where there is no dataset.json and each kind is there once; `root` for both, where its files
- * are images and labels told apart by their names; else undefined.
+ * The two folders in `root`, where there is no dataset.json and each kind is there once; `root` for both, where its
+ * files are images and labels told apart by their names; else undefined.
  */
 export async function plainFolders(root: string): Promise<PlainFolders | undefined> {
   if (!(await platform.exists(root)) || (await platform.exists(`${root}/dataset.json`))) return undefined;

@@ -1,4 +1,6 @@
-/** What voxel spacings are likely: a header with the wrong unit makes voxels a thousand times too large, or too small. */
+/**
+ * What voxel spacings are likely: a header with the wrong unit makes voxels a thousand times too large, or too small.
+ */
 import { VoxgradError } from "../../core/errors.ts";
 import type { SpatialUnit, Triple, Volume } from "../volume/volume.ts";
 
@@ -47,9 +49,9 @@ const differs = (spacing: readonly number[], usual: readonly number[]): boolean 
   spacing.some((mm, k) => mm > FACTOR * usual[k] || mm < usual[k] / FACTOR);
 
 /**
- * Throws where a scan's spacing makes no sense for a plan: outside of 0.01 to 50 mm, or ten times larger or smaller than the
- * median of the cases that the plan was made from. Spacings are compared from the finest to the coarsest axis, for scans
- * may be sliced along any.
+ * Throws where a scan's spacing makes no sense for a plan: outside of 0.01 to 50 mm, or ten times larger or smaller
+ * than the median of the cases that the plan was made from. Spacings are compared from the finest to the coarsest axis,
+ * for scans may be sliced along any.
  *
  * @param image the scan as stored
  * @param option what to write to go on all the same, for the message

@@ -27,7 +27,8 @@ export interface SideSplit {
  * all is one organ, on the side of its centroid.
  *
  * @param label values of the files, as Uint8Array
- * @param options values: those of the organ; pair: what left and right become, 0 for nothing; image: on the label's grid
+ * @param options values: those of the organ; pair: what left and right become, 0 for nothing; image: on the label's
+ *   grid
  * @param out of the label's length; written where the organ is
  */
 export function splitSides(

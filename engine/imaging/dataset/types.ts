@@ -11,8 +11,8 @@ export interface DatasetCase {
   /** Foreground values that were annotated in this case, lowest first; absent where all were. */
   readonly labelsPresent?: readonly number[];
   /**
-   * In a dataset group: lists of two or more foreground values that its label does not tell apart, lowest first; a voxel of
-   * any of them has the lowest. None of them is in `labelsPresent`.
+   * In a dataset group: lists of two or more foreground values that its label does not tell apart, lowest first; a
+   * voxel of any of them has the lowest. None of them is in `labelsPresent`.
    */
   readonly merged?: readonly (readonly number[])[];
   /** In a dataset group: the name of the set that it belongs to. */
@@ -25,7 +25,10 @@ export interface Dataset {
   /** The folder; of a dataset group its file. */
   readonly folder: string;
   readonly name: string;
-  /** The file that declares its labels: dataset.json or that of the group; absent where they were found in the label files. */
+  /**
+   * The file that declares its labels: dataset.json or that of the group; absent where they were found in the label
+   * files.
+   */
   readonly description?: string;
   /** Channel names in order: ["T1", "T2"]. */
   readonly channels: readonly string[];

@@ -24,8 +24,8 @@ export interface Pairing {
 }
 
 /**
- * Pairs the files of two folders by name, without their endings; or two single files. A reference may have what names of
- * labels have beside that: CASE_seg, segmentation-0 for CASE and volume-0.
+ * Pairs the files of two folders by name, without their endings; or two single files. A reference may have what names
+ * of labels have beside that: CASE_seg, segmentation-0 for CASE and volume-0.
  *
  * @throws VoxgradError when there is no pair, or a folder is compared with a file; PlatformError
  * @example
@@ -185,8 +185,8 @@ export class Comparison {
   }
 
   /**
-   * Headings and rows for people: means by class, the lowest and the highest Dice of a case, and in how many cases a class
-   * was in neither map or in one alone.
+   * Headings and rows for people: means by class, the lowest and the highest Dice of a case, and in how many cases a
+   * class was in neither map or in one alone.
    */
   tableRows(): { headings: string[]; rows: (string | number)[][] } {
     const shown = ["Dice", "IoU", "sensitivity", "precision", "HD95", "ASSD", "surface_dice"];

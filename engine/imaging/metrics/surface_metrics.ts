@@ -148,8 +148,8 @@ function within(sorted: Float64Array, limit: number): number {
 }
 
 /**
- * The measures of `hausdorff`, `hausdorff95`, `averageSymmetricSurfaceDistance` and `surfaceDice` together, for the work
- * of one.
+ * The measures of `hausdorff`, `hausdorff95`, `averageSymmetricSurfaceDistance` and `surfaceDice` together, for the
+ * work of one.
  *
  * @throws VoxgradError when shape, spacing and sizes do not fit
  * @example
@@ -226,8 +226,8 @@ export function hausdorff95(
 }
 
 /**
- * Average symmetric surface distance (ASSD): the mean over the voxels of both surfaces, in one list, of the distance to the
- * other surface. NaN when a mask is empty.
+ * Average symmetric surface distance (ASSD): the mean over the voxels of both surfaces, in one list, of the distance to
+ * the other surface. NaN when a mask is empty.
  *
  * @throws VoxgradError when shape, spacing and sizes do not fit
  */
@@ -239,8 +239,8 @@ export const averageSymmetricSurfaceDistance = (
   surfaceMeasures(prediction, reference, options, "averageSymmetricSurfaceDistance").averageSymmetricSurfaceDistance;
 
 /**
- * Surface Dice at a tolerance (Nikolov et al. 2021, by surface voxels as MONAI counts them): the share of both surfaces'
- * voxels that lie within the tolerance of the other surface. NaN when both masks are empty, 0 when one is.
+ * Surface Dice at a tolerance (Nikolov et al. 2021, by surface voxels as MONAI counts them): the share of both
+ * surfaces' voxels that lie within the tolerance of the other surface. NaN when both masks are empty, 0 when one is.
  *
  * @param options tolerance: in the units of spacing; 1 unless given
  * @throws VoxgradError when shape, spacing and sizes do not fit

@@ -37,10 +37,10 @@ export interface GunzipOptions {
 /**
  * The content of a gzip file of one or more members.
  *
- * The file is not trusted: memory grows with the content that is really there, to no more than three times of it; a file
- * whose content goes on for more than twice what is wanted is refused then and there; and a block or member costs no more
- * than its bytes and its content do, so that many empty ones cost little. So neither a header nor a trailer that lies, nor
- * a bomb, costs memory or time.
+ * The file is not trusted: memory grows with the content that is really there, to no more than three times of it; a
+ * file whose content goes on for more than twice what is wanted is refused then and there; and a block or member costs
+ * no more than its bytes and its content do, so that many empty ones cost little. So neither a header nor a trailer
+ * that lies, nor a bomb, costs memory or time.
  *
  * @param options without them, all of the content is wanted
  * @throws Error when it is truncated, damaged, followed by bytes that are no gzip member, or far too long; and what

@@ -8,7 +8,9 @@ export interface Sink {
   buffer: Uint8Array<ArrayBuffer>;
   /** Bytes written so far. */
   length: number;
-  /** Steps of work so far: entries of tables filled, words read, blocks. A few dozen a byte of input and output at most. */
+  /**
+   * Steps of work so far: entries of tables filled, words read, blocks. A few dozen a byte of input and output at most.
+   */
   work: number;
   /** Makes room for MARGIN more bytes at least, keeping those written, or throws. */
   grow(): void;
@@ -31,9 +33,9 @@ const DISTANCE_BASE = bases(DISTANCE_EXTRA, 1);
 const ORDER = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15];
 
 /**
- * A Huffman code: `table[next bits & mask]` is symbol << 4 | length, or 0 for what is no word, or is a longer one. Those are
- * found from `counts` of words by length and `symbols` in the order of their words. So a table is small, however long the
- * words are: a block of a few bytes may bring a code of its own.
+ * A Huffman code: `table[next bits & mask]` is symbol << 4 | length, or 0 for what is no word, or is a longer one.
+ * Those are found from `counts` of words by length and `symbols` in the order of their words. So a table is small,
+ * however long the words are: a block of a few bytes may bring a code of its own.
  */
 interface Code {
   readonly table: Uint16Array;

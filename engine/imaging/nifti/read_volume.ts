@@ -46,7 +46,8 @@ const isHeader = (path: string): boolean => /\.hdr(\.gz)?$/i.test(path);
 /**
  * Reads a NIfTI file. Of a pair, .hdr and .img, either may be named and each may be gzipped.
  *
- * @throws NiftiError when a file is no NIfTI file, damaged or of a kind that is not read, or a pair lacks its other half
+ * @throws NiftiError when a file is no NIfTI file, damaged or of a kind that is not read, or a pair lacks its other
+ *   half
  * @throws PlatformError when there is no such file
  * @example
  * ```ts

@@ -107,7 +107,9 @@ function apart(a: Ellipsoid, b: Ellipsoid): boolean {
   return Math.sqrt(square) > 1 + reach;
 }
 
-/** `drawn` at a place within `host`, with `cuff` around it, apart from all of `taken`; undefined where none is found. */
+/**
+ * `drawn` at a place within `host`, with `cuff` around it, apart from all of `taken`; undefined where none is found.
+ */
 function placeWithin<T extends Ellipsoid>(
   prng: Prng,
   drawn: T,
@@ -163,8 +165,8 @@ function makeScene(prng: Prng): Scene {
 
 /**
  * One patient of the context phantom: a body, the lesions' organ with 1 to 3 lesions in it, a second organ nearly as
- * large with 1 to 3 distractors in it, and up to three nodes, some of which hold a distractor too. The same options give
- * the same voxels on every host.
+ * large with 1 to 3 distractors in it, and up to three nodes, some of which hold a distractor too. The same options
+ * give the same voxels on every host.
  *
  * @param options seed; shape [X, Y, Z], 32 cubed unless given, with which all structures scale axis by axis; spacing in
  *   mm, 1 unless given

@@ -139,8 +139,8 @@ function withTumors(organs: OrganShapes, prng: Prng): OrganShapes {
 }
 
 /**
- * Organs of a real label map, for `organPhantomCase`: the box around the five, with a margin, is the scan. Other labels of
- * the map become structures around them.
+ * Organs of a real label map, for `organPhantomCase`: the box around the five, with a margin, is the scan. Other labels
+ * of the map become structures around them.
  *
  * @param labels of any order of axes
  * @param values the map's values for liver, spleen, pancreas, left and right kidney; those of AMOS and BTCV-like maps,
@@ -205,8 +205,8 @@ export function organShapes(labels: Volume, values: readonly number[] = [6, 1, 1
  * One patient of the organ phantom. The same options give the same voxels on every host, and another scanner the same
  * patient otherwise imaged.
  *
- * @param options seed; shape [X, Y, Z], 32 cubed unless given, over which the abdomen is stretched; spacing in mm, 9 unless
- *   given; scanner; shapes; tumors; distinct; gammas
+ * @param options seed; shape [X, Y, Z], 32 cubed unless given, over which the abdomen is stretched; spacing in mm, 9
+ *   unless given; scanner; shapes; tumors; distinct; gammas
  * @returns int16 image and uint8 labels on one grid
  * @throws VoxgradError when a side is below 16 voxels, or gammas are not within 0 to 2
  * @example
@@ -301,9 +301,9 @@ const TOGETHER: readonly (readonly string[])[] = [["liver", ORGAN_PHANTOM_TUMOR]
  * Writes organ phantoms as a folder in the layout of the Medical Segmentation Decathlon.
  *
  * @param folder made if need be; files of the same names are replaced
- * @param options cases: how many patients; seed: of the first, from which the others follow; organs: names of the organs
- *   that are annotated, which get the values from 1 on in this order, all unless given ("liver tumor" is one where there
- *   are tumors; without it they are liver); partial: one case in four has all
+ * @param options cases: how many patients; seed: of the first, from which the others follow; organs: names of the
+ *   organs that are annotated, which get the values from 1 on in this order, all unless given ("liver tumor" is one
+ *   where there are tumors; without it they are liver); partial: one case in four has all
  *   organs annotated, the others one or both kidneys, as labels_present says; others as organPhantomCase takes them
  * @throws VoxgradError when there is no case to write, VoxgradError for unknown organs
  * @example

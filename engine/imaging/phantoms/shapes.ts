@@ -11,7 +11,9 @@ export interface Ellipsoid {
   readonly radii: Point;
 }
 
-/** Signed distance to an ellipsoid's surface, in its unit, positive inside; exact on the surface, near enough beside it. */
+/**
+ * Signed distance to an ellipsoid's surface, in its unit, positive inside; exact on the surface, near enough beside it.
+ */
 export function depth(shape: Ellipsoid, x: number, y: number, z: number): number {
   const [rx, ry, rz] = shape.radii;
   const [u, v, w] = [(x - shape.center[0]) / rx, (y - shape.center[1]) / ry, (z - shape.center[2]) / rz];

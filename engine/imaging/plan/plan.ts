@@ -3,9 +3,9 @@
  * plain JSON, made by nnU-Net's rules (Isensee et al. 2021, Nature Methods 18, 203-211), edited by hand where wanted,
  * and stored beside a model so that prediction prepares scans as training did.
  *
- * Axis order. All triples of a plan are in prepared order: that of the tensor [C, D, H, W] that the network sees. A scan
- * is oriented first (RAS, or left as stored), which gives axes [z, y, x], and then transposed: prepared axis k is axis
- * transpose[k] of those. nnU-Net puts the axis of the coarsest spacing first.
+ * Axis order. All triples of a plan are in prepared order: that of the tensor [C, D, H, W] that the network sees. A
+ * scan is oriented first (RAS, or left as stored), which gives axes [z, y, x], and then transposed: prepared axis k is
+ * axis transpose[k] of those. nnU-Net puts the axis of the coarsest spacing first.
  */
 import type { SplineOrder } from "../../ops/sampling/resample.ts";
 import type { Triple } from "../volume/volume.ts";

@@ -35,8 +35,8 @@ interface Preset {
 }
 
 /**
- * "nnunet": as published, for 8 GB of GPU memory. "small": for adapters that compute on a CPU, a step in about a second:
- * a quarter of the channels, four stages at most, patches of some 48 voxels cubed.
+ * "nnunet": as published, for 8 GB of GPU memory. "small": for adapters that compute on a CPU, a step in about a
+ * second: a quarter of the channels, four stages at most, patches of some 48 voxels cubed.
  */
 export const PLAN_PRESETS: Readonly<Record<"nnunet" | "small", Preset>> = {
   nnunet: {
@@ -85,7 +85,10 @@ const columns = (rows: readonly Triple[], q: number): [number, number, number] =
   return [along(0), along(1), along(2)];
 };
 
-/** The spacing of full resolution: the median; along an anisotropic axis the 10th percentile, but no finer than the rest. */
+/**
+ * The spacing of full resolution: the median; along an anisotropic axis the 10th percentile, but no finer than the
+ * rest.
+ */
 export function targetSpacing(fingerprint: Pick<Fingerprint, "cases">): [number, number, number] {
   const target = columns(
     fingerprint.cases.map((c) => c.spacing),
@@ -118,9 +121,9 @@ export interface Topology {
 }
 
 /**
- * Stages are added while an axis has 8 voxels or more, pooling the axes whose spacing is within a factor 2 of the finest
- * that can be pooled (a single one only from 12 voxels on); an axis is convolved with 3 voxels from the stage on where its
- * spacing is within a factor 2 of the finest, with 1 before; the last stage has kernels of 3.
+ * Stages are added while an axis has 8 voxels or more, pooling the axes whose spacing is within a factor 2 of the
+ * finest that can be pooled (a single one only from 12 voxels on); an axis is convolved with 3 voxels from the stage on
+ * where its spacing is within a factor 2 of the finest, with 1 before; the last stage has kernels of 3.
  */
 export function topology(spacing: Triple, patch: readonly number[], mostStages: number): Topology {
   const axes = [0, 1, 2] as const;

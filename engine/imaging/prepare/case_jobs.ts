@@ -1,4 +1,6 @@
-/** Work on one case that needs no device: a module that worker threads run, and the thread at hand where there are none. */
+/**
+ * Work on one case that needs no device: a module that worker threads run, and the thread at hand where there are none.
+ */
 import { platform } from "#platform";
 import type { Dataset, DatasetCase } from "../dataset/types.ts";
 import { fingerprintCase } from "./fingerprint_case.ts";

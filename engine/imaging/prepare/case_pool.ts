@@ -9,9 +9,9 @@ import { NiftiError } from "../nifti/nifti.ts";
 
 export interface CasePool {
   /**
-   * Does a job for each item and calls `done` with its result, never twice at a time. An error of a job goes to `failed`,
-   * and the others go on; what that throws, or without it the first error, ends it, once the jobs that run are over. It
-   * begins with the case.
+   * Does a job for each item and calls `done` with its result, never twice at a time. An error of a job goes to
+   * `failed`, and the others go on; what that throws, or without it the first error, ends it, once the jobs that run
+   * are over. It begins with the case.
    */
   each<T>(
     items: readonly T[],

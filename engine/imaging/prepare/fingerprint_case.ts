@@ -18,7 +18,9 @@ export interface CaseFingerprint {
   readonly relativeSize: number;
 }
 
-/** What one case contributes: its sizes, and `samples` values of each channel at foreground voxels, with replacement. */
+/**
+ * What one case contributes: its sizes, and `samples` values of each channel at foreground voxels, with replacement.
+ */
 export interface CaseSamples extends CaseFingerprint {
   /** One list per channel; empty where the case has no foreground. */
   readonly values: readonly Float32Array<ArrayBuffer>[];

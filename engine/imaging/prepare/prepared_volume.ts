@@ -7,7 +7,10 @@ import type { SampleCase } from "./sampling.ts";
 import { makeVolume } from "../volume/volume.ts";
 import type { Volume } from "../volume/volume.ts";
 
-/** From prepared voxels (x, y, z) to the patient. Resampling keeps the edges of the crop, so centers move by half voxels. */
+/**
+ * From prepared voxels (x, y, z) to the patient. Resampling keeps the edges of the crop, so centers move by half
+ * voxels.
+ */
 function preparedAffine(geometry: CaseGeometry): Affine {
   const { source, orientation, transpose, cropStart, cropSize, preparedShape } = geometry;
   const oriented = orientation === "RAS" ? turnedGrid(source, "RAS").affine : source.affine;

@@ -216,8 +216,8 @@ export async function resampleCase(cropped: CroppedCase, plan: Plan): Promise<Pr
 }
 
 /**
- * Places of each foreground class that occurs, all or a random sample of them: 10,000, or one in a hundred where that is
- * more, in ascending order. The same label gives the same sample.
+ * Places of each foreground class that occurs, all or a random sample of them: 10,000, or one in a hundred where that
+ * is more, in ascending order. The same label gives the same sample.
  */
 export function foregroundOf(label: Uint8Array, classes: number): { value: number; voxels: Uint32Array }[] {
   const counts = new Uint32Array(256);

@@ -43,8 +43,8 @@ export function resamplingOrders(
 }
 
 /**
- * Channels of voxels [C, D, H, W] on another grid: `resampleVolume` for any size. A channel that is too large for one go
- * is taken through slabs of slices and then through columns of them, which is the same as the axes are separate.
+ * Channels of voxels [C, D, H, W] on another grid: `resampleVolume` for any size. A channel that is too large for one
+ * go is taken through slabs of slices and then through columns of them, which is the same as the axes are separate.
  *
  * @param data channels one after the other; not changed, and returned itself where the grid stays
  * @param options.shape [D, H, W]

@@ -140,8 +140,8 @@ export function regionValues(regions: NonNullable<Plan["regions"]>): number[] {
 }
 
 /**
- * Labels of outputs [classes, n]: the class with the highest (the lowest of equals); with regions, the value of the last
- * region whose output is above `threshold`.
+ * Labels of outputs [classes, n]: the class with the highest (the lowest of equals); with regions, the value of the
+ * last region whose output is above `threshold`.
  *
  * @param options threshold: 0 for logits, 0.5 for probabilities
  */
@@ -167,8 +167,8 @@ export function labelsOf(
  * Labels of a scan from what was said of its prepared image as a whole, as `predictor` makes them of patches.
  *
  * @param scores [classes, ...shape]; each voxel gets the class with the highest, after linear interpolation
- * @param options shape: of the prepared image; geometry, plan: from and of `preprocessImage`; classes: how many; name: of
- *   the volume
+ * @param options shape: of the prepared image; geometry, plan: from and of `preprocessImage`; classes: how many; name:
+ *   of the volume
  * @returns Uint8Array volume on the scan's own grid, 0 outside of the crop
  * @throws VoxgradError for another number of scores
  * @example

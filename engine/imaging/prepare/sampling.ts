@@ -35,8 +35,8 @@ const bytesOf = ({ image, label, foreground }: SampleCase): number =>
 
 /**
  * A source whose images have further channels, made from each case: a distance map, a context. They are cut with the
- * image; beyond the volume they are 0. Cases with their channels are kept in memory, beside what the source itself keeps;
- * those that a cap leaves no room for, the least recently used first, are made again.
+ * image; beyond the volume they are 0. Cases with their channels are kept in memory, beside what the source itself
+ * keeps; those that a cap leaves no room for, the least recently used first, are made again.
  *
  * @param make gives [E, D, H, W] of a case
  * @param options memory: bytes of cases that are kept; 2 GiB unless given

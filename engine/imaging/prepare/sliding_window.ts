@@ -89,7 +89,9 @@ export interface Slab {
   readonly data: Float32Array<ArrayBuffer>;
 }
 
-/** Where patches of a volume [D, H, W] start along each axis; along a short axis the volume lies in the middle of one. */
+/**
+ * Where patches of a volume [D, H, W] start along each axis; along a short axis the volume lies in the middle of one.
+ */
 function startsOf(space: readonly number[], patch: readonly number[], step: number): number[][] {
   return space.map((size, axis) => {
     const offset = -Math.floor(Math.max(0, patch[axis] - size) / 2) + 0;
@@ -98,8 +100,8 @@ function startsOf(space: readonly number[], patch: readonly number[], step: numb
 }
 
 /**
- * Bytes of host memory that `slidingWindowSlabs` takes beside the volume, and how often it calls `predict`. They grow with
- * H and W, not with D.
+ * Bytes of host memory that `slidingWindowSlabs` takes beside the volume, and how often it calls `predict`. They grow
+ * with H and W, not with D.
  *
  * @param shape of the volume, [C, D, H, W]
  * @example
@@ -124,12 +126,12 @@ export function slidingWindowCost(
 }
 
 /**
- * Logits of a volume of any size, some planes at a time: patches are cut, predicted and averaged where they overlap, and
- * planes are handed on in order as soon as no later patch touches them, so that memory holds logits of a patch's depth
- * alone. A volume smaller than the patch is padded with zeros on both sides and cropped back.
+ * Logits of a volume of any size, some planes at a time: patches are cut, predicted and averaged where they overlap,
+ * and planes are handed on in order as soon as no later patch touches them, so that memory holds logits of a patch's
+ * depth alone. A volume smaller than the patch is padded with zeros on both sides and cropped back.
  *
- * Averages are kept as such, and each patch moves them by its share of what it differs, so patches that agree give their
- * very value.
+ * Averages are kept as such, and each patch moves them by its share of what it differs, so patches that agree give
+ * their very value.
  *
  * @param volume [C, D, H, W]
  * @returns slabs [classes, depth, H, W] that follow each other from the first plane to the last

@@ -1,6 +1,7 @@
 /**
- * Superpixels by Felzenszwalb and Huttenlocher (Efficient Graph-Based Image Segmentation, IJCV 2004), with the partition
- * that scikit-image 0.19.3 gives for the same image, and supervoxels, which it does not have: float64 on the CPU.
+ * Superpixels by Felzenszwalb and Huttenlocher (Efficient Graph-Based Image Segmentation, IJCV 2004), with the
+ * partition that scikit-image 0.19.3 gives for the same image, and supervoxels, which it does not have: float64 on the
+ * CPU.
  */
 import { check, checkOptions, show } from "../../core/errors.ts";
 import { Tensor } from "../../core/tensor.ts";
@@ -11,8 +12,8 @@ export interface FelzenszwalbOptions {
   /** Larger values give larger segments; divided by 255 inside, as scikit-image does. 1 unless given. */
   readonly scale?: number;
   /**
-   * Standard deviation, in pixels, of the Gaussian that smooths the image first; 0.8 unless given, 0 for none. One number,
-   * or one an axis, for scans whose slices lie further apart than their pixels.
+   * Standard deviation, in pixels, of the Gaussian that smooths the image first; 0.8 unless given, 0 for none. One
+   * number, or one an axis, for scans whose slices lie further apart than their pixels.
    */
   readonly sigma?: number | readonly number[];
   /** Segments of fewer pixels are joined to a neighbor; 20 unless given. */
@@ -20,10 +21,10 @@ export interface FelzenszwalbOptions {
 }
 
 /**
- * Segments of a gray image or volume: pixels are joined along the edges of least difference, to their 8 neighbors, or 26
- * in a volume, while the difference is below what both segments have inside plus scale / (255 * size). Values are taken
- * as they are, as scikit-image takes an image of floats. Segments are numbered from 0 by their first pixel, row by row.
- * A volume takes some 160 bytes of memory a voxel while it is segmented.
+ * Segments of a gray image or volume: pixels are joined along the edges of least difference, to their 8 neighbors, or
+ * 26 in a volume, while the difference is below what both segments have inside plus scale / (255 * size). Values are
+ * taken as they are, as scikit-image takes an image of floats. Segments are numbered from 0 by their first pixel, row
+ * by row. A volume takes some 160 bytes of memory a voxel while it is segmented.
  *
  * @param image tensor [H, W] or [D, H, W], or its values row by row together with `shape`
  * @returns labels: for a tensor a promise of an i32 tensor of its shape, for values an Int32Array

@@ -4,9 +4,9 @@
 const SHORT = 16;
 
 /**
- * Sorts keys from the lowest to the highest, and items with them, in place, by quicksort with the median of three. Equal
- * keys come in the order in which NumPy's argsort leaves them, which decides what algorithms that take edges one by one
- * make of ties.
+ * Sorts keys from the lowest to the highest, and items with them, in place, by quicksort with the median of three.
+ * Equal keys come in the order in which NumPy's argsort leaves them, which decides what algorithms that take edges one
+ * by one make of ties.
  *
  * @param keys finite numbers
  */

@@ -1,6 +1,6 @@
 /**
- * Pseudo-labels for self-supervised segmentation (Ouyang et al., "Self-supervision with superpixels", 2020, section 3.3):
- * superpixels within the patient.
+ * Pseudo-labels for self-supervised segmentation (Ouyang et al., "Self-supervision with superpixels", 2020, section
+ * 3.3): superpixels within the patient.
  */
 import { check, checkOptions, show } from "../../core/errors.ts";
 import { nonZeroMask } from "../volume/crop.ts";
@@ -55,10 +55,10 @@ export function foregroundMask(
 }
 
 /**
- * Superpixels of the patient in a slice, in every slice of a scan, or in a volume: `felzenszwalb` of the whole image, cut
- * off at `foregroundMask`, and numbered anew. What the mask cuts may be smaller than `minSize`. The official code takes
- * images with values from 0 to 255, scale 1, sigma 1 and at least 400 pixels, the defaults here; it loses the segment
- * that felzenszwalb numbers 0, which is kept here.
+ * Superpixels of the patient in a slice, in every slice of a scan, or in a volume: `felzenszwalb` of the whole image,
+ * cut off at `foregroundMask`, and numbered anew. What the mask cuts may be smaller than `minSize`. The official code
+ * takes images with values from 0 to 255, scale 1, sigma 1 and at least 400 pixels, the defaults here; it loses the
+ * segment that felzenszwalb numbers 0, which is kept here.
  *
  * @param image finite values, row by row
  * @throws VoxgradError for values that do not fill the shape, or an option out of range

@@ -6,7 +6,9 @@ import { voxelCount } from "./volume.ts";
 import type { Volume } from "./volume.ts";
 
 export interface BodyMaskOptions {
-  /** Voxels above it may be body, in the scan's unit: -200 for CT in HU; `otsuThreshold` of the channel unless given. */
+  /**
+   * Voxels above it may be body, in the scan's unit: -200 for CT in HU; `otsuThreshold` of the channel unless given.
+   */
   readonly threshold?: number;
   /** The channel that is looked at; 0 unless given. */
   readonly channel?: number;

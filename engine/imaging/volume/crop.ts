@@ -45,8 +45,8 @@ export function nonZeroBox(image: Pick<Volume, "data" | "shape" | "channels">): 
 }
 
 /**
- * 1 where some channel is not zero, and in the holes of that region: zeros that no path of zeros joins, face by face, to
- * the border of the array; one plane is an image, and its border that of the image.
+ * 1 where some channel is not zero, and in the holes of that region: zeros that no path of zeros joins, face by face,
+ * to the border of the array; one plane is an image, and its border that of the image.
  *
  * @param data channels of [D, H, W], one after the other
  * @returns [D, H, W]

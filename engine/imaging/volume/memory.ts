@@ -9,7 +9,10 @@ export const LARGEST_ARRAY = 2 ** 32 - 2 ** 16;
 export const gib = (bytes: number): string =>
   `${bytes < 2 ** 27 ? (bytes / 2 ** 30).toPrecision(2) : (bytes / 2 ** 30).toFixed(2)} GiB`;
 
-/** Why so many bytes, and arrays of so many elements, cannot be had on this machine; undefined where they can, or nobody knows. */
+/**
+ * Why so many bytes, and arrays of so many elements, cannot be had on this machine; undefined where they can, or nobody
+ * knows.
+ */
 export function memoryProblem(bytes: number, elements = 0): string | undefined {
   const takes = `it takes about ${gib(bytes)} of memory`;
   const total = platform.totalMemory();

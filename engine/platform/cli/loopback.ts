@@ -67,9 +67,9 @@ export async function serveLoopback(
 
 /**
  * Whether a request comes from this server's own page, from the address bar, or from no browser. A page of another site
- * that has its name point here (DNS rebinding) shows in the host that it asks for; one that asks for a script or picture
- * of this server shows in what browsers say of the asking site. A link from elsewhere may lead to the page itself: the
- * visitor sees it, and the other site learns nothing.
+ * that has its name point here (DNS rebinding) shows in the host that it asks for; one that asks for a script or
+ * picture of this server shows in what browsers say of the asking site. A link from elsewhere may lead to the page
+ * itself: the visitor sees it, and the other site learns nothing.
  */
 function isOwn(asked: IncomingHttpHeaders, port: number, isPage: boolean): boolean {
   // Browsers leave out the usual port.

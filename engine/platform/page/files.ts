@@ -2,7 +2,10 @@ const list = document.getElementById("files")!;
 const none = document.getElementById("nofiles")!;
 const rows = new Map<string, HTMLLIElement>();
 
-/** Offers a file for download, or to open where it is a page, with a picture of it where it is one. A file that is written again replaces itself. */
+/**
+ * Offers a file for download, or to open where it is a page, with a picture of it where it is one. A file that is
+ * written again replaces itself.
+ */
 export function addFile(path: string, content: Blob): void {
   const old = rows.get(path);
   if (old) release(old);

@@ -63,8 +63,8 @@ export interface HistogramPanel extends GridPanel {
 }
 
 /**
- * Densities of groups as translucent steps with an outline. All panels have one axis of values; that of densities is each
- * panel's own.
+ * Densities of groups as translucent steps with an outline. All panels have one axis of values; that of densities is
+ * each panel's own.
  *
  * @returns an SVG document
  * @throws VoxgradError when histograms differ in their bins

@@ -17,7 +17,9 @@ export interface OverlayCase {
   readonly prediction?: Labels;
   /** A third map, from 1 the values of `contexts`: it is filled, and the prediction a dashed outline. */
   readonly context?: Labels;
-  /** Slices that are shown in any case, in a frame with a word in it; counted from 0 towards the head (front, right). */
+  /**
+   * Slices that are shown in any case, in a frame with a word in it; counted from 0 towards the head (front, right).
+   */
   readonly marked?: readonly { readonly slice: number; readonly note: string }[];
   /** Stands beside the name in the place of the Dice of the whole case. */
   readonly caption?: string;
@@ -45,7 +47,9 @@ const LEFT = 24;
 /** Height of a line of the legend or of a caption. */
 const LINE = 16;
 
-/** What grows to the right and downwards on the screen, as radiologists hang pictures: the patient's right on the left. */
+/**
+ * What grows to the right and downwards on the screen, as radiologists hang pictures: the patient's right on the left.
+ */
 export const HANGING = { S: ["L", "P"], A: ["L", "I"], R: ["P", "I"] } as const;
 const OPPOSITE: Readonly<Record<string, string>> = { R: "L", L: "R", A: "P", P: "A", S: "I", I: "S" };
 
@@ -245,8 +249,8 @@ function caption(item: OverlayCase, classes: readonly ComparedClass[], room: num
 
 /**
  * A picture of cases, one a row, each in a few slices spread over its structures: predictions filled, references
- * outlined, one color per class or region, Dice of the whole case in the caption. With contexts these are filled, and predictions
- * outlined with dashes. Slices hang as in radiology: the patient's right on the left, front or head on top.
+ * outlined, one color per class or region, Dice of the whole case in the caption. With contexts these are filled, and
+ * predictions outlined with dashes. Slices hang as in radiology: the patient's right on the left, front or head on top.
  *
  * @returns an SVG document with the gray slices inside
  * @throws RangeError when a segmentation has another number of voxels than its image

@@ -16,7 +16,10 @@ export interface Mark {
 /** Rows under a heading. */
 export interface Block {
   readonly title: string;
-  /** marks: one a panel; undefined leaves its place empty. muted: gray, as that of the arm that others are compared with. */
+  /**
+   * marks: one a panel; undefined leaves its place empty. muted: gray, as that of the arm that others are compared
+   * with.
+   */
   readonly rows: readonly {
     readonly name: string;
     readonly muted?: boolean;

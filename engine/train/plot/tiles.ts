@@ -1,4 +1,6 @@
-/** Maps over slices beside each other, a row for each place: intensities in gray, numbers in a scale of colors, classes. */
+/**
+ * Maps over slices beside each other, a row for each place: intensities in gray, numbers in a scale of colors, classes.
+ */
 import { encode } from "fast-png";
 import { axisCodes, voxelCount } from "../../imaging/mod.ts";
 import type { Volume } from "../../imaging/mod.ts";
@@ -20,7 +22,9 @@ export interface MapTile {
   readonly slice?: number;
 }
 
-/** Classes in their colors over black, each with an opacity from 0 to 1 a voxel; later classes lie above earlier ones. */
+/**
+ * Classes in their colors over black, each with an opacity from 0 to 1 a voxel; later classes lie above earlier ones.
+ */
 export interface ClassTile {
   readonly classes: readonly Values[];
 }

@@ -1,4 +1,6 @@
-/** Label maps in a folder, each with what it was made from: one that is there is kept only if all of that is the same. */
+/**
+ * Label maps in a folder, each with what it was made from: one that is there is kept only if all of that is the same.
+ */
 import { platform } from "#platform";
 import { sha256 } from "../../core/digest.ts";
 import { isPlain, listed, show } from "../../core/errors.ts";
@@ -37,8 +39,8 @@ export interface PredictionsOptions {
   /** Whatever of the command line the result depends on. */
   readonly settings: Readonly<Record<string, unknown>>;
   /**
-   * Files beside the scans that it depends on, such as networks and supports, by fileDigests. To be taken before they are
-   * read: what changes between is made again the next time.
+   * Files beside the scans that it depends on, such as networks and supports, by fileDigests. To be taken before they
+   * are read: what changes between is made again the next time.
    */
   readonly sources: Digests;
   /** The scans that are asked for. */
@@ -111,7 +113,9 @@ export class Predictions {
     return undefined;
   }
 
-  /** Writes the files of a case, those that vouch for the others last. What stands there of unknown origin is put aside. */
+  /**
+   * Writes the files of a case, those that vouch for the others last. What stands there of unknown origin is put aside.
+   */
   async write(item: DatasetCase, files: Readonly<Record<string, Uint8Array>>): Promise<void> {
     const outputs: Record<string, string> = {};
     for (const [name, bytes] of Object.entries(files)) {

@@ -250,7 +250,8 @@ function checkMembers(members: readonly Member[]): void {
  * patches go through the network under Gaussian weights, and logits come back to the image's grid by linear
  * interpolation, plane by plane, where each voxel gets its most likely class (with regions, the last one above one
  * half). Logits are averaged over patches, mirror images and the parameters of a member, as nnU-Net does; probabilities
- * over members, and over the trainings of a network with several backgrounds, which each divides in its own way. Memory holds a few planes of logits, whatever the size of the image.
+ * over members, and over the trainings of a network with several backgrounds, which each divides in its own way. Memory
+ * holds a few planes of logits, whatever the size of the image.
  *
  * @throws VoxgradError when the members' plans mean different labels, channels or axes
  * @example

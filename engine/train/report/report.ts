@@ -15,9 +15,9 @@ import type { RunFolder } from "../run/run_folder.ts";
 const NAME = "report.html";
 
 /**
- * Writes report.html into a run's folder: settings, curves, Dice by class, every case (worst first, sortable), overlays,
- * tables and figures of writeTable and writeFigure; for a cross-validation those of all folds. A run that is not finished
- * is reported as far as it came.
+ * Writes report.html into a run's folder: settings, curves, Dice by class, every case (worst first, sortable),
+ * overlays, tables and figures of writeTable and writeFigure; for a cross-validation those of all folds. A run that is
+ * not finished is reported as far as it came.
  *
  * @throws VoxgradError for a folder that holds no run
  * @example await writeReport(new RunFolder("runs/liver-001"));
@@ -66,8 +66,8 @@ export async function writeReport(run: RunFolder): Promise<string> {
 }
 
 /**
- * Writes the measures of a run's held-out cases: summary.json in nnU-Net's shape, with the digests of the files that were
- * compared, and metrics.csv.
+ * Writes the measures of a run's held-out cases: summary.json in nnU-Net's shape, with the digests of the files that
+ * were compared, and metrics.csv.
  */
 export async function writeComparison(run: RunFolder, comparison: Comparison): Promise<void> {
   const summary = comparison.toJson() as { metric_per_case: Record<string, unknown>[] };

@@ -26,7 +26,10 @@ export interface CheckpointNotes {
   readonly of?: Readonly<Record<string, string>>;
 }
 
-/** Writes a checkpoint in the place of the one before, whole or not at all; `wait`: where there is no room, until there is. */
+/**
+ * Writes a checkpoint in the place of the one before, whole or not at all; `wait`: where there is no room, until there
+ * is.
+ */
 export async function writeCheckpoint(
   run: RunFolder,
   state: object,

@@ -25,10 +25,11 @@ interface Reading {
 }
 
 /**
- * The cases in a NIfTI file or in a folder of them (.hdr stands for its pair); where there are none directly in it, in the
- * folders within, as of patients. Files of one case that differ in their channel alone belong together, by its number, as
- * nnU-Net names them (CASE_0000.nii.gz, CASE_0001.nii.gz), or by its name (CASE_t1.nii.gz, CASE_flair.nii.gz); any other
- * file is a case with all channels. A file that is called as the label of another image is no case, which is told.
+ * The cases in a NIfTI file or in a folder of them (.hdr stands for its pair); where there are none directly in it, in
+ * the folders within, as of patients. Files of one case that differ in their channel alone belong together, by its
+ * number, as nnU-Net names them (CASE_0000.nii.gz, CASE_0001.nii.gz), or by its name (CASE_t1.nii.gz,
+ * CASE_flair.nii.gz); any other file is a case with all channels. A file that is called as the label of another image
+ * is no case, which is told.
  *
  * @param input an image (of a case with several files, any one), or a folder
  * @param channels how many channels an image has, or their names in order

@@ -105,7 +105,8 @@ export class JsonLines<R extends object = object> {
   }
 
   /**
-   * Takes up the log of an earlier run: keeps its lines up to the first that `keep` refuses, or that was cut off at its end.
+   * Takes up the log of an earlier run: keeps its lines up to the first that `keep` refuses, or that was cut off at its
+   * end.
    *
    * @param isRecord whether a value is a record of this log
    * @returns the records kept

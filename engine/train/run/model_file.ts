@@ -72,8 +72,8 @@ export function planOf(metadata: Readonly<Record<string, string>>, file: string)
  * Reads a model file. One without a digest, as voxgrad wrote before 0.2, is taken with a word in the log.
  *
  * @param path the file, or the run folder that holds it
- * @throws VoxgradError when `saveModel` did not write the file; PlanError where its plan cannot be used; SafetensorsError
- *   where it is damaged or holds weights that are not finite; PlatformError when it is unreadable
+ * @throws VoxgradError when `saveModel` did not write the file; PlanError where its plan cannot be used;
+ *   SafetensorsError where it is damaged or holds weights that are not finite; PlatformError when it is unreadable
  * @example const { description, tensors } = await loadModel("runs/phantom-001");
  */
 export async function loadModel(

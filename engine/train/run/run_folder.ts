@@ -113,8 +113,8 @@ export class RunFolder {
   }
 
   /**
-   * As write, for what a run was for: where it cannot be written, because the disk is full, say, it says so and waits until
-   * it can.
+   * As write, for what a run was for: where it cannot be written, because the disk is full, say, it says so and waits
+   * until it can.
    *
    * @throws Interrupted when the process is asked to end meanwhile
    */
@@ -235,8 +235,8 @@ export async function resumeRun(folder: string): Promise<RunFolder> {
  *
  * @param options folder: where; without it the first free of runs/NAME-001, runs/NAME-002 and so on. overwrite: whether
  *   a folder that holds a run already may be used
- * @throws VoxgradError when the folder holds a run and may not be overwritten; PlatformError while another process works
- *   in it
+ * @throws VoxgradError when the folder holds a run and may not be overwritten; PlatformError while another process
+ *   works in it
  * @example const run = await openRun({ name: "hippocampus" }); await run.writeJson("config.json", options);
  */
 export async function openRun(options: { name: string; folder?: string; overwrite?: boolean }): Promise<RunFolder> {
