@@ -1,9 +1,13 @@
-// npm test [-- WORD...]: the type check, then every *.test.ts below test/ (those whose path has one of the words), each
-// in a process of its own. Ends with the line "N passed, N failed", counting test cases.
+// npm test                the checks (format, lint, types), then every test below test/
+// npm test -- WORD...     the tests whose path has one of the words, such as models/colab
+// npm test -- --op NAME   what concerns one operator, such as roll
+// npm run test:quick      the core, in under two minutes
+// npm run ok              the checks and the core; stops at the first that fails
+// Each file runs in a process of its own. The last line is "N passed, N failed", counting checks and test cases.
 import { spawn } from "node:child_process";
-import { readdirSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
-import { dirname, join, relative } from "node:path";
+import { basename, dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -13,50 +17,135 @@ const minutes = 20;
 // lavapipe. VOXGRAD_ADAPTER=hardware (or lavapipe) npm test runs it on another device.
 const swiftShader = process.platform === "linux" && process.arch === "x64" ? "swiftshader" : "";
 const adapter = process.env.VOXGRAD_ADAPTER ?? swiftShader;
-const words = process.argv.slice(2);
 
-const files = readdirSync(join(root, "test"), { recursive: true })
-  .map((name) => join("test", name))
-  .filter((name) => name.endsWith(".test.ts"))
-  .filter((name) => words.length === 0 || words.some((word) => name.includes(word)))
-  // Those in a browser and in Deno take longest, so they start first.
-  .sort((a, b) => Number(/browser|deno/.test(b)) - Number(/browser|deno/.test(a)) || (a < b ? -1 : 1));
+/** The core: what `npm run test:quick` and `npm run ok` run. */
+const quick = [
+  "core/",
+  "autodiff/",
+  "nn/",
+  "ops/arguments",
+  "ops/operators_half",
+  "ops/operators_shapes",
+  "compile/compile_arguments",
+  "compile/diagnostics",
+  "compile/engine",
+  "compile/mixed_precision",
+  "platform/platform.test.ts",
+  "project/layers",
+];
+
+/** The tests that the table of operators drives, which --op limits to one operator. */
+const operatorTests = ["operators", "operators_batch", "operators_half", "operators_shapes", "arguments", "golden_ops"];
+
+/** The slowest files, which start first so that all workers end together. Measured on two cores, slowest first. */
+const slowest = [];
+
+/** Formatting, lint and types; they need nothing but the packages of npm. */
+const compiler = join(root, "node_modules/typescript/bin/tsc");
+const deno = join(root, "node_modules/deno/bin.cjs");
+const checks = [
+  ["format", [deno, "fmt", "--check", "--quiet"]],
+  ["lint", [deno, "lint", "--quiet"]],
+  ...["tsconfig.json", "engine/platform/tsconfig.json", "test/tsconfig.json"]
+    .map((project) => [`types of ${project}`, [compiler, "-p", project]]),
+];
 
 const started = performance.now();
+const failures = [];
 let passed = 0;
 let failed = 0;
-const failures = [];
 
-console.log(`Node ${process.version}, adapter ${adapter || "of choice"}`);
-if (words.length === 0) {
-  const compiler = join(root, "node_modules/typescript/bin/tsc");
-  for (const project of ["tsconfig.json", "engine/platform/tsconfig.json", "test/tsconfig.json"]) {
-    const check = await run(process.execPath, [compiler, "-p", project]);
-    report(`type check ${project}`, check, { passed: Number(check.code === 0), failed: Number(check.code !== 0) });
+try {
+  await main(process.argv.slice(2));
+} catch (error) {
+  console.log(error.message);
+  failed ||= 1;
+}
+for (const { name, output } of failures) console.log(`\n==== ${name}\n${output.trim()}`);
+console.log(`\n${seconds(performance.now() - started)} in all`);
+console.log(`${passed} passed, ${failed} failed`);
+process.exitCode = failed > 0 ? 1 : 0;
+
+async function main(words) {
+  console.log(`Node ${process.version}, adapter ${adapter || "of choice"}`);
+  if (words[0] === "--op") return testOperator(words[1], words.slice(2));
+  const unknown = words.find((word) => word.startsWith("-") && !["--ok", "--quick"].includes(word));
+  if (unknown) throw new Error(`Unknown option ${unknown}; it takes --op NAME, --quick, --ok or parts of paths`);
+  const ok = words.includes("--ok");
+  if (ok || words.length === 0) {
+    for (const [name, args] of checks) {
+      await check(name, args);
+      if (ok && failed > 0) return;
+    }
   }
+  const files = testFiles();
+  if (words.length === 0) return testAll(files);
+  const parts = ok || words.includes("--quick") ? quick : words;
+  const chosen = files.filter((file) => parts.some((part) => file.includes(part)));
+  if (chosen.length === 0) throw new Error(`No test has ${words.join(" or ")} in its path`);
+  return testAll(chosen, { stop: ok });
 }
 
-const queue = [...files];
-await Promise.all(Array.from({ length: Math.min(2, availableParallelism()) }, async () => {
-  for (let file = queue.shift(); file; file = queue.shift()) {
-    const result = await run(process.execPath, ["--import", register, file]);
-    report(relative("test", file), result, counts(result));
+/** Runs what concerns one operator: the tests of the table, limited to it, and its own file. */
+async function testOperator(name, rest) {
+  await import(register);
+  const operators = Object.entries(await import("../engine/ops/mod.ts")).flatMap(([key, value]) =>
+    typeof value === "function" ? [key] : Object.keys(value).map((inner) => `${key}.${inner}`)
+  );
+  if (rest.length > 0 || !operators.includes(name)) {
+    const problem = rest.length > 0 ? `--op takes one name, got ${[name, ...rest].join(" ")}` : `No operator ${name}`;
+    throw new Error(`${problem}; the operators are ${operators.sort().join(", ")}`);
   }
-}));
+  const own = ownTest(name);
+  const files = testFiles().filter((file) =>
+    dirname(file) === join("test", "ops") && [...operatorTests, own].includes(basename(file, ".test.ts"))
+  );
+  await testAll(files, { env: { VOXGRAD_TEST_OPERATOR: name } });
+}
 
-for (const { name, output } of failures) console.log(`\n==== ${name}\n${output.trim()}`);
-if (files.length === 0) console.log(`No test has ${words.join(" or ")} in its path`);
-console.log(`\n${files.length} files in ${seconds(performance.now() - started)}`);
-console.log(`${passed} passed, ${failed} failed`);
-process.exitCode = failed > 0 || files.length === 0 ? 1 : 0;
+/** The test of an operator has the name of the file that defines it. */
+function ownTest(name) {
+  const definition = new RegExp(`^export (const|function) ${name.split(".")[0]}\\b`, "m");
+  const folder = join(root, "engine/ops");
+  return readdirSync(folder, { recursive: true })
+    .filter((file) => file.endsWith(".ts") && definition.test(readFileSync(join(folder, file), "utf8")))
+    .map((file) => basename(file, ".ts"))[0];
+}
 
-/** Runs a program to its end, or to the time limit. */
-function run(program, args) {
+function testFiles() {
+  const rank = (file) => {
+    const place = slowest.indexOf(relative("test", file).replaceAll("\\", "/").replace(".test.ts", ""));
+    return place < 0 ? slowest.length : place;
+  };
+  return readdirSync(join(root, "test"), { recursive: true })
+    .map((name) => join("test", name))
+    .filter((name) => name.endsWith(".test.ts"))
+    .sort((a, b) => rank(a) - rank(b) || (a < b ? -1 : 1));
+}
+
+async function testAll(files, { stop = false, env = {} } = {}) {
+  const queue = [...files];
+  await Promise.all(Array.from({ length: Math.min(2, availableParallelism()) }, async () => {
+    for (let file = queue.shift(); file; file = queue.shift()) {
+      const result = await run(["--import", register, file], env);
+      report(relative("test", file), result, counts(result));
+      if (stop && failed > 0) queue.length = 0;
+    }
+  }));
+}
+
+async function check(name, args) {
+  const result = await run(args);
+  report(name, result, { passed: Number(result.code === 0), failed: Number(result.code !== 0) });
+}
+
+/** Runs Node on a file to its end, or to the time limit. */
+function run(args, more = {}) {
   return new Promise((resolve) => {
     const begin = performance.now();
     let output = "";
-    const env = { ...process.env, VOXGRAD_ADAPTER: adapter };
-    const child = spawn(program, args, { cwd: root, env, stdio: ["ignore", "pipe", "pipe"] });
+    const env = { ...process.env, VOXGRAD_ADAPTER: adapter, ...more };
+    const child = spawn(process.execPath, args, { cwd: root, env, stdio: ["ignore", "pipe", "pipe"] });
     const timer = setTimeout(() => {
       output += `\nStopped after ${minutes} minutes`;
       child.kill("SIGKILL");

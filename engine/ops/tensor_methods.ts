@@ -5,6 +5,7 @@ export { broadcastTo } from "./shape/broadcast_to.ts";
 export { cumsum } from "./reduce/cumsum.ts";
 export { expandDims, reshape, squeeze } from "./shape/reshape.ts";
 export { transpose } from "./shape/transpose.ts";
+export { roll } from "./shape/roll.ts";
 export { flip, slice, split } from "./shape/slice.ts";
 export { pad } from "./shape/pad.ts";
 export { take } from "./shape/take.ts";

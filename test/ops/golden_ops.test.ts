@@ -3,6 +3,7 @@ import { test } from "uvu";
 import * as vg from "../../engine/mod.ts";
 import type { Tensor } from "../../engine/mod.ts";
 import { assertClose, goldenJson, goldenTensors, type Stored, toTensor } from "../helpers/helpers.ts";
+import { onlyOperator } from "./operators.ts";
 
 interface Case {
   name: string;
@@ -51,7 +52,8 @@ const { features } = await vg.deviceInfo();
 const precisions: vg.Precision[] = features.includes("shader-f16") ? ["f32", "mixed"] : ["f32"];
 if (precisions.length === 1) console.log("The adapter has no f16: mixed precision is not run.");
 
-for (const precision of precisions) for (const c of goldenJson("ops").cases as Case[]) check(c, precision);
+const cases = (goldenJson("ops").cases as Case[]).filter((c) => !onlyOperator || c.op === onlyOperator);
+for (const precision of precisions) for (const c of cases) check(c, precision);
 
 function check(c: Case, precision: vg.Precision): void {
   /** Sums of more than 10,000 terms are allowed more; products of f16 have 11 bits. */

@@ -118,6 +118,7 @@ const movement = [
   op("transpose", [any(3, 4, 5)], { axes: [2, 0, 1] }),
   op("transpose", [any(3, 5)]),
   op("flip", [any(3, 4, 5)], { axes: [0, -1] }),
+  op("roll", [any(3, 4, 5)], { shift: [2, -1], axes: [-1, 0] }),
   op("cumsum", [any(3, 4, 5)], { axis: 1 }),
   op("cumsum", [any(3, 70)], { reverse: true }),
   op("slice", [any(3, 7, 5)], { start: [1, -6, 0], end: [3, 7], step: [1, 2, 3] }),
@@ -203,7 +204,8 @@ const randoms = [
   op("random.permutation", [key], { n: 9 }),
 ];
 
-export const entries: readonly Entry[] = [
+/** All calls, whatever a run is limited to. */
+export const allEntries: readonly Entry[] = [
   ...creation,
   ...elementwise,
   ...reductions,
@@ -213,3 +215,8 @@ export const entries: readonly Entry[] = [
   ...masks,
   ...randoms,
 ];
+
+/** The operator that `npm test -- --op NAME` limits a run to. */
+export const onlyOperator = process.env.VOXGRAD_TEST_OPERATOR;
+
+export const entries: readonly Entry[] = allEntries.filter((e) => !onlyOperator || e.operator === onlyOperator);
