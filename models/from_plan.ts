@@ -24,8 +24,14 @@ export function unetConfigOf(plan: PlanOfNetwork, options: { deepSupervision?: b
  *
  * @param options.deepSupervision give logits at every decoder stage; default false
  * @example
+ * ```ts
+ * import { random } from "voxgrad";
+ * import { readPlan } from "voxgrad/imaging";
+ * import { unetFromPlan } from "voxgrad/models";
+ *
  * const model = unetFromPlan(await readPlan("plan.json"), { deepSupervision: true });
  * const params = model.init(random.key(1));
+ * ```
  */
 export function unetFromPlan(plan: PlanOfNetwork, options: { deepSupervision?: boolean } = {}) {
   const build = plan.network.name === "plainConvUNet" ? plainConvUNet : residualEncoderUNet;

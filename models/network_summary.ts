@@ -25,7 +25,12 @@ export interface NetworkSummary {
  * @param options.depth how many names, joined by dots, make a part; up to the first number unless given
  * @throws VoxgradError for an input that the network refuses
  * @example
+ * ```ts
+ * import { conResNet, summarizeNetwork } from "voxgrad/models";
+ *
+ * const model = conResNet({ inputChannels: 4, classes: 3 });
  * const { parameters, multiplyAdds } = summarizeNetwork(model, { input: [1, 4, 80, 160, 160] });
+ * ```
  */
 export function summarizeNetwork(
   model: Pick<Model<Tensor | Tensor[], unknown>, "init" | "apply">,

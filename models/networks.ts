@@ -17,9 +17,15 @@ const NETWORKS: Readonly<Record<string, (architecture: any) => Model<any, unknow
  * @param file for the message
  * @throws ConfigError for a network that is not among those here
  * @example
- * const { description, tensors } = await loadModel(file);
- * const model = networkOf(description, file);
+ * ```ts
+ * import { loadParameters, random } from "voxgrad";
+ * import { networkOf } from "voxgrad/models";
+ * import { loadModel } from "voxgrad/train";
+ *
+ * const { description, tensors } = await loadModel("runs/liver/fold_0");
+ * const model = networkOf(description, "runs/liver/fold_0");
  * const params = loadParameters(model.init(random.key(0)), tensors);
+ * ```
  */
 export function networkOf(
   { network, architecture }: Pick<ModelDescription, "network" | "architecture">,

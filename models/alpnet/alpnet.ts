@@ -92,7 +92,15 @@ const scaleTo = (x: Tensor, size: readonly number[]): Tensor => resize(x, { size
  * @param labels i32 or u32 [S, h, w] of any size
  * @returns the background's, then those of class 1 to `ways`
  * @throws VoxgradError for shapes that do not agree, or an option out of range
- * @example const classes = alpnet.classPrototypes(features, labels, { ways: 2, window: 2 });
+ * @example
+ * ```ts
+ * import { random, zeros } from "voxgrad";
+ * import { alpnet } from "voxgrad/models";
+ *
+ * const features = random.normal(random.key(0), { shape: [1, 16, 8, 8] });
+ * const labels = zeros([1, 64, 64], { dtype: "i32" });
+ * const [background, first, second] = alpnet.classPrototypes(features, labels, { ways: 2, window: 2 });
+ * ```
  */
 export function classPrototypes(support: Tensor, labels: Tensor, options: ClassPrototypeOptions = {}): Prototypes[] {
   const name = "alpnet.classPrototypes";
@@ -125,7 +133,15 @@ export function classPrototypes(support: Tensor, labels: Tensor, options: ClassP
  * @param options size: [height, width] that the result is scaled to by bilinear interpolation; the features' own unless
  *   given
  * @returns logits [N, 1 + ways, ...size]
- * @example const labels = argmax(alpnet.logits(features, classes, { size: [256, 256] }), { axis: 1 });
+ * @example
+ * ```ts
+ * import { argmax, random, zeros } from "voxgrad";
+ * import { alpnet } from "voxgrad/models";
+ *
+ * const features = random.normal(random.key(0), { shape: [1, 16, 8, 8] });
+ * const classes = alpnet.classPrototypes(features, zeros([1, 64, 64], { dtype: "i32" }), { window: 2 });
+ * const labels = argmax(alpnet.logits(features, classes, { size: [64, 64] }), { axis: 1 }); // [1, 64, 64]
+ * ```
  */
 export function logits(
   query: Tensor,
@@ -148,7 +164,15 @@ export function logits(
  * @param support features [S, C, H, W]
  * @param labels i32 or u32 [S, h, w]
  * @returns logits [N, 1 + ways, h, w], at the size of the labels
- * @example const probabilities = softmax(alpnet.segment(query, support, labels, { ways: 1, window: 2 }), { axis: 1 });
+ * @example
+ * ```ts
+ * import { random, softmax, zeros } from "voxgrad";
+ * import { alpnet } from "voxgrad/models";
+ *
+ * const [query, support] = random.split(random.key(0)).map((key) => random.normal(key, { shape: [1, 16, 8, 8] }));
+ * const labels = zeros([1, 64, 64], { dtype: "i32" });
+ * const p = softmax(alpnet.segment(query, support, labels, { ways: 1, window: 2 }), { axis: 1 }); // [1, 2, 64, 64]
+ * ```
  */
 export function segment(query: Tensor, support: Tensor, labels: Tensor, options: FewShotOptions = {}): Tensor {
   const { temperature = 20, ...own } = options;
@@ -167,7 +191,16 @@ export function segment(query: Tensor, support: Tensor, labels: Tensor, options:
  * @param labels of the supports, i32 or u32 [S, h, w]
  * @param scores of the queries, [N, 1 + ways, H, W], from `logits`
  * @returns f32 scalar, 0 where no support shows a class
- * @example const loss = alpnet.alignmentLoss(query, support, labels, alpnet.logits(query, classes));
+ * @example
+ * ```ts
+ * import { random, zeros } from "voxgrad";
+ * import { alpnet } from "voxgrad/models";
+ *
+ * const [query, support] = random.split(random.key(0)).map((key) => random.normal(key, { shape: [1, 16, 8, 8] }));
+ * const labels = zeros([1, 64, 64], { dtype: "i32" });
+ * const scores = alpnet.logits(query, alpnet.classPrototypes(support, labels, { window: 2 }));
+ * const loss = alpnet.alignmentLoss(query, support, labels, scores, { window: 2 });
+ * ```
  */
 export function alignmentLoss(
   query: Tensor,
@@ -237,8 +270,15 @@ export interface EpisodeLoss {
  *
  * @throws VoxgradError for shapes that do not agree, or an option out of range
  * @example
- * const [support, query] = split(model.apply(params, images, { train: true }), { parts: 2, axis: 0 });
- * const { loss } = alpnet.episodeLoss({ query, queryLabels, support, supportLabels }, { window: 4 });
+ * ```ts
+ * import { random, zeros } from "voxgrad";
+ * import { alpnet } from "voxgrad/models";
+ *
+ * const [query, support] = random.split(random.key(0)).map((key) => random.normal(key, { shape: [1, 16, 8, 8] }));
+ * const labels = zeros([1, 64, 64], { dtype: "i32" });
+ * const episode = { query, queryLabels: labels, support, supportLabels: labels };
+ * const { loss } = alpnet.episodeLoss(episode, { window: 2 });
+ * ```
  */
 export function episodeLoss(episode: Episode, options: EpisodeLossOptions = {}): EpisodeLoss {
   const name = "alpnet.episodeLoss";

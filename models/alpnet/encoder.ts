@@ -28,8 +28,14 @@ export interface Encoder extends StatisticsModel<ResolvedEncoder> {
  * projection then starts at random, from `key`, as it does in training.
  *
  * @example
- * const model = alpnet.encoder({ depth: 101, replaceStrideWithDilation: [false, true, true] }); // the published one
- * const features = model.apply(model.init(random.key(1)), x); // [N, 3, 256, 256] to [N, 256, 32, 32]
+ * ```ts
+ * import { random } from "voxgrad";
+ * import { alpnet } from "voxgrad/models";
+ *
+ * const model = alpnet.encoder({ block: "basic", layers: [1, 1], width: 8, features: 16, inputChannels: 1 });
+ * const x = random.normal(random.key(0), { shape: [1, 1, 64, 64] });
+ * const features = model.apply(model.init(random.key(1)), x);
+ * ```
  */
 export function encoder(config: EncoderConfig): Encoder {
   const { features = 256, ...own } = config;

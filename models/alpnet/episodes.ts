@@ -84,7 +84,16 @@ const pixelsOf = (labels: Uint8Array | Uint16Array, value: number): Uint32Array 
  *
  * @param superpixels of the source's cases
  * @throws VoxgradError where no slice is left
- * @example const draw = await superpixelEpisodes(store, superpixels, { size: [256, 256] });
+ * @example
+ * ```ts
+ * import { openCaseStore, openDataset, openSuperpixels, readPlan } from "voxgrad/imaging";
+ * import { superpixelEpisodes } from "voxgrad/models";
+ *
+ * const dataset = await openDataset("data/CHAOS");
+ * const store = await openCaseStore(dataset, await readPlan("plan.json"), { folder: "runs/prepared" });
+ * const superpixels = await openSuperpixels(store, { folder: "runs/prepared/superpixels", threshold: 50 });
+ * const draw = await superpixelEpisodes(store, superpixels, { size: [256, 256] });
+ * ```
  */
 export async function superpixelEpisodes(
   source: CaseSource,
@@ -125,7 +134,15 @@ export async function superpixelEpisodes(
  *
  * @param classes values that may be drawn
  * @throws VoxgradError where none of the classes is in any slice
- * @example const draw = await annotatedEpisodes(store, [1, 2], { size: [256, 256], exclude: [3, 4] });
+ * @example
+ * ```ts
+ * import { openCaseStore, openDataset, readPlan } from "voxgrad/imaging";
+ * import { annotatedEpisodes } from "voxgrad/models";
+ *
+ * const dataset = await openDataset("data/CHAOS");
+ * const store = await openCaseStore(dataset, await readPlan("plan.json"), { folder: "runs/prepared" });
+ * const draw = await annotatedEpisodes(store, [1, 2], { size: [256, 256], exclude: [3, 4] });
+ * ```
  */
 export async function annotatedEpisodes(
   source: CaseSource,
@@ -180,7 +197,14 @@ export interface TransformOptions {
  * pixels of 256, sizes of 0.9 to 1.2, a smooth displacement of about a pixel of 256, then gamma from 0.5 to 1.5.
  *
  * @returns a batch of the same shapes
- * @example const moved = transformed(key, batch, { transform: "both", of: "both" });
+ * @example
+ * ```ts
+ * import { random, zeros } from "voxgrad";
+ * import { transformed } from "voxgrad/models";
+ *
+ * const batch = { image: zeros([2, 1, 64, 64]), label: zeros([2, 64, 64], { dtype: "i32" }) };
+ * const moved = transformed(random.key(1), batch, { transform: "both", of: "both" });
+ * ```
  */
 export function transformed(key: Tensor, batch: EpisodeBatch, { transform, of }: TransformOptions): EpisodeBatch {
   if (transform === "none") return batch;

@@ -85,7 +85,13 @@ const size = (numbers: readonly number[]): string => numbers.map((n) => Number(n
  *
  * @returns what `openPanel` takes; it throws, with words for the visitor, where a file does not fit or nothing is
  *   painted
- * @example if (openPanel) await openPanel(oneShotForm, answerOneShot({}));
+ * @example
+ * ```ts
+ * import { answerOneShot, oneShotForm } from "voxgrad/models";
+ * import { openPanel } from "voxgrad/train";
+ *
+ * if (openPanel) await openPanel(oneShotForm, answerOneShot({}));
+ * ```
  */
 export function answerOneShot(options: OneShotSettings & { slices?: "chunks" | "largest"; output?: string }) {
   const output = new RunFolder(options.output || "segmented");

@@ -97,7 +97,14 @@ function windowSums(x: Tensor, [height, width]: readonly [number, number]): Tens
  * @param support features [S, C, H, W]
  * @param mask how much of a pixel is of the class, [S, H, W] in [0, 1]
  * @throws VoxgradError for shapes that do not agree, a window that does not fit, an option out of range
- * @example const { vectors, used } = alpnet.prototypes(features, mask, { mode: "gridconv", window: 2 });
+ * @example
+ * ```ts
+ * import { ones, random } from "voxgrad";
+ * import { alpnet } from "voxgrad/models";
+ *
+ * const features = random.normal(random.key(0), { shape: [1, 16, 8, 8] });
+ * const { vectors, used } = alpnet.prototypes(features, ones([1, 8, 8]), { mode: "gridconv", window: 2 });
+ * ```
  */
 export function prototypes(support: Tensor, mask: Tensor, options: PrototypeOptions = {}): Prototypes {
   return prototypesFor("alpnet.prototypes", support, mask, options);
@@ -173,7 +180,14 @@ const holdsSquare = (mask: Tensor, side: number, threshold: number): Tensor =>
  * @param options.temperature alpha of Eq. 4; 20 unless given
  * @returns f32 [N, H, W], from -temperature to temperature
  * @throws VoxgradError for other shapes, or a temperature that is no number
- * @example const like = alpnet.similarity(features, alpnet.prototypes(support, mask));
+ * @example
+ * ```ts
+ * import { ones, random } from "voxgrad";
+ * import { alpnet } from "voxgrad/models";
+ *
+ * const features = random.normal(random.key(0), { shape: [1, 16, 8, 8] });
+ * const score = alpnet.similarity(features, alpnet.prototypes(features, ones([1, 8, 8]))); // [1, 8, 8]
+ * ```
  */
 export function similarity(
   query: Tensor,
@@ -211,7 +225,14 @@ export interface PrototypeSimilarityOptions extends PrototypeOptions {
  * @param mask how much of a support pixel is of the class, [h, w] in [0, 1]
  * @returns f32 [H, W]
  * @throws VoxgradError for shapes that do not agree, a window that does not fit, an option out of range
- * @example const like = alpnet.prototypeSimilarity(query, support, mask, { mode: "gridconv+", window: [2, 2] });
+ * @example
+ * ```ts
+ * import { ones, random } from "voxgrad";
+ * import { alpnet } from "voxgrad/models";
+ *
+ * const [query, support] = random.split(random.key(0)).map((key) => random.normal(key, { shape: [16, 8, 8] }));
+ * const score = alpnet.prototypeSimilarity(query, support, ones([8, 8]), { mode: "gridconv+", window: [2, 2] }); // [8, 8]
+ * ```
  */
 export function prototypeSimilarity(
   query: Tensor,

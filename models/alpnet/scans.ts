@@ -68,7 +68,14 @@ export function sliceRanges(
 /**
  * A support that has kept of each class the slice alone that shows most of it.
  *
- * @example const segmentFrom = [largestSlices(await preprocessCase(labeled, plan))];
+ * @example
+ * ```ts
+ * import { largestSlices } from "voxgrad/models";
+ *
+ * const label = new Uint8Array([1, 0, 1, 1]); // two slices of two voxels
+ * const support = largestSlices({ image: new Float32Array(4), label, shape: [2, 1, 2] });
+ * support.label; // [0, 0, 1, 1]
+ * ```
  */
 export function largestSlices<S extends SupportScan>(support: S): S {
   const { label, shape } = support;
@@ -140,8 +147,17 @@ function slicesOf(
  *   the support: slices at the same height of both scans are compared
  * @throws VoxgradError where supports show no class, or differ in size from what their labels say
  * @example
- * const segment = oneShotSegmenter(encoder, params, { plan, window: 2 });
- * const labels = await segment(await readVolume("scan.nii.gz"), [await preprocessCase(labeled, plan)]);
+ * ```ts
+ * import { random } from "voxgrad";
+ * import { loadCase, openDataset, preprocessCase, readPlan, readVolume } from "voxgrad/imaging";
+ * import { alpnet, oneShotSegmenter } from "voxgrad/models";
+ *
+ * const [plan, dataset] = [await readPlan("plan.json"), await openDataset("data/CHAOS")];
+ * const encoder = alpnet.encoder({ depth: 101, replaceStrideWithDilation: [false, true, true] });
+ * const segment = oneShotSegmenter(encoder, encoder.init(random.key(1)), { plan, window: 2 });
+ * const support = await preprocessCase(await loadCase(dataset, dataset.cases[0]), plan);
+ * const labels = await segment(await readVolume("scan.nii.gz"), [support]);
+ * ```
  */
 export function oneShotSegmenter(
   model: OneShotModel,

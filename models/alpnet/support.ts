@@ -123,7 +123,12 @@ export async function loadEncoder(run: string) {
  * @param run its run folder, or model.safetensors
  * @param asked what is to be otherwise than the encoder was measured
  * @throws as loadEncoder
- * @example const { plan, segment } = await loadOneShot("runs/encoder");
+ * @example
+ * ```ts
+ * import { loadOneShot } from "voxgrad/models";
+ *
+ * const { plan, segment } = await loadOneShot("runs/encoder");
+ * ```
  */
 export async function loadOneShot(run: string, asked: OneShotSettings = {}): Promise<OneShot> {
   const { model, params, plan, settings } = await loadEncoder(run);
@@ -185,7 +190,14 @@ function thickened(label: Volume, values: readonly number[], plan: Plan): Volume
  * @param options slices: "largest" keeps of each class the slice alone that shows most of it; "chunks" unless given
  * @returns lost: which class is lost all the same, and why, in words
  * @throws ConfigError, DatasetError for labels that are no such numbers; DatasetError where the grids differ
- * @example const { support } = await prepareSupport({ id: "first", image, label: await readLabelVolume("organ.nii.gz") }, plan);
+ * @example
+ * ```ts
+ * import { readLabelVolume, readPlan, readVolume } from "voxgrad/imaging";
+ * import { prepareSupport } from "voxgrad/models";
+ *
+ * const scan = { id: "first", image: await readVolume("scan.nii.gz"), label: await readLabelVolume("organ.nii.gz") };
+ * const { support, lost } = await prepareSupport(scan, await readPlan("plan.json"), { slices: "largest" });
+ * ```
  */
 export async function prepareSupport(
   { id, image, label: stored }: { id: string; image: Volume; label: Volume },

@@ -56,7 +56,14 @@ const spaceOf = (x: Tensor): number[] => x.shape.map((_, k) => k).slice(2);
  * @param options margin and tau in the unit of the distance; the paper takes 30 and 20 voxels, 10 for colon and
  *   pancreas
  * @returns values in (0, 1] of the distance's shape
- * @example const mask = colab.softDilatedMask(distanceTransform(roi.equal(0)), { margin: 30, tau: 20 });
+ * @example
+ * ```ts
+ * import { distanceTransform, tensor } from "voxgrad";
+ * import { colab } from "voxgrad/models";
+ *
+ * const roi = tensor([[0, 0, 1, 1, 0, 0]]);
+ * const mask = colab.softDilatedMask(distanceTransform(roi.equal(0)), { margin: 1, tau: 20 });
+ * ```
  */
 export function softDilatedMask(distance: Tensor, options: { margin: number; tau: number }): Tensor {
   knowsOptions("softDilatedMask", options, ["margin", "tau"]);
@@ -82,7 +89,14 @@ function roiChannels(name: string, roi: Tensor, like: Tensor): Tensor {
  * @param q context probabilities [N, t, ...space]
  * @param mask from softDilatedMask, [N, ...space]
  * @returns soft labels [N, c + t, ...space] that add up to 1
- * @example const labels = colab.constrainedLabels(roi, softmax(generator(x), { axis: 1 }), mask);
+ * @example
+ * ```ts
+ * import { ones, random, softmax, zeros } from "voxgrad";
+ * import { colab } from "voxgrad/models";
+ *
+ * const q = softmax(random.normal(random.key(0), { shape: [1, 2, 8, 8, 8] }), { axis: 1 }); // of a generator
+ * const labels = colab.constrainedLabels(zeros([1, 8, 8, 8]), q, ones([1, 8, 8, 8])); // [1, 3, 8, 8, 8]
+ * ```
  */
 export function constrainedLabels(roi: Tensor, q: Tensor, mask: Tensor): Tensor {
   const rois = roiChannels("constrainedLabels", roi, q);
@@ -111,7 +125,16 @@ export interface SegmentationLossOptions {
  *
  * @param logits [N, K, ...space]
  * @param labels soft, of the same shape, from constrainedLabels
- * @example const loss = colab.segmentationLoss(network.apply(theta, x), labels);
+ * @example
+ * ```ts
+ * import { ones, random, softmax, zeros } from "voxgrad";
+ * import { colab } from "voxgrad/models";
+ *
+ * const [first, second] = random.split(random.key(0));
+ * const q = softmax(random.normal(first, { shape: [1, 2, 8, 8, 8] }), { axis: 1 });
+ * const labels = colab.constrainedLabels(zeros([1, 8, 8, 8]), q, ones([1, 8, 8, 8]));
+ * const loss = colab.segmentationLoss(random.normal(second, { shape: [1, 3, 8, 8, 8] }), labels);
+ * ```
  */
 export function segmentationLoss(logits: Tensor, labels: Tensor, options: SegmentationLossOptions = {}): Tensor {
   knowsOptions("segmentationLoss", options, ["without", "batch", "smooth"]);
@@ -152,7 +175,14 @@ export interface RoiLossOptions {
  *
  * @param logits [N, c + t, ...space], ROI classes first
  * @param roi 0 or 1, [N, ...space] or [N, c, ...space]
- * @example const loss = colab.roiLoss(network.apply(theta, x), roi);
+ * @example
+ * ```ts
+ * import { random, zeros } from "voxgrad";
+ * import { colab } from "voxgrad/models";
+ *
+ * const logits = random.normal(random.key(0), { shape: [1, 3, 8, 8, 8] });
+ * const loss = colab.roiLoss(logits, zeros([1, 8, 8, 8]));
+ * ```
  */
 export function roiLoss(logits: Tensor, roi: Tensor, options: RoiLossOptions = {}): Tensor {
   knowsOptions("roiLoss", options, ["loss", "only"]);
@@ -280,9 +310,22 @@ const fixed = (a: Tree): Tree => tree.map(a, (x: Tensor) => stopGradient(x));
  *
  * @returns a tree as omega
  * @example
+ * ```ts
+ * import { conv3d, ones, random, type Tensor, zeros } from "voxgrad";
+ * import { colab } from "voxgrad/models";
+ *
+ * const [a, b, c] = random.split(random.key(0), 3);
+ * const x = random.normal(a, { shape: [1, 1, 8, 8, 8] });
  * const gradient = colab.metaGradient({
- *   segment: (p) => network.apply(p, x), generate: (p) => generator.apply(p, x), theta, omega, roi, mask, alpha: 0.01,
+ *   theta: random.normal(b, { shape: [3, 1, 3, 3, 3] }), // one ROI class and two contexts
+ *   omega: random.normal(c, { shape: [2, 1, 3, 3, 3] }),
+ *   segment: (theta) => conv3d(x, theta as Tensor, { padding: 1 }),
+ *   generate: (omega) => conv3d(x, omega as Tensor, { padding: 1 }),
+ *   roi: zeros([1, 8, 8, 8]),
+ *   mask: ones([1, 8, 8, 8]),
+ *   alpha: 0.01,
  * });
+ * ```
  */
 export function metaGradient(options: MetaGradientOptions): Tree {
   const { per = "batch" } = options;

@@ -100,7 +100,15 @@ const CT_BODY = -200;
  * @param options contexts; threshold in place of those; seed
  * @returns labels [D, H, W] of a prepared case; the centers are found when it is called first
  * @throws ConfigError where no voxel is body, VoxgradError where intensities are fewer than contexts
- * @example training.source = withChannels(training.store, clusteredContexts(training, split.train, { contexts: 2, seed: 1 }));
+ * @example
+ * ```ts
+ * import { openCaseStore, openDataset, readPlan, withChannels } from "voxgrad/imaging";
+ *
+ * const [plan, dataset] = [await readPlan("plan.json"), await openDataset("data/KiTS")];
+ * const store = await openCaseStore(dataset, plan, { folder: "runs/prepared" });
+ * const contexts = clusteredContexts({ dataset, plan, store }, store.ids, { contexts: 2, seed: 1 });
+ * const source = withChannels(store, contexts);
+ * ```
  */
 export function clusteredContexts(
   training: Pick<Training, "dataset" | "plan" | "store">,

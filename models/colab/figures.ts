@@ -63,7 +63,13 @@ export interface FigureMaps {
 /**
  * Up to `count` voxels whose label is `value`, or is not, each as likely: their indices, ascending.
  *
- * @example sampleVoxels(new Prng(1), label, { value: 1, equal: false, count: 500 });
+ * @example
+ * ```ts
+ * import { Prng } from "voxgrad/imaging";
+ * import { sampleVoxels } from "voxgrad/models";
+ *
+ * sampleVoxels(new Prng(1), [0, 1, 1, 0, 2], { value: 1, equal: false, count: 500 }); // [0, 3, 4]
+ * ```
  */
 export function sampleVoxels(
   prng: Prng,
@@ -192,7 +198,13 @@ export interface FigureNames {
  * cases. Voxels below the line x = y are predicted as the class.
  *
  * @param sets cases by name, such as "3 held-out cases"
- * @example const svg = logitPlaneSvg({ "3 held-out cases": maps }, names);
+ * @example
+ * ```ts
+ * import { type FigureMaps, logitPlaneSvg } from "voxgrad/models";
+ *
+ * const maps: FigureMaps[] = []; // from figureMaps, one a case
+ * const svg = logitPlaneSvg({ "3 held-out cases": maps }, { rois: ["lesion"], contexts: ["context 1", "context 2"] });
+ * ```
  */
 export function logitPlaneSvg(sets: Readonly<Record<string, readonly FigureMaps[]>>, names: FigureNames): string {
   const rest = names.rois.length === 1 ? "background" : "all else";
@@ -327,9 +339,18 @@ export interface FigureOptions {
  *
  * @returns for `writeFigure`; the same bytes for the same parameters, cases and seed
  * @example
- * for (const figure of await colabFigures({ plan, contexts: 1, network, params, heldOut, backgroundFirst: true })) {
- *   await writeFigure(run, figure);
- * }
+ * ```ts
+ * import { random } from "voxgrad";
+ * import { loadCase, openDataset, preprocessCase, readPlan } from "voxgrad/imaging";
+ * import { colabFigures, unetFromPlan } from "voxgrad/models";
+ * import { RunFolder, writeFigure } from "voxgrad/train";
+ *
+ * const [plan, dataset] = [await readPlan("plan.json"), await openDataset("data/KiTS")];
+ * const network = unetFromPlan(plan);
+ * const heldOut = [await preprocessCase(await loadCase(dataset, dataset.cases[0]), plan)];
+ * const options = { plan, contexts: 1, network, params: network.init(random.key(1)), heldOut, backgroundFirst: true };
+ * for (const figure of await colabFigures(options)) await writeFigure(new RunFolder("runs/mine"), figure);
+ * ```
  */
 export async function colabFigures(options: FigureOptions): Promise<Figure[]> {
   const { plan, contexts, network, params, contextsOf, omega = [], heldOut, training = [], seed = 0 } = options;

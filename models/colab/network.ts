@@ -55,7 +55,16 @@ export interface ContextUNetConfig extends UNetConfig {
  *
  * @param config as for that network, blocksPerStage tells the residual one; and roiClasses
  * @returns a network with logits [N, t + c, ...space], the t contexts first
- * @example const model = colab.contextUNet({ inputChannels: 1, features: [8, 16], classes: 3, roiClasses: 1 });
+ * @example
+ * ```ts
+ * import { random } from "voxgrad";
+ * import { colab } from "voxgrad/models";
+ *
+ * const sizes = { inputChannels: 1, features: [4, 8], kernels: 3, strides: [1, 2], convsPerStage: 1 };
+ * const model = colab.contextUNet({ ...sizes, classes: 3, roiClasses: 1 });
+ * const x = random.normal(random.key(0), { shape: [1, 1, 8, 8, 8] });
+ * const logits = model.apply(model.init(random.key(1)), x); // [1, 3, 8, 8, 8]
+ * ```
  */
 export function contextUNet(config: ContextUNetConfig): Model<Tensor> & { readonly backgrounds: number } {
   const { roiClasses, ...own } = config;

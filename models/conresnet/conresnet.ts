@@ -200,11 +200,16 @@ export const contextGate = (features: Tensor, residuals: Tensor): Tensor =>
  * upsampling is trilinear between the corners, skips are added.
  *
  * @example
+ * ```ts
+ * import { random } from "voxgrad";
+ * import { conResNet } from "voxgrad/models";
+ *
  * const model = conResNet({ inputChannels: 4, classes: 3 }); // the published one: 19,018,732 parameters
- * const params = model.init(random.key(1));
- * const [segmentation, ...residuals] = model.apply(params, x, { train: true, key }); // x [N, 4, 80, 160, 160]
- * const published = loadParameters(params, tensors, { ignore: model.unused });
  * const baseline = conResNet({ inputChannels: 4, classes: 3, mapping: false });
+ * const params = model.init(random.key(1));
+ * const x = random.normal(random.key(2), { shape: [1, 4, 80, 160, 160] });
+ * const [segmentation, ...residuals] = model.apply(params, x, { train: true, key: random.key(3) });
+ * ```
  */
 export function conResNet(config: ConResNetConfig): ConResNet {
   const c = resolveConResNet(config);

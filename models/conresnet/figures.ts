@@ -189,7 +189,20 @@ const OUTLINES = "Outlines are those of the reference.";
  *
  * @returns for writeFigure; none without cases
  * @throws VoxgradError when an operator refuses the patch
- * @example for (const figure of await conresFigures(network, { plan, axis, regions, cases })) await writeFigure(run, figure);
+ * @example
+ * ```ts
+ * import { random } from "voxgrad";
+ * import { loadCase, openDataset, preprocessCase, readPlan } from "voxgrad/imaging";
+ * import { conResNet, conresFigures } from "voxgrad/models";
+ * import { RunFolder, writeFigure } from "voxgrad/train";
+ *
+ * const [plan, dataset] = [await readPlan("plan.json"), await openDataset("data/BraTS")];
+ * const cases = [await preprocessCase(await loadCase(dataset, dataset.cases[0]), plan)];
+ * const model = conResNet({ inputChannels: 4, classes: 3 });
+ * const options = { plan, axis: "axial", regions: [{ name: "tumor", values: [1, 2, 3] }], cases } as const;
+ * const figures = await conresFigures({ model, params: model.init(random.key(1)) }, options);
+ * for (const figure of figures) await writeFigure(new RunFolder("runs/mine"), figure);
+ * ```
  */
 export async function conresFigures(
   network: Omit<ConResFigureNetwork, "title">,
@@ -267,7 +280,21 @@ export async function conresFigures(
 /**
  * Features of several networks on the same patches, beside each other (the paper's Fig. 7).
  *
- * @example await conresFeatures([{ title: "Baseline", model, params }, { title: "ConResNet", model: full, params: own }], options);
+ * @example
+ * ```ts
+ * import { random } from "voxgrad";
+ * import { loadCase, openDataset, preprocessCase, readPlan } from "voxgrad/imaging";
+ * import { conResNet, conresFeatures } from "voxgrad/models";
+ *
+ * const [plan, dataset] = [await readPlan("plan.json"), await openDataset("data/BraTS")];
+ * const cases = [await preprocessCase(await loadCase(dataset, dataset.cases[0]), plan)];
+ * const options = { plan, axis: "axial", regions: [{ name: "tumor", values: [1, 2, 3] }], cases } as const;
+ * const networks = [true, false].map((mapping) => {
+ *   const model = conResNet({ inputChannels: 4, classes: 3, mapping });
+ *   return { title: mapping ? "ConResNet" : "Baseline", model, params: model.init(random.key(1)) };
+ * });
+ * const figure = await conresFeatures(networks, options);
+ * ```
  */
 export async function conresFeatures(
   networks: readonly ConResFigureNetwork[],

@@ -66,8 +66,15 @@ export interface ResidualLabelOptions {
  * @returns f32 of the same shape, with `classes` [N, classes - 1, D, H, W]: 1 where labels differ (of f32 labels the
  *   absolute difference), 0 elsewhere
  * @example
+ * ```ts
+ * import { zeros } from "voxgrad";
+ * import { conres } from "voxgrad/models";
+ * import { regionTargets } from "voxgrad/nn";
+ *
+ * const labels = zeros([1, 4, 8, 8], { dtype: "i32" });
  * const regions = regionTargets(labels, [[1, 2, 3], [2, 3], [3]]);
- * const residual = conres.residualLabels(regions, { axis: "axial" });
+ * const residual = conres.residualLabels(regions, { axis: "axial" }); // [1, 3, 4, 8, 8]
+ * ```
  */
 export function residualLabels(labels: Tensor, options: ResidualLabelOptions = {}): Tensor {
   knowsOptions("residualLabels", options, ["axis", "first", "classes"]);
@@ -130,7 +137,14 @@ function logShare(voxels: number, count: Tensor): Tensor {
  *
  * @param logits [N, R, D, H, W]
  * @param residual of the same shape, from residualLabels
- * @example const loss = conres.residualLoss(logits, conres.residualLabels(regions), { mode: "paper" });
+ * @example
+ * ```ts
+ * import { random, zeros } from "voxgrad";
+ * import { conres } from "voxgrad/models";
+ *
+ * const logits = random.normal(random.key(0), { shape: [1, 3, 4, 8, 8] });
+ * const loss = conres.residualLoss(logits, conres.residualLabels(zeros([1, 3, 4, 8, 8])), { mode: "paper" });
+ * ```
  */
 export function residualLoss(logits: Tensor, residual: Tensor, options: ResidualLossOptions = {}): Tensor {
   knowsOptions("residualLoss", options, ["mode", "backgroundWeight"]);
@@ -180,7 +194,14 @@ export interface DeepResidualLossOptions extends ResidualLossOptions {
  *
  * @param outputs logits [N, R, D, H, W] of the scales, finest first, all at full size as conResNet gives them
  * @param residual of the same shape
- * @example const loss = conres.deepResidualLoss(outputs.slice(1), residual, { lambda: 0.5 });
+ * @example
+ * ```ts
+ * import { random, zeros } from "voxgrad";
+ * import { conres } from "voxgrad/models";
+ *
+ * const outputs = random.split(random.key(0)).map((key) => random.normal(key, { shape: [1, 3, 4, 8, 8] }));
+ * const loss = conres.deepResidualLoss(outputs, zeros([1, 3, 4, 8, 8]), { lambda: 0.5 });
+ * ```
  */
 export function deepResidualLoss(
   outputs: readonly Tensor[],
@@ -208,7 +229,14 @@ export function deepResidualLoss(
  * @param logits [N, R, D, H, W]
  * @param targets 0 or 1, of the same shape
  * @param options.smooth 1 unless given
- * @example const loss = conres.segmentationLoss(logits, regionTargets(labels, regions).cast("f32"));
+ * @example
+ * ```ts
+ * import { random, zeros } from "voxgrad";
+ * import { conres } from "voxgrad/models";
+ *
+ * const logits = random.normal(random.key(0), { shape: [1, 3, 4, 8, 8] });
+ * const loss = conres.segmentationLoss(logits, zeros([1, 3, 4, 8, 8]));
+ * ```
  */
 export function segmentationLoss(logits: Tensor, targets: Tensor, options: { smooth?: number } = {}): Tensor {
   knowsOptions("segmentationLoss", options, ["smooth"]);
@@ -240,10 +268,14 @@ export interface LossOptions extends DeepResidualLossOptions {
  * @param outputs of conResNet: the segmentation, then the residuals, finest first
  * @param labels class values [N, D, H, W]
  * @example
- * const [loss, grads] = valueAndGrad((p) => {
- *   const outputs = model.apply(p, x, { train: true, key });
- *   return conres.loss(outputs, labels, { regions: [[1, 2, 3], [2, 3], [3]] });
- * })(params);
+ * ```ts
+ * import { random, zeros } from "voxgrad";
+ * import { conres } from "voxgrad/models";
+ *
+ * const outputs = random.split(random.key(0)).map((key) => random.normal(key, { shape: [1, 3, 4, 8, 8] }));
+ * const labels = zeros([1, 4, 8, 8], { dtype: "i32" });
+ * const loss = conres.loss(outputs, labels, { regions: [[1, 2, 3], [2, 3], [3]] });
+ * ```
  */
 export function loss(outputs: readonly Tensor[], labels: Tensor, options: LossOptions = {}): Tensor {
   knowsOptions("conres.loss", options, ["regions", "axis", "first", "mode", "backgroundWeight", "lambda"]);
@@ -270,7 +302,14 @@ export function loss(outputs: readonly Tensor[], labels: Tensor, options: LossOp
  * @param targets 0 or 1, [N, R, D, H, W]
  * @param options.spacing of voxels, one number or one an axis; 1 unless given
  * @returns f32 of the same shape, in the unit of the spacing
- * @example const distances = conres.signedDistances(targets, { spacing: plan.spacing });
+ * @example
+ * ```ts
+ * import { tensor } from "voxgrad";
+ * import { conres } from "voxgrad/models";
+ *
+ * const target = tensor([0, 1, 1, 1, 0]).reshape({ shape: [1, 1, 1, 1, 5] });
+ * await conres.signedDistances(target, { spacing: 2 }).array(); // [[[[[2, -2, -4, -2, 2]]]]]
+ * ```
  */
 export function signedDistances(targets: Tensor, options: { spacing?: number | readonly number[] } = {}): Tensor {
   knowsOptions("signedDistances", options, ["spacing"]);
@@ -295,7 +334,13 @@ export function signedDistances(targets: Tensor, options: { spacing?: number | r
  * @param logits [N, R, D, H, W]; with multiClass [N, K, D, H, W], of which the background has no part
  * @param distances from signedDistances: [N, R, D, H, W], with multiClass [N, K - 1, D, H, W]
  * @example
- * const total = L.mul(alpha).add(conres.boundaryLoss(outputs[0], distances).mul(1 - alpha));
+ * ```ts
+ * import { random, zeros } from "voxgrad";
+ * import { conres } from "voxgrad/models";
+ *
+ * const logits = random.normal(random.key(0), { shape: [1, 1, 4, 8, 8] });
+ * const loss = conres.boundaryLoss(logits, conres.signedDistances(zeros([1, 1, 4, 8, 8])));
+ * ```
  */
 export function boundaryLoss(logits: Tensor, distances: Tensor, options: { multiClass?: boolean } = {}): Tensor {
   knowsOptions("boundaryLoss", options, ["multiClass"]);
@@ -312,7 +357,13 @@ export function boundaryLoss(logits: Tensor, distances: Tensor, options: { multi
 /**
  * The share of the loss beside the boundary loss (Eq. 14): from 1 down to 0.01 in `steps` steps.
  *
- * @example const alpha = conres.boundarySchedule({ steps: 40_000 }); // alpha(0) = 1, alpha(20_000) = 0.505
+ * @example
+ * ```ts
+ * import { conres } from "voxgrad/models";
+ *
+ * const alpha = conres.boundarySchedule({ steps: 40_000 });
+ * alpha(20_000); // 0.505
+ * ```
  */
 export function boundarySchedule(options: { steps: number }): Schedule {
   const { steps } = options;

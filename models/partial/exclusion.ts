@@ -33,7 +33,12 @@ import {
  * The classes that exclude each class (E_n of Section 3.3): all other foreground classes, none for the background.
  *
  * @param options.background whether the background excludes organs too, as in the official code
- * @example partial.exclusionSets(4); // [[], [2, 3], [1, 3], [1, 2]]
+ * @example
+ * ```ts
+ * import { partial } from "voxgrad/models";
+ *
+ * partial.exclusionSets(4); // [[], [2, 3], [1, 3], [1, 2]]
+ * ```
  */
 export function exclusionSets(classes: number, options: { background?: boolean } = {}): number[][] {
   knowsOptions("exclusionSets", options, ["background"]);
@@ -58,7 +63,14 @@ export interface ExclusionLabelOptions {
  *
  * @param labels class values [N, ...space]
  * @returns f32 [N, K, ...space] for exclusionDice and exclusionCrossEntropy
- * @example const e = partial.exclusionLabels(labels, { groups: partial.mergedGroups([1], 5), classes: 5 });
+ * @example
+ * ```ts
+ * import { zeros } from "voxgrad";
+ * import { partial } from "voxgrad/models";
+ *
+ * const labels = zeros([1, 4, 8, 8], { dtype: "i32" });
+ * const e = partial.exclusionLabels(labels, { groups: partial.mergedGroups([1], 5), classes: 5 }); // [1, 5, 4, 8, 8]
+ * ```
  */
 export function exclusionLabels(labels: Tensor, options: ExclusionLabelOptions): Tensor {
   knowsOptions("exclusionLabels", options, ["groups", "classes", "sets", "ignoreIndex"]);
@@ -134,7 +146,16 @@ export interface ExclusionCrossEntropyOptions extends ExcludedOptions {
  *
  * @param logits [N, K, ...space]
  * @param exclusion of the same shape, from exclusionLabels
- * @example const loss = partial.exclusionCrossEntropy(logits, partial.exclusionLabels(labels, { groups, classes: 5 }));
+ * @example
+ * ```ts
+ * import { random, zeros } from "voxgrad";
+ * import { partial } from "voxgrad/models";
+ *
+ * const logits = random.normal(random.key(0), { shape: [1, 5, 4, 8, 8] });
+ * const labels = zeros([1, 4, 8, 8], { dtype: "i32" });
+ * const options = { groups: partial.mergedGroups([1], 5), classes: 5 };
+ * const loss = partial.exclusionCrossEntropy(logits, partial.exclusionLabels(labels, options));
+ * ```
  */
 export function exclusionCrossEntropy(
   logits: Tensor,
@@ -160,7 +181,16 @@ export interface ExclusionDiceOptions extends ExcludedOptions {
  *
  * @param logits [N, K, ...space]
  * @param exclusion of the same shape, from exclusionLabels
- * @example const loss = partial.exclusionDice(logits, partial.exclusionLabels(labels, { groups, classes: 5 }));
+ * @example
+ * ```ts
+ * import { random, zeros } from "voxgrad";
+ * import { partial } from "voxgrad/models";
+ *
+ * const logits = random.normal(random.key(0), { shape: [1, 5, 4, 8, 8] });
+ * const labels = zeros([1, 4, 8, 8], { dtype: "i32" });
+ * const options = { groups: partial.mergedGroups([1], 5), classes: 5 };
+ * const loss = partial.exclusionDice(logits, partial.exclusionLabels(labels, options));
+ * ```
  */
 export function exclusionDice(logits: Tensor, exclusion: Tensor, options: ExclusionDiceOptions = {}): Tensor {
   knowsOptions("exclusionDice", options, ["includeBackground", "samples", "smooth", "batch"]);

@@ -52,8 +52,12 @@ export const checkClasses = (name: string, classes: number): void =>
  * @param merged lists of values that are annotated together, none of them in labelsPresent, as a case of a dataset
  *   group has it
  * @example
+ * ```ts
+ * import { partial } from "voxgrad/models";
+ *
  * partial.mergedGroups([2, 3], 5); // [[0, 1, 4], [2], [3]]
  * partial.mergedGroups([3], 5, [[1, 2]]); // [[0, 4], [3], [1, 2]]
+ * ```
  */
 export function mergedGroups(
   labelsPresent: readonly number[] | undefined,
@@ -126,8 +130,12 @@ const isPerSample = (groups: ClassSets | readonly ClassSets[]): groups is readon
  * @param classes K, with the background
  * @returns f32 [K, K], or [N, K, K]
  * @example
- * const merge = partial.mergeMatrix(batch.map((item) => partial.mergedGroups(item.labelsPresent, 5)), 5);
- * const step = compile((logits, labels, groups) => partial.marginalDice(logits, labels, { groups }));
+ * ```ts
+ * import { partial } from "voxgrad/models";
+ *
+ * const present = [[1], [2, 3]]; // annotated classes of two samples
+ * const groups = partial.mergeMatrix(present.map((classes) => partial.mergedGroups(classes, 5)), 5); // [2, 5, 5]
+ * ```
  */
 export function mergeMatrix(groups: ClassSets | readonly ClassSets[], classes: number): Tensor {
   checkClasses("mergeMatrix", classes);
@@ -147,8 +155,13 @@ export function mergeMatrix(groups: ClassSets | readonly ClassSets[], classes: n
  * @returns f32 [N, K, K]; row m has ones at the classes of the set that m is the lowest of
  * @throws VoxgradError for another shape
  * @example
- * const step = compile((p, { image, label, sets }) =>
- *   partial.marginalDice(network.apply(p, image), label, { groups: partial.setMatrix(sets) }));
+ * ```ts
+ * import { tensor } from "voxgrad";
+ * import { partial } from "voxgrad/models";
+ *
+ * const sets = tensor([[0, 1, 0]], { dtype: "i32" }); // class 1 is annotated, 2 may be in what is labeled 0
+ * await partial.setMatrix(sets).array(); // [[[1, 0, 1], [0, 1, 0], [0, 0, 0]]]
+ * ```
  */
 export function setMatrix(sets: Tensor): Tensor {
   const right = sets instanceof Tensor && sets.rank === 2 && sets.shape[1] >= 2;

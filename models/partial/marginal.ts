@@ -141,8 +141,14 @@ function voxelMean({ set, valid, weight }: Scored, values: Tensor): Tensor {
  * @param logits [N, K, ...space]
  * @param labels class values [N, ...space]; one outside [0, K), unless ignored, makes the loss NaN, as in crossEntropy
  * @example
+ * ```ts
+ * import { random, zeros } from "voxgrad";
+ * import { partial } from "voxgrad/models";
+ *
+ * const logits = random.normal(random.key(0), { shape: [1, 5, 4, 8, 8] });
  * const groups = partial.mergedGroups([1], 5); // only class 1 is annotated
- * const loss = partial.marginalCrossEntropy(network.apply(params, x), labels, { groups });
+ * const loss = partial.marginalCrossEntropy(logits, zeros([1, 4, 8, 8], { dtype: "i32" }), { groups });
+ * ```
  */
 export function marginalCrossEntropy(logits: Tensor, labels: Tensor, options: MarginalOptions): Tensor {
   const scored = score("marginalCrossEntropy", logits, labels, options);
@@ -159,7 +165,15 @@ export interface MarginalFocalOptions extends MarginalOptions {
  *
  * @param logits [N, K, ...space]
  * @param labels class values [N, ...space]
- * @example const loss = partial.marginalFocal(logits, labels, { groups: [[0, 2], [1]], gamma: 2 });
+ * @example
+ * ```ts
+ * import { random, zeros } from "voxgrad";
+ * import { partial } from "voxgrad/models";
+ *
+ * const logits = random.normal(random.key(0), { shape: [1, 3, 4, 8, 8] });
+ * const labels = zeros([1, 4, 8, 8], { dtype: "i32" });
+ * const loss = partial.marginalFocal(logits, labels, { groups: [[0, 2], [1]], gamma: 2 });
+ * ```
  */
 export function marginalFocal(logits: Tensor, labels: Tensor, options: MarginalFocalOptions): Tensor {
   const { gamma = 2 } = options;
@@ -269,7 +283,14 @@ function tverskyTerm(
  *
  * @param logits [N, K, ...space]
  * @param labels class values [N, ...space]
- * @example const loss = partial.marginalDice(logits, labels, { groups: [[0, 2, 3, 4], [1]] });
+ * @example
+ * ```ts
+ * import { random, zeros } from "voxgrad";
+ * import { partial } from "voxgrad/models";
+ *
+ * const logits = random.normal(random.key(0), { shape: [1, 3, 4, 8, 8] });
+ * const loss = partial.marginalDice(logits, zeros([1, 4, 8, 8], { dtype: "i32" }), { groups: [[0, 2], [1]] });
+ * ```
  */
 export function marginalDice(logits: Tensor, labels: Tensor, options: MarginalDiceOptions): Tensor {
   const scored = score("marginalDice", logits, labels, options);
@@ -284,7 +305,15 @@ export function marginalDice(logits: Tensor, labels: Tensor, options: MarginalDi
  *
  * @param logits [N, K, ...space]
  * @param labels class values [N, ...space]
- * @example const loss = partial.marginalTversky(logits, labels, { groups: [[0, 2], [1]], alpha: 0.3, beta: 0.7 });
+ * @example
+ * ```ts
+ * import { random, zeros } from "voxgrad";
+ * import { partial } from "voxgrad/models";
+ *
+ * const logits = random.normal(random.key(0), { shape: [1, 3, 4, 8, 8] });
+ * const labels = zeros([1, 4, 8, 8], { dtype: "i32" });
+ * const loss = partial.marginalTversky(logits, labels, { groups: [[0, 2], [1]], alpha: 0.3, beta: 0.7 });
+ * ```
  */
 export function marginalTversky(logits: Tensor, labels: Tensor, options: MarginalTverskyOptions): Tensor {
   const scored = score("marginalTversky", logits, labels, options);
@@ -296,7 +325,14 @@ export function marginalTversky(logits: Tensor, labels: Tensor, options: Margina
  *
  * @param logits [N, K, ...space]
  * @returns f32 of the logits' shape
- * @example const q = partial.mergedProbabilities(logits, { groups: [[0, 2], [1]] }); // q at class 0 is p0 + p2
+ * @example
+ * ```ts
+ * import { random } from "voxgrad";
+ * import { partial } from "voxgrad/models";
+ *
+ * const logits = random.normal(random.key(0), { shape: [1, 3, 4, 8, 8] });
+ * const q = partial.mergedProbabilities(logits, { groups: [[0, 2], [1]] }); // q at class 0 is p0 + p2
+ * ```
  */
 export function mergedProbabilities(logits: Tensor, options: { groups: Groups; mode?: MergeMode }): Tensor {
   knowsOptions("mergedProbabilities", options, ["groups", "mode"]);

@@ -91,7 +91,16 @@ const KEYS = [
  * @param logits [N, K, ...space]
  * @param labels class values [N, ...space]
  * @example
- * const loss = deepSupervision((output, target) => partial.loss(output, target, { groups }), outputs, labels);
+ * ```ts
+ * import { random, zeros } from "voxgrad";
+ * import { partial } from "voxgrad/models";
+ * import { deepSupervision } from "voxgrad/nn";
+ *
+ * const outputs = [4, 2].map((d) => random.normal(random.key(d), { shape: [1, 3, d, 8, 8] }));
+ * const labels = zeros([1, 4, 8, 8], { dtype: "i32" });
+ * const groups = partial.mergedGroups([1], 3);
+ * const loss = deepSupervision((logits, labels) => partial.loss(logits, labels, { groups }), outputs, labels);
+ * ```
  */
 export function loss(logits: Tensor, labels: Tensor, options: PartialLossOptions): Tensor {
   knowsOptions("partial.loss", options, KEYS);
@@ -128,7 +137,14 @@ export function loss(logits: Tensor, labels: Tensor, options: PartialLossOptions
  *
  * @param logits [N, K, ...space]
  * @param options.prior K shares that add up to 1, the background's first
- * @example const loss = partial.priorAware(logits, { prior: [0.95, 0.04, 0.01] });
+ * @example
+ * ```ts
+ * import { random } from "voxgrad";
+ * import { partial } from "voxgrad/models";
+ *
+ * const logits = random.normal(random.key(0), { shape: [2, 3, 4, 8, 8] });
+ * const loss = partial.priorAware(logits, { prior: [0.95, 0.04, 0.01] });
+ * ```
  */
 export function priorAware(logits: Tensor, options: { prior: readonly number[] | Tensor }): Tensor {
   knowsOptions("priorAware", options, ["prior"]);
@@ -160,7 +176,16 @@ export function priorAware(logits: Tensor, options: { prior: readonly number[] |
  * @param logits [N, K, ...space]
  * @param labels class values [N, ...space]; one outside [0, K) stays
  * @returns i32 [N, ...space], through which no gradient passes
- * @example const loss = diceCrossEntropy(logits, partial.pseudoLabels(logits, labels, { groups }));
+ * @example
+ * ```ts
+ * import { random, zeros } from "voxgrad";
+ * import { partial } from "voxgrad/models";
+ * import { diceCrossEntropy } from "voxgrad/nn";
+ *
+ * const logits = random.normal(random.key(0), { shape: [1, 3, 4, 8, 8] });
+ * const labels = zeros([1, 4, 8, 8], { dtype: "i32" });
+ * const loss = diceCrossEntropy(logits, partial.pseudoLabels(logits, labels, { groups: [[0, 2], [1]] }));
+ * ```
  */
 export function pseudoLabels(logits: Tensor, labels: Tensor, options: { groups: Groups }): Tensor {
   knowsOptions("pseudoLabels", options, ["groups"]);

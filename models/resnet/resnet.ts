@@ -32,12 +32,20 @@ export interface StatisticsModel<Config> extends Model<Tensor, Config> {
    * the batch's (0.1 unless given), as PyTorch, whose running variance is unbiased. No gradient passes through them.
    *
    * @example
-   * const [[loss, statistics], grads] = valueAndGrad((p) => {
+   * ```ts
+   * import { random, valueAndGrad } from "voxgrad";
+   * import { resNet, withStatistics } from "voxgrad/models";
+   * import { sgd } from "voxgrad/nn";
+   *
+   * const model = resNet({ block: "basic", layers: [1, 1], width: 8, inputChannels: 1 });
+   * const x = random.normal(random.key(0), { shape: [2, 1, 32, 32] });
+   * let params = model.init(random.key(1));
+   * const [[loss, statistics], grads] = valueAndGrad((p: typeof params) => {
    *   const { output, statistics } = model.applyTraining(p, x);
    *   return [output.square().mean(), statistics];
    * }, { hasAux: true })(params);
-   * const [next, state] = optimizer.update(grads, before, params, rate);
-   * params = withStatistics(next, statistics);
+   * params = withStatistics(sgd().update(grads, sgd().init(params), params, 0.1)[0], statistics);
+   * ```
    */
   applyTraining(
     params: any,
@@ -51,7 +59,14 @@ export interface StatisticsModel<Config> extends Model<Tensor, Config> {
    *
    * @throws VoxgradError if no such network is in the file; SafetensorsError that lists missing, unexpected and
    *   misshapen tensors by name
-   * @example const params = model.load((await readSafetensors("deeplabv3_resnet101.safetensors")).tensors);
+   * @example
+   * ```ts
+   * import { readSafetensors } from "voxgrad";
+   * import { resNet } from "voxgrad/models";
+   *
+   * const model = resNet({ depth: 101, replaceStrideWithDilation: [false, true, true] });
+   * const params = model.load((await readSafetensors("deeplabv3_resnet101.safetensors")).tensors);
+   * ```
    */
   load(tensors: ReadonlyMap<string, Tensor>): any;
 }
@@ -175,7 +190,16 @@ function residual(c: ResolvedResNet, block: Block, p: any, x: Tensor, norm: Norm
  * Parameters with other running statistics.
  *
  * @param statistics from `applyTraining`
- * @example params = withStatistics(params, statistics);
+ * @example
+ * ```ts
+ * import { random } from "voxgrad";
+ * import { resNet, withStatistics } from "voxgrad/models";
+ *
+ * const model = resNet({ block: "basic", layers: [1, 1], width: 8, inputChannels: 1 });
+ * const params = model.init(random.key(1));
+ * const x = random.normal(random.key(0), { shape: [2, 1, 32, 32] });
+ * const updated = withStatistics(params, model.applyTraining(params, x).statistics);
+ * ```
  */
 export const withStatistics = (params: any, statistics: Statistics): any =>
   tree.map(params, (leaf, path) => statistics[path] ?? leaf);
@@ -188,10 +212,15 @@ export const withStatistics = (params: any, statistics: Statistics): any =>
  *
  * @throws VoxgradError for a configuration or an input that cannot be
  * @example
- * const model = resNet({ depth: 101, replaceStrideWithDilation: [false, true, true] });
- * const params = model.load((await readSafetensors("deeplabv3_resnet101.safetensors")).tensors);
- * const features = model.apply(params, x); // [N, 3, 256, 256] to [N, 2048, 32, 32]
- * const small = resNet({ block: "basic", layers: [2, 2, 2], width: 16, inputChannels: 1 });
+ * ```ts
+ * import { random } from "voxgrad";
+ * import { resNet } from "voxgrad/models";
+ *
+ * const published = resNet({ depth: 101, replaceStrideWithDilation: [false, true, true] });
+ * const small = resNet({ block: "basic", layers: [1, 1, 1], width: 8, inputChannels: 1 });
+ * const x = random.normal(random.key(0), { shape: [1, 1, 64, 64] });
+ * const features = small.apply(small.init(random.key(1)), x); // [1, 32, 4, 4]
+ * ```
  */
 export function resNet(config: ResNetConfig): ResNet {
   const c = resolveResNet(config);

@@ -195,12 +195,16 @@ type Output<C extends UNetConfig> = C extends { deepSupervision: true } ? Tensor
  * 0.
  *
  * @example
- * const model = plainConvUNet({
- *   inputChannels: 1, features: [32, 64, 128], kernels: 3, strides: [1, 2, 2], classes: 3, convsPerStage: 2,
- *   deepSupervision: true,
- * });
+ * ```ts
+ * import { random } from "voxgrad";
+ * import { plainConvUNet } from "voxgrad/models";
+ *
+ * const sizes = { inputChannels: 1, features: [4, 8, 16], kernels: 3, strides: [1, 2, 2], convsPerStage: 1 };
+ * const model = plainConvUNet({ ...sizes, classes: 3, deepSupervision: true });
  * const params = model.init(random.key(1));
- * const [finest, coarser] = model.apply(params, x); // x [N, 1, D, H, W], D, H and W divisible by 4
+ * const x = random.normal(random.key(0), { shape: [1, 1, 8, 16, 16] }); // sizes divisible by 4
+ * const [finest, coarser] = model.apply(params, x);
+ * ```
  */
 export const plainConvUNet = <const C extends UNetConfig>(config: C): Model<Output<C>> =>
   build("plainConvUNet", config, "convsPerStage", plainEncoder);
@@ -210,10 +214,14 @@ export const plainConvUNet = <const C extends UNetConfig>(config: C): Model<Outp
  * pooled and projected skips), and the decoder of the plain network. The last norm of every residual block starts at 0.
  *
  * @example
- * const model = residualEncoderUNet({
- *   inputChannels: 1, features: [32, 64, 128, 256], kernels: 3, strides: [1, 2, 2, 2], classes: 2,
- *   blocksPerStage: [1, 3, 4, 6], decoderConvsPerStage: 1,
- * });
+ * ```ts
+ * import { random } from "voxgrad";
+ * import { residualEncoderUNet } from "voxgrad/models";
+ *
+ * const sizes = { inputChannels: 1, features: [4, 8, 16], kernels: 3, strides: [1, 2, 2], blocksPerStage: [1, 3, 4] };
+ * const model = residualEncoderUNet({ ...sizes, classes: 2, decoderConvsPerStage: 1 });
+ * const params = model.init(random.key(1));
+ * ```
  */
 export const residualEncoderUNet = <const C extends UNetConfig>(config: C): Model<Output<C>> =>
   build("residualEncoderUNet", config, "blocksPerStage", residualEncoder);

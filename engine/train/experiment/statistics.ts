@@ -22,7 +22,12 @@ const EXACT = 50;
  *   distribution with the correction for ties and none for continuity (scipy.stats.wilcoxon's default); auto, which is
  *   exact up to 50 differences
  * @throws VoxgradError for a difference that is not finite
- * @example wilcoxon([6, 8, 14, 16, 23, 24, 28, 29, 41, -48, 49, 56, 60, -67, 75]).p; // 0.0413
+ * @example
+ * ```ts
+ * import { wilcoxon } from "voxgrad/train";
+ *
+ * wilcoxon([6, 8, 14, 16, 23, 24, 28, 29, 41, -48, 49, 56, 60, -67, 75]).p; // 0.0413
+ * ```
  */
 export function wilcoxon(
   differences: readonly number[],
@@ -95,7 +100,12 @@ export interface Interval {
  * @param values [group][item]; NaN for one that is missing
  * @param options level: 0.95 unless given; resamples: 10000; seed: 0. The same numbers give the same interval on every host
  * @returns NaN limits for fewer than two values
- * @example bootstrapInterval([[0.01, 0.02, 0.03], [0.02, 0.01, 0.05]]); // { mean: 0.025, low: 0.01.., high: 0.04 }
+ * @example
+ * ```ts
+ * import { bootstrapInterval } from "voxgrad/train";
+ *
+ * const { mean, low, high } = bootstrapInterval([[0.01, 0.02, 0.03], [0.02, 0.01, 0.05]]); // seeds x cases
+ * ```
  */
 export function bootstrapInterval(
   values: readonly (readonly number[])[],

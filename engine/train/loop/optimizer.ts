@@ -14,7 +14,13 @@ export const optimizerEntries = {
  * The optimizer that a config block asks for, and its learning rate at the start.
  *
  * @param options of a config block with `trainingEntries` and `optimizerEntries`
- * @example const { optimizer, rate } = openOptimizer(options);
+ * @example
+ * ```ts
+ * import { config, openOptimizer, optimizerEntries } from "voxgrad/train";
+ *
+ * const options = config({ ...optimizerEntries, data: "" }, ["--optimizer", "sgd"]);
+ * const { optimizer, rate } = openOptimizer(options);
+ * ```
  */
 export function openOptimizer(
   options: Config<typeof optimizerEntries> & { data: string },

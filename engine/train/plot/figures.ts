@@ -21,7 +21,13 @@ export interface Figure {
  * file says what it is wherever it goes.
  *
  * @throws VoxgradError when it is no SVG document
- * @example await writeFigure(run, { name: "logits", title: "Logits", caption: "Of held-out cases.", svg });
+ * @example
+ * ```ts
+ * import { chartSvg, RunFolder, writeFigure } from "voxgrad/train";
+ *
+ * const svg = chartSvg([{ title: "Loss", series: { training: [[1, 0.9], [2, 0.7]] } }]);
+ * await writeFigure(new RunFolder("runs/mine"), { name: "loss", title: "Loss", caption: "Of two steps.", svg });
+ * ```
  */
 export async function writeFigure(run: RunFolder, figure: Figure): Promise<string> {
   const { name, title, caption, svg } = figure;
@@ -38,7 +44,12 @@ export async function writeFigure(run: RunFolder, figure: Figure): Promise<strin
  *
  * @param path of the run's folder
  * @throws VoxgradError for an .svg file that is no SVG document
- * @example for (const { title, caption, svg } of await readFigures("runs/liver-001")) show(title, caption, svg);
+ * @example
+ * ```ts
+ * import { readFigures } from "voxgrad/train";
+ *
+ * for (const { title, caption, svg } of await readFigures("runs/liver-001")) console.log(title, caption, svg.length);
+ * ```
  */
 export async function readFigures(path: string): Promise<Figure[]> {
   const folder = `${path}/${FOLDER}`;

@@ -16,7 +16,13 @@ export interface Bins {
  * into no bin and count in the total alone, so the density over the range adds up to the share that lies within.
  *
  * @throws VoxgradError for a range that is empty or not finite
- * @example const ages = new Histogram({ range: [0, 100], bins: 20 }); for (const age of all) ages.add(age);
+ * @example
+ * ```ts
+ * import { Histogram } from "voxgrad/train";
+ *
+ * const intensities = new Histogram({ range: [0, 100], bins: 20 });
+ * for (const value of [12, 47, 48, 99]) intensities.add(value);
+ * ```
  */
 export class Histogram {
   readonly range: readonly [number, number];
@@ -68,7 +74,14 @@ export interface HistogramPanel extends GridPanel {
  *
  * @returns an SVG document
  * @throws VoxgradError when histograms differ in their bins
- * @example histogramSvg([{ title: "Intensity", groups: [{ name: "lesion", histogram }] }], { xLabel: "HU" });
+ * @example
+ * ```ts
+ * import { Histogram, histogramSvg } from "voxgrad/train";
+ *
+ * const histogram = new Histogram({ range: [0, 100], bins: 20 });
+ * for (const value of [12, 47, 48, 99]) histogram.add(value);
+ * const svg = histogramSvg([{ title: "Intensity", groups: [{ name: "lesion", histogram }] }], { xLabel: "HU" });
+ * ```
  */
 export function histogramSvg(
   panels: readonly HistogramPanel[],

@@ -254,7 +254,15 @@ function caption(item: OverlayCase, classes: readonly ComparedClass[], room: num
  *
  * @returns an SVG document with the gray slices inside
  * @throws RangeError when a segmentation has another number of voxels than its image
- * @example overlaySvg([{ name, image, reference: label.data, prediction }], { labels: ["background", "liver"] });
+ * @example
+ * ```ts
+ * import { phantomCase } from "voxgrad/imaging";
+ * import { overlaySvg } from "voxgrad/train";
+ *
+ * const { image, label } = phantomCase({ seed: 1 });
+ * const reference = label.data as Uint8Array;
+ * const svg = overlaySvg([{ name: "patient", image, reference }], { labels: ["background", "organ", "tumor"] });
+ * ```
  */
 export function overlaySvg(cases: readonly OverlayCase[], options: OverlayOptions): string {
   const { labels, contexts = [], slices = 4, along = "S", title } = options;

@@ -15,7 +15,12 @@ export type PatientAxis = keyof typeof HANGING;
  * undefined where there is no page, as in Node. What `answer` throws is told to the visitor, who may go on.
  *
  * @example
+ * ```ts
+ * import { openPanel } from "voxgrad/train";
+ *
+ * const form = { title: "Scan", about: "Choose a scan.", files: {}, views: {}, colors: ["#ff0000"] };
  * if (openPanel) await openPanel(form, async (act, panel) => panel.say(`${act.name}: ${act.type}`));
+ * ```
  */
 export const openPanel: Platform["openPanel"] = platform.openPanel;
 
@@ -27,7 +32,13 @@ const hung = (volume: Volume, along: PatientAxis): Volume => reorient(volume, [.
  * head on top. Black and white are the half and the 99.5th percentile.
  *
  * @param along "S" unless given
- * @example panel.show(["scan"], { scan: scanSlices(await readVolume("scan.nii.gz")) });
+ * @example
+ * ```ts
+ * import { phantomCase } from "voxgrad/imaging";
+ * import { scanSlices } from "voxgrad/train";
+ *
+ * const scan = scanSlices(phantomCase({ seed: 1 }).image); // for panel.show(["scan"], { scan })
+ * ```
  */
 export function scanSlices(image: Volume, along: PatientAxis = "S"): PanelScan {
   const { data, shape: [X, Y, Z], spacing, channels, name } = hung(image, along);
@@ -45,7 +56,13 @@ export function scanSlices(image: Volume, along: PatientAxis = "S"): PanelScan {
  * Labels on the grid of a scan as those of its `scanSlices`.
  *
  * @returns a copy, [slices, rows, columns]
- * @example panel.show(["scan"], { labels: labelSlices(labels) });
+ * @example
+ * ```ts
+ * import { phantomCase } from "voxgrad/imaging";
+ * import { labelSlices } from "voxgrad/train";
+ *
+ * const labels = labelSlices(phantomCase({ seed: 1 }).label); // for panel.show(["scan"], { labels })
+ * ```
  */
 export const labelSlices = (labels: Volume, along: PatientAxis = "S"): Uint8Array<ArrayBuffer> =>
   Uint8Array.from(hung(labels, along).data);
@@ -55,7 +72,14 @@ export const labelSlices = (labels: Volume, along: PatientAxis = "S"): Uint8Arra
  *
  * @param labels [slices, rows, columns]
  * @throws VoxgradError for another number of labels than the scan has voxels
- * @example const label = labelsFromSlices(act.marks.scan, image);
+ * @example
+ * ```ts
+ * import { phantomCase } from "voxgrad/imaging";
+ * import { labelsFromSlices, labelSlices } from "voxgrad/train";
+ *
+ * const { image, label } = phantomCase({ seed: 1 });
+ * const back = labelsFromSlices(labelSlices(label), image); // equal to label
+ * ```
  */
 export function labelsFromSlices(labels: Uint8Array<ArrayBuffer>, image: Volume, along: PatientAxis = "S"): Volume {
   const { shape, affine } = hung({ ...image, data: new Uint8Array(voxelCount(image.shape)), channels: 1 }, along);

@@ -71,7 +71,12 @@ const LINE = 18;
  *
  * @param options title over all; xLabel below, "step" unless given
  * @returns an SVG document
- * @example chartSvg([{ title: "Loss", series: { training: [[1, 0.9], [2, 0.7]] }, log: true }]);
+ * @example
+ * ```ts
+ * import { chartSvg } from "voxgrad/train";
+ *
+ * const svg = chartSvg([{ title: "Loss", series: { training: [[1, 0.9], [2, 0.7]] }, log: true }]);
+ * ```
  */
 export function chartSvg(panels: readonly Panel[], options: { title?: string; xLabel?: string } = {}): string {
   const { title, xLabel = "step" } = options;
@@ -98,7 +103,12 @@ export function chartSvg(panels: readonly Panel[], options: { title?: string; xL
  * @param record loss: points of one curve, or curves by name; dice: curves by class name
  * @param options title; logLoss: logarithmic loss
  * @returns an SVG document
- * @example await run.write("progress.svg", progressSvg({ loss: [[1, 1.2], [2, 0.9]], dice: { liver: [[2, 0.4]] } }));
+ * @example
+ * ```ts
+ * import { progressSvg } from "voxgrad/train";
+ *
+ * const svg = progressSvg({ loss: [[1, 1.2], [2, 0.9]], dice: { liver: [[2, 0.4]] } });
+ * ```
  */
 export function progressSvg(
   record: { loss: readonly Point[] | Panel["series"]; dice?: Panel["series"] },

@@ -31,7 +31,12 @@ export interface ScatterOptions {
  * @returns an SVG document
  * @throws VoxgradError for a point that is not two finite numbers
  * @example
- * scatterSvg([{ title: "held out", groups: [{ name: "lesion", points: [[2.1, -0.3]] }] }], { diagonal: "boundary" });
+ * ```ts
+ * import { scatterSvg } from "voxgrad/train";
+ *
+ * const groups = [{ name: "lesion", points: [[2.1, -0.3], [1.4, 0.2]] as [number, number][] }];
+ * const svg = scatterSvg([{ title: "held out", groups }], { diagonal: "boundary" });
+ * ```
  */
 export function scatterSvg(panels: readonly ScatterPanel[], options: ScatterOptions = {}): string {
   const { title, xLabel, yLabel, diagonal } = options;

@@ -152,8 +152,15 @@ function legend(
  * @returns an SVG document
  * @throws RangeError when a map has another number of voxels than its row's image, or a slice is not in it
  * @example
- * tilesSvg([{ name: "case 1", image, slice: 20, tiles: [{ values: image.data }, { values: attention, range: [0, 1], scale: "heat" }] }],
- *   { columns: ["FLAIR", "attention"] });
+ * ```ts
+ * import { phantomCase } from "voxgrad/imaging";
+ * import { tilesSvg } from "voxgrad/train";
+ *
+ * const { image } = phantomCase({ seed: 1 });
+ * const attention = Float32Array.from(image.data, (value) => Number(value > 500));
+ * const tiles = [{ values: image.data }, { values: attention, range: [0, 1], scale: "heat" }] as const;
+ * const svg = tilesSvg([{ name: "case 1", image, slice: 20, tiles }], { columns: ["scan", "attention"] });
+ * ```
  */
 export function tilesSvg(rows: readonly TileRow[], options: TileOptions): string {
   const { columns, axis = 2, classes = [] } = options;

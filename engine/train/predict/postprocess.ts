@@ -36,9 +36,15 @@ const targetsOf = (plan: Pick<Plan, "labels" | "regions">): PostprocessingStep[]
  * Decides the rule from predictions that are added one by one.
  *
  * @example
- * const choice = new PostprocessingChoice(plan);
- * for (const id of heldOut) choice.add(await segment(image), label);
- * await run.writeJson("postprocessing.json", choice.decide());
+ * ```ts
+ * import { phantomCase } from "voxgrad/imaging";
+ * import { PostprocessingChoice } from "voxgrad/train";
+ *
+ * const choice = new PostprocessingChoice({ labels: ["background", "organ", "tumor"] });
+ * const { label } = phantomCase({ seed: 1 });
+ * choice.add(label, label); // a prediction and its reference
+ * choice.decide().keepLargest; // []: the prediction is right as it is
+ * ```
  */
 export class PostprocessingChoice {
   readonly #plan: Pick<Plan, "labels" | "regions" | "ignoreLabel">;
@@ -140,7 +146,14 @@ export class PostprocessingChoice {
  * Applies a rule to labels.
  *
  * @returns the labels with only the largest components of what the rule names; the volume itself where it names nothing
- * @example const cleaned = postprocess(await segment(image), rule);
+ * @example
+ * ```ts
+ * import { phantomCase } from "voxgrad/imaging";
+ * import { postprocess } from "voxgrad/train";
+ *
+ * const { label } = phantomCase({ seed: 1 });
+ * const cleaned = postprocess(label, { keepLargest: [{ name: "organ", values: [1] }] });
+ * ```
  */
 export function postprocess(labels: Volume, rule: Pick<Postprocessing, "keepLargest">): Volume {
   if (rule.keepLargest.length === 0) return labels;

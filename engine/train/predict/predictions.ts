@@ -57,7 +57,12 @@ const isRecord = (value: unknown): value is CaseRecord =>
 /**
  * SHA-256 of files by their paths, of both files of a .hdr/.img pair.
  *
- * @example const sources = await fileDigests(["runs/liver/model.safetensors"]);
+ * @example
+ * ```ts
+ * import { fileDigests } from "voxgrad/train";
+ *
+ * const sources = await fileDigests(["runs/liver/model.safetensors"]);
+ * ```
  */
 export async function fileDigests(paths: readonly string[]): Promise<Digests> {
   const found: Record<string, string> = {};
@@ -173,11 +178,22 @@ export class Predictions {
  *
  * @throws ConfigError where scans lie in it, and where it holds label maps of these names that no such command wrote
  * @example
- * const predictions = await openPredictions("labels", { settings: { step: 0.5 }, sources: await fileDigests(models), cases, device: "...", overwrite: false });
+ * ```ts
+ * import { writeNifti } from "voxgrad";
+ * import { readVolume, volumeLike } from "voxgrad/imaging";
+ * import { fileDigests, findImages, openPredictions } from "voxgrad/train";
+ *
+ * const cases = await findImages("imagesTs", 1);
+ * const sources = await fileDigests(["runs/liver/model.safetensors"]);
+ * const options = { settings: { step: 0.5 }, sources, cases, device: "", overwrite: false };
+ * const predictions = await openPredictions("predictions", options);
  * for (const item of cases) {
- *   if ((await predictions.reason(item, [`${item.id}.nii.gz`])) === undefined) continue;
- *   await predictions.write(item, { [`${item.id}.nii.gz`]: writeNifti(await segment(item), { gzip: true }) });
+ *   const file = `${item.id}.nii.gz`;
+ *   if ((await predictions.reason(item, [file])) === undefined) continue; // is there and up to date
+ *   const image = await readVolume(item.images[0]);
+ *   await predictions.write(item, { [file]: writeNifti(volumeLike(image, new Uint8Array(image.data.length))) });
  * }
+ * ```
  */
 export async function openPredictions(folder: string, options: PredictionsOptions): Promise<Predictions> {
   const output = new RunFolder(folder.replace(/(?<=.)\/+$/, ""));

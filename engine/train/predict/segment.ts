@@ -255,8 +255,18 @@ function checkMembers(members: readonly Member[]): void {
  *
  * @throws VoxgradError when the members' plans mean different labels, channels or axes
  * @example
- * const { predict } = predictor([{ network: model, params: [fold0, fold1], plan }], { mirror: [0, 1, 2] });
+ * ```ts
+ * import { loadParameters, random } from "voxgrad";
+ * import { readVolume } from "voxgrad/imaging";
+ * import { unetFromPlan } from "voxgrad/models";
+ * import { loadModel, predictor } from "voxgrad/train";
+ *
+ * const { description: { plan }, tensors } = await loadModel("runs/liver/fold_0");
+ * const network = unetFromPlan(plan);
+ * const params = loadParameters(network.init(random.key(0)), tensors);
+ * const { predict } = predictor([{ network, params: [params], plan }], { mirror: [0, 1, 2] });
  * const { labels } = await predict(await readVolume("scan.nii.gz"));
+ * ```
  */
 export function predictor(members: readonly Member[], options: SegmentOptions = {}): Predictor {
   const { step, batch = 1, mirror = [] } = options;
@@ -360,7 +370,18 @@ export function predictor(members: readonly Member[], options: SegmentOptions = 
  *
  * @returns (image) -> labels as Uint8Array volume on the image's grid, with its affine
  * @throws VoxgradError when an image has other channels than the plan
- * @example const segment = segmenter(model, params, { plan }); const labels = await segment(readNifti(bytes));
+ * @example
+ * ```ts
+ * import { loadParameters, random } from "voxgrad";
+ * import { readVolume } from "voxgrad/imaging";
+ * import { unetFromPlan } from "voxgrad/models";
+ * import { loadModel, segmenter } from "voxgrad/train";
+ *
+ * const { description: { plan }, tensors } = await loadModel("runs/liver/fold_0");
+ * const network = unetFromPlan(plan);
+ * const segment = segmenter(network, loadParameters(network.init(random.key(0)), tensors), { plan });
+ * const labels = await segment(await readVolume("scan.nii.gz"));
+ * ```
  */
 export function segmenter(
   network: Network,

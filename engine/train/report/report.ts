@@ -20,7 +20,12 @@ const NAME = "report.html";
  * not finished is reported as far as it came.
  *
  * @throws VoxgradError for a folder that holds no run
- * @example await writeReport(new RunFolder("runs/liver-001"));
+ * @example
+ * ```ts
+ * import { RunFolder, writeReport } from "voxgrad/train";
+ *
+ * await writeReport(new RunFolder("runs/liver-001"));
+ * ```
  */
 export async function writeReport(run: RunFolder): Promise<string> {
   const config = await readConfig(run);

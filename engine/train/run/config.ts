@@ -65,7 +65,13 @@ const named = new WeakMap<object, ReadonlySet<string>>();
  * @param options as `config` or `resumableConfig` gave them; others name nothing
  * @param unused for an option the reason why it has no effect, false where it has one
  * @throws ConfigError with each of them
- * @example refuseUnused(options, { window: options.arm === "panet" && "--arm panet has no windows" });
+ * @example
+ * ```ts
+ * import { config, refuseUnused } from "voxgrad/train";
+ *
+ * const options = config({ arm: "panet", window: 4 }, ["--arm", "panet"]);
+ * refuseUnused(options, { window: options.arm === "panet" && "--arm panet has no windows" });
+ * ```
  */
 export function refuseUnused(options: object, unused: Readonly<Record<string, string | false>>): void {
   const keys = Object.keys(unused).filter((key) => unused[key] && named.get(options)?.has(key));
@@ -77,7 +83,13 @@ export function refuseUnused(options: object, unused: Readonly<Record<string, st
 /**
  * An entry of a config block with an explanation for `--help` and with limits.
  *
- * @example steps: entry(100, "optimizer steps", { integer: true, min: 1 })
+ * @example
+ * ```ts
+ * import { config, entry } from "voxgrad/train";
+ *
+ * const { steps } = config({ steps: entry(100, "optimizer steps", { integer: true, min: 1 }) }, ["--steps", "20"]);
+ * steps; // 20
+ * ```
  */
 export function entry<T extends ConfigValue>(value: T, about: string, rules: EntryRules = {}): Entry<Widened<T>> {
   return new Entry(value as unknown as Widened<T> & ConfigValue, about, rules) as Entry<any>;
@@ -86,7 +98,13 @@ export function entry<T extends ConfigValue>(value: T, about: string, rules: Ent
 /**
  * An entry that takes one of a few words; the first is the default.
  *
- * @example optimizer: choice(["adam", "sgd"], "optimizer")
+ * @example
+ * ```ts
+ * import { choice, config } from "voxgrad/train";
+ *
+ * const { optimizer } = config({ optimizer: choice(["adam", "sgd"], "optimizer") }, []);
+ * optimizer; // "adam"
+ * ```
  */
 export function choice<const W extends readonly string[]>(words: W, about: string): Entry<W[number]> {
   return new Entry<W[number]>(words[0], about, { oneOf: words });
@@ -100,7 +118,13 @@ export function choice<const W extends readonly string[]>(words: W, about: strin
  * @param args the command line, without the script's name; the host's unless given
  * @throws ConfigError for an unknown key or an unfit value, listing the keys with their defaults
  * @throws HelpRequest for --help
- * @example const { steps, patch } = config({ steps: 100, patch: [32, 32, 32] });
+ * @example
+ * ```ts
+ * import { config } from "voxgrad/train";
+ *
+ * const { steps, patch } = config({ steps: 100, patch: [32, 32, 32] }, ["--patch", "16,16,16"]);
+ * patch; // [16, 16, 16]
+ * ```
  */
 export function config<D extends ConfigDefaults>(defaults: D, args: readonly string[] = platform.args): Config<D> {
   const entries = new Map<string, Entry<ConfigValue>>();
@@ -156,7 +180,12 @@ export function config<D extends ConfigDefaults>(defaults: D, args: readonly str
  *
  * @param defaults as for `config`; `resume` is among them, an empty text
  * @throws ConfigError as `config`, and for a value that a resumed run cannot change
- * @example const options = await resumableConfig({ resume: "", steps: 800, seed: 1 }, { change: ["steps"] });
+ * @example
+ * ```ts
+ * import { resumableConfig } from "voxgrad/train";
+ *
+ * const options = await resumableConfig({ resume: "", steps: 800, seed: 1 }, { change: ["steps"] });
+ * ```
  */
 export async function resumableConfig<D extends ConfigDefaults & { resume: Entry<string> | string }>(
   defaults: D,
@@ -207,7 +236,12 @@ export async function resumableConfig<D extends ConfigDefaults & { resume: Entry
  * @param folder of the run; where it has a config.json the run goes on, if it was started with the same options
  * @param words those that all arms share may be without effect in some: `refuseUnused` does not see them
  * @throws ConfigError as resumableConfig
- * @example await trainColab(await runConfig("runs/a/seed_1", colabEntries, ["DATA", "--seed", "1"]));
+ * @example
+ * ```ts
+ * import { runConfig } from "voxgrad/train";
+ *
+ * const options = await runConfig("runs/a/seed_1", { resume: "", seed: 0 }, ["--seed", "1"]);
+ * ```
  */
 export async function runConfig<D extends ConfigDefaults & { resume: Entry<string> | string }>(
   folder: string,

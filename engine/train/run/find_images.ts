@@ -37,7 +37,12 @@ interface Reading {
  * @param output a folder of results: where it lies among those of the images, what is in it is no image
  * @returns cases by id: the file's name without channel and ending; where several have one name, with their folders
  * @throws VoxgradError when there is no image, a channel is missing, or two files are one case; PlatformError
- * @example const cases = await findImages("imagesTs", 1);
+ * @example
+ * ```ts
+ * import { findImages } from "voxgrad/train";
+ *
+ * const cases = await findImages("imagesTs", 1);
+ * ```
  */
 export async function findImages(
   input: string,
@@ -153,7 +158,12 @@ export async function findImages(
  * @param runs run folders or model files, separated by commas
  * @returns paths, and the folder of each run, where its postprocessing.json may lie
  * @throws VoxgradError when a run holds no model
- * @example (await findModels("runs/liver")).files; // ["runs/liver/fold_0/model.safetensors", ...]
+ * @example
+ * ```ts
+ * import { findModels } from "voxgrad/train";
+ *
+ * const { files } = await findModels("runs/liver"); // ["runs/liver/fold_0/model.safetensors", ...]
+ * ```
  */
 export async function findModels(runs: string): Promise<{ files: string[]; folders: string[] }> {
   const files: string[] = [];

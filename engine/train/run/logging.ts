@@ -55,7 +55,12 @@ export class Pace {
  * Goes through items and shows how many are done.
  *
  * @param unit what an item is: "case"
- * @example for (const item of counted(cases, "case")) await segment(item);
+ * @example
+ * ```ts
+ * import { counted } from "voxgrad/train";
+ *
+ * for (const id of counted(["a", "b", "c"], "case")) console.log(id);
+ * ```
  */
 export function* counted<T>(items: readonly T[], unit: string): Generator<T, void, undefined> {
   const pace = new Pace(items.length);
@@ -205,7 +210,12 @@ export function parsedLine(line: string, place: string): unknown {
  * Rows under headings, columns aligned: texts left, numbers right, to 3 decimals unless whole, NaN as "-". Without rows
  * it says that there are none, for headings alone look like a fault.
  *
- * @example formatTable(["class", "Dice"], [["organ", 0.91234], ["gland", NaN]]);
+ * @example
+ * ```ts
+ * import { formatTable } from "voxgrad/train";
+ *
+ * const table = formatTable(["class", "Dice"], [["organ", 0.91234], ["gland", NaN]]);
+ * ```
  */
 export function formatTable(headings: readonly string[], rows: readonly (readonly (string | number)[])[]): string {
   if (rows.length === 0) return `No ${headings[0] ?? "row"} to show`;

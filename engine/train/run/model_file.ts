@@ -32,7 +32,15 @@ const NAME = "model.safetensors";
 /**
  * The bytes of a model file; the same for the same weights and description. Its digest is in its header.
  *
- * @example await run.write("model.safetensors", await saveModel(params, description));
+ * @example
+ * ```ts
+ * import { ones } from "voxgrad";
+ * import { readPlan } from "voxgrad/imaging";
+ * import { saveModel } from "voxgrad/train";
+ *
+ * const description = { network: "mine", architecture: {}, plan: await readPlan("plan.json") };
+ * const bytes = await saveModel({ weight: ones([8, 1, 3, 3, 3]) }, description);
+ * ```
  */
 export const saveModel = (
   params: any,
@@ -44,7 +52,16 @@ export const saveModel = (
  * Writes a model file into a run, with the digests of what the run is made from in its header. For the last weights,
  * model.safetensors, it waits for room where the disk is full: they are what the run was for.
  *
- * @example await writeModel(run, "model.safetensors", params, { network: "plainConvUNet", architecture, plan });
+ * @example
+ * ```ts
+ * import { ones } from "voxgrad";
+ * import { readPlan } from "voxgrad/imaging";
+ * import { openRun, writeModel } from "voxgrad/train";
+ *
+ * const description = { network: "mine", architecture: {}, plan: await readPlan("plan.json") };
+ * const run = await openRun({ name: "liver" });
+ * await writeModel(run, "model.safetensors", { weight: ones([8, 1, 3, 3, 3]) }, description);
+ * ```
  */
 export async function writeModel(
   run: RunFolder,
@@ -74,7 +91,12 @@ export function planOf(metadata: Readonly<Record<string, string>>, file: string)
  * @param path the file, or the run folder that holds it
  * @throws VoxgradError when `saveModel` did not write the file; PlanError where its plan cannot be used;
  *   SafetensorsError where it is damaged or holds weights that are not finite; PlatformError when it is unreadable
- * @example const { description, tensors } = await loadModel("runs/phantom-001");
+ * @example
+ * ```ts
+ * import { loadModel } from "voxgrad/train";
+ *
+ * const { description, tensors } = await loadModel("runs/phantom-001");
+ * ```
  */
 export async function loadModel(
   path: string,

@@ -237,7 +237,13 @@ export async function resumeRun(folder: string): Promise<RunFolder> {
  *   a folder that holds a run already may be used
  * @throws VoxgradError when the folder holds a run and may not be overwritten; PlatformError while another process
  *   works in it
- * @example const run = await openRun({ name: "hippocampus" }); await run.writeJson("config.json", options);
+ * @example
+ * ```ts
+ * import { openRun } from "voxgrad/train";
+ *
+ * const run = await openRun({ name: "hippocampus" });
+ * await run.writeJson("notes.json", { steps: 100 });
+ * ```
  */
 export async function openRun(options: { name: string; folder?: string; overwrite?: boolean }): Promise<RunFolder> {
   const { name, folder, overwrite = false } = options;

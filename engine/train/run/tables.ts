@@ -20,7 +20,13 @@ export interface ReportTable {
  * Writes a table to tables/NAME.json of a run.
  *
  * @throws VoxgradError for a row of another length than the headings
- * @example await writeTable(run, { name: "1_dice", title: "Dice", caption: "Means.", headings: ["class", "Dice"], rows: [["liver", 0.9]] });
+ * @example
+ * ```ts
+ * import { RunFolder, writeTable } from "voxgrad/train";
+ *
+ * const table = { name: "1_dice", title: "Dice", caption: "Means.", headings: ["class", "Dice"], rows: [["liver", 0.9]] };
+ * await writeTable(new RunFolder("runs/mine"), table);
+ * ```
  */
 export function writeTable(run: RunFolder, { name, ...table }: ReportTable): Promise<string> {
   const { headings, rows } = table;
@@ -40,7 +46,12 @@ const isCell = (cell: unknown): boolean => cell === null || typeof cell === "str
  *
  * @param path of the run's folder
  * @throws VoxgradError for a file that is no such table
- * @example for (const { title, headings, rows } of await readTables("runs/liver-001")) show(title, headings, rows);
+ * @example
+ * ```ts
+ * import { readTables } from "voxgrad/train";
+ *
+ * for (const { title, headings, rows } of await readTables("runs/liver-001")) console.log(title, headings, rows);
+ * ```
  */
 export async function readTables(path: string): Promise<ReportTable[]> {
   const folder = `${path}/${FOLDER}`;

@@ -52,7 +52,12 @@ export function spreadOf(values: readonly number[]): Spread {
  *
  * @param ids that may be one; their order does not matter
  * @returns `count` of them, or all where there are fewer
- * @example drawSupports(["a", "b", "c"], 2, 1).length; // 2
+ * @example
+ * ```ts
+ * import { drawSupports } from "voxgrad/models";
+ *
+ * drawSupports(["a", "b", "c"], 2, 1).length; // 2
+ * ```
  */
 export const drawSupports = (ids: readonly string[], count: number, seed: number): string[] =>
   new Prng(seed).fork("supports").shuffle([...ids].sort()).slice(0, count);
@@ -61,7 +66,15 @@ export const drawSupports = (ids: readonly string[], count: number, seed: number
  * Means over cases for each support, and their spread over the supports.
  *
  * @param cases all with the same classes in the same order
- * @example summarizeSupports(cases).rows[0].Dice.spread; // { mean: 0.71, deviation: 0.03, least: 0.66, largest: 0.75, undefined: 0 }
+ * @example
+ * ```ts
+ * import { compareLabels, phantomCase } from "voxgrad/imaging";
+ * import { summarizeSupports } from "voxgrad/models";
+ *
+ * const { label } = phantomCase({ seed: 1 });
+ * const classes = compareLabels(label, label, { classes: [{ name: "organ", values: [1] }] });
+ * const { rows } = summarizeSupports([{ support: "a", id: "b", classes }, { support: "b", id: "a", classes }]);
+ * ```
  */
 export function summarizeSupports(cases: readonly SupportedCase[]): SupportsSummary {
   const supports = [...new Set(cases.map(({ support }) => support))];

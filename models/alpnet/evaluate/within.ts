@@ -43,7 +43,14 @@ const SAMPLE = 1_000_000;
  *
  * @param plan of the encoder
  * @throws VoxgradError for a clip that is no range, or another number of channels than the plan's
- * @example const own = planOfScan(await readVolume("ct.nii.gz"), plan, { preparation: "own", clip: [-125, 275] });
+ * @example
+ * ```ts
+ * import { readPlan, readVolume } from "voxgrad/imaging";
+ * import { planOfScan } from "voxgrad/models";
+ *
+ * const plan = await readPlan("plan.json");
+ * const own = planOfScan(await readVolume("ct.nii.gz"), plan, { preparation: "own", clip: [-125, 275] });
+ * ```
  */
 export function planOfScan(image: Volume, plan: Plan, { preparation, side, clip }: ScanPlanOptions): Plan {
   const spacingOf = (axes: Pick<Plan, "orientation" | "transpose">, k: number): number =>
@@ -119,7 +126,14 @@ export interface SlicePlaces {
  * The prepared slices that a range of slices, as pictures count them from 1, lies in.
  *
  * @throws ConfigError for a range that the scan does not have, or that its preparation cut away
- * @example const range = preparedRange({ id, ...(await preprocessImage(image, plan)) }, [10, 40]);
+ * @example
+ * ```ts
+ * import { preprocessImage, readPlan, readVolume } from "voxgrad/imaging";
+ * import { preparedRange } from "voxgrad/models";
+ *
+ * const prepared = await preprocessImage(await readVolume("scan.nii.gz"), await readPlan("plan.json"));
+ * const range = preparedRange({ id: "scan", ...prepared }, [10, 40]);
+ * ```
  */
 export function preparedRange(
   { id, shape, geometry }: { readonly id: string; readonly shape: Triple; readonly geometry: CaseGeometry },
@@ -189,7 +203,16 @@ export interface OtherSlices {
  * Compares a class in all slices but one.
  *
  * @param given stored index of the slice that was labeled
- * @example const { compared } = compareOtherSlices(prediction, reference, { of: { name: "liver", values: [1] }, given: 20, places });
+ * @example
+ * ```ts
+ * import { preprocessImage, readLabelVolume, readPlan, readVolume } from "voxgrad/imaging";
+ * import { compareOtherSlices, slicePlaces } from "voxgrad/models";
+ *
+ * const { geometry } = await preprocessImage(await readVolume("scan.nii.gz"), await readPlan("plan.json"));
+ * const options = { of: { name: "liver", values: [1] }, given: 20, places: slicePlaces(geometry) };
+ * const [prediction, reference] = [await readLabelVolume("prediction.nii.gz"), await readLabelVolume("label.nii.gz")];
+ * const { compared } = compareOtherSlices(prediction, reference, options);
+ * ```
  */
 export function compareOtherSlices(
   prediction: Volume,
@@ -258,9 +281,18 @@ export interface WithinScan {
  * @param loaded image and label
  * @throws VoxgradError for a slice that the scan does not have or that shows no class, and as planOfScan
  * @example
- * const classes = [{ name: "liver", values: [1] }];
- * const { classes: [liver] } = await segmentWithin(encoder, params, loaded, { plan, classes, preparation: "own", ranges: "known" });
+ * ```ts
+ * import { random } from "voxgrad";
+ * import { loadCase, openDataset, readPlan } from "voxgrad/imaging";
+ * import { alpnet, segmentWithin } from "voxgrad/models";
+ *
+ * const [plan, dataset] = [await readPlan("plan.json"), await openDataset("data/CHAOS")];
+ * const encoder = alpnet.encoder({ depth: 101, replaceStrideWithDilation: [false, true, true] });
+ * const options = { plan, classes: [{ name: "liver", values: [1] }], preparation: "own", ranges: "known" } as const;
+ * const scan = await loadCase(dataset, dataset.cases[0]);
+ * const { classes: [liver] } = await segmentWithin(encoder, encoder.init(random.key(1)), scan, options);
  * liver.compared.dice;
+ * ```
  */
 export async function segmentWithin(
   model: OneShotModel,
