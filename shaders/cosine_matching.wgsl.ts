@@ -90,7 +90,8 @@ function lowerTile(p: CosineMatchingParams, target: Target, share: number): Lowe
   const quad = Math.min(4, rows);
   const quads = ceilDiv(rows, quad);
   const last = (q: number, u: number): number => Math.min(q * quad + u, rows - 1);
-  const source = wgsl`
+  const source = (): string =>
+    wgsl`
 #if ${shared}
 enable subgroups;
 #endif
@@ -98,8 +99,8 @@ ${BINDINGS("f32", "f32")}
 
 @compute @workgroup_size(${size})
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) local: u32${
-    shared ? ", @builtin(subgroup_invocation_id) lane: u32" : ""
-  }) {
+      shared ? ", @builtin(subgroup_invocation_id) lane: u32" : ""
+    }) {
   let block = ${grid.index};
   if (block >= ${count}u) {
     return;
@@ -111,21 +112,25 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) loca
   // Rows and columns beyond the end repeat the last one and do not count: every lane must reach the broadcasts.
 ${each(columns, (j) => `  let n${j} = min(column + ${j * size}u, ${pixels - 1}u);`)}
 ${
-    each(columns, (j) =>
-      `  var top${j} = ${LOWEST};\n  var sum${j} = 0f;\n  var value${j} = 0f;\n  var square${j} = 0f;`)
-  }
+      each(
+        columns,
+        (j) => `  var top${j} = ${LOWEST};\n  var sum${j} = 0f;\n  var value${j} = 0f;\n  var square${j} = 0f;`,
+      )
+    }
   for (var first = 0u; first < ${prototypes}u; first += ${rows}u) {
 ${
-    each(
-      own,
-      (
-        v,
-      ) =>
-        `    let row${v} = group + min(first + ${shared ? `lane % ${share}u + ` : ""}${v * share}u, ${prototypes - 1}u);
+      each(
+        own,
+        (
+          v,
+        ) =>
+          `    let row${v} = group + min(first + ${shared ? `lane % ${share}u + ` : ""}${v * share}u, ${
+            prototypes - 1
+          }u);
     let use${v} = used[row${v}];
     let m${v} = row${v} * ${channels}u;`,
-    )
-  }
+      )
+    }
 ${each(rows, (i) => `    let flag${i} = ${of("use", i)} != 0u;`)}
 ${each(columns, (j) => `    square${j} = 0f;`)}
 ${pairs(rows, columns, (i, j) => `    var total${i}_${j} = 0f;`)}
@@ -144,65 +149,65 @@ ${pairs(rows, columns, (i, j) => `      total${i}_${j} += s${i}_${j};`)}
     }
 ${each(columns, (j) => `    let scale${j} = ${reciprocal(`square${j}`, floor)};\n    var next${j} = top${j};`)}
 ${
-    pairs(
-      rows,
-      columns,
-      (i, j) =>
-        `    total${i}_${j} *= scale${j};
+      pairs(
+        rows,
+        columns,
+        (i, j) => `    total${i}_${j} *= scale${j};
     let l${i}_${j} = ${logit(`total${i}_${j}`, `flag${i}`)};
     next${j} = select(next${j}, l${i}_${j}, l${i}_${j} > next${j});`,
-    )
-  }
+      )
+    }
 ${
-    each(
-      columns,
-      (j) =>
-        `    let fade${j} = vg_exp(top${j} - next${j});
+      each(
+        columns,
+        (j) =>
+          `    let fade${j} = vg_exp(top${j} - next${j});
     top${j} = next${j};
     var mass${j} = 0f;
     var part${j} = 0f;`,
-    )
-  }
+      )
+    }
     let rows = min(${rows}u, ${prototypes}u - first);
     for (var c = 0u; c < ${quads}u; c++) {
 ${
-    each(
-      quad,
-      (u) =>
-        `      let inside${u} = c * ${quad}u + ${u}u < rows;
+      each(
+        quad,
+        (u) => `      let inside${u} = c * ${quad}u + ${u}u < rows;
       let open${u} = ${pick(quads, (q) => `flag${last(q, u)}`)};`,
-    )
-  }
+      )
+    }
 ${
-    pairs(
-      quad,
-      columns,
-      (u, j) =>
-        `      let v${u}_${j} = ${pick(quads, (q) => `total${last(q, u)}_${j}`)};
+      pairs(
+        quad,
+        columns,
+        (u, j) =>
+          `      let v${u}_${j} = ${pick(quads, (q) => `total${last(q, u)}_${j}`)};
       let e${u}_${j} = select(0f, vg_exp(${logit(`v${u}_${j}`, `open${u}`)} - top${j}), inside${u});
       mass${j} += e${u}_${j};
       part${j} += e${u}_${j} * v${u}_${j};`,
-    )
-  }
+      )
+    }
     }
 ${
-    each(columns, (j) =>
-      `    sum${j} = sum${j} * fade${j} + mass${j};\n    value${j} = value${j} * fade${j} + part${j};`)
-  }
+      each(
+        columns,
+        (j) => `    sum${j} = sum${j} * fade${j} + mass${j};\n    value${j} = value${j} * fade${j} + part${j};`,
+      )
+    }
   }
   let at = sample * ${ROWS * pixels}u;
 ${
-    each(
-      columns,
-      (j) =>
-        `  if (column + ${j * size}u < ${pixels}u) {
+      each(
+        columns,
+        (j) =>
+          `  if (column + ${j * size}u < ${pixels}u) {
     y[at + n${j}] = value${j} / sum${j};
     y[at + n${j} + ${pixels}u] = top${j};
     y[at + n${j} + ${2 * pixels}u] = sum${j};
     y[at + n${j} + ${3 * pixels}u] = square${j};
   }`,
-    )
-  }
+      )
+    }
 }
 `;
   const name = `cosine_matching.tile${rows}x${columns}${shared ? `_share${share}` : ""}`;
@@ -239,7 +244,8 @@ const workgroup: Variant<CosineMatchingParams> = {
     const a = tileLoad("a", true, prototypes, channels, "first", "atA");
     const b = tileLoad("b", false, pixels, channels, "column", "atB");
     // In the end the tiles hold what the 16 invocations of a pixel found among their prototypes.
-    const source = wgsl`${BINDINGS(a.type, b.type)}
+    const source = (): string =>
+      wgsl`${BINDINGS(a.type, b.type)}
 var<workgroup> tileA: array<f32, ${DEPTH * STRIDE}>;
 var<workgroup> tileB: array<f32, ${DEPTH * STRIDE}>;
 var<workgroup> values: array<f32, ${16 * SIDE}>;
@@ -260,13 +266,13 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) loca
 ${each(4, (j) => `  var top${j} = ${LOWEST};\n  var sum${j} = 0f;\n  var value${j} = 0f;\n  var square${j} = 0f;`)}
   for (var first = 0u; first < ${prototypes}u; first += ${SIDE}u) {
 ${
-      each(
-        4,
-        (i) =>
-          `    let inside${i} = first + m + ${i}u < ${prototypes}u;
+        each(
+          4,
+          (i) =>
+            `    let inside${i} = first + m + ${i}u < ${prototypes}u;
     let flag${i} = used[group + min(first + m + ${i}u, ${prototypes - 1}u)] != 0u;`,
-      )
-    }
+        )
+      }
 ${each(4, (j) => `    square${j} = 0f;`)}
 ${pairs(4, 4, (i, j) => `    var total${i}_${j} = 0f;`)}
     for (var start = 0u; start < ${channels}u; start += ${BLOCK}u) {
@@ -279,9 +285,12 @@ ${b.text}
         workgroupBarrier();
         for (var t = 0u; t < ${DEPTH}u; t++) {
 ${
-      each(4, (i) =>
-        `          let a${i} = tileA[t * ${STRIDE}u + m + ${i}u];\n          let b${i} = tileB[t * ${STRIDE}u + n + ${i}u];`)
-    }
+        each(
+          4,
+          (i) =>
+            `          let a${i} = tileA[t * ${STRIDE}u + m + ${i}u];\n          let b${i} = tileB[t * ${STRIDE}u + n + ${i}u];`,
+        )
+      }
 ${each(4, (j) => `          t${j} += b${j} * b${j};`)}
 ${pairs(4, 4, (i, j) => `          s${i}_${j} += a${i} * b${j};`)}
         }
@@ -291,44 +300,47 @@ ${pairs(4, 4, (i, j) => `      total${i}_${j} += s${i}_${j};`)}
     }
 ${each(4, (j) => `    let scale${j} = ${reciprocal(`square${j}`, floor)};\n    var next${j} = top${j};`)}
 ${
-      pairs(
-        4,
-        4,
-        (i, j) =>
-          `    total${i}_${j} *= scale${j};
+        pairs(
+          4,
+          4,
+          (i, j) =>
+            `    total${i}_${j} *= scale${j};
     let l${i}_${j} = ${logit(`total${i}_${j}`, `flag${i}`)};
     next${j} = select(next${j}, l${i}_${j}, inside${i} & (l${i}_${j} > next${j}));`,
-      )
-    }
+        )
+      }
 ${
-      each(4, (j) =>
-        `    let fade${j} = vg_exp(top${j} - next${j});\n    sum${j} *= fade${j};\n    value${j} *= fade${j};\n    top${j} = next${j};`)
-    }
+        each(
+          4,
+          (j) =>
+            `    let fade${j} = vg_exp(top${j} - next${j});\n    sum${j} *= fade${j};\n    value${j} *= fade${j};\n    top${j} = next${j};`,
+        )
+      }
 ${
-      pairs(
-        4,
-        4,
-        (i, j) =>
-          `    let e${i}_${j} = select(0f, vg_exp(l${i}_${j} - next${j}), inside${i});
+        pairs(
+          4,
+          4,
+          (i, j) =>
+            `    let e${i}_${j} = select(0f, vg_exp(l${i}_${j} - next${j}), inside${i});
     sum${j} += e${i}_${j};
     value${j} += e${i}_${j} * total${i}_${j};`,
-      )
-    }
+        )
+      }
   }
   let at = sample * ${ROWS * pixels}u + column;
   workgroupBarrier();
 ${
-      each(
-        4,
-        (j) =>
-          `  tileA[local / 16u * ${SIDE}u + n + ${j}u] = top${j};
+        each(
+          4,
+          (j) =>
+            `  tileA[local / 16u * ${SIDE}u + n + ${j}u] = top${j};
   tileB[local / 16u * ${SIDE}u + n + ${j}u] = sum${j};
   values[local / 16u * ${SIDE}u + n + ${j}u] = value${j};
   if ((local < 16u) & (column + n + ${j}u < ${pixels}u)) {
     y[at + n + ${j}u + ${3 * pixels}u] = square${j};
   }`,
-      )
-    }
+        )
+      }
   workgroupBarrier();
   if ((local < ${SIDE}u) & (column + local < ${pixels}u)) {
     var top = tileA[local];

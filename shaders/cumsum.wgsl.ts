@@ -36,7 +36,8 @@ export function lowerCumsum(p: CumsumParams, target: Target): Lowered {
       (_, k) =>
         `@group(0) @binding(${k}) var<storage, ${k < reads.length ? "read" : "read_write"}> b${k}: array<${type}>;`,
     );
-    const source = wgsl`
+    const source = (): string =>
+      wgsl`
 ${variables.join("\n")}
 
 /** The offset of the k-th value in the order of summation. */

@@ -92,7 +92,8 @@ export function mapKernel(p: MapParams, target: Target): Kernel {
   // A single row ends where its memory ends, so that chains of any size share a pipeline; compiling is what costs.
   const length = single && p.from === undefined ? "arrayLength(&result)" : `${p.length}u`;
   // Elements of a workgroup lie together, those of an invocation a workgroup's width apart.
-  const source = wgsl`${p.library}
+  const source = (): string =>
+    wgsl`${p.library}
 ${bindings(p.reads)}
 @group(0) @binding(${p.reads.length}) var<storage, read_write> result: array<${p.result}>;
 
@@ -100,16 +101,16 @@ ${bindings(p.reads)}
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
 #if ${single}
   let first = (group.x + group.y * ${target.maxWorkgroupsPerDimension}u) * ${WORKGROUP * each}u + lane${
-    from > 0 ? ` + ${from}u` : ""
-  };
+      from > 0 ? ` + ${from}u` : ""
+    };
 #else
   let first = group.x * ${WORKGROUP * each}u + lane;
 ${
-    Array.from(
-      { length: together },
-      (_, t) => (split ? `  let o_${t} = group.y * ${TOGETHER}u + ${t}u;` : "  let o = group.y;"),
-    ).join("\n")
-  }
+      Array.from(
+        { length: together },
+        (_, t) => (split ? `  let o_${t} = group.y * ${TOGETHER}u + ${t}u;` : "  let o = group.y;"),
+      ).join("\n")
+    }
 #endif
 ${before}
 #if ${each === 1}

@@ -65,7 +65,8 @@ const tiled = (
     const count = batch * tilesM * tilesN;
     const { workgroups, row } = fold(count, size, target);
     // Rows and columns beyond the end repeat the last one and are not stored.
-    const source = wgsl`${bindings("f32", "f32")}
+    const source = (): string =>
+      wgsl`${bindings("f32", "f32")}
 
 @compute @workgroup_size(${size})
 fn main(@builtin(global_invocation_id) id: vec3u) {
@@ -92,15 +93,15 @@ ${pairs(tm, tn, (r, c) => `    total${r}_${c} += s${r}_${c};`)}
   }
   let at = sample * ${rows * columns}u;
 ${
-      pairs(
-        tm,
-        tn,
-        (r, c) =>
-          `  if ((first + ${r}u < ${rows}u) & (column + ${c}u < ${columns}u)) {
+        pairs(
+          tm,
+          tn,
+          (r, c) =>
+            `  if ((first + ${r}u < ${rows}u) & (column + ${c}u < ${columns}u)) {
     y[at + m${r} * ${columns}u + n${c}] = total${r}_${c};
   }`,
-      )
-    }
+        )
+      }
 }
 `;
     return lowered(p, { name: `matmul.tile${tm}x${tn}`, source, workgroups });
@@ -137,7 +138,8 @@ const tileShared: Variant<MatmulParams> = {
     const count = batch * blocksM * blocksN;
     const grid = foldGrid(count, target);
     // Columns of an invocation lie a workgroup's width apart, so that neighboring lanes read and write side by side.
-    const source = wgsl`enable subgroups;
+    const source = (): string =>
+      wgsl`enable subgroups;
 ${bindings("f32", "f32")}
 
 @compute @workgroup_size(${size})
@@ -168,14 +170,14 @@ ${pairs(tm, tn, (i, j) => `    total${i}_${j} += s${i}_${j};`)}
   for (var c = 0u; c < min(${tm}u, ${rows}u - first); c++) {
     let at = sample * ${rows * columns}u + (first + c) * ${columns}u + column;
 ${
-      each(
-        tn,
-        (j) =>
-          `    if (column + ${j * size}u < ${columns}u) {
+        each(
+          tn,
+          (j) =>
+            `    if (column + ${j * size}u < ${columns}u) {
       y[at + ${j * size}u] = ${pick(tm, (i) => `total${i}_${j}`)};
     }`,
-      )
-    }
+        )
+      }
   }
 }
 `;
@@ -199,7 +201,8 @@ const workgroup: Variant<MatmulParams> = {
     const grid = foldGrid(count, target);
     const a = tileLoad("a", !p.transposeA, rows, inner, "first", "atA");
     const b = tileLoad("b", p.transposeB, columns, inner, "column", "atB");
-    const source = wgsl`${bindings(a.type, b.type)}
+    const source = (): string =>
+      wgsl`${bindings(a.type, b.type)}
 var<workgroup> tileA: array<f32, ${DEPTH * STRIDE}>;
 var<workgroup> tileB: array<f32, ${DEPTH * STRIDE}>;
 
@@ -226,9 +229,12 @@ ${b.text}
       workgroupBarrier();
       for (var t = 0u; t < ${DEPTH}u; t++) {
 ${
-      each(4, (r) =>
-        `        let a${r} = tileA[t * ${STRIDE}u + m + ${r}u];\n        let b${r} = tileB[t * ${STRIDE}u + n + ${r}u];`)
-    }
+        each(
+          4,
+          (r) =>
+            `        let a${r} = tileA[t * ${STRIDE}u + m + ${r}u];\n        let b${r} = tileB[t * ${STRIDE}u + n + ${r}u];`,
+        )
+      }
 ${pairs(4, 4, (r, c) => `        s${r}_${c} += a${r} * b${c};`)}
       }
     }
@@ -236,15 +242,15 @@ ${pairs(4, 4, (r, c) => `    total${r}_${c} += s${r}_${c};`)}
   }
   let at = sample * ${rows * columns}u + (first + m) * ${columns}u + column + n;
 ${
-      pairs(
-        4,
-        4,
-        (r, c) =>
-          `  if ((first + m + ${r}u < ${rows}u) & (column + n + ${c}u < ${columns}u)) {
+        pairs(
+          4,
+          4,
+          (r, c) =>
+            `  if ((first + m + ${r}u < ${rows}u) & (column + n + ${c}u < ${columns}u)) {
     y[at + ${r * columns + c}u] = total${r}_${c};
   }`,
-      )
-    }
+        )
+      }
 }
 `;
     return lowered(p, { name: "matmul.workgroup64x64", source, workgroups: grid.workgroups });

@@ -60,7 +60,8 @@ export function lowerMoments(p: MomentsParams, target: Target, fusion: Fusion | 
     const { workgroups, index } = foldGrid(Math.ceil(groups / each), target);
     const x = operands([{ name: "x", type: "f32", slot: from }], { name: "result", type: "f32", slot: to }, fusion);
     const last = "output" in to;
-    const source = wgsl`${x.enable}
+    const source = (): string =>
+      wgsl`${x.enable}
 ${x.declarations}
 ${librarySource(last ? ["vg_exact", "vg_rsqrt"] : ["vg_exact"])}
 var<workgroup> counts: array<f32, ${size}>;

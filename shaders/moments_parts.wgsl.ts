@@ -45,7 +45,8 @@ export function lowerPartialMoments(
     const last = "output" in to;
     const chunks = ceilDiv(entries, share);
     const grid = foldGrid(rows * chunks, target);
-    const source = wgsl`${librarySource(last ? ["vg_exact", "vg_rsqrt"] : ["vg_exact"])}
+    const source = (): string =>
+      wgsl`${librarySource(last ? ["vg_exact", "vg_rsqrt"] : ["vg_exact"])}
 @group(0) @binding(0) var<storage, read> parts: array<${type}>;
 @group(0) @binding(1) var<storage, read_write> result: array<${last ? "vec2f" : "vec4f"}>;
 // Count, mean, what the mean's rounding left, sum of squared deviations.

@@ -39,12 +39,13 @@ export function lowerPool(kind: PoolKind, planes: number, p: PoolWindows, target
   const count = planes * to[0] * to[1] * parts;
   const { workgroups, row } = fold(count, WORKGROUP, target);
   const range = (k: number): string => (back ? windowsOf(p, k) : voxelsOf(p, k));
-  const source = wgsl`
+  const source = (): string =>
+    wgsl`
 @group(0) @binding(0) var<storage, read> values: array<f32>;
 ${kind === "scatter" ? "@group(0) @binding(1) var<storage, read> places: array<i32>;" : ""}
 @group(0) @binding(${kind === "scatter" ? 2 : 1}) var<storage, read_write> result: array<${
-    kind === "indices" ? "i32" : "f32"
-  }>;
+      kind === "indices" ? "i32" : "f32"
+    }>;
 
 @compute @workgroup_size(${WORKGROUP})
 fn main(@builtin(global_invocation_id) id: vec3u) {

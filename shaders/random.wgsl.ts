@@ -3,7 +3,6 @@
  * easy as 1, 2, 3", 2011). A block depends on its key and counter only, so any lane computes any number, in any order.
  */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
-import { mathFunctions, mathSource } from "./math.wgsl.ts";
 import type { MathFunction } from "./math.wgsl.ts";
 
 const rotations = [[13, 15, 26, 6], [17, 29, 16, 24]] as const;
@@ -55,35 +54,3 @@ fn vg_normal(word: u32) -> f32 {
     needs: ["vg_log_bits"],
   },
 };
-
-/**
- * WGSL of the named functions of this file and of math.wgsl.ts, with all that they call.
- *
- * @throws Error when a name is in neither.
- */
-export function randomSource(names: Iterable<string>): string {
-  return mathSource(names, { ...mathFunctions, ...randomFunctions });
-}
-
-/**
- * The same block on the host: two 32-bit words from a key and a counter of two words each.
- *
- * Example: `threefry2x32([0, 0], [0, 0])` is [0x6b200159, 0x99ba4efe].
- */
-export function threefry2x32(
-  key: readonly [number, number],
-  counter: readonly [number, number],
-): [number, number] {
-  const words = [key[0], key[1], key[0] ^ key[1] ^ parity];
-  let x = (counter[0] + key[0]) | 0;
-  let y = (counter[1] + key[1]) | 0;
-  for (let index = 0; index < 5; index++) {
-    for (const turn of rotations[index % 2]) {
-      x = (x + y) | 0;
-      y = ((y << turn) | (y >>> (32 - turn))) ^ x;
-    }
-    x = (x + words[(index + 1) % 3]) | 0;
-    y = (y + words[(index + 2) % 3] + index + 1) | 0;
-  }
-  return [x >>> 0, y >>> 0];
-}

@@ -209,7 +209,8 @@ ${each(n, (j) => `    total${j} += block${j};`)}
 
 function sumPass(p: ReduceParams, split: number, _first: boolean, _last: boolean, target: Target): Kernel {
   const { text, workgroups } = head(p, split, target, sumResults(p));
-  const source = `${text}
+  const source = (): string =>
+    `${text}
 ${blocks(p, "part", split)}
 ${finished(p)}
 }
@@ -223,7 +224,8 @@ function rows(p: ReduceParams, target: Target): Kernel {
   const lanes = widestGroup(target);
   const x = Math.min(p.outputs, target.maxWorkgroupsPerDimension);
   const shared = (j: number): string => `sums[${j * lanes}u`;
-  const source = wgsl`${start(p)}
+  const source = (): string =>
+    wgsl`${start(p)}
 ${resultBindings(p, sumResults(p))}
 var<workgroup> sums: array<${p.type}, ${n * lanes}>;
 
@@ -268,7 +270,8 @@ function extremumPass(p: ReduceParams, split: number, first: boolean, last: bool
   const results: [string, string][] = [["result", pair && last ? "i32" : p.type]];
   if (pair && !last) results.push(["places", "i32"]);
   const { text, workgroups } = head(p, split, target, results);
-  const source = wgsl`${text}
+  const source = (): string =>
+    wgsl`${text}
   var best = ${zeroOf(p.type)};
   var bestPlace = -1i;
   for (var r = part; r < ${p.length}u; r += ${split}u) {

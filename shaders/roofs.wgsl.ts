@@ -15,7 +15,8 @@ export function triad(elements: number, width: 1 | 4, each: number, target: Targ
   const type = width === 4 ? "vec4f" : "f32";
   const length = elements / width;
   const { workgroups, row } = fold(Math.ceil(length / each), WORKGROUP, target);
-  const source = wgsl`
+  const source = (): string =>
+    wgsl`
 @group(0) @binding(0) var<storage, read> a: array<${type}>;
 @group(0) @binding(1) var<storage, read> b: array<${type}>;
 @group(0) @binding(2) var<storage, read_write> y: array<${type}>;
@@ -48,7 +49,8 @@ const UNROLLED = 16;
 export function multiplyAdds(invocations: number, chains: number, turns: number, target: Target): Dispatch {
   const { workgroups, row } = fold(invocations, WORKGROUP, target);
   const each = (text: (k: number) => string): string => Array.from({ length: chains }, (_, k) => text(k)).join("\n");
-  const source = wgsl`
+  const source = (): string =>
+    wgsl`
 @group(0) @binding(0) var<storage, read> given: array<f32>;
 @group(0) @binding(1) var<storage, read_write> y: array<f32>;
 

@@ -24,7 +24,8 @@ export function lowerSoftmax({ outer, length, inner, log }: SoftmaxParams, targe
   const { workgroups, row } = fold(lines, WORKGROUP, target);
   const each = (text: (k: number) => string): string => Array.from({ length }, (_, k) => text(k)).join("\n");
   // A NaN need not be the largest value: it comes through the sum.
-  const source = wgsl`${librarySource(log ? ["vg_exp", "vg_log"] : ["vg_exp"])}
+  const source = (): string =>
+    wgsl`${librarySource(log ? ["vg_exp", "vg_log"] : ["vg_exp"])}
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read_write> y: array<f32>;
 

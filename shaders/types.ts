@@ -42,7 +42,8 @@ export interface SubgroupMatrix {
 export interface Kernel {
   /** Short and stable, for labels and profiles: `conv_forward.tile4x8`. */
   readonly name: string;
-  readonly source: string;
+  /** The WGSL, printed where a pipeline is made of it. */
+  readonly source: () => string;
   readonly workgroups: readonly [number, number, number];
   /** Floating-point operations of one dispatch, where they are the point of the kernel. */
   readonly flops?: number;

@@ -2,7 +2,7 @@
 import { checkFunction, refuseOptions } from "../core/errors.ts";
 import { node, type Tensor } from "../core/tensor.ts";
 import { recompute } from "../ops/shape/reshape.ts";
-import { ancestors, callInRegion, makeRegion, regionOf, type RegionRule } from "./region.ts";
+import { ancestorsSince, callInRegion, makeRegion, regionOf, type RegionRule } from "./region.ts";
 
 /** `outputs` again, with `known` in place of its keys, and the tensors that both versions use. */
 function replay(outputs: readonly Tensor[], known: Map<Tensor, Tensor>): { again: Tensor[]; shared: Set<Tensor> } {
@@ -13,7 +13,7 @@ function replay(outputs: readonly Tensor[], known: Map<Tensor, Tensor>): { again
     return replaced ?? t;
   };
   const first = Math.min(...[...known.keys()].map((t) => t.id));
-  for (const t of ancestors(outputs, first)) {
+  for (const t of ancestorsSince(outputs, first)) {
     if (known.has(t) || t.source.kind !== "op") continue;
     const region = regionOf(t);
     if (region) {

@@ -6,14 +6,14 @@ import { Tensor } from "../core/tensor.ts";
 import * as tree from "../core/tree.ts";
 import { cast } from "../ops/elementwise/elementwise.ts";
 import { alias, isStopGradient } from "../ops/shape/reshape.ts";
-import { ancestors, parentsOf } from "./region.ts";
+import { ancestorsSince, parentsOf } from "./region.ts";
 
 /** Nodes on paths from `inputs` to `outputs` through real-valued tensors, in order of creation. */
 export function between(inputs: readonly Tensor[], outputs: readonly Tensor[]): Tensor[] {
   const reached = new Set<Tensor>(inputs);
   // Nothing older than the oldest input depends on one.
   const first = Math.min(...inputs.map((t) => t.id));
-  return ancestors(outputs, first, isStopGradient).filter((t) => {
+  return ancestorsSince(outputs, first, isStopGradient).filter((t) => {
     if (reached.has(t)) return true;
     if (isStopGradient(t)) return false;
     const hit = isFloat(t.dtype) && parentsOf(t).some((x) => reached.has(x));

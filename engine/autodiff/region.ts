@@ -7,6 +7,7 @@ import type { Op } from "../core/op.ts";
 import { node, Tensor } from "../core/tensor.ts";
 import { callTraced } from "../core/tracing.ts";
 import * as tree from "../core/tree.ts";
+import { ancestors } from "../core/walk.ts";
 import { alias } from "../ops/shape/reshape.ts";
 
 /** Reverse mode: cotangents of inputs from those of outputs. */
@@ -91,17 +92,12 @@ export function parentsOf(t: Tensor): readonly Tensor[] {
   return region ? [...t.source.inputs, ...region.inputs] : t.source.inputs;
 }
 
-/** Tensors created from `first` on that `outputs` are made of, in order of creation; not what lies behind `ends`. */
-export function ancestors(outputs: readonly Tensor[], first: number, ends?: (t: Tensor) => boolean): Tensor[] {
-  const seen = new Set<Tensor>();
-  const stack = [...outputs];
-  while (stack.length > 0) {
-    const t = stack.pop()!;
-    if (t.id < first || seen.has(t)) continue;
-    seen.add(t);
-    if (ends?.(t)) continue;
-    // A region is taken with all of its outputs.
-    stack.push(...parentsOf(t), ...(regionOf(t)?.outputs ?? []));
-  }
-  return [...seen].sort((a, b) => a.id - b.id);
-}
+/**
+ * Tensors created from `first` on that `outputs` are made of, in order of creation; not what lies behind `ends`. A region
+ * comes with all of its outputs.
+ */
+export const ancestorsSince = (outputs: readonly Tensor[], first: number, ends?: (t: Tensor) => boolean): Tensor[] =>
+  ancestors(outputs, (t) => {
+    if (t.id < first) return null;
+    return ends?.(t) ? [] : [...parentsOf(t), ...(regionOf(t)?.outputs ?? [])];
+  });

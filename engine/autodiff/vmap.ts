@@ -6,7 +6,7 @@ import { callTraced, refusePromise } from "../core/tracing.ts";
 import * as tree from "../core/tree.ts";
 import { broadcastTo } from "../ops/shape/broadcast_to.ts";
 import { moveAxis } from "../ops/shape/transpose.ts";
-import { ancestors, makeRegion, regionOf } from "./region.ts";
+import { ancestorsSince, makeRegion, regionOf } from "./region.ts";
 
 /** Tensors of one example with the batches that stand for them, batch axis in front. */
 type Batches = Map<Tensor, Tensor>;
@@ -16,7 +16,7 @@ const repeat = (x: Tensor, size: number): Tensor => broadcastTo(x, { shape: [siz
 
 /** Finds batches of all that `outputs` are made of and that depends on the examples; nothing before `first` does. */
 function batch(outputs: readonly Tensor[], known: Batches, size: number, first: number): void {
-  for (const t of ancestors(outputs, first)) {
+  for (const t of ancestorsSince(outputs, first)) {
     if (known.has(t) || t.source.kind !== "op") continue;
     const region = regionOf(t);
     if (region) {

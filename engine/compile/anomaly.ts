@@ -3,6 +3,7 @@ import { callSite } from "../core/call_site.ts";
 import { isFloat } from "../core/dtype.ts";
 import { checkFlag, checkFunction, checkOptions, VoxgradError } from "../core/errors.ts";
 import { ruleUnderWay, type Tensor, watchNodes } from "../core/tensor.ts";
+import { ancestors } from "../core/walk.ts";
 import { cast, isFinite, isNaN, logicalNot } from "../ops/elementwise/elementwise.ts";
 import { concat } from "../ops/shape/concat.ts";
 import { sum } from "../ops/reduce/reduce.ts";
@@ -74,17 +75,9 @@ export async function detectAnomaly<T>(f: () => Promise<T>, options: { infinitie
 
 /** Values to be looked at: of tensors given from outside and of operators that compute, in order of creation. */
 function watched(outputs: readonly Tensor[]): Tensor[] {
-  const seen = new Set<Tensor>();
-  const stack = [...outputs];
-  while (stack.length > 0) {
-    const t = stack.pop()!;
-    if (seen.has(t)) continue;
-    seen.add(t);
-    if (t.source.kind === "op") stack.push(...t.source.inputs);
-  }
   const computes = (t: Tensor): boolean =>
     t.source.kind !== "op" || (t.source.inputs.length > 0 && t.source.op.lowering.kind !== "view");
-  return [...seen].filter((t) => isFloat(t.dtype) && t.size > 0 && computes(t)).sort((a, b) => a.id - b.id);
+  return ancestors(outputs).filter((t) => isFloat(t.dtype) && t.size > 0 && computes(t));
 }
 
 /** Values that are looked at in one evaluation. */

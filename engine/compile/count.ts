@@ -1,6 +1,7 @@
 /** What a function computes, counted in its graph: no device is asked, nothing is allocated or run. */
-import { Tensor } from "../core/tensor.ts";
+import type { Tensor } from "../core/tensor.ts";
 import * as tree from "../core/tree.ts";
+import { ancestors } from "../core/walk.ts";
 import { isTraced, trace } from "./trace.ts";
 
 /** A convolution, a derivative of one, or a product of matrices. */
@@ -37,27 +38,18 @@ export function countProducts<A extends unknown[]>(f: (...args: A) => unknown, .
   const { placeholders, outputs } = trace("countProducts", f, args);
   const pathOf = new Map(placeholders.map((t, k) => [t, paths[k]]));
   const counts: ProductCount[] = [];
-  for (const t of ancestors(outputs)) {
+  for (const t of ancestors(outputs, inputsAndExpansion)) {
     if (t.source.kind !== "op" || !t.source.op.multiplyAdds) continue;
     const { op, inputs } = t.source;
-    const from = ancestors([inputs[1]]).flatMap((each) => pathOf.get(each) ?? []);
+    const from = ancestors([inputs[1]], inputsAndExpansion).flatMap((each) => pathOf.get(each) ?? []);
     counts.push({ operator: op.name, multiplyAdds: op.multiplyAdds!(inputs, t), from });
   }
   return counts;
 }
 
-/** All that tensors are made of, themselves included, in order of creation; composites as what they are made of. */
-function ancestors(tensors: readonly Tensor[]): Tensor[] {
-  const seen = new Set<Tensor>();
-  const stack = [...tensors];
-  while (stack.length > 0) {
-    const t = stack.pop()!;
-    if (seen.has(t)) continue;
-    seen.add(t);
-    if (t.source.kind !== "op") continue;
-    const { op, inputs, attrs } = t.source;
-    if (op.lowering.kind === "composite") stack.push(op.lowering.expand(inputs, attrs));
-    stack.push(...inputs);
-  }
-  return [...seen].sort((a, b) => a.id - b.id);
+/** The inputs of a tensor, and what a composite operator expands to. */
+function inputsAndExpansion(t: Tensor): readonly Tensor[] {
+  if (t.source.kind !== "op") return [];
+  const { op, inputs, attrs } = t.source;
+  return op.lowering.kind === "composite" ? [...inputs, op.lowering.expand(inputs, attrs)] : inputs;
 }

@@ -1,29 +1,27 @@
 /** Evaluation without `compile`: the same road, through a cache keyed by the structure of the graph. */
 import { checkAttached, type TypedArray } from "../core/dtype.ts";
 import { fail, show } from "../core/errors.ts";
+import { LruCache } from "../core/lru_cache.ts";
 import { checkReadable, requireEvaluator, setEvaluator, type Source, Tensor, whyGone } from "../core/tensor.ts";
 import * as tree from "../core/tree.ts";
+import { ancestors, inputsOf } from "../core/walk.ts";
 import { type Device, device as openDevice, onClose, readBuffer, Storage, upload, warn } from "../gpu/mod.ts";
 import { checkAll, isChecking } from "./anomaly.ts";
 import { type Graph, lower } from "./lower.ts";
 import { Program } from "./program.ts";
 
-/** Programs kept at most; the least recently used go first. */
+/** Programs that are kept. */
 const CAPACITY = 256;
-const programs = new Map<string, Promise<Program>>();
+const disposeOf = (program: Promise<Program>): unknown => program.then((p) => p.dispose(), () => undefined);
+const programs = new LruCache<string, Promise<Program>>(CAPACITY, { onDrop: disposeOf });
 onClose(() => programs.clear());
-/** The state of tuning that they were made in. */
+/** The state of tuning that they were built in. */
 let version = 0;
 
 function forgetUntuned(device: Device): void {
   if (version === device.tuned.version) return;
   version = device.tuned.version;
-  for (const program of programs.values()) {
-    program.then(
-      (p) => p.dispose(),
-      () => undefined,
-    );
-  }
+  for (const program of programs.values()) disposeOf(program);
   programs.clear();
 }
 
@@ -65,13 +63,10 @@ export function leafValue(
 /** What tensors are made of, kept as it is until `release`, whatever is disposed of or donated meanwhile. */
 function hold(tensors: readonly Tensor[]): { readonly sources: Map<Tensor, Source>; release(): void } {
   const sources = new Map<Tensor, Source>();
-  const seen = new Set<Tensor>(tensors);
-  for (const t of seen) {
-    const { source } = t;
+  for (const t of ancestors(tensors)) {
     const why = whyGone(t);
     if (why) fail("evaluate", `${t} ${why}`);
-    if (source.kind === "op") { for (const x of source.inputs) seen.add(x); }
-    else sources.set(t, source);
+    if (t.source.kind !== "op") sources.set(t, t.source);
   }
   for (const source of sources.values()) if (source.kind === "device") source.storage.retain();
   return {
@@ -115,24 +110,15 @@ async function compute(tensors: readonly Tensor[]): Promise<Storage[]> {
 
 async function programOf(device: Device, graph: Graph, outputs: readonly Tensor[]): Promise<Program> {
   let program = programs.get(graph.key);
-  if (program) programs.delete(graph.key);
-  else {
+  if (!program) {
     warnOfGrowth(outputs, graph.values.length);
     program = Program.build(device, graph, { keepsArena: false });
-  }
-  programs.set(graph.key, program);
-  if (programs.size > CAPACITY) {
-    const [oldest, dropped] = programs.entries().next().value!;
-    programs.delete(oldest);
-    dropped.then(
-      (p) => p.dispose(),
-      () => undefined,
-    );
+    programs.set(graph.key, program);
   }
   try {
     return await program;
   } catch (error) {
-    if (programs.get(graph.key) === program) programs.delete(graph.key);
+    if (programs.peek(graph.key) === program) programs.delete(graph.key);
     throw error;
   }
 }
@@ -145,14 +131,8 @@ let growthsTold = 0;
 
 /** Tells once of a history that is never evaluated, so that each program repeats all before it. */
 function warnOfGrowth(outputs: readonly Tensor[], length: number): void {
-  const seen = new Set<Tensor>(outputs);
-  let oldest: Tensor | null = null;
-  for (const t of seen) {
-    if (t.source.kind !== "op") continue;
-    for (const x of t.source.inputs) seen.add(x);
-    // Constants are made of nothing and cost nothing.
-    if (t.source.inputs.length > 0 && (!oldest || t.id < oldest.id)) oldest = t;
-  }
+  // Constants have no inputs and cost nothing.
+  const oldest = ancestors(outputs).find((t) => inputsOf(t).length > 0);
   if (!oldest) return;
   const known = growths.get(oldest) ?? { length: 0, times: 0 };
   if (length <= known.length) return;

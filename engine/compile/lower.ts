@@ -4,6 +4,7 @@ import { fail } from "../core/errors.ts";
 import type { Op } from "../core/op.ts";
 import { sameShape, type Shape, size } from "../core/shape.ts";
 import { type Source, type Tensor, whyGone } from "../core/tensor.ts";
+import { ancestors, inputsOf } from "../core/walk.ts";
 import { type Target, windowElements } from "../../shaders/types.ts";
 
 /** A value of a program: a leaf that is given from outside, or an operator on earlier values. */
@@ -53,19 +54,6 @@ const attrsKey = (attrs: unknown): string =>
     (_, v) =>
       typeof v === "number" && (!Number.isFinite(v) || Object.is(v, -0)) ? `#${Object.is(v, -0) ? "-0" : v}` : v,
   );
-
-/** Tensors that `outputs` need, in order of creation; evaluated ones and those in `known` end the search. */
-function needed(outputs: readonly Tensor[], known: ReadonlyMap<Tensor, Value>): Tensor[] {
-  const seen = new Set<Tensor>();
-  const stack = [...outputs];
-  while (stack.length > 0) {
-    const t = stack.pop()!;
-    if (seen.has(t) || known.has(t)) continue;
-    seen.add(t);
-    if (t.source.kind === "op") stack.push(...t.source.inputs);
-  }
-  return [...seen].sort((a, b) => a.id - b.id);
-}
 
 /**
  * What stands in the place of an operator: the operators that a composite is made of; parts where a tensor is beyond what
@@ -144,7 +132,7 @@ export function lower(
     return value;
   };
   const visit = (roots: readonly Tensor[]): void => {
-    for (const t of needed(roots, known)) {
+    for (const t of ancestors(roots, (t) => known.has(t) ? null : inputsOf(t))) {
       const { source } = t;
       const why = held.has(t) ? null : whyGone(t);
       if (why) fail("evaluate", `${t} ${why}`);

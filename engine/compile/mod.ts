@@ -1,7 +1,7 @@
 /** From graphs to programs. */
 export { evaluate } from "./evaluate.ts";
 export { compile } from "./compile.ts";
-export type { Compiled, CompileOptions, Precision } from "./compile.ts";
+export type { Compiled, CompileOptions, Precision } from "./compile_options.ts";
 export type { ProgramInfo } from "./program.ts";
 export { tune } from "./tune.ts";
 export type { TunedKernel } from "./tune.ts";

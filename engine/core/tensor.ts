@@ -1,7 +1,7 @@
 /** The lazy tensor: a node of an immutable graph until it is evaluated, then a handle on device memory. */
 import type { DType, TypedArray } from "./dtype.ts";
 import { check, fail, show } from "./errors.ts";
-import type { Op } from "./op.ts";
+import type { Operator } from "./operator.ts";
 import { checkShape, type Shape, size } from "./shape.ts";
 import { isTracing } from "./tracing.ts";
 
@@ -13,7 +13,7 @@ export interface DeviceStorage {
 
 /** Where the values of a tensor are: still to be computed, on the host, on the device, an argument of a trace, or gone. */
 export type Source =
-  | { kind: "op"; op: Op; inputs: readonly Tensor[]; attrs: any }
+  | { kind: "op"; op: Operator<Tensor>; inputs: readonly Tensor[]; attrs: any }
   | { kind: "host"; data: TypedArray; uses: number }
   | { kind: "device"; storage: DeviceStorage }
   | { kind: "placeholder" }
@@ -231,7 +231,13 @@ export function checkReadable(operator: string, tensors: readonly Tensor[]): voi
 }
 
 /** A graph node: the value of `op` on `inputs`. Operators call it after checking their arguments. */
-export function node(op: Op, inputs: readonly Tensor[], attrs: unknown, shape: Shape, dtype: DType): Tensor {
+export function node(
+  op: Operator<Tensor>,
+  inputs: readonly Tensor[],
+  attrs: unknown,
+  shape: Shape,
+  dtype: DType,
+): Tensor {
   for (const input of inputs) {
     const why = whyGone(input);
     if (why) fail(op.name, `an input ${why}`);

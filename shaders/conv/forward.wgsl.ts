@@ -13,7 +13,8 @@ function lower(p: ConvParams, target: Target, fusion: Fusion | null = null): Low
   const count = p.batch * p.outChannels * volume(p.output);
   const grid = foldGrid(ceilDiv(count, 64), target);
   const io = convOperands(p, ["x", "w", "bias"], "y", fusion);
-  const source = wgsl`${io.enable}
+  const source = (): string =>
+    wgsl`${io.enable}
 ${io.declarations}
 
 @compute @workgroup_size(64)

@@ -64,7 +64,8 @@ function packWeights(
   const taps = volume(p.kernel);
   const count = p.groups * taps * fromPadded * toPadded;
   const grid = foldGrid(ceilDiv(count, 64), target);
-  const source = wgsl`${p.storage === "f16" ? "enable f16;" : ""}
+  const source = (): string =>
+    wgsl`${p.storage === "f16" ? "enable f16;" : ""}
 @group(0) @binding(0) var<storage, read> w: array<${p.storage}>;
 @group(0) @binding(1) var<storage, read_write> packed: array<${p.storage}>;
 
@@ -216,7 +217,8 @@ function lowerGemm(
       moments[at * ${rowParts}u + column0 % ${each}u / ${columns}u] = vec2f(mean, square);
     }`;
 
-  const source = wgsl`${io.enable}
+  const source = (): string =>
+    wgsl`${io.enable}
 ${core.enable}
 ${io.declarations}
 ${moments ? `@group(0) @binding(${io.reads.length + 1}) var<storage, read_write> moments: array<vec2f>;` : ""}
@@ -234,21 +236,21 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) loca
   let part = block / ${rowBlocks * p.groups * volume(phases)}u % ${parts}u;
   let column0 = block / ${rowBlocks * p.groups * volume(phases) * parts}u * ${columns}u;
 ${
-    axes
-      .map(
-        (axis, k) =>
-          `  let first${names[k]} = ${ofPhase(axis, `phase${names[k]}`, (f) => f.first)};
+      axes
+        .map(
+          (axis, k) =>
+            `  let first${names[k]} = ${ofPhase(axis, `phase${names[k]}`, (f) => f.first)};
   let taps${names[k]} = ${ofPhase(axis, `phase${names[k]}`, (f) => f.taps)};`,
-      )
-      .join("\n")
-  }
+        )
+        .join("\n")
+    }
 
   // Four places and what they see; those beyond the end repeat the last one and are not stored.
   let quad = local % ${columns / 4}u;
   let line = local / ${columns / 4}u;
   let i = min(vec4u(column0 + quad) + vec4u(0u, ${columns / 4}u, ${columns / 2}u, ${(columns * 3) / 4}u), vec4u(${
-    places - 1
-  }u));
+      places - 1
+    }u));
   let seenX = vec4i(i % ${sW}u) * ${axes[2].advance} + ${ofPhase(axes[2], "phaseX", (f) => f.base)};
   let seenY = vec4i(i / ${sW}u % ${sH}u) * ${axes[1].advance} + ${ofPhase(axes[1], "phaseY", (f) => f.base)};
   let seenZ = vec4i(i / ${sW * sH}u % ${sD}u) * ${axes[0].advance} + ${ofPhase(axes[0], "phaseZ", (f) => f.base)};
@@ -288,10 +290,10 @@ ${
     workgroupBarrier();
   }
   ${
-    moments
-      ? `let count = min(${columns}u, ${places}u - column0);\n${core.finishWithMoments!(atColumn, atElement, atRow)}`
-      : core.finish(atColumn, atElement)
-  }
+      moments
+        ? `let count = min(${columns}u, ${places}u - column0);\n${core.finishWithMoments!(atColumn, atElement, atRow)}`
+        : core.finish(atColumn, atElement)
+    }
 }
 `;
   const family = backward ? "conv_input_grad" : "conv_forward";

@@ -14,7 +14,8 @@ function lower(p: ConvParams, target: Target, fusion: Fusion | null = null): Low
   const grid = foldGrid(ceilDiv(count, 64), target);
   // Output o saw input i through tap k where o * stride + k * dilation - padding = i.
   const io = convOperands(p, ["g", "w", "bias"], "dx", fusion);
-  const source = wgsl`${io.enable}
+  const source = (): string =>
+    wgsl`${io.enable}
 ${io.declarations}
 
 @compute @workgroup_size(64)
@@ -43,8 +44,8 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lane
         let tap = w0 + u32((kz * ${kH} + ky) * ${kW} + kx);
         for (var c = 0u; c < ${co}u; c++) {
           sum += ${io.load("g", `at + c * ${volume(p.output)}u`)} * ${
-    io.load("w", `tap + c * ${ci * volume(p.kernel)}u`)
-  };
+      io.load("w", `tap + c * ${ci * volume(p.kernel)}u`)
+    };
         }
       }
     }

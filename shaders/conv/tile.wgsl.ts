@@ -102,7 +102,8 @@ export function lowerTile(
     ...(to.size[1] % phasesY === 0 ? [] : [`(y < ${to.size[1]}u)`]),
   ].join(" & ");
 
-  const source = wgsl`${io.enable}
+  const source = (): string =>
+    wgsl`${io.enable}
 #if ${share > 1}
 enable subgroups;
 #endif
@@ -110,8 +111,8 @@ ${io.declarations}
 
 @compute @workgroup_size(${size})
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) local: u32${
-    share > 1 ? ", @builtin(subgroup_invocation_id) lane: u32" : ""
-  }) {
+      share > 1 ? ", @builtin(subgroup_invocation_id) lane: u32" : ""
+    }) {
   let block = ${grid.index};
   let first = block % ${channelBlocks}u * ${tc}u;
   let group = block / ${channelBlocks}u % ${p.groups}u;

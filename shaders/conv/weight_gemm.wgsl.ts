@@ -71,7 +71,8 @@ function lowerWeightGemm(
     stages.push(core.stage("b", "line", `first + ${v * atOnce}u`, `b${v}`));
   }
 
-  const source = wgsl`${io.enable}
+  const source = (): string =>
+    wgsl`${io.enable}
 ${core.enable}
 ${io.declarations}
 
@@ -129,15 +130,15 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) loca
     workgroupBarrier();
   }
   ${
-    core.finish(
-      `let weight = column0 + column;
+      core.finish(
+        `let weight = column0 + column;
   let isWeight = weight < ${weights}u;`,
-      `let channel = row0 + row;
+        `let channel = row0 + row;
     if (isWeight & (channel < ${co}u)) {
       partial[part * ${count}u + (group * ${co}u + channel) * ${weights}u + weight] = value;
     }`,
-    )
-  }
+      )
+    }
 }
 `;
   return summedLater(name, source, grid.workgroups, io, p, { count, parts }, target);

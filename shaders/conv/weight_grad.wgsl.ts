@@ -29,7 +29,8 @@ export function sumPartials(
   );
   const grid = foldGrid(ceilDiv(count, 64), target);
   // Sums of 16 are added up, so rounding grows with 16 + parts / 16 terms at most.
-  const source = wgsl`${io.enable}
+  const source = (): string =>
+    wgsl`${io.enable}
 ${io.declarations}
 
 @compute @workgroup_size(64)
@@ -55,7 +56,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lane
 /** A kernel that leaves `parts` partial sums of each of `count` weights, and the one that adds them. */
 export function summedLater(
   name: string,
-  source: string,
+  source: () => string,
   workgroups: Kernel["workgroups"],
   io: Operands,
   p: ConvParams,
@@ -86,7 +87,8 @@ function lower(p: ConvParams, target: Target, fusion: Fusion | null = null): Low
   const parts = ceilDiv(rows, rowsPerChunk);
   const grid = foldGrid(ceilDiv(count * parts, 64), target);
   const io = weightOperands(p, "x", "g", fusion);
-  const source = wgsl`${io.enable}
+  const source = (): string =>
+    wgsl`${io.enable}
 ${io.declarations}
 
 @compute @workgroup_size(64)

@@ -137,7 +137,8 @@ export function lowerWeightTile(p: ConvParams, target: Target, tile: Tile, fusio
     steps.push(...products, "}");
   }
 
-  const source = wgsl`${io.enable}
+  const source = (): string =>
+    wgsl`${io.enable}
 #if ${share > 1}
 enable subgroups;
 #endif
@@ -145,8 +146,8 @@ ${io.declarations}
 
 @compute @workgroup_size(${size})
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) local: u32${
-    share > 1 ? ", @builtin(subgroup_invocation_id) lane: u32" : ""
-  }) {
+      share > 1 ? ", @builtin(subgroup_invocation_id) lane: u32" : ""
+    }) {
 #if ${share > 1}
   let flat = ${grid.index};
   let outLane = lane;

@@ -51,7 +51,8 @@ function voxelKernel(name: string, count: number, before: string, body: string, 
   return {
     name,
     workgroups,
-    source: wgsl`
+    source: () =>
+      wgsl`
 @group(0) @binding(0) var<storage, read_write> parents: array<atomic<u32>>;
 @group(0) @binding(1) var<storage, read_write> result: array<u32>;
 

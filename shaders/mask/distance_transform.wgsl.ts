@@ -75,7 +75,8 @@ function lineKernel(
   return {
     name: `distance_transform.${name}`,
     workgroups,
-    source: wgsl`
+    source: () =>
+      wgsl`
 @group(0) @binding(0) var<storage, read> source: array<${source}>;
 @group(0) @binding(1) var<storage, read_write> result: array<u32>;
 const weight = ${lines.weight}f;

@@ -64,7 +64,8 @@ function chunkKernel(
   return {
     name: `numbering.${task}`,
     workgroups,
-    source: wgsl`
+    source: () =>
+      wgsl`
 ${bindings.map((text, k) => `@group(0) @binding(${k}) ${text}`).join("\n")}
 
 @compute @workgroup_size(${WORKGROUP})

@@ -82,7 +82,8 @@ function segmentKernel(
   return {
     name,
     workgroups,
-    source: wgsl`
+    source: () =>
+      wgsl`
 @group(0) @binding(0) var<storage, read> mask: array<u32>;
 @group(0) @binding(1) var<storage, read_write> parents: array<${parents}>;
 

@@ -47,7 +47,8 @@ export function lowerBandAxis(p: BandAxisParams, target: Target): Lowered {
   const items = (p.outer * Math.ceil(p.to / rows) * p.inner) / (packed ? 4 : 1);
   const { workgroups } = fold(items, WORKGROUP, target);
   const each = Array.from({ length: rows }, (_, r) => r);
-  const source = wgsl`
+  const source = (): string =>
+    wgsl`
 alias Value = ${packed ? "vec4f" : "f32"};
 @group(0) @binding(0) var<storage, read> source: array<Value>;
 @group(0) @binding(1) var<storage, read> table: array<i32>;

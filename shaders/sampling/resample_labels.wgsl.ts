@@ -41,7 +41,8 @@ export function lowerResampleLabels({ outer, to }: ResampleLabelsParams, target:
   let t${axis} = parts[${axis}];`,
     )
     .join("\n");
-  const source = wgsl`
+  const source = (): string =>
+    wgsl`
 @group(0) @binding(0) var<storage, read> labels: array<i32>;
 @group(0) @binding(1) var<storage, read> table: array<i32>;
 @group(0) @binding(2) var<storage, read> parts: array<f32>;
@@ -60,11 +61,11 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) count
 ${axes}
   let l = array(${corners.map(voxel).join(", ")});
   if (${
-    corners
-      .slice(1)
-      .map((k) => `l[${k}] == l[0]`)
-      .join(" && ")
-  }) {
+      corners
+        .slice(1)
+        .map((k) => `l[${k}] == l[0]`)
+        .join(" && ")
+    }) {
     result[item] = l[0];
     return;
   }

@@ -55,7 +55,8 @@ export function lowerResizeAxis(p: ResizeAxisParams, target: Target): Lowered {
   if (rows > target.maxWorkgroupsPerDimension) {
     throw new RangeError(`resize: ${count} values need ${groups} workgroups, more than one grid of this device has`);
   }
-  const source = wgsl`
+  const source = (): string =>
+    wgsl`
 alias Value = ${packed ? "vec4f" : "f32"};
 @group(0) @binding(0) var<storage, read> source: array<Value>;
 @group(0) @binding(1) var<storage, read_write> result: array<${packed || unrolled ? "vec4f" : "f32"}>;

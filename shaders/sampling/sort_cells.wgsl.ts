@@ -106,7 +106,8 @@ export function step(
         types[k] ?? "u32"
       }>;`,
   );
-  const source = wgsl`
+  const source = (): string =>
+    wgsl`
 ${buffers.join("\n")}
 ${library}
 @compute @workgroup_size(${WORKGROUP})
@@ -124,7 +125,8 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
 /** Sums of all entries before each, by one workgroup: a table is far shorter than what it counts. */
 function scan(count: number, from: Slot, to: Slot, lanes: number): Dispatch {
   const each = Math.ceil(count / lanes);
-  const source = wgsl`
+  const source = (): string =>
+    wgsl`
 @group(0) @binding(0) var<storage, read> table: array<u32>;
 @group(0) @binding(1) var<storage, read_write> offsets: array<u32>;
 var<workgroup> sums: array<u32, ${lanes}>;

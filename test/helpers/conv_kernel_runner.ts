@@ -117,7 +117,7 @@ export async function runLowered(
     const pipeline = device.createComputePipeline({
       label: kernel.name,
       layout: device.createPipelineLayout({ bindGroupLayouts: [layout] }),
-      compute: { module: device.createShaderModule({ code: kernel.source }), entryPoint: "main" },
+      compute: { module: device.createShaderModule({ code: kernel.source() }), entryPoint: "main" },
     });
     const group = device.createBindGroup({
       layout,

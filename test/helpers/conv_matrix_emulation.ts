@@ -59,6 +59,9 @@ fn leave(at: u32, sum: u32, stride: u32) {
   };
   return {
     temps: lowered.temps.map((bytes) => 2 * bytes),
-    dispatches: lowered.dispatches.map((d) => ({ ...d, kernel: { ...d.kernel, source: rewrite(d.kernel.source) } })),
+    dispatches: lowered.dispatches.map((d) => ({
+      ...d,
+      kernel: { ...d.kernel, source: () => rewrite(d.kernel.source()) },
+    })),
   };
 }

@@ -258,7 +258,7 @@ function candidates(
   const usual = variants.filter((v) => v.guard(p, runner.target)).map((v) => [v, runner.target] as const);
   if (!every) return usual.slice(0, 1);
   // On some adapters a variant for GPUs is that of the CPU by another name.
-  const source = (v: Variant<ConvParams>, target: Target): string => v.lower(p, target).dispatches[0].kernel.source;
+  const source = (v: Variant<ConvParams>, target: Target): string => v.lower(p, target).dispatches[0].kernel.source();
   const known = new Set(usual.map(([v, target]) => source(v, target)));
   const others = variants.filter((v) => v.guard(p, gpu) && !known.has(source(v, gpu)));
   if (every === true) return [...usual, ...others.map((v) => [v, gpu] as const)];
@@ -385,7 +385,7 @@ test("WGSL with subgroup matrices is valid", async () => {
       const fitting = variants.filter((v) => isMatrix(v) && v.guard(p, target));
       assert.ok(fitting.length > 0);
       for (const { kernel } of fitting.flatMap((v) => v.lower(p, target).dispatches)) {
-        const module = device.createShaderModule({ code: kernel.source });
+        const module = device.createShaderModule({ code: kernel.source() });
         const { messages } = await module.getCompilationInfo();
         assert.equal(messages.map((m) => m.message), [], kernel.name);
         device.pushErrorScope("validation");
@@ -394,7 +394,7 @@ test("WGSL with subgroup matrices is valid", async () => {
         // It has but the 16 KiB of workgroup memory that every adapter has.
         if (error?.message.includes("workgroup storage")) continue;
         assert.is(error, null, kernel.name);
-        if (kernel.source.includes("subgroup_matrix")) pipelines++;
+        if (kernel.source().includes("subgroup_matrix")) pipelines++;
       }
     }
   }

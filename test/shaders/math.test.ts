@@ -29,7 +29,7 @@ ${y ? "@group(0) @binding(1) var<storage, read> y: array<f32>;" : ""}
   let i = id.x;
   if (i < ${n}u) { result[i] = ${call}; }
 }`;
-  const kernel = { name, source, workgroups: [Math.ceil(n / 64), 1, 1] as const };
+  const kernel = { name, source: () => source, workgroups: [Math.ceil(n / 64), 1, 1] as const };
   const reads = y ? [{ input: 0 }, { input: 1 }] : [{ input: 0 }];
   const lowered = { temps: [], dispatches: [{ kernel, reads, writes: [{ output: 0 as const }] }] };
   return (await runLowered(runner, lowered, y ? [x, y] : [x], n)).output;

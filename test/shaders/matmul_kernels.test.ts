@@ -69,7 +69,7 @@ for (const { name } of matmulVariants) {
 test("a CPU adapter compiles a small kernel for a small product", () => {
   const p = { batch: 1, rows: 64, inner: 100, columns: 50, transposeA: false, transposeB: true };
   const source = (size: MatmulParams, variant?: string): string =>
-    lowerMatmul(size, { ...runner.target, software: true }, variant).dispatches[0].kernel.source;
+    lowerMatmul(size, { ...runner.target, software: true }, variant).dispatches[0].kernel.source();
   assert.is(source(p), source(p, "plain"));
   assert.ok(source(p).length < source(p, "tile").length / 3, `${source(p).length}, ${source(p, "tile").length}`);
   assert.not(source({ ...p, rows: 640 }).length === source({ ...p, rows: 64 }).length, "a large one takes tiles");

@@ -4,7 +4,8 @@
  */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { randomSource, threefry2x32 } from "../../shaders/random.wgsl.ts";
+import { threefry } from "../../engine/core/prng.ts";
+import { librarySource } from "../../shaders/library.ts";
 import { closeRunner, openRunner, runLowered } from "../helpers/conv_kernel_runner.ts";
 import type { Runner } from "../helpers/conv_kernel_runner.ts";
 
@@ -17,7 +18,7 @@ test.after(() => closeRunner(runner));
 /** Evaluates a WGSL expression in `a` and `i` for each of `words`, element i being `a`. */
 async function evaluate(names: string[], expression: string, words: Uint32Array): Promise<Float32Array> {
   const n = words.length;
-  const source = `${randomSource(names)}
+  const source = `${librarySource(names)}
 @group(0) @binding(0) var<storage, read> words: array<u32>;
 @group(0) @binding(1) var<storage, read_write> result: array<f32>;
 @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
@@ -27,7 +28,7 @@ async function evaluate(names: string[], expression: string, words: Uint32Array)
     result[i] = ${expression};
   }
 }`;
-  const kernel = { name: "random", source, workgroups: [Math.ceil(n / 64), 1, 1] as const };
+  const kernel = { name: "random", source: () => source, workgroups: [Math.ceil(n / 64), 1, 1] as const };
   const lowered = { temps: [], dispatches: [{ kernel, reads: [{ input: 0 }], writes: [{ output: 0 as const }] }] };
   return (await runLowered(runner, lowered, [new Float32Array(words.buffer)], n)).output;
 }
@@ -49,7 +50,7 @@ const known: readonly (readonly [readonly [number, number], readonly [number, nu
 ];
 
 test("known answers on the host", () => {
-  for (const [key, counter, block] of known) assert.equal(threefry2x32(key, counter), block);
+  for (const [key, counter, block] of known) assert.equal(threefry(...key, ...counter), block);
 });
 
 test("known answers on the device", async () => {
@@ -69,12 +70,11 @@ test("host and device agree", async () => {
   const key = [0xdeadbeef, 12345] as const;
   const counters = Uint32Array.from({ length: 5000 }, (_, i) => Math.imul(i, 2654435761));
   const device = await blocks(key, counters);
-  counters.forEach((counter, i) => assert.is(device[i], threefry2x32(key, [counter, 7])[0], `counter ${counter}`));
+  counters.forEach((counter, i) => assert.is(device[i], threefry(...key, counter, 7)[0], `counter ${counter}`));
 });
 
 const count = 1 << 20;
-const random = (seed: number): Uint32Array =>
-  Uint32Array.from({ length: count }, (_, i) => threefry2x32([seed, 1], [i, 0])[0]);
+const random = (seed: number): Uint32Array => Uint32Array.from({ length: count }, (_, i) => threefry(seed, 1, i, 0)[0]);
 
 /** Largest distance between the distribution of `values` and `cumulative`. */
 function distance(values: Float32Array, cumulative: (x: number) => number): number {

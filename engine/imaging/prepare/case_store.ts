@@ -11,6 +11,7 @@ import { DatasetError } from "../dataset/dataset_json.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { PreparedCase } from "./prepared_case.ts";
 import { resampleCase } from "./preprocess.ts";
+import { LruCache } from "../../core/lru_cache.ts";
 import { hashText } from "../../core/prng.ts";
 import type { CaseSource } from "./sampling.ts";
 
@@ -96,7 +97,7 @@ export async function openCaseStore(dataset: Dataset, plan: Plan, options: CaseS
   const keyFileOf = (id: string): string => `${folder}/${id}.key`;
   const keys = new Map<string, string>();
   const contents = new Map<string, string>();
-  const cache = new LeastRecent(onDisk ? cap : Infinity);
+  const cache = new LruCache<string, PreparedCase>(onDisk ? cap : Infinity, { sizeOf: caseBytes });
   const job = (item: DatasetCase, kept?: string) =>
     ({ kind: "crop", dataset, item, plan, settings, ...(kept !== undefined && { kept }) }) as const;
 
@@ -134,7 +135,7 @@ export async function openCaseStore(dataset: Dataset, plan: Plan, options: CaseS
         const item = await finish(result);
         if (item) {
           made++;
-          cache.put(item);
+          cache.set(item.id, item);
         } else {
           kept++;
         }
@@ -190,7 +191,7 @@ export async function openCaseStore(dataset: Dataset, plan: Plan, options: CaseS
     contents,
     made,
     kept,
-    memory: () => cache.bytes,
+    memory: () => cache.total,
     async get(id) {
       if (!wanted.has(id)) throw new VoxgradError(`there is no case ${id} among the ${ids.length} prepared ones`);
       const here = cache.get(id);
@@ -201,40 +202,8 @@ export async function openCaseStore(dataset: Dataset, plan: Plan, options: CaseS
         coming.set(id, promise);
       }
       const item = await promise;
-      cache.put(item);
+      cache.set(item.id, item);
       return item;
     },
   };
-}
-
-/** Cases in memory up to a cap, in the order in which they were used. */
-class LeastRecent {
-  readonly #items = new Map<string, PreparedCase>();
-  readonly #cap: number;
-  bytes = 0;
-
-  constructor(cap: number) {
-    this.#cap = cap;
-  }
-
-  get(id: string): PreparedCase | undefined {
-    const item = this.#items.get(id);
-    if (item) {
-      this.#items.delete(id);
-      this.#items.set(id, item);
-    }
-    return item;
-  }
-
-  put(item: PreparedCase): void {
-    const size = caseBytes(item);
-    if (this.#items.has(item.id) || size > this.#cap) return;
-    this.#items.set(item.id, item);
-    this.bytes += size;
-    for (const [id, old] of this.#items) {
-      if (this.bytes <= this.#cap) break;
-      this.#items.delete(id);
-      this.bytes -= caseBytes(old);
-    }
-  }
 }

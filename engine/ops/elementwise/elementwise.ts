@@ -1,5 +1,5 @@
 /** Elementwise operators: one row each, with the WGSL expression and the derivative by each input. */
-import { type DType, dtypes, isDType, isFloat, joinNumber, promote } from "../../core/dtype.ts";
+import { type DType, isFloat, joinNumber, promote } from "../../core/dtype.ts";
 import { check, checkNumber, checkOptions, fail, refuseOptions, show } from "../../core/errors.ts";
 import type { Op } from "../../core/op.ts";
 import { broadcastShapes, sameShape } from "../../core/shape.ts";
@@ -7,9 +7,11 @@ import { checkTensor, node, Tensor } from "../../core/tensor.ts";
 import { scalar } from "./creation.ts";
 
 import {
+  add,
   apply,
   binary,
   bool,
+  cast,
   define,
   float,
   isOperand,
@@ -22,40 +24,9 @@ import {
 
 import { isLiteral, isZero, literal } from "./constant.ts";
 
+export { add, cast };
 export type { Operand };
 
-const castRow: Row<{ dtype: DType }> = {
-  wgsl: ([x], { dtype }, from) => {
-    if (isFloat(dtype)) return `f32(${x})`;
-    if (!isFloat(from)) return `${dtype}(${x})`;
-    // Subnormal numbers may compare equal to 0.
-    const magnitude = `(bitcast<u32>(${x}) & 0x7fffffffu)`;
-    if (dtype === "bool") return `${magnitude} != 0u`;
-    const [least, largest, end, most] = dtype === "i32"
-      ? ["-2147483648f", "2147483520f", "2147483648f", "2147483647i"]
-      : ["0f", "4294967040f", "4294967296f", "4294967295u"];
-    const saturated = `select(${dtype}(clamp(${x}, ${least}, ${largest})), ${most}, ${x} >= ${end})`;
-    return `select(${saturated}, ${dtype}(0), ${magnitude} > 0x7f800000u)`;
-  },
-  // Between float types it is next to nothing, and stored casts would cost the memory that f16 saves.
-  cost: 0,
-  d: [(t) => t],
-};
-const castOp = define("cast", castRow);
-
-/**
- * The values as another dtype. Floats become integers towards 0, those out of range the nearest integer and NaN 0;
- * between i32 and u32 the bits stay; anything to bool is `!= 0`, which holds for NaN. The gradient passes between floats.
- */
-export function cast(x: Tensor, dtype: DType, ...rest: never[]): Tensor {
-  checkTensor("cast", x);
-  refuseOptions("cast", rest);
-  check(isDType(dtype), "cast", () => `dtype is one of ${dtypes.join(", ")}, got ${show(dtype)}`);
-  return x.dtype === dtype ? x : node(castOp, [x], { dtype }, x.shape, dtype);
-}
-
-/** a + b */
-export const add = binary("add", { wgsl: ([a, b]) => `${a} + ${b}`, inputs: numeric, d: [(t) => t, (t) => t] });
 /** a - b */
 export const sub = binary("sub", { wgsl: ([a, b]) => `${a} - ${b}`, inputs: numeric, d: [(t) => t, (t) => neg(t)] });
 /** a * b */

@@ -1,15 +1,15 @@
 /** What rows of the elementwise table are, and how they become operators. */
-import { arithmetic, type DType, isFloat, joinNumber, promote } from "../../core/dtype.ts";
+import { arithmetic, type DType, dtypes, isDType, isFloat, joinNumber, promote } from "../../core/dtype.ts";
 import { check, refuseOptions, show } from "../../core/errors.ts";
 import type { Op, RuleContext } from "../../core/op.ts";
 import { mixed } from "../../core/precision.ts";
 import { broadcastShapes } from "../../core/shape.ts";
 import { checkTensor, node, Tensor } from "../../core/tensor.ts";
-import { alignBatch, broadcastTo, sumTo } from "../shape/broadcast_to.ts";
+import { alignBatch, broadcastTo } from "../shape/broadcast_to.ts";
+import { sumTo } from "../shape/sum_to.ts";
 import { isLiteral } from "./constant.ts";
 import { scalar } from "./creation.ts";
 
-import { add, cast } from "./elementwise.ts";
 /** A tensor, or a plain number that takes the dtype of the other operands. */
 export type Operand = Tensor | number;
 
@@ -117,3 +117,38 @@ export function binary(name: string, row: Row<object>): (a: Operand, b: Operand)
     return apply(op, row, [a, b], {});
   };
 }
+
+// The rules above use these two rows, which therefore stand here and not in the table.
+
+const castRow: Row<{ dtype: DType }> = {
+  wgsl: ([x], { dtype }, from) => {
+    if (isFloat(dtype)) return `f32(${x})`;
+    if (!isFloat(from)) return `${dtype}(${x})`;
+    // Subnormal numbers may compare equal to 0.
+    const magnitude = `(bitcast<u32>(${x}) & 0x7fffffffu)`;
+    if (dtype === "bool") return `${magnitude} != 0u`;
+    const [least, largest, end, most] = dtype === "i32"
+      ? ["-2147483648f", "2147483520f", "2147483648f", "2147483647i"]
+      : ["0f", "4294967040f", "4294967296f", "4294967295u"];
+    const saturated = `select(${dtype}(clamp(${x}, ${least}, ${largest})), ${most}, ${x} >= ${end})`;
+    return `select(${saturated}, ${dtype}(0), ${magnitude} > 0x7f800000u)`;
+  },
+  // Between float types it is next to nothing, and stored casts would cost the memory that f16 saves.
+  cost: 0,
+  d: [(t) => t],
+};
+const castOp = define("cast", castRow);
+
+/**
+ * The values as another dtype. Floats become integers towards 0, those out of range the nearest integer and NaN 0;
+ * between i32 and u32 the bits stay; anything to bool is `!= 0`, which holds for NaN. The gradient passes between floats.
+ */
+export function cast(x: Tensor, dtype: DType, ...rest: never[]): Tensor {
+  checkTensor("cast", x);
+  refuseOptions("cast", rest);
+  check(isDType(dtype), "cast", () => `dtype is one of ${dtypes.join(", ")}, got ${show(dtype)}`);
+  return x.dtype === dtype ? x : node(castOp, [x], { dtype }, x.shape, dtype);
+}
+
+/** a + b */
+export const add = binary("add", { wgsl: ([a, b]) => `${a} + ${b}`, inputs: numeric, d: [(t) => t, (t) => t] });

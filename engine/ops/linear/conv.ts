@@ -4,8 +4,8 @@ import { check, checkOptions, fail, show } from "../../core/errors.ts";
 import { checkShape, perAxis, type Shape } from "../../core/shape.ts";
 import { Tensor } from "../../core/tensor.ts";
 import { forward, inputGrad } from "./conv_ops.ts";
-import type { ConvAttrs, Triple } from "./conv_parts.ts";
-import { inOneFloat } from "../half.ts";
+import type { ConvAttrs, Triple } from "./conv_split.ts";
+import { unifyFloatTypes } from "../promote_f16.ts";
 import { reshape } from "../shape/reshape.ts";
 
 export interface ConvOptions {
@@ -116,7 +116,7 @@ function convolve(name: string, dims: number, x: Tensor, w: Tensor, options: Con
  * const y = conv2d(x, w, { bias: zeros([8]), stride: 2, padding: 1 }); // [1, 8, 16, 16]
  * ```
  */
-export const conv2d = inOneFloat((x: Tensor, w: Tensor, options: ConvOptions = {}): Tensor =>
+export const conv2d = unifyFloatTypes((x: Tensor, w: Tensor, options: ConvOptions = {}): Tensor =>
   convolve("conv2d", 2, x, w, options)
 );
 
@@ -131,7 +131,7 @@ export const conv2d = inOneFloat((x: Tensor, w: Tensor, options: ConvOptions = {
  * const y = conv3d(x, w, { bias: zeros([4]), padding: [0, 1, 1] }); // [1, 4, 8, 16, 16]
  * ```
  */
-export const conv3d = inOneFloat((x: Tensor, w: Tensor, options: ConvOptions = {}): Tensor =>
+export const conv3d = unifyFloatTypes((x: Tensor, w: Tensor, options: ConvOptions = {}): Tensor =>
   convolve("conv3d", 3, x, w, options)
 );
 
@@ -187,7 +187,7 @@ function convolveTransposed(name: string, dims: number, x: Tensor, w: Tensor, op
 }
 
 /** Transposed convolution of x [N, C, H, W] with w [C, K / groups, kH, kW], as torch.nn.functional.conv_transpose2d. */
-export const convTranspose2d = inOneFloat((x: Tensor, w: Tensor, options: ConvTransposeOptions = {}): Tensor =>
+export const convTranspose2d = unifyFloatTypes((x: Tensor, w: Tensor, options: ConvTransposeOptions = {}): Tensor =>
   convolveTransposed("convTranspose2d", 2, x, w, options)
 );
 
@@ -202,7 +202,7 @@ export const convTranspose2d = inOneFloat((x: Tensor, w: Tensor, options: ConvTr
  * const y = convTranspose3d(x, w, { stride: 2 }); // [1, 4, 8, 16, 16]
  * ```
  */
-export const convTranspose3d = inOneFloat((x: Tensor, w: Tensor, options: ConvTransposeOptions = {}): Tensor =>
+export const convTranspose3d = unifyFloatTypes((x: Tensor, w: Tensor, options: ConvTransposeOptions = {}): Tensor =>
   convolveTransposed("convTranspose3d", 3, x, w, options)
 );
 

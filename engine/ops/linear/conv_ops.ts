@@ -9,10 +9,10 @@ import { lowerConvForward, lowerConvInputGrad, lowerConvWeightGrad } from "../..
 import type { ConvParams } from "../../../shaders/conv/variants.ts";
 import type { Fusion, Lowered, Target } from "../../../shaders/types.ts";
 import { concat } from "../shape/concat.ts";
-import { bySample, checkFilters, type ConvAttrs, put, type Slab, slabCount, slabs, widest } from "./conv_parts.ts";
+import { bySample, checkFilters, type ConvAttrs, put, type Slab, slabCount, slabs, widest } from "./conv_split.ts";
 import { scalar } from "../elementwise/creation.ts";
 import { add, cast } from "../elementwise/elementwise.ts";
-import { range, ranges } from "../parts.ts";
+import { range, ranges } from "../split.ts";
 import { sum } from "../reduce/reduce.ts";
 import { reshape } from "../shape/reshape.ts";
 import { moveAxis } from "../shape/transpose.ts";

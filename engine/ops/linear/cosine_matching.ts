@@ -20,9 +20,9 @@ import {
   sub,
   where,
 } from "../elementwise/elementwise.ts";
-import { inF32 } from "../half.ts";
+import { computeInF32 } from "../promote_f16.ts";
 import { LEFT, PLAIN, product, RIGHT } from "./matmul.ts";
-import { inParts, partsFor, range, ranges } from "../parts.ts";
+import { inParts, partsFor, range, ranges } from "../split.ts";
 import { sum } from "../reduce/reduce.ts";
 import { reshape, stopGradient } from "../shape/reshape.ts";
 
@@ -168,7 +168,7 @@ const matching = (q: Tensor, p: Tensor, used: Tensor, attrs: MatchAttrs): Tensor
  * const score = cosineMatching(features, prototypes, ones([5], { dtype: "bool" })); // [2, 8, 8]
  * ```
  */
-export const cosineMatching = inF32(
+export const cosineMatching = computeInF32(
   (query: Tensor, prototypes: Tensor, used: Tensor, options: { temperature?: number; eps?: number } = {}): Tensor => {
     const name = "cosineMatching";
     checkOptions(name, options, ["temperature", "eps"]);

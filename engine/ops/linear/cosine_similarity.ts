@@ -4,7 +4,7 @@ import { broadcastShapes, normalizeAxis, type Shape, size } from "../../core/sha
 import { Tensor } from "../../core/tensor.ts";
 import { broadcastTo } from "../shape/broadcast_to.ts";
 import { clamp, div, mul, sqrt, square } from "../elementwise/elementwise.ts";
-import { inF32 } from "../half.ts";
+import { computeInF32 } from "../promote_f16.ts";
 import { matmul } from "./matmul.ts";
 import { sum } from "../reduce/reduce.ts";
 import { reshape } from "../shape/reshape.ts";
@@ -24,7 +24,7 @@ import { transpose } from "../shape/transpose.ts";
  * const score = cosineSimilarity(features, prototypes, { axis: 1 }); // [5, 8, 8]
  * ```
  */
-export const cosineSimilarity = inF32(
+export const cosineSimilarity = computeInF32(
   (a: Tensor, b: Tensor, options: { axis?: number; eps?: number } = {}): Tensor => {
     checkOptions("cosineSimilarity", options, ["axis", "eps"]);
     const { eps = 1e-8 } = options;

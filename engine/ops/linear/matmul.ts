@@ -7,8 +7,8 @@ import { lowerMatmul } from "../../../shaders/matmul.wgsl.ts";
 import { broadcastTo } from "../shape/broadcast_to.ts";
 import { scalar } from "../elementwise/creation.ts";
 import { add } from "../elementwise/elementwise.ts";
-import { inF32 } from "../half.ts";
-import { inParts, range, ranges } from "../parts.ts";
+import { computeInF32 } from "../promote_f16.ts";
+import { inParts, range, ranges } from "../split.ts";
 import { reshape } from "../shape/reshape.ts";
 
 /** Which factors are stored transposed; never both, since no derivative needs it. */
@@ -96,7 +96,7 @@ export const product = (a: Tensor, b: Tensor, attrs: ProductAttrs): Tensor => {
  * await product.array(); // [[11]]
  * ```
  */
-export const matmul = inF32(
+export const matmul = computeInF32(
   (a: Tensor, b: Tensor, ...rest: never[]): Tensor => {
     refuseOptions("matmul", rest);
     for (

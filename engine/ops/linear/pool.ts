@@ -4,8 +4,8 @@ import type { BatchContext, Op } from "../../core/op.ts";
 import { checkShape, perAxis, type Shape, size } from "../../core/shape.ts";
 import { node, Tensor } from "../../core/tensor.ts";
 import { lowerPool, type PoolWindows } from "../../../shaders/pool.wgsl.ts";
-import { inF32 } from "../half.ts";
-import { inParts, partsFor } from "../parts.ts";
+import { computeInF32 } from "../promote_f16.ts";
+import { inParts, partsFor } from "../split.ts";
 import { reshape, stopGradient } from "../shape/reshape.ts";
 
 // All operators here work on planes [planes, voxels] and [planes, windows]; examples of a batch are more planes.
@@ -166,7 +166,9 @@ const largest = (planes: Tensor, a: PoolWindows): Tensor => pick(planes, indices
  * const y = maxPool2d(x, { kernel: 3, stride: 2, padding: 1 }); // [1, 8, 16, 16]
  * ```
  */
-export const maxPool2d = inF32((x: Tensor, options: PoolOptions): Tensor => pool("maxPool2d", 2, x, options, largest));
+export const maxPool2d = computeInF32((x: Tensor, options: PoolOptions): Tensor =>
+  pool("maxPool2d", 2, x, options, largest)
+);
 
 /**
  * The largest value of every window of x [N, C, D, H, W], as torch.nn.functional.max_pool3d; see maxPool2d.
@@ -180,7 +182,9 @@ export const maxPool2d = inF32((x: Tensor, options: PoolOptions): Tensor => pool
  * const y = maxPool3d(x, { kernel: [1, 2, 2] }); // [1, 8, 4, 8, 8]
  * ```
  */
-export const maxPool3d = inF32((x: Tensor, options: PoolOptions): Tensor => pool("maxPool3d", 3, x, options, largest));
+export const maxPool3d = computeInF32((x: Tensor, options: PoolOptions): Tensor =>
+  pool("maxPool3d", 3, x, options, largest)
+);
 
 /**
  * The mean of every window of x [N, C, H, W], padding counted as zeros, as torch.nn.functional.avg_pool2d.
@@ -194,7 +198,9 @@ export const maxPool3d = inF32((x: Tensor, options: PoolOptions): Tensor => pool
  * const y = avgPool2d(x, { kernel: 2 }); // [1, 8, 16, 16]
  * ```
  */
-export const avgPool2d = inF32((x: Tensor, options: PoolOptions): Tensor => pool("avgPool2d", 2, x, options, mean));
+export const avgPool2d = computeInF32((x: Tensor, options: PoolOptions): Tensor =>
+  pool("avgPool2d", 2, x, options, mean)
+);
 
 /**
  * The mean of every window of x [N, C, D, H, W], padding counted as zeros, as torch.nn.functional.avg_pool3d.
@@ -208,4 +214,6 @@ export const avgPool2d = inF32((x: Tensor, options: PoolOptions): Tensor => pool
  * const y = avgPool3d(x, { kernel: 2, stride: 1 }); // [1, 8, 3, 15, 15]
  * ```
  */
-export const avgPool3d = inF32((x: Tensor, options: PoolOptions): Tensor => pool("avgPool3d", 3, x, options, mean));
+export const avgPool3d = computeInF32((x: Tensor, options: PoolOptions): Tensor =>
+  pool("avgPool3d", 3, x, options, mean)
+);

@@ -17,7 +17,7 @@ import {
   sub,
   where,
 } from "../elementwise/elementwise.ts";
-import { inF32 } from "../half.ts";
+import { computeInF32 } from "../promote_f16.ts";
 import { logSumExp, mean, sum } from "./reduce.ts";
 import { expandDims, reshape } from "../shape/reshape.ts";
 import { take } from "../shape/take.ts";
@@ -39,7 +39,7 @@ import { take } from "../shape/take.ts";
  * const loss = crossEntropy(logits, labels, { axis: 1, ignoreIndex: 255 });
  * ```
  */
-export const crossEntropy = inF32(
+export const crossEntropy = computeInF32(
   (
     logits: Tensor,
     labels: Tensor,
@@ -105,7 +105,7 @@ function checkWeight(weight: readonly number[] | Tensor, classes: number): Tenso
 }
 
 /** Mean of -(t log s + (1 - t) log(1 - s)) with s = sigmoid(logits), without overflow; targets in [0, 1]. */
-export const binaryCrossEntropyWithLogits = inF32(
+export const binaryCrossEntropyWithLogits = computeInF32(
   (logits: Tensor, targets: Tensor, ...rest: never[]): Tensor => {
     refuseOptions("binaryCrossEntropyWithLogits", rest);
     check(

@@ -5,8 +5,8 @@ import { normalizeAxis, size } from "../../core/shape.ts";
 import { checkTensor, node, type Tensor } from "../../core/tensor.ts";
 import { lowerCumsum } from "../../../shaders/cumsum.wgsl.ts";
 import { cast } from "../elementwise/elementwise.ts";
-import { inF32 } from "../half.ts";
-import { inParts, partsFor } from "../parts.ts";
+import { computeInF32 } from "../promote_f16.ts";
+import { inParts, partsFor } from "../split.ts";
 
 interface CumsumAttrs {
   readonly axis: number;
@@ -48,7 +48,7 @@ const along = (x: Tensor, attrs: CumsumAttrs): Tensor => (x.size === 0 ? x : nod
  * await tensor([1, 2, 3]).cumsum().array(); // [1, 3, 6]
  * ```
  */
-export const cumsum = inF32(
+export const cumsum = computeInF32(
   (x: Tensor, options: { axis?: number; reverse?: boolean } = {}): Tensor => {
     checkTensor("cumsum", x);
     checkOptions("cumsum", options, ["axis", "reverse"]);

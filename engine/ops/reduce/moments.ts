@@ -5,7 +5,7 @@ import { lowerMoments } from "../../../shaders/moments.wgsl.ts";
 import { lowerPartialMoments } from "../../../shaders/moments_parts.wgsl.ts";
 import { concat } from "../shape/concat.ts";
 import { add, mul, neg, rsqrt, square, sub } from "../elementwise/elementwise.ts";
-import { inParts, partsFor, range } from "../parts.ts";
+import { inParts, partsFor, range } from "../split.ts";
 import { mean } from "./reduce.ts";
 import { reshape } from "../shape/reshape.ts";
 

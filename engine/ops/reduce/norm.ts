@@ -5,7 +5,7 @@ import { size } from "../../core/shape.ts";
 import { node, Tensor } from "../../core/tensor.ts";
 import { scalar } from "../elementwise/creation.ts";
 import { add, mul, rsqrt, square, sub } from "../elementwise/elementwise.ts";
-import { inF32 } from "../half.ts";
+import { computeInF32 } from "../promote_f16.ts";
 import { columns, moments } from "./moments.ts";
 import { mean, sum } from "./reduce.ts";
 import { reshape } from "../shape/reshape.ts";
@@ -119,7 +119,7 @@ export interface NormOptions {
 }
 
 /** Wu and He 2018: x [N, C, ...] normalized over the channels of a group and all space, then weight and bias [C]. */
-export const groupNorm = inF32((x: Tensor, options: NormOptions & { groups: number }): Tensor => {
+export const groupNorm = computeInF32((x: Tensor, options: NormOptions & { groups: number }): Tensor => {
   checkOptions("groupNorm", options, ["groups", "weight", "bias", "eps"]);
   checkInput("groupNorm", x, 2);
   const { groups } = options;
@@ -134,7 +134,7 @@ export const groupNorm = inF32((x: Tensor, options: NormOptions & { groups: numb
 });
 
 /** Ulyanov et al. 2016: x [N, C, ...] normalized over space for each sample and channel. */
-export const instanceNorm = inF32((x: Tensor, options: NormOptions = {}): Tensor => {
+export const instanceNorm = computeInF32((x: Tensor, options: NormOptions = {}): Tensor => {
   checkOptions("instanceNorm", options, ["weight", "bias", "eps"]);
   checkInput("instanceNorm", x, 3);
   checkAffine("instanceNorm", x, 1, options);
@@ -143,7 +143,7 @@ export const instanceNorm = inF32((x: Tensor, options: NormOptions = {}): Tensor
 });
 
 /** Ioffe and Szegedy 2015, with the statistics of the batch: x [N, C, ...] normalized over samples and space. */
-export const batchNorm = inF32((x: Tensor, options: NormOptions = {}): Tensor => {
+export const batchNorm = computeInF32((x: Tensor, options: NormOptions = {}): Tensor => {
   checkOptions("batchNorm", options, ["weight", "bias", "eps"]);
   checkInput("batchNorm", x, 2);
   checkAffine("batchNorm", x, 1, options);
@@ -159,7 +159,7 @@ export const batchNorm = inF32((x: Tensor, options: NormOptions = {}): Tensor =>
 });
 
 /** Ba et al. 2016: x normalized over its last axis, weight and bias [last]. */
-export const layerNorm = inF32((x: Tensor, options: NormOptions = {}): Tensor => {
+export const layerNorm = computeInF32((x: Tensor, options: NormOptions = {}): Tensor => {
   checkOptions("layerNorm", options, ["weight", "bias", "eps"]);
   checkInput("layerNorm", x, 1);
   const [weight, bias] = checkAffine("layerNorm", x, x.rank - 1, options);
@@ -185,7 +185,7 @@ export const layerNorm = inF32((x: Tensor, options: NormOptions = {}): Tensor =>
  * const y = conv3d(x, weightStandardize(w), { padding: 1 });
  * ```
  */
-export const weightStandardize = inF32((w: Tensor, options: { eps?: number } = {}): Tensor => {
+export const weightStandardize = computeInF32((w: Tensor, options: { eps?: number } = {}): Tensor => {
   checkOptions("weightStandardize", options, ["eps"]);
   checkInput("weightStandardize", w, 2);
   const filters = w.shape[0];

@@ -28,9 +28,10 @@ import {
   where,
 } from "../elementwise/elementwise.ts";
 import { concat } from "../shape/concat.ts";
-import { inF32 } from "../half.ts";
-import { inParts, partsFor, range, ranges } from "../parts.ts";
+import { computeInF32 } from "../promote_f16.ts";
+import { inParts, partsFor, range, ranges } from "../split.ts";
 import { reshape, stopGradient } from "../shape/reshape.ts";
+import { provideSumTo } from "../shape/sum_to.ts";
 
 export interface ReduceOptions {
   /** Axes that fall; all by default. */
@@ -152,22 +153,28 @@ function reduce(op: Op<ReduceAttrs>, by: ReduceAttrs["by"], input: Tensor, optio
 }
 
 /** Sum over axes, as a tree; bool sums as i32. The sum of an empty axis is 0. */
-export const sum = inF32((x: Tensor, options: ReduceOptions = {}): Tensor => reduce(sumOp, "sum", x, options), {
+export const sum = computeInF32((x: Tensor, options: ReduceOptions = {}): Tensor => reduce(sumOp, "sum", x, options), {
   kind: "sum",
 });
 /** Largest value over axes; ties share the gradient evenly. */
-export const max = inF32((x: Tensor, options: ReduceOptions = {}): Tensor => reduce(maxOp, "max", x, options), {
+export const max = computeInF32((x: Tensor, options: ReduceOptions = {}): Tensor => reduce(maxOp, "max", x, options), {
   kind: "sum",
 });
 /** Smallest value over axes; ties share the gradient evenly. */
-export const min = inF32((x: Tensor, options: ReduceOptions = {}): Tensor => reduce(minOp, "min", x, options), {
+export const min = computeInF32((x: Tensor, options: ReduceOptions = {}): Tensor => reduce(minOp, "min", x, options), {
   kind: "sum",
+});
+
+provideSumTo((x, shape) => {
+  const lead = x.rank - shape.length;
+  const axes = x.shape.map((_, k) => k).filter((k) => k < lead || shape[k - lead] !== x.shape[k]);
+  return reshape(axes.length === 0 ? x : sum(x, { axes }), { shape });
 });
 
 const count = (x: Tensor, axes: readonly number[]): number => axes.reduce((product, k) => product * x.shape[k], 1);
 
 /** Mean over axes, in f32. */
-export const mean = inF32(
+export const mean = computeInF32(
   (x: Tensor, options: ReduceOptions = {}): Tensor => {
     const n = count(x, axesOf("mean", x, options));
     check(n > 0, "mean", () => `an empty axis of ${show(x.shape)} has no mean`);
@@ -177,7 +184,7 @@ export const mean = inF32(
 );
 
 /** Index of the largest value along `axis` (the first among equals), as i32; over all elements without one. */
-export const argmax = inF32(
+export const argmax = computeInF32(
   (x: Tensor, options: { axis?: number; keepDims?: boolean } = {}): Tensor => {
     checkTensor("argmax", x);
     checkOptions("argmax", options, ["axis", "keepDims"]);
@@ -190,7 +197,7 @@ export const argmax = inF32(
 );
 
 /** Mean squared deviation over axes; divides by count - correction (default 1, as PyTorch). */
-export const variance = inF32(
+export const variance = computeInF32(
   (x: Tensor, options: ReduceOptions & { correction?: number } = {}): Tensor => {
     const axes = axesOf("variance", x, options, ["correction"]);
     const { keepDims, correction = 1 } = options;
@@ -225,7 +232,7 @@ const lseOp: Op<{ axes: readonly number[] }> = {
 };
 
 /** log(sum(exp(x))) over axes, without overflow. */
-export const logSumExp = inF32(
+export const logSumExp = computeInF32(
   (values: Tensor, options: ReduceOptions = {}): Tensor => {
     const axes = axesOf("logSumExp", values, options);
     const x = isFloat(values.dtype) ? values : cast(values, "f32");

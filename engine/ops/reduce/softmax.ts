@@ -5,7 +5,7 @@ import { normalizeAxis, size } from "../../core/shape.ts";
 import { checkTensor, node, type Tensor } from "../../core/tensor.ts";
 import { lowerSoftmax, MOST_SOFTMAX } from "../../../shaders/softmax.wgsl.ts";
 import { div, exp, mul, sub } from "../elementwise/elementwise.ts";
-import { inF32 } from "../half.ts";
+import { computeInF32 } from "../promote_f16.ts";
 import { logSumExp, max, sum } from "./reduce.ts";
 import { stopGradient } from "../shape/reshape.ts";
 
@@ -62,11 +62,14 @@ function along(op: Op<AxisAttrs>, x: Tensor, options: { axis?: number }): Tensor
 }
 
 /** exp(x) / sum(exp(x)) along `axis` (default the last), without overflow. */
-export const softmax = inF32((x: Tensor, options: { axis?: number } = {}): Tensor => along(softmaxOp, x, options), {
-  kind: "sum",
-});
+export const softmax = computeInF32(
+  (x: Tensor, options: { axis?: number } = {}): Tensor => along(softmaxOp, x, options),
+  {
+    kind: "sum",
+  },
+);
 /** log(softmax(x)) along `axis` (default the last). */
-export const logSoftmax = inF32(
+export const logSoftmax = computeInF32(
   (x: Tensor, options: { axis?: number } = {}): Tensor => along(logSoftmaxOp, x, options),
   { kind: "sum" },
 );

@@ -4,7 +4,7 @@ import { checkShape, size } from "../../core/shape.ts";
 import { Tensor } from "../../core/tensor.ts";
 import { arange, scalar } from "../elementwise/creation.ts";
 import { add, cast, mul, sub } from "../elementwise/elementwise.ts";
-import { inF32 } from "../half.ts";
+import { computeInF32 } from "../promote_f16.ts";
 import { reshape } from "../shape/reshape.ts";
 import { slice } from "../shape/slice.ts";
 
@@ -24,7 +24,7 @@ import { slice } from "../shape/slice.ts";
  * const grid = affineGrid(identity, { size: [1, 1, 8, 8] }); // [1, 8, 8, 2]
  * ```
  */
-export const affineGrid = inF32(
+export const affineGrid = computeInF32(
   (theta: Tensor, options: { size: readonly number[]; alignCorners?: boolean }): Tensor => {
     const name = "affineGrid";
     check(

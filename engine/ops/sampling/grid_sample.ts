@@ -5,7 +5,7 @@ import { Tensor } from "../../core/tensor.ts";
 import { concat } from "../shape/concat.ts";
 import { arange, scalar } from "../elementwise/creation.ts";
 import { abs, add, cast, equal, floor, less, mul, sub, where } from "../elementwise/elementwise.ts";
-import { inF32 } from "../half.ts";
+import { computeInF32 } from "../promote_f16.ts";
 import { type Mode, type Padding, placeOf } from "./grid_place.ts";
 import { gather, type Taps } from "./grid_taps.ts";
 import { pad } from "../shape/pad.ts";
@@ -91,7 +91,7 @@ export interface GridSampleOptions {
  * const y = gridSample(image, shifted, { padding: "border" }); // [1, 3, 16, 16]
  * ```
  */
-export const gridSample = inF32((x: Tensor, grid: Tensor, options: GridSampleOptions = {}): Tensor => {
+export const gridSample = computeInF32((x: Tensor, grid: Tensor, options: GridSampleOptions = {}): Tensor => {
   const name = "gridSample";
   checkOptions(name, options, ["mode", "padding", "alignCorners"]);
   const { mode = "linear", padding = "zeros", alignCorners = false } = options;

@@ -12,7 +12,7 @@ import { node, type Tensor } from "../../core/tensor.ts";
 import { lowerSumCells } from "../../../shaders/sampling/grid_sample.wgsl.ts";
 import { lowerSortCells } from "../../../shaders/sampling/sort_cells.wgsl.ts";
 import { add, mul } from "../elementwise/elementwise.ts";
-import { inParts, partsFor } from "../parts.ts";
+import { inParts, partsFor } from "../split.ts";
 import { sum } from "../reduce/reduce.ts";
 import { reshape } from "../shape/reshape.ts";
 

@@ -7,8 +7,8 @@ import { bandHeader, lowerBandAxis } from "../../../shaders/sampling/band_axis.w
 import { labelHeader, lowerResampleLabels } from "../../../shaders/sampling/resample_labels.wgsl.ts";
 import { tensor } from "../elementwise/creation.ts";
 import { cast, maximum, minimum } from "../elementwise/elementwise.ts";
-import { inF32 } from "../half.ts";
-import { inParts, partsFor } from "../parts.ts";
+import { computeInF32 } from "../promote_f16.ts";
+import { inParts, partsFor } from "../split.ts";
 import { max, min } from "../reduce/reduce.ts";
 import { reshape } from "../shape/reshape.ts";
 import { bandOf } from "./resample_band.ts";
@@ -110,7 +110,7 @@ function checkGrid(
  * const isotropic = resampleVolume(image, { size: [18, 20, 20], order: 3 }); // [1, 18, 20, 20]
  * ```
  */
-export const resampleVolume = inF32(
+export const resampleVolume = computeInF32(
   (
     x: Tensor,
     options: { size: readonly number[]; order: SplineOrder | readonly SplineOrder[]; clip?: boolean },

@@ -3,8 +3,8 @@ import { check, checkFlag, checkOptions, show } from "../../core/errors.ts";
 import type { Op } from "../../core/op.ts";
 import { checkShape, perAxis, size } from "../../core/shape.ts";
 import { node, Tensor } from "../../core/tensor.ts";
-import { inF32 } from "../half.ts";
-import { inParts, partsFor } from "../parts.ts";
+import { computeInF32 } from "../promote_f16.ts";
+import { inParts, partsFor } from "../split.ts";
 import { lowerResizeAxis } from "../../../shaders/sampling/resize_axis.wgsl.ts";
 
 interface ResizeAttrs {
@@ -60,7 +60,7 @@ function resizeAxis(x: Tensor, attrs: ResizeAttrs): Tensor {
  * @param options.mode "nearest" (default), "linear" (bi- or trilinear), "cubic" (Keys' kernel with a = -0.75, along every axis)
  * @param options.alignCorners corner voxels keep their places; default false: the extents of the grids agree
  */
-export const resize = inF32(
+export const resize = computeInF32(
   (
     x: Tensor,
     options: { size: number | readonly number[]; mode?: "nearest" | "linear" | "cubic"; alignCorners?: boolean },

@@ -1,10 +1,10 @@
-/** broadcastTo, and its adjoint: the sum over what was broadcast. */
+/** broadcastTo. */
 import { check, checkOptions, show } from "../../core/errors.ts";
 import type { Op } from "../../core/op.ts";
 import { broadcastShapes, checkShape, sameShape, type Shape } from "../../core/shape.ts";
 import { checkTensor, node, type Tensor } from "../../core/tensor.ts";
-import { sum } from "../reduce/reduce.ts";
 import { reshape } from "./reshape.ts";
+import { sumTo } from "./sum_to.ts";
 
 const op: Op = {
   name: "broadcastTo",
@@ -33,12 +33,4 @@ export function alignBatch(x: Tensor, rank: number): Tensor {
   const [size, ...shape] = x.shape as [number, ...number[]];
   const ones = new Array<number>(Math.max(0, rank - shape.length)).fill(1);
   return reshape(x, { shape: [size, ...ones, ...shape] });
-}
-
-/** The adjoint of broadcasting from `shape`: sums the axes that were repeated. */
-export function sumTo(x: Tensor, shape: Shape): Tensor {
-  if (sameShape(x.shape, shape)) return x;
-  const lead = x.rank - shape.length;
-  const axes = x.shape.map((_, k) => k).filter((k) => k < lead || shape[k - lead] !== x.shape[k]);
-  return reshape(axes.length === 0 ? x : sum(x, { axes }), { shape });
 }

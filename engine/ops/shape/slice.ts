@@ -1,50 +1,9 @@
 /** slice, split and flip: parts of a tensor along its axes. */
 import { check, checkOptions, show } from "../../core/errors.ts";
 import type { Op } from "../../core/op.ts";
-import { normalizeAxes, normalizeAxis, strides } from "../../core/shape.ts";
+import { normalizeAxes, normalizeAxis } from "../../core/shape.ts";
 import { checkTensor, node, type Tensor } from "../../core/tensor.ts";
-import { dilatedPad } from "./pad.ts";
-
-interface SliceAttrs {
-  readonly start: readonly number[];
-  readonly step: readonly number[];
-}
-
-const sliceOp: Op<SliceAttrs> = {
-  name: "slice",
-  lowering: {
-    kind: "map",
-    cost: 1,
-    emit(e, index) {
-      const { start, step } = e.attrs;
-      const from = e.inputs[0].shape;
-      const rewrite = from.map((n, k) => {
-        if (n === e.output.shape[k]) return null;
-        return (i: string) => `${step[k] === 1 ? i : `${i} * ${step[k]}u`}${start[k] === 0 ? "" : ` + ${start[k]}u`}`;
-      });
-      const steps = strides(from);
-      const first = steps.reduce((sum, n, k) => sum + n * start[k], 0);
-      const last = steps.reduce((sum, n, k) => sum + n * step[k] * (e.output.shape[k] - 1), first);
-      // Of whole rows the places of a kernel are moved by a constant.
-      const rows = index.span && step[0] === 1 && from.every((n, k) => k === 0 || n === e.output.shape[k]);
-      const [least, end] = rows ? [index.span.from + first, index.span.to + first] : [first, last + 1];
-      return e.input(0, index.along(from, rewrite).bounded(least, end));
-    },
-  },
-  // The adjoint puts every value back where it came from, among zeros.
-  vjp: ({ inputs: [x], output, attrs: { start, step } }, g) => {
-    const after = x.shape.map(
-      (n, k) => n - start[k] - (output.shape[k] === 0 ? 0 : (output.shape[k] - 1) * step[k] + 1),
-    );
-    return [dilatedPad(g, { before: start, after, interior: step.map((s) => s - 1), value: 0 })];
-  },
-  jvp: (c, [t]) => sliceFrom(t!, c.attrs, c.output.shape),
-  batch: ({ inputs: [x], size, output, attrs: { start, step } }) =>
-    sliceFrom(x, { start: [0, ...start], step: [1, ...step] }, [size, ...output.shape]),
-};
-
-const sliceFrom = (x: Tensor, attrs: SliceAttrs, shape: readonly number[]): Tensor =>
-  node(sliceOp, [x], attrs, shape, x.dtype);
+import { sliceFrom } from "./slice_ops.ts";
 
 /**
  * Elements start, start + step, ... below end along each axis; the lists may be shorter than the rank, negative bounds
@@ -74,7 +33,7 @@ export function slice(
     () => `steps are >= 1, got ${show(step)}; flip first for the other direction`,
   );
   const shape = x.shape.map((_, k) => Math.max(0, Math.ceil((to[k] - from[k]) / by[k])));
-  return shape.every((n, k) => n === x.shape[k]) ? x : sliceFrom(x, { start: from, step: by }, shape);
+  return sliceFrom(x, { start: from, step: by }, shape);
 }
 
 /** Equal parts along an axis, or parts of the given sizes. */

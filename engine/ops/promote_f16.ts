@@ -14,7 +14,7 @@ const flat = (args: readonly unknown[]): unknown[] =>
 const wide = <A>(args: A): A => tree.map(args, (leaf) => (isHalf(leaf) ? cast(leaf, "f32") : leaf));
 const narrow = <A>(args: A): A => tree.map(args, (leaf) => (isSingle(leaf) ? cast(leaf, "f16") : leaf));
 
-export interface HalfOptions {
+export interface PromoteOptions {
   /**
    * In mixed precision a product takes f16 and gives f16, a layer gives the type of its first input, a sum gives f32.
    * Elsewhere each gives f16 where all its tensors are f16. Default "layer".
@@ -28,9 +28,9 @@ export interface HalfOptions {
  * f with f16 tensors among its arguments or options computed in f32, and its result brought back to f16 where its kind
  * asks for that. Sums of many terms need it, and most kernels are written for f32.
  */
-export function inF32<A extends any[]>(
+export function computeInF32<A extends any[]>(
   f: (...args: A) => Tensor,
-  { kind = "layer", keep = false }: HalfOptions = {},
+  { kind = "layer", keep = false }: PromoteOptions = {},
 ): (...args: A) => Tensor {
   // What a layer or a sum is made of is f32.
   const inside = (args: A): Tensor => (kind === "product" ? f(...args) : withPrecision(null, () => f(...args)));
@@ -45,7 +45,7 @@ export function inF32<A extends any[]>(
 }
 
 /** f, a product whose kernels take f16 as it is, with f16 tensors cast to f32 where they meet f32 ones. */
-export const inOneFloat = <A extends any[]>(f: (...args: A) => Tensor): (...args: A) => Tensor => (...args) => {
+export const unifyFloatTypes = <A extends any[]>(f: (...args: A) => Tensor): (...args: A) => Tensor => (...args) => {
   if (mixed()) return f(...narrow(args));
   const tensors = flat(args);
   return f(...(tensors.some(isHalf) && tensors.some(isSingle) ? wide(args) : args));

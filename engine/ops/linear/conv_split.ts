@@ -3,7 +3,7 @@ import { check, fail, show } from "../../core/errors.ts";
 import type { Aval } from "../../core/op.ts";
 import { type Shape, size } from "../../core/shape.ts";
 import type { Tensor } from "../../core/tensor.ts";
-import { inParts, partsFor, ranges } from "../parts.ts";
+import { inParts, partsFor, ranges } from "../split.ts";
 
 export type Triple = readonly [number, number, number];
 

@@ -1,0 +1,79 @@
+/** The program of a traced function. */
+import { fail } from "../core/errors.ts";
+import { type Mixed, withPrecision } from "../core/precision.ts";
+import { Tensor } from "../core/tensor.ts";
+import { ancestors, inputsOf } from "../core/walk.ts";
+import { nextLossScale, scaleOf } from "../ops/elementwise/loss_scale.ts";
+import { type Device, warn } from "../gpu/mod.ts";
+import { lower } from "./lower.ts";
+import { Program } from "./program.ts";
+import { trace } from "./trace.ts";
+import { tuneNew } from "./tune.ts";
+
+export interface TracedProgram {
+  readonly program: Program;
+  /** Tensors from outside the function that it uses. */
+  readonly captured: readonly Tensor[];
+  readonly result: unknown;
+  /** Whether the program takes a loss scale after its arguments and gives the next one after its results. */
+  readonly scales: boolean;
+  /** A tensor from outside that it computes, in words. */
+  readonly repeats: string | null;
+  calls: number;
+}
+
+/** Programs whose user was told that they compute tensors from outside again and again. */
+const REPEATS_TOLD = 3;
+let repeatsTold = 0;
+
+/** Tells once, at the second call, of tensors from outside that each call computes anew. */
+export function warnOfRepeats(traced: TracedProgram): void {
+  if (++traced.calls !== 2 || traced.repeats === null || repeatsTold++ >= REPEATS_TOLD) return;
+  warn(
+    `compile: each call computes ${traced.repeats} anew, which the function uses from outside and which was never evaluated; ` +
+      "await evaluate(tensor) before the first call, or pass it as an argument",
+  );
+}
+
+/** The program of f for arguments like these; its kernels measured first where the device was opened for that. */
+export async function buildTraced(
+  device: Device,
+  f: (...args: any[]) => unknown,
+  args: readonly unknown[],
+  isStatic: (position: number) => boolean,
+  donated: ReadonlySet<number>,
+  mixed: boolean,
+): Promise<TracedProgram> {
+  if (mixed && !device.target.features.has("shader-f16")) {
+    fail(
+      "compile",
+      'precision "mixed" needs the WebGPU feature shader-f16, which this adapter lacks; leave precision out, or look at npx voxgrad doctor for another adapter',
+    );
+  }
+  const state = new Tensor([2], "f32", { kind: "placeholder" });
+  const precision: Mixed | null = mixed ? { scale: scaleOf(state), depth: 0, finite: null } : null;
+  const traced = trace("compile", (...given) => withPrecision(precision, () => f(...given)), args, isStatic);
+  const finite = precision?.finite;
+  const placeholders = finite ? [...traced.placeholders, state] : traced.placeholders;
+  const outputs = finite ? [...traced.outputs, nextLossScale(state, finite)] : traced.outputs;
+  if (device.tunes) await tuneNew(device, outputs, placeholders);
+  const graph = lower(outputs, device.target, placeholders);
+  const program = await Program.build(device, graph, { donated, keepsArena: true });
+  const captured = graph.leaves.slice(placeholders.length);
+  return {
+    program,
+    captured,
+    result: traced.result,
+    scales: Boolean(finite),
+    repeats: repeatsOf(outputs, state.id),
+    calls: 0,
+  };
+}
+
+/** The latest tensor older than the trace that is computed in it, in words; null where there is none. */
+function repeatsOf(outputs: readonly Tensor[], first: number): string | null {
+  const latest = ancestors(outputs).reverse().find((t) =>
+    t.id < first && inputsOf(t).length > 0 && t.source.kind === "op" && t.source.op.lowering.kind !== "view"
+  );
+  return latest?.source.kind === "op" ? `${latest}, made by ${latest.source.op.name},` : null;
+}
