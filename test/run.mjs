@@ -48,6 +48,7 @@ const checks = [
   ["lint", [deno, "lint", "--quiet"]],
   ...["tsconfig.json", "engine/platform/tsconfig.json", "test/tsconfig.json"]
     .map((project) => [`types of ${project}`, [compiler, "-p", project]]),
+  ["types of the examples", [deno, "check", "--doc-only", "--quiet", "engine", "models", "scripts"]],
 ];
 
 const started = performance.now();
