@@ -26,7 +26,7 @@ async function refuses(f: () => unknown, message: RegExp): Promise<void> {
 const strangers = [undefined, null, "f", 1, {}, [], x];
 
 for (const name of ["grad", "valueAndGrad", "vjp", "jvp", "hvp", "vmap", "checkpoint", "customVjp", "compile"]) {
-  test(`${name} takes functions`, async () => {
+  test(`${name}() throws on what is not a function`, async () => {
     for (const stranger of strangers) {
       const message = new RegExp(`^${name}: (f|the( first)? argument) is a function, got `);
       await refuses(() => api[name](stranger, [x], [x]), message);
@@ -34,7 +34,7 @@ for (const name of ["grad", "valueAndGrad", "vjp", "jvp", "hvp", "vmap", "checkp
   });
 }
 
-test("grad and valueAndGrad", async () => {
+test("grad() and valueAndGrad() throw on bad arguments and results", async () => {
   for (const name of ["grad", "valueAndGrad"]) {
     const of = (f: any, ...rest: any[]): any => api[name](f, ...rest);
     await refuses(() => of(total)(), new RegExp(`^${name}: arguments are trees of tensors, got undefined$`));
@@ -62,7 +62,7 @@ test("grad and valueAndGrad", async () => {
   await refuses(() => api.valueAndGrad(total, { hasAux: true })(x), /^valueAndGrad: with hasAux the function gives/);
 });
 
-test("vjp", async () => {
+test("vjp() throws on bad primals, results and cotangents", async () => {
   await refuses(() => api.vjp(total, x), /^vjp: primals are an array, one entry per argument, got Tensor/);
   await refuses(() => api.vjp(total), /^vjp: primals are an array, one entry per argument, got undefined$/);
   await refuses(() => api.vjp(total, ["a"]), /^vjp: arguments are trees of tensors, got "a"$/);
@@ -75,7 +75,7 @@ test("vjp", async () => {
   }
 });
 
-test("jvp and hvp", async () => {
+test("jvp() and hvp() throw on primals and tangents that do not match", async () => {
   for (const name of ["jvp", "hvp"]) {
     const of = api[name];
     await refuses(
@@ -103,7 +103,7 @@ test("jvp and hvp", async () => {
   await refuses(() => api.hvp(same, [x], [x]), /^hvp: the function gives one number of dtype f32 or f16, got Tensor/);
 });
 
-test("vmap", async () => {
+test("vmap() throws on bad options, axes and arguments", async () => {
   await refuses(() => api.vmap(same, null), /^vmap: options are an object, got null; it takes /);
   await refuses(() => api.vmap(same, { axis: 0 }), /^vmap: unknown option "axis"; it takes inAxes, outAxis$/);
   for (const inAxes of [0.5, "a", NaN, [0.5], ["a"]]) {
@@ -121,7 +121,7 @@ test("vmap", async () => {
   await refuses(() => api.vmap(async () => x)(x), /^vmap: the function is asynchronous/);
 });
 
-test("checkpoint and customVjp", async () => {
+test("checkpoint() and customVjp() throw on bad functions and rules", async () => {
   await refuses(
     () => api.checkpoint(() => 1)(x),
     /^checkpoint: the function gives a tree of tensors, got the leaf 1$/,
@@ -148,7 +148,7 @@ test("checkpoint and customVjp", async () => {
   );
 });
 
-test("compile and evaluate", async () => {
+test("compile() and evaluate() throw on bad functions, options and arguments", async () => {
   await refuses(() => api.compile(same, null), /^compile: options are an object, got null; it takes /);
   await refuses(
     () => api.compile(same, { donated: [0] }),

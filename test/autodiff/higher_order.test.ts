@@ -11,7 +11,7 @@ const inner = (a: readonly Tensor[], b: readonly Tensor[]): Tensor =>
 const method = goldenJson("methods").cases.find((c: { name: string }) => c.name === "hvp.network");
 const read = goldenTensors("methods");
 
-test("Hessian-vector product of a network with skip connection and cross-entropy", async () => {
+test("hvp() of a network with a skip connection and cross-entropy agrees with PyTorch", async () => {
   const image = toTensor(read(method.image));
   const crop = (x: Tensor): Tensor => x.slice({ end: [...x.shape.slice(0, -1), 4] });
   const labels = crop(toTensor(read(method.labels)));
@@ -56,7 +56,7 @@ const formula = ({ shape, a, b, s, base }: Formula): Tensor =>
     },
   );
 
-test("third derivatives of a network", async () => {
+test("grad() of hvp() gives the third derivatives of PyTorch", async () => {
   const golden = goldenJson("third_order");
   const names: string[] = golden.parameters;
   const x = formula(golden.tensors.x);

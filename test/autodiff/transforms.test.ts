@@ -31,7 +31,7 @@ const nested = (wrap: Wrap) => (p: Tensor) => {
   return y.mul(y).add(y).mean();
 };
 
-test("checkpoints within checkpoints, with captured weights: gradient, hvp both ways, jvp", async () => {
+test("checkpoint() within checkpoint() keeps gradients, hvp both ways and jvp", async () => {
   const [f, g] = [nested(plain), nested(checkpoint)];
   await same(grad(g)(w), grad(f)(w), REASSOCIATED);
   await same(hvp(g, [w], [v])[0], hvp(f, [w], [v])[0], REASSOCIATED);
@@ -40,7 +40,7 @@ test("checkpoints within checkpoints, with captured weights: gradient, hvp both 
   await same(jvp(g, [w], [v])[1], jvp(f, [w], [v])[1], REASSOCIATED);
 });
 
-test("a checkpoint with trees, other arguments and several results, of which some are not used", async () => {
+test("checkpoint() takes trees, other arguments and several results, some of them unused", async () => {
   const parts = (wrap: Wrap) =>
     wrap((p: { a: Tensor; b: Tensor[] }, h: Tensor, labels: Tensor, scale: number) => ({
       one: p.a.mul(h).mul(scale),
@@ -63,7 +63,7 @@ test("a checkpoint with trees, other arguments and several results, of which som
   }
 });
 
-test("checkpoints of a deep network need at most 60% of the temporaries, and the same bits come out", async () => {
+test("checkpoint() of a deep network keeps the bits and at most 60% of the temporaries", async () => {
   const params = Array.from({ length: 24 }, (_, k) => filled([2, 2, 3, 3, 3], 10 + k).mul(0.3));
   const input = filled([1, 2, 12, 12, 12], 30);
   const program = (wrap: Wrap) => {
@@ -81,7 +81,7 @@ test("checkpoints of a deep network need at most 60% of the temporaries, and the
   for (const [k, t] of ours.entries()) await same(t, theirs[k], 0);
 });
 
-test("a checkpoint that begins with norms of all that it is given, and so with other shapes of that, keeps no more", async () => {
+test("checkpoint() that begins with norms of its arguments keeps no more", async () => {
   const params = Array.from({ length: 12 }, (_, k) => filled([2, 2, 3, 3, 3], 40 + k).mul(0.3));
   const input = filled([1, 2, 12, 12, 12], 31);
   const normed = (p: Tensor, h: Tensor): Tensor =>
@@ -99,7 +99,7 @@ test("a checkpoint that begins with norms of all that it is given, and so with o
   for (const [k, t] of ours.entries()) await same(t, theirs[k], 0);
 });
 
-test("a rule of one's own replaces the derivative, for every argument, and is differentiated itself", async () => {
+test("customVjp() replaces the derivative for every argument and is differentiable itself", async () => {
   const reversed = customVjp((t: Tensor) => t, (t: Tensor) => [t, null], (_, g: Tensor) => [g.neg()]);
   const t = tensor([1, 2, 3]);
   assert.equal(await grad((y: Tensor) => reversed(y).square().sum())(t).array(), [-2, -4, -6]);
@@ -116,7 +116,7 @@ test("a rule of one's own replaces the derivative, for every argument, and is di
   assert.equal(await jvp(f, [{ x: t }], [{ x: tensor([1, 1, 1]) }])[1].item(), 84);
 });
 
-test("a rule serves where the function itself has no derivative, in a batch too", async () => {
+test("customVjp() serves where the function has no derivative, under vmap too", async () => {
   const step = (t: Tensor): Tensor => t.greater(0).cast("f32");
   const straightThrough = customVjp(step, (t: Tensor) => [step(t), t], (t: Tensor, g: Tensor) => [g.mul(t)]);
   const batch = tensor([[1, -2, 3], [4, 5, -6]]);
@@ -134,7 +134,7 @@ test("a rule serves where the function itself has no derivative, in a batch too"
   assert.equal(await joined.array(), [[1, -2, 3], [4, 5, -6]]);
 });
 
-test("wrong rules are refused with what they gave", () => {
+test("customVjp() throws on rules that give the wrong tree", () => {
   const bad = (backward: (residuals: any, g: any) => any) => () =>
     grad((t: Tensor) => customVjp((u: Tensor) => u, (u: Tensor) => [u, null], backward)(t).sum())(tensor([1, 2]));
   assert.throws(bad(() => []), /customVjp: backward gives an array with one entry for each of the 1 arguments/);
@@ -146,7 +146,7 @@ test("wrong rules are refused with what they gave", () => {
   assert.throws(() => grad((t: Tensor) => one(t).sum())(tensor([1])), /customVjp: forward gives \[output, residuals\]/);
 });
 
-test("vmap: axes in and out, shared arguments, trees, results that do not depend on the batch", async () => {
+test("vmap() maps axes in and out, shared arguments, trees and results without a batch", async () => {
   const [a, b] = [filled([4, 3, 5], 7), filled([5, 2], 8)];
   const f = (m: Tensor, n: Tensor) => ({ product: vg.matmul(m, n), constant: n.sum(), index: m.argmax({ axis: 1 }) });
   const got = vmap(f, { inAxes: [1, null], outAxis: -1 })(a, b);
@@ -156,7 +156,7 @@ test("vmap: axes in and out, shared arguments, trees, results that do not depend
   }
 });
 
-test("vmap within vmap, in a compiled step, around checkpoint and hvp", async () => {
+test("vmap() nests, compiles, and goes around checkpoint() and hvp()", async () => {
   const outer = filled([2, 3, 2, 2, 3, 3, 3], 9);
   const f = (p: Tensor) => checkpoint(layer)(p, x).square().mean();
   const curvature = (p: Tensor): Tensor => hvp(f, [p], [v])[0];
@@ -172,20 +172,20 @@ test("vmap within vmap, in a compiled step, around checkpoint and hvp", async ()
   await same(got, loop, 1e-5);
 });
 
-test("random numbers under vmap are those of each key", async () => {
+test("vmap() over random keys gives the numbers of each key", async () => {
   const keys = vg.stack(vg.random.split(vg.random.key(3), 3));
   const draw = (key: Tensor): Tensor => vg.random.normal(vg.random.split(key)[1], { shape: [2, 3] });
   const each = [0, 1, 2].map((k) => draw(keys.slice({ start: [k], end: [k + 1] }).squeeze({ axes: [0] })));
   await same(vmap(draw)(keys), vg.stack(each), 0);
 });
 
-test("a pullback keeps its history when its output was read", async () => {
+test("vjp() pullbacks work after their output was read", async () => {
   const [y, pullback] = vg.vjp((t: Tensor) => t.mul(t), [tensor([1, 2, 3])]);
   assert.equal(await y.array(), [1, 4, 9]);
   assert.equal(await pullback(vg.ones([3]))[0].array(), [2, 4, 6]);
 });
 
-test("behind stopGradient lies nothing to differentiate, in both modes", async () => {
+test("stopGradient() has no gradient in both modes", async () => {
   const f = (t: Tensor): Tensor =>
     vg.stopGradient(vg.distanceTransform(t.reshape({ shape: [1, 3] }))).reshape({ shape: [3] }).mul(t).sum();
   const t = tensor([1, 0, 2]);

@@ -11,7 +11,7 @@ import { gpuItems } from "../../bench/peers/items_gpu.ts";
 import { random, tree } from "../../engine/mod.ts";
 import { plainConvUNet } from "../../models/mod.ts";
 
-test("its programs are bundled and start in a folder of their own", async () => {
+test("bundleBench() bundles programs that start in a folder of their own", async () => {
   const folder = await mkdtemp(join(tmpdir(), "voxgrad-bench-"));
   try {
     const { outputs } = await bundleBench(folder);
@@ -26,7 +26,7 @@ test("its programs are bundled and start in a folder of their own", async () => 
   }
 });
 
-test("its U-Net has the parameters of the model, but for the heads of deep supervision", () => {
+test("gpuItems() has a U-Net with the parameters of the model, except the deep supervision heads", () => {
   const features = [32, 64, 128, 256, 320];
   const model = plainConvUNet({ inputChannels: 1, features, classes: 2, convsPerStage: 2 });
   const expected = [...tree.flatten(model.init(random.key(1)))]

@@ -38,7 +38,7 @@ for (const [what, f] of Object.entries(wrongUses)) {
   });
 }
 
-test("a tensor as text is its type and shape, for messages and logs", () => {
+test("Tensor.toString() gives type and shape, for messages and logs", () => {
   assert.is(`${ones([2, 3])}`, "Tensor(f32[2, 3])");
   assert.is(String(tensor(1)), "Tensor(f32[])");
   assert.is([ones([2])].join(), "Tensor(f32[2])");
@@ -114,7 +114,7 @@ test("compile() takes donated tensors at the call: what starts afterwards is tol
   }
 });
 
-test("overlapping calls with the same donated tensors: the second is refused, the first is right", async () => {
+test("compile() rejects an overlapping call with the same donated tensors, and the first is right", async () => {
   const f = compile((a: Tensor) => a.add(1), { donate: [0] });
   const [a] = await onDevice([1, 2, 3]);
   const [first, second] = await Promise.allSettled([f(a), f(a)]);
@@ -141,7 +141,7 @@ test("overlapping calls with the same donated tensors: the second is refused, th
   assert.equal(await values(await result), [3, 4]);
 });
 
-test("a call that fails before the device has begun gives donated tensors back", async () => {
+test("compile() gives donated tensors back when a call fails before the device has begun", async () => {
   const f = compile((a: Tensor, b: Tensor) => a.reshape({ shape: [3, 2] }).add(b), { donate: [0] });
   const [a] = await onDevice([1, 2, 3, 4]);
   assert.match(await message(() => f(a, ones([2]))), /^reshape: /);
@@ -170,7 +170,7 @@ test("compile() refuses positions to donate that no argument has", async () => {
   }
 });
 
-test("compiled functions within others, and their derivatives, are traced as part of them", async () => {
+test("compile() traces compiled functions inside others, and their derivatives, as part of them", async () => {
   const inner: any = compile((x: Tensor, k: Tensor) => x.mul(x).mul(k), { donate: [0] });
   const x = tensor([1, 2, 3]);
   const outer = compile((t: Tensor) => inner(t, 2).sum());
@@ -190,7 +190,7 @@ test("compiled functions within others, and their derivatives, are traced as par
   assert.is(await checked.item(), 28);
 });
 
-test("asynchronous functions are refused, and what they are rejected with ends nothing", async () => {
+test("compile() throws on asynchronous functions, whose rejection ends nothing", async () => {
   const unhandled: unknown[] = [];
   const watch = (reason: unknown): number => unhandled.push(reason);
   const host = (globalThis as any).process;

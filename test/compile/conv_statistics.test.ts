@@ -137,7 +137,7 @@ function normalized(y: Float64Array, rows: number): Float64Array {
 }
 
 for (const [name, c] of Object.entries(cases)) {
-  test(name, async () => {
+  test(`conv3d() with a norm agrees with float64: ${name}`, async () => {
     const { batch = 1, channels: [from, to], size, kernel = 3, stride = 1, dilation = 1, convGroups = 1, groups } = c;
     const padding = Math.floor(kernel / 2) * dilation;
     const out = size.map((n) => Math.floor((n - 1) / stride) + 1) as unknown as Size3;
@@ -189,7 +189,7 @@ function network(x: Tensor, w0: Tensor, w1: Tensor): Tensor {
   return vg.relu(vg.instanceNorm(vg.conv3d(y, w1, { padding: 1 })));
 }
 
-test("gradients through two of them are those of the norms apart", async () => {
+test("valueAndGrad() through two convolutions with shared statistics equals that of separate norms", async () => {
   const args = [field(1, 1, 6, 5, 14, 17), field(2, 16, 6, 3, 3, 3), field(3, 20, 16, 3, 3, 3)];
   const f = (...args: Tensor[]) => {
     const weights = field(4, 1, 20, 5, 14, 17);
@@ -214,7 +214,7 @@ const withMoments = (rows: number): Compute => (x: Tensor, w: Tensor, b: Tensor)
 };
 
 for (const dtype of half ? (["f32", "f16"] as const) : (["f32"] as const)) {
-  test(`moments are those of the result as it is stored, in ${dtype}`, async () => {
+  test(`conv3d() leaves moments of the result as it is stored, in ${dtype}`, async () => {
     // Beyond 1024 values of f16 are whole numbers.
     const given = [field(1, 1, 6, 9, 11, 13), field(2, 10, 6, 3, 3, 3), field(3, 10).add(1500)];
     const args = await vg.evaluate(given.map((t) => vg.cast(t, dtype)));
@@ -233,7 +233,7 @@ for (const dtype of half ? (["f32", "f16"] as const) : (["f32"] as const)) {
   });
 }
 
-test("NaN and infinity leave no finite result", async () => {
+test("conv3d() leaves no finite moments for NaN and infinity", async () => {
   for (const bad of [NaN, Infinity]) {
     const x = noise(6 * 9 * 11 * 13, 1);
     x[700] = bad;
@@ -246,7 +246,7 @@ test("NaN and infinity leave no finite result", async () => {
   }
 });
 
-test("rows that are not whole channels are read", async () => {
+test("moments() reads rows that are not whole channels", async () => {
   const args = [field(1, 1, 6, 9, 11, 13), field(2, 10, 6, 3, 3, 3), field(3, 10)];
   assert.equal(await kernelsOf(true, withMoments(3), args), await kernelsOf(false, withMoments(3), args));
 });
@@ -266,7 +266,7 @@ const matrixTarget = {
 const identity: Fused = { name: "", functions: [], reads: [], type: "f32", body: [], value: "given" };
 
 for (const rows of [32, 64]) {
-  test(`a tile of subgroup matrices with ${rows} rows leaves moments`, async () => {
+  test(`lowerConvForward() leaves moments of a tile of subgroup matrices with ${rows} rows`, async () => {
     const [to, size] = [rows - 7, [3, 5, 9] as const];
     const places = count(size);
     const p: ConvParams = {
@@ -318,7 +318,7 @@ for (const rows of [32, 64]) {
   });
 }
 
-test("many parts are joined by two kernels", async () => {
+test("lowerPartialMoments() merges many parts in two kernels", async () => {
   // One tile each, of a row that no convolution of this size could make: the kernels alone.
   const [rows, length, share] = [2, 700_000, 5];
   const x = noise(rows * length, 8).map((v, k) => v * (k % 1000 === 0 ? 30 : 1) + 50);

@@ -177,7 +177,7 @@ test("profile() ends with an error of what it runs, and one at a time", async ()
   assert.is((await vg.profile(() => ones([8]).sum().item())).result, 8);
 });
 
-test("a recorder sums up, unites times that overlap, and keeps the latest dispatches alone", async () => {
+test("Recorder.add() sums up, merges times that overlap, and keeps only the latest dispatches", async () => {
   const recorder = new Recorder(3);
   const [p, q] = [{}, {}] as GPUComputePipeline[];
   const of = (kernel: string, pipeline: GPUComputePipeline, bytes: number) => ({ kernel, pipeline, bytes, flops: 1 });

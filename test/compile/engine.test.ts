@@ -68,7 +68,7 @@ test("argmax() takes the first among equals, along any axis and over all", async
   assert.is(await tensor(long).argmax().item(), 70_001);
 });
 
-test("reductions of empty axes: sum is 0, max is refused", async () => {
+test("sum() of an empty axis is 0, max() throws", async () => {
   assert.equal(
     await vg
       .zeros([2, 0])
@@ -79,7 +79,7 @@ test("reductions of empty axes: sum is 0, max is refused", async () => {
   await rejects(() => vg.zeros([2, 0]).max({ axes: [1] }), /max: an empty axis of \[2, 0\]/);
 });
 
-test("chains with broadcasts, slices, flips, transposes and pads fuse into the right values", async () => {
+test("evaluate() fuses chains with broadcasts, slices, flips, transposes and pads into the right values", async () => {
   const [a, b] = [noise(4 * 5 * 6, 1), noise(6 * 5, 2)];
   const x = tensor(a, { shape: [4, 5, 6] });
   const w = tensor(b, { shape: [6, 5] });
@@ -113,7 +113,7 @@ test("concat() of 20 inputs, and gradients through it", async () => {
   assert.equal(await vg.concat(g, { axis: 1 }).array(), await weights.array());
 });
 
-test("a kernel with more inputs than buffers allow is cut", async () => {
+test("evaluate() splits a kernel with more inputs than the device binds", async () => {
   const parts = Array.from({ length: 40 }, (_, k) => filled([7, 9], k));
   await evaluate(parts);
   const y = parts.reduce((a, b) => a.mul(0.5).add(b));
@@ -122,7 +122,7 @@ test("a kernel with more inputs than buffers allow is cut", async () => {
   await assertClose(y, { shape: [7, 9], data: wanted }, 1e-6, "long chain");
 });
 
-test("integers and truth values: promotion, comparison, cast", async () => {
+test("add(), div(), greater() and cast() promote integers and booleans", async () => {
   const i = tensor(new Int32Array([-3, 0, 5]));
   assert.is(i.add(2).dtype, "i32");
   assert.is(i.add(0.5).dtype, "f32");
@@ -266,7 +266,7 @@ test("compile() refuses to wait inside, and says so", async () => {
   assert.is(((await inner) as Float32Array).length, 3, "what has values may be read");
 });
 
-test("compiled steps leave memory flat and allocate nothing after the first", async () => {
+test("compile() keeps memory flat and allocates nothing after the first call", async () => {
   const step = compile(
     (w: Tensor, x: Tensor) => {
       const [loss, g] = valueAndGrad((q: Tensor) => q.mul(x).tanh().sum())(w);
@@ -292,7 +292,7 @@ test("compiled steps leave memory flat and allocate nothing after the first", as
   assert.ok(after.live <= before.live);
 });
 
-test("derivatives of derivatives: third order, and hvp against differences of gradients", async () => {
+test("grad() of third order and hvp() agree with formulas and differences of gradients", async () => {
   const f = (x: Tensor): Tensor => x.mul(x.sin()).sum();
   const third = grad((x: Tensor) => grad((y: Tensor) => grad(f)(y).sum())(x).sum());
   const at = tensor([0.3, -1.2, 2]);
@@ -314,12 +314,12 @@ test("derivatives of derivatives: third order, and hvp against differences of gr
   await assertClose(hvp(g, [tensor(x)], [tensor(v)])[0], { shape: [5], data: difference }, 2e-3, "hvp");
 });
 
-test("a captured tensor is a constant, even when it is the point itself", async () => {
+test("grad() takes a captured tensor as a constant, even when it is the point itself", async () => {
   const x = tensor([2, 3]);
   assert.equal(await grad((y: Tensor) => y.mul(x).sum())(x).array(), [2, 3]);
 });
 
-test("errors name operator, what came and what is wanted", async () => {
+test("add(), sum(), conv3d() and others throw with operator, what they got and what they take", async () => {
   await rejects(() => filled([2, 3]).add(filled([4])), /add: shapes \[2, 3\] and \[4\] do not broadcast/);
   await rejects(() => filled([2]).sum({ axis: [0] } as never), /sum: unknown option "axis"; it takes axes, keepDims/);
   await rejects(() => vg.conv3d(filled([1, 2, 4, 4, 4]), filled([3, 3, 3, 3, 3])), /conv3d: an input of 2 channels/);
@@ -336,7 +336,7 @@ test("errors name operator, what came and what is wanted", async () => {
   await rejects(() => filled([2]).item(), /item: the tensor has 2 elements/);
 });
 
-test("a tensor over the largest buffer is refused with its bytes", async () => {
+test("evaluate() throws with the bytes of a tensor over the largest buffer", async () => {
   const { limits } = await vg.deviceInfo();
   const n = Math.floor(limits.maxBufferSize / 4) + 1;
   assert.ok(n < 2 ** 31, "the limit is within what can be indexed");

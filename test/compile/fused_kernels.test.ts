@@ -67,7 +67,7 @@ for (const precision of precisions) {
     return [fused, apart];
   };
 
-  test(`norms and activations in the loads of convolutions, in ${precision}`, async () => {
+  test(`conv3d() loads its input through norms and activations, in ${precision}`, async () => {
     const [fused, apart] = await compare((x, ...p) => network(p, x), parameters);
     assert.ok(
       apart.kernels.some((name) => name.startsWith("relu")),
@@ -80,7 +80,7 @@ for (const precision of precisions) {
     );
   });
 
-  test(`gradients through them, in ${precision}`, async () => {
+  test(`grad() loads through norms and activations too, in ${precision}`, async () => {
     const [fused] = await compare(
       (x, ...p) => vg.grad(([y, q]: [Tensor, Tensor[]]) => network(q, y).square().mean())([x, p]),
       parameters,
@@ -92,7 +92,7 @@ for (const precision of precisions) {
   });
 }
 
-test("a convolution ends in a residual sum, an activation and a scale per channel", async () => {
+test("conv3d() ends in a residual sum, an activation and a scale per channel", async () => {
   const [x, w, r, s] = [
     field(1, 2, 3, 4, 5, 7),
     field(2, 3, 3, 3, 3, 3),
@@ -110,7 +110,7 @@ test("a convolution ends in a residual sum, an activation and a scale per channe
   assert.is(whole.programs()[0].dispatches, 1, `${whole.programs()[0].kernels}`);
 });
 
-test("a transposed convolution ends in what follows, but not where its own result is needed too", async () => {
+test("convTranspose3d() ends in what follows, but not where its own result is needed too", async () => {
   const [x, w] = [field(1, 1, 4, 3, 3, 3), field(2, 4, 2, 2, 2, 2)];
   const one = compile((a: Tensor, b: Tensor) => vg.convTranspose3d(a, b, { stride: 2 }).tanh());
   const both = compile((a: Tensor, b: Tensor) => {
@@ -125,7 +125,7 @@ test("a transposed convolution ends in what follows, but not where its own resul
   assert.equal(await got.data(), await z.data());
 });
 
-test("what is read at another place than it is written does not end a convolution", async () => {
+test("conv3d() is not fused with what is read at another index than it is written", async () => {
   const [x, w] = [field(1, 1, 2, 4, 4, 4), field(2, 2, 2, 1, 1, 1)];
   const f = compile((a: Tensor, b: Tensor) =>
     vg

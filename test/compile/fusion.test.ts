@@ -12,7 +12,7 @@ const { compile, tensor } = vg;
 for (const rows of [1, 3, 4, 5, 1025]) {
   for (const length of [1, 31, 33, 513, 1023, 1024, 4097, 40_001]) {
     if (rows * length > 200_000) continue;
-    test(`sums of ${rows} rows of ${length}: alone, two together, ended by a function, along the other axis`, async () => {
+    test(`sum() of ${rows} rows of ${length}: alone, two merged, with an epilogue, along the other axis`, async () => {
       const x = noise(rows * length, 7);
       const w = noise(rows, 8);
       const t = tensor(x, { shape: [rows, length] });
@@ -60,7 +60,7 @@ const field = (...shape: number[]): Tensor =>
     { shape },
   );
 
-test("sums over the same rows are one kernel, also where one of them comes later", async () => {
+test("compile() merges sums over the same rows into one kernel, also where one comes later", async () => {
   const list = await kernels(
     (x: Tensor, y: Tensor) => {
       const first = x.sum({ axes: [1] });
@@ -74,7 +74,7 @@ test("sums over the same rows are one kernel, also where one of them comes later
   assert.is(list.filter((name) => name.includes("&")).length, 1);
 });
 
-test("a sum that needs the other is not joined with it", async () => {
+test("compile() does not merge a sum with one that needs it", async () => {
   const x = field(8, 2100);
   const variance = (t: Tensor): Tensor =>
     t
@@ -91,7 +91,7 @@ test("a sum that needs the other is not joined with it", async () => {
   assert.ok(relativeError(await compile(variance)(x).then((y) => y.data()), wanted) < 1e-6);
 });
 
-test("the update of a parameter ends its gradient, in the parameter's own memory", async () => {
+test("compile() ends a gradient in the update of its parameter, in the parameter's own memory", async () => {
   const step = compile(
     (w: Tensor, x: Tensor, rate: Tensor) => {
       const [loss, g] = vg.valueAndGrad((p: Tensor) => vg.conv3d(x, p, { padding: 1 }).square().sum())(w);
@@ -119,7 +119,7 @@ test("the update of a parameter ends its gradient, in the parameter's own memory
   );
 });
 
-test("updates follow their gradients: no more than a few wait at once, and what is needed later is not overwritten", async () => {
+test("compile() runs updates after their gradients, lets few wait at once, and overwrites nothing needed later", async () => {
   const size = 96;
   const optimizer = nn.adam({ weightDecay: 0.1 });
   const take = (p: Tensor[], s: any, x: Tensor, rate: Tensor) => {
@@ -146,7 +146,7 @@ test("updates follow their gradients: no more than a few wait at once, and what 
   for (const [k, t] of got.entries()) assert.equal(await t.data(), await wanted[k].data(), `result ${k}`);
 });
 
-test("a sum that is an output, or is read twice, is written as it is", async () => {
+test("compile() writes a sum that is an output, or is read twice, as it is", async () => {
   const x = field(8, 2100);
   const outputs = compile((t: Tensor) => {
     const s = t.sum({ axes: [1] });
@@ -160,7 +160,7 @@ test("a sum that is an output, or is read twice, is written as it is", async () 
   );
 });
 
-test("a norm with what follows it is two kernels: the moments, and all else", async () => {
+test("groupNorm() with what follows it is two kernels: the moments, and all else", async () => {
   const list = await kernels((x: Tensor) => vg.groupNorm(x, { groups: 4 }).relu(), field(1, 8, 8, 8, 8));
   assert.equal(list.length, 2);
   assert.is(list[0], "moments");
@@ -173,7 +173,7 @@ for (
     [513, 130],
   ] as const
 ) {
-  test(`values per row, per column and for all meet in a kernel, ${rows} rows of ${length}, also in place`, async () => {
+  test(`compile() joins values per row, per column and scalar in a kernel, ${rows} x ${length}, also in place`, async () => {
     const [x, r, c, s] = [noise(rows * length, 1), noise(rows, 2), noise(length, 3), noise(1, 4)];
     const f = compile(
       (x: Tensor, r: Tensor, c: Tensor, s: Tensor) =>

@@ -22,7 +22,7 @@ async function run(f: (t: Tensor) => Tensor, wanted: readonly number[], toleranc
 }
 const sumOf = (f: (t: Tensor) => Tensor) => (t: Tensor): Tensor => f(t).sum();
 
-test("2000 additions and their gradient", async () => {
+test("evaluate() and grad() of 2000 additions take few kernels", async () => {
   const f = (t: Tensor): Tensor => {
     for (let k = 0; k < 2000; k++) t = t.add(0.5);
     return t;
@@ -32,7 +32,7 @@ test("2000 additions and their gradient", async () => {
   await run(grad(sumOf(f)), start.map(() => 1), 0);
 });
 
-test("a running mean of 600 steps, read once", async () => {
+test("evaluate() of a running mean of 600 steps takes few pipelines", async () => {
   const f = (t: Tensor): Tensor => {
     for (let k = 0; k < 600; k++) t = t.mul(0.99).add(0.01);
     return t;
@@ -42,7 +42,7 @@ test("a running mean of 600 steps, read once", async () => {
   await run(grad(sumOf(f)), start.map(() => 0.99 ** 600), 1e-5);
 });
 
-test("500 steps of Euler and their gradient", async () => {
+test("evaluate() and grad() of 500 Euler steps agree with a loop", async () => {
   const [steps, h] = [500, 0.008];
   const f = (t: Tensor): Tensor => {
     for (let k = 0; k < steps; k++) t = t.add(t.sin().mul(h));
@@ -59,7 +59,7 @@ test("500 steps of Euler and their gradient", async () => {
   assert.ok(gradient.pipelines <= 40, `${gradient.pipelines}`);
 });
 
-test("a sum of 1000 tensors, and of 1000 functions of one", async () => {
+test("evaluate() of a sum of 1000 tensors, and of 1000 functions of one, agrees with a loop", async () => {
   const many = Array.from({ length: 1000 }, (_, k) => tensor([k % 7]));
   const total = many.reduce((sum, _, k) => sum + (k % 7), 0);
   await run((t) => many.reduce((sum, y) => sum.add(y), t), start.map((v) => v + total), 1e-5);
@@ -75,7 +75,7 @@ test("a sum of 1000 tensors, and of 1000 functions of one", async () => {
   assert.ok(info.dispatches <= 3000 / 40, `${info.dispatches}`);
 });
 
-test("what is needed at ever more places, as in 60 steps of a stencil", async () => {
+test("evaluate() of 60 steps of a stencil agrees with a loop", async () => {
   const f = (t: Tensor): Tensor => {
     for (let k = 0; k < 60; k++) {
       t = t.add(pad(t.slice({ start: [1], end: [48] }), { before: [0], after: [1] })).mul(0.5);

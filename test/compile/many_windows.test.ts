@@ -47,7 +47,7 @@ test("sum(), max(), min() and argmax() over any axes of 30 windows", async () =>
   }
 });
 
-test("sums of what is computed of two such tensors, of one row of them, and of ones", async () => {
+test("sum() of what is computed from two tensors of many chunks, of one row of them, and of ones", async () => {
   const y = x().mul(0.5).add(1);
   const wanted = values.reduce((s, v) => s + v * (v * 0.5 + 1), 0);
   assert.ok(Math.abs((await x().mul(y).sum().item()) - wanted) < 1e-5 * Math.abs(wanted));
@@ -60,12 +60,12 @@ test("sums of what is computed of two such tensors, of one row of them, and of o
   assert.ok(Number.isNaN(await tensor(withNaN).max().item()));
 });
 
-test("gradients of such sums", async () => {
+test("grad() of sums over many chunks is right", async () => {
   const g = await vg.grad((t: Tensor) => t.square().mul(0.25).sum())(x()).data();
   values.forEach((v, k) => assert.ok(Math.abs(g[k] - v / 2) < 1e-4, String(k)));
 });
 
-test("a part of such a tensor binds the windows that it lies in", async () => {
+test("slice() of a tensor of many chunks binds only the chunks that it lies in", async () => {
   const part = x().slice({ start: [2, 3], end: [3, 9] }).mul(2);
   assert.equal([...(await part.data())], range(6).flatMap((b) => range(C).map((c) => 2 * at(2, b + 3, c))));
 });

@@ -13,7 +13,7 @@ if (!computes) console.log("The adapter has no f16: types are checked, values ar
 
 const traced = (): Mixed => ({ scale: tensor([8]).reshape({ shape: [] }), depth: 0, finite: null });
 
-test("products give f16, layers the type of their input, sums and losses f32", () => {
+test("compile() in mixed precision gives products in f16, layers in their input's dtype, sums and losses in f32", () => {
   withPrecision(traced(), () => {
     const x = ones([2, 4, 6, 6]);
     const w = ones([4, 4, 3, 3]);
@@ -44,7 +44,7 @@ test("products give f16, layers the type of their input, sums and losses f32", (
   assert.is(vg.conv2d(ones([1, 1, 3, 3]), ones([1, 1, 3, 3])).dtype, "f32", "outside of a trace");
 });
 
-test("the loss scale halves at an overflow and doubles after 2,000 steps without, within bounds", async () => {
+test("nextLossScale() halves at an overflow and doubles after 2,000 steps without, within bounds", async () => {
   const next = async (scale: number, steps: number, finite: boolean): Promise<number[]> => {
     const state = nextLossScale(
       tensor([scale, steps]),
@@ -61,7 +61,7 @@ test("the loss scale halves at an overflow and doubles after 2,000 steps without
   assert.equal(await next(2 ** 24, 1999, true), [2 ** 24, 0]);
 });
 
-test("an adapter without f16 is refused, with what to do", async () => {
+test("compile() in mixed precision throws without f16, with what to do", async () => {
   const step = compile((x: Tensor) => vg.matmul(x, x), { precision: "mixed" });
   if (computes) return void (await step(ones([2, 2])));
   try {
@@ -72,7 +72,7 @@ test("an adapter without f16 is refused, with what to do", async () => {
   }
 });
 
-test("a precision of another name is refused", () => {
+test("compile() throws on an unknown precision", () => {
   assert.throws(() => compile((x: Tensor) => x, { precision: "f16" as vg.Precision }), /precision is "f32" or "mixed"/);
 });
 
@@ -81,7 +81,7 @@ if (computes) {
   const optimizers: Record<string, nn.Optimizer> = { sgd: nn.sgd({ momentum: 0.9 }), adam: nn.adam() };
 
   for (const [name, optimizer] of Object.entries(optimizers)) {
-    test(`${name} leaves a step out whose gradients overflow, and halves the scale until they do not`, async () => {
+    test(`${name}() skips a step whose gradients overflow, and halves the scale until they do not`, async () => {
       const step = compile(
         (p: Tensor, state: any, x: Tensor) => {
           const [loss, g] = vg.valueAndGrad(product)(p, x);
@@ -111,7 +111,7 @@ if (computes) {
     });
   }
 
-  test("gradients below the range of f16 are kept by the scale", async () => {
+  test("compile() in mixed precision keeps gradients below the range of f16 by the loss scale", async () => {
     // d loss / d p = 2e-6 x through an f16 cotangent of 2e-9, below 6e-8, the least of f16.
     const gradient = compile((p: Tensor, x: Tensor) => vg.grad((q: Tensor) => vg.matmul(x, q).sum().mul(2e-9))(p), {
       precision: "mixed",
@@ -121,7 +121,7 @@ if (computes) {
     got.forEach((v, k) => assert.ok(Math.abs(v / (2e-9 * [1, 0.5][k]) - 1) < 2e-3, `${v}`));
   });
 
-  test("nested gradients are scaled once: d/dp of the squared gradient of a cube", async () => {
+  test("grad() of a squared gradient is scaled once in mixed precision", async () => {
     const cube = (p: Tensor): Tensor => p.mul(p).mul(p).sum();
     const f = compile((p: Tensor) => vg.grad((q: Tensor) => vg.grad(cube)(q).square().sum())(p), {
       precision: "mixed",

@@ -69,7 +69,7 @@ const allGeneric = (kept: vg.TunedKernels): vg.TunedKernels => {
   };
 };
 
-test("sizes near each other share a bucket, small ones have their own", () => {
+test("bucket() gives sizes near each other one bucket, and small ones their own", () => {
   assert.equal(
     [1, 2, 3, 4, 5, 6, 11, 12, 22, 23, 24, 32, 45, 46].map(bucket),
     [1, 2, 3, 4, 4, 8, 8, 16, 16, 32, 32, 32, 32, 64],
@@ -104,7 +104,7 @@ test("choose() takes the named variant, else the tuned one, else the first, and 
   assert.is((met!.lower("narrow") as unknown as { name: string }).name, "narrow");
 });
 
-test("what is faster replaces the default; a disturbance does not", async () => {
+test("tune() replaces the default by what is faster, and not after a disturbance", async () => {
   const watches = (times: Record<string, (run: number) => number>) =>
     new Map(
       Object.entries(times).map(([name, at]) => {
@@ -160,7 +160,7 @@ test("tune() measures every fitting variant, keeps the fastest, and later runs r
   await closeDevice();
 });
 
-test("given choices change the kernels and, beyond rounding, nothing else", async () => {
+test("openDevice() with tuned choices changes the kernels and, beyond rounding, nothing else", async () => {
   const plain = await run();
   await closeDevice();
   const kept = JSON.parse(await readFile(file, "utf8")) as vg.TunedKernels;
@@ -193,7 +193,7 @@ test("given choices change the kernels and, beyond rounding, nothing else", asyn
   await closeDevice();
 });
 
-test("programs made before a tuning are made anew after it", async () => {
+test("tune() makes programs compiled before it compile again", async () => {
   const f = compile((x: Tensor, w: Tensor) => conv3d(x, w, { padding: 1 }));
   const [image, filters] = await evaluate([x(), w()]);
   const before = await (await f(image, filters)).data();
@@ -213,7 +213,7 @@ test("programs made before a tuning are made anew after it", async () => {
   await closeDevice();
 });
 
-test("a cache that is damaged, of another version or of other variants is ignored, with a word, and replaced", async () => {
+test("tune() ignores and replaces a cache that is damaged, of another version or of other variants", async () => {
   const plain = await run();
   const { name } = await vg.deviceInfo();
   const good = await readFile(file, "utf8");
@@ -247,7 +247,7 @@ test("a cache that is damaged, of another version or of other variants is ignore
   await closeDevice();
 });
 
-test("where there is no memory to measure, the rule stands", async () => {
+test("tune() keeps the default where there is no memory to measure", async () => {
   const args = [make([1, 2, 12, 12, 12], 1), make([2, 2, 3, 3, 3], 2)] as const;
   const f = (x: Tensor, w: Tensor): Tensor => conv3d(x, w, { padding: 1 });
   await openDevice({ memoryLimit: 20_000 });
@@ -258,7 +258,7 @@ test("where there is no memory to measure, the rule stands", async () => {
   await closeDevice();
 });
 
-test("wrong arguments are refused", async () => {
+test("tune() throws on wrong arguments", async () => {
   const message = async (f: () => Promise<unknown>): Promise<string> => {
     try {
       await f();

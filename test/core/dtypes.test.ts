@@ -35,7 +35,7 @@ const withNumbers: Record<string, DType[]> = {
 };
 const one = (dtype: DType): Tensor => tensor([1], { dtype });
 
-test("two dtypes meet in the wider of bool < u32 < i32 < f16 < f32", () => {
+test("add() and other operators of two tensors promote to the wider of bool < u32 < i32 < f16 < f32", () => {
   all.forEach((a) =>
     all.forEach((b, k) => {
       const kind = sums[a][k];
@@ -52,7 +52,7 @@ test("two dtypes meet in the wider of bool < u32 < i32 < f16 < f32", () => {
   );
 });
 
-test("a plain number takes the tensor's dtype where that can hold it", () => {
+test("add() of a tensor and a number keeps the tensor's dtype where that can hold the number", () => {
   for (const a of all) {
     numbers.forEach((x, k) => {
       const wanted = withNumbers[a][k];
@@ -65,7 +65,7 @@ test("a plain number takes the tensor's dtype where that can hold it", () => {
   assert.is(vg.where(tensor([true]), 1, 0).dtype, "f32");
 });
 
-test("functions that are not closed over the integers give f32, signs of u32 are i32", () => {
+test("exp(), sqrt() and mean() of integers give f32, neg() and sign() of u32 give i32", () => {
   for (const dtype of ["bool", "u32", "i32"] as const) {
     for (const f of [vg.exp, vg.sqrt, vg.tanh, vg.sigmoid, vg.mean]) assert.is(f(one(dtype)).dtype, "f32");
     assert.is(vg.neg(one(dtype)).dtype, "i32");
@@ -75,7 +75,7 @@ test("functions that are not closed over the integers give f32, signs of u32 are
   }
 });
 
-test("integers wrap around", async () => {
+test("add(), mul() and neg() of integers wrap around", async () => {
   const [most, least] = [2 ** 31 - 1, -(2 ** 31)];
   const i = i32(most, least, -1, 7);
   same(await read(i.add(1)), [least, least + 1, 0, 8], "i32 + 1");
@@ -102,13 +102,13 @@ test("integers wrap around", async () => {
   same(await read(u.less(i)), [1, 0, 0, 0], "u32 < i32 compares as i32");
 });
 
-test("quotients of integers are f32, and division by zero is that of floats", async () => {
+test("div() of integers gives f32 and divides by zero as floats do", async () => {
   same(await read(i32(7, -7, 0).div(2)), [3.5, -3.5, 0], "i32 / 2");
   same(await read(i32(7, -7, 0).div(i32(0, 0, 0))), [Infinity, -Infinity, NaN], "i32 / 0");
   same(await read(u32(7, 0).div(u32(0, 0))), [Infinity, NaN], "u32 / 0");
 });
 
-test("division by what a compiler can tell to be 0 is right", async () => {
+test("div() by a constant zero gives infinity with the right sign, and NaN", async () => {
   const x = f32(1, -2, 0, NaN, Infinity);
   const wanted = [Infinity, -Infinity, NaN, NaN, Infinity];
   const negative = [-Infinity, Infinity, NaN, NaN, -Infinity];
@@ -122,14 +122,14 @@ test("division by what a compiler can tell to be 0 is right", async () => {
   same(await read(f32(1, 2).sum().div(0)), [Infinity], "sum / 0");
 });
 
-test("0 times infinity and NaN is NaN, with constants and stored values", async () => {
+test("mul() of zero with infinity and NaN gives NaN, for constants and stored values", async () => {
   const x = f32(Infinity, NaN, 2);
   same(await read(x.mul(0)), [NaN, NaN, 0], "x * 0");
   same(await read(vg.mul(0, x)), [NaN, NaN, 0], "0 * x");
   same(await read(x.mul(f32(0, 0, 0))), [NaN, NaN, 0], "x * stored 0");
 });
 
-test("constants alone overflow, divide by zero and wrap like values from memory", async () => {
+test("full() constants overflow, divide by zero and wrap as values from memory do", async () => {
   const big = full([1], 3e38);
   const cases: Record<string, [Tensor, number]> = {
     "3e38 * 10": [big.mul(10), Infinity],
@@ -153,7 +153,7 @@ test("constants alone overflow, divide by zero and wrap like values from memory"
   for (const [what, [t, wanted]] of Object.entries(cases)) same(await read(t), [wanted], what);
 });
 
-test("numbers that a dtype does not hold are refused", () => {
+test("full() and arithmetic throw on numbers that a dtype does not hold", () => {
   const i = i32(1, 2);
   const wrong: [() => unknown, RegExp][] = [
     [() => full([1], 3e9, { dtype: "i32" }), /^full: the value 3000000000 does not fit dtype i32/],
@@ -180,7 +180,7 @@ const expected: Record<string, number[]> = {
 };
 
 for (const dtype of ["i32", "u32", "bool"] as const) {
-  test(`floats become ${dtype} towards 0, those out of range the nearest, NaN ${dtype === "bool" ? "true" : "0"}`, async () => {
+  test(`cast() of floats to ${dtype} truncates, saturates and takes NaN to ${dtype === "bool" ? "true" : "0"}`, async () => {
     const plain = (list: number[]): number[] => list.map((v) => v + 0);
     same(plain(await read(f32(...hard).cast(dtype))), expected[dtype], "on the device");
     same(plain(await read(tensor(new Float32Array(hard), { dtype }))), expected[dtype], "of a typed array");
@@ -188,13 +188,13 @@ for (const dtype of ["i32", "u32", "bool"] as const) {
   });
 }
 
-test("ranges go down too, and end within the dtype", async () => {
+test("arange() counts down too and ends within the dtype", async () => {
   same(await read(vg.arange(5, 0, { step: -2, dtype: "u32" })), [5, 3, 1], "u32");
   same(await read(vg.arange(2 ** 31 - 3, 2 ** 31)), [2 ** 31 - 3, 2 ** 31 - 2, 2 ** 31 - 1], "i32");
   same(await read(vg.arange(-(2 ** 31), 2 - 2 ** 31)), [-(2 ** 31), 1 - 2 ** 31], "least i32");
 });
 
-test("between integers the bits stay; truth values are 0 and 1", async () => {
+test("cast() between integers keeps the bits, cast() to bool gives 0 and 1", async () => {
   same(await read(i32(-1, 5).cast("u32")), [2 ** 32 - 1, 5], "i32 to u32");
   same(await read(u32(2 ** 32 - 1, 5).cast("i32")), [-1, 5], "u32 to i32");
   same(await read(tensor(new Int32Array([-1, 5]), { dtype: "u32" })), [2 ** 32 - 1, 5], "on the host");
@@ -202,7 +202,7 @@ test("between integers the bits stay; truth values are 0 and 1", async () => {
   same(await read(u32(2 ** 32 - 1).cast("f32")), [2 ** 32], "u32 to f32");
 });
 
-test("arithmetic on truth values is that of 0 and 1", async () => {
+test("add(), sub(), mul() and comparisons of booleans are those of 0 and 1", async () => {
   const [a, b] = [tensor([true, false, true, false]), tensor([true, true, false, false])];
   same(await read(a.add(b)), [2, 1, 1, 0], "a + b");
   same(await read(a.sub(b)), [0, -1, 1, 0], "a - b");
@@ -215,7 +215,7 @@ test("arithmetic on truth values is that of 0 and 1", async () => {
   same(await read(a.mean()), [0.5], "mean");
 });
 
-test("NaN passes through what takes the larger or smaller, as in PyTorch", async () => {
+test("maximum(), minimum(), clamp() and relu() propagate NaN as PyTorch does", async () => {
   const [a, b] = [f32(NaN, 1, NaN, 2), f32(1, NaN, NaN, 3)];
   same(await read(a.maximum(b)), [NaN, NaN, NaN, 3], "maximum");
   same(await read(a.minimum(b)), [NaN, NaN, NaN, 2], "minimum");
@@ -235,7 +235,7 @@ test("NaN passes through what takes the larger or smaller, as in PyTorch", async
   );
 });
 
-test("comparisons with NaN are false, but for notEqual", async () => {
+test("equal(), less() and greater() are false with NaN, notEqual() is true", async () => {
   const [a, b] = [f32(NaN, 1, NaN, 2), f32(1, NaN, NaN, 3)];
   same(await read(a.equal(b)), [0, 0, 0, 0], "equal");
   same(await read(a.notEqual(b)), [1, 1, 1, 1], "notEqual");
@@ -245,7 +245,7 @@ test("comparisons with NaN are false, but for notEqual", async () => {
   same(await read(a.logicalNot()), [0, 0, 0, 0], "NaN is true");
 });
 
-test("infinity goes where PyTorch lets it go", async () => {
+test("clamp(), logSumExp() and others treat infinity as PyTorch does", async () => {
   const inf = Infinity;
   same(await read(f32(inf, -inf).clamp({ min: -1 })), [inf, -1], "clamp below");
   same(await read(f32(inf, -inf).clamp({ max: 1 })), [1, -inf], "clamp above");
@@ -265,7 +265,7 @@ test("infinity goes where PyTorch lets it go", async () => {
   same(await read(bases.pow(exponents)), [1, inf, NaN, 1, NaN, 1, 1, -8, inf, 0, -inf], "pow");
 });
 
-test("the sign of zero is kept where PyTorch keeps it", async () => {
+test("neg(), abs(), sqrt() and others keep the sign of zero as PyTorch does", async () => {
   const z = f32(-0, 0);
   same(await read(z.neg()), [0, -0], "neg");
   same(await read(z.abs()), [0, 0], "abs");
@@ -278,7 +278,7 @@ test("the sign of zero is kept where PyTorch keeps it", async () => {
   same(await read(z.equal(0)), [1, 1], "equal");
 });
 
-test("half-precision bits and numbers: all 65536, and ties to even between each two", () => {
+test("toHalf() and fromHalf() agree on all 65536 values and round ties to even", () => {
   const bits = new DataView(new ArrayBuffer(2));
   for (let h = 0; h < 65536; h++) {
     const value = fromHalf(h);
@@ -301,7 +301,7 @@ test("half-precision bits and numbers: all 65536, and ties to even between each 
   assert.is(bits.byteLength, 2);
 });
 
-test("f16: values, rounding after each operator, reductions in f32; or a clear refusal", async () => {
+test("tensor() of f16 rounds after each operator and reduces in f32, or is refused without shader-f16", async () => {
   const data = [1, 2.0005, 65504, 1e-7, -0.1];
   const h = tensor(data, { dtype: "f16" });
   if (!(await vg.deviceInfo()).features.includes("shader-f16")) {

@@ -70,7 +70,7 @@ const read: [string, ArrayBufferView, string, number[]][] = [
   ["BOOL", new Uint8Array([1, 0, 1]), "bool", [1, 0, 1]],
 ];
 for (const [dtype, values, want, numbers] of read) {
-  test(`${dtype} is read as ${want}`, async () => {
+  test(`loadSafetensors() reads ${dtype} as ${want}`, async () => {
     const { tensors } = loadSafetensors(
       file({ x: entry(dtype, [numbers.length, 1], 0, values.byteLength) }, bytesOf(values)),
     );
@@ -81,7 +81,7 @@ for (const [dtype, values, want, numbers] of read) {
   });
 }
 
-test("NaN stays NaN in every float type", async () => {
+test("loadSafetensors() keeps NaN in every float type", async () => {
   for (
     const [dtype, values] of [
       ["F16", new Uint16Array([0x7e00])],
@@ -94,7 +94,7 @@ test("NaN stays NaN in every float type", async () => {
   }
 });
 
-test("scalars, empty tensors, odd places, spaces behind the header, metadata", async () => {
+test("loadSafetensors() reads scalars, empty tensors, odd offsets, padded headers and metadata", async () => {
   const header = {
     __metadata__: { format: "pt" },
     one: entry("BOOL", [], 0, 1),
@@ -111,7 +111,7 @@ test("scalars, empty tensors, odd places, spaces behind the header, metadata", a
   assert.is(loadSafetensors(file({})).tensors.size, 0);
 });
 
-test("what is written is what the specification says, byte for byte", async () => {
+test("saveSafetensors() writes what the specification says, byte for byte", async () => {
   const bytes = await saveSafetensors(
     new Map<string, Tensor>([
       ["flag", tensor([true, false, true])],
@@ -129,7 +129,7 @@ test("what is written is what the specification says, byte for byte", async () =
   assert.equal(bytes, want);
 });
 
-test("trees come back: names, order, dtypes, values", async () => {
+test("saveSafetensors() and loadSafetensors() round-trip trees with names, order, dtypes and values", async () => {
   const params: any = {
     stages: [
       {
@@ -155,7 +155,7 @@ test("trees come back: names, order, dtypes, values", async () => {
   assert.ok(Array.isArray(again.stages));
 });
 
-test("a state dict in several types loads, and one that does not fit is refused by every name", async () => {
+test("loadParameters() takes several dtypes and names every entry that does not fit", async () => {
   const template = {
     conv: { weight: tensor(new Float32Array(4), { shape: [2, 2] }), bias: tensor(new Float32Array(2)) },
     norm: { weight: tensor(new Float32Array(2)), running_mean: tensor(new Float32Array(2)) },
@@ -213,7 +213,7 @@ test("loadPretrained() takes all but a head for other classes, and names what be
   assert.throws(() => load(template(3, 2, 0), { ...template(3, 2, 1), more: tensor([1]) }), /1 unexpected: more/);
 });
 
-test("malformed files are typed errors", () => {
+test("loadSafetensors() throws SafetensorsError on malformed files", () => {
   const four = [0, 0, 0, 0];
   const x = entry("F32", [1], 0, 4);
   refuses(new Uint8Array(7), /7 bytes, the length of the header alone takes 8/);
@@ -257,7 +257,7 @@ test("malformed files are typed errors", () => {
   refuses(file({}, [0]), /the tensors take 0 bytes/);
 });
 
-test("values that do not fit are typed errors", () => {
+test("loadSafetensors() throws SafetensorsError on values beyond the dtype", () => {
   const one = (dtype: string, values: ArrayBufferView): Uint8Array =>
     file({ x: entry(dtype, [1], 0, values.byteLength) }, bytesOf(values));
   refuses(one("F64", new Float64Array([1e39])), /tensor "x": the F64 value 1e\+39 is beyond f32/);
@@ -266,7 +266,7 @@ test("values that do not fit are typed errors", () => {
   refuses(one("BOOL", new Uint8Array([2])), /a BOOL is 0 or 1, found 2/);
 });
 
-test("every truncation and every flipped header byte is refused or read, never anything else", async () => {
+test("loadSafetensors() reads or refuses every truncation and every flipped header byte", async () => {
   const good = await saveSafetensors({ a: tensor([1, 2, 3]), b: tensor([true]) }, { k: "v" });
   for (let n = 0; n < good.length; n++) refuses(good.subarray(0, n), /safetensors: /);
   for (let at = 0; at < good.length - 13; at++) {
@@ -313,7 +313,7 @@ test("readSafetensors() refuses a sealed file of which any bit has changed", asy
   }
 });
 
-test("names that cannot be written", async () => {
+test("saveSafetensors() throws SafetensorsError on names that cannot be written", async () => {
   for (const name of ["", "__metadata__", "__proto__"]) {
     let message = "";
     await saveSafetensors(new Map([[name, tensor([1])]])).catch(

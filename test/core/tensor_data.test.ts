@@ -44,12 +44,12 @@ test("what data() gives is the caller's", async () => {
   }
 });
 
-test("a bool from bytes is 0 or 1", async () => {
+test("tensor() of bytes as bool gives 0 or 1", async () => {
   assert.equal([...(await tensor(new Uint8Array([0, 1, 2, 255])).data())], [0, 1, 1, 1]);
   assert.is(await tensor(new Uint8Array([0, 1, 2, 255])).sum().item(), 3);
 });
 
-test("an array whose memory was transferred away is refused, at once or when it is needed", async () => {
+test("tensor() throws on an array whose memory was transferred away, at once or when it is read", async () => {
   const data = new Float32Array([1, 2, 3]);
   const kept = tensor(data, { copy: false });
   const copied = tensor(data);
@@ -86,7 +86,7 @@ test("tensor() refuses holes, rows of different depth and tensors among numbers"
   );
 });
 
-test("names that every object has are no dtypes, modes or options", () => {
+test("cast(), tensor() and resize() throw on names that every object has", () => {
   for (const name of ["__proto__", "constructor", "toString", "hasOwnProperty", "valueOf"]) {
     assert.match(message(() => cast(ones([1]), name as never)), /^cast: dtype is one of/);
     assert.match(message(() => ones([1]).cast(name as never)), /^cast: dtype is one of/);

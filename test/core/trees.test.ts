@@ -28,7 +28,7 @@ const plain = async (t: unknown): Promise<any> => {
   return tree.map(done, (leaf) => list.get(leaf));
 };
 
-test("hvp, jvp and vjp pair directions by name", async () => {
+test("hvp(), jvp() and vjp() pair directions by name", async () => {
   // f = a^3 + b^3, H = diag(6a, 6b)
   const cubes = (p: any): Tensor => p.a.mul(p.a).mul(p.a).add(p.b.mul(p.b).mul(p.b)).sum();
   const at = { a: s(1), b: s(2) };
@@ -65,7 +65,7 @@ test("hvp, jvp and vjp pair directions by name", async () => {
   for (const [tangent, wanted] of misfits) assert.match(await message(() => jvp(cubes, [at], [tangent])), wanted);
 });
 
-test("optimizers pair parameters, gradients and state by name", async () => {
+test("sgd() and adam() pair parameters, gradients and state by name", async () => {
   for (const [name, optimizer] of [["sgd", sgd({ momentum: 0.9 })], ["adam", adam()]] as const) {
     const params = { weight: s(10), bias: s(20) };
     const grads = { weight: s(1), bias: s(-1) };
@@ -104,7 +104,7 @@ test("optimizers pair parameters, gradients and state by name", async () => {
   );
 });
 
-test("customVjp pairs the cotangents of its rule by name", async () => {
+test("customVjp() pairs the cotangents of its rule by name", async () => {
   const f = customVjp(
     (p: any) => p.a.add(p.b.mul(2)),
     (p: any) => [p.a.add(p.b.mul(2)), null],
@@ -118,7 +118,7 @@ test("customVjp pairs the cotangents of its rule by name", async () => {
   );
 });
 
-test("null in a tree is a layer without a bias, everywhere", async () => {
+test("grad(), adam() and others take null in a tree as an absent leaf", async () => {
   const params: any = { conv: { weight: s(3), bias: null }, more: [undefined, s(2)] };
   const loss = (p: any): Tensor => p.conv.weight.mul(p.more[1]).sum().add(p.conv.bias ?? 0);
   const g = grad(loss)(params);
@@ -158,7 +158,7 @@ test("grad() and valueAndGrad() differentiate by the arguments in argnums", asyn
   );
 });
 
-test("trees that contain themselves, or are too deep, are refused", async () => {
+test("grad(), tree.leaves() and others throw on trees that contain themselves or are too deep", async () => {
   const ring: any = { a: s(1) };
   ring.b = [ring];
   let deep: any = s(1);

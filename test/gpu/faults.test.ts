@@ -32,7 +32,7 @@ const square = (n = 64): Tensor => tensor(noise(n * n, 1), { shape: [n, n] });
 
 test.before.each(vg.closeDevice);
 
-test("a device destroyed between submission and read rejects the read with the kernel's name", async () => {
+test("data() rejects with the kernel's name when the device is destroyed between submission and read", async () => {
   const y = vg.matmul(square(), square());
   await evaluate(y);
   await destroy();
@@ -41,7 +41,7 @@ test("a device destroyed between submission and read rejects the read with the k
   assert.match(error.message, /^the GPU device was lost with .*matmul.* under way .*load the last state/);
 });
 
-test("a device destroyed while a step of several kernels is under way names them", async () => {
+test("compile() names the kernels when the device is destroyed during a step", async () => {
   const step = compile((x: Tensor) => vg.softmax(vg.matmul(x, x)).sum());
   await (await step(square())).item();
   const y = await step(square());
@@ -52,7 +52,7 @@ test("a device destroyed while a step of several kernels is under way names them
   assert.match(error.message, /a program of \d+ kernels \(matmul/);
 });
 
-test("a device destroyed during a read rejects it, or the values are right", async () => {
+test("data() rejects or is right when the device is destroyed during a read", async () => {
   const data = noise(100_000, 3);
   const x = await evaluate(tensor(data).add(0));
   const reading = x.data();
@@ -65,7 +65,7 @@ test("a device destroyed during a read rejects it, or the values are right", asy
   assert.instance(await rejection(() => x.data()), vg.DeviceLostError);
 });
 
-test("a device destroyed during the first run of a compiled function; the next run compiles anew", async () => {
+test("compile() recompiles after the device was destroyed during its first run", async () => {
   const f = compile((x: Tensor) =>
     vg
       .matmul(x, x)
@@ -87,7 +87,7 @@ test("a device destroyed during the first run of a compiled function; the next r
   assert.is(f.programs().length, 1);
 });
 
-test("a device lost again and again is opened anew each time, without a word lost", async () => {
+test("openDevice() reopens a device that is lost again and again, without a lost message", async () => {
   for (let k = 1; k <= 3; k++) {
     const y = await evaluate(ones([100]).mul(k));
     assert.is(await y.sum().item(), 100 * k);
@@ -97,7 +97,7 @@ test("a device lost again and again is opened anew each time, without a word los
   }
 });
 
-test("tensors of a lost or closed device are refused, wherever they are used", async () => {
+test("data() and other uses throw on tensors of a lost or closed device", async () => {
   const f = compile((x: Tensor) => x.add(1));
   const stale = await evaluate(ones([3]).mul(2));
   const host = tensor([1, 2, 3]);
@@ -159,7 +159,7 @@ async function training(kill: number[], keepState = true): Promise<readonly numb
   return [records.map((r) => r.loss), seen, [...(await w.data())]];
 }
 
-test("trainLoop with state goes on after lost devices with the same bits", async () => {
+test("trainLoop() with state continues after lost devices with the same bits", async () => {
   const wanted = await training([]);
   assert.equal(
     wanted[1],
@@ -169,12 +169,12 @@ test("trainLoop with state goes on after lost devices with the same bits", async
   assert.equal(await training([3, 9, 9, 20]), wanted);
 });
 
-test("trainLoop without state, or with a device that is lost at once each time, gives up with the loss", async () => {
+test("trainLoop() throws the loss without state, or when the device is lost at once each time", async () => {
   assert.instance(await rejection(() => training([3], false)), vg.DeviceLostError);
   assert.instance(await rejection(() => training([3, 2, 1, 1, 1, 1, 1, 1])), vg.DeviceLostError);
 });
 
-test("a refused submission rejects with the kernel's name, and the engine goes on", async () => {
+test("data() rejects a refused submission with the kernel's name, and the engine continues", async () => {
   const y = await evaluate(ones([1000]).mul(3));
   bufferOf(y).destroy();
   const error = await rejection(() => y.add(1).sqrt().data());
@@ -193,7 +193,7 @@ test("a refused submission rejects with the kernel's name, and the engine goes o
   assert.is(await run(ones([1000])), 1000);
 });
 
-test("an evaluation that fails gives all of its memory back", async () => {
+test("evaluate() that fails releases all of its memory", async () => {
   await vg.openDevice({ memoryLimit: 1.1e5 });
   const x = await evaluate(ones([1000]).mul(2));
   const step = compile((v: Tensor) => [
@@ -225,7 +225,7 @@ test("an evaluation that fails gives all of its memory back", async () => {
   assert.is(vg.memoryStats().live, held);
 });
 
-test("errors outside of any scope reject the next read, once", async () => {
+test("data() rejects once with errors outside of any scope", async () => {
   const x = await evaluate(ones([3]).mul(7));
   const { gpu } = await device();
   gpu.createBuffer({ size: 4, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.STORAGE });
@@ -236,7 +236,7 @@ test("errors outside of any scope reject the next read, once", async () => {
   assert.equal([...(await x.data())], [7, 7, 7]);
 });
 
-test("a kernel that does not compile is an error with its name and line, which others do not see", async () => {
+test("evaluate() throws a compile error with the kernel's name and line, which others do not see", async () => {
   const lowering = { kind: "map", cost: 1, emit: () => "nonsense(1)" } as const;
   const broken = node({ name: "broken", lowering, vjp: null }, [], {}, [3], "f32");
   const [bad, good] = await Promise.allSettled([broken.data(), ones([3]).sum().item()]);
@@ -245,7 +245,7 @@ test("a kernel that does not compile is an error with its name and line, which o
   assert.match(message, /^broken: the kernel does not compile here: \d+:\d+ .*nonsense/s);
 });
 
-test("arguments that are disposed of while an evaluation waits keep their values for it", async () => {
+test("evaluate() keeps the values of arguments disposed while it waits", async () => {
   const n = 4096;
   const slow = square(160);
   for (let turns = 0; turns < 24; turns++) {

@@ -50,21 +50,21 @@ function agree(name: string, got: ArrayLike<number>[]): void {
   });
 }
 
-test("fused kernels on windows of 4 KiB agree with those on whole tensors", async () => {
+test("evaluate() with bindings of 4 KiB agrees with whole tensors for fused kernels", async () => {
   await unlimited(fused);
   await onDevice({ maxBindingBytes: 4 * KIB }, async () => {
     for (const [name, f] of Object.entries(fused)) agree(name, await values(f));
   });
 });
 
-test("other kernels on parts of 8 KiB agree with those on whole tensors", async () => {
+test("evaluate() with bindings of 8 KiB agrees with whole tensors for other kernels", async () => {
   await unlimited(kernels);
   await onDevice({ maxBindingBytes: 8 * KIB }, async () => {
     for (const [name, f] of Object.entries(kernels)) agree(name, await values(f));
   });
 });
 
-test("on an adapter that binds 1 KiB everything is right or refused with operator, need and limit", async () => {
+test("evaluate() with bindings of 1 KiB is right or throws with operator, need and limit", async () => {
   let refused = 0;
   await unlimited(fused);
   await onDevice({ maxBindingBytes: KIB }, async () => {
@@ -81,7 +81,7 @@ test("on an adapter that binds 1 KiB everything is right or refused with operato
   assert.ok(refused > 10 && refused < Object.keys(fused).length + Object.keys(kernels).length, `${refused} refused`);
 });
 
-test("sums over windows agree with float64 loops", async () => {
+test("sum() and argmax() over chunks of a binding agree with float64 loops", async () => {
   const data = noise(7 * 613, 3);
   const sums = new Float64Array(613);
   data.forEach((v, k) => (sums[k % 613] += v * v));
@@ -100,7 +100,7 @@ test("sums over windows agree with float64 loops", async () => {
   });
 });
 
-test("a donated argument of many windows is overwritten in place", async () => {
+test("compile() overwrites a donated argument of many chunks in place", async () => {
   await onDevice({ maxBindingBytes: 2 * KIB }, async () => {
     const step = compile((p: Tensor, g: Tensor) => p.sub(g.mul(0.5)), { donate: [0] });
     const [p, g] = [noise(3001, 1), noise(3001, 2)];
@@ -115,7 +115,7 @@ test("a donated argument of many windows is overwritten in place", async () => {
   });
 });
 
-test("shifted reads of a donated argument are not done in place", async () => {
+test("compile() does not read a donated argument shifted in place", async () => {
   await onDevice({ maxBindingBytes: 2 * KIB }, async () => {
     const step = compile((p: Tensor) => p.add(vg.flip(p)), { donate: [0] });
     const p = noise(2003, 1);
@@ -124,7 +124,7 @@ test("shifted reads of a donated argument are not done in place", async () => {
   });
 });
 
-test("f16 on windows: the same, where the adapter has it", async () => {
+test("evaluate() of f16 in chunks is the same, where the adapter has f16", async () => {
   const f = (): Tensor[] => {
     const x = tensor(noise(3001, 1), { dtype: "f16" });
     return [x.mul(3).add(1), vg.concat([x, x.neg()]), x.reshape({ shape: [1, 3001] }).sum({ axes: [0] }), vg.flip(x)];
@@ -139,7 +139,7 @@ test("f16 on windows: the same, where the adapter has it", async () => {
   );
 });
 
-test("a channel of gridSample beyond the limit is refused, its gradient too", async () => {
+test("gridSample() throws on a channel beyond the binding, and so does its gradient", async () => {
   await onDevice({ maxBindingBytes: KIB }, async () => {
     const [x, grid] = [ones([1, 1, 20, 20]), ones([1, 3, 3, 2]).mul(0.1)];
     const sampled = (v: Tensor, g: Tensor): Tensor => vg.gridSample(v, g).sum();
@@ -149,7 +149,7 @@ test("a channel of gridSample beyond the limit is refused, its gradient too", as
   });
 });
 
-test("a grid of more than 65,535 workgroups is folded, in fused kernels and in reductions", async () => {
+test("evaluate() folds a grid of more than 65,535 workgroups, for maps and reductions", async () => {
   await onDevice({}, async () => {
     // 8 elements an invocation on a CPU, 64 invocations a workgroup.
     const n = 65536 * 64 * 8;
@@ -167,7 +167,7 @@ test("a grid of more than 65,535 workgroups is folded, in fused kernels and in r
   });
 });
 
-test("sum(ones(3e7)) is 3e7, from memory and by windows too", async () => {
+test("sum() of 3e7 ones is 3e7, from memory and in chunks", async () => {
   await onDevice({}, async () => {
     assert.is(await ones([3e7]).sum().item(), 3e7);
     const x = await evaluate(ones([3e7]));
@@ -211,19 +211,19 @@ const impossible: Record<string, [() => unknown, RegExp]> = {
   ],
 };
 for (const [name, [f, message]] of Object.entries(impossible)) {
-  test(`refused: ${name}`, async () => {
+  test(`${name}: evaluate() throws VoxgradError with 2^31 or the limit`, async () => {
     assert.match(await refusal(f, name), message);
   });
 }
 
-test("refused: filters beyond the binding", async () => {
+test("conv2d() throws on filters beyond the binding", async () => {
   await onDevice({ maxBindingBytes: KIB }, async () => {
     const f = (): Promise<unknown> => vg.conv2d(ones([1, 8, 9, 9]), ones([4, 8, 3, 3])).data();
     assert.match(await refusal(f, "conv"), /^conv: filters \[4, 8, 1, 3, 3\] have more than the 256 elements/);
   });
 });
 
-test("refused: what the memory limit forbids, in programs and uploads; what fits goes on", async () => {
+test("openDevice() with a memory limit refuses programs and uploads beyond it, and runs what fits", async () => {
   await onDevice({ memoryLimit: 1e6 }, async () => {
     const draw = (n: number): Tensor => vg.random.normal(vg.random.key(1), { shape: [n] });
     const message = await refusal(() => draw(300_000).data(), "program");
@@ -244,7 +244,7 @@ test("refused: what the memory limit forbids, in programs and uploads; what fits
   });
 });
 
-test("refused: options that openDevice does not know or that make no sense", async () => {
+test("openDevice() throws on unknown options and bad values", async () => {
   await vg.closeDevice();
   const wrong: any[] = [
     { memoryLimit: -1 },

@@ -29,7 +29,7 @@ const message = (f: () => unknown): Promise<string> =>
 
 test.before.each(vg.closeDevice);
 
-test("live, pooled and peak bytes of a known sequence", async () => {
+test("memoryStats() gives live, pooled and peak bytes of a known sequence", async () => {
   const at = (): number[] => {
     const { live, arena, pooled, peak } = memoryStats();
     return [live, arena, pooled, peak];
@@ -57,7 +57,7 @@ test("live, pooled and peak bytes of a known sequence", async () => {
   f.dispose();
 });
 
-test("temporaries of compiled programs are the arena, those of others come back at once", async () => {
+test("memoryStats() counts the arena of compiled programs, and temporaries of others come back at once", async () => {
   const f = (x: Tensor): Tensor => vg.matmul(vg.matmul(x, x), x).sum();
   const x = await evaluate(ones([16, 16]).mul(0.1));
   const y = await evaluate(f(x));
@@ -103,7 +103,7 @@ test("dispose() and [Symbol.dispose]() give memory back once, whatever the tenso
   assert.is(memoryStats().live, 0);
 });
 
-test("what is no longer reachable gives its memory back", async () => {
+test("memoryStats() falls when tensors become unreachable", async () => {
   await (async () => {
     const held: Tensor[] = [];
     for (let k = 0; k < 40; k++) held.push(await evaluate(ones([1000 + k]).mul(k)));
@@ -149,17 +149,17 @@ async function train(step: (...args: any[]) => Promise<any>): Promise<vg.MemoryS
   return marks;
 }
 
-test("300 compiled steps leave memory exactly flat", async () => {
+test("compile() keeps memory flat over 300 steps", async () => {
   const [early, late] = await train(compile(update, { donate: [0, 1] }));
   assert.equal(late, early);
 });
 
-test("300 steps without compile leave memory exactly flat", async () => {
+test("evaluate() keeps memory flat over 300 steps without compile", async () => {
   const [early, late] = await train((...args) => evaluate(update(...(args as Parameters<typeof update>))));
   assert.equal(late, early);
 });
 
-test("a function compiled for many shapes keeps 64 programs, those used last", async () => {
+test("compile() for many shapes keeps the 64 programs used last", async () => {
   let traced = 0;
   const f = compile((x: Tensor) => {
     traced++;
@@ -186,7 +186,7 @@ test("a function compiled for many shapes keeps 64 programs, those used last", a
   assert.is(memoryStats().live, arenas);
 });
 
-test("evaluations of hundreds of structures and shapes keep no memory of their own", async () => {
+test("evaluate() of hundreds of structures and shapes keeps no memory of its own", async () => {
   for (let n = 1; n <= 300; n++) {
     const y = tensor(noise(n, n)).mul(2).sum();
     await y.item();
@@ -196,7 +196,7 @@ test("evaluations of hundreds of structures and shapes keep no memory of their o
   assert.ok(pipelineCount() <= 900, `${pipelineCount()} pipelines`);
 });
 
-test("free memory is bounded: 1024 buffers, the sizes used last", async () => {
+test("memoryStats() bounds free memory to 1024 buffers, the sizes used last", async () => {
   const tensors: Tensor[] = [];
   for (let n = 1; n <= 1100; n += 50) {
     tensors.push(...(await evaluate(Array.from({ length: 50 }, (_, k) => ones([n + k]).mul(2)))));
@@ -207,7 +207,7 @@ test("free memory is bounded: 1024 buffers, the sizes used last", async () => {
   assert.is(memoryStats().pooled, (4 * (1100 * 1101 - 76 * 77)) / 2);
 });
 
-test("free memory is bounded: what goes beyond 256 MiB is given back", async () => {
+test("memoryStats() bounds free memory to 256 MiB", async () => {
   const mib = 2 ** 18;
   const tensors = await evaluate(Array.from({ length: 5 }, (_, k) => vg.zeros([(60 + k) * mib]).add(0)));
   for (const t of tensors) t.dispose();

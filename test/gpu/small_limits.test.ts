@@ -83,7 +83,7 @@ async function all(withUNet: boolean): Promise<Map<string, Float32Array>> {
 let wanted: Map<string, Float32Array>;
 const largest = (values: Float32Array): number => values.reduce((a, b) => Math.max(a, Math.abs(b)), 0);
 
-test("references: sums in float64, and the values of the whole adapter", async () => {
+test("evaluate() on the whole adapter agrees with float64 references", async () => {
   wanted = await all(true);
   const rows = Float32Array.from(wave([6, 5000], 1));
   for (let r = 0; r < 6; r++) {

@@ -43,7 +43,7 @@ export const op = (operator: string, inputs: Input[], options: Entry["options"] 
   ...extra,
 });
 export const rest = (...values: unknown[]): Extra => ({ rest: values, about: JSON.stringify(values) });
-export const label = (e: Entry): string => (e.about ? `${e.operator} (${e.about})` : e.operator);
+export const label = (e: Entry): string => `${e.operator}(${e.about})`;
 
 /** The operator of a name, "random.split" too. */
 export function operatorOf(name: string): (...args: any[]) => any {

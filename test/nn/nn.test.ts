@@ -102,7 +102,7 @@ const lossCases: {
 ];
 
 for (const { name, shape, options, classes } of lossCases) {
-  test(`Dice + cross-entropy and its gradient: ${name}`, async () => {
+  test(`diceCrossEntropy() and its gradient agree with a float64 loop: ${name}`, async () => {
     const [n, k, ...space] = shape;
     const m = count(space);
     const logits = wave(shape, 0.3, 3);
@@ -134,7 +134,7 @@ for (const { name, shape, options, classes } of lossCases) {
   });
 }
 
-test("losses take the class axis anywhere", async () => {
+test("diceCrossEntropy() takes the class axis anywhere", async () => {
   const logits = wave([2, 3, 4, 5], 0.1, 2);
   const y = tensor(
     Int32Array.from({ length: 40 }, (_, i) => i % 3),
@@ -155,7 +155,7 @@ test("losses take the class axis anywhere", async () => {
   close([await alone.item()], [await diceCrossEntropy(one, label).item()], 1e-6, "axis 0");
 });
 
-test("a perfect prediction costs nothing, huge logits stay finite", async () => {
+test("diceCrossEntropy() is 0 at a perfect prediction and finite for huge logits", async () => {
   const y = tensor([[0, 1, 2, 1, 0, 0]], { dtype: "i32" });
   const x = tensor(
     Float32Array.from({ length: 18 }, (_, i) => ([0, 1, 2, 1, 0, 0][i % 6] === Math.floor(i / 6) ? 1e4 : -1e4)),
@@ -167,7 +167,7 @@ test("a perfect prediction costs nothing, huge logits stay finite", async () => 
   assert.ok((await grad((z: Tensor) => diceCrossEntropy(z, y))(wrong).data()).every(Number.isFinite));
 });
 
-test("diceBinaryCrossEntropy is nnU-Net's loss of overlapping regions, by a float64 loop, and its gradient", async () => {
+test("diceBinaryCrossEntropy() and its gradient agree with nnU-Net's region loss in float64", async () => {
   const [N, size] = [2, 3 * 4 * 5];
   const regions = [[1, 2, 3], [2, 3], [3]];
   const x = random.normal(random.key(4), { shape: [N, 3, 3, 4, 5], std: 3 });
@@ -214,7 +214,7 @@ test("diceBinaryCrossEntropy is nnU-Net's loss of overlapping regions, by a floa
   assert.throws(() => regionTargets(y, [[]]), /regions are lists of label values/);
 });
 
-test("losses refuse what does not fit", () => {
+test("softDice() and other losses throw on labels and options that do not fit", () => {
   const [x, y] = [zeros([2, 3, 4]), zeros([2, 4], { dtype: "i32" })];
   refuses(() => softDice(x, zeros([2, 4])), /labels are i32 or u32/);
   refuses(() => softDice(x, zeros([2, 5], { dtype: "i32" })), /labels have the shape \[2, 4\].*got \[2, 5\]/);
@@ -223,7 +223,7 @@ test("losses refuse what does not fit", () => {
   refuses(() => deepSupervision(softDice, [x, x], y, { weights: [1] }), /weights has 2 numbers/);
 });
 
-test("resizeLabels takes torch's nearest-exact voxels", async () => {
+test("resizeLabels() takes the voxels of torch's nearest-exact", async () => {
   const line = tensor(
     Int32Array.from({ length: 10 }, (_, i) => i),
     { shape: [1, 10] },
@@ -256,7 +256,7 @@ test("resizeLabels takes torch's nearest-exact voxels", async () => {
   assert.equal(Array.from(await resizeLabels(volume, [2, 4, 3]).data()), want);
 });
 
-test("deep supervision weighs outputs as nnU-Net", async () => {
+test("deepSupervision() weighs outputs as nnU-Net does", async () => {
   assert.equal(deepSupervisionWeights(1), [1]);
   assert.equal(deepSupervisionWeights(2), [1, 0]);
   close(deepSupervisionWeights(4), [4 / 7, 2 / 7, 1 / 7, 0], 1e-12, "four outputs");
@@ -321,7 +321,7 @@ const optimizers: [string, Optimizer, number[]][] = [
 ];
 
 for (const [name, optimizer, want] of optimizers) {
-  test(`${name} follows PyTorch over seven steps, compiled and donated`, async () => {
+  test(`${name}() follows PyTorch over seven steps, compiled and donated`, async () => {
     const slope = (n: number, t: number, s: number): Tensor =>
       tensor(Float32Array.from({ length: n }, (_, i) => Math.cos(0.7 * i + 1.3 * t + s)));
     let params: { a: Tensor; b: Tensor[] } = {
@@ -348,7 +348,7 @@ for (const [name, optimizer, want] of optimizers) {
   });
 }
 
-test("adam's correction is accurate at the first step and after a million", async () => {
+test("adam() corrects its bias accurately at the first step and after a million", async () => {
   const optimizer = adam();
   for (const before of [0, 1, 9, 499, 1e6]) {
     const state = { step: tensor([before]).reshape({ shape: [] }), mean: [tensor([0.25])], square: [tensor([0.04])] };
@@ -359,7 +359,7 @@ test("adam's correction is accurate at the first step and after a million", asyn
   }
 });
 
-test("clipGradNorm scales all gradients together", async () => {
+test("clipGradNorm() scales all gradients together", async () => {
   const grads = { a: tensor([3, -4]), b: [tensor([[12]])] };
   const [clipped, norm] = clipGradNorm(grads, 6.5);
   close(
@@ -378,7 +378,7 @@ test("clipGradNorm scales all gradients together", async () => {
   assert.equal([await zero.item(), ...(await none[0].data())], [0, 0, 0, 0]);
 });
 
-test("optimizers name the parameter that does not fit", () => {
+test("optimizer.update() names the parameter that does not fit", () => {
   const params = { conv: { weight: zeros([2, 3]) } };
   const optimizer = sgd({ momentum: 0.9 });
   refuses(
@@ -391,7 +391,7 @@ test("optimizers name the parameter that does not fit", () => {
   refuses(() => clipGradNorm(params, 0), /maxNorm is a number > 0/);
 });
 
-test("schedules", () => {
+test("polySchedule(), cosineSchedule() and others follow their formulas", () => {
   assert.is(constantSchedule(0.1)(1e6), 0.1);
   const poly = polySchedule(0.01, { steps: 1000 });
   close(
@@ -412,7 +412,7 @@ test("schedules", () => {
   refuses(() => polySchedule(0.1, { steps: 0 }), /steps is a number > 0/);
 });
 
-test("He's schemes have their moments", async () => {
+test("kaimingNormal() and kaimingUniform() have the moments of He's schemes", async () => {
   const shape = [64, 24, 3, 3, 3];
   const std = Math.sqrt(2 / (1 + 0.01 ** 2) / (24 * 27));
   const moments = (d: ArrayLike<number>): [number, number] => {
@@ -469,7 +469,7 @@ test("initialize() gives a parameter what its key and path say, whatever else th
   assert.is(new Set((await Promise.all(many.map(data))).map(String)).size, 300);
 });
 
-test("averagePool drops what is left over, as torch.nn.AvgPool with kernel = stride", async () => {
+test("averagePool() drops the remainder, as torch.nn.AvgPool with kernel = stride", async () => {
   const shape = [2, 3, 5, 4, 7];
   const data = wave(shape, 0.5);
   const x = tensor(data, { shape });
@@ -500,7 +500,7 @@ test("averagePool drops what is left over, as torch.nn.AvgPool with kernel = str
   refuses(() => nn.averagePool(x, [2, 5, 1]), /kernel has 3 whole numbers/);
 });
 
-test("dropout keeps the mean, drops whole channels, and is nothing without a key", async () => {
+test("dropout() keeps the mean, drops whole channels, and is the identity without a key", async () => {
   const x = tensor(new Float32Array(20000).fill(1), { shape: [10, 20, 10, 10] });
   assert.is(nn.dropout(x, { p: 0.3 }), x);
   const y = await nn.dropout(x, { p: 0.3, key: random.key(1) }).data();
@@ -515,7 +515,7 @@ test("dropout keeps the mean, drops whole channels, and is nothing without a key
 });
 
 test.after(() => closeDevice());
-test("plateauRate follows PyTorch's ReduceLROnPlateau", () => {
+test("plateauRate() follows PyTorch's ReduceLROnPlateau", () => {
   const losses = [1, 0.9, 0.895, 0.899, 0.889, 0.9, 0.9, 0.7, 0.8, 0.7, 0.69, 0.71, 0.7, 0.7, 0.7, 0.5];
   const rates = [...Array(10).fill(0.1), 0.08, 0.08, 0.08, 0.064, 0.064, 0.064];
   losses.forEach((_, k) => {

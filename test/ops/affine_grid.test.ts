@@ -8,7 +8,7 @@ import { assertClose, noise } from "../helpers/helpers.ts";
 const size = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
 const at = (data: ArrayLike<number>, shape: number[]): Tensor => tensor(Float32Array.from(data), { shape });
 
-test("affineGrid: values and gradient", async () => {
+test("affineGrid() and its gradient agree with a float64 loop", async () => {
   for (
     const space of [
       [5, 7],
@@ -54,7 +54,7 @@ test("affineGrid: values and gradient", async () => {
   }
 });
 
-test("bad arguments are refused at the call", () => {
+test("affineGrid() throws on bad arguments", () => {
   const refused = (f: () => unknown, pattern: RegExp): void =>
     assert.throws(f, (e: Error) => e.name === "VoxgradError" && pattern.test(e.message));
   const affine = vg.affineGrid as (...args: any[]) => Tensor;

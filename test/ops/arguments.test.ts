@@ -97,7 +97,7 @@ function optionsOf(e: Entry, args: readonly unknown[]): string[] {
 }
 
 for (const e of entries) {
-  test(label(e), () => {
+  test(`${label(e)} throws VoxgradError with its name on bad arguments`, () => {
     const tensors = tensorsOf(e);
     const args = argumentsOf(e, tensors);
     const bare = argumentsOf({ ...e, options: null, named: [] }, tensors.slice(0, tensors.length - e.named.length));
@@ -164,7 +164,7 @@ function taken(e: Entry, k: number): readonly DType[] {
   return /^(max|min|argmax)$/.test(e.operator) ? all.slice(1) : all;
 }
 
-test("dtypes", () => {
+test("entries of the table: each operator() takes the dtypes that it documents", () => {
   for (const e of entries) {
     const tensors = tensorsOf(e);
     for (const k of tensors.keys()) {
@@ -266,7 +266,7 @@ const refused: readonly (readonly [string, readonly unknown[], RegExp])[] = [
 ];
 
 for (const [name, args, message] of refused.filter(([name]) => !onlyOperator || name === onlyOperator)) {
-  test(`${name}: ${message.source}`, () => {
+  test(`${name}() throws ${message.source}`, () => {
     assert.throws(
       () => call[name](...args),
       (error: Error) => error instanceof VoxgradError && message.test(error.message),

@@ -164,7 +164,7 @@ const cases: Record<string, readonly [n: number, c: number, space: readonly numb
 };
 
 for (const [name, [n, c, space, given]] of Object.entries(cases)) {
-  test(name, async () => {
+  test(`cosineMatching() and its derivatives agree with float64: ${name}`, async () => {
     const { temperature, eps } = given;
     const query = tensor(given.query, { shape: [n, c, ...space] });
     const prototypes = tensor(given.prototypes, { shape: [given.used.length, c] });
@@ -187,7 +187,7 @@ for (const [name, [n, c, space, given]] of Object.entries(cases)) {
   });
 }
 
-test("zero vectors resemble nothing, and have finite gradients", async () => {
+test("cosineMatching() gives zero vectors no similarity and finite gradients", async () => {
   const query = tensor([[0, 0, 0], [1, 2, -1]]); // prettier-ignore
   const prototypes = tensor([[0, 0, 0], [1, 2, -1]]); // prettier-ignore
   const used = tensor([true, true]);
@@ -199,7 +199,7 @@ test("zero vectors resemble nothing, and have finite gradients", async () => {
   for (const g of gradients) assert.ok((await g.data()).every(Number.isFinite));
 });
 
-test("NaN stays in its pixel, or comes from its prototype", async () => {
+test("cosineMatching() keeps NaN in its pixel, or takes it from its prototype", async () => {
   const data = noise(2 * 3 * 5, 1);
   data[7] = NaN;
   data[21] = Infinity;
@@ -215,7 +215,7 @@ test("NaN stays in its pixel, or comes from its prototype", async () => {
   assert.ok((await vg.cosineMatching(query, bad, used).data()).every(Number.isNaN));
 });
 
-test("in parts where a tensor is larger than a binding", async () => {
+test("cosineMatching() agrees in parts where a tensor is larger than a binding", async () => {
   const run = async (): Promise<ArrayLike<number>[]> => {
     const used = tensor(flags(9, (k) => k !== 4));
     const p = tensor(noise(9 * 5, 2), { shape: [9, 5] });

@@ -30,7 +30,7 @@ for (
   ] as const
 ) {
   for (const reverse of [false, true]) {
-    test(`[${shape.join(", ")}]${reverse ? " from the end" : ""}`, async () => {
+    test(`cumsum() agrees with a float64 loop: [${shape.join(", ")}]${reverse ? ", reversed" : ""}`, async () => {
       const x = noise(shape[0] * shape[1] * shape[2], 3);
       const y = vg.cumsum(vg.tensor(x, { shape }), { axis: 1, reverse });
       // Sums of noise cross 0, so errors are taken against the largest one; rounding grows with the root of the length.
@@ -39,7 +39,7 @@ for (
   }
 }
 
-test("integers and truth values sum exactly, empty stays empty", async () => {
+test("cumsum() sums integers and booleans exactly and keeps empty tensors", async () => {
   assert.equal([...(await vg.tensor([true, false, true, true]).cumsum().data())], [1, 1, 2, 3]);
   const many = await vg.full([70_000], 3, { dtype: "i32" }).cumsum().data();
   assert.ok(many.every((v, k) => v === 3 * (k + 1)));

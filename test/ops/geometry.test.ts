@@ -16,7 +16,7 @@ import {
 } from "../helpers/reference/geometry.ts";
 import { assertClose, goldenJson, goldenTensors } from "../helpers/helpers.ts";
 
-test("SciPy's distances, components and holes", async () => {
+test("distanceTransform(), connectedComponents() and fillHoles() agree with SciPy", async () => {
   const golden = goldenTensors("geometry");
   for (const { name, op, spacing, connectivity, count: parts, input, output } of goldenJson("geometry").cases) {
     // Metrics, superpixels and spline resampling have tests of their own.
@@ -38,7 +38,7 @@ test("SciPy's distances, components and holes", async () => {
   }
 });
 
-test("distanceTransform against every zero voxel, for odd sizes and spacings", async () => {
+test("distanceTransform() agrees with a search of all zeros, for odd sizes and spacings", async () => {
   const cases: [number[], number | number[], number][] = [
     [[1, 1, 1], 1, 0],
     [[1, 1, 1], 2, 1],
@@ -64,7 +64,7 @@ test("distanceTransform against every zero voxel, for odd sizes and spacings", a
   }
 });
 
-test("distanceTransform: far zeros, lines above 65536, infinity without zeros", async () => {
+test("distanceTransform() takes far zeros and lines above 65536, and gives infinity without zeros", async () => {
   // Squares up to 2^24 are exact: what is left is the rounding of the root, which WGSL lets be loose.
   for (
     const shape of [
@@ -108,7 +108,7 @@ test("distanceTransform: far zeros, lines above 65536, infinity without zeros", 
   }
 });
 
-test("connectedComponents and fillHoles against flood fill", async () => {
+test("connectedComponents() and fillHoles() agree with flood fill", async () => {
   const shapes = [
     [1, 1, 1],
     [200, 3, 1],
@@ -136,7 +136,7 @@ test("connectedComponents and fillHoles against flood fill", async () => {
   }
 });
 
-test("connectedComponents: long paths, checkerboards, full and empty masks", async () => {
+test("connectedComponents() takes long paths, checkerboards, full and empty masks", async () => {
   const n = 64;
   const path = snake(n);
   const flat = spiral(151);

@@ -13,7 +13,7 @@ import {
   worst,
 } from "../helpers/reference/geometry.ts";
 
-test("masks of every dtype: not zero is inside, -0 is outside, NaN inside", async () => {
+test("connectedComponents() takes masks of every dtype: nonzero and NaN are inside, -0 is outside", async () => {
   const shape = [2, 4];
   const row = [0, 3, 1, 0, 5, 0, 7, 2];
   const wanted = [0, 1, 1, 0, 2, 0, 1, 1];
@@ -46,7 +46,7 @@ test("masks of every dtype: not zero is inside, -0 is outside, NaN inside", asyn
   }
 });
 
-test("inside other operators, in compiled functions, bit for bit the same each time", async () => {
+test("distanceTransform() and others are the same bits inside other operators and compiled functions", async () => {
   const shape = [17, 23, 30];
   const values = randomMask(count(shape), 0.55, 3);
   const x = vg.tensor(
@@ -67,7 +67,7 @@ test("inside other operators, in compiled functions, bit for bit the same each t
   }
 });
 
-test("vmap is a loop over masks, each numbered from 1", async () => {
+test("vmap() of distanceTransform, connectedComponents and fillHoles is a loop over masks", async () => {
   const shape = [3, 2, 9, 11];
   const x = vg.tensor(randomMask(count(shape), 0.6, 5), { shape });
   const operators: [string, (mask: vg.Tensor) => vg.Tensor][] = [
@@ -91,7 +91,7 @@ test("vmap is a loop over masks, each numbered from 1", async () => {
   }
 });
 
-test("empty masks give empty results", async () => {
+test("distanceTransform(), connectedComponents() and fillHoles() of empty masks are empty", async () => {
   for (
     const shape of [
       [0, 3, 4],
@@ -107,7 +107,7 @@ test("empty masks give empty results", async () => {
   }
 });
 
-test("arguments are checked at the call, and derivatives are refused", () => {
+test("distanceTransform(), connectedComponents() and fillHoles() throw on bad arguments, and have no derivative", () => {
   const plane = vg.zeros([3, 4]);
   const line = vg.zeros([3]);
   const refused: [() => unknown, RegExp][] = [

@@ -73,14 +73,14 @@ function check(c: Case, precision: vg.Precision): void {
     return all.map((x, k) => (differentiable[k] ? rest.shift()! : x));
   };
 
-  test(`${c.name}: output in ${precision}`, async () => {
+  test(`${c.op}() agrees with PyTorch in ${precision}: ${c.name}`, async () => {
     const inputs = c.inputs.map(tensorOf);
     const y = await compute(() => call(c, inputs));
     await assertClose(y, stored(c.output), tolerance(stored(c.output), inputs), c.name);
   });
   if (!c.cotangent) return;
 
-  test(`${c.name}: gradients in ${precision}`, async () => {
+  test(`vjp() of ${c.op} agrees with PyTorch in ${precision}: ${c.name}`, async () => {
     const inputs = c.inputs.map(tensorOf);
     const cotangent = tensorOf(c.cotangent!);
     const grads = await compute(() => {
@@ -93,7 +93,7 @@ function check(c: Case, precision: vg.Precision): void {
     }
   });
 
-  test(`${c.name}: derivatives along a direction in ${precision}`, async () => {
+  test(`jvp() and hvp() of ${c.op} agree with PyTorch in ${precision}: ${c.name}`, async () => {
     const inputs = c.inputs.map(tensorOf);
     const tangents = c.tangents!.filter((key): key is string => key !== null).map(tensorOf);
     const f = (...xs: Tensor[]): Tensor => call(c, join(inputs, xs));

@@ -37,7 +37,7 @@ for (const p of problems) {
   const what = `${p.image.length - 2}-D ${mode} ${padding} ${alignCorners ? "corners" : "edges"}`;
   const f = (x: Tensor, grid: Tensor): Tensor => vg.gridSample(x, grid, p.o);
 
-  test(`${what}: value and gradients`, async () => {
+  test(`gridSample() and its gradients agree with float64: ${what}`, async () => {
     const x = noise(size(p.image), 1);
     const grid = coordinates(p, 2);
     const g = noise(size(outShape(p)), 3);
@@ -64,7 +64,7 @@ for (
   const what = `${p.image.length - 2}-D ${p.o.mode} ${p.o.padding}`;
   const f = (x: Tensor, grid: Tensor): Tensor => vg.gridSample(x, grid, p.o);
 
-  test(`${what}: tangents and second derivatives`, async () => {
+  test(`jvp() and hvp() of gridSample agree with float64: ${what}`, async () => {
     const [x, tx, rx] = [1, 5, 6].map((seed) => noise(size(p.image), seed)) as [
       Float32Array,
       Float32Array,
@@ -111,7 +111,7 @@ for (
   });
 }
 
-test("derivatives of the image gradient", async () => {
+test("vjp() of gridSample is itself differentiable by the image", async () => {
   // It is linear in the cotangent, and its adjoint is the value along a tangent image.
   const p: Problem = {
     image: [2, 3, 5, 7],
@@ -127,7 +127,7 @@ test("derivatives of the image gradient", async () => {
   await assertClose(pullback(at(t, p.image))[0], wanted, 1e-5, "adjoint of the image gradient");
 });
 
-test("crowded voxels: exact to rounding, the same bits every time", async () => {
+test("vjp() of gridSample is exact to rounding for crowded voxels, with the same bits every time", async () => {
   // Every third point is anywhere, the others share a place that f32 holds exactly: long sums among short ones.
   const p: Problem = {
     image: [2, 1, 9, 11],
@@ -143,7 +143,7 @@ test("crowded voxels: exact to rounding, the same bits every time", async () => 
   assert.equal([...(await gradient().data())], [...(await first.data())]);
 });
 
-test("channel counts that do not come in fours", async () => {
+test("gridSample() takes channel counts that are not multiples of four", async () => {
   for (const channels of [1, 4, 5, 6]) {
     const p: Problem = {
       image: [1, channels, 4, 5],
@@ -158,7 +158,7 @@ test("channel counts that do not come in fours", async () => {
   }
 });
 
-test("coordinates that are not finite or far away", async () => {
+test("gridSample() takes coordinates that are not finite or far away", async () => {
   const x = tensor([1, 2, 3, 4, 5, 6], { shape: [1, 1, 2, 3] });
   const odd = [NaN, Infinity, -Infinity, 1e30, -1e30];
   const grid = at(
@@ -186,7 +186,7 @@ test("coordinates that are not finite or far away", async () => {
   }
 });
 
-test("the identity gives the image back", async () => {
+test("gridSample() with the grid of the identity returns the image", async () => {
   const shape = [2, 2, 3, 5, 4];
   const x = noise(size(shape), 1);
   const eye = tensor([1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0], { shape: [1, 3, 4] });
@@ -200,7 +200,7 @@ test("the identity gives the image back", async () => {
   }
 });
 
-test("examples of a batch", async () => {
+test("vmap() of gridSample is a loop over examples", async () => {
   const grid = at(noise(3 * 4 * 5 * 2, 2), [3, 1, 4, 5, 2]);
   const x = at(noise(3 * 2 * 6 * 7, 1), [3, 1, 2, 6, 7]);
   const pick = (t: Tensor, k: number): Tensor =>
@@ -223,7 +223,7 @@ test("examples of a batch", async () => {
   }
 });
 
-test("tensors beyond what a binding holds", async () => {
+test("gridSample() agrees in parts where a tensor is larger than a binding", async () => {
   const shape = [1, 7, 10, 12];
   const values = async (): Promise<number[][]> => {
     const [grid, x] = [at(noise(8 * 9 * 2, 2), [1, 8, 9, 2]), at(noise(size(shape), 1), shape)];
@@ -237,7 +237,7 @@ test("tensors beyond what a binding holds", async () => {
   await vg.closeDevice();
 });
 
-test("bad arguments are refused at the call", () => {
+test("gridSample() throws on bad arguments", () => {
   const x = vg.zeros([1, 2, 4, 4]);
   const grid = vg.zeros([1, 3, 3, 2]);
   const refused = (f: () => unknown, pattern: RegExp): void =>

@@ -22,7 +22,7 @@ const cases: { name: string; rows: number; length: number; value: (v: number, k:
 ];
 
 for (const { name, rows, length, value } of cases) {
-  test(name, async () => {
+  test(`moments() agrees with float64: ${name}`, async () => {
     const x = noise(rows * length, 5).map(value);
     const got = await moments(vg.tensor(x, { shape: [rows, length] }), { eps }).data();
     for (let r = 0; r < rows; r++) {
@@ -39,7 +39,7 @@ for (const { name, rows, length, value } of cases) {
   });
 }
 
-test("NaN and infinity leave no finite result", async () => {
+test("moments() leaves no finite result for NaN and infinity", async () => {
   for (const bad of [NaN, Infinity]) {
     const x = noise(3000, 2);
     x[1234] = bad;

@@ -25,7 +25,7 @@ import {
 import { argumentsOf, call, label, tensorsOf } from "../helpers/operator_entry.ts";
 import { allEntries, entries } from "./operators.ts";
 
-test("the table covers every operator and method", () => {
+test("entries of the table cover every operator() and method", () => {
   const exported = Object.entries(operators).flatMap(([name, value]) =>
     typeof value === "function" ? [name] : Object.keys(value).map((inner) => `${name}.${inner}`)
   );
@@ -68,7 +68,7 @@ test("the table covers every operator and method", () => {
 });
 
 for (const e of entries) {
-  test(`${label(e)}: derivatives`, async () => {
+  test(`${label(e)}: derivatives of both modes agree, and checkpoint() changes no bit`, async () => {
     const inputs = tensorsOf(e);
     const f = withGiven(e, inputs);
     const points = smooth(e).map((k) => inputs[k]);

@@ -20,7 +20,7 @@ import { entries, onlyOperator } from "./operators.ts";
 const BATCH = 3;
 
 for (const e of entries) {
-  test(`${label(e)}: vmap`, async () => {
+  test(`vmap() of ${label(e)} is a loop over the examples`, async () => {
     // An operator without inputs is the same for every example.
     const single = e.inputs.length > 0 ? tensorsOf(e) : [tensor([0])];
     const many = e.inputs.length > 0 ? tensorsOf(e, BATCH) : [tensor([[0], [0], [0]])];

@@ -20,7 +20,7 @@ const wide = (x: Tensor): Tensor => (x.dtype === "f32" ? x : x.cast("f32"));
 for (const e of entries) {
   // Distances of f16 masks are refused.
   if (e.derivative === "refused" || !e.inputs.some(({ dtype }) => dtype === "f32")) continue;
-  test(label(e), async () => {
+  test(`${label(e)} on f16 has the documented dtypes, and the values of f32`, async () => {
     const inputs = tensorsOf(e).map(half);
     // The same numbers, which f16 holds, in f32.
     const same = inputs.map((x) => (x.dtype === "f16" ? wide(x) : x));

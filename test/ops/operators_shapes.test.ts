@@ -8,7 +8,7 @@ import { entries } from "./operators.ts";
 
 for (const e of entries) {
   if (e.inputs.length === 0) continue;
-  test(label(e), async () => {
+  test(`${label(e)} computes what it takes of empty tensors and other ranks`, async () => {
     const tensors = tensorsOf(e);
     const results: Tensor[] = [];
     tensors.forEach((x, k) => {
@@ -35,7 +35,7 @@ for (const e of entries) {
   });
 }
 
-test("sums and products of nothing", async () => {
+test("sum(), matmul() and softmax() of empty axes give zeros and empty tensors", async () => {
   const none = ones([3, 0, 2]);
   assert.equal(await none.sum({ axes: [1] }).array(), [[0, 0], [0, 0], [0, 0]]); // prettier-ignore
   assert.equal(await none.sum({ axes: [0, 1], keepDims: true }).array(), [[[0, 0]]]);

@@ -80,7 +80,7 @@ const backward = (list: [number, number, number][], g: ArrayLike<number>, n: num
 
 for (const [k, w] of cases.entries()) {
   for (const by of ["max", "mean"] as const) {
-    test(`${by} pooling ${k}: value, gradient, tangent, Hessian`, async () => {
+    test(`${by}Pool3d() and its derivatives agree with a float64 loop: case ${k}`, async () => {
       const { kernel, stride, padding } = w;
       const inShape = [...w.planes, ...w.input];
       const outShape = [...w.planes, ...outputOf(w)];
@@ -115,14 +115,14 @@ for (const [k, w] of cases.entries()) {
   }
 }
 
-test("two dimensions, one number for all axes, stride that defaults to the kernel", async () => {
+test("maxPool2d() and avgPool2d() take one number for all axes, and the kernel as default stride", async () => {
   const x = tensor([1, 5, 2, 0, 3, 4, 8, 1, 9, 7, 6, 2], { shape: [1, 1, 3, 4] });
   assert.equal(await vg.maxPool2d(x, { kernel: 2 }).array(), [[[[5, 8]]]]);
   assert.equal(await vg.avgPool2d(x, { kernel: 2 }).array(), [[[[3.25, 2.75]]]]);
   assert.equal((await vg.avgPool2d(x, { kernel: 2, stride: [1, 2], padding: 1 }).array())[0][0][0], [0.25, 1.75, 0]);
 });
 
-test("equal values give the gradient to the first of them, in every window", async () => {
+test("vjp() of maxPool2d gives equal values' gradient to the first of them", async () => {
   const x = vg.zeros([1, 1, 3, 3]);
   const dx = vg.grad((z: Tensor) => vg.maxPool2d(z, { kernel: 2, stride: 1 }).sum())(x);
   assert.equal(await dx.array(), [
@@ -143,7 +143,7 @@ test("equal values give the gradient to the first of them, in every window", asy
   assert.equal([...(await first.data())], [1, 0]);
 });
 
-test("NaN passes through the maximum and takes the gradient", async () => {
+test("maxPool2d() passes NaN through and gives it the gradient", async () => {
   const x = tensor([1, NaN, 3, 4, 5, Infinity, 7, 8], { shape: [1, 1, 2, 4] });
   assert.equal([...(await vg.maxPool2d(x, { kernel: 2 }).data())], [NaN, 8]);
   const [, pullback] = vg.vjp((z: Tensor) => vg.maxPool2d(z, { kernel: 2 }), [x]);
@@ -151,12 +151,12 @@ test("NaN passes through the maximum and takes the gradient", async () => {
   assert.equal([...(await vg.avgPool2d(x, { kernel: 2 }).data())], [NaN, 5.5]);
 });
 
-test("a window of the whole volume keeps its precision", async () => {
+test("avgPool3d() over the whole volume keeps its precision", async () => {
   const x = vg.full([1, 1, 64, 64, 64], 0.1);
   assert.ok(Math.abs((await vg.avgPool3d(x, { kernel: 64 }).item()) - 0.1) < 1e-7);
 });
 
-test("examples of a batch", async () => {
+test("vmap() of maxPool2d and avgPool2d is a loop over examples", async () => {
   const x = tensor(noise(3 * 2 * 5 * 6), { shape: [3, 1, 2, 5, 6] });
   const options = { kernel: 3, stride: 2, padding: 1 };
   for (const f of [vg.maxPool2d, vg.avgPool2d]) {
@@ -170,7 +170,7 @@ test("examples of a batch", async () => {
   }
 });
 
-test("tensors beyond what a binding holds", async () => {
+test("maxPool3d() and avgPool3d() agree in parts where a tensor is larger than a binding", async () => {
   const shape = [2, 3, 8, 8, 8];
   const x = noise(2 * 3 * 512, 7);
   const values = async (): Promise<number[][]> => {
@@ -192,7 +192,7 @@ test("tensors beyond what a binding holds", async () => {
   await vg.closeDevice();
 });
 
-test("bad arguments are refused at the call", () => {
+test("maxPool2d() throws on bad arguments", () => {
   const x = vg.zeros([1, 1, 4, 4]);
   const refused = (f: () => unknown, pattern: RegExp): void =>
     assert.throws(f, (e: Error) => e.name === "VoxgradError" && pattern.test(e.message));

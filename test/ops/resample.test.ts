@@ -78,7 +78,7 @@ function reference(x: ArrayLike<number>, shape: readonly number[], to: readonly 
   return { shape: now, data: values };
 }
 
-test("equals scikit-image", async () => {
+test("resampleVolume() agrees with scikit-image", async () => {
   const golden = goldenTensors("geometry");
   const cases = goldenJson("geometry").cases.filter((c: { op: string }) => c.op === "resampleVolume");
   assert.ok(cases.length >= 6);
@@ -92,7 +92,7 @@ test("equals scikit-image", async () => {
   }
 });
 
-test("equals interpolation in float64 at odd sizes", async () => {
+test("resampleVolume() agrees with float64 interpolation at odd sizes", async () => {
   const sizes = [
     [
       [1, 1, 1],
@@ -137,7 +137,7 @@ test("equals interpolation in float64 at odd sizes", async () => {
   }
 });
 
-test("two axes, one order per axis, and separate slices", async () => {
+test("resampleVolume() takes two axes, one order per axis, and separate slices", async () => {
   const x = noise(3 * 9 * 10 * 11, 4);
   const image = vg.tensor(x, { shape: [3, 9, 10, 11] });
   await assertClose(
@@ -153,7 +153,7 @@ test("two axes, one order per axis, and separate slices", async () => {
   await assertClose(separate, { shape: [3, 5, 14, 8], data: await picked.data() }, 1e-6, "separate");
 });
 
-test("cubic results stay within the range of each image unless asked", async () => {
+test("resampleVolume() clips cubic results to the range of each image by default", async () => {
   const step = Float32Array.from({ length: 2 * 6 * 6 }, (_, i) => (i % 6 < 3 ? 0 : i < 36 ? 1 : 10));
   const image = vg.tensor(step, { shape: [2, 6, 6] });
   const clipped = vg.resampleVolume(image, { size: [11, 13], order: 3 });
@@ -163,7 +163,7 @@ test("cubic results stay within the range of each image unless asked", async () 
   assert.ok((await free.max().item()) > 10.3);
 });
 
-test("a constant stays what it is, and the same size is the same tensor", async () => {
+test("resampleVolume() keeps constants, and returns the same values at the same size", async () => {
   const constant = vg.full([7, 30, 9], 1234.5);
   const got = await vg.resampleVolume(constant, { size: [15, 13, 40], order: 3 }).data();
   assert.ok(got.every((v) => Math.abs(v - 1234.5) < 1e-3));
@@ -196,7 +196,7 @@ function labelReference(
   return out;
 }
 
-test("labels: the mask that reaches one half", async () => {
+test("resampleLabels() takes the label whose mask reaches one half", async () => {
   const cases = [
     { from: [6, 7, 5], to: [9, 4, 11], order: [1, 1, 1] },
     { from: [3, 8, 8], to: [5, 16, 4], order: [0, 1, 1] },
@@ -220,14 +220,14 @@ test("labels: the mask that reaches one half", async () => {
   }
 });
 
-test("labels of a plane and of a batch", async () => {
+test("resampleLabels() takes a plane and a batch", async () => {
   const x = Int32Array.from(noise(2 * 5 * 6, 2), (v) => Math.round(v + 1));
   const both = vg.resampleLabels(vg.tensor(x, { shape: [2, 5, 6] }), { size: [7, 9], order: 1 });
   const wanted = [0, 1].flatMap((k) => labelReference(x.subarray(30 * k, 30 * k + 30), [5, 6], [7, 9], [1, 1]));
   assert.equal([...(await both.data())], wanted);
 });
 
-test("inside a compiled function", async () => {
+test("resampleVolume() gives the same values inside a compiled function", async () => {
   const x = vg.tensor(noise(4 * 5 * 6), { shape: [4, 5, 6] });
   const f = vg.compile((y: vg.Tensor) => vg.resampleVolume(y, { size: [3, 7, 5], order: 3 }).mul(2));
   const wanted = await vg.resampleVolume(x, { size: [3, 7, 5], order: 3 }).data();
@@ -241,7 +241,7 @@ test("inside a compiled function", async () => {
   }
 });
 
-test("what is refused says what is wanted", () => {
+test("resampleVolume() and resampleLabels() throw on bad arguments", () => {
   const x = vg.zeros([2, 3, 4]);
   assert.throws(() => vg.resampleVolume(x, { size: [2, 2, 2], order: 2 as 1 }), /order is 0 or 1 or 3.*got 2/);
   assert.throws(() => vg.resampleVolume(x, { size: [2, 0], order: 1 }), /whole numbers >= 1.*got \[2, 0\]/);

@@ -12,7 +12,7 @@ const x = vg.tensor(noise(2 * n * 3, 1), { shape: [2, n, 3] });
 const at = vg.tensor(indices, { shape: [45, 10] });
 const f = (t: Tensor): Tensor => vg.take(t, at, { axis: 1 });
 
-test("every cotangent is added where its value was taken from", async () => {
+test("vjp() of take adds every cotangent where its value was taken from", async () => {
   const u = noise(2 * count * 3, 2);
   const [, pullback] = vg.vjp(f, [x]);
   const [dx] = pullback(vg.tensor(u, { shape: [2, 45, 10, 3] }));
@@ -27,7 +27,7 @@ test("every cotangent is added where its value was taken from", async () => {
   assert.ok(relativeError(await dx.data(), wanted) < 1e-6);
 });
 
-test("the second derivative of a cube of what was taken is 6 x v for each time it was taken", async () => {
+test("hvp() of a cube of take is 6 x v for each time a value was taken", async () => {
   const v = noise(2 * n * 3, 3);
   const [hv] = vg.hvp((t: Tensor) => f(t).pow(3).sum(), [x], [vg.tensor(v, { shape: [2, n, 3] })]);
   const times = new Float64Array(n);

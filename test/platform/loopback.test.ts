@@ -82,7 +82,7 @@ test("serveLoopback() at port 80 is found under the names that browsers then sen
   }
 });
 
-test("every answer, also a refusal, has the headers that keep it from other sites", async () => {
+test("serveLoopback() sends the headers that keep it from other sites with every answer", async () => {
   const server = await serveLoopback(0, { ...pages, "/broken": () => Promise.reject(new Error("no")) });
   try {
     for (
@@ -131,7 +131,7 @@ test("serveLoopback() keeps no more connections than a page opens, and closes th
   }
 });
 
-test("many requests make one bundle; a change of a source makes another; a mistake is told, and tried again", async () => {
+test("startServer() bundles once for many requests, again after a change, and reports a mistake until it is fixed", async () => {
   const [script, part] = [join(folder, "script.ts"), join(folder, "part.ts")];
   const yesterday = new Date(Date.now() - 1e8);
   const write = async (file: string, text: string, when = yesterday) => {

@@ -6,7 +6,7 @@ import { noticesText } from "../../engine/platform/cli/notices.ts";
 
 const read = (name: string) => readFile(new URL(`../../${name}`, import.meta.url), "utf8");
 
-test("NOTICES.md has every package of package-lock.json with its version and license, and what their archives hold", async () => {
+test("NOTICES.md lists every package of package-lock.json with version, license and bundled notices", async () => {
   const text = await read("engine/platform/NOTICES.md");
   const { packages } = JSON.parse(await read("package-lock.json")) as {
     packages: Record<string, { version: string; license?: string }>;
@@ -32,7 +32,7 @@ test("NOTICES.md has every package of package-lock.json with its version and lic
   assert.is(text, noticesText(), "run `npm run notices`");
 });
 
-test("SECURITY.md says what is promised, what not, and how to report", async () => {
+test("SECURITY.md states what is promised, what is not, and how to report", async () => {
   const text = await read("SECURITY.md");
   for (const heading of ["## What is promised", "## What is not promised", "## Reporting"]) {
     assert.ok(text.includes(heading), heading);

@@ -44,7 +44,7 @@ test("readFile() gives bytes that own their buffer's view", async () => {
   assert.equal([...bytes], new Array(10).fill(7));
 });
 
-test("the cache keeps texts by name", async () => {
+test("platform.writeCache() and readCache() keep strings by name", async () => {
   const name = `test-${Math.random()}.json`;
   assert.is(await platform.readCache(name), undefined);
   await platform.writeCache(name, '{"of": "text"}');
@@ -53,7 +53,7 @@ test("the cache keeps texts by name", async () => {
   await rm(join(cacheDir(), name));
 });
 
-test("a missing file and a missing folder are typed errors that name the path", async () => {
+test("platform.readFile() throws PlatformError with the path of a missing file or folder", async () => {
   const file = await failure(() => platform.readFile(join(folder, "nothing.nii")));
   assert.is(file.code, "no-such-file");
   assert.match(file.message, "nothing.nii");

@@ -34,7 +34,7 @@ const script = async (name: string, source: string): Promise<string> => {
 };
 const platformImport = `import { platform } from ${JSON.stringify(join(root, "engine/platform/node.ts"))};\n`;
 
-test("--help, --version and nothing at all explain", async () => {
+test("voxgrad --help, --version and no argument explain", async () => {
   for (const words of [[], ["--help"], ["help"]]) {
     const { code, out } = await voxgrad(words);
     assert.is(code, 0);
@@ -43,7 +43,7 @@ test("--help, --version and nothing at all explain", async () => {
   assert.match((await voxgrad(["--version"])).out, /^\d+\.\d+\.\d+\n$/);
 });
 
-test("an unknown command, no script and a missing script are errors that say what there is", async () => {
+test("voxgrad run names an unknown command, no script and a missing script", async () => {
   const unknown = await voxgrad(["train"]);
   assert.is(unknown.code, 2);
   assert.match(unknown.err, 'Unknown command "train"; there are run, serve, doctor, ');
@@ -58,7 +58,7 @@ test("an unknown command, no script and a missing script are errors that say wha
   assert.match(port.err, "--port is many");
 });
 
-test("run hands over the arguments and runs TypeScript with top-level await", async () => {
+test("voxgrad run passes arguments and runs TypeScript with top-level await", async () => {
   const path = await script(
     "args.ts",
     `${platformImport}
@@ -70,7 +70,7 @@ test("run hands over the arguments and runs TypeScript with top-level await", as
   assert.equal(JSON.parse(out), ["--steps", "3", "--name=two words"]);
 });
 
-test("run fails with the line of the .ts source", async () => {
+test("voxgrad run fails with the line of the .ts source", async () => {
   const path = await script("throws.ts", 'interface A {\n  a: number;\n}\nthrow new RangeError("too much");\n');
   const { code, err } = await voxgrad(["run", path]);
   assert.is(code, 1);
@@ -78,7 +78,7 @@ test("run fails with the line of the .ts source", async () => {
   assert.match(err, "throws.ts:4:");
 });
 
-test("run says of a missing file what is missing, without a stack", async () => {
+test("voxgrad run names a missing file without a stack", async () => {
   const path = await script("reads.ts", `${platformImport}await platform.readFile("no/such/scan.nii.gz");`);
   const { code, err } = await voxgrad(["run", path]);
   assert.is(code, 1);
@@ -86,7 +86,7 @@ test("run says of a missing file what is missing, without a stack", async () => 
   assert.not.match(err, "    at ");
 });
 
-test("progress off a terminal: the last line, and few before it", async () => {
+test("platform.progress() off a terminal shows the last line of progress and few before it", async () => {
   const path = await script(
     "progress.ts",
     `${platformImport}
@@ -106,7 +106,7 @@ const computing = `${platformImport}${modImport}
   for (let k = 0; k < 4; k++) values.push(await (await f(x)).item());
   platform.log("values " + values + " arguments " + platform.args);`;
 
-test("--profile tells of any script's kernels, shares and roofs, writes a trace and changes no bit", async () => {
+test("voxgrad run --profile prints kernels, shares and rooflines, writes a trace and changes no bit", async () => {
   const path = await script("computes.ts", computing);
   const file = join(folder, "trace.json");
   const env = { VOXGRAD_ADAPTER: process.env.VOXGRAD_ADAPTER ?? "" };
@@ -136,7 +136,7 @@ test("--profile tells of any script's kernels, shares and roofs, writes a trace 
   assert.is(traceEvents.filter((event: { ph: string }) => event.ph === "X").length, count);
 });
 
-test("--profile reports a script that fails, and says where an adapter has no clock", async () => {
+test("voxgrad run --profile reports a failing script, and an adapter without a clock", async () => {
   const env = { VOXGRAD_ADAPTER: process.env.VOXGRAD_ADAPTER ?? "" };
   const failing = await voxgrad([
     "run",
@@ -164,7 +164,7 @@ test("--profile reports a script that fails, and says where an adapter has no cl
   assert.ok(measured.gigabytesPerSecond > 0 && measured.gigaflopsPerSecond > 0, out);
 });
 
-test("--tune measures what a script compiles, once, and later runs use it", async () => {
+test("voxgrad run --tune measures what a script compiles once, and later runs use it", async () => {
   const path = await script(
     "convolves.ts",
     `${platformImport}
@@ -192,7 +192,7 @@ test("--tune measures what a script compiles, once, and later runs use it", asyn
 });
 
 if (onLinux) {
-  test("doctor finds SwiftShader where the system has no driver, and says what is better", async () => {
+  test("voxgrad doctor finds SwiftShader without a system driver, and names what is better", async () => {
     const { code, out } = await voxgrad(["doctor"], { VK_DRIVER_FILES: "/nonexistent" });
     assert.is(code, 0, out);
     assert.match(out, "system        no: the system has no Vulkan driver");
@@ -201,7 +201,7 @@ if (onLinux) {
     assert.match(out, "All is well");
   });
 
-  test("doctor fails where there is no adapter, with the fix", async () => {
+  test("voxgrad doctor fails without an adapter, with the fix", async () => {
     // A cache folder that cannot be made leaves SwiftShader packed.
     const env = { VK_DRIVER_FILES: "/nonexistent", VOXGRAD_CACHE: await script("no_folder", "") };
     const { code, out } = await voxgrad(["doctor"], env);
@@ -211,14 +211,14 @@ if (onLinux) {
     assert.match(out, "voxgrad cannot compute here");
   });
 
-  test("doctor tells that what was asked for is not here", async () => {
+  test("voxgrad doctor names the requested adapter that is missing", async () => {
     const { code, out } = await voxgrad(["doctor"], { VOXGRAD_ADAPTER: "Voodoo 2" });
     assert.is(code, 1, out);
     assert.match(out, "asked for     VOXGRAD_ADAPTER=Voodoo 2");
     assert.match(out, 'No WebGPU adapter found for "voodoo 2"');
   });
 
-  test("two processes that unpack SwiftShader at once both get it whole", async () => {
+  test("swiftShader() unpacks whole files in two processes at once", async () => {
     const env = { VK_DRIVER_FILES: "/nonexistent", VOXGRAD_CACHE: join(folder, "cache") };
     const both = await Promise.all([voxgrad(["doctor"], env), voxgrad(["doctor"], env)]);
     for (const { code, out } of both) assert.is(code, 0, out);
@@ -226,7 +226,7 @@ if (onLinux) {
     assert.is(left.length, 1, left.join());
   });
 
-  test("a process with an open device ends by itself, after garbage collections too", async () => {
+  test("openDevice() lets a process end by itself, after garbage collections too", async () => {
     const path = await script(
       "device.ts",
       `${platformImport}

@@ -4,7 +4,7 @@ import * as assert from "uvu/assert";
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { execFileSync } from "node:child_process";
 
-test("the README's loss runs as it stands and its gradient is a descent direction of the right size", () => {
+test("README.md loss runs as printed, and its gradient is a descent direction of the right size", () => {
   const readme = readFileSync(new URL("../../README.md", import.meta.url), "utf8");
   const [, code] = readme.match(/```ts\n([\s\S]*?)```/) ?? [];
   assert.ok(code, "README.md has a ts block");
@@ -31,7 +31,7 @@ await (await import("./engine/mod.ts")).closeDevice();
   }
 });
 
-test("the README's second example runs as it stands", () => {
+test("README.md second example runs as printed", () => {
   const readme = readFileSync(new URL("../../README.md", import.meta.url), "utf8");
   const code = [...readme.matchAll(/```ts\n([\s\S]*?)```/g)][1]?.[1];
   assert.ok(code, "README.md has a second ts block");

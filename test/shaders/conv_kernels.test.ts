@@ -272,7 +272,7 @@ for (const [name, spec] of Object.entries(specs)) {
     const storage = kind === "f32" ? "f32" : "f16";
     if (kind === "f16" && !(spec.every && runner.target.features.has("shader-f16"))) continue;
     if (kind === "matrices" && spec.every !== "gpu") continue;
-    test(`${name}, ${kind}`, async () => {
+    test(`lowerConvForward() and its gradients agree with float64: ${name}, ${kind}`, async () => {
       const p = params(spec, storage);
       const held = (a: Float32Array): Float32Array => (storage === "f16" ? a.map((v) => convert(v, "f16")) : a);
       const wCount = p.outChannels * (p.inChannels / p.groups) * volume(p.kernel);
@@ -318,7 +318,7 @@ for (const [name, spec] of Object.entries(specs)) {
   }
 }
 
-test("forward, input and weight gradient are adjoint", async () => {
+test("lowerConvInputGrad() and lowerConvWeightGrad() are adjoint to lowerConvForward()", async () => {
   const p = params({
     batch: 2,
     channels: [5, 6],
@@ -341,7 +341,7 @@ test("forward, input and weight gradient are adjoint", async () => {
   assert.ok(Math.abs(dot(y, g) - dot(w, dw)) < 1e-6 * scale, "<y, g> = <w, dw>");
 });
 
-test("a grid beyond the limit of one dimension is folded", async () => {
+test("lowerConvForward() and its gradients fold a grid beyond the limit of one dimension", async () => {
   const p = params({ channels: [2, 3], input: [9, 17, 23], kernel: [3, 3, 3], padding: [1, 1, 1] });
   const target = { ...runner.target, maxWorkgroupsPerDimension: 9 };
   const x = numbers(p.inChannels * volume(p.input), 9), w = numbers(p.outChannels * p.inChannels * 27, 10);
@@ -362,7 +362,7 @@ test("a grid beyond the limit of one dimension is folded", async () => {
   }
 });
 
-test("WGSL with subgroup matrices is valid", async () => {
+test("lowerConvForward() and its gradients give valid WGSL with subgroup matrices", async () => {
   if (!("process" in globalThis) || "Deno" in globalThis) return;
   // Dawn's null backend has every feature: it checks shaders and pipelines, and computes nothing.
   const dawn = (await import("webgpu")).create(["backend=null", "enable-dawn-features=allow_unsafe_apis"]);
@@ -402,7 +402,7 @@ test("WGSL with subgroup matrices is valid", async () => {
   device.destroy();
 });
 
-test("an unknown variant is refused with the ones that fit", () => {
+test("lowerConvForward() throws on an unknown variant with those that fit", () => {
   const p = params({ channels: [1, 1], input: [1, 1, 1], kernel: [1, 1, 1] });
   assert.throws(() => lowerConvForward(p, runner.target, { variant: "fastest" }), /variant fastest.*generic/);
 });

@@ -94,7 +94,7 @@ const TOLERANCE = 3e-6;
 
 for (const { name } of cosineMatchingVariants) {
   if (name === "tile_shared" && !runner.target.features.has("subgroups")) continue;
-  test(`${name}: odd sizes, samples, groups`, async () => {
+  test(`lowerCosineMatching() agrees with float64 at odd sizes, samples and groups: ${name}`, async () => {
     for (const [p, used] of cases) {
       const error = await errorOf(name, p, given(p, used));
       assert.ok(error < TOLERANCE, `${JSON.stringify(p)}: ${error}`);
@@ -102,7 +102,7 @@ for (const { name } of cosineMatchingVariants) {
   });
 }
 
-test("tile: one prototype, one pixel, one channel", async () => {
+test("lowerCosineMatching() takes one prototype, one pixel and one channel", async () => {
   for (const p of [sizes(1, 1, 1, 1, 1), sizes(3, 1, 2, 1, 1), sizes(1, 2, 3, 5, 6)]) {
     const error = await errorOf(
       "tile",
@@ -113,7 +113,7 @@ test("tile: one prototype, one pixel, one channel", async () => {
   }
 });
 
-test("a GPU's tile: one pixel an invocation", async () => {
+test("lowerCosineMatching() for a GPU, one pixel an invocation, agrees with that for a CPU", async () => {
   const p = sizes(2, 2, 9, 11, 7);
   const { query, prototypes, used } = given(p, (k) => k % 2 === 0);
   const flags = new Float32Array(Uint32Array.from(used, Number).buffer);

@@ -43,7 +43,7 @@ const both = (mask: Uint8Array, reference: (half: Uint8Array) => ArrayLike<numbe
 ];
 
 for (const [name, size, mask] of cases) {
-  test(`every target: ${name}`, async () => {
+  test(`lowerDistanceTransform(), lowerComponents() and lowerFillHoles() agree with a loop: ${name}`, async () => {
     const spacing = [2, 1, 3] as const;
     const distance = both(mask, (half) => distances(half, size, spacing));
     const parts = ([6, 18, 26] as const).map(
@@ -85,7 +85,7 @@ for (const [name, size, mask] of cases) {
   });
 }
 
-test("no dispatch exceeds the limit on workgroups, whatever the size", () => {
+test("lowerDistanceTransform() and others never exceed the limit on workgroups", () => {
   const size: Size = [512, 1024, 1024];
   for (const software of [true, false]) {
     const target = { ...runner.target, software, maxWorkgroupsPerDimension: 65535 };

@@ -105,7 +105,7 @@ const ranges: Range[] = [
 
 for (const range of ranges) {
   const x = range.x();
-  const label = `${range.name} on [${x[0].toPrecision(3)}, ${x[count - 1].toPrecision(3)}]`;
+  const label = `${range.name}() is accurate on [${x[0].toPrecision(3)}, ${x[count - 1].toPrecision(3)}]`;
   test(label, async () => {
     const got = await evaluate(range.name, x);
     let relative = 0;
@@ -123,7 +123,7 @@ for (const range of ranges) {
   });
 }
 
-test("vg_pow on positive bases", async () => {
+test("vg_pow() of positive bases is accurate", async () => {
   const bases = powers(-125, 127);
   const bands: [string, (i: number) => number, (i: number) => number][] = [
     ["wide", (i) => bases[i], (i) => Math.sin(i) * 0.69],
@@ -203,7 +203,7 @@ const special = [
   NaN,
 ];
 
-test("special values", async () => {
+test("vg_exp() and others take special values as C does", async () => {
   const references: Record<string, (x: number) => number> = {
     vg_exp: Math.exp,
     vg_expm1: Math.expm1,
@@ -226,7 +226,7 @@ test("special values", async () => {
   }
 });
 
-test("sine and cosine stay within [-1, 1] everywhere, and are NaN of infinity and NaN", async () => {
+test("vg_sin() and vg_cos() stay within [-1, 1], and are NaN of infinity and NaN", async () => {
   const x = Float32Array.from({ length: 4096 }, (_, i) => (i % 2 ? -1 : 1) * 2 ** (i / 32 - 0.3));
   for (const name of ["vg_sin", "vg_cos"]) {
     for (const y of await evaluate(name, x)) assert.ok(Math.abs(y) <= 1 + 1e-7, `${name} gave ${y}`);
@@ -235,7 +235,7 @@ test("sine and cosine stay within [-1, 1] everywhere, and are NaN of infinity an
   }
 });
 
-test("vg_pow takes every pair of special values as C does", async () => {
+test("vg_pow() takes every pair of special values as C does", async () => {
   const integers = [4, -4, 5, -5, 16777216, -16777216, 16777215, -16777215];
   const more = [...special, ...integers, 1 / 3, -1 / 3, 1.0000001, 0.9999999];
   const pairs = more.flatMap((x) => more.map((y) => [Math.fround(x), Math.fround(y)] as const));
@@ -247,7 +247,7 @@ test("vg_pow takes every pair of special values as C does", async () => {
   });
 });
 
-test("NaN and finiteness are told by bits", async () => {
+test("vg_is_nan() and vg_is_finite() read the bits", async () => {
   const x = Float32Array.of(0, 1, -1, 3.4028234e38, Infinity, -Infinity, NaN);
   mathFunctions.probe_nan = {
     source: "fn probe_nan(x: f32) -> f32 { return select(0.0, 1.0, vg_is_nan(x)); }",
@@ -263,7 +263,7 @@ test("NaN and finiteness are told by bits", async () => {
   delete mathFunctions.probe_finite;
 });
 
-test("mathSource gives each function once, after what it needs, and names what it does not have", () => {
+test("mathSource() gives each function once, after what it needs, and throws on unknown names", () => {
   const source = mathSource(["vg_tanh", "vg_exp", "vg_tanh"]);
   for (const name of ["vg_tanh", "vg_exp", "vg_exp_core", "vg_exp2_bits"]) {
     assert.is(source.split(`fn ${name}(`).length, 2, name);

@@ -45,7 +45,7 @@ const cases = [
 ];
 for (const { name } of matmulVariants) {
   if (name === "tile_shared" && !runner.target.features.has("subgroups")) continue;
-  test(`${name}: transposes, odd sizes, batches`, async () => {
+  test(`lowerMatmul() agrees with float64 for transposes, odd sizes and batches: ${name}`, async () => {
     for (const p of cases) {
       const error = await check(name, p);
       // Sums of up to 67 products around 1.
@@ -53,7 +53,7 @@ for (const { name } of matmulVariants) {
     }
   });
 
-  test(`${name}: a sum of 2^15 terms is good to a few last bits`, async () => {
+  test(`lowerMatmul() sums 2^15 terms to a few last bits: ${name}`, async () => {
     const [rows, inner, columns] = name === "plain" ? [3, 2 ** 15, 3] : [33, 2 ** 15, 33];
     const target = { ...runner.target, software: name !== "workgroup" };
     const p = { batch: 1, rows, inner, columns, transposeA: false, transposeB: false };
@@ -66,7 +66,7 @@ for (const { name } of matmulVariants) {
   });
 }
 
-test("a CPU adapter compiles a small kernel for a small product", () => {
+test("lowerMatmul() for a CPU takes a small kernel for a small product", () => {
   const p = { batch: 1, rows: 64, inner: 100, columns: 50, transposeA: false, transposeB: true };
   const source = (size: MatmulParams, variant?: string): string =>
     lowerMatmul(size, { ...runner.target, software: true }, variant).dispatches[0].kernel.source();
@@ -75,7 +75,7 @@ test("a CPU adapter compiles a small kernel for a small product", () => {
   assert.not(source({ ...p, rows: 640 }).length === source({ ...p, rows: 64 }).length, "a large one takes tiles");
 });
 
-test("a variant that does not take the sizes is refused by name", () => {
+test("lowerMatmul() throws on a variant that does not take the sizes", () => {
   const p = { batch: 1, rows: 1, inner: 5, columns: 1, transposeA: false, transposeB: false };
   assert.throws(
     () => lowerMatmul(p, runner.target, "workgroup"),

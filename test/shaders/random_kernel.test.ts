@@ -49,11 +49,11 @@ const known: readonly (readonly [readonly [number, number], readonly [number, nu
   [[0x13198a2e, 0x03707344], [0x243f6a88, 0x85a308d3], [0xc4923a9c, 0x483df7a0]],
 ];
 
-test("known answers on the host", () => {
+test("threefry2x32() gives the known answers on the host", () => {
   for (const [key, counter, block] of known) assert.equal(threefry(...key, ...counter), block);
 });
 
-test("known answers on the device", async () => {
+test("vg_threefry2x32() gives the known answers on the device", async () => {
   for (const [key, counter, block] of known) {
     const call = `vg_threefry2x32(vec2u(${key[0]}u, ${key[1]}u), vec2u(a, ${counter[1]}u))`;
     const words = Uint32Array.of(counter[0]);
@@ -66,7 +66,7 @@ test("known answers on the device", async () => {
   }
 });
 
-test("host and device agree", async () => {
+test("threefry2x32() agrees on host and device", async () => {
   const key = [0xdeadbeef, 12345] as const;
   const counters = Uint32Array.from({ length: 5000 }, (_, i) => Math.imul(i, 2654435761));
   const device = await blocks(key, counters);
@@ -88,7 +88,7 @@ function distance(values: Float32Array, cumulative: (x: number) => number): numb
 // 2.2 / sqrt(n) is exceeded once in 8,000 trials; the words are always the same, so this passes always or never.
 const limit = 2.2 / Math.sqrt(count);
 
-test("uniform numbers", async () => {
+test("vg_uniform() has the moments and distribution of uniform numbers", async () => {
   const u = await evaluate(["vg_uniform"], "vg_uniform(a)", random(1));
   const mean = u.reduce((s, x) => s + x, 0) / count;
   const variance = u.reduce((s, x) => s + (x - 0.5) ** 2, 0) / count;
@@ -119,7 +119,7 @@ function tail(z: number): number {
   return density / fraction;
 }
 
-test("normal numbers", async () => {
+test("vg_normal() has the moments and distribution of normal numbers", async () => {
   const z = await evaluate(["vg_normal"], "vg_normal(a)", random(2));
   const moment = (k: number): number => z.reduce((s, x) => s + x ** k, 0) / count;
   const moments = [1, 2, 3, 4].map(moment);
@@ -133,7 +133,7 @@ test("normal numbers", async () => {
   assert.ok(ks < limit);
 });
 
-test("each normal number is the inverse distribution function of its word", async () => {
+test("vg_normal() is the inverse distribution function of its word", async () => {
   const ladder = Array.from({ length: 31 * 64 }, (_, i) => Math.floor(2 ** (i / 64)));
   const words = Uint32Array.from([0, 1, 2, 3, 2 ** 30, 2 ** 31 - 1, ...ladder, ...random(3).subarray(0, 20000)]);
   const z = await evaluate(["vg_normal"], "vg_normal(a)", words);

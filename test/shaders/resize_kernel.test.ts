@@ -104,7 +104,7 @@ function largestDifference(a: ArrayLike<number>, b: ArrayLike<number>): number {
 for (const [mode, alignCorners] of variants) {
   const label = `${mode}${alignCorners ? ", aligned corners" : ""}`;
 
-  test(`${label}: forward and adjoint agree with float64 loops`, async () => {
+  test(`lowerResizeAxis() and its adjoint agree with float64 loops: ${label}`, async () => {
     for (const [index, [n, m]] of sizes.entries()) {
       const rows = matrix(n, m, mode, alignCorners);
       const [outer, inner] = layouts[index % 4];
@@ -133,7 +133,7 @@ for (const [mode, alignCorners] of variants) {
     }
   });
 
-  test(`${label}: <u, A v> = <A'u, v>`, async () => {
+  test(`lowerResizeAxis() satisfies <u, A v> = <A'u, v>: ${label}`, async () => {
     for (const [n, m] of [[37, 91], [91, 37], [64, 128]] as const) {
       const p = parameters({ outer: 3, inner: 7, inputSize: n, outputSize: m, mode, alignCorners });
       const [v, u] = [noise(21 * n, 1), noise(21 * m, 2)];
@@ -144,7 +144,7 @@ for (const [mode, alignCorners] of variants) {
   });
 }
 
-test("a NaN reaches exactly the outputs that read it, in both directions", async () => {
+test("lowerResizeAxis() takes a NaN to exactly the outputs that read it, in both directions", async () => {
   for (const transposed of [false, true]) {
     const p = parameters({ inputSize: 9, outputSize: 21, transposed });
     const rows = matrix(9, 21, "linear", false);
@@ -159,7 +159,7 @@ test("a NaN reaches exactly the outputs that read it, in both directions", async
   }
 });
 
-test("grids beyond the limit are folded", async () => {
+test("lowerResizeAxis() folds grids beyond the limit", async () => {
   const target = { ...runner.target, maxWorkgroupsPerDimension: 7 };
   for (const transposed of [false, true]) {
     const p = parameters({ outer: 41, inner: 3, inputSize: 20, outputSize: 41, transposed });
@@ -171,7 +171,7 @@ test("grids beyond the limit are folded", async () => {
   assert.throws(() => lowerResizeAxis(parameters({ outer: 1e6, outputSize: 9 }), target), /more than one grid/);
 });
 
-test("sizes beyond 32-bit coordinates are refused, sizes near them are right", async () => {
+test("lowerResizeAxis() throws on sizes beyond 32-bit coordinates, and is right near them", async () => {
   assert.throws(() => lowerResizeAxis(parameters({ inputSize: 65536, outputSize: 65536 }), runner.target), /2\^31/);
   assert.throws(() => lowerResizeAxis(parameters({ inputSize: 0 }), runner.target), /at least 1/);
   const [n, m] = [40000, 50001];
@@ -225,7 +225,7 @@ function readTensors(bytes: Uint8Array): Map<string, { shape: number[]; data: Fl
   );
 }
 
-test("PyTorch's outputs and gradients", async () => {
+test("lowerResizeAxis() and its gradients agree with PyTorch", async () => {
   const folder = new URL("../golden/", import.meta.url);
   const cases = (JSON.parse(await readFile(new URL("resize.json", folder), "utf8")) as { cases: Golden[] }).cases;
   const tensors = readTensors(new Uint8Array(await readFile(new URL("resize.safetensors", folder))));
