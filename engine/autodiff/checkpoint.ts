@@ -34,7 +34,7 @@ const rule: RegionRule = {
       hit.map((k) => outputs[k]),
       new Map(inputs.map((t, k) => [t, fresh[k]])),
     );
-    // What the function uses without being given it is not computed anew, but has its cotangent too.
+    // Tensors that the function captures are not recomputed, but they have cotangents too.
     const captured = [...shared].filter(wanted);
     const grads = pull(
       [...fresh, ...captured],
@@ -47,23 +47,26 @@ const rule: RegionRule = {
 };
 
 /**
- * f, of whose call reverse mode keeps the arguments alone: what else the derivative needs is computed anew. Less memory
- * for one more forward pass (Griewank and Walther, "Revolve", 2000); checkpoints may lie within each other.
+ * f with less memory in reverse mode: a call keeps only its arguments, and the derivative recomputes the values in
+ * between at the cost of one more forward pass (Griewank and Walther, "Revolve", 2000). Checkpoints may be nested.
  *
- * @param f a function of trees of tensors that gives a tree of tensors
- * @returns the same function: its values and derivatives are those of f
+ * @param f a function from trees of tensors to a tree of tensors
+ * @returns a function with the values and derivatives of f
+ * @throws VoxgradError at the call if f is asynchronous or returns a leaf that is not a tensor
  * @example
  * ```ts
- * import { checkpoint, conv3d, grad, random, type Tensor } from "voxgrad";
+ * import { checkpoint, conv3d, grad, ones, type Tensor } from "voxgrad";
  *
- * const x = random.normal(random.key(0), { shape: [1, 2, 8, 8, 8] });
- * const w = random.normal(random.key(1), { shape: [2, 2, 3, 3, 3] });
- * const block = checkpoint((w: Tensor, x: Tensor) => conv3d(x, w, { padding: 1 }).relu());
- * const gradient = grad((w: Tensor) => block(w, block(w, x)).square().mean())(w);
+ * const block = checkpoint((weight: Tensor, x: Tensor) => conv3d(x, weight, { padding: 1 }).relu());
+ * const loss = (weight: Tensor) => block(weight, ones([1, 1, 4, 4, 4])).square().mean();
+ * const slope = grad(loss)(ones([2, 1, 3, 3, 3])); // [2, 1, 3, 3, 3]
  * ```
  */
-export function checkpoint<A extends unknown[], R>(f: (...args: A) => R, ...rest: never[]): (...args: A) => R {
+export function checkpoint<A extends unknown[] = Tensor[], R = Tensor>(
+  f: (...args: A) => R,
+  ...rest: never[]
+): (...args: A) => R {
   refuseOptions("checkpoint", rest);
   checkFunction("checkpoint", "the argument", f);
-  return (...args) => callInRegion("checkpoint", f as (...all: any[]) => R, args, () => rule);
+  return (...args) => callInRegion("checkpoint", f, args, () => rule);
 }

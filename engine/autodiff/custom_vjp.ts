@@ -9,10 +9,15 @@ import { scalar } from "../ops/elementwise/creation.ts";
 import { floatOf } from "./graph.ts";
 import { callInRegion, type RegionRule } from "./region.ts";
 
-type Forward = (...args: any[]) => any;
-type Backward = (residuals: any, cotangent: any) => readonly any[];
+/** Cotangents of a value of type T: its tree, with null in the place of a leaf or branch that has none. */
+export type Cotangents<T> = T extends Tensor ? Tensor | null
+  : T extends object ? { readonly [K in keyof T]: Cotangents<T[K]> } | null
+  : unknown;
 
-/** The rule of one call; `args` and `out` tell how the function saw its arguments and what it gave. */
+type Forward = (...args: unknown[]) => unknown;
+type Backward = (residuals: unknown, cotangent: unknown) => unknown;
+
+/** The rule of one call, in which the function had the arguments `args` and returned `out`. */
 function customRule(forward: Forward, backward: Backward, args: readonly unknown[], out: unknown): RegionRule {
   return {
     backward({ inputs, results }, cotangents, _pull, wanted) {
@@ -42,29 +47,29 @@ function contributions(arg: unknown, given: unknown, position: number): (readonl
   const what = `backward's cotangents of argument ${position}`;
   return pairLeaves("customVjp", what, arg, given, true).flatMap((pair) => {
     if (!(pair.of instanceof Tensor) || !isFloat(pair.of.dtype)) return [];
-    checkPair("customVjp", what, pair);
-    return [[pair.of, pair.given] as const];
+    return [[pair.of, checkPair("customVjp", what, pair).given] as const];
   });
 }
 
 /**
- * f with a reverse-mode rule of your own, as jax.custom_vjp. Forward-mode derivatives are those of f itself.
+ * f with a reverse-mode rule of your own, as jax.custom_vjp. Forward-mode derivatives are those of f.
  *
- * @param forward (...args) gives [f(...args), residuals], residuals being any tree that `backward` needs
- * @param backward (residuals, cotangent) gives one tree of cotangents for each argument, null where there is none
+ * @param forward (...args) returns [f(...args), residuals]; residuals are any tree that `backward` needs
+ * @param backward (residuals, cotangent) returns one tree of cotangents per argument, with null where there is none
+ * @throws VoxgradError when a derivative is taken and `forward` or `backward` returns something else
  * @example
  * ```ts
- * import { customVjp, grad, type Tensor, tensor } from "voxgrad";
+ * import { customVjp, grad, tensor } from "voxgrad";
  *
  * // Gradient reversal (Ganin and Lempitsky, "Unsupervised domain adaptation by backpropagation", 2015).
- * const reversed = customVjp((x: Tensor) => x, (x: Tensor) => [x, null], (_, g) => [g.neg()]);
- * await grad((x: Tensor) => reversed(x).sum())(tensor([1, 2])).array(); // [-1, -1]
+ * const reversed = customVjp((x) => x, (x) => [x, null], (_, g) => [g.neg()]);
+ * await grad((x) => reversed(x).square().sum())(tensor([1, 2])).array(); // [-2, -4]
  * ```
  */
-export function customVjp<A extends unknown[], R>(
+export function customVjp<A extends unknown[] = Tensor[], R = Tensor, const S = unknown>(
   f: (...args: A) => R,
-  forward: (...args: A) => [R, any],
-  backward: (residuals: any, cotangent: any) => readonly any[],
+  forward: (...args: A) => readonly [R, S],
+  backward: (residuals: S, cotangent: R) => { readonly [K in keyof A]: Cotangents<A[K]> },
   ...rest: never[]
 ): (...args: A) => R {
   refuseOptions("customVjp", rest);
@@ -72,8 +77,8 @@ export function customVjp<A extends unknown[], R>(
   return (...args) =>
     callInRegion(
       "customVjp",
-      f as Forward,
+      f,
       args,
-      (inside, out) => customRule(forward as Forward, backward, inside, out),
+      (inside, out) => customRule(forward as Forward, backward as Backward, inside, out),
     );
 }

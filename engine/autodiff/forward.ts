@@ -5,11 +5,12 @@ import { callTraced } from "../core/tracing.ts";
 import * as tree from "../core/tree.ts";
 import { scalar } from "../ops/elementwise/creation.ts";
 import { outermost } from "../ops/elementwise/loss_scale.ts";
-import { alike, between, directionsOf, floatOf, freshLeaves, outputsOf } from "./graph.ts";
+import { alike, between, directionsOf, floatOf, freshLeaves } from "./graph.ts";
+import { outputsOf } from "./region.ts";
 import { differentiated } from "./reverse.ts";
 
 /** Tangents of `outputs` given those of `inputs`, as graph nodes; null where nothing depends on the inputs. */
-export function pushForward(
+function pushForward(
   inputs: readonly Tensor[],
   tangents: readonly Tensor[],
   outputs: readonly Tensor[],
@@ -42,33 +43,37 @@ export function pushForward(
 }
 
 /**
- * The value of f at `primals` and its derivative along `tangents`, both trees like f's result.
+ * The value of f at `primals` and its derivative along `tangents`: both have the structure of f's result.
  *
+ * @param f a function from trees of tensors to a tree of tensors
+ * @param primals its arguments, trees of f32 or f16 tensors
+ * @param tangents one tree per primal, of its structure and shapes
+ * @throws VoxgradError for tangents that do not fit, by path, and for an operator without a forward derivative
  * @example
  * ```ts
- * import { jvp, type Tensor, tensor } from "voxgrad";
+ * import { jvp, tensor } from "voxgrad";
  *
- * const [y, dy] = jvp((x: Tensor) => x.square(), [tensor([1, 2])], [tensor([1, 0])]);
- * await dy.array(); // [2, 0]
+ * const [y, dy] = jvp((x) => x.square(), [tensor([1, 2])], [tensor([1, 10])]);
+ * await dy.array(); // [2, 40]
  * ```
  */
-export function jvp(
-  f: (...args: any[]) => any,
-  primals: readonly any[],
-  tangents: readonly any[],
+export function jvp<P extends unknown[], R>(
+  f: (...primals: P) => R,
+  primals: readonly [...P],
+  tangents: readonly [...NoInfer<P>],
   ...rest: never[]
-): [any, any] {
+): [value: R, tangent: R] {
   refuseOptions("jvp", rest);
   return along("jvp", f, primals, tangents);
 }
 
-/** jvp, whose errors begin with the name of what was called. */
-function along(
+/** jvp, whose errors begin with the name of the function that was called. */
+function along<P extends unknown[], R>(
   name: string,
-  f: (...args: any[]) => any,
-  primals: readonly any[],
-  tangents: readonly any[],
-): [any, any] {
+  f: (...primals: P) => R,
+  primals: readonly unknown[],
+  tangents: readonly unknown[],
+): [value: R, tangent: R] {
   checkFunction(name, "the first argument", f);
   check(
     Array.isArray(primals) && Array.isArray(tangents) && primals.length === tangents.length,
@@ -78,37 +83,36 @@ function along(
   const fresh = primals.map((primal) => freshLeaves(name, primal));
   const points = fresh.flatMap((x) => x.leaves);
   const directions = directionsOf(name, "the tangents", fresh.map((x) => x.tree), tangents);
-  const [, out] = outermost(() => callTraced(name, () => f(...fresh.map((x) => x.tree))));
+  const [, out] = outermost(() => callTraced(name, () => f(...(fresh.map((x) => x.tree) as P))));
   const outputs = outputsOf(name, out);
   const results = pushForward(points, directions, outputs);
-  return [
-    out,
-    tree.rebuild(
-      out,
-      results.map((t, k) => t ?? scalar(0, floatOf(outputs[k].dtype), outputs[k].shape)),
-    ),
-  ];
+  const tangent = results.map((t, k) => t ?? scalar(0, floatOf(outputs[k].dtype), outputs[k].shape));
+  return [out, tree.rebuild(out, tangent) as R];
 }
 
 /**
- * Hessian-vector products of a function that gives one number: one tree per primal.
+ * Hessian-vector products, forward mode over reverse mode: one tree per primal.
  *
+ * @param f returns a tensor of one element, f32 or f16
+ * @param primals its arguments, trees of f32 or f16 tensors
+ * @param tangents the vector: one tree per primal, of its structure and shapes
+ * @throws VoxgradError as grad and jvp
  * @example
  * ```ts
- * import { hvp, type Tensor, tensor } from "voxgrad";
+ * import { hvp, tensor } from "voxgrad";
  *
- * const [product] = hvp((w: Tensor) => w.pow(3).sum(), [tensor([1, 2])], [tensor([1, 1])]);
- * await product.array(); // 6 w v: [6, 12]
+ * const [hv] = hvp((w) => w.pow(3).sum(), [tensor([1, 2])], [tensor([1, 1])]); // 6 w v
+ * await hv.array(); // [6, 12]
  * ```
  */
-export function hvp(
-  f: (...args: any[]) => any,
-  primals: readonly any[],
-  tangents: readonly any[],
+export function hvp<P extends unknown[]>(
+  f: (...primals: P) => Tensor,
+  primals: readonly [...P],
+  tangents: readonly [...NoInfer<P>],
   ...rest: never[]
-): any[] {
+): P {
   refuseOptions("hvp", rest);
   checkFunction("hvp", "the first argument", f);
-  const gradient = (...args: any[]): any[] => differentiated("hvp", (all: any[]) => f(...all))(args)[1];
+  const gradient = (...args: P): P => differentiated("hvp", (all: P) => f(...all))(args)[1] as P;
   return along("hvp", gradient, primals, tangents)[1];
 }

@@ -22,8 +22,8 @@ export function between(inputs: readonly Tensor[], outputs: readonly Tensor[]): 
   });
 }
 
-/** The leaves of a tree as nodes of their own, so that derivatives by them leave other uses of the same tensors alone. */
-export function freshLeaves(name: string, argument: unknown): { tree: any; leaves: Tensor[] } {
+/** The leaves of a tree as nodes of their own: derivatives by them ignore other uses of the same tensors. */
+export function freshLeaves(name: string, argument: unknown): { tree: unknown; leaves: Tensor[] } {
   const leaves: Tensor[] = [];
   const fresh = tree.map(argument, (leaf, path) => {
     check(
@@ -47,20 +47,11 @@ export function freshLeaves(name: string, argument: unknown): { tree: any; leave
   return { tree: fresh, leaves };
 }
 
-/** What a function to be differentiated gave, as a list of tensors. */
-export function outputsOf(name: string, out: unknown): Tensor[] {
-  const outputs = tree.leaves(out);
-  for (const t of outputs) {
-    check(t instanceof Tensor, name, () => `the function gives a tree of tensors, got the leaf ${show(t)}`);
-  }
-  return outputs;
-}
-
 /** Tangents or cotangents, as a tree, in the order of the tensors that they belong to by name. */
 export function directionsOf(name: string, what: string, of: unknown, given: unknown): Tensor[] {
   return pairLeaves(name, what, of, given).map((pair) => {
-    checkPair(name, what, pair);
-    return alike(pair.given, pair.of);
+    const { of, given } = checkPair(name, what, pair);
+    return alike(given, of);
   });
 }
 

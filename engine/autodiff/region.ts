@@ -31,7 +31,7 @@ export interface RegionRule {
     wanted: (t: Tensor) => boolean,
   ): readonly (readonly [Tensor, Tensor])[];
   /** The rule for a batch of examples, where all inputs have the batch axis. */
-  batched(vmap: (f: (...args: any[]) => any) => (...args: any[]) => any): RegionRule;
+  batched(vmap: <A extends unknown[], R>(f: (...args: A) => R) => (...args: A) => R): RegionRule;
 }
 
 /** One call of a function in the graph. */
@@ -64,25 +64,30 @@ export function makeRegion(rule: RegionRule, inputs: readonly Tensor[], outputs:
   return region;
 }
 
+/** The tensors that a differentiated function returned. */
+export function outputsOf(name: string, out: unknown): Tensor[] {
+  return tree.leaves(out).map((t) => {
+    check(t instanceof Tensor, name, () => `the function gives a tree of tensors, got the leaf ${show(t)}`);
+    return t;
+  });
+}
+
 /** Calls f in a region of its own; tensors among the arguments are replaced by nodes that stand for them. */
-export function callInRegion(
+export function callInRegion<A extends unknown[], R>(
   name: string,
-  f: (...args: any[]) => any,
-  args: readonly unknown[],
-  ruleOf: (inside: readonly any[], out: unknown) => RegionRule,
-): any {
+  f: (...args: A) => R,
+  args: A,
+  ruleOf: (inside: A, out: R) => RegionRule,
+): R {
   const inputs: Tensor[] = [];
-  const inside = tree.map(args, (leaf) => {
+  const inside = tree.map(args as readonly unknown[], (leaf) => {
     if (!(leaf instanceof Tensor)) return leaf;
     inputs.push(alias(leaf));
     return inputs.at(-1);
-  });
+  }) as A;
   const out = callTraced(name, () => f(...inside));
-  const outputs: Tensor[] = tree.leaves(out);
-  for (const t of outputs) {
-    check(t instanceof Tensor, name, () => `the function gives a tree of tensors, got the leaf ${show(t)}`);
-  }
-  return tree.rebuild(out, makeRegion(ruleOf(inside, out), inputs, outputs).results);
+  const outputs = outputsOf(name, out);
+  return tree.rebuild(out, makeRegion(ruleOf(inside, out), inputs, outputs).results) as R;
 }
 
 /** What a node is made of, for derivatives: a result of a region of the region's inputs too. */

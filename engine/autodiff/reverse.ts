@@ -8,8 +8,8 @@ import * as tree from "../core/tree.ts";
 import { scalar } from "../ops/elementwise/creation.ts";
 import { add } from "../ops/elementwise/elementwise.ts";
 import { alias } from "../ops/shape/reshape.ts";
-import { alike, between, directionsOf, freshLeaves, outputsOf } from "./graph.ts";
-import { type Region, regionOf } from "./region.ts";
+import { alike, between, directionsOf, freshLeaves } from "./graph.ts";
+import { outputsOf, type Region, regionOf } from "./region.ts";
 import { outermost, scaledPullBack } from "../ops/elementwise/loss_scale.ts";
 
 /** Cotangents of `inputs` given those of `outputs`, as graph nodes. */
@@ -63,82 +63,109 @@ export function pullBack(
 }
 
 /**
- * The value of f at `primals` and the map from a cotangent of the value to one tree of cotangents per primal.
+ * The value of f at `primals`, and its pullback: from a cotangent of the value to one tree of cotangents per primal.
  *
+ * @param f a function from trees of tensors to a tree of tensors
+ * @param primals its arguments, trees of f32 or f16 tensors
+ * @returns [value, pullback]; a cotangent has the structure and shapes of the value, a result those of the primals
+ * @throws VoxgradError for primals that are not an array of trees of float tensors, and at the pullback for a
+ * cotangent that does not fit, by path
  * @example
  * ```ts
- * import { ones, type Tensor, tensor, vjp } from "voxgrad";
+ * import { ones, tensor, vjp } from "voxgrad";
  *
- * const [y, pullback] = vjp((x: Tensor) => x.square(), [tensor([1, 2])]);
- * const [dx] = pullback(ones([2]));
- * await dx.array(); // [2, 4]
+ * const [y, pullback] = vjp((x) => x.square(), [tensor([1, 2, 3])]);
+ * const [dx] = pullback(ones(y.shape));
+ * await dx.array(); // [2, 4, 6]
  * ```
  */
-export function vjp(
-  f: (...args: any[]) => any,
-  primals: readonly any[],
+export function vjp<P extends unknown[], R>(
+  f: (...primals: P) => R,
+  primals: readonly [...P],
   ...rest: never[]
-): [any, (cotangent: any) => any[]] {
+): [value: R, pullback: (cotangent: R) => P] {
   refuseOptions("vjp", rest);
   checkFunction("vjp", "the first argument", f);
   check(Array.isArray(primals), "vjp", () => `primals are an array, one entry per argument, got ${show(primals)}`);
   const fresh = primals.map((primal) => freshLeaves("vjp", primal));
-  const [, out] = outermost(() => callTraced("vjp", () => f(...fresh.map((x) => x.tree))));
+  const [, out] = outermost(() => callTraced("vjp", () => f(...(fresh.map((x) => x.tree) as P))));
   const outputs = outputsOf("vjp", out);
   // The caller gets nodes of their own: evaluating them takes no history from the pullback.
-  const shown = tree.map(out, alias);
-  const pullback = (cotangent: any): any[] => {
+  const shown = tree.rebuild(out, outputs.map(alias)) as R;
+  const pullback = (cotangent: R): P => {
     const grads = pullBack(
       fresh.flatMap((x) => x.leaves),
       outputs,
       directionsOf("vjp", "the cotangents", out, cotangent),
     );
-    return fresh.map((x) => tree.rebuild(x.tree, grads.splice(0, x.leaves.length)));
+    return fresh.map((x) => tree.rebuild(x.tree, grads.splice(0, x.leaves.length))) as P;
   };
   return [shown, pullback];
 }
 
 export interface GradOptions {
-  /** Position of the argument to differentiate by, or a list of positions, for which gradients come as a list. Default 0. */
+  /** Position of the argument to differentiate by, or a list of positions, which gives a list. Default: 0. */
   argnums?: number | readonly number[];
 }
 
 export interface ValueAndGradOptions extends GradOptions {
-  /** f gives [loss, aux]; the value is then [loss, aux] too. Default false. */
+  /** Whether f returns [loss, aux] instead of loss; the value is then [loss, aux] too. Default: false. */
   hasAux?: boolean;
 }
 
+type Argument<A extends readonly unknown[], K> = K extends number ? A[K] : never;
+
+/** The gradient of a function of arguments A: the type of the argument, or a tuple of those that argnums lists. */
+export type Gradient<A extends readonly unknown[], O> = O extends { argnums: infer N }
+  ? N extends readonly unknown[] ? { -readonly [K in keyof N]: Argument<A, N[K]> } : Argument<A, N>
+  : A[0];
+
 /**
- * The function (...args) -> [f(...args), df/dargs[0]]; f gives one number, or with hasAux a pair of it and anything else.
+ * The function (...args) -> [f(...args), gradient of f by its first argument].
  *
+ * @param f returns a tensor of one element (f32 or f16), or with hasAux a pair of it and anything else
  * @param options.argnums differentiate by the argument at this position, or by those at these, as jax.value_and_grad
- * @param options.hasAux f gives [loss, aux]; the value is then [loss, aux] too
+ * @param options.hasAux f returns [loss, aux]; the value is then [loss, aux] too
+ * @returns the gradient has the structure and shapes of the argument
+ * @throws VoxgradError at the call, for an argument that is not a tree of float tensors or a loss of several elements
  * @example
  * ```ts
- * import { type Tensor, tensor, valueAndGrad } from "voxgrad";
+ * import { matmul, ones, type Tensor, valueAndGrad } from "voxgrad";
  *
- * const params = { weight: tensor([1, 2]) };
- * const lossOf = (p: typeof params, x: Tensor) => p.weight.mul(x).sum();
- * const [loss, grads] = valueAndGrad(lossOf)(params, tensor([3, 4]));
- * await grads.weight.array(); // [3, 4]
+ * const lossOf = (params: { weight: Tensor }, x: Tensor) => matmul(x, params.weight).square().mean();
+ * const [loss, grads] = valueAndGrad(lossOf)({ weight: ones([3, 2]) }, ones([4, 3]));
+ * await loss.item(); // 9
+ * await grads.weight.array(); // [[3, 3], [3, 3], [3, 3]]
  * ```
  */
-export const valueAndGrad = <A extends unknown[]>(
-  f: (...args: A) => any,
+export function valueAndGrad<
+  A extends unknown[] = Tensor[],
+  X = unknown,
+  const O extends ValueAndGradOptions & { hasAux: true } = { hasAux: true },
+>(
+  f: (...args: A) => readonly [loss: Tensor, aux: X],
+  options: O,
+): (...args: A) => [value: [loss: Tensor, aux: X], gradient: Gradient<A, O>];
+export function valueAndGrad<
+  A extends unknown[] = Tensor[],
+  const O extends ValueAndGradOptions & { hasAux?: false } = { hasAux?: false },
+>(f: (...args: A) => Tensor, options?: O): (...args: A) => [value: Tensor, gradient: Gradient<A, O>];
+export function valueAndGrad<A extends unknown[]>(
+  f: (...args: A) => unknown,
   options: ValueAndGradOptions = {},
-): (...args: A) => [any, any] => {
+): (...args: A) => [unknown, unknown] {
   checkFunction("valueAndGrad", "the first argument", f);
   checkOptions("valueAndGrad", options, ["argnums", "hasAux"]);
   checkFlag("valueAndGrad", "hasAux", options.hasAux);
   return differentiated("valueAndGrad", f, options);
-};
+}
 
-/** valueAndGrad, whose errors begin with the name of what was called. */
+/** valueAndGrad, whose errors begin with the name of the function that was called. */
 export function differentiated<A extends unknown[]>(
   name: string,
-  f: (...args: A) => any,
+  f: (...args: A) => unknown,
   options: ValueAndGradOptions = {},
-): (...args: A) => [any, any] {
+): (...args: A) => [value: unknown, gradient: unknown] {
   const { argnums = 0, hasAux = false } = options;
   const positions = (typeof argnums === "number" ? [argnums] : argnums) as readonly number[];
   check(
@@ -154,7 +181,7 @@ export function differentiated<A extends unknown[]>(
     const leaves = fresh.flatMap((x) => x.leaves);
     const given: unknown[] = [...args];
     positions.forEach((k, j) => (given[k] = fresh[j].tree));
-    const [scaling, value] = outermost(() => callTraced(name, () => (f as (...all: unknown[]) => unknown)(...given)));
+    const [scaling, value] = outermost(() => callTraced(name, () => f(...(given as A))));
     tree.map(value, (leaf) => refusePromise(name, leaf));
     check(
       !hasAux || (Array.isArray(value) && value.length === 2),
@@ -178,16 +205,25 @@ export function differentiated<A extends unknown[]>(
 /**
  * The gradient of f by its first argument, any tree of float tensors.
  *
- * @param options.argnums by the argument at this position, or by those at these, as jax.grad
+ * @param f returns a tensor of one element, f32 or f16
+ * @param options.argnums differentiate by the argument at this position, or by those at these, as jax.grad
+ * @returns a function of the arguments of f whose result has the structure and shapes of the argument
+ * @throws VoxgradError at the call, for an argument that is not a tree of float tensors or a result of several elements
  * @example
  * ```ts
- * import { grad, type Tensor, tensor } from "voxgrad";
+ * import { grad, tensor } from "voxgrad";
  *
- * const gradient = grad((w: Tensor) => w.square().sum())(tensor([1, 2]));
- * await gradient.array(); // [2, 4]
+ * await grad((w) => w.square().sum())(tensor([1, 2, 3])).array(); // [2, 4, 6]
  * ```
  */
-export function grad<A extends unknown[]>(f: (...args: A) => any, options: GradOptions = {}): (...args: A) => any {
+export function grad<A extends unknown[] = Tensor[], const O extends GradOptions = GradOptions>(
+  f: (...args: A) => Tensor,
+  options?: O,
+): (...args: A) => Gradient<A, O>;
+export function grad<A extends unknown[]>(
+  f: (...args: A) => unknown,
+  options: GradOptions = {},
+): (...args: A) => unknown {
   checkFunction("grad", "the first argument", f);
   checkOptions("grad", options, ["argnums"]);
   const both = differentiated("grad", f, options);

@@ -55,21 +55,21 @@ function batchRegion(region: NonNullable<ReturnType<typeof regionOf>>, known: Ba
 
 /**
  * f for a batch: arguments have one more axis, f sees one example, and its results are stacked along a new axis.
- * The operators are batched, not looped over. Composes with grad, jvp, hvp, checkpoint, compile and itself.
+ * Operators run batched, not in a loop. Composes with grad, jvp, hvp, checkpoint, compile and itself.
  *
- * @param options.inAxes the batch axis of all arguments (default 0), or one entry an argument: an axis, or null for an
- *   argument that is the same for all examples. It holds for all tensors of an argument's tree.
- * @param options.outAxis where the results have the batch axis (default 0)
+ * @param options.inAxes the batch axis of all arguments (default: 0), or one entry per argument: an axis, or null for
+ *   an argument that all examples share. It holds for all tensors of an argument's tree.
+ * @param options.outAxis the batch axis of the results (default: 0)
+ * @throws VoxgradError at the call, for batches of different sizes, and for operators that cannot be batched
  * @example
  * ```ts
- * import { grad, random, type Tensor, tensor, vmap } from "voxgrad";
+ * import { grad, ones, type Tensor, vmap } from "voxgrad";
  *
- * const loss = (w: Tensor, x: Tensor) => w.mul(x).sum().square();
- * const images = random.normal(random.key(0), { shape: [5, 3] });
- * const gradients = vmap(grad(loss), { inAxes: [null, 0] })(tensor([1, 2, 3]), images); // one per example: [5, 3]
+ * const loss = (weight: Tensor, x: Tensor) => weight.mul(x).square().sum();
+ * const gradients = vmap(grad(loss), { inAxes: [null, 0] })(ones([3]), ones([5, 3])); // [5, 3]: one per example
  * ```
  */
-export function vmap<A extends any[], R>(
+export function vmap<A extends unknown[] = Tensor[], R = Tensor>(
   f: (...args: A) => R,
   options: { inAxes?: number | readonly (number | null)[]; outAxis?: number } = {},
 ): (...args: A) => R {
@@ -115,15 +115,15 @@ export function vmap<A extends any[], R>(
     });
     check(size !== null, "vmap", () => "no argument has a tensor to map over");
     const out = callTraced("vmap", () => f(...(inside as A)));
-    tree.map(out, (leaf) => refusePromise("vmap", leaf));
-    const outputs = tree.leaves(out).filter((t): t is Tensor => t instanceof Tensor);
-    batch(outputs, known, size, first);
-    return tree.map(out, (t) => {
+    const leaves: unknown[] = tree.leaves<unknown>(out);
+    for (const leaf of leaves) refusePromise("vmap", leaf);
+    batch(leaves.filter((t) => t instanceof Tensor), known, size, first);
+    return tree.map<unknown, unknown>(out, (t) => {
       if (!(t instanceof Tensor)) return t;
       const result = known.get(t) ?? repeat(t, size!);
       const to = outAxis < 0 ? outAxis + result.rank : outAxis;
       check(to >= 0 && to < result.rank, "vmap", () => `outAxis ${outAxis} is no axis of a result ${result}`);
       return moveAxis(result, 0, to);
-    });
+    }) as R;
   };
 }

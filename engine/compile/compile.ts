@@ -39,7 +39,7 @@ const CAPACITY = 64;
  * for (let i = 0; i < 3; i++) w = await step(w, tensor([0.5, 1]), 0.1);
  * ```
  */
-export function compile<A extends unknown[], R, const S extends readonly number[] = []>(
+export function compile<A extends unknown[] = Tensor[], R = unknown, const S extends readonly number[] = []>(
   f: ((...args: A) => R) & NumbersAreTensors<A, S>,
   options: CompileOptions<S> = {},
 ): Compiled<PassedArgs<A, S>, R> {

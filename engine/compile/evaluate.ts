@@ -181,13 +181,13 @@ setEvaluator({ evaluate: evaluateAll, read });
  * ```
  */
 export function evaluate<T>(values: T): Promise<T> {
-  const leaves = tree.leaves(values).filter((x): x is Tensor => x instanceof Tensor);
+  const leaves = tree.leaves<unknown>(values).filter((x) => x instanceof Tensor);
   checkReadable("evaluate", leaves);
   return evaluateTree(values, leaves);
 }
 
 async function evaluateTree<T>(values: T, leaves: readonly Tensor[]): Promise<T> {
-  tree.map(values, (leaf, path) => {
+  tree.map<unknown, void>(values, (leaf, path) => {
     const plain = !["object", "function"].includes(typeof leaf) || ArrayBuffer.isView(leaf);
     // Tensors inside would stay unevaluated.
     if (!(leaf instanceof Tensor) && !plain) {

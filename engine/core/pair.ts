@@ -1,5 +1,5 @@
 /** Two trees side by side: their leaves belong together by name, in whatever order the names stand. */
-import { type DType, isFloat } from "./dtype.ts";
+import { isFloat } from "./dtype.ts";
 import { fail, isPlain, show } from "./errors.ts";
 import { sameShape } from "./shape.ts";
 import { Tensor } from "./tensor.ts";
@@ -7,8 +7,8 @@ import { Tensor } from "./tensor.ts";
 /** A leaf of one tree and what the other has in its place. */
 export interface Pair {
   readonly path: string;
-  readonly of: any;
-  readonly given: any;
+  readonly of: unknown;
+  readonly given: unknown;
 }
 
 const isNone = (value: unknown): boolean => value === null || value === undefined;
@@ -20,7 +20,7 @@ const isNone = (value: unknown): boolean => value === null || value === undefine
 export function pairLeaves(name: string, what: string, of: unknown, given: unknown, partial = false): Pair[] {
   const pairs: Pair[] = [];
   const refuse = (path: string, problem: string): never => fail(name, `${what}${path && ` at ${path}`}: ${problem}`);
-  const visit = (a: any, b: any, path: string): void => {
+  const visit = (a: unknown, b: unknown, path: string): void => {
     if (partial && isNone(b)) return;
     if (isNone(a)) return isNone(b) ? undefined : refuse(path, `nothing belongs there, got ${show(b)}`);
     if (isNone(b)) return refuse(path, `missing; ${kind(a)} belongs there`);
@@ -29,10 +29,14 @@ export function pairLeaves(name: string, what: string, of: unknown, given: unkno
       if (Array.isArray(a) !== Array.isArray(b) || isPlain(a) !== isPlain(b)) {
         return refuse(path, `${kind(a)} belongs there, got ${show(b)}`);
       }
-      for (const key of Object.keys(b)) {
-        if (!Object.hasOwn(a, key) && !isNone(b[key])) refuse(join(key), `nothing has that name, got ${show(b[key])}`);
+      const [mine, theirs] = [a, b] as [Record<string, unknown>, Record<string, unknown>];
+      for (const key of Object.keys(theirs)) {
+        if (Object.hasOwn(mine, key) || isNone(theirs[key])) continue;
+        refuse(join(key), `nothing has that name, got ${show(theirs[key])}`);
       }
-      for (const key of Object.keys(a)) visit((a as any)[key], Object.hasOwn(b, key) ? b[key] : undefined, join(key));
+      for (const key of Object.keys(mine)) {
+        visit(mine[key], Object.hasOwn(theirs, key) ? theirs[key] : undefined, join(key));
+      }
       return;
     }
     if (Array.isArray(b) || isPlain(b)) return refuse(path, `${kind(a)} belongs there, got ${show(b)}`);
@@ -45,10 +49,13 @@ export function pairLeaves(name: string, what: string, of: unknown, given: unkno
 const kind = (value: unknown): string =>
   Array.isArray(value) ? `an array of ${value.length}` : isPlain(value) ? `an object ${show(value)}` : show(value);
 
-/** Refuses what is no tensor of floats of the shape of the one that it belongs to. */
-export function checkPair(name: string, what: string, { path, of, given }: Pair): void {
+/** The tensors of a pair, after checking that the one given is f32 or f16 and of the shape of the other. */
+export function checkPair(name: string, what: string, { path, of, given }: Pair): { of: Tensor; given: Tensor } {
   const where = `${what}${path && ` at ${path}`}`;
-  if (!(given instanceof Tensor)) fail(name, `${where}: a tensor like ${of} belongs there, got ${show(given)}`);
+  if (!(of instanceof Tensor && given instanceof Tensor)) {
+    fail(name, `${where}: a tensor like ${show(of)} belongs there, got ${show(given)}`);
+  }
   if (!sameShape(given.shape, of.shape)) fail(name, `${where}: the shape is that of ${of}, got ${given}`);
-  if (!isFloat(given.dtype as DType)) fail(name, `${where}: the dtype is f32 or f16, got ${given}`);
+  if (!isFloat(given.dtype)) fail(name, `${where}: the dtype is f32 or f16, got ${given}`);
+  return { of, given };
 }

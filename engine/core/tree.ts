@@ -2,23 +2,64 @@
 import { check, fail, isPlain, show } from "./errors.ts";
 import { Tensor } from "./tensor.ts";
 
+/** A nested structure with leaves of type L. */
+export type TreeOf<L> = L | readonly TreeOf<L>[] | { readonly [name: string]: TreeOf<L> };
+
 /** A nested structure with tensors as leaves. */
-export type Tree = Tensor | readonly Tree[] | { readonly [name: string]: Tree };
+export type Tree = TreeOf<Tensor>;
+
+/** Types that are leaves. Objects of other classes are leaves too, but types cannot tell those from plain objects. */
+type LeafType =
+  | Tensor
+  | string
+  | number
+  | boolean
+  | bigint
+  | symbol
+  | ArrayBufferView
+  | ((...args: never[]) => unknown);
+
+/** The type of the leaves of a structure of type T. */
+export type Leaf<T> = unknown extends T ? T
+  : [T] extends [Tree] ? Tensor
+  : [Tree] extends [T] ? unknown
+  : T extends null | undefined ? never
+  : T extends LeafType ? T
+  : T extends readonly (infer E)[] ? Leaf<E>
+  : T extends object ? Leaf<T[keyof T]>
+  : unknown;
+
+/** The type of a structure of type T with leaves of type R in the place of its own. */
+export type Mapped<T, R> = unknown extends T ? T
+  : [Tree] extends [T] ? TreeOf<R>
+  : T extends null | undefined ? T
+  : T extends LeafType ? R
+  : T extends object ? { [K in keyof T]: Mapped<T[K], R> }
+  : unknown;
 
 /** Deeper nesting is refused: it is a mistake, and would exhaust the stack. */
 const DEEPEST = 200;
 
 /**
- * Calls `f(leaf, path)` on every leaf and gives the same structure with the results. null and undefined, such as the bias
- * of a layer without one, are no leaves and stay.
+ * Calls `f(leaf, path)` on every leaf and returns the same structure with the results in their places. null and
+ * undefined, such as the bias of a layer without one, are not leaves and stay.
  *
- * @throws VoxgradError for a structure that contains itself, or is nested deeper than 200 levels
+ * @param f `path` joins the names on the way to the leaf by ".", and is "" if the tree is a leaf itself
+ * @throws VoxgradError for a structure that contains itself or is nested deeper than 200 levels
+ * @example
+ * ```ts
+ * import { ones, tree } from "voxgrad";
+ *
+ * const params = { weight: ones([2, 3]), bias: ones([2]) };
+ * const halves = tree.map(params, (leaf) => leaf.mul(0.5)); // { weight, bias }
+ * const shapes = tree.map(params, (leaf, path) => `${path}: ${leaf.shape}`); // { weight: "weight: 2,3", ... }
+ * ```
  */
-export function map<R = any>(tree: any, f: (leaf: any, path: string) => R): any {
+export function map<T, R>(tree: T, f: (leaf: Leaf<T>, path: string) => R): Mapped<T, R> {
   const above: object[] = [];
-  const visit = (level: any, path: string): any => {
+  const visit = (level: unknown, path: string): unknown => {
     if (level === null || level === undefined) return level;
-    if (!isBranch(level)) return f(level, path);
+    if (!isBranch(level)) return f(level as Leaf<T>, path);
     const place = path === "" ? "the tree" : `the tree at ${path.slice(0, 100)}`;
     if (above.includes(level)) fail("tree", `${place} contains itself; give a structure without cycles`);
     if (above.length > DEEPEST) fail("tree", `${place} is nested deeper than ${DEEPEST} levels`);
@@ -30,20 +71,41 @@ export function map<R = any>(tree: any, f: (leaf: any, path: string) => R): any 
     above.pop();
     return result;
   };
-  return visit(tree, "");
+  return visit(tree, "") as Mapped<T, R>;
 }
 
 /** Whether a value has children: an array or a plain object. */
-const isBranch = (value: unknown): value is any[] | Record<string, any> => Array.isArray(value) || isPlain(value);
+const isBranch = (value: unknown): value is unknown[] | Record<string, unknown> =>
+  Array.isArray(value) || isPlain(value);
 
-/** Leaves in order: arrays by position, objects by insertion. To go through several trees, pair them by path. */
-export function leaves(tree: unknown): any[] {
-  const list: unknown[] = [];
+/**
+ * The leaves in order: arrays by position, objects by insertion. To walk several trees together, pair them by path.
+ *
+ * @example
+ * ```ts
+ * import { ones, tree } from "voxgrad";
+ *
+ * const count = tree.leaves({ weight: ones([2, 3]), bias: ones([2]) }).reduce((sum, t) => sum + t.size, 0); // 8
+ * ```
+ */
+export function leaves<T>(tree: T): Leaf<T>[] {
+  const list: Leaf<T>[] = [];
   map(tree, (leaf) => list.push(leaf));
   return list;
 }
 
-/** Leaves by path: names joined by ".", as PyTorch names a state dict. */
+/**
+ * The tensors of a tree by path: names joined by ".", as PyTorch names a state dict.
+ *
+ * @throws VoxgradError for a leaf that is not a tensor, and for two leaves with the same path
+ * @example
+ * ```ts
+ * import { ones, tree } from "voxgrad";
+ *
+ * const named = tree.flatten({ conv: { weight: ones([4, 1, 3, 3]), bias: ones([4]) } });
+ * named.get("conv.bias"); // Tensor(f32[4])
+ * ```
+ */
 export function flatten(tree: object): Map<string, Tensor> {
   const result = new Map<string, Tensor>();
   map(tree, (leaf, path) => {
@@ -54,33 +116,56 @@ export function flatten(tree: object): Map<string, Tensor> {
   return result;
 }
 
-/** The inverse of flatten: nested objects, with arrays where all keys of a level are 0, 1, 2 and so on. */
-export function unflatten(entries: Iterable<readonly [string, Tensor]>): any {
-  const root = new Map<string, any>();
+type Level = Map<string, Tensor | Level>;
+
+/**
+ * The inverse of flatten: nested objects, with arrays where the keys of a level are 0, 1, 2 and so on.
+ *
+ * @param entries a Map, or pairs of a path and a tensor
+ * @throws VoxgradError for a path that is given twice or runs through a tensor
+ * @example
+ * ```ts
+ * import { ones, tree } from "voxgrad";
+ *
+ * const params = tree.unflatten([["layers.0.weight", ones([2])], ["layers.1.weight", ones([2])]]);
+ * // { layers: [{ weight }, { weight }] }
+ * ```
+ */
+export function unflatten(entries: Iterable<readonly [string, Tensor]>): Tree {
+  const root: Level = new Map();
   for (const [path, leaf] of entries) {
     const keys = path.split(".");
     let level = root;
     for (const key of keys.slice(0, -1)) {
-      if (!level.has(key)) level.set(key, new Map());
-      level = level.get(key);
-      if (!(level instanceof Map)) fail("tree.unflatten", `${path} runs through ${key}, which is a tensor`);
+      const next = level.get(key) ?? new Map();
+      if (!(next instanceof Map)) fail("tree.unflatten", `${path} runs through ${key}, which is a tensor`);
+      level.set(key, next);
+      level = next;
     }
     if (level.has(keys.at(-1)!)) fail("tree.unflatten", `${path} is given twice`);
     level.set(keys.at(-1)!, leaf);
   }
-  const build = (level: unknown): unknown => {
+  const build = (level: Tensor | Level): Tree => {
     if (!(level instanceof Map)) return level;
-    const keys = [...level.keys()];
-    const list = keys.length > 0 && keys.every((key, k) => key === String(k));
-    return list
-      ? keys.map((key) => build(level.get(key)))
-      : Object.fromEntries(keys.map((key) => [key, build(level.get(key))]));
+    const entries = [...level].map(([key, child]) => [key, build(child)] as const);
+    const list = entries.length > 0 && entries.every(([key], k) => key === String(k));
+    return list ? entries.map(([, child]) => child) : Object.fromEntries(entries);
   };
   return build(root);
 }
 
-/** Structure with leaves replaced, in the order of `leaves`. */
-export function rebuild(tree: unknown, values: readonly unknown[]): any {
+/**
+ * The structure of a tree with other leaves, in the order of `leaves`.
+ *
+ * @throws VoxgradError unless there is one value per leaf
+ * @example
+ * ```ts
+ * import { tree, zeros } from "voxgrad";
+ *
+ * tree.rebuild({ weight: zeros([2]), bias: zeros([1]) }, ["w", "b"]); // { weight: "w", bias: "b" }
+ * ```
+ */
+export function rebuild<T, R>(tree: T, values: readonly R[]): Mapped<T, R> {
   let k = 0;
   const result = map(tree, () => values[k++]);
   check(k === values.length, "tree.rebuild", () => `the structure has ${k} leaves, got ${values.length} values`);

@@ -95,30 +95,38 @@ function wordsOf(name: string): [number, number] {
   return [hash(codes), hash(codes.reverse())];
 }
 
+/** The type of a specification with tensors in the place of its Parameters. */
+export type Initialized<T> = T extends Parameter ? Tensor
+  : T extends object ? { [K in keyof T]: Initialized<T[K]> }
+  : T;
+
 /**
- * First values of a tree of Parameters: same key and path, same values. They depend on nothing else in the tree, so
- * networks that differ in a part begin alike in all others.
+ * Initial values of a tree of Parameters. Each depends only on the key and its path, so networks that differ in one
+ * part start alike in all others.
  *
+ * @returns the same structure with tensors in the place of the Parameters
+ * @throws VoxgradError for a leaf that is not a Parameter, by its path
  * @example
  * ```ts
  * import { random } from "voxgrad";
  * import { convParameters, initialize, normParameters } from "voxgrad/nn";
  *
  * const params = initialize(random.key(1), { conv: convParameters(1, 8, [3, 3, 3]), norm: normParameters(8) });
+ * params.conv.weight; // Tensor(f32[8, 1, 3, 3, 3])
  * ```
  */
-export function initialize(key: Tensor, specification: unknown): any {
+export function initialize<T>(key: Tensor, specification: T): Initialized<T> {
   const parameters: Parameter[] = [];
   const words: number[] = [];
-  tree.map(specification, (leaf, path) => {
+  tree.map<unknown, void>(specification, (leaf, path) => {
     check(leaf instanceof Parameter, "initialize", () => `the leaf ${path} is no Parameter: ${show(leaf)}`);
     parameters.push(leaf);
     words.push(...wordsOf(path));
   });
-  if (parameters.length === 0) return specification;
+  if (parameters.length === 0) return specification as Initialized<T>;
   const keys = add(key, tensor(Uint32Array.from(words), { shape: [parameters.length, 2] }));
   return tree.rebuild(
-    specification,
+    specification as unknown,
     parameters.map((p, k) => p.fill(reshape(slice(keys, { start: [k, 0], end: [k + 1, 2] }), { shape: [2] }), p.shape)),
-  );
+  ) as Initialized<T>;
 }

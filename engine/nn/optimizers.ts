@@ -4,24 +4,36 @@ import { isFloat } from "../core/dtype.ts";
 import { checkPair, pairLeaves } from "../core/pair.ts";
 import { Tensor } from "../core/tensor.ts";
 import * as tree from "../core/tree.ts";
+import type { Tree } from "../core/tree.ts";
 import { unlessOverflow } from "../ops/elementwise/loss_scale.ts";
 import { zeros } from "../ops/elementwise/creation.ts";
 import { add, div, minimum, mul, sqrt, square, sub, tanh } from "../ops/elementwise/elementwise.ts";
 import { sum } from "../ops/reduce/reduce.ts";
 import { reshape } from "../ops/shape/reshape.ts";
 
-/** A tree of tensors, of whatever structure the parameters have. */
-export type Params = any;
+/** What an optimizer keeps between steps: trees of tensors by name, such as `velocity`. */
+export type OptimizerState = { readonly [name: string]: Tree };
 
 export interface Optimizer {
-  /** The state before the first step. */
-  init(params: Params): any;
-  /** One step: [new parameters, new state]. The learning rate is a number or a scalar tensor. */
-  update(grads: Params, state: any, params: Params, learningRate: Tensor | number): [Params, any];
+  /** The state before the first step of these parameters, a tree of tensors. */
+  init(params: object): OptimizerState;
+  /**
+   * One step: [new parameters, new state].
+   *
+   * @param grads a tree like `params`
+   * @param learningRate a number or a scalar tensor
+   * @throws VoxgradError for gradients or a state that do not fit the parameters, by path
+   */
+  update<P>(
+    grads: NoInfer<P>,
+    state: OptimizerState,
+    params: P,
+    learningRate: Tensor | number,
+  ): [params: P, state: OptimizerState];
 }
 
 /** Leaves of several trees side by side, paired by name, after checking that they agree. */
-function zip(name: string, params: Params, others: Record<string, Params>): Record<string, Tensor>[] {
+function zip(name: string, params: unknown, others: Record<string, unknown>): Record<string, Tensor>[] {
   const rows: Record<string, Tensor>[] = [];
   tree.map(params, (p, path) => {
     check(p instanceof Tensor, name, () => `the parameter ${path} is not a tensor: ${show(p)}`);
@@ -30,8 +42,7 @@ function zip(name: string, params: Params, others: Record<string, Params>): Reco
   for (const [key, other] of Object.entries(others)) {
     check(other !== undefined, name, () => `the state has no ${key}; it comes from init(params)`);
     pairLeaves(name, key, params, other).forEach((pair, k) => {
-      checkPair(name, key, pair);
-      rows[k][key] = pair.given;
+      rows[k][key] = checkPair(name, key, pair).given;
     });
   }
   return rows;
@@ -47,7 +58,10 @@ function checkRate(name: string, rate: unknown): void {
   );
 }
 
-const zerosLike = (params: Params): Params => tree.map(params, (p: Tensor) => zeros(p.shape));
+const zerosLike = (params: object): Tree => tree.map(params as Tree, (p) => zeros(p.shape));
+
+/** The parameters with other tensors, in order. */
+const like = <P>(params: P, tensors: readonly Tensor[]): P => tree.rebuild(params, tensors) as P;
 
 const nonNegative = (name: string, options: Record<string, number>): void => {
   for (const [key, value] of Object.entries(options)) {
@@ -89,7 +103,7 @@ export function sgd(options: SgdOptions = {}): Optimizer {
   nonNegative("sgd", { momentum, weightDecay });
   check(!nesterov || momentum > 0, "sgd", () => "Nesterov's momentum needs momentum > 0");
   return {
-    init: (params) => (momentum === 0 ? {} : { velocity: zerosLike(params) }),
+    init: (params): OptimizerState => (momentum === 0 ? {} : { velocity: zerosLike(params) }),
     update(grads, state, params, learningRate) {
       checkRate("sgd", learningRate);
       const rows = zip("sgd", params, momentum === 0 ? { grads } : { grads, velocity: state?.velocity });
@@ -103,7 +117,8 @@ export function sgd(options: SgdOptions = {}): Optimizer {
         }
         return unlessOverflow(sub(p, mul(d, learningRate)), p);
       });
-      return [tree.rebuild(params, updated), momentum === 0 ? {} : { velocity: tree.rebuild(params, velocities) }];
+      const next: OptimizerState = momentum === 0 ? {} : { velocity: like(params as Tree, velocities) };
+      return [like(params, updated), next];
     },
   };
 }
@@ -174,11 +189,11 @@ export function adam(options: AdamOptions = {}): Optimizer {
         return unlessOverflow(sub(kept, mul(rate, div(m, add(div(sqrt(v), root), eps)))), p);
       });
       return [
-        tree.rebuild(params, updated),
+        like(params, updated),
         {
           step: unlessOverflow(step, state.step),
-          mean: tree.rebuild(params, means),
-          square: tree.rebuild(params, squares),
+          mean: like(params as Tree, means),
+          square: like(params as Tree, squares),
         },
       ];
     },
@@ -198,7 +213,7 @@ export function adam(options: AdamOptions = {}): Optimizer {
  * await norm.item(); // 50; the gradients are now about [3, 4]
  * ```
  */
-export function clipGradNorm(grads: Params, maxNorm: number | Tensor, ...rest: never[]): [Params, Tensor] {
+export function clipGradNorm<P>(grads: P, maxNorm: number | Tensor, ...rest: never[]): [clipped: P, norm: Tensor] {
   refuseOptions("clipGradNorm", rest);
   check(
     maxNorm instanceof Tensor
@@ -207,16 +222,15 @@ export function clipGradNorm(grads: Params, maxNorm: number | Tensor, ...rest: n
     "clipGradNorm",
     () => `maxNorm is a number > 0 or a scalar tensor, got ${show(maxNorm)}`,
   );
-  tree.map(
-    grads,
-    (g, path) =>
-      check(
-        g instanceof Tensor && isFloat(g.dtype),
-        "clipGradNorm",
-        () => `gradients are tensors of f32 or f16, got ${show(g)}${path && ` at ${path}`}`,
-      ),
-  );
-  const leaves: Tensor[] = tree.leaves(grads);
+  const leaves: Tensor[] = [];
+  tree.map(grads as unknown, (g, path) => {
+    check(
+      g instanceof Tensor && isFloat(g.dtype),
+      "clipGradNorm",
+      () => `gradients are tensors of f32 or f16, got ${show(g)}${path && ` at ${path}`}`,
+    );
+    leaves.push(g);
+  });
   check(leaves.length > 0, "clipGradNorm", () => "there are no gradients");
   // Pairwise, so that no kernel adds up more tensors than a stage binds.
   let parts = leaves.map((g) => sum(square(g)));
@@ -228,5 +242,5 @@ export function clipGradNorm(grads: Params, maxNorm: number | Tensor, ...rest: n
     div(maxNorm instanceof Tensor ? reshape(maxNorm, { shape: [] }) : maxNorm, add(norm, 1e-6)),
     1,
   );
-  return [tree.map(grads, (g: Tensor) => mul(g, factor)), norm];
+  return [like(grads, leaves.map((g) => mul(g, factor))), norm];
 }

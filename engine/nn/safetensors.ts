@@ -224,7 +224,7 @@ export function loadParameters<T>(
       `loadParameters: the tensors do not fit the ${wanted.size} parameters; ${problems.join("; ")}`,
     );
   }
-  return tree.map(template, (_, path) => tensors.get(path));
+  return tree.map(template, (_, path) => tensors.get(path)) as T;
 }
 
 /**

@@ -4,15 +4,15 @@ import { Tensor } from "../core/tensor.ts";
 import * as tree from "../core/tree.ts";
 import { cast } from "./elementwise/elementwise.ts";
 
-const isHalf = (x: unknown): boolean => x instanceof Tensor && x.dtype === "f16";
-const isSingle = (x: unknown): boolean => x instanceof Tensor && x.dtype === "f32";
+const isHalf = (x: unknown): x is Tensor => x instanceof Tensor && x.dtype === "f16";
+const isSingle = (x: unknown): x is Tensor => x instanceof Tensor && x.dtype === "f32";
 /** Arguments, and options one by one. */
 const flat = (args: readonly unknown[]): unknown[] =>
   args.flatMap((x) =>
     typeof x === "object" && x !== null && !(x instanceof Tensor) && !ArrayBuffer.isView(x) ? Object.values(x) : [x]
   );
-const wide = <A>(args: A): A => tree.map(args, (leaf) => (isHalf(leaf) ? cast(leaf, "f32") : leaf));
-const narrow = <A>(args: A): A => tree.map(args, (leaf) => (isSingle(leaf) ? cast(leaf, "f16") : leaf));
+const wide = <A>(args: A): A => tree.map(args as unknown, (x) => (isHalf(x) ? cast(x, "f32") : x)) as A;
+const narrow = <A>(args: A): A => tree.map(args as unknown, (x) => (isSingle(x) ? cast(x, "f16") : x)) as A;
 
 export interface PromoteOptions {
   /**
@@ -28,7 +28,7 @@ export interface PromoteOptions {
  * f with f16 tensors among its arguments or options computed in f32, and its result brought back to f16 where its kind
  * asks for that. Sums of many terms need it, and most kernels are written for f32.
  */
-export function computeInF32<A extends any[]>(
+export function computeInF32<A extends unknown[]>(
   f: (...args: A) => Tensor,
   { kind = "layer", keep = false }: PromoteOptions = {},
 ): (...args: A) => Tensor {
@@ -45,7 +45,7 @@ export function computeInF32<A extends any[]>(
 }
 
 /** f, a product whose kernels take f16 as it is, with f16 tensors cast to f32 where they meet f32 ones. */
-export const unifyFloatTypes = <A extends any[]>(f: (...args: A) => Tensor): (...args: A) => Tensor => (...args) => {
+export const unifyFloatTypes = <A extends unknown[]>(f: (...args: A) => Tensor): (...args: A) => Tensor => (...args) => {
   if (mixed()) return f(...narrow(args));
   const tensors = flat(args);
   return f(...(tensors.some(isHalf) && tensors.some(isSingle) ? wide(args) : args));

@@ -1,7 +1,7 @@
 /** Convolutions for GPUs that leave moments of what they write to a norm that follows: which do, and what comes of it. */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { compile, type Tensor, tensor, tree } from "../../engine/mod.ts";
+import { compile, type Tensor, tensor, type Tree, tree } from "../../engine/mod.ts";
 import * as vg from "../../engine/mod.ts";
 import { device } from "../../engine/gpu/mod.ts";
 import { moments } from "../../engine/ops/reduce/moments.ts";
@@ -22,7 +22,7 @@ type Size3 = readonly [number, number, number];
 const count = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
 const field = (seed: number, ...shape: number[]): Tensor => tensor(noise(count(shape), seed), { shape });
 
-type Compute = (...args: Tensor[]) => unknown;
+type Compute = (...args: Tensor[]) => Tree;
 
 /** Does as on a GPU, where kernels leave moments or not. */
 async function onGpu<T>(leavesMoments: boolean, work: () => Promise<T>): Promise<T> {
@@ -38,7 +38,7 @@ async function onGpu<T>(leavesMoments: boolean, work: () => Promise<T>): Promise
 const outcome = (leavesMoments: boolean, f: Compute, args: Tensor[]) =>
   onGpu(leavesMoments, async () => {
     const compiled = compile(f);
-    const results: Tensor[] = tree.leaves(await compiled(...args));
+    const results = tree.leaves(await compiled(...args));
     const values = await Promise.all(results.map(async (t) => Float32Array.from(await t.data())));
     return { kernels: compiled.programs()[0].kernels, values };
   });

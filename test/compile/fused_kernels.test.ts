@@ -2,7 +2,7 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as vg from "../../engine/mod.ts";
-import { compile, type Precision, Tensor, tensor, tree } from "../../engine/mod.ts";
+import { compile, type Precision, Tensor, tensor, type Tree, tree } from "../../engine/mod.ts";
 import { noise, relativeError } from "../helpers/helpers.ts";
 
 const field = (seed: number, ...shape: number[]): Tensor =>
@@ -22,14 +22,14 @@ interface Outcome {
 /** What f gives, compiled on a device with or without functions in loads. */
 async function outcome(
   fuseLoads: boolean,
-  f: (...args: Tensor[]) => unknown,
+  f: (...args: Tensor[]) => Tree,
   args: () => Tensor[],
   precision: Precision,
 ): Promise<Outcome> {
   await vg.closeDevice();
   await vg.openDevice({ fuseLoads });
   const compiled = compile(f, { precision });
-  const results: Tensor[] = tree.leaves(await compiled(...args()));
+  const results = tree.leaves(await compiled(...args()));
   const values = await Promise.all(results.map(async (t) => Float32Array.from(await t.data())));
   return { kernels: compiled.programs()[0].kernels, values };
 }
@@ -57,7 +57,7 @@ const parameters = (): Tensor[] => [
 
 for (const precision of precisions) {
   const tolerance = precision === "mixed" ? 2e-3 : 1e-6;
-  const compare = async (f: (...args: Tensor[]) => unknown, args: () => Tensor[]): Promise<[Outcome, Outcome]> => {
+  const compare = async (f: (...args: Tensor[]) => Tree, args: () => Tensor[]): Promise<[Outcome, Outcome]> => {
     const apart = await outcome(false, f, args, precision);
     const fused = await outcome(true, f, args, precision);
     fused.values.forEach((v, k) => {

@@ -71,7 +71,7 @@ async function copyToHost(state: unknown): Promise<() => unknown> {
     const data = await t.data();
     copies.set(t, () => tensor(data, { shape: t.shape, dtype: t.dtype }));
   }
-  return () => tree.map(state, (leaf) => copies.get(leaf)?.() ?? leaf);
+  return () => tree.map(state, (leaf) => (leaf instanceof Tensor && copies.get(leaf)?.()) || leaf);
 }
 
 /**
