@@ -1,5 +1,6 @@
 /** What compile takes and gives. */
 import type { Tensor } from "../core/tensor.ts";
+import type { Tree, TreeOf } from "../core/tree.ts";
 import type { ProgramInfo } from "./program.ts";
 
 export interface CompileOptions<S extends readonly number[] = readonly number[]> {
@@ -29,6 +30,7 @@ type IsAny<T> = 0 extends 1 & T ? true : false;
 
 /** What a caller may pass for a parameter: a number where f has a scalar tensor. */
 export type Passed<T> = IsAny<T> extends true ? T
+  : [Tree, T] extends [T, Tree] ? TreeOf<Tensor | number>
   : T extends Tensor ? T | number
   : T extends readonly unknown[] | { readonly [name: string]: unknown } ? { [K in keyof T]: Passed<T[K]> }
   : T;
