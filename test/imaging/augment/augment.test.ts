@@ -33,7 +33,7 @@ test("defaults() are nnU-Net's, and take changes entry by entry", () => {
   );
 });
 
-test("what is not drawn leaves the crop of the input, bit for bit", async () => {
+test("augment.nnunet() leaves the crop of the input, bit for bit, when no transform is drawn", async () => {
   const [image, label] = [made([2, 3, 9, 8, 7]), labels([2, 9, 8, 7], 4)];
   const p = 1e-9;
   const rare = { rotation: { p }, scaling: { p }, elastic: { p }, noise: { p }, blur: { p }, brightness: { p } };
@@ -47,7 +47,7 @@ test("what is not drawn leaves the crop of the input, bit for bit", async () => 
   await same(out.label, slice(label, { start: [0, ...start], end: [2, ...end] }), "label");
 });
 
-test("a constant channel stays as it is, and nothing is NaN, in images of any scale", async () => {
+test("augment.gamma() and others keep constant channels and give no NaN, in images of any scale", async () => {
   const shape = [2, 2, 4, 4, 4];
   for (const scale of [0, 1e-6, 0.1, 3000]) {
     const data = Float32Array.from({ length: 256 }, (_, i) => (i < 64 || i >= 192 ? scale : scale * Math.sin(i)));
@@ -62,7 +62,7 @@ test("a constant channel stays as it is, and nothing is NaN, in images of any sc
   }
 });
 
-test("every transform happens as often as its p says", async () => {
+test("augment.spatial(), noise() and others change samples as often as their p says", async () => {
   const samples = 2000;
   const image = made([samples, 1, 3, 4, 4]);
   const before = await image.data();
@@ -150,7 +150,7 @@ test("nnunet() takes images of two dimensions, and one channel of several sample
   assert.ok((await flat.image.data()).every(Number.isFinite));
 });
 
-test("transforms refuse what they cannot do", () => {
+test("augment.spatial() and others throw on options that they cannot meet", () => {
   const image = made([1, 1, 4, 4, 4]);
   const key = random.key(1);
   const cases: [() => unknown, RegExp][] = [

@@ -50,7 +50,7 @@ test("checkDataset() of a plain folder lists 12 unreadable labels and an unreada
   }
 });
 
-test("voxgrad plan measures on, lists all faults, writes no plan of a part of the data, and ends with 1", async () => {
+test("voxgrad plan continues past faults, lists all, writes no plan of partial data, and ends with 1", async () => {
   const folder = dataset("plan", 4);
   put(join(folder, "images/c1.nii"), "no image");
   const wide = image(2);
@@ -73,7 +73,7 @@ test("voxgrad plan measures on, lists all faults, writes no plan of a part of th
   assert.not.ok(existsSync(out));
 });
 
-test("voxgrad evaluate measures what it can, turns what is stored otherwise, lists the rest, and ends with 1", async () => {
+test("voxgrad evaluate measures what it can, reorients predictions, lists the rest, and ends with 1", async () => {
   const [predictions, references] = ["p", "r"].map((name) => join(root, name)) as [string, string];
   for (const folder of [predictions, references]) mkdirSync(folder);
   for (const id of ["same", "turned", "broken", "moved", "missing"]) put(join(references, `${id}.nii`), mask(2));
@@ -102,7 +102,7 @@ test("voxgrad evaluate measures what it can, turns what is stored otherwise, lis
   assert.is(cases[0].metrics[1].HD, cases[1].metrics[1].HD);
 });
 
-test("voxgrad evaluate of maps without any label says so and ends with 1", async () => {
+test("voxgrad evaluate reports maps without any label and ends with 1", async () => {
   const [predictions, references] = ["p0", "r0"].map((name) => join(root, name)) as [string, string];
   for (const folder of [predictions, references]) {
     mkdirSync(folder);
@@ -115,7 +115,7 @@ test("voxgrad evaluate of maps without any label says so and ends with 1", async
   assert.not.ok(existsSync(join(predictions, "summary.json")));
 });
 
-test("commands print no stack for what a user can mend", async () => {
+test("voxgrad run and commands print no stack for what a user can fix", async () => {
   const folder = dataset("user", 3);
   const file = (name: string, content: string): string => (writeFileSync(join(root, name), content), join(root, name));
   const commands = [

@@ -241,7 +241,7 @@ const is = (finding: Finding, folder: string, plant: Plant) =>
   plant.problem.test(finding.problem) &&
   plant.fix.test(finding.fix);
 
-test("a clean dataset has no findings", async () => {
+test("checkDataset() has no findings in a clean dataset", async () => {
   assert.equal(await checkDataset(clean), []);
 });
 

@@ -38,7 +38,7 @@ const SETS = [
   { data: "spleens", labels: { Milz: "spleen" } },
 ];
 
-test("a group opens as one dataset: ids, sets, what is annotated", async () => {
+test("openDataset() opens a group as one dataset: ids, sets, annotated labels", async () => {
   const file = await group({ name: "Abdomen", labels: LABELS, sets: SETS });
   const dataset = await imaging.openDataset(file);
   assert.equal([dataset.name, dataset.folder, dataset.channels, dataset.ignoreLabel], ["Abdomen", file, ["CT"], 3]);
@@ -75,7 +75,7 @@ test("loadCase() gives the labels of the group: renamed, merged, dropped, ignore
   }
 });
 
-test("what several labels become is annotated only where all of them are", async () => {
+test("openDataset() takes merged labels as annotated only where all of their parts are", async () => {
   const cases = { both: { label: mixed(2) }, one: { label: mixed(1) }, neither: { label: mixed(0) } };
   const present = { labels_present: { one: ["organ"], neither: [] } };
   await folder("parts", { background: 0, organ: 1, tumor: 2 }, cases, present);
@@ -93,7 +93,7 @@ test("what several labels become is annotated only where all of them are", async
   assert.equal(own.cases.map((item) => item.labelsPresent), [[1, 2], [1], [1, 3], [], [1]]);
 });
 
-test("present and cases make partly labeled sets of a folder that has all", async () => {
+test("openDataset() makes partly labeled sets of a fully labeled folder by present and cases", async () => {
   const sets = [
     { data: "whole", name: "first", cases: ["a"], present: ["liver"] },
     { data: "whole", name: "rest", cases: ["b"] },
@@ -115,7 +115,7 @@ test("present and cases make partly labeled sets of a folder that has all", asyn
   same(label!.data, Array.from(stored.data, (value) => (value === 1 ? 1 : 0)), "spleen is not present");
 });
 
-test("a label may be any of several of the group", async () => {
+test("openDataset() takes a label that may be any of several of the group", async () => {
   const labels = ["background", "liver", "spleen", "cyst"];
   const sets = [
     {
@@ -245,7 +245,7 @@ test("splitSides() is not led astray by fragments, or by one organ in pieces", (
 const kidneys = (x: number, y: number, z: number): number =>
   ball(-38, 8)(x, y, z) ? 1 : ball(-8, 11)(x, y, z) ? (ball(-5, 5)(x, y, z) ? 2 : 1) : 0;
 
-test("a pair takes in all labels that become it; a half that is not present is 0", async () => {
+test("openDataset() merges all labels that become a pair of sides, and an absent side is 0", async () => {
   const cases = Object.fromEntries(GRIDS.map(([id, shape, affine]) => [id, { label: drawn(shape, affine, kidneys) }]));
   await folder("kits", { background: 0, kidney: 1, tumor: 2 }, cases);
   const pair = ["left kidney", "right kidney"];
@@ -267,7 +267,7 @@ test("a pair takes in all labels that become it; a half that is not present is 0
   }
 });
 
-test("what is wrong with a group is said with its place and a fix", async () => {
+test("openDataset() throws on a wrong group with its place and a fix", async () => {
   await folder("pet", { background: 0, liver: 1 }, { p: { label: mixed(1) } }, { channel_names: { "0": "PET" } });
   await folder("regions", { background: 0, whole: [1, 2], core: 2 }, { r: { label: mixed(2) } }, {
     regions_class_order: [1, 2],
@@ -365,7 +365,7 @@ test("what is wrong with a group is said with its place and a fix", async () => 
   );
 });
 
-test("a file that contradicts its own dataset.json is refused in a group as without one", async () => {
+test("loadCase() refuses a file that contradicts its own dataset.json, in a group as without one", async () => {
   const path = await folder("wrong", { background: 0, liver: 1, spleen: 2 }, {
     a: { label: mixed(3) },
     b: { label: mixed(2) },

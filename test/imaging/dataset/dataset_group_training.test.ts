@@ -46,7 +46,7 @@ async function trained(): Promise<string> {
 }
 const file = await trained();
 
-test("fingerprint, plan and store take a group; a changed map makes its cases anew", async () => {
+test("fingerprintDataset(), makePlan() and openCaseStore() take a group; a changed label map prepares its cases again", async () => {
   const dataset = await imaging.openDataset(file);
   const fingerprint = await imaging.fingerprintDataset(dataset);
   const spacings = fingerprint.cases.map((item) => item.spacing.map((step) => +step.toFixed(4)).join());
@@ -115,7 +115,7 @@ const setsOf = async ({ sets }: train.Patches): Promise<number[]> => {
   });
 };
 
-test("a step draws from the sets by the rule, the same at every turn", async () => {
+test("training.batch() draws from the sets by the rule, the same each time", async () => {
   const drawnBy = async (rule: string): Promise<{ steps: number[][]; training: train.Training }> => {
     const training = await open(file, ["--sets", rule], "4");
     const [{ split }] = training.folds as [train.FoldSetup];
@@ -161,7 +161,7 @@ test("a step draws from the sets by the rule, the same at every turn", async () 
   assert.equal(augmented.image.shape, [4, 1, 8, 8, 8]);
 });
 
-test("a plain dataset gives the same batches whatever the rule, and says nothing of annotation", async () => {
+test("training.batch() of a plain dataset is the same whatever the rule, and has no sets", async () => {
   const batches = await Promise.all(["proportional", "equal", "turn"].map(async (rule) => {
     const training = await open(join(root, "t1"), ["--sets", rule]);
     const { image, label, sets } = await training.batch(training.folds[0].split, 2);
@@ -202,7 +202,7 @@ test("partial.setMatrix() makes of a batch's sets the groups that mergeMatrix() 
   assert.throws(() => partial.mergedGroups([1], 4, [[1, 2]]), /merged holds class values from 1 to 3.*got 1/);
 });
 
-test("labels that may be any of several train and are told apart by other sets alone", async () => {
+test("training.batch() draws labels that may be any of several, told apart only by other sets", async () => {
   const labels = ["background", "liver", "spleen"];
   // What t1 draws may be liver or spleen; t2 has spleens, in which liver is not annotated.
   const data = await group({
@@ -248,7 +248,7 @@ test("stepFigures() has nothing to tell of classes that a label does not tell ap
   assert.equal(await told([0, 1, 1, 3, 0, 1, 2, 0]), [5, 1, 0, 1, 3, 1, 2]);
 });
 
-test("held-out cases are measured by what they have annotated", async () => {
+test("training.test() measures held-out cases by what they have annotated", async () => {
   const training = await open(file);
   const [fold] = training.folds as [train.FoldSetup];
   await training.describe({});
@@ -279,7 +279,7 @@ test("held-out cases are measured by what they have annotated", async () => {
   assert.ok(Math.abs(rule.dice[0].before - mean) < 1e-12, "cases without liver annotations have no part in the rule");
 });
 
-test("a training without a case that annotates a class is refused", async () => {
+test("openTraining() throws when no training case annotates a class", async () => {
   const splits = join(root, "splits.json");
   await writeFile(splits, JSON.stringify([{ train: ["t1__c0", "t1__c1"], val: ["t2__c0"] }]));
   assert.match(

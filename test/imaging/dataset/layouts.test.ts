@@ -213,7 +213,7 @@ test("checkDataset() says of masks of 0 and 255 what they hold and what to write
   );
 });
 
-test("messages of a layout name what was looked for and what is there, and never advise to remove or rename", async () => {
+test("openDataset() and checkDataset() name what a layout lacks and never advise to remove or rename", async () => {
   const cases = [
     folder({ "imagesTr/c1.001.0001.nii": image(1), "labelsTr/c1.nii": label() }, ONE),
     folder({ "imagesTr/a.dcm": "x", "labelsTr/a.nii": label() }, { ...ONE, numTraining: 3 }),
@@ -268,7 +268,7 @@ test("findImages() finds images as people have them, and says what is there wher
   });
 });
 
-test("labels with a scale are whole numbers, in check and loadCase alike, or are refused by their scale", async () => {
+test("checkDataset() and loadCase() scale labels to integers alike, or refuse them by their scale", async () => {
   // As nibabel writes a float array of 0, 1, 2, 3 as an integer type: a slope, and an intercept.
   for (const [code, bytes, top] of [[2, 1, 255], [4, 2, 65535], [8, 4, 4294967295], [768, 4, 4294967295]] as const) {
     const scaled = (step: number) => {
@@ -301,7 +301,7 @@ test("labels with a scale are whole numbers, in check and loadCase alike, or are
   }
 });
 
-test("voxels that float32 does not hold are refused by number, by check and loadCase", async () => {
+test("checkDataset() and loadCase() name the number of voxels that float32 does not hold", async () => {
   const data = Float64Array.from({ length: 60 }, (_, k) => (k === 7 ? 1e39 : k === 9 ? -2e38 : k));
   const wide = writeNifti(makeVolume(data, { shape: SHAPE, affine: scaling([1, 1, 1]) }), { dtype: "float64" });
   // Whole numbers of 32 bits that a scale of the header takes beyond.
@@ -327,7 +327,7 @@ test("voxels that float32 does not hold are refused by number, by check and load
   }
 });
 
-test("a case's name is one safe segment of a path, wherever it comes from", async () => {
+test("openDataset() takes a case's name only as one safe segment of a path", async () => {
   const files = { "imagesTr/x.nii": image(1), "labelsTr/x.nii": label() };
   const pair = { images: ["imagesTr/x.nii"], label: "labelsTr/x.nii" };
   for (

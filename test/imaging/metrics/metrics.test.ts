@@ -14,7 +14,7 @@ test("dice(), sensitivity(), precision() of a case done by hand", () => {
   near(dice(prediction, reference), (2 * 3) / (5 + 5));
 });
 
-test("measures agree with sets of voxels", () => {
+test("overlapMetrics() agrees with sets of voxels", () => {
   for (let round = 0; round < 30; round++) {
     const prng = new Prng(round);
     const draw = () => Uint8Array.from({ length: 57 }, () => prng.integer(4));
@@ -39,7 +39,7 @@ test("measures agree with sets of voxels", () => {
   }
 });
 
-test("measures are NaN where nothing defines them, and 0 where something is missed", () => {
+test("dice(), sensitivity() and precision() are NaN where undefined, and 0 where something is missed", () => {
   const [none, some] = [
     [0, 0, 0],
     [0, 1, 0],
@@ -60,7 +60,7 @@ test("overlapMetrics() leaves ignored reference voxels out", () => {
   );
 });
 
-test("measures refuse other grids and unknown labels", () => {
+test("dice(), overlapMetrics() and others throw on other grids and unknown labels", () => {
   for (const measure of [dice, sensitivity, precision]) {
     assert.throws(() => measure([1], [1, 0]), /prediction has 1 voxels, reference 2/);
   }

@@ -11,7 +11,7 @@ const near = (got: number, want: number, what: string, tolerance = 1e-12) =>
     `${what}: ${got}, wanted ${want}`,
   );
 
-test("golden overlap and surface metrics", () => {
+test("dice(), hausdorff() and others agree with the golden metrics", () => {
   const golden = goldenTensors("geometry");
   const cases = goldenJson("geometry").cases.filter((c: { op: string }) => c.op === "metrics");
   assert.ok(cases.length >= 3);
@@ -58,7 +58,7 @@ function byPairs(a: Uint8Array, b: Uint8Array, options: { shape: number[]; spaci
   return { a: directed(p, r), b: directed(r, p) };
 }
 
-test("surface metrics of random label maps against all pairs, in one to three dimensions", () => {
+test("hausdorff(), surfaceDice() and others agree with all pairs for random label maps, in 1 to 3 dimensions", () => {
   const random = new Prng(11);
   const grids: [number[], number[]][] = [
     [
@@ -99,7 +99,7 @@ test("surface metrics of random label maps against all pairs, in one to three di
   }
 });
 
-test("far masks, thin lines and a voxel in each corner", () => {
+test("hausdorff() and others take far masks, thin lines and a voxel in each corner", () => {
   const shape = [3, 40, 50];
   const [a, b] = [new Uint8Array(6000), new Uint8Array(6000)];
   a[0] = b[5999] = 1;
@@ -109,7 +109,7 @@ test("far masks, thin lines and a voxel in each corner", () => {
   assert.is(metrics.volume(a, { spacing: [5, 10, 20], unit: "ml", label: 1 }), 1);
 });
 
-test("surface metrics of empty masks are NaN, surface Dice of one is 0", () => {
+test("hausdorff() and others of empty masks are NaN, surfaceDice() of one is 0", () => {
   const [none, some] = [new Uint8Array(27), new Uint8Array(27).fill(1)];
   const shape = [3, 3, 3];
   for (
@@ -135,7 +135,7 @@ test("surface metrics of empty masks are NaN, surface Dice of one is 0", () => {
   }
 });
 
-test("surface metrics name what does not fit", () => {
+test("hausdorff() throws on options that do not fit", () => {
   const mask = new Uint8Array(8).fill(1);
   const refuses = (options: any, pattern: RegExp) =>
     assert.throws(() => metrics.hausdorff(mask, mask, options), pattern);

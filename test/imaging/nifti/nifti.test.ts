@@ -391,7 +391,7 @@ test("readVolume() finds the other half of a pair, whichever is named", async ()
   ]);
 });
 
-test("header extensions are kept and written back, broken ones left out", () => {
+test("readNifti() and writeNifti() keep header extensions and leave broken ones out", () => {
   const plain = nifti1({ put: ramp, little: false });
   const withExtensions = (sizes: number[], kept: number) => {
     const bytes = new Uint8Array(352 + kept + plain.length - 352);

@@ -2,7 +2,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { fuzz } from "../../helpers/nifti_fuzz.ts";
 
-test("damaged NIfTI files are read or refused by NiftiError, soon and in little memory", () => {
+test("readNifti() reads damaged files or throws NiftiError, soon and in little memory", () => {
   const tally = fuzz(600);
   assert.equal(tally.faults, []);
   assert.is(tally.read + tally.refused, 600);

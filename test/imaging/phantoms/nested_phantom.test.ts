@@ -32,7 +32,7 @@ test("nestedPhantomCase() gives the same voxels for the same seed, on any host; 
 // What the generator gave when its pictures were looked at; a change means new phantoms for every user.
 const CRC = [3238369113, 2068288602];
 
-test("all parts are there, each less than the one around it, at other shapes too", () => {
+test("nestedPhantomCase() has all parts, each smaller than the one around it, at other shapes too", () => {
   const other = [[24, 24, 8], [25, 41, 11], [64, 40, 24]] as const;
   const made = [...CASES, ...other.map((shape, k) => nestedPhantomCase({ seed: k, shape }))];
   for (const { label: { data, shape, name } } of made) {
@@ -43,7 +43,7 @@ test("all parts are there, each less than the one around it, at other shapes too
   }
 });
 
-test("cross-sections change from slice to slice, and no channel tells a part by a threshold", () => {
+test("nestedPhantomCase() changes from slice to slice, and no channel separates a part by a threshold", () => {
   const change: number[] = [];
   const best = NESTED_PHANTOM_REGIONS.map(() => 0);
   for (const { image, label } of CASES) {

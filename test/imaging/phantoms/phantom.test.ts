@@ -32,7 +32,7 @@ test("threefry() gives the known answers of Random123", () => {
   for (const [key, count, want] of cases) assert.equal(threefry(key[0], key[1], count[0], count[1]), want);
 });
 
-test("Prng repeats by seed, and its children depend on nothing drawn", () => {
+test("Prng.fork() repeats by seed and depends on nothing drawn", () => {
   const a = new Prng(5);
   const drawn = Array.from({ length: 9 }, () => a.uint32());
   const b = new Prng(5);
@@ -48,7 +48,7 @@ test("Prng repeats by seed, and its children depend on nothing drawn", () => {
   assert.throws(() => new Prng(0.5), /no integer/);
 });
 
-test("Prng draws have the moments of their distributions", () => {
+test("Prng.uniform(), normal() and others have the moments of their distributions", () => {
   const prng = new Prng(11);
   const n = 40000;
   const moments = (draw: () => number) => {

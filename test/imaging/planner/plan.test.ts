@@ -36,7 +36,7 @@ const alike = (count: number, shape: Triple, spacing: Triple) =>
   Array.from({ length: count }, () => ({ shape, spacing }));
 const digits = (list: readonly Triple[]): string => list.map((t) => t.join("")).join(" ");
 
-test("patches, batches, pooling and kernels as nnU-Net published them for the Decathlon", () => {
+test("makePlan() gives the patches, batches, pooling and kernels that nnU-Net published for the Decathlon", () => {
   // Median shape and target spacing of each task, and patch, pooling and kernels of its 3d_fullres plan.
   const published = [
     ["Hippocampus", 260, 3, [36, 50, 35], [1, 1, 1], [40, 56, 40], 9, "111 222 222 222", "333 333 333 333"],
@@ -107,7 +107,7 @@ test("patches, batches, pooling and kernels as nnU-Net published them for the De
   }
 });
 
-test("target spacing: the median, and along an anisotropic axis the 10th percentile, put first", () => {
+test("makePlan() takes the median spacing, and the 10th percentile along an anisotropic axis, put first", () => {
   // x is coarse: 5 mm in most, 3 mm in the two finest of eleven; 20 slices of 200 x 180.
   const cases = Array.from({ length: 11 }, (_, k) => ({
     shape: [180, 200, 20] as Triple,
@@ -128,7 +128,7 @@ test("target spacing: the median, and along an anisotropic axis the 10th percent
   assert.equal([...imaging.makePlan(dataset(), fingerprint(fine)).spacing], [0.7 + 1e-5, 0.7, 0.7]);
 });
 
-test("normalization follows the channel's name and the crop", () => {
+test("makePlan() normalizes by the channel's name and the crop", () => {
   const names = ["CT", "noNorm", "rescale_to_0_1", "T1"];
   const of = (relativeSize: number): Plan =>
     imaging.makePlan(
@@ -150,7 +150,7 @@ test("normalization follows the channel's name and the crop", () => {
   );
 });
 
-test("3d_lowres: coarser until a patch holds a quarter of the median case, and only where that is needed", () => {
+test("makePlan() for 3d_lowres coarsens until a patch holds a quarter of the median case, only where needed", () => {
   const large = fingerprint(alike(131, [482, 512, 512], [1, 0.767578, 0.767578]));
   const plan = imaging.makePlan(dataset(3), large, { configuration: "3d_lowres" });
   const share = plan.patch.reduce((a, b) => a * b) / plan.fingerprint.medianPreparedShape.reduce((a, b) => a * b);
@@ -164,7 +164,7 @@ test("3d_lowres: coarser until a patch holds a quarter of the median case, and o
   assert.throws(() => imaging.makePlan(dataset(), small, { configuration: "3d_lowres" }), /use 3d_fullres/);
 });
 
-test("the small preset, and overrides", () => {
+test("makePlan() takes the small preset and overrides", () => {
   const hippocampus = fingerprint(alike(260, [36, 50, 35], [1, 1, 1]));
   const small = imaging.makePlan(dataset(3), hippocampus, { preset: "small" });
   assert.equal([...small.patch], [40, 56, 40]);
@@ -194,7 +194,7 @@ test("the small preset, and overrides", () => {
   assert.equal(residual.name === "residualEncoderUNet" && [...residual.blocksPerStage], [1, 3, 4, 6]);
 });
 
-test("a plan makes a network whose patch fits it", async () => {
+test("unetFromPlan() builds a network that fits the plan's patch", async () => {
   const plan = imaging.makePlan(dataset(3), fingerprint(alike(9, [16, 20, 12], [2, 1, 1])), {
     preset: "small",
     features: [2, 4],
@@ -207,7 +207,7 @@ test("a plan makes a network whose patch fits it", async () => {
   assert.is(imaging.outputChannels({ ...plan, regions }), 1);
 });
 
-test("a written plan is read back, and is short enough to read", async () => {
+test("writePlan() and readPlan() round-trip a plan that is short enough to read", async () => {
   const folder = await mkdtemp(join(tmpdir(), "voxgrad-plan-"));
   try {
     const file = join(folder, "plan.json");
@@ -228,7 +228,7 @@ test("a written plan is read back, and is short enough to read", async () => {
   }
 });
 
-test("what is wrong with an edited plan is named with the entry, what it is and what it should be", () => {
+test("checkPlan() names the wrong entry of an edited plan, its value and what it should be", () => {
   const plan: any = JSON.parse(
     JSON.stringify(imaging.makePlan(dataset(3, ["CT"]), fingerprint(alike(9, [64, 64, 64], [1, 1, 1]), ["CT"]))),
   );
@@ -327,7 +327,7 @@ test("what is wrong with an edited plan is named with the entry, what it is and 
   );
 });
 
-test("voxgrad plan DATA writes a plan, and says what it found", async () => {
+test("voxgrad plan DATA writes a plan and prints what it found", async () => {
   const folder = await mkdtemp(join(tmpdir(), "voxgrad-plan-"));
   const cli = fileURLToPath(new URL("../../../engine/platform/cli/voxgrad.mjs", import.meta.url));
   const run = promisify(execFile);

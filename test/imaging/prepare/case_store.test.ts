@@ -43,7 +43,7 @@ async function assertSame(a: imaging.CaseStore, b: imaging.CaseStore): Promise<v
   for (const id of a.ids) assert.equal(await a.get(id), await b.get(id), id);
 }
 
-test("a case comes back from disk as it was made; nothing is made twice", async () => {
+test("openCaseStore() reads cases back as they were prepared and prepares none twice", async () => {
   const folder = join(root, "twice");
   const first = await imaging.openCaseStore(dataset, plan, { folder });
   assert.equal([first.made, first.kept], [CASES, 0]);
@@ -56,7 +56,7 @@ test("a case comes back from disk as it was made; nothing is made twice", async 
   assert.ok(item.foreground.length > 0 && item.image.length === item.shape.reduce((a, b) => a * b));
 });
 
-test("threads prepare the same cases, and the same fingerprint", async () => {
+test("openCaseStore() and fingerprintDataset() give the same results with worker threads", async () => {
   const folder = join(root, "threads");
   const threads = await imaging.openCaseStore(dataset, plan, { folder, workers: 2 });
   assert.is(threads.made, CASES);
@@ -68,7 +68,7 @@ test("threads prepare the same cases, and the same fingerprint", async () => {
   assert.equal(together, alone);
 });
 
-test("a changed file, a changed plan and a damaged case are made again", async () => {
+test("openCaseStore() prepares again after a changed file, a changed plan and a damaged case", async () => {
   const copy = join(root, "copy");
   await cp(data, copy, { recursive: true });
   const own = await imaging.openDataset(copy);
@@ -99,7 +99,7 @@ test("a changed file, a changed plan and a damaged case are made again", async (
   assert.equal([mixed.kept, await mixed.get(id)], [CASES, wanted]);
 });
 
-test("killed at any time it goes on with the cases that are whole", async () => {
+test("openCaseStore() killed at any time continues with the cases that are whole", async () => {
   const folder = join(root, "killed");
   const file = join(root, "prepare.mjs");
   const engine = new URL("../../../engine/imaging/mod.ts", import.meta.url).href;
@@ -136,7 +136,7 @@ await vg.openCaseStore(await vg.openDataset(${JSON.stringify(data)}), ${JSON.str
   await assertSame(resumed, await imaging.openCaseStore(dataset, plan, { folder: join(root, "alone") }));
 });
 
-test("memory stays below the cap, and the case used last stays in it", async () => {
+test("store.get() keeps memory below the cap, and the case used last in it", async () => {
   const folder = join(root, "alone");
   const { size } = await stat(join(folder, `${dataset.cases[0].id}.safetensors`));
   const store = await imaging.openCaseStore(dataset, plan, { folder, memory: 2.5 * size });
@@ -199,7 +199,7 @@ test("openCaseStore() makes a prepared case again of which one bit of one voxel 
   assert.ok(whole.equals(await readFile(file)));
 });
 
-test("the hash sees every bit, byte orders and lengths", () => {
+test("ContentHash.digest() depends on every bit, byte order and length", () => {
   const hash = (...parts: Uint8Array[]): string => {
     const h = new ContentHash();
     for (const part of parts) h.bytes(part);

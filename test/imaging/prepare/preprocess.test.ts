@@ -57,7 +57,7 @@ function back(image: Float32Array, geometry: CaseGeometry): Volume {
   return imaging.reorient({ ...turned, data }, imaging.axisCodes(source.affine));
 }
 
-test("oriented, cropped and transposed, and back to the voxel", async () => {
+test("preprocessImage() orients, crops and transposes, and is undone to the voxel", async () => {
   const image = scan();
   for (
     const transpose of [
@@ -85,7 +85,7 @@ test("oriented, cropped and transposed, and back to the voxel", async () => {
   }
 });
 
-test("image and label stay together, and land at the plan's spacing", async () => {
+test("preprocessCase() keeps image and label together at the plan's spacing", async () => {
   const image = scan();
   // Label 1 wherever the image is above a value, so that the two can be compared after any change of axes.
   const label = imaging.volumeLike(
@@ -107,7 +107,7 @@ test("image and label stay together, and land at the plan's spacing", async () =
   assert.ok(Math.abs(after / before - 1) < 0.15, `${before} mm3 became ${after}`);
 });
 
-test("normalization by its definitions", async () => {
+test("preprocessImage() normalizes by the definitions", async () => {
   const image = scan(5);
   const plan = planOf({
     orientation: "stored",
@@ -163,7 +163,7 @@ test("normalization by its definitions", async () => {
   close(4, channel(raw.image, 4));
 });
 
-test("a scan of zeros is kept whole, and one of other channels refused", async () => {
+test("preprocessImage() keeps a scan of zeros whole and throws on other channels", async () => {
   const empty = imaging.makeVolume(new Int16Array(24), { shape: [2, 3, 4], affine: imaging.scaling([1, 1, 1]) });
   const got = await imaging.preprocessImage(
     empty,
@@ -176,7 +176,7 @@ test("a scan of zeros is kept whole, and one of other channels refused", async (
   assert.match(message, /scan: it has 2 channel\(s\), the plan 1: MRI/);
 });
 
-test("what is not zero: the box over all channels, and the mask with holes filled", () => {
+test("nonZeroBox() covers all channels, and nonZeroMask() fills holes", () => {
   const shape: Triple = [5, 4, 3];
   const data = new Uint8Array(2 * 60);
   data[(1 * 4 + 1) * 5 + 3] = 1;
@@ -198,7 +198,7 @@ test("what is not zero: the box over all channels, and the mask with holes fille
   for (const step of [1, -1, 5, -5, 25, -25]) assert.is(count(62 + step), 25, `${step}`);
 });
 
-test("resampling in parts is resampling whole", async () => {
+test("resampleArray() in parts equals resampling whole", async () => {
   const shape: Triple = [11, 14, 13];
   const size: Triple = [7, 21, 9];
   const x = noise(2 * 11 * 14 * 13, 5);
@@ -245,7 +245,7 @@ test("resampling in parts is resampling whole", async () => {
   }
 });
 
-test("the coarse axis is taken apart beyond a ratio of 3, by the grid that is, else the one wanted", () => {
+test("separateAxis() separates the coarse axis beyond a ratio of 3, by the present grid, else the target", () => {
   assert.is(separateAxis([5, 1, 1], [1, 1, 1], 3), 0);
   assert.is(separateAxis([1, 1, 1], [1, 1, 3.5], 3), 2);
   assert.is(separateAxis([3, 1, 1], [1, 1, 1], 3), undefined);
@@ -256,7 +256,7 @@ test("the coarse axis is taken apart beyond a ratio of 3, by the grid that is, e
   assert.equal(imaging.resampledShape([5, 7, 1], [0.5, 1.5, 0.1], [1, 1, 1]), [2, 10, 1]);
 });
 
-test("foreground: all places of a small class, a seeded sample of a large one", () => {
+test("foregroundOf() has all voxels of a small class and a seeded sample of a large one", () => {
   const label = new Uint8Array(1_500_000).fill(2);
   label.fill(0, 0, 300_000);
   for (const i of [5, 17, 299_999]) label[i] = 1;
@@ -273,7 +273,7 @@ test("foreground: all places of a small class, a seeded sample of a large one", 
   assert.equal([...foregroundOf(label, 3)[1].voxels], [...two.voxels]);
 });
 
-test("the fingerprint of a case: sizes after orientation and crop, values of the foreground alone", () => {
+test("fingerprintCase() has sizes after orientation and crop, and values of the foreground alone", () => {
   const image = scan();
   const label = imaging.volumeLike(
     image,

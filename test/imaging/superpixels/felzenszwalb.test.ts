@@ -6,7 +6,7 @@ import { felzenszwalb } from "../../../engine/imaging/mod.ts";
 import { sortTogether } from "../../../engine/imaging/superpixels/sort_together.ts";
 import { goldenJson, goldenTensors, noise } from "../../helpers/helpers.ts";
 
-test("scikit-image's partitions and numbers", async () => {
+test("felzenszwalb() agrees with scikit-image's partitions and numbers", async () => {
   const golden = goldenTensors("geometry");
   const cases = goldenJson("geometry").cases.filter((c: { op: string }) => c.op === "felzenszwalb");
   assert.ok(cases.length >= 4);
@@ -46,7 +46,7 @@ function pieces(labels: Int32Array, height: number, width: number): number {
   return count;
 }
 
-test("segments are connected, large enough, and numbered by their first pixel", () => {
+test("felzenszwalb() gives connected segments, large enough, numbered by their first pixel", () => {
   for (
     const [height, width] of [
       [31, 47],
@@ -128,7 +128,7 @@ function byDefinition(
   return segment.map((s) => numbers.get(s) ?? (numbers.set(s, numbers.size), numbers.size - 1));
 }
 
-test("supervoxels are those of the definition, in any order of the axes; a slice is an image", () => {
+test("felzenszwalb() of a volume follows the definition, in any order of the axes; a slice is an image", () => {
   const count = (labels: ArrayLike<number>): number => new Set(Array.from(labels)).size;
   for (
     const [shape, sigma, scale, minSize] of [
@@ -162,7 +162,7 @@ test("supervoxels are those of the definition, in any order of the axes; a slice
   );
 });
 
-test("two flat halves are two segments, a flat image is one", () => {
+test("felzenszwalb() gives two flat halves two segments, a flat image one", () => {
   const halves = Float64Array.from({ length: 400 }, (_, k) => (k % 20 < 7 ? 10 : 200));
   const labels = felzenszwalb(halves, { shape: [20, 20], scale: 100, sigma: 0, minSize: 5 });
   assert.equal(

@@ -38,7 +38,7 @@ function bestOfAll(points: readonly number[], channels: number, clusters: number
   return best;
 }
 
-test("with enough starts the clusters are the best of all partitions", () => {
+test("kMeans() with enough restarts finds the best of all partitions", () => {
   for (const [channels, n, clusters] of [[1, 9, 3], [2, 8, 3], [3, 7, 4], [2, 9, 2], [1, 5, 5], [1, 6, 1]] as const) {
     const points = [...noise(channels * n, 10 * n + channels)];
     const wanted = bestOfAll(points, channels, clusters);
@@ -50,7 +50,7 @@ test("with enough starts the clusters are the best of all partitions", () => {
   }
 });
 
-test("more starts are never worse; every result is its own next step, also where a cluster lost its points", () => {
+test("kMeans() is never worse with more restarts, and its result is its own next step, also after an empty cluster", () => {
   // Some seeds of both lists empty a cluster on the way.
   const lists = [
     { channels: 2, clusters: 4, points: [14, 6, 17, 0, 18, 14, 16, 15, 12, 12, 12, 13, 8, 9, 5, 5, 2, 15, 17, 5] },
@@ -74,7 +74,7 @@ test("more starts are never worse; every result is its own next step, also where
   }
 });
 
-test("known clusters are found, numbered by their mean over the channels, with the same bits for the same seed", () => {
+test("kMeans() finds known clusters, ordered by their mean over the channels, the same bits for the same seed", () => {
   const [n, truth] = [901, [2, 0, 1]];
   const means = [[9, 3], [-4, 1], [2, -1]];
   const prng = new Prng(3);
@@ -92,7 +92,7 @@ test("known clusters are found, numbered by their mean over the channels, with t
   assert.ok(limited.centers.every(Number.isFinite) && limited.inertia > 0);
 });
 
-test("starts are drawn by squared distance", () => {
+test("kMeans() draws starting centers by squared distance", () => {
   // From 0 or 1 the point 11 comes next in 11^2 or 10^2 of 11^2 + 1 or 10^2 + 1 draws; from 11 any other.
   const points = [0, 1, 11];
   let far = 0;
@@ -103,7 +103,7 @@ test("starts are drawn by squared distance", () => {
   assert.ok(far > 570, `${far} of 600`);
 });
 
-test("what cannot be clustered is refused", () => {
+test("kMeans() throws on points that cannot be clustered", () => {
   assert.throws(
     () => kMeans([1, 2, 1, 2, 2], { clusters: 3 }),
     /kMeans: 5 points hold 2 different ones; 3 clusters want as many/,

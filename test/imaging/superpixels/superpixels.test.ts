@@ -31,7 +31,7 @@ const filled = [
   "......#.##.",
 ];
 
-test("the patient: the largest part by 8 neighbors, its holes by 4, in any slice; all 0 without any", () => {
+test("foregroundMask() is the largest 8-connected part with its holes filled, in any slice; 0 without any", () => {
   const shape = [9, 11];
   const image = draw(rows).map((v) => 10 * v + 5);
   assert.equal([...foregroundMask(image, { shape, threshold: 7 })], draw(filled));
@@ -45,7 +45,7 @@ test("the patient: the largest part by 8 neighbors, its holes by 4, in any slice
   assert.is(foregroundMask([...closed, ...image, ...closed], { shape: [3, 9, 11], threshold: 7 })[99 + 2 * 11 + 2], 1);
 });
 
-test("superpixels: felzenszwalb's within the patient, numbered from 1 by slice, and supervoxels of the volume", () => {
+test("superpixels() are felzenszwalb's within the foreground, numbered from 1 by slice, and supervoxels of a volume", () => {
   const [D, H, W] = [3, 24, 31];
   const area = H * W;
   const image = noise(D * area, 2).map((v, i) => {
@@ -82,7 +82,7 @@ test("superpixels: felzenszwalb's within the patient, numbered from 1 by slice, 
   assert.ok(whole.labels.subarray(0, area).some((v) => whole.labels.subarray(area, 2 * area).includes(v) && v > 0));
 });
 
-test("what cannot be is refused", () => {
+test("superpixels() and foregroundMask() throw on bad arguments", () => {
   assert.throws(() => superpixels([1, 2, 3], { shape: [2, 2] }), /superpixels: got 3 values for \[2, 2\]/);
   assert.throws(() => superpixels([1, 2], { shape: [2] }), /shape is \[height, width\] or/);
   assert.throws(() => superpixels([1, 2], { shape: [1, 2], minsize: 3 } as any), /unknown option "minsize"/);

@@ -49,7 +49,7 @@ function reference(values: ArrayLike<number>, shape: Size, threshold: number): n
   return all.map((i) => Number(!outside.has(i)));
 }
 
-test("masks are those of floods from voxel to voxel", () => {
+test("bodyMask() agrees with flood fill", () => {
   let holes = 0;
   for (const [k, shape] of ([[7, 9, 5], [11, 6, 8], [3, 3, 3], [13, 1, 4], [1, 1, 1]] as const).entries()) {
     const count = shape[0] * shape[1] * shape[2];
@@ -66,7 +66,7 @@ test("masks are those of floods from voxel to voxel", () => {
   assert.ok(holes > 50, "there were holes to fill");
 });
 
-test("a body with lungs is taken whole and the table under it is left out", () => {
+test("bodyMask() takes a body with its lungs whole and leaves the table out", () => {
   const shape = [20, 18, 7] as const;
   const at = (
     x: number,
@@ -93,7 +93,7 @@ test("a body with lungs is taken whole and the table under it is left out", () =
   assert.throws(() => bodyMask({ data, shape, channels: 1 }, { level: 1 } as any), /unknown option "level"/);
 });
 
-test("Otsu's threshold is scikit-image's, and no other bin parts the values better", () => {
+test("otsuThreshold() agrees with scikit-image, and no other bin separates the values better", () => {
   // threshold_otsu of scikit-image 0.19.3 on the same numbers.
   const two = Float64Array.from(noise(2001, 3), (v) => (v > Math.fround(0.4) ? 100 * v + 300 : 50 * v));
   for (

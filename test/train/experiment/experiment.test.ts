@@ -112,7 +112,7 @@ const RESULTS = [
   { arm: "a", seed: 9, variants: { "": cases([[0, 0], [0, 0]]) }, extra: {} },
 ];
 
-test("p is of seeds, however many patients each has: none below 6, then that of their means", () => {
+test("summarizeArms() tests over seeds, however many patients each has: no p below 6 seeds, then that of means", () => {
   const patients = Array.from({ length: 16 }, (_, k) => `patient ${k + 1}`);
   // Every patient of every seed is better, but in the last seed, which is worse by little.
   const resultsOf = (seeds: number[]) =>
@@ -198,7 +198,7 @@ const refused = async (work: Promise<unknown>, pattern: RegExp) => {
   assert.is((error as Error).name, "VoxgradError");
 };
 
-test("a stopped experiment goes on where it was", async () => {
+test("openExperiment() resumes a stopped experiment where it was", async () => {
   const path = join(folder, "resumed");
   const file = join(path, "results.jsonl");
   const first = await openExperiment(new RunFolder(path), OPTIONS);
@@ -235,7 +235,7 @@ test("a stopped experiment goes on where it was", async () => {
   await refused(openExperiment(new RunFolder(path), OPTIONS), /it is no voxgrad experiment 1/);
 });
 
-test("results that cannot be compared are refused", async () => {
+test("experiment.add() throws on results that cannot be compared", async () => {
   const experiment = await openExperiment(new RunFolder(join(folder, "refused")), OPTIONS);
   await experiment.add("a", 1, X);
   await refused(experiment.add("a", 1, X), /a, seed 1: it has results already/);
@@ -290,7 +290,7 @@ function comparison(shift: number, names = ['le"sion', "<cyst>"]): Comparison {
   );
 }
 
-test("tables, figures and report mention everything, and escape it", async () => {
+test("experiment.finish() writes tables, figures and a report that mention everything, escaped", async () => {
   const run = new RunFolder(join(folder, "report"));
   const arms = [
     { name: "plain", title: "U-Net | <base>" },
@@ -394,7 +394,7 @@ test("tables, figures and report mention everything, and escape it", async () =>
   }
 });
 
-test("arms.svg places dots, means and the reference's line on one scale", async () => {
+test("experiment.finish() places dots, means and the reference's line of arms.svg on one scale", async () => {
   const experiment = await openExperiment(new RunFolder(join(folder, "figure")), { ...OPTIONS, settings: {} });
   const single = (values: number[]) => values.map((Dice, k) => ({ id: `${k}`, classes: { L: { Dice } } }));
   await experiment.add("a", 1, single([0.25, 0.25]));

@@ -120,7 +120,7 @@ test("tellBackground() speaks where some cases have not all annotated, and nowhe
   }
 });
 
-test("JsonLines writes one JSON value a line", async () => {
+test("JsonLines.add() writes one JSON value a line", async () => {
   const run = await openRun({ name: "log", folder: join(folder, "log") });
   const lines = new JsonLines(run, "log.jsonl");
   for (const step of [1, 2, 3]) await lines.add({ step, dice: [0.5, NaN] });
@@ -143,7 +143,7 @@ test("duration() is read by people", () => {
   ]);
 });
 
-test("Pace measures from the first mark on", () => {
+test("Pace.mark() measures from the first mark on", () => {
   let now = 0;
   const pace = new Pace(100, () => now);
   now = 60_000;
@@ -220,7 +220,7 @@ test("stepFigures() counts as a loop does, leaving out labels that are no class"
   assert.equal([...await figures.data()], [0.25, ...both, ...sum]);
 });
 
-test("PseudoDice is the Dice of the recent counts, and NaN for a class never seen", () => {
+test("PseudoDice.add() gives the Dice of recent counts, and NaN for a class never seen", () => {
   const dice = new PseudoDice(3);
   assert.equal(dice.add([3, 0, 0, 10, 4, 0]), [0.6, 0, NaN]);
   const [first, second] = dice.add([1, 2, 0, 2, 4, 0]);
@@ -284,7 +284,7 @@ test("segmenter() labels as the network does voxel by voxel, on the image's grid
   assert.match(message, "it has 1 channel(s), the plan 2");
 });
 
-test("figures of a step leave out what is not annotated", async () => {
+test("stepFigures() leaves out what is not annotated", async () => {
   const logits = tensor(noise(240, 5), { shape: [2, 3, 40] });
   const label = tensor(Int32Array.from({ length: 80 }, (_, k) => (k % 5) % 3), { shape: [2, 40] });
   const sets = tensor([[0, 1, 0], [0, 1, 2]], { dtype: "i32" });

@@ -79,7 +79,7 @@ test("scatterSvg() takes many panels, none, and empty groups; it refuses what is
   }
 });
 
-test("Histogram counts as a loop over its edges does; its density adds up to the share within the range", () => {
+test("Histogram.add() counts as a loop over its edges does, and its density sums to the share in range", () => {
   const values = Array.from({ length: 997 }, (_, i) => ((i * 7919) % 1000) / 100 - 2);
   const histogram = new Histogram({ range: [-1, 6], bins: 14 });
   for (const value of values) histogram.add(value);
@@ -129,7 +129,7 @@ test("histogramSvg() draws densities as steps; groups share bins", () => {
   );
 });
 
-test("figures carry title and caption; reports show those of the run and of its folds, and SVG files put there by hand", async () => {
+test("writeFigure() keeps title and caption; reports show figures of the run, its folds, and SVG files put there by hand", async () => {
   const folder = await mkdtemp(join(tmpdir(), "voxgrad-figures-"));
   try {
     const run = new RunFolder(folder);

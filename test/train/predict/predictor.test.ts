@@ -394,7 +394,7 @@ test("keepLargestComponent() is the largest part by flooding, in volumes of any 
   assert.throws(() => keepLargestComponent(new Uint8Array(5), { shape: [2, 2, 2], values: [1] }), /got 5 labels/);
 });
 
-test("PostprocessingChoice keeps the largest component where validation says so", () => {
+test("PostprocessingChoice.decide() keeps the largest component where validation says so", () => {
   const shape: Triple = [12, 1, 1];
   const volume = (values: number[]): Volume =>
     makeVolume(Uint8Array.from(values), { shape, affine: scaling([1, 1, 1]), name: "labels" });

@@ -142,7 +142,7 @@ const textBoxes = (svg: string) =>
     return { left, right: left + width, bottom: Number(m[2]), top: Number(m[2]) - 0.7 * size, content };
   });
 
-test("legends, titles and captions lie beside each other and within the picture, whatever their number and length", () => {
+test("chartSvg() and others keep legends, titles and captions apart and within the picture, whatever their length", () => {
   const organs = ["liver", "spleen", "pancreas", "left kidney", "right kidney"];
   const many = Array.from({ length: 31 }, (_, k) => `structure number ${k + 1} of the abdomen`);
   const long = ["x".repeat(400), "肝".repeat(200), "a name & <more> of it, ".repeat(20)];
@@ -207,7 +207,7 @@ test("overlaySvg() names what is not annotated, and regions with their own Dice"
   assert.match(partly, />p: Dice liver 1\.00, spleen not annotated, kidney not annotated</);
 });
 
-test("a constant curve lies in the middle of values like it, and none of them is below 0", () => {
+test("chartSvg() puts a constant curve in the middle of its axis, which never goes below 0", () => {
   const ticks = (value: number) => {
     const svg = chartSvg([{ title: "Learning rate", series: { rate: [[1, value], [2, value]] } }]);
     return [...svg.matchAll(/text-anchor="end"[^>]*>([^<]*)</g)].map((m) => Number(m[1]));

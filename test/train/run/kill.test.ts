@@ -89,7 +89,7 @@ function train(args: string[], kill?: Kill): Promise<{ killed: boolean; output: 
 const whole = train([...options, "--run", "whole"]);
 
 for (const [seed, signal] of (["SIGKILL", "SIGTERM"] as const).entries()) {
-  test(`${kills} times ${signal} at random moments change nothing`, async () => {
+  test(`train_unet ends with the same weights after ${kills} times ${signal} at random moments`, async () => {
     await whole;
     const own = signal.toLowerCase();
     const prng = new Prng(8 + seed);

@@ -46,7 +46,7 @@ for (let k = 0; k < 300; k++) {
 writeFileSync(${JSON.stringify(file)}, "done");
 `;
 
-test("a standard output on a full disk ends no script", async () => {
+test("voxgrad run survives a standard output on a full disk", async () => {
   const full = openSync("/dev/full", "w");
   const file = join(folder, "full.txt");
   const { ended, said } = await start("full", talkative(file), full);
@@ -56,7 +56,7 @@ test("a standard output on a full disk ends no script", async () => {
   assert.is(await readFile(file, "utf8"), "done");
 });
 
-test("a standard output that its reader has closed ends no script", async () => {
+test("voxgrad run survives a standard output that its reader has closed", async () => {
   const file = join(folder, "closed.txt");
   const { child, ended, said } = await start("closed", talkative(file));
   child.stdout!.once("data", () => child.stdout!.destroy());
@@ -147,7 +147,7 @@ test("lockFolder() takes over locks of processes that are gone, and no others", 
   }
 });
 
-test("a locked folder may be locked again by its own process, and is free when all of that have let go", async () => {
+test("platform.lockFolder() may lock a folder twice in one process, and frees it when both are released", async () => {
   const path = join(folder, "twice");
   const [a, b] = [await platform.lockFolder(path), await platform.lockFolder(path)];
   await a();

@@ -79,7 +79,7 @@ async function failure(action: Promise<unknown>): Promise<Error> {
   }, (error: Error) => error);
 }
 
-test("a training that is killed again and again ends as one that is not, to the last bit", async () => {
+test("trainLoop() killed again and again ends as one that is not, to the last bit", async () => {
   const whole = await regression("whole", { steps: 14 });
   assert.equal(whole.records.map((r) => r.step), Array.from({ length: 14 }, (_, k) => k + 1));
   assert.equal(whole.epochs.map((e) => [e.epoch, e.step]), [[1, 4], [2, 8], [3, 12], [4, 14]]);
@@ -100,7 +100,7 @@ test("a training that is killed again and again ends as one that is not, to the 
   assert.match(b, "Pseudo-Dice (validation patches)");
 });
 
-test("the moving average is nnU-Net's, and the best weights are those of its highest value", async () => {
+test("trainLoop() averages as nnU-Net does, and keeps the weights of the highest average as best", async () => {
   const { epochs } = await regression("average", { steps: 12, minutes: 100 });
   let average: number | undefined;
   for (const epoch of epochs) {
@@ -111,7 +111,7 @@ test("the moving average is nnU-Net's, and the best weights are those of its hig
   }
 });
 
-test("a finished training goes on when more steps are asked for", async () => {
+test("trainLoop() continues a finished training when more steps are requested", async () => {
   const first = await regression("longer", { steps: 5, minutes: 100 });
   assert.is(first.resumedAt, 0);
   const more = await regression("longer", { steps: 9, minutes: 100 });
@@ -121,7 +121,7 @@ test("a finished training goes on when more steps are asked for", async () => {
   assert.equal((await lines("longer", "log.jsonl")).map((r) => r.step), [1, 2, 3, 4, 5, 6, 7, 8, 9]);
 });
 
-test("a full disk leaves the checkpoint before as it was, says so, and the training goes on", async () => {
+test("trainLoop() on a full disk keeps the checkpoint before, warns, and continues", async () => {
   const { writeFile: write, appendFile: append, log } = shared;
   const said: string[] = [];
   const full = (path: string) =>
@@ -164,7 +164,7 @@ test("a full disk leaves the checkpoint before as it was, says so, and the train
   assert.equal([done.resumedAt, done.weights], [8, whole.weights]);
 });
 
-test("a log that was cut off in the middle of a line is taken up before it", async () => {
+test("JsonLines.resume() continues a log that was cut in the middle of a line", async () => {
   const run = await openRun({ name: "cut", folder: join(folder, "cut") });
   await writeFile(join(folder, "whole/cut.jsonl"), "");
   await run.write("log.jsonl", '{"step":1}\n{"step":2}\n{"step":3}\n{"st');
@@ -176,7 +176,7 @@ test("a log that was cut off in the middle of a line is taken up before it", asy
   assert.equal((await lines("cut", "log.jsonl")).map((r) => r.step), [1, 2, 7]);
 });
 
-test("a loss that is no number names the operator where that began, a step before", async () => {
+test("trainLoop() names the operator where a loss became NaN, a step before", async () => {
   // The weight goes 2, 1, 0, -1: its logarithm is no number after the third update.
   let w = tensor(2);
   const step = compile((value: Tensor) => [value.sub(1), logarithm(value.add(1e-30)).reshape({ shape: [1] })]);
@@ -195,7 +195,7 @@ test("a loss that is no number names the operator where that began, a step befor
   assert.match(error.message, /the loss is NaN at step 4 \(rate 0\.500\); first not finite: log, the output/);
 });
 
-test("mixed precision's loss scale is part of what a training keeps", async () => {
+test("step.lossScaleState() is restored by restoreLossScale()", async () => {
   const step = compile((x: Tensor) => x.mul(2), { precision: "f32" });
   assert.is(await step.lossScale(), 1);
   step.restoreLossScale(tensor([8, 5]));

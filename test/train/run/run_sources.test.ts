@@ -75,7 +75,7 @@ const json = (file: string, change: (value: any) => unknown) => async (path: str
   await writeFile(join(path, file), JSON.stringify(changed === undefined ? value : changed));
 };
 
-test("train_unet --overwrite begins anew: no checkpoint, log or prediction of the earlier run is taken", async () => {
+test("train_unet --overwrite takes no checkpoint, log or prediction of the earlier run", async () => {
   const path = await copied("again");
   const others = (await readdir(join(path, "predictions"))).sort();
   const { code, output } = await runCommand(folder, [
@@ -103,7 +103,7 @@ test("train_unet --overwrite begins anew: no checkpoint, log or prediction of th
   assert.not.ok(a.equals(b));
 });
 
-test("train_unet refuses to read what it would overwrite, and a run folder in which the data lie", async () => {
+test("train_unet refuses to read what it would overwrite, and a run folder that holds the data", async () => {
   await copied("own");
   const start = (words: string[]) => runCommand(folder, ["train_unet", ...words]);
   for (

@@ -106,7 +106,7 @@ test("train_partial and train_conresnet refuse options that another leaves witho
   await refused(conres, "--splits s.json --folds 3", /--folds has no effect: --splits/);
 });
 
-test("train_alpnet has no options of patches, and refuses those that its arm does not use", async () => {
+test("train_alpnet has no patch options, and refuses those that its arm does not use", async () => {
   const train = (words: string[]) => trainAlpnet(config(alpnetEntries, words));
   for (
     const key of [
@@ -144,7 +144,7 @@ test("train_alpnet has no options of patches, and refuses those that its arm doe
   await refused(evaluate, "--within --side 64", /--side has no effect: it is for --preparation own/);
 });
 
-test("losses refuse options that they do not know or do not use", () => {
+test("marginalDice() and other losses throw on options that they do not know or do not use", () => {
   const x = zeros([1, 3, 2, 2, 2]);
   const labels = zeros([1, 2, 2, 2], { dtype: "i32" });
   const groups = [[0, 2], [1]];
@@ -175,7 +175,7 @@ test("losses refuse options that they do not know or do not use", () => {
   assert.throws(() => colab.metaGradient({ ...meta, epsilon: 1 } as any), /there is no option epsilon/);
 });
 
-test("summary and plan refuse what they would not look at", async () => {
+test("summary and plan refuse options without effect", async () => {
   const summary = await runCommand(".", ["summary", "--network", "plainConvUNet", "--arm", "full", "--blocks", "1,2"]);
   assert.is(summary.code, 1, summary.output);
   assert.match(summary.output, /--arm has no effect: --network plainConvUNet has none\n--blocks has no effect/);
@@ -183,7 +183,7 @@ test("summary and plan refuse what they would not look at", async () => {
   assert.match(plan.output, /--memory has no effect/);
 });
 
-test("what a script's own words say is not the user's: defaults and arms of an experiment are not refused", async () => {
+test("trainColab() accepts a script's own defaults and the arms of an experiment", async () => {
   // The data is not there, and that is all that is told.
   const told = await trainColab(
     await runConfig("nowhere/run", colabEntries, ["nowhere", "--context", "none", "--margin", "3"]),
