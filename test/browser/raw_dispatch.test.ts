@@ -13,7 +13,7 @@ const module = new URL("./raw_dispatch.ts", import.meta.url);
 test.after(closeBrowser);
 
 for (const where of ["worker", "page"] as const) {
-  test(`a compute shader runs in a ${where} of Chromium`, async () => {
+  test(`runInBrowser() runs a compute shader in a ${where} of Chromium`, async () => {
     const result = await runInBrowser<Result>(module, { where, input: {} });
     assert.is(result.problem, undefined);
     assert.is(result.kind, "software");
@@ -21,7 +21,7 @@ for (const where of ["worker", "page"] as const) {
     assert.ok(result.limits.binding >= 2 ** 27);
   });
 
-  test(`what a module throws in a ${where} reaches the test`, async () => {
+  test(`runInBrowser() rejects with what a module throws in a ${where}`, async () => {
     try {
       await runInBrowser(module, { where, input: { fail: true } });
     } catch (error) {

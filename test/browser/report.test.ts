@@ -14,7 +14,7 @@ test.after(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-test("the report of a foreign run runs none of its scripts and asks for none of its addresses", async () => {
+test("writeReport() of a foreign run runs none of its scripts and requests none of its addresses", async () => {
   await hostileRun(folder);
   const page = await (await sharedBrowser()).newPage();
   const requests: string[] = [];

@@ -129,7 +129,7 @@ async function paint(page: Page, view: Locator, rows: readonly (readonly number[
   }
 }
 
-test("what is painted on a slice in the page is found in the scan, as on the command line", async () => {
+test("segment_one_shot finds what is painted on a slice in the page, as on the command line", async () => {
   const server = await startServer(fileURLToPath(new URL("../../scripts/segment_one_shot.ts", import.meta.url)), [], 0);
   const page = await (await sharedBrowser()).newPage({
     viewport: { width: 1280, height: 1100 },

@@ -34,7 +34,7 @@ async function visit(path: string, args: string[], look: (page: Page, state: str
   }
 }
 
-test("a script runs in the page: log, adapter, progress, curves, files", async () => {
+test("voxgrad serve runs a script in the page: log, adapter, progress, curves, files", async () => {
   await visit(script, ["--steps", "40", "--name", "two words"], async (page, state) => {
     assert.is(state, "done");
     const log = (await page.locator("#log").textContent())!;
@@ -57,7 +57,7 @@ test("a script runs in the page: log, adapter, progress, curves, files", async (
   });
 });
 
-test("what a script throws is shown in the page, and it can be run again with other arguments", async () => {
+test("voxgrad serve shows what a script throws, and runs it again with other arguments", async () => {
   await visit(script, ["--steps", "1", "--fail"], async (page, state) => {
     assert.is(state, "failed");
     assert.match((await page.locator("#errortext").textContent())!, "RangeError: learning rate is NaN");
@@ -69,7 +69,7 @@ test("what a script throws is shown in the page, and it can be run again with ot
   });
 });
 
-test("--profile in a page tells of the kernels and offers the trace", async () => {
+test("voxgrad serve --profile lists kernels and offers the trace", async () => {
   const folder = await mkdtemp(join(tmpdir(), "voxgrad-serve-"));
   const engine = fileURLToPath(new URL("../../engine/mod.ts", import.meta.url));
   const train = fileURLToPath(new URL("../../engine/train/mod.ts", import.meta.url));
@@ -95,7 +95,7 @@ test("--profile in a page tells of the kernels and offers the trace", async () =
   }
 });
 
-test("--tune in a page keeps what it finds for later visits", async () => {
+test("voxgrad serve --tune keeps what it finds for later visits", async () => {
   const folder = await mkdtemp(join(tmpdir(), "voxgrad-serve-"));
   const engine = fileURLToPath(new URL("../../engine/mod.ts", import.meta.url));
   const train = fileURLToPath(new URL("../../engine/train/mod.ts", import.meta.url));
@@ -123,7 +123,7 @@ test("--tune in a page keeps what it finds for later visits", async () => {
   }
 });
 
-test("a script that cannot be bundled names its mistake in the page", async () => {
+test("voxgrad serve names the mistake of a script that cannot be bundled", async () => {
   const folder = await mkdtemp(join(tmpdir(), "voxgrad-serve-"));
   try {
     const wrong = join(folder, "wrong.ts");
@@ -139,7 +139,7 @@ test("a script that cannot be bundled names its mistake in the page", async () =
   }
 });
 
-test("a folder that the visitor chooses can be listed and read", async () => {
+test("voxgrad serve lists and reads a folder that the visitor chooses", async () => {
   const folder = await mkdtemp(join(tmpdir(), "voxgrad-serve-"));
   try {
     const reader = join(folder, "reader.ts");
@@ -165,7 +165,7 @@ test("a folder that the visitor chooses can be listed and read", async () => {
   }
 });
 
-test("the server answers this machine's own names and its own paths only", async () => {
+test("startServer() answers this machine's own names and its own paths only", async () => {
   const server = await startServer(script, [], 0);
   const status = (path: string, host?: string, method = "GET"): Promise<number> =>
     new Promise((resolve, reject) => {

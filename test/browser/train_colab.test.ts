@@ -6,7 +6,7 @@ import { assertAlike, trainInBoth } from "./page_training.ts";
 
 test.after(closeBrowser);
 
-test("twenty steps of train_colab in a page give the losses of Node, and the figures", async () => {
+test("train_colab in a page gives the losses of Node over twenty steps, and the figures", async () => {
   const small = [
     "--phantoms",
     "2",

@@ -17,7 +17,7 @@ test.after(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-test("train_unet runs in a page, offers what it wrote, and its losses are those of Node", async () => {
+test("train_unet in a page offers what it wrote, and its losses are those of Node", async () => {
   const small = ["--phantoms", "2", "--folds", "2", "--steps", "4", "--features", "4,8", "--patch", "16,16,16"];
   const { log, plots, inPage, inNode } = await trainInBoth("train_unet", small);
   assert.match(log, /class +Dice/);
@@ -26,7 +26,7 @@ test("train_unet runs in a page, offers what it wrote, and its losses are those 
   assertAlike(inPage, inNode);
 });
 
-test("train_unet trains in a page on a dataset folder that the visitor chooses", async () => {
+test("train_unet in a page trains on a dataset folder that the visitor chooses", async () => {
   const data = join(folder, "Task99_Chosen");
   await writePhantomDataset(data, { cases: 3, seed: 4, shape: [20, 18, 16] });
   const server = await startServer(script, ["--phantoms", "2", "--folds", "2", "--steps", "1", "--features", "4,8"], 0);

@@ -7,14 +7,14 @@ test.after(closeBrowser);
 
 let inNode: number[];
 
-test("twenty steps in Node learn, and give the same bits twice", async () => {
+test("compile() in Node lowers the loss over twenty steps, with the same bits twice", async () => {
   inNode = await train();
   assert.is(inNode.length, 20);
   assert.ok(inNode.at(-1)! < 0.8 * inNode[0], `losses ${inNode.join(", ")}`);
   assert.equal(await train(), inNode);
 });
 
-test("twenty steps in Chromium give the losses of Node within 1e-4", async () => {
+test("compile() in Chromium gives the losses of Node within 1e-4 over twenty steps", async () => {
   const inChromium = await runInBrowser<number[]>(new URL("./training.ts", import.meta.url));
   assert.is(inChromium.length, 20);
   inNode.forEach((loss, step) => {

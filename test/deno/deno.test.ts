@@ -16,7 +16,7 @@ test.after(async () => {
 });
 const script = join(root, "scripts/train_unet.ts");
 
-test("twenty steps in Deno give the losses of Node within 1e-4", async () => {
+test("compile() in Deno gives the losses of Node within 1e-4 over twenty steps", async () => {
   const { host, result } = await runModule<number[]>(new URL("../browser/training.ts", import.meta.url));
   const inNode = await train();
   assert.is(host, "deno");
@@ -33,7 +33,7 @@ const files = names.filter((name) =>
   /(\b(golden_ops|dtypes|engine|higher_order|math|operators|platform)|_kernels?)\.test\.ts$/.test(name)
 );
 
-test("there are test files to run", () => assert.ok(files.length >= 8, files.join(", ")));
+test("runDeno() has test files to run", () => assert.ok(files.length >= 8, files.join(", ")));
 for (const name of files) {
   test(`${name} passes in Deno`, async () => {
     const { code, stdout, stderr } = await runDeno([join(root, "test", name)]);
@@ -67,7 +67,7 @@ test("train_unet by `deno run` writes the files and the losses of Node", async (
   });
 });
 
-test("--help ends well; a wrong option ends with code 1, its message and no stack", async () => {
+test("train_unet in Deno explains --help, and ends a wrong option with code 1 and no stack", async () => {
   const help = await runDeno([script, "--help"]);
   assert.is(help.code, 0, help.stderr);
   assert.match(help.stdout, "--phantoms");
@@ -77,7 +77,7 @@ test("--help ends well; a wrong option ends with code 1, its message and no stac
   assert.not.match(wrong.stderr, "config.ts:");
 });
 
-test("without an adapter the error says what there is and what to do", async () => {
+test("openDevice() in Deno without an adapter says what there is and what to do", async () => {
   const { code, stderr } = await runDeno([script], { cwd: folder, env: { VOXGRAD_ADAPTER: "no such device" } });
   assert.is(code, 1);
   assert.match(stderr, /PlatformError: No WebGPU adapter found in Deno for "no such device": there is .+The fix: /);

@@ -20,7 +20,7 @@ import { planFor } from "../helpers/plans.ts";
 const folder = await mkdtemp(join(tmpdir(), "voxgrad-summary-"));
 test.after(() => rm(folder, { recursive: true, force: true }));
 
-test("products and their derivatives are counted by hand", () => {
+test("countProducts() agrees with a count by hand, derivatives included", () => {
   const [x, w] = [zeros([2, 4, 5, 6, 7]), zeros([6, 2, 3, 3, 3])];
   const layer = (p: Tensor, y: Tensor) => conv3d(y, p, { groups: 2, stride: [1, 2, 2], padding: 1 });
   // 2 samples, 6 channels of 5 x 3 x 4 places, each a sum over 2 channels of 27 values.
@@ -88,7 +88,7 @@ test("summarizeNetwork() of two small networks is as counted by hand", () => {
   });
 });
 
-test("ConResNet has the published parameters and multiply-adds", () => {
+test("summarizeNetwork() of conResNet has the published parameters and multiply-adds", () => {
   const of = (config: object) =>
     summarizeNetwork(conResNet({ inputChannels: 4, classes: 3, ...config }), { input: [1, 4, 80, 160, 160] });
   const [full, baseline] = [of(conResNetArms.full), of(conResNetArms.baseline)];
@@ -111,7 +111,7 @@ test("ConResNet has the published parameters and multiply-adds", () => {
   );
 });
 
-test("voxgrad summary tells of a network described and of a model file", async () => {
+test("voxgrad summary describes a network of options and a model file", async () => {
   const words = ["--network", "conResNet", "--channels", "4", "--classes", "3", "--patch", "80,160,160"];
   const described = await runCommand(folder, ["summary", ...words]);
   assert.is(described.code, 0, described.output);

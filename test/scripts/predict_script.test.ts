@@ -63,7 +63,7 @@ test("findModels() finds folds, runs and files", async () => {
   assert.match(await message(`${folder}/half`), /fold_0: it holds no model\.safetensors/);
 });
 
-test("predict goes on where it stopped, with folds, mirrors and probabilities", async () => {
+test("predict resumes where it stopped, with folds, mirrors and probabilities", async () => {
   const args = ["--run", "run", "--input", "scans", "--output", "out", "--mirror", "x", "--save-probabilities"];
   const first = await predict(args);
   assert.is(first.code, 0, first.output);
@@ -103,7 +103,7 @@ test("predict goes on where it stopped, with folds, mirrors and probabilities", 
   assert.equal([settings.mirror, settings.step], ["x", 0.5]);
 });
 
-test("predict makes a case again whose scan, weights, settings or files are not what they were, and says why", async () => {
+test("predict repeats a case whose scan, weights, settings or files have changed, and says why", async () => {
   const at = (path: string) => join(folder, path);
   for (const name of ["a", "b"]) await cp(at(`scans/${name}.nii.gz`), at(`two/${name}.nii.gz`));
   await cp(at("run/fold_0"), at("one"), { recursive: true });
@@ -194,7 +194,7 @@ test("findImages() takes no result for an image where the folder of results lies
   assert.is((await found(at("elsewhere"))).length, 5);
 });
 
-test("predict goes on after a scan that cannot be read, and lists it at the end", async () => {
+test("predict continues after a scan that cannot be read, and lists it at the end", async () => {
   const at = (path: string) => join(folder, path);
   await cp(at("scans"), at("mixed"), { recursive: true });
   await writeFile(at("mixed/b.nii.gz"), (await readFile(at("scans/b.nii.gz"))).subarray(0, 900));
@@ -205,7 +205,7 @@ test("predict goes on after a scan that cannot be read, and lists it at the end"
   assert.equal((await readdir(at("rest"))).sort(), ["a.nii.gz", "c.nii.gz", "predict.jsonl"]);
 });
 
-test("predict refuses weights that are not finite or have changed, logits that are not finite, and plans that make no sense", async () => {
+test("predict refuses weights or logits that are not finite, changed weights, and senseless plans", async () => {
   const at = (path: string) => join(folder, path);
   const refused = async (name: string, bytes: Uint8Array, wanted: RegExp): Promise<void> => {
     await mkdir(at(name), { recursive: true });
@@ -273,7 +273,7 @@ test("predict refuses weights that are not finite or have changed, logits that a
   }
 });
 
-test("predict applies the rule of the run, unless told not to", async () => {
+test("predict applies the postprocessing rule of the run by default", async () => {
   const rule = {
     format: "voxgrad postprocessing 1",
     keepLargest: [{ name: "all foreground", values: [1, 2] }],

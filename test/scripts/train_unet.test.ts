@@ -115,14 +115,14 @@ test("predict writes the very file that training wrote, on the image's grid", as
   assert.equal([labels.shape, labels.affine], [source.shape, source.affine]);
 });
 
-test("the weights have the names of the published model", async () => {
+test("train_unet saves weights by the names of the published model", async () => {
   await first;
   const { tensors, metadata } = loadSafetensors(new Uint8Array(await readFile(join(folder, "one/model.safetensors"))));
   assert.equal(tensors.get("encoder.stages.0.0.convs.0.conv.weight")?.shape, [4, 1, 3, 3, 3]);
   assert.equal(JSON.parse(metadata.voxgrad).plan.labels, ["background", "organ", "gland", "tumor"]);
 });
 
-test("train_unet takes nnU-Net's layout with channels, regions and an ignore label, and predict agrees with it", async () => {
+test("train_unet takes nnU-Net's layout with channels, regions and ignore label, and predict agrees", async () => {
   const data = join(folder, "Dataset001_Regions");
   const ids = ["a", "b", "c"];
   for (const [k, id] of ids.entries()) {

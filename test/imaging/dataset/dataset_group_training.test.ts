@@ -46,7 +46,7 @@ async function trained(): Promise<string> {
 }
 const file = await trained();
 
-test("fingerprintDataset(), makePlan() and openCaseStore() take a group; a changed label map prepares its cases again", async () => {
+test("openCaseStore() and others take a group; a changed label map prepares its cases again", async () => {
   const dataset = await imaging.openDataset(file);
   const fingerprint = await imaging.fingerprintDataset(dataset);
   const spacings = fingerprint.cases.map((item) => item.spacing.map((step) => +step.toFixed(4)).join());

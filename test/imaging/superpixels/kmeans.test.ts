@@ -50,7 +50,7 @@ test("kMeans() with enough restarts finds the best of all partitions", () => {
   }
 });
 
-test("kMeans() is never worse with more restarts, and its result is its own next step, also after an empty cluster", () => {
+test("kMeans() is never worse with more restarts, and its result is its own next step", () => {
   // Some seeds of both lists empty a cluster on the way.
   const lists = [
     { channels: 2, clusters: 4, points: [14, 6, 17, 0, 18, 14, 16, 15, 12, 12, 12, 13, 8, 9, 5, 5, 2, 15, 17, 5] },

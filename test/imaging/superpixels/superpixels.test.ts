@@ -45,7 +45,7 @@ test("foregroundMask() is the largest 8-connected part with its holes filled, in
   assert.is(foregroundMask([...closed, ...image, ...closed], { shape: [3, 9, 11], threshold: 7 })[99 + 2 * 11 + 2], 1);
 });
 
-test("superpixels() are felzenszwalb's within the foreground, numbered from 1 by slice, and supervoxels of a volume", () => {
+test("superpixels() are felzenszwalb's within the foreground, numbered from 1, and supervoxels", () => {
   const [D, H, W] = [3, 24, 31];
   const area = H * W;
   const image = noise(D * area, 2).map((v, i) => {

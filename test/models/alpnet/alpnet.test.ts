@@ -27,7 +27,7 @@ const golden = goldenTensors("models_alp");
 const TOLERANCE = 1e-5;
 
 for (const c of cases) {
-  test(`${c.name}: similarity and gradients of the published model`, async () => {
+  test(`alpnet.prototypeSimilarity() and its gradients agree with the published model: ${c.name}`, async () => {
     const mask = toTensor(golden(c.mask));
     const run = compile((query: Tensor, support: Tensor, cotangent: Tensor) => {
       const f = (q: Tensor, s: Tensor): Tensor =>
@@ -58,7 +58,7 @@ const maps = (n: number, c: number, h: number, w: number, seed: number): referen
 const toMaps = ({ n, c, h, w, data }: reference.Maps): Tensor =>
   tensor(Float32Array.from(data), { shape: [n, c, h, w] });
 
-test("one class of several images: any window and mask, none, all, half, 19 of 20", async () => {
+test("alpnet.prototypeSimilarity() of several images agrees with loops for any window and mask", async () => {
   const [S, C, H, W] = [2, 5, 9, 11];
   const [support, query] = [maps(S, C, H, W, 1), maps(3, C, 6, 7, 2)];
   const box = (s: number, y: number, x: number): number => Number(s === 0 && y < 6 && x > 2);
@@ -122,7 +122,7 @@ const labelMap = (n: number, h: number, w: number, shift: number): reference.Lab
 });
 const toLabels = ({ h, w, data }: reference.Labels): Tensor => tensor(data, { shape: [data.length / (h * w), h, w] });
 
-test("an episode's logits, losses and gradients, any ways and shots, both background rules", async () => {
+test("alpnet.episodeLoss() logits, losses and gradients agree with loops, for any ways, shots and background rule", async () => {
   const [support, query] = [maps(2, 4, 8, 9, 3), maps(2, 4, 7, 8, 4)];
   // The network has learned something: what is labeled alike looks alike.
   const supportLabels = labelMap(2, 16, 18, 0);
@@ -208,7 +208,7 @@ test("an episode's logits, losses and gradients, any ways and shots, both backgr
   }
 });
 
-test("an episode without the class has finite losses and gradients", async () => {
+test("alpnet.episodeLoss() without the class has finite losses and gradients", async () => {
   const empty = { h: 8, w: 8, data: new Int32Array(64) };
   const full = { h: 8, w: 8, data: new Int32Array(64).fill(1) };
   const [q, s] = [toMaps(maps(1, 3, 8, 8, 7)), toMaps(maps(1, 3, 8, 8, 8))];
@@ -241,7 +241,7 @@ test("an episode without the class has finite losses and gradients", async () =>
   }
 });
 
-test("what cannot be is refused with the fix", () => {
+test("alpnet.prototypeSimilarity() and others throw on bad arguments with the fix", () => {
   const [f, l] = [zeros([1, 3, 6, 8]), zeros([1, 12, 16], { dtype: "i32" })];
   const refuses = (run: () => unknown, pattern: RegExp): void =>
     assert.throws(run, (e: Error) => pattern.test(e.message) || assert.unreachable(e.message));

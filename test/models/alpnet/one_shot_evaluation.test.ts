@@ -270,7 +270,7 @@ const measure = (words: readonly string[]) =>
   evaluateOneShot(config(["--cache", place("prepared"), "--workers", "0", ...words])) as Promise<any>;
 const config = (words: readonly string[]) => train.config(oneShotEntries, words);
 
-test("evaluate_one_shot measures each case from each support, goes on after a stop, and reports", async () => {
+test("evaluate_one_shot measures each case from each support, resumes after a stop, and reports", async () => {
   await imaging.writeOrganPhantomDataset(place("data"), {
     cases: 5,
     seed: 3,

@@ -129,7 +129,7 @@ test("prepareSupport() tells what is lost, and refuses what are no labels of the
   assert.match(await refused(placed([12, 13, 5], [1, 1, 2], () => 1)), /its shape is 12 x 13 x 5/);
 });
 
-test("an encoder's file says how it is to be used, and every way to use it does so", async () => {
+test("loadOneShot() follows what an encoder file says of its use, in every way to use it", async () => {
   const folder = await mkdtemp(join(tmpdir(), "voxgrad-few-shot-"));
   try {
     const [first, second] = [5, 6].map((seed) =>

@@ -37,7 +37,7 @@ const train = (name: string, more: readonly string[]) =>
   run(name, ["--epoch", "2", "--window", "2", "--minSize", "6", "--rate", "1e-2", ...more]);
 const weights = (name: string) => readFile(join(place(name), "model.safetensors"));
 
-test("a run that is gone on with ends as one that was not stopped, and held-out cases are measured", async () => {
+test("train_alpnet resumes to the same weights and measures held-out cases", async () => {
   const whole = await train("whole", ["--steps", "5"]);
   assert.is(whole.cases.length, 2);
   assert.ok(whole.cases.every(({ classes }) => classes.length === 5));
@@ -51,7 +51,7 @@ test("a run that is gone on with ends as one that was not stopped, and held-out 
   assert.not.equal(await weights("init"), await weights("whole"));
 });
 
-test("annotated arms train on classes that are not excluded; mistakes are told", async () => {
+test("train_alpnet with annotated arms trains on classes not excluded, and names mistakes", async () => {
   await run("panet", [
     "--arm",
     "panet",

@@ -33,7 +33,7 @@ async function ofNorm(got: Tensor, key: string): Promise<number> {
 }
 
 for (const c of goldenJson("methods").cases.filter((entry: any) => entry.name.startsWith("colab."))) {
-  test(`${c.name}: masks, labels, losses and meta-gradients of PyTorch`, async () => {
+  test(`colab masks, labels, losses and metaGradient() agree with PyTorch: ${c.name}`, async () => {
     const [image, roi, distance] = [load(c.image), load(c.roi), load(c.distance)];
     const [theta, omega] = [c.theta.map(load), c.omega.map(load)] as [Tensor[], Tensor[]];
     const mask = colab.softDilatedMask(distance, { margin: c.margin, tau: c.tau });
@@ -96,7 +96,7 @@ const inner = (a: readonly number[], b: readonly number[]): number => a.reduce((
 const cosine = (a: readonly number[], b: readonly number[]): number =>
   inner(a, b) / Math.sqrt(inner(a, a) * inner(b, b));
 
-test("on a U-Net the exact meta-gradient is that through the step, and finite differences agree; theta stays", async () => {
+test("colab.metaGradient() of a U-Net is that through the step, agrees with finite differences, and keeps theta", async () => {
   const options = unets(2);
   const before = await values(options.theta);
   const run = compile((theta: any, omega: any) => [
@@ -119,7 +119,7 @@ test("on a U-Net the exact meta-gradient is that through the step, and finite di
   assert.equal(await values(options.theta), before);
 });
 
-test("per sample the meta-gradient is the mean of those of the samples by themselves", async () => {
+test("colab.metaGradient() per sample is the mean of those of single samples", async () => {
   const x = tensor(noise(2 * 105, 3), { shape: [2, 1, 3, 5, 7] });
   const weights = (classes: number, seed: number): Tensor[] =>
     [[3, 1, 3, 3, 3], [3], [classes, 3, 1, 1, 1], [classes]].map((shape, k) =>
@@ -162,7 +162,7 @@ test("per sample the meta-gradient is the mean of those of the samples by themse
   );
 });
 
-test("the implicit meta-gradient solves with the Hessian: a linear model with a known one", async () => {
+test("colab.metaGradient() by the implicit rule solves with a known Hessian", async () => {
   // Two weights for two classes of one voxel type: the Hessian of the cross-entropy is diag(p) - p p'.
   const x = tensor(new Float32Array(64).fill(1), { shape: [1, 1, 4, 4, 4] });
   const roi = tensor(Float32Array.from({ length: 64 }, (_, i) => Number(i < 20)), { shape: [1, 4, 4, 4] });

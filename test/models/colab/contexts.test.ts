@@ -43,7 +43,7 @@ function training(changes: Partial<Plan> = {}, items = cases) {
   return { dataset, plan: { ...plan, ...changes }, store, asked };
 }
 
-test("contexts are classes of brightness within the body; held-out cases have no part in the centers", async () => {
+test("clusteredContexts() are classes of brightness within the body; held-out cases have no part in the centers", async () => {
   for (const contexts of [2, 4]) {
     const made = training();
     const labelsOf = clusteredContexts(made, ids.slice(0, 3), { contexts, seed: 1 });
@@ -71,7 +71,7 @@ test("contexts are classes of brightness within the body; held-out cases have no
   }
 });
 
-test("centers are those of all training cases together: the same from case to case and for the same seed", async () => {
+test("clusteredContexts() shares centers among all training cases, the same for the same seed", async () => {
   const edge = async (labelsOf: (item: any) => Promise<Float32Array>, k: number): Promise<[number, number]> => {
     const labels = await labelsOf(cases[k]);
     const of = (label: number) => Array.from(cases[k].image).filter((_, i) => labels[i] === label);
@@ -86,7 +86,7 @@ test("centers are those of all training cases together: the same from case to ca
   assert.equal(again, await labelsOf(cases[1]));
 });
 
-test("the threshold of the body is that of the modality, or a given one, in the unit of the file", async () => {
+test("clusteredContexts() takes the body threshold of the modality, or a given one, in the unit of the file", async () => {
   const { image } = loaded[0];
   const levels = [...image.data].sort((x, y) => x - y);
   const middle = levels[Math.floor(0.8 * levels.length)];
@@ -112,7 +112,7 @@ test("the threshold of the body is that of the modality, or a given one, in the 
   assert.not.equal(ct, await outsideOf({}, {}), "else by Otsu's rule");
 });
 
-test("a scan without a body, or with too few intensities, is an error with its fix", async () => {
+test("clusteredContexts() throws on a scan without a body or with too few intensities, with the fix", async () => {
   const refuses = async (promise: Promise<unknown>, pattern: RegExp) => {
     const error = await promise.then(() => undefined, (e: Error) => e);
     assert.match(String(error), pattern);

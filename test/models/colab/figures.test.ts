@@ -174,7 +174,7 @@ test("colabFigures() reads whole cases by the window: counts, dots and maps are 
   assert.equal(again.slice(1), figures.slice(1), "the same bytes, whatever the other cases");
 });
 
-test("without contexts there is the logit plane alone, of training cases where none is held out, in a fixed number of dots", async () => {
+test("colabFigures() without contexts draws the logit plane alone, of training cases if none is held out", async () => {
   const two = { apply: (_: unknown, image: Tensor) => vg.concat([image.mul(-1), image], { axis: 1 }) };
   const item = caseOf([16, 16, 17], 1);
   const options = {

@@ -48,7 +48,7 @@ async function weights(run: string): Promise<[string, number[]][]> {
   return Promise.all([...tensors].map(async ([name, t]) => [name, [...await t.data()]] as [string, number[]]));
 }
 
-test("without contexts, and with one, the weights are those of train_unet", async () => {
+test("train_colab without contexts, and with one, gives the weights of train_unet", async () => {
   await run("train_unet", [...small, "--run", "plain"]);
   for (const [name, args] of [["none", ["--context", "none"]], ["one", ["--contexts", "1"]]] as const) {
     const { code, output } = await run("train_colab", [...small, ...args, "--run", name]);
@@ -59,7 +59,7 @@ test("without contexts, and with one, the weights are those of train_unet", asyn
   }
 });
 
-test("a killed CoLab training ends with the segmenter and the generator of one left alone; predict uses it", async () => {
+test("train_colab resumes a killed run to the same segmenter and generator, and predict uses it", async () => {
   const whole = await run("train_colab", [...contexts, "--run", "whole"]);
   assert.is(whole.code, 0, whole.output);
   // The larger program of every second step is told of before the first is over.
@@ -91,7 +91,7 @@ test("a killed CoLab training ends with the segmenter and the generator of one l
   assert.ok((await file("whole", `predictions/${prediction}`)).equals(await file("labels", prediction)));
 });
 
-test("contexts by k-means train and resume to the same weights", async () => {
+test("train_colab with contexts by k-means resumes to the same weights", async () => {
   const clustered = [...small, "--context", "kmeans", "--contexts", "3"];
   const whole = await run("train_colab", [...clustered, "--run", "clusters"]);
   assert.is(whole.code, 0, whole.output);
@@ -102,7 +102,7 @@ test("contexts by k-means train and resume to the same weights", async () => {
   assert.ok((await file("clusters", "model.safetensors")).equals(await file("clusters2", "model.safetensors")));
 });
 
-test("an inner step for each sample, and a generator of half the channels", async () => {
+test("train_colab takes an inner step for each sample, and a generator of half the channels", async () => {
   const sample = await run("train_colab", [
     ...contexts,
     "--metaPer",
@@ -118,7 +118,7 @@ test("an inner step for each sample, and a generator of half the channels", asyn
   assert.equal(learned.get("decoder.seg_layers.0.weight")!.shape, [2, 2, 1, 1, 1]);
 });
 
-test("dilated masks and context labels of a folder are arms; label maps that do not fit are named", async () => {
+test("train_colab takes dilated masks and context labels of a folder, and names label maps that do not fit", async () => {
   const dilated = await run("train_colab", [
     ...small,
     "--margin",
@@ -147,7 +147,7 @@ test("dilated masks and context labels of a folder are arms; label maps that do 
   assert.match(nowhere.output, "--context labels wants --contextLabels");
 });
 
-test("what only the data can judge is judged before a case is prepared, or at least before the first step", async () => {
+test("train_colab refuses what the data rule out before a case is prepared, or before the first step", async () => {
   const fails = async (words: readonly string[], message: RegExp, prepared: boolean) => {
     const { code, output } = await run("train_colab", [
       ...small,

@@ -56,7 +56,7 @@ const key = (seed = 0): Tensor => random.key(seed);
 for (const c of cases) {
   const model = conResNet(c.config);
 
-  test(`${c.name}: parameter names, shapes and count`, () => {
+  test(`conResNet() has the published parameter names, shapes and count: ${c.name}`, () => {
     const flat = tree.flatten(model.init(key())) as Map<string, Tensor>;
     assert.equal(
       [...flat].map(([name, p]) => [name, [...p.shape]]),
@@ -72,7 +72,7 @@ for (const c of cases) {
   // the others.
   const tolerance = c === published ? 2.5e-4 : 1e-4;
 
-  test(`${c.name}: outputs${c === published ? "" : " and gradient norms, with checkpoints too"}`, async () => {
+  test(`conResNet() agrees with PyTorch: ${c.name}${c === published ? "" : ", gradient norms and checkpoints too"}`, async () => {
     // The published model is run without the layers that it does not use.
     const lean = conResNet({ ...c.config, unusedLayers: false });
     const params = loadParameters(lean.init(key()), dictionary(c), { ignore: model.unused });
@@ -114,7 +114,7 @@ for (const c of cases) {
   });
 }
 
-test("recomputation plans at most 60 % of a step's memory at the published widths, half of its temporaries; nothing is run", async () => {
+test("conResNet() with checkpoint plans at most 60% of a step's memory and half of its temporaries", async () => {
   const optimizer = adam();
   const planned = (config: Partial<ConResNetConfig>, checkpoint: boolean) => {
     const model = conResNet({ inputChannels: 4, classes: 3, ...config });
@@ -139,7 +139,7 @@ test("recomputation plans at most 60 % of a step's memory at the published width
   }
 });
 
-test("the published counts: with and without unused layers, mapping alone, the baseline; nothing is computed", () => {
+test("conResNet() has the published counts: with and without unused layers, mapping alone, the baseline", () => {
   const config = { inputChannels: 4, classes: 3 };
   const counts: [Partial<ConResNetConfig>, number][] = [
     [{ unusedLayers: true }, 19_441_196],
@@ -154,7 +154,7 @@ test("the published counts: with and without unused layers, mapping alone, the b
   }
 });
 
-test("a state dict loads with the unused layers and without; what else is not wanted is refused", () => {
+test("conResNet() loads a state dict with the unused layers and without, and refuses others", () => {
   // Only names and shapes count here: tensors are lazy, so none is made.
   const whole = new Map(published.parameters.map(([name, shape]) => [name, zeros(shape)]));
   const [lean, all] = [false, true].map((unusedLayers) =>
@@ -176,7 +176,7 @@ test("a state dict loads with the unused layers and without; what else is not wa
 const small = { inputChannels: 2, classes: 3, features: [8, 16, 16], blocks: [1, 1, 1, 1], groups: 4 } as const;
 const image = tensor(noise(2 * 2 * 5 * 6 * 7, 3), { shape: [2, 2, 5, 6, 7] });
 
-test("kernels are used standardized: their scale and mean change nothing, those of the heads do", async () => {
+test("conResNet() standardizes kernels: their scale and mean change nothing, those of the heads do", async () => {
   const model = conResNet(small);
   const params = model.init(key(1));
   const apply = compile((p: any) => model.apply(p, image)) as any;
@@ -200,7 +200,7 @@ test("kernels are used standardized: their scale and mean change nothing, those 
   }
 });
 
-test("the gate is F (1 + attention); without attention F passes as it is, and in the baseline there is none", async () => {
+test("conResNet() gates by F (1 + attention); without attention F passes, and the baseline has no gate", async () => {
   for (
     const [config, gates] of [
       [small, true],
@@ -228,7 +228,7 @@ test("the gate is F (1 + attention); without attention F passes as it is, and in
   }
 });
 
-test("the residual path sees differences along its own axis alone", async () => {
+test("conResNet() sees residuals along its own axis alone", async () => {
   // An image constant along an axis: with 1 x 1 x 1 convolutions alone features would be too, so only the first
   // residual, that of the image, is sure to be 0. Its kernel then changes nothing.
   const flat = tensor(noise(2 * 6 * 7, 4), { shape: [1, 2, 1, 6, 7] });
@@ -252,7 +252,7 @@ test("the residual path sees differences along its own axis alone", async () => 
   }
 });
 
-test("outputs by configuration; any size; a batch is its samples", async () => {
+test("conResNet() has outputs by configuration, takes any size, and treats samples of a batch alone", async () => {
   const shapes = (config: ConResNetConfig, x: Tensor): number[][] => {
     const model = conResNet(config);
     return model.apply(model.init(key()), x).map((y) => [...y.shape]);
@@ -290,7 +290,7 @@ test("outputs by configuration; any size; a batch is its samples", async () => {
   }
 });
 
-test("dropout falls on whole channels in training alone, and the key decides", async () => {
+test("conResNet() drops whole channels in training alone, by the key", async () => {
   const model = conResNet({ ...small, dropout: 0.5 });
   const params = model.init(key(5));
   const data = (options: any): Promise<any> => model.apply(params, image, options)[0].data();
@@ -309,7 +309,7 @@ test("dropout falls on whole channels in training alone, and the key decides", a
   assert.equal(await certain.apply(params, image, { train: true })[0].data(), still);
 });
 
-test("initial values: He normal for kernels, norms 1 and 0, biases 0", async () => {
+test("conResNet().init() draws He normal kernels, norms of 1 and 0, biases of 0", async () => {
   for (const [name, p] of tree.flatten(conResNet(small).init(key(6)))) {
     const data = Array.from(await p.data());
     if (p.rank === 1) {
@@ -326,7 +326,7 @@ test("initial values: He normal for kernels, norms 1 and 0, biases 0", async () 
   }
 });
 
-test("arms of a seed begin with the same values wherever both have a parameter of a shape", async () => {
+test("conResNet().init() gives the arms of a seed the same values wherever both have a parameter", async () => {
   const [full, mapping, baseline] = (["full", "mapping", "baseline"] as const).map((arm) =>
     tree.flatten(conResNet({ ...small, ...conResNetArms[arm] }).init(key(7))) as Map<string, Tensor>
   );
@@ -343,7 +343,7 @@ test("arms of a seed begin with the same values wherever both have a parameter o
   }
 });
 
-test("what cannot be is refused with the fix", () => {
+test("conResNet() throws on bad options with the fix", () => {
   const refused = (change: any, pattern: RegExp): void => {
     assert.throws(
       () => conResNet({ ...small, ...change }),

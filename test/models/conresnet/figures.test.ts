@@ -249,7 +249,7 @@ test("conresFigures(): residuals, features and attention are those of the case's
   assert.ok(figures[1].svg.includes(">attention, 1/2<") && figures[1].svg.includes(">attention, full size<"));
 });
 
-test("networks without attention or mapping show what they have; several stand beside each other; no case, no figure", async () => {
+test("conresFigures() shows what networks without attention or mapping have, and nothing without a case", async () => {
   const names = async (mapping: boolean): Promise<string[]> =>
     (await conresFigures(network("", mapping, false), options)).map(({ name }) => name);
   assert.equal([await names(true), await names(false)], [["residuals", "features"], ["features"]]);

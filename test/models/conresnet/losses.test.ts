@@ -60,7 +60,7 @@ function residualReference(z: ArrayLike<number>, t: ArrayLike<number>, mode: "pa
   );
 }
 
-test("golden residual label, weighted loss and gradient", async () => {
+test("conres.residualLabels() and residualLoss() agree with the golden values and gradient", async () => {
   const golden = goldenJson("methods").cases.find((c: any) => c.name === "conres.residual");
   const stored = goldenTensors("methods");
   const labels = toTensor(stored(golden.labels));
@@ -72,7 +72,7 @@ test("golden residual label, weighted loss and gradient", async () => {
   await assertClose(slope, stored(golden.grad), 1e-5, "gradient");
 });
 
-test("residual labels by loops: every axis, both first slices, numbers, flags and class values", async () => {
+test("conres.residualLabels() agrees with loops: every axis, both first slices, floats, booleans and classes", async () => {
   const strides = [space[1] * space[2], space[2], 1];
   const classes = Int32Array.from(noise(N * V, 4), (v) => Math.floor((v + 1) * 2));
   for (const [k, axis] of (["axial", "coronal", "sagittal"] as const).entries()) {
@@ -100,7 +100,7 @@ test("residual labels by loops: every axis, both first slices, numbers, flags an
   }
 });
 
-test("a volume constant along z has no axial residual but has others; one slice has none", async () => {
+test("conres.residualLabels() of a volume constant along z has no axial residual but has others", async () => {
   const plane = tensor(
     noise(12, 5).map((v) => Number(v > 0)),
     { shape: [1, 1, 1, 3, 4] },
@@ -117,7 +117,7 @@ test("a volume constant along z has no axial residual but has others; one slice 
   assert.equal(await conres.residualLabels(soft).data(), Float32Array.of(0, 0.75, 0.5));
 });
 
-test("the residual loss is what loops in float64 say, in both modes, with its slope", async () => {
+test("conres.residualLoss() and its gradient agree with float64 loops, in both modes", async () => {
   for (const mode of ["paper", "code"] as const) {
     for (const backgroundWeight of [undefined, 0.25]) {
       const options = { mode, ...(backgroundWeight !== undefined && { backgroundWeight }) };
@@ -137,7 +137,7 @@ test("the residual loss is what loops in float64 say, in both modes, with its sl
   assert.ok(Math.abs(paper - code) > 0.1, "the modes differ");
 });
 
-test("a residual that is empty or everywhere costs nothing in paper mode, and no loss is NaN", async () => {
+test("conres.residualLoss() is 0 for an empty or full residual in paper mode, and never NaN", async () => {
   for (const value of [0, 1]) {
     const residual = tensor(new Float32Array(count).fill(value), { shape });
     const [loss, slope] = valueAndGrad((z: Tensor) => conres.residualLoss(z, residual))(x) as any;
@@ -159,7 +159,7 @@ test("a residual that is empty or everywhere costs nothing in paper mode, and no
   }
 });
 
-test("deep supervision is the finest and lambda times the others", async () => {
+test("conres.deepResidualLoss() is the finest loss and lambda times the others", async () => {
   const outputs = [x, x.mul(0.5), x.add(1)];
   const each = await Promise.all(outputs.map((z) => conres.residualLoss(z, y).item()));
   for (const lambda of [undefined, 0, 0.1, 1]) {
@@ -189,7 +189,7 @@ function segmentationReference(z: ArrayLike<number>, smooth: number): number {
   return entropy + 1 - mean(dice);
 }
 
-test("the segmentation loss is what loops in float64 say, with its slope", async () => {
+test("conres.segmentationLoss() and its gradient agree with float64 loops", async () => {
   for (const smooth of [undefined, 1e-3]) {
     await agrees(
       (z) => conres.segmentationLoss(z, y, smooth === undefined ? {} : { smooth }),
@@ -199,7 +199,7 @@ test("the segmentation loss is what loops in float64 say, with its slope", async
   }
 });
 
-test("the whole loss joins its parts: regions, classes, the baseline", async () => {
+test("conres.loss() joins its parts: regions, classes, the baseline", async () => {
   const labels = tensor(
     Int32Array.from(noise(N * V, 6), (v) => Math.floor((v + 1) * 2)),
     { shape: [N, ...space] },
@@ -226,7 +226,7 @@ test("the whole loss joins its parts: regions, classes, the baseline", async () 
   near(await conres.loss([scores, x], labels).item(), await wanted.item(), 1e-6, "classes");
 });
 
-test("signed distances by brute force, with spacing; 0 where a region is nowhere or everywhere", async () => {
+test("conres.signedDistances() agrees with brute force, with spacing; 0 where a region is empty or full", async () => {
   const spacing = [3, 1, 0.5];
   const masks = Float32Array.from(targets);
   masks.fill(1, V, 2 * V);
@@ -252,7 +252,7 @@ test("signed distances by brute force, with spacing; 0 where a region is nowhere
   );
 });
 
-test("the boundary loss of classes takes softmax and leaves the background out; a better outline costs less", async () => {
+test("conres.boundaryLoss() of classes takes softmax without background, and falls for a better outline", async () => {
   const z = noise(N * 4 * V, 7);
   const distances = noise(count, 8);
   let total = 0;
@@ -273,7 +273,7 @@ test("the boundary loss of classes takes softmax and leaves the background out; 
   assert.ok((await right.item()) < (await wrong.item()));
 });
 
-test("the boundary's share grows to 0.99 (Eq. 14)", () => {
+test("conres.boundarySchedule() raises the boundary's share to 0.99 (Eq. 14)", () => {
   const alpha = conres.boundarySchedule({ steps: 200 });
   near(alpha(0), 1, 0, "start");
   near(alpha(100), 0.505, 1e-12, "middle");
@@ -281,7 +281,7 @@ test("the boundary's share grows to 0.99 (Eq. 14)", () => {
   near(alpha(300), 0.01, 1e-12, "beyond");
 });
 
-test("what cannot be is refused with the fix", () => {
+test("conres.residualLabels() and others throw on bad arguments with the fix", () => {
   const refuses = (f: () => unknown, pattern: RegExp): void =>
     assert.throws(f, (e: Error) => pattern.test(e.message) || assert.unreachable(e.message));
   const any = (value: unknown): any => value;

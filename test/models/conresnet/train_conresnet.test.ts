@@ -10,7 +10,7 @@ import { cleanUp, file, losses, place, words as shared } from "../../helpers/tra
 test.after(cleanUp);
 const words = (name: string, ...own: string[]): string[] => shared(name, "--validation", "0", ...own);
 
-test("the loss of a step is that of the options, boundary loss and its share included", async () => {
+test("train_conresnet computes the loss of its options, boundary loss and its share included", async () => {
   const still = [
     "--patch",
     "8,24,24",
@@ -81,7 +81,7 @@ test("the loss of a step is that of the options, boundary loss and its share inc
   }
 });
 
-test("options that do not fit are told", async () => {
+test("trainConResNet() throws on options that do not fit", async () => {
   const options = config(conResNetEntries, words("wrong", "--patch", "8,16,16", "--blocks", "1,2"));
   const message = await trainConResNet(options).then(String, (error: Error) => error.message);
   assert.match(message, /blocks lists whole numbers >= 1, one per scale and one for the dilated stage, 3/);

@@ -36,7 +36,7 @@ for (
     { partly: 3, batch: false, ignoreIndex: 3 },
   ] as Settings[]
 ) {
-  test(`a batch of unlike groups is what loops in float64 say, to its second derivative: ${JSON.stringify(settings)}`, async () => {
+  test(`partial.marginalDice() and others of unlike groups agree with float64 to the second derivative: ${JSON.stringify(settings)}`, async () => {
     // One sample has all classes annotated where the two kinds count differently.
     const b = settings.partly === undefined
       ? unlike()
@@ -65,7 +65,7 @@ for (
   });
 }
 
-test("other groups run in the same program; a matrix of any order of rows, and one for all samples", async () => {
+test("partial.marginalDice() and others take other groups in the same program, rows in any order, and one matrix for all samples", async () => {
   let traced = 0;
   const b = unlike();
   const [x, labels] = [logitsOf(b), labelsOf(b)];
@@ -97,7 +97,7 @@ test("other groups run in the same program; a matrix of any order of rows, and o
   }
 });
 
-test("with every class annotated the marginal losses are the ordinary ones", async () => {
+test("partial.marginalDice() and others with every class annotated are the ordinary ones", async () => {
   const b = unlike();
   const x = logitsOf(b);
   const labels = tensor(Int32Array.from(b.labels.flat()), { shape: [3, ...space] });
@@ -140,7 +140,7 @@ test("with every class annotated the marginal losses are the ordinary ones", asy
   );
 });
 
-test("the slope of the marginal cross-entropy is (1 - z/q) p of the set that holds the class (Eq. 8)", async () => {
+test("partial.marginalCrossEntropy() has the gradient (1 - z/q) p of the set that holds the class (Eq. 8)", async () => {
   const b = unlike();
   const [, slope] = await both((x) => partial.marginalCrossEntropy(x, labelsOf(b), { groups: b.groups }), logitsOf(b));
   const wanted = new Float64Array(slope.length);
@@ -157,7 +157,7 @@ test("the slope of the marginal cross-entropy is (1 - z/q) p of the set that hol
   assert.ok(relativeError(slope, wanted) < 2e-6);
 });
 
-test("merged probabilities add up to 1; sums of logits are something else", async () => {
+test("partial.mergedProbabilities() add up to 1; those of summed logits differ", async () => {
   const b = unlike();
   const x = logitsOf(b);
   for (const groups of [b.groups, partial.mergeMatrix(b.groups, 6)]) {
@@ -180,7 +180,7 @@ test("merged probabilities add up to 1; sums of logits are something else", asyn
   near(await partial.marginalCrossEntropy(fixed, label, { groups, mode: "logit" }).item(), Math.log(3), 1e-6, "logit");
 });
 
-test("logits of 100 and -100 leave no NaN, and the loss its value", async () => {
+test("partial.marginalDice() and others keep their value and no NaN for logits of 100 and -100", async () => {
   const signs = unlike(1);
   const b = { ...signs, logits: signs.logits.map((s) => s.map((row) => row.map((x) => 100 * Math.sign(x)))) };
   for (const mode of ["probability", "logit"] as const) {
@@ -220,7 +220,7 @@ test("logits of 100 and -100 leave no NaN, and the loss its value", async () => 
   );
 });
 
-test("where no class is annotated there is nothing to lose, alone or beside others", async () => {
+test("partial.marginalDice() and others are 0 where no class is annotated, alone or beside others", async () => {
   const b = unlike();
   const none = [[0, 1, 2, 3, 4, 5]];
   const groups = [none, b.groups[1], none];

@@ -29,7 +29,7 @@ const read = goldenTensors("methods");
 
 // Sums of a thousand f32 values around 1: 1e-6 of the value, 1e-5 of the largest slope.
 for (const c of goldenJson("methods").cases.filter((entry: any) => entry.name.startsWith("partial."))) {
-  test(`${c.name}: losses, gradients and exclusion labels of PyTorch`, async () => {
+  test(`partial.marginalDice(), other losses and exclusionLabels() agree with PyTorch: ${c.name}`, async () => {
     const logits = toTensor(read(c.input));
     // There labels count the merged classes; here they are class values.
     const stored = read(c.labels);
@@ -62,7 +62,7 @@ const excludes = (groups: number[][], label: number, sets: readonly (readonly nu
   return sets.map((set) => Number(meant !== undefined && meant.every((k) => set.includes(k))));
 };
 
-test("exclusion labels: of others' annotated regions, of the background as the official code, of given sets", async () => {
+test("partial.exclusionLabels() come from others' annotated regions, from the background, or from given sets", async () => {
   const b = unlike();
   const labels = tensor(
     Int32Array.from(b.labels.flat(), (l, k) => (k === 3 ? 6 : k === 5 ? -1 : l)),
@@ -101,7 +101,7 @@ test("exclusion labels: of others' annotated regions, of the background as the o
   assert.equal([...(await liver.data())], [0, 0, 1, 0, 0, 1]);
 });
 
-test("exclusion losses are loops in float64; nothing excluded costs nothing; they push excluded classes down", async () => {
+test("partial.exclusionCrossEntropy() and exclusionDice() agree with float64, are 0 without exclusion, lower excluded classes", async () => {
   const b = unlike();
   const x = logitsOf(b);
   const exclusion = partial.exclusionLabels(labelsOf(b), { groups: b.groups, classes: 6 });
@@ -164,7 +164,7 @@ test("exclusion losses are loops in float64; nothing excluded costs nothing; the
   }
 });
 
-test("the whole loss is its terms, composes with deep supervision, and takes f16", async () => {
+test("partial.loss() is the sum of its terms, composes with deep supervision, and takes f16", async () => {
   const b = unlike();
   const [x, labels] = [logitsOf(b), labelsOf(b)];
   const groups = partial.mergeMatrix(b.groups, 6);
@@ -197,7 +197,7 @@ test("the whole loss is its terms, composes with deep supervision, and takes f16
   near(await both.item(), wanted, 2e-6, "deep supervision");
 });
 
-test("pseudo-labels take the most likely class of those that a label may stand for", async () => {
+test("partial.pseudoLabels() take the most likely class of those that a label may stand for", async () => {
   const b = unlike();
   const raw = Int32Array.from(b.labels.flat(), (l, k) => (k === 7 ? 9 : l));
   const labels = tensor(raw, { shape: [3, ...space] });
@@ -210,7 +210,7 @@ test("pseudo-labels take the most likely class of those that a label may stand f
   });
 });
 
-test("the prior-aware loss is KL of shares of the batch, 0 where they are the prior's", async () => {
+test("partial.priorAware() is the KL of the batch's shares, 0 where they are the prior's", async () => {
   const b = unlike();
   const x = logitsOf(b);
   const prior = [0.6, 0.2, 0.1, 0.06, 0.04, 0];
@@ -234,7 +234,7 @@ test("the prior-aware loss is KL of shares of the batch, 0 where they are the pr
   near(await partial.priorAware(x, { prior: tensor(prior) }).item(), value, 1e-6, "as a tensor");
 });
 
-test("what is wrong is said", async () => {
+test("partial.marginalCrossEntropy() and others throw on bad arguments", async () => {
   const b = unlike();
   const [x, labels] = [logitsOf(b), labelsOf(b)];
   const ce = (groups: any, more: object = {}) => () => partial.marginalCrossEntropy(x, labels, { groups, ...more });
@@ -310,7 +310,7 @@ test("what is wrong is said", async () => {
   }
 });
 
-test("fully labeled samples have no part in the exclusion losses", async () => {
+test("partial.exclusionDice() and exclusionCrossEntropy() ignore fully labeled samples", async () => {
   const x = tensor(noise(2 * 5 * 24, 3), { shape: [2, 5, 2, 3, 4] });
   const label = tensor(Int32Array.from({ length: 48 }, (_, k) => (k * 7) % 4), { shape: [2, 2, 3, 4] });
   const half = (t: Tensor, n: number) => t.slice({ start: [n], end: [n + 1] });

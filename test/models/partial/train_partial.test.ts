@@ -54,7 +54,7 @@ const train = (data: string, name: string, words: readonly string[]) =>
     config(partialEntries, [place(data), ...small, "--run", place(name), "--cache", place("prepared"), ...words]),
   );
 
-test("with all labels annotated the losses are those of train_unet", async () => {
+test("train_partial with all labels annotated has the losses of train_unet", async () => {
   const plain = await run("train_unet", ["full", ...small, "--steps", "4", "--run", "plain"]);
   assert.is(plain.code, 0, plain.output);
   const wanted = (await lines("plain")).map(({ loss }) => loss);
@@ -65,7 +65,7 @@ test("with all labels annotated the losses are those of train_unet", async () =>
   );
 });
 
-test("arms begin alike on fully labeled cases, then differ; what is not annotated is not measured", async () => {
+test("train_partial arms begin alike on fully labeled cases, then differ; what is not annotated is not measured", async () => {
   const logs: Record<string, number[]> = {};
   for (const loss of ["naive", "prior"]) {
     const own = ["--steps", "4", "--warmup", "0.5", "--loss", loss, "--splits", place("splits.json")];
@@ -83,7 +83,7 @@ test("arms begin alike on fully labeled cases, then differ; what is not annotate
   }
 });
 
-test("the weights of marginal and exclusion losses are those of partly labeled cases; 0 leaves the others' loss", async () => {
+test("train_partial weighs marginal and exclusion losses of partly labeled cases only", async () => {
   const losses: number[][] = [];
   for (const [m, e] of [["0", "1"], ["3", "1"], ["3", "2"]] as const) {
     const own = [
@@ -109,7 +109,7 @@ test("the weights of marginal and exclusion losses are those of partly labeled c
   assert.ok(losses[1][2] > losses[0][2] + 0.1 && losses[2][2] > losses[1][2] + 1e-3, `${losses}`);
 });
 
-test("a killed training ends with the weights of one left alone, on a plateau too", async () => {
+test("train_partial resumes a killed run to the same weights, on a plateau too", async () => {
   const args = [
     "some",
     ...small.filter((word, k) => word !== "--validation" && small[k - 1] !== "--validation"),
@@ -133,7 +133,7 @@ test("a killed training ends with the weights of one left alone, on a plateau to
   assert.ok((await file("whole", "model.safetensors")).equals(await file("killed", "model.safetensors")));
 });
 
-test("sets of a group take turns and can be chosen; merged logits are another loss; mistakes are told", async () => {
+test("train_partial takes sets of a group in turn or as chosen, merges logits as another loss, and names mistakes", async () => {
   const sets = [{ data: "full" }, { data: "livers" }];
   const labels = ["background", "liver", "spleen", "pancreas", "left kidney", "right kidney"];
   await writeFile(place("group.json"), JSON.stringify({ format: "voxgrad group 1", labels, sets }));

@@ -63,7 +63,7 @@ const near = (got: number, wanted: number, tolerance: number, what: string): voi
   assert.ok(Math.abs(got - wanted) <= tolerance * Math.abs(wanted), `${what}: ${got}, ${wanted} wanted`);
 
 for (const { depth, ...wanted } of published) {
-  test(`ResNet-${depth} has torchvision's names and shapes; nothing is computed`, () => {
+  test(`resNet() of depth ${depth} has torchvision's names and shapes; nothing is computed`, () => {
     const flat = tree.flatten(resNet({ depth }).init(key)) as Map<string, Tensor>;
     assert.is(flat.size, wanted.tensors);
     const trained = [...flat].filter(([name]) => !name.includes("running"));
@@ -82,7 +82,7 @@ for (const { depth, ...wanted } of published) {
 for (const c of cases) {
   const model = resNet(c.config);
 
-  test(`${c.name}: outputs in both modes, gradient norms, running statistics`, async () => {
+  test(`resNet() agrees with torchvision in outputs, gradient norms and running statistics: ${c.name}`, async () => {
     assert.equal(
       [...(tree.flatten(model.init(key)) as Map<string, Tensor>)].map(([name, p]) => [name, [...p.shape]]),
       c.parameters.map(([name, shape]) => [name, shape]),
@@ -137,7 +137,7 @@ const small = {
 } as const;
 const image = tensor(noise(2 * 21 * 18, 4), { shape: [2, 1, 21, 18] });
 
-test("running statistics move by the momentum and are put back by name; without them every batch has its own", async () => {
+test("resNet() moves running statistics by the momentum, and without them normalizes each batch by its own", async () => {
   const model = resNet(small);
   assert.is(model.config.outputStride, 4);
   const params = model.init(key);
@@ -164,7 +164,7 @@ test("running statistics move by the momentum and are put back by name; without 
   assert.equal(bare.applyTraining(fewer, image).statistics, {});
 });
 
-test("state dicts load as torchvision, DeepLabV3 and the published ALPNet name them; what does not fit is listed", async () => {
+test("resNet().load() takes the names of torchvision, DeepLabV3 and ALPNet, and lists what does not fit", async () => {
   const model = resNet(small);
   const own = tree.flatten(model.init(random.key(3))) as Map<string, Tensor>;
   const dict = (prefix: string, ...others: string[]): Map<string, Tensor> =>
@@ -222,7 +222,7 @@ test("state dicts load as torchvision, DeepLabV3 and the published ALPNet name t
   );
 });
 
-test("what cannot be is refused with the fix", () => {
+test("resNet() and others throw on bad options with the fix", () => {
   const refuses = (run: () => unknown, pattern: RegExp): void =>
     assert.throws(run, (e: Error) => pattern.test(e.message) || assert.unreachable(e.message));
   refuses(() => resNet({ depth: 20 as any }), /depth is one of 18, 34, 50, 101, 152, got 20/);

@@ -73,7 +73,7 @@ for (const c of cases) {
   const model = modelOf(c);
   const template = model.init(random.key(0));
 
-  test(`${c.name}: parameter names, shapes and count`, () => {
+  test(`plainConvUNet() and residualEncoderUNet() have the published parameter names, shapes and count: ${c.name}`, () => {
     const flat: Map<string, Tensor> = tree.flatten(template);
     assert.equal(
       [...flat.keys()],
@@ -90,7 +90,7 @@ for (const c of cases) {
   });
 
   for (const { precision, tolerance, rounding } of hasHalf ? precisions : precisions.slice(0, 1)) {
-    test(`${c.name}: outputs and gradient norms in ${precision}`, async () => {
+    test(`plainConvUNet() and residualEncoderUNet() agree with PyTorch in outputs and gradient norms, in ${precision}: ${c.name}`, async () => {
       const params = loadParameters(template, new Map(c.parameters.map((entry, j) => [entry[0], formula(entry, j)])));
       const lossOf = (p: any, x: Tensor): [Tensor, Tensor[]] => {
         const outputs: Tensor[] = model.apply(p, x);
@@ -139,7 +139,7 @@ const small = plainConvUNet({
   deepSupervision: true,
 });
 
-test("training steps lower the loss, compiled and donated, and repeat bit for bit", async () => {
+test("plainConvUNet() steps lower the loss, compiled and donated, and repeat bit for bit", async () => {
   const n = [8, 12, 8];
   const volume = n[0] * n[1] * n[2];
   const labels = Int32Array.from({ length: volume }, (_, i) => {
@@ -177,7 +177,7 @@ test("training steps lower the loss, compiled and donated, and repeat bit for bi
   step.dispose();
 });
 
-test("a state dict survives a file", async () => {
+test("saveSafetensors() and loadSafetensors() keep a state dict", async () => {
   const params = await evaluate(small.init(random.key(5)));
   const bytes = await saveSafetensors(params, { epoch: "3" });
   const { tensors: loaded, metadata } = loadSafetensors(bytes);
@@ -188,7 +188,7 @@ test("a state dict survives a file", async () => {
   assert.equal(await saveSafetensors(again, { epoch: "3" }), bytes);
 });
 
-test("initial values are He normal, biases 0, norms 1, last norms of residual blocks 0", async () => {
+test("residualEncoderUNet().init() is He normal, biases 0, norms 1, last norms of residual blocks 0", async () => {
   const model = residualEncoderUNet({
     inputChannels: 2,
     features: [8, 16],
@@ -223,7 +223,7 @@ test("initial values are He normal, biases 0, norms 1, last norms of residual bl
   assert.not.equal(await tree.flatten(other).get(name)!.data(), await flat.get(name)!.data());
 });
 
-test("two dimensions, a stride without projection, a projection without stride, no deep supervision", async () => {
+test("residualEncoderUNet() takes two dimensions, strides without projection, and no deep supervision", async () => {
   const model = residualEncoderUNet({
     inputChannels: 1,
     features: [4, 4, 8],
@@ -249,7 +249,7 @@ test("two dimensions, a stride without projection, a projection without stride, 
   assert.ok((await y.data()).every(Number.isFinite));
 });
 
-test("what cannot be is refused with the fix", () => {
+test("plainConvUNet() and others throw on bad options with the fix", () => {
   const params = small.init(random.key(1));
   const refuses = (f: () => unknown, pattern: RegExp): void =>
     assert.throws(f, (e: Error) => pattern.test(e.message) || assert.unreachable(e.message));

@@ -142,7 +142,7 @@ const textBoxes = (svg: string) =>
     return { left, right: left + width, bottom: Number(m[2]), top: Number(m[2]) - 0.7 * size, content };
   });
 
-test("chartSvg() and others keep legends, titles and captions apart and within the picture, whatever their length", () => {
+test("chartSvg() and others keep legends, titles and captions apart and within the picture", () => {
   const organs = ["liver", "spleen", "pancreas", "left kidney", "right kidney"];
   const many = Array.from({ length: 31 }, (_, k) => `structure number ${k + 1} of the abdomen`);
   const long = ["x".repeat(400), "肝".repeat(200), "a name & <more> of it, ".repeat(20)];
