@@ -45,8 +45,9 @@ export function computeInF32<A extends unknown[]>(
 }
 
 /** f, a product whose kernels take f16 as it is, with f16 tensors cast to f32 where they meet f32 ones. */
-export const unifyFloatTypes = <A extends unknown[]>(f: (...args: A) => Tensor): (...args: A) => Tensor => (...args) => {
-  if (mixed()) return f(...narrow(args));
-  const tensors = flat(args);
-  return f(...(tensors.some(isHalf) && tensors.some(isSingle) ? wide(args) : args));
-};
+export const unifyFloatTypes =
+  <A extends unknown[]>(f: (...args: A) => Tensor): (...args: A) => Tensor => (...args) => {
+    if (mixed()) return f(...narrow(args));
+    const tensors = flat(args);
+    return f(...(tensors.some(isHalf) && tensors.some(isSingle) ? wide(args) : args));
+  };
