@@ -1,10 +1,28 @@
-/** The public surface of voxgrad. */
+/**
+ * Tensors, operators, derivatives, compile, the device, trees, random numbers and safetensors files. Layers and
+ * optimizers are in voxgrad/nn, scans in voxgrad/imaging, training in voxgrad/train, networks in voxgrad/models.
+ *
+ * @module
+ */
 export type { DType, TypedArray } from "./core/dtype.ts";
-export { isPlain, listed, VoxgradError } from "./core/errors.ts";
+export {
+  check,
+  checkFlag,
+  checkFunction,
+  checkNumber,
+  checkOptions,
+  escaped,
+  fail,
+  isPlain,
+  listed,
+  refuseOptions,
+  show,
+  VoxgradError,
+} from "./core/errors.ts";
 export { VERSION } from "./core/version.ts";
 export { Tensor } from "./core/tensor.ts";
 export type { Shape } from "./core/shape.ts";
-export type { Tree } from "./core/tree.ts";
+export type { Leaf, Mapped, Tree, TreeOf } from "./core/tree.ts";
 export * as tree from "./core/tree.ts";
 export * from "./ops/mod.ts";
 export * from "./autodiff/mod.ts";

@@ -5,7 +5,7 @@ export type { DrawEpisode, EpisodeBatch, EpisodeOptions, TransformOptions } from
 export { evaluateOneShot, oneShotEntries } from "./alpnet/evaluate/evaluation.ts";
 export type { OneShotEvaluationOptions } from "./alpnet/evaluate/evaluation.ts";
 export { answerOneShot, oneShotForm } from "./alpnet/panel.ts";
-export { largestSlices, oneShotSegmenter, sliceRange } from "./alpnet/scans.ts";
+export { largestSlices, oneShotSegmenter } from "./alpnet/scans.ts";
 export type { OneShotOptions, SliceRange, SupportScan } from "./alpnet/scans.ts";
 export { drawSupports, summarizeSupports } from "./alpnet/evaluate/statistics.ts";
 export type { Spread, SupportCell, SupportedCase, SupportsSummary } from "./alpnet/evaluate/statistics.ts";
@@ -13,22 +13,15 @@ export { loadOneShot, prepareSupport, sliceAxis } from "./alpnet/support.ts";
 export type { FewShotSettings, OneShot, OneShotSettings } from "./alpnet/support.ts";
 export { alpnetEntries, trainAlpnet } from "./alpnet/training.ts";
 export type { AlpnetOptions } from "./alpnet/training.ts";
-export { compareOtherSlices, planOfScan, preparedRange, segmentWithin, slicePlaces } from "./alpnet/evaluate/within.ts";
-export type { OtherSlices, ScanPlanOptions, SlicePlaces, WithinOptions, WithinScan } from "./alpnet/evaluate/within.ts";
+export { preparedRange, segmentWithin } from "./alpnet/evaluate/within.ts";
+export type { WithinOptions, WithinScan } from "./alpnet/evaluate/within.ts";
 export * as colab from "./colab/colab.ts";
-export {
-  colabFigures,
-  contextMapsSvg,
-  figureMaps,
-  intensitiesSvg,
-  logitPlaneSvg,
-  sampleVoxels,
-} from "./colab/figures.ts";
-export type { FigureCase, FigureMaps, FigureNames, FigureOptions, LogitPlane, MapOptions } from "./colab/figures.ts";
+export { colabFigures } from "./colab/figures.ts";
+export type { FigureCase, FigureNames, FigureOptions } from "./colab/figures.ts";
 export { colabEntries, trainColab } from "./colab/training.ts";
 export type { ColabOptions } from "./colab/training.ts";
 export * as conres from "./conresnet/losses.ts";
-export { conresFeatures, conresFigures, residualPatch } from "./conresnet/figures.ts";
+export { conresFeatures, conresFigures } from "./conresnet/figures.ts";
 export type { ConResFigureNetwork, ConResFigureOptions } from "./conresnet/figures.ts";
 export { conResNet } from "./conresnet/conresnet.ts";
 export { conResNetArms } from "./conresnet/config.ts";

@@ -2,22 +2,13 @@
 import "../ops/methods.ts";
 import "../compile/evaluate.ts";
 
-export {
-  applyAffine,
-  axisCodes,
-  columnNorms,
-  composeAffines,
-  cornerDistance,
-  determinant,
-  invertAffine,
-  scaling,
-} from "./volume/affine.ts";
+export { applyAffine, axisCodes, composeAffines, determinant, invertAffine, scaling } from "./volume/affine.ts";
 export type { Affine } from "./volume/affine.ts";
 export * as augment from "./augment/augment.ts";
 export type { AugmentChanges, AugmentOptions, Batch as AugmentBatch } from "./augment/options.ts";
 export { bodyMask, otsuThreshold } from "./volume/body_mask.ts";
 export type { BodyMaskOptions } from "./volume/body_mask.ts";
-export { CaseFaults, isForUser } from "./dataset/case_faults.ts";
+export { CaseFaults } from "./dataset/case_faults.ts";
 export { checkDataset } from "./dataset/check_dataset.ts";
 export type { CheckOptions } from "./dataset/check_dataset.ts";
 export type { Finding } from "./dataset/finding.ts";
@@ -29,14 +20,10 @@ export { DatasetError } from "./dataset/dataset_json.ts";
 export { openDataset } from "./dataset/dataset.ts";
 export type { Dataset, DatasetCase, DatasetSet, PlainFolders } from "./dataset/types.ts";
 export type { DatasetLabel, DatasetRegion } from "./dataset/dataset_json.ts";
-export { checkCaseId } from "./dataset/files.ts";
+
 export { openLabelNames } from "./dataset/dataset_json.ts";
 export type { LabelNames } from "./dataset/dataset_json.ts";
 export { readLabelVolume, wholeLabels } from "./dataset/label_values.ts";
-export { mapLabels } from "./dataset/label_map.ts";
-export type { LabelMap, MappedSides } from "./dataset/label_map.ts";
-export { splitSides } from "./dataset/split_sides.ts";
-export type { SideSplit } from "./dataset/split_sides.ts";
 export { Comparison, measuresOf, pairFiles } from "./metrics/evaluate.ts";
 export type { EvaluatedCase, FilePair, Pairing } from "./metrics/evaluate.ts";
 export { checkGrid, loadCase } from "./dataset/load_case.ts";
@@ -45,7 +32,7 @@ export { felzenszwalb } from "./superpixels/felzenszwalb.ts";
 export type { FelzenszwalbOptions } from "./superpixels/felzenszwalb.ts";
 export { openSuperpixels } from "./superpixels/store.ts";
 export type { StoredSuperpixelOptions, SuperpixelStore } from "./superpixels/store.ts";
-export { foregroundMask, superpixels } from "./superpixels/superpixels.ts";
+export { superpixels } from "./superpixels/superpixels.ts";
 export type { SuperpixelOptions, Superpixels } from "./superpixels/superpixels.ts";
 export { checkMemory } from "./volume/memory.ts";
 export * as metrics from "./metrics/metrics.ts";
@@ -82,40 +69,18 @@ export type { PlanOptions } from "./planner/plan_rules.ts";
 export type { CaseGeometry, PreparedCase } from "./prepare/prepared_case.ts";
 export { preparedVolume } from "./prepare/prepared_volume.ts";
 export { preprocessCase, preprocessImage } from "./prepare/preprocess.ts";
-export { resampleArray, resampledShape, resampleLabelArray, resamplingOrders } from "./prepare/resample.ts";
+
 export type { ChannelPlan, NetworkPlan, Plan, PlanFingerprint, ResamplingPlan } from "./plan/plan.ts";
 export { Prng } from "../core/prng.ts";
-export { imageStem, readVolume, volumeFiles } from "./nifti/read_volume.ts";
-export { reorient, turnedOnto } from "./volume/reorient.ts";
+export { imageStem, readVolume } from "./nifti/read_volume.ts";
+export { reorient } from "./volume/reorient.ts";
 export { keepLargestComponent } from "./volume/largest_component.ts";
 export { kMeans, nearestCenters } from "./superpixels/kmeans.ts";
 export type { KMeans, KMeansOptions } from "./superpixels/kmeans.ts";
-export {
-  labelsOf,
-  regionValues,
-  resampledPlanes,
-  restoreLabels,
-  SourceVolume,
-  toProbabilities,
-} from "./prepare/restore.ts";
-export {
-  casesOf,
-  extractBox,
-  inMemory,
-  patchStart,
-  sampleBatch,
-  samplePatch,
-  withChannels,
-} from "./prepare/sampling.ts";
+export { labelsOf, restoreLabels } from "./prepare/restore.ts";
+export { casesOf, extractBox, inMemory, patchStart, sampleBatch, withChannels } from "./prepare/sampling.ts";
 export type { CaseSource, PatchOptions, SampleCase } from "./prepare/sampling.ts";
-export {
-  argmaxLabels,
-  gaussianImportance,
-  slidingWindow,
-  slidingWindowCost,
-  slidingWindowSlabs,
-  tileStarts,
-} from "./prepare/sliding_window.ts";
+export { argmaxLabels, slidingWindow, slidingWindowSlabs } from "./prepare/sliding_window.ts";
 export type { Grid, Slab, SlidingWindowOptions } from "./prepare/sliding_window.ts";
 export { checkSpacing } from "./dataset/spacing.ts";
 export { checkSplits, kFold } from "./dataset/split.ts";

@@ -10,7 +10,7 @@ export {
   Parameter,
   zerosParameter,
 } from "./init.ts";
-export type { KaimingOptions } from "./init.ts";
+export type { Initialized, KaimingOptions } from "./init.ts";
 export {
   averagePool,
   conv,
@@ -33,6 +33,6 @@ export {
 } from "./losses.ts";
 export type { DiceBinaryCrossEntropyOptions, DiceCrossEntropyOptions, SoftDiceOptions } from "./losses.ts";
 export { adam, clipGradNorm, sgd } from "./optimizers.ts";
-export type { AdamOptions, Optimizer, SgdOptions } from "./optimizers.ts";
+export type { AdamOptions, Optimizer, OptimizerState, SgdOptions } from "./optimizers.ts";
 export { constantSchedule, cosineSchedule, plateauRate, polySchedule, stepDecaySchedule } from "./schedules.ts";
 export type { Schedule } from "./schedules.ts";

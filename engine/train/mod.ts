@@ -1,20 +1,9 @@
 /** Training and applying a network: config blocks, run folders, the loop, whole-image prediction, evaluation. */
 import "../ops/methods.ts";
-
-export { readCheckpoint, writeCheckpoint } from "./run/checkpoint.ts";
-export type { CheckpointNotes } from "./run/checkpoint.ts";
-export {
-  choice,
-  config,
-  ConfigError,
-  entry,
-  HelpRequest,
-  refuseUnused,
-  resumableConfig,
-  runConfig,
-} from "./run/config.ts";
+export { choice, config, ConfigError, entry, refuseUnused, resumableConfig, runConfig } from "./run/config.ts";
 export type { Config, ConfigDefaults, ConfigValue, EntryRules } from "./run/config.ts";
-export { chooseArms, Experiment, openExperiment } from "./experiment/experiment.ts";
+export { chooseArms, openExperiment } from "./experiment/experiment.ts";
+export type { Experiment } from "./experiment/experiment.ts";
 export type { ExperimentCases, ExperimentOptions } from "./experiment/experiment.ts";
 export { rowsSvg } from "./plot/rows.ts";
 export type { Block as RowBlock, Column as RowColumn, Mark as RowMark } from "./plot/rows.ts";
@@ -32,7 +21,7 @@ export type { Figure } from "./plot/figures.ts";
 export { Histogram, histogramSvg } from "./plot/histogram.ts";
 export type { Bins, HistogramGroup, HistogramPanel } from "./plot/histogram.ts";
 export { findImages, findModels } from "./run/find_images.ts";
-export { counted, duration, formatTable, JsonLines, Pace, print, programLine } from "./run/logging.ts";
+export { counted, duration, formatTable, JsonLines, print, programLine } from "./run/logging.ts";
 export type { StepRecord } from "./run/logging.ts";
 export { trainLoop } from "./loop/loop.ts";
 export type { LoopOptions } from "./loop/loop.ts";
@@ -50,16 +39,17 @@ export type {
   PatientAxis,
 } from "./plot/page_panel.ts";
 export type { GridPanel } from "./plot/panel_grid.ts";
-export { chartSvg, COLORS, labelColor, progressSvg } from "./plot/plots.ts";
+export { chartSvg, labelColor } from "./plot/plots.ts";
 export type { Panel, Point } from "./plot/plots.ts";
 export { openOptimizer, optimizerEntries } from "./loop/optimizer.ts";
-export { checkPostprocessing, postprocess, PostprocessingChoice } from "./predict/postprocess.ts";
+export { checkPostprocessing, postprocess } from "./predict/postprocess.ts";
 export type { Postprocessing, PostprocessingStep } from "./predict/postprocess.ts";
-export { fileDigests, openPredictions, Predictions } from "./predict/predictions.ts";
+export { fileDigests, openPredictions } from "./predict/predictions.ts";
+export type { Predictions } from "./predict/predictions.ts";
 export type { Digests, PredictionsOptions } from "./predict/predictions.ts";
 export { contentDigest } from "./run/provenance.ts";
-export { PseudoDice, stepFigures } from "./loop/pseudo_dice.ts";
-export { recordChart } from "./plot/record_chart.ts";
+export { stepFigures } from "./loop/pseudo_dice.ts";
+
 export { writeComparison, writeReport } from "./report/report.ts";
 export { openRun, readJson, resumeRun, RunFolder } from "./run/run_folder.ts";
 export { scatterSvg } from "./plot/scatter.ts";
@@ -68,7 +58,7 @@ export { predictor, segmenter } from "./predict/segment.ts";
 export type { Member, Network, PredictionMemory, Predictor, SegmentOptions, Task } from "./predict/segment.ts";
 export { bootstrapInterval, wilcoxon } from "./experiment/statistics.ts";
 export type { Interval, SignedRankTest } from "./experiment/statistics.ts";
-export { readTables, writeTable } from "./run/tables.ts";
+export { writeTable } from "./run/tables.ts";
 export type { ReportTable } from "./run/tables.ts";
 export { tilesSvg } from "./plot/tiles.ts";
 export type { ClassTile, MapTile, TileOptions, TileRow } from "./plot/tiles.ts";

@@ -62,14 +62,6 @@ export interface FigureMaps {
 
 /**
  * Up to `count` voxels whose label is `value`, or is not, each as likely: their indices, ascending.
- *
- * @example
- * ```ts
- * import { Prng } from "voxgrad/imaging";
- * import { sampleVoxels } from "voxgrad/models";
- *
- * sampleVoxels(new Prng(1), [0, 1, 1, 0, 2], { value: 1, equal: false, count: 500 }); // [0, 3, 4]
- * ```
  */
 export function sampleVoxels(
   prng: Prng,
@@ -198,13 +190,6 @@ export interface FigureNames {
  * cases. Voxels below the line x = y are predicted as the class.
  *
  * @param sets cases by name, such as "3 held-out cases"
- * @example
- * ```ts
- * import { type FigureMaps, logitPlaneSvg } from "voxgrad/models";
- *
- * const maps: FigureMaps[] = []; // from figureMaps, one a case
- * const svg = logitPlaneSvg({ "3 held-out cases": maps }, { rois: ["lesion"], contexts: ["context 1", "context 2"] });
- * ```
  */
 export function logitPlaneSvg(sets: Readonly<Record<string, readonly FigureMaps[]>>, names: FigureNames): string {
   const rest = names.rois.length === 1 ? "background" : "all else";

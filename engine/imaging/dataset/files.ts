@@ -14,12 +14,6 @@ const LONGEST_ID = 200;
  *
  * @param file where the name comes from, for the message
  * @throws DatasetError
- * @example
- * ```ts
- * import { checkCaseId } from "voxgrad/imaging";
- *
- * checkCaseId("liver_01", "dataset.json"); // "liver_01"; "../../scan" is an error
- * ```
  */
 export function checkCaseId(id: unknown, file: string): string {
   const bytes = typeof id === "string" ? new TextEncoder().encode(id).length : 0;

@@ -29,14 +29,6 @@ export interface MappedSides extends SideSplit {
  * @param label values of `map.labels` (and its ignore label), as Uint8Array
  * @param image on the same grid; it tells the middle of the body where an organ has but one connected part
  * @returns label: a volume of its own; sides: one entry for each pair, see `splitSides`
- * @example
- * ```ts
- * import { mapLabels, phantomCase } from "voxgrad/imaging";
- *
- * const { image, label: stored } = phantomCase({ seed: 1 });
- * const labels = [{ value: 0, name: "background" }, { value: 1, name: "organ" }, { value: 2, name: "tumor" }];
- * const { label } = mapLabels(stored, { labels, values: [0, 1, 1] }, image); // tumors become organ
- * ```
  */
 export function mapLabels(label: Volume, map: LabelMap, image: Volume): { label: Volume; sides: MappedSides[] } {
   const table = new Uint8Array(256);

@@ -22,12 +22,6 @@ export const imageStem = (file: string): string | undefined => /^(.+)\.(nii|hdr)
  * The files that a volume is read from: itself, or of a .hdr/.img pair both, the one that is named first.
  *
  * @throws NiftiError when a pair lacks its other half
- * @example
- * ```ts
- * import { volumeFiles } from "voxgrad/imaging";
- *
- * await volumeFiles("scan.img"); // ["scan.img", "scan.hdr"]
- * ```
  */
 export async function volumeFiles(path: string): Promise<[string] | [string, string]> {
   const [, stem, kind, gz = ""] = PAIR.exec(path) ?? [];

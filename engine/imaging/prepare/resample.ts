@@ -51,13 +51,6 @@ export function resamplingOrders(
  * @param options.size wanted [D, H, W]
  * @param options.order one order along each axis, all alike but for one axis of order 0 or 1; see `resamplingOrders`
  * @param options.part elements of the largest tensor on the device; default 2^24
- * @example
- * ```ts
- * import { resampleArray } from "voxgrad/imaging";
- *
- * const voxels = new Float32Array(20 * 64 * 64);
- * const out = await resampleArray(voxels, { channels: 1, shape: [20, 64, 64], size: [40, 48, 48], order: [3, 3, 3] });
- * ```
  */
 export async function resampleArray(
   data: Float32Array<ArrayBuffer>,
@@ -184,13 +177,6 @@ function transposed(data: Float32Array, shape: readonly number[], axes: readonly
  *
  * @param options.order 0 or 1 along each axis
  * @param options.part elements of the largest tensor on the device; default 2^24
- * @example
- * ```ts
- * import { resampleLabelArray } from "voxgrad/imaging";
- *
- * const label = new Uint8Array(20 * 64 * 64);
- * const out = await resampleLabelArray(label, { shape: [20, 64, 64], size: [40, 64, 64], order: [0, 1, 1] });
- * ```
  */
 export async function resampleLabelArray(
   data: Uint8Array<ArrayBuffer>,

@@ -22,15 +22,6 @@ import type { Triple, Volume } from "../volume/volume.ts";
  * @param slabs [classes, depth, H, W] of a grid `from`, in order
  * @param options from: [D, H, W]; to: [d, h, w]; order: 0 or 1 along each axis
  * @returns the d planes [classes, h, w] of the grid `to`, in order
- * @example
- * ```ts
- * import { resampledPlanes, slidingWindowSlabs } from "voxgrad/imaging";
- *
- * const volume = { data: new Float32Array(8 * 16 * 16), shape: [1, 8, 16, 16] } as const;
- * const slabs = slidingWindowSlabs(volume, { patch: [8, 8, 8], classes: 1, predict: (patches) => patches });
- * const sizes = { classes: 1, from: [8, 16, 16], to: [16, 16, 16], order: [1, 1, 1] } as const;
- * for await (const plane of resampledPlanes(slabs, sizes)) console.log(plane.length); // 256, 16 times
- * ```
  */
 export async function* resampledPlanes(
   slabs: AsyncIterable<Slab>,
@@ -102,14 +93,6 @@ function resamplePlane(plane: Float32Array, width: number, rows: Places, columns
  * Logits [classes, n] as probabilities, in place: softmax over the classes, or of regions the sigmoid of each.
  *
  * @param options classes: the number of outputs, where it is not that of the plan's labels
- * @example
- * ```ts
- * import { toProbabilities } from "voxgrad/imaging";
- *
- * const logits = new Float32Array([0, 2, 0, -2]); // 2 classes, 2 voxels
- * toProbabilities(logits, { labels: ["background", "liver"] });
- * // now [0.5, 0.98, 0.5, 0.02]
- * ```
  */
 export function toProbabilities(
   logits: Float32Array,

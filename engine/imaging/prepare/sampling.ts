@@ -186,15 +186,6 @@ export interface PatchOptions {
  * One random patch of a case.
  *
  * @returns image [C, d, h, w] and label [d, h, w] of the patch's size, zero beyond the volume
- * @example
- * ```ts
- * import { openCaseStore, openDataset, Prng, readPlan, samplePatch } from "voxgrad/imaging";
- *
- * const dataset = await openDataset("data/Task04_Hippocampus");
- * const store = await openCaseStore(dataset, await readPlan("plan.json"), { folder: "runs/prepared" });
- * const item = await store.get(store.ids[0]);
- * const { image, label } = samplePatch(new Prng(1), item, { patch: [32, 32, 32], foreground: true });
- * ```
  */
 export function samplePatch(
   prng: Prng,

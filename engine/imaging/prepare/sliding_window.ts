@@ -16,12 +16,6 @@ export interface Grid {
  * @param size voxels of the volume along the axis
  * @param patch voxels of the patch; one start, 0, when the volume is not longer
  * @param step distance of neighbors as a fraction of the patch, above 0, at most 1
- * @example
- * ```ts
- * import { tileStarts } from "voxgrad/imaging";
- *
- * tileStarts(10, 4, 0.5); // [0, 2, 4, 6]
- * ```
  */
 export function tileStarts(size: number, patch: number, step: number): number[] {
   if (!(step > 0 && step <= 1)) throw new VoxgradError(`slidingWindow: step is ${step}; wanted above 0, at most 1`);
@@ -104,12 +98,6 @@ function startsOf(space: readonly number[], patch: readonly number[], step: numb
  * with H and W, not with D.
  *
  * @param shape of the volume, [C, D, H, W]
- * @example
- * ```ts
- * import { slidingWindowCost } from "voxgrad/imaging";
- *
- * slidingWindowCost([1, 400, 512, 512], { patch: [64, 128, 128], classes: 2 }).bytes; // 3.65e8
- * ```
  */
 export function slidingWindowCost(
   shape: readonly number[],

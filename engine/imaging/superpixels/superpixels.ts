@@ -29,12 +29,6 @@ export interface Superpixels {
  *
  * @param image values of a slice [H, W] or a volume [D, H, W]
  * @returns 1 or 0, as the image lies
- * @example
- * ```ts
- * import { foregroundMask } from "voxgrad/imaging";
- *
- * foregroundMask([0, 90, 90, 0, 80, 0], { shape: [2, 3], threshold: 50 }); // [0, 1, 1, 0, 1, 0]
- * ```
  */
 export function foregroundMask(
   image: ArrayLike<number>,

@@ -85,13 +85,6 @@ const TURNS = ["LPS", "LSP", "PLS", "PSL", "SLP", "SPL"].flatMap((order) =>
  *
  * @param tolerance how far apart, in voxels, the two may then place a corner; 0.05 unless given
  * @returns the volume itself where it is in that order already
- * @example
- * ```ts
- * import { phantomCase, reorient, turnedOnto } from "voxgrad/imaging";
- *
- * const { label } = phantomCase({ seed: 1 });
- * const back = turnedOnto(reorient(label, "LPS"), label); // equal to label
- * ```
  */
 export function turnedOnto(
   volume: Volume,

@@ -103,12 +103,6 @@ export function chartSvg(panels: readonly Panel[], options: { title?: string; xL
  * @param record loss: points of one curve, or curves by name; dice: curves by class name
  * @param options title; logLoss: logarithmic loss
  * @returns an SVG document
- * @example
- * ```ts
- * import { progressSvg } from "voxgrad/train";
- *
- * const svg = progressSvg({ loss: [[1, 1.2], [2, 0.9]], dice: { liver: [[2, 0.4]] } });
- * ```
  */
 export function progressSvg(
   record: { loss: readonly Point[] | Panel["series"]; dice?: Panel["series"] },

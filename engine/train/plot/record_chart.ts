@@ -10,13 +10,6 @@ import type { EpochRecord } from "../loop/train.ts";
  * @param classes names of the foreground classes, as `record.dice` has them
  * @param options title; epochs: records of the epochs so far
  * @returns an SVG document
- * @example
- * ```ts
- * import { recordChart } from "voxgrad/train";
- *
- * const records = [{ step: 1, loss: 1.2, rate: 1e-3, dice: [0.1], seconds: 0.5 }];
- * const svg = recordChart(records, ["liver"], { title: "Abdomen" });
- * ```
  */
 export function recordChart(
   records: readonly StepRecord[],

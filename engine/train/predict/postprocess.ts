@@ -34,17 +34,6 @@ const targetsOf = (plan: Pick<Plan, "labels" | "regions">): PostprocessingStep[]
 
 /**
  * Decides the rule from predictions that are added one by one.
- *
- * @example
- * ```ts
- * import { phantomCase } from "voxgrad/imaging";
- * import { PostprocessingChoice } from "voxgrad/train";
- *
- * const choice = new PostprocessingChoice({ labels: ["background", "organ", "tumor"] });
- * const { label } = phantomCase({ seed: 1 });
- * choice.add(label, label); // a prediction and its reference
- * choice.decide().keepLargest; // []: the prediction is right as it is
- * ```
  */
 export class PostprocessingChoice {
   readonly #plan: Pick<Plan, "labels" | "regions" | "ignoreLabel">;

@@ -46,12 +46,6 @@ const isCell = (cell: unknown): boolean => cell === null || typeof cell === "str
  *
  * @param path of the run's folder
  * @throws VoxgradError for a file that is no such table
- * @example
- * ```ts
- * import { readTables } from "voxgrad/train";
- *
- * for (const { title, headings, rows } of await readTables("runs/liver-001")) console.log(title, headings, rows);
- * ```
  */
 export async function readTables(path: string): Promise<ReportTable[]> {
   const folder = `${path}/${FOLDER}`;

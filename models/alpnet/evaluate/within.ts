@@ -43,14 +43,6 @@ const SAMPLE = 1_000_000;
  *
  * @param plan of the encoder
  * @throws VoxgradError for a clip that is no range, or another number of channels than the plan's
- * @example
- * ```ts
- * import { readPlan, readVolume } from "voxgrad/imaging";
- * import { planOfScan } from "voxgrad/models";
- *
- * const plan = await readPlan("plan.json");
- * const own = planOfScan(await readVolume("ct.nii.gz"), plan, { preparation: "own", clip: [-125, 275] });
- * ```
  */
 export function planOfScan(image: Volume, plan: Plan, { preparation, side, clip }: ScanPlanOptions): Plan {
   const spacingOf = (axes: Pick<Plan, "orientation" | "transpose">, k: number): number =>
@@ -203,16 +195,6 @@ export interface OtherSlices {
  * Compares a class in all slices but one.
  *
  * @param given stored index of the slice that was labeled
- * @example
- * ```ts
- * import { preprocessImage, readLabelVolume, readPlan, readVolume } from "voxgrad/imaging";
- * import { compareOtherSlices, slicePlaces } from "voxgrad/models";
- *
- * const { geometry } = await preprocessImage(await readVolume("scan.nii.gz"), await readPlan("plan.json"));
- * const options = { of: { name: "liver", values: [1] }, given: 20, places: slicePlaces(geometry) };
- * const [prediction, reference] = [await readLabelVolume("prediction.nii.gz"), await readLabelVolume("label.nii.gz")];
- * const { compared } = compareOtherSlices(prediction, reference, options);
- * ```
  */
 export function compareOtherSlices(
   prediction: Volume,

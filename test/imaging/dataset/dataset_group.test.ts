@@ -6,6 +6,7 @@ import * as assert from "uvu/assert";
 import * as vg from "../../../engine/mod.ts";
 import * as imaging from "../../../engine/imaging/mod.ts";
 import type { Dataset, Triple } from "../../../engine/imaging/mod.ts";
+import { splitSides } from "../../../engine/imaging/dataset/split_sides.ts";
 import { drawn, folder, group, mixed, refused, root, same, SAR, volume } from "../../helpers/dataset_group_helpers.ts";
 
 test.after(() => rm(root, { recursive: true, force: true }));
@@ -174,7 +175,7 @@ function split(grid: [string, Triple, number[]], inside: (x: number, y: number, 
   const bytes = { ...label, data: Uint8Array.from(label.data) };
   const out = new Uint8Array(label.data.length);
   const image = drawn(shape, affine, bodyAt(center));
-  return { ...imaging.splitSides(bytes, { values: [1], pair: [1, 2], image }, out), out };
+  return { ...splitSides(bytes, { values: [1], pair: [1, 2], image }, out), out };
 }
 
 for (const grid of GRIDS) {
@@ -237,7 +238,7 @@ test("splitSides() is not led astray by fragments, or by one organ in pieces", (
   corner[1] = corner[2 + 4 + 8] = 1;
   const out = new Uint8Array(16);
   const image = volume(new Float32Array(16), shape, affine);
-  const found = imaging.splitSides({ data: corner, shape, affine }, { values: [1], pair: [1, 2], image }, out);
+  const found = splitSides({ data: corner, shape, affine }, { values: [1], pair: [1, 2], image }, out);
   assert.equal([found.rule, out[1], out[14]], ["cut", 1, 2]);
 });
 

@@ -7,7 +7,13 @@ import type { CaseGeometry, Plan, Triple, Volume } from "../../../engine/imaging
 import { nonZeroBox, nonZeroMask } from "../../../engine/imaging/volume/crop.ts";
 import { fingerprintCase } from "../../../engine/imaging/prepare/fingerprint_case.ts";
 import { foregroundOf } from "../../../engine/imaging/prepare/preprocess.ts";
-import { separateAxis } from "../../../engine/imaging/prepare/resample.ts";
+import {
+  resampleArray,
+  resampledShape,
+  resampleLabelArray,
+  resamplingOrders,
+  separateAxis,
+} from "../../../engine/imaging/prepare/resample.ts";
 import { noise, relativeError } from "../../helpers/helpers.ts";
 import { planFor } from "../../helpers/plans.ts";
 
@@ -213,7 +219,7 @@ test("resampleArray() in parts equals resampling whole", async () => {
   ) {
     const wanted = await vg.resampleVolume(vg.tensor(x, { shape: [2, ...shape] }), { size, order }).data();
     for (const part of [undefined, 600]) {
-      const got = await imaging.resampleArray(x as Float32Array<ArrayBuffer>, {
+      const got = await resampleArray(x as Float32Array<ArrayBuffer>, {
         channels: 2,
         shape,
         size,
@@ -227,9 +233,7 @@ test("resampleArray() in parts equals resampling whole", async () => {
   }
   const odd = { channels: 2, shape, size, order: [3, 1, 1] as const };
   let message = "";
-  await imaging.resampleArray(x as Float32Array<ArrayBuffer>, odd).catch((error: Error) =>
-    void (message = error.message)
-  );
+  await resampleArray(x as Float32Array<ArrayBuffer>, odd).catch((error: Error) => void (message = error.message));
   assert.match(message, /orders 3, 1, 1; wanted three alike, or two of 3/);
   const labels = Uint8Array.from(x.subarray(0, 11 * 14 * 13), (v) => Math.round(1 + v));
   for (
@@ -239,8 +243,8 @@ test("resampleArray() in parts equals resampling whole", async () => {
       [0, 0, 0],
     ] as const
   ) {
-    const whole = await imaging.resampleLabelArray(labels, { shape, size, order });
-    const parts = await imaging.resampleLabelArray(labels, { shape, size, order, part: 1000 });
+    const whole = await resampleLabelArray(labels, { shape, size, order });
+    const parts = await resampleLabelArray(labels, { shape, size, order, part: 1000 });
     assert.equal([...parts], [...whole], `${order}`);
   }
 });
@@ -251,9 +255,9 @@ test("separateAxis() separates the coarse axis beyond a ratio of 3, by the prese
   assert.is(separateAxis([3, 1, 1], [1, 1, 1], 3), undefined);
   assert.is(separateAxis([0.24, 1.25, 1.25], [1, 1, 1], 3), undefined);
   const plan = planOf({}).resampling;
-  assert.equal(imaging.resamplingOrders(3, plan, [1, 5, 1], [1, 1, 1]), [3, 0, 3]);
+  assert.equal(resamplingOrders(3, plan, [1, 5, 1], [1, 1, 1]), [3, 0, 3]);
   // Sizes round to the nearest, halves to even, and never to nothing.
-  assert.equal(imaging.resampledShape([5, 7, 1], [0.5, 1.5, 0.1], [1, 1, 1]), [2, 10, 1]);
+  assert.equal(resampledShape([5, 7, 1], [0.5, 1.5, 0.1], [1, 1, 1]), [2, 10, 1]);
 });
 
 test("foregroundOf() has all voxels of a small class and a seeded sample of a large one", () => {

@@ -1,7 +1,8 @@
 /** The patient in a slice and the superpixels in it. */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { felzenszwalb, foregroundMask, superpixels } from "../../../engine/imaging/mod.ts";
+import { felzenszwalb, superpixels } from "../../../engine/imaging/mod.ts";
+import { foregroundMask } from "../../../engine/imaging/superpixels/superpixels.ts";
 import { noise } from "../../helpers/helpers.ts";
 
 const draw = (rows: readonly string[]): number[] => rows.flatMap((row) => [...row].map((c) => (c === "#" ? 1 : 0)));

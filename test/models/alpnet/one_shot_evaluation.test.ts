@@ -11,16 +11,14 @@ import type { Triple, Volume } from "../../../engine/imaging/mod.ts";
 import * as train from "../../../engine/train/mod.ts";
 import {
   alpnetEntries,
-  compareOtherSlices,
   drawSupports,
   evaluateOneShot,
   oneShotEntries,
-  planOfScan,
   segmentWithin,
-  slicePlaces,
   summarizeSupports,
   trainAlpnet,
 } from "../../../models/mod.ts";
+import { compareOtherSlices, planOfScan, slicePlaces } from "../../../models/alpnet/evaluate/within.ts";
 import { notableSupports } from "../../../models/alpnet/evaluate/statistics.ts";
 import { planFor } from "../../helpers/plans.ts";
 import { checkSvg } from "../../helpers/svg.ts";

@@ -9,10 +9,10 @@ import {
   annotatedEpisodes,
   largestSlices,
   oneShotSegmenter,
-  sliceRange,
   superpixelEpisodes,
   transformed,
 } from "../../../models/mod.ts";
+import { sliceRange } from "../../../models/alpnet/scans.ts";
 
 const SHAPE = [5, 11, 14] as const;
 const AREA = 11 * 14;

@@ -15,14 +15,14 @@ import {
   formatTable,
   JsonLines,
   openRun,
-  Pace,
-  PseudoDice,
   RunFolder,
   segmenter,
   stepFigures,
   tellBackground,
   trainLoop,
 } from "../../../engine/train/mod.ts";
+import { Pace } from "../../../engine/train/run/logging.ts";
+import { PseudoDice } from "../../../engine/train/loop/pseudo_dice.ts";
 import { noise } from "../../helpers/helpers.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "voxgrad-train-"));

@@ -8,14 +8,14 @@ import {
   type Plan,
   preprocessImage,
   Prng,
-  resampledPlanes,
   scaling,
   type Slab,
-  toProbabilities,
   type Triple,
   type Volume,
 } from "../../../engine/imaging/mod.ts";
-import { checkPostprocessing, postprocess, PostprocessingChoice, predictor } from "../../../engine/train/mod.ts";
+import { resampledPlanes, toProbabilities } from "../../../engine/imaging/prepare/restore.ts";
+import { checkPostprocessing, postprocess, predictor } from "../../../engine/train/mod.ts";
+import { PostprocessingChoice } from "../../../engine/train/predict/postprocess.ts";
 import { colab, plainConvUNet } from "../../../models/mod.ts";
 import { resampleArray } from "../../../engine/imaging/prepare/resample.ts";
 import { noise } from "../../helpers/helpers.ts";

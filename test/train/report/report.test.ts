@@ -9,13 +9,13 @@ import { compareLabels, Comparison, makeVolume, scaling } from "../../../engine/
 import {
   formatTable,
   overlaySvg,
-  recordChart,
   RunFolder,
   tilesSvg,
   writeComparison,
   writeReport,
   writeTable,
 } from "../../../engine/train/mod.ts";
+import { recordChart } from "../../../engine/train/plot/record_chart.ts";
 import { chartSvg } from "../../../engine/train/plot/plots.ts";
 import { HOSTILE, hostileRun } from "../../helpers/hostile_run.ts";
 import { checkSvg } from "../../helpers/svg.ts";
