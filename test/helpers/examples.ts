@@ -32,7 +32,7 @@ export function blocksOf(file: string): Block[] {
 export const checked = (code: string): string =>
   code.split("\n").map((line) => {
     const value =
-      /^(?!const |let |import |for )([^/]*[^\s/].*); \/\/ (\[.*\]|-?\d[\d.e-]*|"[^"]*"|true|false)(?:; .*)?$/.exec(
+      /^(?!const |let |import |for |console)([^/]*[^\s/].*); \/\/ (\[.*\]|-?\d[\d.e-]*|"[^"]*"|true|false)(?:; .*)?$/.exec(
         line,
       );
     if (value) return `sameValue(${value[1]}, ${value[2]});`;
