@@ -32,9 +32,10 @@ export function blocksOf(file: string): Block[] {
 export const checked = (code: string): string =>
   code.split("\n").map((line) => {
     const value =
-      /^(?!const |let |import |for |console)([^/]*[^\s/].*); \/\/ (\[.*\]|-?\d[\d.e-]*|"[^"]*"|true|false)(?:; .*)?$/.exec(
-        line,
-      );
+      /^(?!const |let |import |for |console)([^/]*[^\s/].*); \/\/ (\[.*\]|-?\d[\d.e-]*|"[^"]*"|true|false)(?:; .*)?$/
+        .exec(
+          line,
+        );
     if (value) return `sameValue(${value[1]}, ${value[2]});`;
     const shape = /^const (\w+) = .*; \/\/ (?:f32 |i32 |bool )?(\[\d+(?:, \d+)*\])$/.exec(line);
     return shape ? `${line}\nsameShape(${shape[1]}, ${shape[2]});` : line;
