@@ -11,6 +11,8 @@ import {
   arange,
   argmax,
   cast,
+  check,
+  checkOptions,
   crossEntropy,
   equal,
   expandDims,
@@ -20,6 +22,7 @@ import {
   max,
   maximum,
   resize,
+  show,
   slice,
   softplus,
   squeeze,
@@ -31,8 +34,6 @@ import {
   zeros,
 } from "../../engine/mod.ts";
 import { type PrototypeMode, type PrototypeOptions, type Prototypes, prototypes, similarity } from "./prototypes.ts";
-import { need, shown } from "../partial/groups.ts";
-
 export { encoder } from "./encoder.ts";
 export type { Encoder, EncoderConfig, ResolvedEncoder } from "./encoder.ts";
 export { prototypes, prototypeSimilarity, similarity } from "./prototypes.ts";
@@ -68,16 +69,16 @@ const isLabels = (x: unknown): x is Tensor =>
   x instanceof Tensor && x.rank === 3 && (x.dtype === "i32" || x.dtype === "u32");
 
 function checkPair(name: string, what: string, features: unknown, labels: unknown): void {
-  need(isFeatures(features), name, () => `${what} features are [N, C, H, W], got ${shown(features)}`);
-  need(
+  check(isFeatures(features), name, () => `${what} features are [N, C, H, W], got ${show(features)}`);
+  check(
     isLabels(labels) && labels.shape[0] === (features as Tensor).shape[0],
     name,
-    () => `${what} labels are i32 or u32 [${(features as Tensor).shape[0]}, height, width], got ${shown(labels)}`,
+    () => `${what} labels are i32 or u32 [${(features as Tensor).shape[0]}, height, width], got ${show(labels)}`,
   );
 }
 
 function waysOf(name: string, ways: number | undefined = 1): number {
-  need(Number.isInteger(ways) && ways >= 1, name, () => `ways is a whole number >= 1, got ${shown(ways)}`);
+  check(Number.isInteger(ways) && ways >= 1, name, () => `ways is a whole number >= 1, got ${show(ways)}`);
   return ways;
 }
 
@@ -105,11 +106,10 @@ const scaleTo = (x: Tensor, size: readonly number[]): Tensor => resize(x, { size
 export function classPrototypes(support: Tensor, labels: Tensor, options: ClassPrototypeOptions = {}): Prototypes[] {
   const name = "alpnet.classPrototypes";
   checkPair(name, "support", support, labels);
-  const stray = Object.keys(options).find((key) => !KEYS.includes(key));
-  need(stray === undefined, name, () => `there is no option ${stray}; it takes ${KEYS.join(", ")}`);
+  checkOptions(name, options, KEYS);
   const { foreground = "gridconv+", background = "gridconv", rule = "code", window = 4, threshold = 0.95 } = options;
-  need(rule === "code" || rule === "paper", name, () => `rule is "code" or "paper", got ${shown(rule)}`);
-  need(threshold >= 0 && threshold <= 1, name, () => `threshold is a number from 0 to 1, got ${shown(threshold)}`);
+  check(rule === "code" || rule === "paper", name, () => `rule is "code" or "paper", got ${show(rule)}`);
+  check(threshold >= 0 && threshold <= 1, name, () => `threshold is a number from 0 to 1, got ${show(threshold)}`);
   const values = arange(waysOf(name, options.ways) + 1).reshape({ shape: [-1, 1, 1] });
   const masks = scaleTo(
     cast(equal(expandDims(cast(labels, "i32"), { axis: 1 }), values), "f32"),
@@ -213,10 +213,10 @@ export function alignmentLoss(
   checkPair(name, "support", support, labels);
   const { temperature = 20, ...own } = options;
   const ways = waysOf(name, own.ways);
-  need(
+  check(
     scores instanceof Tensor && scores.rank === 4 && scores.shape[1] === ways + 1,
     name,
-    () => `scores are [N, ${ways + 1}, H, W], got ${shown(scores)}`,
+    () => `scores are [N, ${ways + 1}, H, W], got ${show(scores)}`,
   );
   const predicted = argmax(stopGradient(scores), { axis: 1 });
   const size = labels.shape.slice(1);
@@ -289,12 +289,12 @@ export function episodeLoss(episode: Episode, options: EpisodeLossOptions = {}):
   const { temperature = 20, ...pooling } = own;
   const ways = waysOf(name, own.ways);
   const weights = given ?? [0.05, ...new Array<number>(ways).fill(1)];
-  need(
+  check(
     Array.isArray(weights) && weights.length === ways + 1 && weights.every((w) => w >= 0),
     name,
-    () => `weights are ${ways + 1} numbers >= 0, the background's first, got ${shown(weights)}`,
+    () => `weights are ${ways + 1} numbers >= 0, the background's first, got ${show(weights)}`,
   );
-  need(lambda >= 0, name, () => `alignment is a number >= 0, got ${shown(lambda)}`);
+  check(lambda >= 0, name, () => `alignment is a number >= 0, got ${show(lambda)}`);
   const scores = logits(query, classPrototypes(support, supportLabels, pooling), { temperature });
   const full = scaleTo(scores, queryLabels.shape.slice(1));
   const labels = cast(queryLabels, "i32");

@@ -1,7 +1,6 @@
 /** ALPNet's feature extractor: a ResNet and a 1 x 1 convolution behind it. */
-import { conv2d, loadParameters, random, type Tensor } from "../../engine/mod.ts";
+import { check, conv2d, loadParameters, random, show, type Tensor } from "../../engine/mod.ts";
 import * as nn from "../../engine/nn/mod.ts";
-import { need, shown } from "../partial/groups.ts";
 import { resNet, type ResNetConfig, type ResolvedResNet, type StatisticsModel } from "../resnet/resnet.ts";
 
 export interface EncoderConfig extends ResNetConfig {
@@ -39,10 +38,10 @@ export interface Encoder extends StatisticsModel<ResolvedEncoder> {
  */
 export function encoder(config: EncoderConfig): Encoder {
   const { features = 256, ...own } = config;
-  need(
+  check(
     Number.isInteger(features) && features >= 1,
     "alpnet.encoder",
-    () => `features is a whole number >= 1, got ${shown(features)}`,
+    () => `features is a whole number >= 1, got ${show(features)}`,
   );
   const backbone = resNet(own);
   const { outputChannels } = backbone.config;

@@ -7,6 +7,8 @@
  * known before anything runs and nothing is read back.
  */
 import {
+  check,
+  checkOptions,
   concat,
   cosineMatching,
   equal,
@@ -18,13 +20,12 @@ import {
   maximum,
   ones,
   reshape,
+  show,
   slice,
   sum,
   Tensor,
   transpose,
 } from "../../engine/mod.ts";
-import { need, shown } from "../partial/groups.ts";
-
 /**
  * Which vectors stand for a class: "mask", the mean of its features (PANet, Wang et al. 2019); "gridconv", the means of
  * the windows that lie in it; "gridconv+", both.
@@ -68,11 +69,11 @@ const isWhole = (n: unknown): boolean => Number.isInteger(n) && (n as number) >=
 /** The window's two sides, which have to fit into [height, width]. */
 function sidesOf(name: string, window: PrototypeOptions["window"], space: readonly number[]): [number, number] {
   const sides = typeof window === "number" ? [window, window] : window;
-  need(
+  check(
     Array.isArray(sides) && sides.length === 2 && sides.every((n, k) => isWhole(n) && n <= space[k]),
     name,
     () =>
-      `window is a whole number or two, at least 1 and at most the feature map's ${shown(space)}, got ${shown(window)}`,
+      `window is a whole number or two, at least 1 and at most the feature map's ${show(space)}, got ${show(window)}`,
   );
   return sides as [number, number];
 }
@@ -111,27 +112,26 @@ export function prototypes(support: Tensor, mask: Tensor, options: PrototypeOpti
 }
 
 function prototypesFor(name: string, support: Tensor, mask: Tensor, options: PrototypeOptions): Prototypes {
-  need(
+  check(
     support instanceof Tensor && support.rank === 4 && support.size > 0,
     name,
-    () => `support features are [S, C, H, W], got ${shown(support)}`,
+    () => `support features are [S, C, H, W], got ${show(support)}`,
   );
   const [shots, channels, h, w] = support.shape as [number, number, number, number];
-  need(
+  check(
     mask instanceof Tensor && String(mask.shape) === String([shots, h, w]),
     name,
-    () => `the mask is [${shots}, ${h}, ${w}] as the support features, got ${shown(mask)}`,
+    () => `the mask is [${shots}, ${h}, ${w}] as the support features, got ${show(mask)}`,
   );
-  const stray = Object.keys(options).find((key) => !KEYS.includes(key));
-  need(stray === undefined, name, () => `there is no option ${stray}; it takes ${KEYS.join(", ")}`);
+  checkOptions(name, options, KEYS);
   const { mode = "gridconv+", window = 4, threshold = 0.95, inclusive = false, probe } = options;
-  need(
+  check(
     ["mask", "gridconv", "gridconv+"].includes(mode),
     name,
-    () => `mode is "mask", "gridconv" or "gridconv+", got ${shown(mode)}`,
+    () => `mode is "mask", "gridconv" or "gridconv+", got ${show(mode)}`,
   );
-  need(threshold >= 0 && threshold <= 1, name, () => `threshold is a number from 0 to 1, got ${shown(threshold)}`);
-  need(probe === undefined || isWhole(probe), name, () => `probe is a whole number >= 1, got ${shown(probe)}`);
+  check(threshold >= 0 && threshold <= 1, name, () => `threshold is a number from 0 to 1, got ${show(threshold)}`);
+  check(probe === undefined || isWhole(probe), name, () => `probe is a whole number >= 1, got ${show(probe)}`);
 
   const x = support.cast("f32");
   const weight = reshape(mask.cast("f32"), { shape: [shots, 1, h, w] });
@@ -195,19 +195,19 @@ export function similarity(
   options: { readonly temperature?: number } = {},
 ): Tensor {
   const name = "alpnet.similarity";
-  need(
+  check(
     query instanceof Tensor && query.rank === 4 && query.size > 0,
     name,
-    () => `query features are [N, C, H, W], got ${shown(query)}`,
+    () => `query features are [N, C, H, W], got ${show(query)}`,
   );
   const channels = query.shape[1];
-  need(
+  check(
     vectors.shape[1] === channels,
     name,
     () => `query features and prototypes have as many channels, got ${channels} and ${vectors.shape[1]}`,
   );
   const { temperature = 20 } = options;
-  need(Number.isFinite(temperature), name, () => `temperature is a number, got ${shown(temperature)}`);
+  check(Number.isFinite(temperature), name, () => `temperature is a number, got ${show(temperature)}`);
   return cosineMatching(query.cast("f32"), vectors, used, { temperature, eps: LEAST_LENGTH });
 }
 
@@ -242,15 +242,15 @@ export function prototypeSimilarity(
 ): Tensor {
   const name = "alpnet.prototypeSimilarity";
   const { temperature, ...own } = options;
-  const check = (what: string, x: unknown, axes: readonly string[]): void =>
-    need(
+  const checkFeatures = (what: string, x: unknown, axes: readonly string[]): void =>
+    check(
       x instanceof Tensor && x.rank === axes.length,
       name,
-      () => `the ${what} is [${axes.join(", ")}], got ${shown(x)}`,
+      () => `the ${what} is [${axes.join(", ")}], got ${show(x)}`,
     );
-  check("query", query, ["C", "H", "W"]);
-  check("support", support, ["C", "H", "W"]);
-  check("mask", mask, ["H", "W"]);
+  checkFeatures("query", query, ["C", "H", "W"]);
+  checkFeatures("support", support, ["C", "H", "W"]);
+  checkFeatures("mask", mask, ["H", "W"]);
   const one = (x: Tensor): Tensor => reshape(x, { shape: [1, ...x.shape] });
   const found = prototypesFor(name, one(support), one(mask), own);
   const like = similarity(one(query), found, temperature === undefined ? {} : { temperature });

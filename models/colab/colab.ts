@@ -10,6 +10,8 @@
 import {
   avgPool2d,
   avgPool3d,
+  check,
+  checkOptions,
   checkpoint,
   concat,
   exp,
@@ -28,21 +30,14 @@ import {
   sum,
   Tensor,
   tree,
-  VoxgradError,
   where,
 } from "../../engine/mod.ts";
-
-import { knowsOptions } from "../partial/groups.ts";
 
 export { contextsFirst, contextUNet, withoutContexts } from "./network.ts";
 export type { ContextUNetConfig } from "./network.ts";
 
 /** A tree of tensors. */
 type Tree = any;
-
-const need = (condition: boolean, message: () => string): void => {
-  if (!condition) throw new VoxgradError(message());
-};
 
 /** Axes of space of a tensor [N, K, ...space]. */
 const spaceOf = (x: Tensor): number[] => x.shape.map((_, k) => k).slice(2);
@@ -66,9 +61,9 @@ const spaceOf = (x: Tensor): number[] => x.shape.map((_, k) => k).slice(2);
  * ```
  */
 export function softDilatedMask(distance: Tensor, options: { margin: number; tau: number }): Tensor {
-  knowsOptions("softDilatedMask", options, ["margin", "tau"]);
+  checkOptions("softDilatedMask", options, ["margin", "tau"]);
   const { margin, tau } = options;
-  need(margin >= 0 && tau > 0, () => `softDilatedMask: margin is >= 0 and tau > 0, got ${margin} and ${tau}`);
+  check(margin >= 0 && tau > 0, "softDilatedMask", () => `margin is >= 0 and tau > 0, got ${margin} and ${tau}`);
   return minimum(exp(distance.cast("f32").mul(-1).add(margin).div(tau)), 1);
 }
 
@@ -77,7 +72,7 @@ function roiChannels(name: string, roi: Tensor, like: Tensor): Tensor {
   const channels = (roi.rank === like.rank - 1 ? roi.expandDims({ axis: 1 }) : roi).cast("f32");
   const fits = channels.rank === like.rank && channels.shape.every((n, k) => k === 1 || n === like.shape[k]) &&
     channels.shape[1] > 0;
-  need(fits, () => `${name}: the ROI is [N, ...space] or [N, c, ...space] over the voxels of ${like}, got ${roi}`);
+  check(fits, name, () => `the ROI is [N, ...space] or [N, c, ...space] over the voxels of ${like}, got ${roi}`);
   return channels;
 }
 
@@ -101,7 +96,7 @@ function roiChannels(name: string, roi: Tensor, like: Tensor): Tensor {
 export function constrainedLabels(roi: Tensor, q: Tensor, mask: Tensor): Tensor {
   const rois = roiChannels("constrainedLabels", roi, q);
   const near = roiChannels("constrainedLabels", mask, q);
-  need(near.shape[1] === 1, () => `constrainedLabels: the mask is [N, ...space], got ${mask}`);
+  check(near.shape[1] === 1, "constrainedLabels", () => `the mask is [N, ...space], got ${mask}`);
   const outside = max(rois, { axes: [1], keepDims: true }).mul(-1).add(1);
   const contexts = q.mul(near);
   const first = slice(contexts, { end: [contexts.shape[0], 1] }).sub(near).add(1);
@@ -137,14 +132,15 @@ export interface SegmentationLossOptions {
  * ```
  */
 export function segmentationLoss(logits: Tensor, labels: Tensor, options: SegmentationLossOptions = {}): Tensor {
-  knowsOptions("segmentationLoss", options, ["without", "batch", "smooth"]);
+  checkOptions("segmentationLoss", options, ["without", "batch", "smooth"]);
   const { without, batch = false, smooth = 1e-5 } = options;
   const same = String(logits.shape) === String(labels.shape);
-  need(same, () => `segmentationLoss: logits and labels have one shape, got ${logits} and ${labels}`);
+  check(same, "segmentationLoss", () => `logits and labels have one shape, got ${logits} and ${labels}`);
   const [N, K] = logits.shape as [number, number];
-  need(
+  check(
     without === undefined || (Number.isInteger(without) && without >= 0 && without < K),
-    () => `segmentationLoss: without is a class from 0 to ${K - 1}, got ${without}`,
+    "segmentationLoss",
+    () => `without is a class from 0 to ${K - 1}, got ${without}`,
   );
   const logProbability = logSoftmax(logits.cast("f32"), { axis: 1 });
   const entropy = sum(labels.mul(logProbability)).div(-logits.size / K);
@@ -185,15 +181,16 @@ export interface RoiLossOptions {
  * ```
  */
 export function roiLoss(logits: Tensor, roi: Tensor, options: RoiLossOptions = {}): Tensor {
-  knowsOptions("roiLoss", options, ["loss", "only"]);
+  checkOptions("roiLoss", options, ["loss", "only"]);
   const { loss = "bce", only } = options;
-  need(loss === "bce" || loss === "dice", () => `roiLoss: loss is "bce" or "dice", got ${JSON.stringify(loss)}`);
+  check(loss === "bce" || loss === "dice", "roiLoss", () => `loss is "bce" or "dice", got ${JSON.stringify(loss)}`);
   const rois = roiChannels("roiLoss", roi, logits);
   const [N, c] = rois.shape as [number, number];
-  need(c < logits.shape[1], () => `roiLoss: ${c} ROI classes leave no context in ${logits}`);
-  need(
+  check(c < logits.shape[1], "roiLoss", () => `${c} ROI classes leave no context in ${logits}`);
+  check(
     only === undefined || (Number.isInteger(only) && only >= 0 && only < c),
-    () => `roiLoss: only is a class from 0 to ${c - 1}, got ${only}`,
+    "roiLoss",
+    () => `only is a class from 0 to ${c - 1}, got ${only}`,
   );
   const [from, to] = only === undefined ? [0, c] : [only, only + 1];
   const pick = (x: Tensor): Tensor => slice(x, { start: [0, from], end: [N, to] });
@@ -227,7 +224,7 @@ export function pyramidLabels(
   const near = roiChannels("pyramidLabels", mask, q);
   return outputs.map((output) => {
     const factors = output.shape.slice(2).map((n, k) => q.shape[k + 2] / n);
-    need(factors.every((f) => Number.isInteger(f)), () => `pyramidLabels: ${output} does not divide ${q}`);
+    check(factors.every((f) => Number.isInteger(f)), "pyramidLabels", () => `${output} does not divide ${q}`);
     if (factors.every((f) => f === 1)) return constrainedLabels(rois, q, near.squeeze({ axes: [1] }));
     const [pooled, least] = q.rank === 5
       ? [avgPool3d(q, { kernel: factors }), maxPool3d(near.mul(-1), { kernel: factors }).mul(-1)]
@@ -329,16 +326,18 @@ const fixed = (a: Tree): Tree => tree.map(a, (x: Tensor) => stopGradient(x));
  */
 export function metaGradient(options: MetaGradientOptions): Tree {
   const { per = "batch" } = options;
-  knowsOptions("metaGradient", options, META_KEYS);
+  checkOptions("metaGradient", options, META_KEYS);
   for (const key of ["iterations", "damping"] as const) {
-    need(
+    check(
       options[key] === undefined || options.method === "implicit",
-      () => `metaGradient: ${key} is of the method "implicit" alone; leave it out`,
+      "metaGradient",
+      () => `${key} is of the method "implicit" alone; leave it out`,
     );
   }
-  need(
+  check(
     per === "batch" || per === "sample",
-    () => `metaGradient: per is "batch" or "sample", got ${JSON.stringify(per)}`,
+    "metaGradient",
+    () => `per is "batch" or "sample", got ${JSON.stringify(per)}`,
   );
   if (per === "sample") return gradientPerSample(options);
   const { segment, generate, theta, omega, roi, mask, alpha, method = "exact", iterations = 10, damping = 1e-2 } =
@@ -359,9 +358,10 @@ export function metaGradient(options: MetaGradientOptions): Tree {
     const x = fixed(conjugateGradients(product, v, iterations));
     return tree.map(mixed(x), (g: Tensor) => g.mul(-1));
   }
-  need(
+  check(
     method === "exact" || method === "finite-difference",
-    () => `metaGradient: method is "exact", "finite-difference" or "implicit", got ${JSON.stringify(method)}`,
+    "metaGradient",
+    () => `method is "exact", "finite-difference" or "implicit", got ${JSON.stringify(method)}`,
   );
   const negative = typeof alpha === "number" ? -alpha : alpha.mul(-1);
   const labels = stopGradient(labelsOf(omega));
@@ -380,10 +380,10 @@ function gradientPerSample(options: MetaGradientOptions): Tree {
   const part = (x: Tensor, n: number): Tensor => (x.shape[0] === 1 ? x : slice(x, { start: [n], end: [n + 1] }));
   const only = (name: string, f: (p: Tree, sample: number) => Tensor, n: number) => (p: Tree): Tensor => {
     const logits = f(p, n);
-    need(
+    check(
       logits.shape[0] === 1,
-      () =>
-        `metaGradient: per "sample" asks ${name}(parameters, ${n}) for the logits of sample ${n} alone, got ${logits}`,
+      "metaGradient",
+      () => `per "sample" asks ${name}(parameters, ${n}) for the logits of sample ${n} alone, got ${logits}`,
     );
     return logits;
   };
@@ -406,9 +406,10 @@ function gradientPerSample(options: MetaGradientOptions): Tree {
  * 0.
  */
 function conjugateGradients(product: (x: Tree) => Tree, b: Tree, iterations: number): Tree {
-  need(
+  check(
     Number.isInteger(iterations) && iterations >= 1,
-    () => `metaGradient: iterations is 1 or more, got ${iterations}`,
+    "metaGradient",
+    () => `iterations is 1 or more, got ${iterations}`,
   );
   let x = tree.map(b, (t: Tensor) => t.mul(0));
   let residual = b;

@@ -1,7 +1,6 @@
 /** Networks whose outputs are ROI classes and contexts (CoLab), used as ones of background and ROI classes. */
-import { concat, max, slice, Tensor } from "../../engine/mod.ts";
+import { check, concat, max, slice, Tensor } from "../../engine/mod.ts";
 
-import { need } from "../partial/groups.ts";
 import { type Model, plainConvUNet, residualEncoderUNet } from "../unet/unet.ts";
 import type { UNetConfig } from "../unet/config.ts";
 
@@ -70,7 +69,7 @@ export function contextUNet(config: ContextUNetConfig): Model<Tensor> & { readon
   const { roiClasses, ...own } = config;
   const within = own.blocksPerStage === undefined ? plainConvUNet(own) : residualEncoderUNet(own);
   const contexts = within.config.classes - roiClasses;
-  need(
+  check(
     Number.isInteger(roiClasses) && roiClasses >= 1 && contexts >= 1,
     "contextUNet",
     () => `roiClasses is a whole number from 1 to ${within.config.classes - 1}, got ${roiClasses}`,

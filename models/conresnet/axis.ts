@@ -1,7 +1,5 @@
 /** The axis along which ConResNet compares slices, and the difference of neighboring slices. */
-import { pad, slice, type Tensor } from "../../engine/mod.ts";
-import { need, shown } from "../partial/groups.ts";
-
+import { check, pad, show, slice, type Tensor } from "../../engine/mod.ts";
 /**
  * Which slices are compared: axial along depth, coronal along height, sagittal along width of [N, C, depth, height,
  * width]. A plan may turn a scan, and these are the axes of the patch.
@@ -13,7 +11,7 @@ const AXES: readonly ResidualAxis[] = ["axial", "coronal", "sagittal"];
 /** 0, 1 or 2 of space, or an error in the name of the function. */
 export function spaceAxis(name: string, axis: ResidualAxis): number {
   const k = AXES.indexOf(axis);
-  need(k >= 0, name, () => `axis is "axial", "coronal" or "sagittal", got ${shown(axis)}`);
+  check(k >= 0, name, () => `axis is "axial", "coronal" or "sagittal", got ${show(axis)}`);
   return k;
 }
 

@@ -1,7 +1,6 @@
 /** The configuration of a ConResNet: what may be left out filled in, what cannot be refused. */
-import { Tensor } from "../../engine/mod.ts";
+import { check, checkOptions, show, Tensor } from "../../engine/mod.ts";
 import { type ResidualAxis, spaceAxis } from "./axis.ts";
-import { need, shown } from "../partial/groups.ts";
 
 export interface ConResNetConfig {
   readonly inputChannels: number;
@@ -67,13 +66,12 @@ const isWhole = (n: unknown, least = 1): boolean => Number.isInteger(n) && (n as
 
 /** Checks a configuration and fills in its defaults. */
 export function resolveConResNet(config: ConResNetConfig): ResolvedConResNet {
-  const check = (condition: boolean, message: () => string): void => need(condition, "conResNet", message);
-  const stray = Object.keys(config).find((key) => !KEYS.includes(key));
-  check(stray === undefined, () => `the configuration has no entry ${stray}; it takes ${KEYS.join(", ")}`);
+  checkOptions("conResNet", config, KEYS);
   const { features = [32, 64, 128, 256], mapping = true } = config;
   check(
     Array.isArray(features) && features.length >= 2 && features.every((n) => isWhole(n)),
-    () => `features lists the channels of two scales or more, got ${shown(features)}`,
+    "conResNet",
+    () => `features lists the channels of two scales or more, got ${show(features)}`,
   );
   const resolved: ResolvedConResNet = {
     inputChannels: config.inputChannels,
@@ -91,32 +89,36 @@ export function resolveConResNet(config: ConResNetConfig): ResolvedConResNet {
     unusedLayers: config.unusedLayers ?? false,
   };
   for (const key of ["inputChannels", "groups", "dilation"] as const) {
-    check(isWhole(resolved[key]), () => `${key} is a whole number >= 1, got ${shown(resolved[key])}`);
+    check(isWhole(resolved[key]), "conResNet", () => `${key} is a whole number >= 1, got ${show(resolved[key])}`);
   }
   for (const key of ["weightStandardization", "mapping", "attention", "multiClass", "unusedLayers"] as const) {
-    check(typeof resolved[key] === "boolean", () => `${key} is true or false, got ${shown(resolved[key])}`);
+    check(typeof resolved[key] === "boolean", "conResNet", () => `${key} is true or false, got ${show(resolved[key])}`);
   }
   const { classes, multiClass, blocks, groups, dropout } = resolved;
   check(
     isWhole(classes, multiClass ? 2 : 1),
+    "conResNet",
     () =>
       `classes is a whole number >= ${multiClass ? "2 with multiClass, the background counts" : 1}, got ${
-        shown(classes)
+        show(classes)
       }`,
   );
   check(
     Array.isArray(blocks) && blocks.length === features.length + 1 && blocks.every((n) => isWhole(n)),
+    "conResNet",
     () =>
       `blocks lists whole numbers >= 1, one per scale and one for the dilated stage, ${features.length + 1}, ` +
-      `got ${shown(blocks)}`,
+      `got ${show(blocks)}`,
   );
   check(
     features.every((n) => n % groups === 0),
-    () => `groups divides all features ${shown(features)}, got ${groups}; give another number of groups`,
+    "conResNet",
+    () => `groups divides all features ${show(features)}, got ${groups}; give another number of groups`,
   );
-  check(dropout >= 0 && dropout < 1, () => `dropout is a number in [0, 1), got ${shown(dropout)}`);
+  check(dropout >= 0 && dropout < 1, "conResNet", () => `dropout is a number in [0, 1), got ${show(dropout)}`);
   check(
     mapping || !resolved.attention,
+    "conResNet",
     () => "attention is made from the context residuals: it needs mapping, or attention: false",
   );
   spaceAxis("conResNet", resolved.axis);
@@ -125,18 +127,18 @@ export function resolveConResNet(config: ConResNetConfig): ResolvedConResNet {
 
 /** Refuses an input of another rank or number of channels, and one of which too little is left to normalize. */
 export function checkConResNetInput(c: ResolvedConResNet, input: unknown): asserts input is Tensor {
-  need(
+  check(
     input instanceof Tensor && input.rank === 5 && input.shape[1] === c.inputChannels && input.size > 0,
     "conResNet",
     () =>
       `the input is [N, ${c.inputChannels}, depth, height, width], got ${
-        input instanceof Tensor ? `[${input.shape.join(", ")}]` : shown(input)
+        input instanceof Tensor ? `[${input.shape.join(", ")}]` : show(input)
       }`,
   );
   const scales = c.features.length - 1;
   const coarsest = (input as Tensor).shape.slice(2).map((n) => Math.ceil(n / 2 ** scales));
   const [channels, voxels] = [c.features.at(-1)! / c.groups, coarsest.reduce((a, b) => a * b, 1)];
-  need(
+  check(
     channels * voxels > 1,
     "conResNet",
     () =>

@@ -6,11 +6,10 @@
  * Parameter paths are the names of the published PyTorch state dict, whose numbers are the channels of its full width;
  * they stay whatever the width, and go on in the same way at greater depth.
  */
-import { checkpoint, mul, relu, resize, sigmoid, type Tensor, weightStandardize } from "../../engine/mod.ts";
+import { check, checkpoint, mul, relu, resize, sigmoid, type Tensor, weightStandardize } from "../../engine/mod.ts";
 import * as nn from "../../engine/nn/mod.ts";
 import { sliceResidual, spaceAxis } from "./axis.ts";
 import { checkConResNetInput, type ConResNetConfig, resolveConResNet, type ResolvedConResNet } from "./config.ts";
-import { need } from "../partial/groups.ts";
 import type { Model } from "../unet/unet.ts";
 
 export type { ConResNetConfig, ResolvedConResNet } from "./config.ts";
@@ -253,7 +252,7 @@ export function conResNet(config: ConResNetConfig): ConResNet {
   function run(params: any, input: Tensor, options: ConResNetApplyOptions): Decoded[] {
     checkConResNetInput(c, input);
     const { train = false, key } = options;
-    need(
+    check(
       !train || c.dropout === 0 || key !== undefined,
       "conResNet",
       () => "training drops channels and needs a key: apply(params, x, { train: true, key }), or dropout: 0",

@@ -7,12 +7,15 @@
  * hold 0 or 1, as `regionTargets(labels, regions).cast("f32")` makes them of integer labels.
  */
 import {
+  check,
+  checkOptions,
   clamp,
   distanceTransform,
   greater,
   log,
   mean,
   notEqual,
+  show,
   sigmoid,
   slice,
   softmax,
@@ -24,8 +27,6 @@ import {
 } from "../../engine/mod.ts";
 import { diceCrossEntropy, regionTargets, type Schedule } from "../../engine/nn/mod.ts";
 import { behindZeros, neighbors, type ResidualAxis, sliceResidual, spaceAxis } from "./axis.ts";
-import { knowsOptions, need, shown } from "../partial/groups.ts";
-
 export type { ResidualAxis } from "./axis.ts";
 
 /** Axes of space of [N, R, D, H, W]. */
@@ -34,15 +35,15 @@ const SPACE = [2, 3, 4];
 const isFloat = (x: unknown): x is Tensor => x instanceof Tensor && (x.dtype === "f32" || x.dtype === "f16");
 
 function checkPair(name: string, logits: Tensor, what: string, targets: Tensor): void {
-  need(
+  check(
     isFloat(logits) && logits.rank === 5 && logits.size > 0,
     name,
-    () => `logits are f32 or f16 [N, R, depth, height, width], got ${shown(logits)}`,
+    () => `logits are f32 or f16 [N, R, depth, height, width], got ${show(logits)}`,
   );
-  need(
+  check(
     isFloat(targets) && String(targets.shape) === String(logits.shape),
     name,
-    () => `${what} is f32 of the shape of the logits, ${logits}, got ${shown(targets)}`,
+    () => `${what} is f32 of the shape of the logits, ${logits}, got ${show(targets)}`,
   );
 }
 
@@ -77,18 +78,18 @@ export interface ResidualLabelOptions {
  * ```
  */
 export function residualLabels(labels: Tensor, options: ResidualLabelOptions = {}): Tensor {
-  knowsOptions("residualLabels", options, ["axis", "first", "classes"]);
+  checkOptions("residualLabels", options, ["axis", "first", "classes"]);
   const name = "residualLabels";
   const { axis = "axial", first = "zero", classes } = options;
-  need(first === "zero" || first === "label", name, () => `first is "zero" or "label", got ${shown(first)}`);
+  check(first === "zero" || first === "label", name, () => `first is "zero" or "label", got ${show(first)}`);
   const place = spaceAxis(name, axis);
   if (classes !== undefined) {
     return residualLabels(regionTargets(labels, foreground(name, labels, classes)), { axis, first });
   }
-  need(
+  check(
     labels instanceof Tensor && labels.rank >= 3 && labels.size > 0,
     name,
-    () => `labels are a tensor [..., depth, height, width] that is not empty, got ${shown(labels)}`,
+    () => `labels are a tensor [..., depth, height, width] that is not empty, got ${show(labels)}`,
   );
   const along = labels.rank - 3 + place;
   const x = labels.dtype === "bool" || labels.dtype === "f16" ? labels.cast("f32") : labels;
@@ -101,15 +102,15 @@ export function residualLabels(labels: Tensor, options: ResidualLabelOptions = {
 
 /** Each class but the background as a region of its own. */
 function foreground(name: string, labels: Tensor, classes: number): number[][] {
-  need(
+  check(
     Number.isInteger(classes) && classes >= 2,
     name,
-    () => `classes is a whole number from 2, the background included, got ${shown(classes)}`,
+    () => `classes is a whole number from 2, the background included, got ${show(classes)}`,
   );
-  need(
+  check(
     labels instanceof Tensor && labels.rank === 4 && (labels.dtype === "i32" || labels.dtype === "u32"),
     name,
-    () => `class values are i32 or u32 [N, depth, height, width], got ${shown(labels)}`,
+    () => `class values are i32 or u32 [N, depth, height, width], got ${show(labels)}`,
   );
   return Array.from({ length: classes - 1 }, (_, k) => [k + 1]);
 }
@@ -147,15 +148,15 @@ function logShare(voxels: number, count: Tensor): Tensor {
  * ```
  */
 export function residualLoss(logits: Tensor, residual: Tensor, options: ResidualLossOptions = {}): Tensor {
-  knowsOptions("residualLoss", options, ["mode", "backgroundWeight"]);
+  checkOptions("residualLoss", options, ["mode", "backgroundWeight"]);
   const name = "residualLoss";
   const { mode = "paper", backgroundWeight } = options;
   checkPair(name, logits, "the residual", residual);
-  need(mode === "paper" || mode === "code", name, () => `mode is "paper" or "code", got ${shown(mode)}`);
-  need(
+  check(mode === "paper" || mode === "code", name, () => `mode is "paper" or "code", got ${show(mode)}`);
+  check(
     backgroundWeight === undefined || (Number.isFinite(backgroundWeight) && backgroundWeight >= 0),
     name,
-    () => `backgroundWeight is a number >= 0, got ${shown(backgroundWeight)}`,
+    () => `backgroundWeight is a number >= 0, got ${show(backgroundWeight)}`,
   );
   const x = logits.cast("f32");
   const same = residual.mul(-1).add(1);
@@ -209,12 +210,12 @@ export function deepResidualLoss(
   options: DeepResidualLossOptions = {},
 ): Tensor {
   const { lambda = 0.5, ...own } = options;
-  need(
+  check(
     Array.isArray(outputs) && outputs.length > 0,
     "deepResidualLoss",
     () => "there are no residuals: outputs lists logits, finest first; a network without mapping has none",
   );
-  need(lambda >= 0, "deepResidualLoss", () => `lambda is a number >= 0, got ${shown(lambda)}`);
+  check(lambda >= 0, "deepResidualLoss", () => `lambda is a number >= 0, got ${show(lambda)}`);
   const counted = lambda === 0 ? outputs.slice(0, 1) : outputs;
   const terms = counted.map((output) => residualLoss(output, residual, own));
   return terms.slice(1).reduce((total, term) => total.add(term.mul(lambda)), terms[0]);
@@ -239,10 +240,10 @@ export function deepResidualLoss(
  * ```
  */
 export function segmentationLoss(logits: Tensor, targets: Tensor, options: { smooth?: number } = {}): Tensor {
-  knowsOptions("segmentationLoss", options, ["smooth"]);
+  checkOptions("segmentationLoss", options, ["smooth"]);
   const { smooth = 1 } = options;
   checkPair("segmentationLoss", logits, "the target", targets);
-  need(smooth > 0, "segmentationLoss", () => `smooth is a number > 0, got ${shown(smooth)}`);
+  check(smooth > 0, "segmentationLoss", () => `smooth is a number > 0, got ${show(smooth)}`);
   const x = logits.cast("f32");
   // -t log s(x) - (1 - t) log(1 - s(x)) = softplus(x) - t x
   const entropy = mean(softplus(x).sub(targets.mul(x))).mul(x.shape[1]);
@@ -278,13 +279,13 @@ export interface LossOptions extends DeepResidualLossOptions {
  * ```
  */
 export function loss(outputs: readonly Tensor[], labels: Tensor, options: LossOptions = {}): Tensor {
-  knowsOptions("conres.loss", options, ["regions", "axis", "first", "mode", "backgroundWeight", "lambda"]);
+  checkOptions("conres.loss", options, ["regions", "axis", "first", "mode", "backgroundWeight", "lambda"]);
   const { regions, axis = "axial", first = "zero", ...own } = options;
   const [logits, ...residuals] = outputs;
-  need(
+  check(
     logits instanceof Tensor && logits.rank === 5,
     "conres.loss",
-    () => `outputs are those of conResNet, a list of logits [N, K, depth, height, width], got ${shown(outputs)}`,
+    () => `outputs are those of conResNet, a list of logits [N, K, depth, height, width], got ${show(outputs)}`,
   );
   const sets = regions ?? foreground("conres.loss", labels, logits.shape[1]);
   const targets = regionTargets(labels, sets).cast("f32");
@@ -312,11 +313,11 @@ export function loss(outputs: readonly Tensor[], labels: Tensor, options: LossOp
  * ```
  */
 export function signedDistances(targets: Tensor, options: { spacing?: number | readonly number[] } = {}): Tensor {
-  knowsOptions("signedDistances", options, ["spacing"]);
-  need(
+  checkOptions("signedDistances", options, ["spacing"]);
+  check(
     targets instanceof Tensor && targets.rank === 5 && targets.size > 0,
     "signedDistances",
-    () => `targets are [N, R, depth, height, width], got ${shown(targets)}`,
+    () => `targets are [N, R, depth, height, width], got ${show(targets)}`,
   );
   const [N, R, ...space] = targets.shape as [number, number, ...number[]];
   const inside = notEqual(targets.reshape({ shape: [N * R, ...space] }), 0);
@@ -343,7 +344,7 @@ export function signedDistances(targets: Tensor, options: { spacing?: number | r
  * ```
  */
 export function boundaryLoss(logits: Tensor, distances: Tensor, options: { multiClass?: boolean } = {}): Tensor {
-  knowsOptions("boundaryLoss", options, ["multiClass"]);
+  checkOptions("boundaryLoss", options, ["multiClass"]);
   const x = options.multiClass ? logits.cast("f32") : logits;
   if (!options.multiClass) {
     checkPair("boundaryLoss", x, "the map of distances", distances);
@@ -367,6 +368,6 @@ export function boundaryLoss(logits: Tensor, distances: Tensor, options: { multi
  */
 export function boundarySchedule(options: { steps: number }): Schedule {
   const { steps } = options;
-  need(steps > 0, "boundarySchedule", () => `steps is a number > 0, got ${shown(steps)}`);
+  check(steps > 0, "boundarySchedule", () => `steps is a number > 0, got ${show(steps)}`);
   return (step) => 1 - 0.99 * Math.min(1, step / steps);
 }

@@ -1,12 +1,15 @@
 /** Exclusion losses (Eqs. 9 to 11 of Shi et al. 2021): where one organ is annotated, no other can be. */
 import {
   arange,
+  check,
+  checkOptions,
   equal,
   exp,
   log,
   log1p,
   logSoftmax,
   mean,
+  show,
   slice,
   sum,
   Tensor,
@@ -21,11 +24,8 @@ import {
   type ClassSets,
   type Groups,
   isClass,
-  knowsOptions,
   lookUp,
-  need,
   setsOf,
-  shown,
   spaceOf,
 } from "./groups.ts";
 
@@ -41,7 +41,7 @@ import {
  * ```
  */
 export function exclusionSets(classes: number, options: { background?: boolean } = {}): number[][] {
-  knowsOptions("exclusionSets", options, ["background"]);
+  checkOptions("exclusionSets", options, ["background"]);
   checkClasses("exclusionSets", classes);
   const all = Array.from({ length: classes }, (_, k) => k);
   return all.map((n) => (n === 0 ? [] : all.filter((k) => k !== n && (k > 0 || options.background === true))));
@@ -73,7 +73,7 @@ export interface ExclusionLabelOptions {
  * ```
  */
 export function exclusionLabels(labels: Tensor, options: ExclusionLabelOptions): Tensor {
-  knowsOptions("exclusionLabels", options, ["groups", "classes", "sets", "ignoreIndex"]);
+  checkOptions("exclusionLabels", options, ["groups", "classes", "sets", "ignoreIndex"]);
   const { groups, classes } = options;
   checkClasses("exclusionLabels", classes);
   checkLabels("exclusionLabels", labels);
@@ -83,10 +83,10 @@ export function exclusionLabels(labels: Tensor, options: ExclusionLabelOptions):
     excluding.every(
       (set, n) => Array.isArray(set) && set.every((k) => Number.isInteger(k) && k >= 0 && k < classes && k !== n),
     );
-  need(
+  check(
     right,
     "exclusionLabels",
-    () => `sets has for each of ${classes} classes the others that exclude it, got ${shown(excluding)}`,
+    () => `sets has for each of ${classes} classes the others that exclude it, got ${show(excluding)}`,
   );
   const sets = setsOf("exclusionLabels", groups, labels.shape[0], classes);
   const G = sets.of.shape[0];
@@ -124,9 +124,9 @@ function excludedShare(
   const [N, K] = checkLogits(name, logits);
   const fits = samples === undefined ||
     (samples instanceof Tensor && samples.rank === 1 && [1, N].includes(samples.size));
-  need(fits, name, () => `samples is a tensor [${N}] or [1], got ${shown(samples)}`);
+  check(fits, name, () => `samples is a tensor [${N}] or [1], got ${show(samples)}`);
   const right = exclusion instanceof Tensor && String(exclusion.shape) === String(logits.shape);
-  need(right, name, () => `exclusion labels have the logits' shape [${logits.shape}], got ${shown(exclusion)}`);
+  check(right, name, () => `exclusion labels have the logits' shape [${logits.shape}], got ${show(exclusion)}`);
   const count = samples?.reshape({ shape: [samples.size, ...logits.shape.slice(1).map(() => 1)] }).notEqual(0);
   const foreground = (x: Tensor): Tensor => {
     const own = includeBackground ? x : slice(x, { start: [0, 1], end: [N, K] });
@@ -162,9 +162,9 @@ export function exclusionCrossEntropy(
   exclusion: Tensor,
   options: ExclusionCrossEntropyOptions = {},
 ): Tensor {
-  knowsOptions("exclusionCrossEntropy", options, ["includeBackground", "samples", "epsilon"]);
+  checkOptions("exclusionCrossEntropy", options, ["includeBackground", "samples", "epsilon"]);
   const { epsilon = 1 } = options;
-  need(epsilon > 0, "exclusionCrossEntropy", () => `epsilon is a number > 0, got ${shown(epsilon)}`);
+  check(epsilon > 0, "exclusionCrossEntropy", () => `epsilon is a number > 0, got ${show(epsilon)}`);
   const { p, e } = excludedShare("exclusionCrossEntropy", logits, exclusion, options);
   return sum(e.mul(epsilon === 1 ? log1p(p) : log(p.add(epsilon)))).mul(logits.shape[1] / logits.size);
 }
@@ -193,9 +193,9 @@ export interface ExclusionDiceOptions extends ExcludedOptions {
  * ```
  */
 export function exclusionDice(logits: Tensor, exclusion: Tensor, options: ExclusionDiceOptions = {}): Tensor {
-  knowsOptions("exclusionDice", options, ["includeBackground", "samples", "smooth", "batch"]);
+  checkOptions("exclusionDice", options, ["includeBackground", "samples", "smooth", "batch"]);
   const { smooth = 1e-5, batch = true } = options;
-  need(smooth > 0, "exclusionDice", () => `smooth is a number > 0, got ${shown(smooth)}`);
+  check(smooth > 0, "exclusionDice", () => `smooth is a number > 0, got ${show(smooth)}`);
   const { p, e } = excludedShare("exclusionDice", logits, exclusion, options);
   const axes = [...(batch ? [0] : []), ...spaceOf(p)];
   return mean(

@@ -1,6 +1,7 @@
 /** What labels of a partly labeled scan may stand for: sets of classes, and how tensors are compared with them. */
 import {
   arange,
+  check,
   equal,
   greater,
   greaterEqual,
@@ -8,23 +9,13 @@ import {
   logicalAnd,
   max,
   min,
+  show,
   sum,
   take,
   Tensor,
   tensor,
-  VoxgradError,
   where,
 } from "../../engine/mod.ts";
-
-export const need = (condition: boolean, name: string, message: () => string): void => {
-  if (!condition) throw new VoxgradError(`${name}: ${message()}`);
-};
-
-/** Rejects an option that a function does not know, which would otherwise be passed over. */
-export function knowsOptions(name: string, options: object, known: readonly string[]): void {
-  const stray = Object.keys(options).find((key) => !known.includes(key));
-  need(stray === undefined, name, () => `there is no option ${stray}; it takes ${known.join(", ")}`);
-}
 
 /** Sets of class values that together hold each class once; the first is usually that of the background. */
 export type ClassSets = readonly (readonly number[])[];
@@ -35,13 +26,11 @@ export type Groups = ClassSets | readonly ClassSets[] | Tensor;
 /** Stands for the logarithm of 0: far below any, and no infinity, whose differences would be NaN. */
 export const NOTHING = -1e30;
 
-export const shown = (value: unknown): string => (value instanceof Tensor ? String(value) : JSON.stringify(value));
-
 export const checkClasses = (name: string, classes: number): void =>
-  need(
+  check(
     Number.isInteger(classes) && classes >= 2,
     name,
-    () => `classes is a whole number from 2, the background included, got ${shown(classes)}`,
+    () => `classes is a whole number from 2, the background included, got ${show(classes)}`,
   );
 
 /**
@@ -66,20 +55,19 @@ export function mergedGroups(
 ): number[][] {
   checkClasses("mergedGroups", classes);
   const foreground = Array.from({ length: classes - 1 }, (_, k) => k + 1);
-  const stray = labelsPresent?.find((value) => value !== 0 && !foreground.includes(value));
-  need(
-    stray === undefined,
+  const unknown = labelsPresent?.find((value) => value !== 0 && !foreground.includes(value));
+  check(
+    unknown === undefined,
     "mergedGroups",
-    () => `labelsPresent holds class values from 1 to ${classes - 1}, got ${shown(stray)}`,
+    () => `labelsPresent holds class values from 1 to ${classes - 1}, got ${show(unknown)}`,
   );
   const apart = foreground.filter((k) => labelsPresent?.includes(k) ?? true);
   const together = merged.flat();
   const twice = together.find((k, at) => !foreground.includes(k) || apart.includes(k) || together.indexOf(k) !== at);
-  need(
+  check(
     twice === undefined,
     "mergedGroups",
-    () =>
-      `merged holds class values from 1 to ${classes - 1}, each once and none of labelsPresent, got ${shown(twice)}`,
+    () => `merged holds class values from 1 to ${classes - 1}, each once and none of labelsPresent, got ${show(twice)}`,
   );
   const absent = foreground.filter((k) => !apart.includes(k) && !together.includes(k));
   return [[0, ...absent], ...apart.map((k) => [k]), ...merged.map((list) => [...list])];
@@ -89,31 +77,31 @@ export function mergedGroups(
 function smallestOfSets(name: string, sets: ClassSets, classes: number): number[] {
   const smallest = Array.from<number | undefined>({ length: classes });
   const isList = Array.isArray(sets) && sets.length > 0 && sets.every((set) => Array.isArray(set) && set.length > 0);
-  need(
+  check(
     isList,
     name,
-    () => `groups are lists of class values such as [[0, 2], [1]], or a tensor of mergeMatrix, got ${shown(sets)}`,
+    () => `groups are lists of class values such as [[0, 2], [1]], or a tensor of mergeMatrix, got ${show(sets)}`,
   );
   for (const set of sets) {
     for (const value of set) {
-      need(
+      check(
         Number.isInteger(value) && value >= 0 && value < classes,
         name,
-        () => `groups hold class values from 0 to ${classes - 1}, got ${shown(value)} in ${shown(sets)}`,
+        () => `groups hold class values from 0 to ${classes - 1}, got ${show(value)} in ${show(sets)}`,
       );
-      need(
+      check(
         smallest[value] === undefined,
         name,
-        () => `class ${value} is in two sets of ${shown(sets)}; a class belongs to one`,
+        () => `class ${value} is in two sets of ${show(sets)}; a class belongs to one`,
       );
       smallest[value] = Math.min(...set);
     }
   }
   const missing = smallest.indexOf(undefined);
-  need(
+  check(
     missing < 0,
     name,
-    () => `class ${missing} is in no set of ${shown(sets)}; put those that are not annotated into the set of 0`,
+    () => `class ${missing} is in no set of ${show(sets)}; put those that are not annotated into the set of 0`,
   );
   return smallest as number[];
 }
@@ -165,7 +153,7 @@ export function mergeMatrix(groups: ClassSets | readonly ClassSets[], classes: n
  */
 export function setMatrix(sets: Tensor): Tensor {
   const right = sets instanceof Tensor && sets.rank === 2 && sets.shape[1] >= 2;
-  need(right, "setMatrix", () => `sets are i32 [N, K], K from 2, got ${shown(sets)}`);
+  check(right, "setMatrix", () => `sets are i32 [N, K], K from 2, got ${show(sets)}`);
   return equal(sets.cast("i32").expandDims({ axis: 1 }), column(sets.shape[1])).cast("f32");
 }
 
@@ -179,13 +167,13 @@ export interface Sets {
 
 export function setsOf(name: string, groups: Groups, samples: number, classes: number): Sets {
   if (!(groups instanceof Tensor)) {
-    need(
+    check(
       Array.isArray(groups),
       name,
-      () => `groups are lists of class values such as [[0, 2], [1]], or a tensor of mergeMatrix, got ${shown(groups)}`,
+      () => `groups are lists of class values such as [[0, 2], [1]], or a tensor of mergeMatrix, got ${show(groups)}`,
     );
     const all = isPerSample(groups) ? groups : [groups];
-    need(
+    check(
       !isPerSample(groups) || all.length === samples,
       name,
       () => `groups are one partition or one for each of ${samples} samples, got ${all.length}`,
@@ -195,7 +183,7 @@ export function setsOf(name: string, groups: Groups, samples: number, classes: n
   }
   const { shape } = groups;
   const fits = (shape.length === 2 || (shape.length === 3 && shape[0] === samples)) && shape.at(-1) === classes;
-  need(fits, name, () => `groups as a tensor are [M, ${classes}] or [${samples}, M, ${classes}], got ${groups}`);
+  check(fits, name, () => `groups as a tensor are [M, ${classes}] or [${samples}, M, ${classes}], got ${groups}`);
   const [G, M] = shape.length === 3 ? [samples, shape[1]] : [1, shape[0]];
   const member = groups.cast("f32").reshape({ shape: [G, M, classes] });
   const inSets = sum(member, { axes: [1] });
@@ -223,15 +211,15 @@ export function checkLogits(name: string, logits: Tensor): [number, number] {
     (logits.dtype === "f32" || logits.dtype === "f16") &&
     logits.rank >= 2 &&
     logits.shape[1] >= 2;
-  need(right, name, () => `logits are f32 or f16 [N, K, ...space] of at least 2 classes, got ${shown(logits)}`);
+  check(right, name, () => `logits are f32 or f16 [N, K, ...space] of at least 2 classes, got ${show(logits)}`);
   return [logits.shape[0], logits.shape[1]];
 }
 
 export function checkLabels(name: string, labels: Tensor, wanted?: readonly number[]): void {
   const right = labels instanceof Tensor && (labels.dtype === "i32" || labels.dtype === "u32");
-  need(right, name, () => `labels are i32 or u32 class values, got ${shown(labels)}`);
+  check(right, name, () => `labels are i32 or u32 class values, got ${show(labels)}`);
   const fits = wanted ? String(labels.shape) === String(wanted) : labels.rank >= 1;
-  need(fits, name, () => `labels are [N, ...space], here [${wanted ?? "N, ...space"}], got ${labels}`);
+  check(fits, name, () => `labels are [N, ...space], here [${wanted ?? "N, ...space"}], got ${labels}`);
 }
 
 /** Rows [G, K] with an axis of 1 for each of space, to stand beside tensors of that rank. */

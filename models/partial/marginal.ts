@@ -1,6 +1,8 @@
 /** Marginal losses (Eqs. 4 to 6 of Shi et al. 2021): a label counts for all classes that it may stand for. */
 import {
   arange,
+  check,
+  checkOptions,
   equal,
   exp,
   greater,
@@ -9,6 +11,7 @@ import {
   logSoftmax,
   logSumExp,
   matmul,
+  show,
   sum,
   type Tensor,
   where,
@@ -18,17 +21,14 @@ import {
   checkLabels,
   checkLogits,
   type Groups,
-  knowsOptions,
   members,
   named,
-  need,
   NOTHING,
   partlyLabeled,
   perVoxel,
   type Sets,
   setsOf,
   setsOfLabels,
-  shown,
   spaceOf,
 } from "./groups.ts";
 
@@ -67,7 +67,7 @@ export interface MarginalOptions {
 export type MergeMode = "probability" | "logit";
 
 const checkMode = (name: string, mode: MergeMode): void =>
-  need(mode === "probability" || mode === "logit", name, () => `mode is "probability" or "logit", got ${shown(mode)}`);
+  check(mode === "probability" || mode === "logit", name, () => `mode is "probability" or "logit", got ${show(mode)}`);
 
 /** Logits of sets: sums over their classes, at the smallest class of each; NOTHING where there is no set. */
 function sumLogits(sets: Sets, logits: Tensor): Tensor {
@@ -91,16 +91,16 @@ const OPTIONS = [
 ];
 
 export function score(name: string, logits: Tensor, labels: Tensor, options: MarginalOptions): Scored {
-  knowsOptions(name, options, OPTIONS);
+  checkOptions(name, options, OPTIONS);
   const [N, K] = checkLogits(name, logits);
   checkLabels(name, labels, [N, ...logits.shape.slice(2)]);
   const { groups, mode = "probability", ignoreIndex, partly = 1 } = options;
   checkMode(name, mode);
-  need(Number.isFinite(partly) && partly >= 0, name, () => `partly is a number >= 0, got ${shown(partly)}`);
-  need(
+  check(Number.isFinite(partly) && partly >= 0, name, () => `partly is a number >= 0, got ${show(partly)}`);
+  check(
     ignoreIndex === undefined || Number.isInteger(ignoreIndex),
     name,
-    () => `ignoreIndex is a whole number, got ${shown(ignoreIndex)}`,
+    () => `ignoreIndex is a whole number, got ${show(ignoreIndex)}`,
   );
   const sets = setsOf(name, groups, N, K);
   const x = logits.cast("f32");
@@ -177,7 +177,7 @@ export interface MarginalFocalOptions extends MarginalOptions {
  */
 export function marginalFocal(logits: Tensor, labels: Tensor, options: MarginalFocalOptions): Tensor {
   const { gamma = 2 } = options;
-  need(gamma >= 0, "marginalFocal", () => `gamma is a number >= 0, got ${shown(gamma)}`);
+  check(gamma >= 0, "marginalFocal", () => `gamma is a number >= 0, got ${show(gamma)}`);
   const scored = score("marginalFocal", logits, labels, options);
   // 1 - q from the other classes, which keeps its digits and its derivative where q is nearly 1.
   const focus = exp(logOfOthers(scored).mul(gamma));
@@ -238,7 +238,7 @@ function tverskyTerm(
 ): Tensor {
   const { alpha, beta, smooth = 1e-5, batch = true, includeBackground = false } = options;
   for (const [key, value] of Object.entries({ alpha, beta, smooth })) {
-    need(value >= 0, name, () => `${key} is a number >= 0, got ${shown(value)}`);
+    check(value >= 0, name, () => `${key} is a number >= 0, got ${show(value)}`);
   }
   const { sets, logProbability, set, valid, hit, weight } = scored;
   const K = logProbability.shape[1];
@@ -295,7 +295,7 @@ function tverskyTerm(
 export function marginalDice(logits: Tensor, labels: Tensor, options: MarginalDiceOptions): Tensor {
   const scored = score("marginalDice", logits, labels, options);
   const { smooth = 1e-5 } = options;
-  need(smooth >= 0, "marginalDice", () => `smooth is a number >= 0, got ${shown(smooth)}`);
+  check(smooth >= 0, "marginalDice", () => `smooth is a number >= 0, got ${show(smooth)}`);
   return tverskyTerm("marginalDice", scored, { ...options, alpha: 0.5, beta: 0.5, smooth: smooth / 2 });
 }
 
@@ -335,7 +335,7 @@ export function marginalTversky(logits: Tensor, labels: Tensor, options: Margina
  * ```
  */
 export function mergedProbabilities(logits: Tensor, options: { groups: Groups; mode?: MergeMode }): Tensor {
-  knowsOptions("mergedProbabilities", options, ["groups", "mode"]);
+  checkOptions("mergedProbabilities", options, ["groups", "mode"]);
   const { groups, mode = "probability" } = options;
   const [N, K] = checkLogits("mergedProbabilities", logits);
   checkMode("mergedProbabilities", mode);

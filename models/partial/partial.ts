@@ -15,12 +15,15 @@
 import {
   arange,
   argmax,
+  check,
+  checkOptions,
   equal,
   greater,
   greaterEqual,
   log,
   logSoftmax,
   logSumExp,
+  show,
   stopGradient,
   sum,
   Tensor,
@@ -28,17 +31,7 @@ import {
   where,
 } from "../../engine/mod.ts";
 import { exclusionCrossEntropy, exclusionDice, exclusionLabels } from "./exclusion.ts";
-import {
-  checkLogits,
-  type ClassSets,
-  type Groups,
-  knowsOptions,
-  need,
-  NOTHING,
-  partlyLabeled,
-  setsOf,
-  shown,
-} from "./groups.ts";
+import { checkLogits, type ClassSets, type Groups, NOTHING, partlyLabeled, setsOf } from "./groups.ts";
 import { marginalCrossEntropy, marginalDice, type MarginalDiceOptions, score } from "./marginal.ts";
 
 export { exclusionCrossEntropy, exclusionDice, exclusionLabels, exclusionSets } from "./exclusion.ts";
@@ -103,11 +96,11 @@ const KEYS = [
  * ```
  */
 export function loss(logits: Tensor, labels: Tensor, options: PartialLossOptions): Tensor {
-  knowsOptions("partial.loss", options, KEYS);
+  checkOptions("partial.loss", options, KEYS);
   const { crossEntropy = 1, dice = 1, exclusionCrossEntropy: eCE = 2, exclusionDice: eDice = 2, ...own } = options;
   const weights = { crossEntropy, dice, exclusionCrossEntropy: eCE, exclusionDice: eDice };
   for (const [key, w] of Object.entries(weights)) {
-    need(Number.isFinite(w) && w >= 0, "partial.loss", () => `${key} is a number >= 0, got ${shown(w)}`);
+    check(Number.isFinite(w) && w >= 0, "partial.loss", () => `${key} is a number >= 0, got ${show(w)}`);
   }
   const [, classes] = checkLogits("partial.loss", logits);
   const { sets, ...marginal } = own;
@@ -125,7 +118,7 @@ export function loss(logits: Tensor, labels: Tensor, options: PartialLossOptions
     ...(eCE > 0 ? [exclusionCrossEntropy(logits, exclusion, { samples }).mul(eCE)] : []),
     ...(eDice > 0 ? [exclusionDice(logits, exclusion, { batch, samples }).mul(eDice)] : []),
   ];
-  need(terms.length > 0, "partial.loss", () => "all weights are 0");
+  check(terms.length > 0, "partial.loss", () => "all weights are 0");
   return terms.reduce((a, b) => a.add(b));
 }
 
@@ -147,7 +140,7 @@ export function loss(logits: Tensor, labels: Tensor, options: PartialLossOptions
  * ```
  */
 export function priorAware(logits: Tensor, options: { prior: readonly number[] | Tensor }): Tensor {
-  knowsOptions("priorAware", options, ["prior"]);
+  checkOptions("priorAware", options, ["prior"]);
   const [, K] = checkLogits("priorAware", logits);
   const { prior } = options;
   const isShare = (q: unknown): boolean => typeof q === "number" && q >= 0 && q <= 1;
@@ -155,7 +148,7 @@ export function priorAware(logits: Tensor, options: { prior: readonly number[] |
     prior.length === K &&
     prior.every(isShare) &&
     Math.abs(prior.reduce((a, b) => a + b, 0) - 1) < 1e-3;
-  need(right, "priorAware", () => `the prior is ${K} shares from 0 to 1 that add up to 1, got ${shown(prior)}`);
+  check(right, "priorAware", () => `the prior is ${K} shares from 0 to 1 that add up to 1, got ${show(prior)}`);
   const q = prior instanceof Tensor ? prior.cast("f32") : tensor(prior as number[], { dtype: "f32" });
   const each = logSoftmax(logits.cast("f32"), { axis: 1 });
   const inside = logSumExp(each, { axes: each.shape.map((_, k) => k).filter((k) => k !== 1) }).sub(
@@ -188,7 +181,7 @@ export function priorAware(logits: Tensor, options: { prior: readonly number[] |
  * ```
  */
 export function pseudoLabels(logits: Tensor, labels: Tensor, options: { groups: Groups }): Tensor {
-  knowsOptions("pseudoLabels", options, ["groups"]);
+  checkOptions("pseudoLabels", options, ["groups"]);
   const { hit, set, sets } = score("pseudoLabels", logits, labels, { groups: options.groups });
   const likely = argmax(where(hit, stopGradient(logits.cast("f32")), NOTHING), { axis: 1 });
   const result = where(greaterEqual(set.squeeze({ axes: [1] }), 0), likely, labels.cast("i32"));

@@ -1,7 +1,5 @@
 /** The configuration of a ResNet: what may be left out filled in, what cannot be refused. */
-import { Tensor } from "../../engine/mod.ts";
-import { need, shown } from "../partial/groups.ts";
-
+import { check, checkOptions, show, Tensor } from "../../engine/mod.ts";
 export interface ResNetConfig {
   /** One of torchvision's: 18, 34, 50, 101 or 152, in place of `block` and `layers`. */
   readonly depth?: 18 | 34 | 50 | 101 | 152;
@@ -44,39 +42,46 @@ const isWhole = (n: unknown): boolean => Number.isInteger(n) && (n as number) >=
 
 /** Checks a configuration and fills in its defaults. */
 export function resolveResNet(config: ResNetConfig): ResolvedResNet {
-  const check = (condition: boolean, message: () => string): void => need(condition, "resNet", message);
-  const stray = Object.keys(config).find((key) => !KEYS.includes(key));
-  check(stray === undefined, () => `the configuration has no entry ${stray}; it takes ${KEYS.join(", ")}`);
+  checkOptions("resNet", config, KEYS);
   const { depth, inputChannels = 3, width = 64, runningStatistics = true } = config;
   const stated = [config.block, config.layers].filter((value) => value !== undefined).length;
   check(
     stated === (depth === undefined ? 2 : 0),
-    () => `the configuration has either depth or both block and layers, got ${shown(config)}`,
+    "resNet",
+    () => `the configuration has either depth or both block and layers, got ${show(config)}`,
   );
   check(
     depth === undefined || DEPTHS[depth] !== undefined,
-    () => `depth is one of ${Object.keys(DEPTHS).join(", ")}, got ${shown(depth)}; other ones take block and layers`,
+    "resNet",
+    () => `depth is one of ${Object.keys(DEPTHS).join(", ")}, got ${show(depth)}; other ones take block and layers`,
   );
   const { block, layers } = depth === undefined ? (config as (typeof DEPTHS)[0]) : DEPTHS[depth];
-  check(block === "basic" || block === "bottleneck", () => `block is "basic" or "bottleneck", got ${shown(block)}`);
+  check(
+    block === "basic" || block === "bottleneck",
+    "resNet",
+    () => `block is "basic" or "bottleneck", got ${show(block)}`,
+  );
   check(
     Array.isArray(layers) && layers.length >= 1 && layers.length <= 4 && layers.every(isWhole),
-    () => `layers lists the blocks, 1 or more, of one to four stages, got ${shown(layers)}`,
+    "resNet",
+    () => `layers lists the blocks, 1 or more, of one to four stages, got ${show(layers)}`,
   );
-  check(isWhole(inputChannels), () => `inputChannels is a whole number >= 1, got ${shown(inputChannels)}`);
-  check(isWhole(width), () => `width is a whole number >= 1, got ${shown(width)}`);
+  check(isWhole(inputChannels), "resNet", () => `inputChannels is a whole number >= 1, got ${show(inputChannels)}`);
+  check(isWhole(width), "resNet", () => `width is a whole number >= 1, got ${show(width)}`);
   check(
     typeof runningStatistics === "boolean",
-    () => `runningStatistics is true or false, got ${shown(runningStatistics)}`,
+    "resNet",
+    () => `runningStatistics is true or false, got ${show(runningStatistics)}`,
   );
   const { replaceStrideWithDilation = layers.slice(1).map(() => false) } = config;
   check(
     Array.isArray(replaceStrideWithDilation) &&
       replaceStrideWithDilation.length === layers.length - 1 &&
       replaceStrideWithDilation.every((value) => typeof value === "boolean"),
+    "resNet",
     () =>
       `replaceStrideWithDilation has true or false for each of the ${layers.length - 1} stages after the first, ` +
-      `got ${shown(replaceStrideWithDilation)}`,
+      `got ${show(replaceStrideWithDilation)}`,
   );
   return {
     block,
@@ -93,19 +98,17 @@ export function resolveResNet(config: ResNetConfig): ResolvedResNet {
 /** Refuses an input of another shape, and in training one of which too little is left for statistics. */
 export function checkResNetInput(c: ResolvedResNet, input: unknown, train: boolean): asserts input is Tensor {
   const shape = input instanceof Tensor ? [...input.shape] : [];
-  need(
+  check(
     input instanceof Tensor && shape.length === 4 && shape[1] === c.inputChannels && input.size > 0,
     "resNet",
-    () => `the input is [N, ${c.inputChannels}, height, width], got ${shown(input)}`,
+    () => `the input is [N, ${c.inputChannels}, height, width], got ${show(input)}`,
   );
   const left = shape.slice(2).reduce((count, n) => count * Math.ceil(n / c.outputStride), shape[0]);
-  need(
+  check(
     !train || left > 1,
     "resNet",
     () =>
-      `of the input ${
-        shown(shape)
-      } one pixel is left at an output stride of ${c.outputStride}, which has no variance ` +
+      `of the input ${show(shape)} one pixel is left at an output stride of ${c.outputStride}, which has no variance ` +
       `over the batch; use more images, larger ones, or running statistics (train: false)`,
   );
 }

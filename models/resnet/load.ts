@@ -1,7 +1,5 @@
 /** A ResNet's weights out of the state dict of whatever holds it. */
-import { loadParameters, type Tensor, tree } from "../../engine/mod.ts";
-import { need } from "../partial/groups.ts";
-
+import { check, loadParameters, type Tensor, tree } from "../../engine/mod.ts";
 /** The network's first norm, which none of its blocks is before. */
 const FIRST = /^(?!.*\blayer\d)(.*\.)?bn1\.weight$/;
 const RUNNING = /(^|\.)running_(mean|var)$/;
@@ -13,7 +11,7 @@ const RUNNING = /(^|\.)running_(mean|var)$/;
 export function backboneOf(template: any, tensors: ReadonlyMap<string, Tensor>): any {
   const names = [...tensors.keys()];
   const prefixes = names.flatMap((name) => (FIRST.test(name) ? [name.slice(0, -"bn1.weight".length)] : []));
-  need(
+  check(
     prefixes.length === 1,
     "resNet.load",
     () =>

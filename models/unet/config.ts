@@ -1,5 +1,5 @@
 /** The configuration of a U-Net: what may be left out filled in, what cannot be refused. */
-import { Tensor, VoxgradError } from "../../engine/mod.ts";
+import { check, checkOptions, show, Tensor, VoxgradError } from "../../engine/mod.ts";
 
 /** One number for all axes, or one an axis ([D, H, W] or [H, W]). */
 export type Extent = number | readonly number[];
@@ -39,7 +39,6 @@ export interface ResolvedUNet {
   readonly dimensions: number;
 }
 
-const text = (value: unknown): string => JSON.stringify(value) ?? String(value);
 const isWhole = (n: unknown, least = 1): n is number => Number.isInteger(n) && (n as number) >= least;
 
 const KEYS = [
@@ -55,30 +54,31 @@ const KEYS = [
 
 /** Checks a configuration and fills in its defaults; `stages` is the entry that counts convolutions or blocks. */
 export function resolve(name: string, config: UNetConfig, stages: "convsPerStage" | "blocksPerStage"): ResolvedUNet {
-  const need = (condition: boolean, message: string): void => {
-    if (!condition) throw new VoxgradError(`${name}: ${message}`);
-  };
-  for (const key of Object.keys(config)) {
-    need(
-      [...KEYS, stages].includes(key),
-      `the configuration has no entry ${key}; it takes ${[...KEYS, stages].join(", ")}`,
-    );
-  }
+  checkOptions(name, config, [...KEYS, stages]);
   const { inputChannels, features, classes, deepSupervision = false } = config;
-  need(isWhole(inputChannels), `inputChannels is a whole number >= 1, got ${text(inputChannels)}`);
-  need(isWhole(classes), `classes is a whole number >= 1, got ${text(classes)}`);
-  need(
+  check(isWhole(inputChannels), name, () => `inputChannels is a whole number >= 1, got ${show(inputChannels)}`);
+  check(isWhole(classes), name, () => `classes is a whole number >= 1, got ${show(classes)}`);
+  check(
     Array.isArray(features) && features.length >= 2 && features.every((n) => isWhole(n)),
-    `features lists the channels of two stages or more, got ${text(features)}`,
+    name,
+    () => `features lists the channels of two stages or more, got ${show(features)}`,
   );
-  need(typeof deepSupervision === "boolean", `deepSupervision is true or false, got ${text(deepSupervision)}`);
+  check(
+    typeof deepSupervision === "boolean",
+    name,
+    () => `deepSupervision is true or false, got ${show(deepSupervision)}`,
+  );
   const count = features.length;
 
   const kernels = config.kernels ?? 3;
   const strides = config.strides ?? features.map((_, s) => (s === 0 ? 1 : 2));
   const list = [kernels, strides].flat().find((entry): entry is readonly number[] => Array.isArray(entry));
   const dimensions = config.dimensions ?? list?.length ?? 3;
-  need(dimensions === 2 || dimensions === 3, `a U-Net has 2 or 3 dimensions, got ${text(list ?? dimensions)}`);
+  check(
+    dimensions === 2 || dimensions === 3,
+    name,
+    () => `a U-Net has 2 or 3 dimensions, got ${show(list ?? dimensions)}`,
+  );
 
   const extents = (
     key: string,
@@ -87,28 +87,31 @@ export function resolve(name: string, config: UNetConfig, stages: "convsPerStage
     what: string,
   ): number[][] => {
     const perStage: readonly Extent[] = Array.isArray(value) ? value : features.map(() => value as number);
-    need(perStage.length === count, `${key} has one entry per stage, ${count}, got ${text(value)}`);
+    check(perStage.length === count, name, () => `${key} has one entry per stage, ${count}, got ${show(value)}`);
     return perStage.map((entry) => {
       const extent = Array.isArray(entry) ? [...entry] : new Array<number>(dimensions).fill(entry as number);
-      need(
+      check(
         extent.length === dimensions && extent.every((n) => isWhole(n) && valid(n)),
-        `${key} are ${what}, or ${dimensions} of them a stage, got ${text(entry)}`,
+        name,
+        () => `${key} are ${what}, or ${dimensions} of them a stage, got ${show(entry)}`,
       );
       return extent;
     });
   };
   const counts = (key: string, value: number | readonly number[], length: number): number[] => {
     const all = typeof value === "number" ? new Array<number>(length).fill(value) : [...value];
-    need(
+    check(
       all.length === length && all.every((n) => isWhole(n)),
-      `${key} is a whole number >= 1 or ${length} of them, got ${text(value)}`,
+      name,
+      () => `${key} is a whole number >= 1 or ${length} of them, got ${show(value)}`,
     );
     return all;
   };
   const plain = stages === "convsPerStage";
-  need(
+  check(
     plain || config.blocksPerStage !== undefined,
-    "blocksPerStage is missing: residual blocks of every encoder stage, such as 2 or [1, 3, 4, 6]",
+    name,
+    () => "blocksPerStage is missing: residual blocks of every encoder stage, such as 2 or [1, 3, 4, 6]",
   );
   return {
     inputChannels,
@@ -129,7 +132,7 @@ export function checkInput(name: string, c: ResolvedUNet, input: unknown): void 
   const wanted = `[N, ${c.inputChannels}, ${space.join(", ")}]`;
   if (!(input instanceof Tensor) || input.rank !== c.dimensions + 2 || input.shape[1] !== c.inputChannels) {
     throw new VoxgradError(
-      `${name}: the input is ${wanted}, got ${input instanceof Tensor ? `[${input.shape.join(", ")}]` : text(input)}`,
+      `${name}: the input is ${wanted}, got ${input instanceof Tensor ? `[${input.shape.join(", ")}]` : show(input)}`,
     );
   }
   const factors = space.map((_, k) => c.strides.reduce((product, stride) => product * stride[k], 1));

@@ -152,15 +152,15 @@ export class CaseChecker {
     const present = countValues(volume);
     if (broken.length > 0) this.#note("error", name, ...brokenLabels(stored, broken));
     const known = (value: number) => value === ignoreLabel || labels.some((each) => each.value === value);
-    const strange = present.filter(([value]) => Number.isInteger(value) && !known(value));
+    const unknown = present.filter(([value]) => Number.isInteger(value) && !known(value));
     // Without a description the labels are those in the files, and what is wrong with them has been told.
-    if (strange.length > 0 && description !== undefined) {
+    if (unknown.length > 0 && description !== undefined) {
       const declared = listed(labels.map((each) => `${each.value} ${each.name}`));
-      const fix = mappingFix(strange, labels) ?? `Add the label to ${baseName(description)} or correct the file`;
+      const fix = mappingFix(unknown, labels) ?? `Add the label to ${baseName(description)} or correct the file`;
       this.#note(
         "error",
         name,
-        `it holds ${valuesText(strange)}, which ${baseName(description)} does not declare (${declared})`,
+        `it holds ${valuesText(unknown)}, which ${baseName(description)} does not declare (${declared})`,
         fix,
       );
     }
@@ -171,7 +171,7 @@ export class CaseChecker {
       const problem = `it holds ${valuesText(undeclared)}, which labels_present of ${item.id} leaves out`;
       this.#note("error", name, problem, "Add the label to labels_present, or erase it from the file");
     }
-    if (foreground.length === 0 && broken.length === 0 && strange.length === 0) {
+    if (foreground.length === 0 && broken.length === 0 && unknown.length === 0) {
       const fix = "Leave the case out unless there is truly nothing to find in it";
       this.#note("warning", name, "it holds no label but the background", fix);
     }

@@ -116,9 +116,9 @@ export async function openGroup(
 const idIn = (set: string, id: string): string => `${set.replace(/[^\p{L}\p{N}._-]+/gu, "_")}__${id}`;
 
 function checkKeys(json: Json, known: readonly string[], file: string, place: string): void {
-  const strange = Object.keys(json).find((key) => !known.includes(key));
-  if (strange === undefined) return;
-  throw new DatasetError(file, `${place} has an entry "${strange}"`, `Write one of ${known.join(", ")}, or drop it`);
+  const unknown = Object.keys(json).find((key) => !known.includes(key));
+  if (unknown === undefined) return;
+  throw new DatasetError(file, `${place} has an entry "${unknown}"`, `Write one of ${known.join(", ")}, or drop it`);
 }
 
 /** A list of texts that is not empty, or undefined. */
@@ -196,12 +196,12 @@ function mappedSet(
   const targets = targetsOf(dataset, entry, names, file);
   const { place, present, cases: listed } = entry;
   const byName = new Map(names.labels.map(({ name, value }) => [name, value]));
-  const strange = present?.find((name) => !byName.get(name));
-  if (strange !== undefined) {
+  const unknown = present?.find((name) => !byName.get(name));
+  if (unknown !== undefined) {
     const known = names.labels.slice(1).map(({ name }) => name);
     throw new DatasetError(
       file,
-      `"present" of ${place} has "${strange}"`,
+      `"present" of ${place} has "${unknown}"`,
       `Write labels of the group: ${known.join(", ")}`,
     );
   }

@@ -57,11 +57,11 @@ export const valuesText = (counts: ValueCounts): string =>
 
 /** Where a mask has one foreground value and the dataset one label, what to write for it. */
 export function mappingFix(
-  strange: ValueCounts,
+  unknownValues: ValueCounts,
   labels: readonly { value: number; name: string }[],
 ): string | undefined {
-  if (strange.length !== 1 || labels.length !== 2) return undefined;
-  return `If ${strange[0][0]} means ${labels[1].name}, write 1 for it in the label files; else declare it as a label`;
+  if (unknownValues.length !== 1 || labels.length !== 2) return undefined;
+  return `If ${unknownValues[0][0]} means ${labels[1].name}, write 1 for it in the label files; else declare it as a label`;
 }
 
 /** What is to be said of values that are no whole numbers: problem and fix. */

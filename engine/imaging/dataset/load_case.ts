@@ -194,11 +194,11 @@ function checkLabels(stored: Volume, dataset: Pick<Dataset, "labels" | "ignoreLa
   const data = Uint8Array.from(stored.data);
   const fits = (value: number, k: number): boolean => data[k] === value && value <= highest;
   if (stored.data.every(fits)) return { ...stored, data };
-  const strange = countValues(stored).filter(([value]) => !(value >= 0 && value <= highest));
+  const unknown = countValues(stored).filter(([value]) => !(value >= 0 && value <= highest));
   const declared = listed(dataset.labels.map((label) => `${label.value} ${label.name}`));
   throw new DatasetError(
     stored.name,
-    `it holds ${valuesText(strange)}, which are none of the labels (${declared})`,
-    mappingFix(strange, dataset.labels) ?? "Declare them as labels of the dataset, or correct the file",
+    `it holds ${valuesText(unknown)}, which are none of the labels (${declared})`,
+    mappingFix(unknown, dataset.labels) ?? "Declare them as labels of the dataset, or correct the file",
   );
 }

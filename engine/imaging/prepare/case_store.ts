@@ -87,9 +87,9 @@ export async function openCaseStore(dataset: Dataset, plan: Plan, options: CaseS
   const { folder, workers = 0, memory: cap = 2 * 2 ** 30 } = options;
   const labeled = new Map(dataset.cases.flatMap((item) => (item.label === undefined ? [] : [[item.id, item]])));
   const ids = options.ids ?? [...labeled.keys()];
-  const strange = ids.find((id) => !labeled.has(id));
-  if (strange !== undefined) {
-    throw new VoxgradError(`openCaseStore: ${strange} is no case of ${dataset.folder} with a label; correct the ids`);
+  const unknown = ids.find((id) => !labeled.has(id));
+  if (unknown !== undefined) {
+    throw new VoxgradError(`openCaseStore: ${unknown} is no case of ${dataset.folder} with a label; correct the ids`);
   }
   const settings = settingsOf(dataset, plan);
   const onDisk = platform.name !== "browser";

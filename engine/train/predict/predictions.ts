@@ -217,14 +217,14 @@ export async function openPredictions(folder: string, options: PredictionsOption
       }
     }
   } else if (!options.overwrite && !(await output.has(OLD_LOG))) {
-    const strange: string[] = [];
+    const unknown: string[] = [];
     for (const { id } of options.cases) {
-      if (await isLabelMap(`${output.path}/${id}.nii.gz`)) strange.push(`${id}.nii.gz`);
+      if (await isLabelMap(`${output.path}/${id}.nii.gz`)) unknown.push(`${id}.nii.gz`);
     }
-    if (strange.length > 0) {
+    if (unknown.length > 0) {
       throw new ConfigError(
         `--output ${folder}: it holds ${
-          listed(strange)
+          listed(unknown)
         }, and nothing tells that such a command wrote that (there is no ${LOG}); ` +
           "name another folder, or replace them with --overwrite",
       );

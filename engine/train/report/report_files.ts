@@ -85,9 +85,9 @@ export async function readSummary(run: RunFolder): Promise<Summary | undefined> 
   check(json, file, SUMMARY, true);
   const named = Object.keys(json.class_names);
   for (const part of [json.mean, json.undefined, ...json.metric_per_case.map(({ metrics }) => metrics)]) {
-    const strange = Object.keys(part).find((key) => !named.includes(key));
-    if (strange !== undefined) {
-      throw new VoxgradError(`${file}: its class_names lack ${showJson(strange)}; put back what was written`);
+    const unknown = Object.keys(part).find((key) => !named.includes(key));
+    if (unknown !== undefined) {
+      throw new VoxgradError(`${file}: its class_names lack ${showJson(unknown)}; put back what was written`);
     }
   }
   const lacking = Object.keys(json.mean).find((key) => !Object.hasOwn(json.undefined, key));

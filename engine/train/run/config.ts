@@ -199,9 +199,9 @@ export async function resumableConfig<D extends ConfigDefaults & { resume: Entry
   const json = await readJson(file);
   const stored = isPlain(json) && isPlain(json.options) ? (json.options as Record<string, ConfigValue>) : undefined;
   if (!stored) throw new ConfigError(`${file}: it lists no options; another version or script wrote it`);
-  const strange = Object.keys(stored).filter((key) => !Object.hasOwn(defaults, key));
-  if (strange.length > 0) {
-    const names = listed(strange.map((key) => `--${key}`));
+  const unknown = Object.keys(stored).filter((key) => !Object.hasOwn(defaults, key));
+  if (unknown.length > 0) {
+    const names = listed(unknown.map((key) => `--${key}`));
     if (json.voxgrad !== VERSION) {
       platform.log(`${file}: another version wrote it; ${names} are options no more, and are left out`);
     } else throw new ConfigError(`${file}: this script has no ${names}, so another one wrote it; resume with that`);

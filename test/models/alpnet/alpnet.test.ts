@@ -256,7 +256,7 @@ test("alpnet.prototypeSimilarity() and others throw on bad arguments with the fi
     () => alpnet.prototypeSimilarity(x, x, m, { mode: "grid" as any }),
     /mode is "mask", "gridconv" or "gridconv\+"/,
   );
-  refuses(() => alpnet.prototypeSimilarity(x, x, m, { thresh: 1 } as any), /no option thresh; it takes mode, window/);
+  refuses(() => alpnet.prototypeSimilarity(x, x, m, { thresh: 1 } as any), /unknown option "thresh"; it takes mode, window/);
   refuses(() => alpnet.prototypeSimilarity(x, x, m, { threshold: 95 }), /threshold is a number from 0 to 1, got 95/);
   refuses(() => alpnet.prototypeSimilarity(zeros([2, 6, 8]), x, m), /as many channels, got 2 and 3/);
   refuses(() => alpnet.classPrototypes(f, l, { ways: 0 }), /ways is a whole number >= 1, got 0/);
@@ -264,7 +264,7 @@ test("alpnet.prototypeSimilarity() and others throw on bad arguments with the fi
   refuses(() => alpnet.classPrototypes(f, l, { rule: "eq2" as any }), /rule is "code" or "paper", got "eq2"/);
   const episode = { query: f, queryLabels: l, support: f, supportLabels: l };
   refuses(() => alpnet.episodeLoss(episode, { weights: [1] }), /weights are 2 numbers/);
-  refuses(() => alpnet.episodeLoss(episode, { lambda: 1 } as any), /no option lambda/);
+  refuses(() => alpnet.episodeLoss(episode, { lambda: 1 } as any), /unknown option "lambda"/);
 });
 
 test.run();

@@ -350,7 +350,7 @@ test("conResNet() throws on bad options with the fix", () => {
       (e: Error) => pattern.test(e.message) || assert.unreachable(e.message),
     );
   };
-  refused({ width: 3 }, /no entry width; it takes inputChannels/);
+  refused({ width: 3 }, /unknown option "width"; it takes inputChannels/);
   refused({ features: [8] }, /two scales or more, got \[8\]/);
   refused({ features: [8, 12, 20], groups: 8 }, /groups divides all features \[8,12,20\], got 8/);
   refused({ blocks: [1, 1, 1] }, /one per scale and one for the dilated stage, 4, got \[1,1,1\]/);

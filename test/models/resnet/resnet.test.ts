@@ -233,7 +233,7 @@ test("resNet() and others throw on bad options with the fix", () => {
     () => resNet({ depth: 50, replaceStrideWithDilation: [true] }),
     /each of the 3 stages after the first, got \[true\]/,
   );
-  refuses(() => resNet({ depth: 50, dilation: 2 } as any), /no entry dilation; it takes depth/);
+  refuses(() => resNet({ depth: 50, dilation: 2 } as any), /unknown option "dilation"; it takes depth/);
   const model = resNet(small);
   const params = model.init(key);
   refuses(() => model.apply(params, zeros([1, 3, 8, 8])), /the input is \[N, 1, height, width\], got Tensor/);

@@ -165,14 +165,14 @@ test("marginalDice() and other losses throw on options that they do not know or 
     for (const key of ["smoth", "reduction", "constructor"]) {
       assert.throws(
         () => call({ [key]: 1 }),
-        (error: Error) => error.message.startsWith(`${name}: there is no option ${key}; it takes `),
+        (error: Error) => error.message.startsWith(`${name}: unknown option "${key}"; it takes `),
         `${name} ${key}`,
       );
     }
   }
   const meta = { segment: () => x, generate: () => x, theta: {}, omega: {}, roi: labels, mask: labels, alpha: 1 };
   assert.throws(() => colab.metaGradient({ ...meta, damping: 1 }), /damping is of the method "implicit" alone/);
-  assert.throws(() => colab.metaGradient({ ...meta, epsilon: 1 } as any), /there is no option epsilon/);
+  assert.throws(() => colab.metaGradient({ ...meta, epsilon: 1 } as any), /unknown option "epsilon"/);
 });
 
 test("summary and plan refuse options without effect", async () => {
