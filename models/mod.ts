@@ -26,16 +26,23 @@ export type { ConResFigureNetwork, ConResFigureOptions } from "./conresnet/figur
 export { conResNet } from "./conresnet/conresnet.ts";
 export { conResNetArms } from "./conresnet/config.ts";
 export type { ConResNet, ConResNetConfig, ContextMaps, ResolvedConResNet } from "./conresnet/conresnet.ts";
-export { unetConfigOf, unetFromPlan } from "./from_plan.ts";
 export { conResNetEntries, trainConResNet } from "./conresnet/training.ts";
 export type { ConResNetOptions } from "./conresnet/training.ts";
-export { networkOf } from "./networks.ts";
-export { summarizeNetwork } from "./network_summary.ts";
-export type { NetworkSummary, PartSummary } from "./network_summary.ts";
+export {
+  architectureOf,
+  networkFromPlan,
+  networkOf,
+  registeredNetworks,
+  registerNetwork,
+  summarizeNetwork,
+} from "./registry.ts";
+export type { Model, Network, NetworkShape, NetworkSummary, PartSummary } from "./registry.ts";
 export * as partial from "./partial/partial.ts";
 export { partialEntries, trainPartial } from "./partial/training.ts";
 export type { PartialOptions } from "./partial/training.ts";
+export { segResNet } from "./segresnet/segresnet.ts";
+export type { SegResNetConfig } from "./segresnet/segresnet.ts";
 export { resNet, withStatistics } from "./resnet/resnet.ts";
 export type { ResNet, ResNetConfig, ResolvedResNet, Statistics, StatisticsModel } from "./resnet/resnet.ts";
 export { plainConvUNet, residualEncoderUNet } from "./unet/unet.ts";
-export type { Model, ResolvedUNet, UNetConfig } from "./unet/unet.ts";
+export type { ResolvedUNet, UNetConfig } from "./unet/unet.ts";

@@ -15,18 +15,19 @@ import {
   makePlan,
   openDataset,
   type Plan,
+  plannedNetworks,
   type Triple,
   writePlan,
 } from "../engine/imaging/mod.ts";
 import { choice, config, ConfigError, duration, entry, formatTable, print, refuseUnused } from "../engine/train/mod.ts";
-import { unetFromPlan } from "../models/mod.ts";
+import { networkFromPlan } from "../models/mod.ts";
 
 const options = config({
   data: entry("", "dataset folder, or file of a dataset group", { positional: true }),
   out: entry("plan.json", "file to write"),
   preset: choice(["auto", "nnunet", "small"], "size of the network; auto: nnunet on a GPU, small elsewhere"),
   configuration: choice(["3d_fullres", "3d_lowres"], "resolution"),
-  network: choice(["plainConvUNet", "residualEncoderUNet"], "architecture"),
+  network: choice(plannedNetworks(), "architecture"),
   orientation: choice(["RAS", "stored"], "axes: turned to right, anterior, superior, or as in the files"),
   spacing: entry([], "mm z,y,x of the turned scans; from the data without it", { min: 1e-6, lengths: [0, 3] }),
   patch: entry([], "voxels of a patch; by the rules without it", { integer: true, min: 1, lengths: [0, 3] }),
@@ -112,18 +113,20 @@ await closeDevice();
 
 /** Device memory of a training step, as the engine plans it before anything runs. */
 async function stepBytes(of: Plan): Promise<number> {
-  const model = unetFromPlan(of, { deepSupervision: true });
+  const model = networkFromPlan(of, { deepSupervision: true });
   const params = model.init(random.key(0));
   const optimizer = sgd({ momentum: 0.99, nesterov: true, weightDecay: 3e-5 });
   const stages = of.network.features.length;
-  const weights = deepSupervisionWeights(stages - 1, { coarsest: stages < 4 });
   const regions = of.regions?.map((region) => region.values);
   const loss = (logits: Tensor, label: Tensor): Tensor =>
     regions
       ? diceBinaryCrossEntropy(logits, label, { regions, batch: true, ignoreIndex: of.ignoreLabel })
       : diceCrossEntropy(logits, label, { batch: true, ignoreIndex: of.ignoreLabel });
-  const lossOf = (p: any, image: Tensor, label: Tensor): Tensor =>
-    deepSupervision(loss, model.apply(p, image, { train: true }), label, { weights });
+  const lossOf = (p: any, image: Tensor, label: Tensor): Tensor => {
+    const outputs: Tensor[] = [model.apply(p, image, { train: true })].flat();
+    const weights = deepSupervisionWeights(outputs.length, { coarsest: stages < 4 });
+    return deepSupervision(loss, outputs, label, { weights });
+  };
   const step = compile(
     (p: any, state: any, image: Tensor, label: Tensor) => {
       const [value, grads] = valueAndGrad(lossOf)(p, image, label);

@@ -14,27 +14,18 @@ import {
   print,
   refuseUnused,
 } from "../engine/train/mod.ts";
-import { conResNetArms, networkOf, summarizeNetwork } from "../models/mod.ts";
+import { networkOf, registeredNetworks, summarizeNetwork } from "../models/mod.ts";
 
-const options = config({
+const networks = [...registeredNetworks()].flatMap(([name, { summary }]) => summary ? [{ name, ...summary }] : []);
+networks.sort((a, b) => (a.name < b.name ? -1 : 1));
+const options: Readonly<Record<string, any>> = config({
   model: entry("", "run folder or model.safetensors; without it the network is described by what follows", {
     positional: true,
   }),
-  network: choice(["conResNet", "plainConvUNet", "residualEncoderUNet"], "architecture"),
-  arm: choice(
-    ["full", "mapping", "baseline"],
-    "conResNet: with mapping and attention, without attention, without both",
-  ),
+  network: choice(networks.map(({ name }) => name), "architecture"),
   channels: entry(1, "input channels", { integer: true, min: 1 }),
   classes: entry(2, "outputs: labels with the background, or regions", { integer: true, min: 1 }),
-  multiClass: entry(false, "conResNet: classes exclude each other, and the background has no residual"),
-  unusedLayers: entry(false, "conResNet: also the layers that the published code makes and never uses"),
-  features: entry([], "channels at each scale, the finest first; 32,64,128,256 or of U-Nets 32,64,128,256,320,320", {
-    integer: true,
-    min: 1,
-  }),
-  blocks: entry([], "residualEncoderUNet: residual blocks of each scale; 1,3,4,6,6,...", { integer: true, min: 1 }),
-  deepSupervision: entry(false, "U-Nets: outputs at all scales"),
+  features: entry([], "channels at each scale, the finest first; default by the network", { integer: true, min: 1 }),
   patch: entry([], "voxels of the input; that of the plan, or 128,128,128", {
     integer: true,
     min: 1,
@@ -44,23 +35,19 @@ const options = config({
     integer: true,
     min: 0,
   }),
+  ...Object.assign({}, ...networks.map((network) => network.options)),
 });
 
 const described = options.model !== "" && "the model file says it";
-const { network: chosen } = options;
-const [conres, unets] = [chosen !== "conResNet", chosen === "conResNet"].map((other) =>
-  described || (other && `--network ${chosen} has none`)
-);
+const chosen = networks.find(({ name }) => name === options.network)!;
 refuseUnused(options, {
-  network: described,
-  channels: described,
-  classes: described,
-  features: described,
-  arm: conres,
-  multiClass: conres,
-  unusedLayers: conres,
-  deepSupervision: unets,
-  blocks: unets || (chosen === "plainConvUNet" && "--network plainConvUNet has none"),
+  ...Object.fromEntries(["network", "channels", "classes", "features"].map((key) => [key, described])),
+  ...Object.fromEntries(
+    networks.flatMap((network) => Object.keys(network.options)).map((key) => [
+      key,
+      described || (!Object.hasOwn(chosen.options, key) && `--network ${chosen.name} has none`),
+    ]),
+  ),
 });
 
 /** What is asked for: the network's name, the argument of its constructor, and where it has one its plan. */
@@ -69,27 +56,11 @@ async function asked(): Promise<Pick<ModelDescription, "network" | "architecture
     const { files } = await findModels(options.model);
     return { ...(await loadModel(files[0])).description, file: files[0] };
   }
-  const { network, channels: inputChannels, classes, features, blocks } = options;
-  const own = { inputChannels, classes };
-  if (network === "conResNet") {
-    const { multiClass, unusedLayers } = options;
-    const scales = features.length > 0 && { features };
-    return {
-      network,
-      architecture: { ...own, ...scales, ...conResNetArms[options.arm], multiClass, unusedLayers },
-      file: "--network",
-    };
-  }
-  const scales = features.length > 0 ? features : [32, 64, 128, 256, 320, 320];
-  const blocksPerStage = blocks.length > 0 ? blocks : scales.map((_, s) => [1, 3, 4][s] ?? 6);
-  const { deepSupervision } = options;
-  const residual = network === "residualEncoderUNet" && { blocksPerStage };
-  const dimensions = options.patch.length === 2 ? 2 : 3;
-  return {
-    network,
-    architecture: { ...own, features: scales, deepSupervision, dimensions, ...residual },
-    file: "--network",
-  };
+  const { channels: inputChannels, classes, features } = options;
+  const shape = { inputChannels, classes, dimensions: options.patch.length === 2 ? 2 : 3 } as const;
+  const own = Object.fromEntries(Object.keys(chosen.options).map((key) => [key, options[key]]));
+  const architecture = chosen.architecture({ ...shape, ...(features.length > 0 && { features }) }, own);
+  return { network: chosen.name, architecture, file: "--network" };
 }
 
 const { plan, file, ...found } = await asked();

@@ -46,7 +46,7 @@ import {
   trainingEntries,
   writeModel,
 } from "../engine/train/mod.ts";
-import { unetConfigOf, unetFromPlan } from "../models/mod.ts";
+import { architectureOf, networkFromPlan } from "../models/mod.ts";
 
 const options = await resumableConfig({
   ...trainingEntries,
@@ -65,9 +65,9 @@ checkSetsOption(options, training.dataset);
 tellBackground(training.dataset);
 const { plan, regions, steps } = training;
 const { optimizer, rate } = openOptimizer(options);
-const model = unetFromPlan(plan, { deepSupervision: true });
+const model = networkFromPlan(plan, { deepSupervision: true });
 const network = plan.network.name;
-const architecture = unetConfigOf(plan, { deepSupervision: true });
+const architecture = architectureOf(plan, { deepSupervision: true });
 const parameters = tree.leaves(model.init(random.key(0))).reduce((sum: number, p: Tensor) => sum + p.size, 0);
 const size = `batch ${plan.batch} x ${plan.patch.join(" x ")}`;
 print(`Model: ${network} ${plan.network.features.join("-")}, ${parameters} parameters; ${size}`);
@@ -75,13 +75,14 @@ await training.describe({ rate, architecture, parameters, device });
 
 // One step: augmentation, loss, gradients, update, as one program that overwrites weights and optimizer state.
 const stages = plan.network.features.length;
-const weights = deepSupervisionWeights(stages - 1, { coarsest: stages < 4 });
 const loss = (output: Tensor, target: Tensor): Tensor =>
   regions
     ? diceBinaryCrossEntropy(output, target, { regions, batch: true, ignoreIndex: plan.ignoreLabel })
     : diceCrossEntropy(output, target, { batch: true, ignoreIndex: plan.ignoreLabel });
 const lossOf = (p: any, { image, label }: Patches) => {
-  const outputs = model.apply(p, image, { train: true }) as Tensor[];
+  // A network without deep supervision gives one output.
+  const outputs: Tensor[] = [model.apply(p, image, { train: true })].flat();
+  const weights = deepSupervisionWeights(outputs.length, { coarsest: stages < 4 });
   return [deepSupervision(loss, outputs, label, { weights }), outputs[0]] as [Tensor, Tensor];
 };
 const figuresOf = (value: Tensor, logits: Tensor, { label }: Patches): Tensor =>

@@ -8,7 +8,7 @@ import { parseArgs } from "node:util";
 import { closeDevice, deviceInfo, memoryStats, random } from "../../engine/mod.ts";
 import { makeVolume, readVolume, type Triple, writeNifti } from "../../engine/imaging/mod.ts";
 import { predictor } from "../../engine/train/mod.ts";
-import { unetFromPlan } from "../../models/mod.ts";
+import { networkFromPlan } from "../../models/mod.ts";
 import { planFor } from "../../test/helpers/plans.ts";
 
 const { values } = parseArgs({
@@ -49,7 +49,7 @@ const plan = planFor({
   channels: [{ name: "CT", normalization: "ct", mean: 60, deviation: 40, low: -50, high: 200 }],
 });
 const device = await deviceInfo();
-const network = unetFromPlan(plan);
+const network = networkFromPlan(plan);
 const params = network.init(random.key(1));
 const started = performance.now();
 let shown = 0;

@@ -62,6 +62,8 @@ export { openCaseStore, storeFolder } from "./prepare/case_store.ts";
 export type { CaseStore, CaseStoreOptions } from "./prepare/case_store.ts";
 export { fingerprintDataset } from "./planner/fingerprint.ts";
 export type { CaseFingerprint, ChannelFingerprint, Fingerprint } from "./planner/fingerprint.ts";
+export { perDecoderStage, perStage, plannedNetworks, registerNetworkRules } from "./plan/network_rules.ts";
+export type { NetworkEntryCheck, NetworkRules } from "./plan/network_rules.ts";
 export { outputChannels } from "./plan/plan.ts";
 export { checkPlan, PlanError, planText, readPlan, writePlan } from "./plan/plan_file.ts";
 export { makePlan } from "./planner/plan_rules.ts";

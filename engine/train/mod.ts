@@ -1,7 +1,7 @@
 /** Training and applying a network: config blocks, run folders, the loop, whole-image prediction, evaluation. */
 import "../ops/methods.ts";
 export { choice, config, ConfigError, entry, refuseUnused, resumableConfig, runConfig } from "./run/config.ts";
-export type { Config, ConfigDefaults, ConfigValue, EntryRules } from "./run/config.ts";
+export type { Config, ConfigDefaults, ConfigValue, Entry, EntryRules } from "./run/config.ts";
 export { chooseArms, openExperiment } from "./experiment/experiment.ts";
 export type { Experiment } from "./experiment/experiment.ts";
 export type { ExperimentCases, ExperimentOptions } from "./experiment/experiment.ts";

@@ -1,6 +1,8 @@
 /** ALPNet's feature extractor: a ResNet and a 1 x 1 convolution behind it. */
 import { check, conv2d, loadParameters, random, show, type Tensor } from "../../engine/mod.ts";
 import * as nn from "../../engine/nn/mod.ts";
+import { ConfigError } from "../../engine/train/mod.ts";
+import { registerNetwork } from "../registry.ts";
 import { resNet, type ResNetConfig, type ResolvedResNet, type StatisticsModel } from "../resnet/resnet.ts";
 
 export interface EncoderConfig extends ResNetConfig {
@@ -74,3 +76,9 @@ export function encoder(config: EncoderConfig): Encoder {
     },
   };
 }
+
+registerNetwork("alpnetEncoder", {
+  build(_, file) {
+    throw new ConfigError(`${file}: it holds an encoder, which needs labeled scans; use segment_one_shot`);
+  },
+});

@@ -1,7 +1,8 @@
 /** Networks whose outputs are ROI classes and contexts (CoLab), used as ones of background and ROI classes. */
 import { check, concat, max, slice, Tensor } from "../../engine/mod.ts";
 
-import { type Model, plainConvUNet, residualEncoderUNet } from "../unet/unet.ts";
+import { type Model, registerNetwork } from "../registry.ts";
+import { plainConvUNet, residualEncoderUNet } from "../unet/unet.ts";
 import type { UNetConfig } from "../unet/config.ts";
 
 /**
@@ -76,3 +77,5 @@ export function contextUNet(config: ContextUNetConfig): Model<Tensor> & { readon
   );
   return { init: (key) => within.init(key), config: within.config, ...contextsFirst(within, { roiClasses, contexts }) };
 }
+
+registerNetwork("contextUNet", { build: contextUNet });

@@ -62,8 +62,8 @@ import {
 import * as colab from "./colab.ts";
 import { checkContextLabels, checkContextValues, clusteredContexts, contextFile, preparedLabels } from "./contexts.ts";
 import { colabFigures } from "./figures.ts";
-import { unetConfigOf } from "../from_plan.ts";
-import { plainConvUNet } from "../unet/unet.ts";
+import { architectureOf } from "../registry.ts";
+import { plainConvUNet, type UNetConfig } from "../unet/unet.ts";
 
 /** Entries of the config block, those of every training included. */
 export const colabEntries = {
@@ -201,7 +201,7 @@ function setUp(options: ColabOptions, training: Training) {
     const names = plan.labels.slice(1).map((name, k) => `${k} ${name}`).join(", ");
     throw new ConfigError(`--roiClass: got ${options.roiClass}, wanted one of ${names}, or -1 for all`);
   }
-  const shape = unetConfigOf(plan, { deepSupervision: true });
+  const shape = architectureOf(plan, { deepSupervision: true }) as UNetConfig;
   return {
     options,
     training,

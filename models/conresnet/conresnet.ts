@@ -9,8 +9,15 @@
 import { check, checkpoint, mul, relu, resize, sigmoid, type Tensor, weightStandardize } from "../../engine/mod.ts";
 import * as nn from "../../engine/nn/mod.ts";
 import { sliceResidual, spaceAxis } from "./axis.ts";
-import { checkConResNetInput, type ConResNetConfig, resolveConResNet, type ResolvedConResNet } from "./config.ts";
-import type { Model } from "../unet/unet.ts";
+import {
+  checkConResNetInput,
+  conResNetArms,
+  type ConResNetConfig,
+  resolveConResNet,
+  type ResolvedConResNet,
+} from "./config.ts";
+import { choice, entry } from "../../engine/train/mod.ts";
+import { type Model, registerNetwork } from "../registry.ts";
 
 export type { ConResNetConfig, ResolvedConResNet } from "./config.ts";
 
@@ -308,3 +315,20 @@ export function conResNet(config: ConResNetConfig): ConResNet {
         .reverse(),
   };
 }
+
+registerNetwork("conResNet", {
+  build: conResNet,
+  summary: {
+    options: {
+      arm: choice(
+        ["full", "mapping", "baseline"],
+        "conResNet: with mapping and attention, without attention, without both",
+      ),
+      multiClass: entry(false, "conResNet: classes exclude each other, and the background has no residual"),
+      unusedLayers: entry(false, "conResNet: also the layers that the published code makes and never uses"),
+    },
+    architecture({ dimensions: _, ...shape }, { arm, ...options }) {
+      return { ...shape, ...conResNetArms[arm as keyof typeof conResNetArms], ...options };
+    },
+  },
+});

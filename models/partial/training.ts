@@ -46,7 +46,7 @@ import {
   writeModel,
 } from "../../engine/train/mod.ts";
 
-import { unetConfigOf, unetFromPlan } from "../from_plan.ts";
+import { architectureOf, networkFromPlan } from "../registry.ts";
 import * as partial from "./partial.ts";
 import { partlyLabeled, setsOf } from "./groups.ts";
 
@@ -185,8 +185,8 @@ function setUp(options: PartialOptions, training: Training) {
     options,
     training,
     items: new Map<string, DatasetCase>(dataset.cases.map((item) => [item.id, item])),
-    architecture: unetConfigOf(plan, { deepSupervision: true }),
-    model: unetFromPlan(plan, { deepSupervision: true }),
+    architecture: architectureOf(plan, { deepSupervision: true }),
+    model: networkFromPlan(plan, { deepSupervision: true }),
     ...openOptimizer(options),
   };
 }

@@ -18,7 +18,7 @@ import {
 import * as nn from "../../engine/nn/mod.ts";
 import { checkResNetInput, type ResNetConfig, type ResolvedResNet, resolveResNet } from "./config.ts";
 import { backboneOf } from "./load.ts";
-import type { Model } from "../unet/unet.ts";
+import type { Model } from "../registry.ts";
 
 export type { ResNetConfig, ResolvedResNet } from "./config.ts";
 

@@ -4,22 +4,12 @@
  */
 import { concat, leakyRelu, type Tensor } from "../../engine/mod.ts";
 import * as nn from "../../engine/nn/mod.ts";
+import { perDecoderStage, perStage } from "../../engine/imaging/mod.ts";
+import { entry } from "../../engine/train/mod.ts";
+import { type Model, type NetworkShape, registerNetwork } from "../registry.ts";
 import { checkInput, resolve, type ResolvedUNet, type UNetConfig } from "./config.ts";
 
 export type { ResolvedUNet, UNetConfig } from "./config.ts";
-
-/** A model: parameters from a key, outputs from parameters. */
-export interface Model<Output, Config = ResolvedUNet> {
-  /** First parameters; lazy, so nothing is computed yet. */
-  init(key: Tensor): any;
-  /**
-   * @param input [N, inputChannels, ...space], space divisible by the product of the strides
-   * @returns logits [N, classes, ...space]; under deep supervision one tensor per decoder stage, finest first
-   */
-  apply(params: any, input: Tensor, options?: { train?: boolean; key?: Tensor }): Output;
-  /** The configuration with all defaults filled in. */
-  readonly config: Config;
-}
 
 const range = (n: number): number[] => Array.from({ length: n }, (_, k) => k);
 const SLOPE = 0.01;
@@ -171,7 +161,7 @@ function build(
   config: UNetConfig,
   stages: "convsPerStage" | "blocksPerStage",
   encoderOf: (c: ResolvedUNet) => Encoder,
-): Model<any> {
+): Model<any, ResolvedUNet> {
   const resolved = resolve(name, config, stages);
   const encoder = encoderOf(resolved);
   return {
@@ -206,7 +196,7 @@ type Output<C extends UNetConfig> = C extends { deepSupervision: true } ? Tensor
  * const [finest, coarser] = model.apply(params, x);
  * ```
  */
-export const plainConvUNet = <const C extends UNetConfig>(config: C): Model<Output<C>> =>
+export const plainConvUNet = <const C extends UNetConfig>(config: C): Model<Output<C>, ResolvedUNet> =>
   build("plainConvUNet", config, "convsPerStage", plainEncoder);
 
 /**
@@ -223,5 +213,50 @@ export const plainConvUNet = <const C extends UNetConfig>(config: C): Model<Outp
  * const params = model.init(random.key(1));
  * ```
  */
-export const residualEncoderUNet = <const C extends UNetConfig>(config: C): Model<Output<C>> =>
+export const residualEncoderUNet = <const C extends UNetConfig>(config: C): Model<Output<C>, ResolvedUNet> =>
   build("residualEncoderUNet", config, "blocksPerStage", residualEncoder);
+
+const count = (n: number, value: number): number[] => new Array<number>(n).fill(value);
+/** Residual blocks of each stage in nnU-Net's ResEnc presets. */
+const resEncBlocks = (stages: number): number[] => range(stages).map((s) => [1, 3, 4][s] ?? 6);
+const supervision = { deepSupervision: entry(false, "U-Nets: outputs at all scales") };
+const shapeOf = ({ features = [32, 64, 128, 256, 320, 320], ...shape }: NetworkShape) => ({ ...shape, features });
+
+registerNetwork("plainConvUNet", {
+  build: plainConvUNet,
+  plan: {
+    deepSupervision: true,
+    entries: { convsPerStage: perStage, decoderConvsPerStage: perDecoderStage },
+    plan: (stages, convs) => ({
+      convsPerStage: count(stages, convs),
+      decoderConvsPerStage: count(stages - 1, convs),
+    }),
+  },
+  summary: {
+    options: supervision,
+    architecture: (shape, { deepSupervision }) => ({ ...shapeOf(shape), deepSupervision }),
+  },
+});
+
+registerNetwork("residualEncoderUNet", {
+  build: residualEncoderUNet,
+  plan: {
+    deepSupervision: true,
+    entries: { blocksPerStage: perStage, decoderConvsPerStage: perDecoderStage },
+    plan: (stages) => ({ blocksPerStage: resEncBlocks(stages), decoderConvsPerStage: count(stages - 1, 1) }),
+  },
+  summary: {
+    options: {
+      ...supervision,
+      blocks: entry([], "residual blocks of each scale, where a network has them; default by the network", {
+        integer: true,
+        min: 1,
+      }),
+    },
+    architecture(shape, { deepSupervision, blocks }) {
+      const all = shapeOf(shape);
+      const blocksPerStage = blocks.length > 0 ? blocks : resEncBlocks(all.features.length);
+      return { ...all, deepSupervision, blocksPerStage };
+    },
+  },
+});

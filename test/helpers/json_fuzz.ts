@@ -31,6 +31,8 @@ import {
   RunFolder,
   trainingEntries,
 } from "../../engine/train/mod.ts";
+// Registers the networks that plans name.
+import "../../models/mod.ts";
 import { PlatformError } from "../../engine/platform/types.ts";
 import { planFor } from "./plans.ts";
 

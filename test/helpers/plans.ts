@@ -1,5 +1,7 @@
 /** A small plan for tests and benchmarks. */
 import type { Plan } from "../../engine/imaging/mod.ts";
+// Registers the networks that plans name.
+import "../../models/mod.ts";
 
 export const planFor = (changes: Partial<Plan>): Plan => ({
   format: "voxgrad plan 1",

@@ -7,12 +7,12 @@ import * as assert from "uvu/assert";
 import { conv3d, countProducts, matmul, random, type Tensor, valueAndGrad, zeros } from "../../engine/mod.ts";
 import { saveModel } from "../../engine/train/mod.ts";
 import {
+  architectureOf,
   conResNet,
   conResNetArms,
+  networkFromPlan,
   plainConvUNet,
   summarizeNetwork,
-  unetConfigOf,
-  unetFromPlan,
 } from "../../models/mod.ts";
 import { runCommand } from "../helpers/command.ts";
 import { planFor } from "../helpers/plans.ts";
@@ -119,9 +119,9 @@ test("voxgrad summary describes a network of options and a model file", async ()
   assert.match(described.output, /Multiply-adds: +53\d\.\de9 .*\nFLOPs: +107\d\.\de9/);
   const plan = planFor({ labels: ["background", "a"] });
   const { name: network } = plan.network;
-  const bytes = await saveModel(unetFromPlan(plan).init(random.key(0)), {
+  const bytes = await saveModel(networkFromPlan(plan).init(random.key(0)), {
     network,
-    architecture: unetConfigOf(plan) as any,
+    architecture: architectureOf(plan) as any,
     plan,
   });
   await writeFile(join(folder, "model.safetensors"), bytes);

@@ -64,7 +64,7 @@ const floors: Record<string, readonly string[]> = {
   ],
   "engine/train": ["run", "plot", "predict", "report", "experiment", "loop"],
   "engine/platform": ["adapters", "node.ts", "deno.ts", "browser.ts", "page", "cli"],
-  models: ["unet", "resnet", "conresnet", "partial", "colab", "alpnet", "alpnet/evaluate"],
+  models: ["unet", "segresnet", "resnet", "conresnet", "partial", "colab", "alpnet", "alpnet/evaluate"],
 };
 
 /** Files and folders in which there are still circles, or imports that lead up. */

@@ -10,7 +10,7 @@ import * as assert from "uvu/assert";
 import { random, tensor, tree } from "../../engine/mod.ts";
 import { makeVolume, readNifti, writeNifti } from "../../engine/imaging/mod.ts";
 import { findImages, findModels, loadModel, saveModel } from "../../engine/train/mod.ts";
-import { unetFromPlan } from "../../models/mod.ts";
+import { networkFromPlan } from "../../models/mod.ts";
 import { noise } from "../helpers/helpers.ts";
 import { planFor } from "../helpers/plans.ts";
 
@@ -35,7 +35,7 @@ const { name: network, ...shape } = plan.network;
 const architecture = { inputChannels: 1, classes: 3, ...shape };
 for (const fold of [0, 1]) {
   await mkdir(join(folder, `run/fold_${fold}`), { recursive: true });
-  const params = unetFromPlan(plan).init(random.key(fold));
+  const params = networkFromPlan(plan).init(random.key(fold));
   await writeFile(
     join(folder, `run/fold_${fold}/model.safetensors`),
     await saveModel(params, { network, architecture, plan }),
@@ -216,7 +216,7 @@ test("predict refuses weights or logits that are not finite, changed weights, an
     assert.not.match(output, /\n {4}at |TypeError|RangeError/, name);
     assert.not.ok((await readdir(at(name), { recursive: true })).some((file) => file.endsWith(".nii.gz")), name);
   };
-  const params = unetFromPlan(plan).init(random.key(0));
+  const params = networkFromPlan(plan).init(random.key(0));
   const changed = async (change: (values: Map<string, any>) => void) => {
     const values = new Map(tree.flatten(params));
     change(values);

@@ -61,7 +61,9 @@ export function mappingFix(
   labels: readonly { value: number; name: string }[],
 ): string | undefined {
   if (unknownValues.length !== 1 || labels.length !== 2) return undefined;
-  return `If ${unknownValues[0][0]} means ${labels[1].name}, write 1 for it in the label files; else declare it as a label`;
+  return `If ${unknownValues[0][0]} means ${
+    labels[1].name
+  }, write 1 for it in the label files; else declare it as a label`;
 }
 
 /** What is to be said of values that are no whole numbers: problem and fix. */

@@ -31,21 +31,18 @@ export type ChannelPlan =
     readonly high: number;
   };
 
-interface UNetPlan {
+/** A registered network and its entries: those that its constructor takes, less what follows from the data. */
+export interface NetworkPlan {
+  readonly name: string;
   /** Channels of every stage, finest first. */
   readonly features: readonly number[];
   /** Kernel of every stage, [d, h, w]. */
   readonly kernels: readonly Triple[];
   /** Stride on entering every stage, [d, h, w]; that of the first is [1, 1, 1]. */
   readonly strides: readonly Triple[];
-  /** Convolutions of every decoder stage, coarsest first. */
-  readonly decoderConvsPerStage: readonly number[];
+  /** The network's own entries, such as convsPerStage; see NetworkRules. */
+  readonly [entry: string]: unknown;
 }
-
-/** The entries that the constructor of that name in models/ takes, less those that follow from the data. */
-export type NetworkPlan =
-  | (UNetPlan & { readonly name: "plainConvUNet"; readonly convsPerStage: readonly number[] })
-  | (UNetPlan & { readonly name: "residualEncoderUNet"; readonly blocksPerStage: readonly number[] });
 
 /** How scans come to the target spacing, and predictions back. */
 export interface ResamplingPlan {

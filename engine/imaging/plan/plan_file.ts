@@ -3,6 +3,7 @@ import { platform } from "#platform";
 import { isPlain, listed, show, VoxgradError } from "../../core/errors.ts";
 import { JsonError, parseJson } from "../../core/json.ts";
 import type { Dataset } from "../dataset/types.ts";
+import { networkRules, plannedNetworks } from "./network_rules.ts";
 import type { Plan } from "./plan.ts";
 
 /** A plan that cannot be used as it stands; `file` is the culprit and the message names the entry. */
@@ -74,14 +75,13 @@ const resampling: Fields = {
   separateAxis: oneOf(0, 1),
   anisotropy: positive,
 };
-const unet: Fields = {
-  name: oneOf("plainConvUNet", "residualEncoderUNet"),
+/** The entries of `network` that all networks have. */
+const topology: Fields = {
+  name: where("the name of a network", (v) => typeof v === "string"),
   features: list(whole(1), "a list of whole numbers >= 1"),
   kernels: list(triple(whole(1), "whole numbers >= 1"), "a list of [d, h, w]"),
   strides: list(triple(whole(1), "whole numbers >= 1"), "a list of [d, h, w]"),
-  decoderConvsPerStage: list(whole(1), "a list of whole numbers >= 1"),
 };
-const perStage = list(whole(1), "a list of whole numbers >= 1");
 const fingerprint: Fields = {
   cases: whole(1),
   medianShape: triple(positive, "numbers above 0"),
@@ -182,23 +182,20 @@ export function checkPlan(json: unknown, file: string): Plan {
     const odd = r.values.find((value) => value >= plan.labels.length);
     if (odd !== undefined) fail(`regions[${k}] has the value ${odd}; labels go from 0 to ${plan.labels.length - 1}`);
   });
-  const residual = plan.network.name === "residualEncoderUNet";
-  object(plan.network, "network", { ...unet, [residual ? "blocksPerStage" : "convsPerStage"]: perStage });
-
   const { network, patch, ignoreLabel } = plan;
-  const stages = network.features.length;
+  const rules = networkRules(network.name);
+  if (!rules) {
+    const names = plannedNetworks().map((name) => JSON.stringify(name)).join(" or ");
+    const wanted = names === "" ? "a registered network: import voxgrad/models" : names;
+    return fail(`network.name is ${show(network.name)}; wanted ${wanted}`);
+  }
+  const stages = Array.isArray(network.features) ? network.features.length : 0;
+  const own = Object.entries(rules.entries).map(([key, check]) => [key, (v: unknown) => check(v, stages)] as const);
+  object(network, "network", { ...topology, ...Object.fromEntries(own) });
   if (stages < 2) fail(`network.features lists ${stages} stage(s); wanted two or more`);
-  const lengths = {
-    kernels: [network.kernels, stages],
-    strides: [network.strides, stages],
-    ...(network.name === "plainConvUNet"
-      ? { convsPerStage: [network.convsPerStage, stages] }
-      : { blocksPerStage: [network.blocksPerStage, stages] }),
-    decoderConvsPerStage: [network.decoderConvsPerStage, stages - 1],
-  } as Record<string, [readonly unknown[], number]>;
-  for (const [key, [values, wanted]] of Object.entries(lengths)) {
-    if (values.length !== wanted) {
-      fail(`network.${key} has ${values.length} entries; wanted ${wanted} for ${stages} stages (network.features)`);
+  for (const [key, values] of Object.entries({ kernels: network.kernels, strides: network.strides })) {
+    if (values.length !== stages) {
+      fail(`network.${key} has ${values.length} entries; wanted ${stages} for ${stages} stages (network.features)`);
     }
   }
   const even = network.kernels.find((k) => k.some((n) => n % 2 === 0));

@@ -2,10 +2,11 @@
  * A plan from a fingerprint by nnU-Net's rules: Isensee et al. 2021, "nnU-Net: a self-configuring method for deep
  * learning-based biomedical image segmentation", Nature Methods 18, 203-211, and the defaults of its version 2.
  */
-import { VoxgradError } from "../../core/errors.ts";
+import { show, VoxgradError } from "../../core/errors.ts";
 import type { Dataset } from "../dataset/types.ts";
 import { quantile } from "./fingerprint.ts";
 import type { Fingerprint } from "./fingerprint.ts";
+import { networkRules, plannedNetworks } from "../plan/network_rules.ts";
 import type { ChannelPlan, NetworkPlan, Plan } from "../plan/plan.ts";
 import { resampledShape } from "../prepare/resample.ts";
 import { roundHalfEven } from "../prepare/sampling.ts";
@@ -73,7 +74,8 @@ export interface PlanOptions {
   readonly features?: readonly number[];
   /** GPU memory that the patch is chosen for, GB; 8 unless given. */
   readonly memory?: number;
-  readonly network?: NetworkPlan["name"];
+  /** A registered network; default: the first that was registered. */
+  readonly network?: string;
 }
 
 const columns = (rows: readonly Triple[], q: number): [number, number, number] => {
@@ -294,6 +296,12 @@ function networkFor(
 ): Shaped {
   const { preset, classes, cases, options } = context;
   const { convs } = preset;
+  const name = options.network ?? plannedNetworks()[0];
+  const rules = networkRules(name);
+  if (!rules) {
+    const names = plannedNetworks().join(", ") || "none is registered, import voxgrad/models";
+    throw new VoxgradError(`makePlan: there is no network ${show(name)}; there are: ${names}`);
+  }
   const mostStages = options.features?.length ?? preset.mostStages;
   const featuresOf = (t: Topology): readonly number[] =>
     options.features ?? t.strides.map((_, s) => Math.min(preset.mostFeatures, preset.features * 2 ** s));
@@ -330,21 +338,12 @@ function networkFor(
   const byMemory = roundHalfEven((reference / estimateOf(t)) * preset.referenceBatch);
   const byData = roundHalfEven((voxelCount(shape) * cases * BATCH_SHARE) / voxelCount(t.patch));
   const batch = options.batch ?? Math.max(2, Math.min(byMemory, byData, preset.mostBatch));
-  const each = (n: number, count: number): number[] => new Array<number>(count).fill(n);
-  const stages = t.strides.length;
-  const unet = { features: featuresOf(t), kernels: t.kernels, strides: t.strides };
-  const network: NetworkPlan = options.network === "residualEncoderUNet"
-    ? {
-      name: "residualEncoderUNet",
-      ...unet,
-      blocksPerStage: t.strides.map((_, s) => [1, 3, 4][s] ?? 6),
-      decoderConvsPerStage: each(1, stages - 1),
-    }
-    : {
-      name: "plainConvUNet",
-      ...unet,
-      convsPerStage: each(convs, stages),
-      decoderConvsPerStage: each(convs, stages - 1),
-    };
+  const network: NetworkPlan = {
+    name,
+    features: featuresOf(t),
+    kernels: t.kernels,
+    strides: t.strides,
+    ...rules.plan(t.strides.length, convs),
+  };
   return { patch: t.patch, batch, network };
 }

@@ -10,7 +10,7 @@ import * as assert from "uvu/assert";
 import * as vg from "../../../engine/mod.ts";
 import * as imaging from "../../../engine/imaging/mod.ts";
 import type { Fingerprint, Plan, Triple } from "../../../engine/imaging/mod.ts";
-import { unetFromPlan } from "../../../models/mod.ts";
+import { networkFromPlan } from "../../../models/mod.ts";
 
 const dataset = (classes = 2, channels = ["MRI"]) => ({
   name: "Made up",
@@ -191,7 +191,7 @@ test("makePlan() takes the small preset and overrides", () => {
     /too small for a network/,
   );
   const residual = imaging.makePlan(dataset(), hippocampus, { network: "residualEncoderUNet" }).network;
-  assert.equal(residual.name === "residualEncoderUNet" && [...residual.blocksPerStage], [1, 3, 4, 6]);
+  assert.equal([residual.name, residual.blocksPerStage], ["residualEncoderUNet", [1, 3, 4, 6]]);
 });
 
 test("unetFromPlan() builds a network that fits the plan's patch", async () => {
@@ -199,7 +199,7 @@ test("unetFromPlan() builds a network that fits the plan's patch", async () => {
     preset: "small",
     features: [2, 4],
   });
-  const model = unetFromPlan(plan, { deepSupervision: false });
+  const model = networkFromPlan(plan, { deepSupervision: false });
   const [d, h, w] = plan.patch;
   const out = model.apply(model.init(vg.random.key(0)), vg.zeros([1, 1, d, h, w]), { train: false }) as vg.Tensor;
   assert.equal([...out.shape], [1, 3, d, h, w]);

@@ -250,13 +250,16 @@ test("alpnet.prototypeSimilarity() and others throw on bad arguments with the fi
   refuses(() => alpnet.prototypeSimilarity(x, x, zeros([8, 6])), /the mask is \[1, 6, 8\]/);
   refuses(
     () => alpnet.prototypeSimilarity(x, x, m, { window: 7 }),
-    /window .* at most the feature map's \[6,8\], got 7/,
+    /window .* at most the feature map's \[6, 8\], got 7/,
   );
   refuses(
     () => alpnet.prototypeSimilarity(x, x, m, { mode: "grid" as any }),
     /mode is "mask", "gridconv" or "gridconv\+"/,
   );
-  refuses(() => alpnet.prototypeSimilarity(x, x, m, { thresh: 1 } as any), /unknown option "thresh"; it takes mode, window/);
+  refuses(
+    () => alpnet.prototypeSimilarity(x, x, m, { thresh: 1 } as any),
+    /unknown option "thresh"; it takes mode, window/,
+  );
   refuses(() => alpnet.prototypeSimilarity(x, x, m, { threshold: 95 }), /threshold is a number from 0 to 1, got 95/);
   refuses(() => alpnet.prototypeSimilarity(zeros([2, 6, 8]), x, m), /as many channels, got 2 and 3/);
   refuses(() => alpnet.classPrototypes(f, l, { ways: 0 }), /ways is a whole number >= 1, got 0/);

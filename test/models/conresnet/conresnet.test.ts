@@ -352,8 +352,8 @@ test("conResNet() throws on bad options with the fix", () => {
   };
   refused({ width: 3 }, /unknown option "width"; it takes inputChannels/);
   refused({ features: [8] }, /two scales or more, got \[8\]/);
-  refused({ features: [8, 12, 20], groups: 8 }, /groups divides all features \[8,12,20\], got 8/);
-  refused({ blocks: [1, 1, 1] }, /one per scale and one for the dilated stage, 4, got \[1,1,1\]/);
+  refused({ features: [8, 12, 20], groups: 8 }, /groups divides all features \[8, 12, 20\], got 8/);
+  refused({ blocks: [1, 1, 1] }, /one per scale and one for the dilated stage, 4, got \[1, 1, 1\]/);
   refused({ blocks: 2 }, /blocks lists/);
   refused({ classes: 0 }, /classes is a whole number >= 1/);
   refused({ classes: 1, multiClass: true }, /the background counts, got 1/);

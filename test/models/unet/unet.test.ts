@@ -263,7 +263,10 @@ test("plainConvUNet() and others throw on bad options with the fix", () => {
   const config = { inputChannels: 1, features: [4, 8], classes: 2 } as const;
   refuses(() => plainConvUNet({ ...config, kernels: 2 }), /odd numbers/);
   refuses(() => plainConvUNet({ ...config, strides: [1, 2, 2] }), /strides has one entry per stage, 2/);
-  refuses(() => plainConvUNet({ ...config, blocksPerStage: 2 }), /unknown option "blocksPerStage"; it takes .*convsPerStage/);
+  refuses(
+    () => plainConvUNet({ ...config, blocksPerStage: 2 }),
+    /unknown option "blocksPerStage"; it takes .*convsPerStage/,
+  );
   refuses(() => residualEncoderUNet(config), /blocksPerStage is missing/);
   const short = new Map([...tree.flatten(params)].slice(1));
   short.set("decoder.seg_layers.0.bias", zeros([3]));

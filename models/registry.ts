@@ -1,0 +1,205 @@
+/** The networks: each registers itself by a name that plans, model files and command lines use. */
+import { check, countProducts, random, show, type Tensor, tree, zeros } from "../engine/mod.ts";
+import { type NetworkRules, outputChannels, type Plan, registerNetworkRules } from "../engine/imaging/mod.ts";
+import { ConfigError, type Entry, type ModelDescription } from "../engine/train/mod.ts";
+
+/** A model: parameters from a key, outputs from parameters. */
+export interface Model<Output, Config = unknown> {
+  /** First parameters; lazy, so nothing is computed yet. */
+  init(key: Tensor): any;
+  /**
+   * @param input [N, inputChannels, ...space]
+   * @returns logits [N, classes, ...space]; under deep supervision one tensor per decoder stage, finest first
+   */
+  apply(params: any, input: Tensor, options?: { train?: boolean; key?: Tensor }): Output;
+  /** The configuration with all defaults filled in. */
+  readonly config: Config;
+}
+
+/** What `voxgrad summary` is told of any network. */
+export interface NetworkShape {
+  readonly inputChannels: number;
+  readonly classes: number;
+  readonly dimensions: 2 | 3;
+  /** Channels at each scale, finest first; absent: the network's own. */
+  readonly features?: readonly number[];
+}
+
+/** A network as it registers itself. */
+export interface Network {
+  /**
+   * Builds it.
+   *
+   * @param architecture the argument of its constructor, as model files hold it
+   * @param file that holds it, for messages
+   */
+  build(architecture: any, file: string): Model<any>;
+  /** How plans describe it; absent: plans cannot name it. */
+  readonly plan?: NetworkRules & { /** Can give outputs at every decoder stage. */ readonly deepSupervision: boolean };
+  /** How `voxgrad summary` describes it; absent: only by a model file. */
+  readonly summary?: {
+    /** Options of the command line, beside those of NetworkShape. */
+    readonly options: Readonly<Record<string, Entry<any>>>;
+    /** The argument of its constructor. */
+    architecture(shape: NetworkShape, options: Readonly<Record<string, any>>): Readonly<Record<string, unknown>>;
+  };
+}
+
+const networks = new Map<string, Network>();
+
+/**
+ * Makes a network known to plans, trainings, predictions and summaries. A module that calls it is exported by
+ * models/mod.ts, or imported by the script that uses the network.
+ *
+ * @param name as in plan.json and model files
+ * @throws VoxgradError where the name is taken
+ * @example
+ * ```ts
+ * import { plainConvUNet, registerNetwork } from "voxgrad/models";
+ *
+ * registerNetwork("flatUNet", {
+ *   build: (architecture) => plainConvUNet({ ...architecture, kernels: [[1, 3, 3], [1, 3, 3]] }),
+ * });
+ * ```
+ */
+export function registerNetwork(name: string, network: Network): void {
+  check(!networks.has(name), "registerNetwork", () => `there is a network ${name} already`);
+  networks.set(name, network);
+  if (network.plan) registerNetworkRules(name, network.plan);
+}
+
+/** Registered networks by name. */
+export const registeredNetworks = (): ReadonlyMap<string, Network> => networks;
+
+/**
+ * The network of a model file, without its weights.
+ *
+ * @param file for the message
+ * @throws ConfigError for a network that is not registered
+ * @example
+ * ```ts
+ * import { loadParameters, random } from "voxgrad";
+ * import { networkOf } from "voxgrad/models";
+ * import { loadModel } from "voxgrad/train";
+ *
+ * const { description, tensors } = await loadModel("runs/liver/fold_0");
+ * const model = networkOf(description, "runs/liver/fold_0");
+ * const params = loadParameters(model.init(random.key(0)), tensors);
+ * ```
+ */
+export function networkOf(
+  { network, architecture }: Pick<ModelDescription, "network" | "architecture">,
+  file: string,
+): Model<any> {
+  const known = networks.get(network);
+  if (known) return known.build(architecture, file);
+  throw new ConfigError(
+    `${file}: there is no network ${show(network)} here; there are ${[...networks.keys()].join(", ")}`,
+  );
+}
+
+type PlanOfNetwork = Pick<Plan, "channels" | "labels" | "regions" | "network">;
+
+/**
+ * The argument of the constructor of a plan's network: as many inputs as the plan has channels, one output per region
+ * or else per label.
+ *
+ * @param options.deepSupervision give logits at every decoder stage, where the network can; default false
+ */
+export function architectureOf(
+  plan: PlanOfNetwork,
+  options: { deepSupervision?: boolean } = {},
+): ModelDescription["architecture"] {
+  const { name, ...entries } = plan.network;
+  const supervised = networks.get(name)?.plan?.deepSupervision && { deepSupervision: options.deepSupervision ?? false };
+  return { ...entries, inputChannels: plan.channels.length, classes: outputChannels(plan), ...supervised };
+}
+
+/**
+ * The network that a plan describes.
+ *
+ * @param options.deepSupervision give logits at every decoder stage, where the network can; default false
+ * @throws ConfigError for a network that is not registered, VoxgradError for entries that do not fit each other
+ * @example
+ * ```ts
+ * import { random } from "voxgrad";
+ * import { readPlan } from "voxgrad/imaging";
+ * import { networkFromPlan } from "voxgrad/models";
+ *
+ * const model = networkFromPlan(await readPlan("plan.json"), { deepSupervision: true });
+ * const params = model.init(random.key(1));
+ * ```
+ */
+export const networkFromPlan = (plan: PlanOfNetwork, options: { deepSupervision?: boolean } = {}): Model<any> =>
+  networkOf({ network: plan.network.name, architecture: architectureOf(plan, options) }, "the plan");
+
+export interface PartSummary {
+  /** Beginning of the names of its parameters; "" for products without parameters. */
+  readonly name: string;
+  readonly parameters: number;
+  readonly multiplyAdds: number;
+}
+
+export interface NetworkSummary {
+  readonly parts: readonly PartSummary[];
+  readonly parameters: number;
+  /** Of convolutions, transposed convolutions and matrix products of all outputs; FLOPs are twice as many. */
+  readonly multiplyAdds: number;
+  /** Shapes of the outputs. */
+  readonly outputs: readonly (readonly number[])[];
+}
+
+/**
+ * Counts a network without computing or allocating anything, so sizes do not matter.
+ *
+ * @param options.input shape, [N, C, D, H, W]
+ * @param options.depth how many names, joined by dots, make a part; up to the first number unless given
+ * @throws VoxgradError for an input that the network refuses
+ * @example
+ * ```ts
+ * import { conResNet, summarizeNetwork } from "voxgrad/models";
+ *
+ * const model = conResNet({ inputChannels: 4, classes: 3 });
+ * const { parameters, multiplyAdds } = summarizeNetwork(model, { input: [1, 4, 80, 160, 160] });
+ * ```
+ */
+export function summarizeNetwork(
+  model: Pick<Model<Tensor | Tensor[]>, "init" | "apply">,
+  options: { input: readonly number[]; depth?: number },
+): NetworkSummary {
+  const { input, depth } = options;
+  const params = model.init(random.key(0));
+  let outputs: number[][] = [];
+  const forward = (p: any, x: Tensor): Tensor | Tensor[] => {
+    const result = model.apply(p, x);
+    outputs = [result].flat().map((y) => [...y.shape]);
+    return result;
+  };
+  const partOf = (path: string): string => {
+    const names = path.split(".");
+    const number = names.findIndex((name) => /^\d+$/.test(name));
+    return names.slice(0, depth ?? (number < 0 ? names.length - 1 : Math.max(1, number))).join(".");
+  };
+  const parts = new Map<string, { parameters: number; multiplyAdds: number }>();
+  const add = (part: string, parameters: number, multiplyAdds: number): void => {
+    const before = parts.get(part) ?? { parameters: 0, multiplyAdds: 0 };
+    parts.set(part, {
+      parameters: before.parameters + parameters,
+      multiplyAdds: before.multiplyAdds + multiplyAdds,
+    });
+  };
+  for (const [path, p] of tree.flatten(params)) add(partOf(path), p.size, 0);
+  for (const { multiplyAdds, from } of countProducts(forward, params, zeros(input))) {
+    // Arguments are parameters (0) and image (1).
+    const own = from.find((path) => path.startsWith("0."));
+    add(own === undefined ? "" : partOf(own.slice(2)), 0, multiplyAdds);
+  }
+  const rows = [...parts].map(([name, counts]): PartSummary => ({ name, ...counts }));
+  const total = (pick: (row: PartSummary) => number): number => rows.reduce((sum, row) => sum + pick(row), 0);
+  return {
+    parts: rows,
+    parameters: total((row) => row.parameters),
+    multiplyAdds: total((row) => row.multiplyAdds),
+    outputs,
+  };
+}
