@@ -116,8 +116,11 @@ const NAMES = String.raw`(?:type\s+)?(?:\*(?:\s+as\s+\w+)?|[\w$,\s]*(?:\{[^}]*\}
 const IMPORT = String.raw`^(?:(?:import|export)\s+${NAMES}|import\s*)["']([^"']+)["']|\bimport\(\s*["']([^"']+)["']`;
 
 /** What a source imports, types included, as it is written there. */
-const imports = (source: string): string[] =>
-  [...source.matchAll(new RegExp(IMPORT, "gm"))].map((match) => match[1] ?? match[2]);
+const imports = (source: string): string[] => {
+  // Examples in comments import the package as its users do.
+  const code = source.replace(/^\s*\/\*[\s\S]*?\*\//gm, "");
+  return [...code.matchAll(new RegExp(IMPORT, "gm"))].map((match) => match[1] ?? match[2]);
+};
 
 /** The files of this package that a file imports. */
 const importedFiles = (path: string, source: string): string[] =>
@@ -260,6 +263,7 @@ test("file names are snake_case", async () => {
 
 test("the import check sees each form of import", () => {
   const source = [
+    '/** A class.\n * import { z } from "voxgrad";\n */',
     'import { a } from "../gpu/device.ts";',
     'import type { B } from "../../shaders/types.ts";',
     'import {\n  c,\n  d,\n} from "../core/shape.ts";',
