@@ -21,6 +21,7 @@ export {
 } from "./core/errors.ts";
 export { VERSION } from "./core/version.ts";
 export { Tensor } from "./core/tensor.ts";
+export type { NestedArray } from "./core/tensor.ts";
 export type { Shape } from "./core/shape.ts";
 export type { Leaf, Mapped, Tree, TreeOf } from "./core/tree.ts";
 export * as tree from "./core/tree.ts";

@@ -160,7 +160,7 @@ export class Body {
     }
     const lowering = v.op!.lowering;
     if (lowering.kind !== "map") throw new Error(`${v.op!.name} cannot be computed inside another kernel`);
-    const emit: Emit<any> = {
+    const emit: Emit<never> = {
       attrs: v.attrs,
       output: v,
       inputs: v.inputs,

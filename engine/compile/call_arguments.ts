@@ -52,7 +52,7 @@ export function withLeaves(
   args: readonly unknown[],
   leaves: readonly Tensor[],
   isStatic: (k: number) => boolean,
-): any[] {
+): unknown[] {
   let next = 0;
   return args.map((arg, k) => (isStatic(k) ? arg : tree.map(arg, (leaf) => (isTraced(leaf) ? leaves[next++] : leaf))));
 }

@@ -45,7 +45,7 @@ export function compile<A extends unknown[] = Tensor[], R = unknown, const S ext
 ): Compiled<PassedArgs<A, S>, R> {
   checkFunction("compile", "the first argument", f);
   checkOptions("compile", options, ["donate", "static", "precision"]);
-  return compiled(f as (...args: any[]) => any, options) as unknown as Compiled<PassedArgs<A, S>, R>;
+  return compiled(f as (...args: unknown[]) => unknown, options) as unknown as Compiled<PassedArgs<A, S>, R>;
 }
 
 /** A program that is being built, then also ready. */
@@ -54,7 +54,7 @@ interface CacheEntry {
   ready: TracedProgram | null;
 }
 
-function compiled(f: (...args: any[]) => any, options: CompileOptions): Compiled<any[], any> {
+function compiled(f: (...args: unknown[]) => unknown, options: CompileOptions): Compiled<unknown[], unknown> {
   const donate = positionsOf("donate", options.donate);
   const fixed = new Set(positionsOf("static", options.static));
   for (const k of donate) {
@@ -126,10 +126,10 @@ function compiled(f: (...args: any[]) => any, options: CompileOptions): Compiled
     new Set(leaves.flatMap((x, k) => (x.donated ? [k] : [])));
 
   /** What f gives for `leaves` in the place of those of the arguments: part of the graph that is being made. */
-  const inline = (args: readonly unknown[], leaves: readonly Tensor[]): any =>
+  const inline = (args: readonly unknown[], leaves: readonly Tensor[]): unknown =>
     callTraced("compile", () => f(...withLeaves(args, leaves, isStatic)));
 
-  const run = async (args: readonly unknown[]): Promise<any> => {
+  const run = async (args: readonly unknown[]): Promise<unknown> => {
     // Up to the first await all is at the call: what is donated is gone when it returns its promise.
     const inside = leavesOf(args);
     const key = signature(args, isStatic);
@@ -185,17 +185,18 @@ function compiled(f: (...args: any[]) => any, options: CompileOptions): Compiled
     }
   };
 
-  const call = (...args: any[]): any => {
+  const call = (...args: unknown[]): Promise<unknown> => {
     if (!isTracing()) return run(args);
     check(
       !mixed || currentPrecision() !== null,
       "compile",
       () => 'a function with precision "mixed" is called within one without; give the outer one precision "mixed"',
     );
-    return inline(args, leavesOf(args).map((x) => x.leaf));
+    // Typed as a promise: in a trace the caller takes the result at once.
+    return inline(args, leavesOf(args).map((x) => x.leaf)) as Promise<unknown>;
   };
   return Object.assign(call, {
-    async plan(...args: any[]): Promise<ProgramInfo> {
+    async plan(...args: unknown[]): Promise<ProgramInfo> {
       const inside = leavesOf(args);
       const key = signature(args, isStatic);
       return (await programFor(await openDevice(), args, key, donatedOf(inside))).program.info;

@@ -15,7 +15,7 @@ export interface Value {
   readonly dtype: DType;
   readonly size: number;
   readonly op: Op | null;
-  readonly attrs: any;
+  readonly attrs: never;
   readonly inputs: readonly Value[];
   /** Position in `Graph.leaves`, for leaves. */
   readonly leaf: number | null;
@@ -59,7 +59,7 @@ const attrsKey = (attrs: unknown): string =>
  * What stands in the place of an operator: the operators that a composite is made of; parts where a tensor is beyond what
  * a binding holds (fused kernels have windows instead); the stages of a kernel. Null where the operator stands for itself.
  */
-function expand(t: Tensor, op: Op, inputs: readonly Tensor[], attrs: unknown, target: Target): Tensor | null {
+function expand(t: Tensor, op: Op, inputs: readonly Tensor[], attrs: never, target: Target): Tensor | null {
   const { lowering, split, stages } = op;
   if (lowering.kind === "composite") return lowering.expand(inputs, attrs);
   const most = windowElements(target);
@@ -94,7 +94,7 @@ export function lower(
   const push = (
     t: Tensor,
     op: Op | null,
-    attrs: unknown,
+    attrs: never,
     inputs: readonly Value[],
     leaf: number | null,
     key: string,
@@ -115,9 +115,9 @@ export function lower(
   };
   const addLeaf = (t: Tensor): Value => {
     leaves.push(t);
-    return push(t, null, null, [], leaves.length - 1, `leaf ${t.dtype}[${t.shape}]`);
+    return push(t, null, null as never, [], leaves.length - 1, `leaf ${t.dtype}[${t.shape}]`);
   };
-  const addOp = (t: Tensor, op: Op, attrs: unknown, inputs: readonly Value[]): Value => {
+  const addOp = (t: Tensor, op: Op, attrs: never, inputs: readonly Value[]): Value => {
     if (op.lowering.kind === "view") {
       if (op.lowering.barrier) return push(t, op, attrs, inputs, null, `${op.name} ${inputs[0].id}`);
       const source = behind(inputs[0]);

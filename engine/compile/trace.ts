@@ -16,9 +16,9 @@ export interface Trace {
 }
 
 /** Calls f for `who`; numbers become f32 scalars, but for those of static arguments. */
-export function trace(
+export function trace<A extends unknown[]>(
   who: string,
-  f: (...args: any[]) => unknown,
+  f: (...args: A) => unknown,
   args: readonly unknown[],
   isStatic: (position: number) => boolean = () => false,
 ): Trace {
@@ -30,7 +30,7 @@ export function trace(
     return placeholders.at(-1);
   };
   const traced = args.map((arg, k) => (isStatic(k) ? arg : tree.map(arg, placeholder)));
-  const result = callTraced(who, () => f(...traced));
+  const result = callTraced(who, () => f(...(traced as A)));
   tree.map(result, (leaf) => refusePromise(who, leaf));
   const outputs = tree.leaves(result).filter((x): x is Tensor => x instanceof Tensor);
   check(outputs.length > 0, who, () => `the function gives no tensor, got ${show(result)}`);

@@ -38,7 +38,7 @@ export function warnOfRepeats(traced: TracedProgram): void {
 /** The program of f for arguments like these; its kernels measured first where the device was opened for that. */
 export async function buildTraced(
   device: Device,
-  f: (...args: any[]) => unknown,
+  f: (...args: unknown[]) => unknown,
   args: readonly unknown[],
   isStatic: (position: number) => boolean,
   donated: ReadonlySet<number>,

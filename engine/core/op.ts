@@ -10,4 +10,4 @@ export type RuleContext<A> = RuleOf<Tensor, A>;
 export type BatchContext<A> = BatchOf<Tensor, A>;
 /** How an operator becomes WGSL. */
 export type Lowering<A> = LoweringOf<Tensor, A>;
-export type Op<A = any> = Operator<Tensor, A>;
+export type Op<A = never> = Operator<Tensor, A>;

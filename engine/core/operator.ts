@@ -73,7 +73,7 @@ export interface BatchContext<T, A> {
   full(k: number): T;
 }
 
-export interface Operator<T, A = any> {
+export interface Operator<T, A = never> {
   readonly name: string;
   readonly lowering: Lowering<T, A>;
   /** Cotangents of the inputs from that of the output; null for an input without one, null rule: not differentiable. */

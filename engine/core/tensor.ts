@@ -11,9 +11,12 @@ export interface DeviceStorage {
   release(): void;
 }
 
+/** The values of a tensor as nested arrays; a number or boolean for rank 0. */
+export type NestedArray = number | boolean | NestedArray[];
+
 /** Where the values of a tensor are: still to be computed, on the host, on the device, an argument of a trace, or gone. */
 export type Source =
-  | { kind: "op"; op: Operator<Tensor>; inputs: readonly Tensor[]; attrs: any }
+  | { kind: "op"; op: Operator<Tensor>; inputs: readonly Tensor[]; attrs: never }
   | { kind: "host"; data: TypedArray; uses: number }
   | { kind: "device"; storage: DeviceStorage }
   | { kind: "placeholder" }
@@ -152,14 +155,14 @@ export class Tensor {
   }
 
   /** The values as nested arrays; a number for rank 0. */
-  array(): Promise<any> {
+  array(): Promise<NestedArray> {
     checkReadable("array", [this]);
     return this.#array();
   }
 
-  async #array(): Promise<any> {
+  async #array(): Promise<NestedArray> {
     const data = await this.data();
-    const nest = (axis: number, offset: number): unknown => {
+    const nest = (axis: number, offset: number): NestedArray => {
       if (axis === this.rank) return this.dtype === "bool" ? data[offset] !== 0 : data[offset];
       const step = size(this.shape.slice(axis + 1));
       return Array.from({ length: this.shape[axis] }, (_, k) => nest(axis + 1, offset + k * step));
@@ -243,7 +246,7 @@ export function node(
     if (why) fail(op.name, `an input ${why}`);
   }
   checkShape(op.name, shape);
-  const made = new Tensor(shape, dtype, { kind: "op", op, inputs, attrs });
+  const made = new Tensor(shape, dtype, { kind: "op", op, inputs, attrs: attrs as never });
   watcher?.(made);
   return made;
 }

@@ -106,7 +106,7 @@ test("concat() of 20 inputs, and gradients through it", async () => {
   const rows = await Promise.all(parts.map((p) => p.array()));
   assert.equal(
     await y.array(),
-    [0, 1].map((n) => rows.flatMap((r) => r[n])),
+    [0, 1].map((n) => rows.flatMap((r) => (r as vg.NestedArray[])[n])),
   );
   const weights = filled(y.shape as number[], 99);
   const g = grad((list: Tensor[]) => vg.concat(list, { axis: 1 }).mul(weights).sum())(parts);
