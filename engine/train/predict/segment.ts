@@ -21,7 +21,7 @@ import { take } from "../../ops/shape/take.ts";
 /** A network as models/ makes them. */
 export interface Network {
   /** Logits [N, K, d, h, w] of images [N, C, d, h, w], or a list of them, finest first. */
-  apply(params: any, image: Tensor, options?: any): Tensor | readonly Tensor[];
+  apply(params: object, image: Tensor, options?: { train?: boolean }): Tensor | readonly Tensor[];
   /**
    * How many of the first outputs are the background together; 1 unless given. Each is averaged by itself: a voxel is
    * background where one of them is the most likely output, and its probability is the sum of theirs.
@@ -37,7 +37,7 @@ export interface Task {
 /** One configuration of an ensemble: a network, and the parameters of one or more trainings of it (its folds). */
 export interface Member extends Task {
   readonly network: Network;
-  readonly params: readonly any[];
+  readonly params: readonly object[];
 }
 
 export interface SegmentOptions {
@@ -71,7 +71,7 @@ export interface Predictor {
   memory(image: Volume, options?: { probabilities?: boolean }): Promise<PredictionMemory>;
 }
 
-const logitsOf = (network: Network, params: any, image: Tensor): Tensor => {
+const logitsOf = (network: Network, params: object, image: Tensor): Tensor => {
   const logits = network.apply(params, image, { train: false });
   return logits instanceof Tensor ? logits : logits[0];
 };
@@ -129,8 +129,8 @@ class Forward {
       axes.forEach((axis, k) => (flags[axis] = (bits >> k) & 1));
       return flags;
     });
-    this.#plain = compile((params: any, image: Tensor) => logitsOf(network, params, image));
-    const more = (params: any, image: Tensor, flags: Tensor, sum: Tensor, share: Tensor): Tensor => {
+    this.#plain = compile((params: object, image: Tensor) => logitsOf(network, params, image));
+    const more = (params: object, image: Tensor, flags: Tensor, sum: Tensor, share: Tensor): Tensor => {
       const logits = logitsOf(network, params, mirrored(image, flags, axes));
       return add(sum, mul(mirrored(logits, flags, axes), share));
     };
@@ -385,7 +385,7 @@ export function predictor(members: readonly Member[], options: SegmentOptions = 
  */
 export function segmenter(
   network: Network,
-  params: any,
+  params: object,
   task: Task,
   options: SegmentOptions = {},
 ): (image: Volume) => Promise<Volume> {

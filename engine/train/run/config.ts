@@ -44,7 +44,7 @@ type Widened<T> = T extends number ? number
 export type Config<D> = {
   -readonly [K in keyof D]: D[K] extends Entry<infer V> ? V : D[K] extends ConfigValue ? Widened<D[K]> : never;
 };
-export type ConfigDefaults = Readonly<Record<string, ConfigValue | Entry<any>>>;
+export type ConfigDefaults = Readonly<Record<string, ConfigValue | Entry<ConfigValue>>>;
 
 /** A command line that does not fit the script's config block; the message lists the valid keys. */
 export class ConfigError extends Error {
@@ -92,7 +92,7 @@ export function refuseUnused(options: object, unused: Readonly<Record<string, st
  * ```
  */
 export function entry<T extends ConfigValue>(value: T, about: string, rules: EntryRules = {}): Entry<Widened<T>> {
-  return new Entry(value as unknown as Widened<T> & ConfigValue, about, rules) as Entry<any>;
+  return new Entry(value as unknown as Widened<T> & ConfigValue, about, rules) as unknown as Entry<Widened<T>>;
 }
 
 /**
@@ -206,7 +206,7 @@ export async function resumableConfig<D extends ConfigDefaults & { resume: Entry
       platform.log(`${file}: another version wrote it; ${names} are options no more, and are left out`);
     } else throw new ConfigError(`${file}: this script has no ${names}, so another one wrote it; resume with that`);
   }
-  const before: Record<string, ConfigValue | Entry<any>> = {};
+  const before: Record<string, ConfigValue | Entry<ConfigValue>> = {};
   const absent: string[] = [];
   for (const [key, value] of Object.entries(defaults)) {
     const known = value instanceof Entry ? value : new Entry<ConfigValue>(value as ConfigValue, "", {});

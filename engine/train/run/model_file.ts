@@ -15,7 +15,7 @@ export interface ModelDescription {
   /** Name of the constructor in models/mod.ts. */
   readonly network: string;
   /** Its argument. */
-  readonly architecture: Readonly<Record<string, any>>;
+  readonly architecture: object;
   /** How images are prepared for it, and what its outputs mean. */
   readonly plan: Plan;
   /** Of an encoder for few-shot segmentation: how it compares, as it was trained and measured. */
@@ -43,7 +43,7 @@ const NAME = "model.safetensors";
  * ```
  */
 export const saveModel = (
-  params: any,
+  params: object,
   description: Omit<ModelDescription, "format">,
 ): Promise<Uint8Array<ArrayBuffer>> =>
   saveSealed(params, { [KEY]: JSON.stringify({ format: FORMAT, ...description }) });
@@ -66,7 +66,7 @@ export const saveModel = (
 export async function writeModel(
   run: RunFolder,
   file: "model.safetensors" | "model_best.safetensors",
-  params: any,
+  params: object,
   description: Omit<ModelDescription, "format" | "voxgrad" | "of">,
 ): Promise<string> {
   const bytes = await saveModel(params, {
