@@ -65,7 +65,7 @@ async function asked(): Promise<Pick<ModelDescription, "network" | "architecture
 
 const { plan, file, ...found } = await asked();
 const model = networkOf(found, file);
-const { inputChannels } = found.architecture;
+const { inputChannels } = found.architecture as { inputChannels: number };
 if (!(inputChannels >= 1)) throw new ConfigError(`${file}: its architecture does not say how many channels it takes`);
 const patch = options.patch.length > 0 ? options.patch : (plan?.patch ?? [128, 128, 128]);
 const input = [1, inputChannels, ...patch];
