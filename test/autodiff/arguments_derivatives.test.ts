@@ -2,7 +2,8 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as vg from "../../engine/mod.ts";
-import { ones, Tensor, tensor, VoxgradError } from "../../engine/mod.ts";
+import { ones, Tensor, tensor } from "../../engine/mod.ts";
+import { refuses } from "../helpers/refuse.ts";
 
 const api = vg as unknown as Record<string, (...args: any[]) => any>;
 const x = ones([2, 3]);
@@ -12,17 +13,6 @@ const whole = tensor(new Int32Array(2));
 const truth = tensor([true, false]);
 
 /** An error of ours with this message, thrown or rejected with. */
-async function refuses(f: () => unknown, message: RegExp): Promise<void> {
-  try {
-    await f();
-  } catch (error) {
-    assert.instance(error, VoxgradError, String(error));
-    assert.match((error as Error).message, message);
-    return;
-  }
-  assert.unreachable(`no error, ${message} is wanted`);
-}
-
 const strangers = [undefined, null, "f", 1, {}, [], x];
 
 for (const name of ["grad", "valueAndGrad", "vjp", "jvp", "hvp", "vmap", "checkpoint", "customVjp", "compile"]) {

@@ -3,7 +3,8 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as vg from "../../engine/mod.ts";
 import { Tensor, tensor } from "../../engine/mod.ts";
-import { assertClose, goldenJson, goldenTensors, toTensor } from "../helpers/helpers.ts";
+import { assertClose } from "../helpers/compare.ts";
+import { goldenJson, goldenTensors, toTensor } from "../helpers/golden.ts";
 
 const inner = (a: readonly Tensor[], b: readonly Tensor[]): Tensor =>
   a.map((x, k) => x.mul(b[k]).sum()).reduce((x, y) => x.add(y));

@@ -3,7 +3,8 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as vg from "../../engine/mod.ts";
 import type { Tensor } from "../../engine/mod.ts";
-import { noise, relativeError } from "../helpers/helpers.ts";
+import { relativeError } from "../helpers/compare.ts";
+import { noise } from "../helpers/noise.ts";
 
 const { checkpoint, compile, conv3d, customVjp, grad, hvp, jvp, tensor, vmap } = vg;
 const filled = (shape: number[], seed: number): Tensor =>

@@ -4,7 +4,7 @@ import * as assert from "uvu/assert";
 import { platform } from "#platform";
 import * as vg from "../../engine/mod.ts";
 import { compile, evaluate, grad, ones, Tensor, tensor, vmap } from "../../engine/mod.ts";
-import { message } from "../helpers/helpers.ts";
+import { message } from "../helpers/refuse.ts";
 
 const values = async (t: Tensor): Promise<number[]> => [...(await t.data())];
 /** Tensors on the device, which a donation may overwrite. */

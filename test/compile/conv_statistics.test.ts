@@ -11,7 +11,8 @@ import { convForwardVariants } from "../../shaders/conv/variants.ts";
 import type { ConvParams } from "../../shaders/conv/variants.ts";
 import type { Fused, Slot, SubgroupMatrix } from "../../shaders/types.ts";
 import { emulateMatrices } from "../helpers/conv_matrix_emulation.ts";
-import { noise, relativeError } from "../helpers/helpers.ts";
+import { relativeError } from "../helpers/compare.ts";
+import { noise } from "../helpers/noise.ts";
 
 const { target } = await device();
 const runner = await openRunner();

@@ -4,7 +4,8 @@ import * as assert from "uvu/assert";
 import * as vg from "../../engine/mod.ts";
 import { compile, detectAnomaly, evaluate, grad, ones, Tensor, tensor } from "../../engine/mod.ts";
 import { kernelTable, Recorder } from "../../engine/gpu/profile.ts";
-import { message, noise } from "../helpers/helpers.ts";
+import { noise } from "../helpers/noise.ts";
+import { message } from "../helpers/refuse.ts";
 
 const anomaly = (f: () => Promise<unknown>): Promise<string> => message(() => detectAnomaly(f));
 const noisy = (shape: number[], seed = 1): Tensor =>

@@ -3,7 +3,8 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as vg from "../../engine/mod.ts";
 import { compile, type Precision, Tensor, tensor, type Tree, tree } from "../../engine/mod.ts";
-import { noise, relativeError } from "../helpers/helpers.ts";
+import { relativeError } from "../helpers/compare.ts";
+import { noise } from "../helpers/noise.ts";
 
 const field = (seed: number, ...shape: number[]): Tensor =>
   tensor(

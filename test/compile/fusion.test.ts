@@ -4,7 +4,8 @@ import * as assert from "uvu/assert";
 import * as vg from "../../engine/mod.ts";
 import type { Tensor } from "../../engine/mod.ts";
 import * as nn from "../../engine/nn/mod.ts";
-import { noise, relativeError } from "../helpers/helpers.ts";
+import { relativeError } from "../helpers/compare.ts";
+import { noise } from "../helpers/noise.ts";
 
 const { compile, tensor } = vg;
 

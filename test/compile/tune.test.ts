@@ -6,22 +6,14 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { platform } from "#platform";
 import * as vg from "../../engine/mod.ts";
-import {
-  closeDevice,
-  compile,
-  conv3d,
-  evaluate,
-  openDevice,
-  type Tensor,
-  tensor,
-  tune,
-  VoxgradError,
-} from "../../engine/mod.ts";
+import { closeDevice, compile, conv3d, evaluate, openDevice, type Tensor, tensor, tune } from "../../engine/mod.ts";
 import { device } from "../../engine/gpu/mod.ts";
 import { fastest } from "../../engine/compile/tune.ts";
 import type { Choice, Lowered, Target, Variant } from "../../shaders/types.ts";
 import { bucket, choose } from "../../shaders/variants.ts";
-import { noise, relativeError } from "../helpers/helpers.ts";
+import { relativeError } from "../helpers/compare.ts";
+import { noise } from "../helpers/noise.ts";
+import { message } from "../helpers/refuse.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "voxgrad-tune-"));
 // Read at the first use of the cache.
@@ -259,15 +251,6 @@ test("tune() keeps the default where there is no memory to measure", async () =>
 });
 
 test("tune() throws on wrong arguments", async () => {
-  const message = async (f: () => Promise<unknown>): Promise<string> => {
-    try {
-      await f();
-    } catch (error) {
-      assert.ok(error instanceof VoxgradError);
-      return error.message;
-    }
-    return "";
-  };
   for (const tuned of ["yes", { format: 2, adapters: {} }, { format: 1 }]) {
     assert.match(await message(() => openDevice({ tuned } as never)), /^openDevice: tuned is true, false, or/);
   }

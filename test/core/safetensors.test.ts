@@ -19,6 +19,7 @@ import {
   tree,
   VoxgradError,
 } from "../../engine/mod.ts";
+import { thrown } from "../helpers/refuse.ts";
 
 /** A file from a header (text or object) and data bytes; `length` lies about the header where given. */
 function file(header: string | object, data: ArrayLike<number> = [], length?: bigint): Uint8Array {
@@ -38,14 +39,9 @@ const entry = (dtype: string, shape: unknown, from: number, to: number): object 
 });
 
 function refuses(bytes: Uint8Array, pattern: RegExp): void {
-  let caught: unknown;
-  try {
-    loadSafetensors(bytes);
-  } catch (error) {
-    caught = error;
-  }
-  assert.ok(caught instanceof SafetensorsError && caught instanceof VoxgradError, `${caught}`);
-  assert.ok(pattern.test((caught as Error).message), (caught as Error).message);
+  const error = thrown(() => loadSafetensors(bytes), SafetensorsError);
+  assert.instance(error, VoxgradError);
+  assert.match(error.message, pattern);
 }
 
 const read: [string, ArrayBufferView, string, number[]][] = [

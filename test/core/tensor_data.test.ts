@@ -3,16 +3,9 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as vg from "../../engine/mod.ts";
 import { cast, compile, ones, tensor, VoxgradError } from "../../engine/mod.ts";
+import { thrown } from "../helpers/refuse.ts";
 
-function message(f: () => unknown): string {
-  try {
-    f();
-  } catch (error) {
-    assert.ok(error instanceof VoxgradError, (error as Error).stack ?? String(error));
-    return error.message;
-  }
-  return assert.unreachable("expected an error") as never;
-}
+const message = (f: () => unknown): string => thrown(f).message;
 
 test("tensor() copies a typed array, of any type, unless copy is false", async () => {
   for (const type of [Float32Array, Int32Array, Uint32Array, Uint8Array] as const) {

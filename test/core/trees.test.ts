@@ -19,7 +19,7 @@ import {
   vmap,
 } from "../../engine/mod.ts";
 import { adam, clipGradNorm, sgd } from "../../engine/nn/mod.ts";
-import { message } from "../helpers/helpers.ts";
+import { message } from "../helpers/refuse.ts";
 
 const s = (value: number): Tensor => tensor([value]);
 const plain = async (t: unknown): Promise<any> => {

@@ -2,21 +2,12 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as vg from "../../engine/mod.ts";
-import { compile, evaluate, ones, Tensor, tensor, VoxgradError } from "../../engine/mod.ts";
+import { compile, evaluate, ones, Tensor, tensor } from "../../engine/mod.ts";
 import * as train from "../../engine/train/mod.ts";
 import { node } from "../../engine/core/tensor.ts";
 import { device, type Storage } from "../../engine/gpu/mod.ts";
-import { noise } from "../helpers/helpers.ts";
-
-async function rejection(f: () => unknown): Promise<VoxgradError> {
-  try {
-    await f();
-  } catch (error) {
-    assert.ok(error instanceof VoxgradError, (error as Error).stack ?? String(error));
-    return error;
-  }
-  return assert.unreachable("expected an error") as never;
-}
+import { noise } from "../helpers/noise.ts";
+import { failure } from "../helpers/refuse.ts";
 
 /** The memory of an evaluated tensor. */
 const bufferOf = (t: Tensor): GPUBuffer => {
@@ -36,7 +27,7 @@ test("data() rejects with the kernel's name when the device is destroyed between
   const y = vg.matmul(square(), square());
   await evaluate(y);
   await destroy();
-  const error = await rejection(() => y.data());
+  const error = await failure(() => y.data());
   assert.instance(error, vg.DeviceLostError);
   assert.match(error.message, /^the GPU device was lost with .*matmul.* under way .*load the last state/);
 });
@@ -45,7 +36,7 @@ test("compile() names the kernels when the device is destroyed during a step", a
   const step = compile((x: Tensor) => vg.softmax(vg.matmul(x, x)).sum());
   await (await step(square())).item();
   const y = await step(square());
-  const reading = rejection(() => y.item());
+  const reading = failure(() => y.item());
   await destroy();
   const error = await reading;
   assert.instance(error, vg.DeviceLostError);
@@ -62,7 +53,7 @@ test("data() rejects or is right when the device is destroyed during a read", as
   } catch (error) {
     assert.instance(error, vg.DeviceLostError);
   }
-  assert.instance(await rejection(() => x.data()), vg.DeviceLostError);
+  assert.instance(await failure(() => x.data()), vg.DeviceLostError);
 });
 
 test("compile() recompiles after the device was destroyed during its first run", async () => {
@@ -74,7 +65,7 @@ test("compile() recompiles after the device was destroyed during its first run",
   );
   await device();
   const first = f(square()).then((y) => y.data());
-  const told = rejection(() => first);
+  const told = failure(() => first);
   await destroy();
   assert.instance(await told, vg.DeviceLostError);
   const again = await (await f(square())).data();
@@ -92,7 +83,7 @@ test("openDevice() reopens a device that is lost again and again, without a lost
     const y = await evaluate(ones([100]).mul(k));
     assert.is(await y.sum().item(), 100 * k);
     await destroy();
-    assert.instance(await rejection(() => y.data()), vg.DeviceLostError);
+    assert.instance(await failure(() => y.data()), vg.DeviceLostError);
     assert.is(vg.memoryStats().live, 0);
   }
 });
@@ -105,14 +96,14 @@ test("data() and other uses throw on tensors of a lost or closed device", async 
   await host.add(1).data();
   await destroy();
   for (const use of [() => stale.data(), () => stale.add(1).data(), () => lazy.data(), () => f(stale)]) {
-    assert.instance(await rejection(use), vg.DeviceLostError);
+    assert.instance(await failure(use), vg.DeviceLostError);
   }
   assert.equal([...(await host.add(1).data())], [2, 3, 4], "host values outlive the device");
   stale.dispose();
   const closed = await evaluate(ones([3]).mul(2));
   await vg.closeDevice();
   assert.match(
-    (await rejection(() => closed.add(1).data())).message,
+    (await failure(() => closed.add(1).data())).message,
     /Tensor\(f32\[3\]\) lay on a device that was closed/,
   );
   closed.dispose();
@@ -170,23 +161,23 @@ test("trainLoop() with state continues after lost devices with the same bits", a
 });
 
 test("trainLoop() throws the loss without state, or when the device is lost at once each time", async () => {
-  assert.instance(await rejection(() => training([3], false)), vg.DeviceLostError);
-  assert.instance(await rejection(() => training([3, 2, 1, 1, 1, 1, 1, 1])), vg.DeviceLostError);
+  assert.instance(await failure(() => training([3], false)), vg.DeviceLostError);
+  assert.instance(await failure(() => training([3, 2, 1, 1, 1, 1, 1, 1])), vg.DeviceLostError);
 });
 
 test("data() rejects a refused submission with the kernel's name, and the engine continues", async () => {
   const y = await evaluate(ones([1000]).mul(3));
   bufferOf(y).destroy();
-  const error = await rejection(() => y.add(1).sqrt().data());
+  const error = await failure(() => y.add(1).sqrt().data());
   assert.match(error.message, /^the GPU refused the kernel sqrt\+add: .*destroyed/s);
   const compiled = compile((x: Tensor) => [x.sum(), vg.matmul(x.reshape({ shape: [1, 1000] }), ones([1000, 1]))]);
-  assert.match((await rejection(() => compiled(y))).message, /^the GPU refused the kernel (sum|matmul)/);
+  assert.match((await failure(() => compiled(y))).message, /^the GPU refused the kernel (sum|matmul)/);
   const run = async (x: Tensor): Promise<number> => (await compiled(x))[0].item();
   assert.is(await run(ones([1000])), 1000);
   const again = await evaluate(ones([1000]).mul(3));
   bufferOf(again).destroy();
   assert.match(
-    (await rejection(() => run(again))).message,
+    (await failure(() => run(again))).message,
     /the GPU refused the kernel/,
     "of a program that ran before",
   );
@@ -201,7 +192,7 @@ test("evaluate() that fails releases all of its memory", async () => {
     vg.matmul(v.reshape({ shape: [500, 2] }), v.reshape({ shape: [2, 500] })).sum(),
   ]);
   const before = vg.memoryStats().live;
-  assert.match((await rejection(() => step(x))).message, /matmul \[1, 500, 500\]: its program needs/);
+  assert.match((await failure(() => step(x))).message, /matmul \[1, 500, 500\]: its program needs/);
   assert.is(vg.memoryStats().live, before);
   // A program that was built when there was room.
   const draw = async (): Promise<number> => {
@@ -213,7 +204,7 @@ test("evaluate() that fails releases all of its memory", async () => {
   assert.is(await draw(), 8000);
   const filler = await evaluate(ones([20_000]).add(0));
   const full = vg.memoryStats().live;
-  assert.match((await rejection(draw)).message, /: needs \d+ bytes besides the \d+ in use, the limit is 110000/);
+  assert.match((await failure(draw)).message, /: needs \d+ bytes besides the \d+ in use, the limit is 110000/);
   assert.is(vg.memoryStats().live, full);
   filler.dispose();
   assert.is(await draw(), 8000);
@@ -221,7 +212,7 @@ test("evaluate() that fails releases all of its memory", async () => {
   const broken = await evaluate(ones([100]).add(0));
   bufferOf(broken).destroy();
   const held = vg.memoryStats().live;
-  await rejection(() => vg.softmax(broken).data());
+  await failure(() => vg.softmax(broken).data());
   assert.is(vg.memoryStats().live, held);
 });
 
@@ -229,7 +220,7 @@ test("data() rejects once with errors outside of any scope", async () => {
   const x = await evaluate(ones([3]).mul(7));
   const { gpu } = await device();
   gpu.createBuffer({ size: 4, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.STORAGE });
-  const error = await rejection(async () => {
+  const error = await failure(async () => {
     for (let k = 0; k < 50; k++) await x.data();
   });
   assert.match(error.message, /^the GPU reported, after the kernel mul: /);

@@ -3,21 +3,12 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as vg from "../../engine/mod.ts";
 import { arange, compile, evaluate, ones, Tensor, tensor, VoxgradError } from "../../engine/mod.ts";
-import { noise, relativeError } from "../helpers/helpers.ts";
+import { relativeError } from "../helpers/compare.ts";
+import { noise } from "../helpers/noise.ts";
 import { type Cases, fused, kernels } from "../helpers/limits_cases.ts";
+import { message } from "../helpers/refuse.ts";
 
 const KIB = 1024;
-
-/** The message of the VoxgradError that f ends with. */
-async function refusal(f: () => unknown, what: string): Promise<string> {
-  try {
-    await f();
-  } catch (error) {
-    assert.ok(error instanceof VoxgradError, `${what}: ${(error as Error).stack}`);
-    return error.message;
-  }
-  return assert.unreachable(`${what}: expected an error`) as never;
-}
 
 /** Runs f on a device of its own, by default without limits but the adapter's. */
 async function onDevice<T>(options: vg.DeviceOptions, f: () => Promise<T>): Promise<T> {
@@ -130,7 +121,7 @@ test("evaluate() of f16 in chunks is the same, where the adapter has f16", async
     return [x.mul(3).add(1), vg.concat([x, x.neg()]), x.reshape({ shape: [1, 3001] }).sum({ axes: [0] }), vg.flip(x)];
   };
   const has = await onDevice({}, async () => (await vg.deviceInfo()).features.includes("shader-f16"));
-  if (!has) return assert.match(await refusal(() => values(f), "f16"), /f16 needs the WebGPU feature shader-f16/);
+  if (!has) return assert.match(await message(() => values(f)), /f16 needs the WebGPU feature shader-f16/);
   const wanted = await onDevice({}, () => values(f));
   const got = await onDevice({ maxBindingBytes: 2 * KIB }, () => values(f));
   assert.equal(
@@ -144,8 +135,8 @@ test("gridSample() throws on a channel beyond the binding, and so does its gradi
     const [x, grid] = [ones([1, 1, 20, 20]), ones([1, 3, 3, 2]).mul(0.1)];
     const sampled = (v: Tensor, g: Tensor): Tensor => vg.gridSample(v, g).sum();
     assert.is(Math.round(await sampled(x, grid).item()), 9);
-    const message = await refusal(() => vg.grad(sampled)(x, grid).data(), "gradient");
-    assert.match(message, /^gridSample: .*256.*; use /);
+    const refusal = await message(() => vg.grad(sampled)(x, grid).data());
+    assert.match(refusal, /^gridSample: .*256.*; use /);
   });
 });
 
@@ -210,32 +201,32 @@ const impossible: Record<string, [() => unknown, RegExp]> = {
     /^mul \[2147483647\]: needs 8589934588 bytes in one buffer, the adapter allocates at most \d+; use /,
   ],
 };
-for (const [name, [f, message]] of Object.entries(impossible)) {
+for (const [name, [f, pattern]] of Object.entries(impossible)) {
   test(`${name}: evaluate() throws VoxgradError with 2^31 or the limit`, async () => {
-    assert.match(await refusal(f, name), message);
+    assert.match(await message(f), pattern, name);
   });
 }
 
 test("conv2d() throws on filters beyond the binding", async () => {
   await onDevice({ maxBindingBytes: KIB }, async () => {
     const f = (): Promise<unknown> => vg.conv2d(ones([1, 8, 9, 9]), ones([4, 8, 3, 3])).data();
-    assert.match(await refusal(f, "conv"), /^conv: filters \[4, 8, 1, 3, 3\] have more than the 256 elements/);
+    assert.match(await message(f), /^conv: filters \[4, 8, 1, 3, 3\] have more than the 256 elements/);
   });
 });
 
 test("openDevice() with a memory limit refuses programs and uploads beyond it, and runs what fits", async () => {
   await onDevice({ memoryLimit: 1e6 }, async () => {
     const draw = (n: number): Tensor => vg.random.normal(vg.random.key(1), { shape: [n] });
-    const message = await refusal(() => draw(300_000).data(), "program");
-    assert.match(message, /^random.normal \[300000\]: its program needs 1200000 bytes .*limit is 1000000.*83% of this/);
+    const refusal = await message(() => draw(300_000).data());
+    assert.match(refusal, /^random.normal \[300000\]: its program needs 1200000 bytes .*limit is 1000000.*83% of this/);
     const sum = compile((x: Tensor) => [x, x.sum()]);
-    const upload = await refusal(() => sum(tensor(new Float32Array(300_000))), "upload");
+    const upload = await message(() => sum(tensor(new Float32Array(300_000))));
     assert.match(upload, /^Tensor\(f32\[300000\]\): needs 1200000 bytes besides the \d+ in use, the limit is 1000000/);
     sum.dispose();
     assert.is(vg.memoryStats().live, 0);
     const large = await evaluate(draw(200_000));
     assert.match(
-      await refusal(() => draw(200_000).data(), "second"),
+      await message(() => draw(200_000).data()),
       /^random.normal .*: needs 800000 bytes besides the 800008 in use, the limit is 1000000; use /,
     );
     large.dispose();
@@ -259,7 +250,7 @@ test("openDevice() throws on unknown options and bad values", async () => {
   ];
   for (const options of wrong) {
     assert.match(
-      await refusal(() => vg.openDevice(options), JSON.stringify(options)),
+      await message(() => vg.openDevice(options)),
       /^openDevice: .*(, got |takes )/,
     );
   }

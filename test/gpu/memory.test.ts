@@ -7,7 +7,8 @@ import * as vg from "../../engine/mod.ts";
 import { compile, evaluate, memoryStats, ones, Tensor, tensor } from "../../engine/mod.ts";
 import * as nn from "../../engine/nn/mod.ts";
 import { pipelineCount } from "../../engine/gpu/mod.ts";
-import { noise } from "../helpers/helpers.ts";
+import { noise } from "../helpers/noise.ts";
+import { message } from "../helpers/refuse.ts";
 
 setFlagsFromString("--expose-gc");
 const collect: () => void = runInNewContext("gc");
@@ -18,14 +19,6 @@ async function settle(): Promise<void> {
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
 }
-
-const message = (f: () => unknown): Promise<string> =>
-  Promise.resolve()
-    .then(f)
-    .then(
-      () => assert.unreachable("expected an error") as never,
-      (error: Error) => error.message,
-    );
 
 test.before.each(vg.closeDevice);
 

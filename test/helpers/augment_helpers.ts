@@ -1,7 +1,8 @@
 /** Shared by the tests of augmentation: made tensors, indices, and what a transform draws. */
 import * as assert from "uvu/assert";
-import { random, type Tensor, tensor, VoxgradError } from "../../engine/mod.ts";
-import { noise } from "./helpers.ts";
+import { random, type Tensor, tensor } from "../../engine/mod.ts";
+import { noise } from "./noise.ts";
+import { thrown } from "./refuse.ts";
 
 export const count = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
 export const made = (shape: readonly number[], seed = 1): Tensor => tensor(noise(count(shape), seed), { shape });
@@ -35,12 +36,4 @@ export const same = async (a: Tensor, b: Tensor, what: string): Promise<void> =>
   assert.equal([...a.shape], [...b.shape], what);
   assert.equal([...(await a.data())], [...(await b.data())], what);
 };
-export const message = (f: () => unknown): string => {
-  try {
-    f();
-  } catch (error) {
-    assert.instance(error, VoxgradError);
-    return (error as Error).message;
-  }
-  return "";
-};
+export const message = (f: () => unknown): string => thrown(f).message;

@@ -7,6 +7,7 @@ import { platform } from "#platform";
 import * as vg from "../../engine/mod.ts";
 import * as imaging from "../../engine/imaging/mod.ts";
 import type { Triple, Volume } from "../../engine/imaging/mod.ts";
+import { failure } from "./refuse.ts";
 
 export const root = await mkdtemp(join(tmpdir(), "voxgrad-group-"));
 let made = 0;
@@ -69,8 +70,10 @@ export async function group(json: object): Promise<string> {
   return file;
 }
 
-export const refused = async (promise: Promise<unknown>): Promise<string> =>
-  promise.then(() => "it went through", (error: Error) => `${error.name} ${error.message}`);
+export const refused = async (promise: Promise<unknown>): Promise<string> => {
+  const { name, message } = await failure(promise);
+  return `${name} ${message}`;
+};
 
 /** Equal voxel by voxel; names the first that is not. */
 export function same(got: ArrayLike<number>, wanted: ArrayLike<number>, what = ""): void {

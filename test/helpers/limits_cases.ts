@@ -1,7 +1,7 @@
 /** Computations on tensors of a few thousand elements, to be done on adapters that bind less than that. */
 import * as vg from "../../engine/mod.ts";
 import { Tensor, tensor } from "../../engine/mod.ts";
-import { noise } from "./helpers.ts";
+import { noise } from "./noise.ts";
 
 const t = (shape: number[], seed = 1): Tensor =>
   tensor(

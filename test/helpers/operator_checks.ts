@@ -1,9 +1,9 @@
 /** What tests of all operators share: comparison, and an entry of the table as a function to be differentiated. */
-import * as assert from "uvu/assert";
 import * as vg from "../../engine/mod.ts";
 import { Tensor, tensor } from "../../engine/mod.ts";
-import { noise } from "./helpers.ts";
+import { noise } from "./noise.ts";
 import { call, type Entry } from "./operator_entry.ts";
+import { near as nearArray, relativeError } from "./compare.ts";
 
 export type Function = (...xs: Tensor[]) => Tensor[];
 
@@ -19,23 +19,19 @@ export function dot(a: readonly ArrayLike<number>[], b: readonly ArrayLike<numbe
   return sum;
 }
 
-/** The largest difference over the largest value among all tensors; NaN and another length are infinitely far. */
-export function distance(got: readonly ArrayLike<number>[], wanted: readonly ArrayLike<number>[]): number {
-  const [a, b] = [got, wanted].map((list) => list.flatMap((x) => Array.from(x))) as [number[], number[]];
-  if (a.length !== b.length) return Infinity;
-  const worst = a.reduce((most, v, k) => (v === b[k] ? most : Math.max(most, Math.abs(v - b[k]) || Infinity)), 0);
-  return worst === 0 ? 0 : worst / (b.reduce((most, v) => Math.max(most, Math.abs(v)), 0) || 1);
-}
+/** The relative error of lists of arrays, taken as one array. */
+export const distance = (got: readonly ArrayLike<number>[], wanted: readonly ArrayLike<number>[]): number =>
+  relativeError(joined(got), joined(wanted));
 
-export function near(
+/** Checks that lists of arrays agree, taken as one array. */
+export const near = (
   got: readonly ArrayLike<number>[],
   wanted: readonly ArrayLike<number>[],
   tolerance: number,
   what: string,
-): void {
-  const error = distance(got, wanted);
-  assert.ok(error <= tolerance, `${what}: relative error ${error.toExponential(2)} above ${tolerance}`);
-}
+): void => nearArray(joined(got), joined(wanted), tolerance, what);
+
+const joined = (list: readonly ArrayLike<number>[]): number[] => list.flatMap((x) => Array.from(x));
 
 /** Values of lists of tensors, computed by one program. */
 export async function values<T extends Record<string, readonly Tensor[]>>(

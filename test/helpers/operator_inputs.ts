@@ -1,6 +1,6 @@
 /** Inputs for the table of operators: seeded numbers with the properties that a check needs. */
 import type { DType } from "../../engine/mod.ts";
-import { noise } from "./helpers.ts";
+import { noise } from "./noise.ts";
 
 /** A tensor that an operator is given. */
 export interface Input {

@@ -22,30 +22,12 @@ import {
   type SoftDiceOptions,
   stepDecaySchedule,
 } from "../../engine/nn/mod.ts";
+import { refuses } from "../helpers/refuse.ts";
+import { near } from "../helpers/compare.ts";
 
 const count = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
 const wave = (shape: readonly number[], a: number, scale = 1): Float32Array =>
   Float32Array.from({ length: count(shape) }, (_, i) => scale * Math.sin(a + 1.7393 * i + 0.001 * i * i));
-
-function close(got: ArrayLike<number>, want: ArrayLike<number>, tolerance: number, what: string): void {
-  assert.is(got.length, want.length, what);
-  const largest = Math.max(1e-30, ...Array.from(want, Math.abs));
-  for (let i = 0; i < want.length; i++) {
-    assert.ok(
-      Math.abs(got[i] - want[i]) <= tolerance * largest,
-      `${what}: element ${i} is ${got[i]}, ${want[i]} wanted`,
-    );
-  }
-}
-const refuses = (f: () => unknown, pattern: RegExp): void => {
-  let message = "nothing thrown";
-  try {
-    f();
-  } catch (error) {
-    message = (error as Error).message;
-  }
-  assert.ok(pattern.test(message), message);
-};
 
 interface Reference extends SoftDiceOptions {
   diceWeight: number;
@@ -114,9 +96,9 @@ for (const { name, shape, options, classes } of lossCases) {
     const y = tensor(labels, { shape: [n, ...space] });
     const combined = { diceWeight: 1, crossEntropyWeight: 1, ...options };
     const value = (z: ArrayLike<number>, o: Reference): number => reference(z, labels, [n, k, m], o);
-    close([await diceCrossEntropy(x, y, options).item()], [value(logits, combined)], 1e-5, "loss");
+    near([await diceCrossEntropy(x, y, options).item()], [value(logits, combined)], 1e-5, "loss");
     const { diceWeight: _d, crossEntropyWeight: _c, ...dice } = options;
-    close(
+    near(
       [await softDice(x, y, dice).item()],
       [value(logits, { ...dice, diceWeight: 1, crossEntropyWeight: 0 })],
       1e-5,
@@ -130,7 +112,7 @@ for (const { name, shape, options, classes } of lossCases) {
       z[i] = v - h;
       return (up - value(z, combined)) / (2 * h);
     });
-    close(await grad((z: Tensor) => diceCrossEntropy(z, y, options))(x).data(), slopes, 1e-5, "gradient");
+    near(await grad((z: Tensor) => diceCrossEntropy(z, y, options))(x).data(), slopes, 1e-5, "gradient");
   });
 }
 
@@ -142,7 +124,7 @@ test("diceCrossEntropy() takes the class axis anywhere", async () => {
   );
   const x = tensor(logits, { shape: [2, 3, 4, 5] });
   const want = await diceCrossEntropy(x, y).item();
-  close(
+  near(
     [await diceCrossEntropy(x.transpose({ axes: [0, 2, 3, 1] }), y, { axis: -1 }).item()],
     [want],
     1e-6,
@@ -152,7 +134,7 @@ test("diceCrossEntropy() takes the class axis anywhere", async () => {
   const one = x.slice({ end: [1] });
   const label = y.slice({ end: [1] });
   const alone = diceCrossEntropy(one.reshape({ shape: [3, 4, 5] }), label.reshape({ shape: [4, 5] }), { axis: 0 });
-  close([await alone.item()], [await diceCrossEntropy(one, label).item()], 1e-6, "axis 0");
+  near([await alone.item()], [await diceCrossEntropy(one, label).item()], 1e-6, "axis 0");
 });
 
 test("diceCrossEntropy() is 0 at a perfect prediction and finite for huge logits", async () => {
@@ -198,13 +180,13 @@ test("diceBinaryCrossEntropy() and its gradient agree with nnU-Net's region loss
   };
   for (const batch of [true, false]) {
     const options = { regions, batch, ignoreIndex: 9 };
-    close([await diceBinaryCrossEntropy(x, y, options).item()], [value(logits, batch)], 1e-5, "loss");
+    near([await diceBinaryCrossEntropy(x, y, options).item()], [value(logits, batch)], 1e-5, "loss");
     const gradient = await grad((z: Tensor) => diceBinaryCrossEntropy(z, y, options))(x).data();
     const slopes = Float64Array.from(logits, (_, k) => {
       const moved = (by: number) => value(Float64Array.from(logits, (v, j) => (j === k ? v + by : v)), batch);
       return (moved(1e-4) - moved(-1e-4)) / 2e-4;
     });
-    close(gradient, slopes, 1e-5, "gradient");
+    near(gradient, slopes, 1e-5, "gradient");
   }
   const target = await regionTargets(y, regions).data();
   assert.is(target[0], Number(label[0] > 0));
@@ -259,8 +241,8 @@ test("resizeLabels() takes the voxels of torch's nearest-exact", async () => {
 test("deepSupervision() weighs outputs as nnU-Net does", async () => {
   assert.equal(deepSupervisionWeights(1), [1]);
   assert.equal(deepSupervisionWeights(2), [1, 0]);
-  close(deepSupervisionWeights(4), [4 / 7, 2 / 7, 1 / 7, 0], 1e-12, "four outputs");
-  close(deepSupervisionWeights(2, { coarsest: true }), [2 / 3, 1 / 3], 1e-12, "with the coarsest");
+  near(deepSupervisionWeights(4), [4 / 7, 2 / 7, 1 / 7, 0], 1e-12, "four outputs");
+  near(deepSupervisionWeights(2, { coarsest: true }), [2 / 3, 1 / 3], 1e-12, "with the coarsest");
   const y = tensor(
     Int32Array.from({ length: 64 }, (_, i) => (i * 5) % 3),
     { shape: [1, 4, 4, 4] },
@@ -276,9 +258,9 @@ test("deepSupervision() weighs outputs as nnU-Net does", async () => {
   ];
   const seen: Tensor[] = [];
   const total = deepSupervision((z, t) => (seen.push(z), diceCrossEntropy(z, t)), outputs, y);
-  close([await total.item()], [(losses[0] * 2) / 3 + losses[1] / 3], 1e-6, "sum");
+  near([await total.item()], [(losses[0] * 2) / 3 + losses[1] / 3], 1e-6, "sum");
   assert.is(seen.length, 2, "the output of weight 0 is not computed");
-  close([await deepSupervision(diceCrossEntropy, outputs[0], y).item()], [losses[0]], 1e-6, "one tensor");
+  near([await deepSupervision(diceCrossEntropy, outputs[0], y).item()], [losses[0]], 1e-6, "one tensor");
 });
 
 // Parameters after seven steps of PyTorch 1.13 in float64.
@@ -342,7 +324,7 @@ for (const [name, optimizer, want] of optimizers) {
     for (let t = 0; t < 7; t++) {
       [params, state] = await step(params, state, slope(6, t, 0), slope(3, t, 2), 0.1 * (1 - t / 10));
     }
-    close([...(await params.a.data()), ...(await params.b[0].data())], want, 2e-6, name);
+    near([...(await params.a.data()), ...(await params.b[0].data())], want, 2e-6, name);
     assert.is(step.programs().length, 1);
     step.dispose();
   });
@@ -355,25 +337,25 @@ test("adam() corrects its bias accurately at the first step and after a million"
     const [[p]] = optimizer.update([tensor([0.5])], state, [tensor([0])], 1);
     const [m, v, t] = [0.9 * 0.25 + 0.1 * 0.5, 0.999 * 0.04 + 0.001 * 0.25, before + 1];
     const want = -(m / (1 - 0.9 ** t)) / (Math.sqrt(v / (1 - 0.999 ** t)) + 1e-8);
-    close(await p.data(), [want], 2e-6, `step ${t}`);
+    near(await p.data(), [want], 2e-6, `step ${t}`);
   }
 });
 
 test("clipGradNorm() scales all gradients together", async () => {
   const grads = { a: tensor([3, -4]), b: [tensor([[12]])] };
   const [clipped, norm] = clipGradNorm(grads, 6.5);
-  close(
+  near(
     [await norm.item(), ...(await clipped.a.data()), ...(await clipped.b[0].data())],
     [13, 1.5, -2, 6],
     1e-6,
     "above",
   );
   const [same] = clipGradNorm(grads, 100);
-  close([...(await same.a.data()), ...(await same.b[0].data())], [3, -4, 12], 1e-7, "below");
+  near([...(await same.a.data()), ...(await same.b[0].data())], [3, -4, 12], 1e-7, "below");
   const many = Array.from({ length: 37 }, (_, k) => tensor(wave([5], k)));
   const [, total] = clipGradNorm(many, 1);
   const squares = (await Promise.all(many.map((g) => g.data()))).flatMap((d) => Array.from(d, (v) => v * v));
-  close([await total.item()], [Math.sqrt(squares.reduce((a, b) => a + b, 0))], 1e-6, "37 tensors");
+  near([await total.item()], [Math.sqrt(squares.reduce((a, b) => a + b, 0))], 1e-6, "37 tensors");
   const [none, zero] = clipGradNorm([zeros([3])], 1);
   assert.equal([await zero.item(), ...(await none[0].data())], [0, 0, 0, 0]);
 });
@@ -394,14 +376,14 @@ test("optimizer.update() names the parameter that does not fit", () => {
 test("polySchedule(), cosineSchedule() and others follow their formulas", () => {
   assert.is(constantSchedule(0.1)(1e6), 0.1);
   const poly = polySchedule(0.01, { steps: 1000 });
-  close(
+  near(
     [poly(0), poly(500), poly(999), poly(1000), poly(2000)],
     [0.01, 0.01 * 0.5 ** 0.9, 0.01 * 0.001 ** 0.9, 0, 0],
     1e-12,
     "poly",
   );
   const cosine = cosineSchedule(1, { steps: 110, least: 0.2, warmup: 10 });
-  close(
+  near(
     [cosine(0), cosine(9), cosine(10), cosine(60), cosine(110), cosine(500)],
     [1 / 11, 10 / 11, 1, 0.6, 0.2, 0.2],
     1e-12,
@@ -489,9 +471,9 @@ test("averagePool() drops the remainder, as torch.nn.AvgPool with kernel = strid
   }
   const pooled = nn.averagePool(x, [2, 1, 3]);
   assert.equal(pooled.shape, [2, 3, 2, 4, 2]);
-  close(await pooled.data(), want, 1e-6, "values");
+  near(await pooled.data(), want, 1e-6, "values");
   const g = await grad((v: Tensor) => nn.averagePool(v, [2, 1, 3]).sum())(x).data();
-  close(
+  near(
     g,
     Float32Array.from(g, (_, i) => (Math.floor(i / 28) % 5 < 4 && i % 7 < 6 ? 1 / 6 : 0)),
     1e-6,

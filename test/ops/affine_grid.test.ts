@@ -1,9 +1,10 @@
 /** affineGrid against loops in float64. */
 import { test } from "uvu";
-import * as assert from "uvu/assert";
 import * as vg from "../../engine/mod.ts";
 import { type Tensor, tensor } from "../../engine/mod.ts";
-import { assertClose, noise } from "../helpers/helpers.ts";
+import { assertClose } from "../helpers/compare.ts";
+import { noise } from "../helpers/noise.ts";
+import { refuses } from "../helpers/refuse.ts";
 
 const size = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
 const at = (data: ArrayLike<number>, shape: number[]): Tensor => tensor(Float32Array.from(data), { shape });
@@ -55,18 +56,16 @@ test("affineGrid() and its gradient agree with a float64 loop", async () => {
 });
 
 test("affineGrid() throws on bad arguments", () => {
-  const refused = (f: () => unknown, pattern: RegExp): void =>
-    assert.throws(f, (e: Error) => e.name === "VoxgradError" && pattern.test(e.message));
   const affine = vg.affineGrid as (...args: any[]) => Tensor;
-  refused(
+  refuses(
     () => affine(vg.zeros([1, 2, 4, 4]), { size: [1, 1, 4, 4] }),
     /^affineGrid: theta is an f32 tensor \[N, 2, 3\] or \[N, 3, 4\]/,
   );
-  refused(() => affine(vg.zeros([1, 2, 3])), /options are an object/);
-  refused(() => affine(vg.zeros([1, 2, 3]), {}), /a shape is an array of integers >= 0, got undefined/);
-  refused(() => affine(vg.zeros([1, 2, 3]), { size: [2, 1, 4, 4] }), /size is \[1, C, H, W\], none of them 0/);
-  refused(() => affine(vg.zeros([1, 3, 4]), { size: [1, 1, 4, 4] }), /size is \[1, C, D, H, W\]/);
-  refused(
+  refuses(() => affine(vg.zeros([1, 2, 3])), /options are an object/);
+  refuses(() => affine(vg.zeros([1, 2, 3]), {}), /a shape is an array of integers >= 0, got undefined/);
+  refuses(() => affine(vg.zeros([1, 2, 3]), { size: [2, 1, 4, 4] }), /size is \[1, C, H, W\], none of them 0/);
+  refuses(() => affine(vg.zeros([1, 3, 4]), { size: [1, 1, 4, 4] }), /size is \[1, C, D, H, W\]/);
+  refuses(
     () => affine(vg.zeros([1, 2, 3]), { size: [1, 1, 4, 4], alignCorners: "no" }),
     /alignCorners is true or false/,
   );

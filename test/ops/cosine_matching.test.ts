@@ -3,7 +3,8 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as vg from "../../engine/mod.ts";
 import { type Tensor, tensor } from "../../engine/mod.ts";
-import { assertClose, noise } from "../helpers/helpers.ts";
+import { assertClose } from "../helpers/compare.ts";
+import { noise } from "../helpers/noise.ts";
 
 interface Given {
   readonly query: Float32Array;

@@ -2,7 +2,8 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as vg from "../../engine/mod.ts";
-import { noise, relativeError } from "../helpers/helpers.ts";
+import { relativeError } from "../helpers/compare.ts";
+import { noise } from "../helpers/noise.ts";
 
 /** The sums along the middle axis of [outer, n, inner]. */
 function reference(x: ArrayLike<number>, [outer, n, inner]: readonly [number, number, number], reverse: boolean) {

@@ -12,9 +12,9 @@ import {
   snake,
   spiral,
   volume,
-  worst,
 } from "../helpers/reference/geometry.ts";
-import { assertClose, goldenJson, goldenTensors } from "../helpers/helpers.ts";
+import { assertClose, elementError } from "../helpers/compare.ts";
+import { goldenJson, goldenTensors } from "../helpers/golden.ts";
 
 test("distanceTransform(), connectedComponents() and fillHoles() agree with SciPy", async () => {
   const golden = goldenTensors("geometry");
@@ -59,7 +59,7 @@ test("distanceTransform() agrees with a search of all zeros, for odd sizes and s
     const mask = randomMask(count(shape), share, count(shape));
     const sides = typeof spacing === "number" ? [spacing, spacing, spacing] : volume(spacing);
     const got = await vg.distanceTransform(vg.tensor(mask, { shape }), { spacing }).data();
-    const error = worst(got, distances(mask, volume(shape), sides));
+    const error = elementError(got, distances(mask, volume(shape), sides));
     assert.ok(error < 1e-6, `[${shape}] spacing ${spacing}: relative error ${error}`);
   }
 });
@@ -93,7 +93,7 @@ test("distanceTransform() takes far zeros and lines above 65536, and gives infin
     const mask = new Uint8Array(count(shape)).fill(1);
     mask[5] = mask[134001] = mask[139801] = 0;
     const got = await vg.distanceTransform(vg.tensor(mask, { shape }), { spacing: 2 }).data();
-    assert.ok(worst(got, distances(mask, volume(shape), [2, 2, 2])) < 1e-6, `[${shape}]`);
+    assert.ok(elementError(got, distances(mask, volume(shape), [2, 2, 2])) < 1e-6, `[${shape}]`);
   }
   for (
     const shape of [

@@ -2,7 +2,8 @@
 import { test } from "uvu";
 import * as vg from "../../engine/mod.ts";
 import type { Tensor } from "../../engine/mod.ts";
-import { assertClose, goldenJson, goldenTensors, type Stored, toTensor } from "../helpers/helpers.ts";
+import { assertClose } from "../helpers/compare.ts";
+import { goldenJson, goldenTensors, type Stored, toTensor } from "../helpers/golden.ts";
 import { onlyOperator } from "./operators.ts";
 
 interface Case {

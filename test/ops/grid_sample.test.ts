@@ -4,7 +4,9 @@ import * as assert from "uvu/assert";
 import * as vg from "../../engine/mod.ts";
 import { type Tensor, tensor } from "../../engine/mod.ts";
 import { dotOf, imageGradient, outShape, plus, type Problem, sampled, size } from "../helpers/reference/grid_sample.ts";
-import { assertClose, noise } from "../helpers/helpers.ts";
+import { assertClose } from "../helpers/compare.ts";
+import { noise } from "../helpers/noise.ts";
+import { refuses } from "../helpers/refuse.ts";
 
 /** Coordinates in and around an image whose places stay away from kinks: whole voxels, halves of them, and the ends. */
 function coordinates(p: Problem, seed: number, reach = 1.6): Float32Array {
@@ -240,20 +242,18 @@ test("gridSample() agrees in parts where a tensor is larger than a binding", asy
 test("gridSample() throws on bad arguments", () => {
   const x = vg.zeros([1, 2, 4, 4]);
   const grid = vg.zeros([1, 3, 3, 2]);
-  const refused = (f: () => unknown, pattern: RegExp): void =>
-    assert.throws(f, (e: Error) => e.name === "VoxgradError" && pattern.test(e.message));
   const call = vg.gridSample as (...args: any[]) => Tensor;
-  refused(() => call([1], grid), /^gridSample: the image is a non-empty f32 tensor/);
-  refused(() => call(x.cast("i32"), grid), /the image is a non-empty f32 tensor/);
-  refused(() => call(x), /the grid is a non-empty f32 tensor of rank 4 .*got undefined/);
-  refused(() => call(x, vg.zeros([2, 3, 3, 2])), /the grid for .* is \[1, ...out, 2\]/);
-  refused(() => call(x, vg.zeros([1, 3, 3, 3])), /is \[1, ...out, 2\]/);
-  refused(() => call(x, vg.zeros([1, 3, 3, 3, 3])), /rank 4/);
-  refused(() => call(x, grid, { mode: "bilinear" }), /mode is "linear", "nearest" or "cubic", got "bilinear"/);
-  refused(() => call(x, grid, { padding: "edge" }), /padding is "zeros", "border" or "reflection", got "edge"/);
-  refused(() => call(x, grid, { alignCorners: 1 }), /alignCorners is true or false, got 1/);
-  refused(() => call(x, grid, { align: true }), /unknown option "align"/);
-  refused(
+  refuses(() => call([1], grid), /^gridSample: the image is a non-empty f32 tensor/);
+  refuses(() => call(x.cast("i32"), grid), /the image is a non-empty f32 tensor/);
+  refuses(() => call(x), /the grid is a non-empty f32 tensor of rank 4 .*got undefined/);
+  refuses(() => call(x, vg.zeros([2, 3, 3, 2])), /the grid for .* is \[1, ...out, 2\]/);
+  refuses(() => call(x, vg.zeros([1, 3, 3, 3])), /is \[1, ...out, 2\]/);
+  refuses(() => call(x, vg.zeros([1, 3, 3, 3, 3])), /rank 4/);
+  refuses(() => call(x, grid, { mode: "bilinear" }), /mode is "linear", "nearest" or "cubic", got "bilinear"/);
+  refuses(() => call(x, grid, { padding: "edge" }), /padding is "zeros", "border" or "reflection", got "edge"/);
+  refuses(() => call(x, grid, { alignCorners: 1 }), /alignCorners is true or false, got 1/);
+  refuses(() => call(x, grid, { align: true }), /unknown option "align"/);
+  refuses(
     () => call(vg.zeros([1, 1, 2, 2, 2]), vg.zeros([1, 2, 2, 2, 3]), { mode: "cubic" }),
     /mode "cubic" is for images/,
   );

@@ -3,7 +3,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as vg from "../../engine/mod.ts";
 import { moments } from "../../engine/ops/reduce/moments.ts";
-import { noise } from "../helpers/helpers.ts";
+import { noise } from "../helpers/noise.ts";
 
 const eps = 1e-5;
 const cases: { name: string; rows: number; length: number; value: (v: number, k: number) => number }[] = [

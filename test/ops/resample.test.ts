@@ -5,7 +5,9 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as vg from "../../engine/mod.ts";
-import { assertClose, goldenJson, goldenTensors, noise, relativeError, toTensor } from "../helpers/helpers.ts";
+import { assertClose, relativeError } from "../helpers/compare.ts";
+import { goldenJson, goldenTensors, toTensor } from "../helpers/golden.ts";
+import { noise } from "../helpers/noise.ts";
 
 type Order = 0 | 1 | 3;
 

@@ -6,19 +6,10 @@ import * as assert from "uvu/assert";
 import { platform } from "#platform";
 import { cacheDir } from "../../engine/platform/cache_dir.mjs";
 import { PlatformError } from "../../engine/platform/types.ts";
+import { failure } from "../helpers/refuse.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "voxgrad-test-"));
 test.after(() => rm(folder, { recursive: true, force: true }));
-
-const failure = async (action: () => Promise<unknown>): Promise<PlatformError> => {
-  try {
-    await action();
-  } catch (error) {
-    assert.instance(error, PlatformError);
-    return error as PlatformError;
-  }
-  throw new Error("no error");
-};
 
 test("writeFile() makes folders, replaces, and leaves no temporary file", async () => {
   const path = join(folder, "a/b/file.bin");
@@ -31,7 +22,7 @@ test("writeFile() makes folders, replaces, and leaves no temporary file", async 
 test("writeFile() into a file as if it were a folder is a typed error and leaves that file alone", async () => {
   const path = join(folder, "plain");
   await writeFile(path, "x");
-  const error = await failure(() => platform.writeFile(join(path, "below"), "y"));
+  const error = await failure(() => platform.writeFile(join(path, "below"), "y"), PlatformError);
   assert.match(error.message, "plain");
   assert.equal(new TextDecoder().decode(await platform.readFile(path)), "x");
 });
@@ -54,13 +45,13 @@ test("platform.writeCache() and readCache() keep strings by name", async () => {
 });
 
 test("platform.readFile() throws PlatformError with the path of a missing file or folder", async () => {
-  const file = await failure(() => platform.readFile(join(folder, "nothing.nii")));
+  const file = await failure(() => platform.readFile(join(folder, "nothing.nii")), PlatformError);
   assert.is(file.code, "no-such-file");
   assert.match(file.message, "nothing.nii");
-  const list = await failure(() => platform.listFiles(join(folder, "nowhere")));
+  const list = await failure(() => platform.listFiles(join(folder, "nowhere")), PlatformError);
   assert.is(list.code, "no-such-file");
   await platform.writeFile(join(folder, "file"), "");
-  assert.is((await failure(() => platform.listFiles(join(folder, "file")))).code, "not-a-folder");
+  assert.is((await failure(() => platform.listFiles(join(folder, "file")), PlatformError)).code, "not-a-folder");
 });
 
 test("listFiles() sorts names", async () => {

@@ -11,7 +11,7 @@ import { random, tensor, tree } from "../../engine/mod.ts";
 import { makeVolume, readNifti, writeNifti } from "../../engine/imaging/mod.ts";
 import { findImages, findModels, loadModel, saveModel } from "../../engine/train/mod.ts";
 import { networkFromPlan } from "../../models/mod.ts";
-import { noise } from "../helpers/helpers.ts";
+import { noise } from "../helpers/noise.ts";
 import { planFor } from "../helpers/plans.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));

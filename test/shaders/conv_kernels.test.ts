@@ -14,6 +14,8 @@ import type { ConvParams } from "../../shaders/conv/variants.ts";
 import type { SubgroupMatrix, Target, Variant } from "../../shaders/types.ts";
 import { closeRunner, openRunner, runLowered } from "../helpers/conv_kernel_runner.ts";
 import { emulateMatrices } from "../helpers/conv_matrix_emulation.ts";
+import { relativeError } from "../helpers/compare.ts";
+import { noise } from "../helpers/noise.ts";
 
 type Size3 = readonly [number, number, number];
 
@@ -32,15 +34,6 @@ const matrixGpu: Target = {
 };
 const isMatrix = (v: Variant<ConvParams>): boolean => v.name.startsWith("matrix");
 const volume = (s: readonly number[]): number => s.reduce((a, b) => a * b, 1);
-
-/** Deterministic numbers in [-1, 1). */
-function numbers(count: number, seed: number): Float32Array {
-  let state = seed >>> 0;
-  return Float32Array.from({ length: count }, () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return (state >>> 8) / 2 ** 23 - 1;
-  });
-}
 
 /** Calls `visit(xIndex, wIndex, yIndex)` for every product of the convolution. */
 function products(p: ConvParams, visit: (x: number, w: number, y: number) => void): void {
@@ -229,24 +222,13 @@ const specs: Record<string, Spec> = {
   "one voxel": { channels: [3, 5], input: [1, 1, 1], kernel: [1, 1, 1] },
 };
 
-/** Largest difference relative to the largest reference value. */
-function largestError(actual: Float32Array, expected: Float64Array): number {
-  let error = 0, scale = 1e-30;
-  for (const [i, e] of expected.entries()) {
-    scale = Math.max(scale, Math.abs(e));
-    const d = Math.abs(actual[i] - e);
-    if (!(d <= error)) error = d;
-  }
-  return error / scale;
-}
-
 /** Largest of |actual - expected| beyond half a unit in the last place of f16, relative to the largest reference value. */
 function largestErrorOfHalf(actual: Float32Array, expected: Float64Array): number {
   const rounded = Float32Array.from(expected, (e, i) => {
     const slack = Math.max(Math.abs(e) * 2 ** -11, 2 ** -25);
     return e + Math.sign(actual[i] - e) * Math.max(0, Math.abs(actual[i] - e) - slack);
   });
-  return largestError(rounded, expected);
+  return relativeError(rounded, expected);
 }
 
 /** The variants to run, and for which target: those for GPUs are right on any adapter, only slow. */
@@ -276,16 +258,16 @@ for (const [name, spec] of Object.entries(specs)) {
       const p = params(spec, storage);
       const held = (a: Float32Array): Float32Array => (storage === "f16" ? a.map((v) => convert(v, "f16")) : a);
       const wCount = p.outChannels * (p.inChannels / p.groups) * volume(p.kernel);
-      const x = held(numbers(p.batch * p.inChannels * volume(p.input), 1));
-      const w = held(numbers(wCount, 2));
-      const g = held(numbers(p.batch * p.outChannels * volume(p.output), 3));
+      const x = held(noise(p.batch * p.inChannels * volume(p.input), 1));
+      const w = held(noise(wCount, 2));
+      const g = held(noise(p.batch * p.outChannels * volume(p.output), 3));
       const y64 = new Float64Array(g.length), dx64 = new Float64Array(x.length), dw64 = new Float64Array(wCount);
       products(p, (i, k, o) => {
         y64[o] += x[i] * w[k];
         dx64[i] += g[o] * w[k];
         dw64[k] += x[i] * g[o];
       });
-      const outBias = held(numbers(p.outChannels, 4)), inBias = held(numbers(p.inChannels, 5));
+      const outBias = held(noise(p.outChannels, 4)), inBias = held(noise(p.inChannels, 5));
       if (p.bias) {
         const perOut = volume(p.output), perIn = volume(p.input);
         y64.forEach((_, i) => {
@@ -310,7 +292,7 @@ for (const [name, spec] of Object.entries(specs)) {
           const { output } = await runLowered(runner, lowered, inputs, expected.length, {
             storage: kind === "f16" ? "f16" : "f32",
           });
-          const error = (storage === "f16" ? largestErrorOfHalf : largestError)(output, expected);
+          const error = (storage === "f16" ? largestErrorOfHalf : relativeError)(output, expected);
           assert.ok(error < 2e-6, `${family}, variant ${variant.name}: relative error ${error}`);
         }
       }
@@ -327,9 +309,9 @@ test("lowerConvInputGrad() and lowerConvWeightGrad() are adjoint to lowerConvFor
     padding: [1, 1, 1],
     stride: [2, 1, 2],
   });
-  const x = numbers(p.batch * p.inChannels * volume(p.input), 6);
-  const w = numbers(p.outChannels * p.inChannels * volume(p.kernel), 7);
-  const g = numbers(p.batch * p.outChannels * volume(p.output), 8);
+  const x = noise(p.batch * p.inChannels * volume(p.input), 6);
+  const w = noise(p.outChannels * p.inChannels * volume(p.kernel), 7);
+  const g = noise(p.batch * p.outChannels * volume(p.output), 8);
   const dot = (a: Float32Array, b: Float32Array): number => a.reduce((sum, v, i) => sum + v * b[i], 0);
   const run = async (lowered: ReturnType<typeof lowerConvForward>, inputs: Float32Array[], length: number) =>
     (await runLowered(runner, lowered, inputs, length)).output;
@@ -344,8 +326,8 @@ test("lowerConvInputGrad() and lowerConvWeightGrad() are adjoint to lowerConvFor
 test("lowerConvForward() and its gradients fold a grid beyond the limit of one dimension", async () => {
   const p = params({ channels: [2, 3], input: [9, 17, 23], kernel: [3, 3, 3], padding: [1, 1, 1] });
   const target = { ...runner.target, maxWorkgroupsPerDimension: 9 };
-  const x = numbers(p.inChannels * volume(p.input), 9), w = numbers(p.outChannels * p.inChannels * 27, 10);
-  const g = numbers(p.outChannels * volume(p.output), 11);
+  const x = noise(p.inChannels * volume(p.input), 9), w = noise(p.outChannels * p.inChannels * 27, 10);
+  const g = noise(p.outChannels * volume(p.output), 11);
   const families = [[convForwardVariants, [x, w], g.length], [convInputGradVariants, [g, w], x.length], [
     convWeightGradVariants,
     [x, g],

@@ -8,7 +8,8 @@ import {
   NOTHING,
 } from "../../shaders/cosine_matching.wgsl.ts";
 import { closeRunner, openRunner, runLowered } from "../helpers/conv_kernel_runner.ts";
-import { noise, relativeError } from "../helpers/helpers.ts";
+import { relativeError } from "../helpers/compare.ts";
+import { noise } from "../helpers/noise.ts";
 
 const runner = await openRunner();
 

@@ -3,7 +3,8 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { lowerMatmul, type MatmulParams, matmulVariants } from "../../shaders/matmul.wgsl.ts";
 import { closeRunner, openRunner, runLowered } from "../helpers/conv_kernel_runner.ts";
-import { noise, relativeError } from "../helpers/helpers.ts";
+import { relativeError } from "../helpers/compare.ts";
+import { noise } from "../helpers/noise.ts";
 
 const runner = await openRunner();
 

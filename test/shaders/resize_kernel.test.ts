@@ -9,6 +9,7 @@ import { lowerResizeAxis } from "../../shaders/sampling/resize_axis.wgsl.ts";
 import type { ResizeAxisParams } from "../../shaders/sampling/resize_axis.wgsl.ts";
 import { closeRunner, openRunner, runLowered } from "../helpers/conv_kernel_runner.ts";
 import type { Runner } from "../helpers/conv_kernel_runner.ts";
+import { noise } from "../helpers/noise.ts";
 
 type Mode = ResizeAxisParams["mode"];
 let runner: Runner;
@@ -69,9 +70,6 @@ function matrix(n: number, m: number, mode: Mode, alignCorners: boolean): Float6
     return row;
   });
 }
-
-const noise = (count: number, seed: number): Float32Array =>
-  Float32Array.from({ length: count }, (_, i) => Math.sin(i * 12.9898 + seed * 78.233) * 2);
 
 function parameters(p: Partial<ResizeAxisParams>): ResizeAxisParams {
   return {

@@ -1,6 +1,6 @@
 /** Distances, components and holes by plain float64 loops, and masks that are hard for union-find. */
 import * as assert from "uvu/assert";
-import { noise } from "../helpers.ts";
+import { noise } from "../noise.ts";
 
 export type Size = readonly [number, number, number];
 
@@ -8,18 +8,6 @@ export type Size = readonly [number, number, number];
 export const count = (shape: readonly number[]): number => shape.reduce((product, n) => product * n, 1);
 /** A shape of 2 or 3 axes as one of 3. */
 export const volume = (shape: readonly number[]): Size => [...new Array(3 - shape.length).fill(1), ...shape] as never;
-
-/** The largest relative error, 0 / 0 and infinity / infinity being none. */
-export function worst(got: ArrayLike<number>, wanted: ArrayLike<number>): number {
-  assert.is(got.length, wanted.length);
-  let largest = 0;
-  for (let i = 0; i < wanted.length; i++) {
-    if (got[i] === wanted[i]) continue;
-    const error = Math.abs(got[i] - wanted[i]) / wanted[i];
-    largest = error <= largest ? largest : Number.isNaN(error) ? Infinity : error;
-  }
-  return largest;
-}
 
 export function assertSame(got: ArrayLike<number>, wanted: ArrayLike<number>, what: string): void {
   assert.is(got.length, wanted.length, what);

@@ -1,8 +1,7 @@
 /** A batch of partly labeled samples and the marginal losses of it in float64, voxel by voxel. */
-import * as assert from "uvu/assert";
 import { compile, Tensor, tensor, valueAndGrad } from "../../../engine/mod.ts";
 import { partial } from "../../../models/mod.ts";
-import { noise } from "../helpers.ts";
+import { noise } from "../noise.ts";
 
 export type Loss = (logits: Tensor) => Tensor;
 
@@ -11,9 +10,6 @@ export async function both(loss: Loss, logits: Tensor): Promise<[number, Float32
   const [value, slope] = await compile((x: Tensor) => valueAndGrad(loss)(x) as [Tensor, Tensor])(logits);
   return [await value.item(), (await slope.data()) as Float32Array];
 }
-
-export const near = (got: number, wanted: number, tolerance: number, what: string): void =>
-  assert.ok(Math.abs(got - wanted) <= tolerance * Math.max(1, Math.abs(wanted)), `${what}: ${got} for ${wanted}`);
 
 /** A batch in float64: logits [N][K][V], labels [N][V], and a partition for each sample. */
 export interface Batch {

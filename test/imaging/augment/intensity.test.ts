@@ -4,7 +4,7 @@ import * as assert from "uvu/assert";
 import { random } from "../../../engine/mod.ts";
 import { augment } from "../../../engine/imaging/mod.ts";
 import { at, drawn, made, places, replaced } from "../../helpers/augment_helpers.ts";
-import { assertClose } from "../../helpers/helpers.ts";
+import { assertClose } from "../../helpers/compare.ts";
 
 test("noise() has the deviation drawn, the same in all channels, and only where drawn", async () => {
   const shape = [6, 2, 20, 20, 20];

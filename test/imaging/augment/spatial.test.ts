@@ -4,7 +4,8 @@ import * as assert from "uvu/assert";
 import { random, tensor } from "../../../engine/mod.ts";
 import { augment } from "../../../engine/imaging/mod.ts";
 import { at, count, drawn, labels, made, places, same } from "../../helpers/augment_helpers.ts";
-import { assertClose, noise } from "../../helpers/helpers.ts";
+import { assertClose } from "../../helpers/compare.ts";
+import { noise } from "../../helpers/noise.ts";
 
 test("spatial(): a quarter turn in plane is a permutation, of image and label", async () => {
   const shape = [2, 2, 3, 6, 6];

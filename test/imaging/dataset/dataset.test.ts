@@ -10,6 +10,7 @@ import { loadCase } from "../../../engine/imaging/dataset/load_case.ts";
 import { writeNifti } from "../../../engine/imaging/nifti/nifti.ts";
 import { makeVolume } from "../../../engine/imaging/volume/volume.ts";
 import type { VoxelData } from "../../../engine/imaging/volume/volume.ts";
+import { failure } from "../../helpers/refuse.ts";
 
 const root = mkdtempSync(join(tmpdir(), "voxgrad-dataset-"));
 test.after(() => rmSync(root, { recursive: true, force: true }));
@@ -36,12 +37,8 @@ async function folder(json: unknown, files: Record<string, Uint8Array>): Promise
 }
 
 async function refuses(promise: Promise<unknown>, ...patterns: RegExp[]): Promise<void> {
-  const error = await promise.then(
-    () => undefined,
-    (e: unknown) => e,
-  );
-  assert.ok(error instanceof DatasetError, `wanted a DatasetError, got ${error}`);
-  for (const pattern of patterns) assert.match((error as Error).message, pattern);
+  const { message } = await failure(promise, DatasetError);
+  for (const pattern of patterns) assert.match(message, pattern);
 }
 
 const MSD = {

@@ -18,6 +18,7 @@ import { Prng } from "../../../engine/core/prng.ts";
 import { imageStem, readVolume } from "../../../engine/imaging/nifti/read_volume.ts";
 import { makeVolume, tensorShape, volumeLike } from "../../../engine/imaging/volume/volume.ts";
 import type { VoxelData } from "../../../engine/imaging/volume/volume.ts";
+import { thrown } from "../../helpers/refuse.ts";
 
 interface Raw {
   dims?: number[];
@@ -64,11 +65,11 @@ function nifti1(raw: Raw): Uint8Array {
 }
 
 const ramp = (view: DataView, at: number, i: number, little: boolean) => view.setInt16(at, i * 3 - 7, little);
-const refuses = (bytes: Uint8Array, pattern: RegExp) =>
-  assert.throws(
-    () => readNifti(bytes, "case.nii"),
-    (e: unknown) => e instanceof NiftiError && e.file === "case.nii" && pattern.test(e.message),
-  );
+const refuses = (bytes: Uint8Array, pattern: RegExp): void => {
+  const error = thrown(() => readNifti(bytes, "case.nii"), NiftiError);
+  assert.is(error.file, "case.nii");
+  assert.match(error.message, pattern);
+};
 const close = (got: readonly number[], want: readonly number[], tolerance = 1e-6) =>
   got.forEach((v, i) => assert.ok(Math.abs(v - want[i]) <= tolerance, `${got} is not ${want}`));
 

@@ -10,6 +10,7 @@ import * as vg from "../../../engine/mod.ts";
 import * as imaging from "../../../engine/imaging/mod.ts";
 import type { Dataset, Plan } from "../../../engine/imaging/mod.ts";
 import { ContentHash } from "../../../engine/imaging/dataset/content_hash.ts";
+import { failure } from "../../helpers/refuse.ts";
 
 let root: string;
 let data: string;
@@ -28,15 +29,6 @@ test.before(async () => {
   });
 });
 test.after(() => rm(root, { recursive: true, force: true }));
-
-const failure = async (f: () => Promise<unknown>): Promise<Error> => {
-  try {
-    await f();
-  } catch (error) {
-    return error as Error;
-  }
-  throw new Error("it went through");
-};
 
 async function assertSame(a: imaging.CaseStore, b: imaging.CaseStore): Promise<void> {
   assert.equal(a.ids, b.ids);

@@ -14,7 +14,8 @@ import {
   resamplingOrders,
   separateAxis,
 } from "../../../engine/imaging/prepare/resample.ts";
-import { noise, relativeError } from "../../helpers/helpers.ts";
+import { relativeError } from "../../helpers/compare.ts";
+import { noise } from "../../helpers/noise.ts";
 import { planFor } from "../../helpers/plans.ts";
 
 const planOf = (changes: Partial<Plan>): Plan =>

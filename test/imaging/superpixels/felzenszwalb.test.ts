@@ -4,7 +4,9 @@ import * as assert from "uvu/assert";
 import { tensor } from "../../../engine/mod.ts";
 import { felzenszwalb } from "../../../engine/imaging/mod.ts";
 import { sortTogether } from "../../../engine/imaging/superpixels/sort_together.ts";
-import { goldenJson, goldenTensors, noise } from "../../helpers/helpers.ts";
+import { goldenJson, goldenTensors } from "../../helpers/golden.ts";
+import { noise } from "../../helpers/noise.ts";
+import { refuses } from "../../helpers/refuse.ts";
 
 test("felzenszwalb() agrees with scikit-image's partitions and numbers", async () => {
   const golden = goldenTensors("geometry");
@@ -199,16 +201,16 @@ test("sortTogether() sorts, whatever the order and however many are equal", () =
 
 test("felzenszwalb() names what does not fit", () => {
   const image = new Float32Array(12);
-  const refuses = (data: ArrayLike<number>, options: any, pattern: RegExp) =>
-    assert.throws(() => felzenszwalb(data, options), pattern);
-  refuses(image, {}, /shape \[height, width\], a volume \[depth, height, width\], got \[\]/);
-  refuses(image, { shape: [3, 5] }, /got 12 values for \[3, 5\]/);
-  refuses(image, { shape: [3, 2, 2, 1] }, /shape \[height, width\]/);
-  refuses(image, { shape: [2 ** 14, 2 ** 14] }, /more than 134217728 pixels; cut it in parts/);
-  refuses(image, { shape: [3, 4], sigma: [1, 1, 1] }, /sigma is a number from 0 on, or 2 of them/);
-  refuses(image, { shape: [3, 4], sigma: -1 }, /sigma is a number from 0 on, or 2 of them, got -1/);
-  refuses(image, { shape: [3, 4], minsize: 3 }, /unknown option "minsize"/);
-  refuses([1, NaN, 2, 3], { shape: [2, 2] }, /NaN or infinity/);
+  const refused = (data: ArrayLike<number>, options: any, pattern: RegExp) =>
+    refuses(() => felzenszwalb(data, options), pattern);
+  refused(image, {}, /shape \[height, width\], a volume \[depth, height, width\], got \[\]/);
+  refused(image, { shape: [3, 5] }, /got 12 values for \[3, 5\]/);
+  refused(image, { shape: [3, 2, 2, 1] }, /shape \[height, width\]/);
+  refused(image, { shape: [2 ** 14, 2 ** 14] }, /more than 134217728 pixels; cut it in parts/);
+  refused(image, { shape: [3, 4], sigma: [1, 1, 1] }, /sigma is a number from 0 on, or 2 of them/);
+  refused(image, { shape: [3, 4], sigma: -1 }, /sigma is a number from 0 on, or 2 of them, got -1/);
+  refused(image, { shape: [3, 4], minsize: 3 }, /unknown option "minsize"/);
+  refused([1, NaN, 2, 3], { shape: [2, 2] }, /NaN or infinity/);
 });
 
 test.run();

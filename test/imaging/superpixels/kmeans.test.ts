@@ -2,7 +2,7 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { kMeans, nearestCenters, Prng } from "../../../engine/imaging/mod.ts";
-import { noise } from "../../helpers/helpers.ts";
+import { noise } from "../../helpers/noise.ts";
 
 /** Sum of squared distances to the mean, of points [channels, n] in a cluster each. */
 function inertiaOf(points: readonly number[], channels: number, labels: ArrayLike<number>, clusters: number): number {

@@ -3,7 +3,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { felzenszwalb, superpixels } from "../../../engine/imaging/mod.ts";
 import { foregroundMask } from "../../../engine/imaging/superpixels/superpixels.ts";
-import { noise } from "../../helpers/helpers.ts";
+import { noise } from "../../helpers/noise.ts";
 
 const draw = (rows: readonly string[]): number[] => rows.flatMap((row) => [...row].map((c) => (c === "#" ? 1 : 0)));
 

@@ -2,7 +2,7 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { bodyMask, otsuThreshold } from "../../../engine/imaging/mod.ts";
-import { noise } from "../../helpers/helpers.ts";
+import { noise } from "../../helpers/noise.ts";
 
 type Size = readonly [number, number, number];
 

@@ -22,6 +22,7 @@ import { compareOtherSlices, planOfScan, slicePlaces } from "../../../models/alp
 import { notableSupports } from "../../../models/alpnet/evaluate/statistics.ts";
 import { planFor } from "../../helpers/plans.ts";
 import { checkSvg } from "../../helpers/svg.ts";
+import { message } from "../../helpers/refuse.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "voxgrad-one-shot-"));
 test.after(async () => {
@@ -30,8 +31,6 @@ test.after(async () => {
 });
 const near = (got: number, wanted: number, what = "") =>
   assert.ok(Math.abs(got - wanted) < 1e-9, `${what} ${got}, wanted ${wanted}`);
-const refusal = (made: Promise<unknown>): Promise<string> => made.then(() => "", (error: Error) => error.message);
-
 test("drawSupports() draws without repetition, whatever the order, and more supports begin with the same", () => {
   const ids = ["a", "b", "c", "d", "e", "f"];
   const drawn = drawSupports(ids, 4, 7);
@@ -206,9 +205,9 @@ test("segmentWithin() looks at all slices where ranges are unknown, and tells wh
   const other = { name: "other", values: [2] };
   const { classes } = await within(longer, { classes: [bright, other] });
   assert.equal([classes[1].given, classes[1].bySlice, classes[1].compared.truePositive], [-1, [], NaN]);
-  assert.match(await refusal(within(longer, { slice: 1 })), /none of bright in slice 2/);
-  assert.match(await refusal(within(longer, { slice: 9 })), /there is no slice 10; it has 9/);
-  assert.match(await refusal(within(longer, { classes: [other] })), /none of other as it is prepared/);
+  assert.match(await message(within(longer, { slice: 1 })), /none of bright in slice 2/);
+  assert.match(await message(within(longer, { slice: 9 })), /there is no slice 10; it has 9/);
+  assert.match(await message(within(longer, { classes: [other] })), /none of other as it is prepared/);
 });
 
 test("segmentWithin() prepares another kind of scan by itself", async () => {
@@ -344,11 +343,11 @@ test("evaluate_one_shot measures each case from each support, resumes after a st
   ) {
     assert.ok(report.includes(heading), heading);
   }
-  assert.match(await refusal(measure([...words, "--window", "2"])), /other settings \(window 1, now 2\)/);
-  assert.match(await refusal(measure([place("run"), "--classes", "heart"])), /there is no heart; there are liver/);
-  assert.match(await refusal(measure([place("run"), "--cases", "nobody"])), /no labeled case nobody/);
+  assert.match(await message(measure([...words, "--window", "2"])), /other settings \(window 1, now 2\)/);
+  assert.match(await message(measure([place("run"), "--classes", "heart"])), /there is no heart; there are liver/);
+  assert.match(await message(measure([place("run"), "--cases", "nobody"])), /no labeled case nobody/);
   assert.match(
-    await refusal(measure([place("run"), "--cases", held[0], "--output", place("one")])),
+    await message(measure([place("run"), "--cases", held[0], "--output", place("one")])),
     /1 case; one is the support/,
   );
 });
@@ -378,8 +377,8 @@ test("evaluate_one_shot --within takes an image file and its label map", async (
   assert.ok(
     ["One labeled slice of the same scan", "Dice by slice", ", labeled%3C"].every((word) => report.includes(word)),
   );
-  assert.match(await refusal(measure([place("run"), scan])), /one image; add --within/);
-  assert.match(await refusal(measure([place("run"), scan, "--within"])), /--labels is missing/);
+  assert.match(await message(measure([place("run"), scan])), /one image; add --within/);
+  assert.match(await message(measure([place("run"), scan, "--within"])), /--labels is missing/);
 });
 
 test.run();

@@ -16,7 +16,9 @@ import {
   tree,
 } from "../../../engine/mod.ts";
 import { colab, plainConvUNet } from "../../../models/mod.ts";
-import { assertClose, goldenJson, goldenTensors, noise, relativeError, toTensor } from "../../helpers/helpers.ts";
+import { assertClose, relativeError } from "../../helpers/compare.ts";
+import { goldenJson, goldenTensors, toTensor } from "../../helpers/golden.ts";
+import { noise } from "../../helpers/noise.ts";
 
 test.after(() => closeDevice());
 const read = goldenTensors("methods");

@@ -18,6 +18,7 @@ import {
   writeContextPhantomDataset,
 } from "../../../engine/imaging/mod.ts";
 import { clusteredContexts } from "../../../models/colab/contexts.ts";
+import { refuses } from "../../helpers/refuse.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "voxgrad-contexts-"));
 test.after(async () => {
@@ -113,10 +114,6 @@ test("clusteredContexts() takes the body threshold of the modality, or a given o
 });
 
 test("clusteredContexts() throws on a scan without a body or with too few intensities, with the fix", async () => {
-  const refuses = async (promise: Promise<unknown>, pattern: RegExp) => {
-    const error = await promise.then(() => undefined, (e: Error) => e);
-    assert.match(String(error), pattern);
-  };
   const none = clusteredContexts(training(), ids, { contexts: 2, seed: 1, threshold: 1e6 });
   await refuses(none(cases[0]), /no voxel above 1000000 in 4 training cases; set --bodyThreshold/);
   const flat = cases.map((item) => ({ ...item, image: new Float32Array(item.image.length).fill(2) }));

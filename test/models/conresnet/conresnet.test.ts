@@ -16,7 +16,10 @@ import {
 } from "../../../engine/mod.ts";
 import { adam } from "../../../engine/nn/mod.ts";
 import { conres, conResNet, conResNetArms, type ConResNetConfig } from "../../../models/mod.ts";
-import { assertClose, goldenJson, goldenTensors, noise, toTensor } from "../../helpers/helpers.ts";
+import { assertClose } from "../../helpers/compare.ts";
+import { goldenJson, goldenTensors, toTensor } from "../../helpers/golden.ts";
+import { noise } from "../../helpers/noise.ts";
+import { refuses } from "../../helpers/refuse.ts";
 
 test.after(() => closeDevice());
 
@@ -344,12 +347,7 @@ test("conResNet().init() gives the arms of a seed the same values wherever both 
 });
 
 test("conResNet() throws on bad options with the fix", () => {
-  const refused = (change: any, pattern: RegExp): void => {
-    assert.throws(
-      () => conResNet({ ...small, ...change }),
-      (e: Error) => pattern.test(e.message) || assert.unreachable(e.message),
-    );
-  };
+  const refused = (change: any, pattern: RegExp) => refuses(() => conResNet({ ...small, ...change }), pattern);
   refused({ width: 3 }, /unknown option "width"; it takes inputChannels/);
   refused({ features: [8] }, /two scales or more, got \[8\]/);
   refused({ features: [8, 12, 20], groups: 8 }, /groups divides all features \[8, 12, 20\], got 8/);

@@ -4,7 +4,10 @@ import * as assert from "uvu/assert";
 import { closeDevice, compile, random, Tensor, tensor, valueAndGrad, zeros } from "../../../engine/mod.ts";
 import { diceCrossEntropy, regionTargets } from "../../../engine/nn/mod.ts";
 import { conres } from "../../../models/mod.ts";
-import { assertClose, goldenJson, goldenTensors, noise, toTensor } from "../../helpers/helpers.ts";
+import { assertClose, nearNumber } from "../../helpers/compare.ts";
+import { goldenJson, goldenTensors, toTensor } from "../../helpers/golden.ts";
+import { noise } from "../../helpers/noise.ts";
+import { refuses } from "../../helpers/refuse.ts";
 
 test.after(() => closeDevice());
 
@@ -13,9 +16,6 @@ const space = [4, 3, 5] as const;
 const V = 60;
 const shape = [N, R, ...space];
 const count = N * R * V;
-
-const near = (got: number, wanted: number, tolerance: number, what: string): void =>
-  assert.ok(Math.abs(got - wanted) <= tolerance * Math.max(1, Math.abs(wanted)), `${what}: ${got} for ${wanted}`);
 
 /** A third of the voxels 1; region 2 of sample 1 is not there. */
 const targets = Float32Array.from(noise(count, 1), (v, i) => Number(v > 0.3 && Math.floor(i / V) !== 5));
@@ -33,10 +33,10 @@ async function agrees(
   const of = tensor(at, { shape });
   const [value, slope] = await compile((z: Tensor) => valueAndGrad(loss)(z) as [Tensor, Tensor])(of);
   const moved = (h: number): number => reference(Array.from(at, (v, i) => v + h * direction[i]));
-  near(await value.item(), moved(0), 2e-6, what);
+  nearNumber(await value.item(), moved(0), 2e-6, what);
   const data = await slope.data();
   const inner = Array.from(data).reduce((total, g, i) => total + g * direction[i], 0);
-  near(inner, (moved(1e-4) - moved(-1e-4)) / 2e-4, 2e-5, `${what}: slope`);
+  nearNumber(inner, (moved(1e-4) - moved(-1e-4)) / 2e-4, 2e-5, `${what}: slope`);
 }
 
 const sigmoid = (v: number): number => 1 / (1 + Math.exp(-v));
@@ -68,7 +68,7 @@ test("conres.residualLabels() and residualLoss() agree with the golden values an
   await assertClose(residual, stored(golden.residual), 0, "residual");
   const z = toTensor(stored(golden.input));
   const [loss, slope] = valueAndGrad((v: Tensor) => conres.residualLoss(v, residual, { mode: "paper" }))(z) as any;
-  near(await loss.item(), golden.loss, 1e-6, "loss");
+  nearNumber(await loss.item(), golden.loss, 1e-6, "loss");
   await assertClose(slope, stored(golden.grad), 1e-5, "gradient");
 });
 
@@ -164,10 +164,10 @@ test("conres.deepResidualLoss() is the finest loss and lambda times the others",
   const each = await Promise.all(outputs.map((z) => conres.residualLoss(z, y).item()));
   for (const lambda of [undefined, 0, 0.1, 1]) {
     const got = await conres.deepResidualLoss(outputs, y, lambda === undefined ? {} : { lambda }).item();
-    near(got, each[0] + (lambda ?? 0.5) * (each[1] + each[2]), 1e-6, `lambda ${lambda}`);
+    nearNumber(got, each[0] + (lambda ?? 0.5) * (each[1] + each[2]), 1e-6, `lambda ${lambda}`);
   }
   const code = await Promise.all(outputs.map((z) => conres.residualLoss(z, y, { mode: "code" }).item()));
-  near(
+  nearNumber(
     await conres.deepResidualLoss(outputs, y, { mode: "code" }).item(),
     code[0] + 0.5 * (code[1] + code[2]),
     1e-6,
@@ -211,9 +211,14 @@ test("conres.loss() joins its parts: regions, classes, the baseline", async () =
     const { axis = "axial", first = "zero", ...own } = options;
     const residual = conres.residualLabels(target, { axis, first });
     const wanted = conres.segmentationLoss(x, target).add(conres.deepResidualLoss(outputs.slice(1), residual, own));
-    near(await conres.loss(outputs, labels, { regions, ...options }).item(), await wanted.item(), 1e-6, "regions");
+    nearNumber(
+      await conres.loss(outputs, labels, { regions, ...options }).item(),
+      await wanted.item(),
+      1e-6,
+      "regions",
+    );
   }
-  near(
+  nearNumber(
     await conres.loss([x], labels, { regions }).item(),
     await conres.segmentationLoss(x, target).item(),
     1e-6,
@@ -223,7 +228,7 @@ test("conres.loss() joins its parts: regions, classes, the baseline", async () =
   const scores = random.normal(random.key(1), { shape: [N, 4, ...space] });
   const residual = conres.residualLabels(labels, { classes: 4 });
   const wanted = diceCrossEntropy(scores, labels, { includeBackground: true }).add(conres.residualLoss(x, residual));
-  near(await conres.loss([scores, x], labels).item(), await wanted.item(), 1e-6, "classes");
+  nearNumber(await conres.loss([scores, x], labels).item(), await wanted.item(), 1e-6, "classes");
 });
 
 test("conres.signedDistances() agrees with brute force, with spacing; 0 where a region is empty or full", async () => {
@@ -266,7 +271,7 @@ test("conres.boundaryLoss() of classes takes softmax without background, and fal
   const got = conres.boundaryLoss(tensor(z, { shape: [N, 4, ...space] }), tensor(distances, { shape }), {
     multiClass: true,
   });
-  near(await got.item(), total / count, 1e-6, "classes");
+  nearNumber(await got.item(), total / count, 1e-6, "classes");
   const map = conres.signedDistances(y);
   const right = conres.boundaryLoss(y.mul(20).sub(10), map);
   const wrong = conres.boundaryLoss(y.mul(-20).add(10), map);
@@ -275,15 +280,13 @@ test("conres.boundaryLoss() of classes takes softmax without background, and fal
 
 test("conres.boundarySchedule() raises the boundary's share to 0.99 (Eq. 14)", () => {
   const alpha = conres.boundarySchedule({ steps: 200 });
-  near(alpha(0), 1, 0, "start");
-  near(alpha(100), 0.505, 1e-12, "middle");
-  near(alpha(200), 0.01, 1e-12, "end");
-  near(alpha(300), 0.01, 1e-12, "beyond");
+  nearNumber(alpha(0), 1, 0, "start");
+  nearNumber(alpha(100), 0.505, 1e-12, "middle");
+  nearNumber(alpha(200), 0.01, 1e-12, "end");
+  nearNumber(alpha(300), 0.01, 1e-12, "beyond");
 });
 
 test("conres.residualLabels() and others throw on bad arguments with the fix", () => {
-  const refuses = (f: () => unknown, pattern: RegExp): void =>
-    assert.throws(f, (e: Error) => pattern.test(e.message) || assert.unreachable(e.message));
   const any = (value: unknown): any => value;
   const values = zeros([2, 4, 3, 5], { dtype: "i32" });
   refuses(() => conres.residualLabels(y, { axis: any(2) }), /axis is "axial", "coronal" or "sagittal", got 2/);

@@ -4,7 +4,8 @@ import * as assert from "uvu/assert";
 import { closeDevice, compile, crossEntropy, hvp, Tensor, tensor, valueAndGrad } from "../../../engine/mod.ts";
 import { diceCrossEntropy, softDice } from "../../../engine/nn/mod.ts";
 import { partial } from "../../../models/mod.ts";
-import { noise, relativeError } from "../../helpers/helpers.ts";
+import { nearNumber, relativeError } from "../../helpers/compare.ts";
+import { noise } from "../../helpers/noise.ts";
 import {
   both,
   inner,
@@ -14,7 +15,6 @@ import {
   losses,
   moved,
   names,
-  near,
   reference,
   type Settings,
   softmaxOf,
@@ -55,12 +55,12 @@ for (
     for (const [k, name] of names.entries()) {
       const [[value, slope], [curved]] = results[k];
       const at = (h: number): number => reference(moved(b, v, h), settings)[name];
-      near(await value.item(), at(0), 2e-6, name);
+      nearNumber(await value.item(), at(0), 2e-6, name);
       const h = 1e-3;
-      near(inner(await slope.data(), v), (at(h) - at(-h)) / (2 * h), 2e-5, `${name}: slope`);
-      near(inner(await curved.data(), v), (at(h) - 2 * at(0) + at(-h)) / h ** 2, 2e-5, `${name}: curvature`);
+      nearNumber(inner(await slope.data(), v), (at(h) - at(-h)) / (2 * h), 2e-5, `${name}: slope`);
+      nearNumber(inner(await curved.data(), v), (at(h) - 2 * at(0) + at(-h)) / h ** 2, 2e-5, `${name}: curvature`);
       const alone = await losses[name](x, labels, { ...settings, groups: b.groups }).item();
-      near(alone, at(0), 2e-6, `${name}, groups as arrays`);
+      nearNumber(alone, at(0), 2e-6, `${name}, groups as arrays`);
     }
   });
 }
@@ -78,7 +78,7 @@ test("partial.marginalDice() and others take other groups in the same program, r
     const got: Tensor[] = await run(partial.mergeMatrix(groups, 6));
     const wanted = reference({ ...b, groups });
     for (const [k, name] of names.entries()) {
-      near(await got[k].item(), wanted[name], 2e-6, `${name}, shifted by ${shift}`);
+      nearNumber(await got[k].item(), wanted[name], 2e-6, `${name}, shifted by ${shift}`);
     }
   }
   assert.is(traced, 1);
@@ -93,7 +93,7 @@ test("partial.marginalDice() and others take other groups in the same program, r
     { dtype: "f32" },
   );
   for (const groups of [one, rows, partial.mergeMatrix(one, 6)]) {
-    for (const name of names) near(await losses[name](x, labels, { groups }).item(), wanted[name], 2e-6, name);
+    for (const name of names) nearNumber(await losses[name](x, labels, { groups }).item(), wanted[name], 2e-6, name);
   }
 });
 
@@ -127,12 +127,12 @@ test("partial.marginalDice() and others with every class annotated are the ordin
     ];
     const run = compile((y: Tensor) => pairs.map((pair) => pair.map((f) => valueAndGrad(f)(y)))) as any;
     for (const [[value, slope], [wanted, wantedSlope]] of await run(x)) {
-      near(await value.item(), await wanted.item(), 1e-6, "value");
+      nearNumber(await value.item(), await wanted.item(), 1e-6, "value");
       const error = relativeError(await slope.data(), await wantedSlope.data());
       assert.ok(error < 5e-6, `gradient off by ${error}`);
     }
   }
-  near(
+  nearNumber(
     await partial.marginalCrossEntropy(x, labels, { groups: full }).item(),
     await crossEntropy(x, labels).item(),
     1e-6,
@@ -164,10 +164,12 @@ test("partial.mergedProbabilities() add up to 1; those of summed logits differ",
     for (const mode of ["probability", "logit"] as const) {
       const q = await partial.mergedProbabilities(x, { groups, mode }).data();
       for (let n = 0; n < 3; n++) {
-        for (let v = 0; v < V; v++) near(total([0, 1, 2, 3, 4, 5].map((k) => q[(n * 6 + k) * V + v])), 1, 1e-6, "sum");
+        for (let v = 0; v < V; v++) {
+          nearNumber(total([0, 1, 2, 3, 4, 5].map((k) => q[(n * 6 + k) * V + v])), 1, 1e-6, "sum");
+        }
         // The set of 1 in sample 1 is {1, 2}; class 2 names none.
         const p = softmaxOf(b.logits[1].map((channel) => channel[4]));
-        if (mode === "probability") near(q[7 * V + 4], p[1] + p[2], 1e-6, "q of {1, 2}");
+        if (mode === "probability") nearNumber(q[7 * V + 4], p[1] + p[2], 1e-6, "q of {1, 2}");
         assert.is(q[8 * V + 4], 0);
       }
     }
@@ -176,8 +178,13 @@ test("partial.mergedProbabilities() add up to 1; those of summed logits differ",
   const fixed = tensor(Float32Array.of(0, 0, Math.log(2)), { shape: [1, 3, 1] });
   const label = tensor(Int32Array.of(1), { shape: [1, 1] });
   const groups = [[0, 1], [2]];
-  near(await partial.marginalCrossEntropy(fixed, label, { groups }).item(), Math.log(2), 1e-6, "probability");
-  near(await partial.marginalCrossEntropy(fixed, label, { groups, mode: "logit" }).item(), Math.log(3), 1e-6, "logit");
+  nearNumber(await partial.marginalCrossEntropy(fixed, label, { groups }).item(), Math.log(2), 1e-6, "probability");
+  nearNumber(
+    await partial.marginalCrossEntropy(fixed, label, { groups, mode: "logit" }).item(),
+    Math.log(3),
+    1e-6,
+    "logit",
+  );
 });
 
 test("partial.marginalDice() and others keep their value and no NaN for logits of 100 and -100", async () => {
@@ -187,7 +194,7 @@ test("partial.marginalDice() and others keep their value and no NaN for logits o
     for (const name of names) {
       const options = { groups: partial.mergeMatrix(b.groups, 6), mode, gamma: 0.5 };
       const [value, slope] = await both((x) => losses[name](x, labelsOf(b), options), logitsOf(b));
-      near(value, reference(b, { mode, gamma: 0.5 })[name], 2e-6, `${name}, ${mode}`);
+      nearNumber(value, reference(b, { mode, gamma: 0.5 })[name], 2e-6, `${name}, ${mode}`);
       assert.ok(slope.every(Number.isFinite), `${name}, ${mode}`);
       if (name !== "crossEntropy") continue;
       // Voxels that are wrong by 200 still pull with all their weight.
@@ -212,7 +219,7 @@ test("partial.marginalDice() and others keep their value and no NaN for logits o
   }
   // log p is 0 for that class and -200 for the five others; what is left of it is 5 exp(-200).
   const entropy = total(prior.map((q) => q * Math.log(q) + (1 - q) * Math.log(1 - q)));
-  near(
+  nearNumber(
     await partial.priorAware(empty, { prior }).item(),
     entropy + 0.5 * 200 + 0.5 * (200 - Math.log(5)),
     1e-5,
@@ -227,7 +234,7 @@ test("partial.marginalDice() and others are 0 where no class is annotated, alone
   for (const batch of [true, false]) {
     const wanted = reference({ ...b, groups }, { batch });
     for (const name of names) {
-      near(
+      nearNumber(
         await losses[name](logitsOf(b), labelsOf(b), { groups: partial.mergeMatrix(groups, 6), batch }).item(),
         wanted[name],
         2e-6,

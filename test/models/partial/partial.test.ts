@@ -4,7 +4,9 @@ import * as assert from "uvu/assert";
 import { closeDevice, deviceInfo, grad, hvp, Tensor, tensor } from "../../../engine/mod.ts";
 import { deepSupervision, resizeLabels } from "../../../engine/nn/mod.ts";
 import { partial } from "../../../models/mod.ts";
-import { goldenJson, goldenTensors, noise, relativeError, toTensor } from "../../helpers/helpers.ts";
+import { nearNumber, relativeError } from "../../helpers/compare.ts";
+import { goldenJson, goldenTensors, toTensor } from "../../helpers/golden.ts";
+import { noise } from "../../helpers/noise.ts";
 import {
   type Batch,
   both,
@@ -15,7 +17,6 @@ import {
   losses,
   moved,
   names,
-  near,
   softmaxOf,
   space,
   total,
@@ -49,7 +50,7 @@ for (const c of goldenJson("methods").cases.filter((entry: any) => entry.name.st
     ];
     for (const [name, loss] of losses) {
       const [value, slope] = await both(loss, logits);
-      near(value, c[name], 1e-6, name);
+      nearNumber(value, c[name], 1e-6, name);
       const error = relativeError(slope, read(c[`${name}Grad`]).data);
       assert.ok(error < 1e-5, `${name}: gradient off by ${error}`);
     }
@@ -142,10 +143,10 @@ test("partial.exclusionCrossEntropy() and exclusionDice() agree with float64, ar
     for (const name of ["crossEntropy", "dice"] as const) {
       const at = (s: number): number => loop(moved(b, v, s), epsilon, batch)[name];
       const [value, slope] = await both(fs[name], x);
-      near(value, at(0), 2e-6, name);
-      near(inner(slope, v), (at(h) - at(-h)) / (2 * h), 2e-5, `${name}: slope`);
+      nearNumber(value, at(0), 2e-6, name);
+      nearNumber(inner(slope, v), (at(h) - at(-h)) / (2 * h), 2e-5, `${name}: slope`);
       const [curved] = hvp(fs[name], [x], [direction]) as [Tensor];
-      near(inner(await curved.data(), v), (at(h) - 2 * at(0) + at(-h)) / h ** 2, 5e-5, `${name}: curvature`);
+      nearNumber(inner(await curved.data(), v), (at(h) - 2 * at(0) + at(-h)) / h ** 2, 5e-5, `${name}: curvature`);
     }
   }
   // By probabilities: one excluded class of a voxel loses, and all it can go to is another class.
@@ -176,25 +177,25 @@ test("partial.loss() is the sum of its terms, composes with deep supervision, an
     partial.exclusionDice(x, e),
   ];
   const values = await Promise.all(terms.map((t) => t.item()));
-  near(
+  nearNumber(
     await partial.loss(x, labels, { groups }).item(),
     values[0] + values[1] + 2 * values[2] + 2 * values[3],
     2e-6,
     "the paper's weights",
   );
   const some = { groups, crossEntropy: 0, dice: 3, exclusionCrossEntropy: 0, exclusionDice: 0.5 };
-  near(await partial.loss(x, labels, some).item(), 3 * values[1] + 0.5 * values[3], 2e-6, "other weights");
+  nearNumber(await partial.loss(x, labels, some).item(), 3 * values[1] + 0.5 * values[3], 2e-6, "other weights");
   const half = partial.loss(x.cast("f16"), labels, { groups });
   assert.is(half.dtype, "f32");
   if (features.includes("shader-f16")) {
-    near(await half.item(), await partial.loss(x, labels, { groups }).item(), 2e-3, "f16");
+    nearNumber(await half.item(), await partial.loss(x, labels, { groups }).item(), 2e-3, "f16");
   }
   const coarse = tensor(noise(3 * 6 * 24, 16), { shape: [3, 6, 2, 3, 4] });
   const one = (output: Tensor, target: Tensor): Tensor => partial.loss(output, target, { groups });
   const both = deepSupervision(one, [x, coarse], labels, { weights: [0.7, 0.3] });
   const wanted = 0.7 * (await one(x, labels).item()) +
     0.3 * (await one(coarse, resizeLabels(labels, [2, 3, 4])).item());
-  near(await both.item(), wanted, 2e-6, "deep supervision");
+  nearNumber(await both.item(), wanted, 2e-6, "deep supervision");
 });
 
 test("partial.pseudoLabels() take the most likely class of those that a label may stand for", async () => {
@@ -227,11 +228,11 @@ test("partial.priorAware() is the KL of the batch's shares, 0 where they are the
   const v = noise(18 * V, 17);
   const h = 1e-3;
   const [value, slope] = await both((y) => partial.priorAware(y, { prior }), x);
-  near(value, loop(b), 2e-6, "value");
-  near(inner(slope, v), (loop(moved(b, v, h)) - loop(moved(b, v, -h))) / (2 * h), 2e-5, "slope");
+  nearNumber(value, loop(b), 2e-6, "value");
+  nearNumber(inner(slope, v), (loop(moved(b, v, h)) - loop(moved(b, v, -h))) / (2 * h), 2e-5, "slope");
   const uniform = Array<number>(6).fill(1 / 6);
   assert.ok(Math.abs(await partial.priorAware(x.mul(0), { prior: uniform }).item()) < 1e-6);
-  near(await partial.priorAware(x, { prior: tensor(prior) }).item(), value, 1e-6, "as a tensor");
+  nearNumber(await partial.priorAware(x, { prior: tensor(prior) }).item(), value, 1e-6, "as a tensor");
 });
 
 test("partial.marginalCrossEntropy() and others throw on bad arguments", async () => {

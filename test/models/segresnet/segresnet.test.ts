@@ -9,7 +9,8 @@ import { closeDevice, random, type Tensor, tensor, tree, zeros } from "../../../
 import { writePhantomDataset } from "../../../engine/imaging/mod.ts";
 import { segResNet, type SegResNetConfig } from "../../../models/mod.ts";
 import { runCommand } from "../../helpers/command.ts";
-import { assertClose, goldenJson } from "../../helpers/helpers.ts";
+import { assertClose } from "../../helpers/compare.ts";
+import { goldenJson } from "../../helpers/golden.ts";
 
 interface Case {
   readonly config: SegResNetConfig;

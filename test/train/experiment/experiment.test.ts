@@ -12,6 +12,7 @@ import { type MeasuredCase, summarizeArms } from "../../../engine/train/experime
 import { RunFolder } from "../../../engine/train/run/run_folder.ts";
 import { bootstrapInterval, wilcoxon } from "../../../engine/train/experiment/statistics.ts";
 import { checkSvg } from "../../helpers/svg.ts";
+import { refuses } from "../../helpers/refuse.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "voxgrad-experiment-"));
 test.after(() => rmSync(folder, { recursive: true, force: true }));
@@ -191,13 +192,6 @@ const OPTIONS: ExperimentOptions = {
   settings: { steps: 100, patch: [8, 8, 8] },
 };
 const X = cases([[0.5, 0.75], [0.75, null]]);
-const refused = async (work: Promise<unknown>, pattern: RegExp) => {
-  const error: unknown = await work.then(() => undefined, (reason) => reason);
-  assert.instance(error, Error);
-  assert.match((error as Error).message, pattern);
-  assert.is((error as Error).name, "VoxgradError");
-};
-
 test("openExperiment() resumes a stopped experiment where it was", async () => {
   const path = join(folder, "resumed");
   const file = join(path, "results.jsonl");
@@ -224,38 +218,38 @@ test("openExperiment() resumes a stopped experiment where it was", async () => {
   assert.ok(report.includes("Not finished: 3 of 6") && report.includes("<figcaption>A map"));
 
   const other = { ...OPTIONS, settings: { steps: 200, patch: [8, 8, 8] } };
-  await refused(
+  await refuses(
     openExperiment(new RunFolder(path), other),
     /resumed\/results\.jsonl: .*other settings \(steps 100, now 200\)/,
   );
   assert.match(readFileSync(file, "utf8"), /"steps":100/);
   writeFileSync(file, whole.replace('{"arm":"a"', '{"arm":"a'));
-  await refused(openExperiment(new RunFolder(path), OPTIONS), /results\.jsonl: line 2 is no JSON/);
+  await refuses(openExperiment(new RunFolder(path), OPTIONS), /results\.jsonl: line 2 is no JSON/);
   writeFileSync(file, "{}\n");
-  await refused(openExperiment(new RunFolder(path), OPTIONS), /it is no voxgrad experiment 1/);
+  await refuses(openExperiment(new RunFolder(path), OPTIONS), /it is no voxgrad experiment 1/);
 });
 
 test("experiment.add() throws on results that cannot be compared", async () => {
   const experiment = await openExperiment(new RunFolder(join(folder, "refused")), OPTIONS);
   await experiment.add("a", 1, X);
-  await refused(experiment.add("a", 1, X), /a, seed 1: it has results already/);
-  await refused(experiment.add("c", 1, X), /c, seed 1: arms are a, b, seeds 1, 2/);
-  await refused(experiment.add("a", 7, X), /arms are a, b, seeds 1, 2/);
-  await refused(experiment.add("b", 1, X.slice(1)), /got y \(L, M\), wanted x \(L, M\)/);
-  await refused(experiment.add("b", 1, [...X, { ...X[0], id: "z" }]), /got z \(L, M\), wanted only 2 cases/);
-  await refused(experiment.add("b", 1, [X[0], X[0]]), /cases are x \(L, M\), x \(L, M\); give each/);
-  await refused(experiment.add("b", 1, []), /cases are missing/);
-  await refused(experiment.add("b", 1, cases([[1, 1], [1, 1]], "IoU")), /case x lacks Dice/);
-  await refused(experiment.figure("../map.svg", "", ""), /a figure is named \.\.\/map\.svg/);
-  await refused(experiment.figure("arms.svg", "", ""), /drawn by the experiment/);
-  await refused(experiment.add("b", 1, comparison(0, ["L", "L"])), /two classes are named L/);
+  await refuses(experiment.add("a", 1, X), /a, seed 1: it has results already/);
+  await refuses(experiment.add("c", 1, X), /c, seed 1: arms are a, b, seeds 1, 2/);
+  await refuses(experiment.add("a", 7, X), /arms are a, b, seeds 1, 2/);
+  await refuses(experiment.add("b", 1, X.slice(1)), /got y \(L, M\), wanted x \(L, M\)/);
+  await refuses(experiment.add("b", 1, [...X, { ...X[0], id: "z" }]), /got z \(L, M\), wanted only 2 cases/);
+  await refuses(experiment.add("b", 1, [X[0], X[0]]), /cases are x \(L, M\), x \(L, M\); give each/);
+  await refuses(experiment.add("b", 1, []), /cases are missing/);
+  await refuses(experiment.add("b", 1, cases([[1, 1], [1, 1]], "IoU")), /case x lacks Dice/);
+  await refuses(experiment.figure("../map.svg", "", ""), /a figure is named \.\.\/map\.svg/);
+  await refuses(experiment.figure("arms.svg", "", ""), /drawn by the experiment/);
+  await refuses(experiment.add("b", 1, comparison(0, ["L", "L"])), /two classes are named L/);
   assert.not(experiment.done("b", 1));
   // In another order they are the same cases.
   await experiment.add("b", 1, [...X].reverse());
   const open = (changes: object) => openExperiment(new RunFolder(join(folder, "none")), { ...OPTIONS, ...changes });
-  await refused(open({ reference: "c" }), /the reference c is no arm; the arms are a, b/);
-  await refused(open({ arms: [] }), /arms are missing/);
-  await refused(open({ seeds: [1, 1] }), /seeds are 1, 1/);
+  await refuses(open({ reference: "c" }), /the reference c is no arm; the arms are a, b/);
+  await refuses(open({ arms: [] }), /arms are missing/);
+  await refuses(open({ seeds: [1, 1] }), /seeds are 1, 1/);
 });
 
 /** A comparison of two cases with classes of awkward names. */

@@ -6,7 +6,7 @@ import { planFor } from "../../helpers/plans.ts";
 import * as assert from "uvu/assert";
 import { platform as shared } from "#platform";
 import { platform } from "../../../engine/platform/node.ts";
-import { compile, conv3d, type Tensor, tensor, VoxgradError } from "../../../engine/mod.ts";
+import { compile, conv3d, type Tensor, tensor } from "../../../engine/mod.ts";
 import { makeVolume, scaling } from "../../../engine/imaging/mod.ts";
 import {
   counted,
@@ -23,23 +23,14 @@ import {
 } from "../../../engine/train/mod.ts";
 import { Pace } from "../../../engine/train/run/logging.ts";
 import { PseudoDice } from "../../../engine/train/loop/pseudo_dice.ts";
-import { noise } from "../../helpers/helpers.ts";
+import { noise } from "../../helpers/noise.ts";
+import { message } from "../../helpers/refuse.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "voxgrad-train-"));
 test.after(async () => {
   await rm(folder, { recursive: true, force: true });
   platform.closeGpu();
 });
-
-const failure = async (action: () => unknown): Promise<string> => {
-  try {
-    await action();
-  } catch (error) {
-    assert.instance(error, VoxgradError);
-    return (error as Error).message;
-  }
-  throw new Error("no error");
-};
 
 test("openRun() takes the first free number, and refuses a folder that holds a run", async () => {
   const before = process.cwd();
@@ -49,7 +40,7 @@ test("openRun() takes the first free number, and refuses a folder that holds a r
     assert.is(first.path, "runs/my_data-001");
     await first.writeJson("config.json", { options: { a: NaN } });
     assert.is((await openRun({ name: "My Data" })).path, "runs/my_data-002");
-    assert.match(await failure(() => openRun({ name: "x", folder: "runs/my_data-001/" })), "--overwrite");
+    assert.match(await message(() => openRun({ name: "x", folder: "runs/my_data-001/" })), "--overwrite");
     assert.is((await openRun({ name: "x", folder: "runs/my_data-001/", overwrite: true })).path, "runs/my_data-001");
     assert.equal(JSON.parse(await readFile("runs/my_data-001/config.json", "utf8")), { options: { a: null } });
     await first.write("deep/file.txt", "x");
@@ -87,7 +78,7 @@ test("RunFolder.clear() removes what a training wrote, in a folder that holds on
   await run.clear();
   assert.equal(await left(), [...files, "config.json"].sort());
   assert.match(
-    await failure(() => openRun({ name: "x", folder: join(folder, "cleared"), overwrite: true })),
+    await message(() => openRun({ name: "x", folder: join(folder, "cleared"), overwrite: true })),
     /its config\.json is not that of a run/,
   );
   await run.writeJson("config.json", { options: {} });
@@ -100,8 +91,8 @@ test("RunFolder.write() refuses names that lead out of the folder", async () => 
   for (
     const name of ["../x", "/x", "a/../../x", "a//b", "./x", "", "a\\b", "a\u0000b", "predictions/../../../x.nii.gz"]
   ) {
-    assert.match(await failure(() => run.write(name, "x")), /is no name of a file in it/, name);
-    assert.match(await failure(() => run.append(name, "x")), /is no name of a file in it/, name);
+    assert.match(await message(() => run.write(name, "x")), /is no name of a file in it/, name);
+    assert.match(await message(() => run.append(name, "x")), /is no name of a file in it/, name);
   }
   assert.not.ok((await readdir(folder)).includes("x"));
 });
@@ -179,10 +170,10 @@ test("findImages() groups channels, and takes any other file for a case", async 
   assert.equal(list(await findImages(`${folder}/two/a_0001.nii.gz`, 2)), [pair]);
   assert.equal(await findImages("alone.nii", 1), [{ id: "alone", images: ["alone.nii"] }]);
   await put("three/a_0001.nii", "four/a.nii", "four/a.nii.gz", "five/a_0002.nii", "six/x.txt");
-  assert.match(await failure(() => findImages(`${folder}/three`, 2)), "case a has no channel 0000");
-  assert.match(await failure(() => findImages(`${folder}/four`, 1)), "is the same case");
-  assert.match(await failure(() => findImages(`${folder}/five`, 2)), "takes 2 channel(s)");
-  assert.match(await failure(() => findImages(`${folder}/six`, 2)), "no .nii or .nii.gz file");
+  assert.match(await message(() => findImages(`${folder}/three`, 2)), "case a has no channel 0000");
+  assert.match(await message(() => findImages(`${folder}/four`, 1)), "is the same case");
+  assert.match(await message(() => findImages(`${folder}/five`, 2)), "takes 2 channel(s)");
+  assert.match(await message(() => findImages(`${folder}/six`, 2)), "no .nii or .nii.gz file");
 });
 
 test("counted() gives every item once, in order", () => {
@@ -261,7 +252,7 @@ test("trainLoop() makes the next batch before it reads a step, and reads steps i
 
 test("trainLoop() stops when the loss is no number", async () => {
   const options = { steps: 3, classes: ["a"], rate: () => 1, batch: () => 0, step: async () => tensor([NaN, 0, 0]) };
-  assert.match(await failure(() => trainLoop(options)), "the loss is NaN at step 1");
+  assert.match(await message(() => trainLoop(options)), "the loss is NaN at step 1");
 });
 
 test("segmenter() labels as the network does voxel by voxel, on the image's grid", async () => {
@@ -280,8 +271,8 @@ test("segmenter() labels as the network does voxel by voxel, on the image's grid
   const wanted = Uint8Array.from(data, (v) => Number((v - mean) / deviation > 0.5));
   assert.equal([...labels.data], [...wanted]);
   const two = { ...plan, channels: [...plan.channels, ...plan.channels] };
-  const message = await failure(() => segmenter(network, params, { plan: two })(image));
-  assert.match(message, "it has 1 channel(s), the plan 2");
+  const refusal = await message(() => segmenter(network, params, { plan: two })(image));
+  assert.match(refusal, "it has 1 channel(s), the plan 2");
 });
 
 test("stepFigures() leaves out what is not annotated", async () => {

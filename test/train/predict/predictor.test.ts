@@ -1,6 +1,6 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { concat, conv3d, flip, random, type Tensor, tensor, VoxgradError } from "../../../engine/mod.ts";
+import { concat, conv3d, flip, random, type Tensor, tensor } from "../../../engine/mod.ts";
 import {
   keepLargestComponent,
   labelsOf,
@@ -18,18 +18,11 @@ import { checkPostprocessing, postprocess, predictor } from "../../../engine/tra
 import { PostprocessingChoice } from "../../../engine/train/predict/postprocess.ts";
 import { colab, plainConvUNet } from "../../../models/mod.ts";
 import { resampleArray } from "../../../engine/imaging/prepare/resample.ts";
-import { noise } from "../../helpers/helpers.ts";
+import { noise } from "../../helpers/noise.ts";
 import { planFor } from "../../helpers/plans.ts";
+import { message } from "../../helpers/refuse.ts";
 
 const count = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
-const failure = (f: () => unknown): Promise<string> =>
-  Promise.resolve()
-    .then(f)
-    .then(
-      () => "",
-      (error: Error) => (assert.instance(error, VoxgradError), error.message),
-    );
-
 /** Slabs of random depths. */
 async function* slabsOf(data: Float32Array, classes: number, [D, H, W]: Triple, prng: Prng): AsyncGenerator<Slab> {
   for (let start = 0; start < D;) {
@@ -254,9 +247,9 @@ test("predictor() averages mirror images, folds and configurations", async () =>
     mean([(await logit(folds[0], [])).map(sigmoid), (await logit(folds[1], [])).map(sigmoid)]),
   );
   const odd = { ...other, plan: { ...other.plan, labels: ["background", "liver"] } };
-  assert.match(await failure(() => predictor([one, odd])), /the networks differ in labels/);
-  assert.match(await failure(() => predictor([])), /there is no network/);
-  assert.match(await failure(() => predictor([one], { mirror: [3] })), /mirror lists axes/);
+  assert.match(await message(() => predictor([one, odd])), /the networks differ in labels/);
+  assert.match(await message(() => predictor([])), /there is no network/);
+  assert.match(await message(() => predictor([one], { mirror: [3] })), /mirror lists axes/);
 });
 
 test("predictor() averages contexts one by one before they are the background; probabilities are of all outputs", async () => {
@@ -313,7 +306,7 @@ test("predictor() averages contexts one by one before they are the background; p
   assert.ok(Math.abs(probabilities!.data[96] - Math.exp(1.5) / (Math.exp(1.5) + 4 * Math.E)) < 1e-6);
   const regions = [{ name: "whole", values: [1] }];
   assert.match(
-    await failure(() => predictor([{ network: fixed([1]), params: [{}], plan: { ...plan, regions } }])),
+    await message(() => predictor([{ network: fixed([1]), params: [{}], plan: { ...plan, regions } }])),
     /backgrounds/,
   );
 });
@@ -345,7 +338,7 @@ test("predictor() paints regions, and tells its memory before", async () => {
   assert.ok(estimate.device > 0);
   const wrong = { apply: (_: unknown, x: Tensor) => x };
   assert.match(
-    await failure(() => predictor([{ network: wrong, params: [{}], plan }]).predict(image)),
+    await message(() => predictor([{ network: wrong, params: [{}], plan }]).predict(image)),
     /the plan wants 3 channels/,
   );
 });

@@ -12,6 +12,7 @@ import {
   resumableConfig,
   runConfig,
 } from "../../../engine/train/run/config.ts";
+import { thrown } from "../../helpers/refuse.ts";
 
 const block = {
   data: entry("", "dataset folder"),
@@ -25,15 +26,7 @@ const block = {
   optimizer: choice(["adam", "sgd"], "optimizer"),
 };
 
-const message = (args: string[]): string => {
-  try {
-    config(block, args);
-  } catch (error) {
-    assert.instance(error, ConfigError);
-    return (error as Error).message;
-  }
-  throw new Error(`accepted ${args.join(" ")}`);
-};
+const message = (args: string[]): string => thrown(() => config(block, args), ConfigError).message;
 
 test("config() gives the defaults when nothing is written", () => {
   assert.equal(config(block, []), {

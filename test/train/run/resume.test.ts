@@ -10,6 +10,7 @@ import { PlatformError } from "../../../engine/platform/types.ts";
 import { compile, evaluate, log as logarithm, random, type Tensor, tensor, valueAndGrad } from "../../../engine/mod.ts";
 import { adam } from "../../../engine/nn/mod.ts";
 import { JsonLines, openRun, RunFolder, train, trainLoop } from "../../../engine/train/mod.ts";
+import { failure } from "../../helpers/refuse.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "voxgrad-resume-"));
 test.after(async () => {
@@ -73,12 +74,6 @@ const lines = async (name: string, file: string): Promise<any[]> =>
   (await readFile(join(folder, name, file), "utf8")).trimEnd().split("\n").map((line) => JSON.parse(line));
 
 /** The message of an error of the kind. */
-async function failure(action: Promise<unknown>): Promise<Error> {
-  return action.then(() => {
-    throw new Error("no error");
-  }, (error: Error) => error);
-}
-
 test("trainLoop() killed again and again ends as one that is not, to the last bit", async () => {
   const whole = await regression("whole", { steps: 14 });
   assert.equal(whole.records.map((r) => r.step), Array.from({ length: 14 }, (_, k) => k + 1));

@@ -19,21 +19,13 @@ import {
   trainPartial,
 } from "../../../models/mod.ts";
 import { runCommand } from "../../helpers/command.ts";
+import { message as messageOf } from "../../helpers/refuse.ts";
 
 test.after(() => closeDevice());
 
-const failure = async (run: () => unknown): Promise<string> => {
-  try {
-    await run();
-  } catch (error) {
-    assert.instance(error, ConfigError, `${error}`);
-    return (error as Error).message;
-  }
-  return "no error";
-};
 /** Every option is named with the reason, whatever else is wrong: there is no such data. */
 const refused = async (run: (words: string[]) => unknown, words: string, ...wanted: readonly RegExp[]) => {
-  const message = await failure(() => run(["nowhere", ...words.split(" ")]));
+  const message = await messageOf(() => run(["nowhere", ...words.split(" ")]), ConfigError);
   for (const each of wanted) assert.match(message, each, words);
 };
 
