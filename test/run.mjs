@@ -1,4 +1,4 @@
-// npm test                the checks (format, lint, types), then every test below test/
+// npm test                the checks (format, lint, types, examples), then every test below test/
 // npm test -- WORD...     the tests whose path has one of the words, such as models/colab
 // npm test -- --op NAME   what concerns one operator, such as roll
 // npm run test:quick      the core, in under two minutes
@@ -31,16 +31,42 @@ const quick = [
   "compile/engine",
   "compile/mixed_precision",
   "platform/platform.test.ts",
-  "project/layers",
+  "project/",
 ];
 
 /** The tests that the table of operators drives, which --op limits to one operator. */
 const operatorTests = ["operators", "operators_batch", "operators_half", "operators_shapes", "arguments", "golden_ops"];
 
 /** The slowest files, which start first so that all workers end together. Measured on two cores, slowest first. */
-const slowest = [];
+const slowest = [
+  "models/colab/train_colab",
+  "deno/deno",
+  "models/partial/train_partial",
+  "train/run/kill",
+  "scripts/train_unet",
+  "models/conresnet/conresnet",
+  "models/conresnet/train_conresnet_resume",
+  "browser/train_colab",
+  "compile/conv_statistics",
+  "gpu/limits",
+  "models/alpnet/train_alpnet",
+  "ops/operators_batch",
+  "scripts/predict_script",
+  "models/unet/unet",
+  "train/run/run_sources",
+  "models/conresnet/train_conresnet",
+  "browser/train_unet",
+  "shaders/conv_kernels",
+  "gpu/memory",
+  "platform/platform_cli",
+  "ops/operators",
+  "ops/golden_ops",
+  "models/colab/colab",
+  "imaging/planner/plan",
+  "gpu/small_limits",
+];
 
-/** Formatting, lint and types; they need nothing but the packages of npm. */
+/** Formatting, lint, types and examples; they need nothing but the packages of npm. */
 const compiler = join(root, "node_modules/typescript/bin/tsc");
 const deno = join(root, "node_modules/deno/bin.cjs");
 const checks = [
