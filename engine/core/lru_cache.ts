@@ -11,7 +11,12 @@ export interface LruCacheOptions<K, V> {
  * Keeps the most recently used values whose sizes add up to at most `capacity`. A value that is larger than the capacity
  * by itself is not kept.
  *
- * @example const cache = new LruCache<string, Program>(64, { onDrop: (program) => program.dispose() });
+ * @example
+ * ```ts
+ * const cache = new LruCache<string, Uint8Array>(2 ** 20, { size: (bytes) => bytes.length });
+ * cache.set("a", new Uint8Array(1000));
+ * cache.get("a")?.length; // 1000
+ * ```
  */
 export class LruCache<K, V> {
   readonly #entries = new Map<K, V>();

@@ -327,11 +327,11 @@ export interface FigureOptions {
  * ```ts
  * import { random } from "voxgrad";
  * import { loadCase, openDataset, preprocessCase, readPlan } from "voxgrad/imaging";
- * import { colabFigures, unetFromPlan } from "voxgrad/models";
+ * import { colabFigures, networkFromPlan } from "voxgrad/models";
  * import { RunFolder, writeFigure } from "voxgrad/train";
  *
  * const [plan, dataset] = [await readPlan("plan.json"), await openDataset("data/KiTS")];
- * const network = unetFromPlan(plan);
+ * const network = networkFromPlan(plan);
  * const heldOut = [await preprocessCase(await loadCase(dataset, dataset.cases[0]), plan)];
  * const options = { plan, contexts: 1, network, params: network.init(random.key(1)), heldOut, backgroundFirst: true };
  * for (const figure of await colabFigures(options)) await writeFigure(new RunFolder("runs/mine"), figure);

@@ -258,11 +258,11 @@ function checkMembers(members: readonly Member[]): void {
  * ```ts
  * import { loadParameters, random } from "voxgrad";
  * import { readVolume } from "voxgrad/imaging";
- * import { unetFromPlan } from "voxgrad/models";
+ * import { networkFromPlan } from "voxgrad/models";
  * import { loadModel, predictor } from "voxgrad/train";
  *
  * const { description: { plan }, tensors } = await loadModel("runs/liver/fold_0");
- * const network = unetFromPlan(plan);
+ * const network = networkFromPlan(plan);
  * const params = loadParameters(network.init(random.key(0)), tensors);
  * const { predict } = predictor([{ network, params: [params], plan }], { mirror: [0, 1, 2] });
  * const { labels } = await predict(await readVolume("scan.nii.gz"));
@@ -374,11 +374,11 @@ export function predictor(members: readonly Member[], options: SegmentOptions = 
  * ```ts
  * import { loadParameters, random } from "voxgrad";
  * import { readVolume } from "voxgrad/imaging";
- * import { unetFromPlan } from "voxgrad/models";
+ * import { networkFromPlan } from "voxgrad/models";
  * import { loadModel, segmenter } from "voxgrad/train";
  *
  * const { description: { plan }, tensors } = await loadModel("runs/liver/fold_0");
- * const network = unetFromPlan(plan);
+ * const network = networkFromPlan(plan);
  * const segment = segmenter(network, loadParameters(network.init(random.key(0)), tensors), { plan });
  * const labels = await segment(await readVolume("scan.nii.gz"));
  * ```
