@@ -2,32 +2,32 @@
 export * as alpnet from "./alpnet/alpnet.ts";
 export { annotatedEpisodes, superpixelEpisodes, transformed } from "./alpnet/episodes.ts";
 export type { DrawEpisode, EpisodeBatch, EpisodeOptions, TransformOptions } from "./alpnet/episodes.ts";
-export { evaluateOneShot, oneShotEntries } from "./alpnet/evaluate/evaluation.ts";
-export type { OneShotEvaluationOptions } from "./alpnet/evaluate/evaluation.ts";
+export { evaluateOneShot } from "./alpnet/evaluate/evaluation.ts";
+export { oneShotEntries } from "./alpnet/evaluate/options.ts";
+export type { OneShotEvaluationOptions } from "./alpnet/evaluate/options.ts";
 export { answerOneShot, oneShotForm } from "./alpnet/panel.ts";
-export { largestSlices, oneShotSegmenter } from "./alpnet/scans.ts";
+export { largestSlices, oneShotSegmenter, sliceRanges } from "./alpnet/scans.ts";
 export type { OneShotOptions, SliceRange, SupportScan } from "./alpnet/scans.ts";
 export { drawSupports, summarizeSupports } from "./alpnet/evaluate/statistics.ts";
 export type { Spread, SupportCell, SupportedCase, SupportsSummary } from "./alpnet/evaluate/statistics.ts";
-export { loadOneShot, prepareSupport, sliceAxis } from "./alpnet/support.ts";
+export { fewShotOptions, loadOneShot, prepareSupport, sliceAxis } from "./alpnet/support.ts";
 export type { FewShotSettings, OneShot, OneShotSettings } from "./alpnet/support.ts";
-export { alpnetEntries, trainAlpnet } from "./alpnet/training.ts";
-export type { AlpnetOptions } from "./alpnet/training.ts";
+export { supportsOf, trainingEpisodes } from "./alpnet/training_episodes.ts";
 export { preparedRange, segmentWithin } from "./alpnet/evaluate/within.ts";
 export type { WithinOptions, WithinScan } from "./alpnet/evaluate/within.ts";
 export * as colab from "./colab/colab.ts";
 export { colabFigures } from "./colab/figures.ts";
 export type { FigureCase, FigureNames, FigureOptions } from "./colab/figures.ts";
-export { colabEntries, trainColab } from "./colab/training.ts";
-export type { ColabOptions } from "./colab/training.ts";
+export { checkContextLabels } from "./colab/contexts.ts";
+export { contextProbabilities, contextSource, roiChannels } from "./colab/sources.ts";
+export type { ContextKind, ContextSourceOptions } from "./colab/sources.ts";
+export { patchAxis } from "./conresnet/axis.ts";
 export * as conres from "./conresnet/losses.ts";
 export { conresFeatures, conresFigures } from "./conresnet/figures.ts";
 export type { ConResFigureNetwork, ConResFigureOptions } from "./conresnet/figures.ts";
 export { conResNet } from "./conresnet/conresnet.ts";
 export { conResNetArms } from "./conresnet/config.ts";
 export type { ConResNet, ConResNetConfig, ContextMaps, ResolvedConResNet } from "./conresnet/conresnet.ts";
-export { conResNetEntries, trainConResNet } from "./conresnet/training.ts";
-export type { ConResNetOptions } from "./conresnet/training.ts";
 export {
   architectureOf,
   networkFromPlan,
@@ -38,8 +38,8 @@ export {
 } from "./registry.ts";
 export type { Model, Network, NetworkShape, NetworkSummary, PartSummary } from "./registry.ts";
 export * as partial from "./partial/partial.ts";
-export { partialEntries, trainPartial } from "./partial/training.ts";
-export type { PartialOptions } from "./partial/training.ts";
+export { classShares, stageRate, stagesOf } from "./partial/stages.ts";
+export type { Stages } from "./partial/stages.ts";
 export { segResNet } from "./segresnet/segresnet.ts";
 export type { SegResNetConfig } from "./segresnet/segresnet.ts";
 export { resNet, withStatistics } from "./resnet/resnet.ts";

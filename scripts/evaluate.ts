@@ -24,6 +24,7 @@ import {
   formatTable,
   print,
   RunFolder,
+  trimSlashes,
   writeComparison,
 } from "../engine/train/mod.ts";
 
@@ -86,7 +87,7 @@ if (rows.length > 0) {
   if (comparison.isEmpty()) print("None of these classes is in any prediction or reference: nothing was measured");
   const single = pairs.length === 1 && pairs[0].prediction === options.predictions;
   const folder = single ? options.predictions.replace(/(^|\/)[^/]*$/, "") || "." : options.predictions;
-  const output = new RunFolder((options.output || folder).replace(/(?<=.)\/+$/, ""));
+  const output = new RunFolder(trimSlashes(options.output || folder));
   await writeComparison(output, comparison);
   print(`\nWritten:\n${output.listing()}`);
 }

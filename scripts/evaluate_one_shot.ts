@@ -3,12 +3,7 @@
 // the support and the scan's other slices are measured. --help lists what can be set.
 // `npx voxgrad evaluate_one_shot runs/encoder --supports 10 --ranges known`
 // `npx voxgrad evaluate_one_shot runs/encoder ct.nii.gz --labels organs.nii.gz --classes liver=1 --within --preparation own`
-import { closeDevice, deviceInfo } from "../engine/mod.ts";
-import { config, print } from "../engine/train/mod.ts";
+import { config, runScript } from "../engine/train/mod.ts";
 import { evaluateOneShot, oneShotEntries } from "../models/mod.ts";
 
-const options = config(oneShotEntries);
-const device = await deviceInfo();
-print(`Device: ${device.name} (${device.kind}; ${device.reason})`);
-await evaluateOneShot(options);
-await closeDevice();
+await runScript(import.meta.url, () => config(oneShotEntries), evaluateOneShot);

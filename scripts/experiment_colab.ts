@@ -2,18 +2,14 @@
 // from distractors: plain training, contexts by k-means, dilation, CoLab, another network and people. Every arm of a seed
 // has the same patients, initialization, batches and steps; the last weights are measured on patients held out. What is
 // done is kept: the same command goes on after a stop. --help lists what can be set.
-import { closeDevice, deviceInfo, loadParameters, random } from "../engine/mod.ts";
+import { loadParameters, random } from "../engine/mod.ts";
 import {
   compareLabels,
   type Comparison,
-  fingerprintDataset,
   keepLargestComponent,
   loadCase,
-  makePlan,
   measuresOf,
   openDataset,
-  type Plan,
-  planText,
   readVolume,
   type Triple,
   type Volume,
@@ -21,27 +17,32 @@ import {
   writeNifti,
 } from "../engine/imaging/mod.ts";
 import {
+  addArmFigures,
   choice,
   chooseArms,
   config,
   counted,
-  duration,
+  deviceSize,
   entry,
+  firstCases,
   loadModel,
   type MeasuredCase,
-  openExperiment,
-  print,
-  readFigures,
   refuseUnused,
   runConfig,
+  runExperiment,
   RunFolder,
+  runScript,
   segmenter,
+  type Trial,
+  trimSlashes,
+  writePlanAndSplit,
 } from "../engine/train/mod.ts";
-import { colabEntries, plainConvUNet, trainColab } from "../models/mod.ts";
+import { plainConvUNet } from "../models/mod.ts";
+import { colabEntries, type ColabOptions, trainColab } from "./train_colab.ts";
 
-const options = config({
+const entries = {
   size: choice(["auto", "cpu", "gpu"], "cpu: 32 voxels cubed and a small network; gpu: 48"),
-  run: entry("runs/experiment_colab", "folder of the experiment; one that is there is gone on with"),
+  run: entry("runs/experiment_colab", "folder of the experiment; resumed if it exists"),
   seeds: entry(3, "repetitions, each with patients and weights of its own", { integer: true, min: 1 }),
   cases: entry(16, "patients to train on", { integer: true, min: 2 }),
   heldOut: entry(16, "patients to measure on", { integer: true, min: 1 }),
@@ -50,25 +51,25 @@ const options = config({
   rate: entry(3e-3, "Adam's learning rate at the start", { min: 0 }),
   period: entry(10, "steps from one update of the generator to the next", { integer: true, min: 1 }),
   generatorRate: entry(3e-4, "Adam's learning rate for the generator, as in the official code", { min: 0 }),
-});
-const colabArm = (t: number) => ({
+} as const;
+const colabArm = (t: number): Trial<ColabOptions> => ({
   name: `colab${t}`,
   title: `CoLab, t = ${t}`,
-  words: ["--context", "colab", "--contexts", `${t}`],
+  options: { context: "colab", contexts: t },
   about: `Contexts by a generator trained with meta-gradients, ${t} classes.`,
 });
-const ARMS = [
-  { name: "none", title: "No context labels (t = 1)", words: ["--context", "none"], about: "Plain training." },
+const ARMS: readonly Trial<ColabOptions>[] = [
+  { name: "none", title: "No context labels (t = 1)", options: { context: "none" }, about: "Plain training." },
   {
     name: "kmeans",
     title: "k-means, t = 2",
-    words: ["--context", "kmeans"],
+    options: { context: "kmeans" },
     about: "Clusters of intensities in the body.",
   },
   {
     name: "dilated",
     title: "Dilated masks",
-    words: ["--context", "dilated"],
+    options: { context: "dilated" },
     about: "The soft dilated mask is the context.",
   },
   colabArm(2),
@@ -77,107 +78,109 @@ const ARMS = [
   {
     name: "predicted",
     title: "Predicted organ",
-    words: ["--context", "labels"],
+    options: { context: "labels" },
     about: "The organ as another network, trained on other patients, segments it.",
   },
-  { name: "labels", title: "Organ by hand", words: ["--context", "labels"], about: "The true organ: the control." },
+  { name: "labels", title: "Organ by hand", options: { context: "labels" }, about: "The true organ: the control." },
 ];
-const arms = chooseArms(options.arms, ARMS);
-const generated = !arms.some(({ words }) => words.includes("colab")) && "none of the --arms has a generator";
-refuseUnused(options, { period: generated, generatorRate: generated });
-const seeds = Array.from({ length: options.seeds }, (_, k) => k + 1);
+const SIZES = {
+  cpu: { side: 32, features: [6, 12, 24], convs: 1, margin: 4, tau: 3, steps: 1000 },
+  gpu: { side: 48, features: [16, 32, 64], convs: 2, margin: 6, tau: 4, steps: 4000 },
+};
 
-const device = await deviceInfo();
-print(`Device: ${device.name} (${device.kind}; ${device.reason})`);
-const size = options.size !== "auto" ? options.size : device.kind === "software" ? "cpu" : "gpu";
-const { side, features, convs, margin, tau } = size === "cpu"
-  ? { side: 32, features: [6, 12, 24], convs: 1, margin: 4, tau: 3 }
-  : { side: 48, features: [16, 32, 64], convs: 2, margin: 6, tau: 4 };
-const steps = options.steps || (size === "cpu" ? 1000 : 4000);
-const patch: Triple = [side, side, side];
-const run = new RunFolder(options.run.replace(/(?<=.)\/+$/, ""));
-const experiment = await openExperiment(run, {
-  title: "Context labels: CoLab and what it is compared with",
-  about:
-    "Lesions lie in one organ; a second organ and nodes hold blobs of the same sizes and intensities, in tissue of the " +
-    "same intensity and texture. What a network finds outside the organ is a distractor taken for a lesion.",
-  arms: arms.map(({ name, title, about }) => ({ name, title, about })),
-  seeds,
-  reference: arms[0].name,
-  measures: [
-    "Dice",
-    "sensitivity",
-    "precision",
-    "HD95",
-    { name: "outside_organ", heading: "Outside the organ", better: "lower", digits: 4 },
-  ],
-  settings: {
-    size,
-    patch,
-    features,
-    convs,
-    steps,
-    cases: options.cases,
-    heldOut: options.heldOut,
-    period: options.period,
-    margin,
-    tau,
-    batch: 2,
-    optimizer: "adam",
-    rate: options.rate,
-    generatorRate: options.generatorRate,
-  },
+await runScript(import.meta.url, () => config(entries), async (options) => {
+  const trials = chooseArms(options.arms, ARMS);
+  const generated = !trials.some((trial) => trial.options?.context === "colab") && "none of the --arms has a generator";
+  refuseUnused(options, { period: generated, generatorRate: generated });
+  const size = await deviceSize(options.size);
+  const { side, features, convs, margin, tau } = SIZES[size];
+  const steps = options.steps || SIZES[size].steps;
+  const { cases, heldOut, period, rate, generatorRate } = options;
+  const patch: Triple = [side, side, side];
+
+  /** Makes patients, if they are not there, and gives the options of a training on them. */
+  const patients = async (data: string, seed: number, count: number, heldOut: number, organ = false) => {
+    const here = new RunFolder(data);
+    await writeContextPhantomDataset(data, { cases: count + heldOut, seed, shape: patch, spacing: [1, 1, 1] });
+    if (organ) {
+      const description = await here.readJson("dataset.json");
+      for (const item of description.training) item.label = item.label.replace("labelsTr", "organsTr");
+      await here.writeJson("dataset.json", { ...description, name: "Organ", labels: { 0: "background", 1: "organ" } });
+    }
+    const files = await writePlanAndSplit(data, {
+      files: `${data}/`,
+      split: firstCases(count),
+      plan: { preset: "small", patch, features, batch: 2 },
+      convs,
+    });
+    // Mirrored along x too, the organ lies on no certain side: it is known by its size alone.
+    const mirrored = { augment: "mirror", flips: "xyz" } as const;
+    return { ...files, cache: `${trimSlashes(options.run)}/prepared`, seed, ...mirrored, rate };
+  };
+
+  /** Trains into a folder, or continues. */
+  const train = async (folder: string, own: Partial<ColabOptions>): Promise<Comparison> =>
+    trainColab(await runConfig(folder, colabEntries, own));
+
+  await runExperiment({
+    run: options.run,
+    trials,
+    seeds: options.seeds,
+    title: "Context labels: CoLab and what it is compared with",
+    about:
+      "Lesions lie in one organ; a second organ and nodes hold blobs of the same sizes and intensities, in tissue of the " +
+      "same intensity and texture. What a network finds outside the organ is a distractor taken for a lesion.",
+    reference: trials[0].name,
+    measures: [
+      "Dice",
+      "sensitivity",
+      "precision",
+      "HD95",
+      { name: "outside_organ", heading: "Outside the organ", better: "lower", digits: 4 },
+    ],
+    settings: {
+      size,
+      patch,
+      features,
+      convs,
+      steps,
+      cases,
+      heldOut,
+      period,
+      margin,
+      tau,
+      batch: 2,
+      optimizer: "adam",
+      rate,
+      generatorRate,
+    },
+    prepare: (folder, seed) => patients(`${folder}/phantom`, seed, cases, heldOut),
+    measure: async ({ trial: { name, options: own }, seed, folder, shared }) => {
+      const data = `${folder}/phantom`;
+      let contextLabels = name === "labels" ? `${data}/organsTr` : "";
+      if (name === "predicted") {
+        // The other network has half as many patients of its own, and half of the steps.
+        const others = await patients(`${folder}/organs/phantom`, seed + 1000, Math.ceil(cases / 2), 2, true);
+        await train(`${folder}/organs/run`, { ...others, context: "none", steps: Math.ceil(steps / 2) });
+        contextLabels = `${folder}/organs/predicted`;
+        await predictOrgans(`${folder}/organs/run/model.safetensors`, data, new RunFolder(contextLabels));
+      }
+      const comparison = await train(`${folder}/${name}`, {
+        ...shared,
+        steps,
+        margin,
+        tau,
+        period,
+        generatorRate,
+        contextLabels,
+        ...own,
+      });
+      return measured(`${folder}/${name}`, data, comparison);
+    },
+    // What the arms of the first seed drew.
+    figures: (experiment, folder) => addArmFigures(experiment, folder, trials),
+  });
 });
-const started = performance.now();
-
-/** Makes a seed's patients, if they are not there, and gives the words that all its arms share. */
-async function prepare(
-  folder: string,
-  seed: number,
-  patients: { cases: number; heldOut: number; organ?: boolean },
-): Promise<string[]> {
-  const { cases, heldOut, organ = false } = patients;
-  const here = new RunFolder(folder);
-  await writeContextPhantomDataset(folder, { cases: cases + heldOut, seed, shape: patch, spacing: [1, 1, 1] });
-  if (organ) {
-    const description = await here.readJson("dataset.json");
-    for (const item of description.training) item.label = item.label.replace("labelsTr", "organsTr");
-    await here.writeJson("dataset.json", { ...description, name: "Organ", labels: { 0: "background", 1: "organ" } });
-  }
-  const dataset = await openDataset(folder);
-  const ids = dataset.cases.map(({ id }) => id);
-  const plan = makePlan(dataset, await fingerprintDataset(dataset), { preset: "small", patch, features, batch: 2 });
-  const each = plan.network.features.map(() => convs);
-  const network: Plan["network"] = {
-    ...plan.network,
-    convsPerStage: each,
-    decoderConvsPerStage: each.slice(1),
-  } as Plan["network"];
-  await here.write("plan.json", planText({ ...plan, network }));
-  await here.writeJson("splits.json", [{ train: ids.slice(0, cases), val: ids.slice(cases) }]);
-  // Mirrored along x too, the organ lies on no certain side: it is known by its size alone.
-  return [
-    folder,
-    "--plan",
-    `${folder}/plan.json`,
-    "--splits",
-    `${folder}/splits.json`,
-    "--cache",
-    `${run.path}/prepared`,
-    "--seed",
-    `${seed}`,
-    "--augment",
-    "mirror",
-    "--flips",
-    "xyz",
-    "--rate",
-    `${options.rate}`,
-  ];
-}
-
-/** Trains into a folder, or goes on with what is there. */
-const trained = async (folder: string, words: readonly string[]): Promise<Comparison> =>
-  trainColab(await runConfig(folder, colabEntries, words));
 
 /** Segments all patients of a dataset with a network of a run: context labels for the arm "predicted". */
 async function predictOrgans(model: string, data: string, output: RunFolder): Promise<void> {
@@ -194,7 +197,6 @@ async function predictOrgans(model: string, data: string, output: RunFolder): Pr
 
 /** The cases' measures, and how much of what was found lies outside the organ: as predicted, and its largest component. */
 async function measured(
-  seed: number,
   folder: string,
   data: string,
   comparison: Comparison,
@@ -214,9 +216,8 @@ async function measured(
         data: largest,
       }]] as const
     ) {
-      // Patients of a seed are its own.
       variants[variant].push({
-        id: `seed ${seed}, ${id}`,
+        id,
         classes: { lesion: { ...measuresOf(compared(volume, label)), outside_organ: outside(volume, organ) } },
       });
     }
@@ -224,8 +225,9 @@ async function measured(
   return variants;
 }
 
-const compared = (prediction: Volume, label: Volume) =>
-  compareLabels(prediction, label, { classes: [{ name: "lesion", values: [1] }] })[0];
+function compared(prediction: Volume, label: Volume) {
+  return compareLabels(prediction, label, { classes: [{ name: "lesion", values: [1] }] })[0];
+}
 
 /** Share of the voxels found that lie outside the organ; not defined where nothing was found. */
 function outside(prediction: Volume, organ: Volume): number | null {
@@ -237,52 +239,3 @@ function outside(prediction: Volume, organ: Volume): number | null {
   }
   return found === 0 ? null : astray / found;
 }
-
-for (const seed of seeds) {
-  const folder = `${run.path}/seed_${seed}`;
-  const data = `${folder}/phantom`;
-  if (arms.every(({ name }) => experiment.done(name, seed))) continue;
-  const common = await prepare(data, seed, { cases: options.cases, heldOut: options.heldOut });
-  for (const { name, title, words } of arms) {
-    if (experiment.done(name, seed)) continue;
-    print(`\nSeed ${seed}: ${title}`);
-    const from = performance.now();
-    const own = [
-      "--steps",
-      `${steps}`,
-      "--margin",
-      `${margin}`,
-      "--tau",
-      `${tau}`,
-      "--period",
-      `${options.period}`,
-      "--generatorRate",
-      `${options.generatorRate}`,
-    ];
-    if (name === "predicted") {
-      // The other network has half as many patients of its own, and half of the steps.
-      const others = await prepare(`${folder}/organs/phantom`, seed + 1000, {
-        cases: Math.ceil(options.cases / 2),
-        heldOut: 2,
-        organ: true,
-      });
-      await trained(`${folder}/organs/run`, [...others, "--context", "none", "--steps", `${Math.ceil(steps / 2)}`]);
-      await predictOrgans(`${folder}/organs/run/model.safetensors`, data, new RunFolder(`${folder}/organs/predicted`));
-      own.push("--contextLabels", `${folder}/organs/predicted`);
-    }
-    if (name === "labels") own.push("--contextLabels", `${data}/organsTr`);
-    const comparison = await trained(`${folder}/${name}`, [...common, ...own, ...words]);
-    const seconds = Math.round((performance.now() - from) / 1000);
-    await experiment.add(name, seed, await measured(seed, `${folder}/${name}`, data, comparison), { seconds });
-    await experiment.finish();
-  }
-}
-// What the arms of the first seed drew.
-for (const { name } of arms) {
-  for (const { name: figure, title, caption, svg } of await readFigures(`${run.path}/seed_${seeds[0]}/${name}`)) {
-    await experiment.figure(`${name}_${figure}.svg`, svg, `${title}. ${caption}`, { arm: name });
-  }
-}
-print(`\n${await experiment.finish()}`);
-print(`${duration((performance.now() - started) / 1000)}; written:\n${run.listing()}`);
-await closeDevice();

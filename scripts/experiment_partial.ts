@@ -4,18 +4,12 @@
 // tumors, P2 with tumors alone. Every arm of a seed has the same patients, initialization, batches and steps; the last
 // weights are measured on patients with all labels annotated. What is done is kept: the same command goes on after a stop.
 // --help lists what can be set.
-import { closeDevice, deviceInfo } from "../engine/mod.ts";
 import {
-  type Comparison,
-  fingerprintDataset,
-  makePlan,
   measuresOf,
   openDataset,
   ORGAN_PHANTOM_TUMOR,
   type OrganShapes,
   organShapes,
-  type Plan,
-  planText,
   readVolume,
   type Triple,
   writeOrganPhantomDataset,
@@ -23,18 +17,22 @@ import {
 import {
   choice,
   chooseArms,
+  type Config,
   config,
-  duration,
+  deviceSize,
   entry,
   findImages,
   type MeasuredCase,
-  openExperiment,
-  print,
   refuseUnused,
   runConfig,
+  runExperiment,
   RunFolder,
+  runScript,
+  type Trial,
+  trimSlashes,
+  writePlanAndSplit,
 } from "../engine/train/mod.ts";
-import { partialEntries, trainPartial } from "../models/mod.ts";
+import { partialEntries, type PartialOptions, trainPartial } from "./train_partial.ts";
 
 /** A set of a study: what its files annotate, and what that is in the group where it is not the same. */
 interface StudySet {
@@ -44,11 +42,7 @@ interface StudySet {
   readonly becomes?: Readonly<Record<string, unknown>>;
 }
 
-interface Trial {
-  readonly name: string;
-  readonly title: string;
-  readonly about: string;
-  readonly words: readonly string[];
+interface PartialTrial extends Trial<PartialOptions> {
   /** A network for each set P, of its organs alone: on F and the set, or on the set. */
   readonly networks?: "F+P" | "P";
   /** Instead of the sets, POOL patients of the scanner of F: this many fully labeled, the others with an organ each. */
@@ -61,8 +55,8 @@ interface Study {
   /** The first is fully labeled. */
   readonly sets: readonly StudySet[];
   readonly tumors: boolean;
-  readonly main: readonly Trial[];
-  readonly more: readonly Trial[];
+  readonly main: readonly PartialTrial[];
+  readonly more: readonly PartialTrial[];
 }
 
 const KIDNEYS = ["left kidney", "right kidney"];
@@ -73,73 +67,65 @@ const ORGAN_SETS: readonly StudySet[] = [ORGANS, ["liver"], ["spleen"], ["pancre
 ) => ({ name: scanner === 0 ? "F" : `P${scanner}`, scanner, labels }));
 /** Patients of F in Table 6. */
 const POOL = 24;
-const joint = (name: string, title: string, about: string, ...words: string[]): Trial => ({
+const joint = (name: string, title: string, about: string, options: Partial<PartialOptions> = {}): PartialTrial => ({
   name,
   title,
   about,
-  words,
+  options,
 });
-const base: readonly Trial[] = [
-  joint("F", "F alone", "Ordinary loss on the fully labeled cases.", "--loss", "full"),
+const base: readonly PartialTrial[] = [
+  joint("F", "F alone", "Ordinary loss on the fully labeled cases.", { loss: "full" }),
   joint(
     "naive",
     "Unlabeled is background",
     "Ordinary loss on all cases, labels as they are: the control.",
-    "--loss",
-    "naive",
+    { loss: "naive" },
   ),
-  joint("marginal", "Marginal losses", "Marginal cross-entropy and Dice on all cases.", "--loss", "marginal"),
+  joint("marginal", "Marginal losses", "Marginal cross-entropy and Dice on all cases.", { loss: "marginal" }),
   joint(
     "exclusion",
     "Marginal and exclusion losses",
     "With twice the exclusion losses: the paper's best.",
-    "--loss",
-    "exclusion",
+    { loss: "exclusion" },
   ),
 ];
-const main: readonly Trial[] = [
+const main: readonly PartialTrial[] = [
   ...base.slice(0, 2),
   {
     name: "F+P",
     title: "F and one P",
     about: "Four networks, each of the organs of one P, ordinary loss.",
-    words: ["--loss", "full"],
+    options: { loss: "full" },
     networks: "F+P",
   },
-  joint("mCE", "Marginal cross-entropy", "On all cases.", "--loss", "marginal", "--terms", "ce"),
-  joint("mDice", "Marginal Dice", "On all cases.", "--loss", "marginal", "--terms", "dice"),
+  joint("mCE", "Marginal cross-entropy", "On all cases.", { loss: "marginal", terms: "ce" }),
+  joint("mDice", "Marginal Dice", "On all cases.", { loss: "marginal", terms: "dice" }),
   ...base.slice(2),
   joint(
     "logit",
     "Marginal losses, logits merged",
     "As the official code merges.",
-    "--loss",
-    "marginal",
-    "--mode",
-    "logit",
+    { loss: "marginal", mode: "logit" },
   ),
 ];
-const more: readonly Trial[] = [
+const more: readonly PartialTrial[] = [
   {
     name: "P",
     title: "Each P alone",
     about: "Four networks, each of one P.",
-    words: ["--loss", "full"],
+    options: { loss: "full" },
     networks: "P",
   },
-  joint("F_CE", "F alone, cross-entropy", "Table 3's first row.", "--loss", "full", "--terms", "ce"),
-  joint("F_Dice", "F alone, Dice", "Table 3's second row.", "--loss", "full", "--terms", "dice"),
-  joint("pseudo", "Labels completed by the network", "Ordinary loss on all cases.", "--loss", "pseudo"),
-  joint("prior", "Prior-aware (PaNN)", "Completed labels, and organs' sizes as in F.", "--loss", "prior"),
+  joint("F_CE", "F alone, cross-entropy", "Table 3's first row.", { loss: "full", terms: "ce" }),
+  joint("F_Dice", "F alone, Dice", "Table 3's second row.", { loss: "full", terms: "dice" }),
+  joint("pseudo", "Labels completed by the network", "Ordinary loss on all cases.", { loss: "pseudo" }),
+  joint("prior", "Prior-aware (PaNN)", "Completed labels, and organs' sizes as in F.", { loss: "prior" }),
   ...[[4, 1], [3, 1], [2, 1], [1, 1], [1, 3], [1, 4], [0, 1]].map(([m, e]) =>
     joint(
       `${m}:${e}`,
       `Marginal to exclusion ${m}:${e}`,
       "Table 5.",
-      "--marginalWeight",
-      `${m}`,
-      "--exclusionWeight",
-      `${e}`,
+      { marginalWeight: m, exclusionWeight: e },
     )
   ),
   ...ORGAN_SETS.slice(1).map(({ name, labels }) =>
@@ -147,11 +133,10 @@ const more: readonly Trial[] = [
       `without_${name}`,
       `Without ${name}`,
       `Marginal and exclusion losses; ${labels.join(" and ")} in F alone. Table 8.`,
-      "--trainSets",
-      ORGAN_SETS.map((set) => set.name).filter((each) => each !== name).join(","),
+      { trainSets: ORGAN_SETS.map((set) => set.name).filter((each) => each !== name).join(",") },
     )
   ),
-  ...[24, 19, 14, 9, 4].map((full): Trial => ({
+  ...[24, 19, 14, 9, 4].map((full): PartialTrial => ({
     ...joint(
       `full_${full}`,
       `${full} of ${POOL} fully labeled`,
@@ -184,10 +169,10 @@ const STUDIES: Readonly<Record<"organs" | "tumor", Study>> = {
   },
 };
 
-const options = config({
+const entries = {
   study: choice(["organs", "tumor"], "organs of five datasets, or an organ and its tumors"),
   size: choice(["auto", "cpu", "gpu"], "cpu: 32 voxels cubed and a small network; gpu: 64"),
-  run: entry("runs/experiment_partial", "folder of the experiment; one that is there is gone on with"),
+  run: entry("runs/experiment_partial", "folder of the experiment; resumed if it exists"),
   seeds: entry(3, "repetitions, each with patients and weights of its own", { integer: true, min: 1 }),
   full: entry(4, "patients of F", { integer: true, min: 1 }),
   partial: entry(9, "patients of each P", { integer: true, min: 1 }),
@@ -205,92 +190,166 @@ const options = config({
     "its values of liver, spleen, pancreas, left and right kidney; as AMOS has them",
     { integer: true, min: 1 },
   ),
-});
-refuseUnused(options, { shapeValues: options.shapes === "" && "it tells the values of --shapes" });
-const study = STUDIES[options.study];
-const heldOut = options.heldOut || (study.tumors ? 15 : 3);
-const trials = chooseArms(options.arms, study.main, study.more);
-/** Scanners of the study, by number, each with the name of the set that brings it. */
-const scanners = [...new Map([...study.sets].reverse().map(({ name, scanner }) => [scanner, name]))].sort(([a], [b]) =>
-  a - b
-);
-const seeds = Array.from({ length: options.seeds }, (_, k) => k + 1);
+} as const;
 
-const device = await deviceInfo();
-print(`Device: ${device.name} (${device.kind}; ${device.reason})`);
-const size = options.size !== "auto" ? options.size : device.kind === "software" ? "cpu" : "gpu";
-const { side, spacing, features, convs, augment } = size === "cpu"
-  ? { side: 32, spacing: 9, features: [6, 12, 24], convs: 1, augment: "none" }
-  : { side: 64, spacing: 4.5, features: [16, 32, 64, 128], convs: 2, augment: "nnunet" };
-const steps = options.steps || (size === "cpu" ? 500 : 3000);
-const shape: Triple = [side, side, side];
-const shapes: OrganShapes[] = [];
-for (const { images } of options.shapes === "" ? [] : await findImages(options.shapes, 1)) {
-  shapes.push(organShapes(await readVolume(images[0]), options.shapeValues));
+const SIZES = {
+  cpu: { side: 32, spacing: 9, features: [6, 12, 24], convs: 1, augment: "none", steps: 500 },
+  gpu: { side: 64, spacing: 4.5, features: [16, 32, 64, 128], convs: 2, augment: "nnunet", steps: 3000 },
+} as const;
+
+await runScript(import.meta.url, () => config(entries), experimentPartial);
+
+async function experimentPartial(options: Config<typeof entries>): Promise<void> {
+  refuseUnused(options, { shapeValues: options.shapes === "" && "it tells the values of --shapes" });
+  const study = STUDIES[options.study];
+  const { sets, labels, tumors } = study;
+  const heldOut = options.heldOut || (tumors ? 15 : 3);
+  const trials = chooseArms(options.arms, study.main, study.more);
+  /** Scanners of the study, by number, each with the name of the set that brings it. */
+  const scanners = [...new Map([...sets].reverse().map(({ name, scanner }) => [scanner, name]))]
+    .sort(([a], [b]) => a - b);
+  const size = await deviceSize(options.size);
+  const { side, spacing, features, convs, augment } = SIZES[size];
+  const steps = options.steps || SIZES[size].steps;
+  const { rate, full, partial, shapeValues } = options;
+  const shape: Triple = [side, side, side];
+  const shapes: OrganShapes[] = [];
+  for (const { images } of options.shapes === "" ? [] : await findImages(options.shapes, 1)) {
+    shapes.push(organShapes(await readVolume(images[0]), shapeValues));
+  }
+  const common = { shape, spacing: [spacing, spacing, spacing] as Triple, shapes, tumors };
+  const consists = sets.map(({ name, labels, becomes }, k) => {
+    const patients = k === 0 ? full : partial;
+    return `${name}: ${patients} patients with ${labels.join(", ")}${becomes ? ", not told from each other" : ""}`;
+  });
+
+  /** Writes a seed's sets, as folders of their names, and test_NAME for each scanner. */
+  const writeSets = async (data: string, seed: number): Promise<void> => {
+    const write = (name: string, own: { scanner?: number; organs: readonly string[]; cases: number; seed: number }) =>
+      writeOrganPhantomDataset(`${data}/${name}`, { ...common, ...own });
+    for (const [k, { name, scanner, labels: organs }] of sets.entries()) {
+      await write(name, { scanner, organs, cases: k === 0 ? full : partial, seed: 100 * seed + k });
+    }
+    for (const [scanner, name] of scanners) {
+      await write(`test_${name}`, { scanner, organs: labels, cases: heldOut, seed: 100 * seed + 50 + scanner });
+    }
+    if (trials.some((trial) => trial.full !== undefined)) {
+      await write("pool", { organs: labels, cases: POOL, seed: 100 * seed + 90 });
+    }
+  };
+
+  /** Makes a dataset group of sets and all test sets, with its plan and split, and gives the options that name them. */
+  const prepareGroup = async (data: string, name: string, trained: readonly GroupSet[], labels: readonly string[]) => {
+    const tests = scanners.map(([, scanner]) => groupSet(`test_${scanner}`, study.labels, labels));
+    await new RunFolder(data).writeJson(`${name}.json`, {
+      format: "voxgrad group 1",
+      name,
+      labels: ["background", ...labels],
+      sets: [...trained, ...tests],
+    });
+    return writePlanAndSplit(`${data}/${name}.json`, {
+      files: `${data}/${name}_`,
+      split: ({ cases }) => {
+        const idsOf = (chosen: readonly GroupSet[]) => {
+          const names = chosen.map(({ data: folder, name = folder }) => name);
+          return cases.filter(({ set }) => names.includes(set!)).map(({ id }) => id);
+        };
+        return { train: idsOf(trained), val: idsOf(tests) };
+      },
+      plan: { preset: "small", patch: shape, features, batch: 2 },
+      convs,
+      from: "training",
+    });
+  };
+
+  /** The trainings of an arm: sets and labels of each, and the folder that it runs in. */
+  const trainingsOf = async ({ name, networks, full }: PartialTrial, data: string): Promise<Training[]> => {
+    const [first, ...others] = sets;
+    if (full !== undefined) return [{ group: name, run: name, labels, sets: await poolSets(data, full, labels) }];
+    if (!networks) {
+      const all = sets.map((set) => groupSet(set.name, set.labels, labels, set.becomes));
+      return [{ group: "all", run: name, labels, sets: all }];
+    }
+    return others.map(({ name: set, labels }) => {
+      const own = groupSet(set, labels, labels);
+      const chosen = networks === "P" ? [own] : [groupSet(first.name, first.labels, labels), own];
+      const group = chosen.map((each) => each.data).join("_");
+      return { group, run: `${name.replace("+", "_")}_${set}`, labels, sets: chosen };
+    });
+  };
+
+  await runExperiment<PartialTrial, Partial<PartialOptions>>({
+    run: options.run,
+    trials,
+    seeds: options.seeds,
+    title: study.title,
+    about: `${consists.join("; ")}. Measured on ${heldOut} other patients of each scanner, with all labels.`,
+    reference: (trials.find(({ name }) => name === "marginal") ?? trials[0]).name,
+    measures: ["Dice", "sensitivity", "precision", "HD95"],
+    settings: {
+      study: options.study,
+      size,
+      shape,
+      spacing,
+      features,
+      convs,
+      augment,
+      steps,
+      full,
+      partial,
+      heldOut,
+      shapes: options.shapes,
+      shapeValues,
+      batch: 2,
+      optimizer: "adam",
+      rate,
+    },
+    prepare: async (folder, seed) => {
+      await writeSets(`${folder}/phantom`, seed);
+      return {
+        cache: `${trimSlashes(options.run)}/prepared`,
+        seed,
+        augment,
+        flips: "none",
+        rate,
+        steps,
+        validation: 0,
+      };
+    },
+    // The networks of an arm together measure all labels of the test patients.
+    measure: async ({ trial, folder, shared }) => {
+      const data = `${folder}/phantom`;
+      const found = new Map<string, MeasuredCase["classes"]>();
+      for (const { group, run, sets, labels } of await trainingsOf(trial, data)) {
+        const files = await prepareGroup(data, group, sets, labels);
+        const own = await runConfig(`${folder}/${run}`, partialEntries, { ...files, ...shared, ...trial.options });
+        for (const { id, classes } of (await trainPartial(own)).cases) {
+          const byName = Object.fromEntries(classes.map((each) => [each.name, measuresOf(each)]));
+          found.set(id, { ...found.get(id), ...byName });
+        }
+      }
+      const cases = [...found].map(([id, classes]): MeasuredCase => ({
+        id,
+        classes: Object.fromEntries(labels.map((label) => [label, classes[label]])),
+      }));
+      const variants = [["all scanners", ""]];
+      if (scanners.length > 1) {
+        variants.push(...scanners.map(([, name]) => [`scanner of ${name}`, `test_${name}__`]));
+      }
+      return Object.fromEntries(
+        variants.map(([variant, start]) => [variant, cases.filter(({ id }) => id.startsWith(start))]),
+      );
+    },
+  });
 }
-const run = new RunFolder(options.run.replace(/(?<=.)\/+$/, ""));
-const experiment = await openExperiment(run, {
-  title: study.title,
-  about: study.sets.map(({ name, labels, becomes }, k) =>
-    `${name}: ${k === 0 ? options.full : options.partial} patients with ${labels.join(", ")}${
-      becomes ? ", not told from each other" : ""
-    }`
-  ).join("; ") +
-    `. Measured on ${heldOut} other patients of each scanner, with all labels.`,
-  arms: trials.map(({ name, title, about }) => ({ name, title, about })),
-  seeds,
-  reference: (trials.find(({ name }) =>
-    name === "marginal"
-  ) ?? trials[0]).name,
-  measures: ["Dice", "sensitivity", "precision", "HD95"],
-  settings: {
-    study: options.study,
-    size,
-    shape,
-    spacing,
-    features,
-    convs,
-    augment,
-    steps,
-    full: options.full,
-    partial: options.partial,
-    heldOut,
-    shapes: options.shapes,
-    shapeValues: options.shapeValues,
-    batch: 2,
-    optimizer: "adam",
-    rate: options.rate,
-  },
-});
-const started = performance.now();
 
-const { tumors } = study;
-const common = { shape, spacing: [spacing, spacing, spacing] as Triple, shapes, tumors };
-
-/** A seed's sets, as folders of their names, and test_NAME for each scanner. */
-async function writeSets(folder: string, seed: number): Promise<void> {
-  for (const [k, { name, scanner, labels }] of study.sets.entries()) {
-    const cases = k === 0 ? options.full : options.partial;
-    await writeOrganPhantomDataset(`${folder}/${name}`, {
-      ...common,
-      scanner,
-      organs: labels,
-      cases,
-      seed: 100 * seed + k,
-    });
-  }
-  for (const [scanner, name] of scanners) {
-    const test = { ...common, scanner, organs: study.labels, cases: heldOut, seed: 100 * seed + 50 + scanner };
-    await writeOrganPhantomDataset(`${folder}/test_${name}`, test);
-  }
-  if (trials.some(({ full }) => full !== undefined)) {
-    await writeOrganPhantomDataset(`${folder}/pool`, {
-      ...common,
-      organs: study.labels,
-      cases: POOL,
-      seed: 100 * seed + 90,
-    });
-  }
+/** A training of an arm. */
+interface Training {
+  /** Name of its dataset group. */
+  readonly group: string;
+  readonly run: string;
+  readonly labels: readonly string[];
+  readonly sets: readonly GroupSet[];
 }
 
 /** An entry of the "sets" of a group file. */
@@ -303,19 +362,16 @@ interface GroupSet {
 }
 
 /** A set in a group of some labels; its others become background, which they are to a network of these alone. */
-const groupSet = (data: string, own: readonly string[], labels: readonly string[], becomes: object = {}): GroupSet => ({
-  data,
-  labels: {
-    ...Object.fromEntries(own.filter((each) => !labels.includes(each)).map((each) => [each, null])),
-    ...becomes,
-  },
-});
+function groupSet(data: string, own: readonly string[], labels: readonly string[], becomes: object = {}): GroupSet {
+  const others = own.filter((each) => !labels.includes(each)).map((each) => [each, null]);
+  return { data, labels: { ...Object.fromEntries(others), ...becomes } };
+}
 
 /** Table 6: the first `full` patients of the pool with all organs, of the others the same number with each organ. */
-async function poolSets(data: string, full: number): Promise<GroupSet[]> {
+async function poolSets(data: string, full: number, labels: readonly string[]): Promise<GroupSet[]> {
   const ids = (await openDataset(`${data}/pool`)).cases.map(({ id }) => id);
-  const each = Math.floor((POOL - full) / study.labels.length);
-  const parts = study.labels.map((label, k): GroupSet => ({
+  const each = Math.floor((POOL - full) / labels.length);
+  const parts = labels.map((label, k): GroupSet => ({
     data: "pool",
     name: label,
     present: [label],
@@ -323,127 +379,3 @@ async function poolSets(data: string, full: number): Promise<GroupSet[]> {
   }));
   return [{ data: "pool", name: "full", cases: ids.slice(0, full) }, ...(each > 0 ? parts : [])];
 }
-
-/** Makes a dataset group of sets and all test sets, with its plan and split, and gives the words that are its own. */
-async function prepare(
-  data: string,
-  group: string,
-  of: { sets: readonly GroupSet[]; labels: readonly string[] },
-): Promise<string[]> {
-  const here = new RunFolder(data);
-  const file = `${data}/${group}.json`;
-  const tests = scanners.map(([, name]) => groupSet(`test_${name}`, study.labels, of.labels));
-  await here.writeJson(`${group}.json`, {
-    format: "voxgrad group 1",
-    name: group,
-    labels: ["background", ...of.labels],
-    sets: [...of.sets, ...tests],
-  });
-  const dataset = await openDataset(file);
-  const idsOf = (sets: readonly GroupSet[]) => {
-    const named = sets.map(({ data: folder, name = folder }) => name);
-    return dataset.cases.filter(({ set }) => named.includes(set!)).map(({ id }) => id);
-  };
-  const [train, val] = [idsOf(of.sets), idsOf(tests)];
-  const trained = { ...dataset, cases: dataset.cases.filter(({ id }) => train.includes(id)) };
-  const plan = makePlan(dataset, await fingerprintDataset(trained), {
-    preset: "small",
-    patch: shape,
-    features,
-    batch: 2,
-  });
-  const each = plan.network.features.map(() => convs);
-  const network: Plan["network"] = {
-    ...plan.network,
-    convsPerStage: each,
-    decoderConvsPerStage: each.slice(1),
-  } as Plan["network"];
-  await here.write(`${group}_plan.json`, planText({ ...plan, network }));
-  await here.writeJson(`${group}_splits.json`, [{ train, val }]);
-  return [file, "--plan", `${data}/${group}_plan.json`, "--splits", `${data}/${group}_splits.json`];
-}
-
-/** Trains into a folder, or goes on with what is there. */
-const trained = async (folder: string, words: readonly string[]): Promise<Comparison> =>
-  trainPartial(await runConfig(folder, partialEntries, words));
-
-/** The networks of an arm: measures of the test patients, of all labels together. */
-async function compared(trial: Trial, folder: string, data: string, words: readonly string[]): Promise<MeasuredCase[]> {
-  const { name, networks, full } = trial;
-  const found = new Map<string, Record<string, Record<string, number>>>();
-  const trainOn = async (
-    sets: readonly GroupSet[],
-    group: string,
-    labels: readonly string[],
-    run: string,
-  ): Promise<void> => {
-    const own = await prepare(data, group, { sets, labels });
-    for (const { id, classes } of (await trained(`${folder}/${run}`, [...own, ...words, ...trial.words])).cases) {
-      found.set(id, { ...found.get(id), ...Object.fromEntries(classes.map((each) => [each.name, measuresOf(each)])) });
-    }
-  };
-  const [first, ...others] = study.sets;
-  if (full !== undefined) {
-    await trainOn(await poolSets(data, full), name, study.labels, name);
-  } else if (!networks) {
-    const sets = study.sets.map((set) => groupSet(set.name, set.labels, study.labels, set.becomes));
-    await trainOn(sets, "all", study.labels, name);
-  } else {
-    for (const { name: set, labels } of others) {
-      const own = groupSet(set, labels, labels);
-      const sets = networks === "P" ? [own] : [groupSet(first.name, first.labels, labels), own];
-      await trainOn(sets, sets.map((each) => each.data).join("_"), labels, `${name.replace("+", "_")}_${set}`);
-    }
-  }
-  return [...found].map(([id, classes]) => ({
-    id,
-    classes: Object.fromEntries(study.labels.map((label) => [label, classes[label]])),
-  }));
-}
-
-for (const seed of seeds) {
-  const folder = `${run.path}/seed_${seed}`;
-  const data = `${folder}/phantom`;
-  if (trials.every(({ name }) => experiment.done(name, seed))) continue;
-  await writeSets(data, seed);
-  const words = [
-    "--cache",
-    `${run.path}/prepared`,
-    "--seed",
-    `${seed}`,
-    "--augment",
-    augment,
-    "--flips",
-    "none",
-    "--rate",
-    `${options.rate}`,
-    "--steps",
-    `${steps}`,
-    "--validation",
-    "0",
-  ];
-  for (const trial of trials) {
-    if (experiment.done(trial.name, seed)) continue;
-    print(`\nSeed ${seed}: ${trial.title}`);
-    const from = performance.now();
-    const cases = await compared(trial, folder, data, words);
-    // Patients of a seed are its own.
-    const variants = Object.fromEntries(
-      [
-        ["all scanners", ""],
-        ...(scanners.length > 1 ? scanners : []).map(([, name]) => [`scanner of ${name}`, `test_${name}__`]),
-      ].map((
-        [variant, start],
-      ) => [
-        variant,
-        cases.filter(({ id }) => id.startsWith(start)).map((each) => ({ ...each, id: `seed ${seed}, ${each.id}` })),
-      ]),
-    );
-    const seconds = Math.round((performance.now() - from) / 1000);
-    await experiment.add(trial.name, seed, variants, { seconds });
-    await experiment.finish();
-  }
-}
-print(`\n${await experiment.finish()}`);
-print(`${duration((performance.now() - started) / 1000)}; written:\n${run.listing()}`);
-await closeDevice();

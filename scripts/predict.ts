@@ -2,7 +2,7 @@
 // and back on the grid of each image. What is there already is kept where it was made from the same scan, weights and
 // settings, by content, so a stopped prediction goes on.
 // `npx voxgrad predict runs/phantom-001 scans labels`
-import { closeDevice, deviceInfo, loadParameters, random } from "../engine/mod.ts";
+import { closeDevice, loadParameters, random } from "../engine/mod.ts";
 import { CaseFaults, checkMemory, checkSpacing, loadCase, type Plan, writeNifti } from "../engine/imaging/mod.ts";
 import {
   checkPostprocessing,
@@ -21,6 +21,7 @@ import {
   type Postprocessing,
   predictor,
   print,
+  printDevice,
   refuseUnused,
   RunFolder,
 } from "../engine/train/mod.ts";
@@ -51,8 +52,7 @@ const options = config({
 for (const key of ["run", "input", "output"] as const) {
   if (options[key] === "") throw new ConfigError(`--${key} is missing; --help lists what is wanted`);
 }
-const device = await deviceInfo();
-print(`Device: ${device.name} (${device.kind}; ${device.reason})`);
+const device = await printDevice();
 
 // Networks: trainings of the same plan and architecture are folds of one configuration.
 const { files, folders } = await findModels(options.run);

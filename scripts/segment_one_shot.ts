@@ -26,7 +26,9 @@ import {
   type OverlayCase,
   overlaySvg,
   print,
+  printDevice,
   refuseUnused,
+  trimSlashes,
 } from "../engine/train/mod.ts";
 import { answerOneShot, loadOneShot, oneShotForm, preparedRange, prepareSupport, sliceAxis } from "../models/mod.ts";
 
@@ -74,8 +76,7 @@ if (openPanel && wanted.every((key) => options[key] === "")) {
 for (const key of wanted) {
   if (options[key] === "") throw new ConfigError(`--${key} is missing; --help lists what is wanted`);
 }
-const device = await deviceInfo();
-print(`Device: ${device.name} (${device.kind}; ${device.reason})`);
+const device = await printDevice();
 const networks = await fileDigests((await findModels(options.run)).files);
 const { plan, segment } = await loadOneShot(options.run, options);
 
@@ -88,7 +89,7 @@ if (isFile && supportCases.length > 1) {
     `--supportLabels is one file, and --support names ${supportCases.length} images; name a folder of labels`,
   );
 }
-const labelFolder = options.supportLabels.replace(/(?<=.)\/+$/, "");
+const labelFolder = trimSlashes(options.supportLabels);
 const labelFile = (id: string): string => (isFile ? options.supportLabels : `${labelFolder}/${id}.nii.gz`);
 const given = await fileDigests(supportCases.flatMap(({ id, images }) => [...images, labelFile(id)]));
 const supports: PreparedCase[] = [];

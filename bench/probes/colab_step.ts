@@ -7,9 +7,9 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { closeDevice, random, type Tensor } from "../../engine/mod.ts";
-import { config } from "../../engine/train/mod.ts";
-import { colabEntries, openColab } from "../../models/colab/training.ts";
+import { closeDevice } from "../../engine/mod.ts";
+import { config, openTraining } from "../../engine/train/mod.ts";
+import { COLAB_PHANTOMS, colabEntries, colabMethod } from "../../scripts/train_colab.ts";
 import { type MeasuredStep, measureSteps } from "./steps.ts";
 
 const { values, positionals } = parseArgs({
@@ -38,40 +38,30 @@ async function arm(name: string, words: readonly string[]) {
     ...positionals,
     ...words,
   ];
-  const { training, setup, steps } = await openColab(config(colabEntries, given));
-  const [fold] = training.folds;
-  training.source = setup.source(fold.split.train);
-  const batch = await training.batch(fold.split, 1);
+  const options = config(colabEntries, given);
+  const training = await openTraining(options, COLAB_PHANTOMS);
+  const { init, source, trainStep, metaStep } = colabMethod(options, training);
+  const [{ split }] = training.folds;
+  const batch = await training.batch(split, 1, source(split.train));
   const key = training.key(1);
-  let theta = setup.model.init(random.key(1));
-  let state = setup.optimizer.init(theta);
-  let omega = setup.generator.init(random.key(2));
-  let omegaState = setup.generatorOptimizer.init(omega);
+  let state = init();
   return {
     patch: training.plan,
     segmenter: {
-      plan: () => steps.segmenter.plan(theta, state, omega, batch, key, 1e-3),
+      plan: () => trainStep.plan({ params: state.params, optimizer: state.optimizer }, state.omega, batch, key, 1e-3),
       run: async () => {
-        let figures: Tensor;
-        [theta, state, figures] = await steps.segmenter(theta, state, omega, batch, key, 1e-3);
-        await figures.data();
+        const { params, optimizer, omega, generator } = state;
+        const [next, metrics] = await trainStep({ params, optimizer }, omega, batch, key, 1e-3);
+        state = { ...next, omega, generator };
+        await metrics.data();
       },
     },
     both: {
-      plan: () => steps.both.plan(theta, state, omega, omegaState, batch, key, 1e-3, 1e-3),
+      plan: () => metaStep.plan(state, batch, key, 1e-3, 1e-3),
       run: async () => {
-        let figures: Tensor;
-        [theta, state, figures, omega, omegaState] = await steps.both(
-          theta,
-          state,
-          omega,
-          omegaState,
-          batch,
-          key,
-          1e-3,
-          1e-3,
-        );
-        await figures.data();
+        const [next, metrics] = await metaStep(state, batch, key, 1e-3, 1e-3);
+        state = next;
+        await metrics.data();
       },
     },
   };

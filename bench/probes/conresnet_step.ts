@@ -23,7 +23,7 @@ import {
   weightStandardize,
 } from "../../engine/mod.ts";
 import { config, formatTable } from "../../engine/train/mod.ts";
-import { conResNetEntries, openConResNet } from "../../models/conresnet/training.ts";
+import { conResNetEntries, conResNetMethod, openConResNetRun } from "../../scripts/train_conresnet.ts";
 import { contextGate, featureResidual } from "../../models/conresnet/conresnet.ts";
 import { plannedStep } from "./steps.ts";
 
@@ -65,18 +65,19 @@ for (const arm of values.arms.split(",")) {
   let plain = NaN;
   for (const recompute of [false, true]) {
     const run = ["--run", join(folder, `${arm}_${recompute}`), "--arm", arm, ...(recompute ? ["--recompute"] : [])];
-    const { training, setup, steps } = await openConResNet(config(conResNetEntries, [...shared, ...run]));
+    const options = config(conResNetEntries, [...shared, ...run]);
+    const training = await openConResNetRun(options);
+    const method = await conResNetMethod(options, training);
     const batch = await training.batch(training.folds[0].split, 1);
-    let params = setup.model.init(random.key(1));
-    let state = setup.optimizer.init(params);
+    let state = method.init();
     const rest = [batch, training.key(1), 1e-3, tensor(1)] as const;
-    const products = sum(countProducts(steps.take, params, state, ...rest).map(({ multiplyAdds }) => multiplyAdds));
-    const { peakBytes, dispatches } = await plannedStep(steps.take, [params, state, ...rest]);
+    const products = sum(countProducts(method.step, state, ...rest).map(({ multiplyAdds }) => multiplyAdds));
+    const { peakBytes, dispatches } = await plannedStep(method.step, [state, ...rest]);
     if (!recompute) plain = peakBytes;
     const step = async (): Promise<void> => {
-      let figures: Tensor;
-      [params, state, figures] = await steps.step(params, state, ...rest);
-      await figures.data();
+      const [next, metrics] = await method.trainStep(state, ...rest);
+      state = next;
+      await metrics.data();
     };
     // The first step, in which drivers compile, does not count.
     if (rounds > 0) await step();
@@ -91,7 +92,7 @@ for (const arm of values.arms.split(",")) {
     const least = (list: readonly number[]): number | string => (list.length > 0 ? Math.min(...list) : "-");
     const name = recompute ? `${arm}, recomputed` : arm;
     rows.push([name, least(times), least(inKernels), products / 1e9, peakBytes / 1e6, peakBytes / plain, dispatches]);
-    steps.step.dispose();
+    method.trainStep.dispose();
   }
 }
 console.log(formatTable(heads, rows));
@@ -100,7 +101,8 @@ console.log(formatTable(heads, rows));
 async function measureParts(): Promise<void> {
   const patch = values.patch.split(",").map(Number);
   const features = values.features.split(",").map(Number);
-  const { model } = (await openConResNet(config(conResNetEntries, [...shared, "--run", join(folder, "parts")]))).setup;
+  const options = config(conResNetEntries, [...shared, "--run", join(folder, "parts")]);
+  const { model } = await conResNetMethod(options, await openConResNetRun(options));
   const isKernel = (path: string, p: Tensor): boolean => p.rank === 5 && !path.includes("cls");
   const kernels = [...(tree.flatten(model.init(random.key(1))) as Map<string, Tensor>)]
     .filter(([path, p]) => isKernel(path, p)).map(([, p]) => p);

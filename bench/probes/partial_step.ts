@@ -7,9 +7,9 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { closeDevice, random, type Tensor, tensor } from "../../engine/mod.ts";
-import { config } from "../../engine/train/mod.ts";
-import { openPartial, partialEntries } from "../../models/partial/training.ts";
+import { closeDevice, tensor } from "../../engine/mod.ts";
+import { config, openTraining } from "../../engine/train/mod.ts";
+import { PARTIAL_PHANTOMS, partialEntries, partialMethod } from "../../scripts/train_partial.ts";
 import { type MeasuredStep, measureSteps } from "./steps.ts";
 
 const { values, positionals } = parseArgs({
@@ -36,21 +36,22 @@ async function arm(name: string, words: readonly string[]): Promise<MeasuredStep
     ...positionals,
     ...words,
   ];
-  const { training, setup, steps } = await openPartial(config(partialEntries, given));
+  const options = config(partialEntries, given);
+  const training = await openTraining(options, PARTIAL_PHANTOMS);
+  const { init, trainStep } = partialMethod(options, training);
   const { patch, batch: size, network, labels } = training.plan;
   about = `batch ${size} x ${patch.join(" x ")}, features ${network.features.join("-")}, ${labels.length} classes`;
   const batch = await training.batch(training.folds[0].split, 1);
   const key = training.key(1);
   const prior = tensor(new Float32Array(labels.length));
-  let theta = setup.model.init(random.key(1));
-  let state = setup.optimizer.init(theta);
+  let state = init();
   return {
     name,
-    plan: () => steps.step.plan(theta, state, batch, prior, key, 1e-3),
+    plan: () => trainStep.plan(state, batch, prior, key, 1e-3),
     run: async () => {
-      let figures: Tensor;
-      [theta, state, figures] = await steps.step(theta, state, batch, prior, key, 1e-3);
-      await figures.data();
+      const [next, metrics] = await trainStep(state, batch, prior, key, 1e-3);
+      state = next;
+      await metrics.data();
     },
   };
 }

@@ -7,7 +7,7 @@ import { device } from "../../engine/gpu/mod.ts";
 import { deviceInfo, profile, tree } from "../../engine/mod.ts";
 import { formatTable } from "../../engine/train/mod.ts";
 
-/** A compiled step on a batch of its own: `run` takes it and waits for its figures. */
+/** A compiled step on a batch of its own: `run` takes it and waits for its metrics. */
 export interface MeasuredStep {
   readonly name: string;
   plan(): Promise<{ peakBytes: number; dispatches: number; kernels: readonly string[] }>;
@@ -15,7 +15,7 @@ export interface MeasuredStep {
 }
 
 /** Milliseconds, the least of all rounds, and operations of each step. */
-export interface StepFigures {
+export interface StepMeasures {
   readonly best: number[];
   readonly flops: number[];
 }
@@ -30,7 +30,7 @@ export async function measureSteps(
   steps: readonly MeasuredStep[],
   about: string,
   rounds: number,
-): Promise<StepFigures> {
+): Promise<StepMeasures> {
   console.log(`\n${(await deviceInfo()).name}; ${about}`);
   const times = steps.map((): number[] => []);
   for (let round = 0; round <= rounds; round++) {
@@ -75,11 +75,11 @@ export async function measureSteps(
   return { best, flops };
 }
 
-/** What a step that is donated its first two arguments, parameters and state, takes on this adapter; no kernel is compiled. */
-export async function plannedStep<A extends unknown[]>(take: (...args: A) => unknown, args: A) {
+/** What a step that is donated its first arguments takes on this adapter; no kernel is compiled. */
+export async function plannedStep<A extends unknown[]>(take: (...args: A) => unknown, args: A, donated = 1) {
   const { target } = await device();
   const { outputs, placeholders } = trace("step", take, args);
-  const donated = new Set(tree.leaves(args.slice(0, 2)).map((_, k) => k));
-  const scheduled = schedule(lower(outputs, target, placeholders), target, donated);
+  const overwritten = new Set(tree.leaves(args.slice(0, donated)).map((_, k) => k));
+  const scheduled = schedule(lower(outputs, target, placeholders), target, overwritten);
   return { ...planMemory(scheduled), dispatches: scheduled.steps.length };
 }

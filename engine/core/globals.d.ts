@@ -15,6 +15,10 @@ declare const TextEncoder: { new (): TextEncoder };
 
 declare const performance: { now(): number };
 
+interface ImportMeta {
+  readonly url: string;
+}
+
 declare function queueMicrotask(task: () => void): void;
 declare function setTimeout(task: () => void, milliseconds?: number): unknown;
 declare function clearTimeout(timer: unknown): void;

@@ -10,6 +10,7 @@ import type {
 } from "./types.ts";
 import { PlatformError } from "./types.ts";
 import { splitFlags } from "./engine_flags.ts";
+import { SCRIPT_MARK } from "./script_mark.ts";
 
 /** What a script sends to the page that shows it. In the page itself these come as "voxgrad" events of the window. */
 export type Message =
@@ -56,6 +57,8 @@ const files = new Map<string, Uint8Array | Blob>();
 export const platform: Platform = {
   name: "browser",
   ...splitFlags(startArguments()),
+
+  isMain: (url: string): boolean => url.endsWith(SCRIPT_MARK),
 
   atEnd(f: () => Promise<void>): void {
     ends.push(f);

@@ -1,3 +1,4 @@
+import { realpathSync } from "node:fs";
 import {
   access,
   appendFile,
@@ -14,6 +15,7 @@ import {
 import { totalmem } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
 import process from "node:process";
+import { fileURLToPath } from "node:url";
 import { cacheDir } from "./cache_dir.mjs";
 import { isRunning, lockFolder } from "./folder_lock.ts";
 import { onInterrupt } from "./interrupts.ts";
@@ -37,6 +39,19 @@ export async function endScript(): Promise<void> {
 export const processHost: Omit<Platform, "name" | "openAdapter" | "closeGpu"> = {
   get args(): readonly string[] {
     return splitFlags(process.argv.slice(2)).args;
+  },
+
+  isMain(url: string): boolean {
+    const script = process.argv[1];
+    if (script === undefined || !url.startsWith("file:")) return false;
+    const real = (path: string): string => {
+      try {
+        return realpathSync(path);
+      } catch {
+        return path;
+      }
+    };
+    return real(script) === real(fileURLToPath(url));
   },
 
   get flags(): EngineFlags {

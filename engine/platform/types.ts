@@ -143,6 +143,8 @@ export interface Platform {
   readonly name: "node" | "browser" | "deno";
   /** The words after the script's name on the command line, without those that are for the engine. */
   readonly args: readonly string[];
+  /** Whether the module with this `import.meta.url` is the script that the user runs, not one that it imports. */
+  isMain(url: string): boolean;
   /** What the command line asks of the engine, whatever the script. */
   readonly flags: EngineFlags;
   /** Calls f once, when the script has ended and the GPU is still there. */

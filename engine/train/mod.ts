@@ -1,8 +1,19 @@
 /** Training and applying a network: config blocks, run folders, the loop, whole-image prediction, evaluation. */
 import "../ops/methods.ts";
-export { choice, config, ConfigError, entry, refuseUnused, resumableConfig, runConfig } from "./run/config.ts";
+export {
+  choice,
+  config,
+  ConfigError,
+  entry,
+  refuseUnused,
+  resumableConfig,
+  runConfig,
+  withDefaults,
+} from "./run/config.ts";
 export type { Config, ConfigDefaults, ConfigValue, Entry, EntryRules } from "./run/config.ts";
 export { chooseArms, openExperiment } from "./experiment/experiment.ts";
+export { addArmFigures, firstCases, runExperiment, writePlanAndSplit } from "./experiment/run_experiment.ts";
+export type { ExperimentRun, Trial, TrialRun } from "./experiment/run_experiment.ts";
 export type { Experiment } from "./experiment/experiment.ts";
 export type { ExperimentCases, ExperimentOptions } from "./experiment/experiment.ts";
 export { rowsSvg } from "./plot/rows.ts";
@@ -22,7 +33,7 @@ export { Histogram, histogramSvg } from "./plot/histogram.ts";
 export type { Bins, HistogramGroup, HistogramPanel } from "./plot/histogram.ts";
 export { findImages, findModels } from "./run/find_images.ts";
 export { counted, duration, formatTable, JsonLines, print, programLine } from "./run/logging.ts";
-export type { StepRecord } from "./run/logging.ts";
+export type { EpochRecord, StepRecord } from "./run/logging.ts";
 export { trainLoop } from "./loop/loop.ts";
 export type { LoopOptions } from "./loop/loop.ts";
 export { loadModel, planOf, saveModel, writeModel } from "./run/model_file.ts";
@@ -48,10 +59,12 @@ export { fileDigests, openPredictions } from "./predict/predictions.ts";
 export type { Predictions } from "./predict/predictions.ts";
 export type { Digests, PredictionsOptions } from "./predict/predictions.ts";
 export { contentDigest } from "./run/provenance.ts";
-export { stepFigures } from "./loop/pseudo_dice.ts";
+export { stepMetrics } from "./loop/pseudo_dice.ts";
 
 export { writeComparison, writeReport } from "./report/report.ts";
 export { openRun, readJson, resumeRun, RunFolder } from "./run/run_folder.ts";
+export { trimSlashes } from "../core/paths.ts";
+export { deviceSize, isSoftware, printDevice, runScript, splitList } from "./run/script.ts";
 export { scatterSvg } from "./plot/scatter.ts";
 export type { ScatterGroup, ScatterOptions, ScatterPanel } from "./plot/scatter.ts";
 export { predictor, segmenter } from "./predict/segment.ts";
@@ -63,7 +76,13 @@ export type { ReportTable } from "./run/tables.ts";
 export { tilesSvg } from "./plot/tiles.ts";
 export type { ClassTile, MapTile, TileOptions, TileRow } from "./plot/tiles.ts";
 export { train } from "./loop/train.ts";
-export type { EpochRecord, Trained, TrainOptions } from "./loop/train.ts";
-export { openTraining, Training, trainingChanges, trainingEntries } from "./loop/setup.ts";
-export type { FoldSetup, Patches, PhantomSetup, TrainingOptions } from "./loop/setup.ts";
-export { checkSetsOption, checkTrainingOptions, tellBackground } from "./loop/training_checks.ts";
+export type { Trained, TrainOptions } from "./loop/train.ts";
+export type { Patches } from "./loop/batches.ts";
+export { openTraining } from "./loop/open_training.ts";
+export type { PhantomSetup } from "./loop/open_training.ts";
+export { runFolds } from "./loop/run_folds.ts";
+export type { FoldMethod, MethodDescription, StepMethod } from "./loop/run_folds.ts";
+export { trainingChanges, trainingEntries } from "./loop/training_options.ts";
+export type { TrainingOptions } from "./loop/training_options.ts";
+export type { FoldSetup, TrainingParts, TrainingRun } from "./loop/training_run.ts";
+export { checkSetsOption, checkTrainingOptions, tellBackground, unused } from "./loop/training_checks.ts";

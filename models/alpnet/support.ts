@@ -9,7 +9,7 @@ import {
   type Volume,
   wholeLabels,
 } from "../../engine/imaging/mod.ts";
-import { ConfigError, loadModel, type PatientAxis, print, RunFolder } from "../../engine/train/mod.ts";
+import { ConfigError, loadModel, type PatientAxis, print, RunFolder, trimSlashes } from "../../engine/train/mod.ts";
 import * as alpnet from "./alpnet.ts";
 import { largestSlices, oneShotSegmenter } from "./scans.ts";
 
@@ -62,9 +62,7 @@ function checkedSettings(found: Readonly<Record<string, unknown>>, file: string)
  * or else usual ones, with a word in the log.
  */
 async function settingsBeside(path: string): Promise<FewShotSettings> {
-  const folder = path.endsWith(".safetensors")
-    ? path.replace(/(^|\/)[^/]*$/, "") || "."
-    : path.replace(/(?<=.)\/+$/, "");
+  const folder = path.endsWith(".safetensors") ? path.replace(/(^|\/)[^/]*$/, "") || "." : trimSlashes(path);
   const config = await new RunFolder(folder.replace(/\/fold_\d+$/, "")).readJson("config.json");
   const { testWindow: window, chunks, temperature, rule, arm } = config?.options ?? {};
   const prototypes = ["panet", "ssl-panet"].includes(arm) ? "panet" as const : "alpnet" as const;

@@ -13,7 +13,15 @@ import {
   type Volume,
   volumeLike,
 } from "../../engine/imaging/mod.ts";
-import { ConfigError, counted, print, readJson, RunFolder, type Training } from "../../engine/train/mod.ts";
+import {
+  ConfigError,
+  counted,
+  print,
+  readJson,
+  RunFolder,
+  type TrainingRun,
+  trimSlashes,
+} from "../../engine/train/mod.ts";
 
 /**
  * A label map on a case's grid, as the case's own label is prepared.
@@ -22,7 +30,7 @@ import { ConfigError, counted, print, readJson, RunFolder, type Training } from 
  * @returns [D, H, W] of the prepared case
  */
 export async function preparedLabels(
-  training: Pick<Training, "dataset" | "plan">,
+  training: Pick<TrainingRun, "dataset" | "plan">,
   id: string,
   make: (image: Volume) => Volume | Promise<Volume>,
 ): Promise<Uint8Array> {
@@ -32,7 +40,7 @@ export async function preparedLabels(
 }
 
 /** The label map of a case in a folder of context labels. */
-export const contextFile = (folder: string, id: string): string => `${folder.replace(/(?<=.)\/+$/, "")}/${id}.nii.gz`;
+export const contextFile = (folder: string, id: string): string => `${trimSlashes(folder)}/${id}.nii.gz`;
 
 /** @throws ConfigError for a value that is no context */
 export function checkContextValues(label: Volume, contexts: number): void {
@@ -57,7 +65,7 @@ export async function checkContextLabels(
     JSON.stringify(await readJson(splits)).match(/"(?:[^"\\]|\\.)*"/g)?.map((text) => JSON.parse(text) as string),
   );
   const wanted = cases.filter(({ id }) => named?.has(id) ?? true);
-  const folder = new RunFolder(contextLabels.replace(/(?<=.)\/+$/, ""));
+  const folder = new RunFolder(trimSlashes(contextLabels));
   const there = await Promise.all(wanted.map(({ id }) => folder.has(`${id}.nii.gz`)));
   const missing = wanted.filter((_, k) => !there[k]);
   if (missing.length > 0) {
@@ -111,7 +119,7 @@ const CT_BODY = -200;
  * ```
  */
 export function clusteredContexts(
-  training: Pick<Training, "dataset" | "plan" | "store">,
+  training: Pick<TrainingRun, "dataset" | "plan" | "store">,
   ids: readonly string[],
   options: { contexts: number; seed: number; threshold?: number },
 ): (item: SampleCase) => Promise<Float32Array> {

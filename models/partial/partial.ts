@@ -23,6 +23,7 @@ import {
   log,
   logSoftmax,
   logSumExp,
+  mean,
   show,
   stopGradient,
   sum,
@@ -161,6 +162,16 @@ export function priorAware(logits: Tensor, options: { prior: readonly number[] |
   const rest = q.mul(-1).add(1);
   return sum(entropy(q).add(entropy(rest)).sub(q.mul(inside)).sub(rest.mul(outside)));
 }
+
+/**
+ * The fraction of a batch's samples in which not all labels are annotated, f32 [].
+ *
+ * @param groups as for `loss`
+ * @param samples patches of the batch
+ * @param classes outputs of the network
+ */
+export const partlyLabeledShare = (groups: Groups, samples: number, classes: number): Tensor =>
+  mean(partlyLabeled(setsOf("partlyLabeledShare", groups, samples, classes)).cast("f32"));
 
 /**
  * Labels that the network completes: where a label may stand for several classes, the most likely of those, to be

@@ -1,4 +1,5 @@
 /** Dataset folders: Medical Segmentation Decathlon (MSD), nnU-Net raw, plain folders of images and labels; groups. */
+import { trimSlashes } from "../../core/paths.ts";
 import { platform } from "#platform";
 import { listed } from "../../core/errors.ts";
 import { showJson } from "../../core/json.ts";
@@ -74,14 +75,12 @@ export async function openDataset(
 }
 
 async function openFolder(folder: string | PlainFolders, onFault: OnFault): Promise<Dataset> {
-  const root = trimmed(typeof folder === "string" ? folder : folder.images);
+  const root = trimSlashes(typeof folder === "string" ? folder : folder.images);
   const plain = typeof folder === "string" ? await plainFolders(root) : folder;
   return plain
-    ? openPlain(root, { images: trimmed(plain.images), labels: trimmed(plain.labels) }, onFault)
+    ? openPlain(root, { images: trimSlashes(plain.images), labels: trimSlashes(plain.labels) }, onFault)
     : openDescribed(root, onFault);
 }
-
-const trimmed = (path: string): string => path.replace(/(?<=.)\/+$/, "");
 
 async function openDescribed(root: string, onFault: OnFault): Promise<Dataset> {
   const file = `${root}/dataset.json`;

@@ -1,4 +1,5 @@
 /** What dataset.json says, in MSD's words or nnU-Net's: labels, regions, channels, which labels a case has. */
+import { trimSlashes } from "../../core/paths.ts";
 import { platform } from "#platform";
 import { listed, show, VoxgradError } from "../../core/errors.ts";
 import { JsonError, parseJson, showJson } from "../../core/json.ts";
@@ -221,6 +222,6 @@ export function readLabelsPresent(stored: unknown, names: LabelNames, place: str
  * ```
  */
 export async function openLabelNames(path: string): Promise<LabelNames> {
-  const file = path.endsWith(".json") ? path : `${path.replace(/(?<=.)\/+$/, "")}/dataset.json`;
+  const file = path.endsWith(".json") ? path : `${trimSlashes(path)}/dataset.json`;
   return readLabels(await readJson(file, "Name a dataset.json or its folder"), file);
 }

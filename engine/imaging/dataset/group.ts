@@ -30,6 +30,7 @@
  * In the label of a case 0 is the background or any label that is not annotated in it (`labelsPresent`). What several
  * labels of a set become is annotated in a case only where all of them are, and what a label may be any of is not.
  */
+import { trimSlashes } from "../../core/paths.ts";
 import { showJson } from "../../core/json.ts";
 import type { Dataset, DatasetCase, DatasetSet, OnFault } from "./types.ts";
 import { DatasetError, isObject, readJson, readLabels } from "./dataset_json.ts";
@@ -137,7 +138,7 @@ function readSets(stored: unknown, file: string): SetEntry[] {
     if (!isObject(entry) || typeof entry.data !== "string" || entry.data === "" || isGroupFile(entry.data)) {
       throw new DatasetError(file, `sets[${index}] names no folder as "data"`, example);
     }
-    const data = entry.data.replace(/(?<=.)\/+$/, "").replace(/^(\.\/)+/, "");
+    const data = trimSlashes(entry.data).replace(/^(\.\/)+/, "");
     const absolute = data.startsWith("/") || /^[a-z][a-z0-9+.-]*:/i.test(data);
     const name = entry.name ?? data.split("/").pop()!;
     if (typeof name !== "string" || name === "") {

@@ -1,4 +1,5 @@
 /** Folders of predictions against folders of references: pairs of files, summary as nnU-Net writes it, CSV. */
+import { trimSlashes } from "../../core/paths.ts";
 import { platform } from "#platform";
 import { listed, VoxgradError } from "../../core/errors.ts";
 import { notMeasured } from "./compare.ts";
@@ -73,7 +74,7 @@ export async function pairFiles(prediction: string, reference: string): Promise<
 }
 
 async function byStem(path: string): Promise<Map<string, string>> {
-  const folder = path.replace(/(?<=.)\/+$/, "");
+  const folder = trimSlashes(path);
   const files = new Map<string, string>();
   for (const name of await platform.listFiles(folder)) {
     const stem = name.startsWith(".") ? undefined : imageStem(name);

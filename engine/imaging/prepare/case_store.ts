@@ -1,4 +1,5 @@
 /** Prepared cases on disk, made once, and in memory as far as a cap allows. */
+import { trimSlashes } from "../../core/paths.ts";
 import { platform } from "#platform";
 import { VoxgradError } from "../../core/errors.ts";
 import { PlatformError } from "../../platform/types.ts";
@@ -63,7 +64,7 @@ const settingsOf = (dataset: Dataset, plan: Plan): string => {
 export function storeFolder(root: string, dataset: Dataset, plan: Plan): string {
   const name = dataset.name.toLowerCase().replace(/[^a-z0-9]+/g, "_").replace(/^_+|_+$/g, "") || "cases";
   const number = hashText(JSON.stringify([dataset.folder, settingsOf(dataset, plan)]));
-  return `${root.replace(/(?<=.)\/+$/, "")}/${name}-${number.toString(16).padStart(8, "0")}`;
+  return `${trimSlashes(root)}/${name}-${number.toString(16).padStart(8, "0")}`;
 }
 
 /**

@@ -1,8 +1,9 @@
 import type { BuildFailure, Plugin } from "esbuild";
 import { build } from "esbuild";
-import { stat } from "node:fs/promises";
-import { resolve } from "node:path";
+import { readFile, stat } from "node:fs/promises";
+import { basename, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
+import { SCRIPT_MARK } from "../script_mark.ts";
 
 const ROOT = fileURLToPath(new URL("../../../", import.meta.url));
 
@@ -23,8 +24,16 @@ interface Bundle {
 export async function bundle(entry: string, script?: string): Promise<Bundle> {
   const standIn: Plugin = {
     name: "script",
-    setup({ onResolve }) {
+    setup({ onLoad, onResolve }) {
       onResolve({ filter: /^voxgrad:script$/ }, () => (script ? { path: script } : undefined));
+      if (script === undefined) return;
+      const name = basename(script).replace(/[^\w]/g, "\\$&");
+      onLoad({ filter: new RegExp(`${name}$`) }, async ({ path }) => {
+        if (path !== script) return undefined;
+        const source = await readFile(path, "utf8");
+        const contents = source.replaceAll("import.meta.url", `(import.meta.url + "${SCRIPT_MARK}")`);
+        return { contents, loader: /\.m?ts$/.test(path) ? "ts" : "js" };
+      });
     },
   };
   try {

@@ -22,6 +22,7 @@ import {
   summarizeArms,
 } from "./experiment_summary.ts";
 import { readJsonLines } from "../run/logging.ts";
+import { splitList } from "../run/script.ts";
 import type { RunFolder } from "../run/run_folder.ts";
 
 const FILE = "results.jsonl";
@@ -56,9 +57,9 @@ export interface ExperimentOptions {
   /** In the order in which they are shown. */
   readonly arms: readonly Arm[];
   readonly seeds: readonly number[];
-  /** Name of the arm that the others are compared with; the first unless given. */
+  /** Name of the arm that the others are compared with; default: the first. */
   readonly reference?: string;
-  /** Columns of the tables, by their names in summary.json; Dice, sensitivity, precision and HD95 unless given. */
+  /** Columns of the tables, by their names in summary.json; default: Dice, sensitivity, precision and HD95. */
   readonly measures?: readonly (string | Measure)[];
   /** What all results must have in common, such as data, steps and rate: results of other settings are refused. */
   readonly settings?: Readonly<Record<string, unknown>>;
@@ -68,7 +69,7 @@ export interface ExperimentOptions {
  * The arms that a command line asks for.
  *
  * @param text "main", "all", or names with commas between
- * @param main what is compared unless told otherwise; more: what "all" has beside
+ * @param main the arms of "main"; more: those that "all" has besides
  * @returns in the order of `main` and `more`
  * @throws ConfigError for a name that is none
  * @example const arms = chooseArms(options.arms, ARMS);
@@ -81,10 +82,10 @@ export function chooseArms<T extends { readonly name: string }>(
   const known = [...main, ...more];
   if (text === "main") return [...main];
   if (text === "all") return known;
-  const names = text.split(",").map((name) => name.trim());
-  const strange = names.find((name) => !known.some((arm) => arm.name === name));
-  if (strange !== undefined) {
-    throw new ConfigError(`--arms: there is no ${strange}; there are ${known.map(({ name }) => name).join(", ")}`);
+  const names = splitList(text);
+  const unknown = names.length === 0 ? "" : names.find((name) => !known.some((arm) => arm.name === name));
+  if (unknown !== undefined) {
+    throw new ConfigError(`--arms: there is no ${unknown}; there are ${known.map(({ name }) => name).join(", ")}`);
   }
   return known.filter(({ name }) => names.includes(name));
 }
@@ -323,7 +324,7 @@ const measureNamed = (name: string): Measure =>
   MEASURES.find((measure) => measure.name === name) ?? { name, heading: name.replaceAll("_", " "), digits: 3 };
 
 /** In the order of their names. */
-function plainCases(what: string, cases: ExperimentCases): MeasuredCase[] {
+export function plainCases(what: string, cases: ExperimentCases): MeasuredCase[] {
   if (cases instanceof Comparison) {
     const names = cases.classes.map((each) => each.name);
     const twin = names.find((name, k) => names.indexOf(name) < k);

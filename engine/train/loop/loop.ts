@@ -1,5 +1,5 @@
 /**
- * The training loop. The next batch is made on the CPU while the GPU computes, and the figures of a step are read when
+ * The training loop. The next batch is made on the CPU while the GPU computes, and the metrics of a step are read when
  * the next one has been handed over, so that neither waits for the other.
  */
 import { platform } from "#platform";
@@ -15,19 +15,19 @@ import { PseudoDice } from "./pseudo_dice.ts";
 export interface LoopOptions<B> {
   /** Number of the last step; steps count from 1. */
   readonly steps: number;
-  /** Number of steps done before, by an earlier run; 0 unless given. */
+  /** Number of steps done before, by an earlier run; default: 0. */
   readonly done?: number;
   /** Seconds that those took. */
   readonly seconds?: number;
   /** Names of the foreground classes. */
   readonly classes: readonly string[];
-  /** Counts of the steps done before; new ones unless given. */
+  /** Counts of the steps done before; default: none. */
   readonly dice?: PseudoDice;
   /** Learning rate of a step. */
   readonly rate: (step: number) => number;
   /** The batch of a step. It depends on the step's number alone, so that a resumed run draws the same. */
   readonly batch: (step: number) => B | Promise<B>;
-  /** Hands one step to the GPU and gives, unread, its `stepFigures`. */
+  /** Hands one step to the GPU and gives, unread, its `stepMetrics`. */
   readonly step: (batch: B, rate: number, step: number) => Promise<Tensor>;
   /** Called with each step's record, in order. */
   readonly record?: (record: StepRecord) => void | Promise<void>;
@@ -81,13 +81,25 @@ async function copyToHost(state: unknown): Promise<() => unknown> {
  *
  * @throws VoxgradError when the loss is not finite; DeviceLostError without `state`, or when it happens again and again
  * @example
- * const records = await trainLoop({
- *   steps: 100, classes: ["organ"], rate: () => 1e-3, batch: (step) => sample(step),
+ * ```ts
+ * import type { Tensor } from "voxgrad";
+ * import { trainLoop } from "voxgrad/train";
+ *
+ * declare const sample: (step: number) => Tensor;
+ * declare const update: (params: Tensor, batch: Tensor, rate: number) => Promise<[params: Tensor, metrics: Tensor]>;
+ * declare let params: Tensor;
+ * const records = await trainLoop<Tensor>({
+ *   steps: 100,
+ *   classes: ["organ"],
+ *   rate: () => 1e-3,
+ *   batch: sample, // of "data", say
  *   step: async (batch, rate) => {
- *     [params, state, figures] = await compiled(params, state, batch, rate);
- *     return figures;
+ *     const [next, metrics] = await update(params, batch, rate);
+ *     params = next;
+ *     return metrics;
  *   },
  * });
+ * ```
  */
 export async function trainLoop<B>(options: LoopOptions<B>): Promise<StepRecord[]> {
   const { steps, done = 0, seconds: before = 0, classes, rate, record, pause, state } = options;
@@ -101,11 +113,11 @@ export async function trainLoop<B>(options: LoopOptions<B>): Promise<StepRecord[
   const dice = options.dice ?? new PseudoDice(classes.length);
   const records: StepRecord[] = [];
 
-  const finish = async (step: number, figures: Tensor): Promise<void> => {
+  const finish = async (step: number, metrics: Tensor): Promise<void> => {
     // Done before, but lost.
-    if (step <= done + records.length) return figures.dispose();
-    const [loss, ...counts] = await figures.data();
-    figures.dispose();
+    if (step <= done + records.length) return metrics.dispose();
+    const [loss, ...counts] = await metrics.data();
+    metrics.dispose();
     if (!Number.isFinite(loss)) throw new NotFinite(step, loss);
     const seconds = Math.round(performance.now() - started) / 1000;
     const entry = { step, loss, rate: rate(step), dice: dice.add(counts), seconds };
@@ -121,24 +133,24 @@ export async function trainLoop<B>(options: LoopOptions<B>): Promise<StepRecord[
   while (step < steps) {
     try {
       let batch = await options.batch(step + 1);
-      let before: { step: number; figures: Tensor } | undefined;
+      let before: { step: number; metrics: Tensor } | undefined;
       const settle = async (): Promise<void> => {
-        if (before) await finish(before.step, before.figures);
+        if (before) await finish(before.step, before.metrics);
         before = undefined;
       };
       while (step < steps) {
-        const figures = await options.step(batch, rate(step + 1), step + 1);
+        const metrics = await options.step(batch, rate(step + 1), step + 1);
         step++;
         if (step < steps) batch = await options.batch(step + 1);
         await settle();
-        before = { step, figures };
+        before = { step, metrics };
         if (pause?.after(step) && step > paused) {
           await settle();
           await pause.call(step);
           paused = step;
         }
         if (state && (step % state.every === 0 || step === steps || state.due?.(step))) {
-          // What is copied is never done again, so its figures must be in.
+          // What is copied is never done again, so its metrics must be in.
           await settle();
           copy = { step, restore: await copyToHost(state.read()) };
           losses = 0;

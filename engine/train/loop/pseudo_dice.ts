@@ -1,4 +1,4 @@
-/** Dice of the training patches as they go by: nnU-Net's pseudo-Dice, over the recent steps. */
+/** nnU-Net's pseudo-Dice: Dice of the training patches over the recent steps. */
 import { check, checkOptions, show } from "../../core/errors.ts";
 import type { Tensor } from "../../core/tensor.ts";
 import { regionTargets } from "../../nn/losses.ts";
@@ -6,8 +6,8 @@ import { concat } from "../../ops/shape/concat.ts";
 import { arange } from "../../ops/elementwise/creation.ts";
 
 /**
- * What one step has to tell, in one vector so that reading it is one copy: the loss, then of each foreground class the
- * voxels that prediction and label share, and of each the voxels of the prediction plus those of the label.
+ * The metrics of a step in one vector, so that reading them is one copy: the loss, then for each foreground class the
+ * number of voxels that prediction and label share, then for each the voxels of the prediction plus those of the label.
  *
  * @param loss f32, one number
  * @param logits f32 [N, K, ...]
@@ -17,18 +17,18 @@ import { arange } from "../../ops/elementwise/creation.ts";
  *   `Patches.sets`: of classes that a sample's label does not tell apart there is nothing to tell
  * @returns f32 [1 + 2 (K - 1)]; with R regions [1 + 2 R]
  */
-export function stepFigures(
+export function stepMetrics(
   loss: Tensor,
   logits: Tensor,
   labels: Tensor,
   options: { regions?: readonly (readonly number[])[]; ignore?: number; sets?: Tensor } = {},
 ): Tensor {
-  checkOptions("stepFigures", options, ["regions", "ignore", "sets"]);
+  checkOptions("stepMetrics", options, ["regions", "ignore", "sets"]);
   const [N, K] = logits.shape;
   const size = labels.size / N;
   check(
     logits.size === N * K * size,
-    "stepFigures",
+    "stepMetrics",
     () => `labels have the shape of the logits ${show(logits.shape)} without axis 1, got ${show(labels.shape)}`,
   );
   const label = labels.reshape({ shape: [N, size] });
@@ -63,18 +63,18 @@ export class PseudoDice {
   readonly #both: number[];
   readonly #sum: number[];
 
-  /** @param counts those of an earlier one, to go on with them */
+  /** @param counts those of an earlier one, to continue from */
   constructor(classes: number, counts?: { both: readonly number[]; sum: readonly number[] }) {
     this.#both = [...(counts?.both ?? new Array<number>(classes).fill(0))];
     this.#sum = [...(counts?.sum ?? new Array<number>(classes).fill(0))];
   }
 
-  /** What another one needs to go on. */
+  /** The counts, for another one to continue from. */
   get counts(): { both: readonly number[]; sum: readonly number[] } {
     return { both: [...this.#both], sum: [...this.#sum] };
   }
 
-  /** Adds a step's counts, as `stepFigures` has them after the loss, and gives Dice per class (NaN: never seen). */
+  /** Adds a step's counts, as `stepMetrics` has them after the loss, and gives Dice per class (NaN: never seen). */
   add(counts: ArrayLike<number>): number[] {
     const classes = this.#both.length;
     return this.#both.map((_, c) => {

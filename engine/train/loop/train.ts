@@ -1,16 +1,15 @@
-/** A training with all that belongs to it: log, epochs, validation, checkpoints, curves; killed and resumed at will. */
+/** A training with log, epochs, validation, checkpoints and curves; it can be killed and resumed at any step. */
 import { platform } from "#platform";
-import { isPlain } from "../../core/errors.ts";
 import { Interrupted, PlatformError } from "../../platform/types.ts";
 import { type CheckpointNotes, readCheckpoint, writeCheckpoint } from "../run/checkpoint.ts";
-import { JsonLines, type StepRecord } from "../run/logging.ts";
+import { type EpochRecord, isEpoch, isStep, JsonLines, type StepRecord } from "../run/logging.ts";
 import { type LoopOptions, trainLoop } from "./loop.ts";
 import { PseudoDice } from "./pseudo_dice.ts";
 import { recordChart } from "../plot/record_chart.ts";
 import type { RunFolder } from "../run/run_folder.ts";
 
 export interface TrainOptions<B> extends Pick<LoopOptions<B>, "steps" | "classes" | "batch" | "step"> {
-  /** Learning rate of a step, from 1; it may depend on the epochs that ended before it, which are given. */
+  /** Learning rate of a step, from 1, given the epochs that ended before it. */
   readonly rate: (step: number, epochs: readonly EpochRecord[]) => number;
   /** Where log.jsonl, epochs.jsonl, progress.svg and checkpoint.safetensors go. */
   readonly run: RunFolder;
@@ -20,7 +19,7 @@ export interface TrainOptions<B> extends Pick<LoopOptions<B>, "steps" | "classes
   readonly epochSteps: number;
   /** All that `step` changes, as a tree of tensors. */
   readonly state: { read(): object; write(state: any): void };
-  /** Minutes from one checkpoint to the next; 5 unless given. One is written at the end in any case. */
+  /** Minutes from one checkpoint to the next; default: 5. One is written at the end in any case. */
   readonly checkpointMinutes?: number;
   /** After each epoch: loss and pseudo-Dice of each class on patches of the held-out cases. */
   readonly validate?: () => Promise<{ loss: number; dice: readonly number[] }>;
@@ -28,24 +27,7 @@ export interface TrainOptions<B> extends Pick<LoopOptions<B>, "steps" | "classes
   readonly best?: () => Promise<unknown>;
 }
 
-/** One epoch as it is logged. */
-export interface EpochRecord {
-  readonly epoch: number;
-  /** Its last step. */
-  readonly step: number;
-  /** Mean loss of its steps, and on validation patches. */
-  readonly loss: number;
-  readonly validationLoss?: number;
-  /** Pseudo-Dice of each class on validation patches. */
-  readonly dice?: readonly number[];
-  /** Moving average of their mean: 0.9 of what it was and 0.1 of the newest, as nnU-Net. */
-  readonly average?: number;
-  readonly rate: number;
-  /** Time that the epoch took. */
-  readonly seconds: number;
-}
-
-/** What a finished training has to tell. */
+/** What a training gives when it has ended. */
 export interface Trained {
   readonly records: readonly StepRecord[];
   readonly epochs: readonly EpochRecord[];
@@ -58,17 +40,36 @@ export interface Trained {
 const COPY_EVERY = 50;
 
 /**
- * Trains; a run that is resumed goes on where its checkpoint stands: the same batches, rates and random keys as without the stop, so
- * the weights are the same to the last bit. A checkpoint that cannot be written, because the disk is full, is reported
- * and leaves the one before as it is; the last one waits for room. Asked to end (SIGINT, SIGTERM), it writes a checkpoint
- * first.
+ * Trains. A resumed run continues from its checkpoint with the same batches, rates and random keys as a run that was
+ * never stopped, so its weights are the same to the last bit. If a checkpoint cannot be written because the disk is full,
+ * the run reports it and keeps the one before; the last checkpoint waits for room. On SIGINT or SIGTERM it writes a
+ * checkpoint before it ends.
  *
  * @throws VoxgradError when the loss is not finite, with the first operator at fault, and as readCheckpoint; Interrupted
  * @example
- * const { records } = await train({
- *   run, title: "Abdomen", classes: ["liver"], steps: 1000, epochSteps: 50, rate, batch, step,
- *   state: { read: () => ({ params, optimizer }), write: (s) => ({ params, optimizer } = s) },
+ * ```ts
+ * import type { Tensor } from "voxgrad";
+ * import { openRun, train } from "voxgrad/train";
+ *
+ * declare const sample: (step: number) => Tensor;
+ * declare const update: (params: Tensor, batch: Tensor, rate: number) => Promise<[params: Tensor, metrics: Tensor]>;
+ * declare let params: Tensor;
+ * const { records } = await train<Tensor>({
+ *   run: await openRun({ name: "abdomen", folder: "runs/abdomen" }),
+ *   title: "Abdomen",
+ *   classes: ["liver"],
+ *   steps: 1000,
+ *   epochSteps: 50,
+ *   rate: () => 1e-3,
+ *   batch: sample,
+ *   step: async (batch, rate) => {
+ *     const [next, metrics] = await update(params, batch, rate);
+ *     params = next;
+ *     return metrics;
+ *   },
+ *   state: { read: () => ({ params }), write: (copy) => ({ params } = copy) },
  * });
+ * ```
  */
 export async function train<B>(options: TrainOptions<B>): Promise<Trained> {
   const { run, title, steps, classes, epochSteps, state, validate, checkpointMinutes = 5 } = options;
@@ -170,19 +171,6 @@ export async function train<B>(options: TrainOptions<B>): Promise<Trained> {
   for (const each of [log, epochLog]) await each.flush();
   return { records, epochs, seconds: records.at(-1)?.seconds ?? 0, resumedAt: done };
 }
-
-const isNumber = (value: unknown): boolean => typeof value === "number" && Number.isFinite(value);
-const isDice = (value: unknown): boolean =>
-  Array.isArray(value) && value.every((each) => each === null || isNumber(each));
-/** Whether a value is a record of log.jsonl. */
-export const isStep = (value: unknown): boolean =>
-  isPlain(value) && Number.isSafeInteger(value.step) && [value.loss, value.rate, value.seconds].every(isNumber) &&
-  isDice(value.dice);
-/** Whether a value is a record of epochs.jsonl. */
-export const isEpoch = (value: unknown): boolean =>
-  isPlain(value) && [value.epoch, value.step].every(Number.isSafeInteger) &&
-  [value.loss, value.rate, value.seconds].every(isNumber) &&
-  (value.dice === undefined || isDice(value.dice));
 
 /** What the logs hold of the steps up to the checkpoint. What a full disk kept out of them is in memory no more. */
 async function takeUp(

@@ -2,7 +2,7 @@
 import type { Dataset } from "../../imaging/dataset/types.ts";
 import { refuseUnused } from "../run/config.ts";
 import { print } from "../run/logging.ts";
-import type { TrainingOptions } from "./setup.ts";
+import type { TrainingOptions } from "./training_options.ts";
 
 /** Those that every training script has; a script whose block lacks one, or that uses it otherwise, is asked about none of it. */
 type Common = Partial<TrainingOptions>;
@@ -26,6 +26,20 @@ export function checkTrainingOptions(options: Common, own: Readonly<Record<strin
     ...own,
   });
 }
+
+/**
+ * The same reason for several options, for checkTrainingOptions.
+ *
+ * @example
+ * ```ts
+ * import { unused } from "voxgrad/train";
+ *
+ * const arm: string = "init";
+ * const reasons = unused(arm === "init" && "--arm init is not trained", "rate", "momentum");
+ * ```
+ */
+export const unused = (reason: string | false, ...keys: readonly string[]): Record<string, string | false> =>
+  Object.fromEntries(keys.map((key) => [key, reason]));
 
 /** Refuses --sets where the data has none. Opens nothing, so it is for when the dataset is there. */
 export const checkSetsOption = (options: Common, dataset: Pick<Dataset, "folder" | "sets">): void =>

@@ -1,7 +1,6 @@
 /** The records of a training as a picture. */
-import type { StepRecord } from "../run/logging.ts";
+import type { EpochRecord, StepRecord } from "../run/logging.ts";
 import { chartSvg, LABEL_COLORS, type Panel, type Point } from "./plots.ts";
-import type { EpochRecord } from "../loop/train.ts";
 
 /**
  * Loss, pseudo-Dice, learning rate and duration of an epoch against the step. With validation, its pseudo-Dice is shown

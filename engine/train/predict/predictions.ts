@@ -1,6 +1,7 @@
 /**
  * Label maps in a folder, each with what it was made from: one that is there is kept only if all of that is the same.
  */
+import { trimSlashes } from "../../core/paths.ts";
 import { platform } from "#platform";
 import { sha256 } from "../../core/digest.ts";
 import { isPlain, listed, show } from "../../core/errors.ts";
@@ -196,7 +197,7 @@ export class Predictions {
  * ```
  */
 export async function openPredictions(folder: string, options: PredictionsOptions): Promise<Predictions> {
-  const output = new RunFolder(folder.replace(/(?<=.)\/+$/, ""));
+  const output = new RunFolder(trimSlashes(folder));
   const here = await platform.realPath(output.path);
   const inputs = [...new Set(options.cases.flatMap(({ images }) => images).concat(Object.keys(options.sources)))];
   for (const path of inputs) {

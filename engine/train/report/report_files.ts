@@ -1,9 +1,8 @@
 /** The files of a run as a report reads them: of a folder that may come from elsewhere, so each is held to its form. */
 import { isPlain, VoxgradError } from "../../core/errors.ts";
 import { showJson } from "../../core/json.ts";
-import { readJsonLines, type StepRecord } from "../run/logging.ts";
+import { type EpochRecord, isEpoch, isStep, readJsonLines, type StepRecord } from "../run/logging.ts";
 import { readJson, type RunFolder } from "../run/run_folder.ts";
-import { type EpochRecord, isEpoch, isStep } from "../loop/train.ts";
 
 /** summary.json, as Comparison writes it. */
 export interface Summary {

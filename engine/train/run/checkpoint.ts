@@ -2,9 +2,9 @@
 import { platform } from "#platform";
 import { isPlain, VoxgradError } from "../../core/errors.ts";
 import { parseJson, showJson } from "../../core/json.ts";
+import type { EpochRecord } from "./logging.ts";
 import type { RunFolder } from "./run_folder.ts";
 import { loadParameters, readWeights, SafetensorsError, saveSealed } from "../../nn/safetensors.ts";
-import type { EpochRecord } from "../loop/train.ts";
 
 const NAME = "checkpoint.safetensors";
 const KEY = "voxgrad checkpoint";

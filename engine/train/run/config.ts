@@ -1,4 +1,5 @@
 /** A script's config block: named entries with defaults, which `--key value` on the command line overrides. */
+import { trimSlashes } from "../../core/paths.ts";
 import { platform } from "#platform";
 import mri from "mri";
 import { isPlain, listed, show } from "../../core/errors.ts";
@@ -194,7 +195,7 @@ export async function resumableConfig<D extends ConfigDefaults & { resume: Entry
 ): Promise<Config<D>> {
   const asked = config(defaults, args);
   if (asked.resume === "") return asked;
-  const file = `${String(asked.resume).replace(/(?<=.)\/+$/, "")}/config.json`;
+  const file = `${trimSlashes(String(asked.resume))}/config.json`;
   if (!(await platform.exists(file))) throw new ConfigError(`--resume ${asked.resume}: there is no ${file}`);
   const json = await readJson(file);
   const stored = isPlain(json) && isPlain(json.options) ? (json.options as Record<string, ConfigValue>) : undefined;
@@ -231,25 +232,51 @@ export async function resumableConfig<D extends ConfigDefaults & { resume: Entry
 }
 
 /**
- * The config block of a run that a script starts or goes on with: of an arm of an experiment, say.
+ * The values of a config block for a call within a program: the defaults, except for `options`.
  *
- * @param folder of the run; where it has a config.json the run goes on, if it was started with the same options
- * @param words those that all arms share may be without effect in some: `refuseUnused` does not see them
- * @throws ConfigError as resumableConfig
+ * @throws ConfigError for an unknown key or an unfit value
  * @example
  * ```ts
- * import { runConfig } from "voxgrad/train";
+ * import { entry, withDefaults } from "voxgrad/train";
  *
- * const options = await runConfig("runs/a/seed_1", { resume: "", seed: 0 }, ["--seed", "1"]);
+ * const entries = { steps: entry(100, "optimizer steps"), rate: entry(1e-2, "learning rate") };
+ * const options = withDefaults(entries, { steps: 10 }); // { steps: 10, rate: 0.01 }
+ * ```
+ */
+export function withDefaults<D extends ConfigDefaults>(defaults: D, options: Partial<Config<D>>): Config<D> {
+  const values: Record<string, ConfigValue> = {};
+  for (const [key, value] of Object.entries(defaults)) values[key] = value instanceof Entry ? value.value : value;
+  for (const [key, value] of Object.entries(options) as [string, ConfigValue][]) {
+    const known = Object.hasOwn(defaults, key) ? defaults[key] : undefined;
+    if (known === undefined) throw new ConfigError(`There is no option ${key}${nearest(key, Object.keys(defaults))}`);
+    const rules = known instanceof Entry ? known : new Entry<ConfigValue>(known, "", {});
+    values[key] = checkValue(rules, value, (problem) => `${key}: ${problem}`);
+  }
+  return values as Config<D>;
+}
+
+/**
+ * The options of a training that a program starts or resumes, such as an arm of an experiment.
+ *
+ * @param folder of the run; if it has a config.json the run is resumed, provided that it was started with the same options
+ * @param options in the place of the defaults. Those that all arms share may have no effect in some: `refuseUnused` does
+ *   not see them
+ * @throws ConfigError as withDefaults and resumableConfig
+ * @example
+ * ```ts
+ * import { entry, runConfig } from "voxgrad/train";
+ *
+ * const entries = { run: entry("", "folder"), resume: entry("", "folder"), seed: entry(1, "seed") };
+ * const options = await runConfig("runs/a/seed_2", entries, { seed: 2 });
  * ```
  */
 export async function runConfig<D extends ConfigDefaults & { resume: Entry<string> | string }>(
   folder: string,
   defaults: D,
-  words: readonly string[],
+  options: Partial<Config<D>>,
 ): Promise<Config<D>> {
-  const asked = config(defaults, [...words, "--run", folder]);
-  if (!(await platform.exists(`${folder}/config.json`))) return { ...asked };
+  const asked = withDefaults(defaults, { ...options, run: folder } as Partial<Config<D>>);
+  if (!(await platform.exists(`${folder}/config.json`))) return asked;
   const begun = await resumableConfig(defaults, { change: [] }, ["--resume", folder]);
   for (const [key, value] of Object.entries(asked) as [keyof D & string, ConfigValue][]) {
     const before = begun[key] as ConfigValue;
@@ -264,7 +291,15 @@ export async function runConfig<D extends ConfigDefaults & { resume: Entry<strin
 }
 
 /** A value out of config.json, held against the same rules as what is typed. */
-function checkStored(known: Entry<ConfigValue>, value: unknown, place: string): ConfigValue {
+const checkStored = (known: Entry<ConfigValue>, value: unknown, place: string): ConfigValue =>
+  checkValue(
+    known,
+    value,
+    (problem) => `${place}: ${problem}; put back what the run was started with, or start another run`,
+  );
+
+/** A value held against the same rules as what is typed; `complaint` makes the message. */
+function checkValue(known: Entry<ConfigValue>, value: unknown, complaint: (problem: string) => string): ConfigValue {
   const fits = typeof value === typeof known.value && Array.isArray(value) === Array.isArray(known.value);
   try {
     if (!fits || value === null) throw new Unfit(`got ${showJson(value)}, wanted such as ${example(known)}`);
@@ -279,7 +314,7 @@ function checkStored(known: Entry<ConfigValue>, value: unknown, place: string): 
     );
   } catch (error) {
     if (!(error instanceof Unfit)) throw error;
-    throw new ConfigError(`${place}: ${error.message}; put back what the run was started with, or start another run`);
+    throw new ConfigError(complaint(error.message));
   }
 }
 

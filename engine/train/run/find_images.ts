@@ -1,4 +1,5 @@
 /** Which files are images to be segmented, and which are networks. */
+import { trimSlashes } from "../../core/paths.ts";
 import { platform } from "#platform";
 import { listed, VoxgradError } from "../../core/errors.ts";
 import type { DatasetCase } from "../../imaging/dataset/types.ts";
@@ -56,7 +57,7 @@ export async function findImages(
   const names = given.map((name) => name.toLowerCase());
   const count = typeof channels === "number" ? channels : channels.length;
   const single = isNifti(input);
-  const folder = single ? folderOf(input) : input.replace(/(?<=.)\/+$/, "");
+  const folder = single ? folderOf(input) : trimSlashes(input);
   const file = (
     name: string,
   ): string => (folder === "." && !input.startsWith("./") && single ? name : `${folder}/${name}`);
@@ -170,7 +171,7 @@ export async function findModels(runs: string): Promise<{ files: string[]; folde
   const folders: string[] = [];
   // A folder may have a comma in its name.
   const parts = (await platform.exists(runs)) ? [runs] : runs.split(",").map((part) => part.trim());
-  for (const text of parts.map((part) => part.replace(/(?<=.)\/+$/, ""))) {
+  for (const text of parts.map((part) => trimSlashes(part))) {
     if (text === "") throw new VoxgradError(`"${runs}": a run is missing; write run folders separated by commas`);
     if (text.endsWith(".safetensors")) {
       files.push(text);

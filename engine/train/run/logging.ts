@@ -85,6 +85,36 @@ export interface StepRecord {
   readonly seconds: number;
 }
 
+/** One epoch as it is logged. */
+export interface EpochRecord {
+  readonly epoch: number;
+  /** Its last step. */
+  readonly step: number;
+  /** Mean loss of its steps, and on validation patches. */
+  readonly loss: number;
+  readonly validationLoss?: number;
+  /** Pseudo-Dice of each class on validation patches. */
+  readonly dice?: readonly number[];
+  /** Moving average of their mean: 0.9 of what it was and 0.1 of the newest, as nnU-Net. */
+  readonly average?: number;
+  readonly rate: number;
+  /** Time that the epoch took. */
+  readonly seconds: number;
+}
+
+const isNumber = (value: unknown): boolean => typeof value === "number" && Number.isFinite(value);
+const isDice = (value: unknown): boolean =>
+  Array.isArray(value) && value.every((each) => each === null || isNumber(each));
+/** Whether a value is a record of log.jsonl. */
+export const isStep = (value: unknown): boolean =>
+  isPlain(value) && Number.isSafeInteger(value.step) && [value.loss, value.rate, value.seconds].every(isNumber) &&
+  isDice(value.dice);
+/** Whether a value is a record of epochs.jsonl. */
+export const isEpoch = (value: unknown): boolean =>
+  isPlain(value) && [value.epoch, value.step].every(Number.isSafeInteger) &&
+  [value.loss, value.rate, value.seconds].every(isNumber) &&
+  (value.dice === undefined || isDice(value.dice));
+
 /** Seconds between two writings of a growing log. */
 const WRITE_EVERY = 5;
 

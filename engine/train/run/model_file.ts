@@ -1,4 +1,5 @@
 /** model.safetensors: the weights, and in the header all that is needed to use them on new images. */
+import { trimSlashes } from "../../core/paths.ts";
 import { platform } from "#platform";
 import { isPlain, show, VoxgradError } from "../../core/errors.ts";
 import { parseJson } from "../../core/json.ts";
@@ -101,7 +102,7 @@ export function planOf(metadata: Readonly<Record<string, string>>, file: string)
 export async function loadModel(
   path: string,
 ): Promise<{ description: ModelDescription; tensors: Map<string, Tensor> }> {
-  const file = path.endsWith(".safetensors") ? path : `${path.replace(/(?<=.)\/+$/, "")}/${NAME}`;
+  const file = path.endsWith(".safetensors") ? path : `${trimSlashes(path)}/${NAME}`;
   const { tensors, metadata, sealed } = await readWeights(file);
   const stored = metadata[KEY];
   if (stored === undefined) {

@@ -1,4 +1,5 @@
 /** The folder of one run: what it was started with, what it measured, what it made. */
+import { trimSlashes } from "../../core/paths.ts";
 import { platform } from "#platform";
 import { isPlain, show, VoxgradError } from "../../core/errors.ts";
 import { parseJson } from "../../core/json.ts";
@@ -219,7 +220,7 @@ export async function readJson(path: string): Promise<any> {
  * @throws VoxgradError when the folder holds no run; PlatformError while another process works in it
  */
 export async function resumeRun(folder: string): Promise<RunFolder> {
-  const path = folder.replace(/(?<=.)\/+$/, "");
+  const path = trimSlashes(folder);
   if (!(await platform.exists(`${path}/${MARK}`))) {
     throw new VoxgradError(`${path}: it holds no run (there is no ${MARK}); name a folder that a training wrote`);
   }
@@ -248,7 +249,7 @@ export async function resumeRun(folder: string): Promise<RunFolder> {
 export async function openRun(options: { name: string; folder?: string; overwrite?: boolean }): Promise<RunFolder> {
   const { name, folder, overwrite = false } = options;
   if (folder) {
-    const run = new RunFolder(folder.replace(/(?<=.)\/+$/, ""));
+    const run = new RunFolder(trimSlashes(folder));
     await run.lock();
     const taken = (await run.has(MARK)) && (!overwrite || !(await run.holdsRun()));
     if (!taken) return run;

@@ -10,86 +10,22 @@ import {
   readLabelVolume,
 } from "../../../engine/imaging/mod.ts";
 import {
-  choice,
-  type Config,
   ConfigError,
   contentDigest,
-  entry,
   findImages,
   findModels,
   print,
   refuseUnused,
   RunFolder,
+  splitList,
+  trimSlashes,
 } from "../../../engine/train/mod.ts";
 import { evaluateSupports, evaluateWithin } from "./modes.ts";
 import type { Encoder, Evaluation } from "./results.ts";
 import { fewShotOptions, loadEncoder } from "../support.ts";
-import { alpnetEntries } from "../training.ts";
+import type { OneShotEvaluationOptions } from "./options.ts";
 
-/** Entries of the config block. */
-export const oneShotEntries = {
-  run: entry("", "run folder of train_alpnet (of a cross-validation RUN/fold_0 and so on), or its model.safetensors", {
-    positional: true,
-  }),
-  data: entry(
-    "",
-    "labeled dataset, a folder or the file of a group; that of the run without it; with --within also one image file",
-    { positional: true },
-  ),
-  labels: entry("", "label map of --data where that is an image file"),
-  output: entry(
-    "",
-    "folder of the results; one_shot (or within) in the run's folder without it. The same command goes on after a stop",
-  ),
-  overwrite: entry(false, "begin anew where that folder holds results"),
-  cases: entry(
-    "",
-    "cases to take, with commas between, or all; without it those that the run held out, or all of another dataset",
-  ),
-  classes: entry(
-    "",
-    "classes, with commas between, as NAME, or TITLE=NAME to call it otherwise; of a label file names are values; all without it",
-  ),
-  supports: entry(10, "how many of the cases are the support in turn; all others are segmented by each", {
-    integer: true,
-    min: 1,
-  }),
-  seed: entry(1, "of the choice of supports", { integer: true, min: 0 }),
-  ranges: alpnetEntries.ranges,
-  prototypes: choice(["run", "alpnet", "panet"], "local ones, or one for each class; run: as the encoder was trained"),
-  window: entry(0, "edge of a prototype's window in features; 0: the run's --testWindow", { integer: true, min: 0 }),
-  chunks: entry(
-    0,
-    "parts of a class along the slices, each with a slice of the support; 0: as the run; with --within it is one",
-    { integer: true, min: 0 },
-  ),
-  within: entry(false, "segment each scan by one labeled slice of its own, and measure the other slices"),
-  slice: entry(
-    0,
-    "--within: number of that slice as overlays show it, from 1; 0: for each class the one that shows most of it",
-    { integer: true, min: 0 },
-  ),
-  preparation: choice(
-    ["plan", "own"],
-    "--within: pixels and intensities by the encoder's plan; own, for an encoder of another kind of scan: as many pixels a slice as the encoder's slices have, intensities by the scan itself. Slices stay as they are in both",
-  ),
-  side: entry(0, "--preparation own: pixels of a slice along its longer edge instead", { integer: true, min: 0 }),
-  clip: entry(
-    [],
-    "--preparation own: intensities are cut off at, as -125,275 for soft tissue in CT; without it where 0.5 % of the voxels lie beyond",
-    { lengths: [0, 2] },
-  ),
-  batch: entry(8, "slices that go through the encoder together", { integer: true, min: 1 }),
-  cache: entry("runs/prepared", "folder of prepared cases, which all runs share"),
-  memory: entry(2, "GB of prepared cases that are kept in memory", { min: 0 }),
-  workers: entry(2, "threads that read scans", { integer: true, min: 0 }),
-} as const;
-
-export type OneShotEvaluationOptions = Config<typeof oneShotEntries>;
-
-const trimmed = (path: string): string => path.replace(/(?<=.)\/+$/, "");
 const isImage = (path: string): boolean => /\.(nii|hdr)(\.gz)?$/.test(path);
-const listed = (text: string): string[] => text.split(",").map((each) => each.trim());
 
 /**
  * Measures one-shot segmentation, and writes metrics.json, metrics.csv, predictions, tables, figures and a report.
@@ -104,7 +40,13 @@ const listed = (text: string): string[] => text.split(",").map((each) => each.tr
  * @param options by `config(oneShotEntries)`
  * @returns what metrics.json holds
  * @throws ConfigError for options that do not fit the data or the results that are there; DatasetError, VoxgradError
- * @example await evaluateOneShot(config(oneShotEntries, ["runs/encoder", "--supports", "10", "--ranges", "known"]));
+ * @example
+ * ```ts
+ * import { evaluateOneShot, oneShotEntries } from "voxgrad/models";
+ * import { config } from "voxgrad/train";
+ *
+ * await evaluateOneShot(config(oneShotEntries, ["runs/encoder", "--supports", "10", "--ranges", "known"]));
+ * ```
  */
 export async function evaluateOneShot(options: OneShotEvaluationOptions): Promise<object> {
   const over = options.within && "--within segments each scan from a slice of its own";
@@ -130,7 +72,7 @@ export async function evaluateOneShot(options: OneShotEvaluationOptions): Promis
     dataset,
     ids: chosenCases(options, encoder, dataset),
     classes: chosenClasses(options.classes, labels),
-    output: new RunFolder(trimmed(options.output) || `${encoder.folder}/${options.within ? "within" : "one_shot"}`),
+    output: new RunFolder(trimSlashes(options.output) || `${encoder.folder}/${options.within ? "within" : "one_shot"}`),
   };
   print(
     `Data: ${dataset.folder}, ${evaluation.ids.length} case${evaluation.ids.length === 1 ? "" : "s"}; ${
@@ -144,7 +86,7 @@ export async function evaluateOneShot(options: OneShotEvaluationOptions): Promis
 
 async function openEncoder(options: OneShotEvaluationOptions): Promise<Encoder> {
   if (options.run === "") throw new ConfigError("--run is missing: voxgrad evaluate_one_shot RUN DATA");
-  const path = trimmed(options.run);
+  const path = trimSlashes(options.run);
   const folder = path.endsWith(".safetensors") ? path.replace(/(^|\/)[^/]*$/, "") || "." : path;
   const { model, params, plan, settings, description } = await loadEncoder(path);
   const { chunks, ...fewShot } = fewShotOptions(settings, options);
@@ -213,7 +155,7 @@ async function openData(
 
 function chosenClasses(text: string, labels: readonly DatasetLabel[]): ComparedClass[] {
   if (text === "") return labels.map(({ name, value }) => ({ name, values: [value] }));
-  const classes = listed(text).map((part) => {
+  const classes = splitList(text).map((part) => {
     const [, title, wanted] = /^(?:(.*)=)?(.*)$/.exec(part)!;
     const found = labels.find(({ name, value }) => name === wanted || `${value}` === wanted);
     if (!found) {
@@ -233,7 +175,7 @@ function chosenCases({ cases, data }: OneShotEvaluationOptions, encoder: Encoder
   const labeled = dataset.cases.filter(({ label }) => label !== undefined).map(({ id }) => id);
   if (cases === "all" || isImage(data)) return labeled;
   if (cases !== "") {
-    const names = [...new Set(listed(cases))];
+    const names = [...new Set(splitList(cases))];
     const strange = names.find((id) => !labeled.includes(id));
     if (strange !== undefined) throw new ConfigError(`--cases: ${dataset.folder} has no labeled case ${strange}`);
     return names;

@@ -3,7 +3,7 @@ import { deviceInfo, isPlain, listed as namesOf, VERSION } from "../../../engine
 import type { ClassComparison, ComparedClass, Dataset, Plan } from "../../../engine/imaging/mod.ts";
 import { ConfigError, fileDigests, JsonLines, type RunFolder } from "../../../engine/train/mod.ts";
 import type { FewShotOptions } from "../alpnet.ts";
-import type { OneShotEvaluationOptions } from "./evaluation.ts";
+import type { OneShotEvaluationOptions } from "./options.ts";
 import type { OneShotModel } from "../scans.ts";
 
 /** A trained encoder, and what its run says. */

@@ -83,7 +83,7 @@ test("openCaseStore() and others take a group; a changed label map prepares its 
 
 let opened = 0;
 
-async function open(data: string, more: string[] = [], folds = "2"): Promise<train.Training> {
+async function open(data: string, more: string[] = [], folds = "2"): Promise<train.TrainingRun> {
   const args = [
     "--data",
     data,
@@ -116,7 +116,7 @@ const setsOf = async ({ sets }: train.Patches): Promise<number[]> => {
 };
 
 test("training.batch() draws from the sets by the rule, the same each time", async () => {
-  const drawnBy = async (rule: string): Promise<{ steps: number[][]; training: train.Training }> => {
+  const drawnBy = async (rule: string): Promise<{ steps: number[][]; training: train.TrainingRun }> => {
     const training = await open(file, ["--sets", rule], "4");
     const [{ split }] = training.folds as [train.FoldSetup];
     const ids = training.dataset.cases.map((item) => item.id);
@@ -230,7 +230,7 @@ test("training.batch() draws labels that may be any of several, told apart only 
   assert.equal([...seen].sort(), ["0,0,2", "0,1,0", "0,1,1"]);
 });
 
-test("stepFigures() has nothing to tell of classes that a label does not tell apart", async () => {
+test("stepMetrics() has nothing to tell of classes that a label does not tell apart", async () => {
   // Predictions 0 1 2 3, twice; labels 0 1 1 3, twice.
   const logits = vg.tensor(Float32Array.from({ length: 32 }, (_, i) => Number(i % 4 === Math.floor((i % 16) / 4))), {
     shape: [2, 4, 4],
@@ -239,7 +239,7 @@ test("stepFigures() has nothing to tell of classes that a label does not tell ap
   const told = async (
     rows: number[],
   ) => [
-    ...(await train.stepFigures(vg.tensor(5), logits, target, {
+    ...(await train.stepMetrics(vg.tensor(5), logits, target, {
       sets: vg.tensor(Int32Array.from(rows), { shape: [2, 4] }),
     }).data()),
   ];

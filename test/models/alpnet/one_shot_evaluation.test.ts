@@ -10,15 +10,14 @@ import * as imaging from "../../../engine/imaging/mod.ts";
 import type { Triple, Volume } from "../../../engine/imaging/mod.ts";
 import * as train from "../../../engine/train/mod.ts";
 import {
-  alpnetEntries,
   drawSupports,
   evaluateOneShot,
   oneShotEntries,
   segmentWithin,
   summarizeSupports,
-  trainAlpnet,
 } from "../../../models/mod.ts";
 import { compareOtherSlices, planOfScan, slicePlaces } from "../../../models/alpnet/evaluate/within.ts";
+import { alpnetEntries, trainAlpnet } from "../../../scripts/train_alpnet.ts";
 import { notableSupports } from "../../../models/alpnet/evaluate/statistics.ts";
 import { planFor } from "../../helpers/plans.ts";
 import { checkSvg } from "../../helpers/svg.ts";

@@ -7,7 +7,7 @@ import * as assert from "uvu/assert";
 import { closeDevice } from "../../../engine/mod.ts";
 import { readVolume, writeOrganPhantomDataset } from "../../../engine/imaging/mod.ts";
 import { config, resumableConfig, trainingChanges } from "../../../engine/train/mod.ts";
-import { alpnetEntries, trainAlpnet } from "../../../models/mod.ts";
+import { alpnetEntries, trainAlpnet } from "../../../scripts/train_alpnet.ts";
 import { runCommand } from "../../helpers/command.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "voxgrad-alpnet-"));

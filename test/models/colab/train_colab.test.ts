@@ -1,4 +1,4 @@
-// train_colab as a user runs it, small: without contexts it is train_unet to the last bit; with them it can be killed.
+// train_colab, small: without contexts it is train_unet to the last bit; with them it can be killed.
 import { cp, mkdir, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -6,8 +6,12 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { closeDevice, loadSafetensors, random, tree } from "../../../engine/mod.ts";
 import { writePhantomDataset } from "../../../engine/imaging/mod.ts";
+import { config, ConfigError, resumableConfig, trainingChanges } from "../../../engine/train/mod.ts";
 import { plainConvUNet } from "../../../models/mod.ts";
+import { colabEntries, trainColab } from "../../../scripts/train_colab.ts";
+import { trainUnet, unetEntries } from "../../../scripts/train_unet.ts";
 import { runCommand } from "../../helpers/command.ts";
+import { inProcess } from "../../helpers/in_process.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "voxgrad-colab-"));
 test.after(async () => {
@@ -15,13 +19,20 @@ test.after(async () => {
   await closeDevice();
 });
 
-const run = (command: string, args: readonly string[], kill?: RegExp) =>
-  runCommand(folder, [command, ...args], { kill, after: 600 });
+const place = (name: string): string => join(folder, name);
+/** A run of train_colab in this process; the words name files in the folder. */
+const run = (words: readonly string[], stop?: RegExp) =>
+  inProcess(
+    async () => trainColab(await resumableConfig(colabEntries, { change: trainingChanges }, words)),
+    stop && { stop },
+  );
 
 await writePhantomDataset(join(folder, "data"), { cases: 3, seed: 2, shape: [28, 24, 20] });
 const small = [
   "--data",
-  "data",
+  place("data"),
+  "--cache",
+  place("prepared"),
   "--rate",
   "0.01",
   "--augment",
@@ -42,6 +53,9 @@ const small = [
   "0.33",
 ];
 const contexts = [...small, "--margin", "3", "--tau", "2", "--period", "2"];
+/** Words without a key and its value. */
+const without = (words: readonly string[], key: string) =>
+  words.filter((word, k) => word !== key && words[k - 1] !== key);
 const file = (run: string, name: string) => readFile(join(folder, run, name));
 async function weights(run: string): Promise<[string, number[]][]> {
   const { tensors } = loadSafetensors(new Uint8Array(await file(run, "model.safetensors")));
@@ -49,10 +63,10 @@ async function weights(run: string): Promise<[string, number[]][]> {
 }
 
 test("train_colab without contexts, and with one, gives the weights of train_unet", async () => {
-  await run("train_unet", [...small, "--run", "plain"]);
+  await trainUnet(config(unetEntries, [...small, "--run", place("plain")]));
   for (const [name, args] of [["none", ["--context", "none"]], ["one", ["--contexts", "1"]]] as const) {
-    const { code, output } = await run("train_colab", [...small, ...args, "--run", name]);
-    assert.is(code, 0, output);
+    const { error, output } = await run([...small, ...args, "--run", place(name)]);
+    assert.is(error, undefined, output);
     // The headers tell what each was made by.
     assert.equal(await weights(name), await weights("plain"), name);
     assert.equal(await readdir(join(folder, name, "figures")), ["logits.svg"]);
@@ -60,17 +74,18 @@ test("train_colab without contexts, and with one, gives the weights of train_une
 });
 
 test("train_colab resumes a killed run to the same segmenter and generator, and predict uses it", async () => {
-  const whole = await run("train_colab", [...contexts, "--run", "whole"]);
-  assert.is(whole.code, 0, whole.output);
+  const whole = await run([...contexts, "--run", place("whole")]);
+  assert.is(whole.error, undefined, whole.output);
   // The larger program of every second step is told of before the first is over.
   const [told, firstStep] = [
     whole.output.search(/Every 2 steps, with the generator's: \d+ kernels, [\d.]+ MB at most/),
     whole.output.search(/step 1\/6/),
   ];
   assert.ok(told >= 0 && told < firstStep, whole.output);
-  await run("train_colab", [...contexts, "--run", "killed", "--checkpoint", "0"], /step 1\//);
-  const rest = await run("train_colab", ["--resume", "killed", "--checkpoint", "0"]);
-  assert.is(rest.code, 0, rest.output);
+  const killed = ["train_colab", ...contexts, "--run", place("killed"), "--checkpoint", "0"];
+  await runCommand(folder, killed, { kill: /step 1\//, after: 600 });
+  const rest = await run(["--resume", place("killed"), "--checkpoint", "0"]);
+  assert.is(rest.error, undefined, rest.output);
   const figures = ["context_maps.svg", "intensities.svg", "logits.svg"];
   assert.equal(await readdir(join(folder, "whole/figures")), figures);
   for (const name of ["model.safetensors", "generator.safetensors", ...figures.map((each) => `figures/${each}`)]) {
@@ -86,80 +101,64 @@ test("train_colab resumes a killed run to the same segmenter and generator, and 
     assert.ok(after.every(Number.isFinite) && after.some((v, k) => v !== before[k]), `${name} has been learned`);
   }
   const [prediction] = await readdir(join(folder, "whole/predictions"));
-  const again = await run("predict", ["whole", `data/imagesTr/${prediction}`, "labels", "--no-postprocess"]);
+  const again = await runCommand(folder, [
+    "predict",
+    "whole",
+    `data/imagesTr/${prediction}`,
+    "labels",
+    "--no-postprocess",
+  ]);
   assert.is(again.code, 0, again.output);
   assert.ok((await file("whole", `predictions/${prediction}`)).equals(await file("labels", prediction)));
 });
 
 test("train_colab with contexts by k-means resumes to the same weights", async () => {
   const clustered = [...small, "--context", "kmeans", "--contexts", "3"];
-  const whole = await run("train_colab", [...clustered, "--run", "clusters"]);
-  assert.is(whole.code, 0, whole.output);
+  const whole = await run([...clustered, "--run", place("clusters")]);
+  assert.is(whole.error, undefined, whole.output);
   assert.match(whole.output, /k-means on \d+ voxels of 2 training cases, centers as prepared: (-?[\d.]+(, )?){3}/);
-  await run("train_colab", [...clustered, "--run", "clusters2", "--checkpoint", "0"], /step 1\//);
-  const rest = await run("train_colab", ["--resume", "clusters2", "--checkpoint", "0"]);
-  assert.is(rest.code, 0, rest.output);
+  await run([...clustered, "--run", place("clusters2"), "--checkpoint", "0"], /step 3\//);
+  const rest = await run(["--resume", place("clusters2"), "--checkpoint", "0"]);
+  assert.is(rest.error, undefined, rest.output);
+  assert.match(rest.output, /Going on after step 2 of 6/);
   assert.ok((await file("clusters", "model.safetensors")).equals(await file("clusters2", "model.safetensors")));
 });
 
 test("train_colab takes an inner step for each sample, and a generator of half the channels", async () => {
-  const sample = await run("train_colab", [
-    ...contexts,
-    "--metaPer",
-    "sample",
-    "--run",
-    "samples",
-    "--generatorWidth",
-    "0.5",
-  ]);
-  assert.is(sample.code, 0, sample.output);
+  const own = ["--metaPer", "sample", "--generatorWidth", "0.5", "--steps", "2"];
+  const sample = await run([...without(contexts, "--steps"), ...own, "--run", place("samples")]);
+  assert.is(sample.error, undefined, sample.output);
   const learned = loadSafetensors(new Uint8Array(await file("samples", "generator.safetensors"))).tensors;
   assert.equal(learned.get("encoder.stages.0.0.convs.0.conv.weight")!.shape, [2, 1, 3, 3, 3]);
   assert.equal(learned.get("decoder.seg_layers.0.weight")!.shape, [2, 2, 1, 1, 1]);
 });
 
 test("train_colab takes dilated masks and context labels of a folder, and names label maps that do not fit", async () => {
-  const dilated = await run("train_colab", [
-    ...small,
-    "--margin",
-    "3",
-    "--tau",
-    "2",
-    "--context",
-    "dilated",
-    "--run",
-    "dilated",
-  ]);
-  assert.is(dilated.code, 0, dilated.output);
-  const labels = [...small, "--context", "labels", "--contextLabels", "data/labelsTr"];
-  const drawn = await run("train_colab", [...labels, "--contexts", "4", "--run", "drawn"]);
-  assert.is(drawn.code, 0, drawn.output);
+  const short = [...without(small, "--steps"), "--steps", "2"];
+  const soft = ["--margin", "3", "--tau", "2", "--context", "dilated"];
+  const dilated = await run([...short, ...soft, "--run", place("dilated")]);
+  assert.is(dilated.error, undefined, dilated.output);
+  const labels = [...short, "--context", "labels", "--contextLabels", place("data/labelsTr")];
+  const drawn = await run([...labels, "--contexts", "4", "--run", place("drawn")]);
+  assert.is(drawn.error, undefined, drawn.output);
   for (const name of ["dilated", "drawn"]) {
     assert.match(
       String(await file(name, "report.html")),
       /<h2>Context labels<\/h2>[^]*<h2>Intensities of ROI and contexts<\/h2>[^]*<h2>Logit plane<\/h2>/,
     );
   }
-  const few = await run("train_colab", [...labels, "--contexts", "2", "--run", "few"]);
-  assert.is(few.code, 1);
-  assert.match(few.output, /it holds \d; --contexts 2 allows 0 to 1/);
-  const nowhere = await run("train_colab", [...small, "--context", "labels", "--run", "nowhere"]);
-  assert.match(nowhere.output, "--context labels wants --contextLabels");
+  const few = await run([...labels, "--contexts", "2", "--run", place("few")]);
+  assert.match(few.error!.message, /it holds \d; --contexts 2 allows 0 to 1/);
+  const nowhere = await run([...small, "--context", "labels", "--run", place("nowhere")]);
+  assert.match(nowhere.error!.message, "--context labels wants --contextLabels");
 });
 
 test("train_colab refuses what the data rule out before a case is prepared, or before the first step", async () => {
   const fails = async (words: readonly string[], message: RegExp, prepared: boolean) => {
-    const { code, output } = await run("train_colab", [
-      ...small,
-      ...words,
-      "--run",
-      "judged",
-      "--overwrite",
-      "--cache",
-      "fresh",
-    ]);
-    assert.is(code, 1, output);
-    assert.match(output, message);
+    const given = [...without(small, "--cache"), ...words, "--run", place("judged"), "--overwrite"];
+    const { error, output } = await run([...given, "--cache", place("fresh")]);
+    assert.instance(error, ConfigError);
+    assert.match(error!.message, message);
     assert.not.match(output, /step 1\//);
     assert.is(/preparing/.test(output), prepared, output);
   };
@@ -169,15 +168,15 @@ test("train_colab refuses what the data rule out before a case is prepared, or b
   const labels = (
     where: string,
     contexts: string,
-  ) => ["--context", "labels", "--contexts", contexts, "--contextLabels", where];
+  ) => ["--context", "labels", "--contexts", contexts, "--contextLabels", place(where)];
   await fails(
     labels("some", "4"),
-    /--contextLabels: there is no some\/\w+\.nii\.gz, nor those of \d other cases/,
+    /--contextLabels: there is no .*\/some\/\w+\.nii\.gz, nor those of \d other cases/,
     false,
   );
-  await fails(labels("none", "2"), /--contextLabels: there is no none\//, false);
+  await fails(labels("none", "2"), /--contextLabels: there is no .*\/none\//, false);
   await fails(labels("data/labelsTr", "2"), /it holds \d; --contexts 2 allows 0 to 1/, false);
-  await fails(labels("data/labelsTr", "9"), /--contexts 9: no file of data\/labelsTr has the value \d, .*8/, false);
+  await fails(labels("data/labelsTr", "9"), /--contexts 9: no file of .*data\/labelsTr has the value \d, .*8/, false);
   await fails(["--roiClass", "3"], /--roiClass: got 3, wanted one of 0 \w+, 1 /, true);
 });
 

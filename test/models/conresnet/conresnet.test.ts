@@ -131,7 +131,7 @@ test("conResNet() with checkpoint plans at most 60% of a step's memory and half 
       return [value, optimizer.update(grads, state, p, 1e-3)];
     };
     const labels = zeros([1, 32, 64, 64]).cast("i32");
-    return plannedStep(step, [params, optimizer.init(params), zeros([1, 4, 32, 64, 64]), labels]);
+    return plannedStep(step, [params, optimizer.init(params), zeros([1, 4, 32, 64, 64]), labels], 2);
   };
   for (const config of [{}, { mapping: false }] as Partial<ConResNetConfig>[]) {
     const [plain, again] = [await planned(config, false), await planned(config, true)];

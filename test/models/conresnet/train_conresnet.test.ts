@@ -4,7 +4,8 @@ import * as assert from "uvu/assert";
 import { compile, random, type Tensor } from "../../../engine/mod.ts";
 import { regionTargets } from "../../../engine/nn/mod.ts";
 import { config, openTraining } from "../../../engine/train/mod.ts";
-import { conres, conResNet, conResNetEntries, trainConResNet } from "../../../models/mod.ts";
+import { conres, conResNet } from "../../../models/mod.ts";
+import { conResNetEntries, trainConResNet } from "../../../scripts/train_conresnet.ts";
 import { cleanUp, file, losses, place, words as shared } from "../../helpers/train_conresnet_helpers.ts";
 
 test.after(cleanUp);

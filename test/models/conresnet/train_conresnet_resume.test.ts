@@ -5,7 +5,8 @@ import * as assert from "uvu/assert";
 import { loadParameters, random } from "../../../engine/mod.ts";
 import { readVolume } from "../../../engine/imaging/mod.ts";
 import { config, loadModel, resumableConfig, segmenter, trainingChanges } from "../../../engine/train/mod.ts";
-import { conResNetEntries, networkOf, trainConResNet } from "../../../models/mod.ts";
+import { networkOf } from "../../../models/mod.ts";
+import { conResNetEntries, trainConResNet } from "../../../scripts/train_conresnet.ts";
 import { runCommand } from "../../helpers/command.ts";
 import { cleanUp, file, folder, losses, place, words as shared } from "../../helpers/train_conresnet_helpers.ts";
 

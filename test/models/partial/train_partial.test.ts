@@ -1,4 +1,4 @@
-// train_partial as a user runs it, small: with all labels it is train_unet; with some it can be killed; mistakes are told.
+// train_partial, small: with all labels it is train_unet; with some it can be killed; mistakes are reported.
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -6,18 +6,16 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { closeDevice } from "../../../engine/mod.ts";
 import { writeOrganPhantomDataset } from "../../../engine/imaging/mod.ts";
-import { config } from "../../../engine/train/mod.ts";
-import { partialEntries, trainPartial } from "../../../models/mod.ts";
-import { runCommand } from "../../helpers/command.ts";
+import { config, resumableConfig, trainingChanges } from "../../../engine/train/mod.ts";
+import { partialEntries, trainPartial } from "../../../scripts/train_partial.ts";
+import { trainUnet, unetEntries } from "../../../scripts/train_unet.ts";
+import { inProcess } from "../../helpers/in_process.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "voxgrad-partial-"));
 test.after(async () => {
   await rm(folder, { recursive: true, force: true });
   await closeDevice();
 });
-
-const run = (command: string, args: readonly string[], kill?: RegExp) =>
-  runCommand(folder, [command, ...args], { kill });
 
 const ids = (numbers: readonly number[]) => numbers.map((n) => `organs_00${n}`);
 // All organs are annotated in the first and the fifth case, one or both kidneys in the others.
@@ -49,14 +47,15 @@ const lines = async (run: string, name = "log.jsonl") =>
   String(await file(run, name)).trim().split("\n").map((line) => JSON.parse(line));
 const place = (name: string) => join(folder, name);
 /** In this process: a run of some arm. */
-const train = (data: string, name: string, words: readonly string[]) =>
-  trainPartial(
-    config(partialEntries, [place(data), ...small, "--run", place(name), "--cache", place("prepared"), ...words]),
-  );
+const train = (data: string, name: string, words: readonly string[], without: readonly string[] = []) => {
+  const shared = small.filter((word, k) => !without.includes(word) && !without.includes(small[k - 1]));
+  const folders = ["--run", place(name), "--cache", place("prepared")];
+  return trainPartial(config(partialEntries, [place(data), ...shared, ...folders, ...words]));
+};
 
 test("train_partial with all labels annotated has the losses of train_unet", async () => {
-  const plain = await run("train_unet", ["full", ...small, "--steps", "4", "--run", "plain"]);
-  assert.is(plain.code, 0, plain.output);
+  const folders = ["--run", place("plain"), "--cache", place("prepared")];
+  await trainUnet(config(unetEntries, [place("full"), ...small, "--steps", "4", ...folders]));
   const wanted = (await lines("plain")).map(({ loss }) => loss);
   await train("full", "exclusion", ["--steps", "4"]);
   // Sums of thousands of f32 in another order; differences of the first step grow with the next.
@@ -111,25 +110,20 @@ test("train_partial weighs marginal and exclusion losses of partly labeled cases
 
 test("train_partial resumes a killed run to the same weights, on a plateau too", async () => {
   const args = [
-    "some",
-    ...small.filter((word, k) => word !== "--validation" && small[k - 1] !== "--validation"),
-    "--steps",
-    "8",
-    "--validation",
-    "1",
-    "--schedule",
-    "plateau",
-    "--warmup",
-    "0.25",
-    "--splits",
-    "splits.json",
+    ...["--steps", "8", "--validation", "1", "--schedule", "plateau", "--warmup", "0.25"],
+    ...["--splits", place("splits.json"), "--checkpoint", "0"],
   ];
-  const whole = await run("train_partial", [...args, "--run", "whole"]);
-  assert.is(whole.code, 0, whole.output);
+  const whole = await inProcess(() => train("some", "whole", args, ["--validation"]));
+  assert.is(whole.error, undefined, whole.output);
   assert.match(whole.output, /Training on \d cases, \d of them fully labeled; the first 2 steps on those alone/);
-  await run("train_partial", [...args, "--run", "killed", "--checkpoint", "0"], /step 3\//);
-  const rest = await run("train_partial", ["--resume", "killed", "--checkpoint", "0"]);
-  assert.is(rest.code, 0, rest.output);
+  const killed = await inProcess(() => train("some", "killed", args, ["--validation"]), { stop: /step 4\// });
+  assert.is(killed.error, undefined, killed.output);
+  const resumed = ["--resume", place("killed")];
+  const rest = await inProcess(
+    async () => trainPartial(await resumableConfig(partialEntries, { change: trainingChanges }, resumed)),
+  );
+  assert.is(rest.error, undefined, rest.output);
+  assert.match(rest.output, /Going on after step 3 of 8/);
   assert.ok((await file("whole", "model.safetensors")).equals(await file("killed", "model.safetensors")));
 });
 

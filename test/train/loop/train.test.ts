@@ -17,7 +17,7 @@ import {
   openRun,
   RunFolder,
   segmenter,
-  stepFigures,
+  stepMetrics,
   tellBackground,
   trainLoop,
 } from "../../../engine/train/mod.ts";
@@ -186,7 +186,7 @@ function numbers(seed: number): () => number {
   return () => (state = (state * 48271) % 2147483647) / 2147483647;
 }
 
-test("stepFigures() counts as a loop does, leaving out labels that are no class", async () => {
+test("stepMetrics() counts as a loop does, leaving out labels that are no class", async () => {
   const [N, K, D, H, W] = [2, 4, 3, 5, 7];
   const next = numbers(5);
   const logits = Float32Array.from({ length: N * K * D * H * W }, () => next() - 0.5);
@@ -205,7 +205,7 @@ test("stepFigures() counts as a loop does, leaving out labels that are no class"
       if (best > 0 && best === label) both[best - 1]++;
     }
   }
-  const run = compile((loss: Tensor, x: Tensor, y: Tensor) => stepFigures(loss, x, y));
+  const run = compile((loss: Tensor, x: Tensor, y: Tensor) => stepMetrics(loss, x, y));
   const [x, y] = [tensor(logits, { shape: [N, K, D, H, W] }), tensor(labels, { shape: [N, D, H, W] })];
   const figures = await run(tensor(0.25), x, y);
   assert.equal([...await figures.data()], [0.25, ...both, ...sum]);
@@ -280,14 +280,14 @@ test("stepFigures() leaves out what is not annotated", async () => {
   const label = tensor(Int32Array.from({ length: 80 }, (_, k) => (k % 5) % 3), { shape: [2, 40] });
   const sets = tensor([[0, 1, 0], [0, 1, 2]], { dtype: "i32" });
   const zero = tensor([0], { dtype: "f32" }).sum();
-  const of = async (x: Tensor, l: Tensor, options = {}) => [...(await stepFigures(zero, x, l, options).data())];
+  const of = async (x: Tensor, l: Tensor, options = {}) => [...(await stepMetrics(zero, x, l, options).data())];
   const [both, one, two] = [
     await of(logits, label, { sets }),
     await of(logits.slice({ start: [0], end: [1] }), label.slice({ start: [0], end: [1] })),
     await of(logits.slice({ start: [1], end: [2] }), label.slice({ start: [1], end: [2] })),
   ];
   assert.equal(both, [0, one[1] + two[1], two[2], one[3] + two[3], two[4]]);
-  assert.throws(() => stepFigures(zero, logits, label, { set: sets } as any), /set/);
+  assert.throws(() => stepMetrics(zero, logits, label, { set: sets } as any), /set/);
 });
 
 test.run();

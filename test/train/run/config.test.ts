@@ -11,6 +11,7 @@ import {
   HelpRequest,
   resumableConfig,
   runConfig,
+  withDefaults,
 } from "../../../engine/train/run/config.ts";
 import { thrown } from "../../helpers/refuse.ts";
 
@@ -134,11 +135,11 @@ test("resumableConfig() takes what a run was started with, and lets only some of
   }
 });
 
-test("runConfig() takes the words for a new run, goes on with one that was started by the same, and refuses another", async () => {
+test("runConfig() gives the options of a new run, resumes one that was started with the same, and refuses another", async () => {
   const folder = await mkdtemp(join(tmpdir(), "voxgrad-config-"));
   try {
     const defaults = { resume: "", run: "", steps: 100, seed: 1 };
-    const read = () => runConfig(folder, defaults, ["--steps", "7", "--seed", "2"]);
+    const read = () => runConfig(folder, defaults, { steps: 7, seed: 2 });
     assert.equal(await read(), { resume: "", run: folder, steps: 7, seed: 2 });
     const options = { resume: "", run: folder, steps: 7, seed: 2 };
     await writeFile(join(folder, "config.json"), JSON.stringify({ options }));
@@ -150,6 +151,33 @@ test("runConfig() takes the words for a new run, goes on with one that was start
   } finally {
     await rm(folder, { recursive: true });
   }
+});
+
+test("withDefaults() fills in what is left out, and refuses unknown keys and unfit values", () => {
+  const defaults = {
+    steps: entry(100, "steps", { integer: true, min: 1 }),
+    rates: entry([1, 2], "rates", { min: 0 }),
+    arm: choice(["full", "none"], "arm"),
+    boundary: false,
+  };
+  const all = { steps: 100, rates: [1, 2], arm: "full" as const, boundary: false };
+  assert.equal(withDefaults(defaults, {}), all);
+  assert.equal(withDefaults(defaults, { steps: 3, rates: [0.5], boundary: true }), {
+    ...all,
+    steps: 3,
+    rates: [0.5],
+    boundary: true,
+  });
+  const fails = (options: object, message: RegExp) =>
+    assert.throws(
+      () => withDefaults(defaults, options),
+      (error: Error) => error instanceof ConfigError && message.test(error.message),
+    );
+  fails({ step: 3 }, /There is no option step.*steps/);
+  fails({ steps: 1.5 }, /^steps: got "1.5", wanted a whole number from 1/);
+  fails({ rates: [1, -1] }, /^rates: got "-1", wanted a number from 0/);
+  fails({ arm: "half" }, /^arm: got "half", wanted full or none/);
+  fails({ boundary: 1 }, /^boundary: got 1, wanted such as false/);
 });
 
 test("config() answers --help with the keys, unless the block has a key of that name", () => {

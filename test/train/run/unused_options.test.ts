@@ -3,21 +3,11 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { closeDevice, zeros } from "../../../engine/mod.ts";
 import { config, ConfigError, runConfig } from "../../../engine/train/mod.ts";
-import {
-  alpnetEntries,
-  colab,
-  colabEntries,
-  conres,
-  conResNetEntries,
-  evaluateOneShot,
-  oneShotEntries,
-  partial,
-  partialEntries,
-  trainAlpnet,
-  trainColab,
-  trainConResNet,
-  trainPartial,
-} from "../../../models/mod.ts";
+import { colab, conres, evaluateOneShot, oneShotEntries, partial } from "../../../models/mod.ts";
+import { alpnetEntries, trainAlpnet } from "../../../scripts/train_alpnet.ts";
+import { colabEntries, trainColab } from "../../../scripts/train_colab.ts";
+import { conResNetEntries, trainConResNet } from "../../../scripts/train_conresnet.ts";
+import { partialEntries, trainPartial } from "../../../scripts/train_partial.ts";
 import { runCommand } from "../../helpers/command.ts";
 import { message as messageOf } from "../../helpers/refuse.ts";
 
@@ -178,7 +168,7 @@ test("summary and plan refuse options without effect", async () => {
 test("trainColab() accepts a script's own defaults and the arms of an experiment", async () => {
   // The data is not there, and that is all that is told.
   const told = await trainColab(
-    await runConfig("nowhere/run", colabEntries, ["nowhere", "--context", "none", "--margin", "3"]),
+    await runConfig("nowhere/run", colabEntries, { data: "nowhere", context: "none", margin: 3 }),
   ).catch((error) => error.message);
   assert.not.match(told, /no effect/);
   assert.match(told, /nowhere/);

@@ -1,0 +1,177 @@
+/** The course of an experiment: seeds, arms, results as they come, and the report at the end. */
+import { trimSlashes } from "../../core/paths.ts";
+import type { Comparison } from "../../imaging/metrics/evaluate.ts";
+import { openDataset } from "../../imaging/dataset/dataset.ts";
+import type { Dataset } from "../../imaging/dataset/types.ts";
+import type { Fold } from "../../imaging/dataset/split.ts";
+import type { Plan } from "../../imaging/plan/plan.ts";
+import { planText } from "../../imaging/plan/plan_file.ts";
+import { fingerprintDataset } from "../../imaging/planner/fingerprint.ts";
+import { makePlan, type PlanOptions } from "../../imaging/planner/plan_rules.ts";
+import { duration, print } from "../run/logging.ts";
+import { RunFolder } from "../run/run_folder.ts";
+import { readFigures } from "../plot/figures.ts";
+import {
+  type Experiment,
+  type ExperimentCases,
+  type ExperimentOptions,
+  openExperiment,
+  plainCases,
+} from "./experiment.ts";
+import type { Arm, MeasuredCase } from "./experiment_summary.ts";
+
+/** An arm of an experiment, with the options of the training that make it one. */
+export interface Trial<O extends object> extends Arm {
+  readonly options?: Partial<O>;
+}
+
+/** What is measured next: an arm with a seed. */
+export interface TrialRun<T extends Arm, S> {
+  readonly trial: T;
+  readonly seed: number;
+  /** The folder of the seed; a training of the arm belongs into a folder of its name there. */
+  readonly folder: string;
+  /** What `prepare` gave for the seed. */
+  readonly shared: S;
+}
+
+/** What an experiment is made of. */
+export interface ExperimentRun<T extends Arm, S> extends Omit<ExperimentOptions, "arms" | "seeds"> {
+  /** Folder of the experiment; resumed if it exists. */
+  readonly run: string;
+  readonly trials: readonly T[];
+  /** Number of repetitions; their seeds count from 1. */
+  readonly seeds: number;
+  /** Writes what all arms of a seed share, such as patients with plan and split, if it is not there. */
+  readonly prepare: (folder: string, seed: number) => Promise<S>;
+  /** Trains an arm, or continues, and measures its held-out cases, in variants where there are several. */
+  readonly measure: (
+    run: TrialRun<T, S>,
+  ) => Promise<ExperimentCases | Readonly<Record<string, readonly MeasuredCase[]>>>;
+  /** Adds figures when all is measured; `folder` is that of the first seed. */
+  readonly figures?: (experiment: Experiment, folder: string) => Promise<void>;
+}
+
+/**
+ * Runs an experiment: every arm with every seed, each on the patients of its seed. Results are kept as they come, so the
+ * same call continues after a stop; tables and the report are written after each.
+ *
+ * @example
+ * ```ts
+ * import { type MeasuredCase, runExperiment, type Trial } from "voxgrad/train";
+ *
+ * interface Options {
+ *   readonly seed: number;
+ *   readonly context: "none" | "colab";
+ * }
+ * declare const writePatients: (folder: string, seed: number) => Promise<void>;
+ * declare const trainInto: (folder: string, options: Partial<Options>) => Promise<MeasuredCase[]>;
+ * const trials: readonly Trial<Options>[] = [
+ *   { name: "plain", title: "Plain", options: { context: "none" } },
+ *   { name: "colab", title: "CoLab", options: { context: "colab" } },
+ * ];
+ * await runExperiment({
+ *   run: "runs/contexts",
+ *   title: "Contexts",
+ *   trials,
+ *   seeds: 3,
+ *   prepare: async (folder, seed) => {
+ *     await writePatients(folder, seed);
+ *     return { seed };
+ *   },
+ *   measure: ({ trial, folder, shared }) => trainInto(`${folder}/${trial.name}`, { ...shared, ...trial.options }),
+ * });
+ * ```
+ */
+export async function runExperiment<T extends Arm, S>(options: ExperimentRun<T, S>): Promise<void> {
+  const { run: path, trials, prepare, measure, figures, ...about } = options;
+  const run = new RunFolder(trimSlashes(path));
+  const seeds = Array.from({ length: options.seeds }, (_, k) => k + 1);
+  const arms = trials.map(({ name, title, about }): Arm => ({ name, title, ...(about !== undefined && { about }) }));
+  const experiment = await openExperiment(run, { ...about, arms, seeds });
+  const started = performance.now();
+  for (const seed of seeds) {
+    const left = trials.filter(({ name }) => !experiment.done(name, seed));
+    if (left.length === 0) continue;
+    const folder = `${run.path}/seed_${seed}`;
+    const shared = await prepare(folder, seed);
+    for (const trial of left) {
+      print(`\nSeed ${seed}: ${trial.title}`);
+      const from = performance.now();
+      const measured = await measure({ trial, seed, folder, shared });
+      const seconds = Math.round((performance.now() - from) / 1000);
+      await experiment.add(trial.name, seed, ofSeed(measured, seed), { seconds });
+      await experiment.finish();
+    }
+  }
+  await figures?.(experiment, `${run.path}/seed_${seeds[0]}`);
+  print(`\n${await experiment.finish()}`);
+  print(`${duration((performance.now() - started) / 1000)}; written:\n${run.listing()}`);
+}
+
+/** Patients of a seed are its own, so their ids name it. */
+function ofSeed(
+  measured: ExperimentCases | Readonly<Record<string, readonly MeasuredCase[]>>,
+  seed: number,
+): ExperimentCases | Record<string, MeasuredCase[]> {
+  const named = (cases: readonly MeasuredCase[]): MeasuredCase[] =>
+    cases.map((each) => ({ ...each, id: `seed ${seed}, ${each.id}` }));
+  if (Array.isArray(measured)) return named(measured);
+  if ("cases" in measured) return named(plainCases("experiment", measured as Comparison));
+  const variants = measured as Readonly<Record<string, readonly MeasuredCase[]>>;
+  return Object.fromEntries(Object.entries(variants).map(([variant, cases]) => [variant, named(cases)]));
+}
+
+/** Adds the figures that each arm drew in its folder. */
+export async function addArmFigures(experiment: Experiment, folder: string, arms: readonly Arm[]): Promise<void> {
+  for (const { name: arm } of arms) {
+    for (const { name, title, caption, svg } of await readFigures(`${folder}/${arm}`)) {
+      await experiment.figure(`${arm}_${name}.svg`, svg, `${title}. ${caption}`, { arm });
+    }
+  }
+}
+
+/**
+ * Writes a plan and one split for a dataset.
+ *
+ * @param data the dataset, a folder or the file of a group
+ * @param options files: what the two files are called, without "plan.json" and "splits.json"; split: of the dataset's
+ *   cases; plan: as for makePlan; convs: convolutions of each stage, other than planned; from: cases that the plan looks
+ *   at, default: all
+ * @returns the options of a training that name them
+ */
+export async function writePlanAndSplit(
+  data: string,
+  options: {
+    readonly files: string;
+    readonly split: (dataset: Dataset) => Fold;
+    readonly plan: PlanOptions;
+    readonly convs?: number;
+    readonly from?: "all" | "training";
+  },
+): Promise<{ data: string; plan: string; splits: string }> {
+  const { files, convs, from = "all" } = options;
+  const dataset = await openDataset(data);
+  const split = options.split(dataset);
+  const seen = from === "all"
+    ? dataset
+    : { ...dataset, cases: dataset.cases.filter(({ id }) => split.train.includes(id)) };
+  let plan = makePlan(dataset, await fingerprintDataset(seen), options.plan);
+  if (convs !== undefined) {
+    const each = plan.network.features.map(() => convs);
+    const network = { ...plan.network, convsPerStage: each, decoderConvsPerStage: each.slice(1) } as Plan["network"];
+    plan = { ...plan, network };
+  }
+  const [planFile, splitsFile] = [`${files}plan.json`, `${files}splits.json`];
+  const cut = files.lastIndexOf("/");
+  const folder = new RunFolder(files.slice(0, cut));
+  await folder.write(planFile.slice(cut + 1), planText(plan));
+  await folder.writeJson(splitsFile.slice(cut + 1), [split]);
+  return { data, plan: planFile, splits: splitsFile };
+}
+
+/** A split by number: the first cases train, the others are held out. */
+export const firstCases = (count: number) => ({ cases }: Pick<Dataset, "cases">): Fold => {
+  const ids = cases.map(({ id }) => id);
+  return { train: ids.slice(0, count), val: ids.slice(count) };
+};

@@ -1,0 +1,173 @@
+/** Opens the run of a training: folder, data or phantoms, splits, plan and prepared cases. */
+import { check, listed, VoxgradError } from "../../core/errors.ts";
+import { deviceInfo } from "../../gpu/mod.ts";
+import { openDataset } from "../../imaging/dataset/dataset.ts";
+import type { Dataset } from "../../imaging/dataset/types.ts";
+import { checkSplits, type Fold, kFold } from "../../imaging/dataset/split.ts";
+import { type PhantomOptions, writePhantomDataset } from "../../imaging/phantoms/phantom.ts";
+import type { Plan } from "../../imaging/plan/plan.ts";
+import { checkPlanFits, readPlan } from "../../imaging/plan/plan_file.ts";
+import { fingerprintDataset } from "../../imaging/planner/fingerprint.ts";
+import { makePlan } from "../../imaging/planner/plan_rules.ts";
+import { openCaseStore, storeFolder } from "../../imaging/prepare/case_store.ts";
+import type { Triple } from "../../imaging/volume/volume.ts";
+import { ConfigError } from "../run/config.ts";
+import { print } from "../run/logging.ts";
+import { openRun, readJson, resumeRun, type RunFolder } from "../run/run_folder.ts";
+import { checkApart, checkOutput } from "../run/run_identity.ts";
+import type { TrainingOptions } from "./training_options.ts";
+import { type FoldSetup, TrainingRun } from "./training_run.ts";
+
+/** The phantoms that a script trains on without --data: small, so that a first run takes minutes on a CPU. */
+export interface PhantomSetup extends Omit<PhantomOptions, "seed"> {
+  readonly patch: Triple;
+  readonly features: readonly number[];
+  /** Writes the dataset; default: writePhantomDataset. */
+  readonly write?: (folder: string, options: PhantomOptions & { cases: number }) => Promise<void>;
+}
+
+const PHANTOMS: PhantomSetup = {
+  shape: [28, 32, 24],
+  spacing: [1.3, 1.3, 2],
+  patch: [24, 24, 24],
+  features: [8, 16, 32],
+};
+
+/**
+ * Opens the run of a training script: data (or phantoms), splits, plan, prepared cases.
+ *
+ * @param options values of `trainingEntries`, from resumableConfig
+ * @param phantoms what is written without --data
+ * @throws ConfigError, VoxgradError, DatasetError and their subclasses, each with its fix
+ * @example
+ * ```ts
+ * import { config, openTraining, trainingEntries } from "voxgrad/train";
+ *
+ * const training = await openTraining(config(trainingEntries, ["data/Task04_Hippocampus", "--folds", "3"]));
+ * const patches = await training.batch(training.folds[0].split, 1);
+ * ```
+ */
+export async function openTraining(options: TrainingOptions, phantoms: PhantomSetup = PHANTOMS): Promise<TrainingRun> {
+  const name = options.data.split("/").filter((part) => part !== "").at(-1)?.replace(/\.json$/, "") ?? "phantom";
+  if (options.run !== "" && !options.resume) await checkApart(options);
+  const run = options.resume
+    ? await resumeRun(options.resume)
+    : await openRun({ name, folder: options.run, overwrite: options.overwrite });
+  try {
+    return await openIn(run, options, phantoms);
+  } catch (error) {
+    await run.unlock();
+    throw error;
+  }
+}
+
+async function openIn(run: RunFolder, options: TrainingOptions, phantoms: PhantomSetup): Promise<TrainingRun> {
+  const onPhantoms = options.data === "";
+  const folder = options.data || `${run.path}/phantom`;
+  if (onPhantoms) {
+    const { patch: _, features: __, write = writePhantomDataset, ...made } = phantoms;
+    await write(folder, { ...made, cases: options.phantoms, seed: options.seed });
+  }
+  const dataset = await openDataset(folder);
+  await checkOutput(run, dataset);
+  const splits = await chooseSplits(options, run, dataset);
+  const chosen = options.fold === "each" ? [...splits.keys()] : [options.fold === "all" ? 0 : Number(options.fold)];
+  if (!chosen.every((index) => splits[index])) {
+    throw new ConfigError(`--fold: got "${options.fold}", wanted 0 to ${splits.length - 1}, each or all`);
+  }
+  for (const index of chosen) checkAnnotated(dataset, splits[index], `${run.path}/splits.json, fold ${index}`);
+  const plan = await choosePlan(options, run, dataset, onPhantoms ? phantoms : undefined);
+  const classes = plan.regions?.map((region) => region.name) ?? plan.labels.slice(1);
+  print(`Data: ${folder}, ${dataset.cases.length} cases; ${classes.join(", ")}`);
+  for (const set of dataset.sets ?? []) {
+    const count = dataset.cases.filter((item) => item.set === set.name).length;
+    const annotated = dataset.labels.filter(({ value }) => value > 0 && (set.labelsPresent?.includes(value) ?? true));
+    const together = (set.merged ?? []).map((list) => list.map((value) => dataset.labels[value].name).join(" or "));
+    print(`  set ${set.name}: ${count} cases; ${[...annotated.map((label) => label.name), ...together].join(", ")}`);
+  }
+  const partial = dataset.cases.filter((item) => item.labelsPresent).length;
+  if (partial > 0) print(`${partial} of ${dataset.cases.length} cases have not all labels annotated`);
+  const store = await openCaseStore(dataset, plan, {
+    folder: storeFolder(options.cache, dataset, plan),
+    workers: options.workers,
+    memory: options.memory * 1e9,
+    ids: [...new Set(chosen.flatMap((index) => [...splits[index].train, ...splits[index].val]))].sort(),
+  });
+  const folds = chosen.map((index): FoldSetup => ({
+    name: `fold ${index}`,
+    split: splits[index],
+    run: chosen.length > 1 ? run.folder(`fold_${index}`) : run,
+  }));
+  return new TrainingRun(options, { run, dataset, plan, splits, folds, store });
+}
+
+/** The splits of a resumed run, of a file, or by kFold; one without held-out cases for --fold all. */
+async function chooseSplits(options: TrainingOptions, run: RunFolder, dataset: Dataset): Promise<readonly Fold[]> {
+  const ids = dataset.cases.map((item) => item.id);
+  const setOf = new Map(dataset.cases.map((item) => [item.id, item.set]));
+  const before = options.resume ? await readJson(`${run.path}/splits.json`) : undefined;
+  if (before === undefined && ids.length < 2 && options.fold !== "all" && !options.splits) {
+    throw new VoxgradError(
+      `${dataset.folder}: it has ${ids.length} case; nothing can be held out of it, so use --fold all`,
+    );
+  }
+  const made = before !== undefined
+    ? checkSplits(before, ids, `${run.path}/splits.json`)
+    : options.fold === "all"
+    ? [{ train: ids, val: [] }]
+    : options.splits
+    ? checkSplits(await readJson(options.splits), ids, options.splits)
+    : kFold(ids, { folds: Math.min(options.folds, ids.length), setOf: (id) => setOf.get(id) ?? "" });
+  const listedIds = new Set(made.flatMap(({ train, val }) => [...train, ...val]));
+  const left = ids.filter((id) => !listedIds.has(id));
+  if (left.length > 0) {
+    const file = before ? `${run.path}/splits.json` : options.splits;
+    print(`${left.length} of ${ids.length} cases are in no fold of ${file} and take no part: ${listed(left)}`);
+  }
+  return made;
+}
+
+/** A class that no case of a training has annotated would be learned from nothing. */
+function checkAnnotated(dataset: Dataset, { train }: Fold, place: string): void {
+  const ids = new Set(train);
+  const cases = dataset.cases.filter(({ id }) => ids.has(id));
+  const absent = dataset.labels.filter(
+    ({ value }) => value > 0 && !cases.some(({ labelsPresent }) => labelsPresent?.includes(value) ?? true),
+  );
+  if (absent.length === 0) return;
+  const names = absent.map((label) => label.name).join(", ");
+  throw new VoxgradError(
+    `${place}: no training case has ${names} annotated; name other --folds or --splits, or --fold all`,
+  );
+}
+
+/** The plan of a resumed run, of a file, or by the rules; it is kept with the run. */
+async function choosePlan(
+  options: TrainingOptions,
+  run: RunFolder,
+  dataset: Dataset,
+  phantoms: PhantomSetup | undefined,
+): Promise<Plan> {
+  let plan: Plan;
+  if (options.resume) {
+    plan = await readPlan(`${run.path}/plan.json`);
+    checkPlanFits(plan, dataset, `${run.path}/plan.json`);
+  } else if (options.plan) {
+    const both = options.patch.length + options.features.length > 0;
+    check(!both, options.plan, () => "the plan says patch and features; leave out --patch and --features, or edit it");
+    plan = await readPlan(options.plan);
+    checkPlanFits(plan, dataset, options.plan);
+    if (options.batch > 0) plan = { ...plan, batch: options.batch };
+  } else {
+    const software = (await deviceInfo()).kind === "software";
+    const patch = options.patch.length > 0 ? options.patch : phantoms?.patch;
+    const features = options.features.length > 0 ? options.features : phantoms?.features;
+    plan = makePlan(dataset, await fingerprintDataset(dataset, { workers: options.workers }), {
+      preset: options.preset !== "auto" ? options.preset : software ? "small" : "nnunet",
+      ...(patch && { patch: patch as Triple }),
+      ...(features && { features }),
+      ...(options.batch > 0 && { batch: options.batch }),
+    });
+  }
+  return plan;
+}

@@ -1,0 +1,171 @@
+/** What every method does around its own step: trains each fold into its folder, segments and measures held-out cases. */
+import type { Compiled } from "../../compile/mod.ts";
+import type { Tensor } from "../../core/tensor.ts";
+import { deviceInfo } from "../../gpu/mod.ts";
+import type { Comparison } from "../../imaging/metrics/evaluate.ts";
+import type { CaseSource } from "../../imaging/prepare/sampling.ts";
+import type { Volume } from "../../imaging/volume/volume.ts";
+import { duration, type EpochRecord, print, programLine } from "../run/logging.ts";
+import { type ModelDescription, writeModel } from "../run/model_file.ts";
+import type { Patches } from "./batches.ts";
+import { train } from "./train.ts";
+import type { FoldSetup, TrainingRun } from "./training_run.ts";
+
+/** What all folds of a run have in common. */
+export interface MethodDescription {
+  /** What model.safetensors and model_best.safetensors say of their network. */
+  readonly model: Omit<ModelDescription, "format" | "voxgrad" | "of">;
+  /** Entries of config.json beside those of the training. */
+  readonly config: { readonly options?: object; readonly [key: string]: unknown };
+  /** Title of the curves; default: the name of the dataset. */
+  readonly title?: string;
+  /** Names of the classes of the training's pseudo-Dice; default: those of the run. */
+  readonly classes?: readonly string[];
+  /** What a step is called: "episodes"; default: "steps". */
+  readonly unit?: string;
+}
+
+/** How a method trains one fold. S is its state: weights, optimizer state and whatever else a step replaces. */
+export interface FoldMethod<S extends { readonly params: object }, B = Patches> {
+  /** The state to begin with. Checkpoints hold it, so a resumed run has one of the same structure. */
+  readonly state: S;
+  /** How the state is trained; without it the network is measured as it is. */
+  readonly training?: StepMethod<S, B>;
+  /** Writes what belongs beside model.safetensors. */
+  readonly save?: (state: S) => Promise<unknown>;
+  /** The segmenter of the trained network; it gets the image and the id of a case. */
+  readonly segment: (state: S) => (image: Volume, id: string) => Promise<Volume>;
+  /** The held-out cases to measure; default: those of the split. */
+  readonly heldOut?: readonly string[];
+  /** Draws what belongs into the report. */
+  readonly figures?: (state: S) => Promise<unknown>;
+}
+
+/** How a method takes its steps. */
+export interface StepMethod<S, B = Patches> {
+  /** Learning rate of a step, from 1, given the epochs that ended before it. */
+  readonly rate: (step: number, epochs: readonly EpochRecord[]) => number;
+  /** Takes a step and gives the next state and, unread, its `stepMetrics`. */
+  readonly step: (state: S, batch: B, rate: number, step: number) => Promise<readonly [S, Tensor]>;
+  /** The compiled function that takes a step; the first one is described when it is ready. */
+  readonly program: (step: number) => Pick<Compiled<any[], unknown>, "programs">;
+  /** Gives `stepMetrics` of held-out patches; without it nothing is validated. */
+  readonly evaluate?: (state: S, patches: Patches) => Promise<Tensor>;
+  /** The batch of a step; default: that of the run, from `source`. It depends on the step's number alone. */
+  readonly batch?: (step: number) => Promise<B>;
+  /** Where cases come from, for training and validation; default: the prepared cases. */
+  readonly source?: CaseSource;
+  /** Called before the first step that this process takes. */
+  readonly start?: (state: S, batch: B, rate: number, step: number) => Promise<void>;
+  /** A compiled step with mixed precision, whose loss scale belongs into checkpoints. */
+  readonly lossScale?: Pick<Compiled<any[], unknown>, "lossScaleState" | "restoreLossScale">;
+}
+
+/**
+ * Trains the folds of a run one after the other, resumably, and measures their held-out cases. Writes the run's folder:
+ * config.json, plan.json, splits.json, and for each fold logs, curves, checkpoint, models, predictions and measures.
+ *
+ * @param method makes what trains a fold; it is called when the fold's turn comes
+ * @returns the measures of all held-out cases
+ * @throws VoxgradError, Interrupted and the like, as `train`
+ * @example
+ * ```ts
+ * import { compile, random, type Tensor, valueAndGrad } from "voxgrad";
+ * import { architectureOf, networkFromPlan } from "voxgrad/models";
+ * import { diceCrossEntropy, sgd } from "voxgrad/nn";
+ * import { config, openTraining, type Patches, runFolds, segmenter, stepMetrics, trainingEntries } from "voxgrad/train";
+ *
+ * const training = await openTraining(config(trainingEntries, ["data/Task04_Hippocampus"]));
+ * const { plan } = training;
+ * const [model, optimizer] = [networkFromPlan(plan), sgd({ momentum: 0.99 })];
+ * const lossOf = (params: any, { image, label }: Patches): [Tensor, Tensor] => {
+ *   const logits = model.apply(params, image) as Tensor;
+ *   return [diceCrossEntropy(logits, label), logits];
+ * };
+ * const trainStep = compile((state: { params: any; optimizer: any }, batch: Patches, rate: Tensor) => {
+ *   const [[loss, logits], grads] = valueAndGrad(lossOf, { hasAux: true })(state.params, batch);
+ *   const [params, next] = optimizer.update(grads, state.optimizer, state.params, rate);
+ *   return [{ params, optimizer: next }, stepMetrics(loss, logits, batch.label)] as const;
+ * }, { donate: [0] });
+ * const about = { model: { network: plan.network.name, architecture: architectureOf(plan), plan }, config: { rate: 1e-2 } };
+ * await runFolds<{ params: any; optimizer: any }>(training, about, () => {
+ *   const params = model.init(random.key(1));
+ *   return {
+ *     state: { params, optimizer: optimizer.init(params) },
+ *     training: { rate: () => 1e-2, step: (state, batch, rate) => trainStep(state, batch, rate), program: () => trainStep },
+ *     segment: ({ params }) => segmenter(model, params, { plan }),
+ *   };
+ * });
+ * ```
+ */
+export async function runFolds<S extends { readonly params: object }, B = Patches>(
+  training: TrainingRun,
+  about: MethodDescription,
+  method: (fold: FoldSetup) => FoldMethod<S, B> | Promise<FoldMethod<S, B>>,
+): Promise<Comparison> {
+  await training.describe({ ...about.config, device: await deviceInfo() });
+  for (const fold of training.folds) {
+    if (training.folds.length > 1) print(`\n${fold.name}`);
+    await runFold(training, about, fold, await method(fold));
+  }
+  return training.finish();
+}
+
+async function runFold<S extends { readonly params: object }, B>(
+  training: TrainingRun,
+  about: MethodDescription,
+  fold: FoldSetup,
+  method: FoldMethod<S, B>,
+): Promise<void> {
+  const { split, run } = fold;
+  const state = method.training ? await trainFold(training, about, fold, method.state, method.training) : method.state;
+  await writeModel(run, "model.safetensors", state.params, about.model);
+  await method.save?.(state);
+  await training.test({ ...fold, split: { ...split, val: method.heldOut ?? split.val } }, method.segment(state));
+  await method.figures?.(state);
+}
+
+/** The state at the end of the training of a fold. */
+async function trainFold<S extends { readonly params: object }, B>(
+  training: TrainingRun,
+  about: MethodDescription,
+  fold: FoldSetup,
+  initial: S,
+  method: StepMethod<S, B>,
+): Promise<S> {
+  const { options, steps } = training;
+  const { split, run } = fold;
+  const { evaluate, lossScale, source } = method;
+  let state = initial;
+  const started = performance.now();
+  let isFirst = true;
+  const { seconds } = await train<B>({
+    run,
+    title: about.title ?? training.dataset.name,
+    classes: about.classes ?? training.classes,
+    steps,
+    epochSteps: options.epoch,
+    checkpointMinutes: options.checkpoint,
+    rate: method.rate,
+    batch: method.batch ?? ((k) => training.batch(split, k, source) as Promise<B>),
+    step: async (batch, rate, k) => {
+      if (isFirst) await method.start?.(state, batch, rate, k);
+      const [next, metrics] = await method.step(state, batch, rate, k);
+      state = next;
+      if (isFirst) print(programLine(method.program(k).programs()[0], performance.now() - started));
+      isFirst = false;
+      return metrics;
+    },
+    state: {
+      read: () => ({ ...state, ...(lossScale && { lossScale: lossScale.lossScaleState() }) }),
+      write: ({ lossScale: scale, ...copy }) => {
+        state = copy;
+        if (scale) lossScale?.restoreLossScale(scale);
+      },
+    },
+    validate: evaluate && training.validation(split, (patches) => evaluate(state, patches), source),
+    best: () => writeModel(run, "model_best.safetensors", state.params, about.model),
+  });
+  print(`Trained ${steps} ${about.unit ?? "steps"} in ${duration(seconds)}`);
+  return state;
+}

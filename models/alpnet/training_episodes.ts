@@ -1,0 +1,84 @@
+/** What a training of ALPNet draws its episodes from, and the supports that its held-out cases are segmented by. */
+import { type CaseSource, openSuperpixels, type PreparedCase, storeFolder } from "../../engine/imaging/mod.ts";
+import { ConfigError, type TrainingRun } from "../../engine/train/mod.ts";
+import { annotatedEpisodes, type DrawEpisode, superpixelEpisodes } from "./episodes.ts";
+import { paddedFeatures } from "./scans.ts";
+import type { FewShotSettings } from "./support.ts";
+
+/** Slices of the paper along an edge, and pixels of its smallest superpixel. */
+const PAPER_SIDE = 256;
+const PAPER_MIN_SIZE = 400;
+
+/** How the episodes of a training are made. */
+export interface EpisodeSourceOptions {
+  /** Those that begin with "ssl" are trained on superpixels, the others on annotated classes. */
+  readonly arm: string;
+  readonly superpixels: "slices" | "volume";
+  /** Pixels of the smallest superpixel; 0: 400 for slices of 256 x 256, and as much smaller as slices are. */
+  readonly minSize: number;
+  readonly sigma: number;
+  readonly threshold: number;
+  /** Folder of prepared cases, which holds the superpixels too. */
+  readonly cache: string;
+  readonly workers: number;
+}
+
+/** What is drawn in training: superpixels of all its cases, or classes that are not excluded. */
+export async function trainingEpisodes(
+  options: EpisodeSourceOptions,
+  { store, dataset, plan }: TrainingRun,
+  { split, size, exclude }: { split: { train: readonly string[] }; size: [number, number]; exclude: readonly number[] },
+): Promise<DrawEpisode> {
+  const source: CaseSource = { ids: split.train, get: (id) => store.get(id) };
+  if (!options.arm.startsWith("ssl")) {
+    const classes = plan.labels.map((_, value) => value).filter((value) => value > 0 && !exclude.includes(value));
+    return annotatedEpisodes(source, classes, { size, exclude });
+  }
+  const { superpixels: kind, sigma, threshold, workers } = options;
+  const minSize = options.minSize ||
+    Math.max(4, Math.round((PAPER_MIN_SIZE * size[0] * size[1]) / PAPER_SIDE ** 2));
+  const folder = `${storeFolder(options.cache, dataset, plan)}/superpixels_${kind}_${minSize}_${sigma}_${threshold}`;
+  const superpixels = await openSuperpixels(source, {
+    folder,
+    workers,
+    minSize,
+    sigma,
+    threshold,
+    volume: kind === "volume",
+  });
+  return superpixelEpisodes(source, superpixels, { size, exclude });
+}
+
+/**
+ * The support of each fold that holds cases out. Whether it can be one, and whether windows fit into the slices that are
+ * compared with it, is checked before anything is trained.
+ */
+export async function supportsOf(
+  options: { support: string },
+  training: TrainingRun,
+  { settings, outputStride }: { settings: FewShotSettings; outputStride: number },
+): Promise<Map<string, PreparedCase>> {
+  const supports = new Map<string, PreparedCase>();
+  for (const { name, split } of training.folds) {
+    if (split.val.length === 0) continue;
+    const item = training.dataset.cases.find(({ id }) => id === (options.support || split.train[0]));
+    if (!item) throw new ConfigError(`--support: there is no case ${options.support} in ${training.dataset.folder}`);
+    const support = await training.store.get(item.id);
+    if (!support.label.some((value) => value > 0)) {
+      throw new ConfigError(
+        `${item.id}: as it is prepared it shows no class, so it cannot be the support; name another by --support`,
+      );
+    }
+    supports.set(name, support);
+    if (settings.prototypes === "panet") continue;
+    for (const id of [item.id, ...split.val]) {
+      const { shape } = await training.store.get(id);
+      const least = Math.min(...paddedFeatures(shape, outputStride));
+      if (settings.window <= least) continue;
+      throw new ConfigError(
+        `--testWindow: got ${settings.window}, and slices of ${id} have ${least} features along an edge; take less, or --stride 4`,
+      );
+    }
+  }
+  return supports;
+}
