@@ -13,7 +13,7 @@ export interface LruCacheOptions<K, V> {
  *
  * @example
  * ```ts
- * const cache = new LruCache<string, Uint8Array>(2 ** 20, { size: (bytes) => bytes.length });
+ * const cache = new LruCache<string, Uint8Array>(2 ** 20, { sizeOf: (bytes) => bytes.length });
  * cache.set("a", new Uint8Array(1000));
  * cache.get("a")?.length; // 1000
  * ```
