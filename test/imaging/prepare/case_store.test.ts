@@ -10,6 +10,8 @@ import * as vg from "../../../engine/mod.ts";
 import * as imaging from "../../../engine/imaging/mod.ts";
 import type { Dataset, Plan } from "../../../engine/imaging/mod.ts";
 import { ContentHash } from "../../../engine/imaging/dataset/content_hash.ts";
+// Networks register the rules that plans are made by.
+import "../../../models/mod.ts";
 import { failure } from "../../helpers/refuse.ts";
 
 let root: string;
