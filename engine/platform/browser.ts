@@ -1,7 +1,7 @@
 import type {
   AdapterChoice,
   AdapterOptions,
-  Panel,
+  PagePanel,
   PanelAct,
   PanelContent,
   PanelForm,
@@ -196,7 +196,7 @@ export function receiveAct({ act, files: chosen }: ActMessage): void {
 }
 
 async function openPanel(form: PanelForm, answer: (act: PanelAct, panel: Panel) => Promise<void>): Promise<never> {
-  const panel: Panel = {
+  const panel: PagePanel = {
     say: (text) => send({ type: "say", text }),
     note: (field, text) => send({ type: "note", field, text }),
     show: (views, content) => send({ type: "view", views, content }),

@@ -130,7 +130,7 @@ export interface PanelContent {
 }
 
 /** How a script speaks in its panel. */
-export interface Panel {
+export interface PagePanel {
   /** What is being done, or was. */
   say(text: string): void;
   /** What a field holds; "" for nothing. */
@@ -194,7 +194,7 @@ export interface Platform {
    * closed. Chosen files lie in a folder of their field's name. What `answer` throws is told to the visitor, who may go
    * on. Missing where there is no page.
    */
-  openPanel?(form: PanelForm, answer: (act: PanelAct, panel: Panel) => Promise<void>): Promise<never>;
+  openPanel?(form: PanelForm, answer: (act: PanelAct, panel: PagePanel) => Promise<void>): Promise<never>;
   log(line: string): void;
   /** A line that rewrites itself on a terminal; elsewhere a plain line now and then. */
   progress(progress: Progress): void;

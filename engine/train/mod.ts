@@ -17,7 +17,7 @@ export type { ExperimentRun, Trial, TrialRun } from "./experiment/run_experiment
 export type { Experiment } from "./experiment/experiment.ts";
 export type { ExperimentCases, ExperimentOptions } from "./experiment/experiment.ts";
 export { rowsSvg } from "./plot/rows.ts";
-export type { Block as RowBlock, Column as RowColumn, Mark as RowMark } from "./plot/rows.ts";
+export type { RowBlock, RowColumn, RowMark } from "./plot/rows.ts";
 export type { ExperimentFigure } from "./experiment/experiment_report.ts";
 export type {
   Arm,
@@ -41,17 +41,10 @@ export type { ModelDescription } from "./run/model_file.ts";
 export { overlaySvg } from "./plot/overlay.ts";
 export type { OverlayCase, OverlayOptions } from "./plot/overlay.ts";
 export { labelsFromSlices, labelSlices, openPanel, scanSlices } from "./plot/page_panel.ts";
-export type {
-  Panel as PagePanel,
-  PanelAct,
-  PanelContent,
-  PanelForm,
-  PanelScan,
-  PatientAxis,
-} from "./plot/page_panel.ts";
+export type { PagePanel, PanelAct, PanelContent, PanelForm, PanelScan, PatientAxis } from "./plot/page_panel.ts";
 export type { GridPanel } from "./plot/panel_grid.ts";
 export { chartSvg, labelColor } from "./plot/plots.ts";
-export type { Panel, Point } from "./plot/plots.ts";
+export type { ChartPanel, Point } from "./plot/plots.ts";
 export { openOptimizer, optimizerEntries } from "./loop/optimizer.ts";
 export { checkPostprocessing, postprocess } from "./predict/postprocess.ts";
 export type { Postprocessing, PostprocessingStep } from "./predict/postprocess.ts";
@@ -67,8 +60,8 @@ export { trimSlashes } from "../core/paths.ts";
 export { deviceSize, isSoftware, printDevice, runScript, splitList } from "./run/script.ts";
 export { scatterSvg } from "./plot/scatter.ts";
 export type { ScatterGroup, ScatterOptions, ScatterPanel } from "./plot/scatter.ts";
-export { predictor, segmenter } from "./predict/segment.ts";
-export type { Member, Network, PredictionMemory, Predictor, SegmentOptions, Task } from "./predict/segment.ts";
+export { predictor, segmenter } from "./predict/predictor.ts";
+export type { Member, Network, PredictionMemory, Predictor, SegmentOptions, Task } from "./predict/predictor.ts";
 export { bootstrapInterval, wilcoxon } from "./experiment/statistics.ts";
 export type { Interval, SignedRankTest } from "./experiment/statistics.ts";
 export { writeTable } from "./run/tables.ts";

@@ -1,6 +1,6 @@
 /** Tables, figures and report.html of an experiment. */
 import { csvField } from "../../imaging/metrics/evaluate.ts";
-import { type Block, rowsSvg } from "../plot/rows.ts";
+import { type RowBlock, rowsSvg } from "../plot/rows.ts";
 import { type Arm, type ArmResult, type Cell, type Group, type Measure, SEEDS_FOR_P } from "./experiment_summary.ts";
 import { escapeXml } from "../plot/plots.ts";
 import { page, picture, section, table } from "../report/report_page.ts";
@@ -172,7 +172,7 @@ const columnOf = ({ heading, better }: Measure) => ({ title: heading, ...(better
 /** Means of the arms: a dot a seed, a bar for their mean; the line is the mean of the reference arm. */
 export function armsSvg(state: ExperimentState): string {
   const { measures, reference, groups, title } = state;
-  const blocks = groups.map((group): Block => ({
+  const blocks = groups.map((group): RowBlock => ({
     title: groupTitle(group, state),
     rows: group.arms.map(({ arm, cells }) => ({
       name: arm.title,
@@ -198,7 +198,7 @@ export function armsSvg(state: ExperimentState): string {
 /** Differences to the reference arm with their intervals. */
 export function differencesSvg(state: ExperimentState): string {
   const { measures, reference, groups } = state;
-  const blocks = groups.map((group): Block => ({
+  const blocks = groups.map((group): RowBlock => ({
     title: groupTitle(group, state),
     rows: group.arms.filter(({ arm }) => arm.name !== reference.name).map(({ arm, cells }) => ({
       name: arm.title,

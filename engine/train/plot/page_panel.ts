@@ -5,7 +5,7 @@ import type { Volume } from "../../imaging/mod.ts";
 import type { PanelScan, Platform } from "../../platform/types.ts";
 import { grayWindow, HANGING } from "./overlay.ts";
 
-export type { Panel, PanelAct, PanelContent, PanelForm, PanelScan } from "../../platform/types.ts";
+export type { PagePanel, PanelAct, PanelContent, PanelForm, PanelScan } from "../../platform/types.ts";
 
 /** The axis of the patient along which slices are stacked: S (axial), A (coronal), R (sagittal). */
 export type PatientAxis = keyof typeof HANGING;

@@ -6,7 +6,7 @@ import { inLines, shortened, textWidth } from "./svg_text.ts";
 /** [step, value]; a value of NaN leaves a gap. */
 export type Point = readonly [number, number];
 
-export interface Panel {
+export interface ChartPanel {
   readonly title: string;
   /** Curves by name, drawn in this order. */
   readonly series: Readonly<Record<string, readonly Point[]>>;
@@ -78,7 +78,7 @@ const LINE = 18;
  * const svg = chartSvg([{ title: "Loss", series: { training: [[1, 0.9], [2, 0.7]] }, log: true }]);
  * ```
  */
-export function chartSvg(panels: readonly Panel[], options: { title?: string; xLabel?: string } = {}): string {
+export function chartSvg(panels: readonly ChartPanel[], options: { title?: string; xLabel?: string } = {}): string {
   const { title, xLabel = "step" } = options;
   const head = title ? 40 : 8;
   const heads = panels.map(headOf);
@@ -105,18 +105,18 @@ export function chartSvg(panels: readonly Panel[], options: { title?: string; xL
  * @returns an SVG document
  */
 export function progressSvg(
-  record: { loss: readonly Point[] | Panel["series"]; dice?: Panel["series"] },
+  record: { loss: readonly Point[] | ChartPanel["series"]; dice?: ChartPanel["series"] },
   options: { title?: string; logLoss?: boolean } = {},
 ): string {
   const loss = isPoints(record.loss) ? { loss: record.loss } : record.loss;
-  const panels: Panel[] = [{ title: "Loss", series: loss, log: options.logLoss, smooth: true }];
+  const panels: ChartPanel[] = [{ title: "Loss", series: loss, log: options.logLoss, smooth: true }];
   if (record.dice && Object.keys(record.dice).length > 0) {
     panels.push({ title: "Dice", series: record.dice, range: [0, 1], colors: LABEL_COLORS });
   }
   return chartSvg(panels, { title: options.title });
 }
 
-const isPoints = (loss: readonly Point[] | Panel["series"]): loss is readonly Point[] => Array.isArray(loss);
+const isPoints = (loss: readonly Point[] | ChartPanel["series"]): loss is readonly Point[] => Array.isArray(loss);
 
 /** A text of an SVG. */
 export const text = (x: number, y: number, content: string, attributes = ""): string =>
@@ -165,7 +165,7 @@ export function smooth(points: readonly Point[]): readonly Point[] {
   });
 }
 
-function valueScale(panel: Panel, values: readonly number[], rows: [number, number]) {
+function valueScale(panel: ChartPanel, values: readonly number[], rows: [number, number]) {
   const domain = panel.range ? [...panel.range] : extent(values, [0, 1]);
   if (!panel.log) return scaleLinear().domain(domain).range(rows).nice(5);
   if (domain[0] > 0) return scaleLog().domain(domain).range(rows);
@@ -206,7 +206,7 @@ interface Head {
   readonly extra: number;
 }
 
-function headOf(panel: Panel): Head {
+function headOf(panel: ChartPanel): Head {
   const colors = panel.colors ?? COLORS;
   const curves = Object.entries(panel.series).map(([name, points], index) => ({
     name,
@@ -239,7 +239,7 @@ function headOf(panel: Panel): Head {
   };
 }
 
-function drawPanel(panel: Panel, head: Head, top: number, steps: [number, number]): string {
+function drawPanel(panel: ChartPanel, head: Head, top: number, steps: [number, number]): string {
   const columns: [number, number] = [MARGIN.left, WIDTH - MARGIN.right];
   const rows: [number, number] = [top + head.extra + PANEL_HEIGHT - MARGIN.bottom, top + head.extra + MARGIN.top];
   const x = scaleLinear().domain(steps).range(columns);

@@ -1,6 +1,6 @@
 /** The records of a training as a picture. */
 import type { EpochRecord, StepRecord } from "../run/logging.ts";
-import { chartSvg, LABEL_COLORS, type Panel, type Point } from "./plots.ts";
+import { type ChartPanel, chartSvg, LABEL_COLORS, type Point } from "./plots.ts";
 
 /**
  * Loss, pseudo-Dice, learning rate and duration of an epoch against the step. With validation, its pseudo-Dice is shown
@@ -27,7 +27,7 @@ export function recordChart(
   );
   if (validated) dice["moving average"] = byEpoch((e) => e.average);
   const colors = [...classes.map((_, c) => LABEL_COLORS[c % LABEL_COLORS.length]), "#1a1a1a"];
-  const panels: Panel[] = [
+  const panels: ChartPanel[] = [
     { title: "Loss", series: loss, smooth: true },
     { title: `Pseudo-Dice (${validated ? "validation" : "training"} patches)`, series: dice, range: [0, 1], colors },
     { title: "Learning rate", series: { rate: curve((r) => r.rate) } },

@@ -3,7 +3,7 @@ import { scaleLinear } from "d3-scale";
 import { COLORS, escapeXml, openSvg, round, short, text } from "./plots.ts";
 
 /** What stands in one row of one panel. */
-export interface Mark {
+export interface RowMark {
   /** Drawn as a bar, or as a point where there is an interval. */
   readonly mean: number;
   /** Drawn small, one below the other. */
@@ -14,7 +14,7 @@ export interface Mark {
 }
 
 /** Rows under a heading. */
-export interface Block {
+export interface RowBlock {
   readonly title: string;
   /**
    * marks: one a panel; undefined leaves its place empty. muted: gray, as that of the arm that others are compared
@@ -23,11 +23,11 @@ export interface Block {
   readonly rows: readonly {
     readonly name: string;
     readonly muted?: boolean;
-    readonly marks: readonly (Mark | undefined)[];
+    readonly marks: readonly (RowMark | undefined)[];
   }[];
 }
 
-export interface Column {
+export interface RowColumn {
   readonly title: string;
   /** Small, below the title. */
   readonly note?: string;
@@ -52,7 +52,11 @@ const CHARACTER = 6.4;
  *
  * @returns an SVG document
  */
-export function rowsSvg(blocks: readonly Block[], columns: readonly Column[], options: { title: string }): string {
+export function rowsSvg(
+  blocks: readonly RowBlock[],
+  columns: readonly RowColumn[],
+  options: { title: string },
+): string {
   const names = blocks.flatMap((block) => block.rows.map((row) => row.name.length));
   const left = Math.min(16 + CHARACTER * Math.max(8, ...names) + 14, WIDTH * 0.34);
   const fitting = Math.floor((left - 30) / CHARACTER);
@@ -79,7 +83,7 @@ export function rowsSvg(blocks: readonly Block[], columns: readonly Column[], op
   return [openSvg(WIDTH, Math.round(top)), title, ...parts, "</svg>", ""].join("\n");
 }
 
-function panel(block: Block, column: Column, index: number, x0: number, top: number, width: number): string {
+function panel(block: RowBlock, column: RowColumn, index: number, x0: number, top: number, width: number): string {
   const rows = block.rows.map((row) => ({ ...row, mark: row.marks[index] }));
   const muted = rows.find((row) => row.muted)?.mark?.mean ?? NaN;
   const line = column.line === "muted" ? muted : column.line;
@@ -113,7 +117,7 @@ function panel(block: Block, column: Column, index: number, x0: number, top: num
 }
 
 function drawMark(
-  { mean, dots = [], interval }: Mark,
+  { mean, dots = [], interval }: RowMark,
   color: string,
   x: (value: number) => number,
   y: number,
