@@ -153,7 +153,7 @@ export interface NetworkSummary {
  * Counts a network without computing or allocating anything, so sizes do not matter.
  *
  * @param options.input shape, [N, C, D, H, W]
- * @param options.depth how many names, joined by dots, make a part; up to the first number unless given
+ * @param options.depth how many names, joined by dots, make a part; default up to the first number
  * @throws VoxgradError for an input that the network refuses
  * @example
  * ```ts

@@ -40,7 +40,7 @@ const options = config({
   ignore: entry(-1, "reference voxels of this value count for nothing; -1 for none", { integer: true }),
   tolerance: entry(1, "of surface Dice, in mm", { min: 0 }),
   gridTolerance: entry(0.05, "how far apart, in voxels, prediction and reference may place a corner", { min: 0 }),
-  output: entry("", "folder for summary.json and metrics.csv; that of the predictions unless given"),
+  output: entry("", "folder for summary.json and metrics.csv; default that of the predictions"),
 });
 for (const key of ["predictions", "references"] as const) {
   if (options[key] === "") throw new ConfigError(`--${key} is missing: voxgrad evaluate PREDICTIONS REFERENCES`);

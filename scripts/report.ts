@@ -1,5 +1,5 @@
 // Writes report.html into the folder of a run: settings, curves, tables, overlays. Trainings do so at their end; this
-// makes it anew, or for a run that is still going on.
+// makes it again, or for a run that is still going on.
 // `npx voxgrad report runs/NAME`
 import { config, ConfigError, entry, print, RunFolder, trimSlashes, writeReport } from "../engine/train/mod.ts";
 

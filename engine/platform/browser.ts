@@ -195,7 +195,7 @@ export function receiveAct({ act, files: chosen }: ActMessage): void {
   takeAct!(act);
 }
 
-async function openPanel(form: PanelForm, answer: (act: PanelAct, panel: Panel) => Promise<void>): Promise<never> {
+async function openPanel(form: PanelForm, answer: (act: PanelAct, panel: PagePanel) => Promise<void>): Promise<never> {
   const panel: PagePanel = {
     say: (text) => send({ type: "say", text }),
     note: (field, text) => send({ type: "note", field, text }),

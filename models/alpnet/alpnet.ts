@@ -1,6 +1,6 @@
 /**
  * ALPNet's few-shot segmentation (Ouyang et al., "Self-supervision with superpixels: training few-shot medical image
- * segmentation without annotation", 2020): classes that the network has never seen are segmented by their likeness to
+ * segmentation without annotation", 2020): classes that the network has never seen are segmented by their similarity to
  * labeled images. No function here has parameters; features come from any network, such as `encoder`.
  *
  * Supports are S images [S, C, H, W] with label maps [S, h, w], 0 the background, 1 to `ways` the classes. An image may
@@ -40,14 +40,14 @@ export { prototypes, prototypeSimilarity, similarity } from "./prototypes.ts";
 export type { PrototypeMode, PrototypeOptions, Prototypes, PrototypeSimilarityOptions } from "./prototypes.ts";
 
 export interface ClassPrototypeOptions extends Pick<PrototypeOptions, "window" | "threshold"> {
-  /** Classes but the background; 1 unless given. */
+  /** Classes but the background; default 1. */
   readonly ways?: number;
   /** Prototypes of the classes: "gridconv+" unless given; "mask" for PANet. */
   readonly foreground?: PrototypeMode;
   /** Prototypes of the background: "gridconv" unless given; "mask" for PANet. */
   readonly background?: PrototypeMode;
   /**
-   * Which windows are background. "code", unless given: more than the threshold of them, as of a class; windows of
+   * Which windows are background. Default "code": more than the threshold of them, as of a class; windows of
    * several classes are dropped. "paper": all in which classes (and what is neither) have less than the threshold, and
    * the threshold itself makes a class (Eq. 2).
    */
@@ -55,7 +55,7 @@ export interface ClassPrototypeOptions extends Pick<PrototypeOptions, "window" |
 }
 
 export interface FewShotOptions extends ClassPrototypeOptions {
-  /** alpha of Eq. 4; 20 unless given. */
+  /** alpha of Eq. 4; default 20. */
   readonly temperature?: number;
 }
 
@@ -78,7 +78,7 @@ function checkPair(name: string, what: string, features: unknown, labels: unknow
 }
 
 function waysOf(name: string, ways: number | undefined = 1): number {
-  check(Number.isInteger(ways) && ways >= 1, name, () => `ways is a whole number >= 1, got ${show(ways)}`);
+  check(Number.isInteger(ways) && ways >= 1, name, () => `ways is an integer >= 1, got ${show(ways)}`);
   return ways;
 }
 
@@ -247,7 +247,7 @@ export interface Episode {
 }
 
 export interface EpisodeLossOptions extends FewShotOptions {
-  /** Of the background and each class in the cross-entropy; 0.05 and 1 unless given. */
+  /** Of the background and each class in the cross-entropy; default 0.05 and 1. */
   readonly weights?: readonly number[];
   /** lambda of Eq. 9: weight of the alignment, 1 unless given; with 0 it is not computed. */
   readonly alignment?: number;

@@ -6,7 +6,7 @@ import { registerNetwork } from "../registry.ts";
 import { resNet, type ResNetConfig, type ResolvedResNet, type StatisticsModel } from "../resnet/resnet.ts";
 
 export interface EncoderConfig extends ResNetConfig {
-  /** Channels of the features; 256 unless given. */
+  /** Channels of the features; default 256. */
   readonly features?: number;
 }
 
@@ -43,7 +43,7 @@ export function encoder(config: EncoderConfig): Encoder {
   check(
     Number.isInteger(features) && features >= 1,
     "alpnet.encoder",
-    () => `features is a whole number >= 1, got ${show(features)}`,
+    () => `features is an integer >= 1, got ${show(features)}`,
   );
   const backbone = resNet(own);
   const { outputChannels } = backbone.config;

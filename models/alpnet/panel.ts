@@ -32,7 +32,7 @@ const SCANS = ".nii,.gz,.hdr,.img";
 export const oneShotForm: PanelForm = {
   title: "Segment a scan by one painted example",
   about:
-    "Paint what you look for on a slice or a few; the rest of the scan, or another scan, is segmented by its likeness to " +
+    "Paint what you look for on a slice or a few; the rest of the scan, or another scan, is segmented by its similarity to " +
     "that. It may be anything, also what the encoder has never been told of.",
   files: {
     encoder: {

@@ -33,16 +33,16 @@ import {
 export type PrototypeMode = "mask" | "gridconv" | "gridconv+";
 
 export interface PrototypeOptions {
-  /** "gridconv+" unless given. */
+  /** Default "gridconv+". */
   readonly mode?: PrototypeMode;
   /**
-   * Pooling window (L_H, L_W) in pixels of the feature map: 4 unless given, as the paper trains; it tests with 2. What
+   * Pooling window (L_H, L_W) in pixels of the feature map; default 4, as the paper trains; it tests with 2. What
    * is left over at the ends of the axes is in no window.
    */
   readonly window?: number | readonly [number, number];
-  /** T of Eq. 2: a window belongs to the class if more than this share of it does; 0.95 unless given. */
+  /** T of Eq. 2: a window belongs to the class if more than this share of it does; default 0.95. */
   readonly threshold?: number;
-  /** Whether a share equal to the threshold is enough, as in Eq. 2; not unless given, as in the official code. */
+  /** Whether a share equal to the threshold is enough, as in Eq. 2; default false, as in the official code. */
   readonly inclusive?: boolean;
   /**
    * "gridconv+" has local prototypes only if some square of so many pixels lies in the class. The official code asks
@@ -72,8 +72,7 @@ function sidesOf(name: string, window: PrototypeOptions["window"], space: readon
   check(
     Array.isArray(sides) && sides.length === 2 && sides.every((n, k) => isWhole(n) && n <= space[k]),
     name,
-    () =>
-      `window is a whole number or two, at least 1 and at most the feature map's ${show(space)}, got ${show(window)}`,
+    () => `window is an integer or two, at least 1 and at most the feature map's ${show(space)}, got ${show(window)}`,
   );
   return sides as [number, number];
 }
@@ -131,7 +130,7 @@ function prototypesFor(name: string, support: Tensor, mask: Tensor, options: Pro
     () => `mode is "mask", "gridconv" or "gridconv+", got ${show(mode)}`,
   );
   check(threshold >= 0 && threshold <= 1, name, () => `threshold is a number from 0 to 1, got ${show(threshold)}`);
-  check(probe === undefined || isWhole(probe), name, () => `probe is a whole number >= 1, got ${show(probe)}`);
+  check(probe === undefined || isWhole(probe), name, () => `probe is an integer >= 1, got ${show(probe)}`);
 
   const x = support.cast("f32");
   const weight = reshape(mask.cast("f32"), { shape: [shots, 1, h, w] });
@@ -177,7 +176,7 @@ const holdsSquare = (mask: Tensor, side: number, threshold: number): Tensor =>
  * the class's prototypes of S_k softmax_k(S_k).
  *
  * @param query features [N, C, H, W]
- * @param options.temperature alpha of Eq. 4; 20 unless given
+ * @param options.temperature alpha of Eq. 4; default 20
  * @returns f32 [N, H, W], from -temperature to temperature
  * @throws VoxgradError for other shapes, or a temperature that is no number
  * @example
@@ -212,7 +211,7 @@ export function similarity(
 }
 
 export interface PrototypeSimilarityOptions extends PrototypeOptions {
-  /** alpha of Eq. 4; 20 unless given. */
+  /** alpha of Eq. 4; default 20. */
   readonly temperature?: number;
 }
 

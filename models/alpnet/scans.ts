@@ -27,9 +27,9 @@ export type QueryScan = Pick<PreparedCase, "id" | "image" | "shape" | "geometry"
 export type SliceRange = readonly [first: number, last: number];
 
 export interface OneShotOptions extends Omit<alpnet.FewShotOptions, "ways"> {
-  /** Parts that a class is divided into along the slices, each with a support slice of its own; 3 unless given. */
+  /** Parts that a class is divided into along the slices, each with a support slice of its own; default 3. */
   readonly chunks?: number;
-  /** Slices that go through the encoder together; 8 unless given. */
+  /** Slices that go through the encoder together; default 8. */
   readonly batch?: number;
 }
 

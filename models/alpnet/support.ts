@@ -185,7 +185,7 @@ function thickened(label: Volume, values: readonly number[], plan: Plan): Volume
  * further apart, is taken to fill the next one.
  *
  * @param support label: values from 0 to 255 on the grid of the image
- * @param options slices: "largest" keeps of each class the slice alone that shows most of it; "chunks" unless given
+ * @param options slices: "largest" keeps of each class the slice alone that shows most of it; default "chunks"
  * @returns lost: which class is lost all the same, and why, in words
  * @throws ConfigError, DatasetError for labels that are no such numbers; DatasetError where the grids differ
  * @example
@@ -206,7 +206,7 @@ export async function prepareSupport(
   const given = wholeLabels(stored);
   for (const value of given.data) {
     if (Number.isInteger(value) && value >= 0 && value < 256) continue;
-    throw new ConfigError(`${given.name}: it holds ${value}; labels are whole numbers from 0 to 255`);
+    throw new ConfigError(`${given.name}: it holds ${value}; labels are integers from 0 to 255`);
   }
   const label: Volume = { ...given, data: Uint8Array.from(given.data) };
   const values = [...new Set(label.data as Iterable<number>)].filter((value) => value > 0);

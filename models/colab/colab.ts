@@ -106,11 +106,11 @@ export function constrainedLabels(roi: Tensor, q: Tensor, mask: Tensor): Tensor 
 }
 
 export interface SegmentationLossOptions {
-  /** Class that has no Dice term, as the far background in the official code; all count unless given (paper). */
+  /** Class that has no Dice term, as the far background in the official code; default: all count (paper). */
   readonly without?: number;
-  /** Dice of a class over the whole batch instead of the mean of the samples'; false unless given. */
+  /** Dice of a class over the whole batch instead of the mean of the samples'; default false. */
   readonly batch?: boolean;
-  /** Added to numerator and denominator of Dice; 1e-5 unless given. */
+  /** Added to numerator and denominator of Dice; default 1e-5. */
   readonly smooth?: number;
 }
 
@@ -162,7 +162,7 @@ const FLOOR = 1e-6;
 export interface RoiLossOptions {
   /** "bce": binary cross-entropy, mean over voxels (paper and code); "dice": 1 - soft Dice, mean over samples. */
   readonly loss?: "bce" | "dice";
-  /** Of several ROI classes only this one, as for pancreas tumors; the mean over all unless given. */
+  /** Of several ROI classes only this one, as for pancreas tumors; default the mean over all. */
   readonly only?: number;
 }
 
@@ -259,7 +259,7 @@ export interface MetaGradientOptions {
   readonly segmentation?: SegmentationLossOptions;
   readonly roiOptions?: RoiLossOptions;
   /**
-   * Of the implicit method: steps of conjugate gradients (10 unless given), and what is added to the Hessian (1e-2).
+   * Of the implicit method: steps of conjugate gradients (default 10), and what is added to the Hessian (1e-2).
    */
   readonly iterations?: number;
   readonly damping?: number;

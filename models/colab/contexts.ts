@@ -26,7 +26,7 @@ import {
 /**
  * A label map on a case's grid, as the case's own label is prepared.
  *
- * @param make gives the label map, of whole numbers to 255, from the scan as stored
+ * @param make gives the label map, of integers to 255, from the scan as stored
  * @returns [D, H, W] of the prepared case
  */
 export async function preparedLabels(

@@ -89,7 +89,7 @@ export interface MapOptions {
   /** ROI classes c and contexts t. */
   readonly rois: number;
   readonly contexts: number;
-  /** Whether the background comes before the ROI classes, as in a network without contexts; after them unless given. */
+  /** Whether the background comes before the ROI classes, as in a network without contexts; default after them. */
   readonly backgroundFirst?: boolean;
   /** Whether outputs carry, behind the logits, context probabilities and the mask. */
   readonly withContexts?: boolean;

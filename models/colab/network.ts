@@ -73,7 +73,7 @@ export function contextUNet(config: ContextUNetConfig): Model<Tensor> & { readon
   check(
     Number.isInteger(roiClasses) && roiClasses >= 1 && contexts >= 1,
     "contextUNet",
-    () => `roiClasses is a whole number from 1 to ${within.config.classes - 1}, got ${roiClasses}`,
+    () => `roiClasses is an integer from 1 to ${within.config.classes - 1}, got ${roiClasses}`,
   );
   return { init: (key) => within.init(key), config: within.config, ...contextsFirst(within, { roiClasses, contexts }) };
 }

@@ -89,7 +89,7 @@ export function resolveConResNet(config: ConResNetConfig): ResolvedConResNet {
     unusedLayers: config.unusedLayers ?? false,
   };
   for (const key of ["inputChannels", "groups", "dilation"] as const) {
-    check(isWhole(resolved[key]), "conResNet", () => `${key} is a whole number >= 1, got ${show(resolved[key])}`);
+    check(isWhole(resolved[key]), "conResNet", () => `${key} is an integer >= 1, got ${show(resolved[key])}`);
   }
   for (const key of ["weightStandardization", "mapping", "attention", "multiClass", "unusedLayers"] as const) {
     check(typeof resolved[key] === "boolean", "conResNet", () => `${key} is true or false, got ${show(resolved[key])}`);
@@ -99,15 +99,13 @@ export function resolveConResNet(config: ConResNetConfig): ResolvedConResNet {
     isWhole(classes, multiClass ? 2 : 1),
     "conResNet",
     () =>
-      `classes is a whole number >= ${multiClass ? "2 with multiClass, the background counts" : 1}, got ${
-        show(classes)
-      }`,
+      `classes is an integer >= ${multiClass ? "2 with multiClass, the background counts" : 1}, got ${show(classes)}`,
   );
   check(
     Array.isArray(blocks) && blocks.length === features.length + 1 && blocks.every((n) => isWhole(n)),
     "conResNet",
     () =>
-      `blocks lists whole numbers >= 1, one per scale and one for the dilated stage, ${features.length + 1}, ` +
+      `blocks lists integers >= 1, one per scale and one for the dilated stage, ${features.length + 1}, ` +
       `got ${show(blocks)}`,
   );
   check(

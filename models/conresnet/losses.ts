@@ -48,10 +48,10 @@ function checkPair(name: string, logits: Tensor, what: string, targets: Tensor):
 }
 
 export interface ResidualLabelOptions {
-  /** Along which axis slices are compared; "axial" unless given. */
+  /** Along which axis slices are compared; default "axial". */
   readonly axis?: ResidualAxis;
   /**
-   * The first slice, which has none before it: "zero" (paper) unless given; "label", as the official code: what differs
+   * The first slice, which has none before it: "zero" (paper, the default); "label", as the official code: what differs
    * from 0.
    */
   readonly first?: "zero" | "label";
@@ -105,7 +105,7 @@ function foreground(name: string, labels: Tensor, classes: number): number[][] {
   check(
     Number.isInteger(classes) && classes >= 2,
     name,
-    () => `classes is a whole number from 2, the background included, got ${show(classes)}`,
+    () => `classes is an integer from 2, the background included, got ${show(classes)}`,
   );
   check(
     labels instanceof Tensor && labels.rank === 4 && (labels.dtype === "i32" || labels.dtype === "u32"),
@@ -116,7 +116,7 @@ function foreground(name: string, labels: Tensor, classes: number): number[][] {
 }
 
 export interface ResidualLossOptions {
-  /** "paper" unless given; "code" for what the official code computes. */
+  /** Default "paper"; "code" for what the official code computes. */
   readonly mode?: "paper" | "code";
   /** Weight of voxels where nothing differs: log(V / V_0) unless given, in code mode 1. */
   readonly backgroundWeight?: number;
@@ -186,7 +186,7 @@ export function residualLoss(logits: Tensor, residual: Tensor, options: Residual
 }
 
 export interface DeepResidualLossOptions extends ResidualLossOptions {
-  /** Weight of the coarser scales; 0.5 unless given, 0: they are not computed. */
+  /** Weight of the coarser scales; default 0.5, 0: they are not computed. */
   readonly lambda?: number;
 }
 
@@ -301,7 +301,7 @@ export function loss(outputs: readonly Tensor[], labels: Tensor, options: LossOp
  * from the nearest voxel that does not belong to it. All 0 where a sample has no voxel of a region or no other.
  *
  * @param targets 0 or 1, [N, R, D, H, W]
- * @param options.spacing of voxels, one number or one an axis; 1 unless given
+ * @param options.spacing of voxels, one number or one an axis; default 1
  * @returns f32 of the same shape, in the unit of the spacing
  * @example
  * ```ts

@@ -109,9 +109,9 @@ export function exclusionLabels(labels: Tensor, options: ExclusionLabelOptions):
 }
 
 interface ExcludedOptions {
-  /** Whether class 0 counts; not unless given. */
+  /** Whether class 0 counts; default false. */
   readonly includeBackground?: boolean;
-  /** [N], 0 for samples that have no part; [1] for all alike. All count unless given. */
+  /** [N], 0 for samples that have no part; [1] for all alike. Default: all count. */
   readonly samples?: Tensor;
 }
 
@@ -136,7 +136,7 @@ function excludedShare(
 }
 
 export interface ExclusionCrossEntropyOptions extends ExcludedOptions {
-  /** Added to probabilities within the logarithm; 1 unless given (paper), which makes the loss 0 at its best. */
+  /** Added to probabilities within the logarithm; default 1 (paper), which makes the loss 0 at its best. */
   readonly epsilon?: number;
 }
 
@@ -170,7 +170,7 @@ export function exclusionCrossEntropy(
 }
 
 export interface ExclusionDiceOptions extends ExcludedOptions {
-  /** Added to the denominator alone, so that the loss is 0 where no probability is excluded; 1e-5 unless given. */
+  /** Added to the denominator alone, so that the loss is 0 where no probability is excluded; default 1e-5. */
   readonly smooth?: number;
   /** Whether a class is scored once over the batch (unless given, as the official code), not once in each sample. */
   readonly batch?: boolean;

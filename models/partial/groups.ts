@@ -30,7 +30,7 @@ export const checkClasses = (name: string, classes: number): void =>
   check(
     Number.isInteger(classes) && classes >= 2,
     name,
-    () => `classes is a whole number from 2, the background included, got ${show(classes)}`,
+    () => `classes is an integer from 2, the background included, got ${show(classes)}`,
   );
 
 /**

@@ -52,12 +52,12 @@ export interface Scored {
 export interface MarginalOptions {
   /** What labels may stand for; see the top of partial.ts. */
   readonly groups: Groups;
-  /** "probability" (paper) unless given; "logit" as the official code, which is another loss. */
+  /** "probability" (paper, the default); "logit" as the official code, which is another loss. */
   readonly mode?: MergeMode;
   /** Voxels with this label have no part. */
   readonly ignoreIndex?: number;
   /**
-   * What partly labeled samples count beside those with all classes annotated; 1 unless given. With another weight the
+   * What partly labeled samples count beside those with all classes annotated; default 1. With another weight the
    * two kinds are not scored together, so that it has no influence on what fully labeled samples are told.
    */
   readonly partly?: number;
@@ -100,7 +100,7 @@ export function score(name: string, logits: Tensor, labels: Tensor, options: Mar
   check(
     ignoreIndex === undefined || Number.isInteger(ignoreIndex),
     name,
-    () => `ignoreIndex is a whole number, got ${show(ignoreIndex)}`,
+    () => `ignoreIndex is an integer, got ${show(ignoreIndex)}`,
   );
   const sets = setsOf(name, groups, N, K);
   const x = logits.cast("f32");
@@ -156,7 +156,7 @@ export function marginalCrossEntropy(logits: Tensor, labels: Tensor, options: Ma
 }
 
 export interface MarginalFocalOptions extends MarginalOptions {
-  /** How much voxels that are already right lose of their weight; 2 unless given, 0 is the cross-entropy. */
+  /** How much voxels that are already right lose of their weight; default 2, 0 is the cross-entropy. */
   readonly gamma?: number;
 }
 
@@ -185,21 +185,21 @@ export function marginalFocal(logits: Tensor, labels: Tensor, options: MarginalF
 }
 
 export interface MarginalDiceOptions extends MarginalOptions {
-  /** Added to numerator and denominator; 1e-5 unless given. */
+  /** Added to numerator and denominator; default 1e-5. */
   readonly smooth?: number;
   /**
    * Whether a set is scored once over all samples that have it (unless given, as the official code), not once in each
    * sample.
    */
   readonly batch?: boolean;
-  /** Whether the set of the background counts; not unless given, as in the official code (Eq. 6 counts it). */
+  /** Whether the set of the background counts; default false, as in the official code (Eq. 6 counts it). */
   readonly includeBackground?: boolean;
 }
 
 export interface MarginalTverskyOptions extends MarginalDiceOptions {
-  /** Weight of false positives; 0.3 unless given. */
+  /** Weight of false positives; default 0.3. */
   readonly alpha?: number;
-  /** Weight of false negatives; 0.7 unless given. */
+  /** Weight of false negatives; default 0.7. */
   readonly beta?: number;
 }
 
@@ -279,7 +279,7 @@ function tverskyTerm(
 /**
  * Marginal Dice loss (Eqs. 4, 6): 1 - soft Dice between the merged probabilities and the labels, the mean over the sets
  * of classes, (2 sum(q z) + smooth) / (sum(q) + sum(z) + smooth) each. With each class in a set of its own this is
- * `softDice`, with the same `batch` (which is not softDice's unless given).
+ * `softDice`, with the same `batch` (default which is not softDice's).
  *
  * @param logits [N, K, ...space]
  * @param labels class values [N, ...space]

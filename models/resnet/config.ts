@@ -66,8 +66,8 @@ export function resolveResNet(config: ResNetConfig): ResolvedResNet {
     "resNet",
     () => `layers lists the blocks, 1 or more, of one to four stages, got ${show(layers)}`,
   );
-  check(isWhole(inputChannels), "resNet", () => `inputChannels is a whole number >= 1, got ${show(inputChannels)}`);
-  check(isWhole(width), "resNet", () => `width is a whole number >= 1, got ${show(width)}`);
+  check(isWhole(inputChannels), "resNet", () => `inputChannels is an integer >= 1, got ${show(inputChannels)}`);
+  check(isWhole(width), "resNet", () => `width is an integer >= 1, got ${show(width)}`);
   check(
     typeof runningStatistics === "boolean",
     "resNet",

@@ -29,7 +29,7 @@ export type Statistics = Record<string, Tensor>;
 export interface StatisticsModel<Config> extends Model<Tensor, Config> {
   /**
    * `apply` in training, and the running statistics after this batch: `1 - momentum` of the old ones and `momentum` of
-   * the batch's (0.1 unless given), as PyTorch, whose running variance is unbiased. No gradient passes through them.
+   * the batch's (default 0.1), as PyTorch, whose running variance is unbiased. No gradient passes through them.
    *
    * @example
    * ```ts

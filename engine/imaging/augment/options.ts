@@ -24,7 +24,7 @@ export interface EntryOptions {
    * "nearest" for values that must not be mixed, "linear" (f32 alone), or "cubic" (f32, in two dimensions or in plane).
    */
   readonly mode: "nearest" | "linear" | "cubic";
-  /** Value of what comes from outside of the sampled voxels; "max" is the largest of the sample's. 0 unless given. */
+  /** Value of what comes from outside of the sampled voxels; "max" is the largest of the sample's. Default 0. */
   readonly border?: number | "max";
 }
 

@@ -237,7 +237,7 @@ function displacement(key: Tensor, lengths: Tensor, patch: readonly number[], po
   check(
     Number.isInteger(points) && points > 1,
     "augment.spatial: elastic",
-    () => `points is a whole number above 1, got ${show(points)}`,
+    () => `points is an integer above 1, got ${show(points)}`,
   );
   const [samples, dims] = lengths.shape as [number, number];
   const lattice = normal(key, { shape: [samples, dims, ...patch.map(() => points)] });

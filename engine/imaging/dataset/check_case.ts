@@ -134,19 +134,19 @@ export class CaseChecker {
     const { labels, ignoreLabel, description } = this.#dataset;
     const { name, channels } = stored;
     if (channels !== 1) {
-      const fix = "Store labels as one 3-D volume of whole numbers";
+      const fix = "Store labels as one 3-D volume of integers";
       this.#note("error", name, `it has ${channels} channels`, fix);
       return;
     }
     const { volume, rounded, broken } = roundLabels(stored);
     if (rounded > 0) {
       const problem =
-        `${rounded} voxels are whole numbers but for less than 1e-4 (scl_slope ${stored.source?.slope}); they are rounded`;
+        `${rounded} voxels are integers but for less than 1e-4 (scl_slope ${stored.source?.slope}); they are rounded`;
       this.#note(
         "warning",
         name,
         problem,
-        "Nothing needs to be done; stored as whole numbers without a scale they would be exact",
+        "Nothing needs to be done; stored as integers without a scale they would be exact",
       );
     }
     const present = countValues(volume);

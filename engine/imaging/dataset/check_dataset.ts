@@ -14,7 +14,7 @@ import { PlatformError } from "../../platform/types.ts";
 import type { Volume } from "../volume/volume.ts";
 
 export interface CheckOptions {
-  /** How far apart, in voxels, image and label may place the same corner; 0.05 unless given, as loadCase has it. */
+  /** How far apart, in voxels, image and label may place the same corner; default 0.05, as loadCase has it. */
   readonly tolerance?: number;
 }
 
@@ -24,7 +24,7 @@ type Visit = (item: DatasetCase, images: readonly Volume[], label: Volume) => vo
 /**
  * Looks at every file of a dataset and lists what is wrong: missing, extra, unreadable files, ids that are there twice,
  * grids that differ between the files of a case, wrong numbers of channels, NaN, constant images, labels that are no
- * whole numbers, not declared, not declared as present, empty, or used nowhere, left-handed affines.
+ * integers, not declared, not declared as present, empty, or used nowhere, left-handed affines.
  *
  * Of a dataset group every set is looked at, and beyond that: labels without a place in the group, channels that
  * differ, voxels of one image that two cases claim differently, paired organs whose sides had to be guessed.

@@ -34,7 +34,7 @@ import type { Dataset, DatasetCase, OnFault, PlainFolders } from "./types.ts";
  *
  * A path that ends in .json is a dataset group: several folders with their own labels, as one dataset; see openGroup.
  *
- * @param onFault told what is wrong with single files, which are then left out; it is thrown unless given
+ * @param onFault told what is wrong with single files, which are then left out; default: it is thrown
  * @throws DatasetError naming the file at fault and what to do
  * @example
  * ```ts

@@ -18,13 +18,13 @@
  *
  * - `labels`: the background first; "ignore" may stand last, for voxels that count neither way.
  * - `channels`, optional: names of the channels, where those of the sets differ but mean the same.
- * - `data` of a set: its folder, relative to the file. Its `name` is that of the folder unless given. `cases` are those
- *   that are taken; all unless given.
+ * - `data` of a set: its folder, relative to the file. Its `name` is by default that of the folder. `cases` are those
+ *   that are taken; default all.
  * - `labels` of a set: what its own labels are in the group. A label of the same name in both needs no entry. Several
  *   may become one. A pair is an organ that is split into the patient's left and right; see `splitSides`. { "any":
  *   [...] } is for a label that may be any of several, such as a kidney drawn with its tumor (`merged`). null is for a
  *   label that is not used: its voxels become 0.
- * - `present` of a set: labels of the group that count as annotated; all that its labels become unless given. Others
+ * - `present` of a set: labels of the group that count as annotated; default all that its labels become. Others
  *   are 0 in its cases, whatever the files hold. One that no label of the set becomes is known not to occur in the set.
  *
  * In the label of a case 0 is the background or any label that is not annotated in it (`labelsPresent`). What several

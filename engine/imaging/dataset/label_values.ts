@@ -1,10 +1,10 @@
-/** Label values of files as whole numbers, whatever arithmetic of floats they have been through. */
+/** Label values of files as integers, whatever arithmetic of floats they have been through. */
 import { DatasetError } from "./dataset_json.ts";
 import { readVolume } from "../nifti/read_volume.ts";
 import type { Volume } from "../volume/volume.ts";
 
 /**
- * How far from a whole number a stored label may lie: more than a scale in float32 leaves, far less than interpolation.
+ * How far from an integer a stored label may lie: more than a scale in float32 leaves, far less than interpolation.
  */
 const TOLERANCE = 1e-4;
 /** A file of noise has as many values as voxels; so many of them are enough to be told. */
@@ -14,7 +14,7 @@ const MOST_VALUES = 1000;
 export type ValueCounts = readonly (readonly [value: number, voxels: number])[];
 
 /**
- * A label volume with values that lie within 1e-4 of a whole number rounded to it: a header's scale (scl_slope), as
+ * A label volume with values that lie within 1e-4 of an integer rounded to it: a header's scale (scl_slope), as
  * nibabel writes it for float arrays, leaves 0.9999999998 or 1.00000012 for 1.
  *
  * @returns volume: the given one where nothing had to be rounded; rounded: how many voxels were; broken: other values,
@@ -66,21 +66,21 @@ export function mappingFix(
   }, write 1 for it in the label files; else declare it as a label`;
 }
 
-/** What is to be said of values that are no whole numbers: problem and fix. */
+/** What is to be said of values that are not integers: problem and fix. */
 export function brokenLabels({ source }: Volume, broken: ValueCounts): [problem: string, fix: string] {
   const { slope = 0, intercept = 0 } = source ?? {};
   const scaled = Number.isFinite(slope) && slope !== 0 && !(slope === 1 && !intercept);
   const by = scaled ? `; its header scales what is stored by scl_slope ${slope} and scl_inter ${intercept}` : "";
   const fix = scaled
-    ? "Store labels as whole numbers without a scale"
-    : "Store labels as whole numbers; resample them by nearest neighbor";
-  return [`it holds ${valuesText(broken)}, which are no whole numbers${by}`, fix];
+    ? "Store labels as integers without a scale"
+    : "Store labels as integers; resample them by nearest neighbor";
+  return [`it holds ${valuesText(broken)}, which are not integers${by}`, fix];
 }
 
 /**
- * A label volume with whole numbers: see `roundLabels`.
+ * A label volume with integers: see `roundLabels`.
  *
- * @throws DatasetError when it has several channels, or values further than 1e-4 from whole numbers
+ * @throws DatasetError when it has several channels, or values further than 1e-4 from integers
  * @example
  * ```ts
  * import { makeVolume, scaling, wholeLabels } from "voxgrad/imaging";
@@ -91,7 +91,7 @@ export function brokenLabels({ source }: Volume, broken: ValueCounts): [problem:
  */
 export function wholeLabels(stored: Volume): Volume {
   if (stored.channels !== 1) {
-    const fix = "Store labels as one 3-D volume of whole numbers";
+    const fix = "Store labels as one 3-D volume of integers";
     throw new DatasetError(stored.name, `it has ${stored.channels} channels`, fix);
   }
   const { volume, broken } = roundLabels(stored);
@@ -100,9 +100,9 @@ export function wholeLabels(stored: Volume): Volume {
 }
 
 /**
- * Reads a label volume: whole numbers, as `wholeLabels` gives them.
+ * Reads a label volume: integers, as `wholeLabels` gives them.
  *
- * @throws DatasetError when it has several channels or values that are no whole numbers
+ * @throws DatasetError when it has several channels or values that are not integers
  * @throws NiftiError, PlatformError when it cannot be read
  * @example
  * ```ts

@@ -15,7 +15,7 @@ export interface LoadedCase {
   readonly id: string;
   /** All channels of the image in one volume. */
   readonly image: Volume;
-  /** Whole numbers among the dataset's labels (and its ignore label), as Uint8Array. */
+  /** Integers among the dataset's labels (and its ignore label), as Uint8Array. */
   readonly label?: Volume;
   /** Foreground values that were annotated, where not all were. */
   readonly labelsPresent?: readonly number[];
@@ -26,7 +26,7 @@ export interface LoadedCase {
  * labels of the group: renamed, merged and split by its `labelMap`, 0 where nothing is that counts as annotated.
  *
  * @param dataset from openDataset
- * @param options tolerance: how far apart, in voxels, image and label may place the same corner; 0.05 unless given
+ * @param options tolerance: how far apart, in voxels, image and label may place the same corner; default 0.05
  * @throws DatasetError when files disagree in grid, a spacing is 0, an image holds NaN or infinity, or a label value is
  *   not declared
  * @throws NiftiError, PlatformError when a file cannot be read

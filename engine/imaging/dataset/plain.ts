@@ -262,7 +262,7 @@ async function classesOf(cases: readonly DatasetCase[], folders: PlainFolders, o
         const fix = "Name the folder of the labels, not that of the images";
         throw new DatasetError(label!, `it holds more than ${MOST} different values`, fix);
       }
-      if (own[0] < 0) throw new DatasetError(label!, `it holds ${own[0]}`, "Labels are whole numbers from 0 on");
+      if (own[0] < 0) throw new DatasetError(label!, `it holds ${own[0]}`, "Labels are integers from 0 on");
       for (const value of own) values.add(value);
       read++;
     } catch (fault) {

@@ -13,7 +13,7 @@ export interface Fold {
  * Splits for cross-validation: every case is held out once. The same for the same seed, whatever the order of the ids;
  * folds differ by one case at most.
  *
- * @param options folds: how many, from 2 to the number of cases; seed: 12345 unless given; setOf: the set of each case,
+ * @param options folds: how many, from 2 to the number of cases; seed: default 12345; setOf: the set of each case,
  *   where every set is to be divided as evenly
  * @throws VoxgradError for other numbers of folds, or an id that occurs twice
  * @example

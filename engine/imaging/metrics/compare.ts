@@ -36,11 +36,11 @@ export interface ClassComparison extends SurfaceMeasures {
  * changes no voxel's place. Each class is looked at in the box around it, so that large volumes with small
  * structures take seconds.
  *
- * @param options classes: labels or regions; all foreground values found unless given. ignore: reference voxels of this
+ * @param options classes: labels or regions; default all foreground values found. ignore: reference voxels of this
  *   value count for nothing. tolerance: of surface Dice, in mm, 1 unless given. gridTolerance: in voxels, as loadCase.
  *   labelsPresent: values that were annotated in the reference, all unless given; where a class has others, its measures
  *   are NaN, for their absence from the reference says nothing
- * @throws DatasetError when the grids differ or a value is no whole number; VoxgradError when one is not from 0 to 65535
+ * @throws DatasetError when the grids differ or a value is no integer; VoxgradError when one is not from 0 to 65535
  * @example
  * ```ts
  * import { compareLabels, phantomCase, volumeLike } from "voxgrad/imaging";
@@ -160,7 +160,7 @@ function addBoxes(boxes: Map<number, MutableBox>, labels: Volume, shape: readonl
         let box = boxes.get(value);
         if (!box) {
           const whole = Number.isInteger(value) && value > 0 && value < 65536;
-          check(whole, labels.name, () => `labels are whole numbers from 0 to 65535; it holds ${value}`);
+          check(whole, labels.name, () => `labels are integers from 0 to 65535; it holds ${value}`);
           boxes.set(value, box = { low: [z, y, start], high: [z, y, x - 1] });
         }
         include(box, [z, y, start], [z, y, x - 1]);

@@ -12,7 +12,7 @@ export type { SurfaceMeasures, SurfaceOptions } from "./surface_metrics.ts";
 type Labels = ArrayLike<number>;
 
 export interface MetricOptions {
-  /** The label to compare; any voxel other than 0 unless given. */
+  /** The label to compare; default any voxel other than 0. */
   readonly label?: number;
 }
 
@@ -86,7 +86,7 @@ export const precision = (prediction: Labels, reference: Labels, options: Metric
   precisionOf(overlap("precision", prediction, reference, options));
 
 /**
- * Volume of one label (any voxel other than 0 unless given), in mm^3 or ml.
+ * Volume of one label (default any voxel other than 0), in mm^3 or ml.
  *
  * @param options spacing: the sides of a voxel in mm
  * @example

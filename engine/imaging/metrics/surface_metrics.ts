@@ -12,9 +12,9 @@ type Labels = ArrayLike<number>;
 export interface SurfaceOptions {
   /** Sizes of the axes, one to three, the last running fastest: [z, y, x] of a tensor. */
   readonly shape: readonly number[];
-  /** Distance between voxel centers along each axis of `shape`, in mm; 1 unless given. */
+  /** Distance between voxel centers along each axis of `shape`, in mm; default 1. */
   readonly spacing?: readonly number[];
-  /** The label to compare; any voxel other than 0 unless given. */
+  /** The label to compare; default any voxel other than 0. */
   readonly label?: number;
 }
 
@@ -90,7 +90,7 @@ function boxAround(
 /**
  * All measures of two masks at once.
  *
- * @param options tolerance: of surfaceDice, in the units of spacing; 1 unless given
+ * @param options tolerance: of surfaceDice, in the units of spacing; default 1
  */
 export function measureSurfaces(
   pair: MaskPair | undefined,
@@ -242,7 +242,7 @@ export const averageSymmetricSurfaceDistance = (
  * Surface Dice at a tolerance (Nikolov et al. 2021, by surface voxels as MONAI counts them): the share of both
  * surfaces' voxels that lie within the tolerance of the other surface. NaN when both masks are empty, 0 when one is.
  *
- * @param options tolerance: in the units of spacing; 1 unless given
+ * @param options tolerance: in the units of spacing; default 1
  * @throws VoxgradError when shape, spacing and sizes do not fit
  * @example
  * ```ts

@@ -1,5 +1,5 @@
 /**
- * A made-up dataset in which only context tells: lesions lie in one organ (a liver, say); a second organ and nodes hold
+ * A synthetic dataset in which only context tells: lesions lie in one organ (a liver, say); a second organ and nodes hold
  * distractors of exactly the lesions' sizes and intensities, in tissue of exactly the organ's intensity and texture. A
  * network that knows a lesion by its looks finds the distractors too; one that knows the organ, the largest, at its
  * place in the body, does not. This is the failure that context labels mend (CoLab, Li et al. 2022).
@@ -168,7 +168,7 @@ function makeScene(prng: Prng): Scene {
  * large with 1 to 3 distractors in it, and up to three nodes, some of which hold a distractor too. The same options
  * give the same voxels on every host.
  *
- * @param options seed; shape [X, Y, Z], 32 cubed unless given, with which all structures scale axis by axis; spacing in
+ * @param options seed; shape [X, Y, Z], default 32 cubed, with which all structures scale axis by axis; spacing in
  *   mm, 1 unless given
  * @returns four volumes on one grid
  * @throws VoxgradError when a side is below 24 voxels, where lesions would vanish
@@ -247,7 +247,7 @@ export function contextPhantomCase(options: PhantomOptions): ContextPhantomCase 
  * same case names. Test cases go to imagesTs, labelsTs and organsTs.
  *
  * @param folder made if need be; files of the same names are replaced
- * @param options cases and testCases (0 unless given): how many patients; seed: of the first, the others follow from
+ * @param options cases and testCases (default 0): how many patients; seed: of the first, the others follow from
  *   it, and test cases do not depend on the number of training cases; shape, spacing: as contextPhantomCase takes them
  * @throws VoxgradError when there is no case to write, or as contextPhantomCase does
  * @example

@@ -1,5 +1,5 @@
 /**
- * A made-up tumor of three nested parts in four channels of a head scan with thick slices: the enhancing tumor lies in
+ * A synthetic tumor of three nested parts in four channels of a head scan with thick slices: the enhancing tumor lies in
  * the tumor core, which lies in the whole tumor (ET, TC, WT), as in BraTS. No channel shows all parts, contrasts are
  * little more than the noise, and the cross-sections shift and grow from slice to slice, so that what differs between
  * neighboring slices says much (ConResNet, Zhang et al. 2021). Vessels and spots are as bright as parts of the tumor.
@@ -139,7 +139,7 @@ function partAt(parts: readonly Stack[], x: number, y: number, step: number): nu
 /**
  * One patient of the nested phantom. The same options give the same voxels on every host.
  *
- * @param options seed; shape [X, Y, Z], 48 x 48 x 16 unless given, with which the tumor scales; spacing in mm,
+ * @param options seed; shape [X, Y, Z], default 48 x 48 x 16, with which the tumor scales; spacing in mm,
  *   1 x 1 x 3 unless given; contrast
  * @returns image, int16 with the channels T1, T1ce, T2, FLAIR in steps of 1/1000; label, uint8 (NESTED_PHANTOM_LABELS)
  * @throws VoxgradError when a side is below 24 (z: 8) voxels, where the innermost part would vanish

@@ -1,7 +1,7 @@
 /**
- * A made-up abdomen with five organs, of which not every case need show all: for partly labeled datasets. Organs have
+ * A synthetic abdomen with five organs, of which not every case need show all: for partly labeled datasets. Organs have
  * much the same intensity, and so do the structures around them, so that place, size and shape count; each dataset can
- * have a scanner of its own. Shapes are ellipsoids, or those of real label maps, bent anew for each patient.
+ * have a scanner of its own. Shapes are ellipsoids, or those of real label maps, bent again for each patient.
  */
 import { platform } from "#platform";
 import { check, VoxgradError } from "../../core/errors.ts";
@@ -47,15 +47,15 @@ interface Scanner {
 }
 
 export interface OrganPhantomOptions extends PhantomOptions {
-  /** Number of the scanner, 0 unless given; beyond the last they begin anew. */
+  /** Number of the scanner, default 0; beyond the last they begin again. */
   readonly scanner?: number;
-  /** Label maps to take the organs' shapes from, one at random for each patient; ellipsoids unless given. */
+  /** Label maps to take the organs' shapes from, one at random for each patient; default ellipsoids. */
   readonly shapes?: readonly OrganShapes[];
-  /** Whether each liver has one to three tumors, darker than it; not unless given. */
+  /** Whether each liver has one to three tumors, darker than it; default false. */
   readonly tumors?: boolean;
-  /** Whether organs differ in intensity and texture, as for few-shot segmentation; not unless given. */
+  /** Whether organs differ in intensity and texture, as for few-shot segmentation; default false. */
   readonly distinct?: boolean;
-  /** Range that each patient's gamma is drawn from, within 0 to 2; the scanner's gamma for all unless given. */
+  /** Range that each patient's gamma is drawn from, within 0 to 2; default the scanner's gamma for all. */
   readonly gammas?: readonly [number, number];
 }
 
@@ -205,7 +205,7 @@ export function organShapes(labels: Volume, values: readonly number[] = [6, 1, 1
  * One patient of the organ phantom. The same options give the same voxels on every host, and another scanner the same
  * patient otherwise imaged.
  *
- * @param options seed; shape [X, Y, Z], 32 cubed unless given, over which the abdomen is stretched; spacing in mm, 9
+ * @param options seed; shape [X, Y, Z], default 32 cubed, over which the abdomen is stretched; spacing in mm, 9
  *   unless given; scanner; shapes; tumors; distinct; gammas
  * @returns int16 image and uint8 labels on one grid
  * @throws VoxgradError when a side is below 16 voxels, or gammas are not within 0 to 2

@@ -1,5 +1,5 @@
 /**
- * A made-up organ dataset for trying things out without patients: a body with a large organ, a smaller one beside it
+ * A synthetic organ dataset for trying things out without patients: a body with a large organ, a smaller one beside it
  * and a tumor with a bright rim, smoothly deformed, under a bias field and noise. The body's wall and small blobs as
  * bright as the organs, tubes as bright as the rim, and a dark core make thresholds fail: size, shape and surroundings
  * count.
@@ -19,9 +19,9 @@ export const PHANTOM_LABELS = ["background", "organ", "gland", "tumor"] as const
 
 export interface PhantomOptions {
   readonly seed: number;
-  /** [X, Y, Z]; [36, 40, 32] unless given. */
+  /** [X, Y, Z]; default [36, 40, 32]. */
   readonly shape?: Triple;
-  /** mm along x, y, z; [1, 1, 1.5] unless given. */
+  /** mm along x, y, z; default [1, 1, 1.5]. */
   readonly spacing?: Triple;
 }
 

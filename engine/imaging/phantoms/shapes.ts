@@ -54,7 +54,7 @@ export async function writeDescription(
     name: string;
     description: string;
     labels: readonly string[];
-    /** Names of the channels; one unless given. */
+    /** Names of the channels; default one. */
     channels?: readonly string[];
     /** Unions of labels to be learned in their place, the outermost first, and the value that each paints. */
     regions?: readonly { name: string; values: readonly number[]; value: number }[];

@@ -78,7 +78,7 @@ export interface Plan {
   readonly regions?: readonly {
     readonly name: string;
     readonly values: readonly number[];
-    /** What it paints in a predicted label map, over earlier ones; the value that no later region has unless given. */
+    /** What it paints in a predicted label map, over earlier ones; default the value that no later region has. */
     readonly value?: number;
   }[];
   /** Value of label voxels that count neither way. */

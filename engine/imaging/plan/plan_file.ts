@@ -57,11 +57,11 @@ type Fields = Readonly<Record<string, Check>>;
 
 const isNumber = (v: unknown): v is number => typeof v === "number" && Number.isFinite(v);
 const where = (what: string, holds: (v: unknown) => boolean): Check => (v) => holds(v) ? undefined : what;
-const text = where("a text", (v) => typeof v === "string");
+const text = where("a string", (v) => typeof v === "string");
 const number = where("a number", isNumber);
 const positive = where("a number above 0", (v) => isNumber(v) && v > 0);
 const whole = (least: number): Check =>
-  where(`a whole number >= ${least}`, (v) => Number.isInteger(v) && (v as number) >= least);
+  where(`an integer >= ${least}`, (v) => Number.isInteger(v) && (v as number) >= least);
 const oneOf = (...values: readonly unknown[]): Check =>
   where(values.map((v) => JSON.stringify(v)).join(" or "), (v) => values.includes(v));
 const list = (of: Check, what: string, length?: number): Check =>
@@ -78,9 +78,9 @@ const resampling: Fields = {
 /** The entries of `network` that all networks have. */
 const topology: Fields = {
   name: where("the name of a network", (v) => typeof v === "string"),
-  features: list(whole(1), "a list of whole numbers >= 1"),
-  kernels: list(triple(whole(1), "whole numbers >= 1"), "a list of [d, h, w]"),
-  strides: list(triple(whole(1), "whole numbers >= 1"), "a list of [d, h, w]"),
+  features: list(whole(1), "a list of integers >= 1"),
+  kernels: list(triple(whole(1), "integers >= 1"), "a list of [d, h, w]"),
+  strides: list(triple(whole(1), "integers >= 1"), "a list of [d, h, w]"),
 };
 const fingerprint: Fields = {
   cases: whole(1),
@@ -96,7 +96,7 @@ const channel: Fields = {
 const ctChannel: Fields = { ...channel, mean: number, deviation: positive, low: number, high: number };
 const region: Fields = {
   name: text,
-  values: list(whole(0), "a list of whole numbers >= 0"),
+  values: list(whole(0), "a list of integers >= 0"),
   value: optional(whole(1)),
 };
 const plain = where("an object", isPlain);
@@ -110,11 +110,11 @@ const fields: Fields = {
     (v) => Array.isArray(v) && v.length === 3 && [0, 1, 2].every((axis) => v.includes(axis)),
   ),
   spacing: triple(positive, "numbers above 0"),
-  patch: triple(whole(1), "whole numbers >= 1"),
+  patch: triple(whole(1), "integers >= 1"),
   batch: whole(1),
   channels: where("a list of channels", (v) => Array.isArray(v) && v.length > 0 && v.every(isPlain)),
   labels: where(
-    "a list of two texts or more, background first",
+    "a list of two strings or more, background first",
     (v) => Array.isArray(v) && v.length > 1 && !v.some(text),
   ),
   regions: optional(where("a list of regions", (v) => Array.isArray(v) && v.length > 0 && v.every(isPlain))),
@@ -236,7 +236,7 @@ export async function readPlan(path: string): Promise<Plan> {
     return checkPlan(parseJson(await platform.readFile(path), path), path);
   } catch (error) {
     if (!(error instanceof JsonError)) throw error;
-    throw new PlanError(path, `it is no JSON (${error.problem}); correct it, or make it anew by voxgrad plan`);
+    throw new PlanError(path, `it is no JSON (${error.problem}); correct it, or make it again by voxgrad plan`);
   }
 }
 

@@ -65,14 +65,14 @@ export interface PlanOptions {
   readonly preset?: "nnunet" | "small";
   /** "3d_lowres" is refused where a patch of "3d_fullres" (default) holds a quarter of the median case or more. */
   readonly configuration?: Plan["configuration"];
-  /** mm, axes [z, y, x] after orientation; by the rules unless given. */
+  /** mm, axes [z, y, x] after orientation; default by the rules. */
   readonly spacing?: Triple;
-  /** Voxels, prepared axes; raised to what the pooling divides. By the rules unless given. */
+  /** Voxels, prepared axes; raised to what the pooling divides. Default by the rules. */
   readonly patch?: Triple;
   readonly batch?: number;
-  /** Channels of each stage, as many as wanted and the patch allows; doubling by the rules unless given. */
+  /** Channels of each stage, as many as wanted and the patch allows; default doubling by the rules. */
   readonly features?: readonly number[];
-  /** GPU memory that the patch is chosen for, GB; 8 unless given. */
+  /** GPU memory that the patch is chosen for, GB; default 8. */
   readonly memory?: number;
   /** A registered network; default: the first that was registered. */
   readonly network?: string;

@@ -33,7 +33,7 @@ function revived(error: unknown): unknown {
 /** A pool of `workers` threads; with 0, or on a host that has none, the thread at hand. */
 export function openCasePool(workers: number): CasePool {
   if (!Number.isInteger(workers) || workers < 0) {
-    throw new VoxgradError(`workers: a whole number >= 0, got ${workers}; 0 works in the thread at hand`);
+    throw new VoxgradError(`workers: an integer >= 0, got ${workers}; 0 works in the thread at hand`);
   }
   const threads = workers > 0 ? platform.openWorkers?.(caseJobsUrl, workers) : undefined;
   const perform = async (job: CaseJob): Promise<CaseResult> => {

@@ -68,7 +68,7 @@ export function storeFolder(root: string, dataset: Dataset, plan: Plan): string 
 }
 
 /**
- * Prepares the labeled cases of a dataset by a plan and keeps them in a folder, one file each. A case is made anew when
+ * Prepares the labeled cases of a dataset by a plan and keeps them in a folder, one file each. A case is made again when
  * the content of its files or what matters of the plan has changed; a stopped preparation goes on where it was, as each
  * file is written whole or not at all.
  *

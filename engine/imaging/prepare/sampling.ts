@@ -39,7 +39,7 @@ const bytesOf = ({ image, label, foreground }: SampleCase): number =>
  * keeps; those that a cap leaves no room for, the least recently used first, are made again.
  *
  * @param make gives [E, D, H, W] of a case
- * @param options memory: bytes of cases that are kept; 2 GiB unless given
+ * @param options memory: bytes of cases that are kept; default 2 GiB
  * @example
  * ```ts
  * import { openCaseStore, openDataset, readPlan, withChannels } from "voxgrad/imaging";
@@ -222,7 +222,7 @@ function fillPatch(
  * is when i >= round(batch * (1 - foreground)), rounding halves to even.
  *
  * @param prng one per step (`new Prng(seed).fork(step)`), so that a resumed run draws the same batches
- * @param options batch; patch [z, y, x]; foreground: fraction, 0.33 unless given; sets: lists of cases, each as likely
+ * @param options batch; patch [z, y, x]; foreground: fraction, default 0.33; sets: lists of cases, each as likely
  *   for a patch, whatever their lengths; unless given every case is as likely
  * @returns image [N, C, d, h, w], label [N, d, h, w], and the case of each patch
  * @throws RangeError for no cases, an empty set, or cases that differ in channels

@@ -57,13 +57,13 @@ export function gaussianImportance(patch: readonly number[]): Float32Array<Array
 export interface SlidingWindowOptions {
   /** Size of a patch, [z, y, x]. */
   readonly patch: readonly number[];
-  /** Distance of neighboring patches as a fraction of the patch; 0.5 unless given. */
+  /** Distance of neighboring patches as a fraction of the patch; default 0.5. */
   readonly step?: number;
   /** Channels that `predict` gives. */
   readonly classes: number;
-  /** Patches per call of `predict`; 1 unless given. */
+  /** Patches per call of `predict`; default 1. */
   readonly batch?: number;
-  /** Weight patches by a Gaussian (true unless given) or all voxels alike. */
+  /** Weight patches by a Gaussian (default true) or all voxels alike. */
   readonly gaussian?: boolean;
   /**
    * Logits [batch, classes, d, h, w] of patches [batch, C, d, h, w]. The buffer always has room for a full batch, so

@@ -9,14 +9,14 @@ import { tensor } from "../../ops/mod.ts";
 import { sortTogether } from "./sort_together.ts";
 
 export interface FelzenszwalbOptions {
-  /** Larger values give larger segments; divided by 255 inside, as scikit-image does. 1 unless given. */
+  /** Larger values give larger segments; divided by 255 inside, as scikit-image does. Default 1. */
   readonly scale?: number;
   /**
-   * Standard deviation, in pixels, of the Gaussian that smooths the image first; 0.8 unless given, 0 for none. One
+   * Standard deviation, in pixels, of the Gaussian that smooths the image first; default 0.8, 0 for none. One
    * number, or one an axis, for scans whose slices lie further apart than their pixels.
    */
   readonly sigma?: number | readonly number[];
-  /** Segments of fewer pixels are joined to a neighbor; 20 unless given. */
+  /** Segments of fewer pixels are joined to a neighbor; default 20. */
   readonly minSize?: number;
 }
 

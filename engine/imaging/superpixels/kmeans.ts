@@ -5,13 +5,13 @@ import { Prng } from "../../core/prng.ts";
 export interface KMeansOptions {
   /** How many clusters. */
   readonly clusters: number;
-  /** Values of a point; 1 unless given. */
+  /** Values of a point; default 1. */
   readonly channels?: number;
-  /** Of the first centers; 0 unless given. */
+  /** Of the first centers; default 0. */
   readonly seed?: number;
-  /** The clusters of least inertia of so many starts are taken; 10 unless given, as in scikit-learn. */
+  /** The clusters of least inertia of so many starts are taken; default 10, as in scikit-learn. */
   readonly restarts?: number;
-  /** Steps of a start at most; 300 unless given. A start ends sooner when no point changes its cluster. */
+  /** Steps of a start at most; default 300. A start ends sooner when no point changes its cluster. */
   readonly iterations?: number;
 }
 
@@ -41,7 +41,7 @@ export function kMeans(points: ArrayLike<number>, options: KMeansOptions): KMean
   checkOptions(name, options, ["clusters", "channels", "seed", "restarts", "iterations"]);
   const { clusters, channels = 1, seed = 0, restarts = 10, iterations = 300 } = options;
   for (const [key, value] of Object.entries({ clusters, channels, restarts, iterations })) {
-    check(Number.isInteger(value) && value >= 1, name, () => `${key} is a whole number from 1 on, got ${show(value)}`);
+    check(Number.isInteger(value) && value >= 1, name, () => `${key} is an integer from 1 on, got ${show(value)}`);
   }
   const count = points.length / channels;
   check(Number.isInteger(count), name, () => `${points.length} values are no whole points of ${channels} channels`);

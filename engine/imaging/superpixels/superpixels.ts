@@ -10,9 +10,9 @@ import { keepLargestComponent } from "../volume/largest_component.ts";
 export interface SuperpixelOptions extends FelzenszwalbOptions {
   /** [H, W], or [D, H, W] for slices one after the other. */
   readonly shape: readonly number[];
-  /** Pixels above it may be the patient; 1e-4 unless given, for CT whose window starts at 0, as the official code. */
+  /** Pixels above it may be the patient; default 1e-4, for CT whose window starts at 0, as the official code. */
   readonly threshold?: number;
-  /** Supervoxels of the volume, 26 neighbors, in place of superpixels of each slice; false unless given. */
+  /** Supervoxels of the volume, 26 neighbors, in place of superpixels of each slice; default false. */
   readonly volume?: boolean;
 }
 
@@ -50,7 +50,7 @@ export function foregroundMask(
 
 /**
  * Superpixels of the patient in a slice, in every slice of a scan, or in a volume: `felzenszwalb` of the whole image,
- * cut off at `foregroundMask`, and numbered anew. What the mask cuts may be smaller than `minSize`. The official code
+ * cut off at `foregroundMask`, and numbered again. What the mask cuts may be smaller than `minSize`. The official code
  * takes images with values from 0 to 255, scale 1, sigma 1 and at least 400 pixels, the defaults here; it loses the
  * segment that felzenszwalb numbers 0, which is kept here.
  *

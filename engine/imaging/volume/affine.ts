@@ -9,7 +9,7 @@ export type Affine = readonly number[];
 const columnMajor = (m: Affine): Float64Array => mat4.transpose(new Float64Array(16), m as number[]) as Float64Array;
 const rowMajor = (m: Float64Array): number[] => [...mat4.transpose(new Float64Array(16), m)].map((v) => v + 0);
 
-/** Axes aligned with the patient's, spacing in mm, origin at voxel (0, 0, 0) unless given. */
+/** Axes aligned with the patient's, spacing in mm, origin at voxel (default 0, 0, 0). */
 export const scaling = (spacing: readonly number[], origin: readonly number[] = [0, 0, 0]): Affine => [
   spacing[0],
   0,

@@ -7,10 +7,10 @@ import type { Volume } from "./volume.ts";
 
 export interface BodyMaskOptions {
   /**
-   * Voxels above it may be body, in the scan's unit: -200 for CT in HU; `otsuThreshold` of the channel unless given.
+   * Voxels above it may be body, in the scan's unit: -200 for CT in HU; default `otsuThreshold` of the channel.
    */
   readonly threshold?: number;
-  /** The channel that is looked at; 0 unless given. */
+  /** The channel that is looked at; default 0. */
   readonly channel?: number;
 }
 
@@ -57,7 +57,7 @@ export function bodyMask(
  * Otsu's threshold (IEEE Trans. Syst. Man Cybern. 9, 1979): of the centers of a histogram's bins the first at which the
  * variance between those up to it and those above it is largest, as scikit-image's threshold_otsu.
  *
- * @param options bins: of the histogram, from the least value to the greatest; 256 unless given
+ * @param options bins: of the histogram, from the least value to the greatest; default 256
  * @returns the threshold; where all values are equal, that value
  * @throws VoxgradError for no values, or values that are not finite
  * @example
@@ -73,7 +73,7 @@ export function otsuThreshold(values: ArrayLike<number>, options: { bins?: numbe
   check(
     Number.isInteger(bins) && bins >= 2,
     "otsuThreshold",
-    () => `bins is a whole number from 2 on, got ${show(bins)}`,
+    () => `bins is an integer from 2 on, got ${show(bins)}`,
   );
   let [low, high, finite] = [Infinity, -Infinity, values.length > 0];
   for (let i = 0; i < values.length; i++) {

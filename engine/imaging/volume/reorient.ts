@@ -83,7 +83,7 @@ const TURNS = ["LPS", "LSP", "PLS", "PSL", "SLP", "SPL"].flatMap((order) =>
  * A volume whose voxels lie in the places of another's, turned so that they come in the same order; undefined where no
  * turn brings them together.
  *
- * @param tolerance how far apart, in voxels, the two may then place a corner; 0.05 unless given
+ * @param tolerance how far apart, in voxels, the two may then place a corner; default 0.05
  * @returns the volume itself where it is in that order already
  */
 export function turnedOnto(

@@ -93,7 +93,7 @@ export const tensorSpacing = (volume: Volume): [number, number, number] => [
 /**
  * A volume from values and an affine.
  *
- * @param options shape [X, Y, Z]; affine row-major, mm; channels 1 unless given
+ * @param options shape [X, Y, Z]; affine row-major, mm; channels, default 1
  * @throws VoxgradError when the number of values does not fit
  * @example
  * ```ts

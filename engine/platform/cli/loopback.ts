@@ -22,8 +22,8 @@ const IDLE = 60_000;
  * Serves a fixed set of pages to this machine only. No file is ever looked up by what a request names.
  *
  * @param port 0 takes any free one
- * @param pages path to what makes its answer, anew for each request
- * @param options folder: what the paths begin with, such as "/secret/"; "/" unless given
+ * @param pages path to what makes its answer, again for each request
+ * @param options folder: what the paths begin with, such as "/secret/"; default "/"
  */
 export async function serveLoopback(
   port: number,

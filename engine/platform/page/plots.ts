@@ -21,7 +21,7 @@ export function addPoint(name: string, x: number, y: number): void {
   const plot = plots.get(group) ?? create(group);
   if (!plot.names.includes(name)) addSeries(plot, name);
   const [steps, ...curves] = plot.data;
-  // A run that starts a new count (training, then prediction) begins its curves anew.
+  // A run that starts a new count (training, then prediction) begins its curves again.
   if (steps.length > 0 && x < steps.at(-1)!) { for (const column of plot.data) column.length = 0; }
   if (steps.at(-1) !== x) {
     steps.push(x);

@@ -7,7 +7,7 @@ import { COLORS, round } from "./plots.ts";
 /** Where the bins of a histogram lie: `bins` of them, of equal width, from range[0] to range[1]. */
 export interface Bins {
   readonly range: readonly [number, number];
-  /** 60 unless given. */
+  /** Default 60. */
   readonly bins?: number;
 }
 
@@ -33,7 +33,7 @@ export class Histogram {
   constructor({ range, bins = 60 }: Bins) {
     const [low, high] = range;
     check(Number.isFinite(high - low) && low < high, "Histogram", () => `range is [low, high], got [${low}, ${high}]`);
-    check(Number.isInteger(bins) && bins >= 1, "Histogram", () => `bins is a whole number from 1, got ${bins}`);
+    check(Number.isInteger(bins) && bins >= 1, "Histogram", () => `bins is an integer from 1, got ${bins}`);
     this.range = range;
     this.counts = new Float64Array(bins);
   }
@@ -60,7 +60,7 @@ export class Histogram {
 export interface HistogramGroup {
   readonly name: string;
   readonly histogram: Histogram;
-  /** The next of COLORS unless given; one name has one color in all panels. */
+  /** Default: the next of COLORS; one name has one color in all panels. */
   readonly color?: string;
 }
 

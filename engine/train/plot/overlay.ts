@@ -23,7 +23,7 @@ export interface OverlayCase {
   readonly marked?: readonly { readonly slice: number; readonly note: string }[];
   /** Stands beside the name in the place of the Dice of the whole case. */
   readonly caption?: string;
-  /** Measures of the case by class, whose Dice stand beside the name; those of the two maps unless given. */
+  /** Measures of the case by class, whose Dice stand beside the name; default those of the two maps. */
   readonly measured?: readonly Pick<ClassComparison, "name" | "truePositive" | "dice">[];
 }
 
@@ -34,9 +34,9 @@ export interface OverlayOptions {
   readonly regions?: readonly ComparedClass[];
   /** Names of the values of cases' `context` from 1 on; their colors follow those of the labels. */
   readonly contexts?: readonly string[];
-  /** Slices per case, 4 unless given. */
+  /** Slices per case; default 4. */
   readonly slices?: number;
-  /** Which patient axis the slices are stacked along: S (axial, unless given), A (coronal) or R (sagittal). */
+  /** Which patient axis the slices are stacked along: S (axial, the default), A (coronal) or R (sagittal). */
   readonly along?: "S" | "A" | "R";
   readonly title?: string;
 }

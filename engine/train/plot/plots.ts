@@ -10,15 +10,15 @@ export interface ChartPanel {
   readonly title: string;
   /** Curves by name, drawn in this order. */
   readonly series: Readonly<Record<string, readonly Point[]>>;
-  /** Fixed range of values; that of the points unless given. */
+  /** Fixed range of values; default that of the points. */
   readonly range?: readonly [number, number];
   /** Logarithmic values; symmetric about 0 (symlog) when some are 0 or below. */
   readonly log?: boolean;
   /** Draw each curve of 20 points or more pale, and its moving average over it: for values of single steps. */
   readonly smooth?: boolean;
-  /** Colors of the curves in turn; COLORS unless given. */
+  /** Colors of the curves in turn; default COLORS. */
   readonly colors?: readonly string[];
-  /** Whether the legend tells the last value of each curve; it does unless given. */
+  /** Whether the legend tells the last value of each curve; default true. */
   readonly latest?: boolean;
 }
 
@@ -69,7 +69,7 @@ const LINE = 18;
 /**
  * Line charts one above the other, over one axis of steps.
  *
- * @param options title over all; xLabel below, "step" unless given
+ * @param options title over all; xLabel below, default "step"
  * @returns an SVG document
  * @example
  * ```ts

@@ -7,7 +7,7 @@ import { COLORS, extent, type Point, round } from "./plots.ts";
 export interface ScatterGroup {
   readonly name: string;
   readonly points: readonly Point[];
-  /** The next of COLORS unless given; one name has one color in all panels. */
+  /** Default: the next of COLORS; one name has one color in all panels. */
   readonly color?: string;
 }
 

@@ -14,9 +14,9 @@ type Values = ArrayLike<number>;
 /** Numbers, one a voxel in the order of the row's image. */
 export interface MapTile {
   readonly values: Values;
-  /** What the ends of the scale stand for; the half and the 99.5th percentile of the values unless given. */
+  /** What the ends of the scale stand for; default the half and the 99.5th percentile of the values. */
   readonly range?: readonly [low: number, high: number];
-  /** "gray" unless given; "heat": from black through red to pale yellow. */
+  /** Default "gray"; "heat": from black through red to pale yellow. */
   readonly scale?: "gray" | "heat";
   /** The slice that is shown, instead of the row's. */
   readonly slice?: number;
@@ -43,7 +43,7 @@ export interface TileRow {
 export interface TileOptions {
   /** What stands above the tiles. */
   readonly columns: readonly string[];
-  /** Axis of the images (0 x, 1 y, 2 z) along which slices follow each other; 2 unless given. */
+  /** Axis of the images (0 x, 1 y, 2 z) along which slices follow each other; default 2. */
   readonly axis?: 0 | 1 | 2;
   /** Names of the classes, for the legend. */
   readonly classes?: readonly string[];

@@ -51,7 +51,7 @@ export class PostprocessingChoice {
 
   /**
    * @param prediction labels as predicted, without the rule
-   * @param labelsPresent values that were annotated in the reference; all unless given. Others have no part
+   * @param labelsPresent values that were annotated in the reference; default all. Others have no part
    * @throws VoxgradError when the two differ in shape
    */
   add(prediction: Volume, reference: Volume, labelsPresent?: readonly number[]): void {
@@ -161,5 +161,5 @@ export function checkPostprocessing(value: any, file: string): Postprocessing {
   const whole = (step: any): boolean =>
     Array.isArray(step?.values) && step.values.every((v: unknown) => Number.isInteger(v) && Number(v) > 0);
   if (value?.format === FORMAT && Array.isArray(steps) && steps.every(whole)) return value as Postprocessing;
-  throw new VoxgradError(`${file}: it is no ${FORMAT}; decide it anew, or predict with --no-postprocess`);
+  throw new VoxgradError(`${file}: it is no ${FORMAT}; decide it again, or predict with --no-postprocess`);
 }

@@ -47,7 +47,7 @@ export interface PredictionsOptions {
   /** The scans that are asked for. */
   readonly cases: readonly DatasetCase[];
   readonly device: string;
-  /** Make all anew. */
+  /** Make all again. */
   readonly overwrite: boolean;
 }
 

@@ -23,7 +23,7 @@ export interface Network {
   /** Logits [N, K, d, h, w] of images [N, C, d, h, w], or a list of them, finest first. */
   apply(params: object, image: Tensor, options?: { train?: boolean }): Tensor | readonly Tensor[];
   /**
-   * How many of the first outputs are the background together; 1 unless given. Each is averaged by itself: a voxel is
+   * How many of the first outputs are the background together; default 1. Each is averaged by itself: a voxel is
    * background where one of them is the most likely output, and its probability is the sum of theirs.
    */
   readonly backgrounds?: number;
@@ -41,9 +41,9 @@ export interface Member extends Task {
 }
 
 export interface SegmentOptions {
-  /** Distance of neighboring patches as a fraction of the patch; 0.5 unless given. */
+  /** Distance of neighboring patches as a fraction of the patch; default 0.5. */
   readonly step?: number;
-  /** Patches per call of the network; 1 unless given. */
+  /** Patches per call of the network; default 1. */
   readonly batch?: number;
   /** Axes of the patch along which images are mirrored too: predictions of all 2^k mirror images are averaged. */
   readonly mirror?: readonly number[];
@@ -228,7 +228,7 @@ function checkMembers(members: readonly Member[]): void {
     check(
       right,
       "predictor",
-      () => `backgrounds is a whole number >= 1, and 1 where there are regions, got ${backgrounds}`,
+      () => `backgrounds is an integer >= 1, and 1 where there are regions, got ${backgrounds}`,
     );
   }
   const said = ({ plan }: Member, key: "labels" | "regions" | "transpose" | "orientation" | "channels"): string =>

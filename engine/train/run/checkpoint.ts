@@ -100,7 +100,7 @@ function checkNotes(
   };
   if (!isPlain(json)) return fail("what its header notes", json, "an object");
   const { step, seconds, dice, average, best, epochs, of } = json;
-  if (!Number.isSafeInteger(step) || (step as number) < 0) fail("its step", step, "a whole number from 0");
+  if (!Number.isSafeInteger(step) || (step as number) < 0) fail("its step", step, "an integer from 0");
   if ((step as number) > steps) {
     fail("its step", step, `at most ${steps}, the last that is asked for (--steps or --epochs may ask for more)`);
   }

@@ -10,7 +10,7 @@ import { readJson } from "./run_folder.ts";
 export type ConfigValue = number | string | boolean | readonly number[];
 
 export interface EntryRules {
-  /** Only whole numbers. */
+  /** Only integers. */
   readonly integer?: boolean;
   /** Smallest and largest number allowed, of each member of a list too. */
   readonly min?: number;
@@ -112,11 +112,11 @@ export function choice<const W extends readonly string[]>(words: W, about: strin
 }
 
 /**
- * The values of a script's config block: the defaults, overridden by `--key value`, `--key=value` or, for truth values,
+ * The values of a script's config block: the defaults, overridden by `--key value`, `--key=value` or, for booleans,
  * `--key` and `--no-key`. Lists are written 32,32,32. A key may be written --batchSize or --batch-size.
  *
- * @param defaults numbers, texts, truth values and lists of numbers, plain or made by `entry` and `choice`
- * @param args the command line, without the script's name; the host's unless given
+ * @param defaults numbers, texts, booleans and lists of numbers, plain or made by `entry` and `choice`
+ * @param args the command line, without the script's name; default the host's
  * @throws ConfigError for an unknown key or an unfit value, listing the keys with their defaults
  * @throws HelpRequest for --help
  * @example
@@ -348,7 +348,7 @@ function parseNumber(text: string, rules: EntryRules): number {
   const { integer = false, min = -Infinity, max = Infinity } = rules;
   const rightKind = integer ? Number.isSafeInteger(number) : Number.isFinite(number);
   if (rightKind && number >= min && number <= max) return number;
-  const kind = integer ? "a whole number" : "a number";
+  const kind = integer ? "an integer" : "a number";
   const low = min === -Infinity ? "" : ` from ${min}`;
   const high = max === Infinity ? "" : ` up to ${max}`;
   throw new Unfit(`got ${show(text)}, wanted ${kind}${low}${high}`);
@@ -357,7 +357,7 @@ function parseNumber(text: string, rules: EntryRules): number {
 const example = ({ value, rules }: Entry<ConfigValue>): string => {
   if (rules.oneOf) return rules.oneOf.join(" or ");
   if (typeof value === "object") return value.length > 0 ? value.join(",") : "32,32,32";
-  return value === "" ? "a text" : String(value);
+  return value === "" ? "a string" : String(value);
 };
 
 const written = (value: ConfigValue): string =>

@@ -34,7 +34,7 @@ interface Reading {
  *
  * @param input an image (of a case with several files, any one), or a folder
  * @param channels how many channels an image has, or their names in order
- * @param onFault told what is wrong with a case, which is then left out; it is thrown unless given
+ * @param onFault told what is wrong with a case, which is then left out; default: it is thrown
  * @param output a folder of results: where it lies among those of the images, what is in it is no image
  * @returns cases by id: the file's name without channel and ending; where several have one name, with their folders
  * @throws VoxgradError when there is no image, a channel is missing, or two files are one case; PlatformError

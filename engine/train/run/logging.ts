@@ -133,7 +133,7 @@ export class JsonLines<R extends object = object> {
     this.#name = name;
   }
 
-  /** Begins the log anew. */
+  /** Begins the log again. */
   async begin(): Promise<void> {
     this.#size = 0;
     await this.#run.write(this.#name, "");

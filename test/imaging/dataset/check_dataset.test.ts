@@ -188,7 +188,7 @@ const PLANTS: Plant[] = [
       edit(join(folder, IMAGE), (v) => ({ ...v, channels: 2, data: Float32Array.from([...v.data, ...v.data]) })),
   },
   {
-    what: "labels that are no whole numbers",
+    what: "labels that are not integers",
     file: LABEL,
     problem: /holds 0\.5 \(3 voxels\)/,
     fix: /nearest neighbor/,

@@ -320,7 +320,7 @@ test("loadCase() refuses what would train on nonsense", async () => {
     const values = nii(Float32Array.from({ length: 12 }, (_, i) => (i === 5 ? bad : 1)));
     await refuses(
       load({ "labelsTr/x_1.nii.gz": values }),
-      new RegExp(`it holds ${bad} \\(1 voxels\\).*${bad === 0.5 ? "no whole numbers" : "0 background, 1 a, 2 b"}`),
+      new RegExp(`it holds ${bad} \\(1 voxels\\).*${bad === 0.5 ? "not integers" : "0 background, 1 a, 2 b"}`),
     );
   }
   await refuses(load({ "imagesTr/x_1.nii.gz": nii(new Float32Array(12).fill(NaN)) }), /12 voxels are NaN/);

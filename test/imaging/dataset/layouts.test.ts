@@ -297,14 +297,14 @@ test("checkDataset() and loadCase() scale labels to integers alike, or refuse th
     const { cases } = await opened(path);
     assert.equal(cases[0][2], [0, 1, 2, 3], `datatype ${code}`);
     const half = folder({ "imagesTr/c_0000.nii": image(1), "labelsTr/c.nii": scaled(0.5) }, json);
-    assert.match(await allText(half), /which are no whole numbers; its header scales .*scl_slope/, `datatype ${code}`);
+    assert.match(await allText(half), /which are not integers; its header scales .*scl_slope/, `datatype ${code}`);
   }
 });
 
 test("checkDataset() and loadCase() name the number of voxels that float32 does not hold", async () => {
   const data = Float64Array.from({ length: 60 }, (_, k) => (k === 7 ? 1e39 : k === 9 ? -2e38 : k));
   const wide = writeNifti(makeVolume(data, { shape: SHAPE, affine: scaling([1, 1, 1]) }), { dtype: "float64" });
-  // Whole numbers of 32 bits that a scale of the header takes beyond.
+  // Integers of 32 bits that a scale of the header takes beyond.
   const steep = writeNifti(
     makeVolume(Int32Array.from(data, (v) => Math.min(v, 1e9)), { shape: SHAPE, affine: scaling([1, 1, 1]) }),
     { dtype: "int32" },

@@ -127,7 +127,7 @@ test("compareLabels() refuses other grids and values that are no labels", () => 
   const moved = { ...labels("p"), affine: scaling([0.8, 1.1, 2.6]) };
   assert.throws(() => compareLabels(moved, reference), /p: it lies up to .* mm from r/);
   const half = { ...reference, data: Float32Array.from(reference.data, (value) => value / 2), name: "half" };
-  assert.throws(() => compareLabels(half, reference), /half: it holds 0\.5 .*which are no whole numbers/);
+  assert.throws(() => compareLabels(half, reference), /half: it holds 0\.5 .*which are not integers/);
 });
 
 const evaluate = (...args: string[]) => {

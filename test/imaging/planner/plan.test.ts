@@ -283,7 +283,7 @@ test("checkPlan() names the wrong entry of an edited plan, its value and what it
   );
   assert.match(
     wrong((p) => (p.batch = 0)),
-    /batch is 0; wanted a whole number >= 1/,
+    /batch is 0; wanted an integer >= 1/,
   );
   assert.match(
     wrong((p) => delete p.channels[0].mean),

@@ -121,7 +121,7 @@ test("otsuThreshold() agrees with scikit-image, and no other bin separates the v
   assert.is(otsuThreshold([4, 4, 4]), 4);
   assert.throws(() => otsuThreshold([]), /wanted values, all finite; got 0/);
   assert.throws(() => otsuThreshold([1, Infinity]), /all finite/);
-  assert.throws(() => otsuThreshold([1, 2], { bins: 1 }), /bins is a whole number from 2 on/);
+  assert.throws(() => otsuThreshold([1, 2], { bins: 1 }), /bins is an integer from 2 on/);
 });
 
 test.run();

@@ -263,7 +263,7 @@ test("alpnet.prototypeSimilarity() and others throw on bad arguments with the fi
   );
   refuses(() => alpnet.prototypeSimilarity(x, x, m, { threshold: 95 }), /threshold is a number from 0 to 1, got 95/);
   refuses(() => alpnet.prototypeSimilarity(zeros([2, 6, 8]), x, m), /as many channels, got 2 and 3/);
-  refuses(() => alpnet.classPrototypes(f, l, { ways: 0 }), /ways is a whole number >= 1, got 0/);
+  refuses(() => alpnet.classPrototypes(f, l, { ways: 0 }), /ways is an integer >= 1, got 0/);
   refuses(() => alpnet.classPrototypes(f, zeros([1, 12, 16])), /support labels are i32 or u32 \[1, height, width\]/);
   refuses(() => alpnet.classPrototypes(f, l, { rule: "eq2" as any }), /rule is "code" or "paper", got "eq2"/);
   const episode = { query: f, queryLabels: l, support: f, supportLabels: l };

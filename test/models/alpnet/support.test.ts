@@ -124,7 +124,7 @@ test("prepareSupport() tells what is lost, and refuses what are no labels of the
     prepareSupport({ id: "made", image, label }, planOf([2, 1, 1])).then(() => "", (error: Error) => error.message);
   assert.match(
     await refused({ ...dot, data: dot.data.map((v) => v / 2) as Float32Array<ArrayBuffer> }),
-    /it holds 0\.5 .* no whole numbers/,
+    /it holds 0\.5 .* not integers/,
   );
   assert.match(await refused(placed([12, 13, 5], [1, 1, 2], () => 1)), /its shape is 12 x 13 x 5/);
 });

@@ -353,12 +353,12 @@ test("conResNet() throws on bad options with the fix", () => {
   refused({ features: [8, 12, 20], groups: 8 }, /groups divides all features \[8, 12, 20\], got 8/);
   refused({ blocks: [1, 1, 1] }, /one per scale and one for the dilated stage, 4, got \[1, 1, 1\]/);
   refused({ blocks: 2 }, /blocks lists/);
-  refused({ classes: 0 }, /classes is a whole number >= 1/);
+  refused({ classes: 0 }, /classes is an integer >= 1/);
   refused({ classes: 1, multiClass: true }, /the background counts, got 1/);
   refused({ mapping: false, attention: true }, /needs mapping/);
   refused({ axis: "z" }, /"axial", "coronal" or "sagittal", got "z"/);
   refused({ dropout: 1 }, /in \[0, 1\)/);
-  refused({ dilation: 0.5 }, /dilation is a whole number/);
+  refused({ dilation: 0.5 }, /dilation is an integer/);
   refused({ mapping: "no" }, /mapping is true or false/);
   const model = conResNet(small);
   const params = model.init(key());

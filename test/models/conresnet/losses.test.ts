@@ -292,7 +292,7 @@ test("conres.residualLabels() and others throw on bad arguments with the fix", (
   refuses(() => conres.residualLabels(y, { axis: any(2) }), /axis is "axial", "coronal" or "sagittal", got 2/);
   refuses(() => conres.residualLabels(y, { first: any("pad") }), /first is "zero" or "label", got "pad"/);
   refuses(() => conres.residualLabels(zeros([3, 3])), /\[\.\.\., depth, height, width\]/);
-  refuses(() => conres.residualLabels(values, { classes: 1 }), /whole number from 2/);
+  refuses(() => conres.residualLabels(values, { classes: 1 }), /integer from 2/);
   refuses(() => conres.residualLabels(y, { classes: 3 }), /class values are i32 or u32 \[N, depth, height, width\]/);
   refuses(() => conres.residualLoss(x, y.cast("bool")), /the residual is f32 of the shape of the logits/);
   refuses(() => conres.residualLoss(x, zeros([2, 3, 4, 3, 4])), /the shape of the logits/);

@@ -85,7 +85,7 @@ test("train_conresnet computes the loss of its options, boundary loss and its sh
 test("trainConResNet() throws on options that do not fit", async () => {
   const options = config(conResNetEntries, words("wrong", "--patch", "8,16,16", "--blocks", "1,2"));
   const message = await trainConResNet(options).then(String, (error: Error) => error.message);
-  assert.match(message, /blocks lists whole numbers >= 1, one per scale and one for the dilated stage, 3/);
+  assert.match(message, /blocks lists integers >= 1, one per scale and one for the dilated stage, 3/);
 });
 
 test.run();

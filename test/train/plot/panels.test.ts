@@ -97,7 +97,7 @@ test("Histogram.add() counts as a loop over its edges does, and its density sums
   for (const range of [[1, 1], [2, 1], [NaN, 1], [0, Infinity]] as [number, number][]) {
     assert.throws(() => new Histogram({ range }), /Histogram: range is \[low, high\]/);
   }
-  assert.throws(() => new Histogram({ range: [0, 1], bins: 2.5 }), /bins is a whole number/);
+  assert.throws(() => new Histogram({ range: [0, 1], bins: 2.5 }), /bins is an integer/);
   assert.equal([...new Histogram({ range: [0, 1], bins: 2 }).density()], [0, 0]);
 });
 

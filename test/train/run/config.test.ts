@@ -79,8 +79,8 @@ test("config() rejects an unknown key, names the nearest and lists the valid one
 });
 
 test("config() rejects unfit values and says what it wanted", () => {
-  assert.match(message(["--steps", "many"]), '--steps: got "many", wanted a whole number from 1');
-  assert.match(message(["--steps", "2.5"]), "wanted a whole number");
+  assert.match(message(["--steps", "many"]), '--steps: got "many", wanted an integer from 1');
+  assert.match(message(["--steps", "2.5"]), "wanted an integer");
   assert.match(message(["--steps", "0"]), "from 1 up to 1000");
   assert.match(message(["--steps", "1001"]), "from 1 up to 1000");
   assert.match(message(["--rate", "Infinity"]), "wanted a number");

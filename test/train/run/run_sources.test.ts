@@ -140,7 +140,7 @@ test("train_unet --resume refuses a run whose plan, splits, options, checkpoint 
   await refused(
     "steps",
     json("config.json", (config) => void (config.options.epoch = 0)),
-    /options\.epoch: got "0", wanted a whole number from 1/,
+    /options\.epoch: got "0", wanted an integer from 1/,
   );
   await refused(
     "text",
