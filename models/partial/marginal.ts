@@ -279,7 +279,7 @@ function tverskyTerm(
 /**
  * Marginal Dice loss (Eqs. 4, 6): 1 - soft Dice between the merged probabilities and the labels, the mean over the sets
  * of classes, (2 sum(q z) + smooth) / (sum(q) + sum(z) + smooth) each. With each class in a set of its own this is
- * `softDice`, with the same `batch` (default which is not softDice's).
+ * `softDice`, with the same `batch`, whose default is not that of softDice.
  *
  * @param logits [N, K, ...space]
  * @param labels class values [N, ...space]
