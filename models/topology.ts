@@ -1,4 +1,6 @@
-/** What networks with an encoder and a decoder share in their configurations: channels, kernels and strides by stage. */
+/**
+ * What networks with an encoder and a decoder share in their configurations: channels, kernels and strides by stage.
+ */
 import { check, show, Tensor } from "../engine/mod.ts";
 
 /** One number for all axes, or one an axis ([D, H, W] or [H, W]). */

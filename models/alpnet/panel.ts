@@ -31,9 +31,8 @@ const SCANS = ".nii,.gz,.hdr,.img";
 /** What is asked of the visitor, for `openPanel`. */
 export const oneShotForm: PanelForm = {
   title: "Segment a scan by one painted example",
-  about:
-    "Paint what you look for on a slice or a few; the rest of the scan, or another scan, is segmented by its similarity to " +
-    "that. It may be anything, also what the encoder has never been told of.",
+  about: "Paint what you look for on a slice or a few; the rest of the scan, or another scan, is segmented by its " +
+    "similarity to that. It may be anything, also what the encoder has never been told of.",
   files: {
     encoder: {
       label: "1. Encoder",

@@ -230,7 +230,8 @@ export interface PrototypeSimilarityOptions extends PrototypeOptions {
  * import { alpnet } from "voxgrad/models";
  *
  * const [query, support] = random.split(random.key(0)).map((key) => random.normal(key, { shape: [16, 8, 8] }));
- * const score = alpnet.prototypeSimilarity(query, support, ones([8, 8]), { mode: "gridconv+", window: [2, 2] }); // [8, 8]
+ * // [8, 8]
+ * const score = alpnet.prototypeSimilarity(query, support, ones([8, 8]), { mode: "gridconv+", window: [2, 2] });
  * ```
  */
 export function prototypeSimilarity(

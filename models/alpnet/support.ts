@@ -70,7 +70,8 @@ async function settingsBeside(path: string): Promise<FewShotSettings> {
     return checkedSettings({ ...DEFAULTS, window, chunks, temperature, rule, prototypes }, `${folder}/config.json`);
   }
   print(
-    `${path}: it does not say how the encoder was measured; window ${DEFAULTS.window}, ${DEFAULTS.chunks} chunks and local prototypes are taken`,
+    `${path}: it does not say how the encoder was measured; window ${DEFAULTS.window}, ${DEFAULTS.chunks} chunks ` +
+      "and local prototypes are taken",
   );
   return DEFAULTS;
 }

@@ -389,9 +389,10 @@ export async function colabFigures(options: FigureOptions): Promise<Figure[]> {
   const figures: Figure[] = [{
     name: "logits",
     title: "Logit plane",
-    caption:
-      "Each dot is a voxel by the logit of the ROI class and the largest other logit; below the line it is predicted as the " +
-      `ROI. At most ${POINTS} voxels of a group are drawn, chosen at random; the counts are of all voxels of the cases.`,
+    caption: "Each dot is a voxel by the logit of the ROI class and the largest other logit; below the line it is " +
+      "predicted as the " +
+      `ROI. At most ${POINTS} voxels of a group are drawn, chosen at random; the counts are of all voxels of the ` +
+      "cases.",
     svg: logitPlaneSvg(sets, names),
   }];
   if (!contextsOf) return figures;
@@ -408,7 +409,8 @@ export async function colabFigures(options: FigureOptions): Promise<Figure[]> {
     name: "intensities",
     title: "Intensities of ROI and contexts",
     caption:
-      `Density of the normalized intensities over the voxels of ${cases}, between their 0.5 and 99.5 percentiles. ${which}`,
+      `Density of the normalized intensities over the voxels of ${cases}, between their 0.5 and 99.5 percentiles. ` +
+      `${which}`,
     svg: intensitiesSvg(shown, names, plan.channels.map(({ name }) => name)),
   });
   return figures;

@@ -242,9 +242,8 @@ export async function conresFigures(
     figures.push({
       name: "residuals",
       title: "Context residuals",
-      caption:
-        `A slice of ${channel} and the one before, where the labels of the two differ, and where the second decoder says ` +
-        `that they do (its probability is how bright the color is). ${OUTLINES}`,
+      caption: `A slice of ${channel} and the one before, where the labels of the two differ, and where the second ` +
+        `decoder says that they do (its probability is how bright the color is). ${OUTLINES}`,
       svg: tilesSvg(differing, {
         columns: [`${channel}, slice before`, channel, "labels differ", "predicted"],
         ...shared,
@@ -261,16 +260,18 @@ export async function conresFigures(
         name: "attention",
         title: "Attention of the context residual modules",
         caption:
-          "Segmentation features of the last module, summed over the channels, before and after its gate (each in a scale " +
-          "of its own, from the half to the 99.5th percentile); between them the attention of each module, the coarsest first, its " +
-          `mean over the channels, from 0 to 1. ${OUTLINES}`,
+          "Segmentation features of the last module, summed over the channels, before and after its gate (each in " +
+          "a scale " +
+          "of its own, from the half to the 99.5th percentile); between them the attention of each module, the " +
+          `coarsest first, its mean over the channels, from 0 to 1. ${OUTLINES}`,
         svg: tilesSvg(gated, { columns: [channel, "features before", ...scales, "features after"], ...shared }),
       }
       : {
         name: "features",
         title: "Features of the decoder",
         caption:
-          `Segmentation features at full size, summed over the channels, from the half to the 99.5th percentile. ${OUTLINES}`,
+          "Segmentation features at full size, summed over the channels, from the half to the 99.5th percentile. " +
+          `${OUTLINES}`,
         svg: tilesSvg(gated, { columns: [channel, "features"], ...shared }),
       },
   );
@@ -320,8 +321,8 @@ export async function conresFeatures(
     name: "features",
     title: "Features of the decoders",
     caption:
-      "What the segmentation heads of the networks see: features at full size, summed over the channels, each in a scale of " +
-      `its own, from the half to the 99.5th percentile. ${OUTLINES}`,
+      "What the segmentation heads of the networks see: features at full size, summed over the channels, each in " +
+      `a scale of its own, from the half to the 99.5th percentile. ${OUTLINES}`,
     svg: tilesSvg(rows, {
       columns: [channel, ...networks.map(({ title }) => title)],
       axis: imageAxis(axis),

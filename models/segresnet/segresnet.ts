@@ -18,7 +18,9 @@ import {
   type TopologyConfig,
 } from "../topology.ts";
 
-/** MONAI's init_filters, blocks_down and blocks_up are features (which double), blocksPerStage, decoderBlocksPerStage. */
+/**
+ * MONAI's init_filters, blocks_down and blocks_up are features (which double), blocksPerStage, decoderBlocksPerStage.
+ */
 export interface SegResNetConfig extends TopologyConfig {
   /** Residual blocks of every encoder stage, one number or one per stage. Default 1, 2, 2, ..., 4. */
   readonly blocksPerStage?: number | readonly number[];

@@ -77,8 +77,21 @@ const circular = [
   "models",
 ];
 
-/** Folders in which there are still lines above 120 columns or files above 400 lines. */
-const long = ["engine", "models", "scripts", "shaders"];
+/** Folders in which there are still lines above 120 columns or files above 400 lines; the table of licenses stays. */
+const long = [
+  "engine/autodiff",
+  "engine/compile",
+  "engine/core",
+  "engine/gpu",
+  "engine/nn",
+  "engine/ops",
+  "engine/platform/cli/notices.ts",
+  "engine/train/experiment",
+  "engine/train/loop",
+  "models",
+  "scripts",
+  "shaders",
+];
 
 const within = (path: string, folders: readonly string[]): boolean =>
   folders.some((folder) => path === folder || path.startsWith(`${folder}/`));

@@ -154,11 +154,13 @@ function whyUnused(folder: string, file: string, ending: unknown, entries: numbe
     } in dataset.json, if it belongs to the dataset`;
   }
   if (typeof ending === "string" && !file.toLowerCase().endsWith(ending.toLowerCase())) {
-    return `dataset.json says that files end in ${ending} (file_ending), as others do: convert it, if it belongs to the dataset`;
+    return `dataset.json says that files end in ${ending} (file_ending), as others do: convert it, if it belongs ` +
+      "to the dataset";
   }
   const stem = withoutEnding(file);
   return folder === "labelsTr"
-    ? `Its image is looked for as imagesTr/${stem}_0000.nii.gz or imagesTr/${stem}.nii.gz: add that, if it belongs to the dataset`
+    ? `Its image is looked for as imagesTr/${stem}_0000.nii.gz or imagesTr/${stem}.nii.gz: add that, if it ` +
+      "belongs to the dataset"
     : `Its label is looked for as labelsTr/${
       stem.replace(/_\d{4}$/, "")
     }.nii.gz: add that, if it belongs to the dataset`;

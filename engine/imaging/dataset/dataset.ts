@@ -98,7 +98,8 @@ async function openDescribed(root: string, onFault: OnFault): Promise<Dataset> {
     : await namedCases({ images: `${root}/imagesTs` }, naming);
   if (cases.length === 0 && testCases.length === 0) {
     const fix =
-      `Put images into ${folders.images}, as CASE_0000.nii.gz, and labels into ${folders.labels}, as CASE.nii.gz, or list them under "training"`;
+      `Put images into ${folders.images}, as CASE_0000.nii.gz, and labels into ${folders.labels}, as CASE.nii.gz, ` +
+      `or list them under "training"`;
     onFault(
       new DatasetError(
         file,
@@ -139,7 +140,7 @@ async function noDataset(root: string): Promise<DatasetError> {
   }
   const fix = within.length > 0
     ? `Name the dataset in it: ${listed(within, 3)}`
-    : "Name a folder in the layout of MSD or nnU-Net, with dataset.json, imagesTr and labelsTr, or one with folders such as " +
-      "images and labels, or with files such as CASE_image and CASE_label, volume-0 and segmentation-0";
+    : "Name a folder in the layout of MSD or nnU-Net, with dataset.json, imagesTr and labelsTr, or one with " +
+      "folders such as images and labels, or with files such as CASE_image and CASE_label, volume-0 and segmentation-0";
   return new DatasetError(root, `it is no dataset that is known: ${await contentOf(root)}`, fix);
 }

@@ -112,7 +112,8 @@ export async function listedCases(json: Json, context: ListContext): Promise<Dat
       list.every((each) => typeof each === "string" && each !== "");
     if (images.length === 0 || !texts(images) || !texts([label])) {
       const fix =
-        'Write it as {"image": "...", "label": "..."}; with a file for each channel {"image": ["...", "..."], "label": "..."}';
+        'Write it as {"image": "...", "label": "..."}; with a file for each channel {"image": ["...", "..."], ' +
+        '"label": "..."}';
       onFault(new DatasetError(file, `${place} is no pair of paths`, fix));
       continue;
     }

@@ -99,7 +99,8 @@ export function checkGrid(a: Volume, b: Volume, tolerance: number): void {
       cornerDistance(a.affine, b.affine, a.shape).toPrecision(3)
     } mm from it voxel by voxel ` +
       `(${placeOf(b)} against ${placeOf(a)})`,
-    `Turn it from ${own} to ${wanted}, voxels and header together; with the header alone it would be mirrored or turned`,
+    `Turn it from ${own} to ${wanted}, voxels and header together; with the header alone it would be mirrored or ` +
+      "turned",
   );
 }
 

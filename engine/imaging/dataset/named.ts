@@ -39,7 +39,8 @@ export async function namedCases(
     const [, id = stem, channel] = whole ? [] : (/^(.+)_(\d{4})$/.exec(stem) ?? []);
     if (!whole && channel === undefined && folders.labels !== undefined) {
       const fix =
-        `Files of a case are looked for as ${stem}_0000.nii.gz, with the number of the channel, or by the name of its ` +
+        `Files of a case are looked for as ${stem}_0000.nii.gz, with the number of the channel, or by the name of ` +
+        "its " +
         'label; list others under "training" in dataset.json';
       onFault(
         new DatasetError(

@@ -38,8 +38,8 @@ export interface ClassComparison extends SurfaceMeasures {
  *
  * @param options classes: labels or regions; default all foreground values found. ignore: reference voxels of this
  *   value count for nothing. tolerance: of surface Dice, in mm, 1 unless given. gridTolerance: in voxels, as loadCase.
- *   labelsPresent: values that were annotated in the reference, all unless given; where a class has others, its measures
- *   are NaN, for their absence from the reference says nothing
+ *   labelsPresent: values that were annotated in the reference, all unless given; where a class has others, its
+ *   measures are NaN, for their absence from the reference says nothing
  * @throws DatasetError when the grids differ or a value is no integer; VoxgradError when one is not from 0 to 65535
  * @example
  * ```ts

@@ -26,8 +26,9 @@ const dtypeOf = (data: VoxelData): NiftiDtype =>
 
 /**
  * A NIfTI file of a volume. A volume read from a file keeps that file's version, units, codes and extensions; where
- * its affine has been changed since, both forms are written again. A new volume states the affine in both forms (code 1,
- * scanner), or in the sform alone when its axes are not at right angles. Version 2 is used when a size exceeds 32767.
+ * its affine has been changed since, both forms are written again. A new volume states the affine in both forms (code
+ * 1, scanner), or in the sform alone when its axes are not at right angles. Version 2 is used when a size exceeds
+ * 32767.
  *
  * @param volume values are written as they are: no slope, no intercept
  * @param options dtype: how to store the values, that of `volume.data` unless given; gzip: compress (.nii.gz), false

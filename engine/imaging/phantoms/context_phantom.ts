@@ -1,8 +1,8 @@
 /**
- * A synthetic dataset in which only context tells: lesions lie in one organ (a liver, say); a second organ and nodes hold
- * distractors of exactly the lesions' sizes and intensities, in tissue of exactly the organ's intensity and texture. A
- * network that knows a lesion by its looks finds the distractors too; one that knows the organ, the largest, at its
- * place in the body, does not. This is the failure that context labels mend (CoLab, Li et al. 2022).
+ * A synthetic dataset in which only context tells: lesions lie in one organ (a liver, say); a second organ and nodes
+ * hold distractors of exactly the lesions' sizes and intensities, in tissue of exactly the organ's intensity and
+ * texture. A network that knows a lesion by its looks finds the distractors too; one that knows the organ, the largest,
+ * at its place in the body, does not. This is the failure that context labels mend (CoLab, Li et al. 2022).
  */
 import { VoxgradError } from "../../core/errors.ts";
 import { platform } from "#platform";

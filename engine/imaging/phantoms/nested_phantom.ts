@@ -1,6 +1,6 @@
 /**
- * A synthetic tumor of three nested parts in four channels of a head scan with thick slices: the enhancing tumor lies in
- * the tumor core, which lies in the whole tumor (ET, TC, WT), as in BraTS. No channel shows all parts, contrasts are
+ * A synthetic tumor of three nested parts in four channels of a head scan with thick slices: the enhancing tumor lies
+ * in the tumor core, which lies in the whole tumor (ET, TC, WT), as in BraTS. No channel shows all parts, contrasts are
  * little more than the noise, and the cross-sections shift and grow from slice to slice, so that what differs between
  * neighboring slices says much (ConResNet, Zhang et al. 2021). Vessels and spots are as bright as parts of the tumor.
  */

@@ -68,9 +68,9 @@ export function storeFolder(root: string, dataset: Dataset, plan: Plan): string 
 }
 
 /**
- * Prepares the labeled cases of a dataset by a plan and keeps them in a folder, one file each. A case is made again when
- * the content of its files or what matters of the plan has changed; a stopped preparation goes on where it was, as each
- * file is written whole or not at all.
+ * Prepares the labeled cases of a dataset by a plan and keeps them in a folder, one file each. A case is made again
+ * when the content of its files or what matters of the plan has changed; a stopped preparation goes on where it was, as
+ * each file is written whole or not at all.
  *
  * @throws DatasetError once all others are prepared, where some cannot be; the log has each by case and file
  * @throws VoxgradError for ids that are no labeled cases

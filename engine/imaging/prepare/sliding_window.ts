@@ -130,7 +130,9 @@ export function slidingWindowCost(
  *
  * const volume = { data: new Float32Array(8 * 16 * 16), shape: [1, 8, 16, 16] } as const;
  * const options = { patch: [8, 8, 8], classes: 1, predict: (patches: Float32Array) => patches };
- * for await (const { start, depth, data } of slidingWindowSlabs(volume, options)) console.log(start, depth, data.length);
+ * for await (const { start, depth, data } of slidingWindowSlabs(volume, options)) {
+ *   console.log(start, depth, data.length);
+ * }
  * ```
  */
 export async function* slidingWindowSlabs(volume: Grid, options: SlidingWindowOptions): AsyncGenerator<Slab> {

@@ -43,8 +43,8 @@ export interface SuperpixelStore {
 
 /**
  * Superpixels of the first channel of prepared cases, its values brought to 0 to 255 over the case, made once and kept
- * in a folder, one file each; a case whose image or options have changed is done again. They stay in memory, two bytes a
- * voxel.
+ * in a folder, one file each; a case whose image or options have changed is done again. They stay in memory, two bytes
+ * a voxel.
  *
  * @param options folder: where they go, on hosts with files; workers: threads, where the host has them; others as of
  *   `superpixels`

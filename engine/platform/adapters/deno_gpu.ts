@@ -20,7 +20,8 @@ export async function openAdapter(options: AdapterOptions = {}): Promise<Adapter
   if (!gpu) {
     throw new PlatformError(
       "no-adapter",
-      'Deno offers no WebGPU: run `deno run -A --unstable-webgpu SCRIPT.ts`, or set "unstable": ["webgpu"] in deno.json',
+      'Deno offers no WebGPU: run `deno run -A --unstable-webgpu SCRIPT.ts`, or set "unstable": ["webgpu"] in ' +
+        "deno.json",
     );
   }
   // wgpu looks for drivers at the first request alone, so the environment matters only then.

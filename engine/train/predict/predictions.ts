@@ -153,7 +153,8 @@ export class Predictions {
     for (let k = 2; await this.output.has(place); k++) place = `${ASIDE}/${k}_${name}`;
     await this.output.write(place, there);
     print(
-      `${this.output.path}/${name} was not written by this command as it stood; it lies in ${this.output.path}/${place} now`,
+      `${this.output.path}/${name} was not written by this command as it stood; it lies in ` +
+        `${this.output.path}/${place} now`,
     );
   }
 

@@ -157,7 +157,8 @@ function classTable(summary: Summary): string {
   });
   if (rows.length > 1) rows.push(["mean", ...MEASURES.slice(0, 5).map(([name]) => summary.foreground_mean[name])]);
   const note =
-    `Means over ${summary.metric_per_case.length} cases of what is defined. A case where neither map has the class has ` +
+    `Means over ${summary.metric_per_case.length} cases of what is defined. A case where neither map has the ` +
+    "class has " +
     `no Dice, one where one alone has it no distances${
       some ? ", and one that does not annotate it nothing" : ""
     }; they are counted in the last columns.`;

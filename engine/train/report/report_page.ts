@@ -55,7 +55,10 @@ const SORT = `
 for (const th of document.querySelectorAll("th")) th.onclick = () => {
   const body = th.closest("table").tBodies[0], k = th.cellIndex, up = th.dataset.up !== "1";
   th.dataset.up = up ? "1" : "0";
-  const value = (row) => { const t = row.cells[k].textContent; return t === "-" ? Infinity : isNaN(t) ? t : Number(t); };
+  const value = (row) => {
+    const t = row.cells[k].textContent;
+    return t === "-" ? Infinity : isNaN(t) ? t : Number(t);
+  };
   const order = (a, b) => (typeof a === typeof b ? (a < b ? -1 : a > b ? 1 : 0) : typeof a === "number" ? -1 : 1);
   body.append(...[...body.rows].sort((a, b) => (up ? 1 : -1) * order(value(a), value(b))));
 };
@@ -64,7 +67,8 @@ for (const th of document.querySelectorAll("th")) th.onclick = () => {
 /** All that the page may do: its own style, its one script, pictures inside it. */
 const policy = async (): Promise<string> => {
   const hash = base64(Uint8Array.from((await sha256(SORT)).match(/../g)!, (pair) => parseInt(pair, 16)));
-  return `default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-${hash}'; base-uri 'none'; form-action 'none'`;
+  return `default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-${hash}'; base-uri ` +
+    "'none'; form-action 'none'";
 };
 
 /**
@@ -78,9 +82,8 @@ export const page = async (
   options: { width?: number } = {},
 ): Promise<string> =>
   `<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="${await policy()}"><title>${
-    escapeXml(title)
-  }</title>
+<html lang="en"><head><meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="${await policy()}"><title>${escapeXml(title)}</title>
 <meta name="viewport" content="width=device-width"><style>${STYLE}body { max-width: ${
     options.width ?? 60
   }rem; }</style></head>

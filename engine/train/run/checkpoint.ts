@@ -59,8 +59,8 @@ export async function readCheckpoint<S extends object>(
   if (!(await platform.exists(path))) {
     if (!(await run.has("model.safetensors"))) return undefined;
     throw new VoxgradError(
-      `${path}: it is missing, and the training that wrote model.safetensors cannot go on without it; put it back, or ` +
-        "start another run, with --weights of that model if it is to begin there",
+      `${path}: it is missing, and the training that wrote model.safetensors cannot go on without it; put it ` +
+        "back, or start another run, with --weights of that model if it is to begin there",
     );
   }
   const { tensors, metadata, sealed } = await readWeights(path);
@@ -70,8 +70,8 @@ export async function readCheckpoint<S extends object>(
   for (const [part, digest] of Object.entries(run.identity ?? {})) {
     if (notes.of === undefined || notes.of[part] === digest) continue;
     throw new VoxgradError(
-      `${path}: it is of a training with other ${part}; put the run's own files back (config.json, plan.json, splits.json, ` +
-        "checkpoint.safetensors), or start another run",
+      `${path}: it is of a training with other ${part}; put the run's own files back (config.json, plan.json, ` +
+        "splits.json, checkpoint.safetensors), or start another run",
     );
   }
   if (!sealed) platform.log(`${path}: it has no digest to check it by, as files of voxgrad before 0.2`);

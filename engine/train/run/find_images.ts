@@ -88,7 +88,8 @@ export async function findImages(
   if (found.length === 0) {
     const there = (await contentOf(folder)).slice(0, 400);
     throw new VoxgradError(
-      `${input}: there is no image in it, nor in the folders within: no .nii or .nii.gz file, and no .hdr of a pair; ${there}`,
+      `${input}: there is no image in it, nor in the folders within: no .nii or .nii.gz file, and no .hdr of a ` +
+        `pair; ${there}`,
     );
   }
   const files = new Map<string, string[]>();

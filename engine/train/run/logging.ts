@@ -159,7 +159,8 @@ export class JsonLines<R extends object = object> {
       throw new VoxgradError(
         `${path}: line ${
           bad + 1
-        } is no record of this log, and whole ones follow it; correct the line, or remove it: what it recorded is lost then`,
+        } is no record of this log, and whole ones follow it; correct the line, or remove it: ` +
+          "what it recorded is lost then",
       );
     }
     if (lines.slice(torn).some((line) => line !== "")) {

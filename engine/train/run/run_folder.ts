@@ -257,7 +257,8 @@ export async function openRun(options: { name: string; folder?: string; overwrit
     await run.unlock();
     throw new VoxgradError(
       isRun
-        ? `${run.path}: it holds a run already; name another folder, go on with it by --resume, or begin it again with --overwrite`
+        ? `${run.path}: it holds a run already; name another folder, go on with it by --resume, or begin it again ` +
+          "with --overwrite"
         : `${run.path}: its ${MARK} is not that of a run, and a run would write over it; name another folder`,
     );
   }

@@ -90,7 +90,8 @@ export function checkIdentity(known: unknown, now: RunIdentity, path: string): v
   const { identity, voxgrad: version } = isPlain(known) ? known : {};
   if (identity === undefined) {
     print(
-      `${path}/${CONFIG}: it has no digests of what the run was made from, as voxgrad before 0.2 wrote none; whether that has changed since is not known`,
+      `${path}/${CONFIG}: it has no digests of what the run was made from, as voxgrad before 0.2 wrote none; ` +
+        "whether that has changed since is not known",
     );
     return;
   }

@@ -24,7 +24,8 @@ export interface ReportTable {
  * ```ts
  * import { RunFolder, writeTable } from "voxgrad/train";
  *
- * const table = { name: "1_dice", title: "Dice", caption: "Means.", headings: ["class", "Dice"], rows: [["liver", 0.9]] };
+ * const rows = [["liver", 0.9]];
+ * const table = { name: "1_dice", title: "Dice", caption: "Means.", headings: ["class", "Dice"], rows };
  * await writeTable(new RunFolder("runs/mine"), table);
  * ```
  */
