@@ -5,6 +5,7 @@ import mri from "mri";
 import { isPlain, listed, show } from "../../core/errors.ts";
 import { showJson } from "../../core/json.ts";
 import { VERSION } from "../../core/version.ts";
+import { nearest } from "./nearest.ts";
 import { readJson } from "./run_folder.ts";
 
 export type ConfigValue = number | string | boolean | readonly number[];
@@ -258,9 +259,10 @@ export function withDefaults<D extends ConfigDefaults>(defaults: D, options: Par
 /**
  * The options of a training that a program starts or resumes, such as an arm of an experiment.
  *
- * @param folder of the run; if it has a config.json the run is resumed, provided that it was started with the same options
- * @param options in the place of the defaults. Those that all arms share may have no effect in some: `refuseUnused` does
- *   not see them
+ * @param folder of the run; if it has a config.json the run is resumed, provided that it was started with the same
+ *   options
+ * @param options in the place of the defaults. Those that all arms share may have no effect in some: `refuseUnused`
+ *   does not see them
  * @throws ConfigError as withDefaults and resumableConfig
  * @example
  * ```ts
@@ -377,24 +379,4 @@ function describe(entries: ReadonlyMap<string, Entry<ConfigValue>>): string {
   const [first, second] = [width(rows.map((r) => r.key)), width(rows.map((r) => r.value))];
   const lines = rows.map((r) => `  ${r.key.padEnd(first)}  ${r.value.padEnd(second)}  ${r.about}`.trimEnd());
   return ["Keys and defaults:", ...lines, "", everyScript].join("\n");
-}
-
-/** ": did you mean --steps?" where a key is close to what was written. */
-function nearest(name: string, keys: readonly string[]): string {
-  const ranked = keys.map((key) => ({ key, apart: distance(name.toLowerCase(), key.toLowerCase()) }));
-  ranked.sort((a, b) => a.apart - b.apart);
-  return ranked.length > 0 && ranked[0].apart <= 2 ? `: did you mean --${ranked[0].key}?` : "";
-}
-
-/** Levenshtein's edit distance. */
-function distance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      next.push(Math.min(next[j - 1] + 1, row[j] + 1, row[j - 1] + Number(a[i - 1] !== b[j - 1])));
-    }
-    row = next;
-  }
-  return row[b.length];
 }

@@ -21,8 +21,8 @@ export const deviceSize = async (size: "auto" | "cpu" | "gpu"): Promise<"cpu" | 
   size !== "auto" ? size : await isSoftware() ? "cpu" : "gpu";
 
 /**
- * Runs a module that is a script: reads its options, prints the device, calls `main` and closes the device. Does nothing
- * where another script imports the module, for its functions.
+ * Runs a module that is a script: reads its options, prints the device, calls `main` and closes the device. Does
+ * nothing where another script imports the module, for its functions.
  *
  * @param url `import.meta.url` of the module
  * @param options reads the options, by `config` or `resumableConfig`
