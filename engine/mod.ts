@@ -23,7 +23,7 @@ export { VERSION } from "./core/version.ts";
 export { Tensor } from "./core/tensor.ts";
 export type { NestedArray } from "./core/tensor.ts";
 export type { Shape } from "./core/shape.ts";
-export type { Leaf, Mapped, Tree, TreeOf } from "./core/tree.ts";
+export type { Leaf, Mapped, Params, Tree, TreeOf } from "./core/tree.ts";
 export * as tree from "./core/tree.ts";
 export * from "./ops/mod.ts";
 export * from "./autodiff/mod.ts";

@@ -1,17 +1,17 @@
 /** The networks: each registers itself by a name that plans, model files and command lines use. */
-import { check, countProducts, random, show, type Tensor, tree, zeros } from "../engine/mod.ts";
+import { check, countProducts, type Params, random, show, type Tensor, tree, zeros } from "../engine/mod.ts";
 import { type NetworkRules, outputChannels, type Plan, registerNetworkRules } from "../engine/imaging/mod.ts";
-import { ConfigError, type Entry, type ModelDescription } from "../engine/train/mod.ts";
+import { ConfigError, type ConfigValue, type Entry, type ModelDescription } from "../engine/train/mod.ts";
 
 /** A model: parameters from a key, outputs from parameters. */
-export interface Model<Output, Config = unknown> {
+export interface Model<Output = Tensor | Tensor[], Config = unknown, P = Params> {
   /** First parameters; lazy, so nothing is computed yet. */
-  init(key: Tensor): any;
+  init(key: Tensor): P;
   /**
    * @param input [N, inputChannels, ...space]
    * @returns logits [N, classes, ...space]; under deep supervision one tensor per decoder stage, finest first
    */
-  apply(params: any, input: Tensor, options?: { train?: boolean; key?: Tensor }): Output;
+  apply(params: P, input: Tensor, options?: { train?: boolean; key?: Tensor }): Output;
   /** The configuration with all defaults filled in. */
   readonly config: Config;
 }
@@ -33,15 +33,18 @@ export interface Network {
    * @param architecture the argument of its constructor, as model files hold it
    * @param file that holds it, for messages
    */
-  build(architecture: any, file: string): Model<any>;
+  build(architecture: object, file: string): Model;
   /** How plans describe it; absent: plans cannot name it. */
   readonly plan?: NetworkRules & { /** Can give outputs at every decoder stage. */ readonly deepSupervision: boolean };
   /** How `voxgrad summary` describes it; absent: only by a model file. */
   readonly summary?: {
     /** Options of the command line, beside those of NetworkShape. */
-    readonly options: Readonly<Record<string, Entry<any>>>;
+    readonly options: Readonly<Record<string, Entry<ConfigValue>>>;
     /** The argument of its constructor. */
-    architecture(shape: NetworkShape, options: Readonly<Record<string, any>>): Readonly<Record<string, unknown>>;
+    architecture(
+      shape: NetworkShape,
+      options: Readonly<Record<string, ConfigValue>>,
+    ): Readonly<Record<string, unknown>>;
   };
 }
 
@@ -55,10 +58,10 @@ const networks = new Map<string, Network>();
  * @throws VoxgradError where the name is taken
  * @example
  * ```ts
- * import { plainConvUNet, registerNetwork } from "voxgrad/models";
+ * import { plainConvUNet, registerNetwork, type UNetConfig } from "voxgrad/models";
  *
  * registerNetwork("flatUNet", {
- *   build: (architecture) => plainConvUNet({ ...architecture, kernels: [[1, 3, 3], [1, 3, 3]] }),
+ *   build: (architecture: UNetConfig) => plainConvUNet({ ...architecture, kernels: [[1, 3, 3], [1, 3, 3]] }),
  * });
  * ```
  */
@@ -90,7 +93,7 @@ export const registeredNetworks = (): ReadonlyMap<string, Network> => networks;
 export function networkOf(
   { network, architecture }: Pick<ModelDescription, "network" | "architecture">,
   file: string,
-): Model<any> {
+): Model {
   const known = networks.get(network);
   if (known) return known.build(architecture, file);
   throw new ConfigError(
@@ -130,7 +133,7 @@ export function architectureOf(
  * const params = model.init(random.key(1));
  * ```
  */
-export const networkFromPlan = (plan: PlanOfNetwork, options: { deepSupervision?: boolean } = {}): Model<any> =>
+export const networkFromPlan = (plan: PlanOfNetwork, options: { deepSupervision?: boolean } = {}): Model =>
   networkOf({ network: plan.network.name, architecture: architectureOf(plan, options) }, "the plan");
 
 export interface PartSummary {
@@ -170,7 +173,7 @@ export function summarizeNetwork(
   const { input, depth } = options;
   const params = model.init(random.key(0));
   let outputs: number[][] = [];
-  const forward = (p: any, x: Tensor): Tensor | Tensor[] => {
+  const forward = (p: Params, x: Tensor): Tensor | Tensor[] => {
     const result = model.apply(p, x);
     outputs = [result].flat().map((y) => [...y.shape]);
     return result;

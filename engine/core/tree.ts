@@ -2,11 +2,14 @@
 import { check, fail, isPlain, show } from "./errors.ts";
 import { Tensor } from "./tensor.ts";
 
-/** A nested structure with leaves of type L. */
-export type TreeOf<L> = L | readonly TreeOf<L>[] | { readonly [name: string]: TreeOf<L> };
+/** A nested structure with leaves of type L; null and undefined stand for what is left out. */
+export type TreeOf<L> = L | null | undefined | readonly TreeOf<L>[] | { readonly [name: string]: TreeOf<L> };
 
 /** A nested structure with tensors as leaves. */
 export type Tree = TreeOf<Tensor>;
+
+/** Parameters of a network, or what an optimizer keeps of them: trees of tensors by name. */
+export type Params = { readonly [name: string]: Tree };
 
 /** Types that are leaves. Objects of other classes are leaves too, but types cannot tell those from plain objects. */
 type LeafType =

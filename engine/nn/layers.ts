@@ -14,10 +14,7 @@ import { slice } from "../ops/shape/slice.ts";
 import { heParameter, onesParameter, type Parameter, zerosParameter } from "./init.ts";
 
 /** Parameters of a convolution or an affine norm. */
-export interface Affine<T = Tensor> {
-  readonly weight: T;
-  readonly bias?: T;
-}
+export type Affine<T = Tensor> = { readonly weight: T; readonly bias?: T };
 
 export interface ConvParameterOptions {
   /** Default true. */
@@ -51,7 +48,7 @@ export function convTransposeParameters(
 }
 
 /** Parameters of an affine norm: weight 1 (or 0, so that a residual branch starts as nothing), bias 0. */
-export function normParameters(channels: number, options: { zero?: boolean } = {}): Affine<Parameter> {
+export function normParameters(channels: number, options: { zero?: boolean } = {}): Required<Affine<Parameter>> {
   checkOptions("normParameters", options, ["zero"]);
   checkFlag("normParameters", "zero", options.zero);
   return {

@@ -4,7 +4,7 @@ import { isFloat } from "../core/dtype.ts";
 import { checkPair, pairLeaves } from "../core/pair.ts";
 import { Tensor } from "../core/tensor.ts";
 import * as tree from "../core/tree.ts";
-import type { Tree } from "../core/tree.ts";
+import type { Params, Tree } from "../core/tree.ts";
 import { unlessOverflow } from "../ops/elementwise/loss_scale.ts";
 import { zeros } from "../ops/elementwise/creation.ts";
 import { add, div, minimum, mul, sqrt, square, sub, tanh } from "../ops/elementwise/elementwise.ts";
@@ -12,7 +12,7 @@ import { sum } from "../ops/reduce/reduce.ts";
 import { reshape } from "../ops/shape/reshape.ts";
 
 /** What an optimizer keeps between steps: trees of tensors by name, such as `velocity`. */
-export type OptimizerState = { readonly [name: string]: Tree };
+export type OptimizerState = Params;
 
 export interface Optimizer {
   /** The state before the first step of these parameters, a tree of tensors. */

@@ -3,7 +3,13 @@ import { check, conv2d, loadParameters, random, show, type Tensor } from "../../
 import * as nn from "../../engine/nn/mod.ts";
 import { ConfigError } from "../../engine/train/mod.ts";
 import { registerNetwork } from "../registry.ts";
-import { resNet, type ResNetConfig, type ResolvedResNet, type StatisticsModel } from "../resnet/resnet.ts";
+import {
+  resNet,
+  type ResNetConfig,
+  type ResNetParams,
+  type ResolvedResNet,
+  type StatisticsModel,
+} from "../resnet/resnet.ts";
 
 export interface EncoderConfig extends ResNetConfig {
   /** Channels of the features; default 256. */
@@ -14,13 +20,16 @@ export interface ResolvedEncoder extends ResolvedResNet {
   readonly features: number;
 }
 
-export interface Encoder extends StatisticsModel<ResolvedEncoder> {
+/** Parameters by the names of the published state dict below "encoder.". */
+export type EncoderParams = { readonly backbone: ResNetParams; readonly localconv: { readonly weight: Tensor } };
+
+export interface Encoder extends StatisticsModel<ResolvedEncoder, EncoderParams> {
   /**
    * Takes what a ResNet does, and the published model's state dict.
    *
    * @param key for a projection that the file does not have
    */
-  load(tensors: ReadonlyMap<string, Tensor>, key?: Tensor): any;
+  load(tensors: ReadonlyMap<string, Tensor>, key?: Tensor): EncoderParams;
 }
 
 /**
@@ -52,8 +61,8 @@ export function encoder(config: EncoderConfig): Encoder {
     [features, outputChannels, 1, 1],
     (key, shape) => nn.kaimingUniform(key, { shape, a: Math.sqrt(5) }),
   );
-  const projection = (key: Tensor): any => nn.initialize(key, { weight });
-  const project = (params: any, x: Tensor): Tensor => conv2d(x, params.localconv.weight);
+  const projection = (key: Tensor): EncoderParams["localconv"] => nn.initialize(key, { weight });
+  const project = (params: EncoderParams, x: Tensor): Tensor => conv2d(x, params.localconv.weight);
   return {
     config: { ...backbone.config, features, outputChannels: features },
     init(key) {

@@ -35,7 +35,7 @@ export interface OneShotOptions extends Omit<alpnet.FewShotOptions, "ways"> {
 
 export interface OneShotModel {
   readonly config: { readonly outputStride: number };
-  apply(params: any, image: Tensor): Tensor;
+  apply(params: object, image: Tensor): Tensor;
 }
 
 /**
@@ -161,12 +161,12 @@ function slicesOf(
  */
 export function oneShotSegmenter(
   model: OneShotModel,
-  params: any,
+  params: object,
   { plan, chunks = 3, batch = 8, temperature = 20, ...own }: OneShotOptions & { plan: Plan },
 ) {
   const stride = model.config.outputStride;
   const { window = 2 } = own;
-  const features = compile((p: any, images: Tensor) => model.apply(p, images));
+  const features = compile((p: object, images: Tensor) => model.apply(p, images));
   const scores = compile((query: Tensor, index: Tensor, support: Tensor, labels: Tensor) => {
     const chosen = take(query, index, { axis: 0 });
     const size = chosen.shape.slice(2).map((n) => n * stride);

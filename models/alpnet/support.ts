@@ -37,11 +37,11 @@ export interface OneShotSettings {
 const DEFAULTS: FewShotSettings = { window: 2, chunks: 3, prototypes: "alpnet", temperature: 20, rule: "code" };
 
 const isCount = (value: unknown): boolean => Number.isInteger(value) && (value as number) >= 1;
-const RIGHT: Readonly<Record<keyof FewShotSettings, (value: any) => boolean>> = {
+const RIGHT: Readonly<Record<keyof FewShotSettings, (value: unknown) => boolean>> = {
   window: isCount,
   chunks: isCount,
   prototypes: (value) => value === "alpnet" || value === "panet",
-  temperature: (value) => Number.isFinite(value) && value > 0,
+  temperature: (value) => typeof value === "number" && Number.isFinite(value) && value > 0,
   rule: (value) => value === "code" || value === "paper",
 };
 

@@ -303,16 +303,16 @@ export interface FigureOptions {
   readonly contexts: number;
   /** The network as it was trained, with an output for each ROI class and context. */
   readonly network: Network;
-  readonly params: any;
+  readonly params: object;
   /** Whether the background is the network's first output, as without contexts. */
   readonly backgroundFirst?: boolean;
   /**
    * The labels of a patch: context probabilities q [N, t, ...space] and the mask [N, ...space] of an image and the
    * further channels of the cases. Without it there are no maps and no intensities.
    */
-  readonly contextsOf?: (omega: any, image: Tensor, extra: Tensor) => { q: Tensor; mask: Tensor };
+  readonly contextsOf?: (omega: object, image: Tensor, extra: Tensor) => { q: Tensor; mask: Tensor };
   /** The generator's parameters, for `contextsOf`. */
-  readonly omega?: any;
+  readonly omega?: object;
   readonly heldOut: readonly FigureCase[];
   readonly training?: readonly FigureCase[];
   readonly seed?: number;
@@ -341,7 +341,7 @@ export async function colabFigures(options: FigureOptions): Promise<Figure[]> {
   const { plan, contexts, network, params, contextsOf, omega = [], heldOut, training = [], seed = 0 } = options;
   const channels = plan.channels.length;
   const rois = plan.labels.length - 1;
-  const outputs = compile((p: any, o: any, patches: Tensor) => {
+  const outputs = compile((p: object, o: object, patches: Tensor) => {
     const [N, all, ...space] = patches.shape as [number, number, ...number[]];
     const image = slice(patches, { end: [N, channels] });
     const out = network.apply(p, image, { train: false });

@@ -3,7 +3,7 @@ import { check, concat, max, slice, Tensor } from "../../engine/mod.ts";
 
 import { type Model, registerNetwork } from "../registry.ts";
 import { plainConvUNet, residualEncoderUNet } from "../unet/unet.ts";
-import type { UNetConfig } from "../unet/config.ts";
+import type { ResolvedUNet, UNetConfig } from "../unet/config.ts";
 
 /**
  * Logits of background and ROI classes, of one patch: the background's is the largest of the contexts', so the most
@@ -19,6 +19,8 @@ export function withoutContexts(logits: Tensor, roiClasses: number): Tensor {
   return concat([background, slice(logits, { end: [logits.shape[0], roiClasses] })], { axis: 1 });
 }
 
+type ApplyOptions = { train?: boolean; key?: Tensor };
+
 /**
  * A network whose outputs are ROI classes and contexts as `predictor` takes one whose background has several outputs:
  * contexts first, each averaged over patches and mirror images before they become the background.
@@ -26,12 +28,10 @@ export function withoutContexts(logits: Tensor, roiClasses: number): Tensor {
  * @param network outputs [N, c + t, ...space], or a list of them
  * @param options roiClasses: c; contexts: t
  */
-export function contextsFirst<
-  N extends { apply(params: any, input: Tensor, options?: any): Tensor | readonly Tensor[] },
->(
-  network: N,
+export function contextsFirst<P>(
+  network: { apply(params: P, input: Tensor, options?: ApplyOptions): Tensor | readonly Tensor[] },
   { roiClasses, contexts }: { roiClasses: number; contexts: number },
-): { apply(params: any, input: Tensor, options?: any): Tensor; readonly backgrounds: number } {
+): { apply(params: P, input: Tensor, options?: ApplyOptions): Tensor; readonly backgrounds: number } {
   return {
     backgrounds: contexts,
     apply(params, input, options) {
@@ -68,7 +68,9 @@ export interface ContextUNetConfig extends UNetConfig {
  */
 export function contextUNet(config: ContextUNetConfig): Model<Tensor> & { readonly backgrounds: number } {
   const { roiClasses, ...own } = config;
-  const within = own.blocksPerStage === undefined ? plainConvUNet(own) : residualEncoderUNet(own);
+  const within: Model<Tensor | Tensor[], ResolvedUNet> = own.blocksPerStage === undefined
+    ? plainConvUNet(own)
+    : residualEncoderUNet(own);
   const contexts = within.config.classes - roiClasses;
   check(
     Number.isInteger(roiClasses) && roiClasses >= 1 && contexts >= 1,

@@ -41,15 +41,37 @@ export interface ConResNetApplyOptions {
   readonly checkpoint?: boolean;
 }
 
-export interface ConResNet extends Model<Tensor[], ResolvedConResNet> {
+type BlockOf<T> = { readonly [layer in "gn1" | "conv1" | "gn2" | "conv2"]: nn.Affine<T> };
+/** Places of the published names: the norm at 0, the convolution behind activation and dropout. */
+type DownOf<T> = { readonly 0: nn.Affine<T>; readonly 2: nn.Affine<T> };
+type FusionOf<T> = { readonly 0: nn.Affine<T>; readonly 3: nn.Affine<T> };
+type ModuleOf<T> =
+  & { readonly gn_seg: nn.Affine<T>; readonly conv_seg: nn.Affine<T> }
+  & {
+    readonly [layer in `${"gn" | "conv"}_${"res" | "res1" | "res2" | "mp"}` | "conv_mp_first"]?: nn.Affine<T>;
+  };
+type ConResNetOf<T> = {
+  readonly conv_4_32: readonly [nn.Affine<T>];
+  readonly fusionConv: FusionOf<T>;
+  readonly seg_cls: readonly [nn.Affine<T>];
+  readonly [head: `res${string}cls`]: readonly [nn.Affine<T>];
+  readonly [stage: `layer${number}`]: readonly BlockOf<T>[];
+  readonly [module: `seg_x${number}`]: readonly [ModuleOf<T>];
+  readonly [down: `conv_${number}_${number}`]: readonly [nn.Affine<T>] | DownOf<T>;
+};
+
+/** Parameters by the names of the published state dict. */
+export type ConResNetParams = ConResNetOf<Tensor>;
+
+export interface ConResNet extends Model<Tensor[], ResolvedConResNet, ConResNetParams> {
   /**
    * @param input [N, inputChannels, D, H, W] of any size
    * @returns logits at full size: the segmentation [N, classes, D, H, W], then with mapping the residuals of the
    *   scales, finest first, [N, classes (less one with multiClass), D, H, W]
    */
-  apply(params: any, input: Tensor, options?: ConResNetApplyOptions): Tensor[];
+  apply(params: ConResNetParams, input: Tensor, options?: ConResNetApplyOptions): Tensor[];
   /** What the modules of the decoder compute, finest first: for figures such as the paper's 6 and 7. */
-  contextMaps(params: any, input: Tensor): ContextMaps[];
+  contextMaps(params: ConResNetParams, input: Tensor): ContextMaps[];
   /** Names of the published parameters that take no part, to be given to loadParameters as `ignore`. */
   readonly unused: RegExp;
 }
@@ -57,13 +79,13 @@ export interface ConResNet extends Model<Tensor[], ResolvedConResNet> {
 const KERNEL = [3, 3, 3];
 const POINT = [1, 1, 1];
 
-const plainParameters = (inputs: number, outputs: number, kernel = KERNEL): any =>
+const plainParameters = (inputs: number, outputs: number, kernel = KERNEL): nn.Affine<nn.Parameter> =>
   nn.convParameters(inputs, outputs, kernel, { bias: false, a: 0 });
-const headParameters = (inputs: number, outputs: number): any => [nn.convParameters(inputs, outputs, POINT, { a: 0 })];
+const headParameters = (inputs: number, outputs: number) => [nn.convParameters(inputs, outputs, POINT, { a: 0 })];
 
 /** Widths that the published names are made of, at any width and depth. */
 const nominal = (scale: number): number => 32 * 2 ** scale;
-const entering = (scale: number): string => `conv_${nominal(scale - 1)}_${nominal(scale)}`;
+const entering = (scale: number): `conv_${number}_${number}` => `conv_${nominal(scale - 1)}_${nominal(scale)}`;
 
 /** One scale of the decoders, coarsest first in lists of them. */
 interface Scale {
@@ -107,10 +129,10 @@ interface DecoderInputs {
   readonly skip: Tensor;
 }
 
-const moduleOf = ({ factor }: Scale): string => `seg_x${factor}`;
-const residualHead = (factor: number): string => (factor === 1 ? "res_cls" : `resx${factor}_cls`);
+const moduleOf = ({ factor }: Scale): `seg_x${number}` => `seg_x${factor}`;
+const residualHead = (factor: number): `res${string}cls` => (factor === 1 ? "res_cls" : `resx${factor}_cls`);
 
-const blockParameters = (channels: number): any => ({
+const blockParameters = (channels: number): BlockOf<nn.Parameter> => ({
   gn1: nn.normParameters(channels),
   conv1: plainParameters(channels, channels),
   gn2: nn.normParameters(channels),
@@ -118,7 +140,10 @@ const blockParameters = (channels: number): any => ({
 });
 
 /** Parameters of a module, in the published order, and which of them the published code never uses. */
-function moduleParameters(c: ResolvedConResNet, scale: Scale): { all: any; unused: string[] } {
+function moduleParameters(
+  c: ResolvedConResNet,
+  scale: Scale,
+): { all: Required<ModuleOf<nn.Parameter>>; unused: string[] } {
   const { inputs, outputs, first, maps } = scale;
   const all = {
     gn_seg: nn.normParameters(inputs),
@@ -144,27 +169,27 @@ function moduleParameters(c: ResolvedConResNet, scale: Scale): { all: any; unuse
 }
 
 /** The parameters of a module that the configuration wants. */
-function wantedOf(c: ResolvedConResNet, scale: Scale): any {
+function wantedOf(c: ResolvedConResNet, scale: Scale): ModuleOf<nn.Parameter> {
   const { all, unused } = moduleParameters(c, scale);
   const wanted = (name: string): boolean =>
     c.mapping ? c.unusedLayers || !unused.includes(name) : name.endsWith("_seg");
-  return Object.fromEntries(Object.entries(all).filter(([name]) => wanted(name)));
+  return Object.fromEntries(Object.entries(all).filter(([name]) => wanted(name))) as ModuleOf<nn.Parameter>;
 }
 
-function parametersOf(c: ResolvedConResNet, scales: readonly Scale[]): any {
+function parametersOf(c: ResolvedConResNet, scales: readonly Scale[]): ConResNetOf<nn.Parameter> {
   const { features, blocks } = c;
   const deepest = features.length - 1;
-  const stage = (name: number, channels: number): [string, any] => [
+  const stage = (name: number, channels: number) => [
     `layer${name}`,
     Array.from({ length: blocks[name] }, () => blockParameters(channels)),
   ];
-  const downs = features.slice(1).map((outputs, k): [string, any] => [
+  const downs = features.slice(1).map((outputs, k) => [
     entering(k + 1),
     // In the published names the activation takes the place 1.
     { 0: nn.normParameters(features[k]), 2: plainParameters(features[k], outputs) },
   ]);
   const residuals = c.multiClass ? c.classes - 1 : c.classes;
-  const heads = scales.map(({ factor, outputs }): [string, any] => [
+  const heads = scales.map(({ factor, outputs }) => [
     residualHead(factor),
     headParameters(outputs, residuals),
   ]);
@@ -181,7 +206,7 @@ function parametersOf(c: ResolvedConResNet, scales: readonly Scale[]): any {
     ...scales.map((scale) => [moduleOf(scale), [wantedOf(c, scale)]]),
     ["seg_cls", headParameters(features[0], c.classes)],
     ...(c.mapping ? heads.reverse() : []),
-  ]);
+  ]) as ConResNetOf<nn.Parameter>;
 }
 
 function unusedNames(c: ResolvedConResNet, scales: readonly Scale[]): RegExp {
@@ -222,16 +247,16 @@ export function conResNet(config: ConResNetConfig): ConResNet {
   const scales = scalesOf(c);
   const axis = 2 + spaceAxis("conResNet", c.axis);
 
-  const conv = (p: any, x: Tensor, options: { stride?: number; dilation?: number } = {}): Tensor => {
+  const conv = (p: nn.Affine, x: Tensor, options: { stride?: number; dilation?: number } = {}): Tensor => {
     const weight = c.weightStandardization ? weightStandardize(p.weight) : p.weight;
     const { dilation = 1 } = options;
     return nn.conv({ weight }, x, { ...options, padding: (weight.shape[2] === 1 ? 0 : 1) * dilation });
   };
-  const active = (p: any, x: Tensor): Tensor => relu(nn.norm(p, x, { groups: c.groups }));
+  const active = (p: nn.Affine, x: Tensor): Tensor => relu(nn.norm(p, x, { groups: c.groups }));
   const upTo = (x: Tensor, like: Tensor): Tensor =>
     resize(x, { size: like.shape.slice(2), mode: "linear", alignCorners: true });
 
-  const block = (p: any, x: Tensor, dilation: number): Tensor =>
+  const block = (p: BlockOf<Tensor>, x: Tensor, dilation: number): Tensor =>
     conv(p.conv2, active(p.gn2, conv(p.conv1, active(p.gn1, x), { dilation })), { dilation }).add(x);
 
   /**
@@ -239,24 +264,33 @@ export function conResNet(config: ConResNetConfig): ConResNet {
    * differs between slices and the gate. `stage` may be checkpoint: each ends in a convolution, so that recomputing one
    * computes no more than norms, activations and residuals.
    */
-  function decode(p: any, scale: Scale, stage: typeof checkpoint, inputs: DecoderInputs): Decoded {
+  function decode(p: ModuleOf<Tensor>, scale: Scale, stage: typeof checkpoint, inputs: DecoderInputs): Decoded {
     const { below, skip, before } = inputs;
-    const mapped = (gn: any, kernel: any, x: Tensor): Tensor => conv(kernel, active(gn, x));
-    const joined = stage((gn: any, kernel: any, x: Tensor, y: Tensor) => mapped(gn, kernel, upTo(x, y).add(y)));
+    const mapped = (gn: nn.Affine, kernel: nn.Affine, x: Tensor): Tensor => conv(kernel, active(gn, x));
+    const joined = stage((gn: nn.Affine, kernel: nn.Affine, x: Tensor, y: Tensor) =>
+      mapped(gn, kernel, upTo(x, y).add(y))
+    );
     const features = joined(p.gn_seg, p.conv_seg, below, skip);
     if (!before) return { features, gated: features };
     const others = scale.first
-      ? conv(p.conv_mp_first, upTo(before, skip))
+      ? conv(p.conv_mp_first!, upTo(before, skip))
       : scale.maps
-      ? stage((gn: any, kernel: any, x: Tensor) => mapped(gn, kernel, upTo(x, skip)))(p.gn_mp, p.conv_mp, before)
+      ? stage((gn: nn.Affine, kernel: nn.Affine, x: Tensor) => mapped(gn, kernel, upTo(x, skip)))(
+        p.gn_mp!,
+        p.conv_mp!,
+        before,
+      )
       : upTo(before, skip);
-    const differences = stage((kernel: any, x: Tensor) => conv(kernel, featureResidual(x, axis)))(p.conv_res, features);
-    const residuals = stage(mapped)(p.gn_res1, p.conv_res1, others.add(differences));
+    const differences = stage((kernel: nn.Affine, x: Tensor) => conv(kernel, featureResidual(x, axis)))(
+      p.conv_res!,
+      features,
+    );
+    const residuals = stage(mapped)(p.gn_res1!, p.conv_res1!, others.add(differences));
     return { features, gated: c.attention ? contextGate(features, residuals) : features, residuals };
   }
 
   /** What the decoders compute at every scale, coarsest first. */
-  function run(params: any, input: Tensor, options: ConResNetApplyOptions): Decoded[] {
+  function run(params: ConResNetParams, input: Tensor, options: ConResNetApplyOptions): Decoded[] {
     checkConResNetInput(c, input);
     const { train = false, key } = options;
     check(
@@ -267,20 +301,25 @@ export function conResNet(config: ConResNetConfig): ConResNet {
     const stage: typeof checkpoint = options.checkpoint ? checkpoint : (f) => f;
     const deepest = c.features.length - 1;
     // Recomputed block by block, the first of a scale with the convolution that leads to it.
-    const stem = stage((p: any, first: any, y: Tensor) => block(first, conv(p, y), 1));
-    const down = stage((p: any, first: any, y: Tensor) => block(first, conv(p[2], active(p[0], y), { stride: 2 }), 1));
-    const blocks = (list: any[], x: Tensor, dilation = 1): Tensor =>
-      list.reduce((y, p) => stage((q: any, z: Tensor) => block(q, z, dilation))(p, y), x);
+    const stem = stage((p: nn.Affine, first: BlockOf<Tensor>, y: Tensor) => block(first, conv(p, y), 1));
+    const down = stage((p: DownOf<Tensor>, first: BlockOf<Tensor>, y: Tensor) =>
+      block(first, conv(p[2], active(p[0], y), { stride: 2 }), 1)
+    );
+    const blocks = (list: readonly BlockOf<Tensor>[], x: Tensor, dilation = 1): Tensor =>
+      list.reduce((y, p) => stage((q: BlockOf<Tensor>, z: Tensor) => block(q, z, dilation))(p, y), x);
 
     let x = blocks(params.layer0.slice(1), stem(params.conv_4_32[0], params.layer0[0], input));
     const skips = [x];
     for (let s = 1; s <= deepest; s++) {
       const [first, ...rest] = params[`layer${s}`];
-      skips.push(x = blocks(rest, down(params[entering(s)], first, x)));
+      skips.push(x = blocks(rest, down(params[entering(s)] as DownOf<Tensor>, first, x)));
     }
     x = blocks(params[`layer${deepest + 1}`], x, c.dilation);
     const dropped = { p: c.dropout, key: train ? key : undefined, channels: true };
-    x = stage((p: any, y: Tensor) => conv(p[3], nn.dropout(active(p[0], y), dropped)))(params.fusionConv, x);
+    x = stage((p: FusionOf<Tensor>, y: Tensor) => conv(p[3], nn.dropout(active(p[0], y), dropped)))(
+      params.fusionConv,
+      x,
+    );
 
     const decoded: Decoded[] = [];
     let before = c.mapping ? sliceResidual(input, axis) : undefined;

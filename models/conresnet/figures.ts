@@ -19,7 +19,7 @@ import {
 import { type Figure, type TileRow, tilesSvg } from "../../engine/train/mod.ts";
 import { type ResidualAxis, spaceAxis } from "./axis.ts";
 import { residualLabels } from "./losses.ts";
-import type { ConResNet } from "./conresnet.ts";
+import type { ConResNet, ConResNetParams } from "./conresnet.ts";
 
 type PreparedItem = SampleCase & { readonly geometry?: CaseGeometry };
 type Floats = Float32Array<ArrayBuffer>;
@@ -30,7 +30,7 @@ export interface ConResFigureNetwork {
   readonly model: Pick<ConResNet, "apply" | "contextMaps"> & {
     readonly config: Pick<ConResNet["config"], "mapping" | "attention">;
   };
-  readonly params: any;
+  readonly params: ConResNetParams;
 }
 
 export interface ConResFigureOptions {
@@ -140,7 +140,7 @@ interface Maps {
 
 /** A function from patches to the maps of a network; `dispose` gives its memory back. */
 function mapsBy({ model, params }: Omit<ConResFigureNetwork, "title">, patch: Triple) {
-  const compute = compile((p: any, image: Tensor) => {
+  const compute = compile((p: ConResNetParams, image: Tensor) => {
     const [, finest] = model.apply(p, image);
     const modules = model.contextMaps(p, image);
     const whole = (x: Tensor): Tensor =>

@@ -8,7 +8,7 @@ const RUNNING = /(^|\.)running_(mean|var)$/;
  * Parameters of the structure of `template` from the tensors of a ResNet within `tensors`, wherever its names begin. Of
  * a network by itself the classifier "fc." is left out, of a larger model all that lies outside of the ResNet.
  */
-export function backboneOf(template: any, tensors: ReadonlyMap<string, Tensor>): any {
+export function backboneOf<P extends object>(template: P, tensors: ReadonlyMap<string, Tensor>): P {
   const names = [...tensors.keys()];
   const prefixes = names.flatMap((name) => (FIRST.test(name) ? [name.slice(0, -"bn1.weight".length)] : []));
   check(

@@ -12,6 +12,7 @@ import {
   rsqrt,
   stopGradient,
   type Tensor,
+  type Tree,
   tree,
   variance,
 } from "../../engine/mod.ts";
@@ -26,7 +27,7 @@ export type { ResNetConfig, ResolvedResNet } from "./config.ts";
 export type Statistics = Record<string, Tensor>;
 
 /** A model whose batch norms keep running statistics. */
-export interface StatisticsModel<Config> extends Model<Tensor, Config> {
+export interface StatisticsModel<Config, P> extends Model<Tensor, Config, P> {
   /**
    * `apply` in training, and the running statistics after this batch: `1 - momentum` of the old ones and `momentum` of
    * the batch's (default 0.1), as PyTorch, whose running variance is unbiased. No gradient passes through them.
@@ -48,7 +49,7 @@ export interface StatisticsModel<Config> extends Model<Tensor, Config> {
    * ```
    */
   applyTraining(
-    params: any,
+    params: P,
     input: Tensor,
     options?: { momentum?: number },
   ): { output: Tensor; statistics: Statistics };
@@ -68,20 +69,37 @@ export interface StatisticsModel<Config> extends Model<Tensor, Config> {
    * const params = model.load((await readSafetensors("deeplabv3_resnet101.safetensors")).tensors);
    * ```
    */
-  load(tensors: ReadonlyMap<string, Tensor>): any;
+  load(tensors: ReadonlyMap<string, Tensor>): P;
 }
 
-export type ResNet = StatisticsModel<ResolvedResNet>;
+type Conv<T> = { readonly weight: T };
+/** With the running statistics unless the network has none. */
+type BatchNorm<T> = { readonly weight: T; readonly bias: T; readonly running_mean?: T; readonly running_var?: T };
+type BlockOf<T> = {
+  readonly [conv: `conv${number}`]: Conv<T>;
+  readonly [norm: `bn${number}`]: BatchNorm<T>;
+  readonly downsample?: readonly [Conv<T>, BatchNorm<T>];
+};
+type ResNetOf<T> = {
+  readonly conv1: Conv<T>;
+  readonly bn1: BatchNorm<T>;
+  readonly [stage: `layer${number}`]: readonly BlockOf<T>[];
+};
+
+/** Parameters by the names of torchvision's state dicts. */
+export type ResNetParams = ResNetOf<Tensor>;
+
+export type ResNet = StatisticsModel<ResolvedResNet, ResNetParams>;
 
 /** He's scheme by what an input channel feeds, as torchvision starts its ResNets. */
-const convParameters = (inputs: number, outputs: number, kernel: number): any => ({
+const convParameters = (inputs: number, outputs: number, kernel: number): Conv<nn.Parameter> => ({
   weight: new nn.Parameter(
     [outputs, inputs, kernel, kernel],
     (key, shape) => random.normal(key, { shape, std: Math.sqrt(2 / (outputs * kernel * kernel)) }),
   ),
 });
 
-const normParameters = (c: ResolvedResNet, channels: number): any => ({
+const normParameters = (c: ResolvedResNet, channels: number): BatchNorm<nn.Parameter> => ({
   ...nn.normParameters(channels),
   ...(c.runningStatistics
     ? { running_mean: nn.zerosParameter([channels]), running_var: nn.onesParameter([channels]) }
@@ -128,7 +146,7 @@ function stagesOf(c: ResolvedResNet): Block[][] {
 
 const projects = ({ inputs, outputs, stride }: Block): boolean => stride !== 1 || inputs !== outputs;
 
-function blockParameters(c: ResolvedResNet, block: Block): any {
+function blockParameters(c: ResolvedResNet, block: Block): BlockOf<nn.Parameter> {
   const { inputs, planes, outputs } = block;
   const kernels = c.block === "bottleneck" ? [1, 3, 1] : [3, 3];
   const layers = kernels.map((kernel, k) => {
@@ -142,7 +160,7 @@ function blockParameters(c: ResolvedResNet, block: Block): any {
 }
 
 /** Batch norm by the parameters at a place of the tree. */
-type Norm = (p: any, x: Tensor, name: string) => Tensor;
+type Norm = (p: BatchNorm<Tensor>, x: Tensor, name: string) => Tensor;
 
 const EPS = 1e-5;
 
@@ -150,8 +168,8 @@ const byBatch: Norm = (p, x) => batchNorm(x, { weight: p.weight, bias: p.bias, e
 
 const byRunning: Norm = (p, x) => {
   const channels = (t: Tensor): Tensor => t.reshape({ shape: [1, t.size, 1, 1] });
-  const scale = channels(p.weight).mul(rsqrt(channels(p.running_var).add(EPS)));
-  return x.sub(channels(p.running_mean)).mul(scale).add(channels(p.bias));
+  const scale = channels(p.weight).mul(rsqrt(channels(p.running_var!).add(EPS)));
+  return x.sub(channels(p.running_mean!)).mul(scale).add(channels(p.bias));
 };
 
 /** Batch norm that leaves the running statistics after this batch in `statistics`. */
@@ -162,12 +180,12 @@ const recording = (statistics: Statistics, momentum: number): Norm => (p, x, nam
     stopGradient(before)
       .mul(1 - momentum)
       .add(now.mul(momentum));
-  statistics[`${name}.running_mean`] = join(p.running_mean, mean(own, over));
-  statistics[`${name}.running_var`] = join(p.running_var, variance(own, over));
+  statistics[`${name}.running_mean`] = join(p.running_mean!, mean(own, over));
+  statistics[`${name}.running_var`] = join(p.running_var!, variance(own, over));
   return byBatch(p, x, name);
 };
 
-function residual(c: ResolvedResNet, block: Block, p: any, x: Tensor, norm: Norm): Tensor {
+function residual(c: ResolvedResNet, block: Block, p: BlockOf<Tensor>, x: Tensor, norm: Norm): Tensor {
   const { name, stride, dilation } = block;
   const conv = (k: number, y: Tensor): Tensor => {
     const { weight } = p[`conv${k}`];
@@ -180,9 +198,8 @@ function residual(c: ResolvedResNet, block: Block, p: any, x: Tensor, norm: Norm
   const last = c.block === "bottleneck" ? 3 : 2;
   let y = x;
   for (let k = 1; k <= last; k++) y = k < last ? relu(conv(k, y)) : conv(k, y);
-  const skip = projects(block)
-    ? norm(p.downsample[1], conv2d(x, p.downsample[0].weight, { stride }), `${name}.downsample.1`)
-    : x;
+  const projected = p.downsample && conv2d(x, p.downsample[0].weight, { stride });
+  const skip = projected ? norm(p.downsample[1], projected, `${name}.downsample.1`) : x;
   return relu(y.add(skip));
 }
 
@@ -201,8 +218,8 @@ function residual(c: ResolvedResNet, block: Block, p: any, x: Tensor, norm: Norm
  * const updated = withStatistics(params, model.applyTraining(params, x).statistics);
  * ```
  */
-export const withStatistics = (params: any, statistics: Statistics): any =>
-  tree.map(params, (leaf, path) => statistics[path] ?? leaf);
+export const withStatistics = <P>(params: P, statistics: Statistics): P =>
+  tree.map(params as Tree, (leaf, path) => statistics[path] ?? leaf) as P;
 
 /**
  * torchvision's ResNet without its classifier: a 7 x 7 convolution with stride 2, max pooling with stride 2, and stages
@@ -233,7 +250,7 @@ export function resNet(config: ResNetConfig): ResNet {
     ),
   };
 
-  function run(params: any, input: Tensor, norm: Norm, train: boolean): Tensor {
+  function run(params: ResNetParams, input: Tensor, norm: Norm, train: boolean): Tensor {
     checkResNetInput(c, input, train);
     const stem = relu(norm(params.bn1, conv2d(input, params.conv1.weight, { stride: 2, padding: 3 }), "bn1"));
     const pooled = maxPool2d(stem, { kernel: 3, stride: 2, padding: 1 });

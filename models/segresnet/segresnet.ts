@@ -75,16 +75,23 @@ const blockParameters = (channels: number, kernel: readonly number[]) => ({
   conv2: convParameters(channels, channels, kernel),
 });
 
+type Conv = nn.Initialized<ReturnType<typeof convParameters>>;
+type Block = nn.Initialized<ReturnType<typeof blockParameters>>;
+
+/** Parameters by the names of MONAI's state dict. */
+export type SegResNetParams = nn.Initialized<ReturnType<typeof parametersOf>>;
+
 function parametersOf(c: ResolvedSegResNet) {
   const { features, kernels } = c;
   const one = kernels[0].map(() => 1);
   const blocks = (count: number, s: number) =>
     Array.from({ length: count }, () => blockParameters(features[s], kernels[s]));
   // The strided convolution of a stage has the place 0; the first stage has none.
-  const down = features.map((n, s) => ({
-    ...(s > 0 && { 0: convParameters(features[s - 1], n, kernels[s]) }),
-    ...Object.fromEntries(blocks(c.blocksPerStage[s], s).map((block, k) => [k + 1, block])),
-  }));
+  type Stage = { [place: number]: ReturnType<typeof convParameters> | ReturnType<typeof blockParameters> };
+  const down = features.map((n, s): Stage => {
+    const own = blocks(c.blocksPerStage[s], s).map((block, k) => [k + 1, block]);
+    return Object.fromEntries(s > 0 ? [[0, convParameters(features[s - 1], n, kernels[s])], ...own] : own);
+  });
   const decoder = c.decoderBlocksPerStage.map((count, d) => ({ count, s: features.length - 2 - d }));
   return {
     convInit: convParameters(c.inputChannels, features[0], kernels[0]),
@@ -112,14 +119,15 @@ function parametersOf(c: ResolvedSegResNet) {
  * const logits = model.apply(model.init(random.key(1)), x); // [1, 2, 16, 16, 16]
  * ```
  */
-export function segResNet(config: SegResNetConfig): Model<Tensor, ResolvedSegResNet> {
+export function segResNet(config: SegResNetConfig): Model<Tensor, ResolvedSegResNet, SegResNetParams> {
   const c = resolve(config);
-  const conv = (p: any, x: Tensor, stride?: readonly number[]): Tensor => {
-    const padding = p.conv.weight.shape.slice(2).map((k: number) => (k - 1) / 2);
+  const conv = (p: Conv, x: Tensor, stride?: readonly number[]): Tensor => {
+    const padding = p.conv.weight.shape.slice(2).map((k) => (k - 1) / 2);
     return nn.conv(p.conv, x, { padding, ...(stride && { stride }) });
   };
-  const active = (p: any, x: Tensor): Tensor => relu(nn.norm(p, x, { groups: c.groups }));
-  const block = (x: Tensor, p: any): Tensor => conv(p.conv2, active(p.norm2, conv(p.conv1, active(p.norm1, x)))).add(x);
+  const active = (p: nn.Affine, x: Tensor): Tensor => relu(nn.norm(p, x, { groups: c.groups }));
+  const block = (x: Tensor, p: Block): Tensor =>
+    conv(p.conv2, active(p.norm2, conv(p.conv1, active(p.norm1, x)))).add(x);
   return {
     config: c,
     init: (key) => nn.initialize(key, parametersOf(c)),
@@ -128,11 +136,11 @@ export function segResNet(config: SegResNetConfig): Model<Tensor, ResolvedSegRes
       let x = conv(params.convInit, input);
       const skips = c.blocksPerStage.map((count, s) => {
         const stage = params.down_layers[s];
-        if (s > 0) x = conv(stage[0], x, c.strides[s]);
-        for (let k = 1; k <= count; k++) x = block(x, stage[k]);
+        if (s > 0) x = conv(stage[0] as Conv, x, c.strides[s]);
+        for (let k = 1; k <= count; k++) x = block(x, stage[k] as Block);
         return x;
       });
-      params.up_layers.forEach((stage: any[], d: number) => {
+      params.up_layers.forEach((stage, d) => {
         const skip = skips[skips.length - 2 - d];
         const below = conv(params.up_samples[d][0], x);
         x = resize(below, { size: skip.shape.slice(2), mode: "linear", alignCorners: false }).add(skip);
@@ -163,7 +171,7 @@ registerNetwork(NAME, {
     architecture: ({ features = [8, 16, 32, 64], ...shape }, { blocks }) => ({
       ...shape,
       features,
-      ...(blocks.length > 0 && { blocksPerStage: blocks }),
+      ...((blocks as readonly number[]).length > 0 && { blocksPerStage: blocks }),
     }),
   },
 });

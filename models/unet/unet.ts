@@ -20,28 +20,31 @@ const blockParameters = (
   outputs: number,
   kernel: readonly number[],
   options: { bias?: boolean; zero?: boolean } = {},
-): any => ({
+) => ({
   conv: nn.convParameters(inputs, outputs, kernel, { bias: options.bias ?? true, a: SLOPE }),
   norm: nn.normParameters(outputs, { zero: options.zero ?? false }),
 });
 
-const normalized = (p: any, x: Tensor, kernel: readonly number[], stride: readonly number[]): Tensor =>
+type Block = nn.Initialized<ReturnType<typeof blockParameters>>;
+
+const normalized = (p: Block, x: Tensor, kernel: readonly number[], stride: readonly number[]): Tensor =>
   nn.norm(p.norm, nn.conv(p.conv, x, { stride, padding: kernel.map((k) => (k - 1) / 2) }));
 
-const block = (p: any, x: Tensor, kernel: readonly number[], stride: readonly number[]): Tensor =>
+const block = (p: Block, x: Tensor, kernel: readonly number[], stride: readonly number[]): Tensor =>
   leakyRelu(normalized(p, x, kernel, stride), { slope: SLOPE });
 
 /** Blocks in a row, the first with the stride. */
-const stackedParameters = (count: number, inputs: number, outputs: number, kernel: readonly number[]): any => ({
+const stackedParameters = (count: number, inputs: number, outputs: number, kernel: readonly number[]) => ({
   convs: range(count).map((k) => blockParameters(k === 0 ? inputs : outputs, outputs, kernel)),
 });
-const stacked = (p: any, x: Tensor, kernel: readonly number[], stride: readonly number[]): Tensor =>
-  p.convs.reduce(
-    (y: Tensor, child: any, k: number) => block(child, y, kernel, k === 0 ? stride : stride.map(() => 1)),
-    x,
-  );
+type Stacked = { convs: Block[] };
+const stacked = (p: Stacked, x: Tensor, kernel: readonly number[], stride: readonly number[]): Tensor =>
+  p.convs.reduce((y, child, k) => block(child, y, kernel, k === 0 ? stride : stride.map(() => 1)), x);
 
 const strided = (stride: readonly number[]): boolean => stride.some((s) => s !== 1);
+
+type ResidualOf<B> = { conv1: B; conv2: B; skip?: readonly [B] | { 1: B } };
+type Residual = ResidualOf<Block>;
 
 /** A residual block: two convolutions; the skip is pooled under a stride and projected to other channels. */
 function residualParameters(
@@ -49,7 +52,7 @@ function residualParameters(
   outputs: number,
   kernel: readonly number[],
   stride: readonly number[],
-): any {
+): ResidualOf<ReturnType<typeof blockParameters>> {
   const p = {
     conv1: blockParameters(inputs, outputs, kernel),
     conv2: blockParameters(outputs, outputs, kernel, { zero: true }),
@@ -65,66 +68,73 @@ function residualParameters(
   return { ...p, skip: strided(stride) ? { 1: projection } : [projection] };
 }
 
-function residual(p: any, x: Tensor, kernel: readonly number[], stride: readonly number[]): Tensor {
+function residual(p: Residual, x: Tensor, kernel: readonly number[], stride: readonly number[]): Tensor {
   const one = stride.map(() => 1);
   const y = normalized(p.conv2, block(p.conv1, x, kernel, stride), kernel, one);
   const pooled = nn.averagePool(x, stride);
-  const projection = p.skip && (strided(stride) ? p.skip[1] : p.skip[0]);
+  const projection = p.skip && (1 in p.skip ? p.skip[1] : p.skip[0]);
   const skip = projection ? normalized(projection, pooled, one, one) : pooled;
   return leakyRelu(y.add(skip), { slope: SLOPE });
 }
 
-interface Encoder {
-  parameters: any;
+interface Encoder<S> {
+  /** A tree of nn.Parameters. */
+  readonly parameters: S;
   /** The features of every stage, finest first. */
-  apply(p: any, x: Tensor): Tensor[];
+  apply(p: nn.Initialized<S>, x: Tensor): Tensor[];
 }
+type Specification<E> = E extends Encoder<infer S> ? S : never;
 
-function plainEncoder(c: ResolvedUNet): Encoder {
+/** Parameters of a U-Net by the names of nnU-Net's state dicts, `E` those of its encoder. */
+export type UNetParams<E> = { encoder: E; decoder: Decoder };
+export type PlainConvUNetParams = UNetParams<nn.Initialized<Specification<ReturnType<typeof plainEncoder>>>>;
+export type ResidualEncoderUNetParams = UNetParams<nn.Initialized<Specification<ReturnType<typeof residualEncoder>>>>;
+
+const encoder = <S>(
+  parameters: S,
+  apply: (p: nn.Initialized<S>, x: Tensor) => Tensor[],
+): Encoder<S> => ({ parameters, apply });
+
+function plainEncoder(c: ResolvedUNet) {
   const inputs = (s: number): number => (s === 0 ? c.inputChannels : c.features[s - 1]);
-  return {
-    parameters: {
-      stages: range(c.features.length).map((s) => [
-        stackedParameters(c.perStage[s], inputs(s), c.features[s], c.kernels[s]),
-      ]),
-    },
-    apply(p, x) {
-      return p.stages.map((stage: any, s: number) => (x = stacked(stage[0], x, c.kernels[s], c.strides[s])));
-    },
+  const parameters = {
+    stages: range(c.features.length).map((s) => [
+      stackedParameters(c.perStage[s], inputs(s), c.features[s], c.kernels[s]),
+    ]),
   };
+  return encoder(
+    parameters,
+    (p, x) => p.stages.map(([stage], s) => (x = stacked(stage, x, c.kernels[s], c.strides[s]))),
+  );
 }
 
-function residualEncoder(c: ResolvedUNet): Encoder {
+function residualEncoder(c: ResolvedUNet) {
   const one = c.strides[0].map(() => 1);
   const inputs = (s: number): number => c.features[Math.max(0, s - 1)];
-  return {
-    parameters: {
-      stem: stackedParameters(1, c.inputChannels, c.features[0], c.kernels[0]),
-      stages: range(c.features.length).map((s) => ({
-        blocks: range(c.perStage[s]).map((b) =>
-          b === 0
-            ? residualParameters(inputs(s), c.features[s], c.kernels[s], c.strides[s])
-            : residualParameters(c.features[s], c.features[s], c.kernels[s], one)
-        ),
-      })),
-    },
-    apply(p, input) {
-      let x = stacked(p.stem, input, c.kernels[0], one);
-      return p.stages.map((stage: any, s: number) => {
-        stage.blocks.forEach(
-          (child: any, b: number) => (x = residual(child, x, c.kernels[s], b === 0 ? c.strides[s] : one)),
-        );
-        return x;
-      });
-    },
+  const parameters = {
+    stem: stackedParameters(1, c.inputChannels, c.features[0], c.kernels[0]),
+    stages: range(c.features.length).map((s) => ({
+      blocks: range(c.perStage[s]).map((b) =>
+        b === 0
+          ? residualParameters(inputs(s), c.features[s], c.kernels[s], c.strides[s])
+          : residualParameters(c.features[s], c.features[s], c.kernels[s], one)
+      ),
+    })),
   };
+  return encoder(parameters, (p, input) => {
+    let x = stacked(p.stem, input, c.kernels[0], one);
+    return p.stages.map(({ blocks }, s) => {
+      blocks.forEach((child, b) => (x = residual(child, x, c.kernels[s], b === 0 ? c.strides[s] : one)));
+      return x;
+    });
+  });
 }
 
 /**
  * Decoder stage d works at the resolution of encoder stage `at(d)`; heads exist at all of them, as in the published
  * model.
  */
-function decoderParameters(c: ResolvedUNet): any {
+function decoderParameters(c: ResolvedUNet) {
   const stages = range(c.features.length - 1);
   const at = (d: number): number => c.features.length - 2 - d;
   const one = c.strides[0].map(() => 1);
@@ -139,10 +149,12 @@ function decoderParameters(c: ResolvedUNet): any {
   };
 }
 
-function decode(p: any, skips: readonly Tensor[], c: ResolvedUNet): Tensor[] {
+type Decoder = nn.Initialized<ReturnType<typeof decoderParameters>>;
+
+function decode(p: Decoder, skips: readonly Tensor[], c: ResolvedUNet): Tensor[] {
   const outputs: Tensor[] = [];
   let x = skips.at(-1)!;
-  p.stages.forEach((stage: any, d: number) => {
+  p.stages.forEach((stage, d) => {
     const s = skips.length - 2 - d;
     const up = nn.convTranspose(p.transpconvs[d], x, { stride: c.strides[s + 1] });
     x = stacked(
@@ -156,28 +168,28 @@ function decode(p: any, skips: readonly Tensor[], c: ResolvedUNet): Tensor[] {
   return outputs;
 }
 
-function build(
+function build<C extends UNetConfig, S>(
   name: string,
-  config: UNetConfig,
+  config: C,
   stages: "convsPerStage" | "blocksPerStage",
-  encoderOf: (c: ResolvedUNet) => Encoder,
-): Model<any, ResolvedUNet> {
+  encoderOf: (c: ResolvedUNet) => Encoder<S>,
+): Model<Output<C>, ResolvedUNet, UNetParams<nn.Initialized<S>>> {
   const resolved = resolve(name, config, stages);
-  const encoder = encoderOf(resolved);
+  const { parameters, apply: encode } = encoderOf(resolved);
   return {
     config: resolved,
-    init: (key) => nn.initialize(key, { encoder: encoder.parameters, decoder: decoderParameters(resolved) }),
+    init: (key) => nn.initialize(key, { encoder: parameters, decoder: decoderParameters(resolved) }),
     apply(params, input) {
       checkInput(name, resolved, input);
-      const outputs = decode(params.decoder, encoder.apply(params.encoder, input), resolved);
-      return resolved.deepSupervision ? outputs : outputs[0];
+      const outputs = decode(params.decoder, encode(params.encoder, input), resolved);
+      return (resolved.deepSupervision ? outputs : outputs[0]) as Output<C>;
     },
   };
 }
 
 type Output<C extends UNetConfig> = C extends { deepSupervision: true } ? Tensor[]
   : C extends { deepSupervision?: false } ? Tensor
-  : any;
+  : Tensor | Tensor[];
 
 /**
  * nnU-Net's PlainConvUNet: stages of convolution, instance norm, leaky ReLU; stride in the first convolution of a
@@ -196,8 +208,9 @@ type Output<C extends UNetConfig> = C extends { deepSupervision: true } ? Tensor
  * const [finest, coarser] = model.apply(params, x);
  * ```
  */
-export const plainConvUNet = <const C extends UNetConfig>(config: C): Model<Output<C>, ResolvedUNet> =>
-  build("plainConvUNet", config, "convsPerStage", plainEncoder);
+export const plainConvUNet = <const C extends UNetConfig>(
+  config: C,
+): Model<Output<C>, ResolvedUNet, PlainConvUNetParams> => build("plainConvUNet", config, "convsPerStage", plainEncoder);
 
 /**
  * nnU-Net's ResidualEncoderUNet (the "ResEnc" presets): a stem, then stages of residual blocks (He et al. 2016, with
@@ -213,7 +226,9 @@ export const plainConvUNet = <const C extends UNetConfig>(config: C): Model<Outp
  * const params = model.init(random.key(1));
  * ```
  */
-export const residualEncoderUNet = <const C extends UNetConfig>(config: C): Model<Output<C>, ResolvedUNet> =>
+export const residualEncoderUNet = <const C extends UNetConfig>(
+  config: C,
+): Model<Output<C>, ResolvedUNet, ResidualEncoderUNetParams> =>
   build("residualEncoderUNet", config, "blocksPerStage", residualEncoder);
 
 const count = (n: number, value: number): number[] => new Array<number>(n).fill(value);
@@ -255,7 +270,8 @@ registerNetwork("residualEncoderUNet", {
     },
     architecture(shape, { deepSupervision, blocks }) {
       const all = shapeOf(shape);
-      const blocksPerStage = blocks.length > 0 ? blocks : resEncBlocks(all.features.length);
+      const given = blocks as readonly number[];
+      const blocksPerStage = given.length > 0 ? given : resEncBlocks(all.features.length);
       return { ...all, deepSupervision, blocksPerStage };
     },
   },

@@ -9,7 +9,7 @@ import type { OneShotModel } from "../scans.ts";
 /** A trained encoder, and what its run says. */
 export interface Encoder {
   readonly model: OneShotModel;
-  readonly params: any;
+  readonly params: object;
   readonly plan: Plan;
   /** As the run measures, where the command line says nothing else. */
   readonly fewShot: Omit<FewShotOptions, "ways">;
@@ -21,7 +21,7 @@ export interface Encoder {
   readonly heldOut: readonly string[];
   /** SHA-256 of its model file. */
   readonly digest: string;
-  readonly description: { readonly network: string; readonly architecture: Readonly<Record<string, any>> };
+  readonly description: { readonly network: string; readonly architecture: object };
 }
 
 /** What both modes work on. */

@@ -278,7 +278,7 @@ export interface WithinScan {
  */
 export async function segmentWithin(
   model: OneShotModel,
-  params: any,
+  params: object,
   loaded: LoadedCase,
   options: WithinOptions,
 ): Promise<WithinScan> {
