@@ -66,7 +66,8 @@ export function plainUNet({ features, patch, batch }: PlainUNetSizes): Item[] {
     const all = vg.tree.flatten(params);
     return names.map((name) => all.get(name)!);
   };
-  const loss = (x: Tensor, labels: Tensor) => (params: any): Tensor => diceCrossEntropy(model.apply(params, x), labels);
+  const loss = (x: Tensor, labels: Tensor) => (params: any): Tensor =>
+    diceCrossEntropy(model.apply(params, x) as Tensor, labels);
   const title = `U-Net ${features.join(" ")}, ${patch} cubed, batch ${batch}`;
   const python = `(${JSON.stringify(names)}, ${features.length})`;
   return [

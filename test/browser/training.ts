@@ -7,7 +7,6 @@ import {
   random,
   type Tensor,
   tensor,
-  type Tree,
   tree,
   valueAndGrad,
 } from "../../engine/mod.ts";
@@ -48,8 +47,8 @@ export default async function train(): Promise<number[]> {
   };
   const step = compile((p: Parameters, x: Tensor, y: Tensor) => {
     const [value, gradient] = valueAndGrad(loss)(p, x, y);
-    const slopes = tree.flatten(gradient as unknown as Tree);
-    const next = tree.map(p, (weight: Tensor, path: string) => weight.sub(slopes.get(path)!.mul(0.5))) as Parameters;
+    const slopes = tree.flatten(gradient);
+    const next = tree.map(p, (weight, path) => weight.sub(slopes.get(path)!.mul(0.5)));
     return { value, params: next };
   }, { donate: [0] });
 

@@ -224,7 +224,7 @@ test("predict refuses weights or logits that are not finite, changed weights, an
   };
   const name = "encoder.stages.0.0.convs.0.conv.weight";
   const spoilt = async (value: number) => {
-    const all = await params.encoder.stages[0][0].convs[0].conv.weight.data();
+    const all = await tree.flatten(params).get(name)!.data();
     const data = Float32Array.from(all, (v: number, i: number) => (i === 3 ? value : v));
     return changed((values) => values.set(name, tensor(data, { shape: values.get(name).shape })));
   };

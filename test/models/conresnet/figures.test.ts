@@ -165,7 +165,7 @@ const network = (title: string, mapping: boolean, attention: boolean, gain = 1):
     stack([x, y], { axis: 1 }).reshape({ shape: [1, 2, ...x.shape.slice(2)] });
   return {
     title,
-    params: [],
+    params: {} as ConResFigureNetwork["params"],
     model: {
       config: { mapping, attention },
       apply: (_, x) => [x, ...(mapping ? [both(channel(x, 0), channel(x, 1).mul(3))] : [])],

@@ -74,7 +74,7 @@ test("segResNet() refuses what cannot be, with the fix", () => {
   refuses(() => segResNet({ ...config, blocksPerStage: [1] }), /blocksPerStage is an integer >= 1 or 2 of them/);
   refuses(() => segResNet({ ...config, deepSupervision: true } as any), /unknown option "deepSupervision"/);
   const model = segResNet(config);
-  refuses(() => model.apply({}, zeros([1, 1, 8, 9, 8])), /height 9 is not divisible by 2; 8 or 10 would do/);
+  refuses(() => model.apply({} as never, zeros([1, 1, 8, 9, 8])), /height 9 is not divisible by 2; 8 or 10 would do/);
 });
 
 test("plan, train_unet, predict and summary take segResNet by its name", async () => {

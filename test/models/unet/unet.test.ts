@@ -245,7 +245,7 @@ test("residualEncoderUNet() takes two dimensions, strides without projection, an
   const names = [...tree.flatten(params).keys()];
   assert.not.ok(names.some((name) => name.startsWith("encoder.stages.1.blocks.0.skip")));
   assert.ok(names.includes("encoder.stages.2.blocks.0.skip.0.conv.weight"));
-  const y: Tensor = model.apply(params, random.normal(random.key(2), { shape: [2, 1, 6, 5] }));
+  const y = model.apply(params, random.normal(random.key(2), { shape: [2, 1, 6, 5] })) as Tensor;
   assert.equal(y.shape, [2, 2, 6, 5]);
   assert.ok((await y.data()).every(Number.isFinite));
 });
