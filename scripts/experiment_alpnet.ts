@@ -2,7 +2,7 @@
 // has not seen, segmented in other patients from one labeled one. Two groups of organs are kept from training in turn:
 // slices that show one of a group are left out (setting 2), and the group is measured. Every arm of a seed has the same
 // patients, initialization and number of episodes; the last weights are measured on patients held out. What is done is
-// kept: the same command goes on after a stop. --help lists what can be set.
+// kept: the same command resumes after a stop. --help lists what can be set.
 import { measuresOf, type Triple, writeOrganPhantomDataset } from "../engine/imaging/mod.ts";
 import {
   choice,

@@ -1,7 +1,7 @@
 // Compares what CoLab's paper compares (Li et al. 2022, Tables I, II, IV, V) on phantoms where only context tells lesions
 // from distractors: plain training, contexts by k-means, dilation, CoLab, another network and people. Every arm of a seed
 // has the same patients, initialization, batches and steps; the last weights are measured on patients held out. What is
-// done is kept: the same command goes on after a stop. --help lists what can be set.
+// done is kept: the same command resumes after a stop. --help lists what can be set.
 import { loadParameters, random } from "../engine/mod.ts";
 import {
   compareLabels,

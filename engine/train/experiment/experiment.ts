@@ -168,7 +168,7 @@ export class Experiment {
    * Keeps the results of an arm and seed; they are in the file when it resolves.
    *
    * @param cases held-out cases, or those of several variants by name: `{ "as predicted": a, "largest component": b }`
-   * @param extra to be told of it in the report: seconds, the last loss
+   * @param extra further values for the report: seconds, the last loss
    * @throws VoxgradError for an arm or seed that is none, has results already, lacks a measure, or whose cases are not
    *   those of the seed's other arms
    */

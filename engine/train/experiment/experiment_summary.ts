@@ -35,7 +35,7 @@ export interface ArmResult {
   readonly seed: number;
   /** Held-out cases by variant; a single variant has an empty name. */
   readonly variants: Readonly<Record<string, readonly MeasuredCase[]>>;
-  /** What else is to be told of it: seconds, parameters, the last loss. */
+  /** Further values for the report: seconds, parameters, the last loss. */
   readonly extra: Readonly<Record<string, number | string>>;
 }
 

@@ -38,7 +38,7 @@ export function wilcoxon(
   const sorted = differences.filter((d) => d !== 0).sort((a, b) => Math.abs(a) - Math.abs(b));
   const n = sorted.length;
   if (n === 0) return { p: NaN, statistic: 0, count: 0 };
-  // Twice the ranks, which are whole numbers where ties share theirs.
+  // Twice the ranks, which are integers where ties share theirs.
   const ranks = new Array<number>(n);
   let tied = 0;
   for (let from = 0, to = 0; from < n; from = to) {
@@ -98,7 +98,7 @@ export interface Interval {
  * percentiles of the resampled means. With a single group only items are drawn, and the other way round.
  *
  * @param values [group][item]; NaN for one that is missing
- * @param options level: 0.95 unless given; resamples: 10000; seed: 0. The same numbers give the same interval on every host
+ * @param options level: default 0.95; resamples: default 10000; seed: default 0. The same numbers give the same interval on every host
  * @returns NaN limits for fewer than two values
  * @example
  * ```ts

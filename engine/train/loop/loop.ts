@@ -33,7 +33,7 @@ export interface LoopOptions<B> {
   readonly record?: (record: StepRecord) => void | Promise<void>;
   /** Called after the steps that it names, once all their records are in: the end of an epoch. */
   readonly pause?: { after(step: number): boolean; call(step: number): Promise<void> };
-  /** What a lost device must not take along: then the loop goes on from the last copy, on a new device. */
+  /** The state, copied to the host at times: after a lost device the loop continues from the last copy, on a new device. */
   readonly state?: {
     /** Steps from one copy to the next. */
     readonly every: number;
@@ -161,7 +161,7 @@ export async function trainLoop<B>(options: LoopOptions<B>): Promise<StepRecord[
     } catch (error) {
       if (error instanceof NotFinite) throw await diagnose(error, options, copy);
       if (!(error instanceof DeviceLostError && state && copy) || ++losses > MOST_LOSSES) throw error;
-      platform.log(`${error.message}\nGoing on after step ${copy.step}`);
+      platform.log(`${error.message}\nResuming after step ${copy.step}`);
       step = copy.step;
       state.write(copy.restore());
     }

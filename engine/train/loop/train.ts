@@ -86,7 +86,7 @@ export async function train<B>(options: TrainOptions<B>): Promise<Trained> {
   // A lost device has steps done again, which then know what they knew the first time.
   const rate = (step: number): number => options.rate(step, epochs.filter((epoch) => epoch.step < step));
   const tolerant = new Tolerant();
-  if (done > 0) platform.log(`Going on after step ${done} of ${steps}`);
+  if (done > 0) platform.log(`Resuming after step ${done} of ${steps}`);
   else if (run.resumed) platform.log(`${run.path}: there is no checkpoint yet, so it begins at step 1`);
   let interrupted: Interrupted | undefined;
   const off = platform.onInterrupt((asked) => {
@@ -189,7 +189,7 @@ async function takeUp(
   const epochs = (await epochLog.resume((record) => record.step <= done, isEpoch)).map(revive);
   const known = notes?.epochs?.map(revive) ?? epochs;
   if (JSON.stringify(known) === JSON.stringify(epochs)) return { records, epochs };
-  platform.log("epochs.jsonl is not what the checkpoint says; it is written anew from there");
+  platform.log("epochs.jsonl differs from the checkpoint; it is rewritten from the checkpoint");
   await epochLog.begin();
   for (const epoch of known) await epochLog.add(epoch);
   await epochLog.flush();
@@ -213,7 +213,7 @@ class Tolerant {
       await write();
     } catch (error) {
       if (!(error instanceof PlatformError)) throw error;
-      const rest = "What stood there before is as it was; training goes on and tries again. Make room for it";
+      const rest = "The earlier file is unchanged; training continues and tries again. Make room for it";
       if (!this.#failed.has(what)) platform.log(`${what} could not be written. ${error.message}. ${rest}`);
       this.#failed.add(what);
       return false;

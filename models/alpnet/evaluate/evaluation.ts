@@ -34,7 +34,7 @@ const isImage = (path: string): boolean => /\.(nii|hdr)(\.gz)?$/.test(path);
  * their spread over the supports. Only cases that show all classes can be a support. `within`: each scan is segmented
  * from one labeled slice of its own, and the other slices are measured.
  *
- * Results are kept as they come, one line a scan, so that the same call goes on after a stop; with more supports, or other
+ * Results are kept as they come, one line a scan, so that the same call resumes after a stop; with more supports, or other
  * cases, it adds what is missing.
  *
  * @param options by `config(oneShotEntries)`
@@ -138,7 +138,7 @@ async function openData(
   const values = [...new Set((await readLabelVolume(options.labels)).data)].sort((a, b) => a - b);
   const strange = values.find((value) => !(Number.isInteger(value) && value >= 0 && value < 256));
   if (strange !== undefined) {
-    throw new ConfigError(`${options.labels}: it holds ${strange}; labels are whole numbers from 0 to 255`);
+    throw new ConfigError(`${options.labels}: it holds ${strange}; labels are integers from 0 to 255`);
   }
   const channels = encoder.plan.channels.map(({ name }) => name);
   const [item] = await findImages(data, channels);

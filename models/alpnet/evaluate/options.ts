@@ -14,9 +14,9 @@ export const oneShotEntries = {
   labels: entry("", "label map of --data where that is an image file"),
   output: entry(
     "",
-    "folder of the results; one_shot (or within) in the run's folder without it. The same command goes on after a stop",
+    "folder of the results; one_shot (or within) in the run's folder without it. The same command resumes after a stop",
   ),
-  overwrite: entry(false, "begin anew where that folder holds results"),
+  overwrite: entry(false, "start over where that folder holds results"),
   cases: entry(
     "",
     "cases to take, with commas between, or all; without it those that the run held out, or all of another dataset",

@@ -1,4 +1,4 @@
-/** Results of one-shot segmentation as they come, kept in the output folder so that a stopped evaluation goes on. */
+/** Results of one-shot segmentation as they come, kept in the output folder so that a stopped evaluation can resume. */
 import { deviceInfo, isPlain, listed as namesOf, VERSION } from "../../../engine/mod.ts";
 import type { ClassComparison, ComparedClass, Dataset, Plan } from "../../../engine/imaging/mod.ts";
 import { ConfigError, fileDigests, JsonLines, type RunFolder } from "../../../engine/train/mod.ts";

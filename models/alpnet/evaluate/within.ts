@@ -28,9 +28,9 @@ export interface ScanPlanOptions {
    * gives a slice as many of them as the encoder's have, intensities cut off by `clip` and z-scored over this scan.
    */
   readonly preparation: "plan" | "own";
-  /** Of "own": pixels along the longer edge of a slice; as many pixels in all as the encoder's slices unless given. */
+  /** Of "own": pixels along the longer edge of a slice; default: as many pixels in all as the encoder's slices. */
   readonly side?: number | undefined;
-  /** Of "own": [low, high] of intensities; 0.5 and 99.5 percent of the voxels lie below the two unless given. */
+  /** Of "own": [low, high] of intensities; default: 0.5 and 99.5 percent of the voxels lie below the two. */
   readonly clip?: readonly [number, number] | undefined;
 }
 
@@ -241,7 +241,7 @@ export interface WithinOptions extends ScanPlanOptions, Omit<OneShotOptions, "ch
   readonly plan: Plan;
   /** Classes by their values in the label; one value each. */
   readonly classes: readonly ComparedClass[];
-  /** The slice that is labeled, as pictures count them, from 0; for each class that which shows most of it unless given. */
+  /** The slice that is labeled, as pictures count them, from 0; default: for each class the one that shows most of it. */
   readonly slice?: number | undefined;
   /** "known": only slices from the first to the last that show a class are segmented, as papers measure; else all. */
   readonly ranges: "known" | "unknown";

@@ -120,7 +120,7 @@ test("train_colab with contexts by k-means resumes to the same weights", async (
   await run([...clustered, "--run", place("clusters2"), "--checkpoint", "0"], /step 3\//);
   const rest = await run(["--resume", place("clusters2"), "--checkpoint", "0"]);
   assert.is(rest.error, undefined, rest.output);
-  assert.match(rest.output, /Going on after step 2 of 6/);
+  assert.match(rest.output, /Resuming after step 2 of 6/);
   assert.ok((await file("clusters", "model.safetensors")).equals(await file("clusters2", "model.safetensors")));
 });
 

@@ -123,7 +123,7 @@ test("train_partial resumes a killed run to the same weights, on a plateau too",
     async () => trainPartial(await resumableConfig(partialEntries, { change: trainingChanges }, resumed)),
   );
   assert.is(rest.error, undefined, rest.output);
-  assert.match(rest.output, /Going on after step 3 of 8/);
+  assert.match(rest.output, /Resuming after step 3 of 8/);
   assert.ok((await file("whole", "model.safetensors")).equals(await file("killed", "model.safetensors")));
 });
 

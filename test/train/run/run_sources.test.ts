@@ -91,7 +91,7 @@ test("train_unet --overwrite takes no checkpoint, log or prediction of the earli
     "--overwrite",
   ]);
   assert.is(code, 0, output);
-  assert.not.match(output, /Going on/);
+  assert.not.match(output, /Resuming after/);
   const log = (await readFile(join(path, "log.jsonl"), "utf8")).trim().split("\n").map((line) => JSON.parse(line));
   assert.equal(log.map((record) => record.step), [1, 2]);
   const { options, splits } = JSON.parse(await readFile(join(path, "config.json"), "utf8"));
