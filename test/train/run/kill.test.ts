@@ -99,7 +99,11 @@ for (const [seed, signal] of (["SIGKILL", "SIGTERM"] as const).entries()) {
       // Some early, before or in the first steps; some while a file is written, mostly a checkpoint, as each step writes one.
       const names: string[] = await readdir(join(folder, own)).catch(() => []);
       const into = join(folder, own, names.includes("fold_1") ? "fold_1" : "fold_0");
-      const kill: Kill = { signal, ready: done % 4 === 0 ? /Data:/ : /Step:|Resuming after/, delay: prng.uniform(0, 900) };
+      const kill: Kill = {
+        signal,
+        ready: done % 4 === 0 ? /Data:/ : /Step:|Resuming after/,
+        delay: prng.uniform(0, 900),
+      };
       const late = done % 2 === 1 && names.includes("fold_0");
       const { killed, output } = await train(args, late ? { ...kill, writing: into } : kill);
       if (!killed) break;
