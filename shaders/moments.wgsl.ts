@@ -62,7 +62,7 @@ export function lowerMoments(p: MomentsParams, target: Target, fusion: Fusion | 
     const last = "output" in to;
     const source = (): string =>
       wgsl`${x.enable}
-${x.declarations}
+${x.declarations()}
 ${librarySource(last ? ["vg_exact", "vg_rsqrt"] : ["vg_exact"])}
 var<workgroup> counts: array<f32, ${size}>;
 var<workgroup> means: array<f32, ${size}>;

@@ -20,7 +20,8 @@ export interface Operand {
 export interface Operands {
   /** Goes before all else. */
   readonly enable: string;
-  readonly declarations: string;
+  /** Bindings and functions. */
+  readonly declarations: () => string;
   /** Before and after the kernel's name. */
   readonly prefix: string;
   readonly suffix: string;
@@ -36,22 +37,18 @@ export interface Operands {
 
 /** The operands of a template. What `fusion` does is done to inputs and to output 0, wherever the template has them. */
 export function operands(inputs: readonly Operand[], result: Operand, fusion: Fusion | null = null): Operands {
-  const declarations: string[] = [];
-  const functions: string[] = [];
+  const bound: { readonly name: string; readonly type: string }[] = [];
   const reads: Slot[] = [];
-  const names = new Set<string>();
-  const types: string[] = [];
   const bind = (name: string, type: string, slot: Slot): void => {
-    declarations.push(`@group(0) @binding(${reads.length}) var<storage, read> ${name}: array<${type}>;`);
+    bound.push({ name, type });
     reads.push(slot);
-    types.push(type);
   };
+  const functions: { readonly header: string; readonly fused: Fused }[] = [];
   let next = fusion?.first ?? 0;
   const define = (prefix: string, fused: Fused, header: string): void => {
     fused.reads.forEach((type, k) => bind(`${prefix}_${k}`, type, { input: next + k }));
     next += fused.reads.length;
-    fused.functions.forEach((name) => names.add(name));
-    functions.push(`fn ${header} {\n${[...fused.body, `return ${fused.value};`].join("\n")}\n}`);
+    functions.push({ header, fused });
   };
   const computed = new Set<string>();
   // In the order in which the engine counts their bindings.
@@ -63,21 +60,27 @@ export function operands(inputs: readonly Operand[], result: Operand, fusion: Fu
   });
   const store = "output" in result.slot ? (fusion?.store ?? null) : null;
   if (store) define(RESULT, store, `finish(i: u32, given: f32) -> ${store.type}`);
-  if (fusion?.moments) {
-    const { functions: called, body, value } = fusion.moments;
-    called.forEach((name) => names.add(name));
-    functions.push(`fn observe(i: u32, given: f32) -> f32 {\n${[...body, `return ${value};`].join("\n")}\n}`);
-  }
+  if (fusion?.moments) functions.push({ header: "observe(i: u32, given: f32) -> f32", fused: fusion.moments });
   for (const { name, type, slot } of inputs) if (!computed.has(name)) bind(name, type, slot);
   const type = store?.type ?? result.type;
-  declarations.push(`@group(0) @binding(${reads.length}) var<storage, read_write> ${result.name}: array<${type}>;`);
-  const half = [...types, type].some((t) => t.includes("f16"));
+  const half = [...bound, { type }].some(({ type }) => type === "f16" || type === "vec4<f16>");
   const rounded = result.type === "f16";
-  if (rounded) names.add("vg_half");
+  const declarations = (): string => {
+    const codes = functions.map(({ fused }) => fused.code());
+    const names = new Set([...codes.flatMap((code) => code.functions), ...(rounded ? ["vg_half"] : [])]);
+    return [
+      ...bound.map(({ name, type }, k) => `@group(0) @binding(${k}) var<storage, read> ${name}: array<${type}>;`),
+      `@group(0) @binding(${reads.length}) var<storage, read_write> ${result.name}: array<${type}>;`,
+      librarySource(names),
+      ...codes.map(({ body, value }, k) =>
+        `fn ${functions[k].header} {\n${body ? `${body}\n` : ""}return ${value};\n}`
+      ),
+    ].join("\n");
+  };
   const typeOf = (name: string): string => inputs.find((operand) => operand.name === name)!.type;
   return {
     enable: half ? "enable f16;" : "",
-    declarations: [...declarations, librarySource(names), ...functions].join("\n"),
+    declarations,
     prefix: store ? `${store.name}(` : "",
     suffix: [...(fusion?.loads ?? []).flatMap((f) => (f ? [` of ${f.name}`] : [])), store ? ")" : ""].join(""),
     reads,

@@ -11,7 +11,6 @@ type By = "sum" | "max" | "min" | "argmax";
 
 export interface ReduceParams {
   readonly name: string;
-  readonly library: string;
   readonly reads: readonly string[];
   readonly by: By;
   readonly type: "f32" | "i32" | "u32";
@@ -23,25 +22,33 @@ export interface ReduceParams {
   readonly length: number;
   /** The last axis falls: neighboring terms lie side by side. */
   readonly contiguous: boolean;
-  /** Statements from `o` (row) alone, from `r` (term), and the term's value for each result; several only for sums. */
-  readonly before: readonly string[];
-  readonly body: readonly string[];
-  readonly values: readonly string[];
+  /** Several only for sums. */
+  readonly results: number;
+  readonly code: () => ReduceCode;
   /** What becomes of the only result before it is written. */
   readonly finish?: Finish;
+}
+
+interface ReduceCode {
+  /** The functions that the statements call. */
+  readonly library: string;
+  /** Statements from the row `o` alone, and from the term `r`. */
+  readonly before: string;
+  readonly body: string;
+  /** The term's value for each result. */
+  readonly values: readonly string[];
 }
 
 /** An elementwise function of a sum `total0` at place `i`. */
 export interface Finish {
   /** For the name of the kernel. */
   readonly name: string;
-  readonly library: string;
   /** Element types of its own bindings f0, f1, ... */
   readonly reads: readonly string[];
   /** The type of what is written. */
   readonly type: string;
-  readonly body: readonly string[];
-  readonly value: string;
+  /** The functions of the whole kernel, and its own statements with their value. */
+  readonly code: () => { readonly library: string; readonly body: string; readonly value: string };
 }
 
 interface Pass {
@@ -91,14 +98,14 @@ const rowByRow = (p: ReduceParams, target: Target, lanes = widestGroup(target)):
 
 /** Passes over the data, and the bytes of the partial results between them. */
 export function reduceKernels(p: ReduceParams, target: Target): { kernels: readonly Pass[]; temps: readonly number[] } {
-  const results = p.values.map((_, output): Slot => ({ output }));
+  const results = Array.from({ length: p.results }, (_, output): Slot => ({ output }));
   if (rowByRow(p, target)) {
     return { kernels: [{ kernel: rows(p, target), from: "inputs", to: results, finishes: true }], temps: [] };
   }
   const kernels: Pass[] = [];
   const temps: number[] = [];
   // An argmax carries the value and its place.
-  const carried = p.by === "argmax" ? 2 : p.values.length;
+  const carried = p.by === "argmax" ? 2 : p.results;
   let [from, length]: [Pass["from"], number] = ["inputs", p.length];
   for (;;) {
     const first = from === "inputs";
@@ -126,30 +133,37 @@ function later(p: ReduceParams, length: number): Partial<ReduceParams> {
   const pair = p.by === "argmax";
   return {
     name: `${p.name}.partial`,
-    library: "",
     operations: 0,
-    reads: pair ? [p.type, "i32"] : p.values.map(() => p.type),
-    before: [],
-    body: [`let at = ${at};`, ...(pair ? ["let place = b1[at];"] : [])],
-    values: p.values.map((_, k) => `b${k}[at]`),
+    reads: pair ? [p.type, "i32"] : new Array<string>(p.results).fill(p.type),
+    code: () => ({
+      library: "",
+      before: "",
+      body: [`let at = ${at};`, ...(pair ? ["let place = b1[at];"] : [])].join("\n"),
+      values: Array.from({ length: p.results }, (_, k) => `b${k}[at]`),
+    }),
   };
 }
 
 const nameOf = ({ name, finish }: ReduceParams): string => (finish ? `${finish.name}(${name})` : name);
 
-const flopsOf = (p: ReduceParams): number =>
-  p.type === "f32" ? (p.operations + p.values.length) * p.outputs * p.length : 0;
+const flopsOf = (p: ReduceParams): number => p.type === "f32" ? (p.operations + p.results) * p.outputs * p.length : 0;
 
 /** Bindings of the inputs and of results of a type, and the beginning of a pass: row `o` and part `part` of invocation `i`. */
-function head(p: ReduceParams, split: number, target: Target, results: readonly [string, string][]) {
+function head(
+  p: ReduceParams,
+  split: number,
+  target: Target,
+  results: readonly [string, string][],
+  rest: (code: ReduceCode) => string,
+): { source: () => string; workgroups: Kernel["workgroups"] } {
   const count = p.outputs * split;
   const { workgroups, row } = fold(count, WORKGROUP, target);
   // Neighboring invocations read neighboring elements.
   const rowOf = split === 1 ? "i" : p.contiguous ? `i / ${split}u` : `i % ${p.outputs}u`;
   const partOf = split === 1 ? "0u" : p.contiguous ? `i % ${split}u` : `i / ${p.outputs}u`;
-  return {
-    workgroups,
-    text: wgsl`${start(p)}
+  const source = (): string => {
+    const code = p.code();
+    return wgsl`${start(p, code)}
 ${resultBindings(p, results)}
 
 @compute @workgroup_size(${WORKGROUP})
@@ -160,27 +174,30 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   }
   let o = ${rowOf};
   let part = ${partOf};
-${p.before.join("\n")}`,
+${code.before}
+${rest(code)}`;
   };
+  return { source, workgroups };
 }
 
 /** Functions and inputs. */
-const start = ({ library, reads, finish }: ReduceParams): string => {
+const start = ({ reads, finish }: ReduceParams, { library }: ReduceCode): string => {
   const own = (finish?.reads ?? []).map(
     (type, k) => `@group(0) @binding(${reads.length + k}) var<storage, read> f${k}: array<${type}>;`,
   );
-  return [finish ? finish.library : library, bindings(reads), ...own].join("\n");
+  return [finish ? finish.code().library : library, bindings(reads), ...own].join("\n");
 };
 
 /** Statements that write the totals at place `i`; names of the function are its own. */
-const finished = ({ finish, values }: ReduceParams): string =>
-  finish
-    ? ["  {", ...finish.body, `result0[i] = ${finish.value};`, "  }"].join("\n")
-    : each(values.length, (j) => `  result${j}[i] = total${j};`);
+function finished({ finish, results }: ReduceParams): string {
+  if (!finish) return each(results, (j) => `  result${j}[i] = total${j};`);
+  const { body, value } = finish.code();
+  return ["  {", ...(body ? [body] : []), `result0[i] = ${value};`, "  }"].join("\n");
+}
 
 /** Of each sum: its name and the type in memory. */
 const sumResults = (p: ReduceParams): [string, string][] =>
-  p.values.map((_, j) => [`result${j}`, p.finish?.type ?? p.type]);
+  Array.from({ length: p.results }, (_, j) => [`result${j}`, p.finish?.type ?? p.type]);
 
 const resultBindings = (p: ReduceParams, results: readonly [string, string][]): string =>
   results
@@ -193,39 +210,39 @@ const resultBindings = (p: ReduceParams, results: readonly [string, string][]): 
     .join("\n");
 
 /** Loops over terms `from`, from + step, ... below the length, block by block, into totals. */
-const blocks = (p: ReduceParams, from: string, step: number): string => {
-  const n = p.values.length;
+const blocks = (p: ReduceParams, { body, values }: ReduceCode, from: string, step: number): string => {
+  const n = p.results;
   const zero = zeroOf(p.type);
   return `${each(n, (j) => `  var total${j} = ${zero};`)}
   for (var start = ${from}; start < ${p.length}u; start += ${BLOCK * step}u) {
 ${each(n, (j) => `    var block${j} = ${zero};`)}
     for (var r = start; r < min(start + ${BLOCK * step}u, ${p.length}u); r += ${step}u) {
-${p.body.join("\n")}
-${each(n, (j) => `      block${j} += ${p.values[j]};`)}
+${body}
+${each(n, (j) => `      block${j} += ${values[j]};`)}
     }
 ${each(n, (j) => `    total${j} += block${j};`)}
   }`;
 };
 
 function sumPass(p: ReduceParams, split: number, _first: boolean, _last: boolean, target: Target): Kernel {
-  const { text, workgroups } = head(p, split, target, sumResults(p));
-  const source = (): string =>
-    `${text}
-${blocks(p, "part", split)}
+  const rest = (code: ReduceCode): string =>
+    `${blocks(p, code, "part", split)}
 ${finished(p)}
 }
 `;
+  const { source, workgroups } = head(p, split, target, sumResults(p), rest);
   return { name: nameOf(p), source, workgroups, flops: flopsOf(p) };
 }
 
 /** One workgroup a row: lanes sum every lanes-th term, some of them join the lanes, the first joins those. */
 function rows(p: ReduceParams, target: Target): Kernel {
-  const n = p.values.length;
+  const n = p.results;
   const lanes = widestGroup(target);
   const x = Math.min(p.outputs, target.maxWorkgroupsPerDimension);
   const shared = (j: number): string => `sums[${j * lanes}u`;
-  const source = (): string =>
-    wgsl`${start(p)}
+  const source = (): string => {
+    const code = p.code();
+    return wgsl`${start(p, code)}
 ${resultBindings(p, sumResults(p))}
 var<workgroup> sums: array<${p.type}, ${n * lanes}>;
 
@@ -235,8 +252,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   if (o >= ${p.outputs}u) {
     return;
   }
-${p.before.join("\n")}
-${blocks(p, "lane", lanes)}
+${code.before}
+${blocks(p, code, "lane", lanes)}
 ${each(n, (j) => `  ${shared(j)} + lane] = total${j};`)}
   workgroupBarrier();
   if (lane < ${JOINERS}u) {
@@ -255,6 +272,7 @@ ${finished(p)}
   }
 }
 `;
+  };
   return { name: nameOf(p), source, workgroups: [x, Math.ceil(p.outputs / x), 1], flops: flopsOf(p) };
 }
 
@@ -269,14 +287,12 @@ function extremumPass(p: ReduceParams, split: number, first: boolean, last: bool
     : `${beyond} | ${nan("term")}`;
   const results: [string, string][] = [["result", pair && last ? "i32" : p.type]];
   if (pair && !last) results.push(["places", "i32"]);
-  const { text, workgroups } = head(p, split, target, results);
-  const source = (): string =>
-    wgsl`${text}
-  var best = ${zeroOf(p.type)};
+  const rest = ({ body, values }: ReduceCode): string =>
+    wgsl`  var best = ${zeroOf(p.type)};
   var bestPlace = -1i;
   for (var r = part; r < ${p.length}u; r += ${split}u) {
-${p.body.join("\n")}
-    let term = ${p.values[0]};
+${body}
+    let term = ${values[0]};
 #if ${pair && !first}
     let where_ = place;
 #else
@@ -297,5 +313,6 @@ ${p.body.join("\n")}
 #endif
 }
 `;
+  const { source, workgroups } = head(p, split, target, results, rest);
   return { name: nameOf(p), source, workgroups, flops: flopsOf(p) };
 }

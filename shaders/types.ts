@@ -86,18 +86,16 @@ export interface PartialMoments {
   readonly share: number;
 }
 
-/** An elementwise function as WGSL: of the place `i`, and for a result of its value `given`. */
+/** An elementwise function of the place `i`, and for a result of its value `given`. */
 export interface Fused {
   /** For the name of the kernel. */
   readonly name: string;
-  /** Functions of the library that it calls. */
-  readonly functions: readonly string[];
   /** Element types of its bindings `{operand}_0`, `{operand}_1`, ... */
   readonly reads: readonly string[];
   /** The type of a result in memory. */
   readonly type: string;
-  readonly body: readonly string[];
-  readonly value: string;
+  /** Its WGSL: statements, their value, and the functions of the library that they call. */
+  readonly code: () => { readonly functions: readonly string[]; readonly body: string; readonly value: string };
 }
 
 /** Functions in place of reading inputs, null for those that are read, and of writing the result. */

@@ -1,8 +1,11 @@
 /** Kernels of a schedule that become one: sums over the same rows, and sums with what is made of them. */
 import type { ReduceAttrs } from "../core/op.ts";
 import { type Target, windowElements } from "../../shaders/types.ts";
-import { TooLarge } from "./body.ts";
-import { emitFinished, emitKernel, emitMap, emitReduce, type Emitted } from "./emit.ts";
+import { TooLarge } from "./emit/body.ts";
+import type { Emitted } from "./emit/emitted.ts";
+import { emitKernel } from "./emit/kernel.ts";
+import { emitMap } from "./emit/map.ts";
+import { emitFinished, emitReduce } from "./emit/reduce.ts";
 import type { Roots } from "./fuse.ts";
 import type { Value } from "./lower.ts";
 

@@ -2,9 +2,12 @@
 import { bytesOf, bytesPerElement, type DType } from "../core/dtype.ts";
 import { VoxgradError } from "../core/errors.ts";
 import { type Kernel, type Slot, type Target, windowElements } from "../../shaders/types.ts";
-import { TooLarge } from "./body.ts";
+import { TooLarge } from "./emit/body.ts";
 import { coneOf, oversized } from "./bound.ts";
-import { emitKernel, emitMap, emitReduce, type Emitted } from "./emit.ts";
+import type { Emitted } from "./emit/emitted.ts";
+import { emitKernel } from "./emit/kernel.ts";
+import { emitMap } from "./emit/map.ts";
+import { emitReduce } from "./emit/reduce.ts";
 import { chooseRoots, type Roots } from "./fuse.ts";
 import { joinFinishes, joinMoments, joinSums, type Unit } from "./join.ts";
 import { base, type Graph, isView, type Value } from "./lower.ts";

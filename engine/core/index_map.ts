@@ -1,22 +1,23 @@
 /**
- * Where in a tensor a fused kernel reads: WGSL expressions for runs of axes. Movement operators turn the place in their
- * output into the place in their input; runs that stay together cost one division, not one an axis.
+ * Where in a tensor a fused kernel reads: an expression for each run of axes. Movement operators turn the place in their
+ * output into the place in their input; runs that stay together cost one division, not one per axis.
  */
+import { type Expr, infix, isAtom, isZero, print, u32 } from "./expr.ts";
 import { sameShape, type Shape, size } from "./shape.ts";
 
 /** Axes from..to (inclusive), flattened row-major, are at `expression` (u32). */
 interface Segment {
   readonly from: number;
   readonly to: number;
-  readonly expression: string;
+  readonly expression: Expr;
 }
 
 /** Gives an expression a name of its own once, so that equal expressions share it. */
-export type BindIndex = (expression: string) => string;
+export type BindIndex = (expression: Expr) => Expr;
 
-const atomic = /^(\w+)$/;
-const times = (a: string, n: number): string => (n === 1 ? a : a === "0u" ? "0u" : `${a} * ${n}u`);
-const plus = (a: string, b: string): string => (a === "0u" ? b : b === "0u" ? a : `${a} + ${b}`);
+const ZERO = u32(0);
+const times = (a: Expr, n: number): Expr => (n === 1 ? a : isZero(a) ? ZERO : infix(a, "*", u32(n)));
+const plus = (a: Expr, b: Expr): Expr => (isZero(a) ? b : isZero(b) ? a : infix(a, "+", b));
 
 export class Index {
   readonly shape: Shape;
@@ -30,19 +31,19 @@ export class Index {
     this.span = span;
     this.#segments = segments.map((s) => ({
       ...s,
-      expression: atomic.test(s.expression) ? s.expression : bind(s.expression),
+      expression: isAtom(s.expression) ? s.expression : bind(s.expression),
     }));
     this.#bind = bind;
   }
 
   /** The place at a row-major offset. */
-  static linear(shape: Shape, offset: string, bind: BindIndex): Index {
+  static linear(shape: Shape, offset: Expr, bind: BindIndex): Index {
     const empty = shape.length === 0;
     return new Index(shape, empty ? [] : [{ from: 0, to: shape.length - 1, expression: offset }], bind);
   }
 
   /** The place with runs of axes given; `runs` cover all axes in order. */
-  static runs(shape: Shape, runs: readonly { from: number; to: number; expression: string }[], bind: BindIndex): Index {
+  static runs(shape: Shape, runs: readonly { from: number; to: number; expression: Expr }[], bind: BindIndex): Index {
     return new Index(shape, runs, bind);
   }
 
@@ -53,12 +54,12 @@ export class Index {
 
   /** Equal keys, equal places. */
   get key(): string {
-    return this.#segments.map((s) => `${s.from}:${s.to}=${s.expression}`).join(",");
+    return this.#segments.map((s) => `${s.from}:${s.to}=${print(s.expression)}`).join(",");
   }
 
   /** The flattened position within axes a..b. */
-  part(a: number, b: number): string {
-    let value = "0u";
+  part(a: number, b: number): Expr {
+    let value = ZERO;
     for (const segment of this.#segments) {
       const from = Math.max(a, segment.from);
       const to = Math.min(b, segment.to);
@@ -67,18 +68,18 @@ export class Index {
       const after = size(this.shape.slice(to + 1, segment.to + 1));
       const before = size(this.shape.slice(segment.from, from));
       let piece = segment.expression;
-      if (piece !== "0u") {
-        if (after > 1) piece = this.#bind(`${piece} / ${after}u`);
-        if (before > 1) piece = this.#bind(`${piece} % ${count}u`);
+      if (!isZero(piece)) {
+        if (after > 1) piece = this.#bind(infix(piece, "/", u32(after)));
+        if (before > 1) piece = this.#bind(infix(piece, "%", u32(count)));
       }
       value = plus(times(value, count), piece);
-      if (!atomic.test(value)) value = this.#bind(value);
+      if (!isAtom(value)) value = this.#bind(value);
     }
     return value;
   }
 
   /** The row-major offset. */
-  get offset(): string {
+  get offset(): Expr {
     return this.part(0, this.shape.length - 1);
   }
 
@@ -96,9 +97,9 @@ export class Index {
       if (product !== count) {
         return new Index(shape, [{ from: 0, to: shape.length - 1, expression: this.offset }], this.#bind, this.span);
       }
-      if (axis > from) runs.push({ from, to: axis - 1, expression: count === 1 ? "0u" : segment.expression });
+      if (axis > from) runs.push({ from, to: axis - 1, expression: count === 1 ? ZERO : segment.expression });
     }
-    if (axis < shape.length) runs.push({ from: axis, to: shape.length - 1, expression: "0u" });
+    if (axis < shape.length) runs.push({ from: axis, to: shape.length - 1, expression: ZERO });
     return new Index(shape, runs, this.#bind, this.span);
   }
 
@@ -111,7 +112,7 @@ export class Index {
     return this.#group(
       shape,
       (k) => k > 0 && kept(k) === kept(k - 1) && !starts.has(k + lead),
-      (from, to) => (kept(from) ? this.part(from + lead, to + lead) : "0u"),
+      (from, to) => (kept(from) ? this.part(from + lead, to + lead) : ZERO),
     );
   }
 
@@ -126,7 +127,7 @@ export class Index {
   }
 
   /** Axis by axis: null keeps the coordinate, a function rewrites it. */
-  along(shape: Shape, rewrite: readonly (((coordinate: string) => string) | null)[]): Index {
+  along(shape: Shape, rewrite: readonly (((coordinate: Expr) => Expr) | null)[]): Index {
     const starts = new Set(this.#segments.map((s) => s.from));
     return this.#group(
       shape,
@@ -141,7 +142,7 @@ export class Index {
   }
 
   /** The place in `shape`, where one axis at `expression` stands for `count` axes of this shape. */
-  replace(shape: Shape, axis: number, count: number, expression: string): Index {
+  replace(shape: Shape, axis: number, count: number, expression: Expr): Index {
     return this.#group(
       shape,
       () => false,
@@ -149,7 +150,7 @@ export class Index {
     );
   }
 
-  #group(shape: Shape, joins: (axis: number) => boolean, value: (from: number, to: number) => string): Index {
+  #group(shape: Shape, joins: (axis: number) => boolean, value: (from: number, to: number) => Expr): Index {
     const runs: Segment[] = [];
     for (let k = 0; k < shape.length;) {
       let end = k;

@@ -4,6 +4,7 @@
  */
 import type { Fusion, Lowered, PartialMoments, Target } from "../../shaders/types.ts";
 import type { DType } from "./dtype.ts";
+import type { Expr } from "./expr.ts";
 import type { Index } from "./index_map.ts";
 import type { Shape } from "./shape.ts";
 
@@ -20,25 +21,23 @@ export interface Aval {
   readonly dtype: DType;
 }
 
-/** What the generator of fused kernels offers to an operator that computes one value at a time. */
+/** What an operator that computes one value at a time builds its expression with. */
 export interface Emit<A> {
   readonly attrs: A;
   readonly output: Aval;
   readonly inputs: readonly Aval[];
-  /** A WGSL expression: the value of input k at a place. A value of dtype f16 comes as f32. */
-  input(k: number, index: Index): string;
+  /** The value of input k at a place. A value of dtype f16 comes as f32. */
+  input(k: number, index: Index): Expr;
   /** Names a value, so that it is computed once. */
-  bind(expression: string, type: DType | "vec2u"): string;
+  bind(expression: Expr, type: DType | "vec2u"): Expr;
   /** Evaluates `then` only where `condition` holds, `otherwise` elsewhere. */
-  select(condition: string, dtype: DType, then: () => string, otherwise: () => string): string;
-  /** Makes a function of shaders/ available in the kernel and gives its name. */
-  fn(name: string): string;
+  select(condition: Expr, dtype: DType, then: () => Expr, otherwise: () => Expr): Expr;
 }
 
 /** How an operator becomes WGSL. */
 export type Lowering<T, A> =
   /** One output value from input values at computable places: fuses into chains, reductions and each other. */
-  | { readonly kind: "map"; readonly cost: number; emit(e: Emit<A>, index: Index): string }
+  | { readonly kind: "map"; readonly cost: number; emit(e: Emit<A>, index: Index): Expr }
   /** The same values under another shape: no kernel at all. A barrier is not merged with equal values. */
   | { readonly kind: "view"; readonly barrier?: true }
   /** Reduction of some axes; attrs are ReduceAttrs. */

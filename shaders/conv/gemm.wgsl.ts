@@ -220,7 +220,7 @@ function lowerGemm(
   const source = (): string =>
     wgsl`${io.enable}
 ${core.enable}
-${io.declarations}
+${io.declarations()}
 ${moments ? `@group(0) @binding(${io.reads.length + 1}) var<storage, read_write> moments: array<vec2f>;` : ""}
 ${core.memory}
 

@@ -16,7 +16,7 @@ function lower(p: ConvParams, target: Target, fusion: Fusion | null = null): Low
   const io = convOperands(p, ["g", "w", "bias"], "dx", fusion);
   const source = (): string =>
     wgsl`${io.enable}
-${io.declarations}
+${io.declarations()}
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lane: u32) {

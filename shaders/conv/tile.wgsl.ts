@@ -107,7 +107,7 @@ export function lowerTile(
 #if ${share > 1}
 enable subgroups;
 #endif
-${io.declarations}
+${io.declarations()}
 
 @compute @workgroup_size(${size})
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) local: u32${

@@ -74,7 +74,7 @@ function lowerWeightGemm(
   const source = (): string =>
     wgsl`${io.enable}
 ${core.enable}
-${io.declarations}
+${io.declarations()}
 
 // What four columns q, q + columns / 4, ... meet: planes, rows, voxels and elements from the first that a place sees.
 var<workgroup> seenZ: array<vec4u, ${columns / 4}>;

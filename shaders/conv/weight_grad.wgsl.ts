@@ -31,7 +31,7 @@ export function sumPartials(
   // Sums of 16 are added up, so rounding grows with 16 + parts / 16 terms at most.
   const source = (): string =>
     wgsl`${io.enable}
-${io.declarations}
+${io.declarations()}
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lane: u32) {
@@ -89,7 +89,7 @@ function lower(p: ConvParams, target: Target, fusion: Fusion | null = null): Low
   const io = weightOperands(p, "x", "g", fusion);
   const source = (): string =>
     wgsl`${io.enable}
-${io.declarations}
+${io.declarations()}
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lane: u32) {

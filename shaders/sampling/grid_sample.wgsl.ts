@@ -87,10 +87,9 @@ fn run${level}(k: u32, c: u32, at: u32) -> ${value} {
   /** Adds lo .. hi - 1 of a level: its ends up to the next whole runs, the middle by the level above. */
   const addRange = levels
     .map((_, k) => {
-      const read = k === 0 ? "term(k, c, lo)" : `run${k}(k, c, lo)`;
-      const readLast = read.replace("lo)", "hi)");
-      return `while ((lo < hi) & (lo % ${RUN}u != 0u)) { total += ${read}; lo++; }
-      while ((lo < hi) & (hi % ${RUN}u != 0u)) { hi--; total += ${readLast}; }
+      const read = (at: string): string => (k === 0 ? `term(k, c, ${at})` : `run${k}(k, c, ${at})`);
+      return `while ((lo < hi) & (lo % ${RUN}u != 0u)) { total += ${read("lo")}; lo++; }
+      while ((lo < hi) & (hi % ${RUN}u != 0u)) { hi--; total += ${read("hi")}; }
       lo /= ${RUN}u;
       hi /= ${RUN}u;`;
     })

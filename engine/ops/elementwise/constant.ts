@@ -1,40 +1,36 @@
-/** Numbers as WGSL. */
+/** Numbers as literals of expressions. */
 import { type DType, fromHalf, toHalf } from "../../core/dtype.ts";
+import { type Expr, fn, u32 } from "../../core/expr.ts";
 
-/** A number of a dtype as WGSL. */
-export function constant(value: number, dtype: DType): string {
+/** A number of a dtype; f16 is computed in f32. */
+export function constant(value: number, dtype: DType): Expr {
   switch (dtype) {
     case "f16":
-      return literal(fromHalf(toHalf(value)));
+      return f32(fromHalf(toHalf(value)));
     case "f32":
-      return literal(value);
+      return f32(value);
     case "i32":
-      // The literal of the smallest would be the negative of one that is too large.
-      if (value === -(2 ** 31)) return "(-2147483647i - 1i)";
-      return value < 0 ? `(${Math.trunc(value)}i)` : `${Math.trunc(value)}i`;
+      return { kind: "literal", text: i32Text(Math.trunc(value)), value: Math.trunc(value) };
     case "u32":
       // A negative step of a range wraps around.
-      return `${value >>> 0}u`;
+      return u32(value >>> 0);
     case "bool":
-      return value !== 0 ? "true" : "false";
+      return { kind: "literal", text: value !== 0 ? "true" : "false", value: Number(value !== 0) };
   }
 }
 
-/** A number as a WGSL f32. */
-export function literal(value: number): string {
+function i32Text(value: number): string {
+  // The literal of the smallest would be the negative of one that is too large.
+  if (value === -(2 ** 31)) return "(-2147483647i - 1i)";
+  return value < 0 ? `(${value}i)` : `${value}i`;
+}
+
+/** A number as an f32. WGSL has no literals for -0, NaN and infinity, so a function makes them from their bits. */
+export function f32(value: number): Expr {
   const rounded = Math.fround(value);
-  // The generator adds the function wherever it is named.
-  if (Object.is(rounded, -0)) return "vg_float(0x80000000u)";
+  if (Object.is(rounded, -0)) return fn("vg_float", u32(0x80000000));
   if (!Number.isFinite(rounded)) {
-    // WGSL refuses constants that are not finite.
-    return `vg_float(${Number.isNaN(rounded) ? "0x7fc00000u" : rounded > 0 ? "0x7f800000u" : "0xff800000u"})`;
+    return fn("vg_float", u32(Number.isNaN(rounded) ? 0x7fc00000 : rounded > 0 ? 0x7f800000 : 0xff800000));
   }
-  return rounded < 0 ? `(-${-rounded}f)` : `${rounded}f`;
+  return { kind: "literal", text: rounded < 0 ? `(-${-rounded}f)` : `${rounded}f`, value: rounded };
 }
-
-/** Whether an expression is the literal 0 of f32. */
-export const isZero = (expression: string): boolean => expression === "0f";
-
-/** Whether an expression is what `constant` writes for a number or truth value, and WGSL computes with at once. */
-export const isLiteral = (expression: string): boolean =>
-  /^(true|false|[\d.]+(e[-+]?\d+)?[fiu]|\(-[^()]*\))$/.test(expression);

@@ -12,6 +12,7 @@ import {
   type TypedArray,
 } from "../../core/dtype.ts";
 import { check, checkFlag, checkOptions, fail, show } from "../../core/errors.ts";
+import { call, infix } from "../../core/expr.ts";
 import type { Op } from "../../core/op.ts";
 import { checkShape, type Shape, size } from "../../core/shape.ts";
 import { node, Tensor } from "../../core/tensor.ts";
@@ -59,7 +60,11 @@ const arangeOp: Op<{ start: number; step: number }> = {
       const { dtype } = e.output;
       const type = isFloat(dtype) ? "f32" : dtype;
       return e.bind(
-        `${constant(e.attrs.start, type)} + ${type}(${index.offset}) * ${constant(e.attrs.step, type)}`,
+        infix(
+          constant(e.attrs.start, type),
+          "+",
+          infix(call(type, index.offset), "*", constant(e.attrs.step, type)),
+        ),
         dtype,
       );
     },
@@ -96,7 +101,7 @@ const eyeOp: Op = {
     cost: 1,
     emit(e, index) {
       const { dtype } = e.output;
-      return e.bind(`${isFloat(dtype) ? "f32" : dtype}(${index.part(0, 0)} == ${index.part(1, 1)})`, dtype);
+      return e.bind(call(isFloat(dtype) ? "f32" : dtype, infix(index.part(0, 0), "==", index.part(1, 1))), dtype);
     },
   },
   vjp: null,

@@ -1,6 +1,7 @@
-/** Elementwise operators: one row each, with the WGSL expression and the derivative by each input. */
+/** Elementwise operators: one row each, with the expression and the derivative by each input. */
 import { type DType, isFloat, joinNumber, promote } from "../../core/dtype.ts";
 import { check, checkNumber, checkOptions, fail, refuseOptions, show } from "../../core/errors.ts";
+import { call, type Expr, fn, infix, type InfixOperator, isLiteral, isZero, prefix, select } from "../../core/expr.ts";
 import type { Op } from "../../core/op.ts";
 import { broadcastShapes, sameShape } from "../../core/shape.ts";
 import { checkTensor, node, Tensor } from "../../core/tensor.ts";
@@ -22,35 +23,32 @@ import {
   wide,
 } from "./elementwise_op.ts";
 
-import { isLiteral, isZero, literal } from "./constant.ts";
+import { constant, f32 } from "./constant.ts";
 
 export { add, cast };
 export type { Operand };
 
 /** a - b */
-export const sub = binary("sub", { wgsl: ([a, b]) => `${a} - ${b}`, inputs: numeric, d: [(t) => t, (t) => neg(t)] });
+export const sub = binary("sub", { expr: ([a, b]) => infix(a, "-", b), inputs: numeric, d: [(t) => t, (t) => neg(t)] });
 /** a * b */
 export const mul = binary("mul", {
-  wgsl: ([a, b], _, dtype) => {
-    if (!isFloat(dtype) || !(isZero(a) || isZero(b))) return `${a} * ${b}`;
-    return `vg_times_zero(${isZero(a) ? b : a})`;
+  expr: ([a, b], _, dtype) => {
+    if (!isFloat(dtype) || !(isZero(a) || isZero(b))) return infix(a, "*", b);
+    return fn("vg_times_zero", isZero(a) ? b : a);
   },
-  uses: ["vg_times_zero"],
   inputs: numeric,
   d: [(t, c) => mul(t, c.inputs[1]), (t, c) => mul(t, c.inputs[0])],
 });
 /** a / b, in f32 for integers too */
 export const div = binary("div", {
-  wgsl: ([a, b]) => (isLiteral(b) && !isZero(b) ? `${a} / ${b}` : `vg_div(${a}, ${b})`),
-  uses: ["vg_div"],
+  expr: ([a, b]) => (isLiteral(b) && !isZero(b) ? infix(a, "/", b) : fn("vg_div", a, b)),
   inputs: float,
   cost: 2,
   // d(a/b) = da / b - (a/b) db / b
   d: [(t, c) => div(t, c.inputs[1]), (t, c) => neg(div(mul(t, c.output), c.inputs[1]))],
 });
 const power = binary("pow", {
-  wgsl: ([a, b]) => `vg_pow(${a}, ${b})`,
-  uses: ["vg_pow"],
+  expr: ([a, b]) => fn("vg_pow", a, b),
   inputs: float,
   cost: 16,
   // d/da = b a^(b-1), 0 where b = 0; d/db = a^b ln a, 0 where a = 0 and b >= 0
@@ -78,34 +76,35 @@ export function pow(a: Operand, b: Operand, ...rest: never[]): Tensor {
 const share = (first: (a: Operand, b: Operand) => Tensor) => (t: Tensor, a: Tensor, b: Tensor): Tensor =>
   where(equal(a, b), mul(t, 0.5), where(first(a, b), t, 0));
 /** max and min may drop a NaN, or be taken to; comparisons with one are false. */
-const extremum =
-  (name: "max" | "min", sign: ">" | "<") => ([a, b]: readonly string[], _: unknown, dtype: DType): string =>
-    isFloat(dtype) ? `select(select(${b}, ${a}, ${a} ${sign} ${b}), ${a}, vg_is_nan(${a}))` : `${name}(${a}, ${b})`;
+const extremum = (name: "max" | "min", sign: ">" | "<") => ([a, b]: readonly Expr[], _: unknown, dtype: DType): Expr =>
+  isFloat(dtype) ? select(select(b, a, infix(a, sign, b)), a, fn("vg_is_nan", a)) : call(name, a, b);
 const shareGreater = share((a, b) => greater(a, b));
 const shareLess = share((a, b) => less(a, b));
 /** The larger of a and b, NaN if either is; a tie shares the gradient */
 export const maximum = binary("maximum", {
-  wgsl: extremum("max", ">"),
-  uses: ["vg_is_nan"],
+  expr: extremum("max", ">"),
   cost: 3,
   inputs: numeric,
   d: [(t, { inputs: [a, b] }) => shareGreater(t, a, b), (t, { inputs: [a, b] }) => shareGreater(t, b, a)],
 });
 /** The smaller of a and b, NaN if either is; a tie shares the gradient */
 export const minimum = binary("minimum", {
-  wgsl: extremum("min", "<"),
-  uses: ["vg_is_nan"],
+  expr: extremum("min", "<"),
   cost: 3,
   inputs: numeric,
   d: [(t, { inputs: [a, b] }) => shareLess(t, a, b), (t, { inputs: [a, b] }) => shareLess(t, b, a)],
 });
 
-const compare = (name: string, sign: string, inputs: (dtype: DType) => DType = numeric) =>
-  binary(name, { wgsl: ([a, b]) => `${a} ${sign} ${b}`, inputs, dtype: bool });
+const compare = (name: string, sign: InfixOperator, inputs: (dtype: DType) => DType = numeric) =>
+  binary(name, { expr: ([a, b]) => infix(a, sign, b), inputs, dtype: bool });
 /** a == b, as bool */
 export const equal = compare("equal", "==");
 /** a != b, as bool; NaN differs from everything */
-export const notEqual = binary("notEqual", { wgsl: ([a, b]) => `!(${a} == ${b})`, inputs: numeric, dtype: bool });
+export const notEqual = binary("notEqual", {
+  expr: ([a, b]) => prefix("!", infix(a, "==", b)),
+  inputs: numeric,
+  dtype: bool,
+});
 /** a < b, as bool */
 export const less = compare("less", "<");
 /** a > b, as bool */
@@ -119,78 +118,71 @@ export const logicalAnd = compare("logicalAnd", "&", bool);
 /** a or b, as bool */
 export const logicalOr = compare("logicalOr", "|", bool);
 /** not x, as bool */
-export const logicalNot = unary("logicalNot", { wgsl: ([x]) => `!${x}`, inputs: bool, dtype: bool });
+export const logicalNot = unary("logicalNot", { expr: ([x]) => prefix("!", x), inputs: bool, dtype: bool });
 
 /** -x */
 export const neg = unary("neg", {
-  wgsl: ([x]) => `-${x}`,
+  expr: ([x]) => prefix("-", x),
   inputs: (d) => (numeric(d) === "u32" ? "i32" : numeric(d)),
   d: [(t) => neg(t)],
 });
 /** |x|; gradient 0 at 0 */
 export const abs = unary("abs", {
-  wgsl: ([x]) => `abs(${x})`,
+  expr: ([x]) => call("abs", x),
   inputs: numeric,
   d: [(t, c) => mul(t, sign(c.inputs[0]))],
 });
 /** -1, 0 or 1 */
 export const sign = unary("sign", {
-  wgsl: ([x]) => `sign(${x})`,
+  expr: ([x]) => call("sign", x),
   inputs: (d) => (numeric(d) === "u32" ? "i32" : numeric(d)),
   d: [(t) => mul(t, 0)],
 });
 /** Whether x is NaN, as bool */
 export const isNaN = unary("isNaN", {
-  wgsl: ([x]) => `vg_is_nan(${x})`,
-  uses: ["vg_is_nan"],
+  expr: ([x]) => fn("vg_is_nan", x),
   inputs: float,
   dtype: bool,
 });
 /** Whether x is neither NaN nor infinite, as bool */
 export const isFinite = unary("isFinite", {
-  wgsl: ([x]) => `vg_is_finite(${x})`,
-  uses: ["vg_is_finite"],
+  expr: ([x]) => fn("vg_is_finite", x),
   inputs: float,
   dtype: bool,
 });
 /** The largest whole number not above x */
-export const floor = unary("floor", { wgsl: ([x]) => `floor(${x})`, inputs: float, d: [(t) => mul(t, 0)] });
+export const floor = unary("floor", { expr: ([x]) => call("floor", x), inputs: float, d: [(t) => mul(t, 0)] });
 /** e ** x */
 export const exp = unary("exp", {
-  wgsl: ([x]) => `vg_exp(${x})`,
-  uses: ["vg_exp"],
+  expr: ([x]) => fn("vg_exp", x),
   inputs: wide,
   cost: 8,
   d: [(t, c) => mul(t, c.output)],
 });
 /** Natural logarithm */
 export const log = unary("log", {
-  wgsl: ([x]) => `vg_log(${x})`,
-  uses: ["vg_log"],
+  expr: ([x]) => fn("vg_log", x),
   inputs: wide,
   cost: 8,
   d: [(t, c) => div(t, c.inputs[0])],
 });
 /** log(1 + x), accurate near 0 */
 export const log1p = unary("log1p", {
-  wgsl: ([x]) => `vg_log1p(${x})`,
-  uses: ["vg_log1p"],
+  expr: ([x]) => fn("vg_log1p", x),
   inputs: wide,
   cost: 10,
   d: [(t, c) => div(t, add(c.inputs[0], 1))],
 });
 /** Square root */
 export const sqrt = unary("sqrt", {
-  wgsl: ([x]) => `vg_sqrt(${x})`,
-  uses: ["vg_sqrt"],
+  expr: ([x]) => fn("vg_sqrt", x),
   inputs: float,
   cost: 2,
   d: [(t, c) => div(mul(t, 0.5), c.output)],
 });
 /** 1 / sqrt(x) */
 export const rsqrt = unary("rsqrt", {
-  wgsl: ([x]) => `vg_rsqrt(${x})`,
-  uses: ["vg_rsqrt"],
+  expr: ([x]) => fn("vg_rsqrt", x),
   inputs: wide,
   cost: 3,
   // d x^(-1/2) = -1/2 y^3
@@ -198,38 +190,34 @@ export const rsqrt = unary("rsqrt", {
 });
 /** x * x */
 export const square = unary("square", {
-  wgsl: ([x]) => `${x} * ${x}`,
+  expr: ([x]) => infix(x, "*", x),
   inputs: (dtype) => (isFloat(dtype) ? wide(dtype) : numeric(dtype)),
   d: [(t, c) => mul(t, mul(c.inputs[0], 2))],
 });
 /** Sine of x in radians, to 1e-6 for magnitudes below 6e6; beyond them an angle in f32 says little */
 export const sin = unary("sin", {
-  wgsl: ([x]) => `vg_sin(${x})`,
-  uses: ["vg_sin"],
+  expr: ([x]) => fn("vg_sin", x),
   inputs: float,
   cost: 8,
   d: [(t, c) => mul(t, cos(c.inputs[0]))],
 });
 /** Cosine of x in radians, as sin */
 export const cos = unary("cos", {
-  wgsl: ([x]) => `vg_cos(${x})`,
-  uses: ["vg_cos"],
+  expr: ([x]) => fn("vg_cos", x),
   inputs: float,
   cost: 8,
   d: [(t, c) => neg(mul(t, sin(c.inputs[0])))],
 });
 /** Hyperbolic tangent */
 export const tanh = unary("tanh", {
-  wgsl: ([x]) => `vg_tanh(${x})`,
-  uses: ["vg_tanh"],
+  expr: ([x]) => fn("vg_tanh", x),
   inputs: float,
   cost: 10,
   d: [(t, { output: y }) => mul(t, sub(1, mul(y, y)))],
 });
 /** Error function */
 export const erf = unary("erf", {
-  wgsl: ([x]) => `vg_erf(${x})`,
-  uses: ["vg_erf"],
+  expr: ([x]) => fn("vg_erf", x),
   inputs: float,
   cost: 12,
   // d erf = 2 / sqrt(pi) exp(-x^2)
@@ -237,23 +225,21 @@ export const erf = unary("erf", {
 });
 /** 1 / (1 + exp(-x)) */
 export const sigmoid = unary("sigmoid", {
-  wgsl: ([x]) => `vg_sigmoid(${x})`,
-  uses: ["vg_sigmoid"],
+  expr: ([x]) => fn("vg_sigmoid", x),
   inputs: float,
   cost: 9,
   d: [(t, { output: y }) => mul(t, mul(y, sub(1, y)))],
 });
 /** log(1 + exp(x)), without overflow */
 export const softplus = unary("softplus", {
-  wgsl: ([x]) => `vg_softplus(${x})`,
-  uses: ["vg_softplus"],
+  expr: ([x]) => fn("vg_softplus", x),
   inputs: wide,
   cost: 16,
   d: [(t, c) => mul(t, sigmoid(c.inputs[0]))],
 });
 /** max(x, 0); gradient 0 at 0 */
 export const relu = unary("relu", {
-  wgsl: ([x]) => `select(${x}, 0, ${x} <= 0)`,
+  expr: ([x], _, dtype) => select(x, constant(0, dtype), infix(x, "<=", constant(0, dtype))),
   inputs: numeric,
   d: [(t, c) => where(greater(c.output, 0), t, 0)],
 });
@@ -264,7 +250,7 @@ export function gelu(x: Tensor): Tensor {
 }
 
 const leakyReluRow: Row<{ slope: number }> = {
-  wgsl: ([x], { slope }) => `select(${literal(slope)} * ${x}, ${x}, ${x} > 0.0)`,
+  expr: ([x], { slope }) => select(infix(f32(slope), "*", x), x, infix(x, ">", f32(0))),
   inputs: float,
   cost: 2,
   // For slope >= 0 the sign of the output is that of the input, so the input need not be kept.
@@ -291,9 +277,9 @@ function checkBound(operator: string, name: string, value: Tensor, x: Tensor): T
 }
 
 const clampRow: Row<{ min: number; max: number }> = {
-  wgsl: ([x], { min, max }) => {
-    const low = min === -Infinity ? x : `select(${x}, ${literal(min)}, ${x} < ${literal(min)})`;
-    return max === Infinity ? low : `select(${low}, ${literal(max)}, ${x} > ${literal(max)})`;
+  expr: ([x], { min, max }) => {
+    const low = min === -Infinity ? x : select(x, f32(min), infix(x, "<", f32(min)));
+    return max === Infinity ? low : select(low, f32(max), infix(x, ">", f32(max)));
   },
   inputs: float,
   cost: 2,
@@ -324,7 +310,7 @@ export function clamp(x: Tensor, options: { min?: number | Tensor; max?: number 
 }
 
 const whereOp: Op = define("where", {
-  wgsl: ([c, a, b]) => `select(${b}, ${a}, ${c})`,
+  expr: ([c, a, b]) => select(b, a, c),
   d: [null, (t, c) => where(c.inputs[0], t, 0), (t, c) => where(c.inputs[0], 0, t)],
 });
 /** a where the condition holds, b elsewhere; all three broadcast; two plain numbers give f32 */

@@ -1,22 +1,22 @@
 /** What rows of the elementwise table are, and how they become operators. */
 import { arithmetic, type DType, dtypes, isDType, isFloat, joinNumber, promote } from "../../core/dtype.ts";
 import { check, refuseOptions, show } from "../../core/errors.ts";
+import { bitsOf, call, type Expr, infix, isLiteral, select, u32 } from "../../core/expr.ts";
 import type { Op, RuleContext } from "../../core/op.ts";
 import { mixed } from "../../core/precision.ts";
 import { broadcastShapes } from "../../core/shape.ts";
 import { checkTensor, node, Tensor } from "../../core/tensor.ts";
 import { alignBatch, broadcastTo } from "../shape/broadcast_to.ts";
 import { sumTo } from "../shape/sum_to.ts";
-import { isLiteral } from "./constant.ts";
+import { constant, f32 } from "./constant.ts";
 import { scalar } from "./creation.ts";
 
 /** A tensor, or a plain number that takes the dtype of the other operands. */
 export type Operand = Tensor | number;
 
 export interface Row<A> {
-  /** WGSL from the input expressions; the functions named in `uses` come from shaders/. */
-  readonly wgsl: (args: readonly string[], attrs: A, inputs: DType) => string;
-  readonly uses?: readonly string[];
+  /** The result from the inputs; `inputs` is the dtype of the first. */
+  readonly expr: (args: readonly Expr[], attrs: A, inputs: DType) => Expr;
   /** For fusion: operations, a transcendental function counting 8. */
   readonly cost?: number;
   /** Result dtype from the promoted input dtype; inputs are cast to `inputs` first. */
@@ -46,11 +46,9 @@ export function define<A = object>(name: string, row: Row<A>): Op<A> {
       emit(e, index) {
         const args = e.inputs.map((aval, k) => e.input(k, index.unbroadcast(aval.shape)));
         const dtype = e.inputs[0].dtype;
-        // WGSL refuses a result of literals alone that overflows or is not finite; that of a named value it takes.
-        if (args.every(isLiteral)) args[0] = e.bind(`${isFloat(dtype) ? "f32" : dtype}(${args[0]})`, dtype);
-        const value = row.wgsl(args, e.attrs, dtype);
-        for (const used of row.uses ?? []) if (value.includes(used)) e.fn(used);
-        return e.bind(value, e.output.dtype);
+        // WGSL rejects an overflow of literals alone, but not one of a named value.
+        if (args.every(isLiteral)) args[0] = e.bind(call(isFloat(dtype) ? "f32" : dtype, args[0]), dtype);
+        return e.bind(row.expr(args, e.attrs, dtype), e.output.dtype);
       },
     },
     vjp: derivative
@@ -121,17 +119,19 @@ export function binary(name: string, row: Row<object>): (a: Operand, b: Operand)
 // The rules above use these two rows, which therefore stand here and not in the table.
 
 const castRow: Row<{ dtype: DType }> = {
-  wgsl: ([x], { dtype }, from) => {
-    if (isFloat(dtype)) return `f32(${x})`;
-    if (!isFloat(from)) return `${dtype}(${x})`;
+  expr: ([x], { dtype }, from) => {
+    if (isFloat(dtype)) return call("f32", x);
+    if (!isFloat(from)) return call(dtype, x);
     // Subnormal numbers may compare equal to 0.
-    const magnitude = `(bitcast<u32>(${x}) & 0x7fffffffu)`;
-    if (dtype === "bool") return `${magnitude} != 0u`;
-    const [least, largest, end, most] = dtype === "i32"
-      ? ["-2147483648f", "2147483520f", "2147483648f", "2147483647i"]
-      : ["0f", "4294967040f", "4294967296f", "4294967295u"];
-    const saturated = `select(${dtype}(clamp(${x}, ${least}, ${largest})), ${most}, ${x} >= ${end})`;
-    return `select(${saturated}, ${dtype}(0), ${magnitude} > 0x7f800000u)`;
+    const magnitude = infix(bitsOf(x), "&", u32(0x7fffffff));
+    if (dtype === "bool") return infix(magnitude, "!=", u32(0));
+    // The largest floats below the ends of the integers.
+    const [least, largest, most] = dtype === "i32"
+      ? [-(2 ** 31), 2147483520, 2 ** 31 - 1]
+      : [0, 4294967040, 2 ** 32 - 1];
+    const inside = call(dtype, call("clamp", x, f32(least), f32(largest)));
+    const saturated = select(inside, constant(most, dtype), infix(x, ">=", f32(most + 1)));
+    return select(saturated, constant(0, dtype), infix(magnitude, ">", u32(0x7f800000)));
   },
   // Between float types it is next to nothing, and stored casts would cost the memory that f16 saves.
   cost: 0,
@@ -151,4 +151,4 @@ export function cast(x: Tensor, dtype: DType, ...rest: never[]): Tensor {
 }
 
 /** a + b */
-export const add = binary("add", { wgsl: ([a, b]) => `${a} + ${b}`, inputs: numeric, d: [(t) => t, (t) => t] });
+export const add = binary("add", { expr: ([a, b]) => infix(a, "+", b), inputs: numeric, d: [(t) => t, (t) => t] });

@@ -1,6 +1,7 @@
 /** Counter-based random numbers: the same key gives the same numbers, whatever was drawn before. */
 import { check, checkOptions, fail, ifTraced, show } from "../../core/errors.ts";
 import { isFloat } from "../../core/dtype.ts";
+import { call, type Expr, fn, infix, member, select, u32 } from "../../core/expr.ts";
 import { Index } from "../../core/index_map.ts";
 import type { Emit, Op } from "../../core/op.ts";
 import { checkShape, type Shape } from "../../core/shape.ts";
@@ -18,18 +19,21 @@ const lead = (e: Emit<unknown>): number => e.inputs[0].shape.length - 1;
  * The Threefry block of the key (input 0) for a counter, which is the place within the axes behind those of the keys; the
  * second counter word separates draws (0) from splits (1).
  */
-function block(e: Emit<unknown>, index: Index, counter: string, stream: 0 | 1): string {
+function block(e: Emit<unknown>, index: Index, counter: Expr, stream: 0 | 1): Expr {
   const { shape } = e.inputs[0];
   const runs = [{ from: 0, to: shape.length - 2, expression: index.part(0, lead(e) - 1) }];
-  const word = (k: number): string => {
-    const last = { from: shape.length - 1, to: shape.length - 1, expression: `${k}u` };
-    const place = Index.runs(shape, shape.length > 1 ? [...runs, last] : [last], (text) => e.bind(text, "u32"));
+  const word = (k: number): Expr => {
+    const last = { from: shape.length - 1, to: shape.length - 1, expression: u32(k) };
+    const place = Index.runs(shape, shape.length > 1 ? [...runs, last] : [last], (x) => e.bind(x, "u32"));
     return e.input(0, place);
   };
-  return e.bind(`${e.fn("vg_threefry2x32")}(vec2u(${word(0)}, ${word(1)}), vec2u(${counter}, ${stream}u))`, "vec2u");
+  return e.bind(
+    fn("vg_threefry2x32", call("vec2u", word(0), word(1)), call("vec2u", counter, u32(stream))),
+    "vec2u",
+  );
 }
 
-function generator(name: string, value: (e: Emit<unknown>, word: string) => string): Op {
+function generator(name: string, value: (word: Expr) => Expr): Op {
   const op: Op = {
     name,
     lowering: {
@@ -37,7 +41,7 @@ function generator(name: string, value: (e: Emit<unknown>, word: string) => stri
       cost: 30,
       emit(e, index) {
         const counter = index.part(lead(e), e.output.shape.length - 1);
-        return e.bind(value(e, `${block(e, index, counter, 0)}.x`), e.output.dtype);
+        return e.bind(value(member(block(e, index, counter, 0), "x")), e.output.dtype);
       },
     },
     vjp: null,
@@ -45,9 +49,9 @@ function generator(name: string, value: (e: Emit<unknown>, word: string) => stri
   };
   return op;
 }
-const bitsOp = generator("random.bits32", (_, word) => word);
-const uniformOp = generator("random.uniform", (e, word) => `${e.fn("vg_uniform")}(${word})`);
-const normalOp = generator("random.normal", (e, word) => `${e.fn("vg_normal")}(${word})`);
+const bitsOp = generator("random.bits32", (word) => word);
+const uniformOp = generator("random.uniform", (word) => fn("vg_uniform", word));
+const normalOp = generator("random.normal", (word) => fn("vg_normal", word));
 
 function checkKey(name: string, key: unknown): asserts key is Tensor {
   check(
@@ -99,7 +103,7 @@ const splitOp: Op = {
     emit(e, index) {
       const [child, word] = [lead(e), lead(e) + 1];
       const words = block(e, index, index.part(child, child), 1);
-      return e.bind(`select(${words}.y, ${words}.x, ${index.part(word, word)} == 0u)`, "u32");
+      return e.bind(select(member(words, "y"), member(words, "x"), infix(index.part(word, word), "==", u32(0))), "u32");
     },
   },
   vjp: null,

@@ -1,5 +1,6 @@
 /** Pooling in two and three dimensions: the largest value or the mean of every window. */
 import { check, checkOptions, show } from "../../core/errors.ts";
+import { call } from "../../core/expr.ts";
 import type { BatchContext, Op } from "../../core/op.ts";
 import { checkShape, perAxis, type Shape, size } from "../../core/shape.ts";
 import { node, Tensor } from "../../core/tensor.ts";
@@ -46,7 +47,7 @@ const pickOp: Op<PoolWindows> = {
     kind: "map",
     cost: 2,
     emit(e, index) {
-      const at = e.bind(`u32(${e.input(1, index)})`, "u32");
+      const at = e.bind(call("u32", e.input(1, index)), "u32");
       return e.input(0, index.replace(e.inputs[0].shape, 1, 1, at));
     },
   },

@@ -1,6 +1,8 @@
 /** Coordinates of a grid, -1 to 1 across the image, as places among the voxels of an axis. */
+import { bitsOf, call, type Expr, infix, joined, prefix, select, u32 } from "../../core/expr.ts";
 import type { Emit, Op } from "../../core/op.ts";
 import { node, type Tensor } from "../../core/tensor.ts";
+import { f32 } from "../elementwise/constant.ts";
 import { mul } from "../elementwise/elementwise.ts";
 import { stopGradient } from "../shape/reshape.ts";
 
@@ -18,40 +20,46 @@ export interface PlaceAttrs {
 /** How far from the image places still matter; one voxel further is the place that stands for all beyond. */
 const margin = { nearest: 1, linear: 1, cubic: 2 } as const;
 
-/** WGSL for the place, or for its derivative by the coordinate. Bit patterns tell what is not finite. */
-function emitPlace(e: Emit<PlaceAttrs>, coordinate: string, slope: boolean): string {
+/** The place of a coordinate, or its derivative by the coordinate. What is not finite is found by its bits. */
+function emitPlace(e: Emit<PlaceAttrs>, coordinate: Expr, slope: boolean): Expr {
   const { size: n, mode, padding, alignCorners } = e.attrs;
-  const f = (x: number): string => (Number.isInteger(x) ? `${x}.0` : `${x}`);
+  const raised = infix(coordinate, "+", f32(1));
   const raw = alignCorners
-    ? `(${coordinate} + 1.0) * ${f((n - 1) / 2)}`
-    : `((${coordinate} + 1.0) * ${f(n)} - 1.0) * 0.5`;
+    ? infix(raised, "*", f32((n - 1) / 2))
+    : infix(infix(infix(raised, "*", f32(n)), "-", f32(1)), "*", f32(0.5));
   const c = e.bind(raw, "f32");
-  const rate = f(alignCorners ? (n - 1) / 2 : n / 2);
-  const finite = e.bind(`(bitcast<u32>(${c}) & 0x7f800000u) != 0x7f800000u`, "bool");
+  const rate = f32(alignCorners ? (n - 1) / 2 : n / 2);
+  const finite = e.bind(infix(infix(bitsOf(c), "&", u32(0x7f800000)), "!=", u32(0x7f800000)), "bool");
   if (padding === "zeros") {
     const m = margin[mode];
-    const inside = e.bind(`${finite} & (${c} >= ${f(-m)}) & (${c} < ${f(n + m - 1)})`, "bool");
-    return slope ? `select(0.0, ${rate}, ${inside})` : `select(${f(-m - 1)}, ${c}, ${inside})`;
+    const inside = e.bind(
+      joined("&", [finite, infix(c, ">=", f32(-m)), infix(c, "<", f32(n + m - 1))]),
+      "bool",
+    );
+    return slope ? select(f32(0), rate, inside) : select(f32(-m - 1), c, inside);
   }
+  const [low, high] = mode === "cubic" ? [-1, n] : [0, n - 1];
   if (padding === "border") {
-    const [low, high] = mode === "cubic" ? [-1, n] : [0, n - 1];
-    const nan = e.bind(`(bitcast<u32>(${c}) & 0x7fffffffu) > 0x7f800000u`, "bool");
-    if (slope) return `select(0.0, ${rate}, ${finite} & (${c} > ${f(low)}) & (${c} < ${f(high)}))`;
-    return `select(clamp(${c}, ${f(low)}, ${f(high)}), ${f(low)}, ${nan})`;
+    if (slope) return select(f32(0), rate, joined("&", [finite, infix(c, ">", f32(low)), infix(c, "<", f32(high))]));
+    const nan = e.bind(infix(infix(bitsOf(c), "&", u32(0x7fffffff)), ">", u32(0x7f800000)), "bool");
+    return select(call("clamp", c, f32(low), f32(high)), f32(low), nan);
   }
   // Mirrors at the centers of the end voxels, or at the edges of the image.
   const [edge, span] = alignCorners ? [0, n - 1] : [-0.5, n];
-  if (span === 0) return "0.0";
-  const [low, high] = mode === "cubic" ? [edge, edge + span] : [0, n - 1];
-  const away = e.bind(`abs(${c} - ${f(edge)})`, "f32");
-  const turns = e.bind(`floor(${away} / ${f(span)})`, "f32");
-  const rest = e.bind(`${away} - ${turns} * ${f(span)}`, "f32");
-  const odd = e.bind(`floor(${turns} * 0.5) * 2.0 != ${turns}`, "bool");
-  const folded = e.bind(`select(${rest}, ${f(span)} - ${rest}, ${odd}) + ${f(edge)}`, "f32");
-  if (!slope) return `select(${f(low)}, clamp(${folded}, ${f(low)}, ${f(high)}), ${finite})`;
-  const sign = `select(${rate}, -${rate}, (${c} < ${f(edge)}) != ${odd})`;
-  const moves = mode === "cubic" ? finite : `${finite} & (${folded} > ${f(low)}) & (${folded} < ${f(high)})`;
-  return `select(0.0, ${sign}, ${moves})`;
+  if (span === 0) return f32(0);
+  const [first, last] = mode === "cubic" ? [edge, edge + span] : [0, n - 1];
+  const away = e.bind(call("abs", infix(c, "-", f32(edge))), "f32");
+  const turns = e.bind(call("floor", infix(away, "/", f32(span))), "f32");
+  const rest = e.bind(infix(away, "-", infix(turns, "*", f32(span))), "f32");
+  const halves = infix(call("floor", infix(turns, "*", f32(0.5))), "*", f32(2));
+  const odd = e.bind(infix(halves, "!=", turns), "bool");
+  const folded = e.bind(infix(select(rest, infix(f32(span), "-", rest), odd), "+", f32(edge)), "f32");
+  if (!slope) return select(f32(first), call("clamp", folded, f32(first), f32(last)), finite);
+  const sign = select(rate, prefix("-", rate), infix(infix(c, "<", f32(edge)), "!=", odd));
+  const moves = mode === "cubic"
+    ? finite
+    : joined("&", [finite, infix(folded, ">", f32(first)), infix(folded, "<", f32(last))]);
+  return select(f32(0), sign, moves);
 }
 
 const placeOp = (slope: boolean): Op<PlaceAttrs> => ({
@@ -61,7 +69,7 @@ const placeOp = (slope: boolean): Op<PlaceAttrs> => ({
     cost: 4,
     emit(e, index) {
       const place = emitPlace(e, e.input(0, index), slope);
-      return e.bind(e.attrs.mode === "nearest" && !slope ? `round(${place})` : place, "f32");
+      return e.bind(e.attrs.mode === "nearest" && !slope ? call("round", place) : place, "f32");
     },
   },
   // Piecewise linear: dx = g s with a slope s that is constant but for jumps

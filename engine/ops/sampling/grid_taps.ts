@@ -6,6 +6,7 @@
  * + k], so each rule is made of the others; how weights depend on the points is left to elementwise operators.
  */
 import { fail } from "../../core/errors.ts";
+import { call, infix, u32 } from "../../core/expr.ts";
 import type { BatchContext, Op } from "../../core/op.ts";
 import { size } from "../../core/shape.ts";
 import { node, type Tensor } from "../../core/tensor.ts";
@@ -47,10 +48,13 @@ const readOp: Op<Taps> = {
     emit(e, index) {
       const { space, taps } = e.attrs;
       const k = index.part(2, 2);
-      const [tx, ty, tz] = [`${k} % ${taps[2]}u`, `${k} / ${taps[2]}u % ${taps[1]}u`, `${k} / ${taps[2] * taps[1]}u`];
-      const step = e.bind(`((${tz}) * ${space[1]}u + ${ty}) * ${space[2]}u + ${tx}`, "u32");
+      const tx = infix(k, "%", u32(taps[2]));
+      const ty = infix(infix(k, "/", u32(taps[2])), "%", u32(taps[1]));
+      const tz = infix(k, "/", u32(taps[2] * taps[1]));
+      const row = infix(infix(tz, "*", u32(space[1])), "+", ty);
+      const step = e.bind(infix(infix(row, "*", u32(space[2])), "+", tx), "u32");
       const cell = e.input(1, index.unbroadcast(e.inputs[1].shape));
-      return e.input(0, index.replace(e.inputs[0].shape, 2, 2, e.bind(`u32(${cell}) + ${step}`, "u32")));
+      return e.input(0, index.replace(e.inputs[0].shape, 2, 2, e.bind(infix(call("u32", cell), "+", step), "u32")));
     },
   },
   vjp: null,

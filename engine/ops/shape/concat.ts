@@ -1,6 +1,7 @@
 /** concat and stack. */
 import { promote } from "../../core/dtype.ts";
 import { check, checkOptions, show } from "../../core/errors.ts";
+import { type Expr, infix, u32 } from "../../core/expr.ts";
 import type { Op } from "../../core/op.ts";
 import { checkShape, normalizeAxis, sameShape } from "../../core/shape.ts";
 import { node, Tensor } from "../../core/tensor.ts";
@@ -17,19 +18,19 @@ const op: Op<{ axis: number }> = {
     emit(e, index) {
       const { axis } = e.attrs;
       const place = index.part(axis, axis);
-      const branch = (k: number, at: number): string => {
+      const branch = (k: number, at: number): Expr => {
         const { shape } = e.inputs[k];
-        const value = (): string =>
+        const value = (): Expr =>
           e.input(
             k,
             index.along(
               shape,
-              shape.map((_, j) => (j === axis ? (i) => (at === 0 ? i : `${i} - ${at}u`) : null)),
+              shape.map((_, j) => (j === axis ? (i) => (at === 0 ? i : infix(i, "-", u32(at))) : null)),
             ),
           );
         if (k === e.inputs.length - 1) return value();
         const end = at + shape[axis];
-        return e.select(`${place} < ${end}u`, e.output.dtype, value, () => branch(k + 1, end));
+        return e.select(infix(place, "<", u32(end)), e.output.dtype, value, () => branch(k + 1, end));
       };
       return branch(0, 0);
     },

@@ -1,5 +1,6 @@
 /** slice, split and flip: parts of a tensor along its axes. */
 import { check, checkOptions, show } from "../../core/errors.ts";
+import { infix, u32 } from "../../core/expr.ts";
 import type { Op } from "../../core/op.ts";
 import { normalizeAxes, normalizeAxis } from "../../core/shape.ts";
 import { checkTensor, node, type Tensor } from "../../core/tensor.ts";
@@ -74,7 +75,7 @@ const flipOp: Op<{ axes: readonly number[] }> = {
         0,
         index.along(
           shape,
-          shape.map((n, k) => (e.attrs.axes.includes(k) ? (i) => `${n - 1}u - ${i}` : null)),
+          shape.map((n, k) => (e.attrs.axes.includes(k) ? (i) => infix(u32(n - 1), "-", i) : null)),
         ),
       );
     },

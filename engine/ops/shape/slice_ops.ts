@@ -1,4 +1,5 @@
 /** Slice and pad: two operators whose derivatives are each other. */
+import { type Expr, infix, joined, u32 } from "../../core/expr.ts";
 import type { Op } from "../../core/op.ts";
 import { checkShape, sameShape, strides } from "../../core/shape.ts";
 import { node, type Tensor } from "../../core/tensor.ts";
@@ -21,22 +22,22 @@ const padOp: Op<PadAttrs> = {
       const { before, after, interior, value } = e.attrs;
       const from = e.inputs[0].shape;
       if (from.includes(0)) return constant(value, e.output.dtype);
-      const tests: string[] = [];
+      const tests: Expr[] = [];
       const rewrite = from.map((n, k) => {
         const step = interior[k] + 1;
         if (before[k] === 0 && after[k] === 0 && step === 1) return null;
-        return (i: string) => {
+        return (i: Expr) => {
           // Below `before` the difference wraps around to a large number, so one comparison tests both ends.
-          const place = e.bind(before[k] === 0 ? i : `${i} - ${before[k]}u`, "u32");
-          tests.push(`(${place} < ${(n - 1) * step + 1}u)`);
+          const place = e.bind(before[k] === 0 ? i : infix(i, "-", u32(before[k])), "u32");
+          tests.push(infix(place, "<", u32((n - 1) * step + 1)));
           if (step === 1) return place;
-          tests.push(`(${place} % ${step}u == 0u)`);
-          return `${place} / ${step}u`;
+          tests.push(infix(infix(place, "%", u32(step)), "==", u32(0)));
+          return infix(place, "/", u32(step));
         };
       });
       const inner = index.along(from, rewrite);
       return e.select(
-        tests.join(" & ") || "true",
+        tests.length > 0 ? joined("&", tests) : constant(1, "bool"),
         e.output.dtype,
         () => e.input(0, inner),
         () => constant(value, e.output.dtype),
@@ -75,7 +76,10 @@ const sliceOp: Op<SliceAttrs> = {
       const from = e.inputs[0].shape;
       const rewrite = from.map((n, k) => {
         if (n === e.output.shape[k]) return null;
-        return (i: string) => `${step[k] === 1 ? i : `${i} * ${step[k]}u`}${start[k] === 0 ? "" : ` + ${start[k]}u`}`;
+        return (i: Expr) => {
+          const scaled = step[k] === 1 ? i : infix(i, "*", u32(step[k]));
+          return start[k] === 0 ? scaled : infix(scaled, "+", u32(start[k]));
+        };
       });
       const steps = strides(from);
       const first = steps.reduce((sum, n, k) => sum + n * start[k], 0);

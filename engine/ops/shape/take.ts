@@ -1,9 +1,11 @@
 /** take and oneHot: by index. */
 import { type DType, dtypes, isDType } from "../../core/dtype.ts";
 import { check, checkOptions, ifTraced, show } from "../../core/errors.ts";
+import { call } from "../../core/expr.ts";
 import type { Op } from "../../core/op.ts";
 import { checkShape, normalizeAxis, size } from "../../core/shape.ts";
 import { checkTensor, node, type Tensor } from "../../core/tensor.ts";
+import { constant } from "../elementwise/constant.ts";
 import { arange, scalar } from "../elementwise/creation.ts";
 import { add, cast, equal, maximum, minimum, mul, where } from "../elementwise/elementwise.ts";
 import { scatter } from "../sampling/grid_taps.ts";
@@ -21,7 +23,10 @@ const takeOp: Op<{ axis: number }> = {
       const [x, indices] = [e.inputs[0].shape, e.inputs[1].shape];
       const inner = index.within(indices, axis);
       // Out of range indices are clamped to the ends.
-      const at = e.bind(`u32(clamp(${e.input(1, inner)}, 0i, ${x[axis] - 1}i))`, "u32");
+      const at = e.bind(
+        call("u32", call("clamp", e.input(1, inner), constant(0, "i32"), constant(x[axis] - 1, "i32"))),
+        "u32",
+      );
       return e.input(0, index.replace(x, axis, indices.length, at));
     },
   },

@@ -1,11 +1,13 @@
-/** The statements of one kernel: values computed in place, what they read, and how what they read is bound. */
-import { type DType, isFloat } from "../core/dtype.ts";
-import type { Index } from "../core/index_map.ts";
-import type { Emit } from "../core/op.ts";
-import { librarySource } from "../../shaders/library.ts";
-import { type Target, windowElements } from "../../shaders/types.ts";
-import { isView, type Value } from "./lower.ts";
-import type { Roots } from "./fuse.ts";
+/** The statements of one kernel: the values that it computes, what they read, and how that is bound. */
+import { type DType, isFloat } from "../../core/dtype.ts";
+import { call, type Expr, fn, infix, isAtom, load, print, some, u32, variable } from "../../core/expr.ts";
+import type { Index } from "../../core/index_map.ts";
+import type { Emit } from "../../core/op.ts";
+import { librarySource } from "../../../shaders/library.ts";
+import { type Target, windowElements } from "../../../shaders/types.ts";
+import { isView, type Value } from "../lower.ts";
+import type { Roots } from "../fuse.ts";
+import { functionsOf, type Statement } from "./statements.ts";
 
 /** The type of an element in memory. */
 export const stored = (dtype: DType): string => (dtype === "bool" ? "u32" : dtype);
@@ -26,10 +28,14 @@ export class TooLarge extends Error {
 }
 
 interface Scope {
-  readonly lines: string[];
-  readonly names: Map<string, string>;
-  readonly values: Map<string, string>;
+  readonly statements: Statement[];
+  /** Names of expressions by type and printed form. */
+  readonly names: Map<string, Expr>;
+  /** Computed values by value and place. */
+  readonly values: Map<string, Expr>;
 }
+
+const newScope = (): Scope => ({ statements: [], names: new Map(), values: new Map() });
 
 /** Of a value, or of a window of one that is too large to be bound. */
 export interface Binding {
@@ -48,18 +54,18 @@ export interface BodyOptions {
   /** The value whose memory the result takes over. */
   readonly alias?: Value | null;
   readonly span?: Span | null;
-  /** A value that is known at place `i`, by name. */
+  /** A value that is known at place `i`, and the variable that holds it. */
   readonly given?: { readonly value: Value; readonly name: string } | null;
   /** Bindings are called by this and a number; default "b". */
   readonly prefix?: string;
 }
 
-/** Writes the body of one kernel. Statements that do not vary in its loop are moved before the loop. */
+/** Builds the body of one kernel. Statements that do not vary in its loop go before the loop. */
 export class Body {
   readonly bindings: Binding[] = [];
   readonly places = new Map<Value, Set<string>>();
-  readonly functions = new Set<string>();
-  readonly before: string[] = [];
+  /** Statements before the loop. */
+  readonly before: Statement[] = [];
   /** Arithmetic operators that it computes for each element. */
   operations = 0;
   /** Whether the given value was asked for at another place. */
@@ -96,61 +102,59 @@ export class Body {
     this.#roots = roots;
     this.#varying = new Set([varying]);
     this.#alias = alias;
-    this.#fixed = { lines: this.before, names: new Map(), values: new Map() };
-    this.#scopes = [{ lines: [], names: new Map(), values: new Map() }];
+    this.#fixed = { ...newScope(), statements: this.before };
+    this.#scopes = [newScope()];
   }
 
-  get lines(): string[] {
-    return this.#scopes[0].lines;
+  /** Statements of the loop. */
+  get statements(): Statement[] {
+    return this.#scopes[0].statements;
   }
 
-  readonly bindIndex = (expression: string): string => this.bind(expression, "u32");
+  readonly bindIndex = (expression: Expr): Expr => this.bind(expression, "u32");
 
-  bind(expression: string, type: string): string {
+  bind(expression: Expr, type: string): Expr {
     // f16 is a type of memory: arithmetic is in f32, and each operator's result is rounded.
-    if (type === "f16") {
-      this.functions.add("vg_half");
-      return this.bind(`vg_half(${expression})`, "f32");
-    }
-    if (/^\w+$/.test(expression)) return expression;
-    const key = `${type} ${expression}`;
+    if (type === "f16") return this.bind(fn("vg_half", expression), "f32");
+    if (isAtom(expression)) return expression;
+    const key = `${type} ${print(expression)}`;
     for (const scope of [this.#fixed, ...this.#scopes]) {
-      const name = scope.names.get(key);
-      if (name) return name;
+      const known = scope.names.get(key);
+      if (known) return known;
     }
     const name = `v${this.#count++}`;
     const varies = this.#scopes.length > 1 ||
-      (expression.match(/\b[A-Za-z_]\w*/g) ?? []).some((word) => this.#varying.has(word));
+      some(expression, (e) => e.kind === "variable" && this.#varying.has(e.name));
     const scope = varies ? this.#scopes.at(-1)! : this.#fixed;
     if (varies) this.#varying.add(name);
-    scope.names.set(key, name);
-    scope.lines.push(`let ${name} = ${expression};`);
-    return name;
+    const result = variable(name);
+    scope.names.set(key, result);
+    scope.statements.push({ kind: "let", name, value: expression });
+    return result;
   }
 
-  select(condition: string, dtype: DType, then: () => string, otherwise: () => string): string {
+  select(condition: Expr, dtype: DType, then: () => Expr, otherwise: () => Expr): Expr {
     const type = dtype === "f16" ? "f32" : dtype;
     const name = `v${this.#count++}`;
     this.#varying.add(name);
     const outer = this.#scopes.at(-1)!;
-    const branch = (value: () => string): string => {
-      const scope: Scope = { lines: [], names: new Map(), values: new Map() };
+    const block = (value: () => Expr) => {
+      const scope = newScope();
       this.#scopes.push(scope);
       const result = value();
       this.#scopes.pop();
-      return [...scope.lines, `${name} = ${result};`].map((line) => `  ${line}`).join("\n");
+      return { statements: scope.statements, value: result };
     };
-    const [yes, no] = [branch(then), branch(otherwise)];
-    outer.lines.push(`var ${name}: ${type};`, `if (${condition}) {\n${yes}\n} else {\n${no}\n}`);
-    return name;
+    outer.statements.push({ kind: "branch", name, type, condition, blocks: [block(then), block(otherwise)] });
+    return variable(name);
   }
 
   /** The value of `v` at a place: read from memory, or computed here. */
-  value(v: Value, index: Index): string {
+  value(v: Value, index: Index): Expr {
     if (isView(v)) return this.value(v.inputs[0], index.reshape(v.inputs[0].shape));
     if (v === this.#given?.value) {
-      if (index.offset !== "i" && v.size > 1) this.misplaced = true;
-      return this.#given.name;
+      if (print(index.offset) !== "i" && v.size > 1) this.misplaced = true;
+      return variable(this.#given.name);
     }
     if (v.leaf !== null || (v !== this.#root && this.#roots.has(v))) return this.#load(v, index);
     const key = `${v.id} ${index.key}`;
@@ -167,10 +171,6 @@ export class Body {
       input: (k, at) => this.value(v.inputs[k], at),
       bind: (expression, type) => this.bind(expression, type),
       select: (condition, type, then, otherwise) => this.select(condition, type, then, otherwise),
-      fn: (name) => {
-        this.functions.add(name);
-        return name;
-      },
     };
     if (lowering.cost > 0 && isFloat(v.dtype)) this.operations++;
     this.#computed.set(v, (this.#computed.get(v) ?? 0) + 1);
@@ -188,32 +188,34 @@ export class Body {
     if (inner.length > 0) throw new TooLarge(inner.reduce((a, b) => (b[1] > a[1] ? b : a))[0]);
   }
 
-  #load(v: Value, index: Index): string {
+  #load(v: Value, index: Index): Expr {
     const offset = index.offset;
+    const place = print(offset);
     let places = this.places.get(v);
     if (!places) this.places.set(v, places = new Set());
-    places.add(offset);
-    const element = this.#element(v, offset, index.span);
+    places.add(place);
+    const element = this.#element(v, offset, place, index.span);
     if (v.dtype === "f16") {
       this.half = true;
-      return this.bind(`f32(${element})`, "f32");
+      return this.bind(call("f32", element), "f32");
     }
-    return this.bind(v.dtype === "bool" ? `${element} != 0u` : element, v.dtype);
+    return this.bind(v.dtype === "bool" ? infix(element, "!=", u32(0)) : element, v.dtype);
   }
 
-  #element(v: Value, offset: string, span: Index["span"]): string {
-    const from = this.#span && this.#span.from > 0 ? ` - ${this.#span.from}u` : "";
-    if (v === this.#alias) return `${this.#given ? "result0" : "result"}[${offset}${from}]`;
-    if (v.size <= this.#most) return `${this.#prefix}${this.#binding(v, null)}[${offset}]`;
+  #element(v: Value, offset: Expr, place: string, span: Index["span"]): Expr {
+    const shifted = (by: number): Expr => (by > 0 ? infix(offset, "-", u32(by)) : offset);
+    const from = this.#span?.from ?? 0;
+    if (v === this.#alias) return load(this.#given ? "result0" : "result", shifted(from));
+    if (v.size <= this.#most) return load(`${this.#prefix}${this.#binding(v, null)}`, offset);
     // The element that is written lies in the same window.
-    if (this.#span && offset === "k" && v.size === this.#root.size) {
-      return `b${this.#binding(v, this.#span.window)}[k${from}]`;
+    if (this.#span && place === "k" && v.size === this.#root.size) {
+      return load(`b${this.#binding(v, this.#span.window)}`, shifted(from));
     }
     // The windows that it may lie in.
     const first = Math.floor((span?.from ?? 0) / this.#most);
     const end = Math.ceil((span?.to ?? v.size) / this.#most);
     if (end === first + 1) {
-      return `b${this.#binding(v, first)}[${offset}${first > 0 ? ` - ${first * this.#most}u` : ""}]`;
+      return load(`b${this.#binding(v, first)}`, shifted(first * this.#most));
     }
     const key = `${v.id} ${first} ${end}`;
     let loader = this.#loaders.get(key);
@@ -230,7 +232,7 @@ export class Body {
       });
       this.windows.push(`fn ${loader}(i: u32) -> ${stored(v.dtype)} {\n${lines.join("\n")}\n}`);
     }
-    return `${loader}(${offset})`;
+    return call(loader, offset);
   }
 
   /** Functions that find elements in windows. */
@@ -252,17 +254,9 @@ export class Body {
   }
 }
 
-/** Functions of the library that these bodies and statements call. */
-export function functionsOf(statements: string, ...bodies: readonly Body[]): Set<string> {
-  const names = new Set(bodies.flatMap((body) => [...body.functions]));
-  const lines = [...bodies.flatMap((body) => [...body.before, ...body.lines]), statements];
-  if (lines.some((line) => line.includes("vg_float("))) names.add("vg_float");
-  return names;
-}
-
-/** What stands before the bindings of a kernel made of these bodies and statements. */
-export function library(statements: string, ...bodies: readonly Body[]): string {
-  const names = functionsOf(statements, ...bodies);
+/** What stands before the bindings of a kernel made of these bodies and values. */
+export function librarySourceOf(values: readonly Expr[], ...bodies: readonly Body[]): string {
+  const names = functionsOf(bodies.flatMap((body) => [...body.before, ...body.statements]), values);
   const half = bodies.some((body) => body.half) ? ["enable f16;"] : [];
   return [...half, librarySource(names), ...bodies.flatMap((body) => body.windows)].join("\n");
 }

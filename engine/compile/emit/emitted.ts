@@ -1,0 +1,36 @@
+/** What the emitters give, and what they share. */
+import type { Dispatch, Slot } from "../../../shaders/types.ts";
+import type { Body } from "./body.ts";
+import type { Roots } from "../fuse.ts";
+import { isView, type Value } from "../lower.ts";
+
+export interface Emitted {
+  readonly temps: readonly number[];
+  readonly dispatches: readonly Dispatch[];
+  /** What Slot input k means. */
+  readonly reads: readonly Value[];
+  /** Values read only at the very element that is written: memory that the result may overwrite. */
+  readonly aligned: readonly Value[];
+}
+
+/** The bindings of a kernel, where input k is the k-th of `reads`. */
+export const slotsOf = (body: Body, reads: readonly Value[]): Slot[] =>
+  body.bindings.map(({ value, window }) => ({
+    input: reads.indexOf(value),
+    ...(window === null ? {} : { window }),
+  }));
+
+/** For profiles: the operators that a kernel computes, root first. */
+export function chainName(root: Value, roots: Roots): string {
+  const names = [root.op!.name];
+  const visit = (v: Value): void => {
+    for (const x of v.inputs) {
+      if (names.length >= 4) return;
+      if (x.leaf !== null || roots.has(x)) continue;
+      if (!isView(x) && x.op!.lowering.kind === "map" && x.op!.lowering.cost > 0) names.push(x.op!.name);
+      visit(x);
+    }
+  };
+  visit(root);
+  return names.join("+");
+}

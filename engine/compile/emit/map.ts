@@ -1,0 +1,155 @@
+/** The kernel of an elementwise or movement value, with everything that is computed along with it. */
+import { call, type Expr, infix, print, select, u32, variable } from "../../core/expr.ts";
+import { Index } from "../../core/index_map.ts";
+import { size } from "../../core/shape.ts";
+import { mapKernel } from "../../../shaders/map.wgsl.ts";
+import { type Dispatch, type Kernel, type Target, windowElements } from "../../../shaders/types.ts";
+import type { Roots } from "../fuse.ts";
+import type { Value } from "../lower.ts";
+import { Body, librarySourceOf, type Span, stored } from "./body.ts";
+import { chainName, type Emitted, slotsOf } from "./emitted.ts";
+import { ROWS_TOGETHER, type SharedRows, shareRows } from "./shared_rows.ts";
+import { printStatements, type Statement, walkStatements } from "./statements.ts";
+
+/** The kernel of an elementwise or movement root. With `alias` the result overwrites that value. */
+export function emitMap(root: Value, roots: Roots, target: Target, alias: Value | null = null): Emitted {
+  const most = windowElements(target);
+  const alike = (v: Value): boolean => v.size === root.size && v.dtype === root.dtype;
+  if (root.size > most) {
+    // One kernel for each window of the result.
+    const reads: Value[] = [];
+    const dispatches: Dispatch[] = [];
+    const unaligned = new Set<Value>();
+    for (let window = 0; window * most < root.size; window++) {
+      const span = { window, from: window * most, to: Math.min(root.size, (window + 1) * most) };
+      const emitted = mapBody(root, roots, target, 1, { alias, span });
+      for (const v of emitted.body.reads) {
+        if (!reads.includes(v)) reads.push(v);
+        if ([...emitted.body.places.get(v)!].some((place) => place !== "k")) unaligned.add(v);
+      }
+      const kernel = mapKernelOf(root, roots, target, emitted, 1, span);
+      dispatches.push({ kernel, reads: slotsOf(emitted.body, reads), writes: [{ output: 0, window }] });
+    }
+    return { temps: [], dispatches, reads, aligned: reads.filter((v) => alike(v) && !unaligned.has(v)) };
+  }
+  let emitted = mapBody(root, roots, target, 1, { alias });
+  const rowsOf = (length: number): MapBody => (length > 1 ? mapBody(root, roots, target, length, { alias }) : emitted);
+  let inner = rowLength(root, emitted.body, SHORTEST_SHARED_ROW);
+  let rows = rowsOf(inner);
+  // Short rows serve only to share loads.
+  if (inner > 1 && inner < SHORTEST_ROW && !sharedRowsOf(root, rows, inner, target)) {
+    inner = rowLength(root, emitted.body, SHORTEST_ROW);
+    rows = rowsOf(inner);
+  }
+  emitted = rows;
+  const { body, here } = emitted;
+  const kernel = mapKernelOf(root, roots, target, emitted, inner, null);
+  const { reads } = body;
+  const aligned = reads.filter((v) => alike(v) && [...body.places.get(v)!].every((place) => place === print(here)));
+  return { temps: [], dispatches: [{ kernel, reads: slotsOf(body, reads), writes: [{ output: 0 }] }], reads, aligned };
+}
+
+interface MapBody {
+  readonly body: Body;
+  /** The offset of the element that is written. */
+  readonly here: Expr;
+  readonly result: Expr;
+}
+
+/** The statements of the loop, the last of which writes the result. */
+function storing(root: Value, { body, here, result }: MapBody, span: Span | null): Statement[] {
+  const value = root.dtype === "bool"
+    ? select(u32(0), u32(1), result)
+    : root.dtype === "f16"
+    ? call("f16", result)
+    : result;
+  const index = span && span.from > 0 ? infix(here, "-", u32(span.from)) : here;
+  return [...body.statements, { kind: "store", buffer: "result", index, value }];
+}
+
+const sharedRowsOf = (root: Value, rows: MapBody, inner: number, target: Target): SharedRows | null =>
+  shareRows(root.size / inner, inner, rows.body.before, storing(root, rows, null), target);
+
+function mapKernelOf(
+  root: Value,
+  roots: Roots,
+  target: Target,
+  map: MapBody,
+  inner: number,
+  span: Span | null,
+): Kernel {
+  const { body } = map;
+  if (root.dtype === "f16") body.half = true;
+  const shared = inner > 1 ? sharedRowsOf(root, map, inner, target) : null;
+  return mapKernel(
+    {
+      name: chainName(root, roots),
+      reads: body.types,
+      result: stored(root.dtype),
+      rows: inner > 1 ? root.size / inner : 1,
+      rowsTogether: shared ? ROWS_TOGETHER : 1,
+      length: span ? span.to : inner > 1 ? inner : root.size,
+      ...(span ? { from: span.from } : {}),
+      operations: body.operations,
+      code: () => ({
+        library: librarySourceOf([], body),
+        before: printStatements(shared?.before ?? body.before),
+        body: printStatements(shared?.body ?? storing(root, map, span)),
+      }),
+    },
+    target,
+  );
+}
+
+/** The statements for element `k` of row `o`; a single row where `inner` is 1. */
+function mapBody(
+  root: Value,
+  roots: Roots,
+  target: Target,
+  inner: number,
+  options: { alias: Value | null; span?: Span },
+): MapBody {
+  const body = new Body(root, roots, target, "k", options);
+  let index = Index.linear(root.shape, variable("k"), body.bindIndex);
+  if (options.span) index = index.bounded(options.span.from, options.span.to);
+  if (inner > 1) {
+    const axis = innerAxis(root, inner);
+    index = Index.runs(
+      root.shape,
+      [
+        { from: 0, to: axis - 1, expression: variable("o") },
+        { from: axis, to: root.shape.length - 1, expression: variable("k") },
+      ],
+      body.bindIndex,
+    );
+  }
+  const here = index.offset;
+  return { body, here, result: body.value(root, index) };
+}
+
+/** The first axis of the trailing ones that hold `inner` elements; 0 where none do. */
+function innerAxis(root: Value, inner: number): number {
+  for (let axis = root.shape.length - 1; axis > 0; axis--) if (size(root.shape.slice(axis)) === inner) return axis;
+  return 0;
+}
+
+/** Shorter rows leave lanes idle; more or longer ones are beyond what a dimension of the grid holds. */
+const SHORTEST_ROW = 512;
+const SHORTEST_SHARED_ROW = 64;
+const MOST_ROWS = 65535;
+const LONGEST_ROW = 64 * 65535;
+
+/**
+ * Divisions cost more than the arithmetic of most chains. Where elements are divided by the size of trailing axes, as for
+ * a value per channel, the kernel gets a dimension for those axes, and the quotient is known without division.
+ */
+function rowLength(root: Value, body: Body, shortest: number): number {
+  let best = 1;
+  walkStatements(body.statements, (e) => {
+    if (e.kind !== "infix" || e.operator !== "/" || e.left.kind !== "variable" || e.left.name !== "k") return;
+    const n = e.right.kind === "literal" ? e.right.value : 0;
+    const fits = n >= shortest && n <= LONGEST_ROW && root.size / n <= MOST_ROWS && innerAxis(root, n) > 0;
+    if (fits && (best === 1 || n < best)) best = n;
+  });
+  return best;
+}

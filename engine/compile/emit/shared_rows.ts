@@ -1,0 +1,54 @@
+/** Rows of a fused kernel that one invocation computes together, so that they share loads. */
+import { some } from "../../core/expr.ts";
+import type { Target } from "../../../shaders/types.ts";
+import { renamed, type Statement, walkStatements } from "./statements.ts";
+
+/** Rows that an invocation takes together, and elements from which on that leaves work for all threads. */
+export const ROWS_TOGETHER = 4;
+const MANY = 2 ** 16;
+
+export interface SharedRows {
+  /** Statements before the loop: those for all rows, then those of each. */
+  readonly before: readonly Statement[];
+  readonly body: readonly Statement[];
+}
+
+/**
+ * Statements for several rows `o_0`, `o_1`, ... out of those for a row `o`. A CPU spends most of its time on loads: where
+ * some loads serve all rows, an invocation takes several rows at once. Null where nothing is saved.
+ */
+export function shareRows(
+  rows: number,
+  length: number,
+  before: readonly Statement[],
+  body: readonly Statement[],
+  target: Target,
+): SharedRows | null {
+  if (!target.software || rows % ROWS_TOGETHER > 0 || rows * length < MANY) return null;
+  // Branches are left as they are.
+  if (body.some((s) => s.kind === "branch")) return null;
+  const names = new Set(["o"]);
+  const varies = (s: Statement): boolean => {
+    if (s.kind === "store") return true;
+    const depends = s.kind === "let" && some(s.value, (e) => e.kind === "variable" && names.has(e.name));
+    if (depends) names.add(s.name);
+    return depends;
+  };
+  const [ownBefore, sharedBefore] = partition(before, varies);
+  const [own, shared] = partition(body, varies);
+  let loads = false;
+  walkStatements(shared, (e) => loads ||= e.kind === "load" && e.buffer !== "result");
+  if (!loads) return null;
+  const eachRow = (list: readonly Statement[]): Statement[] =>
+    Array.from(
+      { length: ROWS_TOGETHER },
+      (_, t) => list.map((s) => renamed(s, (name) => (names.has(name) ? `${name}_${t}` : name))),
+    ).flat();
+  return { before: [...sharedBefore, ...eachRow(ownBefore)], body: [...shared, ...eachRow(own)] };
+}
+
+function partition<T>(list: readonly T[], holds: (item: T) => boolean): [T[], T[]] {
+  const parts: [T[], T[]] = [[], []];
+  for (const item of list) parts[holds(item) ? 0 : 1].push(item);
+  return parts;
+}
