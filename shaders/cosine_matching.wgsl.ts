@@ -9,7 +9,7 @@ import { ceilDiv, foldGrid, pick, softwareShare } from "./conv/common.wgsl.ts";
 import { librarySource } from "./library.ts";
 import { BLOCK, DEPTH, each, pairs, SIDE, STRIDE, tileLoad } from "./matmul.wgsl.ts";
 import type { Kernel, Lowered, Target, Variant } from "./types.ts";
-import { bucket, choose } from "./variants.ts";
+import { bucket, selectVariant } from "./variants.ts";
 
 /**
  * query [groups * samples, channels, pixels], prototypes [groups, prototypes, channels] of unit length times a
@@ -380,5 +380,5 @@ export function lowerCosineMatching(p: CosineMatchingParams, target: Target, var
     inputs: [groups * samples * channels * pixels, groups * prototypes * channels, groups * prototypes],
     output: groups * samples * ROWS * pixels,
   };
-  return choose(work, cosineMatchingVariants, p, target, { variant });
+  return selectVariant(work, cosineMatchingVariants, p, target, { variant });
 }

@@ -1,8 +1,17 @@
 /** The functions that fused kernels may call. */
 import { mathFunctions, mathSource } from "./math.wgsl.ts";
 import { randomFunctions } from "./random.wgsl.ts";
+import type { Declarations } from "./types.ts";
 
 const library = { ...mathFunctions, ...randomFunctions };
 
 /** WGSL of the named functions and of what they call, each once, callees first. */
 export const librarySource = (names: Iterable<string>): string => mathSource([...names].sort(), library);
+
+/** WGSL of what several groups of statements need, each function once; it goes before all else. */
+export const declarationsSource = (list: readonly Declarations[]): string =>
+  [
+    ...(list.some(({ usesF16 }) => usesF16) ? ["enable f16;"] : []),
+    librarySource(new Set(list.flatMap(({ functions }) => functions))),
+    ...list.flatMap(({ loaders }) => loaders),
+  ].join("\n");

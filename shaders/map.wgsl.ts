@@ -1,6 +1,7 @@
 /** Kernel of a fused elementwise chain. */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
-import type { Kernel, Target } from "./types.ts";
+import { declarationsSource } from "./library.ts";
+import type { Declarations, Kernel, Target } from "./types.ts";
 
 export interface MapParams {
   readonly name: string;
@@ -17,8 +18,7 @@ export interface MapParams {
   /** Floating-point operations an element. */
   readonly operations: number;
   readonly code: () => {
-    /** The functions that the statements call. */
-    readonly library: string;
+    readonly declarations: Declarations;
     /** Statements that depend on the row alone. */
     readonly before: string;
     /** Statements from the row and its element `k` to the store into `result`. */
@@ -63,8 +63,8 @@ export function mapKernel(p: MapParams, target: Target): Kernel {
   const length = single && p.from === undefined ? "arrayLength(&result)" : `${p.length}u`;
   // Elements of a workgroup lie together, those of an invocation a workgroup's width apart.
   const source = (): string => {
-    const { library, before, body } = p.code();
-    return wgsl`${library}
+    const { declarations, before, body } = p.code();
+    return wgsl`${declarationsSource([declarations])}
 ${bindings(p.reads)}
 @group(0) @binding(${p.reads.length}) var<storage, read_write> result: array<${p.result}>;
 

@@ -7,7 +7,7 @@ import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { ceilDiv, foldGrid, pick, softwareShare } from "./conv/common.wgsl.ts";
 import { fold } from "./map.wgsl.ts";
 import type { Kernel, Lowered, Target, Variant } from "./types.ts";
-import { bucket, choose } from "./variants.ts";
+import { bucket, selectVariant } from "./variants.ts";
 
 /** y [batch, rows, columns] = A [batch, rows, inner] B [batch, inner, columns]; a transposed factor is stored so. */
 export interface MatmulParams {
@@ -314,5 +314,5 @@ export function lowerMatmul(p: MatmulParams, target: Target, variant?: string): 
     inputs: [batch * rows * inner, batch * inner * columns],
     output: batch * rows * columns,
   };
-  return choose(work, matmulVariants, p, target, { variant });
+  return selectVariant(work, matmulVariants, p, target, { variant });
 }

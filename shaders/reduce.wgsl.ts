@@ -5,7 +5,8 @@
  */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { bindings, fold } from "./map.wgsl.ts";
-import { type Kernel, type Slot, type Target, widestGroup } from "./types.ts";
+import { declarationsSource } from "./library.ts";
+import { type Declarations, type Kernel, type Slot, type Target, widestGroup } from "./types.ts";
 
 type By = "sum" | "max" | "min" | "argmax";
 
@@ -26,12 +27,17 @@ export interface ReduceParams {
   readonly results: number;
   readonly code: () => ReduceCode;
   /** What becomes of the only result before it is written. */
-  readonly finish?: Finish;
+  readonly epilogue?: Epilogue;
+}
+
+interface EpilogueCode {
+  readonly declarations: Declarations;
+  readonly body: string;
+  readonly value: string;
 }
 
 interface ReduceCode {
-  /** The functions that the statements call. */
-  readonly library: string;
+  readonly declarations: Declarations;
   /** Statements from the row `o` alone, and from the term `r`. */
   readonly before: string;
   readonly body: string;
@@ -40,23 +46,23 @@ interface ReduceCode {
 }
 
 /** An elementwise function of a sum `total0` at place `i`. */
-export interface Finish {
+export interface Epilogue {
   /** For the name of the kernel. */
   readonly name: string;
   /** Element types of its own bindings f0, f1, ... */
   readonly reads: readonly string[];
   /** The type of what is written. */
   readonly type: string;
-  /** The functions of the whole kernel, and its own statements with their value. */
-  readonly code: () => { readonly library: string; readonly body: string; readonly value: string };
+  /** Its statements and their value. */
+  readonly code: () => EpilogueCode;
 }
 
 interface Pass {
   readonly kernel: Kernel;
   readonly from: "inputs" | readonly Slot[];
   readonly to: readonly Slot[];
-  /** Whether the bindings of `finish` follow those of the inputs. */
-  readonly finishes: boolean;
+  /** Whether the bindings of the epilogue follow those of the inputs. */
+  readonly isLast: boolean;
 }
 
 const WORKGROUP = 64;
@@ -100,7 +106,7 @@ const rowByRow = (p: ReduceParams, target: Target, lanes = widestGroup(target)):
 export function reduceKernels(p: ReduceParams, target: Target): { kernels: readonly Pass[]; temps: readonly number[] } {
   const results = Array.from({ length: p.results }, (_, output): Slot => ({ output }));
   if (rowByRow(p, target)) {
-    return { kernels: [{ kernel: rows(p, target), from: "inputs", to: results, finishes: true }], temps: [] };
+    return { kernels: [{ kernel: rows(p, target), from: "inputs", to: results, isLast: true }], temps: [] };
   }
   const kernels: Pass[] = [];
   const temps: number[] = [];
@@ -113,15 +119,15 @@ export function reduceKernels(p: ReduceParams, target: Target): { kernels: reado
     const last = split === 1;
     const to = last ? results : Array.from({ length: carried }, (_, k): Slot => ({ temp: temps.length + k }));
     if (!last) temps.push(...new Array<number>(carried).fill(4 * p.outputs * split));
-    const { finish, ...rest } = p;
+    const { epilogue, ...rest } = p;
     const own: ReduceParams = {
       ...rest,
-      ...(last && finish ? { finish } : {}),
+      ...(last && epilogue ? { epilogue } : {}),
       length,
       ...(first ? {} : later(p, length)),
     };
     const text = p.by === "sum" ? sumPass : extremumPass;
-    kernels.push({ kernel: text(own, split, first, last, target), from, to, finishes: last });
+    kernels.push({ kernel: text(own, split, first, last, target), from, to, isLast: last });
     if (last) return { kernels, temps };
     [from, length] = [to, split];
   }
@@ -136,7 +142,7 @@ function later(p: ReduceParams, length: number): Partial<ReduceParams> {
     operations: 0,
     reads: pair ? [p.type, "i32"] : new Array<string>(p.results).fill(p.type),
     code: () => ({
-      library: "",
+      declarations: { functions: [], loaders: [], usesF16: false },
       before: "",
       body: [`let at = ${at};`, ...(pair ? ["let place = b1[at];"] : [])].join("\n"),
       values: Array.from({ length: p.results }, (_, k) => `b${k}[at]`),
@@ -144,7 +150,7 @@ function later(p: ReduceParams, length: number): Partial<ReduceParams> {
   };
 }
 
-const nameOf = ({ name, finish }: ReduceParams): string => (finish ? `${finish.name}(${name})` : name);
+const nameOf = ({ name, epilogue }: ReduceParams): string => (epilogue ? `${epilogue.name}(${name})` : name);
 
 const flopsOf = (p: ReduceParams): number => p.type === "f32" ? (p.operations + p.results) * p.outputs * p.length : 0;
 
@@ -154,7 +160,7 @@ function head(
   split: number,
   target: Target,
   results: readonly [string, string][],
-  rest: (code: ReduceCode) => string,
+  rest: (code: ReduceCode, end: EpilogueCode | undefined) => string,
 ): { source: () => string; workgroups: Kernel["workgroups"] } {
   const count = p.outputs * split;
   const { workgroups, row } = fold(count, WORKGROUP, target);
@@ -162,8 +168,8 @@ function head(
   const rowOf = split === 1 ? "i" : p.contiguous ? `i / ${split}u` : `i % ${p.outputs}u`;
   const partOf = split === 1 ? "0u" : p.contiguous ? `i % ${split}u` : `i / ${p.outputs}u`;
   const source = (): string => {
-    const code = p.code();
-    return wgsl`${start(p, code)}
+    const [code, end] = [p.code(), p.epilogue?.code()];
+    return wgsl`${start(p, code, end)}
 ${resultBindings(p, results)}
 
 @compute @workgroup_size(${WORKGROUP})
@@ -175,36 +181,36 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   let o = ${rowOf};
   let part = ${partOf};
 ${code.before}
-${rest(code)}`;
+${rest(code, end)}`;
   };
   return { source, workgroups };
 }
 
 /** Functions and inputs. */
-const start = ({ reads, finish }: ReduceParams, { library }: ReduceCode): string => {
-  const own = (finish?.reads ?? []).map(
+const start = ({ reads, epilogue }: ReduceParams, code: ReduceCode, end: EpilogueCode | undefined): string => {
+  const own = (epilogue?.reads ?? []).map(
     (type, k) => `@group(0) @binding(${reads.length + k}) var<storage, read> f${k}: array<${type}>;`,
   );
-  return [finish ? finish.code().library : library, bindings(reads), ...own].join("\n");
+  const declarations = [code.declarations, ...(end ? [end.declarations] : [])];
+  return [declarationsSource(declarations), bindings(reads), ...own].join("\n");
 };
 
 /** Statements that write the totals at place `i`; names of the function are its own. */
-function finished({ finish, results }: ReduceParams): string {
-  if (!finish) return each(results, (j) => `  result${j}[i] = total${j};`);
-  const { body, value } = finish.code();
-  return ["  {", ...(body ? [body] : []), `result0[i] = ${value};`, "  }"].join("\n");
+function written({ results }: ReduceParams, end: EpilogueCode | undefined): string {
+  if (!end) return each(results, (j) => `  result${j}[i] = total${j};`);
+  return ["  {", ...(end.body ? [end.body] : []), `result0[i] = ${end.value};`, "  }"].join("\n");
 }
 
 /** Of each sum: its name and the type in memory. */
 const sumResults = (p: ReduceParams): [string, string][] =>
-  Array.from({ length: p.results }, (_, j) => [`result${j}`, p.finish?.type ?? p.type]);
+  Array.from({ length: p.results }, (_, j) => [`result${j}`, p.epilogue?.type ?? p.type]);
 
 const resultBindings = (p: ReduceParams, results: readonly [string, string][]): string =>
   results
     .map(
       ([name, type], k) =>
         `@group(0) @binding(${
-          p.reads.length + (p.finish?.reads.length ?? 0) + k
+          p.reads.length + (p.epilogue?.reads.length ?? 0) + k
         }) var<storage, read_write> ${name}: array<${type}>;`,
     )
     .join("\n");
@@ -225,9 +231,9 @@ ${each(n, (j) => `    total${j} += block${j};`)}
 };
 
 function sumPass(p: ReduceParams, split: number, _first: boolean, _last: boolean, target: Target): Kernel {
-  const rest = (code: ReduceCode): string =>
+  const rest = (code: ReduceCode, end: EpilogueCode | undefined): string =>
     `${blocks(p, code, "part", split)}
-${finished(p)}
+${written(p, end)}
 }
 `;
   const { source, workgroups } = head(p, split, target, sumResults(p), rest);
@@ -241,8 +247,8 @@ function rows(p: ReduceParams, target: Target): Kernel {
   const x = Math.min(p.outputs, target.maxWorkgroupsPerDimension);
   const shared = (j: number): string => `sums[${j * lanes}u`;
   const source = (): string => {
-    const code = p.code();
-    return wgsl`${start(p, code)}
+    const [code, end] = [p.code(), p.epilogue?.code()];
+    return wgsl`${start(p, code, end)}
 ${resultBindings(p, sumResults(p))}
 var<workgroup> sums: array<${p.type}, ${n * lanes}>;
 
@@ -268,7 +274,7 @@ ${each(n, (j) => `    ${shared(j)} + lane] = total${j};`)}
 ${each(n, (j) => `      total${j} += ${shared(j)} + k];`)}
     }
     let i = o;
-${finished(p)}
+${written(p, end)}
   }
 }
 `;

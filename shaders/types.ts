@@ -5,9 +5,9 @@ export interface Target {
   /** True on a CPU implementation (lavapipe, SwiftShader): register tiling wins over workgroup memory there. */
   readonly software: boolean;
   /** Whether kernels that read elements many times compute elementwise functions as they do: arithmetic is cheap then. */
-  readonly fusesLoads?: boolean;
+  readonly fusesPrologues?: boolean;
   /** Whether kernels leave the moments of parts of their result to a norm that follows, which then reads no more. */
-  readonly leavesMoments?: boolean;
+  readonly sharesStatistics?: boolean;
   readonly maxWorkgroupSize: number;
   readonly maxWorkgroupsPerDimension: number;
   readonly maxWorkgroupStorage: number;
@@ -22,8 +22,6 @@ export interface Target {
   readonly subgroupMatrices?: readonly SubgroupMatrix[] | undefined;
   /** Variants that were measured to be the fastest on this adapter, by the key of the choice. */
   readonly tuned?: ReadonlyMap<string, string>;
-  /** Told of each choice between variants, where they are to be measured. */
-  readonly meet?: (choice: Choice) => void;
 }
 
 /** A product of an M x K and a K x N matrix, both of `componentType`, to one of `resultComponentType`. */
@@ -72,6 +70,8 @@ export interface Dispatch {
 export interface Lowered {
   readonly temps: readonly number[];
   readonly dispatches: readonly Dispatch[];
+  /** Where variants compute the same: the one that was taken, and the others. */
+  readonly choice?: VariantChoice;
   /** Where the kernels wrote them, as `Fusion.moments` asked. */
   readonly moments?: PartialMoments;
 }
@@ -84,6 +84,15 @@ export interface PartialMoments {
   readonly temp: number;
   readonly length: number;
   readonly share: number;
+}
+
+/** What printed statements need declared. */
+export interface Declarations {
+  /** Functions of shaders/library.ts. */
+  readonly functions: readonly string[];
+  /** Functions of the kernel's own, as WGSL. */
+  readonly loaders: readonly string[];
+  readonly usesF16: boolean;
 }
 
 /** An elementwise function of the place `i`, and for a result of its value `given`. */
@@ -108,11 +117,11 @@ export interface Fusion {
   readonly first: number;
 }
 
-/** What several kernels can compute, and the memory that they need for it. */
-export interface Work {
+/** What several kernel variants can compute, and the memory that they need for it. */
+export interface KernelSpec {
   /** The operator, in words. */
   readonly family: string;
-  /** Sizes and options that decide which kernel is fastest; alike enough ones have the same. */
+  /** Sizes and options that decide which kernel is fastest; similar ones share a string. */
   readonly shape: string;
   /** The type of inputs and output in memory. */
   readonly dtype: "f32" | "f16";
@@ -121,11 +130,12 @@ export interface Work {
   readonly output: number;
 }
 
-/** A choice between variants, as whoever measures them sees it. */
-export interface Choice extends Work {
+/** A choice between variants, for those who measure them. */
+export interface VariantChoice extends KernelSpec {
   readonly key: string;
   /** The variants whose guards hold, the default first. */
   readonly variants: readonly string[];
+  /** Lowers the same with another variant, without fused functions. */
   lower(variant: string): Lowered;
 }
 

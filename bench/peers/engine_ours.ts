@@ -4,8 +4,7 @@ import * as vg from "../../engine/mod.ts";
 import { Tensor } from "../../engine/mod.ts";
 import { type Device, device as openDevice, upload } from "../../engine/gpu/mod.ts";
 import { lower } from "../../engine/compile/lower.ts";
-import { planMemory } from "../../engine/compile/plan.ts";
-import { schedule } from "../../engine/compile/schedule.ts";
+import { planProgram } from "../../engine/compile/plan_program.ts";
 import { counters } from "./counters.ts";
 import type { Call, Engine, Facts, Item, Ready } from "./item.ts";
 
@@ -87,7 +86,7 @@ class Run implements Ready {
     const start = performance.now();
     const placeholders = this.#inputs.map((t) => new Tensor(t.shape, t.dtype, { kind: "placeholder" }));
     const outputs = listOf(this.#f(...placeholders));
-    planMemory(schedule(lower(outputs, this.#device.target, placeholders), this.#device.target));
+    planProgram(lower(outputs, this.#device.target, placeholders), this.#device.target);
     return performance.now() - start;
   }
 

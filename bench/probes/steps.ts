@@ -1,7 +1,6 @@
 // Compiled steps beside each other: each timed in turn in one process, and what is exact: operations, memory, dispatches.
 import { lower } from "../../engine/compile/lower.ts";
-import { planMemory } from "../../engine/compile/plan.ts";
-import { schedule } from "../../engine/compile/schedule.ts";
+import { planProgram } from "../../engine/compile/plan_program.ts";
 import { trace } from "../../engine/compile/trace.ts";
 import { device } from "../../engine/gpu/mod.ts";
 import { deviceInfo, profile, tree } from "../../engine/mod.ts";
@@ -80,6 +79,6 @@ export async function plannedStep<A extends unknown[]>(take: (...args: A) => unk
   const { target } = await device();
   const { outputs, placeholders } = trace("step", take, args);
   const overwritten = new Set(tree.leaves(args.slice(0, donated)).map((_, k) => k));
-  const scheduled = schedule(lower(outputs, target, placeholders), target, overwritten);
-  return { ...planMemory(scheduled), dispatches: scheduled.steps.length };
+  const { schedule, memory } = planProgram(lower(outputs, target, placeholders), target, overwritten);
+  return { ...memory, dispatches: schedule.steps.length };
 }

@@ -1,7 +1,7 @@
 /** Fused expressions are cut where they would grow without bound: compilers take more than proportional time for them. */
 import type { Target } from "../../shaders/types.ts";
 import { base, type Graph, isView, type Value } from "./lower.ts";
-import type { Roots } from "./fuse.ts";
+import { coneOf, type Materialized } from "./cone.ts";
 
 /** Values that one kernel computes along with its root at most. */
 const MOST_VALUES = 128;
@@ -9,26 +9,14 @@ const MOST_VALUES = 128;
 /** Beyond so many operands, cutting at one binding too many at a time would take long. */
 const MANY_READS = 64;
 
-/** What a kernel computes for its root, in order of creation, and what it reads for that. */
-export function coneOf(
-  root: Value,
-  roots: Roots,
-): { readonly inside: readonly Value[]; readonly reads: readonly Value[] } {
-  const seen = new Set<Value>(root.inputs);
-  for (const v of seen) if (v.leaf === null && !roots.has(v)) { for (const x of v.inputs) seen.add(x); }
-  const ends = (v: Value): boolean => v.leaf !== null || roots.has(v);
-  const inside = [...seen].filter((v) => !ends(v)).sort((a, b) => a.id - b.id);
-  return { inside, reads: [...seen].filter(ends) };
-}
-
 /** Values to be kept so that no kernel computes too many values, or reads very many. */
-export function oversized(graph: Graph, roots: Roots, target: Target): Value[] {
+export function oversized(graph: Graph, materialized: Materialized, target: Target): Value[] {
   const cuts: Value[] = [];
   for (const root of graph.values) {
-    if (!roots.has(root)) continue;
-    const { inside, reads } = coneOf(root, roots);
+    if (!materialized.has(root)) continue;
+    const { inside, reads } = coneOf(root, materialized);
     if (inside.length > MOST_VALUES || reads.length > MANY_READS) {
-      cuts.push(...cutsOf(root, inside, new Set(reads), target.maxStorageBuffers - 1));
+      cuts.push(...cutsOf(root, [...inside].sort((a, b) => a.id - b.id), new Set(reads), target.maxStorageBuffers - 1));
     }
   }
   return cuts;

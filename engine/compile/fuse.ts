@@ -1,9 +1,7 @@
 /** Which values get memory of their own; the others are computed inside the kernels that use them. */
 import type { Target } from "../../shaders/types.ts";
+import type { Materialized } from "./cone.ts";
 import { base, type Graph, isView, type Value } from "./lower.ts";
-
-/** Values that are written to memory by a kernel. */
-export type Roots = ReadonlySet<Value>;
 
 const isMap = (v: Value): boolean => v.op?.lowering.kind === "map";
 
@@ -45,10 +43,10 @@ function prices(graph: Graph, kept: (v: Value) => boolean): Map<Value, Price> {
 }
 
 /**
- * A map value becomes a root when it is an output, when a kernel that cannot compute it needs it, when it is in `forced`,
+ * A map value is materialized when it is an output, when a kernel that cannot compute it needs it, when it is in `forced`,
  * when several kernels need it and it is not cheap, or when it would be recomputed for every element it is spread over.
  */
-export function chooseRoots(graph: Graph, forced: ReadonlySet<Value>, target: Target): Roots {
+export function chooseMaterialized(graph: Graph, forced: ReadonlySet<Value>, target: Target): Materialized {
   const always = (v: Value): boolean => v.leaf !== null || (!isMap(v) && !isView(v)) || forced.has(v);
   // The first pass prices as if nothing else were kept; the second knows what the first kept.
   const first = assign(graph, forced, prices(graph, always), target);
@@ -63,7 +61,7 @@ function loadable(graph: Graph, table: ReadonlyMap<Value, Price>, target: Target
   for (const v of graph.values) {
     const lowering = v.op?.lowering;
     if (lowering?.kind !== "kernel") continue;
-    const loads = !lowering.rereads || target.fusesLoads ? (lowering.loads ?? []) : [];
+    const loads = !lowering.readsRepeatedly || target.fusesPrologues ? (lowering.fusesPrologue ?? []) : [];
     v.inputs.forEach((x, k) => (loads.includes(k) ? asked : refused).add(base(x)));
   }
   return new Set(
@@ -80,9 +78,14 @@ function spreads(x: Value, user: Value, cost: number): boolean {
   return times >= SPREAD && cost > SPREAD_COST && cost * times > SPREAD_WORK;
 }
 
-function assign(graph: Graph, forced: ReadonlySet<Value>, table: ReadonlyMap<Value, Price>, target: Target): Roots {
+function assign(
+  graph: Graph,
+  forced: ReadonlySet<Value>,
+  table: ReadonlyMap<Value, Price>,
+  target: Target,
+): Materialized {
   const loaded = loadable(graph, table, target);
-  const roots = new Set<Value>();
+  const result = new Set<Value>();
   const stored = new Set<Value>(forced);
   const homes = new Map<Value, Set<Value>>();
   const homesOf = (v: Value): Set<Value> => {
@@ -102,15 +105,15 @@ function assign(graph: Graph, forced: ReadonlySet<Value>, table: ReadonlyMap<Val
     // In memory: its reads, a write, and a read in every home. Computed anew: its reads in every home.
     const most = loaded.has(v) ? LOAD_COST : CHEAP_COST;
     const cheap = cost <= most && own.size * reads.size <= reads.size + 1 + own.size;
-    const isRoot = !isView(v) && (!isMap(v) || stored.has(v) || (own.size > 1 && !cheap));
-    if (isRoot) roots.add(v);
+    const isMaterialized = !isView(v) && (!isMap(v) || stored.has(v) || (own.size > 1 && !cheap));
+    if (isMaterialized) result.add(v);
     for (const x of v.inputs) {
       const source = base(x);
       if (v.op!.lowering.kind === "kernel" && !loaded.has(source)) stored.add(source);
       else if (isMap(v) && isMap(source) && spreads(source, v, table.get(source)!.cost)) stored.add(source);
-      if (isRoot) homesOf(x).add(v);
+      if (isMaterialized) homesOf(x).add(v);
       else for (const home of own) homesOf(x).add(home);
     }
   }
-  return roots;
+  return result;
 }

@@ -1,11 +1,11 @@
 /** What cannot run is refused before it takes memory, with what would fit. */
 import { VoxgradError } from "../core/errors.ts";
 import { type Device, makeRoom, memoryStats } from "../gpu/mod.ts";
-import type { Plan } from "./plan.ts";
+import type { MemoryPlan } from "./memory_plan.ts";
 import type { Schedule } from "./schedule.ts";
 
 /** What would go beyond the memory limit is refused, with what would fit. */
-export function checkMemory(scheduled: Schedule, plan: Plan, device: Device): void {
+export function checkMemory(scheduled: Schedule, plan: MemoryPlan, device: Device): void {
   const added = plan.peakBytes - scheduled.places.reduce((sum, p) => sum + (p.leaf === null ? 0 : p.bytes), 0);
   makeRoom(device, added, () => {
     const { live } = memoryStats();

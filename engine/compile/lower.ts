@@ -60,7 +60,7 @@ const attrsKey = (attrs: unknown): string =>
  * a binding holds (fused kernels have windows instead); the stages of a kernel. Null where the operator stands for itself.
  */
 function expand(t: Tensor, op: Op, inputs: readonly Tensor[], attrs: never, target: Target): Tensor | null {
-  const { lowering, split, stages } = op;
+  const { lowering, split, decompose } = op;
   if (lowering.kind === "composite") return lowering.expand(inputs, attrs);
   const most = windowElements(target);
   const large = (x: Tensor): boolean => x.size > most;
@@ -72,7 +72,7 @@ function expand(t: Tensor, op: Op, inputs: readonly Tensor[], attrs: never, targ
   ) {
     return split(inputs, t, attrs, most, target.maxStorageBuffers);
   }
-  return stages ? stages(inputs, t, attrs, target) : null;
+  return decompose ? decompose(inputs, t, attrs, target) : null;
 }
 
 /**

@@ -14,8 +14,9 @@ import {
 } from "../gpu/mod.ts";
 import { checkLimits, checkMemory } from "./limits.ts";
 import type { Graph } from "./lower.ts";
-import { type Plan, planMemory } from "./plan.ts";
-import { type Place, type Schedule, schedule, type Step } from "./schedule.ts";
+import type { MemoryPlan } from "./memory_plan.ts";
+import { planProgram } from "./plan_program.ts";
+import type { Place, Schedule, Step } from "./schedule.ts";
 
 /** What a program is made of and what a call of it costs. */
 export interface ProgramInfo {
@@ -73,7 +74,7 @@ export class Program {
   readonly info: ProgramInfo;
   readonly #device: Device;
   readonly #schedule: Schedule;
-  readonly #plan: Plan;
+  readonly #plan: MemoryPlan;
   readonly #commands: readonly Command[];
   /** Kept between calls by compiled programs; null: taken from the pool for each call. */
   #arena: GPUBuffer[] | null;
@@ -82,7 +83,7 @@ export class Program {
 
   private constructor(
     device: Device,
-    plan: Plan,
+    plan: MemoryPlan,
     scheduled: Schedule,
     commands: readonly Command[],
     keepsArena: boolean,
@@ -111,8 +112,7 @@ export class Program {
     graph: Graph,
     options: { donated?: ReadonlySet<number>; keepsArena: boolean },
   ): Promise<Program> {
-    const scheduled = schedule(graph, device.target, options.donated);
-    const plan = planMemory(scheduled);
+    const { schedule: scheduled, memory: plan } = planProgram(graph, device.target, options.donated);
     checkLimits(scheduled, device);
     checkMemory(scheduled, plan, device);
     const commands = await Promise.all(

@@ -10,9 +10,9 @@ import {
   stopwatch,
   writeBuffer,
 } from "../gpu/mod.ts";
-import type { Choice, Lowered } from "../../shaders/types.ts";
+import type { Lowered, VariantChoice } from "../../shaders/types.ts";
 import { lower } from "./lower.ts";
-import { schedule } from "./schedule.ts";
+import { planProgram } from "./plan_program.ts";
 import { trace } from "./trace.ts";
 
 const ROUNDS = 5;
@@ -36,7 +36,7 @@ export interface TunedKernel {
 
 /**
  * Measures the kernels that a function needs: traces it as `compile` does, and times on the device every variant of each
- * kernel that has several, on made-up data. What is fastest is used by all programs from then on (those made
+ * kernel that has several, on synthetic data. What is fastest is used by all programs from then on (those made
  * before are made anew), and kept for runs that open the device with `tuned: true` or `--tune`. Results change by rounding
  * alone. Without tuning the choice is a fixed rule, and every run on an adapter gives the same bits.
  *
@@ -77,22 +77,17 @@ export async function tuneNew(
   });
 }
 
-/** The choices between at least two variants that are met when a graph becomes kernels. */
-function choicesOf(device: Device, outputs: readonly Tensor[], args: readonly Tensor[]): Choice[] {
-  const met = new Map<string, Choice>();
-  const target = {
-    ...device.target,
-    meet: (choice: Choice) => {
-      if (choice.variants.length > 1 && !met.has(choice.key)) met.set(choice.key, choice);
-    },
-  };
-  schedule(lower(outputs, target, args), target);
-  return [...met.values()];
+/** The choices between at least two variants in the program of a graph. */
+function choicesOf(device: Device, outputs: readonly Tensor[], args: readonly Tensor[]): VariantChoice[] {
+  const { choices } = planProgram(lower(outputs, device.target, args), device.target).schedule;
+  const byKey = new Map<string, VariantChoice>();
+  for (const choice of choices) if (choice.variants.length > 1 && !byKey.has(choice.key)) byKey.set(choice.key, choice);
+  return [...byKey.values()];
 }
 
 async function measureAll(
   device: Device,
-  choices: readonly Choice[],
+  choices: readonly VariantChoice[],
   progress?: (kernel: TunedKernel, done: number, total: number) => void,
 ): Promise<TunedKernel[]> {
   const found: TunedKernel[] = [];
@@ -110,7 +105,7 @@ async function measureAll(
   return found;
 }
 
-async function measure(device: Device, choice: Choice): Promise<TunedKernel> {
+async function measure(device: Device, choice: VariantChoice): Promise<TunedKernel> {
   const buffers: GPUBuffer[] = [];
   const allocate = (bytes: number): GPUBuffer => {
     buffers.push(allocateBuffer(device, bytes, `tuning ${choice.family}`));
@@ -119,7 +114,7 @@ async function measure(device: Device, choice: Choice): Promise<TunedKernel> {
   try {
     const inputs = choice.inputs.map((elements, k) => {
       const buffer = allocate(bytesOf(elements, choice.dtype));
-      writeBuffer(device, buffer, madeUp(elements, k), choice.dtype);
+      writeBuffer(device, buffer, synthetic(elements, k), choice.dtype);
       return buffer;
     });
     const output = allocate(bytesOf(choice.output, choice.dtype));
@@ -191,7 +186,7 @@ function checked(device: Device, lowered: Lowered): Lowered {
 }
 
 /** Numbers between -1 and 1, none of them so small that a CPU takes its time over it. */
-function madeUp(elements: number, seed: number): Float32Array {
+function synthetic(elements: number, seed: number): Float32Array {
   const block = Float32Array.from(
     { length: Math.min(elements, 4099) },
     (_, k) => (((k + seed) * 7919) % 1009) / 504.5 - 1,

@@ -37,21 +37,27 @@ export interface Emit<A> {
 /** How an operator becomes WGSL. */
 export type Lowering<T, A> =
   /** One output value from input values at computable places: fuses into chains, reductions and each other. */
-  | { readonly kind: "map"; readonly cost: number; emit(e: Emit<A>, index: Index): Expr }
+  | {
+    readonly kind: "map";
+    readonly cost: number;
+    /** Whether it reads each input at the place of the result, or where that was broadcast from. */
+    readonly elementwise?: true;
+    emit(e: Emit<A>, index: Index): Expr;
+  }
   /** The same values under another shape: no kernel at all. A barrier is not merged with equal values. */
   | { readonly kind: "view"; readonly barrier?: true }
   /** Reduction of some axes; attrs are ReduceAttrs. */
   | { readonly kind: "reduce" }
   /**
-   * Kernels of its own. Elementwise functions may be computed where they read the inputs listed in `loads`, which
-   * `rereads` says happens many times for each element, and where they write the result if `stores`.
+   * Kernels of its own. Elementwise functions may be computed where they read the inputs listed in `fusesPrologue`, of which
+   * `readsRepeatedly` says that each element is read many times, and where they write the result if `fusesEpilogue`.
    */
   | {
     readonly kind: "kernel";
-    readonly loads?: readonly number[];
-    readonly rereads?: boolean;
-    readonly stores?: boolean;
-    /** Kernels of the result from moments of parts of the input, which are input 0 to them; null where those do not do. */
+    readonly fusesPrologue?: readonly number[];
+    readonly readsRepeatedly?: boolean;
+    readonly fusesEpilogue?: boolean;
+    /** Kernels that compute the result from statistics of parts of the input, which are their input 0; null if the parts do not fit. */
     fromPartialMoments?(inputs: readonly Aval[], attrs: A, parts: PartialMoments, target: Target): Lowered | null;
     lower(inputs: readonly Aval[], output: Aval, attrs: A, target: Target, fusion: Fusion | null): Lowered;
   }
@@ -88,7 +94,7 @@ export interface Operator<T, A = never> {
    */
   readonly split?: (inputs: readonly T[], output: Aval, attrs: A, most: number, buffers: number) => T;
   /** The same value as a kernel for this adapter followed by other operators, which then fuse; null: one kernel. */
-  readonly stages?: (inputs: readonly T[], output: Aval, attrs: A, target: Target) => T | null;
+  readonly decompose?: (inputs: readonly T[], output: Aval, attrs: A, target: Target) => T | null;
   /** Of a product: its multiply-adds, padding counted as if it were values. */
   readonly multiplyAdds?: (inputs: readonly Aval[], output: Aval) => number;
 }

@@ -7,8 +7,8 @@ import { convWeightGradGeneric } from "./weight_grad.wgsl.ts";
 import { gemmVariants } from "./gemm.wgsl.ts";
 import { tileVariants } from "./tile.wgsl.ts";
 import { type ConvParams, volume } from "./common.wgsl.ts";
-import type { Lowered, Target, Variant, Work } from "../types.ts";
-import { bucket, choose, type Choosing } from "../variants.ts";
+import type { KernelSpec, Lowered, Target, Variant } from "../types.ts";
+import { bucket, type SelectOptions, selectVariant } from "../variants.ts";
 
 export type { ConvParams } from "./common.wgsl.ts";
 
@@ -42,8 +42,8 @@ const elements = (p: ConvParams) => ({
   w: (p.outChannels * p.inChannels * volume(p.kernel)) / p.groups,
 });
 
-/** What the padding is hardly matters. */
-function work(family: string, p: ConvParams, inputs: readonly number[], output: number): Work {
+/** Padding is not part of the key: it barely affects speed. */
+function specOf(family: string, p: ConvParams, inputs: readonly number[], output: number): KernelSpec {
   const { batch, groups, inChannels, outChannels, input, kernel, stride, dilation, bias } = p;
   const sizes = [batch, inChannels, outChannels, ...input].map(bucket);
   const shape = `${sizes.join(" ")} groups ${bucket(groups)} kernel ${kernel} stride ${stride} dilation ${dilation}`;
@@ -51,21 +51,21 @@ function work(family: string, p: ConvParams, inputs: readonly number[], output: 
 }
 
 /** Lowers a convolution with the named variant, by default the tuned one or the first whose guard holds. */
-export function lowerConvForward(p: ConvParams, target: Target, how: Choosing = {}): Lowered {
+export function lowerConvForward(p: ConvParams, target: Target, how: SelectOptions = {}): Lowered {
   const { x, y, w } = elements(p);
   const inputs = p.bias ? [x, w, p.outChannels] : [x, w];
-  return choose(work("convolution", p, inputs, y), convForwardVariants, p, target, how);
+  return selectVariant(specOf("convolution", p, inputs, y), convForwardVariants, p, target, how);
 }
 
 /** Lowers the gradient with respect to the input with the named variant, by default as the convolution. */
-export function lowerConvInputGrad(p: ConvParams, target: Target, how: Choosing = {}): Lowered {
+export function lowerConvInputGrad(p: ConvParams, target: Target, how: SelectOptions = {}): Lowered {
   const { x, y, w } = elements(p);
   const inputs = p.bias ? [y, w, p.inChannels] : [y, w];
-  return choose(work("convolution input gradient", p, inputs, x), convInputGradVariants, p, target, how);
+  return selectVariant(specOf("convolution input gradient", p, inputs, x), convInputGradVariants, p, target, how);
 }
 
 /** Lowers the gradient with respect to the weights with the named variant, by default as the convolution. */
-export function lowerConvWeightGrad(p: ConvParams, target: Target, how: Choosing = {}): Lowered {
+export function lowerConvWeightGrad(p: ConvParams, target: Target, how: SelectOptions = {}): Lowered {
   const { x, y, w } = elements(p);
-  return choose(work("convolution weight gradient", p, [x, y], w), convWeightGradVariants, p, target, how);
+  return selectVariant(specOf("convolution weight gradient", p, [x, y], w), convWeightGradVariants, p, target, how);
 }

@@ -26,8 +26,8 @@ const field = (seed: number, ...shape: number[]): Tensor => tensor(noise(count(s
 type Compute = (...args: Tensor[]) => Tree;
 
 /** Does as on a GPU, where kernels leave moments or not. */
-async function onGpu<T>(leavesMoments: boolean, work: () => Promise<T>): Promise<T> {
-  Object.assign(target, { software: false, fusesLoads: true, leavesMoments });
+async function onGpu<T>(sharesStatistics: boolean, work: () => Promise<T>): Promise<T> {
+  Object.assign(target, { software: false, fusesPrologues: true, sharesStatistics });
   try {
     return await work();
   } finally {
@@ -36,8 +36,8 @@ async function onGpu<T>(leavesMoments: boolean, work: () => Promise<T>): Promise
 }
 
 /** What f gives, and its kernels. */
-const outcome = (leavesMoments: boolean, f: Compute, args: Tensor[]) =>
-  onGpu(leavesMoments, async () => {
+const outcome = (sharesStatistics: boolean, f: Compute, args: Tensor[]) =>
+  onGpu(sharesStatistics, async () => {
     const compiled = compile(f);
     const results = tree.leaves(await compiled(...args));
     const values = await Promise.all(results.map(async (t) => Float32Array.from(await t.data())));
@@ -45,8 +45,8 @@ const outcome = (leavesMoments: boolean, f: Compute, args: Tensor[]) =>
   });
 
 /** Its kernels alone. */
-const kernelsOf = (leavesMoments: boolean, f: Compute, args: Tensor[]): Promise<readonly string[]> =>
-  onGpu(leavesMoments, async () => (await compile(f).plan(...args)).kernels);
+const kernelsOf = (sharesStatistics: boolean, f: Compute, args: Tensor[]): Promise<readonly string[]> =>
+  onGpu(sharesStatistics, async () => (await compile(f).plan(...args)).kernels);
 
 const leaving = (kernels: readonly string[]): readonly string[] => kernels.filter((name) => name.includes("&moments"));
 const joins = (kernels: readonly string[]): readonly string[] => kernels.filter((name) => name.startsWith("moments."));
@@ -264,7 +264,12 @@ const matrixTarget = {
   maxWorkgroupStorage: 24000,
   features: new Set(["shader-f16", "subgroups", "chromium-experimental-subgroup-matrix"]),
 };
-const identity: Fused = { name: "", functions: [], reads: [], type: "f32", body: [], value: "given" };
+const identity: Fused = {
+  name: "",
+  reads: [],
+  type: "f32",
+  code: () => ({ functions: [], body: "", value: "given" }),
+};
 
 for (const rows of [32, 64]) {
   test(`lowerConvForward() leaves moments of a tile of subgroup matrices with ${rows} rows`, async () => {
@@ -284,7 +289,7 @@ for (const rows of [32, 64]) {
       bias: true,
       storage: "f16",
     };
-    const fusion = { loads: [], store: null, moments: identity, first: 3 };
+    const fusion = { fusesPrologue: [], store: null, moments: identity, first: 3 };
     const variant = convForwardVariants.find((v) => v.name === `matrix${rows}x128`)!;
     assert.ok(variant.guard(p, matrixTarget));
     const lowered = variant.lower(p, matrixTarget, fusion);

@@ -1,4 +1,4 @@
-// Choice between variants: the rule without tuning, tune(), what it keeps, and kept choices that do not serve.
+// VariantChoice between variants: the rule without tuning, tune(), what it keeps, and kept choices that do not serve.
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -9,8 +9,8 @@ import * as vg from "../../engine/mod.ts";
 import { closeDevice, compile, conv3d, evaluate, openDevice, type Tensor, tensor, tune } from "../../engine/mod.ts";
 import { device } from "../../engine/gpu/mod.ts";
 import { fastest } from "../../engine/compile/tune.ts";
-import type { Choice, Lowered, Target, Variant } from "../../shaders/types.ts";
-import { bucket, choose } from "../../shaders/variants.ts";
+import type { Lowered, Target, Variant } from "../../shaders/types.ts";
+import { bucket, selectVariant } from "../../shaders/variants.ts";
 import { relativeError } from "../helpers/compare.ts";
 import { noise } from "../helpers/noise.ts";
 import { message } from "../helpers/refuse.ts";
@@ -68,7 +68,7 @@ test("bucket() gives sizes near each other one bucket, and small ones their own"
   );
 });
 
-test("choose() takes the named variant, else the tuned one, else the first, and only where its guard holds", () => {
+test("selectVariant() takes the named variant, else the tuned one, else the first, and only where its guard holds", () => {
   const lowered = (name: string): Lowered => ({ temps: [], dispatches: [], name }) as Lowered;
   const variant = (name: string, least: number): Variant<number> => ({
     name,
@@ -79,7 +79,7 @@ test("choose() takes the named variant, else the tuned one, else the first, and 
   const taken = (size: number, tuned?: string, name?: string): string => {
     const work = { family: "sum", shape: "s", dtype: "f32" as const, inputs: [1], output: 1 };
     const target = { tuned: new Map(tuned ? [["sum s f32", tuned]] : []) } as unknown as Target;
-    return (choose(work, variants, size, target, { variant: name }) as unknown as { name: string }).name;
+    return (selectVariant(work, variants, size, target, { variant: name }) as unknown as { name: string }).name;
   };
   assert.is(taken(9), "wide");
   assert.is(taken(3), "narrow");
@@ -89,11 +89,11 @@ test("choose() takes the named variant, else the tuned one, else the first, and 
   assert.is(taken(9, "of an older version"), "wide");
   assert.is(taken(9, "generic", "narrow"), "narrow");
   assert.throws(() => taken(3, "generic", "wide"), /variant wide does not take these sizes; these do: narrow, generic/);
-  let met: Choice | undefined;
-  const target = { tuned: new Map([["sum s f32", "generic"]]), meet: (c: Choice) => (met = c) } as unknown as Target;
-  choose({ family: "sum", shape: "s", dtype: "f32" as const, inputs: [1], output: 1 }, variants, 3, target);
-  assert.equal(met!.variants, ["narrow", "generic"], "those that fit, the default first, whatever is tuned");
-  assert.is((met!.lower("narrow") as unknown as { name: string }).name, "narrow");
+  const target = { tuned: new Map([["sum s f32", "generic"]]) } as unknown as Target;
+  const spec = { family: "sum", shape: "s", dtype: "f32" as const, inputs: [1], output: 1 };
+  const { choice } = selectVariant(spec, variants, 3, target);
+  assert.equal(choice!.variants, ["narrow", "generic"], "those that fit, the default first, whatever is tuned");
+  assert.is((choice!.lower("narrow") as unknown as { name: string }).name, "narrow");
 });
 
 test("tune() replaces the default by what is faster, and not after a disturbance", async () => {

@@ -4,6 +4,7 @@ import * as assert from "uvu/assert";
 import * as vg from "../../engine/mod.ts";
 import { compile, evaluate, ones, Tensor, tensor } from "../../engine/mod.ts";
 import * as train from "../../engine/train/mod.ts";
+import { call, u32 } from "../../engine/core/expr.ts";
 import { node } from "../../engine/core/tensor.ts";
 import { device, type Storage } from "../../engine/gpu/mod.ts";
 import { noise } from "../helpers/noise.ts";
@@ -228,7 +229,7 @@ test("data() rejects once with errors outside of any scope", async () => {
 });
 
 test("evaluate() throws a compile error with the kernel's name and line, which others do not see", async () => {
-  const lowering = { kind: "map", cost: 1, emit: () => "nonsense(1)" } as const;
+  const lowering = { kind: "map", cost: 1, emit: () => call("nonsense", u32(1)) } as const;
   const broken = node({ name: "broken", lowering, vjp: null }, [], {}, [3], "f32");
   const [bad, good] = await Promise.allSettled([broken.data(), ones([3]).sum().item()]);
   assert.is(good.status === "fulfilled" && good.value, 3);

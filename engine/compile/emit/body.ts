@@ -3,17 +3,16 @@ import { type DType, isFloat } from "../../core/dtype.ts";
 import { call, type Expr, fn, infix, isAtom, load, print, some, u32, variable } from "../../core/expr.ts";
 import type { Index } from "../../core/index_map.ts";
 import type { Emit } from "../../core/op.ts";
-import { librarySource } from "../../../shaders/library.ts";
-import { type Target, windowElements } from "../../../shaders/types.ts";
+import { type Declarations, type Target, windowElements } from "../../../shaders/types.ts";
 import { isView, type Value } from "../lower.ts";
-import type { Roots } from "../fuse.ts";
+import type { Materialized } from "../cone.ts";
 import { functionsOf, type Statement } from "./statements.ts";
 
 /** The type of an element in memory. */
 export const stored = (dtype: DType): string => (dtype === "bool" ? "u32" : dtype);
 
 /** Values that a kernel computes at most, each counted for every place that it is needed at. */
-const MOST_COMPUTED = 1024;
+export const MOST_COMPUTED = 1024;
 /** What is needed at so many places is kept first. */
 const MANY_PLACES = 8;
 
@@ -58,25 +57,26 @@ export interface BodyOptions {
   readonly given?: { readonly value: Value; readonly name: string } | null;
   /** Bindings are called by this and a number; default "b". */
   readonly prefix?: string;
+  /** What it reads, in the order of the bindings; default: in the order in which it is met. */
+  readonly reads?: readonly Value[];
+  /** Whether to stop with TooLarge; default false. */
+  readonly isBounded?: boolean;
 }
 
 /** Builds the body of one kernel. Statements that do not vary in its loop go before the loop. */
 export class Body {
   readonly bindings: Binding[] = [];
-  readonly places = new Map<Value, Set<string>>();
   /** Statements before the loop. */
   readonly before: Statement[] = [];
-  /** Arithmetic operators that it computes for each element. */
+  /** Arithmetic operators of floats that it computes for each element. */
   operations = 0;
-  /** Whether the given value was asked for at another place. */
-  misplaced = false;
   /** Whether the kernel touches f16. */
   half = false;
   #scopes: Scope[];
   #fixed: Scope;
   #varying: Set<string>;
   #count = 0;
-  #roots: Roots;
+  #materialized: Materialized;
   #root: Value;
   #alias: Value | null;
   #most: number;
@@ -85,21 +85,24 @@ export class Body {
   #prefix: string;
   #loaders = new Map<string, string>();
   readonly #computed = new Map<Value, number>();
+  readonly #isBounded: boolean;
   #total = 0;
 
   constructor(
     root: Value,
-    roots: Roots,
+    materialized: Materialized,
     target: Target,
     varying: string,
-    { alias = null, span = null, given = null, prefix = "b" }: BodyOptions = {},
+    { alias = null, span = null, given = null, prefix = "b", reads = [], isBounded = false }: BodyOptions = {},
   ) {
+    for (const value of reads) this.bindings.push({ value, window: null });
+    this.#isBounded = isBounded;
     this.#prefix = prefix;
     this.#most = windowElements(target);
     this.#span = span;
     this.#given = given;
     this.#root = root;
-    this.#roots = roots;
+    this.#materialized = materialized;
     this.#varying = new Set([varying]);
     this.#alias = alias;
     this.#fixed = { ...newScope(), statements: this.before };
@@ -152,11 +155,8 @@ export class Body {
   /** The value of `v` at a place: read from memory, or computed here. */
   value(v: Value, index: Index): Expr {
     if (isView(v)) return this.value(v.inputs[0], index.reshape(v.inputs[0].shape));
-    if (v === this.#given?.value) {
-      if (print(index.offset) !== "i" && v.size > 1) this.misplaced = true;
-      return variable(this.#given.name);
-    }
-    if (v.leaf !== null || (v !== this.#root && this.#roots.has(v))) return this.#load(v, index);
+    if (v === this.#given?.value) return variable(this.#given.name);
+    if (v.leaf !== null || (v !== this.#root && this.#materialized.has(v))) return this.#load(v, index);
     const key = `${v.id} ${index.key}`;
     for (const scope of this.#scopes) {
       const known = scope.values.get(key);
@@ -174,7 +174,7 @@ export class Body {
     };
     if (lowering.cost > 0 && isFloat(v.dtype)) this.operations++;
     this.#computed.set(v, (this.#computed.get(v) ?? 0) + 1);
-    if (++this.#total > MOST_COMPUTED) this.#refuse();
+    if (++this.#total > MOST_COMPUTED && this.#isBounded) this.#refuse();
     const result = lowering.emit(emit, index);
     this.#scopes.at(-1)!.values.set(key, result);
     return result;
@@ -191,9 +191,6 @@ export class Body {
   #load(v: Value, index: Index): Expr {
     const offset = index.offset;
     const place = print(offset);
-    let places = this.places.get(v);
-    if (!places) this.places.set(v, places = new Set());
-    places.add(place);
     const element = this.#element(v, offset, place, index.span);
     if (v.dtype === "f16") {
       this.half = true;
@@ -243,6 +240,12 @@ export class Body {
     return known >= 0 ? known : this.bindings.push({ value, window }) - 1;
   }
 
+  /** What the statements and the values that they lead to need declared. */
+  declarations(values: readonly Expr[]): Declarations {
+    const functions = [...functionsOf([...this.before, ...this.statements], values)];
+    return { functions, loaders: this.windows, usesF16: this.half };
+  }
+
   /** Values in memory that it reads. */
   get reads(): Value[] {
     return [...new Set(this.bindings.map((b) => b.value))];
@@ -252,11 +255,4 @@ export class Body {
   get types(): string[] {
     return this.bindings.map((b) => stored(b.value.dtype));
   }
-}
-
-/** What stands before the bindings of a kernel made of these bodies and values. */
-export function librarySourceOf(values: readonly Expr[], ...bodies: readonly Body[]): string {
-  const names = functionsOf(bodies.flatMap((body) => [...body.before, ...body.statements]), values);
-  const half = bodies.some((body) => body.half) ? ["enable f16;"] : [];
-  return [...half, librarySource(names), ...bodies.flatMap((body) => body.windows)].join("\n");
 }

@@ -3,97 +3,131 @@ import { isFloat } from "../../core/dtype.ts";
 import { call, type Expr, print, variable } from "../../core/expr.ts";
 import { Index } from "../../core/index_map.ts";
 import { OPERAND, RESULT } from "../../../shaders/operands.ts";
-import type { Fused, PartialMoments, Slot, Target } from "../../../shaders/types.ts";
-import type { Roots } from "../fuse.ts";
+import { type Fused, type PartialMoments, type Slot, type Target, windowElements } from "../../../shaders/types.ts";
+import { coneFrom, coneOf, type Materialized, movedFrom, movedReads } from "../cone.ts";
 import { base, type Value } from "../lower.ts";
-import { Body } from "./body.ts";
+import { Body, stored } from "./body.ts";
 import { chainName, type Emitted } from "./emitted.ts";
 import { functionsOf, printStatements } from "./statements.ts";
 
-/** Kernels that a function would need windows for, or that read at another place than they write, are not fused. */
-export const fits = (body: Body): boolean => !body.misplaced && body.bindings.every(({ window }) => window === null);
+export interface KernelOptions {
+  /** An elementwise function of the result, which is written instead. */
+  readonly epilogue?: Value | null;
+  /** A value that is computed from statistics of what is written, as output 1. */
+  readonly statistics?: Value | null;
+}
 
-/** A body as the function of a template, with the `value` that its statements lead to. */
-function fused(name: string, body: Body, value: Expr, type: string): Fused {
-  const statements = [...body.before, ...body.statements];
+interface FusedOptions {
+  readonly name: string;
+  /** The value whose kernel it is part of, and the one that it computes. */
+  readonly root: Value;
+  readonly value: Value;
+  readonly type: "f32" | "f16";
+  readonly reads: readonly Value[];
+  readonly prefix: string;
+  /** A value that the variable `given` holds. */
+  readonly given?: Value;
+}
+
+/** A function of a template at place `i`; its statements are built where they are printed. */
+function fused(o: FusedOptions, materialized: Materialized, target: Target): Fused {
+  const { name, root, value, type, reads, prefix } = o;
+  const given = o.given ? { value: o.given, name: "given" } : null;
   return {
     name,
-    reads: body.types,
+    reads: reads.map((v) => stored(v.dtype)),
     type,
-    code: () => ({
-      functions: [...functionsOf(statements, [value])],
-      body: printStatements(statements),
-      value: print(value),
-    }),
+    code() {
+      const body = new Body(root, materialized, target, "i", { reads, prefix, given });
+      const computed = body.value(value, Index.linear(value.shape, variable("i"), body.bindIndex));
+      const result: Expr = type === "f16" ? call("f16", computed) : computed;
+      const statements = [...body.before, ...body.statements];
+      return {
+        functions: [...functionsOf(statements, [result])],
+        body: printStatements(statements),
+        value: print(result),
+      };
+    },
   };
 }
 
+/** Whether each of these has one binding, as fused functions need. */
+const areWhole = (reads: readonly Value[], target: Target): boolean =>
+  reads.every((v) => v.size > 0 && v.size <= windowElements(target));
+
+/** An input that a kernel cannot compute where it reads, since large values take several bindings; null where there is none. */
+export const unfusableInput = (v: Value, materialized: Materialized, target: Target): Value | null =>
+  v.inputs.map(base).find((x) =>
+    x.leaf === null && !materialized.has(x) && !areWhole(coneFrom([x], materialized).reads, target)
+  ) ?? null;
+
+/** Whether `epilogue`, which reads v, can be computed where v is written. */
+export function canEndWith(v: Value, epilogue: Value, materialized: Materialized, target: Target): boolean {
+  if (epilogue.size !== v.size || (v.size > 1 && movedReads(epilogue, materialized).has(v))) return false;
+  return areWhole(coneOf(epilogue, materialized).reads.filter((x) => x !== v), target);
+}
+
 /**
- * The kernels of a kernel operator, with the elementwise functions that its inputs are where those are no roots, and
- * with `finish`, an elementwise function of its result that is written instead. `stored` must have memory for that.
- * With `moments`, a value that is computed from moments of what is written, as output 1.
+ * The kernels of a kernel operator, with the elementwise functions that its inputs are where those are not materialized.
+ * Null where an epilogue or statistics cannot be fused in.
  */
 export function emitKernel(
   v: Value,
-  roots: Roots,
+  materialized: Materialized,
   target: Target,
-  finish: Value | null = null,
-  moments: Value | null = null,
-): Emitted | { readonly stored: Value } | null {
+  { epilogue = null, statistics = null }: KernelOptions = {},
+): Emitted | null {
   const { lowering } = v.op!;
   if (lowering.kind !== "kernel") throw new Error(`${v.op!.name}: a ${lowering.kind} has no kernel`);
-  const reads = v.inputs.map(base);
+  const inputs = v.inputs.map(base);
   const extra: Value[] = [];
-  const loads: (Fused | null)[] = [];
-  for (const [k, x] of v.inputs.entries()) {
-    const source = reads[k];
-    if (source.leaf !== null || roots.has(source)) {
-      loads.push(null);
-      continue;
-    }
-    const body = new Body(v, roots, target, "i", { prefix: `${OPERAND}${k}_` });
-    const value = body.value(x, Index.linear(x.shape, variable("i"), body.bindIndex));
-    if (!fits(body)) return { stored: source };
-    loads.push(fused(chainName(source, roots), body, value, "f32"));
-    extra.push(...body.bindings.map((b) => b.value));
-  }
+  const loads = v.inputs.map((x, k) => {
+    const source = inputs[k];
+    if (source.leaf !== null || materialized.has(source)) return null;
+    const { reads } = coneFrom([x], materialized);
+    extra.push(...reads);
+    const name = chainName(source, materialized);
+    return fused({ name, root: v, value: x, type: "f32", reads, prefix: `${OPERAND}${k}_` }, materialized, target);
+  });
   let store: Fused | null = null;
-  if (finish) {
-    if (finish.size !== v.size || !isFloat(v.dtype) || !isFloat(finish.dtype)) return null;
-    const body = new Body(finish, roots, target, "i", { given: { value: v, name: "given" }, prefix: `${RESULT}_` });
-    const value = body.value(finish, Index.linear(finish.shape, variable("i"), body.bindIndex));
-    if (!fits(body)) return null;
-    const name = chainName(finish, new Set([...roots, v]));
-    store = fused(name, body, finish.dtype === "f16" ? call("f16", value) : value, finish.dtype);
-    extra.push(...body.bindings.map((b) => b.value));
+  if (epilogue) {
+    if (!isFloat(v.dtype) || !isFloat(epilogue.dtype) || !canEndWith(v, epilogue, materialized, target)) return null;
+    const reads = coneOf(epilogue, materialized).reads.filter((x) => x !== v);
+    extra.push(...reads);
+    const name = chainName(epilogue, new Set([...materialized, v]));
+    const type = epilogue.dtype === "f16" ? "f16" : "f32";
+    const prefix = `${RESULT}_`;
+    store = fused({ name, root: epilogue, value: epilogue, type, reads, prefix, given: v }, materialized, target);
   }
-  const observed = moments ? observe(finish ?? v, moments, roots, target) : null;
-  if (moments && !observed) return null;
+  const observed = statistics ? observe(epilogue ?? v, statistics, materialized, target) : null;
+  if (statistics && !observed) return null;
   const fuses = store || observed || loads.some((f) => f !== null);
-  const fusion = fuses ? { loads, store, moments: observed, first: reads.length } : null;
+  const fusion = fuses ? { loads, store, moments: observed, first: inputs.length } : null;
   const lowered = lowering.lower(v.inputs, v, v.attrs, target, fusion);
-  const emitted = { ...lowered, reads: [...reads, ...extra], aligned: [] };
-  return moments ? withMoments(emitted, moments, lowered.moments, target) : emitted;
+  const emitted = { ...lowered, reads: [...inputs, ...extra] };
+  return statistics ? withStatistics(emitted, statistics, lowered.moments, target) : emitted;
 }
 
-/** What `moments` reads as a function of v alone at the same place; null where it is none. */
-function observe(v: Value, moments: Value, roots: Roots, target: Target): Fused | null {
-  const body = new Body(moments, roots, target, "i", { given: { value: v, name: "given" } });
-  const x = moments.inputs[0];
-  const value = body.value(x, Index.linear(x.shape, variable("i"), body.bindIndex));
-  return x.size === v.size && fits(body) && body.bindings.length === 0 ? fused("", body, value, "f32") : null;
+/** What `statistics` reads as a function of v alone at the same place; null where it is none. */
+function observe(v: Value, statistics: Value, materialized: Materialized, target: Target): Fused | null {
+  const x = statistics.inputs[0];
+  const { reads } = coneFrom([x], materialized);
+  if (x.size !== v.size || reads.some((y) => y !== v)) return null;
+  if (v.size > 1 && movedFrom([[x, false]], materialized).has(v)) return null;
+  const options = { name: "", root: statistics, value: x, reads: [], prefix: "b", given: v };
+  return fused({ ...options, type: "f32" }, materialized, target);
 }
 
-/** The kernels of a unit, and those that make `moments` of what they left for it; null where they left nothing. */
-function withMoments(
+/** The kernels, and those that compute `statistics` from what they left for it; null where they left nothing. */
+function withStatistics(
   emitted: Emitted,
-  moments: Value,
+  statistics: Value,
   parts: PartialMoments | undefined,
   target: Target,
 ): Emitted | null {
-  const { lowering } = moments.op!;
+  const { lowering } = statistics.op!;
   if (!parts || lowering.kind !== "kernel") return null;
-  const own = lowering.fromPartialMoments!(moments.inputs, moments.attrs, parts, target);
+  const own = lowering.fromPartialMoments!(statistics.inputs, statistics.attrs, parts, target);
   if (!own) return null;
   const slot = (s: Slot): Slot =>
     "temp" in s ? { temp: emitted.temps.length + s.temp } : "input" in s ? { temp: parts.temp } : { output: 1 };

@@ -1,52 +1,51 @@
 /** The kernel of an elementwise or movement value, with everything that is computed along with it. */
-import { call, type Expr, infix, print, select, u32, variable } from "../../core/expr.ts";
+import { call, type Expr, infix, select, u32, variable } from "../../core/expr.ts";
 import { Index } from "../../core/index_map.ts";
 import { size } from "../../core/shape.ts";
 import { mapKernel } from "../../../shaders/map.wgsl.ts";
 import { type Dispatch, type Kernel, type Target, windowElements } from "../../../shaders/types.ts";
-import type { Roots } from "../fuse.ts";
+import type { Materialized } from "../cone.ts";
 import type { Value } from "../lower.ts";
-import { Body, librarySourceOf, type Span, stored } from "./body.ts";
+import { Body, type Span, stored } from "./body.ts";
 import { chainName, type Emitted, slotsOf } from "./emitted.ts";
 import { ROWS_TOGETHER, type SharedRows, shareRows } from "./shared_rows.ts";
 import { printStatements, type Statement, walkStatements } from "./statements.ts";
 
 /** The kernel of an elementwise or movement root. With `alias` the result overwrites that value. */
-export function emitMap(root: Value, roots: Roots, target: Target, alias: Value | null = null): Emitted {
+export function emitMap(
+  root: Value,
+  materialized: Materialized,
+  target: Target,
+  alias: Value | null = null,
+  isBounded = false,
+): Emitted {
   const most = windowElements(target);
-  const alike = (v: Value): boolean => v.size === root.size && v.dtype === root.dtype;
   if (root.size > most) {
     // One kernel for each window of the result.
     const reads: Value[] = [];
     const dispatches: Dispatch[] = [];
-    const unaligned = new Set<Value>();
     for (let window = 0; window * most < root.size; window++) {
       const span = { window, from: window * most, to: Math.min(root.size, (window + 1) * most) };
-      const emitted = mapBody(root, roots, target, 1, { alias, span });
-      for (const v of emitted.body.reads) {
-        if (!reads.includes(v)) reads.push(v);
-        if ([...emitted.body.places.get(v)!].some((place) => place !== "k")) unaligned.add(v);
-      }
-      const kernel = mapKernelOf(root, roots, target, emitted, 1, span);
-      dispatches.push({ kernel, reads: slotsOf(emitted.body, reads), writes: [{ output: 0, window }] });
+      const map = mapBody(root, materialized, target, 1, { alias, span, isBounded });
+      for (const v of map.body.reads) if (!reads.includes(v)) reads.push(v);
+      const kernel = mapKernelOf(root, materialized, target, map, 1, span);
+      dispatches.push({ kernel, reads: slotsOf(map.body, reads), writes: [{ output: 0, window }] });
     }
-    return { temps: [], dispatches, reads, aligned: reads.filter((v) => alike(v) && !unaligned.has(v)) };
+    return { temps: [], dispatches, reads };
   }
-  let emitted = mapBody(root, roots, target, 1, { alias });
-  const rowsOf = (length: number): MapBody => (length > 1 ? mapBody(root, roots, target, length, { alias }) : emitted);
-  let inner = rowLength(root, emitted.body, SHORTEST_SHARED_ROW);
-  let rows = rowsOf(inner);
+  const flat = mapBody(root, materialized, target, 1, { alias, isBounded });
+  const rowsOf = (length: number): MapBody =>
+    length > 1 ? mapBody(root, materialized, target, length, { alias }) : flat;
+  let inner = rowLength(root, flat.body, SHORTEST_SHARED_ROW);
+  let map = rowsOf(inner);
   // Short rows serve only to share loads.
-  if (inner > 1 && inner < SHORTEST_ROW && !sharedRowsOf(root, rows, inner, target)) {
-    inner = rowLength(root, emitted.body, SHORTEST_ROW);
-    rows = rowsOf(inner);
+  if (inner > 1 && inner < SHORTEST_ROW && !sharedRowsOf(root, map, inner, target)) {
+    inner = rowLength(root, flat.body, SHORTEST_ROW);
+    map = rowsOf(inner);
   }
-  emitted = rows;
-  const { body, here } = emitted;
-  const kernel = mapKernelOf(root, roots, target, emitted, inner, null);
-  const { reads } = body;
-  const aligned = reads.filter((v) => alike(v) && [...body.places.get(v)!].every((place) => place === print(here)));
-  return { temps: [], dispatches: [{ kernel, reads: slotsOf(body, reads), writes: [{ output: 0 }] }], reads, aligned };
+  const kernel = mapKernelOf(root, materialized, target, map, inner, null);
+  const { reads } = map.body;
+  return { temps: [], dispatches: [{ kernel, reads: slotsOf(map.body, reads), writes: [{ output: 0 }] }], reads };
 }
 
 interface MapBody {
@@ -72,7 +71,7 @@ const sharedRowsOf = (root: Value, rows: MapBody, inner: number, target: Target)
 
 function mapKernelOf(
   root: Value,
-  roots: Roots,
+  materialized: Materialized,
   target: Target,
   map: MapBody,
   inner: number,
@@ -83,7 +82,7 @@ function mapKernelOf(
   const shared = inner > 1 ? sharedRowsOf(root, map, inner, target) : null;
   return mapKernel(
     {
-      name: chainName(root, roots),
+      name: chainName(root, materialized),
       reads: body.types,
       result: stored(root.dtype),
       rows: inner > 1 ? root.size / inner : 1,
@@ -92,7 +91,7 @@ function mapKernelOf(
       ...(span ? { from: span.from } : {}),
       operations: body.operations,
       code: () => ({
-        library: librarySourceOf([], body),
+        declarations: body.declarations([]),
         before: printStatements(shared?.before ?? body.before),
         body: printStatements(shared?.body ?? storing(root, map, span)),
       }),
@@ -104,12 +103,12 @@ function mapKernelOf(
 /** The statements for element `k` of row `o`; a single row where `inner` is 1. */
 function mapBody(
   root: Value,
-  roots: Roots,
+  materialized: Materialized,
   target: Target,
   inner: number,
-  options: { alias: Value | null; span?: Span },
+  options: { alias: Value | null; span?: Span; isBounded?: boolean },
 ): MapBody {
-  const body = new Body(root, roots, target, "k", options);
+  const body = new Body(root, materialized, target, "k", options);
   let index = Index.linear(root.shape, variable("k"), body.bindIndex);
   if (options.span) index = index.bounded(options.span.from, options.span.to);
   if (inner > 1) {

@@ -3,112 +3,134 @@ import { type Expr, print, variable } from "../../core/expr.ts";
 import { Index } from "../../core/index_map.ts";
 import type { ReduceAttrs } from "../../core/op.ts";
 import { size } from "../../core/shape.ts";
-import { type Finish, reduceKernels } from "../../../shaders/reduce.wgsl.ts";
-import type { Target } from "../../../shaders/types.ts";
-import type { Roots } from "../fuse.ts";
+import { type Epilogue, reduceKernels } from "../../../shaders/reduce.wgsl.ts";
+import { type Slot, type Target, windowElements } from "../../../shaders/types.ts";
+import { coneFrom, coneOf, type Materialized, operationsOf } from "../cone.ts";
 import type { Value } from "../lower.ts";
-import { Body, librarySourceOf } from "./body.ts";
+import { Body, stored } from "./body.ts";
 import { chainName, type Emitted, slotsOf } from "./emitted.ts";
-import { fits } from "./kernel.ts";
 import { printStatements } from "./statements.ts";
 
-/** The kernels of a reduction, or of several sums over the same rows, with whatever computes their inputs, from `summed`, fused in. */
-export function emitReduce(
+/** The terms of a reduction: for each member its value at row `o` and term `r`. */
+interface Terms {
+  readonly body: Body;
+  readonly values: readonly Expr[];
+}
+
+function termsOf(
   members: readonly Value[],
-  roots: Roots,
+  materialized: Materialized,
   target: Target,
-  finish: { readonly body: Body; readonly params: Finish } | null = null,
-): Emitted & { readonly summed: readonly Value[] } {
+  options: { reads?: readonly Value[]; isBounded?: boolean },
+): Terms {
   const root = members[0];
-  const { axes, by } = root.attrs as ReduceAttrs;
+  const { axes } = root.attrs as ReduceAttrs;
   const { shape } = root.inputs[0];
   const kept = shape.map((_, k) => k).filter((k) => !axes.includes(k));
-  const body = new Body(root, roots, target, "r");
-  const outer = Index.linear(
-    kept.map((k) => shape[k]),
-    variable("o"),
-    body.bindIndex,
-  );
-  const inner = Index.linear(
-    axes.map((k) => shape[k]),
-    variable("r"),
-    body.bindIndex,
-  );
+  const body = new Body(root, materialized, target, "r", options);
+  const outer = Index.linear(kept.map((k) => shape[k]), variable("o"), body.bindIndex);
+  const inner = Index.linear(axes.map((k) => shape[k]), variable("r"), body.bindIndex);
   const runs: { from: number; to: number; expression: Expr }[] = [];
   for (let from = 0; from < shape.length;) {
-    const falls = axes.includes(from);
+    const isReduced = axes.includes(from);
     let to = from;
-    while (to + 1 < shape.length && axes.includes(to + 1) === falls) to++;
-    const list = falls ? axes : kept;
-    runs.push({ from, to, expression: (falls ? inner : outer).part(list.indexOf(from), list.indexOf(to)) });
+    while (to + 1 < shape.length && axes.includes(to + 1) === isReduced) to++;
+    const list = isReduced ? axes : kept;
+    runs.push({ from, to, expression: (isReduced ? inner : outer).part(list.indexOf(from), list.indexOf(to)) });
     from = to + 1;
   }
   const index = Index.runs(shape, runs, body.bindIndex);
-  const values = members.map((v) => body.value(v.inputs[0], index));
+  return { body, values: members.map((v) => body.value(v.inputs[0], index)) };
+}
+
+export interface ReduceOptions {
+  /** An elementwise function of the only member, which is written instead. */
+  readonly epilogue?: Value | null;
+  /** The value that the epilogue's result overwrites. */
+  readonly alias?: Value | null;
+  /** Whether to stop with TooLarge where the kernel would compute too much. */
+  readonly isBounded?: boolean;
+}
+
+/**
+ * The kernels of a reduction, or of several sums over the same rows, with what computes their inputs fused in. Their
+ * statements are built where they are printed, unless a value that they read has several bindings or none.
+ */
+export function emitReduce(
+  members: readonly Value[],
+  materialized: Materialized,
+  target: Target,
+  { epilogue = null, alias = null, isBounded = false }: ReduceOptions = {},
+): Emitted {
+  const root = members[0];
+  const { axes, by } = root.attrs as ReduceAttrs;
+  const { shape } = root.inputs[0];
+  const cone = coneFrom(members.flatMap((v) => v.inputs), materialized);
+  const known = isBounded || cone.reads.some((v) => v.size > windowElements(target) || v.size === 0)
+    ? termsOf(members, materialized, target, { isBounded })
+    : null;
+  const summed = known ? known.body.reads : cone.reads;
+  const own = epilogue ? epilogueReads(root, epilogue, materialized).filter((v) => v !== alias) : [];
+  const reads = [...new Set([...summed, ...own])];
+  const inputs: readonly Slot[] = known ? slotsOf(known.body, reads) : summed.map((v) => ({ input: reads.indexOf(v) }));
   const { kernels, temps } = reduceKernels(
     {
-      name: members.map((v) => chainName(v, roots)).join("&"),
-      reads: body.types,
+      name: members.map((v) => chainName(v, materialized)).join("&"),
+      reads: known ? known.body.types : summed.map((v) => stored(v.dtype)),
       by,
-      operations: body.operations,
+      operations: operationsOf(cone.inside),
       type: root.inputs[0].dtype as "f32" | "i32" | "u32",
       outputs: root.size,
       length: size(axes.map((k) => shape[k])),
       contiguous: axes.includes(shape.length - 1),
-      results: values.length,
-      code: () => ({
-        library: librarySourceOf(values, body),
-        before: printStatements(body.before),
-        body: printStatements(body.statements),
-        values: values.map(print),
-      }),
-      ...(finish && {
-        finish: {
-          ...finish.params,
-          code: () => ({ ...finish.params.code(), library: librarySourceOf(values, body, finish.body) }),
-        },
-      }),
+      results: members.length,
+      code: () => {
+        const { body, values } = known ?? termsOf(members, materialized, target, { reads: summed });
+        return {
+          declarations: body.declarations(values),
+          before: printStatements(body.before),
+          body: printStatements(body.statements),
+          values: values.map(print),
+        };
+      },
+      ...(epilogue && { epilogue: epilogueOf(root, epilogue, materialized, target, own, alias) }),
     },
     target,
   );
-  const reads = [...new Set([...body.reads, ...(finish?.body.reads ?? [])])];
-  const [all, last] = [slotsOf(body, reads), finish ? slotsOf(finish.body, reads) : []];
-  const dispatches = kernels.map(({ kernel, from, to, finishes }) => ({
+  const last = own.map((v): Slot => ({ input: reads.indexOf(v) }));
+  const dispatches = kernels.map(({ kernel, from, to, isLast }) => ({
     kernel,
-    reads: [...(from === "inputs" ? all : from), ...(finishes ? last : [])],
+    reads: [...(from === "inputs" ? inputs : from), ...(isLast ? last : [])],
     writes: to,
   }));
-  return { temps, dispatches, reads, aligned: [], summed: body.reads };
+  return { temps, dispatches, reads };
 }
 
-/**
- * A sum with an elementwise function of it, which is written instead; null where that does not do. With `alias` the
- * result overwrites that value.
- */
-export function emitFinished(
+/** What an epilogue reads besides the sum. */
+const epilogueReads = (reduced: Value, epilogue: Value, materialized: Materialized): Value[] =>
+  coneOf(epilogue, materialized).reads.filter((v) => v !== reduced);
+
+function epilogueOf(
   reduced: Value,
-  root: Value,
-  roots: Roots,
+  v: Value,
+  materialized: Materialized,
   target: Target,
-  alias: Value | null = null,
-): Emitted | null {
-  if (root.size !== reduced.size || root.dtype !== "f32" || reduced.dtype !== "f32") return null;
-  const body = new Body(root, roots, target, "i", { alias, given: { value: reduced, name: "total0" }, prefix: "f" });
-  const value = body.value(root, Index.linear(root.shape, variable("i"), body.bindIndex));
-  if (!fits(body)) return null;
-  const name = chainName(root, new Set([...roots, reduced]));
-  const params = {
-    name,
-    reads: body.types,
+  reads: readonly Value[],
+  alias: Value | null,
+): Epilogue {
+  return {
+    name: chainName(v, new Set([...materialized, reduced])),
+    reads: reads.map((x) => stored(x.dtype)),
     type: "f32",
-    code: () => ({
-      library: "",
-      body: printStatements([...body.before, ...body.statements]),
-      value: print(value),
-    }),
+    code() {
+      const given = { value: reduced, name: "total0" };
+      const body = new Body(v, materialized, target, "i", { alias, given, prefix: "f", reads });
+      const value = body.value(v, Index.linear(v.shape, variable("i"), body.bindIndex));
+      return {
+        declarations: body.declarations([value]),
+        body: printStatements([...body.before, ...body.statements]),
+        value: print(value),
+      };
+    },
   };
-  const { summed, ...own } = emitReduce([reduced], roots, target, { body, params });
-  const alike = (v: Value): boolean => v.size === root.size && v.dtype === root.dtype && !summed.includes(v);
-  const aligned = body.reads.filter((v) => alike(v) && [...body.places.get(v)!].every((place) => place === "i"));
-  return { ...own, aligned };
 }

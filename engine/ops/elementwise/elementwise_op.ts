@@ -43,6 +43,7 @@ export function define<A = object>(name: string, row: Row<A>): Op<A> {
     lowering: {
       kind: "map",
       cost: row.cost ?? 1,
+      elementwise: true,
       emit(e, index) {
         const args = e.inputs.map((aval, k) => e.input(k, index.unbroadcast(aval.shape)));
         const dtype = e.inputs[0].dtype;

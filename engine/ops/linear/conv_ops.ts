@@ -59,9 +59,9 @@ const forwardOp: Op<ConvAttrs> = {
   name: "conv",
   lowering: {
     kind: "kernel",
-    loads: [0],
-    rereads: true,
-    stores: true,
+    fusesPrologue: [0],
+    readsRepeatedly: true,
+    fusesEpilogue: true,
     lower: ([x, w, b], _, a, target, fusion) =>
       lowerConvForward(params(a, x.dtype, x.shape[0], x.shape[1], w.shape[0], b !== undefined), target, {
         fusion,
@@ -98,9 +98,9 @@ const inputGradOp: Op<ConvAttrs> = {
   name: "convInputGrad",
   lowering: {
     kind: "kernel",
-    loads: [0],
-    rereads: true,
-    stores: true,
+    fusesPrologue: [0],
+    readsRepeatedly: true,
+    fusesEpilogue: true,
     lower: ([g, w, b], _, a, target, fusion) =>
       lowerConvInputGrad(
         params(a, g.dtype, g.shape[0], w.shape[1] * a.groups, w.shape[0], b !== undefined),
@@ -151,11 +151,11 @@ const weightPartsOp: Op<ConvAttrs> = {
   name: "convWeightGrad",
   lowering: {
     kind: "kernel",
-    loads: [0, 1],
-    rereads: true,
+    fusesPrologue: [0, 1],
+    readsRepeatedly: true,
     lower: ([x, g], _, a, target, fusion) => {
-      const [first] = lowerWeightGrad(x, g, a, target, fusion).dispatches;
-      return { temps: [], dispatches: [{ ...first, writes: [{ output: 0 }] }] };
+      const { dispatches: [first], ...lowered } = lowerWeightGrad(x, g, a, target, fusion);
+      return { ...lowered, temps: [], dispatches: [{ ...first, writes: [{ output: 0 }] }] };
     },
   },
   vjp: null,
@@ -169,12 +169,12 @@ const weightGradOp: Op<ConvAttrs> = {
   name: "convWeightGrad",
   lowering: {
     kind: "kernel",
-    loads: [0, 1],
-    rereads: true,
+    fusesPrologue: [0, 1],
+    readsRepeatedly: true,
     lower: ([x, g], _, a, target, fusion) => lowerWeightGrad(x, g, a, target, fusion),
   },
   // The last sum is an operator, so that what is made of the gradient joins it.
-  stages([x, g], dw, a, target) {
+  decompose([x, g], dw, a, target) {
     const { temps, dispatches } = lowerWeightGrad(x, g, a, target);
     if (dispatches.length < 2) return null;
     const parts = temps[0] / (4 * size(dw.shape));

@@ -20,7 +20,7 @@ const op: Op<MomentsAttrs> = {
   name: "moments",
   lowering: {
     kind: "kernel",
-    loads: [0],
+    fusesPrologue: [0],
     lower: ([x], _, { eps }, target, fusion) =>
       lowerMoments({ rows: x.shape[0], length: x.shape[1], eps }, target, fusion),
     fromPartialMoments: ([x], { eps }, parts, target) =>

@@ -19,7 +19,7 @@ const total = (x: Tensor, { axis }: AxisAttrs): Tensor => sum(x, { axes: [axis],
 const lowered = (
   log: boolean,
   composed: (x: Tensor, attrs: AxisAttrs) => Tensor,
-): Pick<Op<AxisAttrs>, "lowering" | "stages" | "split"> => ({
+): Pick<Op<AxisAttrs>, "lowering" | "decompose" | "split"> => ({
   lowering: {
     kind: "kernel",
     lower([x], _, { axis }, target) {
@@ -28,7 +28,7 @@ const lowered = (
       return lowerSoftmax({ outer, length: shape[axis], inner, log }, target);
     },
   },
-  stages: ([x], _, attrs) => (x.shape[attrs.axis] > MOST_SOFTMAX ? composed(x, attrs) : null),
+  decompose: ([x], _, attrs) => (x.shape[attrs.axis] > MOST_SOFTMAX ? composed(x, attrs) : null),
   split: ([x], _, attrs) => composed(x, attrs),
 });
 

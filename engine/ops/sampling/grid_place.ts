@@ -67,6 +67,7 @@ const placeOp = (slope: boolean): Op<PlaceAttrs> => ({
   lowering: {
     kind: "map",
     cost: 4,
+    elementwise: true,
     emit(e, index) {
       const place = emitPlace(e, e.input(0, index), slope);
       return e.bind(e.attrs.mode === "nearest" && !slope ? call("round", place) : place, "f32");

@@ -8,7 +8,12 @@ import { sumTo } from "./sum_to.ts";
 
 const op: Op = {
   name: "broadcastTo",
-  lowering: { kind: "map", cost: 0, emit: (e, index) => e.input(0, index.unbroadcast(e.inputs[0].shape)) },
+  lowering: {
+    kind: "map",
+    cost: 0,
+    elementwise: true,
+    emit: (e, index) => e.input(0, index.unbroadcast(e.inputs[0].shape)),
+  },
   vjp: (c, g) => [sumTo(g, c.inputs[0].shape)],
   jvp: (c, [t]) => broadcastTo(t!, { shape: c.output.shape }),
   batch: (c) => broadcastTo(alignBatch(c.inputs[0], c.output.shape.length), { shape: [c.size, ...c.output.shape] }),

@@ -1,7 +1,7 @@
 /** Memory plan: values that are not alive at the same time share a buffer. */
 import type { Place, Schedule } from "./schedule.ts";
 
-export interface Plan {
+export interface MemoryPlan {
   /** Bytes of each arena slot. */
   readonly slots: readonly number[];
   /** The slot of each place that lives in the arena. */
@@ -15,7 +15,7 @@ export interface Plan {
  * Greedy by size: the largest place first, each into the smallest slot that nothing alive with it occupies. Since sizes
  * fall, a slot never grows. Separate buffers, so that a kernel may read one and write another.
  */
-export function planMemory(schedule: Schedule): Plan {
+export function planMemory(schedule: Schedule): MemoryPlan {
   const first = new Map<Place, number>();
   const last = new Map<Place, number>();
   schedule.steps.forEach((step, k) => {

@@ -1,0 +1,96 @@
+/** What a fused kernel computes and reads, found in the graph before any code is made. */
+import { isFloat } from "../core/dtype.ts";
+import type { Value } from "./lower.ts";
+
+/** Values that are written to memory by a kernel. */
+export type Materialized = ReadonlySet<Value>;
+
+export interface Cone {
+  /** Values that are computed inside the kernel. */
+  readonly inside: readonly Value[];
+  /** Values in memory that it reads, in the order in which it meets them. */
+  readonly reads: readonly Value[];
+}
+
+const isInMemory = (v: Value, materialized: Materialized): boolean => v.leaf !== null || materialized.has(v);
+
+/** What computing `starts` takes. The walk is iterative: a cone may be deep before it is cut. */
+export function coneFrom(starts: readonly Value[], materialized: Materialized): Cone {
+  const seen = new Set<Value>();
+  const inside: Value[] = [];
+  const reads: Value[] = [];
+  const stack = [...starts].reverse();
+  while (stack.length > 0) {
+    const v = stack.pop()!;
+    if (seen.has(v)) continue;
+    seen.add(v);
+    if (isInMemory(v, materialized)) {
+      reads.push(v);
+      continue;
+    }
+    inside.push(v);
+    for (let k = v.inputs.length - 1; k >= 0; k--) stack.push(v.inputs[k]);
+  }
+  return { inside, reads };
+}
+
+/** What a materialized value is computed from. */
+export const coneOf = (root: Value, materialized: Materialized): Cone => coneFrom(root.inputs, materialized);
+
+/** Whether input x of v is read at the place where v is written. */
+const keepsPlace = (v: Value, x: Value): boolean => {
+  const { lowering } = v.op!;
+  return lowering.kind === "view" || (lowering.kind === "map" && lowering.elementwise === true && x.size === v.size);
+};
+
+/** Of the reads of `root`, those at other places than the one where it is written. */
+export const movedReads = (root: Value, materialized: Materialized): Set<Value> =>
+  movedFrom(root.inputs.map((x) => [x, !keepsPlace(root, x)]), materialized);
+
+/** Of what computing values takes, the reads at other places than theirs; the flags say which are moved themselves. */
+export function movedFrom(starts: readonly (readonly [Value, boolean])[], materialized: Materialized): Set<Value> {
+  const moved = new Set<Value>();
+  const seen = [new Set<Value>(), new Set<Value>()];
+  const stack = [...starts];
+  while (stack.length > 0) {
+    const [v, isMoved] = stack.pop()!;
+    if (seen[Number(isMoved)].has(v)) continue;
+    seen[Number(isMoved)].add(v);
+    if (isInMemory(v, materialized)) {
+      if (isMoved) moved.add(v);
+    } else for (const x of v.inputs) stack.push([x, isMoved || !keepsPlace(v, x)]);
+  }
+  return moved;
+}
+
+/** Arithmetic operators of floats that are computed for each element. */
+export const operationsOf = (inside: readonly Value[]): number =>
+  inside.filter(({ op, dtype }) => op!.lowering.kind === "map" && op!.lowering.cost > 0 && isFloat(dtype)).length;
+
+/**
+ * How often a kernel computes values at most, each counted for every place that it is needed at; `limit` where it is more.
+ * Movement operators change the place, elementwise ones keep it.
+ */
+export function computedPlaces(starts: readonly Value[], materialized: Materialized, limit: number): number {
+  const ids = new Map<string, number>();
+  const idOf = (key: string): number => ids.get(key) ?? ids.set(key, ids.size + 1).size;
+  const seen = new Set<string>();
+  const stack: [Value, number][] = starts.map((v) => [v, 0]);
+  let count = 0;
+  while (stack.length > 0) {
+    const [v, place] = stack.pop()!;
+    if (isInMemory(v, materialized)) continue;
+    const key = `${v.id} ${place}`;
+    if (seen.has(key)) continue;
+    seen.add(key);
+    if (++count >= limit) return limit;
+    v.inputs.forEach((x, k) => {
+      const isElementwise = v.op!.lowering.kind === "map" && v.op!.lowering.elementwise;
+      const next = keepsPlace(v, x)
+        ? place
+        : idOf(isElementwise ? `${place} of [${x.shape}]` : `${place} ${v.id} ${k}`);
+      stack.push([x, next]);
+    });
+  }
+  return count;
+}

@@ -1,0 +1,69 @@
+/** Updates of parameters: moved to where their gradient is known, and written over what they replace. */
+import type { KernelGroup } from "./kernel_groups.ts";
+import { base, type Graph, type Value } from "./lower.ts";
+
+/**
+ * Moves elementwise outputs that can overwrite a donated leaf, and what is computed for them alone, to where all that they
+ * read is there and nothing else needs the leaf: a parameter's update follows its gradient, which then need not wait for
+ * all the others.
+ */
+export function hoistUpdates(
+  groups: readonly KernelGroup[],
+  outputs: ReadonlySet<Value>,
+  donated: ReadonlySet<number>,
+): readonly KernelGroup[] {
+  if (donated.size === 0) return groups;
+  const readers = new Map<Value, KernelGroup[]>();
+  for (const group of groups) for (const x of group.reads) readers.set(x, [...(readers.get(x) ?? []), group]);
+  /** What moves, with the leaves that it may overwrite. */
+  const moving = new Map<KernelGroup, Value[]>();
+  for (const group of [...groups].reverse()) {
+    const [v] = group.members as [Value];
+    if (!group.mayOverwrite) continue;
+    const leaves = outputs.has(v)
+      ? group.aligned.filter((x) => x.leaf !== null && donated.has(x.leaf) && !outputs.has(x))
+      : [];
+    if (leaves.length > 0 || (!outputs.has(v) && readers.get(v)?.every((user) => moving.has(user)))) {
+      moving.set(group, leaves);
+    }
+  }
+  const made = new Map<Value, number>();
+  const places = new Map<KernelGroup, number>();
+  groups.forEach((group, k) => {
+    const leaves = moving.get(group);
+    const after = Math.max(-1, ...group.reads.map((x) => made.get(x) ?? -1));
+    // A reader that comes later keeps the leaf as it is.
+    const last = (leaves ?? []).map((leaf) =>
+      Math.max(after, ...readers.get(leaf)!.map((other) => (other === group ? -1 : (places.get(other) ?? k))))
+    );
+    const at = !leaves || after < 0 ? k : last.length > 0 ? Math.min(k, ...last) : after;
+    places.set(group, at);
+    for (const v of group.members) made.set(v, at);
+  });
+  return [...groups].sort((a, b) => places.get(a)! - places.get(b)!);
+}
+
+/** Outputs that may overwrite a donated leaf: elementwise on it, and nothing reads the leaf later. */
+export function chooseInPlace(
+  graph: Graph,
+  groups: readonly KernelGroup[],
+  donated: ReadonlySet<number>,
+): Map<Value, Value> {
+  const result = new Map<Value, Value>();
+  if (donated.size === 0) return result;
+  const lastRead = new Map<Value, KernelGroup>();
+  for (const group of groups) for (const read of group.reads) lastRead.set(read, group);
+  const outputs = new Set(graph.outputs.map(base));
+  const taken = new Set<Value>();
+  for (const group of groups) {
+    const [v] = group.members as [Value];
+    if (!outputs.has(v)) continue;
+    const leaf = group.aligned.find(
+      (x) => x.leaf !== null && donated.has(x.leaf) && lastRead.get(x) === group && !taken.has(x) && !outputs.has(x),
+    );
+    if (!leaf) continue;
+    taken.add(leaf);
+    result.set(v, leaf);
+  }
+  return result;
+}

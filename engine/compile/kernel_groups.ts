@@ -1,0 +1,110 @@
+/** Groups of values that one sequence of kernels computes, described by the graph alone until they are emitted. */
+import type { ReduceAttrs } from "../core/op.ts";
+import { type Target, windowElements } from "../../shaders/types.ts";
+import { coneFrom, coneOf, type Materialized, movedReads } from "./cone.ts";
+import type { Emitted } from "./emit/emitted.ts";
+import { emitKernel, type KernelOptions } from "./emit/kernel.ts";
+import { emitMap } from "./emit/map.ts";
+import { emitReduce } from "./emit/reduce.ts";
+import { base, type Value } from "./lower.ts";
+
+export interface KernelGroup {
+  /** What it writes. */
+  readonly members: readonly Value[];
+  /** Values in memory that it reads. */
+  readonly reads: readonly Value[];
+  /** For one elementwise member: reads at the very element that is written, whose memory the result may take over. */
+  readonly aligned: readonly Value[];
+  readonly mayOverwrite: boolean;
+  /** For a kernel operator: the operator, and what its kernel computes besides. */
+  readonly kernel: { readonly value: Value; readonly options: KernelOptions } | null;
+  /** The kernels; with `alias` the result overwrites that value. */
+  emit(alias: Value | null): Emitted;
+}
+
+const isAlike = (a: Value, b: Value): boolean => a.size === b.size && a.dtype === b.dtype;
+
+/** The kernel of an elementwise or movement value. */
+export function mapGroup(v: Value, materialized: Materialized, target: Target): KernelGroup {
+  const { reads } = coneOf(v, materialized);
+  const moved = movedReads(v, materialized);
+  return {
+    members: [v],
+    reads,
+    aligned: reads.filter((x) => isAlike(x, v) && !moved.has(x)),
+    mayOverwrite: true,
+    kernel: null,
+    emit: (alias) => emitMap(v, materialized, target, alias),
+  };
+}
+
+/** The kernels of reductions over the same rows. */
+export const reduceGroup = (members: readonly Value[], materialized: Materialized, target: Target): KernelGroup => ({
+  members,
+  reads: coneFrom(members.flatMap((v) => v.inputs), materialized).reads,
+  aligned: [],
+  mayOverwrite: false,
+  kernel: null,
+  emit: () => emitReduce(members, materialized, target),
+});
+
+/** The kernels of a sum that write `epilogue`, an elementwise function of it, instead. */
+export function epilogueGroup(sum: Value, epilogue: Value, materialized: Materialized, target: Target): KernelGroup {
+  const summed = coneOf(sum, materialized).reads;
+  const own = coneOf(epilogue, materialized).reads.filter((x) => x !== sum);
+  const moved = movedReads(epilogue, materialized);
+  return {
+    members: [epilogue],
+    reads: [...new Set([...summed, ...own])],
+    aligned: own.filter((x) => isAlike(x, epilogue) && !summed.includes(x) && !moved.has(x)),
+    mayOverwrite: true,
+    kernel: null,
+    emit: (alias) => emitReduce([sum], materialized, target, { epilogue, alias }),
+  };
+}
+
+/** The kernels of an operator that has its own; null where what the options ask for cannot be fused in. */
+export function kernelGroup(
+  value: Value,
+  options: KernelOptions,
+  materialized: Materialized,
+  target: Target,
+): KernelGroup | null {
+  const { epilogue = null, statistics = null } = options;
+  const emit = (): Emitted | null => emitKernel(value, materialized, target, options);
+  // Whether something can be fused in is known when the variant is chosen.
+  let emitted = epilogue || statistics ? emit() : null;
+  if ((epilogue || statistics) && !emitted) return null;
+  const prologues = value.inputs.map(base).flatMap((x) =>
+    x.leaf === null && !materialized.has(x) ? coneFrom([x], materialized).reads : []
+  );
+  const reads = emitted?.reads ?? [...value.inputs.map(base), ...prologues];
+  return {
+    members: [epilogue ?? value, ...(statistics ? [statistics] : [])],
+    reads,
+    aligned: [],
+    mayOverwrite: false,
+    kernel: { value, options },
+    emit: () => (emitted ??= emit()!),
+  };
+}
+
+/** The kernels of a materialized value. */
+export function groupOf(v: Value, materialized: Materialized, target: Target): KernelGroup {
+  switch (v.op!.lowering.kind) {
+    case "map":
+      return mapGroup(v, materialized, target);
+    case "reduce":
+      return reduceGroup([v], materialized, target);
+    default:
+      return kernelGroup(v, {}, materialized, target)!;
+  }
+}
+
+/** Sums with equal keys can share a loop; null for what cannot. */
+export function rowsKey(v: Value, target: Target): string | null {
+  if (v.op!.lowering.kind !== "reduce" || (v.attrs as ReduceAttrs).by !== "sum") return null;
+  const [input] = v.inputs;
+  if (input.size > windowElements(target)) return null;
+  return `${input.dtype}[${input.shape}] ${(v.attrs as ReduceAttrs).axes}`;
+}

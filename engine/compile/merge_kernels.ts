@@ -1,0 +1,157 @@
+/** Kernels that become one: sums over the same rows, sums and convolutions with what is made of them, and statistics. */
+import { type Target, windowElements } from "../../shaders/types.ts";
+import { computedPlaces, type Materialized } from "./cone.ts";
+import { MOST_COMPUTED, TooLarge } from "./emit/body.ts";
+import { hasTooManyBindings } from "./emit/emitted.ts";
+import { canEndWith } from "./emit/kernel.ts";
+import { emitReduce } from "./emit/reduce.ts";
+import { epilogueGroup, groupOf, type KernelGroup, kernelGroup, reduceGroup, rowsKey } from "./kernel_groups.ts";
+import type { Value } from "./lower.ts";
+
+/** Groups in which a partner is looked for, and values that one group computes, at most. */
+const REACH = 12;
+const MOST_MEMBERS = 4;
+
+/** Merges each sum with an earlier one over the same rows, where the order of reading and the bindings allow it. */
+export function mergeReductions(order: readonly Value[], materialized: Materialized, target: Target): KernelGroup[] {
+  const groups: KernelGroup[] = [];
+  for (const v of order) {
+    const own = groupOf(v, materialized, target);
+    const key = rowsKey(v, target);
+    const place = key === null ? null : findPartner(groups, own, key, target);
+    const merged = place && reduceGroup([...groups[place.partner].members, v], materialized, target);
+    if (!place || !merged || !isWithinLimits(merged, materialized, target)) groups.push(own);
+    else if (place.isEarly) groups[place.partner] = merged;
+    else {
+      groups.splice(place.partner, 1);
+      groups.push(merged);
+    }
+  }
+  return groups;
+}
+
+/** Whether merged reductions compute and bind no more than a kernel may. */
+function isWithinLimits({ members, emit }: KernelGroup, materialized: Materialized, target: Target): boolean {
+  if (hasTooManyBindings(emit(null), target)) return false;
+  const certain = MOST_COMPUTED / 4;
+  if (computedPlaces(members.flatMap((v) => v.inputs), materialized, certain) < certain) return true;
+  try {
+    emitReduce(members, materialized, target, { isBounded: true });
+    return true;
+  } catch (error) {
+    if (error instanceof TooLarge) return false;
+    throw error;
+  }
+}
+
+/** The group that v joins: at that group's place if all that v reads is there by then, else at the end if nobody reads it before. */
+function findPartner(
+  groups: readonly KernelGroup[],
+  own: KernelGroup,
+  key: string,
+  target: Target,
+): { partner: number; isEarly: boolean } | null {
+  for (let k = groups.length - 1; k >= Math.max(0, groups.length - REACH); k--) {
+    const { members } = groups[k];
+    if (members.length >= MOST_MEMBERS || rowsKey(members[0], target) !== key) continue;
+    const written = new Set(groups.slice(k).flatMap((group) => group.members));
+    if (!own.reads.some((x) => written.has(x))) return { partner: k, isEarly: true };
+    const isRead = [own, ...groups.slice(k + 1)].some(({ reads }) => reads.some((x) => members.includes(x)));
+    if (!isRead) return { partner: k, isEarly: false };
+  }
+  return null;
+}
+
+/** The kernels of x that write v, an elementwise function of it, instead; null where that cannot be fused. */
+function withEpilogue(x: Value, v: Value, materialized: Materialized, target: Target): KernelGroup | null {
+  const { lowering } = x.op!;
+  if (lowering.kind === "kernel") {
+    if (!lowering.fusesEpilogue || x.size > windowElements(target)) return null;
+    return kernelGroup(x, { epilogue: v }, materialized, target);
+  }
+  if (rowsKey(x, target) === null || v.dtype !== "f32" || x.dtype !== "f32") return null;
+  return canEndWith(x, v, materialized, target) ? epilogueGroup(x, v, materialized, target) : null;
+}
+
+/**
+ * Writes an elementwise function of a sum or of a convolution in its stead, where nothing else needs that and all that the
+ * function reads is there in time: the update of a parameter ends its gradient, a mean is scaled as it is made.
+ */
+export function fuseEpilogues(
+  groups: readonly KernelGroup[],
+  outputs: ReadonlySet<Value>,
+  materialized: Materialized,
+  target: Target,
+): KernelGroup[] {
+  const place = new Map<Value, number>();
+  const readers = new Map<Value, Set<KernelGroup>>();
+  groups.forEach((group, k) => {
+    for (const v of group.members) place.set(v, k);
+    for (const x of group.reads) {
+      if (!readers.has(x)) readers.set(x, new Set());
+      readers.get(x)!.add(group);
+    }
+  });
+  const result = [...groups] as (KernelGroup | null)[];
+  groups.forEach((group, k) => {
+    const [v] = group.members;
+    if (group.members.length > 1 || v.op!.lowering.kind !== "map" || v.size > windowElements(target)) return;
+    const isEarlier = (x: Value, at: number): boolean => (place.get(x) ?? -1) < at;
+    for (const x of group.reads) {
+      const at = place.get(x);
+      if (at === undefined || outputs.has(x) || readers.get(x)!.size > 1 || groups[at].members.length > 1) continue;
+      if (result[at] !== groups[at] || !group.reads.every((y) => y === x || isEarlier(y, at))) continue;
+      const fused = withEpilogue(x, v, materialized, target);
+      if (!fused || hasTooManyBindings(fused.emit(null), target)) continue;
+      result[at] = fused;
+      result[k] = null;
+      place.set(v, at);
+      return;
+    }
+  });
+  return result.filter((group): group is KernelGroup => group !== null);
+}
+
+/**
+ * Lets kernels leave statistics of parts of what they write to a norm that follows, which then joins those and does not
+ * read the tensor for them.
+ */
+export function shareStatistics(
+  groups: readonly KernelGroup[],
+  materialized: Materialized,
+  target: Target,
+): KernelGroup[] {
+  if (!target.sharesStatistics) return [...groups];
+  const result = [...groups];
+  const place = new Map<Value, number>();
+  groups.forEach((group, k) => group.members.forEach((v) => place.set(v, k)));
+  const joined = new Set<KernelGroup>();
+  for (const group of groups) {
+    const [v] = group.members;
+    const { lowering } = v.op!;
+    if (lowering.kind !== "kernel" || !lowering.fromPartialMoments) continue;
+    for (const at of group.reads.map((x) => place.get(x))) {
+      if (at === undefined || result[at] !== groups[at]) continue;
+      const shared = withStatistics(groups[at], v, materialized, target);
+      if (!shared || hasTooManyBindings(shared.emit(null), target)) continue;
+      result[at] = shared;
+      joined.add(group);
+      break;
+    }
+  }
+  return result.filter((group) => !joined.has(group));
+}
+
+/** The same kernels that also leave statistics; null where they cannot. */
+function withStatistics(
+  { kernel }: KernelGroup,
+  statistics: Value,
+  materialized: Materialized,
+  target: Target,
+): KernelGroup | null {
+  if (!kernel) return null;
+  const { value, options } = kernel;
+  const { lowering } = value.op!;
+  if (lowering.kind !== "kernel" || !lowering.fusesEpilogue || value.size > windowElements(target)) return null;
+  return kernelGroup(value, { ...options, statistics }, materialized, target);
+}
