@@ -47,13 +47,17 @@ function behind(value: Value): Value {
   return v;
 }
 
-/** Attributes as a key; numbers that JSON has no word for keep their names. */
-const attrsKey = (attrs: unknown): string =>
-  JSON.stringify(
-    attrs,
-    (_, v) =>
-      typeof v === "number" && (!Number.isFinite(v) || Object.is(v, -0)) ? `#${Object.is(v, -0) ? "-0" : v}` : v,
-  );
+/** Attributes as a key. */
+function attrsKey(value: unknown): string {
+  if (typeof value === "number") return Object.is(value, -0) ? "-0" : `${value}`;
+  if (Array.isArray(value)) return `[${value.map(attrsKey)}]`;
+  if (typeof value === "object" && value !== null) {
+    let key = "{";
+    for (const name in value) key += `${name}:${attrsKey((value as Record<string, unknown>)[name])},`;
+    return `${key}}`;
+  }
+  return typeof value === "string" ? JSON.stringify(value) : `${value}`;
+}
 
 /**
  * What stands in the place of an operator: the operators that a composite is made of; parts where a tensor is beyond what

@@ -86,24 +86,24 @@ export function lowerTile(
   const grid = foldGrid(ceilDiv(lanes, size) * perSpace, target);
 
   const io = convOperands(p, ["data", "w", "bias"], "result", fusion);
-  const weights = weightLoads(p, to, tile, io);
-  const gather = gathering(plan, from.size, tile, io);
-  const sums: string[] = [],
-    stores: string[] = [];
-  for (let b = 0; b < tw; b++) {
-    for (let c = 0; c < tc; c++) sums.push(`var a${c}_${b} = 0.0;`);
-    const sum = `${pick(tc, (c) => `a${c}_${b}`)}${p.bias ? " + b" : ""}`;
-    const store = io.store(`(at + ${b}u)`, sum);
-    stores.push(plan.blocks * tw > to.size[2] && b > 0 ? `if (x0 + ${b}u < ${to.size[2]}u) { ${store} }` : store);
-  }
-  const overhang = [
-    `(flat < ${lanes}u)`,
-    ...(to.size[0] % phasesZ === 0 ? [] : [`(z < ${to.size[0]}u)`]),
-    ...(to.size[1] % phasesY === 0 ? [] : [`(y < ${to.size[1]}u)`]),
-  ].join(" & ");
+  const source = (): string => {
+    const weights = weightLoads(p, to, tile, io);
+    const gather = gathering(plan, from.size, tile, io);
+    const sums: string[] = [],
+      stores: string[] = [];
+    for (let b = 0; b < tw; b++) {
+      for (let c = 0; c < tc; c++) sums.push(`var a${c}_${b} = 0.0;`);
+      const sum = `${pick(tc, (c) => `a${c}_${b}`)}${p.bias ? " + b" : ""}`;
+      const store = io.store(`(at + ${b}u)`, sum);
+      stores.push(plan.blocks * tw > to.size[2] && b > 0 ? `if (x0 + ${b}u < ${to.size[2]}u) { ${store} }` : store);
+    }
+    const overhang = [
+      `(flat < ${lanes}u)`,
+      ...(to.size[0] % phasesZ === 0 ? [] : [`(z < ${to.size[0]}u)`]),
+      ...(to.size[1] % phasesY === 0 ? [] : [`(y < ${to.size[1]}u)`]),
+    ].join(" & ");
 
-  const source = (): string =>
-    wgsl`${io.enable}
+    return wgsl`${io.enable}
 #if ${share > 1}
 enable subgroups;
 #endif
@@ -186,6 +186,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) loca
   }
 }
 `;
+  };
   const family = backward ? "conv_input_grad" : "conv_forward";
   return {
     temps: [],

@@ -57,88 +57,88 @@ export function lowerWeightTile(p: ConvParams, target: Target, tile: Tile, fusio
   const units = blocks * parts;
   const grid = foldGrid(ceilDiv(units * lanes, size), target);
 
-  const loads: string[] = [],
-    offsets: string[] = [];
-  const places = rows * columns;
-  if (share > 1) {
-    for (let v = 0; v < ceilDiv(places, share); v++) {
-      const element = `min(lane + ${v * share}u, ${places - 1}u)`;
-      offsets.push(`let row${v} = i32(${element} / ${columns}u);`, `let column${v} = i32(${element} % ${columns}u);`);
-      loads.push(`let iy${v} = y0 + row${v};`, `let ix${v} = x0 + column${v};`);
-      loads.push(`let in${v} = inside & (u32(iy${v}) < ${iH}u) & (u32(ix${v}) < ${iW}u);`);
-      loads.push(`let at${v} = clamp(iy${v}, 0, ${iH - 1}) * ${iW} + clamp(ix${v}, 0, ${iW - 1});`);
-    }
-  } else {
-    for (let r = 0; r < rows; r++) {
-      loads.push(`let inY${r} = inside & (u32(y0 + ${r}) < ${iH}u);`);
-      loads.push(`let row${r} = clamp(y0 + ${r}, 0, ${iH - 1}) * ${iW};`);
-    }
-    for (let c = 0; c < columns; c++) {
-      loads.push(`let inX${c} = u32(x0 + ${c}) < ${iW}u;`, `let column${c} = clamp(x0 + ${c}, 0, ${iW - 1});`);
-    }
-  }
-  for (let a = 0; a < th; a++) {
-    for (let b = 0; b < tw; b++) {
-      const tests = [
-        ...(tilesY * th > oH && a > 0 ? [`(oy + ${a}u < ${oH}u)`] : []),
-        ...(tilesX * tw > oW && b > 0 ? [`(ox + ${b}u < ${oW}u)`] : []),
-      ];
-      const index = tests.length > 0
-        ? `min(gAt + ${a * oW + b}u, ${p.batch * p.outChannels * volume(p.output) - 1}u)`
-        : `gAt + ${a * oW + b}u`;
-      const value = io.load("g", `${index}`);
-      const load = tests.length > 0 ? `select(0.0, ${value}, ${tests.join(" & ")})` : value;
-      loads.push(`let g${a}_${b} = ${load};`);
-    }
-  }
-  const sums: string[] = [],
-    steps: string[] = [],
-    stores: string[] = [];
-  const partial = ci % tc === 0 ? "" : `, ${ci - 1}u`;
-  for (let c = 0; c < tc; c++) {
-    const channel = partial ? `min(first + ${c}u${partial})` : `first + ${c}u`;
-    steps.push("{", `  let plane = xAt + i32(${channel}) * ${volume(p.input)};`);
-    const value = (r: number, column: number): string => `x${r * columns + column}`;
-    const used = new Set<string>();
-    const products: string[] = [];
-    for (let ky = 0; ky < kH; ky++) {
-      for (let kx = 0; kx < kW; kx++) {
-        sums.push(`var s${c}_${ky}_${kx} = 0.0;`);
-        for (let a = 0; a < th; a++) {
-          const terms: string[] = [];
-          for (let b = 0; b < tw; b++) {
-            const v = value(a * p.stride[1] + ky * p.dilation[1], b * p.stride[2] + kx * p.dilation[2]);
-            used.add(v);
-            terms.push(`${v} * g${a}_${b}`);
-          }
-          products.push(`  s${c}_${ky}_${kx} += ${terms.join(" + ")};`);
-        }
-        if (c === 0) {
-          stores.push(`partial[at + ${ky * kW + kx}u] = ${pick(tc, (i) => `s${i}_${ky}_${kx}`)};`);
-        }
-      }
-    }
+  const source = (): string => {
+    const loads: string[] = [],
+      offsets: string[] = [];
+    const places = rows * columns;
     if (share > 1) {
       for (let v = 0; v < ceilDiv(places, share); v++) {
-        steps.push(`  let own${v} = select(0.0, ${io.load("x", `plane + at${v}`)}, in${v});`);
+        const element = `min(lane + ${v * share}u, ${places - 1}u)`;
+        offsets.push(`let row${v} = i32(${element} / ${columns}u);`, `let column${v} = i32(${element} % ${columns}u);`);
+        loads.push(`let iy${v} = y0 + row${v};`, `let ix${v} = x0 + column${v};`);
+        loads.push(`let in${v} = inside & (u32(iy${v}) < ${iH}u) & (u32(ix${v}) < ${iW}u);`);
+        loads.push(`let at${v} = clamp(iy${v}, 0, ${iH - 1}) * ${iW} + clamp(ix${v}, 0, ${iW - 1});`);
+      }
+    } else {
+      for (let r = 0; r < rows; r++) {
+        loads.push(`let inY${r} = inside & (u32(y0 + ${r}) < ${iH}u);`);
+        loads.push(`let row${r} = clamp(y0 + ${r}, 0, ${iH - 1}) * ${iW};`);
+      }
+      for (let c = 0; c < columns; c++) {
+        loads.push(`let inX${c} = u32(x0 + ${c}) < ${iW}u;`, `let column${c} = clamp(x0 + ${c}, 0, ${iW - 1});`);
       }
     }
-    for (let r = 0; r < rows; r++) {
-      for (let k = 0; k < columns; k++) {
-        const i = r * columns + k;
-        if (!used.has(`x${i}`)) continue;
-        steps.push(
-          share > 1
-            ? `  let x${i} = subgroupBroadcast(own${Math.floor(i / share)}, ${i % share}u);`
-            : `  let x${i} = select(0.0, ${io.load("x", `plane + row${r} + column${k}`)}, inY${r} & inX${k});`,
-        );
+    for (let a = 0; a < th; a++) {
+      for (let b = 0; b < tw; b++) {
+        const tests = [
+          ...(tilesY * th > oH && a > 0 ? [`(oy + ${a}u < ${oH}u)`] : []),
+          ...(tilesX * tw > oW && b > 0 ? [`(ox + ${b}u < ${oW}u)`] : []),
+        ];
+        const index = tests.length > 0
+          ? `min(gAt + ${a * oW + b}u, ${p.batch * p.outChannels * volume(p.output) - 1}u)`
+          : `gAt + ${a * oW + b}u`;
+        const value = io.load("g", `${index}`);
+        const load = tests.length > 0 ? `select(0.0, ${value}, ${tests.join(" & ")})` : value;
+        loads.push(`let g${a}_${b} = ${load};`);
       }
     }
-    steps.push(...products, "}");
-  }
+    const sums: string[] = [],
+      steps: string[] = [],
+      stores: string[] = [];
+    const partial = ci % tc === 0 ? "" : `, ${ci - 1}u`;
+    for (let c = 0; c < tc; c++) {
+      const channel = partial ? `min(first + ${c}u${partial})` : `first + ${c}u`;
+      steps.push("{", `  let plane = xAt + i32(${channel}) * ${volume(p.input)};`);
+      const value = (r: number, column: number): string => `x${r * columns + column}`;
+      const used = new Set<string>();
+      const products: string[] = [];
+      for (let ky = 0; ky < kH; ky++) {
+        for (let kx = 0; kx < kW; kx++) {
+          sums.push(`var s${c}_${ky}_${kx} = 0.0;`);
+          for (let a = 0; a < th; a++) {
+            const terms: string[] = [];
+            for (let b = 0; b < tw; b++) {
+              const v = value(a * p.stride[1] + ky * p.dilation[1], b * p.stride[2] + kx * p.dilation[2]);
+              used.add(v);
+              terms.push(`${v} * g${a}_${b}`);
+            }
+            products.push(`  s${c}_${ky}_${kx} += ${terms.join(" + ")};`);
+          }
+          if (c === 0) {
+            stores.push(`partial[at + ${ky * kW + kx}u] = ${pick(tc, (i) => `s${i}_${ky}_${kx}`)};`);
+          }
+        }
+      }
+      if (share > 1) {
+        for (let v = 0; v < ceilDiv(places, share); v++) {
+          steps.push(`  let own${v} = select(0.0, ${io.load("x", `plane + at${v}`)}, in${v});`);
+        }
+      }
+      for (let r = 0; r < rows; r++) {
+        for (let k = 0; k < columns; k++) {
+          const i = r * columns + k;
+          if (!used.has(`x${i}`)) continue;
+          steps.push(
+            share > 1
+              ? `  let x${i} = subgroupBroadcast(own${Math.floor(i / share)}, ${i % share}u);`
+              : `  let x${i} = select(0.0, ${io.load("x", `plane + row${r} + column${k}`)}, inY${r} & inX${k});`,
+          );
+        }
+      }
+      steps.push(...products, "}");
+    }
 
-  const source = (): string =>
-    wgsl`${io.enable}
+    return wgsl`${io.enable}
 #if ${share > 1}
 enable subgroups;
 #endif
@@ -188,6 +188,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) loca
   }
 }
 `;
+  };
   const name = `tile${tc}x${th}x${tw}${share > 1 ? `_share${share}` : ""}`;
   return summedLater(name, source, grid.workgroups, io, p, { count, parts }, target);
 }

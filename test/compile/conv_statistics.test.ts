@@ -289,7 +289,7 @@ for (const rows of [32, 64]) {
       bias: true,
       storage: "f16",
     };
-    const fusion = { fusesPrologue: [], store: null, moments: identity, first: 3 };
+    const fusion = { loads: [], store: null, moments: identity, first: 3 };
     const variant = convForwardVariants.find((v) => v.name === `matrix${rows}x128`)!;
     assert.ok(variant.guard(p, matrixTarget));
     const lowered = variant.lower(p, matrixTarget, fusion);

@@ -3,10 +3,10 @@ import { call, type Expr, infix, select, u32, variable } from "../../core/expr.t
 import { Index } from "../../core/index_map.ts";
 import { size } from "../../core/shape.ts";
 import { mapKernel } from "../../../shaders/map.wgsl.ts";
-import { type Dispatch, type Kernel, type Target, windowElements } from "../../../shaders/types.ts";
-import type { Materialized } from "../cone.ts";
+import { type Dispatch, type Kernel, type Slot, type Target, windowElements } from "../../../shaders/types.ts";
+import { coneOf, type Materialized } from "../cone.ts";
 import type { Value } from "../lower.ts";
-import { Body, type Span, stored } from "./body.ts";
+import { Body, type BodyOptions, type Span, stored } from "./body.ts";
 import { chainName, type Emitted, slotsOf } from "./emitted.ts";
 import { ROWS_TOGETHER, type SharedRows, shareRows } from "./shared_rows.ts";
 import { printStatements, type Statement, walkStatements } from "./statements.ts";
@@ -33,9 +33,48 @@ export function emitMap(
     }
     return { temps: [], dispatches, reads };
   }
-  const flat = mapBody(root, materialized, target, 1, { alias, isBounded });
-  const rowsOf = (length: number): MapBody =>
-    length > 1 ? mapBody(root, materialized, target, length, { alias }) : flat;
+  const cone = coneOf(root, materialized);
+  const isPlain = !isBounded && cone.reads.every((v) => v.size > 0 && v.size <= most);
+  const reads = isPlain ? cone.reads.filter((v) => v !== alias) : null;
+  const options = { alias, isBounded, ...(reads && { reads }) };
+  if (reads) {
+    const kernel = lazily(chainName(root, materialized), () => wholeKernel(root, materialized, target, options).kernel);
+    const slots = reads.map((_, k): Slot => ({ input: k }));
+    return { temps: [], dispatches: [{ kernel, reads: slots, writes: [{ output: 0 }] }], reads };
+  }
+  const { kernel, body } = wholeKernel(root, materialized, target, options);
+  return {
+    temps: [],
+    dispatches: [{ kernel, reads: slotsOf(body, body.reads), writes: [{ output: 0 }] }],
+    reads: body.reads,
+  };
+}
+
+/** A kernel whose statements are built, and its grid chosen, when something but the name is asked for. */
+function lazily(name: string, emit: () => Kernel): Kernel {
+  let known: Kernel | null = null;
+  const kernel = (): Kernel => (known ??= emit());
+  return {
+    name,
+    source: () => kernel().source(),
+    get workgroups() {
+      return kernel().workgroups;
+    },
+    get flops() {
+      return kernel().flops ?? 0;
+    },
+  };
+}
+
+/** The kernel of a result that one binding holds. */
+function wholeKernel(
+  root: Value,
+  materialized: Materialized,
+  target: Target,
+  options: { alias: Value | null; isBounded: boolean; reads?: readonly Value[] },
+): { readonly kernel: Kernel; readonly body: Body } {
+  const flat = mapBody(root, materialized, target, 1, options);
+  const rowsOf = (length: number): MapBody => length > 1 ? mapBody(root, materialized, target, length, options) : flat;
   let inner = rowLength(root, flat.body, SHORTEST_SHARED_ROW);
   let map = rowsOf(inner);
   // Short rows serve only to share loads.
@@ -43,9 +82,7 @@ export function emitMap(
     inner = rowLength(root, flat.body, SHORTEST_ROW);
     map = rowsOf(inner);
   }
-  const kernel = mapKernelOf(root, materialized, target, map, inner, null);
-  const { reads } = map.body;
-  return { temps: [], dispatches: [{ kernel, reads: slotsOf(map.body, reads), writes: [{ output: 0 }] }], reads };
+  return { kernel: mapKernelOf(root, materialized, target, map, inner, null), body: map.body };
 }
 
 interface MapBody {
@@ -106,7 +143,7 @@ function mapBody(
   materialized: Materialized,
   target: Target,
   inner: number,
-  options: { alias: Value | null; span?: Span; isBounded?: boolean },
+  options: BodyOptions,
 ): MapBody {
   const body = new Body(root, materialized, target, "k", options);
   let index = Index.linear(root.shape, variable("k"), body.bindIndex);
