@@ -13,10 +13,15 @@ onClose(() => cache.clear());
 /** The number of pipelines in the cache. */
 export const pipelineCount = (): number => cache.count;
 
+let emitted = 0;
+/** How many kernels were emitted as WGSL since the start. */
+export const emittedKernels = (): number => emitted;
+
 /** The pipeline of a kernel; compiles at first use, without blocking, so that many compile at once. */
 export function pipelineFor(device: Device, kernel: Kernel): Promise<GPUComputePipeline> {
   checkOpen(device, () => `${kernel.name}: the device was closed before the kernel was compiled`);
   const source = kernel.source();
+  emitted++;
   const known = cache.get(source);
   if (known) return known;
   const pipeline = keepOpen(compile(device, kernel.name, source));

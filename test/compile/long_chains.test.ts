@@ -32,18 +32,18 @@ test("evaluate() and grad() of 2000 additions take few kernels", async () => {
   await run(grad(sumOf(f)), start.map(() => 1), 0);
 });
 
-test("evaluate() of a running mean of 600 steps takes few pipelines", async () => {
+test("evaluate() of a running mean of 3000 steps takes few pipelines", async () => {
   const f = (t: Tensor): Tensor => {
-    for (let k = 0; k < 600; k++) t = t.mul(0.99).add(0.01);
+    for (let k = 0; k < 3000; k++) t = t.mul(0.999).add(0.001);
     return t;
   };
-  const info = await run(f, start.map((v) => 1 + (v - 1) * 0.99 ** 600), 1e-5);
+  const info = await run(f, start.map((v) => 1 + (v - 1) * 0.999 ** 3000), 1e-5);
   assert.ok(info.pipelines <= 4, JSON.stringify(info));
-  await run(grad(sumOf(f)), start.map(() => 0.99 ** 600), 1e-5);
+  await run(grad(sumOf(f)), start.map(() => 0.999 ** 3000), 1e-5);
 });
 
 test("evaluate() and grad() of 500 Euler steps agree with a loop", async () => {
-  const [steps, h] = [500, 0.008];
+  const [steps, h] = [1000, 0.004];
   const f = (t: Tensor): Tensor => {
     for (let k = 0; k < steps; k++) t = t.add(t.sin().mul(h));
     return t;

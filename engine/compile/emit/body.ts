@@ -63,6 +63,10 @@ export interface BodyOptions {
   readonly isBounded?: boolean;
 }
 
+let built = 0;
+/** How many bodies were built since the start. */
+export const builtBodies = (): number => built;
+
 /** Builds the body of one kernel. Statements that do not vary in its loop go before the loop. */
 export class Body {
   readonly bindings: Binding[] = [];
@@ -95,6 +99,7 @@ export class Body {
     varying: string,
     { alias = null, span = null, given = null, prefix = "b", reads = [], isBounded = false }: BodyOptions = {},
   ) {
+    built++;
     for (const value of reads) this.bindings.push({ value, window: null });
     this.#isBounded = isBounded;
     this.#prefix = prefix;
