@@ -48,13 +48,13 @@ export interface Kernel {
 }
 
 /**
- * A buffer of a lowered operator: input i, output (0 but for kernels with several), or temporary i. Of one that is larger than what can be bound, a window
- * is bound: `windowElements` elements from the given multiple of that on.
+ * A buffer of a lowered operator: input i, output i (0 except for kernels with several), or temporary i. A buffer that is
+ * larger than what can be bound is bound in chunks of `chunkElements` elements.
  */
-export type Slot = { input: number; window?: number } | { output: number; window?: number } | { temp: number };
+export type Slot = { input: number; chunk?: number } | { output: number; chunk?: number } | { temp: number };
 
 /** Elements that a binding holds whatever their type; a multiple of the alignment that offsets need. */
-export const windowElements = (target: Target): number => Math.floor(target.maxBindingBytes / 1024) * 256;
+export const chunkElements = (target: Target): number => Math.floor(target.maxBindingBytes / 1024) * 256;
 
 /** Invocations of a workgroup that is as wide as a kernel can use and the adapter allows: a power of two, 256 at most. */
 export const widestGroup = (target: Target): number =>

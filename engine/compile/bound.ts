@@ -1,6 +1,6 @@
 /** Fused expressions are cut where they would grow without bound: compilers take more than proportional time for them. */
 import type { Target } from "../../shaders/types.ts";
-import { base, type Graph, isView, type Value } from "./lower.ts";
+import { type Graph, isView, storageOf, type Value } from "./lower.ts";
 import { coneOf, type Materialized } from "./cone.ts";
 
 /** Values that one kernel computes along with its root at most. */
@@ -30,8 +30,8 @@ function cutsOf(root: Value, inside: readonly Value[], reads: ReadonlySet<Value>
   for (const v of [...inside, root]) {
     for (;;) {
       const own = { values: new Set<Value>(), reads: new Set<Value>() };
-      const sources = v.inputs.map(base).filter((x) => !cuts.has(x) && needs.has(x));
-      for (const x of v.inputs.map(base)) if (cuts.has(x) || reads.has(x)) own.reads.add(x);
+      const sources = v.inputs.map(storageOf).filter((x) => !cuts.has(x) && needs.has(x));
+      for (const x of v.inputs.map(storageOf)) if (cuts.has(x) || reads.has(x)) own.reads.add(x);
       for (const x of sources) {
         for (const y of needs.get(x)!.values) own.values.add(y);
         for (const y of needs.get(x)!.reads) own.reads.add(y);

@@ -1,7 +1,7 @@
 /** Which values get memory of their own; the others are computed inside the kernels that use them. */
 import type { Target } from "../../shaders/types.ts";
 import type { Materialized } from "./cone.ts";
-import { base, type Graph, isView, type Value } from "./lower.ts";
+import { type Graph, isView, storageOf, type Value } from "./lower.ts";
 
 const isMap = (v: Value): boolean => v.op?.lowering.kind === "map";
 
@@ -62,7 +62,7 @@ function loadable(graph: Graph, table: ReadonlyMap<Value, Price>, target: Target
     const lowering = v.op?.lowering;
     if (lowering?.kind !== "kernel") continue;
     const loads = !lowering.readsRepeatedly || target.fusesPrologues ? (lowering.fusesPrologue ?? []) : [];
-    v.inputs.forEach((x, k) => (loads.includes(k) ? asked : refused).add(base(x)));
+    v.inputs.forEach((x, k) => (loads.includes(k) ? asked : refused).add(storageOf(x)));
   }
   return new Set(
     [...asked].filter((x) => {
@@ -93,7 +93,7 @@ function assign(
     if (!set) homes.set(v, set = new Set());
     return set;
   };
-  for (const v of graph.outputs) stored.add(base(v));
+  for (const v of graph.outputs) stored.add(storageOf(v));
   const live = new Set<Value>(graph.outputs);
   for (let k = graph.values.length - 1; k >= 0; k--) {
     const v = graph.values[k];
@@ -108,7 +108,7 @@ function assign(
     const isMaterialized = !isView(v) && (!isMap(v) || stored.has(v) || (own.size > 1 && !cheap));
     if (isMaterialized) result.add(v);
     for (const x of v.inputs) {
-      const source = base(x);
+      const source = storageOf(x);
       if (v.op!.lowering.kind === "kernel" && !loaded.has(source)) stored.add(source);
       else if (isMap(v) && isMap(source) && spreads(source, v, table.get(source)!.cost)) stored.add(source);
       if (isMaterialized) homesOf(x).add(v);

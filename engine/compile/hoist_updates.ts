@@ -1,6 +1,6 @@
 /** Updates of parameters: moved to where their gradient is known, and written over what they replace. */
 import type { KernelGroup } from "./kernel_groups.ts";
-import { base, type Graph, type Value } from "./lower.ts";
+import { type Graph, storageOf, type Value } from "./lower.ts";
 
 /**
  * Moves elementwise outputs that can overwrite a donated leaf, and what is computed for them alone, to where all that they
@@ -53,7 +53,7 @@ export function chooseInPlace(
   if (donated.size === 0) return result;
   const lastRead = new Map<Value, KernelGroup>();
   for (const group of groups) for (const read of group.reads) lastRead.set(read, group);
-  const outputs = new Set(graph.outputs.map(base));
+  const outputs = new Set(graph.outputs.map(storageOf));
   const taken = new Set<Value>();
   for (const group of groups) {
     const [v] = group.members as [Value];

@@ -1,12 +1,12 @@
 /** Groups of values that one sequence of kernels computes, described by the graph alone until they are emitted. */
 import type { ReduceAttrs } from "../core/op.ts";
-import { type Target, windowElements } from "../../shaders/types.ts";
+import { chunkElements, type Target } from "../../shaders/types.ts";
 import { coneFrom, coneOf, type Materialized, movedReads } from "./cone.ts";
 import type { Emitted } from "./emit/emitted.ts";
 import { emitKernel, type KernelOptions } from "./emit/kernel.ts";
 import { emitMap } from "./emit/map.ts";
 import { emitReduce } from "./emit/reduce.ts";
-import { base, type Value } from "./lower.ts";
+import { storageOf, type Value } from "./lower.ts";
 
 export interface KernelGroup {
   /** What it writes. */
@@ -75,10 +75,10 @@ export function kernelGroup(
   // Whether something can be fused in is known when the variant is chosen.
   let emitted = epilogue || statistics ? emit() : null;
   if ((epilogue || statistics) && !emitted) return null;
-  const prologues = value.inputs.map(base).flatMap((x) =>
+  const prologues = value.inputs.map(storageOf).flatMap((x) =>
     x.leaf === null && !materialized.has(x) ? coneFrom([x], materialized).reads : []
   );
-  const reads = emitted?.reads ?? [...value.inputs.map(base), ...prologues];
+  const reads = emitted?.reads ?? [...value.inputs.map(storageOf), ...prologues];
   return {
     members: [epilogue ?? value, ...(statistics ? [statistics] : [])],
     reads,
@@ -105,6 +105,6 @@ export function groupOf(v: Value, materialized: Materialized, target: Target): K
 export function rowsKey(v: Value, target: Target): string | null {
   if (v.op!.lowering.kind !== "reduce" || (v.attrs as ReduceAttrs).by !== "sum") return null;
   const [input] = v.inputs;
-  if (input.size > windowElements(target)) return null;
+  if (input.size > chunkElements(target)) return null;
   return `${input.dtype}[${input.shape}] ${(v.attrs as ReduceAttrs).axes}`;
 }

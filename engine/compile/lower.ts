@@ -5,7 +5,7 @@ import type { Op } from "../core/op.ts";
 import { sameShape, type Shape, size } from "../core/shape.ts";
 import { type Source, type Tensor, whyGone } from "../core/tensor.ts";
 import { ancestors, inputsOf } from "../core/walk.ts";
-import { type Target, windowElements } from "../../shaders/types.ts";
+import { chunkElements, type Target } from "../../shaders/types.ts";
 
 /** A value of a program: a leaf that is given from outside, or an operator on earlier values. */
 export interface Value {
@@ -32,7 +32,7 @@ export interface Graph {
 export const isView = (value: Value): boolean => value.op?.lowering.kind === "view";
 
 /** The value whose memory a view shows. */
-export function base(value: Value): Value {
+export function storageOf(value: Value): Value {
   let v = value;
   while (isView(v)) v = v.inputs[0];
   return v;
@@ -41,7 +41,7 @@ export function base(value: Value): Value {
 const isBarrier = ({ op }: Value): boolean => op?.lowering.kind === "view" && op.lowering.barrier === true;
 
 /** The same as far as the next barrier: what is computed from views of a barrier is no more merged than from itself. */
-function behind(value: Value): Value {
+function barrierOf(value: Value): Value {
   let v = value;
   while (isView(v) && !isBarrier(v)) v = v.inputs[0];
   return v;
@@ -61,12 +61,12 @@ function attrsKey(value: unknown): string {
 
 /**
  * What stands in the place of an operator: the operators that a composite is made of; parts where a tensor is beyond what
- * a binding holds (fused kernels have windows instead); the stages of a kernel. Null where the operator stands for itself.
+ * a binding holds (fused kernels have chunks instead); what an operator decomposes into. Null where the operator stands for itself.
  */
 function expand(t: Tensor, op: Op, inputs: readonly Tensor[], attrs: never, target: Target): Tensor | null {
   const { lowering, split, decompose } = op;
   if (lowering.kind === "composite") return lowering.expand(inputs, attrs);
-  const most = windowElements(target);
+  const most = chunkElements(target);
   const large = (x: Tensor): boolean => x.size > most;
   // One binding is left for the result.
   const unbound = lowering.kind === "reduce" && inputs[0].size > most * (target.maxStorageBuffers - 1);
@@ -124,7 +124,7 @@ export function lower(
   const addOp = (t: Tensor, op: Op, attrs: never, inputs: readonly Value[]): Value => {
     if (op.lowering.kind === "view") {
       if (op.lowering.barrier) return push(t, op, attrs, inputs, null, `${op.name} ${inputs[0].id}`);
-      const source = behind(inputs[0]);
+      const source = barrierOf(inputs[0]);
       if (sameShape(source.shape, t.shape)) return source;
       inputs = [source];
     }

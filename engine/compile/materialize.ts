@@ -1,6 +1,6 @@
 /** Which values get memory: those that fusion chooses, and those that keep kernels within the limits of the adapter. */
 import { VoxgradError } from "../core/errors.ts";
-import { type Target, windowElements } from "../../shaders/types.ts";
+import { chunkElements, type Target } from "../../shaders/types.ts";
 import { oversized } from "./bound.ts";
 import { computedPlaces, type Cone, coneOf, type Materialized } from "./cone.ts";
 import { MOST_COMPUTED, TooLarge } from "./emit/body.ts";
@@ -9,7 +9,7 @@ import { unfusableInput } from "./emit/kernel.ts";
 import { emitMap } from "./emit/map.ts";
 import { emitReduce } from "./emit/reduce.ts";
 import { chooseMaterialized } from "./fuse.ts";
-import { base, type Graph, isView, type Value } from "./lower.ts";
+import { type Graph, isView, storageOf, type Value } from "./lower.ts";
 
 /** Cuts that are found one at a time; after so many, a round cuts wherever something is to be cut. */
 const SINGLE_CUTS = 32;
@@ -60,7 +60,7 @@ function cutOf(v: Value, { inside, reads }: Cone, materialized: Materialized, ta
     const needed = reads.length + 1;
     return needed > target.maxStorageBuffers ? cuttingPoint(v, materialized, target, needed) : null;
   }
-  const most = windowElements(target);
+  const most = chunkElements(target);
   const isPlain = v.size <= most && reads.every((x) => x.size > 0 && x.size <= most);
   // An argmax in several passes writes two values.
   const bindings = reads.length + (kind === "reduce" ? 2 : 1);
@@ -91,11 +91,11 @@ export const tooManyBindings = (v: Value, needed: number, target: Target): Voxgr
 function cuttingPoint(root: Value, materialized: Materialized, target: Target, needed: number): Value {
   let best: Value | null = null;
   let most = 1;
-  // Large values take a binding a window, but for those that are read at the very element that is written.
+  // Large values take a binding a chunk, but for those that are read at the very element that is written.
   const bindings = (v: Value, reads: ReadonlySet<Value>): number => {
-    const windows = (x: Value): number => Math.ceil(x.size / windowElements(target));
+    const chunks = (x: Value): number => Math.ceil(x.size / chunkElements(target));
     return [...reads].reduce(
-      (sum, x) => sum + (x.size === v.size && v.op!.lowering.kind === "map" ? 1 : windows(x)),
+      (sum, x) => sum + (x.size === v.size && v.op!.lowering.kind === "map" ? 1 : chunks(x)),
       0,
     );
   };
@@ -115,8 +115,8 @@ function cuttingPoint(root: Value, materialized: Materialized, target: Target, n
     return reads;
   };
   readsOf(root, true);
-  // Parts of large values may take fewer windows than counted here: the operand that is made of most.
-  const operands = root.inputs.map(base).filter((x) => x.op?.lowering.kind === "map" && !materialized.has(x));
+  // Parts of large values may take fewer chunks than counted here: the operand that is made of most.
+  const operands = root.inputs.map(storageOf).filter((x) => x.op?.lowering.kind === "map" && !materialized.has(x));
   const made = (x: Value): number => coneOf(x, materialized).inside.length;
   best ??= operands.reduce<Value | null>((a, b) => (a && made(a) >= made(b) ? a : b), null);
   if (best === null) throw tooManyBindings(root, needed, target);

@@ -1,5 +1,5 @@
 /** Kernels that become one: sums over the same rows, sums and convolutions with what is made of them, and statistics. */
-import { type Target, windowElements } from "../../shaders/types.ts";
+import { chunkElements, type Target } from "../../shaders/types.ts";
 import { computedPlaces, type Materialized } from "./cone.ts";
 import { MOST_COMPUTED, TooLarge } from "./emit/body.ts";
 import { hasTooManyBindings } from "./emit/emitted.ts";
@@ -66,7 +66,7 @@ function findPartner(
 function withEpilogue(x: Value, v: Value, materialized: Materialized, target: Target): KernelGroup | null {
   const { lowering } = x.op!;
   if (lowering.kind === "kernel") {
-    if (!lowering.fusesEpilogue || x.size > windowElements(target)) return null;
+    if (!lowering.fusesEpilogue || x.size > chunkElements(target)) return null;
     return kernelGroup(x, { epilogue: v }, materialized, target);
   }
   if (rowsKey(x, target) === null || v.dtype !== "f32" || x.dtype !== "f32") return null;
@@ -95,7 +95,7 @@ export function fuseEpilogues(
   const result = [...groups] as (KernelGroup | null)[];
   groups.forEach((group, k) => {
     const [v] = group.members;
-    if (group.members.length > 1 || v.op!.lowering.kind !== "map" || v.size > windowElements(target)) return;
+    if (group.members.length > 1 || v.op!.lowering.kind !== "map" || v.size > chunkElements(target)) return;
     const isEarlier = (x: Value, at: number): boolean => (place.get(x) ?? -1) < at;
     for (const x of group.reads) {
       const at = place.get(x);
@@ -152,6 +152,6 @@ function withStatistics(
   if (!kernel) return null;
   const { value, options } = kernel;
   const { lowering } = value.op!;
-  if (lowering.kind !== "kernel" || !lowering.fusesEpilogue || value.size > windowElements(target)) return null;
+  if (lowering.kind !== "kernel" || !lowering.fusesEpilogue || value.size > chunkElements(target)) return null;
   return kernelGroup(value, { ...options, statistics }, materialized, target);
 }

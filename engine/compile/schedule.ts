@@ -1,10 +1,10 @@
 /** From a graph to dispatches in order, each naming the memory that it reads and writes. */
 import { bytesOf, bytesPerElement, type DType } from "../core/dtype.ts";
 import { VoxgradError } from "../core/errors.ts";
-import { type Kernel, type Slot, type Target, type VariantChoice, windowElements } from "../../shaders/types.ts";
+import { chunkElements, type Kernel, type Slot, type Target, type VariantChoice } from "../../shaders/types.ts";
 import { bindingsOf, hasTooManyBindings } from "./emit/emitted.ts";
 import { chooseInPlace, hoistUpdates } from "./hoist_updates.ts";
-import { base, type Graph, type Value } from "./lower.ts";
+import { type Graph, storageOf, type Value } from "./lower.ts";
 import { materialize, tooManyBindings } from "./materialize.ts";
 import { fuseEpilogues, mergeReductions, shareStatistics } from "./merge_kernels.ts";
 
@@ -55,7 +55,7 @@ export function schedule(graph: Graph, target: Target, donated: ReadonlySet<numb
   }
   const materialized = materialize(graph, target);
   const order = graph.values.filter((v) => materialized.has(v) && v.size > 0);
-  const outputs = new Set(graph.outputs.map(base));
+  const outputs = new Set(graph.outputs.map(storageOf));
   const merged = mergeReductions(order, materialized, target);
   const ended = fuseEpilogues(merged, outputs, materialized, target);
   const groups = hoistUpdates(shareStatistics(ended, materialized, target), outputs, donated);
@@ -78,10 +78,10 @@ export function schedule(graph: Graph, target: Target, donated: ReadonlySet<numb
     placeOf.set(v, over ? placeOf.get(over)! : add(v.size, v.dtype, null, `${v.op!.name} [${v.shape.join(", ")}]`));
   }
 
-  const bind = (place: Place, window?: number): Bound => {
-    if (window === undefined) return { place, offset: 0, bytes: place.bytes };
-    const width = windowElements(target) * bytesPerElement(place.dtype);
-    return { place, offset: window * width, bytes: Math.min(width, place.bytes - window * width) };
+  const bind = (place: Place, chunk?: number): Bound => {
+    if (chunk === undefined) return { place, offset: 0, bytes: place.bytes };
+    const width = chunkElements(target) * bytesPerElement(place.dtype);
+    return { place, offset: chunk * width, bytes: Math.min(width, place.bytes - chunk * width) };
   };
   const steps: Step[] = [];
   const choices: VariantChoice[] = [];
@@ -95,11 +95,11 @@ export function schedule(graph: Graph, target: Target, donated: ReadonlySet<numb
     const scratch = temps.map((bytes) => add(bytes / 4, "u32", null, `partial results of ${v.op!.name}`));
     const resolve = (slot: Slot): Bound => {
       if ("temp" in slot) return bind(scratch[slot.temp]);
-      return bind(placeOf.get("input" in slot ? reads[slot.input] : members[slot.output])!, slot.window);
+      return bind(placeOf.get("input" in slot ? reads[slot.input] : members[slot.output])!, slot.chunk);
     };
     for (const { kernel, reads: from, writes } of dispatches) {
       steps.push({ kernel, reads: from.map(resolve), writes: writes.map(resolve) });
     }
   }
-  return { steps, places, outputs: graph.outputs.map((v) => placeOf.get(base(v))!), inPlace: leafPlaces, choices };
+  return { steps, places, outputs: graph.outputs.map((v) => placeOf.get(storageOf(v))!), inPlace: leafPlaces, choices };
 }

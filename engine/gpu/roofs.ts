@@ -1,6 +1,6 @@
 /** What the adapter can do at best, measured. */
 import { multiplyAdds, triad } from "../../shaders/roofs.wgsl.ts";
-import { type Dispatch, windowElements } from "../../shaders/types.ts";
+import { chunkElements, type Dispatch } from "../../shaders/types.ts";
 import { allocateBuffer, releaseBuffer, writeBuffer } from "./buffers.ts";
 import { type Device, device as openDevice } from "./device.ts";
 import { stopwatch } from "./measure.ts";
@@ -25,7 +25,7 @@ export async function measureRoofs(): Promise<Roofs> {
   const device = await openDevice();
   const { target } = device;
   // Memory beyond the caches, and work for some milliseconds.
-  const elements = Math.min(target.software ? 2 ** 22 : 2 ** 25, windowElements(target));
+  const elements = Math.min(target.software ? 2 ** 22 : 2 ** 25, chunkElements(target));
   const [invocations, turns] = target.software ? [2 ** 12, 256] : [2 ** 18, 1024];
   const buffers: GPUBuffer[] = [];
   try {

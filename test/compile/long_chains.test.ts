@@ -37,9 +37,9 @@ test("evaluate() of a running mean of 3000 steps takes few pipelines", async () 
     for (let k = 0; k < 3000; k++) t = t.mul(0.999).add(0.001);
     return t;
   };
-  const info = await run(f, start.map((v) => 1 + (v - 1) * 0.999 ** 3000), 1e-5);
+  const info = await run(f, start.map((v) => 1 + (v - 1) * 0.999 ** 3000), 2e-4);
   assert.ok(info.pipelines <= 4, JSON.stringify(info));
-  await run(grad(sumOf(f)), start.map(() => 0.999 ** 3000), 1e-5);
+  await run(grad(sumOf(f)), start.map(() => 0.999 ** 3000), 1e-4);
 });
 
 test("evaluate() and grad() of 500 Euler steps agree with a loop", async () => {

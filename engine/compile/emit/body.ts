@@ -3,7 +3,7 @@ import { type DType, isFloat } from "../../core/dtype.ts";
 import { call, type Expr, fn, infix, isAtom, load, print, some, u32, variable } from "../../core/expr.ts";
 import type { Index } from "../../core/index_map.ts";
 import type { Emit } from "../../core/op.ts";
-import { type Declarations, type Target, windowElements } from "../../../shaders/types.ts";
+import { chunkElements, type Declarations, type Target } from "../../../shaders/types.ts";
 import { isView, type Value } from "../lower.ts";
 import type { Materialized } from "../cone.ts";
 import { functionsOf, type Statement } from "./statements.ts";
@@ -36,15 +36,15 @@ interface Scope {
 
 const newScope = (): Scope => ({ statements: [], names: new Map(), values: new Map() });
 
-/** Of a value, or of a window of one that is too large to be bound. */
+/** Of a value, or of a chunk of one that is too large to be bound. */
 export interface Binding {
   readonly value: Value;
-  readonly window: number | null;
+  readonly chunk: number | null;
 }
 
 /** Which elements a kernel writes, where they are not all. */
 export interface Span {
-  readonly window: number;
+  readonly chunk: number;
   readonly from: number;
   readonly to: number;
 }
@@ -100,10 +100,10 @@ export class Body {
     { alias = null, span = null, given = null, prefix = "b", reads = [], isBounded = false }: BodyOptions = {},
   ) {
     built++;
-    for (const value of reads) this.bindings.push({ value, window: null });
+    for (const value of reads) this.bindings.push({ value, chunk: null });
     this.#isBounded = isBounded;
     this.#prefix = prefix;
-    this.#most = windowElements(target);
+    this.#most = chunkElements(target);
     this.#span = span;
     this.#given = given;
     this.#root = root;
@@ -209,11 +209,11 @@ export class Body {
     const from = this.#span?.from ?? 0;
     if (v === this.#alias) return load(this.#given ? "result0" : "result", shifted(from));
     if (v.size <= this.#most) return load(`${this.#prefix}${this.#binding(v, null)}`, offset);
-    // The element that is written lies in the same window.
+    // The element that is written lies in the same chunk.
     if (this.#span && place === "k" && v.size === this.#root.size) {
-      return load(`b${this.#binding(v, this.#span.window)}`, shifted(from));
+      return load(`b${this.#binding(v, this.#span.chunk)}`, shifted(from));
     }
-    // The windows that it may lie in.
+    // The chunks that it may lie in.
     const first = Math.floor((span?.from ?? 0) / this.#most);
     const end = Math.ceil((span?.to ?? v.size) / this.#most);
     if (end === first + 1) {
@@ -232,23 +232,23 @@ export class Body {
           ? `  if (i < ${(first + k + 1) * this.#most}u) {\n    ${found}\n  }`
           : `  ${found}`;
       });
-      this.windows.push(`fn ${loader}(i: u32) -> ${stored(v.dtype)} {\n${lines.join("\n")}\n}`);
+      this.loaders.push(`fn ${loader}(i: u32) -> ${stored(v.dtype)} {\n${lines.join("\n")}\n}`);
     }
     return call(loader, offset);
   }
 
-  /** Functions that find elements in windows. */
-  readonly windows: string[] = [];
+  /** Functions that find elements in chunks, as WGSL. */
+  readonly loaders: string[] = [];
 
-  #binding(value: Value, window: number | null): number {
-    const known = this.bindings.findIndex((b) => b.value === value && b.window === window);
-    return known >= 0 ? known : this.bindings.push({ value, window }) - 1;
+  #binding(value: Value, chunk: number | null): number {
+    const known = this.bindings.findIndex((b) => b.value === value && b.chunk === chunk);
+    return known >= 0 ? known : this.bindings.push({ value, chunk }) - 1;
   }
 
   /** What the statements and the values that they lead to need declared. */
   declarations(values: readonly Expr[]): Declarations {
     const functions = [...functionsOf([...this.before, ...this.statements], values)];
-    return { functions, loaders: this.windows, usesF16: this.half };
+    return { functions, loaders: this.loaders, usesF16: this.half };
   }
 
   /** Values in memory that it reads. */

@@ -15,9 +15,9 @@ export interface Emitted {
 
 /** The bindings of a kernel, where input k is the k-th of `reads`. */
 export const slotsOf = (body: Body, reads: readonly Value[]): Slot[] =>
-  body.bindings.map(({ value, window }) => ({
+  body.bindings.map(({ value, chunk }) => ({
     input: reads.indexOf(value),
-    ...(window === null ? {} : { window }),
+    ...(chunk === null ? {} : { chunk }),
   }));
 
 /** For profiles: the operators that a kernel computes, root first. */

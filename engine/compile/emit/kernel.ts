@@ -3,9 +3,9 @@ import { isFloat } from "../../core/dtype.ts";
 import { call, type Expr, print, variable } from "../../core/expr.ts";
 import { Index } from "../../core/index_map.ts";
 import { OPERAND, RESULT } from "../../../shaders/operands.ts";
-import { type Fused, type PartialMoments, type Slot, type Target, windowElements } from "../../../shaders/types.ts";
+import { chunkElements, type Fused, type PartialMoments, type Slot, type Target } from "../../../shaders/types.ts";
 import { coneFrom, coneOf, type Materialized, movedFrom, movedReads } from "../cone.ts";
-import { base, type Value } from "../lower.ts";
+import { storageOf, type Value } from "../lower.ts";
 import { Body, stored } from "./body.ts";
 import { chainName, type Emitted } from "./emitted.ts";
 import { functionsOf, printStatements } from "./statements.ts";
@@ -53,11 +53,11 @@ function fused(o: FusedOptions, materialized: Materialized, target: Target): Fus
 
 /** Whether each of these has one binding, as fused functions need. */
 const areWhole = (reads: readonly Value[], target: Target): boolean =>
-  reads.every((v) => v.size > 0 && v.size <= windowElements(target));
+  reads.every((v) => v.size > 0 && v.size <= chunkElements(target));
 
 /** An input that a kernel cannot compute where it reads, since large values take several bindings; null where there is none. */
 export const unfusableInput = (v: Value, materialized: Materialized, target: Target): Value | null =>
-  v.inputs.map(base).find((x) =>
+  v.inputs.map(storageOf).find((x) =>
     x.leaf === null && !materialized.has(x) && !areWhole(coneFrom([x], materialized).reads, target)
   ) ?? null;
 
@@ -79,7 +79,7 @@ export function emitKernel(
 ): Emitted | null {
   const { lowering } = v.op!;
   if (lowering.kind !== "kernel") throw new Error(`${v.op!.name}: a ${lowering.kind} has no kernel`);
-  const inputs = v.inputs.map(base);
+  const inputs = v.inputs.map(storageOf);
   const extra: Value[] = [];
   const loads = v.inputs.map((x, k) => {
     const source = inputs[k];

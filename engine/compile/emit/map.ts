@@ -3,7 +3,7 @@ import { call, type Expr, infix, select, u32, variable } from "../../core/expr.t
 import { Index } from "../../core/index_map.ts";
 import { size } from "../../core/shape.ts";
 import { mapKernel } from "../../../shaders/map.wgsl.ts";
-import { type Dispatch, type Kernel, type Slot, type Target, windowElements } from "../../../shaders/types.ts";
+import { chunkElements, type Dispatch, type Kernel, type Slot, type Target } from "../../../shaders/types.ts";
 import { coneOf, type Materialized } from "../cone.ts";
 import type { Value } from "../lower.ts";
 import { Body, type BodyOptions, type Span, stored } from "./body.ts";
@@ -19,17 +19,17 @@ export function emitMap(
   alias: Value | null = null,
   isBounded = false,
 ): Emitted {
-  const most = windowElements(target);
+  const most = chunkElements(target);
   if (root.size > most) {
-    // One kernel for each window of the result.
+    // One kernel for each chunk of the result.
     const reads: Value[] = [];
     const dispatches: Dispatch[] = [];
-    for (let window = 0; window * most < root.size; window++) {
-      const span = { window, from: window * most, to: Math.min(root.size, (window + 1) * most) };
+    for (let chunk = 0; chunk * most < root.size; chunk++) {
+      const span = { chunk, from: chunk * most, to: Math.min(root.size, (chunk + 1) * most) };
       const map = mapBody(root, materialized, target, 1, { alias, span, isBounded });
       for (const v of map.body.reads) if (!reads.includes(v)) reads.push(v);
       const kernel = mapKernelOf(root, materialized, target, map, 1, span);
-      dispatches.push({ kernel, reads: slotsOf(map.body, reads), writes: [{ output: 0, window }] });
+      dispatches.push({ kernel, reads: slotsOf(map.body, reads), writes: [{ output: 0, chunk }] });
     }
     return { temps: [], dispatches, reads };
   }

@@ -4,7 +4,7 @@ import { Index } from "../../core/index_map.ts";
 import type { ReduceAttrs } from "../../core/op.ts";
 import { size } from "../../core/shape.ts";
 import { type Epilogue, reduceKernels } from "../../../shaders/reduce.wgsl.ts";
-import { type Slot, type Target, windowElements } from "../../../shaders/types.ts";
+import { chunkElements, type Slot, type Target } from "../../../shaders/types.ts";
 import { coneFrom, coneOf, type Materialized, operationsOf } from "../cone.ts";
 import type { Value } from "../lower.ts";
 import { Body, stored } from "./body.ts";
@@ -54,7 +54,7 @@ export interface ReduceOptions {
 
 /**
  * The kernels of a reduction, or of several sums over the same rows, with what computes their inputs fused in. Their
- * statements are built where they are printed, unless a value that they read has several bindings or none.
+ * statements are built where they are printed, unless they read a value in chunks.
  */
 export function emitReduce(
   members: readonly Value[],
@@ -66,7 +66,7 @@ export function emitReduce(
   const { axes, by } = root.attrs as ReduceAttrs;
   const { shape } = root.inputs[0];
   const cone = coneFrom(members.flatMap((v) => v.inputs), materialized);
-  const known = isBounded || cone.reads.some((v) => v.size > windowElements(target) || v.size === 0)
+  const known = isBounded || cone.reads.some((v) => v.size > chunkElements(target) || v.size === 0)
     ? termsOf(members, materialized, target, { isBounded })
     : null;
   const summed = known ? known.body.reads : cone.reads;

@@ -54,7 +54,7 @@ const operators = (): Record<ReduceAttrs["by"], Op<ReduceAttrs>> => ({
 /** Windows that a part of a large input reaches into: fewer than any adapter binds. */
 const PART = 3;
 
-/** A reduction of an input with more windows than a kernel binds: parts along the first axes touch few of them. */
+/** A reduction of an input with more chunks than a kernel binds: parts along the first axes touch few of them. */
 function byParts(x: Tensor, { axes, by }: ReduceAttrs, most: number): Tensor {
   const axis = x.shape.findIndex((n) => n > 1);
   const each = Math.max(1, Math.floor((PART * most) / size(x.shape.slice(axis + 1))));
