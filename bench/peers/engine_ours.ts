@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises";
 import * as vg from "../../engine/mod.ts";
 import { Tensor } from "../../engine/mod.ts";
 import { type Device, device as openDevice, upload } from "../../engine/gpu/mod.ts";
-import { lower } from "../../engine/compile/lower.ts";
+import { lower } from "../../engine/compile/graph/lower.ts";
 import { planProgram } from "../../engine/compile/plan_program.ts";
 import { counters } from "./counters.ts";
 import type { Call, Engine, Facts, Item, Ready } from "./item.ts";

@@ -1,5 +1,5 @@
 // Compiled steps beside each other: each timed in turn in one process, and what is exact: operations, memory, dispatches.
-import { lower } from "../../engine/compile/lower.ts";
+import { lower } from "../../engine/compile/graph/lower.ts";
 import { planProgram } from "../../engine/compile/plan_program.ts";
 import { trace } from "../../engine/compile/trace.ts";
 import { device } from "../../engine/gpu/mod.ts";

@@ -4,10 +4,9 @@
  */
 import { check, fail, show } from "../core/errors.ts";
 import type { Op } from "../core/op.ts";
-import { node, Tensor } from "../core/tensor.ts";
+import { ancestors, node, Tensor } from "../core/tensor.ts";
 import { callTraced } from "../core/tracing.ts";
 import * as tree from "../core/tree.ts";
-import { ancestors } from "../core/walk.ts";
 import { alias } from "../ops/shape/reshape.ts";
 
 /** Reverse mode: cotangents of inputs from those of outputs. */

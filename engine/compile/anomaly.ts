@@ -2,8 +2,7 @@
 import { callSite } from "../core/call_site.ts";
 import { isFloat } from "../core/dtype.ts";
 import { checkFlag, checkFunction, checkOptions, VoxgradError } from "../core/errors.ts";
-import { ruleUnderWay, type Tensor, watchNodes } from "../core/tensor.ts";
-import { ancestors } from "../core/walk.ts";
+import { ancestors, ruleUnderWay, type Tensor, watchNodes } from "../core/tensor.ts";
 import { cast, isFinite, isNaN, logicalNot } from "../ops/elementwise/elementwise.ts";
 import { concat } from "../ops/shape/concat.ts";
 import { sum } from "../ops/reduce/reduce.ts";

@@ -1,7 +1,6 @@
 /** What a function computes, counted in its graph: no device is asked, nothing is allocated or run. */
-import type { Tensor } from "../core/tensor.ts";
+import { ancestors, type Tensor } from "../core/tensor.ts";
 import * as tree from "../core/tree.ts";
-import { ancestors } from "../core/walk.ts";
 import { isTraced, trace } from "./trace.ts";
 
 /** A convolution, a derivative of one, or a product of matrices. */

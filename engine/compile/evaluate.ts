@@ -2,12 +2,20 @@
 import { checkAttached, type TypedArray } from "../core/dtype.ts";
 import { fail, show } from "../core/errors.ts";
 import { LruCache } from "../core/lru_cache.ts";
-import { checkReadable, requireEvaluator, setEvaluator, type Source, Tensor, whyGone } from "../core/tensor.ts";
+import {
+  ancestors,
+  checkReadable,
+  inputsOf,
+  requireEvaluator,
+  setEvaluator,
+  type Source,
+  Tensor,
+  whyGone,
+} from "../core/tensor.ts";
 import * as tree from "../core/tree.ts";
-import { ancestors, inputsOf } from "../core/walk.ts";
 import { type Device, device as openDevice, onClose, readBuffer, Storage, upload, warn } from "../gpu/mod.ts";
 import { checkAll, isChecking } from "./anomaly.ts";
-import { type Graph, lower } from "./lower.ts";
+import { type Graph, lower } from "./graph/lower.ts";
 import { Program } from "./program.ts";
 
 /** Programs that are kept. */

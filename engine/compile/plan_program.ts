@@ -1,6 +1,6 @@
 /** What a program is made of and needs, before anything is compiled. */
 import type { Target } from "../../shaders/types.ts";
-import type { Graph } from "./lower.ts";
+import type { Graph } from "./graph/lower.ts";
 import { type MemoryPlan, planMemory } from "./memory_plan.ts";
 import { type Schedule, schedule } from "./schedule.ts";
 

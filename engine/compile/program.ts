@@ -13,7 +13,7 @@ import {
   writeBuffer,
 } from "../gpu/mod.ts";
 import { checkLimits, checkMemory } from "./limits.ts";
-import type { Graph } from "./lower.ts";
+import type { Graph } from "./graph/lower.ts";
 import type { MemoryPlan } from "./memory_plan.ts";
 import { planProgram } from "./plan_program.ts";
 import type { Place, Schedule, Step } from "./schedule.ts";

@@ -3,10 +3,10 @@ import { bytesOf, bytesPerElement, type DType } from "../core/dtype.ts";
 import { VoxgradError } from "../core/errors.ts";
 import { chunkElements, type Kernel, type Slot, type Target, type VariantChoice } from "../../shaders/types.ts";
 import { bindingsOf, hasTooManyBindings } from "./emit/emitted.ts";
-import { chooseInPlace, hoistUpdates } from "./hoist_updates.ts";
-import { type Graph, storageOf, type Value } from "./lower.ts";
-import { materialize, tooManyBindings } from "./materialize.ts";
-import { fuseEpilogues, mergeReductions, shareStatistics } from "./merge_kernels.ts";
+import { chooseInPlace, hoistUpdates } from "./fusion/hoist_updates.ts";
+import { type Graph, storageOf, type Value } from "./graph/lower.ts";
+import { materialize, tooManyBindings } from "./fusion/materialize.ts";
+import { fuseEpilogues, mergeReductions, shareStatistics } from "./fusion/merge_kernels.ts";
 
 /** A piece of memory of a program. */
 export interface Place {

@@ -1,11 +1,10 @@
 /** The program of a traced function. */
 import { fail } from "../core/errors.ts";
 import { type Mixed, withPrecision } from "../core/precision.ts";
-import { Tensor } from "../core/tensor.ts";
-import { ancestors, inputsOf } from "../core/walk.ts";
+import { ancestors, inputsOf, Tensor } from "../core/tensor.ts";
 import { nextLossScale, scaleOf } from "../ops/elementwise/loss_scale.ts";
 import { type Device, warn } from "../gpu/mod.ts";
-import { lower } from "./lower.ts";
+import { lower } from "./graph/lower.ts";
 import { Program } from "./program.ts";
 import { trace } from "./trace.ts";
 import { tuneNew } from "./tune.ts";

@@ -11,7 +11,7 @@ import {
   writeBuffer,
 } from "../gpu/mod.ts";
 import type { Lowered, VariantChoice } from "../../shaders/types.ts";
-import { lower } from "./lower.ts";
+import { lower } from "./graph/lower.ts";
 import { planProgram } from "./plan_program.ts";
 import { trace } from "./trace.ts";
 

@@ -18,7 +18,7 @@ import {
 } from "../../engine/core/expr.ts";
 import { Tensor } from "../../engine/core/tensor.ts";
 import { builtBodies } from "../../engine/compile/emit/body.ts";
-import { lower } from "../../engine/compile/lower.ts";
+import { lower } from "../../engine/compile/graph/lower.ts";
 import { planProgram } from "../../engine/compile/plan_program.ts";
 import { emittedKernels } from "../../engine/gpu/pipelines.ts";
 import { device } from "../../engine/gpu/mod.ts";

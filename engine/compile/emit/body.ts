@@ -4,8 +4,8 @@ import { call, type Expr, fn, infix, isAtom, load, print, some, u32, variable } 
 import type { Index } from "../../core/index_map.ts";
 import type { Emit } from "../../core/op.ts";
 import { chunkElements, type Declarations, type Target } from "../../../shaders/types.ts";
-import { isView, type Value } from "../lower.ts";
-import type { Materialized } from "../cone.ts";
+import { isView, type Value } from "../graph/lower.ts";
+import type { Materialized } from "../graph/cone.ts";
 import { functionsOf, type Statement } from "./statements.ts";
 
 /** The type of an element in memory. */

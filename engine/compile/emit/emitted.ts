@@ -1,8 +1,8 @@
 /** What the emitters give, and what they share. */
 import type { Dispatch, Slot, Target, VariantChoice } from "../../../shaders/types.ts";
 import type { Body } from "./body.ts";
-import type { Materialized } from "../cone.ts";
-import { isView, type Value } from "../lower.ts";
+import type { Materialized } from "../graph/cone.ts";
+import { isView, type Value } from "../graph/lower.ts";
 
 export interface Emitted {
   readonly temps: readonly number[];

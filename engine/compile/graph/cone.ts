@@ -1,5 +1,5 @@
 /** What a fused kernel computes and reads, found in the graph before any code is made. */
-import { isFloat } from "../core/dtype.ts";
+import { isFloat } from "../../core/dtype.ts";
 import type { Value } from "./lower.ts";
 
 /** Values that are written to memory by a kernel. */

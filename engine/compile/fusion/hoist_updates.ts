@@ -1,6 +1,6 @@
 /** Updates of parameters: moved to where their gradient is known, and written over what they replace. */
 import type { KernelGroup } from "./kernel_groups.ts";
-import { type Graph, storageOf, type Value } from "./lower.ts";
+import { type Graph, storageOf, type Value } from "../graph/lower.ts";
 
 /**
  * Moves elementwise outputs that can overwrite a donated leaf, and what is computed for them alone, to where all that they

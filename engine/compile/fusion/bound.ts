@@ -1,7 +1,7 @@
 /** Fused expressions are cut where they would grow without bound: compilers take more than proportional time for them. */
-import type { Target } from "../../shaders/types.ts";
-import { type Graph, isView, storageOf, type Value } from "./lower.ts";
-import { coneOf, type Materialized } from "./cone.ts";
+import type { Target } from "../../../shaders/types.ts";
+import { type Graph, isView, storageOf, type Value } from "../graph/lower.ts";
+import { coneOf, type Materialized } from "../graph/cone.ts";
 
 /** Values that one kernel computes along with its root at most. */
 const MOST_VALUES = 128;

@@ -1,12 +1,12 @@
 /** Kernels that become one: sums over the same rows, sums and convolutions with what is made of them, and statistics. */
-import { chunkElements, type Target } from "../../shaders/types.ts";
-import { computedPlaces, type Materialized } from "./cone.ts";
-import { MOST_COMPUTED, TooLarge } from "./emit/body.ts";
-import { hasTooManyBindings } from "./emit/emitted.ts";
-import { canEndWith } from "./emit/kernel.ts";
-import { emitReduce } from "./emit/reduce.ts";
+import { chunkElements, type Target } from "../../../shaders/types.ts";
+import { computedPlaces, type Materialized } from "../graph/cone.ts";
+import { MOST_COMPUTED, TooLarge } from "../emit/body.ts";
+import { hasTooManyBindings } from "../emit/emitted.ts";
+import { canEndWith } from "../emit/kernel.ts";
+import { emitReduce } from "../emit/reduce.ts";
 import { epilogueGroup, groupOf, type KernelGroup, kernelGroup, reduceGroup, rowsKey } from "./kernel_groups.ts";
-import type { Value } from "./lower.ts";
+import type { Value } from "../graph/lower.ts";
 
 /** Groups in which a partner is looked for, and values that one group computes, at most. */
 const REACH = 12;

@@ -1,15 +1,15 @@
 /** Which values get memory: those that fusion chooses, and those that keep kernels within the limits of the adapter. */
-import { VoxgradError } from "../core/errors.ts";
-import { chunkElements, type Target } from "../../shaders/types.ts";
+import { VoxgradError } from "../../core/errors.ts";
+import { chunkElements, type Target } from "../../../shaders/types.ts";
 import { oversized } from "./bound.ts";
-import { computedPlaces, type Cone, coneOf, type Materialized } from "./cone.ts";
-import { MOST_COMPUTED, TooLarge } from "./emit/body.ts";
-import { bindingsOf } from "./emit/emitted.ts";
-import { unfusableInput } from "./emit/kernel.ts";
-import { emitMap } from "./emit/map.ts";
-import { emitReduce } from "./emit/reduce.ts";
+import { computedPlaces, type Cone, coneOf, type Materialized } from "../graph/cone.ts";
+import { MOST_COMPUTED, TooLarge } from "../emit/body.ts";
+import { bindingsOf } from "../emit/emitted.ts";
+import { unfusableInput } from "../emit/kernel.ts";
+import { emitMap } from "../emit/map.ts";
+import { emitReduce } from "../emit/reduce.ts";
 import { chooseMaterialized } from "./fuse.ts";
-import { type Graph, isView, storageOf, type Value } from "./lower.ts";
+import { type Graph, isView, storageOf, type Value } from "../graph/lower.ts";
 
 /** Cuts that are found one at a time; after so many, a round cuts wherever something is to be cut. */
 const SINGLE_CUTS = 32;

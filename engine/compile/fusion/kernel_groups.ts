@@ -1,12 +1,12 @@
 /** Groups of values that one sequence of kernels computes, described by the graph alone until they are emitted. */
-import type { ReduceAttrs } from "../core/op.ts";
-import { chunkElements, type Target } from "../../shaders/types.ts";
-import { coneFrom, coneOf, type Materialized, movedReads } from "./cone.ts";
-import type { Emitted } from "./emit/emitted.ts";
-import { emitKernel, type KernelOptions } from "./emit/kernel.ts";
-import { emitMap } from "./emit/map.ts";
-import { emitReduce } from "./emit/reduce.ts";
-import { storageOf, type Value } from "./lower.ts";
+import type { ReduceAttrs } from "../../core/op.ts";
+import { chunkElements, type Target } from "../../../shaders/types.ts";
+import { coneFrom, coneOf, type Materialized, movedReads } from "../graph/cone.ts";
+import type { Emitted } from "../emit/emitted.ts";
+import { emitKernel, type KernelOptions } from "../emit/kernel.ts";
+import { emitMap } from "../emit/map.ts";
+import { emitReduce } from "../emit/reduce.ts";
+import { storageOf, type Value } from "../graph/lower.ts";
 
 export interface KernelGroup {
   /** What it writes. */

@@ -1,11 +1,10 @@
 /** From tensors to a plain list of values: composites expanded, equal values merged, names of no consequence dropped. */
-import type { DType } from "../core/dtype.ts";
-import { fail } from "../core/errors.ts";
-import type { Op } from "../core/op.ts";
-import { sameShape, type Shape, size } from "../core/shape.ts";
-import { type Source, type Tensor, whyGone } from "../core/tensor.ts";
-import { ancestors, inputsOf } from "../core/walk.ts";
-import { chunkElements, type Target } from "../../shaders/types.ts";
+import type { DType } from "../../core/dtype.ts";
+import { fail } from "../../core/errors.ts";
+import type { Op } from "../../core/op.ts";
+import { sameShape, type Shape, size } from "../../core/shape.ts";
+import { ancestors, inputsOf, type Source, type Tensor, whyGone } from "../../core/tensor.ts";
+import { chunkElements, type Target } from "../../../shaders/types.ts";
 
 /** A value of a program: a leaf that is given from outside, or an operator on earlier values. */
 export interface Value {

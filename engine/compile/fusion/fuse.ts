@@ -1,7 +1,7 @@
 /** Which values get memory of their own; the others are computed inside the kernels that use them. */
-import type { Target } from "../../shaders/types.ts";
-import type { Materialized } from "./cone.ts";
-import { type Graph, isView, storageOf, type Value } from "./lower.ts";
+import type { Target } from "../../../shaders/types.ts";
+import type { Materialized } from "../graph/cone.ts";
+import { type Graph, isView, storageOf, type Value } from "../graph/lower.ts";
 
 const isMap = (v: Value): boolean => v.op?.lowering.kind === "map";
 
