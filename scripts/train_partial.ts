@@ -78,7 +78,6 @@ export function partialMethod(options: PartialOptions, training: train.TrainingR
   const model = networkFromPlan(plan, { deepSupervision: true });
   const architecture = architectureOf(plan, { deepSupervision: true });
   const stages = plan.network.features.length;
-  const weights = nn.deepSupervisionWeights(stages - 1, { coarsest: stages < 4 });
   const ignored = plan.ignoreLabel === undefined ? {} : { ignoreIndex: plan.ignoreLabel };
   const on = (term: "ce" | "dice", chosen: string): number => Number(chosen === "both" || chosen === term);
   const { terms, exclusionTerms, marginalWeight, mode } = options;
@@ -88,6 +87,7 @@ export function partialMethod(options: PartialOptions, training: train.TrainingR
 
   /** The loss of an arm, of all outputs; `prior` is for that arm alone. */
   const lossOf = (outputs: Tensor[], { sets, label }: train.Patches, prior: Tensor): Tensor => {
+    const weights = nn.deepSupervisionWeights(outputs.length, { coarsest: stages < 4 });
     const supervise = (loss: (output: Tensor, target: Tensor) => Tensor, target: Tensor): Tensor =>
       nn.deepSupervision(loss, outputs, target, { weights });
     const groups = sets ? partial.setMatrix(sets) : partial.mergedGroups(undefined, classes);
@@ -114,7 +114,8 @@ export function partialMethod(options: PartialOptions, training: train.TrainingR
     return loss.add(partial.priorAware(outputs[0], { prior }).mul(share).mul(options.priorWeight));
   };
   const lossAndLogits = (params: any, patches: train.Patches, prior: Tensor): [Tensor, Tensor] => {
-    const outputs = model.apply(params, patches.image, { train: true }) as Tensor[];
+    // A network without deep supervision gives one output.
+    const outputs: Tensor[] = [model.apply(params, patches.image, { train: true })].flat();
     return [lossOf(outputs, patches, prior), outputs[0]];
   };
   const metricsOf = (value: Tensor, logits: Tensor, { label, sets }: train.Patches): Tensor =>

@@ -6,7 +6,7 @@ import type { Tensor } from "../../../engine/mod.ts";
 import * as imaging from "../../../engine/imaging/mod.ts";
 import { preparedVolume, Prng, type Slab, type Triple } from "../../../engine/imaging/mod.ts";
 import { colabFigures } from "../../../models/mod.ts";
-import { figureMaps, sampleVoxels } from "../../../models/colab/figures.ts";
+import { figureMaps, sampleVoxels } from "../../../models/colab/figure_maps.ts";
 import type { FigureCase, FigureOptions } from "../../../models/mod.ts";
 import { planFor } from "../../helpers/plans.ts";
 import { checkSvg } from "../../helpers/svg.ts";
