@@ -50,8 +50,8 @@ export async function trainingEpisodes(
 }
 
 /**
- * The support of each fold that holds cases out. Whether it can be one, and whether windows fit into the slices that are
- * compared with it, is checked before anything is trained.
+ * The support of each fold that holds cases out. Whether it can be one, and whether windows fit into the slices that
+ * are compared with it, is checked before anything is trained.
  */
 export async function supportsOf(
   options: { support: string },
@@ -76,7 +76,8 @@ export async function supportsOf(
       const least = Math.min(...paddedFeatures(shape, outputStride));
       if (settings.window <= least) continue;
       throw new ConfigError(
-        `--testWindow: got ${settings.window}, and slices of ${id} have ${least} features along an edge; take less, or --stride 4`,
+        `--testWindow: got ${settings.window}, and slices of ${id} have ${least} features along an edge; take ` +
+          "less, or --stride 4",
       );
     }
   }

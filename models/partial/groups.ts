@@ -137,7 +137,8 @@ export function mergeMatrix(groups: ClassSets | readonly ClassSets[], classes: n
 }
 
 /**
- * The same matrix on the device, from what `TrainingRun.batch` says of its patches. It may be made within a compiled step.
+ * The same matrix on the device, from what `TrainingRun.batch` says of its patches. It may be made within a compiled
+ * step.
  *
  * @param sets i32 [N, K] as `Patches.sets`: for each class the lowest of those that a label does not tell it from
  * @returns f32 [N, K, K]; row m has ones at the classes of the set that m is the lowest of

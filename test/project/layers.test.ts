@@ -81,7 +81,6 @@ const long = [
   "engine/platform/cli/notices.ts",
   "engine/train/experiment",
   "engine/train/loop",
-  "models",
   "scripts",
   "shaders",
 ];

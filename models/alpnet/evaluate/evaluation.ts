@@ -34,8 +34,8 @@ const isImage = (path: string): boolean => /\.(nii|hdr)(\.gz)?$/.test(path);
  * their spread over the supports. Only cases that show all classes can be a support. `within`: each scan is segmented
  * from one labeled slice of its own, and the other slices are measured.
  *
- * Results are kept as they come, one line a scan, so that the same call resumes after a stop; with more supports, or other
- * cases, it adds what is missing.
+ * Results are kept as they come, one line a scan, so that the same call resumes after a stop; with more supports, or
+ * other cases, it adds what is missing.
  *
  * @param options by `config(oneShotEntries)`
  * @returns what metrics.json holds
@@ -184,7 +184,8 @@ function chosenCases({ cases, data }: OneShotEvaluationOptions, encoder: Encoder
   if (heldOut.length > 0 && heldOut.every((id) => labeled.includes(id))) return [...heldOut];
   if (data === "" || [...heldOut, ...trained].some((id) => labeled.includes(id))) {
     throw new ConfigError(
-      `${encoder.folder}: it held out no cases of ${dataset.folder}; name --cases, such as those that it was not trained on`,
+      `${encoder.folder}: it held out no cases of ${dataset.folder}; name --cases, such as those that it was not ` +
+        "trained on",
     );
   }
   return labeled;

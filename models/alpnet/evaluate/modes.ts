@@ -170,7 +170,8 @@ async function able({ ids, classes, dataset }: Evaluation, store: CaseStore): Pr
   }
   if (ids.length < 2) {
     throw new ConfigError(
-      `${dataset.folder}: ${ids.length} case; one is the support and others are segmented, so name more --cases, or --within`,
+      `${dataset.folder}: ${ids.length} case; one is the support and others are segmented, so name more --cases, ` +
+        "or --within",
     );
   }
   if (showing.length === 0) {
@@ -346,8 +347,8 @@ async function withinFigures(evaluation: Evaluation, results: readonly ScanResul
   await writeFigure(output, {
     name: "1_slices",
     title: "Dice by slice",
-    caption:
-      "Slices as the overlays count them. A line ends where neither map has the class, and is broken at the labeled slice.",
+    caption: "Slices as the overlays count them. A line ends where neither map has the class, and is broken at the " +
+      "labeled slice.",
     svg: chartSvg(
       shown.map(({ id, given, bySlice }) => ({
         title: id,

@@ -23,7 +23,8 @@ export const oneShotEntries = {
   ),
   classes: entry(
     "",
-    "classes, with commas between, as NAME, or TITLE=NAME to call it otherwise; of a label file names are values; all without it",
+    "classes, with commas between, as NAME, or TITLE=NAME to call it otherwise; of a label file names are values; " +
+      "all without it",
   ),
   supports: entry(10, "how many of the cases are the support in turn; all others are segmented by each", {
     integer: true,
@@ -49,12 +50,14 @@ export const oneShotEntries = {
   ),
   preparation: choice(
     ["plan", "own"],
-    "--within: pixels and intensities by the encoder's plan; own, for an encoder of another kind of scan: as many pixels a slice as the encoder's slices have, intensities by the scan itself. Slices stay as they are in both",
+    "--within: pixels and intensities by the encoder's plan; own, for an encoder of another kind of scan: as many " +
+      "pixels a slice as the encoder's slices have, intensities by the scan itself. Slices stay as they are in both",
   ),
   side: entry(0, "--preparation own: pixels of a slice along its longer edge instead", { integer: true, min: 0 }),
   clip: entry(
     [],
-    "--preparation own: intensities are cut off at, as -125,275 for soft tissue in CT; without it where 0.5 % of the voxels lie beyond",
+    "--preparation own: intensities are cut off at, as -125,275 for soft tissue in CT; without it where 0.5 % of " +
+      "the voxels lie beyond",
     { lengths: [0, 2] },
   ),
   batch: entry(8, "slices that go through the encoder together", { integer: true, min: 1 }),

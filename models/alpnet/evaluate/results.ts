@@ -69,7 +69,8 @@ export async function openResults<R extends { readonly classes: readonly ClassCo
     const [was, is] = [before?.settings[key], value].map((each) => JSON.stringify(each));
     if (!before || was === is) continue;
     throw new ConfigError(
-      `${output.path}: its results were measured with other settings (${key} ${was}, now ${is}); set it as it was, name another --output, or --overwrite them`,
+      `${output.path}: its results were measured with other settings (${key} ${was}, now ${is}); set it as it ` +
+        "was, name another --output, or --overwrite them",
     );
   }
   const sources = await sourcesOf(evaluation);

@@ -129,7 +129,8 @@ export function supportTables(summary: SupportsSummary): ReportTable[] {
       title: `Over ${supports.length} supports`,
       caption:
         "Of each support the mean over all other cases; of those means mean, standard deviation (n - 1), least and " +
-        "largest over the supports. HD95 in mm. A measure is not defined where neither map has the class, HD95 where one " +
+        "largest over the supports. HD95 in mm. A measure is not defined where neither map has the class, HD95 " +
+        "where one " +
         "lacks it: such pairs of support and case are in no mean, and counted.",
       headings: [
         "class",

@@ -24,8 +24,8 @@ import type { OneShotModel, OneShotOptions, SliceRange, SupportScan } from "../s
 export interface ScanPlanOptions {
   /**
    * "plan": pixels, intensities and the axis of the slices as the encoder's plan has them. "own", for an encoder of
-   * another kind of scan: slices across the scan's coarsest axis (along the body where all are alike), pixels as large as
-   * gives a slice as many of them as the encoder's have, intensities cut off by `clip` and z-scored over this scan.
+   * another kind of scan: slices across the scan's coarsest axis (along the body where all are alike), pixels as large
+   * as gives a slice as many of them as the encoder's have, intensities cut off by `clip` and z-scored over this scan.
    */
   readonly preparation: "plan" | "own";
   /** Of "own": pixels along the longer edge of a slice; default: as many pixels in all as the encoder's slices. */
@@ -38,8 +38,8 @@ export interface ScanPlanOptions {
 const SAMPLE = 1_000_000;
 
 /**
- * A plan for one scan whose slices stay as they are, so that a label of one of them is a label of one prepared slice: it
- * resamples within the slices alone.
+ * A plan for one scan whose slices stay as they are, so that a label of one of them is a label of one prepared slice:
+ * it resamples within the slices alone.
  *
  * @param plan of the encoder
  * @throws VoxgradError for a clip that is no range, or another number of channels than the plan's
@@ -50,7 +50,8 @@ export function planOfScan(image: Volume, plan: Plan, { preparation, side, clip 
   if (preparation === "plan") return { ...plan, spacing: [spacingOf(plan, 0), plan.spacing[1], plan.spacing[2]] };
   if (image.channels !== plan.channels.length) {
     throw new VoxgradError(
-      `${image.name}: it has ${image.channels} channel(s), the encoder takes ${plan.channels.length}; name other channels or train another`,
+      `${image.name}: it has ${image.channels} channel(s), the encoder takes ${plan.channels.length}; name other ` +
+        "channels or train another",
     );
   }
   if (clip && !(clip[0] < clip[1])) {
@@ -183,8 +184,8 @@ const sliceOf = ({ axis, shape }: SlicePlaces): (voxel: number) => number => {
 /** How the slices of a class compare, the labeled one left out. */
 export interface OtherSlices {
   /**
-   * Overlap and volumes of the other slices; distances of the whole scan with the labeled slice as it was given, so that
-   * no surface arises where it is left out. NaN where neither map has the class in another slice.
+   * Overlap and volumes of the other slices; distances of the whole scan with the labeled slice as it was given, so
+   * that no surface arises where it is left out. NaN where neither map has the class in another slice.
    */
   readonly compared: ClassComparison;
   /** Dice of each slice as pictures count them, NaN in the labeled one and where neither map has the class. */
@@ -241,7 +242,9 @@ export interface WithinOptions extends ScanPlanOptions, Omit<OneShotOptions, "ch
   readonly plan: Plan;
   /** Classes by their values in the label; one value each. */
   readonly classes: readonly ComparedClass[];
-  /** The slice that is labeled, as pictures count them, from 0; default: for each class the one that shows most of it. */
+  /**
+   * The slice that is labeled, as pictures count them, from 0; default: for each class the one that shows most of it.
+   */
   readonly slice?: number | undefined;
   /** "known": only slices from the first to the last that show a class are segmented, as papers measure; else all. */
   readonly ranges: "known" | "unknown";
@@ -253,7 +256,10 @@ export interface WithinScan {
   readonly places: SlicePlaces;
   /** Pixels of a prepared slice. */
   readonly size: readonly [number, number];
-  /** By class; given: the labeled slice as pictures count them, -1 where the scan (or the slice asked for) lacks the class. */
+  /**
+   * By class; given: the labeled slice as pictures count them, -1 where the scan (or the slice asked for) lacks the
+   * class.
+   */
   readonly classes: readonly (OtherSlices & { readonly given: number })[];
 }
 
