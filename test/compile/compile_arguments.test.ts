@@ -94,7 +94,7 @@ test("compile() tells structures apart that have the same tensors", async () => 
   assert.equal(await values(await text('x" 1="yy', "zzz", x)), [3, 3]);
 });
 
-test("compile() takes donated tensors at the call: what starts afterwards is told, what started before is right", async () => {
+test("compile() takes donated tensors at the call; what started before is right", async () => {
   const step = compile((p: Tensor, x: Tensor) => p.mul(-98).add(x), { donate: [0] });
   for (let k = 0; k < 3; k++) {
     const [p, x] = await onDevice([1, 2, 3], [1, 1, 1]);

@@ -19,7 +19,7 @@ const noisy = (shape: number[], seed = 1): Tensor =>
 
 const infinity = (f: () => Promise<unknown>): Promise<string> => message(() => detectAnomaly(f, { infinities: true }));
 
-test("detectAnomaly() names the first operator that gives NaN, though later ones hide it, and the line that called it", async () => {
+test("detectAnomaly() names the first operator that gives NaN and its line, though later ones hide it", async () => {
   const told = await anomaly(async () => tensor([1, 0, -1]).log().isNaN().sum().item());
   assert.match(
     told,

@@ -120,7 +120,7 @@ test("compile() ends a gradient in the update of its parameter, in the parameter
   );
 });
 
-test("compile() runs updates after their gradients, lets few wait at once, and overwrites nothing needed later", async () => {
+test("compile() runs updates soon after their gradients, and overwrites nothing needed later", async () => {
   const size = 96;
   const optimizer = nn.adam({ weightDecay: 0.1 });
   const take = (p: Tensor[], s: any, x: Tensor, rate: Tensor) => {
@@ -174,7 +174,7 @@ for (
     [513, 130],
   ] as const
 ) {
-  test(`compile() joins values per row, per column and scalar in a kernel, ${rows} x ${length}, also in place`, async () => {
+  test(`compile() joins row, column and scalar values in a kernel, ${rows} x ${length}, also in place`, async () => {
     const [x, r, c, s] = [noise(rows * length, 1), noise(rows, 2), noise(length, 3), noise(1, 4)];
     const f = compile(
       (x: Tensor, r: Tensor, c: Tensor, s: Tensor) =>

@@ -13,7 +13,7 @@ if (!computes) console.log("The adapter has no f16: types are checked, values ar
 
 const traced = (): Mixed => ({ scale: tensor([8]).reshape({ shape: [] }), depth: 0, finite: null });
 
-test("compile() in mixed precision gives products in f16, layers in their input's dtype, sums and losses in f32", () => {
+test("compile() in mixed precision gives products in f16, layers in their input's, sums in f32", () => {
   withPrecision(traced(), () => {
     const x = ones([2, 4, 6, 6]);
     const w = ones([4, 4, 3, 3]);

@@ -180,7 +180,7 @@ const expected: Record<string, number[]> = {
 };
 
 for (const dtype of ["i32", "u32", "bool"] as const) {
-  test(`cast() of floats to ${dtype} truncates, saturates and takes NaN to ${dtype === "bool" ? "true" : "0"}`, async () => {
+  test(`cast() to ${dtype} truncates, saturates, takes NaN to ${dtype === "bool" ? "true" : "0"}`, async () => {
     const plain = (list: number[]): number[] => list.map((v) => v + 0);
     same(plain(await read(f32(...hard).cast(dtype))), expected[dtype], "on the device");
     same(plain(await read(tensor(new Float32Array(hard), { dtype }))), expected[dtype], "of a typed array");

@@ -3,7 +3,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { LruCache } from "../../engine/core/lru_cache.ts";
 
-test("LruCache drops the least recently used value beyond its capacity, and says so", () => {
+test("LruCache.set() drops the least recently used value beyond its capacity, and says so", () => {
   const dropped: string[] = [];
   const cache = new LruCache<string, number>(2, { onDrop: (value, key) => dropped.push(`${key}${value}`) });
   cache.set("a", 1);
@@ -22,7 +22,7 @@ test("LruCache drops the least recently used value beyond its capacity, and says
   assert.is(cache.count, 0);
 });
 
-test("LruCache counts sizes and does not keep a value larger than its capacity", () => {
+test("LruCache.set() counts sizes and does not keep a value larger than its capacity", () => {
   const cache = new LruCache<string, string>(5, { sizeOf: (text) => text.length });
   cache.set("long", "123456");
   assert.is(cache.get("long"), undefined);

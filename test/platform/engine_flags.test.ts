@@ -7,7 +7,7 @@ const split = (line: string): [string, string | boolean] => {
   return [args.join(" "), flags.profile];
 };
 
-test("words for the engine are taken from among those for the script", () => {
+test("splitFlags() separates flags of the engine from those of the script", () => {
   assert.equal(split(""), ["", false]);
   assert.equal(split("--steps 3 --name=--profile"), ["--steps 3 --name=--profile", false]);
   assert.equal(split("--profile --steps 3"), ["--steps 3", true]);

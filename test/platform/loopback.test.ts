@@ -29,7 +29,7 @@ const pages: Record<string, () => Answer> = {
   "/worker.js": () => ({ type: "text/javascript", body: "code" }),
 };
 
-test("serveLoopback() answers its own page, the address bar and programs; of other sites only a link to the page", async () => {
+test("serveLoopback() answers its own page, the address bar, programs, and links to the page", async () => {
   const server = await serveLoopback(0, pages);
   const { port } = new URL(server.url);
   const status = async (path: string, headers: Headers) => (await ask(server.url, headers, path)).status;
@@ -131,7 +131,7 @@ test("serveLoopback() keeps no more connections than a page opens, and closes th
   }
 });
 
-test("startServer() bundles once for many requests, again after a change, and reports a mistake until it is fixed", async () => {
+test("startServer() bundles once for many requests, again after a change, and reports a mistake", async () => {
   const [script, part] = [join(folder, "script.ts"), join(folder, "part.ts")];
   const yesterday = new Date(Date.now() - 1e8);
   const write = async (file: string, text: string, when = yesterday) => {

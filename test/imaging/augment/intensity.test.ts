@@ -80,7 +80,7 @@ function interpolation(place: number, count: number, mode: "linear" | "cubic"): 
 
 for (const mode of ["linear", "cubic"] as const) {
   for (const inPlane of [false, true]) {
-    test(`lowResolution() takes nearest voxels and interpolates them: ${mode}${inPlane ? ", in plane" : ""}`, async () => {
+    test(`lowResolution() interpolates nearest voxels: ${mode}${inPlane ? ", in plane" : ""}`, async () => {
       const shape = [3, 2, 5, 8, 7];
       const image = made(shape);
       const key = random.key(33);

@@ -37,7 +37,7 @@ function dataset(name: string, cases: number): string {
   return folder;
 }
 
-test("checkDataset() of a plain folder lists 12 unreadable labels and an unreadable first image, each once", async () => {
+test("checkDataset() of a plain folder lists 12 unreadable labels and an unreadable image, each once", async () => {
   const folder = dataset("many", 14);
   for (let k = 1; k <= 12; k++) put(join(folder, `labels/c${k}.nii`), "no image");
   put(join(folder, "images/c0.nii"), "no image");

@@ -98,7 +98,7 @@ test("openDataset() takes an image as a list of paths, and paths that are absolu
   assert.match(await allText(variable), /Variables in paths are not replaced/);
 });
 
-test("openDataset() finds the ending where dataset.json names none, and takes capitals and labels of another ending", async () => {
+test("openDataset() finds an ending that dataset.json lacks, and takes capitals and other label endings", async () => {
   const plain = folder({ "imagesTr/c_0000.nii": image(4), "labelsTr/c.nii": label() }, ONE);
   assert.equal((await opened(plain)).cases, [["c", [4], values]]);
   const capitals = folder({ "imagesTr/c_0000.NII": image(4), "labelsTr/c.Nii": label() }, {
@@ -194,7 +194,7 @@ test("openDataset() pairs names that are alike in both folders, LiTS's and BraTS
   assert.match(await allText(folder(fewer)), /case B_002 has other channels \(flair, t1, t1ce\)/);
 });
 
-test("checkDataset() says of masks of 0 and 255 what they hold and what to write, without a dataset.json that is not there", async () => {
+test("checkDataset() says of masks of 0 and 255 what they hold and what to write", async () => {
   const files = {
     "images/a.nii": image(1),
     "masks/a.nii": label(255),

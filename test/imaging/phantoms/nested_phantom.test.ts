@@ -18,7 +18,7 @@ const mean = (values: readonly number[]): number => values.reduce((a, b) => a + 
 const inRegion = (data: ArrayLike<number>, values: readonly number[]): Uint8Array =>
   Uint8Array.from(data, (value) => Number(values.includes(value)));
 
-test("nestedPhantomCase() gives the same voxels for the same seed, on any host; another contrast the same tumor", () => {
+test("nestedPhantomCase() gives the same voxels for a seed on any host, and keeps the tumor in another contrast", () => {
   const { image, label } = nestedPhantomCase({ seed: 1 });
   assert.equal([image.shape, image.channels, label.channels], [[48, 48, 16], 4, 1]);
   image.spacing.forEach((v, axis) => assert.ok(Math.abs(v - [1, 1, 3][axis]) < 1e-12));

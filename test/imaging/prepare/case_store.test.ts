@@ -148,7 +148,7 @@ test("store.get() keeps memory below the cap, and the case used last in it", asy
   assert.is(none.memory(), 0);
 });
 
-test("openCaseStore() prepares all but the cases at fault, and names these with their files, from threads as well", async () => {
+test("openCaseStore() prepares all but the faulty cases and names their files, from threads too", async () => {
   const copy = join(root, "broken");
   await cp(data, copy, { recursive: true });
   const own = await imaging.openDataset(copy);

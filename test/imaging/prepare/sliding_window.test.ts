@@ -162,7 +162,7 @@ test("slidingWindow() averages as a plain loop over patches does", async () => {
   }
 });
 
-test("slidingWindowSlabs() hands each plane on once, in order, of any volume, patch and step, and holds few", async () => {
+test("slidingWindowSlabs() yields each plane once, in order, for any volume, patch and step, and holds few", async () => {
   const prng = new Prng(5);
   for (let run = 0; run < 60; run++) {
     const space = [0, 1, 2].map(() => 1 + prng.integer(run % 3 === 0 ? 30 : 11));

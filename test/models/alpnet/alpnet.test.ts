@@ -125,7 +125,7 @@ const labelMap = (n: number, h: number, w: number, shift: number): reference.Lab
 });
 const toLabels = ({ h, w, data }: reference.Labels): Tensor => tensor(data, { shape: [data.length / (h * w), h, w] });
 
-test("alpnet.episodeLoss() logits, losses and gradients agree with loops, for any ways, shots and background rule", async () => {
+test("alpnet.episodeLoss() and its gradients agree with loops for any ways, shots and background rule", async () => {
   const [support, query] = [maps(2, 4, 8, 9, 3), maps(2, 4, 7, 8, 4)];
   // The network has learned something: what is labeled alike looks alike.
   const supportLabels = labelMap(2, 16, 18, 0);

@@ -98,7 +98,7 @@ const inner = (a: readonly number[], b: readonly number[]): number => a.reduce((
 const cosine = (a: readonly number[], b: readonly number[]): number =>
   inner(a, b) / Math.sqrt(inner(a, a) * inner(b, b));
 
-test("colab.metaGradient() of a U-Net is that through the step, agrees with finite differences, and keeps theta", async () => {
+test("colab.metaGradient() of a U-Net agrees with the step and finite differences, and keeps theta", async () => {
   const options = unets(2);
   const before = await values(options.theta);
   const run = compile((theta: any, omega: any) => [
@@ -202,7 +202,7 @@ test("colab.metaGradient() by the implicit rule solves with a known Hessian", as
   assert.ok(relativeError(got, wanted) < 2e-3, `${got} for ${wanted}`);
 });
 
-test("labels add up to 1, keep the ROI, and take the far background for the first context; several ROI classes", async () => {
+test("colab.constrainedLabels() add up to 1, keep the ROI, and give the far background context 1", async () => {
   const q = softmax(tensor(noise(2 * 3 * 24, 5), { shape: [2, 3, 2, 3, 4] }), { axis: 1 });
   const marks = noise(2 * 24, 6);
   const rois = [0.4, -0.4].map((t, k) =>
@@ -268,7 +268,7 @@ function lossByLoop(
   return entropy + 1 - dice.reduce((a, b) => a + b) / dice.length;
 }
 
-test("the segmentation loss with Dice by sample or batch, with and without a class, against float64", async () => {
+test("colab.segmentationLoss() with Dice by sample or batch, with and without a class, agrees with float64", async () => {
   const shape = [2, 5, 2, 3, 4];
   const logits = noise(240, 8);
   const labels = await softmax(tensor(noise(240, 9), { shape }).mul(4), { axis: 1 }).data();

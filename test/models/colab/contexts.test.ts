@@ -44,7 +44,7 @@ function training(changes: Partial<Plan> = {}, items = cases) {
   return { dataset, plan: { ...plan, ...changes }, store, asked };
 }
 
-test("clusteredContexts() are classes of brightness within the body; held-out cases have no part in the centers", async () => {
+test("clusteredContexts() are classes of brightness within the body, from training cases alone", async () => {
   for (const contexts of [2, 4]) {
     const made = training();
     const labelsOf = clusteredContexts(made, ids.slice(0, 3), { contexts, seed: 1 });
@@ -87,7 +87,7 @@ test("clusteredContexts() shares centers among all training cases, the same for 
   assert.equal(again, await labelsOf(cases[1]));
 });
 
-test("clusteredContexts() takes the body threshold of the modality, or a given one, in the unit of the file", async () => {
+test("clusteredContexts() takes the body threshold of the modality, or a given one, in file units", async () => {
   const { image } = loaded[0];
   const levels = [...image.data].sort((x, y) => x - y);
   const middle = levels[Math.floor(0.8 * levels.length)];

@@ -105,7 +105,7 @@ test("figureMaps() agrees with sorting each voxel's outputs, in either order of 
   }
 });
 
-test("figureMaps() gives equal logits to the background, draws no more points than asked for, and refuses NaN", async () => {
+test("figureMaps() gives equal logits to the background, draws at most the points asked, refuses NaN", async () => {
   const shape: Triple = [3, 4, 5];
   const item = caseOf(shape, 1);
   const options = { rois: 1, contexts: 1, points: 4, prng: new Prng(2) };
@@ -202,7 +202,7 @@ test("colabFigures() without contexts draws the logit plane alone, of training c
   assert.equal(await colabFigures({ ...options, training: [] }), []);
 });
 
-test("preparedVolume() places prepared voxels in the patient: a linear image keeps its values at every point", async () => {
+test("preparedVolume() places prepared voxels in the patient: a linear image keeps its values", async () => {
   // Oblique axes, so that a wrong column shows; the image is linear in patient coordinates.
   const affine = [-0.2, -1.9, 0.1, 40, -1.2, 0.3, 0.2, 25, 0.1, 0.2, 2.9, -60, 0, 0, 0, 1];
   const size: Triple = [12, 10, 9];

@@ -133,7 +133,7 @@ test("train_colab takes an inner step for each sample, and a generator of half t
   assert.equal(learned.get("decoder.seg_layers.0.weight")!.shape, [2, 2, 1, 1, 1]);
 });
 
-test("train_colab takes dilated masks and context labels of a folder, and names label maps that do not fit", async () => {
+test("train_colab takes dilated masks and context labels of a folder, and names misfits", async () => {
   const short = [...without(small, "--steps"), "--steps", "2"];
   const soft = ["--margin", "3", "--tau", "2", "--context", "dilated"];
   const dilated = await run([...short, ...soft, "--run", place("dilated")]);

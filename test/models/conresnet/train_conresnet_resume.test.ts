@@ -14,7 +14,7 @@ test.after(cleanUp);
 const words = (name: string, ...own: string[]): string[] =>
   shared(name, ...(own.includes("all") ? [] : ["--validation", "1"]), ...own);
 
-test("train_conresnet resumes a killed run with boundary loss and dropout to the same weights; its loss falls", async () => {
+test("train_conresnet resumes a killed run with boundary loss and dropout to the same weights", async () => {
   const own = ["--patch", "8,16,16", "--steps", "8", "--rate", "0.01", "--boundary", "--fold", "all"];
   await trainConResNet(config(conResNetEntries, words("whole", ...own)));
   await runCommand(folder, ["train_conresnet", ...words("killed", ...own), "--checkpoint", "0"], { kill: /step 3\// });
@@ -28,7 +28,7 @@ test("train_conresnet resumes a killed run with boundary loss and dropout to the
   assert.match(report, /conResNet 4-8, \d+ parameters/);
 });
 
-test("train_conresnet --arm baseline has no residual parameters, and its file segments as the training did", async () => {
+test("train_conresnet --arm baseline has no residual parameters, and its file segments alike", async () => {
   const given = words("baseline", "--patch", "8,16,16", "--arm", "baseline", "--steps", "2", "--augment", "scale");
   const { cases } = await trainConResNet(config(conResNetEntries, given));
   const path = join(folder, "baseline", "model.safetensors");

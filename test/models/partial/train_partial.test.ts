@@ -64,7 +64,7 @@ test("train_partial with all labels annotated has the losses of train_unet", asy
   );
 });
 
-test("train_partial arms begin alike on fully labeled cases, then differ; what is not annotated is not measured", async () => {
+test("train_partial arms begin alike, then differ; what is not annotated is not measured", async () => {
   const logs: Record<string, number[]> = {};
   for (const loss of ["naive", "prior"]) {
     const own = ["--steps", "4", "--warmup", "0.5", "--loss", loss, "--splits", place("splits.json")];
@@ -127,7 +127,7 @@ test("train_partial resumes a killed run to the same weights, on a plateau too",
   assert.ok((await file("whole", "model.safetensors")).equals(await file("killed", "model.safetensors")));
 });
 
-test("train_partial takes sets of a group in turn or as chosen, merges logits as another loss, and names mistakes", async () => {
+test("train_partial takes sets in turn or as chosen, merges logits as another loss, and names mistakes", async () => {
   const sets = [{ data: "full" }, { data: "livers" }];
   const labels = ["background", "liver", "spleen", "pancreas", "left kidney", "right kidney"];
   await writeFile(place("group.json"), JSON.stringify({ format: "voxgrad group 1", labels, sets }));

@@ -140,7 +140,7 @@ const small = {
 } as const;
 const image = tensor(noise(2 * 21 * 18, 4), { shape: [2, 1, 21, 18] });
 
-test("resNet() moves running statistics by the momentum, and without them normalizes each batch by its own", async () => {
+test("resNet() moves running statistics by the momentum; without them each batch has its own", async () => {
   const model = resNet(small);
   assert.is(model.config.outputStride, 4);
   const params = model.init(key);

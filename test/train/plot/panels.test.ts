@@ -129,7 +129,7 @@ test("histogramSvg() draws densities as steps; groups share bins", () => {
   );
 });
 
-test("writeFigure() keeps title and caption; reports show figures of the run and its folds, and other SVG files", async () => {
+test("writeFigure() keeps title and caption; reports show figures of the run, its folds and other SVG files", async () => {
   const folder = await mkdtemp(join(tmpdir(), "voxgrad-figures-"));
   try {
     const run = new RunFolder(folder);

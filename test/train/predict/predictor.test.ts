@@ -140,7 +140,7 @@ function scan(shape: Triple, affine: number[], spacing: Triple): Volume {
 }
 const lps = (s: Triple): number[] => [0, -s[1], 0, 9, -s[0], 0, 0, 7, 0, 0, s[2], -3, 0, 0, 0, 1];
 
-test("predictor() goes to the plan's grid and back: crop, transpose, orientation, without resampling to the voxel", async () => {
+test("predictor() goes to the plan's grid and back, without resampling to the voxel", async () => {
   const spacing: Triple = [1, 1.5, 2];
   const image = scan([17, 19, 13], lps(spacing), spacing);
   for (
@@ -252,7 +252,7 @@ test("predictor() averages mirror images, folds and configurations", async () =>
   assert.match(await message(() => predictor([one], { mirror: [3] })), /mirror lists axes/);
 });
 
-test("predictor() averages contexts one by one before they are the background; probabilities are of all outputs", async () => {
+test("predictor() averages contexts one by one before they merge; probabilities are of all outputs", async () => {
   const config = { inputChannels: 1, features: [4, 4], classes: 4 };
   const within = plainConvUNet(config);
   const model = colab.contextUNet({ ...config, roiClasses: 1 });

@@ -135,7 +135,7 @@ test("resumableConfig() takes what a run was started with, and lets only some of
   }
 });
 
-test("runConfig() gives the options of a new run, resumes one that was started with the same, and refuses another", async () => {
+test("runConfig() takes a new run, resumes one started with the same options, and refuses another", async () => {
   const folder = await mkdtemp(join(tmpdir(), "voxgrad-config-"));
   try {
     const defaults = { resume: "", run: "", steps: 100, seed: 1 };
