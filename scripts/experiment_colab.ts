@@ -103,7 +103,7 @@ await runScript(import.meta.url, () => config(entries), async (options) => {
     const here = new RunFolder(data);
     await writeContextPhantomDataset(data, { cases: count + heldOut, seed, shape: patch, spacing: [1, 1, 1] });
     if (organ) {
-      const description = await here.readJson("dataset.json");
+      const description = await here.readJson("dataset.json") as { training: { label: string }[] };
       for (const item of description.training) item.label = item.label.replace("labelsTr", "organsTr");
       await here.writeJson("dataset.json", { ...description, name: "Organ", labels: { 0: "background", 1: "organ" } });
     }

@@ -63,9 +63,11 @@ function checkedSettings(found: Readonly<Record<string, unknown>>, file: string)
  */
 async function settingsBeside(path: string): Promise<FewShotSettings> {
   const folder = path.endsWith(".safetensors") ? path.replace(/(^|\/)[^/]*$/, "") || "." : trimSlashes(path);
-  const config = await new RunFolder(folder.replace(/\/fold_\d+$/, "")).readJson("config.json");
+  const config = await new RunFolder(folder.replace(/\/fold_\d+$/, "")).readJson("config.json") as
+    | { readonly options?: Readonly<Record<string, unknown>> }
+    | undefined;
   const { testWindow: window, chunks, temperature, rule, arm } = config?.options ?? {};
-  const prototypes = ["panet", "ssl-panet"].includes(arm) ? "panet" as const : "alpnet" as const;
+  const prototypes = ["panet", "ssl-panet"].includes(String(arm)) ? "panet" as const : "alpnet" as const;
   if (window !== undefined) {
     return checkedSettings({ ...DEFAULTS, window, chunks, temperature, rule, prototypes }, `${folder}/config.json`);
   }

@@ -39,7 +39,7 @@ export interface LoopOptions<B> {
     readonly every: number;
     /** All that `step` changes. */
     read(): unknown;
-    write(state: any): void;
+    write(state: never): void;
     /** Whether a copy is wanted although `every` steps are not over; asked after each step. */
     due?(step: number): boolean;
     /** Called for each copy but that of the start; `restore` makes the state of it, with tensors on the host. */
@@ -163,7 +163,7 @@ export async function trainLoop<B>(options: LoopOptions<B>): Promise<StepRecord[
       if (!(error instanceof DeviceLostError && state && copy) || ++losses > MOST_LOSSES) throw error;
       platform.log(`${error.message}\nResuming after step ${copy.step}`);
       step = copy.step;
-      state.write(copy.restore());
+      state.write(copy.restore() as never);
     }
   }
   return records;
@@ -186,7 +186,7 @@ async function diagnose<B>(
   platform.log(`The loss is ${loss} at ${at}; looking for the operator where that began`);
   let place = "doing the steps again gave no value that is not finite";
   try {
-    state.write(copy.restore());
+    state.write(copy.restore() as never);
     for (let k = copy.step + 1; k <= step; k++) {
       const again = async (): Promise<Tensor> => options.step(await batch(k), rate(k), k);
       if (k < step - 1) (await again()).dispose();

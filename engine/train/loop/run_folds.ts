@@ -48,7 +48,7 @@ export interface StepMethod<S, B = Patches> {
   /** Takes a step and gives the next state and, unread, its `stepMetrics`. */
   readonly step: (state: S, batch: B, rate: number, step: number) => Promise<readonly [S, Tensor]>;
   /** The compiled function that takes a step; the first one is described when it is ready. */
-  readonly program: (step: number) => Pick<Compiled<any[], unknown>, "programs">;
+  readonly program: (step: number) => Pick<Compiled<never[], unknown>, "programs">;
   /** Gives `stepMetrics` of held-out patches; without it nothing is validated. */
   readonly evaluate?: (state: S, patches: Patches) => Promise<Tensor>;
   /** The batch of a step; default: that of the run, from `source`. It depends on the step's number alone. */
@@ -58,7 +58,7 @@ export interface StepMethod<S, B = Patches> {
   /** Called before the first step that this process takes. */
   readonly start?: (state: S, batch: B, rate: number, step: number) => Promise<void>;
   /** A compiled step with mixed precision, whose loss scale belongs into checkpoints. */
-  readonly lossScale?: Pick<Compiled<any[], unknown>, "lossScaleState" | "restoreLossScale">;
+  readonly lossScale?: Pick<Compiled<never[], unknown>, "lossScaleState" | "restoreLossScale">;
 }
 
 /**
@@ -158,8 +158,8 @@ async function trainFold<S extends { readonly params: object }, B>(
     },
     state: {
       read: () => ({ ...state, ...(lossScale && { lossScale: lossScale.lossScaleState() }) }),
-      write: ({ lossScale: scale, ...copy }) => {
-        state = copy;
+      write({ lossScale: scale, ...copy }: S & { lossScale?: Tensor }) {
+        state = copy as unknown as S;
         if (scale) lossScale?.restoreLossScale(scale);
       },
     },

@@ -18,7 +18,7 @@ export interface TrainOptions<B> extends Pick<LoopOptions<B>, "steps" | "classes
   /** Steps an epoch. */
   readonly epochSteps: number;
   /** All that `step` changes, as a tree of tensors. */
-  readonly state: { read(): object; write(state: any): void };
+  readonly state: { read(): object; write(state: never): void };
   /** Minutes from one checkpoint to the next; default: 5. One is written at the end in any case. */
   readonly checkpointMinutes?: number;
   /** After each epoch: loss and pseudo-Dice of each class on patches of the held-out cases. */
@@ -74,7 +74,7 @@ const COPY_EVERY = 50;
 export async function train<B>(options: TrainOptions<B>): Promise<Trained> {
   const { run, title, steps, classes, epochSteps, state, validate, checkpointMinutes = 5 } = options;
   const found = run.resumed ? await readCheckpoint(run, state.read(), { steps, classes: classes.length }) : undefined;
-  if (found) state.write(found.state);
+  if (found) state.write(found.state as never);
   const { notes } = found ?? {};
   const done = notes?.step ?? 0;
   const log = new JsonLines<StepRecord>(run, "log.jsonl");

@@ -2,7 +2,7 @@
  * The largest-component rule, as nnU-Net decides it: on validation predictions, whether to keep only the largest
  * connected part of all foreground, and then of each class, where that raises the mean Dice and lowers no class.
  */
-import { VoxgradError } from "../../core/errors.ts";
+import { isPlain, VoxgradError } from "../../core/errors.ts";
 import { isAnnotated } from "../../imaging/metrics/compare.ts";
 import { summarize } from "../../imaging/metrics/metrics.ts";
 import { keepLargestComponent } from "../../imaging/volume/largest_component.ts";
@@ -156,10 +156,12 @@ export function postprocess(labels: Volume, rule: Pick<Postprocessing, "keepLarg
  *
  * @throws VoxgradError when it is none
  */
-export function checkPostprocessing(value: any, file: string): Postprocessing {
-  const steps = value?.keepLargest;
-  const whole = (step: any): boolean =>
-    Array.isArray(step?.values) && step.values.every((v: unknown) => Number.isInteger(v) && Number(v) > 0);
-  if (value?.format === FORMAT && Array.isArray(steps) && steps.every(whole)) return value as Postprocessing;
+export function checkPostprocessing(value: unknown, file: string): Postprocessing {
+  const isRule = (value: unknown): value is Postprocessing =>
+    isPlain(value) && value.format === FORMAT &&
+    Array.isArray(value.keepLargest) && value.keepLargest.every(whole);
+  const whole = (step: unknown): boolean =>
+    isPlain(step) && Array.isArray(step.values) && step.values.every((v) => Number.isInteger(v) && Number(v) > 0);
+  if (isRule(value)) return value;
   throw new VoxgradError(`${file}: it is no ${FORMAT}; decide it again, or predict with --no-postprocess`);
 }

@@ -200,7 +200,9 @@ export async function resumableConfig<D extends ConfigDefaults & { resume: Entry
   if (!(await platform.exists(file))) throw new ConfigError(`--resume ${asked.resume}: there is no ${file}`);
   const json = await readJson(file);
   const stored = isPlain(json) && isPlain(json.options) ? (json.options as Record<string, ConfigValue>) : undefined;
-  if (!stored) throw new ConfigError(`${file}: it lists no options; another version or script wrote it`);
+  if (!isPlain(json) || !stored) {
+    throw new ConfigError(`${file}: it lists no options; another version or script wrote it`);
+  }
   const unknown = Object.keys(stored).filter((key) => !Object.hasOwn(defaults, key));
   if (unknown.length > 0) {
     const names = listed(unknown.map((key) => `--${key}`));

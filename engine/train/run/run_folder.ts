@@ -198,7 +198,7 @@ export class RunFolder {
   }
 
   /** The value of a JSON file of the run; undefined where there is no such file. */
-  async readJson(name: string): Promise<any> {
+  async readJson(name: string): Promise<unknown> {
     const path = `${this.path}/${name}`;
     if (!(await platform.exists(path))) return undefined;
     return readJson(path);
@@ -210,7 +210,7 @@ export class RunFolder {
  *
  * @throws VoxgradError when it is no JSON; PlatformError when it cannot be read
  */
-export async function readJson(path: string): Promise<any> {
+export async function readJson(path: string): Promise<unknown> {
   return parseJson(await platform.readFile(path), path);
 }
 

@@ -53,7 +53,7 @@ export async function readTables(path: string): Promise<ReportTable[]> {
   if (!(await platform.exists(folder))) return [];
   const files = (await platform.listFiles(folder)).filter((file) => file.endsWith(".json"));
   return Promise.all(files.map(async (file) => {
-    const { title, caption, headings, rows } = (await readJson(`${folder}/${file}`)) ?? {};
+    const { title, caption, headings, rows } = ((await readJson(`${folder}/${file}`)) ?? {}) as ReportTable;
     const texts = [title, caption, ...(Array.isArray(headings) ? headings : [0])].every((each) =>
       typeof each === "string"
     );

@@ -87,12 +87,18 @@ export async function evaluateOneShot(options: OneShotEvaluationOptions): Promis
 async function openEncoder(options: OneShotEvaluationOptions): Promise<Encoder> {
   if (options.run === "") throw new ConfigError("--run is missing: voxgrad evaluate_one_shot RUN DATA");
   const path = trimSlashes(options.run);
+  /** What config.json of a training tells. */
+  type RunConfig = {
+    readonly options?: Readonly<Record<string, unknown>>;
+    readonly splits?: readonly { readonly train: string[]; readonly val: string[] }[];
+    readonly dataset?: { readonly folder?: string };
+  };
   const folder = path.endsWith(".safetensors") ? path.replace(/(^|\/)[^/]*$/, "") || "." : path;
   const { model, params, plan, settings, description } = await loadEncoder(path);
   const { chunks, ...fewShot } = fewShotOptions(settings, options);
   // Config and splits of a cross-validation lie beside its folds.
   const fold = /^(.*)\/fold_(\d+)$/.exec(folder);
-  const run = await new RunFolder(fold ? fold[1] : folder).readJson("config.json");
+  const run = await new RunFolder(fold ? fold[1] : folder).readJson("config.json") as RunConfig | undefined;
   const asked = run?.options ?? {};
   const split = run?.splits?.[fold ? Number(fold[2]) : asked.fold === "all" ? 0 : Number(asked.fold)];
   return {

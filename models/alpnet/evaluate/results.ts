@@ -61,7 +61,8 @@ export async function openResults<R extends { readonly classes: readonly ClassCo
 ): Promise<{ lines: JsonLines<R>; results: R[] }> {
   const { options, output, dataset, encoder } = evaluation;
   const settings = settingsOf(evaluation);
-  const before = options.overwrite ? undefined : await output.readJson("config.json");
+  type Results = { readonly settings: Record<string, unknown>; readonly sources?: Record<string, string> };
+  const before = options.overwrite ? undefined : await output.readJson("config.json") as Results | undefined;
   if (before !== undefined && !(isPlain(before) && isPlain(before.settings))) {
     throw new ConfigError(`${output.path}: it holds another run; name another --output`);
   }
