@@ -6,6 +6,7 @@ import {
   grad,
   hvp,
   jvp,
+  type Params,
   slice,
   softmax,
   stopGradient,
@@ -22,21 +23,18 @@ import {
   type SegmentationLossOptions,
 } from "./losses.ts";
 
-/** A tree of tensors. */
-type Tree = any;
-
 /** How the meta-gradient is taken. */
 export type MetaMethod = "exact" | "finite-difference" | "implicit";
 
-export interface MetaGradientOptions {
+export interface MetaGradientOptions<T = Params, O = Params> {
   /**
    * Logits of the batch by the segmentation network; given a sample's number, of that sample alone, [1, K, ...space].
    */
-  readonly segment: (theta: Tree, sample?: number) => Tensor;
+  readonly segment: (theta: T, sample?: number) => Tensor;
   /** Logits of the batch by the task generator; given a sample's number, of that sample alone, [1, t, ...space]. */
-  readonly generate: (omega: Tree, sample?: number) => Tensor;
-  readonly theta: Tree;
-  readonly omega: Tree;
+  readonly generate: (omega: O, sample?: number) => Tensor;
+  readonly theta: T;
+  readonly omega: O;
   readonly roi: Tensor;
   readonly mask: Tensor;
   /** Rate of the inner step. */
@@ -72,16 +70,16 @@ const META_KEYS = [
   "damping",
 ];
 
-const zip = (a: Tree, b: Tree, f: (x: Tensor, y: Tensor) => Tensor): Tree => {
+const zip = (a: Params, b: Params, f: (x: Tensor, y: Tensor) => Tensor): Params => {
   // By name: one tree may list its names in another order.
   const others = tree.flatten(b);
   return tree.map(a, (x: Tensor, path: string) => f(x, others.get(path)!));
 };
-const dot = (a: Tree, b: Tree): Tensor =>
+const dot = (a: Params, b: Params): Tensor =>
   (tree.leaves(zip(a, b, (x, y) => sum(x.mul(y)))) as Tensor[]).reduce((x, y) => x.add(y));
 /** a + s b */
-const along = (a: Tree, b: Tree, s: Tensor | number): Tree => zip(a, b, (x, y) => x.add(y.mul(s)));
-const fixed = (a: Tree): Tree => tree.map(a, (x: Tensor) => stopGradient(x));
+const along = (a: Params, b: Params, s: Tensor | number): Params => zip(a, b, (x, y) => x.add(y.mul(s)));
+const fixed = (a: Params): Params => tree.map(a, (x: Tensor) => stopGradient(x));
 
 /**
  * The gradient of L_ROI after one inner step by the generator's parameters (Eqs. 12 to 15): with
@@ -115,7 +113,11 @@ const fixed = (a: Tree): Tree => tree.map(a, (x: Tensor) => stopGradient(x));
  * });
  * ```
  */
-export function metaGradient(options: MetaGradientOptions): Tree {
+export function metaGradient<T, O>(options: MetaGradientOptions<T, O>): O {
+  return metaGradientOf(options as unknown as MetaGradientOptions) as O;
+}
+
+function metaGradientOf(options: MetaGradientOptions): Params {
   const { per = "batch" } = options;
   checkOptions("metaGradient", options, META_KEYS);
   for (const key of ["iterations", "damping"] as const) {
@@ -137,15 +139,15 @@ export function metaGradient(options: MetaGradientOptions): Tree {
   // again there instead of being kept, which costs a forward pass of it and saves as much memory as a training step
   // takes.
   const again = checkpoint(generate);
-  const labelsOf = (o: Tree): Tensor => constrainedLabels(roi, softmax(again(o).cast("f32"), { axis: 1 }), mask);
-  const segLoss = (p: Tree, labels: Tensor): Tensor => segmentationLoss(segment(p), labels, options.segmentation);
-  const regionLoss = (p: Tree): Tensor => roiLoss(segment(p), roi, options.roiOptions);
+  const labelsOf = (o: Params): Tensor => constrainedLabels(roi, softmax(again(o).cast("f32"), { axis: 1 }), mask);
+  const segLoss = (p: Params, labels: Tensor): Tensor => segmentationLoss(segment(p), labels, options.segmentation);
+  const regionLoss = (p: Params): Tensor => roiLoss(segment(p), roi, options.roiOptions);
   /** d/domega <dL_seg/dtheta, v>. */
-  const mixed = (v: Tree): Tree => grad((o: Tree) => jvp((p: Tree) => segLoss(p, labelsOf(o)), [theta], [v])[1])(omega);
+  const mixed = (v: Params): Params => grad((o: Params) => jvp((p: Params) => segLoss(p, labelsOf(o)), [theta], [v])[1])(omega);
   if (method === "implicit") {
     const labels = stopGradient(labelsOf(omega));
     const v = fixed(grad(regionLoss)(theta));
-    const product = (x: Tree): Tree => along(hvp((p: Tree) => segLoss(p, labels), [theta], [x])[0], x, damping);
+    const product = (x: Params): Params => along(hvp((p: Params) => segLoss(p, labels), [theta], [x])[0], x, damping);
     const x = fixed(conjugateGradients(product, v, iterations));
     return tree.map(mixed(x), (g: Tensor) => g.mul(-1));
   }
@@ -156,20 +158,20 @@ export function metaGradient(options: MetaGradientOptions): Tree {
   );
   const negative = typeof alpha === "number" ? -alpha : alpha.mul(-1);
   const labels = stopGradient(labelsOf(omega));
-  const inner = along(theta, grad((p: Tree) => segLoss(p, labels))(theta), negative);
+  const inner = along(theta, grad((p: Params) => segLoss(p, labels))(theta), negative);
   const v = fixed(grad(regionLoss)(fixed(inner)));
   if (method === "exact") return tree.map(mixed(v), (g: Tensor) => g.mul(negative));
   const eps = dot(v, v).sqrt().pow(-1).mul(0.01);
-  const at = (sign: number): Tree => grad((o: Tree) => segLoss(along(theta, v, eps.mul(sign)), labelsOf(o)))(omega);
+  const at = (sign: number): Params => grad((o: Params) => segLoss(along(theta, v, eps.mul(sign)), labelsOf(o)))(omega);
   return zip(at(1), at(-1), (a, b) => a.sub(b).mul(negative).div(eps.mul(2)));
 }
 
 /** The mean of the samples' gradients. */
-function gradientPerSample(options: MetaGradientOptions): Tree {
+function gradientPerSample(options: MetaGradientOptions): Params {
   const { segment, generate, roi, mask } = options;
   const samples = Array.from({ length: Math.max(roi.shape[0], mask.shape[0]) }, (_, n) => n);
   const part = (x: Tensor, n: number): Tensor => (x.shape[0] === 1 ? x : slice(x, { start: [n], end: [n + 1] }));
-  const only = (name: string, f: (p: Tree, sample: number) => Tensor, n: number) => (p: Tree): Tensor => {
+  const only = (name: string, f: (p: Params, sample: number) => Tensor, n: number) => (p: Params): Tensor => {
     const logits = f(p, n);
     check(
       logits.shape[0] === 1,
@@ -179,7 +181,7 @@ function gradientPerSample(options: MetaGradientOptions): Tree {
     return logits;
   };
   const gradients = samples.map((n) =>
-    metaGradient({
+    metaGradientOf({
       ...options,
       per: "batch",
       roi: part(roi, n),
@@ -196,7 +198,7 @@ function gradientPerSample(options: MetaGradientOptions): Tree {
  * x with A x = b for a symmetric A. Where A is not positive along a direction, or nothing is left to solve, the step is
  * 0.
  */
-function conjugateGradients(product: (x: Tree) => Tree, b: Tree, iterations: number): Tree {
+function conjugateGradients(product: (x: Params) => Params, b: Params, iterations: number): Params {
   check(
     Number.isInteger(iterations) && iterations >= 1,
     "metaGradient",
