@@ -143,7 +143,8 @@ function metaGradientOf(options: MetaGradientOptions): Params {
   const segLoss = (p: Params, labels: Tensor): Tensor => segmentationLoss(segment(p), labels, options.segmentation);
   const regionLoss = (p: Params): Tensor => roiLoss(segment(p), roi, options.roiOptions);
   /** d/domega <dL_seg/dtheta, v>. */
-  const mixed = (v: Params): Params => grad((o: Params) => jvp((p: Params) => segLoss(p, labelsOf(o)), [theta], [v])[1])(omega);
+  const mixed = (v: Params): Params =>
+    grad((o: Params) => jvp((p: Params) => segLoss(p, labelsOf(o)), [theta], [v])[1])(omega);
   if (method === "implicit") {
     const labels = stopGradient(labelsOf(omega));
     const v = fixed(grad(regionLoss)(theta));
