@@ -31,7 +31,7 @@ function originOf(): Origin {
   return { stack: origins.get(forward)?.stack ?? stack, forward: `${op.name} of ${inputs.join(", ")}` };
 }
 
-/** V8 keeps 10 frames unless told otherwise, which the engine's own may fill. */
+/** V8 keeps 10 frames by default, all of which may be the engine's own. */
 const FRAMES = 60;
 
 /**

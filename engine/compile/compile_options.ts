@@ -11,7 +11,7 @@ export interface CompileOptions<S extends readonly number[] = readonly number[]>
   donate?: readonly number[];
   /**
    * Positions of arguments that stay plain numbers, truth values and strings inside, as jax.jit's static_argnums: f may
-   * branch and loop on them, and is compiled anew for each value.
+   * branch and loop on them, and is compiled again for each value.
    */
   static?: S;
   /**

@@ -131,7 +131,7 @@ async function programOf(device: Device, graph: Graph, outputs: readonly Tensor[
   }
 }
 
-/** New programs, each longer than the last, that begin with the same tensor, before the user is told; and how often in all. */
+/** New programs, each longer than the last, that begin with the same tensor, before a warning, and warnings at most. */
 const GROWTHS = 10;
 const GROWTHS_TOLD = 3;
 const growths = new WeakMap<Tensor, { length: number; times: number }>();

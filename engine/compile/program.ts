@@ -246,7 +246,7 @@ export class Program {
       pass.end();
       gpu.queue.submit([encoder.finish()]);
     }
-    // A lost device answers nothing more; the loss is told by the next check.
+    // A lost device answers nothing more; the next check reports the loss.
     inFlight.get(gpu)!.push(gpu.queue.onSubmittedWorkDone().catch(() => undefined));
   }
 

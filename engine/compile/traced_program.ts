@@ -21,11 +21,11 @@ export interface TracedProgram {
   calls: number;
 }
 
-/** Programs whose user was told that they compute tensors from outside again and again. */
+/** Warnings of tensors from outside that each call recomputes, at most. */
 const REPEATS_TOLD = 3;
 let repeatsTold = 0;
 
-/** Tells once, at the second call, of tensors from outside that each call computes anew. */
+/** Warns once, at the second call, of tensors from outside that each call recomputes. */
 export function warnOfRepeats(traced: TracedProgram): void {
   if (++traced.calls !== 2 || traced.repeats === null || repeatsTold++ >= REPEATS_TOLD) return;
   warn(

@@ -37,7 +37,7 @@ export interface TunedKernel {
 /**
  * Measures the kernels that a function needs: traces it as `compile` does, and times on the device every variant of each
  * kernel that has several, on synthetic data. What is fastest is used by all programs from then on (those made
- * before are made anew), and kept for runs that open the device with `tuned: true` or `--tune`. Results change by rounding
+ * before are built again), and kept for runs that open the device with `tuned: true` or `--tune`. Results change by rounding
  * alone. Without tuning the choice is a fixed rule, and every run on an adapter gives the same bits.
  *
  * @param f the function that compile would be given

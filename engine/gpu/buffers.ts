@@ -231,7 +231,7 @@ export async function readBuffer(
   }
 }
 
-/** Waits for what explains a failed mapping: the loss of the device may be told a moment later. */
+/** Waits for what explains a failed mapping: the loss of the device may be reported a moment later. */
 async function reason(device: Device): Promise<void> {
   const moment = new Promise<void>((resolve) => setTimeout(resolve, 100));
   await Promise.race([device.gpu.lost, moment]);

@@ -54,7 +54,7 @@ export class Tuned {
   /** The variant of each choice, as kernels ask for it. */
   readonly variants = new Map<string, string>();
   #told = false;
-  /** Grows when programs made before should be made anew. */
+  /** Grows when earlier programs should be built again. */
   version = 0;
 
   /** @param adapter its name with that of the driver, since both decide what is fast */

@@ -7,11 +7,11 @@ const isMap = (v: Value): boolean => v.op?.lowering.kind === "map";
 
 /** Recomputing a value in several kernels is worth it up to this many operations and one large read. */
 const CHEAP_COST = 4;
-/** A value this many times smaller than its user is spread by it. */
-const SPREAD = 4;
-/** What is spread is recomputed where that is next to nothing for each element, or little for all that it is spread over. */
-const SPREAD_COST = 2;
-const SPREAD_WORK = 32;
+/** A value this many times smaller than its user is broadcast by it. */
+const BROADCAST = 4;
+/** A broadcast value is recomputed only if it costs at most BROADCAST_COST per element or BROADCAST_WORK in total. */
+const BROADCAST_COST = 2;
+const BROADCAST_WORK = 32;
 const ROW = 64;
 
 /** What a kernel may compute where it reads an element: normalization, an affine function and an activation. */
@@ -20,11 +20,11 @@ const LOAD_READS = 1;
 
 interface Price {
   readonly cost: number;
-  /** Values in memory that it reads, without small ones that are spread over it. */
+  /** Values in memory that it reads, without small ones that are broadcast over it. */
   readonly reads: ReadonlySet<Value>;
 }
 
-/** What computing each value anew costs, reading what `kept` holds. */
+/** The cost of recomputing each value from what `kept` holds. */
 function prices(graph: Graph, kept: (v: Value) => boolean): Map<Value, Price> {
   const table = new Map<Value, Price>();
   for (const v of graph.values) {
@@ -35,7 +35,7 @@ function prices(graph: Graph, kept: (v: Value) => boolean): Map<Value, Price> {
       const price: Price = kept(x) ? { cost: 0, reads: new Set([x]) } : table.get(x)!;
       // What is the same for a whole row is computed once for it.
       if (x.size * ROW > v.size) cost += price.cost;
-      for (const read of price.reads) if (read.size * SPREAD > v.size) reads.add(read);
+      for (const read of price.reads) if (read.size * BROADCAST > v.size) reads.add(read);
     }
     table.set(v, { cost, reads });
   }
@@ -44,7 +44,7 @@ function prices(graph: Graph, kept: (v: Value) => boolean): Map<Value, Price> {
 
 /**
  * A map value is materialized when it is an output, when a kernel that cannot compute it needs it, when it is in `forced`,
- * when several kernels need it and it is not cheap, or when it would be recomputed for every element it is spread over.
+ * when several kernels need it and it is not cheap, or when it would be recomputed for every element it is broadcast to.
  */
 export function chooseMaterialized(graph: Graph, forced: ReadonlySet<Value>, target: Target): Materialized {
   const always = (v: Value): boolean => v.leaf !== null || (!isMap(v) && !isView(v)) || forced.has(v);
@@ -72,10 +72,10 @@ function loadable(graph: Graph, table: ReadonlyMap<Value, Price>, target: Target
   );
 }
 
-/** Whether `user` would compute x anew for many elements at more than it costs to read it. */
-function spreads(x: Value, user: Value, cost: number): boolean {
+/** Whether `user` would recompute x for many elements at more than the cost of reading it. */
+function isCostlyBroadcast(x: Value, user: Value, cost: number): boolean {
   const times = user.size / x.size;
-  return times >= SPREAD && cost > SPREAD_COST && cost * times > SPREAD_WORK;
+  return times >= BROADCAST && cost > BROADCAST_COST && cost * times > BROADCAST_WORK;
 }
 
 function assign(
@@ -102,7 +102,7 @@ function assign(
     if (v.leaf !== null) continue;
     const own = homesOf(v);
     const { cost, reads } = table.get(v)!;
-    // In memory: its reads, a write, and a read in every home. Computed anew: its reads in every home.
+    // In memory: its reads, a write, and a read in every home. Recomputed: its reads in every home.
     const most = loaded.has(v) ? LOAD_COST : CHEAP_COST;
     const cheap = cost <= most && own.size * reads.size <= reads.size + 1 + own.size;
     const isMaterialized = !isView(v) && (!isMap(v) || stored.has(v) || (own.size > 1 && !cheap));
@@ -110,7 +110,7 @@ function assign(
     for (const x of v.inputs) {
       const source = storageOf(x);
       if (v.op!.lowering.kind === "kernel" && !loaded.has(source)) stored.add(source);
-      else if (isMap(v) && isMap(source) && spreads(source, v, table.get(source)!.cost)) stored.add(source);
+      else if (isMap(v) && isMap(source) && isCostlyBroadcast(source, v, table.get(source)!.cost)) stored.add(source);
       if (isMaterialized) homesOf(x).add(v);
       else for (const home of own) homesOf(x).add(home);
     }

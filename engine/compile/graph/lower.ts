@@ -134,8 +134,8 @@ export function lower(
     merged.set(key, value);
     return value;
   };
-  const visit = (roots: readonly Tensor[]): void => {
-    for (const t of ancestors(roots, (t) => known.has(t) ? null : inputsOf(t))) {
+  const visit = (tensors: readonly Tensor[]): void => {
+    for (const t of ancestors(tensors, (t) => known.has(t) ? null : inputsOf(t))) {
       const { source } = t;
       const why = held.has(t) ? null : whyGone(t);
       if (why) fail("evaluate", `${t} ${why}`);
