@@ -72,7 +72,13 @@ export interface ExperimentOptions {
  * @param main the arms of "main"; more: those that "all" has besides
  * @returns in the order of `main` and `more`
  * @throws ConfigError for a name that is none
- * @example const arms = chooseArms(options.arms, ARMS);
+ * @example
+ * ```ts
+ * import { chooseArms } from "voxgrad/train";
+ *
+ * const arms = [{ name: "plain", title: "U-Net" }, { name: "colab", title: "CoLab" }];
+ * chooseArms("colab", arms).length; // 1
+ * ```
  */
 export function chooseArms<T extends { readonly name: string }>(
   text: string,
@@ -293,14 +299,15 @@ export class Experiment {
  *
  * @throws VoxgradError when the folder holds an experiment of other settings
  * @example
+ * ```ts
+ * import { openExperiment, RunFolder } from "voxgrad/train";
+ *
  * const arms = [{ name: "plain", title: "U-Net" }, { name: "colab", title: "CoLab" }];
- * const experiment = await openExperiment(run, { title: "CoLab", arms, seeds: [1, 2, 3], settings: { steps: 400 } });
- * for (const seed of [1, 2, 3]) {
- *   for (const { name } of arms) {
- *     if (!experiment.done(name, seed)) await experiment.add(name, seed, await trained(name, seed));
- *   }
- * }
- * print(await experiment.finish());
+ * const options = { title: "CoLab", arms, seeds: [1, 2, 3], settings: { steps: 400 } };
+ * const experiment = await openExperiment(new RunFolder("runs/colab"), options);
+ * const left = arms.filter(({ name }) => !experiment.done(name, 1)); // to be trained with seed 1, then experiment.add
+ * console.log(left.length, await experiment.finish());
+ * ```
  */
 export async function openExperiment(run: RunFolder, options: ExperimentOptions): Promise<Experiment> {
   const experiment = new Experiment(run, options);

@@ -12,7 +12,13 @@ type Common = Partial<TrainingOptions>;
  *
  * @param own as for refuseUnused
  * @throws ConfigError that names each, with the reason
- * @example checkTrainingOptions(options, { margin: options.context === "none" && "--context none has no distances" });
+ * @example
+ * ```ts
+ * import { checkTrainingOptions, choice, config, trainingEntries } from "voxgrad/train";
+ *
+ * const options = config({ ...trainingEntries, context: choice(["colab", "none"], "contexts"), margin: 30 }, []);
+ * checkTrainingOptions(options, { margin: options.context === "none" && "--context none has no distances" });
+ * ```
  */
 export function checkTrainingOptions(options: Common, own: Readonly<Record<string, string | false>> = {}): void {
   const { splits, fold, plan, data, augment, validation = 0 } = options;
