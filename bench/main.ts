@@ -1,7 +1,7 @@
 /**
- * voxgrad against jax-js, TensorFlow.js and PyTorch: the same inputs, the same adapter, one process an engine, asked in turn
- * over several rounds. Run: npm run bench -- [--rounds 7] [--items WORD,WORD] [--peers jax,tfjs,torch] [--adapter NAME]
- * [--json FILE] [--profile]
+ * voxgrad against jax-js, TensorFlow.js and PyTorch: the same inputs, the same adapter, one process an engine, asked in
+ * turn over several rounds. Run: npm run bench -- [--rounds 7] [--items WORD,WORD] [--peers jax,tfjs,torch] [--adapter
+ * NAME] [--json FILE] [--profile]
  */
 import { execFileSync } from "node:child_process";
 import { existsSync } from "node:fs";

@@ -1,8 +1,8 @@
-// Compares what the paper of SSL-ALPNet compares (Ouyang et al. 2020, Tables 1, 2 and 4) on phantoms: organs that training
-// has not seen, segmented in other patients from one labeled one. Two groups of organs are kept from training in turn:
-// slices that show one of a group are left out (setting 2), and the group is measured. Every arm of a seed has the same
-// patients, initialization and number of episodes; the last weights are measured on patients held out. What is done is
-// kept: the same command resumes after a stop. --help lists what can be set.
+// Compares what the paper of SSL-ALPNet compares (Ouyang et al. 2020, Tables 1, 2 and 4) on phantoms: organs that
+// training has not seen, segmented in other patients from one labeled one. Two groups of organs are kept from training
+// in turn: slices that show one of a group are left out (setting 2), and the group is measured. Every arm of a seed has
+// the same patients, initialization and number of episodes; the last weights are measured on patients held out. What is
+// done is kept: the same command resumes after a stop. --help lists what can be set.
 import { measuresOf, type Triple, writeOrganPhantomDataset } from "../engine/imaging/mod.ts";
 import {
   choice,

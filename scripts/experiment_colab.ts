@@ -1,7 +1,7 @@
-// Compares what CoLab's paper compares (Li et al. 2022, Tables I, II, IV, V) on phantoms where only context tells lesions
-// from distractors: plain training, contexts by k-means, dilation, CoLab, another network and people. Every arm of a seed
-// has the same patients, initialization, batches and steps; the last weights are measured on patients held out. What is
-// done is kept: the same command resumes after a stop. --help lists what can be set.
+// Compares what CoLab's paper compares (Li et al. 2022, Tables I, II, IV, V) on phantoms where only context tells
+// lesions from distractors: plain training, contexts by k-means, dilation, CoLab, another network and people. Every arm
+// of a seed has the same patients, initialization, batches and steps; the last weights are measured on patients held
+// out. What is done is kept: the same command resumes after a stop. --help lists what can be set.
 import { loadParameters, random } from "../engine/mod.ts";
 import {
   compareLabels,
@@ -128,7 +128,8 @@ await runScript(import.meta.url, () => config(entries), async (options) => {
     seeds: options.seeds,
     title: "Context labels: CoLab and what it is compared with",
     about:
-      "Lesions lie in one organ; a second organ and nodes hold blobs of the same sizes and intensities, in tissue of the " +
+      "Lesions lie in one organ; a second organ and nodes hold blobs of the same sizes and intensities, in tissue " +
+      "of the " +
       "same intensity and texture. What a network finds outside the organ is a distractor taken for a lesion.",
     reference: trials[0].name,
     measures: [
@@ -195,7 +196,9 @@ async function predictOrgans(model: string, data: string, output: RunFolder): Pr
   }
 }
 
-/** The cases' measures, and how much of what was found lies outside the organ: as predicted, and its largest component. */
+/**
+ * The cases' measures, and how much of what was found lies outside the organ: as predicted, and its largest component.
+ */
 async function measured(
   folder: string,
   data: string,

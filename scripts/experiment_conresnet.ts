@@ -1,7 +1,7 @@
-// Compares what the paper of ConResNet compares (Zhang et al. 2021, Tables III to VI, Fig. 8) on phantoms of a tumor with
-// three nested parts in thick slices. Every arm of a seed has the same patients, initialization, batches and steps; the
-// last weights are measured on patients held out, by region. What is done is kept: the same command resumes after a stop.
-// --help lists what can be set.
+// Compares what the paper of ConResNet compares (Zhang et al. 2021, Tables III to VI, Fig. 8) on phantoms of a tumor
+// with three nested parts in thick slices. Every arm of a seed has the same patients, initialization, batches and
+// steps; the last weights are measured on patients held out, by region. What is done is kept: the same command resumes
+// after a stop. --help lists what can be set.
 import { loadParameters, random } from "../engine/mod.ts";
 import {
   compareLabels,

@@ -1,9 +1,9 @@
-// Compares what the paper of marginal and exclusion losses compares (Shi et al. 2021, Tables 3 to 8 and 10) on phantoms.
-// Study organs: a few cases F with five organs annotated, and sets P1 to P4 with one organ (P4: both kidneys) and a scanner
-// each, measured on patients of every scanner. Study tumor: F with liver and tumor, P1 with the liver drawn with its
-// tumors, P2 with tumors alone. Every arm of a seed has the same patients, initialization, batches and steps; the last
-// weights are measured on patients with all labels annotated. What is done is kept: the same command resumes after a stop.
-// --help lists what can be set.
+// Compares what the paper of marginal and exclusion losses compares (Shi et al. 2021, Tables 3 to 8 and 10) on
+// phantoms. Study organs: a few cases F with five organs annotated, and sets P1 to P4 with one organ (P4: both kidneys)
+// and a scanner each, measured on patients of every scanner. Study tumor: F with liver and tumor, P1 with the liver
+// drawn with its tumors, P2 with tumors alone. Every arm of a seed has the same patients, initialization, batches and
+// steps; the last weights are measured on patients with all labels annotated. What is done is kept: the same command
+// resumes after a stop. --help lists what can be set.
 import {
   measuresOf,
   openDataset,

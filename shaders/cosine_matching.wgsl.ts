@@ -1,8 +1,8 @@
 /**
  * Matching of pixels with prototypes in one pass, as attention with an online softmax (Milakov and Gimelshein, "Online
- * normalizer calculation for softmax", 2018): prototypes go by in blocks, whose products with a pixel stay in registers;
- * a largest logit, a sum and a weighted sum are all that is kept of the blocks before. Products are made as those of
- * `matmul.wgsl.ts`, and the length of a pixel along with them.
+ * normalizer calculation for softmax", 2018): prototypes go by in blocks, whose products with a pixel stay in
+ * registers; a largest logit, a sum and a weighted sum are all that is kept of the blocks before. Products are made as
+ * those of `matmul.wgsl.ts`, and the length of a pixel along with them.
  */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { ceilDiv, foldGrid, pick, softwareShare } from "./conv/common.wgsl.ts";
@@ -288,7 +288,8 @@ ${
         each(
           4,
           (i) =>
-            `          let a${i} = tileA[t * ${STRIDE}u + m + ${i}u];\n          let b${i} = tileB[t * ${STRIDE}u + n + ${i}u];`,
+            `          let a${i} = tileA[t * ${STRIDE}u + m + ${i}u];\n          let b${i} = tileB[t * ${STRIDE}u ` +
+            `+ n + ${i}u];`,
         )
       }
 ${each(4, (j) => `          t${j} += b${j} * b${j};`)}
@@ -313,7 +314,8 @@ ${
         each(
           4,
           (j) =>
-            `    let fade${j} = vg_exp(top${j} - next${j});\n    sum${j} *= fade${j};\n    value${j} *= fade${j};\n    top${j} = next${j};`,
+            `    let fade${j} = vg_exp(top${j} - next${j});\n    sum${j} *= fade${j};\n    value${j} *= ` +
+            `fade${j};\n    top${j} = next${j};`,
         )
       }
 ${

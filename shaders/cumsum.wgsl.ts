@@ -16,14 +16,18 @@ const WORKGROUP = 64;
 /** Lines up to this length are added up by one invocation each. */
 const SHORT = 64;
 
-/** Reads x, writes the sums. Long lines go in blocks: sums of blocks, sums before blocks, then each block from there. */
+/**
+ * Reads x, writes the sums. Long lines go in blocks: sums of blocks, sums before blocks, then each block from there.
+ */
 export function lowerCumsum(p: CumsumParams, target: Target): Lowered {
   const { length, inner, type } = p;
   const lines = p.outer * inner;
   const block = length <= SHORT ? length : Math.ceil(Math.sqrt(length));
   const blocks = Math.ceil(length / block);
 
-  /** One invocation for each of `parts` of every line: `line`, `part` and the offset `first` of the line's first value. */
+  /**
+   * One invocation for each of `parts` of every line: `line`, `part` and the offset `first` of the line's first value.
+   */
   const pass = (
     name: string,
     parts: number,

@@ -43,8 +43,8 @@ export const bindings = (reads: readonly string[]): string =>
   reads.map((type, k) => `@group(0) @binding(${k}) var<storage, read> b${k}: array<${type}>;`).join("\n");
 
 /**
- * Elements of one invocation: on a CPU an invocation costs about as much as an element, so several share one, as long as
- * there is work for all threads.
+ * Elements of one invocation: on a CPU an invocation costs about as much as an element, so several share one, as long
+ * as there is work for all threads.
  */
 const elementsPerInvocation = (p: MapParams, target: Target): number =>
   target.software && p.rows * p.length >= 16384 ? Math.max(1, Math.min(8, Math.floor(p.length / WORKGROUP))) : 1;

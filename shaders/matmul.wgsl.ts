@@ -143,7 +143,11 @@ const tileShared: Variant<MatmulParams> = {
 ${bindings("f32", "f32")}
 
 @compute @workgroup_size(${size})
-fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) local: u32, @builtin(subgroup_invocation_id) lane: u32) {
+fn main(
+  @builtin(workgroup_id) wid: vec3u,
+  @builtin(local_invocation_index) local: u32,
+  @builtin(subgroup_invocation_id) lane: u32,
+) {
   let block = ${grid.index};
   if (block >= ${count}u) {
     return;
@@ -185,7 +189,10 @@ ${
   },
 };
 
-/** One workgroup of 16 x 16, 64 x 64 of the result, 4 x 4 an invocation; 16 terms of both factors lie in workgroup memory. */
+/**
+ * One workgroup of 16 x 16, 64 x 64 of the result, 4 x 4 an invocation; 16 terms of both factors lie in workgroup
+ * memory.
+ */
 const workgroup: Variant<MatmulParams> = {
   name: "workgroup",
   guard: (p, target) =>
@@ -232,7 +239,8 @@ ${
         each(
           4,
           (r) =>
-            `        let a${r} = tileA[t * ${STRIDE}u + m + ${r}u];\n        let b${r} = tileB[t * ${STRIDE}u + n + ${r}u];`,
+            `        let a${r} = tileA[t * ${STRIDE}u + m + ${r}u];\n        let b${r} = tileB[t * ${STRIDE}u + n ` +
+            `+ ${r}u];`,
         )
       }
 ${pairs(4, 4, (r, c) => `        s${r}_${c} += a${r} * b${c};`)}

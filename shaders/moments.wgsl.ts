@@ -1,6 +1,6 @@
 /**
- * Mean and reciprocal standard deviation of rows, in one reading. Means and squared deviations of blocks, then of lanes,
- * are joined by the rule of Chan, Golub and LeVeque ("Updating formulae", 1979), so that nothing cancels.
+ * Mean and reciprocal standard deviation of rows, in one reading. Means and squared deviations of blocks, then of
+ * lanes, are joined by the rule of Chan, Golub and LeVeque ("Updating formulae", 1979), so that nothing cancels.
  */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { foldGrid } from "./conv/common.wgsl.ts";

@@ -1,6 +1,6 @@
 /**
- * Mean and reciprocal standard deviation of rows from moments of their parts, which another kernel has left: joined by the
- * rule of Chan, Golub and LeVeque ("Updating formulae", 1979) in a fixed order.
+ * Mean and reciprocal standard deviation of rows from moments of their parts, which another kernel has left: joined by
+ * the rule of Chan, Golub and LeVeque ("Updating formulae", 1979) in a fixed order.
  */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { ceilDiv, foldGrid } from "./conv/common.wgsl.ts";
@@ -16,8 +16,8 @@ const BLOCK = 4;
 const times = (text: (t: number) => string): string => Array.from({ length: BLOCK }, (_, t) => text(t)).join("\n");
 
 /**
- * Reads moments of parts [rows x entries of a row] of vec2f, writes [rows, 2]: means, and 1 / sqrt(variance + eps); null
- * where rows do not consist of whole rows of the parts.
+ * Reads moments of parts [rows x entries of a row] of vec2f, writes [rows, 2]: means, and 1 / sqrt(variance + eps);
+ * null where rows do not consist of whole rows of the parts.
  */
 export function lowerPartialMoments(
   { rows, length, eps }: MomentsParams,

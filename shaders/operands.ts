@@ -5,7 +5,9 @@
 import { librarySource } from "./library.ts";
 import type { Fused, Fusion, Slot } from "./types.ts";
 
-/** Bindings of the function in place of input k are called `in{k}_0`, `in{k}_1`, ..., those of the result `out_0`, ... */
+/**
+ * Bindings of the function in place of input k are called `in{k}_0`, `in{k}_1`, ..., those of the result `out_0`, ...
+ */
 export const OPERAND = "in";
 export const RESULT = "out";
 
@@ -29,8 +31,8 @@ export interface Operands {
   /** The element of an operand at an index, in f32. */
   load(name: string, index: string): string;
   /**
-   * Statements that write an f32 value, rounded to the nearest f16 with ties to even where the result is f16. The variable
-   * `seen` gets what the fusion takes moments of.
+   * Statements that write an f32 value, rounded to the nearest f16 with ties to even where the result is f16. The
+   * variable `seen` gets what the fusion takes moments of.
    */
   store(index: string, value: string, seen?: string): string;
 }

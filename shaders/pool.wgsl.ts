@@ -2,7 +2,8 @@
  * Pooling of planes [planes, D * H * W]: places of the largest values, means, and the adjoints of both.
  *
  * The adjoints gather: every voxel visits the windows that hold it, in order, so that nothing is added atomically and
- * overlapping windows give the same bits in every run. Sums go by rows, then by slices, so that large windows stay exact.
+ * overlapping windows give the same bits in every run. Sums go by rows, then by slices, so that large windows stay
+ * exact.
  */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { fold } from "./map.wgsl.ts";
@@ -81,7 +82,9 @@ function voxelsOf({ input, kernel, stride, padding }: PoolWindows, k: number): s
     let ${a}1 = min(${a} * ${stride[k]} + ${kernel[k] - padding[k]}, ${input[k]});`;
 }
 
-/** The windows that hold voxel `z`: from the first with o stride - padding + kernel > z to the last that starts by it. */
+/**
+ * The windows that hold voxel `z`: from the first with o stride - padding + kernel > z to the last that starts by it.
+ */
 function windowsOf({ output, kernel, stride, padding }: PoolWindows, k: number): string {
   const a = AXES[k];
   // Shifted by a stride, so that the division never sees a negative number.

@@ -1,7 +1,7 @@
 /**
- * Reductions as trees, in an order that is fixed by the sizes alone. Long rows side by side go to a workgroup each; else
- * every invocation reduces a part of its row in blocks, and further passes reduce the parts. No partial sum has more than
- * a few hundred terms. Sums over the same rows share a kernel.
+ * Reductions as trees, in an order that is fixed by the sizes alone. Long rows side by side go to a workgroup each;
+ * else every invocation reduces a part of its row in blocks, and further passes reduce the parts. No partial sum has
+ * more than a few hundred terms. Sums over the same rows share a kernel.
  */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { bindings, fold } from "./map.wgsl.ts";
@@ -154,7 +154,10 @@ const nameOf = ({ name, epilogue }: ReduceParams): string => (epilogue ? `${epil
 
 const flopsOf = (p: ReduceParams): number => p.type === "f32" ? (p.operations + p.results) * p.outputs * p.length : 0;
 
-/** Bindings of the inputs and of results of a type, and the beginning of a pass: row `o` and part `part` of invocation `i`. */
+/**
+ * Bindings of the inputs and of results of a type, and the beginning of a pass: row `o` and part `part` of invocation
+ * `i`.
+ */
 function head(
   p: ReduceParams,
   split: number,

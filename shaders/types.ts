@@ -4,7 +4,9 @@
 export interface Target {
   /** True on a CPU implementation (lavapipe, SwiftShader): register tiling wins over workgroup memory there. */
   readonly software: boolean;
-  /** Whether kernels that read elements many times compute elementwise functions as they do: arithmetic is cheap then. */
+  /**
+   * Whether kernels that read elements many times compute elementwise functions as they do: arithmetic is cheap then.
+   */
   readonly fusesPrologues?: boolean;
   /** Whether kernels leave the moments of parts of their result to a norm that follows, which then reads no more. */
   readonly sharesStatistics?: boolean;
@@ -48,15 +50,17 @@ export interface Kernel {
 }
 
 /**
- * A buffer of a lowered operator: input i, output i (0 except for kernels with several), or temporary i. A buffer that is
- * larger than what can be bound is bound in chunks of `chunkElements` elements.
+ * A buffer of a lowered operator: input i, output i (0 except for kernels with several), or temporary i. A buffer that
+ * is larger than what can be bound is bound in chunks of `chunkElements` elements.
  */
 export type Slot = { input: number; chunk?: number } | { output: number; chunk?: number } | { temp: number };
 
 /** Elements that a binding holds whatever their type; a multiple of the alignment that offsets need. */
 export const chunkElements = (target: Target): number => Math.floor(target.maxBindingBytes / 1024) * 256;
 
-/** Invocations of a workgroup that is as wide as a kernel can use and the adapter allows: a power of two, 256 at most. */
+/**
+ * Invocations of a workgroup that is as wide as a kernel can use and the adapter allows: a power of two, 256 at most.
+ */
 export const widestGroup = (target: Target): number =>
   2 ** Math.floor(Math.log2(Math.min(256, target.maxWorkgroupSize)));
 

@@ -3,8 +3,8 @@ import type { Fusion, KernelSpec, Lowered, Target, Variant, VariantChoice } from
 
 /**
  * A size as choices see it: exact up to 4, where each more may change which kernel fits, else the nearest power of two.
- * The fastest kernel changes slowly with the size, so what was measured at one serves those near it, a last smaller batch
- * or another patch, and few measurements serve a whole network.
+ * The fastest kernel changes slowly with the size, so what was measured at one serves those near it, a last smaller
+ * batch or another patch, and few measurements serve a whole network.
  */
 export const bucket = (size: number): number => (size <= 4 ? size : 2 ** Math.round(Math.log2(size)));
 
@@ -15,8 +15,8 @@ export interface SelectOptions {
 }
 
 /**
- * Lowers a kernel with the named variant; else with the one that tuning found fastest, where its guard holds; else with the
- * first whose guard holds. The result says what was chosen from.
+ * Lowers a kernel with the named variant; else with the one that tuning found fastest, where its guard holds; else with
+ * the first whose guard holds. The result says what was chosen from.
  *
  * @throws Error where the named variant, or any, does not take these sizes; it lists those that do
  */

@@ -9,8 +9,8 @@ const bench = fileURLToPath(new URL("..", import.meta.url));
 export const programs = ["gpu/gpu", "gpu/gpu_child", "probes/conv_kernels"] as const;
 
 /**
- * Writes PROGRAM.js for each program into a folder; what they still import is Node's own, and the package webgpu, which is a
- * library of machine code.
+ * Writes PROGRAM.js for each program into a folder; what they still import is Node's own, and the package webgpu, which
+ * is a library of machine code.
  *
  * @returns esbuild's account of inputs and outputs
  */

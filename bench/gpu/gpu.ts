@@ -1,6 +1,7 @@
 /**
- * voxgrad and PyTorch on this machine's GPU, item by item: convolutions, norms, a U-Net's training step and Hessian-vector
- * product, each in f32 and mixed precision; then every convolution kernel alone. Run, here or packed (bench/gpu/pack.ts):
+ * voxgrad and PyTorch on this machine's GPU, item by item: convolutions, norms, a U-Net's training step and
+ * Hessian-vector product, each in f32 and mixed precision; then every convolution kernel alone. Run, here or packed
+ * (bench/gpu/pack.ts):
  *   node --import ./engine/platform/cli/register.mjs bench/gpu/gpu.ts [--size small] [--minutes 30] [--items WORD,WORD]
  *     [--rounds 5] [--adapter NAME] [--peers torch,tf32,amp] [--out FOLDER] [--no-kernels]
  * FOLDER/results.json and results.md are written after each item, kernels.txt at the end.
@@ -124,8 +125,8 @@ function skipped(item: Item, cannot: string): Row {
 }
 
 /**
- * The convolution kernels alone: every variant, or with small sizes a few defaults. What that prints goes to the terminal
- * and to kernels.txt.
+ * The convolution kernels alone: every variant, or with small sizes a few defaults. What that prints goes to the
+ * terminal and to kernels.txt.
  */
 async function kernels(): Promise<void> {
   const [program, ...args] = script(

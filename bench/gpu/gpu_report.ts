@@ -142,12 +142,16 @@ export function gpuReport(run: GpuRun): string {
     "",
     second,
     "",
-    "Rates are over the median time, of what the kernels say of themselves: floating-point operations, and bytes of all " +
-    "that they bind. Of roof: the time at the nearer of the two roofs (f32 multiply-adds, in mixed precision too), over " +
+    "Rates are over the median time, of what the kernels say of themselves: floating-point operations, and bytes " +
+    "of all " +
+    "that they bind. Of roof: the time at the nearer of the two roofs (f32 multiply-adds, in mixed precision " +
+    "too), over " +
     "the median. Kernels: the sum by timestamps, each in a pass of its own. Peak: planned by voxgrad, allocated by " +
-    "PyTorch. Difference: of PyTorch from voxgrad in f32, by the largest value; of mixed precision and AMP from the same.",
+    "PyTorch. Difference: of PyTorch from voxgrad in f32, by the largest value; of mixed precision and AMP from " +
+    "the same.",
     "",
-    "In f16 a network's gradients are some per cent off, single ones more; those of a bias before a norm are rounding errors.",
+    "In f16 a network's gradients are some per cent off, single ones more; those of a bias before a norm are " +
+    "rounding errors.",
     ...run.problems.map((text) => `- ${text}`),
     "",
   ].join("\n");

@@ -13,7 +13,10 @@ for folder in /usr/local/nvidia/lib64 /usr/local/nvidia/lib /usr/lib/wsl/lib; do
 done
 export LD_LIBRARY_PATH="$libraries${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 
-"$node" --version >/dev/null || { echo "run.sh: Node does not start here; it needs Linux on x64, glibc 2.28 and libstdc++" >&2; exit 1; }
+"$node" --version >/dev/null || {
+  echo "run.sh: Node does not start here; it needs Linux on x64, glibc 2.28 and libstdc++" >&2
+  exit 1
+}
 
 # Whether the library $1 loads; else why not. Node says of any library that is no addon that it did not register itself.
 loads() {

@@ -16,7 +16,9 @@ import { bundleBench } from "./bundle.ts";
 
 const NAME = "voxgrad_gpu_bench";
 const MOST = 60 * 2 ** 20;
-/** What NVIDIA's driver needs of X, and what that needs: taken along where it is, used where the other machine lacks it. */
+/**
+ * What NVIDIA's driver needs of X, and what that needs: taken along where it is, used where the other machine lacks it.
+ */
 const ofX = ["X11.so.6", "Xext.so.6", "xcb.so.1", "Xau.so.6", "Xdmcp.so.6", "bsd.so.0", "md.so.0"];
 
 const here = (name: string): string => fileURLToPath(new URL(name, import.meta.url));

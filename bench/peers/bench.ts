@@ -50,7 +50,9 @@ export interface BenchOptions {
   readonly patience?: () => number;
   /** What results may differ by, where that is not TOLERANCE. */
   readonly tolerance?: Partial<Record<EngineId, number>>;
-  /** Outputs are compared on the scale of their own largest value, but of at least this part of that of all. Default 0. */
+  /**
+   * Outputs are compared on the scale of their own largest value, but of at least this part of that of all. Default 0.
+   */
   readonly floor?: number;
 }
 
@@ -191,8 +193,8 @@ export class Bench {
   }
 
   /**
-   * First calls in new processes, each with its own empty folder for the driver's cache or all with one filled before: three
-   * of them, fewer where they take long.
+   * First calls in new processes, each with its own empty folder for the driver's cache or all with one filled before:
+   * three of them, fewer where they take long.
    */
   async #fresh(id: EngineId, item: Item, result: Result): Promise<void> {
     const { folder, rounds } = this.#options;

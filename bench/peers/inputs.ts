@@ -74,8 +74,8 @@ function grid(shape: readonly number[], next: () => number): Float32Array {
 }
 
 /**
- * For each output the largest difference of two results, over the largest value of that output, or over the part `floor` of
- * the largest of all where that is more: Infinity where sizes differ or a value is not finite.
+ * For each output the largest difference of two results, over the largest value of that output, or over the part
+ * `floor` of the largest of all where that is more: Infinity where sizes differ or a value is not finite.
  */
 export function distances(a: readonly Float32Array[], b: readonly Float32Array[], floor = 0): number[] {
   if (a.length !== b.length) return [Infinity];

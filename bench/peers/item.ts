@@ -38,7 +38,9 @@ export interface Item {
   readonly read?: "none" | "first" | "all";
   /** The outputs after the first are the first inputs of the next call. */
   readonly carry?: boolean;
-  /** A call (default); JavaScript until it waits for the device; building the graph alone; the first call of a new process, with the
+  /**
+   * A call (default); JavaScript until it waits for the device; building the graph alone; the first call of a new
+   * process, with the
    *  driver's caches empty ("cold") or filled ("warm"). */
   readonly measure?: "call" | "script" | "build" | "cold" | "warm";
   /** How many times as fast as a peer this should be at least. */

@@ -1,4 +1,6 @@
-/** Resampling and distances. jax-js and tfjs have neither resize nor gridSample in 3-D: theirs are composed by gathers. */
+/**
+ * Resampling and distances. jax-js and tfjs have neither resize nor gridSample in 3-D: theirs are composed by gathers.
+ */
 import type { Item, Peer } from "./item.ts";
 
 /** For each of `to` places on an axis of `from` voxels: the voxel below, the voxel above, and the part of the way. */

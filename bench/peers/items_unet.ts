@@ -1,6 +1,6 @@
 /**
- * A small 3-D U-Net: 16 and 32 channels on 32 cubed, 4 classes; convolution, group norm of 4 groups without affine, ReLU;
- * one stride-2 level and a transposed convolution; mean cross-entropy; plain SGD of rate 0.1.
+ * A small 3-D U-Net: 16 and 32 channels on 32 cubed, 4 classes; convolution, group norm of 4 groups without affine,
+ * ReLU; one stride-2 level and a transposed convolution; mean cross-entropy; plain SGD of rate 0.1.
  */
 import type { Tensor } from "../../engine/mod.ts";
 import type { Input, Item, Peer, Vg } from "./item.ts";
@@ -64,7 +64,8 @@ function jaxLoss(jax: Peer, [w0, w1, w2, w3, w4, w5, w6]: Peer[], x: Peer, label
   const block = (h: Peer, w: Peer, stride = 1): Peer => nn.relu(norm(conv(h, w, stride, 1)));
   const e = block(block(x, w0), w1);
   const d = block(block(e.ref, w2, 2), w3);
-  // lax.convTranspose computes the same, but jax-js 0.1.25 gives a wrong gradient by its weights, and einsum needs Node 22.
+  // lax.convTranspose computes the same, but jax-js 0.1.25 gives a wrong gradient by its weights, and einsum needs Node
+  // 22.
   const parts = np.matmul(w4.reshape([32, 128]).transpose(), d.reshape([32, 4096]));
   const places = parts.reshape([16, 2, 2, 2, 16, 16, 16]).transpose([0, 4, 1, 5, 2, 6, 3]);
   const u = places.reshape([1, 16, 32, 32, 32]);

@@ -96,7 +96,8 @@ export function report(rows: readonly Row[], machine: Machine, problems: readonl
     "",
     table(head, times),
     "",
-    `Ratios of medians, above 1 where voxgrad is faster; bold where at least what is aimed at, which else stands beside. ` +
+    "Ratios of medians, above 1 where voxgrad is faster; bold where at least what is aimed at, which else stands " +
+    "beside. " +
     `Numbers of all engines agree within ${TOLERANCE} of each output's largest value${
       problems.length ? ", but for what is named below" : ""
     }.`,

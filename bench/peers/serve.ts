@@ -1,6 +1,6 @@
 /**
- * One engine in a process of its own: takes requests as lines of JSON, answers each with a line after `MARK`, so that what
- * an engine prints does not matter.
+ * One engine in a process of its own: takes requests as lines of JSON, answers each with a line after `MARK`, so that
+ * what an engine prints does not matter.
  */
 import { readFile, writeFile } from "node:fs/promises";
 import { createInterface } from "node:readline";

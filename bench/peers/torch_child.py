@@ -74,7 +74,9 @@ class Run:
         self.function = eval(item["torch"], names)
         kinds = {"f32": np.float32}
         self.inputs = [
-            torch.from_numpy(np.fromfile(f"{folder}/in{k}.bin", kinds.get(x.get("dtype", "f32"), np.int32)).reshape(x["shape"])).to(device)
+            torch.from_numpy(
+                np.fromfile(f"{folder}/in{k}.bin", kinds.get(x.get("dtype", "f32"), np.int32)).reshape(x["shape"])
+            ).to(device)
             for k, x in enumerate(item["inputs"])
         ]
         self.latest = []

@@ -1,9 +1,9 @@
-// What a training step of ConResNet takes, plainly and with --recompute: planned memory, dispatches, multiply-adds, time;
-// and what the parts of it take that other frameworks compute by several operators each:
+// What a training step of ConResNet takes, plainly and with --recompute: planned memory, dispatches, multiply-adds,
+// time; and what the parts of it take that other frameworks compute by several operators each:
 // `VOXGRAD_ADAPTER=lavapipe node --import ./engine/platform/cli/register.mjs bench/probes/conresnet_step.ts`.
-// The step is that of train_conresnet at the published widths on a patch of 32 x 64 x 64. --patch, --features and --arms
-// change that, words after -- go to the training, as in `-- --augment none`. --rounds 0 --parts false plans alone: nothing
-// is compiled or run.
+// The step is that of train_conresnet at the published widths on a patch of 32 x 64 x 64. --patch, --features and
+// --arms change that, words after -- go to the training, as in `-- --augment none`. --rounds 0 --parts false plans
+// alone: nothing is compiled or run.
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

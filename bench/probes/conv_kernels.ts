@@ -1,7 +1,8 @@
 /**
  * Time, rate and compile time of the convolution kernels at the sizes of a 3-D U-Net (features 8, 16, 32; batch 2 of
  * 40 x 56 x 40) and at 32 to 32 channels on 32 cubed; `--large` takes the sizes of a U-Net for GPUs. Run:
- *   node --import ./engine/platform/cli/register.mjs bench/probes/conv_kernels.ts [--large] [--storage f16] [--shape 16-16]
+ *   node --import ./engine/platform/cli/register.mjs bench/probes/conv_kernels.ts [--large] [--storage f16] [--shape
+ *   16-16]
  *     [--family forward] [--every]
  * `--every` ranks all variants that take a size, the default marked by a star, with the largest difference from the
  * generic one relative to its largest value. Compile times are cold only where the driver caches nothing (Mesa:

@@ -1,5 +1,5 @@
-// Matching pixels with prototypes, fused in one kernel against the same in operators (similarities, softmax, weighted sum),
-// forward alone and with both gradients, each timed in turn:
+// Matching pixels with prototypes, fused in one kernel against the same in operators (similarities, softmax, weighted
+// sum), forward alone and with both gradients, each timed in turn:
 // `VOXGRAD_ADAPTER=lavapipe node --import ./engine/platform/cli/register.mjs bench/probes/cosine_matching.ts`.
 // --rounds says how often each is timed, --sizes which are: N,C,K,side of the square map, as in `--sizes 1,256,65,32`;
 // --passes forward or gradient leaves the other out.

@@ -1,6 +1,7 @@
 /**
  * Memory over many steps and many shapes: what the engine holds on the device, and what the process holds. Run:
- * node --expose-gc --import ./engine/platform/cli/register.mjs bench/probes/memory_soak.ts [--steps 1000] [--shapes 10000] [--compiled 2000]
+ * node --expose-gc --import ./engine/platform/cli/register.mjs bench/probes/memory_soak.ts [--steps 1000] [--shapes
+ * 10000] [--compiled 2000]
  */
 import mri from "mri";
 import * as vg from "../../engine/mod.ts";

@@ -1,9 +1,9 @@
 // What it takes to segment a volume by one labeled scan: time, dispatches, submits, read-backs and device memory, for a
 // small encoder and ResNet-50, features at an eighth, slices of 256 x 256:
 // `VOXGRAD_ADAPTER=lavapipe node --import ./engine/platform/cli/register.mjs bench/probes/one_shot_volume.ts`.
-// --encoders small,resnet50 (or resnet18, resnet34, resnet101), --stride 8 or 4, --side 256, --slices 25,100, --batch 8,
-// --chunks 3, --rounds 1 (beside the first call, which compiles). Nothing may be read back before the last slice is under
-// way, however many there are: the exit code is 1 where something was.
+// --encoders small,resnet50 (or resnet18, resnet34, resnet101), --stride 8 or 4, --side 256, --slices 25,100, --batch
+// 8, --chunks 3, --rounds 1 (beside the first call, which compiles). Nothing may be read back before the last slice is
+// under way, however many there are: the exit code is 1 where something was.
 import { parseArgs } from "node:util";
 import { closeDevice, deviceInfo, memoryStats, random } from "../../engine/mod.ts";
 import { makeVolume, preprocessCase, scaling, type Triple, type Volume } from "../../engine/imaging/mod.ts";
@@ -69,7 +69,8 @@ for (const name of values.encoders.split(",")) {
     const device = await deviceInfo();
     if (rows.length === 0) {
       console.log(
-        `${device.name}; slices of ${side} x ${side}, features at 1/${stride}, ${batch} slices together, ${chunks} chunks`,
+        `${device.name}; slices of ${side} x ${side}, features at 1/${stride}, ${batch} slices together, ` +
+          `${chunks} chunks`,
       );
     }
     counters.watch();

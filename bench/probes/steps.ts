@@ -1,4 +1,5 @@
-// Compiled steps beside each other: each timed in turn in one process, and what is exact: operations, memory, dispatches.
+// Compiled steps beside each other: each timed in turn in one process, and what is exact: operations, memory,
+// dispatches.
 import { lower } from "../../engine/compile/graph/lower.ts";
 import { planProgram } from "../../engine/compile/plan_program.ts";
 import { trace } from "../../engine/compile/trace.ts";
@@ -24,7 +25,10 @@ const median = (values: readonly number[]): number => {
   return (sorted[Math.floor((sorted.length - 1) / 2)] + sorted[Math.ceil((sorted.length - 1) / 2)]) / 2;
 };
 
-/** Runs the steps in turn, `rounds` times after a first that compiles, and prints a table whose ratios are to the first step. */
+/**
+ * Runs the steps in turn, `rounds` times after a first that compiles, and prints a table whose ratios are to the first
+ * step.
+ */
 export async function measureSteps(
   steps: readonly MeasuredStep[],
   about: string,

@@ -97,8 +97,8 @@ export function parentsOf(t: Tensor): readonly Tensor[] {
 }
 
 /**
- * Tensors created from `first` on that `outputs` are made of, in order of creation; not what lies behind `ends`. A region
- * comes with all of its outputs.
+ * Tensors created from `first` on that `outputs` are made of, in order of creation; not what lies behind `ends`. A
+ * region comes with all of its outputs.
  */
 export const ancestorsSince = (outputs: readonly Tensor[], first: number, ends?: (t: Tensor) => boolean): Tensor[] =>
   ancestors(outputs, (t) => {

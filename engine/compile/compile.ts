@@ -22,12 +22,13 @@ import { buildTraced, type TracedProgram, warnOfRepeats } from "./traced_program
 const CAPACITY = 64;
 
 /**
- * f as a compiled program: traced at the first call with arguments of given shapes, dtypes and structure, then replayed with one submission
- * a call. Arguments and results are trees. Numbers among the arguments are traced as f32 scalars, so that a changing learning
- * rate compiles once: inside they are Tensors, and their parameters are declared so. Truth values and strings, and what
- * `static` lists, are constants of the trace. f must be a pure function of its arguments.
+ * f as a compiled program: traced at the first call with arguments of given shapes, dtypes and structure, then replayed
+ * with one submission a call. Arguments and results are trees. Numbers among the arguments are traced as f32 scalars,
+ * so that a changing learning rate compiles once: inside they are Tensors, and their parameters are declared so. Truth
+ * values and strings, and what `static` lists, are constants of the trace. f must be a pure function of its arguments.
  *
- * @param options.donate arguments that the results may overwrite, such as parameters and optimizer state; do not use them afterwards
+ * @param options.donate arguments that the results may overwrite, such as parameters and optimizer state; do not use
+ *   them afterwards
  * @param options.static arguments whose numbers f needs as plain numbers, for loops and shapes
  * @example
  * ```ts

@@ -52,7 +52,9 @@ export type NumbersAreTensors<A extends unknown[], S extends readonly number[]> 
 
 /** A compiled function: call it as the original, with a promise for the result. */
 export interface Compiled<A extends unknown[], R> {
-  /** Within a function that is traced itself, such as one given to grad or compile, the call gives the result at once. */
+  /**
+   * Within a function that is traced itself, such as one given to grad or compile, the call gives the result at once.
+   */
   (...args: A): Promise<R>;
   /** Builds the program for arguments like these, without running it, and tells what it is made of and needs. */
   plan(...args: A): Promise<ProgramInfo>;

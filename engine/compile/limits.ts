@@ -13,9 +13,8 @@ export function checkMemory(scheduled: Schedule, plan: MemoryPlan, device: Devic
     const largest = own.sort((a, b) => b.bytes - a.bytes).slice(0, 3);
     const fraction = Math.max(0, (device.memoryLimit - live) / added);
     return (
-      `${
-        largest[0]?.label ?? "evaluate"
-      }: its program needs ${added} bytes (${plan.arenaBytes} of them temporary) besides the ${live} in use, the limit is ` +
+      `${largest[0]?.label ?? "evaluate"}: its program needs ${added} bytes ` +
+      `(${plan.arenaBytes} of them temporary) besides the ${live} in use, the limit is ` +
       `${device.memoryLimit}; its largest values are ${largest.map((p) => `${p.label} with ${p.bytes}`).join(", ")}. ` +
       (fraction > 0
         ? `A batch or patch of ${
@@ -32,7 +31,8 @@ export function checkLimits(scheduled: Schedule, device: Device): void {
   const { maxBufferSize } = device.gpu.limits;
   const refuse = (what: string, bytes: number, verb: string, most: number): never => {
     throw new VoxgradError(
-      `${what}: needs ${bytes} bytes in one buffer, the adapter ${verb} at most ${most}; use a smaller batch, patch or width`,
+      `${what}: needs ${bytes} bytes in one buffer, the adapter ${verb} at most ${most}; use a smaller batch, ` +
+        "patch or width",
     );
   };
   for (const place of scheduled.places) {

@@ -43,8 +43,9 @@ export interface Schedule {
 }
 
 /**
- * Decides which values get memory, which kernels become one and in which order they run, all from the graph, and then asks
- * each group for its kernels, once. Values keep the order of creation, which ends with the updates of a training step.
+ * Decides which values get memory, which kernels become one and in which order they run, all from the graph, and then
+ * asks each group for its kernels, once. Values keep the order of creation, which ends with the updates of a training
+ * step.
  */
 export function schedule(graph: Graph, target: Target, donated: ReadonlySet<number> = new Set()): Schedule {
   const half = graph.values.find((v) => v.dtype === "f16");

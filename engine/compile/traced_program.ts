@@ -29,7 +29,8 @@ let repeatsTold = 0;
 export function warnOfRepeats(traced: TracedProgram): void {
   if (++traced.calls !== 2 || traced.repeats === null || repeatsTold++ >= REPEATS_TOLD) return;
   warn(
-    `compile: each call computes ${traced.repeats} anew, which the function uses from outside and which was never evaluated; ` +
+    `compile: each call computes ${traced.repeats} anew, which the function uses from outside and which was never ` +
+      "evaluated; " +
       "await evaluate(tensor) before the first call, or pass it as an argument",
   );
 }
@@ -46,7 +47,8 @@ export async function buildTraced(
   if (mixed && !device.target.features.has("shader-f16")) {
     fail(
       "compile",
-      'precision "mixed" needs the WebGPU feature shader-f16, which this adapter lacks; leave precision out, or look at npx voxgrad doctor for another adapter',
+      'precision "mixed" needs the WebGPU feature shader-f16, which this adapter lacks; leave precision out, or ' +
+        "look at npx voxgrad doctor for another adapter",
     );
   }
   const state = new Tensor([2], "f32", { kind: "placeholder" });

@@ -3,7 +3,9 @@
 /** Where the engine's files lie; a bundle has one file for all, whose lines say nothing. */
 const root = /^(.*\/engine\/)core\/call_site\.ts/.exec(String((import.meta as { url?: unknown }).url))?.[1];
 
-/** " at FILE:LINE:COLUMN" of the first call in a stack that is not the engine's own; "" where the host does not tell. */
+/**
+ * " at FILE:LINE:COLUMN" of the first call in a stack that is not the engine's own; "" where the host does not tell.
+ */
 export function callSite(stack: string | undefined): string {
   if (!root || !stack) return "";
   for (const line of stack.split("\n")) {

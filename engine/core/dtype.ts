@@ -35,8 +35,8 @@ export const isFloat = (dtype: DType): dtype is "f16" | "f32" => dtype === "f32"
 export const promote = (a: DType, b: DType): DType => (rank[a] >= rank[b] ? a : b);
 
 /**
- * The type in which tensors of one type and a plain number meet. Floats take any number; u32 stays for whole numbers from
- * 0 below 2^32; other whole numbers that i32 holds make bool and u32 i32, all others make integers f32.
+ * The type in which tensors of one type and a plain number meet. Floats take any number; u32 stays for whole numbers
+ * from 0 below 2^32; other whole numbers that i32 holds make bool and u32 i32, all others make integers f32.
  */
 export function joinNumber(dtype: DType, value: number): DType {
   if (isFloat(dtype)) return dtype;

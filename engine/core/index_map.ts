@@ -1,6 +1,6 @@
 /**
- * Where in a tensor a fused kernel reads: an expression for each run of axes. Movement operators turn the place in their
- * output into the place in their input; runs that stay together cost one division, not one per axis.
+ * Where in a tensor a fused kernel reads: an expression for each run of axes. Movement operators turn the place in
+ * their output into the place in their input; runs that stay together cost one division, not one per axis.
  */
 import { type Expr, infix, isAtom, isZero, print, u32 } from "./expr.ts";
 import { sameShape, type Shape, size } from "./shape.ts";

@@ -24,12 +24,12 @@ export interface JsonOptions {
 }
 
 /**
- * The value of a JSON text. What JSON.parse takes without a word is refused: a key that an object has twice, of which one
- * value would be lost; the key "__proto__"; numbers that are infinite; and texts that are too long or too deep for what
- * comes after. A byte order mark at the beginning is passed over.
+ * The value of a JSON text. What JSON.parse takes without a word is refused: a key that an object has twice, of which
+ * one value would be lost; the key "__proto__"; numbers that are infinite; and texts that are too long or too deep for
+ * what comes after. A byte order mark at the beginning is passed over.
  *
- * A key of the file is always the object's own. What an object inherits ("constructor", "toString") is no key of it: look
- * up names that come from elsewhere with Object.hasOwn.
+ * A key of the file is always the object's own. What an object inherits ("constructor", "toString") is no key of it:
+ * look up names that come from elsewhere with Object.hasOwn.
  *
  * @param source the text, or the bytes of the file, in UTF-8
  * @param file for messages
@@ -58,7 +58,9 @@ export function parseJson(source: string | Uint8Array, file: string, options: Js
   return new Parser(text, file, deepest).whole();
 }
 
-/** A value of a file as JSON, for a message: a few entries of lists and objects, and no more than three levels of them. */
+/**
+ * A value of a file as JSON, for a message: a few entries of lists and objects, and no more than three levels of them.
+ */
 export function showJson(value: unknown, depth = 0): string {
   if (typeof value !== "object" || value === null) return show(value);
   const entries = Object.entries(value);

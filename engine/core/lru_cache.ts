@@ -8,8 +8,8 @@ export interface LruCacheOptions<K, V> {
 }
 
 /**
- * Keeps the most recently used values whose sizes add up to at most `capacity`. A value that is larger than the capacity
- * by itself is not kept.
+ * Keeps the most recently used values whose sizes add up to at most `capacity`. A value that is larger than the
+ * capacity by itself is not kept.
  *
  * @example
  * ```ts

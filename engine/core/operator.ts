@@ -1,6 +1,6 @@
 /**
- * What an operator is to the rest of the engine: derivative rules made of operators, and one way to be lowered. The tensor
- * class is a parameter T, so that tensor.ts can import these types; op.ts has them for Tensor.
+ * What an operator is to the rest of the engine: derivative rules made of operators, and one way to be lowered. The
+ * tensor class is a parameter T, so that tensor.ts can import these types; op.ts has them for Tensor.
  */
 import type { Fusion, Lowered, PartialMoments, Target } from "../../shaders/types.ts";
 import type { DType } from "./dtype.ts";
@@ -49,15 +49,19 @@ export type Lowering<T, A> =
   /** Reduction of some axes; attrs are ReduceAttrs. */
   | { readonly kind: "reduce" }
   /**
-   * Kernels of its own. Elementwise functions may be computed where they read the inputs listed in `fusesPrologue`, of which
-   * `readsRepeatedly` says that each element is read many times, and where they write the result if `fusesEpilogue`.
+   * Kernels of its own. Elementwise functions may be computed where they read the inputs listed in `fusesPrologue`, of
+   * which `readsRepeatedly` says that each element is read many times, and where they write the result if
+   * `fusesEpilogue`.
    */
   | {
     readonly kind: "kernel";
     readonly fusesPrologue?: readonly number[];
     readonly readsRepeatedly?: boolean;
     readonly fusesEpilogue?: boolean;
-    /** Kernels that compute the result from statistics of parts of the input, which are their input 0; null if the parts do not fit. */
+    /**
+     * Kernels that compute the result from statistics of parts of the input, which are their input 0; null if the parts
+     * do not fit.
+     */
     fromPartialMoments?(inputs: readonly Aval[], attrs: A, parts: PartialMoments, target: Target): Lowered | null;
     lower(inputs: readonly Aval[], output: Aval, attrs: A, target: Target, fusion: Fusion | null): Lowered;
   }

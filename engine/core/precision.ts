@@ -1,4 +1,7 @@
-/** Mixed precision, Micikevicius et al. 2018: which operators work in f16 while a function is traced, and the loss scale. */
+/**
+ * Mixed precision, Micikevicius et al. 2018: which operators work in f16 while a function is traced, and the loss
+ * scale.
+ */
 import type { Tensor } from "./tensor.ts";
 
 /** What a trace in mixed precision knows. */

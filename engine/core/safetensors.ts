@@ -1,6 +1,6 @@
 /**
- * The bytes of the safetensors format (github.com/huggingface/safetensors): 8 bytes of header length, a JSON header that
- * names dtype, shape and place of every tensor, then the values, little-endian.
+ * The bytes of the safetensors format (github.com/huggingface/safetensors): 8 bytes of header length, a JSON header
+ * that names dtype, shape and place of every tensor, then the values, little-endian.
  */
 import { sha256 } from "./digest.ts";
 import { show, VoxgradError } from "./errors.ts";
@@ -131,7 +131,10 @@ export async function checkSeal(bytes: Uint8Array): Promise<boolean> {
   return true;
 }
 
-/** Where the digits stand; below 0 where the header has none. A quote within a text is escaped, so nothing else looks so. */
+/**
+ * Where the digits stand; below 0 where the header has none. A quote within a text is escaped, so nothing else looks
+ * so.
+ */
 function sealPlace(bytes: Uint8Array): number {
   if (bytes.length < 8) return -1;
   const length = Number(new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true));

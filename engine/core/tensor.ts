@@ -14,7 +14,9 @@ export interface DeviceStorage {
 /** The values of a tensor as nested arrays; a number or boolean for rank 0. */
 export type NestedArray = number | boolean | NestedArray[];
 
-/** Where the values of a tensor are: still to be computed, on the host, on the device, an argument of a trace, or gone. */
+/**
+ * Where the values of a tensor are: still to be computed, on the host, on the device, an argument of a trace, or gone.
+ */
 export type Source =
   | { kind: "op"; op: Operator<Tensor>; inputs: readonly Tensor[]; attrs: never }
   | { kind: "host"; data: TypedArray; uses: number }
@@ -190,7 +192,8 @@ export class Tensor {
       `${this}`,
       this.#source.kind === "placeholder"
         ? "compile and vmap trace their arguments, numbers among them, so this has no value while the function runs. " +
-          "Compute with operators (x.mul(2), sub(1, x), sqrt(x), where(x.greater(3), a, b)), or pass the number's position k " +
+          "Compute with operators (x.mul(2), sub(1, x), sqrt(x), where(x.greater(3), a, b)), or pass the number's " +
+          "position k " +
           "in compile(f, { static: [k] }), which makes it a plain number and compiles anew for each value"
         : "a tensor is no number: compute with operators (x.mul(2), add(x, y), sqrt(x), where(x.greater(0), a, b)), " +
           "or read its value first: await x.item()",
@@ -227,7 +230,8 @@ export function checkReadable(operator: string, tensors: readonly Tensor[]): voi
     if (t.source.kind === "placeholder") {
       fail(
         operator,
-        `${t} is an argument of a function that compile or vmap traces, or made of one; its values are not known before it runs, so do not read them inside`,
+        `${t} is an argument of a function that compile or vmap traces, or made of one; its values are not known ` +
+          "before it runs, so do not read them inside",
       );
     }
   }
@@ -255,8 +259,8 @@ export function node(
 export const inputsOf = ({ source }: Tensor): readonly Tensor[] => source.kind === "op" ? source.inputs : [];
 
 /**
- * All tensors that `outputs` are computed from, themselves included, in order of creation, which is a topological order.
- * The walk is iterative, so that a graph of any depth fits the stack.
+ * All tensors that `outputs` are computed from, themselves included, in order of creation, which is a topological
+ * order. The walk is iterative, so that a graph of any depth fits the stack.
  *
  * @param inputs the tensors that a tensor is computed from; default: its operator's inputs. Null leaves the tensor out
  */

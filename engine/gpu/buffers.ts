@@ -48,11 +48,13 @@ export function allocateBuffer(device: Device, bytes: number, label: string): GP
   const limit = device.gpu.limits.maxBufferSize;
   if (bytes > limit) {
     throw new VoxgradError(
-      `${label}: needs ${bytes} bytes in one buffer, the adapter allocates at most ${limit}; use a smaller batch, patch or width`,
+      `${label}: needs ${bytes} bytes in one buffer, the adapter allocates at most ${limit}; use a smaller batch, ` +
+        "patch or width",
     );
   }
   makeRoom(device, bytes, () => {
-    return `${label}: needs ${bytes} bytes besides the ${stats.live} in use, the limit is ${device.memoryLimit}; use a smaller batch or patch, or dispose of tensors that are no longer needed`;
+    return `${label}: needs ${bytes} bytes besides the ${stats.live} in use, the limit is ${device.memoryLimit}; ` +
+      "use a smaller batch or patch, or dispose of tensors that are no longer needed";
   });
   const buffer = device.gpu.createBuffer({
     size: bytes,
@@ -111,7 +113,10 @@ export const countArena = (bytes: number): void => {
   stats.arena += bytes;
 };
 
-/** A buffer with an owner count. Submissions run in order, so a buffer may be reused as soon as its last reader is submitted. */
+/**
+ * A buffer with an owner count. Submissions run in order, so a buffer may be reused as soon as its last reader is
+ * submitted.
+ */
 export class Storage implements DeviceStorage {
   readonly buffer: GPUBuffer;
   readonly #device: Device;

@@ -11,8 +11,8 @@ export interface DeviceOptions {
   /** A CPU implementation although there is a GPU. */
   software?: boolean;
   /**
-   * To act as a smaller adapter: "default" asks for no more than WebGPU promises everywhere, "compatibility" for no more
-   * than its compatibility mode does, both without optional features. By default "adapter", all that there is.
+   * To act as a smaller adapter: "default" asks for no more than WebGPU promises everywhere, "compatibility" for no
+   * more than its compatibility mode does, both without optional features. By default "adapter", all that there is.
    */
   limits?: "adapter" | "default" | "compatibility";
   /** Bytes that a binding may have, where that should be less than the adapter allows: to act as a smaller one. */
@@ -282,7 +282,8 @@ class Faults {
       if (gone.has(gpu)) return;
       this.#loss = new DeviceLostError(
         `the GPU device was lost with ${this.#latest} under way (${message || reason}); tensors on it are gone. ` +
-          "The next computation opens a device again: load the last state into it, with a smaller batch or patch if memory ran out",
+          "The next computation opens a device again: load the last state into it, with a smaller batch or patch " +
+          "if memory ran out",
       );
       abandon(gpu);
     });

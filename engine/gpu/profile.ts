@@ -153,7 +153,10 @@ export class Recorder {
     return kernels.sort((a, b) => b.milliseconds - a.milliseconds);
   }
 
-  /** The same without what first dispatches took beyond later equal ones, since some drivers compile then; that is a row. */
+  /**
+   * The same without what first dispatches took beyond later equal ones, since some drivers compile then; that is a
+   * row.
+   */
   warmKernels(): KernelTime[] {
     const kernels: KernelTime[] = [...this.#sums].map(([kernel, { firstExcess, ...sum }]) => {
       return { kernel, ...sum, milliseconds: sum.milliseconds - firstExcess };
@@ -236,7 +239,8 @@ export function encodePart(
 let taken: Recorder | null = null;
 
 /**
- * Runs f and measures the kernels of all that it evaluates. Kernels run one by one meanwhile, so the whole takes longer.
+ * Runs f and measures the kernels of all that it evaluates. Kernels run one by one meanwhile, so the whole takes
+ * longer.
  *
  * @throws VoxgradError where the adapter has no timestamp queries
  * @example
@@ -273,7 +277,9 @@ export async function profile<T>(f: () => Promise<T>): Promise<Profile<T>> {
   }
 }
 
-/** The part of the nearer roof that a kernel reaches: the time that its bytes or operations take at least, over its own. */
+/**
+ * The part of the nearer roof that a kernel reaches: the time that its bytes or operations take at least, over its own.
+ */
 export function shareOfRoof(
   { bytes, flops, milliseconds }: Omit<KernelTime, "kernel" | "dispatches">,
   roofs: Roofs,

@@ -9,9 +9,9 @@ import type { Roofs } from "./profile.ts";
 const ROUNDS = 5;
 
 /**
- * Measures, in about a second, the rates that kernels here can come close to: memory by STREAM's triad on tensors beyond
- * the caches, arithmetic by multiply-adds in registers; the best of a few kernels and several runs of each. Both are what
- * WGSL reaches through this driver, which on a CPU is less than what the machine can do.
+ * Measures, in about a second, the rates that kernels here can come close to: memory by STREAM's triad on tensors
+ * beyond the caches, arithmetic by multiply-adds in registers; the best of a few kernels and several runs of each. Both
+ * are what WGSL reaches through this driver, which on a CPU is less than what the machine can do.
  *
  * @throws VoxgradError where there is no memory for it (48 MiB on a CPU, else up to 384)
  * @example

@@ -41,7 +41,8 @@ export async function readTuned(): Promise<TunedKernels> {
   if (isTuned(value)) return value;
   if (text !== undefined) {
     platform.log(
-      `The cache of tuned kernels (${NAME}) is damaged or of another version: it is ignored, and replaced by the next tuning`,
+      `The cache of tuned kernels (${NAME}) is damaged or of another version: it is ignored, and replaced by the ` +
+        "next tuning",
     );
   }
   return { format: FORMAT, adapters: {} };

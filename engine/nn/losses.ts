@@ -153,8 +153,8 @@ export interface DiceCrossEntropyOptions extends SoftDiceOptions {
  * share one softmax.
  *
  * @param logits f32 with classes along `axis` (default 1), such as [N, K, D, H, W]
- * @param labels i32 or u32 of the logits' shape without that axis; a label outside [0, K), unless it is ignoreIndex, makes
- *   the loss NaN
+ * @param labels i32 or u32 of the logits' shape without that axis; a label outside [0, K), unless it is ignoreIndex,
+ *   makes the loss NaN
  * @example
  * ```ts
  * import { grad, random, type Tensor, zeros } from "voxgrad";

@@ -125,7 +125,8 @@ export function loadSafetensors(bytes: Uint8Array): LoadedTensors {
  * The tensors of a file on disk.
  *
  * @returns sealed: whether the file has a digest in its header, which was then found right
- * @throws SafetensorsError as loadSafetensors, with the file's name, and where the file is damaged; PlatformError when it
+ * @throws SafetensorsError as loadSafetensors, with the file's name, and where the file is damaged; PlatformError when
+ *   it
  * cannot be read
  * @example
  * ```ts
@@ -232,7 +233,8 @@ export function loadParameters<T>(
  *
  * @param options.head names of the layers that give the classes: /(^|\.)seg_layers\./ of nnU-Net's networks
  * @param options.anew whether the head begins anew even where it fits: where its outputs mean other classes
- * @returns kept: names of the parameters whose values are those of `template`, for the file has them of another shape, or
+ * @returns kept: names of the parameters whose values are those of `template`, for the file has them of another shape,
+ *   or
  * not at all
  * @throws SafetensorsError as loadParameters, for everything but the head
  * @example

@@ -78,8 +78,9 @@ export function stepDecaySchedule(rate: number, options: { every: number; factor
 }
 
 /**
- * The rate after epochs of these losses: times `factor` whenever the loss has for more than `patience` epochs not fallen
- * by more than `threshold` below its least, as torch.optim.lr_scheduler.ReduceLROnPlateau with threshold_mode "abs".
+ * The rate after epochs of these losses: times `factor` whenever the loss has for more than `patience` epochs not
+ * fallen by more than `threshold` below its least, as torch.optim.lr_scheduler.ReduceLROnPlateau with threshold_mode
+ * "abs".
  *
  * @param losses of the epochs so far, in order
  * @param options factor 0.1, patience 10, threshold 1e-4 unless given

@@ -83,8 +83,8 @@ export function foldGrid(count: number, target: Target): { workgroups: [number, 
 }
 
 /**
- * Lanes that may share loads through subgroup broadcasts; undefined where that is impossible. WebGPU guarantees subgroups
- * of four.
+ * Lanes that may share loads through subgroup broadcasts; undefined where that is impossible. WebGPU guarantees
+ * subgroups of four.
  */
 function subgroupShare(target: Target): number | undefined {
   if (!target.features.has("subgroups")) return undefined;

@@ -1,10 +1,10 @@
 /**
  * Convolution and input gradient on GPUs as a product of matrices that are never built (implicit GEMM): weights
- * [to channels, from channels x taps] times what each voxel sees [from channels x taps, voxels]. A step of the product is
- * one tap and `depth` channels, so an invocation finds out where its four voxels see it once a step.
+ * [to channels, from channels x taps] times what each voxel sees [from channels x taps, voxels]. A step of the product
+ * is one tap and `depth` channels, so an invocation finds out where its four voxels see it once a step.
  *
- * Weights are first put in the order in which tiles take them, with zeros up to whole tiles. Where the result has too few
- * tiles to fill a GPU, parts of the channels are summed apart and then added in a fixed order.
+ * Weights are first put in the order in which tiles take them, with zeros up to whole tiles. Where the result has too
+ * few tiles to fill a GPU, parts of the channels are summed apart and then added in a fixed order.
  */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { ceilDiv, convFlops, foldGrid, sides, volume } from "./common.wgsl.ts";
@@ -338,8 +338,8 @@ const tiles = [
 ];
 
 /**
- * The variants of one direction for GPUs: registers, then subgroup matrices where f16 has them. An experimental extension
- * is not a default: it is left to measurement.
+ * The variants of one direction for GPUs: registers, then subgroup matrices where f16 has them. An experimental
+ * extension is not a default: it is left to measurement.
  */
 export function gemmVariants(backward: boolean): readonly Variant<ConvParams>[] {
   const variant = (rows: number, columns: number, matrices: boolean): Variant<ConvParams> => {

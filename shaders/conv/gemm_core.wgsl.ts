@@ -30,8 +30,8 @@ export interface GemmCore {
   /** Visits all sums: `atColumn` may use `column`, `atElement` also `row` and `value`; both within the tile. */
   finish(atColumn: string, atElement: string): string;
   /**
-   * The same, where `atElement` puts a number in `seen`: then visits the rows with `row`, and `mean` and `square` (the sum
-   * of squared deviations) of what was seen in the first `count` columns. Null where a core has no such thing.
+   * The same, where `atElement` puts a number in `seen`: then visits the rows with `row`, and `mean` and `square` (the
+   * sum of squared deviations) of what was seen in the first `count` columns. Null where a core has no such thing.
    */
   readonly finishWithMoments: ((atColumn: string, atElement: string, atRow: string) => string) | null;
 }
@@ -91,8 +91,8 @@ ${
     }
 }`,
     finish: (atColumn, atElement) => finish(atColumn, atElement),
-    // Sums of differences from a value of the same row, so that little cancels; first an invocation's own, then those of
-    // the row's first invocation, which makes the sums of all comparable. The tiles' memory is free by then.
+    // Sums of differences from a value of the same row, so that little cancels; first an invocation's own, then those
+    // of the row's first invocation, which makes the sums of all comparable. The tiles' memory is free by then.
     finishWithMoments: (atColumn, atElement, atRow) =>
       `var pivots = vec4f();
 var sums = vec4f();
@@ -237,8 +237,8 @@ ${each((r, c) => `sum${r}_${c} = subgroupMatrixMultiplyAccumulate(a${r}, b${c}, 
 }`,
     ),
     finish: (atColumn, atElement) => finish(atColumn, atElement),
-    // What was seen goes back to where sums leave, and neighboring invocations share a row: as above, sums of differences
-    // from a value of their own, then from one of the row.
+    // What was seen goes back to where sums leave, and neighboring invocations share a row: as above, sums of
+    // differences from a value of their own, then from one of the row.
     finishWithMoments: rows * width < 4 * size
       ? null
       : (atColumn, atElement, atRow) =>
@@ -299,7 +299,10 @@ function gemmBytes({ rows, columns, depth }: GemmTile, shape: SubgroupMatrix | n
   return depth * (rows + columns + 16) * 2 + ((rows * columns) / lanes) * shape.N * 4;
 }
 
-/** The core of a tile on a GPU: subgroup matrices or registers; null where it does not fit beside `bytes` of other memory. */
+/**
+ * The core of a tile on a GPU: subgroup matrices or registers; null where it does not fit beside `bytes` of other
+ * memory.
+ */
 export function gemmCore(tile: GemmTile, matrices: boolean, p: ConvParams, target: Target, bytes = 0): GemmCore | null {
   const lanes = target.subgroupMinSize ?? 0;
   const shape = matrices ? matrixShape(tile, p, target) : null;

@@ -1,7 +1,8 @@
 /**
  * Exact Euclidean distance to the nearest zero voxel, axis by axis (Felzenszwalb and Huttenlocher, "Distance transforms
  * of sampled functions", 2012): a sweep both ways along one axis gives squared distances on its lines, and along each
- * further axis the result is the lower envelope of parabolas, one per voxel. An invocation takes a line, in linear time.
+ * further axis the result is the lower envelope of parabolas, one per voxel. An invocation takes a line, in linear
+ * time.
  *
  * Takeover places are whole numbers that are confirmed by comparing the parabolas there (Meijster, Roerdink, Hesselink,
  * 2000), so that with whole spacings squared distances are exact below 2^24.
@@ -61,7 +62,9 @@ export function lowerDistanceTransform(p: DistanceTransformParams, target: Targe
   return { temps: axes.length > 1 ? [4 * elements] : [], dispatches };
 }
 
-/** A kernel whose invocations run `body` for the line that begins at `start`. The result is bits: places, then numbers. */
+/**
+ * A kernel whose invocations run `body` for the line that begins at `start`. The result is bits: places, then numbers.
+ */
 function lineKernel(
   name: string,
   lines: Lines,
@@ -130,9 +133,9 @@ function sweep(lines: Lines, float: boolean, target: Target): Kernel {
 }
 
 /**
- * Forwards, the parabolas that are lowest somewhere are put on a stack: entry k, lowest from place `from` on, belongs to
- * voxel `at`. Backwards, the entry of each voxel gives its value. The stack lies in the line of the result: entry k begins
- * at place k or later, so that values written backwards overwrite only entries that were used.
+ * Forwards, the parabolas that are lowest somewhere are put on a stack: entry k, lowest from place `from` on, belongs
+ * to voxel `at`. Backwards, the entry of each voxel gives its value. The stack lies in the line of the result: entry k
+ * begins at place k or later, so that values written backwards overwrite only entries that were used.
  */
 function envelope(lines: Lines, target: Target): Kernel {
   const n = lines.length;

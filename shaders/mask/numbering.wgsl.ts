@@ -1,6 +1,7 @@
 /**
- * Numbers the roots of a forest in order of their places, by a prefix sum over counts: counts of chunks, counts of chunks
- * of those, and so on up to a single chunk, then starting numbers the same way down. Chunks are summed in one invocation.
+ * Numbers the roots of a forest in order of their places, by a prefix sum over counts: counts of chunks, counts of
+ * chunks of those, and so on up to a single chunk, then starting numbers the same way down. Chunks are summed in one
+ * invocation.
  */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { fold } from "../map.wgsl.ts";
@@ -41,9 +42,9 @@ export function lowerNumbering({ batch, voxels, parents, firstTemp }: NumberingP
 }
 
 /**
- * "count": sums of chunks of `length` terms a row. "start" and "top": terms are replaced by the sums of those before them,
- * beginning with the number of the chunk or with 0. Terms are counts, or voxels, which count where they are roots; those
- * get numbers from 1.
+ * "count": sums of chunks of `length` terms a row. "start" and "top": terms are replaced by the sums of those before
+ * them, beginning with the number of the chunk or with 0. Terms are counts, or voxels, which count where they are
+ * roots; those get numbers from 1.
  */
 function chunkKernel(
   task: "count" | "start" | "top",

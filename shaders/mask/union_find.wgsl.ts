@@ -1,8 +1,8 @@
 /**
- * Trees of connected voxels by union-find (Playne and Hawick, "A new algorithm for parallel connected-component labeling
- * on GPUs", 2018; path splitting after Tarjan and van Leeuwen, 1984): voxels point at earlier voxels of their component,
- * and atomic minima join the trees, in two passes. The root of a finished tree is the first voxel of its component,
- * whatever the order of execution was.
+ * Trees of connected voxels by union-find (Playne and Hawick, "A new algorithm for parallel connected-component
+ * labeling on GPUs", 2018; path splitting after Tarjan and van Leeuwen, 1984): voxels point at earlier voxels of their
+ * component, and atomic minima join the trees, in two passes. The root of a finished tree is the first voxel of its
+ * component, whatever the order of execution was.
  *
  * Nodes are voxels counted from 1 over the whole batch; 0 is background, or what lies outside for holes.
  */
@@ -111,7 +111,9 @@ ${body}
   };
 }
 
-/** Voxels point at the first of their run within the segment, at 0 if they lie at the end of an axis with an outside. */
+/**
+ * Voxels point at the first of their run within the segment, at 0 if they lie at the end of an axis with an outside.
+ */
 function runsKernel(grid: Grid, target: Target): Kernel {
   const body = wgsl`
   var run = 0u;
@@ -181,7 +183,8 @@ function joinKernel(grid: Grid, target: Target): Kernel {
       shift.push(`if (e${k} & (x < ${width - 1}u)) { c${k} = ${read("x + 1u")}; }`);
       const [alone, corner, next] = [bit(0), bit(-1), bit(1)];
       choose.push(
-        `todo |= select(0u, ${alone}, b${k} & !left) | select(0u, ${corner}, a${k} & !b${k} & !left) | select(0u, ${next}, c${k} & !b${k});`,
+        `todo |= select(0u, ${alone}, b${k} & !left) | select(0u, ${corner}, a${k} & !b${k} & !left) | select(0u, ` +
+          `${next}, c${k} & !b${k});`,
       );
     } else {
       shift.push(`a${k} = b${k}; b${k} = false;`, `if (e${k}) { b${k} = ${read("x")}; }`);

@@ -1,9 +1,9 @@
 /**
  * The adjoint of sampling: what the points of a grid add to the voxels around them, without atomics and in fixed order.
  *
- * With points sorted by their cell, the voxel of their first tap, a voxel adds up the few cells that reach it. Cells may
- * be crowded, as where a grid runs off the image, so sums of aligned runs of equal cells are prepared, and a cell of n
- * points costs about log n terms.
+ * With points sorted by their cell, the voxel of their first tap, a voxel adds up the few cells that reach it. Cells
+ * may be crowded, as where a grid runs off the image, so sums of aligned runs of equal cells are prepared, and a cell
+ * of n points costs about log n terms.
  */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { step } from "./sort_cells.wgsl.ts";

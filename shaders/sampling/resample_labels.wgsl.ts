@@ -12,7 +12,9 @@ export interface ResampleLabelsParams {
 }
 
 const WORKGROUP = 64;
-/** One half less what rounding of eight products takes: halves are common, as weights are fractions of small numbers. */
+/**
+ * One half less what rounding of eight products takes: halves are common, as weights are fractions of small numbers.
+ */
 const HALF = 0.5 - 2 ** -21;
 
 /** Numbers before the places: see `labelHeader`. */

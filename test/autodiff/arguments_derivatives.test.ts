@@ -1,4 +1,6 @@
-/** Bad arguments of what takes functions and trees: grad, vjp, jvp, hvp, vmap, checkpoint, customVjp, compile, evaluate. */
+/**
+ * Bad arguments of what takes functions and trees: grad, vjp, jvp, hvp, vmap, checkpoint, customVjp, compile, evaluate.
+ */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as vg from "../../engine/mod.ts";

@@ -43,7 +43,9 @@ export async function trainInBoth(name: string, args: readonly string[]) {
   }
 }
 
-/** Losses of the same steps; Chromium has another build of the same adapter, whose arithmetic differs in its last bits. */
+/**
+ * Losses of the same steps; Chromium has another build of the same adapter, whose arithmetic differs in its last bits.
+ */
 export function assertAlike(inPage: readonly number[], inNode: readonly number[]): void {
   assert.is(inPage.length, inNode.length);
   inNode.forEach((loss, k) => {

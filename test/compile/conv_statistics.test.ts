@@ -1,4 +1,6 @@
-/** Convolutions for GPUs that leave moments of what they write to a norm that follows: which do, and what comes of it. */
+/**
+ * Convolutions for GPUs that leave moments of what they write to a norm that follows: which do, and what comes of it.
+ */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { compile, type Tensor, tensor, type Tree, tree } from "../../engine/mod.ts";
@@ -55,7 +57,9 @@ const reading = (kernels: readonly string[]): readonly string[] =>
 
 interface Case {
   batch?: number;
-  /** Input and output channels; the former are one step of the product, whose parts else are summed by another kernel. */
+  /**
+   * Input and output channels; the former are one step of the product, whose parts else are summed by another kernel.
+   */
   channels: readonly [number, number];
   size: Size3;
   kernel?: number;

@@ -124,7 +124,8 @@ test("compile() runs updates soon after their gradients, and overwrites nothing 
   const size = 96;
   const optimizer = nn.adam({ weightDecay: 0.1 });
   const take = (p: Tensor[], s: any, x: Tensor, rate: Tensor) => {
-    // The gradient of a standardized weight is more than a load, so what weight decay makes of it is kept for Adam's means.
+    // The gradient of a standardized weight is more than a load, so what weight decay makes of it is kept for Adam's
+    // means.
     const layer = vg.checkpoint((h: Tensor, w: Tensor) => vg.matmul(h, vg.weightStandardize(w)).mul(0.1).tanh());
     const loss = (ws: Tensor[]): Tensor => ws.reduce((h, w) => layer(h, w), x).square().mean();
     const [value, grads] = vg.valueAndGrad(loss)(p);

@@ -1,4 +1,7 @@
-/** Long and wide elementwise expressions: cut into kernels of bounded size, so that neither the stack nor compile time gives out. */
+/**
+ * Long and wide elementwise expressions: cut into kernels of bounded size, so that neither the stack nor compile time
+ * gives out.
+ */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as vg from "../../engine/mod.ts";

@@ -91,7 +91,8 @@ if (computes) {
       );
       let p = await vg.evaluate(ones([2, 1]));
       let state = optimizer.init(p);
-      // d loss / d p = mean of 48 and 16 over two rows = 32: times 65,536 and 32,768 it is beyond 65,504, times 1,024 it is not.
+      // d loss / d p = mean of 48 and 16 over two rows = 32: times 65,536 and 32,768 it is beyond 65,504, times 1,024
+      // it is not.
       const x = tensor([48, 48, 16, 16], { shape: [2, 2] });
       const scales: number[] = [];
       for (let k = 0; k < 12; k++) {

@@ -1,4 +1,6 @@
-/** The types that a caller sees. Only compiled, by `tsc -p test`: what must not compile stands below @ts-expect-error. */
+/**
+ * The types that a caller sees. Only compiled, by `tsc -p test`: what must not compile stands below @ts-expect-error.
+ */
 import {
   checkpoint,
   compile,

@@ -1,4 +1,5 @@
-// Deno, whose WebGPU (wgpu) and WGSL compiler (naga) share nothing with Node's and Chromium's, which have Dawn and Tint.
+// Deno, whose WebGPU (wgpu) and WGSL compiler (naga) share nothing with Node's and Chromium's, which have Dawn and
+// Tint.
 import { spawn } from "node:child_process";
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";

@@ -1,4 +1,6 @@
-/** A device that goes away or refuses work: clear rejections, an engine that goes on, and training that goes on with it. */
+/**
+ * A device that goes away or refuses work: clear rejections, an engine that goes on, and training that goes on with it.
+ */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as vg from "../../engine/mod.ts";

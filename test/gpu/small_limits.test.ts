@@ -1,4 +1,7 @@
-/** Golden operators and a step of a small U-Net within what WebGPU promises everywhere, and within its compatibility mode. */
+/**
+ * Golden operators and a step of a small U-Net within what WebGPU promises everywhere, and within its compatibility
+ * mode.
+ */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as vg from "../../engine/mod.ts";

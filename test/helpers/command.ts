@@ -3,7 +3,9 @@ import { fileURLToPath } from "node:url";
 
 const cli = fileURLToPath(new URL("../../engine/platform/cli/voxgrad.mjs", import.meta.url));
 
-/** Runs a command of voxgrad in a folder; with `kill` the process is killed, `after` ms from when its output matches. */
+/**
+ * Runs a command of voxgrad in a folder; with `kill` the process is killed, `after` ms from when its output matches.
+ */
 export function runCommand(
   folder: string,
   words: readonly string[],

@@ -1,6 +1,6 @@
-// Files of JSON that are damaged or hostile: each is read or refused by an error of the engine, with a message below 2 kB without
-// control characters; nothing is changed but what the file is for, and nothing is written elsewhere. The test run takes a few
-// hundred; more by hand:
+// Files of JSON that are damaged or hostile: each is read or refused by an error of the engine, with a message below 2
+// kB without control characters; nothing is changed but what the file is for, and nothing is written elsewhere. The
+// test run takes a few hundred; more by hand:
 //   node --import ./engine/platform/cli/register.mjs test/helpers/json_fuzz.ts 20000 [SEED]
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

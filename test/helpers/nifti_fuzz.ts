@@ -1,6 +1,6 @@
-// Damages NIfTI files in many ways and reads them: each must be read or refused with NiftiError, within 2 s, and without
-// holding more than four times what the header and the data that are really there justify (and 2 MiB of working memory).
-// The test run takes a few hundred inputs; more by hand, from files of a folder too:
+// Damages NIfTI files in many ways and reads them: each must be read or refused with NiftiError, within 2 s, and
+// without holding more than four times what the header and the data that are really there justify (and 2 MiB of working
+// memory). The test run takes a few hundred inputs; more by hand, from files of a folder too:
 //   node --import ./engine/platform/cli/register.mjs test/helpers/nifti_fuzz.ts 20000 [FOLDER] [SEED]
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";

@@ -33,7 +33,9 @@ export const apart = (...kinks: number[]) =>
       return near === undefined ? v : near + (v < near ? -0.1 : 0.1);
     }),
   );
-/** In (-1, 1) in random order, equally far from each other, so that no two change places; moved by `by` of the distance. */
+/**
+ * In (-1, 1) in random order, equally far from each other, so that no two change places; moved by `by` of the distance.
+ */
 export const distinct = (by = 0): (...shape: number[]) => Input =>
   input((count, seed) => {
     const key = noise(count, seed);

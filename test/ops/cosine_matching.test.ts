@@ -1,4 +1,7 @@
-/** cosineMatching against float64 loops and against the operators that it joins; derivatives of it are in the operator table. */
+/**
+ * cosineMatching against float64 loops and against the operators that it joins; derivatives of it are in the operator
+ * table.
+ */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as vg from "../../engine/mod.ts";

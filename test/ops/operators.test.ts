@@ -1,6 +1,6 @@
 /**
- * What holds for every operator: it is in the table (test/ops/operators.ts), forward and reverse mode agree, second derivatives
- * are those of the gradient, checkpoint changes no bit.
+ * What holds for every operator: it is in the table (test/ops/operators.ts), forward and reverse mode agree, second
+ * derivatives are those of the gradient, checkpoint changes no bit.
  */
 import { test } from "uvu";
 import * as assert from "uvu/assert";

@@ -1,6 +1,6 @@
 /**
- * Every operator of test/ops/operators.ts on f16 inputs: dtypes of results and derivatives, and where the adapter has f16 their
- * values against those of the same numbers in f32.
+ * Every operator of test/ops/operators.ts on f16 inputs: dtypes of results and derivatives, and where the adapter has
+ * f16 their values against those of the same numbers in f32.
  */
 import { test } from "uvu";
 import * as assert from "uvu/assert";

@@ -1,6 +1,6 @@
 /**
- * resampleVolume and resampleLabels against the numbers of scikit-image, and against interpolation written out in float64:
- * the spline by solving for its coefficients, the labels mask by mask.
+ * resampleVolume and resampleLabels against the numbers of scikit-image, and against interpolation written out in
+ * float64: the spline by solving for its coefficients, the labels mask by mask.
  */
 import { test } from "uvu";
 import * as assert from "uvu/assert";

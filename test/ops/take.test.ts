@@ -1,4 +1,6 @@
-/** The adjoint of take with many indices, which sorts them, against a plain loop; few indices are in the operator table. */
+/**
+ * The adjoint of take with many indices, which sorts them, against a plain loop; few indices are in the operator table.
+ */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as vg from "../../engine/mod.ts";

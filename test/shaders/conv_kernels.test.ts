@@ -82,7 +82,9 @@ interface Spec {
   /** Zeros after the input, beyond `padding`, that the output reaches into. */
   readonly extra?: Size3;
   readonly bias?: boolean;
-  /** Run every variant that takes these sizes, or those for GPUs alone; else the default: compiling takes the time here. */
+  /**
+   * Run every variant that takes these sizes, or those for GPUs alone; else the default: compiling takes the time here.
+   */
   readonly every?: true | "gpu";
 }
 
@@ -222,7 +224,9 @@ const specs: Record<string, Spec> = {
   "one voxel": { channels: [3, 5], input: [1, 1, 1], kernel: [1, 1, 1] },
 };
 
-/** Largest of |actual - expected| beyond half a unit in the last place of f16, relative to the largest reference value. */
+/**
+ * Largest of |actual - expected| beyond half a unit in the last place of f16, relative to the largest reference value.
+ */
 function largestErrorOfHalf(actual: Float32Array, expected: Float64Array): number {
   const rounded = Float32Array.from(expected, (e, i) => {
     const slack = Math.max(Math.abs(e) * 2 ** -11, 2 ** -25);

@@ -1,4 +1,6 @@
-/** Every variant of the matching kernel against float64 loops: odd sizes, samples and groups, one prototype and many. */
+/**
+ * Every variant of the matching kernel against float64 loops: odd sizes, samples and groups, one prototype and many.
+ */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import {

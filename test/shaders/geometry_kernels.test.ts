@@ -1,6 +1,6 @@
 /**
- * Kernels of distances, components and holes as they are made for adapters at hand and for others: GPUs, whose invocations
- * take few voxels, and grids that are folded because a dimension has few workgroups.
+ * Kernels of distances, components and holes as they are made for adapters at hand and for others: GPUs, whose
+ * invocations take few voxels, and grids that are folded because a dimension has few workgroups.
  */
 import { test } from "uvu";
 import * as assert from "uvu/assert";

@@ -1,6 +1,6 @@
 /**
- * shaders/sampling/resize_axis.wgsl.ts against float64 loops, against PyTorch's numbers, and its adjoint against the forward
- * kernel: <u, A v> = <A'u, v>, and entry by entry.
+ * shaders/sampling/resize_axis.wgsl.ts against float64 loops, against PyTorch's numbers, and its adjoint against the
+ * forward kernel: <u, A v> = <A'u, v>, and entry by entry.
  */
 import { readFile } from "node:fs/promises";
 import { test } from "uvu";

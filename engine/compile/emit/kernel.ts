@@ -55,7 +55,10 @@ function fused(o: FusedOptions, materialized: Materialized, target: Target): Fus
 const areWhole = (reads: readonly Value[], target: Target): boolean =>
   reads.every((v) => v.size > 0 && v.size <= chunkElements(target));
 
-/** An input that a kernel cannot compute where it reads, since large values take several bindings; null where there is none. */
+/**
+ * An input that a kernel cannot compute where it reads, since large values take several bindings; null where there is
+ * none.
+ */
 export const unfusableInput = (v: Value, materialized: Materialized, target: Target): Value | null =>
   v.inputs.map(storageOf).find((x) =>
     x.leaf === null && !materialized.has(x) && !areWhole(coneFrom([x], materialized).reads, target)
@@ -68,8 +71,8 @@ export function canEndWith(v: Value, epilogue: Value, materialized: Materialized
 }
 
 /**
- * The kernels of a kernel operator, with the elementwise functions that its inputs are where those are not materialized.
- * Null where an epilogue or statistics cannot be fused in.
+ * The kernels of a kernel operator, with the elementwise functions that its inputs are where those are not
+ * materialized. Null where an epilogue or statistics cannot be fused in.
  */
 export function emitKernel(
   v: Value,

@@ -176,8 +176,8 @@ const MOST_ROWS = 65535;
 const LONGEST_ROW = 64 * 65535;
 
 /**
- * Divisions cost more than the arithmetic of most chains. Where elements are divided by the size of trailing axes, as for
- * a value per channel, the kernel gets a dimension for those axes, and the quotient is known without division.
+ * Divisions cost more than the arithmetic of most chains. Where elements are divided by the size of trailing axes, as
+ * for a value per channel, the kernel gets a dimension for those axes, and the quotient is known without division.
  */
 function rowLength(root: Value, body: Body, shortest: number): number {
   let best = 1;

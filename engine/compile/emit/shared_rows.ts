@@ -14,8 +14,8 @@ export interface SharedRows {
 }
 
 /**
- * Statements for several rows `o_0`, `o_1`, ... out of those for a row `o`. A CPU spends most of its time on loads: where
- * some loads serve all rows, an invocation takes several rows at once. Null where nothing is saved.
+ * Statements for several rows `o_0`, `o_1`, ... out of those for a row `o`. A CPU spends most of its time on loads:
+ * where some loads serve all rows, an invocation takes several rows at once. Null where nothing is saved.
  */
 export function shareRows(
   rows: number,

@@ -1,4 +1,6 @@
-/** Fused expressions are cut where they would grow without bound: compilers take more than proportional time for them. */
+/**
+ * Fused expressions are cut where they would grow without bound: compilers take more than proportional time for them.
+ */
 import type { Target } from "../../../shaders/types.ts";
 import { type Graph, isView, storageOf, type Value } from "../graph/lower.ts";
 import { coneOf, type Materialized } from "../graph/cone.ts";
@@ -22,7 +24,9 @@ export function oversized(graph: Graph, materialized: Materialized, target: Targ
   return cuts;
 }
 
-/** Cuts a cone from its far end on: a value is kept where a user would otherwise have too much to compute or to read. */
+/**
+ * Cuts a cone from its far end on: a value is kept where a user would otherwise have too much to compute or to read.
+ */
 function cutsOf(root: Value, inside: readonly Value[], reads: ReadonlySet<Value>, mostReads: number): Value[] {
   const cuts = new Set<Value>();
   /** What computing a value takes, itself among them. */

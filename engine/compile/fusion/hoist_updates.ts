@@ -3,9 +3,9 @@ import type { KernelGroup } from "./kernel_groups.ts";
 import { type Graph, storageOf, type Value } from "../graph/lower.ts";
 
 /**
- * Moves elementwise outputs that can overwrite a donated leaf, and what is computed for them alone, to where all that they
- * read is there and nothing else needs the leaf: a parameter's update follows its gradient, which then need not wait for
- * all the others.
+ * Moves elementwise outputs that can overwrite a donated leaf, and what is computed for them alone, to where all that
+ * they read is there and nothing else needs the leaf: a parameter's update follows its gradient, which then need not
+ * wait for all the others.
  */
 export function hoistUpdates(
   groups: readonly KernelGroup[],

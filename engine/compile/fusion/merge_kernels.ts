@@ -1,4 +1,6 @@
-/** Kernels that become one: sums over the same rows, sums and convolutions with what is made of them, and statistics. */
+/**
+ * Kernels that become one: sums over the same rows, sums and convolutions with what is made of them, and statistics.
+ */
 import { chunkElements, type Target } from "../../../shaders/types.ts";
 import { computedPlaces, type Materialized } from "../graph/cone.ts";
 import { MOST_COMPUTED, TooLarge } from "../emit/body.ts";
@@ -44,7 +46,10 @@ function isWithinLimits({ members, emit }: KernelGroup, materialized: Materializ
   }
 }
 
-/** The group that v joins: at that group's place if all that v reads is there by then, else at the end if nobody reads it before. */
+/**
+ * The group that v joins: at that group's place if all that v reads is there by then, else at the end if nobody reads
+ * it before.
+ */
 function findPartner(
   groups: readonly KernelGroup[],
   own: KernelGroup,
@@ -74,8 +79,8 @@ function withEpilogue(x: Value, v: Value, materialized: Materialized, target: Ta
 }
 
 /**
- * Writes an elementwise function of a sum or of a convolution in its stead, where nothing else needs that and all that the
- * function reads is there in time: the update of a parameter ends its gradient, a mean is scaled as it is made.
+ * Writes an elementwise function of a sum or of a convolution in its stead, where nothing else needs that and all that
+ * the function reads is there in time: the update of a parameter ends its gradient, a mean is scaled as it is made.
  */
 export function fuseEpilogues(
   groups: readonly KernelGroup[],

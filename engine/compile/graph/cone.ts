@@ -68,8 +68,8 @@ export const operationsOf = (inside: readonly Value[]): number =>
   inside.filter(({ op, dtype }) => op!.lowering.kind === "map" && op!.lowering.cost > 0 && isFloat(dtype)).length;
 
 /**
- * How often a kernel computes values at most, each counted for every place that it is needed at; `limit` where it is more.
- * Movement operators change the place, elementwise ones keep it.
+ * How often a kernel computes values at most, each counted for every place that it is needed at; `limit` where it is
+ * more. Movement operators change the place, elementwise ones keep it.
  */
 export function computedPlaces(starts: readonly Value[], materialized: Materialized, limit: number): number {
   const ids = new Map<string, number>();

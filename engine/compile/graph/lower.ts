@@ -1,4 +1,6 @@
-/** From tensors to a plain list of values: composites expanded, equal values merged, names of no consequence dropped. */
+/**
+ * From tensors to a plain list of values: composites expanded, equal values merged, names of no consequence dropped.
+ */
 import type { DType } from "../../core/dtype.ts";
 import { fail } from "../../core/errors.ts";
 import type { Op } from "../../core/op.ts";
@@ -59,8 +61,9 @@ function attrsKey(value: unknown): string {
 }
 
 /**
- * What stands in the place of an operator: the operators that a composite is made of; parts where a tensor is beyond what
- * a binding holds (fused kernels have chunks instead); what an operator decomposes into. Null where the operator stands for itself.
+ * What stands in the place of an operator: the operators that a composite is made of; parts where a tensor is beyond
+ * what a binding holds (fused kernels have chunks instead); what an operator decomposes into. Null where the operator
+ * stands for itself.
  */
 function expand(t: Tensor, op: Op, inputs: readonly Tensor[], attrs: never, target: Target): Tensor | null {
   const { lowering, split, decompose } = op;
@@ -79,8 +82,8 @@ function expand(t: Tensor, op: Op, inputs: readonly Tensor[], attrs: never, targ
 }
 
 /**
- * Builds the graph of `outputs`. `arguments_` are leaves even where nothing uses them, first and in order; the values of
- * those in `held` are there whatever became of the tensors.
+ * Builds the graph of `outputs`. `arguments_` are leaves even where nothing uses them, first and in order; the values
+ * of those in `held` are there whatever became of the tensors.
  */
 export function lower(
   outputs: readonly Tensor[],

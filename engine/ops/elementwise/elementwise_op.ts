@@ -142,7 +142,8 @@ const castOp = define("cast", castRow);
 
 /**
  * The values as another dtype. Floats become integers towards 0, those out of range the nearest integer and NaN 0;
- * between i32 and u32 the bits stay; anything to bool is `!= 0`, which holds for NaN. The gradient passes between floats.
+ * between i32 and u32 the bits stay; anything to bool is `!= 0`, which holds for NaN. The gradient passes between
+ * floats.
  */
 export function cast(x: Tensor, dtype: DType, ...rest: never[]): Tensor {
   checkTensor("cast", x);

@@ -16,8 +16,8 @@ import { slice } from "../shape/slice.ts";
 const lead = (e: Emit<unknown>): number => e.inputs[0].shape.length - 1;
 
 /**
- * The Threefry block of the key (input 0) for a counter, which is the place within the axes behind those of the keys; the
- * second counter word separates draws (0) from splits (1).
+ * The Threefry block of the key (input 0) for a counter, which is the place within the axes behind those of the keys;
+ * the second counter word separates draws (0) from splits (1).
  */
 function block(e: Emit<unknown>, index: Index, counter: Expr, stream: 0 | 1): Expr {
   const { shape } = e.inputs[0];

@@ -192,7 +192,8 @@ export const convTranspose2d = unifyFloatTypes((x: Tensor, w: Tensor, options: C
 );
 
 /**
- * Transposed convolution of x [N, C, D, H, W] with w [C, K / groups, kD, kH, kW], as torch.nn.functional.conv_transpose3d.
+ * Transposed convolution of x [N, C, D, H, W] with w [C, K / groups, kD, kH, kW], as
+ * torch.nn.functional.conv_transpose3d.
  * @example
  * ```ts
  * import { convTranspose3d, random } from "voxgrad";

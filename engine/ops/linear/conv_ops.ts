@@ -215,7 +215,9 @@ function besideChannels(x: Tensor): Tensor {
   return reshape(moveAxis(x, 0, 1), { shape: [n, batch * c, ...space] });
 }
 
-/** vmap of y = f(x, w, bias): examples with the same filters are samples, those with filters of their own are groups. */
+/**
+ * vmap of y = f(x, w, bias): examples with the same filters are samples, those with filters of their own are groups.
+ */
 function batchFiltered(
   { inputs: [x, w, bias], batched, size: batch, output, attrs, full }: BatchContext<ConvAttrs>,
   f: (x: Tensor, w: Tensor, bias: Tensor | null, groups: number) => Tensor,

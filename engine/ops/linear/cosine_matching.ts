@@ -45,9 +45,9 @@ function forSamples(x: Tensor, samples: number): Tensor {
 }
 
 /**
- * What both derivatives are made of. With d = P q, r = 1 / max(|q|, least length), s = r d, w the softmax of the logits:
- * the value v = sum(w s) has dv/ds = w (1 + u (s - v)), the sum z of exp(logit - top) has dz/ds = w u z, where u says
- * which are used. Nothing depends on which number near the largest logit top is, so it has no derivative.
+ * What both derivatives are made of. With d = P q, r = 1 / max(|q|, least length), s = r d, w the softmax of the
+ * logits: the value v = sum(w s) has dv/ds = w (1 + u (s - v)), the sum z of exp(logit - top) has dz/ds = w u z, where
+ * u says which are used. Nothing depends on which number near the largest logit top is, so it has no derivative.
  */
 function parts({ inputs: [q, p, used], output, attrs: { floor } }: RuleContext<MatchAttrs>) {
   const samples = q.shape[0];
@@ -143,7 +143,9 @@ const op: Op<MatchAttrs> = {
   multiplyAdds: ([q, p]) => size(q.shape) * p.shape[1],
 };
 
-/** q [samples, C, pixels], p [groups, K, C] of length `temperature`, used [groups, K] to the rows [samples, 4, pixels]. */
+/**
+ * q [samples, C, pixels], p [groups, K, C] of length `temperature`, used [groups, K] to the rows [samples, 4, pixels].
+ */
 const matching = (q: Tensor, p: Tensor, used: Tensor, attrs: MatchAttrs): Tensor =>
   node(op, [q, p, used], attrs, [q.shape[0], ROWS, q.shape[2]], "f32");
 

@@ -55,7 +55,9 @@ export const cosineSimilarity = computeInF32(
   { kind: "sum" },
 );
 
-/** From here on on both sides, a matrix product is faster than a fused sum, which reads a vector for every other one. */
+/**
+ * From here on on both sides, a matrix product is faster than a fused sum, which reads a vector for every other one.
+ */
 const MANY = 8;
 
 /** Sums of products along `axis`, the factors broadcast to `shape`. */

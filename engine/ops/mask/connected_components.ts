@@ -27,8 +27,8 @@ const allowed: Record<number, Record<number, 6 | 18 | 26>> = { 2: { 4: 6, 8: 26 
  * scipy.ndimage.label numbers them. The greatest label is the number of parts. Has no derivative.
  *
  * @param mask [H, W] or [D, H, W] of bool, i32, u32 or f32
- * @param options.connectivity how many neighbors a voxel has: 4 (by edges) or 8 in a plane; 6 (by faces), 18 (edges too)
- *   or 26 (corners too) in a volume. Default 4 or 6, as in SciPy; scikit-image's default is 8 or 26
+ * @param options.connectivity how many neighbors a voxel has: 4 (by edges) or 8 in a plane; 6 (by faces), 18 (edges
+ *   too) or 26 (corners too) in a volume. Default 4 or 6, as in SciPy; scikit-image's default is 8 or 26
  * @returns i32 of the mask's shape
  * @throws VoxgradError for another rank, dtype or connectivity
  * @see Playne and Hawick, "A new algorithm for parallel connected-component labeling on GPUs", 2018

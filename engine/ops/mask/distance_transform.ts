@@ -34,8 +34,8 @@ const op: Op<{ spacing: Triple }> = {
  * @param mask [H, W] or [D, H, W] of bool, i32, u32 or f32
  * @param options.spacing size of a voxel, one number for all axes or one an axis; default 1, result in the same unit
  * @returns f32 of the mask's shape
- * @throws VoxgradError for another rank or dtype, and for a spacing that is not a number from 1e-18 up, or so large that
- *   an axis would be longer than 1e18
+ * @throws VoxgradError for another rank or dtype, and for a spacing that is not a number from 1e-18 up, or so large
+ *   that an axis would be longer than 1e18
  * @see Felzenszwalb and Huttenlocher, "Distance transforms of sampled functions", 2012
  * @example
  * ```ts

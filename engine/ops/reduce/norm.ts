@@ -14,7 +14,9 @@ import { transpose } from "../shape/transpose.ts";
 interface GroupNormAttrs {
   readonly groups: number;
   readonly eps: number;
-  /** Whether the mean is taken out before the deviation is measured, which leaves far less of it than one reading does. */
+  /**
+   * Whether the mean is taken out before the deviation is measured, which leaves far less of it than one reading does.
+   */
   readonly centered?: boolean;
 }
 
@@ -192,8 +194,9 @@ export const weightStandardize = computeInF32((w: Tensor, options: { eps?: numbe
   const length = w.size / filters;
   check(length > 1, "weightStandardize", () => `a filter of ${show(w.shape)} has one value and no variance`);
   const eps = checkEps("weightStandardize", options.eps ?? 1e-12);
-  // A norm of filters as channels has the variance of the population, which is this share of the unbiased one. Thousands of
-  // positive activations meet a filter, so what is left of its mean counts that often: it is taken out first.
+  // A norm of filters as channels has the variance of the population, which is this share of the unbiased one.
+  // Thousands of positive activations meet a filter, so what is left of its mean counts that often: it is taken out
+  // first.
   const share = (length - 1) / length;
   const affine = [scalar(Math.sqrt(share), "f32", [filters]), scalar(0, "f32", [filters])];
   const rows = reshape(w, { shape: [1, filters, length] });

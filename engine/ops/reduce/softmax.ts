@@ -15,7 +15,9 @@ interface AxisAttrs {
 
 const total = (x: Tensor, { axis }: AxisAttrs): Tensor => sum(x, { axes: [axis], keepDims: true });
 
-/** Short lines are a kernel; what `composed` makes of other operators stands for long ones and those no binding holds. */
+/**
+ * Short lines are a kernel; what `composed` makes of other operators stands for long ones and those no binding holds.
+ */
 const lowered = (
   log: boolean,
   composed: (x: Tensor, attrs: AxisAttrs) => Tensor,

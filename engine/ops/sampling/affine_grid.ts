@@ -9,7 +9,8 @@ import { reshape } from "../shape/reshape.ts";
 import { slice } from "../shape/slice.ts";
 
 /**
- * The grid of an affine map, as torch.nn.functional.affine_grid: theta times (x, y[, z], 1) for every voxel of the output.
+ * The grid of an affine map, as torch.nn.functional.affine_grid: theta times (x, y[, z], 1) for every voxel of the
+ * output.
  *
  * @param theta f32 [N, 2, 3] or [N, 3, 4]
  * @param options.size [N, C, ...space] of what gridSample is to give

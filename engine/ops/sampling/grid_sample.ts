@@ -49,7 +49,9 @@ function padded(x: Tensor, mode: Mode, padding: Padding, alignCorners: boolean):
   }, x);
 }
 
-/** Weights [N, taps, P] of the taps of an axis for the part t in [0, 1) of a place beyond the voxel before it, [N, P]. */
+/**
+ * Weights [N, taps, P] of the taps of an axis for the part t in [0, 1) of a place beyond the voxel before it, [N, P].
+ */
 function weights(mode: "linear" | "cubic", fraction: Tensor): Tensor {
   const [n, points] = fraction.shape as [number, number];
   const t = reshape(fraction, { shape: [n, 1, points] });
@@ -64,7 +66,9 @@ function weights(mode: "linear" | "cubic", fraction: Tensor): Tensor {
 }
 
 export interface GridSampleOptions {
-  /** "linear" (default; bi- or trilinear), "nearest", or for images of two dimensions "cubic" (Keys' kernel, a = -0.75). */
+  /**
+   * "linear" (default; bi- or trilinear), "nearest", or for images of two dimensions "cubic" (Keys' kernel, a = -0.75).
+   */
   mode?: "linear" | "nearest" | "cubic";
   /** What lies outside of the image: "zeros" (default), its border voxels, or its reflection. */
   padding?: "zeros" | "border" | "reflection";

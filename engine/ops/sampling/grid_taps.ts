@@ -2,8 +2,8 @@
  * Weighted sums of voxels around points, closed under differentiation.
  *
  * A point reads taps^dims voxels of the padded image, the first of them at its cell. With weights w[k, p] of tap k,
- * value, image gradient and weight gradient are the three derivatives of sum over c, k, p of g[c, p] w[k, p] x[c, cell[p]
- * + k], so each rule is made of the others; how weights depend on the points is left to elementwise operators.
+ * value, image gradient and weight gradient are the three derivatives of sum over c, k, p of g[c, p] w[k, p] x[c,
+ * cell[p] + k], so each rule is made of the others; how weights depend on the points is left to elementwise operators.
  */
 import { fail } from "../../core/errors.ts";
 import { call, infix, u32 } from "../../core/expr.ts";

@@ -26,9 +26,9 @@ interface Row {
 }
 
 /**
- * The cubic spline through samples (x_j) is sum_j x_j eta(s - j), where eta is the cubic B-spline filtered by sqrt(3) z^|k|
- * with z = sqrt(3) - 2 (Unser 1999, "Splines: a perfect fit for signal and image processing"). It falls by |z| = 0.27 a
- * sample, so what lies more than REACH samples away is below 1e-8 of the largest and left out.
+ * The cubic spline through samples (x_j) is sum_j x_j eta(s - j), where eta is the cubic B-spline filtered by sqrt(3)
+ * z^|k| with z = sqrt(3) - 2 (Unser 1999, "Splines: a perfect fit for signal and image processing"). It falls by |z| =
+ * 0.27 a sample, so what lies more than REACH samples away is below 1e-8 of the largest and left out.
  */
 const REACH = 14;
 const POLE = Math.sqrt(3) - 2;

@@ -57,7 +57,8 @@ function resizeAxis(x: Tensor, attrs: ResizeAttrs): Tensor {
 /**
  * x [N, C, ...space] resampled to space `size`, as torch.nn.functional.interpolate.
  *
- * @param options.mode "nearest" (default), "linear" (bi- or trilinear), "cubic" (Keys' kernel with a = -0.75, along every axis)
+ * @param options.mode "nearest" (default), "linear" (bi- or trilinear), "cubic" (Keys' kernel with a = -0.75, along
+ *   every axis)
  * @param options.alignCorners corner voxels keep their places; default false: the extents of the grids agree
  */
 export const resize = computeInF32(

@@ -7,8 +7,8 @@ type SumTo = (x: Tensor, shape: Shape) => Tensor;
 let provided: SumTo | null = null;
 
 /**
- * Provides the sum behind `sumTo`. The derivative of every elementwise operator ends in this sum, which is itself made of
- * elementwise operators: reduce.ts hands it over when it is loaded, so that neither file imports the other.
+ * Provides the sum behind `sumTo`. The derivative of every elementwise operator ends in this sum, which is itself made
+ * of elementwise operators: reduce.ts hands it over when it is loaded, so that neither file imports the other.
  */
 export const provideSumTo = (implementation: SumTo): void => {
   provided = implementation;

@@ -83,7 +83,8 @@ export function take(x: Tensor, indices: Tensor, options: { axis?: number } = {}
     () =>
       `indices are i32 or u32, got ${indices.dtype}` +
       (indices.rank === 0
-        ? '; a number given to a compiled function is an f32 tensor inside: cast("i32") it, or list its position in static'
+        ? '; a number given to a compiled function is an f32 tensor inside: cast("i32") it, or list its position ' +
+          "in static"
         : ""),
   );
   check(x.shape[axis] > 0 || indices.size === 0, "take", () => `axis ${axis} of ${show(x.shape)} is empty`);
@@ -92,7 +93,9 @@ export function take(x: Tensor, indices: Tensor, options: { axis?: number } = {}
   return node(takeOp, [x, cast(indices, "i32")], { axis }, shape, x.dtype);
 }
 
-/** Integer labels of shape S as vectors of shape [...S, classes]; a label outside [0, classes) gives zeros. Default f32. */
+/**
+ * Integer labels of shape S as vectors of shape [...S, classes]; a label outside [0, classes) gives zeros. Default f32.
+ */
 export function oneHot(labels: Tensor, options: { classes: number; dtype?: DType }): Tensor {
   checkTensor("oneHot", labels, "labels");
   checkOptions("oneHot", options, ["classes", "dtype"]);

@@ -1,6 +1,6 @@
 // Loader hook (runs in Node's hook thread): turns .ts into JavaScript with esbuild and keeps the result, one file per
-// source, in the cache folder. A result ends with the hashes of what it was made from and of itself, so a changed source is
-// made anew, and a damaged result too.
+// source, in the cache folder. A result ends with the hashes of what it was made from and of itself, so a changed
+// source is made anew, and a damaged result too.
 import { createHash } from "node:crypto";
 import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";

@@ -1,4 +1,7 @@
-/** An experiment: arms of a method over seeds, their results kept as they come, and tables, figures and a report of them. */
+/**
+ * An experiment: arms of a method over seeds, their results kept as they come, and tables, figures and a report of
+ * them.
+ */
 import { check, isPlain, VoxgradError } from "../../core/errors.ts";
 import { VERSION } from "../../core/version.ts";
 import { Comparison, measuresOf } from "../../imaging/metrics/evaluate.ts";
@@ -259,8 +262,8 @@ export class Experiment {
   }
 
   /**
-   * Writes experiment.json, table.md, cases.csv, arms.svg, differences.svg and report.html of the results so far; it may be
-   * called after each arm.
+   * Writes experiment.json, table.md, cases.csv, arms.svg, differences.svg and report.html of the results so far; it
+   * may be called after each arm.
    *
    * @returns the tables as Markdown
    */
@@ -294,8 +297,8 @@ export class Experiment {
 }
 
 /**
- * Opens an experiment in a run's folder, and takes up the results that lie there: an arm and seed that are `done` need not
- * be run again. Results are kept in results.jsonl, one line an arm and seed, written whole or not at all.
+ * Opens an experiment in a run's folder, and takes up the results that lie there: an arm and seed that are `done` need
+ * not be run again. Results are kept in results.jsonl, one line an arm and seed, written whole or not at all.
  *
  * @throws VoxgradError when the folder holds an experiment of other settings
  * @example

@@ -73,16 +73,20 @@ function notes({ seeds, reference, groups }: ExperimentState): string[] {
   ];
   const unit = "Cases of one trained network are no independent trials of a method, so ";
   const tested = most >= SEEDS_FOR_P
-    ? `${unit}p is of Wilcoxon's signed-rank test, two-sided, over the seeds, each with its mean over the cases; where fewer ` +
+    ? `${unit}p is of Wilcoxon's signed-rank test, two-sided, over the seeds, each with its mean over the cases; ` +
+      "where fewer " +
       `than ${SEEDS_FOR_P} are there, none is given. Values of p are not corrected for their number.`
-    : `${unit}the seed is the unit of a test. With fewer than ${SEEDS_FOR_P} seeds, here ${most}, p cannot fall below 0.05 ` +
+    : `${unit}the seed is the unit of a test. With fewer than ${SEEDS_FOR_P} seeds, here ${most}, p cannot fall ` +
+      "below 0.05 " +
       "whatever they say, and none is given; the interval is rather too narrow then.";
   return [
     `Mean ± standard deviation (n − 1) over ${seeds.length} seed${
       seeds.length === 1 ? "" : "s"
     } of the mean over held-out cases. ` +
-    "A measure that is not defined in a case, such as a distance where nothing was found, is in no mean; such values are counted.",
-    `Differences are paired by seed and case with ${reference.title}: mean, 95 % bootstrap interval (seeds and cases are drawn ` +
+    "A measure that is not defined in a case, such as a distance where nothing was found, is in no mean; such " +
+    "values are counted.",
+    `Differences are paired by seed and case with ${reference.title}: mean, 95 % bootstrap interval (seeds and ` +
+    "cases are drawn " +
     "with replacement, 10000 times), and the pairs in which the arm is better" +
     `${cases > 0 ? ` (of at most ${cases} cases)` : ""}. ${tested}`,
   ];
@@ -249,7 +253,8 @@ export async function reportHtml(state: ExperimentState): Promise<string> {
         "Differences",
         drawn(
           differencesSvg(state),
-          `Paired differences to ${reference.title} with 95 % bootstrap intervals; filled where the interval leaves 0 out.`,
+          `Paired differences to ${reference.title} with 95 % bootstrap intervals; filled where the interval ` +
+            "leaves 0 out.",
         ),
       ));
     }

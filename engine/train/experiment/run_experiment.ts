@@ -53,8 +53,8 @@ export interface ExperimentRun<T extends Arm, S> extends Omit<ExperimentOptions,
 }
 
 /**
- * Runs an experiment: every arm with every seed, each on the patients of its seed. Results are kept as they come, so the
- * same call continues after a stop; tables and the report are written after each.
+ * Runs an experiment: every arm with every seed, each on the patients of its seed. Results are kept as they come, so
+ * the same call continues after a stop; tables and the report are written after each.
  *
  * @example
  * ```ts
@@ -136,8 +136,8 @@ export async function addArmFigures(experiment: Experiment, folder: string, arms
  *
  * @param data the dataset, a folder or the file of a group
  * @param options files: what the two files are called, without "plan.json" and "splits.json"; split: of the dataset's
- *   cases; plan: as for makePlan; convs: convolutions of each stage, other than planned; from: cases that the plan looks
- *   at, default: all
+ *   cases; plan: as for makePlan; convs: convolutions of each stage, other than planned; from: cases that the plan
+ *   looks at, default: all
  * @returns the options of a training that name them
  */
 export async function writePlanAndSplit(

@@ -15,8 +15,8 @@ export interface SignedRankTest {
 const EXACT = 50;
 
 /**
- * Wilcoxon's signed-rank test, two-sided: whether paired differences lie about 0. Zeros are dropped, as Wilcoxon does, and
- * equal differences share the mean of their ranks.
+ * Wilcoxon's signed-rank test, two-sided: whether paired differences lie about 0. Zeros are dropped, as Wilcoxon does,
+ * and equal differences share the mean of their ranks.
  *
  * @param options method: exact, the distribution over all signs given the ranks, ties included; approximate, the normal
  *   distribution with the correction for ties and none for continuity (scipy.stats.wilcoxon's default); auto, which is
@@ -91,14 +91,15 @@ export interface Interval {
 }
 
 /**
- * A bootstrap interval of a mean of values that stand in a table of groups x items, such as seeds x cases, whose rows and
- * columns are both samples: each resample draws groups and items alike with replacement and takes every value as often as
- * its group times its item was drawn (the pigeonhole bootstrap; Owen 2007, Annals of Applied Statistics 1:386). Values of
- * one item do not count as independent because there are several groups, nor those of one group. The limits are
- * percentiles of the resampled means. With a single group only items are drawn, and the other way round.
+ * A bootstrap interval of a mean of values that stand in a table of groups x items, such as seeds x cases, whose rows
+ * and columns are both samples: each resample draws groups and items alike with replacement and takes every value as
+ * often as its group times its item was drawn (the pigeonhole bootstrap; Owen 2007, Annals of Applied Statistics
+ * 1:386). Values of one item do not count as independent because there are several groups, nor those of one group. The
+ * limits are percentiles of the resampled means. With a single group only items are drawn, and the other way round.
  *
  * @param values [group][item]; NaN for one that is missing
- * @param options level: default 0.95; resamples: default 10000; seed: default 0. The same numbers give the same interval on every host
+ * @param options level: default 0.95; resamples: default 10000; seed: default 0. The same numbers give the same
+ *   interval on every host
  * @returns NaN limits for fewer than two values
  * @example
  * ```ts

@@ -14,11 +14,13 @@ import type { TrainingOptions } from "./training_options.ts";
 export interface Patches {
   readonly image: Tensor;
   readonly label: Tensor;
-  /** Further channels of the source, f32 [N, E, d, h, w]; they move with the image, each voxel taken from the nearest. */
+  /**
+   * Further channels of the source, f32 [N, E, d, h, w]; they move with the image, each voxel taken from the nearest.
+   */
   readonly extra?: Tensor;
   /**
-   * Where some cases have not all labels annotated: i32 [N, K], for each class the lowest of those that the label of the
-   * patch's case does not tell it from. A class that is not annotated has that of the background, 0.
+   * Where some cases have not all labels annotated: i32 [N, K], for each class the lowest of those that the label of
+   * the patch's case does not tell it from. A class that is not annotated has that of the background, 0.
    */
   readonly sets?: Tensor;
 }

@@ -33,7 +33,9 @@ export interface LoopOptions<B> {
   readonly record?: (record: StepRecord) => void | Promise<void>;
   /** Called after the steps that it names, once all their records are in: the end of an epoch. */
   readonly pause?: { after(step: number): boolean; call(step: number): Promise<void> };
-  /** The state, copied to the host at times: after a lost device the loop continues from the last copy, on a new device. */
+  /**
+   * The state, copied to the host at times: after a lost device the loop continues from the last copy, on a new device.
+   */
   readonly state?: {
     /** Steps from one copy to the next. */
     readonly every: number;
@@ -62,7 +64,9 @@ class NotFinite extends Error {
   }
 }
 
-/** The values of a tree's tensors on the host, where they outlive the device, as a function that gives the tree again. */
+/**
+ * The values of a tree's tensors on the host, where they outlive the device, as a function that gives the tree again.
+ */
 async function copyToHost(state: unknown): Promise<() => unknown> {
   const tensors = tree.leaves(state).filter((leaf): leaf is Tensor => leaf instanceof Tensor);
   await evaluate(tensors);
@@ -75,9 +79,9 @@ async function copyToHost(state: unknown): Promise<() => unknown> {
 }
 
 /**
- * Runs steps until the last, shows progress, and gives the records. With `state`, a lost device costs the steps since the
- * last copy: they are done again on a new device, with the same results; and where the loss stops being finite, the steps
- * are done again to find the operator where that began.
+ * Runs steps until the last, shows progress, and gives the records. With `state`, a lost device costs the steps since
+ * the last copy: they are done again on a new device, with the same results; and where the loss stops being finite, the
+ * steps are done again to find the operator where that began.
  *
  * @throws VoxgradError when the loss is not finite; DeviceLostError without `state`, or when it happens again and again
  * @example

@@ -45,7 +45,8 @@ export function stepMetrics(
     ours = scores.argmax({ axis: 1, keepDims: true }).equal(classes).logicalAnd(counted);
     theirs = column.equal(classes);
     if (options.sets) {
-      // [N, k, j]: whether class j belongs to the set that k is the lowest of; k is told apart where it is the only one.
+      // [N, k, j]: whether class j belongs to the set that k is the lowest of; k is told apart where it is the only
+      // one.
       const members = options.sets.expandDims({ axis: 1 }).equal(arange(K).reshape({ shape: [1, K, 1] }));
       const apart = members.cast("f32").sum({ axes: [2] }).equal(1).slice({ start: [0, 1] }).expandDims({ axis: 2 });
       [ours, theirs] = [ours.logicalAnd(apart), theirs.logicalAnd(apart)];

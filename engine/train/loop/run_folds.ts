@@ -1,4 +1,6 @@
-/** What every method does around its own step: trains each fold into its folder, segments and measures held-out cases. */
+/**
+ * What every method does around its own step: trains each fold into its folder, segments and measures held-out cases.
+ */
 import type { Compiled } from "../../compile/mod.ts";
 import type { Tensor } from "../../core/tensor.ts";
 import { deviceInfo } from "../../gpu/mod.ts";
@@ -73,7 +75,8 @@ export interface StepMethod<S, B = Patches> {
  * import { compile, random, type Tensor, valueAndGrad } from "voxgrad";
  * import { architectureOf, networkFromPlan } from "voxgrad/models";
  * import { diceCrossEntropy, sgd } from "voxgrad/nn";
- * import { config, openTraining, type Patches, runFolds, segmenter, stepMetrics, trainingEntries } from "voxgrad/train";
+ * import { config, openTraining, type Patches, runFolds, segmenter } from "voxgrad/train";
+ * import { stepMetrics, trainingEntries } from "voxgrad/train";
  *
  * const training = await openTraining(config(trainingEntries, ["data/Task04_Hippocampus"]));
  * const { plan } = training;
@@ -87,12 +90,17 @@ export interface StepMethod<S, B = Patches> {
  *   const [params, next] = optimizer.update(grads, state.optimizer, state.params, rate);
  *   return [{ params, optimizer: next }, stepMetrics(loss, logits, batch.label)] as const;
  * }, { donate: [0] });
- * const about = { model: { network: plan.network.name, architecture: architectureOf(plan), plan }, config: { rate: 1e-2 } };
+ * const network = { network: plan.network.name, architecture: architectureOf(plan), plan };
+ * const about = { model: network, config: { rate: 1e-2 } };
  * await runFolds<{ params: any; optimizer: any }>(training, about, () => {
  *   const params = model.init(random.key(1));
  *   return {
  *     state: { params, optimizer: optimizer.init(params) },
- *     training: { rate: () => 1e-2, step: (state, batch, rate) => trainStep(state, batch, rate), program: () => trainStep },
+ *     training: {
+ *       rate: () => 1e-2,
+ *       step: (state, batch, rate) => trainStep(state, batch, rate),
+ *       program: () => trainStep,
+ *     },
  *     segment: ({ params }) => segmenter(model, params, { plan }),
  *   };
  * });

@@ -41,11 +41,12 @@ const COPY_EVERY = 50;
 
 /**
  * Trains. A resumed run continues from its checkpoint with the same batches, rates and random keys as a run that was
- * never stopped, so its weights are the same to the last bit. If a checkpoint cannot be written because the disk is full,
- * the run reports it and keeps the one before; the last checkpoint waits for room. On SIGINT or SIGTERM it writes a
- * checkpoint before it ends.
+ * never stopped, so its weights are the same to the last bit. If a checkpoint cannot be written because the disk is
+ * full, the run reports it and keeps the one before; the last checkpoint waits for room. On SIGINT or SIGTERM it writes
+ * a checkpoint before it ends.
  *
- * @throws VoxgradError when the loss is not finite, with the first operator at fault, and as readCheckpoint; Interrupted
+ * @throws VoxgradError when the loss is not finite, with the first operator at fault, and as readCheckpoint;
+ *   Interrupted
  * @example
  * ```ts
  * import type { Tensor } from "voxgrad";

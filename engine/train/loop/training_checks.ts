@@ -1,10 +1,16 @@
-/** What a training script looks at before it begins: options that would have no effect, and labels that its loss misreads. */
+/**
+ * What a training script looks at before it begins: options that would have no effect, and labels that its loss
+ * misreads.
+ */
 import type { Dataset } from "../../imaging/dataset/types.ts";
 import { refuseUnused } from "../run/config.ts";
 import { print } from "../run/logging.ts";
 import type { TrainingOptions } from "./training_options.ts";
 
-/** Those that every training script has; a script whose block lacks one, or that uses it otherwise, is asked about none of it. */
+/**
+ * Those that every training script has; a script whose block lacks one, or that uses it otherwise, is asked about none
+ * of it.
+ */
 type Common = Partial<TrainingOptions>;
 
 /**

@@ -26,7 +26,8 @@ export const trainingEntries = {
   foreground: entry(0.33, "fraction of a batch's patches that are centered on foreground", { min: 0, max: 1 }),
   sets: choice(
     ["proportional", "equal", "turn"],
-    "how patches are drawn from the sets of a dataset group: each case as likely, each set as likely, or a set a step in turn",
+    "how patches are drawn from the sets of a dataset group: each case as likely, each set as likely, or a set a " +
+      "step in turn",
   ),
   augment: choice(
     ["auto", "nnunet", "scale", "mirror", "none"],

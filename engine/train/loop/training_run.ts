@@ -137,8 +137,8 @@ export class TrainingRun {
 
   /**
    * Begins the run's folder: removes what an earlier run left there, except when resuming, and writes plan.json,
-   * splits.json and config.json: the options, so that the run can be resumed, what follows from them, and the digests of
-   * all inputs of the run.
+   * splits.json and config.json: the options, so that the run can be resumed, what follows from them, and the digests
+   * of all inputs of the run.
    *
    * @param more further entries of config.json; `options` replaces those of the run
    * @throws VoxgradError where a resumed run had other inputs
@@ -211,7 +211,9 @@ export class TrainingRun {
     this.#cases.push(...cases);
   }
 
-  /** Ends the run: writes the measures over all folds, the largest-component rule and the report, and lists the files. */
+  /**
+   * Ends the run: writes the measures over all folds, the largest-component rule and the report, and lists the files.
+   */
   async finish(): Promise<Comparison> {
     const comparison = new Comparison(this.#cases);
     if (this.folds.length > 1) await writeComparison(this.run, comparison);

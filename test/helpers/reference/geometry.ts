@@ -84,7 +84,9 @@ export function filled(mask: ArrayLike<number>, size: Size, axes: number): Uint8
   return Uint8Array.from(mask, (v, i) => (v || !open.has(labels[i]) ? 1 : 0));
 }
 
-/** A single path, one voxel thick, through all of a cube: along lines of the last axis, back and forth, slice by slice. */
+/**
+ * A single path, one voxel thick, through all of a cube: along lines of the last axis, back and forth, slice by slice.
+ */
 export function snake(n: number): Uint8Array {
   const mask = new Uint8Array(n ** 3);
   const set = (z: number, y: number, x: number): void => void (mask[(z * n + y) * n + x] = 1);

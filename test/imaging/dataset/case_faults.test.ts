@@ -1,5 +1,5 @@
-// One scan or label that is bad ends neither check, plan nor evaluation: the rest is done, the faults are listed with file and
-// fix, and the command ends with 1, without a stack.
+// One scan or label that is bad ends neither check, plan nor evaluation: the rest is done, the faults are listed with
+// file and fix, and the command ends with 1, without a stack.
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

@@ -1,4 +1,6 @@
-/** Dataset groups: labels renamed, merged, split into sides, and what follows from sets that annotate different organs. */
+/**
+ * Dataset groups: labels renamed, merged, split into sides, and what follows from sets that annotate different organs.
+ */
 import { readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "uvu";

@@ -1,5 +1,5 @@
-// Datasets as people have them: each layout opens with the right cases, channels and labels, or is refused by what was looked
-// for and what is there, without advice that would lose data.
+// Datasets as people have them: each layout opens with the right cases, channels and labels, or is refused by what was
+// looked for and what is there, without advice that would lose data.
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";

@@ -1,4 +1,5 @@
-// Spacings that a wrong unit makes, and what would not fit into memory: told by check, refused before the first byte is taken.
+// Spacings that a wrong unit makes, and what would not fit into memory: told by check, refused before the first byte is
+// taken.
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

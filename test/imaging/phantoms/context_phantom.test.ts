@@ -19,7 +19,9 @@ const KINDS = ["image", "label", "organ", "distractors"] as const;
 const CASES = Array.from({ length: 40 }, (_, n) => contextPhantomCase({ seed: 100 + n }));
 const sum = (values: Iterable<number>) => [...values].reduce((a, b) => a + b, 0);
 
-/** Volume in voxels of every blob of a mask, blobs joined by faces, by flood fill; and whether one touches the border. */
+/**
+ * Volume in voxels of every blob of a mask, blobs joined by faces, by flood fill; and whether one touches the border.
+ */
 function blobSizes({ data, shape: [X, Y, Z] }: ContextPhantomCase["label"]): { sizes: number[]; atBorder: boolean } {
   const seen = new Uint8Array(data.length);
   const sizes: number[] = [];

@@ -68,7 +68,8 @@ test("organPhantomCase() bends each patient's intensities by a gamma of its own"
     const of = ({ image, label }: typeof plain): number[] =>
       Array.from(image.data).filter((_, k) => label.data[k] === value);
     const mean = (list: readonly number[]): number => list.reduce((a, b) => a + b, 0) / list.length / 1000;
-    // A half of b (b - 1): what varies within an organ, texture and noise, is some 0.1, and its square over 2 at most 0.01.
+    // A half of b (b - 1): what varies within an organ, texture and noise, is some 0.1, and its square over 2 at most
+    // 0.01.
     const b = mean(of(plain));
     assert.ok(Math.abs(mean(of(bent)) - b - 0.5 * b * (b - 1)) < 0.01, ORGAN_PHANTOM_LABELS[value]);
   }

@@ -1,4 +1,6 @@
-/** The store of prepared cases: made once, made again when something has changed, killed and resumed, within its cap. */
+/**
+ * The store of prepared cases: made once, made again when something has changed, killed and resumed, within its cap.
+ */
 import { spawn } from "node:child_process";
 import { cp, mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";

@@ -1,4 +1,6 @@
-/** Preparing cases: geometry there and back, normalization against its definition, resampling in parts, the foreground. */
+/**
+ * Preparing cases: geometry there and back, normalization against its definition, resampling in parts, the foreground.
+ */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as vg from "../../../engine/mod.ts";

@@ -210,7 +210,8 @@ test("segmentWithin() looks at all slices where ranges are unknown, and tells wh
 });
 
 test("segmentWithin() prepares another kind of scan by itself", async () => {
-  // Twice as many pixels, slices across x, other intensities: as it is prepared, the box is brighter than the mean again.
+  // Twice as many pixels, slices across x, other intensities: as it is prepared, the box is brighter than the mean
+  // again.
   const turned = (f: (x: number, y: number, z: number) => number) =>
     scanOf([9, 22, 26], [6, 1, 1], (x, y, z) => f(Math.floor(y / 2), Math.floor(z / 2), x));
   const scan = turned((x, y, z) => -1000 + 50 * inBox([2, 7])(x, y, z));

@@ -17,7 +17,10 @@ import { sliceRange } from "../../../models/alpnet/scans.ts";
 const SHAPE = [5, 11, 14] as const;
 const AREA = 11 * 14;
 
-/** Voxels tell where they are: z in the hundreds of thousands of case n. Class 1 in slices 1 to 3, class 2 in slice 3 alone. */
+/**
+ * Voxels tell where they are: z in the hundreds of thousands of case n. Class 1 in slices 1 to 3, class 2 in slice 3
+ * alone.
+ */
 function made(n: number): SampleCase {
   const image = Float32Array.from({ length: 5 * AREA }, (_, i) => n * 1000 + i);
   const label = Uint8Array.from({ length: 5 * AREA }, (_, i) => {

@@ -1,4 +1,6 @@
-/** ConResNet against the published PyTorch model and one in float64 of other shapes; its parts, its names, its errors. */
+/**
+ * ConResNet against the published PyTorch model and one in float64 of other shapes; its parts, its names, its errors.
+ */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { plannedStep } from "../../../bench/probes/steps.ts";
@@ -70,9 +72,9 @@ for (const c of cases) {
 
   // At full width 7000 activations, all positive, meet kernels of mean 0: what f32 leaves of that mean and of the sums
   // grows to 1e-4 in thirty layers. By the norm of an output it is 0.6e-4 on SwiftShader and 0.9e-4 on lavapipe, by the
-  // largest value 1.0e-4 and 1.5e-4; PyTorch in f32 is 0.9e-4 off. The gradient jumps at each ReLU that this moves across
-  // 0: PyTorch's norms in f32 are up to 8 % off (66 of 100 by more than 1e-3), so it is compared where it is stable, in
-  // the others.
+  // largest value 1.0e-4 and 1.5e-4; PyTorch in f32 is 0.9e-4 off. The gradient jumps at each ReLU that this moves
+  // across 0: PyTorch's norms in f32 are up to 8 % off (66 of 100 by more than 1e-3), so it is compared where it is
+  // stable, in the others.
   const tolerance = c === published ? 2.5e-4 : 1e-4;
 
   test(`conResNet() agrees with PyTorch: ${c.name}${c === published ? "" : ", gradient norms and checkpoints too"}`, async () => {

@@ -1,4 +1,7 @@
-/** Partial losses against PyTorch's numbers; exclusion losses, pseudo-labels and the prior against loops in float64; errors. */
+/**
+ * Partial losses against PyTorch's numbers; exclusion losses, pseudo-labels and the prior against loops in float64;
+ * errors.
+ */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { closeDevice, deviceInfo, grad, hvp, Tensor, tensor } from "../../../engine/mod.ts";

@@ -132,7 +132,8 @@ test("train_partial takes sets in turn or as chosen, merges logits as another lo
   const labels = ["background", "liver", "spleen", "pancreas", "left kidney", "right kidney"];
   await writeFile(place("group.json"), JSON.stringify({ format: "voxgrad group 1", labels, sets }));
   // In turn, the second step is that of the second set; logits are merged in another run.
-  // The first step's patches are of the first set and fully labeled, where merging is the same; the second's are livers.
+  // The first step's patches are of the first set and fully labeled, where merging is the same; the second's are
+  // livers.
   const losses: number[][] = [];
   for (const mode of ["probability", "logit"]) {
     await train("group.json", mode, ["--steps", "2", "--warmup", "0", "--loss", "marginal", "--mode", mode]);

@@ -1,4 +1,7 @@
-/** ResNets against torchvision's: names, outputs in both modes, gradients, running statistics, loading; ALPNet's encoder. */
+/**
+ * ResNets against torchvision's: names, outputs in both modes, gradients, running statistics, loading; ALPNet's
+ * encoder.
+ */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import {

@@ -29,8 +29,8 @@ function drawn(count: number, seed: number, modulus: number, shift: number): num
   });
 }
 
-// scipy 1.10.1: scipy.stats.wilcoxon(d, zero_method="wilcox", correction=False, method="exact" or "approx"). Where there
-// are ties, which that exact method has not, all 2^n choices of signs were counted.
+// scipy 1.10.1: scipy.stats.wilcoxon(d, zero_method="wilcox", correction=False, method="exact" or "approx"). Where
+// there are ties, which that exact method has not, all 2^n choices of signs were counted.
 const GOLDEN: readonly [
   data: [number, number, number, number],
   statistic: number,

@@ -263,7 +263,8 @@ test("predictor() averages contexts one by one before they merge; probabilities 
   });
   const plan = planFor({ patch: [6, 4, 4], channels: [{ name: "MR", normalization: "none" }] });
   const x = tensor(noise(96), { shape: [1, 1, 6, 4, 4] });
-  // Weights of which no context is far above the others, so that the most likely changes from one mirror image to the other.
+  // Weights of which no context is far above the others, so that the most likely changes from one mirror image to the
+  // other.
   const folds = [1, 2].map((seed) => model.init(random.key(seed)));
   const outputs = async (params: any, axes: number[]): Promise<number[][]> => {
     const turned = flip(within.apply(params, flip(x, { axes })) as Tensor, { axes });

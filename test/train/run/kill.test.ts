@@ -1,5 +1,5 @@
-// A training that is killed (SIGKILL) or asked to end (SIGTERM) at random moments and resumed ends with the weights of one
-// that was left alone. VOXGRAD_KILLS=20 npm test -- kill does each that often; once unless given.
+// A training that is killed (SIGKILL) or asked to end (SIGTERM) at random moments and resumed ends with the weights of
+// one that was left alone. VOXGRAD_KILLS=20 npm test -- kill does each that often; once unless given.
 import { spawn } from "node:child_process";
 import { type FSWatcher, watch } from "node:fs";
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
@@ -96,7 +96,8 @@ for (const [seed, signal] of (["SIGKILL", "SIGTERM"] as const).entries()) {
     let args = [...options, "--run", own];
     let [done, writing, polite] = [0, 0, 0];
     while (done < kills) {
-      // Some early, before or in the first steps; some while a file is written, mostly a checkpoint, as each step writes one.
+      // Some early, before or in the first steps; some while a file is written, mostly a checkpoint, as each step
+      // writes one.
       const names: string[] = await readdir(join(folder, own)).catch(() => []);
       const into = join(folder, own, names.includes("fold_1") ? "fold_1" : "fold_0");
       const kill: Kill = {

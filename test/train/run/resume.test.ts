@@ -1,4 +1,5 @@
-// Trainings that stop: killed, out of disk, with a loss that is no number, on a lost device; and the log that they keep.
+// Trainings that stop: killed, out of disk, with a loss that is no number, on a lost device; and the log that they
+// keep.
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

@@ -40,7 +40,9 @@ async function copied(name: string): Promise<string> {
   return join(folder, name);
 }
 
-/** Digests of all files below a folder, by name; but for config.json, which tells how many steps were asked for last. */
+/**
+ * Digests of all files below a folder, by name; but for config.json, which tells how many steps were asked for last.
+ */
 async function state(path: string): Promise<Record<string, string>> {
   const found: Record<string, string> = {};
   for (const entry of await readdir(path, { recursive: true, withFileTypes: true })) {

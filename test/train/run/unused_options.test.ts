@@ -1,4 +1,7 @@
-/** Options that would change nothing are refused by name, before any data is opened; those of another script are unknown. */
+/**
+ * Options that would change nothing are refused by name, before any data is opened; those of another script are
+ * unknown.
+ */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { closeDevice, zeros } from "../../../engine/mod.ts";
