@@ -58,7 +58,8 @@ export function leafValue(
     case "placeholder":
       return fail(
         "evaluate",
-        `${leaf} is an argument of a function that compile or vmap traces; its values are not known before it runs, so do not await them inside`,
+        `${leaf} is an argument of a function that compile or vmap traces; its values are not known before it ` +
+          "runs, so do not await them inside",
       );
     case "disposed":
     case "donated":
@@ -147,7 +148,8 @@ function warnOfGrowth(outputs: readonly Tensor[], length: number): void {
   growths.set(oldest, { length, times: known.times + 1 });
   if (known.times + 1 !== GROWTHS || growthsTold++ >= GROWTHS_TOLD) return;
   warn(
-    `evaluate: ${GROWTHS} programs in turn, each longer than the last, began with the same tensor ${oldest}; this one has ${length} operators. ` +
+    `evaluate: ${GROWTHS} programs in turn, each longer than the last, began with the same tensor ${oldest}; this ` +
+      `one has ${length} operators. ` +
       "What is never evaluated keeps its whole history: evaluate the state of a loop in each step, as in " +
       "[loss, params] = await evaluate([loss, params]), or compile the step",
   );

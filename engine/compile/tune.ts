@@ -35,10 +35,10 @@ export interface TunedKernel {
 }
 
 /**
- * Measures the kernels that a function needs: traces it as `compile` does, and times on the device every variant of each
- * kernel that has several, on synthetic data. What is fastest is used by all programs from then on (those made
- * before are built again), and kept for runs that open the device with `tuned: true` or `--tune`. Results change by rounding
- * alone. Without tuning the choice is a fixed rule, and every run on an adapter gives the same bits.
+ * Measures the kernels that a function needs: traces it as `compile` does, and times on the device every variant of
+ * each kernel that has several, on synthetic data. What is fastest is used by all programs from then on (those made
+ * before are built again), and kept for runs that open the device with `tuned: true` or `--tune`. Results change by
+ * rounding alone. Without tuning the choice is a fixed rule, and every run on an adapter gives the same bits.
  *
  * @param f the function that compile would be given
  * @param args arguments like those that it will be called with
@@ -144,8 +144,8 @@ async function measure(device: Device, choice: VariantChoice): Promise<TunedKern
 }
 
 /**
- * The fastest of several, the first of which is the default. They run in turn, and one that seems faster than the default
- * must win against it again and again: other work on the machine disturbs single times.
+ * The fastest of several, the first of which is the default. They run in turn, and one that seems faster than the
+ * default must win against it again and again: other work on the machine disturbs single times.
  */
 export async function fastest(
   watches: ReadonlyMap<string, () => Promise<number>>,

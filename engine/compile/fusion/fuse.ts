@@ -43,8 +43,9 @@ function prices(graph: Graph, kept: (v: Value) => boolean): Map<Value, Price> {
 }
 
 /**
- * A map value is materialized when it is an output, when a kernel that cannot compute it needs it, when it is in `forced`,
- * when several kernels need it and it is not cheap, or when it would be recomputed for every element it is broadcast to.
+ * A map value is materialized when it is an output, when a kernel that cannot compute it needs it, when it is in
+ * `forced`, when several kernels need it and it is not cheap, or when it would be recomputed for every element it is
+ * broadcast to.
  */
 export function chooseMaterialized(graph: Graph, forced: ReadonlySet<Value>, target: Target): Materialized {
   const always = (v: Value): boolean => v.leaf !== null || (!isMap(v) && !isView(v)) || forced.has(v);
