@@ -5,7 +5,7 @@
  * those of `matmul.wgsl.ts`, and the length of a pixel along with them.
  */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
-import { ceilDiv, foldGrid, pick, softwareShare } from "./conv/common.wgsl.ts";
+import { ceilDiv, foldGrid, pick, softwareShare } from "./grid.ts";
 import { librarySource } from "./library.ts";
 import { BLOCK, DEPTH, each, pairs, SIDE, STRIDE, tileLoad } from "./matmul.wgsl.ts";
 import type { Kernel, Lowered, Target, Variant } from "./types.ts";

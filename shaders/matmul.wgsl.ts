@@ -4,7 +4,7 @@
  * subgroupBroadcast hands it round. A GPU keeps tiles of both factors in workgroup memory.
  */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
-import { ceilDiv, foldGrid, pick, softwareShare } from "./conv/common.wgsl.ts";
+import { ceilDiv, foldGrid, pick, softwareShare } from "./grid.ts";
 import { fold } from "./map.wgsl.ts";
 import type { Kernel, Lowered, Target, Variant } from "./types.ts";
 import { bucket, selectVariant } from "./variants.ts";

@@ -3,7 +3,7 @@
  * lanes, are joined by the rule of Chan, Golub and LeVeque ("Updating formulae", 1979), so that nothing cancels.
  */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
-import { foldGrid } from "./conv/common.wgsl.ts";
+import { foldGrid } from "./grid.ts";
 import { librarySource } from "./library.ts";
 import { operands } from "./operands.ts";
 import { type Dispatch, type Fusion, type Lowered, type Slot, type Target, widestGroup } from "./types.ts";

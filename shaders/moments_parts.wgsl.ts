@@ -3,7 +3,7 @@
  * the rule of Chan, Golub and LeVeque ("Updating formulae", 1979) in a fixed order.
  */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
-import { ceilDiv, foldGrid } from "./conv/common.wgsl.ts";
+import { ceilDiv, foldGrid } from "./grid.ts";
 import { librarySource } from "./library.ts";
 import type { MomentsParams } from "./moments.wgsl.ts";
 import { type Dispatch, type Lowered, type PartialMoments, type Slot, type Target, widestGroup } from "./types.ts";

@@ -1,6 +1,7 @@
-/** What the convolution kernels share: parameters, grid folding, index arithmetic, the cost in operations. */
+/** What the convolution kernels share: parameters, index arithmetic, the cost in operations. */
 import { type Operands, operands } from "../operands.ts";
-import type { Fusion, Target } from "../types.ts";
+import { ceilDiv } from "../grid.ts";
+import type { Fusion } from "../types.ts";
 
 /** Sizes along depth, height, width. */
 export type Size3 = readonly [number, number, number];
@@ -27,7 +28,6 @@ export interface ConvParams {
 }
 
 export const volume = (size: Size3): number => size[0] * size[1] * size[2];
-export const ceilDiv = (a: number, b: number): number => Math.ceil(a / b);
 
 /** What a convolution or an input gradient reads, named in the order of the operator's inputs, and writes. */
 export function convOperands(
@@ -67,44 +67,6 @@ export function sides(p: ConvParams, backward: boolean): { from: Side; to: Side 
 /** Floating-point operations of a convolution, padding counted as if it were data. */
 export const convFlops = (p: ConvParams): number =>
   2 * p.batch * p.outChannels * volume(p.output) * (p.inChannels / p.groups) * volume(p.kernel);
-
-/**
- * Folds a one-dimensional grid into three dimensions within the target's limit. `index` is the WGSL expression of
- * the flat workgroup index from a `@builtin(workgroup_id)` named `wid`; it may run past `count`.
- */
-export function foldGrid(count: number, target: Target): { workgroups: [number, number, number]; index: string } {
-  const max = target.maxWorkgroupsPerDimension;
-  const x = Math.min(count, max);
-  const y = Math.min(ceilDiv(count, x), max);
-  const z = ceilDiv(count, x * y);
-  if (z > max) throw new Error(`convolution: ${count} workgroups, the adapter runs at most ${max}^3`);
-  const index = z > 1 ? `wid.x + wid.y * ${x}u + wid.z * ${x * y}u` : y > 1 ? `wid.x + wid.y * ${x}u` : "wid.x";
-  return { workgroups: [x, y, z], index };
-}
-
-/**
- * Lanes that may share loads through subgroup broadcasts; undefined where that is impossible. WebGPU guarantees
- * subgroups of four.
- */
-function subgroupShare(target: Target): number | undefined {
-  if (!target.features.has("subgroups")) return undefined;
-  return (target.subgroupMinSize ?? 4) >= 8 ? 8 : 4;
-}
-
-/** Where sharing is the default: on a GPU the cache does as well, and it is left to measurement. */
-export const softwareShare = (target: Target): number | undefined =>
-  target.software ? subgroupShare(target) : undefined;
-export const gpuShare = (target: Target): number | undefined => (target.software ? undefined : subgroupShare(target));
-
-/**
- * The WGSL expression for the `c`-th of `count` values. Stores in a loop over c compile several times faster than one
- * store per value, as each store is a bounds test and a branch per lane on a CPU adapter.
- */
-export function pick(count: number, value: (c: number) => string): string {
-  let expression = value(0);
-  for (let c = 1; c < count; c++) expression = `select(${expression}, ${value(c)}, c == ${c}u)`;
-  return expression;
-}
 
 /** How a block of neighboring results along a row meets the gathered data: all offsets are known beforehand. */
 export interface RowPlan {

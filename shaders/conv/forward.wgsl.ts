@@ -1,6 +1,7 @@
 /** Convolution, one output element per invocation: for every shape. */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
-import { ceilDiv, convFlops, convOperands, foldGrid, volume } from "./common.wgsl.ts";
+import { convFlops, convOperands, volume } from "./common.wgsl.ts";
+import { ceilDiv, foldGrid } from "../grid.ts";
 import type { ConvParams } from "./common.wgsl.ts";
 import type { Fusion, Lowered, Target, Variant } from "../types.ts";
 

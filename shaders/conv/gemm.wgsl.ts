@@ -7,7 +7,8 @@
  * few tiles to fill a GPU, parts of the channels are summed apart and then added in a fixed order.
  */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
-import { ceilDiv, convFlops, foldGrid, sides, volume } from "./common.wgsl.ts";
+import { convFlops, sides, volume } from "./common.wgsl.ts";
+import { ceilDiv, foldGrid } from "../grid.ts";
 import type { ConvParams, Side } from "./common.wgsl.ts";
 import { gemmCore, gemmSize } from "./gemm_core.wgsl.ts";
 import type { GemmCore, GemmTile } from "./gemm_core.wgsl.ts";

@@ -3,7 +3,7 @@
  * owns `rows` x `columns` sums; per step its invocations bring `depth` columns of A and rows of B into workgroup memory
  * and add the product of the two. What fills the tiles and where sums go is the kernel's.
  */
-import { pick } from "./common.wgsl.ts";
+import { pick } from "../grid.ts";
 import type { ConvParams } from "./common.wgsl.ts";
 import type { SubgroupMatrix, Target } from "../types.ts";
 

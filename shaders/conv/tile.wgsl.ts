@@ -8,18 +8,8 @@
  * Conditions are joined by `&`: `&&` becomes a branch each, and hundreds of those stall SwiftShader's compiler.
  */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
-import {
-  ceilDiv,
-  convFlops,
-  convOperands,
-  foldGrid,
-  gpuShare,
-  pick,
-  rowPlan,
-  sides,
-  softwareShare,
-  volume,
-} from "./common.wgsl.ts";
+import { convFlops, convOperands, rowPlan, sides, volume } from "./common.wgsl.ts";
+import { ceilDiv, foldGrid, gpuShare, pick, softwareShare } from "../grid.ts";
 import type { ConvParams, RowPlan, Side, Size3 } from "./common.wgsl.ts";
 import type { Operands } from "../operands.ts";
 import type { Fusion, Lowered, Target, Variant } from "../types.ts";

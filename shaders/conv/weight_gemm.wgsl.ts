@@ -4,7 +4,8 @@
  * summed apart, enough to fill a GPU; a second kernel adds the parts in a fixed order.
  */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
-import { ceilDiv, foldGrid, volume, weightOperands } from "./common.wgsl.ts";
+import { volume, weightOperands } from "./common.wgsl.ts";
+import { ceilDiv, foldGrid } from "../grid.ts";
 import type { ConvParams } from "./common.wgsl.ts";
 import { gemmCore, gemmSize } from "./gemm_core.wgsl.ts";
 import type { GemmCore, GemmTile } from "./gemm_core.wgsl.ts";

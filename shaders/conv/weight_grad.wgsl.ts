@@ -3,7 +3,8 @@
  * one invocation sums one weight over one chunk, row by row, and a second kernel adds the chunks.
  */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
-import { ceilDiv, convFlops, foldGrid, volume, weightOperands } from "./common.wgsl.ts";
+import { convFlops, volume, weightOperands } from "./common.wgsl.ts";
+import { ceilDiv, foldGrid } from "../grid.ts";
 import type { ConvParams } from "./common.wgsl.ts";
 import { type Operands, operands } from "../operands.ts";
 import type { Dispatch, Fusion, Kernel, Lowered, Target, Variant } from "../types.ts";

@@ -8,7 +8,8 @@
  * Conditions are joined by `&`: `&&` becomes a branch each, and hundreds of those stall SwiftShader's compiler.
  */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
-import { ceilDiv, foldGrid, pick, softwareShare, volume, weightOperands } from "./common.wgsl.ts";
+import { volume, weightOperands } from "./common.wgsl.ts";
+import { ceilDiv, foldGrid, pick, softwareShare } from "../grid.ts";
 import { summedLater } from "./weight_grad.wgsl.ts";
 import type { ConvParams } from "./common.wgsl.ts";
 import type { Fusion, Lowered, Target, Variant } from "../types.ts";

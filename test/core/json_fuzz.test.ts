@@ -1,6 +1,6 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { fuzz, KINDS } from "../helpers/json_fuzz.ts";
+import { fuzz, KINDS } from "../helpers/fuzz/json_fuzz.ts";
 
 test("parseJson() and its callers read or refuse damaged files in short messages, without a trace", async () => {
   const tally = await fuzz(300 * KINDS.length, { large: true });

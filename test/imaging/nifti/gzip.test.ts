@@ -3,7 +3,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { gunzip } from "../../../engine/imaging/nifti/gzip.ts";
 import { NiftiError, readNifti } from "../../../engine/imaging/nifti/nifti.ts";
-import { Bits, costlyBlock, fuzz, read, STEPS } from "../../helpers/gzip_fuzz.ts";
+import { Bits, costlyBlock, fuzz, read, STEPS } from "../../helpers/fuzz/gzip_fuzz.ts";
 
 test("inflate() reads and refuses what zlib does, with bounded work a byte", () => {
   const tally = fuzz(4000);

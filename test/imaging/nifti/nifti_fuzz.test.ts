@@ -1,6 +1,6 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { fuzz } from "../../helpers/nifti_fuzz.ts";
+import { fuzz } from "../../helpers/fuzz/nifti_fuzz.ts";
 
 test("readNifti() reads damaged files or throws NiftiError, soon and in little memory", () => {
   const tally = fuzz(600);

@@ -1,12 +1,12 @@
 // Files of JSON that are damaged or hostile: each is read or refused by an error of the engine, with a message below 2
 // kB without control characters; nothing is changed but what the file is for, and nothing is written elsewhere. The
 // test run takes a few hundred; more by hand:
-//   node --import ./engine/platform/cli/register.mjs test/helpers/json_fuzz.ts 20000 [SEED]
+//   node --import ./engine/platform/cli/register.mjs test/helpers/fuzz/json_fuzz.ts 20000 [SEED]
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve, sep } from "node:path";
 import { platform } from "#platform";
-import { VoxgradError } from "../../engine/mod.ts";
+import { VoxgradError } from "../../../engine/mod.ts";
 import {
   checkDataset,
   checkSplits,
@@ -20,7 +20,7 @@ import {
   scaling,
   storeFolder,
   writeNifti,
-} from "../../engine/imaging/mod.ts";
+} from "../../../engine/imaging/mod.ts";
 import {
   checkPostprocessing,
   ConfigError,
@@ -30,11 +30,11 @@ import {
   resumableConfig,
   RunFolder,
   trainingEntries,
-} from "../../engine/train/mod.ts";
+} from "../../../engine/train/mod.ts";
 // Registers the networks that plans name.
-import "../../models/mod.ts";
-import { PlatformError } from "../../engine/platform/types.ts";
-import { planFor } from "./plans.ts";
+import "../../../models/mod.ts";
+import { PlatformError } from "../../../engine/platform/types.ts";
+import { planFor } from "../plans.ts";
 
 export const KINDS = ["dataset", "group", "plan", "splits", "config", "model", "postprocessing", "log"] as const;
 type Kind = (typeof KINDS)[number];

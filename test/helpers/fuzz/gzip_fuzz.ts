@@ -1,9 +1,9 @@
 // Compressed streams that are valid, damaged, or made up to cost much: read as zlib reads them, with steps of work that
 // are bounded by the bytes of the stream and of its content. The test run takes some thousand; more by hand:
-//   node --import ./engine/platform/cli/register.mjs test/helpers/gzip_fuzz.ts 200000 [SEED]
+//   node --import ./engine/platform/cli/register.mjs test/helpers/fuzz/gzip_fuzz.ts 200000 [SEED]
 import { constants, deflateRawSync, inflateRawSync } from "node:zlib";
-import { inflate, MARGIN } from "../../engine/imaging/nifti/inflate.ts";
-import { Prng } from "../../engine/core/prng.ts";
+import { inflate, MARGIN } from "../../../engine/imaging/nifti/inflate.ts";
+import { Prng } from "../../../engine/core/prng.ts";
 
 /** Steps of work that a byte of a stream or of its content may cost. */
 export const STEPS = 64;

@@ -1,7 +1,7 @@
 // Damages NIfTI files in many ways and reads them: each must be read or refused with NiftiError, within 2 s, and
 // without holding more than four times what the header and the data that are really there justify (and 2 MiB of working
 // memory). The test run takes a few hundred inputs; more by hand, from files of a folder too:
-//   node --import ./engine/platform/cli/register.mjs test/helpers/nifti_fuzz.ts 20000 [FOLDER] [SEED]
+//   node --import ./engine/platform/cli/register.mjs test/helpers/fuzz/nifti_fuzz.ts 20000 [FOLDER] [SEED]
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { setFlagsFromString } from "node:v8";
@@ -57,9 +57,9 @@ for (
     },
   });
 }
-const { NiftiError, readNifti, writeNifti } = await import("../../engine/imaging/nifti/nifti.ts");
-const { makeVolume } = await import("../../engine/imaging/volume/volume.ts");
-const { Prng } = await import("../../engine/core/prng.ts");
+const { NiftiError, readNifti, writeNifti } = await import("../../../engine/imaging/nifti/nifti.ts");
+const { makeVolume } = await import("../../../engine/imaging/volume/volume.ts");
+const { Prng } = await import("../../../engine/core/prng.ts");
 type Random = InstanceType<typeof Prng>;
 
 /** Uncompressed single files of many kinds. */
