@@ -1,5 +1,6 @@
 /** Network architectures, whose parameter trees have the names of the published PyTorch models, and methods. */
 export * as alpnet from "./alpnet/alpnet.ts";
+export type { EncoderParams } from "./alpnet/encoder.ts";
 export { annotatedEpisodes, superpixelEpisodes, transformed } from "./alpnet/episodes.ts";
 export type { DrawEpisode, EpisodeBatch, EpisodeOptions, TransformOptions } from "./alpnet/episodes.ts";
 export { evaluateOneShot } from "./alpnet/evaluate/evaluation.ts";
@@ -28,7 +29,13 @@ export { conresFeatures, conresFigures } from "./conresnet/figures.ts";
 export type { ConResFigureNetwork, ConResFigureOptions } from "./conresnet/figures.ts";
 export { conResNet } from "./conresnet/conresnet.ts";
 export { conResNetArms } from "./conresnet/config.ts";
-export type { ConResNet, ConResNetConfig, ContextMaps, ResolvedConResNet } from "./conresnet/conresnet.ts";
+export type {
+  ConResNet,
+  ConResNetConfig,
+  ConResNetParams,
+  ContextMaps,
+  ResolvedConResNet,
+} from "./conresnet/conresnet.ts";
 export {
   architectureOf,
   networkFromPlan,
@@ -42,8 +49,15 @@ export * as partial from "./partial/partial.ts";
 export { classShares, stageRate, stagesOf } from "./partial/stages.ts";
 export type { Stages } from "./partial/stages.ts";
 export { segResNet } from "./segresnet/segresnet.ts";
-export type { SegResNetConfig } from "./segresnet/segresnet.ts";
+export type { SegResNetConfig, SegResNetParams } from "./segresnet/segresnet.ts";
 export { resNet, withStatistics } from "./resnet/resnet.ts";
-export type { ResNet, ResNetConfig, ResolvedResNet, Statistics, StatisticsModel } from "./resnet/resnet.ts";
+export type {
+  ResNet,
+  ResNetConfig,
+  ResNetParams,
+  ResolvedResNet,
+  Statistics,
+  StatisticsModel,
+} from "./resnet/resnet.ts";
 export { plainConvUNet, residualEncoderUNet } from "./unet/unet.ts";
-export type { ResolvedUNet, UNetConfig } from "./unet/unet.ts";
+export type { PlainConvUNetParams, ResidualEncoderUNetParams, ResolvedUNet, UNetConfig } from "./unet/unet.ts";

@@ -37,7 +37,7 @@ import {
   trimSlashes,
   writePlanAndSplit,
 } from "../engine/train/mod.ts";
-import { plainConvUNet } from "../models/mod.ts";
+import { plainConvUNet, type UNetConfig } from "../models/mod.ts";
 import { colabEntries, type ColabOptions, trainColab } from "./train_colab.ts";
 
 const entries = {
@@ -186,7 +186,7 @@ await runScript(import.meta.url, () => config(entries), async (options) => {
 /** Segments all patients of a dataset with a network of a run: context labels for the arm "predicted". */
 async function predictOrgans(model: string, data: string, output: RunFolder): Promise<void> {
   const { description, tensors } = await loadModel(model);
-  const network = plainConvUNet(description.architecture as any);
+  const network = plainConvUNet(description.architecture as UNetConfig);
   const segment = segmenter(network, loadParameters(network.init(random.key(0)), tensors), { plan: description.plan });
   const dataset = await openDataset(data);
   for (const item of counted(dataset.cases, "case")) {

@@ -122,13 +122,13 @@ async function stepBytes(of: Plan): Promise<number> {
     regions
       ? diceBinaryCrossEntropy(logits, label, { regions, batch: true, ignoreIndex: of.ignoreLabel })
       : diceCrossEntropy(logits, label, { batch: true, ignoreIndex: of.ignoreLabel });
-  const lossOf = (p: any, image: Tensor, label: Tensor): Tensor => {
+  const lossOf = (p: typeof params, image: Tensor, label: Tensor): Tensor => {
     const outputs: Tensor[] = [model.apply(p, image, { train: true })].flat();
     const weights = deepSupervisionWeights(outputs.length, { coarsest: stages < 4 });
     return deepSupervision(loss, outputs, label, { weights });
   };
   const step = compile(
-    (p: any, state: any, image: Tensor, label: Tensor) => {
+    (p: typeof params, state: ReturnType<typeof optimizer.init>, image: Tensor, label: Tensor) => {
       const [value, grads] = valueAndGrad(lossOf)(p, image, label);
       return [optimizer.update(grads, state, p, 1e-2), value];
     },

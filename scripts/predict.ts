@@ -57,7 +57,7 @@ const device = await printDevice();
 // Networks: trainings of the same plan and architecture are folds of one configuration.
 const { files, folders } = await findModels(options.run);
 const sources = await fileDigests(files);
-type Folds = { network: Network; params: any[]; plan: Plan };
+type Folds = { network: Network; params: object[]; plan: Plan };
 const members = new Map<string, Folds>();
 for (const file of files) {
   const { description, tensors } = await loadModel(file);

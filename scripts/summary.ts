@@ -18,6 +18,8 @@ import { networkOf, registeredNetworks, summarizeNetwork } from "../models/mod.t
 
 const networks = [...registeredNetworks()].flatMap(([name, { summary }]) => summary ? [{ name, ...summary }] : []);
 networks.sort((a, b) => (a.name < b.name ? -1 : 1));
+// Which options the networks add is known at run time alone.
+// deno-lint-ignore no-explicit-any
 const options: Readonly<Record<string, any>> = config({
   model: entry("", "run folder or model.safetensors; without it the network is described by what follows", {
     positional: true,

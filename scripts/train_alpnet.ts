@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-explicit-any
 // Trains an encoder for one-shot segmentation without any label, on superpixels (SSL-ALPNet, Ouyang et al. 2020), or on
 // annotated classes, and segments held-out cases from one labeled case. scripts/segment_one_shot.ts uses what is trained.
 // --help lists what can be set.

@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-explicit-any
 // Trains a 3-D U-Net for regions of interest with context labels: CoLab (Li et al. 2022) and what it is compared with.
 // --context none is the plain training of train_unet; dilated takes the soft dilated mask as the only context; kmeans
 // classes of brightness within the body; labels context labels out of a folder, drawn by people or predicted by another

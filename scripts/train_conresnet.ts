@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-explicit-any
 // Trains ConResNet (Zhang et al. 2021), whose second decoder learns where neighboring slices of the segmentation differ,
 // or what it is compared with: --arm baseline has no such decoder, --arm mapping no attention from it. Without --data on
 // phantoms of a tumor with three nested parts. --help lists what can be set.

@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-explicit-any
 // Trains one 3-D U-Net from cases in which not all labels are annotated, such as several datasets with an organ each:
 // marginal and exclusion losses (Shi et al. 2021) and what they are compared with. --data is a dataset group (README) or a
 // folder whose dataset.json has labels_present. --help lists what can be set.

@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-explicit-any
 /** voxgrad in a process of its own. Run by gpu.ts: gpu_child.ts PRECISION SIZE. */
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";

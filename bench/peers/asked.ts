@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-explicit-any
 /** An engine in a process of its own, asked by lines of JSON. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { createInterface } from "node:readline";

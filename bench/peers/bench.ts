@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-explicit-any
 /** Runs items on all engines in turn. */
 import { mkdtemp, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";

@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-explicit-any
 /** What is measured: the rows of the table, and what an engine must offer to run them. */
 import type * as voxgrad from "../../engine/mod.ts";
 import type { Precision, Tensor } from "../../engine/mod.ts";

@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-explicit-any
 /**
  * The plain U-Net of nnU-Net as CoLab trains it: two convolutions a stage with instance norm and leaky ReLU, no deep
  * supervision; Dice and cross-entropy; SGD of rate 0.01 with Nesterov's momentum 0.99.

@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-explicit-any
 /** Matrix products, and similarities that are one. */
 import type { Item } from "./item.ts";
 

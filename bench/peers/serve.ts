@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-explicit-any
 /**
  * One engine in a process of its own: takes requests as lines of JSON, answers each with a line after `MARK`, so that
  * what an engine prints does not matter.

@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-explicit-any
 /**
  * Memory over many steps and many shapes: what the engine holds on the device, and what the process holds. Run:
  * node --expose-gc --import ./engine/platform/cli/register.mjs bench/probes/memory_soak.ts [--steps 1000] [--shapes

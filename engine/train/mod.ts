@@ -19,14 +19,7 @@ export type { ExperimentCases, ExperimentOptions } from "./experiment/experiment
 export { rowsSvg } from "./plot/rows.ts";
 export type { RowBlock, RowColumn, RowMark } from "./plot/rows.ts";
 export type { ExperimentFigure } from "./experiment/experiment_report.ts";
-export type {
-  Arm,
-  Cell as ArmCell,
-  Difference,
-  Group as ArmGroup,
-  Measure,
-  MeasuredCase,
-} from "./experiment/experiment_summary.ts";
+export type { Arm, ArmCell, ArmGroup, Difference, Measure, MeasuredCase } from "./experiment/experiment_summary.ts";
 export { readFigures, writeFigure } from "./plot/figures.ts";
 export type { Figure } from "./plot/figures.ts";
 export { Histogram, histogramSvg } from "./plot/histogram.ts";

@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-explicit-any
 /**
  * Bad arguments of what takes functions and trees: grad, vjp, jvp, hvp, vmap, checkpoint, customVjp, compile, evaluate.
  */

@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-explicit-any
 /** checkpoint, customVjp and vmap beyond single operators: closures, nesting, trees, memory, each other. */
 import { test } from "uvu";
 import * as assert from "uvu/assert";

@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-explicit-any
 // The report of a foreign run folder in Chromium: nothing of it runs or loads, its pictures show, tables sort.
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";

@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-explicit-any
 /** compile at its edges: numbers, static arguments, structure of arguments, donation, functions within functions. */
 import { test } from "uvu";
 import * as assert from "uvu/assert";

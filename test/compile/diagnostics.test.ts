@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-explicit-any
 /** What the engine tells about programs: detectAnomaly, profile, plan. */
 import { test } from "uvu";
 import * as assert from "uvu/assert";

@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-explicit-any
 /** The lazy graph, fusion, programs and memory, against plain loops and identities. */
 import { test } from "uvu";
 import * as assert from "uvu/assert";

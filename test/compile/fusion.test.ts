@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-explicit-any
 /** Which kernels a program has, exactly, and that joined kernels compute what their parts would. */
 import { test } from "uvu";
 import * as assert from "uvu/assert";

@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-explicit-any
 /** compile with precision "mixed": types of what operators give, the loss scale, steps that are left out. */
 import { test } from "uvu";
 import * as assert from "uvu/assert";

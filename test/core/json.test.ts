@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-explicit-any
 // JSON that nobody vouches for, against JSON.parse; and messages, whatever goes into them.
 import { test } from "uvu";
 import * as assert from "uvu/assert";

@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-explicit-any
 /** The safetensors format: files written by hand from its specification, round trips, malformed headers. */
 import { createHash } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";

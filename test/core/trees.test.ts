@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-explicit-any
 /** Trees belong together by name, whatever the order of their names; what does not fit is told by its path. */
 import { test } from "uvu";
 import * as assert from "uvu/assert";

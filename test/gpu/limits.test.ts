@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-explicit-any
 /** Tensors beyond what a binding holds and requests that cannot be met: right, or refused in so many words. */
 import { test } from "uvu";
 import * as assert from "uvu/assert";

@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-explicit-any
 /** Device memory: counted to the byte, given back, flat over many steps; caches that stay small over many shapes. */
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";

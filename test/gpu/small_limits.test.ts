@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-explicit-any
 /**
  * Golden operators and a step of a small U-Net within what WebGPU promises everywhere, and within its compatibility
  * mode.

@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-explicit-any
 /** Files of reference numbers below test/golden. */
 import { readFileSync } from "node:fs";
 import { type Tensor, tensor } from "../../engine/mod.ts";

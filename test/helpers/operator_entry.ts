@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-explicit-any
 /** One call of an operator, as tests of all operators see it. */
 import * as vg from "../../engine/mod.ts";
 import { type DType, Tensor, tensor } from "../../engine/mod.ts";

@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-explicit-any
 /** Calls that are refused: the error, its message, or both checked. */
 import * as assert from "uvu/assert";
 import { VoxgradError } from "../../engine/mod.ts";

@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-explicit-any
 // Counts of parameters and multiply-adds: by hand, and those of the ConResNet paper; `voxgrad summary`.
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";

@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-explicit-any
 /** Initial values, layers, losses, optimizers and schedules against float64 loops and PyTorch's numbers. */
 import { test } from "uvu";
 import * as assert from "uvu/assert";

@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-explicit-any
 /** affineGrid against loops in float64. */
 import { test } from "uvu";
 import * as vg from "../../engine/mod.ts";

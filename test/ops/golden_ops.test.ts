@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-explicit-any
 /** Every operator that exists against PyTorch in float64: output, gradients, directional derivative, Hessian-vector product. */
 import { test } from "uvu";
 import * as vg from "../../engine/mod.ts";

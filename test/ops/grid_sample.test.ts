@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-explicit-any
 /** gridSample against loops in float64. */
 import { test } from "uvu";
 import * as assert from "uvu/assert";

@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-explicit-any
 /** Pooling against loops in float64, with the derivatives that the loops imply. */
 import { test } from "uvu";
 import * as assert from "uvu/assert";

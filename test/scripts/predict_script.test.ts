@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-explicit-any
 // scripts/predict.ts as a user runs it, on networks that nobody trained.
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";

@@ -26,7 +26,9 @@ declare function structuredClone<T>(value: T): T;
 
 // Named by the WebGPU types.
 interface EventTarget {
+  // deno-lint-ignore no-explicit-any
   addEventListener(type: string, listener: (event: any) => void, options?: unknown): void;
+  // deno-lint-ignore no-explicit-any
   removeEventListener(type: string, listener: (event: any) => void, options?: unknown): void;
 }
 interface Event {

@@ -18,8 +18,8 @@ import {
 } from "./experiment_report.ts";
 import {
   type Arm,
+  type ArmGroup,
   type ArmResult,
-  type Group,
   type Measure,
   type MeasuredCase,
   summarizeArms,
@@ -137,18 +137,15 @@ export class Experiment {
     await this.run.lock();
     const path = `${this.run.path}/${FILE}`;
     const settings = JSON.stringify({ ...this.#options.settings, voxgrad: VERSION });
-    const lines = await readJsonLines<any>(path);
+    const lines = await readJsonLines<unknown>(path);
     const [head, ...rest] = lines;
-    if (head !== undefined && !(isPlain(head) && head.format === FORMAT && isPlain(head.settings))) {
-      throw new VoxgradError(`${path}: it is no ${FORMAT}; name another folder`);
-    }
-    if (head && JSON.stringify(head.settings) !== settings) {
+    const measured = isPlain(head) && head.format === FORMAT && isPlain(head.settings) ? head.settings : undefined;
+    if (head !== undefined && !measured) throw new VoxgradError(`${path}: it is no ${FORMAT}; name another folder`);
+    if (measured && JSON.stringify(measured) !== settings) {
       const now = JSON.parse(settings);
-      const keys = [...new Set([...Object.keys(head.settings), ...Object.keys(now)])];
-      const differing = keys.filter((key) => JSON.stringify(head.settings[key]) !== JSON.stringify(now[key]));
-      const told = differing.map((key) =>
-        `${key} ${JSON.stringify(head.settings[key])}, now ${JSON.stringify(now[key])}`
-      );
+      const keys = [...new Set([...Object.keys(measured), ...Object.keys(now)])];
+      const differing = keys.filter((key) => JSON.stringify(measured[key]) !== JSON.stringify(now[key]));
+      const told = differing.map((key) => `${key} ${JSON.stringify(measured[key])}, now ${JSON.stringify(now[key])}`);
       throw new VoxgradError(
         `${path}: its results were measured with other settings (${told.join("; ") || "in another order"}); ` +
           "set them as they were, or name another folder",
@@ -253,7 +250,7 @@ export class Experiment {
   }
 
   /** Means and differences of the results so far. */
-  groups(): Group[] {
+  groups(): ArmGroup[] {
     return summarizeArms(this.#results, {
       ...this.#options,
       reference: this.#reference.name,
@@ -319,7 +316,7 @@ export async function openExperiment(run: RunFolder, options: ExperimentOptions)
 }
 
 /** Whether a line holds a figure, or what an arm gave with a seed. */
-function isResult(line: unknown): line is any {
+function isResult(line: unknown): line is ArmResult | (ExperimentFigure & { readonly figure: string }) {
   if (!isPlain(line)) return false;
   if (Object.hasOwn(line, "figure")) return typeof line.figure === "string" && typeof line.caption === "string";
   const { arm, seed, variants, extra } = line;

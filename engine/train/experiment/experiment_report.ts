@@ -1,7 +1,14 @@
 /** Tables, figures and report.html of an experiment. */
 import { csvField } from "../../imaging/metrics/evaluate.ts";
 import { type RowBlock, rowsSvg } from "../plot/rows.ts";
-import { type Arm, type ArmResult, type Cell, type Group, type Measure, SEEDS_FOR_P } from "./experiment_summary.ts";
+import {
+  type Arm,
+  type ArmCell,
+  type ArmGroup,
+  type ArmResult,
+  type Measure,
+  SEEDS_FOR_P,
+} from "./experiment_summary.ts";
 import { escapeXml } from "../plot/plots.ts";
 import { page, picture, section, table } from "../report/report_page.ts";
 
@@ -24,7 +31,7 @@ export interface ExperimentState {
   readonly measures: readonly Measure[];
   readonly settings: Readonly<Record<string, unknown>>;
   readonly results: readonly ArmResult[];
-  readonly groups: readonly Group[];
+  readonly groups: readonly ArmGroup[];
   readonly figures: readonly (ExperimentFigure & { readonly svg: string })[];
 }
 
@@ -40,13 +47,13 @@ const pValue = (
   p: number,
 ): string => (Number.isNaN(p) ? "" : `, p\u00a0${p < 0.001 ? "<\u00a00.001" : `=\u00a0${p.toFixed(3)}`}`);
 
-function meanText({ mean, deviation, values, undefined: missing }: Cell, { digits }: Measure): string {
+function meanText({ mean, deviation, values, undefined: missing }: ArmCell, { digits }: Measure): string {
   if (values === 0) return "-";
   const spread = Number.isNaN(deviation) ? "" : ` ± ${deviation.toFixed(digits)}`;
   return `${shown(mean, digits)}${spread}${missing > 0 ? ` (${missing} of ${values} undefined)` : ""}`;
 }
 
-function differenceText({ difference: d }: Cell, { digits, better }: Measure): string {
+function differenceText({ difference: d }: ArmCell, { digits, better }: Measure): string {
   if (!d || d.pairs === 0) return "-";
   const interval = Number.isNaN(d.low) ? "" : ` [${signed(d.low, digits)}, ${signed(d.high, digits)}]`;
   const wins = `${better ? "better" : "higher"} in ${d.better}/${d.pairs}`;
@@ -57,7 +64,7 @@ const arrow = ({ heading, better }: Measure): string =>
   better ? `${heading} ${better === "higher" ? "↑" : "↓"}` : heading;
 
 /** What a group is of; "" when there is only one. */
-function groupTitle(group: Group, { groups }: ExperimentState): string {
+function groupTitle(group: ArmGroup, { groups }: ExperimentState): string {
   const name = group.class || "mean over classes";
   const several = new Set(groups.map((each) => each.class)).size > 1;
   return [...(several || !group.variant ? [name] : []), ...(group.variant ? [group.variant] : [])].join(", ");
@@ -92,12 +99,12 @@ function notes({ seeds, reference, groups }: ExperimentState): string[] {
   ];
 }
 
-const meanRows = (group: Group, measures: readonly Measure[]): string[][] =>
+const meanRows = (group: ArmGroup, measures: readonly Measure[]): string[][] =>
   group.arms.map((
     { arm, seeds, cells },
   ) => [arm.title, String(seeds.length), ...cells.map((cell, m) => meanText(cell, measures[m]))]);
 
-const differenceRows = (group: Group, { measures, reference }: ExperimentState): string[][] =>
+const differenceRows = (group: ArmGroup, { measures, reference }: ExperimentState): string[][] =>
   group.arms
     .filter(({ arm }) => arm.name !== reference.name)
     .map(({ arm, cells }) => [arm.title, ...cells.map((cell, m) => differenceText(cell, measures[m]))]);

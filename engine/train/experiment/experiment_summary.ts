@@ -64,7 +64,7 @@ export interface Difference {
 export const SEEDS_FOR_P = 6;
 
 /** One measure of one arm. */
-export interface Cell {
+export interface ArmCell {
   /** By seed of the arm: the mean over cases of what is defined. */
   readonly bySeed: readonly number[];
   /** Over the seeds; the deviation is that of a sample (n - 1), NaN for one seed. */
@@ -78,11 +78,15 @@ export interface Cell {
 }
 
 /** The arms by one class (or the mean over classes) of one variant. */
-export interface Group {
+export interface ArmGroup {
   readonly variant: string;
   /** "" for the mean over classes. */
   readonly class: string;
-  readonly arms: readonly { readonly arm: Arm; readonly seeds: readonly number[]; readonly cells: readonly Cell[] }[];
+  readonly arms: readonly {
+    readonly arm: Arm;
+    readonly seeds: readonly number[];
+    readonly cells: readonly ArmCell[];
+  }[];
 }
 
 /**
@@ -95,7 +99,7 @@ export interface Group {
 export function summarizeArms(
   results: readonly ArmResult[],
   options: { arms: readonly Arm[]; seeds: readonly number[]; measures: readonly Measure[]; reference: string },
-): Group[] {
+): ArmGroup[] {
   const { arms, seeds, measures, reference } = options;
   const known = results.filter(({ arm, seed }) => arms.some(({ name }) => name === arm) && seeds.includes(seed));
   const variants = [...new Set(known.flatMap((result) => Object.keys(result.variants)))];
@@ -106,12 +110,12 @@ export function summarizeArms(
     const all = having.flatMap((result) => result.variants[variant]);
     const classes = [...new Set(all.flatMap((each) => Object.keys(each.classes)))];
     const groups = classes.length > 1 ? [classes, ...classes.map((name) => [name])] : [classes];
-    return groups.map((group): Group => ({
+    return groups.map((group): ArmGroup => ({
       variant,
       class: group.length === 1 ? group[0] : "",
       arms: arms.map((arm) => {
         const own = seeds.filter((seed) => casesOf(arm.name, seed));
-        const cells = measures.map((measure): Cell => {
+        const cells = measures.map((measure): ArmCell => {
           const table = (name: string, list: readonly number[]) =>
             list.map((seed) => valuesOf(casesOf(name, seed)!, group, measure));
           const values = table(arm.name, own);

@@ -6,7 +6,7 @@ import { readFigures } from "../plot/figures.ts";
 import { duration } from "../run/logging.ts";
 import { escapeXml } from "../plot/plots.ts";
 import { recordChart } from "../plot/record_chart.ts";
-import { readConfig, readLogs, readSummary, type Summary } from "./report_files.ts";
+import { readConfig, readLogs, readSummary, type RunConfig, type Summary } from "./report_files.ts";
 import { type Cell, page, picture, section, table } from "./report_page.ts";
 import { contentDigest } from "../run/provenance.ts";
 import { readTables } from "../run/tables.ts";
@@ -105,7 +105,7 @@ async function chartOf(folder: string, names?: readonly string[]): Promise<strin
 }
 
 /** @param models the digests of the run's weights */
-function settingsTable(config: any, models: readonly [string, Cell][]): string {
+function settingsTable(config: RunConfig, models: readonly [string, Cell][]): string {
   const { options = {}, plan, splits, device, parameters, architecture, voxgrad, identity } = config;
   const rows: [string, Cell][] = [];
   if (voxgrad !== undefined) rows.push(["voxgrad", String(voxgrad)]);
@@ -115,20 +115,20 @@ function settingsTable(config: any, models: readonly [string, Cell][]): string {
   rows.push(...models);
   if (device) rows.push(["device", `${device.name} (${device.kind})`]);
   if (plan) {
-    const { network, patch, spacing, batch, normalization } = { normalization: plan.channels, ...plan };
+    const { network, patch, spacing, channels, batch } = plan;
     // A method's network need not be the plan's.
-    const features = [architecture?.features ?? network.features].flat();
+    const features = [architecture?.features ?? network.features ?? "?"].flat();
     rows.push(["network", `${config.network ?? network.name} ${features.join("-")}, ${parameters ?? "?"} parameters`]);
     rows.push([
       "patch",
-      `${batch} x ${patch.join(" x ")} at ${spacing.map((s: number) => +s.toFixed(3)).join(" x ")} mm`,
+      `${batch} x ${patch.join(" x ")} at ${spacing.map((s) => +s.toFixed(3)).join(" x ")} mm`,
     ]);
-    rows.push(["channels", normalization.map((c: any) => `${c.name} (${c.normalization})`).join(", ")]);
+    rows.push(["channels", channels.map((c) => `${c.name} (${c.normalization ?? c.normalisation})`).join(", ")]);
     rows.push(["labels", plan.labels.join(", ")]);
   }
   const supports = Object.values(config.supports ?? {}).join(", ");
   if (supports !== "") rows.push(["support", supports]);
-  const parts = (splits ?? []).map(({ train, val }: any) => `${train.length} + ${val.length}`);
+  const parts = (splits ?? []).map(({ train, val }) => `${train.length} + ${val.length}`);
   if (parts.length > 0) rows.push(["cases to train on + held out, by fold", parts.join(", ")]);
   for (const [key, value] of Object.entries(options)) {
     if (value !== "" && String(value) !== "") rows.push([`--${key}`, String(value)]);

@@ -12,6 +12,31 @@ export interface Summary {
   readonly undefined: ByClass;
   readonly class_names: Readonly<Record<string, string>>;
 }
+/** config.json, as trainings and experiments write it: of what a report shows, whatever is there. */
+export interface RunConfig {
+  readonly options?: Readonly<Record<string, unknown>>;
+  readonly classes?: readonly string[];
+  readonly curves?: readonly string[];
+  readonly dataset?: { readonly name?: string };
+  readonly device?: { readonly name: string; readonly kind: string };
+  readonly architecture?: { readonly features?: Cells | string | number };
+  readonly network?: unknown;
+  readonly parameters?: unknown;
+  readonly voxgrad?: unknown;
+  readonly identity?: Readonly<Record<string, unknown>>;
+  readonly supports?: Readonly<Record<string, string>>;
+  readonly splits?: readonly { readonly train: readonly unknown[]; readonly val: readonly unknown[] }[];
+  readonly plan?: {
+    readonly network: { readonly name?: string; readonly features?: Cells };
+    readonly patch: readonly number[];
+    readonly spacing: readonly number[];
+    readonly channels: readonly Readonly<Record<string, unknown>>[];
+    readonly labels: readonly string[];
+    readonly dataset?: unknown;
+    readonly batch?: unknown;
+  };
+}
+type Cells = readonly (string | number)[];
 /** Measures by class and name; null where one is not defined. */
 type ByClass = Readonly<Record<string, Readonly<Record<string, number | null>>>>;
 
@@ -68,12 +93,12 @@ function check(json: unknown, file: string, form: Readonly<Record<string, Form>>
 }
 
 /** config.json of a run. */
-export async function readConfig(run: RunFolder): Promise<any> {
+export async function readConfig(run: RunFolder): Promise<RunConfig> {
   if (!(await run.has("config.json"))) throw new VoxgradError(`${run.path}: it holds no run (there is no config.json)`);
   const file = `${run.path}/config.json`;
   const json = await readJson(file);
   check(json, file, CONFIG, false);
-  return json;
+  return json as RunConfig;
 }
 
 /** summary.json of a run, where it has one. */

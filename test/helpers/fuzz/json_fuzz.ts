@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-explicit-any
 // Files of JSON that are damaged or hostile: each is read or refused by an error of the engine, with a message below 2
 // kB without control characters; nothing is changed but what the file is for, and nothing is written elsewhere. The
 // test run takes a few hundred; more by hand:

@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-explicit-any
 // Damages NIfTI files in many ways and reads them: each must be read or refused with NiftiError, within 2 s, and
 // without holding more than four times what the header and the data that are really there justify (and 2 MiB of working
 // memory). The test run takes a few hundred inputs; more by hand, from files of a folder too:

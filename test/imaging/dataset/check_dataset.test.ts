@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-explicit-any
 // A dataset with faults planted one by one: each is found with its file and its fix, and nothing else is.
 import { spawnSync } from "node:child_process";
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";

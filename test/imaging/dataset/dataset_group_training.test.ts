@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-explicit-any
 /** What follows for training: folds, plans, batches and measures of sets that annotate different organs. */
 import { readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";

@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-explicit-any
 /** Surface metrics against golden numbers (SciPy), and against all pairs of surface voxels. */
 import { test } from "uvu";
 import * as assert from "uvu/assert";

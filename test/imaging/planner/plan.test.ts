@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-explicit-any
 /** Plans against those that nnU-Net published for the Medical Segmentation Decathlon, and rules worked out by hand. */
 import { execFile } from "node:child_process";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";

@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-explicit-any
 /** Superpixels against scikit-image's partitions, and what follows from the definition. */
 import { test } from "uvu";
 import * as assert from "uvu/assert";

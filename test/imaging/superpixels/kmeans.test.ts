@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-explicit-any
 /** k-means against the best of all partitions, and what follows from the definition. */
 import { test } from "uvu";
 import * as assert from "uvu/assert";

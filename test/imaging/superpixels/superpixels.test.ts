@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-explicit-any
 /** The patient in a slice and the superpixels in it. */
 import { test } from "uvu";
 import * as assert from "uvu/assert";

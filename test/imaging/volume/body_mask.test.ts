@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-explicit-any
 /** Body masks against floods from voxel to voxel; Otsu's threshold against scikit-image and the definition. */
 import { test } from "uvu";
 import * as assert from "uvu/assert";

@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-explicit-any
 /** ALPNet's prototypes and few-shot head: published numbers, float64 loops, derivatives, what cannot be. */
 import { test } from "uvu";
 import * as assert from "uvu/assert";

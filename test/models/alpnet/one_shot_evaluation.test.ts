@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-explicit-any
 /** One-shot segmentation measured over supports and within scans: statistics and protocol against numbers by hand. */
 import { appendFile, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";

@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-explicit-any
 /** Episodes of slices and their transforms; scans segmented by an encoder whose features are known. */
 import { test } from "uvu";
 import * as assert from "uvu/assert";

@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-explicit-any
 /** CoLab's functions against PyTorch's numbers, against differentiating through the step, and on a U-Net. */
 import { test } from "uvu";
 import * as assert from "uvu/assert";

@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-explicit-any
 /** Context labels by k-means: what lies inside the body, by brightness, with centers of training cases alone. */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";

@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-explicit-any
 /**
  * ConResNet against the published PyTorch model and one in float64 of other shapes; its parts, its names, its errors.
  */

@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-explicit-any
 /** ConResNet's labels and losses against loops in float64, golden numbers, finite differences and hand cases. */
 import { test } from "uvu";
 import * as assert from "uvu/assert";

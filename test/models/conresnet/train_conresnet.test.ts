@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-explicit-any
 // train_conresnet, small: the loss of its steps is what the options say.
 import { test } from "uvu";
 import * as assert from "uvu/assert";

@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-explicit-any
 /** Marginal losses against loops in float64, the ordinary losses of the engine, and identities. */
 import { test } from "uvu";
 import * as assert from "uvu/assert";

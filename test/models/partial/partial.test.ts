@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-explicit-any
 /**
  * Partial losses against PyTorch's numbers; exclusion losses, pseudo-labels and the prior against loops in float64;
  * errors.

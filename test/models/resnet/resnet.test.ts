@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-explicit-any
 /**
  * ResNets against torchvision's: names, outputs in both modes, gradients, running statistics, loading; ALPNet's
  * encoder.

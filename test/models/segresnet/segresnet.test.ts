@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-explicit-any
 // SegResNet against MONAI's architecture written in plain PyTorch 1.13 (float64), and by the commands of voxgrad.
 // Weights and inputs follow the formula of `fill`, tensors numbered by the sorted names of the state dict.
 import { mkdtemp, rm } from "node:fs/promises";

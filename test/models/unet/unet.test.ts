@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-explicit-any
 /** The U-Nets against the published PyTorch models, and a few training steps. */
 import { readFile } from "node:fs/promises";
 import { test } from "uvu";

@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-explicit-any
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

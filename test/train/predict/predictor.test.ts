@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-explicit-any
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { concat, conv3d, flip, random, type Tensor, tensor } from "../../../engine/mod.ts";

@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-explicit-any
 // Reports of run folders that come from elsewhere: files of any form are refused by name, or shown.
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";

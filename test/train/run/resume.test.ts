@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-explicit-any
 // Trainings that stop: killed, out of disk, with a loss that is no number, on a lost device; and the log that they
 // keep.
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";

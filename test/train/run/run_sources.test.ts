@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-explicit-any
 // What a run was made from: trainings as a user starts them, on folders in which something is not what it was.
 import { cp, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { createHash } from "node:crypto";

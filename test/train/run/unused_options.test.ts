@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-explicit-any
 /**
  * Options that would change nothing are refused by name, before any data is opened; those of another script are
  * unknown.
