@@ -128,7 +128,7 @@ function mapKernelOf(
       ...(span ? { from: span.from } : {}),
       operations: body.operations,
       code: () => ({
-        declarations: body.declarations([]),
+        declarations: body.declarations([map.result]),
         before: printStatements(shared?.before ?? body.before),
         body: printStatements(shared?.body ?? storing(root, map, span)),
       }),
