@@ -1,10 +1,10 @@
-/** checkpoint: recompute instead of keep. */
+/** checkpoint: recompute values in the backward pass instead of keeping them. */
 import { checkFunction, refuseOptions } from "../core/errors.ts";
 import { node, type Tensor } from "../core/tensor.ts";
 import { recompute } from "../ops/shape/reshape.ts";
 import { ancestorsSince, callInRegion, makeRegion, regionOf, type RegionRule } from "./region.ts";
 
-/** `outputs` again, with `known` in place of its keys, and the tensors that both versions use. */
+/** Rebuilds `outputs` with the keys of `known` replaced; returns them and the tensors that both versions share. */
 function replay(outputs: readonly Tensor[], known: Map<Tensor, Tensor>): { again: Tensor[]; shared: Set<Tensor> } {
   const shared = new Set<Tensor>();
   const now = (t: Tensor): Tensor => {
@@ -34,7 +34,7 @@ const rule: RegionRule = {
       hit.map((k) => outputs[k]),
       new Map(inputs.map((t, k) => [t, fresh[k]])),
     );
-    // Tensors that the function captures are not recomputed, but they have cotangents too.
+    // Tensors that the function captures are not recomputed, but they need cotangents too.
     const captured = [...shared].filter(wanted);
     const grads = pull(
       [...fresh, ...captured],
@@ -47,11 +47,11 @@ const rule: RegionRule = {
 };
 
 /**
- * f with less memory in reverse mode: a call keeps only its arguments, and the derivative recomputes the values in
- * between at the cost of one more forward pass (Griewank and Walther, "Revolve", 2000). Checkpoints may be nested.
+ * Saves memory in reverse mode: a call keeps only its arguments, and the backward pass recomputes the intermediate
+ * values at the cost of one more forward pass (Griewank and Walther, "Revolve", 2000). Checkpoints may be nested.
  *
  * @param f a function from trees of tensors to a tree of tensors
- * @returns a function with the values and derivatives of f
+ * @returns a function with the same values and derivatives as f
  * @throws VoxgradError at the call if f is asynchronous or returns a leaf that is not a tensor
  * @example
  * ```ts

@@ -1,4 +1,4 @@
-/** customVjp: a reverse-mode rule of the user's own. */
+/** customVjp: a user-defined reverse-mode rule. */
 import { isFloat } from "../core/dtype.ts";
 import { check, checkFunction, refuseOptions, show } from "../core/errors.ts";
 import { checkPair, pairLeaves } from "../core/pair.ts";
@@ -9,7 +9,7 @@ import { scalar } from "../ops/elementwise/creation.ts";
 import { floatOf } from "./graph.ts";
 import { callInRegion, type RegionRule } from "./region.ts";
 
-/** Cotangents of a value of type T: its tree, with null in the place of a leaf or branch that has none. */
+/** Cotangents of a value of type T: the same tree, with null for leaves or branches without one. */
 export type Cotangents<T> = T extends Tensor ? Tensor | null
   : T extends object ? { readonly [K in keyof T]: Cotangents<T[K]> } | null
   : unknown;
@@ -17,7 +17,7 @@ export type Cotangents<T> = T extends Tensor ? Tensor | null
 type Forward = (...args: unknown[]) => unknown;
 type Backward = (residuals: unknown, cotangent: unknown) => unknown;
 
-/** The rule of one call, in which the function had the arguments `args` and returned `out`. */
+/** The rule of one call of the function with arguments `args` and result `out`. */
 function customRule(forward: Forward, backward: Backward, args: readonly unknown[], out: unknown): RegionRule {
   return {
     backward({ inputs, results }, cotangents, _pull, wanted) {
@@ -42,7 +42,7 @@ function customRule(forward: Forward, backward: Backward, args: readonly unknown
   };
 }
 
-/** Tensors of an argument with their cotangents. */
+/** The tensors of an argument paired with their cotangents. */
 function contributions(arg: unknown, given: unknown, position: number): (readonly [Tensor, Tensor])[] {
   const what = `backward's cotangents of argument ${position}`;
   return pairLeaves("customVjp", what, arg, given, true).flatMap((pair) => {
@@ -52,11 +52,11 @@ function contributions(arg: unknown, given: unknown, position: number): (readonl
 }
 
 /**
- * f with a reverse-mode rule of your own, as jax.custom_vjp. Forward-mode derivatives are those of f.
+ * f with a user-defined reverse-mode rule, as jax.custom_vjp. Forward-mode derivatives are those of f.
  *
  * @param forward (...args) returns [f(...args), residuals]; residuals are any tree that `backward` needs
- * @param backward (residuals, cotangent) returns one tree of cotangents per argument, with null where there is none
- * @throws VoxgradError when a derivative is taken and `forward` or `backward` returns something else
+ * @param backward (residuals, cotangent) returns one tree of cotangents per argument, null for none
+ * @throws VoxgradError on differentiation, if `forward` or `backward` returns something else
  * @example
  * ```ts
  * import { customVjp, grad, tensor } from "voxgrad";

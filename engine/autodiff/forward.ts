@@ -25,7 +25,7 @@ function pushForward(
       const rule = op.jvp;
       known.set(t, alike(withRuleOf(t, () => rule({ inputs: parents, output: t, attrs }, given)), t));
     } else if (op.lowering.kind === "composite") {
-      // Without a rule of its own a composite is differentiated through what it is made of.
+      // A composite without its own rule is differentiated through its expansion.
       const fresh = parents.map((x, k) => (given[k] ? freshLeaves(op.name, x).leaves[0] : x));
       const inner = op.lowering.expand(fresh, attrs);
       const at = fresh.filter((_, k) => given[k]);
@@ -43,12 +43,12 @@ function pushForward(
 }
 
 /**
- * The value of f at `primals` and its derivative along `tangents`: both have the structure of f's result.
+ * The value of f at `primals` and its derivative along `tangents`; both have the structure of f's result.
  *
  * @param f a function from trees of tensors to a tree of tensors
  * @param primals its arguments, trees of f32 or f16 tensors
- * @param tangents one tree per primal, of its structure and shapes
- * @throws VoxgradError for tangents that do not fit, by path, and for an operator without a forward derivative
+ * @param tangents one tree per primal, with the same structure and shapes
+ * @throws VoxgradError for tangents that do not fit, naming the path, and for an operator without a forward derivative
  * @example
  * ```ts
  * import { jvp, tensor } from "voxgrad";
@@ -67,7 +67,7 @@ export function jvp<P extends unknown[], R>(
   return along("jvp", f, primals, tangents);
 }
 
-/** jvp, whose errors begin with the name of the function that was called. */
+/** jvp with the name of the calling function in its errors. */
 function along<P extends unknown[], R>(
   name: string,
   f: (...primals: P) => R,
@@ -95,7 +95,7 @@ function along<P extends unknown[], R>(
  *
  * @param f returns a tensor of one element, f32 or f16
  * @param primals its arguments, trees of f32 or f16 tensors
- * @param tangents the vector: one tree per primal, of its structure and shapes
+ * @param tangents the vector: one tree per primal, with the same structure and shapes
  * @throws VoxgradError as grad and jvp
  * @example
  * ```ts

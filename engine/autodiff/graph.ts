@@ -1,4 +1,4 @@
-/** Walks over the graph between the inputs of a derivative and its outputs. */
+/** Graph traversal between the inputs of a derivative and its outputs. */
 import { type DType, isFloat } from "../core/dtype.ts";
 import { check, show } from "../core/errors.ts";
 import { checkPair, pairLeaves } from "../core/pair.ts";
@@ -8,10 +8,10 @@ import { cast } from "../ops/elementwise/elementwise.ts";
 import { alias, isStopGradient } from "../ops/shape/reshape.ts";
 import { ancestorsSince, parentsOf } from "./region.ts";
 
-/** Nodes on paths from `inputs` to `outputs` through real-valued tensors, in order of creation. */
+/** Nodes on paths from `inputs` to `outputs` through float tensors, in order of creation. */
 export function between(inputs: readonly Tensor[], outputs: readonly Tensor[]): Tensor[] {
   const reached = new Set<Tensor>(inputs);
-  // Nothing older than the oldest input depends on one.
+  // Nodes older than the oldest input cannot depend on an input.
   const first = Math.min(...inputs.map((t) => t.id));
   return ancestorsSince(outputs, first, isStopGradient).filter((t) => {
     if (reached.has(t)) return true;
@@ -22,7 +22,7 @@ export function between(inputs: readonly Tensor[], outputs: readonly Tensor[]): 
   });
 }
 
-/** The leaves of a tree as nodes of their own: derivatives by them ignore other uses of the same tensors. */
+/** Aliases the leaves of a tree, so that derivatives with respect to them ignore other uses of the same tensors. */
 export function freshLeaves(name: string, argument: unknown): { tree: unknown; leaves: Tensor[] } {
   const leaves: Tensor[] = [];
   const fresh = tree.map(argument, (leaf, path) => {
@@ -47,7 +47,7 @@ export function freshLeaves(name: string, argument: unknown): { tree: unknown; l
   return { tree: fresh, leaves };
 }
 
-/** Tangents or cotangents, as a tree, in the order of the tensors that they belong to by name. */
+/** The leaves of a tree of tangents or cotangents, in the order of the tensors they match by path. */
 export function directionsOf(name: string, what: string, of: unknown, given: unknown): Tensor[] {
   return pairLeaves(name, what, of, given).map((pair) => {
     const { of, given } = checkPair(name, what, pair);
@@ -55,8 +55,8 @@ export function directionsOf(name: string, what: string, of: unknown, given: unk
   });
 }
 
-/** The type of derivatives of a value. */
+/** The dtype of derivatives of a value. */
 export const floatOf = (dtype: DType): DType => (isFloat(dtype) ? dtype : "f32");
 
-/** A tangent or cotangent in the type of the tensor that it belongs to. */
+/** Casts a tangent or cotangent to the dtype of the tensor it belongs to. */
 export const alike = (t: Tensor, of: Tensor): Tensor => cast(t, floatOf(of.dtype));

@@ -1,4 +1,4 @@
-/** Derivatives: graph in, graph out. */
+/** Automatic differentiation: graph in, graph out. */
 export { grad, valueAndGrad, vjp } from "./reverse.ts";
 export type { Gradient, GradOptions, ValueAndGradOptions } from "./reverse.ts";
 export { hvp, jvp } from "./forward.ts";

@@ -1,6 +1,6 @@
 /**
- * Regions: parts of a graph, made by one call of a function, that reverse mode takes as a whole. checkpoint computes
- * the part anew instead of keeping its values; customVjp puts a rule of the user's in its place.
+ * Regions: parts of a graph, each made by one function call, that reverse mode treats as a unit. checkpoint recomputes
+ * the part instead of keeping its values; customVjp replaces its derivative by a user-defined rule.
  */
 import { check, fail, show } from "../core/errors.ts";
 import type { Op } from "../core/op.ts";
@@ -16,11 +16,11 @@ export type PullBack = (
   cotangents: readonly Tensor[],
 ) => Tensor[];
 
-/** What a region does in reverse mode and under vmap. */
+/** How a region behaves in reverse mode and under vmap. */
 export interface RegionRule {
   /**
-   * Tensors outside (the region's inputs, or what else it uses) with what their cotangents grow by.
-   * @param cotangents of the results, null where there is none
+   * Contributions to the cotangents of outside tensors: the region's inputs and whatever else it uses.
+   * @param cotangents of the results, null for results without one
    * @param wanted whether a tensor needs a cotangent
    */
   backward(
@@ -29,21 +29,21 @@ export interface RegionRule {
     pull: PullBack,
     wanted: (t: Tensor) => boolean,
   ): readonly (readonly [Tensor, Tensor])[];
-  /** The rule for a batch of examples, where all inputs have the batch axis. */
+  /** The rule for a batch of examples; all inputs have the batch axis. */
   batched(vmap: <A extends unknown[], R>(f: (...args: A) => R) => (...args: A) => R): RegionRule;
 }
 
-/** One call of a function in the graph. */
+/** One function call in the graph. */
 export interface Region {
   readonly rule: RegionRule;
-  /** They stand for the arguments inside. */
+  /** Placeholders for the arguments inside the region. */
   readonly inputs: readonly Tensor[];
-  /** What the function gave, and the nodes that stand for it outside. */
+  /** The function's results, and the nodes that represent them outside. */
   readonly outputs: readonly Tensor[];
   readonly results: readonly Tensor[];
 }
 
-/** A result of a region: the value of its input. */
+/** A result of a region; the identity of its input. */
 const regionOp: Op<{ region: Region }> = {
   name: "region",
   lowering: { kind: "view" },
@@ -55,7 +55,7 @@ const regionOp: Op<{ region: Region }> = {
 export const regionOf = (t: Tensor): Region | null =>
   t.source.kind === "op" && t.source.op === regionOp ? (t.source.attrs as { region: Region }).region : null;
 
-/** Closes a region: its results are created one after the other, behind all that is inside. */
+/** Closes a region. Its result nodes are created consecutively, after everything inside. */
 export function makeRegion(rule: RegionRule, inputs: readonly Tensor[], outputs: readonly Tensor[]): Region {
   const results: Tensor[] = [];
   const region: Region = { rule, inputs, outputs, results };
@@ -71,7 +71,7 @@ export function outputsOf(name: string, out: unknown): Tensor[] {
   });
 }
 
-/** Calls f in a region of its own; tensors among the arguments are replaced by nodes that stand for them. */
+/** Calls f in its own region; tensors among the arguments are replaced by placeholders. */
 export function callInRegion<A extends unknown[], R>(
   name: string,
   f: (...args: A) => R,
@@ -89,7 +89,7 @@ export function callInRegion<A extends unknown[], R>(
   return tree.rebuild(out, makeRegion(ruleOf(inside, out), inputs, outputs).results) as R;
 }
 
-/** What a node is made of, for derivatives: a result of a region of the region's inputs too. */
+/** The inputs of a node for differentiation: for a result of a region these are the region's inputs. */
 export function parentsOf(t: Tensor): readonly Tensor[] {
   if (t.source.kind !== "op") return [];
   const region = regionOf(t);
@@ -97,8 +97,8 @@ export function parentsOf(t: Tensor): readonly Tensor[] {
 }
 
 /**
- * Tensors created from `first` on that `outputs` are made of, in order of creation; not what lies behind `ends`. A
- * region comes with all of its outputs.
+ * Ancestors of `outputs` created at or after node `first`, in order of creation, without what lies beyond `ends`.
+ * Regions are included with all their outputs.
  */
 export const ancestorsSince = (outputs: readonly Tensor[], first: number, ends?: (t: Tensor) => boolean): Tensor[] =>
   ancestors(outputs, (t) => {

@@ -20,7 +20,7 @@ export function pullBack(
 ): Tensor[] {
   const sums = new Map<Tensor, Tensor>();
   const accumulate = (t: Tensor, part: Tensor): void => {
-    // In mixed precision a rule may leave the type of its input.
+    // In mixed precision a rule may return a cotangent of another float type than its input.
     const g = alike(part, t);
     const before = sums.get(t);
     sums.set(t, before ? add(before, g) : g);
@@ -35,7 +35,7 @@ export function pullBack(
     if (g === undefined || stop.has(t) || t.source.kind !== "op") continue;
     const region = regionOf(t);
     if (region) {
-      // Results follow each other, so all of them have their cotangents when the last is met.
+      // A region's results have consecutive ids, so when the last one is visited all have their cotangents.
       if (closed.has(region)) continue;
       closed.add(region);
       const given = region.results.map((result) => sums.get(result) ?? null);
@@ -63,13 +63,15 @@ export function pullBack(
 }
 
 /**
- * The value of f at `primals`, and its pullback: from a cotangent of the value to one tree of cotangents per primal.
+ * The value of f at `primals`, and its pullback, which maps a cotangent of the value to one tree of cotangents per
+ * primal.
  *
  * @param f a function from trees of tensors to a tree of tensors
  * @param primals its arguments, trees of f32 or f16 tensors
- * @returns [value, pullback]; a cotangent has the structure and shapes of the value, a result those of the primals
- * @throws VoxgradError for primals that are not an array of trees of float tensors, and at the pullback for a
- * cotangent that does not fit, by path
+ * @returns [value, pullback]; a cotangent has the structure and shapes of the value, and the pullback returns the
+ *   structure and shapes of the primals
+ * @throws VoxgradError for primals that are not an array of trees of float tensors; the pullback throws for a
+ *   cotangent that does not fit, naming the path
  * @example
  * ```ts
  * import { ones, tensor, vjp } from "voxgrad";
@@ -90,7 +92,7 @@ export function vjp<P extends unknown[], R>(
   const fresh = primals.map((primal) => freshLeaves("vjp", primal));
   const [, out] = outermost(() => callTraced("vjp", () => f(...(fresh.map((x) => x.tree) as P))));
   const outputs = outputsOf("vjp", out);
-  // The caller gets nodes of their own: evaluating them takes no history from the pullback.
+  // The caller gets aliases: evaluating them does not drop the history that the pullback needs.
   const shown = tree.rebuild(out, outputs.map(alias)) as R;
   const pullback = (cotangent: R): P => {
     const grads = pullBack(
@@ -104,7 +106,10 @@ export function vjp<P extends unknown[], R>(
 }
 
 export interface GradOptions {
-  /** Position of the argument to differentiate by, or a list of positions, which gives a list. Default: 0. */
+  /**
+   * Position of the argument to differentiate with respect to, or a list of positions, which returns a list. Default:
+   * 0.
+   */
   argnums?: number | readonly number[];
 }
 
@@ -115,19 +120,21 @@ export interface ValueAndGradOptions extends GradOptions {
 
 type Argument<A extends readonly unknown[], K> = K extends number ? A[K] : never;
 
-/** The gradient of a function of arguments A: the type of the argument, or a tuple of those that argnums lists. */
+/** The gradient of a function with arguments A: the argument's type, or a tuple of those that argnums lists. */
 export type Gradient<A extends readonly unknown[], O> = O extends { argnums: infer N }
   ? N extends readonly unknown[] ? { -readonly [K in keyof N]: Argument<A, N[K]> } : Argument<A, N>
   : A[0];
 
 /**
- * The function (...args) -> [f(...args), gradient of f by its first argument].
+ * The function (...args) -> [f(...args), gradient of f with respect to its first argument].
  *
  * @param f returns a tensor of one element (f32 or f16), or with hasAux a pair of it and anything else
- * @param options.argnums differentiate by the argument at this position, or by those at these, as jax.value_and_grad
+ * @param options.argnums position or positions of the arguments to differentiate with respect to, as in
+ *   jax.value_and_grad
  * @param options.hasAux f returns [loss, aux]; the value is then [loss, aux] too
- * @returns the gradient has the structure and shapes of the argument
- * @throws VoxgradError at the call, for an argument that is not a tree of float tensors or a loss of several elements
+ * @returns a function; its gradient has the structure and shapes of the argument
+ * @throws VoxgradError at the call, for an argument that is not a tree of float tensors or a loss with several
+ *   elements
  * @example
  * ```ts
  * import { matmul, ones, type Tensor, valueAndGrad } from "voxgrad";
@@ -160,7 +167,7 @@ export function valueAndGrad<A extends unknown[]>(
   return differentiated("valueAndGrad", f, options);
 }
 
-/** valueAndGrad, whose errors begin with the name of the function that was called. */
+/** valueAndGrad with the name of the calling function in its errors. */
 export function differentiated<A extends unknown[]>(
   name: string,
   f: (...args: A) => unknown,
@@ -203,12 +210,13 @@ export function differentiated<A extends unknown[]>(
 }
 
 /**
- * The gradient of f by its first argument, any tree of float tensors.
+ * The gradient of f with respect to its first argument, any tree of float tensors.
  *
  * @param f returns a tensor of one element, f32 or f16
- * @param options.argnums differentiate by the argument at this position, or by those at these, as jax.grad
+ * @param options.argnums position or positions of the arguments to differentiate with respect to, as in jax.grad
  * @returns a function of the arguments of f whose result has the structure and shapes of the argument
- * @throws VoxgradError at the call, for an argument that is not a tree of float tensors or a result of several elements
+ * @throws VoxgradError at the call, for an argument that is not a tree of float tensors or a result with several
+ *   elements
  * @example
  * ```ts
  * import { grad, tensor } from "voxgrad";

@@ -1,4 +1,4 @@
-/** vmap: a function of one example, for a batch of them. */
+/** vmap: applies a per-example function to a batch. */
 import { check, checkFunction, checkOptions, fail, show } from "../core/errors.ts";
 import { sameShape } from "../core/shape.ts";
 import { Tensor } from "../core/tensor.ts";
@@ -8,13 +8,13 @@ import { broadcastTo } from "../ops/shape/broadcast_to.ts";
 import { moveAxis } from "../ops/shape/transpose.ts";
 import { ancestorsSince, makeRegion, regionOf } from "./region.ts";
 
-/** Tensors of one example with the batches that stand for them, batch axis in front. */
+/** Per-example tensors mapped to their batched versions, batch axis first. */
 type Batches = Map<Tensor, Tensor>;
 
-/** x for every example of a batch. */
+/** Broadcasts x to every example of a batch. */
 const repeat = (x: Tensor, size: number): Tensor => broadcastTo(x, { shape: [size, ...x.shape] });
 
-/** Finds batches of all that `outputs` are made of and that depends on the examples; nothing before `first` does. */
+/** Batches every node that `outputs` depend on and that depends on the examples; nothing older than `first` does. */
 function batch(outputs: readonly Tensor[], known: Batches, size: number, first: number): void {
   for (const t of ancestorsSince(outputs, first)) {
     if (known.has(t) || t.source.kind !== "op") continue;
@@ -54,11 +54,11 @@ function batchRegion(region: NonNullable<ReturnType<typeof regionOf>>, known: Ba
 }
 
 /**
- * f for a batch: arguments have one more axis, f sees one example, and its results are stacked along a new axis.
+ * Batches f: arguments have one more axis, f sees one example, and its results are stacked along a new axis.
  * Operators run batched, not in a loop. Composes with grad, jvp, hvp, checkpoint, compile and itself.
  *
  * @param options.inAxes the batch axis of all arguments (default: 0), or one entry per argument: an axis, or null for
- *   an argument that all examples share. It holds for all tensors of an argument's tree.
+ *   an argument shared by all examples. It applies to all tensors of an argument's tree.
  * @param options.outAxis the batch axis of the results (default: 0)
  * @throws VoxgradError at the call, for batches of different sizes, and for operators that cannot be batched
  * @example

@@ -1,11 +1,9 @@
-/** Which line of a user's script called the engine, for messages. */
+/** Finds the line of the user's script that called the engine, for error messages. */
 
-/** Where the engine's files lie; a bundle has one file for all, whose lines say nothing. */
+/** Directory of the engine's sources. In a bundle all code is in one file, so line numbers would not help. */
 const root = /^(.*\/engine\/)core\/call_site\.ts/.exec(String((import.meta as { url?: unknown }).url))?.[1];
 
-/**
- * " at FILE:LINE:COLUMN" of the first call in a stack that is not the engine's own; "" where the host does not tell.
- */
+/** " at FILE:LINE:COLUMN" of the first stack frame outside the engine; "" if the host gives no usable stack. */
 export function callSite(stack: string | undefined): string {
   if (!root || !stack) return "";
   for (const line of stack.split("\n")) {

@@ -1,9 +1,9 @@
-/** SHA-256 of content: what names the source of a result, and what shows that a file is damaged. */
+/** SHA-256 of content: identifies the source of a result and detects damaged files. */
 
 const hex = (bytes: Uint8Array): string => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 
 /**
- * SHA-256 of bytes, or of a text in UTF-8, as 64 hexadecimal digits: what `sha256sum` prints.
+ * SHA-256 of bytes, or of a string in UTF-8, as 64 hexadecimal digits, like `sha256sum`.
  *
  * @example
  * ```ts

@@ -1,15 +1,15 @@
-/** Element types and how they promote. */
+/** Element types and type promotion. */
 import { check } from "./errors.ts";
 
 export type DType = "f16" | "f32" | "i32" | "u32" | "bool";
 
-/** What `data()` gives: bool comes as 0 and 1, f16 as the same values in f32. */
+/** The arrays that `data()` returns: bool as 0 and 1, f16 converted to f32. */
 export type TypedArray = Float32Array | Int32Array | Uint32Array | Uint8Array;
 
 /** Bytes of an element on the device; a bool is stored as a u32 that is 0 or 1. */
 export const bytesPerElement = (dtype: DType): number => (dtype === "f16" ? 2 : 4);
 
-/** What a tensor takes in device memory: whole words, and at least one, since empty bindings are not allowed. */
+/** Device memory of a tensor: a multiple of 4 bytes, and at least 4, since empty bindings are not allowed. */
 export const bytesOf = (elements: number, dtype: DType): number =>
   Math.max(4, Math.ceil((elements * bytesPerElement(dtype)) / 4) * 4);
 
@@ -35,8 +35,8 @@ export const isFloat = (dtype: DType): dtype is "f16" | "f32" => dtype === "f32"
 export const promote = (a: DType, b: DType): DType => (rank[a] >= rank[b] ? a : b);
 
 /**
- * The type in which tensors of one type and a plain number meet. Floats take any number; u32 stays for whole numbers
- * from 0 below 2^32; other whole numbers that i32 holds make bool and u32 i32, all others make integers f32.
+ * The result type of a tensor and a plain number. Floats accept any number. u32 accepts integers in [0, 2^32). Other
+ * integers that fit in i32 promote bool and u32 to i32; all other numbers promote integers to f32.
  */
 export function joinNumber(dtype: DType, value: number): DType {
   if (isFloat(dtype)) return dtype;
@@ -44,7 +44,7 @@ export function joinNumber(dtype: DType, value: number): DType {
   return fits(value, "i32") ? "i32" : "f32";
 }
 
-/** Whether a dtype holds a number without change, but for rounding of floats; bool holds whole numbers, as != 0. */
+/** Whether a dtype represents a number exactly, up to float rounding; bool accepts any integer, as != 0. */
 export function fits(value: number, dtype: DType): boolean {
   if (isFloat(dtype)) return true;
   if (!Number.isInteger(value)) return false;
@@ -52,7 +52,7 @@ export function fits(value: number, dtype: DType): boolean {
   return value >= least && value < end;
 }
 
-/** A number as a dtype has it, by the rules of `cast`. */
+/** A number converted to a dtype by the rules of `cast`. */
 export function convert(value: number, dtype: DType): number {
   switch (dtype) {
     case "f16":
@@ -68,7 +68,7 @@ export function convert(value: number, dtype: DType): number {
   }
 }
 
-/** The integer type that arithmetic on truth values happens in. */
+/** The type used for integer arithmetic: bool is computed as i32. */
 export const arithmetic = (dtype: DType): DType => (dtype === "bool" ? "i32" : dtype);
 
 export const isDType = (value: unknown): value is DType => typeof value === "string" && Object.hasOwn(rank, value);
@@ -87,17 +87,17 @@ export function allocate(dtype: DType, length: number): TypedArray {
   }
 }
 
-/** The dtype that a typed array holds; null for one that no dtype fits. */
+/** The dtype of a typed array; null if there is none. */
 export function dtypeOf(array: ArrayBufferView): DType | null {
   if (array instanceof Float32Array) return "f32";
   if (array instanceof Int32Array) return "i32";
   if (array instanceof Uint32Array) return "u32";
   if (array instanceof Uint8Array) return "bool";
-  // Not every host has it.
+  // Float16Array does not exist on every host.
   return array.constructor.name === "Float16Array" ? "f16" : null;
 }
 
-/** Refuses an array whose memory was transferred away, to a worker for instance: it would read as empty. */
+/** Rejects a detached array (transferred to a worker, for instance), which would read as empty. */
 export function checkAttached(operator: string, data: ArrayBufferView): void {
   let attached = true;
   try {
@@ -119,25 +119,25 @@ export function fromHalf(bits: number): number {
   return sign * (1 + mantissa / 1024) * 2 ** (exponent - 15);
 }
 
-/** The bits of the half-precision number nearest to a value; ties go to the even one. */
+/** The bits of the half-precision number nearest to a value, ties to even. */
 export function toHalf(value: number): number {
   const sign = value < 0 || Object.is(value, -0) ? 0x8000 : 0;
   const magnitude = Math.abs(value);
   if (Number.isNaN(magnitude)) return 0x7e00;
   if (magnitude >= 65520) return sign | 0x7c00;
-  // The spacing of half-precision numbers here; below 2^-14 it is that of the subnormal ones.
+  // The spacing of half-precision numbers near the value; below 2^-14 it is that of subnormals.
   const exponent = magnitude < 2 ** -14 ? -14 : Math.floor(Math.log2(magnitude));
   const units = magnitude / 2 ** (exponent - 10);
   const floor = Math.floor(units);
   const rest = units - floor;
   const whole = floor + (rest > 0.5 || (rest === 0.5 && floor % 2 === 1) ? 1 : 0);
-  // A carry out of the mantissa, or into the normal numbers, lands in the exponent as it should.
+  // A carry out of the mantissa, or from subnormal to normal, correctly increments the exponent.
   return sign | (exponent === -14 ? whole : ((exponent + 14) << 10) + whole);
 }
 
-/** Index of the first value that is NaN or infinite; -1 where all are finite. */
+/** Index of the first NaN or infinite value; -1 if all are finite. */
 export function firstNotFinite(values: ArrayLike<number>): number {
-  // A difference with itself is 0 for finite values alone.
+  // x - x is 0 only for finite x.
   for (let i = 0; i < values.length; i++) if (values[i] - values[i] !== 0) return i;
   return -1;
 }

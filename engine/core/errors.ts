@@ -1,9 +1,10 @@
-// By which a command line knows an error whose message says all: hosts import nothing of the engine.
+// Marks errors whose message is complete for a command line. A global symbol, because hosts import nothing from the
+// engine.
 const FOR_USER: unique symbol = Symbol.for("voxgrad.forUser");
 
 /**
- * A request that the engine refuses: the message names the operator, what it got, what it wanted, and the fix. Whatever
- * names and values went into it, it stays below 2 kB and holds no control characters but line breaks.
+ * An error of the user's request: the message names the operator, what it got, what it expected, and the fix. It stays
+ * below 2 kB and contains no control characters but line breaks, whatever names and values it includes.
  */
 export class VoxgradError extends Error {
   override name = "VoxgradError";
@@ -17,13 +18,13 @@ export class VoxgradError extends Error {
   }
 }
 
-/** Bytes that a message takes at most, in UTF-8. */
+/** Maximum message size in UTF-8 bytes. */
 const LARGEST_MESSAGE = 2000;
-// Control characters, which a terminal obeys; halves of characters; marks that turn the direction of what follows.
+// Control characters, which terminals interpret; lone surrogates; marks that change the direction of text.
 const UNPRINTABLE = /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu;
 
 /**
- * A text that comes from a file or a user, for one line: what a terminal would obey is written as \u001b.
+ * Escapes a string from a file or user for one line: control characters become \u001b and similar.
  *
  * @example
  * ```ts
@@ -33,7 +34,7 @@ const UNPRINTABLE = /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}\u200e\u200f\u202a-\u202e\u2066-\u
 export const escaped = (text: string): string =>
   text.replace(UNPRINTABLE, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`);
 
-/** A message of several lines, escaped, and cut in its middle where it is too long: the fix stands at its end. */
+/** A multi-line message, escaped, and cut in the middle if too long: the fix is at the end. */
 export function bounded(message: string): string {
   for (let most = LARGEST_MESSAGE;; most = Math.floor(most * 0.8)) {
     const text = cut(message, most).split("\n").map(escaped).join("\n");
@@ -41,7 +42,7 @@ export function bounded(message: string): string {
   }
 }
 
-/** A text of at most `most` characters, and some words about what was left out of its middle. */
+/** Cuts a string to at most `most` characters, with a note about what was cut from the middle. */
 function cut(text: string, most: number): string {
   if (text.length <= most) return text;
   const kept = Math.max(0, most - 40);
@@ -50,7 +51,7 @@ function cut(text: string, most: number): string {
 }
 
 /**
- * Names in a message, with commas: the first few and how many there are.
+ * A comma-separated list of names for a message: the first few and the total.
  *
  * @example
  * ```ts
@@ -63,7 +64,10 @@ export function listed(names: Iterable<string>, most = 12): string {
   return (all.length > most ? [...shown, `... (${all.length} in all)`] : shown).join(", ");
 }
 
-/** Whether a value is an object with entries of its own alone, such as options, and no array, tensor or other class. */
+/**
+ * Whether a value is a plain object, such as options: no array, tensor or other class instance, and no inherited
+ * entries.
+ */
 export function isPlain(value: unknown): value is Record<string, unknown> {
   if (typeof value !== "object" || value === null) return false;
   const prototype: unknown = Object.getPrototypeOf(value);
@@ -71,12 +75,12 @@ export function isPlain(value: unknown): value is Record<string, unknown> {
 }
 
 /**
- * A value as it is written in messages: [2, 3, 4], "linear", Tensor(f32[2]), { axis }, a Float32Array. Some 500
- * characters at most, however long, wide or deep the value is.
+ * Formats a value for messages: [2, 3, 4], "linear", Tensor(f32[2]), { axis }, a Float32Array. At most about 500
+ * characters for any value.
  */
 export const show = (value: unknown): string => cut(shown(value, 0), 500);
 
-/** Elements that are written of a list within so many others. */
+/** Maximum number of elements shown per list, by nesting depth. */
 const ELEMENTS = [16, 8, 4];
 
 function shown(value: unknown, depth: number): string {
@@ -92,7 +96,7 @@ function shown(value: unknown, depth: number): string {
     const keys = Object.keys(value);
     return keys.length === 0 ? "{}" : `{ ${listed(keys, 16)} }`;
   }
-  // A class says how it is written, or only its name.
+  // Use the class's own toString if it has one, otherwise its name.
   const text = ArrayBuffer.isView(value) ? "" : String(value);
   return text === "" || text.startsWith("[object") ? `a ${value.constructor?.name ?? "object"}` : text;
 }
@@ -102,12 +106,12 @@ export function fail(operator: string, message: string): never {
   throw new VoxgradError(`${operator}: ${message}`);
 }
 
-/** Throws unless `condition` holds; the message is only built then. */
+/** Throws unless `condition` holds; the message is built only then. */
 export function check(condition: boolean, operator: string, message: () => string): asserts condition {
   if (!condition) fail(operator, message());
 }
 
-/** Rejects option names that the operator does not have, listing those it has. */
+/** Rejects unknown option names and lists the known ones. */
 export function checkOptions(operator: string, options: object, known: readonly string[]): void {
   check(isPlain(options), operator, () => `options are an object, got ${show(options)}${meant(options, known)}`);
   for (const key of Object.keys(options)) {
@@ -115,7 +119,7 @@ export function checkOptions(operator: string, options: object, known: readonly 
   }
 }
 
-/** The call that is meant where a value stands in the place of options. */
+/** The call that was probably intended if a value was passed instead of options. */
 function meant(value: unknown, known: readonly string[]): string {
   if (known.length === 0) return "; it takes none";
   const plain = typeof value === "number" || typeof value === "string" || (Array.isArray(value) && value.length > 0);
@@ -124,19 +128,22 @@ function meant(value: unknown, known: readonly string[]): string {
   return `; write { ${first}: ${first === "axes" && !Array.isArray(value) ? `[${show(value)}]` : show(value)} }`;
 }
 
-/** Rejects options given to a function that takes none; other arguments too many may be those of a callback. */
+/**
+ * Rejects options passed to a function that takes none. Other extra arguments are ignored, since callbacks may get
+ * some.
+ */
 export function refuseOptions(operator: string, rest: readonly unknown[]): void {
   const given = rest.find((value) => isPlain(value));
   check(given === undefined, operator, () => `it takes no options, got ${show(given)}`);
 }
 
-/** For messages: what to do about a number that is a tensor because a compiled function was given it. */
+/** For messages: how to fix a number that is a tensor because it was passed to a compiled function. */
 export const ifTraced = (value: unknown): string =>
   /^Tensor\(/.test(show(value))
     ? "; inside a compiled function numbers are tensors: list the argument's position k in compile(f, { static: [k] })"
     : "";
 
-/** Rejects an option that is neither true nor false; one that is not given is false. */
+/** Rejects an option that is neither true nor false; undefined means false. */
 export function checkFlag(operator: string, name: string, value: unknown): void {
   check(
     value === undefined || value === null || typeof value === "boolean",
@@ -145,7 +152,7 @@ export function checkFlag(operator: string, name: string, value: unknown): void 
   );
 }
 
-/** Rejects an option that is no number, or NaN. */
+/** Rejects an option that is not a number, or is NaN. */
 export function checkNumber(operator: string, name: string, value: unknown): asserts value is number {
   check(
     typeof value === "number" && !Number.isNaN(value),
@@ -154,7 +161,7 @@ export function checkNumber(operator: string, name: string, value: unknown): ass
   );
 }
 
-/** Rejects what is no function. */
+/** Rejects anything but a function. */
 export function checkFunction(operator: string, name: string, value: unknown): void {
   check(typeof value === "function", operator, () => `${name} is a function, got ${show(value)}`);
 }

@@ -1,6 +1,6 @@
 /**
- * Expressions of fused kernels as trees. Operators build them, the compiler walks them (what varies in a loop, what is
- * divided, which functions and memory are used), and `print` turns them into WGSL once a kernel is decided.
+ * Expression trees of fused kernels. Operators build them, the compiler analyzes them (what varies in a loop, what is
+ * divided, which functions and buffers are used), and `print` turns them into WGSL once a kernel is final.
  */
 
 /** Binary operators of WGSL that kernels use. */
@@ -13,7 +13,7 @@ export type Expr =
   | { readonly kind: "variable"; readonly name: string }
   /** An element of a buffer. */
   | { readonly kind: "load"; readonly buffer: string; readonly index: Expr }
-  /** A call; `library` names a function of shaders/, otherwise it is a builtin of WGSL. */
+  /** A call; `library` marks a function of shaders/, otherwise it is a WGSL builtin. */
   | { readonly kind: "call"; readonly name: string; readonly args: readonly Expr[]; readonly library: boolean }
   | { readonly kind: "infix"; readonly operator: InfixOperator; readonly left: Expr; readonly right: Expr }
   | { readonly kind: "prefix"; readonly operator: "-" | "!"; readonly arg: Expr }
@@ -26,7 +26,7 @@ export const variable = (name: string): Expr => ({ kind: "variable", name });
 export const load = (buffer: string, index: Expr): Expr => ({ kind: "load", buffer, index });
 /** A call of a builtin function or a conversion: `call("abs", x)`, `call("f32", x)`. */
 export const call = (name: string, ...args: Expr[]): Expr => ({ kind: "call", name, args, library: false });
-/** A call of a function of shaders/library.ts, which the kernel then declares: `fn("vg_exp", x)`. */
+/** A call of a function of shaders/library.ts, which the kernel then includes: `fn("vg_exp", x)`. */
 export const fn = (name: string, ...args: Expr[]): Expr => ({ kind: "call", name, args, library: true });
 /** `infix(a, "+", b)`. */
 export const infix = (left: Expr, operator: InfixOperator, right: Expr): Expr => ({
@@ -44,7 +44,7 @@ export const select = (no: Expr, yes: Expr, condition: Expr): Expr => call("sele
 export const bitsOf = (x: Expr): Expr => call("bitcast<u32>", x);
 
 export const isLiteral = (e: Expr): boolean => e.kind === "literal";
-/** Whether an expression needs no name of its own to be used many times. */
+/** Whether an expression can be repeated without binding it to a name first. */
 export const isAtom = (e: Expr): boolean => e.kind === "literal" || e.kind === "variable";
 /** Whether an expression is the literal 0. */
 export const isZero = (e: Expr): boolean => e.kind === "literal" && e.value === 0;
@@ -69,17 +69,17 @@ const childrenOf = (e: Expr): readonly Expr[] => {
   }
 };
 
-/** Calls `visit` with an expression and all that it is made of. */
+/** Calls `visit` on an expression and all its subexpressions. */
 export function walk(e: Expr, visit: (e: Expr) => void): void {
   visit(e);
   for (const child of childrenOf(e)) walk(child, visit);
 }
 
-/** Whether `holds` is true of an expression or of a part of it. */
+/** Whether `holds` is true of an expression or one of its subexpressions. */
 export const some = (e: Expr, holds: (e: Expr) => boolean): boolean =>
   holds(e) || childrenOf(e).some((child) => some(child, holds));
 
-/** The expression with other names for its variables. */
+/** The expression with its variables renamed. */
 export function rename(e: Expr, nameOf: (name: string) => string): Expr {
   const of = (x: Expr): Expr => rename(x, nameOf);
   switch (e.kind) {
@@ -99,7 +99,7 @@ export function rename(e: Expr, nameOf: (name: string) => string): Expr {
   }
 }
 
-/** How tightly operators bind; those of level 0 take no other operator as an operand without parentheses. */
+/** Operator precedence; operands of level 0 operators need parentheses unless they are atoms. */
 const LEVELS: Record<InfixOperator, number> = {
   "&": 0,
   "|": 0,
@@ -126,7 +126,7 @@ function operand(e: Expr, parent: InfixOperator, isRight: boolean): string {
   return isChain || isTighter ? print(e) : `(${print(e)})`;
 }
 
-/** The WGSL of an expression. Equal expressions print alike. */
+/** The WGSL of an expression. Equal expressions print the same. */
 export function print(e: Expr): string {
   switch (e.kind) {
     case "literal":

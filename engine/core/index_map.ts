@@ -1,6 +1,6 @@
 /**
- * Where in a tensor a fused kernel reads: an expression for each run of axes. Movement operators turn the place in
- * their output into the place in their input; runs that stay together cost one division, not one per axis.
+ * Index expressions: where in a tensor a fused kernel reads, with one expression per run of axes. Movement operators
+ * map an output index to an input index; runs that stay together cost one division, not one per axis.
  */
 import { type Expr, infix, isAtom, isZero, print, u32 } from "./expr.ts";
 import { sameShape, type Shape, size } from "./shape.ts";
@@ -12,7 +12,7 @@ interface Segment {
   readonly expression: Expr;
 }
 
-/** Gives an expression a name of its own once, so that equal expressions share it. */
+/** Binds an expression to a name once, so that equal expressions share it. */
 export type BindIndex = (expression: Expr) => Expr;
 
 const ZERO = u32(0);
@@ -21,7 +21,7 @@ const plus = (a: Expr, b: Expr): Expr => (isZero(a) ? b : isZero(b) ? a : infix(
 
 export class Index {
   readonly shape: Shape;
-  /** Offsets between which all places of a kernel lie, where they are known to be fewer than all. */
+  /** Known bounds on the offsets, if tighter than the whole tensor. */
   readonly span: { readonly from: number; readonly to: number } | null;
   readonly #segments: readonly Segment[];
   readonly #bind: BindIndex;
@@ -36,28 +36,28 @@ export class Index {
     this.#bind = bind;
   }
 
-  /** The place at a row-major offset. */
+  /** The index at a row-major offset. */
   static linear(shape: Shape, offset: Expr, bind: BindIndex): Index {
     const empty = shape.length === 0;
     return new Index(shape, empty ? [] : [{ from: 0, to: shape.length - 1, expression: offset }], bind);
   }
 
-  /** The place with runs of axes given; `runs` cover all axes in order. */
+  /** The index with the given runs of axes, which must cover all axes in order. */
   static runs(shape: Shape, runs: readonly { from: number; to: number; expression: Expr }[], bind: BindIndex): Index {
     return new Index(shape, runs, bind);
   }
 
-  /** The same places, of which it is known that they lie between two offsets. */
+  /** The same index with known bounds on its offset. */
   bounded(from: number, to: number): Index {
     return new Index(this.shape, this.#segments, this.#bind, { from, to });
   }
 
-  /** Equal keys, equal places. */
+  /** Equal keys mean equal indices. */
   get key(): string {
     return this.#segments.map((s) => `${s.from}:${s.to}=${print(s.expression)}`).join(",");
   }
 
-  /** The flattened position within axes a..b. */
+  /** The flattened index within axes a..b. */
   part(a: number, b: number): Expr {
     let value = ZERO;
     for (const segment of this.#segments) {
@@ -83,10 +83,10 @@ export class Index {
     return this.part(0, this.shape.length - 1);
   }
 
-  /** The same offset in another shape of the same size. */
+  /** The same offset in another shape with the same number of elements. */
   reshape(shape: Shape): Index {
     if (sameShape(shape, this.shape)) return this;
-    // Segments survive where their boundaries are boundaries of the new shape too.
+    // Segments survive if their boundaries are also boundaries of the new shape.
     const runs: Segment[] = [];
     let axis = 0;
     for (const segment of this.#segments) {
@@ -103,7 +103,7 @@ export class Index {
     return new Index(shape, runs, this.#bind, this.span);
   }
 
-  /** From a place in a broadcast result to the place in the tensor that was broadcast. */
+  /** Maps an index into a broadcast result to the tensor that was broadcast. */
   unbroadcast(shape: Shape): Index {
     if (sameShape(shape, this.shape)) return this;
     const lead = this.shape.length - shape.length;
@@ -116,7 +116,7 @@ export class Index {
     );
   }
 
-  /** From a place in the transposed tensor to the place in `shape`; axis k of the result was axis axes[k]. */
+  /** Maps an index into the transposed tensor to `shape`; axis k of the result was axis axes[k]. */
   untranspose(shape: Shape, axes: readonly number[]): Index {
     const to = axes.map((_, k) => axes.indexOf(k));
     return this.#group(
@@ -126,7 +126,7 @@ export class Index {
     );
   }
 
-  /** Axis by axis: null keeps the coordinate, a function rewrites it. */
+  /** Rewrites coordinates per axis; null keeps one. */
   along(shape: Shape, rewrite: readonly (((coordinate: Expr) => Expr) | null)[]): Index {
     const starts = new Set(this.#segments.map((s) => s.from));
     return this.#group(
@@ -136,12 +136,12 @@ export class Index {
     );
   }
 
-  /** The place within the axes axis .. axis + shape.length - 1 alone. */
+  /** The index restricted to axes axis .. axis + shape.length - 1. */
   within(shape: Shape, axis: number): Index {
     return Index.linear(shape, this.part(axis, axis + shape.length - 1), this.#bind);
   }
 
-  /** The place in `shape`, where one axis at `expression` stands for `count` axes of this shape. */
+  /** The index into `shape`, where one axis with index `expression` replaces `count` axes of this shape. */
   replace(shape: Shape, axis: number, count: number, expression: Expr): Index {
     return this.#group(
       shape,

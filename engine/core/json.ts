@@ -1,7 +1,7 @@
-/** JSON of files that nobody vouches for. */
+/** Parsing of untrusted JSON files. */
 import { escaped, show, VoxgradError } from "./errors.ts";
 
-/** A file that holds no JSON, or JSON that is not taken; the message names the file, the place and the fix. */
+/** Invalid or rejected JSON; the message names the file, the position and the fix. */
 export class JsonError extends VoxgradError {
   override name = "JsonError";
   readonly file: string;
@@ -17,22 +17,22 @@ export class JsonError extends VoxgradError {
 }
 
 export interface JsonOptions {
-  /** Bytes (of a text: characters) that the file may have; 32 MiB unless given. */
+  /** Maximum size in bytes (of a string: characters); default: 32 MiB. */
   readonly most?: number;
-  /** How deep lists and objects may lie in each other; 64 unless given. */
+  /** Maximum nesting depth of arrays and objects; default: 64. */
   readonly deepest?: number;
 }
 
 /**
- * The value of a JSON text. What JSON.parse takes without a word is refused: a key that an object has twice, of which
- * one value would be lost; the key "__proto__"; numbers that are infinite; and texts that are too long or too deep for
- * what comes after. A byte order mark at the beginning is passed over.
+ * Parses JSON more strictly than JSON.parse. Rejects duplicate keys, of which one value would be lost; the key
+ * "__proto__"; infinite numbers; and input that is too long or too deeply nested for later processing. A leading byte
+ * order mark is skipped.
  *
- * A key of the file is always the object's own. What an object inherits ("constructor", "toString") is no key of it:
- * look up names that come from elsewhere with Object.hasOwn.
+ * Parsed keys are always own properties. Inherited names ("constructor", "toString") are not keys: look up untrusted
+ * names with Object.hasOwn.
  *
- * @param source the text, or the bytes of the file, in UTF-8
- * @param file for messages
+ * @param source a string, or the bytes of a UTF-8 file
+ * @param file name of the file, for messages
  * @throws JsonError
  * @example
  * ```ts
@@ -58,9 +58,7 @@ export function parseJson(source: string | Uint8Array, file: string, options: Js
   return new Parser(text, file, deepest).whole();
 }
 
-/**
- * A value of a file as JSON, for a message: a few entries of lists and objects, and no more than three levels of them.
- */
+/** A parsed value as JSON for a message: a few entries of arrays and objects, at most three levels deep. */
 export function showJson(value: unknown, depth = 0): string {
   if (typeof value !== "object" || value === null) return show(value);
   const entries = Object.entries(value);
@@ -107,7 +105,7 @@ class Parser {
     this.#fail(`it is no JSON: ${got} ${where}`);
   }
 
-  /** The next character that is not blank; "" at the end. */
+  /** The next non-blank character; "" at the end. */
   #peek(): string {
     BLANK.lastIndex = this.#at;
     BLANK.test(this.#text);
@@ -115,7 +113,7 @@ class Parser {
     return this.#text.charAt(this.#at);
   }
 
-  /** Passes over one of two characters, and tells whether it was the first. */
+  /** Consumes one of two characters and returns whether it was the first. */
   #either(first: string, second: string, where: string): boolean {
     const found = this.#peek();
     if (found !== first && found !== second) this.#refuse(where);

@@ -1,15 +1,15 @@
-/** A map of bounded size that drops what was not used for longest. */
+/** A map of bounded size that evicts the least recently used entries. */
 
 export interface LruCacheOptions<K, V> {
-  /** How much of the capacity a value takes; default 1 each. */
+  /** Share of the capacity that a value takes; default: 1. */
   sizeOf?: (value: V) => number;
-  /** Called with each entry that is dropped to make room. */
+  /** Called with each entry that is evicted. */
   onDrop?: (value: V, key: K) => void;
 }
 
 /**
- * Keeps the most recently used values whose sizes add up to at most `capacity`. A value that is larger than the
- * capacity by itself is not kept.
+ * Keeps the most recently used values whose sizes add up to at most `capacity`. A value larger than the capacity is
+ * not kept.
  *
  * @example
  * ```ts
@@ -50,12 +50,12 @@ export class LruCache<K, V> {
     return value;
   }
 
-  /** The value of a key; its place in the order stays. */
+  /** The value of a key, without marking it as used. */
   peek(key: K): V | undefined {
     return this.#entries.get(key);
   }
 
-  /** Stores a value as the most recently used and drops the least recently used ones that no longer fit. */
+  /** Stores a value as the most recently used and evicts the least recently used entries that no longer fit. */
   set(key: K, value: V): void {
     this.delete(key);
     if (this.#sizeOf(value) > this.#capacity) return;

@@ -1,4 +1,4 @@
-/** The types of an operator, for Tensor. */
+/** The types of an operator, specialized to Tensor. */
 import type { BatchContext as BatchOf, Lowering as LoweringOf, Operator, RuleContext as RuleOf } from "./operator.ts";
 import type { Tensor } from "./tensor.ts";
 
@@ -6,8 +6,8 @@ export type { Aval, Emit, ReduceAttrs } from "./operator.ts";
 
 /** A node as derivative rules see it. */
 export type RuleContext<A> = RuleOf<Tensor, A>;
-/** A node of a function of one example, to be computed for many at once. */
+/** A node of a per-example function, as batching rules see it. */
 export type BatchContext<A> = BatchOf<Tensor, A>;
-/** How an operator becomes WGSL. */
+/** How an operator is lowered to WGSL. */
 export type Lowering<A> = LoweringOf<Tensor, A>;
 export type Op<A = never> = Operator<Tensor, A>;

@@ -1,10 +1,10 @@
-/** Two trees side by side: their leaves belong together by name, in whatever order the names stand. */
+/** Pairs the leaves of two trees by path, independent of key order. */
 import { isFloat } from "./dtype.ts";
 import { fail, isPlain, show } from "./errors.ts";
 import { sameShape } from "./shape.ts";
 import { Tensor } from "./tensor.ts";
 
-/** A leaf of one tree and what the other has in its place. */
+/** A leaf of one tree and its counterpart in the other. */
 export interface Pair {
   readonly path: string;
   readonly of: unknown;
@@ -14,8 +14,8 @@ export interface Pair {
 const isNone = (value: unknown): boolean => value === null || value === undefined;
 
 /**
- * The leaves of `of`, in order, with those of `given` at the same paths; what one has and the other has not is refused
- * by its path. With `partial`, `given` may have null in the place of a leaf or branch, whose leaves are then left out.
+ * Pairs the leaves of `of`, in order, with those of `given` at the same paths; unmatched leaves are errors that name
+ * the path. With `partial`, `given` may have null in place of a leaf or branch, which is then skipped.
  */
 export function pairLeaves(name: string, what: string, of: unknown, given: unknown, partial = false): Pair[] {
   const pairs: Pair[] = [];
@@ -49,7 +49,7 @@ export function pairLeaves(name: string, what: string, of: unknown, given: unkno
 const kind = (value: unknown): string =>
   Array.isArray(value) ? `an array of ${value.length}` : isPlain(value) ? `an object ${show(value)}` : show(value);
 
-/** The tensors of a pair, after checking that the one given is f32 or f16 and of the shape of the other. */
+/** The tensors of a pair, after checking that `given` is f32 or f16 and has the shape of `of`. */
 export function checkPair(name: string, what: string, { path, of, given }: Pair): { of: Tensor; given: Tensor } {
   const where = `${what}${path && ` at ${path}`}`;
   if (!(of instanceof Tensor && given instanceof Tensor)) {

@@ -1,4 +1,4 @@
-/** Paths as users write them. */
+/** File paths as users write them. */
 
-/** A path without slashes at its end; "/" stays. */
+/** Removes trailing slashes; "/" is kept. */
 export const trimSlashes = (path: string): string => path.replace(/(?<=.)\/+$/, "");

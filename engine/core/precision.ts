@@ -1,14 +1,11 @@
-/**
- * Mixed precision, Micikevicius et al. 2018: which operators work in f16 while a function is traced, and the loss
- * scale.
- */
+/** Mixed precision (Micikevicius et al. 2018): which operators compute in f16 during a trace, and the loss scale. */
 import type { Tensor } from "./tensor.ts";
 
-/** What a trace in mixed precision knows. */
+/** The mixed-precision state of a trace. */
 export interface Mixed {
-  /** Losses are multiplied by this f32 scalar before they are differentiated, gradients divided by it afterwards. */
+  /** Losses are multiplied by this f32 scalar before differentiation and gradients divided by it afterwards. */
   readonly scale: Tensor;
-  /** Functions that are being differentiated: only the gradient of the outermost is scaled. */
+  /** Nesting depth of differentiated functions: only the gradient of the outermost is scaled. */
   depth: number;
   /** Whether all gradients so far are finite (bool scalar); null before the first. */
   finite: Tensor | null;
@@ -16,10 +13,10 @@ export interface Mixed {
 
 let current: Mixed | null = null;
 
-/** The mixed precision of the trace under way; null in f32. */
+/** The mixed precision of the current trace; null in f32. */
 export const mixed = (): Mixed | null => current;
 
-/** Runs f, which must not wait for anything, in mixed precision or, with null, in that of its tensors. */
+/** Runs f, which must be synchronous, in mixed precision; with null, in the dtypes of its tensors. */
 export function withPrecision<T>(precision: Mixed | null, f: () => T): T {
   const before = current;
   current = precision;

@@ -1,7 +1,7 @@
 /**
- * Random numbers for data work on the CPU: counter-based (Threefry-2x32-20 of Salmon et al. 2011, as JAX uses), so a
- * generator is a key and a counter, children are independent, and every host gives the same bits. Only integer
- * operations, + - * / and sqrt are used: Math.log and Math.sin may differ between hosts.
+ * Random numbers for data processing on the CPU: counter-based (Threefry-2x32-20, Salmon et al. 2011, as in JAX). A
+ * generator is a key and a counter, forks are independent, and all hosts produce the same bits. Only integer
+ * operations, + - * / and sqrt are used because Math.log and Math.sin may differ between hosts.
  */
 import { VoxgradError } from "./errors.ts";
 
@@ -25,7 +25,7 @@ export function threefry(key0: number, key1: number, count0: number, count1: num
   return [x >>> 0, y >>> 0];
 }
 
-/** FNV-1a of a text's UTF-16 units: a fixed number for a name. */
+/** FNV-1a hash of a string's UTF-16 code units. */
 export function hashText(text: string): number {
   let hash = 0x811c9dc5;
   for (let i = 0; i < text.length; i++) {
@@ -60,7 +60,7 @@ export class Prng {
     this.#key1 = key1 ?? Math.floor(seed / 2 ** 32) >>> 0;
   }
 
-  /** An independent generator for a step, a case or a purpose; it does not depend on what has been drawn so far. */
+  /** An independent generator for a step, case or purpose; it does not depend on the numbers drawn so far. */
   fork(purpose: number | string): Prng {
     const word = typeof purpose === "string" ? hashText(purpose) : purpose >>> 0;
     const high = typeof purpose === "string" ? 0x80000001 : 0x80000000;
@@ -81,12 +81,12 @@ export class Prng {
     return a;
   }
 
-  /** Uniform in [low, high), 0 to 1 unless given, in steps of 2^-32 of the range. */
+  /** Uniform in [low, high), default: [0, 1), in steps of 2^-32 of the range. */
   uniform(low = 0, high = 1): number {
     return low + (this.uint32() / 2 ** 32) * (high - low);
   }
 
-  /** A whole number from 0 to n - 1, each as likely (n up to 2^32). */
+  /** A uniform integer in [0, n), n up to 2^32. */
   integer(n: number): number {
     if (!(Number.isInteger(n) && n >= 1 && n <= 2 ** 32)) {
       throw new VoxgradError(`Prng.integer: n is ${n}; wanted 1 to 2^32`);
@@ -128,7 +128,7 @@ export class Prng {
 const float = new Float64Array(1);
 const words = new Uint32Array(float.buffer);
 
-// log of a positive normal number: exponent times ln 2, and 2 artanh((m - 1) / (m + 1)) of the mantissa by its series.
+// log of a positive normal number: exponent times ln 2, plus 2 artanh((m - 1) / (m + 1)) of the mantissa as a series.
 function log(value: number): number {
   float[0] = value;
   let exponent = (words[1] >>> 20) - 1023;

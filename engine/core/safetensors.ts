@@ -1,18 +1,18 @@
 /**
- * The bytes of the safetensors format (github.com/huggingface/safetensors): 8 bytes of header length, a JSON header
- * that names dtype, shape and place of every tensor, then the values, little-endian.
+ * The safetensors format (github.com/huggingface/safetensors): an 8-byte header length, a JSON header with dtype,
+ * shape and offsets of every tensor, then the values, little-endian.
  */
 import { sha256 } from "./digest.ts";
 import { show, VoxgradError } from "./errors.ts";
 import { JsonError, parseJson } from "./json.ts";
 import { MAX_ELEMENTS } from "./shape.ts";
 
-/** A malformed file, or tensors that do not fit the parameters they are meant for. */
+/** A malformed file, or tensors that do not match the parameters they are loaded into. */
 export class SafetensorsError extends VoxgradError {
   override name = "SafetensorsError";
 }
 
-/** Element types that are read, with the bytes of one element. */
+/** Supported element types and their size in bytes. */
 export const elementBytes = {
   F64: 8,
   F32: 4,
@@ -30,7 +30,7 @@ export const elementBytes = {
 } as const;
 export type FileDType = keyof typeof elementBytes;
 
-/** One tensor of a file: its values as bytes. */
+/** One tensor of a file, with its values as bytes. */
 export interface FileTensor {
   readonly name: string;
   readonly dtype: FileDType;
@@ -46,16 +46,16 @@ function need(condition: boolean, message: () => string): asserts condition {
   if (!condition) refuse(message());
 }
 
-/** More than any header needs; the reference reader has the same bound. */
+/** The header size limit of the reference implementation. */
 const MAX_HEADER = 100_000_000;
 const METADATA = "__metadata__";
 
 /**
- * The bytes of a file with these tensors. The same tensors in the same order give the same bytes. Values of more bytes
- * come first, so that all lie aligned.
+ * Encodes tensors. The output is deterministic for the same tensors in the same order. Wider types are written first,
+ * so that all values are aligned.
  *
- * @param metadata names and texts for the header
- * @throws SafetensorsError for an empty name, and for __metadata__ and __proto__
+ * @param metadata string pairs for the header
+ * @throws SafetensorsError for an empty name, or the names __metadata__ and __proto__
  */
 export function encodeSafetensors(
   tensors: readonly FileTensor[],
@@ -69,7 +69,7 @@ export function encodeSafetensors(
   }
   const ordered = [...tensors].sort((a, b) => elementBytes[b.dtype] - elementBytes[a.dtype]);
 
-  // Written by hand, for an object would move names that look like numbers to the front.
+  // Serialized by hand because an object would move integer-like keys to the front.
   const fields: string[] = [];
   if (Object.keys(metadata).length > 0) fields.push(`"${METADATA}":${JSON.stringify(metadata)}`);
   let end = 0;
@@ -92,12 +92,12 @@ export function encodeSafetensors(
   return file;
 }
 
-/** Metadata entry with the SHA-256 of the whole file, taken with zeros in its own place. */
+/** Metadata key of the SHA-256 of the whole file, computed with zeros in place of the digest. */
 const SEAL = "voxgrad sha256";
 const DIGITS = 64;
 
 /**
- * The bytes of a file that `checkSeal` can vouch for: as encodeSafetensors, with the SHA-256 of the file in its header.
+ * As encodeSafetensors, with the SHA-256 of the file in its header, which `checkSeal` verifies.
  *
  * @throws SafetensorsError as encodeSafetensors
  */
@@ -112,10 +112,10 @@ export async function encodeSealed(
 }
 
 /**
- * Whether a file is as it was written: its SHA-256 is that in its header.
+ * Whether a file carries a SHA-256 in its header; verifies it if so.
  *
- * @returns false where it has none, as files of others and of voxgrad before 0.2
- * @throws SafetensorsError where they differ
+ * @returns false if there is no digest, as in files of other programs and of voxgrad before 0.2
+ * @throws SafetensorsError if the digest does not match
  */
 export async function checkSeal(bytes: Uint8Array): Promise<boolean> {
   const at = sealPlace(bytes);
@@ -132,8 +132,8 @@ export async function checkSeal(bytes: Uint8Array): Promise<boolean> {
 }
 
 /**
- * Where the digits stand; below 0 where the header has none. A quote within a text is escaped, so nothing else looks
- * so.
+ * Offset of the hex digits; negative if the header has none. Quotes within strings are escaped, so nothing else
+ * matches.
  */
 function sealPlace(bytes: Uint8Array): number {
   if (bytes.length < 8) return -1;
@@ -147,17 +147,16 @@ function sealPlace(bytes: Uint8Array): number {
   return -1;
 }
 
-/** What a file holds, in the order of its header. */
+/** The content of a file, in header order. */
 export interface FileContent {
   readonly tensors: readonly FileTensor[];
   readonly metadata: Record<string, string>;
 }
 
 /**
- * The tensors of a file, as views of its bytes, which need not lie aligned.
+ * Decodes tensors as views of the file's bytes, which may be unaligned.
  *
- * @throws SafetensorsError for a file that is cut short, whose header is malformed, or whose tensors overlap or leave
- * gaps
+ * @throws SafetensorsError for a truncated file, a malformed header, or tensors that overlap or leave gaps
  */
 export function decodeSafetensors(bytes: Uint8Array): FileContent {
   need(bytes instanceof Uint8Array, () => `bytes are a Uint8Array, got ${show(bytes)}`);
@@ -185,7 +184,7 @@ export function decodeSafetensors(bytes: Uint8Array): FileContent {
   const places = Object.entries(header)
     .filter(([name]) => name !== METADATA)
     .map(([name, value]) => parseEntry(name, value, data.length));
-  // Sorted by place, each begins where the one before ends: no overlap, no gap, no byte left over.
+  // Sorted by offset, each tensor begins where the previous one ends: no overlap, no gap, no trailing bytes.
   let end = 0;
   for (const { name, from, to } of [...places].sort((a, b) => a.from - b.from || a.to - b.to)) {
     need(

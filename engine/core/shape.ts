@@ -3,7 +3,7 @@ import { check, fail, ifTraced, show } from "./errors.ts";
 
 export type Shape = readonly number[];
 
-/** More elements than a 32-bit index reaches are refused. */
+/** Upper bound on elements, so that 32-bit indices suffice. */
 export const MAX_ELEMENTS = 2 ** 31;
 
 export const size = (shape: Shape): number => shape.reduce((product, n) => product * n, 1);
@@ -37,7 +37,7 @@ export function checkShape(operator: string, shape: unknown): asserts shape is S
   );
 }
 
-/** NumPy's broadcasting of two shapes, or an error that names both. */
+/** NumPy broadcasting of two shapes; the error names both. */
 export function broadcastShapes(operator: string, a: Shape, b: Shape): number[] {
   const rank = Math.max(a.length, b.length);
   const result = new Array<number>(rank);
@@ -55,7 +55,7 @@ export function broadcastShapes(operator: string, a: Shape, b: Shape): number[] 
   return result;
 }
 
-/** An axis in [-rank, rank) as one in [0, rank). */
+/** Maps an axis in [-rank, rank) to [0, rank). */
 export function normalizeAxis(operator: string, axis: unknown, rank: number, name = "axis"): number {
   check(
     Number.isInteger(axis) && (axis as number) >= -rank && (axis as number) < rank,
@@ -65,7 +65,7 @@ export function normalizeAxis(operator: string, axis: unknown, rank: number, nam
   return (axis as number) < 0 ? (axis as number) + rank : (axis as number);
 }
 
-/** Axes as a sorted list without repeats; undefined means all. */
+/** Axes sorted and without duplicates; undefined means all. */
 export function normalizeAxes(operator: string, axes: unknown, rank: number): number[] {
   if (axes === undefined) return Array.from({ length: rank }, (_, k) => k);
   check(Array.isArray(axes), operator, () => `axes are an array of integers, got ${show(axes)}`);
@@ -74,7 +74,7 @@ export function normalizeAxes(operator: string, axes: unknown, rank: number): nu
   return list;
 }
 
-/** One number for every axis, or a list with one number an axis. */
+/** Expands one number to all axes, or checks a list with one number per axis. */
 export function perAxis(operator: string, name: string, value: unknown, rank: number, least: number): number[] {
   const list = typeof value === "number" ? new Array<number>(rank).fill(value) : value;
   check(

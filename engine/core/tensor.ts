@@ -5,7 +5,7 @@ import type { Operator } from "./operator.ts";
 import { checkShape, type Shape, size } from "./shape.ts";
 import { isTracing } from "./tracing.ts";
 
-/** Device memory of an evaluated tensor, counted: the last release hands it back to the pool. */
+/** Reference-counted device memory of an evaluated tensor; the last release returns it to the pool. */
 export interface DeviceStorage {
   retain(): DeviceStorage;
   release(): void;
@@ -14,9 +14,7 @@ export interface DeviceStorage {
 /** The values of a tensor as nested arrays; a number or boolean for rank 0. */
 export type NestedArray = number | boolean | NestedArray[];
 
-/**
- * Where the values of a tensor are: still to be computed, on the host, on the device, an argument of a trace, or gone.
- */
+/** Where the values of a tensor are: not yet computed, on the host, on the device, an argument of a trace, or gone. */
 export type Source =
   | { kind: "op"; op: Operator<Tensor>; inputs: readonly Tensor[]; attrs: never }
   | { kind: "host"; data: TypedArray; uses: number }
@@ -25,14 +23,14 @@ export type Source =
   | { kind: "disposed" }
   | { kind: "donated"; call: Donation };
 
-/** A compiled call that took tensors over; `where` tells the line that made it, where that is known. */
+/** A compiled call that took ownership of its arguments; `where` is the line that made the call, if known. */
 export interface Donation {
   where(): string;
-  /** Whether it failed after the device had begun to overwrite them. */
+  /** Whether it failed after the device had started to overwrite them. */
   failed: boolean;
 }
 
-/** How values are computed and read; engine/mod.ts wires it, so that core imports nothing. */
+/** How values are computed and read. engine/mod.ts sets it, so that core has no imports from other folders. */
 export interface Evaluator {
   evaluate(tensors: readonly Tensor[]): Promise<void>;
   read(tensor: Tensor): Promise<TypedArray>;
@@ -46,13 +44,13 @@ export function requireEvaluator(): Evaluator {
   return evaluator ?? fail("evaluate", "no evaluator is wired; import engine/mod.ts");
 }
 
-/** Tensors that are collected give their memory back; dispose() does so at once. */
+/** Garbage-collected tensors release their memory; dispose() releases it immediately. */
 const backstop = new FinalizationRegistry<DeviceStorage>((storage) => storage.release());
 
 let nextId = 0;
 
 let watcher: ((made: Tensor) => void) | null = null;
-/** Tells `watch` of each node that operators make, or no one; for detectAnomaly. */
+/** Calls `watch` for each new node; null stops it. Used by detectAnomaly. */
 export const watchNodes = (watch: ((made: Tensor) => void) | null): void => {
   watcher = watch;
 };
@@ -98,7 +96,7 @@ export class Tensor {
     if (source.kind === "device") backstop.register(this, source.storage, this);
   }
 
-  /** Where the values are; for the engine. */
+  /** For internal use. */
   get source(): Source {
     return this.#source;
   }
@@ -111,14 +109,14 @@ export class Tensor {
     return this.shape.length;
   }
 
-  /** Settles the tensor on device memory and lets go of its history; for the evaluator. */
+  /** Replaces the graph history by device memory; called by the evaluator. */
   settle(storage: DeviceStorage): void {
     if (["device", "disposed", "donated"].includes(this.#source.kind)) return storage.release();
     this.#source = { kind: "device", storage };
     backstop.register(this, storage, this);
   }
 
-  /** Hands the values over to a compiled call, as the tensor that is returned; for compile. */
+  /** Moves the values to a compiled call, in the tensor that is returned; called by compile. */
   donate(call: Donation): Tensor {
     const source = this.#source;
     if (source.kind === "device") backstop.unregister(this);
@@ -126,7 +124,7 @@ export class Tensor {
     return new Tensor(this.shape, this.dtype, source);
   }
 
-  /** Takes back what `donate` gave, unless it was disposed of meanwhile. */
+  /** Undoes `donate`, unless the tensor was disposed of meanwhile. */
   takeBack(values: Tensor): void {
     if (this.#source.kind !== "donated") return values.dispose();
     this.#source = values.#source;
@@ -137,7 +135,7 @@ export class Tensor {
     values.#source = { kind: "disposed" };
   }
 
-  /** The values, computed if need be, in row-major order; an array of the caller's own. */
+  /** The values, computed if necessary, in row-major order. The array is a copy. */
   data(): Promise<TypedArray> {
     checkReadable("data", [this]);
     return requireEvaluator().read(this);
@@ -172,7 +170,7 @@ export class Tensor {
     return nest(0, 0);
   }
 
-  /** Gives the memory back now; using the tensor afterwards is an error. */
+  /** Releases the memory now; using the tensor afterwards is an error. */
   dispose(): void {
     if (this.#source.kind === "device") {
       backstop.unregister(this);
@@ -185,7 +183,10 @@ export class Tensor {
     this.dispose();
   }
 
-  /** A tensor is no number: `x * 2`, `x > 0` and `Math.sqrt(x)` are errors. As a text it is its type and shape. */
+  /**
+   * Tensors do not convert to numbers: `x * 2`, `x > 0` and `Math.sqrt(x)` throw. As a string, a tensor is its dtype
+   * and shape.
+   */
   [Symbol.toPrimitive](hint: "number" | "string" | "default"): string {
     if (hint === "string") return this.toString();
     return fail(
@@ -205,12 +206,12 @@ export class Tensor {
   }
 }
 
-/** Refuses what is no tensor; every operator looks at its inputs first. */
+/** Rejects anything but a tensor; every operator checks its inputs first. */
 export function checkTensor(operator: string, x: unknown, what = "the input"): asserts x is Tensor {
   check(x instanceof Tensor, operator, () => `${what} is a tensor, got ${show(x)}`);
 }
 
-/** Why a tensor has no values any more, to follow its name; null while it has. */
+/** Why a tensor no longer has values, worded to follow its name; null if it has them. */
 export function whyGone({ source }: Tensor): string | null {
   if (source.kind === "disposed") return "was disposed of; keep a tensor until its last use";
   if (source.kind !== "donated") return null;
@@ -221,7 +222,7 @@ export function whyGone({ source }: Tensor): string | null {
     : `${told}, which disposed of it; use what that call returns, or leave its position out of donate`;
 }
 
-/** Refuses, at once, to read what has no value because a function is being traced. */
+/** Throws if the values of a tensor cannot be read because a function is being traced. */
 export function checkReadable(operator: string, tensors: readonly Tensor[]): void {
   if (!isTracing()) return;
   const seen = new Set<Tensor>(tensors);
@@ -237,7 +238,7 @@ export function checkReadable(operator: string, tensors: readonly Tensor[]): voi
   }
 }
 
-/** A graph node: the value of `op` on `inputs`. Operators call it after checking their arguments. */
+/** Creates a graph node: `op` applied to `inputs`. Operators call it after checking their arguments. */
 export function node(
   op: Operator<Tensor>,
   inputs: readonly Tensor[],
@@ -259,10 +260,10 @@ export function node(
 export const inputsOf = ({ source }: Tensor): readonly Tensor[] => source.kind === "op" ? source.inputs : [];
 
 /**
- * All tensors that `outputs` are computed from, themselves included, in order of creation, which is a topological
- * order. The walk is iterative, so that a graph of any depth fits the stack.
+ * All tensors that `outputs` depend on, `outputs` included, in order of creation, which is a topological order. The
+ * walk is iterative, so deep graphs do not overflow the stack.
  *
- * @param inputs the tensors that a tensor is computed from; default: its operator's inputs. Null leaves the tensor out
+ * @param inputs the tensors that a tensor depends on; default: its operator's inputs. Null excludes the tensor
  */
 export function ancestors(
   outputs: readonly Tensor[],

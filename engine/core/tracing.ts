@@ -1,12 +1,14 @@
-/** Calls of the user's functions that make a graph: compile, grad, vmap and their like run them before values exist. */
+/**
+ * Tracing: compile, grad, vmap and similar transforms run the user's function to build a graph, before values exist.
+ */
 import { fail } from "./errors.ts";
 
 let depth = 0;
 
-/** Whether such a function is running. */
+/** Whether a function is being traced. */
 export const isTracing = (): boolean => depth > 0;
 
-/** What f gives, which makes a graph for `who` and must not wait for anything. */
+/** Traces f on behalf of `who` and returns its result. f must be synchronous. */
 export function callTraced<T>(who: string, f: () => T): T {
   depth++;
   let result: T;
@@ -19,7 +21,7 @@ export function callTraced<T>(who: string, f: () => T): T {
   return result;
 }
 
-/** Refuses a promise; what it may be rejected with later is of no interest then, and must not end the process. */
+/** Rejects a promise. Its own rejection is swallowed so that it cannot end the process. */
 export function refusePromise(who: string, value: unknown): void {
   if (!isPromise(value)) return;
   value.then(undefined, () => undefined);

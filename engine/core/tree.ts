@@ -1,17 +1,20 @@
-/** Trees: nested objects and arrays whose leaves are tensors (or anything that is neither plain object nor array). */
+/** Trees: nested objects and arrays whose leaves are tensors (or anything but plain objects and arrays). */
 import { check, fail, isPlain, show } from "./errors.ts";
 import { Tensor } from "./tensor.ts";
 
-/** A nested structure with leaves of type L; null and undefined stand for what is left out. */
+/** A nested structure with leaves of type L; null and undefined mark omitted entries. */
 export type TreeOf<L> = L | null | undefined | readonly TreeOf<L>[] | { readonly [name: string]: TreeOf<L> };
 
 /** A nested structure with tensors as leaves. */
 export type Tree = TreeOf<Tensor>;
 
-/** Parameters of a network, or what an optimizer keeps of them: trees of tensors by name. */
+/** Parameters of a network, or optimizer state: trees of tensors by name. */
 export type Params = { readonly [name: string]: Tree };
 
-/** Types that are leaves. Objects of other classes are leaves too, but types cannot tell those from plain objects. */
+/**
+ * Types that are leaves. Other class instances are leaves too, but the type system cannot tell them from plain
+ * objects.
+ */
 type LeafType =
   | Tensor
   | string
@@ -32,7 +35,7 @@ export type Leaf<T> = unknown extends T ? T
   : T extends object ? Leaf<T[keyof T]>
   : unknown;
 
-/** The type of a structure of type T with leaves of type R in the place of its own. */
+/** The type of T with leaves of type R. */
 export type Mapped<T, R> = unknown extends T ? T
   : [Tree] extends [T] ? TreeOf<R>
   : T extends null | undefined ? T
@@ -40,14 +43,14 @@ export type Mapped<T, R> = unknown extends T ? T
   : T extends object ? { [K in keyof T]: Mapped<T[K], R> }
   : unknown;
 
-/** Deeper nesting is refused: it is a mistake, and would exhaust the stack. */
+/** Nesting limit: deeper trees are mistakes and would overflow the stack. */
 const DEEPEST = 200;
 
 /**
- * Calls `f(leaf, path)` on every leaf and returns the same structure with the results in their places. null and
- * undefined, such as the bias of a layer without one, are not leaves and stay.
+ * Applies `f(leaf, path)` to every leaf and returns the same structure with the results. null and undefined, such as
+ * the missing bias of a layer, are kept.
  *
- * @param f `path` joins the names on the way to the leaf by ".", and is "" if the tree is a leaf itself
+ * @param f `path` is the keys joined by ".", "" if the tree itself is a leaf
  * @throws VoxgradError for a structure that contains itself or is nested deeper than 200 levels
  * @example
  * ```ts
@@ -82,7 +85,8 @@ const isBranch = (value: unknown): value is unknown[] | Record<string, unknown> 
   Array.isArray(value) || isPlain(value);
 
 /**
- * The leaves in order: arrays by position, objects by insertion. To walk several trees together, pair them by path.
+ * The leaves in order: arrays by index, objects by insertion order. To walk several trees together, match them by
+ * path.
  *
  * @example
  * ```ts
@@ -98,7 +102,7 @@ export function leaves<T>(tree: T): Leaf<T>[] {
 }
 
 /**
- * The tensors of a tree by path: names joined by ".", as PyTorch names a state dict.
+ * The tensors of a tree by path: keys joined by ".", like a PyTorch state dict.
  *
  * @throws VoxgradError for a leaf that is not a tensor, and for two leaves with the same path
  * @example
@@ -122,10 +126,10 @@ export function flatten(tree: object): Map<string, Tensor> {
 type Level = Map<string, Tensor | Level>;
 
 /**
- * The inverse of flatten: nested objects, with arrays where the keys of a level are 0, 1, 2 and so on.
+ * The inverse of flatten: nested objects, or arrays where the keys of a level are 0, 1, 2, ...
  *
- * @param entries a Map, or pairs of a path and a tensor
- * @throws VoxgradError for a path that is given twice or runs through a tensor
+ * @param entries a Map, or [path, tensor] pairs
+ * @throws VoxgradError for a duplicate path or one that runs through a tensor
  * @example
  * ```ts
  * import { ones, tree } from "voxgrad";
@@ -158,7 +162,7 @@ export function unflatten(entries: Iterable<readonly [string, Tensor]>): Tree {
 }
 
 /**
- * The structure of a tree with other leaves, in the order of `leaves`.
+ * The structure of a tree with new leaves, in the order of `leaves`.
  *
  * @throws VoxgradError unless there is one value per leaf
  * @example

@@ -1,5 +1,4 @@
 /**
- * The version of this package, which what it writes carries; test/platform/platform.test.ts holds it against
- * package.json.
+ * The package version, stored in the files it writes. test/platform/platform.test.ts checks it against package.json.
  */
 export const VERSION = "0.2.0";

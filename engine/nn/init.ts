@@ -1,4 +1,4 @@
-/** Initial values of parameters: He's schemes, constants, and whole trees from one random key. */
+/** Parameter initialization: He's schemes, constants, and whole trees from one random key. */
 import { check, checkOptions, show } from "../core/errors.ts";
 import { type Shape, size } from "../core/shape.ts";
 import type { Tensor } from "../core/tensor.ts";
@@ -10,14 +10,16 @@ import { reshape } from "../ops/shape/reshape.ts";
 import { slice } from "../ops/shape/slice.ts";
 
 export interface KaimingOptions {
-  /** Of a weight: output channels (input channels if transposed) first, then whatever one output sums over. */
+  /**
+   * Shape of a weight: output channels (input channels if transposed) first, then the axes that one output sums over.
+   */
   shape: Shape;
-  /** Negative slope of the leaky ReLU that follows; default 0, a ReLU. nnU-Net takes 0.01. */
+  /** Negative slope of the leaky ReLU that follows; default: 0, a ReLU. nnU-Net uses 0.01. */
   a?: number;
 }
 
 /**
- * Gain / sqrt(fan in). As in PyTorch the fan in is what one entry of the first axis holds, for transposed
+ * Gain / sqrt(fan in). As in PyTorch, the fan in is the size of one entry along the first axis, for transposed
  * convolutions too.
  */
 function scale(name: string, options: KaimingOptions): { std: number; shape: Shape } {
@@ -49,8 +51,8 @@ export function kaimingNormal(key: Tensor, options: KaimingOptions): Tensor {
 }
 
 /**
- * Uniform in (-b, b) with b = sqrt(6 / ((1 + a^2) fanIn)), torch.nn.init.kaiming_uniform_. With a = sqrt(5) it is what
- * PyTorch's convolutions and linear layers start with.
+ * Uniform in (-b, b) with b = sqrt(6 / ((1 + a^2) fanIn)), torch.nn.init.kaiming_uniform_. a = sqrt(5) gives PyTorch's
+ * default for convolutions and linear layers.
  *
  * @example
  * ```ts
@@ -66,7 +68,7 @@ export function kaimingUniform(key: Tensor, options: KaimingOptions): Tensor {
   return random.uniform(key, { shape, min: -bound, max: bound });
 }
 
-/** A parameter that is to be: its shape and how its first value comes from a key. A leaf of trees. */
+/** A parameter to be initialized: its shape and a function from a key to its initial value. A leaf of trees. */
 export class Parameter {
   readonly shape: Shape;
   readonly fill: (key: Tensor, shape: Shape) => Tensor;
@@ -79,15 +81,15 @@ export class Parameter {
 
 const constantOf = (make: (shape: Shape) => Tensor) => (shape: Shape): Parameter =>
   new Parameter(shape, () => make(shape));
-/** A parameter that starts at 0. */
+/** A parameter initialized to 0. */
 export const zerosParameter = constantOf((shape) => zeros(shape));
-/** A parameter that starts at 1. */
+/** A parameter initialized to 1. */
 export const onesParameter = constantOf((shape) => ones(shape));
-/** A weight that starts by He's normal scheme; a is the slope of the activation that follows. */
+/** A weight with He normal initialization; a is the slope of the activation that follows. */
 export const heParameter = (shape: Shape, a = 0): Parameter =>
   new Parameter(shape, (key) => kaimingNormal(key, { shape, a }));
 
-/** Two words that tell a name from others: FNV-1a, forwards and backwards. */
+/** A 64-bit hash of a name in two words: FNV-1a, forwards and backwards. */
 function wordsOf(name: string): [number, number] {
   const hash = (codes: readonly number[]): number =>
     codes.reduce((h, code) => Math.imul(h ^ code, 0x01000193), 0x811c9dc5) >>> 0;
@@ -95,17 +97,17 @@ function wordsOf(name: string): [number, number] {
   return [hash(codes), hash(codes.reverse())];
 }
 
-/** The type of a specification with tensors in the place of its Parameters. */
+/** The type of a specification with Parameters replaced by tensors. */
 export type Initialized<T> = T extends Parameter ? Tensor
   : T extends object ? { [K in keyof T]: Initialized<T[K]> }
   : T;
 
 /**
- * Initial values of a tree of Parameters. Each depends only on the key and its path, so networks that differ in one
- * part start alike in all others.
+ * Initializes a tree of Parameters. Each value depends only on the key and its path, so networks that differ in one
+ * part share the initial values of all others.
  *
- * @returns the same structure with tensors in the place of the Parameters
- * @throws VoxgradError for a leaf that is not a Parameter, by its path
+ * @returns the same structure with Parameters replaced by tensors
+ * @throws VoxgradError for a leaf that is not a Parameter, naming its path
  * @example
  * ```ts
  * import { random } from "voxgrad";

@@ -17,13 +17,13 @@ import { heParameter, onesParameter, type Parameter, zerosParameter } from "./in
 export type Affine<T = Tensor> = { readonly weight: T; readonly bias?: T };
 
 export interface ConvParameterOptions {
-  /** Default true. */
+  /** Default: true. */
   bias?: boolean;
-  /** Slope of the leaky ReLU that follows, for He's scheme; default 0.01, as nnU-Net. */
+  /** Slope of the leaky ReLU that follows, for He initialization; default: 0.01, as nnU-Net. */
   a?: number;
 }
 
-/** Parameters of a convolution: weight [outputs, inputs, ...kernel] by He's normal scheme, bias 0. */
+/** Parameters of a convolution: weight [outputs, inputs, ...kernel] with He normal initialization, bias 0. */
 export function convParameters(
   inputs: number,
   outputs: number,
@@ -35,7 +35,9 @@ export function convParameters(
   return options.bias === false ? { weight } : { weight, bias: zerosParameter([outputs]) };
 }
 
-/** Parameters of a transposed convolution: weight [inputs, outputs, ...kernel] by He's normal scheme, bias 0. */
+/**
+ * Parameters of a transposed convolution: weight [inputs, outputs, ...kernel] with He normal initialization, bias 0.
+ */
 export function convTransposeParameters(
   inputs: number,
   outputs: number,
@@ -47,7 +49,7 @@ export function convTransposeParameters(
   return options.bias === false ? { weight } : { weight, bias: zerosParameter([outputs]) };
 }
 
-/** Parameters of an affine norm: weight 1 (or 0, so that a residual branch starts as nothing), bias 0. */
+/** Parameters of an affine norm: weight 1 (or 0, so that a residual branch starts as zero), bias 0. */
 export function normParameters(channels: number, options: { zero?: boolean } = {}): Required<Affine<Parameter>> {
   checkOptions("normParameters", options, ["zero"]);
   checkFlag("normParameters", "zero", options.zero);
@@ -57,15 +59,15 @@ export function normParameters(channels: number, options: { zero?: boolean } = {
   };
 }
 
-/** x [N, C, ...space] convolved in two or three dimensions, as many as it has. */
+/** 2D or 3D convolution of x [N, C, ...space]. */
 export function conv(params: Affine, x: Tensor, options: Omit<ConvOptions, "bias"> = {}): Tensor {
   const dims = spaceOf("conv", x);
-  // The bias is a parameter.
+  // `bias` is no option here because it comes from the parameters.
   checkOptions("conv", options, ["stride", "padding", "dilation", "groups"]);
   return (dims === 2 ? conv2d : conv3d)(x, params.weight, params.bias ? { ...options, bias: params.bias } : options);
 }
 
-/** x [N, C, ...space] through a transposed convolution in two or three dimensions, as many as it has. */
+/** 2D or 3D transposed convolution of x [N, C, ...space]. */
 export function convTranspose(params: Affine, x: Tensor, options: Omit<ConvTransposeOptions, "bias"> = {}): Tensor {
   const dims = spaceOf("convTranspose", x);
   checkOptions("convTranspose", options, ["stride", "padding", "outputPadding", "dilation"]);
@@ -77,8 +79,8 @@ export function convTranspose(params: Affine, x: Tensor, options: Omit<ConvTrans
 }
 
 /**
- * x [N, C, ...space] normalized over space (instance norm), or over groups of channels with `groups`; then weight and
- * bias.
+ * Normalizes x [N, C, ...space] over space (instance norm), or over groups of channels with `groups`; then applies
+ * weight and bias.
  *
  * @example
  * ```ts
@@ -97,10 +99,10 @@ export function norm(params: Affine, x: Tensor, options: { groups?: number; eps?
 }
 
 /**
- * Mean over blocks of `kernel` voxels, stride as large as the kernel: torch.nn.AvgPool with kernel = stride. What is
- * left over at the end of an axis is dropped.
+ * Mean over non-overlapping blocks of `kernel` voxels: torch.nn.AvgPool with stride = kernel. A remainder at the end
+ * of an axis is dropped.
  *
- * @param kernel one number an axis of space
+ * @param kernel one number per spatial axis
  * @example
  * ```ts
  * import { random } from "voxgrad";
@@ -131,10 +133,10 @@ export function averagePool(x: Tensor, kernel: readonly number[], ...rest: never
 }
 
 /**
- * Zeroes with probability p and scales the rest by 1 / (1 - p), so that the mean stays; x itself without a key, which
- * is how a network is evaluated.
+ * Zeroes elements with probability p and scales the rest by 1 / (1 - p), which preserves the mean. Without a key,
+ * returns x itself, as needed for evaluation.
  *
- * @param options.channels whole channels of [N, C, ...] together, as torch.nn.Dropout2d and Dropout3d
+ * @param options.channels drop whole channels of [N, C, ...], as torch.nn.Dropout2d and Dropout3d
  */
 export function dropout(
   x: Tensor,

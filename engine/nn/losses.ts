@@ -30,32 +30,32 @@ import { logSoftmax } from "../ops/reduce/softmax.ts";
 import { take } from "../ops/shape/take.ts";
 
 export interface SoftDiceOptions {
-  /** Whether class 0 counts; default false, as nnU-Net. */
+  /** Whether class 0 counts; default: false, as nnU-Net. */
   includeBackground?: boolean;
   /**
-   * Added to numerator and denominator; default 1e-5. A class that neither labels nor prediction have then scores 1.
+   * Added to numerator and denominator; default: 1e-5. A class absent from both labels and prediction then scores 1.
    */
   smooth?: number;
-  /** One Dice per class over the whole batch instead of one per sample and class; default false. */
+  /** One Dice per class over the whole batch instead of one per sample and class; default: false. */
   batch?: boolean;
-  /** Axis of the classes in the logits; default 1. */
+  /** Class axis of the logits; default: 1. */
   axis?: number;
-  /** Positions with this label have no part. */
+  /** Positions with this label are ignored. */
   ignoreIndex?: number;
 }
 
 const DICE_OPTIONS = ["includeBackground", "smooth", "batch", "axis", "ignoreIndex"];
 
-/** What both terms need: log-probabilities, where each class is labeled, which positions count. */
+/** Shared input of both terms: log-probabilities, one-hot labels, and the mask of counted positions. */
 interface Scored {
   readonly logits: Tensor;
   readonly axis: number;
   readonly logProbability: Tensor;
   /** bool, of the logits' shape */
   readonly hit: Tensor;
-  /** bool, of the logits' shape with one class; null: all positions count */
+  /** bool, shape of the logits with one class; null: all positions count */
   readonly valid: Tensor | null;
-  /** Of the logits' shape with one class. */
+  /** Labels, in the shape of the logits with one class. */
   readonly label: Tensor;
   readonly classes: number;
 }
@@ -96,7 +96,7 @@ function score(name: string, logits: Tensor, labels: Tensor, options: { axis?: n
   };
 }
 
-/** 1 - mean Dice from what `score` gives. Two sums over space a class: what is in both, and what is in either. */
+/** 1 - mean Dice. Two sums over space per class suffice: the intersection, and the sum of both cardinalities. */
 function diceTerm(name: string, scored: Scored, options: SoftDiceOptions): Tensor {
   const { axis, hit, valid, logits } = scored;
   const { includeBackground = false, smooth = 1e-5, batch = false } = options;
@@ -121,9 +121,9 @@ function diceTerm(name: string, scored: Scored, options: SoftDiceOptions): Tenso
 }
 
 /**
- * 1 - mean soft Dice of softmax(logits) against integer labels: Milletari et al. 2016 in the form of nnU-Net, where a
- * class scores (2 sum(p y) + smooth) / (sum(p) + sum(y) + smooth), averaged over classes (and samples). nnU-Net
- * minimizes minus the mean; the gradient is the same, and this loss is 0 at its best.
+ * 1 - mean soft Dice of softmax(logits) against integer labels: Milletari et al. 2016 in nnU-Net's form, where a class
+ * scores (2 sum(p y) + smooth) / (sum(p) + sum(y) + smooth), averaged over classes (and samples). nnU-Net minimizes
+ * minus the mean; the gradient is the same, and this loss has minimum 0.
  *
  * @param logits f32 with classes along `axis` (default 1), such as [N, K, D, H, W]
  * @param labels i32 or u32 of the logits' shape without that axis; a label outside [0, K) belongs to no class
@@ -142,9 +142,9 @@ export function softDice(logits: Tensor, labels: Tensor, options: SoftDiceOption
 }
 
 export interface DiceCrossEntropyOptions extends SoftDiceOptions {
-  /** Factor of the Dice term; default 1. */
+  /** Weight of the Dice term; default: 1. */
   diceWeight?: number;
-  /** Factor of the cross-entropy; default 1. */
+  /** Weight of the cross-entropy; default: 1. */
   crossEntropyWeight?: number;
 }
 
@@ -170,7 +170,7 @@ export function diceCrossEntropy(logits: Tensor, labels: Tensor, options: DiceCr
   const { diceWeight = 1, crossEntropyWeight = 1 } = options;
   const scored = score("diceCrossEntropy", logits, labels, options);
   const { classes, label } = scored;
-  // A label that is no class has no term, which would make the loss too small without a word.
+  // A label outside [0, K) has no cross-entropy term, which would silently lower the loss; make it NaN instead.
   const stray = logicalNot(logicalAnd(greaterEqual(label, 0), less(label, classes)));
   const faulty = scored.valid ? logicalAnd(stray, scored.valid) : stray;
   const total = add(sum(where(scored.hit, scored.logProbability, 0)), sum(where(faulty, NaN, 0)));
@@ -180,9 +180,9 @@ export function diceCrossEntropy(logits: Tensor, labels: Tensor, options: DiceCr
 }
 
 /**
- * Regions of integer labels, each the union of some values: bool [N, R, ...space] of labels [N, ...space].
+ * Region masks from integer labels, each the union of some values: bool [N, R, ...space] from labels [N, ...space].
  *
- * @param regions values of each region; they may overlap, as whole tumor, tumor core and enhancing tumor do
+ * @param regions label values of each region; regions may overlap, such as whole tumor, tumor core and enhancing tumor
  * @example
  * ```ts
  * import { tensor } from "voxgrad";
@@ -208,11 +208,11 @@ export function regionTargets(labels: Tensor, regions: readonly (readonly number
 export interface DiceBinaryCrossEntropyOptions {
   /** Label values of each region, one sigmoid output each. */
   regions: readonly (readonly number[])[];
-  /** Added to numerator and denominator of Dice; default 1e-5. */
+  /** Added to numerator and denominator of Dice; default: 1e-5. */
   smooth?: number;
-  /** One Dice per region over the whole batch instead of one per sample and region; default false. */
+  /** One Dice per region over the whole batch instead of one per sample and region; default: false. */
   batch?: boolean;
-  /** Positions with this label have no part. */
+  /** Positions with this label are ignored. */
   ignoreIndex?: number;
 }
 
@@ -261,9 +261,8 @@ export function diceBinaryCrossEntropy(
 }
 
 /**
- * Integer labels [N, ...space] at another size, each voxel that of the old grid whose place is nearest to its center
- * (index floor((i + 0.5) old / new), torch's "nearest-exact", as nnU-Net takes them for deep supervision). On the
- * device.
+ * Resizes integer labels [N, ...space] on the device by nearest neighbor: voxel i takes the value at index floor((i +
+ * 0.5) old / new), torch's "nearest-exact", which nnU-Net uses for deep supervision.
  */
 export function resizeLabels(labels: Tensor, size: readonly number[]): Tensor {
   const space = labels.shape.slice(1);
@@ -272,7 +271,7 @@ export function resizeLabels(labels: Tensor, size: readonly number[]): Tensor {
     "resizeLabels",
     () => `the size has ${space.length} whole numbers >= 1 for labels ${show(labels.shape)}, got ${show(size)}`,
   );
-  // A whole factor is a strided slice, which costs nothing in the kernels that use it.
+  // An integer factor is a strided slice, which fuses into the kernels that use it at no cost.
   const factors = space.map((n, k) => n / size[k]);
   const whole = (f: number): boolean => Number.isInteger(f);
   let result = labels;
@@ -295,9 +294,9 @@ export function resizeLabels(labels: Tensor, size: readonly number[]): Tensor {
 
 /**
  * Weights of `count` outputs, finest first: 1/2^i, the coarsest 0, normalized to sum 1, as nnU-Net v2 (so two outputs
- * have weights 1 and 0). One output has weight 1.
+ * have weights 1 and 0). A single output has weight 1.
  *
- * @param options.coarsest whether the coarsest output counts; default false
+ * @param options.coarsest whether the coarsest output counts; default: false
  */
 export function deepSupervisionWeights(count: number, options: { coarsest?: boolean } = {}): number[] {
   checkOptions("deepSupervisionWeights", options, ["coarsest"]);
@@ -313,13 +312,13 @@ export function deepSupervisionWeights(count: number, options: { coarsest?: bool
 }
 
 /**
- * The weighted sum of a loss over the outputs of a deeply supervised network (Lee et al. 2015), labels brought to the
- * size of each. An output of weight 0 is not computed.
+ * The weighted sum of a loss over the outputs of a deeply supervised network (Lee et al. 2015), with labels resized to
+ * each output. Outputs of weight 0 are skipped.
  *
- * @param loss of one output [N, K, ...space] and its labels [N, ...space]
- * @param outputs finest first; one tensor counts as a list of one
+ * @param loss takes one output [N, K, ...space] and its labels [N, ...space]
+ * @param outputs finest first; a single tensor is a list of one
  * @param labels at full size, or a list with labels for each output
- * @param options.weights one number per output (used as they are); default deepSupervisionWeights(outputs.length)
+ * @param options.weights one number per output, not normalized; default: deepSupervisionWeights(outputs.length)
  * @example
  * ```ts
  * import { random, zeros } from "voxgrad";

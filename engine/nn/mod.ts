@@ -1,4 +1,4 @@
-/** Neural networks: initial values, layers as functions, losses, optimizers, schedules. */
+/** Neural networks: initialization, layers as functions, losses, optimizers, schedules. */
 import "../ops/methods.ts";
 
 export {

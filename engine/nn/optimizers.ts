@@ -1,4 +1,4 @@
-/** Optimizers as pairs of graph functions, so that a whole training step compiles with parameters and state donated. */
+/** Optimizers as pairs of pure functions, so that a whole training step compiles with parameters and state donated. */
 import { check, checkOptions, refuseOptions, show } from "../core/errors.ts";
 import { isFloat } from "../core/dtype.ts";
 import { checkPair, pairLeaves } from "../core/pair.ts";
@@ -11,18 +11,18 @@ import { add, div, minimum, mul, sqrt, square, sub, tanh } from "../ops/elementw
 import { sum } from "../ops/reduce/reduce.ts";
 import { reshape } from "../ops/shape/reshape.ts";
 
-/** What an optimizer keeps between steps: trees of tensors by name, such as `velocity`. */
+/** Optimizer state between steps: trees of tensors by name, such as `velocity`. */
 export type OptimizerState = Params;
 
 export interface Optimizer {
-  /** The state before the first step of these parameters, a tree of tensors. */
+  /** The initial state for these parameters, a tree of tensors. */
   init(params: object): OptimizerState;
   /**
-   * One step: [new parameters, new state].
+   * One update: [new parameters, new state].
    *
    * @param grads a tree like `params`
    * @param learningRate a number or a scalar tensor
-   * @throws VoxgradError for gradients or a state that do not fit the parameters, by path
+   * @throws VoxgradError for gradients or a state that do not fit the parameters, naming the path
    */
   update<P>(
     grads: NoInfer<P>,
@@ -32,7 +32,7 @@ export interface Optimizer {
   ): [params: P, state: OptimizerState];
 }
 
-/** Leaves of several trees side by side, paired by name, after checking that they agree. */
+/** Zips the leaves of several trees by path, after checking that they agree. */
 function zip(name: string, params: unknown, others: Record<string, unknown>): Record<string, Tensor>[] {
   const rows: Record<string, Tensor>[] = [];
   tree.map(params, (p, path) => {
@@ -48,7 +48,7 @@ function zip(name: string, params: unknown, others: Record<string, unknown>): Re
   return rows;
 }
 
-/** Refuses a rate that is no number or scalar tensor. */
+/** Rejects a learning rate that is neither a number nor a scalar tensor. */
 function checkRate(name: string, rate: unknown): void {
   check(
     rate instanceof Tensor ? rate.rank === 0 && isFloat(rate.dtype) : typeof rate === "number" && Number.isFinite(rate),
@@ -60,7 +60,7 @@ function checkRate(name: string, rate: unknown): void {
 
 const zerosLike = (params: object): Tree => tree.map(params as Tree, (p) => zeros(p.shape));
 
-/** The parameters with other tensors, in order. */
+/** The parameter tree with new tensors, in order. */
 const like = <P>(params: P, tensors: readonly Tensor[]): P => tree.rebuild(params, tensors) as P;
 
 const nonNegative = (name: string, options: Record<string, number>): void => {
@@ -74,11 +74,11 @@ const nonNegative = (name: string, options: Record<string, number>): void => {
 };
 
 export interface SgdOptions {
-  /** Default 0; nnU-Net takes 0.99. */
+  /** Default: 0; nnU-Net uses 0.99. */
   momentum?: number;
-  /** Nesterov's momentum; default false. */
+  /** Nesterov momentum; default: false. */
   nesterov?: boolean;
-  /** L2 penalty, added to the gradient; default 0. */
+  /** L2 penalty, added to the gradient; default: 0. */
   weightDecay?: number;
 }
 
@@ -124,15 +124,15 @@ export function sgd(options: SgdOptions = {}): Optimizer {
 }
 
 export interface AdamOptions {
-  /** Decay of the mean of gradients; default 0.9. */
+  /** Decay of the first moment; default: 0.9. */
   beta1?: number;
-  /** Decay of the mean of squared gradients; default 0.999. */
+  /** Decay of the second moment; default: 0.999. */
   beta2?: number;
-  /** Added to the root of the latter; default 1e-8. */
+  /** Added to the square root of the second moment; default: 1e-8. */
   eps?: number;
-  /** Default 0. An L2 penalty added to the gradient as torch.optim.Adam, unless `decoupled`. */
+  /** L2 penalty added to the gradient as in torch.optim.Adam, unless `decoupled`; default: 0. */
   weightDecay?: number;
-  /** Shrink the parameters by rate * weightDecay instead: AdamW, Loshchilov and Hutter 2019. Default false. */
+  /** Shrink the parameters by rate * weightDecay instead: AdamW, Loshchilov and Hutter 2019. Default: false. */
   decoupled?: boolean;
 }
 
@@ -145,8 +145,8 @@ function oneMinusPower(b: number, t: Tensor): Tensor {
 
 /**
  * Adam, Kingma and Ba 2015, as torch.optim.Adam (torch.optim.AdamW with `decoupled`): m and v are running means of g
- * and g^2, p = p - rate (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps). State: { step, mean, square }, step
- * the count t as an f32 scalar.
+ * and g^2, p = p - rate (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps). State: { step, mean, square }, where
+ * step is the count t as an f32 scalar.
  *
  * @example
  * ```ts
@@ -201,7 +201,7 @@ export function adam(options: AdamOptions = {}): Optimizer {
 }
 
 /**
- * Gradients scaled down together so that their common L2 norm is at most maxNorm, and that norm before: as
+ * Scales gradients so that their global L2 norm is at most maxNorm; also returns the norm before clipping. As
  * torch.nn.utils.clip_grad_norm_, factor min(1, maxNorm / (norm + 1e-6)).
  *
  * @example
@@ -232,7 +232,7 @@ export function clipGradNorm<P>(grads: P, maxNorm: number | Tensor, ...rest: nev
     leaves.push(g);
   });
   check(leaves.length > 0, "clipGradNorm", () => "there are no gradients");
-  // Pairwise, so that no kernel adds up more tensors than a stage binds.
+  // Summed pairwise, so that no kernel reads more tensors than it can bind.
   let parts = leaves.map((g) => sum(square(g)));
   while (parts.length > 1) {
     parts = parts.flatMap((x, k) => (k % 2 ? [] : [k + 1 < parts.length ? add(x, parts[k + 1]) : x]));

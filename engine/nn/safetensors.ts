@@ -1,4 +1,4 @@
-/** Tensors to and from files in the safetensors format. */
+/** Reads and writes tensors in the safetensors format. */
 import { platform } from "#platform";
 import { type DType, firstNotFinite, toHalf, type TypedArray } from "../core/dtype.ts";
 import { check, checkOptions, show } from "../core/errors.ts";
@@ -23,12 +23,12 @@ export { SafetensorsError } from "../core/safetensors.ts";
 const written: Record<DType, FileDType> = { f16: "F16", f32: "F32", i32: "I32", u32: "U32", bool: "BOOL" };
 
 /**
- * The bytes of a file with these tensors, named by their paths joined by ".". The same tensors in the same order give
- * the same bytes. Values of four bytes come first, then those of two (f16) and one (bool), so that all lie
+ * Encodes tensors, named by their paths joined by ".". The output is deterministic for the same tensors in the same
+ * order. Four-byte types are written first, then two-byte (f16) and one-byte (bool) types, so that all values are
  * aligned.
  *
  * @param tensors a tree, or a Map from names to tensors
- * @param metadata names and texts for the header
+ * @param metadata string pairs for the header
  * @throws SafetensorsError for an empty name, or the reserved name __metadata__
  * @example
  * ```ts
@@ -47,7 +47,7 @@ export async function saveSafetensors(
 }
 
 /**
- * As saveSafetensors, with the SHA-256 of the file in its header, by which readSafetensors tells whether it is damaged.
+ * As saveSafetensors, with the SHA-256 of the file in its header, by which readSafetensors detects damage.
  *
  * @throws SafetensorsError as saveSafetensors
  * @example
@@ -83,18 +83,17 @@ async function fileTensors(tensors: object): Promise<FileTensor[]> {
   );
 }
 
-/** What a file holds, in the order of its header. */
+/** The content of a file, in header order. */
 export interface LoadedTensors {
   tensors: Map<string, Tensor>;
   metadata: Record<string, string>;
 }
 
 /**
- * The tensors of a file. F32, I32, U32 and BOOL come as they are; F16, BF16 and F64 as f32; I8, I16, I64 as i32; U8,
- * U16, U64 as u32. A value that its type here cannot hold is an error.
+ * Decodes a file. F32, I32, U32 and BOOL keep their type; F16, BF16 and F64 become f32; I8, I16, I64 become i32; U8,
+ * U16, U64 become u32. A value that the target type cannot represent is an error.
  *
- * @throws SafetensorsError for a file that is cut short, whose header is malformed, or whose tensors overlap or leave
- * gaps
+ * @throws SafetensorsError for a truncated file, a malformed header, or tensors that overlap or leave gaps
  * @example
  * ```ts
  * import { loadSafetensors, ones, saveSafetensors } from "voxgrad";
@@ -108,7 +107,7 @@ export function loadSafetensors(bytes: Uint8Array): LoadedTensors {
   const content = decodeSafetensors(bytes);
   const tensors = new Map<string, Tensor>();
   for (const { name, dtype, shape, bytes: own } of content.tensors) {
-    // A copy, which is aligned too; slice would not copy a Node Buffer.
+    // A copy, which is also aligned; slice would not copy a Node Buffer.
     const raw = new Uint8Array(own);
     let values: TypedArray;
     try {
@@ -122,12 +121,11 @@ export function loadSafetensors(bytes: Uint8Array): LoadedTensors {
 }
 
 /**
- * The tensors of a file on disk.
+ * Reads the tensors of a file.
  *
- * @returns sealed: whether the file has a digest in its header, which was then found right
- * @throws SafetensorsError as loadSafetensors, with the file's name, and where the file is damaged; PlatformError when
- *   it
- * cannot be read
+ * @returns sealed: whether the file has a digest in its header; if so, it was verified
+ * @throws SafetensorsError as loadSafetensors, with the file's name, and if the file is damaged; PlatformError if it
+ *   cannot be read
  * @example
  * ```ts
  * import { readSafetensors } from "voxgrad";
@@ -146,9 +144,9 @@ export async function readSafetensors(path: string): Promise<LoadedTensors & { s
 }
 
 /**
- * The tensors of a file of weights: as readSafetensors, all values finite.
+ * Reads a weights file: as readSafetensors, and checks that all values are finite.
  *
- * @throws SafetensorsError as readSafetensors, and for NaN or infinity, by file and tensor
+ * @throws SafetensorsError as readSafetensors, and for NaN or infinity, naming file and tensor
  * @example
  * ```ts
  * import { loadParameters, random, readWeights } from "voxgrad";
@@ -173,15 +171,15 @@ export async function readWeights(path: string): Promise<LoadedTensors & { seale
   return read;
 }
 
-/** Batches that a PyTorch batch norm has seen; it is in every state dict with one, and no result depends on it. */
+/** PyTorch's count of batches seen by a batch norm. It is in every state dict with one, and no result depends on it. */
 const COUNTER = /(^|\.)num_batches_tracked$/;
 
 /**
- * Parameters with the values of a file: the structure of `template` with the tensors of its names. PyTorch's counters
- * `num_batches_tracked` may be left over: they are no parameters.
+ * Loads parameters into the structure of `template`, matching tensors by name. PyTorch's `num_batches_tracked`
+ * counters are ignored.
  *
- * @param options.ignore names in the file that are not wanted. Checkpoints of nnU-Net hold every weight up to three
- * times: /(^|\.)all_modules\.|^decoder\.encoder\./
+ * @param options.ignore names in the file to skip. nnU-Net checkpoints store every weight up to three times:
+ *   /(^|\.)all_modules\.|^decoder\.encoder\./
  * @throws SafetensorsError that lists missing, unexpected and misshapen tensors by name
  * @example
  * ```ts
@@ -229,13 +227,12 @@ export function loadParameters<T>(
 }
 
 /**
- * Parameters to begin a training with: as loadParameters, but a head for other classes keeps its initial values.
+ * Loads parameters for fine-tuning: as loadParameters, but a head for other classes keeps its initial values.
  *
- * @param options.head names of the layers that give the classes: /(^|\.)seg_layers\./ of nnU-Net's networks
- * @param options.anew whether the head begins anew even where it fits: where its outputs mean other classes
- * @returns kept: names of the parameters whose values are those of `template`, for the file has them of another shape,
- *   or
- * not at all
+ * @param options.head names of the layers that output the classes: /(^|\.)seg_layers\./ in nnU-Net's networks
+ * @param options.anew whether to reinitialize the head even if it fits, for outputs that mean other classes
+ * @returns kept: names of the parameters that keep the values of `template` because the file lacks them or has another
+ *   shape
  * @throws SafetensorsError as loadParameters, for everything but the head
  * @example
  * ```ts
@@ -259,7 +256,7 @@ export function loadPretrained<T>(
     return head.test(name) && (anew || !(found && sameShape(found.shape, t.shape)));
   });
   const names = kept.map(([name]) => name);
-  // Heads of other depths than the template's are not wanted either.
+  // Skip heads at depths that the template does not have.
   const used = [...tensors].filter(([name]) => !names.includes(name) && (wanted.has(name) || !head.test(name)));
   return { params: loadParameters(template, new Map([...used, ...kept]), others), kept: names };
 }

@@ -1,4 +1,4 @@
-/** The element types of safetensors files and how each becomes one of ours. */
+/** The element types of safetensors files and their conversion to the engine's dtypes. */
 import { fromHalf, type TypedArray } from "../core/dtype.ts";
 import type { FileDType } from "../core/safetensors.ts";
 
@@ -34,7 +34,7 @@ function truth(buffer: ArrayBuffer): Uint8Array {
   return values;
 }
 
-/** The values of an aligned buffer, by type; each throws for a value that the type here cannot hold. */
+/** Decoders of aligned buffers by type; each throws for a value that the target type cannot represent. */
 export const decoders: Readonly<Record<FileDType, (buffer: ArrayBuffer) => TypedArray>> = {
   F64: double,
   F32: (buffer) => new Float32Array(buffer),

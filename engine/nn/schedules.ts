@@ -1,7 +1,7 @@
-/** Learning rates as plain functions of the step, counted from 0. */
+/** Learning rate schedules: plain functions of the step, counted from 0. */
 import { check, checkOptions, show } from "../core/errors.ts";
 
-/** The rate of a step. */
+/** Maps a step to its learning rate. */
 export type Schedule = (step: number) => number;
 
 function checkRate(name: string, rate: number, steps?: number): void {
@@ -13,15 +13,15 @@ function checkRate(name: string, rate: number, steps?: number): void {
   );
 }
 
-/** The same rate at every step. */
+/** A constant rate. */
 export function constantSchedule(rate: number): Schedule {
   checkRate("constantSchedule", rate);
   return () => rate;
 }
 
 /**
- * rate (1 - step / steps)^power, 0 from `steps` on: the "poly" schedule of DeepLab and nnU-Net (power 0.9; nnU-Net
- * counts epochs as steps).
+ * rate (1 - step / steps)^power, 0 after `steps`: the "poly" schedule of DeepLab and nnU-Net (power 0.9; nnU-Net uses
+ * epochs as steps).
  *
  * @example
  * ```ts
@@ -39,8 +39,8 @@ export function polySchedule(rate: number, options: { steps: number; power?: num
 }
 
 /**
- * From rate to `least` (default 0) along half a cosine, with a linear rise over the first `warmup` steps: Loshchilov
- * and Hutter 2017.
+ * Cosine decay from rate to `least` (default: 0), after a linear warmup over the first `warmup` steps: Loshchilov and
+ * Hutter 2017.
  */
 export function cosineSchedule(rate: number, options: { steps: number; least?: number; warmup?: number }): Schedule {
   checkOptions("cosineSchedule", options, ["steps", "least", "warmup"]);
@@ -59,7 +59,7 @@ export function cosineSchedule(rate: number, options: { steps: number; least?: n
 }
 
 /**
- * The rate times `factor` after every `every` steps, as torch.optim.lr_scheduler.StepLR.
+ * Multiplies the rate by `factor` every `every` steps, as torch.optim.lr_scheduler.StepLR.
  *
  * @example
  * ```ts
@@ -78,12 +78,12 @@ export function stepDecaySchedule(rate: number, options: { every: number; factor
 }
 
 /**
- * The rate after epochs of these losses: times `factor` whenever the loss has for more than `patience` epochs not
- * fallen by more than `threshold` below its least, as torch.optim.lr_scheduler.ReduceLROnPlateau with threshold_mode
- * "abs".
+ * The rate after epochs with these losses: multiplied by `factor` whenever the loss has not improved on its minimum by
+ * more than `threshold` for more than `patience` epochs, as torch.optim.lr_scheduler.ReduceLROnPlateau with
+ * threshold_mode "abs".
  *
- * @param losses of the epochs so far, in order
- * @param options factor 0.1, patience 10, threshold 1e-4 unless given
+ * @param losses one per epoch so far, in order
+ * @param options default: factor 0.1, patience 10, threshold 1e-4
  * @example
  * ```ts
  * import { plateauRate } from "voxgrad/nn";

@@ -1,12 +1,12 @@
-/** Operators as methods of Tensor: `x.sub(mean).div(std)`. One table; the declaration below gives it types. */
+/** Operators as methods of Tensor: `x.sub(mean).div(std)`. The declaration below provides the types. */
 import { Tensor } from "../core/tensor.ts";
 import * as operators from "./tensor_methods.ts";
 import type { Operand } from "./tensor_methods.ts";
 
-// The first argument of `where` is the condition.
+// `where` is excluded because its first argument is the condition.
 const { where: _, ...table } = operators;
 
-/** Names of the methods. */
+/** Method names. */
 export const methodNames: readonly string[] = Object.keys(table);
 
 type Method<F> = F extends (x: Tensor, ...rest: infer R) => infer T ? (...rest: R) => T

@@ -1,4 +1,4 @@
-/** f16 among the arguments of operators, and what mixed precision makes of each kind of operator. */
+/** f16 arguments of operators, and the effect of mixed precision on each kind of operator. */
 import { mixed, withPrecision } from "../core/precision.ts";
 import { Tensor } from "../core/tensor.ts";
 import * as tree from "../core/tree.ts";
@@ -6,7 +6,7 @@ import { cast } from "./elementwise/elementwise.ts";
 
 const isHalf = (x: unknown): x is Tensor => x instanceof Tensor && x.dtype === "f16";
 const isSingle = (x: unknown): x is Tensor => x instanceof Tensor && x.dtype === "f32";
-/** Arguments, and options one by one. */
+/** Arguments, with options flattened. */
 const flat = (args: readonly unknown[]): unknown[] =>
   args.flatMap((x) =>
     typeof x === "object" && x !== null && !(x instanceof Tensor) && !ArrayBuffer.isView(x) ? Object.values(x) : [x]
@@ -20,19 +20,19 @@ export interface PromoteOptions {
    * Elsewhere each gives f16 where all its tensors are f16. Default "layer".
    */
   kind?: "product" | "layer" | "sum";
-  /** The result stays f32 in any case; default false. */
+  /** The result is always f32; default: false. */
   keep?: boolean;
 }
 
 /**
- * f with f16 tensors among its arguments or options computed in f32, and its result brought back to f16 where its kind
- * asks for that. Sums of many terms need it, and most kernels are written for f32.
+ * Computes f in f32: casts f16 arguments and options to f32, and the result back to f16 if its kind requires it. Long
+ * sums need the precision, and most kernels support only f32.
  */
 export function computeInF32<A extends unknown[]>(
   f: (...args: A) => Tensor,
   { kind = "layer", keep = false }: PromoteOptions = {},
 ): (...args: A) => Tensor {
-  // What a layer or a sum is made of is f32.
+  // Inside a layer or a sum, operators run in f32.
   const inside = (args: A): Tensor => (kind === "product" ? f(...args) : withPrecision(null, () => f(...args)));
   return (...given) => {
     const args = kind === "product" && mixed() ? narrow(given) : given;
@@ -44,7 +44,7 @@ export function computeInF32<A extends unknown[]>(
   };
 }
 
-/** f, a product whose kernels take f16 as it is, with f16 tensors cast to f32 where they meet f32 ones. */
+/** For a product whose kernels support f16: casts f16 tensors to f32 only if they are mixed with f32 ones. */
 export const unifyFloatTypes =
   <A extends unknown[]>(f: (...args: A) => Tensor): (...args: A) => Tensor => (...args) => {
     if (mixed()) return f(...narrow(args));

@@ -1,4 +1,4 @@
-/** Operators that are methods of Tensor too, with the tensor as their first argument. One list serves both. */
+/** The operators that are also methods of Tensor, with the tensor as their first argument. */
 export * from "./elementwise/elementwise.ts";
 export { argmax, logSumExp, max, mean, min, sum, variance } from "./reduce/reduce.ts";
 export { broadcastTo } from "./shape/broadcast_to.ts";

@@ -1,5 +1,5 @@
-// The few globals that every host has (Node, Deno, page, worker). The engine is checked without DOM and Node types, so
-// this list is what it may count on.
+// Globals that every host (Node, Deno, page, worker) provides. The engine is type-checked without DOM and Node types,
+// so it can use only these.
 
 interface TextDecoder {
   decode(input?: ArrayBufferView | ArrayBuffer, options?: { stream?: boolean }): string;
@@ -24,7 +24,7 @@ declare function setTimeout(task: () => void, milliseconds?: number): unknown;
 declare function clearTimeout(timer: unknown): void;
 declare function structuredClone<T>(value: T): T;
 
-// Named by the WebGPU types.
+// Referenced by the WebGPU types.
 interface EventTarget {
   // deno-lint-ignore no-explicit-any
   addEventListener(type: string, listener: (event: any) => void, options?: unknown): void;

@@ -2,7 +2,7 @@
 import { type DType, fromHalf, toHalf } from "../../core/dtype.ts";
 import { type Expr, fn, u32 } from "../../core/expr.ts";
 
-/** A number of a dtype; f16 is computed in f32. */
+/** A literal of a dtype; f16 is computed in f32. */
 export function constant(value: number, dtype: DType): Expr {
   switch (dtype) {
     case "f16":
@@ -20,12 +20,12 @@ export function constant(value: number, dtype: DType): Expr {
 }
 
 function i32Text(value: number): string {
-  // The literal of the smallest would be the negative of one that is too large.
+  // WGSL parses the smallest i32 as the negation of a literal that is out of range.
   if (value === -(2 ** 31)) return "(-2147483647i - 1i)";
   return value < 0 ? `(${value}i)` : `${value}i`;
 }
 
-/** A number as an f32. WGSL has no literals for -0, NaN and infinity, so a function makes them from their bits. */
+/** An f32 literal. WGSL has no literals for -0, NaN and infinity, so a function creates them from their bits. */
 export function f32(value: number): Expr {
   const rounded = Math.fround(value);
   if (Object.is(rounded, -0)) return fn("vg_float", u32(0x80000000));

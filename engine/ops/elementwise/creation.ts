@@ -1,4 +1,4 @@
-/** Tensors from numbers: constants, ranges, host data. */
+/** Tensor creation: constants, ranges, host data. */
 import {
   allocate,
   checkAttached,
@@ -18,7 +18,7 @@ import { checkShape, type Shape, size } from "../../core/shape.ts";
 import { node, Tensor } from "../../core/tensor.ts";
 import { constant } from "./constant.ts";
 
-/** Numbers nested to any depth, all rows of a level equally long. */
+/** Numbers nested to any depth; all rows of a level have the same length. */
 export type Nested = number | boolean | readonly Nested[];
 
 const fullOp: Op<{ value: number }> = {
@@ -28,11 +28,11 @@ const fullOp: Op<{ value: number }> = {
   jvp: null,
 };
 
-/** A constant that costs no memory: it is a literal in the kernels that use it. */
+/** A constant that uses no memory: it is a literal in the kernels that read it. */
 export const scalar = (value: number, dtype: DType, shape: Shape = []): Tensor =>
   node(fullOp, [], { value }, shape, dtype);
 
-/** Shape `shape` filled with `value`. */
+/** A tensor of `shape` filled with `value`. */
 export const full = (shape: Shape, value: number, options: { dtype?: DType } = {}): Tensor =>
   filled("full", shape, value, options);
 
@@ -45,10 +45,10 @@ function filled(name: string, shape: Shape, value: number, options: { dtype?: DT
   return scalar(value, dtype, shape);
 }
 
-/** Zeros of a shape. */
+/** A tensor of zeros. */
 export const zeros = (shape: Shape, options: { dtype?: DType } = {}): Tensor => filled("zeros", shape, 0, options);
 
-/** Ones of a shape. */
+/** A tensor of ones. */
 export const ones = (shape: Shape, options: { dtype?: DType } = {}): Tensor => filled("ones", shape, 1, options);
 
 const arangeOp: Op<{ start: number; step: number }> = {
@@ -72,7 +72,7 @@ const arangeOp: Op<{ start: number; step: number }> = {
   vjp: null,
 };
 
-/** start, start + step, ... below stop; whole numbers give i32 unless dtype says otherwise. */
+/** start, start + step, ... below stop; default dtype: i32 for integers, otherwise f32. */
 export function arange(start: number, stop?: number, options: { step?: number; dtype?: DType } = {}): Tensor {
   checkOptions("arange", options, ["step", "dtype"]);
   const [from, to] = stop === undefined ? [0, start] : [start, stop];
@@ -115,26 +115,26 @@ export function eye(n: number, options: { dtype?: DType } = {}): Tensor {
 }
 
 export interface TensorOptions {
-  /** Needed for a typed array of more than one axis. */
+  /** Required for a typed array with more than one axis. */
   shape?: Shape;
-  /** Default f32, bool for truth values, or the type of the typed array (Uint8Array: bool). */
+  /** Default: f32, bool for booleans, or the type of the typed array (Uint8Array: bool). */
   dtype?: DType;
   /**
-   * Whether a typed array is copied; default true. With false the tensor keeps the array, which must not be changed or
-   * transferred afterwards.
+   * Whether to copy a typed array; default: true. With false the tensor keeps a reference to the array, which must not
+   * be changed or transferred afterwards.
    */
   copy?: boolean;
 }
 
-/** Deeper arrays are refused: nobody has as many axes, and an array that contains itself has no end. */
+/** Nesting limit, which also catches arrays that contain themselves. */
 const DEEPEST = 512;
 
 /**
- * A tensor from a number, nested arrays or a typed array, of which it takes a copy.
+ * Creates a tensor from a number, nested arrays or a typed array. The data is copied.
  *
- * @param options.shape needed for a typed array of more than one axis
- * @param options.dtype default f32, bool for truth values, or the type of the typed array (Uint8Array: bool)
- * @param options.copy false keeps a typed array without a copy: do not change it afterwards
+ * @param options.shape required for a typed array with more than one axis
+ * @param options.dtype default: f32, bool for booleans, or the type of the typed array (Uint8Array: bool)
+ * @param options.copy false keeps a reference to a typed array: do not change it afterwards
  * @example
  * ```ts
  * import { tensor } from "voxgrad";
@@ -207,7 +207,7 @@ function fromTyped(data: TypedArray, shape: Shape, own: DType, dtype: DType, cop
   let values = data;
   if (own !== dtype || dtype === "f16") {
     values = allocate(dtype, data.length);
-    // Between integers the bits stay, as in cast.
+    // Between integer types the bits are kept, as in cast.
     if (!isFloat(own) && !isFloat(dtype) && dtype !== "bool") values.set(data);
     else data.forEach((v, k) => (values[k] = convert(v, dtype)));
   } else if (dtype === "bool" && data.some((v) => v > 1)) {

@@ -1,4 +1,4 @@
-/** Elementwise operators: one row each, with the expression and the derivative by each input. */
+/** Elementwise operators: one table row each, with the expression and the derivative with respect to each input. */
 import { type DType, isFloat, joinNumber, promote } from "../../core/dtype.ts";
 import { check, checkNumber, checkOptions, fail, refuseOptions, show } from "../../core/errors.ts";
 import { call, type Expr, fn, infix, type InfixOperator, isLiteral, isZero, prefix, select } from "../../core/expr.ts";
@@ -72,10 +72,10 @@ export function pow(a: Operand, b: Operand, ...rest: never[]): Tensor {
   return power(a, b);
 }
 
-/** At a tie each input takes half, as in PyTorch. */
+/** At a tie each input gets half of the gradient, as in PyTorch. */
 const share = (first: (a: Operand, b: Operand) => Tensor) => (t: Tensor, a: Tensor, b: Tensor): Tensor =>
   where(equal(a, b), mul(t, 0.5), where(first(a, b), t, 0));
-/** max and min may drop a NaN, or be taken to; comparisons with one are false. */
+/** WGSL's max and min may drop NaN, or assume that there is none; comparisons with NaN are false. */
 const extremum = (name: "max" | "min", sign: ">" | "<") => ([a, b]: readonly Expr[], _: unknown, dtype: DType): Expr =>
   isFloat(dtype) ? select(select(b, a, infix(a, sign, b)), a, fn("vg_is_nan", a)) : call(name, a, b);
 const shareGreater = share((a, b) => greater(a, b));
@@ -99,7 +99,7 @@ const compare = (name: string, sign: InfixOperator, inputs: (dtype: DType) => DT
   binary(name, { expr: ([a, b]) => infix(a, sign, b), inputs, dtype: bool });
 /** a == b, as bool */
 export const equal = compare("equal", "==");
-/** a != b, as bool; NaN differs from everything */
+/** a != b, as bool; NaN is not equal to anything */
 export const notEqual = binary("notEqual", {
   expr: ([a, b]) => prefix("!", infix(a, "==", b)),
   inputs: numeric,
@@ -150,7 +150,7 @@ export const isFinite = unary("isFinite", {
   inputs: float,
   dtype: bool,
 });
-/** The largest whole number not above x */
+/** The largest integer not above x */
 export const floor = unary("floor", { expr: ([x]) => call("floor", x), inputs: float, d: [(t) => mul(t, 0)] });
 /** e ** x */
 export const exp = unary("exp", {
@@ -194,7 +194,7 @@ export const square = unary("square", {
   inputs: (dtype) => (isFloat(dtype) ? wide(dtype) : numeric(dtype)),
   d: [(t, c) => mul(t, mul(c.inputs[0], 2))],
 });
-/** Sine of x in radians, to 1e-6 for magnitudes below 6e6; beyond them an angle in f32 says little */
+/** Sine of x in radians, to 1e-6 for magnitudes below 6e6; beyond that, f32 cannot resolve the angle */
 export const sin = unary("sin", {
   expr: ([x]) => fn("vg_sin", x),
   inputs: float,
@@ -253,13 +253,13 @@ const leakyReluRow: Row<{ slope: number }> = {
   expr: ([x], { slope }) => select(infix(f32(slope), "*", x), x, infix(x, ">", f32(0))),
   inputs: float,
   cost: 2,
-  // For slope >= 0 the sign of the output is that of the input, so the input need not be kept.
+  // For slope >= 0 the output has the sign of the input, so the input need not be kept.
   d: [
     (t, { inputs, output, attrs: { slope } }) => where(greater(slope >= 0 ? output : inputs[0], 0), t, mul(t, slope)),
   ],
 };
 const leakyReluOp = define("leakyRelu", leakyReluRow);
-/** x where positive, slope * x elsewhere (default slope 0.01, as PyTorch); the slope may be a tensor */
+/** x where positive, slope * x elsewhere (default: slope 0.01, as PyTorch); the slope may be a tensor */
 export function leakyRelu(x: Tensor, options: { slope?: number | Tensor } = {}): Tensor {
   checkTensor("leakyRelu", x);
   checkOptions("leakyRelu", options, ["slope"]);
@@ -269,7 +269,7 @@ export function leakyRelu(x: Tensor, options: { slope?: number | Tensor } = {}):
   return apply(leakyReluOp, leakyReluRow, [x], { slope });
 }
 
-/** An option that is a tensor, of floats, and that broadcasts to x. */
+/** Checks a tensor option: float, and broadcastable to x. */
 function checkBound(operator: string, name: string, value: Tensor, x: Tensor): Tensor {
   const fits = isFloat(value.dtype) && sameShape(broadcastShapes(operator, value.shape, x.shape), x.shape);
   check(fits, operator, () => `${name} is a number or a float tensor that broadcasts to ${x}, got ${value}`);
@@ -283,17 +283,17 @@ const clampRow: Row<{ min: number; max: number }> = {
   },
   inputs: float,
   cost: 2,
-  // Passes inside the closed interval, as PyTorch.
+  // The gradient passes inside the closed interval, as PyTorch.
   d: [(t, { inputs: [x], attrs: { min, max } }) => where(logicalAnd(greaterEqual(x, min), lessEqual(x, max)), t, 0)],
 };
 const clampOp = define("clamp", clampRow);
-/** x limited to [min, max]; either bound may be left out, or be a tensor */
+/** Limits x to [min, max]; either bound may be omitted or be a tensor */
 export function clamp(x: Tensor, options: { min?: number | Tensor; max?: number | Tensor } = {}): Tensor {
   checkTensor("clamp", x);
   checkOptions("clamp", options, ["min", "max"]);
   const { min = -Infinity, max = Infinity } = options;
   if (min instanceof Tensor || max instanceof Tensor) {
-    // Comparisons with NaN are false, so it stays; the gradient passes inside the closed interval.
+    // Comparisons with NaN are false, so NaN stays; the gradient passes inside the closed interval.
     const limit = (name: string, bound: number | Tensor): Tensor | number => {
       if (bound instanceof Tensor) return checkBound("clamp", name, bound, x);
       checkNumber("clamp", name, bound);

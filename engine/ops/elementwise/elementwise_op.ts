@@ -1,4 +1,4 @@
-/** What rows of the elementwise table are, and how they become operators. */
+/** Rows of the elementwise table, and how they become operators. */
 import { arithmetic, type DType, dtypes, isDType, isFloat, joinNumber, promote } from "../../core/dtype.ts";
 import { check, refuseOptions, show } from "../../core/errors.ts";
 import { bitsOf, call, type Expr, infix, isLiteral, select, u32 } from "../../core/expr.ts";
@@ -15,9 +15,9 @@ import { scalar } from "./creation.ts";
 export type Operand = Tensor | number;
 
 export interface Row<A> {
-  /** The result from the inputs; `inputs` is the dtype of the first. */
+  /** The result expression; `inputs` is the dtype of the first input. */
   readonly expr: (args: readonly Expr[], attrs: A, inputs: DType) => Expr;
-  /** For fusion: operations, a transcendental function counting 8. */
+  /** Operation count for fusion; a transcendental function counts 8. */
   readonly cost?: number;
   /** Result dtype from the promoted input dtype; inputs are cast to `inputs` first. */
   readonly dtype?: (promoted: DType, attrs: A) => DType;
@@ -30,10 +30,10 @@ export interface Row<A> {
 }
 
 export const float = (dtype: DType): DType => (isFloat(dtype) ? dtype : "f32");
-/** For functions whose values soon leave the range of f16: f32 in mixed precision. */
+/** For functions whose values overflow f16 easily: f32 in mixed precision. */
 export const wide = (dtype: DType): DType => (mixed() ? "f32" : float(dtype));
 export const bool = (): DType => "bool";
-/** Ordered comparison and arithmetic take truth values as integers. */
+/** Ordered comparison and arithmetic treat bool as integers. */
 export const numeric = (dtype: DType): DType => arithmetic(dtype);
 
 export function define<A = object>(name: string, row: Row<A>): Op<A> {
@@ -47,7 +47,7 @@ export function define<A = object>(name: string, row: Row<A>): Op<A> {
       emit(e, index) {
         const args = e.inputs.map((aval, k) => e.input(k, index.unbroadcast(aval.shape)));
         const dtype = e.inputs[0].dtype;
-        // WGSL rejects an overflow of literals alone, but not one of a named value.
+        // WGSL rejects overflow in constant expressions, but not of a named value.
         if (args.every(isLiteral)) args[0] = e.bind(call(isFloat(dtype) ? "f32" : dtype, args[0]), dtype);
         return e.bind(row.expr(args, e.attrs, dtype), e.output.dtype);
       },
@@ -83,7 +83,7 @@ export function define<A = object>(name: string, row: Row<A>): Op<A> {
 
 export const isOperand = (value: unknown): value is Operand => value instanceof Tensor || typeof value === "number";
 
-/** Applies a row: promotes dtypes, turns numbers into constants, broadcasts. */
+/** Applies a row: promotes dtypes, converts numbers to constants, broadcasts. */
 export function apply<A>(op: Op<A>, row: Row<A>, operands: readonly Operand[], attrs: A): Tensor {
   for (const operand of operands) {
     check(isOperand(operand), op.name, () => `operands are tensors or numbers, got ${show(operand)}`);
@@ -117,7 +117,7 @@ export function binary(name: string, row: Row<object>): (a: Operand, b: Operand)
   };
 }
 
-// The rules above use these two rows, which therefore stand here and not in the table.
+// The rules above use these two rows, so they are here and not in the table.
 
 const castRow: Row<{ dtype: DType }> = {
   expr: ([x], { dtype }, from) => {
@@ -126,7 +126,7 @@ const castRow: Row<{ dtype: DType }> = {
     // Subnormal numbers may compare equal to 0.
     const magnitude = infix(bitsOf(x), "&", u32(0x7fffffff));
     if (dtype === "bool") return infix(magnitude, "!=", u32(0));
-    // The largest floats below the ends of the integers.
+    // The largest floats within the integer range.
     const [least, largest, most] = dtype === "i32"
       ? [-(2 ** 31), 2147483520, 2 ** 31 - 1]
       : [0, 4294967040, 2 ** 32 - 1];
@@ -134,16 +134,15 @@ const castRow: Row<{ dtype: DType }> = {
     const saturated = select(inside, constant(most, dtype), infix(x, ">=", f32(most + 1)));
     return select(saturated, constant(0, dtype), infix(magnitude, ">", u32(0x7f800000)));
   },
-  // Between float types it is next to nothing, and stored casts would cost the memory that f16 saves.
+  // Casts between float types are almost free, and materializing them would cost the memory that f16 saves.
   cost: 0,
   d: [(t) => t],
 };
 const castOp = define("cast", castRow);
 
 /**
- * The values as another dtype. Floats become integers towards 0, those out of range the nearest integer and NaN 0;
- * between i32 and u32 the bits stay; anything to bool is `!= 0`, which holds for NaN. The gradient passes between
- * floats.
+ * Casts to another dtype. Floats are truncated to integers, out-of-range values saturate and NaN becomes 0; between
+ * i32 and u32 the bits are kept; to bool it is `!= 0`, which holds for NaN. The gradient passes between floats.
  */
 export function cast(x: Tensor, dtype: DType, ...rest: never[]): Tensor {
   checkTensor("cast", x);

@@ -1,6 +1,6 @@
 /**
- * Dynamic loss scaling, Micikevicius et al. 2018, section 3.2: gradients below the range of f16 are kept by multiplying
- * the loss; where that overflows, the step is left out and the scale halved.
+ * Dynamic loss scaling, Micikevicius et al. 2018, section 3.2: multiplying the loss keeps gradients within the range
+ * of f16; on overflow, the step is skipped and the scale halved.
  */
 import { type Mixed, mixed } from "../../core/precision.ts";
 import type { Tensor } from "../../core/tensor.ts";
@@ -25,11 +25,13 @@ import { sum } from "../reduce/reduce.ts";
 import { reshape } from "../shape/reshape.ts";
 import { slice } from "../shape/slice.ts";
 
-/** Steps without overflow after which the scale is doubled. */
+/** Steps without overflow before the scale is doubled. */
 const GROWTH_INTERVAL = 2000;
 const LARGEST = 2 ** 24;
 
-/** Calls f, a function that is being differentiated; gives the scaling where no other derivative encloses this one. */
+/**
+ * Calls f, a function that is being differentiated; returns the scaling state unless another derivative encloses it.
+ */
 export function outermost<T>(f: () => T): [Mixed | null, T] {
   const precision = mixed();
   if (!precision) return [null, f()];
@@ -41,11 +43,11 @@ export function outermost<T>(f: () => T): [Mixed | null, T] {
   }
 }
 
-/** Gradients of scale * loss divided by the scale; all are 0 where one is not finite. */
+/** Gradients of scale * loss divided by the scale; all are 0 if any is not finite. */
 export function scaledPullBack(precision: Mixed, loss: Tensor, pullBack: (seed: Tensor) => Tensor[]): Tensor[] {
   const { scale } = precision;
   const scaled = pullBack(cast(broadcastTo(scale, { shape: loss.shape }), loss.dtype));
-  // Numbers that are not finite, added up pairwise so that no kernel reads more tensors than a stage binds.
+  // Counts of non-finite values, added pairwise so that no kernel reads more tensors than it can bind.
   let counts = scaled.map((g) => sum(cast(logicalNot(isFinite(g)), "i32")));
   while (counts.length > 1) {
     counts = counts.flatMap((x, k) => (k % 2 ? [] : [k + 1 < counts.length ? add(x, counts[k + 1]) : x]));
@@ -55,15 +57,15 @@ export function scaledPullBack(precision: Mixed, loss: Tensor, pullBack: (seed: 
   return scaled.map((g) => where(finite, cast(div(cast(g, "f32"), scale), g.dtype), 0));
 }
 
-/** The state [scale, steps since it changed] before the first step. */
+/** The initial state [scale, steps since it changed]. */
 export const initialLossScale = (): Tensor => tensor(new Float32Array([2 ** 16, 0]));
 
-/** The scale, a scalar, of a state. */
+/** The scalar scale of a state. */
 export const scaleOf = (state: Tensor): Tensor => reshape(part(state, 0), { shape: [] });
 
 const part = (state: Tensor, k: number): Tensor => slice(state, { start: [k], end: [k + 1] });
 
-/** The state after a step whose gradients were finite or not. */
+/** The next state, given whether the gradients were finite. */
 export function nextLossScale(state: Tensor, finite: Tensor): Tensor {
   const scale = part(state, 0);
   const steps = add(part(state, 1), 1);
@@ -75,7 +77,7 @@ export function nextLossScale(state: Tensor, finite: Tensor): Tensor {
   );
 }
 
-/** What a step writes: `next`, or in mixed precision `before` where a gradient was not finite. */
+/** The new value `next`; in mixed precision, `before` if a gradient was not finite. */
 export function unlessOverflow(next: Tensor, before: Tensor): Tensor {
   const finite = mixed()?.finite;
   return finite ? where(finite, next, before) : next;

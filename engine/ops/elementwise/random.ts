@@ -1,4 +1,4 @@
-/** Counter-based random numbers: the same key gives the same numbers, whatever was drawn before. */
+/** Counter-based random numbers: the same key gives the same numbers, independent of earlier draws. */
 import { check, checkOptions, fail, ifTraced, show } from "../../core/errors.ts";
 import { isFloat } from "../../core/dtype.ts";
 import { call, type Expr, fn, infix, member, select, u32 } from "../../core/expr.ts";
@@ -12,12 +12,12 @@ import { sum } from "../reduce/reduce.ts";
 import { reshape } from "../shape/reshape.ts";
 import { slice } from "../shape/slice.ts";
 
-/** Axes of the output before those of one draw: a key for each place along them. */
+/** Number of leading output axes that index keys. */
 const lead = (e: Emit<unknown>): number => e.inputs[0].shape.length - 1;
 
 /**
- * The Threefry block of the key (input 0) for a counter, which is the place within the axes behind those of the keys;
- * the second counter word separates draws (0) from splits (1).
+ * The Threefry block of the key (input 0) for a counter: the index within the axes after those of the keys. The second
+ * counter word separates draws (0) from splits (1).
  */
 function block(e: Emit<unknown>, index: Index, counter: Expr, stream: 0 | 1): Expr {
   const { shape } = e.inputs[0];
@@ -67,7 +67,7 @@ function draw(op: Op, name: string, key: Tensor, shape: Shape, dtype: "f32" | "u
   return node(op, [key], {}, shape, dtype);
 }
 
-/** A key from a seed, a whole number from 0 to 2^53 - 1. */
+/** A key from a seed, an integer in [0, 2^53). */
 export function key(seed: number): Tensor {
   check(
     Number.isSafeInteger(seed) && seed >= 0,
@@ -77,10 +77,10 @@ export function key(seed: number): Tensor {
   return tensor(new Uint32Array([seed >>> 0, Math.floor(seed / 2 ** 32)]));
 }
 
-/** Keys of one split: each is a tensor of its own. */
+/** Maximum number of keys of one split, since each is a separate tensor. */
 const MOST_KEYS = 65536;
 
-/** `count` independent keys (default 2); use each key once. */
+/** `count` independent keys (default: 2); use each key once. */
 export function split(parent: Tensor, count = 2): Tensor[] {
   check(
     Number.isInteger(count) && count > 0 && count <= MOST_KEYS,
@@ -110,7 +110,7 @@ const splitOp: Op = {
   batch: (c) => node(splitOp, [c.inputs[0]], c.attrs, [c.size, ...c.output.shape], c.output.dtype),
 };
 
-/** A parameter of a distribution: a number that passes, or a scalar tensor. */
+/** A distribution parameter: a number that passes the check, or a scalar tensor. */
 function checkParameter(
   name: string,
   what: string,
@@ -128,7 +128,7 @@ function checkParameter(
 }
 const anyNumber = (value: number): boolean => !Number.isNaN(value);
 
-/** Uniform in [min, max), default [0, 1), in steps of 2^-24 of the range. */
+/** Uniform in [min, max), default: [0, 1), in steps of 2^-24 of the range. */
 export function uniform(
   key: Tensor,
   options: { shape: Shape; min?: number | Tensor; max?: number | Tensor },
@@ -143,7 +143,7 @@ export function uniform(
   return min === 0 && max === 1 ? u : add(mul(u, max - min), min);
 }
 
-/** Normal with mean 0 and standard deviation 1, or those given. */
+/** Normal; default: mean 0 and standard deviation 1. */
 export function normal(
   key: Tensor,
   options: { shape: Shape; mean?: number | Tensor; std?: number | Tensor },
@@ -156,7 +156,7 @@ export function normal(
   return mean === 0 && std === 1 ? z : add(mul(z, std), mean);
 }
 
-/** true with probability p (default 0.5), as bool. */
+/** true with probability p (default: 0.5), as bool. */
 export function bernoulli(key: Tensor, options: { shape: Shape; p?: number | Tensor }): Tensor {
   checkOptions("random.bernoulli", options, ["shape", "p"]);
   const { shape, p = 0.5 } = options;
@@ -164,13 +164,13 @@ export function bernoulli(key: Tensor, options: { shape: Shape; p?: number | Ten
   return less(draw(uniformOp, "bernoulli", key, shape, "f32"), p);
 }
 
-/** Uniform 32-bit words. */
+/** Uniform random u32. */
 export function bits32(key: Tensor, options: { shape: Shape }): Tensor {
   checkOptions("random.bits32", options, ["shape"]);
   return draw(bitsOp, "bits32", key, options.shape, "u32");
 }
 
-/** The numbers 0 to n - 1 in random order, as i32: ranks of n random words, equal words in order of their places. */
+/** A random permutation of 0 to n - 1, as i32: the ranks of n random words, ties in index order. */
 export function permutation(key: Tensor, options: { n: number }): Tensor {
   checkOptions("random.permutation", options, ["n"]);
   const { n } = options;

@@ -1,4 +1,4 @@
-/** Convolution in two and three dimensions, and transposed convolution. */
+/** 2D and 3D convolution and transposed convolution. */
 import { isFloat } from "../../core/dtype.ts";
 import { check, checkOptions, fail, show } from "../../core/errors.ts";
 import { checkShape, perAxis, type Shape } from "../../core/shape.ts";
@@ -10,14 +10,14 @@ import { reshape } from "../shape/reshape.ts";
 
 export interface ConvOptions {
   bias?: Tensor;
-  /** One number for all axes, or one an axis. */
+  /** One number for all axes, or one per axis. */
   stride?: number | readonly number[];
   padding?: number | readonly number[];
   dilation?: number | readonly number[];
   groups?: number;
 }
 
-/** Two dimensions are three with a depth of 1. */
+/** 2D is 3D with depth 1. */
 const raise = (x: Tensor, dims: number): Tensor =>
   dims === 3 ? x : reshape(x, { shape: [x.shape[0], x.shape[1], 1, ...x.shape.slice(2)] });
 const lower = (x: Tensor, dims: number): Tensor =>
@@ -136,7 +136,7 @@ export const conv3d = unifyFloatTypes((x: Tensor, w: Tensor, options: ConvOption
 );
 
 export interface ConvTransposeOptions extends ConvOptions {
-  /** Added to one side of the output, below max(stride, dilation); default 0. */
+  /** Added to one side of the output, below max(stride, dilation); default: 0. */
   outputPadding?: number | readonly number[];
 }
 
@@ -173,7 +173,7 @@ function convolveTransposed(name: string, dims: number, x: Tensor, w: Tensor, op
   );
   const channels = w.shape[1] * groups;
   checkShape(name, [x.shape[0], channels, ...grown]);
-  // Transposed convolution is the input gradient of the convolution that would map its output to its input.
+  // Transposed convolution is the input gradient of the convolution that maps its output to its input.
   const attrs: ConvAttrs = {
     groups,
     input: triple(grown, 1),

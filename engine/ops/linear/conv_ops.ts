@@ -33,7 +33,7 @@ const params = (
   storage: dtype === "f16" ? "f16" : "f32",
 });
 
-/** Bilinear rule: tangents of both factors, added; a bias (third input) adds its own. */
+/** Product rule: the sum of the tangents of both factors and of the bias (third input). */
 function bilinear(
   f: (a: Tensor, b: Tensor) => Tensor,
   inputs: readonly Tensor[],
@@ -48,7 +48,7 @@ function bilinear(
   return terms.reduce((a, b) => add(a, b));
 }
 
-/** The gradient of a bias: the sum over all but channels. */
+/** The gradient of a bias: the sum over all axes but channels. */
 const biasGrad = (g: Tensor): Tensor => sum(g, { axes: [0, 2, 3, 4] });
 
 /** Each element of a convolution's output (or its cotangent) is a sum over one filter. */
@@ -146,7 +146,7 @@ const inputGradOp: Op<ConvAttrs> = {
   multiplyAdds: ([g, w]) => multiplyAdds(g, w),
 };
 
-/** Partial sums [parts, ...dw] of a weight gradient, where its kernel makes some. */
+/** Partial sums [parts, ...dw] of a weight gradient, for kernels that compute partial sums. */
 const weightPartsOp: Op<ConvAttrs> = {
   name: "convWeightGrad",
   lowering: {
@@ -173,7 +173,7 @@ const weightGradOp: Op<ConvAttrs> = {
     readsRepeatedly: true,
     lower: ([x, g], _, a, target, fusion) => lowerWeightGrad(x, g, a, target, fusion),
   },
-  // The last sum is an operator, so that what is made of the gradient joins it.
+  // The final sum is an operator, so that consumers of the gradient fuse into it.
   decompose([x, g], dw, a, target) {
     const { temps, dispatches } = lowerWeightGrad(x, g, a, target);
     if (dispatches.length < 2) return null;
@@ -185,7 +185,7 @@ const weightGradOp: Op<ConvAttrs> = {
   split([x, g], dw, a, most) {
     checkFilters("convWeightGrad", dw.shape, most);
     const n = x.shape[0];
-    // Terms stay in f32 until they are added up.
+    // Terms stay in f32 until they are summed.
     const term = (x: Tensor, g: Tensor, own: ConvAttrs): Tensor => weightGrad(x, g, own, "f32");
     const plus = (terms: readonly Tensor[]): Tensor =>
       cast(
@@ -209,14 +209,18 @@ const weightGradOp: Op<ConvAttrs> = {
   multiplyAdds: ([, g], dw) => multiplyAdds(g, dw),
 };
 
-/** Examples [B, N, C, ...] as groups of channels of one batch [N, B C, ...]: each meets its own filters alone. */
+/**
+ * Moves examples [B, N, C, ...] into channels [N, B C, ...]; grouped convolution then applies each example's own
+ * filters.
+ */
 function besideChannels(x: Tensor): Tensor {
   const [batch, n, c, ...space] = x.shape as [number, number, number, ...number[]];
   return reshape(moveAxis(x, 0, 1), { shape: [n, batch * c, ...space] });
 }
 
 /**
- * vmap of y = f(x, w, bias): examples with the same filters are samples, those with filters of their own are groups.
+ * vmap of y = f(x, w, bias): examples with shared filters become samples, those with filters of their own become
+ * groups.
  */
 function batchFiltered(
   { inputs: [x, w, bias], batched, size: batch, output, attrs, full }: BatchContext<ConvAttrs>,
@@ -237,12 +241,12 @@ function batchFiltered(
 const withShape = (x: Tensor, output: Tensor): Tensor =>
   x.rank === output.rank && x.size === output.size ? x : add(x, scalar(0, output.dtype, output.shape));
 
-/** y of x, w and a bias or null. */
+/** Convolution of x and w, with a bias or null. */
 export const forward = (x: Tensor, w: Tensor, bias: Tensor | null, a: ConvAttrs): Tensor =>
   node(forwardOp, bias ? [x, w, bias] : [x, w], a, [x.shape[0], w.shape[0], ...a.output], x.dtype);
-/** The gradient by x of cotangent g; with a bias it is transposed convolution. */
+/** The gradient with respect to x, given cotangent g; with a bias, transposed convolution. */
 export const inputGrad = (g: Tensor, w: Tensor, a: ConvAttrs, bias: Tensor | null = null): Tensor =>
   node(inputGradOp, bias ? [g, w, bias] : [g, w], a, [g.shape[0], w.shape[1] * a.groups, ...a.input], g.dtype);
-/** The gradient by w of cotangent g, of their type or in f32. */
+/** The gradient with respect to w, given cotangent g, in their dtype or in f32. */
 export const weightGrad = (x: Tensor, g: Tensor, a: ConvAttrs, dtype: DType = x.dtype): Tensor =>
   node(weightGradOp, [x, g], a, [g.shape[1], x.shape[1] / a.groups, ...a.kernel], dtype);

@@ -1,4 +1,4 @@
-/** Convolutions of tensors that are larger than a binding: by samples, and by slabs of the output. */
+/** Splits convolutions of tensors that exceed a binding: by samples, and by slabs of the output. */
 import { check, fail, show } from "../../core/errors.ts";
 import type { Aval } from "../../core/op.ts";
 import { type Shape, size } from "../../core/shape.ts";
@@ -29,14 +29,14 @@ export function bySample(name: string, x: Tensor, output: Aval, most: number, f:
   return inParts([x], 0, count, ([part]) => f(part));
 }
 
-/** Twice what is needed, since slabs overlap; slabs that are still too large are split along another axis. */
+/** Twice the minimum, since slabs overlap; slabs that are still too large are split along another axis. */
 export function slabCount(name: string, x: Tensor, output: Aval, n: number, most: number): number {
   const largest = Math.max(x.size, size(output.shape));
   if (n < 2) fail(name, `a tensor of ${largest} elements does not split into parts of ${most}; use fewer channels`);
   return Math.min(n, Math.ceil((2 * largest) / most));
 }
 
-/** Filters are not split. */
+/** Filters cannot be split. */
 export function checkFilters(name: string, shape: Shape, most: number): void {
   check(
     size(shape) <= most,
@@ -45,7 +45,7 @@ export function checkFilters(name: string, shape: Shape, most: number): void {
   );
 }
 
-/** A part of the output along an axis, and what of the input it needs; null where it lies in the padding alone. */
+/** A part of the output along an axis, and the input range that it needs; null if that is only padding. */
 export interface Slab {
   readonly axis: number;
   readonly inputs: readonly [number, number] | null;

@@ -1,4 +1,4 @@
-/** Matching of pixels with a set of prototypes: softmax-weighted cosine similarity in one kernel. */
+/** Matches pixels against a set of prototypes: softmax-weighted cosine similarity in one kernel. */
 import { check, checkOptions, fail, show } from "../../core/errors.ts";
 import type { Op, RuleContext } from "../../core/op.ts";
 import { size } from "../../core/shape.ts";
@@ -27,14 +27,14 @@ import { sum } from "../reduce/reduce.ts";
 import { reshape, stopGradient } from "../shape/reshape.ts";
 
 interface MatchAttrs {
-  /** Least squared length of a pixel. */
+  /** Minimum squared norm of a pixel. */
   readonly floor: number;
 }
 
-/** A row [samples, 1, pixels] of the result or its derivatives: value, largest logit, sum, squared length. */
+/** Row k of the result [samples, 4, pixels] or its derivatives: value, largest logit, sum, squared norm. */
 const rowOf = (y: Tensor, k: number): Tensor => range(y, 1, k, k + 1);
 
-/** x [groups, ...] repeated for each sample of a group. */
+/** Repeats x [groups, ...] for each sample of a group. */
 function forSamples(x: Tensor, samples: number): Tensor {
   const [groups, ...rest] = x.shape as [number, ...number[]];
   if (groups === samples) return x;
@@ -45,9 +45,9 @@ function forSamples(x: Tensor, samples: number): Tensor {
 }
 
 /**
- * What both derivatives are made of. With d = P q, r = 1 / max(|q|, least length), s = r d, w the softmax of the
+ * Shared terms of both derivatives. With d = P q, r = 1 / max(|q|, minimum norm), s = r d, w the softmax of the
  * logits: the value v = sum(w s) has dv/ds = w (1 + u (s - v)), the sum z of exp(logit - top) has dz/ds = w u z, where
- * u says which are used. Nothing depends on which number near the largest logit top is, so it has no derivative.
+ * u masks the used prototypes. The results do not depend on the exact shift `top`, so it has no derivative.
  */
 function parts({ inputs: [q, p, used], output, attrs: { floor } }: RuleContext<MatchAttrs>) {
   const samples = q.shape[0];
@@ -58,7 +58,7 @@ function parts({ inputs: [q, p, used], output, attrs: { floor } }: RuleContext<M
   const r = rsqrt(clamp(n, { min: floor }));
   const s = mul(d, r);
   const w = div(exp(sub(where(flags, s, NOTHING), stopGradient(top))), z);
-  // Of r by n = |q|^2: -r^3 / 2 where the length counts.
+  // dr/dn with n = |q|^2: -r^3 / 2, or 0 where the norm is clamped.
   const slope = where(greaterEqual(n, floor), mul(mul(r, square(r)), -0.5), 0);
   return { vectors, flags, v, z, d, r, s, w, slope };
 }
@@ -75,13 +75,13 @@ const op: Op<MatchAttrs> = {
       return lowerCosineMatching({ groups, samples: samples / groups, channels, pixels, prototypes, floor }, target);
     },
   },
-  // The likenesses are computed again: a product more, but nothing of their size is kept from the forward pass.
+  // Similarities are recomputed: one more product, but no tensor of their size is kept from the forward pass.
   vjp(c, g) {
     const { vectors, flags, v, z, d, r, s, w, slope } = parts(c);
     const [q, p] = c.inputs as [Tensor, Tensor];
     const [gv, gz, gn] = [0, 2, 3].map((k) => rowOf(g, k)) as [Tensor, Tensor, Tensor];
     const gs = mul(w, add(gv, where(flags, add(mul(gv, sub(s, v)), mul(gz, z)), 0)));
-    // All that lies in memory of what has a value for each pixel and prototype: d and this.
+    // Only d and gd take memory for every (pixel, prototype) pair.
     const gd = mul(gs, r);
     const gr = div(sum(mul(gd, d), over(1)), r);
     const byLength = mul(add(gn, mul(gr, slope)), 2);
@@ -117,7 +117,7 @@ const op: Op<MatchAttrs> = {
     const [samples, , pixels] = q.shape as [number, number, number];
     const groups = p.shape[0];
     const large = [q, { size: size(output.shape) }];
-    // So many that they fit; or n, to be split along another axis next.
+    // The smallest number of parts that fits; or n, to be split along another axis next.
     const count = (tensors: readonly { size: number }[], n: number): number => {
       const each = Math.floor((most / Math.max(...tensors.map((t) => t.size))) * n);
       return each < 1 ? n : Math.ceil(n / each);
@@ -144,23 +144,24 @@ const op: Op<MatchAttrs> = {
 };
 
 /**
- * q [samples, C, pixels], p [groups, K, C] of length `temperature`, used [groups, K] to the rows [samples, 4, pixels].
+ * Matches q [samples, C, pixels] against p [groups, K, C] of norm `temperature`, with mask used [groups, K]; returns
+ * the rows [samples, 4, pixels].
  */
 const matching = (q: Tensor, p: Tensor, used: Tensor, attrs: MatchAttrs): Tensor =>
   node(op, [q, p, used], attrs, [q.shape[0], ROWS, q.shape[2]], "f32");
 
 /**
- * How much each pixel looks like a set of prototypes: with S_k = temperature cos(pixel, prototype k), the sum of
- * S_k softmax_k(S_k) over the prototypes that are used (adaptive local prototypes, Ouyang et al. 2020, Eqs. 4 and 5).
- * One kernel, whose memory does not grow with the number of prototypes. Where none is used, the mean of all S_k.
+ * Similarity of each pixel to a set of prototypes: with S_k = temperature cos(pixel, prototype k), the sum of S_k
+ * softmax_k(S_k) over the used prototypes (adaptive local prototypes, Ouyang et al. 2020, Eqs. 4 and 5). If none is
+ * used, the mean of all S_k. One kernel, whose memory does not grow with the number of prototypes.
  *
  * @param query f32 [N, C, ...space]
  * @param prototypes f32 [K, C]
  * @param used bool [K]
- * @param options.temperature 20 unless given
- * @param options.eps least length of a vector (default 1e-4); a shorter one has a finite gradient
+ * @param options.temperature default: 20
+ * @param options.eps minimum norm of a vector (default: 1e-4); a shorter one has a finite gradient
  * @returns f32 [N, ...space], from -temperature to temperature
- * @throws VoxgradError for other dtypes, shapes that do not agree, no prototype at all
+ * @throws VoxgradError for other dtypes, shapes that do not match, or zero prototypes
  * @example
  * ```ts
  * import { cosineMatching, ones, random } from "voxgrad";
@@ -197,7 +198,7 @@ export const cosineMatching = computeInF32(
       () => `used is a bool tensor [${count}], got ${show(used)}`,
     );
     check(Number.isFinite(temperature), name, () => `temperature is a finite number, got ${show(temperature)}`);
-    // Its square is an f32.
+    // The kernel uses its square as an f32.
     check(
       typeof eps === "number" && eps > 0 && eps <= 1e18,
       name,
@@ -205,7 +206,7 @@ export const cosineMatching = computeInF32(
     );
     const shape = [n, ...space];
     if (query.size === 0) return scalar(0, "f32", shape);
-    // Clamped under the root: the slope of a root is infinite at 0. The floor keeps eps^2 from becoming subnormal.
+    // Clamped before the square root, whose slope is infinite at 0. The floor keeps eps^2 from becoming subnormal.
     const floor = Math.max(eps * eps, 1e-30);
     const length = sqrt(clamp(sum(square(prototypes), { axes: [1], keepDims: true }), { min: floor }));
     const vectors = mul(div(prototypes, length), temperature);

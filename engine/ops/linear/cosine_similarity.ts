@@ -11,10 +11,10 @@ import { reshape } from "../shape/reshape.ts";
 import { transpose } from "../shape/transpose.ts";
 
 /**
- * a . b / (max(|a|, eps) max(|b|, eps)) along `axis`, the operands broadcast, as torch.nn.functional.cosine_similarity.
+ * a . b / (max(|a|, eps) max(|b|, eps)) along `axis`, with broadcasting, as torch.nn.functional.cosine_similarity.
  *
- * @param options.axis the axis of the vectors, which falls (default 1)
- * @param options.eps least length (default 1e-8); a shorter vector has a finite gradient
+ * @param options.axis the vector axis, which is removed (default: 1)
+ * @param options.eps minimum norm (default: 1e-8); a shorter vector has a finite gradient
  * @example
  * ```ts
  * import { cosineSimilarity, random } from "voxgrad";
@@ -38,7 +38,7 @@ export const cosineSimilarity = computeInF32(
     check(typeof eps === "number" && eps > 0, "cosineSimilarity", () => `eps is a number > 0, got ${show(eps)}`);
     const shape = broadcastShapes("cosineSimilarity", a.shape, b.shape);
     const axis = normalizeAxis("cosineSimilarity", options.axis ?? 1, shape.length);
-    // Lengths are taken before broadcasting, so that those of a prototype are computed once.
+    // Norms are computed before broadcasting, so that each prototype's is computed once.
     const unit = (x: Tensor): Tensor => {
       const own = axis - (shape.length - x.rank);
       check(
@@ -46,7 +46,7 @@ export const cosineSimilarity = computeInF32(
         "cosineSimilarity",
         () => `both operands have axis ${axis} in full, got ${a} and ${b}`,
       );
-      // Clamped under the root: the slope of a root is infinite at 0. The floor keeps eps^2 from becoming subnormal.
+      // Clamped before the square root, whose slope is infinite at 0. The floor keeps eps^2 from becoming subnormal.
       const length = sqrt(clamp(sum(square(x), { axes: [own], keepDims: true }), { min: Math.max(eps * eps, 1e-30) }));
       return div(x, length);
     };
@@ -56,11 +56,12 @@ export const cosineSimilarity = computeInF32(
 );
 
 /**
- * From here on on both sides, a matrix product is faster than a fused sum, which reads a vector for every other one.
+ * With at least this many vectors on both sides, a matrix product is faster than a fused sum, which rereads a vector
+ * for every other one.
  */
 const MANY = 8;
 
-/** Sums of products along `axis`, the factors broadcast to `shape`. */
+/** Sums of products along `axis`, with the factors broadcast to `shape`. */
 function products(a: Tensor, b: Tensor, shape: Shape, axis: number): Tensor {
   const [x, y] = [a, b].map((t) => reshape(t, { shape: [...shape.slice(t.rank).map(() => 1), ...t.shape] })) as [
     Tensor,
@@ -71,7 +72,7 @@ function products(a: Tensor, b: Tensor, shape: Shape, axis: number): Tensor {
   const count = (axes: readonly number[]): number => size(axes.map((k) => shape[k]));
   const [ofX, ofY] = [alone(x, y), alone(y, x)];
   if (count(ofX) < MANY || count(ofY) < MANY) return sum(broadcastTo(mul(x, y), { shape }), { axes: [axis] });
-  // The factor with the first axis of the result gives the rows.
+  // The factor that has the result's first axis provides the rows.
   const [left, right, rows, columns] = ofX[0] < ofY[0] ? [x, y, ofX, ofY] : [y, x, ofY, ofX];
   const both = rest.filter((k) => !rows.includes(k) && !columns.includes(k));
   const matrices = (t: Tensor, first: readonly number[], second: readonly number[], none: readonly number[]): Tensor =>

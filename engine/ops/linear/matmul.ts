@@ -1,4 +1,4 @@
-/** matmul: products of matrices and of batches of them. */
+/** matmul: matrix products and batched matrix products. */
 import { check, refuseOptions, show } from "../../core/errors.ts";
 import type { Op } from "../../core/op.ts";
 import { broadcastShapes, checkShape, size } from "../../core/shape.ts";
@@ -21,7 +21,7 @@ export const PLAIN: ProductAttrs = { transposeA: false, transposeB: false };
 export const LEFT: ProductAttrs = { transposeA: true, transposeB: false };
 export const RIGHT: ProductAttrs = { transposeA: false, transposeB: true };
 
-/** Rows, inner and columns of the product of stored factors [batch, ., .]. */
+/** Number of rows, inner size and number of columns of a product of stored factors [batch, ., .]. */
 function extents(a: readonly number[], b: readonly number[], { transposeA, transposeB }: ProductAttrs): number[] {
   const [rows, inner] = transposeA ? [a[2], a[1]] : [a[1], a[2]];
   return [rows, inner, transposeB ? b[1] : b[2]];
@@ -50,7 +50,7 @@ const op: Op<ProductAttrs> = {
     const y = { size: size(output.shape) };
     const [left, right] = [attrs.transposeA ? 2 : 1, attrs.transposeB ? 1 : 2];
     const [batch, rows, columns] = output.shape as [number, number, number];
-    // So many that they fit; or n, to be split along another axis next.
+    // The smallest number of parts that fits; or n, to be split along another axis next.
     const parts = (tensors: readonly { size: number }[], n: number): number => {
       const each = Math.floor((most / Math.max(...tensors.map((t) => t.size))) * n);
       return each < 1 ? n : Math.ceil(n / each);
@@ -62,7 +62,7 @@ const op: Op<ProductAttrs> = {
     if ((a.size > most || y.size > most) && rows > 1) {
       return inParts([a], left, parts([a, y], rows), ([p]) => product(p, b, attrs), 1);
     }
-    // One row or column of great length.
+    // A single row or column that is too long.
     const inner = a.shape[3 - left];
     return ranges(inner, parts([a, b], inner))
       .map(([start, end]) => product(range(a, 3 - left, start, end), range(b, 3 - right, start, end), attrs))
@@ -75,15 +75,15 @@ const op: Op<ProductAttrs> = {
   multiplyAdds: ([a], { shape: [, , columns] }) => size(a.shape) * columns,
 };
 
-/** Of stored factors [batch, ., .], f32 and of sizes that fit. */
+/** Product of stored f32 factors [batch, ., .] whose sizes match. */
 export const product = (a: Tensor, b: Tensor, attrs: ProductAttrs): Tensor => {
   const [rows, , columns] = extents(a.shape, b.shape, attrs) as [number, number, number];
   return node(op, [a, b], attrs, [a.shape[0], rows, columns], "f32");
 };
 
 /**
- * Product of the last two axes, the axes before them broadcast, as torch.matmul; a vector is a row on the left and a
- * column on the right, and its axis falls.
+ * Product over the last two axes with broadcast batch axes, as torch.matmul. A vector acts as a row on the left and a
+ * column on the right, and its axis is removed.
  *
  * @param a f32 [..., n, k] or [k]
  * @param b f32 [..., k, m] or [k]

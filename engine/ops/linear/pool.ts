@@ -1,4 +1,4 @@
-/** Pooling in two and three dimensions: the largest value or the mean of every window. */
+/** 2D and 3D max and average pooling. */
 import { check, checkOptions, show } from "../../core/errors.ts";
 import { call } from "../../core/expr.ts";
 import type { BatchContext, Op } from "../../core/op.ts";
@@ -9,11 +9,11 @@ import { computeInF32 } from "../promote_f16.ts";
 import { inParts, partsFor } from "../split.ts";
 import { reshape, stopGradient } from "../shape/reshape.ts";
 
-// All operators here work on planes [planes, voxels] and [planes, windows]; examples of a batch are more planes.
+// All operators here work on planes [planes, voxels] and [planes, windows]; batch axes become more planes.
 const voxels = (a: PoolWindows): number => size(a.input);
 const windows = (a: PoolWindows): number => size(a.output);
 
-/** A batch of planes computed as planes. */
+/** Folds a batch of planes into planes. */
 const asPlanes =
   (f: (inputs: readonly Tensor[], attrs: PoolWindows) => Tensor) => (c: BatchContext<PoolWindows>): Tensor => {
     const inputs = c.inputs.map((_, k) => {
@@ -23,7 +23,7 @@ const asPlanes =
     return reshape(f(inputs, c.attrs), { shape: [c.size, ...c.output.shape] });
   };
 
-/** Planes do not meet: parts of them. */
+/** Planes are independent, so they can be split. */
 const byPlanes =
   (name: string, f: (inputs: readonly Tensor[], attrs: PoolWindows) => Tensor): NonNullable<Op<PoolWindows>["split"]> =>
   (inputs, output, attrs, most) => {
@@ -31,7 +31,7 @@ const byPlanes =
     return inParts(inputs, 0, count, (parts) => f(parts, attrs));
   };
 
-/** Where in its plane the largest value of every window lies, as i32; a constant for differentiation. */
+/** Position in its plane of the largest value of every window, as i32; not differentiable. */
 const indicesOp: Op<PoolWindows> = {
   name: "maxPoolIndices",
   lowering: { kind: "kernel", lower: ([x], _, a, target) => lowerPool("indices", x.shape[0], a, target) },
@@ -97,11 +97,11 @@ const mean = (x: Tensor, a: PoolWindows): Tensor => toWindows(meanOp, [x], a, "f
 const spread = (g: Tensor, a: PoolWindows): Tensor => toVoxels(spreadOp, [g], a);
 
 export interface PoolOptions {
-  /** Size of the windows: one number for all axes, or one an axis. */
+  /** Window size: one number for all axes, or one per axis. */
   kernel: number | readonly number[];
-  /** Distance between windows; default the kernel. */
+  /** Distance between windows; default: the kernel. */
   stride?: number | readonly number[];
-  /** Voxels added on both sides, at most half the kernel; default 0. */
+  /** Padding on both sides, at most half the kernel; default: 0. */
   padding?: number | readonly number[];
 }
 
@@ -138,7 +138,7 @@ function pool(
   const output = space.map((n, k) => Math.floor((n + 2 * padding[k] - kernel[k]) / stride[k]) + 1);
   const shape: Shape = [x.shape[0], x.shape[1], ...output];
   checkShape(name, shape);
-  // Two dimensions are three with a depth of 1.
+  // 2D is 3D with depth 1.
   const triple = (list: readonly number[], fill: number): readonly [number, number, number] =>
     (dims === 3 ? list : [fill, ...list]) as unknown as readonly [number, number, number];
   const planes = reshape(x, { shape: [x.shape[0] * x.shape[1], size(space)] });
@@ -155,8 +155,8 @@ function pool(
 const largest = (planes: Tensor, a: PoolWindows): Tensor => pick(planes, indices(stopGradient(planes), a), a);
 
 /**
- * The largest value of every window of x [N, C, H, W], as torch.nn.functional.max_pool2d: padding never wins, NaN does,
- * and the gradient of equal values goes to the first of them in row-major order.
+ * Max pooling of x [N, C, H, W], as torch.nn.functional.max_pool2d: padding is never chosen, NaN always is, and ties
+ * send the gradient to the first element in row-major order.
  *
  * @throws VoxgradError for a window that does not fit, or padding over half the kernel
  * @example
@@ -172,7 +172,7 @@ export const maxPool2d = computeInF32((x: Tensor, options: PoolOptions): Tensor 
 );
 
 /**
- * The largest value of every window of x [N, C, D, H, W], as torch.nn.functional.max_pool3d; see maxPool2d.
+ * Max pooling of x [N, C, D, H, W], as torch.nn.functional.max_pool3d; see maxPool2d.
  *
  * @throws VoxgradError for a window that does not fit, or padding over half the kernel
  * @example
@@ -188,7 +188,7 @@ export const maxPool3d = computeInF32((x: Tensor, options: PoolOptions): Tensor 
 );
 
 /**
- * The mean of every window of x [N, C, H, W], padding counted as zeros, as torch.nn.functional.avg_pool2d.
+ * Average pooling of x [N, C, H, W], padding counted as zeros, as torch.nn.functional.avg_pool2d.
  *
  * @throws VoxgradError for a window that does not fit, or padding over half the kernel
  * @example
@@ -204,7 +204,7 @@ export const avgPool2d = computeInF32((x: Tensor, options: PoolOptions): Tensor 
 );
 
 /**
- * The mean of every window of x [N, C, D, H, W], padding counted as zeros, as torch.nn.functional.avg_pool3d.
+ * Average pooling of x [N, C, D, H, W], padding counted as zeros, as torch.nn.functional.avg_pool3d.
  *
  * @throws VoxgradError for a window that does not fit, or padding over half the kernel
  * @example

@@ -1,4 +1,4 @@
-/** connectedComponents: the parts of a mask, numbered. */
+/** connectedComponents: labels the connected parts of a mask. */
 import { check, checkOptions, show } from "../../core/errors.ts";
 import type { Op } from "../../core/op.ts";
 import type { Tensor } from "../../core/tensor.ts";
@@ -19,16 +19,16 @@ const op: Op<{ connectivity: 6 | 18 | 26 }> = {
   batch: (c) => batchVolumes(op)(c),
 };
 
-/** Neighbors by rank; in a volume of depth 1, 6 and 26 neighbors are 4 and 8. */
+/** Allowed neighborhoods by rank; in a volume of depth 1, 6 and 26 neighbors act as 4 and 8. */
 const allowed: Record<number, Record<number, 6 | 18 | 26>> = { 2: { 4: 6, 8: 26 }, 3: { 6: 6, 18: 18, 26: 26 } };
 
 /**
- * Labels of the connected parts of what is not zero: 0 for background, 1, 2, ... in the order of their first voxels, as
- * scipy.ndimage.label numbers them. The greatest label is the number of parts. Has no derivative.
+ * Labels the connected components of nonzero values: 0 for background, then 1, 2, ... in order of their first voxels,
+ * as scipy.ndimage.label. The largest label is the number of components. Not differentiable.
  *
  * @param mask [H, W] or [D, H, W] of bool, i32, u32 or f32
- * @param options.connectivity how many neighbors a voxel has: 4 (by edges) or 8 in a plane; 6 (by faces), 18 (edges
- *   too) or 26 (corners too) in a volume. Default 4 or 6, as in SciPy; scikit-image's default is 8 or 26
+ * @param options.connectivity number of neighbors of a voxel: 4 (by edges) or 8 in a plane; 6 (by faces), 18 (edges
+ *   too) or 26 (corners too) in a volume. Default: 4 or 6, as in SciPy; scikit-image's default is 8 or 26
  * @returns i32 of the mask's shape
  * @throws VoxgradError for another rank, dtype or connectivity
  * @see Playne and Hawick, "A new algorithm for parallel connected-component labeling on GPUs", 2018

@@ -1,4 +1,4 @@
-/** distanceTransform: how far each voxel of a mask is from the background. */
+/** distanceTransform: the distance of each voxel of a mask to the background. */
 import { check, checkOptions, show } from "../../core/errors.ts";
 import type { Op } from "../../core/op.ts";
 import type { Tensor } from "../../core/tensor.ts";
@@ -7,7 +7,7 @@ import { batchVolumes, checkMask, onVolumes } from "./mask.ts";
 
 type Triple = readonly [number, number, number];
 
-/** Squares of distances in between stay in the range of f32. */
+/** Keeps intermediate squared distances within the range of f32. */
 const SMALLEST = 1e-18;
 const LARGEST = 1e18;
 
@@ -26,16 +26,15 @@ const op: Op<{ spacing: Triple }> = {
 };
 
 /**
- * The Euclidean distance of every voxel that is not zero to the nearest zero voxel, as
- * scipy.ndimage.distance_transform_edt; zero voxels have distance 0. Where a mask has no zero voxel at all, every
- * distance is infinity. Exact: with whole spacings squared distances below 2^24 carry no error, others a relative error
- * below 1e-6. Has no derivative.
+ * The Euclidean distance of every nonzero voxel to the nearest zero voxel, as scipy.ndimage.distance_transform_edt;
+ * zero voxels have distance 0. If a mask has no zero voxel, every distance is infinity. With integer spacing, squared
+ * distances below 2^24 are exact; others have a relative error below 1e-6. Not differentiable.
  *
  * @param mask [H, W] or [D, H, W] of bool, i32, u32 or f32
- * @param options.spacing size of a voxel, one number for all axes or one an axis; default 1, result in the same unit
+ * @param options.spacing voxel size, one number for all axes or one per axis; default: 1. The result has the same unit
  * @returns f32 of the mask's shape
- * @throws VoxgradError for another rank or dtype, and for a spacing that is not a number from 1e-18 up, or so large
- *   that an axis would be longer than 1e18
+ * @throws VoxgradError for another rank or dtype, for a spacing that is not a number of at least 1e-18, and for a
+ *   spacing so large that an axis would be longer than 1e18
  * @see Felzenszwalb and Huttenlocher, "Distance transforms of sampled functions", 2012
  * @example
  * ```ts

@@ -1,4 +1,4 @@
-/** fillHoles: a mask without the cavities in it. */
+/** fillHoles: fills the cavities of a mask. */
 import { checkOptions } from "../../core/errors.ts";
 import type { Op } from "../../core/op.ts";
 import type { Tensor } from "../../core/tensor.ts";
@@ -20,10 +20,10 @@ const op: Op<{ axes: 2 | 3 }> = {
 };
 
 /**
- * The mask with its holes: zeros from which no path of zeros along the axes leads to the border, as
- * scipy.ndimage.binary_fill_holes. Has no derivative.
+ * Fills the holes of a mask: zeros that no axis-connected path of zeros links to the border, as
+ * scipy.ndimage.binary_fill_holes. Not differentiable.
  *
- * @param mask [H, W] or [D, H, W] of bool, i32, u32 or f32; what is not zero is inside
+ * @param mask [H, W] or [D, H, W] of bool, i32, u32 or f32; nonzero values are inside
  * @returns bool of the mask's shape
  * @throws VoxgradError for another rank or dtype
  * @example

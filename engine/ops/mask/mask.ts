@@ -1,11 +1,11 @@
-/** What operators on masks share: any plane or volume is a batch of volumes to their kernels. */
+/** Shared code of operators on masks: kernels treat planes and volumes as batches of volumes. */
 import type { DType } from "../../core/dtype.ts";
 import { check, show } from "../../core/errors.ts";
 import type { BatchContext, Op } from "../../core/op.ts";
 import { node, Tensor } from "../../core/tensor.ts";
 import { reshape } from "../shape/reshape.ts";
 
-/** Refuses what is not a mask: a tensor with 2 or 3 axes, bool, integer or f32. */
+/** Rejects anything but a mask: a tensor with 2 or 3 axes, bool, integer or f32. */
 export function checkMask(name: string, mask: unknown): asserts mask is Tensor {
   check(
     mask instanceof Tensor && (mask.rank === 2 || mask.rank === 3),
@@ -22,13 +22,13 @@ export function checkMask(name: string, mask: unknown): asserts mask is Tensor {
   );
 }
 
-/** `op` on a mask as [1, D, H, W], D being 1 for a plane; the result has the mask's shape. */
+/** Applies `op` to a mask as [1, D, H, W], D being 1 for a plane; the result has the mask's shape. */
 export function onVolumes(op: Op, mask: Tensor, attrs: unknown, dtype: DType): Tensor {
   const volume = [...new Array<number>(4 - mask.rank).fill(1), ...mask.shape];
   return reshape(node(op, [reshape(mask, { shape: volume })], attrs, volume, dtype), { shape: mask.shape });
 }
 
-/** Examples [B, n, D, H, W] are B n volumes. */
+/** Treats examples [B, n, D, H, W] as B n volumes. */
 export function batchVolumes(op: Op): (c: BatchContext<unknown>) => Tensor {
   return ({ inputs, output, attrs }) => {
     const [mask] = inputs as readonly [Tensor];

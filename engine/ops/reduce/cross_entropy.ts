@@ -23,13 +23,13 @@ import { expandDims, reshape } from "../shape/reshape.ts";
 import { take } from "../shape/take.ts";
 
 /**
- * Mean over positions of -weight[label] log softmax(logits)[label], divided by the summed weights, as PyTorch.
+ * Mean over positions of -weight[label] log softmax(logits)[label], divided by the sum of weights, as PyTorch.
  *
  * @param logits f32 with classes along `axis` (default 1), such as [N, K, D, H, W]
  * @param labels i32 or u32 of the logits' shape without that axis; a label outside [0, K), unless it is ignoreIndex,
  *   makes the loss NaN (PyTorch raises, but values are not known here before the device has computed)
  * @param options.weight K class weights
- * @param options.ignoreIndex positions with this label have no part; if all have, the result is NaN, as in PyTorch
+ * @param options.ignoreIndex positions with this label are ignored; if all have it, the result is NaN, as in PyTorch
  * @example
  * ```ts
  * import { crossEntropy, random, tensor } from "voxgrad";
@@ -70,7 +70,7 @@ export const crossEntropy = computeInF32(
     check(classes > 0, "crossEntropy", () => `logits ${show(logits.shape)} have no class along axis ${axis}`);
     const column = reshape(arange(classes), { shape: logits.shape.map((_, k) => (k === axis ? classes : 1)) });
     const hit = equal(expandDims(labels, { axis }), column);
-    // log softmax(x)[label] = x[label] - log(sum(exp(x))): two sums over the classes, of which neither waits for the
+    // log softmax(x)[label] = x[label] - log(sum(exp(x))): two sums over the classes that are independent of each
     // other.
     const own = sum(where(hit, logits, 0), { axes: [axis] });
     const inside = logicalAnd(greaterEqual(labels, 0), less(labels, classes));

@@ -1,4 +1,4 @@
-/** cumsum: running sums along an axis. */
+/** cumsum: cumulative sums along an axis. */
 import { check, checkOptions, show } from "../../core/errors.ts";
 import type { Op } from "../../core/op.ts";
 import { normalizeAxis, size } from "../../core/shape.ts";
@@ -13,7 +13,7 @@ interface CumsumAttrs {
   readonly reverse: boolean;
 }
 
-// y = L x with L lower triangular: the adjoint runs from the other end.
+// y = L x with L lower triangular: the adjoint runs in the opposite direction.
 const op: Op<CumsumAttrs> = {
   name: "cumsum",
   lowering: {
@@ -38,9 +38,9 @@ const op: Op<CumsumAttrs> = {
 const along = (x: Tensor, attrs: CumsumAttrs): Tensor => (x.size === 0 ? x : node(op, [x], attrs, x.shape, x.dtype));
 
 /**
- * Sums of the values up to and with each along `axis` (default the last), as torch.cumsum; truth values sum as i32.
+ * Inclusive cumulative sum along `axis` (default: the last), as torch.cumsum; bool sums as i32.
  *
- * @param options.reverse sums of the values from each on instead
+ * @param options.reverse sum from each value to the end instead
  * @example
  * ```ts
  * import { tensor } from "voxgrad";

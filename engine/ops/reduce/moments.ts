@@ -1,4 +1,4 @@
-/** Mean and reciprocal standard deviation of rows: what every normalization needs of its input. */
+/** Mean and reciprocal standard deviation of rows, the statistics of every normalization. */
 import type { Op } from "../../core/op.ts";
 import { node, type Tensor } from "../../core/tensor.ts";
 import { lowerMoments } from "../../../shaders/moments.wgsl.ts";
@@ -47,13 +47,13 @@ const op: Op<MomentsAttrs> = {
       const count = x.shape[1] > most ? rows : partsFor("moments", [x], rows, most);
       return inParts([x], 0, count, ([part]) => moments(part, attrs));
     }
-    // One row that no binding holds: fused sums have windows.
+    // A single row that exceeds a binding: use fused sums, which read it in chunks.
     const m = mean(x, OVER);
     return concat([m, rsqrt(add(mean(square(sub(x, m)), OVER), attrs.eps))], { axis: 1 });
   },
 };
 
-/** x [rows, length] to [rows, 2]: means, and 1 / sqrt(variance + eps) with the variance of the population. */
+/** x [rows, length] to [rows, 2]: mean, and 1 / sqrt(variance + eps) with the population variance. */
 export const moments = (x: Tensor, attrs: MomentsAttrs): Tensor => node(op, [x], attrs, [x.shape[0], 2], "f32");
 
 /** The two columns [rows, 1] of moments or of their derivatives. */

@@ -15,16 +15,16 @@ interface GroupNormAttrs {
   readonly groups: number;
   readonly eps: number;
   /**
-   * Whether the mean is taken out before the deviation is measured, which leaves far less of it than one reading does.
+   * Whether to subtract the mean before computing the variance, which reduces rounding error compared with one pass.
    */
   readonly centered?: boolean;
 }
 
-/** [N, C, ...] as [N, G, C / G, M]: statistics run over the last two axes. */
+/** Reshapes to [N, C, ...] -> [N, G, C / G, M]; statistics are over the last two axes. */
 const grouped = (x: Tensor, groups: number): Tensor =>
   reshape(x, { shape: [x.shape[0], groups, x.shape[1] / groups, size(x.shape.slice(2))] });
 
-/** A per-channel vector against the grouped form. */
+/** Reshapes a per-channel vector to broadcast against the grouped form. */
 const perChannel = (w: Tensor, groups: number): Tensor => reshape(w, { shape: [1, groups, w.size / groups, 1] });
 
 const OVER = { axes: [2, 3], keepDims: true };
@@ -32,7 +32,7 @@ const OVER = { axes: [2, 3], keepDims: true };
 /** Deviation from the mean, and 1 / standard deviation, of each group. */
 function normalizer(x: Tensor, { groups, eps, centered }: GroupNormAttrs): { deviation: Tensor; rstd: Tensor } {
   if (centered) {
-    // What rounding left of the mean is taken out as well.
+    // Also subtract the remainder of the mean that rounding left.
     const near = sub(grouped(x, groups), mean(grouped(x, groups), OVER));
     const deviation = sub(near, mean(near, OVER));
     return { deviation, rstd: rsqrt(add(mean(square(deviation), OVER), eps)) };
@@ -54,7 +54,7 @@ const op: Op<GroupNormAttrs> = {
     },
   },
   // With z = (x - mean) rstd, h = g weight: dx = rstd (h - mean(h) - z mean(h z)); dweight = sum(g z); dbias = sum(g).
-  // The sums over space serve both the statistics of the group and the gradients of the affine part.
+  // The sums over space serve both the group statistics and the gradients of the affine part.
   vjp({ inputs: [x, weight], attrs }, cotangent) {
     const { deviation, rstd } = normalizer(x, attrs);
     const g = grouped(cotangent, attrs.groups);
@@ -69,7 +69,7 @@ const op: Op<GroupNormAttrs> = {
     const overBatch = (t: Tensor): Tensor => reshape(sum(t, { axes: [0] }), { shape: weight.shape });
     return [reshape(dx, { shape: x.shape }), overBatch(sumGZ), overBatch(sumG)];
   },
-  // Examples are samples to the statistics; weights of their own are applied afterwards.
+  // For the statistics, examples are samples; per-example weights are applied afterwards.
   batch({ inputs: [, weight, bias], batched, size: batch, output, attrs, full }) {
     const [n, c, ...space] = output.shape as [number, number, ...number[]];
     const merged = reshape(full(0), { shape: [batch * n, c, ...space] });
@@ -116,11 +116,11 @@ const checkEps = (name: string, eps: number): number => {
 export interface NormOptions {
   weight?: Tensor;
   bias?: Tensor;
-  /** Added to the variance; default 1e-5. */
+  /** Added to the variance; default: 1e-5. */
   eps?: number;
 }
 
-/** Wu and He 2018: x [N, C, ...] normalized over the channels of a group and all space, then weight and bias [C]. */
+/** Group norm, Wu and He 2018: normalizes x [N, C, ...] over the channels of a group and space; weight and bias [C]. */
 export const groupNorm = computeInF32((x: Tensor, options: NormOptions & { groups: number }): Tensor => {
   checkOptions("groupNorm", options, ["groups", "weight", "bias", "eps"]);
   checkInput("groupNorm", x, 2);
@@ -135,7 +135,7 @@ export const groupNorm = computeInF32((x: Tensor, options: NormOptions & { group
   return node(op, [x, weight, bias], { groups, eps: checkEps("groupNorm", eps) }, x.shape, "f32");
 });
 
-/** Ulyanov et al. 2016: x [N, C, ...] normalized over space for each sample and channel. */
+/** Instance norm, Ulyanov et al. 2016: normalizes x [N, C, ...] over space, per sample and channel. */
 export const instanceNorm = computeInF32((x: Tensor, options: NormOptions = {}): Tensor => {
   checkOptions("instanceNorm", options, ["weight", "bias", "eps"]);
   checkInput("instanceNorm", x, 3);
@@ -144,14 +144,14 @@ export const instanceNorm = computeInF32((x: Tensor, options: NormOptions = {}):
   return groupNorm(x, { ...options, groups: x.shape[1] });
 });
 
-/** Ioffe and Szegedy 2015, with the statistics of the batch: x [N, C, ...] normalized over samples and space. */
+/** Batch norm with batch statistics, Ioffe and Szegedy 2015: normalizes x [N, C, ...] over samples and space. */
 export const batchNorm = computeInF32((x: Tensor, options: NormOptions = {}): Tensor => {
   checkOptions("batchNorm", options, ["weight", "bias", "eps"]);
   checkInput("batchNorm", x, 2);
   checkAffine("batchNorm", x, 1, options);
   checkEps("batchNorm", options.eps ?? 1e-5);
   const [n, c, ...space] = x.shape as [number, number, ...number[]];
-  // One sample whose space is the batch and the space.
+  // Treated as one sample whose space is the batch and the space.
   const swap = { axes: [1, 0, 2] };
   const joined = reshape(transpose(reshape(x, { shape: [n, c, size(space)] }), swap), {
     shape: [1, c, n * size(space)],
@@ -160,7 +160,7 @@ export const batchNorm = computeInF32((x: Tensor, options: NormOptions = {}): Te
   return reshape(transpose(reshape(y, { shape: [c, n, size(space)] }), swap), { shape: x.shape });
 });
 
-/** Ba et al. 2016: x normalized over its last axis, weight and bias [last]. */
+/** Layer norm, Ba et al. 2016: normalizes x over its last axis; weight and bias [last]. */
 export const layerNorm = computeInF32((x: Tensor, options: NormOptions = {}): Tensor => {
   checkOptions("layerNorm", options, ["weight", "bias", "eps"]);
   checkInput("layerNorm", x, 1);
@@ -176,7 +176,8 @@ export const layerNorm = computeInF32((x: Tensor, options: NormOptions = {}): Te
 });
 
 /**
- * Qiao et al. 2019: each filter w[k] minus its mean, over sqrt(unbiased variance + eps); default eps 1e-12.
+ * Weight standardization, Qiao et al. 2019: each filter w[k] minus its mean, over sqrt(unbiased variance + eps);
+ * default: eps 1e-12.
  *
  * @example
  * ```ts
@@ -194,9 +195,8 @@ export const weightStandardize = computeInF32((w: Tensor, options: { eps?: numbe
   const length = w.size / filters;
   check(length > 1, "weightStandardize", () => `a filter of ${show(w.shape)} has one value and no variance`);
   const eps = checkEps("weightStandardize", options.eps ?? 1e-12);
-  // A norm of filters as channels has the variance of the population, which is this share of the unbiased one.
-  // Thousands of positive activations meet a filter, so what is left of its mean counts that often: it is taken out
-  // first.
+  // The norm divides by the population variance, which is this fraction of the unbiased one. A remainder of the
+  // filter's mean would be multiplied by thousands of positive activations, so the mean is subtracted first.
   const share = (length - 1) / length;
   const affine = [scalar(Math.sqrt(share), "f32", [filters]), scalar(0, "f32", [filters])];
   const rows = reshape(w, { shape: [1, filters, length] });

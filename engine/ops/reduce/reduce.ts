@@ -34,14 +34,14 @@ import { reshape, stopGradient } from "../shape/reshape.ts";
 import { provideSumTo } from "../shape/sum_to.ts";
 
 export interface ReduceOptions {
-  /** Axes that fall; all by default. */
+  /** Axes to reduce; default: all. */
   axes?: readonly number[];
-  /** Leave them in place with size 1. */
+  /** Keep them with size 1. */
   keepDims?: boolean;
 }
 
 const kept = (shape: Shape, axes: readonly number[]): number[] => shape.map((n, k) => (axes.includes(k) ? 1 : n));
-/** A reduced tensor spread over what was reduced. */
+/** Broadcasts a reduced tensor back over the reduced axes. */
 const spread = (x: Tensor, shape: Shape, axes: readonly number[]): Tensor =>
   broadcastTo(reshape(x, { shape: kept(shape, axes) }), { shape });
 
@@ -51,10 +51,10 @@ const operators = (): Record<ReduceAttrs["by"], Op<ReduceAttrs>> => ({
   min: minOp,
   argmax: argmaxOp,
 });
-/** Windows that a part of a large input reaches into: fewer than any adapter binds. */
+/** Chunks that a part of a large input may span: fewer than any adapter can bind. */
 const PART = 3;
 
-/** A reduction of an input with more chunks than a kernel binds: parts along the first axes touch few of them. */
+/** Reduces an input with more chunks than a kernel can bind: parts along the first axes span few chunks. */
 function byParts(x: Tensor, { axes, by }: ReduceAttrs, most: number): Tensor {
   const axis = x.shape.findIndex((n) => n > 1);
   const each = Math.max(1, Math.floor((PART * most) / size(x.shape.slice(axis + 1))));
@@ -68,7 +68,7 @@ function byParts(x: Tensor, { axes, by }: ReduceAttrs, most: number): Tensor {
     return concat(parts.map((part) => of(by, part.x)), { axis: to });
   }
   if (by === "argmax") {
-    // The first of equal values counts, and a NaN more than any.
+    // The first of equal values wins; NaN wins over any number.
     const found = parts.map((part) => ({ value: of("max", part.x), at: add(of("argmax", part.x), part.start) }));
     return found.reduce((a, b) => {
       const ahead = isFloat(x.dtype) ? logicalAnd(isNaN(b.value), logicalNot(isNaN(a.value))) : less(b.value, b.value);
@@ -106,7 +106,7 @@ const sumOp: Op<ReduceAttrs> = {
   split,
 };
 
-/** Extrema share their gradient evenly among ties, as PyTorch's amax. */
+/** Max and min share their gradient evenly among ties, as PyTorch's amax. */
 const extremum = (by: "max" | "min"): Op<ReduceAttrs> => {
   const weight = (x: Tensor, y: Tensor, axes: readonly number[]): Tensor => {
     const mask = cast(equal(x, spread(y, x.shape, axes)), "f32");
@@ -125,7 +125,7 @@ const maxOp = extremum("max");
 const minOp = extremum("min");
 const argmaxOp: Op<ReduceAttrs> = { name: "argmax", lowering: { kind: "reduce" }, vjp: null, batch, split };
 
-/** The axes that fall, after a look at all arguments. */
+/** The axes to reduce, after checking all arguments. */
 function axesOf(name: string, x: Tensor, options: ReduceOptions, more: readonly string[] = []): number[] {
   checkTensor(name, x);
   checkOptions(name, options, ["axes", "keepDims", ...more]);
@@ -145,22 +145,22 @@ function reduce(op: Op<ReduceAttrs>, by: ReduceAttrs["by"], input: Tensor, optio
   const shape = x.shape.filter((_, k) => !axes.includes(k));
   // An empty sum is 0.
   if (x.size === 0) return scalar(0, by === "argmax" ? "i32" : x.dtype, options.keepDims ? kept(x.shape, axes) : shape);
-  // Axes of size 1 fall without work.
+  // Axes of size 1 are removed by a reshape.
   const y = axes.every((k) => x.shape[k] === 1) && by !== "argmax"
     ? reshape(x, { shape })
     : node(op, [x], { axes, by }, shape, by === "argmax" ? "i32" : x.dtype);
   return options.keepDims ? reshape(y, { shape: kept(x.shape, axes) }) : y;
 }
 
-/** Sum over axes, as a tree; bool sums as i32. The sum of an empty axis is 0. */
+/** Sum over axes, as a tree reduction; bool sums as i32. The sum over an empty axis is 0. */
 export const sum = computeInF32((x: Tensor, options: ReduceOptions = {}): Tensor => reduce(sumOp, "sum", x, options), {
   kind: "sum",
 });
-/** Largest value over axes; ties share the gradient evenly. */
+/** Maximum over axes; ties share the gradient evenly. */
 export const max = computeInF32((x: Tensor, options: ReduceOptions = {}): Tensor => reduce(maxOp, "max", x, options), {
   kind: "sum",
 });
-/** Smallest value over axes; ties share the gradient evenly. */
+/** Minimum over axes; ties share the gradient evenly. */
 export const min = computeInF32((x: Tensor, options: ReduceOptions = {}): Tensor => reduce(minOp, "min", x, options), {
   kind: "sum",
 });
@@ -183,7 +183,7 @@ export const mean = computeInF32(
   { kind: "sum" },
 );
 
-/** Index of the largest value along `axis` (the first among equals), as i32; over all elements without one. */
+/** Index of the largest value along `axis` (the first of equals), as i32; without an axis, over all elements. */
 export const argmax = computeInF32(
   (x: Tensor, options: { axis?: number; keepDims?: boolean } = {}): Tensor => {
     checkTensor("argmax", x);
@@ -196,7 +196,7 @@ export const argmax = computeInF32(
   { kind: "sum" },
 );
 
-/** Mean squared deviation over axes; divides by count - correction (default 1, as PyTorch). */
+/** Mean squared deviation over axes, divided by count - correction (default: 1, as PyTorch). */
 export const variance = computeInF32(
   (x: Tensor, options: ReduceOptions & { correction?: number } = {}): Tensor => {
     const axes = axesOf("variance", x, options, ["correction"]);

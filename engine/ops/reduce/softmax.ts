@@ -16,7 +16,8 @@ interface AxisAttrs {
 const total = (x: Tensor, { axis }: AxisAttrs): Tensor => sum(x, { axes: [axis], keepDims: true });
 
 /**
- * Short lines are a kernel; what `composed` makes of other operators stands for long ones and those no binding holds.
+ * Short rows use one kernel; long rows, and those that exceed a binding, use the composition of other operators in
+ * `composed`.
  */
 const lowered = (
   log: boolean,
@@ -63,14 +64,14 @@ function along(op: Op<AxisAttrs>, x: Tensor, options: { axis?: number }): Tensor
   return x.size === 0 ? x : node(op, [x], { axis }, x.shape, x.dtype);
 }
 
-/** exp(x) / sum(exp(x)) along `axis` (default the last), without overflow. */
+/** exp(x) / sum(exp(x)) along `axis` (default: the last), without overflow. */
 export const softmax = computeInF32(
   (x: Tensor, options: { axis?: number } = {}): Tensor => along(softmaxOp, x, options),
   {
     kind: "sum",
   },
 );
-/** log(softmax(x)) along `axis` (default the last). */
+/** log(softmax(x)) along `axis` (default: the last). */
 export const logSoftmax = computeInF32(
   (x: Tensor, options: { axis?: number } = {}): Tensor => along(logSoftmaxOp, x, options),
   { kind: "sum" },

@@ -19,7 +19,7 @@ const op: Op = {
   batch: (c) => broadcastTo(alignBatch(c.inputs[0], c.output.shape.length), { shape: [c.size, ...c.output.shape] }),
 };
 
-/** x repeated along axes of size 1 and new leading axes, by NumPy's rule; no memory is spent on the repetition. */
+/** Broadcasts x along axes of size 1 and new leading axes by NumPy's rules. Uses no memory. */
 export function broadcastTo(x: Tensor, options: { shape: Shape }): Tensor {
   checkTensor("broadcastTo", x);
   checkOptions("broadcastTo", options, ["shape"]);
@@ -33,7 +33,7 @@ export function broadcastTo(x: Tensor, options: { shape: Shape }): Tensor {
   return node(op, [x], {}, options.shape, x.dtype);
 }
 
-/** A batch [B, ...shape] of tensors as [B, 1, ..., 1, ...shape], whose examples broadcast to `rank` axes. */
+/** Reshapes a batch [B, ...shape] to [B, 1, ..., 1, ...shape], whose examples broadcast to `rank` axes. */
 export function alignBatch(x: Tensor, rank: number): Tensor {
   const [size, ...shape] = x.shape as [number, ...number[]];
   const ones = new Array<number>(Math.max(0, rank - shape.length)).fill(1);

@@ -48,10 +48,10 @@ const op: Op<{ axis: number }> = {
     ),
 };
 
-/** A kernel binds few buffers: more inputs than this are joined in groups. */
+/** Kernels have a limited number of bindings: more inputs than this are concatenated in groups. */
 const GROUP = 4;
 
-/** Tensors joined along an axis; the other axes agree. */
+/** Concatenates tensors along an axis; their other axes must match. */
 export function concat(tensors: readonly Tensor[], options: { axis?: number } = {}): Tensor {
   checkOptions("concat", options, ["axis"]);
   check(
@@ -87,7 +87,7 @@ export function concat(tensors: readonly Tensor[], options: { axis?: number } = 
   return node(op, parts, { axis }, shape, dtype);
 }
 
-/** Tensors of one shape joined along a new axis. */
+/** Stacks tensors of one shape along a new axis. */
 export function stack(tensors: readonly Tensor[], options: { axis?: number } = {}): Tensor {
   checkOptions("stack", options, ["axis"]);
   check(

@@ -5,7 +5,7 @@ import { perAxis } from "../../core/shape.ts";
 import { checkTensor, type Tensor } from "../../core/tensor.ts";
 import { dilatedPad } from "./slice_ops.ts";
 
-/** x with `before` and `after` values added at the ends of each axis (one number, or one an axis); default value 0. */
+/** Pads x with `before` and `after` values at the ends of each axis (one number, or one per axis); default: value 0. */
 export function pad(
   x: Tensor,
   options: { before?: number | readonly number[]; after?: number | readonly number[]; value?: number },

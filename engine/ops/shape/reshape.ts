@@ -12,7 +12,7 @@ const op: Op = {
   batch: (c) => reshape(c.inputs[0], { shape: [c.size, ...c.output.shape] }),
 };
 
-/** The values under another shape; one entry may be -1 and is computed. */
+/** The same values with another shape; one entry may be -1, which is inferred. */
 export function reshape(x: Tensor, options: { shape: Shape }): Tensor {
   checkTensor("reshape", x);
   checkOptions("reshape", options, ["shape"]);
@@ -36,7 +36,7 @@ export function reshape(x: Tensor, options: { shape: Shape }): Tensor {
   return sameShape(shape, x.shape) ? x : node(op, [x], {}, shape, x.dtype);
 }
 
-/** Without the axes of size 1 (all of them, or those named). */
+/** Removes axes of size 1 (all, or those listed). */
 export function squeeze(x: Tensor, options: { axes?: readonly number[] } = {}): Tensor {
   checkTensor("squeeze", x);
   checkOptions("squeeze", options, ["axes"]);
@@ -47,7 +47,7 @@ export function squeeze(x: Tensor, options: { axes?: readonly number[] } = {}): 
   return reshape(x, { shape: x.shape.filter((_, k) => !axes.includes(k)) });
 }
 
-/** With a new axis of size 1 at `axis`. */
+/** Inserts an axis of size 1 at `axis`. */
 export function expandDims(x: Tensor, options: { axis: number }): Tensor {
   checkTensor("expandDims", x);
   checkOptions("expandDims", options, ["axis"]);
@@ -65,7 +65,7 @@ const stopOp: Op = {
 
 export const isStopGradient = (t: Tensor): boolean => t.source.kind === "op" && t.source.op === stopOp;
 
-/** x, as a constant for differentiation. */
+/** x, treated as a constant by differentiation. */
 export function stopGradient(x: Tensor, ...rest: never[]): Tensor {
   checkTensor("stopGradient", x);
   refuseOptions("stopGradient", rest);
@@ -80,7 +80,7 @@ const aliasOp: Op = {
   batch: (c) => alias(c.inputs[0]),
 };
 
-/** x as a node of its own: what derivatives are taken by. */
+/** A distinct node with the values of x, to differentiate with respect to. */
 export const alias = (x: Tensor): Tensor => node(aliasOp, [x], {}, x.shape, x.dtype);
 
 const recomputeOp: Op = {
@@ -91,5 +91,5 @@ const recomputeOp: Op = {
   batch: (c) => recompute(c.inputs[0]),
 };
 
-/** x as a value that is never taken for another: what is computed from it is computed anew. */
+/** x as a barrier that is never merged with equal values, so everything computed from it is recomputed. */
 export const recompute = (x: Tensor): Tensor => node(recomputeOp, [x], {}, x.shape, x.dtype);

@@ -1,4 +1,4 @@
-/** roll: values shifted along axes, those that leave at one end coming in at the other. */
+/** roll: shifts values along axes, with wrap-around. */
 import { check, checkOptions, show } from "../../core/errors.ts";
 import { normalizeAxis } from "../../core/shape.ts";
 import { checkTensor, type Tensor } from "../../core/tensor.ts";
@@ -7,13 +7,12 @@ import { reshape } from "./reshape.ts";
 import { slice } from "./slice.ts";
 
 /**
- * Shifts values along axes, as `torch.roll` does: the value at index i goes to index i + shift, counted from the start
- * again beyond the end.
+ * Shifts values along axes as `torch.roll`: the value at index i moves to index i + shift, with wrap-around.
  *
- * @param options.shift steps, negative towards the start; one for all `axes`, or one for each
+ * @param options.shift offset, negative towards the start; one for all `axes`, or one per axis
  * @param options.axes default: x is rolled as if it were flat
  * @returns a tensor of the shape of x
- * @throws VoxgradError when shift is not one integer, nor one for each axis
+ * @throws VoxgradError unless shift is one integer or one per axis
  * @example
  * ```ts
  * import { roll, tensor } from "voxgrad";

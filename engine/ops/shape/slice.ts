@@ -7,7 +7,7 @@ import { checkTensor, node, type Tensor } from "../../core/tensor.ts";
 import { sliceFrom } from "./slice_ops.ts";
 
 /**
- * Elements start, start + step, ... below end along each axis; the lists may be shorter than the rank, negative bounds
+ * Elements start, start + step, ... below end along each axis. The lists may be shorter than the rank; negative bounds
  * count from the end.
  */
 export function slice(
@@ -37,7 +37,7 @@ export function slice(
   return sliceFrom(x, { start: from, step: by }, shape);
 }
 
-/** Equal parts along an axis, or parts of the given sizes. */
+/** Splits x along an axis into equal parts, or parts of the given sizes. */
 export function split(x: Tensor, options: { parts?: number; sizes?: readonly number[]; axis?: number }): Tensor[] {
   checkTensor("split", x);
   checkOptions("split", options, ["parts", "sizes", "axis"]);
@@ -85,7 +85,7 @@ const flipOp: Op<{ axes: readonly number[] }> = {
   batch: (c) => flip(c.inputs[0], { axes: c.attrs.axes.map((k) => k + 1) }),
 };
 
-/** The order reversed along axes (all by default). */
+/** Reverses the order along axes (default: all). */
 export function flip(x: Tensor, options: { axes?: readonly number[] } = {}): Tensor {
   checkTensor("flip", x);
   checkOptions("flip", options, ["axes"]);

@@ -1,4 +1,4 @@
-/** Slice and pad: two operators whose derivatives are each other. */
+/** Slice and pad, which are each other's adjoints. */
 import { type Expr, infix, joined, u32 } from "../../core/expr.ts";
 import type { Op } from "../../core/op.ts";
 import { checkShape, sameShape, strides } from "../../core/shape.ts";
@@ -52,7 +52,7 @@ const padOp: Op<PadAttrs> = {
     dilatedPad(x, { before: [0, ...before], after: [0, ...after], interior: [0, ...interior], value }),
 };
 
-/** Pad with `interior` values between neighbors too. */
+/** Pad that also inserts `interior` values between neighbors. */
 export function dilatedPad(x: Tensor, attrs: PadAttrs): Tensor {
   const none = (list: readonly number[]): boolean => list.every((n) => n === 0);
   if (none(attrs.before) && none(attrs.after) && none(attrs.interior)) return x;
@@ -84,13 +84,13 @@ const sliceOp: Op<SliceAttrs> = {
       const steps = strides(from);
       const first = steps.reduce((sum, n, k) => sum + n * start[k], 0);
       const last = steps.reduce((sum, n, k) => sum + n * step[k] * (e.output.shape[k] - 1), first);
-      // Of whole rows the places of a kernel are moved by a constant.
+      // A slice of whole rows shifts a kernel's offsets by a constant.
       const rows = index.span && step[0] === 1 && from.every((n, k) => k === 0 || n === e.output.shape[k]);
       const [least, end] = rows ? [index.span.from + first, index.span.to + first] : [first, last + 1];
       return e.input(0, index.along(from, rewrite).bounded(least, end));
     },
   },
-  // The adjoint puts every value back where it came from, among zeros.
+  // The adjoint puts every value back at its source position, with zeros elsewhere.
   vjp: ({ inputs: [x], output, attrs: { start, step } }, g) => {
     const after = x.shape.map(
       (n, k) => n - start[k] - (output.shape[k] === 0 ? 0 : (output.shape[k] - 1) * step[k] + 1),
@@ -102,6 +102,6 @@ const sliceOp: Op<SliceAttrs> = {
     sliceFrom(x, { start: [0, ...start], step: [1, ...step] }, [size, ...output.shape]),
 };
 
-/** The elements start, start + step, ... of x, as many along each axis as `shape` has. */
+/** The elements start, start + step, ... of x; `shape` gives their number along each axis. */
 export const sliceFrom = (x: Tensor, attrs: SliceAttrs, shape: readonly number[]): Tensor =>
   sameShape(x.shape, shape) ? x : node(sliceOp, [x], attrs, shape, x.dtype);

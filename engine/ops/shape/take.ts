@@ -1,4 +1,4 @@
-/** take and oneHot: by index. */
+/** take and oneHot. */
 import { type DType, dtypes, isDType } from "../../core/dtype.ts";
 import { check, checkOptions, ifTraced, show } from "../../core/errors.ts";
 import { call } from "../../core/expr.ts";
@@ -22,7 +22,7 @@ const takeOp: Op<{ axis: number }> = {
       const { axis } = e.attrs;
       const [x, indices] = [e.inputs[0].shape, e.inputs[1].shape];
       const inner = index.within(indices, axis);
-      // Out of range indices are clamped to the ends.
+      // Out-of-range indices are clamped.
       const at = e.bind(
         call("u32", call("clamp", e.input(1, inner), constant(0, "i32"), constant(x[axis] - 1, "i32"))),
         "u32",
@@ -30,7 +30,7 @@ const takeOp: Op<{ axis: number }> = {
       return e.input(0, index.replace(x, axis, indices.length, at));
     },
   },
-  // The adjoint adds every cotangent row to the row it was taken from.
+  // The adjoint adds every cotangent row to its source row.
   vjp: ({ inputs: [x, indices], attrs: { axis } }, g) => {
     const n = x.shape[axis];
     const count = indices.size;
@@ -43,7 +43,7 @@ const takeOp: Op<{ axis: number }> = {
     return [sum(where(hit, expandDims(rows, { axis: axis + 1 }), 0), { axes: [axis] }), null];
   },
   jvp: (c, [t]) => take(t!, c.inputs[1], c.attrs),
-  // Examples lie one behind the other along the axis, and each takes from its own.
+  // Examples are concatenated along the axis, and each index is offset to its own example.
   batch({ inputs: [x, indices], batched, size: batch, attrs: { axis }, full }) {
     if (!batched[1]) return take(x, indices, { axis: axis + 1 });
     const all = full(0);
@@ -56,10 +56,10 @@ const takeOp: Op<{ axis: number }> = {
   },
 };
 
-/** Up to this many pairs of an index and a place are compared one by one; beyond it, indices are sorted. */
+/** Up to this many (index, position) pairs are compared directly; beyond it, indices are sorted. */
 const DENSE = 2 ** 16;
 
-/** Rows along an axis added up at the places that cell [1, rows] names, of n. */
+/** Scatter-add of rows along an axis to the positions in cell [1, rows], out of n. */
 function scatterRows(rows: Tensor, cell: Tensor, axis: number, n: number): Tensor {
   const behind = moveAxis(cast(rows, "f32"), axis, rows.rank - 1);
   const [count, others] = [behind.shape.at(-1)!, behind.shape.slice(0, -1)];
@@ -71,7 +71,7 @@ function scatterRows(rows: Tensor, cell: Tensor, axis: number, n: number): Tenso
 
 const clampIndex = (indices: Tensor, n: number): Tensor => minimum(maximum(indices, 0), n - 1);
 
-/** Entries of x along `axis` at integer indices, whose shape takes the axis' place; indices are clamped into range. */
+/** Entries of x along `axis` at integer indices; the shape of the indices replaces the axis. Indices are clamped. */
 export function take(x: Tensor, indices: Tensor, options: { axis?: number } = {}): Tensor {
   checkTensor("take", x);
   checkTensor("take", indices, "indices");
@@ -94,7 +94,8 @@ export function take(x: Tensor, indices: Tensor, options: { axis?: number } = {}
 }
 
 /**
- * Integer labels of shape S as vectors of shape [...S, classes]; a label outside [0, classes) gives zeros. Default f32.
+ * One-hot vectors [...S, classes] of integer labels of shape S; a label outside [0, classes) gives zeros. Default:
+ * f32.
  */
 export function oneHot(labels: Tensor, options: { classes: number; dtype?: DType }): Tensor {
   checkTensor("oneHot", labels, "labels");

@@ -1,4 +1,4 @@
-/** transpose: axes in another order. */
+/** transpose and moveAxis. */
 import { check, checkOptions, show } from "../../core/errors.ts";
 import type { Op } from "../../core/op.ts";
 import { normalizeAxis } from "../../core/shape.ts";
@@ -16,7 +16,7 @@ const op: Op<{ axes: readonly number[] }> = {
   batch: (c) => transpose(c.inputs[0], { axes: [0, ...c.attrs.axes.map((k) => k + 1)] }),
 };
 
-/** Axis k of the result is axis axes[k] of x; without axes the order is reversed. */
+/** Permutes axes: axis k of the result is axis axes[k] of x. Default: reversed order. */
 export function transpose(x: Tensor, options: { axes?: readonly number[] } = {}): Tensor {
   checkTensor("transpose", x);
   checkOptions("transpose", options, ["axes"]);
@@ -37,7 +37,7 @@ export function transpose(x: Tensor, options: { axes?: readonly number[] } = {})
   );
 }
 
-/** x with one axis moved to another place, the others in order. */
+/** Moves one axis to another position; the others keep their order. */
 export function moveAxis(x: Tensor, from: number, to: number): Tensor {
   const axes = x.shape.map((_, k) => k).filter((k) => k !== from);
   axes.splice(to, 0, from);
