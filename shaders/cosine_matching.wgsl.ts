@@ -1,8 +1,8 @@
 /**
- * Matching of pixels with prototypes in one pass, as attention with an online softmax (Milakov and Gimelshein, "Online
- * normalizer calculation for softmax", 2018): prototypes go by in blocks, whose products with a pixel stay in
- * registers; a largest logit, a sum and a weighted sum are all that is kept of the blocks before. Products are made as
- * those of `matmul.wgsl.ts`, and the length of a pixel along with them.
+ * Matches pixels against prototypes in one pass, as attention with an online softmax (Milakov and Gimelshein, "Online
+ * normalizer calculation for softmax", 2018). Prototypes are processed in blocks whose products with a pixel stay in
+ * registers; only the running maximum logit, sum and weighted sum are carried between blocks. Products are computed as
+ * in `matmul.wgsl.ts`, and the norm of a pixel along with them.
  */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { ceilDiv, foldGrid, pick, softwareShare } from "./grid.ts";
@@ -12,9 +12,9 @@ import type { Kernel, Lowered, Target, Variant } from "./types.ts";
 import { bucket, selectVariant } from "./variants.ts";
 
 /**
- * query [groups * samples, channels, pixels], prototypes [groups, prototypes, channels] of unit length times a
- * temperature, used [groups, prototypes]. The likeness of a pixel q and a prototype p is s = p . q / max(|q|, root of
- * floor); its logit is s if the prototype is used, and NOTHING else.
+ * query [groups * samples, channels, pixels], prototypes [groups, prototypes, channels] of unit norm times a
+ * temperature, used [groups, prototypes]. The similarity of a pixel q and a prototype p is s = p . q / max(|q|,
+ * sqrt(floor)); its logit is s if the prototype is used, otherwise NOTHING.
  */
 export interface CosineMatchingParams {
   readonly groups: number;
@@ -22,11 +22,11 @@ export interface CosineMatchingParams {
   readonly channels: number;
   readonly pixels: number;
   readonly prototypes: number;
-  /** Least squared length of a pixel. */
+  /** Minimum squared norm of a pixel. */
   readonly floor: number;
 }
 
-/** The logit of what is not used: far below any other, and no infinity, whose differences would be NaN. */
+/** The logit of unused prototypes: far below any other, but finite, because differences of infinities would be NaN. */
 export const NOTHING = -1e30;
 /** Below all logits. */
 const LOWEST = "-3e38f";
@@ -38,7 +38,7 @@ const BINDINGS = (prototypes: string, query: string): string =>
 @group(0) @binding(2) var<storage, read> used: array<u32>;
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;`;
 
-/** Rows of the result, in their order. */
+/** Rows of the result. */
 export const ROWS = 4;
 
 const lowered = (p: CosineMatchingParams, kernel: Kernel): Lowered => ({
@@ -52,26 +52,26 @@ const lowered = (p: CosineMatchingParams, kernel: Kernel): Lowered => ({
   ],
 });
 
-/** 1 / max(|q|, root of floor); a NaN stays. */
+/** 1 / max(|q|, sqrt(floor)); NaN is kept. */
 const reciprocal = (square: string, floor: number): string =>
   `vg_rsqrt(select(${square}, ${floor}f, ${square} < ${floor}f))`;
 const logit = (likeness: string, flag: string): string => `select(${NOTHING}f, ${likeness}, ${flag})`;
 
-/** One invocation: all prototypes, `rows` at once, and `columns` pixels a workgroup's width apart. */
+/** One invocation: all prototypes, `rows` at a time, for `columns` pixels that are a workgroup's width apart. */
 interface Tile {
   readonly rows: number;
   readonly columns: number;
   readonly size: number;
-  /** Lanes that share loaded prototypes through subgroup broadcasts; 1 where every lane loads its own. */
+  /** Lanes that share loaded prototypes by subgroup broadcast; 1 if every lane loads its own. */
   readonly share: number;
 }
 
 function tileOf(p: CosineMatchingParams, target: Target, share: number): Tile {
-  // Blocks of equal size: 65 prototypes are 5 of 13.
+  // Blocks of equal size: 65 prototypes are 5 blocks of 13.
   const rows = ceilDiv(p.prototypes, ceilDiv(p.prototypes, share > 1 ? 16 : 4));
   if (!target.software) return { rows, columns: 1, size: 64, share };
   let size = 64;
-  // Small maps still leave work for all threads.
+  // Smaller workgroups, so that small maps still occupy all threads.
   while (size > 8 && p.groups * p.samples * ceilDiv(p.pixels, 4 * size) < 8) size /= 2;
   return { rows, columns: Math.min(4, ceilDiv(p.pixels, size)), size, share };
 }
@@ -86,7 +86,7 @@ function lowerTile(p: CosineMatchingParams, target: Target, share: number): Lowe
   const shared = share > 1;
   const of = (name: string, i: number): string =>
     shared ? `subgroupBroadcast(${name}${Math.floor(i / share)}, ${i % share}u)` : `${name}${i}`;
-  // Exponentials of four rows at a time are written out: those of all would take long to compile.
+  // Exponentials are unrolled over four rows; unrolling all would take long to compile.
   const quad = Math.min(4, rows);
   const quads = ceilDiv(rows, quad);
   const last = (q: number, u: number): number => Math.min(q * quad + u, rows - 1);
@@ -109,7 +109,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) loca
   let sample = block / ${blocks}u;
   let group = sample / ${samples}u * ${prototypes}u;
   let atB = sample * ${channels * pixels}u;
-  // Rows and columns beyond the end repeat the last one and do not count: every lane must reach the broadcasts.
+  // Rows and columns beyond the end repeat the last one and are ignored: every lane must reach the broadcasts.
 ${each(columns, (j) => `  let n${j} = min(column + ${j * size}u, ${pixels - 1}u);`)}
 ${
       each(
@@ -220,14 +220,14 @@ const tile: Variant<CosineMatchingParams> = {
   lower: (p, target) => lowerTile(p, target, 1),
 };
 
-/** Lanes of a subgroup have the same prototypes: each loads a few and hands them round. */
+/** Lanes of a subgroup use the same prototypes: each loads a few and broadcasts them. */
 const tileShared: Variant<CosineMatchingParams> = {
   name: "tile_shared",
   guard: (p, target) => p.prototypes >= (softwareShare(target) ?? Infinity),
   lower: (p, target) => lowerTile(p, target, softwareShare(target)!),
 };
 
-/** One workgroup of 16 x 16: 64 pixels and all prototypes, 64 at once, of which an invocation has 4 x 4. */
+/** One workgroup of 16 x 16: 64 pixels and all prototypes, 64 at a time; an invocation computes 4 x 4. */
 const workgroup: Variant<CosineMatchingParams> = {
   name: "workgroup",
   guard: (p, target) =>
@@ -243,7 +243,7 @@ const workgroup: Variant<CosineMatchingParams> = {
     const grid = foldGrid(count, target);
     const a = tileLoad("a", true, prototypes, channels, "first", "atA");
     const b = tileLoad("b", false, pixels, channels, "column", "atB");
-    // In the end the tiles hold what the 16 invocations of a pixel found among their prototypes.
+    // Finally the tiles hold the partial results of the 16 invocations that share a pixel.
     const source = (): string =>
       wgsl`${BINDINGS(a.type, b.type)}
 var<workgroup> tileA: array<f32, ${DEPTH * STRIDE}>;
@@ -370,8 +370,8 @@ ${
 export const cosineMatchingVariants: readonly Variant<CosineMatchingParams>[] = [workgroup, tileShared, tile];
 
 /**
- * Reads query, prototypes and used, writes [groups * samples, 4, pixels]: the mean of the likenesses weighted by the
- * softmax of their logits, the largest logit, the sum of exp(logit - largest), and the squared length of the pixel.
+ * Reads query, prototypes and used, writes [groups * samples, 4, pixels]: the mean of the similarities weighted by the
+ * softmax of their logits, the largest logit, the sum of exp(logit - largest), and the squared norm of the pixel.
  */
 export function lowerCosineMatching(p: CosineMatchingParams, target: Target, variant?: string): Lowered {
   const { groups, samples, channels, pixels, prototypes } = p;

@@ -1,4 +1,4 @@
-/** Sums of all values up to each, along the middle axis of [outer, length, inner]. */
+/** Cumulative sums along the middle axis of [outer, length, inner]. */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { fold } from "./map.wgsl.ts";
 import type { Dispatch, Lowered, Slot, Target } from "./types.ts";
@@ -8,16 +8,16 @@ export interface CumsumParams {
   readonly length: number;
   readonly inner: number;
   readonly type: "f32" | "i32" | "u32";
-  /** From the end: sums of all values from each on. */
+  /** Sum from the end. */
   readonly reverse: boolean;
 }
 
 const WORKGROUP = 64;
-/** Lines up to this length are added up by one invocation each. */
+/** Lines up to this length are summed by one invocation each. */
 const SHORT = 64;
 
 /**
- * Reads x, writes the sums. Long lines go in blocks: sums of blocks, sums before blocks, then each block from there.
+ * Reads x, writes the sums. Long lines are split into blocks: sums of blocks, prefix sums of those, then each block.
  */
 export function lowerCumsum(p: CumsumParams, target: Target): Lowered {
   const { length, inner, type } = p;
@@ -26,7 +26,8 @@ export function lowerCumsum(p: CumsumParams, target: Target): Lowered {
   const blocks = Math.ceil(length / block);
 
   /**
-   * One invocation for each of `parts` of every line: `line`, `part` and the offset `first` of the line's first value.
+   * A kernel with one invocation for each of `parts` of every line: `line`, `part` and the offset `first` of the
+   * line's first value.
    */
   const pass = (
     name: string,
@@ -44,7 +45,7 @@ export function lowerCumsum(p: CumsumParams, target: Target): Lowered {
       wgsl`
 ${variables.join("\n")}
 
-/** The offset of the k-th value in the order of summation. */
+/** The offset of the k-th value in summation order. */
 fn at(first: u32, k: u32) -> u32 {
   return first + ${p.reverse ? `(${length - 1}u - k)` : "k"} * ${inner}u;
 }

@@ -1,11 +1,11 @@
-/** What kernels share: launch grids folded to the limits, and choices among a few values in WGSL. */
+/** Helpers of kernel templates: launch grids folded to the limits, and selection among a few values in WGSL. */
 import type { Target } from "./types.ts";
 
 export const ceilDiv = (a: number, b: number): number => Math.ceil(a / b);
 
 /**
- * Folds a one-dimensional grid into three dimensions within the target's limit. `index` is the WGSL expression of
- * the flat workgroup index from a `@builtin(workgroup_id)` named `wid`; it may run past `count`.
+ * Folds a one-dimensional grid into three dimensions within the target's limit. `index` is the WGSL expression of the
+ * flat workgroup index from a `@builtin(workgroup_id)` named `wid`; it may exceed `count`.
  */
 export function foldGrid(count: number, target: Target): { workgroups: [number, number, number]; index: string } {
   const max = target.maxWorkgroupsPerDimension;
@@ -18,22 +18,22 @@ export function foldGrid(count: number, target: Target): { workgroups: [number, 
 }
 
 /**
- * Lanes that may share loads through subgroup broadcasts; undefined where that is impossible. WebGPU guarantees
- * subgroups of four.
+ * Lanes that can share loads by subgroup broadcast; undefined if unsupported. WebGPU guarantees subgroups of at least
+ * four.
  */
 function subgroupShare(target: Target): number | undefined {
   if (!target.features.has("subgroups")) return undefined;
   return (target.subgroupMinSize ?? 4) >= 8 ? 8 : 4;
 }
 
-/** Where sharing is the default: on a GPU the cache does as well, and it is left to measurement. */
+/** Default for sharing: only on a CPU. On a GPU the cache is as good, so sharing is left to tuning. */
 export const softwareShare = (target: Target): number | undefined =>
   target.software ? subgroupShare(target) : undefined;
 export const gpuShare = (target: Target): number | undefined => (target.software ? undefined : subgroupShare(target));
 
 /**
- * The WGSL expression for the `c`-th of `count` values. Stores in a loop over c compile several times faster than one
- * store per value, as each store is a bounds test and a branch per lane on a CPU adapter.
+ * The WGSL expression for the `c`-th of `count` values. A loop over c compiles several times faster than one store per
+ * value, because each store is a bounds check and a branch per lane on a CPU adapter.
  */
 export function pick(count: number, value: (c: number) => string): string {
   let expression = value(0);

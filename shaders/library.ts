@@ -5,10 +5,10 @@ import type { Declarations } from "./types.ts";
 
 const library = { ...mathFunctions, ...randomFunctions };
 
-/** WGSL of the named functions and of what they call, each once, callees first. */
+/** WGSL of the named functions and the functions they call, each once, callees first. */
 export const librarySource = (names: Iterable<string>): string => mathSource([...names].sort(), library);
 
-/** WGSL of what several groups of statements need, each function once; it goes before all else. */
+/** The declarations that several groups of statements need, each function once; must come before all other code. */
 export const declarationsSource = (list: readonly Declarations[]): string =>
   [
     ...(list.some(({ usesF16 }) => usesF16) ? ["enable f16;"] : []),

@@ -11,15 +11,15 @@ export interface MapParams {
   /** The result is `rows` rows of `length` elements. */
   readonly rows: number;
   readonly length: number;
-  /** Rows that an invocation computes: `o`, or where there are several `o_0`, `o_1`, ... */
+  /** Rows per invocation: `o`, or if there are several `o_0`, `o_1`, ... */
   readonly rowsTogether: number;
-  /** The first element that is written, at the start of `result`; the last is before `length`. One row only. */
+  /** The first element to write, stored at the start of `result`; `length` is the end. One row only. */
   readonly from?: number;
-  /** Floating-point operations an element. */
+  /** Floating-point operations per element. */
   readonly operations: number;
   readonly code: () => {
     readonly declarations: Declarations;
-    /** Statements that depend on the row alone. */
+    /** Statements that depend only on the row. */
     readonly before: string;
     /** Statements from the row and its element `k` to the store into `result`. */
     readonly body: string;
@@ -28,7 +28,7 @@ export interface MapParams {
 
 const WORKGROUP = 64;
 
-/** A line of invocations folded into as many rows as the limit on workgroups asks for. */
+/** Folds a line of invocations into as many rows as the workgroup limit requires. */
 export function fold(
   count: number,
   workgroup: number,
@@ -43,8 +43,8 @@ export const bindings = (reads: readonly string[]): string =>
   reads.map((type, k) => `@group(0) @binding(${k}) var<storage, read> b${k}: array<${type}>;`).join("\n");
 
 /**
- * Elements of one invocation: on a CPU an invocation costs about as much as an element, so several share one, as long
- * as there is work for all threads.
+ * Elements per invocation: on a CPU an invocation costs about as much as an element, so each computes several if that
+ * still occupies all threads.
  */
 const elementsPerInvocation = (p: MapParams, target: Target): number =>
   target.software && p.rows * p.length >= 16384 ? Math.max(1, Math.min(8, Math.floor(p.length / WORKGROUP))) : 1;
@@ -59,9 +59,9 @@ export function mapKernel(p: MapParams, target: Target): Kernel {
   const single = p.rows === 1;
   const { from = 0 } = p;
   const { workgroups } = fold(Math.ceil((p.length - from) / each), WORKGROUP, target);
-  // A single row ends where its memory ends, so that chains of any size share a pipeline; compiling is what costs.
+  // A single row ends at arrayLength, so that chains of any size share a pipeline; compilation dominates.
   const length = single && p.from === undefined ? "arrayLength(&result)" : `${p.length}u`;
-  // Elements of a workgroup lie together, those of an invocation a workgroup's width apart.
+  // Elements of a workgroup are contiguous; those of an invocation are a workgroup's width apart.
   const source = (): string => {
     const { declarations, before, body } = p.code();
     return wgsl`${declarationsSource([declarations])}

@@ -1,27 +1,27 @@
 /**
- * Elementary functions in WGSL that are good to 1e-6 on every adapter. WGSL lets the builtin ones be loose (a sine that
- * is wrong by 2e-4, a logarithm by 1e-5 near 1), so these reduce the range and evaluate a polynomial by themselves.
+ * Elementary functions in WGSL, accurate to 1e-6 on every adapter. WGSL allows inaccurate builtins (a sine that is off
+ * by 2e-4, a logarithm by 1e-5 near 1), so these do their own range reduction and polynomial evaluation.
  *
- * How they stay right under any compiler:
- * - WGSL may assume that NaN and infinity never occur: special values are told and made by their bits.
+ * How they stay correct under any compiler:
+ * - WGSL may assume that NaN and infinity never occur: special values are detected and created by their bits.
  * - Range reduction (Cody and Waite 1980) subtracts n times a constant in parts; the leading parts have so few bits
  *   that the products are exact. Mesa's compiler adds such parts up again, fma or not: `vg_exact` stops it.
- * - Rounding to an integer adds 1.5 * 2^23 and reads the low bits of the sum, so that it cannot be simplified away.
+ * - Rounding to an integer adds 1.5 * 2^23 and reads the low bits of the sum, which compilers cannot simplify away.
  * - No branches, and few selects: on a CPU implementation every lane runs both sides. Conditions are joined by `&` and
- *   `|`: `&&` becomes a branch, and many of those stall SwiftShader's compiler.
+ *   `|`: `&&` becomes a branch, and many branches stall SwiftShader's compiler.
  *
- * Subnormal numbers may be taken for zero. Polynomials and the rational function are minimax fits made for this file
+ * Subnormal numbers may be flushed to zero. Polynomials and the rational function are minimax fits made for this file
  * (iteratively reweighted least squares on Chebyshev points, in float64).
  */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 
-/** One WGSL function (or a helper structure) and the names of those that it calls. */
+/** A WGSL function (or a helper structure) and the names of the functions it calls. */
 export interface MathFunction {
   readonly source: string;
   readonly needs?: readonly string[];
 }
 
-/** All functions by name. Those whose names end in `_core`, `_poly` or `_bits` are parts of others. */
+/** All functions by name. Names ending in `_core`, `_poly` or `_bits` are helpers of others. */
 export const mathFunctions: Record<string, MathFunction> = {
   vg_is_nan: {
     source: wgsl`
@@ -30,7 +30,7 @@ fn vg_is_nan(x: f32) -> bool {
 }`,
   },
 
-  // A number from its bits; not folded into a constant, which WGSL refuses where it is not finite.
+  // A float from its bits. Not a constant expression, because WGSL rejects constants that are not finite.
   vg_float: {
     source: wgsl`
 fn vg_float(bits: u32) -> f32 {
@@ -38,7 +38,7 @@ fn vg_float(bits: u32) -> f32 {
 }`,
   },
 
-  // a / b. Mesa drops the whole kernel where it finds out that a divisor is 0.
+  // a / b. Mesa drops the whole kernel if it can prove that a divisor is 0.
   vg_div: {
     source: wgsl`
 fn vg_div(a: f32, b: f32) -> f32 {
@@ -49,7 +49,7 @@ fn vg_div(a: f32, b: f32) -> f32 {
 }`,
   },
 
-  // 0 x, which compilers take for 0 even where x is infinite or NaN.
+  // 0 x, which compilers fold to 0 even if x is infinite or NaN.
   vg_times_zero: {
     source: wgsl`
 fn vg_times_zero(x: f32) -> f32 {
@@ -58,7 +58,7 @@ fn vg_times_zero(x: f32) -> f32 {
 }`,
   },
 
-  // The nearest half-precision number, ties to even. f32(f16(x)) would do, but Mesa takes it for x.
+  // The nearest half-precision number, ties to even. f32(f16(x)) would do, but Mesa simplifies it to x.
   vg_half: {
     source: wgsl`
 fn vg_half(x: f32) -> f32 {
@@ -81,7 +81,7 @@ fn vg_is_finite(x: f32) -> bool {
 }`,
   },
 
-  // y, or x where x is NaN: clamps lose a NaN.
+  // y, or x if x is NaN: clamps lose NaN.
   vg_keep_nan: {
     source: wgsl`
 fn vg_keep_nan(y: f32, x: f32) -> f32 {
@@ -90,7 +90,7 @@ fn vg_keep_nan(y: f32, x: f32) -> f32 {
     needs: ["vg_is_nan"],
   },
 
-  // x, for an x whose last bit is 0. A compiler does not know that, so it cannot reassociate across the call.
+  // x, for an x whose last bit is 0. Compilers cannot prove that, so they cannot reassociate across the call.
   vg_exact: {
     source: wgsl`
 fn vg_exact(x: f32) -> f32 {
@@ -106,7 +106,7 @@ fn vg_exp2_bits(n: i32) -> f32 {
 }`,
   },
 
-  // exp(r) - 1 for |r| <= 0.347, to 1.8e-8 of itself.
+  // exp(r) - 1 for |r| <= 0.347, to a relative error of 1.8e-8.
   vg_exp_poly: {
     source: wgsl`
 fn vg_exp_poly(r: f32) -> f32 {
@@ -128,7 +128,7 @@ fn vg_exp_core(x: f32) -> VgExp {
     needs: ["vg_exact", "vg_exp_poly"],
   },
 
-  // exp for x in [-104.5, 89]. Two factors, because 2^n alone leaves the range of f32 at both ends.
+  // exp for x in [-104.5, 89]. Two factors, because 2^n alone exceeds the range of f32 at both ends.
   vg_exp_scaled: {
     source: wgsl`
 fn vg_exp_scaled(x: f32) -> f32 {
@@ -147,7 +147,7 @@ fn vg_exp(x: f32) -> f32 {
     needs: ["vg_exp_scaled", "vg_keep_nan"],
   },
 
-  // exp(x) - 1 for x in [-87, 89]. Half the scale and twice the sum: 2^128 is no f32.
+  // exp(x) - 1 for x in [-87, 89]. Half the scale and twice the sum, because 2^128 is not an f32.
   vg_expm1_core: {
     source: wgsl`
 fn vg_expm1_core(x: f32) -> f32 {
@@ -166,7 +166,7 @@ fn vg_expm1(x: f32) -> f32 {
     needs: ["vg_expm1_core", "vg_keep_nan"],
   },
 
-  // log(1 + f) for 1 + f between sqrt(1/2) and sqrt(2), to 3.3e-8 of itself.
+  // log(1 + f) for 1 + f between sqrt(1/2) and sqrt(2), to a relative error of 3.3e-8.
   vg_log1p_poly: {
     source: wgsl`
 fn vg_log1p_poly(f: f32) -> f32 {
@@ -177,7 +177,7 @@ fn vg_log1p_poly(f: f32) -> f32 {
 }`,
   },
 
-  // log(x) for a positive normal number x, which u are the bits of.
+  // log(x) for a positive normal number x with bits u.
   vg_log_bits: {
     source: wgsl`
 fn vg_log_bits(u: u32) -> f32 {
@@ -188,7 +188,7 @@ fn vg_log_bits(u: u32) -> f32 {
     needs: ["vg_log1p_poly"],
   },
 
-  // What the logarithm of u is outside the positive normal numbers: -inf at 0, inf at inf, else NaN.
+  // The logarithm of u outside the positive normal numbers: -inf at 0, inf at inf, else NaN.
   vg_log_special: {
     source: wgsl`
 fn vg_log_special(y: f32, u: u32) -> f32 {
@@ -207,7 +207,7 @@ fn vg_log(x: f32) -> f32 {
     needs: ["vg_log_bits", "vg_log_special"],
   },
 
-  // Where 1 + x needs no scaling the polynomial takes x itself, so what the addition rounds away is not missed.
+  // If 1 + x needs no scaling, the polynomial uses x itself, so the rounding of the addition does not matter.
   vg_log1p: {
     source: wgsl`
 fn vg_log1p(x: f32) -> f32 {
@@ -220,8 +220,9 @@ fn vg_log1p(x: f32) -> f32 {
     needs: ["vg_log1p_poly", "vg_log_special"],
   },
 
-  // sin(x + shift pi/2). pi/2 in three parts of 8, 10 and 24 bits: good to 1e-7 up to |x| = 1.2e4. Beyond, the error
-  // grows to 1.3e-7 |x|, the spacing of f32 numbers there; from 6e6 on the value means nothing but is within [-1, 1].
+  // sin(x + shift pi/2). pi/2 in three parts of 8, 10 and 24 bits: accurate to 1e-7 up to |x| = 1.2e4. Beyond, the
+  // error grows to 1.3e-7 |x|, the spacing of f32 numbers there; from 6e6 on the value is meaningless but within [-1,
+  // 1].
   vg_sin_core: {
     source: wgsl`
 fn vg_sin_core(x: f32, shift: i32) -> f32 {
@@ -312,9 +313,9 @@ fn vg_upper_bits(x: f32) -> f32 {
 }`,
   },
 
-  // |x|^y as exp(y log|x|) with the logarithm and the product in two numbers each (1e-9 off in the logarithm would be
-  // 1e-7 off in the result), then the sign and the special cases of C and PyTorch: x^0 = 1^y = 1, a negative base gives
-  // NaN unless y is an integer, odd integers keep the sign.
+  // |x|^y as exp(y log|x|), with the logarithm and the product in double-float arithmetic (an error of 1e-9 in the
+  // logarithm would be 1e-7 in the result), then the sign and the special cases of C and PyTorch: x^0 = 1^y = 1, a
+  // negative base gives NaN unless y is an integer, odd integers keep the sign.
   vg_pow: {
     source: wgsl`
 fn vg_pow(x: f32, y: f32) -> f32 {
@@ -333,7 +334,7 @@ fn vg_pow(x: f32, y: f32) -> f32 {
   let z = s * s;
   let tail = 2.0 * (s2 + s * z * (0.3333333 + z * (0.20000167 + z * (0.1426864 + z * 0.11791383))));
 
-  // log|x| = l1 + l2, then y log|x| = e1 + e2. Beyond |y| = 1e10 every base but 1 has left the range.
+  // log|x| = l1 + l2, then y log|x| = e1 + e2. For |y| > 1e10 every base but 1 is out of range.
   let k = f32(n);
   let rest = k * 3.19461833e-5 + tail;
   let k1 = vg_exact(k * 0.693115234375);
@@ -369,7 +370,7 @@ fn vg_pow(x: f32, y: f32) -> f32 {
     needs: ["vg_exact", "vg_upper_bits", "vg_exp_poly", "vg_exp2_bits", "vg_is_nan"],
   },
 
-  // The builtins are held to 2 units in the last place (inverseSqrt) and to what follows from it (sqrt).
+  // WGSL guarantees 2 ULP for inverseSqrt, and for sqrt what follows from that.
   vg_sqrt: {
     source: wgsl`
 fn vg_sqrt(x: f32) -> f32 {
@@ -386,12 +387,12 @@ fn vg_rsqrt(x: f32) -> f32 {
 };
 
 /**
- * WGSL of the named functions and of all that they call, each once and after what it needs.
+ * WGSL of the named functions and all functions they call, each once, callees first.
  *
  * Example: `mathSource(["vg_exp", "vg_tanh"])` goes before the entry point of a kernel that calls both.
  *
- * @param functions where names are looked up
- * @throws Error when a name is not there.
+ * @param functions the table of functions
+ * @throws Error for an unknown name
  */
 export function mathSource(
   names: Iterable<string>,

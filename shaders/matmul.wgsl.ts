@@ -1,7 +1,7 @@
 /**
- * Matrix product. On a CPU adapter a load costs one scalar load and one bounds test per lane, some twenty times a
- * multiply-add: there all lanes of a subgroup compute the same rows, so each lane loads one of A's values and
- * subgroupBroadcast hands it round. A GPU keeps tiles of both factors in workgroup memory.
+ * Matrix product. On a CPU adapter a load costs one scalar load and one bounds check per lane, about twenty times a
+ * multiply-add. There all lanes of a subgroup compute the same rows, so each lane loads one of A's values and
+ * subgroupBroadcast shares it. A GPU keeps tiles of both factors in workgroup memory.
  */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { ceilDiv, foldGrid, pick, softwareShare } from "./grid.ts";
@@ -9,7 +9,7 @@ import { fold } from "./map.wgsl.ts";
 import type { Kernel, Lowered, Target, Variant } from "./types.ts";
 import { bucket, selectVariant } from "./variants.ts";
 
-/** y [batch, rows, columns] = A [batch, rows, inner] B [batch, inner, columns]; a transposed factor is stored so. */
+/** y [batch, rows, columns] = A [batch, rows, inner] B [batch, inner, columns]; factors may be stored transposed. */
 export interface MatmulParams {
   readonly batch: number;
   readonly rows: number;
@@ -19,7 +19,7 @@ export interface MatmulParams {
   readonly transposeB: boolean;
 }
 
-/** Terms that a register takes before it is added to the total, so that long sums stay accurate. */
+/** Terms per register before it is added to the total, so that long sums stay accurate. */
 export const BLOCK = 64;
 
 export const each = (count: number, text: (k: number) => string): string =>
@@ -32,7 +32,7 @@ const bindings = (a: string, b: string): string =>
 @group(0) @binding(1) var<storage, read> b: array<${b}>;
 @group(0) @binding(2) var<storage, read_write> y: array<f32>;`;
 
-/** Where element (row, k) of A and element (k, column) of B lie in their matrices. */
+/** Offsets of element (row, k) of A and element (k, column) of B in their matrices. */
 const offsetA = (p: MatmulParams, row: string, k: string): string =>
   p.transposeA ? `${k} * ${p.rows}u + ${row}` : `${row} * ${p.inner}u + ${k}`;
 const offsetB = (p: MatmulParams, k: string, column: string): string =>
@@ -49,7 +49,7 @@ const lowered = (p: MatmulParams, kernel: Kernel): Lowered => ({
   ],
 });
 
-/** One invocation, a tile of the result in registers. */
+/** One invocation computes a tile of the result in registers. */
 const tiled = (
   name: string,
   tm: number,
@@ -109,7 +109,7 @@ ${
 });
 const tile = tiled("tile", 4, 4, () => true);
 
-/** Multiply-adds up to which a CPU adapter computes sooner than it compiles more than the plainest kernel. */
+/** Up to this many multiply-adds a CPU adapter computes faster than it compiles anything but the simplest kernel. */
 const LITTLE = 2 ** 19;
 const plain = tiled(
   "plain",
@@ -119,8 +119,8 @@ const plain = tiled(
 );
 
 /**
- * One workgroup, 16 rows and up to four times its width of columns; one invocation, all rows of up to 4 columns. Per
- * term, 6 loads serve 64 multiply-adds.
+ * One workgroup computes 16 rows and up to four times its width of columns; one invocation, all rows of up to 4
+ * columns. Per term, 6 loads serve 64 multiply-adds.
  */
 const tileShared: Variant<MatmulParams> = {
   name: "tile_shared",
@@ -137,7 +137,7 @@ const tileShared: Variant<MatmulParams> = {
     const [blocksM, blocksN] = [ceilDiv(rows, tm), ceilDiv(columns, tn * size)];
     const count = batch * blocksM * blocksN;
     const grid = foldGrid(count, target);
-    // Columns of an invocation lie a workgroup's width apart, so that neighboring lanes read and write side by side.
+    // Columns of an invocation are a workgroup's width apart, so that neighboring lanes access adjacent elements.
     const source = (): string =>
       wgsl`enable subgroups;
 ${bindings("f32", "f32")}
@@ -190,8 +190,8 @@ ${
 };
 
 /**
- * One workgroup of 16 x 16, 64 x 64 of the result, 4 x 4 an invocation; 16 terms of both factors lie in workgroup
- * memory.
+ * One workgroup of 16 x 16 computes 64 x 64 results, 4 x 4 per invocation; 16 terms of both factors are staged in
+ * workgroup memory.
  */
 const workgroup: Variant<MatmulParams> = {
   name: "workgroup",
@@ -267,12 +267,12 @@ ${
 
 export const SIDE = 64;
 export const DEPTH = 16;
-/** Of a term in workgroup memory; a little more than the side, so that stores across terms meet different banks. */
+/** Stride of a term in workgroup memory; slightly more than the tile's side, to avoid bank conflicts. */
 export const STRIDE = 68;
 
 /**
- * Every invocation brings 4 neighboring values of a factor into workgroup memory, in one load where no group of four is
- * torn by the end of a row. `along`: neighbors are terms, else rows or columns `line`, of which there are `extent`.
+ * Every invocation copies 4 adjacent values of a factor to workgroup memory, with one load if rows are a multiple of
+ * four. `along`: whether adjacent values are terms, else rows or columns `line`, of which there are `extent`.
  */
 export function tileLoad(
   name: "a" | "b",
@@ -295,7 +295,7 @@ export function tileLoad(
     const place = at(`min(${origin} + line${l}, ${extent - 1}u)`, `min(k + term${t}, ${inner - 1}u)`);
     return `select(0f, ${name}[${place}], ${inside})`;
   };
-  // What lies outside is loaded from the end and replaced by zero.
+  // Loads outside the matrix are clamped to its end and replaced by zero.
   const four = `let inside = (${origin} + line < ${extent}u) & (k + term < ${inner}u);
         let four = ${name}[(${
     at(`min(${origin} + line, ${extent - (along ? 1 : 4)}u)`, `min(k + term, ${inner - (along ? 4 : 1)}u)`)
@@ -311,7 +311,7 @@ ${each(4, (c) => `        ${tile}[(term${step(c)[1]}) * ${STRIDE}u + line${step(
 
 export const matmulVariants: readonly Variant<MatmulParams>[] = [plain, workgroup, tileShared, tile];
 
-/** Reads A and B, writes y, with the named variant, by default the tuned one or the first whose guard holds. */
+/** Reads A and B, writes y. Default variant: the tuned one or the first whose guard holds. */
 export function lowerMatmul(p: MatmulParams, target: Target, variant?: string): Lowered {
   const { batch, rows, inner, columns, transposeA, transposeB } = p;
   const layout = transposeA ? " A transposed" : transposeB ? " B transposed" : "";

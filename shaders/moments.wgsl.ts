@@ -1,6 +1,6 @@
 /**
- * Mean and reciprocal standard deviation of rows, in one reading. Means and squared deviations of blocks, then of
- * lanes, are joined by the rule of Chan, Golub and LeVeque ("Updating formulae", 1979), so that nothing cancels.
+ * Mean and reciprocal standard deviation of rows, in one pass. Means and squared deviations of blocks, then of lanes,
+ * are merged by the rule of Chan, Golub and LeVeque ("Updating formulae", 1979), which avoids cancellation.
  */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { foldGrid } from "./grid.ts";
@@ -15,36 +15,36 @@ export interface MomentsParams {
   readonly eps: number;
 }
 
-/** Lanes that join those of others before one joins theirs. */
+/** Lanes that merge the others before one lane merges theirs. */
 const JOINERS = 16;
-/** Values that keep the lanes of a workgroup busy. */
+/** Number of values that keeps the lanes of a workgroup busy. */
 const LONG = 1024;
-/** Values that a lane takes at once: their own mean and squares join the lane's. */
+/** Values that a lane processes at once: their mean and squares are merged into the lane's. */
 const BLOCK = 8;
 
 const each = (text: (t: number) => string): string => Array.from({ length: BLOCK }, (_, t) => text(t)).join("\n");
 const sum = (text: (t: number) => string): string => Array.from({ length: BLOCK }, (_, t) => text(t)).join(" + ");
 
-/** Lanes of a row: on a CPU one where rows are short or many enough, for every lane costs a join. */
+/** Lanes per row: on a CPU one if rows are short or numerous, since every lane costs a merge. */
 function lanesOf({ rows, length }: MomentsParams, target: Target): number {
   if (target.software) return length < LONG || rows >= LONG ? 1 : widestGroup(target);
   return length < LONG ? 32 : widestGroup(target);
 }
 
-/** Parts of a row for a workgroup each: few rows are cut so that all of the device works. */
+/** Workgroups per row: a few long rows are split so that they occupy the device. */
 function partsOf({ rows, length }: MomentsParams, target: Target): number {
   const wanted = Math.ceil((target.software ? 4 : 256) / rows);
   const lanes = widestGroup(target);
   return Math.max(1, Math.min(wanted, Math.floor(length / (4 * lanes)), lanes));
 }
 
-/** Reads x [rows, length], writes [rows, 2]: means, and 1 / sqrt(variance + eps). */
+/** Reads x [rows, length], writes [rows, 2]: mean, and 1 / sqrt(variance + eps). */
 export function lowerMoments(p: MomentsParams, target: Target, fusion: Fusion | null = null): Lowered {
   const { rows, length } = p;
   const lanes = lanesOf(p, target);
   const widest = widestGroup(target);
   const share = Math.ceil(length / (lanes === widest ? partsOf(p, target) : 1));
-  // None of them empty.
+  // No part is empty.
   const parts = Math.ceil(length / share);
   const kernel = (
     own: string,
@@ -69,7 +69,7 @@ var<workgroup> means: array<f32, ${size}>;
 var<workgroup> rests: array<f32, ${size}>;
 var<workgroup> squares: array<f32, ${size}>;
 
-// The mean of an entry is means + rests: where means are large, the deviations would drown in their rounding.
+// The mean of an entry is means + rests: for large means, rounding would otherwise swamp the deviations.
 fn keep(entry: u32, count: f32, origin: f32, mean: f32, square: f32) {
   let rounded = vg_exact(origin + mean);
   counts[entry] = count;
@@ -78,7 +78,7 @@ fn keep(entry: u32, count: f32, origin: f32, mean: f32, square: f32) {
   squares[entry] = square;
 }
 
-// Joins as many as count entries, every step-th from the first on into the first.
+// Merges up to count entries, every step-th starting at first, into the first.
 fn join(first: u32, step: u32, count: u32) {
   let origin = means[first];
   var total = 0f;
@@ -100,7 +100,7 @@ fn join(first: u32, step: u32, count: u32) {
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) local: u32) {
   let lane = local % ${lanes}u;
   let leader = local - lane;
-  // Beyond the end the last is repeated, for all must reach the barriers; it is not stored.
+  // Beyond the end the last is repeated because all must reach the barriers; it is not stored.
   let flat = (${index}) * ${each}u + local / ${lanes}u;
   let group = min(flat, ${groups - 1}u);
 ${text((at) => x.load("x", at))}
@@ -132,7 +132,7 @@ ${text((at) => x.load("x", at))}
   var count = 0f;
   var mean = 0f;
   var square = 0f;
-  // Differences from a value of its own keep a lane exact where the mean is large.
+  // Differences from a value of the lane keep it exact if the mean is large.
   let pivot = ${load("first + min(begin + lane, end - 1u)")};
   var k = begin + lane;
   for (; k + ${(BLOCK - 1) * lanes}u < end; k += ${BLOCK * lanes}u) {
@@ -153,7 +153,7 @@ ${each((t) => `    let d${t} = v${t} - own;`)}
     square += delta * delta * ((count - 1f) / count);
   }
 `;
-  // Parts of a row are no more than lanes.
+  // A row has at most as many parts as lanes.
   const merge = (load: (at: string) => string): string =>
     `  let part = min(lane, ${parts - 1}u);
   let at = (group * ${parts}u + part) * 2u;

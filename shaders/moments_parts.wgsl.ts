@@ -1,5 +1,5 @@
 /**
- * Mean and reciprocal standard deviation of rows from moments of their parts, which another kernel has left: joined by
+ * Mean and reciprocal standard deviation of rows from moments of their parts, computed by another kernel: merged by
  * the rule of Chan, Golub and LeVeque ("Updating formulae", 1979) in a fixed order.
  */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
@@ -8,16 +8,16 @@ import { librarySource } from "./library.ts";
 import type { MomentsParams } from "./moments.wgsl.ts";
 import { type Dispatch, type Lowered, type PartialMoments, type Slot, type Target, widestGroup } from "./types.ts";
 
-/** Entries that a lane joins before others join its own. */
+/** Entries that a lane merges before lanes merge each other's. */
 const DEPTH = 16;
-/** Entries that a lane loads before it joins them. */
+/** Entries that a lane loads before it merges them. */
 const BLOCK = 4;
 
 const times = (text: (t: number) => string): string => Array.from({ length: BLOCK }, (_, t) => text(t)).join("\n");
 
 /**
- * Reads moments of parts [rows x entries of a row] of vec2f, writes [rows, 2]: means, and 1 / sqrt(variance + eps);
- * null where rows do not consist of whole rows of the parts.
+ * Reads moments of parts [rows x entries per row] of vec2f, writes [rows, 2]: mean, and 1 / sqrt(variance + eps); null
+ * unless rows consist of whole rows of the parts.
  */
 export function lowerPartialMoments(
   { rows, length, eps }: MomentsParams,
@@ -34,7 +34,7 @@ export function lowerPartialMoments(
   const share = Math.min(entries, lanes * Math.max(DEPTH, ceilDiv(entries, lanes * lanes)));
   const chunks = ceilDiv(entries, share);
 
-  /** Joins `share` of `entries` entries of each row. */
+  /** A kernel that merges `share` of the `entries` entries of each row. */
   const kernel = (
     name: string,
     [from, type, entry]: readonly [Slot, string, string],
@@ -49,7 +49,7 @@ export function lowerPartialMoments(
       wgsl`${librarySource(last ? ["vg_exact", "vg_rsqrt"] : ["vg_exact"])}
 @group(0) @binding(0) var<storage, read> parts: array<${type}>;
 @group(0) @binding(1) var<storage, read_write> result: array<${last ? "vec2f" : "vec4f"}>;
-// Count, mean, what the mean's rounding left, sum of squared deviations.
+// Count, mean, rounding error of the mean, sum of squared deviations.
 var<workgroup> joined: array<vec4f, ${lanes}>;
 
 fn entry(i: u32) -> vec4f {

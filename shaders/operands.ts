@@ -1,12 +1,11 @@
 /**
- * What a kernel template reads and writes: bindings, and elementwise functions that are computed on the way in and out
- * instead of in kernels of their own.
+ * Inputs and outputs of a kernel template: bindings, and elementwise functions that are fused into loads and stores.
  */
 import { librarySource } from "./library.ts";
 import type { Fused, Fusion, Slot } from "./types.ts";
 
 /**
- * Bindings of the function in place of input k are called `in{k}_0`, `in{k}_1`, ..., those of the result `out_0`, ...
+ * Bindings of the function that replaces input k are named `in{k}_0`, `in{k}_1`, ..., those of the result `out_0`, ...
  */
 export const OPERAND = "in";
 export const RESULT = "out";
@@ -14,30 +13,30 @@ export const RESULT = "out";
 /** A buffer of a kernel. */
 export interface Operand {
   readonly name: string;
-  /** Of elements in memory: f32, f16, vec4<f32>, ... */
+  /** Storage type of its elements: f32, f16, vec4<f32>, ... */
   readonly type: string;
   readonly slot: Slot;
 }
 
 export interface Operands {
-  /** Goes before all else. */
+  /** Enable directives; must come first. */
   readonly enable: string;
   /** Bindings and functions. */
   readonly declarations: () => string;
-  /** Before and after the kernel's name. */
+  /** Added before and after the kernel's name. */
   readonly prefix: string;
   readonly suffix: string;
   readonly reads: readonly Slot[];
   /** The element of an operand at an index, in f32. */
   load(name: string, index: string): string;
   /**
-   * Statements that write an f32 value, rounded to the nearest f16 with ties to even where the result is f16. The
-   * variable `seen` gets what the fusion takes moments of.
+   * Statements that store an f32 value, rounded to the nearest f16 with ties to even if the result is f16. The
+   * variable `seen` receives the value whose moments the fusion computes.
    */
   store(index: string, value: string, seen?: string): string;
 }
 
-/** The operands of a template. What `fusion` does is done to inputs and to output 0, wherever the template has them. */
+/** The operands of a template. `fusion` applies to inputs and to output 0, wherever the template accesses them. */
 export function operands(inputs: readonly Operand[], result: Operand, fusion: Fusion | null = null): Operands {
   const bound: { readonly name: string; readonly type: string }[] = [];
   const reads: Slot[] = [];
@@ -53,7 +52,7 @@ export function operands(inputs: readonly Operand[], result: Operand, fusion: Fu
     functions.push({ header, fused });
   };
   const computed = new Set<string>();
-  // In the order in which the engine counts their bindings.
+  // In the order in which the engine numbers their bindings.
   (fusion?.loads ?? []).forEach((fused, k) => {
     const operand = inputs.find(({ slot }) => "input" in slot && slot.input === k);
     if (!fused || !operand) return void (next += fused?.reads.length ?? 0);

@@ -1,9 +1,9 @@
 /**
- * Pooling of planes [planes, D * H * W]: places of the largest values, means, and the adjoints of both.
+ * Pooling of planes [planes, D * H * W]: argmax indices, means, and the adjoints of both.
  *
- * The adjoints gather: every voxel visits the windows that hold it, in order, so that nothing is added atomically and
- * overlapping windows give the same bits in every run. Sums go by rows, then by slices, so that large windows stay
- * exact.
+ * The adjoints gather: every voxel visits the windows that contain it, in order, so no atomics are needed and
+ * overlapping windows give the same bits in every run. Sums are computed by rows, then by slices, so that large
+ * windows stay accurate.
  */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { fold } from "./map.wgsl.ts";
@@ -11,7 +11,7 @@ import type { Lowered, Target } from "./types.ts";
 
 type Triple = readonly [number, number, number];
 
-/** Window o of an axis holds the voxels o * stride - padding + 0 .. kernel - 1. */
+/** Window o of an axis contains the voxels o * stride - padding + 0 .. kernel - 1. */
 export interface PoolWindows {
   readonly input: Triple;
   readonly output: Triple;
@@ -21,8 +21,8 @@ export interface PoolWindows {
 }
 
 /**
- * What a kernel computes: `indices` the place of the largest value of every window within its plane (the first among
- * equals, the last NaN where there is one), `mean` the mean with padding counted as zeros; from windows back to voxels,
+ * What a kernel computes: `indices` the position in its plane of the largest value of every window (the first of
+ * equals; the last NaN if there is one), `mean` the mean with padding counted as zeros; from windows back to voxels,
  * `spread` the adjoint of the mean, `scatter` the sum over the windows whose index is the voxel.
  */
 export type PoolKind = "indices" | "mean" | "spread" | "scatter";
@@ -30,11 +30,11 @@ export type PoolKind = "indices" | "mean" | "spread" | "scatter";
 const WORKGROUP = 64;
 const AXES = ["z", "y", "x"] as const;
 
-/** Reads planes (`scatter`: then the indices), writes planes. */
+/** Reads planes (`scatter`: also the indices), writes planes. */
 export function lowerPool(kind: PoolKind, planes: number, p: PoolWindows, target: Target): Lowered {
   const back = kind === "spread" || kind === "scatter";
   const [from, to] = back ? [p.output, p.input] : [p.input, p.output];
-  // On a CPU an invocation costs more than a value: it takes a part of a row.
+  // On a CPU an invocation costs more than a value, so it computes a part of a row.
   const each = target.software ? Math.min(8, to[2]) : 1;
   const parts = Math.ceil(to[2] / each);
   const count = planes * to[0] * to[1] * parts;
@@ -75,7 +75,7 @@ ${kind === "indices" ? largest(from, to[2]) : total(kind, from, to[2], p)}
   };
 }
 
-/** The voxels of window `z` (or y, x) that lie in the volume: `z0` up to, without, `z1`. */
+/** The voxels of window `z` (or y, x) inside the volume: from `z0` to `z1`, exclusive. */
 function voxelsOf({ input, kernel, stride, padding }: PoolWindows, k: number): string {
   const a = AXES[k];
   return `    let ${a}0 = max(${a} * ${stride[k]} - ${padding[k]}, 0);
@@ -83,11 +83,12 @@ function voxelsOf({ input, kernel, stride, padding }: PoolWindows, k: number): s
 }
 
 /**
- * The windows that hold voxel `z`: from the first with o stride - padding + kernel > z to the last that starts by it.
+ * The windows that contain voxel `z`: from the first with o stride - padding + kernel > z to the last that starts at
+ * or before it.
  */
 function windowsOf({ output, kernel, stride, padding }: PoolWindows, k: number): string {
   const a = AXES[k];
-  // Shifted by a stride, so that the division never sees a negative number.
+  // Shifted by a stride, so that the dividend is never negative.
   return `    let ${a}0 = max(${a} + ${padding[k] - kernel[k] + stride[k]}, 0) / ${stride[k]};
     let ${a}1 = min((${a} + ${padding[k]}) / ${stride[k]} + 1, ${output[k]});`;
 }

@@ -1,6 +1,7 @@
 /**
  * Counter-based random numbers: Threefry-2x32 with 20 rounds (Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as
- * easy as 1, 2, 3", 2011). A block depends on its key and counter only, so any lane computes any number, in any order.
+ * easy as 1, 2, 3", 2011). A block depends only on its key and counter, so any lane can compute any number, in any
+ * order.
  */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import type { MathFunction } from "./math.wgsl.ts";
@@ -8,7 +9,7 @@ import type { MathFunction } from "./math.wgsl.ts";
 const rotations = [[13, 15, 26, 6], [17, 29, 16, 24]] as const;
 const parity = 0x1bd11bda;
 
-/** Four rounds, then a word of the key and the number of the group: five such groups make a block. */
+/** Four rounds, then the injection of a key word and the group number; five such groups make a block. */
 function group(index: number): string {
   const rounds = rotations[index % 2].map((turn) =>
     `  x.x += x.y;
@@ -31,7 +32,7 @@ ${[0, 1, 2, 3, 4].map(group).join("\n")}
 }`,
   },
 
-  // A word to a number in [0, 1), a multiple of 2^-24.
+  // Maps a word to [0, 1), in multiples of 2^-24.
   vg_uniform: {
     source: wgsl`
 fn vg_uniform(word: u32) -> f32 {
@@ -39,9 +40,9 @@ fn vg_uniform(word: u32) -> f32 {
 }`,
   },
 
-  // A word to a standard normal number by the inverse distribution function: the lower 31 bits are the probability q of
-  // a larger magnitude, the highest the sign. The magnitude is (1 - q) R(-log(1 - (1 - q)^2)) with a rational minimax
-  // fit R made for this file, good to 2e-6 of itself; the largest is 6.34.
+  // Maps a word to a standard normal number by the inverse distribution function: the lower 31 bits are the
+  // probability q of a larger magnitude, the highest the sign. The magnitude is (1 - q) R(-log(1 - (1 - q)^2)) with a
+  // rational minimax fit R made for this file, with a relative error of 2e-6; the maximum is 6.34.
   vg_normal: {
     source: wgsl`
 fn vg_normal(word: u32) -> f32 {

@@ -1,7 +1,7 @@
 /**
- * Reductions as trees, in an order that is fixed by the sizes alone. Long rows side by side go to a workgroup each;
- * else every invocation reduces a part of its row in blocks, and further passes reduce the parts. No partial sum has
- * more than a few hundred terms. Sums over the same rows share a kernel.
+ * Tree reductions in an order that depends only on the sizes. Long contiguous rows use one workgroup each; otherwise
+ * every invocation reduces a part of its row in blocks, and further passes reduce the parts. No partial sum has more
+ * than a few hundred terms. Sums over the same rows share a kernel.
  */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { bindings, fold } from "./map.wgsl.ts";
@@ -17,16 +17,16 @@ export interface ReduceParams {
   readonly type: "f32" | "i32" | "u32";
   /** Rows, one result each. */
   readonly outputs: number;
-  /** Floating-point operations of a term, without the reduction itself. */
+  /** Floating-point operations per term, without the reduction itself. */
   readonly operations: number;
-  /** Terms of a row. */
+  /** Terms per row. */
   readonly length: number;
-  /** The last axis falls: neighboring terms lie side by side. */
+  /** Whether the last axis is reduced, so that neighboring terms are adjacent in memory. */
   readonly contiguous: boolean;
-  /** Several only for sums. */
+  /** More than one only for sums. */
   readonly results: number;
   readonly code: () => ReduceCode;
-  /** What becomes of the only result before it is written. */
+  /** Applied to the only result before it is stored. */
   readonly epilogue?: Epilogue;
 }
 
@@ -38,20 +38,20 @@ interface EpilogueCode {
 
 interface ReduceCode {
   readonly declarations: Declarations;
-  /** Statements from the row `o` alone, and from the term `r`. */
+  /** Statements that depend only on the row `o`, and on the term `r`. */
   readonly before: string;
   readonly body: string;
   /** The term's value for each result. */
   readonly values: readonly string[];
 }
 
-/** An elementwise function of a sum `total0` at place `i`. */
+/** An elementwise function of a sum `total0` at index `i`. */
 export interface Epilogue {
-  /** For the name of the kernel. */
+  /** Used in the kernel's name. */
   readonly name: string;
-  /** Element types of its own bindings f0, f1, ... */
+  /** Element types of its bindings f0, f1, ... */
   readonly reads: readonly string[];
-  /** The type of what is written. */
+  /** The type that is stored. */
   readonly type: string;
   /** Its statements and their value. */
   readonly code: () => EpilogueCode;
@@ -61,38 +61,38 @@ interface Pass {
   readonly kernel: Kernel;
   readonly from: "inputs" | readonly Slot[];
   readonly to: readonly Slot[];
-  /** Whether the bindings of the epilogue follow those of the inputs. */
+  /** Whether the epilogue's bindings follow those of the inputs. */
   readonly isLast: boolean;
 }
 
 const WORKGROUP = 64;
-/** Terms that one accumulator takes before it is added to the invocation's total. */
+/** Terms per accumulator before it is added to the invocation's total. */
 const BLOCK = 16;
-/** Most terms of one invocation. */
+/** Maximum terms per invocation. */
 const MOST = 256;
-/** Parts that one invocation may join in the last pass. */
+/** Maximum parts that one invocation reduces in the last pass. */
 const SHORT = 512;
-/** Of the invocations that share a row, those that join the others' sums first. */
+/** Of the invocations that share a row, the number that merge the others' sums first. */
 const JOINERS = 16;
 
 const each = (count: number, text: (k: number) => string): string =>
   Array.from({ length: count }, (_, k) => text(k)).join("\n");
 const zeroOf = (type: ReduceParams["type"]): string => (type === "f32" ? "0f" : type === "i32" ? "0i" : "0u");
 
-/** Parts of a row, each for one invocation; one where a row is short. */
+/** Number of parts per row, one invocation each; 1 if rows are short. */
 function parts(outputs: number, length: number, first: boolean, target: Target): number {
-  // Where there are many rows, or little to do, an invocation takes a whole one.
+  // With many rows, or little work, an invocation reduces a whole row.
   const whole = outputs >= (target.software ? 1024 : 16384) || outputs * length <= 2 ** 15;
   if (length <= (first && !whole ? 32 : SHORT)) return 1;
   const wanted = target.software ? 4096 : 65536;
-  // Where it can be, so few parts that one more pass ends it.
+  // If possible, few enough parts that one more pass finishes.
   const terms = Math.min(MOST, Math.max(BLOCK, Math.ceil((outputs * length) / wanted), Math.ceil(length / SHORT)));
   return Math.ceil(length / terms);
 }
 
 /**
- * Whether there are enough long rows for a workgroup each, none with more than a lane's share of terms. Kernels with
- * barriers take SwiftShader some 50 ms more to compile, which little work does not repay.
+ * Whether there are enough long rows for one workgroup each, with a bounded number of terms per lane. Kernels with
+ * barriers take SwiftShader about 50 ms longer to compile, which does not pay off for little work.
  */
 const rowByRow = (p: ReduceParams, target: Target, lanes = widestGroup(target)): boolean =>
   p.by === "sum" &&
@@ -102,7 +102,7 @@ const rowByRow = (p: ReduceParams, target: Target, lanes = widestGroup(target)):
   p.length >= 4 * lanes &&
   p.length <= MOST * lanes;
 
-/** Passes over the data, and the bytes of the partial results between them. */
+/** The passes, and the bytes of the partial results between them. */
 export function reduceKernels(p: ReduceParams, target: Target): { kernels: readonly Pass[]; temps: readonly number[] } {
   const results = Array.from({ length: p.results }, (_, output): Slot => ({ output }));
   if (rowByRow(p, target)) {
@@ -110,7 +110,7 @@ export function reduceKernels(p: ReduceParams, target: Target): { kernels: reado
   }
   const kernels: Pass[] = [];
   const temps: number[] = [];
-  // An argmax carries the value and its place.
+  // An argmax carries the value and its index.
   const carried = p.by === "argmax" ? 2 : p.results;
   let [from, length]: [Pass["from"], number] = ["inputs", p.length];
   for (;;) {
@@ -133,7 +133,7 @@ export function reduceKernels(p: ReduceParams, target: Target): { kernels: reado
   }
 }
 
-/** A pass over partial results, which lie as the pass before wrote them. */
+/** A pass over partial results, in the layout of the previous pass. */
 function later(p: ReduceParams, length: number): Partial<ReduceParams> {
   const at = p.contiguous ? `o * ${length}u + r` : `r * ${p.outputs}u + o`;
   const pair = p.by === "argmax";
@@ -155,8 +155,7 @@ const nameOf = ({ name, epilogue }: ReduceParams): string => (epilogue ? `${epil
 const flopsOf = (p: ReduceParams): number => p.type === "f32" ? (p.operations + p.results) * p.outputs * p.length : 0;
 
 /**
- * Bindings of the inputs and of results of a type, and the beginning of a pass: row `o` and part `part` of invocation
- * `i`.
+ * Bindings of the inputs and of results of a type, and the head of a pass: row `o` and part `part` of invocation `i`.
  */
 function head(
   p: ReduceParams,
@@ -189,7 +188,7 @@ ${rest(code, end)}`;
   return { source, workgroups };
 }
 
-/** Functions and inputs. */
+/** Functions and input bindings. */
 const start = ({ reads, epilogue }: ReduceParams, code: ReduceCode, end: EpilogueCode | undefined): string => {
   const own = (epilogue?.reads ?? []).map(
     (type, k) => `@group(0) @binding(${reads.length + k}) var<storage, read> f${k}: array<${type}>;`,
@@ -198,13 +197,13 @@ const start = ({ reads, epilogue }: ReduceParams, code: ReduceCode, end: Epilogu
   return [declarationsSource(declarations), bindings(reads), ...own].join("\n");
 };
 
-/** Statements that write the totals at place `i`; names of the function are its own. */
+/** Statements that store the totals at index `i`; the function's names are scoped. */
 function written({ results }: ReduceParams, end: EpilogueCode | undefined): string {
   if (!end) return each(results, (j) => `  result${j}[i] = total${j};`);
   return ["  {", ...(end.body ? [end.body] : []), `result0[i] = ${end.value};`, "  }"].join("\n");
 }
 
-/** Of each sum: its name and the type in memory. */
+/** Name and storage type of each sum. */
 const sumResults = (p: ReduceParams): [string, string][] =>
   Array.from({ length: p.results }, (_, j) => [`result${j}`, p.epilogue?.type ?? p.type]);
 
@@ -218,7 +217,7 @@ const resultBindings = (p: ReduceParams, results: readonly [string, string][]): 
     )
     .join("\n");
 
-/** Loops over terms `from`, from + step, ... below the length, block by block, into totals. */
+/** Loops over terms `from`, from + step, ... below the length, in blocks, accumulating into totals. */
 const blocks = (p: ReduceParams, { body, values }: ReduceCode, from: string, step: number): string => {
   const n = p.results;
   const zero = zeroOf(p.type);
@@ -243,7 +242,7 @@ ${written(p, end)}
   return { name: nameOf(p), source, workgroups, flops: flopsOf(p) };
 }
 
-/** One workgroup a row: lanes sum every lanes-th term, some of them join the lanes, the first joins those. */
+/** One workgroup per row: lanes sum strided terms, some of them merge the lanes, and the first merges those. */
 function rows(p: ReduceParams, target: Target): Kernel {
   const n = p.results;
   const lanes = widestGroup(target);
@@ -287,7 +286,7 @@ ${written(p, end)}
 
 function extremumPass(p: ReduceParams, split: number, first: boolean, last: boolean, target: Target): Kernel {
   const pair = p.by === "argmax";
-  // A NaN is larger than all else, and smaller; among equal places the first counts.
+  // NaN wins for both max and min; of equal values the first index wins.
   const nan = (x: string): string => (p.type === "f32" ? `((bitcast<u32>(${x}) << 1u) > 0xff000000u)` : "false");
   const beyond = `(term ${p.by === "min" ? "<" : ">"} best)`;
   const earlier = "(where_ < bestPlace)";

@@ -1,4 +1,4 @@
-/** Kernels that do one thing as fast as an adapter can: what the rates of others are measured against. */
+/** Microbenchmarks of an adapter's memory bandwidth and arithmetic, the roofline peaks for other kernels. */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { fold } from "./map.wgsl.ts";
 import type { Dispatch, Target } from "./types.ts";
@@ -6,10 +6,10 @@ import type { Dispatch, Target } from "./types.ts";
 const WORKGROUP = 64;
 
 /**
- * STREAM's triad y = a + s b on tensors of `elements` (a multiple of 4): moves memory and computes next to nothing.
+ * STREAM's triad y = a + s b on tensors of `elements` (a multiple of 4): bound by memory bandwidth.
  *
- * @param width numbers that a load takes, 1 or 4
- * @param each loads of one invocation, a workgroup's width apart
+ * @param width elements per load, 1 or 4
+ * @param each loads per invocation, a workgroup's width apart
  */
 export function triad(elements: number, width: 1 | 4, each: number, target: Target): Dispatch {
   const type = width === 4 ? "vec4f" : "f32";
@@ -39,12 +39,12 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) loca
   };
 }
 
-/** Multiply-adds between two tests of the loop, in each chain. */
+/** Multiply-adds per chain and loop iteration. */
 const UNROLLED = 16;
 
 /**
- * Multiply-adds in registers: `chains` independent ones in each of `invocations` invocations, written as kernels write
- * them. Reads [factor, addend, turns], so that nothing is known to the compiler; writes one number an invocation.
+ * Multiply-adds in registers: `chains` independent ones in each of `invocations` invocations, in the form that kernels
+ * use. Reads [factor, addend, turns], so that the compiler knows none of them; writes one number per invocation.
  */
 export function multiplyAdds(invocations: number, chains: number, turns: number, target: Target): Dispatch {
   const { workgroups, row } = fold(invocations, WORKGROUP, target);

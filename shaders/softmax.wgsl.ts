@@ -1,4 +1,4 @@
-/** softmax and its logarithm along a short axis: one invocation a line, whose values it keeps in registers. */
+/** softmax and logSoftmax along a short axis: one invocation per line, with its values in registers. */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { librarySource } from "./library.ts";
 import { fold } from "./map.wgsl.ts";
@@ -9,7 +9,7 @@ export interface SoftmaxParams {
   readonly outer: number;
   readonly length: number;
   readonly inner: number;
-  /** The logarithm of softmax. */
+  /** Whether to compute log softmax. */
   readonly log: boolean;
 }
 
@@ -23,7 +23,7 @@ export function lowerSoftmax({ outer, length, inner, log }: SoftmaxParams, targe
   const lines = outer * inner;
   const { workgroups, row } = fold(lines, WORKGROUP, target);
   const each = (text: (k: number) => string): string => Array.from({ length }, (_, k) => text(k)).join("\n");
-  // A NaN need not be the largest value: it comes through the sum.
+  // The maximum may ignore NaN; it propagates through the sum.
   const source = (): string =>
     wgsl`${librarySource(log ? ["vg_exp", "vg_log"] : ["vg_exp"])}
 @group(0) @binding(0) var<storage, read> x: array<f32>;

@@ -1,14 +1,18 @@
 /** Types shared by kernel templates. A template turns static sizes into WGSL; it never touches a device. */
 
-/** What a kernel may rely on: limits and character of the adapter it will run on. */
+/** What a kernel may assume about the adapter: limits and characteristics. */
 export interface Target {
-  /** True on a CPU implementation (lavapipe, SwiftShader): register tiling wins over workgroup memory there. */
+  /** True on a CPU implementation (lavapipe, SwiftShader), where register tiling beats workgroup memory. */
   readonly software: boolean;
   /**
-   * Whether kernels that read elements many times compute elementwise functions as they do: arithmetic is cheap then.
+   * Whether kernels that read elements many times fuse elementwise functions into their loads, because arithmetic is
+   * cheap.
    */
   readonly fusesPrologues?: boolean;
-  /** Whether kernels leave the moments of parts of their result to a norm that follows, which then reads no more. */
+  /**
+   * Whether kernels output moments of parts of their result for a norm that follows, which then does not read the
+   * result.
+   */
   readonly sharesStatistics?: boolean;
   readonly maxWorkgroupSize: number;
   readonly maxWorkgroupsPerDimension: number;
@@ -16,13 +20,13 @@ export interface Target {
   readonly maxStorageBuffers: number;
   readonly maxBindingBytes: number;
   readonly features: ReadonlySet<string>;
-  /** Lanes that every subgroup has at least, where the adapter tells. */
+  /** Minimum lanes per subgroup, if the adapter reports it. */
   readonly subgroupMinSize?: number | undefined;
-  /** Lanes that no subgroup exceeds, where the adapter tells. */
+  /** Maximum lanes per subgroup, if the adapter reports it. */
   readonly subgroupMaxSize?: number | undefined;
-  /** Matrices that a subgroup multiplies as one, with the feature "chromium-experimental-subgroup-matrix". */
+  /** Subgroup matrix shapes, with the feature "chromium-experimental-subgroup-matrix". */
   readonly subgroupMatrices?: readonly SubgroupMatrix[] | undefined;
-  /** Variants that were measured to be the fastest on this adapter, by the key of the choice. */
+  /** The fastest variants measured on this adapter, by kernel key. */
   readonly tuned?: ReadonlyMap<string, string>;
 }
 
@@ -36,31 +40,29 @@ export interface SubgroupMatrix {
 }
 
 /**
- * One compute pipeline: WGSL with entry point `main`. Bindings are in group 0: first what the kernel reads
- * (`var<storage, read>`), in the order of `Dispatch.reads`, then what it writes (`var<storage, read_write>`).
+ * One compute pipeline: WGSL with entry point `main`. Bindings are in group 0: first the inputs (`var<storage,
+ * read>`), in the order of `Dispatch.reads`, then the outputs (`var<storage, read_write>`).
  */
 export interface Kernel {
   /** Short and stable, for labels and profiles: `conv_forward.tile4x8`. */
   readonly name: string;
-  /** The WGSL, printed where a pipeline is made of it. */
+  /** The WGSL, printed when a pipeline is created. */
   readonly source: () => string;
   readonly workgroups: readonly [number, number, number];
-  /** Floating-point operations of one dispatch, where they are the point of the kernel. */
+  /** Floating-point operations of one dispatch, if the kernel is compute-bound. */
   readonly flops?: number;
 }
 
 /**
  * A buffer of a lowered operator: input i, output i (0 except for kernels with several), or temporary i. A buffer that
- * is larger than what can be bound is bound in chunks of `chunkElements` elements.
+ * exceeds a binding is bound in chunks of `chunkElements` elements.
  */
 export type Slot = { input: number; chunk?: number } | { output: number; chunk?: number } | { temp: number };
 
-/** Elements that a binding holds whatever their type; a multiple of the alignment that offsets need. */
+/** Elements that fit in a binding for any type; a multiple of the offset alignment. */
 export const chunkElements = (target: Target): number => Math.floor(target.maxBindingBytes / 1024) * 256;
 
-/**
- * Invocations of a workgroup that is as wide as a kernel can use and the adapter allows: a power of two, 256 at most.
- */
+/** Widest useful workgroup that the adapter supports: a power of two, at most 256. */
 export const widestGroup = (target: Target): number =>
   2 ** Math.floor(Math.log2(Math.min(256, target.maxWorkgroupSize)));
 
@@ -70,18 +72,18 @@ export interface Dispatch {
   readonly writes: readonly Slot[];
 }
 
-/** An operator as dispatches in order, with the bytes of each temporary buffer they share. */
+/** An operator as an ordered list of dispatches, with the bytes of each temporary buffer they share. */
 export interface Lowered {
   readonly temps: readonly number[];
   readonly dispatches: readonly Dispatch[];
-  /** Where variants compute the same: the one that was taken, and the others. */
+  /** If there are several variants: the selected one and the alternatives. */
   readonly choice?: VariantChoice;
-  /** Where the kernels wrote them, as `Fusion.moments` asked. */
+  /** Location of the moments that `Fusion.moments` requested. */
   readonly moments?: PartialMoments;
 }
 
 /**
- * Means and sums of squared deviations (vec2f) of parts of a result, in a temporary: the result is cut into rows of
+ * Means and sums of squared deviations (vec2f) of parts of a result, in a temporary: the result is split into rows of
  * `length` elements, and each row into parts of `share`, the last of which may be shorter.
  */
 export interface PartialMoments {
@@ -90,60 +92,60 @@ export interface PartialMoments {
   readonly share: number;
 }
 
-/** What printed statements need declared. */
+/** Declarations that printed statements require. */
 export interface Declarations {
   /** Functions of shaders/library.ts. */
   readonly functions: readonly string[];
-  /** Functions of the kernel's own, as WGSL. */
+  /** Functions of this kernel, as WGSL. */
   readonly loaders: readonly string[];
   readonly usesF16: boolean;
 }
 
-/** An elementwise function of the place `i`, and for a result of its value `given`. */
+/** An elementwise function of the index `i`, and for a result of its value `given`. */
 export interface Fused {
-  /** For the name of the kernel. */
+  /** Used in the kernel's name. */
   readonly name: string;
   /** Element types of its bindings `{operand}_0`, `{operand}_1`, ... */
   readonly reads: readonly string[];
-  /** The type of a result in memory. */
+  /** The storage type of a result. */
   readonly type: string;
-  /** Its WGSL: statements, their value, and the functions of the library that they call. */
+  /** Its WGSL: statements, their value, and the library functions that they call. */
   readonly code: () => { readonly functions: readonly string[]; readonly body: string; readonly value: string };
 }
 
-/** Functions in place of reading inputs, null for those that are read, and of writing the result. */
+/** Functions that replace loads of inputs (null for plain loads) and the store of the result. */
 export interface Fusion {
   readonly loads: readonly (Fused | null)[];
   readonly store: Fused | null;
-  /** A function of each result as it lies in memory, whose moments are written as well; it has no bindings. */
+  /** A function of each stored result, whose moments are computed as well; it has no bindings. */
   readonly moments?: Fused | null;
-  /** The number of the first binding of `loads` and then `store`, counted as inputs. */
+  /** The index of the first binding of `loads` and then `store`, counted as inputs. */
   readonly first: number;
 }
 
-/** What several kernel variants can compute, and the memory that they need for it. */
+/** A computation that several kernel variants implement, with its memory requirements. */
 export interface KernelSpec {
-  /** The operator, in words. */
+  /** The operator name. */
   readonly family: string;
-  /** Sizes and options that decide which kernel is fastest; similar ones share a string. */
+  /** Sizes and options that affect which kernel is fastest; similar ones share a string. */
   readonly shape: string;
-  /** The type of inputs and output in memory. */
+  /** Storage type of inputs and output. */
   readonly dtype: "f32" | "f16";
   /** Elements of each input and of the output. */
   readonly inputs: readonly number[];
   readonly output: number;
 }
 
-/** A choice between variants, for those who measure them. */
+/** A choice between variants, for tuning. */
 export interface VariantChoice extends KernelSpec {
   readonly key: string;
   /** The variants whose guards hold, the default first. */
   readonly variants: readonly string[];
-  /** Lowers the same with another variant, without fused functions. */
+  /** Lowers the same computation with another variant, without fused functions. */
   lower(variant: string): Lowered;
 }
 
-/** One way to compute an operator: the first variant of a list whose guard holds is the default. */
+/** One implementation of an operator: the default is the first variant of a list whose guard holds. */
 export interface Variant<Params> {
   readonly name: string;
   readonly guard: (params: Params, target: Target) => boolean;

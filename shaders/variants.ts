@@ -1,24 +1,24 @@
-/** The choice between kernels that compute the same. */
+/** Selection among kernels that compute the same result. */
 import type { Fusion, KernelSpec, Lowered, Target, Variant, VariantChoice } from "./types.ts";
 
 /**
- * A size as choices see it: exact up to 4, where each more may change which kernel fits, else the nearest power of two.
- * The fastest kernel changes slowly with the size, so what was measured at one serves those near it, a last smaller
- * batch or another patch, and few measurements serve a whole network.
+ * Buckets a size: exact up to 4, where each increment may change which kernel fits, else the nearest power of two. The
+ * fastest kernel changes slowly with size, so a measurement also serves similar sizes, such as a smaller last batch or
+ * another patch size, and few measurements serve a whole network.
  */
 export const bucket = (size: number): number => (size <= 4 ? size : 2 ** Math.round(Math.log2(size)));
 
 export interface SelectOptions {
-  /** The name of the variant to take. */
+  /** The name of the variant to use. */
   readonly variant?: string | undefined;
   readonly fusion?: Fusion | null;
 }
 
 /**
- * Lowers a kernel with the named variant; else with the one that tuning found fastest, where its guard holds; else with
- * the first whose guard holds. The result says what was chosen from.
+ * Lowers a kernel with the named variant; default: the one that tuning found fastest if its guard holds, otherwise the
+ * first whose guard holds. The result lists the candidates.
  *
- * @throws Error where the named variant, or any, does not take these sizes; it lists those that do
+ * @throws Error if the named variant, or any, does not support these sizes; it lists those that do
  */
 export function selectVariant<Params>(
   spec: KernelSpec,

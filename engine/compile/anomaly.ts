@@ -1,4 +1,4 @@
-/** A check mode that finds where values stop being finite. */
+/** A debug mode that locates the first non-finite value. */
 import { callSite } from "../core/call_site.ts";
 import { isFloat } from "../core/dtype.ts";
 import { checkFlag, checkFunction, checkOptions, VoxgradError } from "../core/errors.ts";
@@ -8,16 +8,16 @@ import { concat } from "../ops/shape/concat.ts";
 import { sum } from "../ops/reduce/reduce.ts";
 import { reshape } from "../ops/shape/reshape.ts";
 
-/** What to look for while functions run under detectAnomaly; null elsewhere. */
+/** What to check for while functions run under detectAnomaly; null otherwise. */
 let looking: { readonly infinities: boolean } | null = null;
 
-/** Whether evaluations are to look at every operator's output. */
+/** Whether evaluations check the output of every operator. */
 export const isChecking = (): boolean => looking !== null;
 
-/** Where nodes were made, while detectAnomaly runs. */
+/** Where a node was created, recorded while detectAnomaly runs. */
 interface Origin {
   readonly stack: string | undefined;
-  /** The call whose derivative it belongs to: operator and inputs. */
+  /** The forward call that this node is part of the derivative of: operator and inputs. */
   readonly forward: string | null;
 }
 const origins = new WeakMap<Tensor, Origin>();
@@ -27,19 +27,18 @@ function originOf(): Origin {
   const forward = ruleUnderWay();
   if (forward?.source.kind !== "op") return { stack, forward: null };
   const { op, inputs } = forward.source;
-  // The line that called the operator says more than that which called grad.
+  // The line that called the operator is more helpful than the one that called grad.
   return { stack: origins.get(forward)?.stack ?? stack, forward: `${op.name} of ${inputs.join(", ")}` };
 }
 
-/** V8 keeps 10 frames by default, all of which may be the engine's own. */
+/** V8 keeps 10 frames by default, all of which may be inside the engine. */
 const FRAMES = 60;
 
 /**
- * Runs f and looks at the output of every operator that it evaluates, in the order in which they were called, gradients
- * among them; as torch.autograd.detect_anomaly. Compiled functions run uncompiled meanwhile, and all is slow.
+ * Runs f and checks the output of every evaluated operator, in call order, gradients included, as
+ * torch.autograd.detect_anomaly. Compiled functions run uncompiled meanwhile, so everything is slow.
  *
- * @param options.infinities whether infinite values are reported too; by default NaN alone, since -Infinity is what a
- *   masked logit is
+ * @param options.infinities whether to report infinities too; default: only NaN, since masked logits are -Infinity
  * @throws VoxgradError that names the first operator with such an output, and the line that called it
  * @example
  * ```ts
@@ -72,17 +71,17 @@ export async function detectAnomaly<T>(f: () => Promise<T>, options: { infinitie
   }
 }
 
-/** Values to be looked at: of tensors given from outside and of operators that compute, in order of creation. */
+/** The values to check: input tensors and the results of operators that compute, in order of creation. */
 function watched(outputs: readonly Tensor[]): Tensor[] {
   const computes = (t: Tensor): boolean =>
     t.source.kind !== "op" || (t.source.inputs.length > 0 && t.source.op.lowering.kind !== "view");
   return ancestors(outputs).filter((t) => isFloat(t.dtype) && t.size > 0 && computes(t));
 }
 
-/** Values that are looked at in one evaluation. */
+/** Number of values checked per evaluation. */
 const CHUNK = 64;
 
-/** Throws for the first value that is not as it should be among all that `outputs` are made of. */
+/** Throws for the first invalid value among all that `outputs` depend on. */
 export async function checkAll(
   outputs: readonly Tensor[],
   evaluate: (tensors: readonly Tensor[]) => Promise<void>,
@@ -91,7 +90,7 @@ export async function checkAll(
   const list = watched(outputs);
   for (let from = 0; from < list.length; from += CHUNK) {
     const chunk = list.slice(from, from + CHUNK);
-    // Evaluated tensors forget where they came from.
+    // Described now because evaluation drops the history.
     const names = chunk.map(describe);
     const counts = concat(
       chunk.map((t) => reshape(sum(cast(infinities ? logicalNot(isFinite(t)) : isNaN(t), "i32")), { shape: [1] })),

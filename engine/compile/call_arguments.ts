@@ -1,4 +1,4 @@
-/** The arguments of a compiled function: their signature, their leaves, and what happens to donated ones. */
+/** The arguments of a compiled function: their signature, their leaves, and the donation of tensors. */
 import { callSite } from "../core/call_site.ts";
 import { check, fail, isPlain, show } from "../core/errors.ts";
 import { Tensor } from "../core/tensor.ts";
@@ -28,7 +28,7 @@ export function signature(args: readonly unknown[], isStatic: (position: number)
   return args.map((arg, k) => word(arg, String(k), isStatic(k))).join(" ");
 }
 
-/** Argument positions that an option lists. */
+/** The argument positions listed in an option. */
 export function positionsOf(name: string, positions: unknown): readonly number[] {
   if (positions === undefined) return [];
   check(
@@ -47,7 +47,7 @@ export interface ArgumentLeaf {
   readonly donated: boolean;
 }
 
-/** The arguments with `leaves` in the place of what is traced. */
+/** The arguments with traced leaves replaced by `leaves`. */
 export function withLeaves(
   args: readonly unknown[],
   leaves: readonly Tensor[],
@@ -57,10 +57,10 @@ export function withLeaves(
   return args.map((arg, k) => (isStatic(k) ? arg : tree.map(arg, (leaf) => (isTraced(leaf) ? leaves[next++] : leaf))));
 }
 
-/** The arguments of a call for its duration: what is done to the caller's tensors meanwhile does not touch them. */
+/** Holds the arguments of a call for its duration, unaffected by what happens to the caller's tensors meanwhile. */
 export function takeArguments(inside: readonly ArgumentLeaf[]): {
   readonly values: readonly Tensor[];
-  /** The device may be overwriting from here on. */
+  /** From here on the device may be overwriting them. */
   begin(): void;
   end(): void;
   fail(): void;

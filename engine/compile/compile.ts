@@ -1,4 +1,4 @@
-/** compile: trace a function once per signature, then run it as one program. */
+/** compile: traces a function once per signature, then runs it as one program. */
 import { check, checkFunction, checkOptions, fail, show } from "../core/errors.ts";
 import { LruCache } from "../core/lru_cache.ts";
 import { mixed as currentPrecision, withPrecision } from "../core/precision.ts";
@@ -18,17 +18,17 @@ import type { ProgramInfo } from "./program.ts";
 import { isTraced } from "./trace.ts";
 import { buildTraced, type TracedProgram, warnOfRepeats } from "./traced_program.ts";
 
-/** Programs of one function that are kept. */
+/** Maximum number of cached programs per function. */
 const CAPACITY = 64;
 
 /**
- * f as a compiled program: traced at the first call with arguments of given shapes, dtypes and structure, then replayed
- * with one submission a call. Arguments and results are trees. Numbers among the arguments are traced as f32 scalars,
- * so that a changing learning rate compiles once: inside they are Tensors, and their parameters are declared so. Truth
- * values and strings, and what `static` lists, are constants of the trace. f must be a pure function of its arguments.
+ * Compiles f: traces it at the first call with arguments of given shapes, dtypes and structure, then replays it with
+ * one submission per call. Arguments and results are trees. Number arguments are traced as f32 scalars, so that a
+ * changing learning rate compiles once; inside f they are Tensors and must be declared so. Booleans, strings, and the
+ * arguments listed in `static` are constants of the trace. f must be a pure function of its arguments.
  *
- * @param options.donate arguments that the results may overwrite, such as parameters and optimizer state; do not use
- *   them afterwards
+ * @param options.donate arguments whose memory the results may reuse, such as parameters and optimizer state; do not
+ *   use them afterwards
  * @param options.static arguments whose numbers f needs as plain numbers, for loops and shapes
  * @example
  * ```ts
@@ -49,7 +49,7 @@ export function compile<A extends unknown[] = Tensor[], R = unknown, const S ext
   return compiled(f as (...args: unknown[]) => unknown, options) as unknown as Compiled<PassedArgs<A, S>, R>;
 }
 
-/** A program that is being built, then also ready. */
+/** A program being built; `ready` is set when it is done. */
 interface CacheEntry {
   readonly pending: Promise<TracedProgram>;
   ready: TracedProgram | null;
@@ -80,7 +80,7 @@ function compiled(f: (...args: unknown[]) => unknown, options: CompileOptions): 
     cache.clear();
   };
 
-  /** The program for these arguments, out of the cache or new. */
+  /** The program for these arguments, cached or new. */
   const programFor = (
     device: Device,
     args: readonly unknown[],
@@ -98,14 +98,14 @@ function compiled(f: (...args: unknown[]) => unknown, options: CompileOptions): 
     const entry: CacheEntry = { pending: buildTraced(device, f, args, isStatic, donated, mixed), ready: null };
     cache.set(key, entry);
     entry.pending.then(
-      // An entry that was dropped meanwhile has no use for its program.
+      // If the entry was evicted meanwhile, its program is disposed of.
       (traced) => (cache.peek(key) === entry ? (entry.ready = traced) : traced.program.dispose()),
       () => cache.peek(key) === entry && cache.delete(key),
     );
     return entry.pending;
   };
 
-  /** Leaves of the arguments as tensors, after a look at all of them, and which of them are donated. */
+  /** Checks the arguments and returns their leaves as tensors, with donated ones marked. */
   const leavesOf = (args: readonly unknown[]): ArgumentLeaf[] => {
     for (const k of [...donate, ...fixed]) {
       const what = fixed.has(k) ? "static" : "donate";
@@ -126,12 +126,12 @@ function compiled(f: (...args: unknown[]) => unknown, options: CompileOptions): 
   const donatedOf = (leaves: readonly ArgumentLeaf[]): Set<number> =>
     new Set(leaves.flatMap((x, k) => (x.donated ? [k] : [])));
 
-  /** What f gives for `leaves` in the place of those of the arguments: part of the graph that is being made. */
+  /** Calls f with its traced leaves replaced by `leaves`, as part of the current trace. */
   const inline = (args: readonly unknown[], leaves: readonly Tensor[]): unknown =>
     callTraced("compile", () => f(...withLeaves(args, leaves, isStatic)));
 
   const run = async (args: readonly unknown[]): Promise<unknown> => {
-    // Up to the first await all is at the call: what is donated is gone when it returns its promise.
+    // Everything before the first await runs in the call, so donated tensors are invalid when it returns its promise.
     const inside = leavesOf(args);
     const key = signature(args, isStatic);
     const taken = takeArguments(inside);
@@ -140,13 +140,13 @@ function compiled(f: (...args: unknown[]) => unknown, options: CompileOptions): 
       if (isChecking()) {
         const mode = mixed ? { scale: scaleOf(lossScale), depth: 0, finite: null } : null;
         const out = withPrecision(mode, () => inline(args, values));
-        // An argument may be a result too, and ends with the call.
+        // An argument may also be a result; it ends with the call, so return an alias.
         const result = tree.map(out, (leaf) => (leaf instanceof Tensor ? alias(leaf) : leaf));
         await evaluate(result);
         taken.end();
         return result;
       }
-      // Arguments may be graphs themselves.
+      // Arguments may be unevaluated graphs.
       const ready = evaluate(values);
       ready.catch(() => undefined);
       const device = await openDevice();
@@ -193,7 +193,7 @@ function compiled(f: (...args: unknown[]) => unknown, options: CompileOptions): 
       "compile",
       () => 'a function with precision "mixed" is called within one without; give the outer one precision "mixed"',
     );
-    // Typed as a promise: in a trace the caller takes the result at once.
+    // Typed as a promise, but in a trace the caller gets the result directly.
     return inline(args, leavesOf(args).map((x) => x.leaf)) as Promise<unknown>;
   };
   return Object.assign(call, {

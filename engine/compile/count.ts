@@ -1,25 +1,25 @@
-/** What a function computes, counted in its graph: no device is asked, nothing is allocated or run. */
+/** Counts the operations of a function from its graph: no device is used, nothing is allocated or run. */
 import { ancestors, type Tensor } from "../core/tensor.ts";
 import * as tree from "../core/tree.ts";
 import { isTraced, trace } from "./trace.ts";
 
-/** A convolution, a derivative of one, or a product of matrices. */
+/** A convolution, a derivative of one, or a matrix product. */
 export interface ProductCount {
-  /** "conv", "convInputGrad" (a transposed convolution too), "convWeightGrad" or "matmul". */
+  /** "conv", "convInputGrad" (also a transposed convolution), "convWeightGrad" or "matmul". */
   readonly operator: string;
-  /** Papers often call these FLOPs; counted apart, multiplications and additions are twice as many. */
+  /** Papers often call these FLOPs; counting multiplications and additions separately gives twice as many. */
   readonly multiplyAdds: number;
-  /** Paths of the arguments that its second factor, the filters of a convolution, is made of: "0.stem.weight". */
+  /** Paths of the arguments that its second factor, such as a convolution's filters, depends on: "0.stem.weight". */
   readonly from: readonly string[];
 }
 
 /**
- * The products that a function of tensors is made of, in order, whatever their sizes: values are not looked at. A
- * convolution counts places in the padding like others. Norms, activations, resampling and sums are not counted.
+ * The products of a function of tensors, in order. Works for any size, since nothing is computed. Padding counts as
+ * values. Norms, activations, resampling and sums are not counted.
  *
- * @param f gives a tree of tensors
+ * @param f returns a tree of tensors
  * @param args trees of tensors; numbers are traced as scalars
- * @throws VoxgradError when f gives no tensor, or as its operators do
+ * @throws VoxgradError if f returns no tensor, or as its operators do
  * @example
  * ```ts
  * import { conv3d, countProducts, type Tensor, zeros } from "voxgrad";
@@ -46,7 +46,7 @@ export function countProducts<A extends unknown[]>(f: (...args: A) => unknown, .
   return counts;
 }
 
-/** The inputs of a tensor, and what a composite operator expands to. */
+/** The inputs of a tensor; for a composite, its expansion. */
 function inputsAndExpansion(t: Tensor): readonly Tensor[] {
   if (t.source.kind !== "op") return [];
   const { op, inputs, attrs } = t.source;

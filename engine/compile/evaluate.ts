@@ -1,4 +1,4 @@
-/** Evaluation without `compile`: the same road, through a cache keyed by the structure of the graph. */
+/** Evaluation without `compile`: the same pipeline, with a cache keyed by graph structure. */
 import { checkAttached, type TypedArray } from "../core/dtype.ts";
 import { fail, show } from "../core/errors.ts";
 import { LruCache } from "../core/lru_cache.ts";
@@ -18,12 +18,12 @@ import { checkAll, isChecking } from "./anomaly.ts";
 import { type Graph, lower } from "./graph/lower.ts";
 import { Program } from "./program.ts";
 
-/** Programs that are kept. */
+/** Maximum number of cached programs. */
 const CAPACITY = 256;
 const disposeOf = (program: Promise<Program>): unknown => program.then((p) => p.dispose(), () => undefined);
 const programs = new LruCache<string, Promise<Program>>(CAPACITY, { onDrop: disposeOf });
 onClose(() => programs.clear());
-/** The state of tuning that they were built in. */
+/** The tuning version that the cached programs were built with. */
 let version = 0;
 
 function forgetUntuned(device: Device): void {
@@ -33,10 +33,10 @@ function forgetUntuned(device: Device): void {
   programs.clear();
 }
 
-/** Host values that are used a second time move to the device for good. */
+/** Host values used a second time are moved to the device permanently. */
 const KEEP_AFTER = 1;
 
-/** A leaf as a program takes it: device memory, or host values to be written for this call. */
+/** A leaf as program input: device memory, or host values to upload for this call. */
 export function leafValue(
   device: Device,
   leaf: Tensor,
@@ -50,7 +50,7 @@ export function leafValue(
     case "host": {
       if (!onDevice && source.uses++ < KEEP_AFTER) return source.data;
       const storage = upload(device, source.data, leaf.dtype, `${leaf}`);
-      // The values of a leaf that was donated meanwhile live as long as somebody knows them.
+      // If the leaf was donated meanwhile, a new tensor owns the values for as long as they are referenced.
       const owner = leaf.source === source ? leaf : new Tensor(leaf.shape, leaf.dtype, source);
       owner.settle(storage);
       return storage;
@@ -69,7 +69,7 @@ export function leafValue(
   }
 }
 
-/** What tensors are made of, kept as it is until `release`, whatever is disposed of or donated meanwhile. */
+/** Retains the sources of tensors until `release`, whatever is disposed of or donated meanwhile. */
 function hold(tensors: readonly Tensor[]): { readonly sources: Map<Tensor, Source>; release(): void } {
   const sources = new Map<Tensor, Source>();
   for (const t of ancestors(tensors)) {
@@ -92,12 +92,12 @@ async function evaluateAll(tensors: readonly Tensor[]): Promise<void> {
   await evaluateTogether(tensors);
 }
 
-/** Computes tensors together; each then holds its values and lets go of its history. */
+/** Computes tensors together; each then holds its values and drops its history. */
 async function evaluateTogether(tensors: readonly Tensor[]): Promise<void> {
   for (const storage of await compute(tensors)) storage.release();
 }
 
-/** The same; gives the memory of those that had no values, which the caller releases. */
+/** The same; returns the memory of tensors that had no values, which the caller releases. */
 async function compute(tensors: readonly Tensor[]): Promise<Storage[]> {
   const held = hold(tensors);
   try {
@@ -132,13 +132,16 @@ async function programOf(device: Device, graph: Graph, outputs: readonly Tensor[
   }
 }
 
-/** New programs, each longer than the last, that begin with the same tensor, before a warning, and warnings at most. */
+/**
+ * Number of successively longer new programs from the same first tensor before a warning, and maximum number of
+ * warnings.
+ */
 const GROWTHS = 10;
 const GROWTHS_TOLD = 3;
 const growths = new WeakMap<Tensor, { length: number; times: number }>();
 let growthsTold = 0;
 
-/** Tells once of a history that is never evaluated, so that each program repeats all before it. */
+/** Warns once about a history that is never evaluated, so that each program repeats all earlier ones. */
 function warnOfGrowth(outputs: readonly Tensor[], length: number): void {
   // Constants have no inputs and cost nothing.
   const oldest = ancestors(outputs).find((t) => inputsOf(t).length > 0);
@@ -166,7 +169,7 @@ async function read(t: Tensor): Promise<TypedArray> {
   let storage = t.source.kind === "device" ? (t.source.storage as Storage).retain() : (await compute([t]))[0];
   try {
     const device = await openDevice();
-    // Another evaluation may have been faster; a placeholder is refused.
+    // Another evaluation may have been faster; placeholders are rejected.
     storage ??= (leafValue(device, t, true) as Storage).retain();
     storage.checkAlive(`${t}`);
     return await readBuffer(device, storage.buffer, t.dtype, t.size);
@@ -178,10 +181,9 @@ async function read(t: Tensor): Promise<TypedArray> {
 setEvaluator({ evaluate: evaluateAll, read });
 
 /**
- * Computes all tensors of a tree in one submission and gives the tree back. Afterwards they hold their values; reading
- * them costs a copy alone. Evaluate what a loop carries from step to step in each step: what is not evaluated keeps its
- * history, which the next program computes again.
- *
+ * Computes all tensors of a tree in one submission and returns the tree. Afterwards the tensors hold their values, and
+ * reading them only costs a copy. In a loop, evaluate all state that is carried between steps: an unevaluated tensor
+ * keeps its history, which the next program computes again.
  * @example
  * ```ts
  * import { evaluate, random } from "voxgrad";

@@ -1,10 +1,10 @@
-/** What cannot run is refused before it takes memory, with what would fit. */
+/** Rejects programs that exceed a limit before they allocate memory; the message says what would fit. */
 import { VoxgradError } from "../core/errors.ts";
 import { type Device, makeRoom, memoryStats } from "../gpu/mod.ts";
 import type { MemoryPlan } from "./memory_plan.ts";
 import type { Schedule } from "./schedule.ts";
 
-/** What would go beyond the memory limit is refused, with what would fit. */
+/** Rejects programs that exceed the memory limit; the message says what would fit. */
 export function checkMemory(scheduled: Schedule, plan: MemoryPlan, device: Device): void {
   const added = plan.peakBytes - scheduled.places.reduce((sum, p) => sum + (p.leaf === null ? 0 : p.bytes), 0);
   makeRoom(device, added, () => {
@@ -25,7 +25,7 @@ export function checkMemory(scheduled: Schedule, plan: MemoryPlan, device: Devic
   });
 }
 
-/** What cannot run is refused before anything is allocated. */
+/** Rejects programs that cannot run, before anything is allocated. */
 export function checkLimits(scheduled: Schedule, device: Device): void {
   const { maxBindingBytes, maxWorkgroupsPerDimension } = device.target;
   const { maxBufferSize } = device.gpu.limits;

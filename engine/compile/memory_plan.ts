@@ -1,19 +1,19 @@
-/** Memory plan: values that are not alive at the same time share a buffer. */
+/** Memory planning: values with disjoint lifetimes share a buffer. */
 import type { Place, Schedule } from "./schedule.ts";
 
 export interface MemoryPlan {
   /** Bytes of each arena slot. */
   readonly slots: readonly number[];
-  /** The slot of each place that lives in the arena. */
+  /** The slot of each place that is in the arena. */
   readonly slotOf: ReadonlyMap<Place, number>;
   readonly arenaBytes: number;
-  /** Arena, arguments and outputs together: the most that a call needs. */
+  /** Arena, arguments and outputs together: the peak memory of a call. */
   readonly peakBytes: number;
 }
 
 /**
- * Greedy by size: the largest place first, each into the smallest slot that nothing alive with it occupies. Since sizes
- * fall, a slot never grows. Separate buffers, so that a kernel may read one and write another.
+ * Greedy by size: assigns each place, largest first, to the smallest slot without a live occupant. Since sizes
+ * decrease, a slot never grows. Slots are separate buffers, so that a kernel may read one and write another.
  */
 export function planMemory(schedule: Schedule): MemoryPlan {
   const first = new Map<Place, number>();

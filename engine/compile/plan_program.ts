@@ -1,4 +1,4 @@
-/** What a program is made of and needs, before anything is compiled. */
+/** The kernels and memory plan of a program, before anything is compiled. */
 import type { Target } from "../../shaders/types.ts";
 import type { Graph } from "./graph/lower.ts";
 import { type MemoryPlan, planMemory } from "./memory_plan.ts";
@@ -10,9 +10,9 @@ export interface PlannedProgram {
 }
 
 /**
- * Kernels in order and the memory that they share. Programs are built from this; tuning and measurements read it.
+ * Kernels in order and the memory that they share. Programs are built from this; tuning and measurements use it too.
  *
- * @param donated positions of leaves whose memory outputs may take over
+ * @param donated indices of leaves whose memory outputs may reuse
  */
 export function planProgram(graph: Graph, target: Target, donated?: ReadonlySet<number>): PlannedProgram {
   const scheduled = schedule(graph, target, donated);

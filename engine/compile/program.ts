@@ -1,4 +1,4 @@
-/** A scheduled graph with its pipelines: runs with one encoder and one submit. */
+/** A scheduled graph with its pipelines; a run is one command encoder and one submit. */
 import type { TypedArray } from "../core/dtype.ts";
 import {
   allocateBuffer,
@@ -18,26 +18,26 @@ import type { MemoryPlan } from "./memory_plan.ts";
 import { planProgram } from "./plan_program.ts";
 import type { Place, Schedule, Step } from "./schedule.ts";
 
-/** What a program is made of and what a call of it costs. */
+/** What a program consists of and what a call costs. */
 export interface ProgramInfo {
   readonly dispatches: number;
   readonly pipelines: number;
   /** Bytes of temporaries, planned before the first run. */
   readonly arenaBytes: number;
-  /** With arguments and outputs. */
+  /** Including arguments and outputs. */
   readonly peakBytes: number;
-  /** Kernels in order, by name. */
+  /** Kernel names in order. */
   readonly kernels: readonly string[];
 }
 
 interface Command {
   readonly step: Step;
   readonly pipeline: GPUComputePipeline;
-  /** Bind groups by the buffers they bind; few, since buffers alternate at most. */
+  /** Bind groups by the buffers they bind; few, since buffers at most alternate. */
   readonly groups: Map<string, GPUBindGroup>;
 }
 
-/** Submissions that may be under way before a call waits: enough to keep the device busy, few enough to stay small. */
+/** Maximum submissions in flight before a call waits: keeps the device busy while bounding memory. */
 const IN_FLIGHT = 2;
 const GROUPS_KEPT = 4;
 
@@ -50,7 +50,7 @@ function idOf(buffer: GPUBuffer): number {
 }
 
 const inFlight = new WeakMap<GPUDevice, Promise<unknown>[]>();
-/** Waits until few submissions are under way. */
+/** Waits until few submissions are in flight. */
 async function throttle(device: Device): Promise<void> {
   let list = inFlight.get(device.gpu);
   if (!list) inFlight.set(device.gpu, list = []);
@@ -63,7 +63,7 @@ function dispatchInfo({ step, pipeline }: Command): DispatchInfo {
   return { kernel: step.kernel.name, pipeline, bytes, flops: step.kernel.flops ?? 0 };
 }
 
-/** A submission for messages: its kernels, or the first few of them. */
+/** Describes a submission for messages: its kernels, or the first few. */
 function describe(names: readonly string[]): string {
   if (names.length === 1) return `the kernel ${names[0]}`;
   const some = [...new Set(names)].slice(0, 4).join(", ");
@@ -76,7 +76,7 @@ export class Program {
   readonly #schedule: Schedule;
   readonly #plan: MemoryPlan;
   readonly #commands: readonly Command[];
-  /** Kept between calls by compiled programs; null: taken from the pool for each call. */
+  /** Compiled programs keep it between calls; null: taken from the pool for each call. */
   #arena: GPUBuffer[] | null;
   readonly #hostInputs = new Map<number, GPUBuffer>();
   #proven = false;
@@ -106,7 +106,7 @@ export class Program {
     };
   }
 
-  /** Schedules, plans and compiles; nothing runs yet. */
+  /** Schedules, plans and compiles; does not run. */
   static async build(
     device: Device,
     graph: Graph,
@@ -128,29 +128,29 @@ export class Program {
     return program;
   }
 
-  /** Whether the memory of a leaf becomes that of an output. */
+  /** Whether an output reuses the memory of a leaf. */
   overwrites(leaf: number): boolean {
     return this.#schedule.inPlace.has(leaf);
   }
 
-  /** Whether an output is a leaf as it came. */
+  /** Whether an output is an unmodified leaf. */
   passes(leaf: number): boolean {
     return this.#schedule.outputs.some((place) => place.leaf === leaf && !this.#schedule.inPlace.has(leaf));
   }
 
   /**
-   * Runs on leaves given as device memory or host values; the caller owns the storages that it gets. Calls `begin` when
-   * the device may begin to write.
+   * Runs on leaves in device memory or host values; the caller owns the returned storages. Calls `begin` when the
+   * device may start to write.
    */
   async run(leaves: readonly (Storage | TypedArray)[], begin: () => void = () => {}): Promise<Storage[]> {
     const device = this.#device;
-    // Tensors may be disposed of while this waits for its turn.
+    // The tensors may be disposed of while this waits.
     const held = leaves.flatMap((leaf) => (leaf instanceof Storage ? [leaf.retain()] : []));
     const owned = new Map<Place, Storage>();
     try {
       await throttle(device);
       this.#start(leaves, owned, begin);
-      // Later faults reject what waits for values.
+      // After the first run, later errors reject the next read instead.
       if (!this.#proven) {
         await device.settled();
         device.check();
@@ -162,7 +162,7 @@ export class Program {
     } finally {
       for (const storage of held) storage.release();
     }
-    // An output that several names share is counted once for each.
+    // An output with several names is retained once per name.
     const seen = new Set<Place>();
     return this.#schedule.outputs.map((place) => {
       const storage = owned.get(place)!;
@@ -172,7 +172,7 @@ export class Program {
     });
   }
 
-  /** Finds memory for everything, which for outputs goes into `owned`, and submits. */
+  /** Allocates all memory, storing outputs in `owned`, and submits. */
   #start(leaves: readonly (Storage | TypedArray)[], owned: Map<Place, Storage>, begin: () => void): void {
     const device = this.#device;
     const buffers = new Map<Place, GPUBuffer>();
@@ -202,7 +202,7 @@ export class Program {
     else device.submit(describe(this.info.kernels), prepareAndSubmit, () => this.#locate(buffers));
   }
 
-  /** Gives the arena back; the program can run no more. */
+  /** Releases the arena; the program cannot run afterwards. */
   dispose(): void {
     if (this.#device.gone) return;
     if (this.#arena) countArena(-this.#plan.arenaBytes);
@@ -216,7 +216,7 @@ export class Program {
     this.#hostInputs.clear();
   }
 
-  /** The buffers of the arena; those that it got are in `slots` even where one was refused. */
+  /** Allocates the arena buffers. On failure, those already allocated are in `slots`. */
   #allocateArena(slots: GPUBuffer[] = []): GPUBuffer[] {
     this.#plan.slots.forEach((bytes, k) => slots.push(allocateBuffer(this.#device, bytes, `arena slot ${k}`)));
     return slots;
@@ -246,11 +246,11 @@ export class Program {
       pass.end();
       gpu.queue.submit([encoder.finish()]);
     }
-    // A lost device answers nothing more; the next check reports the loss.
+    // A lost device never resolves this; the next check reports the loss.
     inFlight.get(gpu)!.push(gpu.queue.onSubmittedWorkDone().catch(() => undefined));
   }
 
-  /** After a submission was refused: the kernel that is refused by itself, with the memory it was given. */
+  /** After a failed submission: finds the kernel that fails on its own, with its buffers. */
   async #locate(buffers: ReadonlyMap<Place, GPUBuffer>): Promise<string> {
     const { gpu } = this.#device;
     for (const command of this.#commands) {
@@ -268,7 +268,7 @@ export class Program {
   }
 
   #bindGroup({ step, pipeline, groups }: Command, buffers: ReadonlyMap<Place, GPUBuffer>): GPUBindGroup {
-    // Arena slots may be larger than what lies in them; kernels may ask for the length.
+    // Bound by exact size because arena slots may be larger, and kernels may use arrayLength.
     const bound = [...step.reads, ...step.writes].map(({ place, offset, bytes }) => ({
       buffer: buffers.get(place)!,
       offset,

@@ -1,4 +1,4 @@
-/** From a graph to dispatches in order, each naming the memory that it reads and writes. */
+/** Lowers a graph to an ordered list of dispatches, each with the memory that it reads and writes. */
 import { bytesOf, bytesPerElement, type DType } from "../core/dtype.ts";
 import { VoxgradError } from "../core/errors.ts";
 import { chunkElements, type Kernel, type Slot, type Target, type VariantChoice } from "../../shaders/types.ts";
@@ -12,13 +12,13 @@ import { fuseEpilogues, mergeReductions, shareStatistics } from "./fusion/merge_
 export interface Place {
   readonly dtype: DType;
   readonly bytes: number;
-  /** Given from outside. */
+  /** Index of the leaf that provides it; null otherwise. */
   readonly leaf: number | null;
-  /** What it is for, in messages. */
+  /** Its purpose, for messages. */
   readonly label: string;
 }
 
-/** A place, or a part of it, as a kernel sees it. */
+/** A place, or a part of it, as a kernel binds it. */
 export interface Bound {
   readonly place: Place;
   readonly offset: number;
@@ -34,18 +34,17 @@ export interface Step {
 export interface Schedule {
   readonly steps: readonly Step[];
   readonly places: readonly Place[];
-  /** Memory of each output; several outputs may share one, and it may be a leaf. */
+  /** Memory of each output; outputs may share memory or be leaves. */
   readonly outputs: readonly Place[];
-  /** Leaf memory that an output takes over, by leaf. */
+  /** Leaf memory that an output reuses, by leaf. */
   readonly inPlace: ReadonlyMap<number, Place>;
-  /** The choices between variants of kernels. */
+  /** The variant choices of kernels. */
   readonly choices: readonly VariantChoice[];
 }
 
 /**
- * Decides which values get memory, which kernels become one and in which order they run, all from the graph, and then
- * asks each group for its kernels, once. Values keep the order of creation, which ends with the updates of a training
- * step.
+ * Decides from the graph alone which values are materialized, which kernels are merged and in which order they run;
+ * then emits each group once. Values keep the order of creation, which ends with the updates of a training step.
  */
 export function schedule(graph: Graph, target: Target, donated: ReadonlySet<number> = new Set()): Schedule {
   const half = graph.values.find((v) => v.dtype === "f16");
@@ -60,7 +59,7 @@ export function schedule(graph: Graph, target: Target, donated: ReadonlySet<numb
   const merged = mergeReductions(order, materialized, target);
   const ended = fuseEpilogues(merged, outputs, materialized, target);
   const groups = hoistUpdates(shareStatistics(ended, materialized, target), outputs, donated);
-  // What only an epilogue reads has no memory.
+  // Values read only by an epilogue have no memory.
   const kept = new Set(groups.flatMap((group) => group.members));
   const inPlace = chooseInPlace(graph, groups, donated);
 

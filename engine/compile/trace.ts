@@ -1,21 +1,21 @@
-/** A function seen as a graph: called once on tensors without values. */
+/** Traces a function to a graph by calling it on placeholder tensors. */
 import { check, show } from "../core/errors.ts";
 import { Tensor } from "../core/tensor.ts";
 import { callTraced, refusePromise } from "../core/tracing.ts";
 import * as tree from "../core/tree.ts";
 
-/** An argument leaf: tensors and numbers are traced, anything else is part of the signature. */
+/** Whether an argument leaf is traced: tensors and numbers are; anything else is part of the signature. */
 export const isTraced = (leaf: unknown): leaf is Tensor | number => leaf instanceof Tensor || typeof leaf === "number";
 
 export interface Trace {
-  /** What stands for the traced leaves of the arguments, in order. */
+  /** Placeholders of the traced argument leaves, in order. */
   readonly placeholders: readonly Tensor[];
   readonly result: unknown;
   /** The tensors of the result. */
   readonly outputs: readonly Tensor[];
 }
 
-/** Calls f for `who`; numbers become f32 scalars, but for those of static arguments. */
+/** Calls f for `who`; numbers become f32 scalars, except in static arguments. */
 export function trace<A extends unknown[]>(
   who: string,
   f: (...args: A) => unknown,

@@ -14,18 +14,18 @@ export interface TracedProgram {
   /** Tensors from outside the function that it uses. */
   readonly captured: readonly Tensor[];
   readonly result: unknown;
-  /** Whether the program takes a loss scale after its arguments and gives the next one after its results. */
+  /** Whether the program takes a loss scale after its arguments and returns the next one after its results. */
   readonly scales: boolean;
-  /** A tensor from outside that it computes, in words. */
+  /** Description of an outside tensor that the program computes. */
   readonly repeats: string | null;
   calls: number;
 }
 
-/** Warnings of tensors from outside that each call recomputes, at most. */
+/** Maximum number of warnings about outside tensors that each call recomputes. */
 const REPEATS_TOLD = 3;
 let repeatsTold = 0;
 
-/** Warns once, at the second call, of tensors from outside that each call recomputes. */
+/** Warns once, at the second call, about outside tensors that each call recomputes. */
 export function warnOfRepeats(traced: TracedProgram): void {
   if (++traced.calls !== 2 || traced.repeats === null || repeatsTold++ >= REPEATS_TOLD) return;
   warn(
@@ -35,7 +35,7 @@ export function warnOfRepeats(traced: TracedProgram): void {
   );
 }
 
-/** The program of f for arguments like these; its kernels measured first where the device was opened for that. */
+/** Builds the program of f for arguments like these; tunes its kernels first if the device was opened with tuning. */
 export async function buildTraced(
   device: Device,
   f: (...args: unknown[]) => unknown,
@@ -71,7 +71,7 @@ export async function buildTraced(
   };
 }
 
-/** The latest tensor older than the trace that is computed in it, in words; null where there is none. */
+/** Describes the newest tensor older than the trace that the program computes; null if there is none. */
 function repeatsOf(outputs: readonly Tensor[], first: number): string | null {
   const latest = ancestors(outputs).reverse().find((t) =>
     t.id < first && inputsOf(t).length > 0 && t.source.kind === "op" && t.source.op.lowering.kind !== "view"

@@ -1,4 +1,4 @@
-/** tune: measures the variants of kernels on the device, so that programs use the fastest. */
+/** tune: times kernel variants on the device, so that programs use the fastest. */
 import { bytesOf } from "../core/dtype.ts";
 import { checkFunction, VoxgradError } from "../core/errors.ts";
 import type { Tensor } from "../core/tensor.ts";
@@ -16,33 +16,33 @@ import { planProgram } from "./plan_program.ts";
 import { trace } from "./trace.ts";
 
 const ROUNDS = 5;
-/** The default stays unless another takes at most this part of its time: times scatter. */
+/** A variant replaces the default only if it takes at most this fraction of its time, since times are noisy. */
 const BETTER = 0.97;
-/** A variant that takes so many times as long as the best is measured no further. */
+/** Variants this many times slower than the best are not measured further. */
 const HOPELESS = 2;
-/** Comparisons with the default, of which one may be lost. */
+/** Number of comparisons with the default; a variant may lose one. */
 const DUELS = 7;
 
-/** A choice between variants that was measured. */
+/** A measured variant choice. */
 export interface TunedKernel {
-  /** The operator and its sizes; those near them have the same name. */
+  /** The operator and its sizes; similar sizes share a name. */
   readonly work: string;
   readonly variant: string;
-  /** What is taken without tuning. */
+  /** The variant used without tuning. */
   readonly default: string;
-  /** Shortest time of each variant, in milliseconds; those that do not run here are missing. */
+  /** Shortest time of each variant in milliseconds; variants that do not run here are missing. */
   readonly milliseconds: Readonly<Record<string, number>>;
 }
 
 /**
- * Measures the kernels that a function needs: traces it as `compile` does, and times on the device every variant of
- * each kernel that has several, on synthetic data. What is fastest is used by all programs from then on (those made
- * before are built again), and kept for runs that open the device with `tuned: true` or `--tune`. Results change by
- * rounding alone. Without tuning the choice is a fixed rule, and every run on an adapter gives the same bits.
+ * Tunes the kernels of a function: traces it as `compile` does, and times every variant of each kernel on the device
+ * with synthetic data. All programs then use the fastest variants (existing ones are rebuilt), and so do later runs
+ * that open the device with `tuned: true` or `--tune`. Results change only by rounding. Without tuning a fixed rule
+ * chooses, and every run on an adapter gives the same bits.
  *
- * @param f the function that compile would be given
- * @param args arguments like those that it will be called with
- * @returns a row for each choice between at least two variants that there was memory to measure
+ * @param f the function, as passed to compile
+ * @param args arguments like those of later calls
+ * @returns a row for each choice between at least two variants that fit in memory
  * @example
  * ```ts
  * import { conv3d, random, type Tensor, tune } from "voxgrad";
@@ -62,7 +62,7 @@ export async function tune<A extends unknown[]>(f: (...args: A) => unknown, ...a
   return found;
 }
 
-/** Measures what a graph needs and no earlier tuning knows. */
+/** Times the choices of a graph that earlier tuning does not cover. */
 export async function tuneNew(
   device: Device,
   outputs: readonly Tensor[],
@@ -93,7 +93,7 @@ async function measureAll(
   const found: TunedKernel[] = [];
   for (const choice of choices) {
     const kernel = await measure(device, choice).catch((error: unknown) => {
-      // There may be no memory left to measure in; the program may run all the same.
+      // There may be too little memory to measure; the program may still run.
       if (error instanceof VoxgradError && !device.gone) return null;
       throw error;
     });
@@ -132,7 +132,7 @@ async function measure(device: Device, choice: VariantChoice): Promise<TunedKern
         await watch();
         watches.set(variant, watch);
       } catch (error) {
-        // A variant that this adapter refuses is none; the default must run.
+        // A variant that this adapter rejects is skipped; the default must run.
         if (!(error instanceof VoxgradError) || device.gone || variant === choice.variants[0]) throw error;
       }
     }
@@ -144,8 +144,8 @@ async function measure(device: Device, choice: VariantChoice): Promise<TunedKern
 }
 
 /**
- * The fastest of several, the first of which is the default. They run in turn, and one that seems faster than the
- * default must win against it again and again: other work on the machine disturbs single times.
+ * The fastest of several, the first of which is the default. They run in turn, and a variant that seems faster must
+ * beat the default repeatedly, because other load on the machine disturbs single times.
  */
 export async function fastest(
   watches: ReadonlyMap<string, () => Promise<number>>,
@@ -172,7 +172,7 @@ export async function fastest(
   return { variant, milliseconds: Object.fromEntries(times) };
 }
 
-/** What programs refuse when they are built is refused here. */
+/** Applies the limits of program building to a variant. */
 function checked(device: Device, lowered: Lowered): Lowered {
   const { maxBindingBytes, maxStorageBuffers, maxWorkgroupsPerDimension } = device.target;
   const fits = lowered.temps.every((bytes) => bytes <= maxBindingBytes) &&
@@ -185,7 +185,7 @@ function checked(device: Device, lowered: Lowered): Lowered {
   return lowered;
 }
 
-/** Numbers between -1 and 1, none of them so small that a CPU takes its time over it. */
+/** Random numbers in [-1, 1], without subnormals, which are slow on CPUs. */
 function synthetic(elements: number, seed: number): Float32Array {
   const block = Float32Array.from(
     { length: Math.min(elements, 4099) },

@@ -1,16 +1,16 @@
-/** Device memory: exact-size pools, counted storage, upload and read back. */
+/** Device memory: exact-size pools, reference-counted storage, upload and readback. */
 import { allocate, bytesOf, checkAttached, type DType, fromHalf, toHalf, type TypedArray } from "../core/dtype.ts";
 import { VoxgradError } from "../core/errors.ts";
 import type { DeviceStorage } from "../core/tensor.ts";
 import { checkOpen, type Device, onClose } from "./device.ts";
 
-/** Free buffers kept for reuse, in bytes; more is given back to the driver. */
+/** Maximum bytes of free buffers kept for reuse; the rest is returned to the driver. */
 const POOL_LIMIT = 256 * 2 ** 20;
 
-/** Free buffers kept at most, whatever their sizes. */
+/** Maximum number of free buffers. */
 const POOL_COUNT = 1024;
 
-/** By size; sizes in the order of their last use. */
+/** Free buffers by size; sizes in order of last use. */
 const free = new Map<number, GPUBuffer[]>();
 let freeCount = 0;
 const stats = { live: 0, pooled: 0, peak: 0, arena: 0, allocations: 0 };
@@ -22,15 +22,15 @@ onClose(() => {
 
 /** Bytes of device memory held by the engine. */
 export interface MemoryStats {
-  /** In tensors and programs that are alive. */
+  /** In live tensors and programs. */
   readonly live: number;
-  /** Of those, in the arenas of compiled programs. */
+  /** The part of `live` in arenas of compiled programs. */
   readonly arena: number;
   /** Free, kept for reuse. */
   readonly pooled: number;
-  /** The most that live and pooled ever came to. */
+  /** The maximum of live plus pooled so far. */
   readonly peak: number;
-  /** Buffers ever asked of the driver. */
+  /** Number of buffers requested from the driver so far. */
   readonly allocations: number;
 }
 
@@ -66,7 +66,7 @@ export function allocateBuffer(device: Device, bytes: number, label: string): GP
   return buffer;
 }
 
-/** The free buffer of a size, out of the pool. */
+/** Takes a free buffer of a size from the pool. */
 function takeFree(bytes: number): GPUBuffer | undefined {
   const list = free.get(bytes);
   const buffer = list?.pop();
@@ -81,7 +81,7 @@ export function releaseBuffer(buffer: GPUBuffer): void {
   if (bytes > POOL_LIMIT) return buffer.destroy();
   const list = free.get(bytes) ?? [];
   list.push(buffer);
-  // The size becomes the latest; those that were not asked for longest go first.
+  // Marks the size as most recently used; the least recently used are dropped first.
   free.delete(bytes);
   free.set(bytes, list);
   freeCount++;
@@ -93,7 +93,7 @@ export function releaseBuffer(buffer: GPUBuffer): void {
   }
 }
 
-/** Gives all free buffers back to the driver. */
+/** Returns all free buffers to the driver. */
 function drain(): void {
   for (const list of free.values()) for (const buffer of list) buffer.destroy();
   free.clear();
@@ -101,7 +101,7 @@ function drain(): void {
   stats.pooled = 0;
 }
 
-/** Refuses what would go beyond the memory limit, and makes room by giving free buffers back. */
+/** Throws if an allocation would exceed the memory limit; frees pooled buffers to make room. */
 export function makeRoom(device: Device, bytes: number, what: () => string): void {
   if (stats.live + bytes <= device.memoryLimit - stats.pooled) return;
   drain();
@@ -114,7 +114,7 @@ export const countArena = (bytes: number): void => {
 };
 
 /**
- * A buffer with an owner count. Submissions run in order, so a buffer may be reused as soon as its last reader is
+ * A reference-counted buffer. Submissions run in order, so a buffer may be reused as soon as its last reader is
  * submitted.
  */
 export class Storage implements DeviceStorage {
@@ -127,12 +127,12 @@ export class Storage implements DeviceStorage {
     this.buffer = buffer;
   }
 
-  /** Throws when the device that it lies on was lost or closed. */
+  /** Throws if its device was lost or closed. */
   checkAlive(what: string): void {
     checkOpen(this.#device, () => `${what} lay on a device that was closed; load it again from a file or the host`);
   }
 
-  /** Whether more than one tensor shows this memory. */
+  /** Whether more than one tensor uses this memory. */
   get shared(): boolean {
     return this.#owners > 1;
   }
@@ -147,7 +147,7 @@ export class Storage implements DeviceStorage {
   }
 }
 
-/** Host values as the device has them. */
+/** Converts host values to their device representation. */
 function encode(data: TypedArray, dtype: DType): Float32Array | Int32Array | Uint32Array | Uint16Array {
   if (dtype === "f16") {
     const halves = new Uint16Array(bytesOf(data.length, dtype) / 2);
@@ -157,7 +157,7 @@ function encode(data: TypedArray, dtype: DType): Float32Array | Int32Array | Uin
   return data instanceof Uint8Array ? Uint32Array.from(data) : data;
 }
 
-/** Writes host values into a buffer; bool widens to u32, f16 is packed. */
+/** Writes host values into a buffer; bool is widened to u32, f16 is packed. */
 export function writeBuffer(device: Device, buffer: GPUBuffer, data: TypedArray, dtype: DType): void {
   checkAttached("tensor", data);
   const source = encode(data, dtype);
@@ -172,7 +172,7 @@ export function upload(device: Device, data: TypedArray, dtype: DType, label: st
   return new Storage(device, buffer);
 }
 
-/** Buffers for reading back small results, by size, the latest last. */
+/** Staging buffers for reading back small results, by size, most recently used last. */
 const staging = new Map<number, GPUBuffer>();
 const STAGING_COUNT = 32;
 const STAGING_BYTES = 2 ** 16;
@@ -194,7 +194,7 @@ function keepStaging(device: Device, buffer: GPUBuffer): void {
   oldest.destroy();
 }
 
-/** Copies `elements` values to the host, after all that was submitted before. */
+/** Copies `elements` values to the host, after everything submitted so far. */
 export async function readBuffer(
   device: Device,
   buffer: GPUBuffer,
@@ -236,7 +236,7 @@ export async function readBuffer(
   }
 }
 
-/** Waits for what explains a failed mapping: the loss of the device may be reported a moment later. */
+/** Waits for the cause of a failed mapping: device loss may be reported slightly later. */
 async function reason(device: Device): Promise<void> {
   const moment = new Promise<void>((resolve) => setTimeout(resolve, 100));
   await Promise.race([device.gpu.lost, moment]);

@@ -1,4 +1,4 @@
-/** The one device that the engine computes on: opened at first use, or by openDevice. */
+/** The single device that the engine uses: opened at first use, or by openDevice. */
 import { platform } from "#platform";
 import { check, checkFlag, checkOptions, show, VoxgradError } from "../core/errors.ts";
 import type { SubgroupMatrix, Target } from "../../shaders/types.ts";
@@ -8,64 +8,65 @@ export interface DeviceOptions {
   power?: "high-performance" | "low-power";
   /** Part of an adapter's name, or "hardware", "lavapipe", "swiftshader". */
   adapter?: string;
-  /** A CPU implementation although there is a GPU. */
+  /** Use a CPU implementation even if there is a GPU. */
   software?: boolean;
   /**
-   * To act as a smaller adapter: "default" asks for no more than WebGPU promises everywhere, "compatibility" for no
-   * more than its compatibility mode does, both without optional features. By default "adapter", all that there is.
+   * Limits to emulate: "default" requests only what WebGPU guarantees everywhere, "compatibility" only what its
+   * compatibility mode guarantees, both without optional features. Default: "adapter", everything the adapter
+   * supports.
    */
   limits?: "adapter" | "default" | "compatibility";
-  /** Bytes that a binding may have, where that should be less than the adapter allows: to act as a smaller one. */
+  /** Maximum bytes per binding, to emulate a smaller adapter; default: the adapter's limit. */
   maxBindingBytes?: number;
   /**
-   * Bytes of device memory that the engine may take; more is refused before it is asked for. By default what the driver
-   * gives, and on a CPU implementation 80% of the machine's memory, beyond which the system would end the process.
+   * Maximum bytes of device memory; allocations beyond it throw. Default: unlimited, and on a CPU implementation 80%
+   * of the machine's memory, beyond which the operating system would kill the process.
    */
   memoryLimit?: number;
   /**
-   * Whether convolutions compute elementwise functions of their input, as a norm and an activation, each time they read
-   * it: saves memory and its traffic, costs arithmetic. Default: on GPUs alone.
+   * Whether convolutions fuse elementwise functions of their input, such as a norm and an activation, into their
+   * loads: saves memory and bandwidth, costs arithmetic. Default: only on GPUs.
    */
   fuseLoads?: boolean;
   /**
-   * Which variants of kernels to use: true for those that `tune` found on this adapter in earlier runs, or what it kept
-   * then (as an object), to be shipped with an application. By default a fixed rule decides.
+   * Which kernel variants to use: true for those that `tune` stored for this adapter in earlier runs, or an object
+   * with such results, to be shipped with an application. Default: a fixed rule.
    */
   tuned?: boolean | TunedKernels;
 }
 
-/** What the device is; for people and for logs. */
+/** Information about the device, for users and logs. */
 export interface DeviceInfo {
   readonly name: string;
   readonly kind: "hardware" | "software";
-  /** Why this one was chosen. */
+  /** Why this device was chosen. */
   readonly reason: string;
   readonly features: readonly string[];
   readonly limits: Readonly<Record<string, number>>;
 }
 
-/** The device went away: driver reset, card removed, or destroyed. The next use opens another. */
+/** The device was lost: driver reset, card removed, or destroyed. The next use opens another. */
 export class DeviceLostError extends VoxgradError {
   override name = "DeviceLostError";
 }
 
-/** An open device with all that the engine keeps about it. */
+/** An open device with the engine's state for it. */
 export interface Device {
   readonly gpu: GPUDevice;
   readonly info: DeviceInfo;
   readonly target: Target;
   readonly tuned: Tuned;
-  /** Whether compiled functions measure the kernels that no tuning knows. */
+  /** Whether compiled functions tune kernels that were not tuned before. */
   readonly tunes: boolean;
-  /** Bytes that the engine may hold on it, where a limit is known. */
+  /** Maximum bytes that the engine may hold on it, if a limit is known. */
   readonly memoryLimit: number;
-  /** Lost, or closed: what lies on it is gone. */
+  /** Whether it was lost or closed; everything on it is invalid. */
   readonly gone: boolean;
-  /** Makes a submission named `what`. What the GPU reports about it is thrown by the next `check` after `settled`. */
+  /** Submits work named `what`. Errors that the GPU reports about it are thrown by the next `check` after `settled`. */
   submit(what: string, encode: () => void, locate?: () => Promise<string>): void;
-  /** Waits until the reports about everything submitted so far are in. */
+  /** Waits until errors of everything submitted so far have been reported. */
   settled(): Promise<void>;
-  /** Throws what went wrong asynchronously since the last call. */
+  /** Throws an asynchronous error that occurred since the last call. */
   check(): void;
 }
 
@@ -82,31 +83,31 @@ const wantedLimits = [
 ] as const;
 
 let opening: Promise<Device> | null = null;
-/** Those that no more than look at a device know it by this. */
+/** Lost and closed devices, for code that has only a GPUDevice. */
 const gone = new WeakSet<GPUDevice>();
 const closers = new Set<() => void>();
 
 const openers = new Set<(device: Device) => void>();
 const enders = new Set<(device: Device) => Promise<void>>();
 
-/** Registers what a device is looked at for when it is opened, and what still needs it when closeDevice is called. */
+/** Registers callbacks for when a device is opened, and for work to finish when closeDevice is called. */
 export function onOpen(begin: (device: Device) => void, end: (device: Device) => Promise<void>): void {
   openers.add(begin);
   enders.add(end);
 }
 
-/** Registers what must be forgotten when the device goes: pools, pipelines, programs. */
+/** Registers a function that clears state tied to the device: pools, pipelines, programs. */
 export const onClose = (forget: () => void): void => {
   closers.add(forget);
 };
 
-/** The device, opened by default choice if none is open. */
+/** The device, opened by the default choice if none is open. */
 export const device = (): Promise<Device> => (opening ??= open({}));
 
 /**
- * Opens the device that everything then runs on; not needed where the default choice is right.
+ * Opens the device; only needed for a choice other than the default.
  *
- * @throws VoxgradError when one is open already, PlatformError when there is none
+ * @throws VoxgradError if one is already open, PlatformError if there is none
  * @example
  * ```ts
  * import { openDevice } from "voxgrad";
@@ -158,25 +159,25 @@ function checkDeviceOptions(options: DeviceOptions): void {
   check(typeof memory === "number" && memory > 0, name, () => `memoryLimit is a number above 0, got ${show(memory)}`);
 }
 
-/** One line for the user about how something is used. */
+/** Logs a one-line warning for the user. */
 export const warn = (line: string): void => platform.log(line);
 
-/** Name, kind, limits and features of the device; opens it if need be. */
+/** Name, kind, limits and features of the device; opens it if necessary. */
 export const deviceInfo = async (): Promise<DeviceInfo> => (await device()).info;
 
 /**
- * Destroys the device and all that lives on it, so that the process can end or another can be opened. Tensors that were
- * computed or used are gone with it, those made from numbers among them; read what is still needed before.
+ * Destroys the device and everything on it, so that the process can end or another device can be opened. Tensors that
+ * were computed or used become invalid, including those created from numbers; read values before closing.
  */
 export async function closeDevice(): Promise<void> {
   if (!opening) return;
   const current = await opening;
-  // It may have been lost, and another opened, meanwhile.
+  // It may have been lost meanwhile, and another opened.
   if (current.gone) return;
   for (const end of enders) await end(current);
-  // Drivers crash when a device is destroyed that compiles.
+  // Drivers crash if a device is destroyed while it compiles.
   await Promise.allSettled(underWay);
-  // Software drivers have crashed when destroyed at work.
+  // Software drivers have crashed when destroyed while busy.
   await current.gpu.queue.onSubmittedWorkDone().catch(() => undefined);
   if (current.gone) return;
   abandon(current.gpu);
@@ -186,7 +187,7 @@ export async function closeDevice(): Promise<void> {
 
 const underWay = new Set<Promise<unknown>>();
 
-/** Registers work of the driver that closeDevice waits for. */
+/** Registers driver work that closeDevice waits for. */
 export function keepOpen<T>(work: Promise<T>): Promise<T> {
   underWay.add(work);
   const forget = (): void => void underWay.delete(work);
@@ -194,14 +195,14 @@ export function keepOpen<T>(work: Promise<T>): Promise<T> {
   return work;
 }
 
-/** Refuses a device that was lost or closed: what is made with it must not enter the caches of the next. */
+/** Throws if a device was lost or closed: objects created with it must not enter the caches of the next. */
 export function checkOpen(device: Device, told: () => string): void {
   if (!device.gone) return;
   device.check();
   throw new VoxgradError(told());
 }
 
-/** Forgets the device and all that lies on it; the next use opens another. */
+/** Drops the device and everything on it; the next use opens another. */
 function abandon(gpu: GPUDevice): void {
   gone.add(gpu);
   opening = null;
@@ -259,13 +260,13 @@ async function open(options: DeviceOptions): Promise<Device> {
   }
 }
 
-/** Dawn lists them where the experimental feature is there; the standard's types do not know it yet. */
+/** Listed by Dawn if the experimental feature is available; the standard types do not include it yet. */
 export const subgroupMatrices = (info: GPUAdapterInfo): readonly SubgroupMatrix[] =>
   [...((info as { subgroupMatrixConfigs?: Iterable<SubgroupMatrix> }).subgroupMatrixConfigs ?? [])].map(
     ({ componentType, resultComponentType, M, N, K }) => ({ componentType, resultComponentType, M, N, K }),
   );
 
-/** What a GPU reports besides results, which is later than the calls that it is about. */
+/** Collects asynchronous GPU errors, which arrive later than the calls that caused them. */
 class Faults {
   readonly #gpu: GPUDevice;
   readonly #reports = new Set<Promise<void>>();
@@ -290,7 +291,7 @@ class Faults {
   }
 
   submit(what: string, encode: () => void, locate?: () => Promise<string>): void {
-    // Reading back says nothing about what is being computed.
+    // A readback without `locate` says nothing about the running computation.
     if (locate) this.#latest = what;
     for (const kind of scopes) this.#gpu.pushErrorScope(kind);
     try {
@@ -311,7 +312,7 @@ class Faults {
     try {
       error = (await Promise.all(popped)).find((e) => e !== null);
     } catch (reason) {
-      // Scopes of a lost device are not answered; the loss is reported by itself.
+      // Error scopes of a lost device never resolve; the loss is reported separately.
       this.#fault ??= new VoxgradError(`the GPU did not answer for ${what}: ${(reason as Error).message}`);
     }
     if (!error || this.#fault) return;

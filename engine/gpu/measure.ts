@@ -1,13 +1,13 @@
-/** Times kernels by themselves, on memory that is filled for it. */
+/** Times individual kernels on synthetic data. */
 import type { Dispatch, Slot } from "../../shaders/types.ts";
 import type { Device } from "./device.ts";
 import { pipelineFor } from "./pipelines.ts";
 import { encodePart } from "./profile.ts";
 
-/** Without timestamps calls are repeated until they take so many milliseconds together. */
+/** Without timestamps, calls are repeated until they take this many milliseconds in total. */
 const ENOUGH = 20;
 
-/** Compiles dispatches; each call of what it gives runs them once and tells how many milliseconds that took. */
+/** Compiles dispatches; returns a function that runs them once and returns the time in milliseconds. */
 export async function stopwatch(
   device: Device,
   dispatches: readonly Dispatch[],

@@ -1,23 +1,23 @@
-/** Compute pipelines, cached by their source: structurally equal kernels share one. */
+/** Compute pipelines, cached by source: structurally equal kernels share one. */
 import { VoxgradError } from "../core/errors.ts";
 import { LruCache } from "../core/lru_cache.ts";
 import type { Kernel } from "../../shaders/types.ts";
 import { checkOpen, type Device, keepOpen, onClose } from "./device.ts";
 
-/** Pipelines that are kept. */
+/** Maximum number of cached pipelines. */
 const CAPACITY = 1024;
 
 const cache = new LruCache<string, Promise<GPUComputePipeline>>(CAPACITY);
 onClose(() => cache.clear());
 
-/** The number of pipelines in the cache. */
+/** The number of cached pipelines. */
 export const pipelineCount = (): number => cache.count;
 
 let emitted = 0;
-/** How many kernels were emitted as WGSL since the start. */
+/** Number of kernels emitted as WGSL since the start. */
 export const emittedKernels = (): number => emitted;
 
-/** The pipeline of a kernel; compiles at first use, without blocking, so that many compile at once. */
+/** The pipeline of a kernel; compiled asynchronously at first use, so that many compile in parallel. */
 export function pipelineFor(device: Device, kernel: Kernel): Promise<GPUComputePipeline> {
   checkOpen(device, () => `${kernel.name}: the device was closed before the kernel was compiled`);
   const source = kernel.source();

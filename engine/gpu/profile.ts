@@ -1,21 +1,21 @@
-/** Time of every kernel, from timestamp queries. */
+/** Kernel times from timestamp queries. */
 import { VoxgradError } from "../core/errors.ts";
 import { type Device, device as openDevice } from "./device.ts";
 
-/** What is known of a dispatch before it runs. */
+/** Static information about a dispatch. */
 export interface DispatchInfo {
   readonly kernel: string;
-  /** The same for equal kernels. */
+  /** Shared by equal kernels. */
   readonly pipeline: GPUComputePipeline;
-  /** Of the buffers that it binds: what it reads and writes if it touches everything once. */
+  /** Total size of its bindings: its traffic if it accesses every element once. */
   readonly bytes: number;
-  /** Floating-point operations; an elementwise operator counts one an element. */
+  /** Floating-point operations; an elementwise operator counts one per element. */
   readonly flops: number;
 }
 
 /** A dispatch that ran. */
 export interface DispatchTime extends Omit<DispatchInfo, "pipeline"> {
-  /** Milliseconds since the first dispatch of the profile began. */
+  /** Milliseconds since the start of the first dispatch of the profile. */
   readonly start: number;
   readonly milliseconds: number;
 }
@@ -31,23 +31,23 @@ export interface KernelTime {
 
 export interface Profile<T> {
   readonly result: T;
-  /** Largest share of the time first. */
+  /** Sorted by time, longest first. */
   readonly kernels: readonly KernelTime[];
   /** All dispatches in order. */
   readonly dispatches: readonly DispatchTime[];
-  /** Time of all kernels. */
+  /** Total time of all kernels. */
   readonly milliseconds: number;
-  /** The kernels as text, one a line, with their rates; beside those that the adapter reaches, where they are given. */
+  /** A table of kernels with their rates, one per line; compared with the roofline peaks if given. */
   table(roofs?: Roofs): string;
   /** The dispatches as JSON for chrome://tracing and ui.perfetto.dev. */
   trace(): string;
 }
 
-/** Rates that an adapter reaches, which no kernel can exceed by much. */
+/** Roofline peaks of an adapter: rates that kernels can hardly exceed. */
 export interface Roofs {
-  /** From and to memory, in 1e9 bytes a second. */
+  /** Memory bandwidth, in 1e9 bytes per second. */
   readonly gigabytesPerSecond: number;
-  /** In registers, in 1e9 floating-point operations a second. */
+  /** Arithmetic in registers, in 1e9 floating-point operations per second. */
   readonly gigaflopsPerSecond: number;
 }
 
@@ -56,11 +56,11 @@ interface Sum {
   milliseconds: number;
   bytes: number;
   flops: number;
-  /** Of first dispatches, beyond the mean of later equal ones. */
+  /** Time of first dispatches in excess of the mean of later equal ones. */
   firstExcess: number;
 }
 
-/** Dispatches of one pipeline on as many bytes. */
+/** Dispatches of one pipeline with the same number of bytes. */
 interface Equal {
   readonly first: number;
   later: number;
@@ -68,7 +68,7 @@ interface Equal {
   excess: number;
 }
 
-/** Times of submissions as they come in: sums by kernel, and the latest dispatches. */
+/** Collects the times of submissions: sums per kernel, and the most recent dispatches. */
 export class Recorder {
   readonly #most: number;
   readonly #sums = new Map<string, Sum>();
@@ -78,19 +78,19 @@ export class Recorder {
   #fault: unknown;
   #zero: bigint | null = null;
   #kept = 0;
-  /** Dispatches in all. */
+  /** Total number of dispatches. */
   count = 0;
-  /** Milliseconds in which at least one kernel ran. */
+  /** Milliseconds during which at least one kernel ran. */
   covered = 0;
   #coveredUntil = 0;
 
-  /** @param most dispatches that are kept one by one; from older ones sums remain */
+  /** @param most number of individual dispatches to keep; older ones are only summed */
   constructor(most: number) {
     this.#most = most;
   }
 
   add(dispatches: readonly DispatchInfo[], times: Promise<BigUint64Array>): void {
-    // A device that is lost tells no times; later ones count all the same.
+    // A lost device reports no times; later submissions still count.
     const failed = (error: unknown): void => void (this.#fault ??= error);
     times.catch(failed);
     this.#arrived = this.#arrived.then(() => times).then((stamps) => this.#take(dispatches, stamps), failed);
@@ -101,7 +101,7 @@ export class Recorder {
       const [begin, end] = [stamps[2 * k], stamps[2 * k + 1]];
       this.#zero ??= begin;
       const start = Number(begin - this.#zero) / 1e6;
-      // Clocks of some drivers step back now and then.
+      // Clocks of some drivers occasionally step back.
       const milliseconds = Math.max(0, Number(end - begin) / 1e6);
       const sum = this.#sums.get(info.kernel) ?? { dispatches: 0, milliseconds: 0, bytes: 0, flops: 0, firstExcess: 0 };
       sum.dispatches++;
@@ -110,7 +110,7 @@ export class Recorder {
       sum.flops += info.flops;
       sum.firstExcess += this.#excess(pipeline, info.bytes, milliseconds);
       this.#sums.set(info.kernel, sum);
-      // Kernels begin in order, and may overlap.
+      // Kernels start in order, and may overlap.
       this.covered += Math.max(0, start + milliseconds - Math.max(start, this.#coveredUntil));
       this.#coveredUntil = Math.max(this.#coveredUntil, start + milliseconds);
       return { ...info, start, milliseconds };
@@ -121,7 +121,7 @@ export class Recorder {
     while (this.#kept > this.#most) this.#kept -= this.#submissions.shift()!.length;
   }
 
-  /** By how much a dispatch changes what the first of its equals took beyond the others. */
+  /** Change in the excess time of the first of equal dispatches, due to this dispatch. */
   #excess(pipeline: GPUComputePipeline, bytes: number, milliseconds: number): number {
     let sizes = this.#equals.get(pipeline);
     if (!sizes) this.#equals.set(pipeline, sizes = new Map());
@@ -137,13 +137,13 @@ export class Recorder {
     return equal.excess - before;
   }
 
-  /** Waits for the times of all that was submitted; rejects when some are lost. */
+  /** Waits for the times of everything submitted; rejects if some are lost. */
   async settled(): Promise<void> {
     await this.#arrived;
     if (this.#fault) throw this.#fault;
   }
 
-  /** The latest, in order. */
+  /** The most recent dispatches, in order. */
   dispatches(): DispatchTime[] {
     return this.#submissions.flat();
   }
@@ -154,8 +154,8 @@ export class Recorder {
   }
 
   /**
-   * The same without what first dispatches took beyond later equal ones, since some drivers compile then; that is a
-   * row.
+   * Kernel times without the excess of first dispatches over later equal ones, since some drivers compile then; the
+   * excess is listed as a separate row.
    */
   warmKernels(): KernelTime[] {
     const kernels: KernelTime[] = [...this.#sums].map(([kernel, { firstExcess, ...sum }]) => {
@@ -173,17 +173,17 @@ export class Recorder {
   }
 }
 
-/** Those that profiled submissions report to. */
+/** Recorders that receive the times of submissions. */
 const recorders = new Set<Recorder>();
 export const isProfiling = (): boolean => recorders.size > 0;
 
-/** Whether the times of all submissions go to a recorder from now on. */
+/** Starts or stops recording all submissions. */
 export function record(recorder: Recorder, on: boolean): void {
   if (on) recorders.add(recorder);
   else recorders.delete(recorder);
 }
 
-/** Kernels can be timed only where the adapter counts time. */
+/** Throws if the adapter does not support timestamps. */
 export function checkTimestamps(device: Device, who: string): void {
   if (device.target.features.has("timestamp-query")) return;
   throw new VoxgradError(
@@ -191,10 +191,10 @@ export function checkTimestamps(device: Device, who: string): void {
   );
 }
 
-/** A query set holds 4096 stamps, two a dispatch. */
+/** A query set holds 4096 timestamps, two per dispatch. */
 const MOST = 2048;
 
-/** Encodes each dispatch in a pass of its own between two timestamps, and submits. */
+/** Encodes each dispatch in its own pass between two timestamps, and submits. */
 export function encodeTimed(
   device: Device,
   dispatches: readonly DispatchInfo[],
@@ -207,7 +207,7 @@ export function encodeTimed(
   }
 }
 
-/** The times at which each dispatch begins and ends, in nanoseconds. */
+/** Start and end times of each dispatch, in nanoseconds. */
 export function encodePart(
   gpu: GPUDevice,
   count: number,
@@ -235,14 +235,13 @@ export function encodePart(
   });
 }
 
-/** The one profile that is being taken; that of a whole run goes on beside it. */
+/** The active `profile` call; the profile of a whole run continues in parallel. */
 let taken: Recorder | null = null;
 
 /**
- * Runs f and measures the kernels of all that it evaluates. Kernels run one by one meanwhile, so the whole takes
- * longer.
+ * Runs f and measures the kernels of everything it evaluates. Kernels run one at a time meanwhile, so f takes longer.
  *
- * @throws VoxgradError where the adapter has no timestamp queries
+ * @throws VoxgradError if the adapter has no timestamp queries
  * @example
  * ```ts
  * import { measureRoofs, profile, random } from "voxgrad";
@@ -278,7 +277,8 @@ export async function profile<T>(f: () => Promise<T>): Promise<Profile<T>> {
 }
 
 /**
- * The part of the nearer roof that a kernel reaches: the time that its bytes or operations take at least, over its own.
+ * The fraction of the roofline that a kernel reaches: the minimum time for its bytes or operations, whichever is
+ * longer, divided by its actual time.
  */
 export function shareOfRoof(
   { bytes, flops, milliseconds }: Omit<KernelTime, "kernel" | "dispatches">,
@@ -288,7 +288,7 @@ export function shareOfRoof(
   return least / milliseconds;
 }
 
-/** @param most rows; the rest, which take least time, are counted in a line */
+/** @param most number of rows; the remaining kernels, which take least time, are summed in one line */
 export function kernelTable(kernels: readonly KernelTime[], roofs?: Roofs, most = Infinity): string {
   const all = kernels.reduce((sum, k) => sum + k.milliseconds, 0);
   // Clocks of some adapters are coarse: a kernel may seem to take no time.

@@ -1,4 +1,4 @@
-/** What the adapter can do at best, measured. */
+/** Measures the roofline peaks of the adapter. */
 import { multiplyAdds, triad } from "../../shaders/roofs.wgsl.ts";
 import { chunkElements, type Dispatch } from "../../shaders/types.ts";
 import { allocateBuffer, releaseBuffer, writeBuffer } from "./buffers.ts";
@@ -9,11 +9,11 @@ import type { Roofs } from "./profile.ts";
 const ROUNDS = 5;
 
 /**
- * Measures, in about a second, the rates that kernels here can come close to: memory by STREAM's triad on tensors
- * beyond the caches, arithmetic by multiply-adds in registers; the best of a few kernels and several runs of each. Both
- * are what WGSL reaches through this driver, which on a CPU is less than what the machine can do.
+ * Measures, in about a second, the rates that kernels can approach: memory bandwidth by STREAM's triad on tensors
+ * larger than the caches, arithmetic by multiply-adds in registers; the best of a few kernels and several runs each.
+ * These are what WGSL reaches through this driver, which on a CPU is less than the hardware peak.
  *
- * @throws VoxgradError where there is no memory for it (48 MiB on a CPU, else up to 384)
+ * @throws VoxgradError if there is too little memory (48 MiB on a CPU, else up to 384)
  * @example
  * ```ts
  * import { measureRoofs } from "voxgrad";
@@ -24,7 +24,7 @@ const ROUNDS = 5;
 export async function measureRoofs(): Promise<Roofs> {
   const device = await openDevice();
   const { target } = device;
-  // Memory beyond the caches, and work for some milliseconds.
+  // Memory larger than the caches, and some milliseconds of work.
   const elements = Math.min(target.software ? 2 ** 22 : 2 ** 25, chunkElements(target));
   const [invocations, turns] = target.software ? [2 ** 12, 256] : [2 ** 18, 1024];
   const buffers: GPUBuffer[] = [];
@@ -48,7 +48,7 @@ export async function measureRoofs(): Promise<Roofs> {
   }
 }
 
-/** The shortest time of each, in milliseconds; they run in turn, so that a disturbance meets all. */
+/** The shortest time of each, in milliseconds; they run in turn, so that a disturbance affects all. */
 async function shortest(
   device: Device,
   dispatches: readonly Dispatch[],

@@ -1,18 +1,18 @@
-/** `--profile`: the kernels of a whole run, told at its end. The script need not know. */
+/** `--profile`: reports the kernel times of a whole run at its end, without changes to the script. */
 import { platform } from "#platform";
 import { type Device, onOpen } from "./device.ts";
 import { checkTimestamps, kernelTable, record, Recorder, trace } from "./profile.ts";
 import { measureRoofs } from "./roofs.ts";
 
-/** Dispatches that a trace holds; a run may last for days. */
+/** Maximum dispatches in a trace, since a run may last for days. */
 const TRACED = 100_000;
-/** Kernels that are listed. */
+/** Kernels listed in the report. */
 const ROWS = 25;
 
 interface Run {
   readonly recorder: Recorder;
   readonly device: Device;
-  /** When its device was opened. */
+  /** Time at which its device was opened. */
   readonly since: number;
 }
 
@@ -23,19 +23,19 @@ onOpen(begin, (device) => end(device));
 function begin(device: Device): void {
   if (platform.flags.profile === false) return;
   checkTimestamps(device, "--profile");
-  // After the loss of a device the profile goes on with the next.
+  // After a device loss, profiling continues with the next device.
   const { recorder, since } = run ?? { recorder: new Recorder(TRACED), since: performance.now() };
   if (!run) platform.atEnd(() => (run ? end(run.device) : Promise.resolve()));
   run = { recorder, device, since };
   record(recorder, true);
 }
 
-/** Prints the report, while the device is there to measure its roofs. */
+/** Prints the report while the device is still available to measure its roofline peaks. */
 async function end(device: Device): Promise<void> {
   if (run?.device !== device) return;
   const { recorder, since } = run;
   run = null;
-  // What is under way still counts.
+  // Include work still in flight.
   await device.gpu.queue.onSubmittedWorkDone().catch(() => undefined);
   const wall = performance.now() - since;
   record(recorder, false);

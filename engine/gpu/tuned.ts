@@ -1,18 +1,18 @@
-/** Which kernels tuning found fastest, by adapter: kept by the host from run to run, or given to openDevice. */
+/** Tuning results by adapter: stored by the host between runs, or passed to openDevice. */
 import { platform } from "#platform";
 import { isPlain } from "../core/errors.ts";
 
-/** The name under which the host keeps them. */
+/** Cache entry name. */
 const NAME = "tuned.json";
 const FORMAT = 1;
 
 export interface TunedChoice {
   readonly variant: string;
-  /** What it was chosen from, the default first. */
+  /** The variants it was chosen from, the default first. */
   readonly among: readonly string[];
 }
 
-/** The fastest variants by adapter and by work, as JSON keeps them. */
+/** The fastest variants by adapter and kernel, as stored in JSON. */
 export interface TunedKernels {
   readonly format: typeof FORMAT;
   readonly adapters: Readonly<Record<string, Readonly<Record<string, TunedChoice>>>>;
@@ -22,14 +22,14 @@ const isText = (value: unknown): value is string => typeof value === "string";
 const isChoice = (value: unknown): boolean =>
   isPlain(value) && isText(value.variant) && Array.isArray(value.among) && value.among.every(isText);
 
-/** Whether a value is what tuning keeps, in the format of this version. */
+/** Whether a value is a tuning result in the current format. */
 export const isTuned = (value: unknown): value is TunedKernels =>
   isPlain(value) &&
   value.format === FORMAT &&
   isPlain(value.adapters) &&
   Object.values(value.adapters).every((works) => isPlain(works) && Object.values(works).every(isChoice));
 
-/** What earlier runs found; nothing, with a message, where that cannot be read. */
+/** Results of earlier runs; empty, with a message, if they cannot be read. */
 export async function readTuned(): Promise<TunedKernels> {
   const text = await platform.readCache(NAME);
   let value: unknown;
@@ -48,24 +48,24 @@ export async function readTuned(): Promise<TunedKernels> {
   return { format: FORMAT, adapters: {} };
 }
 
-/** The choices in force on a device. */
+/** The active choices of a device. */
 export class Tuned {
   readonly #adapter: string;
   readonly #choices = new Map<string, TunedChoice>();
-  /** The variant of each choice, as kernels ask for it. */
+  /** The chosen variant by kernel key. */
   readonly variants = new Map<string, string>();
   #told = false;
-  /** Grows when earlier programs should be built again. */
+  /** Incremented when existing programs should be rebuilt. */
   version = 0;
 
-  /** @param adapter its name with that of the driver, since both decide what is fast */
+  /** @param adapter its name with the driver's, since both affect speed */
   constructor(adapter: string, known: TunedKernels = { format: FORMAT, adapters: {} }) {
     this.#adapter = adapter;
-    // A name such as "constructor" is no adapter.
+    // Guards against names such as "constructor".
     if (Object.hasOwn(known.adapters, adapter)) this.#set(Object.entries(known.adapters[adapter]));
   }
 
-  /** Whether a choice was made among the very variants that there are. */
+  /** Whether a choice was made among exactly these variants. */
   knows(key: string, among: readonly string[]): boolean {
     return this.#choices.get(key)?.among.join() === among.join();
   }
@@ -77,12 +77,12 @@ export class Tuned {
     }
   }
 
-  /** For a user who waits: compiling all variants may take minutes on a CPU. */
+  /** Progress for the user: compiling all variants may take minutes on a CPU. */
   progress(done: number, total: number, text: string): void {
     platform.progress({ done, total, text });
   }
 
-  /** Takes a choice and keeps it for later runs, beside what other processes have found meanwhile. */
+  /** Stores a choice for this and later runs, merged with the results of other processes. */
   async add(key: string, choice: TunedChoice): Promise<void> {
     this.#set([[key, choice]]);
     const { adapters } = await readTuned();
@@ -91,7 +91,7 @@ export class Tuned {
     try {
       await platform.writeCache(NAME, JSON.stringify(kept, null, 1));
     } catch (error) {
-      // This run has it all the same.
+      // The choice still applies to this run.
       if (!this.#told) platform.log(`Tuned kernels cannot be kept for later runs: ${(error as Error).message}`);
       this.#told = true;
     }

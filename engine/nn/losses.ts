@@ -51,7 +51,7 @@ interface Scored {
   readonly logits: Tensor;
   readonly axis: number;
   readonly logProbability: Tensor;
-  /** bool, of the logits' shape */
+  /** bool, shape of the logits */
   readonly hit: Tensor;
   /** bool, shape of the logits with one class; null: all positions count */
   readonly valid: Tensor | null;

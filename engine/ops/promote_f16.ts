@@ -16,8 +16,8 @@ const narrow = <A>(args: A): A => tree.map(args as unknown, (x) => (isSingle(x) 
 
 export interface PromoteOptions {
   /**
-   * In mixed precision a product takes f16 and gives f16, a layer gives the type of its first input, a sum gives f32.
-   * Elsewhere each gives f16 where all its tensors are f16. Default "layer".
+   * In mixed precision a product takes and returns f16, a layer returns the type of its first input, a sum returns
+   * f32. Otherwise each returns f16 if all its tensors are f16. Default: "layer".
    */
   kind?: "product" | "layer" | "sum";
   /** The result is always f32; default: false. */

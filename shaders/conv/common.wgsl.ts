@@ -1,4 +1,4 @@
-/** What the convolution kernels share: parameters, index arithmetic, the cost in operations. */
+/** Code shared by the convolution kernels: parameters, index arithmetic, operation count. */
 import { type Operands, operands } from "../operands.ts";
 import { ceilDiv } from "../grid.ts";
 import type { Fusion } from "../types.ts";
@@ -7,9 +7,9 @@ import type { Fusion } from "../types.ts";
 export type Size3 = readonly [number, number, number];
 
 /**
- * A convolution x [batch, inChannels, ...input] with w [outChannels, inChannels / groups, ...kernel] to
- * y [batch, outChannels, ...output]. `padding` is the one before; what lies outside the input counts as zero, so the
- * padding after follows from `output`. Input and weight gradient take the parameters of the forward convolution.
+ * A convolution x [batch, inChannels, ...input] with w [outChannels, inChannels / groups, ...kernel] to y [batch,
+ * outChannels, ...output]. `padding` is the leading padding; values outside the input are zero, so the trailing
+ * padding follows from `output`. Input and weight gradient take the parameters of the forward convolution.
  */
 export interface ConvParams {
   readonly batch: number;
@@ -23,13 +23,13 @@ export interface ConvParams {
   readonly padding: Size3;
   readonly dilation: Size3;
   readonly bias: boolean;
-  /** Type of all tensors in memory; sums are f32 in any case. */
+  /** Storage type of all tensors; sums are always f32. */
   readonly storage: "f32" | "f16";
 }
 
 export const volume = (size: Size3): number => size[0] * size[1] * size[2];
 
-/** What a convolution or an input gradient reads, named in the order of the operator's inputs, and writes. */
+/** The operands of a convolution or an input gradient, named in the order of the operator's inputs. */
 export function convOperands(
   p: ConvParams,
   names: readonly [string, string, string],
@@ -40,7 +40,7 @@ export function convOperands(
   return operands(inputs, { name: result, type: p.storage, slot: { output: 0 } }, fusion);
 }
 
-/** What a weight gradient reads; it writes partial sums. */
+/** The operands of a weight gradient; it writes partial sums. */
 export const weightOperands = (p: ConvParams, x: string, g: string, fusion: Fusion | null): Operands =>
   operands(
     [x, g].map((name, k) => ({ name, type: p.storage, slot: { input: k } })),
@@ -48,14 +48,14 @@ export const weightOperands = (p: ConvParams, x: string, g: string, fusion: Fusi
     fusion,
   );
 
-/** One side of the convolution: channels of a group, and how far apart the weights of two of them lie. */
+/** One side of the convolution: channels per group, and the stride between the weights of two of them. */
 export interface Side {
   readonly channels: number;
   readonly size: Size3;
   readonly weightStride: number;
 }
 
-/** Forward and backward in one view: what is gathered from, and what is written. */
+/** Forward and backward in one view: the side that is read, and the side that is written. */
 export function sides(p: ConvParams, backward: boolean): { from: Side; to: Side } {
   const perTap = volume(p.kernel),
     inChannels = p.inChannels / p.groups;
@@ -64,19 +64,19 @@ export function sides(p: ConvParams, backward: boolean): { from: Side; to: Side 
   return backward ? { from: y, to: x } : { from: x, to: y };
 }
 
-/** Floating-point operations of a convolution, padding counted as if it were data. */
+/** Floating-point operations of a convolution, counting padding as values. */
 export const convFlops = (p: ConvParams): number =>
   2 * p.batch * p.outChannels * volume(p.output) * (p.inChannels / p.groups) * volume(p.kernel);
 
-/** How a block of neighboring results along a row meets the gathered data: all offsets are known beforehand. */
+/** How a block of neighboring results along a row accesses its inputs: all offsets are known statically. */
 export interface RowPlan {
-  /** Blocks that cover the row. */
+  /** Blocks per row. */
   readonly blocks: number;
-  /** Result `position` of the block meets kernel element `k` at `offset` from the block's base. */
+  /** Result `position` of the block multiplies kernel element `k` with the input at `offset` from the block's base. */
   readonly taps: readonly { readonly position: number; readonly k: number; readonly offset: number }[];
   /** The distinct offsets, ascending. */
   readonly offsets: readonly number[];
-  /** Whether some block's value at this offset lies outside the data. */
+  /** Whether the input at this offset is out of bounds for some block. */
   readonly mayMiss: (offset: number) => boolean;
 }
 

@@ -1,4 +1,4 @@
-/** Convolution, one output element per invocation: for every shape. */
+/** Convolution with one output element per invocation, for every shape. */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { convFlops, convOperands, volume } from "./common.wgsl.ts";
 import { ceilDiv, foldGrid } from "../grid.ts";

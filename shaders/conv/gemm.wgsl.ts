@@ -1,10 +1,10 @@
 /**
- * Convolution and input gradient on GPUs as a product of matrices that are never built (implicit GEMM): weights
- * [to channels, from channels x taps] times what each voxel sees [from channels x taps, voxels]. A step of the product
- * is one tap and `depth` channels, so an invocation finds out where its four voxels see it once a step.
+ * Convolution and input gradient on GPUs as an implicit GEMM: weights [to channels, from channels x taps] times the
+ * input of each voxel [from channels x taps, voxels]. A step of the product is one tap and `depth` channels, so an
+ * invocation computes the input positions of its four voxels once per step.
  *
- * Weights are first put in the order in which tiles take them, with zeros up to whole tiles. Where the result has too
- * few tiles to fill a GPU, parts of the channels are summed apart and then added in a fixed order.
+ * Weights are first packed in tile order, zero-padded to whole tiles. If the result has too few tiles to fill a GPU,
+ * the channels are split into parts that are summed separately and then added in a fixed order.
  */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { convFlops, sides, volume } from "./common.wgsl.ts";
@@ -16,13 +16,13 @@ import { sumPartials } from "./weight_grad.wgsl.ts";
 import { operands } from "../operands.ts";
 import type { Dispatch, Fusion, Lowered, Slot, Target, Variant } from "../types.ts";
 
-/** Along one axis, result place j of a phase sees the data at j * `advance` + base + tap * `step`. */
+/** Along one axis, result j of a phase reads the data at j * `advance` + base + tap * `step`. */
 interface Axis {
   readonly advance: number;
   readonly step: number;
-  /** Elements of the kernel from one tap to the next. */
+  /** Kernel elements from one tap to the next. */
   readonly kernelStep: number;
-  /** Results at place p belong to phase p mod `phases.length`: all its results see the same elements of the kernel. */
+  /** Result p belongs to phase p mod `phases.length`; all results of a phase use the same kernel elements. */
   readonly phases: readonly { readonly first: number; readonly taps: number; readonly base: number }[];
 }
 
@@ -34,7 +34,7 @@ function axisOf(p: ConvParams, backward: boolean, axis: 0 | 1 | 2): Axis {
   if (!backward) {
     return { advance: stride, step: dilation, kernelStep: 1, phases: [{ first: 0, taps: kernel, base: -padding }] };
   }
-  // Result i sees the data at (i + padding - k dilation) / stride for those k where that is whole.
+  // Result i reads the data at (i + padding - k dilation) / stride for those k where that is an integer.
   const gcd = (a: number, b: number): number => (b === 0 ? a : gcd(b, a % b));
   const common = gcd(dilation, stride);
   const phases = Array.from({ length: stride }, (_, phase) => {
@@ -47,13 +47,13 @@ function axisOf(p: ConvParams, backward: boolean, axis: 0 | 1 | 2): Axis {
   return { advance: 1, step: -dilation / common, kernelStep: stride / common, phases };
 }
 
-/** The value of the phase that the WGSL variable `name` holds. */
+/** Selects the value of the phase in the WGSL variable `name`. */
 const ofPhase = (axis: Axis, name: string, value: (phase: Axis["phases"][number]) => number): string =>
   axis.phases
     .slice(1)
     .reduce((text, phase, k) => `select(${text}, ${value(phase)}, ${name} == ${k + 1}u)`, `${value(axis.phases[0])}`);
 
-/** Weights as [group, tap, from channels, to channels], channels padded to whole tiles. */
+/** Packs weights as [group, tap, from channels, to channels], channels padded to whole tiles. */
 function packWeights(
   p: ConvParams,
   from: Side,
@@ -90,12 +90,12 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) loca
   };
 }
 
-/** How the work is cut into workgroups. */
+/** The partition of the work into workgroups. */
 function plan(p: ConvParams, backward: boolean, tile: GemmTile, target: Target) {
   const { from, to } = sides(p, backward);
   const axes = ([0, 1, 2] as const).map((axis) => axisOf(p, backward, axis)) as [Axis, Axis, Axis];
   const phases = axes.map((axis) => axis.phases.length) as [number, number, number];
-  /** Places of a phase. */
+  /** Results per phase. */
   const size = to.size.map((n, axis) => ceilDiv(n, phases[axis])) as [number, number, number];
   const places = p.batch * volume(size);
   const columnBlocks = ceilDiv(places, tile.columns),
@@ -103,7 +103,7 @@ function plan(p: ConvParams, backward: boolean, tile: GemmTile, target: Target) 
   const channelSteps = ceilDiv(from.channels, tile.depth);
   const blocks = columnBlocks * rowBlocks * p.groups * volume(phases);
   const results = p.batch * p.groups * to.channels * volume(to.size);
-  // Two workgroups for each of some 128 cores, while the partial sums stay small.
+  // Two workgroups for each of about 128 cores, while the partial sums stay small.
   const most = Math.floor(Math.min(target.maxBindingBytes, 2 ** 26) / 4 / results);
   const wanted = blocks >= 128 ? 1 : Math.max(1, Math.min(channelSteps, ceilDiv(256, blocks), most));
   const perPart = ceilDiv(channelSteps, wanted);
@@ -147,7 +147,7 @@ function lowerGemm(
   );
   const { rows, columns, depth } = tile;
   const each = volume(to.size);
-  // Tiles of places that are parts of one sample's row, and whose results are final.
+  // Tiles whose positions are part of one sample's row and whose results are final.
   const whole = parts === 1 && volume(phases) === 1 && (p.batch === 1 || each % columns === 0);
   const observed = fusion?.moments && whole && core.finishWithMoments !== null;
   const moments = observed ? { temp: 1, length: each, share: columns } : null;
@@ -162,7 +162,7 @@ function lowerGemm(
   const [, kH, kW] = p.kernel;
   const names = ["Z", "Y", "X"];
 
-  // A step's loads: registers first, so that they are under way while the step before is computed.
+  // A step's loads go to registers first, so that they overlap with the computation of the previous step.
   const linesAtOnce = rows / 8,
     loadsB = depth / linesAtOnce;
   const vectorsA = (depth * rows) / 4,
@@ -246,7 +246,7 @@ ${
         .join("\n")
     }
 
-  // Four places and what they see; those beyond the end repeat the last one and are not stored.
+  // Four positions and their inputs; positions beyond the end repeat the last one and are not stored.
   let quad = local % ${columns / 4}u;
   let line = local / ${columns / 4}u;
   let i = min(vec4u(column0 + quad) + vec4u(0u, ${columns / 4}u, ${columns / 2}u, ${(columns * 3) / 4}u), vec4u(${
@@ -331,7 +331,7 @@ ${
   };
 }
 
-/** Tiles by the number of result channels that they suit. */
+/** Tiles by the number of output channels that they suit. */
 const tiles = [
   { rows: 64, columns: 128 },
   { rows: 32, columns: 128 },
@@ -339,8 +339,8 @@ const tiles = [
 ];
 
 /**
- * The variants of one direction for GPUs: registers, then subgroup matrices where f16 has them. An experimental
- * extension is not a default: it is left to measurement.
+ * The variants of one direction for GPUs: registers, then f16 subgroup matrices. The latter are an experimental
+ * extension, so they are only used if tuning selects them.
  */
 export function gemmVariants(backward: boolean): readonly Variant<ConvParams>[] {
   const variant = (rows: number, columns: number, matrices: boolean): Variant<ConvParams> => {
@@ -348,7 +348,7 @@ export function gemmVariants(backward: boolean): readonly Variant<ConvParams>[] 
     const tileOf = (p: ConvParams): GemmTile => {
       const channels = sides(p, backward).from.channels;
       const deep = matrices ? 32 : 16;
-      // A step that is half empty costs as much as a full one.
+      // A half-empty step costs as much as a full one.
       return { rows, columns, depth: rows > 16 && (channels % deep === 0 || channels > 3 * deep) ? deep : deep / 2 };
     };
     return {

@@ -1,7 +1,7 @@
 /**
- * Product of two matrices tile by tile through workgroup memory: what convolution kernels for GPUs share. A workgroup
- * owns `rows` x `columns` sums; per step its invocations bring `depth` columns of A and rows of B into workgroup memory
- * and add the product of the two. What fills the tiles and where sums go is the kernel's.
+ * Tiled matrix product through workgroup memory, shared by the convolution kernels for GPUs. A workgroup computes
+ * `rows` x `columns` sums; per step its invocations copy `depth` columns of A and rows of B to workgroup memory and
+ * accumulate their product. The kernel defines how tiles are filled and where sums are stored.
  */
 import { pick } from "../grid.ts";
 import type { ConvParams } from "./common.wgsl.ts";
@@ -13,15 +13,15 @@ export interface GemmTile {
   readonly depth: number;
 }
 
-/** WGSL of the parts of such a kernel, which has the names `local` (and `subgroup`, if `builtins` gives it). */
+/** WGSL of the parts of such a kernel, which defines `local` (and `subgroup`, if `builtins` contains it). */
 export interface GemmCore {
   readonly enable: string;
   readonly builtins: string;
   readonly memory: string;
-  /** Sums, and the invocation's place in the tile. */
+  /** Declares the sums and the invocation's position in the tile. */
   readonly before: string;
   /**
-   * Stages a vec4f of line k of A: rows 4 q to 4 q + 3; or of B: columns q, q + columns / 4, ... That order lets
+   * Stages a vec4f of line k of A: rows 4 q to 4 q + 3; or of B: columns q, q + columns / 4, ... With that order
    * neighboring invocations load and store neighboring columns, and still read four at once.
    */
   stage(of: "a" | "b", k: string, q: string, value: string): string;
@@ -30,13 +30,13 @@ export interface GemmCore {
   /** Visits all sums: `atColumn` may use `column`, `atElement` also `row` and `value`; both within the tile. */
   finish(atColumn: string, atElement: string): string;
   /**
-   * The same, where `atElement` puts a number in `seen`: then visits the rows with `row`, and `mean` and `square` (the
-   * sum of squared deviations) of what was seen in the first `count` columns. Null where a core has no such thing.
+   * The same, where `atElement` assigns a number to `seen`; then visits the rows with `row`, and `mean` and `square`
+   * (the sum of squared deviations) of `seen` over the first `count` columns. Null if unsupported.
    */
   readonly finishWithMoments: ((atColumn: string, atElement: string, atRow: string) => string) | null;
 }
 
-/** Invocations of a workgroup: each has 32 sums, as 4 rows and 8 columns. */
+/** Invocations per workgroup: each has 32 sums, as 4 rows and 8 columns. */
 export const gemmSize = (tile: GemmTile): number => (tile.rows * tile.columns) / 32;
 
 const times = (count: number, text: (k: number) => string): string =>
@@ -44,13 +44,13 @@ const times = (count: number, text: (k: number) => string): string =>
 
 /** Registers: an invocation multiplies 4 rows and 8 columns that it reads as vectors. */
 function registerCore({ rows, columns, depth }: GemmTile): GemmCore {
-  // One vector more a line: those who stage one column of many lines would meet in the same memory bank.
+  // Padded by one vector per line: staging one column of many lines would otherwise cause bank conflicts.
   const strideA = rows / 4 + 1,
     strideB = columns / 4 + 1;
   const across = columns / 8;
   const unroll = 4;
   const sum = (r: number, half: string): string => `sum${r}${half}`;
-  // Column `across + c columns / 8` is component c / 2 of p where c is even, of q where it is odd.
+  // Column `across + c columns / 8` is component c / 2 of p if c is even, of q if it is odd.
   const finish = (atColumn: string, atElement: string, before = "", after = ""): string =>
     `for (var c = 0u; c < 8u; c++) {
   let column = across + c * ${across}u;
@@ -91,8 +91,9 @@ ${
     }
 }`,
     finish: (atColumn, atElement) => finish(atColumn, atElement),
-    // Sums of differences from a value of the same row, so that little cancels; first an invocation's own, then those
-    // of the row's first invocation, which makes the sums of all comparable. The tiles' memory is free by then.
+    // Sums differences from a value of the same row to avoid cancellation; first relative to a value of the
+    // invocation, then to one of the row's first invocation, which makes all sums comparable. The tiles' memory is
+    // free by then.
     finishWithMoments: (atColumn, atElement, atRow) =>
       `var pivots = vec4f();
 var sums = vec4f();
@@ -141,12 +142,12 @@ if (across == 0u) {
   };
 }
 
-/** The shape that subgroup matrices of f16 with sums in f32 have here; null where a tile is not made of such. */
+/** The f16 subgroup matrix shape with f32 sums to use; null if the tile cannot be composed of one. */
 function matrixShape({ rows, columns, depth }: GemmTile, p: ConvParams, target: Target): SubgroupMatrix | null {
   const { subgroupMinSize: lanes = 0, subgroupMaxSize, subgroupMatrices = [] } = target;
   const enabled = ["chromium-experimental-subgroup-matrix", "subgroups", "shader-f16"];
   if (p.storage !== "f16" || !enabled.every((name) => target.features.has(name))) return null;
-  // A subgroup has 32 rows and as many columns as lanes, so their number must be known.
+  // A subgroup computes 32 rows and as many columns as it has lanes, so the number of lanes must be known.
   if (lanes !== subgroupMaxSize || lanes < 8 || columns % lanes !== 0 || rows % 32 !== 0) return null;
   const fits = (m: SubgroupMatrix): boolean =>
     m.componentType === "f16" &&
@@ -158,9 +159,9 @@ function matrixShape({ rows, columns, depth }: GemmTile, p: ConvParams, target: 
   return [...subgroupMatrices].filter(fits).sort((a, b) => b.M * b.N * b.K - a.M * a.N * a.K)[0] ?? null;
 }
 
-/** Subgroup matrices: products of f16 with sums in f32. Sums leave through workgroup memory, for their bounds. */
+/** Subgroup matrices: f16 products with f32 sums. Sums are stored through workgroup memory, for bounds checks. */
 function matrixCore({ rows, columns, depth }: GemmTile, { M, N, K }: SubgroupMatrix, lanes: number): GemmCore {
-  // Lines that are not a multiple of all memory banks, and still aligned.
+  // Line strides that avoid bank conflicts but stay aligned.
   const strideA = rows + 8,
     strideB = columns + 8;
   const across = columns / lanes;
@@ -237,8 +238,8 @@ ${each((r, c) => `sum${r}_${c} = subgroupMatrixMultiplyAccumulate(a${r}, b${c}, 
 }`,
     ),
     finish: (atColumn, atElement) => finish(atColumn, atElement),
-    // What was seen goes back to where sums leave, and neighboring invocations share a row: as above, sums of
-    // differences from a value of their own, then from one of the row.
+    // `seen` is written back to the staging memory of the sums, and neighboring invocations share a row: as above,
+    // sums of differences first from a value of the invocation, then from one of the row.
     finishWithMoments: rows * width < 4 * size
       ? null
       : (atColumn, atElement, atRow) =>
@@ -256,7 +257,7 @@ ${
     leaving[row * ${width}u + strip] = seen;`,
             (c) =>
               `for (var k = reader; k < ${width}u; k += ${readers}u) {
-  // Rows begin in the same memory bank.
+  // Rows start in the same memory bank.
   let strip = (k + row) % ${width}u;
   if (${columnOf(c)} < count) {
     let seen = leaving[row * ${width}u + strip];
@@ -300,7 +301,7 @@ function gemmBytes({ rows, columns, depth }: GemmTile, shape: SubgroupMatrix | n
 }
 
 /**
- * The core of a tile on a GPU: subgroup matrices or registers; null where it does not fit beside `bytes` of other
+ * The core of a tile on a GPU: subgroup matrices or registers; null if it does not fit next to `bytes` of other
  * memory.
  */
 export function gemmCore(tile: GemmTile, matrices: boolean, p: ConvParams, target: Target, bytes = 0): GemmCore | null {

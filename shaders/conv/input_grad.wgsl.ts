@@ -1,4 +1,4 @@
-/** Gradient of a convolution with respect to its input, one element per invocation: for every shape. */
+/** Input gradient of a convolution with one element per invocation, for every shape. */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { convFlops, convOperands, volume } from "./common.wgsl.ts";
 import { ceilDiv, foldGrid } from "../grid.ts";
@@ -13,7 +13,7 @@ function lower(p: ConvParams, target: Target, fusion: Fusion | null = null): Low
     co = p.outChannels / p.groups;
   const count = p.batch * p.inChannels * volume(p.input);
   const grid = foldGrid(ceilDiv(count, 64), target);
-  // Output o saw input i through tap k where o * stride + k * dilation - padding = i.
+  // Output o reads input i through tap k if o * stride + k * dilation - padding = i.
   const io = convOperands(p, ["g", "w", "bias"], "dx", fusion);
   const source = (): string =>
     wgsl`${io.enable}

@@ -1,11 +1,11 @@
 /**
  * Register-tiled convolution for forward and input gradient. One invocation computes `channels` output channels of
- * `width` neighboring voxels of a row in registers; it loops over input channels, kernel planes and kernel rows, loads
- * each value that the voxels see in such a row once, and multiplies it with every weight that meets it.
+ * `width` neighboring voxels of a row in registers. It loops over input channels, kernel planes and kernel rows, loads
+ * each input of such a row once, and multiplies it with every weight that uses it.
  *
- * On a CPU adapter a load costs one scalar load and one bounds test per lane, some twenty times a multiply-add. All
- * lanes of a subgroup need the same weights, so each lane loads a different one and subgroupBroadcast hands it round.
- * Conditions are joined by `&`: `&&` becomes a branch each, and hundreds of those stall SwiftShader's compiler.
+ * On a CPU adapter a load costs one scalar load and one bounds check per lane, about twenty times a multiply-add. All
+ * lanes of a subgroup need the same weights, so each lane loads a different one and subgroupBroadcast shares it.
+ * Conditions are joined by `&`: each `&&` becomes a branch, and hundreds of those stall SwiftShader's compiler.
  */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { convFlops, convOperands, rowPlan, sides, volume } from "./common.wgsl.ts";
@@ -17,13 +17,13 @@ import type { Fusion, Lowered, Target, Variant } from "../types.ts";
 interface Tile {
   readonly channels: number;
   readonly width: number;
-  /** Lanes that share loaded weights through subgroup broadcasts; 1 where every lane loads its own. */
+  /** Lanes that share loaded weights by subgroup broadcast; 1 if every lane loads its own. */
   readonly share: number;
 }
 
 /**
- * About 32 sums, as many as a CPU adapter keeps at hand, shared evenly among the channels. SwiftShader, whose subgroups
- * have four lanes, compiles fast and gains from twice as many.
+ * About 32 sums, as many as a CPU adapter keeps in registers, split evenly among the channels. SwiftShader, whose
+ * subgroups have four lanes, compiles fast and gains from twice as many.
  */
 function chooseTile(p: ConvParams, backward: boolean, share: number): Tile {
   const { to } = sides(p, backward);
@@ -34,14 +34,16 @@ function chooseTile(p: ConvParams, backward: boolean, share: number): Tile {
   return { channels, width, share };
 }
 
-/** The variants of one direction: weights shared within a subgroup (on a GPU not by default), every lane for itself. */
+/**
+ * The variants of one direction: weights shared within a subgroup (not the default on a GPU), or loaded by every lane.
+ */
 export function tileVariants(backward: boolean): readonly Variant<ConvParams>[] {
   const variant = (name: string, shareOf: (target: Target) => number | undefined): Variant<ConvParams> => ({
     name,
     guard: (p, target) => {
       const share = shareOf(target);
       if (share === undefined) return false;
-      // A phase of a strided gradient takes every stride-th element of the kernel, which dilation would upset.
+      // A phase of a strided gradient uses every stride-th kernel element, which does not work with dilation.
       if (backward && [0, 1].some((axis) => p.stride[axis] > 1 && p.dilation[axis] > 1)) return false;
       const tile = chooseTile(p, backward, share);
       return tile.channels * rowPlan(p, backward, tile.width).taps.length <= 400;
@@ -64,8 +66,8 @@ export function lowerTile(
   const plan = rowPlan(p, backward, tw);
   const [kD, kH, kW] = p.kernel;
 
-  // In the gradient of a strided convolution, voxels with the same remainder of position / stride meet the same planes
-  // and rows of the kernel: such a phase fills whole workgroups, so that all lanes of one need the same weights.
+  // In the gradient of a strided convolution, voxels with equal position mod stride use the same planes and rows of
+  // the kernel. Each such phase fills whole workgroups, so that all lanes of one need the same weights.
   const [phasesZ, phasesY] = backward ? p.stride : [1, 1];
   const depth = ceilDiv(to.size[0], phasesZ),
     height = ceilDiv(to.size[1], phasesY);
@@ -108,7 +110,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) loca
   let group = block / ${channelBlocks}u % ${p.groups}u;
   let phaseY = block / ${channelBlocks * p.groups}u % ${phasesY}u;
   let phaseZ = block / ${channelBlocks * p.groups * phasesY}u % ${phasesZ}u;
-  // Lanes beyond the end repeat the last one, for every lane must reach the broadcasts; they do not store.
+  // Lanes beyond the end repeat the last one because every lane must reach the broadcasts; they do not store.
   let flat = block / ${perSpace}u * ${size}u + local;
   let i = min(flat, ${lanes - 1}u);
   let x0 = i % ${plan.blocks}u * ${tw}u;
@@ -138,7 +140,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) loca
   let base = i32((sample * ${p.groups}u + group) * ${from.channels * volume(from.size)}u);
   let weightBase = group * ${(p.outChannels / p.groups) * (p.inChannels / p.groups) * volume(p.kernel)}u
     + first * ${to.weightStride}u;
-  // One loop instead of three, for each loop costs a copy of all sums per turn on a CPU adapter.
+  // One loop instead of three, because each loop copies all sums per iteration on a CPU adapter.
   var channel = 0u;
   var plane = 0u;
   var row = 0u;
@@ -152,7 +154,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) loca
     let iz = fz + i32(kz) * ${p.dilation[0]};
     let iy = fy + i32(ky) * ${p.dilation[1]};
 #endif
-    // What lies outside is loaded from the nearest place inside and replaced by zero.
+    // Loads outside the input are clamped to its edge and replaced by zero.
     let inside = (u32(iz) < ${from.size[0]}u) & (u32(iy) < ${from.size[1]}u);
     let at = base + i32(channel) * ${volume(from.size)}
       + (clamp(iz, 0, ${from.size[0] - 1}) * ${from.size[1]} + clamp(iy, 0, ${from.size[1] - 1})) * ${from.size[2]};
@@ -195,7 +197,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) loca
   };
 }
 
-/** Loads of one kernel row's weights as `w{channel}_{tap}`; channels beyond the last repeat it. */
+/** Loads one kernel row's weights as `w{channel}_{tap}`; channels beyond the last repeat it. */
 function weightLoads(p: ConvParams, to: Side, tile: Tile, io: Operands): { before: string; inside: string } {
   const kW = p.kernel[2],
     count = tile.channels * kW;
@@ -224,7 +226,7 @@ function weightLoads(p: ConvParams, to: Side, tile: Tile, io: Operands): { befor
   return { before: before.join("\n  "), inside: inside.join("\n    ") };
 }
 
-/** Loads of the values that the voxels see in one row, as `x{index}`, and their multiply-adds. */
+/** Loads the inputs of the voxels in one row, as `x{index}`, and multiplies and adds them. */
 function gathering(plan: RowPlan, size: Size3, tile: Tile, io: Operands): { before: string; inside: string } {
   const before: string[] = [],
     inside: string[] = [];

@@ -1,4 +1,4 @@
-/** Convolution, its input gradient (also transposed convolution) and its weight gradient: choice of a kernel. */
+/** Kernel selection for convolution, its input gradient (also transposed convolution) and its weight gradient. */
 import { convForwardGeneric } from "./forward.wgsl.ts";
 import { convInputGradGeneric } from "./input_grad.wgsl.ts";
 import { weightGemmVariants } from "./weight_gemm.wgsl.ts";
@@ -12,7 +12,7 @@ import { bucket, type SelectOptions, selectVariant } from "../variants.ts";
 
 export type { ConvParams } from "./common.wgsl.ts";
 
-/** Reads x, w and, where `params.bias`, bias [outChannels]; writes y. */
+/** Reads x, w and, with `params.bias`, bias [outChannels]; writes y. */
 export const convForwardVariants: readonly Variant<ConvParams>[] = [
   ...gemmVariants(false),
   ...tileVariants(false),
@@ -20,7 +20,7 @@ export const convForwardVariants: readonly Variant<ConvParams>[] = [
 ];
 
 /**
- * Reads g [batch, outChannels, ...output], w and, where `params.bias`, bias [inChannels], which serves transposed
+ * Reads g [batch, outChannels, ...output], w and, with `params.bias`, bias [inChannels], used by transposed
  * convolution; writes dx [batch, inChannels, ...input].
  */
 export const convInputGradVariants: readonly Variant<ConvParams>[] = [
@@ -50,21 +50,21 @@ function specOf(family: string, p: ConvParams, inputs: readonly number[], output
   return { family, shape: bias ? `${shape} bias` : shape, dtype: p.storage, inputs, output };
 }
 
-/** Lowers a convolution with the named variant, by default the tuned one or the first whose guard holds. */
+/** Lowers a convolution. Default variant: the tuned one or the first whose guard holds. */
 export function lowerConvForward(p: ConvParams, target: Target, how: SelectOptions = {}): Lowered {
   const { x, y, w } = elements(p);
   const inputs = p.bias ? [x, w, p.outChannels] : [x, w];
   return selectVariant(specOf("convolution", p, inputs, y), convForwardVariants, p, target, how);
 }
 
-/** Lowers the gradient with respect to the input with the named variant, by default as the convolution. */
+/** Lowers the input gradient. Default variant: as for the convolution. */
 export function lowerConvInputGrad(p: ConvParams, target: Target, how: SelectOptions = {}): Lowered {
   const { x, y, w } = elements(p);
   const inputs = p.bias ? [y, w, p.inChannels] : [y, w];
   return selectVariant(specOf("convolution input gradient", p, inputs, x), convInputGradVariants, p, target, how);
 }
 
-/** Lowers the gradient with respect to the weights with the named variant, by default as the convolution. */
+/** Lowers the weight gradient. Default variant: as for the convolution. */
 export function lowerConvWeightGrad(p: ConvParams, target: Target, how: SelectOptions = {}): Lowered {
   const { x, y, w } = elements(p);
   return selectVariant(specOf("convolution weight gradient", p, [x, y], w), convWeightGradVariants, p, target, how);

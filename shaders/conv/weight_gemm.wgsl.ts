@@ -1,7 +1,7 @@
 /**
- * Weight gradient on GPUs as a product of matrices that are never built (implicit GEMM): the gradient
- * [out channels, places] times what each weight meets [places, in channels x taps]. Places are cut into parts that are
- * summed apart, enough to fill a GPU; a second kernel adds the parts in a fixed order.
+ * Weight gradient on GPUs as an implicit GEMM: the gradient [out channels, positions] times the input that each weight
+ * multiplies [positions, in channels x taps]. Positions are split into parts that are summed separately, enough to
+ * fill a GPU; a second kernel adds the parts in a fixed order.
  */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { volume, weightOperands } from "./common.wgsl.ts";
@@ -12,7 +12,7 @@ import type { GemmCore, GemmTile } from "./gemm_core.wgsl.ts";
 import { summedLater } from "./weight_grad.wgsl.ts";
 import type { Fusion, Lowered, Target, Variant } from "../types.ts";
 
-/** Bytes of workgroup memory for what the columns of a tile meet. */
+/** Bytes of workgroup memory for the input offsets of a tile's columns. */
 const tableBytes = (columns: number): number => columns * 16;
 
 function lowerWeightGemm(
@@ -38,7 +38,7 @@ function lowerWeightGemm(
     columnBlocks = ceilDiv(weights, columns);
   const blocks = rowBlocks * columnBlocks * p.groups;
   const steps = ceilDiv(places, depth);
-  // Parts: enough to occupy the device and to keep the sums short, but with some hundred places each.
+  // Parts: enough to occupy the device and keep the sums short, but with a few hundred positions each.
   const wanted = Math.max(Math.min(ceilDiv(512, blocks), ceilDiv(places, 256)), ceilDiv(places, 16384));
   const most = Math.max(1, Math.floor(Math.min(target.maxBindingBytes, 2 ** 24) / 4 / count));
   const perPart = ceilDiv(steps, Math.min(wanted, most, steps));
@@ -46,7 +46,7 @@ function lowerWeightGemm(
   const grid = foldGrid(blocks * parts, target);
   const io = weightOperands(p, "data", "g", fusion);
 
-  // A step's loads: registers first, so that they are under way while the step before is computed.
+  // A step's loads go to registers first, so that they overlap with the computation of the previous step.
   const atOnce = invocations / depth;
   const registers: string[] = [],
     loads: string[] = [],
@@ -77,7 +77,8 @@ function lowerWeightGemm(
 ${core.enable}
 ${io.declarations()}
 
-// What four columns q, q + columns / 4, ... meet: planes, rows, voxels and elements from the first that a place sees.
+// For the columns q, q + columns / 4, ...: planes, rows, voxels and elements relative to the first that a position
+// reads.
 var<workgroup> seenZ: array<vec4u, ${columns / 4}>;
 var<workgroup> seenY: array<vec4u, ${columns / 4}>;
 var<workgroup> seenX: array<vec4u, ${columns / 4}>;
@@ -152,7 +153,7 @@ function variant(rows: number, columns: number, matrices: boolean): Variant<Conv
     gemmCore(tile, matrices, p, target, tableBytes(columns));
   return {
     name,
-    // Half of a tile at least is used.
+    // At least half of a tile is used.
     guard: (p, target) =>
       p.outChannels / p.groups > rows / 2 &&
       (p.inChannels / p.groups) * volume(p.kernel) > columns / 2 &&
@@ -161,7 +162,7 @@ function variant(rows: number, columns: number, matrices: boolean): Variant<Conv
   };
 }
 
-/** The variants for GPUs: registers, then subgroup matrices where f16 has them, which are left to measurement. */
+/** The variants for GPUs: registers, then f16 subgroup matrices, which are only used if tuning selects them. */
 export const weightGemmVariants: readonly Variant<ConvParams>[] = [
   variant(64, 128, false),
   variant(32, 128, false),

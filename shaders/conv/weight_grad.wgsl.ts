@@ -1,6 +1,6 @@
 /**
- * Gradient of a convolution with respect to its weights: for every shape. Space is split into chunks of output rows;
- * one invocation sums one weight over one chunk, row by row, and a second kernel adds the chunks.
+ * Weight gradient of a convolution, for every shape. Space is split into chunks of output rows; one invocation sums
+ * one weight over one chunk, row by row, and a second kernel adds the chunks.
  */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { convFlops, volume, weightOperands } from "./common.wgsl.ts";
@@ -11,7 +11,7 @@ import type { Dispatch, Fusion, Kernel, Lowered, Target, Variant } from "../type
 
 /**
  * Adds `parts` partial results of `count` elements each, in temporary `temp` [parts, count], into output 0 in a fixed
- * order; with a bias (input 2), that of the channel, `each` elements a channel.
+ * order; with a bias (input 2), adds the channel's bias, with `each` elements per channel.
  */
 export function sumPartials(
   name: string,
@@ -29,7 +29,7 @@ export function sumPartials(
     fusion,
   );
   const grid = foldGrid(ceilDiv(count, 64), target);
-  // Sums of 16 are added up, so rounding grows with 16 + parts / 16 terms at most.
+  // Sums of 16 terms are accumulated, so rounding grows with at most 16 + parts / 16 terms.
   const source = (): string =>
     wgsl`${io.enable}
 ${io.declarations()}
@@ -54,7 +54,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lane
   };
 }
 
-/** A kernel that leaves `parts` partial sums of each of `count` weights, and the one that adds them. */
+/** A kernel that computes `parts` partial sums of each of `count` weights, and the kernel that adds them. */
 export function summedLater(
   name: string,
   source: () => string,
@@ -82,7 +82,7 @@ function lower(p: ConvParams, target: Target, fusion: Fusion | null = null): Low
     co = p.outChannels / p.groups;
   const count = p.outChannels * ci * volume(p.kernel);
   const rows = p.batch * oD * oH;
-  // Enough chunks to occupy the device, few enough that the partial sums stay small beside the data.
+  // Enough chunks to occupy the device, few enough that the partial sums stay small compared with the data.
   const chunks = Math.max(1, Math.min(rows, ceilDiv(65536, count), Math.floor(target.maxBindingBytes / 4 / count)));
   const rowsPerChunk = ceilDiv(rows, chunks);
   const parts = ceilDiv(rows, rowsPerChunk);

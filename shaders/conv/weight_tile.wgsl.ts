@@ -1,11 +1,11 @@
 /**
- * Register-tiled weight gradient. One invocation owns one output channel, `channels` input channels and one plane of
- * the kernel: those weights are sums in registers while it walks over tiles of `height` x `width` outputs of its share
- * of batch and space. A second kernel adds the shares.
+ * Register-tiled weight gradient. One invocation computes one output channel, `channels` input channels and one plane
+ * of the kernel: those weights are accumulated in registers while it iterates over tiles of `height` x `width` outputs
+ * of its share of batch and space. A second kernel adds the shares.
  *
- * Neighboring lanes own neighboring output channels and see the same input, so on a CPU adapter, where loads cost
- * most, each lane loads a different part of the tile's input and subgroupBroadcast hands it round.
- * Conditions are joined by `&`: `&&` becomes a branch each, and hundreds of those stall SwiftShader's compiler.
+ * Neighboring lanes compute neighboring output channels and read the same input, so on a CPU adapter, where loads
+ * dominate, each lane loads a different part of the tile's input and subgroupBroadcast shares it. Conditions are
+ * joined by `&`: each `&&` becomes a branch, and hundreds of those stall SwiftShader's compiler.
  */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { volume, weightOperands } from "./common.wgsl.ts";
@@ -18,11 +18,11 @@ interface Tile {
   readonly channels: number;
   readonly height: number;
   readonly width: number;
-  /** Lanes that share loaded inputs through subgroup broadcasts; 1 where every lane loads its own. */
+  /** Lanes that share loaded inputs by subgroup broadcast; 1 if every lane loads its own. */
   readonly share: number;
 }
 
-/** Rows and columns of the input that a tile of outputs sees. */
+/** Rows and columns of the input that a tile of outputs reads. */
 function patch(p: ConvParams, tile: Tile): { rows: number; columns: number } {
   return {
     rows: (tile.height - 1) * p.stride[1] + (p.kernel[1] - 1) * p.dilation[1] + 1,
@@ -41,7 +41,7 @@ export function lowerWeightTile(p: ConvParams, target: Target, tile: Tile, fusio
   const { rows, columns } = patch(p, tile);
   const io = weightOperands(p, "x", "g", fusion);
 
-  // A workgroup of shared loads is one set of lanes; otherwise lanes fill a workgroup with channels and parts.
+  // With shared loads a workgroup is one set of lanes; otherwise its lanes cover channels and parts.
   const lanes = share > 1 ? share : Math.min(8, co);
   const channelBlocks = ceilDiv(ci, tc),
     outBlocks = ceilDiv(co, lanes);
@@ -49,7 +49,7 @@ export function lowerWeightTile(p: ConvParams, target: Target, tile: Tile, fusio
   const tilesX = ceilDiv(oW, tw),
     tilesY = ceilDiv(oH, th);
   const tiles = p.batch * oD * tilesY * tilesX;
-  // Parts: enough to occupy the device and to keep the sums short, few enough to stay small beside the data.
+  // Parts: enough to occupy the device and keep the sums short, few enough to stay small compared with the data.
   const wanted = Math.max(ceilDiv(target.software ? 128 : 16384 / lanes, blocks), ceilDiv(tiles, 512));
   const most = Math.max(1, Math.floor(Math.min(target.maxBindingBytes, 2 ** 24) / 4 / count));
   const perPart = ceilDiv(tiles, Math.min(wanted, most, tiles));
@@ -195,9 +195,9 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) loca
 }
 
 /**
- * Eight lanes (lavapipe): about 36 sums and 130 input values, two rows; more takes seconds to compile and gains little.
- * Four lanes (SwiftShader) compile fast and load more, which taller tiles make up for. Without shared loads every value
- * costs a load: half as many sums, one row.
+ * Eight lanes (lavapipe): about 36 sums and 130 input values, two rows; more takes seconds to compile and gains
+ * little. Four lanes (SwiftShader) compile fast and load more, which taller tiles compensate. Without shared loads
+ * every value costs a load: half as many sums, one row.
  */
 function chooseTile(p: ConvParams, share: number): Tile {
   const taps = p.kernel[1] * p.kernel[2],

@@ -1,4 +1,4 @@
-/** Labels of connected components, and masks with their holes filled, from the trees of union_find.wgsl.ts. */
+/** Labels of connected components, and hole filling, from the trees of union_find.wgsl.ts. */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { fold } from "../map.wgsl.ts";
 import { lowerNumbering } from "./numbering.wgsl.ts";
@@ -10,14 +10,14 @@ export type ComponentsParams = Omit<Grid, "outside">;
 export interface HolesParams {
   readonly batch: number;
   readonly size: readonly [number, number, number];
-  /** Axes, counted from the last, whose ends touch the outside: 2 for planes. */
+  /** Number of last axes whose ends touch the outside: 2 for planes. */
   readonly axes: 2 | 3;
   readonly float: boolean;
 }
 
 const WORKGROUP = 64;
 
-/** Mask [batch, ...size] to i32 labels: 0, and 1, 2, ... in the order of first voxels, anew for each of the batch. */
+/** Mask [batch, ...size] to i32 labels: 0, and 1, 2, ... in the order of first voxels, separately per batch element. */
 export function lowerComponents(p: ComponentsParams, target: Target): Lowered {
   const voxels = p.size[0] * p.size[1] * p.size[2];
   const parents: Slot = { temp: 0 };
@@ -32,7 +32,7 @@ export function lowerComponents(p: ComponentsParams, target: Target): Lowered {
   };
 }
 
-/** Mask [batch, ...size] to bool: the mask, and zeros that no path along the axes leads out of. */
+/** Mask [batch, ...size] to bool: the mask and its holes. */
 export function lowerFillHoles(p: HolesParams, target: Target): Lowered {
   const elements = p.batch * p.size[0] * p.size[1] * p.size[2];
   return {
@@ -44,7 +44,7 @@ export function lowerFillHoles(p: HolesParams, target: Target): Lowered {
   };
 }
 
-/** A kernel that goes through the finished forest: `body` for each voxel i. */
+/** A kernel that runs `body` for each voxel i of the finished forest. */
 function voxelKernel(name: string, count: number, before: string, body: string, target: Target): Kernel {
   const each = target.software ? 64 : 4;
   const { workgroups, row } = fold(Math.ceil(count / each), WORKGROUP, target);
@@ -69,7 +69,7 @@ ${body}
   };
 }
 
-/** Spreads the numbers of the roots, which are in their places already. */
+/** Propagates the numbers of the roots to all voxels of their component. */
 const labelKernel = (count: number, target: Target): Kernel =>
   voxelKernel(
     "components.label",

@@ -1,11 +1,11 @@
 /**
- * Exact Euclidean distance to the nearest zero voxel, axis by axis (Felzenszwalb and Huttenlocher, "Distance transforms
- * of sampled functions", 2012): a sweep both ways along one axis gives squared distances on its lines, and along each
- * further axis the result is the lower envelope of parabolas, one per voxel. An invocation takes a line, in linear
- * time.
+ * Exact Euclidean distance to the nearest zero voxel, axis by axis (Felzenszwalb and Huttenlocher, "Distance
+ * transforms of sampled functions", 2012): a sweep in both directions along one axis gives squared distances on its
+ * lines, and along each further axis the result is the lower envelope of parabolas, one per voxel. An invocation
+ * processes a line, in linear time.
  *
- * Takeover places are whole numbers that are confirmed by comparing the parabolas there (Meijster, Roerdink, Hesselink,
- * 2000), so that with whole spacings squared distances are exact below 2^24.
+ * Envelope boundaries are integers, verified by comparing the parabolas there (Meijster, Roerdink, Hesselink, 2000),
+ * so that with integer spacing squared distances are exact below 2^24.
  */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { fold } from "../map.wgsl.ts";
@@ -16,35 +16,35 @@ export interface DistanceTransformParams {
   readonly batch: number;
   readonly size: readonly [number, number, number];
   readonly spacing: readonly [number, number, number];
-  /** The mask holds f32. */
+  /** Whether the mask is f32. */
   readonly float: boolean;
 }
 
 interface Lines {
   readonly count: number;
   readonly length: number;
-  /** Lines side by side, which is also the step from a voxel of a line to the next. */
+  /** Number of adjacent lines, which is also the stride from a voxel of a line to the next. */
   readonly inner: number;
   /** Squared spacing. */
   readonly weight: number;
-  /** Gives the distance, infinity where there is no zero; other passes give the squared distance or FAR. */
+  /** Whether to output the distance, infinity if there is no zero; other passes output the squared distance or FAR. */
   readonly last: boolean;
 }
 
 const WORKGROUP = 64;
-/** Squared distance where there is no zero voxel: above any, and still a number, since WGSL may lack infinity. */
+/** Squared distance if there is no zero voxel: above any other, but finite, since WGSL may not support infinity. */
 const FAR = "3e38f";
-/** Entries of the envelope hold two places of a line in one word. */
+/** Envelope entries pack two positions of a line into one word. */
 const LONGEST = 65536;
 
-/** Mask [batch, ...size] to f32 distances, one dispatch an axis. */
+/** Mask [batch, ...size] to f32 distances, one dispatch per axis. */
 export function lowerDistanceTransform(p: DistanceTransformParams, target: Target): Lowered {
   const elements = p.batch * p.size[0] * p.size[1] * p.size[2];
-  // The sweep takes lines of any length, and no tensor has two axes above 65536.
+  // The sweep supports lines of any length, and no tensor has two axes above 65536.
   const long = p.size.findIndex((n) => n > LONGEST);
   const swept = long < 0 ? 2 : long;
   const axes = [swept, ...[2, 1, 0].filter((axis) => axis !== swept && p.size[axis] > 1)];
-  // Passes write the temporary and the output in turns, so that the last one writes the output.
+  // Passes alternate between the temporary and the output, so that the last one writes the output.
   const slot = (pass: number): Slot => ((axes.length - pass) % 2 === 1 ? { output: 0 } : { temp: 0 });
   const dispatches = axes.map((axis, pass) => {
     const length = p.size[axis];
@@ -63,7 +63,8 @@ export function lowerDistanceTransform(p: DistanceTransformParams, target: Targe
 }
 
 /**
- * A kernel whose invocations run `body` for the line that begins at `start`. The result is bits: places, then numbers.
+ * A kernel whose invocations run `body` for the line that starts at `start`. The result buffer holds bits: first
+ * positions, then numbers.
  */
 function lineKernel(
   name: string,
@@ -110,7 +111,7 @@ ${body}
   };
 }
 
-/** Voxels to the last zero, forwards, then the nearer of that and the one behind. */
+/** Distance in voxels to the previous zero, forwards, then the minimum of that and the distance to the next. */
 function sweep(lines: Lines, float: boolean, target: Target): Kernel {
   const never = 2 ** 31;
   const body = wgsl`
@@ -133,9 +134,10 @@ function sweep(lines: Lines, float: boolean, target: Target): Kernel {
 }
 
 /**
- * Forwards, the parabolas that are lowest somewhere are put on a stack: entry k, lowest from place `from` on, belongs
- * to voxel `at`. Backwards, the entry of each voxel gives its value. The stack lies in the line of the result: entry k
- * begins at place k or later, so that values written backwards overwrite only entries that were used.
+ * Forwards, the parabolas that are lowest somewhere are pushed on a stack: entry k, lowest from position `from` on,
+ * belongs to voxel `at`. Backwards, the entry of each voxel gives its value. The stack is stored in the line of the
+ * result: entry k starts at position k or later, so values written backwards only overwrite entries that are no longer
+ * needed.
  */
 function envelope(lines: Lines, target: Target): Kernel {
   const n = lines.length;

@@ -1,7 +1,7 @@
-/** What kernels on masks share. */
+/** Code shared by mask kernels. */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 
-/** `inside(word)`: whether an element, read as bits, is not zero; of f32 neither 0 nor -0. */
+/** `inside(word)`: whether an element, read as bits, is nonzero; for f32, neither 0 nor -0. */
 export const insideFunction = (float: boolean): string =>
   wgsl`
 fn inside(word: u32) -> bool {

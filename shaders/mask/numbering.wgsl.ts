@@ -1,33 +1,32 @@
 /**
- * Numbers the roots of a forest in order of their places, by a prefix sum over counts: counts of chunks, counts of
- * chunks of those, and so on up to a single chunk, then starting numbers the same way down. Chunks are summed in one
- * invocation.
+ * Numbers the roots of a forest in order of position, by a hierarchical prefix sum: counts of chunks, counts of chunks
+ * of those, and so on up to a single chunk, then starting numbers back down. One invocation sums a chunk.
  */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { fold } from "../map.wgsl.ts";
 import type { Dispatch, Kernel, Lowered, Slot, Target } from "../types.ts";
 
 export interface NumberingParams {
-  /** Each of the batch is numbered from 1. */
+  /** Each batch element is numbered from 1. */
   readonly batch: number;
   readonly voxels: number;
   /** Node i + 1 of [batch, voxels] is a root if parents[i] is i + 1. */
   readonly parents: Slot;
-  /** Position of the first temporary. */
+  /** Index of the first temporary. */
   readonly firstTemp: number;
 }
 
 const WORKGROUP = 64;
 const CHUNK = 128;
 
-/** Writes the numbers of the roots to the output, in the places of the roots; other places are left as they are. */
+/** Writes the numbers of the roots at their positions in the output; other positions are not written. */
 export function lowerNumbering({ batch, voxels, parents, firstTemp }: NumberingParams, target: Target): Lowered {
-  // sizes[0] voxels, sizes[1] chunks of voxels, ...; counts of level k >= 1 lie in a temporary.
+  // sizes[0] voxels, sizes[1] chunks of voxels, ...; counts of level k >= 1 are in a temporary.
   const sizes = [voxels];
   do sizes.push(Math.ceil(sizes.at(-1)! / CHUNK)); while (sizes.at(-1)! > 1);
   const counts = (level: number): Slot => ({ temp: firstTemp + level - 1 });
   const dispatches: Dispatch[] = [];
-  // The last chunk starts from 0, so that its count is not needed.
+  // The last chunk starts from 0, so its count is not needed.
   for (let level = 1; level < sizes.length - 1; level++) {
     const kernel = chunkKernel("count", batch, sizes[level - 1], level === 1, target);
     dispatches.push({ kernel, reads: [level === 1 ? parents : counts(level - 1)], writes: [counts(level)] });
@@ -42,9 +41,9 @@ export function lowerNumbering({ batch, voxels, parents, firstTemp }: NumberingP
 }
 
 /**
- * "count": sums of chunks of `length` terms a row. "start" and "top": terms are replaced by the sums of those before
- * them, beginning with the number of the chunk or with 0. Terms are counts, or voxels, which count where they are
- * roots; those get numbers from 1.
+ * "count": sums of chunks of `length` terms per row. "start" and "top": exclusive prefix sums in place, starting with
+ * the number of the chunk or with 0. Terms are counts, or voxels, which count as 1 if they are roots; roots get
+ * numbers from 1.
  */
 function chunkKernel(
   task: "count" | "start" | "top",

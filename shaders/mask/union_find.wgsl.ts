@@ -1,10 +1,10 @@
 /**
  * Trees of connected voxels by union-find (Playne and Hawick, "A new algorithm for parallel connected-component
- * labeling on GPUs", 2018; path splitting after Tarjan and van Leeuwen, 1984): voxels point at earlier voxels of their
- * component, and atomic minima join the trees, in two passes. The root of a finished tree is the first voxel of its
- * component, whatever the order of execution was.
+ * labeling on GPUs", 2018; path splitting after Tarjan and van Leeuwen, 1984): voxels point to earlier voxels of their
+ * component, and atomic minima merge the trees, in two passes. The root of a finished tree is the first voxel of its
+ * component, independent of execution order.
  *
- * Nodes are voxels counted from 1 over the whole batch; 0 is background, or what lies outside for holes.
+ * Nodes are voxels numbered from 1 over the whole batch; 0 is background, or the outside when filling holes.
  */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { fold } from "../map.wgsl.ts";
@@ -16,9 +16,9 @@ export interface Grid {
   readonly size: readonly [number, number, number];
   /** Neighbors of a voxel; in a volume of depth 1, 6 means 4 and the others 8. */
   readonly connectivity: 6 | 18 | 26;
-  /** The mask holds f32. */
+  /** Whether the mask is f32. */
   readonly float: boolean;
-  /** 0: members are the voxels that are not zero. Else the zeros, and the ends of that many last axes are outside. */
+  /** 0: members are the nonzero voxels. Otherwise the zeros, and the ends of that many last axes touch the outside. */
   readonly outside: 0 | 2 | 3;
 }
 
@@ -30,7 +30,7 @@ export const forest = (grid: Grid, target: Target): Dispatch[] => [
   { kernel: joinKernel(grid, target), reads: [{ input: 0 }], writes: [{ temp: 0 }] },
 ];
 
-/** `root(node)`, which makes the path shorter on its way, and `unite(a, b)`, on atomic `parents`. */
+/** `root(node)`, with path splitting, and `unite(a, b)`, on atomic `parents`. */
 export const unionFind = wgsl`
 fn root(node: u32) -> u32 {
   if (node == 0u) { return 0u; }
@@ -46,7 +46,7 @@ fn root(node: u32) -> u32 {
   return child;
 }
 
-// The later root is pointed at the earlier one. If meanwhile it got another parent, that one is united as well.
+// The later root is pointed to the earlier one. If it got another parent meanwhile, that one is united as well.
 fn unite(a: u32, b: u32) {
   var x = root(a);
   var y = root(b);
@@ -112,7 +112,8 @@ ${body}
 }
 
 /**
- * Voxels point at the first of their run within the segment, at 0 if they lie at the end of an axis with an outside.
+ * Voxels point to the first voxel of their run within the segment, or to 0 if they are at the end of an axis that
+ * touches the outside.
  */
 function runsKernel(grid: Grid, target: Target): Kernel {
   const body = wgsl`
@@ -127,7 +128,7 @@ function runsKernel(grid: Grid, target: Target): Kernel {
 #else
     let outside = face | (x == 0u) | (x == ${grid.size[2] - 1}u);
     run = select(select(i + 1u, run, left), 0u, outside);
-    // Voxels of the mask are roots of their own: not outside.
+    // Voxels of the mask are their own roots: not outside.
     parents[i] = select(i + 1u, run, here);
 #endif
     left = here;
@@ -135,7 +136,7 @@ function runsKernel(grid: Grid, target: Target): Kernel {
   return segmentKernel("components.runs", grid, "u32", "", body, target);
 }
 
-/** A line of earlier voxels beside a line, and whether its diagonal voxels are neighbors. */
+/** An adjacent earlier line, and whether its diagonal voxels are neighbors. */
 interface Beside {
   readonly dz: number;
   readonly dy: number;
@@ -155,13 +156,13 @@ function linesBeside({ size: [depth, height], connectivity }: Grid): Beside[] {
 }
 
 /**
- * Joins runs. Of the neighbors in a line beside, those that the voxel on the left has too are left out: it is joined to
- * them; and of neighbors that form a run, one is enough.
+ * Merges runs. Neighbors in an adjacent line that the voxel on the left also has are skipped, since it is already
+ * merged with them; of neighbors that form a run, one is enough.
  */
 function joinKernel(grid: Grid, target: Target): Kernel {
   const [, height, width] = grid.size;
   const lines = linesBeside(grid);
-  /** How far back neighbors lie that may have to be joined, by bit of `todo`. */
+  /** Offsets of the neighbors that may have to be merged, by bit of `todo`. */
   const back = [1];
   const before: string[] = [];
   const shift: string[] = [];
@@ -202,7 +203,7 @@ const back = array<u32, ${back.length}>(${back.map((n) => `${n}u`).join(", ")});
     let here = member(i);
     ${shift.join("\n    ")}
     if (here) {
-      // The run of the segment before goes on, and the last voxel of a line may have been set to 0.
+      // The run of the previous segment continues, and the last voxel of a line may have been set to 0.
       var todo = select(0u, 1u, left & ((x == begin)${grid.outside ? ` | (x == ${width - 1}u)` : ""}));
       ${choose.join("\n      ")}
       for (; todo != 0u; todo &= todo - 1u) {

@@ -1,6 +1,6 @@
 /**
- * A band matrix applied along one axis: result i of a line is a combination of neighbors. Loads are what costs, so an
- * invocation takes four results that share their neighbors, and four lines beside each other where they lie so.
+ * Applies a band matrix along one axis: each result is a linear combination of neighbors. Loads dominate, so an
+ * invocation computes four results that share their neighbors, and four adjacent lines if there are any.
  */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { fold } from "../map.wgsl.ts";
@@ -14,19 +14,19 @@ export interface BandAxisParams {
   /** Sizes of the axis before and after. */
   readonly from: number;
   readonly to: number;
-  /** Results of a group, and the neighbors that a group reads. */
+  /** Results per group, and the neighbors that a group reads. */
   readonly rows: 1 | 4;
   readonly span: number;
 }
 
 const WORKGROUP = 64;
 
-/** Numbers before the first neighbors: see `bandHeader`. */
+/** Number of entries before the first neighbors: see `bandHeader`. */
 export const BAND_HEADER = 6;
 
 /**
- * The sizes that the kernel reads, so that its source is the same for all: scans differ in size, and compiling a kernel
- * takes longer than resampling one.
+ * The sizes are data, so that the source is the same for all scans: scans differ in size, and compiling a kernel takes
+ * longer than resampling a scan.
  */
 export const bandHeader = ({ outer, inner, from, to, rows, span }: BandAxisParams): number[] => [
   outer,

@@ -1,8 +1,9 @@
 /**
- * The adjoint of sampling: what the points of a grid add to the voxels around them, without atomics and in fixed order.
+ * The adjoint of sampling: scatters the points of a grid into the voxels around them, without atomics and in a fixed
+ * order.
  *
- * With points sorted by their cell, the voxel of their first tap, a voxel adds up the few cells that reach it. Cells
- * may be crowded, as where a grid runs off the image, so sums of aligned runs of equal cells are prepared, and a cell
+ * With points sorted by cell, the voxel of their first tap, each voxel sums the few cells that reach it. Cells may be
+ * crowded, for example if a grid leaves the image, so sums of aligned runs of equal cells are precomputed, and a cell
  * of n points costs about log n terms.
  */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
@@ -11,7 +12,7 @@ import type { Dispatch, Lowered, Slot, Target } from "../types.ts";
 
 type Triple = readonly [number, number, number];
 
-/** Terms of a prepared sum. */
+/** Terms per precomputed sum. */
 const RUN = 32;
 const MOST_LEVELS = 3;
 
@@ -19,19 +20,19 @@ export interface SumCellsParams {
   readonly samples: number;
   readonly channels: number;
   readonly points: number;
-  /** The image, with taps of every cell inside. */
+  /** Size of the image, which contains the taps of every cell. */
   readonly space: Triple;
   readonly taps: Triple;
 }
 
 /**
- * Reads values [samples, channels, points], weights [samples, taps, points], the cells and what `lowerSortCells` made
- * of them; writes the image [samples, channels, ...space].
+ * Reads values [samples, channels, points], weights [samples, taps, points], the cells and the result of
+ * `lowerSortCells`; writes the image [samples, channels, ...space].
  */
 export function lowerSumCells(p: SumCellsParams, target: Target): Lowered {
   const { samples, channels, points, space, taps } = p;
   const [count, voxels, tapCount] = [samples * points, size(space), size(taps)];
-  // Channels that an invocation takes together share the reading of places and weights.
+  // Channels per invocation; they share the loads of positions and weights.
   const wide = [4, 3, 2, 1].find((n) => channels % n === 0)!;
   const groups = channels / wide;
   const levels: number[] = [];
@@ -39,7 +40,7 @@ export function lowerSumCells(p: SumCellsParams, target: Target): Lowered {
   const value = wide === 1 ? "f32" : `vec${wide}f`;
   const lanes = (text: (c: number) => string): string =>
     `${value}(${Array.from({ length: wide }, (_, c) => text(c)).join(", ")})`;
-  /** WGSL for the weighted value of entry e of the sorted points, as seen by tap k. */
+  /** WGSL for the weighted value of entry e of the sorted points, through tap k. */
   const term = wgsl`
 fn term(k: u32, c: u32, e: u32) -> ${value} {
   let point = u32(b2[e]);
@@ -102,7 +103,7 @@ fn run${level}(k: u32, c: u32, at: u32) -> ${value} {
   var sum = ${value}(0);
   for (var k = 0u; k < ${tapCount}u; k++) {
     let back = (k / ${taps[2] * taps[1]}u * ${height}u + k / ${taps[2]}u % ${taps[1]}u) * ${width}u + k % ${taps[2]}u;
-    // Steps across an edge end where no cell is: the last voxels of an axis are nobody's first tap.
+    // Stepping past the edge finds no cell: the last voxels of an axis are never a first tap.
     if (voxel < back) {
       continue;
     }

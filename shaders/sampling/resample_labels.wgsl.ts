@@ -1,4 +1,4 @@
-/** Label maps on another grid: the label whose linearly interpolated mask reaches one half. */
+/** Resampling of label maps: the label whose linearly interpolated mask reaches one half. */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { fold } from "../map.wgsl.ts";
 import type { Lowered, Target } from "../types.ts";
@@ -13,19 +13,20 @@ export interface ResampleLabelsParams {
 
 const WORKGROUP = 64;
 /**
- * One half less what rounding of eight products takes: halves are common, as weights are fractions of small numbers.
+ * One half minus the rounding error of eight products: exact halves are common because weights are fractions of small
+ * numbers.
  */
 const HALF = 0.5 - 2 ** -21;
 
-/** Numbers before the places: see `labelHeader`. */
+/** Number of entries before the positions: see `labelHeader`. */
 export const LABEL_HEADER = 7;
 
-/** The sizes that the kernel reads, so that its source is the same for all scans. */
+/** The sizes are data, so that the source is the same for all scans. */
 export const labelHeader = ({ outer, from, to }: ResampleLabelsParams): number[] => [outer, ...from, ...to];
 
 /**
- * Reads labels [outer, ...from], `labelHeader` followed by the voxel before each place along z, y and x, one list after
- * the other, and likewise the parts of the way to the next; writes labels [outer, ...to].
+ * Reads labels [outer, ...from], `labelHeader` followed by the voxel below each position along z, y and x,
+ * concatenated, and likewise the fractions to the next voxel; writes labels [outer, ...to].
  */
 export function lowerResampleLabels({ outer, to }: ResampleLabelsParams, target: Target): Lowered {
   const items = outer * to[0] * to[1] * to[2];

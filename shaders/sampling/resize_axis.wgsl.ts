@@ -1,9 +1,9 @@
 /**
  * Interpolation along one axis, and its adjoint, with the coordinates of torch.nn.functional.interpolate.
  *
- * Coordinates are fractions with whole numerators and denominators, so that every index is exact and a coordinate is
- * rounded once; dividing by the constant denominator costs a multiplication. The adjoint gathers: it visits every
- * output place whose source may lie near enough, and takes the weight from the function that the forward kernel uses.
+ * Coordinates are integer fractions, so that every index is exact and a coordinate is rounded once; dividing by the
+ * constant denominator costs a multiplication. The adjoint gathers: it visits every output whose source may be near
+ * enough, and computes the weight with the function that the forward kernel uses.
  */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import type { Lowered, Target } from "../types.ts";
@@ -13,11 +13,11 @@ export interface ResizeAxisParams {
   readonly outer: number;
   /** Product of the sizes after the axis. */
   readonly inner: number;
-  /** Sizes of the axis before and after interpolation, also where `transposed` turns the direction round. */
+  /** Sizes of the axis before and after interpolation, also if `transposed` reverses the direction. */
   readonly inputSize: number;
   readonly outputSize: number;
   readonly mode: "nearest" | "linear" | "cubic";
-  /** The first and last samples keep their places; else the extents of the grids agree. */
+  /** Whether the first and last samples are aligned; otherwise the extents of the grids are. */
   readonly alignCorners: boolean;
   /** The adjoint: [outer, outputSize, inner] to [outer, inputSize, inner]. */
   readonly transposed: boolean;
@@ -25,13 +25,13 @@ export interface ResizeAxisParams {
 
 const groupSize = 64;
 
-/** How many samples one output reads, and how far from its source they lie at most. */
+/** Samples per output, and their maximum distance from its source. */
 const reach = { nearest: { taps: 1, radius: 1 }, linear: { taps: 2, radius: 1 }, cubic: { taps: 4, radius: 2 } };
 
 /**
  * [outer, inputSize, inner] f32 to [outer, outputSize, inner] f32, or back for the adjoint, in one dispatch.
  *
- * @throws RangeError when the sizes are so large that coordinates do not fit 32 bits (product above about 2^31).
+ * @throws RangeError if coordinates do not fit in 32 bits (product of sizes above about 2^31)
  */
 export function lowerResizeAxis(p: ResizeAxisParams, target: Target): Lowered {
   const { outer, inputSize: n, outputSize: m } = p;
@@ -40,7 +40,7 @@ export function lowerResizeAxis(p: ResizeAxisParams, target: Target): Lowered {
   if (!(n >= 1 && m >= 1) || largest >= 2 ** 32) {
     throw new RangeError(`resize: sizes ${n} and ${m} along one axis; each is at least 1 and their product below 2^31`);
   }
-  // Four results at a time: neighbors of the axes behind, or, on the last axis, of the axis itself.
+  // Four results at a time: neighbors along the inner axes, or on the last axis, along the axis itself.
   const length = p.transposed ? n : m;
   const packed = p.inner % 4 === 0;
   const unrolled = p.inner === 1 && length % 4 === 0;
@@ -90,9 +90,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   return { temps: [], dispatches: [{ kernel, reads: [{ input: 0 }], writes: [{ output: 0 }] }] };
 }
 
-/** `place(i)`: where output i lies; `tap(first, k)`: the sample that its weight k belongs to; `weights(t)`. */
+/** `place(i)`: the source position of output i; `tap(first, k)`: the sample of weight k; `weights(t)`. */
 function tapFunctions({ inputSize: n, outputSize: m, mode, alignCorners }: ResizeAxisParams): string {
-  // The source of output i is numerator / denominator, plus one whole sample where it might be negative.
+  // The source of output i is numerator / denominator, shifted by one sample if it might be negative.
   let numerator: string;
   let denominator: number;
   if (mode === "nearest") {
@@ -128,7 +128,7 @@ fn weights(t: f32) -> array<f32, 2> {
   return array(1.0 - t, t);
 }
 #else
-// Keys' kernel with a = -0.75, its outer pieces factored: they vanish at distances 1 and 2.
+// Keys' kernel with a = -0.75, with its outer pieces factored: they vanish at distances 1 and 2.
 fn near(d: f32) -> f32 {
   return (1.25 * d - 2.25) * d * d + 1.0;
 }
@@ -140,7 +140,7 @@ fn weights(t: f32) -> array<f32, 4> {
 #endif`;
 }
 
-/** `resized(start, i)`: the value at place i of a line whose first source element is at `start`. */
+/** `resized(start, i)`: the value at position i of a line whose first source element is at `start`. */
 function forwardFunction({ mode }: ResizeAxisParams, inner: number): string {
   const terms = Array.from(
     { length: reach[mode].taps },
@@ -182,7 +182,7 @@ function outputRange({ inputSize: n, outputSize: m, mode, alignCorners }: Resize
     if (n === 1) return ["0u", `${m - 1}u`];
     return [`(max(j, ${radius}u) - ${radius}u) * ${m - 1}u / ${n - 1}u`, `(j + ${radius}u) * ${m - 1}u / ${n - 1}u`];
   }
-  // i = ((2 s + 1) m - n) / (2 n) for a source s; both ends rounded outwards, the low one not below 0.
+  // i = ((2 s + 1) m - n) / (2 n) for a source s; both ends rounded outwards, the lower one at least 0.
   const below = 2 * radius - 1;
   return [
     `(max((max(2u * j, ${below}u) - ${below}u) * ${m}u, ${n}u) - ${n}u) / ${2 * n}u`,

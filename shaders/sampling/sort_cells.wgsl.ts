@@ -1,4 +1,4 @@
-/** Points in order of their cells: a stable radix sort, so that points of one cell stay in order of their numbers. */
+/** Sorts points by cell with a stable radix sort, so that points of one cell stay in index order. */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { fold } from "../map.wgsl.ts";
 import { type Dispatch, type Lowered, type Slot, type Target, widestGroup } from "../types.ts";
@@ -8,8 +8,8 @@ const DIGIT = 4;
 const BUCKETS = 2 ** DIGIT;
 
 /**
- * Reads the cells [samples, points] i32 of an image of `voxels`. Writes i32: the points in order of their cells, then
- * for every voxel of every sample where its points begin, then where they end.
+ * Reads the cells [samples, points] i32 of an image of `voxels`. Writes i32: the points sorted by cell, then for every
+ * voxel of every sample the start of its points, then the end.
  */
 export function lowerSortCells(samples: number, points: number, voxels: number, target: Target): Lowered {
   const count = samples * points;
@@ -43,7 +43,7 @@ export function lowerSortCells(samples: number, points: number, voxels: number, 
   for (var d = 0u; d < ${BUCKETS}u; d++) { b1[d * ${chunks}u + i] = counts[d]; }`,
     );
     dispatches.push(scan(BUCKETS * chunks, table, offsets, widestGroup(target)));
-    // Keys turn by a digit in every pass, so that all passes look at the lowest and share their pipelines.
+    // Keys are rotated by a digit in every pass, so that all passes read the lowest digit and share their pipelines.
     add(
       "move",
       chunks,
@@ -65,7 +65,7 @@ export function lowerSortCells(samples: number, points: number, voxels: number, 
   const cell = (k: string): string =>
     turned === 0 ? `b0[${k}]` : `((b0[${k}] << ${turned}u) | (b0[${k}] >> ${32 - turned}u))`;
   const bins = samples * voxels;
-  // select() would read beyond the end.
+  // select() would read out of bounds.
   add(
     "order",
     count + 2 * bins,
@@ -88,7 +88,7 @@ export function lowerSortCells(samples: number, points: number, voxels: number, 
   return { temps: [bytes, bytes, bytes, bytes, 4 * BUCKETS * chunks, 4 * BUCKETS * chunks], dispatches };
 }
 
-/** One invocation an item `i`, buffers b0, b1, ... of u32, or of `types`. */
+/** A kernel with one invocation per item `i`, buffers b0, b1, ... of u32, or of `types`. */
 export function step(
   name: string,
   items: number,
@@ -122,7 +122,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   return { kernel: { name, source, workgroups }, reads, writes };
 }
 
-/** Sums of all entries before each, by one workgroup: a table is far shorter than what it counts. */
+/** Exclusive prefix sums by one workgroup: a table is far shorter than its input. */
 function scan(count: number, from: Slot, to: Slot, lanes: number): Dispatch {
   const each = Math.ceil(count / lanes);
   const source = (): string =>

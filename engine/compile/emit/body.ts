@@ -1,4 +1,4 @@
-/** The statements of one kernel: the values that it computes, what they read, and how that is bound. */
+/** The statements of one kernel: the values that it computes, their reads, and the bindings. */
 import { type DType, isFloat } from "../../core/dtype.ts";
 import { call, type Expr, fn, infix, isAtom, load, print, some, u32, variable } from "../../core/expr.ts";
 import type { Index } from "../../core/index_map.ts";
@@ -11,12 +11,12 @@ import { functionsOf, type Statement } from "./statements.ts";
 /** The type of an element in memory. */
 export const stored = (dtype: DType): string => (dtype === "bool" ? "u32" : dtype);
 
-/** Values that a kernel computes at most, each counted for every place that it is needed at. */
+/** Maximum number of values that a kernel computes, counting one per index at which a value is needed. */
 export const MOST_COMPUTED = 1024;
-/** What is needed at so many places is kept first. */
+/** Values needed at this many indices are materialized first. */
 const MANY_PLACES = 8;
 
-/** A kernel would compute too much: `stored` should have memory instead. */
+/** Thrown if a kernel would compute too much: `stored` should be materialized. */
 export class TooLarge extends Error {
   readonly stored: Value;
 
@@ -28,21 +28,21 @@ export class TooLarge extends Error {
 
 interface Scope {
   readonly statements: Statement[];
-  /** Names of expressions by type and printed form. */
+  /** Bound names of expressions, by type and printed form. */
   readonly names: Map<string, Expr>;
-  /** Computed values by value and place. */
+  /** Computed values, by value and index. */
   readonly values: Map<string, Expr>;
 }
 
 const newScope = (): Scope => ({ statements: [], names: new Map(), values: new Map() });
 
-/** Of a value, or of a chunk of one that is too large to be bound. */
+/** Binding of a value, or of a chunk of one that exceeds a binding. */
 export interface Binding {
   readonly value: Value;
   readonly chunk: number | null;
 }
 
-/** Which elements a kernel writes, where they are not all. */
+/** The range of elements that a kernel writes, if not all. */
 export interface Span {
   readonly chunk: number;
   readonly from: number;
@@ -50,31 +50,31 @@ export interface Span {
 }
 
 export interface BodyOptions {
-  /** The value whose memory the result takes over. */
+  /** The value whose memory the result reuses. */
   readonly alias?: Value | null;
   readonly span?: Span | null;
-  /** A value that is known at place `i`, and the variable that holds it. */
+  /** A value known at index `i`, and the variable that holds it. */
   readonly given?: { readonly value: Value; readonly name: string } | null;
-  /** Bindings are called by this and a number; default "b". */
+  /** Name prefix of bindings; default: "b". */
   readonly prefix?: string;
-  /** What it reads, in the order of the bindings; default: in the order in which it is met. */
+  /** The reads in binding order; default: in order of first use. */
   readonly reads?: readonly Value[];
-  /** Whether to stop with TooLarge; default false. */
+  /** Whether to throw TooLarge; default: false. */
   readonly isBounded?: boolean;
 }
 
 let built = 0;
-/** How many bodies were built since the start. */
+/** Number of bodies built since the start. */
 export const builtBodies = (): number => built;
 
-/** Builds the body of one kernel. Statements that do not vary in its loop go before the loop. */
+/** Builds the body of one kernel. Loop-invariant statements are hoisted out of its loop. */
 export class Body {
   readonly bindings: Binding[] = [];
   /** Statements before the loop. */
   readonly before: Statement[] = [];
-  /** Arithmetic operators of floats that it computes for each element. */
+  /** Arithmetic operators on floats per element. */
   operations = 0;
-  /** Whether the kernel touches f16. */
+  /** Whether the kernel uses f16. */
   half = false;
   #scopes: Scope[];
   #fixed: Scope;
@@ -122,7 +122,7 @@ export class Body {
   readonly bindIndex = (expression: Expr): Expr => this.bind(expression, "u32");
 
   bind(expression: Expr, type: string): Expr {
-    // f16 is a type of memory: arithmetic is in f32, and each operator's result is rounded.
+    // f16 is only a storage type: arithmetic is in f32, and each operator's result is rounded.
     if (type === "f16") return this.bind(fn("vg_half", expression), "f32");
     if (isAtom(expression)) return expression;
     const key = `${type} ${print(expression)}`;
@@ -157,7 +157,7 @@ export class Body {
     return variable(name);
   }
 
-  /** The value of `v` at a place: read from memory, or computed here. */
+  /** The value of `v` at an index: read from memory, or computed here. */
   value(v: Value, index: Index): Expr {
     if (isView(v)) return this.value(v.inputs[0], index.reshape(v.inputs[0].shape));
     if (v === this.#given?.value) return variable(this.#given.name);
@@ -185,7 +185,7 @@ export class Body {
     return result;
   }
 
-  /** The value nearest to the root that is needed at many places, or else that which is needed at most. */
+  /** Throws for the value nearest to the root that is needed at many indices, or else the one needed at the most. */
   #refuse(): void {
     const inner = [...this.#computed].filter(([v]) => v !== this.#root);
     const often = inner.filter(([, places]) => places >= MANY_PLACES).map(([v]) => v);
@@ -209,11 +209,11 @@ export class Body {
     const from = this.#span?.from ?? 0;
     if (v === this.#alias) return load(this.#given ? "result0" : "result", shifted(from));
     if (v.size <= this.#most) return load(`${this.#prefix}${this.#binding(v, null)}`, offset);
-    // The element that is written lies in the same chunk.
+    // The element being written is in the same chunk.
     if (this.#span && place === "k" && v.size === this.#root.size) {
       return load(`b${this.#binding(v, this.#span.chunk)}`, shifted(from));
     }
-    // The chunks that it may lie in.
+    // The chunks that may contain the element.
     const first = Math.floor((span?.from ?? 0) / this.#most);
     const end = Math.ceil((span?.to ?? v.size) / this.#most);
     if (end === first + 1) {
@@ -237,7 +237,7 @@ export class Body {
     return call(loader, offset);
   }
 
-  /** Functions that find elements in chunks, as WGSL. */
+  /** WGSL functions that load elements from chunks. */
   readonly loaders: string[] = [];
 
   #binding(value: Value, chunk: number | null): number {
@@ -245,13 +245,13 @@ export class Body {
     return known >= 0 ? known : this.bindings.push({ value, chunk }) - 1;
   }
 
-  /** What the statements and the values that they lead to need declared. */
+  /** Declarations required by the statements and their result values. */
   declarations(values: readonly Expr[]): Declarations {
     const functions = [...functionsOf([...this.before, ...this.statements], values)];
     return { functions, loaders: this.loaders, usesF16: this.half };
   }
 
-  /** Values in memory that it reads. */
+  /** Values read from memory. */
   get reads(): Value[] {
     return [...new Set(this.bindings.map((b) => b.value))];
   }

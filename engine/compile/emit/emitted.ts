@@ -1,4 +1,4 @@
-/** What the emitters give, and what they share. */
+/** The result type of the emitters, and helpers they share. */
 import type { Dispatch, Slot, Target, VariantChoice } from "../../../shaders/types.ts";
 import type { Body } from "./body.ts";
 import type { Materialized } from "../graph/cone.ts";
@@ -7,20 +7,20 @@ import { isView, type Value } from "../graph/lower.ts";
 export interface Emitted {
   readonly temps: readonly number[];
   readonly dispatches: readonly Dispatch[];
-  /** What Slot input k means. */
+  /** The value that Slot input k refers to. */
   readonly reads: readonly Value[];
-  /** The choice between variants of its kernel. */
+  /** The variant choice of its kernel, if any. */
   readonly choice?: VariantChoice;
 }
 
-/** The bindings of a kernel, where input k is the k-th of `reads`. */
+/** The bindings of a kernel; input k is `reads[k]`. */
 export const slotsOf = (body: Body, reads: readonly Value[]): Slot[] =>
   body.bindings.map(({ value, chunk }) => ({
     input: reads.indexOf(value),
     ...(chunk === null ? {} : { chunk }),
   }));
 
-/** For profiles: the operators that a kernel computes, root first. */
+/** Kernel name for profiles: its fused operators, root first. */
 export function chainName(root: Value, materialized: Materialized): string {
   const names = [root.op!.name];
   const visit = (v: Value): void => {
@@ -35,7 +35,7 @@ export function chainName(root: Value, materialized: Materialized): string {
   return names.join("+");
 }
 
-/** Buffers that the kernel with most of them binds. */
+/** The maximum number of buffers that one of the kernels binds. */
 export const bindingsOf = ({ dispatches }: Emitted): number =>
   dispatches.reduce((most, { reads, writes }) => Math.max(most, reads.length + writes.length), 0);
 

@@ -1,4 +1,4 @@
-/** The kernels of an operator that has its own, with elementwise functions where they read and write. */
+/** Emits operators with a kernel template, with elementwise functions fused into their loads and stores. */
 import { isFloat } from "../../core/dtype.ts";
 import { call, type Expr, print, variable } from "../../core/expr.ts";
 import { Index } from "../../core/index_map.ts";
@@ -11,15 +11,15 @@ import { chainName, type Emitted } from "./emitted.ts";
 import { functionsOf, printStatements } from "./statements.ts";
 
 export interface KernelOptions {
-  /** An elementwise function of the result, which is written instead. */
+  /** An elementwise function of the result, stored in its place. */
   readonly epilogue?: Value | null;
-  /** A value that is computed from statistics of what is written, as output 1. */
+  /** A value that is computed from statistics of the result, as output 1. */
   readonly statistics?: Value | null;
 }
 
 interface FusedOptions {
   readonly name: string;
-  /** The value whose kernel it is part of, and the one that it computes. */
+  /** The value whose kernel the function is fused into, and the value that it computes. */
   readonly root: Value;
   readonly value: Value;
   readonly type: "f32" | "f16";
@@ -29,7 +29,7 @@ interface FusedOptions {
   readonly given?: Value;
 }
 
-/** A function of a template at place `i`; its statements are built where they are printed. */
+/** A template function at index `i`; its statements are built when they are printed. */
 function fused(o: FusedOptions, materialized: Materialized, target: Target): Fused {
   const { name, root, value, type, reads, prefix } = o;
   const given = o.given ? { value: o.given, name: "given" } : null;
@@ -51,12 +51,12 @@ function fused(o: FusedOptions, materialized: Materialized, target: Target): Fus
   };
 }
 
-/** Whether each of these has one binding, as fused functions need. */
+/** Whether each of these has a single binding, as fused functions require. */
 const areWhole = (reads: readonly Value[], target: Target): boolean =>
   reads.every((v) => v.size > 0 && v.size <= chunkElements(target));
 
 /**
- * An input that a kernel cannot compute where it reads, since large values take several bindings; null where there is
+ * An input that cannot be fused into the kernel's loads because large values take several bindings; null if there is
  * none.
  */
 export const unfusableInput = (v: Value, materialized: Materialized, target: Target): Value | null =>
@@ -64,15 +64,15 @@ export const unfusableInput = (v: Value, materialized: Materialized, target: Tar
     x.leaf === null && !materialized.has(x) && !areWhole(coneFrom([x], materialized).reads, target)
   ) ?? null;
 
-/** Whether `epilogue`, which reads v, can be computed where v is written. */
+/** Whether `epilogue`, which reads v, can be fused into v's stores. */
 export function canEndWith(v: Value, epilogue: Value, materialized: Materialized, target: Target): boolean {
   if (epilogue.size !== v.size || (v.size > 1 && movedReads(epilogue, materialized).has(v))) return false;
   return areWhole(coneOf(epilogue, materialized).reads.filter((x) => x !== v), target);
 }
 
 /**
- * The kernels of a kernel operator, with the elementwise functions that its inputs are where those are not
- * materialized. Null where an epilogue or statistics cannot be fused in.
+ * The kernels of a kernel operator, with its non-materialized elementwise inputs fused in. Null if an epilogue or
+ * statistics cannot be fused.
  */
 export function emitKernel(
   v: Value,
@@ -111,7 +111,7 @@ export function emitKernel(
   return statistics ? withStatistics(emitted, statistics, lowered.moments, target) : emitted;
 }
 
-/** What `statistics` reads as a function of v alone at the same place; null where it is none. */
+/** The input of `statistics` as a function of v alone at the same index; null if it is not one. */
 function observe(v: Value, statistics: Value, materialized: Materialized, target: Target): Fused | null {
   const x = statistics.inputs[0];
   const { reads } = coneFrom([x], materialized);
@@ -121,7 +121,7 @@ function observe(v: Value, statistics: Value, materialized: Materialized, target
   return fused({ ...options, type: "f32" }, materialized, target);
 }
 
-/** The kernels, and those that compute `statistics` from what they left for it; null where they left nothing. */
+/** The kernels, followed by those that compute `statistics` from their partial results; null if they leave none. */
 function withStatistics(
   emitted: Emitted,
   statistics: Value,

@@ -1,4 +1,4 @@
-/** The kernel of an elementwise or movement value, with everything that is computed along with it. */
+/** Emits the kernel of an elementwise or movement value, with everything fused into it. */
 import { call, type Expr, infix, select, u32, variable } from "../../core/expr.ts";
 import { Index } from "../../core/index_map.ts";
 import { size } from "../../core/shape.ts";
@@ -21,7 +21,7 @@ export function emitMap(
 ): Emitted {
   const most = chunkElements(target);
   if (root.size > most) {
-    // One kernel for each chunk of the result.
+    // One kernel per chunk of the result.
     const reads: Value[] = [];
     const dispatches: Dispatch[] = [];
     for (let chunk = 0; chunk * most < root.size; chunk++) {
@@ -50,7 +50,7 @@ export function emitMap(
   };
 }
 
-/** A kernel whose statements are built, and its grid chosen, when something but the name is asked for. */
+/** A kernel whose source and grid are built on first access to anything but its name. */
 function lazily(name: string, emit: () => Kernel): Kernel {
   let known: Kernel | null = null;
   const kernel = (): Kernel => (known ??= emit());
@@ -66,7 +66,7 @@ function lazily(name: string, emit: () => Kernel): Kernel {
   };
 }
 
-/** The kernel of a result that one binding holds. */
+/** The kernel of a result that fits in one binding. */
 function wholeKernel(
   root: Value,
   materialized: Materialized,
@@ -77,7 +77,7 @@ function wholeKernel(
   const rowsOf = (length: number): MapBody => length > 1 ? mapBody(root, materialized, target, length, options) : flat;
   let inner = rowLength(root, flat.body, SHORTEST_SHARED_ROW);
   let map = rowsOf(inner);
-  // Short rows serve only to share loads.
+  // Short rows are only useful for sharing loads.
   if (inner > 1 && inner < SHORTEST_ROW && !sharedRowsOf(root, map, inner, target)) {
     inner = rowLength(root, flat.body, SHORTEST_ROW);
     map = rowsOf(inner);
@@ -87,12 +87,12 @@ function wholeKernel(
 
 interface MapBody {
   readonly body: Body;
-  /** The offset of the element that is written. */
+  /** The offset of the element being written. */
   readonly here: Expr;
   readonly result: Expr;
 }
 
-/** The statements of the loop, the last of which writes the result. */
+/** The statements of the loop; the last one stores the result. */
 function storing(root: Value, { body, here, result }: MapBody, span: Span | null): Statement[] {
   const value = root.dtype === "bool"
     ? select(u32(0), u32(1), result)
@@ -137,7 +137,7 @@ function mapKernelOf(
   );
 }
 
-/** The statements for element `k` of row `o`; a single row where `inner` is 1. */
+/** The statements for element `k` of row `o`; `inner` 1 means a single row. */
 function mapBody(
   root: Value,
   materialized: Materialized,
@@ -163,21 +163,21 @@ function mapBody(
   return { body, here, result: body.value(root, index) };
 }
 
-/** The first axis of the trailing ones that hold `inner` elements; 0 where none do. */
+/** The first of the trailing axes that together have `inner` elements; 0 if none do. */
 function innerAxis(root: Value, inner: number): number {
   for (let axis = root.shape.length - 1; axis > 0; axis--) if (size(root.shape.slice(axis)) === inner) return axis;
   return 0;
 }
 
-/** Shorter rows leave lanes idle; more or longer ones are beyond what a dimension of the grid holds. */
+/** Shorter rows leave lanes idle; more or longer rows exceed a grid dimension. */
 const SHORTEST_ROW = 512;
 const SHORTEST_SHARED_ROW = 64;
 const MOST_ROWS = 65535;
 const LONGEST_ROW = 64 * 65535;
 
 /**
- * Divisions cost more than the arithmetic of most chains. Where elements are divided by the size of trailing axes, as
- * for a value per channel, the kernel gets a dimension for those axes, and the quotient is known without division.
+ * Divisions cost more than the arithmetic of most chains. If indices are divided by the size of trailing axes, for
+ * example for a per-channel value, those axes get their own grid dimension, which makes the division unnecessary.
  */
 function rowLength(root: Value, body: Body, shortest: number): number {
   let best = 1;

@@ -1,4 +1,4 @@
-/** The kernels of a reduction, with what computes its terms and what becomes of its result. */
+/** Emits the kernels of a reduction, with its inputs and an epilogue fused in. */
 import { type Expr, print, variable } from "../../core/expr.ts";
 import { Index } from "../../core/index_map.ts";
 import type { ReduceAttrs } from "../../core/op.ts";
@@ -11,7 +11,7 @@ import { Body, stored } from "./body.ts";
 import { chainName, type Emitted, slotsOf } from "./emitted.ts";
 import { printStatements } from "./statements.ts";
 
-/** The terms of a reduction: for each member its value at row `o` and term `r`. */
+/** The terms of a reduction: each member's value at row `o` and term `r`. */
 interface Terms {
   readonly body: Body;
   readonly values: readonly Expr[];
@@ -44,17 +44,17 @@ function termsOf(
 }
 
 export interface ReduceOptions {
-  /** An elementwise function of the only member, which is written instead. */
+  /** An elementwise function of the only member, stored in its place. */
   readonly epilogue?: Value | null;
   /** The value that the epilogue's result overwrites. */
   readonly alias?: Value | null;
-  /** Whether to stop with TooLarge where the kernel would compute too much. */
+  /** Whether to throw TooLarge if the kernel would compute too much. */
   readonly isBounded?: boolean;
 }
 
 /**
- * The kernels of a reduction, or of several sums over the same rows, with what computes their inputs fused in. Their
- * statements are built where they are printed, unless they read a value in chunks.
+ * The kernels of a reduction, or of several sums over the same rows, with their inputs fused in. The statements are
+ * built when they are printed, unless they read a value in chunks.
  */
 export function emitReduce(
   members: readonly Value[],
@@ -106,7 +106,7 @@ export function emitReduce(
   return { temps, dispatches, reads };
 }
 
-/** What an epilogue reads besides the sum. */
+/** The reads of an epilogue besides the sum. */
 const epilogueReads = (reduced: Value, epilogue: Value, materialized: Materialized): Value[] =>
   coneOf(epilogue, materialized).reads.filter((v) => v !== reduced);
 

@@ -1,21 +1,21 @@
-/** Rows of a fused kernel that one invocation computes together, so that they share loads. */
+/** Computes several rows of a fused kernel per invocation, so that they share loads. */
 import { some } from "../../core/expr.ts";
 import type { Target } from "../../../shaders/types.ts";
 import { renamed, type Statement, walkStatements } from "./statements.ts";
 
-/** Rows that an invocation takes together, and elements from which on that leaves work for all threads. */
+/** Rows per invocation, and the minimum number of elements at which that still occupies all threads. */
 export const ROWS_TOGETHER = 4;
 const MANY = 2 ** 16;
 
 export interface SharedRows {
-  /** Statements before the loop: those for all rows, then those of each. */
+  /** Statements before the loop: shared ones, then those of each row. */
   readonly before: readonly Statement[];
   readonly body: readonly Statement[];
 }
 
 /**
- * Statements for several rows `o_0`, `o_1`, ... out of those for a row `o`. A CPU spends most of its time on loads:
- * where some loads serve all rows, an invocation takes several rows at once. Null where nothing is saved.
+ * Statements for several rows `o_0`, `o_1`, ... derived from those for one row `o`. Loads dominate on a CPU: if some
+ * loads serve all rows, an invocation computes several rows at once. Null if no load is shared.
  */
 export function shareRows(
   rows: number,
@@ -25,7 +25,7 @@ export function shareRows(
   target: Target,
 ): SharedRows | null {
   if (!target.software || rows % ROWS_TOGETHER > 0 || rows * length < MANY) return null;
-  // Branches are left as they are.
+  // Branches are not supported.
   if (body.some((s) => s.kind === "branch")) return null;
   const names = new Set(["o"]);
   const varies = (s: Statement): boolean => {

@@ -1,4 +1,4 @@
-/** Statements of fused kernels, and what walks over them. */
+/** Statements of fused kernels, and traversals of them. */
 import { type Expr, print, rename, walk } from "../../core/expr.ts";
 
 export type Statement =
@@ -13,13 +13,13 @@ export type Statement =
   }
   | { readonly kind: "store"; readonly buffer: string; readonly index: Expr; readonly value: Expr };
 
-/** Statements, and the value that they lead to. */
+/** Statements and their result value. */
 export interface Block {
   readonly statements: readonly Statement[];
   readonly value: Expr;
 }
 
-/** Calls `visit` with every expression of statements, those of inner blocks too. */
+/** Calls `visit` with every expression of the statements, including inner blocks. */
 export function walkStatements(statements: readonly Statement[], visit: (e: Expr) => void): void {
   for (const s of statements) {
     if (s.kind === "let") walk(s.value, visit);
@@ -45,7 +45,7 @@ export function functionsOf(statements: readonly Statement[], values: readonly E
   return names;
 }
 
-/** A statement without branches, its variables renamed. */
+/** A branch-free statement with its variables renamed. */
 export function renamed(s: Statement, nameOf: (name: string) => string): Statement {
   if (s.kind === "let") return { kind: "let", name: nameOf(s.name), value: rename(s.value, nameOf) };
   if (s.kind === "store") return { ...s, index: rename(s.index, nameOf), value: rename(s.value, nameOf) };
@@ -61,5 +61,5 @@ function printStatement(s: Statement): string {
   return `var ${s.name}: ${s.type};\nif (${print(s.condition)}) {\n${yes}\n} else {\n${no}\n}`;
 }
 
-/** The WGSL of statements. */
+/** Prints statements as WGSL. */
 export const printStatements = (statements: readonly Statement[]): string => statements.map(printStatement).join("\n");

@@ -1,17 +1,15 @@
-/**
- * Fused expressions are cut where they would grow without bound: compilers take more than proportional time for them.
- */
+/** Bounds the size of fused expressions, because shader compilers take superlinear time for large ones. */
 import type { Target } from "../../../shaders/types.ts";
 import { type Graph, isView, storageOf, type Value } from "../graph/lower.ts";
 import { coneOf, type Materialized } from "../graph/cone.ts";
 
-/** Values that one kernel computes along with its root at most. */
+/** Maximum number of values that one kernel computes along with its root. */
 const MOST_VALUES = 128;
 
-/** Beyond so many operands, cutting at one binding too many at a time would take long. */
+/** With more operands than this, materializing one value at a time until the bindings suffice would take long. */
 const MANY_READS = 64;
 
-/** Values to be kept so that no kernel computes too many values, or reads very many. */
+/** Values to materialize so that no kernel computes or reads too many values. */
 export function oversized(graph: Graph, materialized: Materialized, target: Target): Value[] {
   const cuts: Value[] = [];
   for (const root of graph.values) {
@@ -24,12 +22,10 @@ export function oversized(graph: Graph, materialized: Materialized, target: Targ
   return cuts;
 }
 
-/**
- * Cuts a cone from its far end on: a value is kept where a user would otherwise have too much to compute or to read.
- */
+/** Cuts a cone from its far end: a value is materialized if a user would otherwise compute or read too much. */
 function cutsOf(root: Value, inside: readonly Value[], reads: ReadonlySet<Value>, mostReads: number): Value[] {
   const cuts = new Set<Value>();
-  /** What computing a value takes, itself among them. */
+  /** The values needed to compute a value, including itself. */
   const needs = new Map<Value, { values: Set<Value>; reads: Set<Value> }>();
   for (const v of [...inside, root]) {
     for (;;) {

@@ -1,30 +1,30 @@
-/** Which values get memory of their own; the others are computed inside the kernels that use them. */
+/** Decides which values are materialized; the others are recomputed inside the kernels that use them. */
 import type { Target } from "../../../shaders/types.ts";
 import type { Materialized } from "../graph/cone.ts";
 import { type Graph, isView, storageOf, type Value } from "../graph/lower.ts";
 
 const isMap = (v: Value): boolean => v.op?.lowering.kind === "map";
 
-/** Recomputing a value in several kernels is worth it up to this many operations and one large read. */
+/** Recomputing a value in several kernels pays off up to this many operations and one large read. */
 const CHEAP_COST = 4;
-/** A value this many times smaller than its user is broadcast by it. */
+/** A value this many times smaller than its user counts as broadcast. */
 const BROADCAST = 4;
 /** A broadcast value is recomputed only if it costs at most BROADCAST_COST per element or BROADCAST_WORK in total. */
 const BROADCAST_COST = 2;
 const BROADCAST_WORK = 32;
 const ROW = 64;
 
-/** What a kernel may compute where it reads an element: normalization, an affine function and an activation. */
+/** Operations that a kernel may fuse into its loads: normalization, an affine function and an activation. */
 const LOAD_COST = 8;
 const LOAD_READS = 1;
 
 interface Price {
   readonly cost: number;
-  /** Values in memory that it reads, without small ones that are broadcast over it. */
+  /** Values read from memory, without small broadcast ones. */
   readonly reads: ReadonlySet<Value>;
 }
 
-/** The cost of recomputing each value from what `kept` holds. */
+/** The cost of recomputing each value from those in `kept`. */
 function prices(graph: Graph, kept: (v: Value) => boolean): Map<Value, Price> {
   const table = new Map<Value, Price>();
   for (const v of graph.values) {
@@ -33,7 +33,7 @@ function prices(graph: Graph, kept: (v: Value) => boolean): Map<Value, Price> {
     const reads = new Set<Value>();
     for (const x of v.inputs) {
       const price: Price = kept(x) ? { cost: 0, reads: new Set([x]) } : table.get(x)!;
-      // What is the same for a whole row is computed once for it.
+      // A value that is constant along a row is computed once per row.
       if (x.size * ROW > v.size) cost += price.cost;
       for (const read of price.reads) if (read.size * BROADCAST > v.size) reads.add(read);
     }
@@ -43,19 +43,18 @@ function prices(graph: Graph, kept: (v: Value) => boolean): Map<Value, Price> {
 }
 
 /**
- * A map value is materialized when it is an output, when a kernel that cannot compute it needs it, when it is in
- * `forced`, when several kernels need it and it is not cheap, or when it would be recomputed for every element it is
- * broadcast to.
+ * A map value is materialized if it is an output, is needed by a kernel that cannot fuse it, is in `forced`, is needed
+ * by several kernels and not cheap, or would be recomputed for every element it is broadcast to.
  */
 export function chooseMaterialized(graph: Graph, forced: ReadonlySet<Value>, target: Target): Materialized {
   const always = (v: Value): boolean => v.leaf !== null || (!isMap(v) && !isView(v)) || forced.has(v);
-  // The first pass prices as if nothing else were kept; the second knows what the first kept.
+  // The first pass computes costs as if nothing else were materialized; the second uses the first's result.
   const first = assign(graph, forced, prices(graph, always), target);
   const kept = (v: Value): boolean => always(v) || first.has(v);
   return assign(graph, forced, prices(graph, kept), target);
 }
 
-/** Elementwise values that every kernel which needs them can compute as it reads. */
+/** Elementwise values that all kernels using them can fuse into their loads. */
 function loadable(graph: Graph, table: ReadonlyMap<Value, Price>, target: Target): Set<Value> {
   const refused = new Set<Value>();
   const asked = new Set<Value>();
@@ -73,7 +72,7 @@ function loadable(graph: Graph, table: ReadonlyMap<Value, Price>, target: Target
   );
 }
 
-/** Whether `user` would recompute x for many elements at more than the cost of reading it. */
+/** Whether recomputing x for each element of `user` costs more than reading it. */
 function isCostlyBroadcast(x: Value, user: Value, cost: number): boolean {
   const times = user.size / x.size;
   return times >= BROADCAST && cost > BROADCAST_COST && cost * times > BROADCAST_WORK;
@@ -103,7 +102,7 @@ function assign(
     if (v.leaf !== null) continue;
     const own = homesOf(v);
     const { cost, reads } = table.get(v)!;
-    // In memory: its reads, a write, and a read in every home. Recomputed: its reads in every home.
+    // Materialized: its reads, one write, and one read per home. Recomputed: its reads once per home.
     const most = loaded.has(v) ? LOAD_COST : CHEAP_COST;
     const cheap = cost <= most && own.size * reads.size <= reads.size + 1 + own.size;
     const isMaterialized = !isView(v) && (!isMap(v) || stored.has(v) || (own.size > 1 && !cheap));

@@ -1,11 +1,11 @@
-/** Updates of parameters: moved to where their gradient is known, and written over what they replace. */
+/** Hoists parameter updates to where their gradient is ready, and lets them overwrite the old parameters. */
 import type { KernelGroup } from "./kernel_groups.ts";
 import { type Graph, storageOf, type Value } from "../graph/lower.ts";
 
 /**
- * Moves elementwise outputs that can overwrite a donated leaf, and what is computed for them alone, to where all that
- * they read is there and nothing else needs the leaf: a parameter's update follows its gradient, which then need not
- * wait for all the others.
+ * Moves elementwise outputs that can overwrite a donated leaf, and values computed only for them, to the earliest
+ * position where their inputs are ready and nothing else needs the leaf. A parameter update then follows its gradient
+ * immediately, and gradients need not all be live at once.
  */
 export function hoistUpdates(
   groups: readonly KernelGroup[],
@@ -15,7 +15,7 @@ export function hoistUpdates(
   if (donated.size === 0) return groups;
   const readers = new Map<Value, KernelGroup[]>();
   for (const group of groups) for (const x of group.reads) readers.set(x, [...(readers.get(x) ?? []), group]);
-  /** What moves, with the leaves that it may overwrite. */
+  /** Groups to move, with the leaves that they may overwrite. */
   const moving = new Map<KernelGroup, Value[]>();
   for (const group of [...groups].reverse()) {
     const [v] = group.members as [Value];
@@ -32,7 +32,7 @@ export function hoistUpdates(
   groups.forEach((group, k) => {
     const leaves = moving.get(group);
     const after = Math.max(-1, ...group.reads.map((x) => made.get(x) ?? -1));
-    // A reader that comes later keeps the leaf as it is.
+    // A later reader prevents overwriting the leaf.
     const last = (leaves ?? []).map((leaf) =>
       Math.max(after, ...readers.get(leaf)!.map((other) => (other === group ? -1 : (places.get(other) ?? k))))
     );
@@ -43,7 +43,7 @@ export function hoistUpdates(
   return [...groups].sort((a, b) => places.get(a)! - places.get(b)!);
 }
 
-/** Outputs that may overwrite a donated leaf: elementwise on it, and nothing reads the leaf later. */
+/** Outputs that may overwrite a donated leaf: elementwise in it, and not followed by reads of the leaf. */
 export function chooseInPlace(
   graph: Graph,
   groups: readonly KernelGroup[],

@@ -1,4 +1,4 @@
-/** Groups of values that one sequence of kernels computes, described by the graph alone until they are emitted. */
+/** Groups of values computed by one sequence of kernels, described by the graph alone until they are emitted. */
 import type { ReduceAttrs } from "../../core/op.ts";
 import { chunkElements, type Target } from "../../../shaders/types.ts";
 import { coneFrom, coneOf, type Materialized, movedReads } from "../graph/cone.ts";
@@ -9,16 +9,16 @@ import { emitReduce } from "../emit/reduce.ts";
 import { storageOf, type Value } from "../graph/lower.ts";
 
 export interface KernelGroup {
-  /** What it writes. */
+  /** The values that it writes. */
   readonly members: readonly Value[];
-  /** Values in memory that it reads. */
+  /** Values read from memory. */
   readonly reads: readonly Value[];
-  /** For one elementwise member: reads at the very element that is written, whose memory the result may take over. */
+  /** For one elementwise member: reads at exactly the index being written, whose memory the result may reuse. */
   readonly aligned: readonly Value[];
   readonly mayOverwrite: boolean;
-  /** For a kernel operator: the operator, and what its kernel computes besides. */
+  /** For a kernel operator: the operator, and what is fused into its kernel. */
   readonly kernel: { readonly value: Value; readonly options: KernelOptions } | null;
-  /** The kernels; with `alias` the result overwrites that value. */
+  /** Emits the kernels; with `alias` the result overwrites that value. */
   emit(alias: Value | null): Emitted;
 }
 
@@ -48,7 +48,7 @@ export const reduceGroup = (members: readonly Value[], materialized: Materialize
   emit: () => emitReduce(members, materialized, target),
 });
 
-/** The kernels of a sum that write `epilogue`, an elementwise function of it, instead. */
+/** The kernels of a sum that store `epilogue`, an elementwise function of it, in its place. */
 export function epilogueGroup(sum: Value, epilogue: Value, materialized: Materialized, target: Target): KernelGroup {
   const summed = coneOf(sum, materialized).reads;
   const own = coneOf(epilogue, materialized).reads.filter((x) => x !== sum);
@@ -63,7 +63,7 @@ export function epilogueGroup(sum: Value, epilogue: Value, materialized: Materia
   };
 }
 
-/** The kernels of an operator that has its own; null where what the options ask for cannot be fused in. */
+/** The kernels of a kernel operator; null if what the options ask for cannot be fused. */
 export function kernelGroup(
   value: Value,
   options: KernelOptions,
@@ -72,7 +72,7 @@ export function kernelGroup(
 ): KernelGroup | null {
   const { epilogue = null, statistics = null } = options;
   const emit = (): Emitted | null => emitKernel(value, materialized, target, options);
-  // Whether something can be fused in is known when the variant is chosen.
+  // Whether it can be fused depends on the variant, so the kernels are emitted now.
   let emitted = epilogue || statistics ? emit() : null;
   if ((epilogue || statistics) && !emitted) return null;
   const prologues = value.inputs.map(storageOf).flatMap((x) =>
@@ -101,7 +101,7 @@ export function groupOf(v: Value, materialized: Materialized, target: Target): K
   }
 }
 
-/** Sums with equal keys can share a loop; null for what cannot. */
+/** Sums with equal keys can share a loop; null if not applicable. */
 export function rowsKey(v: Value, target: Target): string | null {
   if (v.op!.lowering.kind !== "reduce" || (v.attrs as ReduceAttrs).by !== "sum") return null;
   const [input] = v.inputs;

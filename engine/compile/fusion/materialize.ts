@@ -1,4 +1,6 @@
-/** Which values get memory: those that fusion chooses, and those that keep kernels within the limits of the adapter. */
+/**
+ * Decides which values to materialize: those that fusion chooses, and those that keep kernels within adapter limits.
+ */
 import { VoxgradError } from "../../core/errors.ts";
 import { chunkElements, type Target } from "../../../shaders/types.ts";
 import { oversized } from "./bound.ts";
@@ -11,15 +13,15 @@ import { emitReduce } from "../emit/reduce.ts";
 import { chooseMaterialized } from "./fuse.ts";
 import { type Graph, isView, storageOf, type Value } from "../graph/lower.ts";
 
-/** Cuts that are found one at a time; after so many, a round cuts wherever something is to be cut. */
+/** Cuts made one at a time; after this many, each round makes all cuts it finds. */
 const SINGLE_CUTS = 32;
-/** The count of computed places knows little of views; a kernel with so many by that count is built to be sure. */
+/** The count of computed places ignores views; a kernel above this count is built to verify its size. */
 const CERTAIN_PLACES = MOST_COMPUTED / 4;
 
 /** The values that are written to memory. A kernel that would bind or compute too much is cut in two. */
 export function materialize(graph: Graph, target: Target): Materialized {
   const forced = new Set<Value>();
-  // A kernel with the same cone as before needs no second look.
+  // Skips kernels whose cone has not changed.
   const checked = new Map<Value, Cone>();
   for (let round = 0;; round++) {
     const materialized = chooseMaterialized(graph, forced, target);
@@ -50,7 +52,7 @@ const isSameList = (a: readonly Value[], b: readonly Value[]): boolean =>
 const isSameCone = (a: Cone | undefined, b: Cone): boolean =>
   a !== undefined && isSameList(a.reads, b.reads) && isSameList(a.inside, b.inside);
 
-/** A value to be stored so that the kernel of v keeps within limits; null where it does. */
+/** A value to materialize so that the kernel of v stays within limits; null if it already does. */
 function cutOf(v: Value, { inside, reads }: Cone, materialized: Materialized, target: Target): Value | null {
   if (v.size === 0) return null;
   const { kind } = v.op!.lowering;
@@ -62,7 +64,7 @@ function cutOf(v: Value, { inside, reads }: Cone, materialized: Materialized, ta
   }
   const most = chunkElements(target);
   const isPlain = v.size <= most && reads.every((x) => x.size > 0 && x.size <= most);
-  // An argmax in several passes writes two values.
+  // A multi-pass argmax writes two values.
   const bindings = reads.length + (kind === "reduce" ? 2 : 1);
   if (
     isPlain && bindings <= target.maxStorageBuffers &&
@@ -87,11 +89,11 @@ export const tooManyBindings = (v: Value, needed: number, target: Target): Voxgr
       `${target.maxBindingBytes} bytes in one kernel, the adapter has ${target.maxStorageBuffers}; use smaller tensors`,
   );
 
-/** The inner value with most reads that still fits into a kernel of its own. */
+/** The inner value with the most reads that still fits into its own kernel. */
 function cuttingPoint(root: Value, materialized: Materialized, target: Target, needed: number): Value {
   let best: Value | null = null;
   let most = 1;
-  // Large values take a binding a chunk, but for those that are read at the very element that is written.
+  // Large values take one binding per chunk, except reads at exactly the index being written.
   const bindings = (v: Value, reads: ReadonlySet<Value>): number => {
     const chunks = (x: Value): number => Math.ceil(x.size / chunkElements(target));
     return [...reads].reduce(
@@ -115,7 +117,7 @@ function cuttingPoint(root: Value, materialized: Materialized, target: Target, n
     return reads;
   };
   readsOf(root, true);
-  // Parts of large values may take fewer chunks than counted here: the operand that is made of most.
+  // Parts of large values may take fewer chunks than counted here, so fall back to the operand with the largest cone.
   const operands = root.inputs.map(storageOf).filter((x) => x.op?.lowering.kind === "map" && !materialized.has(x));
   const made = (x: Value): number => coneOf(x, materialized).inside.length;
   best ??= operands.reduce<Value | null>((a, b) => (a && made(a) >= made(b) ? a : b), null);

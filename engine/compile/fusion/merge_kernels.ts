@@ -1,6 +1,4 @@
-/**
- * Kernels that become one: sums over the same rows, sums and convolutions with what is made of them, and statistics.
- */
+/** Merges kernels: sums over the same rows, sums and convolutions with their epilogues, and statistics. */
 import { chunkElements, type Target } from "../../../shaders/types.ts";
 import { computedPlaces, type Materialized } from "../graph/cone.ts";
 import { MOST_COMPUTED, TooLarge } from "../emit/body.ts";
@@ -10,11 +8,11 @@ import { emitReduce } from "../emit/reduce.ts";
 import { epilogueGroup, groupOf, type KernelGroup, kernelGroup, reduceGroup, rowsKey } from "./kernel_groups.ts";
 import type { Value } from "../graph/lower.ts";
 
-/** Groups in which a partner is looked for, and values that one group computes, at most. */
+/** Maximum number of groups to search for a partner, and of values that one group computes. */
 const REACH = 12;
 const MOST_MEMBERS = 4;
 
-/** Merges each sum with an earlier one over the same rows, where the order of reading and the bindings allow it. */
+/** Merges each sum with an earlier one over the same rows, if the order of reads and the bindings allow it. */
 export function mergeReductions(order: readonly Value[], materialized: Materialized, target: Target): KernelGroup[] {
   const groups: KernelGroup[] = [];
   for (const v of order) {
@@ -32,7 +30,7 @@ export function mergeReductions(order: readonly Value[], materialized: Materiali
   return groups;
 }
 
-/** Whether merged reductions compute and bind no more than a kernel may. */
+/** Whether merged reductions stay within the limits on computed values and bindings. */
 function isWithinLimits({ members, emit }: KernelGroup, materialized: Materialized, target: Target): boolean {
   if (hasTooManyBindings(emit(null), target)) return false;
   const certain = MOST_COMPUTED / 4;
@@ -47,8 +45,8 @@ function isWithinLimits({ members, emit }: KernelGroup, materialized: Materializ
 }
 
 /**
- * The group that v joins: at that group's place if all that v reads is there by then, else at the end if nobody reads
- * it before.
+ * The group that v joins: at that group's position if everything v reads is ready by then, else at the end if nothing
+ * reads the group before.
  */
 function findPartner(
   groups: readonly KernelGroup[],
@@ -67,7 +65,7 @@ function findPartner(
   return null;
 }
 
-/** The kernels of x that write v, an elementwise function of it, instead; null where that cannot be fused. */
+/** The kernels of x with v, an elementwise function of it, fused in as an epilogue; null if it cannot be fused. */
 function withEpilogue(x: Value, v: Value, materialized: Materialized, target: Target): KernelGroup | null {
   const { lowering } = x.op!;
   if (lowering.kind === "kernel") {
@@ -79,8 +77,8 @@ function withEpilogue(x: Value, v: Value, materialized: Materialized, target: Ta
 }
 
 /**
- * Writes an elementwise function of a sum or of a convolution in its stead, where nothing else needs that and all that
- * the function reads is there in time: the update of a parameter ends its gradient, a mean is scaled as it is made.
+ * Fuses an elementwise function into the sum or convolution that it reads, if that has no other use and the function's
+ * other inputs are ready in time. For example, a parameter update fuses into its gradient, and a mean scales its sum.
  */
 export function fuseEpilogues(
   groups: readonly KernelGroup[],
@@ -118,8 +116,8 @@ export function fuseEpilogues(
 }
 
 /**
- * Lets kernels leave statistics of parts of what they write to a norm that follows, which then joins those and does not
- * read the tensor for them.
+ * Lets kernels output statistics of parts of their result for a norm that follows, which merges those instead of
+ * reading the tensor.
  */
 export function shareStatistics(
   groups: readonly KernelGroup[],
@@ -147,7 +145,7 @@ export function shareStatistics(
   return result.filter((group) => !joined.has(group));
 }
 
-/** The same kernels that also leave statistics; null where they cannot. */
+/** The same kernels, also computing statistics; null if they cannot. */
 function withStatistics(
   { kernel }: KernelGroup,
   statistics: Value,

@@ -1,20 +1,20 @@
-/** What a fused kernel computes and reads, found in the graph before any code is made. */
+/** The cone of a fused kernel: the values it computes and reads, found in the graph before code generation. */
 import { isFloat } from "../../core/dtype.ts";
 import type { Value } from "./lower.ts";
 
-/** Values that are written to memory by a kernel. */
+/** Values that a kernel writes to memory. */
 export type Materialized = ReadonlySet<Value>;
 
 export interface Cone {
-  /** Values that are computed inside the kernel. */
+  /** Values computed inside the kernel. */
   readonly inside: readonly Value[];
-  /** Values in memory that it reads, in the order in which it meets them. */
+  /** Values read from memory, in order of first use. */
   readonly reads: readonly Value[];
 }
 
 const isInMemory = (v: Value, materialized: Materialized): boolean => v.leaf !== null || materialized.has(v);
 
-/** What computing `starts` takes. The walk is iterative: a cone may be deep before it is cut. */
+/** The cone of `starts`. The walk is iterative because a cone may be deep before it is cut. */
 export function coneFrom(starts: readonly Value[], materialized: Materialized): Cone {
   const seen = new Set<Value>();
   const inside: Value[] = [];
@@ -34,20 +34,22 @@ export function coneFrom(starts: readonly Value[], materialized: Materialized): 
   return { inside, reads };
 }
 
-/** What a materialized value is computed from. */
+/** The cone of a materialized value. */
 export const coneOf = (root: Value, materialized: Materialized): Cone => coneFrom(root.inputs, materialized);
 
-/** Whether input x of v is read at the place where v is written. */
+/** Whether input x of v is read at the index at which v is written. */
 const keepsPlace = (v: Value, x: Value): boolean => {
   const { lowering } = v.op!;
   return lowering.kind === "view" || (lowering.kind === "map" && lowering.elementwise === true && x.size === v.size);
 };
 
-/** Of the reads of `root`, those at other places than the one where it is written. */
+/** The reads of `root` at other indices than the one it is written at. */
 export const movedReads = (root: Value, materialized: Materialized): Set<Value> =>
   movedFrom(root.inputs.map((x) => [x, !keepsPlace(root, x)]), materialized);
 
-/** Of what computing values takes, the reads at other places than theirs; the flags say which are moved themselves. */
+/**
+ * The reads of a cone at other indices than the starts'; the flags mark starts that are themselves at another index.
+ */
 export function movedFrom(starts: readonly (readonly [Value, boolean])[], materialized: Materialized): Set<Value> {
   const moved = new Set<Value>();
   const seen = [new Set<Value>(), new Set<Value>()];
@@ -63,13 +65,13 @@ export function movedFrom(starts: readonly (readonly [Value, boolean])[], materi
   return moved;
 }
 
-/** Arithmetic operators of floats that are computed for each element. */
+/** Arithmetic operators on floats, counted per element. */
 export const operationsOf = (inside: readonly Value[]): number =>
   inside.filter(({ op, dtype }) => op!.lowering.kind === "map" && op!.lowering.cost > 0 && isFloat(dtype)).length;
 
 /**
- * How often a kernel computes values at most, each counted for every place that it is needed at; `limit` where it is
- * more. Movement operators change the place, elementwise ones keep it.
+ * Upper bound on the number of values a kernel computes, counting one per index at which a value is needed; stops at
+ * `limit`. Movement operators change the index, elementwise ones keep it.
  */
 export function computedPlaces(starts: readonly Value[], materialized: Materialized, limit: number): number {
   const ids = new Map<string, number>();

@@ -1,6 +1,4 @@
-/**
- * From tensors to a plain list of values: composites expanded, equal values merged, names of no consequence dropped.
- */
+/** Lowers tensors to a flat list of values: expands composites, merges equal values, removes no-op nodes. */
 import type { DType } from "../../core/dtype.ts";
 import { fail } from "../../core/errors.ts";
 import type { Op } from "../../core/op.ts";
@@ -8,9 +6,9 @@ import { sameShape, type Shape, size } from "../../core/shape.ts";
 import { ancestors, inputsOf, type Source, type Tensor, whyGone } from "../../core/tensor.ts";
 import { chunkElements, type Target } from "../../../shaders/types.ts";
 
-/** A value of a program: a leaf that is given from outside, or an operator on earlier values. */
+/** A value of a program: a leaf passed in from outside, or an operator on earlier values. */
 export interface Value {
-  /** Position in `Graph.values`; inputs come before their users. */
+  /** Index in `Graph.values`; inputs precede their users. */
   readonly id: number;
   readonly shape: Shape;
   readonly dtype: DType;
@@ -18,7 +16,7 @@ export interface Value {
   readonly op: Op | null;
   readonly attrs: never;
   readonly inputs: readonly Value[];
-  /** Position in `Graph.leaves`, for leaves. */
+  /** Index in `Graph.leaves`, for leaves. */
   readonly leaf: number | null;
 }
 
@@ -26,13 +24,13 @@ export interface Graph {
   readonly values: readonly Value[];
   readonly leaves: readonly Tensor[];
   readonly outputs: readonly Value[];
-  /** Equal keys: the same program serves. */
+  /** Graphs with equal keys share a program. */
   readonly key: string;
 }
 
 export const isView = (value: Value): boolean => value.op?.lowering.kind === "view";
 
-/** The value whose memory a view shows. */
+/** The value whose memory a view refers to. */
 export function storageOf(value: Value): Value {
   let v = value;
   while (isView(v)) v = v.inputs[0];
@@ -41,14 +39,14 @@ export function storageOf(value: Value): Value {
 
 const isBarrier = ({ op }: Value): boolean => op?.lowering.kind === "view" && op.lowering.barrier === true;
 
-/** The same as far as the next barrier: what is computed from views of a barrier is no more merged than from itself. */
+/** The nearest barrier below views: values computed from views of a barrier must not be merged either. */
 function barrierOf(value: Value): Value {
   let v = value;
   while (isView(v) && !isBarrier(v)) v = v.inputs[0];
   return v;
 }
 
-/** Attributes as a key. */
+/** Serializes attributes to a key. */
 function attrsKey(value: unknown): string {
   if (typeof value === "number") return Object.is(value, -0) ? "-0" : `${value}`;
   if (Array.isArray(value)) return `[${value.map(attrsKey)}]`;
@@ -61,16 +59,15 @@ function attrsKey(value: unknown): string {
 }
 
 /**
- * What stands in the place of an operator: the operators that a composite is made of; parts where a tensor is beyond
- * what a binding holds (fused kernels have chunks instead); what an operator decomposes into. Null where the operator
- * stands for itself.
+ * The expansion of an operator: the operators of a composite; parts, if a tensor exceeds a binding (fused kernels use
+ * chunks instead); or the decomposition. Null if the operator is kept.
  */
 function expand(t: Tensor, op: Op, inputs: readonly Tensor[], attrs: never, target: Target): Tensor | null {
   const { lowering, split, decompose } = op;
   if (lowering.kind === "composite") return lowering.expand(inputs, attrs);
   const most = chunkElements(target);
   const large = (x: Tensor): boolean => x.size > most;
-  // One binding is left for the result.
+  // One binding is reserved for the result.
   const unbound = lowering.kind === "reduce" && inputs[0].size > most * (target.maxStorageBuffers - 1);
   if (
     split &&
@@ -82,8 +79,8 @@ function expand(t: Tensor, op: Op, inputs: readonly Tensor[], attrs: never, targ
 }
 
 /**
- * Builds the graph of `outputs`. `arguments_` are leaves even where nothing uses them, first and in order; the values
- * of those in `held` are there whatever became of the tensors.
+ * Builds the graph of `outputs`. `arguments_` come first among the leaves, in order, even if unused. For tensors in
+ * `held` the values are taken from there, even if the tensors were disposed of or donated since.
  */
 export function lower(
   outputs: readonly Tensor[],

@@ -20,7 +20,7 @@ interface GroupNormAttrs {
   readonly centered?: boolean;
 }
 
-/** Reshapes to [N, C, ...] -> [N, G, C / G, M]; statistics are over the last two axes. */
+/** Reshapes [N, C, ...] to [N, G, C / G, M]; statistics are over the last two axes. */
 const grouped = (x: Tensor, groups: number): Tensor =>
   reshape(x, { shape: [x.shape[0], groups, x.shape[1] / groups, size(x.shape.slice(2))] });
 

@@ -1,4 +1,4 @@
-/** affineGrid: where the voxels of an output lie in an image under an affine map. */
+/** affineGrid: sampling positions of an affine map. */
 import { check, checkOptions, show } from "../../core/errors.ts";
 import { checkShape, size } from "../../core/shape.ts";
 import { Tensor } from "../../core/tensor.ts";
@@ -9,12 +9,12 @@ import { reshape } from "../shape/reshape.ts";
 import { slice } from "../shape/slice.ts";
 
 /**
- * The grid of an affine map, as torch.nn.functional.affine_grid: theta times (x, y[, z], 1) for every voxel of the
- * output.
+ * The grid of an affine map, as torch.nn.functional.affine_grid: theta times (x, y[, z], 1) for every output voxel.
  *
  * @param theta f32 [N, 2, 3] or [N, 3, 4]
- * @param options.size [N, C, ...space] of what gridSample is to give
- * @param options.alignCorners -1 and 1 are the centers of the end voxels; default false: the edges of the image
+ * @param options.size [N, C, ...space] of gridSample's output
+ * @param options.alignCorners whether -1 and 1 are the centers of the end voxels; default: false, the edges of the
+ *   image
  * @returns [N, ...space, 2 or 3], differentiable in theta
  * @throws VoxgradError for other shapes and options
  * @example
@@ -49,14 +49,14 @@ export const affineGrid = computeInF32(
     );
     const space = options.size.slice(2);
     checkShape(name, [samples, ...space, dims]);
-    /** Column j of theta, spread over space. */
+    /** Column j of theta, broadcast over space. */
     const column = (j: number): Tensor =>
       reshape(slice(theta, { start: [0, 0, j], end: [samples, dims, j + 1] }), {
         shape: [samples, ...space.map(() => 1), dims],
       });
     return space.reduce(
       (grid, n, axis) => {
-        // Voxel i of n lies at (2 i - (n - 1)) / (n - 1) or / n; a single one in the middle.
+        // Voxel i of n is at (2 i - (n - 1)) / (n - 1), or / n without alignCorners; a single voxel is at 0.
         const last = alignCorners ? n - 1 : n;
         const twice = sub(mul(arange(n), 2), n - 1);
         const place = mul(cast(twice, "f32"), last === 0 ? 0 : 1 / last);

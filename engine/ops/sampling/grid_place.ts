@@ -1,4 +1,4 @@
-/** Coordinates of a grid, -1 to 1 across the image, as places among the voxels of an axis. */
+/** Converts grid coordinates, -1 to 1 across the image, to positions along an axis in voxels. */
 import { bitsOf, call, type Expr, infix, joined, prefix, select, u32 } from "../../core/expr.ts";
 import type { Emit, Op } from "../../core/op.ts";
 import { node, type Tensor } from "../../core/tensor.ts";
@@ -9,7 +9,7 @@ import { stopGradient } from "../shape/reshape.ts";
 export type Mode = "linear" | "nearest" | "cubic";
 export type Padding = "zeros" | "border" | "reflection";
 
-/** How a coordinate in [-1, 1] becomes a place among the `size` voxels of an axis. */
+/** Conversion of a coordinate in [-1, 1] to a position along an axis of `size` voxels. */
 export interface PlaceAttrs {
   readonly size: number;
   readonly mode: Mode;
@@ -17,10 +17,10 @@ export interface PlaceAttrs {
   readonly alignCorners: boolean;
 }
 
-/** How far from the image places still matter; one voxel further is the place that stands for all beyond. */
+/** How far outside the image positions still matter; positions farther out are clamped to one voxel beyond. */
 const margin = { nearest: 1, linear: 1, cubic: 2 } as const;
 
-/** The place of a coordinate, or its derivative by the coordinate. What is not finite is found by its bits. */
+/** The position of a coordinate, or its derivative. Non-finite values are detected by their bits. */
 function emitPlace(e: Emit<PlaceAttrs>, coordinate: Expr, slope: boolean): Expr {
   const { size: n, mode, padding, alignCorners } = e.attrs;
   const raised = infix(coordinate, "+", f32(1));
@@ -44,7 +44,7 @@ function emitPlace(e: Emit<PlaceAttrs>, coordinate: Expr, slope: boolean): Expr 
     const nan = e.bind(infix(infix(bitsOf(c), "&", u32(0x7fffffff)), ">", u32(0x7f800000)), "bool");
     return select(call("clamp", c, f32(low), f32(high)), f32(low), nan);
   }
-  // Mirrors at the centers of the end voxels, or at the edges of the image.
+  // Reflects at the centers of the end voxels, or at the edges of the image.
   const [edge, span] = alignCorners ? [0, n - 1] : [-0.5, n];
   if (span === 0) return f32(0);
   const [first, last] = mode === "cubic" ? [edge, edge + span] : [0, n - 1];
@@ -80,6 +80,6 @@ const placeOp = (slope: boolean): Op<PlaceAttrs> => ({
 });
 const placeAtOp = placeOp(false);
 const slopeAtOp = placeOp(true);
-/** Places of coordinates x; whole ones for mode "nearest". */
+/** Positions of coordinates x; rounded to integers for mode "nearest". */
 export const placeOf = (x: Tensor, a: PlaceAttrs): Tensor => node(placeAtOp, [x], a, x.shape, "f32");
 const slopeOf = (x: Tensor, a: PlaceAttrs): Tensor => node(slopeAtOp, [stopGradient(x)], a, x.shape, "f32");

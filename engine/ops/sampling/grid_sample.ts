@@ -1,4 +1,4 @@
-/** gridSample: images at the points of a grid. */
+/** gridSample: samples images at the points of a grid. */
 import { check, checkOptions, show } from "../../core/errors.ts";
 import { checkShape, size } from "../../core/shape.ts";
 import { Tensor } from "../../core/tensor.ts";
@@ -14,13 +14,13 @@ import { slice } from "../shape/slice.ts";
 
 type Triple = readonly [number, number, number];
 
-/** Voxels added at the ends of an axis, so that every tap of every place is one of the padded image. */
+/** Padding at the ends of an axis, so that every tap of every position is inside the padded image. */
 function margins(mode: Mode, padding: Padding): { before: number; after: number } {
   if (padding === "zeros") return mode === "cubic" ? { before: 4, after: 3 } : { before: 2, after: 1 };
   return { nearest: { before: 0, after: 0 }, linear: { before: 0, after: 1 }, cubic: { before: 2, after: 3 } }[mode];
 }
 
-/** The voxel that a place outside of n voxels shows. */
+/** The source voxel of padding index i, outside of an axis with n voxels. */
 function outside(i: number, n: number, padding: Padding, alignCorners: boolean): number {
   if (padding === "border") return Math.min(n - 1, Math.max(0, i));
   const period = alignCorners ? Math.max(1, 2 * n - 2) : 2 * n;
@@ -28,7 +28,7 @@ function outside(i: number, n: number, padding: Padding, alignCorners: boolean):
   return k < n ? k : alignCorners ? period - k : period - 1 - k;
 }
 
-/** x with the margins of its mode: zeros, but for cubic taps that see the image continued. */
+/** Pads x by the margins of its mode: with zeros, or for cubic taps by the padding mode. */
 function padded(x: Tensor, mode: Mode, padding: Padding, alignCorners: boolean): Tensor {
   const { before, after } = margins(mode, padding);
   if (mode !== "cubic" || padding === "zeros") {
@@ -50,7 +50,8 @@ function padded(x: Tensor, mode: Mode, padding: Padding, alignCorners: boolean):
 }
 
 /**
- * Weights [N, taps, P] of the taps of an axis for the part t in [0, 1) of a place beyond the voxel before it, [N, P].
+ * Weights [N, taps, P] along an axis, given the fraction t in [0, 1) between a position and the voxel below it, [N,
+ * P].
  */
 function weights(mode: "linear" | "cubic", fraction: Tensor): Tensor {
   const [n, points] = fraction.shape as [number, number];
@@ -66,21 +67,19 @@ function weights(mode: "linear" | "cubic", fraction: Tensor): Tensor {
 }
 
 export interface GridSampleOptions {
-  /**
-   * "linear" (default; bi- or trilinear), "nearest", or for images of two dimensions "cubic" (Keys' kernel, a = -0.75).
-   */
+  /** "linear" (default; bi- or trilinear), "nearest", or for 2D images "cubic" (Keys' kernel, a = -0.75). */
   mode?: "linear" | "nearest" | "cubic";
-  /** What lies outside of the image: "zeros" (default), its border voxels, or its reflection. */
+  /** Values outside the image: "zeros" (default), its border voxels, or its reflection. */
   padding?: "zeros" | "border" | "reflection";
-  /** -1 and 1 are the centers of the end voxels; default false: the edges of the image. */
+  /** Whether -1 and 1 are the centers of the end voxels; default: false, the edges of the image. */
   alignCorners?: boolean;
 }
 
 /**
- * x at the points of a grid, as torch.nn.functional.grid_sample; differentiable in both, in any order.
+ * Samples x at the points of a grid, as torch.nn.functional.grid_sample; differentiable in both, to any order.
  *
- * A coordinate that is not finite gives 0 with zeros around the image; with "border" NaN is the first voxel and an
- * infinity the nearest end, with "reflection" both are the first voxel. No such coordinate has a gradient.
+ * Non-finite coordinates give 0 with padding "zeros". With "border", NaN maps to the first voxel and infinities to the
+ * nearest end; with "reflection", all map to the first voxel. Their gradient is 0.
  *
  * @param x f32 [N, C, H, W] or [N, C, D, H, W]
  * @param grid f32 [N, outH, outW, 2] of (x, y) or [N, outD, outH, outW, 3] of (x, y, z), -1 to 1 across the image

@@ -1,9 +1,9 @@
 /**
  * Weighted sums of voxels around points, closed under differentiation.
  *
- * A point reads taps^dims voxels of the padded image, the first of them at its cell. With weights w[k, p] of tap k,
- * value, image gradient and weight gradient are the three derivatives of sum over c, k, p of g[c, p] w[k, p] x[c,
- * cell[p] + k], so each rule is made of the others; how weights depend on the points is left to elementwise operators.
+ * A point reads taps^dims voxels of the padded image, starting at its cell. With weights w[k, p] of tap k, the value,
+ * image gradient and weight gradient are the three derivatives of sum over c, k, p of g[c, p] w[k, p] x[c, cell[p] +
+ * k], so each rule is composed of the others. Elementwise operators compute the weights from the points.
  */
 import { fail } from "../../core/errors.ts";
 import { call, infix, u32 } from "../../core/expr.ts";
@@ -25,7 +25,7 @@ export interface Taps {
   readonly taps: Triple;
 }
 
-/** Examples of a batch are more samples. */
+/** Folds the examples of a batch into samples. */
 const asSamples = (f: (inputs: readonly Tensor[], attrs: Taps) => Tensor) => (c: BatchContext<Taps>): Tensor => {
   const inputs = c.inputs.map((_, k) => {
     const [examples, samples, ...rest] = c.full(k).shape as [number, number, ...number[]];
@@ -34,7 +34,7 @@ const asSamples = (f: (inputs: readonly Tensor[], attrs: Taps) => Tensor) => (c:
   return reshape(f(inputs, c.attrs), { shape: [c.size, ...c.output.shape] });
 };
 
-/** Bilinear rule: the tangents of both factors, added. */
+/** Product rule: the sum of the tangents of both factors. */
 function bilinear(parts: readonly (Tensor | null)[]): Tensor {
   return parts.filter((t): t is Tensor => t !== null).reduce((a, b) => add(a, b));
 }
@@ -119,13 +119,13 @@ const dotOp: Op<Taps> = {
 /** Values [N, C, P] at points: the weighted taps of padded images x [N, C, voxels]. */
 export const gather = (x: Tensor, cell: Tensor, w: Tensor, a: Taps): Tensor =>
   node(gatherOp, [x, cell, w], a, [x.shape[0], x.shape[1], cell.shape[1]], "f32");
-/** Its adjoint: what the points add to the voxels, [N, C, voxels], in fixed order. */
+/** The adjoint of gather: accumulates the points into the voxels, [N, C, voxels], in a fixed order. */
 export const scatter = (g: Tensor, cell: Tensor, w: Tensor, a: Taps): Tensor =>
   node(scatterOp, [g, cell, w], a, [g.shape[0], g.shape[1], size(a.space)], "f32");
 const dot = (x: Tensor, cell: Tensor, g: Tensor, a: Taps): Tensor =>
   node(dotOp, [x, cell, g], a, [g.shape[0], size(a.taps), g.shape[2]], "f32");
 
-/** Points in order of their cells; of no derivative, and shared by all scatters over one grid. */
+/** Points sorted by cell; not differentiable, and shared by all scatters over one grid. */
 const sortOp: Op<{ voxels: number }> = {
   name: "gridSort",
   lowering: {
@@ -145,7 +145,7 @@ const sumCellsOp: Op<Taps> = {
     },
   },
   vjp: null,
-  // Channels do not meet; what all of them need is not split.
+  // Split by channels, which are independent; the shared inputs are not split.
   split([g, ...shared], output, a, most) {
     const [n, channels] = g.shape as [number, number, number];
     const large = shared.find((t) => t.size > most);

@@ -1,4 +1,4 @@
-/** resampleVolume and resampleLabels: scans and label maps on another grid, as medical pipelines define it. */
+/** resampleVolume and resampleLabels: resampling of scans and label maps as in medical imaging pipelines. */
 import { check, checkFlag, checkOptions, show } from "../../core/errors.ts";
 import type { Op } from "../../core/op.ts";
 import { checkShape, type Shape, size } from "../../core/shape.ts";
@@ -22,7 +22,7 @@ interface AxisAttrs extends BandAttrs {
   readonly span: number;
 }
 
-// Linear in x: the cotangent goes through the adjoint, the tangent through the operator itself.
+// Linear in x: the vjp is the adjoint, the jvp the operator itself.
 const op: Op<AxisAttrs> = {
   name: "resampleVolume",
   lowering: {
@@ -60,7 +60,7 @@ function along(x: Tensor, axis: number, { order, inputSize, outputSize, transpos
   return node(op, [x, tensor(table), tensor(weights)], { ...attrs, axis, rows, span }, shape, "f32");
 }
 
-/** Checks size and order against the last axes of x; gives one order per axis. */
+/** Checks size and order against the last axes of x; returns one order per axis. */
 function checkGrid(
   name: string,
   x: Tensor,
@@ -92,15 +92,16 @@ function checkGrid(
 }
 
 /**
- * The last axes of x resampled to `size` by B-splines through the voxels: half-pixel centers (the extents of both grids
- * agree), the border voxels continued without end. Equal to skimage.transform.resize(mode="edge", anti_aliasing=False)
- * of each image over those axes, and so to what nnU-Net does.
+ * Resamples the last axes of x to `size` by B-spline interpolation: half-pixel centers (the extents of both grids are
+ * aligned), with border voxels extended. Matches skimage.transform.resize(mode="edge", anti_aliasing=False) of each
+ * image over those axes, and so nnU-Net.
  *
  * @param x f32, [..., D, H, W] for a size of three, [..., H, W] for two
- * @param options.size voxels of the last axes of the result
- * @param options.order 0 (nearest), 1 (linear) or 3 (cubic), or one per axis: [0, 3, 3] takes slices apart
- * @param options.clip keep cubic results within the range of the voxels over the axes of order 3; default true
- * @returns f32 [..., ...size]. With order 1 and 3 a NaN or infinity reaches voxels some way off
+ * @param options.size size of the last axes of the result
+ * @param options.order 0 (nearest), 1 (linear) or 3 (cubic), or one per axis: [0, 3, 3] interpolates only within
+ *   slices
+ * @param options.clip clip cubic results to the range of the voxels over the axes of order 3; default: true
+ * @returns f32 [..., ...size]. With order 1 and 3, NaN and infinity affect voxels some distance away
  * @throws VoxgradError for other shapes, sizes and orders
  * @example
  * ```ts
@@ -123,7 +124,7 @@ export const resampleVolume = computeInF32(
     const target = options.size;
     const lead = x.rank - target.length;
     const apply = (y: Tensor, axes: readonly number[]): Tensor => {
-      // Shrinking axes first keeps the tensors between the passes small.
+      // Shrinking axes first keeps the intermediate tensors small.
       const ratio = (k: number): number => target[k] / x.shape[lead + k];
       return [...axes]
         .sort((a, b) => ratio(a) - ratio(b))
@@ -172,18 +173,18 @@ const labelSizes = (from: Shape, to: Shape) => ({
   to: to.slice(-3) as unknown as Triple,
 });
 
-/** An axis of `from` voxels interpolated at `to` places, of which `count` from `start` on are wanted. */
+/** Interpolation of an axis of `from` voxels at `to` positions, of which `count` from `start` on are computed. */
 export interface LabelAxis {
   readonly from: number;
   readonly to: number;
   readonly order: 0 | 1;
   readonly start: number;
   readonly count: number;
-  /** The voxel that the tensor begins with. */
+  /** The index of the tensor's first voxel. */
   readonly origin: number;
 }
 
-/** The voxel before each place along a whole axis, and the part of the way to the next. */
+/** For each position along a whole axis, the voxel below it and the fraction to the next. */
 export function labelPlaces({ from, to, order }: Pick<LabelAxis, "from" | "to" | "order">): {
   place: Int32Array;
   part: Float32Array;
@@ -198,7 +199,7 @@ export function labelPlaces({ from, to, order }: Pick<LabelAxis, "from" | "to" |
   return { place, part };
 }
 
-/** Labels i32 [..., D, H, W] at the wanted places of each axis. */
+/** Labels i32 [..., D, H, W] at the requested positions of each axis. */
 export function labelsAt(x: Tensor, axes: readonly LabelAxis[]): Tensor {
   const shape = [...x.shape.slice(0, -3), ...axes.map((axis) => axis.count)];
   const table = [...labelHeader(labelSizes(x.shape, shape))];
@@ -214,14 +215,15 @@ export function labelsAt(x: Tensor, axes: readonly LabelAxis[]): Tensor {
 }
 
 /**
- * The last axes of a label map resampled to `size`: each label's mask by linear interpolation, and its value where that
- * reaches one half, as nnU-Net does (batchgenerators' resize_segmentation); of two labels that both have one half the
- * higher stands, and where none reaches it, as where three meet, there is 0. No mask is stored, so any number of labels
- * takes one pass. Has no derivative.
+ * Resamples the last axes of a label map to `size`, as nnU-Net does (batchgenerators' resize_segmentation):
+ * interpolates each label's mask linearly and assigns the label where it reaches one half. If two labels both have one
+ * half, the higher wins; where none reaches it, for example where three meet, the result is 0. Masks are not stored,
+ * so any number of labels takes one pass. Not differentiable.
  *
  * @param x i32, u32 or bool, [..., D, H, W] for a size of three, [..., H, W] for two; values may be negative
- * @param options.size voxels of the last axes of the result
- * @param options.order 1 (linear, as above) or 0 (the nearest voxel), or one per axis: [0, 1, 1] takes slices apart
+ * @param options.size size of the last axes of the result
+ * @param options.order 1 (linear, as above) or 0 (nearest voxel), or one per axis: [0, 1, 1] interpolates only within
+ *   slices
  * @returns i32 [..., ...size]
  * @throws VoxgradError for other shapes, dtypes, sizes and orders
  * @example

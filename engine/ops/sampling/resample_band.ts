@@ -1,8 +1,8 @@
-/** Weights of spline interpolation along one axis, as the rows of a band matrix: made in float64, used in f32. */
+/** Weights of spline interpolation along one axis, as the rows of a band matrix: computed in float64, used in f32. */
 
 export type SplineOrder = 0 | 1 | 3;
 
-/** Which interpolation: `transposed` is the adjoint, from outputSize back to inputSize. */
+/** The interpolation; `transposed` is the adjoint, from outputSize back to inputSize. */
 export interface BandAttrs {
   readonly order: SplineOrder;
   readonly inputSize: number;
@@ -10,7 +10,7 @@ export interface BandAttrs {
   readonly transposed: boolean;
 }
 
-/** Results in groups of `rows`, each group a combination of `span` neighbors. */
+/** Outputs in groups of `rows`; each group is a linear combination of `span` neighbors. */
 export interface Band {
   readonly rows: 1 | 4;
   readonly span: number;
@@ -27,8 +27,8 @@ interface Row {
 
 /**
  * The cubic spline through samples (x_j) is sum_j x_j eta(s - j), where eta is the cubic B-spline filtered by sqrt(3)
- * z^|k| with z = sqrt(3) - 2 (Unser 1999, "Splines: a perfect fit for signal and image processing"). It falls by |z| =
- * 0.27 a sample, so what lies more than REACH samples away is below 1e-8 of the largest and left out.
+ * z^|k| with z = sqrt(3) - 2 (Unser 1999, "Splines: a perfect fit for signal and image processing"). It decays by |z|
+ * = 0.27 per sample; weights more than REACH samples away are below 1e-8 of the largest and dropped.
  */
 const REACH = 14;
 const POLE = Math.sqrt(3) - 2;
@@ -42,11 +42,11 @@ function cardinal(d: number): number {
   return sum;
 }
 
-/** One row per output: half-pixel centers, the first and last samples continued without end. */
+/** One row per output: half-pixel centers, edge samples extended indefinitely. */
 function forwardRows({ order, inputSize: n, outputSize: m }: BandAttrs): Row[] {
   const taps = Math.min(n, order === 0 ? 1 : order === 1 ? 2 : 2 * REACH);
   return Array.from({ length: m }, (_, i) => {
-    // In this order of operations halves fall where SciPy's do.
+    // This order of operations rounds halves as SciPy does.
     const place = (i + 0.5) * (n / m) - 0.5;
     const base = Math.floor(place + (order === 0 ? 0.5 : 0));
     const from = base - (order === 3 ? REACH - 1 : 0);
@@ -70,7 +70,7 @@ function transposedRows(rows: readonly Row[], n: number): Row[] {
     weights.forEach((w, k) => {
       const column = columns[first + k];
       if (firsts[first + k] < 0) firsts[first + k] = i;
-      // First neighbors do not fall, so the rows of a column have no gap but where samples are skipped.
+      // First neighbors are nondecreasing, so the rows of a column are contiguous except where samples are skipped.
       while (firsts[first + k] + column.length < i) column.push(0);
       column.push(w);
     })
@@ -78,7 +78,7 @@ function transposedRows(rows: readonly Row[], n: number): Row[] {
   return columns.map((column, j) => ({ first: Math.max(0, firsts[j]), weights: Float64Array.from(column) }));
 }
 
-/** The band of an interpolation; groups of four rows share what they read where their neighbors are mostly the same. */
+/** The band matrix of an interpolation; rows are grouped by four if their neighbors mostly coincide, to share loads. */
 export function bandOf(attrs: BandAttrs): Band {
   const forward = forwardRows(attrs);
   const rows = attrs.transposed ? transposedRows(forward, attrs.inputSize) : forward;

@@ -17,7 +17,7 @@ interface ResizeAttrs {
   readonly transposed: boolean;
 }
 
-// Linear in x: the cotangent goes through the adjoint, the tangent through the operator itself.
+// Linear in x: the vjp is the adjoint, the jvp the operator itself.
 const op: Op<ResizeAttrs> = {
   name: "resize",
   lowering: {
@@ -55,11 +55,11 @@ function resizeAxis(x: Tensor, attrs: ResizeAttrs): Tensor {
 }
 
 /**
- * x [N, C, ...space] resampled to space `size`, as torch.nn.functional.interpolate.
+ * Resamples x [N, C, ...space] to space `size`, as torch.nn.functional.interpolate.
  *
  * @param options.mode "nearest" (default), "linear" (bi- or trilinear), "cubic" (Keys' kernel with a = -0.75, along
  *   every axis)
- * @param options.alignCorners corner voxels keep their places; default false: the extents of the grids agree
+ * @param options.alignCorners whether corner voxels are aligned; default: false, the extents of the grids are aligned
  */
 export const resize = computeInF32(
   (
@@ -82,7 +82,7 @@ export const resize = computeInF32(
     check(!(alignCorners && mode === "nearest"), "resize", () => `alignCorners has no meaning for mode "nearest"`);
     const target = perAxis("resize", "size", options.size, x.rank - 2, 1);
     checkShape("resize", [...x.shape.slice(0, 2), ...target]);
-    // Shrinking axes first keeps the tensors between the passes small.
+    // Shrinking axes first keeps the intermediate tensors small.
     const order = target.map((_, k) => k).sort((a, b) => target[a] / x.shape[a + 2] - target[b] / x.shape[b + 2]);
     return order.reduce((y, k) => {
       const axis = k + 2;
