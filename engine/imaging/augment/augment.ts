@@ -1,7 +1,8 @@
 /**
- * Augmentation on the device, as nnU-Net orders and weighs it. Every transform is a pure function of a key, a batch and
- * options, of static shapes: what happens to a sample is decided by random numbers on the device, so `compile` makes
- * one program of the whole chain that is called with another key for every step. The same key gives the same batch.
+ * Augmentation on the device, with nnU-Net's transforms, order and probabilities. Every transform is a pure function of
+ * a key, a batch and options, with static shapes. Random numbers on the device decide what happens to each sample, so
+ * `compile` turns the whole chain into one program, called with a new key at every step. The same key gives the same
+ * batch.
  *
  * Isensee et al. 2021, "nnU-Net", Nature Methods 18, 203-211, supplementary note 4; figures of nnU-Net v2.
  */
@@ -17,13 +18,13 @@ export { blur, brightness, contrast, gamma, lowResolution, mirror, noise, spatia
 export { defaults, initialPatch } from "./options.ts";
 
 /**
- * nnU-Net's whole chain: rotation, scaling (and elastic deformation where asked for), noise, blur, brightness,
- * contrast, low resolution, gamma of the negative image, gamma, mirrors. Leaving one out does not change what the
- * others draw.
+ * The full nnU-Net chain: rotation, scaling (and elastic deformation if enabled), noise, blur, brightness, contrast,
+ * low resolution, gamma of the negative image, gamma, mirroring. Disabling a transform does not change the random draws
+ * of the others.
  *
- * @param key from random.key or random.split; another one for each batch
- * @param batch entries of `initialPatch(patch, options)`, or of any size from `patch` on
- * @param options patch, and what is to differ from `defaults`
+ * @param key from random.key or random.split; use a new one for each batch
+ * @param batch entries of `initialPatch(patch, options)`, or any size not below `patch`
+ * @param options patch, and overrides of `defaults`
  * @returns entries of options.patch
  * @throws VoxgradError for other shapes and options
  * @example

@@ -1,4 +1,4 @@
-/** Augmentation by filters along the axes: Gaussian blur, and the look of a lower resolution. */
+/** Augmentation by separable filters: Gaussian blur and simulated low resolution. */
 import { check, checkOptions, show } from "../../core/errors.ts";
 import type { Tensor } from "../../core/tensor.ts";
 import { stack } from "../../ops/shape/concat.ts";
@@ -29,9 +29,9 @@ import { checkBatch, checkChance, draws, over } from "./options.ts";
 import type { Batch, BlurOptions, LowResolutionOptions } from "./options.ts";
 
 /**
- * Gaussian blur: a sample with probability p, each of its channels with probability perChannel, with a deviation of its
- * own along every axis. The kernel reaches three times the largest deviation, its weights sum to 1, and the image is
- * reflected about its end voxels.
+ * Gaussian blur: a sample with probability p, each of its channels with probability perChannel, with a separate
+ * standard deviation along every axis. The kernel is truncated at three times the largest standard deviation, its
+ * weights sum to 1, and the image is padded by reflection about its end voxels.
  *
  * @param options nnU-Net's are { p: 0.2, perChannel: 0.5, sigma: [0.5, 1] }
  * @throws VoxgradError for other options
@@ -56,7 +56,7 @@ export function blur<B extends Batch>(key: Tensor, batch: B, options: BlurOption
   const [samples, channels, ...space] = image.shape as [number, number, ...number[]];
   const [chance, each, ...widths] = draws(key, [samples, channels], 2 + space.length);
   const active = logicalAnd(less(first(chance), p), less(each, perChannel));
-  // Weights [axis, tap, N, C]; of a channel that is not blurred, 1 in the middle.
+  // Weights [axis, tap, N, C]; for a channel that is not blurred, 1 at the center tap.
   const radius = Math.ceil(3 * sigma[1]);
   const taps = 2 * radius + 1;
   const deviation = expandDims(add(mul(stack(widths), sigma[1] - sigma[0]), sigma[0]), { axis: 1 });
@@ -74,7 +74,7 @@ export function blur<B extends Batch>(key: Tensor, batch: B, options: BlurOption
   return { ...batch, image: where(over(active, image), blurred, image) };
 }
 
-/** Voxels [taps, n] up to `radius` before and behind each, reflected about the end voxels; clamped on short axes. */
+/** Voxels [taps, n] within `radius` of each, reflected about the end voxels; clamped on short axes. */
 function reflected(n: number, radius: number): Tensor {
   const taps = 2 * radius + 1;
   const voxels = Int32Array.from({ length: taps * n }, (_, i) => {
@@ -84,15 +84,15 @@ function reflected(n: number, radius: number): Tensor {
   return tensor(voxels, { shape: [taps, n] });
 }
 
-/** The draw of the first channel, for all channels: what is decided once per sample. */
+/** Broadcasts the draw of the first channel to all channels, for decisions made once per sample. */
 const first = (u: Tensor): Tensor => take(u, arange(1), { axis: 1 });
 
 /**
- * The look of a coarser grid: the image at the nearest voxels of one that is `scale` times as large, interpolated back.
- * A sample with probability p, each of its channels with probability perChannel and a scale of its own.
+ * Simulated low resolution: the image is downsampled by `scale` (nearest voxel) and interpolated back. Applied to a
+ * sample with probability p and to each of its channels with probability perChannel, each with its own scale.
  *
  * @param options nnU-Net's (v2) are { p: 0.25, perChannel: 0.5, scale: [0.5, 1], mode: "linear" }; "cubic" is Keys'
- *   kernel with a = -0.75, as resize has it
+ *   kernel with a = -0.75, as in `resize`
  * @throws VoxgradError for other options
  * @example
  * ```ts
@@ -117,7 +117,7 @@ export function lowResolution<B extends Batch>(key: Tensor, batch: B, options: L
   const [samples, channels, ...space] = image.shape as [number, number, ...number[]];
   const [chance, each, factor] = draws(key, [samples, channels], 3);
   const active = logicalAnd(less(first(chance), p), less(each, perChannel));
-  // All axes one after the other: positions of their voxels, and how many they have.
+  // All axes in sequence: voxel positions and sizes.
   const axes = space.map((n, k) => ({ n, k })).filter(({ n, k }) => n > 1 && !(inPlane && k === 0));
   if (axes.length === 0) return batch;
   const positions = tensor(Float32Array.from(axes.flatMap(({ n }) => Array.from({ length: n }, (_, i) => i + 0.5))));
@@ -138,7 +138,7 @@ export function lowResolution<B extends Batch>(key: Tensor, batch: B, options: L
 const range = (t: Tensor, start: number, length: number): Tensor =>
   slice(t, { start: [0, 0, 0, start], end: [...t.shape.slice(0, 3), start + length] });
 
-/** Sums along one axis of x [N, C, ...space] of the voxels [taps, N, C, n], i32, by their weights. */
+/** Sums along one axis of x [N, C, ...space] of the voxels [taps, N, C, n], i32, weighted. */
 function alongAxis(x: Tensor, axis: number, voxels: Tensor, weights: Tensor): Tensor {
   const stride = x.shape.slice(axis + 1).reduce((a, b) => a * b, 1);
   const [taps, samples, channels, n] = voxels.shape as [number, number, number, number];
@@ -150,8 +150,8 @@ function alongAxis(x: Tensor, axis: number, voxels: Tensor, weights: Tensor): Te
 }
 
 /**
- * Taps [taps, N, C, n] of places among the `count` voxels of a coarse grid: the voxels of the `size` of the image that
- * are nearest to them, and their weights.
+ * Interpolation taps [taps, N, C, n] at positions on a coarse grid of `count` voxels: the nearest of the image's `size`
+ * voxels, and their weights.
  */
 function tapsOf(
   place: Tensor,

@@ -25,7 +25,7 @@ import { take } from "../../ops/shape/take.ts";
 import { checkBatch, checkChance, draws, over } from "./options.ts";
 import type { Batch, FactorOptions, GammaOptions, NoiseOptions, Range } from "./options.ts";
 
-/** From uniform numbers u a factor below 1 where side < 0.5, else above, as far as the range has both. */
+/** Maps uniform numbers u to a factor: below 1 where side < 0.5, else above 1, if the range contains both. */
 function aroundOne(side: Tensor, u: Tensor, [low, high]: Range): Tensor {
   const between = (from: number, to: number): Tensor => add(mul(u, to - from), from);
   return low < 1 && high > 1 ? where(less(side, 0.5), between(low, 1), between(1, high)) : between(low, high);
@@ -34,16 +34,16 @@ function aroundOne(side: Tensor, u: Tensor, [low, high]: Range): Tensor {
 /** Space axes of an image. */
 const spaceOf = (image: Tensor): number[] => image.shape.map((_, k) => k).slice(2);
 
-/** A factor for each channel, [N, C, 1, ...], above 0; 0 in the samples that are not changed. */
+/** A factor for each channel, [N, C, 1, ...], above 0; 0 for samples that are left unchanged. */
 function factors(key: Tensor, image: Tensor, p: number, range: Range): Tensor {
   const [chance, side, u] = draws(key, image.shape.slice(0, 2), 3);
   return over(where(less(take(chance, arange(1), { axis: 1 }), p), aroundOne(side, u, range), 0), image);
 }
 
 /**
- * Adds Gaussian noise of a random deviation to a sample with probability p; all its channels get the same noise.
+ * Adds Gaussian noise of random standard deviation to a sample with probability p; all its channels get the same noise.
  *
- * @param options nnU-Net's are { p: 0.1, deviation: [0, 0.1] } (it calls the range a variance and draws with it as
+ * @param options nnU-Net's are { p: 0.1, deviation: [0, 0.1] } (it calls the range a variance but uses it as a standard
  *   deviation)
  * @throws VoxgradError for other options
  * @example
@@ -78,7 +78,7 @@ function checkFactor(name: string, options: FactorOptions): void {
 }
 
 /**
- * Multiplies each channel of a sample by a factor of its own, with probability p.
+ * Multiplies each channel of a sample by its own factor, with probability p.
  *
  * @param options nnU-Net's are { p: 0.15, factor: [0.75, 1.25] }
  * @throws VoxgradError for other options
@@ -102,8 +102,8 @@ export function brightness<B extends Batch>(key: Tensor, batch: B, options: Fact
 }
 
 /**
- * Multiplies what each channel of a sample differs from its mean by a factor of its own, with probability p; values
- * stay within the channel's range.
+ * Scales each channel's difference from its mean by its own factor, with probability p; values are clipped to the
+ * channel's range.
  *
  * @param options nnU-Net's are { p: 0.15, factor: [0.75, 1.25] }
  * @throws VoxgradError for other options
@@ -131,12 +131,12 @@ export function contrast<B extends Batch>(key: Tensor, batch: B, options: Factor
   return { ...batch, image: where(equal(factor, 0), image, within) };
 }
 
-/** Below it a deviation counts as none. */
+/** Standard deviations below this count as 0. */
 const LEAST = 1e-7;
 
 /**
- * Raises each channel of a sample, brought to 0..1 by its extremes, to a power of its own, with probability p; the
- * channel keeps its mean and standard deviation. A constant channel stays as it is.
+ * Raises each channel of a sample, rescaled to 0..1 by its minimum and maximum, to its own power, with probability p;
+ * the channel keeps its mean and standard deviation. A constant channel is unchanged.
  *
  * @param options nnU-Net's are { p: 0.3, gamma: [0.7, 1.5] }, after { p: 0.1, gamma: [0.7, 1.5], invert: true }
  * @throws VoxgradError for other options
@@ -162,7 +162,7 @@ export function gamma<B extends Batch>(key: Tensor, batch: B, options: GammaOpti
   const each = { axes: spaceOf(image), keepDims: true };
   const [low, high] = [min(image, each), max(image, each)];
   const width = sub(high, low);
-  // From the end that the power leaves in place; the negative image's least value is the greatest.
+  // Measured from the end that the power leaves fixed; the minimum of the negative image is the maximum.
   const part = div(invert ? sub(high, image) : sub(image, low), maximum(width, LEAST));
   const raised = mul(pow(minimum(part, 1), power), invert ? neg(width) : width);
   const before = statistics(image);
@@ -172,7 +172,7 @@ export function gamma<B extends Batch>(key: Tensor, batch: B, options: GammaOpti
   return { ...batch, image: where(logicalAnd(greater(power, 0), greater(width, 0)), restored, image) };
 }
 
-/** Mean and 1 / deviation of each channel, [N, C, 1, ...]. */
+/** Mean and 1 / standard deviation of each channel, [N, C, 1, ...]. */
 function statistics(x: Tensor): { mean: Tensor; scale: Tensor } {
   const [samples, channels] = x.shape as [number, number];
   const rows = samples * channels;

@@ -1,4 +1,4 @@
-/** What augmentation does and how often: nnU-Net's figures, and the patch that has to be sampled for them. */
+/** Augmentation options: nnU-Net's defaults, and the size of the patch to sample for them. */
 import { check, checkOptions, isPlain, show } from "../../core/errors.ts";
 import { Tensor } from "../../core/tensor.ts";
 import { slice } from "../../ops/shape/slice.ts";
@@ -9,8 +9,8 @@ import { uniform } from "../../ops/elementwise/random.ts";
 export type Range = readonly [number, number];
 
 /**
- * What is augmented: an image f32 [N, C, D, H, W], a label i32 [N, D, H, W], and any further tensors over the same
- * voxels, [N, D, H, W] or [N, K, D, H, W] of f32 or i32, which move along. Images of two dimensions lack D.
+ * What is augmented: an image f32 [N, C, D, H, W], a label i32 [N, D, H, W], and further tensors on the same grid, f32
+ * or i32 [N, D, H, W] or [N, K, D, H, W], which get the same spatial transforms. 2-D images lack D.
  */
 export interface Batch {
   readonly image: Tensor;
@@ -18,53 +18,49 @@ export interface Batch {
   readonly [name: string]: Tensor | undefined;
 }
 
-/** How an entry of a batch moves. */
+/** How an entry of a batch is resampled. */
 export interface EntryOptions {
-  /**
-   * "nearest" for values that must not be mixed, "linear" (f32 alone), or "cubic" (f32, in two dimensions or in plane).
-   */
+  /** "nearest" for values that must not be mixed, "linear" (f32 only), or "cubic" (f32, 2-D or in plane). */
   readonly mode: "nearest" | "linear" | "cubic";
-  /** Value of what comes from outside of the sampled voxels; "max" is the largest of the sample's. Default 0. */
+  /** Fill value outside the sampled voxels; "max" is the maximum of the sample. Default 0. */
   readonly border?: number | "max";
 }
 
 export interface SpatialOptions {
-  /** Voxels of the result, [d, h, w] or [h, w]. */
+  /** Size of the result in voxels, [d, h, w] or [h, w]. */
   readonly patch: readonly number[];
-  /** Rotate, scale and deform within the planes of the first axis alone, for anisotropic voxels. */
+  /** Rotate, scale and deform only within the planes of the first axis, for anisotropic voxels. */
   readonly inPlane?: boolean;
-  /** By an angle per axis, in degrees. */
+  /** One angle per axis, in degrees. */
   readonly rotation?: { readonly p: number; readonly degrees: Range };
   /** Coordinates are multiplied: above 1 objects shrink. One factor for all axes unless synchronized is false. */
   readonly scaling?: { readonly p: number; readonly factor: Range; readonly synchronized?: boolean };
-  /** By so many voxels along each axis. */
+  /** In voxels along each axis. */
   readonly translation?: { readonly p: number; readonly voxels: Range };
-  /** The first axis of each plane of two is slanted along the other by an angle in degrees, between -90 and 90. */
+  /** Shears the first axis of each plane along the second by an angle in degrees, between -90 and 90. */
   readonly shear?: { readonly p: number; readonly degrees: Range };
   /**
    * A smooth displacement: cubic interpolation of `points` random vectors per axis, the longest of which is `magnitude`
    * times half the patch along each axis.
    */
   readonly elastic?: { readonly p: number; readonly magnitude: Range; readonly points: number };
-  /**
-   * How entries move; the image "linear", the label and other i32 entries "nearest", f32 ones "linear" unless given.
-   */
+  /** Resampling of each entry; default "linear" for f32 entries and "nearest" for i32 entries. */
   readonly entries?: Readonly<Record<string, EntryOptions>>;
 }
 
 export interface NoiseOptions {
   readonly p: number;
-  /** Standard deviation of the noise, the same for all channels, as is the noise. */
+  /** Standard deviation of the noise, shared by all channels, like the noise itself. */
   readonly deviation: Range;
 }
 export interface BlurOptions {
   readonly p: number;
-  /** Probability of each channel of a sample that is blurred. */
+  /** Probability of each channel, given that its sample is selected. */
   readonly perChannel: number;
   /** Standard deviation of the Gaussian in voxels, drawn for every axis. */
   readonly sigma: Range;
 }
-/** Of brightness and contrast: half of the draws are below 1 and half above, as far as the range has both. */
+/** For brightness and contrast: half of the draws are below 1 and half above, if the range contains both. */
 export interface FactorOptions {
   readonly p: number;
   readonly factor: Range;
@@ -72,27 +68,27 @@ export interface FactorOptions {
 export interface LowResolutionOptions {
   readonly p: number;
   readonly perChannel: number;
-  /** Size of the coarse grid by that of the patch, the same along all axes. */
+  /** Size of the coarse grid relative to the patch, the same along all axes. */
   readonly scale: Range;
-  /** How the coarse voxels, the nearest ones of the image, become the patch again. */
+  /** Interpolation from the coarse grid, sampled by nearest voxel, back to the patch. */
   readonly mode: "linear" | "cubic";
-  /** Leave the first axis as it is. */
+  /** Leave the first axis unchanged. */
   readonly inPlane?: boolean;
 }
 export interface GammaOptions {
   readonly p: number;
   readonly gamma: Range;
-  /** Of the negative image. */
+  /** Apply to the negative image. */
   readonly invert?: boolean;
 }
 export interface MirrorOptions {
   /** Probability of each axis. */
   readonly p: number;
-  /** Axes that may be mirrored: 0 is the first of space. */
+  /** Axes that may be mirrored: 0 is the first spatial axis. */
   readonly axes: readonly number[];
 }
 
-/** The whole chain; a transform that is false is left out. */
+/** Options of the whole chain; false disables a transform. */
 export interface AugmentOptions {
   readonly patch: readonly number[];
   readonly inPlane: boolean;
@@ -110,7 +106,7 @@ export interface AugmentOptions {
   readonly entries: Readonly<Record<string, EntryOptions>>;
 }
 
-/** `AugmentOptions` of which only what differs from `defaults` is given, entry by entry. */
+/** Overrides of `defaults`, entry by entry. */
 export type AugmentChanges =
   & { readonly patch: readonly number[] }
   & {
@@ -120,15 +116,15 @@ export type AugmentChanges =
       | (false extends AugmentOptions[K] ? false : never);
   };
 
-/** Longest over first edge of a patch beyond which nnU-Net takes its voxels for anisotropic. */
+/** Ratio of the longest edge of a patch to the first above which nnU-Net treats its voxels as anisotropic. */
 const ANISOTROPY = 3;
 
 /**
- * nnU-Net's augmentation (v2, nnUNetTrainer with batchgeneratorsv2) for a patch, with the given entries changed. A
- * patch whose first edge is less than a third of the longest is transformed in plane, and then by any angle.
+ * nnU-Net's augmentation (v2, nnUNetTrainer with batchgeneratorsv2) for a patch, with the given overrides. A patch
+ * whose first edge is less than a third of the longest is transformed in plane, by any angle.
  *
  * @param changes patch [d, h, w] or [h, w]; others as in `AugmentOptions`, each a part of its entry or false
- * @throws VoxgradError for unknown entries and unfit values
+ * @throws VoxgradError for unknown entries and invalid values
  * @example
  * ```ts
  * import { augment } from "voxgrad/imaging";
@@ -182,11 +178,11 @@ export function defaults(changes: AugmentChanges): AugmentOptions {
 }
 
 /**
- * The patch to sample so that rotation and scaling find voxels up to the corners of `patch`: nnU-Net's
- * `get_patch_size`, which goes through one axis at a time with the largest angle, and takes 0.85 as the smallest
- * factor. The spatial transform crops it to `patch`.
+ * The patch to sample so that rotation and scaling find voxels even in the corners of `patch`: nnU-Net's
+ * `get_patch_size`, which considers one axis at a time at its largest angle, and takes 0.85 as the smallest factor. The
+ * spatial transform crops it to `patch`.
  *
- * @returns sizes as long as patch; those of patch itself when nothing rotates or scales
+ * @returns sizes, one per axis; those of patch itself without rotation and scaling
  * @example
  * ```ts
  * import { augment } from "voxgrad/imaging";
@@ -215,7 +211,7 @@ export function initialPatch(patch: readonly number[], changes: Omit<AugmentChan
   return initial;
 }
 
-/** Rejects a probability, or a range, that is none. */
+/** Throws for an invalid probability or range. */
 export function checkChance(name: string, options: object, ranges: Readonly<Record<string, Range>>): void {
   for (const [key, p] of Object.entries(options)) {
     if (key !== "p" && key !== "perChannel") continue;
@@ -250,7 +246,7 @@ export function checkBatch(name: string, batch: Batch): void {
   }
 }
 
-/** `count` uniform numbers for each place of `shape`, as that many tensors. */
+/** `count` uniform tensors of uniform numbers, each of `shape`. */
 export function draws(key: Tensor, shape: readonly number[], count: number): Tensor[] {
   const all = uniform(key, { shape: [count, ...shape] });
   return Array.from({ length: count }, (_, k) => {
@@ -259,6 +255,6 @@ export function draws(key: Tensor, shape: readonly number[], count: number): Ten
   });
 }
 
-/** A tensor of N or of N and C with an axis of 1 for each further axis of x. */
+/** Reshapes a tensor [N] or [N, C] to broadcast over x. */
 export const over = (t: Tensor, x: Tensor): Tensor =>
   reshape(t, { shape: [...t.shape, ...Array<number>(x.rank - t.rank).fill(1)] });

@@ -1,4 +1,4 @@
-/** Augmentation that moves voxels: one grid for all entries of a batch, and mirrors. */
+/** Spatial augmentation: one sampling grid for all entries of a batch, and mirroring. */
 import { check, checkOptions, fail, show } from "../../core/errors.ts";
 import type { Tensor } from "../../core/tensor.ts";
 import { affineGrid } from "../../ops/sampling/affine_grid.ts";
@@ -30,7 +30,7 @@ import { transpose } from "../../ops/shape/transpose.ts";
 import { checkBatch, checkChance, draws, over } from "./options.ts";
 import type { Batch, EntryOptions, MirrorOptions, SpatialOptions } from "./options.ts";
 
-/** Constant matrices [1, dims, dims], of which cos, sin and 1 times them is a rotation in the plane of two axes. */
+/** Constant matrices [1, dims, dims] whose sum, weighted by cos, sin and 1, is a rotation in the plane of two axes. */
 function planeOf(dims: number, [from, to]: readonly number[]): { cosine: Tensor; sine: Tensor; rest: Tensor } {
   const matrix = (entry: (i: number, j: number) => number): Tensor => {
     const rows = Array.from({ length: dims }, (_, i) => Array.from({ length: dims }, (_, j) => entry(i, j)));
@@ -44,7 +44,7 @@ function planeOf(dims: number, [from, to]: readonly number[]): { cosine: Tensor;
   };
 }
 
-/** The planes of two axes: of an image one, of a volume three. */
+/** The coordinate planes: one for an image, three for a volume. */
 const planesOf = (dims: number): number[][] => (dims === 2 ? [[0, 1]] : [[1, 2], [0, 2], [0, 1]]);
 
 /** Products of matrices [N, dims, dims]. */
@@ -52,16 +52,16 @@ const product = (a: Tensor, b: Tensor): Tensor =>
   sum(mul(expandDims(a, { axis: 3 }), expandDims(b, { axis: 1 })), { axes: [2] });
 
 /**
- * Rotation, shear, scaling, translation and elastic deformation about the middle of the sampled patch, cropped to
- * `options.patch`, in one interpolation. Distances are counted in voxels, so the rotation is one of the array: planes
- * of anisotropic voxels are turned with `inPlane`. A sample for which nothing is drawn is cropped, bit for bit.
+ * Rotation, shear, scaling, translation and elastic deformation about the center of the sampled patch, cropped to
+ * `options.patch`, in one interpolation. Distances are in voxels, not mm, so use `inPlane` to rotate anisotropic
+ * volumes. A sample for which no transform is drawn is cropped exactly.
  *
  * @param key from random.key or random.split
  * @param batch at least as large as the patch; see `initialPatch`
- * @param options `rotation`, `shear`, `scaling`, `translation` and `elastic` happen only where given
+ * @param options `rotation`, `shear`, `scaling`, `translation` and `elastic` are off by default
  * @returns the batch with all its entries [N, ..., ...patch]
  * @throws VoxgradError for other shapes and options
- * @see nnU-Net's SpatialTransform (batchgeneratorsv2), whose labels of mode "nearest" these are
+ * @see nnU-Net's SpatialTransform (batchgeneratorsv2), with labels of mode "nearest"
  * @example
  * ```ts
  * import { random, zeros } from "voxgrad";
@@ -137,7 +137,7 @@ interface Motion {
   readonly grid: Tensor;
 }
 
-/** Draws the maps of N samples from a patch to the space that it is taken from; undefined when nothing can happen. */
+/** Draws, for N samples, the map from the patch to the sampled space; undefined when all transforms are off. */
 function motion(key: Tensor, samples: number, space: readonly number[], options: SpatialOptions): Motion | undefined {
   const { patch, rotation, scaling, translation, shear, elastic } = options;
   const dims = patch.length;
@@ -146,7 +146,7 @@ function motion(key: Tensor, samples: number, space: readonly number[], options:
   const [affineKey, elasticKey] = split(key);
   const [turns, scales, deforms, ...rest] = draws(affineKey, [samples], 3 + 3 * dims);
   const between = (u: Tensor, [low, high]: readonly number[]): Tensor => add(mul(u, high - low), low);
-  // Draws of their own, so that those of the others do not depend on whether these happen.
+  // Separate keys, so that enabling these does not change the draws of the others.
   const [shiftKey, shearKey] = split(affineKey) as [Tensor, Tensor];
   const [moves, ...lengthsOf] = draws(shiftKey, [samples], 1 + dims) as [Tensor, ...Tensor[]];
   const [slants, ...anglesOf] = draws(shearKey, [samples], 1 + planesOf(dims).length) as [Tensor, ...Tensor[]];
@@ -194,8 +194,8 @@ function motion(key: Tensor, samples: number, space: readonly number[], options:
     const scale = where(expandDims(chosen[1], { axis: 1 }), between(drawn, factor), 1);
     matrix = mul(matrix, expandDims(scale, { axis: 2 }));
   }
-  // Coordinates run from -1 to 1 across patch and space, x first. The crop that takes the place of the identity may
-  // lie half a voxel off the middle.
+  // Coordinates run from -1 to 1 across patch and space, x first. The crop used for the identity may lie half a voxel
+  // off the center.
   const axes = patch.map((_, k) => dims - 1 - k);
   const sizes = tensor([axes.map((k) => axes.map((j) => patch[j] / space[k]))], { dtype: "f32" });
   const shift = axes.map((k) => [(cropStart(space[k], patch[k]) + patch[k] / 2) / (space[k] / 2) - 1]);
@@ -221,7 +221,7 @@ function motion(key: Tensor, samples: number, space: readonly number[], options:
     },
   );
   const bent = add(places, displacement(elasticKey, lengths, patch, elastic.points));
-  // theta times (place, 1), column by column.
+  // theta times (position, 1), column by column.
   const column = (j: number): Tensor =>
     reshape(slice(theta, { start: [0, 0, j], end: [samples, dims, j + 1] }), {
       shape: [samples, ...patch.map(() => 1), dims],
@@ -232,7 +232,7 @@ function motion(key: Tensor, samples: number, space: readonly number[], options:
   return { active, grid };
 }
 
-/** Smooth vectors [N, ...patch, dims], the longest of which is lengths [N, dims] along each axis. */
+/** Smooth vectors [N, ...patch, dims], whose largest magnitude along each axis is lengths [N, dims]. */
 function displacement(key: Tensor, lengths: Tensor, patch: readonly number[], points: number): Tensor {
   check(
     Number.isInteger(points) && points > 1,
@@ -250,7 +250,7 @@ function displacement(key: Tensor, lengths: Tensor, patch: readonly number[], po
 
 const cropStart = (space: number, patch: number): number => Math.floor(space / 2) - Math.floor(patch / 2);
 
-/** One entry, moved and cropped. */
+/** Resamples and crops one entry. */
 function move(
   x: Tensor,
   motion: Motion | undefined,
@@ -273,7 +273,7 @@ function move(
     name,
     () => `mode "${mode}" takes f32${mode === "nearest" ? " or i32" : ""}, got ${x}`,
   );
-  // Planes that stay are channels of an image of two dimensions.
+  // In plane, the depth axis is folded into the channels of a 2-D image.
   const shape = [lead[0], (lead[1] ?? 1) * (plane ? space[0] : 1), ...space.slice(plane)];
   let values = reshape(cast(x, "f32"), { shape });
   const outside = border === "max"
@@ -287,9 +287,9 @@ function move(
 }
 
 /**
- * Mirrors whole samples along each of `options.axes` with probability `options.p`, all entries alike.
+ * Mirrors whole samples along each of `options.axes` with probability `options.p`, the same way for all entries.
  *
- * @param options axes of space, 0 the first; nnU-Net's are all of them, with p 0.5
+ * @param options spatial axes, 0 the first; nnU-Net mirrors all of them with p 0.5
  * @throws VoxgradError for other axes
  * @example
  * ```ts
@@ -316,7 +316,7 @@ export function mirror<B extends Batch>(key: Tensor, batch: B, options: MirrorOp
   const out: Record<string, Tensor> = {};
   for (const [entry, x] of Object.entries(batch)) {
     if (x === undefined) continue;
-    // The place of every element in memory, and how far along each axis its mirror image lies from it.
+    // Index of every element in memory, and the offset of its mirror image along each axis.
     const lead = x.rank - dims;
     let place = reshape(arange(x.size), { shape: x.shape });
     let stride = 1;

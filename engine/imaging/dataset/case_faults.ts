@@ -1,14 +1,14 @@
-/** Faults of single cases of many: one that cannot be read does not end the others. */
+/** Collects the errors of single cases, so that one unreadable case does not stop the others. */
 import { VoxgradError } from "../../core/errors.ts";
 import { PlatformError } from "../../platform/types.ts";
 import { DatasetError } from "./dataset_json.ts";
 
-/** Whether an error is about a file or a request, which a user can mend, and no fault of the program. */
+/** Whether an error is about a file or a request, which the user can fix, rather than a bug. */
 export const isForUser = (error: unknown): error is VoxgradError | PlatformError =>
   error instanceof VoxgradError || error instanceof PlatformError;
 
 /**
- * The faults of cases that are gone through one after the other.
+ * Errors of cases that are processed one after the other.
  *
  * @example
  * ```ts
@@ -28,7 +28,7 @@ export class CaseFaults {
     return this.#lines.length;
   }
 
-  /** Does something for a case; its error is noted, and undefined given. */
+  /** Runs `work` for a case; on an error, notes it and returns undefined. */
   async try<T>(id: string, work: () => Promise<T>): Promise<T | undefined> {
     try {
       return await work();
@@ -39,8 +39,8 @@ export class CaseFaults {
   }
 
   /**
-   * Notes an error of a case, with its stack where it is none that a user can mend. A lost device and a wish to end
-   * concern all cases, so they are thrown.
+   * Notes an error of a case, with its stack if it is a bug. A lost device and an interrupt concern all cases, so they
+   * are rethrown.
    */
   note(id: string, error: unknown): void {
     if (!(error instanceof Error) || ["DeviceLostError", "Interrupted"].includes(error.name)) throw error;
@@ -49,17 +49,17 @@ export class CaseFaults {
     this.#lines.push(id === "" || message.startsWith(`case ${id}: `) ? message : `case ${id}: ${message}`);
   }
 
-  /** One line for each fault, with file and fix; "" where there are none. */
+  /** One line for each error, with file and fix; "" without errors. */
   text(): string {
     return this.#lines.map((line) => `  ${line.replaceAll("\n", "\n  ")}`).join("\n");
   }
 
   /**
-   * Throws where there were faults, once they have been listed.
+   * Throws if there were errors, after listing them.
    *
-   * @param file the folder that the cases are of
+   * @param file the folder of the cases
    * @param total how many there are
-   * @param what what was to be done with them: "cases could be predicted"
+   * @param what the failed task: "cases could be predicted"
    * @throws DatasetError
    */
   end(file: string, total: number, what: string): void {

@@ -1,4 +1,4 @@
-/** Every fault of one case of a dataset, each with its file and its fix. */
+/** Finds all problems of one case of a dataset, each with its file and its fix. */
 import { listed } from "../../core/errors.ts";
 import { axisCodes, cornerDistance, determinant } from "../volume/affine.ts";
 import type { Note } from "./finding.ts";
@@ -12,7 +12,7 @@ import { turnedOnto } from "../volume/reorient.ts";
 import { isSpacing, oddSpacings, spacingProblem } from "./spacing.ts";
 import type { Volume } from "../volume/volume.ts";
 
-/** What is kept of a volume once its voxels are gone. */
+/** What is kept of a volume after its voxels are released. */
 type Grid = Pick<Volume, "shape" | "affine" | "spacing" | "name" | "units">;
 
 export class CaseChecker {
@@ -153,7 +153,7 @@ export class CaseChecker {
     if (broken.length > 0) this.#note("error", name, ...brokenLabels(stored, broken));
     const known = (value: number) => value === ignoreLabel || labels.some((each) => each.value === value);
     const unknown = present.filter(([value]) => Number.isInteger(value) && !known(value));
-    // Without a description the labels are those in the files, and what is wrong with them has been told.
+    // Without a description the labels are those in the files, and their problems are already reported.
     if (unknown.length > 0 && description !== undefined) {
       const declared = listed(labels.map((each) => `${each.value} ${each.name}`));
       const fix = mappingFix(unknown, labels) ?? `Add the label to ${baseName(description)} or correct the file`;
@@ -179,7 +179,7 @@ export class CaseChecker {
     this.#labeled++;
   }
 
-  /** What only all cases together show: labels that are declared and in none, spacings unlike the others. */
+  /** Problems that only show over all cases: declared labels that never occur, outlying spacings. */
   finish(): void {
     for (const [file, problem, fix] of oddSpacings(this.#spacings)) this.#note("warning", file, problem, fix);
     const { labels, description, folder } = this.#dataset;
@@ -192,7 +192,7 @@ export class CaseChecker {
   }
 }
 
-/** In what the grid of a volume differs, one text each: shape, spacing, origin, direction. */
+/** Differences between two grids, one string each: shape, spacing, origin, direction. */
 function gridDifferences(first: Grid, other: Grid, tolerance: number): string[] {
   const sizes = (values: readonly number[]) => values.map((value) => +value.toFixed(4)).join(" x ");
   if (first.shape.some((n, axis) => n !== other.shape[axis])) {
@@ -202,7 +202,7 @@ function gridDifferences(first: Grid, other: Grid, tolerance: number): string[] 
   const apart = cornerDistance(first.affine, other.affine, first.shape);
   if (apart <= most) return [];
   const found: string[] = [];
-  // How far each alone moves a corner.
+  // How far each difference by itself moves a corner.
   const steps = first.spacing.map((step, axis) => Math.abs(other.spacing[axis] - step) * (first.shape[axis] - 1));
   if (Math.max(...steps) > most) {
     found.push(`its spacing is ${sizes(other.spacing)} mm and not the ${sizes(first.spacing)}`);

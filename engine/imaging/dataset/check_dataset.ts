@@ -1,4 +1,4 @@
-/** Every fault of a dataset folder, each with its file and its fix; a case at a time is in memory. */
+/** Finds all problems of a dataset folder, each with its file and its fix; holds one case at a time in memory. */
 import { platform } from "#platform";
 import { bounded, escaped, listed } from "../../core/errors.ts";
 import { CaseChecker } from "./check_case.ts";
@@ -14,23 +14,23 @@ import { PlatformError } from "../../platform/types.ts";
 import type { Volume } from "../volume/volume.ts";
 
 export interface CheckOptions {
-  /** How far apart, in voxels, image and label may place the same corner; default 0.05, as loadCase has it. */
+  /** Largest distance, in voxels, between the corners of image and label; default 0.05, as in loadCase. */
   readonly tolerance?: number;
 }
 
-/** Is shown each case that was found without an error: its image files and its label as stored. */
+/** Called for each case without an error, with its image files and its label as stored. */
 type Visit = (item: DatasetCase, images: readonly Volume[], label: Volume) => void;
 
 /**
- * Looks at every file of a dataset and lists what is wrong: missing, extra, unreadable files, ids that are there twice,
- * grids that differ between the files of a case, wrong numbers of channels, NaN, constant images, labels that are no
- * integers, not declared, not declared as present, empty, or used nowhere, left-handed affines.
+ * Checks every file of a dataset and lists all problems: missing, extra and unreadable files, duplicate ids, grids that
+ * differ between the files of a case, wrong numbers of channels, NaN, constant images, labels that are not integers,
+ * not declared, not declared as present, empty, or used nowhere, left-handed affines.
  *
- * Of a dataset group every set is looked at, and beyond that: labels without a place in the group, channels that
- * differ, voxels of one image that two cases claim differently, paired organs whose sides had to be guessed.
+ * For a dataset group it checks every set, and also: labels without a place in the group, channels that differ, voxels
+ * of one image that two cases label differently, paired organs whose sides had to be guessed.
  *
- * @param folder as openDataset takes it
- * @returns the findings in the order of the files; none of severity "error" means that every case loads
+ * @param folder as for openDataset
+ * @returns the findings in file order; without one of severity "error" every case loads
  * @throws PlatformError when the folder cannot be listed
  * @example
  * ```ts
@@ -44,7 +44,7 @@ export async function checkDataset(folder: string | PlainFolders, options: Check
   const findings: Finding[] = [];
   const seen = new Set<string>();
   const note: Note = (severity, file, problem, fix) => {
-    // A file that could not be opened for its labels is not told again when its case is looked at.
+    // Report a file whose labels could not be read only once, not again with its case.
     const key = `${file}\n${problem}`;
     if (!seen.has(key)) {
       findings.push({ severity, file, problem: escaped(bounded(problem)), fix: escaped(bounded(fix)) });
@@ -55,7 +55,7 @@ export async function checkDataset(folder: string | PlainFolders, options: Check
   const { tolerance = 0.05 } = options;
   try {
     if (isGroupFile(folder)) {
-      // What is wrong within a folder is told when that is looked at.
+      // Problems within a folder are reported when that folder is checked.
       const group = await openGroup(folder, (each) => openDataset(each, () => undefined), onFault);
       const checker = new GroupChecker(group, tolerance, note);
       for (const each of new Set(group.sets!.map((set) => set.folder))) {
@@ -96,7 +96,7 @@ async function checkFolder(
   checker.finish();
 }
 
-/** Files that no case uses, and what dataset.json says about their number. */
+/** Files that no case uses, and a mismatch with the number in dataset.json. */
 async function checkFiles(dataset: Dataset, findings: readonly Finding[], note: Note): Promise<void> {
   const { folder: root, description } = dataset;
   if (description === undefined) return;
@@ -105,7 +105,7 @@ async function checkFiles(dataset: Dataset, findings: readonly Finding[], note: 
   const folders = new Set(
     [...used].flatMap((path) => [...path.matchAll(/\//g)].map(({ index }) => path.slice(0, index))),
   );
-  // What belongs to a case with a fault of its own has been told.
+  // Skip files of cases that have problems of their own; those are already reported.
   const caseOf = (path: string) => withoutEnding(baseName(path)).replace(/_\d{4}$/, "");
   const told = new Set(findings.map(({ file }) => caseOf(file)));
   const json = await readJson(description, "");
@@ -136,7 +136,7 @@ async function checkFiles(dataset: Dataset, findings: readonly Finding[], note: 
   note("warning", description, problem, `Write "numTraining": ${count}, or look for lost files`);
 }
 
-/** Images in what may be a folder. */
+/** Images in a path that may be a folder. */
 async function inside(path: string): Promise<string[]> {
   try {
     return (await imagesIn(path)).map((name) => `${path}/${name}`);
@@ -146,7 +146,7 @@ async function inside(path: string): Promise<string[]> {
   }
 }
 
-/** What would make a case use a file. */
+/** Explains why no case uses a file. */
 function whyUnused(folder: string, file: string, ending: unknown, entries: number | undefined): string {
   if (entries !== undefined) {
     return `List it under ${

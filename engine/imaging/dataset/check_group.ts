@@ -1,4 +1,4 @@
-/** What can be wrong between the sets of a dataset group: one image twice, with labels that contradict each other. */
+/** Conflicts between the sets of a dataset group: the same image twice, with contradictory labels. */
 import { applyAffine, columnNorms, cornerDistance, invertAffine } from "../volume/affine.ts";
 import type { Affine } from "../volume/affine.ts";
 import type { Note } from "./finding.ts";
@@ -11,10 +11,10 @@ import { loadCase } from "./load_case.ts";
 import { reorient, turnedGrid } from "../volume/reorient.ts";
 import type { Triple, Volume } from "../volume/volume.ts";
 
-/** A case whose image was seen, without its voxels. */
+/** A case that was read, without its voxels. */
 interface Seen {
   readonly item: DatasetCase;
-  /** Of the image turned to RAS, and as it is stored. */
+  /** Affine of the image reoriented to RAS, and as stored. */
   readonly affine: Affine;
   readonly stored: Affine;
   readonly shape: Triple;
@@ -37,7 +37,7 @@ export class GroupChecker {
     }
   }
 
-  /** Takes in a case of a set, as its folder has it. */
+  /** Adds a case of a set, as stored in its folder. */
   add(own: DatasetCase, images: readonly Volume[], label: Volume): void {
     const items = this.#items.get(own.label!) ?? [];
     if (items.length === 0) return;
@@ -68,7 +68,7 @@ export class GroupChecker {
     }
   }
 
-  /** Cases that show the same image at the same place: they may not say different things of a voxel. */
+  /** Compares cases with the same image in the same position: their labels must not contradict each other. */
   async compareTwins(): Promise<void> {
     for (const seen of this.#seen.values()) {
       for (const [k, second] of seen.entries()) {
@@ -78,7 +78,7 @@ export class GroupChecker {
           try {
             await this.#compare(first, second);
           } catch (fault) {
-            // A case that the group cannot load is a fault of its own, and no end of the check.
+            // A case that the group cannot load is reported, and the check continues.
             if (!(fault instanceof DatasetError)) throw fault;
             this.#note("error", fault.file, fault.problem, fault.fix);
           }
@@ -91,7 +91,7 @@ export class GroupChecker {
     const { labels, ignoreLabel } = this.#group;
     const [a, b] = [await loadCase(this.#group, first.item), await loadCase(this.#group, second.item)];
     const [one, other] = [reorient(a.label!, "RAS").data, reorient(b.label!, "RAS").data];
-    /** The classes that a value may stand for in a case. */
+    /** The classes that a value may mean in a case. */
     const meanings = ({ labelsPresent, merged = [] }: DatasetCase, value: number): readonly number[] => {
       if (value > 0) return merged.find((list) => list[0] === value) ?? [value];
       const told = [...(labelsPresent ?? labels.map((each) => each.value)), ...merged.flat()];

@@ -1,17 +1,17 @@
-/** A 64-bit hash of content, to see whether a file has changed; no guard against forgery. */
+/** A 64-bit hash of content, to detect changed files; not cryptographic. */
 export class ContentHash {
   #a = 0x9e3779b9 | 0;
   #b = 0x85ebca6b | 0;
 
   #word(word: number): void {
-    // Two multiplicative hashes with rotations of their own; each step is a bijection of the state.
+    // Two multiplicative hashes with different rotations; each step is a bijection of the state.
     this.#a = Math.imul(this.#a ^ word, 0x01000193);
     this.#a = (this.#a << 13) | (this.#a >>> 19);
     this.#b = Math.imul(this.#b ^ Math.imul(word, 0xcc9e2d51), 0x1b873593);
     this.#b = (this.#b << 17) | (this.#b >>> 15);
   }
 
-  /** Takes in bytes, and how many there are. */
+  /** Hashes bytes and their number. */
   bytes(data: Uint8Array): void {
     const whole = data.length - (data.length % 4);
     const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
@@ -26,7 +26,7 @@ export class ContentHash {
     this.bytes(new TextEncoder().encode(text));
   }
 
-  /** 16 hexadecimal digits of all that was taken in. */
+  /** The hash of everything so far, 16 hexadecimal digits. */
   digest(): string {
     const finish = (h: number, other: number): number => {
       let x = h ^ Math.imul(other, 0x9e3779b1);

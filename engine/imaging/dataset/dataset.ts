@@ -17,25 +17,25 @@ import type { Dataset, DatasetCase, OnFault, PlainFolders } from "./types.ts";
  * With dataset.json: MSD and nnU-Net's first version (`training` lists the files; where CASE.nii.gz is listed and
  * CASE_0000.nii.gz, CASE_0001.nii.gz, ... are there, these are its channels), MONAI's data lists (an image may be a
  * list of paths), nnU-Net raw (CASE_0000.nii.gz, one file per channel, or `dataset` that lists them). Paths may be
- * absolute. Without file_ending the files tell it; endings may be in capitals, and those of labels differ from those of
- * images.
+ * absolute. Without file_ending it is inferred from the files; endings may be upper case, and labels may have another
+ * ending than images.
  *
  * Without dataset.json: images and labels in folders named images and labels, imagesTr and labelsTr, image and mask and
  * the like, or beside each other as CASE_image and CASE_mask (or _label, _seg, ...), volume-0 and segmentation-0,
  * CASE_t1, CASE_flair and CASE_seg; each patient may have a folder. `{ images, labels }` names two folders, whatever
- * they are called. The label files are then read for the values in them.
+ * their names. The label files are then read to find their values.
  *
- * A case is called as its image; where several files have one name, with the folders in which they differ: p0_ct,
+ * A case is named after its image; if several files share a name, the folders in which they differ come first: p0_ct,
  * p1_ct.
  *
- * Label values that are lists ("tumor": [1, 2]) are regions and want regions_class_order. Where some labels were not
- * annotated in every case, dataset.json says so: "labels_present": {"CASE": ["liver"]}, or labels_present in an entry
- * of training.
+ * Label values that are lists ("tumor": [1, 2]) are regions and need regions_class_order. If some labels were not
+ * annotated in every case, declare it in dataset.json: "labels_present": {"CASE": ["liver"]}, or labels_present in an
+ * entry of training.
  *
- * A path that ends in .json is a dataset group: several folders with their own labels, as one dataset; see openGroup.
+ * A path that ends in .json is a dataset group, which combines several folders with their own labels; see openGroup.
  *
- * @param onFault told what is wrong with single files, which are then left out; default: it is thrown
- * @throws DatasetError naming the file at fault and what to do
+ * @param onFault called with the errors of single files, which are then skipped; default: throws
+ * @throws DatasetError naming the file and the fix
  * @example
  * ```ts
  * import { openDataset } from "voxgrad/imaging";
@@ -113,7 +113,7 @@ async function openDescribed(root: string, onFault: OnFault): Promise<Dataset> {
   return { folder: root, name, description: file, channels, ...names, cases, testCases };
 }
 
-/** The ending that dataset.json names, in small letters and with its dot; undefined where it names none. */
+/** The file ending of dataset.json, in lower case and with its dot; undefined if there is none. */
 function endingOf(stored: unknown, file: string): string | undefined {
   if (stored === undefined || stored === null || stored === "") return undefined;
   const ending = typeof stored === "string" ? stored.toLowerCase().replace(/^(?!\.)/, ".") : "";
@@ -125,7 +125,7 @@ function endingOf(stored: unknown, file: string): string | undefined {
   );
 }
 
-/** What is said of a folder that is no dataset: what was looked for, and what is there. */
+/** The error for a folder that is not a dataset: what was expected, and what the folder contains. */
 async function noDataset(root: string): Promise<DatasetError> {
   if (!(await platform.exists(root))) {
     return new DatasetError(

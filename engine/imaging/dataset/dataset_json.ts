@@ -1,10 +1,10 @@
-/** What dataset.json says, in MSD's words or nnU-Net's: labels, regions, channels, which labels a case has. */
+/** Reads dataset.json of MSD or nnU-Net: labels, regions, channels, which labels a case has. */
 import { trimSlashes } from "../../core/paths.ts";
 import { platform } from "#platform";
 import { listed, show, VoxgradError } from "../../core/errors.ts";
 import { JsonError, parseJson, showJson } from "../../core/json.ts";
 
-/** A dataset that cannot be used as it is; `file` is the culprit and the message ends with the fix. */
+/** A dataset that cannot be used as it is; `file` is the file at fault and the message ends with the fix. */
 export class DatasetError extends VoxgradError {
   override name = "DatasetError";
   readonly file: string;
@@ -39,7 +39,7 @@ export interface LabelNames {
   readonly labels: readonly DatasetLabel[];
   /** Where labels are lists of values: one output of the network each, in the order of regions_class_order. */
   readonly regions?: readonly DatasetRegion[];
-  /** Value of voxels that count neither way (nnU-Net's "ignore"), where there is one. */
+  /** Value of voxels excluded from loss and metrics (nnU-Net's "ignore"), if any. */
   readonly ignoreLabel?: number;
 }
 
@@ -66,11 +66,12 @@ export async function readJson(file: string, hint: string): Promise<Json> {
 const isValue = (value: unknown): value is number => Number.isInteger(value) && (value as number) >= 0;
 const EXAMPLE = 'Write them as {"background": 0, "liver": 1} or {"0": "background", "1": "liver"}';
 
-/** `labels` and `regions_class_order`. Labels may be a list of names as well, as in a dataset group. */
+/** `labels` and `regions_class_order`. Labels may also be a list of names, as in a dataset group. */
 export function readLabels(json: Json, file: string): LabelNames {
   if (Array.isArray(json.labels)) return listedLabels(json.labels, file);
   if (!isObject(json.labels)) throw new DatasetError(file, "it has no labels", EXAMPLE);
-  // MSD has values as keys, nnU-Net names. {"1": 1} alone is either: a number as the value decides for nnU-Net.
+  // MSD uses values as keys, nnU-Net names. {"1": 1} could be either: if the value is a number, it is read as
+  // nnU-Net's.
   const entries = Object.entries(json.labels).map(([key, value]): { name: string; values: number[] } => {
     const byValue = typeof value === "string" && value !== "" && /^\d+$/.test(key) && !/^\d+$/.test(value);
     const number = (each: unknown): number =>
@@ -122,7 +123,7 @@ export function readLabels(json: Json, file: string): LabelNames {
   };
 }
 
-/** Labels as a list of names: the place in it is the value. */
+/** Labels as a list of names: the index is the value. */
 function listedLabels(list: readonly unknown[], file: string): LabelNames {
   const fix =
     'Write them as ["background", "liver", ...]: names that differ, the background first, "ignore" last if at all';
@@ -189,9 +190,9 @@ export function readChannels(json: Json, file: string): string[] {
 }
 
 /**
- * The foreground values that a list of names or values stands for, lowest first; a region stands for all of its values.
+ * The foreground values of a list of names or values, lowest first; a region contributes all of its values.
  *
- * @param place what the list is of, for the message
+ * @param place where the list is, for the message
  */
 export function readLabelsPresent(stored: unknown, names: LabelNames, place: string, file: string): number[] {
   const known = new Map<string, readonly number[]>();
@@ -210,10 +211,10 @@ export function readLabelsPresent(stored: unknown, names: LabelNames, place: str
 }
 
 /**
- * The labels, regions and ignore label that a dataset.json or a dataset group names.
+ * The labels, regions and ignore label of a dataset.json or a dataset group.
  *
  * @param path the file, or the folder that dataset.json lies in
- * @throws DatasetError when there is none, or it names no labels
+ * @throws DatasetError if the file is missing or has no labels
  * @example
  * ```ts
  * import { openLabelNames } from "voxgrad/imaging";

@@ -1,16 +1,16 @@
-/** The files of a dataset: which are images, where they lie, and what a case may be called. */
+/** The files of a dataset: which are images, where they lie, and which case names are valid. */
 import { platform } from "#platform";
 import { listed, show } from "../../core/errors.ts";
 import { PlatformError } from "../../platform/types.ts";
 import { DatasetError } from "./dataset_json.ts";
 import { imageStem } from "../nifti/read_volume.ts";
 
-/** Bytes of a case's name: file systems take 255, endings and folders of our own included. */
+/** Longest case name in bytes: file systems allow 255, including endings that we append. */
 const LONGEST_ID = 200;
 
 /**
- * Throws unless a case's name is one safe segment of a path, for files are written under it: not empty, "." or "..",
- * without "/", "\" and control characters, and of 200 bytes in UTF-8 at most. Returns it.
+ * Throws unless a case's name is one safe segment of a path, because files are written under it: not empty, "." or
+ * "..", without "/", "\" and control characters, and of 200 bytes in UTF-8 at most. Returns it.
  *
  * @param file where the name comes from, for the message
  * @throws DatasetError
@@ -28,18 +28,18 @@ export function checkCaseId(id: unknown, file: string): string {
 
 /** The last part of a path. */
 export const baseName = (path: string): string => path.slice(path.lastIndexOf("/") + 1);
-/** What stands before it, without the slash; "." where there is nothing. */
+/** The folder of a path, without the trailing slash; "." if there is none. */
 export const folderOf = (
   path: string,
 ): string => (path.includes("/") ? path.slice(0, path.lastIndexOf("/")) || "/" : ".");
-/** A path without the ending of an image, also of the .img file of a pair. */
+/** A path without its image ending; also for the .img file of a pair. */
 export const withoutEnding = (path: string): string => path.replace(/(?<=[^/])\.(nii|hdr|img)(\.gz)?$/i, "");
-/** Whether a path names a file of NIfTI by its ending; of a pair either. */
+/** Whether a path has a NIfTI ending, including both files of a pair. */
 export const isNifti = (path: string): boolean => withoutEnding(path) !== path;
 
 /**
- * Ids for cases, given the paths of their images without endings: the file's name. Where several files in different
- * folders have one name, as a folder a patient has it, the folders in which they differ come first: p0_ct, p1_ct.
+ * Ids for cases, given the paths of their images without endings: the file's name. If files in different folders share
+ * a name, as with one folder per patient, the folders in which they differ come first: p0_ct, p1_ct.
  */
 export function idsOf(stems: readonly string[]): string[] {
   const partsOf = (stem: string): string[] => {
@@ -65,11 +65,11 @@ export function idsOf(stems: readonly string[]): string[] {
   });
 }
 
-/** Names in a folder, hidden ones left out; none where there is no such folder. */
+/** Names in a folder, without hidden ones; empty if the folder does not exist. */
 export const filesOf = async (folder: string): Promise<string[]> =>
   (await platform.exists(folder)) ? (await platform.listFiles(folder)).filter((name) => !name.startsWith(".")) : [];
 
-/** Paths of the images in a folder and, to a depth, in those within, relative to it; of a pair the .hdr file. */
+/** Relative paths of the images in a folder and, up to a depth, its subfolders; for a pair the .hdr file. */
 export async function imagesIn(folder: string, depth = 3): Promise<string[]> {
   const found: string[] = [];
   for (const name of await filesOf(folder)) {
@@ -85,18 +85,18 @@ export async function imagesIn(folder: string, depth = 3): Promise<string[]> {
   return found;
 }
 
-/** What lies in a folder, for a message. */
+/** The content of a folder, for a message. */
 export async function contentOf(folder: string): Promise<string> {
   if (!(await platform.exists(folder))) return `there is no ${folder}`;
   const names = await filesOf(folder);
   return names.length === 0 ? `${folder} is empty` : `${folder} holds ${listed(names, 5)}`;
 }
 
-/** The files of folders, each listed once. */
+/** Finds files in folders, listing each folder once. */
 export class FileFinder {
   readonly #folders = new Map<string, Set<string>>();
 
-  /** Names in a folder; none where there is no such folder. */
+  /** Names in a folder; empty if the folder does not exist. */
   async names(folder: string): Promise<ReadonlySet<string>> {
     const known = this.#folders.get(folder);
     if (known) return known;
@@ -111,7 +111,7 @@ export class FileFinder {
     return found;
   }
 
-  /** The file of a path, whose ending may be in capitals, or whose separators are those of Windows. */
+  /** Finds the file of a path, whose ending may be upper case and whose separators may be those of Windows. */
   async find(path: string): Promise<string | undefined> {
     for (const each of new Set([path, path.replaceAll("\\", "/")])) {
       const [folder, name] = [folderOf(each), baseName(each)];
@@ -125,7 +125,7 @@ export class FileFinder {
     return undefined;
   }
 
-  /** Files CASE_0000, CASE_0001, ... by their channel, of a case in a folder; each with any ending of an image. */
+  /** Files CASE_0000, CASE_0001, ... by their channel, of a case in a folder; each with any image ending. */
   async channels(folder: string, id: string): Promise<string[][]> {
     const found: string[][] = [];
     for (const name of await this.names(folder)) {
@@ -137,7 +137,7 @@ export class FileFinder {
     return found;
   }
 
-  /** Files that a path may have meant: of the same name with another ending. */
+  /** Suggestions for a missing path: files of the same name with another ending. */
   async near(path: string): Promise<string[]> {
     const stem = withoutEnding(baseName(path));
     const folder = folderOf(path);
@@ -150,10 +150,9 @@ export class FileFinder {
 const number = (channel: number): string => String(channel).padStart(4, "0");
 
 /**
- * The files of a case's channels, or what is wrong with them: one that is missing, there twice, or beyond those that
- * the dataset has.
+ * The files of a case's channels, or the error: a channel that is missing, duplicated, or beyond those of the dataset.
  *
- * @param files by channel, as FileFinder.channels gives them
+ * @param files by channel, as returned by FileFinder.channels
  */
 export function channelFiles(
   files: readonly (readonly string[] | undefined)[],

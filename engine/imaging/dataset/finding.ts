@@ -1,6 +1,6 @@
-/** A fault of a dataset, as checkDataset lists it. */
+/** A problem of a dataset, as listed by checkDataset. */
 
-/** Errors keep a training from starting or spoil it; warnings are worth a look. */
+/** Errors prevent or spoil training; warnings are worth a look. */
 export interface Finding {
   readonly severity: "error" | "warning";
   readonly file: string;

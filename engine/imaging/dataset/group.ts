@@ -1,6 +1,6 @@
 /**
- * Dataset groups: several dataset folders, each with labels of its own, as one dataset with one list of labels, so that
- * one network is trained from sets that annotate different organs.
+ * Dataset groups: several dataset folders, each with its own labels, combined into one dataset with one list of labels,
+ * to train one network on sets that annotate different organs.
  *
  * A group is a JSON file:
  *
@@ -16,19 +16,21 @@
  *       ]
  *     }
  *
- * - `labels`: the background first; "ignore" may stand last, for voxels that count neither way.
- * - `channels`, optional: names of the channels, where those of the sets differ but mean the same.
- * - `data` of a set: its folder, relative to the file. Its `name` is by default that of the folder. `cases` are those
- *   that are taken; default all.
- * - `labels` of a set: what its own labels are in the group. A label of the same name in both needs no entry. Several
- *   may become one. A pair is an organ that is split into the patient's left and right; see `splitSides`. { "any":
- *   [...] } is for a label that may be any of several, such as a kidney drawn with its tumor (`merged`). null is for a
- *   label that is not used: its voxels become 0.
- * - `present` of a set: labels of the group that count as annotated; default all that its labels become. Others
- *   are 0 in its cases, whatever the files hold. One that no label of the set becomes is known not to occur in the set.
+ * - `labels`: the background first; "ignore" may come last, for voxels excluded from loss and metrics.
+ * - `channels`, optional: names of the channels, if the sets use different names for the same thing.
+ * - `data` of a set: its folder, relative to the file. `name` defaults to that of the folder. `cases` selects cases;
+ *   default all.
+ * - `labels` of a set: maps its own labels to those of the group. A label of the same name in both needs no entry.
+ *   Several may map to one. A pair is an organ that is split into the patient's left and right; see `splitSides`. {
+ *   "any": [...] } is for a label that may be any of several, such as a kidney drawn with its tumor (`merged`). null
+ *   drops a label: its voxels become 0.
+ * - `present` of a set: labels of the group that count as annotated; default all that its labels map to. Others are 0
+ *   in its cases, whatever the files contain. Listing a label that no label of the set maps to declares that it does
+ *   not occur in the set.
  *
- * In the label of a case 0 is the background or any label that is not annotated in it (`labelsPresent`). What several
- * labels of a set become is annotated in a case only where all of them are, and what a label may be any of is not.
+ * In a case's label, 0 means background or any label that is not annotated in it (`labelsPresent`). A label that
+ * several labels of a set map to is annotated in a case only if all of them are; members of an "any" list are not
+ * annotated.
  */
 import { trimSlashes } from "../../core/paths.ts";
 import { showJson } from "../../core/json.ts";
@@ -38,7 +40,8 @@ import type { DatasetLabel, Json, LabelNames } from "./dataset_json.ts";
 import type { LabelMap } from "./label_map.ts";
 
 /**
- * What a label of a set is in the group: a value, those of its left and right half, or any of several, lowest first.
+ * What a label of a set maps to in the group: a value, the values of its left and right half, or any of several, lowest
+ * first.
  */
 type Target = number | readonly [left: number, right: number] | { readonly any: readonly number[] };
 
@@ -48,14 +51,14 @@ const FORMAT = "voxgrad group 1";
 const KEYS = ["format", "name", "labels", "channels", "sets"];
 const SET_KEYS = ["data", "name", "labels", "present", "cases"];
 
-/** Whether a path names a dataset group: a JSON file, where datasets are folders. */
+/** Whether a path names a dataset group: a JSON file, whereas datasets are folders. */
 export const isGroupFile = (path: unknown): path is `${string}.json` =>
   typeof path === "string" && path.endsWith(".json");
 
 interface SetEntry {
   readonly data: string;
   readonly name: string;
-  /** Beginning of messages. */
+  /** Prefix of messages. */
   readonly place: string;
   readonly labels: Json;
   readonly present?: readonly string[];
@@ -67,8 +70,8 @@ interface SetEntry {
  * loadCase applies, and the `labelsPresent` of the group's values where not all are annotated.
  *
  * @param open opens the folder of a set
- * @param onFault told what is wrong with a set, which is then left out
- * @throws DatasetError naming the file and the set at fault, and what to do
+ * @param onFault called with the error of a set, which is then skipped; default: throws
+ * @throws DatasetError naming the file, the set and the fix
  */
 export async function openGroup(
   file: string,
@@ -97,7 +100,7 @@ export async function openGroup(
   }
   const [first] = sets;
   if (!first) throw new DatasetError(file, "none of its sets can be used", "Correct them, and check again");
-  // With a set left out, a label that it alone annotates is no further fault.
+  // If a set was skipped, do not also report the labels that only it annotates.
   if (sets.length === entries.length) checkAnnotated(sets, { names, file, onFault });
   const stem = file.split("/").pop()!.replace(/\.json$/, "");
   return {
@@ -113,7 +116,7 @@ export async function openGroup(
   };
 }
 
-/** The id of a case in a group; it is the name of files. */
+/** The id of a case in a group; also used as file name. */
 const idIn = (set: string, id: string): string => `${set.replace(/[^\p{L}\p{N}._-]+/gu, "_")}__${id}`;
 
 function checkKeys(json: Json, known: readonly string[], file: string, place: string): void {
@@ -122,7 +125,7 @@ function checkKeys(json: Json, known: readonly string[], file: string, place: st
   throw new DatasetError(file, `${place} has an entry "${unknown}"`, `Write one of ${known.join(", ")}, or drop it`);
 }
 
-/** A list of texts that is not empty, or undefined. */
+/** A non-empty list of strings, or undefined. */
 function texts(stored: unknown, file: string, place: string): string[] | undefined {
   if (stored === undefined) return undefined;
   if (Array.isArray(stored) && stored.length > 0 && stored.every((each) => typeof each === "string")) return stored;
@@ -165,7 +168,7 @@ function readSets(stored: unknown, file: string): SetEntry[] {
   });
 }
 
-/** Channels agree in number and, unless the group names them, in kind. */
+/** Checks that the sets have the same number of channels and, unless the group names them, the same names. */
 function checkChannels(
   dataset: Dataset,
   context: { entry: SetEntry; given?: readonly string[]; first?: { name: string; dataset: Dataset }; file: string },
@@ -187,7 +190,7 @@ function checkChannels(
   throw new DatasetError(file, problem, fix);
 }
 
-/** The cases of a set in the labels of the group. */
+/** The cases of a set, mapped to the labels of the group. */
 function mappedSet(
   dataset: Dataset,
   entry: SetEntry,
@@ -253,7 +256,7 @@ function mappedSet(
   return { name: entry.name, folder: dataset.folder, cases, ...partly(presentIn(), mergedIn()) };
 }
 
-/** The lists of values that a set does not tell apart. */
+/** The lists of values that a set does not distinguish. */
 function mergesOf(
   targets: readonly Target[],
   set: { place: string; file: string; names: LabelNames; wanted?: readonly number[] },
@@ -282,7 +285,7 @@ function mergesOf(
   return lists.filter((list) => wanted?.includes(list[0]) ?? true);
 }
 
-/** What each value of a set's files is in the group. */
+/** What each value of a set's files maps to in the group. */
 function targetsOf(dataset: Dataset, entry: SetEntry, names: LabelNames, file: string): Target[] {
   const { place } = entry;
   if (dataset.regions) {

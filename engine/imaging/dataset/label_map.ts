@@ -1,34 +1,36 @@
-/** What the labels of a file mean in a dataset group. */
+/** Maps the labels of a file to those of a dataset group. */
 import type { DatasetLabel } from "./dataset_json.ts";
 import { splitSides } from "./split_sides.ts";
 import type { SideSplit } from "./split_sides.ts";
 import { volumeLike } from "../volume/volume.ts";
 import type { Volume } from "../volume/volume.ts";
 
-/** From the labels of a case's file to those of its dataset group. Plain data, so that it goes to worker threads. */
+/**
+ * From the labels of a case's file to those of its dataset group. Plain data, so that it can be sent to worker threads.
+ */
 export interface LabelMap {
   /** Labels of the files, by value, background first. */
   readonly labels: readonly DatasetLabel[];
-  /** The files' value of voxels that count neither way, where there is one. */
+  /** The files' ignore label, if any. */
   readonly ignoreLabel?: number;
-  /** Foreground values of the files that were annotated in this case; absent where all were. */
+  /** Foreground values of the files that were annotated in this case; absent if all were. */
   readonly labelsPresent?: readonly number[];
-  /** By value of the files: the value in the group, or that of the left and of the right half of a paired organ. */
+  /** Indexed by file value: the value in the group, or that of the left and of the right half of a paired organ. */
   readonly values: readonly (number | readonly [left: number, right: number])[];
 }
 
-/** How the sides of a label were told apart in a case. */
+/** How the sides of a label were separated in a case. */
 export interface MappedSides extends SideSplit {
   /** Labels of the file that were split together. */
   readonly names: readonly string[];
 }
 
 /**
- * A label map in the values of its dataset group.
+ * Converts a label map to the values of its dataset group.
  *
  * @param label values of `map.labels` (and its ignore label), as Uint8Array
- * @param image on the same grid; it tells the middle of the body where an organ has but one connected part
- * @returns label: a volume of its own; sides: one entry for each pair, see `splitSides`
+ * @param image on the same grid; used to find the middle of the body if an organ has only one connected component
+ * @returns label: a new volume; sides: one entry for each pair, see `splitSides`
  */
 export function mapLabels(label: Volume, map: LabelMap, image: Volume): { label: Volume; sides: MappedSides[] } {
   const table = new Uint8Array(256);

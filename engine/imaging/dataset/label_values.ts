@@ -1,24 +1,25 @@
-/** Label values of files as integers, whatever arithmetic of floats they have been through. */
+/** Reads label values as integers, tolerating float rounding errors. */
 import { DatasetError } from "./dataset_json.ts";
 import { readVolume } from "../nifti/read_volume.ts";
 import type { Volume } from "../volume/volume.ts";
 
 /**
- * How far from an integer a stored label may lie: more than a scale in float32 leaves, far less than interpolation.
+ * How far from an integer a stored label may lie: above the rounding error of a float32 scale, far below the effect of
+ * interpolation.
  */
 const TOLERANCE = 1e-4;
-/** A file of noise has as many values as voxels; so many of them are enough to be told. */
+/** A file of noise has as many values as voxels; report at most this many. */
 const MOST_VALUES = 1000;
 
 /** Values, lowest first, with the number of their voxels. */
 export type ValueCounts = readonly (readonly [value: number, voxels: number])[];
 
 /**
- * A label volume with values that lie within 1e-4 of an integer rounded to it: a header's scale (scl_slope), as
- * nibabel writes it for float arrays, leaves 0.9999999998 or 1.00000012 for 1.
+ * A label volume with values that lie within 1e-4 of an integer rounded to it: a header's scale (scl_slope), as nibabel
+ * writes it for float arrays, leaves 0.9999999998 or 1.00000012 for 1.
  *
- * @returns volume: the given one where nothing had to be rounded; rounded: how many voxels were; broken: other values,
- *   which stay as they are
+ * @returns volume: the input itself if nothing had to be rounded; rounded: number of rounded voxels; broken: other
+ *   values, which are left unchanged
  */
 export function roundLabels(stored: Volume): { volume: Volume; rounded: number; broken: ValueCounts } {
   const { data } = stored;
@@ -39,7 +40,7 @@ export function roundLabels(stored: Volume): { volume: Volume; rounded: number; 
   return { volume: { ...stored, data: Float64Array.from(data, near) }, rounded, broken: sorted };
 }
 
-/** How often each value is in a label volume, lowest first; of more than a thousand values not all. */
+/** Counts each value of a label volume, lowest first; stops at a thousand values. */
 export function countValues({ data }: Volume): ValueCounts {
   const counts = new Map<number, number>();
   for (let i = 0; i < data.length;) {
@@ -55,7 +56,7 @@ export const valuesText = (counts: ValueCounts): string =>
   counts.slice(0, 5).map(([value, n]) => `${value} (${n} voxels)`).join(", ") +
   (counts.length > 5 ? ", ..." : "");
 
-/** Where a mask has one foreground value and the dataset one label, what to write for it. */
+/** The fix for a mask with one foreground value in a dataset with one label. */
 export function mappingFix(
   unknownValues: ValueCounts,
   labels: readonly { value: number; name: string }[],
@@ -66,7 +67,7 @@ export function mappingFix(
   }, write 1 for it in the label files; else declare it as a label`;
 }
 
-/** What is to be said of values that are not integers: problem and fix. */
+/** Problem and fix for values that are not integers. */
 export function brokenLabels({ source }: Volume, broken: ValueCounts): [problem: string, fix: string] {
   const { slope = 0, intercept = 0 } = source ?? {};
   const scaled = Number.isFinite(slope) && slope !== 0 && !(slope === 1 && !intercept);
@@ -100,7 +101,7 @@ export function wholeLabels(stored: Volume): Volume {
 }
 
 /**
- * Reads a label volume: integers, as `wholeLabels` gives them.
+ * Reads a label volume: integers, see `wholeLabels`.
  *
  * @throws DatasetError when it has several channels or values that are not integers
  * @throws NiftiError, PlatformError when it cannot be read

@@ -8,13 +8,13 @@ import { baseName, channelFiles, contentOf, FileFinder, folderOf, idsOf, without
 import { DatasetError, isObject, readLabelsPresent } from "./dataset_json.ts";
 import type { Json, LabelNames } from "./dataset_json.ts";
 
-/** What the entries of a dataset.json are read with. */
+/** Context for reading the entries of a dataset.json. */
 export interface ListContext {
-  /** The folder that paths are relative to, and dataset.json. */
+  /** The folder of dataset.json, which paths are relative to. */
   readonly root: string;
   readonly file: string;
   readonly names: LabelNames;
-  /** How many the dataset has. */
+  /** Number of channels of the dataset. */
   readonly channels: number;
   readonly onFault: OnFault;
 }
@@ -33,7 +33,7 @@ function entryOf(place: string, stored: unknown, id?: string): Entry {
   return { place, ...(id === undefined ? {} : { id }), images: list, label, present };
 }
 
-/** The entries of "training" or "dataset"; undefined where neither lists any. */
+/** The entries of "training" or "dataset"; undefined if both are absent. */
 function entriesOf(json: Json): Entry[] | undefined {
   if (Array.isArray(json.training) && json.training.length > 0) {
     return json.training.map((stored, index) => entryOf(`training[${index}]`, stored));
@@ -42,14 +42,14 @@ function entriesOf(json: Json): Entry[] | undefined {
   return Object.entries(json.dataset).map(([id, stored]) => entryOf(`dataset[${show(id)}]`, stored, id));
 }
 
-/** How many cases dataset.json lists for training, where it lists them. */
+/** The number of training cases that dataset.json lists, if it does. */
 export const countListed = (json: Json): number | undefined => entriesOf(json)?.length;
 
 /** A path of dataset.json: absolute, or in the dataset's folder. */
 const placed = (root: string, path: string): string =>
   /^\/|^[a-z][a-z0-9+.-]*:/i.test(path) ? path : `${root}/${path.replace(/^(\.[/\\])+/, "")}`;
 
-/** Adds what lies beside a path that is not there, and what variables in it come to. */
+/** Message for a missing path: similar files beside it, and the values of variables in it. */
 async function notThere(path: string, place: string, finder: FileFinder): Promise<DatasetError> {
   const problem = `no such file, though ${place} of dataset.json names it`;
   if (/\$\{?\w|%\w+%/.test(path)) {
@@ -63,8 +63,8 @@ async function notThere(path: string, place: string, finder: FileFinder): Promis
 }
 
 /**
- * The files of an image. Where CASE.nii.gz is listed and not there, or CASE_0000.nii.gz is listed for a dataset of
- * several channels, the files are CASE_0000, CASE_0001 and so on.
+ * The files of an image. If CASE.nii.gz is listed but missing, or CASE_0000.nii.gz is listed for a dataset with several
+ * channels, the files are CASE_0000, CASE_0001 and so on.
  */
 async function imagesOf(
   paths: readonly string[],
@@ -100,7 +100,7 @@ async function imagesOf(
   return { images, stem: numbered ?? whole, faults };
 }
 
-/** The training cases that dataset.json lists; undefined where it lists none. */
+/** The training cases that dataset.json lists; undefined if it lists none. */
 export async function listedCases(json: Json, context: ListContext): Promise<DatasetCase[] | undefined> {
   const entries = entriesOf(json);
   if (!entries) return undefined;
@@ -141,7 +141,7 @@ export async function listedCases(json: Json, context: ListContext): Promise<Dat
   return found.map(({ id, item }, k) => ({ id: id ?? ids[k], ...item }));
 }
 
-/** The cases of "test": paths, or entries like those of "training". Their files are looked at when they are read. */
+/** The cases of "test": paths, or entries like those of "training". Their files are checked only when they are read. */
 export async function listedTests(list: readonly unknown[], context: ListContext): Promise<DatasetCase[]> {
   const { root, file, channels, onFault } = context;
   const finder = new FileFinder();
@@ -159,7 +159,7 @@ export async function listedTests(list: readonly unknown[], context: ListContext
   return found.map(({ images }, k) => ({ id: ids[k], images }));
 }
 
-/** Cases with their labels_present of dataset.json: { CASE: ["liver"] }. */
+/** Adds labels_present of dataset.json to the cases: { CASE: ["liver"] }. */
 export function withLabelsPresent(
   cases: DatasetCase[],
   stored: unknown,

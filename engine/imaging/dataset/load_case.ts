@@ -1,4 +1,4 @@
-/** Reading one case of a dataset, with the checks that keep silent mistakes out of a training. */
+/** Reads one case of a dataset, with checks that catch silent mistakes before training. */
 import { axisCodes, cornerDistance } from "../volume/affine.ts";
 import { DatasetError } from "./dataset_json.ts";
 import type { Dataset, DatasetCase } from "./types.ts";
@@ -17,16 +17,16 @@ export interface LoadedCase {
   readonly image: Volume;
   /** Integers among the dataset's labels (and its ignore label), as Uint8Array. */
   readonly label?: Volume;
-  /** Foreground values that were annotated, where not all were. */
+  /** Foreground values that were annotated; absent if all were. */
   readonly labelsPresent?: readonly number[];
 }
 
 /**
- * Reads a case: its image with all channels, and its label where it has one. A case of a dataset group comes with the
- * labels of the group: renamed, merged and split by its `labelMap`, 0 where nothing is that counts as annotated.
+ * Reads a case: its image with all channels, and its label, if any. A case of a dataset group gets the labels of the
+ * group: renamed, merged and split by its `labelMap`, 0 where nothing is annotated.
  *
  * @param dataset from openDataset
- * @param options tolerance: how far apart, in voxels, image and label may place the same corner; default 0.05
+ * @param options tolerance: largest distance, in voxels, between the corners of image and label; default 0.05
  * @throws DatasetError when files disagree in grid, a spacing is 0, an image holds NaN or infinity, or a label value is
  *   not declared
  * @throws NiftiError, PlatformError when a file cannot be read
@@ -87,7 +87,7 @@ function joinChannels(files: readonly Volume[]): Volume {
   return { ...files[0], data, channels: files.length };
 }
 
-/** Throws unless two volumes have the same shape and place their corners within `tolerance` voxels of each other. */
+/** Throws unless two volumes have the same shape and their corners lie within `tolerance` voxels of each other. */
 export function checkGrid(a: Volume, b: Volume, tolerance: number): void {
   const turned = turnedOnto(b, a, tolerance);
   if (turned === b) return;
@@ -109,7 +109,7 @@ const placeOf = (v: Volume): string =>
     axisCodes(v.affine)
   }`;
 
-/** Throws unless two volumes lie in the same places, voxel by voxel; says how they differ. */
+/** Throws unless two volumes have the same voxel positions; the message says how they differ. */
 export function checkPlaces(a: Volume, b: Volume, tolerance: number): void {
   const fix = `Resample it onto the grid of ${a.name}`;
   if (a.shape.some((n, axis) => n !== b.shape[axis])) {
@@ -125,9 +125,7 @@ export function checkPlaces(a: Volume, b: Volume, tolerance: number): void {
   throw new DatasetError(b.name, problem, `${fix}, or correct the header of the one that is wrong`);
 }
 
-/**
- * What keeps the voxels of an image from being used, problem and fix: those that are no numbers, or none in float32.
- */
+/** Problem and fix for an image with voxels that are not finite, or not finite in float32. */
 export function brokenVoxels({ data, source }: Volume): [problem: string, fix: string][] {
   let [bad, far, farthest] = [0, 0, 0];
   if (!(data instanceof Float32Array || data instanceof Float64Array)) return [];

@@ -1,21 +1,21 @@
-/** Cases by the names of their files, as nnU-Net has them: CASE_0000, CASE_0001, ... by channel, and a label CASE. */
+/** Cases by the names of their files, as in nnU-Net: CASE_0000, CASE_0001, ... by channel, and a label CASE. */
 import type { DatasetCase, OnFault } from "./types.ts";
 import { channelFiles, contentOf, filesOf, isNifti, withoutEnding } from "./files.ts";
 import { DatasetError } from "./dataset_json.ts";
 import { imageStem } from "../nifti/read_volume.ts";
 
 /**
- * The cases in two folders. An image may also be called as its label is, with all channels in it; one without a label,
- * in a folder for tests, as it likes.
+ * The cases in two folders. An image with all channels in one file may also have the name of its label; images without
+ * labels, in a test folder, may have any name.
  *
- * @param options ending: that of the files, unless none has it; with none given all images count
+ * @param options ending: of the files; ignored if no file has it; default: any image
  */
 export async function namedCases(
   folders: { images: string; labels?: string },
   options: { ending?: string; channels: number; onFault: OnFault },
 ): Promise<DatasetCase[]> {
   const { ending, channels, onFault } = options;
-  /** Names of the images in a folder; those with the ending, where there are any. */
+  /** Names of the images in a folder; only those with the ending, if there are any. */
   const list = async (folder: string): Promise<string[]> => {
     const names = await filesOf(folder);
     const wanted = ending === undefined

@@ -1,6 +1,6 @@
 /**
- * Datasets without dataset.json: a folder of images and one of labels, or one folder of both, with a folder for each
- * patient or without. Which label belongs to which image is told by their names.
+ * Datasets without dataset.json: a folder of images and one of labels, or one folder of both, with or without one
+ * folder per patient. Names tell which label belongs to which image.
  */
 import { platform } from "#platform";
 import { listed } from "../../core/errors.ts";
@@ -10,7 +10,7 @@ import { DatasetError } from "./dataset_json.ts";
 import { brokenLabels, countValues, roundLabels } from "./label_values.ts";
 import { readVolume } from "../nifti/read_volume.ts";
 
-// Folder names as datasets have them, compared in lower case.
+// Common folder names, compared in lower case.
 const IMAGES = ["images", "imagestr", "image", "img", "imgs", "imgtr", "scans", "volumes"];
 const LABELS = [
   "labels",
@@ -28,36 +28,34 @@ const LABELS = [
   "groundtruth",
   "ground_truth",
 ];
-// What is appended to the names of label files, or is the whole name in the folder of a patient: case_01_seg.nii.gz for
-// case_01.nii.gz, p0/seg.nii.gz.
+// Suffix of label files, or their whole name in a patient's folder: case_01_seg.nii.gz for case_01.nii.gz,
+// p0/seg.nii.gz.
 const SUFFIX = /[/_.-](labels?|masks?|seg|segmentation|gt)$/i;
-// What image files may have in its place: case_01_image.nii.gz.
+// Suffix of image files: case_01_image.nii.gz.
 const IMAGE_SUFFIX = /[/_.-](images?|img|scan|volume)$/i;
-// What both may begin with: volume-0.nii and segmentation-0.nii, img0001.nii and label0001.nii.
+// Prefixes: volume-0.nii and segmentation-0.nii, img0001.nii and label0001.nii.
 const PREFIX = /(?<=^|\/)(labels?|masks?|seg|segmentation|gt)([_.-]+(?=[^/])|(?=\d))/i;
 const IMAGE_PREFIX = /(?<=^|\/)(images?|img|scan|volume)([_.-]+(?=[^/])|(?=\d))/i;
-// Kinds of scans that stand in the place of a channel's number: case_01_t1.nii.gz, case_01_flair.nii.gz.
+// Modalities used in place of a channel number: case_01_t1.nii.gz, case_01_flair.nii.gz.
 const MODALITY =
   /^(.+)[/_.-](t1|t1w|t1n|t1c|t1ce|t1gd|t2|t2w|t2f|flair|pd|swi|dwi|adc|hbv|mra?|ct|ctres|pet|suv|cbf|cbv|mtt|tmax)$/i;
 
-/** Whether a name is that of a label. */
+/** Whether a name is that of a label file. */
 export const isLabel = (stem: string): boolean => SUFFIX.test(stem) || PREFIX.test(stem);
 
-/**
- * A way to understand the name of an image: the name that its label has, what the case is called, which channel it is.
- */
+/** One way to parse the name of an image: the key of its label, the case id, the channel. */
 export interface Reading {
   readonly key: string;
   readonly id: string;
   readonly channel: string;
 }
 
-/** The ways to understand the name of an image, the plainest first. */
+/** The ways to parse the name of an image, the simplest first. */
 export function readingsOf(stem: string): Reading[] {
   const readings: Reading[] = [{ key: stem, id: stem, channel: "" }];
   const bare = stem.replace(IMAGE_SUFFIX, "");
   if (bare !== stem) readings.push({ key: bare, id: bare, channel: "" });
-  // CASE_0000 is a channel only where the labels say so, for case_0007 may be a seventh case.
+  // CASE_0000 is a channel only if the label names say so: case_0007 may be a seventh case.
   for (const each of new Set([stem, bare])) {
     const [, key, channel] = /^(.+)_(\d{4})$/.exec(each) ?? MODALITY.exec(each) ?? [];
     if (key !== undefined) readings.push({ key, id: key, channel: channel.toLowerCase() });
@@ -67,12 +65,12 @@ export function readingsOf(stem: string): Reading[] {
   return readings;
 }
 
-/** The names that the image of a label may have, the plainest first. */
+/** The names that the image of a label may have, the simplest first. */
 export const keysOf = (stem: string): string[] => [stem, stem.replace(SUFFIX, ""), stem.replace(PREFIX, "")];
 
 /**
- * The two folders in `root`, where there is no dataset.json and each kind is there once; `root` for both, where its
- * files are images and labels told apart by their names; else undefined.
+ * The two folders in `root` if it has no dataset.json and exactly one folder of each kind; `root` for both if names
+ * tell its images from its labels; else undefined.
  */
 export async function plainFolders(root: string): Promise<PlainFolders | undefined> {
   if (!(await platform.exists(root)) || (await platform.exists(`${root}/dataset.json`))) return undefined;
@@ -86,7 +84,7 @@ export async function plainFolders(root: string): Promise<PlainFolders | undefin
   return marked ? { images: root, labels: root } : undefined;
 }
 
-/** Pairs the files of two folders, or of one, by name and finds the labels in them. */
+/** Pairs the files of two folders, or of one, by name and reads their label values. */
 export async function openPlain(root: string, folders: PlainFolders, onFault: OnFault): Promise<Dataset> {
   const found = await pairs(folders, onFault);
   const channels = await channelsOf(found, folders, onFault);
@@ -138,7 +136,7 @@ async function pairs(folders: PlainFolders, onFault: OnFault): Promise<Pair[]> {
     if (twin !== undefined) onFault(twice(path, `${baseName(twin)} is the label of ${key} too`));
     else labels.set(key, path);
   }
-  // In the folder of a patient with one label and one image they belong together, whatever they are called.
+  // In a patient's folder with one label and one image they belong together, whatever their names.
   const only = (folder: string, list: readonly { stem: string }[]): boolean =>
     folder !== "." && list.filter(({ stem }) => folderOf(stem) === folder).length === 1;
   const grouped = new Map<string, { id: string; files: Map<string, string>; label: string }>();
@@ -185,7 +183,7 @@ async function pairs(folders: PlainFolders, onFault: OnFault): Promise<Pair[]> {
 const twice = (file: string, problem: string): DatasetError =>
   new DatasetError(file, problem, "Keep in the folder the one that is meant, and the other elsewhere");
 
-/** Images and labels, and no two of them alike in name. */
+/** The error if no image matches a label by name. */
 async function noPair(
   folders: PlainFolders,
   images: readonly string[],
@@ -208,7 +206,7 @@ async function noPair(
   return new DatasetError(folders.images, `${problem} (${there})`, fix);
 }
 
-/** The channels of the first case that can be read: its files by channel, and names. */
+/** The channels of the first readable case: its files by channel, and their names. */
 async function channelsOf(
   found: readonly Pair[],
   folders: PlainFolders,
@@ -239,17 +237,17 @@ async function channelsOf(
   return { keys, names: ["channel 0"] };
 }
 
-/** A file that is there and cannot be read, with what its reader says. */
+/** The error for a file that cannot be read, with the reader's message. */
 export function unreadable(path: string, fault: unknown): DatasetError {
   const text = (fault as Error).message;
   const problem = text.startsWith(`${path}: `) ? text.slice(path.length + 2) : text;
   return new DatasetError(path, `it cannot be read: ${problem}`, "Export it again, or leave the case out", fault);
 }
 
-/** Different values of a dataset's labels; a file with more is no label map. */
+/** Most distinct values in a label map; a file with more is not one. */
 const MOST = 255;
 
-/** Reads all labels, and gives the number of classes: the values in them have to be 0, 1, 2, ... without gaps. */
+/** Reads all labels and returns the number of classes; the values must be 0, 1, 2, ... without gaps. */
 async function classesOf(cases: readonly DatasetCase[], folders: PlainFolders, onFault: OnFault): Promise<number> {
   const values = new Set<number>([0]);
   let read = 0;

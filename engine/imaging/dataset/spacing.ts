@@ -1,12 +1,12 @@
 /**
- * What voxel spacings are likely: a header with the wrong unit makes voxels a thousand times too large, or too small.
+ * Plausibility of voxel spacings: a header with the wrong unit makes voxels a thousand times too large or too small.
  */
 import { VoxgradError } from "../../core/errors.ts";
 import type { SpatialUnit, Triple, Volume } from "../volume/volume.ts";
 
-/** mm between which spacings of scans of people lie. */
+/** Plausible range of spacings in mm. */
 const [LEAST, MOST] = [0.01, 50];
-/** How many times larger or smaller than usual a spacing may be. */
+/** Largest ratio of a spacing to the median, either way. */
 const FACTOR = 10;
 
 /** Whether all three are numbers above 0. */
@@ -19,7 +19,7 @@ const unitText = (units: SpatialUnit): string =>
     : "";
 const FIX = "If the header is wrong, correct its unit (xyzt_units) or its pixdim, sform and qform";
 
-/** What is unlikely about the spacing of a scan, and the fix; undefined where nothing is. */
+/** Problem and fix for an implausible spacing; undefined if it is plausible. */
 export function spacingProblem(
   of: { spacing: readonly number[]; units: SpatialUnit },
 ): [problem: string, fix: string] | undefined {
@@ -31,7 +31,7 @@ export function spacingProblem(
   ];
 }
 
-/** Files whose spacings, sorted, are ten times larger or smaller than the median of all. */
+/** Files whose sorted spacings differ from the overall median by a factor of ten or more. */
 export function oddSpacings(
   all: readonly { file: string; sorted: readonly number[] }[],
 ): [file: string, problem: string, fix: string][] {
@@ -49,12 +49,12 @@ const differs = (spacing: readonly number[], usual: readonly number[]): boolean 
   spacing.some((mm, k) => mm > FACTOR * usual[k] || mm < usual[k] / FACTOR);
 
 /**
- * Throws where a scan's spacing makes no sense for a plan: outside of 0.01 to 50 mm, or ten times larger or smaller
- * than the median of the cases that the plan was made from. Spacings are compared from the finest to the coarsest axis,
- * for scans may be sliced along any.
+ * Throws if a scan's spacing is implausible for a plan: outside 0.01 to 50 mm, or ten times larger or smaller than the
+ * median of the cases that the plan was made from. Spacings are compared from the finest to the coarsest axis, because
+ * scans may be sliced along any.
  *
  * @param image the scan as stored
- * @param option what to write to go on all the same, for the message
+ * @param option the option that overrides the check, for the message
  * @throws VoxgradError naming the scan, both spacings and the fix
  * @example
  * ```ts

@@ -10,11 +10,11 @@ export interface Fold {
 }
 
 /**
- * Splits for cross-validation: every case is held out once. The same for the same seed, whatever the order of the ids;
- * folds differ by one case at most.
+ * Splits for cross-validation: every case is held out once. The same seed gives the same splits, whatever the order of
+ * the ids; fold sizes differ by one case at most.
  *
- * @param options folds: how many, from 2 to the number of cases; seed: default 12345; setOf: the set of each case,
- *   where every set is to be divided as evenly
+ * @param options folds: how many, from 2 to the number of cases; seed: default 12345; setOf: the set of each case, to
+ *   divide every set evenly
  * @throws VoxgradError for other numbers of folds, or an id that occurs twice
  * @example
  * ```ts
@@ -37,7 +37,7 @@ export function kFold(
   const rank = new Map(ids.map((id) => [id, prng.fork(id).uint32()]));
   const compare = (a: string, b: string): number => (a === b ? 0 : a < b ? -1 : 1);
   const bySet = (a: string, b: string): number => compare(setOf(a), setOf(b));
-  // Cases are dealt one by one, so those of a set have to follow one another.
+  // Cases are dealt round-robin, so sort those of a set together.
   const ranked = [...ids].sort((a, b) => bySet(a, b) || rank.get(a)! - rank.get(b)! || compare(a, b));
   return Array.from({ length: folds }, (_, fold) => ({
     train: ranked.filter((_, k) => k % folds !== fold).sort(),
@@ -51,7 +51,7 @@ export function kFold(
  * @param json the content of the file
  * @param ids the cases of the dataset
  * @param file for messages
- * @throws VoxgradError naming the fold and the case at fault
+ * @throws VoxgradError naming the fold and the case
  */
 export function checkSplits(json: unknown, ids: readonly string[], file: string): Fold[] {
   const fail = (problem: string): never => {

@@ -1,35 +1,37 @@
-/** A paired organ that is one label, such as the kidneys, told apart into left and right. */
+/** Splits a paired organ with one label, such as the kidneys, into left and right. */
 import { bodyMask } from "../volume/body_mask.ts";
 import { connectedParts, largestOf } from "../volume/components.ts";
 import type { Volume } from "../volume/volume.ts";
 
-/** A part of less than this share of the largest is no second organ but a fragment. */
+/** A component smaller than this fraction of the largest is a fragment, not a second organ. */
 const FRAGMENT = 0.02;
-/** A lone part with this share of its voxels beyond the midline is two organs in one. */
+/** A single component with this fraction of its voxels on each side of the midline is two touching organs. */
 const STRADDLES = 0.1;
 
-/** How the sides were told apart. */
+/** How the sides were separated. */
 export interface SideSplit {
-  /** "none": no voxel; "two parts": by connected parts; "one part": all on one side; "cut": at the body's midline. */
+  /**
+   * "none": no voxel; "two parts": by connected components; "one part": all on one side; "cut": at the body's midline.
+   */
   readonly rule: "none" | "two parts" | "one part" | "cut";
-  /** What was decided without a second part, for people to look at; absent with two parts, or none. */
+  /** The decision made without a second component, for review; absent with two components or none. */
   readonly note?: string;
 }
 
 /**
- * Writes left and right for the voxels of a paired organ. Left is the patient's: in RAS, where +x points to the
- * patient's right, the part of the smaller x.
+ * Labels the voxels of a paired organ left and right. Left is the patient's left: in RAS, where +x points to the
+ * patient's right, the component with the smaller x.
  *
- * Of the connected parts (26 neighbors) the largest is one organ. The other is the largest part that lies beside it,
- * neither centroid within the other's extent along x, and has at least 2 % of its voxels; further fragments go to the
- * nearer side along x. Without such a second part the middle of the body decides, which is the mean x of `bodyMask`: a
- * part with at least 10 % of its voxels on either side of it (a horseshoe kidney, organs that touch) is cut there; else
- * all is one organ, on the side of its centroid.
+ * The largest connected component (26 neighbors) is one organ. The other is the largest component beside it (neither
+ * centroid within the other's extent along x) with at least 2 % of its voxels; further fragments go to the nearer side
+ * along x. Without such a second component the middle of the body, the mean x of `bodyMask`, decides: a component with
+ * at least 10 % of its voxels on each side of it (a horseshoe kidney, touching organs) is cut there; otherwise all is
+ * one organ, on the side of its centroid.
  *
  * @param label values of the files, as Uint8Array
- * @param options values: those of the organ; pair: what left and right become, 0 for nothing; image: on the label's
- *   grid
- * @param out of the label's length; written where the organ is
+ * @param options values: those of the organ; pair: output values of left and right, 0 to drop a side; image: on the
+ *   label's grid
+ * @param out of the label's length; only voxels of the organ are written
  */
 export function splitSides(
   label: Pick<Volume, "data" | "shape" | "affine">,
@@ -39,7 +41,7 @@ export function splitSides(
   const { values, pair: [left, right], image } = options;
   const [X, Y] = label.shape;
   const [ax, ay, az, origin] = label.affine as readonly [number, number, number, number];
-  /** Patient x of voxel i along x of the line that holds voxel `at`. */
+  /** Patient x of voxel i along x of the line that contains voxel `at`. */
   const patientX = (at: number, i: number): number =>
     ax * i + ay * (Math.floor(at / X) % Y) + az * Math.floor(at / (X * Y)) + origin;
   const { from, length, part, sizes } = connectedParts(label.data as Uint8Array, { shape: label.shape, values });
@@ -93,7 +95,7 @@ export function splitSides(
   return { rule: "one part", note };
 }
 
-/** Mean patient x of the body in a scan; that of the scan where there is nothing to tell it from. */
+/** Mean patient x of the body in a scan; that of the scan if the body cannot be found. */
 function bodyMiddle(image: Volume): number {
   const body = bodyMask(image);
   const [X, Y, Z] = image.shape;

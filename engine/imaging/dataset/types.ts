@@ -1,18 +1,18 @@
-/** What a dataset is, whatever the layout of its folder. */
+/** Types of a dataset, independent of its folder layout. */
 import type { DatasetError, DatasetLabel, DatasetRegion } from "./dataset_json.ts";
 import type { LabelMap } from "./label_map.ts";
 
 export interface DatasetCase {
   readonly id: string;
-  /** One file per channel, or a single file that holds them all. */
+  /** One file per channel, or a single file with all of them. */
   readonly images: readonly string[];
   /** Absent for test cases. */
   readonly label?: string;
-  /** Foreground values that were annotated in this case, lowest first; absent where all were. */
+  /** Foreground values that were annotated in this case, lowest first; absent if all were. */
   readonly labelsPresent?: readonly number[];
   /**
-   * In a dataset group: lists of two or more foreground values that its label does not tell apart, lowest first; a
-   * voxel of any of them has the lowest. None of them is in `labelsPresent`.
+   * In a dataset group: lists of two or more foreground values that its label does not distinguish, lowest first;
+   * voxels of any of them have the lowest value. None of them is in `labelsPresent`.
    */
   readonly merged?: readonly (readonly number[])[];
   /** In a dataset group: the name of the set that it belongs to. */
@@ -22,11 +22,11 @@ export interface DatasetCase {
 }
 
 export interface Dataset {
-  /** The folder; of a dataset group its file. */
+  /** The folder, or the file of a dataset group. */
   readonly folder: string;
   readonly name: string;
   /**
-   * The file that declares its labels: dataset.json or that of the group; absent where they were found in the label
+   * The file that declares its labels: dataset.json or that of the group; absent if labels were inferred from the label
    * files.
    */
   readonly description?: string;
@@ -34,9 +34,9 @@ export interface Dataset {
   readonly channels: readonly string[];
   /** By value, 0 (background) first, without gaps; `labels.length` is the number of classes. */
   readonly labels: readonly DatasetLabel[];
-  /** Where labels overlap: one output of the network each, in the order of nnU-Net's regions_class_order. */
+  /** Overlapping regions: one network output each, in the order of nnU-Net's regions_class_order. */
   readonly regions?: readonly DatasetRegion[];
-  /** Value of voxels that count neither way (nnU-Net's "ignore"), where there is one. */
+  /** Value of voxels excluded from loss and metrics (nnU-Net's "ignore"), if any. */
   readonly ignoreLabel?: number;
   readonly cases: readonly DatasetCase[];
   readonly testCases: readonly DatasetCase[];
@@ -44,21 +44,21 @@ export interface Dataset {
   readonly sets?: readonly DatasetSet[];
 }
 
-/** Two folders of files with the same names, or one folder twice, where a suffix tells labels from images. */
+/** Two folders of files with the same names, or the same folder twice, if a suffix distinguishes labels from images. */
 export interface PlainFolders {
   readonly images: string;
   readonly labels: string;
 }
 
-/** Is told a fault that leaves the rest of a dataset readable: throws it, or notes it. */
+/** Handles an error that leaves the rest of a dataset readable: throws or records it. */
 export type OnFault = (fault: DatasetError) => void;
 
 /** One dataset of a group. */
 export interface DatasetSet {
   readonly name: string;
   readonly folder: string;
-  /** Foreground values that its labels become, lowest first; absent where they are all of the group's. */
+  /** Foreground values of the group that its labels map to, lowest first; absent if that is all of them. */
   readonly labelsPresent?: readonly number[];
-  /** Values that its labels do not tell apart; see DatasetCase. */
+  /** Values that its labels do not distinguish; see DatasetCase. */
   readonly merged?: readonly (readonly number[])[];
 }

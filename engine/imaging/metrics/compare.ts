@@ -14,7 +14,7 @@ export interface ComparedClass {
   readonly values: readonly number[];
 }
 
-/** Measures of one class in one case; NaN where a mask that a measure needs is empty. */
+/** Measures of one class in one case; NaN if a mask that a measure needs is empty. */
 export interface ClassComparison extends SurfaceMeasures {
   readonly name: string;
   readonly values: readonly number[];
@@ -32,15 +32,14 @@ export interface ClassComparison extends SurfaceMeasures {
 }
 
 /**
- * Compares two label maps on one grid; one whose axes are stored in another order or direction is turned first, which
- * changes no voxel's place. Each class is looked at in the box around it, so that large volumes with small
- * structures take seconds.
+ * Compares two label maps on one grid; if their axes are stored in different order or direction, one is reoriented
+ * first. Each class is measured within its bounding box, so that large volumes with small structures take only seconds.
  *
  * @param options classes: labels or regions; default all foreground values found. ignore: reference voxels of this
- *   value count for nothing. tolerance: of surface Dice, in mm, 1 unless given. gridTolerance: in voxels, as loadCase.
- *   labelsPresent: values that were annotated in the reference, all unless given; where a class has others, its
- *   measures are NaN, for their absence from the reference says nothing
- * @throws DatasetError when the grids differ or a value is no integer; VoxgradError when one is not from 0 to 65535
+ *   value are excluded. tolerance: of surface Dice, in mm; default 1. gridTolerance: in voxels, as in loadCase.
+ *   labelsPresent: values that were annotated in the reference; default all; measures of a class with other values are
+ *   NaN
+ * @throws DatasetError when the grids differ or a value is not an integer; VoxgradError for values outside 0 to 65535
  * @example
  * ```ts
  * import { compareLabels, phantomCase, volumeLike } from "voxgrad/imaging";
@@ -91,7 +90,7 @@ export function compareLabels(
     for (const bits of pair?.bits ?? []) counts[bits]++;
     const [, falsePositive, falseNegative, truePositive] = counts;
     const either = truePositive + falsePositive + falseNegative;
-    // What lies in the box, but was ignored, is in neither mask.
+    // Ignored voxels in the box are in neither mask.
     const measured = measureSurfaces(either > 0 ? pair : undefined, { spacing, tolerance });
     return {
       name,
@@ -111,11 +110,11 @@ export function compareLabels(
   });
 }
 
-/** Whether all values of a class were annotated, where `labelsPresent` were. */
+/** Whether all values of a class were annotated, given `labelsPresent`. */
 export const isAnnotated = (values: readonly number[], labelsPresent?: readonly number[]): boolean =>
   values.every((value) => labelsPresent?.includes(value) ?? true);
 
-/** Measures of a class of which nothing can be said: all NaN. */
+/** Measures of a class that was not annotated: all NaN. */
 export function notMeasured({ name, values }: ComparedClass): ClassComparison {
   return {
     name,
@@ -143,7 +142,7 @@ interface MutableBox extends Box {
   readonly high: number[];
 }
 
-/** The box around each value but 0, by runs of equal values. */
+/** Bounding box of each non-zero value, by runs of equal values. */
 function addBoxes(boxes: Map<number, MutableBox>, labels: Volume, shape: readonly number[]): void {
   const [d, h, w] = shape;
   const { data } = labels;

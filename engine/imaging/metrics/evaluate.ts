@@ -1,4 +1,4 @@
-/** Folders of predictions against folders of references: pairs of files, summary as nnU-Net writes it, CSV. */
+/** Evaluates a folder of predictions against a folder of references: file pairs, nnU-Net's summary, CSV. */
 import { trimSlashes } from "../../core/paths.ts";
 import { platform } from "#platform";
 import { listed, VoxgradError } from "../../core/errors.ts";
@@ -15,7 +15,7 @@ export interface FilePair {
   readonly reference: string;
 }
 
-/** Which prediction belongs to which reference, and what is left over. */
+/** Matched predictions and references, and the unmatched ones. */
 export interface Pairing {
   readonly pairs: readonly FilePair[];
   /** Reference files without a prediction. */
@@ -25,8 +25,8 @@ export interface Pairing {
 }
 
 /**
- * Pairs the files of two folders by name, without their endings; or two single files. A reference may have what names
- * of labels have beside that: CASE_seg, segmentation-0 for CASE and volume-0.
+ * Pairs the files of two folders by name, without their endings; or two single files. A reference may have a label
+ * prefix or suffix: CASE_seg, segmentation-0 for CASE and volume-0.
  *
  * @throws VoxgradError when there is no pair, or a folder is compared with a file; PlatformError
  * @example
@@ -53,7 +53,7 @@ export async function pairFiles(prediction: string, reference: string): Promise<
   const pairs: FilePair[] = [];
   const missing: string[] = [];
   for (const [id, file] of references) {
-    // By other names than its own only where that is clear.
+    // Match by another name only if it is unambiguous.
     const others = keysOf(id).map((key) => byName.get(key) ?? []).find((files) => files.length > 0) ?? [];
     const found = predictions.get(id) ??
       (others.length === 1 && !references.has(withoutEnding(baseName(others[0]))) ? others[0] : undefined);
@@ -86,7 +86,7 @@ async function byStem(path: string): Promise<Map<string, string>> {
   return files;
 }
 
-/** Names in summary.json and in the CSV: nnU-Net's where it has one. */
+/** Names in summary.json and in the CSV: those of nnU-Net where it has them. */
 const FIELDS: readonly [string, (c: ClassComparison) => number][] = [
   ["Dice", (c) => c.dice],
   ["IoU", (c) => c.iou],
@@ -107,11 +107,11 @@ const FIELDS: readonly [string, (c: ClassComparison) => number][] = [
   ["volume_ref_ml", (c) => c.referenceVolume],
 ];
 
-/** The measures of a class by their names in summary.json and in the CSV; NaN where one is not defined. */
+/** The measures of a class by their names in summary.json and in the CSV; NaN if undefined. */
 export const measuresOf = (compared: ClassComparison): Record<string, number> =>
   Object.fromEntries(FIELDS.map(([name, pick]) => [name, pick(compared)]));
 
-/** A text as a field of a CSV. */
+/** A string as a CSV field. */
 export const csvField = (text: string): string => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
 
 export interface EvaluatedCase extends FilePair {
@@ -138,7 +138,7 @@ export class Comparison {
     return summarize(this.cases.map((entry) => pick(entry.classes[index])));
   }
 
-  /** Whether no class is in any map of any case. */
+  /** Whether no class occurs in any map of any case. */
   isEmpty(): boolean {
     return this.cases.every(({ classes }) =>
       classes.every((c) => !(c.truePositive + c.falsePositive + c.falseNegative > 0))
@@ -147,7 +147,7 @@ export class Comparison {
 
   /**
    * What summary.json holds: nnU-Net's `metric_per_case`, `mean` and `foreground_mean`, with more measures; `min` and
-   * `max`. They are of defined values; `undefined` counts the others by class. Undefined numbers are null.
+   * `max`. They cover defined values; `undefined` counts the others by class. Undefined numbers are null.
    */
   toJson(): object {
     const fields = (of: (pick: (c: ClassComparison) => number) => number) =>
@@ -170,7 +170,7 @@ export class Comparison {
     };
   }
 
-  /** One row a case and class. */
+  /** One row per case and class. */
   toCsv(): string {
     const rows = this.cases.flatMap((entry) =>
       entry.classes.map((each) =>
@@ -186,8 +186,8 @@ export class Comparison {
   }
 
   /**
-   * Headings and rows for people: means by class, the lowest and the highest Dice of a case, and in how many cases a
-   * class was in neither map or in one alone.
+   * Headings and rows of the printed table: means by class, the lowest and the highest Dice of a case, and the number
+   * of cases in which a class was in neither map or in only one.
    */
   tableRows(): { headings: string[]; rows: (string | number)[][] } {
     const shown = ["Dice", "IoU", "sensitivity", "precision", "HD95", "ASSD", "surface_dice"];
@@ -216,7 +216,7 @@ export class Comparison {
   }
 }
 
-/** Where the classes are those found in each case, a case gets those of the others: they are in neither of its maps. */
+/** If classes were found per case, adds the classes of the other cases to each: they are in neither of its maps. */
 function withSameClasses(cases: readonly EvaluatedCase[]): readonly EvaluatedCase[] {
   const all = new Map<string, ClassComparison>();
   for (const { classes } of cases) for (const each of classes) if (!all.has(keyOf(each))) all.set(keyOf(each), each);

@@ -1,4 +1,4 @@
-/** How well a segmentation agrees with a reference. Where a measure is 0 / 0 it is NaN, and summaries count those. */
+/** Overlap metrics of a segmentation and a reference. A measure of 0 / 0 is NaN; summaries count those. */
 import { VoxgradError } from "../../core/errors.ts";
 export {
   averageSymmetricSurfaceDistance,
@@ -16,7 +16,7 @@ export interface MetricOptions {
   readonly label?: number;
 }
 
-/** Voxels of one label by agreement. */
+/** Confusion counts of one label, in voxels. */
 export interface Overlap {
   readonly truePositive: number;
   readonly falsePositive: number;
@@ -118,7 +118,7 @@ export interface ClassMetrics extends Overlap {
  *
  * @param options classes: number of classes with the background; ignore: reference voxels of this value are left out
  * @returns one entry per label from 1 to classes - 1
- * @throws VoxgradError when the sizes differ or a value is no class
+ * @throws VoxgradError when the sizes differ or a value is not a class
  * @example
  * ```ts
  * import { metrics } from "voxgrad";
@@ -162,13 +162,13 @@ export function overlapMetrics(
 }
 
 export interface Summary {
-  /** Of the defined values; NaN when there is none. */
+  /** Mean of the defined values; NaN without any. */
   readonly mean: number;
-  /** Sample standard deviation of the defined values; NaN below two. */
+  /** Sample standard deviation of the defined values; NaN with fewer than two. */
   readonly deviation: number;
   readonly min: number;
   readonly max: number;
-  /** Values that are defined, and values that are NaN. */
+  /** Number of defined values, and of NaN values. */
   readonly defined: number;
   readonly undefined: number;
 }

@@ -13,8 +13,8 @@ const padded = (list: readonly number[]): [number, number, number] => {
 };
 
 /**
- * The surfaces of both masks: what a mask loses when it is eroded by its direct neighbors (6 in 3-D, 4 in 2-D). What
- * lies beyond the grid counts as outside.
+ * The surfaces of both masks: a mask minus its erosion by direct neighbors (6 in 3-D, 4 in 2-D). Voxels beyond the grid
+ * count as outside.
  */
 export function surfaces({ bits, shape }: MaskPair): MaskPair {
   const [d, h, w] = padded(shape);
@@ -47,9 +47,9 @@ const SLAB = 16;
 const NONE = 65535;
 
 /**
- * From each voxel with bit `from` to the nearest with bit `to`, in the units of `spacing`, sorted; empty where either
- * has no voxel. By lower envelopes of parabolas (Felzenszwalb and Huttenlocher 2012): along x by counting, then along y
- * and z for slabs of a few x, so that no array of float64 as large as the box is needed.
+ * Distance from each voxel with bit `from` to the nearest with bit `to`, in the units of `spacing`, sorted; empty if
+ * either has no voxel. By lower envelopes of parabolas (Felzenszwalb and Huttenlocher 2012): along x by counting, then
+ * along y and z for slabs of a few x, so that no float64 array of the size of the box is needed.
  */
 export function directedDistances(
   { bits, shape }: MaskPair,
@@ -59,7 +59,7 @@ export function directedDistances(
   const [d, h, w] = padded(shape);
   const [sz, sy, sx] = padded(options.spacing);
   let [starts, ends] = [0, 0];
-  // Which columns along z, and which x, have a voxel to start from: the others need no distances.
+  // Columns along z, and x, with a start voxel: the others need no distances.
   const [asked, askedX] = [new Uint8Array(h * w), new Uint8Array(w)];
   for (let at = 0, column = 0; at < bits.length; at++, column++) {
     if (column === asked.length) column = 0;
@@ -107,7 +107,7 @@ export function directedDistances(
   return found.sort();
 }
 
-/** For each voxel, how many voxels away in its row the nearest with the bit is; NONE where the row has none. */
+/** For each voxel, the distance in voxels to the nearest one with the bit in its row; NONE if the row has none. */
 function rowDistances(bits: Uint8Array, bit: number, width: number): Uint16Array {
   const out = new Uint16Array(bits.length);
   for (let row = 0; row < bits.length; row += width) {
@@ -125,11 +125,11 @@ function rowDistances(bits: Uint8Array, bit: number, width: number): Uint16Array
   return out;
 }
 
-/** The lowest of parabolas value + (spacing (x - place))^2, added from left to right. */
+/** The lower envelope of parabolas value + (spacing (x - place))^2, added from left to right. */
 class Envelope {
   readonly #places: Float64Array;
   readonly #values: Float64Array;
-  /** From where on each parabola is the lowest. */
+  /** The x from which each parabola is the lowest. */
   readonly #from: Float64Array;
   #count = 0;
   #next = 0;
@@ -165,7 +165,7 @@ class Envelope {
     this.#count = count + 1;
   }
 
-  /** The value of the lowest at x, asked from left to right. */
+  /** The value of the envelope at x, queried from left to right. */
   at(x: number, spacing: number): number {
     while (this.#next + 1 < this.#count && this.#from[this.#next + 1] < x) this.#next++;
     return this.#values[this.#next] + (spacing * (x - this.#places[this.#next])) ** 2;

@@ -1,7 +1,7 @@
 /**
- * Measures of how far apart the surfaces of two segmentations are. A surface is a mask minus its erosion by direct
- * neighbors, with the border of the grid as outside; each voxel of one surface has a distance to the nearest voxel of
- * the other. Where a mask is empty they are NaN.
+ * Surface distance metrics of two segmentations. A surface is a mask minus its erosion by direct neighbors, with the
+ * border of the grid as outside; each voxel of one surface has a distance to the nearest voxel of the other. They are
+ * NaN if a mask is empty.
  */
 import { check, show } from "../../core/errors.ts";
 import { directedDistances, surfaces } from "./surface_distance.ts";
@@ -18,7 +18,7 @@ export interface SurfaceOptions {
   readonly label?: number;
 }
 
-/** Distances of both surfaces, each sorted, and the measures that follow from them. */
+/** Distances of both surfaces, each sorted, and the derived measures. */
 export interface SurfaceMeasures {
   readonly hausdorff: number;
   /** 95th percentile of both surfaces' distances in one list. */
@@ -35,7 +35,7 @@ export interface Box {
   readonly high: readonly number[];
 }
 
-/** Two label maps as bits in a box; undefined without one. Voxels that the reference is to ignore are in neither. */
+/** Two label maps as bits in a box; undefined without a box. Ignored voxels of the reference are in neither. */
 export function cropPair(
   prediction: Labels,
   reference: Labels,
@@ -58,7 +58,7 @@ export function cropPair(
   return { bits, shape: size.slice(3 - shape.length) };
 }
 
-/** The box around what two label maps have of one label, or of all but 0. */
+/** Bounding box of one label, or of all non-zero labels, in two label maps. */
 function boxAround(
   labels: readonly Labels[],
   shape: readonly number[],
@@ -135,7 +135,7 @@ function percentile(sorted: Float64Array, share: number): number {
 
 const mean = (values: Float64Array): number => values.reduce((sum, value) => sum + value, 0) / values.length;
 
-/** How many of the sorted values do not exceed a limit, with room for the rounding of a root. */
+/** Number of sorted values up to a limit, with tolerance for the rounding of a square root. */
 function within(sorted: Float64Array, limit: number): number {
   let [low, high] = [0, sorted.length];
   const most = limit * (1 + 1e-12);
@@ -148,8 +148,7 @@ function within(sorted: Float64Array, limit: number): number {
 }
 
 /**
- * The measures of `hausdorff`, `hausdorff95`, `averageSymmetricSurfaceDistance` and `surfaceDice` together, for the
- * work of one.
+ * The measures of `hausdorff`, `hausdorff95`, `averageSymmetricSurfaceDistance` and `surfaceDice` in one pass.
  *
  * @throws VoxgradError when shape, spacing and sizes do not fit
  * @example
@@ -200,9 +199,9 @@ export const hausdorff = (prediction: Labels, reference: Labels, options: Surfac
   surfaceMeasures(prediction, reference, options, "hausdorff").hausdorff;
 
 /**
- * 95th percentile (linear between ranks) of the surface distances, by one of two definitions in use: "concatenated"
- * takes that of both surfaces' distances in one list, as medpy does; "max of directed" takes the larger of each
- * surface's own, as MONAI does. NaN when a mask is empty.
+ * 95th percentile (linear between ranks) of the surface distances, by either of two common definitions: "concatenated"
+ * uses both surfaces' distances in one list, as medpy does; "max of directed" is the larger of the two surfaces'
+ * percentiles, as in MONAI. NaN when a mask is empty.
  *
  * @throws VoxgradError when shape, spacing and sizes do not fit
  * @example
