@@ -246,7 +246,7 @@ export function checkBatch(name: string, batch: Batch): void {
   }
 }
 
-/** `count` uniform tensors of uniform numbers, each of `shape`. */
+/** `count` tensors of uniform random numbers, each of `shape`. */
 export function draws(key: Tensor, shape: readonly number[], count: number): Tensor[] {
   const all = uniform(key, { shape: [count, ...shape] });
   return Array.from({ length: count }, (_, k) => {

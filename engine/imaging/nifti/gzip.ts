@@ -1,11 +1,11 @@
-/** Gzip, read with a limit and with its checksums: a damaged file is an error, never a wrong number. */
+/** Reads gzip with a size limit and verifies its checksums, so a damaged file is an error, never wrong data. */
 import { gzipSync } from "fflate";
 import { inflate, MARGIN } from "./inflate.ts";
 import type { Sink } from "./inflate.ts";
 
-// The most that deflate can expand: 258 bytes from two bits, so 1032 to 1.
+// Largest expansion ratio of deflate: 258 bytes from two bits, so 1032 to 1.
 export const LARGEST_RATIO = 1032;
-/** What a file may hold beyond twice what is wanted of it before it is refused; the first step of memory. */
+/** Bytes allowed beyond twice the wanted content before a file is rejected; also the first allocation. */
 const SLACK = 65536;
 
 const CRC_TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {
@@ -21,30 +21,30 @@ export function crc32(bytes: Uint8Array, crc = 0): number {
   return ~c >>> 0;
 }
 
-/** True when the bytes begin like a gzip file, whatever its name says. */
+/** Whether the bytes start with gzip's magic number, whatever the file name. */
 export const isGzip = (bytes: Uint8Array): boolean => bytes.length > 2 && bytes[0] === 0x1f && bytes[1] === 0x8b;
 
 const uint32At = (bytes: Uint8Array, at: number): number =>
   new DataView(bytes.buffer, bytes.byteOffset).getUint32(at, true);
 
 export interface GunzipOptions {
-  /** How many bytes at the start of the content `wanted` has to see. */
+  /** Number of bytes at the start of the content that `wanted` needs. */
   readonly head: number;
-  /** Told that start, says how many bytes of content are needed in all. */
+  /** Given that start, returns the total number of bytes of content needed. */
   readonly wanted: (head: Uint8Array<ArrayBuffer>) => number;
 }
 
 /**
  * The content of a gzip file of one or more members.
  *
- * The file is not trusted: memory grows with the content that is really there, to no more than three times of it; a
- * file whose content goes on for more than twice what is wanted is refused then and there; and a block or member costs
- * no more than its bytes and its content do, so that many empty ones cost little. So neither a header nor a trailer
- * that lies, nor a bomb, costs memory or time.
+ * The file is not trusted: memory grows with the actual content, to at most three times its size; a file with more than
+ * twice the wanted content is rejected at that point; and the cost of a block or member is bounded by its bytes and
+ * content, so that many empty ones cost little. So wrong sizes in a header or trailer, or a decompression bomb, cost
+ * neither memory nor time.
  *
- * @param options without them, all of the content is wanted
- * @throws Error when it is truncated, damaged, followed by bytes that are no gzip member, or far too long; and what
- *   `wanted` throws
+ * @param options default: all of the content
+ * @throws Error if it is truncated, damaged, followed by bytes that are not a gzip member, or far too long; and
+ *   whatever `wanted` throws
  */
 export function gunzip(bytes: Uint8Array, options?: GunzipOptions): Uint8Array<ArrayBuffer> {
   let wanted: number | undefined;
@@ -72,13 +72,13 @@ export function gunzip(bytes: Uint8Array, options?: GunzipOptions): Uint8Array<A
       throw new Error("they are damaged: the checksum differs");
     }
     at = end + 8;
-    // Zeros fill up the last block of a tape; gzip, Python and nibabel pass over them too.
+    // Trailing zeros pad the last block of a tape; gzip, Python and nibabel skip them too.
     while (at < bytes.length && bytes[at] === 0) at++;
   }
   return sink.buffer.subarray(0, sink.length);
 }
 
-/** Where the compressed data of the member at byte `start` begin. */
+/** Start of the compressed data of the member at byte `start`. */
 function skipHeader(bytes: Uint8Array, start: number): number {
   const [first, second, method, flags] = bytes.subarray(start, start + 4);
   if (first !== 0x1f || second !== 0x8b) throw new Error("they are followed by bytes that are no gzip data");
@@ -93,6 +93,6 @@ function skipHeader(bytes: Uint8Array, start: number): number {
   return at + (flags & 2);
 }
 
-/** Compresses; the same bytes for the same content, for no time or name is stored. */
+/** Compresses; the same content gives the same bytes, because no time or name is stored. */
 export const gzip = (bytes: Uint8Array): Uint8Array<ArrayBuffer> =>
   gzipSync(bytes as Uint8Array<ArrayBuffer>, { level: 6, mtime: 0 });

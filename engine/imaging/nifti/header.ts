@@ -1,11 +1,11 @@
-/** Headers of NIfTI-1 and NIfTI-2: fields by nifti-reader-js, checked and turned into shape, affine and source. */
+/** Headers of NIfTI-1 and NIfTI-2: parsed by nifti-reader-js, checked and converted to shape, affine and source. */
 import { isNIFTI1, isNIFTI2, NIFTI1, NIFTI2 } from "nifti-reader-js";
 import { VoxgradError } from "../../core/errors.ts";
 import { affineFromQuaternion } from "../volume/affine.ts";
 import type { Affine } from "../volume/affine.ts";
 import type { NiftiExtension, NiftiSource, SpatialUnit } from "../volume/volume.ts";
 
-/** A NIfTI file that cannot be read or written; says which file, what it has and what was wanted. */
+/** A NIfTI file that cannot be read or written; the message names the file, what it contains and what was expected. */
 export class NiftiError extends VoxgradError {
   override name = "NiftiError";
   readonly file: string;
@@ -21,7 +21,7 @@ export class NiftiError extends VoxgradError {
   }
 }
 
-/** Datatype codes of NIfTI that hold one real number per voxel. */
+/** Datatype codes of NIfTI with one real number per voxel. */
 export const DATATYPES: ReadonlyMap<number, { name: string; bytes: number }> = new Map([
   [2, { name: "uint8", bytes: 1 }],
   [4, { name: "int16", bytes: 2 }],
@@ -46,7 +46,7 @@ const REFUSED_DATATYPES: Readonly<Record<number, string>> = {
 };
 
 const UNITS: readonly SpatialUnit[] = ["unknown", "m", "mm", "um"];
-/** Millimeters in a unit. A file that states none is taken to be in mm, as every tool does. */
+/** Millimeters in a unit. Without a unit mm is assumed, as in every tool. */
 export const MILLIMETERS: Readonly<Record<SpatialUnit, number>> = { unknown: 1, m: 1000, mm: 1, um: 1e-3 };
 
 export interface NiftiHeader {
@@ -57,19 +57,19 @@ export interface NiftiHeader {
   readonly units: SpatialUnit;
 }
 
-/** The most that a header takes, without extensions. */
+/** Largest size of a header, without extensions. */
 export const HEADER_BYTES = 540;
 
 /**
  * Reads and checks the header of an uncompressed NIfTI file, or its first HEADER_BYTES.
  *
- * @param pair whether the voxels lie in a second file
+ * @param pair whether the voxels are in a second file
  * @throws NiftiError
  */
 export function readHeader(bytes: Uint8Array<ArrayBuffer>, file: string, pair = false): NiftiHeader {
   const wanted = `a NIfTI-1 or NIfTI-2 file (${pair ? ".hdr" : ".nii or .nii.gz"})`;
   if (bytes.length < 348) throw new NiftiError(file, `${bytes.length} bytes`, `at least the 348 of ${wanted}`);
-  // Only the header is handed over: the library would follow extension sizes, which a broken file can make endless.
+  // Pass only the header: the library would follow extension sizes, which in a broken file can loop forever.
   const head = bytes.slice(0, HEADER_BYTES).buffer;
   const [one, two] = [isNIFTI1(head, true), isNIFTI2(head, true)];
   if (!one && !two) {
@@ -123,9 +123,7 @@ export function readHeader(bytes: Uint8Array<ArrayBuffer>, file: string, pair = 
   };
 }
 
-/**
- * The extensions between a header and byte `end`, as far as they are well formed; what follows a broken one is left.
- */
+/** The extensions between a header and byte `end`, up to the first malformed one. */
 export function readExtensions(bytes: Uint8Array<ArrayBuffer>, header: NiftiHeader, end: number): NiftiExtension[] {
   const start = header.source.version === 1 ? 348 : 540;
   const found: NiftiExtension[] = [];
@@ -158,9 +156,9 @@ function readOffset(stored: number, smallest: number, file: string): number {
   return offset;
 }
 
-// nifti-reader-js prefers whichever code is larger and knows no quaternion in NIfTI-2. nibabel, ITK and the standard's
-// authors take the sform where there is one, then the qform; then, as nibabel does, ANALYZE's way: x to the left,
-// origin at the center.
+// nifti-reader-js prefers whichever code is larger and does not support the quaternion of NIfTI-2. nibabel, ITK and the
+// standard's authors use the sform if there is one, else the qform; else, as in nibabel, ANALYZE's convention: x to the
+// left, origin at the center.
 function readAffine(
   header: NIFTI1 | NIFTI2,
   head: ArrayBuffer,

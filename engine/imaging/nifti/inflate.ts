@@ -1,6 +1,6 @@
 /**
- * DEFLATE (RFC 1951) into memory that the caller measures out. Libraries either believe the size that a file states or
- * decompress to the end whatever comes; files of patients are not trusted that far.
+ * DEFLATE (RFC 1951) into memory controlled by the caller. Libraries either trust the size stated in a file or
+ * decompress to the end without a limit; we do not trust files that far.
  */
 
 /** Where decompressed bytes go. */
@@ -9,14 +9,15 @@ export interface Sink {
   /** Bytes written so far. */
   length: number;
   /**
-   * Steps of work so far: entries of tables filled, words read, blocks. A few dozen a byte of input and output at most.
+   * Steps of work so far: table entries filled, code words read, blocks. At most a few dozen per byte of input and
+   * output.
    */
   work: number;
-  /** Makes room for MARGIN more bytes at least, keeping those written, or throws. */
+  /** Makes room for at least MARGIN more bytes, keeping those written, or throws. */
   grow(): void;
 }
 
-/** The longest match: what must be free before a symbol is decoded. */
+/** The longest match: the space that must be free before a symbol is decoded. */
 export const MARGIN = 258;
 
 const LENGTH_EXTRA = [0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5, 0];
@@ -33,9 +34,9 @@ const DISTANCE_BASE = bases(DISTANCE_EXTRA, 1);
 const ORDER = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15];
 
 /**
- * A Huffman code: `table[next bits & mask]` is symbol << 4 | length, or 0 for what is no word, or is a longer one.
- * Those are found from `counts` of words by length and `symbols` in the order of their words. So a table is small,
- * however long the words are: a block of a few bytes may bring a code of its own.
+ * A Huffman code: `table[next bits & mask]` is symbol << 4 | length, or 0 for an invalid or longer code word. Longer
+ * ones are decoded from `counts` of words by length and `symbols` in code order. This keeps tables small even for long
+ * words: a block of a few bytes may have its own code.
  */
 interface Code {
   readonly table: Uint16Array;
@@ -44,7 +45,7 @@ interface Code {
   readonly symbols: Uint16Array;
 }
 
-/** The longest words that stand in a table: of literals and lengths, and of distances. */
+/** Longest code words in a table: of literals and lengths, and of distances. */
 const [TABLE_BITS, DISTANCE_BITS] = [10, 7];
 
 const reverse16 = (value: number): number => {
@@ -60,15 +61,15 @@ const noCode = (): Code => ({
   counts: new Uint16Array(16),
   symbols: new Uint16Array(288),
 });
-// For makeCode: the next word of each length, and its place among the symbols.
+// Scratch of makeCode: the next word of each length, and its index among the symbols.
 const [next, place] = [new Uint16Array(16), new Uint16Array(16)];
 
 /**
- * Makes a code of words of these lengths, in the memory of an earlier one.
+ * Builds a code from the word lengths, reusing the memory of an earlier one.
  *
- * @param lone whether a single word, of one bit, may be all there is
- * @param bits the longest words that stand in its table
- * @returns the steps that it took
+ * @param lone whether a single word of one bit is allowed
+ * @param bits longest words in its table
+ * @returns the steps of work
  */
 function makeCode(code: Code, lengths: Uint8Array, lone: boolean, bits = TABLE_BITS): number {
   const { table, counts, symbols } = code;
@@ -78,7 +79,7 @@ function makeCode(code: Code, lengths: Uint8Array, lone: boolean, bits = TABLE_B
   counts[0] = 0;
   let longest = 15;
   while (longest > 1 && counts[longest] === 0) longest--;
-  let free = 1; // codes of this length that no shorter one has taken
+  let free = 1; // codes of this length not taken by shorter ones
   for (let length = 1, word = 0; length <= longest; length++) {
     word = (word + counts[length - 1]) << 1;
     next[length] = word;
@@ -86,7 +87,7 @@ function makeCode(code: Code, lengths: Uint8Array, lone: boolean, bits = TABLE_B
     free = 2 * free - counts[length];
     if (free < 0) throw new Error("a code of the compressed data has too many words");
   }
-  // As zlib does: words that are left over are only let be where there is but one, or none.
+  // As in zlib, an incomplete code is allowed only with one word or none.
   if (free > 0 && !(lone && (words === 0 || (words === 1 && longest === 1)))) {
     throw new Error("a code of the compressed data has too few words");
   }
@@ -104,7 +105,9 @@ function makeCode(code: Code, lengths: Uint8Array, lone: boolean, bits = TABLE_B
   return size + lengths.length;
 }
 
-/** The word at the lowest of 15 bits or more that no table has, as an entry of one; 0 for none. */
+/**
+ * Decodes a word that is too long for the table from the lowest of at least 15 bits, as a table entry; 0 if invalid.
+ */
 function longWord({ counts, symbols }: Code, hold: number): number {
   let [code, first, index] = [0, 0, 0];
   for (let length = 1; length < 16; length++) {
@@ -127,8 +130,8 @@ function fixed(): readonly [Code, Code] {
   return (fixedCodes = [literals, distances]);
 }
 
-// Codes of a block with codes of its own: of the lengths of its words, its literals and lengths, and its distances. One
-// stream is read at a time.
+// Codes of a dynamic block: of its code lengths, its literals and lengths, and its distances. Only one stream is read
+// at a time.
 const own = [noCode(), noCode(), noCode()] as const;
 const ownLengths = new Uint8Array(19);
 const allLengths = new Uint8Array(286 + 30);
@@ -190,7 +193,7 @@ export function inflate(source: Uint8Array, start: number, sink: Sink): number {
 
   const storedBlock = (): void => {
     need(held & 7);
-    at -= held >> 3; // whole bytes that were read ahead
+    at -= held >> 3; // whole bytes read ahead
     [hold, held] = [0, 0];
     if (at + 4 > source.length) throw new Error("the compressed data end too early");
     const size = source[at] | (source[at + 1] << 8);
@@ -218,7 +221,7 @@ export function inflate(source: Uint8Array, start: number, sink: Sink): number {
         sink.grow();
         buffer = sink.buffer;
       }
-      // Two bytes at a time; past the end they are zeros, which the check of `held` below does not count.
+      // Two bytes at a time; past the end they read as zeros, which the check of `held` below does not count.
       if (held < 16) {
         hold |= (source[at] | (source[at + 1] << 8)) << held;
         at += 2;
@@ -286,7 +289,7 @@ export function inflate(source: Uint8Array, start: number, sink: Sink): number {
       compressedBlock(own[1], own[2]);
     }
     sink.work++;
-    // What was read ahead is given back; if more was used than there is, the stream was cut.
+    // Return the bytes read ahead; if more were used than exist, the stream is truncated.
     at -= held >> 3;
     held &= 7;
     hold &= (1 << held) - 1;

@@ -1,4 +1,4 @@
-/** Reading NIfTI-1 and NIfTI-2, one file or a .hdr/.img pair, plain or gzipped, of either byte order. */
+/** Reading NIfTI-1 and NIfTI-2, one file or a .hdr/.img pair, plain or gzipped, in either byte order. */
 import { columnNorms } from "../volume/affine.ts";
 import { gunzip, isGzip, LARGEST_RATIO } from "./gzip.ts";
 import type { GunzipOptions } from "./gzip.ts";
@@ -13,23 +13,23 @@ export { writeNifti } from "./write.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
-// The header file of a pair does not say how long it is; this leaves room for large extensions.
+// The header file of a pair does not state its length; this leaves room for large extensions.
 const LARGEST_HEADER_FILE = 2 ** 20;
 
 /**
  * Reads a NIfTI file. Gzip is recognized by content, not by name.
  *
- * Values are as stored where the header gives no scale (slope 0 or NaN, or slope 1 with intercept 0), else scaled:
- * to Float32 from 8 and 16 bit integers and float32, to Float64 from wider types, whose values float32 would change.
+ * Values are as stored if the header gives no scale (slope 0 or NaN, or slope 1 with intercept 0), otherwise scaled: to
+ * Float32 from 8 and 16 bit integers and float32, to Float64 from wider types, whose values float32 would change.
  * Stored int64 and uint64 become Float64 when every value is exact in it. Axes beyond the third become channels; a 2-D
  * image gets Z = 1. The affine is the sform, else the qform, else nibabel's centered fallback, in mm whatever the unit.
  *
- * Nothing is believed that the bytes do not bear out: no memory is taken for voxels that are not there.
+ * The header is not trusted: memory is only allocated for voxels that the file contains.
  *
  * @param bytes the whole file; of a pair, the .hdr file
  * @param name for messages and `volume.name`, such as its path
- * @param options data: the .img file of a pair; `readVolume(path)` finds it by itself
- * @throws NiftiError when it is truncated, damaged, no NIfTI file, or holds colors, complex numbers or bits
+ * @param options data: the .img file of a pair; `readVolume(path)` finds it
+ * @throws NiftiError if it is truncated, damaged, not a NIfTI file, or contains colors, complex numbers or bits
  * @example
  * ```ts
  * import { readNifti, writeNifti } from "voxgrad";
@@ -65,7 +65,7 @@ export function readNifti(
   const dims = source.dims;
   const shape: Triple = [dims[0], dims[1] ?? 1, dims[2] ?? 1];
   const { name: type, bytes: width } = DATATYPES.get(source.datatype)!;
-  // A copy of its own, aligned; after gunzip nobody else holds the buffer, and it is reused in place when aligned.
+  // An aligned copy; after gunzip the buffer is not shared, so it is reused in place if aligned.
   const own = content !== stored && (content.byteOffset + offset) % width === 0;
   const raw = own ? content.subarray(offset, end) : content.slice(offset, end);
   if (!littleEndian && width > 1) swapBytes(raw, width);
@@ -117,7 +117,7 @@ const truncated = (header: NiftiHeader, length: number, name: string): NiftiErro
     : new NiftiError(name, `${length - header.offset} bytes of voxels`, `${size}: the file is truncated`);
 };
 
-/** Where the voxels end, if a file can hold so much at all, and the memory so much. */
+/** End of the voxels, after checking that the file and the memory can hold them. */
 function bytesWanted(header: NiftiHeader, file: Bytes, name: string): number {
   const { dims, datatype, slope, intercept } = header.source;
   const { name: type, bytes: width } = DATATYPES.get(datatype)!;
@@ -126,7 +126,7 @@ function bytesWanted(header: NiftiHeader, file: Bytes, name: string): number {
   const packed = isGzip(file);
   const most = packed ? file.length * LARGEST_RATIO : file.length;
   if (!(end <= most)) throw truncated(header, most, name);
-  // Unpacking grows by copying; other values stand beside those that are stored.
+  // Decompression grows by copying; converted values are held beside the stored ones.
   const values = type.endsWith("64") ? 8 : isScaled(slope, intercept) ? (width < 4 || type === "float32" ? 4 : 8) : 0;
   const needed = (packed ? 1.4 : 1) * end + values * count;
   const problem = memoryProblem(needed, end);
@@ -151,7 +151,7 @@ function swapBytes(bytes: Uint8Array, width: number): void {
   }
 }
 
-// Every host that has WebGPU is little-endian, so typed arrays read the swapped bytes.
+// Every host with WebGPU is little-endian, so typed arrays read the swapped bytes.
 function asNumbers(raw: Uint8Array<ArrayBuffer>, type: string, count: number, file: string): VoxelData {
   const { buffer, byteOffset } = raw;
   switch (type) {
@@ -190,7 +190,7 @@ function exactFloat64(wide: BigInt64Array | BigUint64Array, file: string): Float
   return out;
 }
 
-/** Whether a header's scale changes what is stored. */
+/** Whether a header's scale changes the stored values. */
 const isScaled = (slope: number, intercept: number): boolean =>
   Number.isFinite(slope) && slope !== 0 && !(slope === 1 && !(Number.isFinite(intercept) && intercept !== 0));
 

@@ -1,4 +1,4 @@
-/** Volumes by their path: a .nii or .nii.gz file, or a .hdr/.img pair of which either is named. */
+/** Reads volumes by path: a .nii or .nii.gz file, or either file of a .hdr/.img pair. */
 import { platform } from "#platform";
 import { NiftiError, readNifti } from "./nifti.ts";
 import type { Volume } from "../volume/volume.ts";
@@ -6,8 +6,8 @@ import type { Volume } from "../volume/volume.ts";
 const PAIR = /^(.+)\.(hdr|img)(\.gz)?$/i;
 
 /**
- * The name of an image file without its ending, or undefined for what is no image. The .img file of a pair counts as
- * none, so that a folder's images are counted once. Endings may be in capitals.
+ * The name of an image file without its ending, or undefined for other files. The .img file of a pair does not count,
+ * so that each image of a folder is counted once. Endings may be upper case.
  *
  * @example
  * ```ts
@@ -19,7 +19,7 @@ const PAIR = /^(.+)\.(hdr|img)(\.gz)?$/i;
 export const imageStem = (file: string): string | undefined => /^(.+)\.(nii|hdr)(\.gz)?$/i.exec(file)?.[1];
 
 /**
- * The files that a volume is read from: itself, or of a .hdr/.img pair both, the one that is named first.
+ * The files that a volume is read from: itself, or both files of a .hdr/.img pair, the named one first.
  *
  * @throws NiftiError when a pair lacks its other half
  */
@@ -28,7 +28,7 @@ export async function volumeFiles(path: string): Promise<[string] | [string, str
   if (stem === undefined) return [path];
   const other = isHeader(path) ? "img" : "hdr";
   const same = kind === kind.toUpperCase() ? other.toUpperCase() : other;
-  // The other half as this one is written; then packed where it is not, or the other way round.
+  // The other half with the same compression first, then with the other.
   const endings = [`${same}${gz}`, `${other}${gz.toLowerCase()}`, `${other}${gz ? "" : ".gz"}`, other.toUpperCase()];
   const candidates = [...new Set(endings)].map((ending) => `${stem}.${ending}`);
   for (const candidate of candidates) if (await platform.exists(candidate)) return [path, candidate];
@@ -38,11 +38,10 @@ export async function volumeFiles(path: string): Promise<[string] | [string, str
 const isHeader = (path: string): boolean => /\.hdr(\.gz)?$/i.test(path);
 
 /**
- * Reads a NIfTI file. Of a pair, .hdr and .img, either may be named and each may be gzipped.
+ * Reads a NIfTI file. Either file of a .hdr/.img pair may be named, and each may be gzipped.
  *
- * @throws NiftiError when a file is no NIfTI file, damaged or of a kind that is not read, or a pair lacks its other
- *   half
- * @throws PlatformError when there is no such file
+ * @throws NiftiError if a file is not a NIfTI file, damaged or of an unsupported kind, or a pair lacks its other half
+ * @throws PlatformError if the file does not exist
  * @example
  * ```ts
  * import { readVolume } from "voxgrad/imaging";

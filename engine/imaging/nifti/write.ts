@@ -25,14 +25,12 @@ const dtypeOf = (data: VoxelData): NiftiDtype =>
   (Object.keys(WRITERS) as NiftiDtype[]).find((dtype) => data instanceof WRITERS[dtype].make)!;
 
 /**
- * A NIfTI file of a volume. A volume read from a file keeps that file's version, units, codes and extensions; where
- * its affine has been changed since, both forms are written again. A new volume states the affine in both forms (code
- * 1, scanner), or in the sform alone when its axes are not at right angles. Version 2 is used when a size exceeds
- * 32767.
+ * Encodes a volume as a NIfTI file. A volume read from a file keeps that file's version, units, codes and extensions;
+ * if its affine has changed since, both forms are rewritten. A new volume stores the affine in both forms (code 1,
+ * scanner), or only in the sform if its axes are not at right angles. Version 2 is used if a size exceeds 32767.
  *
- * @param volume values are written as they are: no slope, no intercept
- * @param options dtype: how to store the values, that of `volume.data` unless given; gzip: compress (.nii.gz), false
- *   unless given
+ * @param volume values are written unscaled: no slope, no intercept
+ * @param options dtype: stored type, default that of `volume.data`; gzip: compress (.nii.gz), default false
  * @returns the bytes of the file, the same for the same volume
  * @throws NiftiError when a value does not fit an integer dtype
  * @example
@@ -79,7 +77,7 @@ export function writeNifti(
   return options.gzip ? gzip(bytes) : bytes;
 }
 
-/** With its own header of 8 bytes, a multiple of 16 as the standard wants it. */
+/** With its header of 8 bytes, a multiple of 16 as the standard requires. */
 const extensionSize = ({ data }: NiftiExtension): number => Math.ceil((8 + data.length) / 16) * 16;
 
 function dimsOf(volume: Volume): readonly number[] {
@@ -153,7 +151,7 @@ function writeHeader(view: DataView, volume: Volume, layout: Layout): void {
     i32(500, unitsCode);
     i32(504, intent);
   } else {
-    view.setUint8(38, 114); // "regular" of ANALYZE, which old readers look for
+    view.setUint8(38, 114); // "regular" of ANALYZE, which old readers expect
     dims.forEach((n, i) => i16(40 + 2 * i, n));
     i16(68, intent);
     i16(70, layout.code);
@@ -174,7 +172,7 @@ type Placement = Pick<NiftiSource, "pixdim" | "qformCode" | "sformCode" | "quate
   readonly rows: Affine;
 };
 
-/** The header's fields of place: those of the source while the affine is still the source's, else new ones. */
+/** The orientation fields of the header: those of the source if the affine is unchanged, else new ones. */
 function placement(volume: Volume): Placement {
   const { source, units } = volume;
   const scale = 1 / MILLIMETERS[units];

@@ -1,8 +1,9 @@
 /**
- * A synthetic dataset in which only context tells: lesions lie in one organ (a liver, say); a second organ and nodes
- * hold distractors of exactly the lesions' sizes and intensities, in tissue of exactly the organ's intensity and
- * texture. A network that knows a lesion by its looks finds the distractors too; one that knows the organ, the largest,
- * at its place in the body, does not. This is the failure that context labels mend (CoLab, Li et al. 2022).
+ * A synthetic dataset in which only context identifies lesions: lesions lie in one organ (a liver, say); a second organ
+ * and nodes hold distractors of exactly the lesions' sizes and intensities, in tissue of exactly the organ's intensity
+ * and texture. A network that relies on the appearance of lesions also segments the distractors; one that recognizes
+ * the organ, the largest, by its position in the body, does not. This is the failure that context labels address
+ * (CoLab, Li et al. 2022).
  */
 import { VoxgradError } from "../../core/errors.ts";
 import { platform } from "#platform";
@@ -15,7 +16,7 @@ import { Prng } from "../../core/prng.ts";
 import { makeVolume } from "../volume/volume.ts";
 import type { Triple, Volume } from "../volume/volume.ts";
 
-/** Names of the context phantom's labels by value. */
+/** Label names of the context phantom, by value. */
 export const CONTEXT_PHANTOM_LABELS = ["background", "lesion"] as const;
 
 export interface ContextPhantomCase {
@@ -23,9 +24,9 @@ export interface ContextPhantomCase {
   readonly image: Volume;
   /** uint8: 1 in the lesions, the region of interest. */
   readonly label: Volume;
-  /** uint8: 1 in the lesions' organ, lesions included: the context as a human would label it. */
+  /** uint8: 1 in the lesions' organ, lesions included: the context as a human annotator would label it. */
   readonly organ: Volume;
-  /** uint8: 1 in the blobs that look like lesions and are none; never inside the organ. */
+  /** uint8: 1 in the distractors, which only look like lesions; never inside the organ. */
   readonly distractors: Volume;
 }
 
@@ -34,7 +35,8 @@ const MIN_SIDE = 24;
 const SHAPE: Triple = [32, 32, 32];
 const SPACING: Triple = [1, 1, 1];
 
-// Intensities before gain, texture and noise; hosts (the organ, its twin, nodes) share one range, blobs another.
+// Intensities before gain, texture and noise; hosts (the organ, its twin, nodes) share one range, lesions and
+// distractors another.
 const BODY = 0.3;
 const HOST: readonly [number, number] = [0.52, 0.58];
 const BLOB: readonly [number, number] = [0.39, 0.45];
@@ -43,13 +45,13 @@ const NOISE = 0.03;
 
 // Lengths are fractions of half the grid's extent, axis by axis, so that all structures scale with the shape.
 const BLOB_RADII: readonly [number, number] = [0.1, 0.15];
-/** Host tissue that is left around a blob, so that its edge looks the same wherever it lies. */
+/** Margin of host tissue around a blob, so that its edge looks the same everywhere. */
 const CUFF = 0.06;
 const BEND = 0.15;
 const BODY_CENTER: Point = [0, 0, 0];
 const BODY_RADII: Point = [0.93, 0.91, 0.92];
-// The organ ends before x = 0.05, where its twin begins: they never overlap. The twin is nearly as large, so that for
-// some voxels around a blob both look alike: the side of the body and the size of the whole tell them apart.
+// The organ ends before x = 0.05, where its twin begins: they never overlap. The twin is nearly as large, so that some
+// voxels around a blob look alike in both: only the side of the body and the overall size distinguish them.
 const ORGAN_PLACE: Point = [-0.42, 0, 0];
 const TWIN_PLACE: Point = [0.44, 0, 0];
 
@@ -65,7 +67,7 @@ interface Scene {
   readonly distractors: readonly Tissue[];
 }
 
-/** A point evenly drawn from an ellipsoid. */
+/** A point drawn uniformly from an ellipsoid. */
 function pointWithin(prng: Prng, { center, radii }: Ellipsoid): Point {
   for (;;) {
     const [u, v, w] = [prng.uniform(-1, 1), prng.uniform(-1, 1), prng.uniform(-1, 1)];
@@ -89,13 +91,16 @@ const DIRECTIONS = Array.from({ length: 27 }, (_, n) => [
   .filter((d) => d.some((v) => v !== 0))
   .map((d) => d.map((v) => v / Math.sqrt(d[0] * d[0] + d[1] * d[1] + d[2] * d[2])));
 
-/** Whether the second ellipsoid lies in the first, by points of its surface: between them the cuff has slack enough. */
+/**
+ * Whether the second ellipsoid lies in the first, tested at points of its surface; the cuff covers the gaps between
+ * them.
+ */
 const holds = (host: Ellipsoid, { center, radii }: Ellipsoid) =>
   DIRECTIONS.every(
     (d) => depth(host, center[0] + d[0] * radii[0], center[1] + d[1] * radii[1], center[2] + d[2] * radii[2]) > 0,
   );
 
-/** Whether two ellipsoids are surely apart: the second is taken as a ball in units of the first. */
+/** Whether two ellipsoids are certainly disjoint: the second is bounded by a ball in units of the first. */
 function apart(a: Ellipsoid, b: Ellipsoid): boolean {
   let square = 0;
   let reach = 0;
@@ -108,7 +113,7 @@ function apart(a: Ellipsoid, b: Ellipsoid): boolean {
 }
 
 /**
- * `drawn` at a place within `host`, with `cuff` around it, apart from all of `taken`; undefined where none is found.
+ * Places `drawn` within `host`, with `cuff` around it, disjoint from all of `taken`; undefined if no position is found.
  */
 function placeWithin<T extends Ellipsoid>(
   prng: Prng,
@@ -134,7 +139,7 @@ function makeScene(prng: Prng): Scene {
   const sizes = (...ranges: readonly (readonly [number, number])[]) =>
     ranges.map((range) => prng.uniform(...range)) as unknown as Point;
   const host = (center: Point, radii: Point): Tissue => ({ center, radii, value: prng.uniform(...HOST) });
-  // Lesions and distractors alike: size and value come before the place, which is the host's middle if no other fits.
+  // Lesions and distractors alike: size and value are drawn before the position, which falls back to the host's center.
   const blobs = (tissue: Tissue, count: number): Tissue[] => {
     const placed: Tissue[] = [];
     for (let n = 0; n < count; n++) {
@@ -168,8 +173,8 @@ function makeScene(prng: Prng): Scene {
  * large with 1 to 3 distractors in it, and up to three nodes, some of which hold a distractor too. The same options
  * give the same voxels on every host.
  *
- * @param options seed; shape [X, Y, Z], default 32 cubed, with which all structures scale axis by axis; spacing in
- *   mm, 1 unless given
+ * @param options seed; shape [X, Y, Z], default 32 cubed, with which all structures scale axis by axis; spacing in mm,
+ *   default 1
  * @returns four volumes on one grid
  * @throws VoxgradError when a side is below 24 voxels, where lesions would vanish
  * @example
@@ -213,12 +218,12 @@ export function contextPhantomCase(options: PhantomOptions): ContextPhantomCase 
   for (let k = 0; k < shape[2]; k++) {
     for (let j = 0; j < shape[1]; j++) {
       for (let i = 0; i < shape[0]; i++, at++) {
-        // One bend for all: what lies within or apart stays so.
+        // All structures share one deformation, so containment and separation are preserved.
         const x = i - (shape[0] - 1) / 2 + BEND * half[0] * bend[0][at];
         const y = j - (shape[1] - 1) / 2 + BEND * half[1] * bend[1][at];
         const z = k - (shape[2] - 1) / 2 + BEND * half[2] * bend[2][at];
         let value = 0;
-        // Edges are blurred over a voxel, as partial volumes are; the texture is one field, whatever the tissue.
+        // Edges are blurred over a voxel to imitate partial volume; all tissues share one texture field.
         for (const layer of layers) {
           value += (layer.value + TEXTURE * texture[at] - value) * smoothstep(depth(layer, x, y, z) + 0.5);
         }
@@ -246,10 +251,10 @@ export function contextPhantomCase(options: PhantomOptions): ContextPhantomCase 
  * the labels background and lesion, imagesTr, labelsTr, and beside them organsTr: the mask of the lesions' organ by the
  * same case names. Test cases go to imagesTs, labelsTs and organsTs.
  *
- * @param folder made if need be; files of the same names are replaced
- * @param options cases and testCases (default 0): how many patients; seed: of the first, the others follow from
- *   it, and test cases do not depend on the number of training cases; shape, spacing: as contextPhantomCase takes them
- * @throws VoxgradError when there is no case to write, or as contextPhantomCase does
+ * @param folder created if missing; files of the same names are replaced
+ * @param options cases and testCases (default 0): how many patients; seed: of the first; the others are derived from
+ *   it, and test cases do not depend on the number of training cases; shape, spacing: as for contextPhantomCase
+ * @throws VoxgradError if there is no case to write, or as contextPhantomCase
  * @example
  * ```ts
  * import { writeContextPhantomDataset } from "voxgrad/imaging";

@@ -1,8 +1,9 @@
 /**
  * A synthetic tumor of three nested parts in four channels of a head scan with thick slices: the enhancing tumor lies
  * in the tumor core, which lies in the whole tumor (ET, TC, WT), as in BraTS. No channel shows all parts, contrasts are
- * little more than the noise, and the cross-sections shift and grow from slice to slice, so that what differs between
- * neighboring slices says much (ConResNet, Zhang et al. 2021). Vessels and spots are as bright as parts of the tumor.
+ * barely above the noise, and cross-sections shift and grow from slice to slice, so that differences between
+ * neighboring slices are informative (ConResNet, Zhang et al. 2021). Vessels and spots are as bright as parts of the
+ * tumor.
  */
 import { VoxgradError } from "../../core/errors.ts";
 import { platform } from "#platform";
@@ -14,10 +15,10 @@ import { Prng } from "../../core/prng.ts";
 import { makeVolume, voxelCount } from "../volume/volume.ts";
 import type { Triple, Volume } from "../volume/volume.ts";
 
-/** Names of the nested phantom's labels by value. */
+/** Label names of the nested phantom, by value. */
 export const NESTED_PHANTOM_LABELS = ["background", "core", "oedema", "enhancing"] as const;
 
-/** The regions that the labels make up, the outermost first, and the value that each paints. */
+/** The regions as unions of labels, the outermost first, and the value that each paints. */
 export const NESTED_PHANTOM_REGIONS = [
   { name: "WT", values: [1, 2, 3], value: 2 },
   { name: "TC", values: [1, 3], value: 1 },
@@ -25,7 +26,7 @@ export const NESTED_PHANTOM_REGIONS = [
 ] as const;
 
 export interface NestedPhantomOptions extends PhantomOptions {
-  /** By how much the tumor differs from the tissue around it: 1 unless given, 0 is not at all. */
+  /** Contrast of the tumor against the surrounding tissue; default 1, 0 makes it invisible. */
   readonly contrast?: number;
 }
 
@@ -37,26 +38,26 @@ const MIN_SHAPE: Triple = [24, 24, 8];
 /** Intensity of a tissue in each channel. */
 type Intensities = readonly [number, number, number, number];
 const TISSUE: Intensities = [0.5, 0.5, 0.5, 0.5];
-/** Oedema, core, enhancing: from the outermost part to the innermost, less that of the tissue. */
+/** Edema, core, enhancing: from the outermost part to the innermost, relative to the tissue. */
 const PARTS: readonly Intensities[] = [
   [-0.02, 0, 0.08, 0.1],
   [-0.08, -0.02, 0.1, 0.06],
   [-0.04, 0.12, 0.06, 0.06],
 ];
 const VALUES = [0, 2, 1, 3];
-/** As bright as enhancing tumor in T1ce, and as oedema in T2 and FLAIR. */
+/** As bright as enhancing tumor in T1ce, and as edema in T2 and FLAIR. */
 const VESSEL: Intensities = [0, 0.12, -0.02, 0];
 const SPOT: Intensities = [0, 0, 0.08, 0.1];
 const TEXTURE = 0.08;
 const NOISE = 0.06;
 
-// Lengths are fractions of half the scan, axis by axis. Parts shift from slice to slice together and each for itself.
+// Lengths are fractions of half the scan, axis by axis. Parts shift from slice to slice, jointly and individually.
 const RADII: readonly (readonly [low: number, high: number])[] = [
   [0.42, 0.54],
   [0.27, 0.36],
   [0.16, 0.21],
 ];
-/** Radii across slices, as a multiple. */
+/** Radii across slices, as a factor. */
 const TALL = 1.35;
 const PLACE = 0.25;
 const SHIFT = 0.4;
@@ -65,14 +66,14 @@ const BEND = 0.25;
 const GROWTH = 0.8;
 const LEAST_GROWTH = 0.6;
 const MOST_GROWTH = 1.4;
-/** Steps within a slice: its intensity is the mean over two of them, its label is that of the middle. */
+/** Steps within a slice: its intensity is the mean over two of them, its label that of the middle. */
 const FINE = 4;
 
 /** A part of the tumor: its center and radii in voxels, at each fine step along z. */
 interface Stack {
   readonly x: Float64Array;
   readonly y: Float64Array;
-  /** Radius in x and y over the square root of what z leaves of it; 0 beyond the ends. */
+  /** Radius in x and y at each fine step, as the fraction that z leaves; 0 beyond the ends. */
   readonly radius: Float64Array;
 }
 
@@ -81,7 +82,7 @@ interface Round {
   readonly y: number;
   readonly z: number;
   readonly radius: number;
-  /** Voxels along z; a vessel has no end. */
+  /** Extent along z in voxels; infinite for a vessel. */
   readonly height: number;
   readonly intensities: Intensities;
 }
@@ -91,7 +92,7 @@ function tumor(prng: Prng, shape: Triple): Stack[] {
   const [X, Y, Z] = shape;
   const half = Math.min(X, Y) / 2;
   const steps = FINE * Z;
-  // As many independent values along z as every other slice has one.
+  // One independent value for every other slice along z.
   const along = (name: string): Float64Array =>
     smoothField(prng.fork(name), [1, 1, steps], Math.max(2, Math.round(Z / 2)));
   const own = prng.fork("place");
@@ -139,8 +140,8 @@ function partAt(parts: readonly Stack[], x: number, y: number, step: number): nu
 /**
  * One patient of the nested phantom. The same options give the same voxels on every host.
  *
- * @param options seed; shape [X, Y, Z], default 48 x 48 x 16, with which the tumor scales; spacing in mm,
- *   1 x 1 x 3 unless given; contrast
+ * @param options seed; shape [X, Y, Z], default 48 x 48 x 16, with which the tumor scales; spacing in mm, default 1 x 1
+ *   x 3; contrast
  * @returns image, int16 with the channels T1, T1ce, T2, FLAIR in steps of 1/1000; label, uint8 (NESTED_PHANTOM_LABELS)
  * @throws VoxgradError when a side is below 24 (z: 8) voxels, where the innermost part would vanish
  * @example
@@ -165,7 +166,7 @@ export function nestedPhantomCase(options: NestedPhantomOptions): { image: Volum
   const noise = prng.fork("noise");
   const own = prng.fork("patient");
   const gains = CHANNELS.map(() => own.uniform(0.8, 1.25));
-  // Patients differ in how much of a contrast they show.
+  // Contrast varies between patients.
   const shown = PARTS.map((part) => part.map((v) => contrast * v * own.uniform(0.8, 1.2)));
   const [X, Y, Z] = shape;
   const half = Math.min(X, Y) / 2;
@@ -187,7 +188,7 @@ export function nestedPhantomCase(options: NestedPhantomOptions): { image: Volum
           if (dx * dx + dy * dy + dz * dz < 1) intensities.forEach((v, c) => (values[c] = TISSUE[c] + contrast * v));
         }
         const [u, v] = [x + BEND * half * bend[0][at], y + BEND * half * bend[1][at]];
-        // Edges are partial volumes: the mean over eight points of the voxel.
+        // Partial volume at edges: the mean over eight points of the voxel.
         const sums = CHANNELS.map(() => 0);
         for (let n = 0; n < 8; n++) {
           const part = partAt(
@@ -196,7 +197,7 @@ export function nestedPhantomCase(options: NestedPhantomOptions): { image: Volum
             v + (n & 2 ? 0.25 : -0.25),
             FINE * k + (n & 4 ? 3 : 1),
           );
-          // Tumor covers what else is there.
+          // Tumor covers everything else.
           for (let c = 0; c < sums.length; c++) sums[c] += part === 0 ? values[c] : TISSUE[c] + shown[part - 1][c];
         }
         for (let c = 0; c < sums.length; c++) {
@@ -219,10 +220,10 @@ export function nestedPhantomCase(options: NestedPhantomOptions): { image: Volum
  * Writes a nested phantom dataset as a folder in the layout of the Medical Segmentation Decathlon, with regions WT, TC
  * and ET in dataset.json.
  *
- * @param folder made if need be; files of the same names are replaced
- * @param options cases: how many patients; seed: of the first, from which the others follow; regions: false for labels
- *   that exclude each other (NESTED_PHANTOM_LABELS) instead; others as nestedPhantomCase takes them
- * @throws VoxgradError when there is no case to write, or as nestedPhantomCase does
+ * @param folder created if missing; files of the same names are replaced
+ * @param options cases: how many patients; seed: of the first, from which the others are derived; regions: false for
+ *   mutually exclusive labels (NESTED_PHANTOM_LABELS) instead; others as for nestedPhantomCase
+ * @throws VoxgradError if there is no case to write, or as nestedPhantomCase
  * @example
  * ```ts
  * import { writeNestedPhantomDataset } from "voxgrad/imaging";

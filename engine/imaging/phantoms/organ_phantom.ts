@@ -1,7 +1,8 @@
 /**
- * A synthetic abdomen with five organs, of which not every case need show all: for partly labeled datasets. Organs have
- * much the same intensity, and so do the structures around them, so that place, size and shape count; each dataset can
- * have a scanner of its own. Shapes are ellipsoids, or those of real label maps, bent again for each patient.
+ * A synthetic abdomen with five organs, for partially labeled datasets, in which not every case has all organs
+ * annotated. Organs and the structures around them have similar intensities, so that position, size and shape matter;
+ * each dataset can have its own scanner. Shapes are ellipsoids, or come from real label maps, deformed for each
+ * patient.
  */
 import { platform } from "#platform";
 import { check, VoxgradError } from "../../core/errors.ts";
@@ -15,7 +16,7 @@ import { reorient } from "../volume/reorient.ts";
 import { makeVolume, voxelCount } from "../volume/volume.ts";
 import type { Triple, Volume } from "../volume/volume.ts";
 
-/** Names of the organ phantom's labels by value. */
+/** Label names of the organ phantom, by value. */
 export const ORGAN_PHANTOM_LABELS = [
   "background",
   "liver",
@@ -25,37 +26,37 @@ export const ORGAN_PHANTOM_LABELS = [
   "right kidney",
 ] as const;
 
-/** The label of tumors of the liver, where there are such; it has the value after the organs'. */
+/** The label of liver tumors, if enabled; its value follows those of the organs. */
 export const ORGAN_PHANTOM_TUMOR = "liver tumor";
 
-/** Where organs lie; `organShapes` makes them of a label map. */
+/** Organ shapes; `organShapes` derives them from a label map. */
 export interface OrganShapes {
   /**
    * @param x, y, z to the patient's left, back and head; each from -1 to 1 within the scan
-   * @returns 0 air, 1 to 5 the organs, 6 the body between, from 7 other structures
+   * @returns 0 air, 1 to 5 the organs, 6 the body between, 7 and up other structures
    */
   tissueAt(x: number, y: number, z: number): number;
 }
 
-/** What a scanner makes of the same tissue. */
+/** Appearance of tissue in a scanner. */
 interface Scanner {
   readonly gain: number;
   readonly gamma: number;
   readonly noise: number;
-  /** By how much organs are brighter than the body: contrast medium. */
+  /** Brightness of organs above the body, as from contrast medium. */
   readonly enhancement: number;
 }
 
 export interface OrganPhantomOptions extends PhantomOptions {
-  /** Number of the scanner, default 0; beyond the last they begin again. */
+  /** Number of the scanner, default 0; wraps around after the last. */
   readonly scanner?: number;
-  /** Label maps to take the organs' shapes from, one at random for each patient; default ellipsoids. */
+  /** Organ shapes from label maps, one drawn at random for each patient; default ellipsoids. */
   readonly shapes?: readonly OrganShapes[];
   /** Whether each liver has one to three tumors, darker than it; default false. */
   readonly tumors?: boolean;
   /** Whether organs differ in intensity and texture, as for few-shot segmentation; default false. */
   readonly distinct?: boolean;
-  /** Range that each patient's gamma is drawn from, within 0 to 2; default the scanner's gamma for all. */
+  /** Range of each patient's gamma, within 0 to 2; default the scanner's gamma for all. */
   readonly gammas?: readonly [number, number];
 }
 
@@ -73,16 +74,16 @@ const SCANNERS: readonly Scanner[] = [
   { gain: 1.1, gamma: 0.85, noise: 0.04, enhancement: 1.2 },
 ];
 
-// Intensities before the scanner's doing, by tissue; other structures are as bright as organs, and one is bone.
+// Intensities by tissue, before the scanner's transform; other structures are as bright as organs, and one is bone.
 const VALUES = [0, 0.52, 0.54, 0.47, 0.62, 0.62, 0.3];
 const OTHERS = [0.82, 0.6, 0.5, 0.46, 0.56, 0.4];
-/** The same where organs are to look different, and how much of a fine texture a tissue has beside the coarse one. */
+/** The same for distinct organs, and the amplitude of a fine texture in addition to the coarse one. */
 const DISTINCT_VALUES = [0, 0.55, 0.7, 0.42, 0.82, 0.82, 0.28];
 const DISTINCT_OTHERS = [0.97, 0.9, 0.36, 0.48, 0.62, 0.2];
 const FINE = [0, 0.02, 0.12, 0.16, 0.05, 0.05, 0.03, 0, 0, 0.14, 0.2, 0.1, 0.1];
 const TUMOR = BODY + OTHERS.length + 1;
 const TUMOR_VALUE = 0.4;
-/** Of half a scan. */
+/** As a fraction of half the scan. */
 const TUMOR_RADIUS: readonly [number, number] = [0.11, 0.2];
 const JITTER = 0.04;
 const TEXTURE = 0.12;
@@ -108,7 +109,7 @@ const PLACES: readonly (Ellipsoid & { readonly tissue: number })[] = [
 /** Whether a point lies in the body: a box with rounded edges, open above and below. */
 const inBody = (x: number, y: number): boolean => x * x * x * x + y * y * y * y < 0.9;
 
-/** The built-in organs of one patient, each a little elsewhere and of another size. */
+/** The built-in organs of one patient, with random position and size. */
 function ellipsoids(prng: Prng): OrganShapes {
   const placed = PLACES.map(({ tissue, center, radii }) => ({
     tissue,
@@ -139,12 +140,12 @@ function withTumors(organs: OrganShapes, prng: Prng): OrganShapes {
 }
 
 /**
- * Organs of a real label map, for `organPhantomCase`: the box around the five, with a margin, is the scan. Other labels
- * of the map become structures around them.
+ * Organs of a real label map, for `organPhantomCase`: the bounding box of the five, with a margin, becomes the scan.
+ * Other labels of the map become surrounding structures.
  *
- * @param labels of any order of axes
- * @param values the map's values for liver, spleen, pancreas, left and right kidney; those of AMOS and BTCV-like maps,
- *   6, 1, 10, 3, 2, unless given
+ * @param labels with axes in any order
+ * @param values the map's values for liver, spleen, pancreas, left and right kidney; default 6, 1, 10, 3, 2, as in AMOS
+ *   and BTCV-like maps
  * @throws VoxgradError when the map lacks one of them
  * @example
  * ```ts
@@ -187,7 +188,7 @@ export function organShapes(labels: Volume, values: readonly number[] = [6, 1, 1
         ORGAN_PHANTOM_LABELS[missing + 1]
       }; give its values`,
   );
-  // What lies beyond the map continues its last voxel above and below, and is body or air beside it.
+  // Beyond the map, its last voxel continues above and below; beside it is body or air.
   const MARGIN = 1.15;
   const voxel = (v: number, axis: 0 | 1 | 2): number =>
     Math.round((low[axis] + high[axis]) / 2 + (v * MARGIN * (high[axis] - low[axis] + 1)) / 2);
@@ -202,11 +203,11 @@ export function organShapes(labels: Volume, values: readonly number[] = [6, 1, 1
 }
 
 /**
- * One patient of the organ phantom. The same options give the same voxels on every host, and another scanner the same
- * patient otherwise imaged.
+ * One patient of the organ phantom. The same options give the same voxels on every host, and another scanner images the
+ * same patient.
  *
- * @param options seed; shape [X, Y, Z], default 32 cubed, over which the abdomen is stretched; spacing in mm, 9
- *   unless given; scanner; shapes; tumors; distinct; gammas
+ * @param options seed; shape [X, Y, Z], default 32 cubed, which the abdomen is stretched over; spacing in mm, default
+ *   9; scanner; shapes; tumors; distinct; gammas
  * @returns int16 image and uint8 labels on one grid
  * @throws VoxgradError when a side is below 16 voxels, or gammas are not within 0 to 2
  * @example
@@ -271,13 +272,13 @@ export function organPhantomCase(options: OrganPhantomOptions): { image: Volume;
           return organs.tissueAt(x, y, z);
         };
         const middle = tissueAt(0, 0, 0);
-        // Edges are partial volumes: the mean over eight points of the voxel.
+        // Partial volume at edges: the mean over eight points of the voxel.
         let value = 0;
         for (let n = 0; n < 8; n++) {
           value += imaged[tissueAt(n % 2 ? 0.25 : -0.25, n & 2 ? 0.25 : -0.25, n & 4 ? 0.25 : -0.25)] / 8;
         }
         if (middle > 0) value += TEXTURE * texture[at] + (fine ? (FINE[middle] ?? 0) * fine[at] : 0);
-        // Gamma by exp and log would differ from host to host; a parabola with the same ends does as well.
+        // Gamma by exp and log would differ from host to host; a parabola with the same end points is close enough.
         const bounded = Math.min(1, Math.max(0, value));
         const curved = bounded + (gamma - 1) * bounded * (bounded - 1);
         image[at] = Math.round(1000 * (gain * curved + noise * grain.normal()));
@@ -291,7 +292,7 @@ export function organPhantomCase(options: OrganPhantomOptions): { image: Volume;
   return { image: volume(image, "image"), label: volume(label, "label") };
 }
 
-/** What a set of the literature annotates; both kidneys go together. */
+/** Organs annotated by typical public datasets; both kidneys go together. */
 const TOGETHER: readonly (readonly string[])[] = [["liver", ORGAN_PHANTOM_TUMOR], ["spleen"], ["pancreas"], [
   "left kidney",
   "right kidney",
@@ -300,12 +301,12 @@ const TOGETHER: readonly (readonly string[])[] = [["liver", ORGAN_PHANTOM_TUMOR]
 /**
  * Writes organ phantoms as a folder in the layout of the Medical Segmentation Decathlon.
  *
- * @param folder made if need be; files of the same names are replaced
- * @param options cases: how many patients; seed: of the first, from which the others follow; organs: names of the
- *   organs that are annotated, which get the values from 1 on in this order, all unless given ("liver tumor" is one
- *   where there are tumors; without it they are liver); partial: one case in four has all
- *   organs annotated, the others one or both kidneys, as labels_present says; others as organPhantomCase takes them
- * @throws VoxgradError when there is no case to write, VoxgradError for unknown organs
+ * @param folder created if missing; files of the same names are replaced
+ * @param options cases: how many patients; seed: of the first, from which the others are derived; organs: names of the
+ *   annotated organs, which get the values from 1 on in this order, default all ("liver tumor" counts if tumors are
+ *   enabled; without it they are liver); partial: one case in four has all organs annotated, the others one or both
+ *   kidneys, listed in labels_present; others as for organPhantomCase
+ * @throws VoxgradError if there is no case to write, or for unknown organs
  * @example
  * ```ts
  * import { writeOrganPhantomDataset } from "voxgrad/imaging";

@@ -1,8 +1,8 @@
 /**
- * A synthetic organ dataset for trying things out without patients: a body with a large organ, a smaller one beside it
+ * A synthetic organ dataset for experiments without patient data: a body with a large organ, a smaller one beside it
  * and a tumor with a bright rim, smoothly deformed, under a bias field and noise. The body's wall and small blobs as
- * bright as the organs, tubes as bright as the rim, and a dark core make thresholds fail: size, shape and surroundings
- * count.
+ * bright as the organs, tubes as bright as the rim, and a dark core defeat thresholding: size, shape and surroundings
+ * matter.
  */
 import { VoxgradError } from "../../core/errors.ts";
 import { platform } from "#platform";
@@ -14,7 +14,7 @@ import { Prng } from "../../core/prng.ts";
 import { makeVolume } from "../volume/volume.ts";
 import type { Triple, Volume } from "../volume/volume.ts";
 
-/** Names of the phantom's labels by value. */
+/** Label names of the phantom, by value. */
 export const PHANTOM_LABELS = ["background", "organ", "gland", "tumor"] as const;
 
 export interface PhantomOptions {
@@ -89,9 +89,9 @@ function makeScene(prng: Prng, half: Point): Scene {
   return { body, wall: 0.11 * size, organ, gland, tumor, rim: 0.18 * size, blobs, tubes };
 }
 
-/** Value and label at a point (mm from the center); `tissue` is the body's texture there. */
+/** Intensity and label at a point (mm from the center); `tissue` is the body's texture there. */
 function paint(scene: Scene, x: number, y: number, z: number, tissue: number): [number, number] {
-  // Edges are blurred over a millimeter, as partial volumes are.
+  // Edges are blurred over a millimeter to imitate partial volume.
   const blend = (value: number, over: number, inside: number) => value + (over - value) * smoothstep(inside + 0.5);
   const body = depth(scene.body, x, y, z);
   let value = blend(blend(0, ORGAN + tissue, body), BODY + tissue, body - scene.wall);
@@ -167,8 +167,8 @@ export function phantomCase(options: PhantomOptions): { image: Volume; label: Vo
  * Writes a phantom dataset as a folder in the layout of the Medical Segmentation Decathlon: dataset.json, imagesTr and
  * labelsTr with .nii.gz files.
  *
- * @param folder made if need be; files of the same names are replaced
- * @param options cases: how many patients; seed: of the first, the others follow from it
+ * @param folder created if missing; files of the same names are replaced
+ * @param options cases: how many patients; seed: of the first, from which the others are derived
  * @example
  * ```ts
  * import { writePhantomDataset } from "voxgrad/imaging";

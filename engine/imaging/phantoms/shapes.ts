@@ -12,7 +12,7 @@ export interface Ellipsoid {
 }
 
 /**
- * Signed distance to an ellipsoid's surface, in its unit, positive inside; exact on the surface, near enough beside it.
+ * Signed distance to an ellipsoid's surface, in its unit, positive inside; exact on the surface, approximate elsewhere.
  */
 export function depth(shape: Ellipsoid, x: number, y: number, z: number): number {
   const [rx, ry, rz] = shape.radii;
@@ -29,9 +29,9 @@ export function unit(prng: Prng): Point {
   return [x / length, y / length, z / length];
 }
 
-/** A grid stored left to right, posterior first, slightly oblique, somewhere in the scanner: exact in float64. */
+/** A grid stored left to right, posterior first, slightly oblique, at a random origin: exact in float64. */
 export function placeGrid(prng: Prng, spacing: Triple): Affine {
-  // A rotation by a rational quaternion: no trigonometry, the same numbers on every host.
+  // Rotation by a rational quaternion: without trigonometry, so identical on every host.
   const [a, b, c, d] = [24, prng.integer(5) - 2, prng.integer(5) - 2, prng.integer(5) - 2];
   const n = a * a + b * b + c * c + d * d;
   const rotation = [
@@ -47,7 +47,7 @@ export function placeGrid(prng: Prng, spacing: Triple): Affine {
   return [...rows.flat(), 0, 0, 0, 1];
 }
 
-/** Writes the dataset.json of a phantom folder. It comes last, so that a folder that has one is complete. */
+/** Writes the dataset.json of a phantom folder. It is written last, so that a folder with one is complete. */
 export async function writeDescription(
   folder: string,
   content: {
@@ -56,7 +56,7 @@ export async function writeDescription(
     labels: readonly string[];
     /** Names of the channels; default one. */
     channels?: readonly string[];
-    /** Unions of labels to be learned in their place, the outermost first, and the value that each paints. */
+    /** Unions of labels to learn instead of labels, the outermost first, and the value that each paints. */
     regions?: readonly { name: string; values: readonly number[]; value: number }[];
     training: readonly { image: string; label: string; labels_present?: readonly string[] }[];
     test: readonly string[];

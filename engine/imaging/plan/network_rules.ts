@@ -1,18 +1,18 @@
-/** What plans say of networks: the rules that each network registers, so that the engine names none. */
+/** Rules by which plans describe networks. Each network registers its own, so the engine does not depend on any. */
 import { VoxgradError } from "../../core/errors.ts";
 
-/** What an entry should be, where a value is something else; `stages` is that of network.features. */
+/** Returns what an entry should be if the value is invalid; `stages` is the length of network.features. */
 export type NetworkEntryCheck = (value: unknown, stages: number) => string | undefined;
 
 /** How a plan describes a network. */
 export interface NetworkRules {
-  /** The entries of a plan's `network` beside name, features, kernels and strides. */
+  /** The entries of a plan's `network` in addition to name, features, kernels and strides. */
   readonly entries: Readonly<Record<string, NetworkEntryCheck>>;
   /**
    * Values of these entries in a new plan.
    *
-   * @param stages resolutions of the network
-   * @param convs convolutions that the preset foresees at each
+   * @param stages number of resolutions of the network
+   * @param convs number of convolutions that the preset uses at each
    */
   plan(stages: number, convs: number): Readonly<Record<string, unknown>>;
 }
@@ -22,7 +22,7 @@ const registered = new Map<string, NetworkRules>();
 /**
  * Lets plans name a network. Networks of models/ call `registerNetwork`, which calls this.
  *
- * @throws VoxgradError where the name is taken
+ * @throws VoxgradError if the name is taken
  */
 export function registerNetworkRules(name: string, rules: NetworkRules): void {
   if (registered.has(name)) throw new VoxgradError(`registerNetworkRules: there is a network ${name} already`);
@@ -32,7 +32,7 @@ export function registerNetworkRules(name: string, rules: NetworkRules): void {
 /** The networks that a plan may name, in the order in which they were registered. */
 export const plannedNetworks = (): string[] => [...registered.keys()];
 
-/** The rules of a network; undefined where none of that name is registered. */
+/** The rules of a network; undefined if it is not registered. */
 export const networkRules = (name: string): NetworkRules | undefined => registered.get(name);
 
 const integers = (value: unknown, count: number): boolean =>

@@ -1,7 +1,7 @@
 /**
- * The plan of a dataset: everything between a scan as stored and what a network sees, and the network itself. It is
- * plain JSON, made by nnU-Net's rules (Isensee et al. 2021, Nature Methods 18, 203-211), edited by hand where wanted,
- * and stored beside a model so that prediction prepares scans as training did.
+ * The plan of a dataset: preprocessing from stored scan to network input, and the network itself. It is plain JSON,
+ * made by nnU-Net's rules (Isensee et al. 2021, Nature Methods 18, 203-211), can be edited by hand, and is stored with
+ * a model so that prediction prepares scans as training did.
  *
  * Axis order. All triples of a plan are in prepared order: that of the tensor [C, D, H, W] that the network sees. A
  * scan is oriented first (RAS, or left as stored), which gives axes [z, y, x], and then transposed: prepared axis k is
@@ -10,19 +10,20 @@
 import type { SplineOrder } from "../../ops/sampling/resample.ts";
 import type { Triple } from "../volume/volume.ts";
 
-/** How a channel's intensities become what the network sees. */
+/** Intensity normalization of a channel. */
 export type ChannelPlan =
   | {
     readonly name: string;
     /**
-     * "z-score": less the mean, by the deviation, of the whole cropped case; "z-score in mask": both taken over the
-     * non-zero region, voxels outside become 0; "rescale": to 0..1 by the case's extremes; "none": as stored.
+     * "z-score": minus the mean, divided by the standard deviation of the whole cropped case; "z-score in mask": both
+     * computed over the non-zero region, voxels outside become 0; "rescale": to 0..1 by the case's minimum and maximum;
+     * "none": as stored.
      */
     readonly normalization: "z-score" | "z-score in mask" | "rescale" | "none";
   }
   | {
     readonly name: string;
-    /** Clipped to low..high, then less mean, by deviation: figures of the whole dataset's foreground. */
+    /** Clipped to low..high, minus mean, divided by deviation: statistics of the whole dataset's foreground. */
     readonly normalization: "ct";
     readonly mean: number;
     readonly deviation: number;
@@ -31,7 +32,7 @@ export type ChannelPlan =
     readonly high: number;
   };
 
-/** A registered network and its entries: those that its constructor takes, less what follows from the data. */
+/** A registered network and its entries: the options of its constructor, except those that follow from the data. */
 export interface NetworkPlan {
   readonly name: string;
   /** Channels of every stage, finest first. */
@@ -44,15 +45,15 @@ export interface NetworkPlan {
   readonly [entry: string]: unknown;
 }
 
-/** How scans come to the target spacing, and predictions back. */
+/** Resampling of scans to the target spacing, and of predictions back. */
 export interface ResamplingPlan {
   /** Spline order for images. */
   readonly image: SplineOrder;
   /** Spline order for one-hot labels. */
   readonly label: SplineOrder;
-  /** Order along the coarse axis where that is done apart. */
+  /** Order along the coarse axis if it is resampled separately. */
   readonly separateAxis: SplineOrder;
-  /** Largest over smallest spacing, of the case or of the plan, beyond which the coarse axis is done apart. */
+  /** Largest over smallest spacing, of the case or of the plan, above which the coarse axis is resampled separately. */
   readonly anisotropy: number;
 }
 
@@ -65,11 +66,11 @@ export interface Plan {
   readonly orientation: "RAS" | "stored";
   /** Prepared axis k is axis transpose[k] of the oriented scan's [z, y, x]. */
   readonly transpose: Triple;
-  /** Distance of prepared voxels in mm. */
+  /** Spacing of prepared voxels in mm. */
   readonly spacing: Triple;
-  /** Voxels of a training patch. */
+  /** Size of a training patch in voxels. */
   readonly patch: Triple;
-  /** Patches a step. */
+  /** Patches per step. */
   readonly batch: number;
   readonly channels: readonly ChannelPlan[];
   /** Names of the labels by value, background first. */
@@ -78,16 +79,18 @@ export interface Plan {
   readonly regions?: readonly {
     readonly name: string;
     readonly values: readonly number[];
-    /** What it paints in a predicted label map, over earlier ones; default the value that no later region has. */
+    /**
+     * The value it paints in a predicted label map, over earlier regions; default the value that no later region has.
+     */
     readonly value?: number;
   }[];
-  /** Value of label voxels that count neither way. */
+  /** Value of label voxels excluded from loss and metrics. */
   readonly ignoreLabel?: number;
   readonly resampling: ResamplingPlan;
   readonly network: NetworkPlan;
   /** What the plan was made from. */
   readonly fingerprint: PlanFingerprint;
-  /** Device memory of a training step, where it has been asked of the engine. */
+  /** Device memory of a training step, if it was estimated. */
   readonly estimatedBytes?: number;
 }
 
@@ -99,10 +102,10 @@ export interface PlanFingerprint {
   readonly medianSpacing: Triple;
   /** Median of the cases at the plan's spacing. */
   readonly medianPreparedShape: Triple;
-  /** Median, over the cases, of the voxels that the crop to non-zero leaves: 1 is all. */
+  /** Median, over the cases, of the fraction of voxels left by the crop to non-zero. */
   readonly relativeSizeAfterCrop: number;
 }
 
-/** Outputs of a plan's network: one per region where it has regions, else one per label. */
+/** Outputs of a plan's network: one per region if it has regions, else one per label. */
 export const outputChannels = (plan: Pick<Plan, "labels" | "regions">): number =>
   plan.regions?.length ?? plan.labels.length;

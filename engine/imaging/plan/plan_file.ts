@@ -1,4 +1,4 @@
-/** Plans as files: JSON that is read by people, checked where people have edited it. */
+/** Reads and writes plan files: readable JSON, validated because people edit it. */
 import { platform } from "#platform";
 import { isPlain, listed, show, VoxgradError } from "../../core/errors.ts";
 import { JsonError, parseJson } from "../../core/json.ts";
@@ -6,7 +6,7 @@ import type { Dataset } from "../dataset/types.ts";
 import { networkRules, plannedNetworks } from "./network_rules.ts";
 import type { Plan } from "./plan.ts";
 
-/** A plan that cannot be used as it stands; `file` is the culprit and the message names the entry. */
+/** An invalid plan; `file` is the file at fault and the message names the entry. */
 export class PlanError extends VoxgradError {
   override name = "PlanError";
   readonly file: string;
@@ -137,7 +137,7 @@ function renamed(json: unknown): unknown {
 }
 
 /**
- * Checks that a value is a plan that can be used: every entry there, none unknown, and all of them fit each other.
+ * Checks that a value is a plan that is valid: every entry present, none unknown, and all consistent.
  *
  * @param file for messages
  * @throws PlanError naming the entry, what it is and what it should be
@@ -223,7 +223,7 @@ export function checkPlan(json: unknown, file: string): Plan {
 /**
  * Reads and checks a plan.
  *
- * @throws PlanError for a file that is no plan, PlatformError for one that cannot be read
+ * @throws PlanError for a file that is not a plan, PlatformError for one that cannot be read
  * @example
  * ```ts
  * import { readPlan } from "voxgrad/imaging";
@@ -241,8 +241,8 @@ export async function readPlan(path: string): Promise<Plan> {
 }
 
 /**
- * Holds a plan against the dataset that it is to be used with: channels, labels, regions and ignore label by name and
- * value, for what differs would be learned as something else.
+ * Checks a plan against the dataset it is used with: channels, labels, regions and ignore label must agree in name and
+ * value.
  *
  * @param file for messages
  * @throws PlanError naming what differs
@@ -283,9 +283,9 @@ export function checkPlanFits(
 }
 
 /**
- * Checks a plan and writes it for people to read.
+ * Validates a plan and writes it as readable JSON.
  *
- * @throws PlanError for a plan that cannot be used, PlatformError where the file cannot be written
+ * @throws PlanError for an invalid plan, PlatformError if the file cannot be written
  * @example
  * ```ts
  * import { fingerprintDataset, makePlan, openDataset, writePlan } from "voxgrad/imaging";

@@ -1,4 +1,4 @@
-/** The fingerprint of a dataset: what nnU-Net's rules derive a plan from. */
+/** The fingerprint of a dataset: the input of nnU-Net's planning rules. */
 import { VoxgradError } from "../../core/errors.ts";
 import { platform } from "#platform";
 import type { CaseFaults } from "../dataset/case_faults.ts";
@@ -9,7 +9,7 @@ import type { Plan } from "../plan/plan.ts";
 
 export type { CaseFingerprint } from "../prepare/fingerprint_case.ts";
 
-/** Intensities of a channel at foreground voxels, each case weighing the same. */
+/** Intensities of a channel at foreground voxels, each case weighted equally. */
 export interface ChannelFingerprint {
   readonly name: string;
   readonly mean: number;
@@ -29,11 +29,11 @@ export interface Fingerprint {
   readonly channels: readonly ChannelFingerprint[];
 }
 
-/** Values that are sampled of a channel in all, and at least of each case. */
+/** Number of values sampled per channel in total, and the minimum per case. */
 const SAMPLES = 2e6;
 const LEAST = 1000;
 
-/** The value below which a fraction q of the sorted values lies, between neighbors as NumPy's percentile. */
+/** The value below which a fraction q of the sorted values lies, interpolated as in NumPy's percentile. */
 export function quantile(sorted: ArrayLike<number>, q: number): number {
   if (sorted.length === 0) return NaN;
   const at = q * (sorted.length - 1);
@@ -68,13 +68,12 @@ function statistics(name: string, lists: readonly Float32Array[]): ChannelFinger
 }
 
 /**
- * Reads all labeled cases of a dataset: their spacings, their sizes after the crop to what is not zero, and how
- * intensities are distributed in the foreground, from a seeded sample that weighs each case the same.
+ * Reads all labeled cases of a dataset: their spacings, their sizes after the crop to non-zero, and the intensity
+ * distribution in the foreground, from a seeded sample that weights each case equally.
  *
- * @param options.workers threads that read and unpack files, where the host has them; default 0, the thread at hand
- * @param options.orientation "RAS" (default), or "stored" to take axes as they come
- * @param options.faults takes the errors of cases that cannot be used, which are then left out; the first is thrown
- *   unless given
+ * @param options.workers threads that read and decompress files, if the host has them; default 0, the calling thread
+ * @param options.orientation "RAS" (default), or "stored" to keep axes as in the file
+ * @param options.faults collects the errors of unusable cases, which are then skipped; default: throws the first
  * @throws DatasetError for the first case that cannot be used, NiftiError or PlatformError for one that cannot be read
  * @throws VoxgradError when no case has a label
  * @example

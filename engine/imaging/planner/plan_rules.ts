@@ -13,22 +13,22 @@ import { roundHalfEven } from "../prepare/sampling.ts";
 import { voxelCount } from "../volume/volume.ts";
 import type { Triple } from "../volume/volume.ts";
 
-/** Beyond this ratio of spacings, and of sizes the other way round, an axis is anisotropic. */
+/** An axis is anisotropic above this ratio of spacings, and the inverse ratio of sizes. */
 const ANISOTROPY = 3;
-/** Voxels along an axis of the coarsest feature map, at least. */
+/** Minimum size of the coarsest feature map along an axis. */
 const LEAST_EDGE = 4;
-/** Where a patch has less of the median case than this, a plan at lower resolution makes sense. */
+/** Below this fraction of the median case in a patch, a low-resolution plan makes sense. */
 const LOWRES_SHARE = 0.25;
-/** A batch covers no more of the dataset's voxels than this. */
+/** Largest fraction of the dataset's voxels in a batch. */
 const BATCH_SHARE = 0.05;
-/** Below this share of voxels left by the crop, intensities are normalized within what is not zero. */
+/** Below this fraction of voxels left by the crop, intensities are normalized within the non-zero region. */
 const MASK_SHARE = 0.75;
 
 interface Preset {
   readonly features: number;
   readonly mostFeatures: number;
   readonly mostStages: number;
-  /** Voxels times channels of all feature maps of one patch, in a batch of `referenceBatch`. */
+  /** Memory reference: voxels times channels of all feature maps of one patch, in a batch of `referenceBatch`. */
   readonly reference: number;
   readonly referenceBatch: number;
   readonly mostBatch: number;
@@ -36,8 +36,8 @@ interface Preset {
 }
 
 /**
- * "nnunet": as published, for 8 GB of GPU memory. "small": for adapters that compute on a CPU, a step in about a
- * second: a quarter of the channels, four stages at most, patches of some 48 voxels cubed.
+ * "nnunet": as published, for 8 GB of GPU memory. "small": for CPU adapters, at about a second per step: a quarter of
+ * the channels, at most four stages, patches of about 48 voxels cubed.
  */
 export const PLAN_PRESETS: Readonly<Record<"nnunet" | "small", Preset>> = {
   nnunet: {
@@ -63,18 +63,18 @@ export const PLAN_PRESETS: Readonly<Record<"nnunet" | "small", Preset>> = {
 export interface PlanOptions {
   /** Default "nnunet". */
   readonly preset?: "nnunet" | "small";
-  /** "3d_lowres" is refused where a patch of "3d_fullres" (default) holds a quarter of the median case or more. */
+  /** "3d_lowres" is rejected if a patch of "3d_fullres" (default) covers a quarter of the median case or more. */
   readonly configuration?: Plan["configuration"];
   /** mm, axes [z, y, x] after orientation; default by the rules. */
   readonly spacing?: Triple;
-  /** Voxels, prepared axes; raised to what the pooling divides. Default by the rules. */
+  /** Voxels, prepared axes; rounded up to sizes divisible by the pooling. Default by the rules. */
   readonly patch?: Triple;
   readonly batch?: number;
-  /** Channels of each stage, as many as wanted and the patch allows; default doubling by the rules. */
+  /** Channels of each stage, as many stages as the patch allows; default doubling by the rules. */
   readonly features?: readonly number[];
-  /** GPU memory that the patch is chosen for, GB; default 8. */
+  /** GPU memory in GB that the patch is chosen for; default 8. */
   readonly memory?: number;
-  /** A registered network; default: the first that was registered. */
+  /** A registered network; default: the first one registered. */
   readonly network?: string;
 }
 
@@ -113,19 +113,19 @@ export function targetSpacing(fingerprint: Pick<Fingerprint, "cases">): [number,
   return target;
 }
 
-/** Pooling and kernels of each stage for a patch, and the patch raised to what they divide. */
+/** Pooling and kernels of each stage for a patch, and the patch rounded up to be divisible by them. */
 export interface Topology {
   readonly patch: Triple;
   readonly strides: readonly Triple[];
   readonly kernels: readonly Triple[];
-  /** What sizes must be multiples of. */
+  /** Required divisor of sizes. */
   readonly multiple: Triple;
 }
 
 /**
  * Stages are added while an axis has 8 voxels or more, pooling the axes whose spacing is within a factor 2 of the
- * finest that can be pooled (a single one only from 12 voxels on); an axis is convolved with 3 voxels from the stage on
- * where its spacing is within a factor 2 of the finest, with 1 before; the last stage has kernels of 3.
+ * finest that can be pooled (a single one only from 12 voxels on); an axis has kernel size 3 from the stage on where
+ * its spacing is within a factor 2 of the finest, and 1 before; the last stage has kernels of 3.
  */
 export function topology(spacing: Triple, patch: readonly number[], mostStages: number): Topology {
   const axes = [0, 1, 2] as const;
@@ -187,10 +187,10 @@ const MODES: Readonly<Record<string, ChannelPlan["normalization"]>> = {
 
 /**
  * The plan of a dataset, by nnU-Net's rules: target spacing, transpose, patch, pooling, kernels, channels, batch and
- * normalization. What `options` sets stands, and the rest follows from it.
+ * normalization. Values set in `options` are kept, and the rest follows from them.
  *
- * @throws VoxgradError for overrides that do not fit each other, a CT channel without foreground, or a "3d_lowres" that
- *   the rules do not foresee
+ * @throws VoxgradError for inconsistent overrides, a CT channel without foreground, or a "3d_lowres" that the rules do
+ *   not call for
  * @example
  * ```ts
  * import { fingerprintDataset, makePlan, openDataset } from "voxgrad/imaging";
@@ -288,7 +288,7 @@ interface Shaped {
   readonly network: NetworkPlan;
 }
 
-/** Patch, network and batch for a median case of `shape` voxels at `spacing`. */
+/** Patch, network and batch for a median case of size `shape` at `spacing`. */
 function networkFor(
   spacing: Triple,
   shape: Triple,

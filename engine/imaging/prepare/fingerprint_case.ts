@@ -1,4 +1,4 @@
-/** What one case contributes to a fingerprint. */
+/** The contribution of one case to a fingerprint. */
 import { nonZeroBox } from "../volume/crop.ts";
 import type { LoadedCase } from "../dataset/load_case.ts";
 import type { Plan } from "../plan/plan.ts";
@@ -10,23 +10,24 @@ import type { Triple } from "../volume/volume.ts";
 /** One case, axes [z, y, x] after orientation. */
 export interface CaseFingerprint {
   readonly id: string;
-  /** Voxels after the crop to what is not zero. */
+  /** Size after the crop to non-zero. */
   readonly shape: Triple;
   /** mm. */
   readonly spacing: Triple;
-  /** Voxels that the crop leaves, of all. */
+  /** Fraction of voxels left by the crop. */
   readonly relativeSize: number;
 }
 
 /**
- * What one case contributes: its sizes, and `samples` values of each channel at foreground voxels, with replacement.
+ * The contribution of one case: its sizes, and `samples` values of each channel at foreground voxels, sampled with
+ * replacement.
  */
 export interface CaseSamples extends CaseFingerprint {
-  /** One list per channel; empty where the case has no foreground. */
+  /** One list per channel; empty if the case has no foreground. */
   readonly values: readonly Float32Array<ArrayBuffer>[];
 }
 
-/** The fingerprint of one case that has been read. */
+/** The fingerprint of a loaded case. */
 export function fingerprintCase(
   loaded: LoadedCase,
   options: { orientation: Plan["orientation"]; samples: number; ignoreLabel?: number },

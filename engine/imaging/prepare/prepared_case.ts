@@ -1,11 +1,11 @@
-/** A case as a network sees it, and where it lies in the scan that it was made from. */
+/** A preprocessed case, and its geometry in the source scan. */
 import type { Plan } from "../plan/plan.ts";
 import type { Triple, Volume } from "../volume/volume.ts";
 import type { SampleCase } from "./sampling.ts";
 
 /**
- * Where a prepared case lies in its source, and so the way back: resample to `cropSize`, put that at `cropStart` into a
- * volume of `orientedShape` (transposed), undo the transpose, turn to the source's orientation.
+ * Geometry of a prepared case in its source. To map back: resample to `cropSize`, place it at `cropStart` in a volume
+ * of `orientedShape` (transposed), undo the transpose, reorient to the source.
  */
 export interface CaseGeometry {
   /** The source image without its voxels. */
@@ -25,7 +25,7 @@ export interface CaseGeometry {
   readonly preparedShape: Triple;
 }
 
-/** A case as a network sees it: normalized, cropped, resampled; sizes in prepared order. */
+/** A preprocessed case: cropped, normalized, resampled; sizes in prepared order. */
 export interface PreparedCase extends SampleCase {
   readonly geometry: CaseGeometry;
   /** Label values that are annotated in this case; absent: all. */

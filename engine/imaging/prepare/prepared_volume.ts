@@ -1,4 +1,4 @@
-/** Prepared cases as volumes in their place in the patient, to be looked at. */
+/** Prepared cases as volumes in patient coordinates, for viewing. */
 import { composeAffines, scaling } from "../volume/affine.ts";
 import type { Affine } from "../volume/affine.ts";
 import type { CaseGeometry } from "./prepared_case.ts";
@@ -8,8 +8,8 @@ import { makeVolume } from "../volume/volume.ts";
 import type { Volume } from "../volume/volume.ts";
 
 /**
- * From prepared voxels (x, y, z) to the patient. Resampling keeps the edges of the crop, so centers move by half
- * voxels.
+ * From prepared voxels (x, y, z) to patient coordinates. Resampling keeps the edges of the crop, so centers move by
+ * half voxels.
  */
 function preparedAffine(geometry: CaseGeometry): Affine {
   const { source, orientation, transpose, cropStart, cropSize, preparedShape } = geometry;
@@ -27,8 +27,8 @@ function preparedAffine(geometry: CaseGeometry): Affine {
 }
 
 /**
- * The image of a prepared case as a volume on its own grid, with an affine that places it in the patient; without a
- * geometry its axes x, y, z are taken for right, anterior, superior. Voxels are shared, not copied.
+ * The image of a prepared case as a volume on its own grid, with an affine to patient coordinates; without a geometry
+ * its axes x, y, z are assumed to be right, anterior, superior. Voxels are shared, not copied.
  *
  * @example
  * ```ts

@@ -1,4 +1,6 @@
-/** From a scan as stored to what a network sees: orient, crop, transpose, normalize, resample; and the record of it. */
+/**
+ * Preprocessing from stored scan to network input: orient, crop, transpose, normalize, resample; records the geometry.
+ */
 import { VoxgradError } from "../../core/errors.ts";
 import { nonZeroBox, nonZeroMask } from "../volume/crop.ts";
 import type { Box } from "../volume/crop.ts";
@@ -12,7 +14,7 @@ import { resampleArray, resampledShape, resampleLabelArray, resamplingOrders } f
 import { voxelCount } from "../volume/volume.ts";
 import type { Triple, Volume, VoxelData } from "../volume/volume.ts";
 
-/** nnU-Net's class_locations: so many voxels of each class, or one in a hundred where that is more. */
+/** nnU-Net's class_locations: this many voxels of each class, or 1 % if that is more. */
 const LOCATIONS = 10_000;
 const LEAST_SHARE = 0.01;
 const LOCATION_SEED = 1234;
@@ -81,16 +83,16 @@ function normalize(data: Float32Array, plan: ChannelPlan, mask: Uint8Array | und
     squares += (data[i] - mean) ** 2;
   }
   const scale = 1 / Math.max(Math.sqrt(squares / Math.max(1, count)), 1e-8);
-  // Outside the mask all channels are zero already, and stay so.
+  // Outside the mask all channels are already zero.
   for (let i = 0; i < data.length; i++) if (!inside || inside[i] !== 0) data[i] = (data[i] - mean) * scale;
 }
 
-/** The scan with its axes as the plan wants them. */
+/** The scan with its axes as the plan requires. */
 export const oriented = (volume: Volume, orientation: Plan["orientation"]): Volume =>
   orientation === "RAS" ? reorient(volume, "RAS") : volume;
 
 /**
- * All that needs no device: a loaded case oriented, cropped to what is not zero, transposed and normalized.
+ * The host part of preprocessing: orients, crops to non-zero, transposes and normalizes a loaded case.
  *
  * @throws VoxgradError when the number of channels is not the plan's
  */
@@ -135,7 +137,7 @@ export function cropCase(loaded: Pick<LoadedCase, "image"> & Partial<LoadedCase>
   };
 }
 
-/** Throws where a case, prepared by a plan, would not fit into memory: most often its header has the wrong unit. */
+/** Throws if the prepared case would not fit into memory, most often because its header has the wrong unit. */
 function checkPrepared(image: Volume, { cropSize, preparedShape }: CaseGeometry, plan: Plan): void {
   const [before, after] = [voxelCount(cropSize), voxelCount(preparedShape)];
   // Image and label before and after resampling.
@@ -155,9 +157,9 @@ async function resampledImage(cropped: CroppedCase, plan: Plan): Promise<Float32
 }
 
 /**
- * A scan as the plan's network sees it, for prediction.
+ * Preprocesses a scan for prediction.
  *
- * @returns image [C, ...shape] normalized at the plan's spacing; geometry, the way back
+ * @returns image [C, ...shape] normalized at the plan's spacing; geometry, to map results back
  * @throws VoxgradError when the number of channels is not the plan's
  * @example
  * ```ts
@@ -180,9 +182,9 @@ export async function preprocessImage(
 }
 
 /**
- * A case ready for training: image and label as the plan's network sees them, with the places of the foreground.
+ * Preprocesses a case for training: image, label and the locations of foreground voxels.
  *
- * @throws VoxgradError when it has no label, or its channels are not the plan's
+ * @throws VoxgradError if it has no label, or its channels differ from the plan's
  * @example
  * ```ts
  * import { loadCase, openDataset, preprocessCase, readPlan } from "voxgrad/imaging";
@@ -195,7 +197,7 @@ export async function preprocessCase(loaded: LoadedCase, plan: Plan): Promise<Pr
   return resampleCase(cropCase(loaded, plan), plan);
 }
 
-/** The second half of preprocessCase: what the device does. */
+/** The second half of preprocessCase, on the device. */
 export async function resampleCase(cropped: CroppedCase, plan: Plan): Promise<PreparedCase> {
   const { id, label: source, geometry, labelsPresent } = cropped;
   if (!source) throw new VoxgradError(`preprocessCase: case ${id} has no label; training needs one`);
@@ -216,8 +218,8 @@ export async function resampleCase(cropped: CroppedCase, plan: Plan): Promise<Pr
 }
 
 /**
- * Places of each foreground class that occurs, all or a random sample of them: 10,000, or one in a hundred where that
- * is more, in ascending order. The same label gives the same sample.
+ * Locations of each foreground class that occurs, all or a random sample of 10,000, or 1 % if that is more, in
+ * ascending order. The same label gives the same sample.
  */
 export function foregroundOf(label: Uint8Array, classes: number): { value: number; voxels: Uint32Array }[] {
   const counts = new Uint32Array(256);
@@ -239,7 +241,7 @@ export function foregroundOf(label: Uint8Array, classes: number): { value: numbe
   return lists.flatMap(({ voxels }, value) => (voxels.length > 0 ? [{ value, voxels }] : []));
 }
 
-/** `wanted` of the numbers below `count`, ascending; each set of them as likely (Floyd's algorithm). */
+/** `wanted` of the numbers below `count`, ascending; every subset is equally likely (Floyd's algorithm). */
 function sampleRanks(prng: Prng, count: number, wanted: number): Uint32Array {
   const chosen = new Set<number>();
   for (let j = count - wanted; j < count; j++) {

@@ -1,4 +1,4 @@
-/** Arrays on the host resampled on the device, in parts where they are too large for one go. */
+/** Resamples host arrays on the device, in parts if they are too large at once. */
 import { VoxgradError } from "../../core/errors.ts";
 import { tensor } from "../../ops/elementwise/creation.ts";
 import { labelPlaces, labelsAt, resampleVolume } from "../../ops/sampling/resample.ts";
@@ -8,19 +8,19 @@ import { roundHalfEven } from "./sampling.ts";
 import { voxelCount } from "../volume/volume.ts";
 import type { Triple } from "../volume/volume.ts";
 
-/** Elements of the largest tensor of one go: 64 MiB, below what any adapter binds. */
+/** Elements of the largest tensor per part: 64 MiB, below the binding limit of any adapter. */
 const PART = 2 ** 24;
 
-/** Sizes of a grid of `shape` and `spacing` at another spacing, as nnU-Net rounds them (halves to even); at least 1. */
+/** Size of a grid of `shape` and `spacing` at another spacing, rounded as in nnU-Net (halves to even); at least 1. */
 export const resampledShape = (shape: Triple, spacing: Triple, to: Triple): [number, number, number] => {
   const along = (k: 0 | 1 | 2): number => Math.max(1, roundHalfEven((spacing[k] / to[k]) * shape[k]));
   return [along(0), along(1), along(2)];
 };
 
 /**
- * Which axis, if any, is resampled apart from the others, by nnU-Net's rule: the one of the largest spacing, where that
- * is more than `anisotropy` times the smallest, of the grid as it is or else of the grid wanted. None where two axes
- * share the largest spacing.
+ * The axis, if any, that is resampled separately by nnU-Net's rule: the one of the largest spacing, if that is more
+ * than `anisotropy` times the smallest, in the source grid or else in the target grid. None if two axes share the
+ * largest spacing.
  */
 export function separateAxis(spacing: Triple, to: Triple, anisotropy: number): 0 | 1 | 2 | undefined {
   const uneven = (s: Triple): boolean => Math.max(...s) / Math.min(...s) > anisotropy;
@@ -30,7 +30,7 @@ export function separateAxis(spacing: Triple, to: Triple, anisotropy: number): 0
   return axes.length === 1 ? axes[0] : undefined;
 }
 
-/** The order along each axis: `order`, and `plan.separateAxis` along the axis that is taken apart. */
+/** The order along each axis: `order`, and `plan.separateAxis` along the separate axis. */
 export function resamplingOrders(
   order: SplineOrder,
   plan: ResamplingPlan,
@@ -43,12 +43,12 @@ export function resamplingOrders(
 }
 
 /**
- * Channels of voxels [C, D, H, W] on another grid: `resampleVolume` for any size. A channel that is too large for one
- * go is taken through slabs of slices and then through columns of them, which is the same as the axes are separate.
+ * Channels of voxels [C, D, H, W] on another grid: `resampleVolume` for any size. A channel that is too large at once
+ * is resampled in slabs of slices and then in columns, which is equivalent because the axes are separable.
  *
- * @param data channels one after the other; not changed, and returned itself where the grid stays
+ * @param data channels one after the other; not changed, and returned itself if the grid does not change
  * @param options.shape [D, H, W]
- * @param options.size wanted [D, H, W]
+ * @param options.size target [D, H, W]
  * @param options.order one order along each axis, all alike but for one axis of order 0 or 1; see `resamplingOrders`
  * @param options.part elements of the largest tensor on the device; default 2^24
  */
@@ -76,7 +76,7 @@ export async function resampleArray(
   return out;
 }
 
-/** Without clipping, of which the kernels depend on the sizes: every scan would wait for its own to be compiled. */
+/** Without clipping, whose kernels depend on the sizes: every scan would have to compile its own. */
 async function onDevice(
   data: Float32Array<ArrayBuffer>,
   shape: readonly number[],
@@ -87,7 +87,7 @@ async function onDevice(
   return (await y.data()) as Float32Array<ArrayBuffer>;
 }
 
-/** Keeps values within the range of others. */
+/** Clips values to the range of others. */
 function clip(values: Float32Array, within: Float32Array): void {
   let [low, high] = [Infinity, -Infinity];
   for (const value of within) {
@@ -113,7 +113,7 @@ async function resampleChannel(
     if (cubic) clip(out, data);
     return out;
   }
-  // The axis that is taken apart comes first, so that slices lie whole in memory.
+  // The separate axis comes first, so that slices are contiguous in memory.
   if (apart !== undefined && apart !== 0) {
     const axes = [apart, ...[0, 1, 2].filter((k) => k !== apart)];
     const turned = <T>(list: readonly T[]): [T, T, T] => [list[axes[0]]!, list[axes[1]]!, list[axes[2]]!];
@@ -126,7 +126,7 @@ async function resampleChannel(
     );
   }
 
-  // Planes first, by slabs of slices. Values stay in the range of their slice where the first axis is taken apart.
+  // Planes first, by slabs of slices. Values are clipped to the range of their slice if the first axis is separate.
   const [D, H, W] = shape;
   const [d, h, w] = size;
   const slices = Math.max(1, Math.floor(part / (Math.max(H, h) * Math.max(W, w))));
@@ -149,7 +149,7 @@ async function resampleChannel(
       strip = new Float32Array(D * n);
       for (let z = 0; z < D; z++) strip.set(planes.subarray(z * h * w + from, z * h * w + from + n), z * n);
     }
-    // The other axis of a strip stays, whatever its order.
+    // The other axis of a strip is unchanged, whatever its order.
     const got = await onDevice(strip, [D, n], { size: [d, n], order: [order[0], 1] });
     for (let z = 0; z < d; z++) out.set(got.subarray(z * n, (z + 1) * n), z * h * w + from);
   }

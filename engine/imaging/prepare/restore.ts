@@ -1,7 +1,7 @@
 /**
- * From what a network says of a prepared case back to the scan as stored: planes of logits resampled to the spacing of
- * the crop, labeled, put into the oriented volume and turned to the scan's own axes. Planes are taken one at a time, so
- * that no more than a few of them ever exist with all classes.
+ * Maps network output for a prepared case back to the stored scan: planes of logits are resampled to the spacing of the
+ * crop, labeled, placed in the oriented volume and reoriented to the scan's axes. Planes are processed one at a time,
+ * so that only a few of them exist with all classes at once.
  */
 import { check } from "../../core/errors.ts";
 import { labelPlaces } from "../../ops/sampling/resample.ts";
@@ -16,8 +16,8 @@ import { makeVolume, voxelCount } from "../volume/volume.ts";
 import type { Triple, Volume } from "../volume/volume.ts";
 
 /**
- * Channels on another grid, plane by plane, by linear interpolation or, along axes of order 0, of the nearest voxel; as
- * `resampleArray` does it to a whole array.
+ * Resamples channels plane by plane, by linear interpolation or, along axes of order 0, nearest neighbor; as
+ * `resampleArray` does for a whole array.
  *
  * @param slabs [classes, depth, H, W] of a grid `from`, in order
  * @param options from: [D, H, W]; to: [d, h, w]; order: 0 or 1 along each axis
@@ -59,7 +59,7 @@ export async function* resampledPlanes(
 
 type Places = ReturnType<typeof labelPlaces>;
 
-/** Behind the last voxel there is no next one to mix with. */
+/** After the last voxel there is no next one to interpolate with. */
 function placesOf(from: number, to: number, order: 0 | 1): Places {
   const { place, part } = labelPlaces({ from, to, order });
   return { place, part: part.map((t, i) => (place[i] === from - 1 ? 0 : t)) };
@@ -71,7 +71,7 @@ function mixed(a: Float32Array, b: Float32Array, part: number): Float32Array {
   return out;
 }
 
-/** A plane of lines of `width` at the places of rows and columns. */
+/** Resamples a plane with lines of `width` at the positions of rows and columns. */
 function resamplePlane(plane: Float32Array, width: number, rows: Places, columns: Places, out: Float32Array): void {
   const line = new Float32Array(width);
   const [h, w] = [rows.place.length, columns.place.length];
@@ -92,7 +92,7 @@ function resamplePlane(plane: Float32Array, width: number, rows: Places, columns
 /**
  * Logits [classes, n] as probabilities, in place: softmax over the classes, or of regions the sigmoid of each.
  *
- * @param options classes: the number of outputs, where it is not that of the plan's labels
+ * @param options classes: the number of outputs, if it differs from the plan's labels
  */
 export function toProbabilities(
   logits: Float32Array,
@@ -147,12 +147,12 @@ export function labelsOf(
 }
 
 /**
- * Labels of a scan from what was said of its prepared image as a whole, as `predictor` makes them of patches.
+ * Labels of a scan from scores of its whole prepared image, as `predictor` computes them from patches.
  *
- * @param scores [classes, ...shape]; each voxel gets the class with the highest, after linear interpolation
+ * @param scores [classes, ...shape]; each voxel gets the class with the highest score, after linear interpolation
  * @param options shape: of the prepared image; geometry, plan: from and of `preprocessImage`; classes: how many; name:
  *   of the volume
- * @returns Uint8Array volume on the scan's own grid, 0 outside of the crop
+ * @returns Uint8Array volume on the scan's own grid, 0 outside the crop
  * @throws VoxgradError for another number of scores
  * @example
  * ```ts
@@ -186,15 +186,15 @@ export async function restoreLabels(
   return labels.finish(name);
 }
 
-/** A volume in the making: planes of the crop come in, the volume of the scan comes out. */
+/** Assembles the volume of a scan from planes of the crop. */
 export class SourceVolume<T extends Uint8Array<ArrayBuffer> | Float32Array<ArrayBuffer>> {
   readonly #data: T;
   readonly #channels: number;
   readonly #geometry: CaseGeometry;
 
   /**
-   * @param make the array of all voxels of the scan, filled with what stands outside of the crop
-   * @param options channels: 1 unless given
+   * @param make creates the array of all voxels of the scan, filled with the value outside the crop
+   * @param options channels: default 1
    */
   constructor(make: (length: number) => T, geometry: CaseGeometry, options: { channels?: number } = {}) {
     this.#channels = options.channels ?? 1;
@@ -202,11 +202,11 @@ export class SourceVolume<T extends Uint8Array<ArrayBuffer> | Float32Array<Array
     this.#data = make(this.#channels * voxelCount(geometry.orientedShape));
   }
 
-  /** Puts plane `index` [channels, h, w] of the crop where it belongs. */
+  /** Copies plane `index` [channels, h, w] of the crop into place. */
   set(index: number, plane: T): void {
     const { orientedShape, transpose, cropStart, cropSize } = this.#geometry;
     const [, Y, X] = orientedShape;
-    // Distances in memory of neighbors along the prepared axes.
+    // Memory strides along the prepared axes.
     const [a, b, c] = transpose.map((axis) => [Y * X, X, 1][axis]);
     const [, h, w] = cropSize;
     const first = (cropStart[0] + index) * a + cropStart[1] * b + cropStart[2] * c;
@@ -225,7 +225,7 @@ export class SourceVolume<T extends Uint8Array<ArrayBuffer> | Float32Array<Array
     const { source, orientation, orientedShape } = this.#geometry;
     const channels = this.#channels;
     const [Z, Y, X] = orientedShape;
-    // The voxels are in RAS order; which way back is a matter of the codes alone.
+    // The voxels are in RAS order; the way back depends only on the axis codes.
     const turned = makeVolume(this.#data, { shape: [X, Y, Z], affine: scaling([1, 1, 1]), channels, name });
     const { data } = orientation === "RAS" ? reorient(turned, axisCodes(source.affine)) : turned;
     return { ...source, data, channels, name };

@@ -17,13 +17,13 @@ export interface SampleCase {
   readonly foreground: readonly { readonly value: number; readonly voxels: Uint32Array }[];
 }
 
-/** Cases that are got one by one, from memory or from disk. */
+/** Cases that are fetched one by one, from memory or from disk. */
 export interface CaseSource {
   readonly ids: readonly string[];
   get(id: string): Promise<SampleCase>;
 }
 
-/** Some of the cases of a source. */
+/** Cases of a source, by id. */
 export const casesOf = (source: CaseSource, ids: readonly string[]): CaseSource => ({
   ids,
   get: (id) => source.get(id),
@@ -34,12 +34,12 @@ const bytesOf = ({ image, label, foreground }: SampleCase): number =>
   foreground.reduce((sum, { voxels }) => sum + voxels.byteLength, image.byteLength + label.byteLength);
 
 /**
- * A source whose images have further channels, made from each case: a distance map, a context. They are cut with the
- * image; beyond the volume they are 0. Cases with their channels are kept in memory, beside what the source itself
- * keeps; those that a cap leaves no room for, the least recently used first, are made again.
+ * A source that appends channels computed from each case, such as a distance map or a context. They are cropped with
+ * the image and padded with 0. Cases with their channels are cached in addition to the source's own cache; beyond the
+ * memory cap the least recently used are evicted and recomputed.
  *
- * @param make gives [E, D, H, W] of a case
- * @param options memory: bytes of cases that are kept; default 2 GiB
+ * @param make returns [E, D, H, W] for a case
+ * @param options memory: bytes of cached cases; default 2 GiB
  * @example
  * ```ts
  * import { openCaseStore, openDataset, readPlan, withChannels } from "voxgrad/imaging";
@@ -97,7 +97,7 @@ export function withChannels(
   };
 }
 
-/** A source of cases that are in memory. */
+/** A source of cases held in memory. */
 export function inMemory(cases: readonly SampleCase[]): CaseSource {
   const byId = new Map(cases.map((item) => [item.id, item]));
   return {
@@ -112,8 +112,8 @@ export function inMemory(cases: readonly SampleCase[]): CaseSource {
 
 /**
  * First voxel [z, y, x] of a random patch. With `foreground`, the patch is centered on a random voxel of a random class
- * among those present (nnU-Net's rule; every class is as likely, however small). It is moved to lie within the volume;
- * along an axis shorter than the patch the volume sits in the middle, and the start is negative.
+ * among those present (nnU-Net's rule; every class is equally likely, however small). It is shifted to lie within the
+ * volume; along an axis shorter than the patch the volume is centered, and the start is negative.
  */
 export function patchStart(
   prng: Prng,
@@ -144,7 +144,7 @@ type Ints = Int32Array<ArrayBufferLike>;
 /**
  * Copies a box out of `channels` stacked grids, zero outside them.
  *
- * @param out filled from `at` on with channels x box, row-major
+ * @param out written from `at` on with channels x box, row-major
  * @param box start (may be negative) and size, [z, y, x]
  */
 export function extractBox<T extends Floats | Ints>(
@@ -222,10 +222,10 @@ function fillPatch(
  * is when i >= round(batch * (1 - foreground)), rounding halves to even.
  *
  * @param prng one per step (`new Prng(seed).fork(step)`), so that a resumed run draws the same batches
- * @param options batch; patch [z, y, x]; foreground: fraction, default 0.33; sets: lists of cases, each as likely
- *   for a patch, whatever their lengths; unless given every case is as likely
+ * @param options batch; patch [z, y, x]; foreground: fraction, default 0.33; sets: lists of cases, each equally likely
+ *   for a patch, whatever their lengths; default: every case is equally likely
  * @returns image [N, C, d, h, w], label [N, d, h, w], and the case of each patch
- * @throws RangeError for no cases, an empty set, or cases that differ in channels
+ * @throws RangeError without cases, for an empty set, or for cases that differ in channels
  * @example
  * ```ts
  * import { openCaseStore, openDataset, Prng, readPlan, sampleBatch } from "voxgrad/imaging";
@@ -251,7 +251,7 @@ export async function sampleBatch(
   let [image, channels]: [Float32Array<ArrayBuffer> | undefined, number] = [undefined, 0];
   for (let index = 0; index < batch; index++) {
     const own = prng.fork(index);
-    // A draw among one set would change those that follow it.
+    // Drawing from a single set would change the draws that follow.
     const set = sets.length === 1 ? sets[0] : sets[own.integer(sets.length)];
     const item = await cases.get(set[own.integer(set.length)]);
     if (!image) [image, channels] = [new Float32Array(batch * item.channels * count), item.channels];

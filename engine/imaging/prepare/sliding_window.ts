@@ -1,4 +1,4 @@
-/** Whole-volume prediction from overlapping patches, weighted by a Gaussian, as nnU-Net does. */
+/** Sliding-window prediction with Gaussian weights, as in nnU-Net. */
 import { VoxgradError } from "../../core/errors.ts";
 import { extractBox, roundHalfEven } from "./sampling.ts";
 import { voxelCount } from "../volume/volume.ts";
@@ -10,12 +10,12 @@ export interface Grid {
 }
 
 /**
- * Where the patches start along one axis: as few as keep neighbors within `step` patches of each other, spread evenly
- * from the first voxel to the last.
+ * Start positions of the patches along one axis: as few as keep neighbors within `step` patches of each other, evenly
+ * spaced from the first voxel to the last.
  *
  * @param size voxels of the volume along the axis
- * @param patch voxels of the patch; one start, 0, when the volume is not longer
- * @param step distance of neighbors as a fraction of the patch, above 0, at most 1
+ * @param patch voxels of the patch; one start, 0, if the volume is not longer
+ * @param step stride as a fraction of the patch, above 0, at most 1
  */
 export function tileStarts(size: number, patch: number, step: number): number[] {
   if (!(step > 0 && step <= 1)) throw new VoxgradError(`slidingWindow: step is ${step}; wanted above 0, at most 1`);
@@ -57,9 +57,9 @@ export function gaussianImportance(patch: readonly number[]): Float32Array<Array
 export interface SlidingWindowOptions {
   /** Size of a patch, [z, y, x]. */
   readonly patch: readonly number[];
-  /** Distance of neighboring patches as a fraction of the patch; default 0.5. */
+  /** Stride as a fraction of the patch; default 0.5. */
   readonly step?: number;
-  /** Channels that `predict` gives. */
+  /** Channels that `predict` returns. */
   readonly classes: number;
   /** Patches per call of `predict`; default 1. */
   readonly batch?: number;
@@ -68,8 +68,8 @@ export interface SlidingWindowOptions {
   /**
    * Logits [batch, classes, d, h, w] of patches [batch, C, d, h, w]. The buffer always has room for a full batch, so
    * that a program compiled for it serves every call; only the first `count` patches are filled (the others are 0) and
-   * only their logits are read. It is called again before its last result has been added up, so that the device is
-   * never idle: patches and logits must keep their values until the call after that.
+   * only their logits are read. It is called again before its last result has been accumulated, to keep the device
+   * busy: patches and logits must keep their values until the call after that.
    */
   readonly predict: (patches: Float32Array<ArrayBuffer>, count: number) => Promise<Float32Array> | Float32Array;
   /** Called after each batch. */
@@ -84,7 +84,8 @@ export interface Slab {
 }
 
 /**
- * Where patches of a volume [D, H, W] start along each axis; along a short axis the volume lies in the middle of one.
+ * Where patches of a volume [D, H, W] start along each axis; along an axis shorter than the patch the volume is
+ * centered in it.
  */
 function startsOf(space: readonly number[], patch: readonly number[], step: number): number[][] {
   return space.map((size, axis) => {
@@ -94,8 +95,8 @@ function startsOf(space: readonly number[], patch: readonly number[], step: numb
 }
 
 /**
- * Bytes of host memory that `slidingWindowSlabs` takes beside the volume, and how often it calls `predict`. They grow
- * with H and W, not with D.
+ * Bytes of host memory that `slidingWindowSlabs` needs in addition to the volume, and how often it calls `predict`.
+ * They grow with H and W, not with D.
  *
  * @param shape of the volume, [C, D, H, W]
  */
@@ -114,16 +115,16 @@ export function slidingWindowCost(
 }
 
 /**
- * Logits of a volume of any size, some planes at a time: patches are cut, predicted and averaged where they overlap,
- * and planes are handed on in order as soon as no later patch touches them, so that memory holds logits of a patch's
- * depth alone. A volume smaller than the patch is padded with zeros on both sides and cropped back.
+ * Logits of a volume of any size, some planes at a time: patches are extracted, predicted and averaged where they
+ * overlap, and planes are yielded in order as soon as no later patch touches them, so that memory holds only the logits
+ * of a patch's depth. A volume smaller than the patch is padded with zeros on both sides and cropped back.
  *
- * Averages are kept as such, and each patch moves them by its share of what it differs, so patches that agree give
- * their very value.
+ * Averages are updated incrementally by each patch's weighted difference, so patches that agree give exactly their
+ * value.
  *
  * @param volume [C, D, H, W]
- * @returns slabs [classes, depth, H, W] that follow each other from the first plane to the last
- * @throws VoxgradError when `predict` gives another number of values than wanted
+ * @returns slabs [classes, depth, H, W] in order, from the first plane to the last
+ * @throws VoxgradError if `predict` returns a wrong number of values
  * @example
  * ```ts
  * import { slidingWindowSlabs } from "voxgrad/imaging";
@@ -164,7 +165,7 @@ export async function* slidingWindowSlabs(volume: Grid, options: SlidingWindowOp
   };
   const start = (first: number): Promise<Float32Array> => {
     const logits = call(first);
-    // Who stops early does not wait for the batch under way; all others meet its error when they wait for it.
+    // If the caller stops early, the pending batch is not awaited; otherwise its error surfaces at the next await.
     logits.catch(() => undefined);
     return logits;
   };
@@ -175,7 +176,7 @@ export async function* slidingWindowSlabs(volume: Grid, options: SlidingWindowOp
     const used = Math.min(batch, tiles.length - first);
     for (let i = 0; i < used; i++) {
       const tile = tiles[first + i];
-      // Patches come in order of their first plane, so none goes back before it.
+      // Patches are sorted by their first plane, so planes before it are finished.
       if (tile[0] > held.start) yield held.release(tile[0]);
       held.add(logits.subarray(i * classes * count, (i + 1) * classes * count), importance, tile);
     }
@@ -186,7 +187,7 @@ export async function* slidingWindowSlabs(volume: Grid, options: SlidingWindowOp
 
 /** Averages of the planes that patches may still touch. */
 class HeldPlanes {
-  /** The volume's plane that is held first. */
+  /** Index of the first plane held. */
   start = 0;
   readonly #mean: Float32Array<ArrayBuffer>;
   readonly #weight: Float32Array<ArrayBuffer>;
@@ -207,7 +208,7 @@ class HeldPlanes {
     this.#patch = patch;
   }
 
-  /** Takes a patch [classes, d, h, w] into the averages, by its weights [d, h, w]. */
+  /** Adds a patch [classes, d, h, w] to the averages, with its weights [d, h, w]. */
   add(logits: Float32Array, importance: Float32Array, start: readonly number[]): void {
     const [, h, w] = this.#patch;
     const [, H, W] = this.#shape;
@@ -235,7 +236,7 @@ class HeldPlanes {
     }
   }
 
-  /** The planes before plane `end` of the volume, which make room for later ones. */
+  /** Releases the planes before plane `end` of the volume. */
   release(end: number): Slab {
     const plane = this.#shape[1] * this.#shape[2];
     const depth = end - this.start;
@@ -254,11 +255,11 @@ class HeldPlanes {
 }
 
 /**
- * Logits of a whole volume, as `slidingWindowSlabs` gives them plane by plane.
+ * Logits of a whole volume, see `slidingWindowSlabs`.
  *
  * @param volume [C, D, H, W]
  * @returns logits [classes, D, H, W]
- * @throws VoxgradError when `predict` gives another number of values than wanted
+ * @throws VoxgradError if `predict` returns a wrong number of values
  * @example
  * ```ts
  * import { slidingWindow } from "voxgrad";

@@ -1,7 +1,6 @@
 /**
- * Superpixels by Felzenszwalb and Huttenlocher (Efficient Graph-Based Image Segmentation, IJCV 2004), with the
- * partition that scikit-image 0.19.3 gives for the same image, and supervoxels, which it does not have: float64 on the
- * CPU.
+ * Superpixels by Felzenszwalb and Huttenlocher (Efficient Graph-Based Image Segmentation, IJCV 2004), with the same
+ * partition as scikit-image 0.19.3, and supervoxels, which scikit-image lacks: float64 on the CPU.
  */
 import { check, checkOptions, show } from "../../core/errors.ts";
 import { Tensor } from "../../core/tensor.ts";
@@ -12,23 +11,23 @@ export interface FelzenszwalbOptions {
   /** Larger values give larger segments; divided by 255 inside, as scikit-image does. Default 1. */
   readonly scale?: number;
   /**
-   * Standard deviation, in pixels, of the Gaussian that smooths the image first; default 0.8, 0 for none. One
-   * number, or one an axis, for scans whose slices lie further apart than their pixels.
+   * Standard deviation, in pixels, of the Gaussian that smooths the image first; default 0.8, 0 for none. One number,
+   * or one per axis for anisotropic scans.
    */
   readonly sigma?: number | readonly number[];
-  /** Segments of fewer pixels are joined to a neighbor; default 20. */
+  /** Segments of fewer pixels are merged into a neighbor; default 20. */
   readonly minSize?: number;
 }
 
 /**
  * Segments of a gray image or volume: pixels are joined along the edges of least difference, to their 8 neighbors, or
- * 26 in a volume, while the difference is below what both segments have inside plus scale / (255 * size). Values are
- * taken as they are, as scikit-image takes an image of floats. Segments are numbered from 0 by their first pixel, row
- * by row. A volume takes some 160 bytes of memory a voxel while it is segmented.
+ * 26 in a volume, while the difference is below the internal difference of both segments plus scale / (255 * size).
+ * Values are not rescaled, as in scikit-image for float images. Segments are numbered from 0 by their first pixel, row
+ * by row. Segmenting a volume takes about 160 bytes of memory per voxel.
  *
  * @param image tensor [H, W] or [D, H, W], or its values row by row together with `shape`
- * @returns labels: for a tensor a promise of an i32 tensor of its shape, for values an Int32Array
- * @throws VoxgradError for another rank, an option out of range, or values that are no finite numbers
+ * @returns labels: a promise of an i32 tensor for a tensor, an Int32Array for an array
+ * @throws VoxgradError for another rank, an option out of range, or values that are not finite
  * @example
  * ```ts
  * import { felzenszwalb, random } from "voxgrad";
@@ -53,7 +52,7 @@ export function felzenszwalb(
   return image.data().then((data) => tensor(segment(data, shape, options), { shape: [...shape] }));
 }
 
-// An edge is known by its pixel and its direction, in 31 bits.
+// An edge is encoded by its pixel and its direction, in 31 bits.
 const MOST_PIXELS = 2 ** 27;
 
 function checkShape(shape: readonly number[]): void {
@@ -98,7 +97,7 @@ function segment(
   const { costs, ends } = edges(smooth, [depth, height, width]);
   sortTogether(costs, ends);
 
-  // A segment is known by its first pixel. What is inside one counts as float32, as scikit-image's does.
+  // A segment is identified by its first pixel. Its internal difference is float32, as in scikit-image.
   const parent = Int32Array.from(smooth, (_, pixel) => pixel);
   const size = new Int32Array(smooth.length).fill(1);
   const inside = new Float64Array(smooth.length);
@@ -114,7 +113,7 @@ function segment(
   };
   const offsets = STEPS.map(({ z, y, x }) => (z * height + y) * width + x);
   const perPixel = scale / 255;
-  let left = 0; // edges between segments that stayed apart
+  let left = 0; // edges between segments that were not merged
   for (let k = 0; k < ends.length; k++) {
     const edge = ends[k];
     const a = root(edge >> 4);
@@ -181,7 +180,7 @@ function edges(image: Float64Array, [depth, height, width]: readonly [number, nu
   return { costs, ends };
 }
 
-/** Gaussian smoothing in place along one axis, cut off at 4 sigma, mirrored at the borders (d c b a | a b c d). */
+/** In-place Gaussian smoothing along one axis, truncated at 4 sigma, mirrored at the borders (d c b a | a b c d). */
 function blur(image: Float64Array, options: { shape: readonly number[]; axis: number; sigma: number }): void {
   const { shape, axis, sigma } = options;
   const radius = Math.floor(4 * sigma + 0.5);
@@ -211,7 +210,7 @@ function blur(image: Float64Array, options: { shape: readonly number[]; axis: nu
   }
 }
 
-/** Eight sums side by side, as NumPy adds up to 128 numbers, so that the last bit of the weights is the same. */
+/** Eight partial sums, as NumPy sums up to 128 numbers, so that the weights match to the last bit. */
 function pairwiseSum(values: Float64Array): number {
   const whole = values.length - (values.length % 8);
   if (whole === 0 || values.length > 128) return values.reduce((a, b) => a + b, 0);

@@ -1,34 +1,35 @@
-/** k-means clusters of intensities, on the host in float64: seeded, the same on every host. */
+/** k-means clustering of intensities on the host in float64; seeded, and identical on every host. */
 import { check, checkOptions, show } from "../../core/errors.ts";
 import { Prng } from "../../core/prng.ts";
 
 export interface KMeansOptions {
   /** How many clusters. */
   readonly clusters: number;
-  /** Values of a point; default 1. */
+  /** Values per point; default 1. */
   readonly channels?: number;
-  /** Of the first centers; default 0. */
+  /** Seed of the initial centers; default 0. */
   readonly seed?: number;
-  /** The clusters of least inertia of so many starts are taken; default 10, as in scikit-learn. */
+  /** Number of restarts, of which the one with the lowest inertia is kept; default 10, as in scikit-learn. */
   readonly restarts?: number;
-  /** Steps of a start at most; default 300. A start ends sooner when no point changes its cluster. */
+  /** Most iterations per restart; default 300. Stops earlier when no point changes its cluster. */
   readonly iterations?: number;
 }
 
 export interface KMeans {
-  /** [clusters, channels], the cluster of least mean over its channels first. */
+  /** [clusters, channels], by ascending mean over the channels. */
   readonly centers: Float64Array<ArrayBuffer>;
   /** Sum over all points of the squared distance to the nearest center. */
   readonly inertia: number;
 }
 
 /**
- * Lloyd's k-means (IEEE Trans. Inf. Theory 28, 1982) from the starts of k-means++ (Arthur and Vassilvitskii 2007): the
- * first center is any point, each next one a point drawn by its squared distance to the nearest center so far.
+ * Lloyd's k-means (IEEE Trans. Inf. Theory 28, 1982) initialized by k-means++ (Arthur and Vassilvitskii 2007): the
+ * first center is a random point, each next one is drawn with probability proportional to its squared distance to the
+ * nearest center so far.
  *
  * @param points [channels, n], channel by channel as an image
- * @returns centers in ascending order of their mean, so that a cluster's number says how bright it is
- * @throws VoxgradError for fewer different points than clusters, values that are not finite, options out of range
+ * @returns centers in ascending order of their mean, so that cluster numbers are ordered by brightness
+ * @throws VoxgradError for fewer distinct points than clusters, values that are not finite, options out of range
  * @example
  * ```ts
  * import { kMeans } from "voxgrad/imaging";
@@ -58,12 +59,12 @@ export function kMeans(points: ArrayLike<number>, options: KMeansOptions): KMean
 }
 
 /**
- * The nearest center of each point; of equally near ones the first.
+ * The nearest center of each point; the first of ties.
  *
  * @param points [channels, n], channel by channel as an image
- * @param centers [clusters, channels], as kMeans gives them
+ * @param centers [clusters, channels], from kMeans
  * @returns [n], numbers from 0
- * @throws VoxgradError where the lengths do not fit, or for more than 256 centers
+ * @throws VoxgradError if the lengths do not match, or for more than 256 centers
  * @example
  * ```ts
  * import { nearestCenters } from "voxgrad/imaging";
@@ -119,7 +120,7 @@ function firstCenters(task: Task, prng: Prng): Float64Array<ArrayBuffer> {
     let chosen = k === 0 ? prng.integer(count) : 0;
     if (k > 0) {
       let left = prng.uniform() * sum;
-      // Rounding may carry past the end, and a point that is a center already must not be taken.
+      // Rounding may run past the end, and a point that is already a center must not be chosen.
       for (let i = 0; i < count && left >= 0; i++) if (least[i] > 0) [chosen, left] = [i, left - least[i]];
     }
     for (let c = 0; c < channels; c++) centers[k * channels + c] = data[c * count + chosen];
@@ -149,7 +150,7 @@ function lloyd(task: Task, centers: Float64Array<ArrayBuffer>, iterations: numbe
     for (let i = 0; i < count; i++) sizes[labels[i]]++;
     for (let k = 0; k < clusters; k++) {
       if (sizes[k] !== 0) continue;
-      // A cluster that lost all its points gets the one that lies worst.
+      // An empty cluster gets the point farthest from its center.
       const worst = least.indexOf(least.reduce((a, b) => Math.max(a, b), 0));
       sizes[labels[worst]]--;
       labels[worst] = k;

@@ -1,12 +1,11 @@
-/** Sorting numbers and what belongs to them. */
+/** Sorts keys and reorders items with them. */
 
-// Shorter stretches are sorted by insertion.
+// Shorter ranges use insertion sort.
 const SHORT = 16;
 
 /**
  * Sorts keys from the lowest to the highest, and items with them, in place, by quicksort with the median of three.
- * Equal keys come in the order in which NumPy's argsort leaves them, which decides what algorithms that take edges one
- * by one make of ties.
+ * Equal keys come in the order of NumPy's argsort, which decides ties in algorithms that process edges one by one.
  *
  * @param keys finite numbers
  */
@@ -18,7 +17,7 @@ export function sortTogether(keys: Float64Array, items: Int32Array): void {
     keys[b] = key;
     items[b] = item;
   };
-  // Stretches that wait, with the depth that is left to them.
+  // Pending ranges, with their remaining depth.
   const waiting: number[] = [];
   let [left, right] = [0, keys.length - 1];
   let depth = 2 * Math.floor(Math.log2(Math.max(1, keys.length)));
@@ -48,7 +47,7 @@ export function sortTogether(keys: Float64Array, items: Int32Array): void {
       }
     }
     if (right - left > SHORT) {
-      // Values made to defeat the median of three.
+      // Fallback for inputs that defeat the median of three.
       const [some, their] = [keys.slice(left, right + 1), items.slice(left, right + 1)];
       const order = Uint32Array.from(some, (_, k) => k).sort((a, b) => some[a] - some[b]);
       order.forEach((from, k) => {

@@ -6,17 +6,17 @@ import { ContentHash } from "../dataset/content_hash.ts";
 import type { CaseSource } from "../prepare/sampling.ts";
 import { type SuperpixelOptions, superpixels } from "./superpixels.ts";
 
-/** How superpixels are made; see `superpixels`. The threshold is one of values from 0 to 255. */
+/** Options of superpixels; see `superpixels`. The threshold applies to values from 0 to 255. */
 export type StoredSuperpixelOptions = Pick<SuperpixelOptions, "scale" | "sigma" | "minSize" | "threshold" | "volume">;
 
-/** What a thread is asked for: superpixels of the first channel of a case. */
+/** A job of a worker thread: superpixels of the first channel of a case. */
 interface Job {
   readonly image: Float32Array;
   readonly shape: readonly [number, number, number];
   readonly options: StoredSuperpixelOptions;
 }
 
-/** Does a job; worker threads call it by this name. */
+/** Runs a job; worker threads call it by this name. */
 export async function run({ image, shape, options }: Job): Promise<Uint16Array<ArrayBuffer>> {
   if (!image.every(Number.isFinite)) throw new VoxgradError("the image holds NaN or infinity; replace them");
   const low = image.reduce((a, b) => Math.min(a, b), Infinity);
@@ -34,21 +34,21 @@ export async function run({ image, shape, options }: Job): Promise<Uint16Array<A
 const moduleUrl: string = (import.meta as unknown as { url: string }).url;
 
 export interface SuperpixelStore {
-  /** Superpixels of a case, [D, H, W] as its image: 0 outside of the patient. */
+  /** Superpixels of a case, [D, H, W] as its image: 0 outside the patient. */
   get(id: string): Uint16Array<ArrayBuffer>;
-  /** Cases whose superpixels had to be made, and that were there. */
+  /** Numbers of cases whose superpixels were computed, and were found on disk. */
   readonly made: number;
   readonly kept: number;
 }
 
 /**
- * Superpixels of the first channel of prepared cases, its values brought to 0 to 255 over the case, made once and kept
- * in a folder, one file each; a case whose image or options have changed is done again. They stay in memory, two bytes
- * a voxel.
+ * Superpixels of the first channel of prepared cases, rescaled to 0 to 255 over the case, computed once and stored in a
+ * folder, one file each; recomputed if a case's image or the options have changed. They are also held in memory, two
+ * bytes per voxel.
  *
- * @param options folder: where they go, on hosts with files; workers: threads, where the host has them; others as of
- *   `superpixels`
- * @throws VoxgradError as superpixels, by the case
+ * @param options folder: where to store them, on hosts with files; workers: threads, if the host has them; others as
+ *   for `superpixels`
+ * @throws VoxgradError as superpixels, naming the case
  * @example
  * ```ts
  * import { openCaseStore, openDataset, openSuperpixels, readPlan } from "voxgrad/imaging";
@@ -121,7 +121,7 @@ export async function openSuperpixels(
   };
 }
 
-/** The superpixels in a file, unless it was made from something else or is damaged. */
+/** The superpixels in a file; undefined if it is stale or damaged. */
 async function stored(bytes: Uint8Array, key: string): Promise<Uint16Array<ArrayBuffer> | undefined> {
   try {
     if (!(await checkSeal(bytes))) return undefined;

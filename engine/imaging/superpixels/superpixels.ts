@@ -8,27 +8,27 @@ import { felzenszwalb, type FelzenszwalbOptions } from "./felzenszwalb.ts";
 import { keepLargestComponent } from "../volume/largest_component.ts";
 
 export interface SuperpixelOptions extends FelzenszwalbOptions {
-  /** [H, W], or [D, H, W] for slices one after the other. */
+  /** [H, W], or [D, H, W] for a stack of slices. */
   readonly shape: readonly number[];
-  /** Pixels above it may be the patient; default 1e-4, for CT whose window starts at 0, as the official code. */
+  /** Pixels above it may be the patient; default 1e-4, as in the official code, for CT whose window starts at 0. */
   readonly threshold?: number;
-  /** Supervoxels of the volume, 26 neighbors, in place of superpixels of each slice; default false. */
+  /** Supervoxels of the volume (26 neighbors) instead of superpixels of each slice; default false. */
   readonly volume?: boolean;
 }
 
 export interface Superpixels {
-  /** As the image lies: 0 outside of the patient, else 1, 2, ... by first pixel; of each slice, or of the volume. */
+  /** In the order of the image: 0 outside the patient, else 1, 2, ... by first pixel; per slice, or for the volume. */
   readonly labels: Int32Array<ArrayBuffer>;
-  /** How many there are: of each slice, or of the volume. */
+  /** Number of superpixels per slice, or of supervoxels in the volume. */
   readonly counts: readonly number[];
 }
 
 /**
- * The patient: what is above the threshold, of that the largest connected part (8 neighbors, 26 in a volume), and the
- * holes in it, from which no path over the sides of pixels leads to the border. All 0 where nothing is above it.
+ * The patient: the largest connected component above the threshold (8 neighbors, 26 in a volume) with its holes filled:
+ * pixels that no path across pixel edges connects to the border. All 0 if nothing is above the threshold.
  *
  * @param image values of a slice [H, W] or a volume [D, H, W]
- * @returns 1 or 0, as the image lies
+ * @returns 1 or 0, in the order of the image
  */
 export function foregroundMask(
   image: ArrayLike<number>,
@@ -50,8 +50,8 @@ export function foregroundMask(
 
 /**
  * Superpixels of the patient in a slice, in every slice of a scan, or in a volume: `felzenszwalb` of the whole image,
- * cut off at `foregroundMask`, and numbered again. What the mask cuts may be smaller than `minSize`. The official code
- * takes images with values from 0 to 255, scale 1, sigma 1 and at least 400 pixels, the defaults here; it loses the
+ * masked by `foregroundMask` and renumbered. Segments cut by the mask may be smaller than `minSize`. The official code
+ * uses images with values from 0 to 255, scale 1, sigma 1 and at least 400 pixels, the defaults here; it drops the
  * segment that felzenszwalb numbers 0, which is kept here.
  *
  * @param image finite values, row by row

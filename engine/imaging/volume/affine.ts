@@ -4,7 +4,7 @@ import { mat3, mat4 } from "gl-matrix";
 /** 16 numbers, row-major. */
 export type Affine = readonly number[];
 
-// gl-matrix is column-major and makes Float32Arrays; it is only given arrays of ours (float64), and the transpose of a
+// gl-matrix is column-major and makes Float32Arrays; it is only passed our float64 arrays, and the transpose of a
 // row-major matrix is the column-major one.
 const columnMajor = (m: Affine): Float64Array => mat4.transpose(new Float64Array(16), m as number[]) as Float64Array;
 const rowMajor = (m: Float64Array): number[] => [...mat4.transpose(new Float64Array(16), m)].map((v) => v + 0);
@@ -42,7 +42,7 @@ export function applyAffine(affine: Affine, point: readonly number[]): [number, 
   return [row(0), row(1), row(2)];
 }
 
-/** First `b`, then `a`. */
+/** Applies `b` first, then `a`. */
 export const composeAffines = (a: Affine, b: Affine): Affine =>
   rowMajor(mat4.multiply(new Float64Array(16), columnMajor(a), columnMajor(b)) as Float64Array);
 
@@ -97,7 +97,7 @@ export function affineFromQuaternion(options: {
 }
 
 /**
- * The quaternion form of an affine: what `affineFromQuaternion` takes, or undefined when the axes are not at right
+ * The quaternion form of an affine: the arguments of `affineFromQuaternion`, or undefined if the axes are not at right
  * angles (cosine above 1e-4) or the affine is singular, which that form cannot express.
  */
 export function quaternionFromAffine(affine: Affine) {
@@ -111,7 +111,7 @@ export function quaternionFromAffine(affine: Affine) {
   const [x, y, z] = [column(0), column(1), column(2)];
   const dot = (p: number[], q: number[]) => Math.abs(p[0] * q[0] + p[1] * q[1] + p[2] * q[2]);
   if (Math.max(dot(x, y), dot(y, z), dot(x, z)) > 1e-4) return undefined;
-  // The largest of the four components is taken from the diagonal, the rest from it, so no root is of a tiny number.
+  // The largest of the four components is computed from the diagonal, the rest from it, to avoid roots of tiny numbers.
   const [xx, yy, zz] = [x[0], y[1], z[2]];
   const squares = [1 + xx + yy + zz, 1 + xx - yy - zz, 1 - xx + yy - zz, 1 - xx - yy + zz];
   const largest = squares.indexOf(Math.max(...squares));

@@ -1,4 +1,4 @@
-/** Where in a scan the patient is. */
+/** Segments the patient's body in a scan. */
 import { check, checkOptions, show } from "../../core/errors.ts";
 import { nonZeroMask } from "./crop.ts";
 import { keepLargestComponent } from "./largest_component.ts";
@@ -10,16 +10,16 @@ export interface BodyMaskOptions {
    * Voxels above it may be body, in the scan's unit: -200 for CT in HU; default `otsuThreshold` of the channel.
    */
   readonly threshold?: number;
-  /** The channel that is looked at; default 0. */
+  /** The channel to use; default 0. */
   readonly channel?: number;
 }
 
 /**
- * The patient in a scan: what is above a threshold, the largest connected part of it (26 neighbors), and the holes in
- * that, such as lungs: voxels from which no path by faces leads to the scan's border.
+ * The patient in a scan: the largest connected component above a threshold (26 neighbors) with its holes, such as
+ * lungs, filled: voxels that no path across faces connects to the scan's border.
  *
- * @returns 1 or 0 as `image.data` lies, [Z, Y, X]; all 0 where nothing is above the threshold
- * @throws VoxgradError for a channel that is not there, or no number for a threshold
+ * @returns 1 or 0 in the order of `image.data`, [Z, Y, X]; all 0 if nothing is above the threshold
+ * @throws VoxgradError for a missing channel, or a threshold that is not a number
  * @example
  * ```ts
  * import { bodyMask, phantomCase } from "voxgrad/imaging";
@@ -54,11 +54,11 @@ export function bodyMask(
 }
 
 /**
- * Otsu's threshold (IEEE Trans. Syst. Man Cybern. 9, 1979): of the centers of a histogram's bins the first at which the
- * variance between those up to it and those above it is largest, as scikit-image's threshold_otsu.
+ * Otsu's threshold (IEEE Trans. Syst. Man Cybern. 9, 1979): the first bin center of a histogram that maximizes the
+ * between-class variance, as in scikit-image's threshold_otsu.
  *
- * @param options bins: of the histogram, from the least value to the greatest; default 256
- * @returns the threshold; where all values are equal, that value
+ * @param options bins: of the histogram, from the minimum to the maximum; default 256
+ * @returns the threshold; that value if all values are equal
  * @throws VoxgradError for no values, or values that are not finite
  * @example
  * ```ts
@@ -87,7 +87,7 @@ export function otsuThreshold(values: ArrayLike<number>, options: { bins?: numbe
   const counts = new Float64Array(bins);
   const scale = bins / (high - low);
   for (let i = 0; i < values.length; i++) counts[Math.min(bins - 1, Math.floor((values[i] - low) * scale))]++;
-  // Sums over the bins up to one, in bins: of 1, and of the bin's number.
+  // Cumulative sums over the bins: of the counts, and of the counts times the bin's index.
   const all = counts.reduce((sum, n, k) => sum + n * k, 0);
   let [below, moment, best, largest] = [0, 0, 0, -1];
   for (let k = 0; k < bins - 1; k++) {

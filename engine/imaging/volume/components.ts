@@ -1,25 +1,25 @@
-/** Connected parts of a mask, on the host: volumes of any size, with memory for lines of voxels alone. */
+/** Connected components of a mask, on the host, run by run: memory grows with the number of runs, not voxels. */
 import { VoxgradError } from "../../core/errors.ts";
 import { voxelCount } from "./volume.ts";
 import type { Triple } from "./volume.ts";
 
-/** The parts of a mask as runs of voxels along x. */
+/** Connected components of a mask as runs of voxels along x. */
 export interface Parts {
   /** Index of the first voxel of each run, ascending, and its length. */
   readonly from: readonly number[];
   readonly length: readonly number[];
-  /** The part that each run belongs to; parts are numbered by their first voxels. */
+  /** The component of each run; components are numbered by their first voxels. */
   readonly part: Int32Array;
-  /** Voxels of each part. */
+  /** Voxels in each component. */
   readonly sizes: Float64Array;
 }
 
 /**
- * The connected parts of the voxels that have one of `values`, by faces, edges and corners (26 neighbors).
+ * The connected components (26 neighbors) of the voxels that have one of `values`.
  *
  * @param labels [Z, Y, X] in memory
  * @param options shape: [X, Y, Z] of the volume; values: labels that count as one mask
- * @throws VoxgradError when the number of labels is not that of the shape
+ * @throws VoxgradError if the number of labels does not match the shape
  * @example
  * ```ts
  * connectedParts(new Uint8Array([1, 0, 1, 1]), { shape: [4, 1, 1], values: [1] }).sizes; // of two parts
@@ -35,7 +35,7 @@ export function connectedParts(
   }
   const inside = new Uint8Array(256);
   for (const value of options.values) inside[value] = 1;
-  // Where each run starts, how long it is, and another run of its part.
+  // Start and length of each run, and another run of its component.
   const from: number[] = [];
   const length: number[] = [];
   const parent: number[] = [];
@@ -45,7 +45,7 @@ export function connectedParts(
     while (parent[at] !== at) at = parent[at] = parent[parent[at]];
     return at;
   };
-  // Joins the runs of a line with those of an earlier one that they touch, corners included.
+  // Merges the runs of a line with those of an earlier line that they touch, corners included.
   const join = (line: number, other: number): void => {
     let [a, b] = [firstOfLine[line], firstOfLine[other]];
     const [lastA, lastB] = [from.length, firstOfLine[other + 1]];
@@ -79,7 +79,7 @@ export function connectedParts(
       for (let k = -1; z > 0 && k <= 1; k++) if (y + k >= 0 && y + k < Y) join(line, line - Y + k);
     }
   }
-  // A root is the first run of its part, so it is met before the others.
+  // A root is the first run of its component, so it is visited before the others.
   const part = new Int32Array(from.length);
   const sizes: number[] = [];
   for (let run = 0; run < from.length; run++) {
@@ -91,7 +91,7 @@ export function connectedParts(
   return { from, length, part, sizes: Float64Array.from(sizes) };
 }
 
-/** The number of the largest part, the first of equal ones; -1 where there is none. */
+/** Index of the largest component, the first of ties; -1 if there is none. */
 export function largestOf(sizes: ArrayLike<number>): number {
   let largest = sizes.length > 0 ? 0 : -1;
   for (let k = 1; k < sizes.length; k++) if (sizes[k] > sizes[largest]) largest = k;

@@ -1,15 +1,15 @@
-/** The part of a scan that is not zero: what nnU-Net crops to, and where it takes intensities from. */
+/** The non-zero region of a scan, which nnU-Net crops to and takes intensities from. */
 import type { Triple, Volume } from "./volume.ts";
 
-/** A box of voxels along x, y, z of a volume. */
+/** A box of voxels along x, y, z. */
 export interface Box {
   readonly start: Triple;
   readonly size: Triple;
 }
 
 /**
- * The smallest box that holds every voxel at which some channel is not zero; the whole volume where there is none.
- * Filling holes would not change it.
+ * The bounding box of the voxels at which some channel is not zero; the whole volume if there are none. Filling holes
+ * would not change it.
  *
  * @example
  * ```ts
@@ -45,8 +45,8 @@ export function nonZeroBox(image: Pick<Volume, "data" | "shape" | "channels">): 
 }
 
 /**
- * 1 where some channel is not zero, and in the holes of that region: zeros that no path of zeros joins, face by face,
- * to the border of the array; one plane is an image, and its border that of the image.
+ * 1 where some channel is not zero, and in the holes of that region: zeros that no path of zeros connects, face by
+ * face, to the border of the array. A single plane counts as a 2-D image.
  *
  * @param data channels of [D, H, W], one after the other
  * @returns [D, H, W]

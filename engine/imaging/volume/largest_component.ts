@@ -1,15 +1,15 @@
-/** The largest connected part of a mask. */
+/** Keeps the largest connected component of a mask. */
 import { connectedParts, largestOf } from "./components.ts";
 import type { Triple } from "./volume.ts";
 
 /**
- * Sets to 0 what has one of `values` but does not belong to their largest connected part; of equal parts the first
- * stays. Voxels are connected by faces, edges and corners (26 neighbors), as in nnU-Net's rule.
+ * Sets voxels with one of `values` outside their largest connected component to 0; the first of ties is kept.
+ * Connectivity is 26 neighbors, as in nnU-Net's rule.
  *
  * @param labels [Z, Y, X] in memory, changed in place
  * @param options shape: [X, Y, Z] of the volume; values: labels that count as one mask
  * @returns how many voxels were set to 0
- * @throws VoxgradError when the number of labels is not that of the shape
+ * @throws VoxgradError if the number of labels does not match the shape
  * @example
  * ```ts
  * import { keepLargestComponent } from "voxgrad/imaging";

@@ -1,18 +1,15 @@
-/** Whether what is about to be done fits into memory: asked before the first byte is taken. */
+/** Checks that an operation fits into memory before it allocates. */
 import { platform } from "#platform";
 import { VoxgradError } from "../../core/errors.ts";
 
-/** Elements that a typed array has at most on every host. */
+/** Largest length of a typed array on every host. */
 export const LARGEST_ARRAY = 2 ** 32 - 2 ** 16;
 
 /** Bytes for a message. */
 export const gib = (bytes: number): string =>
   `${bytes < 2 ** 27 ? (bytes / 2 ** 30).toPrecision(2) : (bytes / 2 ** 30).toFixed(2)} GiB`;
 
-/**
- * Why so many bytes, and arrays of so many elements, cannot be had on this machine; undefined where they can, or nobody
- * knows.
- */
+/** Why this many bytes, or arrays of this many elements, cannot be allocated; undefined if they can, or if unknown. */
 export function memoryProblem(bytes: number, elements = 0): string | undefined {
   const takes = `it takes about ${gib(bytes)} of memory`;
   const total = platform.totalMemory();
@@ -22,12 +19,12 @@ export function memoryProblem(bytes: number, elements = 0): string | undefined {
 }
 
 /**
- * Throws where work would take more memory than the machine, or the container, has in all.
+ * Throws if an operation would take more memory than the machine or container has in total.
  *
- * @param bytes an estimate of what is held at once
+ * @param bytes estimate of the peak memory
  * @param what the file or step, for the message
  * @param fits what would fit, or what to change
- * @param elements of the largest array in it, where that may be too long
+ * @param elements of the largest array, if that may be too long
  * @throws VoxgradError naming both sizes
  * @example
  * ```ts

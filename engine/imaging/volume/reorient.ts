@@ -1,4 +1,4 @@
-/** Turning volumes to another order and direction of their axes, without resampling. */
+/** Reorients volumes without resampling. */
 import { check, show } from "../../core/errors.ts";
 import { axisCodes, columnNorms, composeAffines, cornerDistance } from "./affine.ts";
 import type { Affine } from "./affine.ts";
@@ -10,13 +10,13 @@ const OPPOSITE: Readonly<Record<string, string>> = { L: "R", R: "L", P: "A", A: 
 const axisOf = (letter: string): number => AXES.findIndex((pair) => pair.includes(letter));
 
 /**
- * The same image with its axes in the order and direction nearest to `codes`: voxels are permuted and mirrored, none is
- * computed, and the affine follows, so every voxel stays where it was in the patient. Turning back with
- * `axisCodes(volume.affine)` gives the first volume again. An oblique volume stays oblique.
+ * The same image with its axes in the order and direction nearest to `codes`: voxels are permuted and flipped, never
+ * interpolated, and the affine is updated, so every voxel keeps its patient coordinates. Reorienting back with
+ * `axisCodes(volume.affine)` restores the first volume. An oblique volume stays oblique.
  *
- * @param volume of any number of channels; it is returned itself when it already has these codes
+ * @param volume of any number of channels; returned itself if it already has these codes
  * @param codes where each voxel axis x, y, z points to: one letter each of L or R, P or A, I or S
- * @throws VoxgradError when codes are not such letters
+ * @throws VoxgradError for other codes
  * @example
  * ```ts
  * import { axisCodes, phantomCase, reorient } from "voxgrad/imaging";
@@ -47,7 +47,7 @@ export function reorient(volume: Volume, codes = "RAS"): Volume {
 }
 
 /**
- * The grid of a volume whose axes are turned to `codes`: new axis k is old axis from[k], backwards where flip[k].
+ * The grid of a volume reoriented to `codes`: new axis k is old axis from[k], reversed if flip[k].
  *
  * @param grid shape [X, Y, Z] and affine of the volume
  * @param codes as those of `reorient`
@@ -80,11 +80,10 @@ const TURNS = ["LPS", "LSP", "PLS", "PSL", "SLP", "SPL"].flatMap((order) =>
 );
 
 /**
- * A volume whose voxels lie in the places of another's, turned so that they come in the same order; undefined where no
- * turn brings them together.
+ * Reorients a volume to the voxel order of another that covers the same grid; undefined if no reorientation matches.
  *
- * @param tolerance how far apart, in voxels, the two may then place a corner; default 0.05
- * @returns the volume itself where it is in that order already
+ * @param tolerance largest distance, in voxels, between corresponding corners; default 0.05
+ * @returns the volume itself if it already has that order
  */
 export function turnedOnto(
   volume: Volume,

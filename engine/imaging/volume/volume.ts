@@ -1,9 +1,9 @@
 /**
- * A 3-D image with its place in the patient, the one type that readers, samplers and writers exchange.
+ * A 3-D image with its affine: the type that readers, samplers and writers exchange.
  *
  * Axis order. `data` is in NIfTI's order: x runs fastest, then y, z, and the channel slowest. `shape` is [X, Y, Z] and
- * `spacing` is in the same order. Tensors are [C, D, H, W] = [channel, z, y, x] with the last axis fastest, so the very
- * same memory is the tensor: `tensorShape(volume)` names its shape and nothing is copied or transposed.
+ * `spacing` is in the same order. Tensors are [C, D, H, W] = [channel, z, y, x] with the last axis fastest, so the same
+ * memory is the tensor: `tensorShape(volume)` is its shape and nothing is copied or transposed.
  */
 import { VoxgradError } from "../../core/errors.ts";
 import { columnNorms } from "./affine.ts";
@@ -30,7 +30,7 @@ export interface NiftiExtension {
   readonly data: Uint8Array<ArrayBuffer>;
 }
 
-/** What of a NIfTI header is kept so that a file written from the volume says the same about its place. */
+/** The fields of a NIfTI header that are kept to write the same geometry back. */
 export interface NiftiSource {
   readonly version: 1 | 2;
   /** Sizes of all stored axes, x first: [X, Y, Z], [X, Y, Z, T], [X, Y, Z, 1, V]. */
@@ -49,9 +49,9 @@ export interface NiftiSource {
   readonly unitsCode: number;
   readonly intentCode: number;
   readonly description: string;
-  /** Written back as they are; absent where there are none. */
+  /** Written back unchanged; absent if there are none. */
   readonly extensions?: readonly NiftiExtension[];
-  /** The affine that these fields give, to see whether a volume has been moved since. */
+  /** The affine that these fields define, to detect a changed affine. */
   readonly affine: Affine;
 }
 
@@ -72,7 +72,7 @@ export interface Volume {
   readonly source?: NiftiSource;
 }
 
-/** Voxels of one channel. */
+/** Number of voxels in one channel. */
 export const voxelCount = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
 
 /** The shape of `volume.data` as a tensor: [C, D, H, W]. */
@@ -91,7 +91,7 @@ export const tensorSpacing = (volume: Volume): [number, number, number] => [
 ];
 
 /**
- * A volume from values and an affine.
+ * Makes a volume from values and an affine.
  *
  * @param options shape [X, Y, Z]; affine row-major, mm; channels, default 1
  * @throws VoxgradError when the number of values does not fit
