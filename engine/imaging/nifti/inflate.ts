@@ -140,7 +140,7 @@ const allLengths = new Uint8Array(286 + 30);
  * Decompresses the stream that starts at a byte of `source`.
  *
  * @returns the byte after the stream
- * @throws Error when it is truncated or damaged, and what `sink.grow` throws
+ * @throws Error if it is truncated or damaged, and whatever `sink.grow` throws
  */
 export function inflate(source: Uint8Array, start: number, sink: Sink): number {
   let at = start;

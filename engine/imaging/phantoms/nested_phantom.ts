@@ -73,7 +73,7 @@ const FINE = 4;
 interface Stack {
   readonly x: Float64Array;
   readonly y: Float64Array;
-  /** Radius in x and y at each fine step, as the fraction that z leaves; 0 beyond the ends. */
+  /** Radius in x and y at each fine step; 0 beyond the ends. */
   readonly radius: Float64Array;
 }
 

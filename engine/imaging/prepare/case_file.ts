@@ -6,7 +6,7 @@ import type { CaseGeometry, PreparedCase } from "./prepared_case.ts";
 const bytesOf = (values: Float32Array | Uint32Array): Uint8Array =>
   new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
 
-/** What JSON has no word for: numbers that are not finite, and bytes. */
+/** Encodes what JSON cannot: numbers that are not finite, and bytes. */
 const replace = (_: string, value: unknown): unknown =>
   typeof value === "number" && !Number.isFinite(value)
     ? { $number: String(value) }
@@ -21,7 +21,7 @@ const revive = (_: string, value: unknown): unknown => {
   return value;
 };
 
-/** A prepared case as a file, with its digest. `key` says what it was made from. */
+/** A prepared case as a file, with its digest. `key` identifies its inputs. */
 export function encodeCase(item: PreparedCase, key: string): Promise<Uint8Array<ArrayBuffer>> {
   const { id, channels, shape, spacing, geometry, labelsPresent, foreground } = item;
   const tensors: FileTensor[] = [
@@ -39,9 +39,9 @@ export function encodeCase(item: PreparedCase, key: string): Promise<Uint8Array<
 }
 
 /**
- * A case from its file, and the key it was written with.
+ * Decodes a case and the key it was written with.
  *
- * @throws SafetensorsError for a file that is damaged or holds something else
+ * @throws SafetensorsError for a damaged file or one with other content
  */
 export async function decodeCase(bytes: Uint8Array): Promise<{ item: PreparedCase; key: string }> {
   if (!(await checkSeal(bytes))) throw new SafetensorsError("the file has no digest to check it by");
@@ -79,7 +79,7 @@ export async function decodeCase(bytes: Uint8Array): Promise<{ item: PreparedCas
   };
 }
 
-/** Bytes that a case takes in memory. */
+/** Bytes of a case in memory. */
 export const caseBytes = (item: PreparedCase): number =>
   item.image.byteLength +
   item.label.byteLength +

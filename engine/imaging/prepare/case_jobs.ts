@@ -1,6 +1,4 @@
-/**
- * Work on one case that needs no device: a module that worker threads run, and the thread at hand where there are none.
- */
+/** Per-case work that needs no device; runs in worker threads, or in the calling thread if there are none. */
 import { platform } from "#platform";
 import type { Dataset, DatasetCase } from "../dataset/types.ts";
 import { fingerprintCase } from "./fingerprint_case.ts";
@@ -12,7 +10,7 @@ import type { Plan } from "../plan/plan.ts";
 import { cropCase } from "./preprocess.ts";
 import type { CroppedCase } from "./preprocess.ts";
 
-/** What of a dataset the reading of a case depends on. */
+/** The parts of a dataset that loading a case depends on. */
 type CaseDataset = Pick<Dataset, "channels" | "labels" | "ignoreLabel">;
 
 export type CaseJob =
@@ -28,14 +26,14 @@ export type CaseJob =
     readonly dataset: CaseDataset;
     readonly item: DatasetCase;
     readonly plan: Plan;
-    /** What else the result depends on, and the key that a kept result has. */
+    /** Settings that the result depends on, and the key of a stored result. */
     readonly settings: string;
     readonly kept?: string;
   };
 
 export type CaseResult =
   | { readonly kind: "fingerprint"; readonly samples: CaseSamples }
-  /** content: of the case's files, whatever they are prepared by. No case where the kept result is up to date. */
+  /** content: hash of the case's files, whatever the settings. No case if the stored result is up to date. */
   | {
     readonly kind: "crop";
     readonly id: string;
@@ -44,10 +42,10 @@ export type CaseResult =
     readonly cropped?: CroppedCase;
   };
 
-/** Where this module lies, for the threads that load it. */
+/** URL of this module, for worker threads. */
 export const caseJobsUrl: string = (import.meta as unknown as { url: string }).url;
 
-/** Does a job. What it throws begins with the case. */
+/** Runs a job. Error messages begin with the case. */
 export async function run(job: CaseJob): Promise<CaseResult> {
   try {
     return await perform(job);

@@ -1,4 +1,4 @@
-/** Jobs on cases, one after the other or in worker threads, their results taken one at a time. */
+/** Runs jobs on cases, sequentially or in worker threads; results are delivered one at a time. */
 import { platform } from "#platform";
 import { VoxgradError } from "../../core/errors.ts";
 import { PlatformError } from "../../platform/types.ts";
@@ -9,9 +9,9 @@ import { NiftiError } from "../nifti/nifti.ts";
 
 export interface CasePool {
   /**
-   * Does a job for each item and calls `done` with its result, never twice at a time. An error of a job goes to
-   * `failed`, and the others go on; what that throws, or without it the first error, ends it, once the jobs that run
-   * are over. It begins with the case.
+   * Runs a job for each item and calls `done` with its result, never concurrently. Errors of a job go to `failed`, and
+   * the others continue. If `failed` throws, or without it at the first error, it stops once the running jobs have
+   * ended. Error messages begin with the case.
    */
   each<T>(
     items: readonly T[],
@@ -22,7 +22,7 @@ export interface CasePool {
   close(): Promise<void>;
 }
 
-/** Errors of a thread get their class back by their name. */
+/** Restores the class of errors from threads by name. */
 const classes = { DatasetError, NiftiError, PlatformError, VoxgradError };
 
 function revived(error: unknown): unknown {
@@ -30,7 +30,7 @@ function revived(error: unknown): unknown {
   return Object.setPrototypeOf(error, classes[error.name as keyof typeof classes].prototype);
 }
 
-/** A pool of `workers` threads; with 0, or on a host that has none, the thread at hand. */
+/** A pool of `workers` threads; with 0, or on a host without threads, the calling thread. */
 export function openCasePool(workers: number): CasePool {
   if (!Number.isInteger(workers) || workers < 0) {
     throw new VoxgradError(`workers: an integer >= 0, got ${workers}; 0 works in the thread at hand`);
@@ -43,7 +43,7 @@ export function openCasePool(workers: number): CasePool {
     } catch (error) {
       const { id } = job.item;
       const known = revived(error);
-      // What ends a thread itself, such as its memory, does not know the case.
+      // Errors that kill a thread, such as out of memory, do not name the case.
       if (!(known instanceof Error) || known.message.startsWith(`case ${id}: `)) throw known;
       const fix = "if memory ran out, try fewer --workers; 0 works in the thread at hand";
       throw new VoxgradError(`case ${id}: the thread that worked on it failed (${known.message}); ${fix}`, {
@@ -56,7 +56,7 @@ export function openCasePool(workers: number): CasePool {
       let next = 0;
       let ended = false;
       let turn: Promise<unknown> = Promise.resolve();
-      // A lane asks for the next case when its own has been taken, so that few results wait in memory.
+      // A lane requests the next case only after its result has been consumed, so that few results wait in memory.
       const lane = async (): Promise<void> => {
         while (next < items.length && !ended) {
           const item = items[next++]!;

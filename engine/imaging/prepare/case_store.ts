@@ -1,4 +1,4 @@
-/** Prepared cases on disk, made once, and in memory as far as a cap allows. */
+/** Prepared cases, computed once and stored on disk, and cached in memory up to a cap. */
 import { trimSlashes } from "../../core/paths.ts";
 import { platform } from "#platform";
 import { VoxgradError } from "../../core/errors.ts";
@@ -16,33 +16,33 @@ import { LruCache } from "../../core/lru_cache.ts";
 import { hashText } from "../../core/prng.ts";
 import type { CaseSource } from "./sampling.ts";
 
-/** Raised when a prepared case comes out differently than before, so that no old one is taken for a new one. */
+/** Increased whenever preparation gives different results, to invalidate stored cases. */
 const VERSION = 1;
 
 export interface CaseStore extends CaseSource {
   readonly ids: readonly string[];
   get(id: string): Promise<PreparedCase>;
-  /** Digest of the files of each case: what it was made from, whatever the plan. */
+  /** Digest of the source files of each case, independent of the plan. */
   readonly contents: ReadonlyMap<string, string>;
-  /** What opening it found: cases that had to be made, and cases that were there. */
+  /** Numbers of cases that opening it had to prepare, and found on disk. */
   readonly made: number;
   readonly kept: number;
-  /** Bytes of the cases that are in memory now. */
+  /** Bytes of the cases currently in memory. */
   memory(): number;
 }
 
 export interface CaseStoreOptions {
-  /** Where the prepared cases go; on a host without files they stay in memory. */
+  /** Where the prepared cases are stored; on a host without files they stay in memory. */
   readonly folder: string;
-  /** Threads that read, crop and normalize, where the host has them; default 0, the thread at hand. */
+  /** Threads that read, crop and normalize, if the host has them; default 0, the calling thread. */
   readonly workers?: number;
-  /** Bytes of cases that are kept in memory; the least recently used are dropped first. Default 2 GiB. */
+  /** Bytes of cases cached in memory; the least recently used are evicted first. Default 2 GiB. */
   readonly memory?: number;
-  /** Only these cases; default all that have a label. */
+  /** Only these cases; default all with a label. */
   readonly ids?: readonly string[];
 }
 
-/** What of a plan a prepared case depends on. */
+/** The settings that a prepared case depends on. */
 const settingsOf = (dataset: Dataset, plan: Plan): string => {
   const { orientation, transpose, spacing, channels, resampling } = plan;
   const labels = [plan.labels.length, dataset.labels.length, dataset.ignoreLabel ?? null];
@@ -50,7 +50,7 @@ const settingsOf = (dataset: Dataset, plan: Plan): string => {
 };
 
 /**
- * A folder of its own, below one that many runs share, for the cases of a dataset prepared by a plan: NAME-1a2b3c4d.
+ * The folder for the cases of a dataset prepared by a plan, NAME-1a2b3c4d, below a cache that many runs share.
  *
  * @example
  * ```ts
@@ -68,12 +68,12 @@ export function storeFolder(root: string, dataset: Dataset, plan: Plan): string 
 }
 
 /**
- * Prepares the labeled cases of a dataset by a plan and keeps them in a folder, one file each. A case is made again
- * when the content of its files or what matters of the plan has changed; a stopped preparation goes on where it was, as
- * each file is written whole or not at all.
+ * Prepares the labeled cases of a dataset by a plan and stores them in a folder, one file each. A case is prepared
+ * again if its files or the relevant parts of the plan have changed. Files are written atomically, so an interrupted
+ * preparation resumes where it stopped.
  *
- * @throws DatasetError once all others are prepared, where some cannot be; the log has each by case and file
- * @throws VoxgradError for ids that are no labeled cases
+ * @throws DatasetError if some cases failed, once all others are prepared; the log lists each by case and file
+ * @throws VoxgradError for ids that are not labeled cases
  * @example
  * ```ts
  * import { openCaseStore, openDataset, Prng, readPlan, sampleBatch } from "voxgrad/imaging";
@@ -109,7 +109,7 @@ export async function openCaseStore(dataset: Dataset, plan: Plan, options: CaseS
     if (!result.cropped) return undefined;
     const item = await resampleCase(result.cropped, plan);
     if (onDisk) {
-      // The key comes last: it vouches for the file.
+      // The key comes last: it marks the file as complete.
       await platform.writeFile(fileOf(item.id), await encodeCase(item, result.key));
       await platform.writeFile(keyFileOf(item.id), result.key);
     }
@@ -151,7 +151,7 @@ export async function openCaseStore(dataset: Dataset, plan: Plan, options: CaseS
   }
 
   if (faults.count > 0) {
-    // A message holds 2 kB; whatever is longer goes to the log, so that no fault is left out.
+    // A message is limited to 2 kB; longer lists go to the log, so that no error is lost.
     const isLong = faults.text().length > 1500;
     if (isLong) platform.log(`\nNot prepared:\n${faults.text()}`);
     const problem = `${faults.count} of ${ids.length} cases cannot be prepared${
@@ -165,10 +165,10 @@ export async function openCaseStore(dataset: Dataset, plan: Plan, options: CaseS
       const { item, key } = await decodeCase(await platform.readFile(fileOf(id)));
       if (key === keys.get(id)) return item;
     } catch (error) {
-      // Whatever is wrong with it, it can be made again.
+      // Whatever the problem, the file can be recreated.
       if (!(error instanceof VoxgradError || error instanceof PlatformError)) throw error;
     }
-    // Another plan's, as a stop between two files leaves it, damaged, or of an earlier version.
+    // From another plan (stopped between two files), damaged, or of an earlier version.
     platform.log(`${fileOf(id)} is not what was prepared here; it is made again`);
     const wanted = keys.get(id);
     const alone = openCasePool(0);

@@ -1,7 +1,4 @@
-/**
- * An experiment: arms of a method over seeds, their results kept as they come, and tables, figures and a report of
- * them.
- */
+/** An experiment: arms of a method over seeds, with results stored as they arrive, and tables, figures and a report. */
 import { check, isPlain, VoxgradError } from "../../core/errors.ts";
 import { VERSION } from "../../core/version.ts";
 import { Comparison, measuresOf } from "../../imaging/metrics/evaluate.ts";
@@ -40,7 +37,7 @@ const distance = (name: string, heading = name): Measure => ({
   digits: 2,
 });
 
-/** Measures of summary.json that are good or bad. */
+/** Measures of summary.json with a direction: higher or lower is better. */
 const MEASURES: readonly Measure[] = [
   fraction("Dice"),
   fraction("IoU"),
@@ -57,24 +54,24 @@ export interface ExperimentOptions {
   readonly title: string;
   /** A paragraph for the report. */
   readonly about?: string;
-  /** In the order in which they are shown. */
+  /** In display order. */
   readonly arms: readonly Arm[];
   readonly seeds: readonly number[];
   /** Name of the arm that the others are compared with; default: the first. */
   readonly reference?: string;
-  /** Columns of the tables, by their names in summary.json; default: Dice, sensitivity, precision and HD95. */
+  /** Columns of the tables, by name in summary.json; default: Dice, sensitivity, precision and HD95. */
   readonly measures?: readonly (string | Measure)[];
-  /** What all results must have in common, such as data, steps and rate: results of other settings are refused. */
+  /** Settings that all results must share, such as data, steps and rate; results with other settings are rejected. */
   readonly settings?: Readonly<Record<string, unknown>>;
 }
 
 /**
- * The arms that a command line asks for.
+ * The arms selected on the command line.
  *
- * @param text "main", "all", or names with commas between
- * @param main the arms of "main"; more: those that "all" has besides
+ * @param text "main", "all", or names separated by commas
+ * @param main the arms of "main"; more: the additional arms of "all"
  * @returns in the order of `main` and `more`
- * @throws ConfigError for a name that is none
+ * @throws ConfigError for an unknown name
  * @example
  * ```ts
  * import { chooseArms } from "voxgrad/train";
@@ -99,7 +96,7 @@ export function chooseArms<T extends { readonly name: string }>(
   return known.filter(({ name }) => names.includes(name));
 }
 
-/** Measured cases: those of a Comparison, or a script's own. */
+/** Measured cases: of a Comparison, or from the script. */
 export type ExperimentCases = Comparison | readonly MeasuredCase[];
 
 /** An open experiment; `openExperiment` makes one. */
@@ -132,7 +129,7 @@ export class Experiment {
     this.#measures = measures.map((measure) => (typeof measure === "string" ? measureNamed(measure) : measure));
   }
 
-  /** Reads what the run's folder holds, or begins it. */
+  /** Reads the run's folder, or starts a new one. */
   async open(): Promise<void> {
     await this.run.lock();
     const path = `${this.run.path}/${FILE}`;
@@ -160,7 +157,7 @@ export class Experiment {
       if ("figure" in line) this.#figures.set(line.figure, line);
       else this.#results.push(line);
     }
-    // Without what a stop cut off, so that what is appended begins a line.
+    // Drop a truncated last line, so that appending starts a new line.
     const kept = [head ?? { format: FORMAT, settings: JSON.parse(settings) }, ...rest];
     await this.run.write(FILE, kept.map((line) => `${JSON.stringify(line)}\n`).join(""));
   }
@@ -171,12 +168,12 @@ export class Experiment {
   }
 
   /**
-   * Keeps the results of an arm and seed; they are in the file when it resolves.
+   * Stores the results of an arm and seed; they are on disk when the promise resolves.
    *
    * @param cases held-out cases, or those of several variants by name: `{ "as predicted": a, "largest component": b }`
    * @param extra further values for the report: seconds, the last loss
-   * @throws VoxgradError for an arm or seed that is none, has results already, lacks a measure, or whose cases are not
-   *   those of the seed's other arms
+   * @throws VoxgradError for an unknown arm or seed, one that already has results or lacks a measure, or if the cases
+   *   differ from those of the seed's other arms
    */
   async add(
     arm: string,
@@ -195,7 +192,7 @@ export class Experiment {
     const variants = Object.fromEntries(Object.entries(named).map(([name, each]) => [name, plainCases(what, each)]));
     for (const [variant, list] of Object.entries(variants)) this.#check(what, seed, variant, list);
     const result: ArmResult = { arm, seed, variants, extra };
-    // As it will be read: NaN is null.
+    // As it will be read back: NaN is null.
     const line = JSON.stringify(result);
     await this.run.append(FILE, `${line}\n`);
     this.#results.push(JSON.parse(line));
@@ -227,10 +224,10 @@ export class Experiment {
   }
 
   /**
-   * Keeps a figure for the report; one of the same name replaces it.
+   * Stores a figure for the report, replacing one of the same name.
    *
-   * @param name file name, which ends in .svg
-   * @param options arm: the arm in whose section it stands
+   * @param name file name, ending in .svg
+   * @param options arm: the arm whose section shows it
    */
   async figure(name: string, svg: string, caption: string, options: { arm?: string } = {}): Promise<void> {
     check(
@@ -294,10 +291,10 @@ export class Experiment {
 }
 
 /**
- * Opens an experiment in a run's folder, and takes up the results that lie there: an arm and seed that are `done` need
- * not be run again. Results are kept in results.jsonl, one line an arm and seed, written whole or not at all.
+ * Opens an experiment in a run's folder, and loads existing results: an arm and seed that are `done` need not be run
+ * again. Results are stored in results.jsonl, one line per arm and seed, written atomically.
  *
- * @throws VoxgradError when the folder holds an experiment of other settings
+ * @throws VoxgradError if the folder holds an experiment with other settings
  * @example
  * ```ts
  * import { openExperiment, RunFolder } from "voxgrad/train";
@@ -315,7 +312,7 @@ export async function openExperiment(run: RunFolder, options: ExperimentOptions)
   return experiment;
 }
 
-/** Whether a line holds a figure, or what an arm gave with a seed. */
+/** Whether a line is a result of an arm and seed, as opposed to a figure. */
 function isResult(line: unknown): line is ArmResult | (ExperimentFigure & { readonly figure: string }) {
   if (!isPlain(line)) return false;
   if (Object.hasOwn(line, "figure")) return typeof line.figure === "string" && typeof line.caption === "string";

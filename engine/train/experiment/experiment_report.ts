@@ -12,16 +12,16 @@ import {
 import { escapeXml } from "../plot/plots.ts";
 import { page, picture, section, table } from "../report/report_page.ts";
 
-/** A figure of the script, beside those that every experiment has. */
+/** A figure from the script, in addition to those of every experiment. */
 export interface ExperimentFigure {
-  /** File in the run's folder, which ends in .svg. */
+  /** File in the run's folder, ending in .svg. */
   readonly figure: string;
   readonly caption: string;
-  /** Name of the arm in whose section it stands. */
+  /** Name of the arm whose section shows it. */
   readonly arm?: string;
 }
 
-/** What a report is made of. */
+/** The content of a report. */
 export interface ExperimentState {
   readonly title: string;
   readonly about: string;
@@ -35,7 +35,7 @@ export interface ExperimentState {
   readonly figures: readonly (ExperimentFigure & { readonly svg: string })[];
 }
 
-/** A number, "-" where there is none. */
+/** A number, "-" if undefined. */
 const shown = (value: number, digits: number): string => (Number.isFinite(value) ? value.toFixed(digits) : "-");
 /** A difference, with its sign. */
 function signed(value: number, digits: number): string {
@@ -63,7 +63,7 @@ function differenceText({ difference: d }: ArmCell, { digits, better }: Measure)
 const arrow = ({ heading, better }: Measure): string =>
   better ? `${heading} ${better === "higher" ? "↑" : "↓"}` : heading;
 
-/** What a group is of; "" when there is only one. */
+/** The title of a group; "" if there is only one. */
 function groupTitle(group: ArmGroup, { groups }: ExperimentState): string {
   const name = group.class || "mean over classes";
   const several = new Set(groups.map((each) => each.class)).size > 1;
@@ -132,7 +132,7 @@ export function markdown(state: ExperimentState): string {
   return [...parts, ...notes(state).flatMap((note) => [cell(note), ""])].join("\n");
 }
 
-/** experiment.json: settings and all that the tables show, as numbers; null where one is not defined. */
+/** experiment.json: settings and all numbers of the tables; null if undefined. */
 export function experimentJson(
   { title, about, arms, seeds, reference, measures, settings, results, groups }: ExperimentState,
 ): object {
@@ -158,7 +158,7 @@ export function experimentJson(
   };
 }
 
-/** One row an arm, seed, variant, case and class, with all measures. */
+/** One row per arm, seed, variant, case and class, with all measures. */
 export function casesCsv({ results, arms }: ExperimentState): string {
   const order = results.filter(({ arm }) => arms.some(({ name }) => name === arm));
   const rows = order.flatMap(({ arm, seed, variants }) =>
@@ -180,7 +180,7 @@ const isFraction = ({ better, digits }: Measure): boolean => better === "higher"
 // Fonts for figures may lack arrows.
 const columnOf = ({ heading, better }: Measure) => ({ title: heading, ...(better && { note: `${better} is better` }) });
 
-/** Means of the arms: a dot a seed, a bar for their mean; the line is the mean of the reference arm. */
+/** Means of the arms: a dot per seed, a bar for their mean; the line is the mean of the reference arm. */
 export function armsSvg(state: ExperimentState): string {
   const { measures, reference, groups, title } = state;
   const blocks = groups.map((group): RowBlock => ({

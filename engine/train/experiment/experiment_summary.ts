@@ -1,12 +1,12 @@
-/** What the results of an experiment add up to: means over cases and seeds, and paired differences to one arm. */
+/** Summarizes the results of an experiment: means over cases and seeds, and paired differences to one arm. */
 import { summarize } from "../../imaging/metrics/metrics.ts";
 import { bootstrapInterval, wilcoxon } from "./statistics.ts";
 
-/** One of the methods that are compared. */
+/** One of the methods compared. */
 export interface Arm {
-  /** Short and without spaces, as in file names and on the command line. */
+  /** Short and without spaces, for file names and the command line. */
   readonly name: string;
-  /** As in tables and figures. */
+  /** For tables and figures. */
   readonly title: string;
   /** A sentence for the report. */
   readonly about?: string;
@@ -14,22 +14,22 @@ export interface Arm {
 
 /** A column of the tables. */
 export interface Measure {
-  /** As in summary.json: Dice, HD95. */
+  /** Name in summary.json: Dice, HD95. */
   readonly name: string;
   readonly heading: string;
-  /** Which values are good; without it nothing is said of better and worse. */
+  /** Which direction is better; without it arms are not called better or worse. */
   readonly better?: "higher" | "lower";
-  /** Decimals that are shown. */
+  /** Decimals to show. */
   readonly digits: number;
 }
 
-/** Measures of one case by class and name; null where one is not defined. */
+/** Measures of one case by class and name; null if undefined. */
 export interface MeasuredCase {
   readonly id: string;
   readonly classes: Readonly<Record<string, Readonly<Record<string, number | null>>>>;
 }
 
-/** What one arm gave with one seed. */
+/** The result of one arm with one seed. */
 export interface ArmResult {
   readonly arm: string;
   readonly seed: number;
@@ -39,45 +39,45 @@ export interface ArmResult {
   readonly extra: Readonly<Record<string, number | string>>;
 }
 
-/** An arm's values less those of the reference arm. */
+/** An arm's values minus those of the reference arm. */
 export interface Difference {
-  /** Over the pairs, which are cases of a seed where both arms are defined. */
+  /** Mean over the pairs: cases of a seed where both arms are defined. */
   readonly mean: number;
   /** 95 % bootstrap interval of the mean, over seeds and cases. */
   readonly low: number;
   readonly high: number;
   /**
-   * Wilcoxon's signed-rank test, two-sided, over the seeds: each is one value, the mean over its cases. Cases of one
-   * trained network are no independent trials of a method, however many they are. NaN for fewer than SEEDS_FOR_P seeds.
+   * Wilcoxon's signed-rank test, two-sided, over the seeds: each seed is one value, the mean over its cases. Cases of
+   * one trained network are not independent trials of a method. NaN for fewer than SEEDS_FOR_P seeds.
    */
   readonly p: number;
   /** Seeds where both arms are defined. */
   readonly seeds: number;
   readonly pairs: number;
   readonly cases: number;
-  /** Pairs where the arm is better, or worse, than the reference; higher and lower where neither is good. */
+  /** Pairs where the arm is better, or worse, than the reference; higher or lower for measures without a direction. */
   readonly better: number;
   readonly worse: number;
 }
 
-/** With fewer seeds p cannot fall below 0.05, whatever they say: the least is 2 of 2^n choices of signs. */
+/** With fewer seeds p cannot fall below 0.05: its minimum is 2 of 2^n choices of signs. */
 export const SEEDS_FOR_P = 6;
 
 /** One measure of one arm. */
 export interface ArmCell {
-  /** By seed of the arm: the mean over cases of what is defined. */
+  /** For each seed of the arm: the mean over the defined cases. */
   readonly bySeed: readonly number[];
-  /** Over the seeds; the deviation is that of a sample (n - 1), NaN for one seed. */
+  /** Mean over the seeds; the deviation is the sample standard deviation (n - 1), NaN for one seed. */
   readonly mean: number;
   readonly deviation: number;
-  /** Values (cases of all seeds), and how many of them are not defined and in no mean. */
+  /** Number of values (cases of all seeds), and of undefined ones, which are excluded from means. */
   readonly values: number;
   readonly undefined: number;
-  /** None for the reference arm, nor without a seed that both have. */
+  /** Absent for the reference arm, or without a common seed. */
   readonly difference?: Difference;
 }
 
-/** The arms by one class (or the mean over classes) of one variant. */
+/** The arms' results for one class (or the mean over classes) of one variant. */
 export interface ArmGroup {
   readonly variant: string;
   /** "" for the mean over classes. */
@@ -90,11 +90,11 @@ export interface ArmGroup {
 }
 
 /**
- * Adds up results. The mean over classes is that of the classes' means, as `foreground_mean` of summary.json; a paired
- * difference is there the mean over the classes where both arms are defined.
+ * Summarizes results. The mean over classes is that of the classes' means, as `foreground_mean` of summary.json; there
+ * a paired difference is the mean over the classes where both arms are defined.
  *
- * @param results of arms and seeds as far as there are any; others than those named are left out
- * @returns for each variant the mean over classes, where there are several, and each class; cells by `measures`
+ * @param results of the arms and seeds so far; unknown ones are ignored
+ * @returns for each variant each class, and their mean if there are several; cells by `measures`
  */
 export function summarizeArms(
   results: readonly ArmResult[],
@@ -135,7 +135,7 @@ export function summarizeArms(
   });
 }
 
-/** Of the defined values. */
+/** Mean of the defined values. */
 const meanOver = (values: readonly number[]): number => summarize(values).mean;
 
 /** [case][class]; cases in the order of their names, which is the same in all arms. */

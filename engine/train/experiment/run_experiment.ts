@@ -1,4 +1,4 @@
-/** The course of an experiment: seeds, arms, results as they come, and the report at the end. */
+/** Runs an experiment: seeds, arms, results as they arrive, and the report. */
 import { trimSlashes } from "../../core/paths.ts";
 import type { Comparison } from "../../imaging/metrics/evaluate.ts";
 import { openDataset } from "../../imaging/dataset/dataset.ts";
@@ -20,41 +20,41 @@ import {
 } from "./experiment.ts";
 import type { Arm, MeasuredCase } from "./experiment_summary.ts";
 
-/** An arm of an experiment, with the options of the training that make it one. */
+/** An arm of an experiment, with its training options. */
 export interface Trial<O extends object> extends Arm {
   readonly options?: Partial<O>;
 }
 
-/** What is measured next: an arm with a seed. */
+/** The next run: an arm with a seed. */
 export interface TrialRun<T extends Arm, S> {
   readonly trial: T;
   readonly seed: number;
-  /** The folder of the seed; a training of the arm belongs into a folder of its name there. */
+  /** The folder of the seed; a training of the arm goes into a folder named after it. */
   readonly folder: string;
-  /** What `prepare` gave for the seed. */
+  /** What `prepare` returned for the seed. */
   readonly shared: S;
 }
 
-/** What an experiment is made of. */
+/** The definition of an experiment. */
 export interface ExperimentRun<T extends Arm, S> extends Omit<ExperimentOptions, "arms" | "seeds"> {
   /** Folder of the experiment; resumed if it exists. */
   readonly run: string;
   readonly trials: readonly T[];
   /** Number of repetitions; their seeds count from 1. */
   readonly seeds: number;
-  /** Writes what all arms of a seed share, such as patients with plan and split, if it is not there. */
+  /** Writes what all arms of a seed share, such as patients with plan and split, if missing. */
   readonly prepare: (folder: string, seed: number) => Promise<S>;
-  /** Trains an arm, or continues, and measures its held-out cases, in variants where there are several. */
+  /** Trains an arm, or continues, and evaluates its held-out cases, by variant if there are several. */
   readonly measure: (
     run: TrialRun<T, S>,
   ) => Promise<ExperimentCases | Readonly<Record<string, readonly MeasuredCase[]>>>;
-  /** Adds figures when all is measured; `folder` is that of the first seed. */
+  /** Adds figures once all arms are evaluated; `folder` is that of the first seed. */
   readonly figures?: (experiment: Experiment, folder: string) => Promise<void>;
 }
 
 /**
- * Runs an experiment: every arm with every seed, each on the patients of its seed. Results are kept as they come, so
- * the same call continues after a stop; tables and the report are written after each.
+ * Runs an experiment: every arm with every seed, each on the patients of its seed. Results are stored as they arrive,
+ * so calling it again resumes after a stop; tables and the report are written after each.
  *
  * @example
  * ```ts
@@ -109,7 +109,7 @@ export async function runExperiment<T extends Arm, S>(options: ExperimentRun<T, 
   print(`${duration((performance.now() - started) / 1000)}; written:\n${run.listing()}`);
 }
 
-/** Patients of a seed are its own, so their ids name it. */
+/** Each seed has its own patients, so their ids include it. */
 function ofSeed(
   measured: ExperimentCases | Readonly<Record<string, readonly MeasuredCase[]>>,
   seed: number,
@@ -135,10 +135,10 @@ export async function addArmFigures(experiment: Experiment, folder: string, arms
  * Writes a plan and one split for a dataset.
  *
  * @param data the dataset, a folder or the file of a group
- * @param options files: what the two files are called, without "plan.json" and "splits.json"; split: of the dataset's
- *   cases; plan: as for makePlan; convs: convolutions of each stage, other than planned; from: cases that the plan
- *   looks at, default: all
- * @returns the options of a training that name them
+ * @param options files: prefix of the two files, followed by "plan.json" and "splits.json"; split: of the dataset's
+ *   cases; plan: as for makePlan; convs: convolutions of each stage, overriding the plan; from: cases that the plan is
+ *   made from, default: all
+ * @returns the training options that refer to them
  */
 export async function writePlanAndSplit(
   data: string,

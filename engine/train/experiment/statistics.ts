@@ -3,24 +3,24 @@ import { VoxgradError } from "../../core/errors.ts";
 import { Prng } from "../../core/prng.ts";
 
 export interface SignedRankTest {
-  /** Two-sided; NaN when no difference is other than 0. */
+  /** Two-sided; NaN if all differences are 0. */
   readonly p: number;
   /** The smaller of the sums of ranks of positive and of negative differences. */
   readonly statistic: number;
-  /** Differences other than 0. */
+  /** Number of non-zero differences. */
   readonly count: number;
 }
 
-/** Up to this many differences the distribution is computed, as scipy does. */
+/** Up to this many differences the exact distribution is used, as in scipy. */
 const EXACT = 50;
 
 /**
- * Wilcoxon's signed-rank test, two-sided: whether paired differences lie about 0. Zeros are dropped, as Wilcoxon does,
- * and equal differences share the mean of their ranks.
+ * Wilcoxon's signed-rank test, two-sided: whether paired differences are symmetric about 0. Zeros are dropped, as in
+ * Wilcoxon's method, and ties share the mean of their ranks.
  *
  * @param options method: exact, the distribution over all signs given the ranks, ties included; approximate, the normal
- *   distribution with the correction for ties and none for continuity (scipy.stats.wilcoxon's default); auto, which is
- *   exact up to 50 differences
+ *   distribution with a correction for ties but not for continuity (scipy.stats.wilcoxon's default); auto: exact up to
+ *   50 differences
  * @throws VoxgradError for a difference that is not finite
  * @example
  * ```ts
@@ -38,7 +38,7 @@ export function wilcoxon(
   const sorted = differences.filter((d) => d !== 0).sort((a, b) => Math.abs(a) - Math.abs(b));
   const n = sorted.length;
   if (n === 0) return { p: NaN, statistic: 0, count: 0 };
-  // Twice the ranks, which are integers where ties share theirs.
+  // Twice the ranks, which are integers even for ties.
   const ranks = new Array<number>(n);
   let tied = 0;
   for (let from = 0, to = 0; from < n; from = to) {
@@ -53,7 +53,7 @@ export function wilcoxon(
   return { p: exact ? exactP(ranks, smaller) : normalP(n, tied, smaller / 2), statistic: smaller / 2, count: n };
 }
 
-/** Twice the share of the 2^n choices of signs whose positive ranks add up to `smaller` at most. */
+/** Twice the share of the 2^n choices of signs whose positive ranks sum to at most `smaller`. */
 function exactP(ranks: readonly number[], smaller: number): number {
   const shares = new Float64Array(ranks.reduce((a, b) => a + b, 0) + 1);
   shares[0] = 1;
@@ -91,13 +91,13 @@ export interface Interval {
 }
 
 /**
- * A bootstrap interval of a mean of values that stand in a table of groups x items, such as seeds x cases, whose rows
- * and columns are both samples: each resample draws groups and items alike with replacement and takes every value as
- * often as its group times its item was drawn (the pigeonhole bootstrap; Owen 2007, Annals of Applied Statistics
- * 1:386). Values of one item do not count as independent because there are several groups, nor those of one group. The
- * limits are percentiles of the resampled means. With a single group only items are drawn, and the other way round.
+ * A bootstrap interval of the mean of a table of groups x items, such as seeds x cases, whose rows and columns are both
+ * samples: each resample draws both groups and items with replacement and weights every value by how often its group
+ * times its item was drawn (the pigeonhole bootstrap; Owen 2007, Annals of Applied Statistics 1:386). Neither values of
+ * one item nor values of one group count as independent. The limits are percentiles of the resampled means. With a
+ * single group only items are drawn, and vice versa.
  *
- * @param values [group][item]; NaN for one that is missing
+ * @param values [group][item]; NaN if missing
  * @param options level: default 0.95; resamples: default 10000; seed: default 0. The same numbers give the same
  *   interval on every host
  * @returns NaN limits for fewer than two values
@@ -113,7 +113,7 @@ export function bootstrapInterval(
   options: { level?: number; resamples?: number; seed?: number } = {},
 ): Interval {
   const { level = 0.95, resamples = 10_000, seed = 0 } = options;
-  // Groups and items without a value are no part of the sample.
+  // Groups and items without a value are excluded.
   const rows = values.filter((row) => row.some((v) => !Number.isNaN(v)));
   const columns = (rows[0] ?? []).map((_, i) => i).filter((i) => rows.some((row) => !Number.isNaN(row[i])));
   const cells = rows.flatMap((row, g) =>
@@ -136,14 +136,14 @@ export function bootstrapInterval(
       sum += times * value;
       weight += times;
     }
-    // Where some are missing, a resample may have met none of the others.
+    // If some are missing, a resample may contain none of the others.
     if (weight > 0) means[r++] = sum / weight;
   }
   means.sort();
   return { mean, low: percentile(means, (1 - level) / 2), high: percentile(means, (1 + level) / 2) };
 }
 
-/** Of sorted values, between neighbors as numpy.percentile does. */
+/** Percentile of sorted values, interpolated as in numpy.percentile. */
 function percentile(sorted: Float64Array, share: number): number {
   const at = share * (sorted.length - 1);
   const below = Math.floor(at);

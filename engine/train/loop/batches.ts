@@ -1,4 +1,4 @@
-/** Batches of a training: drawn by seed and step, moved to the device, augmented there. */
+/** Batches of a training: drawn by seed and step, copied to the device and augmented there. */
 import { Prng } from "../../core/prng.ts";
 import type { Tensor } from "../../core/tensor.ts";
 import * as augment from "../../imaging/augment/augment.ts";
@@ -14,18 +14,16 @@ import type { TrainingOptions } from "./training_options.ts";
 export interface Patches {
   readonly image: Tensor;
   readonly label: Tensor;
-  /**
-   * Further channels of the source, f32 [N, E, d, h, w]; they move with the image, each voxel taken from the nearest.
-   */
+  /** Further channels of the source, f32 [N, E, d, h, w]; augmented with the image, by nearest neighbor. */
   readonly extra?: Tensor;
   /**
-   * Where some cases have not all labels annotated: i32 [N, K], for each class the lowest of those that the label of
-   * the patch's case does not tell it from. A class that is not annotated has that of the background, 0.
+   * With partially labeled cases: i32 [N, K], for each class the lowest class that the label of the patch's case does
+   * not distinguish from it. Classes that are not annotated have 0, the background.
    */
   readonly sets?: Tensor;
 }
 
-/** Augmentation that only mirrors. */
+/** Augmentation with mirroring only. */
 const NO_CHAIN = {
   rotation: false,
   scaling: false,
@@ -38,12 +36,12 @@ const NO_CHAIN = {
   gamma: false,
 } as const;
 
-/** Fraction of the validation patches that are centered on foreground: nnU-Net's. */
+/** Fraction of validation patches centered on foreground, as in nnU-Net. */
 const VALIDATION_FOREGROUND = 0.33;
 
-/** Draws the batches of a training. What it draws depends on the seed, the split and the step alone. */
+/** Draws the batches of a training. The draws depend only on the seed, the split and the step. */
 export class Batches {
-  /** Voxels of the patches before augmentation, which crops them to the plan's. */
+  /** Patch size before augmentation, which crops to that of the plan. */
   readonly sampled: readonly number[];
   readonly #options: TrainingOptions;
   readonly #plan: Plan;
@@ -88,13 +86,13 @@ export class Batches {
     return this.#patches(source, this.#draws.validation.fork(index), [split.val], drawn);
   }
 
-  /** The key of a step's augmentation. */
+  /** The random key of a step's augmentation. */
   key(step: number): Tensor {
     const own = this.#draws.augmentation.fork(step);
     return tensor(new Uint32Array([own.uint32(), own.uint32()]));
   }
 
-  /** A batch as the network sees it: augmented, of the plan's patch. For use in a compiled step. */
+  /** Augments a batch and crops it to the plan's patch. For use in a compiled step. */
   augmented(key: Tensor, patches: Patches): Patches {
     const { sets, ...moved } = patches;
     const entries = patches.extra ? { entries: { extra: { mode: "nearest" as const } } } : {};
@@ -142,12 +140,12 @@ export class Batches {
     return tensor(new Int32Array(values), { shape: [ids.length, classes] });
   }
 
-  /** The cases that a step draws from; each list is as likely. */
+  /** The cases that a step draws from; each list is equally likely. */
   #setsOf(ids: readonly string[], step: number): readonly (readonly string[])[] {
     const rule = this.#options.sets;
     const { sets } = this.#dataset;
     if (!sets || rule === "proportional") return [ids];
-    // Sets without a case in the split have no turn.
+    // Sets without a case in the split are skipped.
     const own = sets
       .map(({ name }) => ids.filter((id) => this.#items.get(id)!.set === name))
       .filter((list) => list.length > 0);

@@ -1,6 +1,6 @@
 /**
- * The training loop. The next batch is made on the CPU while the GPU computes, and the metrics of a step are read when
- * the next one has been handed over, so that neither waits for the other.
+ * The training loop. The next batch is prepared on the CPU while the GPU computes, and the metrics of a step are read
+ * after the next one is submitted, so that neither waits for the other.
  */
 import { platform } from "#platform";
 import { detectAnomaly, evaluate } from "../../compile/mod.ts";
@@ -15,9 +15,9 @@ import { PseudoDice } from "./pseudo_dice.ts";
 export interface LoopOptions<B> {
   /** Number of the last step; steps count from 1. */
   readonly steps: number;
-  /** Number of steps done before, by an earlier run; default: 0. */
+  /** Steps done by an earlier run; default: 0. */
   readonly done?: number;
-  /** Seconds that those took. */
+  /** Seconds that they took. */
   readonly seconds?: number;
   /** Names of the foreground classes. */
   readonly classes: readonly string[];
@@ -25,31 +25,32 @@ export interface LoopOptions<B> {
   readonly dice?: PseudoDice;
   /** Learning rate of a step. */
   readonly rate: (step: number) => number;
-  /** The batch of a step. It depends on the step's number alone, so that a resumed run draws the same. */
+  /** The batch of a step. It depends only on the step's number, so that a resumed run draws the same batches. */
   readonly batch: (step: number) => B | Promise<B>;
-  /** Hands one step to the GPU and gives, unread, its `stepMetrics`. */
+  /** Submits one step to the GPU and returns its `stepMetrics`, unread. */
   readonly step: (batch: B, rate: number, step: number) => Promise<Tensor>;
   /** Called with each step's record, in order. */
   readonly record?: (record: StepRecord) => void | Promise<void>;
-  /** Called after the steps that it names, once all their records are in: the end of an epoch. */
+  /** Called after the selected steps, once all their records are in: at the end of an epoch. */
   readonly pause?: { after(step: number): boolean; call(step: number): Promise<void> };
   /**
-   * The state, copied to the host at times: after a lost device the loop continues from the last copy, on a new device.
+   * The state, copied to the host periodically: after a lost device the loop continues from the last copy on a new
+   * device.
    */
   readonly state?: {
     /** Steps from one copy to the next. */
     readonly every: number;
-    /** All that `step` changes. */
+    /** Everything that `step` changes. */
     read(): unknown;
     write(state: never): void;
-    /** Whether a copy is wanted although `every` steps are not over; asked after each step. */
+    /** Whether to copy before `every` steps have passed; checked after each step. */
     due?(step: number): boolean;
-    /** Called for each copy but that of the start; `restore` makes the state of it, with tensors on the host. */
+    /** Called for each copy except the initial one; `restore` rebuilds the state, with tensors on the host. */
     copied?(step: number, restore: () => unknown): Promise<void>;
   };
 }
 
-/** Losses of the device in a row, without a step in between, after which the loop gives up. */
+/** Consecutive device losses, without a step in between, after which the loop gives up. */
 const MOST_LOSSES = 3;
 
 /** A loss that is NaN or infinite. */
@@ -64,9 +65,7 @@ class NotFinite extends Error {
   }
 }
 
-/**
- * The values of a tree's tensors on the host, where they outlive the device, as a function that gives the tree again.
- */
+/** Copies a tree's tensors to the host, where they outlive the device; returns a function that rebuilds the tree. */
 async function copyToHost(state: unknown): Promise<() => unknown> {
   const tensors = tree.leaves(state).filter((leaf): leaf is Tensor => leaf instanceof Tensor);
   await evaluate(tensors);
@@ -79,11 +78,11 @@ async function copyToHost(state: unknown): Promise<() => unknown> {
 }
 
 /**
- * Runs steps until the last, shows progress, and gives the records. With `state`, a lost device costs the steps since
- * the last copy: they are done again on a new device, with the same results; and where the loss stops being finite, the
- * steps are done again to find the operator where that began.
+ * Runs the steps, shows progress, and returns the records. With `state`, the steps since the last copy are repeated on
+ * a new device after a device loss, with the same results; and if the loss becomes non-finite, they are repeated to
+ * find the operator at fault.
  *
- * @throws VoxgradError when the loss is not finite; DeviceLostError without `state`, or when it happens again and again
+ * @throws VoxgradError if the loss is not finite; DeviceLostError without `state`, or after repeated losses
  * @example
  * ```ts
  * import type { Tensor } from "voxgrad";
@@ -118,7 +117,7 @@ export async function trainLoop<B>(options: LoopOptions<B>): Promise<StepRecord[
   const records: StepRecord[] = [];
 
   const finish = async (step: number, metrics: Tensor): Promise<void> => {
-    // Done before, but lost.
+    // Already done before the device loss.
     if (step <= done + records.length) return metrics.dispose();
     const [loss, ...counts] = await metrics.data();
     metrics.dispose();
@@ -154,7 +153,7 @@ export async function trainLoop<B>(options: LoopOptions<B>): Promise<StepRecord[
           paused = step;
         }
         if (state && (step % state.every === 0 || step === steps || state.due?.(step))) {
-          // What is copied is never done again, so its metrics must be in.
+          // Steps before a copy are never repeated, so their metrics must be in.
           await settle();
           copy = { step, restore: await copyToHost(state.read()) };
           losses = 0;
@@ -174,8 +173,8 @@ export async function trainLoop<B>(options: LoopOptions<B>): Promise<StepRecord[
 }
 
 /**
- * The error for a loss that is not finite. Where there is a copy of the state, the steps since then are done again, the
- * last two under detectAnomaly: a loss is spoilt by its own step, or by the update of the one before.
+ * The error for a loss that is not finite. With a copy of the state, the steps since then are repeated, the last two
+ * under detectAnomaly: the fault lies in the step itself, or in the update before it.
  */
 async function diagnose<B>(
   { step, loss }: NotFinite,
@@ -194,7 +193,7 @@ async function diagnose<B>(
     for (let k = copy.step + 1; k <= step; k++) {
       const again = async (): Promise<Tensor> => options.step(await batch(k), rate(k), k);
       if (k < step - 1) (await again()).dispose();
-      // What overflows is no NaN yet.
+      // An overflow is not NaN yet.
       else (await detectAnomaly(again, { infinities: !Number.isNaN(loss) })).dispose();
     }
   } catch (error) {

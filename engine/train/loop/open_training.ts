@@ -1,4 +1,4 @@
-/** Opens the run of a training: folder, data or phantoms, splits, plan and prepared cases. */
+/** Opens a training run: folder, data or phantoms, splits, plan and prepared cases. */
 import { check, listed, VoxgradError } from "../../core/errors.ts";
 import { deviceInfo } from "../../gpu/mod.ts";
 import { openDataset } from "../../imaging/dataset/dataset.ts";
@@ -18,7 +18,7 @@ import { checkApart, checkOutput } from "../run/run_identity.ts";
 import type { TrainingOptions } from "./training_options.ts";
 import { type FoldSetup, TrainingRun } from "./training_run.ts";
 
-/** The phantoms that a script trains on without --data: small, so that a first run takes minutes on a CPU. */
+/** The phantoms used without --data: small, so that a first run takes minutes on a CPU. */
 export interface PhantomSetup extends Omit<PhantomOptions, "seed"> {
   readonly patch: Triple;
   readonly features: readonly number[];
@@ -34,10 +34,10 @@ const PHANTOMS: PhantomSetup = {
 };
 
 /**
- * Opens the run of a training script: data (or phantoms), splits, plan, prepared cases.
+ * Opens the training run of a script: data (or phantoms), splits, plan, prepared cases.
  *
  * @param options values of `trainingEntries`, from resumableConfig
- * @param phantoms what is written without --data
+ * @param phantoms the dataset written without --data
  * @throws ConfigError, VoxgradError, DatasetError and their subclasses, each with its fix
  * @example
  * ```ts
@@ -101,7 +101,7 @@ async function openIn(run: RunFolder, options: TrainingOptions, phantoms: Phanto
   return new TrainingRun(options, { run, dataset, plan, splits, folds, store });
 }
 
-/** The splits of a resumed run, of a file, or by kFold; one without held-out cases for --fold all. */
+/** The splits of a resumed run, from a file, or by kFold; a single one without held-out cases for --fold all. */
 async function chooseSplits(options: TrainingOptions, run: RunFolder, dataset: Dataset): Promise<readonly Fold[]> {
   const ids = dataset.cases.map((item) => item.id);
   const setOf = new Map(dataset.cases.map((item) => [item.id, item.set]));
@@ -127,7 +127,7 @@ async function chooseSplits(options: TrainingOptions, run: RunFolder, dataset: D
   return made;
 }
 
-/** A class that no case of a training has annotated would be learned from nothing. */
+/** Throws if no training case has a class annotated. */
 function checkAnnotated(dataset: Dataset, { train }: Fold, place: string): void {
   const ids = new Set(train);
   const cases = dataset.cases.filter(({ id }) => ids.has(id));
@@ -141,7 +141,7 @@ function checkAnnotated(dataset: Dataset, { train }: Fold, place: string): void 
   );
 }
 
-/** The plan of a resumed run, of a file, or by the rules; it is kept with the run. */
+/** The plan of a resumed run, from a file, or by the rules; it is stored with the run. */
 async function choosePlan(
   options: TrainingOptions,
   run: RunFolder,

@@ -1,8 +1,8 @@
-/** The optimizer of a training script, by entries of its config block. */
+/** Creates the optimizer of a training script from its config. */
 import { adam, type Optimizer, sgd } from "../../nn/mod.ts";
 import { choice, type Config, entry } from "../run/config.ts";
 
-/** Entries of trainings that leave the choice of the optimizer to the user. */
+/** Config entries of trainings with a choice of optimizer. */
 export const optimizerEntries = {
   optimizer: choice(["adam", "sgd"], "sgd has Nesterov momentum 0.99"),
   rate: entry(0, "learning rate at the start; 0: 3e-3 for adam on --data, else 1e-2", { min: 0 }),
@@ -11,9 +11,9 @@ export const optimizerEntries = {
 } as const;
 
 /**
- * The optimizer that a config block asks for, and its learning rate at the start.
+ * The optimizer selected in a config, and its initial learning rate.
  *
- * @param options of a config block with `trainingEntries` and `optimizerEntries`
+ * @param options of a config with `trainingEntries` and `optimizerEntries`
  * @example
  * ```ts
  * import { config, openOptimizer, optimizerEntries } from "voxgrad/train";

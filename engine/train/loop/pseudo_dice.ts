@@ -1,4 +1,4 @@
-/** nnU-Net's pseudo-Dice: Dice of the training patches over the recent steps. */
+/** nnU-Net's pseudo-Dice: Dice of the training patches over recent steps. */
 import { check, checkOptions, show } from "../../core/errors.ts";
 import type { Tensor } from "../../core/tensor.ts";
 import { regionTargets } from "../../nn/losses.ts";
@@ -6,15 +6,15 @@ import { concat } from "../../ops/shape/concat.ts";
 import { arange } from "../../ops/elementwise/creation.ts";
 
 /**
- * The metrics of a step in one vector, so that reading them is one copy: the loss, then for each foreground class the
- * number of voxels that prediction and label share, then for each the voxels of the prediction plus those of the label.
+ * The metrics of a step in one vector, so that they are read back in one copy: the loss, then for each foreground class
+ * the intersection of prediction and label in voxels, then for each the sum of their sizes.
  *
  * @param loss f32, one number
  * @param logits f32 [N, K, ...]
- * @param labels i32 [N, ...]; voxels outside 0..K-1 (an ignore label) have no part
- * @param options regions: label values of each output, where outputs are regions and not classes: a logit above 0 is a
- *   prediction. ignore: with regions, the value of labels that have no part. sets: without regions, i32 [N, K] as
- *   `Patches.sets`: of classes that a sample's label does not tell apart there is nothing to tell
+ * @param labels i32 [N, ...]; voxels outside 0..K-1 (an ignore label) are excluded
+ * @param options regions: label values of each output, if outputs are regions: a logit above 0 is a prediction. ignore:
+ *   with regions, the label value that is excluded. sets: without regions, i32 [N, K] as in `Patches.sets`: classes
+ *   that a sample's label does not distinguish are not counted
  * @returns f32 [1 + 2 (K - 1)]; with R regions [1 + 2 R]
  */
 export function stepMetrics(
@@ -45,8 +45,7 @@ export function stepMetrics(
     ours = scores.argmax({ axis: 1, keepDims: true }).equal(classes).logicalAnd(counted);
     theirs = column.equal(classes);
     if (options.sets) {
-      // [N, k, j]: whether class j belongs to the set that k is the lowest of; k is told apart where it is the only
-      // one.
+      // [N, k, j]: whether class j belongs to the set whose lowest class is k; k counts if it is the only member.
       const members = options.sets.expandDims({ axis: 1 }).equal(arange(K).reshape({ shape: [1, K, 1] }));
       const apart = members.cast("f32").sum({ axes: [2] }).equal(1).slice({ start: [0, 1] }).expandDims({ axis: 2 });
       [ours, theirs] = [ours.logicalAnd(apart), theirs.logicalAnd(apart)];
@@ -56,10 +55,10 @@ export function stepMetrics(
   return concat([loss.reshape({ shape: [1] }), count(ours.logicalAnd(theirs)), count(ours).add(count(theirs))]);
 }
 
-/** Share of the past that each step keeps: about the last 20 steps count. */
+/** Decay per step: about the last 20 steps count. */
 const KEEP = 0.95;
 
-/** Dice per class from counts that fade with time. */
+/** Dice per class from exponentially decaying counts. */
 export class PseudoDice {
   readonly #both: number[];
   readonly #sum: number[];
@@ -70,12 +69,12 @@ export class PseudoDice {
     this.#sum = [...(counts?.sum ?? new Array<number>(classes).fill(0))];
   }
 
-  /** The counts, for another one to continue from. */
+  /** The counts, to continue from later. */
   get counts(): { both: readonly number[]; sum: readonly number[] } {
     return { both: [...this.#both], sum: [...this.#sum] };
   }
 
-  /** Adds a step's counts, as `stepMetrics` has them after the loss, and gives Dice per class (NaN: never seen). */
+  /** Adds a step's counts, as in `stepMetrics` after the loss, and returns Dice per class (NaN: never seen). */
   add(counts: ArrayLike<number>): number[] {
     const classes = this.#both.length;
     return this.#both.map((_, c) => {

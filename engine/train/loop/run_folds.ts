@@ -1,6 +1,4 @@
-/**
- * What every method does around its own step: trains each fold into its folder, segments and measures held-out cases.
- */
+/** The outer loop of every method: trains each fold in its folder, then segments and evaluates the held-out cases. */
 import type { Compiled } from "../../compile/mod.ts";
 import type { Tensor } from "../../core/tensor.ts";
 import { deviceInfo } from "../../gpu/mod.ts";
@@ -13,63 +11,64 @@ import type { Patches } from "./batches.ts";
 import { train } from "./train.ts";
 import type { FoldSetup, TrainingRun } from "./training_run.ts";
 
-/** What all folds of a run have in common. */
+/** Settings shared by all folds of a run. */
 export interface MethodDescription {
-  /** What model.safetensors and model_best.safetensors say of their network. */
+  /** Description of the network in model.safetensors and model_best.safetensors. */
   readonly model: Omit<ModelDescription, "format" | "voxgrad" | "of">;
-  /** Entries of config.json beside those of the training. */
+  /** Entries of config.json in addition to those of the training. */
   readonly config: { readonly options?: object; readonly [key: string]: unknown };
   /** Title of the curves; default: the name of the dataset. */
   readonly title?: string;
   /** Names of the classes of the training's pseudo-Dice; default: those of the run. */
   readonly classes?: readonly string[];
-  /** What a step is called: "episodes"; default: "steps". */
+  /** Name of a step: "episodes"; default: "steps". */
   readonly unit?: string;
 }
 
 /** How a method trains one fold. S is its state: weights, optimizer state and whatever else a step replaces. */
 export interface FoldMethod<S extends { readonly params: object }, B = Patches> {
-  /** The state to begin with. Checkpoints hold it, so a resumed run has one of the same structure. */
+  /** The initial state. Checkpoints contain it, so a resumed run must have the same structure. */
   readonly state: S;
-  /** How the state is trained; without it the network is measured as it is. */
+  /** The training step; without it the network is evaluated untrained. */
   readonly training?: StepMethod<S, B>;
-  /** Writes what belongs beside model.safetensors. */
+  /** Writes further files next to model.safetensors. */
   readonly save?: (state: S) => Promise<unknown>;
-  /** The segmenter of the trained network; it gets the image and the id of a case. */
+  /** Creates the segmenter of the trained network; it receives the image and the id of a case. */
   readonly segment: (state: S) => (image: Volume, id: string) => Promise<Volume>;
-  /** The held-out cases to measure; default: those of the split. */
+  /** The held-out cases to evaluate; default: those of the split. */
   readonly heldOut?: readonly string[];
-  /** Draws what belongs into the report. */
+  /** Draws figures for the report. */
   readonly figures?: (state: S) => Promise<unknown>;
 }
 
-/** How a method takes its steps. */
+/** The training step of a method. */
 export interface StepMethod<S, B = Patches> {
   /** Learning rate of a step, from 1, given the epochs that ended before it. */
   readonly rate: (step: number, epochs: readonly EpochRecord[]) => number;
-  /** Takes a step and gives the next state and, unread, its `stepMetrics`. */
+  /** Takes a step and returns the next state and its `stepMetrics`, unread. */
   readonly step: (state: S, batch: B, rate: number, step: number) => Promise<readonly [S, Tensor]>;
-  /** The compiled function that takes a step; the first one is described when it is ready. */
+  /** The compiled function of a step; the first one is described in the log when it is ready. */
   readonly program: (step: number) => Pick<Compiled<never[], unknown>, "programs">;
-  /** Gives `stepMetrics` of held-out patches; without it nothing is validated. */
+  /** Returns `stepMetrics` of held-out patches; default: no validation. */
   readonly evaluate?: (state: S, patches: Patches) => Promise<Tensor>;
-  /** The batch of a step; default: that of the run, from `source`. It depends on the step's number alone. */
+  /** The batch of a step; default: that of the run, from `source`. It depends only on the step's number. */
   readonly batch?: (step: number) => Promise<B>;
-  /** Where cases come from, for training and validation; default: the prepared cases. */
+  /** Source of cases for training and validation; default: the prepared cases. */
   readonly source?: CaseSource;
   /** Called before the first step that this process takes. */
   readonly start?: (state: S, batch: B, rate: number, step: number) => Promise<void>;
-  /** A compiled step with mixed precision, whose loss scale belongs into checkpoints. */
+  /** A compiled step with mixed precision, whose loss scale is saved in checkpoints. */
   readonly lossScale?: Pick<Compiled<never[], unknown>, "lossScaleState" | "restoreLossScale">;
 }
 
 /**
- * Trains the folds of a run one after the other, resumably, and measures their held-out cases. Writes the run's folder:
- * config.json, plan.json, splits.json, and for each fold logs, curves, checkpoint, models, predictions and measures.
+ * Trains the folds of a run one after the other, resumably, and evaluates their held-out cases. Writes the run's
+ * folder: config.json, plan.json, splits.json, and for each fold logs, curves, checkpoint, models, predictions and
+ * metrics.
  *
- * @param method makes what trains a fold; it is called when the fold's turn comes
- * @returns the measures of all held-out cases
- * @throws VoxgradError, Interrupted and the like, as `train`
+ * @param method creates the method for a fold; called when the fold starts
+ * @returns the metrics of all held-out cases
+ * @throws VoxgradError, Interrupted, as `train`
  * @example
  * ```ts
  * import { compile, random, type Tensor, valueAndGrad } from "voxgrad";

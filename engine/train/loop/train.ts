@@ -1,4 +1,4 @@
-/** A training with log, epochs, validation, checkpoints and curves; it can be killed and resumed at any step. */
+/** A training with log, epochs, validation, checkpoints and curves; can be killed and resumed at any step. */
 import { platform } from "#platform";
 import { Interrupted, PlatformError } from "../../platform/types.ts";
 import { type CheckpointNotes, readCheckpoint, writeCheckpoint } from "../run/checkpoint.ts";
@@ -15,19 +15,19 @@ export interface TrainOptions<B> extends Pick<LoopOptions<B>, "steps" | "classes
   readonly run: RunFolder;
   /** Title of the curves. */
   readonly title: string;
-  /** Steps an epoch. */
+  /** Steps per epoch. */
   readonly epochSteps: number;
-  /** All that `step` changes, as a tree of tensors. */
+  /** Everything that `step` changes, as a tree of tensors. */
   readonly state: { read(): object; write(state: never): void };
-  /** Minutes from one checkpoint to the next; default: 5. One is written at the end in any case. */
+  /** Minutes between checkpoints; default: 5. One is always written at the end. */
   readonly checkpointMinutes?: number;
   /** After each epoch: loss and pseudo-Dice of each class on patches of the held-out cases. */
   readonly validate?: () => Promise<{ loss: number; dice: readonly number[] }>;
-  /** Called when the moving average of the validation's mean pseudo-Dice is higher than ever. */
+  /** Called when the moving average of the validation's mean pseudo-Dice reaches a new maximum. */
   readonly best?: () => Promise<unknown>;
 }
 
-/** What a training gives when it has ended. */
+/** The result of a training. */
 export interface Trained {
   readonly records: readonly StepRecord[];
   readonly epochs: readonly EpochRecord[];
@@ -36,16 +36,16 @@ export interface Trained {
   readonly resumedAt: number;
 }
 
-/** Steps after which the state is copied, so that a lost device costs no more than these. */
+/** Steps between copies of the state: a lost device costs at most this many. */
 const COPY_EVERY = 50;
 
 /**
- * Trains. A resumed run continues from its checkpoint with the same batches, rates and random keys as a run that was
- * never stopped, so its weights are the same to the last bit. If a checkpoint cannot be written because the disk is
- * full, the run reports it and keeps the one before; the last checkpoint waits for room. On SIGINT or SIGTERM it writes
- * a checkpoint before it ends.
+ * Runs a training. A resumed run continues from its checkpoint with the same batches, rates and random keys as an
+ * uninterrupted run, so its weights are bit-identical. If a checkpoint cannot be written because the disk is full, the
+ * run reports it and keeps the previous one; the last checkpoint waits for space. On SIGINT or SIGTERM it writes a
+ * checkpoint before it exits.
  *
- * @throws VoxgradError when the loss is not finite, with the first operator at fault, and as readCheckpoint;
+ * @throws VoxgradError if the loss is not finite, naming the first operator at fault, and as readCheckpoint;
  *   Interrupted
  * @example
  * ```ts
@@ -84,7 +84,7 @@ export async function train<B>(options: TrainOptions<B>): Promise<Trained> {
   if (!run.resumed) { for (const each of [log, epochLog]) await each.begin(); }
   const dice = new PseudoDice(classes.length, notes?.dice);
   let { average, best } = notes ?? {};
-  // A lost device has steps done again, which then know what they knew the first time.
+  // After a lost device, repeated steps must see the same epochs as the first time.
   const rate = (step: number): number => options.rate(step, epochs.filter((epoch) => epoch.step < step));
   const tolerant = new Tolerant();
   if (done > 0) platform.log(`Resuming after step ${done} of ${steps}`);
@@ -173,7 +173,7 @@ export async function train<B>(options: TrainOptions<B>): Promise<Trained> {
   return { records, epochs, seconds: records.at(-1)?.seconds ?? 0, resumedAt: done };
 }
 
-/** What the logs hold of the steps up to the checkpoint. What a full disk kept out of them is in memory no more. */
+/** The log records up to the checkpoint. Records lost to a full disk are not recovered. */
 async function takeUp(
   log: JsonLines<StepRecord>,
   epochLog: JsonLines<EpochRecord>,
@@ -201,14 +201,11 @@ async function takeUp(
 const revive = <R extends { readonly dice?: readonly number[] }>(record: R): R =>
   record.dice ? { ...record, dice: record.dice.map((d) => d ?? NaN) } : record;
 
-/**
- * Writes what a training can do without for now: a full disk is no reason to lose what has been learned. Says so once,
- * and again when it works again.
- */
+/** Writes optional files: a full disk must not end a training. Reports the first failure, and the recovery. */
 class Tolerant {
   readonly #failed = new Set<string>();
 
-  /** Whether it could be written. */
+  /** Returns whether it was written. */
   async write(what: string, write: () => Promise<unknown> | undefined): Promise<boolean> {
     try {
       await write();

@@ -1,20 +1,14 @@
-/**
- * What a training script looks at before it begins: options that would have no effect, and labels that its loss
- * misreads.
- */
+/** Checks before a training starts: options that would have no effect, and labels that its loss would misread. */
 import type { Dataset } from "../../imaging/dataset/types.ts";
 import { refuseUnused } from "../run/config.ts";
 import { print } from "../run/logging.ts";
 import type { TrainingOptions } from "./training_options.ts";
 
-/**
- * Those that every training script has; a script whose block lacks one, or that uses it otherwise, is asked about none
- * of it.
- */
+/** Options common to training scripts; those that a script lacks, or uses differently, are not checked. */
 type Common = Partial<TrainingOptions>;
 
 /**
- * Refuses options of `trainingEntries` that have no effect, and a script's own.
+ * Rejects options of `trainingEntries` and of the script that have no effect.
  *
  * @param own as for refuseUnused
  * @throws ConfigError that names each, with the reason
@@ -53,11 +47,11 @@ export function checkTrainingOptions(options: Common, own: Readonly<Record<strin
 export const unused = (reason: string | false, ...keys: readonly string[]): Record<string, string | false> =>
   Object.fromEntries(keys.map((key) => [key, reason]));
 
-/** Refuses --sets where the data has none. Opens nothing, so it is for when the dataset is there. */
+/** Rejects --sets if the dataset has none. Call it once the dataset is open. */
 export const checkSetsOption = (options: Common, dataset: Pick<Dataset, "folder" | "sets">): void =>
   refuseUnused(options, { sets: !dataset.sets && `${dataset.folder} is no dataset group` });
 
-/** Says that a loss takes what a case has not annotated for background, where some cases have not all annotated. */
+/** Warns, for partially labeled cases, that a loss treats unannotated labels as background. */
 export function tellBackground(dataset: Pick<Dataset, "cases">): void {
   if (dataset.cases.some(({ labelsPresent }) => labelsPresent)) {
     print("The loss takes what a case has not annotated for background; that of train_partial does not");

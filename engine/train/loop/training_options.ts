@@ -43,7 +43,7 @@ export const trainingEntries = {
   phantoms: entry(16, "patients to make without --data", { integer: true, min: 2 }),
 } as const;
 
-/** Those that a resumed run may change. */
+/** Entries that a resumed run may change. */
 export const trainingChanges = ["steps", "epochs", "data", "checkpoint", "cache", "memory", "workers"] as const;
 
 export type TrainingOptions = Config<typeof trainingEntries>;

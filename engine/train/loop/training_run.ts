@@ -1,4 +1,4 @@
-/** A training run: data, plan and folds, its batches, and the measures of its held-out cases. */
+/** A training run: data, plan, folds, batches, and the metrics of its held-out cases. */
 import type { Tensor } from "../../core/tensor.ts";
 import { VERSION } from "../../core/version.ts";
 import { CaseFaults } from "../../imaging/dataset/case_faults.ts";
@@ -25,14 +25,14 @@ import type { TrainingOptions } from "./training_options.ts";
 /** Cases of a fold in overlay.svg. */
 const SHOWN = 4;
 
-/** One training of the run: what it trains on, and where its files go. */
+/** One fold: its cases, and where its files go. */
 export interface FoldSetup {
   readonly name: string;
   readonly split: Fold;
   readonly run: RunFolder;
 }
 
-/** What a training run consists of; `openTraining` finds it. */
+/** The parts of a training run, assembled by `openTraining`. */
 export interface TrainingParts {
   readonly run: RunFolder;
   readonly dataset: Dataset;
@@ -42,14 +42,14 @@ export interface TrainingParts {
   readonly store: CaseStore;
 }
 
-/** Data, plan and folds of a training, its batches, and its results; `openTraining` makes one. */
+/** Data, plan, folds, batches and results of a training; created by `openTraining`. */
 export class TrainingRun {
   readonly options: TrainingOptions;
   readonly run: RunFolder;
   readonly dataset: Dataset;
   readonly plan: Plan;
   readonly splits: readonly Fold[];
-  /** Those of the splits that this run trains. */
+  /** The folds that this run trains. */
   readonly folds: readonly FoldSetup[];
   /** The prepared cases. */
   readonly store: CaseStore;
@@ -83,31 +83,31 @@ export class TrainingRun {
     return this.plan.regions?.map((region) => region.name) ?? this.plan.labels.slice(1);
   }
 
-  /** Label values of each region, where the plan has regions. */
+  /** Label values of each region, if the plan has regions. */
   get regions(): readonly (readonly number[])[] | undefined {
     return this.plan.regions?.map((region) => region.values);
   }
 
-  /** Voxels of the patches before augmentation, which crops them to the plan's. */
+  /** Patch size before augmentation, which crops to that of the plan. */
   get sampled(): readonly number[] {
     return this.#batches.sampled;
   }
 
   /**
-   * The batch of a step (from 1), before augmentation. It depends on seed, split, step and --sets alone.
+   * The batch of a step (from 1), before augmentation. It depends only on seed, split, step and --sets.
    *
-   * @param source where the cases come from; default: the store
+   * @param source source of the cases; default: the store
    */
   batch(split: Fold, step: number, source: CaseSource = this.store): Promise<Patches> {
     return this.#batches.training(source, split, step);
   }
 
-  /** The key of a step's augmentation. */
+  /** The random key of a step's augmentation. */
   key(step: number): Tensor {
     return this.#batches.key(step);
   }
 
-  /** A batch as the network sees it: augmented, of the plan's patch. For use in a compiled step. */
+  /** Augments a batch and crops it to the plan's patch. For use in a compiled step. */
   augmented(key: Tensor, patches: Patches): Patches {
     return this.#batches.augmented(key, patches);
   }
@@ -115,9 +115,9 @@ export class TrainingRun {
   /**
    * For `train`: loss and pseudo-Dice on patches of the held-out cases, the same patches each time.
    *
-   * @param evaluate gives `stepMetrics` of a batch
-   * @param source where the cases come from; default: the store
-   * @returns undefined where nothing is held out
+   * @param evaluate returns `stepMetrics` of a batch
+   * @param source source of the cases; default: the store
+   * @returns undefined if nothing is held out
    */
   validation(split: Fold, evaluate: (patches: Patches) => Promise<Tensor>, source: CaseSource = this.store) {
     const { validation: count } = this.options;
@@ -136,12 +136,11 @@ export class TrainingRun {
   }
 
   /**
-   * Begins the run's folder: removes what an earlier run left there, except when resuming, and writes plan.json,
-   * splits.json and config.json: the options, so that the run can be resumed, what follows from them, and the digests
-   * of all inputs of the run.
+   * Starts the run's folder: removes the files of an earlier run, unless resuming, and writes plan.json, splits.json
+   * and config.json: the options, for resuming, derived values, and the digests of all inputs of the run.
    *
    * @param more further entries of config.json; `options` replaces those of the run
-   * @throws VoxgradError where a resumed run had other inputs
+   * @throws VoxgradError if the inputs of a resumed run have changed
    */
   async describe(more: { readonly options?: object; readonly [key: string]: unknown }): Promise<void> {
     const { options, steps, classes, plan, splits, run, store } = this;
@@ -168,15 +167,15 @@ export class TrainingRun {
   }
 
   /**
-   * Segments and measures the held-out cases of a fold: predictions/, summary.json, metrics.csv, overlay.svg; of a
-   * dataset group also references/, its labels in the values of the group. Labels that a case has not annotated are not
-   * measured.
+   * Segments and evaluates the held-out cases of a fold: predictions/, summary.json, metrics.csv, overlay.svg; for a
+   * dataset group also references/, its labels in the values of the group. Labels that are not annotated in a case are
+   * not evaluated.
    *
-   * @param segment labels an image; it gets the case's id too
+   * @param segment labels an image; also receives the case's id
    */
   async test(fold: FoldSetup, segment: (image: Volume, id: string) => Promise<Volume>): Promise<void> {
     const { plan, dataset } = this;
-    // Earlier measures are of other weights.
+    // Earlier metrics belong to other weights.
     for (const folder of new Set([fold.run, this.run])) await folder.clearMeasured();
     const classes = plan.regions ?? plan.labels.slice(1).map((label, k) => ({ name: label, values: [k + 1] }));
     const shown: OverlayCase[] = [];
@@ -191,7 +190,7 @@ export class TrainingRun {
       );
       this.#rule.add(prediction, label!, labelsPresent);
       const measured = compareLabels(prediction, label!, { classes, ignore: plan.ignoreLabel, labelsPresent });
-      // The label file of a group's case has other values than the prediction.
+      // The label file of a group's case uses other values than the prediction.
       const reference = item.labelMap
         ? await fold.run.write(`references/${id}.nii.gz`, writeNifti(label!, { dtype: "uint8", gzip: true }))
         : item.label!;
@@ -212,7 +211,8 @@ export class TrainingRun {
   }
 
   /**
-   * Ends the run: writes the measures over all folds, the largest-component rule and the report, and lists the files.
+   * Finishes the run: writes the metrics over all folds, the largest-component rule and the report, and lists the
+   * files.
    */
   async finish(): Promise<Comparison> {
     const comparison = new Comparison(this.#cases);

@@ -1,4 +1,4 @@
-/** Figures of a run: SVG files in its folder figures/, each with its title and caption inside, which reports show. */
+/** Figures of a run: SVG files in its folder figures/, each with title and caption inside, shown in reports. */
 import { platform } from "#platform";
 import { VoxgradError } from "../../core/errors.ts";
 import { escapeXml } from "./plots.ts";
@@ -10,17 +10,17 @@ export interface Figure {
   /** Name of the file, without .svg. Reports show figures in the order of their names. */
   readonly name: string;
   readonly title: string;
-  /** What is to be seen, in a sentence or two. */
+  /** Caption, one or two sentences. */
   readonly caption: string;
-  /** The document, without title and desc elements of its own. */
+  /** The document, without title and desc elements. */
   readonly svg: string;
 }
 
 /**
  * Writes a figure to figures/NAME.svg of a run. Title and caption become the title and desc elements of the SVG, so the
- * file says what it is wherever it goes.
+ * file is self-describing.
  *
- * @throws VoxgradError when it is no SVG document
+ * @throws VoxgradError if it is not an SVG document
  * @example
  * ```ts
  * import { chartSvg, RunFolder, writeFigure } from "voxgrad/train";
@@ -39,11 +39,11 @@ export async function writeFigure(run: RunFolder, figure: Figure): Promise<strin
 }
 
 /**
- * The figures in a run's folder, ordered by name: those of writeFigure, and SVG files put there by hand, whose name
- * stands for a title that they lack.
+ * The figures in a run's folder, ordered by name: those of writeFigure, and SVG files put there by hand, titled by file
+ * name if they have no title.
  *
  * @param path of the run's folder
- * @throws VoxgradError for an .svg file that is no SVG document
+ * @throws VoxgradError for an .svg file that is not an SVG document
  * @example
  * ```ts
  * import { readFigures } from "voxgrad/train";
@@ -61,7 +61,7 @@ export async function readFigures(path: string): Promise<Figure[]> {
     const at = source.search(/<svg\b/);
     if (at < 0) throw new VoxgradError(`${folder}/${file}: it is no SVG document; correct it or remove it`);
     const name = file.slice(0, -".svg".length);
-    // Only what stands directly below the root belongs to the whole; shapes may have titles too.
+    // Only direct children of the root describe the document; shapes may have titles too.
     let svg = source.slice(at);
     const take = (element: string): string | undefined => {
       const found = new RegExp(`^(<svg\\b[^>]*>)\\s*<${element}>([^<]*)</${element}>`).exec(svg);

@@ -4,7 +4,7 @@ import { check, VoxgradError } from "../../core/errors.ts";
 import { drawNothing, drawTicks, type Frame, type GridPanel, legendOf, panelGridSvg } from "./panel_grid.ts";
 import { COLORS, round } from "./plots.ts";
 
-/** Where the bins of a histogram lie: `bins` of them, of equal width, from range[0] to range[1]. */
+/** The bins of a histogram: `bins` of equal width from range[0] to range[1]. */
 export interface Bins {
   readonly range: readonly [number, number];
   /** Default 60. */
@@ -12,8 +12,8 @@ export interface Bins {
 }
 
 /**
- * Counts of values in bins of equal width; a bin holds its lower edge, the last one both. Values beyond the range fall
- * into no bin and count in the total alone, so the density over the range adds up to the share that lies within.
+ * Counts of values in bins of equal width; a bin holds its lower edge, the last one both. Values beyond the range only
+ * count in the total, so the density integrates to the fraction within the range.
  *
  * @throws VoxgradError for a range that is empty or not finite
  * @example
@@ -27,7 +27,7 @@ export interface Bins {
 export class Histogram {
   readonly range: readonly [number, number];
   readonly counts: Float64Array;
-  /** Values added, those beyond the range too. */
+  /** Number of values added, including those beyond the range. */
   total = 0;
 
   constructor({ range, bins = 60 }: Bins) {
@@ -50,7 +50,7 @@ export class Histogram {
     this.counts[Math.min(bin, this.counts.length - 1)]++;
   }
 
-  /** Share of the values in each bin, by unit of the axis; 0 where nothing was added. */
+  /** Fraction of the values in each bin per unit of the axis; 0 if nothing was added. */
   density(): Float64Array {
     const width = (this.range[1] - this.range[0]) / this.counts.length;
     return this.counts.map((count) => count / (Math.max(1, this.total) * width));
@@ -60,7 +60,7 @@ export class Histogram {
 export interface HistogramGroup {
   readonly name: string;
   readonly histogram: Histogram;
-  /** Default: the next of COLORS; one name has one color in all panels. */
+  /** Default: the next of COLORS; a name has the same color in all panels. */
   readonly color?: string;
 }
 
@@ -69,11 +69,11 @@ export interface HistogramPanel extends GridPanel {
 }
 
 /**
- * Densities of groups as translucent steps with an outline. All panels have one axis of values; that of densities is
- * each panel's own.
+ * Densities of groups as translucent steps with an outline. All panels share the axis of values; each has its own
+ * density axis.
  *
  * @returns an SVG document
- * @throws VoxgradError when histograms differ in their bins
+ * @throws VoxgradError if histograms differ in their bins
  * @example
  * ```ts
  * import { Histogram, histogramSvg } from "voxgrad/train";

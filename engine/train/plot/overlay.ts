@@ -15,22 +15,20 @@ export interface OverlayCase {
   /** Class of each voxel in the order of `image.data`. */
   readonly reference?: Labels;
   readonly prediction?: Labels;
-  /** A third map, from 1 the values of `contexts`: it is filled, and the prediction a dashed outline. */
+  /** A third map, with values of `contexts` from 1 on: drawn filled, with the prediction as a dashed outline. */
   readonly context?: Labels;
-  /**
-   * Slices that are shown in any case, in a frame with a word in it; counted from 0 towards the head (front, right).
-   */
+  /** Slices that are always shown, in a frame with a word; counted from 0 towards the head (front, right). */
   readonly marked?: readonly { readonly slice: number; readonly note: string }[];
-  /** Stands beside the name in the place of the Dice of the whole case. */
+  /** Shown next to the name instead of the Dice of the whole case. */
   readonly caption?: string;
-  /** Measures of the case by class, whose Dice stand beside the name; default those of the two maps. */
+  /** Measures of the case by class, whose Dice are shown next to the name; default those of the two maps. */
   readonly measured?: readonly Pick<ClassComparison, "name" | "truePositive" | "dice">[];
 }
 
 export interface OverlayOptions {
   /** Class names by value, background first. */
   readonly labels: readonly string[];
-  /** What is drawn and measured instead of labels. Where regions lie in each other, the last fills a voxel. */
+  /** Regions to draw and measure instead of labels. If regions overlap, the last fills a voxel. */
   readonly regions?: readonly ComparedClass[];
   /** Names of the values of cases' `context` from 1 on; their colors follow those of the labels. */
   readonly contexts?: readonly string[];
@@ -48,18 +46,19 @@ const LEFT = 24;
 const LINE = 16;
 
 /**
- * What grows to the right and downwards on the screen, as radiologists hang pictures: the patient's right on the left.
+ * Patient directions to the right and downwards on the screen, in radiological convention: the patient's right is on
+ * the left.
  */
 export const HANGING = { S: ["L", "P"], A: ["L", "I"], R: ["P", "I"] } as const;
 const OPPOSITE: Readonly<Record<string, string>> = { R: "L", L: "R", A: "P", P: "A", S: "I", I: "S" };
 
-/** How slices of a volume lie on the screen. */
+/** Maps slices of a volume to the screen. */
 export interface View {
   /** Storage axis (0 x, 1 y, 2 z), size and direction of: columns, rows, slices. */
   readonly axes: readonly [number, number, number];
   readonly reversed: readonly [boolean, boolean, boolean];
   readonly sizes: readonly [number, number, number];
-  /** mm of a pixel across and down. */
+  /** Size of a pixel in mm, across and down. */
   readonly pixel: readonly [number, number];
 }
 
@@ -76,7 +75,7 @@ export function viewOf(image: Volume, along: "S" | "A" | "R"): View {
   };
 }
 
-/** One slice of a volume as the screen shows it, row by row. */
+/** One slice of a volume in screen order, row by row. */
 export function cut(data: Labels, shape: readonly number[], view: View, slice: number): Float32Array {
   const strides = [1, shape[0], shape[0] * shape[1]];
   const [columns, rows] = view.sizes;
@@ -89,8 +88,8 @@ export function cut(data: Labels, shape: readonly number[], view: View, slice: n
 }
 
 /**
- * Slices spread evenly over those that show a structure (with a context, of the reference), or over all when none does;
- * each marked slice takes the place of the nearest other one.
+ * Slices evenly spread over those that show a structure (with a context: of the reference), or over all if none does;
+ * each marked slice replaces the nearest other one.
  */
 function chooseSlices(item: OverlayCase, view: View, count: number): number[] {
   const { reference, prediction, context, image } = item;
@@ -114,11 +113,11 @@ function chooseSlices(item: OverlayCase, view: View, count: number): number[] {
   return [...chosen].sort((a, b) => a - b);
 }
 
-/** Gray values between the half and the 99.5th percentile of the first channel. */
+/** Gray window from the 0.5th to the 99.5th percentile of the first channel. */
 export const grayWindow = (image: Volume): [number, number] =>
   middleRange(image.data.subarray(0, voxelCount(image.shape)));
 
-/** The half and the 99.5th percentile of some of the values, so that single ones do not set a scale; never equal. */
+/** The 0.5th and 99.5th percentile of a sample of the values, robust against outliers; never equal. */
 export function middleRange(values: Labels): [number, number] {
   const step = Math.max(1, Math.floor(values.length / 50_000));
   const sample = Float64Array.from({ length: Math.ceil(values.length / step) }, (_, i) => values[i * step]).filter(
@@ -151,7 +150,7 @@ interface Layer {
   readonly first: number;
 }
 
-/** What lies over a slice, from the bottom to the top. */
+/** The layers over a slice, from bottom to top. */
 function layersOf(
   { reference, prediction, context }: OverlayCase,
   classes: readonly ComparedClass[],
@@ -229,7 +228,7 @@ function diceOf(prediction: Labels, reference: Labels, values: readonly number[]
   return (2 * both) / either;
 }
 
-/** Lines above a case: its name, and what it scored. */
+/** Lines above a case: its name and scores. */
 function caption(item: OverlayCase, classes: readonly ComparedClass[], room: number): string[] {
   const { name, reference, prediction, measured } = item;
   if (item.caption !== undefined) return wrapped(`${name}: ${item.caption}`.split(", "), room);
@@ -248,12 +247,13 @@ function caption(item: OverlayCase, classes: readonly ComparedClass[], room: num
 }
 
 /**
- * A picture of cases, one a row, each in a few slices spread over its structures: predictions filled, references
+ * A picture of cases, one per row, each in a few slices spread over its structures: predictions filled, references
  * outlined, one color per class or region, Dice of the whole case in the caption. With contexts these are filled, and
- * predictions outlined with dashes. Slices hang as in radiology: the patient's right on the left, front or head on top.
+ * predictions have dashed outlines. Slices follow radiological convention: the patient's right on the left, front or
+ * head on top.
  *
- * @returns an SVG document with the gray slices inside
- * @throws RangeError when a segmentation has another number of voxels than its image
+ * @returns an SVG document with the gray slices embedded
+ * @throws RangeError if a segmentation has another number of voxels than its image
  * @example
  * ```ts
  * import { phantomCase } from "voxgrad/imaging";

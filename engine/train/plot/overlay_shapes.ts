@@ -1,4 +1,4 @@
-/** Shapes of overlay pictures: outlines of pixel regions, and base64 for pictures inside an SVG. */
+/** Shapes of overlay pictures: outlines of pixel regions, and base64 for images embedded in an SVG. */
 
 const ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
@@ -16,10 +16,10 @@ export function base64(bytes: Uint8Array): string {
 
 /**
  * The outline of the pixels that equal `value`, as an SVG path of closed loops along pixel edges; pixel (column, row)
- * covers column to column + 1 and row to row + 1. Holes are loops too: fill by the even-odd rule. Empty for no pixels.
+ * covers column to column + 1 and row to row + 1. Holes are loops too: fill by the even-odd rule. Empty without pixels.
  *
  * @param plane row by row, `columns` x `rows`
- * @param pixel width and height of a pixel in the path's units, 1 unless given
+ * @param pixel width and height of a pixel in the path's units, default 1
  */
 export function outline(
   plane: ArrayLike<number>,
@@ -31,7 +31,7 @@ export function outline(
   const inside = (c: number, r: number) =>
     c >= 0 && r >= 0 && c < columns && r < rows && plane[r * columns + c] === value;
   const corner = (c: number, r: number) => r * (columns + 1) + c;
-  // Edges with the region on their right, by the corner where they start; a corner starts at most two.
+  // Edges with the region on their right, keyed by start corner; at most two start at a corner.
   const edges = new Map<number, number[]>();
   const add = (from: number, to: number) => {
     const list = edges.get(from);

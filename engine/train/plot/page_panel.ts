@@ -1,4 +1,4 @@
-/** A panel in the page that a script runs in: scans as slices for the screen, and what was painted on them. */
+/** A panel in the page that a script runs in: converts scans to slices for the screen, and painted labels back. */
 import { platform } from "#platform";
 import { axisCodes, makeVolume, reorient, volumeLike, voxelCount } from "../../imaging/mod.ts";
 import type { Volume } from "../../imaging/mod.ts";
@@ -11,8 +11,8 @@ export type { PagePanel, PanelAct, PanelContent, PanelForm, PanelScan } from "..
 export type PatientAxis = keyof typeof HANGING;
 
 /**
- * Puts a panel into the page that the script runs in, and answers what its visitor does, until the page is closed;
- * undefined where there is no page, as in Node. What `answer` throws is told to the visitor, who may go on.
+ * Adds a panel to the page that the script runs in, and answers user actions until the page is closed; undefined
+ * without a page, as in Node. Errors of `answer` are shown to the user, who may continue.
  *
  * @example
  * ```ts
@@ -28,10 +28,10 @@ export const openPanel: Platform["openPanel"] = platform.openPanel;
 const hung = (volume: Volume, along: PatientAxis): Volume => reorient(volume, [...HANGING[along], along].join(""));
 
 /**
- * The first channel of a scan as slices for a panel, hung as radiologists do: the patient's right on the left, front or
- * head on top. Black and white are the half and the 99.5th percentile.
+ * The first channel of a scan as slices for a panel, in radiological convention: the patient's right on the left, front
+ * or head on top. Black and white are the 0.5th and 99.5th percentile.
  *
- * @param along "S" unless given
+ * @param along default "S"
  * @example
  * ```ts
  * import { phantomCase } from "voxgrad/imaging";
@@ -44,7 +44,7 @@ export function scanSlices(image: Volume, along: PatientAxis = "S"): PanelScan {
   const { data, shape: [X, Y, Z], spacing, channels, name } = hung(image, along);
   return {
     name: name.slice(name.lastIndexOf("/") + 1),
-    // Of a part of an array the page would get the whole.
+    // A subarray would be sent to the page with its whole buffer.
     data: channels === 1 ? data : data.slice(0, voxelCount([X, Y, Z])),
     shape: [Z, Y, X],
     pixel: [spacing[1], spacing[0]],
@@ -53,7 +53,7 @@ export function scanSlices(image: Volume, along: PatientAxis = "S"): PanelScan {
 }
 
 /**
- * Labels on the grid of a scan as those of its `scanSlices`.
+ * Labels on the grid of a scan, converted to that of its `scanSlices`.
  *
  * @returns a copy, [slices, rows, columns]
  * @example
@@ -68,7 +68,7 @@ export const labelSlices = (labels: Volume, along: PatientAxis = "S"): Uint8Arra
   Uint8Array.from(hung(labels, along).data);
 
 /**
- * What was painted on `scanSlices`, on the grid of the scan: the way back from `labelSlices`.
+ * Converts labels painted on `scanSlices` to the grid of the scan: the inverse of `labelSlices`.
  *
  * @param labels [slices, rows, columns]
  * @throws VoxgradError for another number of labels than the scan has voxels

@@ -1,16 +1,16 @@
-/** Plots side by side in one SVG: places, axes and the legend that scatter plots and histograms share. */
+/** Plots side by side in one SVG: layout, axes and legend shared by scatter plots and histograms. */
 import type { ScaleLinear } from "d3-scale";
 import { escapeXml, openSvg, round, short, text } from "./plots.ts";
 import { inLines, shortened, textWidth } from "./svg_text.ts";
 
-/** What every panel of a grid says above its plot. */
+/** The text above the plot of a panel. */
 export interface GridPanel {
   readonly title: string;
   /** Lines below the title, such as counts. */
   readonly notes?: readonly string[];
 }
 
-/** The plot's own rectangle. */
+/** The rectangle of the plot. */
 export interface Frame {
   readonly left: number;
   readonly right: number;
@@ -30,14 +30,14 @@ export interface GridOptions<P extends GridPanel> {
   readonly xLabel?: string;
   readonly yLabel?: string;
   readonly legend: readonly LegendEntry[];
-  /** Height of a plot over its width. */
+  /** Ratio of a plot's height to its width. */
   readonly aspect: number;
   /** The content of a panel. */
   readonly draw: (panel: P, frame: Frame) => string;
 }
 
 const WIDTH = 900;
-/** The widest a cell becomes when there are few. */
+/** Largest width of a cell. */
 const CELL = 430;
 const COLUMNS = 3;
 const MARGIN = { left: 58, right: 14, bottom: 50 };
@@ -84,7 +84,7 @@ export function panelGridSvg<P extends GridPanel>(panels: readonly P[], options:
   return [openSvg(width, Math.ceil(y)), ...body.filter((part) => part !== ""), "</svg>", ""].join("\n");
 }
 
-/** Lines of a grid and numbers at the ticks of both axes. */
+/** Grid lines and tick labels of both axes. */
 export function drawTicks(
   frame: Frame,
   scales: { x: ScaleLinear<number, number>; y: ScaleLinear<number, number> },
@@ -104,11 +104,11 @@ export function drawTicks(
   return parts.join("\n");
 }
 
-/** Words in the middle of a plot that has nothing to show. */
+/** Placeholder text for an empty plot. */
 export const drawNothing = (frame: Frame): string =>
   text((frame.left + frame.right) / 2, (frame.top + frame.bottom) / 2, "no values", 'text-anchor="middle" fill="#888"');
 
-/** Each name once, in the order of its first appearance; what has no color takes the next of `colors`. */
+/** Each name once, in order of first appearance; entries without a color take the next of `colors`. */
 export function legendOf(
   groups: readonly { readonly name: string; readonly color?: string }[],
   colors: readonly string[],

@@ -1,4 +1,4 @@
-/** Curves of a training as SVG text: loss and Dice against the step. Scales and paths by d3. */
+/** Training curves as SVG: loss and Dice by step. Scales and paths by d3. */
 import { scaleLinear, scaleLog, scaleSymlog } from "d3-scale";
 import { line } from "d3-shape";
 import { inLines, shortened, textWidth } from "./svg_text.ts";
@@ -12,17 +12,17 @@ export interface ChartPanel {
   readonly series: Readonly<Record<string, readonly Point[]>>;
   /** Fixed range of values; default that of the points. */
   readonly range?: readonly [number, number];
-  /** Logarithmic values; symmetric about 0 (symlog) when some are 0 or below. */
+  /** Logarithmic axis; symlog if some values are 0 or below. */
   readonly log?: boolean;
-  /** Draw each curve of 20 points or more pale, and its moving average over it: for values of single steps. */
+  /** Draw each curve of 20 points or more pale with its moving average on top, for noisy per-step values. */
   readonly smooth?: boolean;
   /** Colors of the curves in turn; default COLORS. */
   readonly colors?: readonly string[];
-  /** Whether the legend tells the last value of each curve; default true. */
+  /** Whether the legend shows the last value of each curve; default true. */
   readonly latest?: boolean;
 }
 
-/** Okabe and Ito's colors, told apart by color-blind readers too. */
+/** Okabe and Ito's color-blind-safe colors. */
 export const COLORS: readonly string[] = [
   "#0072b2",
   "#d55e00",
@@ -62,7 +62,7 @@ const WIDTH = 860;
 const PANEL_HEIGHT = 260;
 const MARGIN = { left: 64, right: 24, top: 34, bottom: 26 };
 const MOST_POINTS = 1000;
-/** Pixels between the margins, and a line of a legend. */
+/** Width between the margins in pixels, and height of a legend line. */
 const ROOM = WIDTH - MARGIN.left - MARGIN.right;
 const LINE = 18;
 
@@ -118,14 +118,14 @@ export function progressSvg(
 
 const isPoints = (loss: readonly Point[] | ChartPanel["series"]): loss is readonly Point[] => Array.isArray(loss);
 
-/** A text of an SVG. */
+/** An SVG text element. */
 export const text = (x: number, y: number, content: string, attributes = ""): string =>
   `<text x="${round(x)}" y="${round(y)}" ${attributes}>${escapeXml(content)}</text>`;
 
-/** A coordinate to a hundredth of a pixel. */
+/** Rounds a coordinate to a hundredth of a pixel. */
 export const round = (v: number): number => Math.round(v * 100) / 100;
 
-/** Least and greatest of values, half as much about them where they are one; `fallback` for none. */
+/** Minimum and maximum of values, widened by half if they are equal; `fallback` without values. */
 export function extent(values: readonly number[], fallback: [number, number]): [number, number] {
   let [low, high] = [Infinity, -Infinity];
   for (const v of values) {
@@ -137,7 +137,7 @@ export function extent(values: readonly number[], fallback: [number, number]): [
   return low === high ? [low - around, high + around] : [low, high];
 }
 
-/** Short and unambiguous: 0.912, 12.3, 1.2e-5. */
+/** Formats a number briefly: 0.912, 12.3, 1.2e-5. */
 export function short(value: number): string {
   const size = Math.abs(value);
   if (value === 0) return "0";
@@ -155,7 +155,7 @@ export function thin(points: readonly Point[]): readonly Point[] {
   });
 }
 
-/** The mean over a twentieth of the points about each: a curve without the noise of single steps, and without lag. */
+/** Centered moving average over a twentieth of the points: smooth and without lag. */
 export function smooth(points: readonly Point[]): readonly Point[] {
   const half = Math.floor(points.length / 40);
   return points.map(([step, value], i): Point => {
@@ -172,7 +172,7 @@ function valueScale(panel: ChartPanel, values: readonly number[], rows: [number,
   return scaleSymlog().domain(domain).range(rows).nice(5);
 }
 
-/** About five ticks: d3's for linear scales; for logarithms the decades, or 1, 2, 5 of each when they are few. */
+/** About five ticks: d3's for linear scales; for logarithmic scales the decades, or 1, 2, 5 of each if they are few. */
 function valueTicks(scale: ReturnType<typeof valueScale>, logarithmic: boolean): number[] {
   if (!logarithmic) return scale.ticks(5);
   const [low, high] = scale.domain();
@@ -192,7 +192,7 @@ interface Curve {
   readonly color: string;
 }
 
-/** What stands above a panel: its title, and the legend beside it or, where that is too long, in lines below. */
+/** The header of a panel: its title, and the legend beside it or, if too long, in lines below. */
 interface Head {
   readonly curves: readonly Curve[];
   readonly title: string;

@@ -1,12 +1,11 @@
-/** The records of a training as a picture. */
+/** Chart of the records of a training. */
 import type { EpochRecord, StepRecord } from "../run/logging.ts";
 import { type ChartPanel, chartSvg, LABEL_COLORS, type Point } from "./plots.ts";
 
 /**
- * Loss, pseudo-Dice, learning rate and duration of an epoch against the step. With validation, its pseudo-Dice is shown
- * and that of the training is not.
+ * Loss, pseudo-Dice, learning rate and epoch duration by step. With validation, only its pseudo-Dice is shown.
  *
- * @param classes names of the foreground classes, as `record.dice` has them
+ * @param classes names of the foreground classes, as in `record.dice`
  * @param options title; epochs: records of the epochs so far
  * @returns an SVG document
  */

@@ -1,10 +1,10 @@
-/** Figures of an experiment: arms in rows, measures side by side. Scales by d3. */
+/** Dot plots of an experiment: arms in rows, measures side by side. Scales by d3. */
 import { scaleLinear } from "d3-scale";
 import { COLORS, escapeXml, openSvg, round, short, text } from "./plots.ts";
 
-/** What stands in one row of one panel. */
+/** The content of one row of one panel. */
 export interface RowMark {
-  /** Drawn as a bar, or as a point where there is an interval. */
+  /** Drawn as a bar, or as a point with an interval. */
   readonly mean: number;
   /** Drawn small, one below the other. */
   readonly dots?: readonly number[];
@@ -16,10 +16,7 @@ export interface RowMark {
 /** Rows under a heading. */
 export interface RowBlock {
   readonly title: string;
-  /**
-   * marks: one a panel; undefined leaves its place empty. muted: gray, as that of the arm that others are compared
-   * with.
-   */
+  /** marks: one per panel; undefined leaves it empty. muted: gray, for the reference arm. */
   readonly rows: readonly {
     readonly name: string;
     readonly muted?: boolean;
@@ -33,14 +30,14 @@ export interface RowColumn {
   readonly note?: string;
   /** Drawn as a line through the rows of a block: 0 of differences; "muted" is the mean of the muted row. */
   readonly line: number | "muted";
-  /** Values beyond are impossible, and the axis ends there. */
+  /** Limits of possible values, where the axis ends. */
   readonly limits?: readonly [number, number];
 }
 
 const WIDTH = 1000;
 const ROW = 26;
 const AXIS = 36;
-/** Of a block: its title, and those of the panels with their notes. */
+/** Height of a block's title, and of panel titles with their notes. */
 const HEAD = 66;
 const LABEL = 52;
 const GAP = 16;
@@ -65,7 +62,7 @@ export function rowsSvg(
   for (const block of blocks) {
     for (let from = 0; from < columns.length; from += MOST_COLUMNS) {
       const shown = columns.slice(from, from + MOST_COLUMNS);
-      // As wide as if the last line of panels were full, so that panels stand under one another.
+      // As wide as if the last line of panels were full, so that panels align.
       const width = (WIDTH - left - 8) / Math.min(columns.length, MOST_COLUMNS);
       parts.push(text(16, top + 16, block.title, 'font-size="14" font-weight="600" fill="#1a1a1a"'));
       for (const [index, { name, muted }] of block.rows.entries()) {
@@ -131,7 +128,7 @@ function drawMark(
       }v8" stroke="${color}" stroke-width="1.5" fill="none"/>`,
     );
   }
-  // A seed keeps its height within the row, so that arms can be compared seed by seed.
+  // A seed has the same height within every row, so that arms can be compared seed by seed.
   for (const [k, value] of dots.entries()) {
     if (!Number.isFinite(value)) continue;
     const cy = round(y + (dots.length > 1 ? (k / (dots.length - 1) - 0.5) * 12 : 0));
@@ -139,7 +136,7 @@ function drawMark(
   }
   if (!Number.isFinite(mean)) return parts.join("\n");
   if (interval) {
-    // Filled where the interval leaves 0 out.
+    // Filled if the interval excludes 0.
     const fill = interval[0] > 0 || interval[1] < 0 ? color : "#fff";
     parts.push(`<circle cx="${x(mean)}" cy="${y}" r="4" fill="${fill}" stroke="${color}" stroke-width="1.5"/>`);
   } else {

@@ -7,7 +7,7 @@ import { COLORS, extent, type Point, round } from "./plots.ts";
 export interface ScatterGroup {
   readonly name: string;
   readonly points: readonly Point[];
-  /** Default: the next of COLORS; one name has one color in all panels. */
+  /** Default: the next of COLORS; a name has the same color in all panels. */
   readonly color?: string;
 }
 
@@ -25,8 +25,8 @@ export interface ScatterOptions {
 }
 
 /**
- * Points of groups as small translucent dots. All panels and both axes have one range, that of all the points, so that
- * panels compare and the line x = y is at 45 degrees.
+ * Points of groups as small translucent dots. All panels and both axes share the range of all points, so that panels
+ * are comparable and the line x = y is at 45 degrees.
  *
  * @returns an SVG document
  * @throws VoxgradError for a point that is not two finite numbers

@@ -1,12 +1,12 @@
-/** Texts in SVG pictures: how wide they are, and how a legend is laid out in lines. */
+/** Text in SVG: estimates widths and lays out legends in lines. */
 
 const NARROW = /[ijlftrI.,:;'|!()[\]{} -]/;
 const WIDE = /[A-Z0-9&$?#=+<>~^_-]/;
 const WIDEST = /[MWmw@%…]/;
-/** Scripts whose characters are as wide as they are high, and pictures. */
+/** Scripts with square characters, and emoji. */
 const SQUARE = /[\u1100-\u11ff\u2e80-\ud7ff\uf900-\ufaff\ufe30-\ufe4f\uff00-\uff60\u{1f000}-\u{3ffff}]/u;
 
-/** Pixels that a text takes, rather too many than too few: fonts differ, and there is none to measure by. */
+/** Estimated width of a string in pixels, on the high side, because the font is unknown. */
 export function textWidth(content: string, size = 12): number {
   let em = 0;
   for (const c of content) {
@@ -15,7 +15,7 @@ export function textWidth(content: string, size = 12): number {
   return em * size;
 }
 
-/** The text, or as much of it as fits into some pixels, with an ellipsis. */
+/** The string, truncated with an ellipsis to fit a width in pixels. */
 export function shortened(content: string, room: number, size = 12): string {
   if (textWidth(content, size) <= room) return content;
   const characters = [...content];
@@ -28,7 +28,7 @@ export function shortened(content: string, room: number, size = 12): string {
   return `${characters.slice(0, count).join("").trimEnd()}…`;
 }
 
-/** Where things of some widths stand beside each other, going on below where a line is full. */
+/** Positions of items side by side, wrapping to the next line when one is full. */
 export function inLines(widths: readonly number[], room: number): { x: number; line: number }[] {
   let [x, line] = [0, 0];
   return widths.map((width) => {
@@ -39,7 +39,7 @@ export function inLines(widths: readonly number[], room: number): { x: number; l
   });
 }
 
-/** Parts of a text, put together with a comma, in lines of some pixels; a part that is longer than a line is cut. */
+/** Joins parts with commas and wraps them to a width in pixels; parts longer than a line are truncated. */
 export function wrapped(parts: readonly string[], room: number, size = 12): string[] {
   const lines: string[] = [];
   for (const part of parts.map((each, k) => shortened(k < parts.length - 1 ? `${each},` : each, room, size))) {

@@ -1,6 +1,4 @@
-/**
- * Maps over slices beside each other, a row for each place: intensities in gray, numbers in a scale of colors, classes.
- */
+/** Maps of slices side by side, one row per position: intensities in gray, numbers on a color scale, classes. */
 import { encode } from "fast-png";
 import { axisCodes, voxelCount } from "../../imaging/mod.ts";
 import type { Volume } from "../../imaging/mod.ts";
@@ -11,27 +9,25 @@ import { inLines, shortened, textWidth } from "./svg_text.ts";
 
 type Values = ArrayLike<number>;
 
-/** Numbers, one a voxel in the order of the row's image. */
+/** Numbers, one per voxel in the order of the row's image. */
 export interface MapTile {
   readonly values: Values;
-  /** What the ends of the scale stand for; default the half and the 99.5th percentile of the values. */
+  /** Values at the ends of the scale; default the 0.5th and 99.5th percentile. */
   readonly range?: readonly [low: number, high: number];
   /** Default "gray"; "heat": from black through red to pale yellow. */
   readonly scale?: "gray" | "heat";
-  /** The slice that is shown, instead of the row's. */
+  /** The slice to show instead of the row's. */
   readonly slice?: number;
 }
 
-/**
- * Classes in their colors over black, each with an opacity from 0 to 1 a voxel; later classes lie above earlier ones.
- */
+/** Classes in their colors over black, each with an opacity from 0 to 1 per voxel; later classes are drawn on top. */
 export interface ClassTile {
   readonly classes: readonly Values[];
 }
 
 export interface TileRow {
   readonly name: string;
-  /** The grid of all maps, and where it lies in the patient. */
+  /** The grid of all maps, with its affine. */
   readonly image: Volume;
   /** Index of the slice along the options' axis of the image. */
   readonly slice: number;
@@ -41,9 +37,9 @@ export interface TileRow {
 }
 
 export interface TileOptions {
-  /** What stands above the tiles. */
+  /** Column headings. */
   readonly columns: readonly string[];
-  /** Axis of the images (0 x, 1 y, 2 z) along which slices follow each other; default 2. */
+  /** Axis of the images (0 x, 1 y, 2 z) along which slices are stacked; default 2. */
   readonly axis?: 0 | 1 | 2;
   /** Names of the classes, for the legend. */
   readonly classes?: readonly string[];
@@ -56,7 +52,7 @@ const MOST = 210;
 const PATIENT = { L: "R", R: "R", P: "A", A: "A", I: "S", S: "S" } as const;
 
 type Rgb = readonly [number, number, number];
-/** Evenly spaced, ever lighter. */
+/** Evenly spaced, increasingly light. */
 const HEAT: readonly Rgb[] = [[0, 0, 4], [81, 18, 124], [183, 55, 121], [252, 137, 97], [252, 253, 191]];
 
 function heat(share: number): Rgb {
@@ -116,7 +112,7 @@ function drawTile(
   ].filter((part) => part !== "").join("\n");
 }
 
-/** Names of classes beside their colors, and the scale of colors; where the lines end. */
+/** Legend: class names with their colors, and the color scale; also returns its height. */
 function legend(
   classes: readonly string[],
   hasHeat: boolean,
@@ -147,10 +143,10 @@ function legend(
 }
 
 /**
- * Slices of maps beside each other, as they hang in radiology: the patient's right on the left, front or head on top.
+ * Slices of maps side by side, in radiological convention: the patient's right on the left, front or head on top.
  *
  * @returns an SVG document
- * @throws RangeError when a map has another number of voxels than its row's image, or a slice is not in it
+ * @throws RangeError if a map has another number of voxels than its row's image, or a slice is out of range
  * @example
  * ```ts
  * import { phantomCase } from "voxgrad/imaging";

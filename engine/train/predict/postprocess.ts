@@ -1,6 +1,6 @@
 /**
- * The largest-component rule, as nnU-Net decides it: on validation predictions, whether to keep only the largest
- * connected part of all foreground, and then of each class, where that raises the mean Dice and lowers no class.
+ * The largest-component rule, determined as in nnU-Net: on validation predictions, keep only the largest connected
+ * component of all foreground, and then of each class, if that raises the mean Dice and lowers no class.
  */
 import { isPlain, VoxgradError } from "../../core/errors.ts";
 import { isAnnotated } from "../../imaging/metrics/compare.ts";
@@ -15,12 +15,12 @@ export interface PostprocessingStep {
   readonly values: readonly number[];
 }
 
-/** What postprocessing.json holds. */
+/** The content of postprocessing.json. */
 export interface Postprocessing {
   readonly format: "voxgrad postprocessing 1";
   /** Keep the largest component of each of these, in order. */
   readonly keepLargest: readonly PostprocessingStep[];
-  /** Cases that it was decided on, and their mean Dice by class (null where a class never occurs). */
+  /** Number of cases it was determined on, and their mean Dice by class (null if a class never occurs). */
   readonly cases: number;
   readonly dice: readonly { readonly name: string; readonly before: number | null; readonly after: number | null }[];
 }
@@ -32,14 +32,12 @@ const targetsOf = (plan: Pick<Plan, "labels" | "regions">): PostprocessingStep[]
   plan.regions?.map(({ name, values }) => ({ name, values })) ??
     plan.labels.slice(1).map((name, k) => ({ name, values: [k + 1] }));
 
-/**
- * Decides the rule from predictions that are added one by one.
- */
+/** Determines the rule from predictions that are added one by one. */
 export class PostprocessingChoice {
   readonly #plan: Pick<Plan, "labels" | "regions" | "ignoreLabel">;
   readonly #targets: readonly PostprocessingStep[];
   readonly #whole: PostprocessingStep;
-  /** Dice [case][target] by what was done: nothing, "all", and then one target on top. */
+  /** Dice [case][target] by step applied: none, "all", and then one further target. */
   readonly #dice = new Map<string, number[][]>();
   #cases = 0;
 
@@ -51,8 +49,8 @@ export class PostprocessingChoice {
 
   /**
    * @param prediction labels as predicted, without the rule
-   * @param labelsPresent values that were annotated in the reference; default all. Others have no part
-   * @throws VoxgradError when the two differ in shape
+   * @param labelsPresent values that were annotated in the reference; default all. Others are excluded
+   * @throws VoxgradError if the two differ in shape
    */
   add(prediction: Volume, reference: Volume, labelsPresent?: readonly number[]): void {
     if (prediction.data.length !== reference.data.length) {
@@ -82,7 +80,7 @@ export class PostprocessingChoice {
     this.#dice.set(what, list);
   }
 
-  /** Dice of every target; NaN where neither has it. */
+  /** Dice of every target; NaN if neither map has it. */
   #diceOf(labels: Uint8Array, reference: Volume): number[] {
     const counts = new Float64Array(256 * 256);
     for (let i = 0; i < labels.length; i++) counts[labels[i] * 256 + reference.data[i]]++;
@@ -108,7 +106,9 @@ export class PostprocessingChoice {
     return this.#targets.map((_, k) => summarize(cases.map((dice) => dice[k])).mean);
   }
 
-  /** @throws VoxgradError when no case was added */
+  /**
+   * @throws VoxgradError if no case was added
+   */
   decide(): Postprocessing {
     if (this.#cases === 0) throw new VoxgradError("postprocessing: there is no case to decide it on; add one");
     const before = this.#means("false");
@@ -134,7 +134,7 @@ export class PostprocessingChoice {
 /**
  * Applies a rule to labels.
  *
- * @returns the labels with only the largest components of what the rule names; the volume itself where it names nothing
+ * @returns labels with only the largest components kept; the volume itself if the rule is empty
  * @example
  * ```ts
  * import { phantomCase } from "voxgrad/imaging";
@@ -152,9 +152,9 @@ export function postprocess(labels: Volume, rule: Pick<Postprocessing, "keepLarg
 }
 
 /**
- * Checks what was read from a postprocessing.json.
+ * Checks the content of a postprocessing.json.
  *
- * @throws VoxgradError when it is none
+ * @throws VoxgradError if it is invalid
  */
 export function checkPostprocessing(value: unknown, file: string): Postprocessing {
   const isRule = (value: unknown): value is Postprocessing =>

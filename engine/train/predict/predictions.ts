@@ -1,5 +1,6 @@
 /**
- * Label maps in a folder, each with what it was made from: one that is there is kept only if all of that is the same.
+ * Label maps in a folder, each recorded with its inputs; an existing one is kept only if all of its inputs are
+ * unchanged.
  */
 import { trimSlashes } from "../../core/paths.ts";
 import { platform } from "#platform";
@@ -14,22 +15,22 @@ import { parsedLine, print } from "../run/logging.ts";
 import { contentDigest, valueDigest } from "../run/provenance.ts";
 import { RunFolder } from "../run/run_folder.ts";
 
-/** A line for each case that was made; where a case has several, the last one counts. */
+/** One line per predicted case; if a case has several, the last one counts. */
 const LOG = "predict.jsonl";
-/** What earlier versions wrote in its place. */
+/** Name used by earlier versions. */
 const OLD_LOG = "predict.json";
-/** Where what nothing tells the origin of goes, before a result takes its place. */
+/** Folder for files of unknown origin that a result would overwrite. */
 const ASIDE = "replaced";
 
 /** SHA-256 of files by their paths. */
 export type Digests = Readonly<Record<string, string>>;
 
-/** What a case's files were made from and by, and what they are. All files by SHA-256. */
+/** Inputs and outputs of a case. All files by SHA-256. */
 interface CaseRecord {
   readonly case: string;
   readonly voxgrad: string;
   readonly settings: Readonly<Record<string, unknown>>;
-  /** Of the networks, and of what else was read, in order. */
+  /** Digests of the networks and other inputs, in order. */
   readonly sources: Digests;
   readonly scan: Digests;
   readonly outputs: Digests;
@@ -37,17 +38,17 @@ interface CaseRecord {
 }
 
 export interface PredictionsOptions {
-  /** Whatever of the command line the result depends on. */
+  /** The command-line options that the result depends on. */
   readonly settings: Readonly<Record<string, unknown>>;
   /**
-   * Files beside the scans that it depends on, such as networks and supports, by fileDigests. To be taken before they
-   * are read: what changes between is made again the next time.
+   * Digests (fileDigests) of other inputs, such as networks and supports. Compute them before reading the files: if a
+   * file changes in between, the result is recomputed next time.
    */
   readonly sources: Digests;
-  /** The scans that are asked for. */
+  /** The scans to predict. */
   readonly cases: readonly DatasetCase[];
   readonly device: string;
-  /** Make all again. */
+  /** Recompute all. */
   readonly overwrite: boolean;
 }
 
@@ -71,17 +72,19 @@ export async function fileDigests(paths: readonly string[]): Promise<Digests> {
   return found;
 }
 
-/** Whether two lists of files have the same content in the same order, wherever they lie. */
+/** Whether two lists of files have the same content in the same order, regardless of their paths. */
 const sameContent = (a: Digests, b: Digests): boolean => Object.values(a).join() === Object.values(b).join();
 
-/** Results of one command line in a folder; `openPredictions` makes one. */
+/** Results of one command line in a folder; created by `openPredictions`. */
 export class Predictions {
   readonly output: RunFolder;
   readonly #options: PredictionsOptions;
   readonly #records: ReadonlyMap<string, CaseRecord>;
   readonly #scans = new Map<string, Digests>();
 
-  /** @param records what is known of the cases that the folder holds */
+  /**
+   * @param records records of the cases in the folder
+   */
   constructor(output: RunFolder, options: PredictionsOptions, records: ReadonlyMap<string, CaseRecord>) {
     this.output = output;
     this.#options = options;
@@ -89,9 +92,9 @@ export class Predictions {
   }
 
   /**
-   * Why a case has to be made; undefined where its files were made from the same and are as they were written.
+   * Why a case must be predicted; undefined if its inputs are the same and its files unmodified.
    *
-   * @param names of the files that are wanted of it
+   * @param names of the files required
    */
   async reason(item: DatasetCase, names: readonly string[]): Promise<string | undefined> {
     const scan = await fileDigests(item.images);
@@ -119,9 +122,7 @@ export class Predictions {
     return undefined;
   }
 
-  /**
-   * Writes the files of a case, those that vouch for the others last. What stands there of unknown origin is put aside.
-   */
+  /** Writes the files of a case and then its record. Existing files of unknown origin are moved aside. */
   async write(item: DatasetCase, files: Readonly<Record<string, Uint8Array>>): Promise<void> {
     const outputs: Record<string, string> = {};
     for (const [name, bytes] of Object.entries(files)) {
@@ -158,7 +159,7 @@ export class Predictions {
     );
   }
 
-  /** Says which other cases of the folder were made otherwise, so that nobody takes all of it for one. */
+  /** Reports other cases of the folder that were made with other settings. */
   tellOthers(): void {
     const own = new Set(this.#options.cases.map(({ id }) => id));
     const others = [...this.#records.values()].filter((record) =>
@@ -178,7 +179,7 @@ export class Predictions {
 /**
  * Opens a folder for label maps.
  *
- * @throws ConfigError where scans lie in it, and where it holds label maps of these names that no such command wrote
+ * @throws ConfigError if it contains scans, or label maps of these names that were not written by this command
  * @example
  * ```ts
  * import { writeNifti } from "voxgrad";
@@ -211,7 +212,7 @@ export async function openPredictions(folder: string, options: PredictionsOption
   const records = new Map<string, CaseRecord>();
   if (await output.has(LOG)) {
     for (const [index, line] of (await output.readText(LOG)).split("\n").entries()) {
-      // A line that a kill cut off tells nothing: its case is made again.
+      // A truncated line is ignored: its case is predicted again.
       const value = parsedLine(line, `${output.path}/${LOG}: line ${index + 1}`);
       if (isRecord(value)) records.set(value.case, value);
       else if (line !== "") {
@@ -241,7 +242,7 @@ async function isLabelMap(path: string): Promise<boolean> {
     readNifti(await platform.readFile(path), path);
     return true;
   } catch {
-    // Empty, cut off, or no image at all: it is put aside when the result comes.
+    // Empty, truncated, or not an image: it is moved aside when the result is written.
     return false;
   }
 }

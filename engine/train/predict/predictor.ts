@@ -1,4 +1,4 @@
-/** Labels of whole images from networks that see patches: the same road after training and in scripts/predict.ts. */
+/** Whole-image prediction from patch-based networks, shared by training and scripts/predict.ts. */
 import { compile } from "../../compile/mod.ts";
 import { firstNotFinite } from "../../core/dtype.ts";
 import { check, VoxgradError } from "../../core/errors.ts";
@@ -18,18 +18,18 @@ import { reshape } from "../../ops/shape/reshape.ts";
 import { slice } from "../../ops/shape/slice.ts";
 import { take } from "../../ops/shape/take.ts";
 
-/** A network as models/ makes them. */
+/** A network as in models/. */
 export interface Network {
   /** Logits [N, K, d, h, w] of images [N, C, d, h, w], or a list of them, finest first. */
   apply(params: object, image: Tensor, options?: { train?: boolean }): Tensor | readonly Tensor[];
   /**
-   * How many of the first outputs are the background together; default 1. Each is averaged by itself: a voxel is
-   * background where one of them is the most likely output, and its probability is the sum of theirs.
+   * Number of leading outputs that together form the background; default 1. Each is averaged separately: a voxel is
+   * background if one of them is the most likely output, and the background probability is their sum.
    */
   readonly backgrounds?: number;
 }
 
-/** What a network was trained to take and to give. */
+/** Input and output specification of a network. */
 export interface Task {
   readonly plan: Plan;
 }
@@ -41,17 +41,17 @@ export interface Member extends Task {
 }
 
 export interface SegmentOptions {
-  /** Distance of neighboring patches as a fraction of the patch; default 0.5. */
+  /** Stride as a fraction of the patch; default 0.5. */
   readonly step?: number;
   /** Patches per call of the network; default 1. */
   readonly batch?: number;
-  /** Axes of the patch along which images are mirrored too: predictions of all 2^k mirror images are averaged. */
+  /** Axes of the patch for mirroring (test-time augmentation): predictions of all 2^k mirror images are averaged. */
   readonly mirror?: readonly number[];
-  /** Called with the calls of the network done and in all. */
+  /** Called with the number of network calls done and in total. */
   readonly onProgress?: (done: number, total: number) => void;
 }
 
-/** Bytes that a prediction takes at once, beside what the process holds anyway. */
+/** Peak memory of a prediction in bytes, in addition to what the process already holds. */
 export interface PredictionMemory {
   /** The prepared image, logits of a patch's depth, the result. */
   readonly host: number;
@@ -63,11 +63,11 @@ export interface PredictionMemory {
 
 export interface Predictor {
   /**
-   * Labels of an image on its grid, as a Uint8Array volume. With `probabilities` also those: a float32 volume with a
-   * channel for each label, or region; outside of the region that is not zero the background is certain.
+   * Labels of an image on its grid, as a Uint8Array volume. With `probabilities` also a float32 volume with a channel
+   * for each label or region; outside the non-zero region the background has probability 1.
    */
   predict(image: Volume, options?: { probabilities?: boolean }): Promise<{ labels: Volume; probabilities?: Volume }>;
-  /** What `predict` of such an image will take. Compiles the networks. */
+  /** Memory that `predict` of such an image will need. Compiles the networks. */
   memory(image: Volume, options?: { probabilities?: boolean }): Promise<PredictionMemory>;
 }
 
@@ -76,7 +76,7 @@ const logitsOf = (network: Network, params: object, image: Tensor): Tensor => {
   return logits instanceof Tensor ? logits : logits[0];
 };
 
-/** x [N, K, d, h, w] mirrored along the axes of space whose flag [3] is above 0. */
+/** x [N, K, d, h, w] mirrored along the spatial axes whose flag [3] is above 0. */
 function mirrored(x: Tensor, flags: Tensor, axes: readonly number[]): Tensor {
   return axes.reduce((y, axis) => {
     const n = y.shape[axis + 2];
@@ -86,10 +86,10 @@ function mirrored(x: Tensor, flags: Tensor, axes: readonly number[]): Tensor {
   }, x);
 }
 
-/** Outputs of a network for a plan. */
+/** Number of outputs of a network for a plan. */
 const outputsOf = ({ network: { backgrounds = 1 }, plan }: Member): number => outputChannels(plan) + backgrounds - 1;
 
-/** Outputs [classes, n] in which the first so many have become one: the largest of them, or their sum. */
+/** Outputs [classes, n] with the background outputs merged into one: their maximum, or their sum. */
 function mergeBackgrounds(
   outputs: Float32Array<ArrayBuffer>,
   backgrounds: number,
@@ -109,7 +109,7 @@ function mergeBackgrounds(
   return merged;
 }
 
-/** Logits of patches by one configuration: the mean over its parameters and mirror images, one program for all. */
+/** Logits of patches by one configuration: the mean over its parameters and mirror images, in one program. */
 class Forward {
   readonly member: Member;
   readonly #shape: readonly number[];
@@ -199,7 +199,7 @@ class Forward {
   }
 }
 
-/** The mean of arrays; of one the array itself. */
+/** The mean of arrays; a single array is returned itself. */
 function meanOf([first, ...others]: readonly Float32Array<ArrayBuffer>[]): Float32Array<ArrayBuffer> {
   if (others.length === 0) return first;
   const mean = first.slice();
@@ -208,7 +208,7 @@ function meanOf([first, ...others]: readonly Float32Array<ArrayBuffer>[]): Float
   return mean;
 }
 
-/** Sizes of an image as a plan prepares it, if nothing of it is cropped. */
+/** Size of an image prepared by a plan, without cropping. */
 function preparedShape(image: Volume, plan: Plan): Triple {
   const codes = axisCodes(image.affine);
   const from = ["LR", "PA", "IS"].map((pair) => [...codes].findIndex((letter) => pair.includes(letter)));
@@ -220,7 +220,7 @@ function preparedShape(image: Volume, plan: Plan): Triple {
   return resampledShape(along(image.shape), along(image.spacing), plan.spacing);
 }
 
-/** Rejects configurations whose results do not lie on the same planes or mean different labels. */
+/** Throws for configurations whose results have different planes or labels. */
 function checkMembers(members: readonly Member[]): void {
   check(members.length > 0, "predictor", () => "there is no network; give at least one");
   for (const { network: { backgrounds = 1 }, plan } of members) {
@@ -246,14 +246,14 @@ function checkMembers(members: readonly Member[]): void {
 }
 
 /**
- * Whole-image prediction by one network, or the mean of several: an image is prepared as each plan says, overlapping
- * patches go through the network under Gaussian weights, and logits come back to the image's grid by linear
- * interpolation, plane by plane, where each voxel gets its most likely class (with regions, the last one above one
- * half). Logits are averaged over patches, mirror images and the parameters of a member, as nnU-Net does; probabilities
- * over members, and over the trainings of a network with several backgrounds, which each divides in its own way. Memory
- * holds a few planes of logits, whatever the size of the image.
+ * Whole-image prediction by one network, or the mean of several: the image is prepared by each plan, overlapping
+ * patches are predicted with Gaussian weights, and logits are resampled to the image's grid by linear interpolation,
+ * plane by plane; each voxel gets its most likely class (with regions, the last one above one half). Logits are
+ * averaged over patches, mirror images and the parameters of a member, as in nnU-Net; probabilities are averaged over
+ * members, and over the trainings of a network with several background outputs, whose meaning differs between
+ * trainings. Memory holds a few planes of logits, whatever the size of the image.
  *
- * @throws VoxgradError when the members' plans mean different labels, channels or axes
+ * @throws VoxgradError if the members' plans differ in labels, channels or axes
  * @example
  * ```ts
  * import { loadParameters, random } from "voxgrad";
@@ -308,7 +308,7 @@ export function predictor(members: readonly Member[], options: SegmentOptions = 
     async predict(image, { probabilities: wanted = false } = {}) {
       const runs = [];
       for (const [k, forward] of forwards.entries()) {
-        // All members go through the image side by side, so the first tells how far they are.
+        // All members advance together, so the first reports progress.
         runs.push(await start(forward, image, k === 0 ? (options.onProgress ?? (() => {})) : () => {}));
       }
       const { geometry } = runs[0];
@@ -322,7 +322,7 @@ export function predictor(members: readonly Member[], options: SegmentOptions = 
       const asProbabilities = wanted || runs.length > 1;
       for (let index = 0; index < geometry.cropSize[0]; index++) {
         const count = geometry.cropSize[1] * geometry.cropSize[2];
-        // What decides the label, and what is saved: they differ where the background has several outputs.
+        // Scores for the label and probabilities to save differ if the background has several outputs.
         const [deciding, saved]: Float32Array<ArrayBuffer>[][] = [[], []];
         for (const { planes, backgrounds } of runs) {
           const outputs = (await planes.next()).value as Float32Array<ArrayBuffer>;
@@ -344,7 +344,7 @@ export function predictor(members: readonly Member[], options: SegmentOptions = 
 
     async memory(image, { probabilities = false } = {}) {
       const voxels = voxelCount(image.shape);
-      // Turning to RAS and back makes a copy of the scan before, and of the result behind.
+      // Reorienting to RAS and back copies the scan before, and the result after.
       const turned = plan.orientation === "RAS" && axisCodes(image.affine) !== "RAS";
       const result = voxels * (1 + (probabilities ? 4 * classes : 0)) * (turned ? 2 : 1);
       const before = turned ? image.data.byteLength : 0;
@@ -369,7 +369,7 @@ export function predictor(members: readonly Member[], options: SegmentOptions = 
  * A function that labels images with one network, as `predictor` does.
  *
  * @returns (image) -> labels as Uint8Array volume on the image's grid, with its affine
- * @throws VoxgradError when an image has other channels than the plan
+ * @throws VoxgradError if an image has other channels than the plan
  * @example
  * ```ts
  * import { loadParameters, random } from "voxgrad";

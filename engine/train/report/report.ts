@@ -1,4 +1,4 @@
-/** report.html: what a run did, in one file that needs nothing else. Everything is read from the run's folder. */
+/** report.html: a self-contained report of a run, read from the run's folder. */
 import { platform } from "#platform";
 import { VERSION } from "../../core/version.ts";
 import type { Comparison } from "../../imaging/metrics/evaluate.ts";
@@ -16,10 +16,10 @@ const NAME = "report.html";
 
 /**
  * Writes report.html into a run's folder: settings, curves, Dice by class, every case (worst first, sortable),
- * overlays, tables and figures of writeTable and writeFigure; for a cross-validation those of all folds. A run that is
- * not finished is reported as far as it came.
+ * overlays, tables and figures of writeTable and writeFigure; for a cross-validation those of all folds. An unfinished
+ * run is reported as far as it got.
  *
- * @throws VoxgradError for a folder that holds no run
+ * @throws VoxgradError for a folder without a run
  * @example
  * ```ts
  * import { RunFolder, writeReport } from "voxgrad/train";
@@ -71,8 +71,8 @@ export async function writeReport(run: RunFolder): Promise<string> {
 }
 
 /**
- * Writes the measures of a run's held-out cases: summary.json in nnU-Net's shape, with the digests of the files that
- * were compared, and metrics.csv.
+ * Writes the metrics of a run's held-out cases: summary.json in nnU-Net's format, with the digests of the compared
+ * files, and metrics.csv.
  */
 export async function writeComparison(run: RunFolder, comparison: Comparison): Promise<void> {
   const summary = comparison.toJson() as { metric_per_case: Record<string, unknown>[] };
@@ -91,12 +91,12 @@ export async function writeComparison(run: RunFolder, comparison: Comparison): P
   await run.write("metrics.csv", comparison.toCsv());
 }
 
-/** Curves of one training; undefined where the folder has no log. */
+/** Curves of one training; undefined if the folder has no log. */
 async function chartOf(folder: string, names?: readonly string[]): Promise<string | undefined> {
   const { records, epochs } = await readLogs(folder);
   if (records.length === 0) return undefined;
   const { dice } = records[0];
-  // Names of other curves would be taken for these.
+  // With another number of classes the names would be wrong.
   const classes = names?.length === dice.length ? names : dice.map((_, c) => `class ${c + 1}`);
   const numbers = records.map((record) => ({ ...record, dice: record.dice.map((d) => d ?? NaN) }));
   const last = records.at(-1)!;
@@ -116,7 +116,7 @@ function settingsTable(config: RunConfig, models: readonly [string, Cell][]): st
   if (device) rows.push(["device", `${device.name} (${device.kind})`]);
   if (plan) {
     const { network, patch, spacing, channels, batch } = plan;
-    // A method's network need not be the plan's.
+    // A method's network may differ from the plan's.
     const features = [architecture?.features ?? network.features ?? "?"].flat();
     rows.push(["network", `${config.network ?? network.name} ${features.join("-")}, ${parameters ?? "?"} parameters`]);
     rows.push([
@@ -147,7 +147,7 @@ const MEASURES: readonly [key: string, heading: string][] = [
 ];
 
 function classTable(summary: Summary): string {
-  // Voxels are counted wherever a class was annotated, even if it is in neither map.
+  // Voxel counts are defined wherever a class was annotated, even if it is in neither map.
   const unannotated = Object.values(summary.undefined).map(({ TP }) => TP ?? 0);
   const some = unannotated.some((count) => count > 0);
   const rows = Object.entries(summary.mean).map(([key, mean], k): Cell[] => {

@@ -1,10 +1,10 @@
-/** The files of a run as a report reads them: of a folder that may come from elsewhere, so each is held to its form. */
+/** Reads the files of a run for a report; the folder is not trusted, so each file is validated. */
 import { isPlain, VoxgradError } from "../../core/errors.ts";
 import { showJson } from "../../core/json.ts";
 import { type EpochRecord, isEpoch, isStep, readJsonLines, type StepRecord } from "../run/logging.ts";
 import { readJson, type RunFolder } from "../run/run_folder.ts";
 
-/** summary.json, as Comparison writes it. */
+/** summary.json, as written by Comparison. */
 export interface Summary {
   readonly metric_per_case: readonly { readonly metrics: ByClass; readonly prediction_file: string }[];
   readonly mean: ByClass;
@@ -12,7 +12,7 @@ export interface Summary {
   readonly undefined: ByClass;
   readonly class_names: Readonly<Record<string, string>>;
 }
-/** config.json, as trainings and experiments write it: of what a report shows, whatever is there. */
+/** config.json of trainings and experiments: the parts shown in a report, all optional. */
 export interface RunConfig {
   readonly options?: Readonly<Record<string, unknown>>;
   readonly classes?: readonly string[];
@@ -37,21 +37,21 @@ export interface RunConfig {
   };
 }
 type Cells = readonly (string | number)[];
-/** Measures by class and name; null where one is not defined. */
+/** Measures by class and name; null if undefined. */
 type ByClass = Readonly<Record<string, Readonly<Record<string, number | null>>>>;
 
 type Form = (value: unknown) => boolean;
 
 const isText: Form = (value) => typeof value === "string";
 const isNumber: Form = (value) => typeof value === "number";
-/** As it stands in a table; texts are escaped there. */
+/** A table cell; strings are escaped later. */
 const isCell: Form = (value) => isNumber(value) || isText(value);
 const listOf = (of: Form): Form => (value) => Array.isArray(value) && value.every(of);
 const mapOf = (of: Form): Form => (value) => isPlain(value) && Object.values(value).every(of);
-/** An object with these entries, where they are there; others may be anything. */
+/** An object with these optional entries; others are not checked. */
 const having = (entries: Readonly<Record<string, Form>>): Form => (value) =>
   isPlain(value) && Object.entries(entries).every(([key, of]) => value[key] === undefined || of(value[key]));
-/** The same, and none is missing. */
+/** The same, with all entries required. */
 const whole = (entries: Readonly<Record<string, Form>>): Form => (value) =>
   having(entries)(value) && Object.keys(entries).every((key) => (value as object)[key as keyof object] !== undefined);
 
@@ -101,7 +101,7 @@ export async function readConfig(run: RunFolder): Promise<RunConfig> {
   return json as RunConfig;
 }
 
-/** summary.json of a run, where it has one. */
+/** summary.json of a run, if it has one. */
 export async function readSummary(run: RunFolder): Promise<Summary | undefined> {
   if (!(await run.has("summary.json"))) return undefined;
   const file = `${run.path}/summary.json`;

@@ -1,9 +1,9 @@
-/** The page of a report: tables, sections, style. Texts are escaped here; what is called HTML is taken as it is. */
+/** The page of a report: tables, sections, style. Strings are escaped here; HTML is inserted as is. */
 import { sha256 } from "../../core/digest.ts";
 import { base64 } from "../plot/overlay_shapes.ts";
 import { escapeXml } from "../plot/plots.ts";
 
-/** A table cell: a text, or a number, or something that is not defined. */
+/** A table cell: a string, a number, or undefined. */
 export type Cell = string | number | null | undefined;
 
 const shown = (cell: Cell): string => {
@@ -12,7 +12,7 @@ const shown = (cell: Cell): string => {
   return Number.isInteger(cell) ? String(cell) : cell.toFixed(3);
 };
 
-/** Rows under headings; columns that hold a number are aligned to the right. A click on a heading sorts. */
+/** Rows under headings; columns with numbers are right-aligned. A click on a heading sorts. */
 export function table(headings: readonly string[], rows: readonly (readonly Cell[])[]): string {
   if (rows.length === 0) return "<p>There is nothing to show.</p>";
   const kind = (column: number): string => (rows.some((row) => typeof row[column] === "number") ? ' class="n"' : "");
@@ -27,12 +27,9 @@ export function table(headings: readonly string[], rows: readonly (readonly Cell
 export const section = (title: string, content: string): string =>
   `<section><h2>${escapeXml(title)}</h2>\n${content}</section>`;
 
-/**
- * A picture that another program may have written, as an image of the page: a browser runs no script in it and loads
- * nothing for it, whatever it holds.
- */
+/** A possibly untrusted SVG as an image: in an <img> browsers run no scripts and load no resources. */
 export function picture(svg: string, title: string): string {
-  // Within a page the name space is not needed; in an image it is.
+  // Inline SVG needs no namespace; in an image it does.
   const named = svg.replace(/<svg\b(?![^>]*\sxmlns\s*=)/, '<svg xmlns="http://www.w3.org/2000/svg"');
   const encoded = named.replace(
     /[^ !$'()*+,\-./0-9:;=@A-Z[\]_a-z{}~]+/g,
@@ -64,7 +61,7 @@ for (const th of document.querySelectorAll("th")) th.onclick = () => {
 };
 `;
 
-/** All that the page may do: its own style, its one script, pictures inside it. */
+/** Content security policy: only the page's own style, its one script, and embedded images. */
 const policy = async (): Promise<string> => {
   const hash = base64(Uint8Array.from((await sha256(SORT)).match(/../g)!, (pair) => parseInt(pair, 16)));
   return `default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-${hash}'; base-uri ` +
@@ -72,9 +69,9 @@ const policy = async (): Promise<string> => {
 };
 
 /**
- * A whole page: one file that needs nothing else. `sections` are HTML.
+ * A self-contained page. `sections` are HTML.
  *
- * @param options width: the largest, in rem
+ * @param options width: maximum width, in rem
  */
 export const page = async (
   title: string,

@@ -1,4 +1,4 @@
-/** checkpoint.safetensors: all that a training needs to go on as if it had never stopped. */
+/** checkpoint.safetensors: everything a training needs to resume exactly. */
 import { platform } from "#platform";
 import { isPlain, VoxgradError } from "../../core/errors.ts";
 import { parseJson, showJson } from "../../core/json.ts";
@@ -9,27 +9,24 @@ import { loadParameters, readWeights, SafetensorsError, saveSealed } from "../..
 const NAME = "checkpoint.safetensors";
 const KEY = "voxgrad checkpoint";
 
-/** Numbers beside the tensors. JSON keeps every double exactly. */
+/** Numbers stored with the tensors. JSON preserves doubles exactly. */
 export interface CheckpointNotes {
   /** Steps done. */
   readonly step: number;
   /** Seconds that they took. */
   readonly seconds: number;
-  /** Counts of the training's pseudo-Dice. */
+  /** Counts of the training pseudo-Dice. */
   readonly dice: { readonly both: readonly number[]; readonly sum: readonly number[] };
-  /** Moving average of the validation's pseudo-Dice, and the highest that it has been. */
+  /** Moving average of the validation pseudo-Dice, and its maximum so far. */
   readonly average?: number;
   readonly best?: number;
-  /** Epochs that have ended: rates may depend on them. Not in files of voxgrad before 0.2. */
+  /** Finished epochs, which rates may depend on. Absent before voxgrad 0.2. */
   readonly epochs?: readonly EpochRecord[];
-  /** Digests of what it belongs to; see RunFolder.identity. Not in files of voxgrad before 0.2. */
+  /** Digests of the run's inputs; see RunFolder.identity. Absent before voxgrad 0.2. */
   readonly of?: Readonly<Record<string, string>>;
 }
 
-/**
- * Writes a checkpoint in the place of the one before, whole or not at all; `wait`: where there is no room, until there
- * is.
- */
+/** Replaces the previous checkpoint atomically; `wait`: on a full disk, waits for space. */
 export async function writeCheckpoint(
   run: RunFolder,
   state: object,
@@ -42,13 +39,13 @@ export async function writeCheckpoint(
 }
 
 /**
- * Reads the checkpoint of a run that is gone on with.
+ * Reads the checkpoint of a resumed run.
  *
- * @param template a state of the same structure, such as that of the start
- * @param expects steps: the last step that is asked for; classes: how many the training tells the pseudo-Dice of
- * @returns undefined where the run has none yet
+ * @param template a state of the same structure, such as the initial one
+ * @param expects steps: the last step requested; classes: number of classes of the pseudo-Dice
+ * @returns undefined if the run has none yet
  * @throws SafetensorsError for a damaged file, values that are not finite and tensors that do not fit the template;
- *   VoxgradError for another file of that name, one of another training, and notes that make no sense
+ *   VoxgradError for another kind of file, one of another training, or invalid notes
  */
 export async function readCheckpoint<S extends object>(
   run: RunFolder,

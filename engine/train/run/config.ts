@@ -1,4 +1,4 @@
-/** A script's config block: named entries with defaults, which `--key value` on the command line overrides. */
+/** A script's config block: named entries with defaults, overridden by `--key value` on the command line. */
 import { trimSlashes } from "../../core/paths.ts";
 import { platform } from "#platform";
 import mri from "mri";
@@ -13,18 +13,18 @@ export type ConfigValue = number | string | boolean | readonly number[];
 export interface EntryRules {
   /** Only integers. */
   readonly integer?: boolean;
-  /** Smallest and largest number allowed, of each member of a list too. */
+  /** Smallest and largest number allowed, also for list members. */
   readonly min?: number;
   readonly max?: number;
   /** The only values allowed. */
   readonly oneOf?: readonly string[];
-  /** How many members a list may have. */
+  /** Allowed list lengths. */
   readonly lengths?: readonly number[];
-  /** May be given without its key, in the order in which such entries stand in the block: `check FOLDER`. */
+  /** May be given without its key, in the order of the block: `check FOLDER`. */
   readonly positional?: boolean;
 }
 
-/** An entry that says what it is for, and which values make sense. */
+/** An entry with a description and constraints. */
 export class Entry<T extends ConfigValue> {
   readonly value: T;
   readonly about: string;
@@ -37,7 +37,7 @@ export class Entry<T extends ConfigValue> {
   }
 }
 
-// What a literal default stands for: 100 is any number, "" any text.
+// The type of a literal default: 100 is any number, "" any string.
 type Widened<T> = T extends number ? number
   : T extends string ? string
   : T extends boolean ? boolean
@@ -48,25 +48,25 @@ export type Config<D> = {
 };
 export type ConfigDefaults = Readonly<Record<string, ConfigValue | Entry<ConfigValue>>>;
 
-/** A command line that does not fit the script's config block; the message lists the valid keys. */
+/** An invalid command line; the message lists the valid keys. */
 export class ConfigError extends Error {
   override name = "ConfigError";
 }
 
-/** Thrown for `--help`: the message is the text to show, and the script is to end without a fault. */
+/** Thrown for `--help`: the message is the text to show, and the script exits successfully. */
 export class HelpRequest extends Error {
   override name = "HelpRequest";
 }
 
-/** Of the values that `config` has given: the keys that the command line named. */
+/** Keys given on the command line, for each result of `config`. */
 const named = new WeakMap<object, ReadonlySet<string>>();
 
 /**
- * Refuses options that a command line names although they would change nothing.
+ * Rejects command-line options that would have no effect.
  *
- * @param options as `config` or `resumableConfig` gave them; others name nothing
- * @param unused for an option the reason why it has no effect, false where it has one
- * @throws ConfigError with each of them
+ * @param options from `config` or `resumableConfig`; others are ignored
+ * @param unused for each option the reason why it has no effect, or false if it has one
+ * @throws ConfigError listing each of them
  * @example
  * ```ts
  * import { config, refuseUnused } from "voxgrad/train";
@@ -83,7 +83,7 @@ export function refuseUnused(options: object, unused: Readonly<Record<string, st
 }
 
 /**
- * An entry of a config block with an explanation for `--help` and with limits.
+ * A config entry with help text and constraints.
  *
  * @example
  * ```ts
@@ -98,7 +98,7 @@ export function entry<T extends ConfigValue>(value: T, about: string, rules: Ent
 }
 
 /**
- * An entry that takes one of a few words; the first is the default.
+ * A config entry with a fixed set of values; the first is the default.
  *
  * @example
  * ```ts
@@ -116,9 +116,9 @@ export function choice<const W extends readonly string[]>(words: W, about: strin
  * The values of a script's config block: the defaults, overridden by `--key value`, `--key=value` or, for booleans,
  * `--key` and `--no-key`. Lists are written 32,32,32. A key may be written --batchSize or --batch-size.
  *
- * @param defaults numbers, texts, booleans and lists of numbers, plain or made by `entry` and `choice`
- * @param args the command line, without the script's name; default the host's
- * @throws ConfigError for an unknown key or an unfit value, listing the keys with their defaults
+ * @param defaults numbers, strings, booleans and lists of numbers, plain or from `entry` and `choice`
+ * @param args command-line arguments, without the script's name; default the host's
+ * @throws ConfigError for an unknown key or an invalid value, listing the keys with their defaults
  * @throws HelpRequest for --help
  * @example
  * ```ts
@@ -137,7 +137,7 @@ export function config<D extends ConfigDefaults>(defaults: D, args: readonly str
     throw new ConfigError(`${problem}\n\n${describe(entries)}`);
   };
 
-  // mri takes "-1" for a flag; as "--key=-1" it is a value.
+  // mri parses "-1" as a flag; "--key=-1" is a value.
   const words: string[] = [];
   for (const word of args) {
     const before = words.at(-1);
@@ -146,7 +146,7 @@ export function config<D extends ConfigDefaults>(defaults: D, args: readonly str
     else words.push(word);
   }
   const names = [...new Set(words.map((word) => /^--?([^=]+)/.exec(word)?.[1]).filter((name) => name !== undefined))];
-  // Everything is read as text; the defaults say what it means.
+  // Everything is read as strings; the defaults determine the type.
   const { _: loose, ...given } = mri(words, { string: names }) as { _: string[]; [key: string]: unknown };
   if (given.help !== undefined && !entries.has("help")) throw new HelpRequest(describe(entries));
   const places = [...entries].filter(([, { rules }]) => rules.positional).map(([key]) => key);
@@ -177,10 +177,10 @@ export function config<D extends ConfigDefaults>(defaults: D, args: readonly str
 }
 
 /**
- * The config block of a script whose runs can be resumed. With `--resume RUN` the values are those that the run was
- * started with (`options` in its config.json); on the command line only those of `change` may differ.
+ * The config block of a script whose runs can be resumed. With `--resume RUN` the values are those of the run
+ * (`options` in its config.json); only those in `change` can be overridden.
  *
- * @param defaults as for `config`; `resume` is among them, an empty text
+ * @param defaults as for `config`; includes `resume`, an empty string
  * @throws ConfigError as `config`, and for a value that a resumed run cannot change
  * @example
  * ```ts
@@ -235,9 +235,9 @@ export async function resumableConfig<D extends ConfigDefaults & { resume: Entry
 }
 
 /**
- * The values of a config block for a call within a program: the defaults, except for `options`.
+ * Config values for a call from code: the defaults, overridden by `options`.
  *
- * @throws ConfigError for an unknown key or an unfit value
+ * @throws ConfigError for an unknown key or an invalid value
  * @example
  * ```ts
  * import { entry, withDefaults } from "voxgrad/train";
@@ -259,12 +259,10 @@ export function withDefaults<D extends ConfigDefaults>(defaults: D, options: Par
 }
 
 /**
- * The options of a training that a program starts or resumes, such as an arm of an experiment.
+ * Options of a training started or resumed from code, such as an arm of an experiment.
  *
- * @param folder of the run; if it has a config.json the run is resumed, provided that it was started with the same
- *   options
- * @param options in the place of the defaults. Those that all arms share may have no effect in some: `refuseUnused`
- *   does not see them
+ * @param folder of the run; if it has a config.json the run is resumed, which requires the same options
+ * @param options overrides of the defaults. They may have no effect in some arms, so `refuseUnused` ignores them
  * @throws ConfigError as withDefaults and resumableConfig
  * @example
  * ```ts
@@ -294,7 +292,7 @@ export async function runConfig<D extends ConfigDefaults & { resume: Entry<strin
   return { ...begun };
 }
 
-/** A value out of config.json, held against the same rules as what is typed. */
+/** Checks a value from config.json by the same rules as the command line. */
 const checkStored = (known: Entry<ConfigValue>, value: unknown, place: string): ConfigValue =>
   checkValue(
     known,
@@ -302,12 +300,12 @@ const checkStored = (known: Entry<ConfigValue>, value: unknown, place: string): 
     (problem) => `${place}: ${problem}; put back what the run was started with, or start another run`,
   );
 
-/** A value held against the same rules as what is typed; `complaint` makes the message. */
+/** Checks a value by the same rules as the command line; `complaint` makes the message. */
 function checkValue(known: Entry<ConfigValue>, value: unknown, complaint: (problem: string) => string): ConfigValue {
   const fits = typeof value === typeof known.value && Array.isArray(value) === Array.isArray(known.value);
   try {
     if (!fits || value === null) throw new Unfit(`got ${showJson(value)}, wanted such as ${example(known)}`);
-    // What is typed is text.
+    // Command-line values are strings.
     if (Array.isArray(value) && !value.every((each) => typeof each === "number")) {
       throw new Unfit(`got ${showJson(value)}, wanted numbers`);
     }
@@ -322,7 +320,7 @@ function checkValue(known: Entry<ConfigValue>, value: unknown, complaint: (probl
   }
 }
 
-/** A value that an entry does not take. */
+/** A value that an entry rejects. */
 class Unfit extends Error {}
 
 function parse(known: Entry<ConfigValue>, text: string | boolean, missing: boolean): ConfigValue {
@@ -370,7 +368,7 @@ const written = (value: ConfigValue): string =>
 const everyScript = "Beside them, in every script: --profile [TRACE.json] tells at the end where the time went; " +
   "--tune measures which kernels are fastest here";
 
-/** The keys with their defaults and explanations, one a line. */
+/** The keys with their defaults and descriptions, one per line. */
 function describe(entries: ReadonlyMap<string, Entry<ConfigValue>>): string {
   const rows = [...entries].map(([key, { value, about, rules }]) => ({
     key: `--${key}`,

@@ -1,4 +1,4 @@
-/** Which files are images to be segmented, and which are networks. */
+/** Finds the images to segment and the networks. */
 import { trimSlashes } from "../../core/paths.ts";
 import { platform } from "#platform";
 import { listed, VoxgradError } from "../../core/errors.ts";
@@ -19,25 +19,24 @@ import { isWithin } from "./provenance.ts";
 
 const number = (channel: number): string => String(channel).padStart(4, "0");
 
-/** A way to understand the name of a file: its case, and which channel it is. */
+/** One way to parse a file name: its case and channel. */
 interface Reading {
   readonly id: string;
   readonly channel: number;
 }
 
 /**
- * The cases in a NIfTI file or in a folder of them (.hdr stands for its pair); where there are none directly in it, in
- * the folders within, as of patients. Files of one case that differ in their channel alone belong together, by its
- * number, as nnU-Net names them (CASE_0000.nii.gz, CASE_0001.nii.gz), or by its name (CASE_t1.nii.gz,
- * CASE_flair.nii.gz); any other file is a case with all channels. A file that is called as the label of another image
- * is no case, which is told.
+ * The cases in a NIfTI file or in a folder of them (.hdr stands for its pair); if it contains none directly, in its
+ * subfolders, such as one per patient. Files that differ only in their channel form one case, by number as in nnU-Net
+ * (CASE_0000.nii.gz, CASE_0001.nii.gz) or by name (CASE_t1.nii.gz, CASE_flair.nii.gz); any other file is a case with
+ * all channels. A file named like the label of another image is skipped and reported.
  *
- * @param input an image (of a case with several files, any one), or a folder
- * @param channels how many channels an image has, or their names in order
- * @param onFault told what is wrong with a case, which is then left out; default: it is thrown
- * @param output a folder of results: where it lies among those of the images, what is in it is no image
- * @returns cases by id: the file's name without channel and ending; where several have one name, with their folders
- * @throws VoxgradError when there is no image, a channel is missing, or two files are one case; PlatformError
+ * @param input an image (any file of a case with several), or a folder
+ * @param channels number of channels, or their names in order
+ * @param onFault called with the error of a case, which is then skipped; default: throws
+ * @param output the output folder: if it lies within `input`, its files are not images
+ * @returns cases by id: the file's name without channel and ending; if several share a name, prefixed by their folders
+ * @throws VoxgradError without images, with a missing channel, or if two files are the same case; PlatformError
  * @example
  * ```ts
  * import { findImages } from "voxgrad/train";
@@ -62,10 +61,10 @@ export async function findImages(
     name: string,
   ): string => (folder === "." && !input.startsWith("./") && single ? name : `${folder}/${name}`);
   const read = (stem: string): Reading => {
-    // With several channels any number counts; with one, _0000 alone, for case_0007 is more likely a seventh case.
+    // With several channels any number counts; with one, only _0000: case_0007 is more likely a seventh case.
     const [, id, digits] = (count > 1 ? /^(.+)_(\d{4})$/ : /^(.+)_(0000)$/).exec(stem) ?? [];
     if (id !== undefined) return { id, channel: Number(digits) };
-    // A single channel is known by its name only in the folder of a patient.
+    // A single channel is recognized by name only in a patient's folder.
     const [, before, name] = (count > 1 ? /^(.+)[/_.-]([^/_.-]+)$/ : /^(.+)\/([^/]+)$/).exec(stem) ?? [];
     const channel = names.indexOf(name?.toLowerCase() ?? "");
     return channel >= 0 ? { id: before, channel } : { id: stem, channel: 0 };
@@ -136,7 +135,7 @@ export async function findImages(
       onFault(id, fault as VoxgradError);
     }
     if (images.length > count) fail(`${images.at(-1)}: the network takes ${count} channel(s), numbered from 0000`);
-    // A single file may hold all channels; loadCase checks that.
+    // A single file may contain all channels; loadCase checks that.
     const missing = images.length > 1 && images.length <= count
       ? Array.from({ length: count }, (_, c) => c).find((c) => !images[c])
       : undefined;
@@ -154,12 +153,12 @@ export async function findImages(
 }
 
 /**
- * The model files that a list of runs names: of each run folder its model.safetensors, or those of its folders fold_0,
- * fold_1 and so on.
+ * The model files of a list of runs: for each run folder its model.safetensors, or those of its folders fold_0, fold_1
+ * and so on.
  *
  * @param runs run folders or model files, separated by commas
- * @returns paths, and the folder of each run, where its postprocessing.json may lie
- * @throws VoxgradError when a run holds no model
+ * @returns paths, and the folder of each run, which may contain postprocessing.json
+ * @throws VoxgradError if a run has no model
  * @example
  * ```ts
  * import { findModels } from "voxgrad/train";
@@ -170,7 +169,7 @@ export async function findImages(
 export async function findModels(runs: string): Promise<{ files: string[]; folders: string[] }> {
   const files: string[] = [];
   const folders: string[] = [];
-  // A folder may have a comma in its name.
+  // A folder name may contain a comma.
   const parts = (await platform.exists(runs)) ? [runs] : runs.split(",").map((part) => part.trim());
   for (const text of parts.map((part) => trimSlashes(part))) {
     if (text === "") throw new VoxgradError(`"${runs}": a run is missing; write run folders separated by commas`);

@@ -1,4 +1,4 @@
-/** What a training says while it runs: a progress line, one record a step, tables at the end. */
+/** Output of a running training: a progress line, one record per step, tables at the end. */
 import { platform } from "#platform";
 import { isPlain, VoxgradError } from "../../core/errors.ts";
 import { JsonError, parseJson } from "../../core/json.ts";
@@ -6,7 +6,7 @@ import { PlatformError } from "../../platform/types.ts";
 import type { ProgramInfo } from "../../compile/mod.ts";
 import type { RunFolder } from "./run_folder.ts";
 
-/** A line for the user. */
+/** Prints a line. */
 export const print = (line: string): void => platform.log(line);
 
 /** 75 is "1 min 15 s". */
@@ -19,16 +19,16 @@ export function duration(seconds: number): string {
   return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
 
-/** What a compiled step is made of, in one line. */
+/** Describes a compiled step in one line. */
 export function programLine(info: ProgramInfo, milliseconds: number, name = "Step"): string {
   const memory = `${(info.peakBytes / 1e6).toFixed(1)} MB at most`;
   return `${name}: ${info.dispatches} kernels, ${memory}, ready after ${duration(milliseconds / 1000)}`;
 }
 
-/** Two figures of a number from 1 on, all of them from 100 on. */
+/** Two significant digits from 1 on, integers from 100 on. */
 const brief = (value: number): string => (value < 99.5 ? value.toPrecision(2) : value.toFixed(0));
 
-/** Steps (or cases) a second and the time left, from the recent past; the first, which compiles, does not count. */
+/** Steps (or cases) per second and the time left, from the recent past; the first, which compiles, is excluded. */
 export class Pace {
   readonly #total: number;
   readonly #times: { done: number; at: number }[] = [];
@@ -39,7 +39,7 @@ export class Pace {
     this.#now = now;
   }
 
-  /** Notes that `done` are done; "3.1 steps/s, 52 s left" once there is something to say. */
+  /** Records progress; returns "3.1 steps/s, 52 s left" once the pace is known. */
   mark(done: number, unit: string): string {
     this.#times.push({ done, at: this.#now() });
     if (this.#times.length > 50) this.#times.shift();
@@ -52,9 +52,9 @@ export class Pace {
 }
 
 /**
- * Goes through items and shows how many are done.
+ * Iterates over items and shows progress.
  *
- * @param unit what an item is: "case"
+ * @param unit name of an item: "case"
  * @example
  * ```ts
  * import { counted } from "voxgrad/train";
@@ -73,19 +73,19 @@ export function* counted<T>(items: readonly T[], unit: string): Generator<T, voi
   }
 }
 
-/** One step of a training as it is logged. */
+/** Log record of one step. */
 export interface StepRecord {
   readonly step: number;
   readonly loss: number;
   /** Learning rate of the step. */
   readonly rate: number;
-  /** Pseudo-Dice of each foreground class over the recent steps; NaN while a class has not been seen. */
+  /** Pseudo-Dice of each foreground class over recent steps; NaN until a class has been seen. */
   readonly dice: readonly number[];
-  /** Since the training began. */
+  /** Seconds since the training started. */
   readonly seconds: number;
 }
 
-/** One epoch as it is logged. */
+/** Log record of one epoch. */
 export interface EpochRecord {
   readonly epoch: number;
   /** Its last step. */
@@ -95,7 +95,7 @@ export interface EpochRecord {
   readonly validationLoss?: number;
   /** Pseudo-Dice of each class on validation patches. */
   readonly dice?: readonly number[];
-  /** Moving average of their mean: 0.9 of what it was and 0.1 of the newest, as nnU-Net. */
+  /** Moving average of their mean: 0.9 of the previous average plus 0.1 of the newest value, as in nnU-Net. */
   readonly average?: number;
   readonly rate: number;
   /** Time that the epoch took. */
@@ -115,7 +115,7 @@ export const isEpoch = (value: unknown): boolean =>
   [value.loss, value.rate, value.seconds].every(isNumber) &&
   (value.dice === undefined || isDice(value.dice));
 
-/** Seconds between two writings of a growing log. */
+/** Seconds between writes of a growing log. */
 const WRITE_EVERY = 5;
 
 /** Records as JSON lines in the run folder, appended every few seconds and at the end. */
@@ -124,7 +124,7 @@ export class JsonLines<R extends object = object> {
   readonly #name: string;
   #pending = "";
   #writtenAt = performance.now();
-  /** Bytes of the file that are whole lines; what stands beyond was cut off by a full disk. */
+  /** Bytes of complete lines in the file; anything beyond was truncated by a full disk. */
   #size = 0;
   #torn = false;
 
@@ -133,19 +133,18 @@ export class JsonLines<R extends object = object> {
     this.#name = name;
   }
 
-  /** Begins the log again. */
+  /** Starts a new log. */
   async begin(): Promise<void> {
     this.#size = 0;
     await this.#run.write(this.#name, "");
   }
 
   /**
-   * Takes up the log of an earlier run: keeps its lines up to the first that `keep` refuses, or that was cut off at its
-   * end.
+   * Resumes the log of an earlier run: keeps its lines up to the first that `keep` rejects, or a truncated last line.
    *
    * @param isRecord whether a value is a record of this log
    * @returns the records kept
-   * @throws VoxgradError for a line that is none although whole ones follow it; the file stays as it is
+   * @throws VoxgradError for an invalid line before valid ones; the file is not changed
    */
   async resume(keep: (record: R) => boolean, isRecord: (value: unknown) => boolean = isPlain): Promise<R[]> {
     const path = `${this.#run.path}/${this.#name}`;
@@ -180,7 +179,7 @@ export class JsonLines<R extends object = object> {
     if (performance.now() - this.#writtenAt > 1000 * WRITE_EVERY) await this.flush();
   }
 
-  /** Writes what has been added. On a full disk nothing is lost: it says so, and tries again with the next lines. */
+  /** Writes pending records. On a full disk it reports that, keeps them, and retries with the next lines. */
   async flush(): Promise<void> {
     this.#writtenAt = performance.now();
     const text = this.#pending;
@@ -206,10 +205,9 @@ export class JsonLines<R extends object = object> {
 }
 
 /**
- * Whole lines of a file of JSON lines; none where there is no file. What follows the last line break was being written
- * when the process ended, and is left out.
+ * Reads the complete lines of a JSON lines file; empty if it does not exist. A truncated last line is ignored.
  *
- * @throws VoxgradError for a line that is no JSON
+ * @throws VoxgradError for a line that is not JSON
  */
 export async function readJsonLines<R>(path: string): Promise<R[]> {
   if (!(await platform.exists(path))) return [];
@@ -227,7 +225,7 @@ export async function readJsonLines<R>(path: string): Promise<R[]> {
   });
 }
 
-/** The value of a line; undefined where it is no JSON. */
+/** The value of a line; undefined if it is not JSON. */
 export function parsedLine(line: string, place: string): unknown {
   try {
     return parseJson(line, place);
@@ -238,8 +236,8 @@ export function parsedLine(line: string, place: string): unknown {
 }
 
 /**
- * Rows under headings, columns aligned: texts left, numbers right, to 3 decimals unless whole, NaN as "-". Without rows
- * it says that there are none, for headings alone look like a fault.
+ * Formats rows under headings with aligned columns: strings left, numbers right, with 3 decimals unless integer, NaN as
+ * "-". Without rows it says so, because headings alone look like an error.
  *
  * @example
  * ```ts

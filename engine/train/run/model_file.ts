@@ -1,4 +1,4 @@
-/** model.safetensors: the weights, and in the header all that is needed to use them on new images. */
+/** model.safetensors: the weights, with everything needed to apply them to new images in the header. */
 import { trimSlashes } from "../../core/paths.ts";
 import { platform } from "#platform";
 import { isPlain, show, VoxgradError } from "../../core/errors.ts";
@@ -10,18 +10,18 @@ import { checkPlan } from "../../imaging/plan/plan_file.ts";
 import type { RunFolder } from "./run_folder.ts";
 import { readWeights, saveSealed } from "../../nn/safetensors.ts";
 
-/** A trained network but for its weights. */
+/** A trained network without its weights. */
 export interface ModelDescription {
   readonly format: "voxgrad model 1";
   /** Name of the constructor in models/mod.ts. */
   readonly network: string;
   /** Its argument. */
   readonly architecture: object;
-  /** How images are prepared for it, and what its outputs mean. */
+  /** Preprocessing, and the meaning of its outputs. */
   readonly plan: Plan;
-  /** Of an encoder for few-shot segmentation: how it compares, as it was trained and measured. */
+  /** For an encoder of few-shot segmentation: comparison settings, as trained and evaluated. */
   readonly fewShot?: Readonly<Record<string, unknown>>;
-  /** The version that wrote it, and digests of what the training was made from; see RunFolder.identity. */
+  /** The version that wrote it, and digests of the training's inputs; see RunFolder.identity. */
   readonly voxgrad?: string;
   readonly of?: Readonly<Record<string, string>>;
 }
@@ -50,8 +50,8 @@ export const saveModel = (
   saveSealed(params, { [KEY]: JSON.stringify({ format: FORMAT, ...description }) });
 
 /**
- * Writes a model file into a run, with the digests of what the run is made from in its header. For the last weights,
- * model.safetensors, it waits for room where the disk is full: they are what the run was for.
+ * Writes a model file into a run, with the digests of the run's inputs in its header. For the final weights,
+ * model.safetensors, it waits for space if the disk is full.
  *
  * @example
  * ```ts
@@ -78,7 +78,7 @@ export async function writeModel(
   return file === NAME ? run.writeWhenRoom(file, bytes) : run.write(file, bytes);
 }
 
-/** The plan in the header of a file of weights; undefined where it is not one of voxgrad's. */
+/** The plan in the header of a file of weights; undefined if voxgrad did not write it. */
 export function planOf(metadata: Readonly<Record<string, string>>, file: string): Plan | undefined {
   const stored = metadata[KEY];
   if (stored === undefined) return undefined;
@@ -87,11 +87,11 @@ export function planOf(metadata: Readonly<Record<string, string>>, file: string)
 }
 
 /**
- * Reads a model file. One without a digest, as voxgrad wrote before 0.2, is taken with a word in the log.
+ * Reads a model file. A file without a digest, from voxgrad before 0.2, is accepted with a warning.
  *
- * @param path the file, or the run folder that holds it
- * @throws VoxgradError when `saveModel` did not write the file; PlanError where its plan cannot be used;
- *   SafetensorsError where it is damaged or holds weights that are not finite; PlatformError when it is unreadable
+ * @param path the file, or its run folder
+ * @throws VoxgradError if the file was not written by `saveModel`; PlanError if its plan is invalid; SafetensorsError
+ *   if it is damaged or has weights that are not finite; PlatformError if it cannot be read
  * @example
  * ```ts
  * import { loadModel } from "voxgrad/train";

@@ -1,13 +1,13 @@
-/** The option that a misspelled one is meant to be. */
+/** Suggests the intended option for a misspelled one. */
 
-/** ": did you mean --steps?" where a key is close to what was written. */
+/** ": did you mean --steps?" if a key is close to the input. */
 export function nearest(name: string, keys: readonly string[]): string {
   const ranked = keys.map((key) => ({ key, apart: distance(name.toLowerCase(), key.toLowerCase()) }));
   ranked.sort((a, b) => a.apart - b.apart);
   return ranked.length > 0 && ranked[0].apart <= 2 ? `: did you mean --${ranked[0].key}?` : "";
 }
 
-/** Levenshtein's edit distance. */
+/** Levenshtein distance. */
 function distance(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, j) => j);
   for (let i = 1; i <= a.length; i++) {

@@ -1,8 +1,8 @@
-/** What results are made of, by content: a name may stand for something else by now. */
+/** Digests of inputs by content, because a file name says nothing about its content. */
 import { platform } from "#platform";
 import { sha256 } from "../../core/digest.ts";
 
-/** SHA-256 of a file; of a folder, that of the names and digests of the files that lie directly in it. */
+/** SHA-256 of a file; for a folder, that of the names and digests of its direct files. */
 export async function contentDigest(path: string): Promise<string> {
   let names: string[];
   try {
@@ -20,7 +20,7 @@ export async function contentDigest(path: string): Promise<string> {
   return sha256(lines.join("\n"));
 }
 
-/** SHA-256 of a value as JSON, whatever the order of its keys. */
+/** SHA-256 of a value as JSON, independent of key order. */
 export const valueDigest = (value: unknown): Promise<string> => sha256(JSON.stringify(value, sorted));
 
 const sorted = (_: string, value: unknown): unknown =>
@@ -28,7 +28,7 @@ const sorted = (_: string, value: unknown): unknown =>
     ? Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)))
     : value;
 
-/** Whether a path lies in a folder, or is it, whatever links lead there. */
+/** Whether a path is a folder or inside it, with symlinks resolved. */
 export async function isWithin(path: string, folder: string): Promise<boolean> {
   const [inner, outer] = await Promise.all([path, folder].map((each) => platform.realPath(each)));
   return inner === outer || inner.startsWith(outer.endsWith("/") ? outer : `${outer}/`);

@@ -1,14 +1,14 @@
-/** The folder of one run: what it was started with, what it measured, what it made. */
+/** The folder of one run: its settings, metrics and results. */
 import { trimSlashes } from "../../core/paths.ts";
 import { platform } from "#platform";
 import { isPlain, show, VoxgradError } from "../../core/errors.ts";
 import { parseJson } from "../../core/json.ts";
 import { type Interrupted, PlatformError } from "../../platform/types.ts";
 
-/** A file of every run; a folder that has it holds one. */
+/** A file of every run, which identifies run folders. */
 const MARK = "config.json";
 
-/** What trainings write, the checkpoint first: a run that lost it is no longer one to go on with. */
+/** Files of trainings, the checkpoint first: without it a run cannot be resumed. */
 const OWN = [
   "checkpoint.safetensors",
   "model.safetensors",
@@ -18,7 +18,7 @@ const OWN = [
   "epochs.jsonl",
   "progress.svg",
 ];
-/** What they make of the weights, */
+/** Files derived from the weights. */
 const MEASURED = [
   "predictions",
   "references",
@@ -30,18 +30,18 @@ const MEASURED = [
   "tables",
   "report.html",
 ];
-/** and what they began with. */
+/** Files written at the start. */
 const DESCRIBED = ["splits.json", "plan.json", MARK];
-/** Milliseconds from one try to write to a full disk to the next. */
+/** Milliseconds between attempts to write to a full disk. */
 const PATIENCE = 2_000;
-/** Folders of the single trainings of a cross-validation. */
+/** Fold folders of a cross-validation. */
 const FOLD = /^fold_\d+$/;
 
 export class RunFolder {
   readonly path: string;
-  /** Whether an earlier run is gone on with: its checkpoint is read then, and at no other time. */
+  /** Whether an earlier run is resumed; its checkpoint is only read then. */
   readonly resumed: boolean;
-  /** What the run is made of, by digest: a checkpoint tells of what it is one. */
+  /** Digests of the run's inputs, stored in checkpoints. */
   identity: Readonly<Record<string, string>> | undefined;
   readonly #written: string[] = [];
   #outer: RunFolder | undefined;
@@ -53,9 +53,9 @@ export class RunFolder {
   }
 
   /**
-   * Makes this process the folder's owner until `unlock`, or its end.
+   * Makes this process the folder's owner until `unlock` or exit.
    *
-   * @throws PlatformError while another process is
+   * @throws PlatformError if another process is
    */
   async lock(): Promise<void> {
     this.#release = await platform.lockFolder(this.path);
@@ -66,24 +66,24 @@ export class RunFolder {
     this.#release = undefined;
   }
 
-  /** Whether it holds a run: a config.json of one, for that is a common name. */
+  /** Whether it holds a run; checks the content of config.json, which is a common name. */
   async holdsRun(): Promise<boolean> {
     if (!(await this.has(MARK))) return false;
     const config = await this.readJson(MARK).catch(() => undefined);
     return isPlain(config) && isPlain(config.options);
   }
 
-  /** Removes what an earlier training wrote here, and nothing else; nothing where there was none. */
+  /** Removes only the files of an earlier training; nothing if there was none. */
   async clear(): Promise<void> {
     if (!(await this.holdsRun())) return;
     const folds = (await platform.listFiles(this.path)).filter((name) => FOLD.test(name));
-    // config.json goes last: until then this is a run that may be cleared again.
+    // config.json goes last: until then the folder counts as a run and can be cleared again.
     for (const place of [...folds.map((fold) => `${this.path}/${fold}`), this.path]) {
       for (const name of [...OWN, ...MEASURED, ...DESCRIBED]) await platform.remove(`${place}/${name}`);
     }
   }
 
-  /** Removes what was measured with weights that are replaced now. */
+  /** Removes metrics of weights that are about to be replaced. */
   async clearMeasured(): Promise<void> {
     for (const name of MEASURED) await platform.remove(`${this.path}/${name}`);
   }
@@ -93,7 +93,7 @@ export class RunFolder {
     return this.#written;
   }
 
-  /** The files written so far, one a line; those of a folder inside as one line with their number. */
+  /** The files written so far, one per line; a subfolder is one line with its number of files. */
   listing(): string {
     const counts = new Map<string, number>();
     for (const path of this.#written) {
@@ -105,7 +105,7 @@ export class RunFolder {
     return [...counts].map(line).join("\n");
   }
 
-  /** Writes a file of the run, whole or not at all, and gives its path. */
+  /** Writes a file of the run atomically and returns its path. */
   async write(name: string, data: Uint8Array | string): Promise<string> {
     const path = this.#inside(name);
     await platform.writeFile(path, data);
@@ -114,10 +114,10 @@ export class RunFolder {
   }
 
   /**
-   * As write, for what a run was for: where it cannot be written, because the disk is full, say, it says so and waits
-   * until it can.
+   * As write, for essential results: if it fails, for example on a full disk, it reports that and retries until it
+   * succeeds.
    *
-   * @throws Interrupted when the process is asked to end meanwhile
+   * @throws Interrupted if the process is interrupted meanwhile
    */
   async writeWhenRoom(name: string, data: Uint8Array | string): Promise<string> {
     let interrupted: Interrupted | undefined;
@@ -144,26 +144,26 @@ export class RunFolder {
     }
   }
 
-  /** Adds to the end of a file of the run. */
+  /** Appends to a file of the run. */
   async append(name: string, text: string): Promise<void> {
     const path = this.#inside(name);
     await platform.appendFile(path, text);
     this.#note(path);
   }
 
-  /** The folder of the whole run, of which this may be a fold. */
+  /** The folder of the whole run, if this is a fold. */
   get root(): RunFolder {
     return this.#outer?.root ?? this;
   }
 
-  /** A folder inside, whose files count as written here. */
+  /** A subfolder, whose files count as written here. */
   folder(name: string): RunFolder {
     const inner = new RunFolder(this.#inside(name), { resumed: this.resumed });
     inner.#outer = this;
     return inner;
   }
 
-  /** The path of a name, which may hold names from elsewhere and never leads out of the folder. */
+  /** The path of a name, which may contain untrusted parts and never leaves the folder. */
   #inside(name: string): string {
     const odd = name.split("/").find((part) =>
       // deno-lint-ignore no-control-regex
@@ -182,7 +182,7 @@ export class RunFolder {
     if (!this.#written.includes(path)) this.#written.push(path);
   }
 
-  /** Writes a value as JSON; NaN and infinity, which JSON does not have, become null. */
+  /** Writes a value as JSON; NaN and infinity, which JSON lacks, become null. */
   writeJson(name: string, value: unknown): Promise<string> {
     return this.write(name, `${JSON.stringify(value, null, 1)}\n`);
   }
@@ -192,12 +192,12 @@ export class RunFolder {
     return platform.exists(`${this.path}/${name}`);
   }
 
-  /** The text of a file of the run. Throws PlatformError where it cannot be read. */
+  /** The text of a file of the run. Throws PlatformError if it cannot be read. */
   async readText(name: string): Promise<string> {
     return new TextDecoder().decode(await platform.readFile(`${this.path}/${name}`));
   }
 
-  /** The value of a JSON file of the run; undefined where there is no such file. */
+  /** The value of a JSON file of the run; undefined if the file does not exist. */
   async readJson(name: string): Promise<unknown> {
     const path = `${this.path}/${name}`;
     if (!(await platform.exists(path))) return undefined;
@@ -208,16 +208,16 @@ export class RunFolder {
 /**
  * The value of a JSON file.
  *
- * @throws VoxgradError when it is no JSON; PlatformError when it cannot be read
+ * @throws VoxgradError if it is not JSON; PlatformError if it cannot be read
  */
 export async function readJson(path: string): Promise<unknown> {
   return parseJson(await platform.readFile(path), path);
 }
 
 /**
- * Opens the folder of an earlier run, to go on with it. What a kill left half written is removed.
+ * Opens the folder of an earlier run to resume it. Removes partially written files.
  *
- * @throws VoxgradError when the folder holds no run; PlatformError while another process works in it
+ * @throws VoxgradError if the folder holds no run; PlatformError while another process uses it
  */
 export async function resumeRun(folder: string): Promise<RunFolder> {
   const path = trimSlashes(folder);
@@ -231,13 +231,13 @@ export async function resumeRun(folder: string): Promise<RunFolder> {
 }
 
 /**
- * Opens a new run folder, which this process owns from then on. Nothing is written yet: what an earlier run left is
- * removed by `clear`.
+ * Opens a new run folder, locked by this process. Nothing is written yet: files of an earlier run are removed by
+ * `clear`.
  *
- * @param options folder: where; without it the first free of runs/NAME-001, runs/NAME-002 and so on. overwrite: whether
- *   a folder that holds a run already may be used
- * @throws VoxgradError when the folder holds a run and may not be overwritten; PlatformError while another process
- *   works in it
+ * @param options folder: path; default the first free of runs/NAME-001, runs/NAME-002 and so on. overwrite: whether a
+ *   folder that already holds a run may be used
+ * @throws VoxgradError if the folder holds a run and may not be overwritten; PlatformError while another process uses
+ *   it
  * @example
  * ```ts
  * import { openRun } from "voxgrad/train";
@@ -269,7 +269,7 @@ export async function openRun(options: { name: string; folder?: string; overwrit
     try {
       await run.lock();
     } catch (error) {
-      // Another process was first.
+      // Another process got there first.
       if (!(error instanceof PlatformError && error.code === "locked")) throw error;
       continue;
     }

@@ -1,4 +1,4 @@
-/** What a run is made from, by content, and whether that is still what it was when the run is gone on with. */
+/** Digests of a run's inputs, and the check that they are unchanged when the run is resumed. */
 import { platform } from "#platform";
 import { isPlain, listed, show, VoxgradError } from "../../core/errors.ts";
 import { VERSION } from "../../core/version.ts";
@@ -10,12 +10,12 @@ import { print } from "./logging.ts";
 import { contentDigest, isWithin, valueDigest } from "./provenance.ts";
 import type { RunFolder } from "./run_folder.ts";
 
-/** The file of a run that says what it was started with. */
+/** The file with the settings of a run. */
 export const CONFIG = "config.json";
 
-/** Options that name files or folders, whose content counts and not their name. */
+/** Options that name files or folders: their content counts, not their name. */
 const FILES = ["weights", "contextLabels"] as const;
-/** Options that say nothing of the result, or whose content is told by itself. */
+/** Options that do not affect the result, or whose content has its own digest. */
 const APART: readonly string[] = [
   ...FILES,
   "data",
@@ -32,14 +32,14 @@ const APART: readonly string[] = [
   "workers",
 ];
 
-/** Digests of what a run is made from; config.json holds them. */
+/** Digests of a run's inputs, stored in config.json. */
 export interface RunIdentity {
   readonly options: string;
   readonly plan: string;
   readonly splits: string;
-  /** Of the files that options name. */
+  /** Digests of the files that options name. */
   readonly files: Readonly<Record<string, string>>;
-  /** Of image and label of each case. */
+  /** Digests of image and label of each case. */
   readonly cases: Readonly<Record<string, string>>;
 }
 
@@ -66,7 +66,7 @@ export async function identityOf(
   };
 }
 
-/** What the checkpoints of one fold belong to. */
+/** The identity stored in the checkpoints of one fold. */
 export async function foldIdentity(
   { options, plan, files, cases }: RunIdentity,
   split: Fold,
@@ -81,9 +81,9 @@ export async function foldIdentity(
 }
 
 /**
- * Refuses to go on with a run that was made from something else.
+ * Throws if the inputs of a resumed run have changed.
  *
- * @param known what its config.json holds
+ * @param known the content of its config.json
  * @throws VoxgradError naming what has changed
  */
 export function checkIdentity(known: unknown, now: RunIdentity, path: string): void {
@@ -113,12 +113,12 @@ export function checkIdentity(known: unknown, now: RunIdentity, path: string): v
   if (cases.length > 0) refuse(`image or label of ${listed(cases)} changed`);
   for (const key of differing(then.files, now.files)) refuse(`what --${key} names changed`);
   for (const part of ["plan", "splits"] as const) if (then[part] !== now[part]) refuse(`${part}.json changed`);
-  // Another version may have other options.
+  // Other versions may have other options.
   if (then.options !== now.options && version === VERSION) refuse(`the options in ${CONFIG} changed`);
 }
 
 /**
- * Refuses a run folder whose own files are to be read, for it is emptied first, and one that is the dataset.
+ * Rejects a run folder that contains inputs, because it is cleared first, and one that is the dataset.
  *
  * @throws ConfigError
  */
@@ -136,7 +136,7 @@ export async function checkApart(options: { readonly run: string; readonly overw
 }
 
 /**
- * Refuses a run folder in which files of the dataset lie.
+ * Rejects a run folder that contains files of the dataset.
  *
  * @throws ConfigError
  */

@@ -1,12 +1,12 @@
-/** What every script does before and after its work: options, the device, and letting go of it. */
+/** Setup and teardown shared by all scripts: options and the device. */
 import { platform } from "#platform";
 import { closeDevice, deviceInfo } from "../../gpu/mod.ts";
 import { print } from "./logging.ts";
 
-/** The parts of a list that is written with commas between; none of "". */
+/** Splits a comma-separated list; "" is an empty list. */
 export const splitList = (text: string): string[] => text === "" ? [] : text.split(",").map((part) => part.trim());
 
-/** Prints which device computes, and gives what `deviceInfo` says of it. */
+/** Prints the device and returns its `deviceInfo`. */
 export async function printDevice(): ReturnType<typeof deviceInfo> {
   const device = await deviceInfo();
   print(`Device: ${device.name} (${device.kind}; ${device.reason})`);
@@ -16,13 +16,13 @@ export async function printDevice(): ReturnType<typeof deviceInfo> {
 /** Whether the device is a CPU, for defaults that are smaller there. */
 export const isSoftware = async (): Promise<boolean> => (await deviceInfo()).kind === "software";
 
-/** What a size "auto" is on this device. */
+/** Resolves the size "auto" for this device. */
 export const deviceSize = async (size: "auto" | "cpu" | "gpu"): Promise<"cpu" | "gpu"> =>
   size !== "auto" ? size : await isSoftware() ? "cpu" : "gpu";
 
 /**
- * Runs a module that is a script: reads its options, prints the device, calls `main` and closes the device. Does
- * nothing where another script imports the module, for its functions.
+ * Runs a script module: reads its options, prints the device, calls `main` and closes the device. Does nothing if the
+ * module was imported by another one.
  *
  * @param url `import.meta.url` of the module
  * @param options reads the options, by `config` or `resumableConfig`

@@ -1,4 +1,4 @@
-/** Tables of a run: JSON files in its folder tables/, which reports show above the figures. */
+/** Tables of a run: JSON files in its folder tables/, shown in reports above the figures. */
 import { platform } from "#platform";
 import { check } from "../../core/errors.ts";
 import { readJson, type RunFolder } from "./run_folder.ts";
@@ -9,17 +9,17 @@ export interface ReportTable {
   /** Name of the file, without .json. Reports show tables in the order of their names. */
   readonly name: string;
   readonly title: string;
-  /** What the numbers are, in a sentence or two. */
+  /** Caption, one or two sentences. */
   readonly caption: string;
   readonly headings: readonly string[];
-  /** Cells under the headings; NaN or null where one is not defined. */
+  /** Cells under the headings; NaN or null if undefined. */
   readonly rows: readonly (readonly (string | number | null)[])[];
 }
 
 /**
  * Writes a table to tables/NAME.json of a run.
  *
- * @throws VoxgradError for a row of another length than the headings
+ * @throws VoxgradError for a row whose length differs from the headings
  * @example
  * ```ts
  * import { RunFolder, writeTable } from "voxgrad/train";
@@ -46,7 +46,7 @@ const isCell = (cell: unknown): boolean => cell === null || typeof cell === "str
  * The tables in a run's folder, ordered by name.
  *
  * @param path of the run's folder
- * @throws VoxgradError for a file that is no such table
+ * @throws VoxgradError for a file that is not a valid table
  */
 export async function readTables(path: string): Promise<ReportTable[]> {
   const folder = `${path}/${FOLDER}`;
