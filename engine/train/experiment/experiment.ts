@@ -312,7 +312,7 @@ export async function openExperiment(run: RunFolder, options: ExperimentOptions)
   return experiment;
 }
 
-/** Whether a line is a result of an arm and seed, as opposed to a figure. */
+/** Whether a line is a valid figure, or a valid result of an arm and seed. */
 function isResult(line: unknown): line is ArmResult | (ExperimentFigure & { readonly figure: string }) {
   if (!isPlain(line)) return false;
   if (Object.hasOwn(line, "figure")) return typeof line.figure === "string" && typeof line.caption === "string";
