@@ -30,22 +30,22 @@ function customRule(forward: Forward, backward: Backward, args: readonly unknown
         () => `forward gives [output, residuals], got ${show(pair)}`,
       );
       const full = cotangents.map((g, k) => g ?? scalar(0, floatOf(results[k].dtype), results[k].shape));
-      const given = callTraced("customVjp", () => backward(pair[1], tree.rebuild(out, full)));
+      const grads = callTraced("customVjp", () => backward(pair[1], tree.rebuild(out, full)));
       check(
-        Array.isArray(given) && given.length === args.length,
+        Array.isArray(grads) && grads.length === args.length,
         "customVjp",
-        () => `backward gives an array with one entry for each of the ${args.length} arguments, got ${show(given)}`,
+        () => `backward gives an array with one entry for each of the ${args.length} arguments, got ${show(grads)}`,
       );
-      return inside.flatMap((arg: unknown, k: number) => contributions(arg, given[k], k).filter(([t]) => wanted(t)));
+      return inside.flatMap((arg: unknown, k: number) => contributions(arg, grads[k], k).filter(([t]) => wanted(t)));
     },
     batched: (vmap) => customRule(vmap(forward), vmap(backward), args, out),
   };
 }
 
 /** The tensors of an argument paired with their cotangents. */
-function contributions(arg: unknown, given: unknown, position: number): (readonly [Tensor, Tensor])[] {
+function contributions(arg: unknown, cotangents: unknown, position: number): (readonly [Tensor, Tensor])[] {
   const what = `backward's cotangents of argument ${position}`;
-  return pairLeaves("customVjp", what, arg, given, true).flatMap((pair) => {
+  return pairLeaves("customVjp", what, arg, cotangents, true).flatMap((pair) => {
     if (!(pair.of instanceof Tensor) || !isFloat(pair.of.dtype)) return [];
     return [[pair.of, checkPair("customVjp", what, pair).given] as const];
   });

@@ -19,19 +19,19 @@ function pushForward(
   for (const t of between(inputs, outputs)) {
     if (known.has(t) || t.source.kind !== "op") continue;
     const { op, inputs: parents, attrs } = t.source;
-    const given = parents.map((x) => known.get(x) ?? null);
-    if (given.every((x) => x === null)) continue;
+    const parentTangents = parents.map((x) => known.get(x) ?? null);
+    if (parentTangents.every((x) => x === null)) continue;
     if (op.jvp) {
       const rule = op.jvp;
-      known.set(t, alike(withRuleOf(t, () => rule({ inputs: parents, output: t, attrs }, given)), t));
+      known.set(t, alike(withRuleOf(t, () => rule({ inputs: parents, output: t, attrs }, parentTangents)), t));
     } else if (op.lowering.kind === "composite") {
       // A composite without its own rule is differentiated through its expansion.
-      const fresh = parents.map((x, k) => (given[k] ? freshLeaves(op.name, x).leaves[0] : x));
+      const fresh = parents.map((x, k) => (parentTangents[k] ? freshLeaves(op.name, x).leaves[0] : x));
       const inner = op.lowering.expand(fresh, attrs);
-      const at = fresh.filter((_, k) => given[k]);
+      const at = fresh.filter((_, k) => parentTangents[k]);
       const [tangent] = pushForward(
         at,
-        given.filter((x): x is Tensor => x !== null),
+        parentTangents.filter((x): x is Tensor => x !== null),
         [inner],
       );
       if (tangent) known.set(t, alike(tangent, t));

@@ -38,8 +38,8 @@ export function pullBack(
       // A region's results have consecutive ids, so when the last one is visited all have their cotangents.
       if (closed.has(region)) continue;
       closed.add(region);
-      const given = region.results.map((result) => sums.get(result) ?? null);
-      for (const [x, part] of region.rule.backward(region, given, pullBack, (x) => onPath.has(x))) {
+      const cotangents = region.results.map((result) => sums.get(result) ?? null);
+      for (const [x, part] of region.rule.backward(region, cotangents, pullBack, (x) => onPath.has(x))) {
         if (onPath.has(x)) accumulate(x, part);
       }
       continue;
@@ -93,7 +93,7 @@ export function vjp<P extends unknown[], R>(
   const [, out] = outermost(() => callTraced("vjp", () => f(...(fresh.map((x) => x.tree) as P))));
   const outputs = outputsOf("vjp", out);
   // The caller gets aliases: evaluating them does not drop the history that the pullback needs.
-  const shown = tree.rebuild(out, outputs.map(alias)) as R;
+  const value = tree.rebuild(out, outputs.map(alias)) as R;
   const pullback = (cotangent: R): P => {
     const grads = pullBack(
       fresh.flatMap((x) => x.leaves),
@@ -102,7 +102,7 @@ export function vjp<P extends unknown[], R>(
     );
     return fresh.map((x) => tree.rebuild(x.tree, grads.splice(0, x.leaves.length))) as P;
   };
-  return [shown, pullback];
+  return [value, pullback];
 }
 
 export interface GradOptions {
@@ -186,9 +186,9 @@ export function differentiated<A extends unknown[]>(
   return (...args) => {
     const fresh = positions.map((k) => freshLeaves(name, args[k]));
     const leaves = fresh.flatMap((x) => x.leaves);
-    const given: unknown[] = [...args];
-    positions.forEach((k, j) => (given[k] = fresh[j].tree));
-    const [scaling, value] = outermost(() => callTraced(name, () => f(...(given as A))));
+    const traced: unknown[] = [...args];
+    positions.forEach((k, j) => (traced[k] = fresh[j].tree));
+    const [scaling, value] = outermost(() => callTraced(name, () => f(...(traced as A))));
     tree.map(value, (leaf) => refusePromise(name, leaf));
     check(
       !hasAux || (Array.isArray(value) && value.length === 2),

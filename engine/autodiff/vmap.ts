@@ -33,9 +33,9 @@ function batch(outputs: readonly Tensor[], known: Batches, size: number, first: 
       continue;
     }
     if (!op.batch) fail(op.name, "has no rule for vmap; map over the examples in a loop instead");
-    const given = inputs.map((x) => known.get(x) ?? x);
-    const full = (k: number): Tensor => (batched[k] ? given[k] : repeat(given[k], size));
-    const result = op.batch({ inputs: given, batched, size, output: t, attrs, full });
+    const batches = inputs.map((x) => known.get(x) ?? x);
+    const full = (k: number): Tensor => (batched[k] ? batches[k] : repeat(batches[k], size));
+    const result = op.batch({ inputs: batches, batched, size, output: t, attrs, full });
     check(
       sameShape(result.shape, [size, ...t.shape]),
       op.name,

@@ -67,8 +67,8 @@ export function takeArguments(inside: readonly ArgumentLeaf[]): {
 } {
   const at = new Error();
   const donation = { where: () => callSite(at.stack), failed: false };
-  const own = new Map<Tensor, Tensor>();
-  for (const { leaf, donated } of inside) if (donated && !own.has(leaf)) own.set(leaf, leaf.donate(donation));
+  const moved = new Map<Tensor, Tensor>();
+  for (const { leaf, donated } of inside) if (donated && !moved.has(leaf)) moved.set(leaf, leaf.donate(donation));
   const held: Tensor[] = [];
   const hold = (leaf: Tensor): Tensor => {
     const { source } = leaf;
@@ -76,10 +76,10 @@ export function takeArguments(inside: readonly ArgumentLeaf[]): {
     held.push(new Tensor(leaf.shape, leaf.dtype, { kind: "device", storage: source.storage.retain() }));
     return held.at(-1)!;
   };
-  const values = inside.map(({ leaf }) => own.get(leaf) ?? hold(leaf));
+  const values = inside.map(({ leaf }) => moved.get(leaf) ?? hold(leaf));
   let begun = false;
   const end = (): void => {
-    for (const t of [...own.values(), ...held.splice(0)]) t.dispose();
+    for (const t of [...moved.values(), ...held.splice(0)]) t.dispose();
   };
   return {
     values,
@@ -87,7 +87,7 @@ export function takeArguments(inside: readonly ArgumentLeaf[]): {
     end,
     fail() {
       if (begun) donation.failed = true;
-      else for (const [leaf, values] of own) leaf.takeBack(values);
+      else for (const [leaf, values] of moved) leaf.takeBack(values);
       end();
     },
   };

@@ -181,8 +181,8 @@ export class Program {
       try {
         for (const place of this.#schedule.places) {
           if (place.leaf === null) continue;
-          const given = leaves[place.leaf];
-          buffers.set(place, given instanceof Storage ? given.buffer : this.#writeInput(place, given));
+          const leaf = leaves[place.leaf];
+          buffers.set(place, leaf instanceof Storage ? leaf.buffer : this.#writeInput(place, leaf));
         }
         for (const place of new Set(this.#schedule.outputs)) {
           if (place.leaf !== null) owned.set(place, (leaves[place.leaf] as Storage).retain());

@@ -22,12 +22,12 @@ export interface TracedProgram {
 }
 
 /** Maximum number of warnings about outside tensors that each call recomputes. */
-const REPEATS_TOLD = 3;
-let repeatsTold = 0;
+const MAX_REPEAT_WARNINGS = 3;
+let repeatWarnings = 0;
 
 /** Warns once, at the second call, about outside tensors that each call recomputes. */
 export function warnOfRepeats(traced: TracedProgram): void {
-  if (++traced.calls !== 2 || traced.repeats === null || repeatsTold++ >= REPEATS_TOLD) return;
+  if (++traced.calls !== 2 || traced.repeats === null || repeatWarnings++ >= MAX_REPEAT_WARNINGS) return;
   warn(
     `compile: each call computes ${traced.repeats} anew, which the function uses from outside and which was never ` +
       "evaluated; " +

@@ -57,9 +57,9 @@ export async function tune<A extends unknown[]>(f: (...args: A) => unknown, ...a
   checkFunction("tune", "the first argument", f);
   const device = await openDevice();
   const { outputs, placeholders } = trace("tune", f, args);
-  const found = await measureAll(device, choicesOf(device, outputs, placeholders));
+  const kernels = await measureAll(device, choicesOf(device, outputs, placeholders));
   device.tuned.version++;
-  return found;
+  return kernels;
 }
 
 /** Times the choices of a graph that earlier tuning does not cover. */
@@ -90,7 +90,7 @@ async function measureAll(
   choices: readonly VariantChoice[],
   progress?: (kernel: TunedKernel, done: number, total: number) => void,
 ): Promise<TunedKernel[]> {
-  const found: TunedKernel[] = [];
+  const kernels: TunedKernel[] = [];
   for (const choice of choices) {
     const kernel = await measure(device, choice).catch((error: unknown) => {
       // There may be too little memory to measure; the program may still run.
@@ -98,11 +98,11 @@ async function measureAll(
       throw error;
     });
     if (!kernel) continue;
-    found.push(kernel);
+    kernels.push(kernel);
     await device.tuned.add(choice.key, { variant: kernel.variant, among: choice.variants });
-    progress?.(kernel, found.length, choices.length);
+    progress?.(kernel, kernels.length, choices.length);
   }
-  return found;
+  return kernels;
 }
 
 async function measure(device: Device, choice: VariantChoice): Promise<TunedKernel> {
@@ -122,11 +122,11 @@ async function measure(device: Device, choice: VariantChoice): Promise<TunedKern
     for (const variant of choice.variants) {
       try {
         const { temps, dispatches } = checked(device, choice.lower(variant));
-        const own = temps.map(allocate);
+        const temporaries = temps.map(allocate);
         const watch = await stopwatch(
           device,
           dispatches,
-          (slot) => "input" in slot ? inputs[slot.input] : "temp" in slot ? own[slot.temp] : output,
+          (slot) => "input" in slot ? inputs[slot.input] : "temp" in slot ? temporaries[slot.temp] : output,
         );
         // The first run warms up: some drivers compile then.
         await watch();

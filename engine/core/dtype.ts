@@ -20,7 +20,7 @@ export const dtypes = Object.keys(rank) as DType[];
 export const isFloat = (dtype: DType): dtype is "f16" | "f32" => dtype === "f32" || dtype === "f16";
 
 /**
- * The type that two operands meet in, the wider of bool < u32 < i32 < f16 < f32:
+ * Type promotion: the wider of two types in the order bool < u32 < i32 < f16 < f32:
  *
  *          bool  u32  i32  f16  f32
  *     bool bool  u32  i32  f16  f32
@@ -29,8 +29,9 @@ export const isFloat = (dtype: DType): dtype is "f16" | "f32" => dtype === "f32"
  *     f16                  f16  f32
  *     f32                       f32
  *
- * Arithmetic on truth values alone is that of i32; functions that leave the integers (div, exp, mean, ...) take them as
- * f32; comparisons give bool. A plain number is weak: it takes the tensor's type where that can hold it (`joinNumber`).
+ * Arithmetic on bools is computed in i32. Functions that leave the integers (div, exp, mean, ...) convert bool to f32,
+ * and comparisons give bool. A plain number is weak: it takes the tensor's type if that can represent it
+ * (`joinNumber`).
  */
 export const promote = (a: DType, b: DType): DType => (rank[a] >= rank[b] ? a : b);
 

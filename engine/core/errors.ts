@@ -60,8 +60,8 @@ function cut(text: string, most: number): string {
  */
 export function listed(names: Iterable<string>, most = 12): string {
   const all = [...names];
-  const shown = all.slice(0, most).map((name) => escaped(cut(name, 120)));
-  return (all.length > most ? [...shown, `... (${all.length} in all)`] : shown).join(", ");
+  const head = all.slice(0, most).map((name) => escaped(cut(name, 120)));
+  return (all.length > most ? [...head, `... (${all.length} in all)`] : head).join(", ");
 }
 
 /**
@@ -78,15 +78,15 @@ export function isPlain(value: unknown): value is Record<string, unknown> {
  * Formats a value for messages: [2, 3, 4], "linear", Tensor(f32[2]), { axis }, a Float32Array. At most about 500
  * characters for any value.
  */
-export const show = (value: unknown): string => cut(shown(value, 0), 500);
+export const show = (value: unknown): string => cut(format(value, 0), 500);
 
 /** Maximum number of elements shown per list, by nesting depth. */
 const ELEMENTS = [16, 8, 4];
 
-function shown(value: unknown, depth: number): string {
+function format(value: unknown, depth: number): string {
   if (Array.isArray(value)) {
     if (depth >= ELEMENTS.length && value.length > 0) return "[...]";
-    const list = value.slice(0, ELEMENTS[depth]).map((v) => shown(v, depth + 1));
+    const list = value.slice(0, ELEMENTS[depth]).map((v) => format(v, depth + 1));
     return `[${(value.length > list.length ? [...list, `... ${value.length} in all`] : list).join(", ")}]`;
   }
   if (typeof value === "string") return `"${escaped(cut(value, 200))}"`;
@@ -113,14 +113,14 @@ export function check(condition: boolean, operator: string, message: () => strin
 
 /** Rejects unknown option names and lists the known ones. */
 export function checkOptions(operator: string, options: object, known: readonly string[]): void {
-  check(isPlain(options), operator, () => `options are an object, got ${show(options)}${meant(options, known)}`);
+  check(isPlain(options), operator, () => `options are an object, got ${show(options)}${suggestion(options, known)}`);
   for (const key of Object.keys(options)) {
     check(known.includes(key), operator, () => `unknown option ${show(key)}; it takes ${known.join(", ") || "none"}`);
   }
 }
 
 /** The call that was probably intended if a value was passed instead of options. */
-function meant(value: unknown, known: readonly string[]): string {
+function suggestion(value: unknown, known: readonly string[]): string {
   if (known.length === 0) return "; it takes none";
   const plain = typeof value === "number" || typeof value === "string" || (Array.isArray(value) && value.length > 0);
   if (!plain) return `; it takes { ${known.join(", ")} }`;

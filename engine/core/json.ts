@@ -62,12 +62,12 @@ export function parseJson(source: string | Uint8Array, file: string, options: Js
 export function showJson(value: unknown, depth = 0): string {
   if (typeof value !== "object" || value === null) return show(value);
   const entries = Object.entries(value);
-  const shown = entries.slice(0, depth > 2 ? 0 : 8).map(([key, each]) => {
+  const parts = entries.slice(0, depth > 2 ? 0 : 8).map(([key, each]) => {
     const text = showJson(each, depth + 1);
     return Array.isArray(value) ? text : `${show(key)}:${text}`;
   });
-  if (shown.length < entries.length) shown.push("...");
-  return Array.isArray(value) ? `[${shown.join(",")}]` : `{${shown.join(",")}}`;
+  if (parts.length < entries.length) parts.push("...");
+  return Array.isArray(value) ? `[${parts.join(",")}]` : `{${parts.join(",")}}`;
 }
 
 const FIX = "Correct it in a text editor";

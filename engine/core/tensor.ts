@@ -96,7 +96,7 @@ export class Tensor {
     if (source.kind === "device") backstop.register(this, source.storage, this);
   }
 
-  /** For internal use. */
+  /** Location of the values; for internal use. */
   get source(): Source {
     return this.#source;
   }
@@ -216,10 +216,10 @@ export function whyGone({ source }: Tensor): string | null {
   if (source.kind === "disposed") return "was disposed of; keep a tensor until its last use";
   if (source.kind !== "donated") return null;
   const { where, failed } = source.call;
-  const told = `was donated to a compiled call${where()}`;
+  const reason = `was donated to a compiled call${where()}`;
   return failed
-    ? `${told} that failed on the device, which may have overwritten it; load it again from a file or the host`
-    : `${told}, which disposed of it; use what that call returns, or leave its position out of donate`;
+    ? `${reason} that failed on the device, which may have overwritten it; load it again from a file or the host`
+    : `${reason}, which disposed of it; use what that call returns, or leave its position out of donate`;
 }
 
 /** Throws if the values of a tensor cannot be read because a function is being traced. */
@@ -270,7 +270,7 @@ export function ancestors(
   inputs: (t: Tensor) => readonly Tensor[] | null = inputsOf,
 ): Tensor[] {
   const seen = new Set<Tensor>();
-  const found: Tensor[] = [];
+  const order: Tensor[] = [];
   const stack = [...outputs];
   while (stack.length > 0) {
     const t = stack.pop()!;
@@ -278,8 +278,8 @@ export function ancestors(
     seen.add(t);
     const next = inputs(t);
     if (next === null) continue;
-    found.push(t);
+    order.push(t);
     for (const x of next) stack.push(x);
   }
-  return found.sort((a, b) => a.id - b.id);
+  return order.sort((a, b) => a.id - b.id);
 }

@@ -196,10 +196,10 @@ export function keepOpen<T>(work: Promise<T>): Promise<T> {
 }
 
 /** Throws if a device was lost or closed: objects created with it must not enter the caches of the next. */
-export function checkOpen(device: Device, told: () => string): void {
+export function checkOpen(device: Device, message: () => string): void {
   if (!device.gone) return;
   device.check();
-  throw new VoxgradError(told());
+  throw new VoxgradError(message());
 }
 
 /** Drops the device and everything on it; the next use opens another. */
@@ -221,8 +221,8 @@ async function open(options: DeviceOptions): Promise<Device> {
     const faults = new Faults(gpu);
     const limits: Record<string, number> = Object.fromEntries(wantedLimits.map((name) => [name, gpu.limits[name]]));
     const tunes = platform.flags.tune;
-    const given = typeof options.tuned === "object" ? options.tuned : undefined;
-    const tuned = new Tuned(driver, given ?? (options.tuned || tunes ? await readTuned() : undefined));
+    const provided = typeof options.tuned === "object" ? options.tuned : undefined;
+    const tuned = new Tuned(driver, provided ?? (options.tuned || tunes ? await readTuned() : undefined));
     const target: Target = {
       software: kind === "software",
       maxWorkgroupSize: limits.maxComputeInvocationsPerWorkgroup,

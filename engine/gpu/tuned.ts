@@ -54,7 +54,7 @@ export class Tuned {
   readonly #choices = new Map<string, TunedChoice>();
   /** The chosen variant by kernel key. */
   readonly variants = new Map<string, string>();
-  #told = false;
+  #hasWarned = false;
   /** Incremented when existing programs should be rebuilt. */
   version = 0;
 
@@ -92,8 +92,8 @@ export class Tuned {
       await platform.writeCache(NAME, JSON.stringify(kept, null, 1));
     } catch (error) {
       // The choice still applies to this run.
-      if (!this.#told) platform.log(`Tuned kernels cannot be kept for later runs: ${(error as Error).message}`);
-      this.#told = true;
+      if (!this.#hasWarned) platform.log(`Tuned kernels cannot be kept for later runs: ${(error as Error).message}`);
+      this.#hasWarned = true;
     }
   }
 }

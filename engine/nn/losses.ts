@@ -171,8 +171,8 @@ export function diceCrossEntropy(logits: Tensor, labels: Tensor, options: DiceCr
   const scored = score("diceCrossEntropy", logits, labels, options);
   const { classes, label } = scored;
   // A label outside [0, K) has no cross-entropy term, which would silently lower the loss; make it NaN instead.
-  const stray = logicalNot(logicalAnd(greaterEqual(label, 0), less(label, classes)));
-  const faulty = scored.valid ? logicalAnd(stray, scored.valid) : stray;
+  const outOfRange = logicalNot(logicalAnd(greaterEqual(label, 0), less(label, classes)));
+  const faulty = scored.valid ? logicalAnd(outOfRange, scored.valid) : outOfRange;
   const total = add(sum(where(scored.hit, scored.logProbability, 0)), sum(where(faulty, NaN, 0)));
   const positions = labels.size;
   const crossEntropy = scored.valid ? div(total, mul(sum(cast(scored.valid, "f32")), -1)) : mul(total, -1 / positions);

@@ -106,9 +106,9 @@ export interface LoadedTensors {
 export function loadSafetensors(bytes: Uint8Array): LoadedTensors {
   const content = decodeSafetensors(bytes);
   const tensors = new Map<string, Tensor>();
-  for (const { name, dtype, shape, bytes: own } of content.tensors) {
+  for (const { name, dtype, shape, bytes: view } of content.tensors) {
     // A copy, which is also aligned; slice would not copy a Node Buffer.
-    const raw = new Uint8Array(own);
+    const raw = new Uint8Array(view);
     let values: TypedArray;
     try {
       values = decoders[dtype](raw.buffer);
@@ -205,9 +205,9 @@ export function loadParameters<T>(
   const missing = [...wanted.keys()].filter((name) => !tensors.has(name));
   const extra = [...tensors.keys()].filter((name) => !wanted.has(name) && !COUNTER.test(name) && !ignore?.test(name));
   const misshapen = [...wanted].flatMap(([name, t]) => {
-    const found = tensors.get(name);
-    if (!found || (sameShape(found.shape, t.shape) && found.dtype === t.dtype)) return [];
-    return [`${name} (${found.dtype} ${show(found.shape)} for ${t.dtype} ${show(t.shape)})`];
+    const loaded = tensors.get(name);
+    if (!loaded || (sameShape(loaded.shape, t.shape) && loaded.dtype === t.dtype)) return [];
+    return [`${name} (${loaded.dtype} ${show(loaded.shape)} for ${t.dtype} ${show(t.shape)})`];
   });
   const list = (what: string, names: string[]): string[] =>
     names.length === 0
@@ -252,8 +252,8 @@ export function loadPretrained<T>(
   const { head, anew = false, ...others } = options;
   const wanted = tree.flatten(template as object);
   const kept = [...wanted].filter(([name, t]) => {
-    const found = tensors.get(name);
-    return head.test(name) && (anew || !(found && sameShape(found.shape, t.shape)));
+    const loaded = tensors.get(name);
+    return head.test(name) && (anew || !(loaded && sameShape(loaded.shape, t.shape)));
   });
   const names = kept.map(([name]) => name);
   // Skip heads at depths that the template does not have.

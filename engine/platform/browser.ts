@@ -12,7 +12,7 @@ import { PlatformError } from "./types.ts";
 import { splitFlags } from "./engine_flags.ts";
 import { SCRIPT_MARK } from "./script_mark.ts";
 
-/** What a script sends to the page that shows it. In the page itself these come as "voxgrad" events of the window. */
+/** Messages from a script to its page. In the page itself they are "voxgrad" events of the window. */
 export type Message =
   | { type: "log"; line: string }
   | { type: "progress"; progress: Progress }
@@ -22,17 +22,17 @@ export type Message =
   | { type: "say"; text: string }
   | { type: "note"; field: string; text: string }
   | { type: "view"; views: readonly string[]; content: PanelContent | undefined }
-  /** The last act of the visitor has been answered, or why it has not. */
+  /** The visitor's last action was handled; `problem` says why it failed. */
   | { type: "answered"; problem: string | undefined }
   | { type: "done" }
   | { type: "error"; message: string; stack: string };
 
-/** What a worker is started with, as JSON in its name: arguments at once, files before the script is loaded. */
+/** Start parameters of a worker, passed as JSON in its name; files are sent before the script is loaded. */
 export interface Start {
   readonly args: readonly string[];
 }
 
-/** What the visitor did in the panel, with the files that were chosen. */
+/** An action of the visitor in the panel, with the chosen files. */
 export interface ActMessage {
   readonly act: PanelAct;
   readonly files: readonly (readonly [path: string, content: Blob])[];
@@ -53,7 +53,7 @@ let takeAct: ((act: PanelAct) => void) | undefined;
 const ends: (() => Promise<void>)[] = [];
 const files = new Map<string, Uint8Array | Blob>();
 
-/** A web page or a worker of one: WebGPU of the browser, files in memory. */
+/** A web page or one of its workers: the browser's WebGPU, files in memory. */
 export const platform: Platform = {
   name: "browser",
   ...splitFlags(startArguments()),
@@ -122,7 +122,7 @@ export const platform: Platform = {
 
   realPath: async (path: string): Promise<string> => normal(path),
 
-  // Files belong to the page, and a page that is closed takes its work along.
+  // Files belong to the page, and closing the page ends its work.
   lockFolder: async (): Promise<() => Promise<void>> => async () => undefined,
   onInterrupt: (): () => void => () => undefined,
 
@@ -170,23 +170,23 @@ export const platform: Platform = {
   },
 };
 
-/** Runs what waits for the end of the script. */
+/** Runs the callbacks registered for the end of the script. */
 export async function endScript(): Promise<void> {
   for (let f = ends.shift(); f; f = ends.shift()) await f();
 }
 
-/** Tells the page. */
+/** Sends a message to the page. */
 export function send(message: Message): void {
   if (inWorker) host.postMessage(message);
   else host.dispatchEvent(new CustomEvent("voxgrad", { detail: message }));
 }
 
-/** Adds files of the visitor's disk, which are read only when the script asks for them. */
+/** Adds files of the visitor's disk, which are read only when the script requests them. */
 export function addFiles(added: Iterable<readonly [path: string, content: Blob]>): void {
   for (const [path, content] of added) files.set(normal(path), content);
 }
 
-/** Takes in what the visitor did. The page sends nothing more before it is answered. */
+/** Handles an action of the visitor. The page sends no other action until this one is answered. */
 export function receiveAct({ act, files: chosen }: ActMessage): void {
   if (act.type === "files") {
     for (const path of files.keys()) if (path.startsWith(`${act.name}/`)) files.delete(path);
@@ -220,7 +220,7 @@ function startArguments(): readonly string[] {
   return (JSON.parse(host.name) as Start).args;
 }
 
-/** "./a//b/../c" is "a/c": there is one folder, and it has no parent. */
+/** Normalizes a path: "./a//b/../c" becomes "a/c"; there is one root folder without a parent. */
 function normal(path: string): string {
   const parts: string[] = [];
   for (const part of path.split("/")) {

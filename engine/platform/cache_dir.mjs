@@ -5,10 +5,10 @@ import { join } from "node:path";
 let chosen;
 
 /**
- * The folder for what voxgrad can always make again: stripped sources, unpacked SwiftShader, tuned kernels.
+ * The folder for data that voxgrad can recreate: stripped sources, unpacked SwiftShader, tuning results.
  *
- * @returns {string} `$VOXGRAD_CACHE`, else the user's cache folder of the operating system with `voxgrad` added, else
- *   (no writable home) one of the user's own in the folder for temporary files
+ * @returns {string} `$VOXGRAD_CACHE`, else `voxgrad` in the user's cache folder of the operating system, else (no
+ *   writable home) a folder of the user in the folder for temporary files
  */
 export function cacheDir() {
   return (chosen ??= process.env.VOXGRAD_CACHE || [usual(), temporary()].find(writable) || usual());
@@ -26,7 +26,7 @@ function temporary() {
   return join(tmpdir(), `voxgrad-${process.getuid?.() ?? userInfo().username}`);
 }
 
-/** Whether the folder is there (now) and nobody else's: what lies in it is run. */
+/** Creates the folder if necessary and checks that nobody else owns it: code in it is executed. */
 function writable(folder) {
   try {
     mkdirSync(folder, { recursive: true, mode: 0o700 });

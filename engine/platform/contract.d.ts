@@ -1,3 +1,3 @@
-// What "#platform" looks like to the type checker, whichever host it resolves to.
+// The type of "#platform" for the type checker, whichever host it resolves to.
 import type { Platform } from "./types.ts";
 export const platform: Platform;

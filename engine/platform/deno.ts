@@ -5,7 +5,7 @@ import { processHost } from "./process_host.ts";
 import { printable, put } from "./terminal.ts";
 import type { Platform } from "./types.ts";
 
-/** Deno on a terminal or a server: Node's modules for files and terminal, WebGPU of its own. */
+/** Deno on a terminal or a server: Node's modules for files and terminal, Deno's own WebGPU. */
 export const platform: Platform = {
   ...processHost,
   name: "deno",
@@ -14,7 +14,7 @@ export const platform: Platform = {
   closeGpu(): void {},
 };
 
-// `voxgrad run` explains to Node's users why a script ended; here the script was started without it.
+// In Node, `voxgrad run` reports why a script failed; in Deno, scripts start without it.
 addEventListener("unhandledrejection", (event) => {
   if (isHelp(event.reason)) {
     platform.log(event.reason.message);

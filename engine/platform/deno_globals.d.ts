@@ -1,5 +1,5 @@
-/** What of Deno deno.ts and deno_gpu.ts use beyond what it shares with Node and with pages. */
+/** The Deno APIs that deno.ts and deno_gpu.ts use beyond those shared with Node and web pages. */
 declare namespace Deno {
-  /** Loads a shared library; `functions` says which of it can be called. */
+  /** Loads a shared library; `functions` declares the symbols that can be called. */
   function dlopen(path: string, functions: Readonly<Record<string, never>>): { close(): void };
 }

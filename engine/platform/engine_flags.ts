@@ -1,10 +1,10 @@
-/** The words of a command line that are for the engine, taken from among those for the script. */
+/** Separates the engine's command-line flags from the script's arguments. */
 import type { EngineFlags } from "./types.ts";
 
 /**
- * `--tune`, and `--profile`: alone, with the next word where that ends in .json, or as `--profile=FILE`.
+ * `--tune`, and `--profile`: alone, followed by a word that ends in .json, or as `--profile=FILE`.
  *
- * @param words what stands after the script's name
+ * @param words the words after the script's name
  */
 export function splitFlags(words: readonly string[]): { args: readonly string[]; flags: EngineFlags } {
   let profile: string | boolean = false;

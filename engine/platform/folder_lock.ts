@@ -8,22 +8,23 @@ import { PlatformError } from "./types.ts";
 /** The file in a folder that names its owner. */
 const NAME = ".voxgrad.lock";
 /**
- * Milliseconds from one sign of life of an owner to the next, and after which one on another host is taken for dead.
+ * Heartbeat interval of an owner in milliseconds, and the time without a heartbeat after which an owner on another
+ * host is considered dead.
  */
 const BEAT = 20_000;
 const SILENCE = 300_000;
 
-/** Who holds a folder. A process number alone may be another process's by now: `started` tells them apart. */
+/** The owner of a folder. Process IDs are reused: `started` distinguishes processes. */
 interface Owner {
   readonly pid: number;
   readonly host: string;
-  /** Boot of the machine and ticks from there to the start of the process, where the system tells. */
+  /** Boot ID of the machine and ticks from boot to the start of the process, if available. */
   readonly started: string;
 }
 
 function startOf(pid: number): string {
   try {
-    // The name of the program, in parentheses, may hold spaces; the start is the 20th field behind it.
+    // The program name, in parentheses, may contain spaces; the start time is the 20th field after it.
     const fields = readFileSync(`/proc/${pid}/stat`, "utf8").replace(/^.*\) /s, "").split(" ");
     return `${readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim()} ${fields[19]}`;
   } catch {
@@ -31,7 +32,7 @@ function startOf(pid: number): string {
   }
 }
 
-/** Whether there is a process of that number. */
+/** Whether a process with that ID exists. */
 export function isRunning(pid: number): boolean {
   if (pid === process.pid) return true;
   try {
@@ -53,14 +54,14 @@ function ownerIn(text: string): Owner | undefined {
   }
 }
 
-/** Whether the owner of a lock is gone. A lock that names nobody was left by a kill between two system calls. */
+/** Whether the owner of a lock is gone. A lock without an owner was left by a kill between two system calls. */
 async function isStale(file: string, owner: Owner | undefined): Promise<boolean> {
   if (owner?.host === hostname()) {
     if (!isRunning(owner.pid)) return true;
     const started = startOf(owner.pid);
     return started !== "" && owner.started !== "" && started !== owner.started;
   }
-  // Clocks of hosts differ, so the age is taken by the clock of the file system, from a file that is written now.
+  // Host clocks differ, so the age is measured by the clock of the file system, with a file written now.
   const probe = `${file}.${process.pid}`;
   try {
     await (await open(probe, "w")).close();
@@ -73,26 +74,26 @@ async function isStale(file: string, owner: Owner | undefined): Promise<boolean>
   }
 }
 
-/** Folders that this process owns, how often, and how each is let go of. */
+/** Folders that this process owns, with their count and release function. */
 const held = new Map<string, { count: number; release: () => void }>();
 
 /** See Platform.lockFolder. */
 export async function lockFolder(folder: string): Promise<() => Promise<void>> {
   const file = join(resolve(folder), NAME);
-  const own = held.get(file) ?? { count: 0, release: await acquire(folder, file) };
-  held.set(file, own);
-  own.count++;
+  const lock = held.get(file) ?? { count: 0, release: await acquire(folder, file) };
+  held.set(file, lock);
+  lock.count++;
   let released = false;
   return async () => {
     if (released) return;
     released = true;
-    if (--own.count > 0) return;
+    if (--lock.count > 0) return;
     held.delete(file);
-    own.release();
+    lock.release();
   };
 }
 
-/** Gives the function that lets go of it. */
+/** Returns the function that releases the lock. */
 async function acquire(folder: string, file: string): Promise<() => void> {
   const self: Owner = { pid: process.pid, host: hostname(), started: startOf(process.pid) };
   const made = await mkdir(resolve(folder), { recursive: true });
@@ -113,7 +114,7 @@ async function acquire(folder: string, file: string): Promise<() => void> {
         `wait until it has ended, stop it, or name another folder (where it is surely gone, remove ${folder}/${NAME})`;
       throw new PlatformError("locked", `${folder}: ${who} works in it; ${fix}`, folder);
     }
-    // Only one of those who find it stale can move it away; whoever moved a newer one puts it back.
+    // Only one of the processes that find it stale can move it away; one that moved a newer lock puts it back.
     const aside = `${file}.${process.pid}.stale`;
     try {
       await rename(file, aside);
@@ -131,13 +132,13 @@ async function acquire(folder: string, file: string): Promise<() => void> {
   const release = (): void => {
     clearInterval(beat);
     process.off("exit", release);
-    // Another's by now, if this process was silent for long.
+    // Another process may own it now, if this process was silent for long.
     try {
       if (readFileSync(file, "utf8") === JSON.stringify(self)) rmSync(file, { force: true });
-      // A folder that was made for nothing goes too; one that holds something stays.
+      // Also remove the folder if this lock created it and it is empty.
       if (made !== undefined) rmdirSync(resolve(folder));
     } catch {
-      // The folder holds the run, is gone, or cannot be written any more.
+      // The folder is not empty, is gone, or is no longer writable.
     }
   };
   process.on("exit", release);

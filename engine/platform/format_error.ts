@@ -2,27 +2,27 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { Interrupted } from "./types.ts";
 
-/** Errors about what the user gave, by their names, beside those of the engine. */
+/** Names of errors caused by user input, besides those of the engine. */
 const forUsers = ["PlatformError", "ConfigError", "Interrupted"];
-/** Errors of the engine say so by this, whatever their class is called. */
+/** Marks errors of the engine, whatever their class is called. */
 const FOR_USER = Symbol.for("voxgrad.forUser");
 const root = fileURLToPath(new URL("../../", import.meta.url));
 
-/** Scripts answer --help by throwing what they have to say, under this name. */
+/** Scripts answer --help by throwing an error with this name and the help as its message. */
 export function isHelp(error: unknown): error is Error {
   return error instanceof Error && error.name === "HelpRequest";
 }
 
-/** The exit code of a script that threw: 130 or 143 where it was asked to end, as a shell has them, else 1. */
+/** The exit code of a script that threw: 130 or 143 if it was interrupted, as in shells, otherwise 1. */
 export const exitCode = (error: unknown): number => (error instanceof Interrupted ? error.exitCode : 1);
 
-/** Whether an error's message says all, so that it needs no stack. VOXGRAD_STACK=1 shows it all the same. */
+/** Whether an error's message is sufficient without a stack. VOXGRAD_STACK=1 always shows the stack. */
 export function isForUser(error: Error): boolean {
   return (forUsers.includes(error.name) || (error as { [FOR_USER]?: boolean })[FOR_USER] === true) &&
     !process.env.VOXGRAD_STACK;
 }
 
-/** An error for the terminal. */
+/** Formats an error for the terminal. */
 export function formatError(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   if (isForUser(error)) return [`${error.name}: ${error.message}`, ...ownLines(error)].join("\n");
@@ -30,9 +30,9 @@ export function formatError(error: unknown): string {
   return (error.stack ?? error.message) + cause;
 }
 
-/** Where the user's own code asked for what an operator refused: the lines of a stack outside of this package. */
+/** The stack frames outside this package: the user's code that called the failing operator. */
 function ownLines({ name, stack = "" }: Error): string[] {
-  // The others name a file.
+  // Other errors name a file.
   if (name !== "VoxgradError") return [];
   const lines = stack.split("\n").filter((line) => /^ +at /.test(line));
   return lines.filter((line) => !line.includes(root) && !/node:|node_modules|\(<anonymous>\)$|native code/.test(line))

@@ -1,23 +1,23 @@
 import process from "node:process";
 import { Interrupted } from "./types.ts";
 
-/** Signals that ask a process to end, and what they add to 128 in its exit code. */
+/** Termination signals and their numbers; the exit code is 128 plus the number. */
 const SIGNALS = { SIGHUP: 1, SIGINT: 2, SIGTERM: 15 } as const;
 
 type Handler = (interrupted: Interrupted) => void;
 
 const handlers = new Set<Handler>();
-let asked: Interrupted | undefined;
+let interrupted: Interrupted | undefined;
 
 function onSignal(signal: keyof typeof SIGNALS): void {
   const code = 128 + SIGNALS[signal];
-  // Whoever asks twice does not want to wait.
-  if (asked) process.exit(code);
-  asked = new Interrupted(signal, code);
-  for (const handler of [...handlers]) handler(asked);
+  // A second signal exits immediately.
+  if (interrupted) process.exit(code);
+  interrupted = new Interrupted(signal, code);
+  for (const handler of [...handlers]) handler(interrupted);
 }
 
-/** See Platform.onInterrupt. While nothing listens, a signal ends the process as ever. */
+/** See Platform.onInterrupt. Without a listener, a signal ends the process as usual. */
 export function onInterrupt(handler: Handler): () => void {
   if (handlers.size === 0) { for (const signal of Object.keys(SIGNALS)) process.on(signal, onSignal); }
   handlers.add(handler);

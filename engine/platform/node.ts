@@ -6,7 +6,7 @@ import { processHost } from "./process_host.ts";
 export const platform: Platform = {
   ...processHost,
   name: "node",
-  // Asked for each time: `voxgrad run` takes its own words off before the script reads them.
+  // A getter, because `voxgrad run` removes its own words before the script reads them.
   get args(): readonly string[] {
     return processHost.args;
   },

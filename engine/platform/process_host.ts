@@ -30,12 +30,12 @@ let lastProgress = -Infinity;
 let temporaries = 0;
 const ends: (() => Promise<void>)[] = [];
 
-/** Runs what waits for the end of the script. */
+/** Runs the callbacks registered for the end of the script. */
 export async function endScript(): Promise<void> {
   for (let f = ends.shift(); f; f = ends.shift()) await f();
 }
 
-/** What is the same in Node and in Deno, which has Node's modules: the command line, files, the terminal. */
+/** Shared by Node and Deno, which provides Node's modules: command line, files, terminal. */
 export const processHost: Omit<Platform, "name" | "openAdapter" | "closeGpu"> = {
   get args(): readonly string[] {
     return splitFlags(process.argv.slice(2)).args;
@@ -86,7 +86,7 @@ export const processHost: Omit<Platform, "name" | "openAdapter" | "closeGpu"> = 
       }
       await rename(temporary, target);
     } catch (error) {
-      // What went wrong is what counts, not that its remains could not be removed.
+      // The original error matters, not a failed cleanup.
       await rm(temporary, { force: true }).catch(() => undefined);
       throw await writeError(error, path);
     }
@@ -181,7 +181,7 @@ export const processHost: Omit<Platform, "name" | "openAdapter" | "closeGpu"> = 
   memory: (): number => process.memoryUsage.rss(),
 
   totalMemory(): number {
-    // Not in every version, and 0 or huge where nothing constrains.
+    // Missing in some versions, and 0 or huge if there is no limit.
     const limit = process.constrainedMemory?.() ?? 0;
     return limit > 0 ? Math.min(limit, totalmem()) : totalmem();
   },
@@ -192,7 +192,7 @@ function clearLive(): void {
   live = false;
 }
 
-/** Node's mkdir says ENOENT where a folder cannot be made for another reason, which the folder above tells. */
+/** Node's mkdir reports ENOENT for other failures too; the parent folder tells which. */
 async function writeError(error: unknown, path: string): Promise<PlatformError> {
   if ((error as NodeJS.ErrnoException).code !== "ENOENT") return fileError(error, path, "write");
   let folder = dirname(resolve(path));

@@ -1,2 +1,2 @@
-/** All modules of a bundle have one `import.meta.url`; the bundler adds this to that of the script. */
+/** All modules of a bundle share one `import.meta.url`; the bundler appends this to the script's. */
 export const SCRIPT_MARK = "#voxgrad-script";

@@ -1,11 +1,13 @@
-/** What the engine asks of its host. Each host (node.ts, browser.ts) offers one object of type Platform. */
+/**
+ * The interface between the engine and its host. Each host (node.ts, browser.ts) exports one object of type Platform.
+ */
 
-/** State of long work. */
+/** Progress of long work. */
 export interface Progress {
-  /** Units done and in all: steps, cases, files. */
+  /** Completed and total units: steps, cases, files. */
   readonly done: number;
   readonly total: number;
-  /** One short line, complete in itself: "step 40/200  loss 0.412  dice 0.81  3.1 steps/s  52 s left". */
+  /** One short, self-contained line: "step 40/200  loss 0.412  dice 0.81  3.1 steps/s  52 s left". */
   readonly text: string;
   /** Values to plot live against `done`, by name: `{ loss: 0.41, dice: 0.8 }`. */
   readonly series?: Readonly<Record<string, number>>;
@@ -14,200 +16,201 @@ export interface Progress {
 /** A WebGPU adapter and why it was chosen. */
 export interface AdapterChoice {
   readonly adapter: GPUAdapter;
-  /** "software" when the CPU does the work (lavapipe, SwiftShader). */
+  /** "software" for CPU implementations (lavapipe, SwiftShader). */
   readonly kind: "hardware" | "software";
-  /** Name of the device and its driver, as the driver gives it. */
+  /** Name of the device and its driver, as reported by the driver. */
   readonly driver: string;
   /** One sentence for the user. */
   readonly reason: string;
-  /** What the environment asks for, to act as a smaller adapter. */
+  /** Limits requested by the environment, to emulate a smaller adapter. */
   readonly limits?: LimitsMode;
   readonly features?: "none";
 }
 
 /**
- * Limits to compute within: all that the adapter has; what WebGPU promises everywhere, without any feature; or what its
- * compatibility mode promises.
+ * Limits to compute within: everything the adapter supports; what WebGPU guarantees everywhere, without features; or
+ * what its compatibility mode guarantees.
  */
 export type LimitsMode = "adapter" | "default" | "compatibility";
 
 export interface AdapterOptions {
   readonly power?: "high-performance" | "low-power";
-  /** Part of the adapter's name (any case), or "hardware", "lavapipe", "swiftshader". */
+  /** Part of the adapter's name (case-insensitive), or "hardware", "lavapipe", "swiftshader". */
   readonly adapter?: string;
-  /** Ask for a CPU implementation although there is a GPU. */
+  /** Use a CPU implementation even if there is a GPU. */
   readonly software?: boolean;
   readonly limits?: LimitsMode;
 }
 
-/** What a user may ask of the engine beside any script's own options. */
+/** Engine options that a user can pass to any script. */
 export interface EngineFlags {
-  /** `--profile`: where the time went, printed at the end; with a name, the trace goes to that file. */
+  /** `--profile`: prints kernel times at the end; with a name, writes the trace to that file. */
   readonly profile: string | boolean;
-  /** `--tune`: compiled functions measure which variants of their kernels are fastest. */
+  /** `--tune`: compiled functions tune their kernels before use. */
   readonly tune: boolean;
 }
 
 /** Threads that run a module's `run(message)`. */
 export interface Workers {
   /**
-   * What `run` gives for a message, once a thread is free; messages and results are plain data and typed arrays.
-   * Rejects with what it throws: an Error of that name, message and fields.
+   * The result of `run` for a message, once a thread is free; messages and results are plain data and typed arrays.
+   * Rejects with the error that `run` throws: an Error with the same name, message and fields.
    */
   run(message: unknown): Promise<unknown>;
-  /** Ends the threads; what still runs is given up. */
+  /** Ends the threads; running tasks are abandoned. */
   close(): Promise<void>;
 }
 
 /**
- * What a script asks of the visitor of its page: files, marks on the slices of scans, and when to go on. All texts are
- * for the visitor.
+ * The inputs that a script requests from the visitor of its page: files, marks on the slices of scans, and when to
+ * start. All strings are shown to the visitor.
  */
 export interface PanelForm {
   readonly title: string;
-  /** What is to be done, in a sentence or two. */
+  /** Instructions, in a sentence or two. */
   readonly about: string;
-  /** Files to choose, by name: a field opens once those before it are filled that are not optional. */
+  /** File fields by name: a field is enabled once all required fields before it are filled. */
   readonly files: Readonly<Record<string, PanelFiles>>;
-  /** Scans to scroll through, by name, side by side. */
+  /** Scan viewers by name, shown side by side. */
   readonly views: Readonly<Record<string, PanelSlices>>;
-  /** Colors of labels from 1 on, as #rrggbb; that many classes can be marked. */
+  /** Colors of labels from 1 on, as #rrggbb; their number is the number of classes that can be marked. */
   readonly colors: readonly string[];
 }
 
-/** A field for files. */
+/** A file field. */
 export interface PanelFiles {
   readonly label: string;
   readonly about: string;
-  /** Endings, with commas between: ".nii,.gz". */
+  /** Comma-separated file extensions: ".nii,.gz". */
   readonly accept: string;
   readonly multiple?: boolean;
-  /** May stay empty, and be emptied again. */
+  /** Whether it may stay empty, and can be cleared. */
   readonly optional?: boolean;
 }
 
-/** A place for the slices of a scan. */
+/** A viewer for the slices of a scan. */
 export interface PanelSlices {
   readonly label: string;
   readonly about: string;
-  /** What stands there while there is no scan. */
+  /** Placeholder while there is no scan. */
   readonly empty: string;
   /** Whether the visitor may paint labels on it. */
   readonly paint?: boolean;
-  /** A button below it, for what is done with it. */
+  /** Label of a button below it that starts an action. */
   readonly button?: string;
 }
 
-/** What a visitor did: chose files, none to empty a field, or pressed the button of a view. */
+/** An action of the visitor: choosing files (none to clear a field) or pressing a view's button. */
 export type PanelAct =
   | { readonly type: "files"; readonly name: string; readonly paths: readonly string[] }
   | {
     readonly type: "press";
     readonly name: string;
-    /** Labels of the voxels of each view that may be painted and shows a scan. */
+    /** Labels of the voxels of each paintable view that shows a scan. */
     readonly marks: Readonly<Record<string, Uint8Array<ArrayBuffer>>>;
   };
 
-/** Slices as they stand on the screen. */
+/** Slices in display orientation. */
 export interface PanelScan {
   readonly name: string;
   /** Gray values of [slices, rows, columns], and of further channels, which are not shown. */
   readonly data: ArrayLike<number>;
   readonly shape: readonly [slices: number, rows: number, columns: number];
-  /** mm from row to row, and from column to column. */
+  /** Row and column spacing in mm. */
   readonly pixel: readonly [down: number, across: number];
-  /** The values that are black and white at first. */
+  /** Initial values of black and white. */
   readonly window: readonly [black: number, white: number];
 }
 
-/** What is new in a view; what is left out stays, but a scan comes without labels and file. */
+/** An update of a view; omitted fields are unchanged, but a new scan clears labels and file. */
 export interface PanelContent {
   readonly scan?: PanelScan;
   /** Class of each voxel of the scan. */
   readonly labels?: Uint8Array<ArrayBuffer>;
-  /** A file that the script has written, to be saved by a button. */
+  /** A file that the script has written, offered by a save button. */
   readonly file?: string;
 }
 
-/** How a script speaks in its panel. */
+/** The script's handle on its panel. */
 export interface PagePanel {
-  /** What is being done, or was. */
+  /** Sets the status line. */
   say(text: string): void;
-  /** What a field holds; "" for nothing. */
+  /** Sets the note of a field; "" clears it. */
   note(field: string, text: string): void;
-  /** Shows the same in one view or several; without content they become empty. */
+  /** Shows the same content in one or several views; without content, clears them. */
   show(views: readonly string[], content?: PanelContent): void;
 }
 
 export interface Platform {
   readonly name: "node" | "browser" | "deno";
-  /** The words after the script's name on the command line, without those that are for the engine. */
+  /** The command-line arguments after the script's name, without engine flags. */
   readonly args: readonly string[];
-  /** Whether the module with this `import.meta.url` is the script that the user runs, not one that it imports. */
+  /** Whether the module with this `import.meta.url` is the main script, not an import of it. */
   isMain(url: string): boolean;
-  /** What the command line asks of the engine, whatever the script. */
+  /** The engine flags of the command line. */
   readonly flags: EngineFlags;
-  /** Calls f once, when the script has ended and the GPU is still there. */
+  /** Calls f once, when the script has ended and the GPU is still available. */
   atEnd(f: () => Promise<void>): void;
-  /** The best adapter here. Throws, with the fix, when there is none. */
+  /** The best available adapter. Throws, with the fix, if there is none. */
   openAdapter(options?: AdapterOptions): Promise<AdapterChoice>;
-  /** Lets go of the GPU so that the process can end. Devices must not be used afterwards. */
+  /** Releases the GPU so that the process can end. Devices must not be used afterwards. */
   closeGpu(): void;
-  /** Throws PlatformError when the file is missing or cannot be read. */
+  /** Throws PlatformError if the file is missing or unreadable. */
   readFile(path: string): Promise<Uint8Array>;
-  /** Writes the whole file or nothing (temporary file, flush, rename), making its folders. */
+  /** Writes a file atomically (temporary file, flush, rename), creating its folders. */
   writeFile(path: string, data: Uint8Array | string): Promise<void>;
-  /** Adds to the end of a file, making it and its folders; what a kill cuts off is at the end. */
+  /** Appends to a file, creating it and its folders; a kill can only truncate the end. */
   appendFile(path: string, data: string): Promise<void>;
-  /** Removes a file, or a folder with all that is in it; nothing happens where there is none. */
+  /** Removes a file, or a folder with its contents; does nothing if it does not exist. */
   remove(path: string): Promise<void>;
   /**
-   * The one name of a file or folder, whatever links lead to it; of one that does not exist, below that of its folder.
+   * The canonical path of a file or folder, with links resolved; if it does not exist, within the canonical path of
+   * its folder.
    */
   realPath(path: string): Promise<string>;
   /**
-   * Makes this process the owner of a folder, until the functions that its calls give are called or the process ends.
-   * The lock of a process that is gone is taken over.
+   * Locks a folder for this process until all functions returned by its calls have been called, or the process ends.
+   * The lock of a dead process is taken over.
    *
    * Throws PlatformError, "locked", while another process holds it.
    */
   lockFolder(folder: string): Promise<() => Promise<void>>;
   /**
-   * Calls `handler` when the process is asked to end (SIGINT, SIGTERM, SIGHUP), which then does so when the script has
-   * ended by throwing what it is given; asked a second time it ends at once. Gives a function that takes the handler
-   * off.
+   * Calls `handler` when the process is asked to end (SIGINT, SIGTERM, SIGHUP). The process ends once the script has
+   * ended by throwing the error passed to the handler; a second signal ends it immediately. Returns a function that
+   * removes the handler.
    */
   onInterrupt(handler: (interrupted: Interrupted) => void): () => void;
-  /** Removes what writeFile left half written in a folder, and those inside, when its process was killed. */
+  /** Removes files that writeFile left incomplete in a folder and its subfolders when its process was killed. */
   removeRemains(folder: string): Promise<void>;
-  /** Names, sorted, of all that lies directly in a folder. Throws PlatformError when there is no such folder. */
+  /** Names, sorted, of everything directly in a folder. Throws PlatformError if there is no such folder. */
   listFiles(folder: string): Promise<string[]>;
   exists(path: string): Promise<boolean>;
-  /** What was kept under a name by an earlier run, if anything; what is kept can always be made again. */
+  /** A cache entry of an earlier run, or undefined; cached data can always be recreated. */
   readCache(name: string): Promise<string | undefined>;
-  /** Keeps a text for later runs; throws where the host has no place for it. */
+  /** Stores a cache entry for later runs; throws if the host cannot store it. */
   writeCache(name: string, text: string): Promise<void>;
-  /** Starts `count` threads that load a module, given by its URL; missing where the host has no threads to give. */
+  /** Starts `count` threads that load a module, given by its URL; undefined if the host has no threads. */
   openWorkers?(module: string, count: number): Workers;
   /**
-   * Puts a panel into the page and answers what the visitor does in it, one thing after another, until the page is
-   * closed. Chosen files lie in a folder of their field's name. What `answer` throws is told to the visitor, who may go
-   * on. Missing where there is no page.
+   * Adds a panel to the page and handles the visitor's actions, one at a time, until the page is closed. Chosen files
+   * are in a folder with the field's name. Errors thrown by `answer` are shown to the visitor, who may continue.
+   * Undefined if there is no page.
    */
   openPanel?(form: PanelForm, answer: (act: PanelAct, panel: PagePanel) => Promise<void>): Promise<never>;
   log(line: string): void;
-  /** A line that rewrites itself on a terminal; elsewhere a plain line now and then. */
+  /** A line that is rewritten in place on a terminal; elsewhere an occasional plain line. */
   progress(progress: Progress): void;
-  /** Bytes of memory that the process holds, where the host tells. */
+  /** Memory of the process in bytes, if known. */
   memory(): number | undefined;
-  /** Bytes of memory that the machine, or the container, has in all, where the host tells. */
+  /** Total memory of the machine or the container in bytes, if known. */
   totalMemory(): number | undefined;
 }
 
-/** A file or a device that the host could not provide. `code` is stable; the message says what to do. */
+/** A file or device that the host could not provide. `code` is stable; the message says what to do. */
 export class PlatformError extends Error {
   readonly code: "no-such-file" | "not-a-folder" | "file-failed" | "locked" | "no-adapter";
-  /** The file or folder, where there is one. */
+  /** The file or folder, if any. */
   readonly path: string | undefined;
 
   constructor(code: PlatformError["code"], message: string, path?: string, cause?: unknown) {
@@ -218,7 +221,7 @@ export class PlatformError extends Error {
   }
 }
 
-/** A script that was asked to end, and did so once its work was safe. */
+/** A script that was asked to end and did so once its work was saved. */
 export class Interrupted extends Error {
   readonly signal: string;
   readonly exitCode: number;
@@ -231,7 +234,7 @@ export class Interrupted extends Error {
   }
 }
 
-/** A message with what a terminal would obey written out, and without the middle of a very long path. */
+/** A message with control characters escaped and the middle of very long paths removed. */
 function shortened(message: string): string {
   const text = message.replace(
     /[\p{Cc}\p{Cs}]/gu,

@@ -1,9 +1,9 @@
-// A thread of openWorkers: loads a module and answers each message with what its `run` gives.
+// A thread of openWorkers: loads a module and answers each message with the result of its `run`.
 import { parentPort, workerData } from "node:worker_threads";
 
-// Deno runs the .ts sources as they are.
+// Deno runs .ts sources directly.
 if (!("Deno" in globalThis)) await import("./cli/register.mjs");
-// Messages wait until there is a listener.
+// Messages are queued until there is a listener.
 const { run } = await import(workerData.module);
 
 parentPort.on("message", async (message) => {
@@ -18,12 +18,12 @@ parentPort.on("message", async (message) => {
   }
 });
 
-/** The memory of the arrays in a result, which goes over without a copy. */
-function buffers(value, found) {
+/** The buffers of the arrays in a result, which are transferred instead of copied. */
+function buffers(value, result) {
   if (ArrayBuffer.isView(value)) {
-    if (value.byteLength === value.buffer.byteLength) found.add(value.buffer);
+    if (value.byteLength === value.buffer.byteLength) result.add(value.buffer);
   } else if (typeof value === "object" && value !== null) {
-    for (const each of Object.values(value)) buffers(each, found);
+    for (const each of Object.values(value)) buffers(each, result);
   }
-  return found;
+  return result;
 }

@@ -7,10 +7,10 @@ interface Task {
   reject(error: Error): void;
 }
 
-/** What a thread answers: a result, or what its module threw, as plain data. */
+/** A thread's answer: a result, or the error of its module as plain data. */
 type Answer = { result: unknown } | { error: { name: string; message: string; stack?: string; fields: object } };
 
-/** Threads of Node, or of Deno, that run a module; see Platform.openWorkers. */
+/** Node or Deno worker threads that run a module; see Platform.openWorkers. */
 export function openWorkers(module: string, count: number): Workers {
   const waiting: Task[] = [];
   const idle: Worker[] = [];
@@ -35,8 +35,8 @@ export function openWorkers(module: string, count: number): Workers {
       else task?.reject(revived(answer.error));
       next(worker);
     });
-    // A thread that cannot start, or ends by itself: out of memory, or the module does not load. Its task fails, and
-    // another thread takes its place for those that wait.
+    // A thread that cannot start or exits unexpectedly: out of memory, or the module does not load. Its task fails,
+    // and a new thread takes over the queued tasks.
     const fail = (error: Error): void => {
       if (closed || !threads.delete(worker)) return;
       const task = busy.get(worker) ?? waiting.shift();
@@ -73,7 +73,7 @@ export function openWorkers(module: string, count: number): Workers {
   };
 }
 
-/** An error as the thread threw it, but for its class. */
+/** Recreates an error thrown in a thread, except for its class. */
 function revived({ name, message, stack, fields }: { name: string; message: string; stack?: string; fields: object }) {
   const error = Object.assign(new Error(message), fields);
   error.name = name;

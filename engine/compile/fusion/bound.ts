@@ -29,17 +29,17 @@ function cutsOf(root: Value, inside: readonly Value[], reads: ReadonlySet<Value>
   const needs = new Map<Value, { values: Set<Value>; reads: Set<Value> }>();
   for (const v of [...inside, root]) {
     for (;;) {
-      const own = { values: new Set<Value>(), reads: new Set<Value>() };
+      const needed = { values: new Set<Value>(), reads: new Set<Value>() };
       const sources = v.inputs.map(storageOf).filter((x) => !cuts.has(x) && needs.has(x));
-      for (const x of v.inputs.map(storageOf)) if (cuts.has(x) || reads.has(x)) own.reads.add(x);
+      for (const x of v.inputs.map(storageOf)) if (cuts.has(x) || reads.has(x)) needed.reads.add(x);
       for (const x of sources) {
-        for (const y of needs.get(x)!.values) own.values.add(y);
-        for (const y of needs.get(x)!.reads) own.reads.add(y);
+        for (const y of needs.get(x)!.values) needed.values.add(y);
+        for (const y of needs.get(x)!.reads) needed.reads.add(y);
       }
-      if (!isView(v) && v !== root) own.values.add(v);
-      const many = own.values.size > MOST_VALUES;
-      if ((!many && own.reads.size <= mostReads) || sources.length === 0) {
-        needs.set(v, own);
+      if (!isView(v) && v !== root) needed.values.add(v);
+      const many = needed.values.size > MOST_VALUES;
+      if ((!many && needed.reads.size <= mostReads) || sources.length === 0) {
+        needs.set(v, needed);
         break;
       }
       const weight = (x: Value): number => (many ? needs.get(x)!.values.size : needs.get(x)!.reads.size);

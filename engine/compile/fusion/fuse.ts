@@ -57,15 +57,15 @@ export function chooseMaterialized(graph: Graph, forced: ReadonlySet<Value>, tar
 /** Elementwise values that all kernels using them can fuse into their loads. */
 function loadable(graph: Graph, table: ReadonlyMap<Value, Price>, target: Target): Set<Value> {
   const refused = new Set<Value>();
-  const asked = new Set<Value>();
+  const fusable = new Set<Value>();
   for (const v of graph.values) {
     const lowering = v.op?.lowering;
     if (lowering?.kind !== "kernel") continue;
     const loads = !lowering.readsRepeatedly || target.fusesPrologues ? (lowering.fusesPrologue ?? []) : [];
-    v.inputs.forEach((x, k) => (loads.includes(k) ? asked : refused).add(storageOf(x)));
+    v.inputs.forEach((x, k) => (loads.includes(k) ? fusable : refused).add(storageOf(x)));
   }
   return new Set(
-    [...asked].filter((x) => {
+    [...fusable].filter((x) => {
       const { cost, reads } = table.get(x)!;
       return isMap(x) && !refused.has(x) && cost <= LOAD_COST && reads.size <= LOAD_READS;
     }),
@@ -100,19 +100,19 @@ function assign(
     if (!live.has(v) && !stored.has(v)) continue;
     for (const x of v.inputs) live.add(x);
     if (v.leaf !== null) continue;
-    const own = homesOf(v);
+    const kernels = homesOf(v);
     const { cost, reads } = table.get(v)!;
-    // Materialized: its reads, one write, and one read per home. Recomputed: its reads once per home.
+    // Materialized: its reads, one write, and one read per kernel that uses it. Recomputed: its reads once per such kernel.
     const most = loaded.has(v) ? LOAD_COST : CHEAP_COST;
-    const cheap = cost <= most && own.size * reads.size <= reads.size + 1 + own.size;
-    const isMaterialized = !isView(v) && (!isMap(v) || stored.has(v) || (own.size > 1 && !cheap));
+    const cheap = cost <= most && kernels.size * reads.size <= reads.size + 1 + kernels.size;
+    const isMaterialized = !isView(v) && (!isMap(v) || stored.has(v) || (kernels.size > 1 && !cheap));
     if (isMaterialized) result.add(v);
     for (const x of v.inputs) {
       const source = storageOf(x);
       if (v.op!.lowering.kind === "kernel" && !loaded.has(source)) stored.add(source);
       else if (isMap(v) && isMap(source) && isCostlyBroadcast(source, v, table.get(source)!.cost)) stored.add(source);
       if (isMaterialized) homesOf(x).add(v);
-      else for (const home of own) homesOf(x).add(home);
+      else for (const home of kernels) homesOf(x).add(home);
     }
   }
   return result;

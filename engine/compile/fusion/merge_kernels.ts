@@ -16,11 +16,11 @@ const MOST_MEMBERS = 4;
 export function mergeReductions(order: readonly Value[], materialized: Materialized, target: Target): KernelGroup[] {
   const groups: KernelGroup[] = [];
   for (const v of order) {
-    const own = groupOf(v, materialized, target);
+    const group = groupOf(v, materialized, target);
     const key = rowsKey(v, target);
-    const place = key === null ? null : findPartner(groups, own, key, target);
+    const place = key === null ? null : findPartner(groups, group, key, target);
     const merged = place && reduceGroup([...groups[place.partner].members, v], materialized, target);
-    if (!place || !merged || !isWithinLimits(merged, materialized, target)) groups.push(own);
+    if (!place || !merged || !isWithinLimits(merged, materialized, target)) groups.push(group);
     else if (place.isEarly) groups[place.partner] = merged;
     else {
       groups.splice(place.partner, 1);
@@ -50,7 +50,7 @@ function isWithinLimits({ members, emit }: KernelGroup, materialized: Materializ
  */
 function findPartner(
   groups: readonly KernelGroup[],
-  own: KernelGroup,
+  joining: KernelGroup,
   key: string,
   target: Target,
 ): { partner: number; isEarly: boolean } | null {
@@ -58,8 +58,8 @@ function findPartner(
     const { members } = groups[k];
     if (members.length >= MOST_MEMBERS || rowsKey(members[0], target) !== key) continue;
     const written = new Set(groups.slice(k).flatMap((group) => group.members));
-    if (!own.reads.some((x) => written.has(x))) return { partner: k, isEarly: true };
-    const isRead = [own, ...groups.slice(k + 1)].some(({ reads }) => reads.some((x) => members.includes(x)));
+    if (!joining.reads.some((x) => written.has(x))) return { partner: k, isEarly: true };
+    const isRead = [joining, ...groups.slice(k + 1)].some(({ reads }) => reads.some((x) => members.includes(x)));
     if (!isRead) return { partner: k, isEarly: false };
   }
   return null;

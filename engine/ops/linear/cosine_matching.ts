@@ -88,8 +88,10 @@ const op: Op<MatchAttrs> = {
     const gp = product(gd, q, RIGHT);
     const [groups, prototypes, channels] = p.shape as [number, number, number];
     const each = q.shape[0] / groups;
-    const own = each > 1 ? sum(reshape(gp, { shape: [groups, each, prototypes, channels] }), { axes: [1] }) : gp;
-    return [add(product(vectors, gd, LEFT), mul(q, byLength)), own, null];
+    const gPrototypes = each > 1
+      ? sum(reshape(gp, { shape: [groups, each, prototypes, channels] }), { axes: [1] })
+      : gp;
+    return [add(product(vectors, gd, LEFT), mul(q, byLength)), gPrototypes, null];
   },
   jvp(c, [tq, tp]) {
     const { vectors, flags, v, z, d, r, s, w, slope } = parts(c);

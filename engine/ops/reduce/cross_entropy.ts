@@ -72,10 +72,10 @@ export const crossEntropy = computeInF32(
     const hit = equal(expandDims(labels, { axis }), column);
     // log softmax(x)[label] = x[label] - log(sum(exp(x))): two sums over the classes that are independent of each
     // other.
-    const own = sum(where(hit, logits, 0), { axes: [axis] });
+    const labelLogit = sum(where(hit, logits, 0), { axes: [axis] });
     const inside = logicalAnd(greaterEqual(labels, 0), less(labels, classes));
     const { weight, ignoreIndex } = options;
-    const chosen = where(inside, sub(own, logSumExp(logits, { axes: [axis] })), NaN);
+    const chosen = where(inside, sub(labelLogit, logSumExp(logits, { axes: [axis] })), NaN);
     check(
       ignoreIndex === undefined || Number.isInteger(ignoreIndex),
       "crossEntropy",

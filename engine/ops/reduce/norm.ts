@@ -73,11 +73,11 @@ const op: Op<GroupNormAttrs> = {
   batch({ inputs: [, weight, bias], batched, size: batch, output, attrs, full }) {
     const [n, c, ...space] = output.shape as [number, number, ...number[]];
     const merged = reshape(full(0), { shape: [batch * n, c, ...space] });
-    const own = batched[1] || batched[2];
-    const affine = own ? [scalar(1, "f32", [c]), scalar(0, "f32", [c])] : [weight, bias];
+    const perExample = batched[1] || batched[2];
+    const affine = perExample ? [scalar(1, "f32", [c]), scalar(0, "f32", [c])] : [weight, bias];
     const y = reshape(node(op, [merged, ...affine], attrs, merged.shape, "f32"), { shape: [batch, n, c, ...space] });
     const channels = (k: number): Tensor => reshape(full(k), { shape: [batch, 1, c, ...space.map(() => 1)] });
-    return own ? add(mul(y, channels(1)), channels(2)) : y;
+    return perExample ? add(mul(y, channels(1)), channels(2)) : y;
   },
 };
 

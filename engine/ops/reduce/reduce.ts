@@ -69,8 +69,8 @@ function byParts(x: Tensor, { axes, by }: ReduceAttrs, most: number): Tensor {
   }
   if (by === "argmax") {
     // The first of equal values wins; NaN wins over any number.
-    const found = parts.map((part) => ({ value: of("max", part.x), at: add(of("argmax", part.x), part.start) }));
-    return found.reduce((a, b) => {
+    const candidates = parts.map((part) => ({ value: of("max", part.x), at: add(of("argmax", part.x), part.start) }));
+    return candidates.reduce((a, b) => {
       const ahead = isFloat(x.dtype) ? logicalAnd(isNaN(b.value), logicalNot(isNaN(a.value))) : less(b.value, b.value);
       const later = logicalOr(greater(b.value, a.value), ahead);
       return { value: where(later, b.value, a.value), at: where(later, b.at, a.at) };

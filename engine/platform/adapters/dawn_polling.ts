@@ -1,12 +1,12 @@
-/** For this long a wait is polled without a pause, so that short programs return at once. */
+/** For this long a wait is polled without a pause, so that short programs return immediately. */
 const SPIN_MS = 0.3;
 
 let installed = false;
 
 /**
- * Slows the polling of Dawn's Node binding down to once a millisecond. While the binding waits for a device it calls
- * itself through the global `setImmediate` without a pause, which keeps a core busy: on a CPU adapter that is a core
- * taken from the kernels. Only functions of native code without a name are delayed, which those of the binding are.
+ * Slows the polling of Dawn's Node binding to once per millisecond. While the binding waits for a device, it calls
+ * itself through the global `setImmediate` without a pause, which occupies a core: on a CPU adapter that core is
+ * missing for the kernels. Only unnamed native functions, such as those of the binding, are delayed.
  */
 export function slowDawnPolling(): void {
   if (installed) return;
@@ -16,7 +16,7 @@ export function slowDawnPolling(): void {
   let since = 0;
   const slowed = (poll: () => void, ...args: unknown[]): unknown => {
     if (!isNative(poll)) return immediate(poll, ...args);
-    // A call from inside a poll continues its wait; any other begins one.
+    // A call from inside a poll continues its wait; any other starts one.
     if (!polling) since = performance.now();
     const run = (): void => {
       polling = true;

@@ -6,13 +6,13 @@ import type { AdapterChoice, AdapterOptions } from "../types.ts";
 import { PlatformError } from "../types.ts";
 import { driverFiles, softwareName, useDrivers } from "./vulkan_drivers.ts";
 
-/** What kept a driver from being offered, for the error that there is no adapter. */
+/** Why drivers could not be offered, for the error that there is no adapter. */
 const problems: string[] = [];
-let asked = false;
+let hasRequested = false;
 
 /**
- * The best adapter of Deno's own WebGPU (wgpu): a GPU; else a system driver that computes on the CPU (lavapipe); else
- * SwiftShader out of npm. `options.adapter`, or the environment variable VOXGRAD_ADAPTER, narrows the choice.
+ * The best adapter of Deno's WebGPU (wgpu): a GPU; else a system driver for the CPU (lavapipe); else SwiftShader from
+ * npm. `options.adapter`, or the environment variable VOXGRAD_ADAPTER, restricts the choice.
  */
 export async function openAdapter(options: AdapterOptions = {}): Promise<AdapterChoice> {
   const wanted = (options.adapter ?? process.env.VOXGRAD_ADAPTER ?? "").toLowerCase();
@@ -24,9 +24,9 @@ export async function openAdapter(options: AdapterOptions = {}): Promise<Adapter
         "deno.json",
     );
   }
-  // wgpu looks for drivers at the first request alone, so the environment matters only then.
-  const first = !asked;
-  asked = true;
+  // wgpu looks for drivers only at the first request, so only then does the environment matter.
+  const first = !hasRequested;
+  hasRequested = true;
   const restore = first && process.platform === "linux" ? await offerDrivers(wanted) : () => {};
   const seen = new Set<string>();
   try {
@@ -49,7 +49,7 @@ export async function openAdapter(options: AdapterOptions = {}): Promise<Adapter
   throw new PlatformError("no-adapter", `No WebGPU adapter found in Deno${named}: ${why}. The fix: ${fix}`);
 }
 
-/** wgpu does not list its adapters; each of these gives one. */
+/** wgpu cannot list its adapters; each of these requests returns one. */
 function requests(wanted: string, options: AdapterOptions): GPURequestAdapterOptions[] {
   if (options.software) return [{ forceFallbackAdapter: true }];
   const best: GPURequestAdapterOptions = { powerPreference: options.power ?? "high-performance" };
@@ -71,10 +71,10 @@ function serves(adapter: GPUAdapter, wanted: string, options: AdapterOptions): b
 }
 
 /**
- * Names to the Vulkan loader the drivers that may serve, and loads a loader where the system has none. SwiftShader
- * joins the system's drivers where lavapipe, which is faster, is not among them.
+ * Points the Vulkan loader to the candidate drivers, and loads a loader if the system has none. SwiftShader is added
+ * to the system's drivers if lavapipe, which is faster, is not among them.
  *
- * @returns what puts the environment back
+ * @returns a function that restores the environment
  */
 async function offerDrivers(wanted: string): Promise<() => void> {
   const system = driverFiles();
@@ -91,7 +91,7 @@ async function offerDrivers(wanted: string): Promise<() => void> {
     else if (wantsSwiftShader) problems.push(`there is no SwiftShader for ${process.platform} on ${process.arch}`);
     if (!hasLoader && !(files && load(files.loader))) problems.push("there is no Vulkan loader (libvulkan.so.1)");
   }
-  // lavapipe asks for a runtime folder that it does not need here, and complains where there is none.
+  // lavapipe looks for a runtime folder that it does not need here, and warns if there is none.
   process.env.XDG_RUNTIME_DIR ??= tmpdir();
   // These two are Vulkan drivers; wgpu might find one through OpenGL first.
   if (onlySwiftShader || wanted === "lavapipe") process.env.DENO_WEBGPU_BACKEND ??= "vulkan";

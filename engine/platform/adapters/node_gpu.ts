@@ -6,16 +6,16 @@ import type { SwiftShader } from "./swiftshader.ts";
 import { swiftShader } from "./swiftshader.ts";
 import { driverFiles, softwareName, useDrivers } from "./vulkan_drivers.ts";
 
-// Dawn dies with a segmentation fault when the object that create() returns is collected while a device lives.
+// Dawn segfaults if the object returned by create() is garbage-collected while a device is alive.
 const held: GPU[] = [];
 
 export type Source = "system" | "swiftshader";
 
-/** An adapter that was tried, and what came of it. */
+/** An adapter that was tried, and the result. */
 export interface Candidate {
   readonly source: Source;
   readonly adapter: GPUAdapter | undefined;
-  /** Why there is none, or why it does not serve. */
+  /** Why there is no adapter, or why it is unsuitable. */
   readonly problem: string | undefined;
 }
 
@@ -25,19 +25,23 @@ const refused: Record<Source, string> = {
 };
 
 /**
- * The best adapter: a GPU; else a system driver that computes on the CPU (lavapipe); else SwiftShader out of npm.
- * `options.adapter`, or the environment variable VOXGRAD_ADAPTER, narrows the choice.
+ * The best adapter: a GPU; else a system driver for the CPU (lavapipe); else SwiftShader from npm. `options.adapter`,
+ * or the environment variable VOXGRAD_ADAPTER, restricts the choice.
  */
 export async function openAdapter(options: AdapterOptions = {}): Promise<AdapterChoice> {
   const wanted = (options.adapter ?? process.env.VOXGRAD_ADAPTER ?? "").toLowerCase();
-  const asked = { limits: wish("VOXGRAD_LIMITS", limitsModes), features: wish("VOXGRAD_FEATURES", ["none"]) };
-  const limits = options.limits ?? asked.limits;
+  const environment = { limits: wish("VOXGRAD_LIMITS", limitsModes), features: wish("VOXGRAD_FEATURES", ["none"]) };
+  const limits = options.limits ?? environment.limits;
   const problems: string[] = [];
   for (const source of ["system", "swiftshader"] as const) {
     const candidate = await tryAdapter(source, { ...options, ...(limits ? { limits } : {}), adapter: wanted });
     if (candidate.adapter) {
       const chosen = describe(candidate.source, candidate.adapter, wanted, options);
-      return { ...chosen, ...(limits ? { limits } : {}), ...(asked.features ? { features: asked.features } : {}) };
+      return {
+        ...chosen,
+        ...(limits ? { limits } : {}),
+        ...(environment.features ? { features: environment.features } : {}),
+      };
     }
     if (candidate.problem) problems.push(candidate.problem);
   }
@@ -50,7 +54,7 @@ export async function openAdapter(options: AdapterOptions = {}): Promise<Adapter
 
 const limitsModes = ["adapter", "default", "compatibility"] as const;
 
-/** What an environment variable asks for, one of a few words. */
+/** The value of an environment variable that must be one of a few words. */
 function wish<T extends string>(name: string, words: readonly T[]): T | undefined {
   const word = process.env[name];
   if (word === undefined || word === "") return undefined;
@@ -58,12 +62,12 @@ function wish<T extends string>(name: string, words: readonly T[]): T | undefine
   throw new PlatformError("no-adapter", `${name} is ${words.join(", ")} or not set, got "${word.slice(0, 80)}"`);
 }
 
-/** Lets go of Dawn. No device may be used afterwards. */
+/** Releases Dawn. No device may be used afterwards. */
 export function closeGpu(): void {
   held.length = 0;
 }
 
-/** Asks one source for an adapter. Nothing that can go wrong in a driver's set-up is thrown: it is the `problem`. */
+/** Requests an adapter from one source. Driver setup errors are not thrown but returned as `problem`. */
 export async function tryAdapter(source: Source, options: AdapterOptions): Promise<Candidate> {
   const wanted = options.adapter ?? "";
   const named = !["", "hardware", "lavapipe", "swiftshader"].includes(wanted);
@@ -111,12 +115,12 @@ export async function tryAdapter(source: Source, options: AdapterOptions): Promi
 }
 
 async function request(options: AdapterOptions, name: string | undefined): Promise<GPUAdapter | null> {
-  // lavapipe asks for a runtime folder that it does not need here, and complains where there is none.
+  // lavapipe looks for a runtime folder that it does not need here, and warns if there is none.
   process.env.XDG_RUNTIME_DIR ??= tmpdir();
   const webgpu = await import("webgpu");
   Object.assign(globalThis, webgpu.globals);
   const flags = [
-    // Subgroup matrices sit behind the first; NVIDIA's f16 behind the second.
+    // The first toggle enables subgroup matrices; the second, f16 on NVIDIA.
     "enable-dawn-features=allow_unsafe_apis,vulkan_enable_f16_on_nvidia",
     "disable-dawn-features=timestamp_quantization",
   ];
@@ -128,7 +132,7 @@ async function request(options: AdapterOptions, name: string | undefined): Promi
   return adapter;
 }
 
-/** The names of all adapters: Dawn lists them in the error about a name that it does not know. */
+/** The names of all adapters: Dawn lists them in its error about an unknown name. */
 async function adapterNames(): Promise<string[]> {
   const webgpu = await import("webgpu");
   try {
@@ -167,7 +171,7 @@ function load(path: string): boolean {
     process.dlopen({ exports: {} }, path, RTLD_NOW | RTLD_GLOBAL | RTLD_NODELETE);
     return true;
   } catch (error) {
-    // It is no Node addon, and Node says so after it has loaded it.
+    // Node loads the library, then complains that it is not a Node addon.
     return (error as Error).message.includes("did not self-register");
   }
 }

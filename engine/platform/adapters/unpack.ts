@@ -9,10 +9,10 @@ import { extract } from "tar-fs";
 import { cacheDir } from "../cache_dir.mjs";
 
 /**
- * Unpacks archives of the npm package `@sparticuz/chromium` into one folder of the cache, once.
+ * Unpacks archives of the npm package `@sparticuz/chromium` into a folder of the cache, once.
  *
- * @param name of the folder; the package's version is added
- * @param archives names in the package's `bin` folder: `X.tar.br` gives its files, `X.br` the program X
+ * @param name folder name; the package's version is appended
+ * @param archives names in the package's `bin` folder: `X.tar.br` contains files, `X.br` is the program X
  * @returns the folder
  */
 export async function unpackOnce(name: string, archives: readonly string[]): Promise<string> {
@@ -29,7 +29,7 @@ export async function unpackOnce(name: string, archives: readonly string[]): Pro
   const done = join(folder, ".complete");
   if (existsSync(done)) return folder;
 
-  // Several processes may do this at once: each unpacks into a folder of its own, and the first to rename it wins.
+  // Several processes may do this concurrently: each unpacks into its own folder, and the first to rename it wins.
   const temporary = `${folder}.${process.pid}.tmp`;
   try {
     await mkdir(temporary, { recursive: true });
@@ -47,7 +47,7 @@ export async function unpackOnce(name: string, archives: readonly string[]): Pro
     const fix = "set VOXGRAD_CACHE to a folder that can be written";
     throw new Error(`${name} cannot be unpacked into ${folder} (${(cause as Error).message}); ${fix}`, { cause });
   } finally {
-    // Only leftovers: what went wrong above is what counts.
+    // Cleanup only; the original error matters.
     await rm(temporary, { recursive: true, force: true }).catch(() => undefined);
   }
   return folder;

@@ -6,7 +6,7 @@ import process from "node:process";
 /** Names of adapters that compute on the CPU. */
 export const softwareName = /llvmpipe|swiftshader|basic render/i;
 
-/** The Vulkan drivers that the system declares: the files that its loader would read. */
+/** The Vulkan drivers declared on this system: the manifests that its loader would read. */
 export function driverFiles(): string[] {
   const given = process.env.VK_DRIVER_FILES ?? process.env.VK_ICD_FILENAMES;
   const split = (list: string | undefined): string[] => (list ?? "").split(":").filter((name) => name !== "");
@@ -27,8 +27,8 @@ export function driverFiles(): string[] {
 }
 
 /**
- * Has the Vulkan loader read these driver files and no others, until the function that this returns is called. Loaders
- * before 1.3.207 (Ubuntu 22.04's) know the older name alone.
+ * Restricts the Vulkan loader to these driver manifests until the returned function is called. Loaders before 1.3.207
+ * (Ubuntu 22.04's) only know the older variable name.
  */
 export function useDrivers(files: readonly string[]): () => void {
   const names = ["VK_DRIVER_FILES", "VK_ICD_FILENAMES"] as const;

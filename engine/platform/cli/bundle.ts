@@ -10,15 +10,15 @@ const ROOT = fileURLToPath(new URL("../../../", import.meta.url));
 interface Bundle {
   readonly code: string;
   readonly css: string;
-  /** Files that it was made of. */
+  /** Its input files. */
   readonly inputs: readonly string[];
 }
 
 /**
  * Bundles TypeScript for the browser: one ES module with its source map, so that top-level await works.
  *
- * @param entry the file to begin with
- * @param script the file that stands for "voxgrad:script" in it
+ * @param entry the entry file
+ * @param script the file to substitute for "voxgrad:script"
  * @throws Error whose message lists each mistake with its file and line
  */
 export async function bundle(entry: string, script?: string): Promise<Bundle> {
@@ -65,13 +65,13 @@ export async function bundle(entry: string, script?: string): Promise<Bundle> {
   }
 }
 
-/** A bundle that is made again only where one of its files has changed, and once for all who ask meanwhile. */
+/** Caches a bundle: rebuilt only if one of its files has changed, and once for concurrent requests. */
 export class Bundler {
   readonly #entry: string;
   readonly #script: string | undefined;
   #coming: Promise<Bundle> | undefined;
   #made: { readonly bundle: Bundle; readonly stamp: string } | undefined;
-  /** How often it was made. */
+  /** Number of builds. */
   builds = 0;
 
   constructor(entry: string, script?: string) {
@@ -91,17 +91,17 @@ export class Bundler {
     const started = Date.now();
     const made = await bundle(this.#entry, this.#script);
     const { text, latest } = await stampOf(made.inputs);
-    // What was changed meanwhile may not be in it.
+    // A file changed during the build may not be included.
     if (latest < started) this.#made = { bundle: made, stamp: text };
     return made;
   }
 }
 
-/** What changes when one of the files does, and when the last did. */
+/** A stamp that changes with any of the files, and the latest modification time. */
 async function stampOf(files: readonly string[]): Promise<{ text: string; latest: number }> {
-  const found = await Promise.all(files.map((file) => stat(file).catch(() => ({ mtimeMs: Infinity, size: 0 }))));
+  const stats = await Promise.all(files.map((file) => stat(file).catch(() => ({ mtimeMs: Infinity, size: 0 }))));
   return {
-    text: found.map(({ mtimeMs, size }) => `${mtimeMs} ${size}`).join(),
-    latest: Math.max(...found.map(({ mtimeMs }) => mtimeMs)),
+    text: stats.map(({ mtimeMs, size }) => `${mtimeMs} ${size}`).join(),
+    latest: Math.max(...stats.map(({ mtimeMs }) => mtimeMs)),
   };
 }

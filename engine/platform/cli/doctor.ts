@@ -22,9 +22,9 @@ const shownLimits = [
 const shownFeatures = ["shader-f16", "subgroups", "timestamp-query", "chromium-experimental-subgroup-matrix"] as const;
 
 /**
- * Says which adapter voxgrad uses here and why, what else was tried, and what would be better.
+ * Reports which adapter voxgrad uses here and why, what else was tried, and what would be better.
  *
- * @returns 0 when there is an adapter that computes rightly, else 1
+ * @returns 0 if there is an adapter that computes correctly, else 1
  */
 export async function doctor(): Promise<number> {
   line("voxgrad", version());

@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from "node:fs";
 
-/** What the user can do to get an adapter at all. */
+/** How the user can make an adapter available. */
 export function howToFix(): string {
   if (process.platform !== "linux") return "update the graphics driver (Dawn needs nothing else on Windows and macOS)";
   const npm = process.arch === "x64"
@@ -9,7 +9,7 @@ export function howToFix(): string {
   return `${npm}a Vulkan driver: ${installMesa()}`;
 }
 
-/** What would be faster than the CPU implementation that is used, or undefined. */
+/** A faster alternative to the current CPU implementation, or undefined. */
 export function mesaHint(driver: string): string | undefined {
   const gpu = gpuDevice();
   if (gpu) return gpu;

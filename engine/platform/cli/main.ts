@@ -25,8 +25,8 @@ VOXGRAD_CACHE is the folder for what can be made again (unpacked drivers, stripp
 /**
  * Runs one command line.
  *
- * @param words what stands after `voxgrad`
- * @returns the exit code: 0 done, 1 failed, 2 not understood
+ * @param words the words after `voxgrad`
+ * @returns the exit code: 0 success, 1 failure, 2 usage error
  */
 export async function main(words: readonly string[]): Promise<number> {
   const [command, ...rest] = words;
@@ -60,7 +60,7 @@ export async function main(words: readonly string[]): Promise<number> {
 
 const ownFolder = fileURLToPath(new URL("../../../scripts/", import.meta.url));
 
-/** Names of the scripts of this package, which are commands too. */
+/** Names of the scripts of this package, which are also commands. */
 function ownScripts(): string[] {
   return readdirSync(ownFolder).filter((name) => name.endsWith(".ts")).map((name) => name.slice(0, -3)).sort();
 }

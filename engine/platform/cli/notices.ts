@@ -1,5 +1,5 @@
-// Writes engine/platform/NOTICES.md: whose work comes with this package, by package-lock.json and the licenses in
-// node_modules. `npm run notices` after a change of dependencies.
+// Writes engine/platform/NOTICES.md, the third-party licenses of this package, from package-lock.json and the licenses
+// in node_modules. Run `npm run notices` after a change of dependencies.
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
@@ -13,7 +13,7 @@ interface Locked {
   readonly optional?: boolean;
 }
 
-/** What archives within npm packages hold, which have no license file of their own there. */
+/** Programs in archives within npm packages, which have no license file of their own there. */
 const NATIVE = `## Programs within npm packages
 
 | Program | Comes in | License | Copyright |
@@ -39,7 +39,7 @@ const textOf = (name: string): string => {
   return file ? readFileSync(new URL(file, folder), "utf8") : "";
 };
 
-/** The lines of a license that say whose work it is. */
+/** The copyright lines of a license. */
 function holders(name: string): string {
   const lines = textOf(name).split("\n").map((line) => line.trim())
     .filter((line) => /^(copyright|\(c\)|©)/i.test(line) && /\d{4}|authors/i.test(line) && !line.includes("[yyyy]"));
@@ -54,7 +54,7 @@ function holders(name: string): string {
   return (typeof author === "string" ? author : author?.name ?? "its contributors").replace(/\s*[<(].*$/, "");
 }
 
-/** The text of NOTICES.md. */
+/** The content of NOTICES.md. */
 export function noticesText(): string {
   const { packages } = JSON.parse(readFileSync(new URL("package-lock.json", ROOT), "utf8")) as {
     packages: Record<string, Locked>;
@@ -63,7 +63,7 @@ export function noticesText(): string {
     name: path.replace(/^.*node_modules\//, ""),
     ...locked,
   }));
-  // Of programs for each system one is installed; the package that asks for them speaks for all.
+  // Only one of the platform-specific packages is installed; the package that depends on them represents all.
   const parentOf = (name: string): string => name.replace(/^@(esbuild|deno|typescript)\/.*$/, "$1");
   const row = ({ name, version, license, optional }: (typeof all)[number]): string =>
     `| ${name} ${version} | ${license ?? "see its files"} | ${holders(optional ? parentOf(name) : name)} |`;

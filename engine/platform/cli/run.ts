@@ -23,11 +23,11 @@ export async function run(script: string, args: readonly string[]): Promise<numb
       platform.log(error.message);
       return 0;
     }
-    // A progress line may stand unfinished on the terminal.
+    // A progress line may be unfinished on the terminal.
     if (process.stdout.isTTY) put("\n");
     put(`${printable(formatError(error))}\n`, "stderr");
     return exitCode(error);
   }
-  // Dawn is let go by closeDevice alone: while a device lives or compiles, that would end in a segmentation fault, and
-  // Node ends without it.
+  // Do not release Dawn here, only in closeDevice: while a device is alive or compiling, releasing it would segfault,
+  // and Node exits without it.
 }

@@ -11,7 +11,7 @@ const usualPort = 8080;
 /**
  * Serves a page that runs the script in a Web Worker, until the process is stopped.
  *
- * @param args arguments of the script; `--port N` and `--private` are taken out of them
+ * @param args arguments of the script; `--port N` and `--private` are removed from them
  * @returns the exit code
  */
 export async function serve(script: string, args: readonly string[]): Promise<number> {
@@ -50,9 +50,9 @@ export async function serve(script: string, args: readonly string[]): Promise<nu
 }
 
 /**
- * The page for a script, on this machine only.
+ * Serves the page of a script, on this machine only.
  *
- * @param options folder: what its addresses begin with; one that cannot be guessed keeps other users of the machine out
+ * @param options folder: path prefix; an unguessable one keeps other users of the machine out
  */
 export async function startServer(
   script: string,
@@ -62,7 +62,7 @@ export async function startServer(
 ): Promise<Loopback> {
   const here = (name: string): string => fileURLToPath(new URL(`../page/${name}`, import.meta.url));
   const [page, worker] = [new Bundler(here("page.ts")), new Bundler(here("worker.ts"), script)];
-  // A mistake in the page's own sources is reported by the first request; here it must only not be unhandled.
+  // A build error in the page's sources is reported on the first request; here it must only not be unhandled.
   page.code().catch(() => undefined);
   return serveLoopback(port, {
     "/": async () => ({ type: "text/html", body: await readFile(here("page.html")) }),
@@ -74,7 +74,7 @@ export async function startServer(
   }, options);
 }
 
-/** The worker's code; where the script cannot be bundled, code that tells the page so. */
+/** The worker's code; if the script cannot be bundled, code that reports the error to the page. */
 async function workerCode(worker: Bundler): Promise<string> {
   try {
     return (await worker.code()).code;

@@ -1,6 +1,6 @@
-// Loader hook (runs in Node's hook thread): turns .ts into JavaScript with esbuild and keeps the result, one file per
-// source, in the cache folder. A result ends with the hashes of what it was made from and of itself, so a changed
-// source is made anew, and a damaged result too.
+// Loader hook (runs in Node's hook thread): compiles .ts to JavaScript with esbuild and caches the result, one file
+// per source. A result ends with hashes of its source and of itself, so changed sources and damaged results are
+// recompiled.
 import { createHash } from "node:crypto";
 import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
@@ -44,7 +44,7 @@ async function strip(path, source) {
     await writeFile(temporary, marked(code));
     await rename(temporary, kept);
   } catch {
-    // The cache is a convenience: without a writable folder the source is made again next time.
+    // The cache is optional: without a writable folder the source is compiled again next time.
   }
   return marked(code);
 }

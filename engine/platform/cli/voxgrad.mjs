@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// The command `voxgrad`: plain JavaScript, so that it can set up what runs the .ts sources first.
+// The `voxgrad` command: plain JavaScript, because it registers the loader for the .ts sources first.
 import "./register.mjs";
 
 const { guardStreams } = await import("../terminal.ts");

@@ -1,4 +1,4 @@
-/** An element with properties and children. */
+/** Creates an element with properties and children. */
 export function make<K extends keyof HTMLElementTagNameMap>(
   tag: K,
   properties: Partial<HTMLElementTagNameMap[K]> = {},
@@ -12,11 +12,11 @@ export function make<K extends keyof HTMLElementTagNameMap>(
 export interface Slider {
   readonly row: HTMLElement;
   readonly input: HTMLInputElement;
-  /** What stands behind the slider. */
+  /** Text after the slider. */
   readonly said: HTMLElement;
 }
 
-/** A slider with its label, and a place for what its position means. */
+/** A slider with its label and a text for its current value. */
 export function slider(label: string, properties: Partial<HTMLInputElement>, change: (value: number) => void): Slider {
   const input = make("input", { type: "range", ...properties });
   input.addEventListener("input", () => change(input.valueAsNumber));

@@ -3,8 +3,8 @@ const none = document.getElementById("nofiles")!;
 const rows = new Map<string, HTMLLIElement>();
 
 /**
- * Offers a file for download, or to open where it is a page, with a picture of it where it is one. A file that is
- * written again replaces itself.
+ * Offers a file for download, or for viewing if it is a page, with a preview if it is an image. Writing a file again
+ * replaces it.
  */
 export function addFile(path: string, content: Blob): void {
   const old = rows.get(path);
@@ -15,7 +15,7 @@ export function addFile(path: string, content: Blob): void {
 
   const link = document.createElement("a");
   link.href = url;
-  // A report is for reading; all else is for keeping.
+  // Open reports in a tab; download everything else.
   if (kind === "text/html") link.target = "_blank";
   else link.download = path.split("/").pop()!;
   link.textContent = path;

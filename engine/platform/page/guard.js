@@ -1,4 +1,4 @@
-// Loaded before the page's module: a mistake of the page itself is shown too, not left in the console.
+// Loaded before the page's module, so that errors of the page itself are also shown, not only logged to the console.
 function show(message) {
   document.getElementById("error").hidden = false;
   document.getElementById("errortext").textContent += `The page: ${message}\n`;

@@ -1,4 +1,4 @@
-// Chromium under LANG=C calls its language "en-US@posix", which Intl, and so uPlot as it loads, refuses.
+// Under LANG=C, Chromium reports the language "en-US@posix", which Intl rejects, and uPlot uses Intl when it loads.
 try {
   Intl.getCanonicalLocales(navigator.language);
 } catch {

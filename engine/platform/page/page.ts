@@ -1,4 +1,4 @@
-// The page of `voxgrad serve`: starts the worker that runs the script, and shows what it sends.
+// The page of `voxgrad serve`: starts the worker that runs the script, and shows its output.
 import "./language.ts";
 import "uplot/dist/uPlot.min.css";
 import "./page.css";
@@ -98,7 +98,7 @@ function show(message: Message): void {
         setState("working", "live");
         worker!.postMessage(act);
       });
-      // Who looks at the panel needs the rest no more than now and then.
+      // Collapse the log while the panel is open.
       rest.classList.add("folds");
       rest.open = false;
       return setState("ready", "good");

@@ -2,24 +2,24 @@ import type { PanelScan } from "../types.ts";
 import { make, slider } from "./dom.ts";
 import type { Slider } from "./dom.ts";
 
-/** Strokes that can be taken back. */
+/** Maximum number of strokes to undo. */
 const UNDO = 50;
-/** Slices that are listed as painted. */
+/** Maximum number of painted slices to list. */
 const LISTED = 12;
 
 interface Host {
   readonly canvas: HTMLCanvasElement;
-  /** What lies around the canvas. */
+  /** The element around the canvas. */
   readonly stage: HTMLElement;
   readonly colors: readonly string[];
   go(slice: number): void;
   draw(): void;
 }
 
-/** Brush and eraser for the labels of the slice that is shown. */
+/** Brush and eraser for the labels of the current slice. */
 export class PaintTools {
   readonly element = make("div", { className: "paint" });
-  /** The slice that is shown. */
+  /** The current slice. */
   slice = 0;
   readonly #host: Host;
   readonly #brush = make("div", { className: "brush", hidden: true });
@@ -31,7 +31,7 @@ export class PaintTools {
   #scan: PanelScan | undefined;
   #labels = new Uint8Array();
   #painted = new Set<number>();
-  /** Where the stroke has come to, in voxels. */
+  /** The last position of the stroke, in voxels. */
   #last: readonly [number, number] | undefined;
 
   constructor(host: Host) {
@@ -67,7 +67,7 @@ export class PaintTools {
     canvas.addEventListener("pointerleave", () => (this.#brush.hidden = true));
   }
 
-  /** Paints on the labels of a scan from now on, of which some slices are painted already. */
+  /** Starts painting on the labels of a scan, some slices of which may already be painted. */
   take(scan: PanelScan, labels: Uint8Array<ArrayBuffer>, painted: Set<number>): void {
     if (scan !== this.#scan) {
       const edge = Math.min(scan.shape[1], scan.shape[2]);
@@ -127,7 +127,7 @@ export class PaintTools {
     this.#host.draw();
   }
 
-  /** Paints from where the stroke has come to up to the pointer. */
+  /** Paints from the last position of the stroke to the pointer. */
   #stroke(event: PointerEvent): void {
     const [, rows, columns] = this.#scan!.shape;
     const box = this.#host.canvas.getBoundingClientRect();
@@ -139,7 +139,7 @@ export class PaintTools {
     this.#last = [x, y];
   }
 
-  /** A disc of the brush's size; the voxel under the pointer is always in it. */
+  /** A disc of the brush's size; always includes the voxel under the pointer. */
   #dab(x: number, y: number): void {
     const { shape: [, rows, columns], pixel } = this.#scan!;
     const radius = (this.#size.input.valueAsNumber / 2) * Math.min(...pixel);
@@ -154,7 +154,7 @@ export class PaintTools {
     }
   }
 
-  /** The circle at the pointer, and the color that is painted with. */
+  /** Shows the circle at the pointer and the current color. */
   #look(): void {
     const color = this.#host.colors[Number(this.#class.value) - 1];
     this.#class.style.borderColor = color;
@@ -170,7 +170,7 @@ export class PaintTools {
     });
   }
 
-  /** Buttons for the slices that are painted. */
+  /** Updates the buttons for painted slices. */
   #listPainted(): void {
     const painted = [...this.#painted].sort((a, b) => a - b);
     const buttons = painted.slice(0, LISTED).map((z) => {

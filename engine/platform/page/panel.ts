@@ -29,12 +29,12 @@ problem.setAttribute("role", "alert");
 let busy = false;
 let send: (message: ActMessage) => void;
 
-/** Keeps what the script has written, for the buttons that save it. */
+/** Keeps the script's files for the buttons that save them. */
 export function keepFile(path: string, content: Blob): void {
   written.set(path, content);
 }
 
-/** Takes the panel away. */
+/** Removes the panel. */
 export function closePanel(): void {
   for (const { save } of views.values()) URL.revokeObjectURL(save.href);
   [fields, views] = [new Map(), new Map()];
@@ -43,24 +43,24 @@ export function closePanel(): void {
   area.hidden = true;
 }
 
-/** Builds what a script asks for. */
+/** Builds the panel that a script requests. */
 export function openPanel(form: PanelForm, act: (message: ActMessage) => void): void {
   closePanel();
   send = act;
   said.textContent = problem.textContent = "";
   const steps = make("div", { className: "fields" });
   for (const [name, each] of Object.entries(form.files)) steps.append(makeField(name, each));
-  const shown = make("div", { className: "views" });
-  // What was wrong has been read when work goes on.
-  shown.addEventListener("pointerdown", () => (problem.textContent = ""));
-  for (const [name, each] of Object.entries(form.views)) shown.append(makeView(name, each, form.colors));
+  const views = make("div", { className: "views" });
+  // Clear the error message on the next interaction.
+  views.addEventListener("pointerdown", () => (problem.textContent = ""));
+  for (const [name, each] of Object.entries(form.views)) views.append(makeView(name, each, form.colors));
   const words = make("div", { className: "words" }, said, problem);
-  area.append(make("h2", {}, form.title), make("p", { className: "note" }, form.about), steps, shown, words);
+  area.append(make("h2", {}, form.title), make("p", { className: "note" }, form.about), steps, views, words);
   area.hidden = false;
   settle(false);
 }
 
-/** What the script says to its panel. */
+/** Handles a message of the script to its panel. */
 export function tellPanel(message: Message): void {
   switch (message.type) {
     case "say":
@@ -94,7 +94,7 @@ function makeField(name: string, form: PanelFiles): HTMLElement {
   };
   input.addEventListener("change", () => {
     const list = [...(input.files ?? [])];
-    // So that the same file, corrected, can be chosen again.
+    // So that the same file can be chosen again after it was corrected.
     input.value = "";
     if (list.length > 0) chosen(list);
   });
@@ -148,7 +148,7 @@ function post(act: PanelAct, files: ActMessage["files"] = []): void {
   send({ act, files });
 }
 
-/** What can be done now: a field opens once those before it are filled that must be. */
+/** Enables the controls that can be used now: a field is enabled once all required fields before it are filled. */
 function settle(now: boolean): void {
   busy = now;
   area.setAttribute("aria-busy", String(busy));

@@ -1,9 +1,9 @@
 import uPlot from "uplot";
 
-/** One chart: all series whose names begin with the same word ("dice", "dice organ") share it. */
+/** One chart: series whose names start with the same word ("dice", "dice organ") share it. */
 interface Plot {
   readonly names: string[];
-  /** Steps first, then the values of each series at them. */
+  /** Steps first, then the values of each series. */
   readonly data: [number[], ...(number | null)[][]];
   readonly chart: uPlot;
   readonly card: HTMLElement;
@@ -21,7 +21,7 @@ export function addPoint(name: string, x: number, y: number): void {
   const plot = plots.get(group) ?? create(group);
   if (!plot.names.includes(name)) addSeries(plot, name);
   const [steps, ...curves] = plot.data;
-  // A run that starts a new count (training, then prediction) begins its curves again.
+  // A run that restarts the count (training, then prediction) restarts its curves.
   if (steps.length > 0 && x < steps.at(-1)!) { for (const column of plot.data) column.length = 0; }
   if (steps.at(-1) !== x) {
     steps.push(x);
@@ -76,7 +76,7 @@ function addSeries(plot: Plot, name: string): void {
   plot.data.push(plot.data[0].map(() => null));
 }
 
-/** A color, or that of a property of the page's style. */
+/** A color, or the value of a custom property of the page's style. */
 function color(name: string): string {
   return name.startsWith("--") ? getComputedStyle(document.documentElement).getPropertyValue(name) : name;
 }

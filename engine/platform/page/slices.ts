@@ -3,10 +3,10 @@ import { make, slider } from "./dom.ts";
 import type { Slider } from "./dom.ts";
 import { PaintTools } from "./paint_tools.ts";
 
-/** How far a wheel turns for a slice. */
+/** Wheel travel per slice. */
 const WHEEL = 40;
 
-/** The slices of a scan, to scroll through, with the colors of its labels on them. */
+/** Scrollable slices of a scan, with a colored label overlay. */
 export class Slices {
   readonly element = make("div", { className: "slices" });
   readonly #canvas = make("canvas", { tabIndex: 0 });
@@ -63,12 +63,12 @@ export class Slices {
     this.show(undefined);
   }
 
-  /** Labels of all voxels, where a scan is shown. */
+  /** Labels of all voxels, if a scan is shown. */
   get labels(): Uint8Array<ArrayBuffer> | undefined {
     return this.#scan && this.#labels;
   }
 
-  /** Shows another scan, without labels, or none. */
+  /** Shows another scan without labels, or none. */
   show(scan: PanelScan | undefined): void {
     this.#scan = scan;
     this.#empty.hidden = scan !== undefined;
@@ -93,7 +93,7 @@ export class Slices {
     this.go(Math.floor(depth / 2));
   }
 
-  /** Shows labels, from the slice on that has most of them. */
+  /** Shows labels, starting at the slice with the most labeled voxels. */
   label(labels: Uint8Array<ArrayBuffer>): void {
     const scan = this.#scan!;
     this.#labels = labels;
@@ -105,7 +105,7 @@ export class Slices {
     this.go(most > 0 ? counts.indexOf(most) : this.#slice);
   }
 
-  /** Turns to a slice; beyond the ends to the nearest. */
+  /** Goes to a slice, clamped to the valid range. */
   go(slice: number): void {
     if (!this.#scan) return;
     const depth = this.#scan.shape[0];
@@ -149,7 +149,7 @@ export class Slices {
       const gray = (255 * (data[this.#slice * area + i] - black)) / width;
       const label = this.#labels[this.#slice * area + i];
       const color = label > 0 ? this.#colors[(label - 1) % this.#colors.length] : undefined;
-      // The array clamps to 0 and 255.
+      // ImageData clamps to [0, 255]; only the gray value must be clamped before blending.
       const under = Math.max(0, Math.min(255, gray));
       for (let c = 0; c < 3; c++) image.data[to + c] = color ? under + cover * (color[c] - under) : under;
       image.data[to + 3] = 255;

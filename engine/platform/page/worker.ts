@@ -1,4 +1,4 @@
-// First module of the worker: takes the visitor's files, then runs the script, which the bundler puts in the place of
+// First module of the worker: receives the visitor's files, then runs the script, which the bundler substitutes for
 // "voxgrad:script".
 import type { ActMessage } from "../browser.ts";
 import { addFiles, endScript, receiveAct, send } from "../browser.ts";
