@@ -2,7 +2,8 @@
 // per source. A result ends with hashes of its source and of itself, so changed sources and damaged results are
 // recompiled.
 import { createHash } from "node:crypto";
-import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
+import { existsSync, readFileSync } from "node:fs";
+import { mkdir, rename, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -11,11 +12,33 @@ import { cacheDir } from "../cache_dir.mjs";
 const { version } = createRequire(import.meta.url)("esbuild/package.json");
 const folder = join(cacheDir(), "sources");
 
+// Reads are synchronous: in a thread that does nothing else they take a third of the time.
+const read = (path) => {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    return "";
+  }
+};
+
+/**
+ * A relative path to a .ts file is what it says, so Node need not look for it, unless to say that it is missing.
+ *
+ * @type {import("node:module").ResolveHook}
+ */
+export function resolve(specifier, context, nextResolve) {
+  const own = /^\.\.?\/.*\.ts$/.test(specifier) && context.parentURL?.startsWith("file:");
+  const url = own && new URL(specifier, context.parentURL);
+  return url && existsSync(url)
+    ? { url: url.href, format: "module", shortCircuit: true }
+    : nextResolve(specifier, context);
+}
+
 /** @type {import("node:module").LoadHook} */
 export async function load(url, context, nextLoad) {
   if (!url.startsWith("file:") || !/\.ts(\?|$)/.test(url)) return nextLoad(url, context);
   const path = fileURLToPath(url);
-  const source = await readFile(path, "utf8");
+  const source = readFileSync(path, "utf8");
   return { format: "module", shortCircuit: true, source: await strip(path, source) };
 }
 
@@ -24,7 +47,7 @@ async function strip(path, source) {
   const marked = (code) => `${code}\n//# voxgrad ${hash} ${createHash("sha256").update(code).digest("hex")}\n`;
   const name = createHash("sha256").update(path).digest("hex").slice(0, 32);
   const kept = join(folder, `${name}.mjs`);
-  const old = await readFile(kept, "utf8").catch(() => "");
+  const old = read(kept);
   const end = old.lastIndexOf("\n//# voxgrad ");
   if (end >= 0 && old === marked(old.slice(0, end))) return old;
 
