@@ -87,10 +87,10 @@ function assign(
   const loaded = loadable(graph, table, target);
   const result = new Set<Value>();
   const stored = new Set<Value>(forced);
-  const homes = new Map<Value, Set<Value>>();
-  const homesOf = (v: Value): Set<Value> => {
-    let set = homes.get(v);
-    if (!set) homes.set(v, set = new Set());
+  const users = new Map<Value, Set<Value>>();
+  const kernelsUsing = (v: Value): Set<Value> => {
+    let set = users.get(v);
+    if (!set) users.set(v, set = new Set());
     return set;
   };
   for (const v of graph.outputs) stored.add(storageOf(v));
@@ -100,9 +100,9 @@ function assign(
     if (!live.has(v) && !stored.has(v)) continue;
     for (const x of v.inputs) live.add(x);
     if (v.leaf !== null) continue;
-    const kernels = homesOf(v);
+    const kernels = kernelsUsing(v);
     const { cost, reads } = table.get(v)!;
-    // Materialized: its reads, one write, and one read per kernel that uses it. Recomputed: its reads once per such kernel.
+    // Materialized: its reads, one write, and one read per using kernel. Recomputed: its reads once per using kernel.
     const most = loaded.has(v) ? LOAD_COST : CHEAP_COST;
     const cheap = cost <= most && kernels.size * reads.size <= reads.size + 1 + kernels.size;
     const isMaterialized = !isView(v) && (!isMap(v) || stored.has(v) || (kernels.size > 1 && !cheap));
@@ -111,8 +111,8 @@ function assign(
       const source = storageOf(x);
       if (v.op!.lowering.kind === "kernel" && !loaded.has(source)) stored.add(source);
       else if (isMap(v) && isMap(source) && isCostlyBroadcast(source, v, table.get(source)!.cost)) stored.add(source);
-      if (isMaterialized) homesOf(x).add(v);
-      else for (const home of kernels) homesOf(x).add(home);
+      if (isMaterialized) kernelsUsing(x).add(v);
+      else for (const kernel of kernels) kernelsUsing(x).add(kernel);
     }
   }
   return result;
