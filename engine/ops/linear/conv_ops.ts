@@ -161,8 +161,22 @@ const weightPartsOp: Op<ConvAttrs> = {
   vjp: null,
 };
 
-const lowerWeightGrad = (x: Aval, g: Aval, a: ConvAttrs, target: Target, fusion: Fusion | null = null): Lowered =>
-  lowerConvWeightGrad(params(a, x.dtype, x.shape[0], x.shape[1], g.shape[1], false), target, { fusion });
+/** What `decompose` lowered, for the kernel of partial sums, which lowers the same right after. */
+const lastLowered = new WeakMap<
+  ConvAttrs,
+  { readonly target: Target; readonly key: string; readonly lowered: Lowered }
+>();
+
+function lowerWeightGrad(x: Aval, g: Aval, a: ConvAttrs, target: Target, fusion: Fusion | null = null): Lowered {
+  const p = params(a, x.dtype, x.shape[0], x.shape[1], g.shape[1], false);
+  if (fusion) return lowerConvWeightGrad(p, target, { fusion });
+  const key = `${x.dtype} ${p.batch} ${p.inChannels} ${p.outChannels}`;
+  const last = lastLowered.get(a);
+  if (last && last.target === target && last.key === key) return last.lowered;
+  const lowered = lowerConvWeightGrad(p, target);
+  lastLowered.set(a, { target, key, lowered });
+  return lowered;
+}
 
 // The adjoint in w: dw[k, c, t] = sum over n, o of x[n, c, o stride + t dilation - padding] g[n, k, o]
 const weightGradOp: Op<ConvAttrs> = {
