@@ -6,6 +6,15 @@ export type { DrawEpisode, EpisodeBatch, EpisodeOptions, TransformOptions } from
 export { evaluateOneShot } from "./alpnet/evaluate/evaluation.ts";
 export { oneShotEntries } from "./alpnet/evaluate/options.ts";
 export type { OneShotEvaluationOptions } from "./alpnet/evaluate/options.ts";
+export {
+  checkAlpnetData,
+  checkAlpnetOptions,
+  episodeEntries,
+  excludedClasses,
+  planEncoder,
+  withPatches,
+} from "./alpnet/options.ts";
+export type { AlpnetTrainingOptions, PlannedEncoder } from "./alpnet/options.ts";
 export { answerOneShot, oneShotForm } from "./alpnet/panel.ts";
 export { largestSlices, oneShotSegmenter, sliceRanges } from "./alpnet/scans.ts";
 export type { OneShotOptions, SliceRange, SupportScan } from "./alpnet/scans.ts";
@@ -13,14 +22,18 @@ export { drawSupports, summarizeSupports } from "./alpnet/evaluate/statistics.ts
 export type { Spread, SupportCell, SupportedCase, SupportsSummary } from "./alpnet/evaluate/statistics.ts";
 export { fewShotOptions, loadOneShot, prepareSupport, sliceAxis } from "./alpnet/support.ts";
 export type { FewShotSettings, OneShot, OneShotSettings } from "./alpnet/support.ts";
-export { supportsOf, trainingEpisodes } from "./alpnet/training_episodes.ts";
+export { heldOutSegmenter, superpixelEntries, supportsOf, trainingEpisodes } from "./alpnet/training_episodes.ts";
 export { preparedRange, segmentWithin } from "./alpnet/evaluate/within.ts";
 export type { WithinOptions, WithinScan } from "./alpnet/evaluate/within.ts";
 export * as colab from "./colab/colab.ts";
-export { colabFigures } from "./colab/figures.ts";
+export { colabFigures, figureCases } from "./colab/figures.ts";
 export type { FigureCase } from "./colab/figure_maps.ts";
 export type { FigureNames, FigureOptions } from "./colab/figures.ts";
 export { checkContextLabels } from "./colab/contexts.ts";
+export { colabNetworks } from "./colab/networks.ts";
+export type { ColabNetworks } from "./colab/networks.ts";
+export { checkColabData, checkColabOptions, contextEntries, contextSourceOptions } from "./colab/options.ts";
+export type { ContextOptions } from "./colab/options.ts";
 export { contextProbabilities, contextSource, roiChannels } from "./colab/sources.ts";
 export type { ContextKind, ContextSourceOptions } from "./colab/sources.ts";
 export { patchAxis } from "./conresnet/axis.ts";
@@ -29,6 +42,9 @@ export { conresFeatures, conresFigures } from "./conresnet/figures.ts";
 export type { ConResFigureNetwork, ConResFigureOptions } from "./conresnet/figures.ts";
 export { conResNet } from "./conresnet/conresnet.ts";
 export { conResNetArms } from "./conresnet/config.ts";
+export { withDistances } from "./conresnet/distances.ts";
+export { checkConResNetData, checkConResNetOptions, planConResNet } from "./conresnet/options.ts";
+export type { ConResNetTrainingOptions, PlannedConResNet } from "./conresnet/options.ts";
 export type {
   ConResNet,
   ConResNetConfig,
@@ -46,8 +62,13 @@ export {
 } from "./registry.ts";
 export type { Model, Network, NetworkShape, NetworkSummary, PartSummary } from "./registry.ts";
 export * as partial from "./partial/partial.ts";
+export { armLoss } from "./partial/arms.ts";
+export type { ArmOptions } from "./partial/arms.ts";
+export { checkPartialData, checkPartialOptions } from "./partial/options.ts";
 export { classShares, stageRate, stagesOf } from "./partial/stages.ts";
 export type { Stages } from "./partial/stages.ts";
+export { partialStudies, STUDY_POOL } from "./partial/studies.ts";
+export type { PartialStudy, PartialTrial, StudyOptions, StudySet } from "./partial/studies.ts";
 export { segResNet } from "./segresnet/segresnet.ts";
 export type { SegResNetConfig, SegResNetParams } from "./segresnet/segresnet.ts";
 export { resNet, withStatistics } from "./resnet/resnet.ts";

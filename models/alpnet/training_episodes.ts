@@ -1,23 +1,41 @@
 /** What a training of ALPNet draws its episodes from, and the supports that its held-out cases are segmented by. */
-import { type CaseSource, openSuperpixels, type PreparedCase, storeFolder } from "../../engine/imaging/mod.ts";
-import { ConfigError, type TrainingRun } from "../../engine/train/mod.ts";
+import {
+  type CaseSource,
+  openSuperpixels,
+  type PreparedCase,
+  storeFolder,
+  type Volume,
+} from "../../engine/imaging/mod.ts";
+import { choice, type Config, ConfigError, entry, print, type TrainingRun } from "../../engine/train/mod.ts";
 import { annotatedEpisodes, type DrawEpisode, superpixelEpisodes } from "./episodes.ts";
-import { paddedFeatures } from "./scans.ts";
-import type { FewShotSettings } from "./support.ts";
+import { oneShotSegmenter, paddedFeatures, sliceRanges } from "./scans.ts";
+import type { OneShotModel } from "./scans.ts";
+import { fewShotOptions, type FewShotSettings } from "./support.ts";
 
 /** Slices of the paper along an edge, and pixels of its smallest superpixel. */
 const PAPER_SIDE = 256;
 const PAPER_MIN_SIZE = 400;
 
+/** Entries of the config block that say how superpixels are made. */
+export const superpixelEntries = {
+  minSize: entry(
+    0,
+    "pixels of the smallest superpixel; 0: 400 for slices of 256 x 256, and as much smaller as slices are",
+    { integer: true, min: 0 },
+  ),
+  superpixels: choice(["slices", "volume"], "made in each slice (paper), or in the volume, as supervoxels"),
+  sigma: entry(1, "smoothing before superpixels are made, in pixels", { min: 0 }),
+  threshold: entry(
+    1e-4,
+    "of a scan's values from 0 to 255, up to which a voxel is background; 1e-4 for CT, 50 for MR",
+    { min: 0, max: 255 },
+  ),
+} as const;
+
 /** How the episodes of a training are made. */
-export interface EpisodeSourceOptions {
+export interface EpisodeSourceOptions extends Config<typeof superpixelEntries> {
   /** Those that begin with "ssl" are trained on superpixels, the others on annotated classes. */
   readonly arm: string;
-  readonly superpixels: "slices" | "volume";
-  /** Pixels of the smallest superpixel; 0: 400 for slices of 256 x 256, and as much smaller as slices are. */
-  readonly minSize: number;
-  readonly sigma: number;
-  readonly threshold: number;
   /** Folder of prepared cases, which holds the superpixels too. */
   readonly cache: string;
   readonly workers: number;
@@ -82,4 +100,24 @@ export async function supportsOf(
     }
   }
   return supports;
+}
+
+/**
+ * Segments the held-out cases of a fold by its support. Without one, as where nothing is held out, it segments nothing.
+ *
+ * @param options ranges: whether a case tells in which slices a class begins and ends
+ * @returns labels of an image, given the case's id
+ */
+export function heldOutSegmenter(
+  { plan, store }: TrainingRun,
+  { model, params, settings }: { model: OneShotModel; params: object; settings: FewShotSettings },
+  support: PreparedCase | undefined,
+  { ranges }: { ranges: "known" | "unknown" },
+): (image: Volume, id: string) => Promise<Volume> {
+  if (!support) return async (image) => image;
+  print(`Support: ${support.id}`);
+  const segment = oneShotSegmenter(model, params, { plan, ...fewShotOptions(settings) });
+  const values = plan.labels.map((_, value) => value).slice(1);
+  return async (image, id) =>
+    segment(image, [support], ranges === "known" ? { ranges: sliceRanges(await store.get(id), values) } : {});
 }

@@ -4,8 +4,16 @@
  * planes of logits ever exist; what is kept of a case is a byte a voxel for each map, and the logits of the voxels
  * drawn.
  */
-import { compile, concat, slice, Tensor, tensor } from "../../engine/mod.ts";
-import { type Plan, preparedVolume, Prng, slidingWindowSlabs, voxelCount } from "../../engine/imaging/mod.ts";
+import { compile, concat, type Params, slice, Tensor, tensor } from "../../engine/mod.ts";
+import {
+  type CaseSource,
+  type Fold,
+  type Plan,
+  preparedVolume,
+  Prng,
+  slidingWindowSlabs,
+  voxelCount,
+} from "../../engine/imaging/mod.ts";
 import {
   type Figure,
   Histogram,
@@ -157,12 +165,25 @@ export interface FigureOptions {
    * The labels of a patch: context probabilities q [N, t, ...space] and the mask [N, ...space] of an image and the
    * further channels of the cases. Without it there are no maps and no intensities.
    */
-  readonly contextsOf?: (omega: object, image: Tensor, extra: Tensor) => { q: Tensor; mask: Tensor };
+  readonly contextsOf?: (omega: Params, image: Tensor, extra: Tensor) => { q: Tensor; mask: Tensor };
   /** The generator's parameters, for `contextsOf`. */
-  readonly omega?: object;
+  readonly omega?: Params;
   readonly heldOut: readonly FigureCase[];
   readonly training?: readonly FigureCase[];
   readonly seed?: number;
+}
+
+/**
+ * The cases in the figures of a fold: up to three that are held out, and cases of the training, four together; three of
+ * the training where none is held out.
+ */
+export async function figureCases(
+  source: CaseSource,
+  { train, val }: Pick<Fold, "train" | "val">,
+): Promise<Pick<FigureOptions, "heldOut" | "training">> {
+  const get = (ids: readonly string[]) => Promise.all(ids.map((id) => source.get(id)));
+  const heldOut = await get(val.slice(0, 3));
+  return { heldOut, training: await get(train.slice(0, heldOut.length === 0 ? 3 : 4 - heldOut.length)) };
 }
 
 /**
@@ -185,10 +206,10 @@ export interface FigureOptions {
  * ```
  */
 export async function colabFigures(options: FigureOptions): Promise<Figure[]> {
-  const { plan, contexts, network, params, contextsOf, omega = [], heldOut, training = [], seed = 0 } = options;
+  const { plan, contexts, network, params, contextsOf, omega = {}, heldOut, training = [], seed = 0 } = options;
   const channels = plan.channels.length;
   const rois = plan.labels.length - 1;
-  const outputs = compile((p: object, o: object, patches: Tensor) => {
+  const outputs = compile((p: object, o: Params, patches: Tensor) => {
     const [N, all, ...space] = patches.shape as [number, number, ...number[]];
     const image = slice(patches, { end: [N, channels] });
     const out = network.apply(p, image, { train: false });

@@ -1,0 +1,150 @@
+/** Options of a training of ALPNet: the encoder that they ask for, and what is refused. */
+import type { Plan } from "../../engine/imaging/mod.ts";
+import {
+  checkTrainingOptions,
+  type Config,
+  config,
+  ConfigError,
+  type ModelDescription,
+  splitList,
+  trainingEntries,
+  type TrainingOptions,
+  type TrainingRun,
+  unused,
+} from "../../engine/train/mod.ts";
+import { type Encoder, encoder } from "./encoder.ts";
+import type { FewShotSettings } from "./support.ts";
+
+/** Slices of the paper, and the longest that are trained on. */
+const PAPER_SIDE = 256;
+
+/** Options that say how the training goes. */
+const TRAINED = [
+  "exclude",
+  "side",
+  "alignment",
+  "rate",
+  "decay",
+  "decaySteps",
+  "momentum",
+  "weightDecay",
+  "steps",
+  "epochs",
+  "epoch",
+  "checkpoint",
+] as const;
+
+const { preset, batch, patch, features, foreground, sets, augment, flips, validation, ...common } = trainingEntries;
+const patches = { preset, batch, patch, features, foreground, sets, augment, flips, validation };
+
+/** `trainingEntries` but those of patches: an episode is two slices. */
+export const episodeEntries = common;
+
+/** The options with the defaults of those of patches, for openTraining. */
+export const withPatches = <T extends object>(options: T): Config<typeof patches> & T => ({
+  ...config(patches, []),
+  ...options,
+});
+
+/** Those that are looked at here; scripts/train_alpnet.ts explains them. */
+export interface AlpnetTrainingOptions extends Partial<TrainingOptions> {
+  readonly arm: "ssl-alpnet" | "ssl-panet" | "alpnet" | "panet" | "init";
+  readonly transform: "both" | "geometry" | "intensity" | "none";
+  readonly exclude: string;
+  readonly side: number;
+  readonly backbone: "small" | "resnet18" | "resnet34" | "resnet50" | "resnet101";
+  readonly stride: "8" | "4";
+  readonly embedding: number;
+  readonly window: number;
+  readonly testWindow: number;
+  readonly chunks: number;
+  readonly temperature: number;
+  readonly rule: "code" | "paper";
+}
+
+/** Refuses what would have no effect, before the data is opened. */
+export function checkAlpnetOptions(options: AlpnetTrainingOptions): void {
+  const { arm, transform, fold } = options;
+  const untrained = arm === "init" && "--arm init is not trained";
+  const annotated = untrained ||
+    (!arm.startsWith("ssl") && `--arm ${arm} is trained on annotated classes, without superpixels`);
+  const whole = arm.endsWith("panet") && `--arm ${arm} has one prototype a class, and no windows`;
+  const unheld = fold === "all" && "--fold all holds nothing out";
+  checkTrainingOptions(options, {
+    ...unused(annotated, "superpixels", "minSize", "sigma", "threshold"),
+    transform: untrained,
+    transformed: untrained || (transform === "none" && "--transform none changes no slice"),
+    ...unused(untrained, ...TRAINED),
+    window: untrained || whole,
+    ...unused(whole, "testWindow", "rule"),
+    ...unused(unheld, "support", "ranges"),
+  });
+}
+
+/** Refuses data that few-shot classes are not for. */
+export function checkAlpnetData({ plan, dataset }: TrainingRun): void {
+  if (plan.regions || plan.ignoreLabel !== undefined) {
+    throw new ConfigError(
+      `${dataset.folder}: few-shot classes are plain labels, without regions and an ignore label`,
+    );
+  }
+}
+
+/** Values of the classes that training may not see. */
+export function excludedClasses({ exclude }: AlpnetTrainingOptions, labels: readonly string[]): number[] {
+  const names = splitList(exclude);
+  const unknown = names.find((name) => !labels.slice(1).includes(name));
+  if (unknown !== undefined) {
+    throw new ConfigError(`--exclude: there is no class "${unknown}"; there are ${labels.slice(1).join(", ")}`);
+  }
+  return names.map((name) => labels.indexOf(name));
+}
+
+/** What a training of ALPNet trains. */
+export interface PlannedEncoder {
+  readonly model: Encoder;
+  /** What its model file says of it. */
+  readonly architecture: ModelDescription["architecture"];
+  /** Pixels of a slice in training. */
+  readonly size: [number, number];
+  /** As the encoder is measured, and as it is to be used. */
+  readonly settings: FewShotSettings;
+}
+
+/**
+ * The encoder of a training, and the slices that it is trained on.
+ *
+ * @throws ConfigError for a window that is larger than a slice's features
+ */
+export function planEncoder(options: AlpnetTrainingOptions, plan: Plan): PlannedEncoder {
+  const small = options.backbone === "small";
+  const stride = Number(options.stride);
+  const architecture = {
+    ...(small
+      ? { block: "basic" as const, layers: [2, 2], width: 16 }
+      : { depth: Number(options.backbone.slice(6)) as 18 }),
+    inputChannels: plan.channels.length,
+    replaceStrideWithDilation: small ? [stride === 4] : [stride === 4, true, true],
+    features: options.embedding || (small ? 64 : 256),
+  };
+  const [, h, w] = plan.fingerprint.medianPreparedShape;
+  const longest = options.side || Math.min(PAPER_SIDE, Math.max(h, w));
+  const size = [h, w].map((n) => Math.ceil(Math.min(n, longest) / stride) * stride) as [number, number];
+  const { arm, window, testWindow, chunks, temperature, rule } = options;
+  const settings: FewShotSettings = {
+    window: testWindow,
+    chunks,
+    temperature,
+    rule,
+    prototypes: arm.endsWith("panet") ? "panet" : "alpnet",
+  };
+  const features = Math.min(...size) / stride;
+  if (settings.prototypes === "alpnet" && arm !== "init" && window > features) {
+    throw new ConfigError(
+      `--window: got ${window}, and slices of ${
+        size.join(" x ")
+      } have ${features} features along an edge; take less, or --stride 4`,
+    );
+  }
+  return { model: encoder(architecture), architecture, size, settings };
+}

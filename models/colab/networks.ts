@@ -1,0 +1,64 @@
+/** The networks of a training with context labels. */
+import type { Params, Tensor } from "../../engine/mod.ts";
+import type { Plan } from "../../engine/imaging/mod.ts";
+import type { ModelDescription } from "../../engine/train/mod.ts";
+import { architectureOf, type Model } from "../registry.ts";
+import type { UNetConfig } from "../unet/config.ts";
+import { plainConvUNet } from "../unet/unet.ts";
+import { contextsFirst } from "./network.ts";
+import { contextArm, type ContextOptions } from "./options.ts";
+import { type ContextKind, contextProbabilities } from "./sources.ts";
+
+/** What a training with context labels trains, and its arm. */
+export interface ColabNetworks {
+  readonly context: ContextKind;
+  /** How many outputs are contexts, and how many are ROI classes. */
+  readonly contexts: number;
+  readonly rois: number;
+  /** The segmenter, with an output for each ROI class and context at each scale, finest first. */
+  readonly model: Model<Tensor[]>;
+  /** The task generator, with an output for each context. */
+  readonly generator: Model<Tensor>;
+  /** What the arm says of the background: `contextProbabilities` with the generator's parameters omega. */
+  readonly contextsOf: (omega: Params, image: Tensor, extra: Tensor) => { q: Tensor; mask: Tensor };
+  /** The segmenter as `segmenter` applies it to scans. */
+  readonly applied: Pick<Model, "apply">;
+  /** What its model file says of it. */
+  readonly description: Pick<ModelDescription, "network" | "architecture" | "plan">;
+}
+
+/**
+ * The networks of a training, by the plan's U-Net.
+ *
+ * @param options generatorWidth: channels of the generator as a fraction of the segmenter's
+ */
+export function colabNetworks(
+  plan: Plan,
+  options: Pick<ContextOptions, "context" | "contexts"> & { readonly generatorWidth: number },
+): ColabNetworks {
+  const { context, contexts } = contextArm(options);
+  const rois = plan.labels.length - 1;
+  const shape = architectureOf(plan, { deepSupervision: true }) as UNetConfig;
+  const model = plainConvUNet({ ...shape, classes: rois + contexts, deepSupervision: true });
+  const generator: Model<Tensor> = plainConvUNet({
+    ...shape,
+    classes: contexts,
+    deepSupervision: false,
+    features: shape.features.map((n) => Math.max(1, Math.round(n * options.generatorWidth))),
+  });
+  return {
+    context,
+    contexts,
+    rois,
+    model,
+    generator,
+    contextsOf: (omega, image, extra) =>
+      contextProbabilities({ context, contexts, generate: (x) => generator.apply(omega, x) }, image, extra),
+    applied: context === "none" ? model : contextsFirst(model, { roiClasses: rois, contexts }),
+    description: {
+      network: context === "none" ? plan.network.name : "contextUNet",
+      architecture: { ...shape, classes: rois + contexts, ...(context !== "none" && { roiClasses: rois }) },
+      plan,
+    },
+  };
+}

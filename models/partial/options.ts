@@ -1,0 +1,50 @@
+/** What a training on partly labeled cases refuses: options without effect, and data that its losses are not for. */
+import {
+  checkSetsOption,
+  checkTrainingOptions,
+  ConfigError,
+  refuseUnused,
+  tellBackground,
+  type TrainingOptions,
+  type TrainingRun,
+  unused,
+} from "../../engine/train/mod.ts";
+import type { ArmOptions } from "./arms.ts";
+
+/** Refuses what would have no effect, before the data is opened. */
+export function checkPartialOptions(options: TrainingOptions & ArmOptions): void {
+  const { loss, exclusionWeight } = options;
+  const unless = (...losses: readonly string[]) => !losses.includes(loss) && `--loss ${loss} does not use it`;
+  checkTrainingOptions(options, {
+    ...unused(unless("marginal", "exclusion"), "mode", "marginalWeight"),
+    exclusionWeight: unless("exclusion"),
+    exclusionTerms: unless("exclusion") || (exclusionWeight === 0 && "--exclusionWeight is 0"),
+    priorWeight: unless("prior"),
+    warmup: loss === "full" && "--loss full is on fully labeled cases all the time",
+  });
+}
+
+/** Refuses data that these losses are not for, and options without effect on it. */
+export function checkPartialData(options: TrainingOptions & ArmOptions, { plan, dataset }: TrainingRun): void {
+  if (plan.regions) {
+    throw new ConfigError(
+      `${dataset.folder}: partial labels are for plain labels, without regions; use train_unet`,
+    );
+  }
+  checkSetsOption(options, dataset);
+  if (options.loss === "naive") tellBackground(dataset);
+  const whole = !dataset.cases.some((item) => item.labelsPresent) &&
+    `all cases of ${dataset.folder} are fully labeled`;
+  refuseUnused(
+    options,
+    unused(whole, "mode", "marginalWeight", "exclusionWeight", "exclusionTerms", "priorWeight", "warmup"),
+  );
+  const { loss, exclusionWeight, marginalWeight } = options;
+  const weights = marginalWeight + (loss === "exclusion" ? exclusionWeight : 0);
+  if ((loss === "marginal" || loss === "exclusion") && weights === 0) {
+    throw new ConfigError(
+      "--marginalWeight is 0, and nothing else is to be lowered on partly labeled cases; give it or " +
+        "--exclusionWeight, or leave them out by --loss full",
+    );
+  }
+}
