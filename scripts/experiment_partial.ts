@@ -7,7 +7,6 @@
 import {
   measuresOf,
   openDataset,
-  ORGAN_PHANTOM_TUMOR,
   type OrganShapes,
   organShapes,
   readVolume,
@@ -28,146 +27,14 @@ import {
   runExperiment,
   RunFolder,
   runScript,
-  type Trial,
   trimSlashes,
   writePlanAndSplit,
 } from "../engine/train/mod.ts";
+import { partialStudies, type PartialTrial, STUDY_POOL } from "../models/mod.ts";
 import { partialEntries, type PartialOptions, trainPartial } from "./train_partial.ts";
 
-/** A set of a study: what its files annotate, and what that is in the group where it is not the same. */
-interface StudySet {
-  readonly name: string;
-  readonly scanner: number;
-  readonly labels: readonly string[];
-  readonly becomes?: Readonly<Record<string, unknown>>;
-}
-
-interface PartialTrial extends Trial<PartialOptions> {
-  /** A network for each set P, of its organs alone: on F and the set, or on the set. */
-  readonly networks?: "F+P" | "P";
-  /** Instead of the sets, POOL patients of the scanner of F: this many fully labeled, the others with an organ each. */
-  readonly full?: number;
-}
-
-interface Study {
-  readonly title: string;
-  readonly labels: readonly string[];
-  /** The first is fully labeled. */
-  readonly sets: readonly StudySet[];
-  readonly tumors: boolean;
-  readonly main: readonly PartialTrial[];
-  readonly more: readonly PartialTrial[];
-}
-
-const KIDNEYS = ["left kidney", "right kidney"];
-const ORGANS = ["liver", "spleen", "pancreas", ...KIDNEYS];
-const ORGAN_SETS: readonly StudySet[] = [ORGANS, ["liver"], ["spleen"], ["pancreas"], KIDNEYS].map((
-  labels,
-  scanner,
-) => ({ name: scanner === 0 ? "F" : `P${scanner}`, scanner, labels }));
-/** Patients of F in Table 6. */
-const POOL = 24;
-const joint = (name: string, title: string, about: string, options: Partial<PartialOptions> = {}): PartialTrial => ({
-  name,
-  title,
-  about,
-  options,
-});
-const base: readonly PartialTrial[] = [
-  joint("F", "F alone", "Ordinary loss on the fully labeled cases.", { loss: "full" }),
-  joint(
-    "naive",
-    "Unlabeled is background",
-    "Ordinary loss on all cases, labels as they are: the control.",
-    { loss: "naive" },
-  ),
-  joint("marginal", "Marginal losses", "Marginal cross-entropy and Dice on all cases.", { loss: "marginal" }),
-  joint(
-    "exclusion",
-    "Marginal and exclusion losses",
-    "With twice the exclusion losses: the paper's best.",
-    { loss: "exclusion" },
-  ),
-];
-const main: readonly PartialTrial[] = [
-  ...base.slice(0, 2),
-  {
-    name: "F+P",
-    title: "F and one P",
-    about: "Four networks, each of the organs of one P, ordinary loss.",
-    options: { loss: "full" },
-    networks: "F+P",
-  },
-  joint("mCE", "Marginal cross-entropy", "On all cases.", { loss: "marginal", terms: "ce" }),
-  joint("mDice", "Marginal Dice", "On all cases.", { loss: "marginal", terms: "dice" }),
-  ...base.slice(2),
-  joint(
-    "logit",
-    "Marginal losses, logits merged",
-    "As the official code merges.",
-    { loss: "marginal", mode: "logit" },
-  ),
-];
-const more: readonly PartialTrial[] = [
-  {
-    name: "P",
-    title: "Each P alone",
-    about: "Four networks, each of one P.",
-    options: { loss: "full" },
-    networks: "P",
-  },
-  joint("F_CE", "F alone, cross-entropy", "Table 3's first row.", { loss: "full", terms: "ce" }),
-  joint("F_Dice", "F alone, Dice", "Table 3's second row.", { loss: "full", terms: "dice" }),
-  joint("pseudo", "Labels completed by the network", "Ordinary loss on all cases.", { loss: "pseudo" }),
-  joint("prior", "Prior-aware (PaNN)", "Completed labels, and organs' sizes as in F.", { loss: "prior" }),
-  ...[[4, 1], [3, 1], [2, 1], [1, 1], [1, 3], [1, 4], [0, 1]].map(([m, e]) =>
-    joint(
-      `${m}:${e}`,
-      `Marginal to exclusion ${m}:${e}`,
-      "Table 5.",
-      { marginalWeight: m, exclusionWeight: e },
-    )
-  ),
-  ...ORGAN_SETS.slice(1).map(({ name, labels }) =>
-    joint(
-      `without_${name}`,
-      `Without ${name}`,
-      `Marginal and exclusion losses; ${labels.join(" and ")} in F alone. Table 8.`,
-      { trainSets: ORGAN_SETS.map((set) => set.name).filter((each) => each !== name).join(",") },
-    )
-  ),
-  ...[24, 19, 14, 9, 4].map((full): PartialTrial => ({
-    ...joint(
-      `full_${full}`,
-      `${full} of ${POOL} fully labeled`,
-      `The others have one of the five organs each. Table 6.`,
-    ),
-    full,
-  })),
-];
-const STUDIES: Readonly<Record<"organs" | "tumor", Study>> = {
-  organs: {
-    title: "Partly labeled datasets: marginal and exclusion losses, and what they are compared with",
-    labels: ORGANS,
-    sets: ORGAN_SETS,
-    tumors: false,
-    main,
-    more,
-  },
-  // Table 10: one scanner, as the paper divides one dataset.
-  tumor: {
-    title: "Organ and tumor, in part annotated together: marginal and exclusion losses",
-    labels: ["liver", ORGAN_PHANTOM_TUMOR],
-    tumors: true,
-    main: base,
-    more: [],
-    sets: [
-      { name: "F", scanner: 0, labels: ["liver", ORGAN_PHANTOM_TUMOR] },
-      { name: "P1", scanner: 0, labels: ["liver"], becomes: { liver: { any: ["liver", ORGAN_PHANTOM_TUMOR] } } },
-      { name: "P2", scanner: 0, labels: [ORGAN_PHANTOM_TUMOR] },
-    ],
-  },
-};
+const { organs, tumor } = partialStudies;
+const namesOf = (trials: readonly PartialTrial[]): string => trials.map(({ name }) => name).join(", ");
 
 const entries = {
   study: choice(["organs", "tumor"], "organs of five datasets, or an organ and its tumors"),
@@ -181,8 +48,8 @@ const entries = {
   rate: entry(1e-2, "Adam's learning rate at the start", { min: 0 }),
   arms: entry(
     "main",
-    `names of arms with commas between; main: ${main.map(({ name }) => name).join(", ")} (tumor: ` +
-      `${base.map(({ name }) => name).join(", ")}); all: also ${more.map(({ name }) => name).join(", ")}`,
+    `names of arms with commas between; main: ${namesOf(organs.main)} (tumor: ${namesOf(tumor.main)}); all: also ` +
+      namesOf(organs.more),
   ),
   shapes: entry("", "label map, or folder of them, whose organs are bent for each patient; ellipsoids without it"),
   shapeValues: entry(
@@ -201,7 +68,7 @@ await runScript(import.meta.url, () => config(entries), experimentPartial);
 
 async function experimentPartial(options: Config<typeof entries>): Promise<void> {
   refuseUnused(options, { shapeValues: options.shapes === "" && "it tells the values of --shapes" });
-  const study = STUDIES[options.study];
+  const study = partialStudies[options.study];
   const { sets, labels, tumors } = study;
   const heldOut = options.heldOut || (tumors ? 15 : 3);
   const trials = chooseArms(options.arms, study.main, study.more);
@@ -234,7 +101,7 @@ async function experimentPartial(options: Config<typeof entries>): Promise<void>
       await write(`test_${name}`, { scanner, organs: labels, cases: heldOut, seed: 100 * seed + 50 + scanner });
     }
     if (trials.some((trial) => trial.full !== undefined)) {
-      await write("pool", { organs: labels, cases: POOL, seed: 100 * seed + 90 });
+      await write("pool", { organs: labels, cases: STUDY_POOL, seed: 100 * seed + 90 });
     }
   };
 
@@ -370,7 +237,7 @@ function groupSet(data: string, own: readonly string[], labels: readonly string[
 /** Table 6: the first `full` patients of the pool with all organs, of the others the same number with each organ. */
 async function poolSets(data: string, full: number, labels: readonly string[]): Promise<GroupSet[]> {
   const ids = (await openDataset(`${data}/pool`)).cases.map(({ id }) => id);
-  const each = Math.floor((POOL - full) / labels.length);
+  const each = Math.floor((STUDY_POOL - full) / labels.length);
   const parts = labels.map((label, k): GroupSet => ({
     data: "pool",
     name: label,

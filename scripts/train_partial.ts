@@ -1,12 +1,12 @@
-// deno-lint-ignore-file no-explicit-any
 // Trains one 3-D U-Net from cases in which not all labels are annotated, such as several datasets with an organ each:
-// marginal and exclusion losses (Shi et al. 2021) and what they are compared with. --data is a dataset group (README) or a
-// folder whose dataset.json has labels_present. --help lists what can be set.
-import { compile, random, type Tensor, tensor, valueAndGrad } from "../engine/mod.ts";
+// marginal and exclusion losses (Shi et al. 2021) and what they are compared with. --data is a dataset group (README)
+// or a folder whose dataset.json has labels_present. --help lists what can be set.
+import { compile, type Params, random, type Tensor, tensor, valueAndGrad } from "../engine/mod.ts";
 import { type Comparison, writeOrganPhantomDataset } from "../engine/imaging/mod.ts";
 import * as nn from "../engine/nn/mod.ts";
 import * as train from "../engine/train/mod.ts";
-import { architectureOf, classShares, networkFromPlan, partial, stageRate, stagesOf } from "../models/mod.ts";
+import { architectureOf, armLoss, checkPartialData, checkPartialOptions, networkFromPlan } from "../models/mod.ts";
+import { classShares, stageRate, stagesOf } from "../models/mod.ts";
 
 /** The config block. */
 export const partialEntries = {
@@ -14,13 +14,14 @@ export const partialEntries = {
   // As the official code, which takes batches of one dataset after the other.
   sets: train.choice(
     ["turn", "equal", "proportional"],
-    "how patches are drawn from the sets of a dataset group: a set a step in turn, each set as likely, or each case as likely",
+    "how patches are drawn from the sets of a dataset group: a set a step in turn, each set as likely, or " +
+      "each case as likely",
   ),
   trainSets: train.entry("", "sets of the dataset group to train on, with commas between; all without it"),
   loss: train.choice(
     ["exclusion", "marginal", "naive", "full", "pseudo", "prior"],
-    "exclusion: marginal and exclusion losses; naive: what is not annotated is background; full: only fully labeled cases; " +
-      "pseudo: the network completes the labels; prior: that, and the organs' sizes (PaNN)",
+    "exclusion: marginal and exclusion losses; naive: what is not annotated is background; full: only fully " +
+      "labeled cases; pseudo: the network completes the labels; prior: that, and the organs' sizes (PaNN)",
   ),
   terms: train.choice(["both", "ce", "dice"], "of the loss, marginal or ordinary: cross-entropy, Dice, or their sum"),
   exclusionTerms: train.choice(["both", "ce", "dice"], "of the exclusion loss; the official code has dice alone"),
@@ -67,56 +68,21 @@ export const PARTIAL_PHANTOMS = {
 } as const;
 
 interface State {
-  readonly params: any;
-  readonly optimizer: any;
+  readonly params: Params;
+  readonly optimizer: nn.OptimizerState;
 }
 
 /** The network and the compiled steps of a training; nothing runs yet. */
 export function partialMethod(options: PartialOptions, training: train.TrainingRun) {
   const { plan } = training;
-  const classes = plan.labels.length;
   const { optimizer, rate } = train.openOptimizer(options);
   const model = networkFromPlan(plan, { deepSupervision: true });
-  const architecture = architectureOf(plan, { deepSupervision: true });
-  const stages = plan.network.features.length;
-  const ignored = plan.ignoreLabel === undefined ? {} : { ignoreIndex: plan.ignoreLabel };
-  const on = (term: "ce" | "dice", chosen: string): number => Number(chosen === "both" || chosen === term);
-  const { terms, exclusionTerms, marginalWeight, mode } = options;
-  const [ce, dice] = [on("ce", terms), on("dice", terms)];
-  const ordinary = (output: Tensor, target: Tensor): Tensor =>
-    nn.diceCrossEntropy(output, target, { batch: true, ...ignored, crossEntropyWeight: ce, diceWeight: dice });
+  const lossOf = armLoss(options, plan);
 
-  /** The loss of an arm, of all outputs; `prior` is for that arm alone. */
-  const lossOf = (outputs: Tensor[], { sets, label }: train.Patches, prior: Tensor): Tensor => {
-    const weights = nn.deepSupervisionWeights(outputs.length, { coarsest: stages < 4 });
-    const supervise = (loss: (output: Tensor, target: Tensor) => Tensor, target: Tensor): Tensor =>
-      nn.deepSupervision(loss, outputs, target, { weights });
-    const groups = sets ? partial.setMatrix(sets) : partial.mergedGroups(undefined, classes);
-    if (options.loss === "naive" || options.loss === "full") return supervise(ordinary, label);
-    if (options.loss === "marginal" || options.loss === "exclusion") {
-      const exclusion = options.loss === "exclusion" ? options.exclusionWeight : 0;
-      const own = {
-        groups,
-        mode,
-        ...ignored,
-        crossEntropy: ce,
-        dice,
-        partly: marginalWeight,
-        exclusionCrossEntropy: exclusion * on("ce", exclusionTerms),
-        exclusionDice: exclusion * on("dice", exclusionTerms),
-      };
-      return supervise((output, target) => partial.loss(output, target, own), label);
-    }
-    // The finest output completes the labels for all.
-    const loss = supervise(ordinary, partial.pseudoLabels(outputs[0], label, { groups }));
-    if (options.loss === "pseudo") return loss;
-    // As much as the batch is partly labeled: what is annotated says more of a scan than sizes of others do.
-    const share = partial.partlyLabeledShare(groups, label.shape[0], classes);
-    return loss.add(partial.priorAware(outputs[0], { prior }).mul(share).mul(options.priorWeight));
-  };
-  const lossAndLogits = (params: any, patches: train.Patches, prior: Tensor): [Tensor, Tensor] => {
+  /** Loss and logits; `prior`, the share of each class, is for the arm of that name alone. */
+  const lossAndLogits = (params: Params, patches: train.Patches, prior: Tensor): [Tensor, Tensor] => {
     // A network without deep supervision gives one output.
-    const outputs: Tensor[] = [model.apply(params, patches.image, { train: true })].flat();
+    const outputs = [model.apply(params, patches.image, { train: true })].flat();
     return [lossOf(outputs, patches, prior), outputs[0]];
   };
   const metricsOf = (value: Tensor, logits: Tensor, { label, sets }: train.Patches): Tensor =>
@@ -125,7 +91,6 @@ export function partialMethod(options: PartialOptions, training: train.TrainingR
   return {
     model,
     rate,
-    architecture,
     init: (): State => {
       const params = model.init(random.key(options.seed));
       return { params, optimizer: optimizer.init(params) };
@@ -133,7 +98,7 @@ export function partialMethod(options: PartialOptions, training: train.TrainingR
     trainStep: compile(
       (state: State, sampled: train.Patches, prior: Tensor, key: Tensor, rate: Tensor) => {
         const patches = training.augmented(key, sampled);
-        const loss = (params: any, patch: train.Patches) => lossAndLogits(params, patch, prior);
+        const loss = (params: Params, patch: train.Patches) => lossAndLogits(params, patch, prior);
         const [[value, logits], grads] = valueAndGrad(loss, { hasAux: true })(state.params, patches);
         const [clipped] = nn.clipGradNorm(grads, options.clip);
         const [params, next] = optimizer.update(clipped, state.optimizer, state.params, rate);
@@ -141,32 +106,25 @@ export function partialMethod(options: PartialOptions, training: train.TrainingR
       },
       { donate: [0], precision: options.precision },
     ),
-    evalStep: compile((params: any, patches: train.Patches, prior: Tensor) =>
+    evalStep: compile((params: Params, patches: train.Patches, prior: Tensor) =>
       metricsOf(...lossAndLogits(params, patches, prior), patches)
     ),
   };
 }
 
-/**
- * Trains on each fold that is asked for, segments its held-out cases, and writes the run's folder.
- *
- * @returns measures of the held-out cases, of the classes that are annotated in each
- * @throws ConfigError for options that do not fit the data, and as openTraining
- */
+/** Trains on each fold that is asked for, writes the run's folder, and gives the measures of the held-out cases. */
 export async function trainPartial(options: PartialOptions): Promise<Comparison> {
-  checkOptions(options);
+  checkPartialOptions(options);
   const training = await train.openTraining(options, PARTIAL_PHANTOMS);
-  checkData(options, training);
+  checkPartialData(options, training);
   const { plan, steps, folds } = training;
-  const { model, rate, architecture, init, trainStep, evalStep } = partialMethod(options, training);
+  const { model, rate, init, trainStep, evalStep } = partialMethod(options, training);
   // Faults of any fold are reported before the first is trained.
   const stages = new Map(folds.map((fold) => [fold.name, stagesOf(options, training, fold)]));
-  train.print(
-    `Model: ${plan.network.name} ${plan.network.features.join("-")}; batch ${plan.batch} x ${
-      plan.patch.join(" x ")
-    }; ` +
-      `loss ${options.loss}${options.terms === "both" ? "" : ` (${options.terms})`}`,
-  );
+  const loss = `loss ${options.loss}${options.terms === "both" ? "" : ` (${options.terms})`}`;
+  const size = `batch ${plan.batch} x ${plan.patch.join(" x ")}`;
+  train.print(`Model: ${plan.network.name} ${plan.network.features.join("-")}; ${size}; ${loss}`);
+  const architecture = architectureOf(plan, { deepSupervision: true });
   const about = {
     title: `${training.dataset.name}, ${options.loss}`,
     model: { network: plan.network.name, architecture, plan },
@@ -191,44 +149,6 @@ export async function trainPartial(options: PartialOptions): Promise<Comparison>
       segment: ({ params }) => train.segmenter(model, params, { plan }),
     };
   });
-}
-
-/** Refuses what would have no effect, before the data is opened. */
-function checkOptions(options: PartialOptions): void {
-  const { loss, exclusionWeight } = options;
-  const unless = (...losses: readonly string[]) => !losses.includes(loss) && `--loss ${loss} does not use it`;
-  train.checkTrainingOptions(options, {
-    ...train.unused(unless("marginal", "exclusion"), "mode", "marginalWeight"),
-    exclusionWeight: unless("exclusion"),
-    exclusionTerms: unless("exclusion") || (exclusionWeight === 0 && "--exclusionWeight is 0"),
-    priorWeight: unless("prior"),
-    warmup: loss === "full" && "--loss full is on fully labeled cases all the time",
-  });
-}
-
-/** Refuses data that these losses are not for, and options without effect on it. */
-function checkData(options: PartialOptions, { plan, dataset }: train.TrainingRun): void {
-  if (plan.regions) {
-    throw new train.ConfigError(
-      `${dataset.folder}: partial labels are for plain labels, without regions; use train_unet`,
-    );
-  }
-  train.checkSetsOption(options, dataset);
-  if (options.loss === "naive") train.tellBackground(dataset);
-  const whole = !dataset.cases.some((item) => item.labelsPresent) &&
-    `all cases of ${dataset.folder} are fully labeled`;
-  train.refuseUnused(
-    options,
-    train.unused(whole, "mode", "marginalWeight", "exclusionWeight", "exclusionTerms", "priorWeight", "warmup"),
-  );
-  const { loss, exclusionWeight, marginalWeight } = options;
-  const weights = marginalWeight + (loss === "exclusion" ? exclusionWeight : 0);
-  if ((loss === "marginal" || loss === "exclusion") && weights === 0) {
-    throw new train.ConfigError(
-      "--marginalWeight is 0, and nothing else is to be lowered on partly labeled cases; give it or " +
-        "--exclusionWeight, or leave them out by --loss full",
-    );
-  }
 }
 
 await train.runScript(
