@@ -1,8 +1,16 @@
-// deno-lint-ignore-file no-explicit-any
 // Trains a 3-D U-Net on a folder of labeled scans (Medical Segmentation Decathlon or nnU-Net layout), or without
 // --data on phantoms that it makes first, and segments the held-out cases. --help lists what can be set. The axes
 // x, y, z are those of the oriented scans (x from left to right); sizes in voxels are in the order of the plan.
-import { compile, loadPretrained, random, readWeights, type Tensor, tree, valueAndGrad } from "../engine/mod.ts";
+import {
+  compile,
+  loadPretrained,
+  type Params,
+  random,
+  readWeights,
+  type Tensor,
+  tree,
+  valueAndGrad,
+} from "../engine/mod.ts";
 import type { Comparison, Plan } from "../engine/imaging/mod.ts";
 import * as nn from "../engine/nn/mod.ts";
 import * as train from "../engine/train/mod.ts";
@@ -22,6 +30,11 @@ export const unetEntries = {
     "mixed: f16 products and activations, f32 sums and weights; needs shader-f16",
   ),
 } as const;
+
+interface State {
+  readonly params: Params;
+  readonly optimizer: nn.OptimizerState;
+}
 
 /** Trains on each fold that is asked for, and gives the measures of the held-out cases. */
 export async function trainUnet(options: train.Config<typeof unetEntries>): Promise<Comparison> {
@@ -46,7 +59,7 @@ export async function trainUnet(options: train.Config<typeof unetEntries>): Prom
     regions
       ? nn.diceBinaryCrossEntropy(output, target, { regions, batch: true, ignoreIndex: plan.ignoreLabel })
       : nn.diceCrossEntropy(output, target, { batch: true, ignoreIndex: plan.ignoreLabel });
-  const lossOf = (params: any, { image, label }: train.Patches) => {
+  const lossOf = (params: Params, { image, label }: train.Patches) => {
     // A network without deep supervision gives one output.
     const outputs: Tensor[] = [model.apply(params, image, { train: true })].flat();
     const weights = nn.deepSupervisionWeights(outputs.length, { coarsest: stages < 4 });
@@ -55,7 +68,7 @@ export async function trainUnet(options: train.Config<typeof unetEntries>): Prom
   const metricsOf = (value: Tensor, logits: Tensor, { label }: train.Patches): Tensor =>
     train.stepMetrics(value, logits, label, { regions, ignore: plan.ignoreLabel });
   const trainStep = compile(
-    (state: { params: any; optimizer: any }, sampled: train.Patches, key: Tensor, rate: Tensor) => {
+    (state: State, sampled: train.Patches, key: Tensor, rate: Tensor) => {
       const patches = training.augmented(key, sampled);
       const [[value, logits], grads] = valueAndGrad(lossOf, { hasAux: true })(state.params, patches);
       const [clipped] = nn.clipGradNorm(grads, options.clip);
@@ -64,7 +77,7 @@ export async function trainUnet(options: train.Config<typeof unetEntries>): Prom
     },
     { donate: [0], precision: options.precision },
   );
-  const evalStep = compile((params: any, patches: train.Patches) => metricsOf(...lossOf(params, patches), patches));
+  const evalStep = compile((params: Params, patches: train.Patches) => metricsOf(...lossOf(params, patches), patches));
 
   const schedule = options.schedule === "poly"
     ? nn.polySchedule(rate, { steps })
@@ -73,7 +86,7 @@ export async function trainUnet(options: train.Config<typeof unetEntries>): Prom
     : nn.constantSchedule(rate);
 
   /** Weights of the seed, or of a file; nnU-Net's checkpoints hold every weight up to three times. */
-  async function firstWeights(): Promise<any> {
+  async function firstWeights(): Promise<Params> {
     const made = model.init(random.key(options.seed));
     if (options.weights === "") return made;
     const { tensors, metadata } = await readWeights(options.weights);
@@ -93,13 +106,13 @@ export async function trainUnet(options: train.Config<typeof unetEntries>): Prom
 
   // The loop: every fold from its first weights to its model, and the held-out cases segmented with it.
   const about = { model: { network, architecture, plan }, config: { rate, architecture, parameters } };
-  return train.runFolds(training, about, async () => {
+  return train.runFolds<State>(training, about, async () => {
     const params = await firstWeights();
     return {
       state: { params, optimizer: optimizer.init(params) },
       training: {
         rate: (k) => schedule(k - 1),
-        step: (state, patches: train.Patches, rate, k) => trainStep(state, patches, training.key(k), rate),
+        step: (state, patches, rate, k) => trainStep(state, patches, training.key(k), rate),
         program: () => trainStep,
         evaluate: ({ params }, patches) => evalStep(params, patches),
         lossScale: trainStep,
