@@ -176,6 +176,16 @@ export interface FigureOptions {
 /**
  * The cases in the figures of a fold: up to three that are held out, and cases of the training, four together; three of
  * the training where none is held out.
+ *
+ * @returns options of `colabFigures`
+ * @example
+ * ```ts
+ * import { figureCases } from "voxgrad/models";
+ * import { config, openTraining, trainingEntries } from "voxgrad/train";
+ *
+ * const { store, folds } = await openTraining(config(trainingEntries, ["data/Task04_Hippocampus"]));
+ * const { heldOut, training } = await figureCases(store, folds[0].split);
+ * ```
  */
 export async function figureCases(
   source: CaseSource,

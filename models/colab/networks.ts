@@ -31,6 +31,14 @@ export interface ColabNetworks {
  * The networks of a training, by the plan's U-Net.
  *
  * @param options generatorWidth: channels of the generator as a fraction of the segmenter's
+ * @example
+ * ```ts
+ * import { readPlan } from "voxgrad/imaging";
+ * import { colabNetworks } from "voxgrad/models";
+ *
+ * const options = { context: "colab", contexts: 2, generatorWidth: 1 } as const;
+ * const { model, generator } = colabNetworks(await readPlan("plan.json"), options);
+ * ```
  */
 export function colabNetworks(
   plan: Plan,

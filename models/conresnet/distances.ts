@@ -10,6 +10,14 @@ import { signedDistances } from "./losses.ts";
  *
  * @param parts label values of each
  * @param options.memory bytes of cases with their channels that are kept in memory
+ * @example
+ * ```ts
+ * import { withDistances } from "voxgrad/models";
+ * import { config, openTraining, trainingEntries } from "voxgrad/train";
+ *
+ * const { store } = await openTraining(config(trainingEntries, ["data/Task01_BrainTumour"]));
+ * const source = withDistances(store, [{ values: [1, 2, 3] }, { values: [3] }], { memory: 1e9 });
+ * ```
  */
 export function withDistances(
   source: CaseSource,

@@ -25,6 +25,15 @@ export interface ArmOptions {
  * @param plan its labels are the classes
  * @returns the loss of a network's outputs, finest first, all of them supervised; `prior`, f32 [K], the share of each
  *   class, is for the arm "prior" alone
+ * @example
+ * ```ts
+ * import { readPlan } from "voxgrad/imaging";
+ * import { armLoss } from "voxgrad/models";
+ *
+ * const terms = { terms: "both", exclusionTerms: "both", mode: "probability" } as const;
+ * const weights = { marginalWeight: 1, exclusionWeight: 2, priorWeight: 0.1 };
+ * const lossOf = armLoss({ loss: "exclusion", ...terms, ...weights }, await readPlan("plan.json"));
+ * ```
  */
 export function armLoss(
   options: ArmOptions,
