@@ -1,23 +1,13 @@
-// deno-lint-ignore-file no-explicit-any
 // Trains a 3-D U-Net for regions of interest with context labels: CoLab (Li et al. 2022) and what it is compared with.
 // --context none is the plain training of train_unet; dilated takes the soft dilated mask as the only context; kmeans
 // classes of brightness within the body; labels context labels out of a folder, drawn by people or predicted by another
 // network; colab learns them. --help lists what can be set.
-import { compile, random, saveSealed, type Tensor, valueAndGrad } from "../engine/mod.ts";
+import { compile, type Params, random, saveSealed, type Tensor, valueAndGrad } from "../engine/mod.ts";
 import { type Comparison, writeContextPhantomDataset } from "../engine/imaging/mod.ts";
 import * as nn from "../engine/nn/mod.ts";
 import * as train from "../engine/train/mod.ts";
-import {
-  architectureOf,
-  checkContextLabels,
-  colab,
-  colabFigures,
-  contextProbabilities,
-  contextSource,
-  plainConvUNet,
-  roiChannels,
-  type UNetConfig,
-} from "../models/mod.ts";
+import { checkColabData, checkColabOptions, colab, colabFigures, colabNetworks } from "../models/mod.ts";
+import { contextEntries, contextSource, contextSourceOptions, figureCases, roiChannels } from "../models/mod.ts";
 
 /** The config block. */
 export const colabEntries = {
@@ -25,17 +15,7 @@ export const colabEntries = {
   foreground: train.entry(0.5, "fraction of a batch's patches that are centered on foreground", { min: 0, max: 1 }),
   context: train.choice(["colab", "none", "dilated", "kmeans", "labels"], "where context labels come from"),
   contexts: train.entry(2, "context classes, t of the paper; 1 is --context none", { integer: true, min: 1 }),
-  contextLabels: train.entry("", "for --context labels: folder of CASE.nii.gz with values from 0, the far background"),
-  bodyThreshold: train.entry(
-    [],
-    "for --context kmeans: body is brighter, as stored; -200 for CT, else found by Otsu's rule",
-    { lengths: [0, 1] },
-  ),
-  margin: train.entry(0, "distance up to which generated context counts fully; 0: 30 on --data, 4 on phantoms", {
-    min: 0,
-  }),
-  tau: train.entry(0, "how slowly it fades beyond; 0: 20 on --data, 3 on phantoms", { min: 0 }),
-  unit: train.choice(["voxels", "mm"], "of margin and tau; voxels are those of the plan"),
+  ...contextEntries,
   period: train.entry(10, "steps from one update of the generator to the next", { integer: true, min: 1 }),
   generatorWidth: train.entry(
     1,
@@ -70,29 +50,18 @@ export const COLAB_PHANTOMS = {
 
 /** What a training changes: segmenter and generator, each with its optimizer's state. */
 interface State {
-  readonly params: any;
-  readonly optimizer: any;
-  readonly omega: any;
-  readonly generator: any;
+  readonly params: Params;
+  readonly optimizer: nn.OptimizerState;
+  readonly omega: Params;
+  readonly generator: nn.OptimizerState;
 }
+type Segmenter = Pick<State, "params" | "optimizer">;
 
 /** The networks and the compiled steps of a training; nothing runs yet. */
 export function colabMethod(options: ColabOptions, training: train.TrainingRun) {
   const { plan } = training;
-  // With one context there is nothing to divide: the background is the context, and this is train_unet.
-  const context = options.contexts === 1 ? "none" as const : options.context;
-  const contexts = context === "none" ? 1 : options.contexts;
-  const rois = plan.labels.length - 1;
-  const shape = architectureOf(plan, { deepSupervision: true }) as UNetConfig;
-  const architecture = { ...shape, classes: rois + contexts, ...(context !== "none" && { roiClasses: rois }) };
-  // The segmenter has an output for each ROI class and context, the generator one for each context.
-  const model = plainConvUNet({ ...shape, classes: rois + contexts });
-  const generator = plainConvUNet({
-    ...shape,
-    classes: contexts,
-    deepSupervision: false,
-    features: shape.features.map((n) => Math.max(1, Math.round(n * options.generatorWidth))),
-  });
+  const networks = colabNetworks(plan, options);
+  const { context, rois, model, generator, contextsOf } = networks;
   const { optimizer, rate } = train.openOptimizer(options);
   const generatorOptimizer = nn.adam();
   const stages = plan.network.features.length;
@@ -100,14 +69,10 @@ export function colabMethod(options: ColabOptions, training: train.TrainingRun) 
   const batch = options.dice === "batch";
   const segmentation = { without: rois, batch };
 
-  const segment = (params: any, image: Tensor) => model.apply(params, image, { train: true }) as Tensor[];
-  const generate = (omega: any, image: Tensor) => generator.apply(omega, image) as unknown as Tensor;
-  /** What the arm says of the background: context probabilities and the mask. */
-  const contextsOf = (omega: any, image: Tensor, extra: Tensor) =>
-    contextProbabilities({ context, contexts, generate: (x) => generate(omega, x) }, image, extra);
+  const segment = (params: Params, image: Tensor) => model.apply(params, image, { train: true });
 
   /** Loss and logits of the segmenter. Without contexts it is that of train_unet, operator for operator. */
-  const lossOf = (params: any, { image, label, extra }: train.Patches, omega: any): [Tensor, Tensor] => {
+  const lossOf = (params: Params, { image, label, extra }: train.Patches, omega: Params): [Tensor, Tensor] => {
     const outputs = segment(params, image);
     if (context === "none") {
       const loss = (output: Tensor, target: Tensor): Tensor => nn.diceCrossEntropy(output, target, { batch });
@@ -119,13 +84,8 @@ export function colabMethod(options: ColabOptions, training: train.TrainingRun) 
   };
 
   /** A step of the segmenter. */
-  const segmenterStep = (
-    state: Pick<State, "params" | "optimizer">,
-    omega: any,
-    patches: train.Patches,
-    rate: Tensor,
-  ) => {
-    const loss = (params: any, patch: train.Patches) => lossOf(params, patch, omega);
+  const segmenterStep = (state: Segmenter, omega: Params, patches: train.Patches, rate: Tensor) => {
+    const loss = (params: Params, patch: train.Patches) => lossOf(params, patch, omega);
     const [[value, logits], grads] = valueAndGrad(loss, { hasAux: true })(state.params, patches);
     const [clipped] = nn.clipGradNorm(grads, options.clip);
     const [params, next] = optimizer.update(clipped, state.optimizer, state.params, rate);
@@ -133,15 +93,16 @@ export function colabMethod(options: ColabOptions, training: train.TrainingRun) 
   };
 
   /**
-   * A step of the generator, down the meta-gradient: how the ROI loss after one step of the segmenter, at the rate alpha,
-   * depends on the context labels that the generator gave for it. It looks at the output at full resolution.
+   * A step of the generator, down the meta-gradient: how the ROI loss after one step of the segmenter, at the rate
+   * alpha, depends on the context labels that the generator gave for it. It looks at the output at full resolution.
    */
-  const generatorStep = ({ params, omega, generator }: State, patches: train.Patches, alpha: Tensor, rate: Tensor) => {
+  const generatorStep = (state: State, patches: train.Patches, alpha: Tensor, rate: Tensor) => {
+    const { params: theta, omega } = state;
     const imageOf = (n?: number) => n === undefined ? patches.image : patches.image.slice({ start: [n], end: [n + 1] });
     const gradient = colab.metaGradient({
       segment: (p, n) => segment(p, imageOf(n))[0],
-      generate: (o, n) => generate(o, imageOf(n)),
-      theta: params,
+      generate: (o, n) => generator.apply(o, imageOf(n)),
+      theta,
       omega,
       roi: roiChannels(patches.label, rois),
       mask: contextsOf(omega, patches.image, patches.extra!).mask,
@@ -151,30 +112,14 @@ export function colabMethod(options: ColabOptions, training: train.TrainingRun) 
       segmentation,
       roiOptions: { loss: options.roiLoss, ...(options.roiClass >= 0 && { only: options.roiClass }) },
     });
-    return generatorOptimizer.update(gradient, generator, omega, rate);
+    return generatorOptimizer.update(gradient, state.generator, omega, rate);
   };
 
   return {
-    context,
-    contexts,
-    rois,
+    ...networks,
     rate,
-    model,
-    contextsOf,
-    description: { network: context === "none" ? plan.network.name : "contextUNet", architecture, plan },
     /** The cases, and beside the image what the arm knows of the background. */
-    source: (ids: readonly string[]) =>
-      contextSource(training, ids, {
-        context,
-        contexts,
-        margin: options.margin || (options.data === "" ? 4 : 30),
-        tau: options.tau || (options.data === "" ? 3 : 20),
-        unit: options.unit,
-        contextLabels: options.contextLabels,
-        bodyThreshold: options.bodyThreshold[0],
-        seed: options.seed,
-        memory: options.memory * 1e9,
-      }),
+    source: (ids: readonly string[]) => contextSource(training, ids, contextSourceOptions(options)),
     init: (): State => {
       const params = model.init(random.key(options.seed));
       // The generator has weights in every arm's checkpoint, so that all resume alike.
@@ -182,11 +127,11 @@ export function colabMethod(options: ColabOptions, training: train.TrainingRun) 
       return { params, optimizer: optimizer.init(params), omega, generator: generatorOptimizer.init(omega) };
     },
     trainStep: compile(
-      (state: Pick<State, "params" | "optimizer">, omega: any, sampled: train.Patches, key: Tensor, rate: Tensor) =>
+      (state: Segmenter, omega: Params, sampled: train.Patches, key: Tensor, rate: Tensor) =>
         segmenterStep(state, omega, training.augmented(key, sampled), rate),
       { donate: [0] },
     ),
-    /** A step of the generator, then one of the segmenter on the same batch: they share augmentation and forward pass. */
+    /** A step of the generator, then one of the segmenter on the same batch; they share the forward pass. */
     metaStep: compile((state: State, sampled: train.Patches, key: Tensor, rate: Tensor, generatorRate: Tensor) => {
       const patches = training.augmented(key, sampled);
       const [omega, generator] = generatorStep(state, patches, rate, generatorRate);
@@ -200,34 +145,25 @@ export function colabMethod(options: ColabOptions, training: train.TrainingRun) 
   };
 }
 
-/**
- * Trains on each fold that is asked for, segments its held-out cases, and writes the run's folder.
- *
- * @returns measures of the held-out cases
- * @throws ConfigError for options that do not fit the data, and as openTraining
- */
+/** Trains on each fold that is asked for, writes the run's folder, and gives the measures of the held-out cases. */
 export async function trainColab(options: ColabOptions): Promise<Comparison> {
-  checkOptions(options);
-  if (options.context === "labels" && options.contexts > 1 && options.data !== "") await checkContextLabels(options);
+  await checkColabOptions(options);
   const training = await train.openTraining(options, COLAB_PHANTOMS);
-  checkData(options, training);
+  checkColabData(options, training);
   const { plan, steps } = training;
   const method = colabMethod(options, training);
   const { context, contexts, rois, rate, model, description, trainStep, metaStep } = method;
   train.print(
-    `Model: ${plan.network.features.join("-")}, ${rois} ROI class(es) and ${contexts} context(s), ${context}; ` +
-      `batch ${plan.batch} x ${plan.patch.join(" x ")}`,
+    `Model: ${plan.network.features.join("-")}, ${rois} ROI class(es) and ${contexts} context(s), ` +
+      `${context}; batch ${plan.batch} x ${plan.patch.join(" x ")}`,
   );
 
   const poly = nn.polySchedule(1, { steps });
   const generatorRate = (k: number): number => options.generatorRate * poly(k - 1);
   const isMeta = (k: number): boolean => context === "colab" && k % options.period === 0;
   const { network, architecture } = description;
-  const about = {
-    title: `${training.dataset.name}, ${context}`,
-    model: description,
-    config: { rate, network, architecture },
-  };
+  const title = `${training.dataset.name}, ${context}`;
+  const about = { title, model: description, config: { rate, network, architecture } };
   return train.runFolds<State>(training, about, ({ split, run }) => {
     const source = method.source(split.train);
     const started = performance.now();
@@ -257,80 +193,16 @@ export async function trainColab(options: ColabOptions): Promise<Comparison> {
       save: async ({ omega }) => {
         if (context === "colab") await run.write("generator.safetensors", await saveSealed(omega));
       },
-      segment: ({ params }) => {
-        const whole = context === "none" ? model : colab.contextsFirst(model, { roiClasses: rois, contexts });
-        return train.segmenter(whole, params, { plan });
-      },
+      segment: ({ params }) => train.segmenter(method.applied, params, { plan }),
       // The paper's figures of a few cases.
       figures: async ({ params, omega }) => {
-        const get = (ids: readonly string[]) => Promise.all(ids.map((id) => source.get(id)));
-        const heldOut = split.val.slice(0, 3);
-        const figures = await colabFigures({
-          plan,
-          contexts,
-          network: model,
-          params,
-          omega,
-          seed: options.seed,
-          heldOut: await get(heldOut),
-          training: await get(split.train.slice(0, heldOut.length === 0 ? 3 : 4 - heldOut.length)),
-          ...(context === "none" ? { backgroundFirst: true } : { contextsOf: method.contextsOf }),
-        });
+        const arm = context === "none" ? { backgroundFirst: true } : { contextsOf: method.contextsOf };
+        const shown = { ...await figureCases(source, split), seed: options.seed };
+        const figures = await colabFigures({ plan, contexts, network: model, params, omega, ...shown, ...arm });
         for (const figure of figures) await train.writeFigure(run, figure);
       },
     };
   });
-}
-
-/** Refuses what would have no effect, before the data is opened. */
-function checkOptions(options: ColabOptions): void {
-  const { contexts, context } = options;
-  const arm = contexts === 1 ? "--contexts 1" : `--context ${context}`;
-  const only = (...arms: readonly string[]) => (contexts === 1 || !arms.includes(context)) && `${arm} does not use it`;
-  train.checkTrainingOptions(options, {
-    context: contexts === 1 && context !== "none" && "--contexts 1 is --context none",
-    contexts: context === "none"
-      ? contexts !== 1 && "--context none has one context, the background"
-      : context === "dilated" && contexts > 2 && "--context dilated has two contexts, near and far",
-    contextLabels: only("labels"),
-    bodyThreshold: only("kmeans"),
-    ...train.unused(only("colab", "dilated"), "margin", "tau", "unit"),
-    ...train.unused(
-      only("colab"),
-      "period",
-      "generatorWidth",
-      "meta",
-      "metaPer",
-      "generatorRate",
-      "roiLoss",
-      "roiClass",
-    ),
-  });
-  // Outputs beyond the second would be taught by nothing, whoever asks for them.
-  if (context === "dilated" && contexts > 2) {
-    throw new train.ConfigError(
-      `--contexts ${contexts}: --context dilated has two contexts, near and far; leave it out`,
-    );
-  }
-  if (context === "labels" && contexts > 1 && options.contextLabels === "" && options.data !== "") {
-    throw new train.ConfigError("--context labels wants --contextLabels, a folder of label maps named as the cases");
-  }
-}
-
-/** Refuses data that context labels are not for. */
-function checkData(options: ColabOptions, { plan, dataset }: train.TrainingRun): void {
-  const { roiClass } = options;
-  if (plan.regions || plan.ignoreLabel !== undefined) {
-    throw new train.ConfigError(
-      `${dataset.folder}: context labels are for plain labels, without regions and an ignore label`,
-    );
-  }
-  train.checkSetsOption(options, dataset);
-  train.tellBackground(dataset);
-  if (roiClass >= plan.labels.length - 1) {
-    const names = plan.labels.slice(1).map((name, k) => `${k} ${name}`).join(", ");
-    throw new train.ConfigError(`--roiClass: got ${roiClass}, wanted one of ${names}, or -1 for all`);
-  }
 }
 
 await train.runScript(
