@@ -1,18 +1,12 @@
-// deno-lint-ignore-file no-explicit-any
-// Trains ConResNet (Zhang et al. 2021), whose second decoder learns where neighboring slices of the segmentation differ,
-// or what it is compared with: --arm baseline has no such decoder, --arm mapping no attention from it. Without --data on
-// phantoms of a tumor with three nested parts. --help lists what can be set.
+// Trains ConResNet (Zhang et al. 2021), whose second decoder learns where neighboring slices of the segmentation
+// differ, or what it is compared with: --arm baseline has no such decoder, --arm mapping no attention from it. Without
+// --data on phantoms of a tumor with three nested parts. --help lists what can be set.
 import { compile, random, type Tensor, tensor, tree, valueAndGrad } from "../engine/mod.ts";
-import {
-  type Comparison,
-  type Plan,
-  type SampleCase,
-  withChannels,
-  writeNestedPhantomDataset,
-} from "../engine/imaging/mod.ts";
+import { type Comparison, writeNestedPhantomDataset } from "../engine/imaging/mod.ts";
 import * as nn from "../engine/nn/mod.ts";
 import * as train from "../engine/train/mod.ts";
-import { conres, conresFigures, conResNet, conResNetArms, patchAxis } from "../models/mod.ts";
+import { checkConResNetData, checkConResNetOptions, conres, conresFigures } from "../models/mod.ts";
+import { type ConResNetParams, planConResNet, withDistances } from "../models/mod.ts";
 
 /** The config block. */
 export const conResNetEntries = {
@@ -32,7 +26,8 @@ export const conResNetEntries = {
   arm: train.choice(["full", "mapping", "baseline"], "with mapping and attention, without attention, without both"),
   activation: train.choice(
     ["auto", "sigmoid", "softmax"],
-    "sigmoid: regions (or labels) one by one; softmax: labels that exclude each other; auto: sigmoid where there are regions",
+    "sigmoid: regions (or labels) one by one; softmax: labels that exclude each other; auto: sigmoid where " +
+      "there are regions",
   ),
   axis: train.choice(["axial", "sagittal", "coronal"], "slices of the oriented scan that are compared"),
   mode: train.choice(["paper", "code"], "residual loss: of probabilities (paper), or what the official code computes"),
@@ -71,43 +66,17 @@ const PHANTOMS = {
 } as const;
 
 interface State {
-  readonly params: any;
-  readonly optimizer: any;
-}
-
-/** The plan with the outputs that are asked for: with regions the network has a sigmoid for each, without softmax. */
-function withOutputs(plan: Plan, activation: ConResNetOptions["activation"]): Plan {
-  const { regions, ...others } = plan;
-  if (activation === "softmax" || (activation === "auto" && !regions)) return others;
-  return { ...others, regions: regions ?? plan.labels.slice(1).map((name, k) => ({ name, values: [k + 1] })) };
+  readonly params: ConResNetParams;
+  readonly optimizer: nn.OptimizerState;
 }
 
 /** The network and the steps of a training; nothing runs yet. */
 export async function conResNetMethod(options: ConResNetOptions, training: train.TrainingRun) {
-  const onPhantoms = options.data === "";
-  const small = options.preset === "small" || (options.preset === "auto" && await train.isSoftware());
-  const features = onPhantoms ? [8, 16, 32] : small ? [8, 16, 32, 64] : [32, 64, 128, 256];
-  const plan = withOutputs(training.plan, options.activation);
-  const axis = patchAxis(options.axis, plan.transpose);
-  const model = conResNet({
-    inputChannels: plan.channels.length,
-    classes: plan.regions?.length ?? plan.labels.length,
-    multiClass: !plan.regions,
-    features: options.features.length > 0 ? options.features : features,
-    ...(options.blocks.length > 0 && { blocks: options.blocks }),
-    groups: options.groups,
-    dropout: options.dropout,
-    axis,
-    ...conResNetArms[options.arm],
-  });
+  const planned = await planConResNet(options, training);
+  const { model, plan, axis } = planned;
   const regions = plan.regions?.map(({ values }) => values);
-  const lossOptions = {
-    ...(regions && { regions }),
-    axis,
-    first: options.first,
-    mode: options.mode,
-    lambda: options.lambda,
-  };
+  const { first, mode, lambda } = options;
+  const lossOptions = { ...(regions && { regions }), axis, first, mode, lambda };
   const optimizer = nn.adam({ weightDecay: options.weightDecay });
 
   /** Pseudo-Dice is of what is measured: of regions, those that the most likely labels make up. */
@@ -122,7 +91,7 @@ export async function conResNetMethod(options: ConResNetOptions, training: train
   const step = (state: State, sampled: train.Patches, key: Tensor, rate: Tensor | number, share: Tensor) => {
     const [moves, drops] = random.split(key);
     const patches = training.augmented(moves, sampled);
-    const lossOf = (params: any, { image, label, extra }: train.Patches): [Tensor, Tensor] => {
+    const lossOf = (params: ConResNetParams, { image, label, extra }: train.Patches): [Tensor, Tensor] => {
       const outputs = model.apply(params, image, { train: true, key: drops, checkpoint: options.recompute });
       const own = conres.loss(outputs, label, lossOptions);
       if (!extra) return [own, outputs[0]];
@@ -134,12 +103,8 @@ export async function conResNetMethod(options: ConResNetOptions, training: train
     return [{ params, optimizer: next }, metricsOf(value, logits, patches.label)] as const;
   };
   return {
-    plan,
-    model,
-    axis,
-    rate: options.rate || (onPhantoms ? 1e-3 : 1e-4),
-    /** What has a residual and a boundary each. */
-    parts: plan.regions ?? plan.labels.slice(1).map((name, k) => ({ name, values: [k + 1] })),
+    ...planned,
+    rate: options.rate || (options.data === "" ? 1e-3 : 1e-4),
     init: (): State => {
       const params = model.init(random.key(options.seed));
       return { params, optimizer: optimizer.init(params) };
@@ -147,7 +112,7 @@ export async function conResNetMethod(options: ConResNetOptions, training: train
     step,
     trainStep: compile(step, { donate: [0] }),
     /** Without the boundary loss, whose share changes. */
-    evalStep: compile((params: any, { image, label }: Pick<train.Patches, "image" | "label">) => {
+    evalStep: compile((params: ConResNetParams, { image, label }: Pick<train.Patches, "image" | "label">) => {
       const outputs = model.apply(params, image);
       return metricsOf(conres.loss(outputs, label, lossOptions), outputs[0], label);
     }),
@@ -161,35 +126,21 @@ export function openConResNetRun(options: ConResNetOptions): Promise<train.Train
 }
 
 /**
- * Trains on each fold that is asked for, segments its held-out cases, and writes the run's folder. Measures are of the
+ * Trains on each fold that is asked for, writes the run's folder, and gives the measures of the held-out cases: of the
  * dataset's regions where it has some, whatever the network's outputs.
- *
- * @returns measures of the held-out cases
- * @throws ConfigError for options that do not fit the data, VoxgradError for those that do not fit each other, and as
- *   openTraining
  */
 export async function trainConResNet(options: ConResNetOptions): Promise<Comparison> {
-  checkOptions(options);
+  checkConResNetOptions(options);
   const training = await openConResNetRun(options);
+  checkConResNetData(options, training);
   const { dataset, store, steps } = training;
-  if (training.plan.ignoreLabel !== undefined) {
-    throw new train.ConfigError(
-      `${dataset.folder}: ConResNet's losses have no ignore label; use train_unet, or remove it`,
-    );
-  }
-  train.checkSetsOption(options, dataset);
-  train.tellBackground(dataset);
   const { plan, model, axis, rate, parts, init, trainStep, evalStep } = await conResNetMethod(options, training);
   const parameters = tree.leaves(init().params).reduce((sum: number, p: Tensor) => sum + p.size, 0);
-  const { batch, patch } = training.plan;
+  const size = `batch ${plan.batch} x ${plan.patch.join(" x ")}`;
   train.print(
-    `Model: conResNet ${model.config.features.join("-")} (${options.arm}), ${parameters} parameters; ` +
-      `batch ${batch} x ${patch.join(" x ")}`,
+    `Model: conResNet ${model.config.features.join("-")} (${options.arm}), ${parameters} parameters; ${size}`,
   );
-  const sets = parts.map(({ values }) => values);
-  const source = options.boundary
-    ? withChannels(store, (item) => distancesOf(item, sets), { memory: options.memory * 1e9 })
-    : store;
+  const source = options.boundary ? withDistances(store, parts, { memory: options.memory * 1e9 }) : store;
   const poly = nn.polySchedule(rate, { steps });
   const share = conres.boundarySchedule({ steps });
   const about = {
@@ -216,24 +167,6 @@ export async function trainConResNet(options: ConResNetOptions): Promise<Compari
       }
     },
   }));
-}
-
-/** Signed distances in mm to the boundaries of a whole case; beyond the volume, where extra channels are 0, no loss. */
-async function distancesOf(item: SampleCase, sets: readonly (readonly number[])[]): Promise<Float32Array> {
-  const labels = tensor(Int32Array.from(item.label), { shape: [1, ...item.shape] });
-  const targets = nn.regionTargets(labels, sets).cast("f32");
-  return (await conres.signedDistances(targets, { spacing: item.spacing }).data()) as Float32Array;
-}
-
-/** Refuses what would have no effect, before the data is opened. */
-function checkOptions(options: ConResNetOptions): void {
-  train.checkTrainingOptions(options, {
-    // Beside a plan it says how many features there are.
-    preset: options.data === ""
-      ? "phantoms have sizes of their own"
-      : options.plan !== "" && options.features.length > 0 && "--plan and --features have the sizes",
-    ...train.unused(options.arm === "baseline" && "--arm baseline has no residuals", "axis", "mode", "first", "lambda"),
-  });
 }
 
 await train.runScript(
