@@ -70,8 +70,8 @@ const floors: Record<string, readonly string[]> = {
 /** Operators call each other: rooms of theirs do, though no files. */
 const circular = ["engine/ops"];
 
-/** Longer for a reason: the table of licenses, a library of functions in one WGSL module, and scripts of trainings. */
-const long = ["engine/platform/cli/notices.ts", "shaders/math.wgsl.ts", "scripts/train_"];
+/** Longer for a reason: the table of licenses and a library of functions in one WGSL module. */
+const long = ["engine/platform/cli/notices.ts", "shaders/math.wgsl.ts"];
 
 const within = (path: string, folders: readonly string[]): boolean =>
   folders.some((folder) => path === folder || path.startsWith(`${folder}/`));
