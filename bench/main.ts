@@ -1,7 +1,7 @@
 /**
- * voxgrad against jax-js, TensorFlow.js and PyTorch: the same inputs, the same adapter, one process an engine, asked in
- * turn over several rounds. Run: npm run bench -- [--rounds 7] [--items WORD,WORD] [--peers jax,tfjs,torch] [--adapter
- * NAME] [--json FILE] [--profile]
+ * voxgrad against jax-js, TensorFlow.js and PyTorch: the same inputs, the same adapter, one process per engine,
+ * measured in turn over several rounds. Run: npm run bench -- [--rounds 7] [--items WORD,WORD] [--peers jax,tfjs,torch]
+ * [--adapter NAME] [--json FILE] [--profile]
  */
 import { execFileSync } from "node:child_process";
 import { existsSync } from "node:fs";
@@ -52,7 +52,7 @@ if (chosen.length === 0) {
 const here = fileURLToPath(new URL("peers/", import.meta.url));
 if (asked.some((name) => name !== "torch") && !existsSync(join(here, "node_modules"))) {
   console.log("Installing the peers into bench/peers/node_modules");
-  // Their install scripts do nothing that a benchmark needs.
+  // A benchmark does not need their install scripts.
   const npm = process.platform === "win32" ? "npm.cmd" : "npm";
   execFileSync(npm, ["ci", "--prefix", here, "--ignore-scripts", "--no-audit", "--no-fund"], {
     stdio: "inherit",

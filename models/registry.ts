@@ -1,11 +1,11 @@
-/** The networks: each registers itself by a name that plans, model files and command lines use. */
+/** The networks: each registers under a name used by plans, model files and command lines. */
 import { check, countProducts, type Params, random, show, type Tensor, tree, zeros } from "../engine/mod.ts";
 import { type NetworkRules, outputChannels, type Plan, registerNetworkRules } from "../engine/imaging/mod.ts";
 import { ConfigError, type ConfigValue, type Entry, type ModelDescription } from "../engine/train/mod.ts";
 
-/** A model: parameters from a key, outputs from parameters. */
+/** A model: `init` creates parameters, `apply` computes outputs. */
 export interface Model<Output = Tensor | Tensor[], Config = unknown, P = Params> {
-  /** First parameters; lazy, so nothing is computed yet. */
+  /** Initial parameters; lazy, so nothing is computed yet. */
   init(key: Tensor): P;
   /**
    * @param input [N, inputChannels, ...space]
@@ -16,29 +16,29 @@ export interface Model<Output = Tensor | Tensor[], Config = unknown, P = Params>
   readonly config: Config;
 }
 
-/** What `voxgrad summary` is told of any network. */
+/** The options of `voxgrad summary` common to all networks. */
 export interface NetworkShape {
   readonly inputChannels: number;
   readonly classes: number;
   readonly dimensions: 2 | 3;
-  /** Channels at each scale, finest first; absent: the network's own. */
+  /** Channels at each scale, finest first; absent: the network's default. */
   readonly features?: readonly number[];
 }
 
-/** A network as it registers itself. */
+/** A registered network. */
 export interface Network {
   /**
-   * Builds it.
+   * Builds the network.
    *
-   * @param architecture the argument of its constructor, as model files hold it
-   * @param file that holds it, for messages
+   * @param architecture the argument of its constructor, as stored in model files
+   * @param file the file with the architecture, for messages
    */
   build(architecture: object, file: string): Model;
-  /** How plans describe it; absent: plans cannot name it. */
+  /** How plans describe it; absent: not available in plans. */
   readonly plan?: NetworkRules & { /** Can give outputs at every decoder stage. */ readonly deepSupervision: boolean };
-  /** How `voxgrad summary` describes it; absent: only by a model file. */
+  /** Options for `voxgrad summary`; absent: only from a model file. */
   readonly summary?: {
-    /** Options of the command line, beside those of NetworkShape. */
+    /** Command-line options in addition to those of NetworkShape. */
     readonly options: Readonly<Record<string, Entry<ConfigValue>>>;
     /** The argument of its constructor. */
     architecture(
@@ -51,11 +51,11 @@ export interface Network {
 const networks = new Map<string, Network>();
 
 /**
- * Makes a network known to plans, trainings, predictions and summaries. A module that calls it is exported by
+ * Registers a network for plans, training, prediction and summaries. The calling module must be exported by
  * models/mod.ts, or imported by the script that uses the network.
  *
  * @param name as in plan.json and model files
- * @throws VoxgradError where the name is taken
+ * @throws VoxgradError if the name is taken
  * @example
  * ```ts
  * import { plainConvUNet, registerNetwork, type UNetConfig } from "voxgrad/models";
@@ -104,10 +104,10 @@ export function networkOf(
 type PlanOfNetwork = Pick<Plan, "channels" | "labels" | "regions" | "network">;
 
 /**
- * The argument of the constructor of a plan's network: as many inputs as the plan has channels, one output per region
- * or else per label.
+ * The argument of the constructor of a plan's network: one input per channel of the plan, one output per region or else
+ * per label.
  *
- * @param options.deepSupervision give logits at every decoder stage, where the network can; default false
+ * @param options.deepSupervision output logits at every decoder stage, if the network supports it; default false
  */
 export function architectureOf(
   plan: PlanOfNetwork,
@@ -121,8 +121,8 @@ export function architectureOf(
 /**
  * The network that a plan describes.
  *
- * @param options.deepSupervision give logits at every decoder stage, where the network can; default false
- * @throws ConfigError for a network that is not registered, VoxgradError for entries that do not fit each other
+ * @param options.deepSupervision output logits at every decoder stage, if the network supports it; default false
+ * @throws ConfigError for a network that is not registered, VoxgradError for inconsistent entries
  * @example
  * ```ts
  * import { random } from "voxgrad";
@@ -137,7 +137,7 @@ export const networkFromPlan = (plan: PlanOfNetwork, options: { deepSupervision?
   networkOf({ network: plan.network.name, architecture: architectureOf(plan, options) }, "the plan");
 
 export interface PartSummary {
-  /** Beginning of the names of its parameters; "" for products without parameters. */
+  /** Common prefix of its parameter names; "" for products without parameters. */
   readonly name: string;
   readonly parameters: number;
   readonly multiplyAdds: number;
@@ -146,18 +146,18 @@ export interface PartSummary {
 export interface NetworkSummary {
   readonly parts: readonly PartSummary[];
   readonly parameters: number;
-  /** Of convolutions, transposed convolutions and matrix products of all outputs; FLOPs are twice as many. */
+  /** Multiply-adds of convolutions, transposed convolutions and matrix products; FLOPs are twice as many. */
   readonly multiplyAdds: number;
   /** Shapes of the outputs. */
   readonly outputs: readonly (readonly number[])[];
 }
 
 /**
- * Counts a network without computing or allocating anything, so sizes do not matter.
+ * Counts parameters and multiply-adds without computing or allocating anything, at any size.
  *
  * @param options.input shape, [N, C, D, H, W]
- * @param options.depth how many names, joined by dots, make a part; default up to the first number
- * @throws VoxgradError for an input that the network refuses
+ * @param options.depth number of name components, separated by dots, that form a part; default up to the first number
+ * @throws VoxgradError for an input that the network rejects
  * @example
  * ```ts
  * import { conResNet, summarizeNetwork } from "voxgrad/models";

@@ -1,28 +1,26 @@
-/**
- * What networks with an encoder and a decoder share in their configurations: channels, kernels and strides by stage.
- */
+/** Configuration shared by encoder-decoder networks: channels, kernels and strides by stage. */
 import { check, show, Tensor } from "../engine/mod.ts";
 
-/** One number for all axes, or one an axis ([D, H, W] or [H, W]). */
+/** One number for all axes, or one per axis ([D, H, W] or [H, W]). */
 export type Extent = number | readonly number[];
 
 export interface TopologyConfig {
   readonly inputChannels: number;
   /** Channels of every stage, finest first; as many as there are stages. */
   readonly features: readonly number[];
-  /** Odd kernel sizes: one for all stages, or one (a number or a list with one an axis) per stage. Default 3. */
+  /** Odd kernel sizes: one for all stages, or one per stage (a number or a list with one per axis). Default 3. */
   readonly kernels?: number | readonly Extent[];
   /** Stride on entering every stage, usually 1 for the first; as `kernels`. Default 1, 2, 2, ... */
   readonly strides?: number | readonly Extent[];
   readonly classes: number;
-  /** 2 or 3; default as the lists in kernels or strides, else 3. */
+  /** 2 or 3; default inferred from the lists in kernels or strides, else 3. */
   readonly dimensions?: 2 | 3;
 }
 
 /** Names of the entries of TopologyConfig. */
 export const TOPOLOGY_KEYS = ["inputChannels", "features", "kernels", "strides", "classes", "dimensions"];
 
-/** Every entry written out, one list per stage. */
+/** The configuration with all defaults filled in, one list per stage. */
 export interface Topology {
   readonly inputChannels: number;
   readonly features: readonly number[];
@@ -101,12 +99,12 @@ export function countsPerStage(name: string, key: string, value: number | readon
   return all;
 }
 
-/** What sizes of inputs must be multiples of, axis by axis. */
+/** Required divisors of the input size, by axis. */
 export const strideProducts = ({ strides, dimensions }: Topology): number[] =>
   Array.from({ length: dimensions }, (_, k) => strides.reduce((product, stride) => product * stride[k], 1));
 
 /**
- * Refuses an input that the strides do not divide, and says which sizes would do.
+ * Rejects an input whose size is not divisible by the strides, and names valid sizes.
  *
  * @throws VoxgradError
  */

@@ -1,16 +1,16 @@
-/** Bundles the benchmark for a GPU, so that Node alone runs it. */
+/** Bundles the GPU benchmark, so that it only needs Node. */
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build, type Metafile } from "esbuild";
 
 const bench = fileURLToPath(new URL("..", import.meta.url));
 
-/** The programs: the first starts the others. */
+/** The programs; the first starts the others. */
 export const programs = ["gpu/gpu", "gpu/gpu_child", "probes/conv_kernels"] as const;
 
 /**
- * Writes PROGRAM.js for each program into a folder; what they still import is Node's own, and the package webgpu, which
- * is a library of machine code.
+ * Writes PROGRAM.js for each program into a folder; the only imports left are Node's modules and the native package
+ * webgpu.
  *
  * @returns esbuild's account of inputs and outputs
  */
@@ -24,7 +24,7 @@ export async function bundleBench(folder: string): Promise<Metafile> {
     platform: "node",
     target: "node20",
     external: ["webgpu"],
-    // Packages in CommonJS ask for Node's modules by require.
+    // CommonJS packages load Node's modules by require.
     banner: {
       js: `import { createRequire as makeRequire } from "node:module"; var require = makeRequire(import.meta.url);`,
     },

@@ -60,7 +60,7 @@ function stop(message: string): never {
 
 const begin = performance.now();
 const left = (): number => options.minutes * 60_000 - (performance.now() - begin);
-/** A driver that hangs costs a quarter of the time at most. */
+/** A hanging driver costs at most a quarter of the time. */
 const patience = (): number => Math.max(1000, Math.min(left(), options.minutes * 15_000));
 
 const commands: Partial<Record<EngineId, Command>> = {};
@@ -90,9 +90,9 @@ const bench = new Bench({
   turn: small ? 40 : 200,
   queued: 40,
   patience,
-  // Single gradients of a network in f16; a step that an overflow left out is 1 off.
+  // Single gradients of a network in f16; a step skipped after an overflow is off by 1.
   tolerance: { tf32: 2e-2, mixed: 0.3, amp: 0.3 },
-  // A bias before a norm has a gradient of rounding errors alone.
+  // The gradient of a bias before a norm is pure rounding error.
   floor: 1e-3,
 });
 const rows: Row[] = [];
@@ -107,7 +107,7 @@ const state = (): GpuRun => ({
   problems: bench.problems,
 });
 
-/** Whoever ends this process finds whole files. */
+/** Files are written atomically, so that they are complete if the process is killed. */
 async function write(name: string, text: string): Promise<void> {
   const file = join(options.out, name);
   await writeFile(`${file}.part`, text);
@@ -118,15 +118,15 @@ async function save(): Promise<void> {
   await write("results.md", gpuReport(state()));
 }
 
-/** An item that says why it was not run. */
+/** A skipped item, with the reason. */
 function skipped(item: Item, cannot: string): Row {
   const results = Object.fromEntries(Object.keys(bench.engines).map((id) => [id, { times: [], cannot }]));
   return { name: item.name, goal: {}, results, facts: {} };
 }
 
 /**
- * The convolution kernels alone: every variant, or with small sizes a few defaults. What that prints goes to the
- * terminal and to kernels.txt.
+ * The convolution kernels alone: every variant, or with small sizes a few defaults. The output goes to the terminal and
+ * to kernels.txt.
  */
 async function kernels(): Promise<void> {
   const [program, ...args] = script(

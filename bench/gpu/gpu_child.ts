@@ -10,15 +10,15 @@ import type { Engine } from "../peers/item.ts";
 import { gpuItems, type Size } from "../peers/items_gpu.ts";
 import { serve } from "../peers/serve.ts";
 
-/** What Dawn shows of the adapter. */
+/** What Dawn reports about the adapter. */
 export interface AdapterFacts {
   readonly adapter: Readonly<Record<string, string | number>>;
   readonly features: readonly string[];
   readonly subgroupMatrixConfigs: readonly object[];
   readonly limits: Readonly<Record<string, number>>;
-  /** What Dawn was created with: its switches. */
+  /** The toggles that Dawn was created with. */
   readonly toggles: readonly string[];
-  /** Of the npm package that Dawn comes in. */
+  /** Version of the npm package webgpu. */
   readonly webgpu: string;
   readonly roofs: Roofs | { readonly error: string };
 }
@@ -27,7 +27,7 @@ const [, , precision, size] = process.argv as [string, string, Precision, Size];
 const require = createRequire(import.meta.url);
 const home = dirname(require.resolve("webgpu"));
 
-/** The flags of each call of Dawn's create, noted before the package webgpu takes hold of it. */
+/** The flags of each call of Dawn's create, recorded before the package webgpu binds it. */
 const flags: string[][] = [];
 const dawn = require(join(home, "dist", `${process.platform}-${process.arch}`, "dawn.node"));
 const { create } = dawn;

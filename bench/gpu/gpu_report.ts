@@ -1,4 +1,4 @@
-/** What gpu.ts found, as Markdown. */
+/** Results of gpu.ts as Markdown. */
 import { median, names, type Result, type Row } from "../peers/bench.ts";
 import type { EngineId } from "../peers/asked.ts";
 import type { AdapterFacts } from "./gpu_child.ts";
@@ -17,7 +17,7 @@ export interface GpuRun {
   readonly problems: readonly string[];
 }
 
-/** Each PyTorch and what it stands against. */
+/** Each PyTorch precision and its counterpart. */
 const pairs = [
   ["torch", "ours"],
   ["tf32", "ours"],

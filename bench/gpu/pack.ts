@@ -1,6 +1,6 @@
 /**
- * Packs the benchmark for a GPU with all that it needs into one archive, for a machine on which there is a driver and
- * nothing else: no network, Node, npm or Vulkan loader. Linux on x64. Run: npm run bench:pack
+ * Packs the GPU benchmark with everything it needs into one archive, for a machine with nothing but a driver: no
+ * network, Node, npm or Vulkan loader. Linux on x64. Run: npm run bench:pack
  */
 import { execFileSync, spawn } from "node:child_process";
 import { createWriteStream, existsSync, readFileSync, statSync } from "node:fs";
@@ -17,13 +17,14 @@ import { bundleBench } from "./bundle.ts";
 const NAME = "voxgrad_gpu_bench";
 const MOST = 60 * 2 ** 20;
 /**
- * What NVIDIA's driver needs of X, and what that needs: taken along where it is, used where the other machine lacks it.
+ * X libraries that NVIDIA's driver needs, with their dependencies: packed if present here, used if the target machine
+ * lacks them.
  */
 const ofX = ["X11.so.6", "Xext.so.6", "xcb.so.1", "Xau.so.6", "Xdmcp.so.6", "bsd.so.0", "md.so.0"];
 
 const here = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
 
-/** What a program prints; null where it is not there or fails. */
+/** The output of a program; null if it is missing or fails. */
 function printed(program: string, ...args: string[]): string | null {
   try {
     return execFileSync(program, args, { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] });
@@ -54,7 +55,7 @@ await writeFile(join(stage, "package.json"), JSON.stringify({ name: "voxgrad", v
 await copyFile(here("../../LICENSE"), join(stage, "LICENSE"));
 
 await copyFile(process.execPath, join(stage, "bin/node"));
-// Its debugging symbols are a fifth of it.
+// Debug symbols are a fifth of its size.
 printed("strip", join(stage, "bin/node"));
 
 const webgpu = dirname(createRequire(import.meta.url).resolve("webgpu"));
@@ -62,7 +63,7 @@ for (const name of ["package.json", "index.js", "LICENSE.md", "dist/linux-x64/da
   await copyFile(join(webgpu, name), join(stage, "node_modules/webgpu", name));
 }
 
-// The npm package's loader runs on older systems than that of this one.
+// The npm package's loader runs on older systems than this machine's.
 await copyFile(loader, join(stage, "lib/libvulkan.so.1"));
 const known = printed("/sbin/ldconfig", "-p") ?? "";
 for (const name of ofX.map((each) => `lib${each}`)) {

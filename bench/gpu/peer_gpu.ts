@@ -1,13 +1,13 @@
-/** Gives engines that expect a browser the adapter that voxgrad would take. */
+/** Gives engines that expect a browser the adapter that voxgrad would use. */
 import { openAdapter } from "../../engine/platform/adapters/node_gpu.ts";
 import { counters } from "../peers/counters.ts";
 
-/** What WebGPU reported about a peer's work and nobody waited for: its numbers are then none. */
+/** Uncaptured WebGPU errors of a peer; its numbers are then invalid. */
 export const faults: string[] = [];
 
 /** Sets `navigator.gpu` up; call it before a peer is imported. Returns the adapter's name. */
 export async function offerAdapter(adapter: string): Promise<string> {
-  // An adapter gives one device, so each request looks for it again.
+  // An adapter gives only one device, so each request opens it again.
   const find = () => openAdapter(adapter ? { adapter } : {});
   const { driver } = await find();
   const requestAdapter = async () => {

@@ -1,12 +1,12 @@
 // deno-lint-ignore-file no-explicit-any
-/** An engine in a process of its own, asked by lines of JSON. */
+/** An engine in its own process, controlled by lines of JSON. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
 const MARK = "@bench ";
 
-/** `mixed` is voxgrad in mixed precision, `tf32` and `amp` are PyTorch in those; the others compute in f32. */
+/** `mixed` is voxgrad in mixed precision, `tf32` and `amp` are PyTorch in these modes; the others compute in f32. */
 export type EngineId = "ours" | "mixed" | "jax" | "tfjs" | "torch" | "tf32" | "amp";
 
 /** A program and its arguments. */
@@ -14,13 +14,13 @@ export type Command = readonly [string, ...string[]];
 
 const here = (name: string): string => fileURLToPath(new URL(`../${name}`, import.meta.url));
 
-/** How Node runs FOLDER/NAME.ts of bench: the source, or in the packed benchmark its bundle. */
+/** The command that runs FOLDER/NAME.ts of bench in Node: the source, or the bundle in the packed benchmark. */
 export function script(name: string, ...args: string[]): Command {
   if (import.meta.url.endsWith(".js")) return [process.execPath, here(`${name}.js`), ...args];
   return [process.execPath, "--import", here("../engine/platform/cli/register.mjs"), here(`${name}.ts`), ...args];
 }
 
-/** How a Python runs a file of bench. */
+/** The command that runs a Python file of bench. */
 export const pythonScript = (python: string, name: string, ...args: string[]): Command => [python, here(name), ...args];
 
 export class EngineError extends Error {
@@ -64,14 +64,14 @@ export class Asked {
     });
   }
 
-  /** Whether it can be asked. */
+  /** Whether it accepts requests. */
   get alive(): boolean {
     return this.#gone === null;
   }
 
   /**
-   * @param patience milliseconds after which no answer is waited for, and the process is ended
-   * @throws EngineError with what the engine says, or that it is gone
+   * @param patience timeout in milliseconds, after which the process is killed
+   * @throws EngineError with the engine's message, or because it has exited
    */
   async ask(request: object, patience = 10 * 60_000): Promise<any> {
     if (this.#gone) throw new EngineError(this.#gone, true);

@@ -6,21 +6,21 @@ import { Asked, type Command, EngineError, type EngineId } from "./asked.ts";
 import { distances, makeInput } from "./inputs.ts";
 import type { Cannot, Facts, Item } from "./item.ts";
 
-/** Results may differ by this part of the largest value. */
+/** Tolerance of results, relative to the largest value. */
 export const TOLERANCE = 1e-3;
-/** A peer that takes over ten times as long as we do, and over a second, has this many rounds: the answer is clear. */
+/** Rounds of a peer that takes more than ten times as long as we do, and more than a second. */
 const SLOW_ROUNDS = 3;
 const isSlow = ({ times }: Result, { times: ours }: Result): boolean =>
   times.length > 0 && ours.length > 0 && median(times) > Math.max(1000, 10 * median(ours));
 
-/** Milliseconds that first calls in new processes may take in all before there are no more. */
+/** Total milliseconds of first calls in new processes after which no more are made. */
 const PATIENT = 60_000;
 
-/** What an engine did with an item. */
+/** The result of an engine for an item. */
 export interface Result {
-  /** Of all calls, in milliseconds. */
+  /** Times of all calls in milliseconds. */
   readonly times: number[];
-  /** How far its numbers are from ours, where both gave some. */
+  /** Difference of its outputs from ours, if both have some. */
   distance?: number;
   /** Why there are no times. */
   cannot?: string;
@@ -38,21 +38,21 @@ export interface BenchOptions {
   readonly rounds: number;
   readonly adapter: string;
   readonly profile: boolean;
-  /** The engines to ask, and how each is started. */
+  /** The engines, and the command that starts each. */
   readonly commands: Partial<Record<EngineId, Command>>;
-  /** Milliseconds of an engine's turn in a round: short calls are made several times. Default 40. */
+  /** Milliseconds of an engine's turn in a round; short calls are repeated. Default 40. */
   readonly turn?: number;
   /**
-   * Milliseconds that calls queued in a row take before their end is waited for, so that the way to the device and back
-   * does not count. Default 0: each call is waited for.
+   * Milliseconds of calls to queue before waiting, to hide the latency to the device. Default 0: waits for each call.
    */
   readonly queued?: number;
-  /** Milliseconds that an engine has for an answer. Default ten minutes. */
+  /** Timeout of an answer in milliseconds. Default ten minutes. */
   readonly patience?: () => number;
-  /** What results may differ by, where that is not TOLERANCE. */
+  /** Tolerance of results; default TOLERANCE. */
   readonly tolerance?: Partial<Record<EngineId, number>>;
   /**
-   * Outputs are compared on the scale of their own largest value, but of at least this part of that of all. Default 0.
+   * Outputs are compared relative to their own largest value, but at least to this fraction of the largest of all.
+   * Default 0.
    */
   readonly floor?: number;
 }
@@ -67,7 +67,7 @@ export const names: Record<EngineId, string> = {
   amp: "PyTorch AMP",
 };
 
-/** Why an engine has no number for an item, where that is known beforehand. */
+/** Why an engine cannot run an item, if known beforehand. */
 function cannotOf(id: EngineId, item: Item): string | undefined {
   if (id === "ours" || id === "mixed") return undefined;
   return (item[id === "tf32" || id === "amp" ? "torch" : id] as Cannot).cannot;
@@ -78,11 +78,11 @@ const isTorch = (id: EngineId): boolean => ["torch", "tf32", "amp"].includes(id)
 export class Bench {
   readonly #options: BenchOptions;
   readonly #children = new Map<EngineId, Asked>();
-  /** What lies in the files of the inputs. */
+  /** Content of the input files. */
   readonly #made: string[] = [];
   /** Version and device of each engine. */
   readonly engines: Partial<Record<EngineId, { version: string; device: string }>> = {};
-  /** Wrong numbers, crashes. */
+  /** Wrong results and crashes. */
   readonly problems: string[] = [];
 
   constructor(options: BenchOptions) {
@@ -129,7 +129,7 @@ export class Bench {
   async measure(item: Item): Promise<Row> {
     const { folder, rounds } = this.#options;
     for (const [k, input] of item.inputs.entries()) {
-      // The items of a convolution have inputs in common, which may be large.
+      // The items of a convolution share inputs, which may be large.
       const made = JSON.stringify(input);
       if (this.#made[k] === made) continue;
       await writeFile(join(folder, `in${k}.bin`), makeInput(input, k + 1));
@@ -137,7 +137,7 @@ export class Bench {
     }
     const row: Row = { name: item.name, goal: item.goal ?? {}, results: {}, facts: {} };
     const ready: EngineId[] = [];
-    // What could not be started again before may do so now.
+    // Retry engines that could not be restarted before.
     for (const id of Object.keys(this.engines) as EngineId[]) {
       if (!this.#children.get(id)?.alive) await this.#restart(id);
     }
@@ -152,7 +152,7 @@ export class Bench {
     }
     this.#compare(item, row, outputs);
     for (let round = 0; round < rounds; round++) {
-      // Another engine begins each round.
+      // Rotate the order of engines in each round.
       for (let k = 0; k < ready.length; k++) {
         const id = ready[(round + k) % ready.length];
         const result = row.results[id]!;
@@ -189,13 +189,13 @@ export class Bench {
       );
     }
     outputs.set(id, list);
-    // A second call finds memory and caches as all later ones do.
+    // Warm up: a second call finds memory and caches as all later ones do.
     await this.#ask(id, { op: "run", budget: 0 }).catch(() => undefined);
   }
 
   /**
    * First calls in new processes, each with its own empty folder for the driver's cache or all with one filled before:
-   * three of them, fewer where they take long.
+   * three of them, fewer if they take long.
    */
   async #fresh(id: EngineId, item: Item, result: Result): Promise<void> {
     const { folder, rounds } = this.#options;
@@ -217,7 +217,7 @@ export class Bench {
     }
   }
 
-  /** Whether f went well; if not, why stands in the result, and an engine that died is started anew. */
+  /** Whether f succeeded; if not, stores the reason in the result, and restarts an engine that has died. */
   async #try(id: EngineId, item: Item, result: Result, f: () => Promise<void>): Promise<boolean> {
     try {
       await f();
@@ -261,7 +261,7 @@ export class Bench {
   }
 }
 
-/** PyTorch has the items told, the others know them. */
+/** PyTorch receives the items, the others import them. */
 const prepareRequest = (id: EngineId, item: Item, folder: string): object => ({
   op: "prepare",
   id,

@@ -1,9 +1,9 @@
-/** Counts what an engine asks of WebGPU, whatever engine it is. */
+/** Counts the WebGPU calls of any engine. */
 import type { Facts } from "./item.ts";
 
 /** When and how often things happened since `watch`. */
 class Counters {
-  /** Those that dispatch; copies that read results back do not. */
+  /** Submits with dispatches; copies for reading back are excluded. */
   submits = 0;
   dispatches = 0;
   buffers = 0;
@@ -14,7 +14,7 @@ class Counters {
   firstWait = Infinity;
   #watching = false;
 
-  /** A call begins; returns the time. */
+  /** Starts a call; returns the time. */
   begin(): number {
     this.firstWait = Infinity;
     return performance.now();
@@ -54,7 +54,7 @@ function wrap<T extends object>(prototype: T, name: keyof T, after: () => void):
 
 export const counters = new Counters();
 
-/** What each of `count` calls that f makes asks for, beside what f gives. */
+/** Counts per call for the `count` calls made by f, and the result of f. */
 export async function countedFrom<T>(f: () => Promise<T>, count = 1): Promise<{ result: T; counted: Facts }> {
   const { submits, dispatches, buffers } = counters;
   const result = await f();

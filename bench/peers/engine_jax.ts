@@ -4,7 +4,7 @@ import { counters } from "./counters.ts";
 import type { Call, Engine, Item, Peer, Ready } from "./item.ts";
 import { offerAdapter } from "../gpu/peer_gpu.ts";
 
-/** A name that the type checker does not look for: peers may be missing. */
+/** A name that the type checker does not resolve, because peers may be missing. */
 const packageName: string = "@jax-js/jax";
 let jax: Peer;
 
@@ -46,7 +46,7 @@ class Run implements Ready {
     const { read = "none", carry } = this.#item;
     if (!carry) { for (const x of this.#latest) x.dispose(); }
     else this.#latest[0]?.dispose();
-    // Calls take their arguments over; carried ones are not needed afterwards.
+    // Calls consume their arguments; carried ones are not needed afterwards.
     const carried = carry ? this.#inputs.length - 2 : 0;
     const start = counters.begin();
     const out = this.#jitted(...this.#inputs.map((x, k) => (k < carried ? x : x.ref)));
@@ -66,7 +66,7 @@ class Run implements Ready {
     return Promise.all(this.#latest.map(async (x) => Float32Array.from(await x.ref.data())));
   }
 
-  /** Tracing alone: what follows it inside jit cannot be called by itself. */
+  /** Tracing only: later phases of jit cannot be called separately. */
   build(): number {
     const start = performance.now();
     const { jaxpr } = jax.makeJaxpr(this.#f)(...this.#inputs.map((x) => x.ref));

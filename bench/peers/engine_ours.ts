@@ -10,7 +10,7 @@ import type { Call, Engine, Facts, Item, Ready } from "./item.ts";
 
 const listOf = (result: Tensor | Tensor[]): Tensor[] => (Array.isArray(result) ? result : [result]);
 
-/** Of the process's one device. */
+/** Roofs of the process's device. */
 let roofs: Promise<vg.Roofs> | undefined;
 export const roofsOnce = (): Promise<vg.Roofs> => (roofs ??= vg.measureRoofs());
 
@@ -65,7 +65,7 @@ class Run implements Ready {
     let out = this.#latest;
     const start = counters.begin();
     for (let k = 0; k < count; k++) {
-      // What is carried has become an argument.
+      // Carried outputs have become arguments.
       for (const t of carry ? out.slice(0, 1) : out) t.dispose();
       out = listOf(await this.#compiled(...this.#inputs));
       if (carry) out.slice(1).forEach((t, i) => (this.#inputs[i] = t));

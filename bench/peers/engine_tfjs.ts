@@ -14,7 +14,7 @@ const back: Record<Layout, number[] | null> = { plain: null, volume: [0, 4, 1, 2
 async function finish(): Promise<void> {
   const backend = tf.backend();
   backend.endComputePassEncoder();
-  // There is none where nothing waits to be submitted.
+  // There is no encoder if nothing is pending.
   if (backend.commandEncoder) backend.submitQueue();
   await backend.queue.onSubmittedWorkDone();
 }

@@ -1,4 +1,4 @@
-/** Values that all engines share, and how far results are apart. */
+/** Inputs shared by all engines, and differences of results. */
 import type { Input } from "./item.ts";
 
 /** Mulberry32: uniform numbers in [0, 1), the same on every host. */
@@ -55,7 +55,7 @@ function spheres([depth, height, width]: [number, number, number], next: () => n
   return mask;
 }
 
-/** [1, D, H, W, 3]: the voxels' own places, each moved by up to 0.1. */
+/** [1, D, H, W, 3]: the voxels' own positions, each moved by up to 0.1. */
 function grid(shape: readonly number[], next: () => number): Float32Array {
   const [, depth, height, width] = shape as [number, number, number, number];
   const out = new Float32Array(count(shape));
@@ -74,8 +74,8 @@ function grid(shape: readonly number[], next: () => number): Float32Array {
 }
 
 /**
- * For each output the largest difference of two results, over the largest value of that output, or over the part
- * `floor` of the largest of all where that is more: Infinity where sizes differ or a value is not finite.
+ * For each output the largest difference of two results, relative to the largest value of that output, or to the
+ * fraction `floor` of the largest of all if that is more; Infinity if sizes differ or a value is not finite.
  */
 export function distances(a: readonly Float32Array[], b: readonly Float32Array[], floor = 0): number[] {
   if (a.length !== b.length) return [Infinity];

@@ -5,25 +5,25 @@ import type { Precision, Tensor } from "../../engine/mod.ts";
 
 export type Vg = typeof voxgrad;
 
-/** The peers bring their own types, and are not there before they are installed. */
+/** Peers bring their own types, and may not be installed. */
 export type Peer = any;
 
-/** How an engine that keeps channels last lays a tensor out; ours are [N, C, ...space] and [out, in, ...kernel]. */
+/** Layout of a tensor in an engine with channels last; ours are [N, C, ...space] and [out, in, ...kernel]. */
 export type Layout = "plain" | "volume" | "filter";
 
 export interface Input {
   readonly shape: readonly number[];
-  /** "spheres": a mask of voxels inside and outside; "grid": sampling points that reach a little beyond the image. */
+  /** "spheres": a mask of voxels inside and outside; "grid": sampling points, some slightly outside the image. */
   readonly values?: "normal" | "uniform" | "ones" | "zeros" | "labels" | "spheres" | "grid";
   /** Standard deviation of normal values, largest of uniform ones, number of labels. */
   readonly scale?: number;
   readonly dtype?: "f32" | "i32" | "bool";
-  /** Lies in f16 in mixed precision, as what one layer gives the next does. */
+  /** Stored in f16 in mixed precision, like activations between layers. */
   readonly half?: boolean;
   readonly layout?: Layout;
 }
 
-/** Why a peer has no number. */
+/** Why a peer cannot run an item. */
 export interface Cannot {
   readonly cannot: string;
 }
@@ -31,37 +31,37 @@ export interface Cannot {
 export interface Item {
   readonly name: string;
   readonly inputs: readonly Input[];
-  /** Layouts of the outputs, where they are not plain. */
+  /** Layouts of the outputs, if they are not plain. */
   readonly outputs?: readonly Layout[];
-  /** What `compile` is told; default "f32". */
+  /** Precision passed to `compile`; default "f32". */
   readonly precision?: Precision;
   /** What a call ends with: an empty queue (default), the first output read back, or all of them. */
   readonly read?: "none" | "first" | "all";
   /** The outputs after the first are the first inputs of the next call. */
   readonly carry?: boolean;
   /**
-   * A call (default); JavaScript until it waits for the device; building the graph alone; the first call of a new
-   * process, with the
-   *  driver's caches empty ("cold") or filled ("warm"). */
+   * A call (default); JavaScript until it waits for the device; only building the graph; the first call of a new
+   * process, with the driver's caches empty ("cold") or filled ("warm").
+   */
   readonly measure?: "call" | "script" | "build" | "cold" | "warm";
-  /** How many times as fast as a peer this should be at least. */
+  /** Target speedup over each peer. */
   readonly goal?: Readonly<Record<string, number>>;
-  /** The function of the inputs, as a user of each engine writes it. */
+  /** The function of the inputs, as a user of each engine would write it. */
   readonly ours: (vg: Vg) => (...inputs: Tensor[]) => Tensor | Tensor[];
   readonly jax: ((jax: Peer) => (...inputs: Peer[]) => Peer) | Cannot;
   readonly tfjs: ((tf: Peer) => (...inputs: Peer[]) => Peer) | Cannot;
-  /** A Python expression: a function of tensors, with torch, F and what torch_child.py defines. */
+  /** A Python expression: a function of tensors, using torch, F and definitions of torch_child.py. */
   readonly torch: string | Cannot;
 }
 
-/** What one call cost. */
+/** Cost of one call. */
 export interface Call {
   readonly milliseconds: number;
   /** From the call until the engine first waits for the device: all work is submitted then. */
   readonly script: number;
 }
 
-/** What a call of an item is made of. */
+/** Facts about a call of an item. */
 export interface Facts {
   /** Milliseconds of the first call, which builds and compiles. */
   readonly first?: number;
@@ -75,17 +75,17 @@ export interface Facts {
   readonly bytes?: number;
   /** Milliseconds of all kernels, by timestamps. */
   readonly kernelMs?: number;
-  /** Milliseconds that the kernels would take at the nearer of the adapter's roofs. */
+  /** Milliseconds of the kernels at the adapter's roofline. */
   readonly leastMs?: number;
   /** The kernels by share of time, as text. */
   readonly profile?: string;
 }
 
-/** An item made ready on an engine: inputs on the device. */
+/** An item prepared on an engine, with inputs on the device. */
 export interface Ready {
-  /** One call, or `count` of them queued in a row: what one of them costs. */
+  /** One call, or `count` of them queued in a row; returns the cost of one. */
   call(count?: number): Promise<Call>;
-  /** What the latest call gave, in our layout. */
+  /** Outputs of the latest call, in our layout. */
   outputs(): Promise<Float32Array[]>;
   /** Milliseconds to build the graph, without the device. */
   build?(): number;

@@ -1,4 +1,4 @@
-/** Convolutions: forward, gradient by the input, gradient by the weights, each alone. */
+/** Convolutions: forward, gradient by the input, gradient by the weights, each separately. */
 import type { Input, Item, Peer } from "./item.ts";
 
 export interface Kind {
@@ -21,7 +21,7 @@ const kinds: readonly Kind[] = [
 
 const cube = (n: number): number[] => [n, n, n];
 
-/** [y, pullback] of jax-js without the y; what it traces but does not need, its jit drops. */
+/** The pullback of jax-js's [y, pullback]; jit removes the unused y. */
 function pullback(jax: Peer, f: (x: Peer) => Peer, x: Peer, g: Peer): Peer {
   const [y, back] = jax.vjp(f, [x]);
   y.dispose();
@@ -55,7 +55,7 @@ export function convolution({
       { rhsDilation: cube(dilation) },
     );
 
-  // With a stride their "same" pads one side alone, so the padding is made first there.
+  // With a stride their "same" pads only one side, so pad explicitly first.
   const apart = stride > 1 && padding > 0;
   const strides = cube(stride);
   const pad = apart ? "valid" : "same";

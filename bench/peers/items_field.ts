@@ -3,7 +3,10 @@
  */
 import type { Item, Peer } from "./item.ts";
 
-/** For each of `to` places on an axis of `from` voxels: the voxel below, the voxel above, and the part of the way. */
+/**
+ * For each of `to` positions on an axis of `from` voxels: the voxel below, the voxel above, and the fraction in
+ * between.
+ */
 function taps(from: number, to: number): { low: Int32Array; high: Int32Array; part: Float32Array } {
   const place = Array.from({ length: to }, (_, k) => Math.max(0, ((k + 0.5) * from) / to - 0.5));
   return {
@@ -62,7 +65,7 @@ const gridSample: Item = {
   jax: (jax) => (x, grid) => {
     const { numpy: np } = jax;
     const flat = x.reshape([CHANNELS, POINTS]);
-    // Places in voxels, along x, y, z.
+    // Positions in voxels, along x, y, z.
     const places = np.split(
       grid
         .add(1)

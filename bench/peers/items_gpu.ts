@@ -1,4 +1,4 @@
-/** What is measured on a GPU: sizes that fill one, or small ones that a CPU goes through in minutes. */
+/** Items for a GPU: sizes that saturate one, or small ones that a CPU runs in minutes. */
 import { convolution } from "./items_conv.ts";
 import type { Item } from "./item.ts";
 import { normsOf } from "./items_norm.ts";

@@ -82,7 +82,7 @@ function jaxNorm({ view, axes, affine }: Norm, jax: Peer, x: Peer, weight: Peer,
   return y.mul(weight.reshape([...affine])).add(bias.reshape([...affine]));
 }
 
-/** Weight and bias join before the shape comes back: tfjs broadcasts up to 4 axes on WebGPU. */
+/** Apply weight and bias before restoring the shape: tfjs broadcasts up to 4 axes on WebGPU. */
 function tfNorm({ lastView, lastAffine, lastAxes }: Norm, tf: Peer, x: Peer, weight: Peer, bias: Peer): Peer {
   const h = x.reshape(lastView);
   const { mean, variance } = tf.moments(h, lastAxes, true);

@@ -1,6 +1,6 @@
 // deno-lint-ignore-file no-explicit-any
 /**
- * The plain U-Net of nnU-Net as CoLab trains it: two convolutions a stage with instance norm and leaky ReLU, no deep
+ * The plain U-Net of nnU-Net as CoLab trains it: two convolutions per stage with instance norm and leaky ReLU, no deep
  * supervision; Dice and cross-entropy; SGD of rate 0.01 with Nesterov's momentum 0.99.
  */
 import { diceCrossEntropy, sgd } from "../../engine/nn/mod.ts";
@@ -18,7 +18,7 @@ export interface PlainUNetSizes {
 const CLASSES = 2;
 const notHere = { cannot: "not written for it" };
 
-/** Names of the published state dict and shapes; of the heads only the one that is used. */
+/** Names of the published state dict and shapes; only the head that is used. */
 function parametersOf(features: readonly number[]): [string, Input][] {
   const list: [string, Input][] = [];
   const conv = (name: string, shape: readonly number[], gain = 2): void => {
@@ -62,7 +62,7 @@ export function plainUNet({ features, patch, batch }: PlainUNetSizes): Item[] {
     { shape: [batch, ...space], values: "labels", scale: CLASSES, dtype: "i32" },
   ];
   const named = (vg: Vg, list: readonly Tensor[]): any => vg.tree.unflatten(names.map((name, k) => [name, list[k]]));
-  /** In the order of the names: a tree has its own. */
+  /** In the order of the names, which differs from that of a tree. */
   const listed = (vg: Vg, params: any): Tensor[] => {
     const all = vg.tree.flatten(params);
     return names.map((name) => all.get(name)!);

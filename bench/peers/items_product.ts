@@ -1,5 +1,5 @@
 // deno-lint-ignore-file no-explicit-any
-/** Matrix products, and similarities that are one. */
+/** Matrix products, and similarities computed by one. */
 import type { Item } from "./item.ts";
 
 function product(m: number, k: number, n: number): Item {
@@ -20,7 +20,7 @@ const similarity: Item = {
   inputs: [{ shape: [1, 256, 32, 32] }, { shape: [256, 256, 1, 1] }],
   goal: { tfjs: 5 },
   ours: (vg) => (x, p) => vg.cosineSimilarity(x, p, { axis: 1 }),
-  // A product of unit vectors, as one writes it where there is no such operator.
+  // A product of unit vectors, as written without such an operator.
   jax: (jax) => (x, p) => {
     const { numpy: np } = jax;
     const unit = (v: any, axis: number): any =>

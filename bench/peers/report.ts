@@ -6,7 +6,7 @@ export interface Machine {
   readonly date: string;
   readonly node: string;
   readonly cpu: string;
-  /** Load average before the run: work of others. */
+  /** Load average before the run, from other processes. */
   readonly load: number;
   readonly rounds: number;
   readonly engines: Partial<Record<EngineId, { version: string; device: string }>>;
@@ -23,7 +23,7 @@ export function table(head: readonly string[], rows: readonly (readonly string[]
   return [line(head), line(head.map((_, k) => (k === 0 ? "---" : "--:"))), ...rows.map(line)].join("\n");
 }
 
-/** Two tables, times and what our programs are made of, with notes below. */
+/** Two tables, times and details of our programs, with notes below. */
 export function report(rows: readonly Row[], machine: Machine, problems: readonly string[]): string {
   const ids = (Object.keys(names) as EngineId[]).filter((id) => machine.engines[id]);
   const peers = ids.filter((id) => id !== "ours");

@@ -1,7 +1,7 @@
 // deno-lint-ignore-file no-explicit-any
 /**
- * One engine in a process of its own: takes requests as lines of JSON, answers each with a line after `MARK`, so that
- * what an engine prints does not matter.
+ * One engine in its own process: reads requests as lines of JSON and answers each with a line after `MARK`, so that
+ * other output of the engine is ignored.
  */
 import { readFile, writeFile } from "node:fs/promises";
 import { createInterface } from "node:readline";
@@ -10,7 +10,7 @@ import type { Engine, Facts, Item, Ready } from "./item.ts";
 import { faults } from "../gpu/peer_gpu.ts";
 
 const MARK = "@bench ";
-/** Times of one request at most, and calls that one of them is the mean of, where they are short. */
+/** Most times per request, and most calls averaged for one of them if they are short. */
 const MOST = 30;
 
 async function read(folder: string, wanted: Item): Promise<(Float32Array | Int32Array)[]> {
@@ -36,7 +36,7 @@ export async function serve(engine: Engine, items: readonly Item[]): Promise<voi
     old?.drop();
   };
 
-  /** Uploads, compiles by a first call, and writes what it gives. */
+  /** Uploads inputs, compiles by a first call, and writes its outputs. */
   async function prepare(id: string, name: string, folder: string): Promise<{ first: number; outputs: number }> {
     drop();
     item = items.find((each) => each.name === name)!;
@@ -61,7 +61,7 @@ export async function serve(engine: Engine, items: readonly Item[]): Promise<voi
     return item.measure === "script" ? script : milliseconds;
   }
 
-  /** Calls until the budget is spent, at least one; `counted` is about one of the last. */
+  /** Calls until the budget is spent, at least one; `counted` describes one of the last. */
   async function run(budget: number, queued = 0): Promise<{ times: number[]; counted: Facts }> {
     const times: number[] = [];
     const start = performance.now();

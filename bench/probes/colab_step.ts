@@ -1,8 +1,8 @@
-// What training with learned context labels costs beside plain training of the same U-Net, in time, memory and kernels:
-// `VOXGRAD_ADAPTER=lavapipe node --import ./engine/platform/cli/register.mjs bench/probes/colab_step.ts`.
-// The steps are those of train_unet and train_colab, augmentation included, each timed in turn. Words after -- go to
-// all, as in `-- --patch 40,56,40 --features 8,16,32 --augment nnunet`; --rounds says how often each is timed;
-// --methods which gradients are, beside the exact one.
+// Cost of training with learned context labels relative to plain training of the same U-Net, in time, memory and
+// kernels: `VOXGRAD_ADAPTER=lavapipe node --import ./engine/platform/cli/register.mjs bench/probes/colab_step.ts`. The
+// steps are those of train_unet and train_colab, including augmentation, each timed in turn. Arguments after -- go to
+// all, as in `-- --patch 40,56,40 --features 8,16,32 --augment nnunet`; --rounds sets how often each is timed;
+// --methods selects further gradients besides the exact one.
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

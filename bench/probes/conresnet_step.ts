@@ -1,9 +1,8 @@
-// What a training step of ConResNet takes, plainly and with --recompute: planned memory, dispatches, multiply-adds,
-// time; and what the parts of it take that other frameworks compute by several operators each:
-// `VOXGRAD_ADAPTER=lavapipe node --import ./engine/platform/cli/register.mjs bench/probes/conresnet_step.ts`.
-// The step is that of train_conresnet at the published widths on a patch of 32 x 64 x 64. --patch, --features and
-// --arms change that, words after -- go to the training, as in `-- --augment none`. --rounds 0 --parts false plans
-// alone: nothing is compiled or run.
+// Cost of a training step of ConResNet, with and without --recompute: planned memory, dispatches, multiply-adds, time;
+// and the cost of the parts that other frameworks compute by several operators each: `VOXGRAD_ADAPTER=lavapipe node
+// --import ./engine/platform/cli/register.mjs bench/probes/conresnet_step.ts`. The step is that of train_conresnet at
+// the published widths on a patch of 32 x 64 x 64. --patch, --features and --arms change that, arguments after -- go to
+// the training, as in `-- --augment none`. --rounds 0 --parts false only plans: nothing is compiled or run.
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -79,7 +78,7 @@ for (const arm of values.arms.split(",")) {
       state = next;
       await metrics.data();
     };
-    // The first step, in which drivers compile, does not count.
+    // The first step, in which drivers compile, is excluded.
     if (rounds > 0) await step();
     const [times, inKernels]: [number[], number[]] = [[], []];
     for (let round = 0; round < rounds; round++) {

@@ -1,11 +1,10 @@
 /**
- * Time, rate and compile time of the convolution kernels at the sizes of a 3-D U-Net (features 8, 16, 32; batch 2 of
- * 40 x 56 x 40) and at 32 to 32 channels on 32 cubed; `--large` takes the sizes of a U-Net for GPUs. Run:
- *   node --import ./engine/platform/cli/register.mjs bench/probes/conv_kernels.ts [--large] [--storage f16] [--shape
- *   16-16]
+ * Time, rate and compile time of the convolution kernels at the sizes of a 3-D U-Net (features 8, 16, 32; batch 2 of 40
+ * x 56 x 40) and at 32 to 32 channels on 32 cubed; `--large` takes the sizes of a U-Net for GPUs. Run: node --import
+ * ./engine/platform/cli/register.mjs bench/probes/conv_kernels.ts [--large] [--storage f16] [--shape 16-16]
  *     [--family forward] [--every]
- * `--every` ranks all variants that take a size, the default marked by a star, with the largest difference from the
- * generic one relative to its largest value. Compile times are cold only where the driver caches nothing (Mesa:
+ * `--every` ranks all variants that support a size, the default marked by a star, with the largest difference from the
+ * generic one relative to its largest value. Compile times are cold only if the driver has no cache (Mesa:
  * MESA_SHADER_CACHE_DISABLE=true).
  */
 import mri from "mri";
@@ -65,7 +64,7 @@ const shapes: Record<string, ConvParams> = {
   "head 8-3": conv(2, 8, 3, full, 1, 1),
 };
 
-/** Patches of 128 cubed, as nnU-Net takes them. */
+/** Patches of 128 cubed, as in nnU-Net. */
 const large: Record<string, ConvParams> = {
   "1-32": conv(1, 1, 32, cube(128), 3, 1),
   "32-32": conv(1, 32, 32, cube(128), 3, 1),
@@ -103,7 +102,7 @@ for (const [name, p] of Object.entries(options.large ? large : shapes)) {
     const { repeats, storage } = options;
     const rows: { ms: number; text: string }[] = [];
     let expected: Float32Array | undefined;
-    // The generic one is the last.
+    // The generic variant is the last.
     for (const variant of options.every ? fitting.reverse() : fitting.slice(0, 1)) {
       const lowered = variant.lower(p, runner.target);
       const run = await runLowered(runner, lowered, data, output, { repeats, storage });
@@ -127,7 +126,7 @@ for (const [name, p] of Object.entries(options.large ? large : shapes)) {
 }
 closeRunner(runner);
 
-/** Numbers in [-0.5, 0.5) that repeat. */
+/** Repeating numbers in [-0.5, 0.5). */
 function noise(length: number): Float32Array {
   const data = new Float32Array(length);
   const period = 1009;
@@ -141,7 +140,7 @@ function difference(actual: Float32Array, expected: Float32Array): number {
   let largest = 0, scale = 1e-30;
   for (let i = 0; i < expected.length; i++) {
     const d = Math.abs(actual[i] - expected[i]);
-    // Not less, so that NaN stays.
+    // Negated comparison, so that NaN is kept.
     if (!(d <= largest)) largest = d;
     scale = Math.max(scale, Math.abs(expected[i]));
   }

@@ -1,8 +1,7 @@
-// Matching pixels with prototypes, fused in one kernel against the same in operators (similarities, softmax, weighted
-// sum), forward alone and with both gradients, each timed in turn:
-// `VOXGRAD_ADAPTER=lavapipe node --import ./engine/platform/cli/register.mjs bench/probes/cosine_matching.ts`.
-// --rounds says how often each is timed, --sizes which are: N,C,K,side of the square map, as in `--sizes 1,256,65,32`;
-// --passes forward or gradient leaves the other out.
+// Matching pixels with prototypes: one fused kernel against separate operators (similarities, softmax, weighted sum),
+// forward only and with both gradients, each timed in turn: `VOXGRAD_ADAPTER=lavapipe node --import
+// ./engine/platform/cli/register.mjs bench/probes/cosine_matching.ts`. --rounds sets how often each is timed, --sizes
+// lists N,C,K,side of the square map, as in `--sizes 1,256,65,32`; --passes forward or gradient skips the other.
 import { parseArgs } from "node:util";
 import {
   closeDevice,
@@ -65,7 +64,7 @@ function step(name: string, f: Match, pass: string, inputs: readonly [Tensor, Te
 for (const size of values.sizes.split(" ")) {
   const [n, channels, count, side] = size.split(",").map(Number) as [number, number, number, number];
   const noise = (seed: number, shape: readonly number[]): Tensor => random.normal(random.key(seed), { shape });
-  // As of prototypes of a class: a few windows lie in it.
+  // As for prototypes of a class: only a few windows lie in it.
   const inputs = [
     noise(1, [n, channels, side, side]),
     noise(2, [count, channels]),

@@ -1,7 +1,7 @@
 /**
- * Tensors above 128 MiB, which adapters that bind no more than that (lavapipe) take in windows and parts: one line a
- * check, exit code 1 if one fails. Takes a few GB of memory. Run:
- * VOXGRAD_ADAPTER=lavapipe node --import ./engine/platform/cli/register.mjs bench/probes/large_tensors.ts
+ * Tensors above 128 MiB, the binding limit of some adapters (lavapipe), which are bound in windows and parts: one line
+ * per check, exit code 1 if one fails. Takes a few GB of memory. Run: VOXGRAD_ADAPTER=lavapipe node --import
+ * ./engine/platform/cli/register.mjs bench/probes/large_tensors.ts
  */
 import * as vg from "../../engine/mod.ts";
 import { arange, evaluate, ones, type Tensor } from "../../engine/mod.ts";
@@ -25,7 +25,7 @@ async function line(name: string, f: () => Promise<boolean | string>): Promise<v
   );
 }
 
-/** f on tensors that are in memory, which is given back. */
+/** Runs f on evaluated tensors and disposes of them. */
 async function using<T>(tensors: Tensor[], f: (...xs: Tensor[]) => Promise<T>): Promise<T> {
   await evaluate(tensors);
   try {
@@ -43,7 +43,7 @@ async function item(t: Tensor): Promise<number> {
 const near = (got: number, wanted: number, tolerance = 1e-5): boolean | string =>
   Math.abs(got - wanted) <= tolerance * Math.max(1, Math.abs(wanted)) || `got ${got}, wanted ${wanted}`;
 
-/** The greatest difference of two tensors, the first in memory, from reductions alone. */
+/** The largest difference of two tensors, the first evaluated, by reductions only. */
 const distance = (a: Tensor, b: Tensor): Promise<number> => item(a.sub(b).abs().max());
 /** Values in about [-1, 1), that rise and fall. */
 const waves = (n: number, period = 8191): Tensor => {
@@ -156,7 +156,7 @@ await line(
               .abs()
               .max(),
           );
-          // sum(y^2) does not change with x, so its gradient is next to nothing.
+          // sum(y^2) does not depend on x, so its gradient is almost 0.
           const g = vg.grad((v: Tensor) => vg.groupNorm(v, { groups: 2 }).square().mean())(x);
           const slope = await item(g.abs().max());
           return mean < 1e-4 && variance < 1e-3 && slope < 1e-9

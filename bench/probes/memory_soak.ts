@@ -1,8 +1,8 @@
 // deno-lint-ignore-file no-explicit-any
 /**
- * Memory over many steps and many shapes: what the engine holds on the device, and what the process holds. Run:
- * node --expose-gc --import ./engine/platform/cli/register.mjs bench/probes/memory_soak.ts [--steps 1000] [--shapes
- * 10000] [--compiled 2000]
+ * Memory over many steps and many shapes: memory of the engine on the device, and of the process. Run: node --expose-gc
+ * --import ./engine/platform/cli/register.mjs bench/probes/memory_soak.ts [--steps 1000] [--shapes 10000] [--compiled
+ * 2000]
  */
 import mri from "mri";
 import * as vg from "../../engine/mod.ts";
@@ -65,7 +65,7 @@ async function train(compiled: boolean): Promise<void> {
   if ("dispose" in step) (step as { dispose(): void }).dispose();
 }
 
-/** Every size of a vector from 1 up: another program each. */
+/** Every size of a vector from 1 up: a different program each. */
 async function shapes(): Promise<void> {
   for (let n = 1; n <= options.shapes; n++) {
     const data = new Float32Array(n).fill(1);

@@ -1,9 +1,9 @@
-// What it takes to segment a volume by one labeled scan: time, dispatches, submits, read-backs and device memory, for a
-// small encoder and ResNet-50, features at an eighth, slices of 256 x 256:
-// `VOXGRAD_ADAPTER=lavapipe node --import ./engine/platform/cli/register.mjs bench/probes/one_shot_volume.ts`.
-// --encoders small,resnet50 (or resnet18, resnet34, resnet101), --stride 8 or 4, --side 256, --slices 25,100, --batch
-// 8, --chunks 3, --rounds 1 (beside the first call, which compiles). Nothing may be read back before the last slice is
-// under way, however many there are: the exit code is 1 where something was.
+// Cost of segmenting a volume by one labeled scan: time, dispatches, submits, read-backs and device memory, for a small
+// encoder and ResNet-50, features at 1/8 resolution, slices of 256 x 256: `VOXGRAD_ADAPTER=lavapipe node --import
+// ./engine/platform/cli/register.mjs bench/probes/one_shot_volume.ts`. --encoders small,resnet50 (or resnet18,
+// resnet34, resnet101), --stride 8 or 4, --side 256, --slices 25,100, --batch 8, --chunks 3, --rounds 1 (after the
+// first call, which compiles). Nothing may be read back before the last slice is submitted: otherwise the exit code is
+// 1.
 import { parseArgs } from "node:util";
 import { closeDevice, deviceInfo, memoryStats, random } from "../../engine/mod.ts";
 import { makeVolume, preprocessCase, scaling, type Triple, type Volume } from "../../engine/imaging/mod.ts";
@@ -32,7 +32,7 @@ const plan = planFor({
   channels: [{ name: "MR", normalization: "z-score" }],
 });
 
-/** As train_alpnet makes it. */
+/** As in train_alpnet. */
 function encoderNamed(name: string) {
   const small = name === "small";
   return alpnet.encoder({
@@ -43,7 +43,7 @@ function encoderNamed(name: string) {
   });
 }
 
-/** A bright ball on noise, over all slices but a tenth at either end. */
+/** A bright ball on noise, over all slices except a tenth at either end. */
 function scan(slices: number): { image: Volume; label: Volume } {
   const shape: Triple = [side, side, slices];
   const label = new Uint8Array(side * side * slices);
@@ -65,7 +65,7 @@ function scan(slices: number): { image: Volume; label: Volume } {
 const rows: (string | number)[][] = [];
 for (const name of values.encoders.split(",")) {
   for (const slices of values.slices.split(",").map(Number)) {
-    // A device of its own, for the peak counts from its opening.
+    // A new device, because the peak counts from its opening.
     const device = await deviceInfo();
     if (rows.length === 0) {
       console.log(

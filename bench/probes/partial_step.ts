@@ -1,8 +1,8 @@
-// What merging labels costs a training step: the step of train_partial with the ordinary loss, with marginal losses,
-// and with exclusion losses too, on the same partly labeled batch and with the same network:
-// `VOXGRAD_ADAPTER=lavapipe node --import ./engine/platform/cli/register.mjs bench/probes/partial_step.ts`.
-// Words after -- go to all, as in `-- --patch 40,56,40 --features 8,16,32`; --rounds says how often each is timed,
-// --arms which are (the first is the measure).
+// Cost of merging labels in a training step: the step of train_partial with the ordinary loss, with marginal losses,
+// and with exclusion losses too, on the same partially labeled batch and with the same network:
+// `VOXGRAD_ADAPTER=lavapipe node --import ./engine/platform/cli/register.mjs bench/probes/partial_step.ts`. Arguments
+// after -- go to all, as in `-- --patch 40,56,40 --features 8,16,32`; --rounds sets how often each is timed, --arms
+// which (the first is the baseline).
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

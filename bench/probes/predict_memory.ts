@@ -1,6 +1,6 @@
-// How much memory it takes to predict a CT volume of 512 x 512 x 400 voxels, from the file to the file, with a small
-// U-Net: `VOXGRAD_ADAPTER=lavapipe node --import ./engine/platform/cli/register.mjs bench/probes/predict_memory.ts`.
-// --spacing 1.5 prepares it at 1.5 mm (it has 0.8 x 0.8 x 1); 0 leaves it as it is. --depth sets the third size.
+// Memory needed to predict a CT volume of 512 x 512 x 400 voxels, from file to file, with a small U-Net:
+// `VOXGRAD_ADAPTER=lavapipe node --import ./engine/platform/cli/register.mjs bench/probes/predict_memory.ts`. --spacing
+// 1.5 prepares it at 1.5 mm (it has 0.8 x 0.8 x 1); 0 keeps its spacing. --depth sets the third size.
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -20,7 +20,7 @@ const folder = await mkdtemp(join(tmpdir(), "voxgrad-predict-"));
 const path = join(folder, "scan.nii");
 const gigabytes = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(2)} GiB`;
 
-/** A body of tissue with a bright organ and noise in air, axes as scanners store them (LPS). */
+/** A body of tissue with a bright organ and noise in air, axes in scanner order (LPS). */
 function scan(): Int16Array<ArrayBuffer> {
   const data = new Int16Array(shape[0] * shape[1] * shape[2]);
   const [X, Y, Z] = shape;

@@ -1,5 +1,4 @@
-// Compiled steps beside each other: each timed in turn in one process, and what is exact: operations, memory,
-// dispatches.
+// Compares compiled steps: times, in turn in one process, and exact counts: operations, memory, dispatches.
 import { lower } from "../../engine/compile/graph/lower.ts";
 import { planProgram } from "../../engine/compile/plan_program.ts";
 import { trace } from "../../engine/compile/trace.ts";
@@ -7,14 +6,14 @@ import { device } from "../../engine/gpu/mod.ts";
 import { deviceInfo, profile, tree } from "../../engine/mod.ts";
 import { formatTable } from "../../engine/train/mod.ts";
 
-/** A compiled step on a batch of its own: `run` takes it and waits for its metrics. */
+/** A compiled step on its own batch: `run` executes it and waits for its metrics. */
 export interface MeasuredStep {
   readonly name: string;
   plan(): Promise<{ peakBytes: number; dispatches: number; kernels: readonly string[] }>;
   run(): Promise<void>;
 }
 
-/** Milliseconds, the least of all rounds, and operations of each step. */
+/** Milliseconds, minimum of all rounds, and operations of each step. */
 export interface StepMeasures {
   readonly best: number[];
   readonly flops: number[];
@@ -26,7 +25,7 @@ const median = (values: readonly number[]): number => {
 };
 
 /**
- * Runs the steps in turn, `rounds` times after a first that compiles, and prints a table whose ratios are to the first
+ * Runs the steps in turn, `rounds` times after a first run that compiles, and prints a table with ratios to the first
  * step.
  */
 export async function measureSteps(
@@ -44,9 +43,9 @@ export async function measureSteps(
     }
   }
   const best = times.map((list) => Math.min(...list));
-  // Of each round by itself: what slows the machine down slows neighbors alike.
+  // Ratios per round: what slows the machine down affects both runs of a round.
   const paired = times.map((list) => median(list.map((time, round) => time / times[0][round])));
-  // Exact, where times on a shared machine are not.
+  // Exact, unlike times on a shared machine.
   const flops: number[] = [];
   for (const { run } of steps) flops.push((await profile(run)).kernels.reduce((sum, kernel) => sum + kernel.flops, 0));
   const plans = await Promise.all(steps.map(({ plan }) => plan()));
@@ -78,7 +77,7 @@ export async function measureSteps(
   return { best, flops };
 }
 
-/** What a step that is donated its first arguments takes on this adapter; no kernel is compiled. */
+/** The plan of a step with donated first arguments on this adapter; no kernel is compiled. */
 export async function plannedStep<A extends unknown[]>(take: (...args: A) => unknown, args: A, donated = 1) {
   const { target } = await device();
   const { outputs, placeholders } = trace("step", take, args);

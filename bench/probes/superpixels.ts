@@ -38,7 +38,7 @@ np.array(out, dtype=np.int32).tofile(folder + "/segments.i32")
 `;
 
 const { image } = organPhantomCase({ seed, shape: [side, side, slices], spacing: [1.5, 1.5, 3], distinct: true });
-// From 0 to 255, as the few-shot training has them.
+// Scaled to 0..255, as in the few-shot training.
 const top = (image.data as Int16Array).reduce((a, b) => Math.max(a, b), 0);
 const pixels = Float32Array.from(image.data as Int16Array, (v) => (Math.max(0, v) / top) * 255);
 const folder = await mkdtemp(join(tmpdir(), "voxgrad-superpixels-"));
@@ -58,7 +58,7 @@ try {
     times.push({ ours, theirs: Number(peer.stdout) });
     console.log(`round ${round + 1}: voxgrad ${ours.toFixed(2)} s, scikit-image ${Number(peer.stdout).toFixed(2)} s`);
   }
-  // Segments have other numbers there: both are numbered anew by their first pixel.
+  // Segments are numbered differently there: renumber both by their first pixel.
   const numbered = (labels: ArrayLike<number>): number[] => {
     const numbers = new Map<number, number>();
     return Array.from(labels, (label) => numbers.get(label) ?? (numbers.set(label, numbers.size), numbers.size - 1));

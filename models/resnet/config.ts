@@ -1,9 +1,9 @@
-/** The configuration of a ResNet: what may be left out filled in, what cannot be refused. */
+/** Validates the configuration of a ResNet and fills in defaults. */
 import { check, checkOptions, show, Tensor } from "../../engine/mod.ts";
 export interface ResNetConfig {
-  /** One of torchvision's: 18, 34, 50, 101 or 152, in place of `block` and `layers`. */
+  /** One of torchvision's: 18, 34, 50, 101 or 152, instead of `block` and `layers`. */
   readonly depth?: 18 | 34 | 50 | 101 | 152;
-  /** Two 3 x 3 convolutions, or a 3 x 3 between 1 x 1 with four times the channels behind. */
+  /** Two 3 x 3 convolutions, or a 3 x 3 between two 1 x 1 with four times the channels after it. */
   readonly block?: "basic" | "bottleneck";
   /** Residual blocks of every stage; one to four stages. */
   readonly layers?: readonly number[];
@@ -12,19 +12,19 @@ export interface ResNetConfig {
   /** Channels of the first convolution; stage s has 2^s times as many. Default 64. */
   readonly width?: number;
   /**
-   * Whether a stage but the first dilates its convolutions in place of a stride of 2; one entry for each of those.
-   * Default false. torchvision has it for bottlenecks alone.
+   * Whether a stage dilates its convolutions instead of a stride of 2; one entry for each stage but the first. Default
+   * false. torchvision supports it only for bottlenecks.
    */
   readonly replaceStrideWithDilation?: readonly boolean[];
-  /** Whether batch norms have running statistics, to be used but in training. Default true. */
+  /** Whether batch norms have running statistics for evaluation. Default true. */
   readonly runningStatistics?: boolean;
 }
 
-/** Every entry written out. */
+/** The configuration with all defaults filled in. */
 export interface ResolvedResNet extends Required<Omit<ResNetConfig, "depth">> {
   /** Channels of the output. */
   readonly outputChannels: number;
-  /** How many times coarser than the input the output is. */
+  /** Downsampling factor from input to output. */
   readonly outputStride: number;
 }
 
@@ -95,7 +95,7 @@ export function resolveResNet(config: ResNetConfig): ResolvedResNet {
   };
 }
 
-/** Refuses an input of another shape, and in training one of which too little is left for statistics. */
+/** Rejects an input of another shape, and in training one too small for batch statistics. */
 export function checkResNetInput(c: ResolvedResNet, input: unknown, train: boolean): asserts input is Tensor {
   const shape = input instanceof Tensor ? [...input.shape] : [];
   check(

@@ -1,12 +1,12 @@
-/** A ResNet's weights out of the state dict of whatever holds it. */
+/** Extracts a ResNet's weights from the state dict of a larger model. */
 import { check, loadParameters, type Tensor, tree } from "../../engine/mod.ts";
-/** The network's first norm, which none of its blocks is before. */
+/** The network's first norm, which precedes its blocks. */
 const FIRST = /^(?!.*\blayer\d)(.*\.)?bn1\.weight$/;
 const RUNNING = /(^|\.)running_(mean|var)$/;
 
 /**
- * Parameters of the structure of `template` from the tensors of a ResNet within `tensors`, wherever its names begin. Of
- * a network by itself the classifier "fc." is left out, of a larger model all that lies outside of the ResNet.
+ * Parameters of the structure of `template` from the tensors of a ResNet within `tensors`, with any name prefix. The
+ * classifier "fc." of a plain ResNet is ignored, as is everything outside the ResNet in a larger model.
  */
 export function backboneOf<P extends object>(template: P, tensors: ReadonlyMap<string, Tensor>): P {
   const names = [...tensors.keys()];

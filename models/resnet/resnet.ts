@@ -1,6 +1,6 @@
 /**
- * Residual networks (He et al., "Deep residual learning for image recognition", 2016) as encoders of two-dimensional
- * images. Parameter paths are the names of torchvision's state dicts, whose weights they take.
+ * Residual networks (He et al., "Deep residual learning for image recognition", 2016) as encoders of 2-D images.
+ * Parameter paths are the names of torchvision's state dicts, whose weights they take.
  */
 import {
   batchNorm,
@@ -23,14 +23,15 @@ import type { Model } from "../registry.ts";
 
 export type { ResNetConfig, ResolvedResNet } from "./config.ts";
 
-/** Running statistics by name of the state dict. */
+/** Running statistics by state-dict name. */
 export type Statistics = Record<string, Tensor>;
 
 /** A model whose batch norms keep running statistics. */
 export interface StatisticsModel<Config, P> extends Model<Tensor, Config, P> {
   /**
-   * `apply` in training, and the running statistics after this batch: `1 - momentum` of the old ones and `momentum` of
-   * the batch's (default 0.1), as PyTorch, whose running variance is unbiased. No gradient passes through them.
+   * `apply` in training mode, which also returns the updated running statistics: `1 - momentum` of the old ones plus
+   * `momentum` (default 0.1) of the batch's, with unbiased running variance as in PyTorch. No gradient flows through
+   * them.
    *
    * @example
    * ```ts
@@ -54,11 +55,11 @@ export interface StatisticsModel<Config, P> extends Model<Tensor, Config, P> {
     options?: { momentum?: number },
   ): { output: Tensor; statistics: Statistics };
   /**
-   * Parameters with the values of a state dict of torchvision, or of a larger model that has such a network somewhere
-   * in it, such as DeepLabV3 ("backbone."); heads are left out. An encoder of one channel adds up the first kernels of
-   * a file for three, which is the same as repeating the image.
+   * Parameters from a state dict of torchvision, or of a larger model that contains such a network, such as DeepLabV3
+   * ("backbone."); heads are ignored. An encoder with one input channel sums the first kernels of a three-channel file,
+   * which is equivalent to repeating the image.
    *
-   * @throws VoxgradError if no such network is in the file; SafetensorsError that lists missing, unexpected and
+   * @throws VoxgradError if the file contains no such network; SafetensorsError that lists missing, unexpected and
    *   misshapen tensors by name
    * @example
    * ```ts
@@ -91,7 +92,7 @@ export type ResNetParams = ResNetOf<Tensor>;
 
 export type ResNet = StatisticsModel<ResolvedResNet, ResNetParams>;
 
-/** He's scheme by what an input channel feeds, as torchvision starts its ResNets. */
+/** He initialization (fan out), as in torchvision. */
 const convParameters = (inputs: number, outputs: number, kernel: number): Conv<nn.Parameter> => ({
   weight: new nn.Parameter(
     [outputs, inputs, kernel, kernel],
@@ -106,7 +107,7 @@ const normParameters = (c: ResolvedResNet, channels: number): BatchNorm<nn.Param
     : {}),
 });
 
-/** One residual block: where it stands, and what its 3 x 3 convolutions do. */
+/** One residual block: its name, and the settings of its 3 x 3 convolutions. */
 interface Block {
   readonly name: string;
   readonly inputs: number;
@@ -159,7 +160,7 @@ function blockParameters(c: ResolvedResNet, block: Block): BlockOf<nn.Parameter>
   return Object.assign({}, ...layers, downsample);
 }
 
-/** Batch norm by the parameters at a place of the tree. */
+/** Batch norm with the parameters at a path of the tree. */
 type Norm = (p: BatchNorm<Tensor>, x: Tensor, name: string) => Tensor;
 
 const EPS = 1e-5;
@@ -172,7 +173,7 @@ const byRunning: Norm = (p, x) => {
   return x.sub(channels(p.running_mean!)).mul(scale).add(channels(p.bias));
 };
 
-/** Batch norm that leaves the running statistics after this batch in `statistics`. */
+/** Batch norm that stores the updated running statistics in `statistics`. */
 const recording = (statistics: Statistics, momentum: number): Norm => (p, x, name) => {
   const own = stopGradient(x.cast("f32"));
   const over = { axes: [0, 2, 3] };
@@ -190,7 +191,7 @@ function residual(c: ResolvedResNet, block: Block, p: BlockOf<Tensor>, x: Tensor
   const conv = (k: number, y: Tensor): Tensor => {
     const { weight } = p[`conv${k}`];
     const wide = weight.shape[2] > 1;
-    // The stride is that of the first 3 x 3 convolution.
+    // The stride is on the first 3 x 3 convolution.
     const strided = k === (c.block === "bottleneck" ? 2 : 1) ? stride : 1;
     const y1 = conv2d(y, weight, { stride: strided, ...(wide ? { padding: dilation, dilation } : {}) });
     return norm(p[`bn${k}`], y1, `${name}.bn${k}`);
@@ -223,11 +224,11 @@ export const withStatistics = <P>(params: P, statistics: Statistics): P =>
 
 /**
  * torchvision's ResNet without its classifier: a 7 x 7 convolution with stride 2, max pooling with stride 2, and stages
- * of residual blocks. `replaceStrideWithDilation: [false, true, true]` keeps an eighth of the input's size, as in
- * DeepLabV3. With `train` batch norms use the statistics of the batch, else the running ones; with
- * `runningStatistics: false` always those of the batch.
+ * of residual blocks. `replaceStrideWithDilation: [false, true, true]` gives an output stride of 8, as in DeepLabV3.
+ * With `train` batch norms use batch statistics, else the running ones; with `runningStatistics: false` always batch
+ * statistics.
  *
- * @throws VoxgradError for a configuration or an input that cannot be
+ * @throws VoxgradError for an invalid configuration or input
  * @example
  * ```ts
  * import { random } from "voxgrad";

@@ -1,7 +1,7 @@
 /**
- * SegResNet (Myronenko, "3D MRI brain tumor segmentation using autoencoder regularization", 2018) as MONAI has it,
- * without the autoencoder: an encoder of residual blocks, and a small decoder that adds the encoder's features.
- * Parameter paths are the names of MONAI's state dict.
+ * SegResNet (Myronenko, "3D MRI brain tumor segmentation using autoencoder regularization", 2018) as in MONAI, without
+ * the autoencoder: an encoder of residual blocks, and a small decoder that adds the encoder's features. Parameter paths
+ * are the names of MONAI's state dict.
  */
 import { check, checkOptions, relu, resize, type Tensor } from "../../engine/mod.ts";
 import { perDecoderStage, perStage } from "../../engine/imaging/mod.ts";
@@ -26,7 +26,7 @@ export interface SegResNetConfig extends TopologyConfig {
   readonly blocksPerStage?: number | readonly number[];
   /** Residual blocks of every decoder stage, coarsest first. Default 1. */
   readonly decoderBlocksPerStage?: number | readonly number[];
-  /** Of the group norms; divides all features. Default 8. */
+  /** Number of groups of the group norms; divides all features. Default 8. */
   readonly groups?: number;
 }
 
@@ -63,7 +63,7 @@ function resolve(config: SegResNetConfig): ResolvedSegResNet {
   };
 }
 
-/** MONAI's layers lie in a module of their own, `conv`. The weights start with the variance of PyTorch's. */
+/** MONAI wraps layers in a module `conv`. The initial weights have the variance of PyTorch's. */
 const convParameters = (inputs: number, outputs: number, kernel: readonly number[], bias = false) => ({
   conv: nn.convParameters(inputs, outputs, kernel, { bias, a: Math.sqrt(5) }),
 });
@@ -86,7 +86,7 @@ function parametersOf(c: ResolvedSegResNet) {
   const one = kernels[0].map(() => 1);
   const blocks = (count: number, s: number) =>
     Array.from({ length: count }, () => blockParameters(features[s], kernels[s]));
-  // The strided convolution of a stage has the place 0; the first stage has none.
+  // The strided convolution of a stage has index 0; the first stage has none.
   type Stage = { [place: number]: ReturnType<typeof convParameters> | ReturnType<typeof blockParameters> };
   const down = features.map((n, s): Stage => {
     const own = blocks(c.blocksPerStage[s], s).map((block, k) => [k + 1, block]);
@@ -108,7 +108,7 @@ function parametersOf(c: ResolvedSegResNet) {
  *
  * @returns a model with logits [N, classes, ...space] of inputs [N, inputChannels, ...space], space divisible by the
  *   product of the strides
- * @throws VoxgradError naming the entry that does not fit
+ * @throws VoxgradError naming the invalid entry
  * @example
  * ```ts
  * import { random } from "voxgrad";

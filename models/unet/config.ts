@@ -1,4 +1,4 @@
-/** The configuration of a U-Net: what may be left out filled in, what cannot be refused. */
+/** Validates the configuration of a U-Net and fills in defaults. */
 import { check, checkOptions, show } from "../../engine/mod.ts";
 import {
   checkNetworkInput,
@@ -21,7 +21,7 @@ export interface UNetConfig extends TopologyConfig {
   readonly deepSupervision?: boolean;
 }
 
-/** Every entry written out, one list per stage. */
+/** The configuration with all defaults filled in, one list per stage. */
 export interface ResolvedUNet extends Topology {
   /** Convolutions or blocks of every encoder stage. */
   readonly perStage: readonly number[];
@@ -55,7 +55,7 @@ export function resolve(name: string, config: UNetConfig, stages: "convsPerStage
   };
 }
 
-/** Refuses an input that the strides do not divide, or of which the coarsest stage would have one voxel. */
+/** Rejects an input whose size is not divisible by the strides, or that leaves one voxel at the coarsest stage. */
 export function checkInput(name: string, c: ResolvedUNet, input: unknown): void {
   checkNetworkInput(name, c, input);
   const factors = strideProducts(c);

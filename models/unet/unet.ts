@@ -1,6 +1,6 @@
 /**
- * The U-Nets of nnU-Net v2 (Isensee et al. 2021, 2024): PlainConvUNet and ResidualEncoderUNet, of any depth, in two or
- * three dimensions. Parameter paths are the names of the published PyTorch state dicts.
+ * The U-Nets of nnU-Net v2 (Isensee et al. 2021, 2024): PlainConvUNet and ResidualEncoderUNet, of any depth, in 2-D or
+ * 3-D. Parameter paths are the names of the published PyTorch state dicts.
  */
 import { concat, leakyRelu, type Tensor } from "../../engine/mod.ts";
 import * as nn from "../../engine/nn/mod.ts";
@@ -14,7 +14,7 @@ export type { ResolvedUNet, UNetConfig } from "./config.ts";
 const range = (n: number): number[] => Array.from({ length: n }, (_, k) => k);
 const SLOPE = 0.01;
 
-/** Parameters of convolution, instance norm, leaky ReLU; `zero`: a norm that starts as nothing. */
+/** Parameters of convolution, instance norm, leaky ReLU; `zero`: the norm's scale starts at 0. */
 const blockParameters = (
   inputs: number,
   outputs: number,
@@ -46,7 +46,7 @@ const strided = (stride: readonly number[]): boolean => stride.some((s) => s !==
 type ResidualOf<B> = { conv1: B; conv2: B; skip?: readonly [B] | { 1: B } };
 type Residual = ResidualOf<Block>;
 
-/** A residual block: two convolutions; the skip is pooled under a stride and projected to other channels. */
+/** A residual block: two convolutions; with a stride the skip is pooled, and it is projected if the channels differ. */
 function residualParameters(
   inputs: number,
   outputs: number,
@@ -64,7 +64,7 @@ function residualParameters(
     kernel.map(() => 1),
     { bias: false },
   );
-  // In the published names the pooling takes the place 0.
+  // In the published names the pooling has index 0.
   return { ...p, skip: strided(stride) ? { 1: projection } : [projection] };
 }
 
@@ -193,8 +193,8 @@ type Output<C extends UNetConfig> = C extends { deepSupervision: true } ? Tensor
 
 /**
  * nnU-Net's PlainConvUNet: stages of convolution, instance norm, leaky ReLU; stride in the first convolution of a
- * stage; transposed convolutions and concatenated skips upwards. Weights start by He's scheme (slope 0.01), biases at
- * 0.
+ * stage; transposed convolutions and concatenated skips upwards. Weights use He initialization (slope 0.01), biases
+ * start at 0.
  *
  * @example
  * ```ts

@@ -1,4 +1,4 @@
-/** Shared by the tests of augmentation: made tensors, indices, and what a transform draws. */
+/** Shared by the tests of augmentation: test tensors, indices, and the draws of a transform. */
 import * as assert from "uvu/assert";
 import { random, type Tensor, tensor } from "../../engine/mod.ts";
 import { noise } from "./noise.ts";

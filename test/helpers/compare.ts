@@ -1,8 +1,10 @@
-/** Numbers against reference numbers. */
+/** Compares numbers with reference numbers. */
 import * as assert from "uvu/assert";
 import type { Shape, Tensor } from "../../engine/mod.ts";
 
-/** Largest difference over the largest finite magnitude of the reference; infinite for NaN and for another length. */
+/**
+ * Largest difference over the largest finite magnitude of the reference; infinite for NaN and for a different length.
+ */
 export function relativeError(got: ArrayLike<number>, wanted: ArrayLike<number>): number {
   if (got.length !== wanted.length) return Infinity;
   let worst = 0;

@@ -1,17 +1,17 @@
-/** Runs lowered kernels straight on a WebGPU device, without the engine: for kernel tests and benchmarks. */
+/** Runs lowered kernels directly on a WebGPU device, without the engine: for kernel tests and benchmarks. */
 import { platform } from "#platform";
 import { fromHalf, toHalf } from "../../engine/core/dtype.ts";
 import { subgroupMatrices } from "../../engine/gpu/device.ts";
 import type { Lowered, Slot, Target } from "../../shaders/types.ts";
 
-/** A device, what kernels may rely on, and the adapter's name. */
+/** A device, its capabilities, and the adapter's name. */
 export interface Runner {
   readonly device: GPUDevice;
   readonly target: Target & { readonly subgroupMinSize: number };
   readonly adapterName: string;
 }
 
-/** Opens a device with every limit of the adapter. Throws when there is none. */
+/** Opens a device with every limit of the adapter. Throws without an adapter. */
 export async function openRunner(): Promise<Runner> {
   const { adapter } = await platform.openAdapter();
   const names = [
@@ -49,14 +49,14 @@ export async function openRunner(): Promise<Runner> {
   };
 }
 
-/** Lets the device go, so that the process can end. */
+/** Releases the device, so that the process can exit. */
 export function closeRunner(runner: Runner): void {
   runner.device.destroy();
   platform.closeGpu();
 }
 
 export interface RunOptions {
-  /** Timed repetitions after the first run; 0 when only the values matter. */
+  /** Timed repetitions after the first run; 0 if only the values matter. */
   readonly repeats?: number;
   /** Type of inputs and output in memory. */
   readonly storage?: "f32" | "f16";
@@ -64,9 +64,9 @@ export interface RunOptions {
 
 export interface RunResult {
   readonly output: Float32Array;
-  /** Time to make the pipelines: drivers compile as late as the first run, so what that took beyond a later one. */
+  /** Time to create the pipelines, plus the extra time of the first run, because drivers may compile that late. */
   readonly compileMs: number;
-  /** Shortest and median time of all dispatches, when repeated. */
+  /** Minimum and median time of all dispatches, if repeated. */
   readonly minMs: number;
   readonly medianMs: number;
 }
@@ -88,7 +88,7 @@ export async function runLowered(
     device.queue.writeBuffer(buffer, 0, data as Float32Array<ArrayBuffer>);
     return buffer;
   };
-  // Buffers are whole words.
+  // Buffer sizes are multiples of 4 bytes.
   const halves = (data: Float32Array): Uint16Array => {
     const bits = new Map<number, number>();
     const result = new Uint16Array(data.length + (data.length % 2));
@@ -144,7 +144,7 @@ export async function runLowered(
   const error = await device.popErrorScope();
   if (error) throw new Error(`${lowered.dispatches.map((d) => d.kernel.name).join(", ")}: ${error.message}`);
   const times: number[] = [];
-  // Runs together, where one is short: a submission itself takes some tenths of a millisecond.
+  // Short runs are batched: a submission itself takes some tenths of a millisecond.
   let together = 1;
   for (let i = 0; i < (options.repeats ?? 0); i++) {
     const t = performance.now();

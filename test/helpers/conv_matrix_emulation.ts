@@ -1,14 +1,14 @@
 /**
- * Kernels with subgroup matrices where an adapter has neither them nor f16: the WGSL rewritten to plain loops over f32,
- * each lane of a subgroup taking its share of the sums. It shows that tiles are filled, multiplied and stored as meant;
- * what it cannot show is what a GPU makes of the builtins.
+ * Emulates kernels with subgroup matrices on adapters without them and f16: rewrites the WGSL to plain loops over f32,
+ * with each lane of a subgroup computing its share of the sums. It checks that tiles are filled, multiplied and stored
+ * correctly, but not the builtins of a GPU.
  */
 import type { Lowered, SubgroupMatrix } from "../../shaders/types.ts";
 
-/** The same dispatches without subgroup matrices and f16. Throws where the source has a form that is not known here. */
+/** The same dispatches without subgroup matrices and f16. Throws for source of an unknown form. */
 export function emulateMatrices(lowered: Lowered, { M, N, K }: SubgroupMatrix, lanes: number): Lowered {
   const each = (M * N) / lanes;
-  // A factor is its place in the tile and the distance of its lines; a matrix of sums is a number.
+  // A factor is its offset in the tile and the stride of its lines; an accumulator matrix is a number.
   const loops = `
 var<private> lane: u32;
 var<private> sums: array<f32, 32>;

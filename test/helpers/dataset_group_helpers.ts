@@ -1,4 +1,4 @@
-/** Folders and groups of made-up scans for the tests of dataset groups. */
+/** Folders and groups of synthetic scans for the tests of dataset groups. */
 import { mkdtemp, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -12,7 +12,7 @@ import { failure } from "./refuse.ts";
 export const root = await mkdtemp(join(tmpdir(), "voxgrad-group-"));
 let made = 0;
 
-// Affines of the files: axes as the patient's, and in another order.
+// Affines of the files: RAS axes, and another order.
 export const RAS = [2, 0, 0, -20, 0, 2, 0, 5, 0, 0, 3, -7, 0, 0, 0, 1];
 export const SAR = [0, 0, 1.5, -14, 0, 2, 0, 5, 3, 0, 0, -7, 0, 0, 0, 1];
 
@@ -63,7 +63,7 @@ export async function folder(
   return path;
 }
 
-/** A group file beside the folders. */
+/** A group file next to the folders. */
 export async function group(json: object): Promise<string> {
   const file = join(root, `group${made++}.json`);
   await writeFile(file, JSON.stringify({ format: "voxgrad group 1", ...json }));
@@ -75,7 +75,7 @@ export const refused = async (promise: Promise<unknown>): Promise<string> => {
   return `${name} ${message}`;
 };
 
-/** Equal voxel by voxel; names the first that is not. */
+/** Asserts equality voxel by voxel; names the first difference. */
 export function same(got: ArrayLike<number>, wanted: ArrayLike<number>, what = ""): void {
   assert.is(got.length, wanted.length, what);
   const at = Array.from(got).findIndex((value, i) => value !== wanted[i]);
@@ -83,7 +83,7 @@ export function same(got: ArrayLike<number>, wanted: ArrayLike<number>, what = "
 }
 
 export const SHAPE: Triple = [7, 6, 5];
-/** Values 0 to highest in turn, in an order of its own for each shift. */
+/** Values 0 to highest cyclically, in a different order for each shift. */
 export const mixed = (highest: number, shift = 0, shape = SHAPE, affine = RAS): Volume =>
   volume(
     Uint8Array.from({ length: imaging.voxelCount(shape) }, (_, i) => (i * 5 + shift + (i >> 3)) % (highest + 1)),

@@ -1,4 +1,4 @@
-/** TypeScript blocks of Markdown files and of JSDoc, run as they stand. */
+/** Runs the TypeScript blocks of Markdown files and JSDoc. */
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { join } from "node:path";
@@ -8,12 +8,12 @@ export const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 export interface Block {
   readonly file: string;
   readonly line: number;
-  /** What stands behind the fence: "ts", "sh", ... */
+  /** The language after the fence: "ts", "sh", ... */
   readonly language: string;
   readonly code: string;
 }
 
-/** The fenced blocks of a file, of .ts files those in JSDoc comments. */
+/** The fenced blocks of a file; for .ts files those in JSDoc comments. */
 export function blocksOf(file: string): Block[] {
   const source = readFileSync(join(ROOT, file), "utf8");
   const text = file.endsWith(".ts") ? source.replace(/^[ \t]*\*( |$)/gm, "") : source;
@@ -57,7 +57,7 @@ function sameShape(got: any, wanted: number[]): void {
 
 /**
  * Runs code as a module below the root, where "voxgrad" is this package, with an empty folder as working directory, and
- * gives what it printed by console.log.
+ * returns its console.log output.
  */
 export async function runCode(code: string): Promise<string[]> {
   mkdirSync(join(ROOT, ".cache"), { recursive: true });

@@ -12,7 +12,7 @@ const folder = new URL("../golden/", import.meta.url);
 
 export const goldenJson = (name: string): any => JSON.parse(readFileSync(new URL(`${name}.json`, folder), "utf8"));
 
-/** Tensors of a golden file; read here and not by the engine's own reader. */
+/** Tensors of a golden file; parsed here, independently of the engine's reader. */
 export function goldenTensors(name: string): (key: string) => Stored {
   const bytes = readFileSync(new URL(`${name}.safetensors`, folder));
   const length = Number(bytes.readBigUInt64LE(0));

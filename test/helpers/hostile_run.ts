@@ -1,9 +1,9 @@
-/** A run folder of other hands, with scripts wherever there is room for one. */
+/** A run folder from an untrusted source, with scripts injected everywhere. */
 import { mkdir, writeFile } from "node:fs/promises";
 import { compareLabels, Comparison, makeVolume, scaling } from "../../engine/imaging/mod.ts";
 import { RunFolder, writeComparison, writeReport, writeTable } from "../../engine/train/mod.ts";
 
-/** Pictures that set `hit` where a page lets them. */
+/** Pictures that set `hit` if a page lets them. */
 export const HOSTILE = [
   `<svg xmlns="http://www.w3.org/2000/svg" onload="window.hit=1"><script>window.hit=2</script><rect width="9" height="9"/></svg>`,
   `<svg><foreignObject><body onload="window.hit=3"><iframe src="javascript:parent.hit=4"></iframe></body></foreignObject></svg>`,
@@ -12,7 +12,7 @@ export const HOSTILE = [
 ];
 const NAME = `"><script>window.hit=10</script><img src=x onerror=window.hit=11>`;
 
-/** A run that somebody else has made, with scripts wherever there is room for one. */
+/** An untrusted run, with scripts injected everywhere. */
 export async function hostileRun(path: string): Promise<void> {
   const run = new RunFolder(path);
   const names = [NAME, "</script><script>window.hit=12</script>"];

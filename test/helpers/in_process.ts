@@ -1,11 +1,11 @@
-/** Runs in this process, where kernels that are compiled once serve all runs. */
+/** Trains in this process, so that runs share compiled kernels. */
 import { platform } from "../../engine/platform/node.ts";
 
-/** The end of a run that was stopped. */
+/** Thrown to stop a run. */
 class Stopped extends Error {}
 
 /**
- * Calls a training, and gives what it logged and what it threw.
+ * Calls a training; returns its log and its error.
  *
  * @param options stop: the training ends as if killed when a line of its progress matches
  */

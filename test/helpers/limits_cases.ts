@@ -1,4 +1,4 @@
-/** Computations on tensors of a few thousand elements, to be done on adapters that bind less than that. */
+/** Computations on tensors of a few thousand elements, for adapters that bind less than that. */
 import * as vg from "../../engine/mod.ts";
 import { Tensor, tensor } from "../../engine/mod.ts";
 import { noise } from "./noise.ts";
@@ -11,7 +11,7 @@ const t = (shape: number[], seed = 1): Tensor =>
     ),
     { shape },
   );
-/** Whole numbers, so that there are ties. */
+/** Integers, so that there are ties. */
 const whole = (shape: number[], seed = 1, span = 7): Tensor => {
   const data = noise(
     shape.reduce((a, b) => a * b, 1),
@@ -55,17 +55,17 @@ const product = (a: number[], b: number[]): () => Tensor[] =>
   );
 const unary = (shape: number[], f: (x: Tensor) => Tensor): () => Tensor[] => withGradients(() => [t(shape)], f);
 
-/** Rows at random places, some of them several times, and the adjoint. */
+/** Rows at random indices, with repetitions, and the adjoint. */
 const taken = (shape: number[], count: number): () => Tensor[] => () => {
   const indices = whole([count], 8, shape[0]);
   const f = (x: Tensor): Tensor => vg.take(x, indices, { axis: 0 });
   return [f(t(shape)), vg.grad((v: Tensor) => f(v).square().sum())(t(shape))];
 };
 
-/** Each gives tensors whose values do not depend on how the work is split, but for rounding. */
+/** Each returns tensors whose values do not depend on how the work is split, except for rounding. */
 export type Cases = Record<string, () => Tensor[]>;
 
-/** Fused kernels, to which windows of their operands are bound. */
+/** Fused kernels, which bind windows of their operands. */
 export const fused: Cases = {
   "elementwise chain": unary([3, 1003], (x) => x.mul(2).add(1).tanh().mul(x)),
   "elementwise of four tensors": withGradients(
@@ -157,7 +157,7 @@ export const fused: Cases = {
   ),
 };
 
-/** Kernels of their own, which work on parts. */
+/** Separate kernels, which work on parts. */
 export const kernels: Cases = {
   "conv3d with stride, dilation and padding": conv3([1, 2, 13, 12, 11], [3, 2, 3, 2, 3], {
     padding: [2, 1, 2],

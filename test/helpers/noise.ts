@@ -1,6 +1,6 @@
 /** Inputs of tests. */
 
-/** Numbers that look random, the same everywhere: a 32-bit mixer of seed and position. */
+/** Pseudorandom numbers, the same on every host: a 32-bit mixer of seed and position. */
 export function noise(count: number, seed = 1): Float32Array {
   return Float32Array.from({ length: count }, (_, k) => {
     let h = Math.imul(k + 1, 0x9e3779b1) ^ Math.imul(seed, 0x85ebca6b);

@@ -1,4 +1,4 @@
-/** What tests of all operators share: comparison, and an entry of the table as a function to be differentiated. */
+/** Shared by tests of all operators: comparison, and table entries as functions to differentiate. */
 import * as vg from "../../engine/mod.ts";
 import { Tensor, tensor } from "../../engine/mod.ts";
 import { noise } from "./noise.ts";
@@ -45,17 +45,17 @@ export async function values<T extends Record<string, readonly Tensor[]>>(
   return Object.fromEntries(await Promise.all(Object.entries(lists).map(read)));
 }
 
-/** Positions of the inputs that derivatives are taken by. */
+/** Positions of the differentiable inputs. */
 export const smooth = (e: Entry): number[] => e.inputs.flatMap((x, k) => (x.dtype === "f32" && !x.fixed ? [k] : []));
 
-/** An entry as a function of the inputs that derivatives are taken by, the others being `given`. */
+/** An entry as a function of its differentiable inputs, with the others fixed to `given`. */
 export const withGiven = (e: Entry, given: readonly Tensor[]): Function => (...xs) => {
   const inputs = [...given];
   smooth(e).forEach((k, j) => (inputs[k] = xs[j]));
   return call(e, inputs);
 };
 
-/** sum u y + 1/2 sum y^2: its Hessian has the second derivatives of f, and what is linear in f too. */
+/** sum u y + 1/2 sum y^2: its Hessian contains second derivatives of f and a Gauss-Newton term. */
 export const lossOf = (f: Function, us: readonly Tensor[]) => (...xs: Tensor[]): Tensor =>
   total(f(...xs).map((y, k) => y.cast("f32").mul(us[k]).sum().add(y.cast("f32").square().sum().mul(0.5))));
 export const gradient = (loss: (...xs: Tensor[]) => Tensor) => (...xs: Tensor[]): Tensor[] =>

@@ -1,5 +1,5 @@
 // deno-lint-ignore-file no-explicit-any
-/** One call of an operator, as tests of all operators see it. */
+/** Table entries for tests of all operators. */
 import * as vg from "../../engine/mod.ts";
 import { type DType, Tensor, tensor } from "../../engine/mod.ts";
 import type { Input } from "./operator_inputs.ts";
@@ -8,20 +8,20 @@ import type { Input } from "./operator_inputs.ts";
 export interface Entry {
   /** Its name in engine/ops/mod.ts. */
   readonly operator: string;
-  /** Tells entries of one operator apart. */
+  /** Distinguishes entries of the same operator. */
   readonly about: string;
   readonly inputs: readonly Input[];
   /** Arguments before the tensors, and between the tensors and the options. */
   readonly before: readonly unknown[];
   readonly rest: readonly unknown[];
   readonly options: Readonly<Record<string, unknown>> | null;
-  /** The last inputs are options of these names. */
+  /** Names of the options that the last inputs are passed as. */
   readonly named: readonly string[];
-  /** The tensors come as one array. */
+  /** Pass the tensors as one array. */
   readonly list: boolean;
-  /** "zero": constant between jumps; "refused": a derivative is an error. */
+  /** "zero": constant between jumps; "refused": differentiation throws. */
   readonly derivative: "smooth" | "zero" | "refused";
-  /** What f16 inputs give: f16, or a wider type that is documented. */
+  /** Result type for f16 inputs: f16, or a wider documented type. */
   readonly half: DType;
 }
 
@@ -61,7 +61,7 @@ export function argumentsOf(e: Entry, tensors: readonly Tensor[]): unknown[] {
   return [...e.before, ...(e.list ? [positional] : positional), ...e.rest, ...options];
 }
 
-/** What an entry's operator gives, as a list. */
+/** Outputs of an entry's operator, as a list. */
 export const call = (e: Entry, tensors: readonly Tensor[]): Tensor[] =>
   [operatorOf(e.operator)(...argumentsOf(e, tensors))].flat();
 

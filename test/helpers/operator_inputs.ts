@@ -2,13 +2,13 @@
 import type { DType } from "../../engine/mod.ts";
 import { noise } from "./noise.ts";
 
-/** A tensor that an operator is given. */
+/** An input tensor of an operator. */
 export interface Input {
   readonly shape: readonly number[];
   readonly dtype: DType;
-  /** Values in row-major order; another seed, other values. */
+  /** Values in row-major order, by seed. */
   readonly values: (count: number, seed: number) => ArrayLike<number>;
-  /** Not an input that derivatives are taken by, although it is f32. */
+  /** Not differentiated, although it is f32. */
   readonly fixed?: true;
 }
 
@@ -34,7 +34,7 @@ export const apart = (...kinks: number[]) =>
     }),
   );
 /**
- * In (-1, 1) in random order, equally far from each other, so that no two change places; moved by `by` of the distance.
+ * In (-1, 1) in random order, equally far from each other, so that no two swap order; shifted by `by` of the spacing.
  */
 export const distinct = (by = 0): (...shape: number[]) => Input =>
   input((count, seed) => {

@@ -1,6 +1,6 @@
 /** A small plan for tests and benchmarks. */
 import type { Plan } from "../../engine/imaging/mod.ts";
-// Registers the networks that plans name.
+// Registers the networks.
 import "../../models/mod.ts";
 
 export const planFor = (changes: Partial<Plan>): Plan => ({

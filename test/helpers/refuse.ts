@@ -1,13 +1,13 @@
 // deno-lint-ignore-file no-explicit-any
-/** Calls that are refused: the error, its message, or both checked. */
+/** Helpers for calls that must throw: check the error, its message, or both. */
 import * as assert from "uvu/assert";
 import { VoxgradError } from "../../engine/mod.ts";
 
-/** A call, or the promise that it gave. */
+/** A call, or the promise it returned. */
 export type Call = (() => unknown) | Promise<unknown>;
 type Kind = abstract new (...args: any[]) => Error;
 
-/** The error that f throws at once, of the given class or one of the engine's. The test fails when there is none. */
+/** The error that f throws synchronously, of the given class or one of the engine's. Fails if there is none. */
 export function thrown<T extends Error = Error>(f: () => unknown, kind?: abstract new (...args: any[]) => T): T {
   try {
     f();
@@ -30,12 +30,12 @@ export async function failure<T extends Error = Error>(
   return assert.unreachable("expected an error") as never;
 }
 
-/** The message of the error that a call is refused with. */
+/** The message of the error of a call. */
 export const message = async (call: Call, kind?: Kind): Promise<string> => (await failure(call, kind)).message;
 
 /**
- * Checks that a call is refused with a message that matches every pattern. A call that throws at once is judged at
- * once; await the result of any other.
+ * Checks that a call throws with a message that matches every pattern. Synchronous throws are checked immediately;
+ * await the result of any other.
  */
 export function refuses(call: Call, ...patterns: readonly RegExp[]): Promise<void> {
   const judge = (error: unknown): void => {
@@ -55,7 +55,7 @@ export function refuses(call: Call, ...patterns: readonly RegExp[]): Promise<voi
   return (result as Promise<unknown>).then(missing, judge);
 }
 
-/** Errors of the engine, which begin with what was refused; a TypeError is a defect. */
+/** Errors of the engine, which begin with the rejected call; a TypeError is a bug. */
 function checked(error: unknown, kind?: Kind): Error {
   const { name, stack } = error as Error;
   const ours = error instanceof VoxgradError || name === "ConfigError" || name === "PlatformError";

@@ -1,6 +1,6 @@
 import * as assert from "uvu/assert";
 
-/** Throws unless tags nest and close, quotes pair and no number is broken. */
+/** Throws unless tags nest and close, quotes are paired and all numbers are valid. */
 export function checkSvg(svg: string): void {
   assert.not.match(svg, /NaN|Infinity|undefined/);
   const open: string[] = [];

@@ -9,7 +9,7 @@ export const folder = await mkdtemp(join(tmpdir(), "voxgrad-conresnet-"));
 export const place = (name: string): string => join(folder, name);
 await writeNestedPhantomDataset(place("data"), { cases: 3, seed: 3, shape: [24, 24, 8] });
 
-/** The words of a small run, and its own. */
+/** Arguments of a small run, with additional ones. */
 export const words = (name: string, ...own: string[]): string[] => [
   place("data"),
   "--run",

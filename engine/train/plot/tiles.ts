@@ -112,7 +112,7 @@ function drawTile(
   ].filter((part) => part !== "").join("\n");
 }
 
-/** Legend: class names with their colors, and the color scale; also returns its height. */
+/** Legend: class names with their colors, and the color scale; `bottom` is where it ends. */
 function legend(
   classes: readonly string[],
   hasHeat: boolean,

@@ -1,17 +1,17 @@
-// Compressed streams that are valid, damaged, or made up to cost much: read as zlib reads them, with steps of work that
-// are bounded by the bytes of the stream and of its content. The test run takes some thousand; more by hand:
-//   node --import ./engine/platform/cli/register.mjs test/helpers/fuzz/gzip_fuzz.ts 200000 [SEED]
+// Fuzzes inflate with valid, damaged and deliberately expensive streams: results must match zlib, with work bounded by
+// the bytes of the stream and of its content. The test run uses some thousand; more by hand: node --import
+// ./engine/platform/cli/register.mjs test/helpers/fuzz/gzip_fuzz.ts 200000 [SEED]
 import { constants, deflateRawSync, inflateRawSync } from "node:zlib";
 import { inflate, MARGIN } from "../../../engine/imaging/nifti/inflate.ts";
 import { Prng } from "../../../engine/core/prng.ts";
 
-/** Steps of work that a byte of a stream or of its content may cost. */
+/** Most steps of work per byte of a stream or of its content. */
 export const STEPS = 64;
 
 export interface Read {
   readonly content?: Uint8Array;
   readonly error?: string;
-  /** Bytes of the stream that were read, where it ended as it should. */
+  /** Bytes of the stream that were read, if it ended properly. */
   readonly end?: number;
   readonly work: number;
 }
@@ -36,7 +36,7 @@ export function read(stream: Uint8Array): Read {
   }
 }
 
-/** Bits, the lowest first, as deflate has them. */
+/** Bits, the lowest first, as in deflate. */
 export class Bits {
   readonly bytes: number[] = [];
   #used = 0;
@@ -49,7 +49,7 @@ export class Bits {
     return this;
   }
 
-  /** Zeros up to a whole byte. */
+  /** Pads with zeros to a whole byte. */
   align(): this {
     this.#used = 8 * this.bytes.length;
     return this;
@@ -58,7 +58,7 @@ export class Bits {
 
 const ORDER = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15];
 
-/** An empty block of some 30 bytes with words of up to 15 bits: the largest tables that so few bytes can ask for. */
+/** An empty block of some 30 bytes with words of up to 15 bits: the largest tables for so few bytes. */
 export function costlyBlock(bits: Bits, last: boolean): void {
   bits.put(Number(last), 1).put(2, 2).put(0, 5).put(15, 5).put(15, 4);
   // Words of 4 bits for the lengths 1 to 15 and for runs of zeros.
@@ -94,7 +94,7 @@ function manyBlocks(random: Prng): Uint8Array {
   return Uint8Array.from(bits.bytes);
 }
 
-/** A block with codes of its own whose description is drawn at random, and random bits behind it. */
+/** A dynamic block with random codes, followed by random bits. */
 function randomCodes(random: Prng): Uint8Array {
   const bits = new Bits();
   bits.put(1, 1).put(2, 2).put(random.integer(32), 5).put(random.integer(32), 5).put(random.integer(16), 4);
@@ -119,11 +119,11 @@ export interface Tally {
   read: number;
   refused: number;
   readonly faults: string[];
-  /** The most steps that a byte cost. */
+  /** The most steps per byte. */
   steps: number;
 }
 
-/** Reads `count` streams, the same for the same seed. */
+/** Reads `count` streams; deterministic by seed. */
 export function fuzz(count: number, seed = 1): Tally {
   const root = new Prng(seed);
   const tally: Tally = { read: 0, refused: 0, faults: [], steps: 0 };

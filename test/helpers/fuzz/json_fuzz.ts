@@ -1,8 +1,7 @@
-// deno-lint-ignore-file no-explicit-any
-// Files of JSON that are damaged or hostile: each is read or refused by an error of the engine, with a message below 2
-// kB without control characters; nothing is changed but what the file is for, and nothing is written elsewhere. The
-// test run takes a few hundred; more by hand:
-//   node --import ./engine/platform/cli/register.mjs test/helpers/fuzz/json_fuzz.ts 20000 [SEED]
+// deno-lint-ignore-file no-explicit-any Fuzzes readers with damaged and hostile JSON files: each must be read, or
+// rejected by an error of the engine with a message below 2 kB without control characters; nothing else may change, and
+// nothing may be written elsewhere. The test run uses a few hundred; more by hand: node --import
+// ./engine/platform/cli/register.mjs test/helpers/fuzz/json_fuzz.ts 20000 [SEED]
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve, sep } from "node:path";
@@ -41,7 +40,7 @@ export const KINDS = ["dataset", "group", "plan", "splits", "config", "model", "
 type Kind = (typeof KINDS)[number];
 
 export interface Tally {
-  /** By kind. */
+  /** Counts by kind. */
   readonly read: Record<string, number>;
   readonly refused: Record<string, number>;
   readonly faults: string[];
@@ -53,7 +52,7 @@ const IDS = ["c0", "c1", "c2"];
 const PLAN: Plan = planFor({});
 const LABELS = { background: 0, a: 1, b: 2 };
 
-/** A valid document of a kind, drawn anew for each input. */
+/** A valid document of a kind, drawn for each input. */
 function seedOf(kind: Kind, random: Prng): unknown {
   const training = IDS.map((id) => ({ image: `./imagesTr/${id}.nii`, label: `./labelsTr/${id}.nii` }));
   switch (kind) {
@@ -176,7 +175,7 @@ function hostile(random: Prng): unknown {
   return values[random.integer(values.length)]();
 }
 
-/** A way into a document: the object or list, and a key of it. */
+/** A path into a document: the object or list, and a key of it. */
 function places(value: unknown, found: [any, string][] = []): [any, string][] {
   if (typeof value !== "object" || value === null) return found;
   for (const [key, inner] of Object.entries(value)) {
@@ -200,7 +199,7 @@ function damaged(seed: unknown, random: Prng): unknown {
     else if (kind === 3) Array.isArray(object) ? object.splice(Number(key), 1) : delete object[key];
     else if (kind === 4 && !Array.isArray(object)) define(object, KEYS[random.integer(KEYS.length)], hostile(random));
     else {
-      // A value where another stands.
+      // Replaces one value by another.
       const [from, other] = all[random.integer(all.length)];
       define(object, key, structuredClone(from[other]));
     }
@@ -232,7 +231,7 @@ function textOf(document: unknown, random: Prng): string {
   }
 }
 
-/** 100 MB of one text, where a name belongs. */
+/** A name of 100 MB. */
 const huge = (kind: Kind): string =>
   `{"format": "voxgrad ${kind} 1", "labels": {"background": 0, "${"x".repeat(1e8)}": 1}, "channel_names": {"0": "CT"}}`;
 
@@ -250,7 +249,7 @@ function bytesOf(kind: Kind, text: string, header: "text" | "document"): Uint8Ar
   return file;
 }
 
-/** Whether a name can be that of a file in a folder, and no path; written for itself, not taken from the engine. */
+/** Whether a name is a single path segment; written independently of the engine. */
 const isSegment = (id: string): boolean =>
   id !== "" && id !== "." && id !== ".." && ![...id].some((c) =>
     c === "/" || c === "\\" || c < " " || c === "\u007f"
@@ -316,7 +315,7 @@ function checkMessage(message: string): void {
   }
 }
 
-/** What a script could see of a prototype that was changed. */
+/** Observable pollution of prototypes. */
 const prototypes = (): string => {
   const seen: string[] = [];
   for (const key in {} as object) seen.push(key);
@@ -325,7 +324,7 @@ const prototypes = (): string => {
   ).join(";") + seen.join();
 };
 
-/** Reads `count` files, the same for the same seed. Every 2500th is of 100 MB; `large` adds one at the start. */
+/** Reads `count` files; deterministic by seed. Every 2500th has 100 MB; `large` adds one at the start. */
 export async function fuzz(count: number, options: { seed?: number; large?: boolean } = {}): Promise<Tally> {
   const { seed = 1, large = false } = options;
   const root = mkdtempSync(join(tmpdir(), "voxgrad-json-"));
@@ -347,7 +346,7 @@ export async function fuzz(count: number, options: { seed?: number; large?: bool
   );
   for (const folder of Object.values(folders)) mkdirSync(folder, { recursive: true });
 
-  // Nothing is written outside of the folder of a kind.
+  // Nothing is written outside the folder of a kind.
   const outside: string[] = [];
   const host = platform as any;
   const real = { writeFile: host.writeFile, appendFile: host.appendFile, log: host.log, progress: host.progress };

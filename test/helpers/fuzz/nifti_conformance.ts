@@ -1,6 +1,6 @@
-// Compares readNifti with what nibabel reads, over a folder that holds files and expected_nibabel.json (shape, affine,
-// axes, statistics or error by file). Not part of the test run, which needs no data from outside:
-//   node --import ./engine/platform/cli/register.mjs test/helpers/fuzz/nifti_conformance.ts FOLDER
+// Compares readNifti with what nibabel reads, over a folder with files and expected_nibabel.json (shape, affine, axes,
+// statistics or error by file). Not part of the test run, because it needs external data: node --import
+// ./engine/platform/cli/register.mjs test/helpers/fuzz/nifti_conformance.ts FOLDER
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { axisCodes } from "../../../engine/imaging/volume/affine.ts";

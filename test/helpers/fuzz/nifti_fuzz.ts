@@ -1,8 +1,7 @@
-// deno-lint-ignore-file no-explicit-any
-// Damages NIfTI files in many ways and reads them: each must be read or refused with NiftiError, within 2 s, and
-// without holding more than four times what the header and the data that are really there justify (and 2 MiB of working
-// memory). The test run takes a few hundred inputs; more by hand, from files of a folder too:
-//   node --import ./engine/platform/cli/register.mjs test/helpers/fuzz/nifti_fuzz.ts 20000 [FOLDER] [SEED]
+// deno-lint-ignore-file no-explicit-any Damages NIfTI files in many ways and reads them: each must be read or rejected
+// with NiftiError, within 2 s, and with at most four times the memory that the header and the actual data justify (plus
+// 2 MiB of working memory). The test run uses a few hundred inputs; more by hand, also from files of a folder: node
+// --import ./engine/platform/cli/register.mjs test/helpers/fuzz/nifti_fuzz.ts 20000 [FOLDER] [SEED]
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { setFlagsFromString } from "node:v8";
@@ -12,7 +11,7 @@ import { gunzipSync, gzipSync } from "node:zlib";
 setFlagsFromString("--expose-gc");
 const gc = runInNewContext("gc") as () => void;
 
-/** Bytes held in typed arrays and their buffers, the most since `start`, garbage left out where it matters. */
+/** Peak bytes of typed arrays and their buffers since `start`, without garbage where it matters. */
 const memory = { before: 0, limit: Infinity, peak: 0, unseen: 0 };
 const held = () => process.memoryUsage().arrayBuffers - memory.before;
 
@@ -28,8 +27,8 @@ function allocated(bytes: number): void {
   memory.peak = Math.max(memory.peak, now);
 }
 
-// The engine's modules, and those that they use, take their constructors when they are loaded: so first these, then
-// the import below. A huge array costs nothing before it is touched, so its size counts as well as what the host says.
+// The engine's modules and their dependencies capture constructors when they are loaded, so replace these before the
+// import below. A huge array costs nothing before it is touched, so count its size as well as the host's figures.
 for (
   const name of [
     "ArrayBuffer",
@@ -98,7 +97,7 @@ function ownSeeds(random: Random): Uint8Array[] {
   ];
 }
 
-/** A NIfTI-1 file of 4-byte voxels with every field turned round. */
+/** A NIfTI-1 file of 4-byte voxels with every field byte-swapped. */
 function bigEndian(file: Uint8Array): Uint8Array {
   const out = file.slice();
   const swap = (at: number, width: number, count: number) => {
@@ -167,14 +166,14 @@ function damageGzip(content: Uint8Array, random: Random): Uint8Array {
 export interface Tally {
   read: number;
   refused: number;
-  /** What should not be: crashes, slow ones, memory. */
+  /** Failures: crashes, slow reads, memory. */
   readonly faults: string[];
   slowest: number;
-  /** The most memory, as a share of what is allowed. */
+  /** Peak memory as a fraction of the limit. */
   largest: number;
 }
 
-/** Reads `count` damaged files, the same for the same seed. */
+/** Reads `count` damaged files; deterministic by seed. */
 export function fuzz(count: number, options: { seed?: number; files?: readonly Uint8Array[] } = {}): Tally {
   const root = new Prng(options.seed ?? 1);
   const seeds = options.files ?? ownSeeds(root.fork("seeds"));
@@ -183,7 +182,7 @@ export function fuzz(count: number, options: { seed?: number; files?: readonly U
     const random = root.fork(round);
     let content = seeds[round % seeds.length].slice();
     const kind = random.integer(6);
-    // A header that is damaged to promise more is right where a bomb follows: so one or the other.
+    // A damaged header that promises more would be correct before a bomb, so use only one of the two.
     const packed = kind > 3 || (kind === 3 && random.integer(2) === 0);
     if (!packed) damageHeader(content, random);
     if (kind === 1) content = damageLength(content, random) as typeof content;
@@ -214,7 +213,7 @@ function measure(name: string, input: { file: Uint8Array; data?: Uint8Array; hon
   let produced = 0;
   try {
     const volume = readNifti(input.file, name, input.data ? { data: input.data } : {});
-    // Values that a scale turns into wider ones are honest too.
+    // Wider values from a scale are legitimate too.
     produced = volume.data.byteLength;
     tally.read++;
   } catch (error) {

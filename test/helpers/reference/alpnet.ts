@@ -1,4 +1,4 @@
-/** Few-shot segmentation in float64 with loops and lists, as the paper and the official code describe it. */
+/** Few-shot segmentation in float64 with loops and lists, as in the paper and the official code. */
 export interface Maps {
   readonly n: number;
   readonly c: number;
@@ -18,7 +18,7 @@ const at = (m: Maps, n: number, c: number, y: number, x: number): number => m.da
 const range = (n: number): number[] => Array.from({ length: n }, (_, k) => k);
 const total = (list: readonly number[]): number => list.reduce((a, b) => a + b, 0);
 
-/** The prototypes of a class, as many as there are. */
+/** The prototypes of a class. */
 export function prototypes(support: Maps, mask: Float64Array, p: Pooling): number[][] {
   const { h, w } = support;
   const area = h * w;
@@ -65,7 +65,7 @@ export function similarity(query: Maps, vectors: readonly number[][], temperatur
   });
 }
 
-/** Bilinear interpolation of planes [count, h, w], extents agreeing. */
+/** Bilinear interpolation of planes [count, h, w], with aligned extents. */
 export function scale(planes: Float64Array, from: readonly number[], to: readonly number[]): Float64Array {
   const [h, w] = from as [number, number];
   const [height, width] = to as [number, number];
@@ -120,7 +120,7 @@ export const classes = (support: Maps, labels: Labels, o: Head): number[][][] =>
 export const scores = (query: Maps, list: readonly number[][][], temperature: number): Float64Array[] =>
   list.map((vectors) => similarity(query, vectors, temperature));
 
-/** Mean of -log softmax weighted by class, over pixels whose label is one of the classes, in places of `labels`. */
+/** Mean of -log softmax weighted by class, over pixels whose label is one of the classes, at the pixels of `labels`. */
 function crossEntropy(logits: readonly Float64Array[], labels: ArrayLike<number>, weights: readonly number[]): number {
   let [sum, mass] = [0, 0];
   for (let i = 0; i < labels.length; i++) {

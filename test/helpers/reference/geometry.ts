@@ -6,7 +6,7 @@ export type Size = readonly [number, number, number];
 
 /** Elements of a shape. */
 export const count = (shape: readonly number[]): number => shape.reduce((product, n) => product * n, 1);
-/** A shape of 2 or 3 axes as one of 3. */
+/** Pads a shape of 2 or 3 axes to 3. */
 export const volume = (shape: readonly number[]): Size => [...new Array(3 - shape.length).fill(1), ...shape] as never;
 
 export function assertSame(got: ArrayLike<number>, wanted: ArrayLike<number>, what: string): void {
@@ -16,11 +16,11 @@ export function assertSame(got: ArrayLike<number>, wanted: ArrayLike<number>, wh
   assert.is(differing, 0, `${what}: ${differing} of ${wanted.length} voxels differ`);
 }
 
-/** True with probability `share`, the same everywhere. */
+/** True with probability `share`, the same on every host. */
 export const randomMask = (count: number, share: number, seed: number): Uint8Array =>
   Uint8Array.from(noise(count, seed), (v) => (v < 2 * share - 1 ? 1 : 0));
 
-/** Every voxel against every zero voxel. */
+/** Brute force: every voxel against every zero voxel. */
 export function distances(mask: ArrayLike<number>, [, height, width]: Size, spacing: readonly number[]): Float64Array {
   const place = (i: number): number[] => [
     Math.floor(i / (height * width)) * spacing[0],
@@ -93,7 +93,7 @@ export function snake(n: number): Uint8Array {
   let [row, end] = [0, 0];
   for (let z = 0; z < n; z += 2) {
     const rows = Array.from({ length: Math.ceil(n / 2) }, (_, k) => 2 * k);
-    // Every other slice is walked from its last line to its first.
+    // Every other slice is traversed from its last line to its first.
     if (row > 0) rows.reverse();
     rows.forEach((y, k) => {
       for (let x = 0; x < n; x++) set(z, y, x);

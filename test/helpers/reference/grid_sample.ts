@@ -4,7 +4,7 @@ import type { GridSampleOptions } from "../../../engine/mod.ts";
 type Options = Required<GridSampleOptions>;
 type Tap = [voxel: number, weight: number];
 
-/** Continues an axis of n voxels beyond its ends by walking back from the mirror; null: nothing is there. */
+/** Extends an axis of n voxels beyond its ends by reflection; null: outside. */
 function voxelOf(i: number, n: number, { padding, alignCorners }: Options): number | null {
   if (padding === "border") return Math.min(n - 1, Math.max(0, i));
   if (padding === "zeros") return i >= 0 && i < n ? i : null;
@@ -16,7 +16,9 @@ function voxelOf(i: number, n: number, { padding, alignCorners }: Options): numb
 const keys = (d: number): number =>
   d < 1 ? (1.25 * d - 2.25) * d * d + 1 : d < 2 ? -0.75 * d ** 3 + 3.75 * d * d - 6 * d + 3 : 0;
 
-/** Taps of one coordinate: voxels of the endlessly continued axis by their distance, clipped places for linear ones. */
+/**
+ * Taps of one coordinate: voxels of the infinitely extended axis by their distance, clipped positions for linear ones.
+ */
 function tapsOf(coordinate: number, n: number, o: Options): Tap[] {
   let at = o.alignCorners ? ((coordinate + 1) / 2) * (n - 1) : ((coordinate + 1) * n - 1) / 2;
   if (o.mode !== "cubic" && o.padding !== "zeros") {
@@ -75,7 +77,7 @@ export function sampled(p: Problem, x: ArrayLike<number>, grid: ArrayLike<number
   return y;
 }
 
-/** The adjoint in the image. */
+/** The adjoint with respect to the image. */
 export function imageGradient(p: Problem, g: ArrayLike<number>, grid: ArrayLike<number>): Float64Array {
   const dx = new Float64Array(size(p.image));
   eachTap(p, grid, (out, voxel, weight) => (dx[voxel] += weight * g[out]));

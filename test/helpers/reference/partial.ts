@@ -1,4 +1,4 @@
-/** A batch of partly labeled samples and the marginal losses of it in float64, voxel by voxel. */
+/** A batch of partially labeled samples and its marginal losses in float64, voxel by voxel. */
 import { compile, Tensor, tensor, valueAndGrad } from "../../../engine/mod.ts";
 import { partial } from "../../../models/mod.ts";
 import { noise } from "../noise.ts";
@@ -26,7 +26,7 @@ export interface Settings {
   readonly beta?: number;
   readonly gamma?: number;
   readonly ignoreIndex?: number;
-  /** Weight of partly labeled samples, which are then scored by themselves. */
+  /** Weight of partially labeled samples, which are then scored separately. */
   readonly partly?: number;
 }
 
@@ -88,7 +88,7 @@ export function reference(
 
 export const space = [3, 5, 7];
 export const V = 105;
-/** Three samples of six classes, each with classes of its own annotated; one has two of them drawn as one. */
+/** Three samples of six classes, each with different classes annotated; one has two of them merged. */
 export function unlike(scale = 2): Batch {
   const a = noise(3 * 6 * V, 11);
   const marks = noise(3 * V, 12);
@@ -111,7 +111,7 @@ export const logitsOf = (b: Batch): Tensor =>
 export const labelsOf = (b: Batch): Tensor =>
   tensor(Int32Array.from(b.labels.flat()), { shape: [b.labels.length, ...space] });
 
-/** The four losses by their names in the reference. */
+/** The four losses by name in the reference. */
 export const losses = {
   crossEntropy: partial.marginalCrossEntropy,
   focal: partial.marginalFocal,
