@@ -3,9 +3,9 @@
  * segmentation without annotation", 2020): classes that the network has never seen are segmented by their similarity to
  * labeled images. No function here has parameters; features come from any network, such as `encoder`.
  *
- * Supports are S images [S, C, H, W] with label maps [S, h, w], 0 the background, 1 to `ways` the classes. An image may
- * show one class, several or none, and a class may be in one image (1-shot) or several. Any other value, such as 255,
- * is neither class nor background: the official code has the classes of the other ways there.
+ * Supports are S images [S, C, H, W] with label maps [S, h, w]: 0 is the background, 1 to `ways` the classes. An image
+ * may show one class, several or none, and a class may be in one image (1-shot) or several. Any other value, such as
+ * 255, is neither class nor background, like the classes of the other ways in the official code.
  */
 import {
   arange,
@@ -40,16 +40,16 @@ export { prototypes, prototypeSimilarity, similarity } from "./prototypes.ts";
 export type { PrototypeMode, PrototypeOptions, Prototypes, PrototypeSimilarityOptions } from "./prototypes.ts";
 
 export interface ClassPrototypeOptions extends Pick<PrototypeOptions, "window" | "threshold"> {
-  /** Classes but the background; default 1. */
+  /** Number of foreground classes; default 1. */
   readonly ways?: number;
-  /** Prototypes of the classes: "gridconv+" unless given; "mask" for PANet. */
+  /** Prototypes of the classes; default "gridconv+"; "mask" for PANet. */
   readonly foreground?: PrototypeMode;
-  /** Prototypes of the background: "gridconv" unless given; "mask" for PANet. */
+  /** Prototypes of the background; default "gridconv"; "mask" for PANet. */
   readonly background?: PrototypeMode;
   /**
-   * Which windows are background. Default "code": more than the threshold of them, as of a class; windows of
-   * several classes are dropped. "paper": all in which classes (and what is neither) have less than the threshold, and
-   * the threshold itself makes a class (Eq. 2).
+   * Which windows are background. Default "code": those with more than the threshold of background, as for a class;
+   * windows of several classes are dropped. "paper": those in which classes (and unlabeled pixels) have less than the
+   * threshold; a share equal to the threshold counts as class (Eq. 2).
    */
   readonly rule?: "code" | "paper";
 }
@@ -59,7 +59,7 @@ export interface FewShotOptions extends ClassPrototypeOptions {
   readonly temperature?: number;
 }
 
-/** As the official code, which has local prototypes of a class only if some 4 x 4 pixels lie in it. */
+/** As in the official code, which has local prototypes of a class only if it contains some 4 x 4 pixels. */
 const PROBE = 4;
 
 const KEYS = ["ways", "foreground", "background", "rule", "window", "threshold"];
@@ -82,17 +82,17 @@ function waysOf(name: string, ways: number | undefined = 1): number {
   return ways;
 }
 
-/** Linear between the pixels' centers, as the official code scales masks and scores. */
+/** Bilinear interpolation between pixel centers, as in the official code for masks and scores. */
 const scaleTo = (x: Tensor, size: readonly number[]): Tensor => resize(x, { size, mode: "linear" });
 
 /**
- * The prototypes of the background and of each class in S labeled images. Labels are brought to the features' size as
+ * The prototypes of the background and of each class in S labeled images. Labels are resized to the features' size as
  * masks, by bilinear interpolation.
  *
  * @param support features [S, C, H, W]
  * @param labels i32 or u32 [S, h, w] of any size
  * @returns the background's, then those of class 1 to `ways`
- * @throws VoxgradError for shapes that do not agree, or an option out of range
+ * @throws VoxgradError for inconsistent shapes, or an option out of range
  * @example
  * ```ts
  * import { random, zeros } from "voxgrad";
@@ -126,12 +126,11 @@ export function classPrototypes(support: Tensor, labels: Tensor, options: ClassP
 }
 
 /**
- * How much each pixel looks like each class: the softmax over axis 1 is Eq. 6.
+ * Similarity of each pixel to each class: the softmax over axis 1 is Eq. 6.
  *
  * @param query features [N, C, H, W]
  * @param classes from `classPrototypes`, the background's first
- * @param options size: [height, width] that the result is scaled to by bilinear interpolation; the features' own unless
- *   given
+ * @param options size: [height, width] of the result, by bilinear interpolation; default that of the features
  * @returns logits [N, 1 + ways, ...size]
  * @example
  * ```ts
@@ -158,7 +157,7 @@ export function logits(
 
 /**
  * Segments queries by supports: `classPrototypes` and `logits` in one call. For many queries with the same supports,
- * such as the slices of a scan, prototypes are made once and kept.
+ * such as the slices of a scan, compute the prototypes once with `classPrototypes`.
  *
  * @param query features [N, C, H, W]
  * @param support features [S, C, H, W]
@@ -180,17 +179,16 @@ export function segment(query: Tensor, support: Tensor, labels: Tensor, options:
 }
 
 /**
- * Prototypical alignment (Wang et al., "PANet", 2019; Eq. 8): the queries with what is predicted for them take the
- * place of the supports, and should segment those. As in the official code the prediction is the most likely class of
- * each pixel of the feature map, through which no gradient passes; a class is told from the background by itself, other
- * classes left out; the cross-entropy is not weighted, and averaged over the supports that show the class and then over
- * those pairs.
+ * Prototypical alignment (Wang et al., "PANet", 2019; Eq. 8): the queries with their predictions become the supports,
+ * and should segment the original supports. As in the official code the prediction is the most likely class of each
+ * pixel of the feature map, without gradient; each class is separated from the background individually, ignoring other
+ * classes; the cross-entropy is unweighted, and averaged over the supports that show the class.
  *
  * @param query features [N, C, H, W]
  * @param support features [S, C, H, W]
  * @param labels of the supports, i32 or u32 [S, h, w]
  * @param scores of the queries, [N, 1 + ways, H, W], from `logits`
- * @returns f32 scalar, 0 where no support shows a class
+ * @returns f32 scalar, 0 if no support shows a class
  * @example
  * ```ts
  * import { random, zeros } from "voxgrad";
@@ -222,7 +220,7 @@ export function alignmentLoss(
   const size = labels.shape.slice(1);
   const backward = logits(support, classPrototypes(query, predicted, own), { temperature, size });
   const of = (k: number, end: number): Tensor => slice(backward, { start: [0, k], end: [labels.shape[0], end] });
-  // Of two classes, -log softmax is softplus of the other's lead.
+  // For two classes, -log softmax is the softplus of the logit difference.
   const lead = of(1, ways + 1).sub(of(0, 1));
   const truth = expandDims(cast(labels, "i32"), { axis: 1 });
   const hit = equal(truth, arange(1, ways + 1).reshape({ shape: [ways, 1, 1] }));
@@ -238,7 +236,7 @@ export function alignmentLoss(
 export interface Episode {
   /** [N, C, H, W] */
   readonly query: Tensor;
-  /** i32 or u32 [N, h, w], values as those of the supports. */
+  /** i32 or u32 [N, h, w], values as in the supports. */
   readonly queryLabels: Tensor;
   /** [S, C, H, W] */
   readonly support: Tensor;
@@ -247,16 +245,16 @@ export interface Episode {
 }
 
 export interface EpisodeLossOptions extends FewShotOptions {
-  /** Of the background and each class in the cross-entropy; default 0.05 and 1. */
+  /** Weights of the background and each class in the cross-entropy; default 0.05 and 1. */
   readonly weights?: readonly number[];
-  /** lambda of Eq. 9: weight of the alignment, 1 unless given; with 0 it is not computed. */
+  /** lambda of Eq. 9: weight of the alignment; default 1; with 0 it is not computed. */
   readonly alignment?: number;
 }
 
 export interface EpisodeLoss {
   /** f32 scalar: segmentation + lambda alignment (Eq. 9). */
   readonly loss: Tensor;
-  /** Eq. 7, weighted as PyTorch's cross-entropy: divided by the summed weights. */
+  /** Eq. 7, weighted as in PyTorch's cross-entropy: divided by the summed weights. */
   readonly segmentation: Tensor;
   /** Eq. 8, or 0. */
   readonly alignment: Tensor;
@@ -265,10 +263,10 @@ export interface EpisodeLoss {
 }
 
 /**
- * The loss of an episode (Eqs. 7 to 9): supports segment queries, and queries supports. Query pixels of any label but 0
- * to `ways` have no part; if all have such a one the loss is NaN, as PyTorch's.
+ * The loss of an episode (Eqs. 7 to 9): supports segment queries, and queries supports. Query pixels with labels
+ * outside 0 to `ways` are ignored; if all are, the loss is NaN, as in PyTorch.
  *
- * @throws VoxgradError for shapes that do not agree, or an option out of range
+ * @throws VoxgradError for inconsistent shapes, or an option out of range
  * @example
  * ```ts
  * import { random, zeros } from "voxgrad";

@@ -1,4 +1,4 @@
-/** ALPNet's feature extractor: a ResNet and a 1 x 1 convolution behind it. */
+/** ALPNet's feature extractor: a ResNet followed by a 1 x 1 convolution. */
 import { check, conv2d, loadParameters, random, show, type Tensor } from "../../engine/mod.ts";
 import * as nn from "../../engine/nn/mod.ts";
 import { ConfigError } from "../../engine/train/mod.ts";
@@ -25,17 +25,17 @@ export type EncoderParams = { readonly backbone: ResNetParams; readonly localcon
 
 export interface Encoder extends StatisticsModel<ResolvedEncoder, EncoderParams> {
   /**
-   * Takes what a ResNet does, and the published model's state dict.
+   * Accepts the state dicts of a ResNet, and that of the published model.
    *
-   * @param key for a projection that the file does not have
+   * @param key for the projection, if the file lacks it
    */
   load(tensors: ReadonlyMap<string, Tensor>, key?: Tensor): EncoderParams;
 }
 
 /**
  * A ResNet whose features are projected to fewer channels by a 1 x 1 convolution without bias. Names are those of the
- * published state dict below "encoder.". `load` also takes a backbone alone, of torchvision or DeepLabV3: the
- * projection then starts at random, from `key`, as it does in training.
+ * published state dict below "encoder.". `load` also accepts only a backbone, of torchvision or DeepLabV3: the
+ * projection is then initialized from `key`, as for training.
  *
  * @example
  * ```ts
@@ -56,7 +56,7 @@ export function encoder(config: EncoderConfig): Encoder {
   );
   const backbone = resNet(own);
   const { outputChannels } = backbone.config;
-  // As PyTorch starts its convolutions.
+  // PyTorch's default initialization of convolutions.
   const weight = new nn.Parameter(
     [features, outputChannels, 1, 1],
     (key, shape) => nn.kaimingUniform(key, { shape, a: Math.sqrt(5) }),

@@ -1,4 +1,4 @@
-/** Episodes that ALPNet is trained on: a slice and one of its superpixels, or slices of two patients with one class. */
+/** Training episodes of ALPNet: a slice and one of its superpixels, or slices of two patients with one class. */
 import { concat, random, slice, Tensor, tensor, VoxgradError } from "../../engine/mod.ts";
 import {
   augment,
@@ -16,19 +16,19 @@ export interface EpisodeBatch {
   readonly label: Tensor;
 }
 
-/** Draws an episode; the same generator gives the same. */
+/** Draws an episode; deterministic by the generator. */
 export type DrawEpisode = (prng: Prng) => Promise<EpisodeBatch>;
 
 export interface EpisodeOptions {
-  /** Size of the slices, [h, w]; larger ones are cut about the class, smaller ones padded with 0. */
+  /** Size of the slices, [h, w]; larger ones are cropped around the class, smaller ones padded with 0. */
   readonly size: readonly [number, number];
-  /** Values of classes that may not be seen: slices that show one are left out (setting 2 of the paper). */
+  /** Values of unseen classes: slices that show one are excluded (setting 2 of the paper). */
   readonly exclude?: readonly number[];
 }
 
 type Sliced = { readonly item: SampleCase; readonly z: number; readonly pixels: Uint32Array };
 
-/** A slice and the class's mask, cut so that a random pixel of the class is in it. */
+/** A slice and the class's mask, cropped to contain a random pixel of the class. */
 function cut(prng: Prng, { item, z, pixels }: Sliced, size: readonly [number, number]) {
   const { image, shape, channels } = item;
   const [, H, W] = shape;
@@ -54,7 +54,7 @@ function cut(prng: Prng, { item, z, pixels }: Sliced, size: readonly [number, nu
 }
 
 function batchOf(prng: Prng, support: Sliced, query: Sliced, size: readonly [number, number]): EpisodeBatch {
-  // A slice that is both is cut once.
+  // A slice that is both support and query is cropped once.
   const first = cut(prng, support, size);
   const second = query === support ? first : cut(prng, query, size);
   const join = <T extends Float32Array | Int32Array>(a: T, b: T, out: T): T => (out.set(a), out.set(b, a.length), out);
@@ -67,7 +67,7 @@ function batchOf(prng: Prng, support: Sliced, query: Sliced, size: readonly [num
   };
 }
 
-/** Slices of a case that show none of some values. */
+/** Slices of a case that show none of the given values. */
 function allowedSlices({ label, shape }: SampleCase, exclude: readonly number[]): number[] {
   const size = shape[1] * shape[2];
   return Array.from({ length: shape[0] }, (_, z) => z).filter(
@@ -79,11 +79,11 @@ const pixelsOf = (labels: Uint8Array | Uint16Array, value: number): Uint32Array 
   Uint32Array.from(labels.keys()).filter((k) => labels[k] === value);
 
 /**
- * Self-supervised episodes (section 3.3): a random slice with superpixels, and a random one of those as the class, the
- * slice being both support and query, to be told apart by `transformed`.
+ * Self-supervised episodes (section 3.3): a random slice with superpixels, with a random superpixel as the class. The
+ * slice is both support and query; `transformed` makes them differ.
  *
- * @param superpixels of the source's cases
- * @throws VoxgradError where no slice is left
+ * @param superpixels superpixels of the source's cases
+ * @throws VoxgradError if no slice is left
  * @example
  * ```ts
  * import { openCaseStore, openDataset, openSuperpixels, readPlan } from "voxgrad/imaging";
@@ -130,10 +130,10 @@ export async function superpixelEpisodes(
 
 /**
  * Episodes of annotated classes: a class at random, a slice of a patient that shows it as support, and one of another
- * patient as query (of the same where there is one alone).
+ * patient as query (the same patient if there is only one).
  *
  * @param classes values that may be drawn
- * @throws VoxgradError where none of the classes is in any slice
+ * @throws VoxgradError if none of the classes occurs in any slice
  * @example
  * ```ts
  * import { openCaseStore, openDataset, readPlan } from "voxgrad/imaging";
@@ -188,7 +188,7 @@ export async function annotatedEpisodes(
 export interface TransformOptions {
   /** Geometry moves pixels, intensity changes their values. */
   readonly transform: "both" | "geometry" | "intensity" | "none";
-  /** Whether the query alone is transformed (paper) or each slice by itself (official code). */
+  /** Whether only the query is transformed (paper) or each slice separately (official code). */
   readonly of: "query" | "both";
 }
 
@@ -219,7 +219,7 @@ export function transformed(key: Tensor, batch: EpisodeBatch, { transform, of }:
         patch,
         rotation: { p: 1, degrees: [-5, 5] },
         shear: { p: 1, degrees: [-5, 5] },
-        // Coordinates are multiplied, so sizes are divided.
+        // Factors multiply coordinates, so sizes are divided by them.
         scaling: { p: 1, factor: [1 / 1.2, 1 / 0.9] },
         translation: { p: 1, voxels: [-shift, shift] },
         elastic: { p: 1, magnitude: [0, 0.01], points: 12 },

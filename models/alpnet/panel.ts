@@ -1,6 +1,4 @@
-/**
- * Segmentation by a few labeled slices in a page: the visitor chooses encoder and scan, paints, and sees the result.
- */
+/** Segmentation by a few labeled slices in a page: the user chooses encoder and scan, paints, and sees the result. */
 import { VoxgradError } from "../../engine/mod.ts";
 import {
   determinant,
@@ -28,7 +26,7 @@ import type { OneShot, OneShotSettings } from "./support.ts";
 const CLASSES = 8;
 const SCANS = ".nii,.gz,.hdr,.img";
 
-/** What is asked of the visitor, for `openPanel`. */
+/** The form of the panel, for `openPanel`. */
 export const oneShotForm: PanelForm = {
   title: "Segment a scan by one painted example",
   about: "Paint what you look for on a slice or a few; the rest of the scan, or another scan, is segmented by its " +
@@ -80,9 +78,9 @@ export const oneShotForm: PanelForm = {
 const size = (numbers: readonly number[]): string => numbers.map((n) => Number(n.toPrecision(3))).join(" x ");
 
 /**
- * Answers the visitor of `oneShotForm`. Labels and what was painted are written as NIfTI, into the folder `output`.
+ * Answers user actions in `oneShotForm`. Labels and painted supports are written as NIfTI into the folder `output`.
  *
- * @returns what `openPanel` takes; it throws, with words for the visitor, where a file does not fit or nothing is
+ * @returns the argument of `openPanel`; it throws with a message for the user if a file does not fit or nothing is
  *   painted
  * @example
  * ```ts
@@ -109,7 +107,7 @@ export function answerOneShot(options: OneShotSettings & { slices?: "chunks" | "
     return loadCase({ channels, labels: [] }, cases[0]);
   }
 
-  /** The scan that is painted on, along the axis of the encoder's slices. */
+  /** The scan to paint on, along the axis of the encoder's slices. */
   function example({ plan }: OneShot): { id: string; image: Volume; along: "S" | "A" | "R" } {
     const { id, image } = (scans.support ?? scans.scan)!;
     return { id, image, along: sliceAxis(image, plan).patient };
@@ -165,7 +163,7 @@ export function answerOneShot(options: OneShotSettings & { slices?: "chunks" | "
         refuseOthers(paths);
         const file = paths.find((path) => imageStem(path) !== undefined) ?? paths[0];
         const label = await readLabelVolume(file);
-        // Whether it fits and holds labels is told now, not when it is used.
+        // Check now, not at use, that it fits and has labels.
         await prepareSupport({ id, image, label }, oneShot!.plan);
         labels = labelSlices(label, along);
       }
@@ -212,7 +210,7 @@ export function answerOneShot(options: OneShotSettings & { slices?: "chunks" | "
   };
 }
 
-/** Throws for files that are no NIfTI by their names. */
+/** Throws for files without a NIfTI ending. */
 function refuseOthers(paths: readonly string[]): void {
   const other = paths.find((path) => imageStem(path) === undefined && !/\.img(\.gz)?$/.test(path));
   if (other !== undefined) {

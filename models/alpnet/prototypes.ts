@@ -1,10 +1,10 @@
 /**
  * Adaptive local prototypes (Ouyang et al., "Self-supervision with superpixels: training few-shot medical image
- * segmentation without annotation", 2020, section 3.2): vectors that stand for a class, pooled from the features of
- * labeled images, and how much the features of another image look like them.
+ * segmentation without annotation", 2020, section 3.2): vectors that represent a class, pooled from the features of
+ * labeled images, and the similarity of another image's features to them.
  *
- * How many windows belong to a class depends on the data. All windows are kept, with a flag each, so that shapes are
- * known before anything runs and nothing is read back.
+ * The number of windows in a class depends on the data. All windows are kept, each with a flag, so that shapes are
+ * static and nothing is read back.
  */
 import {
   check,
@@ -27,7 +27,7 @@ import {
   transpose,
 } from "../../engine/mod.ts";
 /**
- * Which vectors stand for a class: "mask", the mean of its features (PANet, Wang et al. 2019); "gridconv", the means of
+ * Which vectors represent a class: "mask", the mean of its features (PANet, Wang et al. 2019); "gridconv", the means of
  * the windows that lie in it; "gridconv+", both.
  */
 export type PrototypeMode = "mask" | "gridconv" | "gridconv+";
@@ -36,22 +36,22 @@ export interface PrototypeOptions {
   /** Default "gridconv+". */
   readonly mode?: PrototypeMode;
   /**
-   * Pooling window (L_H, L_W) in pixels of the feature map; default 4, as the paper trains; it tests with 2. What
-   * is left over at the ends of the axes is in no window.
+   * Pooling window (L_H, L_W) in pixels of the feature map; default 4, as in the paper's training; it tests with 2.
+   * Remainders at the ends of the axes are ignored.
    */
   readonly window?: number | readonly [number, number];
-  /** T of Eq. 2: a window belongs to the class if more than this share of it does; default 0.95. */
+  /** T of Eq. 2: a window belongs to the class if more than this fraction of it does; default 0.95. */
   readonly threshold?: number;
-  /** Whether a share equal to the threshold is enough, as in Eq. 2; default false, as in the official code. */
+  /** Whether a fraction equal to the threshold is enough, as in Eq. 2; default false, as in the official code. */
   readonly inclusive?: boolean;
   /**
-   * "gridconv+" has local prototypes only if some square of so many pixels lies in the class. The official code asks
-   * for 4, whatever the window; unless given nothing is asked.
+   * "gridconv+" has local prototypes only if the class contains a square with this edge in pixels. The official code
+   * requires 4, whatever the window; default: not required.
    */
   readonly probe?: number;
 }
 
-/** Vectors that may stand for a class, and which of them do. */
+/** Candidate vectors of a class, and which of them are used. */
 export interface Prototypes {
   /** f32 [K, C]. */
   readonly vectors: Tensor;
@@ -59,14 +59,14 @@ export interface Prototypes {
   readonly used: Tensor;
 }
 
-/** Least length of a vector, added mass of a mask: both as in the official code. */
+/** Minimum length of a vector, and added mass of a mask, both as in the official code. */
 const LEAST_LENGTH = 1e-4;
 const LEAST_MASS = 1e-5;
 
 const KEYS = ["mode", "window", "threshold", "inclusive", "probe"];
 const isWhole = (n: unknown): boolean => Number.isInteger(n) && (n as number) >= 1;
 
-/** The window's two sides, which have to fit into [height, width]. */
+/** The window's two sides, which must fit into [height, width]. */
 function sidesOf(name: string, window: PrototypeOptions["window"], space: readonly number[]): [number, number] {
   const sides = typeof window === "number" ? [window, window] : window;
   check(
@@ -77,7 +77,7 @@ function sidesOf(name: string, window: PrototypeOptions["window"], space: readon
   return sides as [number, number];
 }
 
-/** Sums over windows side by side, x [N, C, H, W] to [N, C, rows, columns]; exact for masks of 0 and 1. */
+/** Sums over non-overlapping windows, x [N, C, H, W] to [N, C, rows, columns]; exact for masks of 0 and 1. */
 function windowSums(x: Tensor, [height, width]: readonly [number, number]): Tensor {
   const [n, c, h, w] = x.shape as [number, number, number, number];
   const [rows, columns] = [Math.floor(h / height), Math.floor(w / width)];
@@ -89,14 +89,14 @@ function windowSums(x: Tensor, [height, width]: readonly [number, number]): Tens
  * The prototypes of one class from S labeled images (Eqs. 1 to 3). A local prototype is the mean of the features in a
  * window; it counts if more than the threshold of the window lies in the class. The class-level prototype of an image
  * is the mean of its features weighted by the mask. "mask" has one vector, the mean over the images; "gridconv+" has
- * the local ones of all images and the class-level one of each. Images without the class have no part.
+ * the local ones of all images and the class-level one of each. Images without the class are ignored.
  *
- * Where no window lies in the class, "gridconv" falls back to the vector of "mask"; the official code fails there, and
- * leaves the episode out in training. Without any pixel of the class the vector is 0, and resembles nothing.
+ * If no window lies in the class, "gridconv" falls back to the vector of "mask"; the official code fails there, and
+ * skips the episode in training. Without any pixel of the class the vector is 0, with similarity 0 to everything.
  *
  * @param support features [S, C, H, W]
- * @param mask how much of a pixel is of the class, [S, H, W] in [0, 1]
- * @throws VoxgradError for shapes that do not agree, a window that does not fit, an option out of range
+ * @param mask fraction of each pixel in the class, [S, H, W] in [0, 1]
+ * @throws VoxgradError for inconsistent shapes, a window that does not fit, or an option out of range
  * @example
  * ```ts
  * import { ones, random } from "voxgrad";
@@ -167,18 +167,18 @@ function prototypesFor(name: string, support: Tensor, mask: Tensor, options: Pro
   };
 }
 
-/** Whether the threshold is reached in some square of a mask [S, 1, H, W], as a bool scalar. */
+/** Whether some square of a mask reaches the threshold [S, 1, H, W], as a bool scalar. */
 const holdsSquare = (mask: Tensor, side: number, threshold: number): Tensor =>
   greaterEqual(max(windowSums(mask, [side, side])), threshold * side * side);
 
 /**
- * How much each pixel looks like a class (Eqs. 4 and 5): S_k = temperature * cosine with prototype k, and the sum over
- * the class's prototypes of S_k softmax_k(S_k).
+ * Similarity of each pixel to a class (Eqs. 4 and 5): S_k = temperature * cosine with prototype k, and the sum over the
+ * class's prototypes of S_k softmax_k(S_k).
  *
  * @param query features [N, C, H, W]
  * @param options.temperature alpha of Eq. 4; default 20
  * @returns f32 [N, H, W], from -temperature to temperature
- * @throws VoxgradError for other shapes, or a temperature that is no number
+ * @throws VoxgradError for other shapes, or a temperature that is not a number
  * @example
  * ```ts
  * import { ones, random } from "voxgrad";
@@ -216,14 +216,14 @@ export interface PrototypeSimilarityOptions extends PrototypeOptions {
 }
 
 /**
- * How much each pixel of a query looks like one class of one labeled image: `prototypes` and `similarity` in one call,
- * the "ALP module" of the official code.
+ * Similarity of each pixel of a query to one class of one labeled image: `prototypes` and `similarity` in one call, the
+ * "ALP module" of the official code.
  *
  * @param query features [C, H, W]
  * @param support features [C, h, w]
- * @param mask how much of a support pixel is of the class, [h, w] in [0, 1]
+ * @param mask fraction of each support pixel in the class, [h, w] in [0, 1]
  * @returns f32 [H, W]
- * @throws VoxgradError for shapes that do not agree, a window that does not fit, an option out of range
+ * @throws VoxgradError for inconsistent shapes, a window that does not fit, or an option out of range
  * @example
  * ```ts
  * import { ones, random } from "voxgrad";

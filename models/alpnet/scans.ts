@@ -11,7 +11,7 @@ import {
 } from "../../engine/imaging/mod.ts";
 import * as alpnet from "./alpnet.ts";
 
-/** A scan as the plan prepares it, with labels of which each value above 0 is a class. */
+/** A scan prepared by the plan, with labels in which each value above 0 is a class. */
 export interface SupportScan {
   /** [C, ...shape] */
   readonly image: Float32Array<ArrayBuffer>;
@@ -27,9 +27,9 @@ export type QueryScan = Pick<PreparedCase, "id" | "image" | "shape" | "geometry"
 export type SliceRange = readonly [first: number, last: number];
 
 export interface OneShotOptions extends Omit<alpnet.FewShotOptions, "ways"> {
-  /** Parts that a class is divided into along the slices, each with a support slice of its own; default 3. */
+  /** Parts that a class is divided into along the slices, each with its own support slice; default 3. */
   readonly chunks?: number;
-  /** Slices that go through the encoder together; default 8. */
+  /** Slices per encoder batch; default 8. */
   readonly batch?: number;
 }
 
@@ -39,9 +39,9 @@ export interface OneShotModel {
 }
 
 /**
- * First and last slice in which labels have a value.
+ * First and last slice that contain a label value.
  *
- * @returns undefined where no slice has it
+ * @returns undefined if no slice has it
  */
 export function sliceRange(label: ArrayLike<number>, shape: readonly number[], value: number): SliceRange | undefined {
   const area = shape[1] * shape[2];
@@ -54,7 +54,7 @@ export function sliceRange(label: ArrayLike<number>, shape: readonly number[], v
   return first < 0 ? undefined : [first, last];
 }
 
-/** The slices in which each of some values is; values that are in none have no entry. */
+/** The slice range of each of the given values; absent values have no entry. */
 export function sliceRanges(
   { label, shape }: Pick<SupportScan, "label" | "shape">,
   values: readonly number[],
@@ -66,7 +66,7 @@ export function sliceRanges(
 }
 
 /**
- * A support that has kept of each class the slice alone that shows most of it.
+ * A support reduced, for each class, to the slice that shows most of it.
  *
  * @example
  * ```ts
@@ -92,7 +92,7 @@ export function largestSlices<S extends SupportScan>(support: S): S {
   return { ...support, label: kept };
 }
 
-/** The slice in the middle of part c of a range; where it lacks the class, the nearest that has it. */
+/** The middle slice of part c of a range; if it lacks the class, the nearest one with it. */
 function supportSlice(
   { label, shape }: SupportScan,
   value: number,
@@ -110,11 +110,11 @@ function supportSlice(
   }
 }
 
-/** Slices are padded to multiples of so many features, lest each scan's size be a program of its own. */
+/** Slices are padded to multiples of this many features, so that not every scan size needs its own program. */
 const FEATURES = 4;
 const upTo = (n: number, stride: number): number => Math.ceil(n / (FEATURES * stride)) * FEATURES * stride;
 
-/** Features along the edges of a prepared scan's slices. */
+/** Feature map size of a prepared scan's padded slices. */
 export const paddedFeatures = (
   [, H, W]: Triple | readonly number[],
   stride: number,
@@ -137,15 +137,15 @@ function slicesOf(
 /**
  * A function that labels scans by a few labeled slices. A class is divided into parts along the slices of each support,
  * and the slice in the middle of a part supports the query's slices of that part (the protocol of Ouyang et al.,
- * section 4.1, after Roy et al. 2020). Each class is told from the background by itself; a voxel gets the most likely
- * of those above one half. Nothing is read back before the last slice is on its way.
+ * section 4.1, after Roy et al. 2020). Each class is separated from the background individually; a voxel gets the most
+ * likely class above one half. Nothing is read back before the last slice is submitted.
  *
  * @param params of the encoder
  * @returns segment(image, supports, options) -> Uint8Array volume on the image's grid, with the supports' values. The
- *   image is a volume, or a case that the plan has prepared already. `ranges`
- *   tells the slices of the prepared image that show a class, as the papers measure; without it the query is as long as
- *   the support: slices at the same height of both scans are compared
- * @throws VoxgradError where supports show no class, or differ in size from what their labels say
+ *   image is a volume, or a case already prepared by the plan. `ranges` gives the slices of the prepared image that
+ *   show a class, as in the papers' evaluation; by default slices at the same relative height of both scans are
+ *   compared
+ * @throws VoxgradError if supports show no class, or images and labels differ in size
  * @example
  * ```ts
  * import { random } from "voxgrad";
@@ -175,7 +175,10 @@ export function oneShotSegmenter(
     return slice(likely, { start: [0, 1] }).squeeze({ axes: [1] });
   });
 
-  /** Features of all slices, `batch` of them in each tensor [batch, F, h, w]; the last slice fills up. */
+  /**
+   * Features of all slices, `batch` of them in each tensor [batch, F, h, w]; the last batch is filled with the last
+   * slice.
+   */
   async function featuresOf(
     image: Float32Array<ArrayBuffer>,
     shape: Triple,
@@ -218,7 +221,7 @@ export function oneShotSegmenter(
     ];
     const query = await featuresOf(data, shape, size);
     const held: Tensor[] = [...query];
-    /** Probabilities on their way: of a class, the slices that they are of. */
+    /** Pending probabilities: class, slices, result. */
     const coming: { k: number; zs: number[]; result: Tensor }[] = [];
     try {
       for (const [k, value] of values.entries()) {
@@ -255,7 +258,7 @@ export function oneShotSegmenter(
             shape: [showing.length, ...supportSize],
           });
           using supportFeatures = await features(params, supportImages);
-          // Slices of one call come out of one batch of features.
+          // Slices of one call come from one batch of features.
           for (const [part, of] of query.entries()) {
             const own = zs.filter((z) => Math.floor(z / batch) === part);
             if (own.length === 0) continue;

@@ -1,4 +1,4 @@
-/** What segmentation by labeled scans starts from: an encoder out of its file, and supports made of label maps. */
+/** Inputs of segmentation by labeled scans: an encoder from its file, and supports from label maps. */
 import { loadParameters, random } from "../../engine/mod.ts";
 import {
   axisCodes,
@@ -13,13 +13,13 @@ import { ConfigError, loadModel, type PatientAxis, print, RunFolder, trimSlashes
 import * as alpnet from "./alpnet.ts";
 import { largestSlices, oneShotSegmenter } from "./scans.ts";
 
-/** How an encoder compares slices: stored in its model file, as it was trained and measured. */
+/** How an encoder compares slices: stored in its model file, as trained and evaluated. */
 export interface FewShotSettings {
-  /** Edge of a prototype's window in features. */
+  /** Edge of a prototype window in feature pixels. */
   readonly window: number;
   /** Parts of a class along the slices. */
   readonly chunks: number;
-  /** Local prototypes, or one for each class. */
+  /** Local prototypes, or one per class. */
   readonly prototypes: "alpnet" | "panet";
   /** alpha of Eq. 4. */
   readonly temperature: number;
@@ -27,7 +27,7 @@ export interface FewShotSettings {
   readonly rule: "code" | "paper";
 }
 
-/** What a user changes of it: 0 and "run" stand for the encoder's own. */
+/** User overrides; 0 and "run" keep the encoder's settings. */
 export interface OneShotSettings {
   readonly window?: number;
   readonly chunks?: number;
@@ -58,8 +58,8 @@ function checkedSettings(found: Readonly<Record<string, unknown>>, file: string)
 }
 
 /**
- * The settings of an encoder whose file has none, as voxgrad wrote before 0.2: those of config.json in its run folder,
- * or else usual ones, with a word in the log.
+ * The settings of an encoder whose file lacks them (voxgrad before 0.2): from config.json in its run folder, or else
+ * defaults, with a warning.
  */
 async function settingsBeside(path: string): Promise<FewShotSettings> {
   const folder = path.endsWith(".safetensors") ? path.replace(/(^|\/)[^/]*$/, "") || "." : trimSlashes(path);
@@ -78,7 +78,7 @@ async function settingsBeside(path: string): Promise<FewShotSettings> {
   return DEFAULTS;
 }
 
-/** The encoder's settings with what a user changes of them, as options of oneShotSegmenter. */
+/** The encoder's settings with user overrides, as options of oneShotSegmenter. */
 export function fewShotOptions(own: FewShotSettings, asked: OneShotSettings = {}) {
   const prototypes = asked.prototypes === "alpnet" || asked.prototypes === "panet" ? asked.prototypes : own.prototypes;
   return {
@@ -90,17 +90,17 @@ export function fewShotOptions(own: FewShotSettings, asked: OneShotSettings = {}
   };
 }
 
-/** A trained encoder and how scans come to it. */
+/** A trained encoder and its plan. */
 export interface OneShot {
   readonly plan: Plan;
   readonly segment: ReturnType<typeof oneShotSegmenter>;
 }
 
 /**
- * An encoder that scripts/train_alpnet.ts has trained.
+ * Loads an encoder trained by scripts/train_alpnet.ts.
  *
  * @param run its run folder, or model.safetensors
- * @throws ConfigError where the file holds another network, or settings that are none; what `loadModel` throws
+ * @throws ConfigError if the file holds another network, or invalid settings; and as `loadModel`
  */
 export async function loadEncoder(run: string) {
   const { description, tensors } = await loadModel(run);
@@ -119,10 +119,10 @@ export async function loadEncoder(run: string) {
 }
 
 /**
- * The segmenter of an encoder that scripts/train_alpnet.ts has trained.
+ * The segmenter of an encoder trained by scripts/train_alpnet.ts.
  *
  * @param run its run folder, or model.safetensors
- * @param asked what is to be otherwise than the encoder was measured
+ * @param asked overrides of the encoder's settings
  * @throws as loadEncoder
  * @example
  * ```ts
@@ -136,10 +136,10 @@ export async function loadOneShot(run: string, asked: OneShotSettings = {}): Pro
   return { plan, segment: oneShotSegmenter(model, params, { plan, ...fewShotOptions(settings, asked) }) };
 }
 
-/** Letters of both directions along the axes [z, y, x] of a scan turned to RAS. */
+/** Letters of both directions along the axes [z, y, x] of a scan in RAS. */
 const LETTERS = ["SI", "AP", "RL"] as const;
 
-/** Which stored axis (0 x, 1 y, 2 z) becomes prepared axis k. */
+/** The stored axis (0 x, 1 y, 2 z) of prepared axis k. */
 export const storedAxis = (
   { affine }: Pick<Volume, "affine">,
   { orientation, transpose }: Pick<Plan, "orientation" | "transpose">,
@@ -150,12 +150,12 @@ export const storedAxis = (
   return [...axisCodes(affine)].findIndex((code) => LETTERS[axis].includes(code)) as 0 | 1 | 2;
 };
 
-/** The axis of the patient that a stored axis is nearest to. */
+/** The patient axis nearest to a stored axis. */
 export const patientAxis = ({ affine }: Pick<Volume, "affine">, stored: 0 | 1 | 2): PatientAxis =>
   LETTERS.find((both) => both.includes(axisCodes(affine)[stored]))![0] as PatientAxis;
 
 /**
- * Along which axis of a volume the encoder takes slices.
+ * The axis of a volume along which the encoder takes slices.
  *
  * @returns storage: 0, 1 or 2 for x, y or z of the volume; patient: the axis nearest to it
  */
@@ -164,7 +164,7 @@ export function sliceAxis(image: Pick<Volume, "affine">, plan: Plan): { storage:
   return { storage, patient: patientAxis(image, storage) };
 }
 
-/** Labels of which some classes also fill the slices beside theirs, as many as lie within half a slice of the plan. */
+/** Extends some classes to neighboring slices within half a slice of the plan. */
 function thickened(label: Volume, values: readonly number[], plan: Plan): Volume {
   const { storage } = sliceAxis(label, plan);
   const [X, Y] = label.shape;
@@ -184,13 +184,13 @@ function thickened(label: Volume, values: readonly number[], plan: Plan): Volume
 }
 
 /**
- * A labeled scan as the encoder sees it. A class that is on so few slices that it would be lost, for the encoder's are
- * further apart, is taken to fill the next one.
+ * Prepares a labeled scan for the encoder. A class on so few slices that resampling to the encoder's spacing would lose
+ * it is extended to the next slice.
  *
  * @param support label: values from 0 to 255 on the grid of the image
- * @param options slices: "largest" keeps of each class the slice alone that shows most of it; default "chunks"
- * @returns lost: which class is lost all the same, and why, in words
- * @throws ConfigError, DatasetError for labels that are no such numbers; DatasetError where the grids differ
+ * @param options slices: "largest" keeps, for each class, only the slice that shows most of it; default "chunks"
+ * @returns lost: a message naming the classes lost anyway, with the reason
+ * @throws ConfigError, DatasetError for invalid labels; DatasetError if the grids differ
  * @example
  * ```ts
  * import { readLabelVolume, readPlan, readVolume } from "voxgrad/imaging";

@@ -1,6 +1,6 @@
 /**
- * One-shot segmentation measured on labeled scans: over choices of the support, or within each scan from one of its
- * slices. What scripts/evaluate_one_shot.ts runs.
+ * Evaluation of one-shot segmentation on labeled scans: over choices of the support, or within each scan from one of
+ * its slices. Used by scripts/evaluate_one_shot.ts.
  */
 import {
   type ComparedClass,
@@ -28,18 +28,18 @@ import type { OneShotEvaluationOptions } from "./options.ts";
 const isImage = (path: string): boolean => /\.(nii|hdr)(\.gz)?$/.test(path);
 
 /**
- * Measures one-shot segmentation, and writes metrics.json, metrics.csv, predictions, tables, figures and a report.
+ * Evaluates one-shot segmentation, and writes metrics.json, metrics.csv, predictions, tables, figures and a report.
  *
- * Over supports: cases are drawn that are the support in turn, and each segments all other cases; means over cases, and
- * their spread over the supports. Only cases that show all classes can be a support. `within`: each scan is segmented
- * from one labeled slice of its own, and the other slices are measured.
+ * Over supports: the drawn cases are the support in turn, and each segments all other cases; reports means over cases,
+ * and their spread over the supports. Only cases that show all classes can be a support. `within`: each scan is
+ * segmented from one of its own labeled slices, and the other slices are evaluated.
  *
- * Results are kept as they come, one line a scan, so that the same call resumes after a stop; with more supports, or
- * other cases, it adds what is missing.
+ * Results are stored as they arrive, one line per scan, so that calling it again resumes after a stop; with more
+ * supports or other cases, it adds the missing ones.
  *
  * @param options by `config(oneShotEntries)`
- * @returns what metrics.json holds
- * @throws ConfigError for options that do not fit the data or the results that are there; DatasetError, VoxgradError
+ * @returns the content of metrics.json
+ * @throws ConfigError for options that do not match the data or existing results; DatasetError, VoxgradError
  * @example
  * ```ts
  * import { evaluateOneShot, oneShotEntries } from "voxgrad/models";
@@ -87,7 +87,7 @@ export async function evaluateOneShot(options: OneShotEvaluationOptions): Promis
 async function openEncoder(options: OneShotEvaluationOptions): Promise<Encoder> {
   if (options.run === "") throw new ConfigError("--run is missing: voxgrad evaluate_one_shot RUN DATA");
   const path = trimSlashes(options.run);
-  /** What config.json of a training tells. */
+  /** The relevant parts of a training's config.json. */
   type RunConfig = {
     readonly options?: Readonly<Record<string, unknown>>;
     readonly splits?: readonly { readonly train: string[]; readonly val: string[] }[];
@@ -96,7 +96,7 @@ async function openEncoder(options: OneShotEvaluationOptions): Promise<Encoder> 
   const folder = path.endsWith(".safetensors") ? path.replace(/(^|\/)[^/]*$/, "") || "." : path;
   const { model, params, plan, settings, description } = await loadEncoder(path);
   const { chunks, ...fewShot } = fewShotOptions(settings, options);
-  // Config and splits of a cross-validation lie beside its folds.
+  // Config and splits of a cross-validation are next to its folds.
   const fold = /^(.*)\/fold_(\d+)$/.exec(folder);
   const run = await new RunFolder(fold ? fold[1] : folder).readJson("config.json") as RunConfig | undefined;
   const asked = run?.options ?? {};
@@ -116,7 +116,7 @@ async function openEncoder(options: OneShotEvaluationOptions): Promise<Encoder> 
   };
 }
 
-/** The dataset, and its labels or, of a label file, those that are in it. */
+/** The dataset, and its labels or those of a label file. */
 async function openData(
   options: OneShotEvaluationOptions,
   encoder: Encoder,

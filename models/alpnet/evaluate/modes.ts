@@ -1,4 +1,4 @@
-/** The two ways in which one-shot segmentation is measured: over choices of the support, and within single scans. */
+/** The two evaluation modes of one-shot segmentation: over choices of the support, and within single scans. */
 import {
   type CaseStore,
   type ClassComparison,
@@ -44,19 +44,19 @@ import { segmentWithin } from "./within.ts";
 
 /** Cases shown of a support, and scans shown of --within. */
 const SHOWN = 4;
-/** Slices of a scan within which one is labeled. */
+/** Slices shown of a scan with one labeled slice. */
 const TILES = 6;
 
 const valuesOf = (classes: readonly ComparedClass[]): number[] => classes.map(({ values }) => values[0]);
 
-/** Classes as 1, 2, ..., all else 0, as overlays count them. */
+/** Maps classes to 1, 2, ... and everything else to 0, for overlays. */
 function asClasses(labels: ArrayLike<number>, classes: readonly ComparedClass[]): Uint8Array {
   const number = new Map(valuesOf(classes).map((value, k) => [value, k + 1]));
   return Uint8Array.from(labels, (value) => number.get(value) ?? 0);
 }
 const namesOf = (classes: readonly ComparedClass[]): string[] => ["background", ...classes.map(({ name }) => name)];
 
-/** Mean Dice over the classes where it is defined. */
+/** Mean Dice over the classes for which it is defined. */
 const diceOf = ({ classes }: { readonly classes: readonly ClassComparison[] }): number =>
   metrics.summarize(classes.map(({ dice }) => dice)).mean;
 
@@ -80,7 +80,7 @@ interface PairResult {
 /** Every case from every support. */
 export async function evaluateSupports(evaluation: Evaluation): Promise<object> {
   const { options, encoder, dataset, ids, classes, output } = evaluation;
-  // Of another dataset the labels are not the plan's.
+  // For another dataset the labels differ from the plan's.
   const plan = { ...encoder.plan, labels: dataset.labels.map(({ name }) => name) };
   const store = await openCaseStore(dataset, plan, {
     folder: storeFolder(options.cache, dataset, plan),
@@ -339,7 +339,7 @@ function withinTables(results: readonly ScanResult[], classes: readonly Compared
 
 async function withinFigures(evaluation: Evaluation, results: readonly ScanResult[]): Promise<void> {
   const { classes, output } = evaluation;
-  // The worst, the best, and scans between.
+  // The worst, the best, and scans in between.
   const level = (each: ScanResult): number => (Number.isNaN(diceOf(each)) ? -1 : diceOf(each));
   const ranked = [...results].sort((a, b) => level(a) - level(b));
   const places = Array.from({ length: SHOWN }, (_, k) => Math.round((k / (SHOWN - 1)) * (ranked.length - 1)));

@@ -1,4 +1,4 @@
-/** Results of one-shot segmentation as they come, kept in the output folder so that a stopped evaluation can resume. */
+/** Stores results of one-shot segmentation as they arrive, so that a stopped evaluation can resume. */
 import { deviceInfo, isPlain, listed as namesOf, VERSION } from "../../../engine/mod.ts";
 import type { ClassComparison, ComparedClass, Dataset, Plan } from "../../../engine/imaging/mod.ts";
 import { ConfigError, fileDigests, JsonLines, type RunFolder } from "../../../engine/train/mod.ts";
@@ -6,16 +6,16 @@ import type { FewShotOptions } from "../alpnet.ts";
 import type { OneShotEvaluationOptions } from "./options.ts";
 import type { OneShotModel } from "../scans.ts";
 
-/** A trained encoder, and what its run says. */
+/** A trained encoder, and the settings of its run. */
 export interface Encoder {
   readonly model: OneShotModel;
   readonly params: object;
   readonly plan: Plan;
-  /** As the run measures, where the command line says nothing else. */
+  /** Settings of the run, unless overridden on the command line. */
   readonly fewShot: Omit<FewShotOptions, "ways">;
   readonly chunks: number;
   readonly folder: string;
-  /** Folder of the run's dataset; "" where only the model file is there. */
+  /** Folder of the run's dataset; "" if only the model file exists. */
   readonly data: string;
   readonly trained: readonly string[];
   readonly heldOut: readonly string[];
@@ -24,19 +24,19 @@ export interface Encoder {
   readonly description: { readonly network: string; readonly architecture: object };
 }
 
-/** What both modes work on. */
+/** The inputs of both modes. */
 export interface Evaluation {
   readonly options: OneShotEvaluationOptions;
   readonly encoder: Encoder;
   readonly dataset: Dataset;
-  /** Cases to take. */
+  /** Cases to evaluate. */
   readonly ids: readonly string[];
   /** One value each. */
   readonly classes: readonly ComparedClass[];
   readonly output: RunFolder;
 }
 
-/** Settings that results must have in common. */
+/** Settings that all results must share. */
 const settingsOf = ({ options, encoder, dataset, classes }: Evaluation): Record<string, unknown> => ({
   mode: options.within ? "within" : "over supports",
   data: dataset.folder,
@@ -52,9 +52,9 @@ const settingsOf = ({ options, encoder, dataset, classes }: Evaluation): Record<
 });
 
 /**
- * The results that the output folder holds, and where new ones go, one line each.
+ * The results in the output folder, and a writer for new ones, one line each.
  *
- * @throws ConfigError when they were measured with other settings
+ * @throws ConfigError if they were computed with other settings
  */
 export async function openResults<R extends { readonly classes: readonly ClassComparison[] }>(
   evaluation: Evaluation,
@@ -94,7 +94,7 @@ export async function openResults<R extends { readonly classes: readonly ClassCo
   });
   const lines = new JsonLines<R>(output, "results.jsonl");
   const kept = await lines.resume(() => !options.overwrite);
-  // What is not defined was written as null.
+  // Undefined values were written as null.
   const results = kept.map((each) => ({ ...each, classes: each.classes.map(defined) }));
   return { lines, results };
 }

@@ -1,4 +1,4 @@
-/** What one-shot segmentation gives over many choices of the support: statistics, tables, a figure. */
+/** Statistics, tables and a figure of one-shot segmentation over many choices of the support. */
 import { type ClassComparison, metrics, Prng } from "../../../engine/imaging/mod.ts";
 import { type ReportTable, rowsSvg } from "../../../engine/train/mod.ts";
 
@@ -16,20 +16,20 @@ const MEASURES = [
 
 export type SupportMeasure = (typeof MEASURES)[number]["name"];
 
-/** Of a measure over the supports; of NaN alone all are NaN. */
+/** Statistics of a measure over the supports; NaN without a defined value. */
 export interface Spread {
   readonly mean: number;
-  /** Of a sample (n - 1); NaN for a single support. */
+  /** Sample standard deviation (n - 1); NaN for a single support. */
   readonly deviation: number;
   readonly least: number;
   readonly largest: number;
-  /** Pairs of support and case where it is not defined; they are in no mean. */
+  /** Number of pairs of support and case where it is undefined; they are excluded from means. */
   readonly undefined: number;
 }
 
 /** One measure of one class, or of the mean over classes. */
 export interface SupportCell {
-  /** Of each support: the mean over its cases of what is defined. */
+  /** For each support: the mean over its defined cases. */
   readonly bySupport: readonly number[];
   readonly spread: Spread;
 }
@@ -37,21 +37,21 @@ export interface SupportCell {
 export interface SupportsSummary {
   /** In the order in which they were drawn. */
   readonly supports: readonly string[];
-  /** Classes, and where there are several the mean over them last: of each support the mean of the classes' means. */
+  /** Classes, and if there are several the mean over them last: for each support the mean of the classes' means. */
   readonly rows: readonly ({ readonly name: string } & Readonly<Record<SupportMeasure, SupportCell>>)[];
 }
 
-/** Mean and spread of the values that are defined. */
+/** Mean and spread of the defined values. */
 export function spreadOf(values: readonly number[]): Spread {
   const { mean, deviation, min, max, undefined: missing } = metrics.summarize(values);
   return { mean, deviation, least: min, largest: max, undefined: missing };
 }
 
 /**
- * Cases that are the support in turn, none twice.
+ * Draws distinct cases to be the support in turn.
  *
- * @param ids that may be one; their order does not matter
- * @returns `count` of them, or all where there are fewer
+ * @param ids candidates; their order does not matter
+ * @returns `count` of them, or all if there are fewer
  * @example
  * ```ts
  * import { drawSupports } from "voxgrad/models";
@@ -98,8 +98,8 @@ export function summarizeSupports(cases: readonly SupportedCase[]): SupportsSumm
 }
 
 /**
- * The supports with the highest, the middle and the lowest mean Dice, each once; of an even number the middle is the
- * better of two.
+ * The supports with the highest, the middle and the lowest mean Dice, without duplicates; for an even number the middle
+ * is the better of the two.
  */
 export function notableSupports(
   { supports, rows }: SupportsSummary,

@@ -1,4 +1,4 @@
-/** One scan segmented from one labeled slice of its own, and measured on the other slices. */
+/** Segments a scan from one of its own labeled slices, and evaluates the other slices. */
 import { VoxgradError } from "../../../engine/mod.ts";
 import {
   axisCodes,
@@ -20,29 +20,28 @@ import { largestSlices, oneShotSegmenter, sliceRanges } from "../scans.ts";
 import { patientAxis, storedAxis } from "../support.ts";
 import type { OneShotModel, OneShotOptions, SliceRange, SupportScan } from "../scans.ts";
 
-/** How a scan is prepared by itself. */
+/** Options for preparing a single scan. */
 export interface ScanPlanOptions {
   /**
-   * "plan": pixels, intensities and the axis of the slices as the encoder's plan has them. "own", for an encoder of
-   * another kind of scan: slices across the scan's coarsest axis (along the body where all are alike), pixels as large
-   * as gives a slice as many of them as the encoder's have, intensities cut off by `clip` and z-scored over this scan.
+   * "plan": pixel size, intensities and slice axis of the encoder's plan. "own", for an encoder of another kind of
+   * scan: slices across the scan's coarsest axis (along the body if all are alike), the pixel size that gives slices as
+   * many pixels as the encoder's, intensities clipped by `clip` and z-scored over this scan.
    */
   readonly preparation: "plan" | "own";
   /** Of "own": pixels along the longer edge of a slice; default: as many pixels in all as the encoder's slices. */
   readonly side?: number | undefined;
-  /** Of "own": [low, high] of intensities; default: 0.5 and 99.5 percent of the voxels lie below the two. */
+  /** Of "own": [low, high] of intensities; default: the 0.5th and 99.5th percentile. */
   readonly clip?: readonly [number, number] | undefined;
 }
 
-/** Values that percentiles are taken from, at most. */
+/** Most values to compute percentiles from. */
 const SAMPLE = 1_000_000;
 
 /**
- * A plan for one scan whose slices stay as they are, so that a label of one of them is a label of one prepared slice:
- * it resamples within the slices alone.
+ * A plan for one scan that only resamples within slices, so that a labeled slice is one prepared slice.
  *
  * @param plan of the encoder
- * @throws VoxgradError for a clip that is no range, or another number of channels than the plan's
+ * @throws VoxgradError for an invalid clip, or another number of channels than the plan's
  */
 export function planOfScan(image: Volume, plan: Plan, { preparation, side, clip }: ScanPlanOptions): Plan {
   const spacingOf = (axes: Pick<Plan, "orientation" | "transpose">, k: number): number =>
@@ -59,7 +58,7 @@ export function planOfScan(image: Volume, plan: Plan, { preparation, side, clip 
   }
   const { orientation } = plan;
   const still = { orientation, transpose: [0, 1, 2] as Triple };
-  // A hundredth is no difference in what a scanner was told.
+  // Spacings within 1 % count as equal.
   const coarsest = [1, 2].reduce((a, b) => (spacingOf(still, b) > 1.01 * spacingOf(still, a) ? b : a), 0);
   const transpose = [coarsest, ...[0, 1, 2].filter((axis) => axis !== coarsest)] as unknown as Triple;
   const axes = { orientation, transpose };
@@ -78,7 +77,7 @@ export function planOfScan(image: Volume, plan: Plan, { preparation, side, clip 
   };
 }
 
-/** Cut off and z-scored by the scan's own figures, within the box of what is not zero. */
+/** Clipped and z-scored by the scan's own statistics, within the non-zero box. */
 function ownIntensities(image: Volume, name: string, channel: number, clip: ScanPlanOptions["clip"]): ChannelPlan {
   const { start, size } = nonZeroBox(image);
   const [X, Y, Z] = image.shape;
@@ -100,15 +99,15 @@ function ownIntensities(image: Volume, name: string, channel: number, clip: Scan
   return { name, normalization: "ct", mean, deviation, low, high };
 }
 
-/** Where the slices of a prepared scan lie in the stored one. */
+/** Maps the slices of a prepared scan to the stored one. */
 export interface SlicePlaces {
-  /** The stored axis (0 x, 1 y, 2 z) that they are stacked along, and the sizes of the stored scan. */
+  /** The stored axis (0 x, 1 y, 2 z) that they are stacked along, and the shape of the stored scan. */
   readonly axis: 0 | 1 | 2;
   readonly shape: Triple;
-  /** The same axis as pictures name it, and how many slices those count. */
+  /** The same axis as named in pictures, and the number of slices there. */
   readonly along: "S" | "A" | "R";
   readonly count: number;
-  /** A stored index as pictures count slices, from 0 towards the head (front, right), and back. */
+  /** Converts a stored index to the slice number in pictures, from 0 towards the head (front, right), and back. */
   shown(stored: number): number;
   /** The stored index of a prepared slice, and the prepared slice of a stored index. */
   stored(prepared: number): number;
@@ -116,9 +115,9 @@ export interface SlicePlaces {
 }
 
 /**
- * The prepared slices that a range of slices, as pictures count them from 1, lies in.
+ * The prepared slices of a range of slices, counted from 1 as in pictures.
  *
- * @throws ConfigError for a range that the scan does not have, or that its preparation cut away
+ * @throws ConfigError for a range outside the scan, or cropped away in preparation
  * @example
  * ```ts
  * import { preprocessImage, readPlan, readVolume } from "voxgrad/imaging";
@@ -142,7 +141,7 @@ export function preparedRange(
     number,
     number,
   ];
-  // Slices of the plan's spacing that reach into the range.
+  // Slices at the plan's spacing that overlap the range.
   const scale = shape[0] / geometry.cropSize[0];
   const [from, to] = [
     Math.max(0, Math.floor(ends[0] * scale)),
@@ -162,7 +161,7 @@ export function slicePlaces(geometry: CaseGeometry): SlicePlaces {
   const along = patientAxis(source, axis);
   const count = source.shape[axis];
   const turned = (index: number): number => (code === along ? index : count - 1 - index);
-  // Slices that are turned with the scan already run as pictures count them.
+  // Slices of a reoriented scan are already in picture order.
   const kept = orientation === "stored" ? (index: number): number => index : turned;
   return {
     axis,
@@ -175,27 +174,27 @@ export function slicePlaces(geometry: CaseGeometry): SlicePlaces {
   };
 }
 
-/** Of each voxel, the stored index of its slice. */
+/** The stored slice index of each voxel. */
 const sliceOf = ({ axis, shape }: SlicePlaces): (voxel: number) => number => {
   const stride = [1, shape[0], shape[0] * shape[1]][axis];
   return (voxel) => Math.floor(voxel / stride) % shape[axis];
 };
 
-/** How the slices of a class compare, the labeled one left out. */
+/** Comparison of a class over all slices except the labeled one. */
 export interface OtherSlices {
   /**
-   * Overlap and volumes of the other slices; distances of the whole scan with the labeled slice as it was given, so
-   * that no surface arises where it is left out. NaN where neither map has the class in another slice.
+   * Overlap and volumes of the other slices; distances of the whole scan with the reference in the labeled slice, so
+   * that leaving it out creates no surface. NaN if neither map has the class in another slice.
    */
   readonly compared: ClassComparison;
-  /** Dice of each slice as pictures count them, NaN in the labeled one and where neither map has the class. */
+  /** Dice of each slice in picture order, NaN for the labeled one and where neither map has the class. */
   readonly bySlice: readonly number[];
 }
 
 /**
- * Compares a class in all slices but one.
+ * Compares a class in all slices except one.
  *
- * @param given stored index of the slice that was labeled
+ * @param given stored index of the labeled slice
  */
 export function compareOtherSlices(
   prediction: Volume,
@@ -242,24 +241,19 @@ export interface WithinOptions extends ScanPlanOptions, Omit<OneShotOptions, "ch
   readonly plan: Plan;
   /** Classes by their values in the label; one value each. */
   readonly classes: readonly ComparedClass[];
-  /**
-   * The slice that is labeled, as pictures count them, from 0; default: for each class the one that shows most of it.
-   */
+  /** The labeled slice, counted from 0 as in pictures; default: for each class the one that shows most of it. */
   readonly slice?: number | undefined;
-  /** "known": only slices from the first to the last that show a class are segmented, as papers measure; else all. */
+  /** "known": only slices from the first to the last that show a class are segmented, as in the papers; else all. */
   readonly ranges: "known" | "unknown";
 }
 
 export interface WithinScan {
-  /** Labels of the classes on the scan's own grid, those of the labeled slice predicted too. */
+  /** Labels of the classes on the scan's own grid, also predicted in the labeled slice. */
   readonly prediction: Volume;
   readonly places: SlicePlaces;
   /** Pixels of a prepared slice. */
   readonly size: readonly [number, number];
-  /**
-   * By class; given: the labeled slice as pictures count them, -1 where the scan (or the slice asked for) lacks the
-   * class.
-   */
+  /** By class; given: the labeled slice in picture order, -1 if the scan (or the requested slice) lacks the class. */
   readonly classes: readonly (OtherSlices & { readonly given: number })[];
 }
 
@@ -267,7 +261,7 @@ export interface WithinScan {
  * Segments all slices of a scan from one of them, class by class, and compares the others with their labels.
  *
  * @param loaded image and label
- * @throws VoxgradError for a slice that the scan does not have or that shows no class, and as planOfScan
+ * @throws VoxgradError for a slice outside the scan or without a class, and as planOfScan
  * @example
  * ```ts
  * import { random } from "voxgrad";
@@ -319,7 +313,7 @@ export async function segmentWithin(
     size: [scan.shape[1], scan.shape[2]],
     classes: classes.map((of, k) => {
       const z = given[k];
-      // What is not annotated is not measured.
+      // Classes that are not annotated are not evaluated.
       if (z === undefined) {
         return {
           given: -1,
@@ -333,7 +327,7 @@ export async function segmentWithin(
   };
 }
 
-/** A support that has kept the labels of one slice alone, named as pictures count slices. */
+/** A support reduced to the labels of one slice, numbered as in pictures. */
 function onlySlice<S extends SupportScan>(scan: S, places: SlicePlaces, slice: number, name: string): S {
   const stored = Array.from({ length: places.count }, (_, index) => index).find((index) =>
     places.shown(index) === slice
