@@ -1,4 +1,4 @@
-/** What a training of ALPNet draws its episodes from, and the supports that its held-out cases are segmented by. */
+/** Episode sources of an ALPNet training, and the supports for its held-out cases. */
 import {
   type CaseSource,
   openSuperpixels,
@@ -12,7 +12,7 @@ import { oneShotSegmenter, paddedFeatures, sliceRanges } from "./scans.ts";
 import type { OneShotModel } from "./scans.ts";
 import { fewShotOptions, type FewShotSettings } from "./support.ts";
 
-/** Slices of the paper along an edge, and pixels of its smallest superpixel. */
+/** Slice edge in the paper, and its minimum superpixel size in pixels. */
 const PAPER_SIDE = 256;
 const PAPER_MIN_SIZE = 400;
 
@@ -32,16 +32,16 @@ export const superpixelEntries = {
   ),
 } as const;
 
-/** How the episodes of a training are made. */
+/** Options of the episodes of a training. */
 export interface EpisodeSourceOptions extends Config<typeof superpixelEntries> {
-  /** Those that begin with "ssl" are trained on superpixels, the others on annotated classes. */
+  /** Arms that begin with "ssl" train on superpixels, the others on annotated classes. */
   readonly arm: string;
-  /** Folder of prepared cases, which holds the superpixels too. */
+  /** Folder of prepared cases, also for the superpixels. */
   readonly cache: string;
   readonly workers: number;
 }
 
-/** What is drawn in training: superpixels of all its cases, or classes that are not excluded. */
+/** The episodes of a training: superpixels of all its cases, or classes that are not excluded. */
 export async function trainingEpisodes(
   options: EpisodeSourceOptions,
   { store, dataset, plan }: TrainingRun,
@@ -68,8 +68,8 @@ export async function trainingEpisodes(
 }
 
 /**
- * The support of each fold that holds cases out. Whether it can be one, and whether windows fit into the slices that
- * are compared with it, is checked before anything is trained.
+ * The support of each fold with held-out cases. Checks before training that it is valid and that windows fit into the
+ * slices.
  */
 export async function supportsOf(
   options: { support: string },
