@@ -82,7 +82,7 @@ const pixelsOf = (labels: Uint8Array | Uint16Array, value: number): Uint32Array 
  * Self-supervised episodes (section 3.3): a random slice with superpixels, with a random superpixel as the class. The
  * slice is both support and query; `transformed` makes them differ.
  *
- * @param superpixels superpixels of the source's cases
+ * @param superpixels of the source's cases
  * @throws VoxgradError if no slice is left
  * @example
  * ```ts
