@@ -159,7 +159,8 @@ export function nestedPhantomCase(options: NestedPhantomOptions): { image: Volum
     );
   }
   const prng = new Prng(seed).fork("nested phantom");
-  const parts = tumor(prng.fork("tumor"), shape);
+  // The spelling of a key decides the voxels, so these keep theirs.
+  const parts = tumor(prng.fork("tumour"), shape);
   const bend = [0, 1].map((axis) => smoothField(prng.fork(10 + axis), shape, 5));
   const rounds = distractors(prng.fork("distractors"), shape);
   const textures = CHANNELS.map((_, c) => smoothField(prng.fork(20 + c), shape, 6));

@@ -239,7 +239,8 @@ export function organPhantomCase(options: OrganPhantomOptions): { image: Volume;
   const gamma = gammas ? prng.fork("gamma").uniform(...gammas) : common.gamma;
   const pick = prng.fork("shapes");
   const healthy = shapes.length > 0 ? shapes[pick.integer(shapes.length)] : ellipsoids(pick);
-  const organs = tumors ? withTumors(healthy, prng.fork("tumors")) : healthy;
+  // The spelling of a key decides the voxels, so it stays.
+  const organs = tumors ? withTumors(healthy, prng.fork("tumours")) : healthy;
   const own = prng.fork("patient");
   const shift = [0, 1, 2].map(() => own.uniform(-SHIFT, SHIFT));
   const size = [0, 1, 2].map(() => own.uniform(...SIZE));
