@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
+import "../../../models/mod.ts";
 import { closeDevice } from "../../../engine/mod.ts";
 import {
   bodyMask,
