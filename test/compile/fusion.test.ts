@@ -197,5 +197,15 @@ for (
   });
 }
 
+test("evaluate() runs kernels that load nothing from a value of their graph, such as a padded empty slice", async () => {
+  const [x, y] = [[1, 2, 3, 4], [5, 6, 7, 8]].map((row) => tensor(row, { shape: [1, 4] }));
+  const zero = vg.pad(x.slice({ start: [1], end: [1] }), { before: [1, 0], after: [0, 0] });
+  assert.equal(await zero.add(y).data(), Float32Array.of(5, 6, 7, 8));
+  assert.is(await zero.sub(y).abs().sum().item(), 26);
+  const [image, bias] = [y, zero].map((each) => each.reshape({ shape: [1, 1, 1, 1, 4] }));
+  const filtered = vg.conv3d(image, vg.full([1, 1, 1, 1, 1], 2)).add(bias);
+  assert.equal(await filtered.data(), Float32Array.of(10, 12, 14, 16));
+});
+
 test.after(vg.closeDevice);
 test.run();

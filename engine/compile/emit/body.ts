@@ -1,12 +1,12 @@
 /** The statements of one kernel: the values that it computes, their reads, and the bindings. */
 import { type DType, isFloat } from "../../core/dtype.ts";
-import { call, type Expr, fn, infix, isAtom, load, print, some, u32, variable } from "../../core/expr.ts";
+import { call, type Expr, fn, infix, isAtom, load, print, some, u32, variable, walk } from "../../core/expr.ts";
 import type { Index } from "../../core/index_map.ts";
 import type { Emit } from "../../core/op.ts";
 import { chunkElements, type Declarations, type Target } from "../../../shaders/types.ts";
 import { isView, type Value } from "../graph/lower.ts";
 import type { Materialized } from "../graph/cone.ts";
-import { functionsOf, type Statement } from "./statements.ts";
+import { functionsOf, type Statement, walkStatements } from "./statements.ts";
 
 /** The type of an element in memory. */
 export const stored = (dtype: DType): string => (dtype === "bool" ? "u32" : dtype);
@@ -249,6 +249,20 @@ export class Body {
   declarations(values: readonly Expr[]): Declarations {
     const functions = [...functionsOf([...this.before, ...this.statements], values)];
     return { functions, loaders: this.loaders, usesF16: this.half };
+  }
+
+  /**
+   * Statements that use the bindings that nothing is loaded from. A pipeline's layout has the bindings that its shader
+   * uses, and a value that the graph reads may turn out not to be needed, as that of an empty slice which is padded.
+   */
+  unloaded(values: readonly Expr[]): string {
+    if (this.loaders.length > 0) return "";
+    const loaded = new Set<string>();
+    const visit = (e: Expr): void => void (e.kind === "load" && loaded.add(e.buffer));
+    walkStatements([...this.before, ...this.statements], visit);
+    values.forEach((value) => walk(value, visit));
+    const names = this.bindings.map((_, k) => `${this.#prefix}${k}`).filter((name) => !loaded.has(name));
+    return names.map((name) => `_ = arrayLength(&${name});\n`).join("");
   }
 
   /** Values read from memory. */

@@ -44,7 +44,7 @@ function fused(o: FusedOptions, materialized: Materialized, target: Target): Fus
       const statements = [...body.before, ...body.statements];
       return {
         functions: [...functionsOf(statements, [result])],
-        body: printStatements(statements),
+        body: body.unloaded([result]) + printStatements(statements),
         value: print(result),
       };
     },

@@ -129,7 +129,7 @@ function mapKernelOf(
       operations: body.operations,
       code: () => ({
         declarations: body.declarations([map.result]),
-        before: printStatements(shared?.before ?? body.before),
+        before: body.unloaded([map.result]) + printStatements(shared?.before ?? body.before),
         body: printStatements(shared?.body ?? storing(root, map, span)),
       }),
     },

@@ -88,7 +88,7 @@ export function emitReduce(
         const { body, values } = known ?? termsOf(members, materialized, target, { reads: summed });
         return {
           declarations: body.declarations(values),
-          before: printStatements(body.before),
+          before: body.unloaded(values) + printStatements(body.before),
           body: printStatements(body.statements),
           values: values.map(print),
         };
@@ -128,7 +128,7 @@ function epilogueOf(
       const value = body.value(v, Index.linear(v.shape, variable("i"), body.bindIndex));
       return {
         declarations: body.declarations([value]),
-        body: printStatements([...body.before, ...body.statements]),
+        body: body.unloaded([value]) + printStatements([...body.before, ...body.statements]),
         value: print(value),
       };
     },
