@@ -174,7 +174,7 @@ test("withDefaults() fills in what is left out, and refuses unknown keys and unf
       (error: Error) => error instanceof ConfigError && message.test(error.message),
     );
   fails({ step: 3 }, /There is no option step.*steps/);
-  fails({ steps: 1.5 }, /^steps: got "1.5", wanted a whole number from 1/);
+  fails({ steps: 1.5 }, /^steps: got "1.5", wanted an integer from 1/);
   fails({ rates: [1, -1] }, /^rates: got "-1", wanted a number from 0/);
   fails({ arm: "half" }, /^arm: got "half", wanted full or none/);
   fails({ boundary: 1 }, /^boundary: got 1, wanted such as false/);
