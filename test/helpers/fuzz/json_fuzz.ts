@@ -1,4 +1,5 @@
-// deno-lint-ignore-file no-explicit-any Fuzzes readers with damaged and hostile JSON files: each must be read, or
+// deno-lint-ignore-file no-explicit-any
+// Fuzzes readers with damaged and hostile JSON files: each must be read, or
 // rejected by an error of the engine with a message below 2 kB without control characters; nothing else may change, and
 // nothing may be written elsewhere. The test run uses a few hundred; more by hand: node --import
 // ./engine/platform/cli/register.mjs test/helpers/fuzz/json_fuzz.ts 20000 [SEED]

@@ -1,4 +1,5 @@
-// deno-lint-ignore-file no-explicit-any Damages NIfTI files in many ways and reads them: each must be read or rejected
+// deno-lint-ignore-file no-explicit-any
+// Damages NIfTI files in many ways and reads them: each must be read or rejected
 // with NiftiError, within 2 s, and with at most four times the memory that the header and the actual data justify (plus
 // 2 MiB of working memory). The test run uses a few hundred inputs; more by hand, also from files of a folder: node
 // --import ./engine/platform/cli/register.mjs test/helpers/fuzz/nifti_fuzz.ts 20000 [FOLDER] [SEED]
