@@ -59,8 +59,8 @@ export {
   registeredNetworks,
   registerNetwork,
   summarizeNetwork,
-} from "./registry.ts";
-export type { Model, Network, NetworkShape, NetworkSummary, PartSummary } from "./registry.ts";
+} from "./known_networks.ts";
+export type { Model, Network, NetworkShape, NetworkSummary, PartSummary } from "./known_networks.ts";
 export * as partial from "./partial/partial.ts";
 export { armLoss } from "./partial/arms.ts";
 export type { ArmOptions } from "./partial/arms.ts";

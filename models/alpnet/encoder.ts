@@ -2,7 +2,7 @@
 import { check, conv2d, loadParameters, random, show, type Tensor } from "../../engine/mod.ts";
 import * as nn from "../../engine/nn/mod.ts";
 import { ConfigError } from "../../engine/train/mod.ts";
-import { registerNetwork } from "../registry.ts";
+import { registerNetwork } from "../known_networks.ts";
 import {
   resNet,
   type ResNetConfig,

@@ -1,7 +1,7 @@
 /** Networks whose outputs are ROI classes and contexts (CoLab), used as ones of background and ROI classes. */
 import { check, concat, max, slice, Tensor } from "../../engine/mod.ts";
 
-import { type Model, registerNetwork } from "../registry.ts";
+import { type Model, registerNetwork } from "../known_networks.ts";
 import { plainConvUNet, residualEncoderUNet } from "../unet/unet.ts";
 import type { ResolvedUNet, UNetConfig } from "../unet/config.ts";
 

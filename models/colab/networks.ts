@@ -2,7 +2,7 @@
 import type { Params, Tensor } from "../../engine/mod.ts";
 import type { Plan } from "../../engine/imaging/mod.ts";
 import type { ModelDescription } from "../../engine/train/mod.ts";
-import { architectureOf, type Model } from "../registry.ts";
+import { architectureOf, type Model } from "../known_networks.ts";
 import type { UNetConfig } from "../unet/config.ts";
 import { plainConvUNet } from "../unet/unet.ts";
 import { contextsFirst } from "./network.ts";

@@ -17,7 +17,7 @@ import {
   type ResolvedConResNet,
 } from "./config.ts";
 import { choice, entry } from "../../engine/train/mod.ts";
-import { type Model, registerNetwork } from "../registry.ts";
+import { type Model, registerNetwork } from "../known_networks.ts";
 
 export type { ConResNetConfig, ResolvedConResNet } from "./config.ts";
 

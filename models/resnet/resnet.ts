@@ -19,7 +19,7 @@ import {
 import * as nn from "../../engine/nn/mod.ts";
 import { checkResNetInput, type ResNetConfig, type ResolvedResNet, resolveResNet } from "./config.ts";
 import { backboneOf } from "./load.ts";
-import type { Model } from "../registry.ts";
+import type { Model } from "../known_networks.ts";
 
 export type { ResNetConfig, ResolvedResNet } from "./config.ts";
 

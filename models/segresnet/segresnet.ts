@@ -7,7 +7,7 @@ import { check, checkOptions, relu, resize, type Tensor } from "../../engine/mod
 import { perDecoderStage, perStage } from "../../engine/imaging/mod.ts";
 import * as nn from "../../engine/nn/mod.ts";
 import { entry } from "../../engine/train/mod.ts";
-import { type Model, registerNetwork } from "../registry.ts";
+import { type Model, registerNetwork } from "../known_networks.ts";
 import {
   checkNetworkInput,
   countsPerStage,

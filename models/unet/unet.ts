@@ -6,7 +6,7 @@ import { concat, leakyRelu, type Tensor } from "../../engine/mod.ts";
 import * as nn from "../../engine/nn/mod.ts";
 import { perDecoderStage, perStage } from "../../engine/imaging/mod.ts";
 import { entry } from "../../engine/train/mod.ts";
-import { type Model, type NetworkShape, registerNetwork } from "../registry.ts";
+import { type Model, type NetworkShape, registerNetwork } from "../known_networks.ts";
 import { checkInput, resolve, type ResolvedUNet, type UNetConfig } from "./config.ts";
 
 export type { ResolvedUNet, UNetConfig } from "./config.ts";
