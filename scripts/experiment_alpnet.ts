@@ -16,6 +16,7 @@ import {
   runExperiment,
   runScript,
   type Trial,
+  trial,
   trimSlashes,
   writePlanAndSplit,
 } from "../engine/train/mod.ts";
@@ -25,12 +26,6 @@ import { alpnetEntries, type AlpnetOptions, trainAlpnet } from "./train_alpnet.t
 interface AlpnetTrial extends Trial<AlpnetOptions> {
   readonly times?: number;
 }
-const trial = (name: string, title: string, about: string, options: Partial<AlpnetOptions> = {}): AlpnetTrial => ({
-  name,
-  title,
-  about,
-  options,
-});
 const main: readonly AlpnetTrial[] = [
   trial("init", "Not trained", "ALPNet on features of a random encoder.", { arm: "init" }),
   trial("panet", "PANet, annotated", "One prototype a class, trained on the other organs' labels.", { arm: "panet" }),

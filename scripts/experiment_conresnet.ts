@@ -31,6 +31,7 @@ import {
   runExperiment,
   runScript,
   type Trial,
+  trial,
   trimSlashes,
   writePlanAndSplit,
 } from "../engine/train/mod.ts";
@@ -41,12 +42,6 @@ interface ConResTrial extends Trial<ConResNetOptions> {
   /** Names of arms whose networks are averaged; nothing is trained. */
   readonly of?: readonly string[];
 }
-const trial = (name: string, title: string, about: string, options: Partial<ConResNetOptions> = {}): ConResTrial => ({
-  name,
-  title,
-  about,
-  options,
-});
 const main: readonly ConResTrial[] = [
   trial("baseline", "Baseline", "One decoder, no residuals.", { arm: "baseline" }),
   trial("mapping", "Residual mapping", "The second decoder learns residuals, without attention.", { arm: "mapping" }),

@@ -12,7 +12,7 @@ export {
 } from "./run/config.ts";
 export type { Config, ConfigDefaults, ConfigValue, Entry, EntryRules } from "./run/config.ts";
 export { chooseArms, openExperiment } from "./experiment/experiment.ts";
-export { addArmFigures, firstCases, runExperiment, writePlanAndSplit } from "./experiment/run_experiment.ts";
+export { addArmFigures, firstCases, runExperiment, trial, writePlanAndSplit } from "./experiment/run_experiment.ts";
 export type { ExperimentRun, Trial, TrialRun } from "./experiment/run_experiment.ts";
 export type { Experiment } from "./experiment/experiment.ts";
 export type { ExperimentCases, ExperimentOptions } from "./experiment/experiment.ts";

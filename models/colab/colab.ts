@@ -11,5 +11,5 @@ export { constrainedLabels, pyramidLabels, roiLoss, segmentationLoss, softDilate
 export type { RoiLossOptions, SegmentationLossOptions } from "./losses.ts";
 export { metaGradient } from "./meta_gradient.ts";
 export type { MetaGradientOptions, MetaMethod } from "./meta_gradient.ts";
-export { contextsFirst, contextUNet, withoutContexts } from "./network.ts";
-export type { ContextUNetConfig } from "./network.ts";
+export { contextsFirst, contextUNet, withoutContexts } from "./context_network.ts";
+export type { ContextUNetConfig } from "./context_network.ts";

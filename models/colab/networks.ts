@@ -5,7 +5,7 @@ import type { ModelDescription } from "../../engine/train/mod.ts";
 import { architectureOf, type Model } from "../known_networks.ts";
 import type { UNetConfig } from "../unet/config.ts";
 import { plainConvUNet } from "../unet/unet.ts";
-import { contextsFirst } from "./network.ts";
+import { contextsFirst } from "./context_network.ts";
 import { contextArm, type ContextOptions } from "./options.ts";
 import { type ContextKind, contextProbabilities } from "./sources.ts";
 

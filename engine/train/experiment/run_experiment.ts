@@ -25,6 +25,24 @@ export interface Trial<O extends object> extends Arm {
   readonly options?: Partial<O>;
 }
 
+/**
+ * An arm of an experiment.
+ *
+ * @param options the training options that it changes
+ * @example
+ * ```ts
+ * import { trial } from "voxgrad/train";
+ *
+ * const baseline = trial<{ arm: string }>("baseline", "Baseline", "One decoder, no residuals.", { arm: "baseline" });
+ * ```
+ */
+export const trial = <O extends object>(
+  name: string,
+  title: string,
+  about: string,
+  options: Partial<O> = {},
+): Trial<O> => ({ name, title, about, options });
+
 /** The next run: an arm with a seed. */
 export interface TrialRun<T extends Arm, S> {
   readonly trial: T;
