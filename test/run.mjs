@@ -189,9 +189,9 @@ function run(args, more = {}) {
   });
 }
 
-/** uvu's summary; a process that ended badly without a failed case counts as one. */
+/** uvu's summary, the last in the output, for a failure may quote another's; a process that ended badly without a failed case counts as one. */
 function counts({ code, signal, output }) {
-  const number = (label) => Number(output.match(new RegExp(`^  ${label}: +(\\d+)`, "m"))?.[1] ?? NaN);
+  const number = (label) => Number([...output.matchAll(new RegExp(`^  ${label}: +(\\d+)`, "gm"))].at(-1)?.[1] ?? NaN);
   const total = number("Total");
   const good = number("Passed");
   if (Number.isNaN(total)) return { passed: 0, failed: 1 };
