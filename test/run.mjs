@@ -189,7 +189,10 @@ function run(args, more = {}) {
   });
 }
 
-/** uvu's summary, the last in the output, for a failure may quote another's; a process that ended badly without a failed case counts as one. */
+/**
+ * uvu's summary, the last in the output, for a failure may quote another's. A process that ended badly without a failed
+ * case counts as one.
+ */
 function counts({ code, signal, output }) {
   const number = (label) => Number([...output.matchAll(new RegExp(`^  ${label}: +(\\d+)`, "gm"))].at(-1)?.[1] ?? NaN);
   const total = number("Total");
