@@ -19,19 +19,10 @@ export const alpnetEntries = {
   ),
   transform: train.choice(["both", "geometry", "intensity", "none"], "what is done to the slices of an episode"),
   transformed: train.choice(["both", "query"], "each slice by itself (official code), or the query alone (paper)"),
-  exclude: train.entry(
-    "",
-    "classes, with commas between, that training may not see: their slices are left out (setting 2)",
-  ),
+  exclude: train.entry("", "classes, comma-separated, whose slices are left out of the training (setting 2)"),
   ...superpixelEntries,
-  side: train.entry(0, "pixels of a slice along its longer edge; 0: as most cases need, at most 256", {
-    integer: true,
-    min: 0,
-  }),
-  backbone: train.choice(
-    ["small", "resnet18", "resnet34", "resnet50", "resnet101"],
-    "small has two stages of two blocks and 16 channels",
-  ),
+  side: train.entry(0, "pixels of a slice's longer edge; 0: what most cases need, to 256", { integer: true, min: 0 }),
+  backbone: train.choice(["small", "resnet18", "resnet34", "resnet50", "resnet101"], "small: two stages, 16 channels"),
   stride: train.choice(["8", "4"], "how much coarser than the slice features are; 4 for small slices"),
   weights: train.entry("", "state dict of torchvision's ResNet or DeepLabV3, as safetensors, to begin with"),
   embedding: train.entry(0, "channels of the features; 0: 256, 64 of the small backbone", { integer: true, min: 0 }),
@@ -42,10 +33,7 @@ export const alpnetEntries = {
   alignment: train.entry(1, "weight of the prototypical alignment, lambda of Eq. 9", { min: 0 }),
   support: train.entry("", "case that is the support of held-out cases; the first of the training without it"),
   chunks: train.entry(3, "parts of a class along the slices, each with a support slice", { integer: true, min: 1 }),
-  ranges: train.choice(
-    ["known", "unknown"],
-    "whether a held-out case tells in which slices a class begins and ends, as the papers measure",
-  ),
+  ranges: train.choice(["known", "unknown"], "known: the slices of a class in a held-out case are given (papers)"),
   rate: train.entry(1e-3, "learning rate at the start", { min: 0 }),
   decay: train.entry(0.95, "it is multiplied by this every --decaySteps; 0.98 in the paper", { min: 0, max: 1 }),
   decaySteps: train.entry(1000, "see --decay", { integer: true, min: 1 }),
@@ -159,8 +147,4 @@ export async function trainAlpnet(options: AlpnetOptions): Promise<Comparison> {
   });
 }
 
-await train.runScript(
-  import.meta.url,
-  () => train.resumableConfig(alpnetEntries, { change: train.trainingChanges }),
-  trainAlpnet,
-);
+await train.runTraining(import.meta.url, alpnetEntries, trainAlpnet);

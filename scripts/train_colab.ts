@@ -17,24 +17,14 @@ export const colabEntries = {
   contexts: train.entry(2, "context classes, t of the paper; 1 is --context none", { integer: true, min: 1 }),
   ...contextEntries,
   period: train.entry(10, "steps from one update of the generator to the next", { integer: true, min: 1 }),
-  generatorWidth: train.entry(
-    1,
-    "channels of the generator as a fraction of the segmenter's, 1 in the paper; less costs less",
-    { min: 0.05, max: 1 },
-  ),
+  generatorWidth: train.entry(1, "channels of the generator per channel of the segmenter", { min: 0.05, max: 1 }),
   meta: train.choice(["exact", "finite-difference", "implicit"], "how the generator's gradient is taken"),
-  metaPer: train.choice(
-    ["batch", "sample"],
-    "an inner step on the whole batch (paper), or on each sample, gradients averaged",
-  ),
+  metaPer: train.choice(["batch", "sample"], "an inner step on the batch (paper), or on each sample, averaged"),
   generatorRate: train.entry(3e-4, "Adam's learning rate for the generator", { min: 0 }),
   roiLoss: train.choice(["bce", "dice"], "loss that the generator is to lower"),
   roiClass: train.entry(-1, "ROI class, from 0, that this loss looks at; -1: all", { integer: true, min: -1 }),
   ...train.optimizerEntries,
-  dice: train.choice(
-    ["batch", "sample"],
-    "Dice over a whole batch, as train_unet, or the mean of its samples', as the paper",
-  ),
+  dice: train.choice(["batch", "sample"], "Dice of the whole batch (train_unet), or the mean of its samples (paper)"),
 } as const;
 
 export type ColabOptions = train.Config<typeof colabEntries>;
@@ -205,8 +195,4 @@ export async function trainColab(options: ColabOptions): Promise<Comparison> {
   });
 }
 
-await train.runScript(
-  import.meta.url,
-  () => train.resumableConfig(colabEntries, { change: train.trainingChanges }),
-  trainColab,
-);
+await train.runTraining(import.meta.url, colabEntries, trainColab);

@@ -8,47 +8,29 @@ import * as train from "../engine/train/mod.ts";
 import { checkConResNetData, checkConResNetOptions, conres, conresFigures } from "../models/mod.ts";
 import { type ConResNetParams, planConResNet, withDistances } from "../models/mod.ts";
 
+const counts = { integer: true, min: 1 } as const;
+
 /** The config block. */
 export const conResNetEntries = {
   ...train.trainingEntries,
-  features: train.entry(
-    [],
-    "channels at each scale, the finest first; 32,64,128,256 without it, a quarter of that on a CPU",
-    {
-      integer: true,
-      min: 1,
-    },
-  ),
+  features: train.entry([], "channels at each scale; default: 32,64,128,256, a quarter on a CPU", counts),
   augment: train.choice(
     ["auto", "nnunet", "scale", "mirror", "none"],
     "auto: mirror on phantoms, on --data scale (paper): sizes by up to a tenth, and mirror",
   ),
   arm: train.choice(["full", "mapping", "baseline"], "with mapping and attention, without attention, without both"),
-  activation: train.choice(
-    ["auto", "sigmoid", "softmax"],
-    "sigmoid: regions (or labels) one by one; softmax: labels that exclude each other; auto: sigmoid where " +
-      "there are regions",
-  ),
+  activation: train.choice(["auto", "sigmoid", "softmax"], "auto: sigmoid where there are regions, softmax elsewhere"),
   axis: train.choice(["axial", "sagittal", "coronal"], "slices of the oriented scan that are compared"),
   mode: train.choice(["paper", "code"], "residual loss: of probabilities (paper), or what the official code computes"),
   first: train.choice(["zero", "label"], "residual of the first slice: none (paper), or all of it (official code)"),
   lambda: train.entry(0.5, "weight of the residual losses at the coarser scales", { min: 0 }),
-  boundary: train.entry(
-    false,
-    "mix in the boundary loss, its share from 0 to 0.99; cases with their distance maps take as much memory again",
-  ),
-  blocks: train.entry([], "residual blocks at each scale, and in the dilated stage; 1,2,2,... without it", {
-    integer: true,
-    min: 1,
-  }),
-  groups: train.entry(8, "groups of the norms, a divisor of all features", { integer: true, min: 1 }),
+  boundary: train.entry(false, "mix in the boundary loss, its share from 0 to 0.99; doubles the memory of cases"),
+  blocks: train.entry([], "residual blocks at each scale, and in the dilated stage; default: 1,2,2,...", counts),
+  groups: train.entry(8, "groups of the norms, a divisor of all features", counts),
   dropout: train.entry(0.1, "probability with which a channel before the decoder is dropped", { min: 0, max: 0.99 }),
   rate: train.entry(0, "learning rate of Adam at the start; 0: 1e-4 on --data (paper), 1e-3 on phantoms", { min: 0 }),
   weightDecay: train.entry(5e-4, "L2 penalty", { min: 0 }),
-  recompute: train.entry(
-    false,
-    "compute parts once more for the derivative: at the published widths 41 % less memory for 13 % more multiply-adds",
-  ),
+  recompute: train.entry(false, "compute parts twice: 41 % less memory, 13 % more multiply-adds at published widths"),
 } as const;
 
 export type ConResNetOptions = train.Config<typeof conResNetEntries>;
@@ -169,8 +151,4 @@ export async function trainConResNet(options: ConResNetOptions): Promise<Compari
   }));
 }
 
-await train.runScript(
-  import.meta.url,
-  () => train.resumableConfig(conResNetEntries, { change: train.trainingChanges }),
-  trainConResNet,
-);
+await train.runTraining(import.meta.url, conResNetEntries, trainConResNet);

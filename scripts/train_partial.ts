@@ -11,13 +11,9 @@ import { classShares, stageRate, stagesOf } from "../models/mod.ts";
 /** The config block. */
 export const partialEntries = {
   ...train.trainingEntries,
-  // As the official code, which takes batches of one dataset after the other.
-  sets: train.choice(
-    ["turn", "equal", "proportional"],
-    "how patches are drawn from the sets of a dataset group: a set a step in turn, each set as likely, or " +
-      "each case as likely",
-  ),
-  trainSets: train.entry("", "sets of the dataset group to train on, with commas between; all without it"),
+  // The official code takes batches of one dataset after the other.
+  sets: train.choice(["turn", "equal", "proportional"], "draw from sets in turn, each equally, or each case equally"),
+  trainSets: train.entry("", "sets of the dataset group to train on, comma-separated; default: all"),
   loss: train.choice(
     ["exclusion", "marginal", "naive", "full", "pseudo", "prior"],
     "exclusion: marginal and exclusion losses; naive: what is not annotated is background; full: only fully " +
@@ -25,34 +21,21 @@ export const partialEntries = {
   ),
   terms: train.choice(["both", "ce", "dice"], "of the loss, marginal or ordinary: cross-entropy, Dice, or their sum"),
   exclusionTerms: train.choice(["both", "ce", "dice"], "of the exclusion loss; the official code has dice alone"),
-  mode: train.choice(
-    ["probability", "logit"],
-    "what is summed where labels merge: probabilities (paper) or logits (official code)",
-  ),
-  marginalWeight: train.entry(
-    1,
-    "weight of the marginal losses, which are of partly labeled cases; fully labeled ones keep theirs",
-    { min: 0 },
-  ),
-  exclusionWeight: train.entry(2, "weight of the exclusion losses, of partly labeled cases too", { min: 0 }),
+  mode: train.choice(["probability", "logit"], "sum probabilities (paper) or logits (official code) of merged labels"),
+  marginalWeight: train.entry(1, "weight of the marginal losses of partly labeled cases", { min: 0 }),
+  exclusionWeight: train.entry(2, "weight of the exclusion losses of partly labeled cases", { min: 0 }),
   priorWeight: train.entry(0.1, "weight of the prior-aware loss", { min: 0 }),
   warmup: train.entry(
     -1,
     "fraction of the steps on fully labeled cases first; -1: 0.3 where there are such, and others",
-    {
-      min: -1,
-      max: 1,
-    },
+    { min: -1, max: 1 },
   ),
   ...train.optimizerEntries,
   schedule: train.choice(
     ["poly", "plateau", "constant"],
     "how the learning rate falls; plateau: by a fifth when the loss falls by less than 1e-3 in 10 epochs (paper)",
   ),
-  precision: train.choice(
-    ["f32", "mixed"],
-    "mixed: f16 products and activations, f32 sums and weights; needs shader-f16",
-  ),
+  precision: train.choice(["f32", "mixed"], "mixed: f16 products and activations; needs shader-f16"),
 } as const;
 
 export type PartialOptions = train.Config<typeof partialEntries>;
@@ -151,8 +134,4 @@ export async function trainPartial(options: PartialOptions): Promise<Comparison>
   });
 }
 
-await train.runScript(
-  import.meta.url,
-  () => train.resumableConfig(partialEntries, { change: train.trainingChanges }),
-  trainPartial,
-);
+await train.runTraining(import.meta.url, partialEntries, trainPartial);

@@ -1,16 +1,8 @@
 // Trains a 3-D U-Net on a folder of labeled scans (Medical Segmentation Decathlon or nnU-Net layout), or without
 // --data on phantoms that it makes first, and segments the held-out cases. --help lists what can be set. The axes
 // x, y, z are those of the oriented scans (x from left to right); sizes in voxels are in the order of the plan.
-import {
-  compile,
-  loadPretrained,
-  type Params,
-  random,
-  readWeights,
-  type Tensor,
-  tree,
-  valueAndGrad,
-} from "../engine/mod.ts";
+import { compile, loadPretrained, type Params, random, readWeights } from "../engine/mod.ts";
+import { type Tensor, tree, valueAndGrad } from "../engine/mod.ts";
 import type { Comparison, Plan } from "../engine/imaging/mod.ts";
 import * as nn from "../engine/nn/mod.ts";
 import * as train from "../engine/train/mod.ts";
@@ -19,16 +11,10 @@ import { architectureOf, networkFromPlan } from "../models/mod.ts";
 /** The config block. */
 export const unetEntries = {
   ...train.trainingEntries,
-  weights: train.entry(
-    "",
-    "safetensors file of weights to start from, such as a PyTorch checkpoint of the same network",
-  ),
+  weights: train.entry("", "safetensors file of weights to start from, such as a PyTorch checkpoint"),
   ...train.optimizerEntries,
   schedule: train.choice(["poly", "cosine", "constant"], "how the learning rate falls"),
-  precision: train.choice(
-    ["f32", "mixed"],
-    "mixed: f16 products and activations, f32 sums and weights; needs shader-f16",
-  ),
+  precision: train.choice(["f32", "mixed"], "mixed: f16 products and activations; needs shader-f16"),
 } as const;
 
 interface State {
@@ -96,10 +82,10 @@ export async function trainUnet(options: train.Config<typeof unetEntries>): Prom
     const { params, kept } = loadPretrained(made, tensors, {
       ignore: /(^|\.)all_modules\.|^decoder\.encoder\./,
       head: /(^|\.)seg_layers\./,
-      anew: own && classes(own) !== classes(plan),
+      reinitialize: own && classes(own) !== classes(plan),
     });
     if (kept.length > 0) {
-      train.print(`${options.weights} is of a network for other classes: ${kept.join(", ")} begin anew`);
+      train.print(`${options.weights} is of a network for other classes: ${kept.join(", ")} start from the seed`);
     }
     return params;
   }
@@ -122,8 +108,4 @@ export async function trainUnet(options: train.Config<typeof unetEntries>): Prom
   });
 }
 
-await train.runScript(
-  import.meta.url,
-  () => train.resumableConfig(unetEntries, { change: train.trainingChanges }),
-  trainUnet,
-);
+await train.runTraining(import.meta.url, unetEntries, trainUnet);

@@ -2,6 +2,7 @@
 // npm test -- WORD...     the tests whose path has one of the words, such as models/colab
 // npm test -- --op NAME   what concerns one operator, such as roll
 // npm run test:quick      the core, in under two minutes
+// npm run test:deno       whole test files in Deno
 // npm run ok              the checks and the core; stops at the first that fails
 // Each file runs in a process of its own. The last line is "N passed, N failed", counting checks and test cases.
 import { spawn } from "node:child_process";
@@ -36,6 +37,9 @@ const quick = [
 
 /** The tests that the table of operators drives, which --op limits to one operator. */
 const operatorTests = ["operators", "operators_batch", "operators_half", "operators_shapes", "arguments", "golden_ops"];
+
+/** What repeats other tests elsewhere, slowly: run by a command of its own, and by .ci/run. */
+const apart = ["deno/files"];
 
 /** The slowest files, which start first so that all workers end together. Measured on two cores, slowest first. */
 const slowest = [
@@ -106,7 +110,7 @@ async function main(words) {
     }
   }
   const files = testFiles();
-  if (words.length === 0) return testAll(files);
+  if (words.length === 0) return testAll(files.filter((file) => !apart.some((name) => file.includes(name))));
   const parts = ok || words.includes("--quick") ? quick : words;
   const chosen = files.filter((file) => parts.some((part) => file.includes(part)));
   if (chosen.length === 0) throw new Error(`No test has ${words.join(" or ")} in its path`);

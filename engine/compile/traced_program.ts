@@ -29,7 +29,7 @@ let repeatWarnings = 0;
 export function warnOfRepeats(traced: TracedProgram): void {
   if (++traced.calls !== 2 || traced.repeats === null || repeatWarnings++ >= MAX_REPEAT_WARNINGS) return;
   warn(
-    `compile: each call computes ${traced.repeats} anew, which the function uses from outside and which was never ` +
+    `compile: each call recomputes ${traced.repeats} which the function uses from outside and which was never ` +
       "evaluated; " +
       "await evaluate(tensor) before the first call, or pass it as an argument",
   );

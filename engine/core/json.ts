@@ -125,7 +125,7 @@ class Parser {
     const first = this.#peek();
     if (first === "{" || first === "[") {
       const problem = `its lists and objects lie in each other more than ${this.#deepest} deep`;
-      if (depth >= this.#deepest) this.#fail(problem, "Name the right file, or write it anew");
+      if (depth >= this.#deepest) this.#fail(problem, "Name the right file, or write it again");
       return first === "{" ? this.#object(depth) : this.#array(depth);
     }
     if (first === '"') return this.#string();

@@ -13,7 +13,7 @@ export class SafetensorsError extends VoxgradError {
 }
 
 /** Supported element types and their size in bytes. */
-export const elementBytes = {
+const elementBytes = {
   F64: 8,
   F32: 4,
   F16: 2,
@@ -126,7 +126,7 @@ export async function checkSeal(bytes: Uint8Array): Promise<boolean> {
   need(
     (await sha256(copy)) === stored,
     () =>
-      "the file is damaged: its SHA-256 is not the one in its header; take a copy of it that is whole, or make it anew",
+      "the file is damaged: its SHA-256 is not the one in its header; take a copy of it that is whole, or make it again",
   );
   return true;
 }
@@ -240,13 +240,13 @@ function parseEntry(name: string, value: unknown, available: number): Place {
   );
   need(
     Array.isArray(shape) && shape.every(isCount),
-    () => `tensor ${show(name)}: shape is a list of whole numbers >= 0, got ${show(shape)}`,
+    () => `tensor ${show(name)}: shape is a list of integers >= 0, got ${show(shape)}`,
   );
   const elements = shape.reduce((product: number, n: number) => product * n, 1);
   need(elements < MAX_ELEMENTS, () => `tensor ${show(name)} of shape ${show(shape)} has 2^31 elements or more`);
   need(
     Array.isArray(offsets) && offsets.length === 2 && offsets.every(isCount),
-    () => `tensor ${show(name)}: data_offsets are two whole numbers >= 0, got ${show(offsets)}`,
+    () => `tensor ${show(name)}: data_offsets are two integers >= 0, got ${show(offsets)}`,
   );
   const [from, to] = offsets as [number, number];
   need(from <= to && to <= available, () => `tensor ${show(name)} lies at bytes ${from} to ${to} of ${available}`);

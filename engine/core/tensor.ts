@@ -195,7 +195,7 @@ export class Tensor {
         ? "compile and vmap trace their arguments, numbers among them, so this has no value while the function runs. " +
           "Compute with operators (x.mul(2), sub(1, x), sqrt(x), where(x.greater(3), a, b)), or pass the number's " +
           "position k " +
-          "in compile(f, { static: [k] }), which makes it a plain number and compiles anew for each value"
+          "in compile(f, { static: [k] }), which makes it a plain number and compiles again for each value"
         : "a tensor is no number: compute with operators (x.mul(2), add(x, y), sqrt(x), where(x.greater(0), a, b)), " +
           "or read its value first: await x.item()",
     );

@@ -280,7 +280,7 @@ export async function profile<T>(f: () => Promise<T>): Promise<Profile<T>> {
  * The fraction of the roofline that a kernel reaches: the minimum time for its bytes or operations, whichever is
  * longer, divided by its actual time.
  */
-export function shareOfRoof(
+function shareOfRoof(
   { bytes, flops, milliseconds }: Omit<KernelTime, "kernel" | "dispatches">,
   roofs: Roofs,
 ): number {

@@ -121,8 +121,7 @@ export function averagePool(x: Tensor, kernel: readonly number[], ...rest: never
       kernel.length === dims &&
       kernel.every((k, j) => Number.isInteger(k) && k >= 1 && k <= space[j]),
     "averagePool",
-    () =>
-      `the kernel has ${dims} whole numbers from 1 to the size of their axis in ${show(x.shape)}, got ${show(kernel)}`,
+    () => `the kernel has ${dims} integers from 1 to the size of their axis in ${show(x.shape)}, got ${show(kernel)}`,
   );
   if (kernel.every((k) => k === 1)) return x;
   const lead = x.shape.slice(0, 2);

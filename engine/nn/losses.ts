@@ -269,7 +269,7 @@ export function resizeLabels(labels: Tensor, size: readonly number[]): Tensor {
   check(
     Array.isArray(size) && size.length === space.length && size.every((n) => Number.isInteger(n) && n >= 1),
     "resizeLabels",
-    () => `the size has ${space.length} whole numbers >= 1 for labels ${show(labels.shape)}, got ${show(size)}`,
+    () => `the size has ${space.length} integers >= 1 for labels ${show(labels.shape)}, got ${show(size)}`,
   );
   // An integer factor is a strided slice, which fuses into the kernels that use it at no cost.
   const factors = space.map((n, k) => n / size[k]);
@@ -303,7 +303,7 @@ export function deepSupervisionWeights(count: number, options: { coarsest?: bool
   check(
     Number.isInteger(count) && count >= 1,
     "deepSupervisionWeights",
-    () => `count is a whole number >= 1, got ${show(count)}`,
+    () => `count is an integer >= 1, got ${show(count)}`,
   );
   const dropped = options.coarsest || count === 1 ? -1 : count - 1;
   const weights = Array.from({ length: count }, (_, i) => (i === dropped ? 0 : 2 ** -i));

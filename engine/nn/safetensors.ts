@@ -230,7 +230,7 @@ export function loadParameters<T>(
  * Loads parameters for fine-tuning: as loadParameters, but a head for other classes keeps its initial values.
  *
  * @param options.head names of the layers that output the classes: /(^|\.)seg_layers\./ in nnU-Net's networks
- * @param options.anew whether to reinitialize the head even if it fits, for outputs that mean other classes
+ * @param options.reinitialize whether to reinitialize the head even if it fits, for outputs that mean other classes
  * @returns kept: names of the parameters that keep the values of `template` because the file lacks them or has another
  *   shape
  * @throws SafetensorsError as loadParameters, for everything but the head
@@ -247,13 +247,13 @@ export function loadParameters<T>(
 export function loadPretrained<T>(
   template: T,
   tensors: ReadonlyMap<string, Tensor>,
-  options: { ignore?: RegExp; head: RegExp; anew?: boolean },
+  options: { ignore?: RegExp; head: RegExp; reinitialize?: boolean },
 ): { params: T; kept: string[] } {
-  const { head, anew = false, ...others } = options;
+  const { head, reinitialize = false, ...others } = options;
   const wanted = tree.flatten(template as object);
   const kept = [...wanted].filter(([name, t]) => {
     const loaded = tensors.get(name);
-    return head.test(name) && (anew || !(loaded && sameShape(loaded.shape, t.shape)));
+    return head.test(name) && (reinitialize || !(loaded && sameShape(loaded.shape, t.shape)));
   });
   const names = kept.map(([name]) => name);
   // Skip heads at depths that the template does not have.

@@ -27,6 +27,7 @@ export type { Bins, HistogramGroup, HistogramPanel } from "./plot/histogram.ts";
 export { findImages, findModels } from "./run/find_images.ts";
 export { counted, duration, formatTable, JsonLines, print, programLine } from "./run/logging.ts";
 export type { EpochRecord, StepRecord } from "./run/logging.ts";
+export { runTraining } from "./loop/training_script.ts";
 export { trainLoop } from "./loop/loop.ts";
 export type { LoopOptions } from "./loop/loop.ts";
 export { loadModel, planOf, saveModel, writeModel } from "./run/model_file.ts";

@@ -46,7 +46,7 @@ export interface FigureNames {
  *
  * @param sets cases by name, such as "3 held-out cases"
  */
-export function logitPlaneSvg(sets: Readonly<Record<string, readonly FigureMaps[]>>, names: FigureNames): string {
+function logitPlaneSvg(sets: Readonly<Record<string, readonly FigureMaps[]>>, names: FigureNames): string {
   const rest = names.rois.length === 1 ? "background" : "all else";
   const panels = Object.entries(sets).flatMap(([set, maps]) =>
     names.rois.map((name, k) => {
@@ -74,7 +74,7 @@ export function logitPlaneSvg(sets: Readonly<Record<string, readonly FigureMaps[
 }
 
 /** Maps of the contexts that the network was taught, and of those that it sees, over slices; a row each. */
-export function contextMapsSvg(
+function contextMapsSvg(
   maps: readonly FigureMaps[],
   names: FigureNames,
   options: { slices?: number } = {},
@@ -109,7 +109,7 @@ function middleOf(images: readonly Float32Array[]): [number, number] {
  *
  * @param channels names of the image's channels, the first of each case
  */
-export function intensitiesSvg(maps: readonly FigureMaps[], names: FigureNames, channels: readonly string[]): string {
+function intensitiesSvg(maps: readonly FigureMaps[], names: FigureNames, channels: readonly string[]): string {
   const imageOf = ({ item }: FigureMaps, channel: number): Float32Array => {
     const count = voxelCount(item.shape);
     return item.image.subarray(channel * count, (channel + 1) * count);

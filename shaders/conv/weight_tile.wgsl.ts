@@ -30,7 +30,7 @@ function patch(p: ConvParams, tile: Tile): { rows: number; columns: number } {
   };
 }
 
-export function lowerWeightTile(p: ConvParams, target: Target, tile: Tile, fusion: Fusion | null = null): Lowered {
+function lowerWeightTile(p: ConvParams, target: Target, tile: Tile, fusion: Fusion | null = null): Lowered {
   const { channels: tc, height: th, width: tw, share } = tile;
   const [iD, iH, iW] = p.input;
   const [oD, oH, oW] = p.output;

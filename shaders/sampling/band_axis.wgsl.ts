@@ -22,7 +22,7 @@ export interface BandAxisParams {
 const WORKGROUP = 64;
 
 /** Number of entries before the first neighbors: see `bandHeader`. */
-export const BAND_HEADER = 6;
+const BAND_HEADER = 6;
 
 /**
  * The sizes are data, so that the source is the same for all scans: scans differ in size, and compiling a kernel takes

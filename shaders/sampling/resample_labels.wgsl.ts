@@ -19,7 +19,7 @@ const WORKGROUP = 64;
 const HALF = 0.5 - 2 ** -21;
 
 /** Number of entries before the positions: see `labelHeader`. */
-export const LABEL_HEADER = 7;
+const LABEL_HEADER = 7;
 
 /** The sizes are data, so that the source is the same for all scans. */
 export const labelHeader = ({ outer, from, to }: ResampleLabelsParams): number[] => [outer, ...from, ...to];

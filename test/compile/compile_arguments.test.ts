@@ -45,7 +45,7 @@ test("Tensor.toString() gives type and shape, for messages and logs", () => {
   assert.is([ones([2])].join(), "Tensor(f32[2])");
 });
 
-test("compile() keeps static arguments as they are, and compiles anew for each value", async () => {
+test("compile() keeps static arguments as they are, and compiles again for each value", async () => {
   let traces = 0;
   const f = compile(
     (x: Tensor, n: number, how: { sign: number; name: string }) => {
@@ -229,7 +229,7 @@ test("compile() throws on asynchronous functions, whose rejection ends nothing",
   }
 });
 
-test("compile() tells once of tensors from outside that each call computes anew", async () => {
+test("compile() tells once of tensors from outside that each call recomputes", async () => {
   const lines: string[] = [];
   const { log } = platform;
   platform.log = (line) => lines.push(line);
@@ -241,7 +241,7 @@ test("compile() tells once of tensors from outside that each call computes anew"
     assert.is(lines.length, 1, lines.join("\n"));
     assert.match(
       lines[0],
-      /^compile: each call computes Tensor\(f32\[2\]\), made by mul, anew, .*await evaluate\(tensor\)/,
+      /^compile: each call recomputes Tensor\(f32\[2\]\), made by mul, .*await evaluate\(tensor\)/,
     );
     const known = await evaluate(vg.random.normal(vg.random.key(2), { shape: [2] }));
     const constant = ones([2]);

@@ -220,7 +220,7 @@ const withMoments = (rows: number): Compute => (x: Tensor, w: Tensor, b: Tensor)
 
 for (const dtype of half ? (["f32", "f16"] as const) : (["f32"] as const)) {
   test(`conv3d() leaves moments of the result as it is stored, in ${dtype}`, async () => {
-    // Beyond 1024 values of f16 are whole numbers.
+    // Beyond 1024 values of f16 are integers.
     const given = [field(1, 1, 6, 9, 11, 13), field(2, 10, 6, 3, 3, 3), field(3, 10).add(1500)];
     const args = await vg.evaluate(given.map((t) => vg.cast(t, dtype)));
     const { kernels, values } = await outcome(true, withMoments(5), args);

@@ -45,7 +45,7 @@ function network([w0, w1, w2, scale, shift, bias]: Tensor[], x: Tensor): Tensor 
   y = vg.conv3d(act(y), w1, { padding: 1, stride: 2, bias: bias });
   return vg.conv3d(act(y), w2, { groups: 2 });
 }
-// Made anew for each device.
+// Made again for each device.
 const parameters = (): Tensor[] => [
   field(9, 2, 3, 5, 7, 9),
   field(1, 6, 3, 3, 3, 3),

@@ -181,7 +181,7 @@ test("loadParameters() takes several dtypes and names every entry that does not 
   assert.throws(() => loadParameters(template, stored(wrong)), refused);
 });
 
-test("loadPretrained() takes all but a head for other classes, and names what begins anew", async () => {
+test("loadPretrained() takes all but a head for other classes, and names what it reinitializes", async () => {
   const template = (classes: number, deep: number, value: number) => ({
     stem: { weight: tensor(new Float32Array(4).fill(value), { shape: [2, 2] }) },
     seg_layers: Array.from(
@@ -198,7 +198,7 @@ test("loadPretrained() takes all but a head for other classes, and names what be
   };
   const same = load(template(3, 2, 0), template(3, 2, 1));
   assert.equal([same.kept, await firsts(same.params)], [[], [1, 1, 1]]);
-  const renamed = load(template(3, 2, 0), template(3, 2, 1), { anew: true });
+  const renamed = load(template(3, 2, 0), template(3, 2, 1), { reinitialize: true });
   assert.equal([renamed.kept.length, await firsts(renamed.params)], [2, [1, 0, 0]]);
   const others = load(template(3, 2, 0), template(5, 2, 1));
   assert.equal([others.kept, await firsts(others.params)], [["seg_layers.0.weight", "seg_layers.1.weight"], [1, 0, 0]]);

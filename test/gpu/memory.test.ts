@@ -67,7 +67,7 @@ test("memoryStats() counts the arena of compiled programs, and temporaries of ot
   compiled.dispose();
   assert.is(memoryStats().arena, 0);
   assert.is(memoryStats().live, 1024 + 8);
-  assert.is(await (await compiled(x)).item(), await y.item(), "a disposed function compiles anew");
+  assert.is(await (await compiled(x)).item(), await y.item(), "a disposed function compiles again");
 });
 
 test("dispose() and [Symbol.dispose]() give memory back once, whatever the tensor is", async () => {

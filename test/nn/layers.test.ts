@@ -96,7 +96,7 @@ test("averagePool() drops the remainder, as torch.nn.AvgPool with kernel = strid
     1e-6,
     "gradient",
   );
-  refuses(() => nn.averagePool(x, [2, 5, 1]), /kernel has 3 whole numbers/);
+  refuses(() => nn.averagePool(x, [2, 5, 1]), /kernel has 3 integers/);
 });
 
 test("dropout() keeps the mean, drops whole channels, and is the identity without a key", async () => {

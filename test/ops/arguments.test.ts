@@ -215,7 +215,7 @@ const refused: readonly (readonly [string, readonly unknown[], RegExp])[] = [
     [x, ones([])],
     /^take: indices are i32 or u32, got f32; a number given to a compiled function is an f32 tensor inside/,
   ],
-  ["oneHot", [ones([2], { dtype: "i32" }), {}], /^oneHot: classes is a whole number > 0, got undefined$/],
+  ["oneHot", [ones([2], { dtype: "i32" }), {}], /^oneHot: classes is an integer > 0, got undefined$/],
   ["cast", [x, "float"], /^cast: dtype is one of bool, u32, i32, f16, f32, got "float"$/],
   ["clamp", [x, { min: 1, max: 0 }], /^clamp: min 1 is above max 0$/],
   ["matmul", [x, x], /^matmul: inner sizes differ: 3 of \[2, 3\] and 2 of \[2, 3\]$/],

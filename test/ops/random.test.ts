@@ -54,7 +54,7 @@ test("random.bernoulli() hits its probability; random.permutation() is one", asy
 
 test("random.key() refuses what is not a seed", () => {
   for (const seed of [-1, 0.5, NaN, 2 ** 53]) {
-    assert.throws(() => random.key(seed), /random.key: the seed is a whole number/);
+    assert.throws(() => random.key(seed), /random.key: the seed is an integer/);
   }
 });
 

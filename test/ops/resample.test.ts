@@ -246,7 +246,7 @@ test("resampleVolume() gives the same values inside a compiled function", async 
 test("resampleVolume() and resampleLabels() throw on bad arguments", () => {
   const x = vg.zeros([2, 3, 4]);
   assert.throws(() => vg.resampleVolume(x, { size: [2, 2, 2], order: 2 as 1 }), /order is 0 or 1 or 3.*got 2/);
-  assert.throws(() => vg.resampleVolume(x, { size: [2, 0], order: 1 }), /whole numbers >= 1.*got \[2, 0\]/);
+  assert.throws(() => vg.resampleVolume(x, { size: [2, 0], order: 1 }), /integers >= 1.*got \[2, 0\]/);
   assert.throws(() => vg.resampleVolume(x, { size: [1, 1, 2, 2], order: 1 }), /one to three/);
   assert.throws(() => vg.resampleVolume(vg.zeros([2], { dtype: "i32" }), { size: [1], order: 1 }), /resampleLabels/);
   assert.throws(() => vg.resampleVolume(vg.zeros([2, 0]), { size: [2], order: 1 }), /non-empty/);

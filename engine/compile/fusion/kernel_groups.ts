@@ -25,7 +25,7 @@ export interface KernelGroup {
 const isAlike = (a: Value, b: Value): boolean => a.size === b.size && a.dtype === b.dtype;
 
 /** The kernel of an elementwise or movement value. */
-export function mapGroup(v: Value, materialized: Materialized, target: Target): KernelGroup {
+function mapGroup(v: Value, materialized: Materialized, target: Target): KernelGroup {
   const { reads } = coneOf(v, materialized);
   const moved = movedReads(v, materialized);
   return {

@@ -39,7 +39,7 @@ interface Preset {
  * "nnunet": as published, for 8 GB of GPU memory. "small": for CPU adapters, at about a second per step: a quarter of
  * the channels, at most four stages, patches of about 48 voxels cubed.
  */
-export const PLAN_PRESETS: Readonly<Record<"nnunet" | "small", Preset>> = {
+const PLAN_PRESETS: Readonly<Record<"nnunet" | "small", Preset>> = {
   nnunet: {
     features: 32,
     mostFeatures: 320,
@@ -91,7 +91,7 @@ const columns = (rows: readonly Triple[], q: number): [number, number, number] =
  * The spacing of full resolution: the median; along an anisotropic axis the 10th percentile, but no finer than the
  * rest.
  */
-export function targetSpacing(fingerprint: Pick<Fingerprint, "cases">): [number, number, number] {
+function targetSpacing(fingerprint: Pick<Fingerprint, "cases">): [number, number, number] {
   const target = columns(
     fingerprint.cases.map((c) => c.spacing),
     0.5,
@@ -163,7 +163,7 @@ export function topology(spacing: Triple, patch: readonly number[], mostStages: 
  * Voxels times channels of all feature maps of a U-Net for one patch: its convolutions, transposed convolutions and
  * logits. nnU-Net's measure of memory.
  */
-export function featureMaps(
+function featureMaps(
   patch: Triple,
   options: { strides: readonly Triple[]; features: readonly number[]; classes: number; convs: number },
 ): number {

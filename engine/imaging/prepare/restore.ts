@@ -114,7 +114,7 @@ export function toProbabilities(
 }
 
 /** What each region paints: its `value`, or else the value that no later region has. */
-export function regionValues(regions: NonNullable<Plan["regions"]>): number[] {
+function regionValues(regions: NonNullable<Plan["regions"]>): number[] {
   return regions.map(({ name, values, value }, k) => {
     const own = value ?? values.find((v) => !regions.slice(k + 1).some((later) => later.values.includes(v)));
     check(own !== undefined, "plan", () => `region ${name} has no label of its own; give it a value in the plan`);

@@ -72,7 +72,7 @@ export function key(seed: number): Tensor {
   check(
     Number.isSafeInteger(seed) && seed >= 0,
     "random.key",
-    () => `the seed is a whole number from 0 to 2^53 - 1, got ${show(seed)}${ifTraced(seed)}`,
+    () => `the seed is an integer from 0 to 2^53 - 1, got ${show(seed)}${ifTraced(seed)}`,
   );
   return tensor(new Uint32Array([seed >>> 0, Math.floor(seed / 2 ** 32)]));
 }
@@ -85,7 +85,7 @@ export function split(parent: Tensor, count = 2): Tensor[] {
   check(
     Number.isInteger(count) && count > 0 && count <= MOST_KEYS,
     "random.split",
-    () => `count is a whole number from 1 to ${MOST_KEYS}, got ${show(count)}${ifTraced(count)}`,
+    () => `count is an integer from 1 to ${MOST_KEYS}, got ${show(count)}${ifTraced(count)}`,
   );
   checkKey("split", parent);
   const words = node(splitOp, [parent], {}, [count, 2], "u32");
@@ -177,7 +177,7 @@ export function permutation(key: Tensor, options: { n: number }): Tensor {
   check(
     Number.isInteger(n) && n >= 0 && n <= 65536,
     "random.permutation",
-    () => `n is a whole number from 0 to 65536, got ${show(n)}${ifTraced(n)}`,
+    () => `n is an integer from 0 to 65536, got ${show(n)}${ifTraced(n)}`,
   );
   const words = draw(bitsOp, "permutation", key, [n], "u32");
   const [mine, other] = [reshape(words, { shape: [n, 1] }), reshape(words, { shape: [1, n] })];

@@ -56,7 +56,7 @@ function geometry(
   options: ConvOptions,
 ): { stride: number[]; padding: number[]; dilation: number[]; groups: number } {
   const groups = options.groups ?? 1;
-  check(Number.isInteger(groups) && groups >= 1, name, () => `groups is a whole number >= 1, got ${show(groups)}`);
+  check(Number.isInteger(groups) && groups >= 1, name, () => `groups is an integer >= 1, got ${show(groups)}`);
   return {
     stride: perAxis(name, "stride", options.stride ?? 1, dims, 1),
     padding: perAxis(name, "padding", options.padding ?? 0, dims, 0),

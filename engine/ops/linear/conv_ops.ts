@@ -262,5 +262,5 @@ export const forward = (x: Tensor, w: Tensor, bias: Tensor | null, a: ConvAttrs)
 export const inputGrad = (g: Tensor, w: Tensor, a: ConvAttrs, bias: Tensor | null = null): Tensor =>
   node(inputGradOp, bias ? [g, w, bias] : [g, w], a, [g.shape[0], w.shape[1] * a.groups, ...a.input], g.dtype);
 /** The gradient with respect to w, given cotangent g, in their dtype or in f32. */
-export const weightGrad = (x: Tensor, g: Tensor, a: ConvAttrs, dtype: DType = x.dtype): Tensor =>
+const weightGrad = (x: Tensor, g: Tensor, a: ConvAttrs, dtype: DType = x.dtype): Tensor =>
   node(weightGradOp, [x, g], a, [g.shape[1], x.shape[1] / a.groups, ...a.kernel], dtype);

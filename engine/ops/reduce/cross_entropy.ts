@@ -79,7 +79,7 @@ export const crossEntropy = computeInF32(
     check(
       ignoreIndex === undefined || Number.isInteger(ignoreIndex),
       "crossEntropy",
-      () => `ignoreIndex is a whole number, got ${show(ignoreIndex)}`,
+      () => `ignoreIndex is an integer, got ${show(ignoreIndex)}`,
     );
     if (weight === undefined && ignoreIndex === undefined) return neg(mean(chosen));
     let factor = weight === undefined

@@ -74,7 +74,7 @@ function checkGrid(
       target.length <= 3 &&
       target.every((n) => Number.isInteger(n) && n > 0),
     name,
-    () => `size lists one to three whole numbers >= 1, those of the last axes of the result, got ${show(target)}`,
+    () => `size lists one to three integers >= 1, those of the last axes of the result, got ${show(target)}`,
   );
   check(
     x instanceof Tensor && x.rank >= target.length && x.size > 0,

@@ -54,7 +54,7 @@ export function split(x: Tensor, options: { parts?: number; sizes?: readonly num
   check(
     Array.isArray(list) && list.every((m) => Number.isInteger(m) && m >= 0) && list.reduce((a, b) => a + b, 0) === n,
     "split",
-    () => `sizes are whole numbers >= 0 with the sum ${n}, got ${show(list)}`,
+    () => `sizes are integers >= 0 with the sum ${n}, got ${show(list)}`,
   );
   let at = 0;
   return list.map((length) => {

@@ -104,7 +104,7 @@ export function oneHot(labels: Tensor, options: { classes: number; dtype?: DType
   check(
     Number.isInteger(classes) && classes > 0,
     "oneHot",
-    () => `classes is a whole number > 0, got ${show(classes)}${ifTraced(classes)}`,
+    () => `classes is an integer > 0, got ${show(classes)}${ifTraced(classes)}`,
   );
   check(isDType(dtype), "oneHot", () => `dtype is one of ${dtypes.join(", ")}, got ${show(dtype)}`);
   check(labels.dtype === "i32" || labels.dtype === "u32", "oneHot", () => `labels are i32 or u32, got ${labels.dtype}`);

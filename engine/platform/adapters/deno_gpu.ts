@@ -44,7 +44,7 @@ export async function openAdapter(options: AdapterOptions = {}): Promise<Adapter
   let fix = "install a Vulkan driver (Debian, Ubuntu: `sudo apt install mesa-vulkan-drivers libvulkan1`), " +
     "or on Linux x64 run `npm ci`, which brings SwiftShader";
   if (seen.size) {
-    fix = first ? "leave the name out to take it" : "start anew: a process keeps the drivers that it asked first";
+    fix = first ? "leave the name out to take it" : "start again: a process keeps the drivers that it asked first";
   }
   throw new PlatformError("no-adapter", `No WebGPU adapter found in Deno${named}: ${why}. The fix: ${fix}`);
 }

@@ -30,7 +30,7 @@ function gpuDevice(): string | undefined {
 }
 
 /** The command that installs Mesa's Vulkan drivers (AMD, Intel, and lavapipe for the CPU) on this Linux. */
-export function installMesa(): string {
+function installMesa(): string {
   const release = existsSync("/etc/os-release") ? readFileSync("/etc/os-release", "utf8") : "";
   const field = (name: string): string => release.match(new RegExp(`^${name}="?([^"\n]*)`, "m"))?.[1] ?? "";
   const family = `${field("ID")} ${field("ID_LIKE")}`;

@@ -22,7 +22,7 @@ function made(seed: number): Float32Array<ArrayBuffer> {
   });
 }
 
-test("openSuperpixels() makes each case once, in threads too, and anew when something has changed", async () => {
+test("openSuperpixels() makes each case once, in threads too, and again when something has changed", async () => {
   const folder = await mkdtemp(join(tmpdir(), "voxgrad-superpixels-"));
   try {
     const item = (id: string, seed: number) =>
