@@ -39,7 +39,7 @@ const quick = [
 const operatorTests = ["operators", "operators_batch", "operators_half", "operators_shapes", "arguments", "golden_ops"];
 
 /** What repeats other tests elsewhere, slowly: run by a command of its own, and by .ci/run. */
-const apart = ["deno/files"];
+const apart = ["deno/files", "browser/train_colab"];
 
 /** The slowest files, which start first so that all workers end together. Measured on two cores, slowest first. */
 const slowest = [

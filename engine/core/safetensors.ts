@@ -126,7 +126,7 @@ export async function checkSeal(bytes: Uint8Array): Promise<boolean> {
   need(
     (await sha256(copy)) === stored,
     () =>
-      "the file is damaged: its SHA-256 is not the one in its header; take a copy of it that is whole, or make it again",
+      "the file is damaged: its SHA-256 is not the one in its header; take an intact copy, or write it again",
   );
   return true;
 }
