@@ -125,8 +125,7 @@ export async function checkSeal(bytes: Uint8Array): Promise<boolean> {
   copy.fill(0x30, at, at + DIGITS);
   need(
     (await sha256(copy)) === stored,
-    () =>
-      "the file is damaged: its SHA-256 is not the one in its header; take an intact copy, or write it again",
+    () => "the file is damaged: its SHA-256 is not the one in its header; take an intact copy, or write it again",
   );
   return true;
 }
