@@ -50,7 +50,8 @@ export {
   saveSafetensors,
   saveSealed,
 } from "./nn/safetensors.ts";
-export type { LoadedTensors } from "./nn/safetensors.ts";
+export type { LoadedTensors, ReadTensors } from "./nn/safetensors.ts";
+export type { FileSource } from "./platform/sources.ts";
 export * as metrics from "./imaging/metrics/metrics.ts";
 export { readNifti, writeNifti } from "./imaging/nifti/nifti.ts";
 export { slidingWindow } from "./imaging/prepare/sliding_window.ts";

@@ -17,7 +17,13 @@ export {
 export type { AlpnetTrainingOptions, PlannedEncoder } from "./alpnet/options.ts";
 export { answerOneShot, oneShotForm } from "./alpnet/panel.ts";
 export { largestSlices, oneShotSegmenter, sliceRanges } from "./alpnet/scans.ts";
-export type { OneShotOptions, SliceRange, SupportScan } from "./alpnet/scans.ts";
+export type {
+  OneShotOptions,
+  OneShotSegmenter,
+  OneShotSegmentOptions,
+  SliceRange,
+  SupportScan,
+} from "./alpnet/scans.ts";
 export { drawSupports, summarizeSupports } from "./alpnet/evaluate/statistics.ts";
 export type { Spread, SupportCell, SupportedCase, SupportsSummary } from "./alpnet/evaluate/statistics.ts";
 export { fewShotOptions, loadOneShot, prepareSupport, sliceAxis } from "./alpnet/support.ts";
@@ -61,6 +67,17 @@ export {
   summarizeNetwork,
 } from "./known_networks.ts";
 export type { Model, Network, NetworkShape, NetworkSummary, PartSummary } from "./known_networks.ts";
+export { openModel } from "./open/open_model.ts";
+export type { OpenModelOptions } from "./open/open_model.ts";
+export type {
+  MirrorAxes,
+  Scan,
+  ScanOptions,
+  Segmentation,
+  SegmentationModel,
+  Support,
+  WritableVolume,
+} from "./open/segmentation_model.ts";
 export * as partial from "./partial/partial.ts";
 export { armLoss } from "./partial/arms.ts";
 export type { ArmOptions } from "./partial/arms.ts";

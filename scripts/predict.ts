@@ -2,10 +2,9 @@
 // and back on the grid of each image. What is there already is kept where it was made from the same scan, weights and
 // settings, by content, so a stopped prediction goes on.
 // `npx voxgrad predict runs/phantom-001 scans labels`
-import { closeDevice, loadParameters, random } from "../engine/mod.ts";
-import { CaseFaults, checkMemory, checkSpacing, loadCase, type Plan, writeNifti } from "../engine/imaging/mod.ts";
+import { closeDevice } from "../engine/mod.ts";
+import { CaseFaults, checkSpacing, loadCase, writeNifti } from "../engine/imaging/mod.ts";
 import {
-  checkPostprocessing,
   choice,
   config,
   ConfigError,
@@ -14,18 +13,12 @@ import {
   fileDigests,
   findImages,
   findModels,
-  loadModel,
-  type Network,
   openPredictions,
-  postprocess,
-  type Postprocessing,
-  predictor,
   print,
   printDevice,
   refuseUnused,
-  RunFolder,
 } from "../engine/train/mod.ts";
-import { networkOf } from "../models/mod.ts";
+import { type MirrorAxes, openModel } from "../models/mod.ts";
 
 const options = config({
   run: entry("", "run folder, with folds or without, or model.safetensors; several with commas are averaged", {
@@ -54,44 +47,23 @@ for (const key of ["run", "input", "output"] as const) {
 }
 const device = await printDevice();
 
-// Networks: trainings of the same plan and architecture are folds of one configuration.
 const { files, folders } = await findModels(options.run);
-const sources = await fileDigests(files);
-type Folds = { network: Network; params: object[]; plan: Plan };
-const members = new Map<string, Folds>();
-for (const file of files) {
-  const { description, tensors } = await loadModel(file);
-  const { network: name, architecture, plan } = description;
-  const model = networkOf(description, file);
-  const key = JSON.stringify([name, architecture, plan]);
-  const member: Folds = members.get(key) ?? { network: model, params: [], plan };
-  member.params.push(loadParameters(model.init(random.key(0)), tensors));
-  members.set(key, member);
-}
-const { plan } = [...members.values()][0];
-const mirror = plan.transpose.flatMap((axis, k) => (options.mirror.includes("zyx"[axis]) ? [k] : []));
-const { step, batch } = options;
-const gib = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(2)} GiB`;
-const { predict, memory } = predictor([...members.values()], { step, batch, mirror });
-
-// The rule that validation chose: that of the run, or of several runs none.
-const ruleFile = `${folders[0]}/postprocessing.json`;
-let rule: Postprocessing | undefined;
 refuseUnused(options, {
   postprocess: options.postprocess && folders.length > 1 &&
     "each of several runs has a rule of its own, and none is applied",
 });
-if (options.postprocess && folders.length === 1) {
-  const json = await new RunFolder(folders[0]).readJson("postprocessing.json");
-  if (json !== undefined) rule = checkPostprocessing(json, ruleFile);
-}
+const sources = await fileDigests(files);
+const { step, batch, mirror } = options;
+const settings = { step, batch, mirror: mirror as MirrorAxes };
+const model = await openModel(options.run, { ...settings, postprocess: options.postprocess, anySpacing: true });
+const { plan, channels } = model;
+const gib = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(2)} GiB`;
 
 const faults = new CaseFaults();
-const channels = plan.channels.map((channel) => channel.name);
 const cases = await findImages(options.input, channels, (id, fault) => faults.note(id, fault), options.output);
 const unread = faults.count;
 const predictions = await openPredictions(options.output, {
-  settings: { step, batch, mirror: options.mirror, keepLargest: rule?.keepLargest ?? [] },
+  settings: { ...settings, keepLargest: model.postprocessing?.keepLargest ?? [] },
   sources,
   cases,
   device: device.name,
@@ -99,8 +71,7 @@ const predictions = await openPredictions(options.output, {
 });
 const { output } = predictions;
 
-const labels = plan.labels.map((name, value) => ({ name, value }));
-const dataset = { channels, labels };
+const dataset = { channels, labels: model.labels };
 const probabilities = options.saveProbabilities;
 const empty: string[] = [];
 let [largest, kept] = [0, 0];
@@ -112,13 +83,7 @@ for (const item of counted(cases, "case")) {
     if (reason !== "new") print(`${item.id}: made again, for ${reason}`);
     const { image } = await loadCase(dataset, item);
     if (!options.anySpacing) checkSpacing(image, plan, "--any-spacing");
-    const { host, device, elements } = await memory(image, { probabilities });
-    checkMemory(
-      host,
-      `${image.name}: predicting it`,
-      "crop the scan, or predict with a network of coarser spacing",
-      elements,
-    );
+    const { host, device } = await model.memory!(image, { probabilities });
     if (host > largest) {
       largest = host;
       print(
@@ -127,12 +92,11 @@ for (const item of counted(cases, "case")) {
         } on the device`,
       );
     }
-    const made = await predict(image, { probabilities });
-    const cleaned = rule ? postprocess(made.labels, rule) : made.labels;
-    if (cleaned.data.every((value) => value === 0)) empty.push(item.id);
+    const { labels, probabilities: likely } = await model.segment(image, { probabilities });
+    if (labels.data.every((value) => value === 0)) empty.push(item.id);
     await predictions.write(item, {
-      ...(made.probabilities && { [soft]: writeNifti(made.probabilities, { dtype: "float32", gzip: true }) }),
-      [file]: writeNifti(cleaned, { dtype: "uint8", gzip: true }),
+      ...(likely && { [soft]: writeNifti(likely, { dtype: "float32", gzip: true }) }),
+      [file]: writeNifti(labels, { dtype: "uint8", gzip: true }),
     });
   });
 }

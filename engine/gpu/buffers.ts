@@ -3,6 +3,7 @@ import { allocate, bytesOf, checkAttached, type DType, fromHalf, toHalf, type Ty
 import { VoxgradError } from "../core/errors.ts";
 import type { DeviceStorage } from "../core/tensor.ts";
 import { checkOpen, type Device, onClose } from "./device.ts";
+import { bufferUsage, mapMode } from "./flags.ts";
 
 /** Maximum bytes of free buffers kept for reuse; the rest is returned to the driver. */
 const POOL_LIMIT = 256 * 2 ** 20;
@@ -14,7 +15,11 @@ const POOL_COUNT = 1024;
 const free = new Map<number, GPUBuffer[]>();
 let freeCount = 0;
 const stats = { live: 0, pooled: 0, peak: 0, arena: 0, allocations: 0 };
+/** All buffers but those of read backs: a device that others use too outlives them. */
+const made = new Set<GPUBuffer>();
 onClose(() => {
+  for (const buffer of made) buffer.destroy();
+  made.clear();
   free.clear();
   freeCount = 0;
   Object.assign(stats, { live: 0, pooled: 0, peak: 0, arena: 0, allocations: 0 });
@@ -58,8 +63,9 @@ export function allocateBuffer(device: Device, bytes: number, label: string): GP
   });
   const buffer = device.gpu.createBuffer({
     size: bytes,
-    usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST,
+    usage: bufferUsage.STORAGE | bufferUsage.COPY_SRC | bufferUsage.COPY_DST,
   });
+  made.add(buffer);
   stats.allocations++;
   stats.live += bytes;
   stats.peak = Math.max(stats.peak, stats.live + stats.pooled);
@@ -78,7 +84,7 @@ function takeFree(bytes: number): GPUBuffer | undefined {
 export function releaseBuffer(buffer: GPUBuffer): void {
   const bytes = buffer.size;
   stats.live -= bytes;
-  if (bytes > POOL_LIMIT) return buffer.destroy();
+  if (bytes > POOL_LIMIT) return destroy(buffer);
   const list = free.get(bytes) ?? [];
   list.push(buffer);
   // Marks the size as most recently used; the least recently used are dropped first.
@@ -88,14 +94,19 @@ export function releaseBuffer(buffer: GPUBuffer): void {
   stats.pooled += bytes;
   while (stats.pooled > POOL_LIMIT || freeCount > POOL_COUNT) {
     const [oldest] = free.keys();
-    takeFree(oldest)!.destroy();
+    destroy(takeFree(oldest)!);
     stats.pooled -= oldest;
   }
 }
 
+function destroy(buffer: GPUBuffer): void {
+  made.delete(buffer);
+  buffer.destroy();
+}
+
 /** Returns all free buffers to the driver. */
 function drain(): void {
-  for (const list of free.values()) for (const buffer of list) buffer.destroy();
+  for (const list of free.values()) list.forEach(destroy);
   free.clear();
   freeCount = 0;
   stats.pooled = 0;
@@ -176,12 +187,15 @@ export function upload(device: Device, data: TypedArray, dtype: DType, label: st
 const staging = new Map<number, GPUBuffer>();
 const STAGING_COUNT = 32;
 const STAGING_BYTES = 2 ** 16;
-onClose(() => staging.clear());
+onClose(() => {
+  for (const buffer of staging.values()) buffer.destroy();
+  staging.clear();
+});
 
 function stagingBuffer(device: Device, bytes: number): GPUBuffer {
   const kept = staging.get(bytes);
   staging.delete(bytes);
-  const usage = GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST;
+  const usage = bufferUsage.MAP_READ | bufferUsage.COPY_DST;
   return kept ?? device.gpu.createBuffer({ size: bytes, usage, label: "read back" });
 }
 
@@ -211,7 +225,7 @@ export async function readBuffer(
   });
   let copy: ArrayBuffer;
   try {
-    await target.mapAsync(GPUMapMode.READ);
+    await target.mapAsync(mapMode.READ);
     copy = target.getMappedRange().slice(0);
   } catch (error) {
     await reason(device);

@@ -5,6 +5,11 @@ import type { SubgroupMatrix, Target } from "../../shaders/types.ts";
 import { isTuned, readTuned, Tuned, type TunedKernels } from "./tuned.ts";
 
 export interface DeviceOptions {
+  /**
+   * A device that is open already, such as that of a page's viewer, which is then used together: closeDevice frees what
+   * is the engine's on it and leaves it open. power, adapter, software and limits do not go with it.
+   */
+  device?: GPUDevice;
   power?: "high-performance" | "low-power";
   /** Part of an adapter's name, or "hardware", "lavapipe", "swiftshader". */
   adapter?: string;
@@ -82,9 +87,15 @@ const wantedLimits = [
   "maxComputeWorkgroupsPerDimension",
 ] as const;
 
-let opening: Promise<Device> | null = null;
-/** Lost and closed devices, for code that has only a GPUDevice. */
-const gone = new WeakSet<GPUDevice>();
+/** What only this file needs of a device. */
+interface OpenDevice extends Device {
+  /** Whether it is the caller's. */
+  readonly shared: boolean;
+  /** Drops the device and everything on it; the next use opens another. */
+  leave(): void;
+}
+
+let opening: Promise<OpenDevice> | null = null;
 const closers = new Set<() => void>();
 
 const openers = new Set<(device: Device) => void>();
@@ -129,6 +140,7 @@ export async function openDevice(options: DeviceOptions = {}): Promise<DeviceInf
 function checkDeviceOptions(options: DeviceOptions): void {
   const name = "openDevice";
   checkOptions(name, options, [
+    "device",
     "power",
     "adapter",
     "software",
@@ -139,6 +151,13 @@ function checkDeviceOptions(options: DeviceOptions): void {
     "tuned",
   ]);
   const { power, adapter, maxBindingBytes: binding = 1024, memoryLimit: memory = 1 } = options;
+  const { device: shared } = options;
+  if (shared !== undefined) {
+    const isDevice = typeof (shared as { createBuffer?: unknown } | null)?.createBuffer === "function";
+    check(isDevice, name, () => `device is a GPUDevice, got ${show(shared)}`);
+    const odd = (["power", "adapter", "software", "limits"] as const).find((key) => options[key] !== undefined);
+    check(odd === undefined, name, () => `${odd} chooses a device, and device gives one; leave one of them out`);
+  }
   const powers: unknown[] = [undefined, "high-performance", "low-power"];
   check(powers.includes(power), name, () => `power is "high-performance" or "low-power", got ${show(power)}`);
   const named = adapter === undefined || typeof adapter === "string";
@@ -167,7 +186,8 @@ export const deviceInfo = async (): Promise<DeviceInfo> => (await device()).info
 
 /**
  * Destroys the device and everything on it, so that the process can end or another device can be opened. Tensors that
- * were computed or used become invalid, including those created from numbers; read values before closing.
+ * were computed or used become invalid, including those created from numbers; read values before closing. A device that
+ * was given to openDevice stays open, without the engine's buffers.
  */
 export async function closeDevice(): Promise<void> {
   if (!opening) return;
@@ -180,7 +200,8 @@ export async function closeDevice(): Promise<void> {
   // Software drivers have crashed when destroyed while busy.
   await current.gpu.queue.onSubmittedWorkDone().catch(() => undefined);
   if (current.gone) return;
-  abandon(current.gpu);
+  current.leave();
+  if (current.shared) return;
   current.gpu.destroy();
   platform.closeGpu();
 }
@@ -202,23 +223,40 @@ export function checkOpen(device: Device, message: () => string): void {
   throw new VoxgradError(message());
 }
 
-/** Drops the device and everything on it; the next use opens another. */
-function abandon(gpu: GPUDevice): void {
-  gone.add(gpu);
-  opening = null;
-  for (const forget of closers) forget();
+/** A GPUDevice and what is known of it. */
+interface Found {
+  readonly gpu: GPUDevice;
+  readonly shared: boolean;
+  readonly info: GPUAdapterInfo;
+  readonly driver: string;
+  readonly kind: DeviceInfo["kind"];
+  readonly reason: string;
 }
 
-async function open(options: DeviceOptions): Promise<Device> {
+async function request(options: DeviceOptions): Promise<Found> {
+  const choice = await platform.openAdapter(options);
+  const { adapter, kind, driver, reason } = choice;
+  const all = (options.limits ?? choice.limits ?? "adapter") === "adapter";
+  const requiredLimits = all ? Object.fromEntries(wantedLimits.map((name) => [name, adapter.limits[name]])) : {};
+  const features = all && choice.features !== "none" ? wantedFeatures : [];
+  const requiredFeatures = features.filter((name) => adapter.features.has(name)) as GPUFeatureName[];
+  const gpu = await adapter.requestDevice({ requiredLimits, requiredFeatures, label: "voxgrad" });
+  return { gpu, shared: false, info: adapter.info, driver, kind, reason };
+}
+
+/** A device of the caller, which its adapter's information describes, if the host gives it. */
+function adopt(gpu: GPUDevice): Found {
+  const info = (gpu.adapterInfo ?? {}) as GPUAdapterInfo;
+  const { vendor = "", architecture = "", device = "", description = "" } = info;
+  const driver = [description || device || vendor, architecture].filter((part) => part !== "").join(", ") || "GPU";
+  const software = info.isFallbackAdapter || /swiftshader|llvmpipe|basic render/i.test(vendor + device + driver);
+  const kind = software ? "software" : "hardware";
+  return { gpu, shared: true, info, driver, kind, reason: "it was given to openDevice" };
+}
+
+async function open(options: DeviceOptions): Promise<OpenDevice> {
   try {
-    const choice = await platform.openAdapter(options);
-    const { adapter, kind, driver, reason } = choice;
-    const all = (options.limits ?? choice.limits ?? "adapter") === "adapter";
-    const requiredLimits = all ? Object.fromEntries(wantedLimits.map((name) => [name, adapter.limits[name]])) : {};
-    const features = all && choice.features !== "none" ? wantedFeatures : [];
-    const requiredFeatures = features.filter((name) => adapter.features.has(name)) as GPUFeatureName[];
-    const gpu = await adapter.requestDevice({ requiredLimits, requiredFeatures, label: "voxgrad" });
-    const faults = new Faults(gpu);
+    const { gpu, shared, info, driver, kind, reason } = options.device ? adopt(options.device) : await request(options);
     const limits: Record<string, number> = Object.fromEntries(wantedLimits.map((name) => [name, gpu.limits[name]]));
     const tunes = platform.flags.tune;
     const provided = typeof options.tuned === "object" ? options.tuned : undefined;
@@ -233,21 +271,31 @@ async function open(options: DeviceOptions): Promise<Device> {
       sharesStatistics: kind !== "software",
       maxBindingBytes: Math.min(limits.maxStorageBufferBindingSize, options.maxBindingBytes ?? Infinity),
       features: new Set(gpu.features),
-      subgroupMinSize: adapter.info.subgroupMinSize,
-      subgroupMaxSize: adapter.info.subgroupMaxSize,
-      subgroupMatrices: subgroupMatrices(adapter.info),
+      subgroupMinSize: info.subgroupMinSize,
+      subgroupMaxSize: info.subgroupMaxSize,
+      subgroupMatrices: subgroupMatrices(info),
       tuned: tuned.variants,
     };
-    const device: Device = {
+    let gone = false;
+    const leave = (): void => {
+      gone = true;
+      faults.end();
+      opening = null;
+      for (const forget of closers) forget();
+    };
+    const faults = new Faults(gpu, shared, leave);
+    const device: OpenDevice = {
       gpu,
+      shared,
       target,
       tuned,
       tunes,
       info: { name: driver, kind, reason, features: [...gpu.features].sort(), limits },
       memoryLimit: options.memoryLimit ?? (kind === "software" ? 0.8 * (platform.totalMemory() ?? Infinity) : Infinity),
       get gone() {
-        return gone.has(gpu);
+        return gone;
       },
+      leave,
       submit: (what, encode, locate) => faults.submit(what, encode, locate),
       settled: () => faults.settled(),
       check: () => faults.check(),
@@ -273,21 +321,32 @@ class Faults {
   #fault: VoxgradError | null = null;
   #loss: DeviceLostError | null = null;
   #latest = "nothing";
+  #ended = false;
 
-  constructor(gpu: GPUDevice) {
+  /** @param onLost called when the device is lost and was not closed before */
+  constructor(gpu: GPUDevice, shared: boolean, onLost: () => void) {
     this.#gpu = gpu;
-    gpu.onuncapturederror = ({ error }) => {
-      this.#fault ??= new VoxgradError(`the GPU reported, after ${this.#latest}: ${error.message}`);
-    };
+    // Errors outside of any scope on a device of others are theirs.
+    if (!shared) gpu.addEventListener("uncapturederror", this.#onUncaptured);
     void gpu.lost.then(({ reason, message }) => {
-      if (gone.has(gpu)) return;
+      if (this.#ended) return;
       this.#loss = new DeviceLostError(
         `the GPU device was lost with ${this.#latest} under way (${message || reason}); tensors on it are gone. ` +
           "The next computation opens a device again: load the last state into it, with a smaller batch or patch " +
           "if memory ran out",
       );
-      abandon(gpu);
+      onLost();
     });
+  }
+
+  readonly #onUncaptured = ({ error }: GPUUncapturedErrorEvent): void => {
+    this.#fault ??= new VoxgradError(`the GPU reported, after ${this.#latest}: ${error.message}`);
+  };
+
+  /** Stops listening: the device was lost or closed. */
+  end(): void {
+    this.#ended = true;
+    this.#gpu.removeEventListener("uncapturederror", this.#onUncaptured);
   }
 
   submit(what: string, encode: () => void, locate?: () => Promise<string>): void {

@@ -1,6 +1,7 @@
 /** Kernel times from timestamp queries. */
 import { VoxgradError } from "../core/errors.ts";
 import { type Device, device as openDevice } from "./device.ts";
+import { bufferUsage, mapMode } from "./flags.ts";
 
 /** Static information about a dispatch. */
 export interface DispatchInfo {
@@ -215,8 +216,8 @@ export function encodePart(
 ): Promise<BigUint64Array> {
   const set = gpu.createQuerySet({ type: "timestamp", count: 2 * count });
   const bytes = 16 * count;
-  const resolved = gpu.createBuffer({ size: bytes, usage: GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC });
-  const readable = gpu.createBuffer({ size: bytes, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST });
+  const resolved = gpu.createBuffer({ size: bytes, usage: bufferUsage.QUERY_RESOLVE | bufferUsage.COPY_SRC });
+  const readable = gpu.createBuffer({ size: bytes, usage: bufferUsage.MAP_READ | bufferUsage.COPY_DST });
   const encoder = gpu.createCommandEncoder();
   for (let k = 0; k < count; k++) {
     const pass = encoder.beginComputePass({
@@ -228,7 +229,7 @@ export function encodePart(
   encoder.resolveQuerySet(set, 0, 2 * count, resolved, 0);
   encoder.copyBufferToBuffer(resolved, 0, readable, 0, bytes);
   gpu.queue.submit([encoder.finish()]);
-  return readable.mapAsync(GPUMapMode.READ).then(() => {
+  return readable.mapAsync(mapMode.READ).then(() => {
     const copy = new BigUint64Array(readable.getMappedRange().slice(0));
     for (const resource of [set, resolved, readable]) resource.destroy();
     return copy;

@@ -26,7 +26,7 @@ export type { LabelNames } from "./dataset/dataset_json.ts";
 export { readLabelVolume, wholeLabels } from "./dataset/label_values.ts";
 export { Comparison, measuresOf, pairFiles } from "./metrics/evaluate.ts";
 export type { EvaluatedCase, FilePair, Pairing } from "./metrics/evaluate.ts";
-export { checkGrid, loadCase } from "./dataset/load_case.ts";
+export { checkGrid, loadCase, loadImage } from "./dataset/load_case.ts";
 export type { LoadedCase } from "./dataset/load_case.ts";
 export { felzenszwalb } from "./superpixels/felzenszwalb.ts";
 export type { FelzenszwalbOptions } from "./superpixels/felzenszwalb.ts";
@@ -73,8 +73,9 @@ export { preparedVolume } from "./prepare/prepared_volume.ts";
 export { preprocessCase, preprocessImage } from "./prepare/preprocess.ts";
 
 export type { ChannelPlan, NetworkPlan, Plan, PlanFingerprint, ResamplingPlan } from "./plan/plan.ts";
+export type { FileSource } from "../platform/sources.ts";
 export { Prng } from "../core/prng.ts";
-export { imageStem, readVolume } from "./nifti/read_volume.ts";
+export { imageStem, readVolume, writeVolume } from "./nifti/read_volume.ts";
 export { reorient } from "./volume/reorient.ts";
 export { keepLargestComponent } from "./volume/largest_component.ts";
 export { kMeans, nearestCenters } from "./superpixels/kmeans.ts";
@@ -87,5 +88,5 @@ export type { Grid, Slab, SlidingWindowOptions } from "./prepare/sliding_window.
 export { checkSpacing } from "./dataset/spacing.ts";
 export { checkSplits, kFold } from "./dataset/split.ts";
 export type { Fold } from "./dataset/split.ts";
-export { makeVolume, tensorShape, tensorSpacing, volumeLike, voxelCount } from "./volume/volume.ts";
+export { isVolume, makeVolume, tensorShape, tensorSpacing, volumeLike, voxelCount } from "./volume/volume.ts";
 export type { NiftiExtension, NiftiSource, SpatialUnit, Triple, Volume, VoxelData } from "./volume/volume.ts";

@@ -1,5 +1,5 @@
 /** Reads and writes tensors in the safetensors format. */
-import { platform } from "#platform";
+import { type FileSource, readSource } from "../platform/sources.ts";
 import { type DType, firstNotFinite, toHalf, type TypedArray } from "../core/dtype.ts";
 import { check, checkOptions, show } from "../core/errors.ts";
 import {
@@ -120,10 +120,17 @@ export function loadSafetensors(bytes: Uint8Array): LoadedTensors {
   return { tensors, metadata: content.metadata };
 }
 
+/** The content of a file that was read. */
+export interface ReadTensors extends LoadedTensors {
+  /** Whether the file has a digest in its header; if so, it was verified. */
+  readonly sealed: boolean;
+  /** The path or the name of the file. */
+  readonly name: string;
+}
+
 /**
- * Reads the tensors of a file.
+ * Reads the tensors of a file, wherever it is.
  *
- * @returns sealed: whether the file has a digest in its header; if so, it was verified
  * @throws SafetensorsError as loadSafetensors, with the file's name, and if the file is damaged; PlatformError if it
  *   cannot be read
  * @example
@@ -133,13 +140,13 @@ export function loadSafetensors(bytes: Uint8Array): LoadedTensors {
  * const { tensors, metadata, sealed } = await readSafetensors("runs/mine/model.safetensors");
  * ```
  */
-export async function readSafetensors(path: string): Promise<LoadedTensors & { sealed: boolean }> {
-  const bytes = await platform.readFile(path);
+export async function readSafetensors(source: FileSource): Promise<ReadTensors> {
+  const { bytes, name } = await readSource(source);
   try {
-    return { ...loadSafetensors(bytes), sealed: await checkSeal(bytes) };
+    return { ...loadSafetensors(bytes), sealed: await checkSeal(bytes), name };
   } catch (error) {
     if (!(error instanceof SafetensorsError)) throw error;
-    throw new SafetensorsError(`${path}: ${error.message}`, { cause: error });
+    throw new SafetensorsError(`${name}: ${error.message}`, { cause: error });
   }
 }
 
@@ -157,14 +164,16 @@ export async function readSafetensors(path: string): Promise<LoadedTensors & { s
  * const params = loadParameters(model.init(random.key(0)), tensors);
  * ```
  */
-export async function readWeights(path: string): Promise<LoadedTensors & { sealed: boolean }> {
-  const read = await readSafetensors(path);
+export async function readWeights(source: FileSource): Promise<ReadTensors> {
+  const read = await readSafetensors(source);
   for (const [name, t] of read.tensors) {
     const values = await t.data();
     const at = firstNotFinite(values);
     if (at < 0) continue;
     throw new SafetensorsError(
-      `${path}: tensor ${show(name)} holds ${values[at]} (element ${at} of ${values.length}), and so would every ` +
+      `${read.name}: tensor ${show(name)} holds ${
+        values[at]
+      } (element ${at} of ${values.length}), and so would every ` +
         "prediction; take weights that are whole, or train again",
     );
   }

@@ -9,6 +9,7 @@ import {
   type Triple,
   type Volume,
 } from "../../engine/imaging/mod.ts";
+import type { StopSignal } from "../../engine/train/mod.ts";
 import * as alpnet from "./alpnet.ts";
 
 /** A scan prepared by the plan, with labels in which each value above 0 is a class. */
@@ -134,6 +135,23 @@ function slicesOf(
   return out;
 }
 
+/** Options of segmenting one scan. */
+export interface OneShotSegmentOptions {
+  /** The slices of the prepared image that show a class. */
+  readonly ranges?: ReadonlyMap<number, SliceRange>;
+  /** Ends it within one batch of slices: it rejects with the signal's reason. */
+  readonly signal?: StopSignal | undefined;
+  /** Called with the number of parts of the work done and in total. */
+  readonly onProgress?: ((done: number, total: number) => void) | undefined;
+}
+
+/** See oneShotSegmenter. */
+export interface OneShotSegmenter {
+  (image: Volume | QueryScan, supports: readonly SupportScan[], options?: OneShotSegmentOptions): Promise<Volume>;
+  /** Frees the programs of the encoder. */
+  dispose(): void;
+}
+
 /**
  * A function that labels scans by a few labeled slices. A class is divided into parts along the slices of each support,
  * and the slice in the middle of a part supports the query's slices of that part (the protocol of Ouyang et al.,
@@ -142,9 +160,8 @@ function slicesOf(
  *
  * @param params of the encoder
  * @returns segment(image, supports, options) -> Uint8Array volume on the image's grid, with the supports' values. The
- *   image is a volume, or a case already prepared by the plan. `ranges` gives the slices of the prepared image that
- *   show a class, as in the papers' evaluation; by default slices at the same relative height of both scans are
- *   compared
+ *   image is a volume, or a case already prepared by the plan. With `ranges`, only those slices of it are compared, as
+ *   in the papers' evaluation; by default slices at the same relative height of both scans are
  * @throws VoxgradError if supports show no class, or images and labels differ in size
  * @example
  * ```ts
@@ -163,7 +180,7 @@ export function oneShotSegmenter(
   model: OneShotModel,
   params: object,
   { plan, chunks = 3, batch = 8, temperature = 20, ...own }: OneShotOptions & { plan: Plan },
-) {
+): OneShotSegmenter {
   const stride = model.config.outputStride;
   const { window = 2 } = own;
   const features = compile((p: object, images: Tensor) => model.apply(p, images));
@@ -179,26 +196,25 @@ export function oneShotSegmenter(
    * Features of all slices, `batch` of them in each tensor [batch, F, h, w]; the last batch is filled with the last
    * slice.
    */
-  async function featuresOf(
+  async function* featuresOf(
     image: Float32Array<ArrayBuffer>,
     shape: Triple,
     size: readonly [number, number],
-  ): Promise<Tensor[]> {
+  ): AsyncGenerator<Tensor> {
     const channels = plan.channels.length;
-    const parts: Tensor[] = [];
     for (let from = 0; from < shape[0]; from += batch) {
       const some = Array.from({ length: batch }, (_, k) => Math.min(from + k, shape[0] - 1));
       using images = tensor(slicesOf(image, shape, some, size), { shape: [batch, channels, ...size] });
-      parts.push(await features(params, images));
+      yield await features(params, images);
     }
-    return parts;
   }
 
-  return async (
+  const segment = async (
     image: Volume | QueryScan,
     supports: readonly SupportScan[],
-    { ranges }: { ranges?: ReadonlyMap<number, SliceRange> } = {},
+    { ranges, signal, onProgress }: OneShotSegmentOptions = {},
   ): Promise<Volume> => {
+    signal?.throwIfAborted();
     const values = [...new Set(supports.flatMap(({ label }) => [...new Set(label)]))].filter((value) => value > 0).sort(
       (a, b) => a - b,
     );
@@ -219,11 +235,22 @@ export function oneShotSegmenter(
       number,
       number,
     ];
-    const query = await featuresOf(data, shape, size);
-    const held: Tensor[] = [...query];
+    let done = 0;
+    const total = Math.ceil(D / batch) + values.length * chunks;
+    const advance = (): void => {
+      signal?.throwIfAborted();
+      onProgress?.(++done, total);
+    };
+    const query: Tensor[] = [];
+    const held: Tensor[] = [];
     /** Pending probabilities: class, slices, result. */
     const coming: { k: number; zs: number[]; result: Tensor }[] = [];
     try {
+      for await (const part of featuresOf(data, shape, size)) {
+        query.push(part);
+        held.push(part);
+        advance();
+      }
       for (const [k, value] of values.entries()) {
         const showing = supports.filter(({ label }) => label.includes(value));
         const range = ranges?.get(value);
@@ -269,6 +296,7 @@ export function oneShotSegmenter(
             held.push(result);
             coming.push({ k, zs: own, result });
           }
+          advance();
         }
       }
       const all = new Float32Array((values.length + 1) * D * H * W).fill(0.5, 0, D * H * W);
@@ -293,4 +321,10 @@ export function oneShotSegmenter(
       for (const each of held) each.dispose();
     }
   };
+  return Object.assign(segment, {
+    dispose(): void {
+      features.dispose();
+      scores.dispose();
+    },
+  });
 }

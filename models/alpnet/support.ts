@@ -9,9 +9,19 @@ import {
   type Volume,
   wholeLabels,
 } from "../../engine/imaging/mod.ts";
-import { ConfigError, loadModel, type PatientAxis, print, RunFolder, trimSlashes } from "../../engine/train/mod.ts";
+import {
+  ConfigError,
+  type FileSource,
+  type FolderHandle,
+  type LoadedModel,
+  loadModel,
+  type PatientAxis,
+  print,
+  RunFolder,
+} from "../../engine/train/mod.ts";
 import * as alpnet from "./alpnet.ts";
 import { largestSlices, oneShotSegmenter } from "./scans.ts";
+import type { OneShotSegmenter } from "./scans.ts";
 
 /** How an encoder compares slices: stored in its model file, as trained and evaluated. */
 export interface FewShotSettings {
@@ -61,18 +71,18 @@ function checkedSettings(found: Readonly<Record<string, unknown>>, file: string)
  * The settings of an encoder whose file lacks them (voxgrad before 0.2): from config.json in its run folder, or else
  * defaults, with a warning.
  */
-async function settingsBeside(path: string): Promise<FewShotSettings> {
-  const folder = path.endsWith(".safetensors") ? path.replace(/(^|\/)[^/]*$/, "") || "." : trimSlashes(path);
-  const config = await new RunFolder(folder.replace(/\/fold_\d+$/, "")).readJson("config.json") as
-    | { readonly options?: Readonly<Record<string, unknown>> }
-    | undefined;
-  const { testWindow: window, chunks, temperature, rule, arm } = config?.options ?? {};
+async function settingsBeside({ file, folder }: LoadedModel): Promise<FewShotSettings> {
+  const config = folder === undefined
+    ? undefined
+    : await new RunFolder(folder.replace(/\/fold_\d+$/, "")).readJson("config.json");
+  const { options = {} } = (config ?? {}) as { readonly options?: Readonly<Record<string, unknown>> };
+  const { testWindow: window, chunks, temperature, rule, arm } = options;
   const prototypes = ["panet", "ssl-panet"].includes(String(arm)) ? "panet" as const : "alpnet" as const;
   if (window !== undefined) {
     return checkedSettings({ ...DEFAULTS, window, chunks, temperature, rule, prototypes }, `${folder}/config.json`);
   }
   print(
-    `${path}: it does not say how the encoder was measured; window ${DEFAULTS.window}, ${DEFAULTS.chunks} chunks ` +
+    `${file}: it does not say how the encoder was measured; window ${DEFAULTS.window}, ${DEFAULTS.chunks} chunks ` +
       "and local prototypes are taken",
   );
   return DEFAULTS;
@@ -93,21 +103,22 @@ export function fewShotOptions(own: FewShotSettings, asked: OneShotSettings = {}
 /** A trained encoder and its plan. */
 export interface OneShot {
   readonly plan: Plan;
-  readonly segment: ReturnType<typeof oneShotSegmenter>;
+  readonly segment: OneShotSegmenter;
 }
 
+/** The name in model files of the encoder. */
+export const ENCODER = "alpnetEncoder";
+
 /**
- * Loads an encoder trained by scripts/train_alpnet.ts.
+ * The encoder of a model file, and how it compares slices.
  *
- * @param run its run folder, or model.safetensors
- * @throws ConfigError if the file holds another network, or invalid settings; and as `loadModel`
+ * @throws ConfigError if the file holds another network, or invalid settings
  */
-export async function loadEncoder(run: string) {
-  const { description, tensors } = await loadModel(run);
-  const { network, architecture, plan, fewShot } = description;
-  if (network !== "alpnetEncoder") throw new ConfigError(`${run}: it holds a ${network}; name a run of train_alpnet`);
+export async function encoderOf(loaded: LoadedModel) {
+  const { description: { network, architecture, plan, fewShot }, tensors, file } = loaded;
+  if (network !== ENCODER) throw new ConfigError(`${file}: it holds a ${network}; name a run of train_alpnet`);
   const model = alpnet.encoder(architecture);
-  const settings = fewShot ? checkedSettings(fewShot, run) : await settingsBeside(run);
+  const settings = fewShot ? checkedSettings(fewShot, file) : await settingsBeside(loaded);
   return {
     model,
     params: loadParameters(model.init(random.key(0)), tensors),
@@ -123,7 +134,7 @@ export async function loadEncoder(run: string) {
  *
  * @param run its run folder, or model.safetensors
  * @param asked overrides of the encoder's settings
- * @throws as loadEncoder
+ * @throws ConfigError if the file holds another network, or invalid settings; and as `loadModel`
  * @example
  * ```ts
  * import { loadOneShot } from "voxgrad/models";
@@ -131,8 +142,8 @@ export async function loadEncoder(run: string) {
  * const { plan, segment } = await loadOneShot("runs/encoder");
  * ```
  */
-export async function loadOneShot(run: string, asked: OneShotSettings = {}): Promise<OneShot> {
-  const { model, params, plan, settings } = await loadEncoder(run);
+export async function loadOneShot(run: FileSource | FolderHandle, asked: OneShotSettings = {}): Promise<OneShot> {
+  const { model, params, plan, settings } = await encoderOf(await loadModel(run));
   return { plan, segment: oneShotSegmenter(model, params, { plan, ...fewShotOptions(settings, asked) }) };
 }
 

@@ -9,6 +9,7 @@ import * as train from "../../engine/train/mod.ts";
 import { call, u32 } from "../../engine/core/expr.ts";
 import { node } from "../../engine/core/tensor.ts";
 import { device, type Storage } from "../../engine/gpu/mod.ts";
+import { bufferUsage } from "../../engine/gpu/flags.ts";
 import { noise } from "../helpers/noise.ts";
 import { failure } from "../helpers/refuse.ts";
 
@@ -222,7 +223,7 @@ test("evaluate() that fails releases all of its memory", async () => {
 test("data() rejects once with errors outside of any scope", async () => {
   const x = await evaluate(ones([3]).mul(7));
   const { gpu } = await device();
-  gpu.createBuffer({ size: 4, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.STORAGE });
+  gpu.createBuffer({ size: 4, usage: bufferUsage.MAP_READ | bufferUsage.STORAGE });
   const error = await failure(async () => {
     for (let k = 0; k < 50; k++) await x.data();
   });

@@ -2,6 +2,7 @@
 import { platform } from "#platform";
 import { fromHalf, toHalf } from "../../engine/core/dtype.ts";
 import { subgroupMatrices } from "../../engine/gpu/device.ts";
+import { bufferUsage, mapMode } from "../../engine/gpu/flags.ts";
 import type { Lowered, Slot, Target } from "../../shaders/types.ts";
 
 /** A device, its capabilities, and the adapter's name. */
@@ -80,7 +81,7 @@ export async function runLowered(
   options: RunOptions = {},
 ): Promise<RunResult> {
   const { device } = runner;
-  const storage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
+  const storage = bufferUsage.STORAGE | bufferUsage.COPY_SRC | bufferUsage.COPY_DST;
   const half = options.storage === "f16";
   const poison = (bytes: number) => upload(new Uint32Array(bytes / 4).fill(0xffffffff));
   const upload = (data: Float32Array | Uint16Array | Uint32Array): GPUBuffer => {
@@ -110,7 +111,7 @@ export async function runLowered(
   const steps = lowered.dispatches.map(({ kernel, reads, writes }) => {
     const entries: GPUBindGroupLayoutEntry[] = [...reads, ...writes].map((_, binding) => ({
       binding,
-      visibility: GPUShaderStage.COMPUTE,
+      visibility: 0x4,
       buffer: { type: binding < reads.length ? "read-only-storage" : "storage" },
     }));
     const layout = device.createBindGroupLayout({ entries });
@@ -156,12 +157,12 @@ export async function runLowered(
   const compileMs = Math.max(0, firstMs - (times[0] ?? 0));
   const readback = device.createBuffer({
     size: outputBytes,
-    usage: GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ,
+    usage: bufferUsage.COPY_DST | bufferUsage.MAP_READ,
   });
   const encoder = device.createCommandEncoder();
   encoder.copyBufferToBuffer(outputBuffer, 0, readback, 0, outputBytes);
   device.queue.submit([encoder.finish()]);
-  await readback.mapAsync(GPUMapMode.READ);
+  await readback.mapAsync(mapMode.READ);
   const bytes = readback.getMappedRange().slice(0);
   const output = half ? Float32Array.from(new Uint16Array(bytes, 0, outputLength), fromHalf) : new Float32Array(bytes);
   for (const buffer of [...inputBuffers, ...temps, outputBuffer, readback]) buffer.destroy();

@@ -233,7 +233,7 @@ if (onLinux) {
       const { adapter } = await platform.openAdapter();
       const device = await adapter.requestDevice();
       for (let i = 0; i < 20; i++) {
-        device.createBuffer({ size: 1024, usage: GPUBufferUsage.STORAGE });
+        device.createBuffer({ size: 1024, usage: 0x80 });
         (globalThis as unknown as { gc(): void }).gc();
         await new Promise((done) => setTimeout(done, 5));
       }

@@ -18,12 +18,13 @@ const arrows: Record<string, readonly string[]> = {
   "engine/autodiff": ["engine/core", "engine/ops"],
   "engine/compile": ["engine/core", "engine/ops", "engine/gpu", "shaders"],
   "engine/gpu": ["engine/core", "#platform", "engine/platform/types.ts", "shaders/types.ts", "shaders/roofs.wgsl.ts"],
-  "engine/nn": ["engine/core", "engine/ops", "engine/autodiff", "engine/compile", "#platform"],
+  "engine/nn": ["engine/core", "engine/ops", "engine/autodiff", "engine/compile", "engine/platform/sources.ts"],
   "engine/imaging": [
     "engine/core",
     "engine/ops",
     "engine/compile/evaluate.ts",
     "#platform",
+    "engine/platform/sources.ts",
     "engine/platform/types.ts",
   ],
   "engine/train": [
@@ -35,10 +36,12 @@ const arrows: Record<string, readonly string[]> = {
     "engine/nn",
     "engine/imaging",
     "#platform",
+    "engine/platform/sources.ts",
     "engine/platform/types.ts",
     "shaders",
   ],
-  "engine/platform": [],
+  // What serves every host is the same file for all: sources.ts.
+  "engine/platform": ["#platform"],
   "engine/mod.ts": ["engine", "#platform"],
   shaders: [],
   models: ENTRY_POINTS,
@@ -64,7 +67,7 @@ const floors: Record<string, readonly string[]> = {
   ],
   "engine/train": ["run", "plot", "predict", "report", "experiment", "loop"],
   "engine/platform": ["adapters", "node.ts", "deno.ts", "browser.ts", "page", "cli"],
-  models: ["unet", "segresnet", "resnet", "conresnet", "partial", "colab", "alpnet", "alpnet/evaluate"],
+  models: ["unet", "segresnet", "resnet", "conresnet", "partial", "colab", "alpnet", "alpnet/evaluate", "open"],
 };
 
 /** Operators call each other: rooms of theirs do, though no files. */

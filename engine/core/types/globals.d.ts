@@ -24,6 +24,44 @@ declare function setTimeout(task: () => void, milliseconds?: number): unknown;
 declare function clearTimeout(timer: unknown): void;
 declare function structuredClone<T>(value: T): T;
 
+interface Blob {
+  readonly size: number;
+  arrayBuffer(): Promise<ArrayBuffer>;
+}
+interface URL {
+  readonly href: string;
+}
+declare const URL: { new (url: string, base?: string): URL };
+declare function fetch(url: string): Promise<{
+  readonly ok: boolean;
+  readonly status: number;
+  readonly statusText: string;
+  arrayBuffer(): Promise<ArrayBuffer>;
+}>;
+
+interface AbortSignal extends EventTarget {
+  readonly aborted: boolean;
+  readonly reason: unknown;
+  throwIfAborted(): void;
+}
+
+interface ByteStream {
+  pipeThrough(through: GzipStream): ByteStream;
+  getReader(): {
+    read(): Promise<
+      { readonly done: false; readonly value: Uint8Array } | { readonly done: true; readonly value?: undefined }
+    >;
+    cancel(): Promise<void>;
+  };
+}
+// deno-lint-ignore no-empty-interface
+interface GzipStream {}
+declare const ReadableStream: {
+  new (source: { pull(controller: { enqueue(bytes: Uint8Array): void; close(): void }): void }): ByteStream;
+};
+declare const DecompressionStream: { new (format: "gzip"): GzipStream } | undefined;
+declare const CompressionStream: { new (format: "gzip"): GzipStream } | undefined;
+
 // Referenced by the WebGPU types.
 interface EventTarget {
   // deno-lint-ignore no-explicit-any

@@ -1,6 +1,7 @@
 /** Reads label values as integers, tolerating float rounding errors. */
 import { DatasetError } from "./dataset_json.ts";
 import { readVolume } from "../nifti/read_volume.ts";
+import type { FileSource } from "../../platform/sources.ts";
 import type { Volume } from "../volume/volume.ts";
 
 /**
@@ -101,7 +102,7 @@ export function wholeLabels(stored: Volume): Volume {
 }
 
 /**
- * Reads a label volume: integers, see `wholeLabels`.
+ * Reads a label volume, wherever its file is: integers, see `wholeLabels`.
  *
  * @throws DatasetError when it has several channels or values that are not integers
  * @throws NiftiError, PlatformError when it cannot be read
@@ -112,4 +113,4 @@ export function wholeLabels(stored: Volume): Volume {
  * const label = await readLabelVolume("labelsTr/case_01.nii.gz");
  * ```
  */
-export const readLabelVolume = async (path: string): Promise<Volume> => wholeLabels(await readVolume(path));
+export const readLabelVolume = async (source: FileSource): Promise<Volume> => wholeLabels(await readVolume(source));

@@ -7,8 +7,9 @@ import { listed } from "../../core/errors.ts";
 import { countValues, mappingFix, readLabelVolume, valuesText } from "./label_values.ts";
 import { checkMemory } from "../volume/memory.ts";
 import { readVolume } from "../nifti/read_volume.ts";
+import type { FileSource } from "../../platform/sources.ts";
 import { turnedOnto } from "../volume/reorient.ts";
-import { voxelCount } from "../volume/volume.ts";
+import { isVolume, voxelCount } from "../volume/volume.ts";
 import type { Volume } from "../volume/volume.ts";
 
 export interface LoadedCase {
@@ -44,26 +45,7 @@ export async function loadCase(
   options: { tolerance?: number } = {},
 ): Promise<LoadedCase> {
   const { tolerance = 0.05 } = options;
-  const files: Volume[] = [];
-  for (const path of item.images) {
-    const file = await readVolume(path);
-    checkVoxels(file);
-    files.push(file);
-    if (files.length === 1 && item.images.length > 1) {
-      const { byteLength, length } = file.data;
-      const fits = "crop or resample the images, or train on fewer channels";
-      checkMemory(item.images.length * (byteLength + 4 * length), `${path} and its other channels`, fits);
-    }
-  }
-  for (const other of files.slice(1)) checkGrid(files[0], other, tolerance);
-  const image = files.length === 1 ? files[0] : joinChannels(files);
-  if (image.channels !== dataset.channels.length) {
-    throw new DatasetError(
-      item.images[0],
-      `it has ${image.channels} channel(s), wanted ${dataset.channels.length}: ${dataset.channels.join(", ")}`,
-      "Use a file with these channels, or correct what is said of the dataset's channels",
-    );
-  }
+  const image = await loadImage(item.images, dataset.channels, { tolerance });
   if (item.label === undefined) return { id: item.id, image };
   const stored = await readLabelVolume(item.label);
   checkGrid(image, stored, tolerance);
@@ -73,6 +55,48 @@ export async function loadCase(
   else checkPresent(own, item, dataset);
   const label = labelMap ? mapLabels(own, labelMap, image).label : own;
   return { id: item.id, image, label, ...(labelsPresent && { labelsPresent }) };
+}
+
+/**
+ * The image of a case in one volume, from a file with all channels or a file for each.
+ *
+ * @param images files, or volumes that are read already
+ * @param channels their names
+ * @param options tolerance: as of loadCase
+ * @throws as loadCase
+ * @example
+ * ```ts
+ * import { loadImage } from "voxgrad/imaging";
+ *
+ * const image = await loadImage(["t1.nii.gz", "flair.nii.gz"], ["T1", "FLAIR"]);
+ * image.channels; // 2
+ * ```
+ */
+export async function loadImage(
+  images: readonly (FileSource | Volume)[],
+  channels: readonly string[],
+  options: { tolerance?: number } = {},
+): Promise<Volume> {
+  const { tolerance = 0.05 } = options;
+  const files: Volume[] = [];
+  for (const image of images) {
+    const file = isVolume(image) ? image : await readVolume(image);
+    checkVoxels(file);
+    files.push(file);
+    if (files.length === 1 && images.length > 1) {
+      const { byteLength, length } = file.data;
+      const fits = "crop or resample the images, or train on fewer channels";
+      checkMemory(images.length * (byteLength + 4 * length), `${file.name} and its other channels`, fits);
+    }
+  }
+  for (const other of files.slice(1)) checkGrid(files[0], other, tolerance);
+  const image = files.length === 1 ? files[0] : joinChannels(files);
+  if (image.channels === channels.length) return image;
+  throw new DatasetError(
+    image.name,
+    `it has ${image.channels} channel(s), wanted ${channels.length}: ${channels.join(", ")}`,
+    "Use a file with these channels, or correct what is said of the dataset's channels",
+  );
 }
 
 function joinChannels(files: readonly Volume[]): Volume {

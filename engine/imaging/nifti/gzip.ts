@@ -47,22 +47,7 @@ export interface GunzipOptions {
  *   whatever `wanted` throws
  */
 export function gunzip(bytes: Uint8Array, options?: GunzipOptions): Uint8Array<ArrayBuffer> {
-  let wanted: number | undefined;
-  const sink: Sink = {
-    buffer: new Uint8Array((options?.head ?? 0) + 4 * MARGIN),
-    length: 0,
-    work: 0,
-    grow() {
-      const { buffer, length } = sink;
-      wanted ??= options?.wanted(buffer.subarray(0, length)) ?? Infinity;
-      if (length > 2 * wanted + SLACK) {
-        throw new Error(`they go on for more than ${length} bytes, where ${wanted} are wanted`);
-      }
-      const most = length < wanted ? wanted : 2 * wanted + SLACK;
-      sink.buffer = new Uint8Array(Math.min(most, Math.max(3 * length, SLACK)) + 2 * MARGIN);
-      sink.buffer.set(buffer.subarray(0, length));
-    },
-  };
+  const sink = contentSink(options);
   for (let at = 0; at < bytes.length;) {
     const from = sink.length;
     const end = inflate(bytes, skipHeader(bytes, at), sink);
@@ -76,6 +61,26 @@ export function gunzip(bytes: Uint8Array, options?: GunzipOptions): Uint8Array<A
     while (at < bytes.length && bytes[at] === 0) at++;
   }
   return sink.buffer.subarray(0, sink.length);
+}
+
+/** A sink whose memory grows with the content, within the limits of `gunzip`. */
+export function contentSink(options?: GunzipOptions): Sink {
+  let wanted: number | undefined;
+  const sink: Sink = {
+    buffer: new Uint8Array((options?.head ?? 0) + 4 * MARGIN),
+    length: 0,
+    work: 0,
+    grow() {
+      const { buffer, length } = sink;
+      wanted ??= options?.wanted(buffer.subarray(0, length)) ?? Infinity;
+      const limit = 2 * wanted + SLACK;
+      if (length > limit) throw new Error(`they go on for more than ${limit} bytes, where ${wanted} are wanted`);
+      const most = length < wanted ? wanted : limit;
+      sink.buffer = new Uint8Array(Math.min(most, Math.max(3 * length, SLACK)) + 2 * MARGIN);
+      sink.buffer.set(buffer.subarray(0, length));
+    },
+  };
+  return sink;
 }
 
 /** Start of the compressed data of the member at byte `start`. */

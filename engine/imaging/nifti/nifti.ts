@@ -2,6 +2,7 @@
 import { columnNorms } from "../volume/affine.ts";
 import { gunzip, isGzip, LARGEST_RATIO } from "./gzip.ts";
 import type { GunzipOptions } from "./gzip.ts";
+import { gunzipStreamed } from "./gzip_stream.ts";
 import { DATATYPES, HEADER_BYTES, MILLIMETERS, NiftiError, readExtensions, readHeader } from "./header.ts";
 import type { NiftiHeader } from "./header.ts";
 import { gib, LARGEST_ARRAY, memoryProblem } from "../volume/memory.ts";
@@ -44,22 +45,54 @@ export function readNifti(
   name = "NIfTI data",
   options: { data?: Uint8Array | ArrayBuffer } = {},
 ): Volume {
-  const given = plainView(bytes);
-  const pair = options.data !== undefined;
-  const head = unpack(given, name, {
-    head: HEADER_BYTES,
-    wanted: (start) => (pair ? LARGEST_HEADER_FILE : bytesWanted(readHeader(start, name, pair), given, name)),
-  });
+  const file = plainView(bytes);
+  const head = unpack(gunzip, file, name, headLimits(file, name, options.data !== undefined));
+  if (options.data === undefined) return decode({ head, stored: file, content: head, name });
+  const stored = plainView(options.data);
+  const content = unpack(gunzip, stored, imageName(name), dataLimits(head, stored, name));
+  return decode({ head, stored, content, name });
+}
+
+/** As readNifti, but unpacks off the main thread where the host can. */
+export async function readNiftiStreamed(
+  bytes: Uint8Array | ArrayBuffer,
+  name: string,
+  options: { data?: Uint8Array | ArrayBuffer } = {},
+): Promise<Volume> {
+  const file = plainView(bytes);
+  const head = await unpack(gunzipStreamed, file, name, headLimits(file, name, options.data !== undefined));
+  if (options.data === undefined) return decode({ head, stored: file, content: head, name });
+  const stored = plainView(options.data);
+  const content = await unpack(gunzipStreamed, stored, imageName(name), dataLimits(head, stored, name));
+  return decode({ head, stored, content, name });
+}
+
+const imageName = (name: string): string => `${name} (.img)`;
+
+const headLimits = (file: Bytes, name: string, pair: boolean): GunzipOptions => ({
+  head: HEADER_BYTES,
+  wanted: (start) => (pair ? LARGEST_HEADER_FILE : bytesWanted(readHeader(start, name, pair), file, name)),
+});
+
+const dataLimits = (head: Bytes, stored: Bytes, name: string): GunzipOptions => {
+  const header = readHeader(head, name, true);
+  return { head: 0, wanted: () => bytesWanted(header, stored, name) };
+};
+
+/** A file, unpacked: its header file, and the stored and the unpacked bytes of the file with the voxels. */
+interface Unpacked {
+  readonly head: Bytes;
+  readonly stored: Bytes;
+  readonly content: Bytes;
+  readonly name: string;
+}
+
+function decode({ head, stored, content, name }: Unpacked): Volume {
+  const pair = content !== head;
   const header = readHeader(head, name, pair);
   const { littleEndian, offset, units } = header;
   const extensions = readExtensions(head, header, pair ? head.length : Math.min(offset, head.length));
   const source = extensions.length > 0 ? { ...header.source, extensions } : header.source;
-  let [stored, content] = [given, head];
-  if (options.data !== undefined) {
-    stored = plainView(options.data);
-    const wanted = () => bytesWanted(header, stored, name);
-    content = unpack(stored, `${name} (.img)`, { head: 0, wanted });
-  }
   const end = bytesWanted(header, stored, name);
   if (end > content.length) throw truncated(header, content.length, name);
   const dims = source.dims;
@@ -97,14 +130,24 @@ const plainView = (bytes: Uint8Array | ArrayBuffer): Bytes =>
     ? new Uint8Array(bytes.buffer as ArrayBuffer, bytes.byteOffset, bytes.byteLength)
     : new Uint8Array(bytes);
 
-function unpack(given: Bytes, name: string, options: GunzipOptions): Bytes {
+/** The content of a file, by `gunzip` if it is packed. */
+function unpack<R extends Bytes | Promise<Bytes>>(
+  gunzip: (bytes: Bytes, options: GunzipOptions) => R,
+  given: Bytes,
+  name: string,
+  options: GunzipOptions,
+): R | Bytes {
   if (given.length === 0) throw new NiftiError(name, "an empty file", "a NIfTI file");
   if (!isGzip(given)) return given;
-  try {
-    return gunzip(given, options);
-  } catch (cause) {
+  const damaged = (cause: unknown): never => {
     if (cause instanceof NiftiError) throw cause;
     throw new NiftiError(name, "damaged gzip data", `intact ones (${(cause as Error).message})`, cause);
+  };
+  try {
+    const content = gunzip(given, options);
+    return content instanceof Promise ? content.catch(damaged) as R : content;
+  } catch (cause) {
+    return damaged(cause);
   }
 }
 

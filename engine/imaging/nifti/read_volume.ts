@@ -1,6 +1,11 @@
-/** Reads volumes by path: a .nii or .nii.gz file, or either file of a .hdr/.img pair. */
+/** Reads and writes volumes: .nii and .nii.gz files, and .hdr/.img pairs. */
 import { platform } from "#platform";
-import { NiftiError, readNifti } from "./nifti.ts";
+import { isPath, readSource } from "../../platform/sources.ts";
+import type { FileSource } from "../../platform/sources.ts";
+import { gzipStreamed } from "./gzip_stream.ts";
+import { NiftiError, readNiftiStreamed } from "./nifti.ts";
+import { writeNifti } from "./write.ts";
+import type { NiftiDtype } from "./write.ts";
 import type { Volume } from "../volume/volume.ts";
 
 const PAIR = /^(.+)\.(hdr|img)(\.gz)?$/i;
@@ -38,22 +43,48 @@ export async function volumeFiles(path: string): Promise<[string] | [string, str
 const isHeader = (path: string): boolean => /\.hdr(\.gz)?$/i.test(path);
 
 /**
- * Reads a NIfTI file. Either file of a .hdr/.img pair may be named, and each may be gzipped.
+ * Reads a NIfTI file, wherever it is. By path, either file of a .hdr/.img pair may be named. What is gzipped is
+ * unpacked off the main thread where the host can.
  *
+ * @param options.data the .img file, if `source` is the .hdr file of a pair and not its path
  * @throws NiftiError if a file is not a NIfTI file, damaged or of an unsupported kind, or a pair lacks its other half
- * @throws PlatformError if the file does not exist
+ * @throws PlatformError if the file does not exist or cannot be read
  * @example
  * ```ts
  * import { readVolume } from "voxgrad/imaging";
  *
  * const volume = await readVolume("scans/patient_01.nii.gz");
+ * const remote = await readVolume(new URL("https://example.org/scan.nii.gz"));
  * ```
  */
-export async function readVolume(path: string): Promise<Volume> {
-  const bytes = await platform.readFile(path);
-  const [, other] = await volumeFiles(path);
-  if (other === undefined) return readNifti(bytes, path);
-  const second = await platform.readFile(other);
-  const [header, data] = isHeader(path) ? [bytes, second] : [second, bytes];
-  return readNifti(header, path, { data });
+export async function readVolume(source: FileSource, options: { data?: FileSource } = {}): Promise<Volume> {
+  const { bytes, name } = await readSource(source);
+  if (options.data !== undefined) {
+    return readNiftiStreamed(bytes, name, { data: (await readSource(options.data)).bytes });
+  }
+  const [, other] = isPath(source) ? await volumeFiles(source) : [name];
+  if (other === undefined) return readNiftiStreamed(bytes, name);
+  const { bytes: second } = await readSource(other);
+  const [header, data] = isHeader(name) ? [bytes, second] : [second, bytes];
+  return readNiftiStreamed(header, name, { data });
+}
+
+/**
+ * Writes a volume as a NIfTI file, as `writeNifti` encodes it. It is gzipped if the path ends with .gz, off the main
+ * thread where the host can; the same volume gives the same bytes on the same host.
+ *
+ * @param options dtype: stored type, default that of `volume.data`
+ * @throws NiftiError when a value does not fit an integer dtype; PlatformError if the file cannot be written
+ * @example
+ * ```ts
+ * import { readVolume, volumeLike, writeVolume } from "voxgrad/imaging";
+ *
+ * const scan = await readVolume("scan.nii.gz");
+ * const mask = volumeLike(scan, Uint8Array.from(scan.data, (value) => Number(value > 300)));
+ * await writeVolume("mask.nii.gz", mask);
+ * ```
+ */
+export async function writeVolume(path: string, volume: Volume, options: { dtype?: NiftiDtype } = {}): Promise<void> {
+  const bytes = writeNifti(volume, options);
+  await platform.writeFile(path, /\.gz$/i.test(path) ? await gzipStreamed(bytes) : bytes);
 }

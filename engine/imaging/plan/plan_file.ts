@@ -2,6 +2,8 @@
 import { platform } from "#platform";
 import { isPlain, listed, show, VoxgradError } from "../../core/errors.ts";
 import { JsonError, parseJson } from "../../core/json.ts";
+import { readSource } from "../../platform/sources.ts";
+import type { FileSource } from "../../platform/sources.ts";
 import type { Dataset } from "../dataset/types.ts";
 import { networkRules, plannedNetworks } from "./network_rules.ts";
 import type { Plan } from "./plan.ts";
@@ -221,7 +223,7 @@ export function checkPlan(json: unknown, file: string): Plan {
 }
 
 /**
- * Reads and checks a plan.
+ * Reads and checks a plan, wherever its file is.
  *
  * @throws PlanError for a file that is not a plan, PlatformError for one that cannot be read
  * @example
@@ -231,12 +233,13 @@ export function checkPlan(json: unknown, file: string): Plan {
  * const { patch, batch, network } = await readPlan("plan.json");
  * ```
  */
-export async function readPlan(path: string): Promise<Plan> {
+export async function readPlan(source: FileSource): Promise<Plan> {
+  const { bytes, name } = await readSource(source);
   try {
-    return checkPlan(parseJson(await platform.readFile(path), path), path);
+    return checkPlan(parseJson(bytes, name), name);
   } catch (error) {
     if (!(error instanceof JsonError)) throw error;
-    throw new PlanError(path, `it is no JSON (${error.problem}); correct it, or make it again by voxgrad plan`);
+    throw new PlanError(name, `it is no JSON (${error.problem}); correct it, or make it again by voxgrad plan`);
   }
 }
 

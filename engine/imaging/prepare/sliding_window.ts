@@ -165,22 +165,27 @@ export async function* slidingWindowSlabs(volume: Grid, options: SlidingWindowOp
   };
   const start = (first: number): Promise<Float32Array> => {
     const logits = call(first);
-    // If the caller stops early, the pending batch is not awaited; otherwise its error surfaces at the next await.
+    // Its error surfaces at the next await, or does not matter because the caller has stopped.
     logits.catch(() => undefined);
     return logits;
   };
   let next = start(0);
-  for (let first = 0; first < tiles.length; first += batch) {
-    const logits = await next;
-    if (first + batch < tiles.length) next = start(first + batch);
-    const used = Math.min(batch, tiles.length - first);
-    for (let i = 0; i < used; i++) {
-      const tile = tiles[first + i];
-      // Patches are sorted by their first plane, so planes before it are finished.
-      if (tile[0] > held.start) yield held.release(tile[0]);
-      held.add(logits.subarray(i * classes * count, (i + 1) * classes * count), importance, tile);
+  try {
+    for (let first = 0; first < tiles.length; first += batch) {
+      const logits = await next;
+      if (first + batch < tiles.length) next = start(first + batch);
+      const used = Math.min(batch, tiles.length - first);
+      for (let i = 0; i < used; i++) {
+        const tile = tiles[first + i];
+        // Patches are sorted by their first plane, so planes before it are finished.
+        if (tile[0] > held.start) yield held.release(tile[0]);
+        held.add(logits.subarray(i * classes * count, (i + 1) * classes * count), importance, tile);
+      }
+      onProgress?.(first + used, tiles.length);
     }
-    onProgress?.(first + used, tiles.length);
+  } finally {
+    // Nothing computes once the caller has stopped or got an error.
+    await next.catch(() => undefined);
   }
   yield held.release(D);
 }

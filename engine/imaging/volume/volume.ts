@@ -72,6 +72,12 @@ export interface Volume {
   readonly source?: NiftiSource;
 }
 
+/** Whether a value is a volume, and no source of a file. */
+export const isVolume = (value: unknown): value is Volume => {
+  const { data, shape, affine } = (value ?? {}) as Partial<Volume>;
+  return ArrayBuffer.isView(data) && Array.isArray(shape) && Array.isArray(affine);
+};
+
 /** Number of voxels in one channel. */
 export const voxelCount = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
 

@@ -1,10 +1,9 @@
 import { basename } from "node:path";
 import process from "node:process";
-import { tmpdir } from "node:os";
 import { swiftShader } from "./swiftshader.ts";
 import type { AdapterChoice, AdapterOptions } from "../types.ts";
 import { PlatformError } from "../types.ts";
-import { driverFiles, softwareName, useDrivers } from "./vulkan_drivers.ts";
+import { driverFiles, softwareName, useDrivers, withRuntimeFolder, withVariables } from "./vulkan_drivers.ts";
 
 /** Why drivers could not be offered, for the error that there is no adapter. */
 const problems: string[] = [];
@@ -91,11 +90,14 @@ async function offerDrivers(wanted: string): Promise<() => void> {
     else if (wantsSwiftShader) problems.push(`there is no SwiftShader for ${process.platform} on ${process.arch}`);
     if (!hasLoader && !(files && load(files.loader))) problems.push("there is no Vulkan loader (libvulkan.so.1)");
   }
-  // lavapipe looks for a runtime folder that it does not need here, and warns if there is none.
-  process.env.XDG_RUNTIME_DIR ??= tmpdir();
   // These two are Vulkan drivers; wgpu might find one through OpenGL first.
-  if (onlySwiftShader || wanted === "lavapipe") process.env.DENO_WEBGPU_BACKEND ??= "vulkan";
-  return useDrivers(drivers);
+  const backend = process.env.DENO_WEBGPU_BACKEND ?? (onlySwiftShader || wanted === "lavapipe" ? "vulkan" : undefined);
+  const restore = [
+    useDrivers(drivers),
+    withRuntimeFolder(),
+    ...(backend === undefined ? [] : [withVariables({ DENO_WEBGPU_BACKEND: backend })]),
+  ];
+  return () => restore.forEach((each) => each());
 }
 
 /** Loads a shared library for the rest of the process, so that wgpu's own dlopen("libvulkan.so.1") finds it. */

@@ -1,10 +1,10 @@
-import { constants, tmpdir } from "node:os";
+import { constants } from "node:os";
 import type { AdapterChoice, AdapterOptions } from "../types.ts";
 import { PlatformError } from "../types.ts";
 import { slowDawnPolling } from "./dawn_polling.ts";
 import type { SwiftShader } from "./swiftshader.ts";
 import { swiftShader } from "./swiftshader.ts";
-import { driverFiles, softwareName, useDrivers } from "./vulkan_drivers.ts";
+import { driverFiles, softwareName, useDrivers, withRuntimeFolder } from "./vulkan_drivers.ts";
 
 // Dawn segfaults if the object returned by create() is garbage-collected while a device is alive.
 const held: GPU[] = [];
@@ -115,10 +115,7 @@ export async function tryAdapter(source: Source, options: AdapterOptions): Promi
 }
 
 async function request(options: AdapterOptions, name: string | undefined): Promise<GPUAdapter | null> {
-  // lavapipe looks for a runtime folder that it does not need here, and warns if there is none.
-  process.env.XDG_RUNTIME_DIR ??= tmpdir();
   const webgpu = await import("webgpu");
-  Object.assign(globalThis, webgpu.globals);
   const flags = [
     // The first toggle enables subgroup matrices; the second, f16 on NVIDIA.
     "enable-dawn-features=allow_unsafe_apis,vulkan_enable_f16_on_nvidia",
@@ -127,9 +124,14 @@ async function request(options: AdapterOptions, name: string | undefined): Promi
   if (name) flags.push(`adapter=${name}`);
   const gpu = webgpu.create(flags) as GPU;
   const level = options.limits === "compatibility" ? { featureLevel: "compatibility" } : {};
-  const adapter = await gpu.requestAdapter({ powerPreference: options.power ?? "high-performance", ...level });
-  if (adapter) held.push(gpu);
-  return adapter;
+  const restore = withRuntimeFolder();
+  try {
+    const adapter = await gpu.requestAdapter({ powerPreference: options.power ?? "high-performance", ...level });
+    if (adapter) held.push(gpu);
+    return adapter;
+  } finally {
+    restore();
+  }
 }
 
 /** The names of all adapters: Dawn lists them in its error about an unknown name. */

@@ -1,5 +1,5 @@
 import { existsSync, readdirSync } from "node:fs";
-import { homedir } from "node:os";
+import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 
@@ -30,13 +30,21 @@ export function driverFiles(): string[] {
  * Restricts the Vulkan loader to these driver manifests until the returned function is called. Loaders before 1.3.207
  * (Ubuntu 22.04's) only know the older variable name.
  */
-export function useDrivers(files: readonly string[]): () => void {
-  const names = ["VK_DRIVER_FILES", "VK_ICD_FILENAMES"] as const;
-  const old = names.map((name) => process.env[name]);
-  for (const name of names) process.env[name] = files.join(":");
-  return () =>
-    names.forEach((name, k) => {
-      if (old[k] === undefined) delete process.env[name];
-      else process.env[name] = old[k];
-    });
+export const useDrivers = (files: readonly string[]): () => void =>
+  withVariables({ VK_DRIVER_FILES: files.join(":"), VK_ICD_FILENAMES: files.join(":") });
+
+/** lavapipe looks for a runtime folder that it does not need here, and warns if there is none. */
+export const withRuntimeFolder = (): () => void =>
+  withVariables({ XDG_RUNTIME_DIR: process.env.XDG_RUNTIME_DIR ?? tmpdir() });
+
+/** Sets environment variables until the returned function is called. */
+export function withVariables(values: Readonly<Record<string, string>>): () => void {
+  const old = Object.keys(values).map((name) => [name, process.env[name]] as const);
+  Object.assign(process.env, values);
+  return () => {
+    for (const [name, value] of old) {
+      if (value === undefined) delete process.env[name];
+      else process.env[name] = value;
+    }
+  };
 }

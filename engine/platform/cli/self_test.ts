@@ -1,3 +1,5 @@
+// GPUBufferUsage and GPUMapMode are no globals in Node.
+const [MAP_READ, COPY_SRC, COPY_DST, STORAGE] = [0x1, 0x4, 0x8, 0x80];
 const count = 1000;
 const source = /* wgsl */ `
 @group(0) @binding(0) var<storage, read_write> values: array<u32>;
@@ -20,8 +22,8 @@ export async function selfTest(adapter: GPUAdapter): Promise<string | undefined>
       compute: { module: device.createShaderModule({ code: source }), entryPoint: "main" },
     });
     const size = count * 4;
-    const values = device.createBuffer({ size, usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC });
-    const result = device.createBuffer({ size, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST });
+    const values = device.createBuffer({ size, usage: STORAGE | COPY_SRC });
+    const result = device.createBuffer({ size, usage: MAP_READ | COPY_DST });
     const layout = pipeline.getBindGroupLayout(0);
     const group = device.createBindGroup({ layout, entries: [{ binding: 0, resource: { buffer: values } }] });
     const encoder = device.createCommandEncoder();
@@ -32,7 +34,7 @@ export async function selfTest(adapter: GPUAdapter): Promise<string | undefined>
     pass.end();
     encoder.copyBufferToBuffer(values, 0, result, 0, size);
     device.queue.submit([encoder.finish()]);
-    await result.mapAsync(GPUMapMode.READ);
+    await result.mapAsync(MAP_READ);
     const error = await device.popErrorScope();
     if (error) return `wrongly: ${error.message}`;
     const wrong = new Uint32Array(result.getMappedRange()).findIndex((value, index) => value !== index * index + 7);

@@ -1,8 +1,5 @@
 /** Whole-image prediction from patch-based networks, shared by training and scripts/predict.ts. */
-import { compile } from "../../compile/mod.ts";
-import { firstNotFinite } from "../../core/dtype.ts";
-import { check, VoxgradError } from "../../core/errors.ts";
-import { Tensor } from "../../core/tensor.ts";
+import { check } from "../../core/errors.ts";
 import { axisCodes } from "../../imaging/volume/affine.ts";
 import { preprocessImage } from "../../imaging/prepare/preprocess.ts";
 import { outputChannels } from "../../imaging/plan/plan.ts";
@@ -12,33 +9,8 @@ import { labelsOf, resampledPlanes, SourceVolume, toProbabilities } from "../../
 import { slidingWindowCost, slidingWindowSlabs } from "../../imaging/prepare/sliding_window.ts";
 import { voxelCount } from "../../imaging/volume/volume.ts";
 import type { Triple, Volume } from "../../imaging/volume/volume.ts";
-import { arange, tensor, zeros } from "../../ops/elementwise/creation.ts";
-import { add, greater, mul, sub, where } from "../../ops/elementwise/elementwise.ts";
-import { reshape } from "../../ops/shape/reshape.ts";
-import { slice } from "../../ops/shape/slice.ts";
-import { take } from "../../ops/shape/take.ts";
-
-/** A network as in models/. */
-export interface Network {
-  /** Logits [N, K, d, h, w] of images [N, C, d, h, w], or a list of them, finest first. */
-  apply(params: object, image: Tensor, options?: { train?: boolean }): Tensor | readonly Tensor[];
-  /**
-   * Number of leading outputs that together form the background; default 1. Each is averaged separately: a voxel is
-   * background if one of them is the most likely output, and the background probability is their sum.
-   */
-  readonly backgrounds?: number;
-}
-
-/** Input and output specification of a network. */
-export interface Task {
-  readonly plan: Plan;
-}
-
-/** One configuration of an ensemble: a network, and the parameters of one or more trainings of it (its folds). */
-export interface Member extends Task {
-  readonly network: Network;
-  readonly params: readonly object[];
-}
+import { Forward, outputsOf } from "./forward.ts";
+import type { Member, Network, Task } from "./forward.ts";
 
 export interface SegmentOptions {
   /** Stride as a fraction of the patch; default 0.5. */
@@ -49,6 +21,17 @@ export interface SegmentOptions {
   readonly mirror?: readonly number[];
   /** Called with the number of network calls done and in total. */
   readonly onProgress?: (done: number, total: number) => void;
+  /** Ends predictions within one patch: they reject with its reason, and what they held is freed. */
+  readonly signal?: StopSignal;
+}
+
+/** What is used of an AbortSignal. */
+export type StopSignal = Pick<AbortSignal, "throwIfAborted">;
+
+/** Options of one prediction. */
+export interface PredictOptions extends Pick<SegmentOptions, "onProgress" | "signal"> {
+  /** Whether probabilities are wanted too; default false. */
+  readonly probabilities?: boolean;
 }
 
 /** Peak memory of a prediction in bytes, in addition to what the process already holds. */
@@ -64,30 +47,15 @@ export interface PredictionMemory {
 export interface Predictor {
   /**
    * Labels of an image on its grid, as a Uint8Array volume. With `probabilities` also a float32 volume with a channel
-   * for each label or region; outside the non-zero region the background has probability 1.
+   * for each label or region; outside the non-zero region the background has probability 1. Predictions may run at
+   * the same time. `signal` and `onProgress` take the place of the predictor's.
    */
-  predict(image: Volume, options?: { probabilities?: boolean }): Promise<{ labels: Volume; probabilities?: Volume }>;
+  predict(image: Volume, options?: PredictOptions): Promise<{ labels: Volume; probabilities?: Volume }>;
   /** Memory that `predict` of such an image will need. Compiles the networks. */
   memory(image: Volume, options?: { probabilities?: boolean }): Promise<PredictionMemory>;
+  /** Frees the programs of the networks and their parameters, which are no longer valid. */
+  dispose(): void;
 }
-
-const logitsOf = (network: Network, params: object, image: Tensor): Tensor => {
-  const logits = network.apply(params, image, { train: false });
-  return logits instanceof Tensor ? logits : logits[0];
-};
-
-/** x [N, K, d, h, w] mirrored along the spatial axes whose flag [3] is above 0. */
-function mirrored(x: Tensor, flags: Tensor, axes: readonly number[]): Tensor {
-  return axes.reduce((y, axis) => {
-    const n = y.shape[axis + 2];
-    const flag = reshape(slice(flags, { start: [axis], end: [axis + 1] }), { shape: [1] });
-    const voxels = where(greater(flag, 0), sub(n - 1, arange(n)), arange(n));
-    return take(y, voxels, { axis: axis + 2 });
-  }, x);
-}
-
-/** Number of outputs of a network for a plan. */
-const outputsOf = ({ network: { backgrounds = 1 }, plan }: Member): number => outputChannels(plan) + backgrounds - 1;
 
 /** Outputs [classes, n] with the background outputs merged into one: their maximum, or their sum. */
 function mergeBackgrounds(
@@ -107,96 +75,6 @@ function mergeBackgrounds(
     merged[i] = all;
   }
   return merged;
-}
-
-/** Logits of patches by one configuration: the mean over its parameters and mirror images, in one program. */
-class Forward {
-  readonly member: Member;
-  readonly #shape: readonly number[];
-  readonly #classes: number;
-  readonly #flags: Float32Array<ArrayBuffer>[];
-  #bytes: Promise<number> | undefined;
-  readonly #plain;
-  readonly #joint;
-
-  constructor(member: Member, batch: number, axes: readonly number[]) {
-    const { network, plan } = member;
-    this.member = member;
-    this.#shape = [batch, plan.channels.length, ...plan.patch];
-    this.#classes = outputsOf(member);
-    this.#flags = Array.from({ length: 2 ** axes.length }, (_, bits) => {
-      const flags = new Float32Array(3);
-      axes.forEach((axis, k) => (flags[axis] = (bits >> k) & 1));
-      return flags;
-    });
-    this.#plain = compile((params: object, image: Tensor) => logitsOf(network, params, image));
-    const more = (params: object, image: Tensor, flags: Tensor, sum: Tensor, share: Tensor): Tensor => {
-      const logits = logitsOf(network, params, mirrored(image, flags, axes));
-      return add(sum, mul(mirrored(logits, flags, axes), share));
-    };
-    this.#joint = compile(more, { donate: [3] });
-  }
-
-  get #times(): number {
-    return this.member.params.length * this.#flags.length;
-  }
-
-  #noLogits(): Tensor {
-    const [batch, , ...patch] = this.#shape;
-    return zeros([batch, this.#classes, ...patch]);
-  }
-
-  async run(patches: Float32Array<ArrayBuffer>, scan: string): Promise<Float32Array> {
-    using image = tensor(patches, { shape: this.#shape });
-    const { params } = this.member;
-    if (this.#times === 1) {
-      using logits = await this.#plain(params[0], image);
-      return await this.#checked(logits, scan);
-    }
-    let sum = this.#noLogits();
-    for (const own of params) {
-      for (const flags of this.#flags) {
-        using turned = tensor(flags);
-        sum = await this.#joint(own, image, turned, sum, 1 / this.#times);
-      }
-    }
-    try {
-      return await this.#checked(sum, scan);
-    } finally {
-      sum.dispose();
-    }
-  }
-
-  async #checked(logits: Tensor, scan: string): Promise<Float32Array> {
-    if (logits.shape[1] !== this.#classes) {
-      throw new VoxgradError(`segmenter: the network gives ${logits}, the plan wants ${this.#classes} channels`);
-    }
-    const values = (await logits.data()) as Float32Array;
-    const at = firstNotFinite(values);
-    if (at >= 0) {
-      throw new VoxgradError(
-        `predictor: ${scan}: the network gives ${
-          values[at]
-        }, which says nothing of any class; its weights are broken, or the ` +
-          "values of the scan are far from those that it was trained on",
-      );
-    }
-    return values;
-  }
-
-  /** Bytes of the program. */
-  bytes(): Promise<number> {
-    return (this.#bytes ??= this.#measure());
-  }
-
-  async #measure(): Promise<number> {
-    const image = zeros(this.#shape);
-    const params = this.member.params[0];
-    const info = this.#times === 1
-      ? await this.#plain.plan(params, image)
-      : await this.#joint.plan(params, image, zeros([3]), this.#noLogits(), 1);
-    return info.peakBytes;
-  }
 }
 
 /** The mean of arrays; a single array is returned itself. */
@@ -287,12 +165,21 @@ export function predictor(members: readonly Member[], options: SegmentOptions = 
   const window = (member: Member) => ({ patch: member.plan.patch, step, batch, classes: outputsOf(member) });
 
   /** Planes of logits at the crop's spacing, by one member. */
-  async function start(forward: Forward, image: Volume, onProgress: (done: number, total: number) => void) {
+  async function start(forward: Forward, image: Volume, { onProgress, signal }: PredictOptions) {
+    const stop = (): void => signal?.throwIfAborted();
+    stop();
     const own = forward.member.plan;
     const { image: data, shape, geometry } = await preprocessImage(image, own);
     const slabs = slidingWindowSlabs(
       { data, shape: [own.channels.length, ...shape] },
-      { ...window(forward.member), predict: (patches) => forward.run(patches, image.name), onProgress },
+      {
+        ...window(forward.member),
+        predict: (patches) => forward.run(patches, image.name, stop),
+        onProgress: (done, total) => {
+          stop();
+          onProgress?.(done, total);
+        },
+      },
     );
     const { cropSize: to, cropSpacing } = geometry;
     const order = resamplingOrders(1, own.resampling, own.spacing, cropSpacing) as (0 | 1)[];
@@ -304,42 +191,53 @@ export function predictor(members: readonly Member[], options: SegmentOptions = 
     };
   }
 
+  /** Labels, and probabilities if wanted, from planes of logits of all members. */
+  async function label(image: Volume, runs: readonly Awaited<ReturnType<typeof start>>[], wanted: boolean) {
+    const { geometry } = runs[0];
+    const labels = new SourceVolume((length) => new Uint8Array(length), geometry);
+    const channels = classes;
+    const certain = (length: number): Float32Array<ArrayBuffer> => {
+      const data = new Float32Array(length);
+      return plan.regions ? data : data.fill(1, 0, length / channels);
+    };
+    const probabilities = wanted ? new SourceVolume(certain, geometry, { channels }) : undefined;
+    const asProbabilities = wanted || runs.length > 1;
+    for (let index = 0; index < geometry.cropSize[0]; index++) {
+      const count = geometry.cropSize[1] * geometry.cropSize[2];
+      // Scores for the label and probabilities to save differ if the background has several outputs.
+      const [deciding, saved]: Float32Array<ArrayBuffer>[][] = [[], []];
+      for (const { planes, backgrounds } of runs) {
+        const outputs = (await planes.next()).value as Float32Array<ArrayBuffer>;
+        if (asProbabilities) toProbabilities(outputs, plan, { classes: outputs.length / count });
+        deciding.push(mergeBackgrounds(outputs, backgrounds, count, "max"));
+        if (probabilities) {
+          saved.push(backgrounds === 1 ? deciding.at(-1)! : mergeBackgrounds(outputs, backgrounds, count, "sum"));
+        }
+      }
+      const chosen = meanOf(deciding);
+      labels.set(index, labelsOf(chosen, plan, { threshold: asProbabilities ? 0.5 : 0 }));
+      probabilities?.set(index, saved.every((own, k) => own === deciding[k]) ? chosen : meanOf(saved));
+    }
+    return {
+      labels: labels.finish(`labels of ${image.name}`),
+      ...(probabilities && { probabilities: probabilities.finish(`probabilities of ${image.name}`) }),
+    };
+  }
+
   return {
-    async predict(image, { probabilities: wanted = false } = {}) {
-      const runs = [];
+    async predict(image, own = {}) {
+      const { probabilities: wanted = false, signal = options.signal, onProgress = options.onProgress } = own;
+      const runs: Awaited<ReturnType<typeof start>>[] = [];
       for (const [k, forward] of forwards.entries()) {
         // All members advance together, so the first reports progress.
-        runs.push(await start(forward, image, k === 0 ? (options.onProgress ?? (() => {})) : () => {}));
+        runs.push(await start(forward, image, { signal, ...(k === 0 && { onProgress }) }));
       }
-      const { geometry } = runs[0];
-      const labels = new SourceVolume((length) => new Uint8Array(length), geometry);
-      const channels = classes;
-      const certain = (length: number): Float32Array<ArrayBuffer> => {
-        const data = new Float32Array(length);
-        return plan.regions ? data : data.fill(1, 0, length / channels);
-      };
-      const probabilities = wanted ? new SourceVolume(certain, geometry, { channels }) : undefined;
-      const asProbabilities = wanted || runs.length > 1;
-      for (let index = 0; index < geometry.cropSize[0]; index++) {
-        const count = geometry.cropSize[1] * geometry.cropSize[2];
-        // Scores for the label and probabilities to save differ if the background has several outputs.
-        const [deciding, saved]: Float32Array<ArrayBuffer>[][] = [[], []];
-        for (const { planes, backgrounds } of runs) {
-          const outputs = (await planes.next()).value as Float32Array<ArrayBuffer>;
-          if (asProbabilities) toProbabilities(outputs, plan, { classes: outputs.length / count });
-          deciding.push(mergeBackgrounds(outputs, backgrounds, count, "max"));
-          if (probabilities) {
-            saved.push(backgrounds === 1 ? deciding.at(-1)! : mergeBackgrounds(outputs, backgrounds, count, "sum"));
-          }
-        }
-        const chosen = meanOf(deciding);
-        labels.set(index, labelsOf(chosen, plan, { threshold: asProbabilities ? 0.5 : 0 }));
-        probabilities?.set(index, saved.every((own, k) => own === deciding[k]) ? chosen : meanOf(saved));
+      try {
+        return await label(image, runs, wanted);
+      } finally {
+        // An error of one leaves the others in the middle of their windows.
+        for (const { planes } of runs) await planes.return(undefined);
       }
-      return {
-        labels: labels.finish(`labels of ${image.name}`),
-        ...(probabilities && { probabilities: probabilities.finish(`probabilities of ${image.name}`) }),
-      };
     },
 
     async memory(image, { probabilities = false } = {}) {
@@ -361,6 +259,10 @@ export function predictor(members: readonly Member[], options: SegmentOptions = 
       }
       const host = prepared + Math.max(before, windows + result);
       return { host, device, elements };
+    },
+
+    dispose(): void {
+      for (const forward of forwards) forward.dispose();
     },
   };
 }

@@ -1,6 +1,8 @@
 /** Finds the images to segment and the networks. */
 import { trimSlashes } from "../../core/paths.ts";
 import { platform } from "#platform";
+import { isPath } from "../../platform/sources.ts";
+import type { FileSource, FolderHandle } from "../../platform/sources.ts";
 import { listed, VoxgradError } from "../../core/errors.ts";
 import type { DatasetCase } from "../../imaging/dataset/types.ts";
 import {
@@ -199,6 +201,27 @@ export async function findModels(runs: string): Promise<{ files: string[]; folde
       throw new VoxgradError(`${text}: it holds neither model.safetensors nor folders fold_0, fold_1, ...; name a run`);
     }
     files.push(...folds.sort((a, b) => a.localeCompare(b, "en", { numeric: true })));
+  }
+  return { files, folders };
+}
+
+/** Where a model is: a model file; or a run folder, by path or as a page's folder handle. */
+export type ModelSource = FileSource | FolderHandle;
+
+/**
+ * The model files of sources, and the run folders among them, as `findModels` finds those of paths.
+ *
+ * @returns folders: of each source, undefined if it is not a path
+ */
+export async function modelFiles(
+  sources: readonly ModelSource[],
+): Promise<{ files: ModelSource[]; folders: (string | undefined)[] }> {
+  const files: ModelSource[] = [];
+  const folders: (string | undefined)[] = [];
+  for (const source of sources) {
+    const found = isPath(source) ? await findModels(source) : { files: [source], folders: [undefined] };
+    files.push(...found.files);
+    folders.push(...found.folders);
   }
   return { files, folders };
 }

@@ -1,6 +1,8 @@
 /** model.safetensors: the weights, with everything needed to apply them to new images in the header. */
 import { trimSlashes } from "../../core/paths.ts";
 import { platform } from "#platform";
+import { isFolderHandle, isPath } from "../../platform/sources.ts";
+import type { FileSource, FolderHandle } from "../../platform/sources.ts";
 import { isPlain, show, VoxgradError } from "../../core/errors.ts";
 import { parseJson } from "../../core/json.ts";
 import type { Tensor } from "../../core/tensor.ts";
@@ -86,10 +88,20 @@ export function planOf(metadata: Readonly<Record<string, string>>, file: string)
   return isPlain(description) ? checkPlan(description.plan, `${file}, the plan in its header`) : undefined;
 }
 
+/** A model file that was read. */
+export interface LoadedModel {
+  readonly description: ModelDescription;
+  readonly tensors: Map<string, Tensor>;
+  /** The path or the name of the file. */
+  readonly file: string;
+  /** The folder that it lies in, if it was read by its path. */
+  readonly folder?: string;
+}
+
 /**
- * Reads a model file. A file without a digest, from voxgrad before 0.2, is accepted with a warning.
+ * Reads a model file, wherever it is. A file without a digest, from voxgrad before 0.2, is accepted with a warning.
  *
- * @param path the file, or its run folder
+ * @param source the file; or its run folder, by path or as a page's folder handle
  * @throws VoxgradError if the file was not written by `saveModel`; PlanError if its plan is invalid; SafetensorsError
  *   if it is damaged or has weights that are not finite; PlatformError if it cannot be read
  * @example
@@ -99,11 +111,9 @@ export function planOf(metadata: Readonly<Record<string, string>>, file: string)
  * const { description, tensors } = await loadModel("runs/phantom-001");
  * ```
  */
-export async function loadModel(
-  path: string,
-): Promise<{ description: ModelDescription; tensors: Map<string, Tensor> }> {
-  const file = path.endsWith(".safetensors") ? path : `${trimSlashes(path)}/${NAME}`;
-  const { tensors, metadata, sealed } = await readWeights(file);
+export async function loadModel(source: FileSource | FolderHandle): Promise<LoadedModel> {
+  const place = await fileOf(source);
+  const { tensors, metadata, sealed, name: file } = await readWeights(place);
   const stored = metadata[KEY];
   if (stored === undefined) {
     throw new VoxgradError(`${file}: its header does not describe a network; name a run of scripts/train_unet.ts`);
@@ -125,5 +135,15 @@ export async function loadModel(
   if (!sealed) {
     platform.log(`${file}: it has no digest to check it by, as files of voxgrad before 0.2; train again for one`);
   }
-  return { description, tensors };
+  return { description, tensors, file, ...(isPath(place) && { folder: file.replace(/\/?[^/]*$/, "") || "." }) };
+}
+
+async function fileOf(source: FileSource | FolderHandle): Promise<FileSource> {
+  if (isPath(source)) return source.endsWith(".safetensors") ? source : `${trimSlashes(source)}/${NAME}`;
+  if (!isFolderHandle(source)) return source;
+  try {
+    return await source.getFileHandle(NAME);
+  } catch (cause) {
+    throw new VoxgradError(`${source.name}: the folder holds no ${NAME}; choose the folder of a run`, { cause });
+  }
 }

@@ -14,6 +14,7 @@ import {
   contentDigest,
   findImages,
   findModels,
+  loadModel,
   print,
   refuseUnused,
   RunFolder,
@@ -22,7 +23,7 @@ import {
 } from "../../../engine/train/mod.ts";
 import { evaluateSupports, evaluateWithin } from "./modes.ts";
 import type { Encoder, Evaluation } from "./results.ts";
-import { fewShotOptions, loadEncoder } from "../support.ts";
+import { encoderOf, fewShotOptions } from "../support.ts";
 import type { OneShotEvaluationOptions } from "./options.ts";
 
 const isImage = (path: string): boolean => /\.(nii|hdr)(\.gz)?$/.test(path);
@@ -94,7 +95,7 @@ async function openEncoder(options: OneShotEvaluationOptions): Promise<Encoder> 
     readonly dataset?: { readonly folder?: string };
   };
   const folder = path.endsWith(".safetensors") ? path.replace(/(^|\/)[^/]*$/, "") || "." : path;
-  const { model, params, plan, settings, description } = await loadEncoder(path);
+  const { model, params, plan, settings, description } = await encoderOf(await loadModel(path));
   const { chunks, ...fewShot } = fewShotOptions(settings, options);
   // Config and splits of a cross-validation are next to its folds.
   const fold = /^(.*)\/fold_(\d+)$/.exec(folder);

@@ -1,0 +1,68 @@
+/** Models of encoders of train_alpnet: they find in a scan what a labeled scan shows. */
+import { check, VoxgradError } from "../../engine/mod.ts";
+import { checkSpacing, isVolume, type PreparedCase, readLabelVolume, wholeLabels } from "../../engine/imaging/mod.ts";
+import { type LoadedModel, resident } from "../../engine/train/mod.ts";
+import { oneShotSegmenter } from "../alpnet/scans.ts";
+import { encoderOf, fewShotOptions, type OneShotSettings, prepareSupport } from "../alpnet/support.ts";
+import { readScan, type SegmentationModel, type Support, writable } from "./segmentation_model.ts";
+
+export interface OneShotModelOptions extends OneShotSettings {
+  readonly slices?: "chunks" | "largest";
+  readonly batch?: number;
+  readonly anySpacing?: boolean;
+}
+
+/** The model of an encoder. */
+export async function oneShotModel(loaded: LoadedModel, options: OneShotModelOptions): Promise<SegmentationModel> {
+  const { batch, anySpacing = false, slices = "chunks", ...asked } = options;
+  const { model, params, plan, settings } = await encoderOf(loaded);
+  const build = (own: object) =>
+    oneShotSegmenter(model, own, { plan, ...fewShotOptions(settings, asked), ...(batch !== undefined && { batch }) });
+  const encoder = resident("model", params, build);
+  const channels = plan.channels.map(({ name }) => name);
+
+  async function read({ image: scan, labels }: Support) {
+    const image = await readScan(scan, channels);
+    return { id: image.name, image, label: isVolume(labels) ? wholeLabels(labels) : await readLabelVolume(labels) };
+  }
+
+  return {
+    plan,
+    channels,
+    labels: [{ name: "background", value: 0 }],
+
+    async segment(scan, { signal, onProgress, probabilities, support } = {}) {
+      const given = [support].flat().filter((each) => each !== undefined);
+      check(
+        given.length > 0,
+        "segment",
+        () => "this model is an encoder, which finds what a labeled scan shows; give { support: { image, labels } }",
+      );
+      check(!probabilities, "segment", () => "an encoder gives no probabilities; leave them out");
+      const stop = (): void => {
+        signal?.throwIfAborted();
+        encoder.check();
+      };
+      stop();
+      const image = await readScan(scan, channels);
+      if (!anySpacing) checkSpacing(image, plan, "anySpacing: true of openModel");
+      const examples = await Promise.all(given.map(read));
+      const labels = await encoder.use(async (segment) => {
+        const supports: PreparedCase[] = [];
+        for (const each of examples) {
+          stop();
+          const { support: prepared, lost } = await prepareSupport(each, plan, { slices });
+          if (lost !== undefined) throw new VoxgradError(lost);
+          supports.push(prepared);
+        }
+        return segment(image, supports, {
+          signal: { throwIfAborted: stop },
+          onProgress: (done, total) => onProgress?.({ done, total }),
+        });
+      });
+      return { labels: writable(labels) };
+    },
+
+    dispose: () => encoder.dispose(),
+  };
+}

@@ -1,0 +1,103 @@
+/** A model in one call, from wherever its file is. */
+import { check, checkOptions, show } from "../../engine/mod.ts";
+import {
+  checkPostprocessing,
+  loadModel,
+  modelFiles,
+  type ModelSource,
+  type Postprocessing,
+  RunFolder,
+} from "../../engine/train/mod.ts";
+import { ENCODER } from "../alpnet/support.ts";
+import { oneShotModel, type OneShotModelOptions } from "./one_shot_model.ts";
+import type { SegmentationModel } from "./segmentation_model.ts";
+import { windowModel, type WindowOptions } from "./window_model.ts";
+
+export interface OpenModelOptions {
+  /** Distance of neighboring patches as a fraction of the patch; default 0.5. */
+  readonly step?: WindowOptions["step"];
+  /** Patches, or slices of an encoder, at once; default 1, of an encoder 8. */
+  readonly batch?: WindowOptions["batch"];
+  /** Average over mirror images along these axes of the oriented scan; default "none". */
+  readonly mirror?: WindowOptions["mirror"];
+  /** Apply the postprocessing.json of a run folder, where it has one; default true. */
+  readonly postprocess?: boolean;
+  /** Take scans whose voxels are ten times larger or smaller than those of the training; default false. */
+  readonly anySpacing?: boolean;
+  /** Of an encoder: which slices of the support are used, one for each part of a class or the one that shows most. */
+  readonly slices?: OneShotModelOptions["slices"];
+  /** Of an encoder: parts of a class along the slices; default as it was measured. */
+  readonly chunks?: OneShotModelOptions["chunks"];
+  /** Of an encoder: edge of a prototype's window in features; default as it was measured. */
+  readonly window?: OneShotModelOptions["window"];
+  /** Of an encoder: local prototypes, or one for each class; default as it was trained. */
+  readonly prototypes?: OneShotModelOptions["prototypes"];
+}
+
+const COMMON = ["batch", "anySpacing"];
+const OF_WINDOWS = ["step", "mirror", "postprocess"];
+const OF_ENCODERS = ["slices", "chunks", "window", "prototypes"];
+const MIRRORS = ["none", "xyz", "xy", "xz", "yz", "x", "y", "z"];
+
+/**
+ * Opens a trained model: of a run folder (all folds of it, with its postprocessing.json), or of any exported
+ * model.safetensors. Several are averaged. The weights stay on the host and are put on the device when they are needed,
+ * so the model outlives a lost device.
+ *
+ * @param source a model file (path, URL, Blob, File, bytes, file handle), a run folder (path, folder handle), or a list
+ *   of them
+ * @throws VoxgradError, ConfigError for files that are no models, networks that are not registered, members of other
+ *   tasks, or options that the model does not have; SafetensorsError, PlatformError if a file is damaged or cannot be
+ *   read
+ * @example
+ * ```ts
+ * import { openModel } from "voxgrad/models";
+ *
+ * const model = await openModel("runs/liver");
+ * console.log(model.labels); // [{ name: "background", value: 0 }, { name: "liver", value: 1 }]
+ * const { labels } = await model.segment("scan.nii.gz", {
+ *   onProgress: ({ done, total }) => console.log(`${done} of ${total}`),
+ * });
+ * await labels.write("liver.nii.gz");
+ * model.dispose();
+ *
+ * // An encoder of train_alpnet finds what a labeled scan shows.
+ * const encoder = await openModel("runs/encoder");
+ * const support = { image: "first.nii.gz", labels: "first_kidney.nii.gz" };
+ * const { labels: kidneys } = await encoder.segment("second.nii.gz", { support });
+ * ```
+ */
+export async function openModel(
+  source: ModelSource | readonly ModelSource[],
+  options: OpenModelOptions = {},
+): Promise<SegmentationModel> {
+  checkOptions("openModel", options, [...COMMON, ...OF_WINDOWS, ...OF_ENCODERS]);
+  const { postprocess = true, mirror = "none" } = options;
+  check(
+    MIRRORS.includes(mirror),
+    "openModel",
+    () => `mirror is one of ${MIRRORS.join(", ")}, got ${show(options.mirror)}`,
+  );
+  const sources = Array.isArray(source) ? source as readonly ModelSource[] : [source as ModelSource];
+  const { files, folders } = await modelFiles(sources);
+  check(files.length > 0, "openModel", () => "the list of models is empty; give at least one");
+  const loaded = [];
+  for (const file of files) loaded.push(await loadModel(file));
+  const isEncoder = loaded.some(({ description }) => description.network === ENCODER);
+  const odd = Object.keys(options).find((key) => (isEncoder ? OF_WINDOWS : OF_ENCODERS).includes(key));
+  check(odd === undefined, "openModel", () => `${odd} is no option of ${isEncoder ? "an encoder" : "this model"}`);
+  if (isEncoder) {
+    check(loaded.length === 1, "openModel", () => "an encoder is used alone, and the list holds several models");
+    return oneShotModel(loaded[0], options);
+  }
+  // The rule that validation chose: that of the run, or of several runs none.
+  const [folder] = folders;
+  const rule = postprocess && folders.length === 1 && folder !== undefined ? await ruleOf(folder) : undefined;
+  const { step, batch, anySpacing } = options;
+  return windowModel(loaded, rule, { step, batch, mirror, anySpacing });
+}
+
+async function ruleOf(folder: string): Promise<Postprocessing | undefined> {
+  const json = await new RunFolder(folder).readJson("postprocessing.json");
+  return json === undefined ? undefined : checkPostprocessing(json, `${folder}/postprocessing.json`);
+}

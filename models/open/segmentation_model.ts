@@ -1,0 +1,76 @@
+/** What openModel gives, whatever network it holds. */
+import { loadImage, type Plan, type Volume, writeVolume } from "../../engine/imaging/mod.ts";
+import type { FileSource, Postprocessing, PredictionMemory } from "../../engine/train/mod.ts";
+
+/** Axes of the oriented scan: x to the right, y to the front, z up. */
+export type MirrorAxes = "none" | "xyz" | "xy" | "xz" | "yz" | "x" | "y" | "z";
+
+/** A scan: its file, or a volume that is read already; of several channels in files of their own, a list in order. */
+export type Scan = FileSource | Volume | readonly (FileSource | Volume)[];
+
+/** A labeled scan, for the model of an encoder. */
+export interface Support {
+  readonly image: Scan;
+  /** Integers on the grid of the image; each value above 0 is a class. */
+  readonly labels: FileSource | Volume;
+}
+
+export interface ScanOptions {
+  /** Ends it within one patch: it rejects with the signal's reason, an AbortError by default. */
+  readonly signal?: AbortSignal;
+  /** Called with the parts of the work that are done and in total; both start again after a lost device. */
+  readonly onProgress?: (progress: { done: number; total: number }) => void;
+  /** Whether probabilities are wanted too; default false. */
+  readonly probabilities?: boolean;
+  /** What the model of an encoder is to find; other models take none. */
+  readonly support?: Support | readonly Support[];
+}
+
+/** A volume that can be written. */
+export interface WritableVolume extends Volume {
+  /** Writes it as `writeVolume` does: gzipped if the path ends with .gz. */
+  write(path: string): Promise<void>;
+}
+
+/** What was found in a scan, on its grid. */
+export interface Segmentation {
+  /** The value of a label for each voxel, as Uint8Array. */
+  readonly labels: WritableVolume;
+  /** Probabilities as Float32Array, a channel for each label or region. */
+  readonly probabilities?: WritableVolume;
+}
+
+/** A model that segments scans. */
+export interface SegmentationModel {
+  /** Names of the values in label maps, background first. */
+  readonly labels: readonly { readonly name: string; readonly value: number }[];
+  /** Names of the channels that a scan must have. */
+  readonly channels: readonly string[];
+  /** How scans are prepared. */
+  readonly plan: Plan;
+  /** The rule by which only the largest components are kept, if the run has one. */
+  readonly postprocessing?: Postprocessing;
+  /**
+   * Segments a scan. Several calls may run at the same time. If the device is lost meanwhile, it starts once more.
+   *
+   * @throws VoxgradError if the scan does not fit the model, or its spacing cannot be right; NiftiError, PlatformError
+   *   if it cannot be read; the signal's reason
+   */
+  segment(scan: Scan, options?: ScanOptions): Promise<Segmentation>;
+  /** Memory that `segment` of such a scan will need; of an encoder it is not known. Compiles the networks. */
+  memory?(image: Volume, options?: { probabilities?: boolean }): Promise<PredictionMemory>;
+  /** Frees everything on the device. Calls under way end with an error, as do later ones. */
+  dispose(): void;
+}
+
+/** The scan in one volume. */
+export const readScan = (scan: Scan, channels: readonly string[]): Promise<Volume> =>
+  loadImage(Array.isArray(scan) ? scan : [scan as FileSource | Volume], channels);
+
+/** A volume that can be written; the method is no entry of it, so it can be spread and sent to workers. */
+export function writable(volume: Volume): WritableVolume {
+  const write = function (this: Volume, path: string): Promise<void> {
+    return writeVolume(path, this);
+  };
+  return Object.defineProperty({ ...volume }, "write", { value: write }) as WritableVolume;
+}

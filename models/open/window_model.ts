@@ -1,0 +1,97 @@
+/** Models of networks that segment patches, alone or as ensembles. */
+import { check, loadParameters, random } from "../../engine/mod.ts";
+import { checkMemory, checkSpacing } from "../../engine/imaging/mod.ts";
+import {
+  type LoadedModel,
+  type Member,
+  postprocess,
+  type Postprocessing,
+  predictor,
+  resident,
+} from "../../engine/train/mod.ts";
+import { networkOf } from "../known_networks.ts";
+// The networks that it opens.
+import "../colab/context_network.ts";
+import "../conresnet/conresnet.ts";
+import "../segresnet/segresnet.ts";
+import "../unet/unet.ts";
+import { type MirrorAxes, readScan, type SegmentationModel, writable } from "./segmentation_model.ts";
+
+export interface WindowOptions {
+  readonly step?: number;
+  readonly batch?: number;
+  readonly mirror?: MirrorAxes;
+  readonly anySpacing?: boolean;
+}
+
+/** Trainings of the same plan and architecture are folds of one configuration. */
+function membersOf(loaded: readonly LoadedModel[]): Member[] {
+  type Folds = Omit<Member, "params"> & { readonly params: object[] };
+  const members = new Map<string, Folds>();
+  for (const { description, tensors, file } of loaded) {
+    const { network: name, architecture, plan } = description;
+    const network = networkOf(description, file);
+    const key = JSON.stringify([name, architecture, plan]);
+    const member: Folds = members.get(key) ?? { network, params: [], plan };
+    member.params.push(loadParameters(network.init(random.key(0)), tensors));
+    members.set(key, member);
+  }
+  return [...members.values()];
+}
+
+/** The mean of some networks, followed by a rule for the largest components. */
+export function windowModel(
+  loaded: readonly LoadedModel[],
+  rule: Postprocessing | undefined,
+  options: WindowOptions,
+): SegmentationModel {
+  const { anySpacing = false, mirror: axes = "none", ...own } = options;
+  const members = membersOf(loaded);
+  const { plan } = members[0];
+  const mirror = plan.transpose.flatMap((axis, k) => (axes.includes("zyx"[axis]) ? [k] : []));
+  const build = (params: readonly (readonly object[])[]) =>
+    predictor(members.map((member, k) => ({ ...member, params: params[k] })), { ...own, mirror });
+  const params = members.map((member) => member.params);
+  // Refuses options, and networks of different tasks, before the first scan.
+  build(params);
+  const networks = resident("model", params, build);
+  const channels = plan.channels.map(({ name }) => name);
+  return {
+    plan,
+    channels,
+    labels: plan.labels.map((name, value) => ({ name, value })),
+    ...(rule && { postprocessing: rule }),
+
+    async segment(scan, { signal, onProgress, probabilities = false, support } = {}) {
+      check(
+        support === undefined,
+        "segment",
+        () => "this model knows its labels and takes no support; a run of train_alpnet takes one",
+      );
+      const stop = (): void => {
+        signal?.throwIfAborted();
+        networks.check();
+      };
+      stop();
+      const image = await readScan(scan, channels);
+      if (!anySpacing) checkSpacing(image, plan, "anySpacing: true of openModel");
+      const made = await networks.use(async ({ memory, predict }) => {
+        const { host, elements } = await memory(image, { probabilities });
+        const fits = "crop the scan, or predict with a network of coarser spacing";
+        checkMemory(host, `${image.name}: predicting it`, fits, elements);
+        return predict(image, {
+          probabilities,
+          signal: { throwIfAborted: stop },
+          onProgress: (done, total) => onProgress?.({ done, total }),
+        });
+      });
+      return {
+        labels: writable(rule ? postprocess(made.labels, rule) : made.labels),
+        ...(made.probabilities && { probabilities: writable(made.probabilities) }),
+      };
+    },
+
+    memory: (image, wanted) => networks.use(({ memory }) => memory(image, wanted)),
+    dispose: () => networks.dispose(),
+  };
+}
