@@ -30,6 +30,7 @@ export async function oneShotModel(loaded: LoadedModel, options: OneShotModelOpt
     plan,
     channels,
     labels: [{ name: "background", value: 0 }],
+    needsSupport: true,
 
     async segment(scan, { signal, onProgress, probabilities, support } = {}) {
       const given = [support].flat().filter((each) => each !== undefined);

@@ -83,13 +83,16 @@ export async function openModel(
   check(files.length > 0, "openModel", () => "the list of models is empty; give at least one");
   const loaded = [];
   for (const file of files) loaded.push(await loadModel(file));
-  const isEncoder = loaded.some(({ description }) => description.network === ENCODER);
-  const odd = Object.keys(options).find((key) => (isEncoder ? OF_WINDOWS : OF_ENCODERS).includes(key));
-  check(odd === undefined, "openModel", () => `${odd} is no option of ${isEncoder ? "an encoder" : "this model"}`);
-  if (isEncoder) {
-    check(loaded.length === 1, "openModel", () => "an encoder is used alone, and the list holds several models");
-    return oneShotModel(loaded[0], options);
+  const encoder = loaded.find(({ description }) => description.network === ENCODER);
+  const odd = Object.keys(options).find((key) => (encoder ? OF_WINDOWS : OF_ENCODERS).includes(key));
+  if (encoder) {
+    const what = `${encoder.file} holds an encoder, which compares a scan with labeled ones (the support of segment, ` +
+      "the command segment_one_shot)";
+    check(odd === undefined, "openModel", () => `${what} and takes no ${odd}`);
+    check(loaded.length === 1, "openModel", () => `${what} and is used alone; the list holds other models`);
+    return oneShotModel(encoder, options);
   }
+  check(odd === undefined, "openModel", () => `${odd} is an option of encoders; this model takes none`);
   // The rule that validation chose: that of the run, or of several runs none.
   const [folder] = folders;
   const rule = postprocess && folders.length === 1 && folder !== undefined ? await ruleOf(folder) : undefined;

@@ -48,6 +48,8 @@ export interface SegmentationModel {
   readonly channels: readonly string[];
   /** How scans are prepared. */
   readonly plan: Plan;
+  /** Whether `segment` wants a support, as the model of an encoder does. */
+  readonly needsSupport: boolean;
   /** The rule by which only the largest components are kept, if the run has one. */
   readonly postprocessing?: Postprocessing;
   /**

@@ -60,6 +60,7 @@ export function windowModel(
     plan,
     channels,
     labels: plan.labels.map((name, value) => ({ name, value })),
+    needsSupport: false,
     ...(rule && { postprocessing: rule }),
 
     async segment(scan, { signal, onProgress, probabilities = false, support } = {}) {

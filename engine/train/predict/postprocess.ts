@@ -164,6 +164,7 @@ export function checkPostprocessing(value: unknown, file: string): Postprocessin
     isPlain(step) && Array.isArray(step.values) && step.values.every((v) => Number.isInteger(v) && Number(v) > 0);
   if (isRule(value)) return value;
   throw new VoxgradError(
-    `${file}: it is no ${FORMAT}; decide it again, or predict with --no-postprocess, openModel with { postprocess: false }`,
+    `${file}: it is no ${FORMAT}; decide it again, or predict with --no-postprocess, openModel with ` +
+      "{ postprocess: false }",
   );
 }

@@ -103,8 +103,8 @@ test("segment() of an encoder asks for a support, and refuses what it cannot do"
   );
   model.dispose();
   assert.match(await message(() => model.segment(second.image, { support })), /was disposed of/);
-  assert.match(await message(() => openModel([file, file])), /an encoder is used alone/);
-  assert.match(await message(() => openModel(file, { mirror: "x" })), /mirror is no option of an encoder/);
+  assert.match(await message(() => openModel([file, file])), /data holds an encoder, .* is used alone/);
+  assert.match(await message(() => openModel(file, { mirror: "x" })), /holds an encoder, .* takes no mirror/);
 });
 
 test.run();
