@@ -52,6 +52,15 @@ export {
 } from "./nn/safetensors.ts";
 export type { LoadedTensors, ReadTensors } from "./nn/safetensors.ts";
 export type { FileSource } from "./platform/sources.ts";
+export { setHost } from "./platform/host.ts";
+export type { HostOptions } from "./platform/host.ts";
+export { directoryFiles } from "./platform/files/directory_files.ts";
+export type { DirectoryHandle } from "./platform/files/directory_files.ts";
+export type { FileSystem } from "./platform/files/file_system.ts";
+export { memoryFiles } from "./platform/files/memory_files.ts";
+export { mountFiles } from "./platform/files/mounts.ts";
+export type { FolderFile, FolderSource } from "./platform/files/mounts.ts";
+export type { Progress } from "./platform/types.ts";
 export * as metrics from "./imaging/metrics/metrics.ts";
 export { readNifti, writeNifti } from "./imaging/nifti/nifti.ts";
 export { slidingWindow } from "./imaging/prepare/sliding_window.ts";

@@ -1,6 +1,9 @@
 /** Separates the engine's command-line flags from the script's arguments. */
 import type { EngineFlags } from "./types.ts";
 
+/** The flags of a host that is no program of voxgrad. */
+export const NO_FLAGS: EngineFlags = { profile: false, tune: false };
+
 /**
  * `--tune`, and `--profile`: alone, followed by a word that ends in .json, or as `--profile=FILE`.
  *

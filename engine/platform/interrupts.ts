@@ -1,4 +1,5 @@
 import process from "node:process";
+import { program } from "./program.ts";
 import { Interrupted } from "./types.ts";
 
 /** Termination signals and their numbers; the exit code is 128 plus the number. */
@@ -19,6 +20,7 @@ function onSignal(signal: keyof typeof SIGNALS): void {
 
 /** See Platform.onInterrupt. Without a listener, a signal ends the process as usual. */
 export function onInterrupt(handler: Handler): () => void {
+  if (!program.runs) return () => undefined;
   if (handlers.size === 0) { for (const signal of Object.keys(SIGNALS)) process.on(signal, onSignal); }
   handlers.add(handler);
   return () => {

@@ -1,17 +1,16 @@
-import type { EngineFlags, Platform } from "./types.ts";
 import { closeGpu, openAdapter } from "./adapters/node_gpu.ts";
-import { processHost } from "./process_host.ts";
+import { processHost, programFlags, workersOnDisk } from "./process_host.ts";
+import type { Platform } from "./types.ts";
 
 /** Node on a terminal or a server. */
 export const platform: Platform = {
   ...processHost,
   name: "node",
-  // A getter, because `voxgrad run` removes its own words before the script reads them.
-  get args(): readonly string[] {
-    return processHost.args;
+  get flags() {
+    return programFlags();
   },
-  get flags(): EngineFlags {
-    return processHost.flags;
+  get openWorkers() {
+    return workersOnDisk();
   },
   openAdapter: (options = {}) => openAdapter(options),
   closeGpu,

@@ -1,6 +1,10 @@
 import process from "node:process";
+import { printable } from "./printable.ts";
+import type { Progress } from "./types.ts";
 
 let guarded = false;
+let live = false;
+let lastProgress = -Infinity;
 
 /**
  * Ignores errors of standard output, such as a closed pipe or a full disk: the computation is worth more than its log.
@@ -21,10 +25,25 @@ export function put(text: string, stream: "stdout" | "stderr" = "stdout"): void 
   }
 }
 
-/** Control characters except line breaks and tabs, and characters that change the text direction. */
-// deno-lint-ignore no-control-regex
-const UNSAFE = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g;
+/** See Platform.log. */
+export function putLine(line: string): void {
+  if (live) put("\r\x1b[2K");
+  live = false;
+  put(`${printable(line)}\n`);
+}
 
-/** Sanitizes text for a terminal: names from files cannot move its cursor, color it or hide what follows. */
-export const printable = (text: string): string =>
-  text.replace(UNSAFE, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`);
+/** See Platform.progress. */
+export function putProgress(progress: Progress): void {
+  const finished = progress.done >= progress.total;
+  const text = printable(progress.text);
+  if (process.stdout.isTTY) {
+    put(`\r\x1b[2K${text.slice(0, Math.max(20, (process.stdout.columns ?? 80) - 1))}`);
+    live = !finished;
+    if (finished) put("\n");
+    return;
+  }
+  const now = performance.now();
+  if (!finished && now - lastProgress < 10_000) return;
+  lastProgress = now;
+  put(`${text}\n`);
+}

@@ -143,11 +143,15 @@ export interface PagePanel {
 
 export interface Platform {
   readonly name: "node" | "browser" | "deno";
-  /** The command-line arguments after the script's name, without engine flags. */
-  readonly args: readonly string[];
+  /**
+   * The words of the command line after the script's name, without engine flags. From the first call on, this process
+   * is a program of voxgrad: flags hold, lines and progress go to the terminal, and interrupts are handled. Until then,
+   * it is a host of the library, which leaves all of these alone.
+   */
+  readCommandLine(): readonly string[];
   /** Whether the module with this `import.meta.url` is the main script, not an import of it. */
   isMain(url: string): boolean;
-  /** The engine flags of the command line. */
+  /** The engine flags of a program's command line. */
   readonly flags: EngineFlags;
   /** Calls f once, when the script has ended and the GPU is still available. */
   atEnd(f: () => Promise<void>): void;
@@ -178,7 +182,7 @@ export interface Platform {
   /**
    * Calls `handler` when the process is asked to end (SIGINT, SIGTERM, SIGHUP). The process ends once the script has
    * ended by throwing the error passed to the handler; a second signal ends it immediately. Returns a function that
-   * removes the handler.
+   * removes the handler. In a host of the library it is never called.
    */
   onInterrupt(handler: (interrupted: Interrupted) => void): () => void;
   /** Removes files that writeFile left incomplete in a folder and its subfolders when its process was killed. */
@@ -186,20 +190,26 @@ export interface Platform {
   /** Names, sorted, of everything directly in a folder. Throws PlatformError if there is no such folder. */
   listFiles(folder: string): Promise<string[]>;
   exists(path: string): Promise<boolean>;
+  /** Whether files are stored, and not kept in memory, so that it is worth storing what can be computed again. */
+  storesFiles(): boolean;
   /** A cache entry of an earlier run, or undefined; cached data can always be recreated. */
   readCache(name: string): Promise<string | undefined>;
   /** Stores a cache entry for later runs; throws if the host cannot store it. */
   writeCache(name: string, text: string): Promise<void>;
-  /** Starts `count` threads that load a module, given by its URL; undefined if the host has no threads. */
-  openWorkers?(module: string, count: number): Workers;
+  /**
+   * Starts `count` threads that load a module, given by its URL; undefined if the host has no threads, or none that see
+   * its files.
+   */
+  readonly openWorkers?: ((module: string, count: number) => Workers) | undefined;
   /**
    * Adds a panel to the page and handles the visitor's actions, one at a time, until the page is closed. Chosen files
    * are in a folder with the field's name. Errors thrown by `answer` are shown to the visitor, who may continue.
    * Undefined if there is no page.
    */
   openPanel?(form: PanelForm, answer: (act: PanelAct, panel: PagePanel) => Promise<void>): Promise<never>;
+  /** A line for the user: see setHost. */
   log(line: string): void;
-  /** A line that is rewritten in place on a terminal; elsewhere an occasional plain line. */
+  /** In a program, a line that is rewritten in place on a terminal, elsewhere an occasional plain line: see setHost. */
   progress(progress: Progress): void;
   /** Memory of the process in bytes, if known. */
   memory(): number | undefined;
@@ -209,7 +219,7 @@ export interface Platform {
 
 /** A file or device that the host could not provide. `code` is stable; the message says what to do. */
 export class PlatformError extends Error {
-  readonly code: "no-such-file" | "not-a-folder" | "file-failed" | "locked" | "no-adapter";
+  readonly code: "no-such-file" | "not-a-folder" | "file-failed" | "locked" | "no-adapter" | "wrong-host";
   /** The file or folder, if any. */
   readonly path: string | undefined;
 

@@ -147,7 +147,8 @@ test("voxgrad serve lists and reads a folder that the visitor chooses", async ()
     await writeFile(
       reader,
       `import { platform } from ${JSON.stringify(platformPath)};
-      const folder = platform.args[platform.args.indexOf("--data") + 1];
+      const words = platform.readCommandLine();
+      const folder = words[words.indexOf("--data") + 1];
       for (const name of await platform.listFiles(folder)) {
         platform.log(name + " has " + (await platform.readFile(folder + "/" + name)).length + " bytes");
       }`,

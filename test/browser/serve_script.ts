@@ -1,9 +1,10 @@
 // A script such as a user writes, with top-level await; test/browser/serve.test.ts serves it.
 import { platform } from "#platform";
 
-const steps = Number(platform.args[platform.args.indexOf("--steps") + 1]);
+const words = platform.readCommandLine();
+const steps = Number(words[words.indexOf("--steps") + 1]);
 const { kind } = await platform.openAdapter();
-platform.log(`adapter kind ${kind}, arguments ${platform.args.join("|")}`);
+platform.log(`adapter kind ${kind}, arguments ${words.join("|")}`);
 for (let step = 1; step <= steps; step++) {
   const loss = 1 / step + 0.05 * Math.sin(step);
   const text = `step ${step}/${steps}  loss ${loss.toFixed(3)}`;
@@ -16,4 +17,4 @@ await platform.writeFile(
 );
 platform.log(`read back ${new TextDecoder().decode(await platform.readFile("./run/metrics.json"))}`);
 platform.log(`files ${(await platform.listFiles("run")).join(", ")}`);
-if (platform.args.includes("--fail")) throw new RangeError("learning rate is NaN");
+if (words.includes("--fail")) throw new RangeError("learning rate is NaN");

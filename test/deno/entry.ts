@@ -3,7 +3,7 @@ import { pathToFileURL } from "node:url";
 import { closeDevice } from "../../engine/mod.ts";
 import { platform } from "#platform";
 
-const [file, output] = platform.args as readonly [string, string];
+const [file, output] = platform.readCommandLine() as readonly [string, string];
 const module = (await import(pathToFileURL(file).href)) as { default: () => unknown };
 const result = await module.default();
 await closeDevice();

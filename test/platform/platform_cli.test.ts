@@ -62,7 +62,7 @@ test("voxgrad run passes arguments and runs TypeScript with top-level await", as
   const path = await script(
     "args.ts",
     `${platformImport}
-    const words: readonly string[] = await Promise.resolve(platform.args);
+    const words: readonly string[] = await Promise.resolve(platform.readCommandLine());
     platform.log(JSON.stringify(words));`,
   );
   const { code, out } = await voxgrad(["run", path, "--steps", "3", "--name=two words"]);
@@ -104,7 +104,7 @@ const computing = `${platformImport}${modImport}
   const f = compile((x) => x.square().add(1).log().sum());
   const values = [];
   for (let k = 0; k < 4; k++) values.push(await (await f(x)).item());
-  platform.log("values " + values + " arguments " + platform.args);`;
+  platform.log("values " + values + " arguments " + platform.readCommandLine());`;
 
 test("voxgrad run --profile prints kernels, shares and rooflines, writes a trace and changes no bit", async () => {
   const path = await script("computes.ts", computing);

@@ -26,6 +26,7 @@ const arrows: Record<string, readonly string[]> = {
     "#platform",
     "engine/platform/sources.ts",
     "engine/platform/types.ts",
+    "engine/platform/files/mounts.ts",
   ],
   "engine/train": [
     "engine/core",
@@ -38,6 +39,8 @@ const arrows: Record<string, readonly string[]> = {
     "#platform",
     "engine/platform/sources.ts",
     "engine/platform/types.ts",
+    "engine/platform/host.ts",
+    "engine/platform/files",
     "shaders",
   ],
   // What serves every host is the same file for all: sources.ts.
@@ -66,7 +69,17 @@ const floors: Record<string, readonly string[]> = {
     "phantoms",
   ],
   "engine/train": ["run", "plot", "predict", "report", "experiment", "loop"],
-  "engine/platform": ["adapters", "node.ts", "deno.ts", "browser.ts", "page", "cli"],
+  "engine/platform": [
+    "files",
+    "adapters",
+    "host.ts",
+    "process_host.ts",
+    "node.ts",
+    "deno.ts",
+    "browser.ts",
+    "page",
+    "cli",
+  ],
   models: ["unet", "segresnet", "resnet", "conresnet", "partial", "colab", "alpnet", "alpnet/evaluate", "open"],
 };
 

@@ -2,6 +2,7 @@
 import { trimSlashes } from "../../core/paths.ts";
 import { platform } from "#platform";
 import { listed } from "../../core/errors.ts";
+import { folderPath, type FolderSource } from "../../platform/files/mounts.ts";
 import { showJson } from "../../core/json.ts";
 import { baseName, checkCaseId, contentOf, filesOf } from "./files.ts";
 import { DatasetError, readChannels, readJson, readLabels } from "./dataset_json.ts";
@@ -12,7 +13,7 @@ import { openPlain, plainFolders } from "./plain.ts";
 import type { Dataset, DatasetCase, OnFault, PlainFolders } from "./types.ts";
 
 /**
- * Opens a dataset folder.
+ * Opens a dataset folder: by its path, or in a page the FileSystemDirectoryHandle or the Files that its visitor chose.
  *
  * With dataset.json: MSD and nnU-Net's first version (`training` lists the files; where CASE.nii.gz is listed and
  * CASE_0000.nii.gz, CASE_0001.nii.gz, ... are there, these are its channels), MONAI's data lists (an image may be a
@@ -34,6 +35,7 @@ import type { Dataset, DatasetCase, OnFault, PlainFolders } from "./types.ts";
  *
  * A path that ends in .json is a dataset group, which combines several folders with their own labels; see openGroup.
  *
+ * @param folder a FileSystemDirectoryHandle or Files are mounted: the dataset's paths are those of `mountFiles`
  * @param onFault called with the errors of single files, which are then skipped; default: throws
  * @throws DatasetError naming the file and the fix
  * @example
@@ -45,14 +47,15 @@ import type { Dataset, DatasetCase, OnFault, PlainFolders } from "./types.ts";
  * ```
  */
 export async function openDataset(
-  folder: string | PlainFolders,
+  folder: string | PlainFolders | FolderSource,
   onFault: OnFault = (fault) => {
     throw fault;
   },
 ): Promise<Dataset> {
-  const dataset = isGroupFile(folder)
-    ? await openGroup(folder, (each) => openDataset(each, onFault), onFault)
-    : await openFolder(folder, onFault);
+  const place = typeof folder === "object" && "images" in folder ? folder : folderPath(folder);
+  const dataset = isGroupFile(place)
+    ? await openGroup(place, (each) => openDataset(each, onFault), onFault)
+    : await openFolder(place, onFault);
   const seen = new Set<string>();
   const usable = (item: DatasetCase): boolean => {
     try {

@@ -32,7 +32,7 @@ export interface CaseStore extends CaseSource {
 }
 
 export interface CaseStoreOptions {
-  /** Where the prepared cases are stored; on a host without files they stay in memory. */
+  /** Where the prepared cases are stored; where files are in memory, the cases stay there. */
   readonly folder: string;
   /** Threads that read, crop and normalize, if the host has them; default 0, the calling thread. */
   readonly workers?: number;
@@ -93,12 +93,12 @@ export async function openCaseStore(dataset: Dataset, plan: Plan, options: CaseS
     throw new VoxgradError(`openCaseStore: ${unknown} is no case of ${dataset.folder} with a label; correct the ids`);
   }
   const settings = settingsOf(dataset, plan);
-  const onDisk = platform.name !== "browser";
+  const stores = platform.storesFiles();
   const fileOf = (id: string): string => `${folder}/${id}.safetensors`;
   const keyFileOf = (id: string): string => `${folder}/${id}.key`;
   const keys = new Map<string, string>();
   const contents = new Map<string, string>();
-  const cache = new LruCache<string, PreparedCase>(onDisk ? cap : Infinity, { sizeOf: caseBytes });
+  const cache = new LruCache<string, PreparedCase>(stores ? cap : Infinity, { sizeOf: caseBytes });
   const job = (item: DatasetCase, kept?: string) =>
     ({ kind: "crop", dataset, item, plan, settings, ...(kept !== undefined && { kept }) }) as const;
 
@@ -108,7 +108,7 @@ export async function openCaseStore(dataset: Dataset, plan: Plan, options: CaseS
     contents.set(result.id, result.content);
     if (!result.cropped) return undefined;
     const item = await resampleCase(result.cropped, plan);
-    if (onDisk) {
+    if (stores) {
       // The key comes last: it marks the file as complete.
       await platform.writeFile(fileOf(item.id), await encodeCase(item, result.key));
       await platform.writeFile(keyFileOf(item.id), result.key);
@@ -118,7 +118,7 @@ export async function openCaseStore(dataset: Dataset, plan: Plan, options: CaseS
 
   let [made, kept] = [0, 0];
   const keptKeys = new Map<string, string>();
-  if (onDisk && (await platform.exists(folder))) {
+  if (stores && (await platform.exists(folder))) {
     await platform.removeRemains(folder);
     const present = new Set(await platform.listFiles(folder));
     for (const id of ids) {
@@ -127,7 +127,7 @@ export async function openCaseStore(dataset: Dataset, plan: Plan, options: CaseS
     }
   }
   const faults = new CaseFaults();
-  const pool = openCasePool(onDisk ? workers : 0);
+  const pool = openCasePool(workers);
   try {
     await pool.each(
       ids.map((id) => labeled.get(id)!),

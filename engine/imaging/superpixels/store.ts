@@ -46,8 +46,8 @@ export interface SuperpixelStore {
  * folder, one file each; recomputed if a case's image or the options have changed. They are also held in memory, two
  * bytes per voxel.
  *
- * @param options folder: where to store them, on hosts with files; workers: threads, if the host has them; others as
- *   for `superpixels`
+ * @param options folder: where to store them, unless files are in memory; workers: threads, if the host has them;
+ *   others as for `superpixels`
  * @throws VoxgradError as superpixels, naming the case
  * @example
  * ```ts
@@ -64,8 +64,8 @@ export async function openSuperpixels(
   options: StoredSuperpixelOptions & { readonly folder: string; readonly workers?: number },
 ): Promise<SuperpixelStore> {
   const { folder, workers = 0, ...own } = options;
-  const onDisk = platform.name !== "browser";
-  const threads = onDisk && workers > 0 ? platform.openWorkers?.(moduleUrl, workers) : undefined;
+  const stores = platform.storesFiles();
+  const threads = workers > 0 ? platform.openWorkers?.(moduleUrl, workers) : undefined;
   const all = new Map<string, Uint16Array<ArrayBuffer>>();
   const { ids } = source;
   let [made, kept, next] = [0, 0, 0];
@@ -77,7 +77,7 @@ export async function openSuperpixels(
     hash.bytes(new Uint8Array(channel.buffer));
     const key = hash.digest();
     const file = `${folder}/${id}.safetensors`;
-    const before = onDisk && (await platform.exists(file))
+    const before = stores && (await platform.exists(file))
       ? await stored(await platform.readFile(file), key)
       : undefined;
     const job: Job = { image: channel, shape, options: own };
@@ -90,7 +90,7 @@ export async function openSuperpixels(
     if (before) kept++;
     else made++;
     all.set(id, labels);
-    if (onDisk && !before) {
+    if (stores && !before) {
       const tensor = {
         name: "superpixels",
         dtype: "U16" as const,

@@ -37,6 +37,7 @@ export async function openAdapter(options: AdapterOptions = {}): Promise<Adapter
     const candidate = await tryAdapter(source, { ...options, ...(limits ? { limits } : {}), adapter: wanted });
     if (candidate.adapter) {
       const chosen = describe(candidate.source, candidate.adapter, wanted, options);
+      if (chosen.kind === "software") await slowDawnPolling();
       return {
         ...chosen,
         ...(limits ? { limits } : {}),
@@ -147,7 +148,6 @@ async function adapterNames(): Promise<string[]> {
 
 function describe(source: Source, adapter: GPUAdapter, wanted: string, options: AdapterOptions): AdapterChoice {
   const software = isSoftware(adapter);
-  if (software) slowDawnPolling();
   const { device, description } = adapter.info;
   let reason = "a GPU with a driver that Dawn accepts";
   if (source === "swiftshader") reason = "no other Vulkan driver serves, so SwiftShader from npm computes on the CPU";

@@ -1,7 +1,8 @@
 import { pathToFileURL } from "node:url";
 import { platform } from "../node.ts";
 import { endScript } from "../process_host.ts";
-import { printable, put } from "../terminal.ts";
+import { printable } from "../printable.ts";
+import { put } from "../terminal.ts";
 import { exitCode, formatError, isHelp } from "../format_error.ts";
 
 /**
@@ -11,6 +12,8 @@ import { exitCode, formatError, isHelp } from "../format_error.ts";
  */
 export async function run(script: string, args: readonly string[]): Promise<number> {
   process.argv = [process.argv[0], script, ...args];
+  // Whether or not the script reads it.
+  platform.readCommandLine();
   try {
     try {
       await import(pathToFileURL(script).href);

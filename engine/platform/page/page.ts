@@ -2,7 +2,7 @@
 import "./language.ts";
 import "uplot/dist/uPlot.min.css";
 import "./page.css";
-import type { Message, Start } from "../browser.ts";
+import type { Message, Start } from "./served.ts";
 import { addFile, clearFiles } from "./files.ts";
 import { closePanel, keepFile, openPanel, tellPanel } from "./panel.ts";
 import { addPoint, clearPlots } from "./plots.ts";

@@ -1,4 +1,4 @@
-import type { ActMessage, Message } from "../browser.ts";
+import type { ActMessage, Message } from "./served.ts";
 import type { PanelAct, PanelContent, PanelFiles, PanelForm, PanelSlices } from "../types.ts";
 import { make } from "./dom.ts";
 import { Slices } from "./slices.ts";

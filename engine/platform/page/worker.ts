@@ -1,7 +1,9 @@
 // First module of the worker: receives the visitor's files, then runs the script, which the bundler substitutes for
 // "voxgrad:script".
-import type { ActMessage } from "../browser.ts";
-import { addFiles, endScript, receiveAct, send } from "../browser.ts";
+import { endScript } from "../browser.ts";
+import { type ActMessage, addFiles, beServed, receiveAct, send } from "./served.ts";
+
+beServed();
 
 addEventListener("message", (event: MessageEvent<{ files: [string, Blob][] }>) => {
   addFiles(event.data.files);
@@ -19,5 +21,5 @@ addEventListener("message", (event: MessageEvent<{ files: [string, Blob][] }>) =
 }, { once: true });
 
 addEventListener("message", ({ data }: MessageEvent<ActMessage | { act?: undefined }>) => {
-  if (data.act) receiveAct(data);
+  if (data.act) void receiveAct(data);
 });

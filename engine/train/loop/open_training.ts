@@ -11,6 +11,7 @@ import { fingerprintDataset } from "../../imaging/planner/fingerprint.ts";
 import { makePlan } from "../../imaging/planner/plan_rules.ts";
 import { openCaseStore, storeFolder } from "../../imaging/prepare/case_store.ts";
 import type { Triple } from "../../imaging/volume/volume.ts";
+import { folderPath, type FolderSource } from "../../platform/files/mounts.ts";
 import { ConfigError } from "../run/config.ts";
 import { print } from "../run/logging.ts";
 import { openRun, readJson, resumeRun, type RunFolder } from "../run/run_folder.ts";
@@ -36,7 +37,9 @@ const PHANTOMS: PhantomSetup = {
 /**
  * Opens the training run of a script: data (or phantoms), splits, plan, prepared cases.
  *
- * @param options values of `trainingEntries`, from resumableConfig
+ * @param given values of `trainingEntries`, from resumableConfig or runConfig. `data` may also be what `mountFiles`
+ *   takes: a FileSystemDirectoryHandle or the Files that the visitor of a page chose. `signal`: once it is aborted, the
+ *   training stops after the step under way, with a checkpoint, and with the signal's reason
  * @param phantoms the dataset written without --data
  * @throws ConfigError, VoxgradError, DatasetError and their subclasses, each with its fix
  * @example
@@ -47,12 +50,17 @@ const PHANTOMS: PhantomSetup = {
  * const patches = await training.batch(training.folds[0].split, 1);
  * ```
  */
-export async function openTraining(options: TrainingOptions, phantoms: PhantomSetup = PHANTOMS): Promise<TrainingRun> {
+export async function openTraining(
+  given: Omit<TrainingOptions, "data"> & { readonly data: string | FolderSource; readonly signal?: AbortSignal },
+  phantoms: PhantomSetup = PHANTOMS,
+): Promise<TrainingRun> {
+  const { signal, ...own } = given;
+  const options: TrainingOptions = { ...own, data: folderPath(given.data) };
   const name = options.data.split("/").filter((part) => part !== "").at(-1)?.replace(/\.json$/, "") ?? "phantom";
   if (options.run !== "" && !options.resume) await checkApart(options);
   const run = options.resume
-    ? await resumeRun(options.resume)
-    : await openRun({ name, folder: options.run, overwrite: options.overwrite });
+    ? await resumeRun(options.resume, { signal })
+    : await openRun({ name, folder: options.run, overwrite: options.overwrite, signal });
   try {
     return await openIn(run, options, phantoms);
   } catch (error) {

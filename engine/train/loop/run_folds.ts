@@ -68,7 +68,7 @@ export interface StepMethod<S, B = Patches> {
  *
  * @param method creates the method for a fold; called when the fold starts
  * @returns the metrics of all held-out cases
- * @throws VoxgradError, Interrupted, as `train`
+ * @throws VoxgradError, Interrupted and the reason of the signal, as `train`
  * @example
  * ```ts
  * import { compile, random, type Tensor, valueAndGrad } from "voxgrad";
@@ -110,12 +110,16 @@ export async function runFolds<S extends { readonly params: object }, B = Patche
   about: MethodDescription,
   method: (fold: FoldSetup) => FoldMethod<S, B> | Promise<FoldMethod<S, B>>,
 ): Promise<Comparison> {
-  await training.describe({ ...about.config, device: await deviceInfo() });
-  for (const fold of training.folds) {
-    if (training.folds.length > 1) print(`\n${fold.name}`);
-    await runFold(training, about, fold, await method(fold));
+  try {
+    await training.describe({ ...about.config, device: await deviceInfo() });
+    for (const fold of training.folds) {
+      if (training.folds.length > 1) print(`\n${fold.name}`);
+      await runFold(training, about, fold, await method(fold));
+    }
+    return await training.finish();
+  } finally {
+    await training.run.unlock();
   }
-  return training.finish();
 }
 
 async function runFold<S extends { readonly params: object }, B>(

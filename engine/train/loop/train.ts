@@ -42,11 +42,11 @@ const COPY_EVERY = 50;
 /**
  * Runs a training. A resumed run continues from its checkpoint with the same batches, rates and random keys as an
  * uninterrupted run, so its weights are bit-identical. If a checkpoint cannot be written because the disk is full, the
- * run reports it and keeps the previous one; the last checkpoint waits for space. On SIGINT or SIGTERM it writes a
- * checkpoint before it exits.
+ * run reports it and keeps the previous one; the last checkpoint waits for space. When the run's signal is aborted, or
+ * a program gets SIGINT or SIGTERM, it writes a checkpoint after the step under way and ends.
  *
  * @throws VoxgradError if the loss is not finite, naming the first operator at fault, and as readCheckpoint;
- *   Interrupted
+ *   Interrupted; the reason of the signal
  * @example
  * ```ts
  * import type { Tensor } from "voxgrad";
@@ -74,6 +74,8 @@ const COPY_EVERY = 50;
  */
 export async function train<B>(options: TrainOptions<B>): Promise<Trained> {
   const { run, title, steps, classes, epochSteps, state, validate, checkpointMinutes = 5 } = options;
+  const { signal } = run;
+  signal?.throwIfAborted();
   const found = run.resumed ? await readCheckpoint(run, state.read(), { steps, classes: classes.length }) : undefined;
   if (found) state.write(found.state as never);
   const { notes } = found ?? {};
@@ -128,7 +130,8 @@ export async function train<B>(options: TrainOptions<B>): Promise<Trained> {
   };
 
   let writtenAt = performance.now();
-  const dueAt = (): boolean => interrupted !== undefined || performance.now() - writtenAt > 60_000 * checkpointMinutes;
+  const isStopped = (): boolean => interrupted !== undefined || signal?.aborted === true;
+  const dueAt = (): boolean => isStopped() || performance.now() - writtenAt > 60_000 * checkpointMinutes;
   const loop = trainLoop({
     ...options,
     rate,
@@ -155,16 +158,19 @@ export async function train<B>(options: TrainOptions<B>): Promise<Trained> {
           epochs,
         };
         await log.flush();
-        const last = step === steps && !interrupted;
+        const last = step === steps && !isStopped();
         const write = (): Promise<unknown> => writeCheckpoint(run, restore() as object, current, { wait: last });
         const kept = await tolerant.write("The checkpoint", write);
         writtenAt = performance.now();
-        if (interrupted) {
-          const holds = kept ? "the checkpoint holds it" : "but no checkpoint could be written";
-          const message =
-            `${interrupted.message} after step ${step} of ${steps}; ${holds}. Go on with --resume ${run.root.path}`;
-          throw new Interrupted(interrupted.signal, interrupted.exitCode, message);
+        if (!isStopped()) return;
+        const holds = kept ? "the checkpoint holds it" : "but no checkpoint could be written";
+        const after = `after step ${step} of ${steps}; ${holds}`;
+        if (!interrupted) {
+          platform.log(`Stopped ${after}`);
+          throw signal!.reason;
         }
+        const message = `${interrupted.message} ${after}. Go on with --resume ${run.root.path}`;
+        throw new Interrupted(interrupted.signal, interrupted.exitCode, message);
       },
     },
   });

@@ -197,7 +197,10 @@ export class TrainingRun {
       cases.push({ id, prediction: file, reference, classes: measured });
       if (shown.length < SHOWN) shown.push({ name: id, image, reference: label!.data, prediction: prediction.data });
     };
-    for (const id of counted(fold.split.val, "case")) await this.#faults.try(id, () => one(id));
+    for (const id of counted(fold.split.val, "case")) {
+      this.run.signal?.throwIfAborted();
+      await this.#faults.try(id, () => one(id));
+    }
     if (cases.length === 0) return;
     await writeComparison(fold.run, new Comparison(cases));
     await fold.run.write(
@@ -224,7 +227,6 @@ export class TrainingRun {
       print(`\nDice on ${this.#cases.length} held-out cases, distances in mm\n${formatTable(headings, rows)}`);
     }
     print(`\nWritten:\n${this.run.listing()}`);
-    await this.run.unlock();
     if (this.#faults.count > 0) print(`\nNot segmented, and in no mean:\n${this.#faults.text()}`);
     this.#faults.end(
       this.dataset.folder,

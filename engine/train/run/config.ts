@@ -117,7 +117,8 @@ export function choice<const W extends readonly string[]>(words: W, about: strin
  * `--key` and `--no-key`. Lists are written 32,32,32. A key may be written --batchSize or --batch-size.
  *
  * @param defaults numbers, strings, booleans and lists of numbers, plain or from `entry` and `choice`
- * @param args command-line arguments, without the script's name; default the host's
+ * @param args command-line arguments, without the script's name; default those of this process, which from then on is
+ *   a program of voxgrad: `--profile` and `--tune` hold, progress is shown, and interrupts write a checkpoint
  * @throws ConfigError for an unknown key or an invalid value, listing the keys with their defaults
  * @throws HelpRequest for --help
  * @example
@@ -128,7 +129,10 @@ export function choice<const W extends readonly string[]>(words: W, about: strin
  * patch; // [16, 16, 16]
  * ```
  */
-export function config<D extends ConfigDefaults>(defaults: D, args: readonly string[] = platform.args): Config<D> {
+export function config<D extends ConfigDefaults>(
+  defaults: D,
+  args: readonly string[] = platform.readCommandLine(),
+): Config<D> {
   const entries = new Map<string, Entry<ConfigValue>>();
   for (const [key, value] of Object.entries(defaults)) {
     entries.set(key, value instanceof Entry ? value : new Entry<ConfigValue>(value, "", {}));
@@ -192,7 +196,7 @@ export function config<D extends ConfigDefaults>(defaults: D, args: readonly str
 export async function resumableConfig<D extends ConfigDefaults & { resume: Entry<string> | string }>(
   defaults: D,
   rules: { change: readonly (keyof D & string)[] },
-  args: readonly string[] = platform.args,
+  args: readonly string[] = platform.readCommandLine(),
 ): Promise<Config<D>> {
   const asked = config(defaults, args);
   if (asked.resume === "") return asked;

@@ -44,12 +44,20 @@ export class RunFolder {
   /** Digests of the run's inputs, stored in checkpoints. */
   identity: Readonly<Record<string, string>> | undefined;
   readonly #written: string[] = [];
+  readonly #signal: AbortSignal | undefined;
   #outer: RunFolder | undefined;
   #release: (() => Promise<void>) | undefined;
 
-  constructor(path: string, { resumed = false }: { resumed?: boolean } = {}) {
+  /** @param options signal: see there */
+  constructor(path: string, { resumed = false, signal }: { resumed?: boolean; signal?: AbortSignal | undefined } = {}) {
     this.path = path;
     this.resumed = resumed;
+    this.#signal = signal;
+  }
+
+  /** When it is aborted, a training in this folder stops with its reason, after a checkpoint. */
+  get signal(): AbortSignal | undefined {
+    return this.root.#signal;
   }
 
   /**
@@ -117,7 +125,7 @@ export class RunFolder {
    * As write, for essential results: if it fails, for example on a full disk, it reports that and retries until it
    * succeeds.
    *
-   * @throws Interrupted if the process is interrupted meanwhile
+   * @throws Interrupted if the process is interrupted meanwhile, and the reason of an aborted signal
    */
   async writeWhenRoom(name: string, data: Uint8Array | string): Promise<string> {
     let interrupted: Interrupted | undefined;
@@ -134,10 +142,11 @@ export class RunFolder {
             platform.log(`${error.message}. It is tried again every ${PATIENCE / 1000} s: make room for it`);
           }
         }
-        for (let waited = 0; waited < PATIENCE && !interrupted; waited += 200) {
+        for (let waited = 0; waited < PATIENCE && !interrupted && !this.signal?.aborted; waited += 200) {
           await new Promise<void>((resolve) => setTimeout(resolve, 200));
         }
         if (interrupted) throw interrupted;
+        this.signal?.throwIfAborted();
       }
     } finally {
       off();
@@ -217,14 +226,18 @@ export async function readJson(path: string): Promise<unknown> {
 /**
  * Opens the folder of an earlier run to resume it. Removes partially written files.
  *
+ * @param options signal: stops a training in it
  * @throws VoxgradError if the folder holds no run; PlatformError while another process uses it
  */
-export async function resumeRun(folder: string): Promise<RunFolder> {
+export async function resumeRun(
+  folder: string,
+  options: { readonly signal?: AbortSignal | undefined } = {},
+): Promise<RunFolder> {
   const path = trimSlashes(folder);
   if (!(await platform.exists(`${path}/${MARK}`))) {
     throw new VoxgradError(`${path}: it holds no run (there is no ${MARK}); name a folder that a training wrote`);
   }
-  const run = new RunFolder(path, { resumed: true });
+  const run = new RunFolder(path, { ...options, resumed: true });
   await run.lock();
   await platform.removeRemains(path);
   return run;
@@ -235,7 +248,7 @@ export async function resumeRun(folder: string): Promise<RunFolder> {
  * `clear`.
  *
  * @param options folder: path; default the first free of runs/NAME-001, runs/NAME-002 and so on. overwrite: whether a
- *   folder that already holds a run may be used
+ *   folder that already holds a run may be used. signal: stops a training in it, see `train`
  * @throws VoxgradError if the folder holds a run and may not be overwritten; PlatformError while another process uses
  *   it
  * @example
@@ -246,10 +259,12 @@ export async function resumeRun(folder: string): Promise<RunFolder> {
  * await run.writeJson("notes.json", { steps: 100 });
  * ```
  */
-export async function openRun(options: { name: string; folder?: string; overwrite?: boolean }): Promise<RunFolder> {
-  const { name, folder, overwrite = false } = options;
+export async function openRun(
+  options: { name: string; folder?: string; overwrite?: boolean; signal?: AbortSignal | undefined },
+): Promise<RunFolder> {
+  const { name, folder, overwrite = false, signal } = options;
   if (folder) {
-    const run = new RunFolder(trimSlashes(folder));
+    const run = new RunFolder(trimSlashes(folder), { signal });
     await run.lock();
     const taken = (await run.has(MARK)) && (!overwrite || !(await run.holdsRun()));
     if (!taken) return run;
@@ -264,7 +279,7 @@ export async function openRun(options: { name: string; folder?: string; overwrit
   }
   const stem = `runs/${name.toLowerCase().replace(/[^a-z0-9]+/g, "_").replace(/^_+|_+$/g, "") || "run"}`;
   for (let number = 1;; number++) {
-    const run = new RunFolder(`${stem}-${String(number).padStart(3, "0")}`);
+    const run = new RunFolder(`${stem}-${String(number).padStart(3, "0")}`, { signal });
     if (await platform.exists(run.path)) continue;
     try {
       await run.lock();

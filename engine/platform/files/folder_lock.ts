@@ -3,7 +3,9 @@ import { readFileSync, rmdirSync, rmSync } from "node:fs";
 import { hostname } from "node:os";
 import { join, resolve } from "node:path";
 import process from "node:process";
-import { PlatformError } from "./types.ts";
+import { program } from "../program.ts";
+import { PlatformError } from "../types.ts";
+import { CountedLocks } from "./counted_locks.ts";
 
 /** The file in a folder that names its owner. */
 const NAME = ".voxgrad.lock";
@@ -74,23 +76,12 @@ async function isStale(file: string, owner: Owner | undefined): Promise<boolean>
   }
 }
 
-/** Folders that this process owns, with their count and release function. */
-const held = new Map<string, { count: number; release: () => void }>();
+const locks = new CountedLocks();
 
 /** See Platform.lockFolder. */
-export async function lockFolder(folder: string): Promise<() => Promise<void>> {
+export function lockFolder(folder: string): Promise<(() => Promise<void>) | undefined> {
   const file = join(resolve(folder), NAME);
-  const lock = held.get(file) ?? { count: 0, release: await acquire(folder, file) };
-  held.set(file, lock);
-  lock.count++;
-  let released = false;
-  return async () => {
-    if (released) return;
-    released = true;
-    if (--lock.count > 0) return;
-    held.delete(file);
-    lock.release();
-  };
+  return locks.take(file, () => acquire(folder, file));
 }
 
 /** Returns the function that releases the lock. */
@@ -141,6 +132,7 @@ async function acquire(folder: string, file: string): Promise<() => void> {
       // The folder is not empty, is gone, or is no longer writable.
     }
   };
-  process.on("exit", release);
+  // A host of the library is left alone: what it does not release is taken over when its process has ended.
+  if (program.runs) process.on("exit", release);
   return release;
 }
