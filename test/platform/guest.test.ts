@@ -20,9 +20,9 @@ import { Worker } from "node:worker_threads";
 import "node:module";
 await new Worker("", { eval: true }).terminate();
 const look = () => ({
-  globals: Reflect.ownKeys(globalThis).map(String).filter((name) => !name.startsWith("GPU")).sort(),
+  globals: Reflect.ownKeys(globalThis).map(String).filter((name) => !/^(GPU|WGSL)/.test(name)).sort(),
   timers: [setImmediate, setTimeout, queueMicrotask, console.log].map(String),
-  env: Object.entries(process.env).map((entry) => entry.join("=")).sort(),
+  env: Object.entries(process.env).filter(([name]) => !/^(XDG_RUNTIME|DENO_WEBGPU)/.test(name)).map((entry) => entry.join("=")).sort(),
   argv: [...process.argv],
   exitCode: process.exitCode ?? null,
   listeners: [process, process.stdout, process.stderr].map((each) =>
