@@ -20,9 +20,9 @@ import { Worker } from "node:worker_threads";
 import "node:module";
 await new Worker("", { eval: true }).terminate();
 const look = () => ({
-  globals: Reflect.ownKeys(globalThis).map(String).filter((name) => !/^(GPU|WGSL)/.test(name)).sort(),
+  globals: Reflect.ownKeys(globalThis).map(String).sort(),
   timers: [setImmediate, setTimeout, queueMicrotask, console.log].map(String),
-  env: Object.entries(process.env).filter(([name]) => !/^(XDG_RUNTIME|DENO_WEBGPU)/.test(name)).map((entry) => entry.join("=")).sort(),
+  env: Object.entries(process.env).map((entry) => entry.join("=")).sort(),
   argv: [...process.argv],
   exitCode: process.exitCode ?? null,
   listeners: [process, process.stdout, process.stderr].map((each) =>
@@ -42,9 +42,12 @@ looks.imported = look();
 
 const x = vg.random.normal(vg.random.key(1), { shape: [1, 1, 8, 8, 8] });
 const slope = vg.compile((w) => vg.grad((w) => vg.conv3d(x, w, { padding: 1 }).square().sum())(w));
+const environments = new Set();
+const watch = setInterval(() => environments.add(look().env.join()));
 const computing = slope(vg.ones([2, 1, 3, 3, 3]));
 looks.computing = look();
 await (await computing).data();
+clearInterval(watch);
 looks.computed = look();
 
 await imaging.writePhantomDataset("data", { cases: 2, seed: 1, shape: [24, 24, 24] });
@@ -78,10 +81,13 @@ await train.runFolds(training, { model: { ...network, plan: training.plan }, con
   segment: ({ params }) => train.segmenter(model, params, { plan: training.plan }),
 }));
 looks.trained = look();
+const opened = await models.openModel("run");
+const { labels } = await opened.segment(imaging.phantomCase({ seed: 4, shape: [24, 24, 24] }).image);
+looks.segmented = look();
 await vg.closeDevice();
 looks.closed = look();
 globalThis.addEventListener = addEventListener;
-writeFileSync("looks.json", JSON.stringify({ looks, events }));
+writeFileSync("looks.json", JSON.stringify({ looks, events, environments: environments.size }));
 `;
 
 interface Look {
@@ -90,13 +96,15 @@ interface Look {
 }
 
 async function checkLooks(place: string): Promise<void> {
-  const { looks, events } = JSON.parse(await readFile(join(place, "looks.json"), "utf8")) as {
+  const { looks, events, environments } = JSON.parse(await readFile(join(place, "looks.json"), "utf8")) as {
     looks: Record<string, Look>;
     events: string[];
+    environments: number;
   };
   const { before, ...later } = looks;
   assert.equal(events, []);
-  assert.equal(Object.keys(later), ["imported", "computing", "computed", "training", "trained", "closed"]);
+  assert.is(environments, 1, "the environment changed while a device was opened");
+  assert.equal(Object.keys(later), ["imported", "computing", "computed", "training", "trained", "segmented", "closed"]);
   const text = (value: unknown): string[] => [value].flat().map((each) => JSON.stringify(each));
   for (const [moment, look] of Object.entries(later)) {
     for (const [what, value] of Object.entries(look)) {

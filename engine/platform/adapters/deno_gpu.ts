@@ -3,7 +3,7 @@ import process from "node:process";
 import { swiftShader } from "./swiftshader.ts";
 import type { AdapterChoice, AdapterOptions } from "../types.ts";
 import { PlatformError } from "../types.ts";
-import { driverFiles, softwareName, useDrivers, withRuntimeFolder, withVariables } from "./vulkan_drivers.ts";
+import { driverFiles, onlyDrivers, softwareName, withVariables } from "./vulkan_drivers.ts";
 
 /** Why drivers could not be offered, for the error that there is no adapter. */
 const problems: string[] = [];
@@ -26,16 +26,12 @@ export async function openAdapter(options: AdapterOptions = {}): Promise<Adapter
   // wgpu looks for drivers only at the first request, so only then does the environment matter.
   const first = !hasRequested;
   hasRequested = true;
-  const restore = first && process.platform === "linux" ? await offerDrivers(wanted) : () => {};
+  const variables = first && process.platform === "linux" ? await driverVariables(wanted) : {};
   const seen = new Set<string>();
-  try {
-    for (const request of requests(wanted, options)) {
-      const adapter = await gpu.requestAdapter(request);
-      if (adapter && serves(adapter, wanted, options)) return describe(adapter, wanted, options);
-      if (adapter) seen.add(nameOf(adapter));
-    }
-  } finally {
-    restore();
+  for (const request of requests(wanted, options)) {
+    const adapter = await withVariables(variables, () => gpu.requestAdapter(request));
+    if (adapter && serves(adapter, wanted, options)) return describe(adapter, wanted, options);
+    if (adapter) seen.add(nameOf(adapter));
   }
   const named = wanted ? ` for "${wanted}"` : options.software ? " that computes on the CPU" : "";
   const found = seen.size ? [`there is ${[...seen].join(", ")}`] : [];
@@ -70,12 +66,10 @@ function serves(adapter: GPUAdapter, wanted: string, options: AdapterOptions): b
 }
 
 /**
- * Points the Vulkan loader to the candidate drivers, and loads a loader if the system has none. SwiftShader is added
- * to the system's drivers if lavapipe, which is faster, is not among them.
- *
- * @returns a function that restores the environment
+ * Environment variables that point the Vulkan loader to the candidate drivers; loads a loader if the system has none.
+ * SwiftShader is added to the system's drivers if lavapipe, which is faster, is not among them.
  */
-async function offerDrivers(wanted: string): Promise<() => void> {
+async function driverVariables(wanted: string): Promise<Record<string, string>> {
   const system = driverFiles();
   const lavapipe = system.filter((file) => /lvp/.test(basename(file)));
   const onlySwiftShader = /swift|subzero/.test(wanted);
@@ -92,12 +86,7 @@ async function offerDrivers(wanted: string): Promise<() => void> {
   }
   // These two are Vulkan drivers; wgpu might find one through OpenGL first.
   const backend = process.env.DENO_WEBGPU_BACKEND ?? (onlySwiftShader || wanted === "lavapipe" ? "vulkan" : undefined);
-  const restore = [
-    useDrivers(drivers),
-    withRuntimeFolder(),
-    ...(backend === undefined ? [] : [withVariables({ DENO_WEBGPU_BACKEND: backend })]),
-  ];
-  return () => restore.forEach((each) => each());
+  return { ...onlyDrivers(drivers), ...(backend !== undefined && { DENO_WEBGPU_BACKEND: backend }) };
 }
 
 /** Loads a shared library for the rest of the process, so that wgpu's own dlopen("libvulkan.so.1") finds it. */

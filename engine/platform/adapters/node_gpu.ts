@@ -4,7 +4,7 @@ import { PlatformError } from "../types.ts";
 import { slowDawnPolling } from "./dawn_polling.ts";
 import type { SwiftShader } from "./swiftshader.ts";
 import { swiftShader } from "./swiftshader.ts";
-import { driverFiles, softwareName, useDrivers, withRuntimeFolder } from "./vulkan_drivers.ts";
+import { driverFiles, onlyDrivers, softwareName, withVariables } from "./vulkan_drivers.ts";
 
 // Dawn segfaults if the object returned by create() is garbage-collected while a device is alive.
 const held: GPU[] = [];
@@ -73,7 +73,7 @@ export async function tryAdapter(source: Source, options: AdapterOptions): Promi
   const wanted = options.adapter ?? "";
   const named = !["", "hardware", "lavapipe", "swiftshader"].includes(wanted);
   const miss = (problem: string): Candidate => ({ source, adapter: undefined, problem });
-  let restore = (): void => {};
+  let variables: Record<string, string> = {};
 
   if (source === "swiftshader") {
     if (wanted === "hardware" || wanted === "lavapipe") return miss(`SwiftShader is not "${wanted}"`);
@@ -85,7 +85,7 @@ export async function tryAdapter(source: Source, options: AdapterOptions): Promi
     }
     if (!files) return miss(`npm has no SwiftShader for ${process.platform} on ${process.arch}`);
     if (!hasLoader() && !load(files.loader)) return miss(`the Vulkan loader ${files.loader} cannot be loaded`);
-    restore = useDrivers([files.driverFile]);
+    variables = onlyDrivers([files.driverFile]);
   } else {
     if (wanted === "swiftshader") return miss("the system's drivers were not asked");
     if (process.platform === "linux") {
@@ -100,22 +100,24 @@ export async function tryAdapter(source: Source, options: AdapterOptions): Promi
   try {
     let name: string | undefined;
     if (named || source === "system" && (options.software || wanted === "lavapipe")) {
-      const names = await adapterNames();
+      const names = await adapterNames(variables);
       name = names.find((each) => named ? each.toLowerCase().includes(wanted) : softwareName.test(each));
       if (!name) return miss(`there is ${names.length ? names.join(", ") : "no adapter"}`);
     }
-    const adapter = await request(options, name);
+    const adapter = await request(options, name, variables);
     if (!adapter) return miss(refused[source]);
     if (wanted === "hardware" && isSoftware(adapter)) return miss(`${adapter.info.device} computes on the CPU`);
     return { source, adapter, problem: undefined };
   } catch (error) {
     return miss((error as Error).message.trim());
-  } finally {
-    restore();
   }
 }
 
-async function request(options: AdapterOptions, name: string | undefined): Promise<GPUAdapter | null> {
+async function request(
+  options: AdapterOptions,
+  name: string | undefined,
+  variables: Record<string, string>,
+): Promise<GPUAdapter | null> {
   const webgpu = await import("webgpu");
   const flags = [
     // The first toggle enables subgroup matrices; the second, f16 on NVIDIA.
@@ -123,23 +125,21 @@ async function request(options: AdapterOptions, name: string | undefined): Promi
     "disable-dawn-features=timestamp_quantization",
   ];
   if (name) flags.push(`adapter=${name}`);
-  const gpu = webgpu.create(flags) as GPU;
   const level = options.limits === "compatibility" ? { featureLevel: "compatibility" } : {};
-  const restore = withRuntimeFolder();
-  try {
-    const adapter = await gpu.requestAdapter({ powerPreference: options.power ?? "high-performance", ...level });
-    if (adapter) held.push(gpu);
-    return adapter;
-  } finally {
-    restore();
-  }
+  const [gpu, found] = withVariables(variables, () => {
+    const gpu = webgpu.create(flags) as GPU;
+    return [gpu, gpu.requestAdapter({ powerPreference: options.power ?? "high-performance", ...level })] as const;
+  });
+  const adapter = await found;
+  if (adapter) held.push(gpu);
+  return adapter;
 }
 
 /** The names of all adapters: Dawn lists them in its error about an unknown name. */
-async function adapterNames(): Promise<string[]> {
+async function adapterNames(variables: Record<string, string>): Promise<string[]> {
   const webgpu = await import("webgpu");
   try {
-    await (webgpu.create(["adapter=\u0001"]) as GPU).requestAdapter();
+    await withVariables(variables, () => (webgpu.create(["adapter=\u0001"]) as GPU).requestAdapter());
   } catch (error) {
     return [...(error as Error).message.matchAll(/name: '(.*)'/g)].map((match) => match[1]);
   }

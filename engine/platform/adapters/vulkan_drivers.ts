@@ -27,24 +27,29 @@ export function driverFiles(): string[] {
 }
 
 /**
- * Restricts the Vulkan loader to these driver manifests until the returned function is called. Loaders before 1.3.207
- * (Ubuntu 22.04's) only know the older variable name.
+ * Restricts the Vulkan loader to these driver manifests. Loaders before 1.3.207 (Ubuntu 22.04's) only know the older
+ * variable name.
  */
-export const useDrivers = (files: readonly string[]): () => void =>
-  withVariables({ VK_DRIVER_FILES: files.join(":"), VK_ICD_FILENAMES: files.join(":") });
+export const onlyDrivers = (files: readonly string[]): Record<string, string> => {
+  const list = files.join(":");
+  return { VK_DRIVER_FILES: list, VK_ICD_FILENAMES: list };
+};
 
-/** lavapipe looks for a runtime folder that it does not need here, and warns if there is none. */
-export const withRuntimeFolder = (): () => void =>
-  withVariables({ XDG_RUNTIME_DIR: process.env.XDG_RUNTIME_DIR ?? tmpdir() });
-
-/** Sets environment variables until the returned function is called. */
-export function withVariables(values: Readonly<Record<string, string>>): () => void {
-  const old = Object.keys(values).map((name) => [name, process.env[name]] as const);
-  Object.assign(process.env, values);
-  return () => {
+/**
+ * Calls a function with environment variables set, which native code reads meanwhile; no other JavaScript runs before
+ * they are as they were. lavapipe also looks for a runtime folder that it does not need here, and warns if there is
+ * none.
+ */
+export function withVariables<T>(values: Readonly<Record<string, string>>, call: () => T): T {
+  const all = { XDG_RUNTIME_DIR: process.env.XDG_RUNTIME_DIR ?? tmpdir(), ...values };
+  const old = Object.keys(all).map((name) => [name, process.env[name]] as const);
+  Object.assign(process.env, all);
+  try {
+    return call();
+  } finally {
     for (const [name, value] of old) {
       if (value === undefined) delete process.env[name];
       else process.env[name] = value;
     }
-  };
+  }
 }
