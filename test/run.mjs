@@ -3,6 +3,7 @@
 // npm test -- --op NAME   what concerns one operator, such as roll
 // npm run test:quick      the core, in under two minutes
 // npm run test:deno       whole test files in Deno
+// npm run test:package    the packed package, installed and used as its users do
 // npm run ok              the checks and the core; stops at the first that fails
 // Each file runs in a process of its own. The last line is "N passed, N failed", counting checks and test cases.
 import { spawn } from "node:child_process";
@@ -38,8 +39,8 @@ const quick = [
 /** The tests that the table of operators drives, which --op limits to one operator. */
 const operatorTests = ["operators", "operators_batch", "operators_half", "operators_shapes", "arguments", "golden_ops"];
 
-/** What repeats other tests elsewhere, slowly: run by a command of its own, and by .ci/run. */
-const apart = ["deno/files", "browser/train_colab"];
+/** What repeats other tests elsewhere, slowly, or the installed package: run by commands of their own, and by .ci/run. */
+const apart = ["deno/files", "browser/train_colab", "package/"];
 
 /** The slowest files, which start first so that all workers end together. Measured on two cores, slowest first. */
 const slowest = [

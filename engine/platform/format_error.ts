@@ -1,12 +1,13 @@
 import process from "node:process";
 import { fileURLToPath } from "node:url";
+import { packageRoot } from "./package_root.ts";
 import { Interrupted } from "./types.ts";
 
 /** Names of errors caused by user input, besides those of the engine. */
 const forUsers = ["PlatformError", "ConfigError", "Interrupted"];
 /** Marks errors of the engine, whatever their class is called. */
 const FOR_USER = Symbol.for("voxgrad.forUser");
-const root = fileURLToPath(new URL("../../", import.meta.url));
+const root = fileURLToPath(packageRoot);
 
 /** Scripts answer --help by throwing an error with this name and the help as its message. */
 export function isHelp(error: unknown): error is Error {

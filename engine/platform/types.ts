@@ -217,9 +217,16 @@ export interface Platform {
   totalMemory(): number | undefined;
 }
 
-/** A file or device that the host could not provide. `code` is stable; the message says what to do. */
+/** A file, device or package that the host could not provide. `code` is stable; the message says what to do. */
 export class PlatformError extends Error {
-  readonly code: "no-such-file" | "not-a-folder" | "file-failed" | "locked" | "no-adapter" | "wrong-host";
+  readonly code:
+    | "no-such-file"
+    | "not-a-folder"
+    | "file-failed"
+    | "locked"
+    | "no-adapter"
+    | "wrong-host"
+    | "no-package";
   /** The file or folder, if any. */
   readonly path: string | undefined;
 

@@ -1,8 +1,8 @@
 // A thread of openWorkers: loads a module and answers each message with the result of its `run`.
 import { parentPort, workerData } from "node:worker_threads";
 
-// Deno runs .ts sources directly.
-if (!("Deno" in globalThis)) await import("./cli/register.mjs");
+// Deno runs .ts sources directly; what is published is JavaScript.
+if (workerData.module.endsWith(".ts") && !("Deno" in globalThis)) await import("./cli/register.mjs");
 // Messages are queued until there is a listener.
 const { run } = await import(workerData.module);
 

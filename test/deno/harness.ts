@@ -67,7 +67,7 @@ export async function runModule<T>(file: URL): Promise<{ host: string; result: T
 }
 
 /** The program in the npm package for this system; npm's own link to it need not have been made. */
-function denoProgram(): string {
+export function denoProgram(): string {
   const require = createRequire(import.meta.url);
   const system = `${process.platform}-${process.arch}${process.platform === "linux" ? "-glibc" : ""}`;
   try {

@@ -1,5 +1,6 @@
 import { basename } from "node:path";
 import process from "node:process";
+import { installCommand } from "../optional_packages.mjs";
 import { swiftShader } from "./swiftshader.ts";
 import type { AdapterChoice, AdapterOptions } from "../types.ts";
 import { PlatformError } from "../types.ts";
@@ -37,7 +38,7 @@ export async function openAdapter(options: AdapterOptions = {}): Promise<Adapter
   const found = seen.size ? [`there is ${[...seen].join(", ")}`] : [];
   const why = [...found, ...problems].join("; ") || "wgpu finds no driver";
   let fix = "install a Vulkan driver (Debian, Ubuntu: `sudo apt install mesa-vulkan-drivers libvulkan1`), " +
-    "or on Linux x64 run `npm ci`, which brings SwiftShader";
+    `or on Linux x64 run \`${installCommand("@sparticuz/chromium")}\`, which brings SwiftShader`;
   if (seen.size) {
     fix = first ? "leave the name out to take it" : "start again: a process keeps the drivers that it asked first";
   }

@@ -1,6 +1,7 @@
 import { constants } from "node:os";
 import type { AdapterChoice, AdapterOptions } from "../types.ts";
 import { PlatformError } from "../types.ts";
+import { missing } from "../optional_packages.mjs";
 import { slowDawnPolling } from "./dawn_polling.ts";
 import type { SwiftShader } from "./swiftshader.ts";
 import { swiftShader } from "./swiftshader.ts";
@@ -32,6 +33,7 @@ export async function openAdapter(options: AdapterOptions = {}): Promise<Adapter
   const wanted = (options.adapter ?? process.env.VOXGRAD_ADAPTER ?? "").toLowerCase();
   const environment = { limits: wish("VOXGRAD_LIMITS", limitsModes), features: wish("VOXGRAD_FEATURES", ["none"]) };
   const limits = options.limits ?? environment.limits;
+  await dawn();
   const problems: string[] = [];
   for (const source of ["system", "swiftshader"] as const) {
     const candidate = await tryAdapter(source, { ...options, ...(limits ? { limits } : {}), adapter: wanted });
@@ -113,12 +115,23 @@ export async function tryAdapter(source: Source, options: AdapterOptions): Promi
   }
 }
 
+/** @throws PlatformError if its package is not installed */
+async function dawn(): Promise<typeof import("webgpu")> {
+  try {
+    return await import("webgpu");
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code !== "ERR_MODULE_NOT_FOUND") throw cause;
+    const message = missing("voxgrad computes on the GPU through", "webgpu");
+    throw new PlatformError("no-package", message, undefined, cause);
+  }
+}
+
 async function request(
   options: AdapterOptions,
   name: string | undefined,
   variables: Record<string, string>,
 ): Promise<GPUAdapter | null> {
-  const webgpu = await import("webgpu");
+  const webgpu = await dawn();
   const flags = [
     // The first toggle enables subgroup matrices; the second, f16 on NVIDIA.
     "enable-dawn-features=allow_unsafe_apis,vulkan_enable_f16_on_nvidia",
@@ -137,7 +150,7 @@ async function request(
 
 /** The names of all adapters: Dawn lists them in its error about an unknown name. */
 async function adapterNames(variables: Record<string, string>): Promise<string[]> {
-  const webgpu = await import("webgpu");
+  const webgpu = await dawn();
   try {
     await withVariables(variables, () => (webgpu.create(["adapter=\u0001"]) as GPU).requestAdapter());
   } catch (error) {

@@ -5,8 +5,9 @@ import { createRequire } from "node:module";
 import { basename, dirname, join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { createBrotliDecompress } from "node:zlib";
-import { extract } from "tar-fs";
 import { cacheDir } from "../cache_dir.mjs";
+import { missing } from "../optional_packages.mjs";
+import { PlatformError } from "../types.ts";
 
 /**
  * Unpacks archives of the npm package `@sparticuz/chromium` into a folder of the cache, once.
@@ -21,9 +22,11 @@ export async function unpackOnce(name: string, archives: readonly string[]): Pro
   try {
     home = join(dirname(require.resolve("@sparticuz/chromium")), "..", "..");
   } catch (cause) {
-    throw new Error("the package @sparticuz/chromium is not installed (run `npm ci`)", { cause });
+    const message = missing("SwiftShader, a driver for the CPU, is in", "@sparticuz/chromium");
+    throw new PlatformError("no-package", message, undefined, cause);
   }
-  const { version } = require(join(home, "package.json")) as { version: string };
+  const ofChromium = createRequire(join(home, "package.json"));
+  const { version } = ofChromium("./package.json") as { version: string };
   const place = createHash("sha256").update(home).digest("hex").slice(0, 8);
   const folder = join(cacheDir(), `${name}-${version}-${place}`);
   const done = join(folder, ".complete");
@@ -33,6 +36,8 @@ export async function unpackOnce(name: string, archives: readonly string[]): Pro
   const temporary = `${folder}.${process.pid}.tmp`;
   try {
     await mkdir(temporary, { recursive: true });
+    // A dependency of that package.
+    const { extract } = ofChromium("tar-fs") as typeof import("tar-fs");
     for (const archive of archives) {
       const target = archive.endsWith(".tar.br")
         ? extract(temporary)

@@ -1,11 +1,14 @@
 import type { BuildFailure, Plugin } from "esbuild";
-import { build } from "esbuild";
 import { readFile, stat } from "node:fs/promises";
 import { basename, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
+import { missing } from "../optional_packages.mjs";
+import { packageRoot } from "../package_root.ts";
 import { SCRIPT_MARK } from "../script_mark.ts";
+import { PlatformError } from "../types.ts";
+import { entryPoints } from "./entry_points.mjs";
 
-const ROOT = fileURLToPath(new URL("../../../", import.meta.url));
+const ROOT = fileURLToPath(packageRoot);
 
 interface Bundle {
   readonly code: string;
@@ -15,11 +18,12 @@ interface Bundle {
 }
 
 /**
- * Bundles TypeScript for the browser: one ES module with its source map, so that top-level await works.
+ * Bundles TypeScript for the browser: one ES module with its source map, so that top-level await works. What it imports
+ * as "voxgrad" is this package.
  *
  * @param entry the entry file
  * @param script the file to substitute for "voxgrad:script"
- * @throws Error whose message lists each mistake with its file and line
+ * @throws Error whose message lists each mistake with its file and line; PlatformError without the package esbuild
  */
 export async function bundle(entry: string, script?: string): Promise<Bundle> {
   const standIn: Plugin = {
@@ -36,6 +40,8 @@ export async function bundle(entry: string, script?: string): Promise<Bundle> {
       });
     },
   };
+  const { build } = await esbuild();
+  const alias = Object.fromEntries(Object.entries(entryPoints()).map(([name, url]) => [name, fileURLToPath(url)]));
   try {
     const result = await build({
       entryPoints: [entry],
@@ -49,6 +55,7 @@ export async function bundle(entry: string, script?: string): Promise<Bundle> {
       sourcesContent: true,
       logLevel: "silent",
       plugins: [standIn],
+      alias,
       absWorkingDir: ROOT,
       metafile: true,
     });
@@ -62,6 +69,15 @@ export async function bundle(entry: string, script?: string): Promise<Bundle> {
       location ? `${location.file}:${location.line}:${location.column}: ${text}` : text
     );
     throw new Error(`Cannot bundle ${script ?? entry} for the browser:\n${lines.join("\n")}`, { cause: error });
+  }
+}
+
+async function esbuild(): Promise<typeof import("esbuild")> {
+  try {
+    return await import("esbuild");
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code !== "ERR_MODULE_NOT_FOUND") throw cause;
+    throw new PlatformError("no-package", missing("voxgrad bundles pages by", "esbuild"), undefined, cause);
   }
 }
 

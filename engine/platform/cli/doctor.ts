@@ -7,6 +7,7 @@ import type { Candidate } from "../adapters/node_gpu.ts";
 import { closeGpu, hasLoader, isSoftware, openAdapter, tryAdapter } from "../adapters/node_gpu.ts";
 import type { AdapterChoice } from "../types.ts";
 import { driverFiles } from "../adapters/vulkan_drivers.ts";
+import { installCommand } from "../optional_packages.mjs";
 import { howToFix, mesaHint } from "./driver_hints.ts";
 import { version } from "./version.ts";
 import { selfTest } from "./self_test.ts";
@@ -30,7 +31,7 @@ export async function doctor(): Promise<number> {
   line("voxgrad", version());
   line("Node", `${process.version}${nodeProblem()}`);
   line("system", `${process.platform} ${process.arch}, ${availableParallelism()} cores, ${bytes(totalmem())} memory`);
-  line("packages", ["webgpu", "esbuild", "@sparticuz/chromium"].map(packageVersion).join(", "));
+  line("packages", (["webgpu", "esbuild", "@sparticuz/chromium"] as const).map(packageVersion).join(", "));
 
   console.log("\nTried, in this order");
   if (process.platform === "linux") {
@@ -95,10 +96,10 @@ function nodeProblem(): string {
   return right ? "" : "  (voxgrad is made for Node 20.11 to 24: install one of those)";
 }
 
-function packageVersion(name: string): string {
+function packageVersion(name: Parameters<typeof installCommand>[0]): string {
   const require = createRequire(import.meta.url);
   const folder = require.resolve.paths(name)?.map((path) => `${path}/${name}/package.json`).find(existsSync);
-  if (!folder) return `${name} is missing (run npm ci)`;
+  if (!folder) return `${name} is missing (run ${installCommand(name)})`;
   return `${name} ${(JSON.parse(readFileSync(folder, "utf8")) as { version: string }).version}`;
 }
 

@@ -1,10 +1,11 @@
 import { existsSync, readFileSync } from "node:fs";
+import { installCommand } from "../optional_packages.mjs";
 
 /** How the user can make an adapter available. */
 export function howToFix(): string {
   if (process.platform !== "linux") return "update the graphics driver (Dawn needs nothing else on Windows and macOS)";
   const npm = process.arch === "x64"
-    ? "run `npm ci` (it brings SwiftShader, a driver for the CPU), or install "
+    ? `run \`${installCommand("@sparticuz/chromium")}\` (it brings SwiftShader, a driver for the CPU), or install `
     : "install ";
   return `${npm}a Vulkan driver: ${installMesa()}`;
 }

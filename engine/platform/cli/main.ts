@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, statSync } from "node:fs";
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
+import { ownType } from "../package_root.ts";
 import { version } from "./version.ts";
 
 const help = (): string =>
@@ -46,23 +47,24 @@ export async function main(words: readonly string[]): Promise<number> {
     case "run":
     case "serve": {
       const [named, ...args] = rest;
-      const script = named && ownScripts().includes(named) ? `${ownFolder}${named}.ts` : named;
+      const script = named && ownScripts().includes(named) ? ownScript(named) : named;
       const problem = scriptProblem(command, script);
       if (problem) return misunderstood(problem);
       if (command === "run") return (await import("./run.ts")).run(resolve(script), args);
       return (await import("./serve.ts")).serve(resolve(script), args);
     }
     default:
-      if (ownScripts().includes(command)) return (await import("./run.ts")).run(`${ownFolder}${command}.ts`, rest);
+      if (ownScripts().includes(command)) return (await import("./run.ts")).run(ownScript(command), rest);
       return misunderstood(`Unknown command "${command}"; there are run, serve, doctor, ${ownScripts().join(", ")}`);
   }
 }
 
 const ownFolder = fileURLToPath(new URL("../../../scripts/", import.meta.url));
+const ownScript = (name: string): string => `${ownFolder}${name}.${ownType}`;
 
 /** Names of the scripts of this package, which are also commands. */
 function ownScripts(): string[] {
-  return readdirSync(ownFolder).filter((name) => name.endsWith(".ts")).map((name) => name.slice(0, -3)).sort();
+  return readdirSync(ownFolder).flatMap((name) => name.endsWith(`.${ownType}`) ? [name.slice(0, -3)] : []).sort();
 }
 
 function scriptProblem(command: string, script: string | undefined): string | undefined {

@@ -11,6 +11,7 @@ interface Locked {
   readonly license?: string;
   readonly dev?: boolean;
   readonly optional?: boolean;
+  readonly peerDependencies?: Readonly<Record<string, string>>;
 }
 
 /** Programs in archives within npm packages, which have no license file of their own there. */
@@ -59,6 +60,7 @@ export function noticesText(): string {
   const { packages } = JSON.parse(readFileSync(new URL("package-lock.json", ROOT), "utf8")) as {
     packages: Record<string, Locked>;
   };
+  const added = packages[""].peerDependencies ?? {};
   const all = Object.entries(packages).filter(([path]) => path !== "").map(([path, locked]) => ({
     name: path.replace(/^.*node_modules\//, ""),
     ...locked,
@@ -67,26 +69,32 @@ export function noticesText(): string {
   const parentOf = (name: string): string => name.replace(/^@(esbuild|deno|typescript)\/.*$/, "$1");
   const row = ({ name, version, license, optional }: (typeof all)[number]): string =>
     `| ${name} ${version} | ${license ?? "see its files"} | ${holders(optional ? parentOf(name) : name)} |`;
-  const list = (dev: boolean): string => all.filter((each) => Boolean(each.dev) === dev).map(row).join("\n");
+  const list = (chosen: (each: (typeof all)[number]) => boolean): string => all.filter(chosen).map(row).join("\n");
   const license = (title: string, name: string): string =>
     `### ${title}\n\n${textOf(name).trim().split("\n").map((line) => `    ${line}`.trimEnd()).join("\n")}\n`;
   return `# Third-party notices
 
-voxgrad's own sources are under the MIT license (LICENSE). It contains no code of others; what is listed here is downloaded
-by \`npm ci\`, each package with its license beside it in \`node_modules\`. Parts of the first list are also in the page that
-\`voxgrad serve\` makes. Written by \`npm run notices\`.
+voxgrad's own sources are under the MIT license (LICENSE). They contain no code of others; what is listed here is downloaded
+by npm, each package with its license beside it in \`node_modules\`. Parts of the first list are also in
+\`dist/voxgrad.min.js\` and in the page that \`voxgrad serve\` makes. Written by \`npm run notices\`.
 
 ## Packages that it runs with
 
 | Package | License | Copyright |
 | --- | --- | --- |
-${list(false)}
+${list(({ dev }) => !dev)}
+
+## Packages that projects add where they need them
+
+| Package | License | Copyright |
+| --- | --- | --- |
+${list(({ name }) => name in added)}
 
 ## Packages for its development
 
 | Package | License | Copyright |
 | --- | --- | --- |
-${list(true)}
+${list(({ name, dev }) => dev === true && !(name in added))}
 
 ${NATIVE}
 ## Texts of the licenses

@@ -16,6 +16,7 @@ export async function run(script: string, args: readonly string[]): Promise<numb
   platform.readCommandLine();
   try {
     try {
+      if (/\.m?ts$/.test(script)) await import("./register.mjs");
       await import(pathToFileURL(script).href);
     } finally {
       await endScript();

@@ -3,6 +3,7 @@ import { readFile } from "node:fs/promises";
 import { basename } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Bundler } from "./bundle.ts";
+import { ownType } from "../package_root.ts";
 import type { Loopback } from "./loopback.ts";
 import { serveLoopback } from "./loopback.ts";
 
@@ -61,7 +62,8 @@ export async function startServer(
   options: { folder?: string } = {},
 ): Promise<Loopback> {
   const here = (name: string): string => fileURLToPath(new URL(`../page/${name}`, import.meta.url));
-  const [page, worker] = [new Bundler(here("page.ts")), new Bundler(here("worker.ts"), script)];
+  const page = new Bundler(here(`page.${ownType}`));
+  const worker = new Bundler(here(`worker.${ownType}`), script);
   // A build error in the page's sources is reported on the first request; here it must only not be unhandled.
   page.code().catch(() => undefined);
   return serveLoopback(port, {

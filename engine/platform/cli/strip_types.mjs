@@ -8,9 +8,11 @@ import { createRequire } from "node:module";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { cacheDir } from "../cache_dir.mjs";
+import { entryPoints } from "./entry_points.mjs";
 
 const { version } = createRequire(import.meta.url)("esbuild/package.json");
 const folder = join(cacheDir(), "sources");
+const entries = entryPoints();
 
 // Reads are synchronous: in a thread that does nothing else they take a third of the time.
 const read = (path) => {
@@ -22,11 +24,13 @@ const read = (path) => {
 };
 
 /**
- * A relative path to a .ts file is what it says, so Node need not look for it, unless to say that it is missing.
+ * Names of this package, and relative paths to .ts files: each is what it says, so Node need not look for it, unless to
+ * say that it is missing.
  *
  * @type {import("node:module").ResolveHook}
  */
 export function resolve(specifier, context, nextResolve) {
+  if (specifier in entries) return { url: entries[specifier], shortCircuit: true };
   const own = /^\.\.?\/.*\.ts$/.test(specifier) && context.parentURL?.startsWith("file:");
   const url = own && new URL(specifier, context.parentURL);
   return url && existsSync(url)

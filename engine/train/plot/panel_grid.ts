@@ -1,5 +1,4 @@
 /** Plots side by side in one SVG: layout, axes and legend shared by scatter plots and histograms. */
-import type { ScaleLinear } from "d3-scale";
 import { escapeXml, openSvg, round, short, text } from "./plots.ts";
 import { inLines, shortened, textWidth } from "./svg_text.ts";
 
@@ -84,10 +83,16 @@ export function panelGridSvg<P extends GridPanel>(panels: readonly P[], options:
   return [openSvg(width, Math.ceil(y)), ...body.filter((part) => part !== ""), "</svg>", ""].join("\n");
 }
 
+/** A scale of d3: where a value lies, and values for ticks. */
+interface Scale {
+  (value: number): number;
+  ticks(count: number): number[];
+}
+
 /** Grid lines and tick labels of both axes. */
 export function drawTicks(
   frame: Frame,
-  scales: { x: ScaleLinear<number, number>; y: ScaleLinear<number, number> },
+  scales: { x: Scale; y: Scale },
   counts: { x: number; y: number },
 ): string {
   const parts: string[] = [];
