@@ -20,13 +20,13 @@ export const slotsOf = (body: Body, reads: readonly Value[]): Slot[] =>
     ...(chunk === null ? {} : { chunk }),
   }));
 
-/** Kernel name for profiles: its fused operators, root first. */
-export function chainName(root: Value, materialized: Materialized): string {
+/** Kernel name for profiles: its fused operators, root first; `given` is known as if it were read. */
+export function chainName(root: Value, materialized: Materialized, given: Value | null = null): string {
   const names = [root.op!.name];
   const visit = (v: Value): void => {
     for (const x of v.inputs) {
       if (names.length >= 4) return;
-      if (x.leaf !== null || materialized.has(x)) continue;
+      if (x.leaf !== null || x === given || materialized.has(x)) continue;
       if (!isView(x) && x.op!.lowering.kind === "map" && x.op!.lowering.cost > 0) names.push(x.op!.name);
       visit(x);
     }

@@ -97,7 +97,7 @@ export function emitKernel(
     if (!isFloat(v.dtype) || !isFloat(epilogue.dtype) || !canEndWith(v, epilogue, materialized, target)) return null;
     const reads = coneOf(epilogue, materialized).reads.filter((x) => x !== v);
     extra.push(...reads);
-    const name = chainName(epilogue, new Set([...materialized, v]));
+    const name = chainName(epilogue, materialized, v);
     const type = epilogue.dtype === "f16" ? "f16" : "f32";
     const prefix = `${RESULT}_`;
     store = fused({ name, root: epilogue, value: epilogue, type, reads, prefix, given: v }, materialized, target);

@@ -5,7 +5,7 @@ import type { ReduceAttrs } from "../../core/op.ts";
 import { size } from "../../core/shape.ts";
 import { type Epilogue, reduceKernels } from "../../../shaders/reduce.wgsl.ts";
 import { chunkElements, type Slot, type Target } from "../../../shaders/types.ts";
-import { coneFrom, coneOf, type Materialized, operationsOf } from "../graph/cone.ts";
+import { coneOf, coneOfAll, type Materialized, operationsOf } from "../graph/cone.ts";
 import type { Value } from "../graph/lower.ts";
 import { Body, stored } from "./body.ts";
 import { chainName, type Emitted, slotsOf } from "./emitted.ts";
@@ -65,7 +65,7 @@ export function emitReduce(
   const root = members[0];
   const { axes, by } = root.attrs as ReduceAttrs;
   const { shape } = root.inputs[0];
-  const cone = coneFrom(members.flatMap((v) => v.inputs), materialized);
+  const cone = coneOfAll(members, materialized);
   const known = isBounded || cone.reads.some((v) => v.size > chunkElements(target) || v.size === 0)
     ? termsOf(members, materialized, target, { isBounded })
     : null;
@@ -119,7 +119,7 @@ function epilogueOf(
   alias: Value | null,
 ): Epilogue {
   return {
-    name: chainName(v, new Set([...materialized, reduced])),
+    name: chainName(v, materialized, reduced),
     reads: reads.map((x) => stored(x.dtype)),
     type: "f32",
     code() {

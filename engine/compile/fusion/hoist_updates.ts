@@ -21,7 +21,7 @@ export function hoistUpdates(
     const [v] = group.members as [Value];
     if (!group.mayOverwrite) continue;
     const leaves = outputs.has(v)
-      ? group.aligned.filter((x) => x.leaf !== null && donated.has(x.leaf) && !outputs.has(x))
+      ? group.aligned().filter((x) => x.leaf !== null && donated.has(x.leaf) && !outputs.has(x))
       : [];
     if (leaves.length > 0 || (!outputs.has(v) && readers.get(v)?.every((user) => moving.has(user)))) {
       moving.set(group, leaves);
@@ -58,7 +58,7 @@ export function chooseInPlace(
   for (const group of groups) {
     const [v] = group.members as [Value];
     if (!outputs.has(v)) continue;
-    const leaf = group.aligned.find(
+    const leaf = group.aligned().find(
       (x) => x.leaf !== null && donated.has(x.leaf) && lastRead.get(x) === group && !taken.has(x) && !outputs.has(x),
     );
     if (!leaf) continue;

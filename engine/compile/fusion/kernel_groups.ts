@@ -1,7 +1,7 @@
 /** Groups of values computed by one sequence of kernels, described by the graph alone until they are emitted. */
 import type { ReduceAttrs } from "../../core/op.ts";
 import { chunkElements, type Target } from "../../../shaders/types.ts";
-import { coneFrom, coneOf, type Materialized, movedReads } from "../graph/cone.ts";
+import { coneFrom, coneOf, coneOfAll, type Materialized, movedReads } from "../graph/cone.ts";
 import type { Emitted } from "../emit/emitted.ts";
 import { emitKernel, type KernelOptions } from "../emit/kernel.ts";
 import { emitMap } from "../emit/map.ts";
@@ -14,7 +14,7 @@ export interface KernelGroup {
   /** Values read from memory. */
   readonly reads: readonly Value[];
   /** For one elementwise member: reads at exactly the index being written, whose memory the result may reuse. */
-  readonly aligned: readonly Value[];
+  aligned(): readonly Value[];
   readonly mayOverwrite: boolean;
   /** For a kernel operator: the operator, and what is fused into its kernel. */
   readonly kernel: { readonly value: Value; readonly options: KernelOptions } | null;
@@ -22,16 +22,19 @@ export interface KernelGroup {
   emit(alias: Value | null): Emitted;
 }
 
-const isAlike = (a: Value, b: Value): boolean => a.size === b.size && a.dtype === b.dtype;
+/** Those of `reads` that have the layout of v and are read at exactly its index. */
+function alignedReads(v: Value, reads: readonly Value[], materialized: Materialized): Value[] {
+  const moved = movedReads(v, materialized);
+  return reads.filter((x) => x.size === v.size && x.dtype === v.dtype && !moved.has(x));
+}
 
 /** The kernel of an elementwise or movement value. */
 function mapGroup(v: Value, materialized: Materialized, target: Target): KernelGroup {
   const { reads } = coneOf(v, materialized);
-  const moved = movedReads(v, materialized);
   return {
     members: [v],
     reads,
-    aligned: reads.filter((x) => isAlike(x, v) && !moved.has(x)),
+    aligned: () => alignedReads(v, reads, materialized),
     mayOverwrite: true,
     kernel: null,
     emit: (alias) => emitMap(v, materialized, target, alias),
@@ -41,8 +44,8 @@ function mapGroup(v: Value, materialized: Materialized, target: Target): KernelG
 /** The kernels of reductions over the same rows. */
 export const reduceGroup = (members: readonly Value[], materialized: Materialized, target: Target): KernelGroup => ({
   members,
-  reads: coneFrom(members.flatMap((v) => v.inputs), materialized).reads,
-  aligned: [],
+  reads: coneOfAll(members, materialized).reads,
+  aligned: () => [],
   mayOverwrite: false,
   kernel: null,
   emit: () => emitReduce(members, materialized, target),
@@ -52,11 +55,10 @@ export const reduceGroup = (members: readonly Value[], materialized: Materialize
 export function epilogueGroup(sum: Value, epilogue: Value, materialized: Materialized, target: Target): KernelGroup {
   const summed = coneOf(sum, materialized).reads;
   const own = coneOf(epilogue, materialized).reads.filter((x) => x !== sum);
-  const moved = movedReads(epilogue, materialized);
   return {
     members: [epilogue],
     reads: [...new Set([...summed, ...own])],
-    aligned: own.filter((x) => isAlike(x, epilogue) && !summed.includes(x) && !moved.has(x)),
+    aligned: () => alignedReads(epilogue, own.filter((x) => !summed.includes(x)), materialized),
     mayOverwrite: true,
     kernel: null,
     emit: (alias) => emitReduce([sum], materialized, target, { epilogue, alias }),
@@ -82,7 +84,7 @@ export function kernelGroup(
   return {
     members: [epilogue ?? value, ...(statistics ? [statistics] : [])],
     reads,
-    aligned: [],
+    aligned: () => [],
     mayOverwrite: false,
     kernel: { value, options },
     emit: () => (emitted ??= emit()!),

@@ -34,8 +34,20 @@ export function coneFrom(starts: readonly Value[], materialized: Materialized): 
   return { inside, reads };
 }
 
-/** The cone of a materialized value. */
-export const coneOf = (root: Value, materialized: Materialized): Cone => coneFrom(root.inputs, materialized);
+const cones = new WeakMap<Materialized, Map<Value, Cone>>();
+
+/** The cone of a materialized value; found once per set of materialized values, which does not change. */
+export function coneOf(root: Value, materialized: Materialized): Cone {
+  let known = cones.get(materialized);
+  if (!known) cones.set(materialized, known = new Map());
+  let cone = known.get(root);
+  if (!cone) known.set(root, cone = coneFrom(root.inputs, materialized));
+  return cone;
+}
+
+/** The cone of values that one kernel computes. */
+export const coneOfAll = (roots: readonly Value[], materialized: Materialized): Cone =>
+  roots.length === 1 ? coneOf(roots[0], materialized) : coneFrom(roots.flatMap((v) => v.inputs), materialized);
 
 /** Whether input x of v is read at the index at which v is written. */
 const keepsPlace = (v: Value, x: Value): boolean => {
