@@ -24,22 +24,30 @@ interface Price {
   readonly reads: ReadonlySet<Value>;
 }
 
-/** The cost of recomputing each value from those in `kept`. */
-function prices(graph: Graph, kept: (v: Value) => boolean): Map<Value, Price> {
-  const table = new Map<Value, Price>();
+/** The cost of recomputing each value from those in `kept`, by id. */
+function prices(graph: Graph, kept: (v: Value) => boolean): Price[] {
+  const table: Price[] = [];
+  // What a value costs its users.
+  const asInput: Price[] = [];
   for (const v of graph.values) {
-    const lowering = v.op?.lowering;
-    let cost = lowering?.kind === "map" ? lowering.cost : 0;
-    const reads = new Set<Value>();
-    for (const x of v.inputs) {
-      const price: Price = kept(x) ? { cost: 0, reads: new Set([x]) } : table.get(x)!;
-      // A value that is constant along a row is computed once per row.
-      if (x.size * ROW > v.size) cost += price.cost;
-      for (const read of price.reads) if (read.size * BROADCAST > v.size) reads.add(read);
-    }
-    table.set(v, { cost, reads });
+    const price = priceOf(v, asInput);
+    table.push(price);
+    asInput.push(kept(v) ? { cost: 0, reads: new Set([v]) } : price);
   }
   return table;
+}
+
+function priceOf(v: Value, asInput: readonly Price[]): Price {
+  const lowering = v.op?.lowering;
+  let cost = lowering?.kind === "map" ? lowering.cost : 0;
+  const reads = new Set<Value>();
+  for (const x of v.inputs) {
+    const price = asInput[x.id];
+    // A value that is constant along a row is computed once per row.
+    if (x.size * ROW > v.size) cost += price.cost;
+    for (const read of price.reads) if (read.size * BROADCAST > v.size) reads.add(read);
+  }
+  return { cost, reads };
 }
 
 /**
@@ -55,7 +63,7 @@ export function chooseMaterialized(graph: Graph, forced: ReadonlySet<Value>, tar
 }
 
 /** Elementwise values that all kernels using them can fuse into their loads. */
-function loadable(graph: Graph, table: ReadonlyMap<Value, Price>, target: Target): Set<Value> {
+function loadable(graph: Graph, table: readonly Price[], target: Target): Set<Value> {
   const refused = new Set<Value>();
   const fusable = new Set<Value>();
   for (const v of graph.values) {
@@ -66,7 +74,7 @@ function loadable(graph: Graph, table: ReadonlyMap<Value, Price>, target: Target
   }
   return new Set(
     [...fusable].filter((x) => {
-      const { cost, reads } = table.get(x)!;
+      const { cost, reads } = table[x.id];
       return isMap(x) && !refused.has(x) && cost <= LOAD_COST && reads.size <= LOAD_READS;
     }),
   );
@@ -81,18 +89,14 @@ function isCostlyBroadcast(x: Value, user: Value, cost: number): boolean {
 function assign(
   graph: Graph,
   forced: ReadonlySet<Value>,
-  table: ReadonlyMap<Value, Price>,
+  table: readonly Price[],
   target: Target,
 ): Materialized {
   const loaded = loadable(graph, table, target);
   const result = new Set<Value>();
   const stored = new Set<Value>(forced);
-  const users = new Map<Value, Set<Value>>();
-  const kernelsUsing = (v: Value): Set<Value> => {
-    let set = users.get(v);
-    if (!set) users.set(v, set = new Set());
-    return set;
-  };
+  // The kernels that use each value, by id.
+  const users = graph.values.map(() => new Set<Value>());
   for (const v of graph.outputs) stored.add(storageOf(v));
   const live = new Set<Value>(graph.outputs);
   for (let k = graph.values.length - 1; k >= 0; k--) {
@@ -100,8 +104,8 @@ function assign(
     if (!live.has(v) && !stored.has(v)) continue;
     for (const x of v.inputs) live.add(x);
     if (v.leaf !== null) continue;
-    const kernels = kernelsUsing(v);
-    const { cost, reads } = table.get(v)!;
+    const kernels = users[v.id];
+    const { cost, reads } = table[v.id];
     // Materialized: its reads, one write, and one read per using kernel. Recomputed: its reads once per using kernel.
     const most = loaded.has(v) ? LOAD_COST : CHEAP_COST;
     const cheap = cost <= most && kernels.size * reads.size <= reads.size + 1 + kernels.size;
@@ -110,9 +114,9 @@ function assign(
     for (const x of v.inputs) {
       const source = storageOf(x);
       if (v.op!.lowering.kind === "kernel" && !loaded.has(source)) stored.add(source);
-      else if (isMap(v) && isMap(source) && isCostlyBroadcast(source, v, table.get(source)!.cost)) stored.add(source);
-      if (isMaterialized) kernelsUsing(x).add(v);
-      else for (const kernel of kernels) kernelsUsing(x).add(kernel);
+      else if (isMap(v) && isMap(source) && isCostlyBroadcast(source, v, table[source.id].cost)) stored.add(source);
+      if (isMaterialized) users[x.id].add(v);
+      else for (const kernel of kernels) users[x.id].add(kernel);
     }
   }
   return result;
