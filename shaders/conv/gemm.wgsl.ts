@@ -10,8 +10,8 @@ import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { convFlops, sides, volume } from "./common.wgsl.ts";
 import { ceilDiv, foldGrid } from "../grid.ts";
 import type { ConvParams, Side } from "./common.wgsl.ts";
-import { gemmCore, gemmSize } from "./gemm_core.wgsl.ts";
-import type { GemmCore, GemmTile } from "./gemm_core.wgsl.ts";
+import { gemmMethod, gemmSize } from "./gemm_core.wgsl.ts";
+import type { GemmMethod, GemmTile } from "./gemm_core.wgsl.ts";
 import { sumPartials } from "./weight_grad.wgsl.ts";
 import { operands } from "../operands.ts";
 import type { Dispatch, Fusion, Lowered, Slot, Target, Variant } from "../types.ts";
@@ -130,7 +130,7 @@ function lowerGemm(
   target: Target,
   backward: boolean,
   tile: GemmTile,
-  core: GemmCore,
+  method: GemmMethod,
   name: string,
   fusion: Fusion | null = null,
 ): Lowered {
@@ -149,7 +149,7 @@ function lowerGemm(
   const each = volume(to.size);
   // Tiles whose positions are part of one sample's row and whose results are final.
   const whole = parts === 1 && volume(phases) === 1 && (p.batch === 1 || each % columns === 0);
-  const observed = fusion?.moments && whole && core.finishWithMoments !== null;
+  const observed = fusion?.moments && whole && method.hasMoments;
   const moments = observed ? { temp: 1, length: each, share: columns } : null;
   const rowParts = ceilDiv(each, columns);
   const invocations = gemmSize(tile);
@@ -162,64 +162,65 @@ function lowerGemm(
   const [, kH, kW] = p.kernel;
   const names = ["Z", "Y", "X"];
 
-  // A step's loads go to registers first, so that they overlap with the computation of the previous step.
-  const linesAtOnce = rows / 8,
-    loadsB = depth / linesAtOnce;
-  const vectorsA = (depth * rows) / 4,
-    loadsA = ceilDiv(vectorsA, invocations);
-  const registers: string[] = [],
-    loads: string[] = [],
-    stages: string[] = [];
-  for (let v = 0; v < loadsA; v++) {
-    const vector = v === 0 ? "local" : `(local + ${v * invocations}u)`;
-    const line = `${vector} / ${rows / 4}u`,
-      place = `${vector} % ${rows / 4}u`;
-    const whole = (v + 1) * invocations <= vectorsA;
-    const only = (text: string): string => (whole ? text : `if (${vector} < ${vectorsA}u) { ${text} }`);
-    registers.push(`var a${v} = vec4f();`);
-    loads.push(only(`a${v} = vec4f(packed[weightsAt + ${line} * ${toPadded / 4}u + ${place}]);`));
-    stages.push(only(core.stage("a", line, place, `a${v}`)));
-  }
-  for (let v = 0; v < loadsB; v++) {
-    const line = `line + ${v * linesAtOnce}u`;
-    const tail = from.channels % depth !== 0;
-    registers.push(`var b${v} = vec4f();`);
-    loads.push(`{
+  const source = (): string => {
+    const core = method.core();
+    // A step's loads go to registers first, so that they overlap with the computation of the previous step.
+    const linesAtOnce = rows / 8,
+      loadsB = depth / linesAtOnce;
+    const vectorsA = (depth * rows) / 4,
+      loadsA = ceilDiv(vectorsA, invocations);
+    const registers: string[] = [],
+      loads: string[] = [],
+      stages: string[] = [];
+    for (let v = 0; v < loadsA; v++) {
+      const vector = v === 0 ? "local" : `(local + ${v * invocations}u)`;
+      const line = `${vector} / ${rows / 4}u`,
+        place = `${vector} % ${rows / 4}u`;
+      const whole = (v + 1) * invocations <= vectorsA;
+      const only = (text: string): string => (whole ? text : `if (${vector} < ${vectorsA}u) { ${text} }`);
+      registers.push(`var a${v} = vec4f();`);
+      loads.push(only(`a${v} = vec4f(packed[weightsAt + ${line} * ${toPadded / 4}u + ${place}]);`));
+      stages.push(only(core.stage("a", line, place, `a${v}`)));
+    }
+    for (let v = 0; v < loadsB; v++) {
+      const line = `line + ${v * linesAtOnce}u`;
+      const tail = from.channels % depth !== 0;
+      registers.push(`var b${v} = vec4f();`);
+      loads.push(`{
       let channel = i32(${tail ? `min(channel0 + ${line}, ${from.channels - 1}u)` : `channel0 + ${line}`});
       let places = at + channel * ${volume(from.size)};
       let values = vec4f(${[0, 1, 2, 3].map((c) => io.load("data", `places[${c}]`)).join(", ")});
       b${v} = select(vec4f(), values, inside${tail ? ` & vec4<bool>(channel0 + ${line} < ${from.channels}u)` : ""});
     }`);
-    stages.push(core.stage("b", line, "quad", `b${v}`));
-  }
-  const store = parts > 1 ? `result[part * ${results}u + to] = value;` : io.store(
-    "to",
-    p.bias ? `value + ${io.load("bias", `group * ${to.channels}u + channel`)}` : "value",
-    moments ? "seen" : undefined,
-  );
-  const overhang = [0, 1, 2]
-    .filter((axis) => to.size[axis] % phases[axis] !== 0)
-    .map((axis) => ` & (${names[axis].toLowerCase()} < ${to.size[axis]}u)`)
-    .join("");
-  const atColumn = `let place = column0 + column;
+      stages.push(core.stage("b", line, "quad", `b${v}`));
+    }
+    const store = parts > 1 ? `result[part * ${results}u + to] = value;` : io.store(
+      "to",
+      p.bias ? `value + ${io.load("bias", `group * ${to.channels}u + channel`)}` : "value",
+      moments ? "seen" : undefined,
+    );
+    const overhang = [0, 1, 2]
+      .filter((axis) => to.size[axis] % phases[axis] !== 0)
+      .map((axis) => ` & (${names[axis].toLowerCase()} < ${to.size[axis]}u)`)
+      .join("");
+    const atColumn = `let place = column0 + column;
   let x = place % ${sW}u * ${phases[2]}u + phaseX;
   let y = place / ${sW}u % ${sH}u * ${phases[1]}u + phaseY;
   let z = place / ${sW * sH}u % ${sD}u * ${phases[0]}u + phaseZ;
   let base = (place / ${volume(size)}u * ${p.groups}u + group) * ${to.channels * each}u + (z * ${tH}u + y) * ${tW}u + x;
   let isPlace = (place < ${places}u)${overhang};`;
-  const atElement = `let channel = row0 + row;
+    const atElement = `let channel = row0 + row;
     if (isPlace & (channel < ${to.channels}u)) {
       let to = base + channel * ${each}u;
       ${store}
     }`;
-  const atRow = `let channel = row0 + row;
+    const atRow = `let channel = row0 + row;
     if (channel < ${to.channels}u) {
       let at = (column0 / ${each}u * ${p.groups}u + group) * ${to.channels}u + channel;
       moments[at * ${rowParts}u + column0 % ${each}u / ${columns}u] = vec2f(mean, square);
     }`;
 
-  const source = (): string =>
-    wgsl`${io.enable}
+    return wgsl`${io.enable}
 ${core.enable}
 ${io.declarations()}
 ${moments ? `@group(0) @binding(${io.reads.length + 1}) var<storage, read_write> moments: array<vec2f>;` : ""}
@@ -292,11 +293,12 @@ ${
   }
   ${
       moments
-        ? `let count = min(${columns}u, ${places}u - column0);\n${core.finishWithMoments!(atColumn, atElement, atRow)}`
+        ? `let count = min(${columns}u, ${places}u - column0);\n${core.finishWithMoments(atColumn, atElement, atRow)}`
         : core.finish(atColumn, atElement)
     }
 }
 `;
+  };
   const family = backward ? "conv_input_grad" : "conv_forward";
   const kernel = {
     name: `${io.prefix}${family}.${name}${moments ? "&moments" : ""}${io.suffix}`,
@@ -357,11 +359,11 @@ export function gemmVariants(backward: boolean): readonly Variant<ConvParams>[] 
         const { from, to } = sides(p, backward);
         const tile = tileOf(p);
         if (from.channels <= 4 || to.channels <= rows / 2) return false;
-        if (gemmCore(tile, matrices, p, target) === null) return false;
+        if (gemmMethod(tile, matrices, p, target) === null) return false;
         return plan(p, backward, tile, target).packed * 4 <= target.maxBindingBytes;
       },
       lower: (p, target, fusion) =>
-        lowerGemm(p, target, backward, tileOf(p), gemmCore(tileOf(p), matrices, p, target)!, name, fusion),
+        lowerGemm(p, target, backward, tileOf(p), gemmMethod(tileOf(p), matrices, p, target)!, name, fusion),
     };
   };
   return [false, true].flatMap((matrices) =>

@@ -31,9 +31,17 @@ export interface GemmCore {
   finish(atColumn: string, atElement: string): string;
   /**
    * The same, where `atElement` assigns a number to `seen`; then visits the rows with `row`, and `mean` and `square`
-   * (the sum of squared deviations) of `seen` over the first `count` columns. Null if unsupported.
+   * (the sum of squared deviations) of `seen` over the first `count` columns.
    */
-  readonly finishWithMoments: ((atColumn: string, atElement: string, atRow: string) => string) | null;
+  finishWithMoments(atColumn: string, atElement: string, atRow: string): string;
+}
+
+/** How a tile is computed. */
+export interface GemmMethod {
+  /** Whether it can visit rows with their moments. */
+  readonly hasMoments: boolean;
+  /** Prints its WGSL. */
+  readonly core: () => GemmCore;
 }
 
 /** Invocations per workgroup: each has 32 sums, as 4 rows and 8 columns. */
@@ -240,10 +248,8 @@ ${each((r, c) => `sum${r}_${c} = subgroupMatrixMultiplyAccumulate(a${r}, b${c}, 
     finish: (atColumn, atElement) => finish(atColumn, atElement),
     // `seen` is written back to the staging memory of the sums, and neighboring invocations share a row: as above,
     // sums of differences first from a value of the invocation, then from one of the row.
-    finishWithMoments: rows * width < 4 * size
-      ? null
-      : (atColumn, atElement, atRow) =>
-        `let reader = local % ${readers}u;
+    finishWithMoments: (atColumn, atElement, atRow) =>
+      `let reader = local % ${readers}u;
 let row = local / ${readers}u;
 var pivot = 0f;
 var total = 0f;
@@ -301,14 +307,23 @@ function gemmBytes({ rows, columns, depth }: GemmTile, shape: SubgroupMatrix | n
 }
 
 /**
- * The core of a tile on a GPU: subgroup matrices or registers; null if it does not fit next to `bytes` of other
+ * How to compute a tile on a GPU: with subgroup matrices or registers; null if it does not fit next to `bytes` of other
  * memory.
  */
-export function gemmCore(tile: GemmTile, matrices: boolean, p: ConvParams, target: Target, bytes = 0): GemmCore | null {
+export function gemmMethod(
+  tile: GemmTile,
+  matrices: boolean,
+  p: ConvParams,
+  target: Target,
+  bytes = 0,
+): GemmMethod | null {
+  if (target.software || gemmSize(tile) > target.maxWorkgroupSize) return null;
   const lanes = target.subgroupMinSize ?? 0;
   const shape = matrices ? matrixShape(tile, p, target) : null;
   if (matrices && !shape) return null;
-  if (target.software || gemmSize(tile) > target.maxWorkgroupSize) return null;
   if (gemmBytes(tile, shape, lanes) + bytes > target.maxWorkgroupStorage) return null;
-  return shape ? matrixCore(tile, shape, lanes) : registerCore(tile);
+  if (!shape) return { hasMoments: true, core: () => registerCore(tile) };
+  // The moments need four numbers of each invocation in the memory of the sums.
+  const hasMoments = ((tile.rows * tile.columns) / lanes) * shape.N >= 4 * gemmSize(tile);
+  return { hasMoments, core: () => matrixCore(tile, shape, lanes) };
 }

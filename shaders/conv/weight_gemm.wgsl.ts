@@ -7,8 +7,8 @@ import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { volume, weightOperands } from "./common.wgsl.ts";
 import { ceilDiv, foldGrid } from "../grid.ts";
 import type { ConvParams } from "./common.wgsl.ts";
-import { gemmCore, gemmSize } from "./gemm_core.wgsl.ts";
-import type { GemmCore, GemmTile } from "./gemm_core.wgsl.ts";
+import { gemmMethod, gemmSize } from "./gemm_core.wgsl.ts";
+import type { GemmMethod, GemmTile } from "./gemm_core.wgsl.ts";
 import { summedLater } from "./weight_grad.wgsl.ts";
 import type { Fusion, Lowered, Target, Variant } from "../types.ts";
 
@@ -19,7 +19,7 @@ function lowerWeightGemm(
   p: ConvParams,
   target: Target,
   tile: GemmTile,
-  core: GemmCore,
+  method: GemmMethod,
   name: string,
   fusion: Fusion | null = null,
 ): Lowered {
@@ -46,21 +46,23 @@ function lowerWeightGemm(
   const grid = foldGrid(blocks * parts, target);
   const io = weightOperands(p, "data", "g", fusion);
 
-  // A step's loads go to registers first, so that they overlap with the computation of the previous step.
-  const atOnce = invocations / depth;
-  const registers: string[] = [],
-    loads: string[] = [],
-    stages: string[] = [];
-  for (let v = 0; v < rows / 4 / atOnce; v++) {
-    const channel = (c: number): string => `min(row0 + (first + ${v * atOnce}u) * 4u + ${c}u, ${co - 1}u)`;
-    const values = [0, 1, 2, 3].map((c) => io.load("g", `gAt + ${channel(c)} * ${volume(p.output)}u`));
-    registers.push(`var a${v} = vec4f();`);
-    loads.push(`a${v} = select(vec4f(), vec4f(${values.join(", ")}), here);`);
-    stages.push(core.stage("a", "line", `(first + ${v * atOnce}u)`, `a${v}`));
-  }
-  for (let v = 0; v < columns / 4 / atOnce; v++) {
-    registers.push(`var b${v} = vec4f();`);
-    loads.push(`{
+  const source = (): string => {
+    const core = method.core();
+    // A step's loads go to registers first, so that they overlap with the computation of the previous step.
+    const atOnce = invocations / depth;
+    const registers: string[] = [],
+      loads: string[] = [],
+      stages: string[] = [];
+    for (let v = 0; v < rows / 4 / atOnce; v++) {
+      const channel = (c: number): string => `min(row0 + (first + ${v * atOnce}u) * 4u + ${c}u, ${co - 1}u)`;
+      const values = [0, 1, 2, 3].map((c) => io.load("g", `gAt + ${channel(c)} * ${volume(p.output)}u`));
+      registers.push(`var a${v} = vec4f();`);
+      loads.push(`a${v} = select(vec4f(), vec4f(${values.join(", ")}), here);`);
+      stages.push(core.stage("a", "line", `(first + ${v * atOnce}u)`, `a${v}`));
+    }
+    for (let v = 0; v < columns / 4 / atOnce; v++) {
+      registers.push(`var b${v} = vec4f();`);
+      loads.push(`{
         let q = first + ${v * atOnce}u;
         let z = u32(z0) + seenZ[q];
         let y = u32(y0) + seenY[q];
@@ -69,11 +71,10 @@ function lowerWeightGemm(
         let at = select(vec4u(), u32(xAt) + seenAt[q], inside);
         b${v} = select(vec4f(), vec4f(${[0, 1, 2, 3].map((c) => io.load("data", `at[${c}]`)).join(", ")}), inside);
       }`);
-    stages.push(core.stage("b", "line", `first + ${v * atOnce}u`, `b${v}`));
-  }
+      stages.push(core.stage("b", "line", `first + ${v * atOnce}u`, `b${v}`));
+    }
 
-  const source = (): string =>
-    wgsl`${io.enable}
+    return wgsl`${io.enable}
 ${core.enable}
 ${io.declarations()}
 
@@ -143,22 +144,23 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) loca
     }
 }
 `;
+  };
   return summedLater(name, source, grid.workgroups, io, p, { count, parts }, target);
 }
 
 function variant(rows: number, columns: number, matrices: boolean): Variant<ConvParams> {
   const name = `${matrices ? "matrix" : "gemm"}${rows}x${columns}`;
   const tile: GemmTile = { rows, columns, depth: matrices ? 32 : 16 };
-  const core = (p: ConvParams, target: Target): GemmCore | null =>
-    gemmCore(tile, matrices, p, target, tableBytes(columns));
+  const method = (p: ConvParams, target: Target): GemmMethod | null =>
+    gemmMethod(tile, matrices, p, target, tableBytes(columns));
   return {
     name,
     // At least half of a tile is used.
     guard: (p, target) =>
       p.outChannels / p.groups > rows / 2 &&
       (p.inChannels / p.groups) * volume(p.kernel) > columns / 2 &&
-      core(p, target) !== null,
-    lower: (p, target, fusion) => lowerWeightGemm(p, target, tile, core(p, target)!, name, fusion),
+      method(p, target) !== null,
+    lower: (p, target, fusion) => lowerWeightGemm(p, target, tile, method(p, target)!, name, fusion),
   };
 }
 

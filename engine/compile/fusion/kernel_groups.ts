@@ -2,7 +2,7 @@
 import type { ReduceAttrs } from "../../core/op.ts";
 import { chunkElements, type Target } from "../../../shaders/types.ts";
 import { coneFrom, coneOf, coneOfAll, type Materialized, movedReads } from "../graph/cone.ts";
-import type { Emitted } from "../emit/emitted.ts";
+import { type Emitted, hasTooManyBindings } from "../emit/emitted.ts";
 import { emitKernel, type KernelOptions } from "../emit/kernel.ts";
 import { emitMap } from "../emit/map.ts";
 import { emitReduce } from "../emit/reduce.ts";
@@ -89,6 +89,16 @@ export function kernelGroup(
     kernel: { value, options },
     emit: () => (emitted ??= emit()!),
   };
+}
+
+/**
+ * Whether a kernel of the group binds more buffers than the adapter allows. Sums are emitted to count them only if the
+ * graph alone cannot tell: a pass binds at most all reads, and for each member partial sums and a result.
+ */
+export function bindsTooMany({ members, reads, kernel, emit }: KernelGroup, target: Target): boolean {
+  const chunks = reads.reduce((sum, x) => sum + Math.max(1, Math.ceil(x.size / chunkElements(target))), 0);
+  const most = chunks + 2 * members.length;
+  return (kernel !== null || most > target.maxStorageBuffers) && hasTooManyBindings(emit(null), target);
 }
 
 /** The kernels of a materialized value. */

@@ -2,10 +2,9 @@
 import { chunkElements, type Target } from "../../../shaders/types.ts";
 import { computedPlaces, type Materialized } from "../graph/cone.ts";
 import { MOST_COMPUTED, TooLarge } from "../emit/body.ts";
-import { hasTooManyBindings } from "../emit/emitted.ts";
 import { canEndWith } from "../emit/kernel.ts";
 import { emitReduce } from "../emit/reduce.ts";
-import { epilogueGroup, groupOf, type KernelGroup, kernelGroup, reduceGroup, rowsKey } from "./kernel_groups.ts";
+import { bindsTooMany, epilogueGroup, groupOf, type KernelGroup, kernelGroup, reduceGroup, rowsKey } from "./kernel_groups.ts";
 import type { Value } from "../graph/lower.ts";
 
 /** Maximum number of groups to search for a partner, and of values that one group computes. */
@@ -31,8 +30,9 @@ export function mergeReductions(order: readonly Value[], materialized: Materiali
 }
 
 /** Whether merged reductions stay within the limits on computed values and bindings. */
-function isWithinLimits({ members, emit }: KernelGroup, materialized: Materialized, target: Target): boolean {
-  if (hasTooManyBindings(emit(null), target)) return false;
+function isWithinLimits(group: KernelGroup, materialized: Materialized, target: Target): boolean {
+  if (bindsTooMany(group, target)) return false;
+  const { members } = group;
   const certain = MOST_COMPUTED / 4;
   if (computedPlaces(members.flatMap((v) => v.inputs), materialized, certain) < certain) return true;
   try {
@@ -105,7 +105,7 @@ export function fuseEpilogues(
       if (at === undefined || outputs.has(x) || readers.get(x)!.size > 1 || groups[at].members.length > 1) continue;
       if (result[at] !== groups[at] || !group.reads.every((y) => y === x || isEarlier(y, at))) continue;
       const fused = withEpilogue(x, v, materialized, target);
-      if (!fused || hasTooManyBindings(fused.emit(null), target)) continue;
+      if (!fused || bindsTooMany(fused, target)) continue;
       result[at] = fused;
       result[k] = null;
       place.set(v, at);
@@ -136,7 +136,7 @@ export function shareStatistics(
     for (const at of group.reads.map((x) => place.get(x))) {
       if (at === undefined || result[at] !== groups[at]) continue;
       const shared = withStatistics(groups[at], v, materialized, target);
-      if (!shared || hasTooManyBindings(shared.emit(null), target)) continue;
+      if (!shared || bindsTooMany(shared, target)) continue;
       result[at] = shared;
       joined.add(group);
       break;
