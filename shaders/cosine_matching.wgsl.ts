@@ -377,7 +377,7 @@ export function lowerCosineMatching(p: CosineMatchingParams, target: Target, var
   const { groups, samples, channels, pixels, prototypes } = p;
   const work = {
     family: "cosine matching",
-    shape: [groups * samples, prototypes, channels, pixels].map(bucket).join(" "),
+    shape: () => [groups * samples, prototypes, channels, pixels].map(bucket).join(" "),
     dtype: "f32" as const,
     inputs: [groups * samples * channels * pixels, groups * prototypes * channels, groups * prototypes],
     output: groups * samples * ROWS * pixels,

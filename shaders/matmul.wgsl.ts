@@ -317,7 +317,7 @@ export function lowerMatmul(p: MatmulParams, target: Target, variant?: string): 
   const layout = transposeA ? " A transposed" : transposeB ? " B transposed" : "";
   const work = {
     family: "matmul",
-    shape: `${[batch, rows, inner, columns].map(bucket).join(" ")}${layout}`,
+    shape: () => `${[batch, rows, inner, columns].map(bucket).join(" ")}${layout}`,
     dtype: "f32" as const,
     inputs: [batch * rows * inner, batch * inner * columns],
     output: batch * rows * columns,

@@ -127,8 +127,8 @@ export interface Fusion {
 export interface KernelSpec {
   /** The operator name. */
   readonly family: string;
-  /** Sizes and options that affect which kernel is fastest; similar ones share a string. */
-  readonly shape: string;
+  /** Sizes and options that affect which kernel is fastest; similar ones share a string. Only tuning asks for it. */
+  readonly shape: () => string;
   /** Storage type of inputs and output. */
   readonly dtype: "f32" | "f16";
   /** Elements of each input and of the output. */

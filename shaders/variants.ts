@@ -27,11 +27,12 @@ export function selectVariant<Params>(
   target: Target,
   { variant: name, fusion = null }: SelectOptions = {},
 ): Lowered {
-  const key = `${spec.family} ${spec.shape} ${spec.dtype}`;
+  const keyOf = (): string => `${spec.family} ${spec.shape()} ${spec.dtype}`;
   const fits = (variant: Variant<Params>): boolean => variant.guard(params, target);
   const fitting = (): string[] => variants.filter(fits).map((v) => v.name);
   const named = (wanted: string | undefined) => variants.find((v) => v.name === wanted && fits(v));
-  const variant = name === undefined ? (named(target.tuned?.get(key)) ?? variants.find(fits)) : named(name);
+  const tuned = (): string | undefined => target.tuned?.size ? target.tuned.get(keyOf()) : undefined;
+  const variant = name === undefined ? (named(tuned()) ?? variants.find(fits)) : named(name);
   if (!variant) {
     throw new Error(
       `${spec.family}: variant ${name ?? "(any)"} does not take these sizes; these do: ${fitting().join(", ")}`,
@@ -39,7 +40,9 @@ export function selectVariant<Params>(
   }
   const choice: VariantChoice = {
     ...spec,
-    key,
+    get key() {
+      return keyOf();
+    },
     get variants() {
       return fitting();
     },

@@ -44,10 +44,13 @@ const elements = (p: ConvParams) => ({
 
 /** Padding is not part of the key: it barely affects speed. */
 function specOf(family: string, p: ConvParams, inputs: readonly number[], output: number): KernelSpec {
-  const { batch, groups, inChannels, outChannels, input, kernel, stride, dilation, bias } = p;
-  const sizes = [batch, inChannels, outChannels, ...input].map(bucket);
-  const shape = `${sizes.join(" ")} groups ${bucket(groups)} kernel ${kernel} stride ${stride} dilation ${dilation}`;
-  return { family, shape: bias ? `${shape} bias` : shape, dtype: p.storage, inputs, output };
+  const shape = (): string => {
+    const { batch, groups, inChannels, outChannels, input, kernel, stride, dilation, bias } = p;
+    const sizes = [batch, inChannels, outChannels, ...input].map(bucket);
+    const text = `${sizes.join(" ")} groups ${bucket(groups)} kernel ${kernel} stride ${stride} dilation ${dilation}`;
+    return bias ? `${text} bias` : text;
+  };
+  return { family, shape, dtype: p.storage, inputs, output };
 }
 
 /** Lowers a convolution. Default variant: the tuned one or the first whose guard holds. */

@@ -77,7 +77,7 @@ test("selectVariant() takes the named variant, else the tuned one, else the firs
   });
   const variants = [variant("wide", 8), variant("narrow", 2), variant("generic", 0)];
   const taken = (size: number, tuned?: string, name?: string): string => {
-    const work = { family: "sum", shape: "s", dtype: "f32" as const, inputs: [1], output: 1 };
+    const work = { family: "sum", shape: () => "s", dtype: "f32" as const, inputs: [1], output: 1 };
     const target = { tuned: new Map(tuned ? [["sum s f32", tuned]] : []) } as unknown as Target;
     return (selectVariant(work, variants, size, target, { variant: name }) as unknown as { name: string }).name;
   };
@@ -90,7 +90,7 @@ test("selectVariant() takes the named variant, else the tuned one, else the firs
   assert.is(taken(9, "generic", "narrow"), "narrow");
   assert.throws(() => taken(3, "generic", "wide"), /variant wide does not take these sizes; these do: narrow, generic/);
   const target = { tuned: new Map([["sum s f32", "generic"]]) } as unknown as Target;
-  const spec = { family: "sum", shape: "s", dtype: "f32" as const, inputs: [1], output: 1 };
+  const spec = { family: "sum", shape: () => "s", dtype: "f32" as const, inputs: [1], output: 1 };
   const { choice } = selectVariant(spec, variants, 3, target);
   assert.equal(choice!.variants, ["narrow", "generic"], "those that fit, the default first, whatever is tuned");
   assert.is((choice!.lower("narrow") as unknown as { name: string }).name, "narrow");
