@@ -4,7 +4,7 @@
  */
 import { check, fail, show } from "../core/errors.ts";
 import type { Op } from "../core/op.ts";
-import { ancestors, node, Tensor } from "../core/tensor.ts";
+import { ancestors, inputsOf, node, Tensor } from "../core/tensor.ts";
 import { callTraced } from "../core/tracing.ts";
 import * as tree from "../core/tree.ts";
 import { alias } from "../ops/shape/reshape.ts";
@@ -91,9 +91,8 @@ export function callInRegion<A extends unknown[], R>(
 
 /** The inputs of a node for differentiation: for a result of a region these are the region's inputs. */
 export function parentsOf(t: Tensor): readonly Tensor[] {
-  if (t.source.kind !== "op") return [];
   const region = regionOf(t);
-  return region ? [...t.source.inputs, ...region.inputs] : t.source.inputs;
+  return region ? [...inputsOf(t), ...region.inputs] : inputsOf(t);
 }
 
 /**
@@ -103,5 +102,7 @@ export function parentsOf(t: Tensor): readonly Tensor[] {
 export const ancestorsSince = (outputs: readonly Tensor[], first: number, ends?: (t: Tensor) => boolean): Tensor[] =>
   ancestors(outputs, (t) => {
     if (t.id < first) return null;
-    return ends?.(t) ? [] : [...parentsOf(t), ...(regionOf(t)?.outputs ?? [])];
+    if (ends?.(t)) return [];
+    const region = regionOf(t);
+    return region ? [...parentsOf(t), ...region.outputs] : inputsOf(t);
   });

@@ -38,7 +38,9 @@ export function checkShape(operator: string, shape: unknown): asserts shape is S
 }
 
 /** NumPy broadcasting of two shapes; the error names both. */
-export function broadcastShapes(operator: string, a: Shape, b: Shape): number[] {
+export function broadcastShapes(operator: string, a: Shape, b: Shape): Shape {
+  if (a.length === 0 || sameShape(a, b)) return b;
+  if (b.length === 0) return a;
   const rank = Math.max(a.length, b.length);
   const result = new Array<number>(rank);
   for (let k = 0; k < rank; k++) {

@@ -90,7 +90,8 @@ export class Tensor {
 
   constructor(shape: Shape, dtype: DType, source: Source) {
     this.id = nextId++;
-    this.shape = Object.freeze([...shape]);
+    // The shape of another tensor is shared.
+    this.shape = Object.isFrozen(shape) ? shape : Object.freeze([...shape]);
     this.dtype = dtype;
     this.#source = source;
     if (source.kind === "device") backstop.register(this, source.storage, this);
@@ -250,7 +251,8 @@ export function node(
     const why = whyGone(input);
     if (why) fail(op.name, `an input ${why}`);
   }
-  checkShape(op.name, shape);
+  // That of an input has been checked.
+  if (shape !== inputs[0]?.shape) checkShape(op.name, shape);
   const made = new Tensor(shape, dtype, { kind: "op", op, inputs, attrs: attrs as never });
   watcher?.(made);
   return made;
