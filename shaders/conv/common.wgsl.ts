@@ -70,8 +70,6 @@ export const convFlops = (p: ConvParams): number =>
 
 /** How a block of neighboring results along a row accesses its inputs: all offsets are known statically. */
 export interface RowPlan {
-  /** Blocks per row. */
-  readonly blocks: number;
   /** Result `position` of the block multiplies kernel element `k` with the input at `offset` from the block's base. */
   readonly taps: readonly { readonly position: number; readonly k: number; readonly offset: number }[];
   /** The distinct offsets, ascending. */
@@ -79,6 +77,10 @@ export interface RowPlan {
   /** Whether the input at this offset is out of bounds for some block. */
   readonly mayMiss: (offset: number) => boolean;
 }
+
+/** The number of taps of a plan. */
+export const tapsOf = (p: ConvParams, backward: boolean, block: number): number =>
+  (block * p.kernel[2]) / (backward ? p.stride[2] : 1);
 
 /**
  * The plan of the last axis. Forward, the base of the block that starts at result r is r * stride - padding. Backward
@@ -102,5 +104,5 @@ export function rowPlan(p: ConvParams, backward: boolean, block: number): RowPla
   const offsets = [...new Set(taps.map((t) => t.offset))].sort((a, b) => a - b);
   const firstBase = backward ? 0 : -padding;
   const lastBase = backward ? ((blocks - 1) * block) / stride : (blocks - 1) * block * stride - padding;
-  return { blocks, taps, offsets, mayMiss: (o) => firstBase + o < 0 || lastBase + o >= size };
+  return { taps, offsets, mayMiss: (o) => firstBase + o < 0 || lastBase + o >= size };
 }

@@ -356,6 +356,7 @@ export function gemmVariants(backward: boolean): readonly Variant<ConvParams>[] 
     return {
       name,
       guard: (p, target) => {
+        if (target.software) return false;
         const { from, to } = sides(p, backward);
         const tile = tileOf(p);
         if (from.channels <= 4 || to.channels <= rows / 2) return false;

@@ -317,7 +317,7 @@ export function gemmMethod(
   target: Target,
   bytes = 0,
 ): GemmMethod | null {
-  if (target.software || gemmSize(tile) > target.maxWorkgroupSize) return null;
+  if (gemmSize(tile) > target.maxWorkgroupSize) return null;
   const lanes = target.subgroupMinSize ?? 0;
   const shape = matrices ? matrixShape(tile, p, target) : null;
   if (matrices && !shape) return null;

@@ -8,7 +8,7 @@
  * Conditions are joined by `&`: each `&&` becomes a branch, and hundreds of those stall SwiftShader's compiler.
  */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
-import { convFlops, convOperands, rowPlan, sides, volume } from "./common.wgsl.ts";
+import { convFlops, convOperands, rowPlan, sides, tapsOf, volume } from "./common.wgsl.ts";
 import { ceilDiv, foldGrid, gpuShare, pick, softwareShare } from "../grid.ts";
 import type { ConvParams, RowPlan, Side, Size3 } from "./common.wgsl.ts";
 import type { Operands } from "../operands.ts";
@@ -46,7 +46,7 @@ export function tileVariants(backward: boolean): readonly Variant<ConvParams>[] 
       // A phase of a strided gradient uses every stride-th kernel element, which does not work with dilation.
       if (backward && [0, 1].some((axis) => p.stride[axis] > 1 && p.dilation[axis] > 1)) return false;
       const tile = chooseTile(p, backward, share);
-      return tile.channels * rowPlan(p, backward, tile.width).taps.length <= 400;
+      return tile.channels * tapsOf(p, backward, tile.width) <= 400;
     },
     lower: (p, target, fusion) => lowerTile(p, target, backward, chooseTile(p, backward, shareOf(target) ?? 1), fusion),
   });
@@ -63,7 +63,6 @@ export function lowerTile(
 ): Lowered {
   const { from, to } = sides(p, backward);
   const { channels: tc, width: tw, share } = tile;
-  const plan = rowPlan(p, backward, tw);
   const [kD, kH, kW] = p.kernel;
 
   // In the gradient of a strided convolution, voxels with equal position mod stride use the same planes and rows of
@@ -71,7 +70,8 @@ export function lowerTile(
   const [phasesZ, phasesY] = backward ? p.stride : [1, 1];
   const depth = ceilDiv(to.size[0], phasesZ),
     height = ceilDiv(to.size[1], phasesY);
-  const lanes = p.batch * depth * height * plan.blocks;
+  const blocks = ceilDiv(to.size[2], tw);
+  const lanes = p.batch * depth * height * blocks;
   const size = Math.min(64, target.maxWorkgroupSize);
   const channelBlocks = ceilDiv(to.channels, tc);
   const perSpace = channelBlocks * p.groups * phasesZ * phasesY;
@@ -79,6 +79,7 @@ export function lowerTile(
 
   const io = convOperands(p, ["data", "w", "bias"], "result", fusion);
   const source = (): string => {
+    const plan = rowPlan(p, backward, tw);
     const weights = weightLoads(p, to, tile, io);
     const gather = gathering(plan, from.size, tile, io);
     const sums: string[] = [],
@@ -87,7 +88,7 @@ export function lowerTile(
       for (let c = 0; c < tc; c++) sums.push(`var a${c}_${b} = 0.0;`);
       const sum = `${pick(tc, (c) => `a${c}_${b}`)}${p.bias ? " + b" : ""}`;
       const store = io.store(`(at + ${b}u)`, sum);
-      stores.push(plan.blocks * tw > to.size[2] && b > 0 ? `if (x0 + ${b}u < ${to.size[2]}u) { ${store} }` : store);
+      stores.push(blocks * tw > to.size[2] && b > 0 ? `if (x0 + ${b}u < ${to.size[2]}u) { ${store} }` : store);
     }
     const overhang = [
       `(flat < ${lanes}u)`,
@@ -113,10 +114,10 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) loca
   // Lanes beyond the end repeat the last one because every lane must reach the broadcasts; they do not store.
   let flat = block / ${perSpace}u * ${size}u + local;
   let i = min(flat, ${lanes - 1}u);
-  let x0 = i % ${plan.blocks}u * ${tw}u;
-  let y = i / ${plan.blocks}u % ${height}u * ${phasesY}u + phaseY;
-  let z = i / ${plan.blocks * height}u % ${depth}u * ${phasesZ}u + phaseZ;
-  let sample = i / ${plan.blocks * height * depth}u;
+  let x0 = i % ${blocks}u * ${tw}u;
+  let y = i / ${blocks}u % ${height}u * ${phasesY}u + phaseY;
+  let z = i / ${blocks * height}u % ${depth}u * ${phasesZ}u + phaseZ;
+  let sample = i / ${blocks * height * depth}u;
 #if ${backward}
   let fx = i32(x0) / ${p.stride[2]};
   let fy = i32(y + ${p.padding[1]}u);

@@ -157,6 +157,7 @@ function variant(rows: number, columns: number, matrices: boolean): Variant<Conv
     name,
     // At least half of a tile is used.
     guard: (p, target) =>
+      !target.software &&
       p.outChannels / p.groups > rows / 2 &&
       (p.inChannels / p.groups) * volume(p.kernel) > columns / 2 &&
       method(p, target) !== null,
