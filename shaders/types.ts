@@ -137,7 +137,9 @@ export interface KernelSpec {
 }
 
 /** A choice between variants, for tuning. */
-export interface VariantChoice extends KernelSpec {
+export interface VariantChoice {
+  readonly spec: KernelSpec;
+  /** Names the kernel in stored choices. */
   readonly key: string;
   /** The variants whose guards hold, the default first. */
   readonly variants: readonly string[];

@@ -27,26 +27,53 @@ export function selectVariant<Params>(
   target: Target,
   { variant: name, fusion = null }: SelectOptions = {},
 ): Lowered {
-  const keyOf = (): string => `${spec.family} ${spec.shape()} ${spec.dtype}`;
-  const fits = (variant: Variant<Params>): boolean => variant.guard(params, target);
-  const fitting = (): string[] => variants.filter(fits).map((v) => v.name);
-  const named = (wanted: string | undefined) => variants.find((v) => v.name === wanted && fits(v));
-  const tuned = (): string | undefined => target.tuned?.size ? target.tuned.get(keyOf()) : undefined;
-  const variant = name === undefined ? (named(tuned()) ?? variants.find(fits)) : named(name);
+  const choice = new Choice(spec, variants, params, target);
+  const tuned = name === undefined && target.tuned?.size ? target.tuned.get(choice.key) : undefined;
+  const wanted = name ?? tuned;
+  const variant = (wanted !== undefined && choice.named(wanted)) || (name === undefined && choice.first);
   if (!variant) {
-    throw new Error(
-      `${spec.family}: variant ${name ?? "(any)"} does not take these sizes; these do: ${fitting().join(", ")}`,
-    );
+    const these = choice.variants.join(", ");
+    throw new Error(`${spec.family}: variant ${name ?? "(any)"} does not take these sizes; these do: ${these}`);
   }
-  const choice: VariantChoice = {
-    ...spec,
-    get key() {
-      return keyOf();
-    },
-    get variants() {
-      return fitting();
-    },
-    lower: (one) => named(one)!.lower(params, target),
-  };
   return { ...variant.lower(params, target, fusion), choice };
+}
+
+class Choice<Params> implements VariantChoice {
+  readonly spec: KernelSpec;
+  readonly #all: readonly Variant<Params>[];
+  readonly #params: Params;
+  readonly #target: Target;
+
+  constructor(spec: KernelSpec, all: readonly Variant<Params>[], params: Params, target: Target) {
+    this.spec = spec;
+    this.#all = all;
+    this.#params = params;
+    this.#target = target;
+  }
+
+  get key(): string {
+    return `${this.spec.family} ${this.spec.shape()} ${this.spec.dtype}`;
+  }
+
+  get variants(): string[] {
+    return this.#all.filter((v) => this.#fits(v)).map((v) => v.name);
+  }
+
+  /** The first variant whose guard holds. */
+  get first(): Variant<Params> | undefined {
+    return this.#all.find((v) => this.#fits(v));
+  }
+
+  /** The variant of that name, if its guard holds. */
+  named(name: string): Variant<Params> | undefined {
+    return this.#all.find((v) => v.name === name && this.#fits(v));
+  }
+
+  lower(name: string): Lowered {
+    return this.named(name)!.lower(this.#params, this.#target);
+  }
+
+  #fits(variant: Variant<Params>): boolean {
+    return variant.guard(this.#params, this.#target);
+  }
 }

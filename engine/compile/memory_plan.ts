@@ -1,5 +1,5 @@
 /** Memory planning: values with disjoint lifetimes share a buffer. */
-import type { Place, Schedule } from "./schedule.ts";
+import type { Bound, Place, Schedule } from "./schedule.ts";
 
 export interface MemoryPlan {
   /** Bytes of each arena slot. */
@@ -11,33 +11,51 @@ export interface MemoryPlan {
   readonly peakBytes: number;
 }
 
+/** The steps from the first to the last that use a place. */
+interface Life {
+  readonly from: number;
+  to: number;
+}
+
+interface Slot {
+  readonly bytes: number;
+  /** Those of its places. */
+  readonly lives: Life[];
+}
+
+function isFree({ lives }: Slot, { from, to }: Life): boolean {
+  for (const other of lives) if (other.to >= from && other.from <= to) return false;
+  return true;
+}
+
 /**
  * Greedy by size: assigns each place, largest first, to the smallest slot without a live occupant. Since sizes
  * decrease, a slot never grows. Slots are separate buffers, so that a kernel may read one and write another.
  */
 export function planMemory(schedule: Schedule): MemoryPlan {
-  const first = new Map<Place, number>();
-  const last = new Map<Place, number>();
-  schedule.steps.forEach((step, k) => {
-    for (const { place } of [...step.reads, ...step.writes]) {
-      if (!first.has(place)) first.set(place, k);
-      last.set(place, k);
-    }
+  const lives = new Map<Place, Life>();
+  schedule.steps.forEach(({ reads, writes }, k) => {
+    const touch = ({ place }: Bound): void => {
+      const life = lives.get(place);
+      if (life) life.to = k;
+      else lives.set(place, { from: k, to: k });
+    };
+    reads.forEach(touch);
+    writes.forEach(touch);
   });
   const outputs = new Set(schedule.outputs);
-  const inArena = schedule.places.filter((p) => p.leaf === null && !outputs.has(p) && first.has(p));
-  const sorted = inArena.sort((a, b) => b.bytes - a.bytes || first.get(a)! - first.get(b)!);
-  const slots: { bytes: number; tenants: Place[] }[] = [];
+  const inArena = schedule.places.filter((p) => p.leaf === null && !outputs.has(p) && lives.has(p));
+  const sorted = inArena.sort((a, b) => b.bytes - a.bytes || lives.get(a)!.from - lives.get(b)!.from);
+  const slots: Slot[] = [];
   const slotOf = new Map<Place, number>();
   for (const place of sorted) {
-    const [from, to] = [first.get(place)!, last.get(place)!];
+    const life = lives.get(place)!;
     let best = -1;
-    slots.forEach((slot, k) => {
-      const free = slot.tenants.every((other) => last.get(other)! < from || first.get(other)! > to);
-      if (free && (best < 0 || slot.bytes < slots[best].bytes)) best = k;
-    });
-    if (best < 0) best = slots.push({ bytes: place.bytes, tenants: [] }) - 1;
-    slots[best].tenants.push(place);
+    for (let k = 0; k < slots.length; k++) {
+      if ((best < 0 || slots[k].bytes < slots[best].bytes) && isFree(slots[k], life)) best = k;
+    }
+    if (best < 0) best = slots.push({ bytes: place.bytes, lives: [] }) - 1;
+    slots[best].lives.push(life);
     slotOf.set(place, best);
   }
   const total = (list: Iterable<{ bytes: number }>): number => [...list].reduce((sum, x) => sum + x.bytes, 0);

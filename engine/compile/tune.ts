@@ -106,18 +106,19 @@ async function measureAll(
 }
 
 async function measure(device: Device, choice: VariantChoice): Promise<TunedKernel> {
+  const { family, inputs: sizes, output: size, dtype } = choice.spec;
   const buffers: GPUBuffer[] = [];
   const allocate = (bytes: number): GPUBuffer => {
-    buffers.push(allocateBuffer(device, bytes, `tuning ${choice.family}`));
+    buffers.push(allocateBuffer(device, bytes, `tuning ${family}`));
     return buffers.at(-1)!;
   };
   try {
-    const inputs = choice.inputs.map((elements, k) => {
-      const buffer = allocate(bytesOf(elements, choice.dtype));
-      writeBuffer(device, buffer, synthetic(elements, k), choice.dtype);
+    const inputs = sizes.map((elements, k) => {
+      const buffer = allocate(bytesOf(elements, dtype));
+      writeBuffer(device, buffer, synthetic(elements, k), dtype);
       return buffer;
     });
-    const output = allocate(bytesOf(choice.output, choice.dtype));
+    const output = allocate(bytesOf(size, dtype));
     const watches = new Map<string, () => Promise<number>>();
     for (const variant of choice.variants) {
       try {

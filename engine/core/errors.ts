@@ -115,7 +115,7 @@ export function check(condition: boolean, operator: string, message: () => strin
 export function checkOptions(operator: string, options: object, known: readonly string[]): void {
   check(isPlain(options), operator, () => `options are an object, got ${show(options)}${suggestion(options, known)}`);
   for (const key of Object.keys(options)) {
-    check(known.includes(key), operator, () => `unknown option ${show(key)}; it takes ${known.join(", ") || "none"}`);
+    if (!known.includes(key)) fail(operator, `unknown option ${show(key)}; it takes ${known.join(", ") || "none"}`);
   }
 }
 

@@ -6,7 +6,11 @@ export type Shape = readonly number[];
 /** Upper bound on elements, so that 32-bit indices suffice. */
 export const MAX_ELEMENTS = 2 ** 31;
 
-export const size = (shape: Shape): number => shape.reduce((product, n) => product * n, 1);
+export function size(shape: Shape): number {
+  let count = 1;
+  for (const n of shape) count *= n;
+  return count;
+}
 
 export const sameShape = (a: Shape, b: Shape): boolean => a.length === b.length && a.every((n, k) => n === b[k]);
 
@@ -21,20 +25,18 @@ export function strides(shape: Shape): number[] {
   return result;
 }
 
+const isShape = (value: unknown): value is Shape => {
+  if (!Array.isArray(value)) return false;
+  for (const n of value) if (!Number.isInteger(n) || n < 0) return false;
+  return true;
+};
+
 export function checkShape(operator: string, shape: unknown): asserts shape is Shape {
-  check(
-    Array.isArray(shape) && shape.every((n) => Number.isInteger(n) && n >= 0),
-    operator,
-    () =>
-      `a shape is an array of integers >= 0, got ${show(shape)}${
-        (Array.isArray(shape) ? shape : []).map(ifTraced).find((hint) => hint) ?? ""
-      }`,
-  );
-  check(
-    size(shape as Shape) < MAX_ELEMENTS,
-    operator,
-    () => `shape ${show(shape)} has 2^31 elements or more; split it`,
-  );
+  if (!isShape(shape)) {
+    const hint = (Array.isArray(shape) ? shape : []).map(ifTraced).find((hint) => hint) ?? "";
+    fail(operator, `a shape is an array of integers >= 0, got ${show(shape)}${hint}`);
+  }
+  if (size(shape) >= MAX_ELEMENTS) fail(operator, `shape ${show(shape)} has 2^31 elements or more; split it`);
 }
 
 /** NumPy broadcasting of two shapes; the error names both. */

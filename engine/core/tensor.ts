@@ -85,6 +85,8 @@ export class Tensor {
   /** Grows with creation, so that ascending order is a topological order. */
   readonly id: number;
   readonly shape: Shape;
+  /** The number of elements. */
+  readonly size: number;
   readonly dtype: DType;
   #source: Source;
 
@@ -92,6 +94,7 @@ export class Tensor {
     this.id = nextId++;
     // The shape of another tensor is shared.
     this.shape = Object.isFrozen(shape) ? shape : Object.freeze([...shape]);
+    this.size = size(shape);
     this.dtype = dtype;
     this.#source = source;
     if (source.kind === "device") backstop.register(this, source.storage, this);
@@ -100,10 +103,6 @@ export class Tensor {
   /** Location of the values; for internal use. */
   get source(): Source {
     return this.#source;
-  }
-
-  get size(): number {
-    return size(this.shape);
   }
 
   get rank(): number {

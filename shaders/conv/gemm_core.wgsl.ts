@@ -256,13 +256,13 @@ var total = 0f;
 var squares = 0f;
 var own = 0f;
 ${
-          finish(
-            atColumn,
-            `var seen = 0f;
+        finish(
+          atColumn,
+          `var seen = 0f;
     ${atElement}
     leaving[row * ${width}u + strip] = seen;`,
-            (c) =>
-              `for (var k = reader; k < ${width}u; k += ${readers}u) {
+          (c) =>
+            `for (var k = reader; k < ${width}u; k += ${readers}u) {
   // Rows start in the same memory bank.
   let strip = (k + row) % ${width}u;
   if (${columnOf(c)} < count) {
@@ -275,8 +275,8 @@ ${
   }
 }
 workgroupBarrier();`,
-          )
-        }
+        )
+      }
 leaving[local] = pivot;
 leaving[local + ${size}u] = total;
 leaving[local + ${2 * size}u] = squares;

@@ -38,7 +38,8 @@ export function emitMap(
   const reads = isPlain ? cone.reads.filter((v) => v !== alias) : null;
   const options = { alias, isBounded, ...(reads && { reads }) };
   if (reads) {
-    const kernel = lazily(chainName(root, materialized), () => wholeKernel(root, materialized, target, options).kernel);
+    const emit = (): Kernel => wholeKernel(root, materialized, target, options).kernel;
+    const kernel = new LazyKernel(chainName(root, materialized), emit);
     const slots = reads.map((_, k): Slot => ({ input: k }));
     return { temps: [], dispatches: [{ kernel, reads: slots, writes: [{ output: 0 }] }], reads };
   }
@@ -50,20 +51,30 @@ export function emitMap(
   };
 }
 
-/** A kernel whose source and grid are built on first access to anything but its name. */
-function lazily(name: string, emit: () => Kernel): Kernel {
-  let known: Kernel | null = null;
-  const kernel = (): Kernel => (known ??= emit());
-  return {
-    name,
-    source: () => kernel().source(),
-    get workgroups() {
-      return kernel().workgroups;
-    },
-    get flops() {
-      return kernel().flops ?? 0;
-    },
-  };
+/** A kernel that is emitted on first access to anything but its name. */
+class LazyKernel implements Kernel {
+  readonly name: string;
+  readonly #emit: () => Kernel;
+  #emitted: Kernel | null = null;
+
+  constructor(name: string, emit: () => Kernel) {
+    this.name = name;
+    this.#emit = emit;
+  }
+
+  get #kernel(): Kernel {
+    return (this.#emitted ??= this.#emit());
+  }
+
+  readonly source = (): string => this.#kernel.source();
+
+  get workgroups(): Kernel["workgroups"] {
+    return this.#kernel.workgroups;
+  }
+
+  get flops(): number {
+    return this.#kernel.flops ?? 0;
+  }
 }
 
 /** The kernel of a result that fits in one binding. */

@@ -25,14 +25,14 @@ interface Price {
 }
 
 /** The cost of recomputing each value from those in `kept`, by id. */
-function prices(graph: Graph, kept: (v: Value) => boolean): Price[] {
+function prices(graph: Graph, kept: ReadonlySet<Value>): Price[] {
   const table: Price[] = [];
   // What a value costs its users.
   const asInput: Price[] = [];
   for (const v of graph.values) {
     const price = priceOf(v, asInput);
     table.push(price);
-    asInput.push(kept(v) ? { cost: 0, reads: new Set([v]) } : price);
+    asInput.push(kept.has(v) ? { cost: 0, reads: new Set([v]) } : price);
   }
   return table;
 }
@@ -55,11 +55,10 @@ function priceOf(v: Value, asInput: readonly Price[]): Price {
  * by several kernels and not cheap, or would be recomputed for every element it is broadcast to.
  */
 export function chooseMaterialized(graph: Graph, forced: ReadonlySet<Value>, target: Target): Materialized {
-  const always = (v: Value): boolean => v.leaf !== null || (!isMap(v) && !isView(v)) || forced.has(v);
+  const always = new Set(graph.values.filter((v) => (!isMap(v) && !isView(v)) || forced.has(v)));
   // The first pass computes costs as if nothing else were materialized; the second uses the first's result.
   const first = assign(graph, forced, prices(graph, always), target);
-  const kept = (v: Value): boolean => always(v) || first.has(v);
-  return assign(graph, forced, prices(graph, kept), target);
+  return assign(graph, forced, prices(graph, new Set([...always, ...first])), target);
 }
 
 /** Elementwise values that all kernels using them can fuse into their loads. */
@@ -109,12 +108,15 @@ function assign(
     // Materialized: its reads, one write, and one read per using kernel. Recomputed: its reads once per using kernel.
     const most = loaded.has(v) ? LOAD_COST : CHEAP_COST;
     const cheap = cost <= most && kernels.size * reads.size <= reads.size + 1 + kernels.size;
-    const isMaterialized = !isView(v) && (!isMap(v) || stored.has(v) || (kernels.size > 1 && !cheap));
+    const { kind } = v.op!.lowering;
+    const isMaterialized = kind !== "view" && (kind !== "map" || stored.has(v) || (kernels.size > 1 && !cheap));
     if (isMaterialized) result.add(v);
     for (const x of v.inputs) {
       const source = storageOf(x);
-      if (v.op!.lowering.kind === "kernel" && !loaded.has(source)) stored.add(source);
-      else if (isMap(v) && isMap(source) && isCostlyBroadcast(source, v, table[source.id].cost)) stored.add(source);
+      if (kind === "kernel" && !loaded.has(source)) stored.add(source);
+      else if (kind === "map" && isMap(source) && isCostlyBroadcast(source, v, table[source.id].cost)) {
+        stored.add(source);
+      }
       if (isMaterialized) users[x.id].add(v);
       else for (const kernel of kernels) users[x.id].add(kernel);
     }

@@ -1,5 +1,6 @@
 /** Groups of values computed by one sequence of kernels, described by the graph alone until they are emitted. */
 import type { ReduceAttrs } from "../../core/op.ts";
+import { sameShape } from "../../core/shape.ts";
 import { chunkElements, type Target } from "../../../shaders/types.ts";
 import { coneFrom, coneOf, coneOfAll, type Materialized, movedReads } from "../graph/cone.ts";
 import { type Emitted, hasTooManyBindings } from "../emit/emitted.ts";
@@ -113,10 +114,14 @@ export function groupOf(v: Value, materialized: Materialized, target: Target): K
   }
 }
 
-/** Sums with equal keys can share a loop; null if not applicable. */
-export function rowsKey(v: Value, target: Target): string | null {
-  if (v.op!.lowering.kind !== "reduce" || (v.attrs as ReduceAttrs).by !== "sum") return null;
-  const [input] = v.inputs;
-  if (input.size > chunkElements(target)) return null;
-  return `${input.dtype}[${input.shape}] ${(v.attrs as ReduceAttrs).axes}`;
+const isSum = (v: Value): boolean => v.op!.lowering.kind === "reduce" && (v.attrs as ReduceAttrs).by === "sum";
+
+/** Whether v is a sum that may share its kernel: with another over the same rows, or with an epilogue. */
+export const isShareable = (v: Value, target: Target): boolean => isSum(v) && v.inputs[0].size <= chunkElements(target);
+
+/** Whether two shareable sums can share a loop. */
+export function haveSameRows(v: Value, w: Value): boolean {
+  const [a, b] = [v.inputs[0], w.inputs[0]];
+  const axesOf = ({ attrs }: Value): readonly number[] => (attrs as ReduceAttrs).axes;
+  return a.dtype === b.dtype && sameShape(a.shape, b.shape) && sameShape(axesOf(v), axesOf(w));
 }

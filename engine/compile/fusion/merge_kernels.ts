@@ -4,7 +4,16 @@ import { computedPlaces, type Materialized } from "../graph/cone.ts";
 import { MOST_COMPUTED, TooLarge } from "../emit/body.ts";
 import { canEndWith } from "../emit/kernel.ts";
 import { emitReduce } from "../emit/reduce.ts";
-import { bindsTooMany, epilogueGroup, groupOf, type KernelGroup, kernelGroup, reduceGroup, rowsKey } from "./kernel_groups.ts";
+import {
+  bindsTooMany,
+  epilogueGroup,
+  groupOf,
+  haveSameRows,
+  isShareable,
+  type KernelGroup,
+  kernelGroup,
+  reduceGroup,
+} from "./kernel_groups.ts";
 import type { Value } from "../graph/lower.ts";
 
 /** Maximum number of groups to search for a partner, and of values that one group computes. */
@@ -16,8 +25,7 @@ export function mergeReductions(order: readonly Value[], materialized: Materiali
   const groups: KernelGroup[] = [];
   for (const v of order) {
     const group = groupOf(v, materialized, target);
-    const key = rowsKey(v, target);
-    const place = key === null ? null : findPartner(groups, group, key, target);
+    const place = isShareable(v, target) ? findPartner(groups, group, target) : null;
     const merged = place && reduceGroup([...groups[place.partner].members, v], materialized, target);
     if (!place || !merged || !isWithinLimits(merged, materialized, target)) groups.push(group);
     else if (place.isEarly) groups[place.partner] = merged;
@@ -51,12 +59,13 @@ function isWithinLimits(group: KernelGroup, materialized: Materialized, target: 
 function findPartner(
   groups: readonly KernelGroup[],
   joining: KernelGroup,
-  key: string,
   target: Target,
 ): { partner: number; isEarly: boolean } | null {
   for (let k = groups.length - 1; k >= Math.max(0, groups.length - REACH); k--) {
     const { members } = groups[k];
-    if (members.length >= MOST_MEMBERS || rowsKey(members[0], target) !== key) continue;
+    const [first] = members;
+    const fits = members.length < MOST_MEMBERS && isShareable(first, target) && haveSameRows(first, joining.members[0]);
+    if (!fits) continue;
     const written = new Set(groups.slice(k).flatMap((group) => group.members));
     if (!joining.reads.some((x) => written.has(x))) return { partner: k, isEarly: true };
     const isRead = [joining, ...groups.slice(k + 1)].some(({ reads }) => reads.some((x) => members.includes(x)));
@@ -72,7 +81,7 @@ function withEpilogue(x: Value, v: Value, materialized: Materialized, target: Ta
     if (!lowering.fusesEpilogue || x.size > chunkElements(target)) return null;
     return kernelGroup(x, { epilogue: v }, materialized, target);
   }
-  if (rowsKey(x, target) === null || v.dtype !== "f32" || x.dtype !== "f32") return null;
+  if (!isShareable(x, target) || v.dtype !== "f32" || x.dtype !== "f32") return null;
   return canEndWith(x, v, materialized, target) ? epilogueGroup(x, v, materialized, target) : null;
 }
 

@@ -86,23 +86,24 @@ export const operationsOf = (inside: readonly Value[]): number =>
  * `limit`. Movement operators change the index, elementwise ones keep it.
  */
 export function computedPlaces(starts: readonly Value[], materialized: Materialized, limit: number): number {
+  // Indices are numbered in the order in which they are met.
   const ids = new Map<string, number>();
   const idOf = (key: string): number => ids.get(key) ?? ids.set(key, ids.size + 1).size;
-  const seen = new Set<string>();
+  const seen: Set<Value>[] = [];
   const stack: [Value, number][] = starts.map((v) => [v, 0]);
   let count = 0;
   while (stack.length > 0) {
     const [v, place] = stack.pop()!;
     if (isInMemory(v, materialized)) continue;
-    const key = `${v.id} ${place}`;
-    if (seen.has(key)) continue;
-    seen.add(key);
+    const here = (seen[place] ??= new Set());
+    if (here.has(v)) continue;
+    here.add(v);
     if (++count >= limit) return limit;
+    const { lowering } = v.op!;
     v.inputs.forEach((x, k) => {
-      const isElementwise = v.op!.lowering.kind === "map" && v.op!.lowering.elementwise;
       const next = keepsPlace(v, x)
         ? place
-        : idOf(isElementwise ? `${place} of [${x.shape}]` : `${place} ${v.id} ${k}`);
+        : idOf(lowering.kind === "map" && lowering.elementwise ? `${place} of [${x.shape}]` : `${place} ${v.id} ${k}`);
       stack.push([x, next]);
     });
   }

@@ -2,7 +2,7 @@
 import type { DType } from "../../core/dtype.ts";
 import { fail } from "../../core/errors.ts";
 import type { Op } from "../../core/op.ts";
-import { sameShape, type Shape, size } from "../../core/shape.ts";
+import { sameShape, type Shape } from "../../core/shape.ts";
 import { ancestors, inputsOf, type Source, type Tensor, whyGone } from "../../core/tensor.ts";
 import { chunkElements, type Target } from "../../../shaders/types.ts";
 
@@ -18,6 +18,8 @@ export interface Value {
   readonly inputs: readonly Value[];
   /** Index in `Graph.leaves`, for leaves. */
   readonly leaf: number | null;
+  /** The value whose memory a view refers to; null if it is no view. */
+  readonly viewed: Value | null;
 }
 
 export interface Graph {
@@ -28,14 +30,10 @@ export interface Graph {
   readonly key: string;
 }
 
-export const isView = (value: Value): boolean => value.op?.lowering.kind === "view";
+export const isView = (value: Value): boolean => value.viewed !== null;
 
-/** The value whose memory a view refers to. */
-export function storageOf(value: Value): Value {
-  let v = value;
-  while (isView(v)) v = v.inputs[0];
-  return v;
-}
+/** The value whose memory this one refers to: itself, unless it is a view. */
+export const storageOf = (value: Value): Value => value.viewed ?? value;
 
 const isBarrier = ({ op }: Value): boolean => op?.lowering.kind === "view" && op.lowering.barrier === true;
 
@@ -46,13 +44,21 @@ function barrierOf(value: Value): Value {
   return v;
 }
 
-/** Serializes attributes to a key. */
-function attrsKey(value: unknown): string {
+const keys = new WeakMap<object, string>();
+
+/** Serializes the attributes of an operator, which do not change; operators and their derivatives share them. */
+function attrsKey(attrs: object): string {
+  let key = keys.get(attrs);
+  if (key === undefined) keys.set(attrs, key = keyOf(attrs));
+  return key;
+}
+
+function keyOf(value: unknown): string {
   if (typeof value === "number") return Object.is(value, -0) ? "-0" : `${value}`;
-  if (Array.isArray(value)) return `[${value.map(attrsKey)}]`;
+  if (Array.isArray(value)) return `[${value.map(keyOf)}]`;
   if (typeof value === "object" && value !== null) {
     let key = "{";
-    for (const name in value) key += `${name}:${attrsKey((value as Record<string, unknown>)[name])},`;
+    for (const name in value) key += `${name}:${keyOf((value as Record<string, unknown>)[name])},`;
     return `${key}}`;
   }
   return typeof value === "string" ? JSON.stringify(value) : `${value}`;
@@ -106,11 +112,12 @@ export function lower(
       id: values.length,
       shape: t.shape,
       dtype: t.dtype,
-      size: size(t.shape),
+      size: t.size,
       op,
       attrs,
       inputs,
       leaf,
+      viewed: op?.lowering.kind === "view" ? storageOf(inputs[0]) : null,
     };
     values.push(value);
     keys.push(key);

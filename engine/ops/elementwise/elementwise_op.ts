@@ -4,7 +4,7 @@ import { check, refuseOptions, show } from "../../core/errors.ts";
 import { bitsOf, call, type Expr, infix, isLiteral, select, u32 } from "../../core/expr.ts";
 import type { Op, RuleContext } from "../../core/op.ts";
 import { mixed } from "../../core/precision.ts";
-import { broadcastShapes } from "../../core/shape.ts";
+import { broadcastShapes, type Shape } from "../../core/shape.ts";
 import { checkTensor, node, Tensor } from "../../core/tensor.ts";
 import { alignBatch, broadcastTo } from "../shape/broadcast_to.ts";
 import { sumTo } from "../shape/sum_to.ts";
@@ -85,27 +85,31 @@ export const isOperand = (value: unknown): value is Operand => value instanceof 
 
 /** Applies a row: promotes dtypes, converts numbers to constants, broadcasts. */
 export function apply<A>(op: Op<A>, row: Row<A>, operands: readonly Operand[], attrs: A): Tensor {
-  for (const operand of operands) {
-    check(isOperand(operand), op.name, () => `operands are tensors or numbers, got ${show(operand)}`);
+  let tensors: DType | null = null;
+  let shape: Shape = [];
+  for (const x of operands) {
+    check(isOperand(x), op.name, () => `operands are tensors or numbers, got ${show(x)}`);
+    if (typeof x === "number") continue;
+    tensors = tensors === null ? x.dtype : promote(tensors, x.dtype);
+    shape = broadcastShapes(op.name, shape, x.shape);
   }
-  const tensors = operands.filter((x): x is Tensor => x instanceof Tensor);
-  let promoted = tensors.map((x) => x.dtype).reduce(promote, "bool" as DType);
-  if (tensors.length === 0) promoted = "f32";
+  let promoted = tensors ?? "f32";
   for (const x of operands) if (typeof x === "number") promoted = joinNumber(promoted, x);
   const wanted = row.inputs ? row.inputs(promoted) : promoted;
-  const shape = tensors.map((x) => x.shape).reduce((a, b) => broadcastShapes(op.name, a, b), [] as readonly number[]);
   const inputs = operands.map((x) =>
     typeof x === "number" ? scalar(x, wanted) : x.dtype === wanted ? x : cast(x, wanted)
   );
   return node(op, inputs, attrs, shape, row.dtype ? row.dtype(wanted, attrs) : wanted);
 }
 
+const NONE = {};
+
 export function unary(name: string, row: Row<object>): (x: Tensor) => Tensor {
   const op = define(name, row);
   return (x: Tensor, ...rest: unknown[]) => {
     checkTensor(name, x);
     refuseOptions(name, rest);
-    return apply(op, row, [x], {});
+    return apply(op, row, [x], NONE);
   };
 }
 
@@ -113,7 +117,7 @@ export function binary(name: string, row: Row<object>): (a: Operand, b: Operand)
   const op = define(name, row);
   return (a: Operand, b: Operand, ...rest: unknown[]) => {
     refuseOptions(name, rest);
-    return apply(op, row, [a, b], {});
+    return apply(op, row, [a, b], NONE);
   };
 }
 
