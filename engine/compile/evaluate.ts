@@ -118,16 +118,17 @@ async function compute(tensors: readonly Tensor[]): Promise<Storage[]> {
 }
 
 async function programOf(device: Device, graph: Graph, outputs: readonly Tensor[]): Promise<Program> {
-  let program = programs.get(graph.key);
+  const { key } = graph;
+  let program = programs.get(key);
   if (!program) {
     warnOfGrowth(outputs, graph.values.length);
     program = Program.build(device, graph, { keepsArena: false });
-    programs.set(graph.key, program);
+    programs.set(key, program);
   }
   try {
     return await program;
   } catch (error) {
-    if (programs.peek(graph.key) === program) programs.delete(graph.key);
+    if (programs.peek(key) === program) programs.delete(key);
     throw error;
   }
 }

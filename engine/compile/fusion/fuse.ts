@@ -24,6 +24,8 @@ interface Price {
   readonly reads: ReadonlySet<Value>;
 }
 
+const NO_READS: ReadonlySet<Value> = new Set();
+
 /** The cost of recomputing each value from those in `kept`, by id. */
 function prices(graph: Graph, kept: ReadonlySet<Value>): Price[] {
   const table: Price[] = [];
@@ -40,14 +42,21 @@ function prices(graph: Graph, kept: ReadonlySet<Value>): Price[] {
 function priceOf(v: Value, asInput: readonly Price[]): Price {
   const lowering = v.op?.lowering;
   let cost = lowering?.kind === "map" ? lowering.cost : 0;
-  const reads = new Set<Value>();
+  let reads = NO_READS;
   for (const x of v.inputs) {
     const price = asInput[x.id];
     // A value that is constant along a row is computed once per row.
     if (x.size * ROW > v.size) cost += price.cost;
-    for (const read of price.reads) if (read.size * BROADCAST > v.size) reads.add(read);
+    reads = joined(reads, price.reads, v);
   }
   return { cost, reads };
+}
+
+/** `reads` and those of `more` that count for v. Most values have the reads of one input, so sets are shared. */
+function joined(reads: ReadonlySet<Value>, more: ReadonlySet<Value>, v: Value): ReadonlySet<Value> {
+  const counts = [...more].filter((read) => read.size * BROADCAST > v.size && !reads.has(read));
+  if (counts.length === 0) return reads;
+  return counts.length === more.size && reads.size === 0 ? more : new Set([...reads, ...counts]);
 }
 
 /**

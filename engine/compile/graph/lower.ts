@@ -44,25 +44,27 @@ function barrierOf(value: Value): Value {
   return v;
 }
 
-const keys = new WeakMap<object, string>();
+const serialized = new WeakMap<object, string>();
 
-/** Serializes the attributes of an operator, which do not change; operators and their derivatives share them. */
-function attrsKey(attrs: object): string {
-  let key = keys.get(attrs);
-  if (key === undefined) keys.set(attrs, key = keyOf(attrs));
+/** The serialized attributes of an operator or shape of a tensor, which do not change and are often shared. */
+function keyOf(value: object): string {
+  let key = serialized.get(value);
+  if (key === undefined) serialized.set(value, key = serialize(value));
   return key;
 }
 
-function keyOf(value: unknown): string {
+function serialize(value: unknown): string {
   if (typeof value === "number") return Object.is(value, -0) ? "-0" : `${value}`;
-  if (Array.isArray(value)) return `[${value.map(keyOf)}]`;
+  if (Array.isArray(value)) return `[${value.map(serialize)}]`;
   if (typeof value === "object" && value !== null) {
     let key = "{";
-    for (const name in value) key += `${name}:${keyOf((value as Record<string, unknown>)[name])},`;
+    for (const name in value) key += `${name}:${serialize((value as Record<string, unknown>)[name])},`;
     return `${key}}`;
   }
   return typeof value === "string" ? JSON.stringify(value) : `${value}`;
 }
+
+const idsOf = (values: readonly Value[]): string => values.map((v) => v.id).join();
 
 /**
  * The expansion of an operator: the operators of a composite; parts, if a tensor exceeds a binding (fused kernels use
@@ -125,7 +127,7 @@ export function lower(
   };
   const addLeaf = (t: Tensor): Value => {
     leaves.push(t);
-    return push(t, null, null as never, [], leaves.length - 1, `leaf ${t.dtype}[${t.shape}]`);
+    return push(t, null, null as never, [], leaves.length - 1, `leaf ${t.dtype}${keyOf(t.shape)}`);
   };
   const addOp = (t: Tensor, op: Op, attrs: never, inputs: readonly Value[]): Value => {
     if (op.lowering.kind === "view") {
@@ -134,7 +136,7 @@ export function lower(
       if (sameShape(source.shape, t.shape)) return source;
       inputs = [source];
     }
-    const key = `${op.name} ${inputs.map((x) => x.id)} ${attrsKey(attrs)} ${t.dtype}[${t.shape}]`;
+    const key = `${op.name} ${idsOf(inputs)} ${keyOf(attrs)} ${t.dtype}${keyOf(t.shape)}`;
     const twin = merged.get(key);
     if (twin) return twin;
     const value = push(t, op, attrs, inputs, null, key);
@@ -171,5 +173,12 @@ export function lower(
   for (const t of arguments_) if (!known.has(t)) known.set(t, addLeaf(t));
   visit(outputs);
   const results = outputs.map((t) => known.get(t)!);
-  return { values, leaves, outputs: results, key: `${keys.join("\n")}\n-> ${results.map((v) => v.id)}` };
+  return {
+    values,
+    leaves,
+    outputs: results,
+    get key() {
+      return `${keys.join("\n")}\n-> ${idsOf(results)}`;
+    },
+  };
 }
