@@ -8,7 +8,7 @@ export const MAX_ELEMENTS = 2 ** 31;
 
 export function size(shape: Shape): number {
   let count = 1;
-  for (const n of shape) count *= n;
+  for (let k = 0; k < shape.length; k++) count *= shape[k];
   return count;
 }
 
@@ -25,11 +25,11 @@ export function strides(shape: Shape): number[] {
   return result;
 }
 
-const isShape = (value: unknown): value is Shape => {
+function isShape(value: unknown): value is Shape {
   if (!Array.isArray(value)) return false;
-  for (const n of value) if (!Number.isInteger(n) || n < 0) return false;
+  for (let k = 0; k < value.length; k++) if (!Number.isInteger(value[k]) || value[k] < 0) return false;
   return true;
-};
+}
 
 export function checkShape(operator: string, shape: unknown): asserts shape is Shape {
   if (!isShape(shape)) {

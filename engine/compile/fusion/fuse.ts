@@ -21,10 +21,8 @@ const LOAD_READS = 1;
 interface Price {
   readonly cost: number;
   /** Values read from memory, without small broadcast ones. */
-  readonly reads: ReadonlySet<Value>;
+  readonly reads: readonly Value[];
 }
-
-const NO_READS: ReadonlySet<Value> = new Set();
 
 /** The cost of recomputing each value from those in `kept`, by id. */
 function prices(graph: Graph, kept: ReadonlySet<Value>): Price[] {
@@ -34,7 +32,7 @@ function prices(graph: Graph, kept: ReadonlySet<Value>): Price[] {
   for (const v of graph.values) {
     const price = priceOf(v, asInput);
     table.push(price);
-    asInput.push(kept.has(v) ? { cost: 0, reads: new Set([v]) } : price);
+    asInput.push(kept.has(v) ? { cost: 0, reads: [v] } : price);
   }
   return table;
 }
@@ -42,7 +40,7 @@ function prices(graph: Graph, kept: ReadonlySet<Value>): Price[] {
 function priceOf(v: Value, asInput: readonly Price[]): Price {
   const lowering = v.op?.lowering;
   let cost = lowering?.kind === "map" ? lowering.cost : 0;
-  let reads = NO_READS;
+  let reads: readonly Value[] = [];
   for (const x of v.inputs) {
     const price = asInput[x.id];
     // A value that is constant along a row is computed once per row.
@@ -52,11 +50,10 @@ function priceOf(v: Value, asInput: readonly Price[]): Price {
   return { cost, reads };
 }
 
-/** `reads` and those of `more` that count for v. Most values have the reads of one input, so sets are shared. */
-function joined(reads: ReadonlySet<Value>, more: ReadonlySet<Value>, v: Value): ReadonlySet<Value> {
-  const counts = [...more].filter((read) => read.size * BROADCAST > v.size && !reads.has(read));
-  if (counts.length === 0) return reads;
-  return counts.length === more.size && reads.size === 0 ? more : new Set([...reads, ...counts]);
+/** `reads` and those of `more` that count for v. */
+function joined(reads: readonly Value[], more: readonly Value[], v: Value): readonly Value[] {
+  const others = more.filter((read) => read.size * BROADCAST > v.size && !reads.includes(read));
+  return others.length === 0 ? reads : reads.length === 0 ? others : [...reads, ...others];
 }
 
 /**
@@ -83,7 +80,7 @@ function loadable(graph: Graph, table: readonly Price[], target: Target): Set<Va
   return new Set(
     [...fusable].filter((x) => {
       const { cost, reads } = table[x.id];
-      return isMap(x) && !refused.has(x) && cost <= LOAD_COST && reads.size <= LOAD_READS;
+      return isMap(x) && !refused.has(x) && cost <= LOAD_COST && reads.length <= LOAD_READS;
     }),
   );
 }
@@ -116,7 +113,7 @@ function assign(
     const { cost, reads } = table[v.id];
     // Materialized: its reads, one write, and one read per using kernel. Recomputed: its reads once per using kernel.
     const most = loaded.has(v) ? LOAD_COST : CHEAP_COST;
-    const cheap = cost <= most && kernels.size * reads.size <= reads.size + 1 + kernels.size;
+    const cheap = cost <= most && kernels.size * reads.length <= reads.length + 1 + kernels.size;
     const { kind } = v.op!.lowering;
     const isMaterialized = kind !== "view" && (kind !== "map" || stored.has(v) || (kernels.size > 1 && !cheap));
     if (isMaterialized) result.add(v);

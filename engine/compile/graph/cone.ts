@@ -90,21 +90,24 @@ export function computedPlaces(starts: readonly Value[], materialized: Materiali
   const ids = new Map<string, number>();
   const idOf = (key: string): number => ids.get(key) ?? ids.set(key, ids.size + 1).size;
   const seen: Set<Value>[] = [];
-  const stack: [Value, number][] = starts.map((v) => [v, 0]);
+  const stack = starts.filter((v) => !isInMemory(v, materialized));
+  const places = stack.map(() => 0);
   let count = 0;
   while (stack.length > 0) {
-    const [v, place] = stack.pop()!;
-    if (isInMemory(v, materialized)) continue;
+    const v = stack.pop()!;
+    const place = places.pop()!;
     const here = (seen[place] ??= new Set());
     if (here.has(v)) continue;
     here.add(v);
     if (++count >= limit) return limit;
     const { lowering } = v.op!;
     v.inputs.forEach((x, k) => {
+      if (isInMemory(x, materialized)) return;
       const next = keepsPlace(v, x)
         ? place
         : idOf(lowering.kind === "map" && lowering.elementwise ? `${place} of [${x.shape}]` : `${place} ${v.id} ${k}`);
-      stack.push([x, next]);
+      stack.push(x);
+      places.push(next);
     });
   }
   return count;

@@ -44,13 +44,13 @@ function barrierOf(value: Value): Value {
   return v;
 }
 
-const serialized = new WeakMap<object, string>();
+const texts = new WeakMap<object, string>();
 
-/** The serialized attributes of an operator or shape of a tensor, which do not change and are often shared. */
-function keyOf(value: object): string {
-  let key = serialized.get(value);
-  if (key === undefined) serialized.set(value, key = serialize(value));
-  return key;
+/** The text of the attributes of an operator or the shape of a tensor, which do not change and are often shared. */
+function textOf<T extends object>(value: T, write: (value: T) => string): string {
+  let text = texts.get(value);
+  if (text === undefined) texts.set(value, text = write(value));
+  return text;
 }
 
 function serialize(value: unknown): string {
@@ -64,6 +64,7 @@ function serialize(value: unknown): string {
   return typeof value === "string" ? JSON.stringify(value) : `${value}`;
 }
 
+const typeOf = ({ dtype, shape }: Tensor): string => `${dtype}[${textOf(shape, String)}]`;
 const idsOf = (values: readonly Value[]): string => values.map((v) => v.id).join();
 
 /**
@@ -127,7 +128,7 @@ export function lower(
   };
   const addLeaf = (t: Tensor): Value => {
     leaves.push(t);
-    return push(t, null, null as never, [], leaves.length - 1, `leaf ${t.dtype}${keyOf(t.shape)}`);
+    return push(t, null, null as never, [], leaves.length - 1, `leaf ${typeOf(t)}`);
   };
   const addOp = (t: Tensor, op: Op, attrs: never, inputs: readonly Value[]): Value => {
     if (op.lowering.kind === "view") {
@@ -136,7 +137,7 @@ export function lower(
       if (sameShape(source.shape, t.shape)) return source;
       inputs = [source];
     }
-    const key = `${op.name} ${idsOf(inputs)} ${keyOf(attrs)} ${t.dtype}${keyOf(t.shape)}`;
+    const key = `${op.name} ${idsOf(inputs)} ${textOf(attrs, serialize)} ${typeOf(t)}`;
     const twin = merged.get(key);
     if (twin) return twin;
     const value = push(t, op, attrs, inputs, null, key);
