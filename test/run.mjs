@@ -52,6 +52,8 @@ const slowest = [
   "models/conresnet/conresnet",
   "models/conresnet/train_conresnet_resume",
   "browser/train_colab",
+  "browser/own_page",
+  "browser/firefox",
   "compile/conv_statistics",
   "gpu/limits",
   "models/alpnet/train_alpnet",
@@ -211,9 +213,13 @@ function report(name, result, count) {
   passed += count.passed;
   failed += count.failed;
   const state = count.failed ? "FAIL" : "ok  ";
+  // A file that skips its tests says why in a line of this form.
+  const skipped = /^Skipped: .+$/m.exec(result.output)?.[0];
   console.log(
     `${state} ${name.padEnd(44)} ${String(count.passed).padStart(4)} passed` +
-      `${count.failed ? `, ${count.failed} failed` : ""}  ${seconds(result.milliseconds)}`,
+      `${count.failed ? `, ${count.failed} failed` : ""}  ${seconds(result.milliseconds)}${
+        skipped ? `  ${skipped}` : ""
+      }`,
   );
   if (count.failed) {
     failures.push({ name, output: result.output || `exit code ${result.code}, signal ${result.signal}` });

@@ -24,20 +24,12 @@ export const platform: Platform = {
 
   async openAdapter(options: AdapterOptions = {}): Promise<AdapterChoice> {
     const { gpu } = navigator as { gpu?: GPU };
-    if (!gpu) {
-      throw new PlatformError(
-        "no-adapter",
-        "This browser offers no WebGPU here: use Chrome or Edge 113, Firefox 141, Safari 26 or later, " +
-          "and open the page from localhost or over https",
-      );
-    }
+    if (!gpu) throw new PlatformError("no-adapter", noWebGpu());
     const adapter = await gpu.requestAdapter({
       powerPreference: options.power ?? "high-performance",
       forceFallbackAdapter: options.software ?? false,
     });
-    if (!adapter) {
-      throw new PlatformError("no-adapter", "The browser has WebGPU but no GPU for it: its page chrome://gpu says why");
-    }
+    if (!adapter) throw new PlatformError("no-adapter", noAdapter());
     const { vendor, architecture, device, description } = adapter.info;
     const driver = [description || device || vendor, architecture].filter((part) => part !== "").join(", ") || "GPU";
     const software = adapter.info.isFallbackAdapter || /swiftshader|llvmpipe|basic render/i.test(vendor + driver);
@@ -61,6 +53,32 @@ export const platform: Platform = {
     return (performance as { memory?: { usedJSHeapSize: number } }).memory?.usedJSHeapSize;
   },
 };
+
+/** Which browser it is, for advice only. */
+function browserName(): "Firefox" | "Safari" | "Chromium" {
+  const { userAgent } = navigator;
+  if (/firefox/i.test(userAgent)) return "Firefox";
+  return /safari/i.test(userAgent) && !/chrom|android/i.test(userAgent) ? "Safari" : "Chromium";
+}
+
+function noWebGpu(): string {
+  if (!isSecureContext) return "This page was opened over http, without WebGPU: open it from localhost or over https";
+  const fix = {
+    Firefox: "set dom.webgpu.enabled to true in about:config, or use Chrome or Edge",
+    Safari: "Safari has it from 26 on; or use Chrome or Edge",
+    Chromium: "Chrome and Edge have it from 113 on; in Linux chrome://flags/#enable-unsafe-webgpu may turn it on",
+  };
+  return `This browser has no WebGPU: ${fix[browserName()]}`;
+}
+
+function noAdapter(): string {
+  const fix = {
+    Firefox: "about:support says why; in Linux gfx.webgpu.ignore-blocklist in about:config may help",
+    Safari: "restart it, or use Chrome or Edge",
+    Chromium: "its page chrome://gpu says why",
+  };
+  return `This browser has WebGPU, but no GPU for it: ${fix[browserName()]}`;
+}
 
 /** Gives a script its command line, and the engine its flags. */
 export function setCommandLine(words: readonly string[]): void {

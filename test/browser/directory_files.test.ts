@@ -6,7 +6,7 @@ test.after(closeBrowser);
 
 test("directoryFiles() in OPFS reads, writes, appends, lists, removes and locks", async () => {
   const { error, ...result } = await runInBrowser<Record<string, unknown>>(
-    new URL("./directory_files.ts", import.meta.url),
+    new URL("./modules/directory_files.ts", import.meta.url),
     { where: "page" },
   );
   assert.equal(result, {

@@ -6,7 +6,9 @@ test.after(closeBrowser);
 
 for (const where of ["worker", "page"] as const) {
   test(`voxgrad as a library of a ${where} sends no message and no event, and adds no global`, async () => {
-    const result = await runInBrowser<Record<string, unknown>>(new URL("./guest.ts", import.meta.url), { where });
+    const result = await runInBrowser<Record<string, unknown>>(new URL("./modules/guest.ts", import.meta.url), {
+      where,
+    });
     assert.equal(result, {
       calls: [],
       same: true,

@@ -12,6 +12,8 @@ export function sharedBrowser(): Promise<Browser> {
   return (browser ??= launchChromium());
 }
 
+const newPage = async (): Promise<ScriptPage> => (await sharedBrowser()).newPage() as unknown as ScriptPage;
+
 /** Ends the browser: `test.after(closeBrowser)`. */
 export async function closeBrowser(): Promise<void> {
   const open = browser;
@@ -19,7 +21,16 @@ export async function closeBrowser(): Promise<void> {
   await (await open)?.close();
 }
 
+/** What is used of a page of playwright or puppeteer. */
+export interface ScriptPage {
+  goto(url: string): Promise<unknown>;
+  evaluate<A, R>(call: (argument: A) => R | Promise<R>, argument: A): Promise<R>;
+  close(): Promise<unknown>;
+}
+
 export interface RunOptions {
+  /** Opens a page. Default that of the shared Chromium. */
+  readonly open?: () => Promise<ScriptPage>;
   /** Where the module runs. Default "worker". */
   readonly where?: "worker" | "page";
   /** Handed to the module's default export; must survive JSON. */
@@ -29,7 +40,7 @@ export interface RunOptions {
 }
 
 /**
- * Bundles a TypeScript module, runs its default export in Chromium, and gives what it returns (as JSON keeps it).
+ * Bundles a TypeScript module, runs its default export in a browser, and gives what it returns (as JSON keeps it).
  *
  * @param file of the module, whose `export default` is `(input) => result or promise of it`
  * @throws Error with the browser's message and stack when the module cannot be bundled or throws
@@ -39,11 +50,11 @@ export interface RunOptions {
  * ```
  */
 export async function runInBrowser<T>(file: URL | string, options: RunOptions = {}): Promise<T> {
-  const { where = "worker", input = null, timeout = 120_000 } = options;
+  const { open = newPage, where = "worker", input = null, timeout = 120_000 } = options;
   const path = file instanceof URL ? fileURLToPath(file) : file;
   const { code } = await bundle(fileURLToPath(new URL("./entry.ts", import.meta.url)), path);
   let server: Loopback | undefined;
-  const page = await (await sharedBrowser()).newPage();
+  const page = await open();
   try {
     server = await serveLoopback(0, {
       "/": () => ({ type: "text/html", body: "<!doctype html><title>test</title>" }),

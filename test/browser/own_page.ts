@@ -24,6 +24,27 @@ function guide(): { training: string; page: string } {
   return { training, page: `${training}//${page}` };
 }
 
+/**
+ * A module whose default export takes a number of steps, trains the guide's network on phantoms in memory, and gives the
+ * loss of each step; `use` takes its file.
+ */
+export const withPhantomTraining = <T>(use: (file: string) => Promise<T>): Promise<T> =>
+  written(
+    `${guide().training}
+import { memoryFiles } from ${JSON.stringify(join(ROOT, "engine/mod.ts"))};
+export default async function (steps: number): Promise<number[]> {
+  const files = memoryFiles();
+  setHost({ files, log: () => undefined });
+  const small = { phantoms: 3, folds: 3, features: [4, 8], patch: [16, 16, 16] };
+  await train({ ...small, steps }, new AbortController().signal);
+  setHost({ files: undefined, log: undefined });
+  const log = new TextDecoder().decode(await files.read("runs/mine/log.jsonl"));
+  return log.trimEnd().split("\\n").map((line) => JSON.parse(line).loss);
+}
+`,
+    use,
+  );
+
 async function written<T>(code: string, use: (file: string) => Promise<T>): Promise<T> {
   const folder = join(ROOT, `.cache/page-${process.pid}`);
   await mkdir(folder, { recursive: true });

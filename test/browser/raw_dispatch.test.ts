@@ -8,7 +8,7 @@ interface Result {
   kind: string;
   limits: { binding: number };
 }
-const module = new URL("./raw_dispatch.ts", import.meta.url);
+const module = new URL("./modules/raw_dispatch.ts", import.meta.url);
 
 test.after(closeBrowser);
 

@@ -9,7 +9,7 @@ import * as assert from "uvu/assert";
 import { startServer } from "../../engine/platform/cli/serve.ts";
 import { closeBrowser, sharedBrowser } from "./harness.ts";
 
-const script = fileURLToPath(new URL("./serve_script.ts", import.meta.url));
+const script = fileURLToPath(new URL("./modules/serve_script.ts", import.meta.url));
 
 test.after(closeBrowser);
 

@@ -1,7 +1,7 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { closeBrowser, runInBrowser } from "./harness.ts";
-import train from "./training.ts";
+import train from "./modules/training.ts";
 
 test.after(closeBrowser);
 
@@ -15,7 +15,7 @@ test("compile() in Node lowers the loss over twenty steps, with the same bits tw
 });
 
 test("compile() in Chromium gives the losses of Node within 1e-4 over twenty steps", async () => {
-  const inChromium = await runInBrowser<number[]>(new URL("./training.ts", import.meta.url));
+  const inChromium = await runInBrowser<number[]>(new URL("./modules/training.ts", import.meta.url));
   assert.is(inChromium.length, 20);
   inNode.forEach((loss, step) => {
     const apart = Math.abs(inChromium[step] - loss) / Math.abs(loss);

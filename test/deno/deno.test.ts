@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { closeDevice } from "../../engine/mod.ts";
-import train from "../browser/training.ts";
+import train from "../browser/modules/training.ts";
 import { root, runDeno, runModule } from "./harness.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "voxgrad-deno-"));
@@ -18,7 +18,7 @@ test.after(async () => {
 const script = join(root, "scripts/train_unet.ts");
 
 test("compile() in Deno gives the losses of Node within 1e-4 over twenty steps", async () => {
-  const { host, result } = await runModule<number[]>(new URL("../browser/training.ts", import.meta.url));
+  const { host, result } = await runModule<number[]>(new URL("../browser/modules/training.ts", import.meta.url));
   const inNode = await train();
   assert.is(host, "deno");
   assert.is(result.length, 20);

@@ -1,5 +1,5 @@
-import { selfTest } from "../../engine/platform/cli/self_test.ts";
-import { platform } from "../../engine/platform/browser.ts";
+import { selfTest } from "../../../engine/platform/cli/self_test.ts";
+import { platform } from "../../../engine/platform/browser.ts";
 
 export default async function (input: { fail?: boolean }) {
   if (input.fail) throw new Error("failed as asked");

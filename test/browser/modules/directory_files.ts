@@ -1,7 +1,7 @@
 // Files in OPFS, and their locks, in the page or worker that this runs in.
-import { directoryFiles, mountFiles } from "../../engine/mod.ts";
-import { platform } from "../../engine/platform/browser.ts";
-import { fileSystemFaults } from "../helpers/file_system_checks.ts";
+import { directoryFiles, mountFiles } from "../../../engine/mod.ts";
+import { platform } from "../../../engine/platform/browser.ts";
+import { fileSystemFaults } from "../../helpers/file_system_checks.ts";
 
 export default async function () {
   const root = await navigator.storage.getDirectory();

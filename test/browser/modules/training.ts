@@ -9,7 +9,7 @@ import {
   tensor,
   tree,
   valueAndGrad,
-} from "../../engine/mod.ts";
+} from "../../../engine/mod.ts";
 
 interface Parameters {
   first: { weight: Tensor; bias: Tensor };

@@ -1,6 +1,6 @@
 // Uses the library in a page or a worker, and tells what that did to them.
-import { compile, conv3d, deviceInfo, grad, ones, random, setHost, type Tensor } from "../../engine/mod.ts";
-import { config, print } from "../../engine/train/mod.ts";
+import { compile, conv3d, deviceInfo, grad, ones, random, setHost, type Tensor } from "../../../engine/mod.ts";
+import { config, print } from "../../../engine/train/mod.ts";
 
 export default async function () {
   const host = globalThis as unknown as Record<string, (...args: unknown[]) => unknown>;
