@@ -12,6 +12,7 @@ import { onInterrupt } from "./interrupts.ts";
 import { program } from "./program.ts";
 import { putLine, putProgress } from "./terminal.ts";
 import type { EngineFlags, Platform } from "./types.ts";
+import { openThread, parent } from "./thread.ts";
 import { openWorkers } from "./worker_threads.ts";
 
 setDefaults({ files: diskFiles });
@@ -66,6 +67,9 @@ export const processHost: Omit<Platform, "name" | "flags" | "openAdapter" | "clo
 
   writeCache: (name: string, text: string): Promise<void> =>
     diskFiles.write(join(cacheDir(), name), new TextEncoder().encode(text)),
+
+  openThread,
+  parentPort: () => parent,
 
   memory: (): number => process.memoryUsage.rss(),
 

@@ -61,6 +61,22 @@ export interface Workers {
   close(): Promise<void>;
 }
 
+/** The other end of messages: a thread, or what started this one. */
+export interface Port {
+  /** Sends plain data, typed arrays, Blobs and the like; the buffers in `transfer` move there. */
+  post(message: unknown, transfer?: readonly ArrayBuffer[]): void;
+  /** Calls `handler` with each message, those waiting first. */
+  listen(handler: (message: unknown) => void): void;
+}
+
+/** A thread that runs a module. */
+export interface Thread extends Port {
+  /** Calls `handler` if the thread cannot start, or ends by itself. */
+  onEnd(handler: (error: Error) => void): void;
+  /** Ends it. */
+  close(): void;
+}
+
 /**
  * The inputs that a script requests from the visitor of its page: files, marks on the slices of scans, and when to
  * start. All strings are shown to the visitor.
@@ -201,6 +217,13 @@ export interface Platform {
    * its files.
    */
   readonly openWorkers?: ((module: string, count: number) => Workers) | undefined;
+  /**
+   * Starts a thread that runs a module, given by its URL, and waits until it listens; undefined where threads are Web
+   * Workers. Rejects with what ends it before.
+   */
+  openThread?(module: string): Promise<Thread>;
+  /** What started this thread, by openThread. */
+  parentPort?(): Port | undefined;
   /**
    * Adds a panel to the page and handles the visitor's actions, one at a time, until the page is closed. Chosen files
    * are in a folder with the field's name. Errors thrown by `answer` are shown to the visitor, who may continue.

@@ -47,7 +47,7 @@ const arrows: Record<string, readonly string[]> = {
   "engine/platform": ["#platform"],
   "engine/mod.ts": ["engine", "#platform"],
   shaders: [],
-  models: ENTRY_POINTS,
+  models: [...ENTRY_POINTS, "engine/platform/worker_ports.ts"],
   scripts: [...ENTRY_POINTS, "models"],
 };
 
@@ -81,7 +81,7 @@ const floors: Record<string, readonly string[]> = {
     "cli",
     "build",
   ],
-  models: ["unet", "segresnet", "resnet", "conresnet", "partial", "colab", "alpnet", "alpnet/evaluate", "open"],
+  models: ["unet", "segresnet", "resnet", "conresnet", "partial", "colab", "alpnet", "alpnet/evaluate", "open", "worker"],
 };
 
 /** Operators call each other: rooms of theirs do, though no files. */

@@ -44,6 +44,16 @@ interface AbortSignal extends EventTarget {
   readonly reason: unknown;
   throwIfAborted(): void;
 }
+declare const AbortController: { new (): { readonly signal: AbortSignal; abort(reason?: unknown): void } };
+
+/** Of pages and their workers, and of Deno. */
+declare const Worker: {
+  new (url: URL, options: { type: "module" }): {
+    postMessage(message: unknown, transfer: ArrayBuffer[]): void;
+    addEventListener(type: string, listener: (event: { data?: unknown; message?: string }) => void): void;
+    terminate(): void;
+  };
+} | undefined;
 
 interface ByteStream {
   pipeThrough(through: GzipStream): ByteStream;

@@ -26,7 +26,9 @@ export interface SegmentOptions {
 }
 
 /** What is used of an AbortSignal. */
-export type StopSignal = Pick<AbortSignal, "throwIfAborted">;
+export interface StopSignal {
+  throwIfAborted(): void;
+}
 
 /** Options of one prediction. */
 export interface PredictOptions extends Pick<SegmentOptions, "onProgress" | "signal"> {
