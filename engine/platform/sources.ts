@@ -9,13 +9,6 @@ export interface FileHandle {
   getFile(): Promise<Blob>;
 }
 
-/** A folder that a page was given access to; the browser's FileSystemDirectoryHandle is one. */
-export interface FolderHandle {
-  readonly kind: "directory";
-  readonly name: string;
-  getFileHandle(name: string): Promise<FileHandle>;
-}
-
 /**
  * A file: its path, its address (a URL, or a string that starts with "http:", "https:", "blob:", "data:" or "file:"), a
  * Blob or File, its bytes, or a file handle of a page.
@@ -33,10 +26,6 @@ const ADDRESS = /^(?:https?|blob|data|file):/i;
 
 /** Whether a source is a path in the host's files. */
 export const isPath = (source: unknown): source is string => typeof source === "string" && !ADDRESS.test(source);
-
-/** Whether a value is a folder handle of a page. */
-export const isFolderHandle = (value: unknown): value is FolderHandle =>
-  (value as Partial<FolderHandle> | null | undefined)?.kind === "directory";
 
 /**
  * Reads a file.
@@ -67,7 +56,7 @@ export async function readSource(source: FileSource): Promise<SourceBytes> {
     if ("getFile" in source) return ofBlob(await source.getFile(), source.name);
   }
   throw new PlatformError(
-    "file-failed",
+    "wrong-host",
     `Cannot read ${described(source)} as a file: wanted a path, a URL, a Blob or File, an ArrayBuffer or Uint8Array, ` +
       "or a FileSystemFileHandle",
   );
@@ -134,6 +123,6 @@ function pathOf(url: string): string {
 
 function described(value: unknown): string {
   if (typeof value !== "object" || value === null) return typeof value === "function" ? "a function" : String(value);
-  if (isFolderHandle(value)) return `the folder ${value.name}`;
+  if ("kind" in value && value.kind === "directory" && "name" in value) return `the folder ${value.name}`;
   return `an object of class ${value.constructor?.name ?? "Object"}`;
 }

@@ -1,7 +1,6 @@
 /** Messages between threads, on every host. */
 import { platform } from "#platform";
 import { isPath, readSource } from "./sources.ts";
-import type { FileSource, FolderHandle } from "./sources.ts";
 import { PlatformError } from "./types.ts";
 import type { Port, Thread } from "./types.ts";
 
@@ -56,8 +55,12 @@ export function parentPort(): Port {
   );
 }
 
-/** A file as another thread can read it: an address is sent as text, and a file in the memory of a page as its bytes. */
-export async function portable<S extends FileSource | FolderHandle>(source: S): Promise<FileSource | FolderHandle> {
-  if (typeof source === "object" && source !== null && "href" in source) return source.href;
-  return isPath(source) && platform.name === "browser" ? (await readSource(source)).bytes : source;
+/**
+ * A file as another thread can read it: an address is sent as text, and a file that does not lie on the disk (in the
+ * memory of a page, or mounted) as its bytes.
+ */
+export async function portable<S>(source: S): Promise<S | string | Uint8Array> {
+  if (typeof source === "object" && source !== null && "href" in source) return String(source.href);
+  if (!isPath(source) || (platform.openWorkers && !source.startsWith("mounted:"))) return source;
+  return (await readSource(source)).bytes;
 }

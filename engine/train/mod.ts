@@ -51,7 +51,7 @@ export { stepMetrics } from "./loop/pseudo_dice.ts";
 
 export { writeComparison, writeReport } from "./report/report.ts";
 export { openRun, readJson, resumeRun, RunFolder } from "./run/run_folder.ts";
-export type { FileSource, FolderHandle } from "../platform/sources.ts";
+export type { FileSource } from "../platform/sources.ts";
 export { trimSlashes } from "../core/paths.ts";
 export { deviceSize, isSoftware, printDevice, runScript, splitList } from "./run/script.ts";
 export { scatterSvg } from "./plot/scatter.ts";

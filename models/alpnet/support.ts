@@ -11,10 +11,9 @@ import {
 } from "../../engine/imaging/mod.ts";
 import {
   ConfigError,
-  type FileSource,
-  type FolderHandle,
   type LoadedModel,
   loadModel,
+  type ModelSource,
   type PatientAxis,
   print,
   RunFolder,
@@ -142,7 +141,7 @@ export async function encoderOf(loaded: LoadedModel) {
  * const { plan, segment } = await loadOneShot("runs/encoder");
  * ```
  */
-export async function loadOneShot(run: FileSource | FolderHandle, asked: OneShotSettings = {}): Promise<OneShot> {
+export async function loadOneShot(run: ModelSource, asked: OneShotSettings = {}): Promise<OneShot> {
   const { model, params, plan, settings } = await encoderOf(await loadModel(run));
   return { plan, segment: oneShotSegmenter(model, params, { plan, ...fewShotOptions(settings, asked) }) };
 }

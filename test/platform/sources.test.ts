@@ -1,7 +1,7 @@
 /** Files from wherever they are: the same bytes, or an error that says what is wanted. */
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -12,6 +12,7 @@ import { type FileSource, loadSafetensors, ones, readSafetensors, saveSealed } f
 import { readPlan, writePlan } from "../../engine/imaging/mod.ts";
 import { loadModel, saveModel } from "../../engine/train/mod.ts";
 import { readSource } from "../../engine/platform/sources.ts";
+import { handleOf } from "./folder_handle.ts";
 import { planFor } from "../helpers/plans.ts";
 import { message } from "../helpers/refuse.ts";
 
@@ -106,17 +107,12 @@ test("readSafetensors(), readPlan() and loadModel() read sources and name them i
   const { name: network, ...architecture } = plan.network;
   const file = await saveModel({ weight: ones([3]) }, { network, architecture, plan });
   assert.equal((await loadModel(file)).description.plan, plan);
-  const run = {
-    kind: "directory",
-    name: "run",
-    getFileHandle: async (name: string) => {
-      if (name !== "model.safetensors") throw new Error("there is none");
-      return { kind: "file", name, getFile: async () => new Blob([file as Uint8Array<ArrayBuffer>]) } as const;
-    },
-  } as const;
-  assert.equal((await loadModel(run)).description.plan, plan);
-  const empty = { ...run, getFileHandle: () => Promise.reject(new Error("there is none")) };
-  assert.match(await message(() => loadModel(empty)), /^run: the folder holds no model\.safetensors/);
+  await mkdir(join(folder, "run/fold_0"), { recursive: true });
+  await writeFile(join(folder, "run/fold_0/model.safetensors"), file);
+  const run = handleOf(join(folder, "run/fold_0"));
+  const loaded = await loadModel(run);
+  assert.equal([loaded.description.plan, loaded.file], [plan, "mounted:fold_0/model.safetensors"]);
+  assert.match(await message(() => loadModel(handleOf(join(folder, "run")))), /run\/model\.safetensors/);
 });
 
 test.run();

@@ -81,7 +81,18 @@ const floors: Record<string, readonly string[]> = {
     "cli",
     "build",
   ],
-  models: ["unet", "segresnet", "resnet", "conresnet", "partial", "colab", "alpnet", "alpnet/evaluate", "open", "worker"],
+  models: [
+    "unet",
+    "segresnet",
+    "resnet",
+    "conresnet",
+    "partial",
+    "colab",
+    "alpnet",
+    "alpnet/evaluate",
+    "open",
+    "worker",
+  ],
 };
 
 /** Operators call each other: rooms of theirs do, though no files. */

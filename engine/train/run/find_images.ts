@@ -2,7 +2,9 @@
 import { trimSlashes } from "../../core/paths.ts";
 import { platform } from "#platform";
 import { isPath } from "../../platform/sources.ts";
-import type { FileSource, FolderHandle } from "../../platform/sources.ts";
+import type { FileSource } from "../../platform/sources.ts";
+import type { DirectoryHandle } from "../../platform/files/directory_files.ts";
+import { mountFiles } from "../../platform/files/mounts.ts";
 import { listed, VoxgradError } from "../../core/errors.ts";
 import type { DatasetCase } from "../../imaging/dataset/types.ts";
 import {
@@ -206,19 +208,24 @@ export async function findModels(runs: string): Promise<{ files: string[]; folde
 }
 
 /** Where a model is: a model file; or a run folder, by path or as a page's folder handle. */
-export type ModelSource = FileSource | FolderHandle;
+export type ModelSource = FileSource | DirectoryHandle;
+
+/** The source, or the path at which a folder handle is mounted. */
+export const mounted = (source: ModelSource): FileSource =>
+  typeof source === "object" && "kind" in source && source.kind === "directory" ? mountFiles(source) : source;
 
 /**
  * The model files of sources, and the run folders among them, as `findModels` finds those of paths.
  *
- * @returns folders: of each source, undefined if it is not a path
+ * @returns folders: of each source, undefined if it is no folder and has no path
  */
 export async function modelFiles(
   sources: readonly ModelSource[],
-): Promise<{ files: ModelSource[]; folders: (string | undefined)[] }> {
-  const files: ModelSource[] = [];
+): Promise<{ files: FileSource[]; folders: (string | undefined)[] }> {
+  const files: FileSource[] = [];
   const folders: (string | undefined)[] = [];
-  for (const source of sources) {
+  for (const each of sources) {
+    const source = mounted(each);
     const found = isPath(source) ? await findModels(source) : { files: [source], folders: [undefined] };
     files.push(...found.files);
     folders.push(...found.folders);

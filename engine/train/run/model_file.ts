@@ -1,14 +1,14 @@
 /** model.safetensors: the weights, with everything needed to apply them to new images in the header. */
 import { trimSlashes } from "../../core/paths.ts";
 import { platform } from "#platform";
-import { isFolderHandle, isPath } from "../../platform/sources.ts";
-import type { FileSource, FolderHandle } from "../../platform/sources.ts";
+import { isPath } from "../../platform/sources.ts";
 import { isPlain, show, VoxgradError } from "../../core/errors.ts";
 import { parseJson } from "../../core/json.ts";
 import type { Tensor } from "../../core/tensor.ts";
 import { VERSION } from "../../core/version.ts";
 import type { Plan } from "../../imaging/plan/plan.ts";
 import { checkPlan } from "../../imaging/plan/plan_file.ts";
+import { type ModelSource, mounted } from "./find_images.ts";
 import type { RunFolder } from "./run_folder.ts";
 import { readWeights, saveSealed } from "../../nn/safetensors.ts";
 
@@ -111,8 +111,9 @@ export interface LoadedModel {
  * const { description, tensors } = await loadModel("runs/phantom-001");
  * ```
  */
-export async function loadModel(source: FileSource | FolderHandle): Promise<LoadedModel> {
-  const place = await fileOf(source);
+export async function loadModel(source: ModelSource): Promise<LoadedModel> {
+  const given = mounted(source);
+  const place = isPath(given) && !given.endsWith(".safetensors") ? `${trimSlashes(given)}/${NAME}` : given;
   const { tensors, metadata, sealed, name: file } = await readWeights(place);
   const stored = metadata[KEY];
   if (stored === undefined) {
@@ -136,14 +137,4 @@ export async function loadModel(source: FileSource | FolderHandle): Promise<Load
     platform.log(`${file}: it has no digest to check it by, as files of voxgrad before 0.2; train again for one`);
   }
   return { description, tensors, file, ...(isPath(place) && { folder: file.replace(/\/?[^/]*$/, "") || "." }) };
-}
-
-async function fileOf(source: FileSource | FolderHandle): Promise<FileSource> {
-  if (isPath(source)) return source.endsWith(".safetensors") ? source : `${trimSlashes(source)}/${NAME}`;
-  if (!isFolderHandle(source)) return source;
-  try {
-    return await source.getFileHandle(NAME);
-  } catch (cause) {
-    throw new VoxgradError(`${source.name}: the folder holds no ${NAME}; choose the folder of a run`, { cause });
-  }
 }

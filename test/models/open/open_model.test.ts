@@ -12,6 +12,7 @@ import { makeVolume, readNifti, type Volume, writeNifti } from "../../../engine/
 import { loadModel, predictor, saveModel } from "../../../engine/train/mod.ts";
 import { device } from "../../../engine/gpu/mod.ts";
 import { networkFromPlan, openModel, type SegmentationModel } from "../../../models/mod.ts";
+import { handleOf } from "../../platform/folder_handle.ts";
 import { noise } from "../../helpers/noise.ts";
 import { planFor } from "../../helpers/plans.ts";
 import { failure, message } from "../../helpers/refuse.ts";
@@ -107,6 +108,14 @@ test("openModel() of a run with folds, or of a list, is the ensemble with its op
     assert.equal(probabilities!.data, both.probabilities!.data);
     model.dispose();
   }
+});
+
+test("openModel() of a folder handle is that of its folder", async () => {
+  const wanted = await openModel(at("run"));
+  const model = await openModel(handleOf(at("run")));
+  assert.equal(await labelsBy(model), await labelsBy(wanted));
+  wanted.dispose();
+  model.dispose();
 });
 
 test("openModel() applies the postprocessing.json of a run folder, and of no other source", async () => {

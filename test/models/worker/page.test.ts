@@ -2,15 +2,15 @@
 import { fileURLToPath } from "node:url";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import * as vg from "../../engine/mod.ts";
-import { makeVolume, writeNifti } from "../../engine/imaging/mod.ts";
-import { saveModel } from "../../engine/train/mod.ts";
-import { bundle } from "../../engine/platform/cli/bundle.ts";
-import { serveLoopback } from "../../engine/platform/cli/loopback.ts";
-import { networkFromPlan, openModel } from "../../models/mod.ts";
-import { noise } from "../helpers/noise.ts";
-import { planFor } from "../helpers/plans.ts";
-import { closeBrowser, sharedBrowser } from "./harness.ts";
+import * as vg from "../../../engine/mod.ts";
+import { makeVolume, writeNifti } from "../../../engine/imaging/mod.ts";
+import { saveModel } from "../../../engine/train/mod.ts";
+import { bundle } from "../../../engine/platform/cli/bundle.ts";
+import { serveLoopback } from "../../../engine/platform/cli/loopback.ts";
+import { networkFromPlan, openModel } from "../../../models/mod.ts";
+import { noise } from "../../helpers/noise.ts";
+import { planFor } from "../../helpers/plans.ts";
+import { closeBrowser, sharedBrowser } from "../../browser/harness.ts";
 
 const plan = planFor({ labels: ["background", "a", "b"] });
 const { name: network, ...shape } = plan.network;
@@ -28,8 +28,8 @@ const wanted = [...labels.data];
 here.dispose();
 
 const file = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
-const { code: page } = await bundle(file("./model_page.ts"));
-const { code: worker } = await bundle(file("../../models/worker/worker_main.ts"));
+const { code: page } = await bundle(file("./page.ts"));
+const { code: worker } = await bundle(file("../../../models/worker/worker_main.ts"));
 const server = await serveLoopback(0, {
   "/": () => ({ type: "text/html", body: `<!doctype html><script type="module" src="/page.js"></script>` }),
   "/page.js": () => ({ type: "text/javascript", body: page }),

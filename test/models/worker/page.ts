@@ -1,8 +1,8 @@
 // A page that segments: in its own thread, in a worker that the library starts, and in one of its own.
-import { memoryStats } from "../../engine/mod.ts";
-import { device } from "../../engine/gpu/mod.ts";
-import { openModel } from "../../models/mod.ts";
-import { openModel as openInWorker } from "../../models/worker/mod.ts";
+import { memoryStats } from "../../../engine/mod.ts";
+import { device } from "../../../engine/gpu/mod.ts";
+import { openModel } from "../../../models/mod.ts";
+import { openModel as openInWorker } from "../../../models/worker/mod.ts";
 
 const place = (name: string): URL => new URL(name, location.href);
 const bytes = async (name: string): Promise<Blob> => (await fetch(place(name))).blob();
