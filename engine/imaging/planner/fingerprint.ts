@@ -74,6 +74,7 @@ function statistics(name: string, lists: readonly Float32Array[]): ChannelFinger
  * @param options.workers threads that read and decompress files, if the host has them; default 0, the calling thread
  * @param options.orientation "RAS" (default), or "stored" to keep axes as in the file
  * @param options.faults collects the errors of unusable cases, which are then skipped; default: throws the first
+ * @param options.signal stops after the case at hand, with its reason
  * @throws DatasetError for the first case that cannot be used, NiftiError or PlatformError for one that cannot be read
  * @throws VoxgradError when no case has a label
  * @example
@@ -85,9 +86,14 @@ function statistics(name: string, lists: readonly Float32Array[]): ChannelFinger
  */
 export async function fingerprintDataset(
   dataset: Dataset,
-  options: { workers?: number; orientation?: Plan["orientation"]; faults?: CaseFaults } = {},
+  options: {
+    workers?: number;
+    orientation?: Plan["orientation"];
+    faults?: CaseFaults;
+    signal?: AbortSignal | undefined;
+  } = {},
 ): Promise<Fingerprint> {
-  const { workers = 0, orientation = "RAS", faults } = options;
+  const { workers = 0, orientation = "RAS", faults, signal } = options;
   const cases = dataset.cases.filter((item) => item.label !== undefined);
   if (cases.length === 0) {
     throw new VoxgradError(`fingerprintDataset: no case of ${dataset.folder} has a label; add some to labelsTr`);
@@ -100,6 +106,7 @@ export async function fingerprintDataset(
       cases,
       (item) => ({ kind: "fingerprint", dataset, item, orientation, samples }),
       async (result) => {
+        signal?.throwIfAborted();
         if (result.kind !== "fingerprint") return;
         found.set(result.samples.id, result.samples);
         const [done, total] = [found.size, cases.length];

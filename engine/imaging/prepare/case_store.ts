@@ -38,6 +38,8 @@ export interface CaseStoreOptions {
   readonly workers?: number;
   /** Bytes of cases cached in memory; the least recently used are evicted first. Default 2 GiB. */
   readonly memory?: number;
+  /** Stops after the case at hand, with its reason; what is prepared stays. */
+  readonly signal?: AbortSignal | undefined;
   /** Only these cases; default all with a label. */
   readonly ids?: readonly string[];
 }
@@ -85,7 +87,7 @@ export function storeFolder(root: string, dataset: Dataset, plan: Plan): string 
  * ```
  */
 export async function openCaseStore(dataset: Dataset, plan: Plan, options: CaseStoreOptions): Promise<CaseStore> {
-  const { folder, workers = 0, memory: cap = 2 * 2 ** 30 } = options;
+  const { folder, workers = 0, memory: cap = 2 * 2 ** 30, signal } = options;
   const labeled = new Map(dataset.cases.flatMap((item) => (item.label === undefined ? [] : [[item.id, item]])));
   const ids = options.ids ?? [...labeled.keys()];
   const unknown = ids.find((id) => !labeled.has(id));
@@ -133,6 +135,7 @@ export async function openCaseStore(dataset: Dataset, plan: Plan, options: CaseS
       ids.map((id) => labeled.get(id)!),
       (item) => job(item, keptKeys.get(item.id)),
       async (result) => {
+        signal?.throwIfAborted();
         const item = await finish(result);
         if (item) {
           made++;

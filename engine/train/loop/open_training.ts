@@ -99,6 +99,7 @@ async function openIn(run: RunFolder, options: TrainingOptions, phantoms: Phanto
     folder: storeFolder(options.cache, dataset, plan),
     workers: options.workers,
     memory: options.memory * 1e9,
+    signal: run.signal,
     ids: [...new Set(chosen.flatMap((index) => [...splits[index].train, ...splits[index].val]))].sort(),
   });
   const folds = chosen.map((index): FoldSetup => ({
@@ -170,7 +171,7 @@ async function choosePlan(
     const software = (await deviceInfo()).kind === "software";
     const patch = options.patch.length > 0 ? options.patch : phantoms?.patch;
     const features = options.features.length > 0 ? options.features : phantoms?.features;
-    plan = makePlan(dataset, await fingerprintDataset(dataset, { workers: options.workers }), {
+    plan = makePlan(dataset, await fingerprintDataset(dataset, { workers: options.workers, signal: run.signal }), {
       preset: options.preset !== "auto" ? options.preset : software ? "small" : "nnunet",
       ...(patch && { patch: patch as Triple }),
       ...(features && { features }),

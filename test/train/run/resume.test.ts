@@ -24,6 +24,8 @@ class Killed extends Error {}
 
 interface Plot {
   steps: number;
+  /** Aborted by the batch of this step. */
+  abort?: number;
   /** Step whose batch kills the training. */
   kill?: number;
   /** Minutes between checkpoints: 0 is after each step. */
@@ -31,8 +33,9 @@ interface Plot {
 }
 
 /** A regression with Adam whose batches are noise of the step's own; gives weights and what the training tells. */
-async function regression(name: string, { steps, kill, minutes = 0 }: Plot) {
-  const run = new RunFolder(join(folder, name), { resumed: true });
+async function regression(name: string, { steps, abort, kill, minutes = 0 }: Plot) {
+  const stop = new AbortController();
+  const run = new RunFolder(join(folder, name), { resumed: true, signal: stop.signal });
   let params: any = { w: random.normal(random.key(1), { shape: [5, 3] }) };
   const optimizer = adam();
   let state = optimizer.init(params);
@@ -54,6 +57,7 @@ async function regression(name: string, { steps, kill, minutes = 0 }: Plot) {
     rate: (k) => 0.1 / k,
     batch: async (k) => {
       if (k === kill) throw new Killed();
+      if (k === abort) stop.abort(new Killed());
       return random.normal(random.key(100 + k), { shape: [8, 5] });
     },
     step: async (x, rate) => {
@@ -71,6 +75,32 @@ async function regression(name: string, { steps, kill, minutes = 0 }: Plot) {
   });
   return { run, weights: [...(await params.w.data())] as number[], best, evaluations, ...result };
 }
+
+test("train() whose signal is aborted keeps the step under way, ends with the reason, and goes on to the same bits", async () => {
+  const whole = await regression("unstopped", { steps: 9 });
+  // Batches are drawn a step ahead: that of step 5 comes while step 4 computes.
+  await failure(() => regression("stopped", { steps: 9, abort: 5, minutes: 60 }), Killed);
+  assert.is((await lines("stopped", "log.jsonl")).length, 4);
+  const { weights, resumedAt } = await regression("stopped", { steps: 9, minutes: 60 });
+  assert.is(resumedAt, 4);
+  assert.equal(weights, whole.weights);
+});
+
+test("train() whose signal was aborted before it began throws the reason and writes nothing", async () => {
+  const run = new RunFolder(join(folder, "never"), { signal: AbortSignal.abort(new Killed()) });
+  const options = {
+    run,
+    title: "",
+    classes: [],
+    steps: 3,
+    epochSteps: 3,
+    rate: () => 1,
+    state: { read: () => ({}), write() {} },
+  };
+  const step = () => assert.unreachable() as never;
+  await failure(() => train({ ...options, batch: step, step }), Killed);
+  assert.not(await platform.exists(join(folder, "never")));
+});
 
 const lines = async (name: string, file: string): Promise<any[]> =>
   (await readFile(join(folder, name, file), "utf8")).trimEnd().split("\n").map((line) => JSON.parse(line));
