@@ -22,6 +22,6 @@ export async function offerAdapter(adapter: string): Promise<string> {
   };
   const navigator = { gpu: { requestAdapter }, userAgent: "node" };
   Object.defineProperty(globalThis, "navigator", { value: navigator, configurable: true, writable: true });
-  counters.watch();
+  await counters.watch();
   return driver;
 }

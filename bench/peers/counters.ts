@@ -20,10 +20,11 @@ class Counters {
     return performance.now();
   }
 
-  /** Wraps WebGPU's own functions; the globals must be there. */
-  watch(): void {
+  /** Wraps WebGPU's own functions. Makes them global where they are not, as in Node: peers expect a browser. */
+  async watch(): Promise<void> {
     if (this.#watching) return;
     this.#watching = true;
+    if (!("GPUQueue" in globalThis)) Object.assign(globalThis, (await import("webgpu")).globals);
     let submitted = 0;
     wrap(GPUQueue.prototype, "submit", () => {
       if (this.dispatches > submitted) {

@@ -19,7 +19,7 @@ export const engineIn = (precision: vg.Precision): Engine => ({
   async open(adapter) {
     const { name } = await vg.openDevice(adapter ? { adapter } : {});
     const own = JSON.parse(await readFile(new URL("../../package.json", import.meta.url), "utf8"));
-    counters.watch();
+    await counters.watch();
     return { version: own.version, device: name };
   },
   async prepare(item, inputs) {

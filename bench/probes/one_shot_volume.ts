@@ -73,7 +73,7 @@ for (const name of values.encoders.split(",")) {
           `${chunks} chunks`,
       );
     }
-    counters.watch();
+    await counters.watch();
     const model = encoderNamed(name);
     const { image, label } = scan(slices);
     const support = await preprocessCase({ id: "support", image, label }, plan);
