@@ -2,7 +2,7 @@
 // npm test -- WORD...     the tests whose path has one of the words, such as models/colab
 // npm test -- --op NAME   what concerns one operator, such as roll
 // npm run test:quick      the core, in under two minutes
-// npm run test:deno       whole test files in Deno
+// npm run test:hosts      whole test files in Deno, and whole trainings in a browser
 // npm run test:package    the packed package, installed and used as its users do
 // npm run ok              the checks and the core; stops at the first that fails
 // Each file runs in a process of its own. The last line is "N passed, N failed", counting checks and test cases.
@@ -39,8 +39,10 @@ const quick = [
 /** The tests that the table of operators drives, which --op limits to one operator. */
 const operatorTests = ["operators", "operators_batch", "operators_half", "operators_shapes", "arguments", "golden_ops"];
 
-/** What repeats other tests elsewhere, slowly, or the installed package: run by commands of their own, and by .ci/run. */
-const apart = ["deno/files", "browser/train_colab", "package/"];
+/** What repeats other tests in another host, slowly: `npm run test:hosts`. */
+const inHosts = ["deno/files", "browser/train_colab", "browser/train_unet"];
+/** What `npm test` leaves out; .ci/run runs it by commands of its own. */
+const apart = [...inHosts, "package/"];
 
 /** The slowest files, which start first so that all workers end together. Measured on two cores, slowest first. */
 const slowest = [
@@ -103,7 +105,7 @@ process.exitCode = failed > 0 ? 1 : 0;
 async function main(words) {
   console.log(`Node ${process.version}, adapter ${adapter || "of choice"}`);
   if (words[0] === "--op") return testOperator(words[1], words.slice(2));
-  const unknown = words.find((word) => word.startsWith("-") && !["--ok", "--quick"].includes(word));
+  const unknown = words.find((word) => word.startsWith("-") && !["--ok", "--quick", "--hosts"].includes(word));
   if (unknown) throw new Error(`Unknown option ${unknown}; it takes --op NAME, --quick, --ok or parts of paths`);
   const ok = words.includes("--ok");
   if (ok || words.length === 0) {
@@ -114,7 +116,7 @@ async function main(words) {
   }
   const files = testFiles();
   if (words.length === 0) return testAll(files.filter((file) => !apart.some((name) => file.includes(name))));
-  const parts = ok || words.includes("--quick") ? quick : words;
+  const parts = ok || words.includes("--quick") ? quick : words.includes("--hosts") ? inHosts : words;
   const chosen = files.filter((file) => parts.some((part) => file.includes(part)));
   if (chosen.length === 0) throw new Error(`No test has ${words.join(" or ")} in its path`);
   return testAll(chosen, { stop: ok });

@@ -1,5 +1,5 @@
 // Whole test files in Deno, unchanged: every operator, every kernel, the engine, files and errors of the platform.
-// `npm run test:deno` runs them, in some minutes; `npm test` leaves them out.
+// `npm run test:hosts` runs them; `npm test` leaves them out.
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "uvu";
