@@ -67,7 +67,7 @@ async function open(folder: string) {
   });
   await new Promise<void>((resolve) => server!.listen(0, "127.0.0.1", resolve));
   const page = await (await sharedBrowser()).newPage();
-  page.on("pageerror", (error) => console.log(error.stack));
+  page.on("pageerror", (error) => console.log(`${error.message}\n${error.stack}`));
   page.setDefaultTimeout(180_000);
   await page.goto(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`);
   return page;
@@ -92,16 +92,13 @@ test("openModel() of the guide's page segments and shows a scan, by 15 lines of 
   await page.setInputFiles("#model", join(place, "model.safetensors"));
   await page.setInputFiles("#scan", join(place, "scan.nii.gz"));
   await page.waitForFunction(() => (document.getElementById("slice") as HTMLCanvasElement).width > 0);
+  if (process.env.VOXGRAD_SCREENSHOT) await page.screenshot({ path: process.env.VOXGRAD_SCREENSHOT });
   const found = await page.evaluate(() => {
-    const { width, height, ...canvas } = document.getElementById("slice") as HTMLCanvasElement;
-    void canvas;
-    const context = (document.getElementById("slice") as HTMLCanvasElement).getContext("2d")!;
-    const { data } = context.getImageData(0, 0, width, height);
+    const canvas = document.getElementById("slice") as HTMLCanvasElement;
+    const { data } = canvas.getContext("2d")!.getImageData(0, 0, canvas.width, canvas.height);
     // Gray where there is no label.
-    return Array.from(
-      { length: width * height },
-      (_, i) => Number(data[4 * i] !== data[4 * i + 1] || data[4 * i] !== data[4 * i + 2]),
-    );
+    const isColored = (at: number): boolean => data[at] !== data[at + 1] || data[at] !== data[at + 2];
+    return Array.from({ length: data.length / 4 }, (_, i) => Number(isColored(4 * i)));
   });
   const [width, height, depth] = image.shape;
   const middle = wanted.slice(width * height * (depth >> 1), width * height * ((depth >> 1) + 1));

@@ -17,6 +17,7 @@ const leftOut = /^(engine\/platform\/(build\/|cli\/(notices\.ts|voxgrad\.mjs)$)|
 /** What voxgrad/browser offers: segmenting with a model. All of voxgrad would be more than twice as large. */
 const offered: Readonly<Record<string, string>> = {
   "./engine/mod.ts": "closeDevice, deviceInfo, openDevice, readNifti, tensor, Tensor, writeNifti",
+  "./engine/imaging/mod.ts": "readVolume",
   "./models/mod.ts": "openModel",
 };
 const forPages = Object.entries(offered).map(([file, names]) => `export { ${names} } from "${file}";\n`).join("");
