@@ -24,7 +24,9 @@ const forPages = Object.entries(offered).map(([file, names]) => `export { ${name
 
 /** Imports of sources and of their host, as what lies in dist/ has them. */
 const published = (code: string): string =>
-  code.replace(/((?:\bfrom|\bimport)\s*\(?\s*)"(\.[^"]*)\.ts"/g, '$1"$2.js"').replaceAll('"#platform"', '"#host"');
+  code.replace(/((?:\bfrom|\bimport)\s*\(?\s*)"(\.[^"]*)\.ts"/g, '$1"$2.js"').replaceAll('"#platform"', '"#host"')
+    // Bundlers read the address of a worker's module as it is written, which lineLimit may have cut.
+    .replace(/\bnew URL\("[^"]*"/g, (address) => address.replaceAll("\\\n", ""));
 
 async function write(file: string, text: string): Promise<void> {
   await mkdir(dirname(file), { recursive: true });
