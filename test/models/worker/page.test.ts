@@ -57,6 +57,12 @@ const agrees = (data: number[]): void => {
   assert.ok(other <= wanted.length / 500, `${other} of ${wanted.length} voxels differ`);
 };
 
+test("openDevice({ device }) in a page computes on its device, and leaves it as it was", () => {
+  const { name, kind, sum, seven, errors } = found.shared;
+  assert.match(name, /swiftshader/i);
+  assert.equal([kind, sum, seven, errors], ["software", 3000, 7, []]);
+});
+
 test("openModel() in a page segments a File by a model of a URL, through lost devices", () => {
   const { page } = found;
   agrees(page.labels);

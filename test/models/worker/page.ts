@@ -1,11 +1,28 @@
 // A page that segments: in its own thread, in a worker that the library starts, and in one of its own.
-import { memoryStats } from "../../../engine/mod.ts";
+import { closeDevice, memoryStats, ones, openDevice } from "../../../engine/mod.ts";
 import { device } from "../../../engine/gpu/mod.ts";
 import { openModel } from "../../../models/mod.ts";
 import { openModel as openInWorker } from "../../../models/worker/mod.ts";
 
 const place = (name: string): URL => new URL(name, location.href);
 const bytes = async (name: string): Promise<Blob> => (await fetch(place(name))).blob();
+
+/** The engine on a device of the page, which goes on with it afterwards. */
+async function shared() {
+  const adapter = await navigator.gpu.requestAdapter();
+  const gpu = await adapter!.requestDevice();
+  const errors: string[] = [];
+  gpu.onuncapturederror = ({ error }) => void errors.push(error.message);
+  const { name, kind } = await openDevice({ device: gpu });
+  const sum = await ones([1000]).mul(3).sum().item();
+  await closeDevice();
+  const buffer = gpu.createBuffer({ size: 4, usage: GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ });
+  gpu.queue.writeBuffer(buffer, 0, Uint32Array.of(7));
+  await buffer.mapAsync(GPUMapMode.READ);
+  const [seven] = new Uint32Array(buffer.getMappedRange());
+  gpu.destroy();
+  return { name, kind, sum, seven, errors };
+}
 
 async function inPage() {
   const model = await openModel(place("model.safetensors"));
@@ -78,6 +95,7 @@ addEventListener("voxgrad", (event) => messages.push(event.type));
 
 Object.assign(globalThis, {
   result: (async () => ({
+    shared: await shared(),
     page: await inPage(),
     worker: await inWorker(),
     own: await inWorker(new Worker(new URL("./worker_main.js", import.meta.url), { type: "module" })),
