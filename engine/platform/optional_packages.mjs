@@ -1,6 +1,7 @@
-// Packages that only some need, so voxgrad does not install them. test/platform/optional_packages.test.ts compares the
-// versions with package.json.
-const versions = {
+// Packages that only some need, so voxgrad does not install them.
+
+/** Their versions; test/platform/optional_packages.test.ts compares them with package.json. */
+export const optionalVersions = {
   "@sparticuz/chromium": "147.0.0",
   esbuild: "0.28.2",
   webgpu: "0.6.2",
@@ -9,17 +10,17 @@ const versions = {
 /**
  * The command that adds a package to a project.
  *
- * @param {keyof typeof versions} name
+ * @param {keyof typeof optionalVersions} name
  */
 export function installCommand(name) {
-  return `${"Deno" in globalThis ? "deno add npm:" : "npm i "}${name}@${versions[name]}`;
+  return `${"Deno" in globalThis ? "deno add npm:" : "npm i "}${name}@${optionalVersions[name]}`;
 }
 
 /**
  * The message for a package that is missing.
  *
  * @param {string} use what voxgrad does with it, such as "voxgrad computes through"
- * @param {keyof typeof versions} name
+ * @param {keyof typeof optionalVersions} name
  */
 export function missing(use, name) {
   return `${use} the package ${name}, which is not installed: run ${installCommand(name)}`;

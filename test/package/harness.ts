@@ -23,7 +23,7 @@ const folder = mkdtempSync(join(tmpdir(), "voxgrad-package-"));
 process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
 
 /** The packed package, which `npm run test:package` writes. */
-const tarball = join(root, `.cache/voxgrad-${version}.tgz`);
+export const tarball = join(root, `.cache/voxgrad-${version}.tgz`);
 if (!existsSync(tarball)) throw new Error(`There is no ${tarball}: npm run test:package packs it`);
 
 export interface Ended {

@@ -46,7 +46,7 @@ test("voxgrad --help, --version and no argument explain", async () => {
 test("voxgrad run names an unknown command, no script and a missing script", async () => {
   const unknown = await voxgrad(["train"]);
   assert.is(unknown.code, 2);
-  assert.match(unknown.err, 'Unknown command "train"; there are run, serve, doctor, ');
+  assert.match(unknown.err, 'Unknown command "train"; there are run, serve, new, doctor, ');
   const none = await voxgrad(["run", "--steps", "3"]);
   assert.is(none.code, 2);
   assert.match(none.err, "Name a script");

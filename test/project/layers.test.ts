@@ -107,8 +107,8 @@ const within = (path: string, folders: readonly string[]): boolean =>
 /** Packages of npm, by the one folder that may import them. */
 const packages: Record<string, readonly string[]> = {
   "engine/platform": ["webgpu", "esbuild", "tar-fs", "uplot", "@sparticuz/chromium", "@jridgewell/sourcemap-codec"],
-  "engine/imaging": ["nifti-reader-js", "gl-matrix", "fflate"],
-  "engine/train": ["mri", "d3-scale", "d3-shape", "fast-png"],
+  "engine/imaging": ["nifti-reader-js", "#gl-matrix", "fflate"],
+  "engine/train": ["mri", "d3-scale", "fast-png"],
   shaders: ["wgsl-preprocessor"],
   // What `voxgrad new` copies imports the package as its users do.
   scripts: ["voxgrad"],

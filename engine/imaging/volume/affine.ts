@@ -1,5 +1,7 @@
 /** Affines between voxel indices and patient coordinates (RAS, mm), 4 x 4 and row-major, by gl-matrix. */
-import { mat3, mat4 } from "gl-matrix";
+// By module, since bundlers keep all of a namespace that its index exports.
+import * as mat3 from "#gl-matrix/mat3";
+import * as mat4 from "#gl-matrix/mat4";
 
 /** 16 numbers, row-major. */
 export type Affine = readonly number[];

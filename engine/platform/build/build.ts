@@ -71,7 +71,9 @@ async function writeJavaScript(): Promise<void> {
   });
   for (const { path, text } of outputFiles) await write(path, path.endsWith(".map") ? byLines(text) : published(text));
   const copied = files.filter((file) => [".mjs", ".js", ".css", ".html"].includes(extname(file)));
-  await Promise.all(copied.map((file) => cp(join(root, file), join(dist, file))));
+  // What `voxgrad new` copies stays TypeScript.
+  copied.push("scripts/project");
+  await Promise.all(copied.map((file) => cp(join(root, file), join(dist, file), { recursive: true })));
 }
 
 /** Types that declarations use, and that not every project has. */

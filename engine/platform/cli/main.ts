@@ -13,6 +13,7 @@ const help = (): string =>
                                                       address that other users of this machine cannot guess
   voxgrad NAME [--key value ...]                      runs a script that voxgrad brings: ${ownScripts().join(", ")};
                                                       run and serve take these names too
+  voxgrad new FOLDER                                  makes a project: scripts that train and segment, and a page
   voxgrad doctor                                      says which GPU or driver is used, why, and what would be better
   voxgrad --help | --version
 
@@ -42,6 +43,11 @@ export async function main(words: readonly string[]): Promise<number> {
     case "--version":
       console.log(version());
       return 0;
+    case "new": {
+      const [folder] = rest;
+      if (rest.length !== 1 || folder.startsWith("-")) return misunderstood("Name one folder: voxgrad new my_project");
+      return (await import("./new_project.ts")).newProject(folder);
+    }
     case "doctor":
       return (await import("./doctor.ts")).doctor();
     case "run":
@@ -55,7 +61,9 @@ export async function main(words: readonly string[]): Promise<number> {
     }
     default:
       if (ownScripts().includes(command)) return (await import("./run.ts")).run(ownScript(command), rest);
-      return misunderstood(`Unknown command "${command}"; there are run, serve, doctor, ${ownScripts().join(", ")}`);
+      return misunderstood(
+        `Unknown command "${command}"; there are run, serve, new, doctor, ${ownScripts().join(", ")}`,
+      );
   }
 }
 

@@ -1,6 +1,5 @@
 /** Training curves as SVG: loss and Dice by step. Scales and paths by d3. */
 import { scaleLinear, scaleLog, scaleSymlog } from "d3-scale";
-import { line } from "d3-shape";
 import { inLines, shortened, textWidth } from "./svg_text.ts";
 
 /** [step, value]; a value of NaN leaves a gap. */
@@ -246,10 +245,16 @@ function drawPanel(panel: ChartPanel, head: Head, top: number, steps: [number, n
   const series = head.curves;
   const values = series.flatMap((s) => s.points.map((p) => p[1])).filter(Number.isFinite);
   const y = valueScale(panel, values, rows);
-  const path = line<Point>()
-    .x((p) => round(x(p[0])))
-    .y((p) => round(Math.min(rows[0], Math.max(rows[1], y(p[1])))))
-    .defined((p) => Number.isFinite(p[1]));
+  const height = (value: number): number => Math.min(rows[0], Math.max(rows[1], y(value)));
+  const path = (points: readonly Point[]): string => {
+    const shown = (k: number): boolean => Number.isFinite(points[k]?.[1]);
+    const parts = points.map(([step, value], k) => {
+      if (!shown(k)) return "";
+      const alone = !shown(k - 1) && !shown(k + 1);
+      return `${shown(k - 1) ? "L" : "M"}${round(x(step))},${round(height(value))}${alone ? "Z" : ""}`;
+    });
+    return parts.join("");
+  };
   const parts: string[] = [text(columns[0], top + 18, head.title, 'font-size="14" font-weight="600" fill="#1a1a1a"')];
   for (const tick of valueTicks(y, panel.log === true && y.domain()[0] > 0)) {
     const at = round(y(tick));
@@ -266,13 +271,12 @@ function drawPanel(panel: ChartPanel, head: Head, top: number, steps: [number, n
   for (const { points, color } of series) {
     const averaged = panel.smooth && points.length >= 20;
     const style = `fill="none" stroke="${color}" stroke-linejoin="round"`;
-    if (averaged) parts.push(`<path d="${path(points) ?? ""}" ${style} stroke-opacity="0.28"/>`);
-    parts.push(`<path d="${path(averaged ? smooth(points) : points) ?? ""}" ${style} stroke-width="2"/>`);
+    if (averaged) parts.push(`<path d="${path(points)}" ${style} stroke-opacity="0.28"/>`);
+    parts.push(`<path d="${path(averaged ? smooth(points) : points)}" ${style} stroke-width="2"/>`);
     if (averaged || points.length > 60) continue;
     for (const point of points) {
       if (!Number.isFinite(point[1])) continue;
-      const cy = Math.min(rows[0], Math.max(rows[1], y(point[1])));
-      parts.push(`<circle cx="${round(x(point[0]))}" cy="${round(cy)}" r="2.6" fill="${color}"/>`);
+      parts.push(`<circle cx="${round(x(point[0]))}" cy="${round(height(point[1]))}" r="2.6" fill="${color}"/>`);
     }
   }
   if (values.length === 0) {
