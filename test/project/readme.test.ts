@@ -14,7 +14,7 @@ const run = promisify(execFile);
 const guides = readdirSync(ROOT, { withFileTypes: true })
   .filter((entry) => entry.isDirectory() && /^(engine|shaders|models|scripts|bench|test)$/.test(entry.name))
   .flatMap(({ name }) => readdirSync(join(ROOT, name), { recursive: true }).map((file) => join(name, `${file}`)))
-  .filter((file) => file.endsWith("README.md") && !file.includes("node_modules"));
+  .filter((file) => file.endsWith("README.md") && !/node_modules|scripts\/project/.test(file));
 const files = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", ...guides];
 const blocks = files.flatMap(blocksOf);
 
