@@ -42,7 +42,7 @@ export function setDefaults(options: Partial<Defaults>): void {
  * line, writes no environment variable, and listens to no signals or events; `voxgrad run` and `voxgrad serve` do.
  *
  * @param options replace those set before; `undefined` brings the default back, what is left out stays
- * @throws PlatformError, "wrong-host", for an unknown option or one of the wrong kind
+ * @throws PlatformError, "invalid-argument", for an unknown option or one of the wrong kind
  * @example
  * ```ts
  * import { setHost } from "voxgrad";
@@ -60,9 +60,9 @@ export function setHost(options: HostOptions): void {
   const wanted = "log(line) and onProgress({ done, total, text }), functions, and files, a FileSystem";
   for (const [key, value] of Object.entries(options)) {
     const fit = Object.hasOwn(fits, key) ? fits[key as keyof HostOptions] : undefined;
-    if (!fit) throw new PlatformError("wrong-host", `setHost: unknown option "${key}"; there are ${wanted}`);
+    if (!fit) throw new PlatformError("invalid-argument", `setHost: unknown option "${key}"; there are ${wanted}`);
     if (value !== undefined && !fit(value)) {
-      throw new PlatformError("wrong-host", `setHost: ${key} is ${typeof value}; it takes ${wanted}`);
+      throw new PlatformError("invalid-argument", `setHost: ${key} is ${typeof value}; it takes ${wanted}`);
     }
   }
   given = { ...given, ...options };

@@ -56,7 +56,7 @@ export async function readSource(source: FileSource): Promise<SourceBytes> {
     if ("getFile" in source) return ofBlob(await source.getFile(), source.name);
   }
   throw new PlatformError(
-    "wrong-host",
+    "invalid-argument",
     `Cannot read ${described(source)} as a file: wanted a path, a URL, a Blob or File, an ArrayBuffer or Uint8Array, ` +
       "or a FileSystemFileHandle",
   );

@@ -248,7 +248,7 @@ export class PlatformError extends Error {
     | "file-failed"
     | "locked"
     | "no-adapter"
-    | "wrong-host"
+    | "invalid-argument"
     | "no-package";
   /** The file or folder, if any. */
   readonly path: string | undefined;

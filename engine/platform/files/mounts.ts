@@ -25,7 +25,7 @@ const known = new WeakMap<object, string>();
  *   mounted by the same name, which takes the place of what had it before. Default: the name of the folder, with a
  *   number if another one is mounted by it
  * @returns "mounted:NAME"; the same for the same source
- * @throws PlatformError, "wrong-host", for something else, and for two files of one path
+ * @throws PlatformError, "invalid-argument", for something else, and for two files of one path
  * @example
  * ```ts
  * import { mountFiles } from "voxgrad";
@@ -79,7 +79,7 @@ function opened(source: FolderSource): { called: string; files: FileSystem } {
 
 const unfit = (source: unknown): PlatformError =>
   new PlatformError(
-    "wrong-host",
+    "invalid-argument",
     `mountFiles: got ${source === null ? "null" : typeof source}, ` +
       "wanted a FileSystemDirectoryHandle, Files, or a FileSystem; for a folder of the disk, use its path as it is",
   );
@@ -96,7 +96,11 @@ function ofFiles(list: readonly FolderFile[]): { called: string; files: FileSyst
   for (const [k, parts] of paths.entries()) {
     const path = (inFolder ? parts.slice(1) : parts).join("/");
     if (seen.has(path)) {
-      throw new PlatformError("wrong-host", `mountFiles: two files are ${path}; choose their folder as a whole`, path);
+      throw new PlatformError(
+        "invalid-argument",
+        `mountFiles: two files are ${path}; choose their folder as a whole`,
+        path,
+      );
     }
     seen.add(path);
     files.add(path, list[k]);
