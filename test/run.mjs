@@ -73,6 +73,7 @@ const slowest = [
   "models/colab/colab",
   "imaging/planner/plan",
   "gpu/small_limits",
+  "models/open/open_model",
 ];
 
 /** Formatting, lint, types and examples; they need nothing but the packages of npm. */
