@@ -5,7 +5,7 @@ import * as assert from "uvu/assert";
 import { closeDevice } from "../../engine/mod.ts";
 import { denoProgram } from "../deno/harness.ts";
 import { difference, fixture } from "./fixture.ts";
-import { nodeProgram, optional, project, runWell } from "./harness.ts";
+import { nodeProgram, optional, project, run, runWell } from "./harness.ts";
 
 const { module, labels } = await fixture();
 await closeDevice();
@@ -45,5 +45,18 @@ for (const file of ["node.mjs", "deno_npm.mjs"]) {
     check(await runWell(denoProgram(), ["run", "-A", "--unstable-webgpu", "--no-remote", file], place), 0.01);
   });
 }
+
+test("a stack names the lines of the sources", async () => {
+  const code = 'import { matmul, tensor } from "voxgrad"; matmul(tensor([1]), tensor([[1]]));';
+  const { code: status, output } = await run(
+    process.execPath,
+    ["--enable-source-maps", "--input-type=module", "--eval", code],
+    place,
+  );
+  assert.is(status, 1);
+  const [, file, line] = /engine\/(core\/\w+\.ts):(\d+)/.exec(output)!;
+  const source = readFileSync(new URL(`../../engine/${file}`, import.meta.url), "utf8");
+  assert.match(source.split("\n")[Number(line) - 1], "throw new VoxgradError");
+});
 
 test.run();
