@@ -47,7 +47,7 @@ for (const file of ["node.mjs", "deno_npm.mjs"]) {
 }
 
 test("a stack names the lines of the sources", async () => {
-  const code = 'import { matmul, tensor } from "voxgrad"; matmul(tensor([1]), tensor([[1]]));';
+  const code = 'import { matmul, tensor } from "voxgrad"; matmul(tensor([[1, 2]]), tensor([[1, 2]]));';
   const { code: status, output } = await run(
     process.execPath,
     ["--enable-source-maps", "--input-type=module", "--eval", code],
