@@ -13,11 +13,11 @@ export interface Block {
   readonly code: string;
 }
 
-/** The fenced blocks of a file; for .ts files those in JSDoc comments. */
+/** The fenced blocks of a file, also those that Deno is to ignore; for .ts files those in JSDoc comments. */
 export function blocksOf(file: string): Block[] {
   const source = readFileSync(join(ROOT, file), "utf8");
   const text = file.endsWith(".ts") ? source.replace(/^[ \t]*\*( |$)/gm, "") : source;
-  return [...text.matchAll(/^```(\w+)\n([\s\S]*?)^```$/gm)].map((match) => ({
+  return [...text.matchAll(/^```(\w+)(?: ignore)?\n([\s\S]*?)^```$/gm)].map((match) => ({
     file,
     line: text.slice(0, match.index).split("\n").length,
     language: match[1],
