@@ -84,20 +84,22 @@ export interface StepMethod<S, B = Patches> {
  *   const logits = model.apply(params, image) as Tensor;
  *   return [diceCrossEntropy(logits, label), logits];
  * };
- * const trainStep = compile((state: { params: any; optimizer: any }, batch: Patches, rate: Tensor) => {
+ * type State = { params: any; optimizer: any };
+ * const trainStep = compile((state: State, sampled: Patches, key: Tensor, rate: Tensor) => {
+ *   const batch = training.augmented(key, sampled);
  *   const [[loss, logits], grads] = valueAndGrad(lossOf, { hasAux: true })(state.params, batch);
  *   const [params, next] = optimizer.update(grads, state.optimizer, state.params, rate);
  *   return [{ params, optimizer: next }, stepMetrics(loss, logits, batch.label)] as const;
  * }, { donate: [0] });
  * const network = { network: plan.network.name, architecture: architectureOf(plan), plan };
  * const about = { model: network, config: { rate: 1e-2 } };
- * await runFolds<{ params: any; optimizer: any }>(training, about, () => {
+ * await runFolds<State>(training, about, () => {
  *   const params = model.init(random.key(1));
  *   return {
  *     state: { params, optimizer: optimizer.init(params) },
  *     training: {
  *       rate: () => 1e-2,
- *       step: (state, batch, rate) => trainStep(state, batch, rate),
+ *       step: (state, batch, rate, k) => trainStep(state, batch, training.key(k), rate),
  *       program: () => trainStep,
  *     },
  *     segment: ({ params }) => segmenter(model, params, { plan }),
