@@ -2,7 +2,7 @@
 // npm test -- WORD...     the tests whose path has one of the words, such as models/colab
 // npm test -- --op NAME   what concerns one operator, such as roll
 // npm run test:quick      the core, in under two minutes
-// npm run test:hosts      whole test files in Deno, and whole trainings in a browser
+// npm run test:hosts      whole test files in Deno, and whole trainings in browsers
 // npm run test:package    the packed package, installed and used as its users do
 // npm run ok              the checks and the core; stops at the first that fails
 // Each file runs in a process of its own. The last line is "N passed, N failed", counting checks and test cases.
@@ -40,7 +40,7 @@ const quick = [
 const operatorTests = ["operators", "operators_batch", "operators_half", "operators_shapes", "arguments", "golden_ops"];
 
 /** What repeats other tests in another host, slowly: `npm run test:hosts`. */
-const inHosts = ["deno/files", "browser/train_colab", "browser/train_unet"];
+const inHosts = ["deno/files", "browser/firefox", "browser/own_page", "browser/train_colab", "browser/train_unet"];
 /** What `npm test` leaves out; .ci/run runs it by commands of its own. */
 const apart = [...inHosts, "package/"];
 
