@@ -94,11 +94,12 @@ export function kernelGroup(
 
 /**
  * Whether a kernel of the group binds more buffers than the adapter allows. Sums are emitted to count them only if the
- * graph alone cannot tell: a pass binds at most all reads, and for each member partial sums and a result.
+ * graph alone cannot tell: a pass binds each read at most twice, for the sum and for its epilogue, and for each member
+ * partial sums and a result.
  */
 export function bindsTooMany({ members, reads, kernel, emit }: KernelGroup, target: Target): boolean {
   const chunks = reads.reduce((sum, x) => sum + Math.max(1, Math.ceil(x.size / chunkElements(target))), 0);
-  const most = chunks + 2 * members.length;
+  const most = 2 * chunks + 2 * members.length;
   return (kernel !== null || most > target.maxStorageBuffers) && hasTooManyBindings(emit(null), target);
 }
 
