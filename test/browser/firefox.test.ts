@@ -21,8 +21,11 @@ const options = (input: unknown): RunOptions => ({
   timeout: 500_000,
   open: async () => (await (firefox ??= launchFirefox())).newPage() as unknown as ScriptPage,
 });
-const inFirefox = firefoxPath === undefined ? test.skip : test;
-if (firefoxPath === undefined) console.log("Skipped: there is no firefox-esr or firefox in PATH; install one");
+/** Registers a test where there is a Firefox. */
+function inFirefox(name: string, run: () => Promise<void>): void {
+  if (firefoxPath !== undefined) test(name, run);
+  else console.log(`Skipped: ${name}: there is no firefox-esr or firefox in PATH; install one`);
+}
 
 inFirefox("openModel() in Firefox segments a phantom as in Node", async () => {
   const plan = planFor({ patch: [16, 16, 16], labels: ["background", "organ", "gland", "tumor"] });

@@ -23,6 +23,7 @@ import { alpnet } from "../../models/mod.ts";
 import { runCommand } from "../helpers/command.ts";
 import { planFor } from "../helpers/plans.ts";
 import { closeBrowser, sharedBrowser } from "./harness.ts";
+import { SMALL_ENCODER } from "../models/open/small_models.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "voxgrad-one-shot-"));
 const place = (name: string): string => join(folder, name);
@@ -50,14 +51,7 @@ const plan = planFor({
     relativeSizeAfterCrop: 1,
   },
 });
-const architecture = {
-  block: "basic",
-  layers: [1, 1],
-  width: 8,
-  inputChannels: 1,
-  features: 8,
-  replaceStrideWithDilation: [true],
-} as const;
+const architecture = SMALL_ENCODER;
 const params = alpnet.encoder(architecture).init(random.key(2));
 await writeFile(place("model.safetensors"), await saveModel(params, { network: "alpnetEncoder", architecture, plan }));
 await writeFile(place("scan.nii.gz"), writeNifti(image, { dtype: "float32", gzip: true }));

@@ -5,6 +5,9 @@ import * as assert from "uvu/assert";
 import * as vg from "../../engine/mod.ts";
 import type { Tensor } from "../../engine/mod.ts";
 import * as nn from "../../engine/nn/mod.ts";
+import { lower } from "../../engine/compile/graph/lower.ts";
+import { planProgram } from "../../engine/compile/plan_program.ts";
+import { device } from "../../engine/gpu/mod.ts";
 import { relativeError } from "../helpers/compare.ts";
 import { noise } from "../helpers/noise.ts";
 
@@ -208,4 +211,23 @@ test("evaluate() runs kernels that load nothing from a value of their graph, suc
 });
 
 test.after(vg.closeDevice);
+test("schedule() binds no more buffers than the adapter has where a sum and its epilogue read the same", async () => {
+  const values = Array.from({ length: 6 }, (_, k) => noise(10, k + 20));
+  const inputs = values.map((x) => tensor(x, { shape: [5, 2] }));
+  await vg.evaluate(inputs);
+  const first = (x: Tensor): Tensor => x.slice({ end: [5, 1] }).reshape({ shape: [5] });
+  const total = inputs.reduce((product, x) => product.mul(x)).sum({ axes: [1] });
+  const out = inputs.reduce((result, x, k) => result.add(first(x).mul(k + 2)), total);
+  const { target } = await device();
+  for (let buffers = 4; buffers <= 16; buffers++) {
+    const small = { ...target, maxStorageBuffers: buffers };
+    const { steps } = planProgram(lower([out], small), small).schedule;
+    for (const { reads, writes } of steps) assert.ok(reads.length + writes.length <= buffers, `${buffers} buffers`);
+  }
+  const product = (at: number): number => values.reduce((sofar, x) => sofar * x[at], 1);
+  const weighted = (at: number): number => values.reduce((sum, x, k) => sum + x[at] * (k + 2), 0);
+  const wanted = Array.from({ length: 5 }, (_, i) => product(2 * i) + product(2 * i + 1) + weighted(2 * i));
+  assert.ok(relativeError(await out.data(), wanted) < 1e-5);
+});
+
 test.run();

@@ -6,13 +6,17 @@ import { noticesText } from "../../engine/platform/cli/notices.ts";
 
 const read = (name: string) => readFile(new URL(`../../${name}`, import.meta.url), "utf8");
 
-test("NOTICES.md lists every package of package-lock.json with version, license and bundled notices", async () => {
+test("NOTICES.md lists what users install and what package.json names, with version, license and bundled notices", async () => {
   const text = await read("engine/platform/NOTICES.md");
   const { packages } = JSON.parse(await read("package-lock.json")) as {
-    packages: Record<string, { version: string; license?: string }>;
+    packages: Record<
+      string,
+      { version: string; license?: string; dev?: boolean; devDependencies?: Record<string, string> }
+    >;
   };
-  for (const [path, { version, license }] of Object.entries(packages)) {
-    if (path === "") continue;
+  const tools = packages[""].devDependencies!;
+  for (const [path, { version, license, dev }] of Object.entries(packages)) {
+    if (path === "" || (dev && !(path.replace(/^node_modules\//, "") in tools))) continue;
     const line = text.split("\n").find((each) =>
       each.startsWith(`| ${path.replace(/^.*node_modules\//, "")} ${version} |`)
     );

@@ -12,6 +12,7 @@ interface Locked {
   readonly dev?: boolean;
   readonly optional?: boolean;
   readonly peerDependencies?: Readonly<Record<string, string>>;
+  readonly devDependencies?: Readonly<Record<string, string>>;
 }
 
 /** Programs in archives within npm packages, which have no license file of their own there. */
@@ -60,6 +61,7 @@ export function noticesText(): string {
   const { packages } = JSON.parse(readFileSync(new URL("package-lock.json", ROOT), "utf8")) as {
     packages: Record<string, Locked>;
   };
+  const tools = packages[""].devDependencies ?? {};
   const added = packages[""].peerDependencies ?? {};
   const all = Object.entries(packages).filter(([path]) => path !== "").map(([path, locked]) => ({
     name: path.replace(/^.*node_modules\//, ""),
@@ -92,9 +94,11 @@ ${list(({ name }) => name in added)}
 
 ## Packages for its development
 
+Those that package.json names; what they bring along is in nothing that voxgrad publishes.
+
 | Package | License | Copyright |
 | --- | --- | --- |
-${list(({ name, dev }) => dev === true && !(name in added))}
+${list(({ name }) => name in tools && !(name in added))}
 
 ${NATIVE}
 ## Texts of the licenses

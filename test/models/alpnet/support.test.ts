@@ -17,6 +17,7 @@ import {
   prepareSupport,
   sliceAxis,
 } from "../../../models/mod.ts";
+import { SMALL_ENCODER } from "../open/small_models.ts";
 
 test.after(() => vg.closeDevice());
 
@@ -141,14 +142,7 @@ test("loadOneShot() follows what an encoder file says of its use, in every way t
       channels: [{ name: "MR", normalization: "z-score" }],
       labels: [...imaging.ORGAN_PHANTOM_LABELS],
     });
-    const architecture = {
-      block: "basic",
-      layers: [1, 1],
-      width: 8,
-      inputChannels: 1,
-      features: 8,
-      replaceStrideWithDilation: [true],
-    } as const;
+    const architecture = SMALL_ENCODER;
     const model = alpnet.encoder(architecture);
     const params = model.init(vg.random.key(2));
     const description = { network: "alpnetEncoder", architecture, plan };

@@ -8,6 +8,7 @@ import { device } from "../../../engine/gpu/mod.ts";
 import { alpnet, oneShotSegmenter, openModel, prepareSupport } from "../../../models/mod.ts";
 import { planFor } from "../../helpers/plans.ts";
 import { failure, message } from "../../helpers/refuse.ts";
+import { SMALL_ENCODER } from "./small_models.ts";
 
 test.after(vg.closeDevice);
 
@@ -21,14 +22,7 @@ const plan = planFor({
   labels: [...imaging.ORGAN_PHANTOM_LABELS],
   fingerprint: { ...planFor({}).fingerprint, medianSpacing: [18, 12, 12] },
 });
-const architecture = {
-  block: "basic",
-  layers: [1, 1],
-  width: 8,
-  inputChannels: 1,
-  features: 8,
-  replaceStrideWithDilation: [true],
-} as const;
+const architecture = SMALL_ENCODER;
 const encoder = alpnet.encoder(architecture);
 const params = encoder.init(vg.random.key(2));
 const fewShot = { window: 1, chunks: 2, prototypes: "alpnet", temperature: 10, rule: "paper" } as const;

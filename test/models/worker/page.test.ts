@@ -3,25 +3,13 @@ import { fileURLToPath } from "node:url";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as vg from "../../../engine/mod.ts";
-import { makeVolume, writeNifti } from "../../../engine/imaging/mod.ts";
-import { saveModel } from "../../../engine/train/mod.ts";
 import { bundle } from "../../../engine/platform/cli/bundle.ts";
 import { serveLoopback } from "../../../engine/platform/cli/loopback.ts";
-import { networkFromPlan, openModel } from "../../../models/mod.ts";
-import { noise } from "../../helpers/noise.ts";
-import { planFor } from "../../helpers/plans.ts";
+import { openModel } from "../../../models/mod.ts";
+import { smallModel } from "../open/small_models.ts";
 import { closeBrowser, sharedBrowser } from "../../browser/harness.ts";
 
-const plan = planFor({ labels: ["background", "a", "b"] });
-const { name: network, ...shape } = plan.network;
-const description = { network, architecture: { inputChannels: 1, classes: 3, ...shape }, plan };
-const weights = await saveModel(networkFromPlan(plan).init(vg.random.key(3)), description);
-const image = makeVolume(Float32Array.from(noise(15 * 17 * 9, 1)), {
-  shape: [15, 17, 9],
-  affine: [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1],
-  name: "scan",
-});
-const scan = writeNifti(image, { gzip: true });
+const { weights, image, scan } = await smallModel();
 const here = await openModel(weights);
 const { labels } = await here.segment(image);
 const wanted = [...labels.data];

@@ -7,27 +7,16 @@ import { fileURLToPath } from "node:url";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as vg from "../../../engine/mod.ts";
-import { makeVolume, readNifti, writeNifti } from "../../../engine/imaging/mod.ts";
-import { saveModel } from "../../../engine/train/mod.ts";
-import { networkFromPlan, openModel as openHere } from "../../../models/mod.ts";
+import { readNifti } from "../../../engine/imaging/mod.ts";
+import { openModel as openHere } from "../../../models/mod.ts";
 import { openModel } from "../../../models/worker/mod.ts";
-import { noise } from "../../helpers/noise.ts";
-import { planFor } from "../../helpers/plans.ts";
 import { failure, message } from "../../helpers/refuse.ts";
+import { smallModel } from "../open/small_models.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "voxgrad-worker-"));
-const plan = planFor({ labels: ["background", "a", "b"] });
-const { name: network, ...shape } = plan.network;
-const description = { network, architecture: { inputChannels: 1, classes: 3, ...shape }, plan };
-const weights = await saveModel(networkFromPlan(plan).init(vg.random.key(3)), description);
+const { plan, weights, image, scan } = await smallModel();
 const path = join(folder, "model.safetensors");
 await writeFile(path, weights);
-const image = makeVolume(Float32Array.from(noise(15 * 17 * 9, 1)), {
-  shape: [15, 17, 9],
-  affine: [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1],
-  name: "scan",
-});
-const scan = writeNifti(image, { gzip: true });
 const here = await openHere(weights);
 const wanted = await here.segment(image, { probabilities: true });
 here.dispose();
