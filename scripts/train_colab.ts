@@ -2,12 +2,15 @@
 // --context none is the plain training of train_unet; dilated takes the soft dilated mask as the only context; kmeans
 // classes of brightness within the body; labels context labels out of a folder, drawn by people or predicted by another
 // network; colab learns them. --help lists what can be set.
-import { compile, type Params, random, saveSealed, type Tensor, valueAndGrad } from "../engine/mod.ts";
+import { compile, concat, crossEntropy, grad, type Params, random, saveSealed, type Tensor } from "../engine/mod.ts";
+import { softmax, tree, valueAndGrad } from "../engine/mod.ts";
 import { type Comparison, writeContextPhantomDataset } from "../engine/imaging/mod.ts";
 import * as nn from "../engine/nn/mod.ts";
 import * as train from "../engine/train/mod.ts";
 import { checkColabData, checkColabOptions, colab, colabFigures, colabNetworks } from "../models/mod.ts";
+import { colabLosses, collapseWarning, generatorCurves, generatorEntries, generatorMetrics } from "../models/mod.ts";
 import { contextEntries, contextSource, contextSourceOptions, figureCases, roiChannels } from "../models/mod.ts";
+import { segmentationEntries } from "../models/mod.ts";
 
 /** The config block. */
 export const colabEntries = {
@@ -16,15 +19,9 @@ export const colabEntries = {
   context: train.choice(["colab", "none", "dilated", "kmeans", "labels"], "where context labels come from"),
   contexts: train.entry(2, "context classes, t of the paper; 1 is --context none", { integer: true, min: 1 }),
   ...contextEntries,
-  period: train.entry(10, "steps from one update of the generator to the next", { integer: true, min: 1 }),
-  generatorWidth: train.entry(1, "channels of the generator per channel of the segmenter", { min: 0.05, max: 1 }),
-  meta: train.choice(["exact", "finite-difference", "implicit"], "how the generator's gradient is taken"),
-  metaPer: train.choice(["batch", "sample"], "an inner step on the batch (paper), or on each sample, averaged"),
-  generatorRate: train.entry(3e-4, "Adam's learning rate for the generator", { min: 0 }),
-  roiLoss: train.choice(["bce", "dice"], "loss that the generator is to lower"),
-  roiClass: train.entry(-1, "ROI class, from 0, that this loss looks at; -1: all", { integer: true, min: -1 }),
+  ...generatorEntries,
   ...train.optimizerEntries,
-  dice: train.choice(["batch", "sample"], "Dice of the whole batch (train_unet), or the mean of its samples (paper)"),
+  ...segmentationEntries,
 } as const;
 
 export type ColabOptions = train.Config<typeof colabEntries>;
@@ -46,63 +43,85 @@ interface State {
   readonly generator: nn.OptimizerState;
 }
 type Segmenter = Pick<State, "params" | "optimizer">;
+type LossAndLogits = [loss: Tensor, logits: Tensor];
 
 /** The networks and the compiled steps of a training; nothing runs yet. */
 export function colabMethod(options: ColabOptions, training: train.TrainingRun) {
-  const { plan } = training;
-  const networks = colabNetworks(plan, options);
-  const { context, rois, model, generator, contextsOf } = networks;
+  const networks = colabNetworks(training.plan, options);
+  const { context, rois, contexts, model, generator, contextsOf } = networks;
+  const { weights, segmentation, plain, withContexts } = colabLosses(training.plan, options, networks);
   const { optimizer, rate } = train.openOptimizer(options);
   const generatorOptimizer = nn.adam();
-  const stages = plan.network.features.length;
-  const weights = nn.deepSupervisionWeights(stages - 1, { coarsest: stages < 4 });
-  const batch = options.dice === "batch";
-  const segmentation = { without: rois, batch };
-
-  const segment = (params: Params, image: Tensor) => model.apply(params, image, { train: true });
+  const outputsOf = (params: Params, image: Tensor) => model.apply(params, image, { train: true });
 
   /** Loss and logits of the segmenter. Without contexts it is that of train_unet, operator for operator. */
-  const lossOf = (params: Params, { image, label, extra }: train.Patches, omega: Params): [Tensor, Tensor] => {
-    const outputs = segment(params, image);
-    if (context === "none") {
-      const loss = (output: Tensor, target: Tensor): Tensor => nn.diceCrossEntropy(output, target, { batch });
-      return [nn.deepSupervision(loss, outputs, label, { weights }), outputs[0]];
-    }
+  const lossOf = (params: Params, { image, label, extra }: train.Patches, omega: Params): LossAndLogits => {
+    const outputs = outputsOf(params, image);
+    if (context === "none") return [plain(outputs, label), outputs[0]];
     const labels = colab.pyramidLabels(outputs, { roi: roiChannels(label, rois), ...contextsOf(omega, image, extra!) });
-    const loss = (output: Tensor, target: Tensor): Tensor => colab.segmentationLoss(output, target, segmentation);
-    return [nn.deepSupervision(loss, outputs, labels, { weights }), colab.withoutContexts(outputs[0], rois)];
+    return [withContexts(outputs, labels), colab.withoutContexts(outputs[0], rois)];
+  };
+
+  /** The same where the contexts are still one background. */
+  const warmLossOf = (params: Params, { image, label }: train.Patches): LossAndLogits => {
+    const outputs = outputsOf(params, image).map((logits) => colab.mergedContexts(logits, rois));
+    return [plain(outputs, label), outputs[0]];
   };
 
   /** A step of the segmenter. */
-  const segmenterStep = (state: Segmenter, omega: Params, patches: train.Patches, rate: Tensor) => {
-    const loss = (params: Params, patch: train.Patches) => lossOf(params, patch, omega);
-    const [[value, logits], grads] = valueAndGrad(loss, { hasAux: true })(state.params, patches);
+  const segmenterStep = (
+    state: Segmenter,
+    { label }: train.Patches,
+    rate: Tensor,
+    loss: (params: Params) => LossAndLogits,
+  ) => {
+    const [[value, logits], grads] = valueAndGrad(loss, { hasAux: true })(state.params);
     const [clipped] = nn.clipGradNorm(grads, options.clip);
     const [params, next] = optimizer.update(clipped, state.optimizer, state.params, rate);
-    return [{ params, optimizer: next }, train.stepMetrics(value, logits, patches.label)] as const;
+    return [{ params, optimizer: next }, train.stepMetrics(value, logits, label)] as const;
   };
 
   /**
    * A step of the generator, down the meta-gradient: how the ROI loss after one step of the segmenter, at the rate
-   * alpha, depends on the context labels that the generator gave for it. It looks at the output at full resolution.
+   * alpha, depends on the context labels that the generator gave for it. Also what the log tells of it.
    */
-  const generatorStep = (state: State, patches: train.Patches, alpha: Tensor, rate: Tensor) => {
+  const generatorStep = (state: State, { image, label, extra }: train.Patches, alpha: Tensor, rate: Tensor) => {
     const { params: theta, omega } = state;
-    const imageOf = (n?: number) => n === undefined ? patches.image : patches.image.slice({ start: [n], end: [n + 1] });
-    const gradient = colab.metaGradient({
-      segment: (p, n) => segment(p, imageOf(n))[0],
+    const imageOf = (n?: number) => n === undefined ? image : image.slice({ start: [n], end: [n + 1] });
+    const roi = roiChannels(label, rois);
+    const { mask } = contextsOf(omega, image, extra!);
+    const [roiLoss, gradient] = colab.valueAndMetaGradient<Params, Params>({
+      segment: (p, n) => options.innerOutputs === "all" ? outputsOf(p, imageOf(n)) : outputsOf(p, imageOf(n))[0],
+      weights,
       generate: (o, n) => generator.apply(o, imageOf(n)),
       theta,
       omega,
-      roi: roiChannels(patches.label, rois),
-      mask: contextsOf(omega, patches.image, patches.extra!).mask,
+      roi,
+      mask,
       alpha,
+      ...(options.innerStep === "adam" && { precondition: (g) => colab.adamScales(state.optimizer, g) }),
       method: options.meta,
       per: options.metaPer,
+      recompute: options.recompute,
       segmentation,
       roiOptions: { loss: options.roiLoss, ...(options.roiClass >= 0 && { only: options.roiClass }) },
     });
-    return generatorOptimizer.update(gradient, state.generator, omega, rate);
+    // Where contexts are taught: near the ROI, and not in it.
+    const near = mask.mul(roi.max({ axes: [1] }).mul(-1).add(1));
+    const spread = (o: Params) => colab.contextUse(softmax(generator.apply(o, image), { axis: 1 }), near).entropy;
+    const push = options.entropy === 0 ? undefined : tree.flatten(grad((o: Params) => spread(o).mul(-1))(omega));
+    const down = tree.map(gradient, (g: Tensor, path) => push ? g.add(push.get(path)!.mul(options.entropy)) : g);
+    const [next, generatorState] = generatorOptimizer.update(down, state.generator, omega, rate);
+    const told = generatorMetrics({ roiLoss, gradient, logits: generator.apply(omega, image), weights: near });
+    return [{ ...state, omega: next, generator: generatorState }, told] as const;
+  };
+
+  /** A step of the generator toward contexts by k-means. */
+  const clusterStep = (state: State, { image, extra }: train.Patches, rate: Tensor): State => {
+    const clusters = extra!.slice({ start: [0, 1] }).squeeze({ axes: [1] }).cast("i32");
+    const loss = (omega: Params) => crossEntropy(generator.apply(omega, image), clusters, { axis: 1 });
+    const [omega, next] = generatorOptimizer.update(grad(loss)(state.omega), state.generator, state.omega, rate);
+    return { ...state, omega, generator: next };
   };
 
   return {
@@ -111,27 +130,39 @@ export function colabMethod(options: ColabOptions, training: train.TrainingRun) 
     /** The cases, and beside the image what the arm knows of the background. */
     source: (ids: readonly string[]) => contextSource(training, ids, contextSourceOptions(options)),
     init: (): State => {
-      const params = model.init(random.key(options.seed));
+      const start = model.init(random.key(options.seed));
+      const outputs = { rois, first: context === "none" ? 1 : 0 };
+      const params = options.roiPrior > 0 ? colab.withRoiPrior(start, options.roiPrior, outputs) : start;
       // The generator has weights in every arm's checkpoint, so that all resume alike.
       const omega = generator.init(random.key(options.seed + 1));
       return { params, optimizer: optimizer.init(params), omega, generator: generatorOptimizer.init(omega) };
     },
     trainStep: compile(
-      (state: Segmenter, omega: Params, sampled: train.Patches, key: Tensor, rate: Tensor) =>
-        segmenterStep(state, omega, training.augmented(key, sampled), rate),
+      (state: Segmenter, omega: Params, sampled: train.Patches, key: Tensor, rate: Tensor) => {
+        const patches = training.augmented(key, sampled);
+        return segmenterStep(state, patches, rate, (params) => lossOf(params, patches, omega));
+      },
       { donate: [0] },
     ),
     /** A step of the generator, then one of the segmenter on the same batch; they share the forward pass. */
     metaStep: compile((state: State, sampled: train.Patches, key: Tensor, rate: Tensor, generatorRate: Tensor) => {
       const patches = training.augmented(key, sampled);
-      const [omega, generator] = generatorStep(state, patches, rate, generatorRate);
-      const [next, metrics] = segmenterStep(state, omega, patches, rate);
-      return [{ ...next, omega, generator }, metrics] as const;
+      const [{ omega, generator }, told] = generatorStep(state, patches, rate, generatorRate);
+      const [next, metrics] = segmenterStep(state, patches, rate, (params) => lossOf(params, patches, omega));
+      return [{ ...next, omega, generator }, concat([metrics, told])] as const;
+    }, { donate: [0] }),
+    /** A step of the start, in which the contexts are one background. */
+    warmStep: compile((state: State, sampled: train.Patches, key: Tensor, rate: Tensor, generatorRate: Tensor) => {
+      const patches = training.augmented(key, sampled);
+      const taught = options.generatorStart === "kmeans" ? clusterStep(state, patches, generatorRate) : state;
+      const [next, metrics] = segmenterStep(state, patches, rate, (params) => warmLossOf(params, patches));
+      return [{ ...taught, ...next }, metrics] as const;
     }, { donate: [0] }),
     evalStep: compile(({ params, omega }: Pick<State, "params" | "omega">, patches: train.Patches) => {
       const [value, logits] = lossOf(params, patches, omega);
       return train.stepMetrics(value, logits, patches.label);
     }),
+    curves: generatorCurves(contexts),
   };
 }
 
@@ -142,7 +173,7 @@ export async function trainColab(options: ColabOptions): Promise<Comparison> {
   checkColabData(options, training);
   const { plan, steps } = training;
   const method = colabMethod(options, training);
-  const { context, contexts, rois, rate, model, description, trainStep, metaStep } = method;
+  const { context, contexts, rois, rate, model, description, trainStep, metaStep, warmStep } = method;
   train.print(
     `Model: ${plan.network.features.join("-")}, ${rois} ROI class(es) and ${contexts} context(s), ` +
       `${context}; batch ${plan.batch} x ${plan.patch.join(" x ")}`,
@@ -150,7 +181,9 @@ export async function trainColab(options: ColabOptions): Promise<Comparison> {
 
   const poly = nn.polySchedule(1, { steps });
   const generatorRate = (k: number): number => options.generatorRate * poly(k - 1);
-  const isMeta = (k: number): boolean => context === "colab" && k % options.period === 0;
+  const warm = Math.round(options.warmup * steps);
+  const isMeta = (k: number): boolean =>
+    context === "colab" && options.generatorRate > 0 && k > warm && k % options.period === 0;
   const { network, architecture } = description;
   const title = `${training.dataset.name}, ${context}`;
   const about = { title, model: description, config: { rate, network, architecture } };
@@ -164,16 +197,19 @@ export async function trainColab(options: ColabOptions): Promise<Comparison> {
         rate: (k) => rate * poly(k - 1),
         step: async (state, patches, learningRate, k) => {
           const key = training.key(k);
+          if (k <= warm) return warmStep(state, patches, key, learningRate, generatorRate(k));
           if (isMeta(k)) return metaStep(state, patches, key, learningRate, generatorRate(k));
           const { params, optimizer, omega, generator } = state;
           const [next, metrics] = await trainStep({ params, optimizer }, omega, patches, key, learningRate);
           return [{ ...next, omega, generator }, metrics];
         },
-        program: (k) => isMeta(k) ? metaStep : trainStep,
-        // The larger program is described, and made, at the start too, not in the middle of the training.
+        program: (k) => k <= warm ? warmStep : isMeta(k) ? metaStep : trainStep,
+        extras: method.curves,
+        record: collapseWarning(),
+        // The largest program is described, and made, at the start too, not in the middle of the training.
         start: async (state, patches, learningRate, k) => {
           const later = Math.floor(steps / options.period) * options.period;
-          if (context !== "colab" || isMeta(k) || later <= k) return;
+          if (!isMeta(later) || isMeta(k) || later <= k) return;
           const info = await metaStep.plan(state, patches, training.key(k), learningRate, generatorRate(k));
           const name = `Every ${options.period} steps, with the generator's`;
           train.print(train.programLine(info, performance.now() - started, name));

@@ -38,13 +38,17 @@ export interface SoftDiceOptions {
   smooth?: number;
   /** One Dice per class over the whole batch instead of one per sample and class; default: false. */
   batch?: boolean;
+  /** Squares in the denominator, sum(p^2) + sum(y^2), as Milletari et al. 2016 (V-Net); default: false, as nnU-Net. */
+  squared?: boolean;
+  /** Over classes: the mean (default), or the sum as some papers write it. */
+  reduction?: "mean" | "sum";
   /** Class axis of the logits; default: 1. */
   axis?: number;
   /** Positions with this label are ignored. */
   ignoreIndex?: number;
 }
 
-const DICE_OPTIONS = ["includeBackground", "smooth", "batch", "axis", "ignoreIndex"];
+const DICE_OPTIONS = ["includeBackground", "smooth", "batch", "squared", "reduction", "axis", "ignoreIndex"];
 
 /** Shared input of both terms: log-probabilities, one-hot labels, and the mask of counted positions. */
 interface Scored {
@@ -96,11 +100,16 @@ function score(name: string, logits: Tensor, labels: Tensor, options: { axis?: n
   };
 }
 
-/** 1 - mean Dice. Two sums over space per class suffice: the intersection, and the sum of both cardinalities. */
+/** Sum or mean of 1 - Dice. Two sums over space per class suffice: the intersection, and that of both cardinalities. */
 function diceTerm(name: string, scored: Scored, options: SoftDiceOptions): Tensor {
   const { axis, hit, valid, logits } = scored;
-  const { includeBackground = false, smooth = 1e-5, batch = false } = options;
+  const { includeBackground = false, smooth = 1e-5, batch = false, squared = false, reduction = "mean" } = options;
   check(smooth >= 0, name, () => `smooth is a number >= 0, got ${show(smooth)}`);
+  check(
+    reduction === "mean" || reduction === "sum",
+    name,
+    () => `reduction is "mean" or "sum", got ${show(reduction)}`,
+  );
   const classes = logits.shape[axis];
   check(
     includeBackground || classes > 1,
@@ -111,19 +120,20 @@ function diceTerm(name: string, scored: Scored, options: SoftDiceOptions): Tenso
   const probability = valid ? where(valid, all, 0) : all;
   const axes = logits.shape.map((_, k) => k).filter((k) => k !== axis && (batch || k !== 0));
   const both = sum(where(hit, probability, 0), { axes });
-  const either = sum(add(probability, cast(hit, "f32")), { axes });
+  const either = sum(add(squared ? mul(probability, probability) : probability, cast(hit, "f32")), { axes });
   const dice = div(add(mul(both, 2), smooth), add(either, smooth));
   // [classes], or [N, classes], or [classes] where the classes are axis 0
   const foreground = includeBackground
     ? dice
     : slice(dice, { start: dice.shape.map((_, k) => (k === dice.rank - 1 ? 1 : 0)) });
-  return sub(1, mean(foreground));
+  const loss = sub(1, mean(foreground));
+  return reduction === "sum" ? mul(loss, foreground.shape.at(-1)!) : loss;
 }
 
 /**
  * 1 - mean soft Dice of softmax(logits) against integer labels: Milletari et al. 2016 in nnU-Net's form, where a class
  * scores (2 sum(p y) + smooth) / (sum(p) + sum(y) + smooth), averaged over classes (and samples). nnU-Net minimizes
- * minus the mean; the gradient is the same, and this loss has minimum 0.
+ * minus the mean; the gradient is the same, and this loss has minimum 0. With `squared` it is Milletari's own form.
  *
  * @param logits f32 with classes along `axis` (default 1), such as [N, K, D, H, W]
  * @param labels i32 or u32 of the logits' shape without that axis; a label outside [0, K) belongs to no class

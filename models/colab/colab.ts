@@ -7,9 +7,10 @@
  * Order of classes: those of the ROI first, then the contexts. The first context is also the class of the far
  * background. Tensors are [N, K, ...space], of as many axes of space as there are.
  */
-export { constrainedLabels, pyramidLabels, roiLoss, segmentationLoss, softDilatedMask } from "./losses.ts";
+export { constrainedLabels, contextUse, pyramidLabels, roiLoss, segmentationLoss, softDilatedMask } from "./losses.ts";
 export type { RoiLossOptions, SegmentationLossOptions } from "./losses.ts";
-export { metaGradient } from "./meta_gradient.ts";
+export { metaGradient, valueAndMetaGradient } from "./meta_gradient.ts";
 export type { MetaGradientOptions, MetaMethod } from "./meta_gradient.ts";
+export { adamScales, mergedContexts, withRoiPrior } from "./start.ts";
 export { contextsFirst, contextUNet, withoutContexts } from "./context_network.ts";
 export type { ContextUNetConfig } from "./context_network.ts";

@@ -9,9 +9,11 @@ import {
   log,
   logSoftmax,
   max,
+  maximum,
   maxPool2d,
   maxPool3d,
   minimum,
+  show,
   slice,
   softmax,
   sum,
@@ -85,17 +87,27 @@ export function constrainedLabels(roi: Tensor, q: Tensor, mask: Tensor): Tensor 
 }
 
 export interface SegmentationLossOptions {
-  /** Class that has no Dice term, as the far background in the official code; default: all count (paper). */
-  readonly without?: number;
+  /**
+   * Classes that have no Dice term: one, as the far background in the official code, or several, such as all contexts;
+   * default: all classes count (paper).
+   */
+  readonly without?: number | readonly number[];
   /** Dice of a class over the whole batch instead of the mean of the samples'; default false. */
   readonly batch?: boolean;
+  /**
+   * Squares in the denominator, sum(p^2) + sum(y^2), as V-Net (Milletari et al. 2016), which the paper cites: with soft
+   * labels it is least at p = y, where plain sums (default, as the official code) are least at hard p.
+   */
+  readonly squared?: boolean;
+  /** Dice over classes: the mean (default, as the official code), or the sum (Eqs. 2 and 3). */
+  readonly reduction?: "mean" | "sum";
   /** Added to numerator and denominator of Dice; default 1e-5. */
   readonly smooth?: number;
 }
 
 /**
- * L_seg: cross-entropy with soft labels, mean over voxels, plus 1 - soft Dice, mean over samples (unless `batch`) and
- * classes.
+ * L_seg: cross-entropy with soft labels, mean over voxels, plus 1 - soft Dice, mean over samples (unless `batch`), and
+ * mean or sum over classes.
  *
  * @param logits [N, K, ...space]
  * @param labels soft, of the same shape, from constrainedLabels
@@ -107,32 +119,71 @@ export interface SegmentationLossOptions {
  * const [first, second] = random.split(random.key(0));
  * const q = softmax(random.normal(first, { shape: [1, 2, 8, 8, 8] }), { axis: 1 });
  * const labels = colab.constrainedLabels(zeros([1, 8, 8, 8]), q, ones([1, 8, 8, 8]));
- * const loss = colab.segmentationLoss(random.normal(second, { shape: [1, 3, 8, 8, 8] }), labels);
+ * const loss = colab.segmentationLoss(random.normal(second, { shape: [1, 3, 8, 8, 8] }), labels, { squared: true });
  * ```
  */
 export function segmentationLoss(logits: Tensor, labels: Tensor, options: SegmentationLossOptions = {}): Tensor {
-  checkOptions("segmentationLoss", options, ["without", "batch", "smooth"]);
-  const { without, batch = false, smooth = 1e-5 } = options;
+  const name = "segmentationLoss";
+  checkOptions(name, options, ["without", "batch", "squared", "reduction", "smooth"]);
+  const { without = [], batch = false, squared = false, reduction = "mean", smooth = 1e-5 } = options;
   const same = String(logits.shape) === String(labels.shape);
-  check(same, "segmentationLoss", () => `logits and labels have one shape, got ${logits} and ${labels}`);
+  check(same, name, () => `logits and labels have one shape, got ${logits} and ${labels}`);
   const [N, K] = logits.shape as [number, number];
+  const left = [without].flat();
   check(
-    without === undefined || (Number.isInteger(without) && without >= 0 && without < K),
-    "segmentationLoss",
-    () => `without is a class from 0 to ${K - 1}, got ${without}`,
+    left.every((k) => Number.isInteger(k) && k >= 0 && k < K) && new Set(left).size === left.length && left.length < K,
+    name,
+    () => `without is a class from 0 to ${K - 1}, or several of them but not all, got ${show(without)}`,
+  );
+  check(
+    reduction === "mean" || reduction === "sum",
+    name,
+    () => `reduction is "mean" or "sum", got ${show(reduction)}`,
   );
   const logProbability = logSoftmax(logits.cast("f32"), { axis: 1 });
   const entropy = sum(labels.mul(logProbability)).div(-logits.size / K);
   const probability = exp(logProbability);
   const axes = batch ? [0, ...spaceOf(logits)] : spaceOf(logits);
   const both = sum(probability.mul(labels), { axes, keepDims: true });
-  const either = sum(probability.add(labels), { axes, keepDims: true });
+  const either = sum(squared ? probability.square().add(labels.square()) : probability.add(labels), {
+    axes,
+    keepDims: true,
+  });
   const dice = both.mul(2).add(smooth).div(either.add(smooth)).reshape({ shape: [batch ? 1 : N, K] });
   const last = dice.shape[0];
-  const counted = without === undefined
-    ? sum(dice)
-    : sum(dice).sub(sum(slice(dice, { start: [0, without], end: [last, without + 1] })));
-  return entropy.add(1).sub(counted.div(last * (without === undefined ? K : K - 1)));
+  const counted = left.reduce(
+    (total, k) => total.sub(sum(slice(dice, { start: [0, k], end: [last, k + 1] }))),
+    sum(dice),
+  );
+  const classes = K - left.length;
+  return reduction === "sum"
+    ? entropy.add(classes).sub(counted.div(last))
+    : entropy.add(1).sub(counted.div(last * classes));
+}
+
+/**
+ * Entropy in nats of the mean context probabilities over the voxels that contexts are taught at: log t where all
+ * contexts are used alike, 0 where the generator's labels have collapsed into one.
+ *
+ * @param q context probabilities [N, t, ...space]
+ * @param weights how much each voxel counts, [N, ...space], such as the mask outside the ROI
+ * @returns entropy, an f32 scalar, and shares [t] of the contexts
+ * @example
+ * ```ts
+ * import { ones, random, softmax } from "voxgrad";
+ * import { colab } from "voxgrad/models";
+ *
+ * const q = softmax(random.normal(random.key(0), { shape: [1, 4, 8, 8, 8] }), { axis: 1 });
+ * const { entropy, shares } = colab.contextUse(q, ones([1, 8, 8, 8]));
+ * console.log(await entropy.item(), await shares.array());
+ * ```
+ */
+export function contextUse(q: Tensor, weights: Tensor): { entropy: Tensor; shares: Tensor } {
+  const near = roiChannels("contextUse", weights, q);
+  const [, t] = q.shape;
+  const shares = sum(q.mul(near), { axes: [0, ...spaceOf(q)] })
+    .div(sum(near).add(1e-12)).reshape({ shape: [t] });
+  return { entropy: sum(shares.mul(log(maximum(shares, 1e-12)))).mul(-1), shares };
 }
 
 /** The rest of the range [0, 1] that a probability keeps from its ends. */

@@ -29,11 +29,47 @@ export const contextEntries = {
   unit: choice(["voxels", "mm"], "of margin and tau; voxels are those of the plan"),
 } as const;
 
+/** Entries of the config block that say how the generator is trained. */
+export const generatorEntries = {
+  period: entry(10, "steps from one update of the generator to the next", { integer: true, min: 1 }),
+  generatorWidth: entry(1, "channels of the generator per channel of the segmenter", { min: 0.05, max: 1 }),
+  generatorRate: entry(3e-4, "Adam's learning rate for the generator; 0: it stays as it starts", { min: 0 }),
+  generatorStart: choice(
+    ["random", "kmeans"],
+    "weights that it starts with; kmeans: in the --warmup it learns classes of brightness within the body",
+  ),
+  entropy: entry(0, "weight of the entropy of the mean context, which keeps labels from collapsing into one", {
+    min: 0,
+  }),
+  meta: choice(["exact", "finite-difference", "implicit"], "how the generator's gradient is taken"),
+  metaPer: choice(["batch", "sample"], "an inner step on the batch (paper), or on each sample, averaged"),
+  innerOutputs: choice(["finest", "all"], "outputs whose loss the inner step lowers; the finest alone costs less"),
+  innerStep: choice(["gradient", "adam"], "inner step along the gradient (paper), or scaled as Adam scales it"),
+  recompute: entry(true, "compute the generator twice in its update instead of keeping it"),
+  roiLoss: choice(["bce", "dice"], "loss that the generator is to lower"),
+  roiClass: entry(-1, "ROI class, from 0, that this loss looks at; -1: all", { integer: true, min: -1 }),
+} as const;
+
+/** Entries of the config block that say what the segmenter's loss is. */
+export const segmentationEntries = {
+  dice: choice(["batch", "sample"], "Dice of the whole batch (train_unet), or the mean of its samples (paper)"),
+  diceSquared: entry(false, "squares in Dice's denominator, as V-Net, which the paper cites; else plain sums (code)"),
+  diceReduction: choice(["mean", "sum"], "Dice over classes: mean (official code), or sum (paper, Eqs. 2 and 3)"),
+  diceContexts: choice(["near", "all", "none"], "contexts with a Dice term: but the far one (code), all (paper), none"),
+  roiPrior: entry(0, "probability of the ROI that the outputs start with; 0: none is set", { min: 0, max: 0.99 }),
+  warmup: entry(0, "part of the steps, at the start, in which the contexts are one background", { min: 0, max: 1 }),
+} as const;
+
 /** Options that are looked at here; scripts/train_colab.ts explains the others. */
-export interface ContextOptions extends TrainingOptions, Config<typeof contextEntries> {
+export interface ContextOptions
+  extends
+    TrainingOptions,
+    Config<typeof contextEntries>,
+    Config<typeof generatorEntries>,
+    Config<typeof segmentationEntries> {
   readonly context: ContextKind;
   readonly contexts: number;
-  readonly roiClass: number;
+  readonly optimizer: "adam" | "sgd";
 }
 
 /** Refuses what would have no effect, and looks through the folder of context labels, before the data is opened. */
@@ -47,19 +83,20 @@ export async function checkColabOptions(options: ContextOptions): Promise<void> 
       ? contexts !== 1 && "--context none has one context, the background"
       : context === "dilated" && contexts > 2 && "--context dilated has two contexts, near and far",
     contextLabels: only("labels"),
-    bodyThreshold: only("kmeans"),
+    bodyThreshold: options.generatorStart !== "kmeans" && only("kmeans"),
     ...unused(only("colab", "dilated"), "margin", "tau", "unit"),
-    ...unused(
-      only("colab"),
-      "period",
-      "generatorWidth",
-      "meta",
-      "metaPer",
-      "generatorRate",
-      "roiLoss",
-      "roiClass",
-    ),
+    ...unused(only("colab"), ...Object.keys(generatorEntries)),
+    ...unused((contexts === 1 || context === "none") && `${arm} has one context`, "diceContexts", "warmup"),
+    ...frozen(options),
+    ...(options.meta === "implicit" && unused("--meta implicit takes no inner step", "innerStep")),
   });
+  const { warmup, generatorStart, innerStep, optimizer } = options;
+  if (generatorStart === "kmeans" && warmup === 0) {
+    throw new ConfigError("--generatorStart kmeans: the generator learns in the --warmup, which is 0; give it a part");
+  }
+  if (innerStep === "adam" && optimizer !== "adam") {
+    throw new ConfigError(`--innerStep adam: the segmenter is trained by ${optimizer}; leave it out`);
+  }
   // Outputs beyond the second would be taught by nothing, whoever asks for them.
   if (context === "dilated" && contexts > 2) {
     throw new ConfigError(
@@ -72,6 +109,15 @@ export async function checkColabOptions(options: ContextOptions): Promise<void> 
   }
   await checkContextLabels(options);
 }
+
+/** A generator that stays as it starts has no update. */
+const frozen = ({ context, generatorRate }: ContextOptions) =>
+  context === "colab" && generatorRate === 0
+    ? unused(
+      "--generatorRate 0 never updates the generator",
+      ...["period", "entropy", "meta", "metaPer", "innerOutputs", "innerStep", "recompute", "roiLoss", "roiClass"],
+    )
+    : {};
 
 /** Refuses data that context labels are not for. */
 export function checkColabData(options: ContextOptions, { plan, dataset }: TrainingRun): void {
@@ -103,6 +149,7 @@ export const contextSourceOptions = (options: ContextOptions): ContextSourceOpti
   unit: options.unit,
   contextLabels: options.contextLabels,
   bodyThreshold: options.bodyThreshold[0],
+  clusters: options.context === "colab" && options.generatorStart === "kmeans",
   seed: options.seed,
   memory: options.memory * 1e9,
 });

@@ -34,8 +34,10 @@ export interface ContextSourceOptions {
   readonly unit: "voxels" | "mm";
   /** For "labels": the folder of label maps; "" for the organs of the context phantoms. */
   readonly contextLabels: string;
-  /** For "kmeans": what is brighter, as stored, is body; default: found by rule. */
+  /** For "kmeans" and clusters: what is brighter, as stored, is body; default: found by rule. */
   readonly bodyThreshold?: number;
+  /** For "colab": contexts by k-means as one more channel, which the generator is first taught. */
+  readonly clusters?: boolean;
   readonly seed: number;
   /** Bytes of cases with their channels that are kept in memory. */
   readonly memory: number;
@@ -43,7 +45,7 @@ export interface ContextSourceOptions {
 
 /**
  * The cases of a training, with what the arm knows of the background as one more channel: the soft dilated mask, or
- * context labels.
+ * context labels; with `clusters` both.
  *
  * @param ids training cases, in which k-means looks for its centers
  * @returns the prepared cases themselves for the context "none"
@@ -54,15 +56,30 @@ export function contextSource(
   ids: readonly string[],
   options: ContextSourceOptions,
 ): CaseSource {
-  const { context, contexts, seed, bodyThreshold: threshold, memory } = options;
+  const { context, contexts, clusters, seed, bodyThreshold: threshold, memory } = options;
   if (context === "none") return training.store;
+  const clustered = () =>
+    clusteredContexts(training, ids, { contexts, seed, ...(threshold !== undefined && { threshold }) });
+  const mask = (item: SampleCase) => dilatedMask(item, options);
   const make = context === "labels"
     ? (item: SampleCase) => folderContexts(training, item, options)
     : context === "kmeans"
-    ? clusteredContexts(training, ids, { contexts, seed, ...(threshold !== undefined && { threshold }) })
-    : (item: SampleCase) => dilatedMask(item, options);
+    ? clustered()
+    : clusters
+    ? both(mask, clustered())
+    : mask;
   return withChannels(training.store, make, { memory });
 }
+
+type Channels = (item: SampleCase) => Promise<Float32Array>;
+
+const both = (first: Channels, second: Channels): Channels => async (item) => {
+  const [a, b] = [await first(item), await second(item)];
+  const joined = new Float32Array(a.length + b.length);
+  joined.set(a);
+  joined.set(b, a.length);
+  return joined;
+};
 
 /** Soft dilated mask of a whole case; beyond the volume, where extra channels are 0, all is far background. */
 async function dilatedMask(item: SampleCase, { unit, margin, tau }: ContextSourceOptions): Promise<Float32Array> {
@@ -93,7 +110,7 @@ async function folderContexts(
  *
  * @param arm context, contexts; generate: logits f32 [N, t, d, h, w] of the generator, for the context "colab"
  * @param image f32 [N, C, d, h, w]
- * @param extra the channel of `contextSource`, f32 [N, 1, d, h, w]
+ * @param extra the channels of `contextSource`, f32 [N, 1 or 2, d, h, w]
  * @returns q: probabilities of the contexts, f32 [N, t, d, h, w], which pass no gradient on; mask: how much they count,
  *   f32 [N, d, h, w]
  */
@@ -106,10 +123,11 @@ export function contextProbabilities(
   image: Tensor,
   extra: Tensor,
 ): { q: Tensor; mask: Tensor } {
-  const only = extra.squeeze({ axes: [1] });
+  const first = extra.shape[1] === 1 ? extra : extra.slice({ start: [0, 0], end: [extra.shape[0], 1] });
+  const only = first.squeeze({ axes: [1] });
   if (context === "colab") return { q: stopGradient(softmax(generate(image), { axis: 1 })), mask: only };
   const all = ones(only.shape);
-  if (context === "dilated") return { q: concat([extra.mul(-1).add(1), extra], { axis: 1 }), mask: all };
+  if (context === "dilated") return { q: concat([first.mul(-1).add(1), first], { axis: 1 }), mask: all };
   return { q: channels(only.cast("i32"), contexts), mask: all };
 }
 

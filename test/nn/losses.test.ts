@@ -26,7 +26,7 @@ interface Reference extends SoftDiceOptions {
 
 /** Both losses in float64 loops over [N, K, M]. */
 function reference(logits: ArrayLike<number>, labels: ArrayLike<number>, [n, k, m]: number[], o: Reference): number {
-  const { smooth = 1e-5, includeBackground = false, batch = false, ignoreIndex } = o;
+  const { smooth = 1e-5, includeBackground = false, batch = false, squared = false, ignoreIndex } = o;
   const groups = batch ? 1 : n;
   const table = () => Array.from({ length: groups }, () => new Array<number>(k).fill(0));
   const [both, either] = [table(), table()];
@@ -43,7 +43,7 @@ function reference(logits: ArrayLike<number>, labels: ArrayLike<number>, [n, k, 
         const p = Math.exp(z[c] - top) / total;
         const y = Number(label === c);
         both[batch ? 0 : b][c] += p * y;
-        either[batch ? 0 : b][c] += p + y;
+        either[batch ? 0 : b][c] += squared ? p * p + y * y : p + y;
         if (y) crossEntropy -= z[c] - top - Math.log(total);
       }
     }
@@ -54,7 +54,8 @@ function reference(logits: ArrayLike<number>, labels: ArrayLike<number>, [n, k, 
       scores.push((2 * both[g][c] + smooth) / (either[g][c] + smooth));
     }
   }
-  const dice = 1 - scores.reduce((a, b) => a + b, 0) / scores.length;
+  const classes = o.reduction === "sum" ? k - (includeBackground ? 0 : 1) : 1;
+  const dice = classes * (1 - scores.reduce((a, b) => a + b, 0) / scores.length);
   return o.diceWeight * dice + o.crossEntropyWeight * (crossEntropy / valid);
 }
 
@@ -71,6 +72,14 @@ const lossCases: {
   { name: "ignored label 255", shape: [2, 3, 5, 4], options: { ignoreIndex: 255 }, classes: 255 },
   { name: "a class without labels", shape: [2, 3, 4, 3], options: {}, classes: 2 },
   { name: "one class", shape: [1, 1, 5], options: { includeBackground: true } },
+  { name: "squares", shape: [2, 3, 3, 5, 1], options: { squared: true } },
+  { name: "sum over classes", shape: [2, 4, 7], options: { reduction: "sum", batch: true } },
+  {
+    name: "squares, sum over all classes, ignored label 255",
+    shape: [2, 3, 5, 4],
+    options: { squared: true, reduction: "sum", includeBackground: true, ignoreIndex: 255 },
+    classes: 255,
+  },
 ];
 
 for (const { name, shape, options, classes } of lossCases) {
@@ -191,6 +200,7 @@ test("softDice() and other losses throw on labels and options that do not fit", 
   refuses(() => softDice(x, zeros([2, 4])), /labels are i32 or u32/);
   refuses(() => softDice(x, zeros([2, 5], { dtype: "i32" })), /labels have the shape \[2, 4\].*got \[2, 5\]/);
   refuses(() => softDice(zeros([2, 1, 4]), y), /includeBackground/);
+  refuses(() => softDice(x, y, { reduction: "none" as "sum" }), /reduction is "mean" or "sum", got "none"/);
   refuses(() => diceCrossEntropy(x, y, { smoth: 1 } as object), /unknown option "smoth"/);
   refuses(() => deepSupervision(softDice, [x, x], y, { weights: [1] }), /weights has 2 numbers/);
 });

@@ -27,8 +27,10 @@ export interface LoopOptions<B> {
   readonly rate: (step: number) => number;
   /** The batch of a step. It depends only on the step's number, so that a resumed run draws the same batches. */
   readonly batch: (step: number) => B | Promise<B>;
-  /** Submits one step to the GPU and returns its `stepMetrics`, unread. */
+  /** Submits one step to the GPU and returns its `stepMetrics`, unread; after them, not in every step, the extras. */
   readonly step: (batch: B, rate: number, step: number) => Promise<Tensor>;
+  /** Names of further values behind the metrics of a step, by the title of their curves; see StepRecord. */
+  readonly extras?: Readonly<Record<string, readonly string[]>>;
   /** Called with each step's record, in order. */
   readonly record?: (record: StepRecord) => void | Promise<void>;
   /** Called after the selected steps, once all their records are in: at the end of an epoch. */
@@ -105,7 +107,7 @@ async function copyToHost(state: unknown): Promise<() => unknown> {
  * ```
  */
 export async function trainLoop<B>(options: LoopOptions<B>): Promise<StepRecord[]> {
-  const { steps, done = 0, seconds: before = 0, classes, rate, record, pause, state } = options;
+  const { steps, done = 0, seconds: before = 0, classes, rate, extras = {}, record, pause, state } = options;
   check(
     state === undefined || (Number.isInteger(state.every) && state.every > 0),
     "trainLoop",
@@ -123,7 +125,8 @@ export async function trainLoop<B>(options: LoopOptions<B>): Promise<StepRecord[
     metrics.dispose();
     if (!Number.isFinite(loss)) throw new NotFinite(step, loss);
     const seconds = Math.round(performance.now() - started) / 1000;
-    const entry = { step, loss, rate: rate(step), dice: dice.add(counts), seconds };
+    const extra = namedExtras(extras, counts.slice(2 * classes.length));
+    const entry = { step, loss, rate: rate(step), dice: dice.add(counts), seconds, ...(extra && { extra }) };
     records.push(entry);
     showStep(entry, { steps, classes, pace: pace.mark(step, "step") });
     await record?.(entry);
@@ -170,6 +173,26 @@ export async function trainLoop<B>(options: LoopOptions<B>): Promise<StepRecord[
     }
   }
   return records;
+}
+
+/** Values behind the metrics of a step by title and name; undefined where there are none. */
+function namedExtras(
+  names: Readonly<Record<string, readonly string[]>>,
+  values: readonly number[],
+): StepRecord["extra"] {
+  if (values.length === 0) return undefined;
+  const wanted = Object.values(names).flat().length;
+  check(
+    values.length === wanted,
+    "trainLoop",
+    () => `a step gives 1 + 2 classes metrics, or ${wanted} extras more, got ${values.length} more`,
+  );
+  let at = 0;
+  return Object.fromEntries(
+    Object.entries(names).map((
+      [title, list],
+    ) => [title, Object.fromEntries(list.map((name) => [name, values[at++]]))]),
+  );
 }
 
 /**

@@ -5,7 +5,7 @@ import { deviceInfo } from "../../gpu/mod.ts";
 import type { Comparison } from "../../imaging/metrics/evaluate.ts";
 import type { CaseSource } from "../../imaging/prepare/sampling.ts";
 import type { Volume } from "../../imaging/volume/volume.ts";
-import { duration, type EpochRecord, print, programLine } from "../run/logging.ts";
+import { duration, type EpochRecord, print, programLine, type StepRecord } from "../run/logging.ts";
 import { type ModelDescription, writeModel } from "../run/model_file.ts";
 import type { Patches } from "./batches.ts";
 import { train } from "./train.ts";
@@ -55,6 +55,10 @@ export interface StepMethod<S, B = Patches> {
   readonly batch?: (step: number) => Promise<B>;
   /** Source of cases for training and validation; default: the prepared cases. */
   readonly source?: CaseSource;
+  /** Names of further values behind the metrics, by the title of their curves; not every step has to give them. */
+  readonly extras?: Readonly<Record<string, readonly string[]>>;
+  /** Called with the record of each step. */
+  readonly record?: (record: StepRecord) => void | Promise<void>;
   /** Called before the first step that this process takes. */
   readonly start?: (state: S, batch: B, rate: number, step: number) => Promise<void>;
   /** A compiled step with mixed precision, whose loss scale is saved in checkpoints. */
@@ -160,6 +164,8 @@ async function trainFold<S extends { readonly params: object }, B>(
     epochSteps: options.epoch,
     checkpointMinutes: options.checkpoint,
     rate: method.rate,
+    extras: method.extras,
+    record: method.record,
     batch: method.batch ?? ((k) => training.batch(split, k, source) as Promise<B>),
     step: async (batch, rate, k) => {
       if (isFirst) await method.start?.(state, batch, rate, k);

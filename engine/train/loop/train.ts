@@ -8,7 +8,8 @@ import { PseudoDice } from "./pseudo_dice.ts";
 import { recordChart } from "../plot/record_chart.ts";
 import type { RunFolder } from "../run/run_folder.ts";
 
-export interface TrainOptions<B> extends Pick<LoopOptions<B>, "steps" | "classes" | "batch" | "step"> {
+export interface TrainOptions<B>
+  extends Pick<LoopOptions<B>, "steps" | "classes" | "batch" | "step" | "extras" | "record"> {
   /** Learning rate of a step, from 1, given the epochs that ended before it. */
   readonly rate: (step: number, epochs: readonly EpochRecord[]) => number;
   /** Where log.jsonl, epochs.jsonl, progress.svg and checkpoint.safetensors go. */
@@ -141,6 +142,7 @@ export async function train<B>(options: TrainOptions<B>): Promise<Trained> {
     record: async (record) => {
       records.push(record);
       await log.add(record);
+      await options.record?.(record);
     },
     pause: { after: (step) => step % epochSteps === 0 || step === steps, call: endEpoch },
     state: {

@@ -3,7 +3,8 @@ import type { EpochRecord, StepRecord } from "../run/logging.ts";
 import { type ChartPanel, chartSvg, LABEL_COLORS, type Point } from "./plots.ts";
 
 /**
- * Loss, pseudo-Dice, learning rate and epoch duration by step. With validation, only its pseudo-Dice is shown.
+ * Loss, pseudo-Dice, learning rate, further values of the method and epoch duration by step. With validation, only its
+ * pseudo-Dice is shown.
  *
  * @param classes names of the foreground classes, as in `record.dice`
  * @param options title; epochs: records of the epochs so far
@@ -31,6 +32,14 @@ export function recordChart(
     { title: `Pseudo-Dice (${validated ? "validation" : "training"} patches)`, series: dice, range: [0, 1], colors },
     { title: "Learning rate", series: { rate: curve((r) => r.rate) } },
   ];
+  const extras = records.filter((r) => r.extra);
+  for (const [title, values] of Object.entries(extras[0]?.extra ?? {})) {
+    const series = Object.keys(values).map((name) => [
+      name,
+      extras.map((r): Point => [r.step, r.extra![title]?.[name] ?? NaN]),
+    ]);
+    panels.push({ title, series: Object.fromEntries(series) });
+  }
   if (epochs.length > 1) panels.push({ title: "Seconds an epoch", series: { seconds: byEpoch((e) => e.seconds) } });
   return chartSvg(panels, { title });
 }

@@ -83,6 +83,8 @@ export interface StepRecord {
   readonly dice: readonly number[];
   /** Seconds since the training started. */
   readonly seconds: number;
+  /** Further values of the method, by the title of their curves and their names; not of every step. */
+  readonly extra?: Readonly<Record<string, Readonly<Record<string, number>>>>;
 }
 
 /** Log record of one epoch. */
@@ -108,7 +110,12 @@ const isDice = (value: unknown): boolean =>
 /** Whether a value is a record of log.jsonl. */
 export const isStep = (value: unknown): boolean =>
   isPlain(value) && Number.isSafeInteger(value.step) && [value.loss, value.rate, value.seconds].every(isNumber) &&
-  isDice(value.dice);
+  isDice(value.dice) &&
+  (value.extra === undefined ||
+    (isPlain(value.extra) &&
+      Object.values(value.extra).every((series) =>
+        isPlain(series) && Object.values(series).every((each) => each === null || isNumber(each))
+      )));
 /** Whether a value is a record of epochs.jsonl. */
 export const isEpoch = (value: unknown): boolean =>
   isPlain(value) && [value.epoch, value.step].every(Number.isSafeInteger) &&

@@ -16,6 +16,7 @@ import {
   tensor,
   tree,
 } from "../../../engine/mod.ts";
+import * as nn from "../../../engine/nn/mod.ts";
 import { colab, plainConvUNet } from "../../../models/mod.ts";
 import { assertClose, relativeError } from "../../helpers/compare.ts";
 import { goldenJson, goldenTensors, toTensor } from "../../helpers/golden.ts";
@@ -242,9 +243,9 @@ test("colab.constrainedLabels() add up to 1, keep the ROI, and give the far back
 function lossByLoop(
   logits: ArrayLike<number>,
   labels: ArrayLike<number>,
-  without: number | undefined,
-  batch: boolean,
+  options: { without: readonly number[]; batch: boolean; squared?: boolean; reduction?: "mean" | "sum" },
 ): number {
+  const { without, batch, squared = false, reduction = "mean" } = options;
   const [N, K, V] = [2, 5, logits.length / 10];
   const at = (n: number, k: number, i: number) => (n * K + k) * V + i;
   let entropy = 0;
@@ -258,33 +259,167 @@ function lossByLoop(
         const [p, y] = [powers[k] / total, labels[at(n, k, i)]];
         entropy -= (y * Math.log(p)) / (N * V);
         both[batch ? 0 : n][k] += p * y;
-        either[batch ? 0 : n][k] += p + y;
+        either[batch ? 0 : n][k] += squared ? p * p + y * y : p + y;
       }
     }
   }
   const dice: number[] = [];
   for (let n = 0; n < (batch ? 1 : N); n++) {
-    for (let k = 0; k < K; k++) if (k !== without) dice.push((2 * both[n][k] + 1e-5) / (either[n][k] + 1e-5));
+    for (let k = 0; k < K; k++) {
+      if (!without.includes(k)) dice.push((2 * both[n][k] + 1e-5) / (either[n][k] + 1e-5));
+    }
   }
-  return entropy + 1 - dice.reduce((a, b) => a + b) / dice.length;
+  const classes = reduction === "sum" ? K - without.length : 1;
+  return entropy + classes * (1 - dice.reduce((a, b) => a + b) / dice.length);
 }
 
 test("colab.segmentationLoss() with Dice by sample or batch, with and without a class, agrees with float64", async () => {
   const shape = [2, 5, 2, 3, 4];
   const logits = noise(240, 8);
   const labels = await softmax(tensor(noise(240, 9), { shape }).mul(4), { axis: 1 }).data();
+  const loss = (options: object) =>
+    colab.segmentationLoss(tensor(logits, { shape }), tensor(labels as Float32Array, { shape }), options);
   for (const batch of [false, true]) {
-    for (const without of [undefined, 0, 2, 4]) {
-      const options = { batch, ...(without !== undefined && { without }) };
-      const got = await colab.segmentationLoss(
-        tensor(logits, { shape }),
-        tensor(labels as Float32Array, { shape }),
-        options,
-      ).item();
-      const wanted = lossByLoop(logits, labels, without, batch);
-      assert.ok(Math.abs(got / wanted - 1) < 1e-5, `${batch} ${without}: ${got}, wanted ${wanted}`);
+    for (const without of [undefined, 0, 2, 4, [1, 3], [4, 1, 2, 0]]) {
+      for (const more of [{}, { squared: true }, { reduction: "sum" }, { squared: true, reduction: "sum" }] as const) {
+        const options = { batch, ...(without !== undefined && { without }), ...more };
+        const got = await loss(options).item();
+        const wanted = lossByLoop(logits, labels, {
+          batch,
+          ...more,
+          without: without === undefined ? [] : [without].flat(),
+        });
+        assert.ok(Math.abs(got / wanted - 1) < 1e-5, `${JSON.stringify(options)}: ${got}, wanted ${wanted}`);
+      }
     }
   }
+  for (const without of [5, [1, 1], [0, 1, 2, 3, 4]]) {
+    assert.throws(() => loss({ without }), /without is a class from 0 to 4, or several of them but not all/);
+  }
+  assert.throws(() => loss({ reduction: "none" }), /reduction is "mean" or "sum", got "none"/);
+});
+
+test("colab.segmentationLoss() with squares is least where probabilities are the soft labels", async () => {
+  const q = tensor([0.7, 0.1, 0.2, 0.3, 0.1, 0.6], { shape: [1, 3, 2] });
+  const slopeOf = async (options: object) =>
+    Math.max(...(await grad((z: Tensor) => colab.segmentationLoss(z, q, options))(q.log()).data()).map(Math.abs));
+  assert.ok(await slopeOf({ squared: true }) < 1e-6);
+  assert.ok(await slopeOf({}) > 1e-3, "plain sums pull to hard labels");
+});
+
+test("colab.contextUse() is the entropy of the shares of contexts, and 0 after a collapse", async () => {
+  const values = [[0.9, 0.2, 0.5], [0.1, 0.8, 0.5]];
+  const weights = [1, 0.5, 0];
+  const { entropy, shares } = colab.contextUse(
+    tensor(values.flat(), { shape: [1, 2, 3] }),
+    tensor(weights, { shape: [1, 3] }),
+  );
+  const wanted = values.map((row) => row.reduce((sum, v, i) => sum + v * weights[i], 0) / 1.5);
+  assert.ok(relativeError([...(await shares.data())], wanted) < 1e-6);
+  const inNats = -wanted.reduce((sum, p) => sum + p * Math.log(p), 0);
+  assert.ok(Math.abs((await entropy.item()) - inNats) < 1e-6);
+  const collapsed = colab.contextUse(tensor([1, 1, 0, 0], { shape: [1, 2, 2] }), tensor([1, 1], { shape: [1, 2] }));
+  assert.ok(Math.abs(await collapsed.entropy.item()) < 1e-6);
+});
+
+test("colab.mergedContexts() keeps the probabilities of the ROI classes", async () => {
+  const logits = tensor(noise(2 * 5 * 24, 12), { shape: [2, 5, 2, 3, 4] }).mul(3);
+  const of = async (t: Tensor) => [...(await softmax(t, { axis: 1 }).data())];
+  const [all, merged] = [await of(logits), await of(colab.mergedContexts(logits, 2))];
+  for (let n = 0; n < 2; n++) {
+    for (let k = 0; k < 2; k++) {
+      const [a, b] = [all, merged].map((list, which) => {
+        const [classes, place] = which === 0 ? [5, k] : [3, k + 1];
+        return list.slice((n * classes + place) * 24, (n * classes + place + 1) * 24);
+      });
+      assert.ok(relativeError(b, a) < 1e-6);
+    }
+  }
+});
+
+test("colab.withRoiPrior() makes outputs begin at the prior, and changes nothing else", async () => {
+  const model = plainConvUNet({ inputChannels: 1, features: [4, 8], classes: 4, deepSupervision: true });
+  const params = model.init(random.key(1));
+  const started = colab.withRoiPrior(params, 0.02, { rois: 2, first: 1 });
+  const [before, after] = [tree.flatten(params), tree.flatten(started)];
+  const changed = [...after].filter(([path, t]) => t !== before.get(path)).map(([path]) => path);
+  assert.equal(changed, [...before.keys()].filter((path) => /seg_layers\.\d\.bias/.test(path)));
+  const p = await softmax(after.get(changed[0])!, { axis: 0 }).data();
+  assert.ok(relativeError([...p], [0.49, 0.01, 0.01, 0.49]) < 1e-5, String(p));
+  assert.throws(() => colab.withRoiPrior(params, 1, { rois: 1, first: 0 }), /above 0 and below 1, got 1/);
+  assert.throws(
+    () => colab.withRoiPrior({ weight: tensor([1]) }, 0.5, { rois: 1, first: 0 }),
+    /they are those of a U-Net/,
+  );
+});
+
+test("colab.adamScales() scales a gradient as a step of Adam without momentum does", async () => {
+  const optimizer = nn.adam({ beta1: 0 });
+  let params = { a: tensor([0.5, -1, 2]), b: tensor([3]) };
+  let state = optimizer.init(params);
+  for (const [k, values] of [[0.1, -2, 30], [0.2, 1, -4], [-0.5, 0.01, 7]].entries()) {
+    const gradient = { a: tensor(values), b: tensor([k - 1]) };
+    const scaled = colab.adamScales(state, gradient)(gradient);
+    const [next, after] = optimizer.update(gradient, state, params, 1);
+    for (const name of ["a", "b"] as const) {
+      const moved = [...(await params[name].sub(next[name]).data())];
+      assert.ok(relativeError([...(await scaled[name].data())], moved) < 1e-5, `${name} after ${k}`);
+    }
+    [params, state] = [next, after];
+  }
+  assert.throws(() => colab.adamScales({}, params), /it is that of nn.adam/);
+});
+
+test("colab.valueAndMetaGradient() of several outputs and scaled steps agrees with the way through the step", async () => {
+  const config = { inputChannels: 1, features: [4, 8], convsPerStage: 1, decoderConvsPerStage: 1 } as const;
+  const deep = plainConvUNet({ ...config, features: [4, 8, 8], classes: 3, deepSupervision: true });
+  const generator = plainConvUNet({ ...config, classes: 2 });
+  const x = tensor(noise(2 * 512, 3), { shape: [2, 1, 8, 8, 8] });
+  const roi = x.greater(0.8).cast("f32").reshape({ shape: [2, 8, 8, 8] });
+  const weights = [0.7, 0.3];
+  const segmentation = { squared: true, without: [1, 2] };
+  const options = {
+    segment: (p: any) => deep.apply(p, x, { train: true }) as unknown as Tensor[],
+    weights,
+    generate: (p: any) => generator.apply(p, x) as unknown as Tensor,
+    theta: deep.init(random.key(1)),
+    omega: generator.init(random.key(2)),
+    roi,
+    mask: tensor(Float32Array.from(noise(1024, 5), (v) => (v + 1) / 2), { shape: [2, 8, 8, 8] }),
+    alpha: 0.05,
+    segmentation,
+  };
+  const scale = (tensors: any) => tree.map(tensors, (t: Tensor, path: string) => t.mul(1 + (path.length % 3)));
+  const precondition = () => scale;
+  const run = compile((theta: any, omega: any) => {
+    const own = { ...options, theta, omega, precondition };
+    const [value, exact] = colab.valueAndMetaGradient(own);
+    const [, kept] = colab.valueAndMetaGradient({ ...own, recompute: false });
+    const [, differences] = colab.valueAndMetaGradient({ ...own, method: "finite-difference" });
+    const after = (o: any): Tensor => {
+      const q = softmax(options.generate(o), { axis: 1 });
+      const slopes = grad((p: any) => {
+        const outputs = options.segment(p);
+        const labels = colab.pyramidLabels(outputs, { roi, q, mask: options.mask });
+        return outputs.map((each, k) => colab.segmentationLoss(each, labels[k], segmentation).mul(weights[k]))
+          .reduce((a, b) => a.add(b));
+      })(theta);
+      const flat = tree.flatten(scale(slopes));
+      const moved = tree.map(theta, (p: Tensor, path: string) => p.sub(flat.get(path)!.mul(options.alpha)));
+      return colab.roiLoss(options.segment(moved)[0], roi);
+    };
+    return [value, after(omega), exact, kept, differences, grad(after)(omega)];
+  });
+  const results: any[] = await run(options.theta, options.omega) as any[];
+  const [value, wanted, exact, kept, differences, through] = await Promise.all(results.map(values));
+  assert.ok(Math.abs(value[0] / wanted[0] - 1) < 1e-5, `${value} for ${wanted}`);
+  assert.ok(relativeError(exact, through) < 1e-3, `${relativeError(exact, through)} from the way through the step`);
+  assert.ok(relativeError(kept, exact) < 1e-5, "kept or computed again");
+  assert.ok(cosine(exact, differences) > 0.999, `cosine ${cosine(exact, differences)}`);
+  assert.throws(
+    () => colab.metaGradient({ ...options, method: "implicit", precondition }),
+    /"implicit" takes no inner step; leave out precondition/,
+  );
 });
 
 test.run();

@@ -7,7 +7,7 @@ import * as assert from "uvu/assert";
 import { closeDevice, loadSafetensors, random, tree } from "../../../engine/mod.ts";
 import { writePhantomDataset } from "../../../engine/imaging/mod.ts";
 import { config, ConfigError, resumableConfig, trainingChanges } from "../../../engine/train/mod.ts";
-import { plainConvUNet } from "../../../models/mod.ts";
+import { collapseWarning, plainConvUNet } from "../../../models/mod.ts";
 import { colabEntries, trainColab } from "../../../scripts/train_colab.ts";
 import { trainUnet, unetEntries } from "../../../scripts/train_unet.ts";
 import { runCommand } from "../../helpers/command.ts";
@@ -131,6 +131,49 @@ test("train_colab takes an inner step for each sample, and a generator of half t
   const learned = loadSafetensors(new Uint8Array(await file("samples", "generator.safetensors"))).tensors;
   assert.equal(learned.get("encoder.stages.0.0.convs.0.conv.weight")!.shape, [2, 1, 3, 3, 3]);
   assert.equal(learned.get("decoder.seg_layers.0.weight")!.shape, [2, 2, 1, 1, 1]);
+});
+
+test("train_colab starts with one background and clusters, tells of the generator, and resumes to the same", async () => {
+  const own = [
+    ...["--warmup", "0.34", "--generatorStart", "kmeans", "--entropy", "0.1", "--roiPrior", "0.01"],
+    ...["--diceSquared", "--diceReduction", "sum", "--diceContexts", "none", "--dice", "sample"],
+    ...["--innerOutputs", "all", "--innerStep", "adam", "--recompute", "false"],
+  ];
+  const whole = await run([...contexts, ...own, "--run", place("started")]);
+  assert.is(whole.error, undefined, whole.output);
+  assert.match(whole.output, /k-means on \d+ voxels/);
+  const records = String(await file("started", "log.jsonl")).trimEnd().split("\n").map((line) => JSON.parse(line));
+  // The first two steps are the start; of the others every second updates the generator.
+  assert.equal(records.map(({ extra }) => extra !== undefined), [false, false, false, true, false, true]);
+  const { "Shares of contexts": shares, "Entropy of contexts (nats)": entropy } = records[3].extra;
+  const [first, second] = [shares["context 1"], shares["context 2"]];
+  assert.ok(Math.abs(first + second - 1) < 1e-5);
+  assert.ok(Math.abs(entropy["of the mean"] + first * Math.log(first) + second * Math.log(second)) < 1e-5);
+  assert.match(String(await file("started", "report.html")), /ROI loss after the inner step/);
+  await run([...contexts, ...own, "--run", place("started2"), "--checkpoint", "0"], /step 2\//);
+  const rest = await run(["--resume", place("started2"), "--checkpoint", "0"]);
+  assert.is(rest.error, undefined, rest.output);
+  for (const name of ["model.safetensors", "generator.safetensors"]) {
+    assert.ok((await file("started", name)).equals(await file("started2", name)), name);
+  }
+});
+
+test("train_colab keeps a generator of rate 0 as it starts, and warns where labels have collapsed", async () => {
+  const frozen = await run([...contexts.slice(0, -2), "--generatorRate", "0", "--run", place("frozen")]);
+  assert.is(frozen.error, undefined, frozen.output);
+  const { architecture } = JSON.parse(await readFile(join(folder, "frozen/config.json"), "utf8"));
+  const { roiClasses: _, ...network } = architecture;
+  const first = tree.flatten(plainConvUNet({ ...network, classes: 2, deepSupervision: false }).init(random.key(2)));
+  const { tensors } = loadSafetensors(new Uint8Array(await file("frozen", "generator.safetensors")));
+  for (const [name, t] of first) assert.equal([...await tensors.get(name)!.data()], [...await t.data()], name);
+  const warn = collapseWarning();
+  const record = (share: number) => ({
+    ...{ step: 7, loss: 1, rate: 1, dice: [1], seconds: 1 },
+    extra: { "Shares of contexts": { "context 1": 1 - share, "context 2": share } },
+  });
+  const { output } = await inProcess(() => [0.5, 0.98, 0.99].forEach((share) => warn(record(share))));
+  assert.match(output, /^step 7: 98 % of the background is context 2, [^]*--entropy[^]*\n$/);
+  assert.is(output.split("\n").length, 2, "told once");
 });
 
 test("train_colab takes dilated masks and context labels of a folder, and names misfits", async () => {

@@ -22,7 +22,8 @@ import {
   tellBackground,
   trainLoop,
 } from "../../../engine/train/mod.ts";
-import { Pace } from "../../../engine/train/run/logging.ts";
+import { recordChart } from "../../../engine/train/plot/record_chart.ts";
+import { isStep, Pace } from "../../../engine/train/run/logging.ts";
 import { PseudoDice } from "../../../engine/train/loop/pseudo_dice.ts";
 import { noise } from "../../helpers/noise.ts";
 import { message } from "../../helpers/refuse.ts";
@@ -249,6 +250,26 @@ test("trainLoop() makes the next batch before it reads a step, and reads steps i
   assert.equal(records.map((r) => r.step), [3, 4, 5]);
   assert.ok(records.every((r) => Math.abs(r.loss - r.rate * 2) < 1e-6));
   assert.equal(records[0].dice, [0.5, 1]);
+});
+
+test("trainLoop() names the extras of the steps that give some, and recordChart() draws them", async () => {
+  const records = await trainLoop({
+    steps: 4,
+    classes: ["organ"],
+    rate: () => 1,
+    extras: { Shares: ["first", "second"], Norm: ["norm"] },
+    batch: (step) => step,
+    step: async (step: number) => tensor([1, 2, 4, ...(step % 2 === 0 ? [0.25, 0.75, step] : [])]),
+  });
+  const extra = (norm: number) => ({ Shares: { first: 0.25, second: 0.75 }, Norm: { norm } });
+  assert.equal(records.map((record) => record.extra), [undefined, extra(2), undefined, extra(4)]);
+  assert.ok(records.every((record) => isStep(JSON.parse(JSON.stringify(record)))));
+  assert.not(isStep({ ...records[1], extra: { Shares: 3 } }));
+  const chart = recordChart(records, ["organ"]);
+  for (const text of ["Shares", "Norm", "first 0.25", "second 0.75", "norm 4"]) assert.match(chart, `>${text}<`);
+  const step = async () => tensor([1, 2, 4, 5]);
+  const wrong = { steps: 1, classes: ["organ"], rate: () => 1, extras: { Norm: ["a", "b"] }, batch: () => 0, step };
+  assert.match(await message(() => trainLoop(wrong)), "or 2 extras more, got 1 more");
 });
 
 test("trainLoop() stops when the loss is no number", async () => {

@@ -38,6 +38,22 @@ test("train_colab refuses options that its arm does not use", async () => {
     /--period has no effect/,
     /--bodyThreshold has no effect/,
   );
+  await refused(
+    colab,
+    "--context none --diceContexts all --warmup 0.2 --generatorStart kmeans",
+    /--diceContexts has no effect: --context none has one context/,
+    /--warmup has no effect/,
+    /--generatorStart has no effect/,
+  );
+  await refused(
+    colab,
+    "--generatorRate 0 --period 5 --innerStep adam",
+    /--period has no effect: --generatorRate 0/,
+    /--innerStep has no effect/,
+  );
+  await refused(colab, "--meta implicit --innerStep adam", /--innerStep has no effect: --meta implicit/);
+  await refused(colab, "--generatorStart kmeans", /--generatorStart kmeans: .*--warmup, which is 0/);
+  await refused(colab, "--innerStep adam --optimizer sgd", /--innerStep adam: .*trained by sgd/);
   await refused(colab, "--contexts 1 --roiLoss dice", /--roiLoss has no effect: --contexts 1/);
   await refused(colab, "--contextLabels organs", /--contextLabels has no effect: --context colab/);
   await refused(colab, "--context dilated --contexts 5", /--contexts.*--context dilated has two contexts/s);
@@ -148,7 +164,7 @@ test("marginalDice() and other losses throw on options that they do not know or 
   ];
   for (const [name, call] of calls) {
     call({});
-    for (const key of ["smoth", "reduction", "constructor"]) {
+    for (const key of ["smoth", "weighting", "constructor"]) {
       assert.throws(
         () => call({ [key]: 1 }),
         (error: Error) => error.message.startsWith(`${name}: unknown option "${key}"; it takes `),
