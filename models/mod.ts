@@ -48,11 +48,19 @@ export type { ContextKind, ContextSourceOptions } from "./colab/sources.ts";
 export { patchAxis } from "./conresnet/axis.ts";
 export * as conres from "./conresnet/losses.ts";
 export { conresFeatures, conresFigures } from "./conresnet/figures.ts";
+export { contextMeasures } from "./conresnet/measures.ts";
+export type { ContextMeasures } from "./conresnet/measures.ts";
 export type { ConResFigureNetwork, ConResFigureOptions } from "./conresnet/figures.ts";
 export { conResNet } from "./conresnet/conresnet.ts";
 export { conResNetArms } from "./conresnet/config.ts";
 export { withDistances } from "./conresnet/distances.ts";
-export { checkConResNetData, checkConResNetOptions, planConResNet } from "./conresnet/options.ts";
+export {
+  checkConResNetData,
+  checkConResNetOptions,
+  planConResNet,
+  planParts,
+  residualLossOptions,
+} from "./conresnet/options.ts";
 export type { ConResNetTrainingOptions, PlannedConResNet } from "./conresnet/options.ts";
 export type {
   ConResNet,

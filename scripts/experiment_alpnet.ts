@@ -10,6 +10,7 @@ import {
   config,
   deviceSize,
   entry,
+  experimentEntries,
   firstCases,
   type MeasuredCase,
   runConfig,
@@ -55,7 +56,7 @@ const GAMMAS = [0.5, 1.5] as const;
 const entries = {
   size: choice(["auto", "cpu", "gpu"], "cpu: slices of 64 x 64 and a small encoder; gpu: 128 x 128 and resnet18"),
   run: entry("runs/experiment_alpnet", "folder of the experiment; resumed if it exists"),
-  seeds: entry(3, "repetitions, each with patients and weights of its own", { integer: true, min: 1 }),
+  ...experimentEntries,
   cases: entry(8, "patients to train on; the first is the support", { integer: true, min: 1 }),
   heldOut: entry(6, "patients to measure on", { integer: true, min: 1 }),
   steps: entry(0, "episodes of each training; 0: 600 of size cpu, 10000 of size gpu", { integer: true, min: 0 }),
@@ -88,6 +89,8 @@ await runScript(import.meta.url, () => config(entries), async (options) => {
     run,
     trials,
     seeds: options.seeds,
+    firstSeed: options.firstSeed,
+    tune: options.tune,
     title: "Few-shot segmentation: superpixels and local prototypes, and what they are compared with",
     about: `Organs that training does not see, ${groups}, are segmented in ` +
       `${heldOut} patients from one labeled patient, in the slices that show them.`,

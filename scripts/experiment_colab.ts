@@ -24,6 +24,7 @@ import {
   counted,
   deviceSize,
   entry,
+  experimentEntries,
   firstCases,
   loadModel,
   type MeasuredCase,
@@ -43,7 +44,7 @@ import { colabEntries, type ColabOptions, trainColab } from "./train_colab.ts";
 const entries = {
   size: choice(["auto", "cpu", "gpu"], "cpu: 32 voxels cubed and a small network; gpu: 48"),
   run: entry("runs/experiment_colab", "folder of the experiment; resumed if it exists"),
-  seeds: entry(3, "repetitions, each with patients and weights of its own", { integer: true, min: 1 }),
+  ...experimentEntries,
   cases: entry(16, "patients to train on", { integer: true, min: 2 }),
   heldOut: entry(16, "patients to measure on", { integer: true, min: 1 }),
   steps: entry(0, "optimizer steps of each arm; 0: 1000 of size cpu, 4000 of size gpu", { integer: true, min: 0 }),
@@ -91,7 +92,11 @@ const SIZES = {
 await runScript(import.meta.url, () => config(entries), async (options) => {
   const trials = chooseArms(options.arms, ARMS);
   const generated = !trials.some((trial) => trial.options?.context === "colab") && "none of the --arms has a generator";
-  refuseUnused(options, { period: generated, generatorRate: generated });
+  refuseUnused(options, {
+    period: generated,
+    generatorRate: generated,
+    rate: options.tune.length > 0 && "--tune chooses it for each arm",
+  });
   const size = await deviceSize(options.size);
   const { side, features, convs, margin, tau } = SIZES[size];
   const steps = options.steps || SIZES[size].steps;
@@ -126,6 +131,8 @@ await runScript(import.meta.url, () => config(entries), async (options) => {
     run: options.run,
     trials,
     seeds: options.seeds,
+    firstSeed: options.firstSeed,
+    tune: options.tune,
     title: "Context labels: CoLab and what it is compared with",
     about:
       "Lesions lie in one organ; a second organ and nodes hold blobs of the same sizes and intensities, in tissue " +

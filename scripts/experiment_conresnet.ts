@@ -23,10 +23,12 @@ import {
   deviceSize,
   entry,
   type Experiment,
+  experimentEntries,
   firstCases,
   loadModel,
   type MeasuredCase,
   predictor,
+  refuseUnused,
   runConfig,
   runExperiment,
   runScript,
@@ -35,10 +37,19 @@ import {
   trimSlashes,
   writePlanAndSplit,
 } from "../engine/train/mod.ts";
-import { conresFeatures, conResNet, conResNetArms, type ConResNetConfig } from "../models/mod.ts";
+import {
+  conresFeatures,
+  conResNet,
+  conResNetArms,
+  type ConResNetConfig,
+  contextMeasures,
+  planParts,
+} from "../models/mod.ts";
 import { conResNetEntries, type ConResNetOptions, trainConResNet } from "./train_conresnet.ts";
 
 interface ConResTrial extends Trial<ConResNetOptions> {
+  /** Number of a further network of the same arm, with weights and batches of its own. */
+  readonly again?: number;
   /** Names of arms whose networks are averaged; nothing is trained. */
   readonly of?: readonly string[];
 }
@@ -55,7 +66,19 @@ const main: readonly ConResTrial[] = [
     about: "Mean of the probabilities of the axial, sagittal and coronal ConResNets.",
   },
 ];
+const again = (k: number): ConResTrial => ({
+  ...trial(`full_${k}`, `ConResNet, network ${k}`, "Weights, patches and augmentation of another seed."),
+  again: k,
+});
 const more: readonly ConResTrial[] = [
+  again(2),
+  again(3),
+  {
+    name: "ensemble_seeds",
+    title: "Ensemble of three seeds",
+    of: ["full", "full_2", "full_3"],
+    about: "Mean of the probabilities of three independent ConResNets (Table I).",
+  },
   trial("baseline_classes", "Baseline, classes", "Softmax over labels that exclude each other (Table V).", {
     arm: "baseline",
     activation: "softmax",
@@ -71,13 +94,36 @@ const more: readonly ConResTrial[] = [
     mode: "code",
     first: "label",
   }),
+  trial("baseline_none", "Baseline, gain none", "Kernels standardized as published, without a gain.", {
+    arm: "baseline",
+    gain: "none",
+  }),
+  trial("none", "ConResNet, gain none", "Kernels standardized as published, without a gain.", { gain: "none" }),
+  trial("region", "ConResNet, weights by region", "Eq. 8 with voxels counted in each region by itself.", {
+    residualWeights: "region",
+  }),
+  trial("background_1", "ConResNet, background weight 1", "Voxels that do not differ weigh 1 in Eq. 8.", {
+    backgroundWeight: "1",
+  }),
+  trial("region_1", "ConResNet, by region, background 1", "Both.", {
+    residualWeights: "region",
+    backgroundWeight: "1",
+  }),
+  trial("mapping_region_1", "Residual mapping, by region, background 1", "The same without attention.", {
+    arm: "mapping",
+    residualWeights: "region",
+    backgroundWeight: "1",
+  }),
+  trial("learned_gate", "ConResNet, learned gate", "The attention's share of the gate is learned, from 0.", {
+    learnedGate: true,
+  }),
 ];
 const named = (trials: readonly ConResTrial[]): string => trials.map(({ name }) => name).join(", ");
 
 const entries = {
   size: choice(["auto", "cpu", "gpu"], "cpu: patches of 16 x 32 x 32 and a small network; gpu: whole phantoms"),
   run: entry("runs/experiment_conresnet", "folder of the experiment; resumed if it exists"),
-  seeds: entry(3, "repetitions, each with patients and weights of its own", { integer: true, min: 1 }),
+  ...experimentEntries,
   cases: entry(24, "patients to train on", { integer: true, min: 2 }),
   heldOut: entry(12, "patients to measure on", { integer: true, min: 1 }),
   steps: entry(0, "optimizer steps of each arm; 0: 300 of size cpu, 3000 of size gpu", { integer: true, min: 0 }),
@@ -92,6 +138,7 @@ const SIZES = {
 };
 
 await runScript(import.meta.url, () => config(entries), async (options) => {
+  refuseUnused(options, { rate: options.tune.length > 0 && "--tune chooses it for each arm" });
   const trials = chooseArms(options.arms, main, more);
   const names = trials.map(({ name }) => name);
   for (const { name, of } of trials) {
@@ -109,12 +156,14 @@ await runScript(import.meta.url, () => config(entries), async (options) => {
     run: options.run,
     trials,
     seeds: options.seeds,
+    firstSeed: options.firstSeed,
+    tune: options.tune,
     title: "Inter-slice context residuals: ConResNet and what it is compared with",
     about:
       "The enhancing tumor (ET) lies in the tumor core (TC), which lies in the whole tumor (WT); in slices of 3 mm, " +
       "whose cross-sections shift and grow from one to the next. All arms are measured by these regions.",
     reference: trials[0].name,
-    measures: ["Dice", "HD95", "HD"],
+    measures: ["Dice", "HD95", "HD", RESIDUAL_AREA],
     settings: { size, patch, features, groups, steps, cases, heldOut, contrast, batch: 2, rate, weightDecay: 5e-4 },
     prepare: async (folder, seed) => {
       const data = `${folder}/phantom`;
@@ -128,16 +177,43 @@ await runScript(import.meta.url, () => config(entries), async (options) => {
       const cache = `${trimSlashes(options.run)}/prepared`;
       return { ...files, cache, features, groups, seed, steps, rate, augment: "mirror", validation: 0 };
     },
-    measure: async ({ trial: { name, of, options: own }, folder, shared }) =>
-      of
-        ? averaged(of.map((each) => `${folder}/${each}/model.safetensors`), `${folder}/phantom`, cases)
-        : trainConResNet(await runConfig(`${folder}/${name}`, conResNetEntries, { ...shared, ...own })),
+    measure: async ({ trial: { name, of, again = 1, options: own }, seed, folder, shared, note }) => {
+      const data = `${folder}/phantom`;
+      if (of) return averaged(of.map((each) => `${folder}/${each}/model.safetensors`), data, cases);
+      // Networks of their own have seeds that no repetition has.
+      const options = { ...shared, seed: seed + 10_000 * (again - 1), ...own };
+      const { cases: measured } = await trainConResNet(
+        await runConfig(`${folder}/${name}`, conResNetEntries, options),
+      );
+      const context = await contextOf(`${folder}/${name}/model.safetensors`, data, measured.map(({ id }) => id));
+      if (context && !Number.isNaN(context.saturated)) note({ "saturated attention": context.saturated });
+      return measured.map(({ id, classes }): MeasuredCase => ({
+        id,
+        classes: Object.fromEntries(classes.map((each) => [each.name, {
+          ...measuresOf(each),
+          [RESIDUAL_AREA.name]: context?.cases.find((one) => one.id === id)?.areas[each.name] ?? null,
+        }])),
+      }));
+    },
     figures: async (experiment, folder) => {
       await addArmFigures(experiment, folder, trials);
       await addFeatures(experiment, folder, trials, cases);
     },
   });
 });
+
+/** Of networks with mapping: how well they order voxels by where slices of a region differ. */
+const RESIDUAL_AREA = { name: "residual_area", heading: "Residual AUC", better: "higher", digits: 4 } as const;
+
+/** What a network knows of residuals in cases of a dataset; nothing of one without mapping. */
+async function contextOf(file: string, data: string, ids: readonly string[]) {
+  const { plan, model, params } = await modelOf(file);
+  if (!model.config.mapping) return undefined;
+  const dataset = await openDataset(data);
+  const items = dataset.cases.filter(({ id }) => ids.includes(id));
+  const cases = await Promise.all(items.map(async (item) => preprocessCase(await loadCase(dataset, item), plan)));
+  return contextMeasures({ model, params }, { plan, regions: planParts(plan), cases });
+}
 
 /** A network of this experiment as it was trained. */
 async function modelOf(file: string) {
@@ -159,7 +235,12 @@ async function averaged(models: readonly string[], data: string, cases: number):
     const { id, image, label } = await loadCase(dataset, item);
     const { labels } = await predict(image);
     const classes = compareLabels(labels, label!, { classes: NESTED_PHANTOM_REGIONS });
-    measured.push({ id, classes: Object.fromEntries(classes.map((each) => [each.name, measuresOf(each)])) });
+    measured.push({
+      id,
+      classes: Object.fromEntries(
+        classes.map((each) => [each.name, { ...measuresOf(each), [RESIDUAL_AREA.name]: null }]),
+      ),
+    });
   }
   return measured;
 }

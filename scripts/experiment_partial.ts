@@ -20,6 +20,7 @@ import {
   config,
   deviceSize,
   entry,
+  experimentEntries,
   findImages,
   type MeasuredCase,
   refuseUnused,
@@ -40,7 +41,7 @@ const entries = {
   study: choice(["organs", "tumor"], "organs of five datasets, or an organ and its tumors"),
   size: choice(["auto", "cpu", "gpu"], "cpu: 32 voxels cubed and a small network; gpu: 64"),
   run: entry("runs/experiment_partial", "folder of the experiment; resumed if it exists"),
-  seeds: entry(3, "repetitions, each with patients and weights of its own", { integer: true, min: 1 }),
+  ...experimentEntries,
   full: entry(4, "patients of F", { integer: true, min: 1 }),
   partial: entry(9, "patients of each P", { integer: true, min: 1 }),
   heldOut: entry(0, "patients to measure on, of each scanner; 0: 3, of study tumor 15", { integer: true, min: 0 }),
@@ -67,7 +68,10 @@ const SIZES = {
 await runScript(import.meta.url, () => config(entries), experimentPartial);
 
 async function experimentPartial(options: Config<typeof entries>): Promise<void> {
-  refuseUnused(options, { shapeValues: options.shapes === "" && "it tells the values of --shapes" });
+  refuseUnused(options, {
+    shapeValues: options.shapes === "" && "it tells the values of --shapes",
+    rate: options.tune.length > 0 && "--tune chooses it for each arm",
+  });
   const study = partialStudies[options.study];
   const { sets, labels, tumors } = study;
   const heldOut = options.heldOut || (tumors ? 15 : 3);
@@ -149,6 +153,8 @@ async function experimentPartial(options: Config<typeof entries>): Promise<void>
     run: options.run,
     trials,
     seeds: options.seeds,
+    firstSeed: options.firstSeed,
+    tune: options.tune,
     title: study.title,
     about: `${consists.join("; ")}. Measured on ${heldOut} other patients of each scanner, with all labels.`,
     reference: (trials.find(({ name }) => name === "marginal") ?? trials[0]).name,

@@ -6,7 +6,7 @@ import { type Comparison, writeNestedPhantomDataset } from "../engine/imaging/mo
 import * as nn from "../engine/nn/mod.ts";
 import * as train from "../engine/train/mod.ts";
 import { checkConResNetData, checkConResNetOptions, conres, conresFigures } from "../models/mod.ts";
-import { type ConResNetParams, planConResNet, withDistances } from "../models/mod.ts";
+import { type ConResNetParams, planConResNet, residualLossOptions, withDistances } from "../models/mod.ts";
 
 const counts = { integer: true, min: 1 } as const;
 
@@ -24,9 +24,23 @@ export const conResNetEntries = {
   mode: train.choice(["paper", "code"], "residual loss: of probabilities (paper), or what the official code computes"),
   first: train.choice(["zero", "label"], "residual of the first slice: none (paper), or all of it (official code)"),
   lambda: train.entry(0.5, "weight of the residual losses at the coarser scales", { min: 0 }),
+  residualWeights: train.choice(
+    ["batch", "region"],
+    "where the residual loss counts voxels for its weights: over all regions together, or each region by itself",
+  ),
+  backgroundWeight: train.entry(
+    "share",
+    "weight of voxels that do not differ: share, log(V / V_0) (paper; 1 with --mode code), or a number",
+  ),
   boundary: train.entry(false, "mix in the boundary loss, its share from 0 to 0.99; doubles the memory of cases"),
   blocks: train.entry([], "residual blocks at each scale, and in the dilated stage; default: 1,2,2,...", counts),
   groups: train.entry(8, "groups of the norms, a divisor of all features", counts),
+  gain: train.choice(
+    ["fan", "none"],
+    "scale of standardized kernels: sqrt(2 / fan in), or none as published",
+    { before: "none" },
+  ),
+  learnedGate: train.entry(false, "the gate's share of attention is learned, from 0, instead of 1"),
   dropout: train.entry(0.1, "probability with which a channel before the decoder is dropped", { min: 0, max: 0.99 }),
   rate: train.entry(0, "learning rate of Adam at the start; 0: 1e-4 on --data (paper), 1e-3 on phantoms", { min: 0 }),
   weightDecay: train.entry(5e-4, "L2 penalty", { min: 0 }),
@@ -57,8 +71,8 @@ export async function conResNetMethod(options: ConResNetOptions, training: train
   const planned = await planConResNet(options, training);
   const { model, plan, axis } = planned;
   const regions = plan.regions?.map(({ values }) => values);
-  const { first, mode, lambda } = options;
-  const lossOptions = { ...(regions && { regions }), axis, first, mode, lambda };
+  const { first, lambda } = options;
+  const lossOptions = { ...(regions && { regions }), axis, first, lambda, ...residualLossOptions(options) };
   const optimizer = nn.adam({ weightDecay: options.weightDecay });
 
   /** Pseudo-Dice is of what is measured: of regions, those that the most likely labels make up. */

@@ -12,14 +12,29 @@ export {
 } from "./run/config.ts";
 export type { Config, ConfigDefaults, ConfigValue, Entry, EntryRules } from "./run/config.ts";
 export { chooseArms, openExperiment } from "./experiment/experiment.ts";
-export { addArmFigures, firstCases, runExperiment, trial, writePlanAndSplit } from "./experiment/run_experiment.ts";
+export {
+  addArmFigures,
+  experimentEntries,
+  firstCases,
+  runExperiment,
+  trial,
+  writePlanAndSplit,
+} from "./experiment/run_experiment.ts";
 export type { ExperimentRun, Trial, TrialRun } from "./experiment/run_experiment.ts";
 export type { Experiment } from "./experiment/experiment.ts";
 export type { ExperimentCases, ExperimentOptions } from "./experiment/experiment.ts";
 export { rowsSvg } from "./plot/rows.ts";
 export type { RowBlock, RowColumn, RowMark } from "./plot/rows.ts";
 export type { ExperimentFigure } from "./experiment/experiment_report.ts";
-export type { Arm, ArmCell, ArmGroup, Difference, Measure, MeasuredCase } from "./experiment/experiment_summary.ts";
+export type {
+  Arm,
+  ArmCell,
+  ArmGroup,
+  Difference,
+  Measure,
+  MeasuredCase,
+  Wins,
+} from "./experiment/experiment_summary.ts";
 export { readFigures, writeFigure } from "./plot/figures.ts";
 export type { Figure } from "./plot/figures.ts";
 export { Histogram, histogramSvg } from "./plot/histogram.ts";
@@ -67,8 +82,8 @@ export type { Member, Network, Task } from "./predict/forward.ts";
 export type { PredictionMemory, PredictOptions, Predictor, SegmentOptions, StopSignal } from "./predict/predictor.ts";
 export { resident } from "./predict/resident.ts";
 export type { Built, Resident } from "./predict/resident.ts";
-export { bootstrapInterval, wilcoxon } from "./experiment/statistics.ts";
-export type { Interval, SignedRankTest } from "./experiment/statistics.ts";
+export { bootstrapInterval, signFlipTest, tInterval } from "./experiment/statistics.ts";
+export type { Interval } from "./experiment/statistics.ts";
 export { writeTable } from "./run/tables.ts";
 export type { ReportTable } from "./run/tables.ts";
 export { tilesSvg } from "./plot/tiles.ts";

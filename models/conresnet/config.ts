@@ -21,10 +21,21 @@ export interface ConResNetConfig {
   readonly dropout?: number;
   /** Whether kernels but those of the heads are standardized as they are used. Default true. */
   readonly weightStandardization?: boolean;
+  /**
+   * Scale of standardized kernels. "none", the default: none, the published function, which published weights need;
+   * features of one layer then have a deviation of sqrt(fan in). "fan": times sqrt(2 / fan in), as He's initialization
+   * scales kernels, for training from scratch.
+   */
+  readonly gain?: "none" | "fan";
   /** Context residual mapping: the second decoder. Default true; false is the paper's baseline. */
   readonly mapping?: boolean;
   /** Context attention mapping: the second decoder's gate on the first. Default as `mapping`, which it needs. */
   readonly attention?: boolean;
+  /**
+   * The gate is F (1 + g attention), with a learned number g of each module that starts at 0, so that training begins
+   * without attention (as ReZero; Bachlechner et al. 2021). Default false: g is 1, the paper's Eq. 6.
+   */
+  readonly learnedGate?: boolean;
   /** Along which axis slices are compared. Default "axial". */
   readonly axis?: ResidualAxis;
   /**
@@ -55,12 +66,23 @@ const KEYS = [
   "dilation",
   "dropout",
   "weightStandardization",
+  "gain",
   "mapping",
   "attention",
+  "learnedGate",
   "axis",
   "multiClass",
   "unusedLayers",
 ];
+
+const FLAGS = [
+  "weightStandardization",
+  "mapping",
+  "attention",
+  "learnedGate",
+  "multiClass",
+  "unusedLayers",
+] as const satisfies readonly (keyof ConResNetConfig)[];
 
 const isWhole = (n: unknown, least = 1): boolean => Number.isInteger(n) && (n as number) >= least;
 
@@ -82,8 +104,10 @@ export function resolveConResNet(config: ConResNetConfig): ResolvedConResNet {
     dilation: config.dilation ?? 2,
     dropout: config.dropout ?? 0.1,
     weightStandardization: config.weightStandardization ?? true,
+    gain: config.gain ?? "none",
     mapping,
     attention: config.attention ?? mapping,
+    learnedGate: config.learnedGate ?? false,
     axis: config.axis ?? "axial",
     multiClass: config.multiClass ?? false,
     unusedLayers: config.unusedLayers ?? false,
@@ -91,10 +115,21 @@ export function resolveConResNet(config: ConResNetConfig): ResolvedConResNet {
   for (const key of ["inputChannels", "groups", "dilation"] as const) {
     check(isWhole(resolved[key]), "conResNet", () => `${key} is an integer >= 1, got ${show(resolved[key])}`);
   }
-  for (const key of ["weightStandardization", "mapping", "attention", "multiClass", "unusedLayers"] as const) {
+  for (const key of FLAGS) {
     check(typeof resolved[key] === "boolean", "conResNet", () => `${key} is true or false, got ${show(resolved[key])}`);
   }
-  const { classes, multiClass, blocks, groups, dropout } = resolved;
+  const { classes, multiClass, blocks, groups, dropout, gain, weightStandardization, learnedGate } = resolved;
+  check(gain === "none" || gain === "fan", "conResNet", () => `gain is "none" or "fan", got ${show(gain)}`);
+  check(
+    gain === "none" || weightStandardization,
+    "conResNet",
+    () => 'gain "fan" scales standardized kernels: it needs weightStandardization, or gain: "none"',
+  );
+  check(
+    !learnedGate || resolved.attention,
+    "conResNet",
+    () => "learnedGate is a part of the attention: it needs attention, or learnedGate: false",
+  );
   check(
     isWhole(classes, multiClass ? 2 : 1),
     "conResNet",

@@ -6,7 +6,17 @@
  * Parameter paths are the names of the published PyTorch state dict, whose numbers are the channels of its full width;
  * they stay whatever the width, and go on in the same way at greater depth.
  */
-import { check, checkpoint, mul, relu, resize, sigmoid, type Tensor, weightStandardize } from "../../engine/mod.ts";
+import {
+  check,
+  checkpoint,
+  mul,
+  random,
+  relu,
+  resize,
+  sigmoid,
+  type Tensor,
+  weightStandardize,
+} from "../../engine/mod.ts";
 import * as nn from "../../engine/nn/mod.ts";
 import { sliceResidual, spaceAxis } from "./axis.ts";
 import {
@@ -49,7 +59,9 @@ type ModuleOf<T> =
   & { readonly gn_seg: nn.Affine<T>; readonly conv_seg: nn.Affine<T> }
   & {
     readonly [layer in `${"gn" | "conv"}_${"res" | "res1" | "res2" | "mp"}` | "conv_mp_first"]?: nn.Affine<T>;
-  };
+  }
+  /** With learnedGate: one number. */
+  & { readonly gate?: T };
 type ConResNetOf<T> = {
   readonly conv_4_32: readonly [nn.Affine<T>];
   readonly fusionConv: FusionOf<T>;
@@ -79,9 +91,20 @@ export interface ConResNet extends Model<Tensor[], ResolvedConResNet, ConResNetP
 const KERNEL = [3, 3, 3];
 const POINT = [1, 1, 1];
 
-const plainParameters = (inputs: number, outputs: number, kernel = KERNEL): nn.Affine<nn.Parameter> =>
-  nn.convParameters(inputs, outputs, kernel, { bias: false, a: 0 });
-const headParameters = (inputs: number, outputs: number) => [nn.convParameters(inputs, outputs, POINT, { a: 0 })];
+// Initial values are PyTorch's defaults, which the official code leaves: kernels and biases uniform within
+// 1 / sqrt(fan in). Standardizing takes the scale of a kernel away, but a step of Adam is the larger against it the
+// smaller it starts.
+const plainParameters = (inputs: number, outputs: number, kernel = KERNEL): nn.Affine<nn.Parameter> => ({
+  weight: new nn.Parameter(
+    [outputs, inputs, ...kernel],
+    (key, shape) => nn.kaimingUniform(key, { shape, a: Math.sqrt(5) }),
+  ),
+});
+const headParameters = (inputs: number, outputs: number): nn.Affine<nn.Parameter>[] => {
+  const bound = 1 / Math.sqrt(inputs);
+  const bias = new nn.Parameter([outputs], (key, shape) => random.uniform(key, { shape, min: -bound, max: bound }));
+  return [{ ...plainParameters(inputs, outputs, POINT), bias }];
+};
 
 /** Widths that the published names are made of, at any width and depth. */
 const nominal = (scale: number): number => 32 * 2 ** scale;
@@ -143,7 +166,7 @@ const blockParameters = (channels: number): BlockOf<nn.Parameter> => ({
 function moduleParameters(
   c: ResolvedConResNet,
   scale: Scale,
-): { all: Required<ModuleOf<nn.Parameter>>; unused: string[] } {
+): { all: Required<Omit<ModuleOf<nn.Parameter>, "gate">>; unused: string[] } {
   const { inputs, outputs, first, maps } = scale;
   const all = {
     gn_seg: nn.normParameters(inputs),
@@ -173,7 +196,8 @@ function wantedOf(c: ResolvedConResNet, scale: Scale): ModuleOf<nn.Parameter> {
   const { all, unused } = moduleParameters(c, scale);
   const wanted = (name: string): boolean =>
     c.mapping ? c.unusedLayers || !unused.includes(name) : name.endsWith("_seg");
-  return Object.fromEntries(Object.entries(all).filter(([name]) => wanted(name))) as ModuleOf<nn.Parameter>;
+  const layers = Object.fromEntries(Object.entries(all).filter(([name]) => wanted(name)));
+  return { ...layers, ...(c.learnedGate && { gate: nn.zerosParameter([1]) }) } as ModuleOf<nn.Parameter>;
 }
 
 function parametersOf(c: ResolvedConResNet, scales: readonly Scale[]): ConResNetOf<nn.Parameter> {
@@ -221,9 +245,11 @@ function unusedNames(c: ResolvedConResNet, scales: readonly Scale[]): RegExp {
 export const featureResidual = (features: Tensor, axis: number): Tensor =>
   checkpoint((f: Tensor) => sliceResidual(sigmoid(f), axis))(features);
 
-/** O_seg = F (1 + sigmoid(O_res)) (Eq. 6). */
-export const contextGate = (features: Tensor, residuals: Tensor): Tensor =>
-  checkpoint((f: Tensor, r: Tensor) => mul(f, sigmoid(r).add(1)))(features, residuals);
+/** O_seg = F (1 + sigmoid(O_res)) (Eq. 6), with `gate` F (1 + gate sigmoid(O_res)). */
+export const contextGate = (features: Tensor, residuals: Tensor, gate?: Tensor): Tensor =>
+  gate
+    ? checkpoint((f: Tensor, r: Tensor, g: Tensor) => mul(f, sigmoid(r).mul(g).add(1)))(features, residuals, gate)
+    : checkpoint((f: Tensor, r: Tensor) => mul(f, sigmoid(r).add(1)))(features, residuals);
 
 /**
  * The published ConResNet at any width, depth and number of channels; its baseline, and each of its two parts removed.
@@ -247,8 +273,13 @@ export function conResNet(config: ConResNetConfig): ConResNet {
   const scales = scalesOf(c);
   const axis = 2 + spaceAxis("conResNet", c.axis);
 
+  const kernelOf = (w: Tensor): Tensor => {
+    if (!c.weightStandardization) return w;
+    const standard = weightStandardize(w);
+    return c.gain === "fan" ? standard.mul(Math.sqrt(2 * w.shape[0] / w.size)) : standard;
+  };
   const conv = (p: nn.Affine, x: Tensor, options: { stride?: number; dilation?: number } = {}): Tensor => {
-    const weight = c.weightStandardization ? weightStandardize(p.weight) : p.weight;
+    const weight = kernelOf(p.weight);
     const { dilation = 1 } = options;
     return nn.conv({ weight }, x, { ...options, padding: (weight.shape[2] === 1 ? 0 : 1) * dilation });
   };
@@ -286,7 +317,7 @@ export function conResNet(config: ConResNetConfig): ConResNet {
       features,
     );
     const residuals = stage(mapped)(p.gn_res1!, p.conv_res1!, others.add(differences));
-    return { features, gated: c.attention ? contextGate(features, residuals) : features, residuals };
+    return { features, gated: c.attention ? contextGate(features, residuals, p.gate) : features, residuals };
   }
 
   /** What the decoders compute at every scale, coarsest first. */

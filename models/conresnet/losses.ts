@@ -120,6 +120,11 @@ export interface ResidualLossOptions {
   readonly mode?: "paper" | "code";
   /** Weight of voxels where nothing differs: log(V / V_0) unless given, in code mode 1. */
   readonly backgroundWeight?: number;
+  /**
+   * Where the shares behind the weights are counted: "batch", the default, over all regions together; "region", in each
+   * region by itself, so that small regions weigh as much as large ones. Code mode always counts by region.
+   */
+  readonly residualWeights?: "batch" | "region";
 }
 
 /** log(V / V_k) and, of a class that has no voxel, 0: no term has this weight. */
@@ -130,7 +135,8 @@ function logShare(voxels: number, count: Tensor): Tensor {
 
 /**
  * Weighted binary cross-entropy of a residual (Eq. 8), the mean over voxels: a voxel of class k (1: differs, 0: does
- * not) has the weight log(V / V_k), with V and V_k counted over the whole tensor.
+ * not) has the weight log(V / V_k), with V and V_k counted over the whole tensor, or with `residualWeights` "region"
+ * over each region of the batch.
  *
  * In code mode the logits themselves, clamped to [0.001, 0.999], stand where probabilities should; the weights are 1
  * and, for each region by itself, log(V / (V_1 + 1)) with V the voxels of one sample and V_1 those of the whole batch.
@@ -148,15 +154,25 @@ function logShare(voxels: number, count: Tensor): Tensor {
  * ```
  */
 export function residualLoss(logits: Tensor, residual: Tensor, options: ResidualLossOptions = {}): Tensor {
-  checkOptions("residualLoss", options, ["mode", "backgroundWeight"]);
+  checkOptions("residualLoss", options, ["mode", "backgroundWeight", "residualWeights"]);
   const name = "residualLoss";
-  const { mode = "paper", backgroundWeight } = options;
+  const { mode = "paper", backgroundWeight, residualWeights = "batch" } = options;
   checkPair(name, logits, "the residual", residual);
   check(mode === "paper" || mode === "code", name, () => `mode is "paper" or "code", got ${show(mode)}`);
   check(
     backgroundWeight === undefined || (Number.isFinite(backgroundWeight) && backgroundWeight >= 0),
     name,
     () => `backgroundWeight is a number >= 0, got ${show(backgroundWeight)}`,
+  );
+  check(
+    residualWeights === "batch" || residualWeights === "region",
+    name,
+    () => `residualWeights is "batch" or "region", got ${show(residualWeights)}`,
+  );
+  check(
+    mode === "paper" || options.residualWeights === undefined,
+    name,
+    () => "residualWeights has no effect in code mode, which counts each region by itself; leave it out",
   );
   const x = logits.cast("f32");
   const same = residual.mul(-1).add(1);
@@ -174,8 +190,11 @@ export function residualLoss(logits: Tensor, residual: Tensor, options: Residual
       .add(same.mul(log(p.mul(-1).add(1))).mul(backgroundWeight ?? 1));
     return mean(likelihood).mul(-1);
   }
-  const differing = logShare(x.size, sum(residual));
-  const background = backgroundWeight ?? logShare(x.size, sum(same));
+  const byRegion = residualWeights === "region";
+  const voxels = byRegion ? x.size / x.shape[1] : x.size;
+  const counted = (part: Tensor): Tensor => byRegion ? sum(part, { axes: [0, ...SPACE], keepDims: true }) : sum(part);
+  const differing = logShare(voxels, counted(residual));
+  const background = backgroundWeight ?? logShare(voxels, counted(same));
   // -log s(x) = softplus(-x) and -log(1 - s(x)) = softplus(x)
   return mean(
     residual
@@ -279,7 +298,15 @@ export interface LossOptions extends DeepResidualLossOptions {
  * ```
  */
 export function loss(outputs: readonly Tensor[], labels: Tensor, options: LossOptions = {}): Tensor {
-  checkOptions("conres.loss", options, ["regions", "axis", "first", "mode", "backgroundWeight", "lambda"]);
+  checkOptions("conres.loss", options, [
+    "regions",
+    "axis",
+    "first",
+    "mode",
+    "backgroundWeight",
+    "residualWeights",
+    "lambda",
+  ]);
   const { regions, axis = "axial", first = "zero", ...own } = options;
   const [logits, ...residuals] = outputs;
   check(

@@ -13,6 +13,7 @@ import {
 import { patchAxis, type ResidualAxis } from "./axis.ts";
 import { conResNetArms } from "./config.ts";
 import { type ConResNet, conResNet } from "./conresnet.ts";
+import type { ResidualLossOptions } from "./losses.ts";
 
 /** Those that are looked at here; scripts/train_conresnet.ts explains them. */
 export interface ConResNetTrainingOptions extends TrainingOptions {
@@ -22,6 +23,11 @@ export interface ConResNetTrainingOptions extends TrainingOptions {
   readonly blocks: readonly number[];
   readonly groups: number;
   readonly dropout: number;
+  readonly gain: "fan" | "none";
+  readonly learnedGate: boolean;
+  readonly mode: "paper" | "code";
+  readonly residualWeights: "batch" | "region";
+  readonly backgroundWeight: string;
 }
 
 /** Refuses what would have no effect, before the data is opened. */
@@ -31,8 +37,32 @@ export function checkConResNetOptions(options: ConResNetTrainingOptions): void {
     preset: options.data === ""
       ? "phantoms have sizes of their own"
       : options.plan !== "" && options.features.length > 0 && "--plan and --features have the sizes",
-    ...unused(options.arm === "baseline" && "--arm baseline has no residuals", "axis", "mode", "first", "lambda"),
+    learnedGate: options.arm !== "full" && `--arm ${options.arm} has no attention`,
+    ...unused(
+      options.arm === "baseline" && "--arm baseline has no residuals",
+      "axis",
+      "mode",
+      "first",
+      "lambda",
+      "backgroundWeight",
+    ),
+    residualWeights: options.arm === "baseline"
+      ? "--arm baseline has no residuals"
+      : options.mode === "code" && "--mode code counts each region by itself",
   });
+  residualLossOptions(options);
+}
+
+/** What the options say of the residual loss. */
+export function residualLossOptions(
+  { mode, residualWeights, backgroundWeight }: ConResNetTrainingOptions,
+): ResidualLossOptions {
+  const weight = Number(backgroundWeight);
+  const isShare = backgroundWeight === "share";
+  if (!isShare && (backgroundWeight.trim() === "" || !Number.isFinite(weight) || weight < 0)) {
+    throw new ConfigError(`--backgroundWeight: got "${backgroundWeight}", wanted share or a number from 0`);
+  }
+  return { mode, ...(mode === "paper" && { residualWeights }), ...(!isShare && { backgroundWeight: weight }) };
 }
 
 /** Refuses data that ConResNet's losses are not for. */
@@ -54,6 +84,9 @@ function withOutputs(plan: Plan, activation: ConResNetTrainingOptions["activatio
 }
 
 const foregroundOf = ({ labels }: Plan) => labels.slice(1).map((name, k) => ({ name, values: [k + 1] }));
+
+/** What has a residual and a boundary each, by the plan of a network: its regions, or its labels. */
+export const planParts = (plan: Plan): PlannedConResNet["parts"] => plan.regions ?? foregroundOf(plan);
 
 /** What a training of ConResNet trains. */
 export interface PlannedConResNet {
@@ -86,8 +119,10 @@ export async function planConResNet(
     ...(options.blocks.length > 0 && { blocks: options.blocks }),
     groups: options.groups,
     dropout: options.dropout,
+    gain: options.gain,
+    ...(options.arm === "full" && { learnedGate: options.learnedGate }),
     axis,
     ...conResNetArms[options.arm],
   });
-  return { model, plan, axis, parts: plan.regions ?? foregroundOf(plan) };
+  return { model, plan, axis, parts: planParts(plan) };
 }

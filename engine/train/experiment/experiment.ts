@@ -256,6 +256,18 @@ export class Experiment {
   }
 
   /**
+   * By name of each arm with results the mean of a measure over its seeds, of the mean over classes, first variant.
+   *
+   * @throws VoxgradError for a measure that the experiment has not
+   */
+  means(measure: string): Map<string, number> {
+    const at = this.#measures.findIndex(({ name }) => name === measure);
+    check(at >= 0, "experiment", () => `it measures no ${measure}; add it to measures`);
+    const rows = this.groups()[0]?.arms ?? [];
+    return new Map(rows.flatMap(({ arm, seeds, cells }) => (seeds.length > 0 ? [[arm.name, cells[at].mean]] : [])));
+  }
+
+  /**
    * Writes experiment.json, table.md, cases.csv, arms.svg, differences.svg and report.html of the results so far; it
    * may be called after each arm.
    *

@@ -1,5 +1,6 @@
 /** Tables, figures and report.html of an experiment. */
 import { csvField } from "../../imaging/metrics/evaluate.ts";
+import { summarize } from "../../imaging/metrics/metrics.ts";
 import { type RowBlock, rowsSvg } from "../plot/rows.ts";
 import {
   type Arm,
@@ -8,7 +9,9 @@ import {
   type ArmResult,
   type Measure,
   SEEDS_FOR_P,
+  type Wins,
 } from "./experiment_summary.ts";
+import type { Interval } from "./statistics.ts";
 import { escapeXml } from "../plot/plots.ts";
 import { page, picture, section, table } from "../report/report_page.ts";
 
@@ -53,11 +56,25 @@ function meanText({ mean, deviation, values, undefined: missing }: ArmCell, { di
   return `${shown(mean, digits)}${spread}${missing > 0 ? ` (${missing} of ${values} undefined)` : ""}`;
 }
 
-function differenceText({ difference: d }: ArmCell, { digits, better }: Measure): string {
-  if (!d || d.pairs === 0) return "-";
-  const interval = Number.isNaN(d.low) ? "" : ` [${signed(d.low, digits)}, ${signed(d.high, digits)}]`;
-  const wins = `${better ? "better" : "higher"} in ${d.better}/${d.pairs}`;
-  return `${signed(d.mean, digits)}${interval}${pValue(d.p)}, ${wins}`;
+const intervalText = ({ low, high }: Interval, digits: number): string =>
+  Number.isNaN(low) ? "" : ` [${signed(low, digits)}, ${signed(high, digits)}]`;
+const winsText = ({ better }: Wins, count: number, measure: Measure, unit: string): string =>
+  `${measure.better ? "better" : "higher"} in ${better} of ${count} ${unit}${count === 1 ? "" : "s"}`;
+
+/** Over seeds: what the experiment shows. */
+function differenceText({ difference: d }: ArmCell, measure: Measure): string {
+  if (!d) return "-";
+  const { digits } = measure;
+  const told = d.bySeed.length === 1 ? "open" : d.shown ? "shown" : "not shown";
+  const wins = winsText(d.seeds, d.bySeed.length, measure, "seed");
+  return `${signed(d.mean, digits)}${intervalText(d, digits)} ${told}${pValue(d.p)}, ${wins}`;
+}
+
+/** Over the cases of the networks that were trained: a description. */
+function casesText({ difference: d }: ArmCell, measure: Measure): string {
+  if (!d) return "-";
+  const interval = intervalText(d.cases, measure.digits);
+  return `${signed(d.cases.mean, measure.digits)}${interval}, ${winsText(d.cases, d.cases.count, measure, "case")}`;
 }
 
 const arrow = ({ heading, better }: Measure): string =>
@@ -70,33 +87,59 @@ function groupTitle(group: ArmGroup, { groups }: ExperimentState): string {
   return [...(several || !group.variant ? [name] : []), ...(group.variant ? [group.variant] : [])].join(", ");
 }
 
-function notes({ seeds, reference, groups }: ExperimentState): string[] {
-  const differences = groups.flatMap(({ arms }) =>
-    arms.flatMap(({ cells }) => cells.flatMap((c) => c.difference ?? []))
-  );
-  const [cases, most] = [
-    Math.max(0, ...differences.map((d) => d.cases)),
-    Math.max(0, ...differences.map((d) => d.seeds)),
-  ];
-  const unit = "Cases of one trained network are no independent trials of a method, so ";
-  const tested = most >= SEEDS_FOR_P
-    ? `${unit}p is of Wilcoxon's signed-rank test, two-sided, over the seeds, each with its mean over the cases; ` +
-      "where fewer " +
-      `than ${SEEDS_FOR_P} are there, none is given. Values of p are not corrected for their number.`
-    : `${unit}the seed is the unit of a test. With fewer than ${SEEDS_FOR_P} seeds, here ${most}, p cannot fall ` +
-      "below 0.05 " +
-      "whatever they say, and none is given; the interval is rather too narrow then.";
+function notes({ seeds, reference }: ExperimentState): string[] {
   return [
     `Mean ± standard deviation (n − 1) over ${seeds.length} seed${
       seeds.length === 1 ? "" : "s"
     } of the mean over held-out cases. ` +
     "A measure that is not defined in a case, such as a distance where nothing was found, is in no mean; such " +
     "values are counted.",
-    `Differences are paired by seed and case with ${reference.title}: mean, 95 % bootstrap interval (seeds and ` +
-    "cases are drawn " +
-    "with replacement, 10000 times), and the pairs in which the arm is better" +
-    `${cases > 0 ? ` (of at most ${cases} cases)` : ""}. ${tested}`,
+    `Differences are paired by seed and case with ${reference.title}. Cases of one trained network are no independent ` +
+    "trials of a method, so the seed is the unit: its value is the mean over its cases. The interval is Student's t " +
+    "interval of 95 % over the seeds (a bootstrap of so few values is too narrow). Shown: the interval leaves 0 out; " +
+    "not shown: it holds 0; open: one seed, which has no interval. " +
+    `p is of the exact sign-flip test over the seeds, two-sided, and given from ${SEEDS_FOR_P} seeds on, for with ` +
+    "fewer it cannot fall below 0.05. Neither is corrected for the number of comparisons.",
+    "Over cases: how the same trained networks would differ on other cases, with a bootstrap interval of 95 %. It " +
+    "describes these networks, and is no evidence for a method.",
   ];
+}
+
+/** Differences over seeds, then over cases: the heading of the first column, and the rows. */
+function differenceTables(group: ArmGroup, { measures, reference }: ExperimentState): [string, string[][]][] {
+  const others = group.arms.filter(({ arm }) => arm.name !== reference.name);
+  const tables = [
+    [`difference to ${reference.title}, over seeds`, differenceText],
+    ["the same over cases, descriptive", casesText],
+  ] as const;
+  if (others.length === 0) return [];
+  return tables.map(([heading, textOf]) => [
+    heading,
+    others.map(({ arm, cells }) => [arm.title, ...cells.map((cell, m) => textOf(cell, measures[m]))]),
+  ]);
+}
+
+/** What scripts noted of each training, such as seconds: by arm the mean over its seeds, numbers alone. */
+function notedRows({ arms, seeds, results }: ExperimentState): { keys: string[]; rows: string[][] } {
+  const own = results.filter(({ seed }) => seeds.includes(seed));
+  const known = own.filter(({ arm }) => arms.some(({ name }) => name === arm));
+  const numbers = (list: readonly ArmResult[], key: string): number[] =>
+    list.map(({ extra }) => extra[key]).filter((value): value is number => typeof value === "number");
+  const keys = [...new Set(known.flatMap(({ extra }) => Object.keys(extra)))]
+    .filter((key) => numbers(known, key).length > 0);
+  const rows = arms.map(({ name, title }) => {
+    const mine = known.filter(({ arm }) => arm === name);
+    return [title, ...keys.map((key) => spread(summarize(numbers(mine, key))))];
+  });
+  return { keys, rows: keys.length > 0 ? rows : [] };
+}
+
+/** A mean and its deviation with three digits that count; of equal numbers that number with four. */
+function spread({ mean, deviation }: { mean: number; deviation: number }): string {
+  if (!Number.isFinite(mean)) return "-";
+  if (!(deviation > 0)) return String(Number.isInteger(mean) ? mean : Number(mean.toPrecision(4)));
+  const digits = mean === 0 ? 0 : Math.min(20, Math.max(0, 2 - Math.floor(Math.log10(Math.abs(mean)))));
+  return `${mean.toFixed(digits)} ± ${deviation.toFixed(digits)}`;
 }
 
 const meanRows = (group: ArmGroup, measures: readonly Measure[]): string[][] =>
@@ -104,14 +147,9 @@ const meanRows = (group: ArmGroup, measures: readonly Measure[]): string[][] =>
     { arm, seeds, cells },
   ) => [arm.title, String(seeds.length), ...cells.map((cell, m) => meanText(cell, measures[m]))]);
 
-const differenceRows = (group: ArmGroup, { measures, reference }: ExperimentState): string[][] =>
-  group.arms
-    .filter(({ arm }) => arm.name !== reference.name)
-    .map(({ arm, cells }) => [arm.title, ...cells.map((cell, m) => differenceText(cell, measures[m]))]);
-
 /** table.md: for each group the means, and the differences to the reference arm. */
 export function markdown(state: ExperimentState): string {
-  const { title, measures, reference, groups } = state;
+  const { title, measures, groups } = state;
   const cell = (content: string): string => content.replace(/[\\|<>*_`]/g, "\\$&").replace(/\s+/g, " ");
   const line = (cells: readonly string[]): string => `| ${cells.map(cell).join(" | ")} |`;
   const rows = (headings: readonly string[], body: readonly (readonly string[])[], kind: string): string[] => [
@@ -124,10 +162,12 @@ export function markdown(state: ExperimentState): string {
   for (const group of groups) {
     parts.push(`## ${cell(groupTitle(group, state))}`, "");
     parts.push(...rows(["arm", "seeds", ...measures.map(arrow)], meanRows(group, measures), "---:"));
-    const differences = differenceRows(group, state);
-    if (differences.length === 0) continue;
-    parts.push(...rows([`difference to ${reference.title}`, ...measures.map((m) => m.heading)], differences, "---"));
+    for (const [heading, body] of differenceTables(group, state)) {
+      parts.push(...rows([heading, ...measures.map((m) => m.heading)], body, "---"));
+    }
   }
+  const noted = notedRows(state);
+  if (noted.rows.length > 0) parts.push("## Trainings", "", ...rows(["arm", ...noted.keys], noted.rows, "---:"));
   if (groups.length === 0) parts.push("No results yet.", "");
   return [...parts, ...notes(state).flatMap((note) => [cell(note), ""])].join("\n");
 }
@@ -214,9 +254,12 @@ export function differencesSvg(state: ExperimentState): string {
     rows: group.arms.filter(({ arm }) => arm.name !== reference.name).map(({ arm, cells }) => ({
       name: arm.title,
       marks: cells.map(({ difference: d }, m) =>
-        d && d.pairs > 0
-          ? { mean: d.mean, interval: [d.low, d.high] as const, label: signed(d.mean, measures[m].digits) }
-          : undefined
+        d && {
+          mean: d.mean,
+          interval: [d.low, d.high] as const,
+          dots: d.bySeed,
+          label: signed(d.mean, measures[m].digits),
+        }
       ),
     })),
   }));
@@ -243,10 +286,12 @@ export async function reportHtml(state: ExperimentState): Promise<string> {
   sections.push(...notes(state).map(paragraph));
   for (const group of groups) {
     const means = table(["arm", "seeds", ...measures.map(arrow)], meanRows(group, measures));
-    const rows = differenceRows(group, state);
-    const differences = table([`difference to ${reference.title}`, ...measures.map((m) => m.heading)], rows);
-    sections.push(section(groupTitle(group, state), rows.length > 0 ? `${means}\n<br>\n${differences}` : means));
+    const differences = differenceTables(group, state)
+      .map(([heading, rows]) => table([heading, ...measures.map((m) => m.heading)], rows));
+    sections.push(section(groupTitle(group, state), [means, ...differences].join("\n<br>\n")));
   }
+  const noted = notedRows(state);
+  if (noted.rows.length > 0) sections.push(section("Trainings", table(["arm", ...noted.keys], noted.rows)));
   if (groups.length > 0) {
     sections.push(section(
       "Arms",
@@ -260,8 +305,8 @@ export async function reportHtml(state: ExperimentState): Promise<string> {
         "Differences",
         drawn(
           differencesSvg(state),
-          `Paired differences to ${reference.title} with 95 % bootstrap intervals; filled where the interval ` +
-            "leaves 0 out.",
+          `Paired differences to ${reference.title} with 95 % intervals over the seeds; filled where the interval ` +
+            "leaves 0 out. Dots: the seeds.",
         ),
       ));
     }

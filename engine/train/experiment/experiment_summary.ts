@@ -1,6 +1,6 @@
 /** Summarizes the results of an experiment: means over cases and seeds, and paired differences to one arm. */
 import { summarize } from "../../imaging/metrics/metrics.ts";
-import { bootstrapInterval, wilcoxon } from "./statistics.ts";
+import { bootstrapInterval, type Interval, MOST_SIGNS, signFlipTest, tInterval } from "./statistics.ts";
 
 /** One of the methods compared. */
 export interface Arm {
@@ -39,25 +39,32 @@ export interface ArmResult {
   readonly extra: Readonly<Record<string, number | string>>;
 }
 
-/** An arm's values minus those of the reference arm. */
-export interface Difference {
-  /** Mean over the pairs: cases of a seed where both arms are defined. */
-  readonly mean: number;
-  /** 95 % bootstrap interval of the mean, over seeds and cases. */
-  readonly low: number;
-  readonly high: number;
-  /**
-   * Wilcoxon's signed-rank test, two-sided, over the seeds: each seed is one value, the mean over its cases. Cases of
-   * one trained network are not independent trials of a method. NaN for fewer than SEEDS_FOR_P seeds.
-   */
-  readonly p: number;
-  /** Seeds where both arms are defined. */
-  readonly seeds: number;
-  readonly pairs: number;
-  readonly cases: number;
-  /** Pairs where the arm is better, or worse, than the reference; higher or lower for measures without a direction. */
+/** Numbers of differences above and below 0; of a measure without a direction better means higher. */
+export interface Wins {
   readonly better: number;
   readonly worse: number;
+}
+
+/**
+ * An arm's values minus those of the reference arm. The seed is the unit: each has one value, the mean over its cases,
+ * since cases of one trained network are no independent trials of a method.
+ */
+export interface Difference extends Interval {
+  /** By seed, where both arms are defined in a case: the mean over those cases. `mean` is the mean of these. */
+  readonly bySeed: readonly number[];
+  /** 95 % t interval over the seeds; NaN for one seed. */
+  readonly low: number;
+  readonly high: number;
+  /** Whether the interval leaves 0 out: the difference is shown. */
+  readonly shown: boolean;
+  /** The exact sign-flip test over the seeds; NaN for fewer than SEEDS_FOR_P. */
+  readonly p: number;
+  readonly seeds: Wins;
+  /**
+   * Of these networks on other cases: a bootstrap interval over cases, whose values are means over the seeds that have
+   * them. It describes, and tells nothing of networks trained anew.
+   */
+  readonly cases: Interval & Wins & { readonly count: number };
 }
 
 /** With fewer seeds p cannot fall below 0.05: its minimum is 2 of 2^n choices of signs. */
@@ -73,7 +80,7 @@ export interface ArmCell {
   /** Number of values (cases of all seeds), and of undefined ones, which are excluded from means. */
   readonly values: number;
   readonly undefined: number;
-  /** Absent for the reference arm, or without a common seed. */
+  /** Absent for the reference arm, or without a case where both are defined. */
   readonly difference?: Difference;
 }
 
@@ -127,7 +134,8 @@ export function summarizeArms(
           const common = own.filter((seed) => casesOf(reference, seed));
           if (arm.name === reference || common.length === 0) return cell;
           const ids = common.map((seed) => casesOf(arm.name, seed)!.map(({ id }) => id));
-          return { ...cell, difference: difference(table(arm.name, common), table(reference, common), ids, measure) };
+          const found = difference(table(arm.name, common), table(reference, common), ids, measure);
+          return found ? { ...cell, difference: found } : cell;
         });
         return { arm, seeds: own, cells };
       }),
@@ -148,24 +156,29 @@ function difference(
   other: readonly number[][][],
   ids: readonly (readonly string[])[],
   { better: good = "higher" }: Measure,
-): Difference {
-  // [seed][case], NaN where no class is defined in both.
-  const bySeed = own.map((cases, s) =>
-    new Map(cases.map((row, k) => [ids[s][k], meanOver(row.map((value, c) => value - other[s][k][c]))]))
+): Difference | undefined {
+  const values = own.map((cases, s) =>
+    cases.map((row, k) => ({ id: ids[s][k], value: meanOver(row.map((v, c) => v - other[s][k][c])) }))
+      .filter(({ value }) => !Number.isNaN(value))
   );
-  const names = [...new Set(ids.flat())];
-  const table = bySeed.map((values) => names.map((id) => values.get(id) ?? NaN));
-  const pairs = table.flat().filter((d) => !Number.isNaN(d));
-  const byCase = names.map((_, k) => meanOver(table.map((row) => row[k]))).filter((d) => !Number.isNaN(d));
-  const means = table.map(meanOver).filter((d) => !Number.isNaN(d));
-  const [higher, lower] = [pairs.filter((d) => d > 0).length, pairs.filter((d) => d < 0).length];
+  const bySeed = values.filter((cases) => cases.length > 0).map((cases) => meanOver(cases.map(({ value }) => value)));
+  if (bySeed.length === 0) return undefined;
+  const byCase = new Map<string, number[]>();
+  for (const { id, value } of values.flat()) byCase.set(id, [...(byCase.get(id) ?? []), value]);
+  const overCases = [...byCase.values()].map(meanOver);
+  const winsOf = (differences: readonly number[]): Wins => {
+    const [higher, lower] = [differences.filter((d) => d > 0).length, differences.filter((d) => d < 0).length];
+    return good === "higher" ? { better: higher, worse: lower } : { better: lower, worse: higher };
+  };
+  const { mean, low, high } = tInterval(bySeed);
   return {
-    ...bootstrapInterval(table),
-    p: means.length < SEEDS_FOR_P ? NaN : wilcoxon(means).p,
-    seeds: means.length,
-    pairs: pairs.length,
-    cases: byCase.length,
-    better: good === "higher" ? higher : lower,
-    worse: good === "higher" ? lower : higher,
+    bySeed,
+    mean,
+    low,
+    high,
+    shown: low > 0 || high < 0,
+    p: bySeed.length < SEEDS_FOR_P || bySeed.length > MOST_SIGNS ? NaN : signFlipTest(bySeed),
+    seeds: winsOf(bySeed),
+    cases: { ...bootstrapInterval(overCases), ...winsOf(overCases), count: overCases.length },
   };
 }

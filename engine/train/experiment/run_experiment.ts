@@ -8,6 +8,7 @@ import type { Plan } from "../../imaging/plan/plan.ts";
 import { planText } from "../../imaging/plan/plan_file.ts";
 import { fingerprintDataset } from "../../imaging/planner/fingerprint.ts";
 import { makePlan, type PlanOptions } from "../../imaging/planner/plan_rules.ts";
+import { entry } from "../run/config.ts";
 import { duration, print } from "../run/logging.ts";
 import { RunFolder } from "../run/run_folder.ts";
 import { readFigures } from "../plot/figures.ts";
@@ -49,17 +50,41 @@ export interface TrialRun<T extends Arm, S> {
   readonly seed: number;
   /** The folder of the seed; a training of the arm goes into a folder named after it. */
   readonly folder: string;
-  /** What `prepare` returned for the seed. */
+  /** What `prepare` returned for the seed; with `tune` its `rate` is that of the arm. */
   readonly shared: S;
+  /** Adds values to the report beside the measures, such as the size of a network. */
+  readonly note: (values: Readonly<Record<string, number | string>>) => void;
 }
+
+/** Entries of an experiment's command line. */
+export const experimentEntries = {
+  seeds: entry(3, "repetitions, each with patients and weights of its own", { integer: true, min: 1 }),
+  firstSeed: entry(1, "seed of the first repetition; the others follow", { integer: true, min: 1 }),
+  tune: entry(
+    [],
+    "learning rates to try for each arm, on patients of a seed apart; the best by mean Dice is used; none: --rate",
+    { min: 0 },
+  ),
+} as const;
+
+/** No repetition has this one: they begin at 1. */
+const TUNING_SEED = 0;
 
 /** The definition of an experiment. */
 export interface ExperimentRun<T extends Arm, S> extends Omit<ExperimentOptions, "arms" | "seeds"> {
   /** Folder of the experiment; resumed if it exists. */
   readonly run: string;
   readonly trials: readonly T[];
-  /** Number of repetitions; their seeds count from 1. */
+  /** Number of repetitions. */
   readonly seeds: number;
+  /** Seed of the first; the others follow. Default: 1. */
+  readonly firstSeed?: number;
+  /**
+   * Learning rates to choose from. Each arm that has `options` is first run with each of them on the patients of seed
+   * 0, in the folder "tuning", and its measured runs have the one with the best mean Dice. Default: none, and all have
+   * that of `shared`.
+   */
+  readonly tune?: readonly number[];
   /** Writes what all arms of a seed share, such as patients with plan and split, if missing. */
   readonly prepare: (folder: string, seed: number) => Promise<S>;
   /** Trains an arm, or continues, and evaluates its held-out cases, by variant if there are several. */
@@ -101,12 +126,14 @@ export interface ExperimentRun<T extends Arm, S> extends Omit<ExperimentOptions,
  * });
  * ```
  */
-export async function runExperiment<T extends Arm, S>(options: ExperimentRun<T, S>): Promise<void> {
-  const { run: path, trials, prepare, measure, figures, ...about } = options;
+export async function runExperiment<T extends Arm, S extends object>(options: ExperimentRun<T, S>): Promise<void> {
+  const { run: path, trials, prepare, measure, figures, firstSeed = 1, tune = [], ...about } = options;
   const run = new RunFolder(trimSlashes(path));
-  const seeds = Array.from({ length: options.seeds }, (_, k) => k + 1);
+  const seeds = Array.from({ length: options.seeds }, (_, k) => firstSeed + k);
   const arms = trials.map(({ name, title, about }): Arm => ({ name, title, ...(about !== undefined && { about }) }));
-  const experiment = await openExperiment(run, { ...about, arms, seeds });
+  const settings = { ...about.settings, ...(tune.length > 0 && { rate: `best of ${tune.join(", ")}` }) };
+  const experiment = await openExperiment(run, { ...about, arms, seeds, settings });
+  const rates = tune.length > 0 ? await tunedRates(options, tune) : new Map<string, number>();
   const started = performance.now();
   for (const seed of seeds) {
     const left = trials.filter(({ name }) => !experiment.done(name, seed));
@@ -116,15 +143,67 @@ export async function runExperiment<T extends Arm, S>(options: ExperimentRun<T, 
     for (const trial of left) {
       print(`\nSeed ${seed}: ${trial.title}`);
       const from = performance.now();
-      const measured = await measure({ trial, seed, folder, shared });
+      const rate = rates.get(trial.name);
+      const noted: Record<string, number | string> = { ...(rate !== undefined && { rate }) };
+      const measured = await measure({
+        trial,
+        seed,
+        folder,
+        shared: rate === undefined ? shared : { ...shared, rate },
+        note: (values) => void Object.assign(noted, values),
+      });
       const seconds = Math.round((performance.now() - from) / 1000);
-      await experiment.add(trial.name, seed, ofSeed(measured, seed), { seconds });
+      await experiment.add(trial.name, seed, ofSeed(measured, seed), { seconds, ...noted });
       await experiment.finish();
     }
   }
   await figures?.(experiment, `${run.path}/seed_${seeds[0]}`);
   print(`\n${await experiment.finish()}`);
   print(`${duration((performance.now() - started) / 1000)}; written:\n${run.listing()}`);
+}
+
+/**
+ * The learning rate of each arm with the best mean Dice on patients that are not measured later. What is done is kept in
+ * the folder "tuning", an experiment of its own: its arms are those with each rate.
+ */
+async function tunedRates<T extends Arm, S extends object>(
+  { run, trials, prepare, measure, title, settings, measures }: ExperimentRun<T, S>,
+  tune: readonly number[],
+): Promise<Map<string, number>> {
+  const folder = `${trimSlashes(run)}/tuning`;
+  // Without options nothing is trained.
+  const trained = trials.filter((trial) => "options" in trial);
+  const nameOf = (trial: T, rate: number): string => `${trial.name}_${rate}`;
+  const arms = trained.flatMap((trial) =>
+    tune.map((rate): Arm => ({ name: nameOf(trial, rate), title: `${trial.title}, rate ${rate}` }))
+  );
+  const tuning = await openExperiment(new RunFolder(folder), {
+    title: `${title}: learning rates`,
+    arms,
+    seeds: [TUNING_SEED],
+    measures,
+    settings: { ...settings, rate: "tuned" },
+  });
+  for (const rate of tune) {
+    const left = trained.filter((trial) => !tuning.done(nameOf(trial, rate), TUNING_SEED));
+    if (left.length === 0) continue;
+    const own = `${folder}/rate_${rate}`;
+    const shared = { ...await prepare(own, TUNING_SEED), rate };
+    for (const trial of left) {
+      print(`\nLearning rate ${rate}: ${trial.title}`);
+      const measured = await measure({ trial, seed: TUNING_SEED, folder: own, shared, note: () => {} });
+      await tuning.add(nameOf(trial, rate), TUNING_SEED, ofSeed(measured, TUNING_SEED));
+    }
+  }
+  await tuning.finish();
+  const dice = tuning.means("Dice");
+  return new Map(trained.map((trial) => {
+    // An arm that finds nothing has no Dice to choose by, and the first rate is as good as the others.
+    const score = (rate: number): number => dice.get(nameOf(trial, rate)) || 0;
+    const best = tune.reduce((a, b) => (score(b) > score(a) ? b : a));
+    print(`Learning rate of ${trial.title}: ${tune.map((rate) => `${rate} ${score(rate).toFixed(4)}`).join(", ")}`);
+    return [trial.name, best];
+  }));
 }
 
 /** Each seed has its own patients, so their ids include it. */

@@ -22,6 +22,8 @@ export interface EntryRules {
   readonly lengths?: readonly number[];
   /** May be given without its key, in the order of the block: `check FOLDER`. */
   readonly positional?: boolean;
+  /** The value of runs that were begun before there was the entry, if that is not its default. */
+  readonly before?: ConfigValue;
 }
 
 /** An entry with a description and constraints. */
@@ -108,8 +110,12 @@ export function entry<T extends ConfigValue>(value: T, about: string, rules: Ent
  * optimizer; // "adam"
  * ```
  */
-export function choice<const W extends readonly string[]>(words: W, about: string): Entry<W[number]> {
-  return new Entry<W[number]>(words[0], about, { oneOf: words });
+export function choice<const W extends readonly string[]>(
+  words: W,
+  about: string,
+  rules: Pick<EntryRules, "before"> = {},
+): Entry<W[number]> {
+  return new Entry<W[number]>(words[0], about, { ...rules, oneOf: words });
 }
 
 /**
@@ -220,7 +226,9 @@ export async function resumableConfig<D extends ConfigDefaults & { resume: Entry
     const known = value instanceof Entry ? value : new Entry<ConfigValue>(value as ConfigValue, "", {});
     const isKept = key !== "resume" && Object.hasOwn(stored, key);
     if (!isKept && key !== "resume") absent.push(key);
-    const kept = isKept ? checkStored(known, stored[key], `${file}: options.${key}`) : known.value;
+    const kept = isKept
+      ? checkStored(known, stored[key], `${file}: options.${key}`)
+      : known.rules.before ?? known.value;
     before[key] = new Entry(kept, known.about, known.rules);
   }
   if (absent.length > 0) {

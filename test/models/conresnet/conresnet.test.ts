@@ -315,21 +315,92 @@ test("conResNet() drops whole channels in training alone, by the key", async () 
   assert.equal(await certain.apply(params, image, { train: true })[0].data(), still);
 });
 
-test("conResNet().init() draws He normal kernels, norms of 1 and 0, biases of 0", async () => {
-  for (const [name, p] of tree.flatten(conResNet(small).init(key(6)))) {
+test("conResNet().init() draws PyTorch's kernels and biases of heads, norms of 1 and 0, gates of 0", async () => {
+  const params = tree.flatten(conResNet({ ...small, learnedGate: true }).init(key(6))) as Map<string, Tensor>;
+  for (const [name, p] of params) {
     const data = Array.from(await p.data());
-    if (p.rank === 1) {
+    const isHeadBias = /cls\.0\.bias/.test(name);
+    if (p.rank === 1 && !isHeadBias) {
       const wanted = Number(/gn\w*\.weight|\.0\.weight/.test(name));
       assert.ok(
         data.every((v) => v === wanted),
         `${name} starts at ${wanted}`,
       );
-    } else {
-      const std = Math.sqrt(2 / (p.size / p.shape[0]));
-      const own = Math.sqrt(data.reduce((total, v) => total + v * v, 0) / data.length);
-      assert.ok(Math.abs(own / std - 1) < 6 / Math.sqrt(2 * data.length), `${name}: ${own} for ${std}`);
+      continue;
     }
+    // torch.nn.Conv3d: weight and bias are uniform within 1 / sqrt(fan in).
+    const { shape, size } = isHeadBias ? params.get(name.replace("bias", "weight"))! : p;
+    const bound = 1 / Math.sqrt(size / shape[0]);
+    assert.ok(
+      data.every((v) => Math.abs(v) <= bound),
+      `${name} lies within ${bound}`,
+    );
+    const own = Math.sqrt(data.reduce((total, v) => total + v * v, 0) / data.length) * Math.sqrt(3);
+    // The deviation of v^2 is 0.89 of its mean.
+    assert.ok(Math.abs(own / bound - 1) < 3 / Math.sqrt(data.length), `${name}: ${own} for ${bound}`);
+    assert.ok(isHeadBias || new Set(data).size > data.length / 2);
   }
+  assert.equal([...params.keys()].filter((name) => name.endsWith("gate")), ["seg_x2.0.gate", "seg_x1.0.gate"]);
+});
+
+test("conResNet() with gain fan is the published network with kernels times sqrt(2 / fan in)", async () => {
+  const [gained, free] = [
+    conResNet({ ...small, gain: "fan" }),
+    conResNet({ ...small, weightStandardization: false }),
+  ];
+  const params = gained.init(key(8));
+  // Standardized in float64.
+  const scaled = new Map<string, Tensor>();
+  for (const [name, p] of tree.flatten(params) as Map<string, Tensor>) {
+    if (p.rank !== 5 || /cls/.test(name)) {
+      scaled.set(name, p);
+      continue;
+    }
+    const [data, length] = [Array.from(await p.data()), p.size / p.shape[0]];
+    const values = data.map((v, i) => {
+      const filter = data.slice(i - i % length, i - i % length + length);
+      const mean = filter.reduce((a, b) => a + b, 0) / length;
+      const variance = filter.reduce((a, b) => a + (b - mean) ** 2, 0) / (length - 1);
+      return (v - mean) / Math.sqrt(variance) * Math.sqrt(2 / length);
+    });
+    scaled.set(name, tensor(values, { shape: p.shape }));
+  }
+  const wanted = free.apply(loadParameters(params, scaled), image);
+  for (const [k, y] of gained.apply(params, image).entries()) {
+    await assertClose(y, { shape: y.shape, data: await wanted[k].data() }, 1e-4, `output ${k}`);
+  }
+  // The published function is the default, so a configuration without the entry has it.
+  assert.is(conResNet(small).config.gain, "none");
+  const deviation = async (model: ReturnType<typeof conResNet>): Promise<number> => {
+    const values = Array.from(await model.contextMaps(params, image)[0].features.data());
+    return Math.sqrt(values.reduce((sum, v) => sum + v * v, 0) / values.length);
+  };
+  const [small1, large] = [await deviation(gained), await deviation(conResNet(small))];
+  assert.ok(large > 5 * small1 && small1 < 2, `${small1}, ${large}`);
+});
+
+test("conResNet() with a learned gate begins as the mapping alone, and gates by F (1 + g attention)", async () => {
+  const [model, mapping] = [
+    conResNet({ ...small, learnedGate: true }),
+    conResNet({ ...small, attention: false }),
+  ];
+  const params = model.init(key(9));
+  const plain = tree.flatten(params) as Map<string, Tensor>;
+  for (const name of [...plain.keys()]) if (name.endsWith("gate")) plain.delete(name);
+  const wanted = mapping.apply(loadParameters(mapping.init(key(0)), plain), image);
+  for (const [k, y] of model.apply(params, image).entries()) {
+    await assertClose(y, { shape: y.shape, data: await wanted[k].data() }, 1e-6, `output ${k}`);
+  }
+  const moved = tree.map(params, (p: Tensor, path) => path.endsWith("gate") ? tensor([-0.75]) : p);
+  for (const { features, gated, attention } of model.contextMaps(moved, image)) {
+    const data = await features.mul(attention!.mul(-0.75).add(1)).data();
+    await assertClose(gated, { shape: gated.shape, data }, 1e-6, "gated");
+  }
+  const slope = compile((p: any) =>
+    valueAndGrad((q: any) => model.apply(q, image)[0].mul(model.apply(q, image)[0]).mean())(p)[1]
+  ) as any;
+  const gates = [...tree.flatten(await slope(params)) as Map<string, Tensor>].filter(([name]) => name.endsWith("gate"));
+  for (const [name, g] of gates) assert.ok(Math.abs(await g.item()) > 1e-6, `${name} learns`);
 });
 
 test("conResNet().init() gives the arms of a seed the same values wherever both have a parameter", async () => {
@@ -363,6 +434,10 @@ test("conResNet() throws on bad options with the fix", () => {
   refused({ dropout: 1 }, /in \[0, 1\)/);
   refused({ dilation: 0.5 }, /dilation is an integer/);
   refused({ mapping: "no" }, /mapping is true or false/);
+  refused({ gain: "he" }, /gain is "none" or "fan", got "he"/);
+  refused({ gain: "fan", weightStandardization: false }, /it needs weightStandardization/);
+  refused({ learnedGate: true, attention: false }, /it needs attention/);
+  refused({ learnedGate: 1 }, /learnedGate is true or false/);
   const model = conResNet(small);
   const params = model.init(key());
   assert.throws(

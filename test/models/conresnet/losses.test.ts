@@ -44,17 +44,23 @@ const sigmoid = (v: number): number => 1 / (1 + Math.exp(-v));
 const entropyOf = (v: number, t: number): number => -t * Math.log(sigmoid(v)) - (1 - t) * Math.log(1 - sigmoid(v));
 const mean = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
 
-/** Eqs. 8 (paper) and what the official code computes, in float64. */
-function residualReference(z: ArrayLike<number>, t: ArrayLike<number>, mode: "paper" | "code", w0?: number): number {
+/** Eq. 8 (paper), with the shares of each region, and what the official code computes, in float64. */
+function residualReference(
+  z: ArrayLike<number>,
+  t: ArrayLike<number>,
+  mode: "paper" | "region" | "code",
+  w0?: number,
+): number {
   const ones = Array.from(t).reduce((a, b) => a + b, 0);
   return mean(
     Array.from(z, (v, i) => {
-      if (mode === "paper") {
-        const k = t[i] === 1 ? Math.log(count / ones) : (w0 ?? Math.log(count / (count - ones)));
-        return k * entropyOf(v, t[i]);
-      }
       const region = Math.floor(i / V) % R;
       const own = Array.from(t).reduce((a, b, j) => a + (Math.floor(j / V) % R === region ? b : 0), 0);
+      if (mode !== "code") {
+        const [all, some] = mode === "paper" ? [count, ones] : [N * V, own];
+        const k = t[i] === 1 ? Math.log(all / some) : (w0 ?? Math.log(all / (all - some)));
+        return k * entropyOf(v, t[i]);
+      }
       const p = Math.min(0.999, Math.max(0.001, v));
       return t[i] === 1 ? -Math.log(V / (own + 1)) * Math.log(p) : -(w0 ?? 1) * Math.log(1 - p);
     }),
@@ -118,14 +124,15 @@ test("conres.residualLabels() of a volume constant along z has no axial residual
   assert.equal(await conres.residualLabels(soft).data(), Float32Array.of(0, 0.75, 0.5));
 });
 
-test("conres.residualLoss() and its gradient agree with float64 loops, in both modes", async () => {
-  for (const mode of ["paper", "code"] as const) {
+test("conres.residualLoss() and its gradient agree with float64 loops, in all modes", async () => {
+  for (const mode of ["paper", "region", "code"] as const) {
     for (const backgroundWeight of [undefined, 0.25]) {
-      const options = { mode, ...(backgroundWeight !== undefined && { backgroundWeight }) };
+      const options = {
+        ...(mode === "region" ? { residualWeights: mode } : { mode }),
+        ...(backgroundWeight !== undefined && { backgroundWeight }),
+      };
       // In code mode logits near the ends of the clamp would make differences cross them.
-      const at = mode === "paper"
-        ? logits
-        : logits.map((v) => (Math.abs(v) < 0.01 || Math.abs(v - 1) < 0.01 ? 0.5 : v));
+      const at = mode !== "code" ? logits : logits.map((v) => (Math.abs(v) < 0.01 || Math.abs(v - 1) < 0.01 ? 0.5 : v));
       await agrees(
         (z) => conres.residualLoss(z, y, options),
         (z) => residualReference(z, targets, mode, backgroundWeight),
@@ -134,13 +141,17 @@ test("conres.residualLoss() and its gradient agree with float64 loops, in both m
       );
     }
   }
-  const [paper, code] = (["paper", "code"] as const).map((mode) => residualReference(logits, targets, mode));
-  assert.ok(Math.abs(paper - code) > 0.1, "the modes differ");
+  const [paper, region, code] = (["paper", "region", "code"] as const).map((mode) =>
+    residualReference(logits, targets, mode)
+  );
+  assert.ok(Math.abs(paper - code) > 0.1 && Math.abs(paper - region) > 1e-3, "the modes differ");
 });
 
 test("conres.residualLoss() is 0 for an empty or full residual in paper mode, and never NaN", async () => {
   for (const value of [0, 1]) {
     const residual = tensor(new Float32Array(count).fill(value), { shape });
+    const byRegion = conres.residualLoss(x, residual, { residualWeights: "region" });
+    assert.is(await byRegion.item(), 0);
     const [loss, slope] = valueAndGrad((z: Tensor) => conres.residualLoss(z, residual))(x) as any;
     assert.is(await loss.item(), 0);
     assert.ok((await slope.data()).every((g: number) => g === 0));
@@ -299,6 +310,11 @@ test("conres.residualLabels() and others throw on bad arguments with the fix", (
   refuses(() => conres.residualLoss(x, zeros([2, 3, 4, 3, 4])), /the shape of the logits/);
   refuses(() => conres.residualLoss(x, y, { mode: any("raw") }), /mode is "paper" or "code", got "raw"/);
   refuses(() => conres.residualLoss(x, y, { backgroundWeight: -1 }), /backgroundWeight is a number >= 0, got -1/);
+  refuses(
+    () => conres.residualLoss(x, y, { residualWeights: any("each") }),
+    /residualWeights is "batch" or "region", got "each"/,
+  );
+  refuses(() => conres.residualLoss(x, y, { mode: "code", residualWeights: "region" }), /has no effect in code mode/);
   refuses(() => conres.deepResidualLoss([], y), /without mapping has none/);
   refuses(() => conres.deepResidualLoss([x], y, { lambda: -1 }), /lambda is a number >= 0/);
   refuses(() => conres.segmentationLoss(x, y, { smooth: 0 }), /smooth is a number > 0/);

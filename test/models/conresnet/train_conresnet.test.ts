@@ -43,7 +43,22 @@ test("train_conresnet computes the loss of its options, boundary loss and its sh
         "--recompute",
       ],
     },
-    { name: "labels", own: ["--activation", "softmax", "--axis", "coronal"] },
+    {
+      name: "labels",
+      own: [
+        "--activation",
+        "softmax",
+        "--axis",
+        "coronal",
+        "--residualWeights",
+        "region",
+        "--backgroundWeight",
+        "0.75",
+        "--learnedGate",
+        "--gain",
+        "none",
+      ],
+    },
   ];
   for (const { name, own } of arms) {
     const given = words(name, ...still, ...own);
@@ -54,6 +69,8 @@ test("train_conresnet computes the loss of its options, boundary loss and its sh
     const { architecture } = JSON.parse(String(await file(name, "config.json")));
     const model = conResNet(architecture);
     assert.is(architecture.axis, own.includes("sagittal") ? "sagittal" : "coronal");
+    const isDefault = name === "regions";
+    assert.equal([architecture.gain, architecture.learnedGate], isDefault ? ["fan", false] : ["none", true]);
     const regions = [[1, 2, 3], [1, 3], [3]];
     const sets = name === "regions" ? regions : [[1], [2], [3]];
     const reference = compile((p: any, image: Tensor, label: Tensor) => {
@@ -63,7 +80,7 @@ test("train_conresnet computes the loss of its options, boundary loss and its sh
         label,
         name === "regions"
           ? { regions, axis: "sagittal", mode: "code", first: "label", lambda: 0.25 }
-          : { axis: "coronal", lambda: 0.5 },
+          : { axis: "coronal", lambda: 0.5, residualWeights: "region", backgroundWeight: 0.75 },
       );
       // A patch is a whole case of voxels of 3 x 1 x 1 mm.
       const distances = conres.signedDistances(regionTargets(label, sets).cast("f32"), { spacing: [3, 1, 1] });
@@ -87,6 +104,15 @@ test("trainConResNet() throws on options that do not fit", async () => {
   const options = config(conResNetEntries, words("wrong", "--patch", "8,16,16", "--blocks", "1,2"));
   const message = await trainConResNet(options).then(String, (error: Error) => error.message);
   assert.match(message, /blocks lists integers >= 1, one per scale and one for the dilated stage, 3/);
+  const refused = (...own: string[]) =>
+    trainConResNet(config(conResNetEntries, words("wrong", ...own))).then(String, (error: Error) => error.message);
+  assert.match(await refused("--backgroundWeight", "log"), /--backgroundWeight: got "log", wanted share or a number/);
+  assert.match(await refused("--backgroundWeight=-1"), /--backgroundWeight: got "-1"/);
+  assert.match(
+    await refused("--mode", "code", "--residualWeights", "region"),
+    /--residualWeights has no effect: --mode code counts/,
+  );
+  assert.match(await refused("--arm", "mapping", "--learnedGate"), /--learnedGate has no effect: --arm mapping/);
 });
 
 test.run();

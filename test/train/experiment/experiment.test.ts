@@ -10,7 +10,7 @@ import { Prng } from "../../../engine/core/prng.ts";
 import { chooseArms, type ExperimentOptions, openExperiment } from "../../../engine/train/experiment/experiment.ts";
 import { type MeasuredCase, summarizeArms } from "../../../engine/train/experiment/experiment_summary.ts";
 import { RunFolder } from "../../../engine/train/run/run_folder.ts";
-import { bootstrapInterval, wilcoxon } from "../../../engine/train/experiment/statistics.ts";
+import { bootstrapInterval, signFlipTest, tInterval } from "../../../engine/train/experiment/statistics.ts";
 import { checkSvg } from "../../helpers/svg.ts";
 import { refuses } from "../../helpers/refuse.ts";
 
@@ -20,83 +20,55 @@ test.after(() => rmSync(folder, { recursive: true, force: true }));
 const close = (got: number, wanted: number, tolerance: number, what = "") =>
   assert.ok(Math.abs(got - wanted) <= tolerance * Math.abs(wanted), `${what}: got ${got}, wanted ${wanted}`);
 
-/** Whole numbers that the golden constants were computed from. */
-function drawn(count: number, seed: number, modulus: number, shift: number): number[] {
-  let x = seed;
-  return Array.from({ length: count }, () => {
-    x = (Math.imul(x, 1103515245) + 12345) & 0x7fffffff;
-    return ((x >> 8) % modulus) - shift;
-  });
-}
-
-// scipy 1.10.1: scipy.stats.wilcoxon(d, zero_method="wilcox", correction=False, method="exact" or "approx"). Where
-// there are ties, which that exact method has not, all 2^n choices of signs were counted.
-const GOLDEN: readonly [
-  data: [number, number, number, number],
-  statistic: number,
-  approximate: number,
-  exact?: number,
-][] = [
-  [[5, 1, 1000, 300], 6, 0.6858304344516057, 0.8125],
-  [[12, 6, 9, 3], 20, 0.1329244248231632, 0.15771484375], // 7 ties
-  [[24, 2, 100000, 42000], 122, 0.4237107971667934, 0.4389305114746094],
-  [[24, 3, 15, 5], 60.5, 0.09554814470408779], // 4 zeros, 13 ties
-  [[50, 7, 1000000, 450000], 572, 0.5271975580152891, 0.5335711137818162],
-  [[72, 4, 1000000, 440000], 882, 0.015339974237148815, 0.014830304130572255],
-  [[72, 5, 21, 8], 786.5, 0.007523699808888911], // 2 zeros, 59 ties
-  [[72, 8, 1000000, 100000], 50, 1.3106426830127557e-12, 1.3375920786566284e-17],
+// scipy 1.13: stats.t.interval(0.95, n - 1, mean, stats.sem(x)), stats.permutation_test with permutation_type "samples".
+const GOLDEN: readonly { values: number[]; low: number; high: number; p: number }[] = [
+  { values: [0.25, 0.5], low: -1.2132755920218368, high: 1.9632755920218368, p: 0.5 },
+  { values: [0.01, 0.02, 0.06], low: -0.03572410607728428, high: 0.09572410607728428, p: 0.25 },
+  {
+    values: [0.0125, -0.004, 0.031, 0.0205, -0.0015, 0.0165],
+    low: -0.0015051501385298129,
+    high: 0.02650515013852981,
+    p: 0.125,
+  },
+  { values: [3, -1, 4, -1, 5, -9, 2, 6], low: -2.9076946608926946, high: 5.157694660892695, p: 0.578125 },
 ];
 
-test("wilcoxon() gives scipy's numbers, with ties and zeros, exact and approximate", () => {
-  for (const [data, statistic, approximate, exact] of GOLDEN) {
-    const differences = drawn(...data);
-    const what = data.join();
-    assert.is(wilcoxon(differences).statistic, statistic, what);
-    // Float64 sums and erfc: scipy's own is good to some 1e-15 as well.
-    close(wilcoxon(differences, { method: "approximate" }).p, approximate, 1e-12, what);
-    if (exact !== undefined) close(wilcoxon(differences, { method: "exact" }).p, exact, 1e-12, what);
-    const auto = wilcoxon(differences, { method: data[0] <= 50 ? "exact" : "approximate" });
-    assert.equal(wilcoxon(differences), auto, "exact up to 50");
-    assert.equal(wilcoxon(differences.map((d) => -d)), auto, "two-sided");
+test("tInterval() and signFlipTest() give scipy's numbers", () => {
+  for (const { values, low, high, p } of GOLDEN) {
+    const found = tInterval(values);
+    close(found.low, low, 1e-11, "low");
+    close(found.high, high, 1e-11, "high");
+    assert.is(signFlipTest(values), p);
+    assert.is(signFlipTest(values.map((v) => -v)), p, "two-sided");
   }
-  assert.equal(wilcoxon([0, 0, 3, 0, -5, 0]), wilcoxon([3, -5]), "zeros are dropped");
-  assert.is(wilcoxon([1, -1]).p, 1);
-  assert.equal(wilcoxon([0, 0]), { p: NaN, statistic: 0, count: 0 });
-  assert.throws(() => wilcoxon([1, NaN]), "a difference is NaN");
+  // Of [-1, 1] the half width is t itself: stats.t.ppf(0.9, 1), stats.t.ppf(0.995, 1).
+  close(tInterval([-1, 1], { level: 0.8 }).high, 3.0776835371752527, 1e-11);
+  close(tInterval([-1, 1], { level: 0.99 }).high, 63.65674116287399, 1e-11);
+  // 20 values of deviation 1 and mean 0: stats.t.ppf(0.975, 19) / sqrt(20).
+  const many = Array.from({ length: 20 }, (_, k) => (k % 2 ? 1 : -1) * Math.sqrt(19 / 20));
+  close(tInterval(many).high, 2.0930240544083087 / Math.sqrt(20), 1e-11);
+  assert.equal(tInterval([0.5]), { mean: 0.5, low: NaN, high: NaN });
+  assert.is(signFlipTest([1, 2, 3, 4, 5, -1]), 0.09375);
+  assert.is(signFlipTest([0, 0, 0]), 1);
+  assert.throws(() => tInterval([1, NaN]), "tInterval: a value is NaN");
+  assert.throws(() => signFlipTest([Infinity]), "a value is Infinity");
+  assert.throws(() => signFlipTest(new Array(21).fill(1)), "got 21 values, wanted at most 20");
 });
 
-test("bootstrapInterval() has the spread of rows, columns and what is left", () => {
+test("bootstrapInterval() has the spread of a mean", () => {
   const prng = new Prng(5);
-  const [R, C] = [24, 30];
-  const [rows, columns] = [R, C].map((n) => Array.from({ length: n }, () => prng.normal()));
-  const values = rows.map((r) => columns.map((c) => 3 + 0.8 * r + 0.5 * c + prng.normal()));
-  const mean = (list: readonly number[]) => list.reduce((a, b) => a + b, 0) / list.length;
-  const m = mean(values.flat());
-  const byRow = values.map(mean);
-  const byColumn = columns.map((_, c) => mean(values.map((row) => row[c])));
-  const square = (list: readonly number[]) => mean(list.map((v) => v * v));
-  const rest = values.map((row, r) => row.map((v, c) => v - byRow[r] - byColumn[c] + m));
-  // Variance of sum of w_r v_c d_rc / RC for multinomial w and v.
-  const variance = square(byRow.map((v) => v - m)) / R + square(byColumn.map((v) => v - m)) / C +
-    square(rest.flat()) / (R * C);
+  const values = Array.from({ length: 40 }, () => 3 + prng.normal());
+  const mean = values.reduce((a, b) => a + b, 0) / values.length;
+  const deviation = Math.sqrt(values.reduce((sum, v) => sum + (v - mean) ** 2, 0) / values.length);
   const found = bootstrapInterval(values);
-  close(found.mean, m, 1e-12);
+  close(found.mean, mean, 1e-12);
   // The means of so many values are about normal, and 10000 resamples place a 2.5 % point to about 1 % of the width.
-  close(found.high - found.low, 2 * 1.959964 * Math.sqrt(variance), 0.04);
-  assert.ok(Math.abs(found.high + found.low - 2 * m) < 0.1 * (found.high - found.low));
+  close(found.high - found.low, 2 * 1.959964 * deviation / Math.sqrt(40), 0.04);
+  assert.ok(Math.abs(found.high + found.low - 2 * mean) < 0.1 * (found.high - found.low));
   assert.equal(bootstrapInterval(values), found, "deterministic");
   assert.ok(bootstrapInterval(values, { level: 0.5 }).low > found.low);
-
-  // One group: the plain bootstrap of its items; items that repeat over groups are no further evidence.
-  const single = bootstrapInterval([values[0]]);
-  const repeated = bootstrapInterval(Array.from({ length: 3 }, () => values[0]));
-  close(repeated.high - repeated.low, single.high - single.low, 0.04);
-  const spread = 2 * 1.959964 * Math.sqrt(square(values[0].map((v) => v - mean(values[0]))) / C);
-  close(single.high - single.low, spread, 0.06);
-  const constant = bootstrapInterval([[2, 2, NaN], [NaN, 2, NaN], [NaN, NaN, NaN]]);
-  assert.equal(constant, { mean: 2, low: 2, high: 2 });
-  assert.equal(bootstrapInterval([[NaN, 0.5]]), { mean: 0.5, low: NaN, high: NaN });
-  assert.equal(bootstrapInterval([]), { mean: NaN, low: NaN, high: NaN });
+  assert.equal(bootstrapInterval([2, 2, 2]), { mean: 2, low: 2, high: 2 });
+  assert.equal(bootstrapInterval([0.5]), { mean: 0.5, low: NaN, high: NaN });
 });
 
 /** Cases x and y with classes L and M from [[x L, x M], [y L, y M]]. */
@@ -130,16 +102,31 @@ test("summarizeArms() tests over seeds, however many patients each has: no p bel
         },
       }))
     );
-  const p = (seeds: number[]) => {
+  const of = (seeds: number[]) => {
     const options = { arms: ARMS, seeds, measures: [DICE], reference: "a" };
     const { difference } = summarizeArms(resultsOf(seeds), options)[0].arms[1].cells[0];
-    assert.equal([difference!.seeds, difference!.pairs], [seeds.length, 16 * seeds.length]);
-    return difference!.p;
+    assert.equal([difference!.bySeed.length, difference!.cases.count], [seeds.length, 16 * seeds.length]);
+    return difference!;
   };
-  assert.ok(Number.isNaN(p([1, 2, 3])) && Number.isNaN(p([1, 2, 3, 4, 5])));
-  // All six signs alike: 2 of 64. With the seventh, of the smallest rank, against: 4 of 128.
-  close(p([1, 2, 3, 4, 5, 6]), 2 / 64, 1e-12);
-  close(p([1, 2, 3, 4, 5, 6, 7]), 4 / 128, 1e-12);
+  assert.ok(Number.isNaN(of([1, 2, 3]).p) && Number.isNaN(of([1, 2, 3, 4, 5]).p));
+  // All six signs alike: 2 of 64. With the seventh, the smallest, against: 4 of 128.
+  const six = of([1, 2, 3, 4, 5, 6]);
+  assert.is(six.p, 2 / 64);
+  assert.is(of([1, 2, 3, 4, 5, 6, 7]).p, 4 / 128);
+  // 0.1 + k / 64 for k = 1 to 6: mean 0.1 + 3.5 / 64, deviation sqrt(3.5) / 64.
+  const half = 2.5705818356363146 * Math.sqrt(3.5 / 6) / 64;
+  close(six.mean, 0.1 + 3.5 / 64, 1e-12);
+  close(six.low, 0.1 + 3.5 / 64 - half, 1e-10);
+  close(six.high, 0.1 + 3.5 / 64 + half, 1e-10);
+  assert.equal([six.seeds, six.shown], [{ better: 6, worse: 0 }, true]);
+  // Two seeds of the same sign: 32 patients are better, and yet nothing is shown.
+  const two = of([1, 6]);
+  assert.ok(two.low < 0 && two.high > 0 && !two.shown && two.cases.low > 0);
+  assert.equal([two.cases.better, two.cases.worse], [32, 0]);
+  // 0.1 + 2 / 64 and -0.01.
+  assert.equal(of([2, 7]).seeds, { better: 1, worse: 1 });
+  const one = of([3]);
+  assert.ok(Number.isNaN(one.low) && Number.isNaN(one.high) && !one.shown);
 });
 
 test("summarizeArms() gives the numbers made by hand", () => {
@@ -158,29 +145,38 @@ test("summarizeArms() gives the numbers made by hand", () => {
     values: 4,
     undefined: 0,
   });
-  // Differences 0.125, 0.25 (seed 1), 0.125, -0.125 (seed 2).
-  const { low, high, ...rest } = difference!;
-  assert.equal(rest, { mean: 0.09375, p: NaN, seeds: 2, pairs: 4, cases: 2, better: 3, worse: 1 });
-  assert.ok(low >= -0.125 && low < 0.09375 && high > 0.09375 && high <= 0.25);
+  // Differences 0.125, 0.25 (seed 1), 0.125, -0.125 (seed 2): by seed 0.1875 and 0, by case 0.125 and 0.0625.
+  const { low, high, cases, ...rest } = difference!;
+  assert.equal(rest, { bySeed: [0.1875, 0], mean: 0.09375, p: NaN, seeds: { better: 1, worse: 0 }, shown: false });
+  close(low, 0.09375 - 12.706204736174694 * 0.09375, 1e-10);
+  close(high, 0.09375 + 12.706204736174694 * 0.09375, 1e-10);
+  assert.equal(cases, { mean: 0.09375, low: 0.0625, high: 0.125, better: 2, worse: 0, count: 2 });
 
   assert.equal(M[0], { bySeed: [0.75, 0.875], mean: 0.8125, deviation: sd(0.0625), values: 4, undefined: 2 });
   assert.equal([M[1].bySeed, M[1].mean, M[1].deviation, M[1].undefined], [[0.5625, NaN], 0.5625, NaN, 2]);
   // One pair only.
-  const one = { mean: -0.125, low: NaN, high: NaN, p: NaN, seeds: 1, pairs: 1, cases: 1, better: 0, worse: 1 };
-  assert.equal(M[1].difference, one);
+  const undefinedLimits = { mean: -0.125, low: NaN, high: NaN };
+  const worse = { better: 0, worse: 1 };
+  assert.equal(M[1].difference, {
+    bySeed: [-0.125],
+    ...undefinedLimits,
+    shown: false,
+    p: NaN,
+    seeds: worse,
+    cases: { ...undefinedLimits, ...worse, count: 1 },
+  });
 
   assert.equal([mean[0].bySeed, mean[1].bySeed], [[0.6875, 0.8125], [0.6875, 0.75]]);
   assert.equal([mean[0].undefined, mean[0].values], [2, 8]);
   // 0 (both classes, seed 1 x), 0.25, 0.125, -0.125 (L alone).
-  const { mean: over, pairs, better, worse } = mean[1].difference!;
-  assert.equal([over, pairs, better, worse], [0.0625, 4, 2, 1]);
+  assert.equal([mean[1].difference!.mean, mean[1].difference!.bySeed], [0.0625, [0.125, 0]]);
 
   // A measure whose low values are good; a seed that only one arm has is in its mean, and in no pair.
   const part = RESULTS.filter(({ arm, seed }) => arm !== "b" || seed === 1);
   const [, lower] = summarizeArms(part, { ...options, measures: [{ ...DICE, better: "lower" }] });
   assert.equal(lower.arms.map(({ seeds }) => seeds), [[1, 2], [1]]);
   const turned = lower.arms[1].cells[0].difference!;
-  assert.equal([turned.pairs, turned.better, turned.worse], [2, 0, 2]);
+  assert.equal([turned.seeds, turned.cases.better, turned.cases.worse], [{ better: 0, worse: 1 }, 0, 2]);
   assert.equal(summarizeArms([], options), []);
 });
 
@@ -322,12 +318,12 @@ test("experiment.finish() writes tables, figures and a report that mention every
     row,
     `| ${arms[1].title} | 2 | 0.7875 ± 0.0884 | 0.6000 ± 0.0000 | 0.7000 ± 0.0000 | - (8 of 8 undefined) |`,
   );
-  // 0.125 and 0.25 of two cases each: the interval is that of two seeds.
-  const better = String.raw`\+0\.1875 \[\+0\.1250, \+0\.2500\], better in 4/4`;
-  assert.match(
-    markdown,
-    new RegExp(String.raw`\| New & better.* \| ${better} \| 0\.0000 \[0\.0000, 0\.0000\], better in 0/4 \|`),
-  );
+  // 0.125 and 0.25 of two seeds, 12.7 times 0.0625 about their mean.
+  const [found2, cases2] = markdown.split("\n").filter((line) => /^\| New & better.*better in/.test(line));
+  assert.match(found2, /\| \+0\.1875 \[−0\.6066, \+0\.9816\] not shown, better in 2 of 2 seeds \|/);
+  assert.match(found2, /\| 0\.0000 \[0\.0000, 0\.0000\] not shown, better in 0 of 2 seeds \|/);
+  assert.match(cases2, /\| \+0\.1875 \[\+0\.1875, \+0\.1875\], better in 2 of 2 cases \|/);
+  assert.match(markdown, /\| arm \| seconds \| last .*\n.*\n.* \| - \| - \|\n\| New & better.* \| 61\.25 \| 0\.5 \|/);
   assert.match(markdown, /## \\<cyst>, largest \\| part/);
   // Every table row has as many cells as its heading.
   for (const block of markdown.split("\n\n").filter((part) => part.startsWith("|"))) {
@@ -367,7 +363,9 @@ test("experiment.finish() writes tables, figures and a report that mention every
     "Context &#60;maps&#62;",
     "&#60;data&#62;",
     "0.7875 ± 0.0884",
-    "With fewer than 6 seeds, here 2, p cannot fall below 0.05",
+    "given from 6 seeds on",
+    "difference to U-Net | &#60;base&#62;, over seeds",
+    "the same over cases, descriptive",
     "8 of 8 undefined",
     "Differences to U-Net",
   ];
