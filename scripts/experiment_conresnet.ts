@@ -137,6 +137,9 @@ const SIZES = {
   gpu: { patch: [16, 48, 48] as Triple, features: [16, 32, 64, 128], groups: 8, steps: 3000 },
 };
 
+/** Of networks with mapping: how well they order voxels by where slices of a region differ. */
+const RESIDUAL_AREA = { name: "residual_area", heading: "Residual AUC", better: "higher", digits: 4 } as const;
+
 await runScript(import.meta.url, () => config(entries), async (options) => {
   refuseUnused(options, { rate: options.tune.length > 0 && "--tune chooses it for each arm" });
   const trials = chooseArms(options.arms, main, more);
@@ -201,9 +204,6 @@ await runScript(import.meta.url, () => config(entries), async (options) => {
     },
   });
 });
-
-/** Of networks with mapping: how well they order voxels by where slices of a region differ. */
-const RESIDUAL_AREA = { name: "residual_area", heading: "Residual AUC", better: "higher", digits: 4 } as const;
 
 /** What a network knows of residuals in cases of a dataset; nothing of one without mapping. */
 async function contextOf(file: string, data: string, ids: readonly string[]) {
