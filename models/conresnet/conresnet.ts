@@ -3,20 +3,9 @@
  * of residual blocks with two decoders. The second predicts where neighboring slices of the segmentation differ, from
  * differences of the first decoder's features, and gates the first with what it finds.
  *
- * Parameter paths are the names of the published PyTorch state dict, whose numbers are the channels of its full width;
- * they stay whatever the width, and go on in the same way at greater depth.
+ * Parameter paths are the names of the published PyTorch state dict (parameters.ts).
  */
-import {
-  check,
-  checkpoint,
-  mul,
-  random,
-  relu,
-  resize,
-  sigmoid,
-  type Tensor,
-  weightStandardize,
-} from "../../engine/mod.ts";
+import { check, checkpoint, mul, relu, resize, sigmoid, type Tensor, weightStandardize } from "../../engine/mod.ts";
 import * as nn from "../../engine/nn/mod.ts";
 import { sliceResidual, spaceAxis } from "./axis.ts";
 import {
@@ -26,10 +15,25 @@ import {
   resolveConResNet,
   type ResolvedConResNet,
 } from "./config.ts";
+import {
+  type BlockOf,
+  type ConResNetParams,
+  type DownOf,
+  entering,
+  type FusionOf,
+  type ModuleOf,
+  moduleOf,
+  parametersOf,
+  residualHead,
+  type Scale,
+  scalesOf,
+  unusedNames,
+} from "./parameters.ts";
 import { choice, entry } from "../../engine/train/mod.ts";
 import { type Model, registerNetwork } from "../known_networks.ts";
 
 export type { ConResNetConfig, ResolvedConResNet } from "./config.ts";
+export type { ConResNetParams } from "./parameters.ts";
 
 /** What one context residual module computes. */
 export interface ContextMaps {
@@ -51,30 +55,6 @@ export interface ConResNetApplyOptions {
   readonly checkpoint?: boolean;
 }
 
-type BlockOf<T> = { readonly [layer in "gn1" | "conv1" | "gn2" | "conv2"]: nn.Affine<T> };
-/** Places of the published names: the norm at 0, the convolution behind activation and dropout. */
-type DownOf<T> = { readonly 0: nn.Affine<T>; readonly 2: nn.Affine<T> };
-type FusionOf<T> = { readonly 0: nn.Affine<T>; readonly 3: nn.Affine<T> };
-type ModuleOf<T> =
-  & { readonly gn_seg: nn.Affine<T>; readonly conv_seg: nn.Affine<T> }
-  & {
-    readonly [layer in `${"gn" | "conv"}_${"res" | "res1" | "res2" | "mp"}` | "conv_mp_first"]?: nn.Affine<T>;
-  }
-  /** With learnedGate: one number. */
-  & { readonly gate?: T };
-type ConResNetOf<T> = {
-  readonly conv_4_32: readonly [nn.Affine<T>];
-  readonly fusionConv: FusionOf<T>;
-  readonly seg_cls: readonly [nn.Affine<T>];
-  readonly [head: `res${string}cls`]: readonly [nn.Affine<T>];
-  readonly [stage: `layer${number}`]: readonly BlockOf<T>[];
-  readonly [module: `seg_x${number}`]: readonly [ModuleOf<T>];
-  readonly [down: `conv_${number}_${number}`]: readonly [nn.Affine<T>] | DownOf<T>;
-};
-
-/** Parameters by the names of the published state dict. */
-export type ConResNetParams = ConResNetOf<Tensor>;
-
 export interface ConResNet extends Model<Tensor[], ResolvedConResNet, ConResNetParams> {
   /**
    * @param input [N, inputChannels, D, H, W] of any size
@@ -86,52 +66,6 @@ export interface ConResNet extends Model<Tensor[], ResolvedConResNet, ConResNetP
   contextMaps(params: ConResNetParams, input: Tensor): ContextMaps[];
   /** Names of the published parameters that take no part, to be given to loadParameters as `ignore`. */
   readonly unused: RegExp;
-}
-
-const KERNEL = [3, 3, 3];
-const POINT = [1, 1, 1];
-
-// Initial values are PyTorch's defaults, which the official code leaves: kernels and biases uniform within
-// 1 / sqrt(fan in). Standardizing takes the scale of a kernel away, but a step of Adam is the larger against it the
-// smaller it starts.
-const plainParameters = (inputs: number, outputs: number, kernel = KERNEL): nn.Affine<nn.Parameter> => ({
-  weight: new nn.Parameter(
-    [outputs, inputs, ...kernel],
-    (key, shape) => nn.kaimingUniform(key, { shape, a: Math.sqrt(5) }),
-  ),
-});
-const headParameters = (inputs: number, outputs: number): nn.Affine<nn.Parameter>[] => {
-  const bound = 1 / Math.sqrt(inputs);
-  const bias = new nn.Parameter([outputs], (key, shape) => random.uniform(key, { shape, min: -bound, max: bound }));
-  return [{ ...plainParameters(inputs, outputs, POINT), bias }];
-};
-
-/** Widths that the published names are made of, at any width and depth. */
-const nominal = (scale: number): number => 32 * 2 ** scale;
-const entering = (scale: number): `conv_${number}_${number}` => `conv_${nominal(scale - 1)}_${nominal(scale)}`;
-
-/** One scale of the decoders, coarsest first in lists of them. */
-interface Scale {
-  /** Power of two: how much coarser than the input. */
-  readonly factor: number;
-  readonly inputs: number;
-  readonly outputs: number;
-  /** The coarsest: its residuals come from the image. */
-  readonly first: boolean;
-  /** Whether the residuals of the scale before have to be mapped to this one's channels. */
-  readonly maps: boolean;
-}
-
-function scalesOf({ features }: ResolvedConResNet): Scale[] {
-  const scale = (s: number): Scale => {
-    const [inputs, outputs] = [features[s], features[Math.max(0, s - 1)]];
-    const first = s === features.length - 2;
-    return { factor: 2 ** s, inputs, outputs, first, maps: !first && inputs !== outputs };
-  };
-  return features
-    .slice(0, -1)
-    .map((_, s) => scale(s))
-    .reverse();
 }
 
 /** What both decoders have at one scale; residuals with mapping alone. */
@@ -150,94 +84,6 @@ interface DecoderInputs {
   readonly before: Tensor | undefined;
   /** The encoder's features at this scale. */
   readonly skip: Tensor;
-}
-
-const moduleOf = ({ factor }: Scale): `seg_x${number}` => `seg_x${factor}`;
-const residualHead = (factor: number): `res${string}cls` => (factor === 1 ? "res_cls" : `resx${factor}_cls`);
-
-const blockParameters = (channels: number): BlockOf<nn.Parameter> => ({
-  gn1: nn.normParameters(channels),
-  conv1: plainParameters(channels, channels),
-  gn2: nn.normParameters(channels),
-  conv2: plainParameters(channels, channels),
-});
-
-/** Parameters of a module, in the published order, and which of them the published code never uses. */
-function moduleParameters(
-  c: ResolvedConResNet,
-  scale: Scale,
-): { all: Required<Omit<ModuleOf<nn.Parameter>, "gate">>; unused: string[] } {
-  const { inputs, outputs, first, maps } = scale;
-  const all = {
-    gn_seg: nn.normParameters(inputs),
-    conv_seg: plainParameters(inputs, outputs),
-    gn_res: nn.normParameters(outputs),
-    conv_res: plainParameters(outputs, outputs, POINT),
-    gn_res1: nn.normParameters(outputs),
-    conv_res1: plainParameters(outputs, outputs),
-    gn_res2: nn.normParameters(outputs),
-    conv_res2: plainParameters(outputs, outputs),
-    gn_mp: nn.normParameters(inputs),
-    conv_mp_first: plainParameters(c.inputChannels, outputs),
-    conv_mp: plainParameters(inputs, outputs),
-  };
-  const unused = [
-    "gn_res",
-    "gn_res2",
-    "conv_res2",
-    ...(maps ? [] : ["gn_mp", "conv_mp"]),
-    ...(first ? [] : ["conv_mp_first"]),
-  ];
-  return { all, unused };
-}
-
-/** The parameters of a module that the configuration wants. */
-function wantedOf(c: ResolvedConResNet, scale: Scale): ModuleOf<nn.Parameter> {
-  const { all, unused } = moduleParameters(c, scale);
-  const wanted = (name: string): boolean =>
-    c.mapping ? c.unusedLayers || !unused.includes(name) : name.endsWith("_seg");
-  const layers = Object.fromEntries(Object.entries(all).filter(([name]) => wanted(name)));
-  return { ...layers, ...(c.learnedGate && { gate: nn.zerosParameter([1]) }) } as ModuleOf<nn.Parameter>;
-}
-
-function parametersOf(c: ResolvedConResNet, scales: readonly Scale[]): ConResNetOf<nn.Parameter> {
-  const { features, blocks } = c;
-  const deepest = features.length - 1;
-  const stage = (name: number, channels: number) => [
-    `layer${name}`,
-    Array.from({ length: blocks[name] }, () => blockParameters(channels)),
-  ];
-  const downs = features.slice(1).map((outputs, k) => [
-    entering(k + 1),
-    // In the published names the activation takes the place 1.
-    { 0: nn.normParameters(features[k]), 2: plainParameters(features[k], outputs) },
-  ]);
-  const residuals = c.multiClass ? c.classes - 1 : c.classes;
-  const heads = scales.map(({ factor, outputs }) => [
-    residualHead(factor),
-    headParameters(outputs, residuals),
-  ]);
-  return Object.fromEntries([
-    ["conv_4_32", [plainParameters(c.inputChannels, features[0])]],
-    ...downs,
-    ...features.map((channels, k) => stage(k, channels)),
-    stage(deepest + 1, features[deepest]),
-    // Activation and dropout take the places 1 and 2.
-    [
-      "fusionConv",
-      { 0: nn.normParameters(features[deepest]), 3: plainParameters(features[deepest], features[deepest - 1]) },
-    ],
-    ...scales.map((scale) => [moduleOf(scale), [wantedOf(c, scale)]]),
-    ["seg_cls", headParameters(features[0], c.classes)],
-    ...(c.mapping ? heads.reverse() : []),
-  ]) as ConResNetOf<nn.Parameter>;
-}
-
-function unusedNames(c: ResolvedConResNet, scales: readonly Scale[]): RegExp {
-  const modules = scales.map(
-    (scale) => `${moduleOf(scale)}\\.0\\.(?:${moduleParameters(c, scale).unused.join("|")})\\.(?:weight|bias)`,
-  );
-  return new RegExp(`^(?:${modules.join("|")})$`);
 }
 
 // In checkpoints, so that each is one pass forward: to compute a sigmoid again costs less than to keep it.

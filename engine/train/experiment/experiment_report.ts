@@ -94,10 +94,10 @@ function notes({ seeds, reference }: ExperimentState): string[] {
     } of the mean over held-out cases. ` +
     "A measure that is not defined in a case, such as a distance where nothing was found, is in no mean; such " +
     "values are counted.",
-    `Differences are paired by seed and case with ${reference.title}. Cases of one trained network are no independent ` +
-    "trials of a method, so the seed is the unit: its value is the mean over its cases. The interval is Student's t " +
-    "interval of 95 % over the seeds (a bootstrap of so few values is too narrow). Shown: the interval leaves 0 out; " +
-    "not shown: it holds 0; open: one seed, which has no interval. " +
+    `Differences are paired by seed and case with ${reference.title}. Cases of one trained network are no ` +
+    "independent trials of a method, so the seed is the unit: its value is the mean over its cases. The interval is " +
+    "Student's t interval of 95 % over the seeds (a bootstrap of so few values is too narrow). Shown: the interval " +
+    "leaves 0 out; not shown: it holds 0; open: one seed, which has no interval. " +
     `p is of the exact sign-flip test over the seeds, two-sided, and given from ${SEEDS_FOR_P} seeds on, for with ` +
     "fewer it cannot fall below 0.05. Neither is corrected for the number of comparisons.",
     "Over cases: how the same trained networks would differ on other cases, with a bootstrap interval of 95 %. It " +

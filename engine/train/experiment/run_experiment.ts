@@ -163,8 +163,8 @@ export async function runExperiment<T extends Arm, S extends object>(options: Ex
 }
 
 /**
- * The learning rate of each arm with the best mean Dice on patients that are not measured later. What is done is kept in
- * the folder "tuning", an experiment of its own: its arms are those with each rate.
+ * The learning rate of each arm with the best mean Dice on patients that are not measured later. What is done is kept
+ * in the folder "tuning", an experiment of its own: its arms are those with each rate.
  */
 async function tunedRates<T extends Arm, S extends object>(
   { run, trials, prepare, measure, title, settings, measures }: ExperimentRun<T, S>,
