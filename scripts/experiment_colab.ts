@@ -6,8 +6,8 @@ import { loadParameters, random } from "../engine/mod.ts";
 import {
   compareLabels,
   type Comparison,
+  type DatasetCase,
   keepLargestComponent,
-  loadCase,
   measuresOf,
   openDataset,
   readVolume,
@@ -38,7 +38,7 @@ import {
   trimSlashes,
   writePlanAndSplit,
 } from "../engine/train/mod.ts";
-import { plainConvUNet, type UNetConfig } from "../models/mod.ts";
+import { networkOf, segmentationEntries } from "../models/mod.ts";
 import { colabEntries, type ColabOptions, trainColab } from "./train_colab.ts";
 
 const entries = {
@@ -48,10 +48,11 @@ const entries = {
   cases: entry(16, "patients to train on", { integer: true, min: 2 }),
   heldOut: entry(16, "patients to measure on", { integer: true, min: 1 }),
   steps: entry(0, "optimizer steps of each arm; 0: 1000 of size cpu, 4000 of size gpu", { integer: true, min: 0 }),
-  arms: entry("all", "names of arms with commas between"),
+  arms: entry("main", "names of arms with commas between, main, or all: also entropy, clusters and inner steps"),
   rate: entry(3e-3, "Adam's learning rate at the start", { min: 0 }),
   period: entry(10, "steps from one update of the generator to the next", { integer: true, min: 1 }),
   generatorRate: entry(3e-4, "Adam's learning rate for the generator, as in the official code", { min: 0 }),
+  ...segmentationEntries,
 } as const;
 const colabArm = (t: number): Trial<ColabOptions> => ({
   name: `colab${t}`,
@@ -77,6 +78,12 @@ const ARMS: readonly Trial<ColabOptions>[] = [
   colabArm(4),
   colabArm(6),
   {
+    name: "frozen",
+    title: "Generator as it starts, t = 2",
+    options: { context: "colab", contexts: 2, generatorRate: 0 },
+    about: "Contexts of a generator that never learns: the control of what meta-learning adds.",
+  },
+  {
     name: "predicted",
     title: "Predicted organ",
     options: { context: "labels" },
@@ -84,13 +91,40 @@ const ARMS: readonly Trial<ColabOptions>[] = [
   },
   { name: "labels", title: "Organ by hand", options: { context: "labels" }, about: "The true organ: the control." },
 ];
+/** Remedies against labels that collapse into one context, and inner steps that are closer to those of the training. */
+const more: readonly Trial<ColabOptions>[] = [
+  ...[2, 4].map((t): Trial<ColabOptions> => ({
+    name: `entropy${t}`,
+    title: `CoLab, t = ${t}, entropy`,
+    options: { context: "colab", contexts: t, entropy: 0.1 },
+    about: "The entropy of the mean context is part of the generator's loss.",
+  })),
+  {
+    name: "start4",
+    title: "CoLab, t = 4, from clusters",
+    options: { context: "colab", contexts: 4, generatorStart: "kmeans", warmup: 0.2 },
+    about: "The generator starts from classes of brightness, while contexts are one background.",
+  },
+  {
+    name: "outputs2",
+    title: "CoLab, t = 2, all outputs",
+    options: { context: "colab", contexts: 2, innerOutputs: "all" },
+    about: "The inner step lowers the loss of all scales.",
+  },
+  {
+    name: "adam2",
+    title: "CoLab, t = 2, inner step of Adam",
+    options: { context: "colab", contexts: 2, innerStep: "adam" },
+    about: "The inner step is scaled as Adam scales the step of the training.",
+  },
+];
 const SIZES = {
   cpu: { side: 32, features: [6, 12, 24], convs: 1, margin: 4, tau: 3, steps: 1000 },
   gpu: { side: 48, features: [16, 32, 64], convs: 2, margin: 6, tau: 4, steps: 4000 },
 };
 
 await runScript(import.meta.url, () => config(entries), async (options) => {
-  const trials = chooseArms(options.arms, ARMS);
+  const trials = chooseArms(options.arms, ARMS, more);
   const generated = !trials.some((trial) => trial.options?.context === "colab") && "none of the --arms has a generator";
   refuseUnused(options, {
     period: generated,
@@ -101,6 +135,10 @@ await runScript(import.meta.url, () => config(entries), async (options) => {
   const { side, features, convs, margin, tau } = SIZES[size];
   const steps = options.steps || SIZES[size].steps;
   const { cases, heldOut, period, rate, generatorRate } = options;
+  const { dice, diceSquared, diceReduction, diceContexts, roiPrior, warmup } = options;
+  /** The segmenter's loss and start, the same for all arms that have contexts. */
+  const loss = { dice, diceSquared, diceReduction, roiPrior };
+  const contextLoss = { diceContexts, warmup };
   const patch: Triple = [side, side, side];
 
   /** Makes patients, if they are not there, and gives the options of a training on them. */
@@ -161,6 +199,8 @@ await runScript(import.meta.url, () => config(entries), async (options) => {
       optimizer: "adam",
       rate,
       generatorRate,
+      ...loss,
+      ...contextLoss,
     },
     prepare: (folder, seed) => patients(`${folder}/phantom`, seed, cases, heldOut),
     measure: async ({ trial: { name, options: own }, seed, folder, shared }) => {
@@ -169,11 +209,12 @@ await runScript(import.meta.url, () => config(entries), async (options) => {
       if (name === "predicted") {
         // The other network has half as many patients of its own, and half of the steps.
         const others = await patients(`${folder}/organs/phantom`, seed + 1000, Math.ceil(cases / 2), 2, true);
-        await train(`${folder}/organs/run`, { ...others, context: "none", steps: Math.ceil(steps / 2) });
+        await train(`${folder}/organs/run`, { ...others, context: "none", steps: Math.ceil(steps / 2), ...loss });
         contextLabels = `${folder}/organs/predicted`;
-        await predictOrgans(`${folder}/organs/run/model.safetensors`, data, new RunFolder(contextLabels));
+        const { cases: all } = await openDataset(data);
+        await segmentCases(`${folder}/organs/run/model.safetensors`, all, new RunFolder(contextLabels));
       }
-      const comparison = await train(`${folder}/${name}`, {
+      await train(`${folder}/${name}`, {
         ...shared,
         steps,
         margin,
@@ -181,51 +222,55 @@ await runScript(import.meta.url, () => config(entries), async (options) => {
         period,
         generatorRate,
         contextLabels,
+        ...loss,
+        ...(name !== "none" && contextLoss),
         ...own,
       });
-      return measured(`${folder}/${name}`, data, comparison);
+      const { cases: all } = await openDataset(data);
+      const seen = `${folder}/${name}/training_predictions`;
+      await segmentCases(`${folder}/${name}/model.safetensors`, all.slice(0, cases), new RunFolder(seen));
+      return {
+        ...await measured(`${folder}/${name}/predictions`, data, all.slice(cases)),
+        "training patients": (await measured(seen, data, all.slice(0, cases)))["as predicted"],
+      };
     },
     // What the arms of the first seed drew.
     figures: (experiment, folder) => addArmFigures(experiment, folder, trials),
   });
 });
 
-/** Segments all patients of a dataset with a network of a run: context labels for the arm "predicted". */
-async function predictOrgans(model: string, data: string, output: RunFolder): Promise<void> {
-  const { description, tensors } = await loadModel(model);
-  const network = plainConvUNet(description.architecture as UNetConfig);
-  const segment = segmenter(network, loadParameters(network.init(random.key(0)), tensors), { plan: description.plan });
-  const dataset = await openDataset(data);
-  for (const item of counted(dataset.cases, "case")) {
-    if (await output.has(`${item.id}.nii.gz`)) continue;
-    const { image } = await loadCase(dataset, item);
-    await output.write(`${item.id}.nii.gz`, writeNifti(await segment(image), { dtype: "uint8", gzip: true }));
+/** Segments patients with a network of a run, unless that is done. */
+async function segmentCases(file: string, items: readonly DatasetCase[], output: RunFolder): Promise<void> {
+  const { description, tensors } = await loadModel(file);
+  const { plan } = description;
+  const network = networkOf(description, file);
+  const segment = segmenter(network, loadParameters(network.init(random.key(0)), tensors), { plan });
+  for (const { id, images } of counted(items, "case")) {
+    if (await output.has(`${id}.nii.gz`)) continue;
+    const labels = await segment(await readVolume(images[0]));
+    await output.write(`${id}.nii.gz`, writeNifti(labels, { dtype: "uint8", gzip: true }));
   }
 }
 
 /**
- * The cases' measures, and how much of what was found lies outside the organ: as predicted, and its largest component.
+ * Measures of segmented patients, and how much of what was found lies outside the organ: as predicted, and of the
+ * largest component alone.
  */
 async function measured(
-  folder: string,
+  predictions: string,
   data: string,
-  comparison: Comparison,
-): Promise<Record<string, MeasuredCase[]>> {
-  const variants: Record<string, MeasuredCase[]> = { "as predicted": [], "largest component": [] };
-  for (const { id } of comparison.cases) {
+  items: readonly DatasetCase[],
+): Promise<Record<"as predicted" | "largest component", MeasuredCase[]>> {
+  const variants = { "as predicted": [] as MeasuredCase[], "largest component": [] as MeasuredCase[] };
+  for (const { id } of items) {
     const [prediction, label, organ] = await Promise.all([
-      readVolume(`${folder}/predictions/${id}.nii.gz`),
+      readVolume(`${predictions}/${id}.nii.gz`),
       readVolume(`${data}/labelsTr/${id}.nii.gz`),
       readVolume(`${data}/organsTr/${id}.nii.gz`),
     ]);
-    const largest = Uint8Array.from(prediction.data);
-    keepLargestComponent(largest, { shape: prediction.shape, values: [1] });
-    for (
-      const [variant, volume] of [["as predicted", prediction], ["largest component", {
-        ...prediction,
-        data: largest,
-      }]] as const
-    ) {
+    const largest = { ...prediction, data: Uint8Array.from(prediction.data) };
+    keepLargestComponent(largest.data, { shape: prediction.shape, values: [1] });
+    for (const [variant, volume] of [["as predicted", prediction], ["largest component", largest]] as const) {
       variants[variant].push({
         id,
         classes: { lesion: { ...measuresOf(compared(volume, label)), outside_organ: outside(volume, organ) } },
