@@ -21,6 +21,12 @@ export const partialEntries = {
   ),
   terms: train.choice(["both", "ce", "dice"], "of the loss, marginal or ordinary: cross-entropy, Dice, or their sum"),
   exclusionTerms: train.choice(["both", "ce", "dice"], "of the exclusion loss; the official code has dice alone"),
+  includeBackground: train.entry(false, "the merged background has a Dice term too (paper, Eq. 6); else as the code"),
+  diceReduction: train.choice(
+    ["mean", "sum"],
+    "Dice over classes: mean (official code), or sum (paper, Eqs. 3, 6, 10)",
+  ),
+  exclusionBackground: train.entry(false, "background excludes the annotated organs too, as in the official code"),
   mode: train.choice(["probability", "logit"], "sum probabilities (paper) or logits (official code) of merged labels"),
   marginalWeight: train.entry(1, "weight of the marginal losses of partly labeled cases", { min: 0 }),
   exclusionWeight: train.entry(2, "weight of the exclusion losses of partly labeled cases", { min: 0 }),

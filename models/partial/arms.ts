@@ -16,6 +16,12 @@ export interface ArmOptions {
   readonly marginalWeight: number;
   readonly exclusionWeight: number;
   readonly priorWeight: number;
+  /** Whether the merged background has a Dice term (Eq. 6). */
+  readonly includeBackground: boolean;
+  /** Dice over classes. */
+  readonly diceReduction: "mean" | "sum";
+  /** Whether the background excludes the organs that are annotated, as in the official code. */
+  readonly exclusionBackground: boolean;
 }
 
 /**
@@ -32,7 +38,8 @@ export interface ArmOptions {
  *
  * const terms = { terms: "both", exclusionTerms: "both", mode: "probability" } as const;
  * const weights = { marginalWeight: 1, exclusionWeight: 2, priorWeight: 0.1 };
- * const lossOf = armLoss({ loss: "exclusion", ...terms, ...weights }, await readPlan("plan.json"));
+ * const dice = { includeBackground: false, diceReduction: "mean", exclusionBackground: false } as const;
+ * const lossOf = armLoss({ loss: "exclusion", ...terms, ...weights, ...dice }, await readPlan("plan.json"));
  * ```
  */
 export function armLoss(
@@ -43,10 +50,17 @@ export function armLoss(
   const coarsest = plan.network.features.length < 4;
   const ignored = plan.ignoreLabel === undefined ? {} : { ignoreIndex: plan.ignoreLabel };
   const on = (term: "ce" | "dice", chosen: Terms): number => Number(chosen === "both" || chosen === term);
-  const { terms, exclusionTerms, marginalWeight, mode } = options;
+  const { terms, exclusionTerms, marginalWeight, mode, includeBackground, diceReduction: reduction } = options;
   const [ce, dice] = [on("ce", terms), on("dice", terms)];
   const ordinary = (output: Tensor, target: Tensor): Tensor =>
-    diceCrossEntropy(output, target, { batch: true, ...ignored, crossEntropyWeight: ce, diceWeight: dice });
+    diceCrossEntropy(output, target, {
+      batch: true,
+      includeBackground,
+      reduction,
+      ...ignored,
+      crossEntropyWeight: ce,
+      diceWeight: dice,
+    });
   return (outputs, { sets, label }, prior) => {
     const weights = deepSupervisionWeights(outputs.length, { coarsest });
     const supervise = (loss: (output: Tensor, target: Tensor) => Tensor, target: Tensor): Tensor =>
@@ -58,6 +72,9 @@ export function armLoss(
       const own = {
         groups,
         mode,
+        includeBackground,
+        reduction,
+        sets: partial.exclusionSets(classes, { background: options.exclusionBackground }),
         ...ignored,
         crossEntropy: ce,
         dice,

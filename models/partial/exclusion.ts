@@ -28,6 +28,7 @@ import {
   setsOf,
   spaceOf,
 } from "./groups.ts";
+import { checkReduction } from "./marginal.ts";
 
 /**
  * The classes that exclude each class (E_n of Section 3.3): all other foreground classes, none for the background.
@@ -174,10 +175,13 @@ export interface ExclusionDiceOptions extends ExcludedOptions {
   readonly smooth?: number;
   /** Whether a class is scored once over the batch (unless given, as the official code), not once in each sample. */
   readonly batch?: boolean;
+  /** Over classes: the mean (default, as the official code), or the sum (Eq. 10). */
+  readonly reduction?: "mean" | "sum";
 }
 
 /**
- * Exclusion Dice (Eq. 10), to be minimized: 2 sum(e p) / (sum(e) + sum(p) + smooth), the mean over foreground classes.
+ * Exclusion Dice (Eq. 10), to be minimized: 2 sum(e p) / (sum(e) + sum(p) + smooth), mean or sum over foreground
+ * classes.
  *
  * @param logits [N, K, ...space]
  * @param exclusion of the same shape, from exclusionLabels
@@ -193,14 +197,16 @@ export interface ExclusionDiceOptions extends ExcludedOptions {
  * ```
  */
 export function exclusionDice(logits: Tensor, exclusion: Tensor, options: ExclusionDiceOptions = {}): Tensor {
-  checkOptions("exclusionDice", options, ["includeBackground", "samples", "smooth", "batch"]);
-  const { smooth = 1e-5, batch = true } = options;
+  checkOptions("exclusionDice", options, ["includeBackground", "samples", "smooth", "batch", "reduction"]);
+  const { smooth = 1e-5, batch = true, reduction = "mean" } = options;
+  checkReduction("exclusionDice", reduction);
   check(smooth > 0, "exclusionDice", () => `smooth is a number > 0, got ${show(smooth)}`);
   const { p, e } = excludedShare("exclusionDice", logits, exclusion, options);
   const axes = [...(batch ? [0] : []), ...spaceOf(p)];
-  return mean(
+  const share = mean(
     sum(e.mul(p), { axes })
       .mul(2)
       .div(sum(e.add(p), { axes }).add(smooth)),
   );
+  return reduction === "sum" ? share.mul(p.shape[1]) : share;
 }

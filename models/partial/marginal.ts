@@ -85,6 +85,7 @@ const OPTIONS = [
   "smooth",
   "batch",
   "includeBackground",
+  "reduction",
   "alpha",
   "beta",
   "gamma",
@@ -194,6 +195,8 @@ export interface MarginalDiceOptions extends MarginalOptions {
   readonly batch?: boolean;
   /** Whether the set of the background counts; default false, as in the official code (Eq. 6 counts it). */
   readonly includeBackground?: boolean;
+  /** Over sets: the mean (default, as the official code), or the sum (Eq. 6). */
+  readonly reduction?: "mean" | "sum";
 }
 
 export interface MarginalTverskyOptions extends MarginalDiceOptions {
@@ -227,6 +230,15 @@ function sameSets({ sets, weight }: Scored): Tensor {
   return logicalAnd(same, alike.expandDims({ axis: 2 }));
 }
 
+/** @throws VoxgradError unless it is "mean" or "sum" */
+export function checkReduction(name: string, reduction: unknown): void {
+  check(
+    reduction === "mean" || reduction === "sum",
+    name,
+    () => `reduction is "mean" or "sum", got ${show(reduction)}`,
+  );
+}
+
 /**
  * 1 - Tversky index of the sets, mean over the sets that there are. Merging is linear, so probabilities are summed over
  * voxels first, class by class as in an ordinary Dice loss, and only K sums are merged.
@@ -236,7 +248,8 @@ function tverskyTerm(
   scored: Scored,
   options: MarginalTverskyOptions & { alpha: number; beta: number },
 ): Tensor {
-  const { alpha, beta, smooth = 1e-5, batch = true, includeBackground = false } = options;
+  const { alpha, beta, smooth = 1e-5, batch = true, includeBackground = false, reduction = "mean" } = options;
+  checkReduction(name, reduction);
   for (const [key, value] of Object.entries({ alpha, beta, smooth })) {
     check(value >= 0, name, () => `${key} is a number >= 0, got ${show(value)}`);
   }
@@ -271,14 +284,16 @@ function tverskyTerm(
   const index = both.add(smooth).div(where(greater(share, 0), denominator, 1));
   const each = weight ? share.mul(weight.expandDims({ axis: 1 })) : share;
   const lost = sum(each.mul(index.mul(-1).add(1)));
+  // Once over the batch each set has a share of 1 in all; otherwise one in each sample.
+  if (reduction === "sum") return checked(lost.div(batch ? 1 : both.shape[0]), sets);
   const count = sum(share).mul(both.shape[0] / share.shape[0]);
   // Without any annotated class there is nothing to lose.
   return checked(lost.div(where(greater(count, 0), count, 1)), sets);
 }
 
 /**
- * Marginal Dice loss (Eqs. 4, 6): 1 - soft Dice between the merged probabilities and the labels, the mean over the sets
- * of classes, (2 sum(q z) + smooth) / (sum(q) + sum(z) + smooth) each. With each class in a set of its own this is
+ * Marginal Dice loss (Eqs. 4, 6): 1 - soft Dice between the merged probabilities and the labels, mean or sum over the
+ * sets of classes, (2 sum(q z) + smooth) / (sum(q) + sum(z) + smooth) each. With each class in a set of its own this is
  * `softDice`, with the same `batch`, whose default is not that of softDice.
  *
  * @param logits [N, K, ...space]

@@ -13,12 +13,22 @@ import type { ArmOptions } from "./arms.ts";
 
 /** Refuses what would have no effect, before the data is opened. */
 export function checkPartialOptions(options: TrainingOptions & ArmOptions): void {
-  const { loss, exclusionWeight } = options;
+  const { loss, terms, exclusionTerms, exclusionWeight } = options;
   const unless = (...losses: readonly string[]) => !losses.includes(loss) && `--loss ${loss} does not use it`;
   checkTrainingOptions(options, {
     ...unused(unless("marginal", "exclusion"), "mode", "marginalWeight"),
     exclusionWeight: unless("exclusion"),
-    exclusionTerms: unless("exclusion") || (exclusionWeight === 0 && "--exclusionWeight is 0"),
+    ...unused(
+      unless("exclusion") || (exclusionWeight === 0 && "--exclusionWeight is 0"),
+      "exclusionTerms",
+      "exclusionBackground",
+    ),
+    ...unused(
+      terms === "ce" && (loss !== "exclusion" || exclusionTerms === "ce" || exclusionWeight === 0) &&
+        "there is no Dice term",
+      "diceReduction",
+    ),
+    includeBackground: terms === "ce" && "--terms ce has no Dice term",
     priorWeight: unless("prior"),
     warmup: loss === "full" && "--loss full is on fully labeled cases all the time",
   });
@@ -37,7 +47,16 @@ export function checkPartialData(options: TrainingOptions & ArmOptions, { plan, 
     `all cases of ${dataset.folder} are fully labeled`;
   refuseUnused(
     options,
-    unused(whole, "mode", "marginalWeight", "exclusionWeight", "exclusionTerms", "priorWeight", "warmup"),
+    unused(
+      whole,
+      "mode",
+      "marginalWeight",
+      "exclusionWeight",
+      "exclusionTerms",
+      "exclusionBackground",
+      "priorWeight",
+      "warmup",
+    ),
   );
   const { loss, exclusionWeight, marginalWeight } = options;
   const weights = marginalWeight + (loss === "exclusion" ? exclusionWeight : 0);

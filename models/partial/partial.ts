@@ -71,6 +71,7 @@ const KEYS = [
   "smooth",
   "batch",
   "includeBackground",
+  "reduction",
   "crossEntropy",
   "dice",
   "exclusionCrossEntropy",
@@ -105,7 +106,7 @@ export function loss(logits: Tensor, labels: Tensor, options: PartialLossOptions
   }
   const [, classes] = checkLogits("partial.loss", logits);
   const { sets, ...marginal } = own;
-  const { groups, ignoreIndex, batch = true } = own;
+  const { groups, ignoreIndex, batch = true, reduction = "mean" } = own;
   const exclusion = exclusionLabels(labels, {
     groups,
     classes,
@@ -117,7 +118,7 @@ export function loss(logits: Tensor, labels: Tensor, options: PartialLossOptions
     ...(crossEntropy > 0 ? [marginalCrossEntropy(logits, labels, marginal).mul(crossEntropy)] : []),
     ...(dice > 0 ? [marginalDice(logits, labels, marginal).mul(dice)] : []),
     ...(eCE > 0 ? [exclusionCrossEntropy(logits, exclusion, { samples }).mul(eCE)] : []),
-    ...(eDice > 0 ? [exclusionDice(logits, exclusion, { batch, samples }).mul(eDice)] : []),
+    ...(eDice > 0 ? [exclusionDice(logits, exclusion, { batch, samples, reduction }).mul(eDice)] : []),
   ];
   check(terms.length > 0, "partial.loss", () => "all weights are 0");
   return terms.reduce((a, b) => a.add(b));

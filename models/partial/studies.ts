@@ -51,6 +51,15 @@ const joint = (name: string, title: string, about: string, options: Partial<Stud
   about,
   options,
 });
+/** An arm once with the cross-entropy alone, and once with Dice alone. */
+const byTerm = ({ name, title, about, ...own }: PartialTrial): PartialTrial[] =>
+  ([["CE", "ce", "cross-entropy"], ["Dice", "dice", "Dice"]] as const).map(([short, terms, word]) => ({
+    ...own,
+    name: `${name}_${short}`,
+    title: `${title}, ${word}`,
+    about: `${about} By ${word} alone.`,
+    options: { ...own.options, terms },
+  }));
 const base: readonly PartialTrial[] = [
   joint("F", "F alone", "Ordinary loss on the fully labeled cases.", { loss: "full" }),
   joint(
@@ -67,15 +76,23 @@ const base: readonly PartialTrial[] = [
     { loss: "exclusion" },
   ),
 ];
+const oneP: PartialTrial = {
+  name: "P",
+  title: "Each P alone",
+  about: "Four networks, each of one P, ordinary loss.",
+  options: { loss: "full" },
+  networks: "P",
+};
+const withP: PartialTrial = {
+  name: "F+P",
+  title: "F and one P",
+  about: "Four networks, each of the organs of one P, ordinary loss.",
+  options: { loss: "full" },
+  networks: "F+P",
+};
 const main: readonly PartialTrial[] = [
   ...base.slice(0, 2),
-  {
-    name: "F+P",
-    title: "F and one P",
-    about: "Four networks, each of the organs of one P, ordinary loss.",
-    options: { loss: "full" },
-    networks: "F+P",
-  },
+  withP,
   joint("mCE", "Marginal cross-entropy", "On all cases.", { loss: "marginal", terms: "ce" }),
   joint("mDice", "Marginal Dice", "On all cases.", { loss: "marginal", terms: "dice" }),
   ...base.slice(2),
@@ -87,15 +104,16 @@ const main: readonly PartialTrial[] = [
   ),
 ];
 const more: readonly PartialTrial[] = [
-  {
-    name: "P",
-    title: "Each P alone",
-    about: "Four networks, each of one P.",
-    options: { loss: "full" },
-    networks: "P",
-  },
-  joint("F_CE", "F alone, cross-entropy", "Table 3's first row.", { loss: "full", terms: "ce" }),
-  joint("F_Dice", "F alone, Dice", "Table 3's second row.", { loss: "full", terms: "dice" }),
+  oneP,
+  ...[base[0], oneP, withP].flatMap(byTerm),
+  joint("paper_terms", "Dice as sums with the background", "The form of Eqs. 3, 6 and 10, exclusion as in Eq. 9.", {
+    includeBackground: true,
+    diceReduction: "sum",
+  }),
+  joint("code_exclusion", "Official exclusion labels", "The background excludes the annotated organs too.", {
+    exclusionBackground: true,
+    exclusionTerms: "dice",
+  }),
   joint("pseudo", "Labels completed by the network", "Ordinary loss on all cases.", { loss: "pseudo" }),
   joint("prior", "Prior-aware (PaNN)", "Completed labels, and organs' sizes as in F.", { loss: "prior" }),
   ...[[4, 1], [3, 1], [2, 1], [1, 1], [1, 3], [1, 4], [0, 1]].map(([m, e]) =>

@@ -17,9 +17,11 @@ import { type OverlayCase, overlaySvg } from "../plot/overlay.ts";
 import { PostprocessingChoice } from "../predict/postprocess.ts";
 import { writeComparison, writeReport } from "../report/report.ts";
 import { counted, formatTable, print } from "../run/logging.ts";
+import { writeTable } from "../run/tables.ts";
 import type { RunFolder } from "../run/run_folder.ts";
 import { checkIdentity, CONFIG, foldIdentity, identityOf } from "../run/run_identity.ts";
 import { Batches, type Patches } from "./batches.ts";
+import { setTable } from "./set_table.ts";
 import type { TrainingOptions } from "./training_options.ts";
 
 /** Cases of a fold in overlay.svg. */
@@ -221,7 +223,10 @@ export class TrainingRun {
     const comparison = new Comparison(this.#cases);
     if (this.folds.length > 1) await writeComparison(this.run, comparison);
     if (this.#cases.length > 0) await this.run.writeJson("postprocessing.json", this.#rule.decide());
+    const sets = setTable(comparison, this.dataset);
+    if (sets) await writeTable(this.run, sets);
     await writeReport(this.run);
+    if (sets) print(`\n${sets.title}\n${formatTable(sets.headings, sets.rows as (string | number)[][])}`);
     if (this.#cases.length > 0) {
       const { headings, rows } = comparison.tableRows();
       print(`\nDice on ${this.#cases.length} held-out cases, distances in mm\n${formatTable(headings, rows)}`);

@@ -98,6 +98,23 @@ test("partial.marginalDice() and others take other groups in one program, and ro
   }
 });
 
+test("partial.marginalDice() summed is the mean times the sets that are scored", async () => {
+  const b = unlike();
+  const [x, labels] = [logitsOf(b), labelsOf(b)];
+  const foreground = b.groups.map((sets) => sets.filter((set) => !set.includes(0)));
+  // Over the batch a set is scored once, however many samples have it.
+  const distinct = new Set(foreground.flat().map((set) => [...set].sort().join())).size;
+  for (const [batch, count] of [[true, distinct], [false, foreground.flat().length / 3]] as const) {
+    const of = (reduction: "mean" | "sum") =>
+      partial.marginalDice(x, labels, { groups: b.groups, batch, reduction }).item();
+    nearNumber(await of("sum"), (await of("mean")) * count, 2e-6, `batch ${batch}`);
+  }
+  assert.throws(
+    () => partial.marginalDice(x, labels, { groups: b.groups, reduction: "none" as "sum" }),
+    /marginalDice: reduction is "mean" or "sum", got "none"/,
+  );
+});
+
 test("partial.marginalDice() and others with every class annotated are the ordinary ones", async () => {
   const b = unlike();
   const x = logitsOf(b);
@@ -115,9 +132,17 @@ test("partial.marginalDice() and others with every class annotated are the ordin
     assert.ok(Number.isFinite(await diceCrossEntropy(x, wrong, { ignoreIndex: stray }).item()));
   }
   const samples = partial.mergeMatrix([full, full, full], 6);
-  for (const common of [{ batch: true }, { batch: false, includeBackground: true, ignoreIndex: 2 }]) {
+  for (
+    const common of [
+      { batch: true },
+      { batch: false, includeBackground: true, ignoreIndex: 2 },
+      { batch: true, reduction: "sum" },
+      { batch: false, reduction: "sum", includeBackground: true },
+    ] as const
+  ) {
     const options = (groups: partial.Groups) => ({ groups, ...common });
-    const entropy: Loss = (y) => diceCrossEntropy(y, labels, { ...common, diceWeight: 0 });
+    const { batch: _, includeBackground: __, ...ignored } = { includeBackground: false, ...common };
+    const entropy: Loss = (y) => diceCrossEntropy(y, labels, { ...ignored, diceWeight: 0 });
     const dice: Loss = (y) => softDice(y, labels, common);
     const pairs: [Loss, Loss][] = [
       [(y) => partial.marginalCrossEntropy(y, labels, options(samples)), entropy],

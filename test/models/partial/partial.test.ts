@@ -153,6 +153,10 @@ test("partial.exclusionDice() and others agree with float64, are 0 without exclu
       nearNumber(inner(await curved.data(), v), (at(h) - 2 * at(0) + at(-h)) / h ** 2, 5e-5, `${name}: curvature`);
     }
   }
+  for (const batch of [true, false]) {
+    const summed = await partial.exclusionDice(x, exclusion, { batch, reduction: "sum" }).item();
+    nearNumber(summed, 5 * loop(b, 1, batch).dice, 2e-6, "sum over the foreground classes");
+  }
   // By probabilities: one excluded class of a voxel loses, and all it can go to is another class.
   const alone = tensor(
     Float32Array.from({ length: 3 * 4 }, (_, i) => Number(i === 5)),

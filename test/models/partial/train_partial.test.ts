@@ -141,6 +141,23 @@ test("train_partial takes sets in turn or as chosen, merges logits as another lo
   }
   const apart = [0, 1].map((k) => Math.abs(losses[0][k] - losses[1][k]));
   assert.ok(apart[0] < 1e-5 && apart[1] > 1e-3, `${apart}`);
+  // The forms of the equations and of the official code are others.
+  const two = ["--steps", "2", "--warmup", "0", "--folds", "2"];
+  const own: Record<string, string[]> = {
+    defaults: [],
+    background: ["--includeBackground"],
+    summed: ["--diceReduction", "sum"],
+    excluded: ["--exclusionBackground"],
+  };
+  const seconds = new Map<string, number>();
+  for (const [name, words] of Object.entries(own)) {
+    await train("group.json", name, [...two, ...words]);
+    seconds.set(name, (await lines(name))[1].loss);
+  }
+  const different = new Set(seconds.values());
+  assert.is(different.size, 4, JSON.stringify([...seconds]));
+  const report = await readFile(place("defaults/report.html"), "utf8");
+  assert.match(report, /<h2>Dice by set<\/h2>/);
   const fails = async (words: string[], message: RegExp) => {
     try {
       await train("group.json", "wrong", ["--steps", "2", "--overwrite", "true", ...words]);

@@ -90,6 +90,13 @@ test("train_partial and train_conresnet refuse options that another leaves witho
     "--exclusionWeight 0 --exclusionTerms dice",
     /--exclusionTerms has no effect: --exclusionWeight is 0/,
   );
+  await refused(
+    partial,
+    "--loss marginal --terms ce --includeBackground --diceReduction sum --exclusionBackground",
+    /--includeBackground has no effect: --terms ce/,
+    /--diceReduction has no effect: there is no Dice/,
+    /--exclusionBackground has no effect: --loss marginal/,
+  );
   await refused(partial, "--priorWeight 1", /--priorWeight has no effect: --loss exclusion/);
   await refused(
     partial,
