@@ -94,7 +94,7 @@ await runScript(import.meta.url, () => config(entries), async (options) => {
     title: "Few-shot segmentation: superpixels and local prototypes, and what they are compared with",
     about: `Organs that training does not see, ${groups}, are segmented in ` +
       `${heldOut} patients from one labeled patient, in the slices that show them.`,
-    reference: (trials.find(({ name }) => name === "ssl-alpnet") ?? trials[0]).name,
+    reference: options.reference || (trials.find(({ name }) => name === "ssl-alpnet") ?? trials[0]).name,
     measures: ["Dice", "sensitivity", "precision", "HD95"],
     settings: { size, shape, spacing, gammas: GAMMAS, steps, cases, heldOut, encoder, rate, minSize },
 

@@ -9,6 +9,7 @@ import {
   type DatasetCase,
   keepLargestComponent,
   measuresOf,
+  metrics,
   openDataset,
   readVolume,
   type Triple,
@@ -54,13 +55,17 @@ const entries = {
   generatorRate: entry(3e-4, "Adam's learning rate for the generator, as in the official code", { min: 0 }),
   ...segmentationEntries,
 } as const;
-const colabArm = (t: number): Trial<ColabOptions> => ({
+/** An arm; with `organ` the organ is a class of its own, as in the paper's Tables II and V. */
+interface ColabTrial extends Trial<ColabOptions> {
+  readonly organ?: boolean;
+}
+const colabArm = (t: number): ColabTrial => ({
   name: `colab${t}`,
   title: `CoLab, t = ${t}`,
   options: { context: "colab", contexts: t },
   about: `Contexts by a generator trained with meta-gradients, ${t} classes.`,
 });
-const ARMS: readonly Trial<ColabOptions>[] = [
+const ARMS: readonly ColabTrial[] = [
   { name: "none", title: "No context labels (t = 1)", options: { context: "none" }, about: "Plain training." },
   {
     name: "kmeans",
@@ -92,8 +97,22 @@ const ARMS: readonly Trial<ColabOptions>[] = [
   { name: "labels", title: "Organ by hand", options: { context: "labels" }, about: "The true organ: the control." },
 ];
 /** Remedies against labels that collapse into one context, and inner steps that are closer to those of the training. */
-const more: readonly Trial<ColabOptions>[] = [
-  ...[2, 4].map((t): Trial<ColabOptions> => ({
+const more: readonly ColabTrial[] = [
+  {
+    name: "none_organ",
+    title: "Organ and lesion, t = 1",
+    options: { context: "none" },
+    about: "The organ is a class too: people's labels as classes, not as contexts.",
+    organ: true,
+  },
+  {
+    name: "colab2_organ",
+    title: "Organ and lesion, CoLab, t = 2",
+    options: { context: "colab", contexts: 2, roiClass: 1 },
+    about: "Contexts beside both classes; the generator looks at the lesion alone.",
+    organ: true,
+  },
+  ...[2, 4].map((t): ColabTrial => ({
     name: `entropy${t}`,
     title: `CoLab, t = ${t}, entropy`,
     options: { context: "colab", contexts: t, entropy: 0.1 },
@@ -141,14 +160,26 @@ await runScript(import.meta.url, () => config(entries), async (options) => {
   const contextLoss = { diceContexts, warmup };
   const patch: Triple = [side, side, side];
 
-  /** Makes patients, if they are not there, and gives the options of a training on them. */
-  const patients = async (data: string, seed: number, count: number, heldOut: number, organ = false) => {
+  /**
+   * Makes patients, if they are not there, and gives the options of a training on them.
+   *
+   * @param labels what they are labeled with: lesions, the organ, or both
+   */
+  const patients = async (
+    data: string,
+    seed: number,
+    count: number,
+    heldOut: number,
+    labels: "lesion" | "organ" | "both" = "lesion",
+  ) => {
     const here = new RunFolder(data);
     await writeContextPhantomDataset(data, { cases: count + heldOut, seed, shape: patch, spacing: [1, 1, 1] });
-    if (organ) {
+    if (labels !== "lesion") {
       const description = await here.readJson("dataset.json") as { training: { label: string }[] };
       for (const item of description.training) item.label = item.label.replace("labelsTr", "organsTr");
-      await here.writeJson("dataset.json", { ...description, name: "Organ", labels: { 0: "background", 1: "organ" } });
+      const names = labels === "organ" ? ["organ"] : ["organ", "lesion"];
+      if (labels === "both") await addLesions(here, description.training.map(({ label }) => label));
+      await here.writeJson("dataset.json", { ...description, name: "Organ", labels: { ...["background", ...names] } });
     }
     const files = await writePlanAndSplit(data, {
       files: `${data}/`,
@@ -176,7 +207,7 @@ await runScript(import.meta.url, () => config(entries), async (options) => {
       "Lesions lie in one organ; a second organ and nodes hold blobs of the same sizes and intensities, in tissue " +
       "of the " +
       "same intensity and texture. What a network finds outside the organ is a distractor taken for a lesion.",
-    reference: trials[0].name,
+    reference: options.reference || trials[0].name,
     measures: [
       "Dice",
       "sensitivity",
@@ -203,19 +234,28 @@ await runScript(import.meta.url, () => config(entries), async (options) => {
       ...contextLoss,
     },
     prepare: (folder, seed) => patients(`${folder}/phantom`, seed, cases, heldOut),
-    measure: async ({ trial: { name, options: own }, seed, folder, shared }) => {
+    measure: async ({ trial: { name, options: own, organ }, seed, folder, shared, note }) => {
       const data = `${folder}/phantom`;
+      const labeled = organ ? await patients(`${folder}/phantom_organ`, seed, cases, heldOut, "both") : {};
       let contextLabels = name === "labels" ? `${data}/organsTr` : "";
       if (name === "predicted") {
         // The other network has half as many patients of its own, and half of the steps.
-        const others = await patients(`${folder}/organs/phantom`, seed + 1000, Math.ceil(cases / 2), 2, true);
-        await train(`${folder}/organs/run`, { ...others, context: "none", steps: Math.ceil(steps / 2), ...loss });
+        const others = await patients(`${folder}/organs/phantom`, seed + 1000, Math.ceil(cases / 2), 2, "organ");
+        const organs = await train(`${folder}/organs/run`, {
+          ...others,
+          context: "none",
+          steps: Math.ceil(steps / 2),
+          ...loss,
+        });
+        note({ "Dice of the organ": metrics.summarize(organs.cases.map(({ classes: [organ] }) => organ.dice)).mean });
         contextLabels = `${folder}/organs/predicted`;
         const { cases: all } = await openDataset(data);
         await segmentCases(`${folder}/organs/run/model.safetensors`, all, new RunFolder(contextLabels));
       }
       await train(`${folder}/${name}`, {
         ...shared,
+        ...labeled,
+        rate: shared.rate,
         steps,
         margin,
         tau,
@@ -223,21 +263,33 @@ await runScript(import.meta.url, () => config(entries), async (options) => {
         generatorRate,
         contextLabels,
         ...loss,
-        ...(name !== "none" && contextLoss),
+        ...(own?.context !== "none" && contextLoss),
         ...own,
       });
       const { cases: all } = await openDataset(data);
       const seen = `${folder}/${name}/training_predictions`;
       await segmentCases(`${folder}/${name}/model.safetensors`, all.slice(0, cases), new RunFolder(seen));
+      const lesion = organ ? 2 : 1;
       return {
-        ...await measured(`${folder}/${name}/predictions`, data, all.slice(cases)),
-        "training patients": (await measured(seen, data, all.slice(0, cases)))["as predicted"],
+        ...await measured(`${folder}/${name}/predictions`, data, all.slice(cases), lesion),
+        "training patients": (await measured(seen, data, all.slice(0, cases), lesion))["as predicted"],
       };
     },
     // What the arms of the first seed drew.
     figures: (experiment, folder) => addArmFigures(experiment, folder, trials),
   });
 });
+
+/** Marks the lesions in label maps of the organ, ./organsTr/FILE, as a second label. */
+async function addLesions(data: RunFolder, organs: readonly string[]): Promise<void> {
+  for (const file of organs) {
+    const [organ, lesions] = await Promise.all(
+      [file, file.replace("organsTr", "labelsTr")].map((each) => readVolume(`${data.path}/${each.slice(2)}`)),
+    );
+    const both = Uint8Array.from(organ.data, (value, i) => lesions.data[i] > 0 ? 2 : value > 0 ? 1 : 0);
+    await data.write(file.slice(2), writeNifti({ ...organ, data: both }, { dtype: "uint8", gzip: true }));
+  }
+}
 
 /** Segments patients with a network of a run, unless that is done. */
 async function segmentCases(file: string, items: readonly DatasetCase[], output: RunFolder): Promise<void> {
@@ -255,19 +307,23 @@ async function segmentCases(file: string, items: readonly DatasetCase[], output:
 /**
  * Measures of segmented patients, and how much of what was found lies outside the organ: as predicted, and of the
  * largest component alone.
+ *
+ * @param lesion its value in the predictions
  */
 async function measured(
   predictions: string,
   data: string,
   items: readonly DatasetCase[],
+  lesion: number,
 ): Promise<Record<"as predicted" | "largest component", MeasuredCase[]>> {
   const variants = { "as predicted": [] as MeasuredCase[], "largest component": [] as MeasuredCase[] };
   for (const { id } of items) {
-    const [prediction, label, organ] = await Promise.all([
+    const [found, label, organ] = await Promise.all([
       readVolume(`${predictions}/${id}.nii.gz`),
       readVolume(`${data}/labelsTr/${id}.nii.gz`),
       readVolume(`${data}/organsTr/${id}.nii.gz`),
     ]);
+    const prediction = { ...found, data: Uint8Array.from(found.data, (value) => Number(value === lesion)) };
     const largest = { ...prediction, data: Uint8Array.from(prediction.data) };
     keepLargestComponent(largest.data, { shape: prediction.shape, values: [1] });
     for (const [variant, volume] of [["as predicted", prediction], ["largest component", largest]] as const) {

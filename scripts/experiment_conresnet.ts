@@ -165,7 +165,7 @@ await runScript(import.meta.url, () => config(entries), async (options) => {
     about:
       "The enhancing tumor (ET) lies in the tumor core (TC), which lies in the whole tumor (WT); in slices of 3 mm, " +
       "whose cross-sections shift and grow from one to the next. All arms are measured by these regions.",
-    reference: trials[0].name,
+    reference: options.reference || trials[0].name,
     measures: ["Dice", "HD95", "HD", RESIDUAL_AREA],
     settings: { size, patch, features, groups, steps, cases, heldOut, contrast, batch: 2, rate, weightDecay: 5e-4 },
     prepare: async (folder, seed) => {

@@ -164,7 +164,7 @@ async function experimentPartial(options: Config<typeof entries>): Promise<void>
       `${consists.join("; ")}. Measured on ${heldOut} other patients of each scanner, with all labels. Every arm ` +
       "takes the same number of steps in all. In another organ: the share of what was found that lies in another " +
       "organ, which exclusion is to prevent.",
-    reference: (trials.find(({ name }) => name === "marginal") ?? trials[0]).name,
+    reference: options.reference || (trials.find(({ name }) => name === "marginal") ?? trials[0]).name,
     measures: [
       "Dice",
       "sensitivity",

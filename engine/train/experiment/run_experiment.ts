@@ -65,6 +65,7 @@ export const experimentEntries = {
     "learning rates to try for each arm, on patients of a seed apart; the best by mean Dice is used; none: --rate",
     { min: 0 },
   ),
+  reference: entry("", "arm that the others are compared with; a finished experiment, run again, is compared anew"),
 } as const;
 
 /** No repetition has this one: they begin at 1. */
