@@ -1,6 +1,6 @@
 /** Decides which values are materialized; the others are recomputed inside the kernels that use them. */
 import type { Target } from "../../../shaders/types.ts";
-import type { Materialized } from "../graph/cone.ts";
+import { Materialized } from "../graph/cone.ts";
 import { type Graph, isView, storageOf, type Value } from "../graph/lower.ts";
 
 const isMap = (v: Value): boolean => v.op?.lowering.kind === "map";
@@ -98,7 +98,7 @@ function assign(
   target: Target,
 ): Materialized {
   const loaded = loadable(graph, table, target);
-  const result = new Set<Value>();
+  const result = new Materialized();
   const stored = new Set<Value>(forced);
   // The kernels that use each value, by id.
   const users = graph.values.map(() => new Set<Value>());

@@ -2,14 +2,17 @@
 import { isFloat } from "../../core/dtype.ts";
 import type { Value } from "./lower.ts";
 
-/** Values that a kernel writes to memory. */
-export type Materialized = ReadonlySet<Value>;
-
 export interface Cone {
   /** Values computed inside the kernel. */
   readonly inside: readonly Value[];
   /** Values read from memory, in order of first use. */
   readonly reads: readonly Value[];
+}
+
+/** Values that kernels write to memory. */
+export class Materialized extends Set<Value> {
+  /** The cones that were asked for, once all values are here. */
+  readonly cones = new Map<Value, Cone>();
 }
 
 const isInMemory = (v: Value, materialized: Materialized): boolean => v.leaf !== null || materialized.has(v);
@@ -34,14 +37,10 @@ export function coneFrom(starts: readonly Value[], materialized: Materialized): 
   return { inside, reads };
 }
 
-const cones = new WeakMap<Materialized, Map<Value, Cone>>();
-
-/** The cone of a materialized value; found once per set of materialized values, which does not change. */
+/** The cone of a materialized value. */
 export function coneOf(root: Value, materialized: Materialized): Cone {
-  let known = cones.get(materialized);
-  if (!known) cones.set(materialized, known = new Map());
-  let cone = known.get(root);
-  if (!cone) known.set(root, cone = coneFrom(root.inputs, materialized));
+  let cone = materialized.cones.get(root);
+  if (!cone) materialized.cones.set(root, cone = coneFrom(root.inputs, materialized));
   return cone;
 }
 

@@ -5,6 +5,7 @@ import type { Op } from "../../core/op.ts";
 import { sameShape, type Shape } from "../../core/shape.ts";
 import { ancestors, inputsOf, type Source, type Tensor, whyGone } from "../../core/tensor.ts";
 import { chunkElements, type Target } from "../../../shaders/types.ts";
+import { Twins } from "./twins.ts";
 
 /** A value of a program: a leaf passed in from outside, or an operator on earlier values. */
 export interface Value {
@@ -44,15 +45,6 @@ function barrierOf(value: Value): Value {
   return v;
 }
 
-const texts = new WeakMap<object, string>();
-
-/** The text of the attributes of an operator or the shape of a tensor, which do not change and are often shared. */
-function textOf<T extends object>(value: T, write: (value: T) => string): string {
-  let text = texts.get(value);
-  if (text === undefined) texts.set(value, text = write(value));
-  return text;
-}
-
 function serialize(value: unknown): string {
   if (typeof value === "number") return Object.is(value, -0) ? "-0" : `${value}`;
   if (Array.isArray(value)) return `[${value.map(serialize)}]`;
@@ -64,7 +56,12 @@ function serialize(value: unknown): string {
   return typeof value === "string" ? JSON.stringify(value) : `${value}`;
 }
 
-const typeOf = ({ dtype, shape }: Tensor): string => `${dtype}[${textOf(shape, String)}]`;
+/** What `Graph.key` says of a value. */
+function keyOf({ op, inputs, attrs, dtype, shape }: Value): string {
+  const type = `${dtype}[${shape}]`;
+  return op === null ? `leaf ${type}` : `${op.name} ${idsOf(inputs)} ${serialize(attrs)} ${type}`;
+}
+
 const idsOf = (values: readonly Value[]): string => values.map((v) => v.id).join();
 
 /**
@@ -100,8 +97,7 @@ export function lower(
   const values: Value[] = [];
   const leaves: Tensor[] = [];
   const known = new Map<Tensor, Value>();
-  const merged = new Map<string, Value>();
-  const keys: string[] = [];
+  const twins = new Twins<Value>();
 
   const push = (
     t: Tensor,
@@ -109,7 +105,6 @@ export function lower(
     attrs: never,
     inputs: readonly Value[],
     leaf: number | null,
-    key: string,
   ): Value => {
     const value: Value = {
       id: values.length,
@@ -123,26 +118,20 @@ export function lower(
       viewed: op?.lowering.kind === "view" ? storageOf(inputs[0]) : null,
     };
     values.push(value);
-    keys.push(key);
     return value;
   };
   const addLeaf = (t: Tensor): Value => {
     leaves.push(t);
-    return push(t, null, null as never, [], leaves.length - 1, `leaf ${typeOf(t)}`);
+    return push(t, null, null as never, [], leaves.length - 1);
   };
   const addOp = (t: Tensor, op: Op, attrs: never, inputs: readonly Value[]): Value => {
     if (op.lowering.kind === "view") {
-      if (op.lowering.barrier) return push(t, op, attrs, inputs, null, `${op.name} ${inputs[0].id}`);
+      if (op.lowering.barrier) return push(t, op, attrs, inputs, null);
       const source = barrierOf(inputs[0]);
       if (sameShape(source.shape, t.shape)) return source;
       inputs = [source];
     }
-    const key = `${op.name} ${idsOf(inputs)} ${textOf(attrs, serialize)} ${typeOf(t)}`;
-    const twin = merged.get(key);
-    if (twin) return twin;
-    const value = push(t, op, attrs, inputs, null, key);
-    merged.set(key, value);
-    return value;
+    return twins.valueOf(t, op, attrs, inputs, () => push(t, op, attrs, inputs, null));
   };
   const visit = (tensors: readonly Tensor[]): void => {
     for (const t of ancestors(tensors, (t) => known.has(t) ? null : inputsOf(t))) {
@@ -179,7 +168,7 @@ export function lower(
     leaves,
     outputs: results,
     get key() {
-      return `${keys.join("\n")}\n-> ${idsOf(results)}`;
+      return `${values.map(keyOf).join("\n")}\n-> ${idsOf(results)}`;
     },
   };
 }
