@@ -24,36 +24,26 @@ interface Price {
   readonly reads: readonly Value[];
 }
 
-/** The cost of recomputing each value from those in `kept`, by id. */
-function prices(graph: Graph, kept: ReadonlySet<Value>): Price[] {
+/** The cost of recomputing each value from those that are kept, by id. */
+function prices(graph: Graph, isKept: (v: Value) => boolean): Price[] {
   const table: Price[] = [];
-  // What a value costs its users.
-  const asInput: Price[] = [];
-  for (const v of graph.values) {
-    const price = priceOf(v, asInput);
-    table.push(price);
-    asInput.push(kept.has(v) ? { cost: 0, reads: [v] } : price);
-  }
+  for (const v of graph.values) table.push(priceOf(v, table, isKept));
   return table;
 }
 
-function priceOf(v: Value, asInput: readonly Price[]): Price {
+function priceOf(v: Value, table: readonly Price[], isKept: (v: Value) => boolean): Price {
   const lowering = v.op?.lowering;
   let cost = lowering?.kind === "map" ? lowering.cost : 0;
   let reads: readonly Value[] = [];
   for (const x of v.inputs) {
-    const price = asInput[x.id];
+    const kept = isKept(x);
     // A value that is constant along a row is computed once per row.
-    if (x.size * ROW > v.size) cost += price.cost;
-    reads = joined(reads, price.reads, v);
+    if (!kept && x.size * ROW > v.size) cost += table[x.id].cost;
+    for (const read of kept ? [x] : table[x.id].reads) {
+      if (read.size * BROADCAST > v.size && !reads.includes(read)) reads = [...reads, read];
+    }
   }
   return { cost, reads };
-}
-
-/** `reads` and those of `more` that count for v. */
-function joined(reads: readonly Value[], more: readonly Value[], v: Value): readonly Value[] {
-  const others = more.filter((read) => read.size * BROADCAST > v.size && !reads.includes(read));
-  return others.length === 0 ? reads : reads.length === 0 ? others : [...reads, ...others];
 }
 
 /**
@@ -61,10 +51,10 @@ function joined(reads: readonly Value[], more: readonly Value[], v: Value): read
  * by several kernels and not cheap, or would be recomputed for every element it is broadcast to.
  */
 export function chooseMaterialized(graph: Graph, forced: ReadonlySet<Value>, target: Target): Materialized {
-  const always = new Set(graph.values.filter((v) => (!isMap(v) && !isView(v)) || forced.has(v)));
+  const isAlways = (v: Value): boolean => (!isMap(v) && !isView(v)) || forced.has(v);
   // The first pass computes costs as if nothing else were materialized; the second uses the first's result.
-  const first = assign(graph, forced, prices(graph, always), target);
-  return assign(graph, forced, prices(graph, new Set([...always, ...first])), target);
+  const first = assign(graph, forced, prices(graph, isAlways), target);
+  return assign(graph, forced, prices(graph, (v) => isAlways(v) || first.has(v)), target);
 }
 
 /** Elementwise values that all kernels using them can fuse into their loads. */
@@ -91,6 +81,16 @@ function isCostlyBroadcast(x: Value, user: Value, cost: number): boolean {
   return times >= BROADCAST && cost > BROADCAST_COST && cost * times > BROADCAST_WORK;
 }
 
+/** With this many kernels, a value with two reads is never cheap; more need not be told apart. */
+const MANY_USERS = 4;
+
+/** The kernels of two lists, up to MANY_USERS. */
+function united(a: readonly Value[], b: readonly Value[]): readonly Value[] {
+  if (a.length === 0) return b;
+  const others = b.filter((v) => !a.includes(v));
+  return others.length === 0 || a.length === MANY_USERS ? a : [...a, ...others].slice(0, MANY_USERS);
+}
+
 function assign(
   graph: Graph,
   forced: ReadonlySet<Value>,
@@ -100,31 +100,32 @@ function assign(
   const loaded = loadable(graph, table, target);
   const result = new Materialized();
   const stored = new Set<Value>(forced);
-  // The kernels that use each value, by id.
-  const users = graph.values.map(() => new Set<Value>());
+  // The kernels that use each value, by id; lists are shared.
+  const users = graph.values.map((): readonly Value[] => []);
   for (const v of graph.outputs) stored.add(storageOf(v));
-  const live = new Set<Value>(graph.outputs);
+  const isLive = graph.values.map(() => false);
+  for (const v of graph.outputs) isLive[v.id] = true;
   for (let k = graph.values.length - 1; k >= 0; k--) {
     const v = graph.values[k];
-    if (!live.has(v) && !stored.has(v)) continue;
-    for (const x of v.inputs) live.add(x);
+    if (!isLive[k] && !stored.has(v)) continue;
+    for (const x of v.inputs) isLive[x.id] = true;
     if (v.leaf !== null) continue;
     const kernels = users[v.id];
     const { cost, reads } = table[v.id];
     // Materialized: its reads, one write, and one read per using kernel. Recomputed: its reads once per using kernel.
     const most = loaded.has(v) ? LOAD_COST : CHEAP_COST;
-    const cheap = cost <= most && kernels.size * reads.length <= reads.length + 1 + kernels.size;
+    const cheap = cost <= most && kernels.length * reads.length <= reads.length + 1 + kernels.length;
     const { kind } = v.op!.lowering;
-    const isMaterialized = kind !== "view" && (kind !== "map" || stored.has(v) || (kernels.size > 1 && !cheap));
+    const isMaterialized = kind !== "view" && (kind !== "map" || stored.has(v) || (kernels.length > 1 && !cheap));
     if (isMaterialized) result.add(v);
+    const own = isMaterialized ? [v] : kernels;
     for (const x of v.inputs) {
       const source = storageOf(x);
       if (kind === "kernel" && !loaded.has(source)) stored.add(source);
       else if (kind === "map" && isMap(source) && isCostlyBroadcast(source, v, table[source.id].cost)) {
         stored.add(source);
       }
-      if (isMaterialized) users[x.id].add(v);
-      else for (const kernel of kernels) users[x.id].add(kernel);
+      users[x.id] = united(users[x.id], own);
     }
   }
   return result;

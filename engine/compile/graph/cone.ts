@@ -86,8 +86,18 @@ export const operationsOf = (inside: readonly Value[]): number =>
  */
 export function computedPlaces(starts: readonly Value[], materialized: Materialized, limit: number): number {
   // Indices are numbered in the order in which they are met.
-  const ids = new Map<string, number>();
-  const idOf = (key: string): number => ids.get(key) ?? ids.set(key, ids.size + 1).size;
+  let indices = 1;
+  const broadcasts = new Map<string, number>();
+  const indexOf = (v: Value, x: Value, place: number): number => {
+    if (keepsPlace(v, x)) return place;
+    const { lowering } = v.op!;
+    if (lowering.kind !== "map" || !lowering.elementwise) return indices++;
+    // Operators that broadcast alike read at the same index.
+    const key = `${place} of [${x.shape}]`;
+    const index = broadcasts.get(key) ?? indices++;
+    broadcasts.set(key, index);
+    return index;
+  };
   const seen: Set<Value>[] = [];
   const stack = starts.filter((v) => !isInMemory(v, materialized));
   const places = stack.map(() => 0);
@@ -99,15 +109,11 @@ export function computedPlaces(starts: readonly Value[], materialized: Materiali
     if (here.has(v)) continue;
     here.add(v);
     if (++count >= limit) return limit;
-    const { lowering } = v.op!;
-    v.inputs.forEach((x, k) => {
-      if (isInMemory(x, materialized)) return;
-      const next = keepsPlace(v, x)
-        ? place
-        : idOf(lowering.kind === "map" && lowering.elementwise ? `${place} of [${x.shape}]` : `${place} ${v.id} ${k}`);
+    for (const x of v.inputs) {
+      if (isInMemory(x, materialized)) continue;
       stack.push(x);
-      places.push(next);
-    });
+      places.push(indexOf(v, x, place));
+    }
   }
   return count;
 }

@@ -99,39 +99,41 @@ export function lower(
   const known = new Map<Tensor, Value>();
   const twins = new Twins<Value>();
 
-  const push = (
-    t: Tensor,
+  const valueOf = (
+    { shape, dtype, size }: Tensor,
     op: Op | null,
     attrs: never,
     inputs: readonly Value[],
     leaf: number | null,
-  ): Value => {
-    const value: Value = {
-      id: values.length,
-      shape: t.shape,
-      dtype: t.dtype,
-      size: t.size,
-      op,
-      attrs,
-      inputs,
-      leaf,
-      viewed: op?.lowering.kind === "view" ? storageOf(inputs[0]) : null,
-    };
+  ): Value => ({
+    id: values.length,
+    shape,
+    dtype,
+    size,
+    op,
+    attrs,
+    inputs,
+    leaf,
+    viewed: op?.lowering.kind === "view" ? storageOf(inputs[0]) : null,
+  });
+  const add = (value: Value): Value => {
     values.push(value);
     return value;
   };
   const addLeaf = (t: Tensor): Value => {
     leaves.push(t);
-    return push(t, null, null as never, [], leaves.length - 1);
+    return add(valueOf(t, null, null as never, [], leaves.length - 1));
   };
   const addOp = (t: Tensor, op: Op, attrs: never, inputs: readonly Value[]): Value => {
     if (op.lowering.kind === "view") {
-      if (op.lowering.barrier) return push(t, op, attrs, inputs, null);
+      if (op.lowering.barrier) return add(valueOf(t, op, attrs, inputs, null));
       const source = barrierOf(inputs[0]);
       if (sameShape(source.shape, t.shape)) return source;
       inputs = [source];
     }
-    return twins.valueOf(t, op, attrs, inputs, () => push(t, op, attrs, inputs, null));
+    const value = valueOf(t, op, attrs, inputs, null);
+    const first = twins.firstOf(value);
+    return first === value ? add(value) : first;
   };
   const visit = (tensors: readonly Tensor[]): void => {
     for (const t of ancestors(tensors, (t) => known.has(t) ? null : inputsOf(t))) {

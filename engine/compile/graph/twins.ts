@@ -32,23 +32,25 @@ function areEqual(a: unknown, b: unknown): boolean {
   return true;
 }
 
+/** Whether two values of a graph are equal. */
+const areTwins = (a: Twin, b: Twin): boolean =>
+  a.op === b.op && a.dtype === b.dtype && sameShape(a.shape, b.shape) && a.inputs.length === b.inputs.length &&
+  a.inputs.every((x, k) => x === b.inputs[k]) && areEqual(a.attrs, b.attrs);
+
 /** The values of a graph that later ones may equal. */
 export class Twins<Value extends Twin> {
   /** By hash; a value whose hash is taken is at the next free number. */
   readonly #values = new Map<number, Value>();
 
-  /** The value of `op` applied to `inputs`, an earlier one or that of `make`. */
-  valueOf({ shape, dtype }: Aval, op: Op, attrs: unknown, inputs: readonly Value[], make: () => Value): Value {
-    let hash = hashed(hashed(0, attrs), shape);
-    for (const { id } of inputs) hash = mix(hash, id);
-    const isTwin = (v: Value): boolean =>
-      v.op === op && v.dtype === dtype && sameShape(v.shape, shape) && v.inputs.length === inputs.length &&
-      inputs.every((x, k) => x === v.inputs[k]) && areEqual(v.attrs, attrs);
-    for (let key = hash;; key++) {
-      const known = this.#values.get(key);
-      if (known && !isTwin(known)) continue;
-      const value = known ?? make();
-      if (!known) this.#values.set(key, value);
+  /** The first of the values that equal this one, which may be itself. */
+  firstOf(value: Value): Value {
+    let hash = hashed(hashed(0, value.attrs), value.shape);
+    for (const { id } of value.inputs) hash = mix(hash, id);
+    for (;; hash++) {
+      const first = this.#values.get(hash);
+      if (first && areTwins(first, value)) return first;
+      if (first) continue;
+      this.#values.set(hash, value);
       return value;
     }
   }
